@@ -1,0 +1,67 @@
+/* appsockmi.h - move live TLS connections of stock OpenSSL 3 to another host. See sockmi.h for the conventions.
+ *
+ * Three things make an SSL exportable: sockmi_enable() on its library context before the SSL_CTX is made; the property query
+ * "?provider=sockmi" in that SSL_CTX (sockmi_enable makes it the context's default); sockmi_set_fd() instead of SSL_set_fd().
+ */
+#ifndef SOCKMI_APPSOCKMI_H
+#define SOCKMI_APPSOCKMI_H
+
+#include <openssl/ssl.h>
+#include <sockmi/sockmi.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct import_ssl_req {
+  /* in */
+  SSL *ssl;            /* fresh, from an SSL_CTX fit for the role; filled when the request is met, else as it was */
+  int preferred_state;
+  struct sockmi_criteria criteria;
+  /* out */
+  int ssl_state;       /* 0: this request was not met */
+  int fd;              /* the socket, also set into ssl by sockmi_set_fd(); owned by the caller */
+  void *payload;       /* malloc(3)ed, for the caller to free(3); NULL if there was none */
+  size_t payload_len;
+  size_t write_taken;  /* see sockmi_write_taken() */
+};
+
+/* Switches the sockmi provider on in a library context (NULL: the default one), for SSL_CTXs made afterwards. Loads the default
+ * provider too, and makes "?provider=sockmi" the default property query. 1 on success, as OpenSSL counts; 0 on error. */
+SOCKMI_API int sockmi_enable(OSSL_LIB_CTX *libctx);
+
+/* As SSL_set_fd(3), with a BIO that keeps record boundaries so that the SSL can be exported at any moment.
+ * fd is not closed with the SSL. 1 on success, 0 on error. */
+SOCKMI_API int sockmi_set_fd(SSL *ssl, int fd);
+
+/* As import_socket(), for SSL objects. A met request's ssl works on as if the handshake had been made here; the SSL of a request
+ * that was not met is as it was. */
+SOCKMI_API int import_ssl(struct import_ssl_req *irqs, unsigned int nirqs, int timeout);
+
+/* As export_socket(). On 0 the ssl can neither read nor write any more (two writers under one key would break the cipher) and its
+ * keys are wiped; the caller frees it and closes the descriptor. On -1 it works on. Besides export_socket()'s errors:
+ * EAGAIN (mid-handshake, or in the middle of a record on a BIO that is not ours: try again after the next read or write),
+ * ENOTSUP (protocol version, cipher or state not served), EINVAL (state does not fit the SSL, no descriptor),
+ * ENOKEY (sockmi_enable() came after the SSL_CTX). */
+SOCKMI_API int export_ssl(SSL *ssl, int state, int af, const void *to);
+SOCKMI_API int export_ssl_with(SSL *ssl, int state, int af, const void *to, const struct sockmi_export_options *options);
+
+/* Writes the TLS state of ssl into a buffer of its own: *pbuf, to be freed with sockmi_image_free(), which wipes it. Returns its size in
+ * bytes, or -1. The buffer holds keys: never write it to a disk. ssl is not spent: the caller must see to it that only one of the two
+ * SSLs goes on. (The article returns 0: here the size is needed by load_ssl.) */
+SOCKMI_API int save_ssl(void **pbuf, SSL *ssl, int ssl_state);
+SOCKMI_API void sockmi_image_free(void *buf, size_t len);
+
+/* Fills ssl from such a buffer. 0, or -1 with errno (EBADMSG: truncated, altered or no image) and ssl as it was.
+ * A BIO made by sockmi_set_fd() may be set before or after. */
+SOCKMI_API int load_ssl(void *buf, size_t len, SSL *ssl, int ssl_state);
+
+/* How many bytes at the head of the application's interrupted SSL_write (the one that had returned SSL_ERROR_WANT_WRITE when its SSL was
+ * exported) are in the image and on their way already: the application goes on behind them. 0 if none was interrupted.
+ * Defined for SSL_MODE_ENABLE_PARTIAL_WRITE; without that mode such an SSL is exported only when no write is half done (EAGAIN). */
+SOCKMI_API size_t sockmi_write_taken(const SSL *ssl);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

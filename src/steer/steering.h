@@ -1,0 +1,63 @@
+// Makes the peer's packets reach an endpoint wherever it lives. Knows packets, nothing of images.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/address.h"
+#include "base/error.h"
+
+namespace sockmi::steer {
+
+inline constexpr std::uint32_t kFreezeMark = 0x736b0001;   // SO_MARK of a frozen socket: all it sends or is sent is dropped
+inline constexpr std::uint32_t kDeliverMark = 0x736b0002;  // packet mark: to a socket here, though the address is another host's
+
+struct Redirect {
+  FourTuple tuple;
+  IpAddress to;
+  std::optional<std::chrono::milliseconds> expires_in;  // none: until removed
+};
+
+class Steering {
+ public:
+  virtual ~Steering() = default;
+  // From here no new packet of this connection reaches our stack: home's rule sends it on to `to`. Replaces an older redirect of the
+  // same connection in one step. With `timeout` the kernel itself drops the rule after that time: for the undecided, and for lingering.
+  virtual Result<> redirect(const FourTuple& tuple, const IpAddress& to, std::optional<std::chrono::milliseconds> timeout) = 0;
+  virtual Result<> remove_redirect(const FourTuple& tuple) = 0;  // no error if there is none
+  virtual Result<std::vector<Redirect>> redirects() = 0;         // as the kernel has them
+  // Packets to this foreign address that belong to no socket of ours are dropped (never answered by RST, never forwarded back).
+  // Counted: each shelter() wants one unshelter(); the last one leaves the rule for `linger`.
+  virtual Result<> shelter(const IpAddress& home) = 0;
+  virtual Result<> unshelter(const IpAddress& home, std::chrono::milliseconds linger) = 0;
+};
+
+// The real one: tables "netdev sockmi" and "inet sockmi", a routing rule and a routing table, all of our own; set up here, gone with the
+// object. `interfaces` are those the peers' packets come in by. Leftovers of an earlier daemon are replaced.
+Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::string>& interfaces);
+
+// Removes everything of ours, whoever left it there.
+Result<> flush();
+
+// Notices the end of sockets by the kernel's own word (sock_diag's destroy groups). fd() polls readable when ended() has something.
+class SocketEnds {
+ public:
+  static Result<std::unique_ptr<SocketEnds>> open();
+  virtual ~SocketEnds() = default;
+  virtual int fd() const = 0;
+  // Cookies of the TCP sockets that ended since the last call. ENOBUFS: some were missed; ask alive() about each one you watch.
+  virtual Result<std::vector<std::uint64_t>> ended() = 0;
+  // The cookies of all TCP sockets alive now, sorted: for resynchronising.
+  virtual Result<std::vector<std::uint64_t>> alive() = 0;
+};
+
+// Blocks until packets that had already passed our hooks are through (membarrier): after it no straggler can reach a socket, or the lack
+// of one. 8-12 ms on an idle machine; to be called off the event loop, and off the freeze.
+Result<> barrier();
+
+}  // namespace sockmi::steer

@@ -1,0 +1,20 @@
+// What kind of socket a descriptor is: the check at the door, before anything is done to it.
+#pragma once
+
+#include <cstdint>
+
+#include "base/address.h"
+#include "base/error.h"
+
+namespace sockmi::tcp {
+
+struct Facts {
+  FourTuple tuple;           // v4-mapped addresses as IPv6, as the socket has them
+  std::uint8_t state = 0;    // TCP_ESTABLISHED, ...
+  std::uint64_t cookie = 0;  // SO_COOKIE: names the socket for its whole life
+};
+
+// Errors: EBADF, ENOTSOCK (a file), EPROTONOSUPPORT (a socket, but not TCP), ENOTCONN (TCP, not connected: bound, listening, closed).
+Result<Facts> inspect(int fd);
+
+}  // namespace sockmi::tcp

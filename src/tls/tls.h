@@ -1,0 +1,33 @@
+// How state gets out of, and into, a stock SSL object. Knows OpenSSL, nothing of sockets' migration.
+#pragma once
+
+#include <cstdint>
+
+#include <openssl/ssl.h>
+
+#include "base/error.h"
+#include "base/secret.h"
+
+namespace sockmi::tls {
+
+// Switches the provider on (see sockmi_enable()).
+Result<> enable(OSSL_LIB_CTX* libctx);
+
+// Puts our record BIO over `fd` under the SSL, for both directions; what load() left for it (records waiting, half sent) goes in first.
+Result<> set_fd(SSL* ssl, int fd);
+int get_fd(const SSL* ssl);  // -1 if neither ours nor a socket BIO
+
+enum class Phase : std::uint8_t { before_handshake, in_handshake, established };
+Phase phase(const SSL* ssl);
+
+// The sealed TLS image of an SSL before its handshake or with it performed. The SSL is unharmed, and not spent.
+// EAGAIN, ENOTSUP, ENOKEY, EPROTO as in appsockmi.h.
+Result<Secret> save(SSL* ssl);
+// EBADMSG (seal, version, contents), EINVAL (wrong role), ENOTSUP: in every case the SSL is as it was.
+Result<> load(ByteView image, SSL* ssl);
+// After an export: the SSL can neither read nor write any more, its keys are wiped, nothing (no alert) goes out.
+void spend(SSL* ssl);
+
+std::size_t write_taken(const SSL* ssl);
+
+}  // namespace sockmi::tls
