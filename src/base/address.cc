@@ -93,7 +93,8 @@ std::string to_string(const IpAddress& ip) {
 }
 
 std::string to_string(const SocketAddress& address) {
-  return fmt::format(address.ip.family == AF_INET6 ? "[{}]:{}" : "{}:{}", to_string(address.ip), address.port);
+  const std::string host = to_string(address.ip);
+  return address.ip.family == AF_INET6 ? fmt::format("[{}]:{}", host, address.port) : fmt::format("{}:{}", host, address.port);
 }
 
 std::string to_string(const FourTuple& tuple) { return to_string(tuple.local) + "<-" + to_string(tuple.remote); }
