@@ -52,3 +52,13 @@ std::string to_string(const Error& error);
   if (!SOCKMI_JOIN(result_, name))                                       \
     return std::unexpected(std::move(SOCKMI_JOIN(result_, name).error())); \
   auto name = std::move(*SOCKMI_JOIN(result_, name))
+
+// The same inside a coroutine; `expr` may co_await.
+#define CO_TRY(expr)                                                     \
+  if (auto SOCKMI_JOIN(tried_, __LINE__) = (expr); !SOCKMI_JOIN(tried_, __LINE__)) \
+  co_return std::unexpected(std::move(SOCKMI_JOIN(tried_, __LINE__).error()))
+#define CO_TRY_LET(name, expr)                                           \
+  auto SOCKMI_JOIN(result_, name) = (expr);                              \
+  if (!SOCKMI_JOIN(result_, name))                                       \
+    co_return std::unexpected(std::move(SOCKMI_JOIN(result_, name).error())); \
+  auto name = std::move(*SOCKMI_JOIN(result_, name))

@@ -38,7 +38,7 @@ FourTuple tuple_of(const TcpT& tcp) {
   return {{*IpAddress::from_bytes(tcp.local_ip), tcp.local_port}, {*IpAddress::from_bytes(tcp.remote_ip), tcp.remote_port}};
 }
 
-Secret pack_prepare(const MigrationId& id, const Endpoint& endpoint) {
+Secret pack_prepare(const MigrationId& id, const Endpoint& endpoint, const SocketAddress& line) {
   WipingBuilder builder(4096 + endpoint.tls.size() + endpoint.payload.size() + endpoint.tcp.receive_queue.size() +
                         endpoint.tcp.send_queue.size());
   const auto service = builder.CreateString(endpoint.service);
@@ -49,7 +49,7 @@ Secret pack_prepare(const MigrationId& id, const Endpoint& endpoint) {
   const auto home = builder.CreateString(endpoint.home);
   const auto home_line = builder.CreateString(to_string(endpoint.home_line));
   const auto image = CreateEndpointImage(builder, service, owner, endpoint.state, tcp, tls, payload, home, home_line);
-  return pack(Request::Prepare, builder, CreatePrepare(builder, vector(builder, id), image));
+  return pack(Request::Prepare, builder, CreatePrepare(builder, vector(builder, id), image, builder.CreateString(to_string(line))));
 }
 
 Result<Endpoint> read_endpoint(const EndpointImage* from) {
@@ -87,16 +87,23 @@ Secret pack_inquire(const MigrationId& id) {
   return pack(Request::Inquire, builder, CreateInquire(builder, vector(builder, id)));
 }
 
-Secret pack_moved(const FourTuple& tuple, const IpAddress& to) {
+Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host) {
   WipingBuilder builder;
   return pack(Request::Moved, builder,
-              CreateMovedDirect(builder, to_string(tuple.local).c_str(), to_string(tuple.remote).c_str(), to_string(to).c_str()));
+              CreateMovedDirect(builder, to_string(tuple.local).c_str(), to_string(tuple.remote).c_str(), to_string(to).c_str(),
+                                host.c_str()));
 }
 
 Secret pack_ended(const FourTuple& tuple) {
   WipingBuilder builder;
   return pack(Request::Ended, builder,
               CreateEndedDirect(builder, to_string(tuple.local).c_str(), to_string(tuple.remote).c_str()));
+}
+
+Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers::String* remote) {
+  TRY_LET(ours, SocketAddress::parse(string(local)));
+  TRY_LET(theirs, SocketAddress::parse(string(remote)));
+  return FourTuple{ours, theirs};
 }
 
 Secret pack_answer(const Result<>& result, int decided) {

@@ -28,13 +28,15 @@ struct Endpoint {
 
 FourTuple tuple_of(const TcpT& tcp);  // of a checked image
 
-Secret pack_prepare(const MigrationId& id, const Endpoint& endpoint);
+Secret pack_prepare(const MigrationId& id, const Endpoint& endpoint, const SocketAddress& line);
 Result<Endpoint> read_endpoint(const EndpointImage* from);
 Secret pack_commit(const MigrationId& id);
 Secret pack_abort(const MigrationId& id);
 Secret pack_inquire(const MigrationId& id);
-Secret pack_moved(const FourTuple& tuple, const IpAddress& to);
+Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host);
 Secret pack_ended(const FourTuple& tuple);
+// The connection that a Moved or an Ended speaks of.
+Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers::String* remote);
 Secret pack_answer(const Result<>& result, int decided = 0);
 // What an answer says: its own error as ours. `decided` as in message.fbs.
 Result<int> read_answer(ByteView bytes);

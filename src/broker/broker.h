@@ -1,0 +1,37 @@
+// All of a daemon's memory and its conversation with other daemons, wired together.
+#pragma once
+
+#include "broker/arrival.h"
+#include "broker/export_requests.h"
+#include "broker/migration.h"
+#include "broker/world.h"
+
+namespace sockmi::broker {
+
+class Broker {
+ public:
+  struct Config {
+    Settings settings;
+    Policy policy;
+    Maxima maxima;
+    std::vector<std::string> interfaces;
+    std::filesystem::path state_folder;
+    peer::NegotiationConfig negotiation;
+  };
+  static Result<std::unique_ptr<Broker>> open(asio::io_context& io, Config config, const peer::Identity& identity);
+
+  World& world() { return world_; }
+  ExportRequests& export_requests() { return export_requests_; }
+
+ private:
+  Broker(asio::io_context& io, Config& config, Journal journal)
+      : world_(io, config.settings, std::move(config.policy), config.maxima, std::move(journal)), arrivals_(world_),
+        export_requests_(io.get_executor()) {}
+  asio::awaitable<Secret> answer(std::string host, Secret message);
+
+  World world_;
+  Arrivals arrivals_;
+  ExportRequests export_requests_;
+};
+
+}  // namespace sockmi::broker

@@ -1,0 +1,52 @@
+// The operator asks (sockmictl export), the applications that hold the connections answer.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "broker/event.h"
+#include "broker/import_lists.h"
+
+namespace sockmi::broker {
+
+struct ExportWish {
+  std::uint64_t request = 0;
+  Match local, remote;
+  IpAddress to;  // any(): whoever will
+};
+
+struct ExportOutcome {
+  unsigned applications = 0, answered = 0, exported = 0, failed = 0;
+};
+
+class ExportRequests {
+ public:
+  explicit ExportRequests(asio::any_io_executor executor) : executor_(executor) {}
+
+  using Holder = std::shared_ptr<void>;
+  // `ask` is called with each wish for the service while the handle lives.
+  Holder hold(const std::string& service, std::function<void(const ExportWish&)> ask);
+
+  // Asks every holder of the service and waits until all have answered, or the time is over.
+  asio::awaitable<ExportOutcome> ask(std::string service, ExportWish wish, std::chrono::milliseconds timeout);
+  Result<> done(std::uint64_t request, unsigned exported, unsigned failed);  // ENOENT: nobody waits for it
+
+ private:
+  struct Open {
+    ExportOutcome outcome;
+    Event answered;
+  };
+  struct Asked {
+    std::string service;
+    std::function<void(const ExportWish&)> ask;
+  };
+  asio::any_io_executor executor_;
+  std::uint64_t last_ = 0;
+  std::shared_ptr<std::list<Asked>> holders_ = std::make_shared<std::list<Asked>>();
+  std::map<std::uint64_t, Open*> open_;
+};
+
+}  // namespace sockmi::broker

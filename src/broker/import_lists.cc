@@ -1,0 +1,88 @@
+#include "broker/import_lists.h"
+
+#include <algorithm>
+
+#include <sockmi/sockmi.h>
+
+namespace sockmi::broker {
+
+bool Match::fits(const SocketAddress& address) const {
+  return address.ip.unmapped().in_prefix(ip.unmapped(), prefix) && (port == 0 || port == address.port);
+}
+
+const std::size_t& ImportLists::maximum(std::uint8_t state) const {
+  if (state == SOCKMI_BOUND) return maxima_.bound;
+  if (state == SOCKMI_LISTENING) return maxima_.listening;
+  return maxima_.connected;
+}
+
+std::size_t ImportLists::free_places(std::uint8_t state) const {
+  const auto& most = maximum(state);
+  const std::size_t taken =
+      std::ranges::count_if(reserved_, [&](const auto& reservation) { return &maximum(reservation.second) == &most; });
+  return taken < most ? most - taken : 0;
+}
+
+Result<> ImportLists::reserve(const image::MigrationId& id, std::uint8_t state) {
+  if (reserved_.contains(id)) return {};
+  if (free_places(state) == 0) return fail(ENOBUFS, "import list full ({} places)", maximum(state));
+  reserved_.emplace(id, state);
+  return {};
+}
+
+void ImportLists::release(const image::MigrationId& id) { reserved_.erase(id); }
+
+void ImportLists::add(Ready ready) {
+  const std::string service = ready.endpoint.service;
+  ready_.push_back(std::move(ready));
+  // A watcher may end its watch while being notified.
+  std::vector<std::function<void()>> notified;
+  for (const auto& watcher : *watchers_)
+    if (watcher.service == service) notified.push_back(watcher.notify);
+  for (const auto& notify : notified) notify();
+}
+
+std::vector<ImportLists::Taken> ImportLists::take(const std::vector<Criteria>& criteria, const std::string& user) {
+  std::vector<Taken> taken;
+  for (std::size_t i = 0; i < criteria.size(); ++i) {
+    const Criteria& wanted = criteria[i];
+    const auto meets = [&](const Ready& ready, std::uint8_t states) {
+      return ready.endpoint.service == wanted.service && (ready.endpoint.state & states) && wanted.local.fits(ready.tuple.local) &&
+             wanted.remote.fits(ready.tuple.remote) && policy_.may_have(wanted.service, user, ready.endpoint.owner);
+    };
+    auto it = std::ranges::find_if(ready_, [&](const Ready& ready) { return meets(ready, wanted.states & wanted.preferred); });
+    if (it == ready_.end()) it = std::ranges::find_if(ready_, [&](const Ready& ready) { return meets(ready, wanted.states); });
+    if (it == ready_.end()) continue;
+    taken.push_back({i, std::move(*it)});
+    ready_.erase(it);
+  }
+  return taken;
+}
+
+std::vector<Ready> ImportLists::take_unclaimed(std::chrono::steady_clock::time_point deadline) {
+  std::vector<Ready> out;
+  for (auto it = ready_.begin(); it != ready_.end();) {
+    if (it->since > deadline) {
+      ++it;
+      continue;
+    }
+    out.push_back(std::move(*it));
+    it = ready_.erase(it);
+  }
+  return out;
+}
+
+std::size_t ImportLists::ready_count(const std::string& service) const {
+  return std::ranges::count_if(ready_, [&](const Ready& ready) { return ready.endpoint.service == service; });
+}
+
+ImportLists::Watch ImportLists::watch(const std::string& service, const std::string& user, std::function<void()> notify) {
+  watchers_->push_front({service, user, std::move(notify)});
+  return {nullptr, [watchers = watchers_, it = watchers_->begin()](void*) { watchers->erase(it); }};
+}
+
+std::size_t ImportLists::watching(const std::string& service) const {
+  return std::ranges::count_if(*watchers_, [&](const Watcher& watcher) { return watcher.service == service; });
+}
+
+}  // namespace sockmi::broker

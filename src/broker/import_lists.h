@@ -1,0 +1,94 @@
+// The endpoints that wait here for an application, the applications that wait for an endpoint, and the places there are.
+//
+// Three lists as in the article: bound, listening, connected, each with a maximum. A place is reserved when an exporter confirms us,
+// and stays taken until an application has the endpoint, so that an offer beyond the maximum is refused and never dropped.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/address.h"
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "broker/policy.h"
+#include "image/endpoint.h"
+
+namespace sockmi::broker {
+
+struct Match {
+  IpAddress ip;         // any(): every address
+  unsigned prefix = 0;  // bits
+  std::uint16_t port = 0;
+  bool fits(const SocketAddress& address) const;
+};
+
+struct Criteria {
+  std::string service;
+  std::uint8_t states = 0, preferred = 0;
+  Match local, remote;
+};
+
+struct Ready {
+  image::MigrationId id{};
+  image::Endpoint endpoint;
+  FourTuple tuple;
+  unique_fd socket;
+  std::uint64_t cookie = 0;
+  std::chrono::steady_clock::time_point since;
+};
+
+struct Maxima {
+  std::size_t bound = 1024, listening = 1024, connected = 65536;
+};
+
+class ImportLists {
+ public:
+  ImportLists(Maxima maxima, const Policy& policy) : maxima_(maxima), policy_(policy) {}
+
+  // --- places ---
+  std::size_t free_places(std::uint8_t state) const;
+  Result<> reserve(const image::MigrationId& id, std::uint8_t state);  // ENOBUFS: full. Idempotent.
+  void release(const image::MigrationId& id);
+  std::size_t used() const { return reserved_.size(); }
+  const Maxima& maxima() const { return maxima_; }
+
+  // --- endpoints that are ready ---
+  void add(Ready ready);
+  struct Taken {
+    std::size_t criterion;  // index of the one it meets
+    Ready ready;
+  };
+  // Each criterion in order takes the first endpoint it meets, preferred state first. Taken endpoints keep their places until release().
+  std::vector<Taken> take(const std::vector<Criteria>& criteria, const std::string& user);
+  // Endpoints that came before `deadline` and whom nobody wanted.
+  std::vector<Ready> take_unclaimed(std::chrono::steady_clock::time_point deadline);
+  std::size_t ready_count(const std::string& service) const;
+  const std::list<Ready>& ready() const { return ready_; }
+
+  // --- applications that wait ---
+  // `notify` is called whenever an endpoint of the service becomes ready. Lives as long as the returned handle.
+  using Watch = std::shared_ptr<void>;
+  Watch watch(const std::string& service, const std::string& user, std::function<void()> notify);
+  std::size_t watching(const std::string& service) const;
+
+ private:
+  struct Watcher {
+    std::string service, user;
+    std::function<void()> notify;
+  };
+  const std::size_t& maximum(std::uint8_t state) const;
+  Maxima maxima_;
+  const Policy& policy_;
+  std::map<image::MigrationId, std::uint8_t> reserved_;
+  std::list<Ready> ready_;
+  std::shared_ptr<std::list<Watcher>> watchers_ = std::make_shared<std::list<Watcher>>();
+};
+
+}  // namespace sockmi::broker

@@ -1,0 +1,94 @@
+// What a migration works with: the rooms it visits, and what this host remembers.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+#include "broker/import_lists.h"
+#include "broker/journal.h"
+#include "broker/policy.h"
+#include "peer/peer.h"
+#include "steer/steering.h"
+
+namespace sockmi::broker {
+
+namespace asio = boost::asio;
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+struct Settings {
+  std::string host;                   // our name in the cluster
+  IpAddress address;                  // where redirected packets and other daemons reach us
+  std::uint16_t line_port = 7078;
+  milliseconds freeze_timeout{5000};  // an undecided freeze ends by itself after this
+  milliseconds linger{60000};         // how long rules outlive their connection (TIME_WAIT)
+  milliseconds wait{30000};           // for an application to import; then the endpoint goes home
+  bool require_importer = true;       // refuse offers for which no application waits
+  bool testing = false;               // fault points may be armed
+
+  SocketAddress line() const { return {address, line_port}; }
+};
+
+// An endpoint that lives here.
+struct Resident {
+  FourTuple tuple;
+  std::string service, home;
+  SocketAddress home_line;
+};
+
+// An endpoint whose home is here and that lives elsewhere.
+struct Away {
+  std::string service, host;
+  IpAddress address;
+};
+
+// One line of /v1/migrations.
+struct Record {
+  image::MigrationId id{};
+  bool exported = false;  // else imported
+  std::string service, from, to, result, error;
+  FourTuple tuple;
+  std::chrono::system_clock::time_point started;
+  std::int64_t freeze_us = -1;  // redirect in to first packet through, as far as the exporter can know; -1: not known
+  std::size_t bytes = 0;        // the image's size
+};
+
+struct Counters {
+  std::uint64_t exported = 0, imported = 0, failed = 0, returned_home = 0, reset = 0, recaptured = 0;
+};
+
+struct World {
+  World(asio::io_context& io, Settings settings, Policy policy, Maxima maxima, Journal journal)
+      : io(io), settings(std::move(settings)), policy(std::move(policy)), lists(maxima, this->policy), journal(std::move(journal)) {}
+  World(const World&) = delete;
+
+  asio::io_context& io;
+  const Settings settings;
+  const Policy policy;
+  ImportLists lists;
+  Journal journal;
+  std::unique_ptr<steer::Steering> steering;
+  std::unique_ptr<peer::Negotiation> negotiation;
+  std::unique_ptr<peer::Transfer> transfer;
+  asio::thread_pool workers{1};  // for calls that block
+
+  std::map<std::uint64_t, Resident> residents;  // by socket cookie
+  std::map<FourTuple, Away> away;
+  std::set<image::MigrationId> undecided;        // exports of ours between PREPARE and the decision
+  std::deque<Record> history;
+  Counters counters;
+
+  void remember(Record record) {
+    history.push_back(std::move(record));
+    if (history.size() > 4096) history.pop_front();
+  }
+};
+
+}  // namespace sockmi::broker
