@@ -1,0 +1,89 @@
+// What there is to see, for sockmictl and for curl.
+#include <nlohmann/json.hpp>
+
+#include "api/api.h"
+#include "base/fault.h"
+
+namespace sockmi::api {
+namespace {
+
+using nlohmann::json;
+
+json view(const FourTuple& tuple) { return {{"local", to_string(tuple.local)}, {"peer", to_string(tuple.remote)}}; }
+
+json connection(const FourTuple& tuple, const std::string& service, const char* role, const std::string& home, const std::string& at) {
+  json out = view(tuple);
+  out.update({{"service", service}, {"role", role}, {"home", home}, {"at", at}});
+  return out;
+}
+
+}  // namespace
+
+asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, Request&) {
+  static const auto started = broker::Clock::now();
+  const auto& world = broker.world();
+  const auto& maxima = world.lists.maxima();
+  const auto& count = world.counters;
+  co_return json_response(200, {
+      {"host", world.settings.host},
+      {"version", "0.1.0"},
+      {"address", to_string(world.settings.address)},
+      {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(broker::Clock::now() - started).count()},
+      {"testing", world.settings.testing},
+      {"lists", {{"bound", {{"max", maxima.bound}}}, {"listening", {{"max", maxima.listening}}},
+                 {"connected", {{"used", world.lists.used()}, {"ready", world.lists.ready().size()}, {"max", maxima.connected}}}}},
+      {"connections", {{"imported", world.residents.size()}, {"moved", world.away.size()}}},
+      {"migrations", {{"exported", count.exported}, {"imported", count.imported}, {"failed", count.failed},
+                      {"recaptured", count.recaptured}, {"returned_home", count.returned_home}, {"reset", count.reset}}},
+      {"barrier", "membarrier before the kill, beside the transfer"},
+  });
+}
+
+asio::awaitable<Result<Response>> get_connections(broker::Broker& broker, Session&, Request&) {
+  const auto& world = broker.world();
+  json out = json::array();
+  for (const auto& ready : world.lists.ready()) {
+    const auto it = world.residents.find(ready.cookie);
+    out.push_back(connection(ready.tuple, ready.endpoint.service, "ready", it == world.residents.end() ? "" : it->second.home, world.settings.host));
+  }
+  const auto is_ready = [&](std::uint64_t cookie) {
+    return std::ranges::any_of(world.lists.ready(), [&](const broker::Ready& ready) { return ready.cookie == cookie; });
+  };
+  for (const auto& [cookie, resident] : world.residents)
+    if (!is_ready(cookie)) out.push_back(connection(resident.tuple, resident.service, "imported", resident.home, world.settings.host));
+  for (const auto& [tuple, away] : world.away) out.push_back(connection(tuple, away.service, "moved", world.settings.host, away.host));
+  co_return json_response(200, {{"connections", std::move(out)}});
+}
+
+asio::awaitable<Result<Response>> get_peers(broker::Broker& broker, Session&, Request&) {
+  json out = json::array();
+  for (const auto& peer : broker.world().negotiation->peers())
+    out.push_back({{"host", peer.host}, {"address", to_string(peer.line.ip)}, {"line", to_string(peer.line)},
+                   {"last_heard_ms_ago", peer.last_heard_ms_ago}, {"connected", broker.world().transfer->connected(peer.host)}});
+  co_return json_response(200, {{"peers", std::move(out)}});
+}
+
+asio::awaitable<Result<Response>> get_migrations(broker::Broker& broker, Session&, Request&) {
+  json out = json::array();
+  for (const auto& record : broker.world().history) {
+    json line = view(record.tuple);
+    const auto since = record.started.time_since_epoch();
+    line.update({{"id", image::to_hex(record.id)}, {"direction", record.exported ? "export" : "import"}, {"service", record.service},
+                 {"from", record.from}, {"to", record.to}, {"result", record.result}, {"error", record.error}, {"bytes", record.bytes},
+                 {"freeze_us", record.freeze_us < 0 ? json() : json(record.freeze_us)},
+                 {"started_ms", std::chrono::duration_cast<std::chrono::milliseconds>(since).count()}});
+    out.push_back(std::move(line));
+  }
+  co_return json_response(200, {{"migrations", std::move(out)}});
+}
+
+asio::awaitable<Result<Response>> post_fault(broker::Broker& broker, Session&, Request& request) {
+  if (!broker.world().settings.testing) co_return fail(EACCES, "fault points want 'testing = true' in the configuration");
+  const auto& body = request.http.body();
+  const auto wish = json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
+  if (!wish.is_object() || !wish.contains("name") || !wish["name"].is_string()) co_return fail(EINVAL, "the body is no {{\"name\": …}}");
+  fault::arm(wish["name"].get<std::string>(), wish.value("count", 1u));
+  co_return json_response(200, json::object());
+}
+
+}  // namespace sockmi::api
