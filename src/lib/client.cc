@@ -1,0 +1,179 @@
+#include "lib/client.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <sstream>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/vector_body.hpp>
+#include <boost/beast/http/write.hpp>
+#include <nlohmann/json.hpp>
+
+namespace sockmi::lib {
+namespace {
+
+namespace http = boost::beast::http;
+using SecretBody = http::vector_body<std::uint8_t, SecretAllocator<std::uint8_t>>;
+using Clock = std::chrono::steady_clock;
+
+std::string request_head(const std::string& method, const std::string& target, std::size_t length) {
+  http::request<http::empty_body> head;
+  head.version(11);
+  head.method_string(method);
+  head.target(target);
+  head.set(http::field::host, "sockmid");
+  head.content_length(length);
+  std::ostringstream text;
+  text << head.base();
+  return text.str();
+}
+
+Error refusal(int status, const Secret& body) {
+  const auto value = nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
+  Error error{EPROTO, fmt::format("sockmid answered {}", status)};
+  if (!value.is_object()) return error;
+  if (const auto it = value.find("error"); it != value.end() && it->is_string()) error.reason = it->get<std::string>();
+  if (const auto it = value.find("errno"); it != value.end() && it->is_number_integer()) error.code = it->get<int>();
+  return error;
+}
+
+// Waits until the socket is readable; ETIMEDOUT at the deadline.
+Result<> wait_readable(int fd, std::optional<Clock::time_point> deadline) {
+  for (;;) {
+    pollfd poll{.fd = fd, .events = POLLIN};
+    int time = -1;
+    if (deadline) time = std::max<int>(0, std::chrono::ceil<std::chrono::milliseconds>(*deadline - Clock::now()).count());
+    const int ready = ::poll(&poll, 1, time);
+    if (ready > 0) return {};
+    if (ready == 0) return fail(ETIMEDOUT, "sockmid did not answer in time");
+    if (errno != EINTR) return fail_errno("poll");
+  }
+}
+
+Result<std::size_t> receive(int fd, std::span<std::uint8_t> into, std::vector<unique_fd>& descriptors) {
+  alignas(cmsghdr) char control[CMSG_SPACE(253 * sizeof(int))];
+  iovec part{into.data(), into.size()};
+  msghdr message{.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  ssize_t got;
+  do got = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+  while (got < 0 && errno == EINTR);
+  if (got < 0) return fail_errno("sockmid");
+  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    for (std::size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
+      int one;
+      std::memcpy(&one, CMSG_DATA(c) + i * sizeof one, sizeof one);
+      descriptors.emplace_back(one);
+    }
+  }
+  if (got == 0) return fail(ECONNRESET, "sockmid closed the connection");
+  return static_cast<std::size_t>(got);
+}
+
+}  // namespace
+
+Result<Client> Client::connect() {
+  const char* path = ::secure_getenv("SOCKMID_SOCKET");
+  if (!path || !*path) path = kDefaultSocket;
+  sockaddr_un address{.sun_family = AF_UNIX};
+  if (std::strlen(path) >= sizeof address.sun_path) return fail(ENAMETOOLONG, "{}", path);
+  std::strcpy(address.sun_path, path);
+  unique_fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!socket) return fail_errno("socket");
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return fail_errno(fmt::format("no sockmid at {}", path));
+  return Client(std::move(socket));
+}
+
+Result<> Client::send(ByteView bytes, int descriptor) {
+  while (!bytes.empty()) {
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))]{};
+    iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
+    msghdr message{.msg_iov = &part, .msg_iovlen = 1};
+    if (descriptor >= 0) {
+      message.msg_control = control;
+      message.msg_controllen = sizeof control;
+      cmsghdr* c = CMSG_FIRSTHDR(&message);
+      c->cmsg_level = SOL_SOCKET;
+      c->cmsg_type = SCM_RIGHTS;
+      c->cmsg_len = CMSG_LEN(sizeof descriptor);
+      std::memcpy(CMSG_DATA(c), &descriptor, sizeof descriptor);
+    }
+    const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    // A daemon that refuses while we still send has its answer ready for us.
+    if (sent < 0 && errno == EPIPE) return {};
+    if (sent < 0) return fail_errno("sockmid");
+    bytes = bytes.subspan(static_cast<std::size_t>(sent));
+    descriptor = -1;
+  }
+  return {};
+}
+
+Result<Reply> Client::call(const std::string& method, const std::string& target, ByteView body, int descriptor,
+                           std::optional<std::chrono::milliseconds> patience) {
+  const std::string head = request_head(method, target, body.size());
+  TRY(send({reinterpret_cast<const std::uint8_t*>(head.data()), head.size()}, descriptor));
+  TRY(send(body, -1));
+  std::optional<Clock::time_point> deadline;
+  if (patience) deadline = Clock::now() + *patience;
+  http::response_parser<SecretBody> parser;
+  parser.eager(true);
+  parser.body_limit(boost::none);
+  Reply reply;
+  Secret unread;
+  while (!parser.is_done()) {
+    TRY(wait_readable(socket_.get(), deadline));
+    const std::size_t old = unread.size();
+    unread.resize(old + 65536);
+    auto got = receive(socket_.get(), std::span(unread).subspan(old), reply.descriptors);
+    if (!got) return pass(std::move(got));
+    unread.resize(old + *got);
+    boost::system::error_code error;
+    const std::size_t used = parser.put(boost::asio::buffer(unread.data(), unread.size()), error);
+    unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(used));
+    if (error && error != http::error::need_more) return fail(EPROTO, "sockmid: {}", error.message());
+  }
+  reply.status = parser.get().result_int();
+  reply.body = std::move(parser.get().body());
+  if (reply.status >= 400) return std::unexpected(refusal(reply.status, reply.body));
+  return reply;
+}
+
+Result<unique_fd> Client::stream(const std::string& target) && {
+  const std::string head = request_head("GET", target, 0);
+  TRY(send({reinterpret_cast<const std::uint8_t*>(head.data()), head.size()}, -1));
+  http::response_parser<SecretBody> parser;
+  Secret unread;
+  std::vector<unique_fd> none;
+  // The head is read byte by byte to its end and no further: what follows belongs to whoever polls the descriptor.
+  while (!parser.is_header_done()) {
+    unread.push_back(0);
+    auto got = receive(socket_.get(), std::span(unread).last(1), none);
+    if (!got) return pass(std::move(got));
+    boost::system::error_code error;
+    const std::size_t used = parser.put(boost::asio::buffer(unread.data(), unread.size()), error);
+    unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(used));
+    if (error && error != http::error::need_more) return fail(EPROTO, "sockmid: {}", error.message());
+  }
+  if (parser.get().result_int() >= 400) {
+    parser.eager(true);
+    boost::system::error_code error;
+    while (!parser.is_done() && !error) {
+      unread.resize(4096);
+      auto got = receive(socket_.get(), unread, none);
+      if (!got) break;
+      parser.put(boost::asio::buffer(unread.data(), *got), error);
+    }
+    return std::unexpected(refusal(parser.get().result_int(), parser.get().body()));
+  }
+  return std::move(socket_);
+}
+
+}  // namespace sockmi::lib

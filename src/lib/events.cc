@@ -1,0 +1,115 @@
+// Server-sent events (WHATWG HTML, 9.2) from the daemon, one at a time. What was read past an event is kept for the next call in a table by
+// descriptor: the C API gives its user a descriptor to poll and nothing else to hold.
+#include <unistd.h>
+
+#include <cstring>
+#include <map>
+#include <mutex>
+
+#include <nlohmann/json.hpp>
+#include <sockmi/sockmi.h>
+
+#include "base/address.h"
+#include "lib/client.h"
+#include "lib/last_error.h"
+
+namespace sockmi::lib {
+namespace {
+
+std::mutex mutex;
+std::map<int, std::string> unread;  // by descriptor; an entry is made by sockmi_event_open(), which also clears a closed one's rest
+
+std::string escape(std::string_view text) {
+  std::string out;
+  for (const unsigned char c : text)
+    if (std::isalnum(c) || std::strchr("-._~", c))
+      out += static_cast<char>(c);
+    else
+      fmt::format_to(std::back_inserter(out), "%{:02X}", c);
+  return out;
+}
+
+void read_match(const nlohmann::json& from, sockmi_match& to) {
+  to = {};
+  if (!from.is_object()) return;
+  to.port = from.value("port", std::uint16_t{0});
+  const auto ip = IpAddress::parse(from.value("ip", std::string()));
+  if (!ip) return;
+  to.af = ip->family;
+  to.prefix = from.value("prefix", 0u);
+  std::memcpy(to.addr, ip->bytes.data(), ip->size());
+}
+
+bool read_event(const std::string& text, sockmi_event& event) {
+  event = {};
+  if (text.starts_with("event: import\n")) {
+    event.type = SOCKMI_EVENT_IMPORT;
+    return true;
+  }
+  const auto data = text.find("\ndata: ");
+  if (!text.starts_with("event: export\n") || data == text.npos) return false;  // a kind that a later version may send
+  const auto json = nlohmann::json::parse(text.substr(data + 7), nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return false;
+  event.type = SOCKMI_EVENT_EXPORT;
+  event.request = json.value("request", std::uint64_t{0});
+  read_match(json.value("local", nlohmann::json()), event.local);
+  read_match(json.value("remote", nlohmann::json()), event.remote);
+  if (const auto to = IpAddress::parse(json.value("to", std::string()))) {
+    event.af = to->family;
+    std::memcpy(event.to, to->bytes.data(), to->size());
+  }
+  return true;
+}
+
+// Moves what the socket has into `text`. EPIPE at its end.
+Result<> fill(int fd, std::string& text) {
+  char bytes[4096];
+  const ssize_t got = ::recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+  if (got > 0) {
+    text.append(bytes, static_cast<std::size_t>(got));
+    return {};
+  }
+  if (got == 0) return fail(EPIPE, "sockmid is gone");
+  if (errno == EAGAIN || errno == EINTR) return {};
+  return fail_errno("sockmid");
+}
+
+}  // namespace
+}  // namespace sockmi::lib
+
+using namespace sockmi;
+using namespace sockmi::lib;
+
+int sockmi_event_open(const char* service) {
+  clear_error();
+  auto client = Client::connect();
+  if (!client) return report(client.error());
+  auto stream = std::move(*client).stream("/v1/events?service=" + escape(service ? service : "default"));
+  if (!stream) return report(stream.error());
+  std::lock_guard lock(mutex);
+  unread[stream->get()].clear();
+  return stream->release();
+}
+
+int sockmi_event_next(int fd, sockmi_event* event) {
+  clear_error();
+  std::lock_guard lock(mutex);
+  const auto it = unread.find(fd);
+  if (it == unread.end()) return report({EBADF, "not a descriptor of sockmi_event_open()"});
+  std::string& text = it->second;
+  auto filled = fill(fd, text);
+  for (auto end = text.find("\n\n"); end != text.npos; end = text.find("\n\n")) {
+    const bool known = read_event(text.substr(0, end + 1), *event);
+    text.erase(0, end + 2);
+    if (known) return 1;
+  }
+  return filled ? 0 : report(filled.error());
+}
+
+int sockmi_export_done(uint64_t request, unsigned exported, unsigned failed) {
+  clear_error();
+  auto client = Client::connect();
+  if (!client) return report(client.error());
+  auto reply = client->call("POST", fmt::format("/v1/requests/done?request={}&exported={}&failed={}", request, exported, failed), {});
+  return reply ? 0 : report(reply.error());
+}

@@ -1,0 +1,61 @@
+// libsockmi: sockets without TLS.
+#include <cstdlib>
+
+#include <sockmi/sockmi.h>
+
+#include "lib/last_error.h"
+#include "lib/transport.h"
+
+namespace sockmi::lib {
+namespace {
+thread_local std::string last_error;
+}
+
+int report(const Error& error) {
+  last_error = to_string(error);
+  errno = error.code;
+  return -1;
+}
+
+void clear_error() { last_error.clear(); }
+
+}  // namespace sockmi::lib
+
+using namespace sockmi;
+using namespace sockmi::lib;
+
+const char* sockmi_last_error(void) { return last_error.c_str(); }
+
+int export_socket_with(int fd, int state, int af, const void* to, const sockmi_export_options* options) {
+  clear_error();
+  if (state & ~(SOCKMI_CONNECTED | SOCKMI_BOUND | SOCKMI_LISTENING)) return report({EINVAL, "a TLS state: use export_ssl()"});
+  const auto exported = export_endpoint(fd, static_cast<unsigned>(state), af, to, {}, options);
+  return exported ? 0 : report(exported.error());
+}
+
+int export_socket(int fd, int state, int af, const void* to) { return export_socket_with(fd, state, af, to, nullptr); }
+
+int import_socket(import_socket_req* irqs, unsigned nirqs, int timeout) {
+  clear_error();
+  std::vector<Wish> wishes;
+  for (unsigned i = 0; i < nirqs; ++i) {
+    irqs[i].state = 0;
+    irqs[i].fd = -1;
+    irqs[i].payload = nullptr;
+    irqs[i].payload_len = 0;
+    const unsigned states = irqs[i].criteria.states ? irqs[i].criteria.states : SOCKMI_CONNECTED;
+    if (states & ~SOCKMI_CONNECTED) return report({ENOTSUP, "only SOCKMI_CONNECTED is served by import_socket()"});
+    wishes.push_back({&irqs[i].criteria, states, static_cast<unsigned>(irqs[i].preferred_state)});
+  }
+  const auto imported = import_endpoints(wishes, timeout, [&](Arrived arrived) -> Result<> {
+    auto& request = irqs[arrived.wish];
+    void* payload = copy_payload(arrived.payload);
+    if (!payload && !arrived.payload.empty()) return fail(ENOMEM, "no memory for a payload of {} bytes", arrived.payload.size());
+    request.payload = payload;
+    request.payload_len = arrived.payload.size();
+    request.state = static_cast<int>(arrived.state);
+    request.fd = arrived.socket.release();
+    return {};
+  });
+  return imported ? static_cast<int>(*imported) : report(imported.error());
+}

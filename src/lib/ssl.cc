@@ -1,0 +1,131 @@
+// libappsockmi: SSL objects.
+#include <cstdlib>
+#include <cstring>
+
+#include <sockmi/appsockmi.h>
+
+#include "lib/last_error.h"
+#include "lib/transport.h"
+#include "tls/tls.h"
+
+using namespace sockmi;
+using namespace sockmi::lib;
+
+namespace {
+
+constexpr unsigned kSslStates = SOCKMI_CLIENT_CONNECTED | SOCKMI_SERVER_CONNECTED | SOCKMI_CLIENT_ESTABLISHED | SOCKMI_SERVER_ESTABLISHED;
+
+// The state that the SSL is in; a half-done handshake has none.
+Result<int> state_of(SSL* ssl) {
+  const bool server = SSL_is_server(ssl);
+  switch (tls::phase(ssl)) {
+    case tls::Phase::before_handshake: return server ? SOCKMI_SERVER_CONNECTED : SOCKMI_CLIENT_CONNECTED;
+    case tls::Phase::established: return server ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_CLIENT_ESTABLISHED;
+    case tls::Phase::in_handshake: break;
+  }
+  return fail(EAGAIN, "in the middle of the handshake");
+}
+
+Result<Secret> save(SSL* ssl, int state) {
+  TRY_LET(real, state_of(ssl));
+  if (state == SOCKMI_BOUND || state == SOCKMI_LISTENING) return fail(ENOTSUP, "bound and listening sockets are not served yet");
+  if (state != real) return fail(EINVAL, "the SSL is in state {:#x}, not {:#x}", real, state);
+  return tls::save(ssl);
+}
+
+bool is_client(int state) { return state & (SOCKMI_CLIENT_CONNECTED | SOCKMI_CLIENT_ESTABLISHED); }
+
+void choose_role(SSL* ssl, int state) {
+  if (is_client(state))
+    SSL_set_connect_state(ssl);
+  else
+    SSL_set_accept_state(ssl);
+}
+
+}  // namespace
+
+int sockmi_enable(OSSL_LIB_CTX* libctx) {
+  clear_error();
+  const auto enabled = tls::enable(libctx);
+  if (!enabled) report(enabled.error());
+  return enabled ? 1 : 0;
+}
+
+int sockmi_set_fd(SSL* ssl, int fd) {
+  clear_error();
+  const auto set = tls::set_fd(ssl, fd);
+  if (!set) report(set.error());
+  return set ? 1 : 0;
+}
+
+size_t sockmi_write_taken(const SSL* ssl) { return tls::write_taken(ssl); }
+
+int save_ssl(void** pbuf, SSL* ssl, int ssl_state) {
+  clear_error();
+  const auto image = save(ssl, ssl_state);
+  if (!image) return report(image.error());
+  *pbuf = secret_alloc(image->size());
+  std::memcpy(*pbuf, image->data(), image->size());
+  return static_cast<int>(image->size());
+}
+
+void sockmi_image_free(void* buf, size_t len) { secret_free(buf, len); }
+
+int load_ssl(void* buf, size_t len, SSL* ssl, int ssl_state) {
+  clear_error();
+  if (!(static_cast<unsigned>(ssl_state) & kSslStates)) return report({EINVAL, "not the state of an SSL"});
+  choose_role(ssl, ssl_state);
+  // The image wants alignment, the caller's buffer may have none.
+  const Secret copy(static_cast<const std::uint8_t*>(buf), static_cast<const std::uint8_t*>(buf) + len);
+  const auto loaded = tls::load(copy, ssl);
+  return loaded ? 0 : report(loaded.error());
+}
+
+int export_ssl_with(SSL* ssl, int state, int af, const void* to, const sockmi_export_options* options) {
+  clear_error();
+  const int fd = tls::get_fd(ssl);
+  if (fd < 0) return report({EINVAL, "the SSL has no descriptor"});
+  const auto image = save(ssl, state);
+  if (!image) return report(image.error());
+  const auto exported = export_endpoint(fd, static_cast<unsigned>(state), af, to, *image, options);
+  if (!exported) return report(exported.error());
+  tls::spend(ssl);
+  return 0;
+}
+
+int export_ssl(SSL* ssl, int state, int af, const void* to) { return export_ssl_with(ssl, state, af, to, nullptr); }
+
+int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
+  clear_error();
+  std::vector<Wish> wishes;
+  for (unsigned i = 0; i < nirqs; ++i) {
+    irqs[i].ssl_state = 0;
+    irqs[i].fd = -1;
+    irqs[i].payload = nullptr;
+    irqs[i].payload_len = irqs[i].write_taken = 0;
+    if (!irqs[i].ssl) return report({EINVAL, "an import request without an SSL"});
+    const unsigned states = irqs[i].criteria.states ? irqs[i].criteria.states : kSslStates;
+    if (states & ~kSslStates) return report({ENOTSUP, "bound and listening sockets are not served yet"});
+    wishes.push_back({&irqs[i].criteria, states, static_cast<unsigned>(irqs[i].preferred_state)});
+  }
+  const auto imported = import_endpoints(wishes, timeout, [&](Arrived arrived) -> Result<> {
+    auto& request = irqs[arrived.wish];
+    void* payload = copy_payload(arrived.payload);
+    if (!payload && !arrived.payload.empty()) return fail(ENOMEM, "no memory for a payload of {} bytes", arrived.payload.size());
+    choose_role(request.ssl, static_cast<int>(arrived.state));
+    const Secret image(arrived.tls.begin(), arrived.tls.end());
+    auto loaded = tls::load(image, request.ssl);
+    if (loaded) loaded = tls::set_fd(request.ssl, arrived.socket.get());
+    if (!loaded) {
+      std::free(payload);
+      return loaded;
+    }
+    request.payload = payload;
+    request.payload_len = arrived.payload.size();
+    request.write_taken = tls::write_taken(request.ssl);
+    request.ssl_state = static_cast<int>(arrived.state);
+    request.fd = arrived.socket.release();
+    return {};
+  });
+  return imported ? static_cast<int>(*imported) : report(imported.error());
+}

@@ -1,0 +1,33 @@
+// What both libraries ask of the daemon, in terms of the C API's structures.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include <sockmi/sockmi.h>
+
+#include "base/error.h"
+#include "base/secret.h"
+#include "base/unique_fd.h"
+
+namespace sockmi::lib {
+
+Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteView tls, const sockmi_export_options* options);
+
+struct Wish {
+  const sockmi_criteria* criteria;
+  unsigned states, preferred;
+};
+struct Arrived {
+  std::size_t wish;  // index of the one it meets
+  unsigned state;
+  unique_fd socket;
+  ByteView tls, payload;
+};
+// Waits for endpoints and gives each to `accept`, which says whether it could use it; those it could not stay with the daemon, for others.
+// Returns how many it could; 0 on timeout.
+Result<unsigned> import_endpoints(const std::vector<Wish>& wishes, int timeout, const std::function<Result<>(Arrived)>& accept);
+
+void* copy_payload(ByteView payload);  // malloc(3)ed; null if empty
+
+}  // namespace sockmi::lib
