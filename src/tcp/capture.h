@@ -11,14 +11,14 @@ namespace sockmi::tcp {
 class Frozen {
  public:
   // `mark` is the freeze mark: steer's rules drop whatever a socket with this SO_MARK sends or is sent, so that from here on nothing is
-  // acknowledged that a later capture() does not have.
+  // acknowledged that a later capture() does not have. ENOTSUP: a closing state, or urgent data waits; the socket is then untouched.
   static Result<Frozen> freeze(int fd, std::uint32_t mark);
   Frozen(Frozen&&) noexcept;
   Frozen& operator=(Frozen&&) = delete;
   ~Frozen();
 
   Result<image::TcpT> capture();
-  // Whether `image` still is what the socket holds (queues and sequence numbers; a straggler may have moved them since).
+  // Whether the socket still has received what `image` says, and no more: a straggler may have come in since.
   Result<bool> still_stands(const image::TcpT& image);
   // Ends the socket without a packet on the wire; every duplicate of the descriptor is dead too. The point of no return is behind us.
   Result<> kill();
@@ -29,7 +29,8 @@ class Frozen {
   explicit Frozen(int fd) : fd_(fd) {}
   int fd_ = -1;  // -1: killed, given back, or moved from
   std::uint32_t owner_mark_ = 0;
-  bool owner_reuse_address_ = false;  // repair mode changes SO_REUSEADDR
+  int owner_reuse_address_ = 0;    // repair mode changes SO_REUSEADDR
+  std::uint32_t never_sent_ = 0;   // bytes of the send queue that had not left when the socket fell mute
 };
 
 }  // namespace sockmi::tcp

@@ -14,7 +14,7 @@ class Restored {
  public:
   // `transparent`: the local address is not this host's (IP_TRANSPARENT). Checks the image: EBADMSG if it can not be.
   static Result<Restored> restore(const image::TcpT& image, std::uint32_t freeze_mark, bool transparent);
-  Restored(Restored&&) noexcept;
+  Restored(Restored&&) noexcept = default;
   Restored& operator=(Restored&&) = delete;
   ~Restored();
 
