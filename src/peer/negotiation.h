@@ -1,0 +1,73 @@
+// Request, response, confirm over UDP (multicast, or unicast to static peers): which host takes an endpoint.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include "base/address.h"
+#include "peer/identity.h"
+
+namespace sockmi::peer {
+
+namespace asio = boost::asio;
+using MigrationId = std::array<std::uint8_t, 16>;
+
+struct Offer {                 // REQUEST
+  MigrationId id{};
+  std::string service, owner;  // owner: the exporting user's name
+  std::uint8_t state = 0;      // a SOCKMI_* state bit
+  FourTuple tuple;
+  IpAddress home;              // the endpoint's own address
+  std::uint64_t size = 0;      // bytes of the image, about
+  IpAddress target;            // any(): whoever will
+};
+struct Willing {               // RESPONSE, positive
+  std::uint32_t waiting_importers = 0, free_places = 0, load_percent = 0;
+};
+struct Choice {                // what the exporter's search comes back with
+  std::string host;
+  SocketAddress line;          // where its private line listens
+  IpAddress address;           // where packets are to be redirected
+};
+enum class Preference { first, ready_first, least_loaded };
+
+struct PeerInfo {              // for /v1/peers
+  std::string host;
+  SocketAddress line;
+  std::int64_t last_heard_ms_ago = -1;
+  bool connected = false;
+};
+
+struct NegotiationConfig {
+  std::string interface;        // for multicast
+  IpAddress address;            // our own, on that interface
+  SocketAddress group;          // default 239.255.77.77:7077
+  std::uint16_t line_port = 7078;
+  std::vector<SocketAddress> static_peers;  // unicast instead of multicast if not empty
+  std::chrono::milliseconds timeout{500};
+  Preference preference = Preference::first;
+};
+
+class Negotiation {
+ public:
+  // Asked when a REQUEST for us arrives (must not reserve), and when a CONFIRM does (must reserve; its refusal is sent back too).
+  struct Importer {
+    virtual ~Importer() = default;
+    virtual Result<Willing> willing(const Offer& offer) = 0;   // an Error's code and reason go back to an explicit asker
+    virtual Result<> reserve(const Offer& offer) = 0;
+  };
+  static Result<std::unique_ptr<Negotiation>> open(asio::io_context& io, const Identity& identity, NegotiationConfig config, Importer& importer);
+  virtual ~Negotiation() = default;
+  // Finds a host and has it reserve a place. EHOSTUNREACH: nobody answered in time. If all who answered refused, the refusal of the
+  // explicit target, or else of the last one to refuse.
+  virtual asio::awaitable<Result<Choice>> find(Offer offer) = 0;
+  virtual std::vector<PeerInfo> peers() const = 0;             // known from HELLO datagrams, sent every few seconds and at start, and responses
+};
+
+}  // namespace sockmi::peer

@@ -1,0 +1,32 @@
+// A private line to each other daemon: mutual TLS 1.3.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include "base/address.h"
+#include "peer/identity.h"
+
+namespace sockmi::peer {
+
+namespace asio = boost::asio;
+
+class Transfer {
+ public:
+  // Answers one message of an authenticated peer.
+  using Handler = std::function<asio::awaitable<Secret>(std::string host, Secret message)>;
+  static Result<std::unique_ptr<Transfer>> open(asio::io_context& io, const Identity& identity, SocketAddress listen, Handler handler);
+  virtual ~Transfer() = default;
+  // Opens the line if it is not open yet, so that a later call() finds it open. The peer's certificate must be `host`'s.
+  virtual asio::awaitable<Result<>> connect(std::string host, SocketAddress line) = 0;
+  // One request, one response; many at a time over one line. ETIMEDOUT, ECONNRESET (line lost), EHOSTUNREACH. At most 256 MiB.
+  virtual asio::awaitable<Result<Secret>> call(std::string host, SocketAddress line, Secret message, std::chrono::milliseconds timeout) = 0;
+  virtual bool connected(const std::string& host) const = 0;
+};
+
+}  // namespace sockmi::peer

@@ -1,0 +1,16 @@
+// Lets packets for another host's address in: those marked by our rules are routed to this host, by a routing table of our own.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "steer/netlink.h"
+
+namespace sockmi::steer {
+
+// For each interface "ip rule iif X fwmark DELIVER lookup T", and "ip route local default dev lo table T". Those of an earlier daemon are
+// replaced. (Without the mark, or with a local route for the address itself, this host would answer ARP for it.)
+Result<> add_delivery_route(Netlink& route, const std::vector<std::string>& interfaces);
+Result<> remove_delivery_route(Netlink& route);
+
+}  // namespace sockmi::steer

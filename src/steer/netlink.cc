@@ -1,0 +1,76 @@
+#include "steer/netlink.h"
+
+namespace sockmi::steer {
+namespace {
+
+class KernelNetlink : public Netlink {
+ public:
+  explicit KernelNetlink(mnl_socket* socket) : socket_(socket) {}
+  ~KernelNetlink() override { mnl_socket_close(socket_); }
+
+  Result<> transact(const void* messages, std::size_t size, unsigned acks, const char* what) override {
+    if (mnl_socket_sendto(socket_, messages, size) < 0) return fail_errno(what);
+    Result<> result;
+    for (unsigned seen = 0; seen < acks;) {
+      const auto got = mnl_socket_recvfrom(socket_, buffer_, sizeof buffer_);
+      if (got < 0) return fail_errno(what);
+      int left = static_cast<int>(got);
+      for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_); mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+        if (message->nlmsg_type != NLMSG_ERROR) continue;
+        ++seen;
+        const auto* ack = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(message));
+        if (ack->error != 0 && result) {
+          errno = -ack->error;
+          result = fail_errno(what);
+        }
+      }
+      // A batch that fails is answered as far as it was read: what more there is must not be taken for the next one's answer.
+      if (!result) {
+        drain();
+        return result;
+      }
+    }
+    return result;
+  }
+
+  Result<> dump(const nlmsghdr* request, const char* what, const std::function<void(const nlmsghdr*)>& each) override {
+    if (mnl_socket_sendto(socket_, request, request->nlmsg_len) < 0) return fail_errno(what);
+    for (;;) {
+      const auto got = mnl_socket_recvfrom(socket_, buffer_, sizeof buffer_);
+      if (got < 0) return fail_errno(what);
+      int left = static_cast<int>(got);
+      for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_); mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+        if (message->nlmsg_type == NLMSG_DONE) return {};
+        if (message->nlmsg_type == NLMSG_ERROR) {
+          errno = -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(message))->error;
+          if (errno == 0) return {};
+          return fail_errno(what);
+        }
+        each(message);
+      }
+    }
+  }
+
+ private:
+  void drain() {
+    while (::recv(mnl_socket_get_fd(socket_), buffer_, sizeof buffer_, MSG_DONTWAIT) > 0) {
+    }
+  }
+  mnl_socket* socket_;
+  alignas(nlmsghdr) char buffer_[65536];
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Netlink>> Netlink::open(int bus) {
+  mnl_socket* socket = mnl_socket_open2(bus, SOCK_CLOEXEC);
+  if (!socket) return fail_errno("netlink");
+  if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0) {
+    auto failed = fail_errno("netlink");
+    mnl_socket_close(socket);
+    return failed;
+  }
+  return std::make_unique<KernelNetlink>(socket);
+}
+
+}  // namespace sockmi::steer

@@ -1,0 +1,27 @@
+// One netlink conversation: requests that are answered by an acknowledgement, or by a dump. The seam between us and the kernel.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include <libmnl/libmnl.h>
+
+#include "base/error.h"
+
+namespace sockmi::steer {
+
+class Netlink {
+ public:
+  static Result<std::unique_ptr<Netlink>> open(int bus);  // NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_SOCK_DIAG
+  virtual ~Netlink() = default;
+  // Sends `size` bytes of messages and waits for `acks` acknowledgements, or the first error: it is returned as it is.
+  virtual Result<> transact(const void* messages, std::size_t size, unsigned acks, const char* what) = 0;
+  // Sends one dump request and calls `each` for every message of the answer.
+  virtual Result<> dump(const nlmsghdr* request, const char* what, const std::function<void(const nlmsghdr*)>& each) = 0;
+  unsigned next_sequence() { return ++sequence_; }
+
+ private:
+  unsigned sequence_ = 0;
+};
+
+}  // namespace sockmi::steer
