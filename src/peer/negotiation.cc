@@ -134,7 +134,7 @@ class UdpNegotiation : public Negotiation {
     const auto start = Clock::now(), end = start + config_.timeout;
     std::set<std::string> asked;  // hosts that were sent a Confirm
     Result<Choice> refusal = fail(EHOSTUNREACH, "{} answered within {} ms", offer.target.any() ? "no host" : to_string(offer.target) + " has not", config_.timeout.count());
-    std::size_t requests = 0;
+    int requests = 0;
     for (auto now = start; now < end; now = Clock::now()) {
       if (now >= start + requests * config_.timeout / 4) {
         send_to_all(write_offer(wire::Kind::Request, offer));

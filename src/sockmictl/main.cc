@@ -1,0 +1,148 @@
+// sockmictl: the operator's tool. It speaks the daemon's HTTP API, but for the cluster commands, which need no daemon.
+// Exit codes: 0 done, 1 the daemon refused or some connections could not be exported, 2 wrong usage.
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "lib/client.h"
+#include "peer/identity.h"
+#include "steer/steering.h"
+
+using namespace sockmi;
+using nlohmann::json;
+
+namespace {
+
+struct Column {
+  const char* title;
+  const char* key;
+};
+
+struct View {
+  const char* name;
+  const char* about;
+  const char* path;
+  const char* list;  // the array in the answer; null: the answer itself
+  std::vector<Column> columns;
+};
+
+const View kViews[] = {
+    {"status", "the daemon: lists, counters", "/v1/status", nullptr, {}},
+    {"connections", "connections under the daemon's care", "/v1/connections", "connections",
+     {{"LOCAL", "local"}, {"PEER", "peer"}, {"SERVICE", "service"}, {"ROLE", "role"}, {"HOME", "home"}, {"AT", "at"}}},
+    {"peers", "the other daemons", "/v1/peers", "peers",
+     {{"HOST", "host"}, {"ADDRESS", "address"}, {"HEARD MS AGO", "last_heard_ms_ago"}, {"CONNECTED", "connected"}}},
+    {"migrations", "what was moved, newest last", "/v1/migrations", "migrations",
+     {{"PEER", "peer"}, {"SERVICE", "service"}, {"FROM", "from"}, {"TO", "to"}, {"RESULT", "result"}, {"FREEZE US", "freeze_us"}, {"ERROR", "error"}}},
+};
+
+std::string cell(const json& value) { return value.is_null() ? "-" : value.is_string() ? value.get<std::string>() : value.dump(); }
+
+void print_table(const json& rows, const std::vector<Column>& columns) {
+  std::vector<std::size_t> widths;
+  for (const Column& column : columns) {
+    std::size_t width = std::string_view(column.title).size();
+    for (const auto& row : rows) width = std::max(width, cell(row.value(column.key, json())).size());
+    widths.push_back(width);
+  }
+  for (std::size_t i = 0; i < columns.size(); ++i) fmt::print("{:<{}}  ", columns[i].title, widths[i]);
+  fmt::print("\n");
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i < columns.size(); ++i) fmt::print("{:<{}}  ", cell(row.value(columns[i].key, json())), widths[i]);
+    fmt::print("\n");
+  }
+}
+
+void print_tree(const json& value, const std::string& prefix = "") {
+  for (const auto& [key, each] : value.items()) {
+    const std::string name = prefix.empty() ? key : prefix + "." + key;
+    if (each.is_object()) print_tree(each, name);
+    else fmt::print("{:<28} {}\n", name, cell(each));
+  }
+}
+
+Result<json> ask(const char* method, const std::string& path, const std::string& body = "") {
+  TRY_LET(client, lib::Client::connect());
+  TRY_LET(reply, client.call(method, path, {reinterpret_cast<const std::uint8_t*>(body.data()), body.size()}));
+  return json::parse(reply.body.begin(), reply.body.end());
+}
+
+Result<> show(const View& view, bool as_json) {
+  TRY_LET(answer, ask("GET", view.path));
+  if (as_json) fmt::print("{}\n", answer.dump(2));
+  else if (view.list) print_table(answer[view.list], view.columns);
+  else print_tree(answer);
+  return {};
+}
+
+Result<> request_export(const json& wish, bool as_json) {
+  TRY_LET(answer, ask("POST", "/v1/requests", wish.dump()));
+  if (as_json) fmt::print("{}\n", answer.dump());
+  else fmt::print("{} exported, {} failed, by {} of {} applications\n", cell(answer["exported"]), cell(answer["failed"]),
+                  cell(answer["answered"]), cell(answer["applications"]));
+  if (answer["answered"] != answer["applications"]) return fail(ETIMEDOUT, "not every application answered");
+  if (answer["failed"] != 0) return fail(EIO, "{} connections could not be exported; see 'sockmictl migrations'", answer["failed"].dump());
+  return {};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Looks at a sockmid, and tells it what to do.", "sockmictl"};
+  app.require_subcommand(1);
+  bool as_json = false;
+  app.add_flag("--json", as_json, "print JSON");
+  app.add_option_function<std::string>(
+      "--socket", [](const std::string& path) { ::setenv("SOCKMID_SOCKET", path.c_str(), 1); },
+      "the daemon's socket (default: $SOCKMID_SOCKET, or " + std::string(lib::kDefaultSocket) + ")");
+  app.set_version_flag("--version", "sockmictl 0.1.0");
+  app.fallthrough();
+  std::function<Result<>()> action;
+
+  for (const View& view : kViews)
+    app.add_subcommand(view.name, view.about)->callback([&] { action = [&] { return show(view, as_json); }; });
+
+  json wish = json::object();
+  auto* exports = app.add_subcommand("export", "ask applications to export their connections, and wait until they have");
+  const std::pair<const char*, const char*> wishes[] = {{"--service", "whose connections"}, {"--to", "the host that shall take them, by name or address (default: any)"},
+                                                        {"--local", "only those with this local ADDRESS[:PORT]"}, {"--peer", "only those with this peer ADDRESS[:PORT]"}};
+  for (const auto& [option, about] : wishes)
+    exports->add_option_function<std::string>(option, [&wish, key = option + 2](const std::string& text) { wish[key] = text; }, about);
+  exports->callback([&] { action = [&] { return request_export(wish, as_json); }; });
+
+  app.add_subcommand("flush", "remove all rules of sockmi from this host's kernel (the daemon must not run)")->callback([&] { action = steer::flush; });
+
+  auto* cluster = app.add_subcommand("cluster", "make a cluster, and its hosts' identities")->require_subcommand(1);
+  std::string folder, host, from, out;
+  auto* init = cluster->add_subcommand("init", "make a cluster's CA in a new folder; keep ca.key off the hosts");
+  init->add_option("DIR", folder)->required();
+  init->callback([&] { action = [&] { return peer::init_cluster(folder); }; });
+  auto* issue = cluster->add_subcommand("issue", "make a host's identity: a folder to be copied to that host");
+  issue->add_option("HOST", host)->required();
+  issue->add_option("--cluster", from, "the cluster's folder")->required();
+  issue->add_option("--out", out, "the host's folder, new")->required();
+  issue->callback([&] { action = [&] { return peer::issue_host(from, host, out); }; });
+
+  std::string point;
+  unsigned count = 1;
+  auto* fault = app.add_subcommand("fault", "make a step of the next migrations fail (daemons with 'testing = true' only)");
+  fault->add_option("NAME", point)->required();
+  fault->add_option("COUNT", count);
+  fault->callback([&] {
+    action = [&]() -> Result<> {
+      auto answer = ask("POST", "/v1/testing/faults", json{{"name", point}, {"count", count}}.dump());
+      return answer ? Result<>() : Result<>(std::unexpected(answer.error()));
+    };
+  });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  const auto done = action();
+  if (done) return 0;
+  std::fprintf(stderr, "sockmictl: %s\n", to_string(done.error()).c_str());
+  return 1;
+}

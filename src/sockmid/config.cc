@@ -1,0 +1,162 @@
+// A table says which key goes where; a key that it does not know is an error, since it is most likely a misspelt one.
+#include "sockmid/config.h"
+
+#include <functional>
+
+#include <toml++/toml.h>
+
+namespace sockmi::sockmid {
+namespace {
+
+using Setter = std::function<Result<>(Config&, const toml::node&)>;
+using std::chrono::milliseconds;
+
+template <class T>
+Result<T> value(const toml::node& node, const char* kind) {
+  if (const auto read = node.value_exact<T>()) return *read;
+  return fail(EINVAL, "wants a {}", kind);
+}
+
+Setter text(std::function<Result<>(Config&, const std::string&)> set) {
+  return [set = std::move(set)](Config& config, const toml::node& node) -> Result<> {
+    TRY_LET(read, value<std::string>(node, "string"));
+    return set(config, read);
+  };
+}
+Setter number(std::int64_t least, std::int64_t most, std::function<void(Config&, std::int64_t)> set) {
+  return [=](Config& config, const toml::node& node) -> Result<> {
+    TRY_LET(read, value<std::int64_t>(node, "number"));
+    if (read < least || read > most) return fail(EINVAL, "must be from {} to {}", least, most);
+    set(config, read);
+    return {};
+  };
+}
+Setter yes_no(std::function<void(Config&, bool)> set) {
+  return [=](Config& config, const toml::node& node) -> Result<> {
+    TRY_LET(read, value<bool>(node, "true or false"));
+    set(config, read);
+    return {};
+  };
+}
+
+Result<std::vector<std::string>> strings(const toml::node& node) {
+  std::vector<std::string> out;
+  const auto* array = node.as_array();
+  if (!array) return fail(EINVAL, "wants a list of strings");
+  for (const auto& each : *array) {
+    TRY_LET(one, value<std::string>(each, "list of strings"));
+    out.push_back(one);
+  }
+  return out;
+}
+
+constexpr std::int64_t kHour = 3'600'000;
+
+const std::map<std::string, Setter>& setters() {
+  static const std::map<std::string, Setter> table = {
+      {"socket", text([](Config& c, const std::string& v) -> Result<> { c.socket = v; return {}; })},
+      {"identity", text([](Config& c, const std::string& v) -> Result<> { c.identity = v; return {}; })},
+      {"state", text([](Config& c, const std::string& v) -> Result<> { c.broker.state_folder = v; return {}; })},
+      {"address", text([](Config& c, const std::string& v) -> Result<> {
+         TRY_LET(ip, IpAddress::parse(v));
+         c.broker.settings.address = ip;
+         return {};
+       })},
+      {"interfaces", [](Config& c, const toml::node& node) -> Result<> {
+         TRY_LET(list, strings(node));
+         c.broker.interfaces = list;
+         return {};
+       }},
+      {"testing", yes_no([](Config& c, bool v) { c.broker.settings.testing = v; })},
+      {"negotiation.group", text([](Config& c, const std::string& v) -> Result<> {
+         TRY_LET(group, SocketAddress::parse(v));
+         c.broker.negotiation.group = group;
+         return {};
+       })},
+      {"negotiation.timeout_ms", number(10, 60'000, [](Config& c, std::int64_t v) { c.broker.negotiation.timeout = milliseconds(v); })},
+      {"negotiation.preference", text([](Config& c, const std::string& v) -> Result<> {
+         static const std::map<std::string, peer::Preference> names = {
+             {"first", peer::Preference::first}, {"ready-first", peer::Preference::ready_first}, {"least-loaded", peer::Preference::least_loaded}};
+         const auto it = names.find(v);
+         if (it == names.end()) return fail(EINVAL, "wants first, ready-first or least-loaded");
+         c.broker.negotiation.preference = it->second;
+         return {};
+       })},
+      {"negotiation.peers", [](Config& c, const toml::node& node) -> Result<> {
+         TRY_LET(list, strings(node));
+         for (const auto& each : list) {
+           TRY_LET(peer, SocketAddress::parse(each));
+           c.broker.negotiation.static_peers.push_back(peer);
+         }
+         return {};
+       }},
+      {"transfer.port", number(1, 65535, [](Config& c, std::int64_t v) { c.broker.settings.line_port = static_cast<std::uint16_t>(v); })},
+      {"import.max_bound", number(0, 1 << 20, [](Config& c, std::int64_t v) { c.broker.maxima.bound = static_cast<std::size_t>(v); })},
+      {"import.max_listening", number(0, 1 << 20, [](Config& c, std::int64_t v) { c.broker.maxima.listening = static_cast<std::size_t>(v); })},
+      {"import.max_connected", number(0, 1 << 24, [](Config& c, std::int64_t v) { c.broker.maxima.connected = static_cast<std::size_t>(v); })},
+      {"import.wait_ms", number(10, 24 * kHour, [](Config& c, std::int64_t v) { c.broker.settings.wait = milliseconds(v); })},
+      {"import.require_importer", yes_no([](Config& c, bool v) { c.broker.settings.require_importer = v; })},
+      {"steer.freeze_timeout_ms", number(1500, 60'000, [](Config& c, std::int64_t v) { c.broker.settings.freeze_timeout = milliseconds(v); })},
+      {"steer.linger_ms", number(0, kHour, [](Config& c, std::int64_t v) { c.broker.settings.linger = milliseconds(v); })},
+  };
+  return table;
+}
+
+Result<> read_services(const toml::table& services, std::map<std::string, broker::ServiceRule>& out) {
+  for (const auto& [name, node] : services) {
+    const auto* table = node.as_table();
+    if (!table) return fail(EINVAL, "service.{}: wants a table", name.str());
+    broker::ServiceRule rule;
+    for (const auto& [key, users] : *table) {
+      auto list = strings(users);
+      if (!list) return fail(EINVAL, "service.{}.{}: {}", name.str(), key.str(), list.error().reason);
+      if (key == "export") rule.exporters = *list;
+      else if (key == "import") rule.importers = *list;
+      else return fail(EINVAL, "service.{}.{}: no such key", name.str(), key.str());
+    }
+    out[std::string(name.str())] = rule;
+  }
+  return {};
+}
+
+Result<> read_table(const toml::table& table, const std::string& prefix, Config& config) {
+  for (const auto& [key, node] : table) {
+    const std::string name = prefix + std::string(key.str());
+    if (name == "service") continue;
+    if (const auto* inner = node.as_table(); inner && prefix.empty()) {
+      TRY(read_table(*inner, name + ".", config));
+      continue;
+    }
+    const auto setter = setters().find(name);
+    if (setter == setters().end()) return fail(EINVAL, "line {}: {}: no such key", node.source().begin.line, name);
+    if (auto set = setter->second(config, node); !set) return fail(EINVAL, "line {}: {}: {}", node.source().begin.line, name, set.error().reason);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Config> read_config(const std::string& path) {
+  Config config;
+  config.broker.state_folder = "/var/lib/sockmi";
+  config.broker.negotiation.group = *SocketAddress::parse("239.255.77.77:7077");
+  toml::table table;
+  try {
+    table = toml::parse_file(path);
+  } catch (const toml::parse_error& error) {
+    return fail(EINVAL, "{}:{}: {}", path, error.source().begin.line, error.description());
+  }
+  if (auto read = read_table(table, "", config); !read) return fail(EINVAL, "{}: {}", path, read.error().reason);
+  if (const auto* services = table["service"].as_table()) {
+    std::map<std::string, broker::ServiceRule> rules;
+    if (auto read = read_services(*services, rules); !read) return fail(EINVAL, "{}: {}", path, read.error().reason);
+    config.broker.policy = broker::Policy(std::move(rules));
+  }
+  if (config.broker.settings.address.any()) return fail(EINVAL, "{}: address is missing", path);
+  if (config.broker.interfaces.empty()) return fail(EINVAL, "{}: interfaces is missing", path);
+  config.broker.negotiation.address = config.broker.settings.address;
+  config.broker.negotiation.line_port = config.broker.settings.line_port;
+  return config;
+}
+
+}  // namespace sockmi::sockmid

@@ -1,0 +1,71 @@
+// sockmid: one process a host. Wiring only.
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <systemd/sd-daemon.h>
+
+#include "api/api.h"
+#include "base/log.h"
+#include "sockmid/config.h"
+
+using namespace sockmi;
+
+namespace {
+
+// Every endpoint that waits, and every client, is a descriptor.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+Result<> run(sockmid::Config config) {
+  TRY_LET(identity, peer::Identity::load(config.identity));
+  config.broker.settings.host = identity.host;
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path(config.socket).parent_path(), error);
+  boost::asio::io_context io(1);
+  TRY_LET(broker, broker::Broker::open(io, std::move(config.broker), identity));
+  TRY_LET(listener, api::serve(io, config.socket, *broker));
+  boost::asio::signal_set signals(io, SIGTERM, SIGINT);
+  signals.async_wait([&](auto, int) { io.stop(); });
+  log::info("event=ready host={} socket={}", identity.host, config.socket);
+  std::puts("sockmid ready");
+  std::fflush(stdout);
+  (void)::sd_notify(0, "READY=1");
+  io.run();
+  (void)::sd_notify(0, "STOPPING=1");
+  log::info("event=stopped host={}", identity.host);
+  return {};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Moves live TCP and TLS connections between hosts: the daemon, one a host.", "sockmid"};
+  std::string path = "/etc/sockmi/sockmid.toml";
+  bool check = false, verbose = false;
+  app.add_option("--config", path, "configuration file, see sockmid.toml(5)")->capture_default_str();
+  app.add_flag("--check", check, "only say whether the configuration is right");
+  app.add_flag("--verbose", verbose, "log what is refused and why");
+  app.set_version_flag("--version", "sockmid 0.1.0");
+  CLI11_PARSE(app, argc, argv);
+  spdlog::set_default_logger(spdlog::stderr_logger_st("sockmid"));
+  spdlog::set_pattern("ts=%Y-%m-%dT%H:%M:%S.%e level=%l %v");
+  if (verbose) spdlog::set_level(spdlog::level::debug);
+  raise_descriptor_limit();
+  auto config = sockmid::read_config(path);
+  auto done = config ? check ? Result<>() : run(std::move(*config)) : Result<>(std::unexpected(config.error()));
+  if (!done) {
+    std::fprintf(stderr, "sockmid: %s\n", to_string(done.error()).c_str());
+    return config ? 1 : 2;
+  }
+  if (check) std::puts("the configuration is right");
+  return 0;
+}
