@@ -1,0 +1,234 @@
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "image/pack.h"
+#include "image/seal.h"
+#include "image/tls_generated.h"
+#include "tls/attachment.h"
+#include "tls/record_bio.h"
+#include "tls/tls.h"
+#include "tls/wrapped.h"
+
+namespace sockmi::tls {
+namespace {
+
+constexpr unsigned kMostKeyUpdates = 100'000;
+
+// What of an established SSL depends on its version.
+struct Live {
+  CipherContext *reading = nullptr, *writing = nullptr;
+  Secret client_secret, server_secret, exporter_secret, resumption_secret;
+  Secret client_random, server_random;
+};
+
+Error not_ours() { return {ENOKEY, "the provider is not in the SSL's path: sockmi_enable() must come before its SSL_CTX is made"}; }
+
+// The generation of a traffic secret (RFC 8446, 7.2) whose key a live cipher context of this direction has.
+CipherContext* find_generation(const EVP_MD* digest, Secret& secret, bool encrypting, std::size_t key_size) {
+  for (unsigned generation = 0; generation < kMostKeyUpdates; ++generation) {
+    if (auto* context = Registry::get().by_key(encrypting, expand_label(digest, secret, "key", key_size))) return context;
+    secret = expand_label(digest, secret, "traffic upd", secret.size());
+  }
+  return nullptr;
+}
+
+// Whose SSL this is, only the provider can tell: we ask for an exporter value, and it sees whose exporter secret libssl uses for it.
+std::shared_ptr<Connection> probe(SSL* ssl) {
+  Scope scope;
+  scope.probing = true;
+  std::uint8_t value[32];
+  constexpr std::string_view kLabel = "EXPORTER-sockmi-probe";
+  if (SSL_export_keying_material(ssl, value, sizeof value, kLabel.data(), kLabel.size(), nullptr, 0, 0) != 1) return nullptr;
+  return Registry::get().by_exporter(scope.probed);
+}
+
+Result<Live> find_tls13(SSL* ssl, const Suite& suite) {
+  const auto connection = probe(ssl);
+  if (!connection) return std::unexpected(not_ours());
+  const EVP_MD* digest = SSL_CIPHER_get_handshake_digest(SSL_get_current_cipher(ssl));
+  Live live{.client_secret = connection->client, .server_secret = connection->server, .exporter_secret = connection->exporter,
+            .resumption_secret = connection->resumption, .client_random = {}, .server_random = {}};
+  const bool server = SSL_is_server(ssl);
+  live.writing = find_generation(digest, server ? live.server_secret : live.client_secret, true, suite.key_size);
+  live.reading = find_generation(digest, server ? live.client_secret : live.server_secret, false, suite.key_size);
+  if (!live.writing || !live.reading) return std::unexpected(not_ours());
+  return live;
+}
+
+Result<Live> find_tls12(SSL* ssl, const Suite& suite) {
+  Live live;
+  const Attachment* loaded = find_attachment(ssl);
+  if (loaded && !loaded->client_random.empty()) {
+    live.client_random = loaded->client_random;
+    live.server_random = loaded->server_random;
+  } else {
+    live.client_random.resize(32);
+    live.server_random.resize(32);
+    SSL_get_client_random(ssl, live.client_random.data(), 32);
+    SSL_get_server_random(ssl, live.server_random.data(), 32);
+  }
+  Secret master(SSL_MAX_MASTER_KEY_LENGTH);
+  master.resize(SSL_SESSION_get_master_key(SSL_get_session(ssl), master.data(), master.size()));
+  const EVP_MD* digest = SSL_CIPHER_get_handshake_digest(SSL_get_current_cipher(ssl));
+  auto [client, server] = tls12_keys(digest, master, live.client_random, live.server_random, suite.key_size, suite.iv_size);
+  if (SSL_is_server(ssl)) std::swap(client, server);
+  live.writing = Registry::get().by_key(true, client.key);
+  live.reading = Registry::get().by_key(false, server.key);
+  if (!live.writing || !live.reading) return std::unexpected(not_ours());
+  return live;
+}
+
+struct SuiteOf {
+  const Suite* suite;
+  std::uint16_t id;
+};
+
+Result<SuiteOf> suite_of(SSL* ssl) {
+  if (SSL_is_dtls(ssl)) return fail(ENOTSUP, "DTLS is not served");
+  const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl);
+  if (!cipher) return fail(ENOTSUP, "the SSL has no cipher");
+  const std::uint16_t id = SSL_CIPHER_get_protocol_id(cipher);
+  const Suite* suite = find_suite(SSL_version(ssl), id);
+  if (!suite) return fail(ENOTSUP, "{} with {} is not served", SSL_get_version(ssl), SSL_CIPHER_get_name(cipher));
+  if (BIO_get_ktls_send(SSL_get_wbio(ssl)) || BIO_get_ktls_recv(SSL_get_rbio(ssl))) return fail(ENOTSUP, "kernel TLS is active");
+  return SuiteOf{suite, id};
+}
+
+Result<Live> find_live(SSL* ssl) {
+  TRY_LET(suite, suite_of(ssl));
+  return SSL_version(ssl) == TLS1_3_VERSION ? find_tls13(ssl, *suite.suite) : find_tls12(ssl, *suite.suite);
+}
+
+std::vector<std::uint8_t> bytes(ByteView view) { return {view.begin(), view.end()}; }
+
+// Wipes what the object API's vectors hold.
+struct WipedTls : image::TlsT {
+  ~WipedTls() {
+    for (auto* secret : {&session, &client_secret, &server_secret, &exporter_secret, &resumption_secret}) OPENSSL_cleanse(secret->data(), secret->size());
+  }
+};
+
+Secret finish(const image::TlsT& state) {
+  image::WipingBuilder builder(4096 + state.waiting.size() + state.unsent.size());
+  builder.Finish(image::Tls::Pack(builder, &state));
+  return image::seal(image::kTlsKind, image::kTlsVersion, builder.take());
+}
+
+// The buffers between libssl and the socket, and what of a record's plaintext is not read yet.
+Result<> save_buffers(SSL* ssl, const Suite& suite, const Live& live, image::TlsT& state) {
+  RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
+  const int unread = SSL_pending(ssl);
+  state.read_sequence = live.reading->next();
+  state.write_sequence = live.writing->next();
+  if (!buffer) {
+    if (unread > 0) return fail(EAGAIN, "{} decrypted bytes wait; without sockmi_set_fd() they can not be carried", unread);
+    return {};
+  }
+  if (!buffer->on_boundary() || buffer->passes_through()) return fail(EAGAIN, "in the middle of a record");
+  if (unread > 0) {
+    state.unread = static_cast<std::uint32_t>(unread);
+    state.read_sequence -= 1;
+    state.waiting = bytes(buffer->last_record());
+  }
+  state.waiting.insert(state.waiting.end(), buffer->waiting().begin(), buffer->waiting().end());
+  (void)buffer->flush();
+  state.unsent = bytes(buffer->unsent());
+  if (buffer->interrupted_record() > 0) {
+    if (!(SSL_get_mode(ssl) & SSL_MODE_ENABLE_PARTIAL_WRITE)) return fail(EAGAIN, "an SSL_write is half done");
+    state.write_taken = static_cast<std::uint32_t>(buffer->interrupted_record() - SSL3_RT_HEADER_LENGTH - suite.overhead);
+  }
+  return {};
+}
+
+Secret save_before_handshake(SSL* ssl) {
+  image::TlsT state;
+  state.server = SSL_is_server(ssl);
+  if (const RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl))) state.waiting = bytes(buffer->waiting());
+  return finish(state);
+}
+
+Result<Secret> save_established(SSL* ssl) {
+  if (SSL_get_shutdown(ssl) != 0) return fail(ENOTSUP, "a close_notify was sent or received: the connection is ending");
+  TRY_LET(suite, suite_of(ssl));
+  TRY_LET(live, find_live(ssl));
+  WipedTls state;
+  state.server = SSL_is_server(ssl);
+  state.established = true;
+  state.version = static_cast<std::uint16_t>(SSL_version(ssl));
+  state.cipher = suite.id;
+  const int size = i2d_SSL_SESSION(SSL_get_session(ssl), nullptr);
+  if (size <= 0) return fail_openssl(ENOTSUP, "the session can not be written down");
+  state.session.resize(static_cast<std::size_t>(size));
+  unsigned char* at = state.session.data();
+  i2d_SSL_SESSION(SSL_get_session(ssl), &at);
+  state.client_secret = bytes(live.client_secret);
+  state.server_secret = bytes(live.server_secret);
+  state.exporter_secret = bytes(live.exporter_secret);
+  state.resumption_secret = bytes(live.resumption_secret);
+  state.client_random = bytes(live.client_random);
+  state.server_random = bytes(live.server_random);
+  state.explicit_nonce.assign(live.writing->explicit_nonce.begin(), live.writing->explicit_nonce.end());
+  const unsigned char* alpn = nullptr;
+  unsigned alpn_size = 0;
+  SSL_get0_alpn_selected(ssl, &alpn, &alpn_size);
+  state.alpn.assign(alpn, alpn + alpn_size);
+  if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) state.server_name = name;
+  TRY(save_buffers(ssl, *suite.suite, live, state));
+  return finish(state);
+}
+
+}  // namespace
+
+Phase phase(const SSL* ssl) {
+  if (SSL_is_init_finished(ssl)) return Phase::established;
+  if (SSL_in_before(ssl)) return Phase::before_handshake;
+  // A server that waits for the rest of a ClientHello has called libssl, which has not seen a byte of it.
+  const RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
+  if (SSL_is_server(ssl) && SSL_get_state(ssl) == TLS_ST_BEFORE && buffer && buffer->untouched()) return Phase::before_handshake;
+  return Phase::in_handshake;
+}
+
+Result<Secret> save(SSL* ssl) {
+  switch (phase(ssl)) {
+    case Phase::before_handshake: return save_before_handshake(ssl);
+    case Phase::established: return save_established(ssl);
+    case Phase::in_handshake: break;
+  }
+  return fail(EAGAIN, "in the middle of the handshake");
+}
+
+void spend(SSL* ssl) {
+  if (phase(ssl) == Phase::established) {
+    if (auto live = find_live(ssl)) {
+      disable(*live->reading);
+      disable(*live->writing);
+    }
+  }
+  SSL_set_quiet_shutdown(ssl, 1);
+  SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+  SSL_set_bio(ssl, nullptr, nullptr);
+  drop_attachment(ssl);
+}
+
+Result<> set_fd(SSL* ssl, int fd) {
+  BIO* bio = new_record_bio(fd);
+  if (!bio) return fail_openssl(ENOMEM, "record BIO");
+  RecordBuffer* buffer = record_buffer(bio);
+  if (Attachment* left = find_attachment(ssl)) {
+    buffer->adopt(left->waiting, left->unsent);
+    left->waiting = left->unsent = Bytes();
+    (void)buffer->flush();
+  }
+  SSL_set_bio(ssl, bio, bio);
+  return {};
+}
+
+int get_fd(const SSL* ssl) { return SSL_get_fd(ssl); }
+
+std::size_t write_taken(const SSL* ssl) {
+  const Attachment* loaded = find_attachment(ssl);
+  return loaded ? loaded->write_taken : 0;
+}
+
+}  // namespace sockmi::tls

@@ -1,0 +1,53 @@
+// The provider "sockmi" stands in front of the default one: a property query "?provider=sockmi" prefers it where it has something, and leaves
+// everything else to the default provider.
+#include <cstdlib>
+
+#include <openssl/evp.h>
+#include <openssl/provider.h>
+
+#include "tls/tls.h"
+#include "tls/wrapped.h"
+
+namespace sockmi::tls {
+
+const Default& Default::get() {
+  static const Default it = [] {
+    Default out{OSSL_LIB_CTX_new(), nullptr, nullptr};
+    out.provider = OSSL_PROVIDER_load(out.libctx, "default");
+    if (!out.provider) std::abort();  // OpenSSL without its own default provider is none
+    out.context = OSSL_PROVIDER_get0_provider_ctx(out.provider);
+    return out;
+  }();
+  return it;
+}
+
+namespace {
+
+const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) {
+  *no_cache = 0;
+  if (operation == OSSL_OP_CIPHER) return wrapped_ciphers();
+  if (operation == OSSL_OP_KDF) return wrapped_kdfs();
+  return nullptr;
+}
+void teardown(void*) {}
+
+int init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH*, const OSSL_DISPATCH** out, void** context) {
+  static const OSSL_DISPATCH table[] = {{OSSL_FUNC_PROVIDER_QUERY_OPERATION, reinterpret_cast<void (*)()>(query)},
+                                        {OSSL_FUNC_PROVIDER_TEARDOWN, reinterpret_cast<void (*)()>(teardown)},
+                                        {0, nullptr}};
+  *out = table;
+  *context = const_cast<OSSL_CORE_HANDLE*>(handle);
+  return 1;
+}
+
+}  // namespace
+
+Result<> enable(OSSL_LIB_CTX* libctx) {
+  if (OSSL_PROVIDER_available(libctx, "sockmi")) return {};
+  if (!OSSL_PROVIDER_add_builtin(libctx, "sockmi", init) || !OSSL_PROVIDER_load(libctx, "default") || !OSSL_PROVIDER_load(libctx, "sockmi") ||
+      !EVP_set_default_properties(libctx, "?provider=sockmi"))
+    return fail_openssl(EINVAL, "switching the sockmi provider on");
+  return {};
+}
+
+}  // namespace sockmi::tls

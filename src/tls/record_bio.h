@@ -1,0 +1,52 @@
+// The BIO between libssl and a socket that keeps record boundaries.
+//
+// What libssl has half read, or half written, is in buffers that nobody else can see. So it never gets half a record: a record is given to it
+// when all of it is here, and the last one is kept, to be given again to another SSL if its plaintext was not read to the end. And a record
+// that the socket takes only in part is kept here to its end; libssl is told to try again, and on its next try is told that it is done.
+#pragma once
+
+#include <openssl/bio.h>
+
+#include "base/secret.h"
+
+namespace sockmi::tls {
+
+class RecordBuffer {
+ public:
+  explicit RecordBuffer(int fd) : fd_(fd) {}
+
+  // BIO_read and BIO_write: bytes, 0 at the stream's end, -1 with `retry`, or -1 with errno.
+  int read(char* out, int size, bool& retry);
+  int write(const char* data, int size, bool& retry);
+  bool flush();  // true: nothing is left to be sent
+
+  int fd() const { return fd_; }
+  bool at_end() const { return ended_; }
+  std::size_t received() const { return end_ - at_; }
+
+  // --- for the image ---
+  bool untouched() const { return at_ == 0 && last_ == 0; }  // nothing was ever given to libssl
+  bool on_boundary() const { return at_ == record_end_; }
+  bool passes_through() const { return pass_through_; }
+  ByteView last_record() const { return {in_.data() + last_, record_end_ - last_}; }
+  ByteView waiting() const { return {in_.data() + at_, end_ - at_}; }
+  ByteView unsent() const { return ByteView(out_).subspan(out_at_); }
+  std::size_t interrupted_record() const { return interrupted_; }  // size of the one that libssl will try to write again; 0: none
+  void adopt(ByteView waiting, ByteView unsent);
+
+ private:
+  std::size_t next_record() const;  // its size; 0: not all of its header is here; or what is here, if it is no TLS
+  bool receive(bool& retry);
+  int fd_;
+  Bytes in_;                    // [last_, record_end_) the last record given, of which [at_, record_end_) is still to be given; then up to end_
+  std::size_t last_ = 0, at_ = 0, record_end_ = 0, end_ = 0;
+  bool ended_ = false;
+  mutable bool pass_through_ = false;  // no TLS: libssl shall find out by itself
+  Bytes out_;                   // records, or the rest of one, that the socket has not taken
+  std::size_t out_at_ = 0, interrupted_ = 0;
+};
+
+BIO* new_record_bio(int fd);
+RecordBuffer* record_buffer(BIO* bio);  // null: not one of ours, or none
+
+}  // namespace sockmi::tls

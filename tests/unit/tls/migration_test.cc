@@ -1,0 +1,255 @@
+#include "pair.h"
+
+#include <set>
+
+#include "tls/registry.h"
+
+namespace sockmi::tls::test {
+namespace {
+
+class Migration : public testing::TestWithParam<Case> {};
+
+TEST_P(Migration, DataFlowsBothWaysOverThreeHops) {
+  Pair pair(GetParam());
+  pair.handshake();
+  pair.talk("before");
+  for (int hop = 0; hop < 3; ++hop) {
+    pair.hop();
+    pair.talk("after hop");
+    pair.talk(pattern(100'000));
+  }
+}
+
+TEST_P(Migration, ExportersAgreeWithThePeer) {
+  Pair pair(GetParam());
+  pair.handshake();
+  for (int hop = 0; hop < 2; ++hop) {
+    pair.hop();
+    unsigned char ours[32], theirs[32];
+    ASSERT_EQ(SSL_export_keying_material(pair.mover.get(), ours, 32, "EXPORTER-x", 10, nullptr, 0, 0), 1);
+    ASSERT_EQ(SSL_export_keying_material(pair.peer.get(), theirs, 32, "EXPORTER-x", 10, nullptr, 0, 0), 1);
+    EXPECT_EQ(memcmp(ours, theirs, 32), 0);
+  }
+}
+
+TEST_P(Migration, GettersAnswerAsBefore) {
+  Pair pair(GetParam());
+  pair.handshake();
+  pair.hop();
+  EXPECT_STREQ(SSL_get_cipher_name(pair.mover.get()), GetParam().suite);
+  EXPECT_EQ(SSL_version(pair.mover.get()), GetParam().version);
+  const unsigned char* alpn = nullptr;
+  unsigned size = 0;
+  SSL_get0_alpn_selected(pair.mover.get(), &alpn, &size);
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(alpn), size), "h2");
+  EXPECT_EQ(SSL_get_fd(pair.mover.get()), pair.mover_fd.get());
+}
+
+TEST_P(Migration, PlaintextReadInPartIsReadOnElsewhere) {
+  Pair pair(GetParam());
+  pair.handshake();
+  const std::string text = pattern(5000);
+  ASSERT_EQ(SSL_write(pair.peer.get(), text.data(), 5000), 5000);
+  ASSERT_EQ(SSL_write(pair.peer.get(), "next record", 11), 11);
+  std::string got(5000, 0);
+  ASSERT_EQ(SSL_read(pair.mover.get(), got.data(), 1234), 1234);
+  pair.hop();
+  ASSERT_EQ(SSL_pending(pair.mover.get()), 5000 - 1234);
+  ASSERT_EQ(SSL_read(pair.mover.get(), got.data() + 1234, 5000), 5000 - 1234);
+  EXPECT_EQ(got, text);
+  char more[32];
+  EXPECT_EQ(SSL_read(pair.mover.get(), more, sizeof more), 11);
+  pair.talk("on");
+}
+
+TEST_P(Migration, ARecordCutAtAnyByteArrivesWhole) {
+  Pair pair(GetParam());
+  pair.handshake();
+  int fds[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+  unique_fd tap(fds[0]), wire(fds[1]);
+  BIO* bio = BIO_new_socket(tap.get(), BIO_NOCLOSE);
+  SSL_set0_wbio(pair.peer.get(), bio);
+  std::uint8_t record[200];
+  ssize_t size = 100;
+  for (ssize_t cut = 0; cut <= size; ++cut) {
+    ASSERT_EQ(SSL_write(pair.peer.get(), "a record to be cut", 18), 18);
+    size = ::recv(wire.get(), record, sizeof record, 0);
+    ASSERT_GT(size, 18);
+    ASSERT_EQ(::send(pair.peer_fd.get(), record, static_cast<std::size_t>(cut), 0), cut);
+    char text[32];
+    if (cut < size) {
+      ASSERT_EQ(SSL_read(pair.mover.get(), text, sizeof text), -1);
+    }
+    pair.hop();
+    ASSERT_EQ(::send(pair.peer_fd.get(), record + cut, static_cast<std::size_t>(size - cut), 0), size - cut);
+    ASSERT_EQ(SSL_read(pair.mover.get(), text, sizeof text), 18) << "cut at " << cut;
+  }
+}
+
+TEST_P(Migration, AHalfSentRecordIsSentToItsEndElsewhere) {
+  Pair pair(GetParam());
+  pair.handshake();
+  const std::string text = pattern(16'000);
+  std::size_t sent = 0;
+  int n = 0;
+  while ((n = SSL_write(pair.mover.get(), text.data(), 16'000)) > 0) sent += static_cast<std::size_t>(n);
+  ASSERT_EQ(SSL_get_error(pair.mover.get(), n), SSL_ERROR_WANT_WRITE);
+  pair.hop();
+  ASSERT_EQ(write_taken(pair.mover.get()), 16'000u);
+  sent += write_taken(pair.mover.get());
+  std::string got, buffer(20'000, 0);
+  while (got.size() < sent) {
+    char none;
+    (void)SSL_read(pair.mover.get(), &none, 1);  // gives the BIO a chance to send on
+    n = SSL_read(pair.peer.get(), buffer.data(), 20'000);
+    ASSERT_TRUE(n > 0 || SSL_get_error(pair.peer.get(), n) == SSL_ERROR_WANT_READ);
+    if (n > 0) got.append(buffer, 0, static_cast<std::size_t>(n));
+  }
+  EXPECT_EQ(got.substr(got.size() - 16'000), text);
+  ERR_clear_error();
+  pair.talk("on");
+}
+
+TEST_P(Migration, ASpentSslWritesNothing) {
+  Pair pair(GetParam());
+  pair.handshake();
+  spend(pair.mover.get());
+  EXPECT_LE(SSL_write(pair.mover.get(), "x", 1), 0);
+  char byte;
+  EXPECT_LE(SSL_read(pair.mover.get(), &byte, 1), 0);
+  pair.mover.reset();
+  char any[100];
+  while (SSL_read(pair.peer.get(), any, sizeof any) > 0) {
+  }
+  EXPECT_EQ(::recv(pair.peer_fd.get(), any, sizeof any, MSG_DONTWAIT), -1) << "something went out";
+  ERR_clear_error();
+}
+
+TEST_P(Migration, ABadImageLeavesTheSslFitForAHandshake) {
+  Pair pair(GetParam());
+  pair.handshake();
+  const Secret image = *save(pair.mover.get());
+  Pair other(GetParam());
+  for (std::size_t size = 0; size < image.size(); size += 7) EXPECT_EQ(load(ByteView(image).first(size), other.mover.get()).error().code, EBADMSG);
+  for (std::size_t bit = 0; bit < image.size() * 8; bit += 5) {
+    Secret flipped = image;
+    flipped[bit / 8] ^= static_cast<std::uint8_t>(1 << bit % 8);
+    EXPECT_EQ(load(flipped, other.mover.get()).error().code, EBADMSG);
+  }
+  EXPECT_EQ(load(Secret(image.size(), 0x5a), other.mover.get()).error().code, EBADMSG);
+  other.handshake();
+  other.talk("as if nothing had been");
+}
+
+TEST_P(Migration, NothingIsKeptAfterTheSslIsFreed) {
+  const auto before = Registry::get().contexts();
+  for (int i = 0; i < 3; ++i) {
+    Pair pair(GetParam());
+    pair.handshake();
+    pair.hop();
+    pair.talk("x");
+  }
+  EXPECT_EQ(Registry::get().contexts(), before);
+  EXPECT_LE(Registry::get().connections(), 2u);  // one may be waiting for this thread's next derivation
+}
+
+TEST_P(Migration, WithoutTheProviderAnSslIsRefused) {
+  Pair pair(GetParam(), /*provider=*/false);
+  pair.handshake();
+  EXPECT_EQ(save(pair.mover.get()).error().code, ENOKEY);
+  pair.talk("unharmed");
+}
+
+const Case kCases[] = {
+    {"Tls13Aes128Server", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256", true},
+    {"Tls13Aes128Client", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256", false},
+    {"Tls13Aes256Server", TLS1_3_VERSION, "TLS_AES_256_GCM_SHA384", true},
+    {"Tls13Aes256Client", TLS1_3_VERSION, "TLS_AES_256_GCM_SHA384", false},
+    {"Tls13ChaChaServer", TLS1_3_VERSION, "TLS_CHACHA20_POLY1305_SHA256", true},
+    {"Tls13ChaChaClient", TLS1_3_VERSION, "TLS_CHACHA20_POLY1305_SHA256", false},
+    {"Tls12Aes128Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", true},
+    {"Tls12Aes128Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", false},
+    {"Tls12Aes256Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-GCM-SHA384", true},
+    {"Tls12Aes256Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-GCM-SHA384", false},
+    {"Tls12ChaChaServer", TLS1_2_VERSION, "ECDHE-ECDSA-CHACHA20-POLY1305", true},
+    {"Tls12ChaChaClient", TLS1_2_VERSION, "ECDHE-ECDSA-CHACHA20-POLY1305", false},
+};
+INSTANTIATE_TEST_SUITE_P(Suites, Migration, testing::ValuesIn(kCases), [](const auto& info) { return info.param.name; });
+
+// --- what only one version has ---
+
+TEST(Tls13, KeyUpdatesBeforeAndAfterAMove) {
+  Pair pair(kCases[0]);
+  pair.handshake();
+  for (int hop = 0; hop < 4; ++hop) {
+    SSL_key_update(pair.peer.get(), SSL_KEY_UPDATE_REQUESTED);
+    pair.talk("the peer updates");
+    SSL_key_update(pair.mover.get(), hop % 2 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED);
+    pair.talk("we update");
+    pair.hop();
+    pair.talk("moved");
+  }
+}
+
+TEST(Tls12, NoExplicitNonceIsUsedTwice) {
+  Pair pair(kCases[6]);
+  pair.handshake();
+  pair.talk("some were used");
+  int fds[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+  unique_fd unread(fds[1]), tapped(fds[0]);
+  std::set<std::string> nonces;
+  pair.mover_fd = std::move(tapped);
+  for (int hop = 0; hop < 4; ++hop) {
+    pair.hop();
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_EQ(SSL_write(pair.mover.get(), "x", 1), 1);
+      char record[100];
+      ASSERT_GT(::recv(unread.get(), record, sizeof record, 0), 13);
+      EXPECT_TRUE(nonces.emplace(record + 5, 8).second) << hop << ' ' << i;
+    }
+  }
+}
+
+TEST(BeforeTheHandshake, HalfAClientHelloMoves) {
+  for (const Case& c : {kCases[0], kCases[6]}) {
+    Pair pair(c);
+    int fds[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    unique_fd tap(fds[0]), wire(fds[1]);
+    SSL_set0_wbio(pair.peer.get(), BIO_new_socket(tap.get(), BIO_NOCLOSE));
+    SSL_do_handshake(pair.peer.get());
+    char hello[2000];
+    const ssize_t size = ::recv(wire.get(), hello, sizeof hello, 0);
+    ASSERT_GT(size, 100);
+    ASSERT_EQ(::send(pair.peer_fd.get(), hello, 50, 0), 50);
+    SSL_do_handshake(pair.mover.get());
+    EXPECT_EQ(phase(pair.mover.get()), Phase::before_handshake);
+    pair.hop();
+    ASSERT_EQ(::send(pair.peer_fd.get(), hello + 50, static_cast<std::size_t>(size - 50), 0), size - 50);
+    SSL_set0_wbio(pair.peer.get(), BIO_new_socket(pair.peer_fd.get(), BIO_NOCLOSE));
+    pair.handshake();
+    pair.talk("hello");
+  }
+}
+
+TEST(BeforeTheHandshake, AClientMoves) {
+  Pair pair(kCases[1]);
+  pair.hop();
+  SSL_set_alpn_protos(pair.mover.get(), reinterpret_cast<const unsigned char*>("\x02h2"), 3);
+  pair.handshake();
+  pair.talk("hello");
+}
+
+TEST(InTheHandshake, AnSslIsRefusedForNow) {
+  Pair pair(kCases[1]);
+  SSL_do_handshake(pair.mover.get());
+  EXPECT_EQ(save(pair.mover.get()).error().code, EAGAIN);
+  ERR_clear_error();
+  pair.handshake();
+  pair.talk("unharmed");
+}
+
+}  // namespace
+}  // namespace sockmi::tls::test
