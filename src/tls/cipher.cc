@@ -80,9 +80,17 @@ int decrypt_init(void* v, const unsigned char* key, std::size_t key_size, const 
   return init(v, key, key_size, iv, iv_size, params, false);
 }
 
+// A TLS 1.2 GCM record begins with the explicit nonce that the default provider chose for it.
+void note_nonce(CipherContext& c, int done, const unsigned char* record) {
+  if (done > 0 && c.tls12 && c.encrypting && record) std::memcpy(c.explicit_nonce.data(), record, c.explicit_nonce.size());
+}
+
 int update(void* v, unsigned char* out, std::size_t* out_size, std::size_t room, const unsigned char* in, std::size_t size) {
   auto* c = static_cast<CipherContext*>(v);
-  return c->inner && c->table->update(c->inner, out, out_size, room, in, size);
+  if (!c->inner) return 0;
+  const int done = c->table->update(c->inner, out, out_size, room, in, size);
+  note_nonce(*c, done, out);
+  return done;
 }
 int final(void* v, unsigned char* out, std::size_t* out_size, std::size_t room) {
   auto* c = static_cast<CipherContext*>(v);
@@ -92,7 +100,7 @@ int cipher(void* v, unsigned char* out, std::size_t* out_size, std::size_t room,
   auto* c = static_cast<CipherContext*>(v);
   if (!c->inner) return 0;
   const int done = c->table->cipher(c->inner, out, out_size, room, in, size);
-  if (done > 0 && c->tls12 && c->encrypting && out) std::memcpy(c->explicit_nonce.data(), out, c->explicit_nonce.size());
+  note_nonce(*c, done, out);
   return done;
 }
 
