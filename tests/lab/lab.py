@@ -1,0 +1,232 @@
+"""The lab: four hosts on one segment, inside a sandbox of their own (see sandbox.py).
+
+      client          hostA           hostB           hostC        each a network namespace
+    10.77.0.100     10.77.0.1       10.77.0.2       10.77.0.3
+        | eth0          | eth0          | eth0          | eth0
+    ----+---------------+---------------+---------------+----      bridge "segment"
+
+The client is a host as any other: it knows nothing of sockmi, and its kernel is watched for RST. Each other host may run a sockmid and
+applications. A Lab is a context: leaving it ends all programs in order and says what they left behind.
+"""
+import http.client
+import json
+import os
+import pathlib
+import socket
+import tempfile
+
+import observe
+from process import Failure, Process, expect, run, wait_until
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ADDRESSES = {"client": "10.77.0.100", "hostA": "10.77.0.1", "hostB": "10.77.0.2", "hostC": "10.77.0.3"}
+PORT = 8443
+SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
+
+
+class Host:
+    def __init__(self, lab, name):
+        self.lab, self.name, self.address = lab, name, ADDRESSES[name]
+        self.folder = lab.folder / name
+        self.folder.mkdir()
+        self.socket = self.folder / "sockmid.sock"
+        self.daemon = None
+
+    def command(self, *command):
+        return ["nsenter", f"--net=/run/netns/{self.name}", "--", *map(str, command)]
+
+    def environment(self):
+        return {**os.environ, **SANITIZERS, "SOCKMID_SOCKET": str(self.socket)}
+
+    def run(self, *command, **options):
+        return run(self.command(*command), env=self.environment(), **options)
+
+    def popen(self, *command, name=None, **options):
+        process = Process(f"{self.name}:{name or os.path.basename(str(command[0]))}", self.command(*command), env=self.environment(), **options)
+        self.lab.processes.append(process)
+        return process
+
+    def api(self, path, body=None):
+        """GET, or POST of an object. The answer, which must be no error."""
+        status, answer = self.ask("POST" if body is not None else "GET", path, json.dumps(body) if body is not None else None)
+        expect(status == 200, lambda: f"{self.name}: {path}: {status} {answer}")
+        return answer
+
+    def ask(self, method, path, body=None):
+        connection = UnixConnection(self.socket)
+        try:
+            connection.request(method, path, body)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def arm(self, fault, count=1):
+        self.api("/v1/testing/faults", {"name": fault, "count": count})
+
+    def migrations(self, direction=None):
+        found = self.api("/v1/migrations")["migrations"]
+        return [m for m in found if direction in (None, m["direction"])]
+
+    def last_error(self):
+        """Of the last export that failed here."""
+        failed = [m for m in self.migrations("export") if m["error"]]
+        return failed[-1]["error"] if failed else ""
+
+    def export(self, to=None, service="web", **match):
+        """Asks the applications here to export; (how many went, how many could not)."""
+        answer = self.api("/v1/requests", {"service": service, **({"to": to.address if isinstance(to, Host) else to} if to else {}), **match})
+        return answer["exported"], answer["failed"]
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("sockmid", timeout=70)
+        self._path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Lab:
+    def __init__(self, build=None):
+        self.build = pathlib.Path(build or os.environ.get("LAB_BUILD") or ROOT / "build" / "release").resolve()
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lab.", dir="/run"))
+        self.folder.chmod(0o755)
+        self.processes = []
+        self._make_segment()
+        self.client, self.hostA, self.hostB, self.hostC = (Host(self, name) for name in ADDRESSES)
+        self.hosts = [self.hostA, self.hostB, self.hostC]
+        self.root = self.folder / "www"
+        self.root.mkdir()
+        observe.count_resets(self.client)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        for name in ADDRESSES:
+            run(["ip", "link", "del", name], check=False)
+            run(["ip", "netns", "del", name])
+        run(["ip", "link", "del", "segment"])
+        run(["rm", "-rf", str(self.folder)])
+
+    @staticmethod
+    def _make_segment():
+        batch = ["link add segment type bridge mcast_snooping 0", "link set segment up"]
+        for name, address in ADDRESSES.items():
+            batch += [f"netns add {name}", f"link add {name} type veth peer name eth0 netns {name}", f"link set {name} master segment up"]
+        run(["ip", "-batch", "-"], stdin="\n".join(batch).encode())
+        for name, address in ADDRESSES.items():
+            run(["ip", "-n", name, "-batch", "-"],
+                stdin=f"link set lo up\naddr add {address}/24 dev eth0\nlink set eth0 up".encode())
+
+    # --- what runs on the hosts ---
+
+    def program(self, path):
+        return self.build / path
+
+    @property
+    def sockmictl(self):
+        return self.program("src/sockmictl/sockmictl")
+
+    def identity(self, host):
+        """The host's folder of keys, issued by the one authority of this sandbox."""
+        cluster, out = pathlib.Path("/run/cluster"), pathlib.Path("/run/identity") / host.name
+        if not cluster.exists():
+            run([str(self.sockmictl), "cluster", "init", str(cluster)], env=host.environment())
+        if not out.exists():
+            out.parent.mkdir(exist_ok=True)
+            run([str(self.sockmictl), "cluster", "issue", host.name, "--cluster", str(cluster), "--out", str(out)], env=host.environment())
+        return out
+
+    def configure(self, host, **changes):
+        """Writes the daemon's configuration: defaults of the lab, and `changes` by section ({} removes one)."""
+        settings = {
+            "": {"socket": str(host.socket), "identity": str(self.identity(host)), "state": str(host.folder / "state"),
+                 "interfaces": ["eth0"], "address": host.address, "testing": True},
+            "steer": {"linger_ms": 200},
+            "service.web": {"export": ["*"], "import": ["*"]},
+            "service.dl": {"export": ["*"], "import": ["*"]},
+        }
+        for section, values in changes.items():
+            section = section.replace("__", ".")
+            settings[section] = {**settings.get(section, {}), **values} if values else {}
+        lines = []
+        for section, values in settings.items():
+            if values:
+                lines += [f"[{section}]"] * bool(section) + [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        (host.folder / "state").mkdir(exist_ok=True)
+        path = host.folder / "sockmid.toml"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    def start_daemon(self, host, **changes):
+        path = self.configure(host, **changes)
+        host.daemon = host.popen(self.program("src/sockmid/sockmid"), "--config", path)
+        host.daemon.wait_line("sockmid ready")
+        return host.daemon
+
+    def certificate(self):
+        certificate, key = pathlib.Path("/run/lab.crt"), pathlib.Path("/run/lab.key")
+        if not certificate.exists():
+            names = ",".join(f"IP:{address}" for address in ADDRESSES.values())
+            run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                 "/CN=sockmi lab", "-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(certificate)])
+            key.chmod(0o644)  # for applications without privilege
+        return certificate, key
+
+    def start_httpsd(self, host, listen=None, service="web", wrap=(), extra=()):
+        """`listen`: whether connections may begin here (default: on hostA alone). `wrap`: a command that runs it."""
+        certificate, key = self.certificate()
+        listen = host is self.hostA if listen is None else listen
+        server = host.popen(*wrap, self.program("examples/httpsd"), "--listen", f"{host.address}:{PORT}", "--root", self.root, "--cert",
+                            certificate, "--key", key, "--service", service, "--name", host.name, *extra,
+                            *([] if listen else ["--no-listen"]), name="httpsd")
+        server.wait_line("httpsd ready")
+        return server
+
+    def start_all(self, *hosts, **changes):
+        """A daemon and an httpsd on each host (default: all three). The servers."""
+        hosts = hosts or self.hosts
+        for host in hosts:
+            self.start_daemon(host, **changes)
+        return [self.start_httpsd(host) for host in hosts]
+
+    def move(self, source, target, service="web", connections=1, **match):
+        """All connections of the service go from source to target, now."""
+        went, failed = source.export(target, service, **match)
+        expect((went, failed) == (connections, 0), lambda: f"{source.name} to {target.name}: {went} went, {failed} did not, wanted "
+               f"{connections}: {source.last_error()}")
+
+    def file(self, name, content):
+        path = self.root / name
+        path.write_bytes(content)
+        return path
+
+    # --- the end ---
+
+    def stop(self):
+        for process in reversed(self.processes):
+            process.stop()
+
+    def assert_clean(self):
+        """Ends all programs and expects that each ends well and that nothing of sockmi's is left."""
+        statuses = [(process, process.stop()) for process in reversed(self.processes)]
+        for process, status in statuses:
+            sanitizer = [line for line in process.lines if "Sanitizer" in line or "runtime error" in line]
+            expect(not sanitizer, lambda: f"{process.name}: {sanitizer[0]}\n{process.tail(60)}")
+            expect(status is not None, f"{process.name} had to be killed")
+        for host in self.hosts:
+            if host.daemon:
+                expect(host.daemon.wait() in (0, -9), lambda: f"{host.daemon.name}: status {host.daemon.wait()}\n{host.daemon.tail()}")
+                expect(not host.socket.exists() or host.daemon.wait() == -9, f"{host.name}: socket file left")
+                expect(not (left := observe.leftovers(host)), lambda: f"{host.name}: left behind: {left}")
+        received, _ = observe.resets(self.client)
+        expect(received == 0, f"the client's kernel saw {received} RST")
+
+
+__all__ = ["ADDRESSES", "Failure", "Host", "Lab", "PORT", "ROOT", "expect", "wait_until"]

@@ -1,0 +1,75 @@
+#!/usr/bin/python3
+"""Runs the lab's tests: every function test_* of every test_*.py beside this file, each with a Lab of its own.
+
+usage: run.py [PATTERN…]     only tests whose FILE.FUNCTION contains one of the patterns
+LAB_BUILD names the build whose programs are tested (default build/release); a file may say otherwise with BUILD = "release".
+LAB_SEED makes random moments come again. Ends with "N passed, N failed".
+"""
+import importlib
+import os
+import pathlib
+import random
+import sys
+import time
+import traceback
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+sys.dont_write_bytecode = True
+
+import sandbox  # noqa: E402
+from lab import Failure, Lab, ROOT  # noqa: E402
+
+
+def tests_of(module):
+    """Each with its name; a function with CASES (a list of argument lists) is one test a case."""
+    for name, function in vars(module).items():
+        if name.startswith("test_") and callable(function):
+            for case in getattr(function, "cases", [()]):
+                yield ".".join([module.__name__, name]) + (f"[{' '.join(map(str, case))}]" if case else ""), function, case
+
+
+def run_test(name, function, case, build, seed):
+    random.seed(f"{seed} {name}")
+    began = time.monotonic()
+    lab, error = None, ""
+    try:
+        with Lab(build) as lab:
+            function(lab, *case)
+            lab.assert_clean()
+    except Failure as failure:
+        error = str(failure)
+    except Exception:  # a test that breaks has failed; the others run on
+        error = traceback.format_exc()
+    seconds = time.monotonic() - began
+    if not error:
+        print(f"ok {name} ({seconds:.1f} s)", flush=True)
+        return True
+    print(f"FAILED {name} ({seconds:.1f} s)\n  {error}", flush=True)
+    for process in lab.processes if lab else []:
+        print(process.tail(), flush=True)
+    return False
+
+
+def main():
+    patterns = sys.argv[1:]
+    sandbox.enter()
+    seed = os.environ.get("LAB_SEED") or str(random.SystemRandom().randrange(1 << 32))
+    print(f"lab: LAB_SEED={seed}", flush=True)
+    passed = failed = 0
+    for path in sorted(HERE.glob("test_*.py")):
+        module = importlib.import_module(path.stem)
+        build = ROOT / "build" / module.BUILD if hasattr(module, "BUILD") else None
+        for name, function, case in tests_of(module):
+            if patterns and not any(pattern in name for pattern in patterns):
+                continue
+            if run_test(name, function, case, build, seed):
+                passed += 1
+            else:
+                failed += 1
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""A private world for the lab: everything made inside ends with the program, however it ends.
+
+The program runs again under unshare(1) in its own network, mount and process namespaces; without root in its own user namespace too.
+The process namespace is what makes the cleanup certain: when its first process ends, the kernel kills all others in it, and with the
+last of them go network namespaces, tables, rules and mounts.
+"""
+import os
+import subprocess
+import sys
+
+NOT_POSSIBLE = 77  # exit code: nothing was tested
+_INSIDE = "SOCKMI_LAB_SANDBOX"
+
+
+def unshare_command():
+    command = ["unshare", "--net", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    return command if os.geteuid() == 0 else command + ["--user", "--map-root-user"]
+
+
+def enter():
+    """Returns inside the sandbox: root over a network of its own, an empty /run, process 1."""
+    if os.environ.get(_INSIDE) == str(os.getpid()):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "lab", "/run"], check=True)
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        return
+    command = unshare_command()
+    trial = subprocess.run([*command, "true"], capture_output=True, text=True)
+    if trial.returncode != 0:
+        why = "user namespaces are not allowed here, and this is not root" if os.geteuid() != 0 else "namespaces are not allowed here"
+        print(f"SKIPPED: the lab needs namespaces of its own: {why}.\n  {' '.join(command)}: {trial.stderr.strip()}\n"
+              "  Run it as root (sudo), or allow user namespaces.", file=sys.stderr, flush=True)
+        sys.exit(NOT_POSSIBLE)
+    os.environ[_INSIDE] = "1"  # the process number that we will have
+    os.execvp(command[0], [*command, "--", sys.executable, *sys.argv])

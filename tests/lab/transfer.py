@@ -1,0 +1,101 @@
+"""Transfers by a real curl whose progress a test can wait for: every byte passes through here and is hashed on its way."""
+import hashlib
+import random
+import re
+import subprocess
+import threading
+import time
+
+from lab import PORT
+from process import Failure, expect
+
+TLS = {"1.2": ["--tlsv1.2", "--tls-max", "1.2"], "1.3": ["--tlsv1.3"]}
+
+
+def random_bytes(size, seed=7):
+    return random.Random(seed).randbytes(size)
+
+
+class Transfer:
+    def __init__(self, lab, path, tls, rate, options, stdin=subprocess.DEVNULL):
+        limit = ["--limit-rate", str(rate)] if rate else []
+        certificate, _ = lab.certificate()
+        self.offset, self._changed, self._hash, self._ended = 0, threading.Condition(), hashlib.sha256(), False
+        self.curl = lab.client.popen("curl", "-sS", "--fail", "--cacert", certificate, *TLS[tls], *limit, *options,
+                                     f"https://{lab.hostA.address}:{PORT}/{path}", stdin=stdin, stdout=subprocess.PIPE)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            self.transfer()
+        except OSError as error:  # curl has ended: its status says why
+            self.curl.lines.append(f"(transfer: {error})")
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def passed(self, piece):
+        self._hash.update(piece)
+        with self._changed:
+            self.offset += len(piece)
+            self._changed.notify_all()
+
+    def wait_offset(self, offset, timeout=30.0):
+        """Returns when so many bytes have passed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.offset >= offset or self._ended, timeout)
+            expect(self.offset >= offset, lambda: f"the transfer stands at byte {self.offset}, wanted {offset}\n{self.curl.tail()}")
+
+    def finish(self, timeout=60.0):
+        """The SHA-256 of what passed, after curl said that all is well."""
+        end = time.monotonic() + timeout
+        self._thread.join(timeout)
+        expect(not self._thread.is_alive(), f"the transfer hangs at byte {self.offset}")
+        status = self.curl.wait(max(1.0, end - time.monotonic()))
+        expect(status == 0, lambda: f"curl: status {status} at byte {self.offset}\n{self.curl.tail()}")
+        return self._hash.hexdigest()
+
+
+class Download(Transfer):
+    def __init__(self, lab, path, tls="1.3", rate=None):
+        super().__init__(lab, path, tls, rate, ["--no-buffer"])
+
+    def transfer(self):
+        while piece := self.curl.stdout.read1(1 << 16):
+            self.passed(piece)
+
+
+class Upload(Transfer):
+    """Sends `content` `repeat` times; `gate`: how many bytes may be sent yet, for tests that keep pace (see allow())."""
+
+    def __init__(self, lab, content, tls="1.3", rate=None, repeat=1, gate=None):
+        self._content, self._repeat, self._gate, self.answer = content, repeat, gate, ""
+        length = len(content) * repeat
+        super().__init__(lab, "upload", tls, rate, ["-X", "POST", "-T", "-", "-H", "Transfer-Encoding:", "-H", f"Content-Length: {length}",
+                                                    "-H", "Expect:"], stdin=subprocess.PIPE)
+
+    def allow(self, offset):
+        with self._changed:
+            self._gate = offset
+            self._changed.notify_all()
+
+    def transfer(self):
+        for _ in range(self._repeat):
+            for at in range(0, len(self._content), 1 << 16):
+                with self._changed:
+                    self._changed.wait_for(lambda: self._gate is None or self.offset < self._gate)
+                piece = self._content[at:at + (1 << 16)]
+                self.curl.stdin.write(piece)
+                self.passed(piece)
+        self.curl.stdin.close()
+        self.answer = self.curl.stdout.read().decode(errors="replace")
+
+    def finish(self, timeout=60.0):
+        """The hash of what was sent, after the server said that it received the same."""
+        sent = super().finish(timeout)
+        received = re.search(r"\b[0-9a-f]{64}\b", self.answer)
+        expect(received, f"the server answered '{self.answer[:200]}'")
+        if received.group() != sent:
+            raise Failure(f"sent {sent}, the server received {received.group()}")
+        return sent
