@@ -1,0 +1,262 @@
+#include "server.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include <fmt/core.h>
+#include <openssl/err.h>
+
+namespace httpsd {
+namespace {
+
+bool complain(const char* what) {
+  fmt::print(stderr, "httpsd: {}: {}\n", what, std::strerror(errno));
+  return false;
+}
+
+std::string peer_of(int fd) {
+  sockaddr_in address{};
+  socklen_t size = sizeof address;
+  char text[INET_ADDRSTRLEN] = "?";
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 && address.sin_family == AF_INET) ::inet_ntop(AF_INET, &address.sin_addr, text, sizeof text);
+  return fmt::format("{}:{}", text, ntohs(address.sin_port));
+}
+
+bool matches(const sockmi_match& match, const sockaddr_in& address) {
+  if (match.port != 0 && match.port != ntohs(address.sin_port)) return false;
+  if (match.af == AF_UNSPEC) return true;
+  if (match.af != AF_INET || match.prefix > 32) return false;
+  std::uint32_t wanted;
+  std::memcpy(&wanted, match.addr, 4);
+  const std::uint32_t mask = match.prefix == 0 ? 0 : htonl(~0u << (32 - match.prefix));
+  return (wanted & mask) == (address.sin_addr.s_addr & mask);
+}
+
+}  // namespace
+
+Server::Wish::~Wish() {
+  if (request == 0) return;
+  if (sockmi_export_done(request, exported, failed) != 0) fmt::print(stderr, "event=answer_failed error=\"{}\"\n", sockmi_last_error());
+}
+
+bool Server::make_context() {
+  if (sockmi_enable(nullptr) != 1) {
+    fmt::print(stderr, "httpsd: {}\n", sockmi_last_error());
+    return false;
+  }
+  ctx_ = SSL_CTX_new(TLS_server_method());
+  SSL_CTX_set_min_proto_version(ctx_, TLS1_2_VERSION);
+  SSL_CTX_set_mode(ctx_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_options(ctx_, SSL_OP_IGNORE_UNEXPECTED_EOF);
+  if (SSL_CTX_use_certificate_chain_file(ctx_, options_.cert.c_str()) == 1 && SSL_CTX_use_PrivateKey_file(ctx_, options_.key.c_str(), SSL_FILETYPE_PEM) == 1) return true;
+  ERR_print_errors_fp(stderr);
+  return false;
+}
+
+bool Server::make_listener() {
+  const auto colon = options_.listen.rfind(':');
+  sockaddr_in address{.sin_family = AF_INET};
+  if (colon == std::string::npos || ::inet_pton(AF_INET, options_.listen.substr(0, colon).c_str(), &address.sin_addr) != 1) {
+    fmt::print(stderr, "httpsd: --listen wants ADDRESS:PORT\n");
+    return false;
+  }
+  address.sin_port = htons(static_cast<std::uint16_t>(std::atoi(options_.listen.c_str() + colon + 1)));
+  listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const int one = 1;
+  ::setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || ::listen(listener_, 1024) != 0) return complain(options_.listen.c_str());
+  watch(listener_, EPOLLIN, true);
+  return true;
+}
+
+bool Server::start() {
+  root_ = ::open(options_.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (root_ < 0) return complain(options_.root.c_str());
+  epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) ::sigaddset(&set, signal);
+  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  signals_ = ::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+  watch(signals_, EPOLLIN, true);
+  timer_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+  const itimerspec every_second{.it_interval = {1, 0}, .it_value = {1, 0}};
+  ::timerfd_settime(timer_, 0, &every_second, nullptr);
+  watch(timer_, EPOLLIN, true);
+  if (!make_context() || (!options_.no_listen && !make_listener())) return false;
+  connect_daemon();
+  return true;
+}
+
+void Server::watch(int fd, std::uint32_t events, bool fresh) {
+  epoll_event event{.events = events, .data = {.fd = fd}};
+  if (::epoll_ctl(epoll_, fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event) != 0) complain("epoll_ctl");
+}
+
+void Server::accept_all() {
+  for (;;) {
+    const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) return;
+    const int one = 1;
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    SslPtr ssl(SSL_new(ctx_));
+    SSL_set_accept_state(ssl.get());
+    sockmi_set_fd(ssl.get(), fd);
+    add(std::make_unique<Connection>(std::move(ssl), fd, root_, options_.name));
+  }
+}
+
+void Server::add(std::unique_ptr<Connection> connection) {
+  const int fd = connection->fd();
+  clients_[fd] = {std::move(connection), nullptr};
+  watch(fd, EPOLLIN, true);
+  // Data may be waiting inside the SSL already, of which epoll knows nothing.
+  progress(fd);
+}
+
+void Server::progress(int fd) {
+  const auto it = clients_.find(fd);
+  if (it == clients_.end()) return;
+  const auto wants = it->second.connection->progress();
+  if (wants == Connection::Wants::close || (it->second.wish && export_one(it->second))) {
+    clients_.erase(it);
+    return;
+  }
+  watch(fd, wants == Connection::Wants::write ? EPOLLOUT : EPOLLIN, false);
+}
+
+void Server::connect_daemon() {
+  if (daemon_ >= 0) return;
+  daemon_ = sockmi_event_open(options_.service.c_str());
+  if (daemon_ < 0) return;  // it is tried again every second; clients are served meanwhile
+  watch(daemon_, EPOLLIN, true);
+  fmt::print(stderr, "event=daemon_connected service={}\n", options_.service);
+}
+
+void Server::read_events() {
+  sockmi_event event;
+  int got;
+  while ((got = sockmi_event_next(daemon_, &event)) == 1) {
+    if (event.type == SOCKMI_EVENT_IMPORT) import_all();
+    if (event.type == SOCKMI_EVENT_EXPORT) export_matching(event);
+  }
+  if (got == 0) return;
+  fmt::print(stderr, "event=daemon_lost error=\"{}\"\n", sockmi_last_error());
+  ::close(daemon_);
+  daemon_ = -1;
+}
+
+void Server::import_all() {
+  for (;;) {
+    constexpr unsigned kBatch = 16;
+    import_ssl_req requests[kBatch] = {};
+    SslPtr ssls[kBatch];
+    for (unsigned i = 0; i < kBatch; ++i) {
+      ssls[i].reset(SSL_new(ctx_));
+      requests[i].ssl = ssls[i].get();
+      requests[i].criteria.service = options_.service.c_str();
+      requests[i].criteria.states = SOCKMI_SERVER_ESTABLISHED | SOCKMI_SERVER_CONNECTED;
+    }
+    const int count = import_ssl(requests, kBatch, 0);
+    if (count < 0) fmt::print(stderr, "event=import_failed error=\"{}\"\n", sockmi_last_error());
+    if (count <= 0) return;
+    for (unsigned i = 0; i < kBatch; ++i) {
+      if (requests[i].ssl_state == 0) continue;
+      auto connection = std::make_unique<Connection>(std::move(ssls[i]), requests[i].fd, root_, options_.name);
+      const bool resumed = connection->resume(requests[i].payload, requests[i].payload_len, requests[i].write_taken);
+      std::free(requests[i].payload);
+      fmt::print(stderr, "event={} peer={} offset={} write_taken={}\n", resumed ? "imported" : "bad_payload", peer_of(requests[i].fd), connection->offset(), requests[i].write_taken);
+      if (resumed) add(std::move(connection));
+    }
+  }
+}
+
+// export_ssl() blocks for the few milliseconds of a migration; a server that can't afford that calls it from a thread of its own.
+bool Server::export_one(Client& client) {
+  Connection& connection = *client.connection;
+  const std::shared_ptr<Wish> wish = client.wish;
+  const auto payload = connection.payload();
+  const sockmi_export_options options{.service = options_.service.c_str(), .payload = payload.data(), .payload_len = payload.size(), .timeout = 0};
+  const int state = SSL_is_init_finished(connection.ssl()) ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_SERVER_CONNECTED;
+  const std::string peer = peer_of(connection.fd());
+  if (export_ssl_with(connection.ssl(), state, wish->af, wish->to, &options) == 0) {
+    ++wish->exported;
+    fmt::print(stderr, "event=exported peer={} offset={}\n", peer, connection.offset());
+    return true;
+  }
+  const int error = errno;
+  fmt::print(stderr, "event=export_failed peer={} error=\"{}\"\n", peer, sockmi_last_error());
+  if (error == EAGAIN) return false;  // again after its next bytes
+  ++wish->failed;
+  client.wish.reset();
+  return false;
+}
+
+void Server::export_matching(const sockmi_event& event) {
+  auto wish = std::make_shared<Wish>();
+  wish->request = event.request;
+  wish->af = event.af;
+  std::memcpy(wish->to, event.to, sizeof wish->to);
+  for (auto it = clients_.begin(); it != clients_.end();) {
+    sockaddr_in local{}, remote{};
+    socklen_t size = sizeof local;
+    ::getsockname(it->first, reinterpret_cast<sockaddr*>(&local), &size);
+    size = sizeof remote;
+    ::getpeername(it->first, reinterpret_cast<sockaddr*>(&remote), &size);
+    if (!matches(event.local, local) || !matches(event.remote, remote)) {
+      ++it;
+      continue;
+    }
+    it->second.wish = wish;
+    it = export_one(it->second) ? clients_.erase(it) : std::next(it);
+  }
+}
+
+int Server::run() {
+  std::puts("httpsd ready");
+  std::fflush(stdout);
+  while (!stop_) {
+    epoll_event events[64];
+    const int count = ::epoll_wait(epoll_, events, 64, -1);
+    if (count < 0 && errno != EINTR) return complain("epoll_wait"), 1;
+    for (int i = 0; i < count; ++i) {
+      const int fd = events[i].data.fd;
+      if (fd == listener_) {
+        accept_all();
+      } else if (fd == signals_) {
+        signalfd_siginfo info;
+        while (::read(signals_, &info, sizeof info) == sizeof info) {
+          if (info.ssi_signo == SIGUSR1) export_matching({});
+          else stop_ = true;
+        }
+      } else if (fd == timer_) {
+        std::uint64_t ticks;
+        (void)!::read(timer_, &ticks, sizeof ticks);
+        connect_daemon();
+      } else if (fd == daemon_) {
+        read_events();
+      } else {
+        progress(fd);
+      }
+    }
+  }
+  clients_.clear();
+  SSL_CTX_free(ctx_);
+  for (const int fd : {epoll_, listener_, signals_, timer_, daemon_, root_})
+    if (fd >= 0) ::close(fd);
+  return 0;
+}
+
+}  // namespace httpsd

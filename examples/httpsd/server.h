@@ -1,0 +1,58 @@
+// The event loop: a listener, clients, the daemon's events, signals. One thread, epoll.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include <sockmi/appsockmi.h>
+
+#include "connection.h"
+
+namespace httpsd {
+
+struct Options {
+  std::string listen, root = ".", cert, key, service = "web", name = "httpsd";
+  bool no_listen = false;
+};
+
+class Server {
+ public:
+  explicit Server(Options options) : options_(std::move(options)) {}
+  bool start();  // false: it has said why on stderr
+  int run();     // until SIGTERM or SIGINT
+
+ private:
+  // A wish to export, from a signal or the operator; answered when all connections it is for have gone, or could not.
+  struct Wish {
+    std::uint64_t request = 0;  // 0: a signal's, nobody waits
+    int af = AF_UNSPEC;
+    unsigned char to[16] = {};
+    unsigned exported = 0, failed = 0;
+    ~Wish();
+  };
+  struct Client {
+    std::unique_ptr<Connection> connection;
+    std::shared_ptr<Wish> wish;  // to be tried again: it was in the middle of a handshake
+  };
+
+  bool make_context();
+  bool make_listener();
+  void watch(int fd, std::uint32_t events, bool fresh);
+  void accept_all();
+  void add(std::unique_ptr<Connection> connection);
+  void progress(int fd);
+  void connect_daemon();
+  void read_events();
+  void import_all();
+  void export_matching(const sockmi_event& event);
+  bool export_one(Client& client);  // true: it is gone
+
+  Options options_;
+  SSL_CTX* ctx_ = nullptr;
+  int epoll_ = -1, listener_ = -1, signals_ = -1, timer_ = -1, daemon_ = -1, root_ = -1;
+  std::map<int, Client> clients_;
+  bool stop_ = false;
+};
+
+}  // namespace httpsd
