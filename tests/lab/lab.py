@@ -199,8 +199,8 @@ class Lab:
     def move(self, source, target, service="web", connections=1, **match):
         """All connections of the service go from source to target, now."""
         went, failed = source.export(target, service, **match)
-        expect((went, failed) == (connections, 0), lambda: f"{source.name} to {target.name}: {went} went, {failed} did not, wanted "
-               f"{connections}: {source.last_error()}")
+        expect((went, failed) == (connections, 0), lambda: f"{source.name} to {getattr(target, 'name', target)}: {went} went, "
+               f"{failed} did not, wanted {connections}: {source.last_error()}")
 
     def file(self, name, content):
         path = self.root / name

@@ -17,10 +17,13 @@ def random_bytes(size, seed=7):
 
 
 class Transfer:
-    def __init__(self, lab, path, tls, rate, options, stdin=subprocess.DEVNULL):
+    """`gate`: how many bytes may pass yet; see allow()."""
+
+    def __init__(self, lab, path, tls, rate, options, gate=None, stdin=subprocess.DEVNULL):
         limit = ["--limit-rate", str(rate)] if rate else []
         certificate, _ = lab.certificate()
-        self.offset, self._changed, self._hash, self._ended = 0, threading.Condition(), hashlib.sha256(), False
+        self.offset, self._gate, self._ended = 0, gate, False
+        self._changed, self._hash = threading.Condition(), hashlib.sha256()
         self.curl = lab.client.popen("curl", "-sS", "--fail", "--cacert", certificate, *TLS[tls], *limit, *options,
                                      f"https://{lab.hostA.address}:{PORT}/{path}", stdin=stdin, stdout=subprocess.PIPE)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -41,6 +44,24 @@ class Transfer:
             self.offset += len(piece)
             self._changed.notify_all()
 
+    def allow(self, offset):
+        """Lets the transfer go on to this byte; None: to its end. Curl is held by its pipe, the connection by curl."""
+        with self._changed:
+            self._gate = offset
+            self._changed.notify_all()
+
+    def wait_gate(self):
+        with self._changed:
+            self._changed.wait_for(lambda: self._gate is None or self.offset < self._gate)
+            return (1 << 16) if self._gate is None else min(1 << 16, self._gate - self.offset)
+
+    def curl_address(self, lab):
+        """Curl's own ADDRESS:PORT."""
+        for line in lab.client.run("ss", "-Htnp").splitlines():
+            if f"pid={self.curl.pid}," in line:
+                return line.split()[3]
+        raise Failure("curl has no connection")
+
     def wait_offset(self, offset, timeout=30.0):
         """Returns when so many bytes have passed."""
         with self._changed:
@@ -58,36 +79,32 @@ class Transfer:
 
 
 class Download(Transfer):
-    def __init__(self, lab, path, tls="1.3", rate=None):
-        super().__init__(lab, path, tls, rate, ["--no-buffer"])
+    def __init__(self, lab, path, tls="1.3", rate=None, gate=None):
+        super().__init__(lab, path, tls, rate, ["--no-buffer"], gate)
 
     def transfer(self):
-        while piece := self.curl.stdout.read1(1 << 16):
+        while piece := self.curl.stdout.read1(self.wait_gate()):
             self.passed(piece)
 
 
 class Upload(Transfer):
-    """Sends `content` `repeat` times; `gate`: how many bytes may be sent yet, for tests that keep pace (see allow())."""
+    """Sends `content` `repeat` times, in one request."""
 
     def __init__(self, lab, content, tls="1.3", rate=None, repeat=1, gate=None):
-        self._content, self._repeat, self._gate, self.answer = content, repeat, gate, ""
+        self._content, self._repeat, self.answer = memoryview(content), repeat, ""
         length = len(content) * repeat
         super().__init__(lab, "upload", tls, rate, ["-X", "POST", "-T", "-", "-H", "Transfer-Encoding:", "-H", f"Content-Length: {length}",
-                                                    "-H", "Expect:"], stdin=subprocess.PIPE)
-
-    def allow(self, offset):
-        with self._changed:
-            self._gate = offset
-            self._changed.notify_all()
+                                                    "-H", "Expect:"], gate, stdin=subprocess.PIPE)
 
     def transfer(self):
         for _ in range(self._repeat):
-            for at in range(0, len(self._content), 1 << 16):
-                with self._changed:
-                    self._changed.wait_for(lambda: self._gate is None or self.offset < self._gate)
-                piece = self._content[at:at + (1 << 16)]
+            at = 0
+            while at < len(self._content):
+                piece = self._content[at:at + self.wait_gate()]
                 self.curl.stdin.write(piece)
+                self.curl.stdin.flush()
                 self.passed(piece)
+                at += len(piece)
         self.curl.stdin.close()
         self.answer = self.curl.stdout.read().decode(errors="replace")
 

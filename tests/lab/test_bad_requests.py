@@ -1,0 +1,168 @@
+"""Whoever talks nonsense to the daemon gets a 4xx with a reason, and the daemon serves on."""
+import array
+import json
+import os
+import socket
+
+from cases import cases
+from lab import ROOT
+from process import expect, run
+from tls_client import connect_from
+
+HEAD = "POST /v1/exports HTTP/1.1\r\nHost: sockmid\r\nContent-Type: application/vnd.sockmi\r\nContent-Length: {}\r\n\r\n"
+CONNECTED = 4  # SOCKMI_CONNECTED
+
+
+def export_request(lab, **fields):
+    """The body that libsockmi would send, made from JSON by flatc."""
+    folder = lab.folder / "flat"
+    folder.mkdir(exist_ok=True)
+    (folder / "request.json").write_text(json.dumps({"service": "web", "state": CONNECTED, **fields}))
+    run(["flatc", "--binary", "--root-type", "sockmi.image.ExportRequest", "-o", str(folder), "-I", str(ROOT / "src/image"),
+         str(ROOT / "src/image/message.fbs"), str(folder / "request.json")])
+    return (folder / "request.bin").read_bytes()
+
+
+def post_export(body):
+    return HEAD.format(len(body)).encode() + body
+
+
+def talk(host, request, descriptors=()):
+    """(status, answer) to raw bytes, descriptors riding along with the first."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(10)
+        line.connect(str(host.socket))
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        line.sendmsg([request[:1]], rights)
+        line.sendall(request[1:])
+        line.shutdown(socket.SHUT_WR)
+        answer = b""
+        while piece := line.recv(1 << 16):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    expect(head.startswith(b"HTTP/1.1 "), f"answered {answer[:100]!r}")
+    return int(head.split()[1]), json.loads(body)
+
+
+def refused(lab, request, text, descriptors=(), status=None):
+    code, answer = talk(lab.hostA, request, descriptors)
+    expect(400 <= code < 500 and code == (status or code), f"status {code}: {answer}")
+    expect(text.lower() in answer["error"].lower(), f"wanted '{text}' as the reason, got {answer}")
+    expect(lab.hostA.api("/v1/status")["host"] == "hostA", "the daemon does not serve on")
+
+
+def test_garbage(lab):
+    lab.start_daemon(lab.hostA)
+    refused(lab, b"\x16\x03\x01 hello\r\n\r\n", "HTTP")
+
+
+def test_a_huge_header(lab):
+    lab.start_daemon(lab.hostA)
+    refused(lab, b"GET /v1/status HTTP/1.1\r\nHost: sockmid\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", "header", status=431)
+
+
+def test_an_unknown_resource(lab):
+    lab.start_daemon(lab.hostA)
+    refused(lab, b"GET /v1/nothing HTTP/1.1\r\nHost: sockmid\r\nConnection: close\r\n\r\n", "no such resource", status=404)
+
+
+def test_a_wrong_method(lab):
+    lab.start_daemon(lab.hostA)
+    refused(lab, b"DELETE /v1/status HTTP/1.1\r\nHost: sockmid\r\nConnection: close\r\n\r\n", "method", status=405)
+
+
+def test_a_missing_descriptor(lab):
+    lab.start_daemon(lab.hostA)
+    refused(lab, post_export(export_request(lab)), "descriptor")
+
+
+def test_an_unknown_service(lab):
+    lab.start_daemon(lab.hostA)
+    with socket.socket() as plain:
+        refused(lab, post_export(export_request(lab, service="nobody-knows")), "nobody-knows", [plain.fileno()])
+
+
+def test_two_mebibytes_of_payload(lab):
+    lab.start_daemon(lab.hostA)
+    refused(lab, post_export(b"x" * (2 << 20)), "larger", status=413)
+
+
+def test_a_payload_over_the_limit_in_a_body_within(lab):
+    lab.start_daemon(lab.hostA)
+    with socket.socket() as plain:
+        refused(lab, post_export(export_request(lab, payload=[7] * ((1 << 20) + 1))), "payload", [plain.fileno()], status=413)
+
+
+def test_garbage_with_a_good_descriptor(lab):
+    lab.start_daemon(lab.hostA)
+    with socket.socket() as plain:
+        refused(lab, post_export(os.urandom(500)), "", [plain.fileno()])
+
+
+def test_states_that_are_none(lab):
+    lab.start_daemon(lab.hostA)
+    with socket.socket() as plain:
+        for state in (0, 3, 128):
+            refused(lab, post_export(export_request(lab, state=state)), "state", [plain.fileno()])
+
+
+@cases("a file", "a pipe", "UDP", "listening", "unconnected", "Unix")
+def test_a_descriptor_of(lab, what):
+    lab.start_daemon(lab.hostA)
+    descriptors = {
+        "a file": lambda: os.open("/etc/hostname", os.O_RDONLY),
+        "a pipe": lambda: os.pipe()[0],
+        "UDP": lambda: socket.socket(type=socket.SOCK_DGRAM).detach(),
+        "listening": lambda: socket.create_server(("127.0.0.1", 0)).detach(),
+        "unconnected": lambda: socket.socket().detach(),
+        "Unix": lambda: socket.socket(socket.AF_UNIX).detach(),
+    }
+    descriptor = descriptors[what]()
+    try:
+        refused(lab, post_export(export_request(lab)), "", [descriptor])
+    finally:
+        os.close(descriptor)
+
+
+def test_more_descriptors_than_one(lab):
+    lab.start_daemon(lab.hostA)
+    with socket.socket() as one, socket.socket() as two:
+        refused(lab, post_export(export_request(lab)), "descriptor", [one.fileno(), two.fileno()])
+
+
+def test_descriptors_do_not_leak(lab):
+    lab.start_daemon(lab.hostA)
+    folder = f"/proc/{lab.hostA.daemon.pid}/fd"
+    before = len(os.listdir(folder))
+    with socket.socket() as plain:
+        for _ in range(20):
+            talk(lab.hostA, post_export(os.urandom(100)), [plain.fileno()] * 3)
+    expect(len(os.listdir(folder)) <= before + 1, f"{before} descriptors before, {len(os.listdir(folder))} after")
+
+
+def test_half_a_request_holds_nobody_up(lab):
+    lab.start_daemon(lab.hostA)
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(lab.hostA.socket))
+        line.sendall(b"POST /v1/exports HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf")
+        expect(lab.hostA.api("/v1/status")["host"] == "hostA", "the daemon does not serve others")
+
+
+def test_nonsense_on_the_private_line(lab):
+    lab.start_daemon(lab.hostA)
+    with connect_from(lab.client, (lab.hostA.address, 7078)) as line:
+        line.sendall(os.urandom(10_000))
+        line.shutdown(socket.SHUT_WR)
+        try:
+            while line.recv(1 << 16):
+                pass
+        except ConnectionResetError:
+            pass
+    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")  # that was no connection of a peer
+    expect(lab.hostA.api("/v1/status")["host"] == "hostA", "the daemon does not serve on")
+
+
+def test_nonsense_in_the_negotiation(lab):
+    lab.start_daemon(lab.hostA)
+    lab.client.run("bash", "-c", f"for i in 1 2 3; do head -c 500 /dev/urandom > /dev/udp/{lab.hostA.address}/7077; done")
+    expect(lab.hostA.api("/v1/status")["host"] == "hostA", "the daemon does not serve on")

@@ -1,0 +1,22 @@
+"""A connection moves before its TLS handshake, or in the midst of the ClientHello."""
+from cases import cases
+from lab import PORT
+from process import expect
+from tls_client import TlsClient
+
+
+@cases(*[(tls, sent) for tls in ("1.2", "1.3") for sent in ("nothing", "half")])
+def test_the_handshake_is_done_elsewhere(lab, tls, sent):
+    lab.file("g", b"hello\n")
+    first, second = lab.start_all(lab.hostA, lab.hostB)
+    client = TlsClient(lab, (lab.hostA.address, PORT), tls)
+    hello = client.hello()
+    cut = len(hello) // 2 if sent == "half" else 0
+    client.send_raw(hello[:cut])
+    first.wait_line("accepted")
+    lab.move(lab.hostA, lab.hostB)
+    client.send_raw(hello[cut:])
+    client.handshake()
+    client.send(client.request("GET", "/g"))
+    expect(client.response() == b"hello\n", "the answer is wrong")
+    client.close()

@@ -1,0 +1,113 @@
+"""An export that can not be: the error says why, and the same curl finishes at home."""
+import hashlib
+
+import observe
+from cases import cases
+from process import expect, wait_until
+from transfer import Download, Upload, random_bytes
+
+CONTENT = random_bytes(2 << 20)
+WANTED = hashlib.sha256(CONTENT).hexdigest()
+
+
+def begin(lab):
+    lab.file("f", CONTENT)
+    transfer = Download(lab, "f", gate=100_000)
+    transfer.wait_offset(100_000)
+    return transfer
+
+
+def fails(lab, transfer, text, to=None):
+    """The export fails with the text, for the operator and in the application's log; then the transfer is finished at home."""
+    went, failed = lab.hostA.export(to)
+    expect((went, failed) == (0, 1), lambda: f"{went} went, {failed} did not")
+    expect(text in lab.hostA.last_error(), lambda: f"wanted '{text}', the daemon says '{lab.hostA.last_error()}'")
+    [server] = [process for process in lab.processes if process.name == "hostA:httpsd"]
+    server.wait_line(text)
+    transfer.allow(None)
+    expect(transfer.finish() == WANTED, "the hash is wrong")
+    expect(not observe.redirects(lab.hostA), lambda: f"a redirect is left: {observe.redirects(lab.hostA)}")
+
+
+def test_no_host_answers(lab):
+    lab.start_all(lab.hostA)
+    fails(lab, begin(lab), "EHOSTUNREACH")
+
+
+def test_the_named_host_does_not_exist(lab):
+    lab.start_all(lab.hostA, lab.hostB)
+    fails(lab, begin(lab), "EHOSTUNREACH", to="10.77.0.99")
+
+
+def test_the_target_does_not_serve_this(lab):
+    lab.start_all(lab.hostA)
+    lab.start_daemon(lab.hostB, service__web={})
+    fails(lab, begin(lab), "ECONNREFUSED", to=lab.hostB)
+
+
+def test_the_import_list_is_full(lab):
+    lab.start_all(lab.hostA)
+    lab.start_daemon(lab.hostB, **{"import": {"max_connected": 0}})
+    lab.start_httpsd(lab.hostB)
+    fails(lab, begin(lab), "ENOBUFS", to=lab.hostB)
+
+
+def test_no_application_imports(lab):
+    lab.start_all(lab.hostA)
+    lab.start_daemon(lab.hostB)
+    fails(lab, begin(lab), "ESRCH", to=lab.hostB)
+
+
+def test_the_other_daemon_is_stopped(lab):
+    lab.start_all(lab.hostA, lab.hostB)
+    lab.hostB.daemon.pause()
+    fails(lab, begin(lab), "EHOSTUNREACH", to=lab.hostB)
+
+
+def test_the_importer_dies_while_it_prepares(lab):
+    """Its line is open and it has a place reserved; from then on it hears nothing."""
+    lab.start_all(lab.hostA, lab.hostB, steer={"freeze_timeout_ms": 1500})
+    warm_up(lab)
+    lab.hostB.run("nft", "-f", "-", stdin=b"table inet broken {\n chain c {\n type filter hook input priority 0\n tcp dport 7078 drop\n }\n}")
+    fails(lab, begin(lab), "ETIMEDOUT", to=lab.hostB)
+
+
+def warm_up(lab):
+    """One connection has moved to hostB, so that the daemons' line is open."""
+    transfer = begin(lab)
+    lab.move(lab.hostA, lab.hostB)
+    transfer.allow(None)
+    transfer.finish()
+
+
+EXPORTER, IMPORTER = "hostA", "hostB"
+
+
+@cases((EXPORTER, "negotiate"), (IMPORTER, "reserve-refused"), (EXPORTER, "redirect"), (EXPORTER, "freeze"), (EXPORTER, "capture"),
+       (EXPORTER, "prepare-send"), (IMPORTER, "restore"), (IMPORTER, "prepared-reply"), (EXPORTER, "check"), (EXPORTER, "journal"))
+def test_a_step_fails_once(lab, where, point):
+    lab.start_all(lab.hostA, lab.hostB)
+    transfer = begin(lab)
+    getattr(lab, where).arm(point)
+    fails(lab, transfer, point, to=lab.hostB)
+    wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "the importer gives the place free")
+
+
+@cases("freeze", "capture", "check", "journal")
+def test_an_upload_survives_a_failed_step(lab, point):
+    lab.start_all(lab.hostA, lab.hostB)
+    transfer = Upload(lab, CONTENT, rate=8 << 20)
+    transfer.wait_offset(300_000)
+    lab.hostA.arm(point)
+    expect(lab.hostA.export(lab.hostB) == (0, 1), "the export went though its step was to fail")
+    transfer.finish()
+
+
+def test_it_moves_after_a_failure(lab):
+    lab.start_all(lab.hostA, lab.hostB)
+    transfer = begin(lab)
+    lab.hostA.arm("check")
+    expect(lab.hostA.export(lab.hostB) == (0, 1), "the export went though its step was to fail")
+    lab.move(lab.hostA, lab.hostB)
+    transfer.allow(None)
+    expect(transfer.finish() == WANTED, "the hash is wrong")

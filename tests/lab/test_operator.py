@@ -1,0 +1,99 @@
+"""What the operator types and sees."""
+import json
+
+import observe
+from process import expect
+from transfer import Download, random_bytes
+
+
+def test_curl_reads_everything(lab):
+    lab.start_daemon(lab.hostA)
+    for view in ("status", "connections", "peers", "migrations"):
+        json.loads(lab.hostA.run("curl", "-sf", "--unix-socket", lab.hostA.socket, f"http://sockmid/v1/{view}"))
+
+
+def test_sockmictl_prints_json_and_tables(lab):
+    lab.start_daemon(lab.hostA)
+    for view in ("status", "connections", "peers", "migrations"):
+        json.loads(lab.hostA.run(lab.sockmictl, "--json", view))
+        expect(lab.hostA.run(lab.sockmictl, view).strip(), f"{view} prints nothing")
+
+
+def test_export_waits_and_tells(lab):
+    lab.file("f", random_bytes(1 << 20))
+    lab.start_all(lab.hostA, lab.hostB)
+    transfer = Download(lab, "f", gate=100_000)
+    transfer.wait_offset(100_000)
+    output = lab.hostA.run(lab.sockmictl, "export", "--service", "web", "--to", lab.hostB.address)
+    expect("1 exported" in output, output)
+    expect(lab.hostB.api("/v1/connections")["connections"][0]["home"] == "hostA", "hostB does not hold it")
+    transfer.allow(None)
+    transfer.finish()
+
+
+def test_a_failed_export_is_an_error(lab):
+    lab.file("f", random_bytes(1 << 20))
+    lab.start_all(lab.hostA)
+    transfer = Download(lab, "f", gate=100_000)
+    transfer.wait_offset(100_000)
+    status, output = lab.hostA.run(lab.sockmictl, "export", "--service", "web", check=False)
+    expect(status == 1 and "could not be exported" in output, f"status {status}: {output}")
+    transfer.allow(None)
+    transfer.finish()
+
+
+def test_hosts_are_named(lab):
+    """`--to` takes a host's name as soon as it was heard."""
+    lab.file("f", random_bytes(1 << 20))
+    lab.start_all(lab.hostA, lab.hostB)
+    transfer = Download(lab, "f", gate=100_000)
+    transfer.wait_offset(100_000)
+    lab.move(lab.hostA, lab.hostB)
+    lab.move(lab.hostB, lab.hostA)
+    lab.move(lab.hostA, "hostB")
+    peers = {peer["host"]: peer for peer in lab.hostA.api("/v1/peers")["peers"]}
+    expect(peers["hostB"]["address"] == lab.hostB.address and peers["hostB"]["connected"], peers)
+    transfer.allow(None)
+    transfer.finish()
+
+
+def test_no_daemon_is_an_error(lab):
+    status, output = lab.hostA.run(lab.sockmictl, "status", check=False)
+    expect(status == 1 and "sockmictl:" in output, f"status {status}: {output}")
+
+
+def test_configurations_are_checked(lab):
+    good = lab.configure(lab.hostA)
+    lab.hostA.run(lab.program("src/sockmid/sockmid"), "--check", "--config", good)
+    bad = lab.hostA.folder / "bad.toml"
+    for text in ("socket = 7\n", "no toml at all\n", good.read_text() + "[unheard-of]\nx = 1\n"):
+        bad.write_text(text)
+        status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--check", "--config", bad, check=False)
+        expect(status != 0 and output.strip(), f"status {status} for:\n{text}{output}")
+
+
+def test_fault_points_want_a_testing_daemon(lab):
+    lab.start_daemon(lab.hostA, **{"": {"testing": False}})
+    status, output = lab.hostA.run(lab.sockmictl, "fault", "freeze", check=False)
+    expect(status == 1 and "testing" in output, f"status {status}: {output}")
+
+
+def test_flush_removes_what_a_killed_daemon_left(lab):
+    daemon = lab.start_daemon(lab.hostA)
+    daemon.kill()
+    expect(observe.leftovers(lab.hostA), "a killed daemon leaves nothing; then what is flush for?")
+    lab.hostA.run(lab.sockmictl, "flush")
+    expect(not observe.leftovers(lab.hostA), observe.leftovers(lab.hostA))
+
+
+def test_a_restarted_daemon_replaces_leftovers(lab):
+    lab.start_daemon(lab.hostA).kill()
+    lab.start_daemon(lab.hostA)
+
+
+def test_a_second_daemon_does_not_start(lab):
+    lab.start_daemon(lab.hostA)
+    status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", lab.hostA.folder / "sockmid.toml", check=False)
+    expect(status == 1 and "sockmid:" in output, f"status {status}: {output}")
+    expect(lab.hostA.api("/v1/status")["host"] == "hostA", "the first one does not serve on")
+    expect(observe.leftovers(lab.hostA), "the first one's tables are gone")

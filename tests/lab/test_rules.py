@@ -1,0 +1,81 @@
+"""Rules in home's kernel live no longer than they are needed."""
+import threading
+
+import observe
+from process import expect, wait_until
+from transfer import Download, random_bytes
+
+CONTENT = random_bytes(1 << 20)
+DEAF = "table inet deaf {\n chain c {\n type filter hook input priority 0\n tcp dport 7078 drop\n }\n}"  # hears no daemon's line
+
+
+def begin(lab):
+    lab.file("f", CONTENT)
+    transfer = Download(lab, "f", gate=100_000)
+    transfer.wait_offset(100_000)
+    return transfer
+
+
+def test_a_redirect_ends_with_its_connection(lab):
+    lab.start_all(lab.hostA, lab.hostB)
+    transfer = begin(lab)
+    lab.move(lab.hostA, lab.hostB)
+    expect(len(observe.redirects(lab.hostA)) == 1, "no redirect while the connection is away")
+    transfer.allow(None)
+    transfer.finish()
+    wait_until(lambda: not observe.redirects(lab.hostA), "the redirect goes", timeout=5)
+    wait_until(lambda: not lab.hostA.api("/v1/connections")["connections"], "home forgets it")
+    wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "its place in the import list is free")
+
+
+def test_coming_home_removes_the_redirect(lab):
+    lab.start_all(lab.hostA, lab.hostB)
+    transfer = begin(lab)
+    lab.move(lab.hostA, lab.hostB)
+    lab.move(lab.hostB, lab.hostA)
+    expect(not observe.redirects(lab.hostA), lambda: f"still there: {observe.redirects(lab.hostA)}")
+    transfer.allow(None)
+    transfer.finish()
+
+
+def test_the_path_does_not_grow(lab):
+    lab.start_all()
+    transfer = begin(lab)
+    lab.move(lab.hostA, lab.hostB)
+    lab.move(lab.hostB, lab.hostC)
+    wait_until(lambda: [c["at"] for c in lab.hostA.api("/v1/connections")["connections"]] == ["hostC"], "home learns the new place")
+    [entry] = observe.redirects(lab.hostA)
+    expect(lab.hostC.address in entry, entry)
+    wait_until(lambda: not observe.redirects(lab.hostB), "the bridge over the gap goes", timeout=5)
+    transfer.allow(None)
+    transfer.finish()
+
+
+def test_an_uncommitted_redirect_expires_by_itself(lab):
+    """The exporter dies between freeze and decision: nobody is left to remove its rule but the kernel."""
+    lab.start_all(lab.hostA, lab.hostB, steer={"freeze_timeout_ms": 1500})
+    first = begin(lab)
+    lab.move(lab.hostA, lab.hostB)  # now the daemons' line is open
+    first.allow(None)
+    first.finish()
+    wait_until(lambda: not observe.redirects(lab.hostA), "the first one's redirect goes")
+    lab.hostB.run("nft", "-f", "-", stdin=DEAF.encode())
+    second = begin(lab)
+    asked = threading.Thread(target=ignore_errors(lab.hostA.export), args=[lab.hostB])
+    asked.start()
+    [entry] = wait_until(lambda: observe.redirects(lab.hostA), "the redirect appears")
+    lab.hostA.daemon.kill()
+    asked.join()
+    expect("expires" in entry, f"the redirect would stay: {entry}")
+    wait_until(lambda: not observe.redirects(lab.hostA), "the redirect expires", timeout=3)
+    second.curl.kill()
+    lab.hostA.run(lab.sockmictl, "flush")
+
+
+def ignore_errors(function):
+    def quiet(*arguments):
+        try:
+            function(*arguments)
+        except Exception:  # whom it asks is killed meanwhile
+            pass
+    return quiet

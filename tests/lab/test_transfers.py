@@ -1,0 +1,87 @@
+"""A real curl downloads and uploads while its server's end moves from A to B to C, at random moments."""
+import hashlib
+import random
+
+from cases import cases
+from process import expect
+from transfer import Download, Upload, random_bytes
+
+SIZE, RATE, ROUNDS = 4 << 20, 10 << 20, 20
+CONTENT = random_bytes(SIZE)
+LAST = SIZE - (2 << 20)  # a moment behind this might come too late for a transfer that runs on: it is held there
+
+
+@cases(*[(direction, tls) for direction in ("download", "upload") for tls in ("1.2", "1.3")])
+def test_moves_at_random_moments(lab, direction, tls):
+    lab.file("f", CONTENT)
+    lab.start_all()
+    for moments in [sorted(random.choices(range(SIZE), k=2)) for _ in range(ROUNDS)]:
+        transfer = Download(lab, "f", tls, RATE, gate=SIZE) if direction == "download" else Upload(lab, CONTENT, tls, RATE, gate=SIZE)
+        for moment, (source, target) in zip(moments, [(lab.hostA, lab.hostB), (lab.hostB, lab.hostC)]):
+            transfer.allow(moment if moment > LAST else SIZE)
+            transfer.wait_offset(moment)
+            lab.move(source, target)
+        transfer.allow(None)
+        expect(transfer.finish() == hashlib.sha256(CONTENT).hexdigest(), f"the hash is wrong after moves at bytes {moments}")
+
+
+def test_moves_home_again(lab):
+    lab.file("f", CONTENT)
+    lab.start_all(lab.hostA, lab.hostB)
+    transfer = Download(lab, "f", rate=RATE)
+    for moment, source, target in [(100_000, lab.hostA, lab.hostB), (SIZE // 3, lab.hostB, lab.hostA), (SIZE // 2, lab.hostA, lab.hostB)]:
+        transfer.wait_offset(moment)
+        lab.move(source, target)
+    expect(transfer.finish() == hashlib.sha256(CONTENT).hexdigest(), "the hash is wrong")
+
+
+def test_many_connections_move_at_once(lab):
+    lab.file("f", CONTENT)
+    lab.start_all(lab.hostA, lab.hostB)
+    transfers = [Download(lab, "f", gate=65536) for _ in range(20)]
+    for transfer in transfers:
+        transfer.wait_offset(65536)
+    lab.move(lab.hostA, lab.hostB, connections=20)
+    for transfer in transfers:
+        transfer.allow(None)
+    expect({transfer.finish() for transfer in transfers} == {hashlib.sha256(CONTENT).hexdigest()}, "a hash is wrong")
+
+
+def test_only_the_named_peer_moves(lab):
+    lab.file("f", CONTENT)
+    lab.start_all(lab.hostA, lab.hostB)
+    transfers = [Download(lab, "f", gate=65536) for _ in range(2)]
+    for transfer in transfers:
+        transfer.wait_offset(65536)
+    lab.move(lab.hostA, lab.hostB, peer=transfers[0].curl_address(lab))
+    moved = [c["peer"] for c in lab.hostA.api("/v1/connections")["connections"]]
+    expect(moved == [transfers[0].curl_address(lab)], f"moved: {moved}")
+    for transfer in transfers:
+        transfer.allow(None)
+        expect(transfer.finish() == hashlib.sha256(CONTENT).hexdigest(), "the hash is wrong")
+
+
+def test_any_host_takes_it_when_none_is_named(lab):
+    lab.file("f", CONTENT)
+    lab.start_all()
+    transfer = Download(lab, "f", gate=65536)
+    transfer.wait_offset(65536)
+    lab.move(lab.hostA, None)
+    expect(lab.hostA.migrations()[-1]["to"] in ("hostB", "hostC"), lab.hostA.migrations())
+    transfer.allow(None)
+    expect(transfer.finish() == hashlib.sha256(CONTENT).hexdigest(), "the hash is wrong")
+
+
+def test_hosts_find_each_other_without_multicast(lab):
+    lab.file("f", CONTENT)
+    for host in (lab.hostA, lab.hostB):
+        host.run("nft", "-f", "-", stdin=b"table inet nomulticast { chain c { type filter hook output priority 0\n ip daddr 224.0.0.0/4 drop\n } }")
+    others = {lab.hostA: lab.hostB, lab.hostB: lab.hostA}
+    for host, other in others.items():
+        lab.start_daemon(host, negotiation={"peers": [f"{other.address}:7077"]})
+        lab.start_httpsd(host)
+    transfer = Download(lab, "f", gate=65536)
+    transfer.wait_offset(65536)
+    lab.move(lab.hostA, lab.hostB)
+    transfer.allow(None)
+    expect(transfer.finish() == hashlib.sha256(CONTENT).hexdigest(), "the hash is wrong")
