@@ -134,6 +134,7 @@ bool Connection::process_input() {
   const auto& head = parser.get();
   keep_alive_ = head.keep_alive();
   const std::string method(head.method_string()), target(head.target());
+  fmt::print(stderr, "event=request request=\"{} {}\"\n", method, target);
   if (method == "GET" || method == "HEAD") {
     begin_response(method, target, std::string(head[http::field::range]));
   } else if (method != "POST") {
