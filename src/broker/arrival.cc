@@ -15,6 +15,8 @@ namespace sockmi::broker {
 Result<peer::Willing> Arrivals::willing(const peer::Offer& offer) {
   TRY(fault::point("reserve-refused"));
   if (!world_.policy.knows(offer.service)) return fail(ECONNREFUSED, "service '{}' is not served here", offer.service);
+  // Its packets would come back to their own sender, whose kernel takes them for forged.
+  if (offer.tuple.remote.ip.unmapped() == world_.settings.address) return fail(ENOTSUP, "the peer of this connection is {} itself", world_.settings.host);
   if (world_.lists.free_places(offer.state) == 0) return fail(ENOBUFS, "import list full");
   const auto waiting = world_.lists.watching(offer.service);
   if (waiting == 0 && world_.settings.require_importer)

@@ -56,15 +56,19 @@ Result<> Sets::apply(const SetName& name, const std::vector<Change>& changes) {
   return done;
 }
 
+// An element that is there can not be changed on kernels before 6.13: it is deleted and added in one transaction. Which of the two is needed
+// has to be known beforehand: a transaction that fails makes the kernel wait for a grace period (synchronize_rcu() in its abort), which is
+// 8 ms inside the freeze. What we remember is wrong only after an element has expired; then the other way is tried.
 Result<> Sets::put(const SetName& set, const Element& element) {
-  // An element that is there can not be changed on kernels before 6.13: it is deleted and added in one transaction, so that no packet
-  // sees the gap. For one that is not there the deletion fails, and with it the transaction.
-  auto replaced = apply(set, {{NFT_MSG_DELSETELEM, element}, {NFT_MSG_NEWSETELEM, element}});
-  if (replaced || replaced.error().code != ENOENT) return replaced;
-  return apply(set, {{NFT_MSG_NEWSETELEM, element}});
+  const std::vector<Change> add = {{NFT_MSG_NEWSETELEM, element}}, replace = {{NFT_MSG_DELSETELEM, element}, {NFT_MSG_NEWSETELEM, element}};
+  const bool present = !present_.emplace(set.set, element.key).second;
+  auto done = apply(set, present ? replace : add);
+  if (!done && (done.error().code == ENOENT || done.error().code == EEXIST || done.error().code == EBUSY)) done = apply(set, present ? add : replace);
+  return done;
 }
 
 Result<> Sets::remove(const SetName& set, const Bytes& key) {
+  if (present_.erase({set.set, key}) == 0) return {};
   const Element element{.key = key, .data = {}, .expires_in = {}};
   auto removed = apply(set, {{NFT_MSG_DELSETELEM, element}});
   if (!removed && removed.error().code == ENOENT) return {};

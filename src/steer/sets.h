@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,7 @@ struct Element {
 class Sets {
  public:
   explicit Sets(Netlink& netlink) : netlink_(netlink) {}
-  // Puts the element in, in place of one with the same key: the old one goes and the new one comes in the same generation of the rules.
+  // Puts the element in, in place of one with the same key if there is one: no packet sees the gap.
   Result<> put(const SetName& set, const Element& element);
   Result<> remove(const SetName& set, const Bytes& key);  // no error if there is none
   Result<std::vector<Element>> list(const SetName& set);
@@ -37,6 +38,7 @@ class Sets {
   };
   Result<> apply(const SetName& set, const std::vector<Change>& changes);
   Netlink& netlink_;
+  std::set<std::pair<const char*, Bytes>> present_;  // as far as we know: see put()
 };
 
 }  // namespace sockmi::steer
