@@ -1,0 +1,39 @@
+# make demo | test | bench | build | deps | install | clean
+# Everything goes to build/; the demo's picture to demo-out/.
+
+JOBS := $(shell nproc)
+CMAKE_BUILD = cmake -G Ninja -S . -B build/$(1) -DCMAKE_BUILD_TYPE=$(2) $(3) >build/$(1).log && cmake --build build/$(1) -j$(JOBS)
+
+help:
+	@echo "make demo      a live HTTPS transfer moves between hosts (network namespaces; installs what it needs)"
+	@echo "make test      all tests, with address and undefined sanitizers"
+	@echo "make bench     figures, as a table and in build/bench.json"
+	@echo "make build     the programs and libraries, in build/release"
+	@echo "make install   installs them (DESTDIR, PREFIX)"
+
+deps:
+	@packaging/install-dependencies
+
+build: deps
+	@mkdir -p build && $(call CMAKE_BUILD,release,RelWithDebInfo,)
+
+build-sanitize: deps
+	@mkdir -p build && $(call CMAKE_BUILD,sanitize,RelWithDebInfo,-DSOCKMI_SANITIZE=ON)
+
+demo: build
+	@/usr/bin/python3 demo/demo.py
+
+test: build build-sanitize
+	@/usr/bin/python3 tests/run.py
+
+bench: build
+	@/usr/bin/python3 bench/bench.py
+
+PREFIX ?= /usr/local
+install: build
+	cmake --install build/release --prefix $(DESTDIR)$(PREFIX)
+
+clean:
+	rm -rf build demo-out
+
+.PHONY: help deps build build-sanitize demo test bench install clean
