@@ -37,7 +37,8 @@ asio::awaitable<Result<Response>> post_export(broker::Broker& broker, Session&, 
     target = address;
   }
   if (target == broker.world().settings.address) co_return fail(EINVAL, "{} is this host", to_string(target));
-  CO_TRY(co_await broker::export_endpoint(broker.world(), std::move(request.descriptors[0]), std::move(endpoint), target));
+  const broker::milliseconds timeout(wish->timeout_ms());
+  CO_TRY(co_await broker::export_endpoint(broker.world(), std::move(request.descriptors[0]), std::move(endpoint), target, timeout));
   co_return json_response(200, nlohmann::json::object());
 }
 

@@ -30,9 +30,9 @@ constexpr milliseconds kCommitPatience{3000};  // then the application need not 
 
 class Export {
  public:
-  Export(World& world, unique_fd socket, image::Endpoint endpoint, IpAddress target)
+  Export(World& world, unique_fd socket, image::Endpoint endpoint, IpAddress target, milliseconds timeout)
       : world_(world), settings_(world.settings), socket_(std::move(socket)), endpoint_(std::move(endpoint)), target_(target),
-        kill_is_safe_(std::make_shared<Event>(world.io.get_executor())) {}
+        decide_by_(timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max()), kill_is_safe_(std::make_shared<Event>(world.io.get_executor())) {}
 
   Export(const Export&) = delete;
   // A daemon that stops between the decision and the kill must not leave two live endpoints.
@@ -92,6 +92,8 @@ class Export {
 
   Result<> freeze() {
     froze_ = Clock::now();
+    if (froze_ > decide_by_) return fail(ETIMEDOUT, "no host was found in time");
+    decide_by_ = std::min(decide_by_, froze_ + settings_.freeze_timeout - kDecisionMargin);
     TRY(fault::point("redirect"));
     // An endpoint that goes home needs no redirect of ours: home takes its own away when it is told to commit.
     if (!goes_home()) {
@@ -119,7 +121,6 @@ class Export {
       Secret message = image::pack_prepare(id_, endpoint_, settings_.line());
       record_.bytes = message.size();
       CO_TRY(fault::point("prepare-send"));
-      sent_ = true;
       CO_TRY_LET(reply, co_await world_.transfer->call(choice_.host, choice_.line, std::move(message), time_left()));
       CO_TRY(image::read_answer(reply));
       CO_TRY(fault::point("check"));
@@ -131,13 +132,11 @@ class Export {
   }
 
   milliseconds time_left() const {
-    const auto end = froze_ + settings_.freeze_timeout - kDecisionMargin;
-    return std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(end - Clock::now()));
+    return std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(decide_by_ - Clock::now()));
   }
 
   Result<> decide() {
-    if (Clock::now() > froze_ + settings_.freeze_timeout - kDecisionMargin)
-      return fail(ETIMEDOUT, "the importer was not ready within the freeze timeout");
+    if (Clock::now() > decide_by_) return fail(ETIMEDOUT, "the importer was not ready in time");
     TRY(fault::point("journal"));
     return world_.journal.committed(id_, choice_.host, tuple_);
   }
@@ -152,8 +151,8 @@ class Export {
         log::error("event=give_back_failed connection={} error=\"{}\"", to_string(tuple_), to_string(given.error()));
     }
     world_.undecided.erase(id_);
-    // If this is lost, the importer asks, and finds no record.
-    if (sent_) asio::co_spawn(world_.io, send_abort(world_, choice_, id_), asio::detached);
+    // The importer has reserved a place at least. If this is lost, it asks, and finds no record.
+    asio::co_spawn(world_.io, send_abort(world_, choice_, id_), asio::detached);
   }
 
   static asio::awaitable<void> send_abort(World& world, peer::Choice choice, image::MigrationId id) {
@@ -223,6 +222,7 @@ class Export {
   unique_fd socket_;
   image::Endpoint endpoint_;
   IpAddress target_;
+  Clock::time_point decide_by_;
   std::shared_ptr<Event> kill_is_safe_;  // no straggler is under way any more
   FourTuple tuple_;
   std::uint64_t cookie_ = 0;
@@ -230,14 +230,14 @@ class Export {
   peer::Choice choice_;
   Clock::time_point froze_;
   std::optional<tcp::Frozen> frozen_;
-  bool redirected_ = false, sent_ = false, decided_ = false;
+  bool redirected_ = false, decided_ = false;
   Record record_;
 };
 
 }  // namespace
 
-asio::awaitable<Result<>> export_endpoint(World& world, unique_fd socket, image::Endpoint endpoint, IpAddress target) {
-  Export migration(world, std::move(socket), std::move(endpoint), target);
+asio::awaitable<Result<>> export_endpoint(World& world, unique_fd socket, image::Endpoint endpoint, IpAddress target, milliseconds timeout) {
+  Export migration(world, std::move(socket), std::move(endpoint), target, timeout);
   auto result = co_await migration.run();
   Record record = migration.record();
   record.result = result ? "committed" : "aborted";
