@@ -8,14 +8,18 @@
 #include <linux/membarrier.h>
 #include <linux/netfilter.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <map>
+#include <string_view>
 
 #include <nftables/libnftables.h>
 
 #include "base/log.h"
+#include "base/unique_fd.h"
 #include "steer/delivery_route.h"
 #include "steer/sets.h"
 
@@ -90,10 +94,23 @@ Result<Bytes> ipv4(const IpAddress& ip) {
   return Bytes(bytes.view().begin(), bytes.view().end());
 }
 
+// Our tables are one set a network namespace, and so is the name of an abstract Unix socket: who binds it may touch them. It is free again when
+// its holder ends, however that happens.
+Result<unique_fd> claim_namespace() {
+  static constexpr std::string_view kName("\0sockmid", 8);
+  unique_fd claim(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  std::ranges::copy(kName, address.sun_path);
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + kName.size());
+  if (!claim) return fail_errno("socket");
+  if (::bind(claim.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) return fail(errno, "another sockmid serves this network namespace");
+  return claim;
+}
+
 class NftSteering : public Steering {
  public:
-  NftSteering(std::unique_ptr<Netlink> netfilter, std::unique_ptr<Netlink> route)
-      : netfilter_(std::move(netfilter)), route_(std::move(route)), sets_(*netfilter_) {}
+  NftSteering(unique_fd claim, std::unique_ptr<Netlink> netfilter, std::unique_ptr<Netlink> route)
+      : claim_(std::move(claim)), netfilter_(std::move(netfilter)), route_(std::move(route)), sets_(*netfilter_) {}
   ~NftSteering() override {
     if (auto gone = run_nft(kRemoveTables); !gone) log::error("event=tables_left error=\"{}\"", to_string(gone.error()));
     if (auto gone = remove_delivery_route(*route_); !gone) log::error("event=route_left error=\"{}\"", to_string(gone.error()));
@@ -130,6 +147,7 @@ class NftSteering : public Steering {
   }
 
  private:
+  unique_fd claim_;
   std::unique_ptr<Netlink> netfilter_, route_;
   Sets sets_;
   std::map<IpAddress, unsigned> guests_;
@@ -138,16 +156,18 @@ class NftSteering : public Steering {
 }  // namespace
 
 Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::string>& interfaces) {
+  TRY_LET(claim, claim_namespace());
   TRY_LET(netfilter, Netlink::open(NETLINK_NETFILTER));
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
   TRY(run_nft(kRemoveTables + tables(interfaces)));
-  auto steering = std::make_unique<NftSteering>(std::move(netfilter), std::move(route));
+  auto steering = std::make_unique<NftSteering>(std::move(claim), std::move(netfilter), std::move(route));
   TRY_LET(for_route, Netlink::open(NETLINK_ROUTE));
   TRY(add_delivery_route(*for_route, interfaces));
   return steering;
 }
 
 Result<> flush() {
+  TRY_LET(claim, claim_namespace());
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
   TRY(run_nft(kRemoveTables));
   return remove_delivery_route(*route);

@@ -41,7 +41,7 @@ class Steering {
 // object. `interfaces` are those the peers' packets come in by. Leftovers of an earlier daemon are replaced.
 Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::string>& interfaces);
 
-// Removes everything of ours, whoever left it there.
+// Removes everything of ours that a dead daemon left. EADDRINUSE: one is alive.
 Result<> flush();
 
 // Notices the end of sockets by the kernel's own word (sock_diag's destroy groups). fd() polls readable when ended() has something.
