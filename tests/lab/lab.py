@@ -197,8 +197,9 @@ class Lab:
         return [self.start_httpsd(host) for host in hosts]
 
     def move(self, source, target, service="web", connections=1, **match):
-        """All connections of the service go from source to target, now."""
-        went, failed = source.export(target, service, **match)
+        """All connections of the service go from source to target, now. What has just come to source may still be on its way to the
+        application, which then holds nothing to export: it is asked again."""
+        went, failed = wait_until(lambda: (answer := source.export(target, service, **match)) != (0, 0) and answer, "an application has it")
         expect((went, failed) == (connections, 0), lambda: f"{source.name} to {getattr(target, 'name', target)}: {went} went, "
                f"{failed} did not, wanted {connections}: {source.last_error()}")
 

@@ -27,7 +27,7 @@ class Process:
     """Standard error and output are one stream of lines, unless `stdout` says otherwise (then lines are those of standard error)."""
 
     def __init__(self, name, command, env=None, stdin=subprocess.DEVNULL, stdout=None):
-        self.name, self.lines = name, []
+        self.name, self.command, self.lines = name, command, []
         self._changed, self._ended = threading.Condition(), False
         self._popen = subprocess.Popen(command, stdin=stdin, stdout=stdout or subprocess.PIPE,
                                        stderr=subprocess.PIPE if stdout else subprocess.STDOUT, env=env)

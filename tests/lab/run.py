@@ -23,7 +23,7 @@ from lab import Failure, Lab, ROOT  # noqa: E402
 
 def tests_of(module):
     """Each with its name; a function with CASES (a list of argument lists) is one test a case."""
-    for name, function in vars(module).items():
+    for name, function in list(vars(module).items()):
         if name.startswith("test_") and callable(function):
             for case in getattr(function, "cases", [()]):
                 yield ".".join([module.__name__, name]) + (f"[{' '.join(map(str, case))}]" if case else ""), function, case

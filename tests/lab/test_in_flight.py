@@ -37,8 +37,10 @@ def test_unsent_and_unacknowledged(lab, tls):
 @cases("1.2", "1.3")
 def test_unread_in_the_receive_queue(lab, tls):
     first, _ = lab.start_all(lab.hostA, lab.hostB)
-    transfer = Upload(lab, CONTENT, tls)
+    transfer = Upload(lab, CONTENT, tls, gate=1 << 20)
+    transfer.wait_offset(1 << 20)  # the handshake is done, long ago
     first.pause()
+    transfer.allow(None)
     wait_until(lambda: queue(lab.hostA, 0) > 100_000, "the receive queue fills")
     asked = threading.Thread(target=lab.hostA.export, args=[lab.hostB])
     asked.start()

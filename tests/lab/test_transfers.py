@@ -8,7 +8,8 @@ from transfer import Download, Upload, random_bytes
 
 SIZE, RATE, ROUNDS = 4 << 20, 10 << 20, 20
 CONTENT = random_bytes(SIZE)
-LAST = SIZE - (2 << 20)  # a moment behind this might come too late for a transfer that runs on: it is held there
+NO_MULTICAST = b"table inet cloud {\n chain c {\n type filter hook output priority 0\n ip daddr 224.0.0.0/4 drop\n }\n}"
+AHEAD = 1 << 20  # how far a transfer may run on while it is moved, so that it is never over too early
 
 
 @cases(*[(direction, tls) for direction in ("download", "upload") for tls in ("1.2", "1.3")])
@@ -16,9 +17,9 @@ def test_moves_at_random_moments(lab, direction, tls):
     lab.file("f", CONTENT)
     lab.start_all()
     for moments in [sorted(random.choices(range(SIZE), k=2)) for _ in range(ROUNDS)]:
-        transfer = Download(lab, "f", tls, RATE, gate=SIZE) if direction == "download" else Upload(lab, CONTENT, tls, RATE, gate=SIZE)
+        transfer = Download(lab, "f", tls, RATE, gate=0) if direction == "download" else Upload(lab, CONTENT, tls, RATE, gate=0)
         for moment, (source, target) in zip(moments, [(lab.hostA, lab.hostB), (lab.hostB, lab.hostC)]):
-            transfer.allow(moment if moment > LAST else SIZE)
+            transfer.allow(min(moment + AHEAD, SIZE - 1))
             transfer.wait_offset(moment)
             lab.move(source, target)
         transfer.allow(None)
@@ -75,7 +76,7 @@ def test_any_host_takes_it_when_none_is_named(lab):
 def test_hosts_find_each_other_without_multicast(lab):
     lab.file("f", CONTENT)
     for host in (lab.hostA, lab.hostB):
-        host.run("nft", "-f", "-", stdin=b"table inet nomulticast { chain c { type filter hook output priority 0\n ip daddr 224.0.0.0/4 drop\n } }")
+        host.run("nft", "-f", "-", stdin=NO_MULTICAST)
     others = {lab.hostA: lab.hostB, lab.hostB: lab.hostA}
     for host, other in others.items():
         lab.start_daemon(host, negotiation={"peers": [f"{other.address}:7077"]})

@@ -13,7 +13,9 @@ TLS = {"1.2": ["--tlsv1.2", "--tls-max", "1.2"], "1.3": ["--tlsv1.3"]}
 
 
 def random_bytes(size, seed=7):
-    return random.Random(seed).randbytes(size)
+    source = random.Random(seed)
+    piece = 1 << 20  # randbytes() can't do more than 256 MiB at once
+    return b"".join(source.randbytes(min(piece, size - at)) for at in range(0, size, piece))
 
 
 class Transfer:
