@@ -35,7 +35,7 @@ class Panel:
         for host, begin, until in zip(hosts, borders, borders[1:]):
             points = " ".join(f"{x(second):.1f},{y(count):.1f}" for second, count in self._between(begin, until))
             out.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS[host]}" stroke-width="2.5"/>')
-            out.append(f'<text x="{(x(begin) + x(until)) / 2:.1f}" y="{bottom + 36:.1f}" class="middle" fill="{COLOURS[host]}">{host}</text>')
+            out.append(f'<text x="{(x(begin) + x(until)) / 2:.1f}" y="{bottom + 36:.1f}" class="middle" style="fill:{COLOURS[host]}">{host}</text>')
         for second, source, target, freeze in self.moves:
             out.append(f'<line x1="{x(second):.1f}" x2="{x(second):.1f}" y1="{top + TOP - 8}" y2="{bottom:.1f}" class="move"/>')
             out.append(f'<text x="{x(second):.1f}" y="{top + TOP - 13}" class="middle">{source} → {target}, frozen {freeze} µs</text>')

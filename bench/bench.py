@@ -1,0 +1,92 @@
+#!/usr/bin/python3
+"""The figures, as a table and in build/bench.json. Moves and their floor are measured side by side in one run, on the same link: their ratio says
+more than either, for machines are noisy."""
+import json
+import pathlib
+import platform
+import statistics
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests/lab")]
+sys.dont_write_bytecode = True
+
+import sandbox  # noqa: E402
+from lab import PORT, Failure, Lab, expect, run  # noqa: E402
+from tls_client import TlsClient  # noqa: E402
+
+BLOCKS, MOVES_A_BLOCK, ECHO_PORT = 4, 50, 7000
+BUILD = ROOT / "build" / "release"
+# name: unit, aim, what is better
+FIGURES = {
+    "freeze_tls_p50_us": ("us", None, "lower"),
+    "freeze_tls_p99_us": ("us", None, "lower"),
+    "freeze_floor_p50_us": ("us", None, "lower"),
+    "freeze_tls_over_floor": ("ratio", 3, "lower"),
+    "save_ssl_p50_us": ("us", None, "lower"),
+    "load_ssl_tls13_p50_us": ("us", 600, "lower"),
+    "load_ssl_tls12_p50_us": ("us", 600, "lower"),
+    "tls_1k_ratio": ("ratio", 0.98, "higher"),
+    "tls_16k_ratio": ("ratio", 0.98, "higher"),
+}
+
+
+def freezes(lab):
+    """One idle TLS connection goes A→B→A…; between the blocks of moves, the floor: bare capture and restore of a socket on hostA whose
+    peer is the client, and round trips between the same two."""
+    lab.file("g", b"hello\n")
+    lab.start_all(lab.hostA, lab.hostB)
+    echo = lab.client.popen(lab.program("bench/bench_floor"), "echo", lab.client.address, ECHO_PORT)
+    echo.wait_line("ready")
+    client = TlsClient(lab, (lab.hostA.address, PORT))
+    client.handshake()
+    source, target = lab.hostA, lab.hostB
+    restores, trips = [], []
+    for _ in range(BLOCKS):
+        for _ in range(MOVES_A_BLOCK):
+            lab.move(source, target)
+            source, target = target, source
+        floor = json.loads(lab.hostA.run(lab.program("bench/bench_floor"), "measure", lab.client.address, ECHO_PORT, MOVES_A_BLOCK))
+        restores += floor["capture_restore_us"]
+        trips += floor["round_trip_us"]
+    client.send(client.request("GET", "/g"))
+    expect(client.response() == b"hello\n", "the connection did not survive its moves")
+    client.close()
+    frozen = sorted(m["freeze_us"] for host in (lab.hostA, lab.hostB) for m in host.migrations("export"))
+    expect(len(frozen) == BLOCKS * MOVES_A_BLOCK, f"{len(frozen)} moves")
+    floor = statistics.median(restores) + 1.5 * statistics.median(trips)
+    p50 = statistics.median(frozen)
+    return {"freeze_tls_p50_us": p50, "freeze_tls_p99_us": frozen[len(frozen) * 99 // 100], "freeze_floor_p50_us": floor,
+            "freeze_tls_over_floor": p50 / floor}
+
+
+def machine():
+    """What this was measured on: kernel, processors and their make."""
+    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8") if line.startswith("model name")), platform.machine())
+    processors = sum(line.startswith("processor") for line in open("/proc/cpuinfo", encoding="utf-8"))
+    return f"Linux {platform.release().split('-')[0]}, {processors} x {model}"
+
+
+def main():
+    sandbox.enter()
+    try:
+        with Lab(BUILD) as lab:
+            values = freezes(lab)
+            lab.assert_clean()
+        values |= json.loads(run([str(BUILD / "bench/bench_tls")]))
+    except Failure as failure:
+        print(f"FAILED: {failure}", file=sys.stderr)
+        return 1
+    results = [{"name": name, "value": round(values[name], 3), "unit": unit, "aim": aim, "better": better}
+               for name, (unit, aim, better) in FIGURES.items()]
+    host = machine()
+    (ROOT / "build/bench.json").write_text(json.dumps({"host": host, "results": results}, indent=2) + "\n")
+    print(host)
+    for row in results:
+        aim = f"aim: {'at most' if row['better'] == 'lower' else 'at least'} {row['aim']}" if row["aim"] else ""
+        print(f"{row['name']:24} {row['value']:10.2f} {row['unit']:6} {aim}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

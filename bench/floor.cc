@@ -1,0 +1,88 @@
+// The least that a move can take: what the kernel needs to give a socket's state out and to take it in again, and one and a half round trips.
+//
+//   bench_floor echo ADDRESS PORT              answers every byte, until it is ended
+//   bench_floor measure ADDRESS PORT ROUNDS    prints {"capture_restore_us": […], "round_trip_us": […]}
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "base/address.h"
+#include "stopwatch.h"
+#include "tcp/capture.h"
+#include "tcp/restore.h"
+
+using namespace sockmi;
+using namespace sockmi::bench;
+
+namespace {
+
+constexpr std::uint32_t kNoMark = 1;  // no rule knows it
+
+int echo(const sockaddr* address, socklen_t size) {
+  const unique_fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  must(::bind(listener.get(), address, size) == 0 && ::listen(listener.get(), 16) == 0, "listen");
+  std::puts("ready");
+  std::fflush(stdout);
+  for (;;) {
+    const int accepted = ::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC);
+    must(accepted >= 0, "accept");
+    std::thread([connection = unique_fd(accepted)] {
+      const int one = 1;
+      ::setsockopt(connection.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+      char byte;
+      while (::read(connection.get(), &byte, 1) == 1)
+        if (::write(connection.get(), &byte, 1) != 1) break;
+    }).detach();
+  }
+}
+
+void ping(int fd) {
+  char byte = 'x';
+  must(::write(fd, &byte, 1) == 1 && ::read(fd, &byte, 1) == 1, "echo");
+}
+
+int measure(const sockaddr* address, socklen_t size, int rounds) {
+  unique_fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int one = 1;
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  must(::connect(socket.get(), address, size) == 0, "connect");
+  std::vector<double> trips, moves;
+  for (int i = 0; i < rounds; ++i) {
+    ping(socket.get());
+    trips.push_back(time_of([&] { ping(socket.get()); }));
+    moves.push_back(time_of([&] {
+      auto frozen = tcp::Frozen::freeze(socket.get(), kNoMark);
+      must(frozen.has_value(), "freeze");
+      auto image = frozen->capture();
+      must(image && frozen->kill(), "capture");
+      socket.reset();
+      auto restored = tcp::Restored::restore(*image, kNoMark, false);
+      must(restored.has_value(), "restore");
+      auto live = std::move(*restored).thaw();
+      must(live.has_value(), "thaw");
+      socket = std::move(*live);
+    }));
+  }
+  std::puts(nlohmann::json{{"capture_restore_us", moves}, {"round_trip_us", trips}}.dump().c_str());
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto ip = IpAddress::parse(argc > 3 ? argv[2] : "");
+  if (!ip) {
+    std::fputs("usage: bench_floor echo|measure ADDRESS PORT [ROUNDS]\n", stderr);
+    return 2;
+  }
+  sockaddr_storage address;
+  const socklen_t size = SocketAddress{*ip, static_cast<std::uint16_t>(std::atoi(argv[3]))}.to(address);
+  const auto* target = reinterpret_cast<const sockaddr*>(&address);
+  return std::strcmp(argv[1], "echo") == 0 ? echo(target, size) : measure(target, size, argc > 4 ? std::atoi(argv[4]) : 50);
+}
