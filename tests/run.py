@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,13 +30,17 @@ def lab_tests():
     with subprocess.Popen(["/usr/bin/python3", str(ROOT / "tests/lab/run.py")], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           text=True) as lab:
         last = ""
-        for last in lab.stdout:
-            print(last, end="", flush=True)
+        try:
+            for last in lab.stdout:
+                print(last, end="", flush=True)
+        finally:
+            lab.terminate()  # with it goes its whole sandbox
     counts = re.fullmatch(r"(\d+) passed, (\d+) failed\n?", last)
     return (int(counts[1]), int(counts[2])) if counts else (0, 1)
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     passed = failed = 0
     programs = sorted(glob.glob(str(ROOT / "build/sanitize/tests/unit/unit_*"))) + sorted(glob.glob(str(ROOT / "build/sanitize/examples/unit_*")))
     suites = [lambda program=program: unit_tests(program) for program in programs if os.access(program, os.X_OK) and os.path.isfile(program)]
