@@ -176,8 +176,17 @@ Connection::Wants Connection::write_some() {
     consume_output(static_cast<std::size_t>(sent));
     return Wants::write;
   }
-  const int error = SSL_get_error(ssl_.get(), sent);
-  return error == SSL_ERROR_WANT_WRITE ? Wants::write : error == SSL_ERROR_WANT_READ ? Wants::read : Wants::close;
+  return wants_after(sent);
+}
+
+Connection::Wants Connection::wants_after(int failed) {
+  switch (SSL_get_error(ssl_.get(), failed)) {
+    case SSL_ERROR_WANT_READ: return Wants::read;
+    case SSL_ERROR_WANT_WRITE: return Wants::write;
+    case SSL_ERROR_ZERO_RETURN: SSL_shutdown(ssl_.get()); return Wants::close;
+    case SSL_ERROR_SSL: fmt::print(stderr, "event=tls_failed error=\"{}\"\n", ERR_error_string(ERR_peek_error(), nullptr)); return Wants::close;
+    default: return Wants::close;  // the peer is gone
+  }
 }
 
 Connection::Wants Connection::progress() {
@@ -202,9 +211,7 @@ Connection::Wants Connection::progress() {
       input_.append(bytes, static_cast<std::size_t>(got));
       continue;
     }
-    const int error = SSL_get_error(ssl_.get(), got);
-    if (error == SSL_ERROR_ZERO_RETURN) SSL_shutdown(ssl_.get());
-    return error == SSL_ERROR_WANT_READ ? Wants::read : error == SSL_ERROR_WANT_WRITE ? Wants::write : Wants::close;
+    return wants_after(got);
   }
   return Wants::write;  // come back at once
 }

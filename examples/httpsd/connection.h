@@ -35,6 +35,7 @@ class Connection {
 
  private:
   Wants write_some();
+  Wants wants_after(int failed);  // `failed`: what SSL_read or SSL_write returned
   bool process_input();  // false: more input is wanted
   void answer(int status, const std::string& text, const std::string& headers = "");
   void begin_response(const std::string& method, const std::string& target, const std::string& range);

@@ -130,6 +130,7 @@ void Server::progress(int fd) {
   const auto it = clients_.find(fd);
   if (it == clients_.end()) return;
   const auto wants = it->second.connection->progress();
+  if (wants == Connection::Wants::close) fmt::print(stderr, "event=closed peer={} offset={}\n", peer_of(fd), it->second.connection->offset());
   if (wants == Connection::Wants::close || (it->second.wish && export_one(it->second))) {
     clients_.erase(it);
     return;

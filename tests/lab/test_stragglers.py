@@ -17,8 +17,9 @@ def test_500_moves_under_heavy_upload(lab):
     for move in range(MOVES):
         upload.wait_offset(move * A_MOVE + 1)
         lab.move(source, target)
-        upload.allow((move + 4) * A_MOVE if move + 1 < MOVES else None)
+        upload.allow(min((move + 4) * A_MOVE, MOVES * A_MOVE - 1))
         source, target = target, source
+    upload.allow(None)
     upload.finish(timeout=120)
     counted = lab.hostA.api("/v1/status")["migrations"]
     expect(counted["exported"] == MOVES // 2, counted)
