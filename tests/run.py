@@ -42,7 +42,7 @@ def lab_tests():
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     passed = failed = 0
-    programs = sorted(glob.glob(str(ROOT / "build/sanitize/tests/unit/unit_*"))) + sorted(glob.glob(str(ROOT / "build/sanitize/examples/unit_*")))
+    programs = sorted(glob.glob(str(ROOT / "build/sanitize/tests/unit/unit_*")))
     suites = [lambda program=program: unit_tests(program) for program in programs if os.access(program, os.X_OK) and os.path.isfile(program)]
     for suite in [*suites, lab_tests]:
         good, bad = suite()

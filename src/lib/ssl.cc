@@ -1,4 +1,5 @@
 // libappsockmi: SSL objects.
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 
@@ -33,13 +34,9 @@ Result<Secret> save(SSL* ssl, int state) {
   return tls::save(ssl);
 }
 
-bool is_client(int state) { return state & (SOCKMI_CLIENT_CONNECTED | SOCKMI_CLIENT_ESTABLISHED); }
-
-void choose_role(SSL* ssl, int state) {
-  if (is_client(state))
-    SSL_set_connect_state(ssl);
-  else
-    SSL_set_accept_state(ssl);
+tls::Kind kind_of(unsigned state) {
+  return {.server = (state & (SOCKMI_SERVER_CONNECTED | SOCKMI_SERVER_ESTABLISHED)) != 0,
+          .established = (state & (SOCKMI_CLIENT_ESTABLISHED | SOCKMI_SERVER_ESTABLISHED)) != 0};
 }
 
 }  // namespace
@@ -73,11 +70,12 @@ void sockmi_image_free(void* buf, size_t len) { secret_free(buf, len); }
 
 int load_ssl(void* buf, size_t len, SSL* ssl, int ssl_state) {
   clear_error();
-  if (!(static_cast<unsigned>(ssl_state) & kSslStates)) return report({EINVAL, "not the state of an SSL"});
-  choose_role(ssl, ssl_state);
+  const auto state = static_cast<unsigned>(ssl_state);
+  if (!std::has_single_bit(state) || !(state & kSslStates)) return report({EINVAL, "not the state of an SSL"});
+  if (!buf && len > 0) return report({EINVAL, "no buffer"});
   // The image wants alignment, the caller's buffer may have none.
   const Secret copy(static_cast<const std::uint8_t*>(buf), static_cast<const std::uint8_t*>(buf) + len);
-  const auto loaded = tls::load(copy, ssl);
+  const auto loaded = tls::load(copy, ssl, kind_of(state));
   return loaded ? 0 : report(loaded.error());
 }
 
@@ -112,9 +110,8 @@ int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
     auto& request = irqs[arrived.wish];
     void* payload = copy_payload(arrived.payload);
     if (!payload && !arrived.payload.empty()) return fail(ENOMEM, "no memory for a payload of {} bytes", arrived.payload.size());
-    choose_role(request.ssl, static_cast<int>(arrived.state));
     const Secret image(arrived.tls.begin(), arrived.tls.end());
-    auto loaded = tls::load(image, request.ssl);
+    auto loaded = tls::load(image, request.ssl, kind_of(arrived.state));
     if (loaded) loaded = tls::set_fd(request.ssl, arrived.socket.get());
     if (!loaded) {
       std::free(payload);

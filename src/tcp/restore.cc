@@ -22,6 +22,7 @@ namespace {
 
 constexpr int kEstablished = 1;
 constexpr std::size_t kLargestQueue = 128u << 20;
+constexpr std::uint32_t kLargestMaxseg = 32767;  // MAX_TCP_WINDOW
 constexpr std::uint8_t kLargestWscale = 14;  // RFC 7323, 2.3
 
 Result<> check(const image::TcpT& image) {
@@ -103,8 +104,8 @@ Result<> connect_silently(int fd, const image::TcpT& image, bool transparent) {
   TRY(set(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, std::uint32_t(image.rcv_seq - image.receive_queue.size()), "TCP_QUEUE_SEQ"));
   TRY(select_queue(fd, TCP_SEND_QUEUE));
   TRY(set(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, std::uint32_t(image.snd_seq - image.send_queue.size()), "TCP_QUEUE_SEQ"));
-  // Without this around connect() the first segments would have the smallest MSS there is.
-  TRY(set(fd, IPPROTO_TCP, TCP_MAXSEG, int(image.mss), "TCP_MAXSEG"));
+  // Without this around connect() the first segments would have the smallest MSS there is. The option ends below what loopback negotiates.
+  TRY(set(fd, IPPROTO_TCP, TCP_MAXSEG, int(std::min(image.mss, kLargestMaxseg)), "TCP_MAXSEG"));
   size = remote.to(address);
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), size) != 0) return fail_errno("connect " + to_string(remote));
   TRY(set(fd, IPPROTO_TCP, TCP_MAXSEG, 0, "TCP_MAXSEG"));

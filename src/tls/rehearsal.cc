@@ -335,19 +335,21 @@ class Rehearsal {
 
 }  // namespace
 
-Result<> load(ByteView sealed, SSL* ssl) {
+Result<> load(ByteView sealed, SSL* ssl, Kind kind) {
   TRY_LET(image, check(sealed));
   if (!SSL_in_before(ssl)) return fail(EINVAL, "the SSL has had a handshake already");
-  if (bool(SSL_is_server(ssl)) != image.tls->server()) return fail(EINVAL, "the image is a {}'s", image.tls->server() ? "server" : "client");
+  const Kind real{image.tls->server(), image.tls->established()};
+  if (kind != real) return fail(EINVAL, "the image is of a {} {} its handshake", real.server ? "server" : "client", real.established ? "after" : "before");
   const bool had_buffer = SSL_get_rbio(ssl) != nullptr;
   const int fd = had_buffer ? SSL_get_fd(ssl) : -1;
-  if (image.tls->established()) {
+  if (real.established) {
     Rehearsal rehearsal(ssl, image);
     if (auto performed = rehearsal.perform(); !performed) {
       drop_attachment(ssl);
       return performed;
     }
   } else {
+    real.server ? SSL_set_accept_state(ssl) : SSL_set_connect_state(ssl);
     const ByteView waiting = image::view(image.tls->waiting());
     attachment(ssl).waiting.assign(waiting.begin(), waiting.end());
   }

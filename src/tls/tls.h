@@ -23,8 +23,13 @@ Phase phase(const SSL* ssl);
 // The sealed TLS image of an SSL before its handshake or with it performed. The SSL is unharmed, and not spent.
 // EAGAIN, ENOTSUP, ENOKEY, EPROTO as in appsockmi.h.
 Result<Secret> save(SSL* ssl);
-// EBADMSG (seal, version, contents), EINVAL (wrong role), ENOTSUP: in every case the SSL is as it was.
-Result<> load(ByteView image, SSL* ssl);
+// What the caller takes the image for; EINVAL if it is something else.
+struct Kind {
+  bool server, established;
+  bool operator==(const Kind&) const = default;
+};
+// Fills a fresh SSL, which gets the image's role. EBADMSG (seal, contents), EINVAL, ENOTSUP: in every case the SSL is as it was.
+Result<> load(ByteView image, SSL* ssl, Kind kind);
 // After an export: the SSL can neither read nor write any more, its keys are wiped, nothing (no alert) goes out.
 void spend(SSL* ssl);
 

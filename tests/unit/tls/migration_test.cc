@@ -131,13 +131,14 @@ TEST_P(Migration, ABadImageLeavesTheSslFitForAHandshake) {
   pair.handshake();
   const Secret image = *save(pair.mover.get());
   Pair other(GetParam());
-  for (std::size_t size = 0; size < image.size(); size += 7) EXPECT_EQ(load(ByteView(image).first(size), other.mover.get()).error().code, EBADMSG);
+  const Kind kind{GetParam().server, true};
+  for (std::size_t size = 0; size < image.size(); size += 7) EXPECT_EQ(load(ByteView(image).first(size), other.mover.get(), kind).error().code, EBADMSG);
   for (std::size_t bit = 0; bit < image.size() * 8; bit += 5) {
     Secret flipped = image;
     flipped[bit / 8] ^= static_cast<std::uint8_t>(1 << bit % 8);
-    EXPECT_EQ(load(flipped, other.mover.get()).error().code, EBADMSG);
+    EXPECT_EQ(load(flipped, other.mover.get(), kind).error().code, EBADMSG);
   }
-  EXPECT_EQ(load(Secret(image.size(), 0x5a), other.mover.get()).error().code, EBADMSG);
+  EXPECT_EQ(load(Secret(image.size(), 0x5a), other.mover.get(), kind).error().code, EBADMSG);
   other.handshake();
   other.talk("as if nothing had been");
 }

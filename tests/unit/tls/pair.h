@@ -113,11 +113,12 @@ struct Pair {
 
   // Replaces the mover by another SSL that was loaded from its image.
   void hop() {
+    const bool established = phase(mover.get()) == Phase::established;
     auto image = save(mover.get());
     ASSERT_TRUE(image) << to_string(image.error());
     spend(mover.get());
     SslPtr next = fresh();
-    auto loaded = load(*image, next.get());
+    auto loaded = load(*image, next.get(), {c.server, established});
     ASSERT_TRUE(loaded) << to_string(loaded.error());
     ASSERT_TRUE(set_fd(next.get(), mover_fd.get()));
     mover = std::move(next);

@@ -1,0 +1,106 @@
+#include "broker/import_lists.h"
+
+#include <gtest/gtest.h>
+#include <sockmi/sockmi.h>
+
+namespace sockmi::broker {
+namespace {
+
+class ImportListsTest : public testing::Test {
+ protected:
+  static image::MigrationId id(std::uint8_t number) { return {number}; }
+
+  void add(std::uint8_t number, const char* peer, std::uint8_t state = SOCKMI_SERVER_ESTABLISHED, const char* owner = "www") {
+    ASSERT_TRUE(lists_.reserve(id(number), state));
+    Ready ready;
+    ready.id = id(number);
+    ready.endpoint.service = "web";
+    ready.endpoint.owner = owner;
+    ready.endpoint.state = state;
+    ready.tuple = {*SocketAddress::parse("10.0.0.1:443"), *SocketAddress::parse(peer)};
+    ready.since = now_;
+    lists_.add(std::move(ready));
+  }
+  static Criteria any(std::uint8_t states = SOCKMI_SERVER_ESTABLISHED | SOCKMI_SERVER_CONNECTED) { return {.service = "web", .states = states, .local = {}, .remote = {}}; }
+  // The peers' ports that each criterion got; 0: none.
+  std::vector<std::uint16_t> take(const std::vector<Criteria>& criteria, const char* user = "www") {
+    std::vector<std::uint16_t> ports(criteria.size());
+    for (const auto& taken : lists_.take(criteria, user)) ports[taken.criterion] = taken.ready.tuple.remote.port;
+    return ports;
+  }
+
+  const Policy policy_{{{"web", {}}}};
+  const std::chrono::steady_clock::time_point now_ = std::chrono::steady_clock::now();
+  ImportLists lists_{{.bound = 1, .listening = 0, .connected = 3}, policy_};
+};
+
+TEST_F(ImportListsTest, FirstComeFirstServed) {
+  add(1, "10.0.0.9:1001");
+  add(2, "10.0.0.9:1002");
+  EXPECT_EQ(take({any(), any(), any()}), (std::vector<std::uint16_t>{1001, 1002, 0}));
+}
+
+TEST_F(ImportListsTest, SomeRequestsMayBeMetAndOthersNot) {
+  add(1, "10.0.0.9:1001");
+  Criteria picky = any();
+  picky.remote.port = 1002;
+  EXPECT_EQ(take({picky, any()}), (std::vector<std::uint16_t>{0, 1001}));
+}
+
+TEST_F(ImportListsTest, CriteriaNamePrefixesAndPorts) {
+  add(1, "10.0.0.9:1001");
+  add(2, "10.7.0.9:1002");
+  Criteria from = any();
+  from.remote = {*IpAddress::parse("10.7.0.0"), 16, 0};
+  EXPECT_EQ(take({from}), (std::vector<std::uint16_t>{1002}));
+  Criteria to = any();
+  to.local.port = 444;
+  EXPECT_EQ(take({to}), (std::vector<std::uint16_t>{0}));
+}
+
+TEST_F(ImportListsTest, APreferredStateGoesFirst) {
+  add(1, "10.0.0.9:1001", SOCKMI_SERVER_ESTABLISHED);
+  add(2, "10.0.0.9:1002", SOCKMI_SERVER_CONNECTED);
+  Criteria wanted = any();
+  wanted.preferred = SOCKMI_SERVER_CONNECTED;
+  EXPECT_EQ(take({wanted, wanted}), (std::vector<std::uint16_t>{1002, 1001}));
+}
+
+TEST_F(ImportListsTest, AnotherUsersEndpointIsNotTaken) {
+  add(1, "10.0.0.9:1001");
+  EXPECT_EQ(take({any()}, "mallory"), (std::vector<std::uint16_t>{0}));
+  EXPECT_EQ(take({any()}, "root"), (std::vector<std::uint16_t>{1001}));
+}
+
+TEST_F(ImportListsTest, BeyondTheMaximumIsRefusedUntilAPlaceIsFree) {
+  for (std::uint8_t n = 1; n <= 3; ++n) ASSERT_TRUE(lists_.reserve(id(n), SOCKMI_SERVER_ESTABLISHED));
+  EXPECT_TRUE(lists_.reserve(id(3), SOCKMI_SERVER_ESTABLISHED)) << "it has its place already";
+  EXPECT_EQ(lists_.reserve(id(4), SOCKMI_SERVER_ESTABLISHED).error().code, ENOBUFS);
+  EXPECT_EQ(lists_.reserve(id(4), SOCKMI_LISTENING).error().code, ENOBUFS);
+  EXPECT_TRUE(lists_.reserve(id(4), SOCKMI_BOUND)) << "another list";
+  lists_.release(id(1));
+  EXPECT_TRUE(lists_.reserve(id(5), SOCKMI_SERVER_ESTABLISHED));
+}
+
+TEST_F(ImportListsTest, WatchersHearOfTheirServiceUntilTheyEnd) {
+  int web = 0, mail = 0;
+  auto watch = lists_.watch("web", "www", [&] { ++web; });
+  const auto other = lists_.watch("mail", "www", [&] { ++mail; });
+  add(1, "10.0.0.9:1001");
+  EXPECT_EQ(lists_.watching("web"), 1u);
+  watch.reset();
+  add(2, "10.0.0.9:1002");
+  EXPECT_EQ(web, 1);
+  EXPECT_EQ(mail, 0);
+  EXPECT_EQ(lists_.watching("web"), 0u);
+}
+
+TEST_F(ImportListsTest, WhatNobodyWantedComesOutInTime) {
+  add(1, "10.0.0.9:1001");
+  EXPECT_TRUE(lists_.take_unclaimed(now_ - std::chrono::seconds(1)).empty());
+  EXPECT_EQ(lists_.take_unclaimed(now_).size(), 1u);
+  EXPECT_TRUE(lists_.ready().empty());
+}
+
+}  // namespace
+}  // namespace sockmi::broker

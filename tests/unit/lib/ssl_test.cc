@@ -1,0 +1,123 @@
+// The calls of appsockmi.h that need no daemon, as an application sees them.
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <openssl/err.h>
+#include <openssl/x509.h>
+#include <sockmi/appsockmi.h>
+
+namespace {
+
+struct SslFree { void operator()(SSL* p) const { SSL_free(p); } };
+using SslPtr = std::unique_ptr<SSL, SslFree>;
+
+SSL_CTX* context() {
+  static SSL_CTX* ctx = [] {
+    if (sockmi_enable(nullptr) != 1) std::abort();
+    SSL_CTX* made = SSL_CTX_new(TLS_method());
+    EVP_PKEY* key = EVP_EC_gen("P-256");
+    X509* certificate = X509_new();
+    X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
+    X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+    X509_set_pubkey(certificate, key);
+    X509_sign(certificate, key, EVP_sha256());
+    SSL_CTX_use_certificate(made, certificate);
+    SSL_CTX_use_PrivateKey(made, key);
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+    return made;
+  }();
+  return ctx;
+}
+
+class LoadSsl : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds_), 0);
+    server_.reset(SSL_new(context()));
+    client_.reset(SSL_new(context()));
+    SSL_set_accept_state(server_.get());
+    SSL_set_connect_state(client_.get());
+    ASSERT_EQ(sockmi_set_fd(server_.get(), fds_[0]), 1);
+    ASSERT_EQ(SSL_set_fd(client_.get(), fds_[1]), 1);
+    shake_hands(server_.get());
+    void* image = nullptr;
+    const int size = save_ssl(&image, server_.get(), SOCKMI_SERVER_ESTABLISHED);
+    ASSERT_GT(size, 0) << sockmi_last_error();
+    image_.assign(static_cast<char*>(image), static_cast<char*>(image) + size);
+    sockmi_image_free(image, static_cast<std::size_t>(size));
+  }
+  void TearDown() override {
+    for (const int fd : fds_) ::close(fd);
+    ERR_clear_error();
+  }
+
+  void shake_hands(SSL* server) {
+    for (int i = 0; i < 10; ++i) {
+      SSL_do_handshake(client_.get());
+      SSL_do_handshake(server);
+    }
+    ASSERT_TRUE(SSL_is_init_finished(server) && SSL_is_init_finished(client_.get()));
+  }
+  // errno of loading it into `ssl`, 0 if that worked.
+  int load(std::vector<char> image, SSL* ssl, int state = SOCKMI_SERVER_ESTABLISHED) {
+    return load_ssl(image.data(), image.size(), ssl, state) == 0 ? 0 : errno;
+  }
+
+  int fds_[2] = {-1, -1};
+  SslPtr server_, client_;
+  std::vector<char> image_;
+};
+
+TEST_F(LoadSsl, TheLoadedSslGoesOn) {
+  SslPtr next(SSL_new(context()));
+  ASSERT_EQ(load(image_, next.get()), 0) << sockmi_last_error();
+  ASSERT_EQ(sockmi_set_fd(next.get(), fds_[0]), 1);
+  ASSERT_EQ(SSL_write(client_.get(), "ping", 4), 4);
+  char bytes[4];
+  ASSERT_EQ(SSL_read(next.get(), bytes, 4), 4);
+  EXPECT_EQ(std::memcmp(bytes, "ping", 4), 0);
+}
+
+TEST_F(LoadSsl, ABadImageIsRefusedAndTheSslIsAsItWas) {
+  SslPtr fresh(SSL_new(context()));
+  std::vector<char> flipped = image_, foreign(image_.size(), 'x');
+  flipped[flipped.size() / 2] ^= 1;
+  EXPECT_EQ(load({}, fresh.get()), EBADMSG);
+  EXPECT_EQ(load_ssl(nullptr, 0, fresh.get(), SOCKMI_SERVER_ESTABLISHED), -1);
+  EXPECT_EQ(load({image_.begin(), image_.end() - 1}, fresh.get()), EBADMSG);
+  EXPECT_EQ(load(flipped, fresh.get()), EBADMSG);
+  EXPECT_STRNE(sockmi_last_error(), "");
+  EXPECT_EQ(load(foreign, fresh.get()), EBADMSG);
+  EXPECT_TRUE(SSL_in_before(fresh.get()));
+  EXPECT_EQ(SSL_get_rbio(fresh.get()), nullptr);
+  EXPECT_EQ(SSL_do_handshake(fresh.get()), -1) << "it had no role before";
+  // It is still good for a handshake of its own, and for a good image.
+  EXPECT_EQ(load(image_, fresh.get()), 0) << sockmi_last_error();
+}
+
+TEST_F(LoadSsl, TheStateMustBeTheImages) {
+  SslPtr fresh(SSL_new(context()));
+  for (const int state : {SOCKMI_CLIENT_ESTABLISHED, SOCKMI_SERVER_CONNECTED, SOCKMI_LISTENING, 0, SOCKMI_SERVER_ESTABLISHED | SOCKMI_CLIENT_ESTABLISHED})
+    EXPECT_EQ(load(image_, fresh.get(), state), EINVAL) << state;
+  EXPECT_EQ(load(image_, server_.get()), EINVAL) << "it has a session already";
+}
+
+TEST_F(LoadSsl, SavingIsRefusedInAnotherState) {
+  void* image = nullptr;
+  EXPECT_EQ(save_ssl(&image, server_.get(), SOCKMI_CLIENT_ESTABLISHED), -1);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(save_ssl(&image, server_.get(), SOCKMI_LISTENING), -1);
+  EXPECT_EQ(errno, ENOTSUP);
+  EXPECT_EQ(image, nullptr);
+}
+
+}  // namespace

@@ -1,0 +1,105 @@
+// Two daemons' private lines over loopback, in one event loop.
+#include "peer/transfer.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "folders.h"
+
+namespace sockmi::peer {
+namespace {
+
+using namespace std::chrono_literals;
+
+class TransferTest : public test::Cluster {
+ protected:
+  // A port that is free now: the listener takes it at once.
+  SocketAddress free_address() {
+    asio::ip::tcp::acceptor probe(io_, {asio::ip::make_address("127.0.0.1"), 0});
+    return {*IpAddress::parse("127.0.0.1"), probe.local_endpoint().port()};
+  }
+  static asio::awaitable<Secret> echo(std::string, Secret message) { co_return message; }
+
+  std::unique_ptr<Transfer> start(const Identity& identity, const SocketAddress& at, Transfer::Handler handler = echo) {
+    auto transfer = Transfer::open(io_, identity, at, std::move(handler));
+    EXPECT_TRUE(transfer);
+    return std::move(*transfer);
+  }
+
+  // Runs one call to its end.
+  Result<Secret> call(Transfer& from, std::string host, const SocketAddress& to, Secret message, std::chrono::milliseconds timeout = 5s) {
+    Result<Secret> result = fail(EINVAL, "not run");
+    asio::co_spawn(io_, [&]() -> asio::awaitable<void> { result = co_await from.call(host, to, std::move(message), timeout); },
+                   [this](std::exception_ptr) { io_.stop(); });
+    io_.restart();
+    io_.run();
+    return result;
+  }
+
+  asio::io_context io_;
+};
+
+TEST_F(TransferTest, AMessageOfAnySizeIsAnswered) {
+  const auto a_at = free_address(), b_at = free_address();
+  const auto a = start(host("hostA"), a_at), b = start(host("hostB"), b_at);
+  for (const std::size_t size : {0u, 1u, 16384u, 1u << 20, 5'000'001u}) {
+    const Secret message(size, 'm');
+    const auto answer = call(*a, "hostB", b_at, message);
+    ASSERT_TRUE(answer) << size << ": " << to_string(answer.error());
+    EXPECT_TRUE(*answer == message) << size;
+  }
+  EXPECT_TRUE(a->connected("hostB"));
+}
+
+TEST_F(TransferTest, TheHandlerKnowsWhoAsks) {
+  std::string asked;
+  const auto a_at = free_address(), b_at = free_address();
+  const auto a = start(host("hostA"), a_at);
+  const auto b = start(host("hostB"), b_at, [&](std::string from, Secret) -> asio::awaitable<Secret> {
+    asked = std::move(from);
+    co_return Secret();
+  });
+  ASSERT_TRUE(call(*a, "hostB", b_at, {}));
+  EXPECT_EQ(asked, "hostA");
+}
+
+TEST_F(TransferTest, AHostThatClaimsAnothersNameIsRefused) {
+  const auto a_at = free_address(), b_at = free_address();
+  const auto a = start(host("hostA"), a_at), b = start(host("hostB"), b_at);
+  EXPECT_FALSE(call(*a, "hostC", b_at, {1}));
+}
+
+TEST_F(TransferTest, AStrangerIsNotServed) {
+  ASSERT_TRUE(init_cluster(folder_ / "other"));
+  bool asked = false;
+  const auto a_at = free_address(), b_at = free_address();
+  const auto stranger = start(host("hostA", "other"), a_at);
+  const auto b = start(host("hostB"), b_at, [&](std::string, Secret) -> asio::awaitable<Secret> {
+    asked = true;
+    co_return Secret();
+  });
+  EXPECT_FALSE(call(*stranger, "hostB", b_at, {1}));
+  EXPECT_FALSE(asked);
+}
+
+TEST_F(TransferTest, NobodyThereIsAnErrorAtOnce) {
+  const auto a_at = free_address(), nobody = free_address();
+  const auto a = start(host("hostA"), a_at);
+  EXPECT_EQ(call(*a, "hostB", nobody, {1}).error().code, EHOSTUNREACH);
+}
+
+TEST_F(TransferTest, AnAnswerThatDoesNotComeIsATimeout) {
+  const auto a_at = free_address(), b_at = free_address();
+  const auto a = start(host("hostA"), a_at);
+  const auto b = start(host("hostB"), b_at, [&](std::string, Secret) -> asio::awaitable<Secret> {
+    asio::steady_timer never(io_, asio::steady_timer::time_point::max());
+    co_await never.async_wait(asio::use_awaitable);
+    co_return Secret();
+  });
+  EXPECT_EQ(call(*a, "hostB", b_at, {1}, 100ms).error().code, ETIMEDOUT);
+}
+
+}  // namespace
+}  // namespace sockmi::peer
