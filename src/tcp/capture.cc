@@ -25,6 +25,7 @@ namespace {
 
 constexpr int kEstablished = 1;  // netinet/tcp.h has the name, but can not be included beside linux/tcp.h
 constexpr int kAttempts = 10;
+constexpr std::size_t kSegment = 64 << 10, kLargestSegment = 1 << 20;
 
 Result<std::uint32_t> queued(int fd, unsigned long request, const char* what) {
   int bytes = 0;
@@ -32,15 +33,20 @@ Result<std::uint32_t> queued(int fd, unsigned long request, const char* what) {
   return static_cast<std::uint32_t>(bytes);
 }
 
-// The contents of the selected queue, which has `size` bytes; EAGAIN if it moves under our hands.
+// The last `size` bytes of the selected queue; EAGAIN if it moves under our hands. A peek at the send queue may begin with bytes that are
+// acknowledged already, where the acknowledgement ends inside a segment: the kernel keeps the segment whole.
 Result<std::vector<std::uint8_t>> peek(int fd, std::uint32_t size) {
-  std::vector<std::uint8_t> bytes(size + 1);
   if (size == 0) return std::vector<std::uint8_t>();
-  const ssize_t got = ::recv(fd, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT);
-  if (got < 0) return fail_errno("peeking at a queue");
-  if (got != static_cast<ssize_t>(size)) return fail(EAGAIN, "a queue moved");
-  bytes.resize(size);
-  return bytes;
+  for (std::size_t room = kSegment;; room *= 2) {
+    std::vector<std::uint8_t> bytes(size + room);
+    const ssize_t got = ::recv(fd, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT);
+    if (got < 0) return fail_errno("peeking at a queue");
+    if (got < static_cast<ssize_t>(size)) return fail(EAGAIN, "a queue moved");
+    if (got == static_cast<ssize_t>(bytes.size()) && room < kLargestSegment) continue;
+    bytes.resize(static_cast<std::size_t>(got));
+    bytes.erase(bytes.begin(), bytes.end() - size);
+    return bytes;
+  }
 }
 
 // A byte of urgent data is skipped by a peek, and would be lost: SIOCINQ then differs with and without SO_OOBINLINE.

@@ -3,6 +3,7 @@
 #include "tcp/restore.h"
 
 #include <fcntl.h>
+#include <linux/sock_diag.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 
@@ -52,9 +53,16 @@ int option_of(const image::TcpT& image, int name, int otherwise) {
 
 // The kernel doubles what it is given, to account for its own overhead. The FORCE form goes beyond rmem_max, but wants CAP_NET_ADMIN in the
 // initial user namespace.
-void make_room(int fd, int force, int plain, std::size_t bytes) {
+void set_buffer(int fd, int force, int plain, std::size_t bytes) {
   const int half = static_cast<int>(bytes / 2);
   if (::setsockopt(fd, SOL_SOCKET, force, &half, sizeof half) != 0) (void)::setsockopt(fd, SOL_SOCKET, plain, &half, sizeof half);
+}
+
+// What the receive queue takes now, overhead included.
+std::size_t received_memory(int fd) {
+  std::uint32_t memory[SK_MEMINFO_VARS] = {};
+  socklen_t size = sizeof memory;
+  return ::getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size) == 0 ? memory[SK_MEMINFO_RMEM_ALLOC] : 0;
 }
 
 Result<> fill(int fd, int queue, std::span<const std::uint8_t> bytes) {
@@ -130,12 +138,17 @@ Result<Restored> Restored::restore(const image::TcpT& image, std::uint32_t freez
   if (fd < 0) return fail_errno("socket");
   TRY(set_repair(fd, TCP_REPAIR_ON));
   TRY(set(fd, SOL_SOCKET, SO_MARK, freeze_mark, "SO_MARK"));
-  // Sizes as there, and at least what the queues need with the kernel's overhead.
-  make_room(fd, SO_RCVBUFFORCE, SO_RCVBUF, std::max<std::size_t>(option_of(image, SO_RCVBUF, 0), 2 * image.receive_queue.size()));
-  make_room(fd, SO_SNDBUFFORCE, SO_SNDBUF, std::max<std::size_t>(option_of(image, SO_SNDBUF, 0), 2 * image.send_queue.size()));
+  // Room for the queues. The owner's sizes are put back when they are filled: kept, the larger ones would be filled by the application, captured,
+  // and doubled again by the next move.
+  const auto receive_buffer = static_cast<std::size_t>(option_of(image, SO_RCVBUF, 0));
+  restored.send_buffer_ = static_cast<std::size_t>(option_of(image, SO_SNDBUF, 0));
+  restored.buffer_lock_ = option_of(image, SO_BUF_LOCK, 0);
+  set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, std::max(receive_buffer, 2 * image.receive_queue.size()));
+  set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, std::max(restored.send_buffer_, 2 * image.send_queue.size()));
   TRY(connect_silently(fd, image, transparent));
   const auto sent = std::span(image.send_queue).first(image.send_queue.size() - image.unsent);
   TRY(fill(fd, TCP_RECV_QUEUE, image.receive_queue));
+  if (2 * image.receive_queue.size() > receive_buffer) set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, std::max(receive_buffer, received_memory(fd)));
   TRY(fill(fd, TCP_SEND_QUEUE, sent));
   restored.unsent_.assign(image.send_queue.end() - image.unsent, image.send_queue.end());
   const tcp_repair_window window{image.window->snd_wl1(), image.window->snd_wnd(), image.window->max_window(), image.window->rcv_wnd(),
@@ -143,8 +156,6 @@ Result<Restored> Restored::restore(const image::TcpT& image, std::uint32_t freez
   TRY(set(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, window, "TCP_REPAIR_WINDOW"));
   TRY(select_queue(fd, TCP_NO_QUEUE));
   restore_options(fd, image);
-  // Setting sizes has switched autotuning off; the lock bits are the owner's.
-  (void)set(fd, SOL_SOCKET, SO_BUF_LOCK, option_of(image, SO_BUF_LOCK, 0), "SO_BUF_LOCK");
   return restored;
 }
 
@@ -161,13 +172,15 @@ Result<unique_fd> Restored::thaw() && {
       continue;
     }
     if (errno != EAGAIN) return fail_errno("writing the unsent rest of the send queue");
-    // The queue was made large enough for all of it; where the kernel counts its overhead higher, it gets more, and its own size back.
-    const auto size = get<int>(fd, SOL_SOCKET, SO_SNDBUF, "SO_SNDBUF"), lock = get<int>(fd, SOL_SOCKET, SO_BUF_LOCK, "SO_BUF_LOCK");
-    make_room(fd, SO_SNDBUFFORCE, SO_SNDBUF, 2 * static_cast<std::size_t>(size.value_or(1 << 20)));
-    if (lock) (void)set(fd, SOL_SOCKET, SO_BUF_LOCK, *lock, "SO_BUF_LOCK");
-    if (const auto now = get<int>(fd, SOL_SOCKET, SO_SNDBUF, "SO_SNDBUF"); !now || !size || *now <= *size)
-      return fail(ENOBUFS, "{} unsent bytes do not fit into the send buffer", rest.size());
+    // The buffer was made large enough for all of it; where the kernel counts its overhead higher, it gets more.
+    TRY_LET(size, get<int>(fd, SOL_SOCKET, SO_SNDBUF, "SO_SNDBUF"));
+    set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, 2 * static_cast<std::size_t>(size));
+    TRY_LET(larger, get<int>(fd, SOL_SOCKET, SO_SNDBUF, "SO_SNDBUF"));
+    if (larger <= size) return fail(ENOBUFS, "{} unsent bytes do not fit into the send buffer", rest.size());
   }
+  set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, send_buffer_);
+  // Setting sizes has switched autotuning off; the lock bits are the owner's.
+  (void)set(fd, SOL_SOCKET, SO_BUF_LOCK, buffer_lock_, "SO_BUF_LOCK");
   return live;
 }
 

@@ -27,6 +27,8 @@ class Restored {
   unique_fd fd_;
   std::uint32_t owner_mark_ = 0;
   bool owner_reuse_address_ = false;
+  std::size_t send_buffer_ = 0;  // the owner's SO_SNDBUF
+  int buffer_lock_ = 0;          // and SO_BUF_LOCK
   Bytes unsent_;
 };
 

@@ -48,7 +48,7 @@ constexpr Option kOptions[] = {
     {IPPROTO_TCP, TCP_QUICKACK, "TCP_QUICKACK", false},
 };
 
-// Buffers come first when restoring, so that the queues fit; the lock comes last, since setting a size locks it.
+// Restored by restore.cc: it makes them larger for a while.
 constexpr int kBufferOptions[] = {SO_RCVBUF, SO_SNDBUF, SO_BUF_LOCK};
 
 // Pseudo-level for the flags of fcntl(2), which are not socket options but belong to the socket all the same.

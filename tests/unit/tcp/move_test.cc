@@ -139,6 +139,29 @@ TEST_F(Move, OptionsTravel) {
   EXPECT_EQ(value(SOL_SOCKET, SO_REUSEADDR), 0);
 }
 
+TEST_F(Move, BuffersDoNotGrowWithTheMoves) {
+  const auto size_of = [&](int name) {
+    int out = -1;
+    socklen_t size = sizeof out;
+    ::getsockopt(mover_.get(), SOL_SOCKET, name, &out, &size);
+    return out;
+  };
+  const std::string piece(100'000, 'x');
+  std::vector<int> sizes;
+  for (int i = 0; i < 6; ++i) {
+    while (::send(mover_.get(), piece.data(), piece.size(), MSG_DONTWAIT) > 0) {
+    }
+    while (::send(peer_.get(), piece.data(), piece.size(), MSG_DONTWAIT) > 0) {
+    }
+    const int send_buffer = size_of(SO_SNDBUF), receive_buffer = size_of(SO_RCVBUF);
+    restore(capture());
+    EXPECT_LE(size_of(SO_SNDBUF), send_buffer);
+    EXPECT_LE(size_of(SO_RCVBUF), receive_buffer + receive_buffer / 2);
+    sizes.push_back(size_of(SO_RCVBUF));
+  }
+  EXPECT_LE(sizes.back(), 2 * sizes.front());
+}
+
 TEST_F(Move, GivenBackItIsAsItWas) {
   {
     auto frozen = Frozen::freeze(mover_.get(), kMark);
