@@ -1,5 +1,6 @@
 // Page locking is per page and does not nest: two secrets that share a page, and one munlock, would unlock both. So blocks
-// of a page and more get pages of their own; small ones come from slabs that stay locked for the life of the process.
+// of a page and more get pages of their own; small ones come from slabs that stay locked for the life of the process. Mapping and locking a
+// large block costs half a microsecond a page, several times what is then done with it: some are kept, wiped, for the next.
 #include "base/secret.h"
 
 #include <sys/mman.h>
@@ -10,6 +11,7 @@
 #include <mutex>
 #include <new>
 
+#include <boost/container/static_vector.hpp>
 #include <openssl/crypto.h>
 
 namespace sockmi {
@@ -18,6 +20,7 @@ namespace {
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kSlab = 16 * kPage;
 constexpr std::size_t kSmallest = 32;
+constexpr std::size_t kMostKept = 32u << 20;
 
 void* map_locked(std::size_t size) {
   void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -27,7 +30,8 @@ void* map_locked(std::size_t size) {
   return p;
 }
 
-std::size_t whole_pages(std::size_t size) { return (size + kPage - 1) / kPage * kPage; }
+// Sizes are powers of two, so that what was given back fits again.
+std::size_t rounded(std::size_t size) { return std::bit_ceil(std::max(size, kSmallest)); }
 
 struct FreeBlock {
   FreeBlock* next;
@@ -49,7 +53,6 @@ class SmallBlocks {
     FreeBlock*& head = list(size);
     head = new (p) FreeBlock{head};
   }
-  static std::size_t rounded(std::size_t size) { return std::bit_ceil(std::max(size, kSmallest)); }
 
  private:
   FreeBlock*& list(std::size_t size) { return lists_[std::countr_zero(size)]; }
@@ -61,26 +64,62 @@ class SmallBlocks {
   std::array<FreeBlock*, 16> lists_{};
 };
 
+class LargeBlocks {
+ public:
+  void* take(std::size_t size) {
+    {
+      std::lock_guard lock(mutex_);
+      auto& kept = kept_[std::countr_zero(size)];
+      if (!kept.empty()) {
+        void* block = kept.back();
+        kept.pop_back();
+        total_ -= size;
+        return block;
+      }
+    }
+    return map_locked(size);
+  }
+  void give(void* p, std::size_t size) noexcept {
+    if (size <= kMostKept) {
+      std::lock_guard lock(mutex_);
+      auto& kept = kept_[std::countr_zero(size)];
+      if (total_ + size <= kMostKept && kept.size() < kept.capacity()) {
+        kept.push_back(p);
+        total_ += size;
+        return;
+      }
+    }
+    ::munmap(p, size);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::array<boost::container::static_vector<void*, 16>, 64> kept_;
+  std::size_t total_ = 0;
+};
+
 // Never destroyed: secrets with static storage may be freed after any destructor of ours.
-SmallBlocks& small_blocks() {
-  static auto* blocks = new SmallBlocks;
-  return *blocks;
+struct Blocks {
+  SmallBlocks small;
+  LargeBlocks large;
+};
+Blocks& blocks() {
+  static auto* all = new Blocks;
+  return *all;
 }
 
 }  // namespace
 
 void* secret_alloc(std::size_t size) {
-  if (size >= kPage) return map_locked(whole_pages(size));
-  return small_blocks().take(SmallBlocks::rounded(size));
+  const std::size_t whole = rounded(size);
+  return whole >= kPage ? blocks().large.take(whole) : blocks().small.take(whole);
 }
 
 void secret_free(void* block, std::size_t size) noexcept {
   if (!block) return;
   OPENSSL_cleanse(block, size);
-  if (size >= kPage)
-    ::munmap(block, whole_pages(size));
-  else
-    small_blocks().give(block, SmallBlocks::rounded(size));
+  const std::size_t whole = rounded(size);
+  whole >= kPage ? blocks().large.give(block, whole) : blocks().small.give(block, whole);
 }
 
 }  // namespace sockmi

@@ -3,6 +3,7 @@
 #include "peer/transfer.h"
 
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <map>
 
@@ -28,7 +29,8 @@ using Stream = asio::ssl::stream<tcp::socket>;
 using std::chrono::milliseconds;
 constexpr std::size_t kHeader = 13;
 constexpr std::size_t kLargest = 256u << 20;
-constexpr std::size_t kPiece = 1u << 20;  // memory is given as bytes come, not as a header promises
+constexpr std::size_t kPiece = 8u << 20;  // a larger message gets memory as its bytes come, not as its header promises
+constexpr std::size_t kTogether = 4096;   // a message up to this goes out with its header, in one TLS record
 constexpr milliseconds kHandshake{3000};
 constexpr std::size_t kMostStrangers = 64;  // connections that have not shown a certificate yet
 
@@ -42,14 +44,15 @@ void put(Secret& out, std::uint64_t value, unsigned bytes) {
   while (bytes-- > 0) out.push_back(static_cast<std::uint8_t>(value >> (8 * bytes)));
 }
 
-Secret pack(std::uint64_t correlation, bool response, const Secret& message) {
-  Secret out;
-  out.reserve(kHeader + message.size());
-  put(out, message.size(), 4);
-  put(out, correlation, 8);
-  put(out, response, 1);
-  out.insert(out.end(), message.begin(), message.end());
-  return out;
+// What is written for a frame: the header, with a small message behind it, and a large message as it is.
+std::array<Secret, 2> pack(std::uint64_t correlation, bool response, Secret message) {
+  Secret head;
+  put(head, message.size(), 4);
+  put(head, correlation, 8);
+  put(head, response, 1);
+  if (message.size() > kTogether) return {std::move(head), std::move(message)};
+  head.insert(head.end(), message.begin(), message.end());
+  return {std::move(head), Secret()};
 }
 
 tcp::endpoint to_asio(const SocketAddress& address) {
@@ -98,9 +101,11 @@ class Line : public std::enable_shared_from_this<Line> {
     co_return Result<>();
   }
 
-  void send(Secret frame) {
-    outbox_.push_back(std::move(frame));
-    if (outbox_.size() == 1) asio::co_spawn(stream_.get_executor(), write_all(shared_from_this()), asio::detached);
+  void send(std::array<Secret, 2> frame) {
+    const bool idle = outbox_.empty();
+    for (Secret& piece : frame)
+      if (!piece.empty()) outbox_.push_back(std::move(piece));
+    if (idle) asio::co_spawn(stream_.get_executor(), write_all(shared_from_this()), asio::detached);
   }
 
   asio::awaitable<Result<Frame>> receive() {
@@ -193,7 +198,7 @@ class TlsTransfer : public Transfer {
     const std::uint64_t correlation = ++last_correlation_;
     auto call = std::make_shared<Call>(acceptor_.get_executor());
     outgoing->calls[correlation] = call;
-    outgoing->line->send(pack(correlation, false, message));
+    outgoing->line->send(pack(correlation, false, std::move(message)));
     call->done.expires_at(deadline);
     boost::system::error_code ignored;
     co_await call->done.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
@@ -292,7 +297,7 @@ class TlsTransfer : public Transfer {
 
   asio::awaitable<void> respond(std::shared_ptr<Line> line, std::string host, Frame frame) {
     Secret answer = co_await handler_(host, std::move(frame.message));
-    if (line->open()) line->send(pack(frame.correlation, true, answer));
+    if (line->open()) line->send(pack(frame.correlation, true, std::move(answer)));
   }
 
   asio::io_context& io_;
