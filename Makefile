@@ -14,11 +14,13 @@ help:
 deps:
 	@packaging/install-dependencies
 
+PREFIX ?= /usr/local
+
 build: deps
-	@mkdir -p build && $(call CMAKE_BUILD,release,RelWithDebInfo,)
+	@mkdir -p build && $(call CMAKE_BUILD,release,RelWithDebInfo,-DSOCKMI_UNIT_TESTS=OFF -DCMAKE_INSTALL_PREFIX=$(PREFIX))
 
 build-sanitize: deps
-	@mkdir -p build && $(call CMAKE_BUILD,sanitize,RelWithDebInfo,-DSOCKMI_SANITIZE=ON)
+	@mkdir -p build && $(call CMAKE_BUILD,sanitize,RelWithDebInfo,-DSOCKMI_SANITIZE=ON -DSOCKMI_BENCH=OFF)
 
 demo: build
 	@/usr/bin/python3 demo/demo.py
@@ -29,9 +31,8 @@ test: build build-sanitize
 bench: build
 	@/usr/bin/python3 bench/bench.py
 
-PREFIX ?= /usr/local
 install: build
-	cmake --install build/release --prefix $(DESTDIR)$(PREFIX)
+	@DESTDIR=$(DESTDIR) cmake --install build/release
 
 clean:
 	rm -rf build demo-out
