@@ -77,7 +77,8 @@ class Process:
         wait_until(lambda: _state(self.pid) in "TtZ", f"{self.name} stops")
 
     def resume(self):
-        self.signal(signal.SIGCONT)
+        if _state(self.pid) in "Tt":
+            self.signal(signal.SIGCONT)
 
     def wait(self, timeout=60.0):
         """Exit status, after all of its output has been read."""
@@ -91,8 +92,8 @@ class Process:
     def stop(self, timeout=10.0):
         """Asks it to end. Exit status, or None if it had to be killed."""
         if self.running():
+            self.resume()  # first: LeakSanitizer stops the process at its end, and a SIGCONT then would discard that SIGSTOP and hang it
             self.signal(signal.SIGTERM)
-            self.signal(signal.SIGCONT)
         try:
             return self.wait(timeout)
         except Failure:
