@@ -20,12 +20,20 @@ int index() {
   return it;
 }
 
-// GCM in TLS 1.2 has 8 bytes of explicit nonce a record; in TLS 1.3 a byte of content type is inside.
-constexpr Suite kTls13[] = {{0x1301, 16, 12, 17}, {0x1302, 32, 12, 17}, {0x1303, 32, 12, 17}};
+constexpr Suite kTls13[] = {{0x1301, 16, 12}, {0x1302, 32, 12}, {0x1303, 32, 12}, {0x1304, 16, 12}, {0x1305, 16, 12}};
+
+// By key exchange and authentication, which a session that exists does not need any more: ECDHE-ECDSA, ECDHE-RSA, DHE-RSA, RSA.
 constexpr Suite kTls12[] = {
-    {0xc02b, 16, 4, 24}, {0xc02f, 16, 4, 24}, {0x009c, 16, 4, 24}, {0x009e, 16, 4, 24},   // AES-128-GCM: ECDHE-ECDSA, ECDHE-RSA, RSA, DHE-RSA
-    {0xc02c, 32, 4, 24}, {0xc030, 32, 4, 24}, {0x009d, 32, 4, 24}, {0x009f, 32, 4, 24},   // AES-256-GCM
-    {0xcca9, 32, 12, 16}, {0xcca8, 32, 12, 16}, {0xccaa, 32, 12, 16},                     // ChaCha20-Poly1305: ECDHE-ECDSA, ECDHE-RSA, DHE-RSA
+    {0xc02b, 16, 4}, {0xc02f, 16, 4}, {0x009e, 16, 4}, {0x009c, 16, 4},                       // AES-128-GCM
+    {0xc02c, 32, 4}, {0xc030, 32, 4}, {0x009f, 32, 4}, {0x009d, 32, 4},                       // AES-256-GCM
+    {0xcca9, 32, 12}, {0xcca8, 32, 12}, {0xccaa, 32, 12},                                     // ChaCha20-Poly1305
+    {0xc0ac, 16, 4}, {0xc09e, 16, 4}, {0xc09c, 16, 4}, {0xc0ae, 16, 4}, {0xc0a2, 16, 4}, {0xc0a0, 16, 4},  // AES-128-CCM, -CCM-8
+    {0xc0ad, 32, 4}, {0xc09f, 32, 4}, {0xc09d, 32, 4}, {0xc0af, 32, 4}, {0xc0a3, 32, 4}, {0xc0a1, 32, 4},  // AES-256-CCM, -CCM-8
+    {0xc009, 16, 16, 20}, {0xc013, 16, 16, 20}, {0x0033, 16, 16, 20}, {0x002f, 16, 16, 20},   // AES-128-CBC, SHA-1
+    {0xc00a, 32, 16, 20}, {0xc014, 32, 16, 20}, {0x0039, 32, 16, 20}, {0x0035, 32, 16, 20},   // AES-256-CBC, SHA-1
+    {0xc023, 16, 16, 32}, {0xc027, 16, 16, 32}, {0x0067, 16, 16, 32}, {0x003c, 16, 16, 32},   // AES-128-CBC, SHA-256
+    {0x006b, 32, 16, 32}, {0x003d, 32, 16, 32},                                               // AES-256-CBC, SHA-256
+    {0xc024, 32, 16, 48}, {0xc028, 32, 16, 48},                                               // AES-256-CBC, SHA-384
 };
 
 OSSL_PARAM octets(const char* name, const void* data, std::size_t size) { return OSSL_PARAM_construct_octet_string(name, const_cast<void*>(data), size); }
@@ -63,33 +71,30 @@ void drop_attachment(SSL* ssl) {
   SSL_set_ex_data(ssl, index(), nullptr);
 }
 
-Secret expand_label(const EVP_MD* digest, const Secret& secret, const char* label, std::size_t size) {
-  int mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
-  const OSSL_PARAM params[] = {OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
-                               OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char*>(EVP_MD_get0_name(digest)), 0),
-                               octets(OSSL_KDF_PARAM_KEY, secret.data(), secret.size()), octets(OSSL_KDF_PARAM_PREFIX, "tls13 ", 6),
-                               octets(OSSL_KDF_PARAM_LABEL, label, std::strlen(label)), OSSL_PARAM_END};
-  return derive("TLS13-KDF", size, params);
+Secret client_random_of(const SSL* ssl) {
+  Secret random(SSL3_RANDOM_SIZE);
+  SSL_get_client_random(ssl, random.data(), random.size());
+  return random;
 }
 
-std::pair<Keys, Keys> tls12_keys(const EVP_MD* digest, const Secret& master, const Secret& client_random, const Secret& server_random,
-                                 std::size_t key_size, std::size_t iv_size) {
-  const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char*>(EVP_MD_get0_name(digest)), 0),
+std::pair<Tls12Keys, Tls12Keys> tls12_keys(const SSL_CIPHER* cipher, const Suite& suite, const Secret& master, const Secret& client_random,
+                                           const Secret& server_random) {
+  // Suites older than TLS 1.2 name the digest of their time; in TLS 1.2 it is SHA-256 (RFC 5246, 5).
+  const EVP_MD* named = SSL_CIPHER_get_handshake_digest(cipher);
+  const char* digest = named && EVP_MD_is_a(named, "SHA384") ? "SHA384" : "SHA256";
+  const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char*>(digest), 0),
                                octets(OSSL_KDF_PARAM_SECRET, master.data(), master.size()), octets(OSSL_KDF_PARAM_SEED, "key expansion", 13),
                                octets(OSSL_KDF_PARAM_SEED, server_random.data(), server_random.size()),
                                octets(OSSL_KDF_PARAM_SEED, client_random.data(), client_random.size()), OSSL_PARAM_END};
-  const Secret block = derive("TLS1-PRF", 2 * (key_size + iv_size), params);
+  const Secret block = derive("TLS1-PRF", 2 * (suite.mac_size + suite.key_size + suite.iv_size), params);
   auto at = block.begin();
-  const auto next = [&](std::size_t size) {
-    const Secret out(at, at + static_cast<std::ptrdiff_t>(size));
-    at += static_cast<std::ptrdiff_t>(size);
-    return out;
-  };
-  std::pair<Keys, Keys> keys;
-  keys.first.key = next(key_size);
-  keys.second.key = next(key_size);
-  keys.first.iv = next(iv_size);
-  keys.second.iv = next(iv_size);
+  std::pair<Tls12Keys, Tls12Keys> keys;
+  const std::pair<Secret Tls12Keys::*, std::size_t> parts[] = {{&Tls12Keys::mac, suite.mac_size}, {&Tls12Keys::key, suite.key_size}, {&Tls12Keys::iv, suite.iv_size}};
+  for (const auto& [part, size] : parts)
+    for (Tls12Keys* side : {&keys.first, &keys.second}) {
+      (side->*part).assign(at, at + static_cast<std::ptrdiff_t>(size));
+      at += static_cast<std::ptrdiff_t>(size);
+    }
   return keys;
 }
 

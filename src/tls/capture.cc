@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <tuple>
 
 #include "image/pack.h"
 #include "image/seal.h"
@@ -13,8 +14,6 @@
 namespace sockmi::tls {
 namespace {
 
-constexpr unsigned kMostKeyUpdates = 100'000;
-
 // What of an established SSL depends on its version.
 struct Live {
   CipherContext *reading = nullptr, *writing = nullptr;
@@ -23,15 +22,6 @@ struct Live {
 };
 
 Error not_ours() { return {ENOKEY, "the provider is not in the SSL's path: sockmi_enable() must come before its SSL_CTX is made"}; }
-
-// The generation of a traffic secret (RFC 8446, 7.2) whose key a live cipher context of this direction has.
-CipherContext* find_generation(const EVP_MD* digest, Secret& secret, bool encrypting, std::size_t key_size) {
-  for (unsigned generation = 0; generation < kMostKeyUpdates; ++generation) {
-    if (auto* context = Registry::get().by_key(encrypting, expand_label(digest, secret, "key", key_size))) return context;
-    secret = expand_label(digest, secret, "traffic upd", secret.size());
-  }
-  return nullptr;
-}
 
 // Whose SSL this is, only the provider can tell: we ask for an exporter value, and it sees whose exporter secret libssl uses for it.
 std::shared_ptr<Connection> probe(SSL* ssl) {
@@ -43,38 +33,47 @@ std::shared_ptr<Connection> probe(SSL* ssl) {
   return Registry::get().by_exporter(scope.probed);
 }
 
-Result<Live> find_tls13(SSL* ssl, const Suite& suite) {
-  const auto connection = probe(ssl);
+// What is known of the SSL's handshake; empty if it is of an earlier one of the same object.
+Attachment::Known& known_of(SSL* ssl) {
+  Attachment::Known& known = attachment(ssl).known;
+  Secret random = client_random_of(ssl);
+  if (known.random != random) known = {.random = std::move(random), .connection = nullptr, .client = {}, .server = {}};
+  return known;
+}
+
+Result<Live> find_tls13(SSL* ssl) {
+  auto& connection = known_of(ssl).connection;
+  if (!connection) connection = probe(ssl);
   if (!connection) return std::unexpected(not_ours());
-  const EVP_MD* digest = SSL_CIPHER_get_handshake_digest(SSL_get_current_cipher(ssl));
-  Live live{.client_secret = connection->client, .server_secret = connection->server, .exporter_secret = connection->exporter,
-            .resumption_secret = connection->resumption, .client_random = {}, .server_random = {}};
   const bool server = SSL_is_server(ssl);
-  live.writing = find_generation(digest, server ? live.server_secret : live.client_secret, true, suite.key_size);
-  live.reading = find_generation(digest, server ? live.client_secret : live.server_secret, false, suite.key_size);
-  if (!live.writing || !live.reading) return std::unexpected(not_ours());
+  auto writing = Registry::get().current(*connection, /*client=*/!server, true), reading = Registry::get().current(*connection, server, false);
+  if (!writing.context || !reading.context) return std::unexpected(not_ours());
+  Live live{.reading = reading.context, .writing = writing.context, .client_secret = std::move(writing.secret), .server_secret = std::move(reading.secret),
+            .exporter_secret = connection->exporter, .resumption_secret = connection->resumption, .client_random = {}, .server_random = {}};
+  if (server) std::swap(live.client_secret, live.server_secret);
   return live;
 }
 
 Result<Live> find_tls12(SSL* ssl, const Suite& suite) {
+  auto& known = known_of(ssl);
   Live live;
-  const Attachment* loaded = find_attachment(ssl);
-  if (loaded && !loaded->client_random.empty()) {
-    live.client_random = loaded->client_random;
-    live.server_random = loaded->server_random;
+  const Attachment& kept = attachment(ssl);
+  if (!kept.client_random.empty()) {
+    live.client_random = kept.client_random;
+    live.server_random = kept.server_random;
   } else {
-    live.client_random.resize(32);
-    live.server_random.resize(32);
-    SSL_get_client_random(ssl, live.client_random.data(), 32);
-    SSL_get_server_random(ssl, live.server_random.data(), 32);
+    live.client_random = known.random;
+    live.server_random.resize(SSL3_RANDOM_SIZE);
+    SSL_get_server_random(ssl, live.server_random.data(), live.server_random.size());
   }
-  Secret master(SSL_MAX_MASTER_KEY_LENGTH);
-  master.resize(SSL_SESSION_get_master_key(SSL_get_session(ssl), master.data(), master.size()));
-  const EVP_MD* digest = SSL_CIPHER_get_handshake_digest(SSL_get_current_cipher(ssl));
-  auto [client, server] = tls12_keys(digest, master, live.client_random, live.server_random, suite.key_size, suite.iv_size);
-  if (SSL_is_server(ssl)) std::swap(client, server);
-  live.writing = Registry::get().by_key(true, client.key);
-  live.reading = Registry::get().by_key(false, server.key);
+  if (known.client.key.empty()) {
+    Secret master(SSL_MAX_MASTER_KEY_LENGTH);
+    master.resize(SSL_SESSION_get_master_key(SSL_get_session(ssl), master.data(), master.size()));
+    std::tie(known.client, known.server) = tls12_keys(SSL_get_current_cipher(ssl), suite, master, live.client_random, live.server_random);
+  }
+  const bool server = SSL_is_server(ssl);
+  live.writing = Registry::get().by_key(true, (server ? known.server : known.client).key);
+  live.reading = Registry::get().by_key(false, (server ? known.client : known.server).key);
   if (!live.writing || !live.reading) return std::unexpected(not_ours());
   return live;
 }
@@ -97,7 +96,7 @@ Result<SuiteOf> suite_of(SSL* ssl) {
 
 Result<Live> find_live(SSL* ssl) {
   TRY_LET(suite, suite_of(ssl));
-  return SSL_version(ssl) == TLS1_3_VERSION ? find_tls13(ssl, *suite.suite) : find_tls12(ssl, *suite.suite);
+  return SSL_version(ssl) == TLS1_3_VERSION ? find_tls13(ssl) : find_tls12(ssl, *suite.suite);
 }
 
 std::vector<std::uint8_t> bytes(ByteView view) { return {view.begin(), view.end()}; }
@@ -116,11 +115,11 @@ Secret finish(const image::TlsT& state) {
 }
 
 // The buffers between libssl and the socket, and what of a record's plaintext is not read yet.
-Result<> save_buffers(SSL* ssl, const Suite& suite, const Live& live, image::TlsT& state) {
+Result<> save_buffers(SSL* ssl, const Live& live, image::TlsT& state) {
   RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
   const int unread = SSL_pending(ssl);
-  state.read_sequence = live.reading->next();
-  state.write_sequence = live.writing->next();
+  state.read_sequence = live.reading->sequence().next();
+  state.write_sequence = live.writing->sequence().next();
   if (!buffer) {
     if (unread > 0) return fail(EAGAIN, "{} decrypted bytes wait; without sockmi_set_fd() they can not be carried", unread);
     return {};
@@ -136,7 +135,7 @@ Result<> save_buffers(SSL* ssl, const Suite& suite, const Live& live, image::Tls
   state.unsent = bytes(buffer->unsent());
   if (buffer->interrupted_record() > 0) {
     if (!(SSL_get_mode(ssl) & SSL_MODE_ENABLE_PARTIAL_WRITE)) return fail(EAGAIN, "an SSL_write is half done");
-    state.write_taken = static_cast<std::uint32_t>(buffer->interrupted_record() - SSL3_RT_HEADER_LENGTH - suite.overhead);
+    state.write_taken = static_cast<std::uint32_t>(live.writing->last_sent());
   }
   return {};
 }
@@ -169,12 +168,14 @@ Result<Secret> save_established(SSL* ssl) {
   state.client_random = bytes(live.client_random);
   state.server_random = bytes(live.server_random);
   state.explicit_nonce.assign(live.writing->explicit_nonce.begin(), live.writing->explicit_nonce.end());
+  state.encrypt_then_mac = live.writing->mac && live.writing->mac_size == 0;
+  state.no_extended_master = state.version == TLS1_2_VERSION && SSL_get_extms_support(ssl) != 1;
   const unsigned char* alpn = nullptr;
   unsigned alpn_size = 0;
   SSL_get0_alpn_selected(ssl, &alpn, &alpn_size);
   state.alpn.assign(alpn, alpn + alpn_size);
   if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) state.server_name = name;
-  TRY(save_buffers(ssl, *suite.suite, live, state));
+  TRY(save_buffers(ssl, live, state));
   return finish(state);
 }
 

@@ -29,6 +29,7 @@ const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) {
   *no_cache = 0;
   if (operation == OSSL_OP_CIPHER) return wrapped_ciphers();
   if (operation == OSSL_OP_KDF) return wrapped_kdfs();
+  if (operation == OSSL_OP_MAC) return wrapped_macs();
   return nullptr;
 }
 void teardown(void*) {}

@@ -5,7 +5,7 @@
 namespace sockmi::tls {
 namespace {
 
-constexpr std::size_t kGenerations = 64;  // older ones are of no use: both ends of a connection are at most a few apart
+constexpr int kGenerations = 16;  // of each side; older ones are of no use: both ends of a connection are at most a few apart
 
 // Keeps a connection alive between the derivation of its secrets and the cipher context that will hold it.
 thread_local std::shared_ptr<Connection> latest;
@@ -39,7 +39,7 @@ void Registry::forget(Connection& connection) {
   std::lock_guard lock(mutex_);
   erase_expired(by_master_, connection.master);
   erase_expired(by_exporter_, connection.exporter);
-  for (const Secret& secret : connection.generations) erase_expired(by_secret_, secret);
+  for (const auto& generation : connection.generations) erase_expired(by_secret_, generation.secret);
 }
 
 void Registry::derived(const Secret& from, std::string_view label, const Secret& out) {
@@ -55,7 +55,7 @@ void Registry::derived(const Secret& from, std::string_view label, const Secret&
     (*keep).*member = out;
     if (label == "exp master") by_exporter_[out] = keep;
     if (label == "c ap traffic" || label == "s ap traffic") {
-      keep->generations.push_back(out);
+      keep->generations.push_back({label.front() == 'c', out, {}});
       by_secret_[out] = keep;
     }
     replaced = std::exchange(latest, keep);
@@ -65,18 +65,29 @@ void Registry::derived(const Secret& from, std::string_view label, const Secret&
   const auto it = by_secret_.find(from);
   keep = it == by_secret_.end() ? nullptr : it->second.lock();
   if (!keep) return;
+  const auto generation = std::ranges::find(keep->generations, from, &Connection::Generation::secret);
+  if (generation == keep->generations.end()) return;
   if (label == "key") {
+    generation->key = out;
     auto& slot = key_to_come_[out];
     replaced = std::exchange(slot, keep);
     return;
   }
   by_secret_[out] = keep;
-  if (std::ranges::find(keep->generations, out) != keep->generations.end()) return;
-  keep->generations.push_back(out);
-  if (keep->generations.size() > kGenerations) {
-    by_secret_.erase(keep->generations.front());
-    keep->generations.erase(keep->generations.begin());
-  }
+  // Both ends of a connection may be in this process, and each derives the same.
+  if (std::ranges::find(keep->generations, out, &Connection::Generation::secret) != keep->generations.end()) return;
+  const bool client = generation->client;
+  keep->generations.push_back({client, out, {}});
+  const auto of_this_side = [client](const Connection::Generation& each) { return each.client == client; };
+  if (std::ranges::count_if(keep->generations, of_this_side) <= kGenerations) return;
+  const auto oldest = std::ranges::find_if(keep->generations, of_this_side);
+  by_secret_.erase(oldest->secret);
+  keep->generations.erase(oldest);
+}
+
+std::shared_ptr<MacState>& Registry::latest_mac() {
+  static thread_local std::shared_ptr<MacState> mac;
+  return mac;
 }
 
 void Registry::keyed(CipherContext& context) {
@@ -105,10 +116,21 @@ std::shared_ptr<Connection> Registry::by_exporter(const Secret& exporter) {
 void Registry::add(const std::shared_ptr<Connection>& connection) {
   std::lock_guard lock(mutex_);
   by_exporter_[connection->exporter] = connection;
-  for (const Secret& secret : {connection->client, connection->server}) {
-    connection->generations.push_back(secret);
+  for (const bool client : {true, false}) {
+    const Secret& secret = client ? connection->client : connection->server;
+    connection->generations.push_back({client, secret, {}});
     by_secret_[secret] = connection;
   }
+}
+
+Registry::Current Registry::current(const Connection& connection, bool client, bool encrypting) {
+  std::lock_guard lock(mutex_);
+  for (auto it = connection.generations.rbegin(); it != connection.generations.rend(); ++it) {
+    if (it->client != client || it->key.empty()) continue;
+    const auto found = by_key_.find({encrypting, it->key});
+    if (found != by_key_.end()) return {found->second, it->secret};
+  }
+  return {};
 }
 
 CipherContext* Registry::by_key(bool encrypting, const Secret& key) {

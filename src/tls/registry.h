@@ -19,13 +19,34 @@
 namespace sockmi::tls {
 
 struct CipherTable;
+struct MacContext;
 
 // TLS 1.3 only: TLS 1.2 keys follow from what SSL_SESSION and SSL give out.
 struct Connection {
+  // A traffic secret, and the key that was derived from it; RFC 8446, 7.2: each KeyUpdate makes another.
+  struct Generation {
+    bool client;
+    Secret secret, key;
+  };
   Secret client, server, exporter, resumption;  // traffic secrets of the first generation after the handshake, or the load
-  std::vector<Secret> generations;              // all traffic secrets by which it is found
+  std::vector<Generation> generations;          // oldest first
   Secret master;
   ~Connection();
+};
+
+// Record numbers.
+struct Sequence {
+  std::uint64_t count = 0;   // as libssl counts them: that of the next record
+  std::uint64_t offset = 0;  // what has to be added since this endpoint was not born here
+  std::uint64_t next() const { return count + offset; }
+};
+
+// The HMAC of one direction of a TLS 1.2 CBC connection. libssl makes a copy of its context for every record: all copies share this.
+struct MacState {
+  MacContext* origin = nullptr;  // the context that is copied
+  bool of_tls = false;           // else it is any HMAC of the application's
+  Sequence sequence;
+  bool application_data = false;  // of the last record: its type
 };
 
 struct CipherContext {
@@ -35,12 +56,16 @@ struct CipherContext {
   Secret key;
   bool has_static_iv = false;
   std::array<std::uint8_t, 12> static_iv{};
-  std::uint64_t count = 0;   // records as libssl counts them
-  std::uint64_t offset = 0;  // what has to be added since this endpoint was not born here
+  Sequence own;
   bool tls12 = false;
+  std::size_t mac_size = 0;  // CBC: 0 is encrypt-then-MAC (RFC 7366)
   std::array<std::uint8_t, 8> explicit_nonce{};
+  std::size_t last_plaintext = 0;  // see last_sent()
+  std::shared_ptr<MacState> mac;   // CBC without a stitched HMAC: it counts
   std::shared_ptr<Connection> connection;
-  std::uint64_t next() const { return count + offset; }
+  Sequence& sequence() { return mac ? mac->sequence : own; }
+  // How many bytes of the application's the last record has that was encrypted.
+  std::size_t last_sent() const { return mac && !mac->application_data ? 0 : last_plaintext; }
 };
 
 class Registry {
@@ -50,12 +75,20 @@ class Registry {
   // --- called by the provider ---
   void derived(const Secret& from, std::string_view label, const Secret& out);  // an HKDF-Expand-Label of TLS 1.3
   void keyed(CipherContext& context);                                          // has a new key
+  void keyed(const std::shared_ptr<MacState>& mac) { latest_mac() = mac; }     // libssl keys it right before its cipher
+  std::shared_ptr<MacState> take_mac() { return std::exchange(latest_mac(), nullptr); }
   void gone(CipherContext& context);
 
   // --- called by capture and rehearsal ---
   std::shared_ptr<Connection> by_exporter(const Secret& exporter);
   void add(const std::shared_ptr<Connection>& connection);
   CipherContext* by_key(bool encrypting, const Secret& key);
+  // The cipher context that works with the client's or the server's traffic secret now, and that secret.
+  struct Current {
+    CipherContext* context = nullptr;
+    Secret secret;
+  };
+  Current current(const Connection& connection, bool client, bool encrypting);
   // TLS 1.2 after a rehearsal: libssl hashes the rehearsal's random where the peer knows the real one.
   void substitute(const Secret& local, const Secret& real);
   void end_substitution(const Secret& local);
@@ -67,6 +100,7 @@ class Registry {
 
  private:
   friend struct Connection;
+  static std::shared_ptr<MacState>& latest_mac();
   void forget(Connection& connection);
   std::mutex mutex_;
   std::map<std::pair<bool, Secret>, CipherContext*> by_key_;

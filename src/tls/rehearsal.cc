@@ -37,6 +37,8 @@ constexpr const char* kClientGroups = "P-256";
 constexpr const char* kServerGroups = "X25519";
 constexpr const char* kUsualGroups = "X25519:P-256:X448:P-521:P-384";
 
+constexpr std::uint64_t kAgreed = SSL_OP_NO_ENCRYPT_THEN_MAC | SSL_OP_NO_EXTENDED_MASTER_SECRET;
+
 int select_first_alpn(SSL*, const unsigned char** out, unsigned char* size, const unsigned char* in, unsigned in_size, void*) {
   if (in_size < 1 || in[0] + 1u > in_size) return SSL_TLSEXT_ERR_NOACK;
   *size = in[0];
@@ -145,7 +147,8 @@ class Rehearsal {
     SSL_set_psk_find_session_callback(target_, nullptr);
     SSL_set_psk_use_session_callback(target_, nullptr);
     SSL_set_num_tickets(target_, tickets_);
-    SSL_clear_options(target_, (SSL_OP_ALLOW_NO_DHE_KEX | SSL_OP_NO_TICKET) & ~options_);
+    SSL_clear_options(target_, (SSL_OP_ALLOW_NO_DHE_KEX | SSL_OP_NO_TICKET | kAgreed) & ~options_);
+    SSL_set_options(target_, kAgreed & options_);
     SSL_set_info_callback(target_, info_callback_);
     if (!done_) {
       SSL_set_bio(target_, nullptr, nullptr);
@@ -209,6 +212,10 @@ class Rehearsal {
     }
     SSL_set_num_tickets(s, 0);
     SSL_set_options(target_, SSL_OP_ALLOW_NO_DHE_KEX);
+    // What the real handshake agreed on, the rehearsal has to agree on too: the client leaves out what it did not.
+    SSL_clear_options(target_, kAgreed);
+    if (tls_.version() == TLS1_2_VERSION && !tls_.encrypt_then_mac()) SSL_set_options(c, SSL_OP_NO_ENCRYPT_THEN_MAC);
+    if (tls_.no_extended_master()) SSL_set_options(c, SSL_OP_NO_EXTENDED_MASTER_SECRET);
     if (tls_.version() == TLS1_3_VERSION) {
       SSL_set1_groups_list(c, kClientGroups);
       SSL_set1_groups_list(s, kServerGroups);
@@ -252,17 +259,11 @@ class Rehearsal {
   }
 
   Result<> take_over_tls13(const Scope& scope, const Secret& real_master) {
-    const EVP_MD* digest = SSL_CIPHER_get_handshake_digest(SSL_get_current_cipher(target_));
-    const auto find = [&](bool encrypting, const Secret& traffic) -> CipherContext* {
-      const Secret key = expand_label(digest, traffic, "key", image_.suite->key_size);
-      const auto it = std::ranges::find_if(scope.contexts, [&](CipherContext* c) { return c->encrypting == encrypting && c->key == key; });
-      return it == scope.contexts.end() ? nullptr : *it;
-    };
-    const Secret client_traffic = secret(tls_.client_secret()), server_traffic = secret(tls_.server_secret());
-    CipherContext* writing = find(true, tls_.server() ? server_traffic : client_traffic);
-    CipherContext* reading = find(false, tls_.server() ? client_traffic : server_traffic);
+    CipherContext* writing = Registry::get().current(*scope.inject, !tls_.server(), true).context;
+    CipherContext* reading = Registry::get().current(*scope.inject, tls_.server(), false).context;
     if (!writing || !reading) return fail(ENOKEY, "the provider is not in the SSL's path");
     move_on(*writing, *reading);
+    attachment(target_).known = {.random = client_random_of(target_), .connection = scope.inject, .client = {}, .server = {}};
     if (!real_master.empty()) SSL_SESSION_set1_master_key(SSL_get_session(target_), real_master.data(), real_master.size());
     return {};
   }
@@ -270,18 +271,18 @@ class Rehearsal {
   Result<> take_over_tls12(const Scope& scope, const Secret& master) {
     CipherContext *writing = nullptr, *reading = nullptr;
     for (CipherContext* context : scope.contexts)
-      if (!context->key.empty()) (context->encrypting ? writing : reading) = context;
+      if (Registry::get().by_key(context->encrypting, context->key) == context) (context->encrypting ? writing : reading) = context;
     if (!writing || !reading) return fail(ENOKEY, "the provider is not in the SSL's path");
-    const EVP_MD* digest = SSL_CIPHER_get_handshake_digest(SSL_get_current_cipher(target_));
-    auto [ours, theirs] = tls12_keys(digest, master, secret(tls_.client_random()), secret(tls_.server_random()), image_.suite->key_size, image_.suite->iv_size);
-    if (tls_.server()) std::swap(ours, theirs);
-    std::array<std::uint8_t, 8> nonce;
-    std::ranges::copy(*tls_.explicit_nonce(), nonce.begin());
-    if (!rekey_tls12(*writing, ours.key, ours.iv, nonce) || !rekey_tls12(*reading, theirs.key, theirs.iv, nonce)) return fail(EIO, "setting the keys");
-    move_on(*writing, *reading);
     Attachment& kept = attachment(target_);
     kept.client_random = secret(tls_.client_random());
     kept.server_random = secret(tls_.server_random());
+    auto [client, server] = tls12_keys(SSL_get_current_cipher(target_), *image_.suite, master, kept.client_random, kept.server_random);
+    std::array<std::uint8_t, 8> nonce;
+    std::ranges::copy(*tls_.explicit_nonce(), nonce.begin());
+    if (!rekey_tls12(*writing, tls_.server() ? server : client, nonce) || !rekey_tls12(*reading, tls_.server() ? client : server, nonce))
+      return fail(EIO, "setting the keys");
+    move_on(*writing, *reading);
+    kept.known = {.random = client_random_of(target_), .connection = nullptr, .client = std::move(client), .server = std::move(server)};
     kept.rehearsed_client_random.resize(32);
     kept.rehearsed_server_random.resize(32);
     SSL_get_client_random(target_, kept.rehearsed_client_random.data(), 32);
@@ -292,8 +293,8 @@ class Rehearsal {
   }
 
   void move_on(CipherContext& writing, CipherContext& reading) {
-    writing.offset = tls_.write_sequence() - writing.count;
-    reading.offset = tls_.read_sequence() - reading.count;
+    writing.sequence().offset = tls_.write_sequence() - writing.sequence().count;
+    reading.sequence().offset = tls_.read_sequence() - reading.sequence().count;
   }
 
   // A record that the application had read in part is given to the new SSL once more, and read up to the same place.

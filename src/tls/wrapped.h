@@ -21,11 +21,25 @@ struct Default {
 
 const OSSL_ALGORITHM* wrapped_ciphers();
 const OSSL_ALGORITHM* wrapped_kdfs();
+const OSSL_ALGORITHM* wrapped_macs();
 
-// Gives a TLS 1.2 context, as a rehearsal has left it, the real keys. `fixed_iv` has 4 (GCM) or 12 bytes (ChaCha20).
-bool rekey_tls12(CipherContext& context, const Secret& key, const Secret& fixed_iv, const std::array<std::uint8_t, 8>& last_explicit_nonce);
+// One direction's part of the key block (RFC 5246, 6.3).
+struct Tls12Keys {
+  Secret mac, key, iv;  // mac: CBC only; iv: 4 bytes (GCM, CCM) or 12 (ChaCha20)
+};
+// Gives a TLS 1.2 context, as a rehearsal has left it, the real keys.
+bool rekey_tls12(CipherContext& context, const Tls12Keys& keys, const std::array<std::uint8_t, 8>& last_explicit_nonce);
+bool rekey_mac(MacState& mac, const Secret& key);
 // Frees the inner context: no record can be made or read with it any more.
 void disable(CipherContext& context);
+inline std::uint64_t read_u64(const std::uint8_t* p) {
+  std::uint64_t value = 0;
+  for (int i = 0; i < 8; ++i) value = value << 8 | p[i];
+  return value;
+}
+inline void write_u64(std::uint8_t* p, std::uint64_t value) {
+  for (int i = 7; i >= 0; --i, value >>= 8) p[i] = static_cast<std::uint8_t>(value);
+}
 // Whether `name` is one of the colon-separated names.
 bool has_name(const char* names, std::string_view name);
 

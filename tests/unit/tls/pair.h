@@ -22,6 +22,7 @@ struct Case {
   int version;
   const char* suite;
   bool server;  // the mover's role
+  std::uint64_t options = 0;  // SSL_OP_*, of both
 };
 
 struct SslFree { void operator()(SSL* p) const { SSL_free(p); } };
@@ -39,8 +40,8 @@ inline OSSL_LIB_CTX* with_provider() {
 }
 
 inline void give_certificate(SSL_CTX* ctx) {
-  static EVP_PKEY* key = EVP_EC_gen("P-256");
-  static X509* cert = [] {
+  static EVP_PKEY* const keys[] = {EVP_EC_gen("P-256"), EVP_RSA_gen(2048)};
+  static const auto certify = [](EVP_PKEY* key) {
     X509* x = X509_new();
     X509_set_version(x, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
@@ -51,15 +52,18 @@ inline void give_certificate(SSL_CTX* ctx) {
     X509_set_issuer_name(x, X509_get_subject_name(x));
     X509_sign(x, key, EVP_sha256());
     return x;
-  }();
-  SSL_CTX_use_certificate(ctx, cert);
-  SSL_CTX_use_PrivateKey(ctx, key);
+  };
+  static X509* const certificates[] = {certify(keys[0]), certify(keys[1])};
+  for (int i = 0; i < 2; ++i) SSL_CTX_use_cert_and_key(ctx, certificates[i], keys[i], nullptr, 1);
 }
 
 inline CtxPtr make_ctx(const Case& c, OSSL_LIB_CTX* libctx) {
   CtxPtr ctx(SSL_CTX_new_ex(libctx, nullptr, TLS_method()));
   SSL_CTX_set_min_proto_version(ctx.get(), c.version);
   SSL_CTX_set_max_proto_version(ctx.get(), c.version);
+  SSL_CTX_set_security_level(ctx.get(), 0);  // CCM-8 has a short tag
+  SSL_CTX_set_options(ctx.get(), c.options);
+  SSL_CTX_set_dh_auto(ctx.get(), 1);
   if (c.version == TLS1_3_VERSION) SSL_CTX_set_ciphersuites(ctx.get(), c.suite);
   else SSL_CTX_set_cipher_list(ctx.get(), c.suite);
   SSL_CTX_set_mode(ctx.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
