@@ -41,7 +41,7 @@ def test_unread_in_the_receive_queue(lab, tls):
     transfer.wait_offset(1 << 20)  # the handshake is done, long ago
     first.pause()
     transfer.allow(None)
-    wait_until(lambda: queue(lab.hostA, 0) > 100_000, "the receive queue fills")
+    wait_until(lambda: queue(lab.hostA, 0) > 40_000, "the receive queue fills")  # the kernel may not have grown it yet
     asked = threading.Thread(target=lab.hostA.export, args=[lab.hostB])
     asked.start()
     first.resume()
