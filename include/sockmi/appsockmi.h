@@ -38,11 +38,16 @@ SOCKMI_API int sockmi_set_fd(SSL *ssl, int fd);
  * that was not met is as it was. */
 SOCKMI_API int import_ssl(struct import_ssl_req *irqs, unsigned int nirqs, int timeout);
 
-/* As export_socket(). On 0 the ssl can neither read nor write any more (two writers under one key would break the cipher) and its
- * keys are wiped; the caller frees it and closes the descriptor. On -1 it works on. Besides export_socket()'s errors:
- * EAGAIN (mid-handshake, or in the middle of a record on a BIO that is not ours: try again after the next read or write),
- * ENOTSUP (protocol version, cipher or state not served), EINVAL (state does not fit the SSL, no descriptor),
- * ENOKEY (sockmi_enable() came after the SSL_CTX). */
+/* As export_socket(). On 0 the ssl can neither read nor write nor derive any more (two writers under one key would break the cipher) and
+ * its keys are wiped; the caller frees it and closes the descriptor. On -1 it works on.
+ *
+ * An SSL in its handshake (state: established), or in the middle of a record on a BIO that is not ours, is first brought to where it can be
+ * saved: the call goes on with it as far as the peer does, for a second at most (less, if options->timeout is less).
+ *
+ * Besides export_socket()'s errors: EAGAIN (it did not get there, or an SSL_write is half done, see sockmi_write_taken(): try again after the
+ * next read or write), EPROTO (the handshake failed), ENOTSUP (protocol version, cipher or state not served; compression; kernel TLS; a
+ * renegotiation under way), EINVAL (state does not fit the SSL, no descriptor), ENOKEY (sockmi_enable() came after the SSL_CTX),
+ * ESHUTDOWN (it was exported before). */
 SOCKMI_API int export_ssl(SSL *ssl, int state, int af, const void *to);
 SOCKMI_API int export_ssl_with(SSL *ssl, int state, int af, const void *to, const struct sockmi_export_options *options);
 
@@ -60,6 +65,10 @@ SOCKMI_API int load_ssl(void *buf, size_t len, SSL *ssl, int ssl_state);
  * exported) are in the image and on their way already: the application goes on behind them. 0 if none was interrupted.
  * Defined for SSL_MODE_ENABLE_PARTIAL_WRITE; without that mode such an SSL is exported only when no write is half done (EAGAIN). */
 SOCKMI_API size_t sockmi_write_taken(const SSL *ssl);
+
+/* As SSL_session_reused(3), of the handshake with the peer. libssl itself takes a loaded SSL's session for a resumed one: an application that
+ * chooses by it, as RFC 5929, 3, does for tls-unique, asks here. */
+SOCKMI_API int sockmi_session_reused(const SSL *ssl);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,7 @@
 // libappsockmi: SSL objects.
+#include <algorithm>
 #include <bit>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 
@@ -14,6 +16,7 @@ using namespace sockmi::lib;
 
 namespace {
 
+constexpr std::chrono::milliseconds kPatience{1000};  // with a handshake, or a record, that is half done
 constexpr unsigned kSslStates = SOCKMI_CLIENT_CONNECTED | SOCKMI_SERVER_CONNECTED | SOCKMI_CLIENT_ESTABLISHED | SOCKMI_SERVER_ESTABLISHED;
 
 // The state that the SSL is in; a half-done handshake has none.
@@ -28,6 +31,7 @@ Result<int> state_of(SSL* ssl) {
 }
 
 Result<Secret> save(SSL* ssl, int state) {
+  if (tls::is_spent(ssl)) return fail(ESHUTDOWN, "this SSL was exported");
   TRY_LET(real, state_of(ssl));
   if (state == SOCKMI_BOUND || state == SOCKMI_LISTENING) return fail(ENOTSUP, "bound and listening sockets are not served yet");
   if (state != real) return fail(EINVAL, "the SSL is in state {:#x}, not {:#x}", real, state);
@@ -57,6 +61,8 @@ int sockmi_set_fd(SSL* ssl, int fd) {
 
 size_t sockmi_write_taken(const SSL* ssl) { return tls::write_taken(ssl); }
 
+int sockmi_session_reused(const SSL* ssl) { return tls::was_reused(ssl); }
+
 int save_ssl(void** pbuf, SSL* ssl, int ssl_state) {
   clear_error();
   const auto image = save(ssl, ssl_state);
@@ -82,7 +88,10 @@ int load_ssl(void* buf, size_t len, SSL* ssl, int ssl_state) {
 int export_ssl_with(SSL* ssl, int state, int af, const void* to, const sockmi_export_options* options) {
   clear_error();
   const int fd = tls::get_fd(ssl);
-  if (fd < 0) return report({EINVAL, "the SSL has no descriptor"});
+  if (fd < 0) return report(tls::is_spent(ssl) ? Error{ESHUTDOWN, "this SSL was exported"} : Error{EINVAL, "the SSL has no descriptor"});
+  const bool in_haste = options && options->timeout > 0;
+  const auto quiet = tls::quiesce(ssl, in_haste ? std::min(kPatience, std::chrono::milliseconds(options->timeout)) : kPatience);
+  if (!quiet) return report(quiet.error());
   const auto image = save(ssl, state);
   if (!image) return report(image.error());
   const auto exported = export_endpoint(fd, static_cast<unsigned>(state), af, to, *image, options);

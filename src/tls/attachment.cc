@@ -9,6 +9,7 @@
 #include <openssl/params.h>
 
 #include "tls/registry.h"
+#include "tls/tls.h"
 #include "tls/wrapped.h"
 
 namespace sockmi::tls {
@@ -69,6 +70,11 @@ Attachment& attachment(SSL* ssl) {
 void drop_attachment(SSL* ssl) {
   delete find_attachment(ssl);
   SSL_set_ex_data(ssl, index(), nullptr);
+}
+
+bool is_spent(const SSL* ssl) {
+  const Attachment* kept = find_attachment(ssl);
+  return kept && kept->spent && !SSL_get_rbio(ssl);
 }
 
 Secret client_random_of(const SSL* ssl) {

@@ -11,6 +11,9 @@ namespace sockmi::tls {
 struct Attachment {
   Bytes waiting, unsent;       // for a record BIO that is not there yet
   std::size_t write_taken = 0;
+  bool reused = false;         // loaded here: whether the handshake with the peer was a resumption
+  bool loaded = false;
+  bool spent = false;          // it was exported
   // TLS 1.2, loaded here: the randoms of the real handshake, and those of the rehearsal, for which the provider puts the real ones.
   Secret client_random, server_random, rehearsed_client_random, rehearsed_server_random;
   // What the last save or load found out, so that the next save need not: of the handshake with this client random.
@@ -18,6 +21,7 @@ struct Attachment {
     Secret random;
     std::shared_ptr<Connection> connection;  // TLS 1.3
     Tls12Keys client, server;                // TLS 1.2
+    CipherContext *reading = nullptr, *writing = nullptr;  // TLS 1.2; may be gone
   } known;
   ~Attachment();
 };

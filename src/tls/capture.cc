@@ -3,11 +3,14 @@
 #include <optional>
 #include <tuple>
 
+#include <openssl/rand.h>
+
 #include "image/pack.h"
 #include "image/seal.h"
 #include "image/tls_generated.h"
 #include "tls/attachment.h"
 #include "tls/record_bio.h"
+#include "tls/rehearsal.h"
 #include "tls/tls.h"
 #include "tls/wrapped.h"
 
@@ -72,8 +75,8 @@ Result<Live> find_tls12(SSL* ssl, const Suite& suite) {
     std::tie(known.client, known.server) = tls12_keys(SSL_get_current_cipher(ssl), suite, master, live.client_random, live.server_random);
   }
   const bool server = SSL_is_server(ssl);
-  live.writing = Registry::get().by_key(true, (server ? known.server : known.client).key);
-  live.reading = Registry::get().by_key(false, (server ? known.client : known.server).key);
+  known.writing = live.writing = Registry::get().by_key(true, (server ? known.server : known.client).key, known.writing);
+  known.reading = live.reading = Registry::get().by_key(false, (server ? known.client : known.server).key, known.reading);
   if (!live.writing || !live.reading) return std::unexpected(not_ours());
   return live;
 }
@@ -85,11 +88,16 @@ struct SuiteOf {
 
 Result<SuiteOf> suite_of(SSL* ssl) {
   if (SSL_is_dtls(ssl)) return fail(ENOTSUP, "DTLS is not served");
+#if OPENSSL_VERSION_PREREQ(3, 2)
+  if (SSL_is_quic(ssl)) return fail(ENOTSUP, "QUIC is not served");
+#endif
   const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl);
   if (!cipher) return fail(ENOTSUP, "the SSL has no cipher");
   const std::uint16_t id = SSL_CIPHER_get_protocol_id(cipher);
   const Suite* suite = find_suite(SSL_version(ssl), id);
   if (!suite) return fail(ENOTSUP, "{} with {} is not served", SSL_get_version(ssl), SSL_CIPHER_get_name(cipher));
+  if (SSL_get_current_compression(ssl)) return fail(ENOTSUP, "compression is not served");
+  if (SSL_renegotiate_pending(ssl)) return fail(ENOTSUP, "a renegotiation is under way");
   if (BIO_get_ktls_send(SSL_get_wbio(ssl)) || BIO_get_ktls_recv(SSL_get_rbio(ssl))) return fail(ENOTSUP, "kernel TLS is active");
   return SuiteOf{suite, id};
 }
@@ -104,7 +112,7 @@ std::vector<std::uint8_t> bytes(ByteView view) { return {view.begin(), view.end(
 // Wipes what the object API's vectors hold.
 struct WipedTls : image::TlsT {
   ~WipedTls() {
-    for (auto* secret : {&session, &client_secret, &server_secret, &exporter_secret, &resumption_secret}) OPENSSL_cleanse(secret->data(), secret->size());
+    for (auto* secret : {&session, &client_secret, &server_secret, &exporter_secret, &resumption_secret, &unread}) OPENSSL_cleanse(secret->data(), secret->size());
   }
 };
 
@@ -114,23 +122,17 @@ Secret finish(const image::TlsT& state) {
   return image::seal(image::kTlsKind, image::kTlsVersion, builder.take());
 }
 
-// The buffers between libssl and the socket, and what of a record's plaintext is not read yet.
+// What lies between libssl and the socket. libssl's own buffers can not be read: they must be empty.
 Result<> save_buffers(SSL* ssl, const Live& live, image::TlsT& state) {
-  RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
-  const int unread = SSL_pending(ssl);
   state.read_sequence = live.reading->sequence().next();
   state.write_sequence = live.writing->sequence().next();
+  RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
   if (!buffer) {
-    if (unread > 0) return fail(EAGAIN, "{} decrypted bytes wait; without sockmi_set_fd() they can not be carried", unread);
+    if (SSL_want_write(ssl)) return fail(EAGAIN, "an SSL_write is half done");
     return {};
   }
-  if (!buffer->on_boundary() || buffer->passes_through()) return fail(EAGAIN, "in the middle of a record");
-  if (unread > 0) {
-    state.unread = static_cast<std::uint32_t>(unread);
-    state.read_sequence -= 1;
-    state.waiting = bytes(buffer->last_record());
-  }
-  state.waiting.insert(state.waiting.end(), buffer->waiting().begin(), buffer->waiting().end());
+  if (buffer->passes_through()) return fail(EAGAIN, "what the peer sends is no TLS");
+  state.waiting = bytes(buffer->waiting());
   (void)buffer->flush();
   state.unsent = bytes(buffer->unsent());
   if (buffer->interrupted_record() > 0) {
@@ -138,6 +140,44 @@ Result<> save_buffers(SSL* ssl, const Live& live, image::TlsT& state) {
     state.write_taken = static_cast<std::uint32_t>(live.writing->last_sent());
   }
   return {};
+}
+
+// Decrypted, and not read by the application. It is read without being taken.
+Result<> save_unread(SSL* ssl, WipedTls& state) {
+  const int unread = SSL_pending(ssl);
+  if (unread <= 0) return {};
+  state.unread.resize(static_cast<std::size_t>(unread));
+  if (SSL_peek(ssl, state.unread.data(), unread) != unread) return fail_openssl(EAGAIN, "what is unread can not be read");
+  return {};
+}
+
+// verify_data by side, from ours and the peer's.
+void save_finished(const SSL* ssl, image::TlsT& state) {
+  std::uint8_t ours[EVP_MAX_MD_SIZE], theirs[EVP_MAX_MD_SIZE];
+  const std::size_t our_size = SSL_get_finished(ssl, ours, sizeof ours), their_size = SSL_get_peer_finished(ssl, theirs, sizeof theirs);
+  state.client_finished.assign(ours, ours + our_size);
+  state.server_finished.assign(theirs, theirs + their_size);
+  if (SSL_is_server(ssl)) std::swap(state.client_finished, state.server_finished);
+}
+
+void save_what_getters_answer(SSL* ssl, image::TlsT& state) {
+  const unsigned char* alpn = nullptr;
+  unsigned alpn_size = 0;
+  SSL_get0_alpn_selected(ssl, &alpn, &alpn_size);
+  state.alpn.assign(alpn, alpn + alpn_size);
+  if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) state.server_name = name;
+  state.reused = was_reused(ssl);
+  state.verify_result = SSL_get_verify_result(ssl);
+  state.num_tickets = static_cast<std::uint32_t>(SSL_get_num_tickets(ssl));
+  const STACK_OF(X509)* chain = SSL_get_peer_cert_chain(ssl);
+  for (int i = 0; chain && i < sk_X509_num(chain); ++i) {
+    X509* certificate = sk_X509_value(chain, i);
+    auto each = std::make_unique<image::CertificateT>();
+    each->der.resize(static_cast<std::size_t>(i2d_X509(certificate, nullptr)));
+    unsigned char* at = each->der.data();
+    i2d_X509(certificate, &at);
+    state.peer_chain.push_back(std::move(each));
+  }
 }
 
 Secret save_before_handshake(SSL* ssl) {
@@ -148,10 +188,11 @@ Secret save_before_handshake(SSL* ssl) {
 }
 
 Result<Secret> save_established(SSL* ssl) {
-  if (SSL_get_shutdown(ssl) != 0) return fail(ENOTSUP, "a close_notify was sent or received: the connection is ending");
   TRY_LET(suite, suite_of(ssl));
-  TRY_LET(live, find_live(ssl));
+  if (in_mid_record(ssl)) return fail(EAGAIN, "in the middle of a record");
   WipedTls state;
+  TRY(save_unread(ssl, state));  // first: libssl may send what was queued, a KeyUpdate with new keys among it
+  TRY_LET(live, find_live(ssl));
   state.server = SSL_is_server(ssl);
   state.established = true;
   state.version = static_cast<std::uint16_t>(SSL_version(ssl));
@@ -161,29 +202,72 @@ Result<Secret> save_established(SSL* ssl) {
   state.session.resize(static_cast<std::size_t>(size));
   unsigned char* at = state.session.data();
   i2d_SSL_SESSION(SSL_get_session(ssl), &at);
-  state.client_secret = bytes(live.client_secret);
-  state.server_secret = bytes(live.server_secret);
-  state.exporter_secret = bytes(live.exporter_secret);
-  state.resumption_secret = bytes(live.resumption_secret);
-  state.client_random = bytes(live.client_random);
-  state.server_random = bytes(live.server_random);
-  state.explicit_nonce.assign(live.writing->explicit_nonce.begin(), live.writing->explicit_nonce.end());
-  state.encrypt_then_mac = live.writing->mac && live.writing->mac_size == 0;
-  state.no_extended_master = state.version == TLS1_2_VERSION && SSL_get_extms_support(ssl) != 1;
-  const unsigned char* alpn = nullptr;
-  unsigned alpn_size = 0;
-  SSL_get0_alpn_selected(ssl, &alpn, &alpn_size);
-  state.alpn.assign(alpn, alpn + alpn_size);
-  if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) state.server_name = name;
+  if (state.version == TLS1_3_VERSION) {
+    state.client_secret = bytes(live.client_secret);
+    state.server_secret = bytes(live.server_secret);
+    state.exporter_secret = bytes(live.exporter_secret);
+    state.resumption_secret = bytes(live.resumption_secret);
+    state.key_update = static_cast<std::uint8_t>(SSL_get_key_update_type(ssl) + 1);
+  } else {
+    state.client_random = bytes(live.client_random);
+    state.server_random = bytes(live.server_random);
+    save_finished(ssl, state);
+    state.explicit_nonce.assign(live.writing->explicit_nonce.begin(), live.writing->explicit_nonce.end());
+    state.encrypt_then_mac = live.writing->mac && live.writing->mac_size == 0;
+    state.no_extended_master = SSL_get_extms_support(ssl) != 1;
+  }
+  state.shutdown = static_cast<std::uint8_t>(SSL_get_shutdown(ssl));
+  save_what_getters_answer(ssl, state);
   TRY(save_buffers(ssl, live, state));
   return finish(state);
 }
 
+void forget_session(SSL* ssl) {
+  SSL_clear(ssl);
+  SSL_set_session(ssl, nullptr);
+}
+
+// libssl's own copies of the secrets are not wiped when an SSL is freed: another session, of random secrets, is put in their place.
+void overwrite_secrets(SSL* ssl, const Suite& suite) {
+  SessionPointer session(SSL_SESSION_dup(SSL_get_session(ssl)));
+  if (!session) return;
+  const auto hash = static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session.get()))));
+  image::TlsT other;
+  other.server = SSL_is_server(ssl);
+  other.established = true;
+  other.version = TLS1_3_VERSION;
+  other.cipher = suite.id;
+  for (auto* each : {&other.client_secret, &other.server_secret, &other.exporter_secret, &other.resumption_secret}) {
+    each->resize(hash);
+    RAND_bytes(each->data(), static_cast<int>(hash));
+  }
+  SSL_SESSION_set1_master_key(session.get(), other.client_secret.data(), hash);
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(image::Tls::Pack(builder, &other));
+  Script script{.tls = flatbuffers::GetRoot<image::Tls>(builder.GetBufferPointer()), .suite = &suite, .session = std::move(session), .chain = {}};
+  forget_session(ssl);
+  (void)rehearse(ssl, script);
+}
+
 }  // namespace
+
+bool was_reused(const SSL* ssl) {
+  const Attachment* kept = find_attachment(ssl);
+  return kept && kept->loaded ? kept->reused : SSL_session_reused(ssl) == 1;
+}
+
+bool in_mid_record(const SSL* ssl) {
+  if (const RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl))) return !buffer->on_boundary();
+  // What was read ahead is behind unread plaintext. With exactly the header read, SSL_has_pending(3) says no; the state says yes.
+  if (SSL_pending(ssl) > 0) return SSL_get_read_ahead(ssl);
+  return SSL_has_pending(ssl) || std::strcmp(SSL_rstate_string(ssl), "RB") == 0;
+}
 
 Phase phase(const SSL* ssl) {
   if (SSL_is_init_finished(ssl)) return Phase::established;
   if (SSL_in_before(ssl)) return Phase::before_handshake;
+  // To libssl a KeyUpdate that it has to send is the beginning of another handshake.
+  if (SSL_get_state(ssl) == TLS_ST_OK && SSL_get_key_update_type(ssl) != SSL_KEY_UPDATE_NONE) return Phase::established;
   // A server that waits for the rest of a ClientHello has called libssl, which has not seen a byte of it.
   const RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
   if (SSL_is_server(ssl) && SSL_get_state(ssl) == TLS_ST_BEFORE && buffer && buffer->untouched()) return Phase::before_handshake;
@@ -191,25 +275,31 @@ Phase phase(const SSL* ssl) {
 }
 
 Result<Secret> save(SSL* ssl) {
+  if (is_spent(ssl)) return fail(ESHUTDOWN, "this SSL was exported");
   switch (phase(ssl)) {
     case Phase::before_handshake: return save_before_handshake(ssl);
     case Phase::established: return save_established(ssl);
     case Phase::in_handshake: break;
   }
-  return fail(EAGAIN, "in the middle of the handshake");
+  return fail(EAGAIN, "in the middle of a handshake");
 }
 
 void spend(SSL* ssl) {
+  SSL_set_quiet_shutdown(ssl, 1);
+  SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+  SSL_set_bio(ssl, nullptr, nullptr);
   if (phase(ssl) == Phase::established) {
     if (auto live = find_live(ssl)) {
       disable(*live->reading);
       disable(*live->writing);
     }
+    const Suite* suite = find_suite(SSL_version(ssl), SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl)));
+    if (SSL_version(ssl) == TLS1_3_VERSION && suite) overwrite_secrets(ssl, *suite);
+    forget_session(ssl);
   }
-  SSL_set_quiet_shutdown(ssl, 1);
   SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
-  SSL_set_bio(ssl, nullptr, nullptr);
   drop_attachment(ssl);
+  attachment(ssl).spent = true;
 }
 
 Result<> set_fd(SSL* ssl, int fd) {

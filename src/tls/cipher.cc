@@ -166,7 +166,10 @@ void* new_context(void*) {
   auto* c = new CipherContext;
   c->table = &tables[I];
   c->inner = tables[I].newctx(Default::get().context);
-  if (Scope* scope = Scope::current()) scope->contexts.push_back(c);
+  if (Scope* scope = Scope::current()) {
+    c->shadow = scope->shadow;
+    if (!c->shadow) scope->contexts.push_back(c);
+  }
   return c;
 }
 void free_context(void* v) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <openssl/ssl.h>
 
@@ -15,6 +16,15 @@ constexpr std::size_t kHeader = SSL3_RT_HEADER_LENGTH;
 constexpr std::size_t kLargest = kHeader + SSL3_RT_MAX_PLAIN_LENGTH + 2048;  // RFC 5246, 6.2.3; TLS 1.3 has less
 constexpr std::size_t kRoom = 2 * kLargest;
 constexpr const char* kName = "sockmi record";
+
+// The last buffer that a connection of this thread had no more use for.
+thread_local Bytes spare;
+
+Bytes take_room() { return std::exchange(spare, Bytes()); }
+void give_room(Bytes&& room) {
+  if (spare.empty() && room.size() == kRoom) spare = std::move(room);
+  room = Bytes();
+}
 
 }  // namespace
 
@@ -31,12 +41,12 @@ std::size_t RecordBuffer::next_record() const {
 }
 
 bool RecordBuffer::receive(bool& retry) {
+  if (in_.empty()) in_ = take_room();
   if (in_.size() < kRoom) in_.resize(kRoom);
-  // The last record is done with when libssl wants another: what comes moves to the front.
   if (at_ > 0) {
     std::memmove(in_.data(), in_.data() + at_, end_ - at_);
     end_ -= at_;
-    last_ = at_ = record_end_ = 0;
+    at_ = record_end_ = 0;
   }
   if (end_ == in_.size()) in_.resize(2 * in_.size());  // only after adopt() of a large image
   ssize_t got;
@@ -48,6 +58,9 @@ bool RecordBuffer::receive(bool& retry) {
   }
   ended_ = got == 0;
   retry = got < 0 && errno == EAGAIN;
+  const int why = errno;
+  if (end_ == 0) give_room(std::move(in_));
+  errno = why;
   return false;
 }
 
@@ -56,8 +69,8 @@ int RecordBuffer::read(char* out, int size, bool& retry) {
   while (at_ == record_end_) {
     const std::size_t record = next_record();
     if (record > 0 && end_ - at_ >= record) {
-      last_ = at_;
       record_end_ = at_ + record;
+      touched_ = true;
       break;
     }
     if (!receive(retry)) return ended_ ? 0 : -1;
@@ -65,6 +78,10 @@ int RecordBuffer::read(char* out, int size, bool& retry) {
   const std::size_t given = std::min<std::size_t>(static_cast<std::size_t>(size), record_end_ - at_);
   std::memcpy(out, in_.data() + at_, given);
   at_ += given;
+  if (at_ == end_) {
+    at_ = record_end_ = end_ = 0;
+    give_room(std::move(in_));
+  }
   return static_cast<int>(given);
 }
 
@@ -109,7 +126,7 @@ int RecordBuffer::write(const char* data, int size, bool& retry) {
 
 void RecordBuffer::adopt(ByteView waiting, ByteView unsent) {
   in_.assign(waiting.begin(), waiting.end());
-  last_ = at_ = record_end_ = 0;
+  at_ = record_end_ = 0;
   end_ = in_.size();
   out_.assign(unsent.begin(), unsent.end());
   out_at_ = 0;

@@ -1,8 +1,8 @@
 // The BIO between libssl and a socket that keeps record boundaries.
 //
 // What libssl has half read, or half written, is in buffers that nobody else can see. So it never gets half a record: a record is given to it
-// when all of it is here, and the last one is kept, to be given again to another SSL if its plaintext was not read to the end. And a record
-// that the socket takes only in part is kept here to its end; libssl is told to try again, and on its next try is told that it is done.
+// when all of it is here. And a record that the socket takes only in part is kept here to its end; libssl is told to try again, and on its next
+// try is told that it is done. A connection that is idle holds no buffer.
 #pragma once
 
 #include <openssl/bio.h>
@@ -25,10 +25,9 @@ class RecordBuffer {
   std::size_t received() const { return end_ - at_; }
 
   // --- for the image ---
-  bool untouched() const { return at_ == 0 && last_ == 0; }  // nothing was ever given to libssl
+  bool untouched() const { return !touched_; }  // nothing was ever given to libssl
   bool on_boundary() const { return at_ == record_end_; }
   bool passes_through() const { return pass_through_; }
-  ByteView last_record() const { return {in_.data() + last_, record_end_ - last_}; }
   ByteView waiting() const { return {in_.data() + at_, end_ - at_}; }
   ByteView unsent() const { return ByteView(out_).subspan(out_at_); }
   std::size_t interrupted_record() const { return interrupted_; }  // size of the one that libssl will try to write again; 0: none
@@ -38,9 +37,9 @@ class RecordBuffer {
   std::size_t next_record() const;  // its size; 0: not all of its header is here; or what is here, if it is no TLS
   bool receive(bool& retry);
   int fd_;
-  Bytes in_;                    // [last_, record_end_) the last record given, of which [at_, record_end_) is still to be given; then up to end_
-  std::size_t last_ = 0, at_ = 0, record_end_ = 0, end_ = 0;
-  bool ended_ = false;
+  Bytes in_;                    // [at_, record_end_) is the rest of the record that is being given, [at_, end_) of what was received
+  std::size_t at_ = 0, record_end_ = 0, end_ = 0;
+  bool ended_ = false, touched_ = false;
   mutable bool pass_through_ = false;  // no TLS: libssl shall find out by itself
   Bytes out_;                   // records, or the rest of one, that the socket has not taken
   std::size_t out_at_ = 0, interrupted_ = 0;

@@ -93,7 +93,7 @@ std::shared_ptr<MacState>& Registry::latest_mac() {
 void Registry::keyed(CipherContext& context) {
   std::shared_ptr<Connection> replaced;
   std::lock_guard lock(mutex_);
-  by_key_[{context.encrypting, context.key}] = &context;
+  if (!context.shadow) by_key_.emplace(std::pair(context.encrypting, context.key), &context);
   const auto it = key_to_come_.find(context.key);
   if (it == key_to_come_.end()) return;
   replaced = std::exchange(context.connection, it->second);
@@ -103,8 +103,9 @@ void Registry::keyed(CipherContext& context) {
 
 void Registry::gone(CipherContext& context) {
   std::lock_guard lock(mutex_);
-  const auto it = by_key_.find({context.encrypting, context.key});
-  if (it != by_key_.end() && it->second == &context) by_key_.erase(it);
+  const auto [first, last] = by_key_.equal_range({context.encrypting, context.key});
+  const auto it = std::ranges::find(first, last, &context, [](const auto& entry) { return entry.second; });
+  if (it != last) by_key_.erase(it);
 }
 
 std::shared_ptr<Connection> Registry::by_exporter(const Secret& exporter) {
@@ -127,16 +128,20 @@ Registry::Current Registry::current(const Connection& connection, bool client, b
   std::lock_guard lock(mutex_);
   for (auto it = connection.generations.rbegin(); it != connection.generations.rend(); ++it) {
     if (it->client != client || it->key.empty()) continue;
-    const auto found = by_key_.find({encrypting, it->key});
-    if (found != by_key_.end()) return {found->second, it->secret};
+    const auto [first, last] = by_key_.equal_range({encrypting, it->key});
+    if (first == last) continue;
+    const auto own = std::ranges::find(first, last, &connection, [](const auto& entry) { return entry.second->connection.get(); });
+    return {own == last ? std::prev(last)->second : own->second, it->secret};
   }
   return {};
 }
 
-CipherContext* Registry::by_key(bool encrypting, const Secret& key) {
+CipherContext* Registry::by_key(bool encrypting, const Secret& key, const CipherContext* known) {
   std::lock_guard lock(mutex_);
-  const auto it = by_key_.find({encrypting, key});
-  return it == by_key_.end() ? nullptr : it->second;
+  const auto [first, last] = by_key_.equal_range({encrypting, key});
+  if (first == last) return nullptr;
+  const auto it = std::ranges::find(first, last, known, [](const auto& entry) { return entry.second; });
+  return it == last ? std::prev(last)->second : it->second;
 }
 
 void Registry::substitute(const Secret& local, const Secret& real) {

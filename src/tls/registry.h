@@ -53,6 +53,7 @@ struct CipherContext {
   const CipherTable* table = nullptr;
   void* inner = nullptr;     // the default provider's context; null: the endpoint was exported, its keys are gone
   bool encrypting = false;
+  bool shadow = false;       // of a rehearsal's throw-away side, which nobody will look for
   Secret key;
   bool has_static_iv = false;
   std::array<std::uint8_t, 12> static_iv{};
@@ -82,7 +83,8 @@ class Registry {
   // --- called by capture and rehearsal ---
   std::shared_ptr<Connection> by_exporter(const Secret& exporter);
   void add(const std::shared_ptr<Connection>& connection);
-  CipherContext* by_key(bool encrypting, const Secret& key);
+  // The context that works with this key. An SSL and another that was loaded from its image may both be alive: `known`, if it is one of them.
+  CipherContext* by_key(bool encrypting, const Secret& key, const CipherContext* known = nullptr);
   // The cipher context that works with the client's or the server's traffic secret now, and that secret.
   struct Current {
     CipherContext* context = nullptr;
@@ -103,19 +105,26 @@ class Registry {
   static std::shared_ptr<MacState>& latest_mac();
   void forget(Connection& connection);
   std::mutex mutex_;
-  std::map<std::pair<bool, Secret>, CipherContext*> by_key_;
+  std::multimap<std::pair<bool, Secret>, CipherContext*> by_key_;
   std::map<Secret, std::weak_ptr<Connection>> by_master_, by_exporter_, by_secret_;
   std::map<Secret, std::shared_ptr<Connection>> key_to_come_;  // derived, not yet given to a cipher context
   std::map<Secret, Secret> substitutions_;
   std::atomic<std::size_t> substitutions_count_{0};
 };
 
+// TLS 1.2: verify_data of both sides (RFC 5246, 7.4.9).
+struct Finished {
+  Secret client, server;
+};
+
 // What is under way on this thread, and how the provider is to behave meanwhile.
 struct Scope {
   bool probing = false;                        // remember the first secret that something is derived from
   Secret probed;
-  std::shared_ptr<Connection> inject;          // answer derivations with these secrets
-  std::vector<CipherContext*> contexts;        // that were made, and are alive
+  std::shared_ptr<Connection> inject;          // TLS 1.3: answer derivations with these secrets
+  const Finished* inject_finished = nullptr;   // TLS 1.2: and with these
+  bool shadow = false;                         // it is the throw-away side's turn
+  std::vector<CipherContext*> contexts;        // the target's, that were made and are alive
   Scope() : outer_(std::exchange(current_, this)) {}
   ~Scope() { current_ = outer_; }
   Scope(const Scope&) = delete;

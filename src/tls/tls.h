@@ -1,6 +1,7 @@
 // How state gets out of, and into, a stock SSL object. Knows OpenSSL, nothing of sockets' migration.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 
 #include <openssl/ssl.h>
@@ -30,9 +31,16 @@ struct Kind {
 };
 // Fills a fresh SSL, which gets the image's role. EBADMSG (seal, contents), EINVAL, ENOTSUP: in every case the SSL is as it was.
 Result<> load(ByteView image, SSL* ssl, Kind kind);
-// After an export: the SSL can neither read nor write any more, its keys are wiped, nothing (no alert) goes out.
+// After an export: the SSL can neither read nor write nor derive any more, its keys are wiped, nothing (no alert) goes out.
 void spend(SSL* ssl);
+bool is_spent(const SSL* ssl);  // and has got no new BIO since
 
 std::size_t write_taken(const SSL* ssl);
+bool was_reused(const SSL* ssl);    // whether the handshake with the peer was a resumption
+bool in_mid_record(const SSL* ssl);  // libssl has read a record in part
+
+// Brings an SSL that is in its handshake, or in the middle of a record, to where it can be saved: goes on with it, as far as the peer does, for so
+// long at most. EAGAIN: not reached; EPROTO: the handshake failed.
+Result<> quiesce(SSL* ssl, std::chrono::milliseconds patience);
 
 }  // namespace sockmi::tls

@@ -1,0 +1,53 @@
+// An SSL can be saved between two records, not within one, and with its handshake done or not begun. One that is found elsewhere is on its way
+// to such a place: whoever asks for its export waits with it for a moment.
+#include <fcntl.h>
+#include <poll.h>
+
+#include <openssl/err.h>
+
+#include "tls/tls.h"
+
+namespace sockmi::tls {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// libssl must not block beyond our patience. Puts the descriptor back as it was.
+class NonBlocking {
+ public:
+  explicit NonBlocking(int fd) : fd_(fd), flags_(::fcntl(fd, F_GETFL)) {
+    if (flags_ >= 0 && !(flags_ & O_NONBLOCK)) ::fcntl(fd_, F_SETFL, flags_ | O_NONBLOCK);
+  }
+  NonBlocking(const NonBlocking&) = delete;
+  ~NonBlocking() {
+    if (flags_ >= 0 && !(flags_ & O_NONBLOCK)) ::fcntl(fd_, F_SETFL, flags_);
+  }
+
+ private:
+  int fd_, flags_;
+};
+
+}  // namespace
+
+Result<> quiesce(SSL* ssl, std::chrono::milliseconds patience) {
+  const auto unsettled = [ssl] { return phase(ssl) == Phase::in_handshake || (phase(ssl) == Phase::established && in_mid_record(ssl)); };
+  if (!unsettled()) return {};
+  const int fd = SSL_get_fd(ssl);
+  if (fd < 0) return fail(EINVAL, "the SSL has no descriptor");
+  const NonBlocking guard(fd);
+  for (const auto deadline = Clock::now() + patience;;) {
+    ERR_clear_error();
+    // Peeking takes nothing from the application: a record that is whole is decrypted, and stays unread.
+    char byte;
+    const int result = phase(ssl) == Phase::in_handshake ? SSL_do_handshake(ssl) : SSL_peek(ssl, &byte, 1);
+    const int error = SSL_get_error(ssl, result);
+    if (!unsettled()) return {};
+    if (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) return fail_openssl(EPROTO, "before the export");
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    if (left <= 0) return fail(EAGAIN, "{}", phase(ssl) == Phase::in_handshake ? "the handshake is not finished" : "in the middle of a record");
+    pollfd wait{.fd = fd, .events = static_cast<short>(error == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN), .revents = 0};
+    ::poll(&wait, 1, static_cast<int>(left));
+  }
+}
+
+}  // namespace sockmi::tls

@@ -1,0 +1,22 @@
+// How a genuine SSL comes to hold somebody else's session: see rehearsal.cc.
+#pragma once
+
+#include "base/error.h"
+#include "image/tls_generated.h"
+#include "tls/attachment.h"
+#include "tls/stage.h"
+
+namespace sockmi::tls {
+
+// What a rehearsal is to make of its target.
+struct Script {
+  const image::Tls* tls = nullptr;
+  const Suite* suite = nullptr;
+  SessionPointer session;
+  std::vector<X509*> chain;  // the peer's; borrowed
+};
+
+// ENOTSUP, ENOKEY, EBADMSG; the target is then fit for a handshake of its own. Its BIOs stay what they are.
+Result<> rehearse(SSL* target, Script& script);
+
+}  // namespace sockmi::tls
