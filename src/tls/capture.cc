@@ -61,7 +61,7 @@ Result<Live> find_tls12(SSL* ssl, const Suite& suite) {
   auto& known = known_of(ssl);
   Live live;
   const Attachment& kept = attachment(ssl);
-  if (!kept.client_random.empty()) {
+  if (kept.rehearsed_client_random == known.random) {
     live.client_random = kept.client_random;
     live.server_random = kept.server_random;
   } else {
@@ -253,7 +253,8 @@ void overwrite_secrets(SSL* ssl, const Suite& suite) {
 
 bool was_reused(const SSL* ssl) {
   const Attachment* kept = find_attachment(ssl);
-  return kept && kept->loaded ? kept->reused : SSL_session_reused(ssl) == 1;
+  const bool since_loaded = kept && kept->loaded && (kept->rehearsed_client_random.empty() || kept->rehearsed_client_random == client_random_of(ssl));
+  return since_loaded ? kept->reused : SSL_session_reused(ssl) == 1;
 }
 
 bool in_mid_record(const SSL* ssl) {

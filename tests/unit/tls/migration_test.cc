@@ -1,3 +1,4 @@
+#include "cases.h"
 #include "pair.h"
 
 #include <set>
@@ -162,52 +163,12 @@ TEST_P(Migration, WithoutTheProviderAnSslIsRefused) {
   pair.talk("unharmed");
 }
 
-const Case kCases[] = {
-    {"Tls13Aes128Server", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256", true},
-    {"Tls13Aes128Client", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256", false},
-    {"Tls13Aes256Server", TLS1_3_VERSION, "TLS_AES_256_GCM_SHA384", true},
-    {"Tls13Aes256Client", TLS1_3_VERSION, "TLS_AES_256_GCM_SHA384", false},
-    {"Tls13ChaChaServer", TLS1_3_VERSION, "TLS_CHACHA20_POLY1305_SHA256", true},
-    {"Tls13ChaChaClient", TLS1_3_VERSION, "TLS_CHACHA20_POLY1305_SHA256", false},
-    {"Tls12Aes128Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", true},
-    {"Tls12Aes128Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", false},
-    {"Tls12Aes256Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-GCM-SHA384", true},
-    {"Tls12Aes256Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-GCM-SHA384", false},
-    {"Tls12ChaChaServer", TLS1_2_VERSION, "ECDHE-ECDSA-CHACHA20-POLY1305", true},
-    {"Tls12ChaChaClient", TLS1_2_VERSION, "ECDHE-ECDSA-CHACHA20-POLY1305", false},
-    {"Tls13CcmServer", TLS1_3_VERSION, "TLS_AES_128_CCM_SHA256", true},
-    {"Tls13CcmClient", TLS1_3_VERSION, "TLS_AES_128_CCM_SHA256", false},
-    {"Tls13Ccm8Server", TLS1_3_VERSION, "TLS_AES_128_CCM_8_SHA256", true},
-    {"Tls13Ccm8Client", TLS1_3_VERSION, "TLS_AES_128_CCM_8_SHA256", false},
-    {"Tls12CcmServer", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-CCM", true},
-    {"Tls12CcmClient", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-CCM", false},
-    {"Tls12Ccm8Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-CCM8", true},
-    {"Tls12Ccm8Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-CCM8", false},
-    {"Tls12CbcSha1Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA", true},
-    {"Tls12CbcSha1Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA", false},
-    {"Tls12CbcSha256Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256", true},
-    {"Tls12CbcSha256Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256", false},
-    {"Tls12CbcSha384Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA384", true},
-    {"Tls12CbcSha384Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA384", false},
-    {"Tls12MacFirstSha1Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA", true, SSL_OP_NO_ENCRYPT_THEN_MAC},
-    {"Tls12MacFirstSha1Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA", false, SSL_OP_NO_ENCRYPT_THEN_MAC},
-    {"Tls12MacFirstSha256Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256", true, SSL_OP_NO_ENCRYPT_THEN_MAC},
-    {"Tls12MacFirstSha256Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256", false, SSL_OP_NO_ENCRYPT_THEN_MAC},
-    {"Tls12MacFirstSha384Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA384", true, SSL_OP_NO_ENCRYPT_THEN_MAC},
-    {"Tls12MacFirstSha384Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA384", false, SSL_OP_NO_ENCRYPT_THEN_MAC},
-    {"Tls12RsaServer", TLS1_2_VERSION, "AES128-SHA256", true},
-    {"Tls12RsaClient", TLS1_2_VERSION, "AES256-GCM-SHA384", false},
-    {"Tls12DheServer", TLS1_2_VERSION, "DHE-RSA-AES256-SHA256", true},
-    {"Tls12DheClient", TLS1_2_VERSION, "DHE-RSA-AES128-GCM-SHA256", false},
-    {"Tls12NoExtendedMasterServer", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", true, SSL_OP_NO_EXTENDED_MASTER_SECRET},
-    {"Tls12NoExtendedMasterClient", TLS1_2_VERSION, "ECDHE-RSA-AES128-SHA", false, SSL_OP_NO_EXTENDED_MASTER_SECRET},
-};
-INSTANTIATE_TEST_SUITE_P(Suites, Migration, testing::ValuesIn(kCases), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Suites, Migration, testing::ValuesIn(kCases), kName);
 
 // --- what only one version has ---
 
 TEST(Tls13, KeyUpdatesBeforeAndAfterAMove) {
-  Pair pair(kCases[0]);
+  Pair pair(case_of("Tls13Aes128Server"));
   pair.handshake();
   for (int hop = 0; hop < 4; ++hop) {
     SSL_key_update(pair.peer.get(), SSL_KEY_UPDATE_REQUESTED);
@@ -220,7 +181,7 @@ TEST(Tls13, KeyUpdatesBeforeAndAfterAMove) {
 }
 
 TEST(Tls12, NoExplicitNonceIsUsedTwice) {
-  Pair pair(kCases[6]);
+  Pair pair(case_of("Tls12Aes128Server"));
   pair.handshake();
   pair.talk("some were used");
   int fds[2];
@@ -240,7 +201,7 @@ TEST(Tls12, NoExplicitNonceIsUsedTwice) {
 }
 
 TEST(BeforeTheHandshake, HalfAClientHelloMoves) {
-  for (const Case& c : {kCases[0], kCases[6]}) {
+  for (const Case& c : {case_of("Tls13Aes128Server"), case_of("Tls12Aes128Server")}) {
     Pair pair(c);
     int fds[2];
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
@@ -262,7 +223,7 @@ TEST(BeforeTheHandshake, HalfAClientHelloMoves) {
 }
 
 TEST(BeforeTheHandshake, AClientMoves) {
-  Pair pair(kCases[1]);
+  Pair pair(case_of("Tls13Aes128Client"));
   pair.hop();
   SSL_set_alpn_protos(pair.mover.get(), reinterpret_cast<const unsigned char*>("\x02h2"), 3);
   pair.handshake();
@@ -270,7 +231,7 @@ TEST(BeforeTheHandshake, AClientMoves) {
 }
 
 TEST(InTheHandshake, AnSslIsRefusedForNow) {
-  Pair pair(kCases[1]);
+  Pair pair(case_of("Tls13Aes128Client"));
   SSL_do_handshake(pair.mover.get());
   EXPECT_EQ(save(pair.mover.get()).error().code, EAGAIN);
   ERR_clear_error();

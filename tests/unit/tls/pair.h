@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include <gtest/gtest.h>
 #include <openssl/err.h>
@@ -78,32 +79,34 @@ inline CtxPtr make_ctx(const Case& c, OSSL_LIB_CTX* libctx) {
 
 struct Pair {
   Case c;
-  CtxPtr mover_ctx, peer_ctx;
+  CtxPtr mover_ctx, peer_ctx;  // a mover is an SSL of ours; its peer is plain OpenSSL, unless it moves too
   unique_fd mover_fd, peer_fd;
   SslPtr mover, peer;
 
-  explicit Pair(const Case& c, bool provider = true) : c(c), mover_ctx(make_ctx(c, provider ? with_provider() : nullptr)), peer_ctx(make_ctx(c, nullptr)) {
+  explicit Pair(const Case& c, bool provider = true, bool peer_moves = false)
+      : c(c), mover_ctx(make_ctx(c, provider ? with_provider() : nullptr)), peer_ctx(make_ctx(c, peer_moves ? with_provider() : nullptr)) {
     int fds[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     mover_fd.reset(fds[0]);
     peer_fd.reset(fds[1]);
     mover = fresh();
     EXPECT_TRUE(set_fd(mover.get(), mover_fd.get()));
-    peer.reset(SSL_new(peer_ctx.get()));
-    SSL_set_fd(peer.get(), peer_fd.get());
-    if (c.server) SSL_set_connect_state(peer.get());
-    else SSL_set_accept_state(peer.get());
-    SSL* client = c.server ? peer.get() : mover.get();
-    SSL_set_alpn_protos(client, reinterpret_cast<const unsigned char*>("\x02h2"), 3);
-    SSL_set_tlsext_host_name(client, "server.test");
+    peer = fresh_of(peer_ctx, !c.server);
+    if (peer_moves) EXPECT_TRUE(set_fd(peer.get(), peer_fd.get()));
+    else SSL_set_fd(peer.get(), peer_fd.get());
+    SSL_set_alpn_protos(client(), reinterpret_cast<const unsigned char*>("\x02h2"), 3);
+    SSL_set_tlsext_host_name(client(), "server.test");
   }
 
-  SslPtr fresh() const {
-    SslPtr ssl(SSL_new(mover_ctx.get()));
-    if (c.server) SSL_set_accept_state(ssl.get());
+  static SslPtr fresh_of(const CtxPtr& ctx, bool server) {
+    SslPtr ssl(SSL_new(ctx.get()));
+    if (server) SSL_set_accept_state(ssl.get());
     else SSL_set_connect_state(ssl.get());
     return ssl;
   }
+  SslPtr fresh() const { return fresh_of(mover_ctx, c.server); }
+  SSL* client() const { return c.server ? peer.get() : mover.get(); }
+  SSL* server() const { return c.server ? mover.get() : peer.get(); }
 
   void handshake() {
     for (int i = 0; i < 20 && !(SSL_is_init_finished(mover.get()) && SSL_is_init_finished(peer.get())); ++i) {
@@ -115,18 +118,20 @@ struct Pair {
     ASSERT_TRUE(SSL_is_init_finished(peer.get()));
   }
 
-  // Replaces the mover by another SSL that was loaded from its image.
-  void hop() {
-    const bool established = phase(mover.get()) == Phase::established;
-    auto image = save(mover.get());
+  // Replaces an SSL by another that was loaded from its image.
+  static void hop_of(SslPtr& ssl, const CtxPtr& ctx, const unique_fd& fd, bool server) {
+    const bool established = phase(ssl.get()) == Phase::established;
+    auto image = save(ssl.get());
     ASSERT_TRUE(image) << to_string(image.error());
-    spend(mover.get());
-    SslPtr next = fresh();
-    auto loaded = load(*image, next.get(), {c.server, established});
+    spend(ssl.get());
+    SslPtr next = fresh_of(ctx, server);
+    auto loaded = load(*image, next.get(), {server, established});
     ASSERT_TRUE(loaded) << to_string(loaded.error());
-    ASSERT_TRUE(set_fd(next.get(), mover_fd.get()));
-    mover = std::move(next);
+    ASSERT_TRUE(set_fd(next.get(), fd.get()));
+    ssl = std::move(next);
   }
+  void hop() { hop_of(mover, mover_ctx, mover_fd, c.server); }
+  void hop_peer() { hop_of(peer, peer_ctx, peer_fd, !c.server); }
 
   static void transfer(SSL* from, SSL* to, const std::string& text) {
     std::string got;
@@ -145,6 +150,45 @@ struct Pair {
     transfer(peer.get(), mover.get(), text);
   }
 };
+
+// What an SSL writes does not go to its socket any more, but here.
+class Tap {
+ public:
+  explicit Tap(SSL* ssl) {
+    int fds[2];
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    in_.reset(fds[0]);
+    out_.reset(fds[1]);
+    SSL_set0_wbio(ssl, BIO_new_socket(in_.get(), BIO_NOCLOSE));
+  }
+  std::string take() {
+    std::string all(1 << 18, 0);
+    const ssize_t got = ::recv(out_.get(), all.data(), all.size(), 0);
+    all.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+    return all;
+  }
+  // The record that carries `text`.
+  std::string record(SSL* ssl, std::string_view text) {
+    EXPECT_EQ(SSL_write(ssl, text.data(), static_cast<int>(text.size())), static_cast<int>(text.size()));
+    return take();
+  }
+
+ private:
+  unique_fd in_, out_;
+};
+
+inline void put(const unique_fd& fd, std::string_view bytes) {
+  ASSERT_EQ(::send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+}
+
+// Everything that can be read now.
+inline std::string read_all(SSL* ssl) {
+  std::string all;
+  char bytes[20000];
+  for (int n; (n = SSL_read(ssl, bytes, sizeof bytes)) > 0;) all.append(bytes, static_cast<std::size_t>(n));
+  ERR_clear_error();
+  return all;
+}
 
 inline std::string pattern(std::size_t size) {
   std::string out(size, 0);
