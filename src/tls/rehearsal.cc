@@ -253,7 +253,7 @@ class Rehearsal {
         sk_X509_push(chain, each);
       }
     }
-    if (tls13_ && tls_.server()) tickets_ = tls_.num_tickets();
+    tickets_ = tls_.num_tickets();
     if (tls_.shutdown()) SSL_set_shutdown(target_, tls_.shutdown());
     if (tls_.key_update() && !SSL_key_update(target_, tls_.key_update() - 1)) return fail_openssl(EBADMSG, "TLS image: KeyUpdate");
     return {};
