@@ -1,8 +1,6 @@
 #include "cases.h"
 #include "pair.h"
 
-#include <set>
-
 #include "tls/registry.h"
 
 namespace sockmi::tls::test {
@@ -112,21 +110,6 @@ TEST_P(Migration, AHalfSentRecordIsSentToItsEndElsewhere) {
   pair.talk("on");
 }
 
-TEST_P(Migration, ASpentSslWritesNothing) {
-  Pair pair(GetParam());
-  pair.handshake();
-  spend(pair.mover.get());
-  EXPECT_LE(SSL_write(pair.mover.get(), "x", 1), 0);
-  char byte;
-  EXPECT_LE(SSL_read(pair.mover.get(), &byte, 1), 0);
-  pair.mover.reset();
-  char any[100];
-  while (SSL_read(pair.peer.get(), any, sizeof any) > 0) {
-  }
-  EXPECT_EQ(::recv(pair.peer_fd.get(), any, sizeof any, MSG_DONTWAIT), -1) << "something went out";
-  ERR_clear_error();
-}
-
 TEST_P(Migration, ABadImageLeavesTheSslFitForAHandshake) {
   Pair pair(GetParam());
   pair.handshake();
@@ -164,80 +147,6 @@ TEST_P(Migration, WithoutTheProviderAnSslIsRefused) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Suites, Migration, testing::ValuesIn(kCases), kName);
-
-// --- what only one version has ---
-
-TEST(Tls13, KeyUpdatesBeforeAndAfterAMove) {
-  Pair pair(case_of("Tls13Aes128Server"));
-  pair.handshake();
-  for (int hop = 0; hop < 4; ++hop) {
-    SSL_key_update(pair.peer.get(), SSL_KEY_UPDATE_REQUESTED);
-    pair.talk("the peer updates");
-    SSL_key_update(pair.mover.get(), hop % 2 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED);
-    pair.talk("we update");
-    pair.hop();
-    pair.talk("moved");
-  }
-}
-
-TEST(Tls12, NoExplicitNonceIsUsedTwice) {
-  Pair pair(case_of("Tls12Aes128Server"));
-  pair.handshake();
-  pair.talk("some were used");
-  int fds[2];
-  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-  unique_fd unread(fds[1]), tapped(fds[0]);
-  std::set<std::string> nonces;
-  pair.mover_fd = std::move(tapped);
-  for (int hop = 0; hop < 4; ++hop) {
-    pair.hop();
-    for (int i = 0; i < 3; ++i) {
-      ASSERT_EQ(SSL_write(pair.mover.get(), "x", 1), 1);
-      char record[100];
-      ASSERT_GT(::recv(unread.get(), record, sizeof record, 0), 13);
-      EXPECT_TRUE(nonces.emplace(record + 5, 8).second) << hop << ' ' << i;
-    }
-  }
-}
-
-TEST(BeforeTheHandshake, HalfAClientHelloMoves) {
-  for (const Case& c : {case_of("Tls13Aes128Server"), case_of("Tls12Aes128Server")}) {
-    Pair pair(c);
-    int fds[2];
-    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-    unique_fd tap(fds[0]), wire(fds[1]);
-    SSL_set0_wbio(pair.peer.get(), BIO_new_socket(tap.get(), BIO_NOCLOSE));
-    SSL_do_handshake(pair.peer.get());
-    char hello[2000];
-    const ssize_t size = ::recv(wire.get(), hello, sizeof hello, 0);
-    ASSERT_GT(size, 100);
-    ASSERT_EQ(::send(pair.peer_fd.get(), hello, 50, 0), 50);
-    SSL_do_handshake(pair.mover.get());
-    EXPECT_EQ(phase(pair.mover.get()), Phase::before_handshake);
-    pair.hop();
-    ASSERT_EQ(::send(pair.peer_fd.get(), hello + 50, static_cast<std::size_t>(size - 50), 0), size - 50);
-    SSL_set0_wbio(pair.peer.get(), BIO_new_socket(pair.peer_fd.get(), BIO_NOCLOSE));
-    pair.handshake();
-    pair.talk("hello");
-  }
-}
-
-TEST(BeforeTheHandshake, AClientMoves) {
-  Pair pair(case_of("Tls13Aes128Client"));
-  pair.hop();
-  SSL_set_alpn_protos(pair.mover.get(), reinterpret_cast<const unsigned char*>("\x02h2"), 3);
-  pair.handshake();
-  pair.talk("hello");
-}
-
-TEST(InTheHandshake, AnSslIsRefusedForNow) {
-  Pair pair(case_of("Tls13Aes128Client"));
-  SSL_do_handshake(pair.mover.get());
-  EXPECT_EQ(save(pair.mover.get()).error().code, EAGAIN);
-  ERR_clear_error();
-  pair.handshake();
-  pair.talk("unharmed");
-}
 
 }  // namespace
 }  // namespace sockmi::tls::test

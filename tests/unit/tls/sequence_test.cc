@@ -1,0 +1,50 @@
+// Record numbers are carried whole: at the carry of each of their bytes, and beyond 2^32.
+#include "cases.h"
+#include "image/pack.h"
+#include "image/seal.h"
+#include "image/tls_generated.h"
+#include "pair.h"
+
+namespace sockmi::tls::test {
+namespace {
+
+class Sequence : public testing::TestWithParam<Case> {};
+INSTANTIATE_TEST_SUITE_P(Families, Sequence, testing::ValuesIn(kFamilies), kName);
+
+// An image as it would be after so many records more each way.
+Secret moved_on(const Secret& image, std::uint64_t records) {
+  auto body = image::unseal(image::kTlsKind, image::kTlsVersion, image);
+  std::unique_ptr<image::TlsT> tls((*image::read<image::Tls>(*body))->UnPack());
+  tls->read_sequence += records;
+  tls->write_sequence += records;
+  image::WipingBuilder builder;
+  builder.Finish(image::Tls::Pack(builder, tls.get()));
+  return image::seal(image::kTlsKind, image::kTlsVersion, builder.take());
+}
+
+TEST_P(Sequence, IsCarriedAtEachByte) {
+  Pair pair(GetParam(), true, /*peer_moves=*/true);
+  pair.handshake();
+  pair.talk("tickets are read");
+  std::uint64_t records = 0;
+  for (int byte = 1; byte < 8; ++byte) {
+    auto ours = save(pair.mover.get()), theirs = save(pair.peer.get());
+    ASSERT_TRUE(ours && theirs);
+    spend(pair.mover.get());
+    spend(pair.peer.get());
+    const std::uint64_t carry = (std::uint64_t{1} << 8 * byte) - 8;
+    pair.mover = pair.fresh();
+    pair.peer = Pair::fresh_of(pair.peer_ctx, !GetParam().server);
+    ASSERT_TRUE(load(moved_on(*ours, carry - records), pair.mover.get(), {GetParam().server, true}));
+    ASSERT_TRUE(load(moved_on(*theirs, carry - records), pair.peer.get(), {!GetParam().server, true}));
+    ASSERT_TRUE(set_fd(pair.mover.get(), pair.mover_fd.get()));
+    ASSERT_TRUE(set_fd(pair.peer.get(), pair.peer_fd.get()));
+    records = carry;
+    for (int i = 0; i < 6; ++i) pair.talk("over the carry");
+    pair.hop();
+    for (int i = 0; i < 6; ++i) pair.talk("and beyond");
+  }
+}
+
+}  // namespace
+}  // namespace sockmi::tls::test
