@@ -3,8 +3,6 @@
 #include <optional>
 #include <tuple>
 
-#include <openssl/rand.h>
-
 #include "image/pack.h"
 #include "image/seal.h"
 #include "image/tls_generated.h"
@@ -128,7 +126,8 @@ Result<> save_buffers(SSL* ssl, const Live& live, image::TlsT& state) {
   state.write_sequence = live.writing->sequence().next();
   RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
   if (!buffer) {
-    if (SSL_want_write(ssl)) return fail(EAGAIN, "an SSL_write is half done");
+    // libssl gives its buffers up only if there is nothing in them; before 3.0.14 it may not be asked while it reads (CVE-2024-4741).
+    if (SSL_want_write(ssl) || (SSL_pending(ssl) == 0 && SSL_free_buffers(ssl) != 1)) return fail(EAGAIN, "an SSL_write is half done");
     return {};
   }
   if (buffer->passes_through()) return fail(EAGAIN, "what the peer sends is no TLS");
@@ -137,7 +136,7 @@ Result<> save_buffers(SSL* ssl, const Live& live, image::TlsT& state) {
   state.unsent = bytes(buffer->unsent());
   if (buffer->interrupted_record() > 0) {
     if (!(SSL_get_mode(ssl) & SSL_MODE_ENABLE_PARTIAL_WRITE)) return fail(EAGAIN, "an SSL_write is half done");
-    state.write_taken = static_cast<std::uint32_t>(live.writing->last_sent());
+    state.write_taken = static_cast<std::uint32_t>(live.writing->call_sent());
   }
   return {};
 }
@@ -222,33 +221,6 @@ Result<Secret> save_established(SSL* ssl) {
   return finish(state);
 }
 
-void forget_session(SSL* ssl) {
-  SSL_clear(ssl);
-  SSL_set_session(ssl, nullptr);
-}
-
-// libssl's own copies of the secrets are not wiped when an SSL is freed: another session, of random secrets, is put in their place.
-void overwrite_secrets(SSL* ssl, const Suite& suite) {
-  SessionPointer session(SSL_SESSION_dup(SSL_get_session(ssl)));
-  if (!session) return;
-  const auto hash = static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session.get()))));
-  image::TlsT other;
-  other.server = SSL_is_server(ssl);
-  other.established = true;
-  other.version = TLS1_3_VERSION;
-  other.cipher = suite.id;
-  for (auto* each : {&other.client_secret, &other.server_secret, &other.exporter_secret, &other.resumption_secret}) {
-    each->resize(hash);
-    RAND_bytes(each->data(), static_cast<int>(hash));
-  }
-  SSL_SESSION_set1_master_key(session.get(), other.client_secret.data(), hash);
-  flatbuffers::FlatBufferBuilder builder;
-  builder.Finish(image::Tls::Pack(builder, &other));
-  Script script{.tls = flatbuffers::GetRoot<image::Tls>(builder.GetBufferPointer()), .suite = &suite, .session = std::move(session), .chain = {}};
-  forget_session(ssl);
-  (void)rehearse(ssl, script);
-}
-
 }  // namespace
 
 bool was_reused(const SSL* ssl) {
@@ -294,9 +266,7 @@ void spend(SSL* ssl) {
       disable(*live->reading);
       disable(*live->writing);
     }
-    const Suite* suite = find_suite(SSL_version(ssl), SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl)));
-    if (SSL_version(ssl) == TLS1_3_VERSION && suite) overwrite_secrets(ssl, *suite);
-    forget_session(ssl);
+    overwrite_secrets(ssl);
   }
   SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   drop_attachment(ssl);

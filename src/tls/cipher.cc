@@ -5,6 +5,7 @@
 // static IV itself. TLS 1.2, AEAD and CBC with a stitched HMAC: the additional data begin with the sequence number (RFC 5246, 6.2.3.3). CBC
 // with an HMAC beside it: only the HMAC knows the number, see mac.cc; the cipher knows it for a record's cipher by the TLS version that it is told.
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <string_view>
 
@@ -14,6 +15,7 @@
 #include <openssl/params.h>
 #include <openssl/ssl3.h>
 
+#include "tls/record_bio.h"
 #include "tls/wrapped.h"
 
 namespace sockmi::tls {
@@ -37,6 +39,8 @@ struct CipherTable {
   OSSL_FUNC_cipher_gettable_ctx_params_fn* gettable_ctx_params;
   OSSL_FUNC_cipher_settable_ctx_params_fn* settable_ctx_params;
 };
+
+void CipherContext::note_plaintext(std::size_t size) { call_plaintext = errno == kGoesOn ? call_plaintext + size : size; }
 
 namespace {
 
@@ -99,8 +103,8 @@ int decrypt_init(void* v, const unsigned char* key, std::size_t key_size, const 
 // Before a record is encrypted: how much of it is the application's. AEAD in TLS 1.2 has said so already, with the additional data.
 void note_plaintext(CipherContext& c, const unsigned char* in, std::size_t size) {
   if (!c.encrypting || !in) return;
-  if (c.has_static_iv && !c.tls12) c.last_plaintext = inner_plaintext(in, size);
-  if (c.mac) c.last_plaintext = size >= kBlock + c.mac_size ? size - kBlock - c.mac_size : 0;
+  if (c.has_static_iv && !c.tls12) c.note_plaintext(inner_plaintext(in, size));
+  if (c.mac) c.note_plaintext(size >= kBlock + c.mac_size ? size - kBlock - c.mac_size : 0);
 }
 // After it: a TLS 1.2 GCM record begins with the explicit nonce that the default provider chose for it.
 void note_nonce(CipherContext& c, int done, const unsigned char* record) {
@@ -156,7 +160,7 @@ int set_ctx_params(void* v, const OSSL_PARAM params[]) {
   c->own.count = read_u64(moved) + 1;
   write_u64(moved, c->own.next() - 1);
   const std::size_t length = std::size_t(moved[11]) << 8 | moved[12], explicit_size = explicit_part(c->table->kind);
-  c->last_plaintext = moved[8] == SSL3_RT_APPLICATION_DATA && length >= explicit_size ? length - explicit_size : 0;
+  c->note_plaintext(moved[8] == SSL3_RT_APPLICATION_DATA && length >= explicit_size ? length - explicit_size : 0);
   const OSSL_PARAM given[] = {OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TLS1_AAD, moved, kAad), OSSL_PARAM_END};
   return c->table->set_ctx_params(c->inner, given);
 }

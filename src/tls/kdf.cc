@@ -55,12 +55,9 @@ int derive_tls13(void* v, unsigned char* out, std::size_t size, const OSSL_PARAM
   const std::string_view label(reinterpret_cast<const char*>(label_bytes.data()), label_bytes.size());
   if (Scope* scope = Scope::current()) {
     if (scope->probing && scope->probed.empty()) scope->probed.assign(key.begin(), key.end());
-    if (scope->inject) {
-      if (const Secret* real = injected(*scope->inject, label)) {
-        if (real->size() == size) std::memcpy(out, real->data(), size);
-        return done;
-      }
-    }
+    const Secret* real = scope->inject && (!scope->shadow || scope->inject_shadow) ? injected(*scope->inject, label) : nullptr;
+    if (real && real->size() == size) std::memcpy(out, real->data(), size);
+    if (real || scope->shadow) return done;
   }
   Registry::get().derived(Secret(key.begin(), key.end()), label, Secret(out, out + size));
   return done;

@@ -65,7 +65,7 @@ bool RecordBuffer::receive(bool& retry) {
 }
 
 int RecordBuffer::read(char* out, int size, bool& retry) {
-  if (!unsent().empty()) (void)flush();  // so that one who only reads gets rid of it too
+  if (!unsent().empty()) (void)flush();
   while (at_ == record_end_) {
     const std::size_t record = next_record();
     if (record > 0 && end_ - at_ >= record) {
@@ -121,6 +121,7 @@ int RecordBuffer::write(const char* data, int size, bool& retry) {
     return -1;
   }
   interrupted_ = 0;
+  errno = kGoesOn;
   return size;
 }
 
@@ -136,11 +137,12 @@ namespace {
 
 RecordBuffer* buffer_of(BIO* bio) { return static_cast<RecordBuffer*>(BIO_get_data(bio)); }
 
+// Who has nothing more to write, and only waits to read, does not know of what another SSL has left here to be sent: so SSL_read says WANT_WRITE.
 int bio_read(BIO* bio, char* out, int size) {
   bool retry = false;
   BIO_clear_retry_flags(bio);
   const int got = buffer_of(bio)->read(out, size, retry);
-  if (retry) BIO_set_retry_read(bio);
+  if (retry) buffer_of(bio)->has_left_over() ? BIO_set_retry_write(bio) : BIO_set_retry_read(bio);
   return got;
 }
 

@@ -7,9 +7,15 @@
 
 #include <openssl/bio.h>
 
+#include <cerrno>
+
 #include "base/secret.h"
 
 namespace sockmi::tls {
+
+// errno between the end of a record that had been interrupted and the next, if libssl writes both in one SSL_write; every SSL_write begins with
+// errno = 0. So who encrypts the next record can tell whether the application has heard of the last one.
+inline constexpr int kGoesOn = ERESTART;
 
 class RecordBuffer {
  public:
@@ -22,6 +28,7 @@ class RecordBuffer {
 
   int fd() const { return fd_; }
   bool at_end() const { return ended_; }
+  bool has_left_over() const { return interrupted_ == 0 && !unsent().empty(); }  // to send, of which this SSL knows nothing
   std::size_t received() const { return end_ - at_; }
 
   // --- for the image ---

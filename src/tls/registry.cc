@@ -91,14 +91,16 @@ std::shared_ptr<MacState>& Registry::latest_mac() {
 }
 
 void Registry::keyed(CipherContext& context) {
-  std::shared_ptr<Connection> replaced;
+  if (context.shadow) return;
+  std::shared_ptr<Connection> replaced, held;
   std::lock_guard lock(mutex_);
-  if (!context.shadow) by_key_.emplace(std::pair(context.encrypting, context.key), &context);
+  by_key_.emplace(std::pair(context.encrypting, context.key), &context);
   const auto it = key_to_come_.find(context.key);
   if (it == key_to_come_.end()) return;
   replaced = std::exchange(context.connection, it->second);
   // Both ends of a connection may be in this process, and each will come for the key; what is left is dropped with the connection's end.
   key_to_come_.erase(it);
+  if (latest == context.connection) held = std::exchange(latest, nullptr);
 }
 
 void Registry::gone(CipherContext& context) {

@@ -61,12 +61,13 @@ struct CipherContext {
   bool tls12 = false;
   std::size_t mac_size = 0;  // CBC: 0 is encrypt-then-MAC (RFC 7366)
   std::array<std::uint8_t, 8> explicit_nonce{};
-  std::size_t last_plaintext = 0;  // see last_sent()
+  std::size_t call_plaintext = 0;  // see call_sent()
   std::shared_ptr<MacState> mac;   // CBC without a stitched HMAC: it counts
   std::shared_ptr<Connection> connection;
   Sequence& sequence() { return mac ? mac->sequence : own; }
-  // How many bytes of the application's the last record has that was encrypted.
-  std::size_t last_sent() const { return mac && !mac->application_data ? 0 : last_plaintext; }
+  void note_plaintext(std::size_t size);
+  // How many bytes of the application's the SSL_write that is under way, or was last, has put into records.
+  std::size_t call_sent() const { return mac && !mac->application_data ? 0 : call_plaintext; }
 };
 
 class Registry {
@@ -121,8 +122,9 @@ struct Finished {
 struct Scope {
   bool probing = false;                        // remember the first secret that something is derived from
   Secret probed;
-  std::shared_ptr<Connection> inject;          // TLS 1.3: answer derivations with these secrets
-  const Finished* inject_finished = nullptr;   // TLS 1.2: and with these
+  std::shared_ptr<Connection> inject;          // TLS 1.3: answer the target's derivations with these secrets
+  bool inject_shadow = false;                  // and the shadow's
+  const Finished* inject_finished = nullptr;   // TLS 1.2: answer both with these
   bool shadow = false;                         // it is the throw-away side's turn
   std::vector<CipherContext*> contexts;        // the target's, that were made and are alive
   Scope() : outer_(std::exchange(current_, this)) {}

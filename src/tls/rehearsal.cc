@@ -83,6 +83,7 @@ class Rehearsal {
     }
     if (rbio_ && rbio_ == wbio_) BIO_free(rbio_);  // SSL_set_bio() takes one reference for both
     SSL_set_bio(target_, rbio_, wbio_);
+    if (shadow_knows_) overwrite_secrets(shadow_.get());
     ERR_clear_error();
   }
 
@@ -93,6 +94,8 @@ class Rehearsal {
     const Secret master = tls13_ ? set_psk(scope) : set_resumption();
     const Finished finished{secret(tls_.client_finished()), secret(tls_.server_finished())};
     if (!tls13_) scope.inject_finished = &finished;
+    // It has to make records only if there are any.
+    shadow_knows_ = scope.inject_shadow = tls13_ && has_unread();
     const bool shaken = shake_hands(shadow_.get(), target_, [&](const SSL* turn) { scope.shadow = turn != target_; }) && SSL_session_reused(target_);
     if (cached_) SSL_CTX_remove_session(SSL_get_SSL_CTX(server()), cached_.get());
     if (!shaken) return fail_openssl(ENOTSUP, "the SSL's context does not allow this session (version, cipher, or the provider is not in its path)");
@@ -175,11 +178,12 @@ class Rehearsal {
     return master_of(session);
   }
 
+  bool has_unread() const { return !image::view(tls_.unread()).empty() || (tls_.shutdown() & SSL_RECEIVED_SHUTDOWN); }
+
   // In TLS 1.3 the shadow has the peer's keys by now; in TLS 1.2 those of the rehearsal, which the target will lose.
   Result<> give_unread(Scope& scope) {
+    if (!has_unread()) return {};
     const ByteView unread = image::view(tls_.unread());
-    const bool closed = (tls_.shutdown() & SSL_RECEIVED_SHUTDOWN) != 0;
-    if (unread.empty() && !closed) return {};
     scope.shadow = true;
     const bool sent = unread.empty() ? SSL_shutdown(shadow_.get()) >= 0 : SSL_write(shadow_.get(), unread.data(), static_cast<int>(unread.size())) > 0;
     scope.shadow = false;
@@ -271,10 +275,37 @@ class Rehearsal {
   SessionPointer cached_;
   Bytes session_id_;
   long time_ = 0;
-  bool done_ = false;
+  bool shadow_knows_ = false, done_ = false;
 };
 
 }  // namespace
+
+void overwrite_secrets(SSL* ssl) {
+  SessionPointer session(SSL_version(ssl) == TLS1_3_VERSION ? SSL_SESSION_dup(SSL_get_session(ssl)) : nullptr);
+  const auto forget = [ssl] {
+    SSL_clear(ssl);
+    SSL_set_session(ssl, nullptr);
+  };
+  SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);  // or it takes its session for a bad one
+  forget();
+  if (!session) return;
+  const auto hash = static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session.get()))));
+  image::TlsT other;
+  other.server = SSL_is_server(ssl);
+  other.established = true;
+  other.version = TLS1_3_VERSION;
+  for (auto* each : {&other.client_secret, &other.server_secret, &other.exporter_secret, &other.resumption_secret}) {
+    each->resize(hash);
+    RAND_bytes(each->data(), static_cast<int>(hash));
+  }
+  SSL_SESSION_set1_master_key(session.get(), other.client_secret.data(), hash);
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(image::Tls::Pack(builder, &other));
+  Script script{.tls = flatbuffers::GetRoot<image::Tls>(builder.GetBufferPointer()), .suite = nullptr, .session = std::move(session), .chain = {}};
+  (void)rehearse(ssl, script);
+  SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+  forget();
+}
 
 Result<> rehearse(SSL* target, Script& script) {
   auto performed = Rehearsal(target, script).perform();

@@ -73,33 +73,81 @@ TEST_P(Buffers, ReadAheadIsNoMatter) {
 
 // --- writing ---
 
-TEST_P(Buffers, AnInterruptedWriteGoesOnBehindWhatWasTaken) {
-  Pair pair(GetParam());
-  pair.handshake();
-  const std::string text = pattern(1 << 20);
+// Writes `text` in calls of `piece` bytes, or all that is left, moves at the first interruptions, and goes on behind what was taken. The peer reads
+// a little at a time, so that a retry may finish one record and be interrupted in the next.
+void write_with_moves(Pair& pair, const std::string& text, std::size_t piece) {
   std::string got;
   std::size_t at = 0;
-  for (int hops = 0; got.size() < text.size();) {
-    ASSERT_LT(hops, 10'000);
-    if (at < text.size()) {
-      const int n = SSL_write(pair.mover.get(), text.data() + at, static_cast<int>(text.size() - at));
-      if (n > 0) {
-        at += static_cast<std::size_t>(n);
-        continue;
-      }
-      ASSERT_EQ(SSL_get_error(pair.mover.get(), n), SSL_ERROR_WANT_WRITE);
-      if (hops++ < 20) {
-        pair.hop();
-        at += write_taken(pair.mover.get());
-      }
-    } else {
-      char none;
-      (void)SSL_read(pair.mover.get(), &none, 1);  // gives the BIO a chance to send on
+  int moves = 0, interruptions = 0;
+  const auto read_a_little = [&] {
+    char bytes[1000];
+    if (const int n = SSL_read(pair.peer.get(), bytes, sizeof bytes); n > 0) got.append(bytes, static_cast<std::size_t>(n));
+    ERR_clear_error();
+  };
+  while (at < text.size()) {
+    const int n = SSL_write(pair.mover.get(), text.data() + at, static_cast<int>(std::min(piece, text.size() - at)));
+    if (n > 0) {
+      at += static_cast<std::size_t>(n);
+      continue;
     }
-    got += read_all(pair.peer.get());
+    ASSERT_EQ(SSL_get_error(pair.mover.get(), n), SSL_ERROR_WANT_WRITE);
+    if (++interruptions % 3 == 0 && moves < 30) {
+      ++moves;
+      pair.hop();
+      at += write_taken(pair.mover.get());
+    }
+    for (int i = 0; i < 5; ++i) read_a_little();
   }
-  EXPECT_TRUE(got == text);
-  pair.talk("on");
+  EXPECT_GE(moves, 5);
+  while (got.size() < text.size()) {
+    char none;
+    const int n = SSL_read(pair.mover.get(), &none, 1);  // what another SSL left to be sent goes out
+    ASSERT_TRUE(SSL_get_error(pair.mover.get(), n) == SSL_ERROR_WANT_READ || SSL_get_error(pair.mover.get(), n) == SSL_ERROR_WANT_WRITE);
+    const std::size_t before = got.size();
+    got += read_all(pair.peer.get());
+    ASSERT_GT(got.size(), before) << "nothing comes any more";
+  }
+  EXPECT_TRUE(got == text) << got.size();
+}
+
+void use_small_buffers(Pair& pair) {
+  const int size = 20'000;
+  ::setsockopt(pair.mover_fd.get(), SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+}
+
+TEST_P(Buffers, AnInterruptedWriteGoesOnBehindWhatWasTaken) {
+  for (const std::size_t piece : {std::size_t{1} << 20, std::size_t{16384}, std::size_t{16383}, std::size_t{40'000}}) {
+    Pair pair(GetParam());
+    use_small_buffers(pair);
+    pair.handshake();
+    write_with_moves(pair, pattern(1 << 20), piece);
+    pair.talk("on");
+  }
+}
+
+TEST_P(Buffers, WhoOnlyReadsIsToldOfWhatIsLeftToBeSent) {
+  Pair pair(GetParam());
+  use_small_buffers(pair);
+  pair.handshake();
+  read_all(pair.mover.get());
+  const std::string text = pattern(16'000);
+  std::string sent;
+  int n = 0;
+  while ((n = SSL_write(pair.mover.get(), text.data(), 16'000)) > 0) sent += text;
+  pair.hop();
+  ASSERT_EQ(write_taken(pair.mover.get()), 16'000u);
+  sent += text;
+  char byte;
+  n = SSL_read(pair.mover.get(), &byte, 1);
+  EXPECT_EQ(SSL_get_error(pair.mover.get(), n), SSL_ERROR_WANT_WRITE);
+  std::string got;
+  while (SSL_get_error(pair.mover.get(), n) == SSL_ERROR_WANT_WRITE) {
+    got += read_all(pair.peer.get());
+    n = SSL_read(pair.mover.get(), &byte, 1);
+  }
+  EXPECT_EQ(SSL_get_error(pair.mover.get(), n), SSL_ERROR_WANT_READ);
+  got += read_all(pair.peer.get());
+  EXPECT_TRUE(got == sent);
 }
 
 TEST_P(Buffers, WithoutPartialWritesAnInterruptedOneIsFinishedFirst) {

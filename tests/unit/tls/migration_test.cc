@@ -86,30 +86,6 @@ TEST_P(Migration, ARecordCutAtAnyByteArrivesWhole) {
   }
 }
 
-TEST_P(Migration, AHalfSentRecordIsSentToItsEndElsewhere) {
-  Pair pair(GetParam());
-  pair.handshake();
-  const std::string text = pattern(16'000);
-  std::size_t sent = 0;
-  int n = 0;
-  while ((n = SSL_write(pair.mover.get(), text.data(), 16'000)) > 0) sent += static_cast<std::size_t>(n);
-  ASSERT_EQ(SSL_get_error(pair.mover.get(), n), SSL_ERROR_WANT_WRITE);
-  pair.hop();
-  ASSERT_EQ(write_taken(pair.mover.get()), 16'000u);
-  sent += write_taken(pair.mover.get());
-  std::string got, buffer(20'000, 0);
-  while (got.size() < sent) {
-    char none;
-    (void)SSL_read(pair.mover.get(), &none, 1);  // gives the BIO a chance to send on
-    n = SSL_read(pair.peer.get(), buffer.data(), 20'000);
-    ASSERT_TRUE(n > 0 || SSL_get_error(pair.peer.get(), n) == SSL_ERROR_WANT_READ);
-    if (n > 0) got.append(buffer, 0, static_cast<std::size_t>(n));
-  }
-  EXPECT_EQ(got.substr(got.size() - 16'000), text);
-  ERR_clear_error();
-  pair.talk("on");
-}
-
 TEST_P(Migration, ABadImageLeavesTheSslFitForAHandshake) {
   Pair pair(GetParam());
   pair.handshake();

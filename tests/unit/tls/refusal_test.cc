@@ -1,0 +1,120 @@
+// What is not served is refused with its reason, and lives on.
+#include "cases.h"
+#include "pair.h"
+
+namespace sockmi::tls::test {
+namespace {
+
+void refused(SSL* ssl, int code, std::string_view reason) {
+  const auto image = save(ssl);
+  ASSERT_FALSE(image);
+  EXPECT_EQ(image.error().code, code);
+  EXPECT_NE(to_string(image.error()).find(reason), std::string::npos) << to_string(image.error());
+}
+
+TEST(Refused, OldVersions) {
+  for (const int version : {TLS1_VERSION, TLS1_1_VERSION}) {
+    Pair pair({"", version, "ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0", true});
+    pair.handshake();
+    refused(pair.mover.get(), ENOTSUP, version == TLS1_VERSION ? "TLSv1 with" : "TLSv1.1 with");
+    pair.talk("unharmed");
+  }
+}
+
+TEST(Refused, SuitesThatAreNotServed) {
+  Pair pair({"", TLS1_2_VERSION, "ECDHE-ECDSA-ARIA128-GCM-SHA256", true});
+  pair.handshake();
+  refused(pair.mover.get(), ENOTSUP, "ARIA128");
+  pair.talk("unharmed");
+}
+
+TEST(Refused, ARenegotiationUnderWay) {
+  Pair pair(case_of("Tls12Aes128Client"));
+  pair.handshake();
+  ASSERT_EQ(SSL_renegotiate(pair.mover.get()), 1);
+  refused(pair.mover.get(), ENOTSUP, "renegotiation");
+}
+
+// A BIO that says that the kernel does the records, as one does with kernel TLS.
+BIO* kernel_bio(bool send, bool receive) {
+  static BIO_METHOD* const method = [] {
+    BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_FILTER, "kernel TLS");
+    BIO_meth_set_ctrl(made, [](BIO* bio, int command, long, void*) -> long {
+      const long which = reinterpret_cast<long>(BIO_get_data(bio));
+      if (command == BIO_CTRL_GET_KTLS_SEND) return which & 1;
+      if (command == BIO_CTRL_GET_KTLS_RECV) return which >> 1;
+      return 1;
+    });
+    return made;
+  }();
+  BIO* bio = BIO_new(method);
+  BIO_set_data(bio, reinterpret_cast<void*>(long{send} | long{receive} << 1));
+  BIO_set_init(bio, 1);
+  return bio;
+}
+
+TEST(Refused, KernelTls) {
+  for (const auto& [send, receive] : {std::pair(true, false), {false, true}}) {
+    Pair pair(case_of("Tls13Aes128Server"));
+    pair.handshake();
+    BIO* bio = kernel_bio(send, receive);
+    SSL_set_bio(pair.mover.get(), bio, bio);
+    refused(pair.mover.get(), ENOTSUP, "kernel TLS");
+    ASSERT_TRUE(set_fd(pair.mover.get(), pair.mover_fd.get()));
+    pair.talk("unharmed");
+  }
+}
+
+TEST(Refused, Dtls) {
+  const CtxPtr ctx(SSL_CTX_new_ex(with_provider(), nullptr, DTLS_method()));
+  give_certificate(ctx.get());
+  const SslPtr client(SSL_new(ctx.get())), server(SSL_new(ctx.get()));
+  BIO *one = nullptr, *other = nullptr;
+  int fds[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fds), 0);
+  const unique_fd a(fds[0]), b(fds[1]);
+  one = BIO_new_dgram(fds[0], BIO_NOCLOSE);
+  other = BIO_new_dgram(fds[1], BIO_NOCLOSE);
+  BIO_ADDR* any = BIO_ADDR_new();
+  for (BIO* bio : {one, other}) BIO_ctrl(bio, BIO_CTRL_DGRAM_SET_CONNECTED, 0, any);
+  BIO_ADDR_free(any);
+  SSL_set_bio(client.get(), one, one);
+  SSL_set_bio(server.get(), other, other);
+  SSL_set_mtu(client.get(), 1400);
+  SSL_set_mtu(server.get(), 1400);
+  for (SSL* ssl : {client.get(), server.get()}) SSL_set_options(ssl, SSL_OP_NO_QUERY_MTU);
+  SSL_set_connect_state(client.get());
+  SSL_set_accept_state(server.get());
+  for (int i = 0; i < 10; ++i)
+    for (SSL* ssl : {client.get(), server.get()}) {
+      ERR_clear_error();
+      SSL_do_handshake(ssl);
+    }
+  ASSERT_TRUE(SSL_is_init_finished(server.get())) << ERR_reason_error_string(ERR_peek_error());
+  refused(server.get(), ENOTSUP, "DTLS");
+}
+
+TEST(Refused, AnImageThatTheContextDoesNotAllow) {
+  Pair pair(case_of("Tls13Aes128Server"));
+  pair.handshake();
+  const auto image = save(pair.mover.get());
+  const CtxPtr old = make_ctx(case_of("Tls12Aes128Server"), with_provider()), unseen = make_ctx(case_of("Tls13Aes128Server"), nullptr);
+  for (const CtxPtr* ctx : {&old, &unseen}) {
+    SslPtr ssl = Pair::fresh_of(*ctx, true);
+    const auto loaded = load(*image, ssl.get(), {true, true});
+    ASSERT_FALSE(loaded);
+    EXPECT_EQ(loaded.error().code, ctx == &old ? ENOTSUP : ENOKEY) << to_string(loaded.error());
+  }
+}
+
+TEST(Refused, AnotherAlpnChoice) {
+  Pair pair(case_of("Tls13Aes128Server"));
+  pair.handshake();
+  const auto image = save(pair.mover.get());
+  SSL_CTX_set_alpn_select_cb(pair.mover_ctx.get(), nullptr, nullptr);
+  SslPtr ssl = pair.fresh();
+  EXPECT_EQ(load(*image, ssl.get(), {true, true}).error().code, ENOTSUP);
+}
+
+}  // namespace
+}  // namespace sockmi::tls::test

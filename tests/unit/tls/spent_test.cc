@@ -1,0 +1,51 @@
+// After an export the source is dead to TLS, and knows nothing.
+#include "cases.h"
+#include "pair.h"
+
+namespace sockmi::tls::test {
+namespace {
+
+class Spent : public testing::TestWithParam<Case> {};
+INSTANTIATE_TEST_SUITE_P(Suites, Spent, testing::ValuesIn(kCases), kName);
+
+TEST_P(Spent, EveryCallFailsAndNothingGoesOut) {
+  Pair pair(GetParam());
+  pair.handshake();
+  pair.talk("before");
+  SSL* ssl = pair.mover.get();
+  spend(ssl);
+  EXPECT_EQ(SSL_get_session(ssl), nullptr);
+  char bytes[32];
+  std::size_t size = 0;
+  EXPECT_LE(SSL_write(ssl, "x", 1), 0);
+  EXPECT_EQ(SSL_write_ex(ssl, "x", 1, &size), 0);
+  EXPECT_LE(SSL_read(ssl, bytes, 1), 0);
+  EXPECT_LE(SSL_peek(ssl, bytes, 1), 0);
+  EXPECT_EQ(SSL_pending(ssl), 0);
+  EXPECT_LE(SSL_do_handshake(ssl), 0);
+  EXPECT_LE(SSL_export_keying_material(ssl, reinterpret_cast<unsigned char*>(bytes), 32, "EXPORTER-x", 10, nullptr, 0, 0), 0);
+  EXPECT_EQ(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED), 0);
+  EXPECT_EQ(save(ssl).error().code, ESHUTDOWN);
+  SSL_shutdown(ssl);
+  pair.mover.reset();
+  while (SSL_read(pair.peer.get(), bytes, sizeof bytes) > 0) {
+  }
+  EXPECT_EQ(::recv(pair.peer_fd.get(), bytes, sizeof bytes, MSG_DONTWAIT), -1) << "something went out";
+  ERR_clear_error();
+}
+
+TEST_P(Spent, TheObjectMayServeAnotherConnection) {
+  Pair first(GetParam()), second(GetParam());
+  first.handshake();
+  spend(first.mover.get());
+  SSL_clear(first.mover.get());
+  second.mover = std::move(first.mover);
+  ASSERT_TRUE(set_fd(second.mover.get(), second.mover_fd.get()));
+  if (!GetParam().server) SSL_set_tlsext_host_name(second.mover.get(), "server.test");
+  second.handshake();
+  second.hop();
+  second.talk("another life");
+}
+
+}  // namespace
+}  // namespace sockmi::tls::test
