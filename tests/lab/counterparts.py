@@ -13,18 +13,22 @@ import subprocess
 import threading
 
 import namespace
+from lab import ROOT
 from process import expect, run
 
 PEERS = "tests/peers"
+TLS_RELAY = ROOT / PEERS / "tls_relay.py"
 LISTEN, BACKEND = 7443, 7080
 
 
-def rsa_certificate(lab):
-    """As lab.certificate(), with an RSA key; both are of the same names."""
-    certificate, key = lab.folder / "rsa.crt", lab.folder / "rsa.key"
+def certificate_for(lab, suite):
+    """And its key: of the kind that the suite signs with."""
+    kind = "ec" if suite and "ECDSA" in suite else "rsa"
+    certificate, key = lab.folder / f"{kind}.crt", lab.folder / f"{kind}.key"
     if not certificate.exists():
         names = ",".join(f"IP:{host.address}" for host in (lab.client, lab.hostA))
-        run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=sockmi lab", "-addext",
+        algorithm = ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"] if kind == "ec" else ["rsa:2048"]
+        run(["openssl", "req", "-x509", "-newkey", *algorithm, "-nodes", "-days", "2", "-subj", "/CN=sockmi lab", "-addext",
              f"subjectAltName={names},DNS:lab.test", "-keyout", str(key), "-out", str(certificate)])
     return certificate, key
 
@@ -127,8 +131,30 @@ def popen_peer(lab, *command, name=None):
 class Session:
     """A peer's program and the plain end, with the movers between them."""
 
-    def finish(self):
-        self.far.close()
+    def __init__(self, lab, tls, suite):
+        self.lab, self._expected = lab, (tls, suite)
+
+    def fill(self, command, **more):
+        """The words of a peer's command, with {address}, {port}, {ca}, {certificate}, {key}, {tls} and {option} in them filled in."""
+        tls, suite = self._expected
+        certificate, key = certificate_for(self.lab, suite)
+        values = {"port": LISTEN, "ca": certificate, "certificate": certificate, "key": key, "tls": tls, "option": tls.replace(".", "_"),
+                  "suite": suite or "", "programs": self.lab.program(PEERS), **more}
+        return [str(word).format(**values) for word in command]
+
+    def mover_options(self):
+        tls, suite = self._expected
+        return ["--tls", tls, *(["--ciphers", suite] if suite else [])]
+
+    def both_ways(self, up, down):
+        """At once; `up` is what the peer's program sends."""
+        flows = [Flow(self.far, self.plain, up), Flow(self.plain, self.far, down)]
+        for flow in flows:
+            flow.arrives()
+
+    def finish(self, close):
+        """`close`: the end that says first that it is done."""
+        close.close()
         while self.plain.read(1 << 15):
             pass
         self.plain.socket.close()
@@ -139,16 +165,29 @@ class Session:
 
 
 class ServerMoves(Session):
-    """`command` is a client's, with {address}, {port} and {ca} to be filled in."""
+    """`command` is a client's."""
 
-    def __init__(self, lab, command, tls, suite=None, every=50_021, certificate=None):
-        certificate, key = certificate or rsa_certificate(lab)
-        self._expected = (tls, suite)
-        listener = namespace.within(lab.hostA, lambda: socket.create_server((lab.hostA.address, BACKEND)))
-        self.movers = Movers(lab, "serve", every, "--listen", f"{lab.hostA.address}:{LISTEN}", "--backend", f"{lab.hostA.address}:{BACKEND}",
-                             "--certificate", certificate, "--key", key, "--tls", tls, *(["--ciphers", suite] if suite else []))
-        values = {"address": lab.hostA.address, "port": LISTEN, "ca": certificate, "tls": tls, "option": tls.replace(".", "_")}
-        self.far = ProgramEnd(popen_peer(lab, *(str(word).format(**values) for word in command)))
-        listener.settimeout(10)
-        self.plain = SocketEnd(listener.accept()[0])
-        listener.close()
+    def __init__(self, lab, command, tls, suite=None, every=50_021):
+        super().__init__(lab, tls, suite)
+        certificate, key = certificate_for(lab, suite)
+        address = lab.hostA.address
+        with namespace.within(lab.hostA, lambda: socket.create_server((address, BACKEND))) as listener:
+            self.movers = Movers(lab, "serve", every, "--listen", f"{address}:{LISTEN}", "--backend", f"{address}:{BACKEND}",
+                                 "--certificate", certificate, "--key", key, *self.mover_options())
+            self.far = ProgramEnd(popen_peer(lab, *self.fill(command, address=address)))
+            listener.settimeout(10)
+            self.plain = SocketEnd(listener.accept()[0])
+
+
+class ClientMoves(Session):
+    """`command` is a server's, which says `ready` when it listens (on standard error)."""
+
+    def __init__(self, lab, command, ready, tls, suite=None, every=50_021):
+        super().__init__(lab, tls, suite)
+        certificate, _ = certificate_for(lab, suite)
+        here, there = lab.hostA.address, lab.client.address
+        self.far = ProgramEnd(popen_peer(lab, *self.fill(command, address=there)))
+        self.far.process.wait_line(ready)
+        self.movers = Movers(lab, "connect", every, "--listen", f"{here}:{BACKEND}", "--backend", f"{there}:{LISTEN}", "--ca", certificate,
+                             "--name", "lab.test", *self.mover_options())
+        self.plain = SocketEnd(namespace.within(lab.hostA, lambda: socket.create_connection((here, BACKEND))))

@@ -36,23 +36,17 @@ def attempt(call, *arguments):
 
 def relay(tls):
     tls.setblocking(False)
-    out, reading = b"", True  # `out` is to go out over TLS; the same bytes are given again until they are taken
-    poll = select.poll()
-    while reading or out:
-        poll.register(tls, select.POLLIN | (select.POLLOUT if out else 0))
-        poll.register(0, select.POLLIN if reading and not out else 0)
-        ready = dict(poll.poll())
-        if ready.get(0) and not out and reading:
-            out = os.read(0, PIECE)
-            reading = bool(out)
-        while (piece := attempt(tls.recv, PIECE)) is not None:
-            if not piece:
-                return
+    out, mine, theirs = b"", True, True  # what is to go out; whether more comes from here, and from there
+    while theirs and (mine or out):
+        select.select([tls] if out or not mine else [tls, 0], [tls] if out else [], [])
+        while theirs and (piece := attempt(tls.recv, PIECE)) is not None:
             os.write(1, piece)
+            theirs = bool(piece)
         if out:
             out = out[attempt(tls.send, out) or 0:]
-        if not reading:
-            poll.unregister(0)
+        elif mine and select.select([0], [], [], 0)[0]:
+            out = os.read(0, PIECE)
+            mine = bool(out)
     tls.setblocking(True)
     tls.unwrap()
 
