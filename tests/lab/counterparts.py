@@ -14,7 +14,7 @@ import threading
 
 import namespace
 from lab import ROOT
-from process import expect, run
+from process import expect, run, wait_until
 
 PEERS = "tests/peers"
 TLS_RELAY = ROOT / PEERS / "tls_relay.py"
@@ -152,14 +152,16 @@ class Session:
         for flow in flows:
             flow.arrives()
 
-    def finish(self, close):
-        """`close`: the end that says first that it is done."""
+    def finish(self, close, ends=True):
+        """`close`: the end that says first that it is done. `ends`: whether the peer's program then ends too."""
         close.close()
         while self.plain.read(1 << 15):
             pass
         self.plain.socket.close()
         self.movers.finish()
         self.movers.established(*self._expected)
+        if not ends:
+            return
         status = self.far.process.wait(10)
         expect(status == 0, lambda: f"{self.far.process.name}: status {status}\n{self.far.process.tail()}")
 
@@ -180,14 +182,14 @@ class ServerMoves(Session):
 
 
 class ClientMoves(Session):
-    """`command` is a server's, which says `ready` when it listens (on standard error)."""
+    """`command` is a server's."""
 
-    def __init__(self, lab, command, ready, tls, suite=None, every=50_021):
+    def __init__(self, lab, command, tls, suite=None, every=50_021):
         super().__init__(lab, tls, suite)
         certificate, _ = certificate_for(lab, suite)
         here, there = lab.hostA.address, lab.client.address
         self.far = ProgramEnd(popen_peer(lab, *self.fill(command, address=there)))
-        self.far.process.wait_line(ready)
+        wait_until(lambda: lab.client.run("ss", "-Hltn", f"sport = :{LISTEN}"), "the server listens")
         self.movers = Movers(lab, "connect", every, "--listen", f"{here}:{BACKEND}", "--backend", f"{there}:{LISTEN}", "--ca", certificate,
                              "--name", "lab.test", *self.mover_options())
         self.plain = SocketEnd(namespace.within(lab.hostA, lambda: socket.create_connection((here, BACKEND))))
