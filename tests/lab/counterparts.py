@@ -21,7 +21,7 @@ TLS_RELAY = ROOT / PEERS / "tls_relay.py"
 LISTEN, BACKEND = 7443, 7080
 
 
-def certificate_for(lab, suite):
+def certificate_for(lab, suite=None):
     """And its key: of the kind that the suite signs with."""
     kind = "ec" if suite and "ECDSA" in suite else "rsa"
     certificate, key = lab.folder / f"{kind}.crt", lab.folder / f"{kind}.key"
@@ -128,6 +128,10 @@ def popen_peer(lab, *command, name=None):
     return lab.client.popen(*command, name=name, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
+def wait_listening(host, port):
+    wait_until(lambda: host.run("ss", "-Hltn", f"sport = :{port}"), f"a server listens at {host.name}, port {port}")
+
+
 class Session:
     """A peer's program and the plain end, with the movers between them."""
 
@@ -189,7 +193,7 @@ class ClientMoves(Session):
         certificate, _ = certificate_for(lab, suite)
         here, there = lab.hostA.address, lab.client.address
         self.far = ProgramEnd(popen_peer(lab, *self.fill(command, address=there)))
-        wait_until(lambda: lab.client.run("ss", "-Hltn", f"sport = :{LISTEN}"), "the server listens")
+        wait_listening(lab.client, LISTEN)
         self.movers = Movers(lab, "connect", every, "--listen", f"{here}:{BACKEND}", "--backend", f"{there}:{LISTEN}", "--ca", certificate,
                              "--name", "lab.test", *self.mover_options())
         self.plain = SocketEnd(namespace.within(lab.hostA, lambda: socket.create_connection((here, BACKEND))))

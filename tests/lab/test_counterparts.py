@@ -1,6 +1,7 @@
 """A moved session goes on, in the eyes of other people's TLS: OpenSSL's own programs, GnuTLS, wolfSSL, Python, curl."""
 from cases import cases
-from counterparts import ClientMoves, Flow, ServerMoves, TLS_RELAY
+from counterparts import BACKEND, LISTEN, TLS_RELAY, ClientMoves, Flow, Movers, ServerMoves, certificate_for, wait_listening
+from process import expect
 from transfer import random_bytes
 
 UP, DOWN = random_bytes(1 << 19, 1), random_bytes(1 << 19, 2)
@@ -89,3 +90,59 @@ def test_client_moves_from_an_echo(lab, tls, suite, without=None):
     for at in range(0, len(LINES), 2048):
         Flow(session.plain, session.plain, LINES[at:at + 2048]).arrives()
     session.finish(session.plain, ends=False)
+
+
+def curl(lab, backend, tls, alpn, *arguments, each=()):
+    """curl fetches twice over one connection, whose server's end moves; a web server without TLS is behind it."""
+    address, answers = lab.hostA.address, [lab.folder / "first", lab.folder / "second"]
+    lab.hostA.popen(*backend)
+    wait_listening(lab.hostA, BACKEND)
+    certificate, key = certificate_for(lab)
+    movers = Movers(lab, "serve", 50_021, "--listen", f"{address}:{LISTEN}", "--backend", f"{address}:{BACKEND}", "--certificate", certificate,
+                    "--key", key, "--tls", tls, "--alpn", alpn)
+    twice = [word for answer in answers for word in (*each, "-o", answer, f"https://{address}:{LISTEN}/f")]
+    lab.client.run("curl", "-sS", "--fail", "--cacert", certificate, *arguments, *twice)
+    movers.finish()
+    movers.established(tls, alpn=alpn.split(",")[0])
+    expect(all(answer.read_bytes() == UP for answer in answers), "what came is not what was sent")
+
+
+@cases("1.2", "1.3")
+def test_curl_http1(lab, tls):
+    lab.file("f", UP)
+    server = ["/usr/bin/python3", "-m", "http.server", "--protocol", "HTTP/1.1", "--bind", lab.hostA.address, "--directory", lab.root, BACKEND]
+    curl(lab, server, tls, "http/1.1", "--http1.1")
+
+
+@cases(*[(tls, how) for tls in ("1.2", "1.3") for how in ("download", "upload")])
+def test_curl_http2(lab, tls, how):
+    """Two downloads share the connection; an upload comes back while it still goes out."""
+    file = lab.file("f", UP)
+    server = ["nghttpd", "--no-tls", "--echo-upload", "-a", lab.hostA.address, "-d", lab.root, BACKEND]
+    if how == "upload":
+        curl(lab, server, tls, "h2,http/1.1", "--http2", "-X", "POST", each=["-T", file])
+    else:
+        curl(lab, server, tls, "h2,http/1.1", "--http2", "--parallel")
+
+
+S_CLIENT_WITH_LETTERS = [word for word in CLIENTS["s_client"] if word != "-nocommands"]
+GNUTLS_CLI_WITH_COMMANDS = [*CLIENTS["gnutls-cli"], "--inline-commands", "--logfile=/dev/stderr"]
+
+
+@cases(("s_client", "k"), ("s_client", "K"), ("gnutls-cli", "^rekey^"), ("gnutls-cli", "^rekey1^"))
+def test_the_peer_updates_its_keys(lab, client, request):
+    """The second of each pair wants ours to be updated too. Lines go up, for none of them begins as a request does."""
+    command, done = (S_CLIENT_WITH_LETTERS, "KEYUPDATE") if client == "s_client" else (GNUTLS_CLI_WITH_COMMANDS, "Rekey was completed")
+    session = ServerMoves(lab, command, "1.3", "TLS_AES_128_GCM_SHA256")
+    for _ in range(3):
+        down = Flow(session.plain, session.far, DOWN)
+        Flow(session.far, session.plain, LINES).arrives()
+        said = len(session.far.process.lines)
+        session.far.write(request.encode() + b"\n")
+        if client == "s_client":  # it throws away what it reads together with a letter
+            session.far.process.wait_line(done, after=said)
+        Flow(session.far, session.plain, LINES).arrives()
+        down.arrives()
+    session.finish(session.far)
+    updates = [line for line in session.far.process.lines if done in line]
+    expect(len(updates) == 3, session.far.process.tail)
