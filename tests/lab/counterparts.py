@@ -44,6 +44,9 @@ class Movers:
         self.first = lab.hostA.popen(program, how, *options, "--at", here, "--hand-over", there, "--every", every, name="first")
         self.first.wait_line("mover ready")
 
+    def says(self, text):
+        return self.first.says(text) or self.second.says(text)
+
     def hops(self):
         hops = [int(number) for mover in (self.first, self.second) for number in re.findall(r"^hop (\d+)$", "\n".join(mover.lines), re.M)]
         expect(sorted(hops) == list(range(1, len(hops) + 1)), lambda: f"hops: {hops}")

@@ -129,7 +129,7 @@ S_CLIENT_WITH_LETTERS = [word for word in CLIENTS["s_client"] if word != "-nocom
 GNUTLS_CLI_WITH_COMMANDS = [*CLIENTS["gnutls-cli"], "--inline-commands", "--logfile=/dev/stderr"]
 
 
-@cases(("s_client", "k"), ("s_client", "K"), ("gnutls-cli", "^rekey^"), ("gnutls-cli", "^rekey1^"))
+@cases(("s_client", "k"), ("s_client", "K"), ("gnutls-cli", "^rekey1^"), ("gnutls-cli", "^rekey^"))
 def test_the_peer_updates_its_keys(lab, client, request):
     """The second of each pair wants ours to be updated too. Lines go up, for none of them begins as a request does."""
     command, done = (S_CLIENT_WITH_LETTERS, "KEYUPDATE") if client == "s_client" else (GNUTLS_CLI_WITH_COMMANDS, "Rekey was completed")
@@ -146,3 +146,17 @@ def test_the_peer_updates_its_keys(lab, client, request):
     session.finish(session.far)
     updates = [line for line in session.far.process.lines if done in line]
     expect(len(updates) == 3, session.far.process.tail)
+
+
+SMALL = ["net.ipv4.tcp_wmem=4096 8192 8192", "net.ipv4.tcp_rmem=4096 8192 8192"]
+
+
+@cases(("1.3", "TLS_CHACHA20_POLY1305_SHA256"), ("1.2", "ECDHE-RSA-AES128-GCM-SHA256"), ("1.2", "AES128-SHA"))
+def test_moves_amid_a_record(lab, tls, suite):
+    """No record fits into the socket: a hop finds one half sent, or half received."""
+    for host in (lab.hostA, lab.client):
+        host.run("sysctl", "-qw", *SMALL)
+    session = ServerMoves(lab, CLIENTS["s_client"], tls, suite, every=10_007)
+    session.both_ways(UP, DOWN)
+    session.finish(session.far)
+    expect(session.movers.says("write taken"), "no write was interrupted by a hop")

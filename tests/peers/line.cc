@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "sockets.h"
@@ -153,7 +154,9 @@ Connection Line::receive(const Context& context) {
   OPENSSL_cleanse(image.data(), image.size());
   if (loaded != 0) throw Failure(std::string("load_ssl: ") + sockmi_last_error());
   if (!fd_first) set_fd();
-  c.to_tls.erase(0, sockmi_write_taken(c.ssl.get()));
+  const std::size_t taken = sockmi_write_taken(c.ssl.get());
+  if (taken > 0) std::printf("write taken: %zu\n", taken);
+  c.to_tls.erase(0, taken);
   return c;
 }
 
