@@ -160,3 +160,11 @@ def test_moves_amid_a_record(lab, tls, suite):
     session.both_ways(UP, DOWN)
     session.finish(session.far)
     expect(session.movers.says("write taken"), "no write was interrupted by a hop")
+
+
+@cases(("1.3", "TLS_AES_256_GCM_SHA384"), ("1.2", "AES128-SHA"))
+def test_moves_often_in_one_record(lab, tls, suite):
+    """The rest of a record that was read in part moves, and moves on, before it is read to its end."""
+    session = ServerMoves(lab, CLIENTS["s_client"], tls, suite, every=3001)
+    session.both_ways(UP[:200_000], DOWN[:200_000])
+    session.finish(session.far)
