@@ -146,7 +146,7 @@ class Session:
         tls, suite = self._expected
         certificate, key = certificate_for(self.lab, suite)
         values = {"port": LISTEN, "ca": certificate, "certificate": certificate, "key": key, "tls": tls, "option": tls.replace(".", "_"),
-                  "suite": suite or "", "programs": self.lab.program(PEERS), **more}
+                  "programs": self.lab.program(PEERS), **more}
         return [str(word).format(**values) for word in command]
 
     def mover_options(self):
@@ -162,13 +162,13 @@ class Session:
     def finish(self, close, ends=True):
         """`close`: the end that says first that it is done. `ends`: whether the peer's program then ends too."""
         close.close()
-        while self.plain.read(1 << 15):
-            pass
+        expect(not self.plain.read(1), "more came than was sent")
         self.plain.socket.close()
         self.movers.finish()
         self.movers.established(*self._expected)
         if not ends:
             return
+        expect(not self.far.read(1), "more came than was sent")
         status = self.far.process.wait(10)
         expect(status == 0, lambda: f"{self.far.process.name}: status {status}\n{self.far.process.tail()}")
 

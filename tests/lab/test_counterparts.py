@@ -15,10 +15,17 @@ CLIENTS = {
                  *EVERY_SUITE, "-connect", "{address}:{port}"],
     "gnutls-cli": ["gnutls-cli", "--x509cafile={ca}", f"--priority={PRIORITY}", "--logfile=/dev/null", "--port={port}", "{address}"],
     "python": ["/usr/bin/python3", TLS_RELAY, "client", "{address}", "{port}", "{tls}", "{ca}"],
-    "wolfssl": ["{programs}/wolfssl_relay", "{address}", "{port}", "{tls}", "{ca}", ""],
+    "wolfssl": ["{programs}/wolfssl_relay", "{address}", "{port}", "{tls}", "{ca}"],
 }
-WITHOUT_ETM = {"s_client": ["-no_etm"], "s_server": ["-no_etm"], "gnutls-cli": [f"--priority={PRIORITY}:%NO_ETM"],
-               "gnutls-serv": [f"--priority={PRIORITY}:%NO_ETM"]}
+
+
+def without(program, what):
+    """The options that make it offer no encrypt-then-MAC, or no extended master secret; none: it offers both."""
+    if not what:
+        return []
+    return ["-no_etm"] if program.startswith("s_") else [f"--priority={PRIORITY}:" + {"no etm": "%NO_ETM", "no ems": "%NO_SESSION_HASH"}[what]]
+
+
 SERVER_MOVES = [
     ("s_client", "1.3", "TLS_AES_128_GCM_SHA256"),
     ("s_client", "1.3", "TLS_AES_256_GCM_SHA384"),
@@ -37,6 +44,7 @@ SERVER_MOVES = [
     ("gnutls-cli", "1.2", "AES256-CCM"),
     ("gnutls-cli", "1.2", "DHE-RSA-AES128-SHA256"),
     ("gnutls-cli", "1.2", "AES256-SHA", "no etm"),
+    ("gnutls-cli", "1.2", "ECDHE-RSA-AES128-SHA", "no ems"),
     ("python", "1.3", "TLS_AES_256_GCM_SHA384"),
     ("python", "1.2", "ECDHE-RSA-AES128-GCM-SHA256"),
     ("wolfssl", "1.3", "TLS_AES_128_GCM_SHA256"),
@@ -47,8 +55,8 @@ SERVER_MOVES = [
 
 
 @cases(*SERVER_MOVES)
-def test_server_moves(lab, client, tls, suite, without=None):
-    session = ServerMoves(lab, CLIENTS[client] + (WITHOUT_ETM[client] if without else []), tls, suite)
+def test_server_moves(lab, client, tls, suite, lacks=None):
+    session = ServerMoves(lab, CLIENTS[client] + without(client, lacks), tls, suite)
     session.both_ways(UP, DOWN)
     session.finish(session.far)
 
@@ -76,17 +84,17 @@ CLIENT_MOVES = [
 
 
 @cases(*CLIENT_MOVES)
-def test_client_moves(lab, server, tls, suite, without=None):
-    session = ClientMoves(lab, SERVERS[server] + (WITHOUT_ETM[server] if without else []), tls, suite)
+def test_client_moves(lab, server, tls, suite, lacks=None):
+    session = ClientMoves(lab, SERVERS[server] + without(server, lacks), tls, suite)
     session.both_ways(UP, DOWN)
     session.finish(session.plain)
 
 
 @cases(("1.3", "TLS_AES_256_GCM_SHA384"), ("1.3", "TLS_CHACHA20_POLY1305_SHA256"), ("1.3", "TLS_AES_128_CCM_SHA256"),
        ("1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"), ("1.2", "AES256-CCM"), ("1.2", "DHE-RSA-AES256-SHA"), ("1.2", "AES128-SHA256", "no etm"))
-def test_client_moves_from_an_echo(lab, tls, suite, without=None):
+def test_client_moves_from_an_echo(lab, tls, suite, lacks=None):
     """gnutls-serv sends lines back, and can take no more before it has."""
-    session = ClientMoves(lab, SERVERS["gnutls-serv"] + (WITHOUT_ETM["gnutls-serv"] if without else []), tls, suite, every=10_007)
+    session = ClientMoves(lab, SERVERS["gnutls-serv"] + without("gnutls-serv", lacks), tls, suite, every=10_007)
     for at in range(0, len(LINES), 2048):
         Flow(session.plain, session.plain, LINES[at:at + 2048]).arrives()
     session.finish(session.plain, ends=False)

@@ -1,6 +1,7 @@
 #include "handshake.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include <openssl/err.h>
 
@@ -81,7 +82,8 @@ SslPtr Context::shake_hands(int fd, bool server) const {
     }
     if (!o.name.empty()) must(SSL_set_tlsext_host_name(ssl.get(), o.name.c_str()) && SSL_set1_host(ssl.get(), o.name.c_str()), "--name");
     const std::string protocols = wire_format(o.alpn);
-    if (!protocols.empty()) SSL_set_alpn_protos(ssl.get(), reinterpret_cast<const unsigned char*>(protocols.data()), static_cast<unsigned>(protocols.size()));
+    const auto* wire = reinterpret_cast<const unsigned char*>(protocols.data());
+    if (!protocols.empty()) must(SSL_set_alpn_protos(ssl.get(), wire, static_cast<unsigned>(protocols.size())) == 0, "--alpn");
   }
   if (sockmi_set_fd(ssl.get(), fd) != 1) throw Failure(std::string("sockmi_set_fd: ") + sockmi_last_error());
   must((server ? SSL_accept(ssl.get()) : SSL_connect(ssl.get())) == 1, "handshake");

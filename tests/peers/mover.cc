@@ -103,7 +103,8 @@ void add_options(CLI::App& app, const std::string& how, Options& options) {
 int main(int argc, char** argv) {
   Options options;
   CLI::App app{"Relays between TLS and TCP; the TLS end moves between processes.", "mover"};
-  for (const auto& [how, what] : {std::pair("serve", "TLS in, TCP out"), std::pair("connect", "TCP in, TLS out"), std::pair("take", "waits for one that moves")})
+  for (const auto& [how, what] :
+       {std::pair("serve", "TLS in, TCP out"), std::pair("connect", "TCP in, TLS out"), std::pair("take", "waits for one that moves")})
     add_options(*app.add_subcommand(how, what), how, options);
   app.require_subcommand(1);
   CLI11_PARSE(app, argc, argv);

@@ -1,6 +1,6 @@
 /* wolfSSL as a peer: standard input goes out over TLS, what comes in goes to standard output, as with openssl s_client.
  *
- * usage: wolfssl_relay ADDRESS PORT TLS CA SUITE      (TLS: 1.2 or 1.3; SUITE: any of wolfSSL's if empty)
+ * usage: wolfssl_relay ADDRESS PORT TLS CA      (TLS: 1.2 or 1.3)
  * At the end of its input it sends close_notify and ends. */
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
@@ -62,10 +62,9 @@ static void relay(WOLFSSL* ssl, int fd) {
 }
 
 int main(int argc, char** argv) {
-  must(argc == 6, "ADDRESS PORT TLS CA SUITE");
+  must(argc == 5, "ADDRESS PORT TLS CA");
   WOLFSSL_CTX* ctx = wolfSSL_CTX_new(strcmp(argv[3], "1.2") == 0 ? wolfTLSv1_2_client_method() : wolfTLSv1_3_client_method());
   must(ctx && wolfSSL_CTX_load_verify_locations(ctx, argv[4], NULL) == WOLFSSL_SUCCESS, "CA");
-  must(argv[5][0] == 0 || wolfSSL_CTX_set_cipher_list(ctx, argv[5]) == WOLFSSL_SUCCESS, "SUITE");
   WOLFSSL* ssl = wolfSSL_new(ctx);
   const int fd = connect_to(argv[1], argv[2]);
   wolfSSL_set_fd(ssl, fd);
