@@ -1,34 +1,17 @@
 """A TLS client whose every byte on the wire is in the test's hand: records can be sent in pieces, cut anywhere."""
-import ctypes
-import os
 import socket
 import ssl
-import threading
 
+import namespace
 from process import Failure, expect
-
-_CLONE_NEWNET = 0x40000000
 
 
 def connect_from(host, address, timeout=10.0):
-    """A TCP connection that begins in another host's network namespace. A thread may enter it alone."""
-    outcome = []
-
-    def enter_and_connect():
-        try:
-            with open(f"/run/netns/{host.name}", "rb") as namespace:
-                if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), _CLONE_NEWNET) != 0:
-                    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-            outcome.append(socket.create_connection(address, timeout))
-        except OSError as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=enter_and_connect)
-    thread.start()
-    thread.join()
-    if isinstance(outcome[0], OSError):
-        raise Failure(f"{host.name} to {address}: {outcome[0]}")
-    return outcome[0]
+    """A TCP connection that begins in another host's network namespace."""
+    try:
+        return namespace.within(host, lambda: socket.create_connection(address, timeout))
+    except OSError as error:
+        raise Failure(f"{host.name} to {address}: {error}") from None
 
 
 class TlsClient:

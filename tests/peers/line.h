@@ -1,0 +1,33 @@
+// How a connection gets from one mover to the next: over a Unix socket that stays between the two for as long as both live, so that each sees
+// the other's end.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "connection.h"
+#include "handshake.h"
+
+namespace mover {
+
+class Line {
+ public:
+  // Empty paths: takes, or gives, nothing.
+  Line(const std::string& at, const std::string& next);
+
+  bool takes() const { return static_cast<bool>(listener_); }
+  bool gives() const { return !next_path_.empty(); }
+
+  // False: it can not be saved just now. After true it lives elsewhere: `connection` is empty, and not a byte of its went out from here.
+  bool give(Connection& connection);
+  // Waits for a connection; none: the next mover, which had it last, has ended.
+  std::optional<Connection> take(const Context& context);
+
+ private:
+  bool wait_for_one();
+  Connection receive(const Context& context);
+  std::string next_path_;
+  Fd listener_, previous_, next_;
+};
+
+}  // namespace mover
