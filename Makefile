@@ -29,7 +29,7 @@ demo: build
 test: build build-sanitize
 	@/usr/bin/python3 tests/run.py
 
-test-openssl35: deps
+test-openssl35: build-sanitize
 	@/usr/bin/python3 tests/openssl35/run.py
 
 bench: build

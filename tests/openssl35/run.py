@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""The TLS part with OpenSSL 3.5, that of Debian 13: built there, its unit tests run there. Ends on "N passed, N failed".
+"""The TLS part with OpenSSL 3.5, that of Debian 13: built there, its unit tests run there, and connections moved between it and this
+machine's OpenSSL (build/sanitize). Ends on "N passed, N failed".
 
 Exit code: 0 all passed, 1 something failed, 77 SKIPPED: nothing was tested, since no Debian 13 can be had here (see trixie.py).
 """
@@ -13,6 +14,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/lab")]
 sys.dont_write_bytecode = True
 
 import googletest  # noqa: E402
+import moves  # noqa: E402
 import sandbox  # noqa: E402
 import trixie  # noqa: E402
 
@@ -24,8 +26,13 @@ def build():
     """What is tested, built inside."""
     configure = ["cmake", "-G", "Ninja", "-S", ".", "-B", BUILD, "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DSOCKMI_SANITIZE=ON", "-DSOCKMI_DAEMON=OFF",
                  "-DSOCKMI_BENCH=OFF"]
-    for step in [configure, ["cmake", "--build", BUILD, "--target", *UNITS]]:
+    for step in [configure, ["cmake", "--build", BUILD, "--target", *UNITS, "mover"]]:
         subprocess.run(trixie.command(*step), stdin=subprocess.DEVNULL, check=True)
+
+
+def openssl_version(within=lambda *command: command):
+    query = within("dpkg-query", "-W", "-f", "${Version}", "libssl-dev")
+    return subprocess.run(query, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def main():
@@ -37,12 +44,12 @@ def main():
         return sandbox.NOT_POSSIBLE
     sandbox.enter()
     trixie.mount()
-    version = subprocess.run(trixie.command("dpkg-query", "-W", "-f", "${Version}", "libssl-dev"), stdout=subprocess.PIPE, text=True, check=True).stdout
-    print(f"OpenSSL {version} in {trixie.HERE}", flush=True)
+    print(f"OpenSSL {openssl_version()} here, {openssl_version(trixie.command)} in {trixie.HERE}", flush=True)
     build()
     passed = failed = 0
-    for unit in UNITS:
-        good, bad = googletest.run(*trixie.command(f"{BUILD}/tests/unit/{unit}"))
+    suites = [*(lambda unit=unit: googletest.run(*trixie.command(f"{BUILD}/tests/unit/{unit}")) for unit in UNITS), moves.run_all]
+    for suite in suites:
+        good, bad = suite()
         passed, failed = passed + good, failed + bad
     print(f"{passed} passed, {failed} failed", flush=True)
     return 1 if failed or not passed else 0
