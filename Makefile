@@ -1,4 +1,4 @@
-# make demo | test | bench | build | deps | install | clean
+# make demo | test | test-openssl35 | bench | build | deps | install | clean
 # Everything goes to build/; the demo's picture to demo-out/.
 
 JOBS := $(shell nproc)
@@ -7,6 +7,7 @@ CMAKE_BUILD = cmake -G Ninja -S . -B build/$(1) -DCMAKE_BUILD_TYPE=$(2) $(3) >bu
 help:
 	@echo "make demo      a live HTTPS transfer moves between hosts (network namespaces; installs what it needs)"
 	@echo "make test      all tests, with address and undefined sanitizers"
+	@echo "make test-openssl35  the TLS part with OpenSSL 3.5, in a Debian 13 that is made in build/ (root)"
 	@echo "make bench     figures, as a table and in build/bench.json"
 	@echo "make build     the programs and libraries, in build/release"
 	@echo "make install   installs them (DESTDIR, PREFIX)"
@@ -28,6 +29,9 @@ demo: build
 test: build build-sanitize
 	@/usr/bin/python3 tests/run.py
 
+test-openssl35: build-sanitize
+	@/usr/bin/python3 tests/openssl35/run.py
+
 bench: build
 	@/usr/bin/python3 bench/bench.py
 
@@ -37,4 +41,4 @@ install: build
 clean:
 	rm -rf build demo-out
 
-.PHONY: help deps build build-sanitize demo test bench install clean
+.PHONY: help deps build build-sanitize demo test test-openssl35 bench install clean

@@ -1,28 +1,18 @@
 #!/usr/bin/python3
 """All tests: unit tests of the sanitizer build, then the lab. Ends on a plain line "N passed, N failed"; non-zero if one failed."""
 import glob
-import json
 import os
 import pathlib
 import re
 import signal
 import subprocess
 import sys
-import tempfile
+
+sys.dont_write_bytecode = True
+
+import googletest  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
-
-
-def unit_tests(program):
-    """(passed, failed) of one GoogleTest program; one that dies or is stopped by a sanitizer has failed."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as report:
-        done = subprocess.run([program, "--gtest_brief=1", f"--gtest_output=json:{report.name}"], env={**os.environ, **SANITIZERS},
-                              stdin=subprocess.DEVNULL, timeout=600, check=False)
-        text = pathlib.Path(report.name).read_text()
-    result = json.loads(text) if text else {"tests": 0, "failures": 0}
-    failed = result["failures"]
-    return result["tests"] - failed, failed or int(done.returncode != 0)
 
 
 def lab_tests():
@@ -43,7 +33,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     passed = failed = 0
     programs = sorted(glob.glob(str(ROOT / "build/sanitize/tests/unit/unit_*")))
-    suites = [lambda program=program: unit_tests(program) for program in programs if os.access(program, os.X_OK) and os.path.isfile(program)]
+    suites = [lambda program=program: googletest.run(program) for program in programs if os.access(program, os.X_OK) and os.path.isfile(program)]
     for suite in [*suites, lab_tests]:
         good, bad = suite()
         passed, failed = passed + good, failed + bad

@@ -17,7 +17,7 @@ class WipingAllocator : public flatbuffers::Allocator {
 // A builder that leaves nothing of what went through it in freed memory.
 class WipingBuilder : public flatbuffers::FlatBufferBuilder {
  public:
-  explicit WipingBuilder(std::size_t expected = 1024) : FlatBufferBuilder(expected, new WipingAllocator, true) {}
+  explicit WipingBuilder(std::size_t expected = 1024) : flatbuffers::FlatBufferBuilder(expected, new WipingAllocator, true) {}
   Secret take() { return Secret(GetBufferPointer(), GetBufferPointer() + GetSize()); }
 };
 

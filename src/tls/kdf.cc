@@ -16,6 +16,7 @@ namespace {
 
 struct KdfTable {
   OSSL_FUNC_kdf_newctx_fn* newctx;
+  OSSL_FUNC_kdf_dupctx_fn* dupctx;  // from OpenSSL 3.1 on
   OSSL_FUNC_kdf_freectx_fn* freectx;
   OSSL_FUNC_kdf_reset_fn* reset;
   OSSL_FUNC_kdf_derive_fn* derive;
@@ -98,6 +99,11 @@ void free_context(void* v) {
   c->table->freectx(c->inner);
   delete c;
 }
+void* duplicate(void* v) {
+  const auto* c = static_cast<const Context*>(v);
+  void* inner = c->table->dupctx(c->inner);
+  return inner ? new Context{c->table, inner} : nullptr;
+}
 void reset(void* v) { static_cast<Context*>(v)->table->reset(static_cast<Context*>(v)->inner); }
 int get_ctx_params(void* v, OSSL_PARAM params[]) { return static_cast<Context*>(v)->table->get_ctx_params(static_cast<Context*>(v)->inner, params); }
 int set_ctx_params(void* v, const OSSL_PARAM params[]) { return static_cast<Context*>(v)->table->set_ctx_params(static_cast<Context*>(v)->inner, params); }
@@ -120,6 +126,7 @@ const OSSL_DISPATCH* dispatch() {
                                         {OSSL_FUNC_KDF_SET_CTX_PARAMS, generic(set_ctx_params)},
                                         {OSSL_FUNC_KDF_GETTABLE_CTX_PARAMS, generic(gettable_ctx<I>)},
                                         {OSSL_FUNC_KDF_SETTABLE_CTX_PARAMS, generic(settable_ctx<I>)},
+                                        {tables[I].dupctx ? OSSL_FUNC_KDF_DUPCTX : 0, generic(duplicate)},
                                         {0, nullptr}};
   return table;
 }
@@ -128,6 +135,7 @@ constexpr const OSSL_DISPATCH* (*kDispatch[])() = {dispatch<kTls13>, dispatch<kT
 void fill(KdfTable& table, const OSSL_DISPATCH* d) {
   for (; d->function_id; ++d) switch (d->function_id) {
       case OSSL_FUNC_KDF_NEWCTX: table.newctx = OSSL_FUNC_kdf_newctx(d); break;
+      case OSSL_FUNC_KDF_DUPCTX: table.dupctx = OSSL_FUNC_kdf_dupctx(d); break;
       case OSSL_FUNC_KDF_FREECTX: table.freectx = OSSL_FUNC_kdf_freectx(d); break;
       case OSSL_FUNC_KDF_RESET: table.reset = OSSL_FUNC_kdf_reset(d); break;
       case OSSL_FUNC_KDF_DERIVE: table.derive = OSSL_FUNC_kdf_derive(d); break;

@@ -1,0 +1,59 @@
+#!/usr/bin/python3
+"""The TLS part with OpenSSL 3.5, that of Debian 13: built there, its unit tests run there, and connections moved between it and this
+machine's OpenSSL (build/sanitize). Ends on "N passed, N failed".
+
+Exit code: 0 all passed, 1 something failed, 77 SKIPPED: nothing was tested, since no Debian 13 can be had here (see trixie.py).
+"""
+import pathlib
+import signal
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/lab")]
+sys.dont_write_bytecode = True
+
+import googletest  # noqa: E402
+import moves  # noqa: E402
+import sandbox  # noqa: E402
+import trixie  # noqa: E402
+
+BUILD = "build/openssl35"
+UNITS = ["unit_tls", "unit_image", "unit_lib"]
+
+
+def build():
+    """What is tested, built inside."""
+    configure = ["cmake", "-G", "Ninja", "-S", ".", "-B", BUILD, "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DSOCKMI_SANITIZE=ON", "-DSOCKMI_DAEMON=OFF",
+                 "-DSOCKMI_BENCH=OFF"]
+    for step in [configure, ["cmake", "--build", BUILD, "--target", *UNITS, "mover"]]:
+        subprocess.run(trixie.command(*step), stdin=subprocess.DEVNULL, check=True)
+
+
+def openssl_version(within=lambda *command: command):
+    query = within("dpkg-query", "-W", "-f", "${Version}", "libssl-dev")
+    return subprocess.run(query, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        trixie.provide()
+    except trixie.NotPossible as why:
+        print(f"SKIPPED: nothing was tested with OpenSSL 3.5: {why}", file=sys.stderr, flush=True)
+        return sandbox.NOT_POSSIBLE
+    sandbox.enter()
+    trixie.mount()
+    print(f"OpenSSL {openssl_version()} here, {openssl_version(trixie.command)} in {trixie.HERE}", flush=True)
+    build()
+    passed = failed = 0
+    suites = [*(lambda unit=unit: googletest.run(*trixie.command(f"{BUILD}/tests/unit/{unit}")) for unit in UNITS), moves.run_all]
+    for suite in suites:
+        good, bad = suite()
+        passed, failed = passed + good, failed + bad
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

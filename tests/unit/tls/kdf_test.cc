@@ -1,0 +1,59 @@
+// An application's own use of what the provider stands in front of.
+#include <array>
+#include <cstring>
+#include <memory>
+
+#include <gtest/gtest.h>
+#include <openssl/core_names.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+
+#include "tls/tls.h"
+
+namespace sockmi::tls::test {
+namespace {
+
+struct KdfFree { void operator()(EVP_KDF* p) const { EVP_KDF_free(p); } };
+struct KdfCtxFree { void operator()(EVP_KDF_CTX* p) const { EVP_KDF_CTX_free(p); } };
+using Kdf = std::unique_ptr<EVP_KDF, KdfFree>;
+using KdfCtx = std::unique_ptr<EVP_KDF_CTX, KdfCtxFree>;
+
+OSSL_LIB_CTX* with_provider() {
+  static OSSL_LIB_CTX* ctx = [] {
+    auto* made = OSSL_LIB_CTX_new();
+    if (!enable(made)) std::abort();
+    return made;
+  }();
+  return ctx;
+}
+
+OSSL_PARAM octets(const char* name, const char* text) { return OSSL_PARAM_construct_octet_string(name, const_cast<char*>(text), std::strlen(text)); }
+
+// A context that knows its digest and secret already, the seed is still to come.
+KdfCtx prepared(OSSL_LIB_CTX* libctx) {
+  const Kdf kdf(EVP_KDF_fetch(libctx, "TLS1-PRF", nullptr));
+  KdfCtx ctx(EVP_KDF_CTX_new(kdf.get()));
+  const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char*>("SHA256"), 0),
+                               octets(OSSL_KDF_PARAM_SECRET, "secret"), OSSL_PARAM_END};
+  EXPECT_EQ(EVP_KDF_CTX_set_params(ctx.get(), params), 1);
+  return ctx;
+}
+
+std::array<unsigned char, 48> derived(EVP_KDF_CTX* ctx) {
+  std::array<unsigned char, 48> out{};
+  const OSSL_PARAM params[] = {octets(OSSL_KDF_PARAM_SEED, "seed"), OSSL_PARAM_END};
+  EXPECT_EQ(EVP_KDF_derive(ctx, out.data(), out.size(), params), 1);
+  return out;
+}
+
+TEST(Kdf, AContextCanBeCopiedWhereTheDefaultProvidersCan) {
+  const KdfCtx ours = prepared(with_provider()), defaults = prepared(nullptr);
+  const KdfCtx copy(EVP_KDF_CTX_dup(ours.get())), copy_of_defaults(EVP_KDF_CTX_dup(defaults.get()));
+  ASSERT_EQ(copy != nullptr, copy_of_defaults != nullptr);
+  const auto expected = derived(defaults.get());
+  EXPECT_EQ(derived(ours.get()), expected);
+  if (copy) EXPECT_EQ(derived(copy.get()), expected);
+}
+
+}  // namespace
+}  // namespace sockmi::tls::test
