@@ -8,15 +8,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <string>
 
-#include <openssl/err.h>
 #include <sockmi/appsockmi.h>
 
 namespace {
@@ -98,34 +95,32 @@ void hop(const SSL* program, Connection& connection) {
 }
 
 // Before a call for application data.
-Connection* before(SSL* ssl) {
-  if (hopping || !SSL_is_init_finished(ssl)) return nullptr;
+void before(SSL* ssl) {
+  if (hopping || !SSL_is_init_finished(ssl)) return;
   Connection* connection;
   {
     std::lock_guard lock(mutex);
     connection = &connections.try_emplace(ssl, ssl).first->second;
   }
-  if (++connection->calls > every() && !connection->half_written) {
-    hopping = true;
-    const int error = errno;
-    hop(ssl, *connection);
-    errno = error;
-    hopping = false;
-  }
-  return connection;
+  if (++connection->calls <= every() || connection->half_written) return;
+  const int error = errno;
+  hopping = true;
+  hop(ssl, *connection);
+  hopping = false;
+  errno = error;
 }
 
 template <class Call>
 int reading(SSL* ssl, Call call) {
-  const Connection* connection = before(ssl);
-  return call(connection ? connection->now : ssl);
+  before(ssl);
+  return call(now(ssl));
 }
 
 template <class Call>
 int writing(SSL* ssl, Call call) {
-  Connection* connection = before(ssl);
-  const int done = call(connection ? connection->now : ssl);
-  if (connection) connection->half_written = done <= 0;
+  before(ssl);
+  const int done = call(now(ssl));
+  if (Connection* connection = find(ssl)) connection->half_written = done <= 0;
   return done;
 }
 
