@@ -155,6 +155,11 @@ def test_it_is_no_hindrance_to_an_application_of_ours(lab):
     session.stdin.close()
 
 
-def test_openssl_lists_it(lab):
-    listed = lab.client.run("env", f"OPENSSL_CONF={configuration(lab)}", "openssl", "list", "-providers")
+def test_what_is_installed_fits_together(lab):
+    """The configuration names the module where it is, and the module finds its library from there."""
+    lab.client.run("env", f"DESTDIR={lab.folder}", "cmake", "--install", lab.build)
+    [installed] = lab.folder.glob("**/sockmi/openssl.cnf")
+    path = lab.folder / "openssl.cnf"
+    path.write_text(re.sub("^module = ", f"module = {lab.folder}", installed.read_text(), flags=re.M))
+    listed = lab.client.run("env", f"OPENSSL_CONF={path}", "openssl", "list", "-providers")
     expect(re.search(r"^  sockmi\n.*\n.*\n    status: active", listed, re.M), listed)
