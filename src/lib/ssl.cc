@@ -28,18 +28,19 @@ Result<int> state_of(SSL* ssl) {
   return fail(EAGAIN, "in the middle of the handshake");
 }
 
-// What of a record libssl holds itself, on a BIO that is not ours, nobody can read. Where just a record's header has come, SSL_has_pending() says no.
-// (A program that reads while it has an SSL_write to repeat is not seen; it knows.)
-bool between_records(const SSL* ssl) {
-  if (tls::record_buffer(SSL_get_rbio(ssl))) return true;  // then libssl holds none
-  return !SSL_has_pending(ssl) && std::strcmp(SSL_rstate_string(ssl), "RB") != 0 && !SSL_want_write(ssl);
+// What libssl holds of a record, on a BIO that is not ours, nobody can read. It gives its buffers up only if there is nothing in them, in either
+// direction, and gets new ones when it needs them; before 3.0.14 it had to be asked first what it is reading (CVE-2024-4741).
+bool between_records(SSL* ssl) {
+  if (tls::record_buffer(SSL_get_rbio(ssl))) return true;  // then libssl holds none, or ours has it too
+  return !SSL_has_pending(ssl) && std::strcmp(SSL_rstate_string(ssl), "RB") != 0 && SSL_free_buffers(ssl) == 1;
 }
 
 Result<Secret> save(SSL* ssl, int state) {
   TRY_LET(real, state_of(ssl));
   if (state == SOCKMI_BOUND || state == SOCKMI_LISTENING) return fail(ENOTSUP, "bound and listening sockets are not served yet");
   if (state != real) return fail(EINVAL, "the SSL is in state {:#x}, not {:#x}", real, state);
-  if (!between_records(ssl)) return fail(EAGAIN, "in the middle of a record; without sockmi_set_fd() it can not be carried");
+  if (tls::phase(ssl) == tls::Phase::established && !between_records(ssl))
+    return fail(EAGAIN, "in the middle of a record; without sockmi_set_fd() it can not be carried");
   return tls::save(ssl);
 }
 

@@ -19,9 +19,8 @@
 namespace {
 
 struct Connection {
-  SSL* now = nullptr;           // where it lives
-  int calls = 0;                // for application data, since the last hop
-  bool half_written = false;    // the program has an SSL_write to repeat: it is not between two calls
+  SSL* now;       // where it lives
+  int calls = 0;  // for application data, since the last hop
 };
 
 struct Counts {
@@ -102,7 +101,7 @@ void before(SSL* ssl) {
     std::lock_guard lock(mutex);
     connection = &connections.try_emplace(ssl, ssl).first->second;
   }
-  if (++connection->calls <= every() || connection->half_written) return;
+  if (++connection->calls <= every()) return;
   const int error = errno;
   hopping = true;
   hop(ssl, *connection);
@@ -111,17 +110,9 @@ void before(SSL* ssl) {
 }
 
 template <class Call>
-int reading(SSL* ssl, Call call) {
+int transfer(SSL* ssl, Call call) {
   before(ssl);
   return call(now(ssl));
-}
-
-template <class Call>
-int writing(SSL* ssl, Call call) {
-  before(ssl);
-  const int done = call(now(ssl));
-  if (Connection* connection = find(ssl)) connection->half_written = done <= 0;
-  return done;
 }
 
 struct Report {
@@ -143,16 +134,16 @@ struct Report {
   HERE type name(const SSL* ssl) { return NEXT(name)(now(ssl)); }
 
 HERE int SSL_read(SSL* ssl, void* buf, int num) {
-  return reading(ssl, [=](SSL* to) { return NEXT(SSL_read)(to, buf, num); });
+  return transfer(ssl, [=](SSL* to) { return NEXT(SSL_read)(to, buf, num); });
 }
 HERE int SSL_read_ex(SSL* ssl, void* buf, size_t num, size_t* done) {
-  return reading(ssl, [=](SSL* to) { return NEXT(SSL_read_ex)(to, buf, num, done); });
+  return transfer(ssl, [=](SSL* to) { return NEXT(SSL_read_ex)(to, buf, num, done); });
 }
 HERE int SSL_write(SSL* ssl, const void* buf, int num) {
-  return writing(ssl, [=](SSL* to) { return NEXT(SSL_write)(to, buf, num); });
+  return transfer(ssl, [=](SSL* to) { return NEXT(SSL_write)(to, buf, num); });
 }
 HERE int SSL_write_ex(SSL* ssl, const void* buf, size_t num, size_t* done) {
-  return writing(ssl, [=](SSL* to) { return NEXT(SSL_write_ex)(to, buf, num, done); });
+  return transfer(ssl, [=](SSL* to) { return NEXT(SSL_write_ex)(to, buf, num, done); });
 }
 
 HERE int SSL_peek(SSL* ssl, void* buf, int num) { return NEXT(SSL_peek)(now(ssl), buf, num); }

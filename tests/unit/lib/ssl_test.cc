@@ -167,12 +167,21 @@ TEST_F(SaveWithoutOurBio, InTheMiddleOfARecordItIsToBeTriedAgain) {
 }
 
 TEST_F(SaveWithoutOurBio, AnInterruptedWriteIsToBeEndedFirst) {
-  const std::string bytes(16384, 'x');
+  std::string bytes(16384, 'x');
+  const auto write = [&] { return SSL_write(server_.get(), bytes.data(), static_cast<int>(bytes.size())); };
   int done;
-  do done = SSL_write(server_.get(), bytes.data(), static_cast<int>(bytes.size()));
+  do done = write();
   while (done > 0);
   ASSERT_EQ(SSL_get_error(server_.get(), done), SSL_ERROR_WANT_WRITE);
   EXPECT_EQ(save(), EAGAIN);
+  ASSERT_EQ(::send(fds_[1], record_.data(), record_.size(), 0), static_cast<ssize_t>(record_.size()));
+  ASSERT_EQ(SSL_read(server_.get(), bytes.data(), 4), 4);
+  EXPECT_EQ(save(), EAGAIN) << "a read in between changes nothing";
+  char sink[65536];
+  do ASSERT_GT(::recv(fds_[1], sink, sizeof sink, 0), 0);
+  while (write() != static_cast<int>(bytes.size()));
+  EXPECT_EQ(save(), 0) << sockmi_last_error();
+  EXPECT_EQ(write(), static_cast<int>(bytes.size())) << "it goes on as it was";
 }
 
 }  // namespace
