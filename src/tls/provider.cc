@@ -85,6 +85,7 @@ Result<> enable(OSSL_LIB_CTX* libctx) {
   static std::mutex mutex;
   static auto* const loaded = new std::vector<OSSL_PROVIDER*>;
   std::lock_guard lock(mutex);
+  if (EVP_default_properties_is_fips_enabled(libctx)) return fail(ENOTSUP, "this library context is for validated (FIPS) algorithms only");
   const bool available = OSSL_PROVIDER_available(libctx, kName);
   if (available && preferred(libctx)) return {};
   if (!EVP_set_default_properties(libctx, "?provider=sockmi")) return fail_openssl(EINVAL, "preferring the sockmi provider");
