@@ -23,9 +23,9 @@ def configuration(lab):
 
 
 def hopping(lab, module=True):
-    """The command before the command."""
+    """The command before the command; one that hangs comes to an end."""
     variables = [f"LD_PRELOAD={lab.program('tests/shim/libhop.so')}"] + ([f"OPENSSL_CONF={configuration(lab)}"] if module else [])
-    return ["env", *variables]
+    return ["timeout", "60", "env", *variables]
 
 
 def hops(process):

@@ -140,6 +140,22 @@ TEST(Module, MayComeAfterEnable) {
   EXPECT_EQ(move(libctx.get()), 0);
 }
 
+// As one of another copy of the library would be: what it sees, nobody here will find.
+TEST(Module, EnableSaysThatAnotherIsInItsPlace) {
+  const Context libctx(OSSL_LIB_CTX_new());
+  const auto other = [](const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATCH** out, void**) {
+    static const OSSL_DISPATCH nothing[] = {{0, nullptr}};
+    *out = nothing;
+    return 1;
+  };
+  ASSERT_EQ(OSSL_PROVIDER_add_builtin(libctx.get(), "sockmi", other), 1);
+  OSSL_PROVIDER* const provider = OSSL_PROVIDER_load(libctx.get(), "sockmi");
+  ASSERT_NE(provider, nullptr);
+  EXPECT_EQ(sockmi_enable(libctx.get()), 0);
+  EXPECT_EQ(errno, EEXIST);
+  OSSL_PROVIDER_unload(provider);
+}
+
 TEST(Module, ComesBackAfterItWasUnloaded) {
   for (int i = 0; i < 3; ++i) EXPECT_EQ(move(with_module().get()), 0);
 }
