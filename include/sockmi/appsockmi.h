@@ -2,6 +2,8 @@
  *
  * Three things make an SSL exportable: sockmi_enable() on its library context before the SSL_CTX is made; the property query
  * "?provider=sockmi" in that SSL_CTX (sockmi_enable makes it the context's default); sockmi_set_fd() instead of SSL_set_fd().
+ * The first two can also be had by OpenSSL's configuration, for programs that are not to be changed: docs/provider.md. Without the third an SSL
+ * is exportable between two records only.
  */
 #ifndef SOCKMI_APPSOCKMI_H
 #define SOCKMI_APPSOCKMI_H

@@ -120,4 +120,68 @@ TEST_F(LoadSsl, SavingIsRefusedInAnotherState) {
   EXPECT_EQ(image, nullptr);
 }
 
+// On a socket BIO libssl keeps what has come of a record where nobody sees it: there it can be saved only between two records.
+class SaveWithoutOurBio : public LoadSsl {
+ protected:
+  void SetUp() override {
+    LoadSsl::SetUp();
+    SSL_set_fd(server_.get(), fds_[0]);
+    // What the client sends stays here, and goes on in the pieces that a test wants.
+    SSL_set0_wbio(client_.get(), BIO_new(BIO_s_mem()));
+    ASSERT_EQ(SSL_write(client_.get(), "ping", 4), 4);
+    char* data = nullptr;
+    const long size = BIO_get_mem_data(SSL_get_wbio(client_.get()), &data);
+    record_.assign(data, static_cast<std::size_t>(size));
+  }
+  int save() {
+    void* image = nullptr;
+    const int size = save_ssl(&image, server_.get(), SOCKMI_SERVER_ESTABLISHED);
+    if (size < 0) return errno;
+    image_.assign(static_cast<char*>(image), static_cast<char*>(image) + size);
+    sockmi_image_free(image, static_cast<std::size_t>(size));
+    return 0;
+  }
+  std::string record_;
+};
+
+TEST_F(SaveWithoutOurBio, InTheMiddleOfARecordItIsToBeTriedAgain) {
+  char bytes[4];
+  for (const std::size_t piece : {std::size_t(3), std::size_t(2), std::size_t(7)}) {  // of the header; its rest; of the body
+    ASSERT_EQ(::send(fds_[1], record_.data(), piece, 0), static_cast<ssize_t>(piece));
+    record_.erase(0, piece);
+    ASSERT_EQ(SSL_read(server_.get(), bytes, 4), -1);
+    EXPECT_EQ(save(), EAGAIN) << piece;
+  }
+  ASSERT_EQ(::send(fds_[1], record_.data(), record_.size(), 0), static_cast<ssize_t>(record_.size()));
+  ASSERT_EQ(SSL_read(server_.get(), bytes, 3), 3);
+  EXPECT_EQ(save(), EAGAIN) << "a byte waits";
+  ASSERT_EQ(SSL_read(server_.get(), bytes, 1), 1);
+  EXPECT_EQ(save(), 0) << sockmi_last_error();
+  SslPtr next(SSL_new(context()));
+  ASSERT_EQ(load(image_, next.get()), 0) << sockmi_last_error();
+  SSL_set_fd(next.get(), fds_[0]);
+  SSL_set_fd(client_.get(), fds_[1]);
+  ASSERT_EQ(SSL_write(client_.get(), "pong", 4), 4);
+  ASSERT_EQ(SSL_read(next.get(), bytes, 4), 4);
+  EXPECT_EQ(std::memcmp(bytes, "pong", 4), 0);
+}
+
+TEST_F(SaveWithoutOurBio, AnInterruptedWriteIsToBeEndedFirst) {
+  std::string bytes(16384, 'x');
+  const auto write = [&] { return SSL_write(server_.get(), bytes.data(), static_cast<int>(bytes.size())); };
+  int done;
+  do done = write();
+  while (done > 0);
+  ASSERT_EQ(SSL_get_error(server_.get(), done), SSL_ERROR_WANT_WRITE);
+  EXPECT_EQ(save(), EAGAIN);
+  ASSERT_EQ(::send(fds_[1], record_.data(), record_.size(), 0), static_cast<ssize_t>(record_.size()));
+  ASSERT_EQ(SSL_read(server_.get(), bytes.data(), 4), 4);
+  EXPECT_EQ(save(), EAGAIN) << "a read in between changes nothing";
+  char sink[65536];
+  do ASSERT_GT(::recv(fds_[1], sink, sizeof sink, 0), 0);
+  while (write() != static_cast<int>(bytes.size()));
+  EXPECT_EQ(save(), 0) << sockmi_last_error();
+  EXPECT_EQ(write(), static_cast<int>(bytes.size())) << "it goes on as it was";
+}
+
 }  // namespace

@@ -1,0 +1,171 @@
+// Preloaded into a program that knows nothing of sockmi, this moves its TLS connections while it uses them: between two of its calls, the state of
+// its SSL goes by save_ssl() and load_ssl() into a fresh SSL of the same context, which is given the same BIOs and from then on answers in its
+// place. So everything but the journey to another host happens to a program as it is in the wild, and what it reads and writes can be compared.
+//
+// HOP_EVERY: how many calls for application data there are from hop to hop (default 3). Refused moves are tried again at the next call.
+// At the program's end it says on standard error how many hops there were, and how often which errno was the answer.
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include <sockmi/appsockmi.h>
+
+namespace {
+
+struct Connection {
+  SSL* now;       // where it lives
+  int calls = 0;  // for application data, since the last hop
+};
+
+struct Counts {
+  int hops = 0;
+  std::map<int, int> refused;  // by errno
+  std::string broken;          // that which may not happen
+};
+
+std::mutex mutex;
+// By the SSL that the program holds. Both are used until the very end of the process.
+auto& connections = *new std::map<const SSL*, Connection>;
+auto& counts = *new Counts;
+thread_local bool hopping = false;  // libappsockmi calls libssl too
+
+// What would have been called without us.
+#define NEXT(name) ([] { static const auto it = reinterpret_cast<decltype(&name)>(::dlsym(RTLD_NEXT, #name)); return it; }())
+
+int every() {
+  static const int it = [] { const char* given = std::getenv("HOP_EVERY"); return given ? std::atoi(given) : 3; }();
+  return it;
+}
+
+Connection* find(const SSL* ssl) {
+  std::lock_guard lock(mutex);
+  const auto it = hopping ? connections.end() : connections.find(ssl);
+  return it == connections.end() ? nullptr : &it->second;  // stays where it is until the program frees its SSL
+}
+
+SSL* now(const SSL* ssl) {
+  const Connection* connection = find(ssl);
+  return connection ? connection->now : const_cast<SSL*>(ssl);
+}
+
+void refused(int error) {
+  std::lock_guard lock(mutex);
+  ++counts.refused[error];
+}
+
+// What export_ssl() does to an SSL that has gone. The program's own lives on as a name, and for what does not change (certificates, ex_data).
+void spend(SSL* ssl, bool of_the_program) {
+  SSL_set_quiet_shutdown(ssl, 1);
+  SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+  SSL_set_bio(ssl, nullptr, nullptr);
+  if (!of_the_program) SSL_free(ssl);
+}
+
+void hop(const SSL* program, Connection& connection) {
+  SSL* const old = connection.now;
+  const int state = SSL_is_server(old) ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_CLIENT_ESTABLISHED;
+  void* image = nullptr;
+  const int size = save_ssl(&image, old, state);
+  if (size < 0) return refused(errno);
+  SSL* const next = SSL_new(SSL_get_SSL_CTX(old));
+  SSL_set_mode(next, SSL_get_mode(old));
+  const bool loaded = load_ssl(image, static_cast<size_t>(size), next, state) == 0;
+  sockmi_image_free(image, static_cast<size_t>(size));
+  if (!loaded) {
+    std::lock_guard lock(mutex);
+    counts.broken = sockmi_last_error();
+    return SSL_free(next);
+  }
+  BIO *const in = SSL_get_rbio(old), *const out = SSL_get_wbio(old);
+  for (BIO* bio : {in, out}) BIO_up_ref(bio);
+  spend(old, old == program);
+  SSL_set0_rbio(next, in);
+  SSL_set0_wbio(next, out);
+  connection.now = next;
+  connection.calls = 0;
+  std::lock_guard lock(mutex);
+  ++counts.hops;
+}
+
+// Before a call for application data.
+void before(SSL* ssl) {
+  if (hopping || !SSL_is_init_finished(ssl)) return;
+  Connection* connection;
+  {
+    std::lock_guard lock(mutex);
+    connection = &connections.try_emplace(ssl, ssl).first->second;
+  }
+  if (++connection->calls <= every()) return;
+  const int error = errno;
+  hopping = true;
+  hop(ssl, *connection);
+  hopping = false;
+  errno = error;
+}
+
+template <class Call>
+int transfer(SSL* ssl, Call call) {
+  before(ssl);
+  return call(now(ssl));
+}
+
+struct Report {
+  ~Report() {
+    std::string text = "hop: " + std::to_string(counts.hops) + " hops";
+    for (const auto& [error, times] : counts.refused) text += ", " + std::to_string(times) + " " + ::strerrorname_np(error);
+    if (!counts.broken.empty()) text += ", BROKEN: " + counts.broken;
+    text += "\n";
+    (void)!::write(STDERR_FILENO, text.data(), text.size());
+  }
+} report;
+
+}  // namespace
+
+#define HERE extern "C" SOCKMI_API
+#define FORWARD(type, name) \
+  HERE type name(SSL* ssl) { return NEXT(name)(now(ssl)); }
+#define FORWARD_CONST(type, name) \
+  HERE type name(const SSL* ssl) { return NEXT(name)(now(ssl)); }
+
+HERE int SSL_read(SSL* ssl, void* buf, int num) {
+  return transfer(ssl, [=](SSL* to) { return NEXT(SSL_read)(to, buf, num); });
+}
+HERE int SSL_read_ex(SSL* ssl, void* buf, size_t num, size_t* done) {
+  return transfer(ssl, [=](SSL* to) { return NEXT(SSL_read_ex)(to, buf, num, done); });
+}
+HERE int SSL_write(SSL* ssl, const void* buf, int num) {
+  return transfer(ssl, [=](SSL* to) { return NEXT(SSL_write)(to, buf, num); });
+}
+HERE int SSL_write_ex(SSL* ssl, const void* buf, size_t num, size_t* done) {
+  return transfer(ssl, [=](SSL* to) { return NEXT(SSL_write_ex)(to, buf, num, done); });
+}
+
+HERE int SSL_peek(SSL* ssl, void* buf, int num) { return NEXT(SSL_peek)(now(ssl), buf, num); }
+HERE int SSL_get_error(const SSL* ssl, int result) { return NEXT(SSL_get_error)(now(ssl), result); }
+HERE void SSL_set_shutdown(SSL* ssl, int mode) { NEXT(SSL_set_shutdown)(now(ssl), mode); }
+HERE int SSL_key_update(SSL* ssl, int type) { return NEXT(SSL_key_update)(now(ssl), type); }
+FORWARD_CONST(int, SSL_pending)
+FORWARD_CONST(int, SSL_has_pending)
+FORWARD_CONST(int, SSL_want)
+FORWARD_CONST(int, SSL_get_shutdown)
+FORWARD_CONST(int, SSL_get_fd)
+FORWARD_CONST(BIO*, SSL_get_rbio)
+FORWARD_CONST(BIO*, SSL_get_wbio)
+FORWARD_CONST(int, SSL_is_init_finished)
+FORWARD(int, SSL_do_handshake)
+FORWARD(int, SSL_shutdown)
+
+HERE void SSL_free(SSL* ssl) {
+  if (const Connection* connection = find(ssl)) {
+    if (connection->now != ssl) NEXT(SSL_free)(connection->now);
+    std::lock_guard lock(mutex);
+    connections.erase(ssl);
+  }
+  NEXT(SSL_free)(ssl);
+}
