@@ -80,12 +80,13 @@ int download(Fetch& f) {
   static char bytes[1 << 17];
   while (!f.state.in_body || f.state.received < f.state.length) {
     const int got = SSL_read(f.ssl, bytes, sizeof bytes);
+    const int error = got > 0 ? SSL_ERROR_NONE : SSL_get_error(f.ssl, got);
     if (got > 0) {
       if (!take(f, bytes, static_cast<std::size_t>(got))) return complain("the response", "not understood");
-    } else if (SSL_get_error(f.ssl, got) != SSL_ERROR_WANT_READ) {
+    } else if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
       return complain("the connection", "broke");
     }
-    pollfd polled[] = {{f.events, POLLIN, 0}, {f.fd, POLLIN, 0}};
+    pollfd polled[] = {{f.events, POLLIN, 0}, {f.fd, static_cast<short>(error == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN), 0}};
     if (poll(polled, 2, got > 0 ? 0 : -1) > 0 && polled[0].revents && handle_events(f) == 0) {
       std::puts("exported");
       return 0;

@@ -201,8 +201,9 @@ Connection::Wants Connection::progress() {
     }
     if (receiving_ && process_input()) continue;
     if (!receiving_ && !keep_alive_) {
-      SSL_shutdown(ssl_.get());
-      return Wants::close;
+      const int closed = SSL_shutdown(ssl_.get());
+      // What another host's SSL had left to be sent goes before it.
+      return closed < 0 && wants_after(closed) == Wants::write ? Wants::write : Wants::close;
     }
     if (!receiving_ && process_input()) continue;
     char bytes[kPiece];

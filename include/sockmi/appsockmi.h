@@ -64,7 +64,8 @@ SOCKMI_API void sockmi_image_free(void *buf, size_t len);
 SOCKMI_API int load_ssl(void *buf, size_t len, SSL *ssl, int ssl_state);
 
 /* How many bytes at the head of the application's interrupted SSL_write (the one that had returned SSL_ERROR_WANT_WRITE when its SSL was
- * exported) are in the image and on their way already: the application goes on behind them. 0 if none was interrupted.
+ * exported) are in the image and on their way already: the application goes on behind them. 0 if none was interrupted. As long as not all
+ * of that has been sent, SSL_read and SSL_shutdown fail with SSL_ERROR_WANT_WRITE where they would have nothing to read.
  * Defined for SSL_MODE_ENABLE_PARTIAL_WRITE; without that mode such an SSL is exported only when no write is half done (EAGAIN). */
 SOCKMI_API size_t sockmi_write_taken(const SSL *ssl);
 

@@ -154,12 +154,11 @@ TEST_F(SaveWithoutOurBio, InTheMiddleOfARecordItIsToBeTriedAgain) {
   }
   ASSERT_EQ(::send(fds_[1], record_.data(), record_.size(), 0), static_cast<ssize_t>(record_.size()));
   ASSERT_EQ(SSL_read(server_.get(), bytes, 3), 3);
-  EXPECT_EQ(save(), EAGAIN) << "a byte waits";
-  ASSERT_EQ(SSL_read(server_.get(), bytes, 1), 1);
   EXPECT_EQ(save(), 0) << sockmi_last_error();
   SslPtr next(SSL_new(context()));
   ASSERT_EQ(load(image_, next.get()), 0) << sockmi_last_error();
   SSL_set_fd(next.get(), fds_[0]);
+  EXPECT_EQ(SSL_read(next.get(), bytes, 4), 1) << "a byte waited";
   SSL_set_fd(client_.get(), fds_[1]);
   ASSERT_EQ(SSL_write(client_.get(), "pong", 4), 4);
   ASSERT_EQ(SSL_read(next.get(), bytes, 4), 4);

@@ -52,7 +52,9 @@ TEST(Kdf, AContextCanBeCopiedWhereTheDefaultProvidersCan) {
   ASSERT_EQ(copy != nullptr, copy_of_defaults != nullptr);
   const auto expected = derived(defaults.get());
   EXPECT_EQ(derived(ours.get()), expected);
-  if (copy) EXPECT_EQ(derived(copy.get()), expected);
+  if (copy) {
+    EXPECT_EQ(derived(copy.get()), expected);
+  }
 }
 
 }  // namespace
