@@ -28,6 +28,10 @@ demo: build
 test: build build-sanitize
 	@/usr/bin/python3 tests/run.py
 
+# Known-answer images of today's build, beside those of earlier ones; see docs/image-format.md.
+images: build-sanitize
+	@build/sanitize/tests/images/make_images tests/data/images/$(GENERATION)
+
 bench: build
 	@/usr/bin/python3 bench/bench.py
 
@@ -37,4 +41,4 @@ install: build
 clean:
 	rm -rf build demo-out
 
-.PHONY: help deps build build-sanitize demo test bench install clean
+.PHONY: help deps build build-sanitize demo test images bench install clean
