@@ -1,4 +1,4 @@
-# make demo | test | bench | build | deps | install | clean
+# make demo | test | fuzz | bench | build | deps | install | clean
 # Everything goes to build/; the demo's picture to demo-out/.
 
 JOBS := $(shell nproc)
@@ -7,6 +7,7 @@ CMAKE_BUILD = cmake -G Ninja -S . -B build/$(1) -DCMAKE_BUILD_TYPE=$(2) $(3) >bu
 help:
 	@echo "make demo      a live HTTPS transfer moves between hosts (network namespaces; installs what it needs)"
 	@echo "make test      all tests, with address and undefined sanitizers"
+	@echo "make fuzz      looks for inputs that break the readers: SECONDS=60 each, TARGET=all of tests/fuzz"
 	@echo "make bench     figures, as a table and in build/bench.json"
 	@echo "make build     the programs and libraries, in build/release"
 	@echo "make install   installs them (DESTDIR, PREFIX)"
@@ -28,6 +29,10 @@ demo: build
 test: build build-sanitize
 	@/usr/bin/python3 tests/run.py
 
+SECONDS ?= 60
+fuzz: build-sanitize
+	@/usr/bin/python3 tests/fuzz/run.py --seconds $(SECONDS) $(TARGET)
+
 # Known-answer images of today's build, beside those of earlier ones; see docs/image-format.md.
 images: build-sanitize
 	@build/sanitize/tests/images/make_images tests/data/images/$(GENERATION)
@@ -41,4 +46,4 @@ install: build
 clean:
 	rm -rf build demo-out
 
-.PHONY: help deps build build-sanitize demo test images bench install clean
+.PHONY: help deps build build-sanitize demo test fuzz images bench install clean
