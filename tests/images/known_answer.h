@@ -20,6 +20,7 @@
 namespace sockmi::tls::test {
 
 inline constexpr std::string_view kExporterLabel = "EXPORTER-known-answer";
+inline constexpr long kSessionTime = 1'000'000'000;  // 2001: no session is too old to go on
 
 struct KnownAnswer {
   std::string name;                  // of the files, without their endings

@@ -75,8 +75,7 @@ struct Ends {
       hear(client.get(), "an answer");
       if (round == 0 && SSL_version(client.get()) == TLS1_3_VERSION) need(SSL_key_update(client.get(), SSL_KEY_UPDATE_REQUESTED), "KeyUpdate");
     }
-    // No session is too old to go on: these were made in 2001.
-    for (SSL* ssl : {server.get(), client.get()}) SSL_SESSION_set_time(SSL_get_session(ssl), 1'000'000'000);
+    for (SSL* ssl : {server.get(), client.get()}) SSL_SESSION_set_time(SSL_get_session(ssl), kSessionTime);
   }
 };
 

@@ -73,6 +73,7 @@ TEST_P(Established, AnswersAsItsModelDid) {
   if (SSL_version(ssl) == TLS1_2_VERSION) {
     EXPECT_EQ(SSL_get_extms_support(ssl) == 1, a_.extended_master);
   }
+  EXPECT_EQ(SSL_SESSION_get_time(SSL_get_session(ssl)), kSessionTime);
   Bytes exporter(32);
   ASSERT_EQ(SSL_export_keying_material(ssl, exporter.data(), 32, kExporterLabel.data(), kExporterLabel.size(), nullptr, 0, 0), 1);
   EXPECT_EQ(exporter, a_.exporter);
