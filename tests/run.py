@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""All tests: unit tests of the sanitizer build, then the lab. Ends on a plain line "N passed, N failed"; non-zero if one failed."""
+"""All tests: unit tests of the sanitizer build, a little fuzzing, then the lab. Ends on a plain line "N passed, N failed"; non-zero if one failed."""
 import glob
 import os
 import pathlib
@@ -15,18 +15,26 @@ import googletest  # noqa: E402
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def lab_tests():
+def script(*arguments):
+    """(passed, failed) as the script's last line tells them."""
     env = {"LAB_BUILD": str(ROOT / "build" / "sanitize"), **os.environ}
-    with subprocess.Popen(["/usr/bin/python3", str(ROOT / "tests/lab/run.py")], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          text=True) as lab:
+    with subprocess.Popen(["/usr/bin/python3", *arguments], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as running:
         last = ""
         try:
-            for last in lab.stdout:
+            for last in running.stdout:
                 print(last, end="", flush=True)
         finally:
-            lab.terminate()  # with it goes its whole sandbox
+            running.terminate()  # with the lab goes its whole sandbox
     counts = re.fullmatch(r"(\d+) passed, (\d+) failed\n?", last)
     return (int(counts[1]), int(counts[2])) if counts else (0, 1)
+
+
+def fuzz_tests():
+    return script(str(ROOT / "tests/fuzz/run.py"), "--seconds", "8")
+
+
+def lab_tests():
+    return script(str(ROOT / "tests/lab/run.py"))
 
 
 def main():
@@ -34,7 +42,7 @@ def main():
     passed = failed = 0
     programs = sorted(glob.glob(str(ROOT / "build/sanitize/tests/unit/unit_*")))
     suites = [lambda program=program: googletest.run(program) for program in programs if os.access(program, os.X_OK) and os.path.isfile(program)]
-    for suite in [*suites, lab_tests]:
+    for suite in [*suites, fuzz_tests, lab_tests]:
         good, bad = suite()
         passed, failed = passed + good, failed + bad
     print(f"{passed} passed, {failed} failed", flush=True)

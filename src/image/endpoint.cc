@@ -57,6 +57,7 @@ Result<Endpoint> read_endpoint(const EndpointImage* from) {
     return fail(EBADMSG, "an endpoint with parts missing");
   for (const auto* name : {from->service(), from->owner(), from->home()})
     if (name->size() > kLongestName) return fail(EBADMSG, "a name of {} bytes", name->size());
+  if (has_unknown_fields(*from)) return fail(ENOTSUP, "an endpoint with parts that only a newer build knows");
   Endpoint out;
   out.service = from->service()->str();
   out.owner = from->owner()->str();

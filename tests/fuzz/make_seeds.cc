@@ -1,0 +1,62 @@
+// One message of each kind, for fuzz_messages to begin with: make_seeds FOLDER.
+#include <filesystem>
+#include <fstream>
+
+#include "image/endpoint.h"
+#include "image/pack.h"
+#include "peer/datagram_generated.h"
+
+int main(int argc, char** argv) {
+  using namespace sockmi;
+  using namespace sockmi::image;
+  if (argc != 2) return 1;
+  const auto write = [&](const char* name, char kind, ByteView bytes) {
+    std::ofstream out(std::filesystem::path(argv[1]) / name, std::ios::binary);
+    out.put(kind).write(reinterpret_cast<const char*>(bytes.data()), static_cast<long>(bytes.size()));
+  };
+  const auto local = *SocketAddress::parse("10.0.0.1:443"), remote = *SocketAddress::parse("[fd00::9]:40000");
+  Endpoint endpoint{.service = "web", .owner = "www-data", .state = 0x40, .tls = Secret(8, 't'), .payload = Secret(8, 'p'), .home = "hostA", .home_line = local};
+  endpoint.tcp.local_ip = {10, 0, 0, 1};
+  endpoint.tcp.remote_ip = {10, 0, 0, 9};
+  endpoint.tcp.window = std::make_unique<Window>(1, 2, 3, 4, 5);
+  endpoint.tcp.send_queue = {1, 2, 3};
+  endpoint.tcp.options.push_back(std::make_unique<SocketOptionT>());
+  const MigrationId id{1, 2, 3};
+  write("prepare", 'm', pack_prepare(id, endpoint, local));
+  write("commit", 'm', pack_commit(id));
+  write("abort", 'm', pack_abort(id));
+  write("inquire", 'm', pack_inquire(id));
+  write("moved", 'm', pack_moved({local, remote}, local.ip, "hostB"));
+  write("ended", 'm', pack_ended({local, remote}));
+  write("answer", 'a', pack_answer(fail(ENOBUFS, "full"), -1));
+  const std::vector<std::uint8_t> ip{10, 0, 0, 9}, bytes(8, 'x');
+  {
+    WipingBuilder b;
+    b.Finish(CreateExportRequestDirect(b, "web", 0x40, &ip, 1000, &bytes, &bytes));
+    write("export", 'e', b.take());
+  }
+  {
+    WipingBuilder b;
+    const std::vector criteria{CreateCriteriaDirect(b, "web", 0x40, 0x40, CreateMatchDirect(b, &ip, 24, 443), CreateMatch(b))};
+    b.Finish(CreateImportRequestDirect(b, &criteria, -1));
+    write("import", 'i', b.take());
+  }
+  {
+    WipingBuilder b;
+    const std::vector delivered{CreateDeliveredDirect(b, 0, &bytes, 0x40, &bytes, &bytes)};
+    b.Finish(CreateImportResponseDirect(b, &delivered));
+    write("delivered", 'r', b.take());
+  }
+  {
+    peer::wire::DatagramT datagram;
+    datagram.kind = peer::wire::Kind::Request;
+    datagram.sender = "hostA";
+    datagram.line = datagram.local = datagram.remote = "10.0.0.1:443";
+    datagram.home = datagram.target = "10.0.0.1";
+    datagram.id.assign(16, 1);
+    datagram.service = "web";
+    WipingBuilder b;
+    b.Finish(peer::wire::Datagram::Pack(b, &datagram));
+    write("datagram", 'd', b.take());
+  }
+}
