@@ -59,7 +59,9 @@ SOCKMI_API int export_ssl_with(SSL *ssl, int state, int af, const void *to, cons
 SOCKMI_API int save_ssl(void **pbuf, SSL *ssl, int ssl_state);
 SOCKMI_API void sockmi_image_free(void *buf, size_t len);
 
-/* Fills ssl from such a buffer. 0, or -1 with errno (EBADMSG: truncated, altered or no image) and ssl as it was.
+/* Fills ssl from such a buffer. 0, or -1 with errno (EBADMSG: truncated, altered or no image) and ssl as it was. Where an image is good, but
+ * does not fit ssl's context (ENOTSUP, ENOKEY), ssl is as it was but for its groups, session id context and a client's ALPN protocols, of
+ * which OpenSSL does not tell what they were: set them again, or take a new SSL.
  * A BIO made by sockmi_set_fd() may be set before or after. */
 SOCKMI_API int load_ssl(void *buf, size_t len, SSL *ssl, int ssl_state);
 

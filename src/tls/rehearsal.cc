@@ -62,7 +62,7 @@ Secret master_of(const SSL_SESSION* session) {
 class Rehearsal {
  public:
   Rehearsal(SSL* target, Script& script)
-      : target_(target), script_(script), tls_(*script.tls), tls13_(tls_.version() == TLS1_3_VERSION), options_(SSL_get_options(target)),
+      : target_(target), script_(script), tls_(*script.tls), tls13_(tls_.version() == TLS1_3_VERSION), alpn_(image::view(tls_.alpn())), options_(SSL_get_options(target)),
         tickets_(SSL_get_num_tickets(target)), info_callback_(SSL_get_info_callback(target)), rbio_(up_ref(SSL_get_rbio(target))),
         wbio_(up_ref(SSL_get_wbio(target))), shadow_(SSL_new(shadow_context(tls_.version(), SSL_SESSION_get0_cipher(script.session.get())))) {}
   Rehearsal(const Rehearsal&) = delete;
@@ -78,7 +78,7 @@ class Rehearsal {
     if (!done_) {
       SSL_set_bio(target_, nullptr, nullptr);
       SSL_clear(target_);
-      SSL_set1_groups_list(target_, kUsualGroups);
+      if (tls13_ && SSL_set1_groups_list(target_, "DEFAULT") != 1) SSL_set1_groups_list(target_, kUsualGroups);  // "DEFAULT": OpenSSL 3.5
       if (!tls_.server()) SSL_set_session(target_, nullptr);
     }
     if (rbio_ && rbio_ == wbio_) BIO_free(rbio_);  // SSL_set_bio() takes one reference for both
@@ -92,6 +92,7 @@ class Rehearsal {
     set_stage();
     Scope scope;
     const Secret master = tls13_ ? set_psk(scope) : set_resumption();
+    if (!tls13_ && !cached_) return fail_openssl(EBADMSG, "TLS image: session");  // an empty ticket: libssl can not copy that
     const Finished finished{secret(tls_.client_finished()), secret(tls_.server_finished())};
     if (!tls13_) scope.inject_finished = &finished;
     // It has to make records only if there are any.
@@ -118,9 +119,10 @@ class Rehearsal {
     SSL_set_info_callback(target_, nullptr);
     SSL_set_accept_state(server());
     SSL_set_connect_state(client());
-    if (tls_.alpn() && tls_.alpn()->size() > 0) {
-      Bytes protocols{static_cast<std::uint8_t>(tls_.alpn()->size())};
-      protocols.insert(protocols.end(), tls_.alpn()->begin(), tls_.alpn()->end());
+    choose_alpn(shadow_.get(), &alpn_);
+    if (!alpn_.empty()) {
+      Bytes protocols{static_cast<std::uint8_t>(alpn_.size())};
+      protocols.insert(protocols.end(), alpn_.begin(), alpn_.end());
       SSL_set_alpn_protos(client(), protocols.data(), static_cast<unsigned>(protocols.size()));
     }
     SSL_set_tlsext_max_fragment_length(client(), SSL_SESSION_get_max_fragment_length(script_.session.get()));
@@ -141,6 +143,14 @@ class Rehearsal {
     SSL_set_session_id_context(client(), id, size);
   }
 
+  // Or a connection that is older than its session would be refused. Afterwards the session has its own age again.
+  void make_young(SSL_SESSION* session) {
+    time_ = SSL_SESSION_get_time(session);
+    timeout_ = SSL_SESSION_get_timeout(session);
+    SSL_SESSION_set_time(session, std::time(nullptr));
+    SSL_SESSION_set_timeout(session, 300);
+  }
+
   // A throw-away key takes the place of the session's secret. Returns the real one.
   Secret set_psk(Scope& scope) {
     SSL_SESSION* session = script_.session.get();
@@ -148,6 +158,7 @@ class Rehearsal {
     Secret psk(static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session)))));
     RAND_bytes(psk.data(), static_cast<int>(psk.size()));
     SSL_SESSION_set1_master_key(session, psk.data(), psk.size());
+    make_young(session);
     for (SSL* ssl : {server(), client()}) SSL_set_ex_data(ssl, psk_index(), session);
     SSL_set_psk_find_session_callback(server(), find_psk);
     SSL_set_psk_use_session_callback(client(), use_psk);
@@ -170,10 +181,9 @@ class Rehearsal {
     unsigned char id[SSL_MAX_SSL_SESSION_ID_LENGTH];
     RAND_bytes(id, sizeof id);
     SSL_SESSION_set1_id(session, id, sizeof id);
-    time_ = SSL_SESSION_get_time(session);
-    SSL_SESSION_set_time(session, std::time(nullptr));
+    make_young(session);
     cached_.reset(SSL_SESSION_dup(session));
-    SSL_CTX_add_session(SSL_get_SSL_CTX(server()), cached_.get());
+    if (cached_) SSL_CTX_add_session(SSL_get_SSL_CTX(server()), cached_.get());
     SSL_set_session(client(), session);
     return master_of(session);
   }
@@ -228,7 +238,6 @@ class Rehearsal {
     Registry::get().substitute(kept.rehearsed_client_random, kept.client_random);
     Registry::get().substitute(kept.rehearsed_server_random, kept.server_random);
     SSL_SESSION_set1_id(SSL_get_session(target_), session_id_.data(), static_cast<unsigned>(session_id_.size()));
-    SSL_SESSION_set_time(SSL_get_session(target_), time_);
     return {};
   }
 
@@ -241,12 +250,14 @@ class Rehearsal {
     const unsigned char* alpn = nullptr;
     unsigned size = 0;
     SSL_get0_alpn_selected(target_, &alpn, &size);
-    if (!std::ranges::equal(ByteView(alpn, size), image::view(tls_.alpn()))) return fail(ENOTSUP, "the SSL's context chooses another ALPN protocol");
+    if (!std::ranges::equal(ByteView(alpn, size), alpn_)) return fail(ENOTSUP, "the SSL's context chooses another ALPN protocol");
     // On a server too: had it come in the ClientHello, the application would be asked to choose a certificate by it.
     if (tls_.server_name()) {
       SSL_set_tlsext_host_name(target_, tls_.server_name()->c_str());
       SSL_SESSION_set1_hostname(SSL_get_session(target_), tls_.server_name()->c_str());
     }
+    SSL_SESSION_set_time(SSL_get_session(target_), time_);
+    SSL_SESSION_set_timeout(SSL_get_session(target_), timeout_);
     SSL_set_verify_result(target_, tls_.verify_result());
     if (!script_.chain.empty()) {
       STACK_OF(X509)* chain = SSL_get_peer_cert_chain(target_);
@@ -267,6 +278,7 @@ class Rehearsal {
   Script& script_;
   const image::Tls& tls_;
   const bool tls13_;
+  const ByteView alpn_;
   const std::uint64_t options_;
   std::size_t tickets_;
   void (*const info_callback_)(const SSL*, int, int);
@@ -274,7 +286,7 @@ class Rehearsal {
   SslPointer shadow_;
   SessionPointer cached_;
   Bytes session_id_;
-  long time_ = 0;
+  long time_ = 0, timeout_ = 0;
   bool shadow_knows_ = false, done_ = false;
 };
 

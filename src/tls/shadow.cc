@@ -1,5 +1,6 @@
 #include "tls/shadow.h"
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -23,11 +24,20 @@ OSSL_LIB_CTX* shadow_library() {
   return it;
 }
 
-int select_first_alpn(SSL*, const unsigned char** out, unsigned char* size, const unsigned char* in, unsigned in_size, void*) {
-  if (in_size < 1 || in[0] + 1u > in_size) return SSL_TLSEXT_ERR_NOACK;
-  *size = in[0];
-  *out = in + 1;
-  return SSL_TLSEXT_ERR_OK;
+int alpn_index() {
+  static const int it = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return it;
+}
+int select_alpn(SSL* ssl, const unsigned char** out, unsigned char* size, const unsigned char* in, unsigned in_size, void*) {
+  const auto* wanted = static_cast<const ByteView*>(SSL_get_ex_data(ssl, alpn_index()));
+  if (!wanted || wanted->empty()) return SSL_TLSEXT_ERR_NOACK;
+  for (unsigned at = 0; at < in_size && at + 1 + in[at] <= in_size; at += 1 + in[at]) {
+    if (!std::ranges::equal(ByteView(in + at + 1, in[at]), *wanted)) continue;
+    *size = in[at];
+    *out = in + at + 1;
+    return SSL_TLSEXT_ERR_OK;
+  }
+  return SSL_TLSEXT_ERR_NOACK;
 }
 
 X509* certify(EVP_PKEY* key) {
@@ -76,11 +86,13 @@ SSL_CTX* shadow_context(int version, const SSL_CIPHER* cipher) {
     SSL_CTX_set_ciphersuites(ctx, name);
   else
     SSL_CTX_set_cipher_list(ctx, name);
-  SSL_CTX_set_alpn_select_cb(ctx, select_first_alpn, nullptr);
+  SSL_CTX_set_alpn_select_cb(ctx, select_alpn, nullptr);
   SSL_CTX_set_options(ctx, SSL_OP_ALLOW_NO_DHE_KEX | SSL_OP_NO_TICKET);
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER);
   return ctx;
 }
+
+void choose_alpn(SSL* shadow, const ByteView* protocol) { SSL_set_ex_data(shadow, alpn_index(), const_cast<ByteView*>(protocol)); }
 
 SSL_SESSION* new_session_with_chain() {
   static SSL_SESSION* const origin = handshake_with_certificate();

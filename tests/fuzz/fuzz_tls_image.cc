@@ -63,7 +63,8 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
   (*tls)->UnPackTo(&t);
   const auto change = [&](auto& value) { LLVMFuzzerMutate(reinterpret_cast<std::uint8_t*>(&value), sizeof value, sizeof value); };
   std::vector<std::uint8_t>* const vectors[] = {&t.session, &t.client_secret, &t.server_secret, &t.exporter_secret, &t.resumption_secret, &t.client_random,
-                                                &t.server_random, &t.explicit_nonce, &t.alpn, &t.waiting, &t.unsent, &t.client_finished, &t.server_finished};
+                                                &t.server_random, &t.explicit_nonce, &t.alpn, &t.unread, &t.waiting, &t.unsent, &t.client_finished,
+                                                &t.server_finished};
   const unsigned choice = seed / 2 % (std::size(vectors) + 12);
   if (choice < std::size(vectors)) {
     auto& value = *vectors[choice];
@@ -78,11 +79,11 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
       case 3: change(t.cipher); break;
       case 4: change(t.read_sequence); break;
       case 5: change(t.write_sequence); break;
-      case 6: change(t.unread); break;
+      case 6: change(t.key_update); break;
       case 7: t.encrypt_then_mac = !t.encrypt_then_mac; break;
       case 8: t.no_extended_master = !t.no_extended_master; break;
       case 9: change(t.shutdown); break;
-      case 10: change(t.tickets_issued); break;
+      case 10: change(t.num_tickets); break;
       case 11: t.peer_chain.push_back(std::make_unique<image::CertificateT>()); t.peer_chain.back()->der = t.session; break;
     }
   }

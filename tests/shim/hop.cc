@@ -78,9 +78,10 @@ void hop(const SSL* program, Connection& connection) {
   const bool loaded = load_ssl(image, static_cast<size_t>(size), next, state) == 0;
   sockmi_image_free(image, static_cast<size_t>(size));
   if (!loaded) {
+    SSL_free(next);
     std::lock_guard lock(mutex);
     counts.broken = sockmi_last_error();
-    return SSL_free(next);
+    return;
   }
   BIO *const in = SSL_get_rbio(old), *const out = SSL_get_wbio(old);
   for (BIO* bio : {in, out}) BIO_up_ref(bio);

@@ -181,6 +181,22 @@ TEST_P(AfterMove, GettersAnswerAsTheOneBefore) {
   EXPECT_LT(static_cast<unsigned char>(wire[3]) << 8 | static_cast<unsigned char>(wire[4]), 1024 + 256);
 }
 
+// Offered and not chosen, or not offered and wanted.
+TEST_P(AfterMove, NoAlpnIsNoAlpn) {
+  for (const bool offered : {true, false}) {
+    Pair pair(GetParam());
+    if (offered) SSL_CTX_set_alpn_select_cb(GetParam().server ? pair.mover_ctx.get() : pair.peer_ctx.get(), nullptr, nullptr);
+    else SSL_set_alpn_protos(pair.client(), nullptr, 0);
+    if (!GetParam().server && offered) SSL_CTX_set_alpn_protos(pair.mover_ctx.get(), reinterpret_cast<const unsigned char*>("\x02h2"), 3);
+    pair.handshake();
+    for (int hop = 0; hop < 2; ++hop) {
+      pair.hop();
+      EXPECT_EQ(ask(pair.mover.get()).alpn, "");
+    }
+    pair.talk("on");
+  }
+}
+
 TEST_P(AfterMove, ExDataOfTheApplicationIsUntouched) {
   static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
   Pair pair(GetParam());
