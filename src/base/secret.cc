@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kSlab = 16 * kPage;
-constexpr std::size_t kSmallest = 32;
+constexpr std::size_t kStep = 16, kSteps = 64;
 constexpr std::size_t kMostKept = 32u << 20;
 
 void* map_locked(std::size_t size) {
@@ -30,8 +30,8 @@ void* map_locked(std::size_t size) {
   return p;
 }
 
-// Sizes are powers of two, so that what was given back fits again.
-std::size_t rounded(std::size_t size) { return std::bit_ceil(std::max(size, kSmallest)); }
+// Sizes are of few kinds, so that what was given back fits again: there may be very many small ones, of which little is lost.
+std::size_t rounded(std::size_t size) { return size <= kStep * kSteps ? std::max<std::size_t>(1, (size + kStep - 1) / kStep) * kStep : std::bit_ceil(size); }
 
 struct FreeBlock {
   FreeBlock* next;
@@ -55,13 +55,13 @@ class SmallBlocks {
   }
 
  private:
-  FreeBlock*& list(std::size_t size) { return lists_[std::countr_zero(size)]; }
+  FreeBlock*& list(std::size_t size) { return lists_[size <= kStep * kSteps ? size / kStep : kSteps + std::countr_zero(size)]; }
   void refill(FreeBlock*& head, std::size_t size) {
     auto* slab = static_cast<std::byte*>(map_locked(kSlab));
     for (std::size_t at = 0; at + size <= kSlab; at += size) head = new (slab + at) FreeBlock{head};
   }
   std::mutex mutex_;
-  std::array<FreeBlock*, 16> lists_{};
+  std::array<FreeBlock*, kSteps + 16> lists_{};
 };
 
 class LargeBlocks {

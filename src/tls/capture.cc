@@ -31,7 +31,7 @@ std::shared_ptr<Connection> probe(SSL* ssl) {
   std::uint8_t value[32];
   constexpr std::string_view kLabel = "EXPORTER-sockmi-probe";
   if (SSL_export_keying_material(ssl, value, sizeof value, kLabel.data(), kLabel.size(), nullptr, 0, 0) != 1) return nullptr;
-  return Registry::get().by_exporter(scope.probed);
+  return Registry::get().by_exporter(scope.probed, SSL_is_server(ssl));
 }
 
 // What is known of the SSL's handshake; empty if it is of an earlier one of the same object.
@@ -42,6 +42,8 @@ Attachment::Known& known_of(SSL* ssl) {
   return known;
 }
 
+Secret secret(const Key& key) { return {key.view().begin(), key.view().end()}; }
+
 Result<Live> find_tls13(SSL* ssl) {
   auto& connection = known_of(ssl).connection;
   if (!connection) connection = probe(ssl);
@@ -50,7 +52,7 @@ Result<Live> find_tls13(SSL* ssl) {
   auto writing = Registry::get().current(*connection, /*client=*/!server, true), reading = Registry::get().current(*connection, server, false);
   if (!writing.context || !reading.context) return std::unexpected(not_ours());
   Live live{.reading = reading.context, .writing = writing.context, .client_secret = std::move(writing.secret), .server_secret = std::move(reading.secret),
-            .exporter_secret = connection->exporter, .resumption_secret = connection->resumption, .client_random = {}, .server_random = {}};
+            .exporter_secret = secret(connection->exporter), .resumption_secret = secret(connection->resumption), .client_random = {}, .server_random = {}};
   if (server) std::swap(live.client_secret, live.server_secret);
   return live;
 }

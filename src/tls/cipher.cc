@@ -72,12 +72,10 @@ int init(void* v, const unsigned char* key, std::size_t key_size, const unsigned
   if (key) {
     Registry::get().gone(*c);
     c->encrypting = encrypting;
-    c->key.assign(key, key + key_size);
     c->own = {};
     c->has_static_iv = c->tls12 = false;
     c->mac.reset();
-    // AES-CBC has many users: a record's is known by the TLS version that follows.
-    if (c->table->kind != Kind::cbc) Registry::get().keyed(*c);
+    Registry::get().keyed(*c, {key, key_size});
   }
   std::uint8_t nonce[12];
   if (iv && !key && iv_size == sizeof nonce) {
@@ -144,8 +142,8 @@ void note_tls(CipherContext& c, const OSSL_PARAM params[]) {
   if (mac_size) OSSL_PARAM_get_size_t(mac_size, &c.mac_size);
   c.mac = Registry::get().take_mac();
   if (!c.mac) return;
-  c.mac->of_tls = true;
-  Registry::get().keyed(c);
+  c.mac->of_tls = c.tls12 = true;
+  Registry::get().working(c);
 }
 
 int set_ctx_params(void* v, const OSSL_PARAM params[]) {
@@ -156,7 +154,7 @@ int set_ctx_params(void* v, const OSSL_PARAM params[]) {
   if (!aad || aad->data_size != kAad) return c->table->set_ctx_params(c->inner, params);
   std::uint8_t moved[kAad];
   std::memcpy(moved, aad->data, kAad);
-  c->tls12 = true;
+  if (!std::exchange(c->tls12, true)) Registry::get().working(*c);
   c->own.count = read_u64(moved) + 1;
   write_u64(moved, c->own.next() - 1);
   const std::size_t length = std::size_t(moved[11]) << 8 | moved[12], explicit_size = explicit_part(c->table->kind);
@@ -262,8 +260,8 @@ void disable(CipherContext& context) {
   Registry::get().gone(context);
   if (context.inner) context.table->freectx(std::exchange(context.inner, nullptr));
   if (context.mac) (void)rekey_mac(*context.mac, Secret(32));
-  context.key = Secret();
-  context.connection.reset();
+  context.secret = Key();
+  context.tls12 = false;
 }
 
 bool rekey_tls12(CipherContext& context, const Tls12Keys& keys, const std::array<std::uint8_t, 8>& last_explicit_nonce) {
@@ -292,9 +290,9 @@ bool rekey_tls12(CipherContext& context, const Tls12Keys& keys, const std::array
   if (kind == Kind::cbc_stitched && !set_octets(OSSL_CIPHER_PARAM_AEAD_MAC_KEY, keys.mac, keys.mac.size())) return false;
   if (context.mac && !rekey_mac(*context.mac, keys.mac)) return false;
   Registry::get().gone(context);
-  context.key = keys.key;
+  context.secret = Key(keys.key);
   context.explicit_nonce = last_explicit_nonce;
-  Registry::get().keyed(context);
+  Registry::get().working(context);
   return true;
 }
 

@@ -40,7 +40,7 @@ ByteView octets(const OSSL_PARAM* params, const char* name) {
   return p && p->data ? ByteView(static_cast<const std::uint8_t*>(p->data), p->data_size) : ByteView();
 }
 
-const Secret* injected(const Connection& real, std::string_view label) {
+const Key* injected(const Connection& real, std::string_view label) {
   if (label == "c ap traffic") return &real.client;
   if (label == "s ap traffic") return &real.server;
   if (label == "exp master") return &real.exporter;
@@ -56,11 +56,12 @@ int derive_tls13(void* v, unsigned char* out, std::size_t size, const OSSL_PARAM
   const std::string_view label(reinterpret_cast<const char*>(label_bytes.data()), label_bytes.size());
   if (Scope* scope = Scope::current()) {
     if (scope->probing && scope->probed.empty()) scope->probed.assign(key.begin(), key.end());
-    const Secret* real = scope->inject && (!scope->shadow || scope->inject_shadow) ? injected(*scope->inject, label) : nullptr;
-    if (real && real->size() == size) std::memcpy(out, real->data(), size);
+    const Key* real = scope->inject && (!scope->shadow || scope->inject_shadow) ? injected(*scope->inject, label) : nullptr;
+    if (real && real->size() == size) std::memcpy(out, real->view().data(), size);
+    if (real && !scope->shadow && label.ends_with(" ap traffic")) Registry::get().expect({scope->inject}, label.front() == 'c', real->view());
     if (real || scope->shadow) return done;
   }
-  Registry::get().derived(Secret(key.begin(), key.end()), label, Secret(out, out + size));
+  Registry::get().derived(key, label, ByteView(out, size));
   return done;
 }
 

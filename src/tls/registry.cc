@@ -5,23 +5,23 @@
 namespace sockmi::tls {
 namespace {
 
-constexpr int kGenerations = 16;  // of each side; older ones are of no use: both ends of a connection are at most a few apart
+// From a traffic secret to the key that is derived from it, and to the context that is given the key: libssl does all three in one go.
+struct Expected {
+  std::vector<std::shared_ptr<Connection>> of;  // several, if both ends of a connection are in this process and one was loaded
+  bool client = false;
+  Key secret, key;
+};
+thread_local Expected expected;
 
-// Keeps a connection alive between the derivation of its secrets and the cipher context that will hold it.
-thread_local std::shared_ptr<Connection> latest;
+// Whose contexts include the other direction's of the same end.
+bool has_end(const Connection& connection, bool client, bool encrypting) { return connection.contexts[!client][!encrypting] != nullptr; }
 
-Secret Connection::*secret_of(std::string_view label) {
+Key Connection::*secret_of(std::string_view label) {
   if (label == "c ap traffic") return &Connection::client;
   if (label == "s ap traffic") return &Connection::server;
   if (label == "exp master") return &Connection::exporter;
   if (label == "res master") return &Connection::resumption;
   return nullptr;
-}
-
-template <class Map>
-void erase_expired(Map& map, const Secret& key) {
-  const auto it = map.find(key);
-  if (it != map.end() && it->second.expired()) map.erase(it);
 }
 
 }  // namespace
@@ -37,52 +37,101 @@ Connection::~Connection() { Registry::get().forget(*this); }
 
 void Registry::forget(Connection& connection) {
   std::lock_guard lock(mutex_);
-  erase_expired(by_master_, connection.master);
-  erase_expired(by_exporter_, connection.exporter);
-  for (const auto& generation : connection.generations) erase_expired(by_secret_, generation.secret);
+  if (const auto it = find(Tag(connection.exporter.view()), connection); it != by_secret_.end()) by_secret_.erase(it);
+  const auto [first, last] = by_master_.equal_range(connection.master);
+  const auto it = std::find_if(first, last, [](const auto& entry) { return entry.second.expired(); });
+  if (it != last) by_master_.erase(it);
 }
 
-void Registry::derived(const Secret& from, std::string_view label, const Secret& out) {
-  std::shared_ptr<Connection> keep, replaced;  // dropped after the lock: the last owner's end takes it again
-  std::lock_guard lock(mutex_);
-  if (const auto member = secret_of(label)) {
-    keep = by_master_[from].lock();
-    if (!keep) {
-      keep = std::make_shared<Connection>();
-      keep->master = from;
-      by_master_[from] = keep;
-    }
-    (*keep).*member = out;
-    if (label == "exp master") by_exporter_[out] = keep;
-    if (label == "c ap traffic" || label == "s ap traffic") {
-      keep->generations.push_back({label.front() == 'c', out, {}});
-      by_secret_[out] = keep;
-    }
-    replaced = std::exchange(latest, keep);
-    return;
-  }
-  if (label != "key" && label != "traffic upd") return;
-  const auto it = by_secret_.find(from);
-  keep = it == by_secret_.end() ? nullptr : it->second.lock();
-  if (!keep) return;
-  const auto generation = std::ranges::find(keep->generations, from, &Connection::Generation::secret);
-  if (generation == keep->generations.end()) return;
+Registry::Table<Registry::Known>::iterator Registry::find(Tag tag, const Connection& connection) {
+  const auto [first, last] = by_secret_.equal_range(tag);
+  const auto it = std::find_if(first, last, [&](const auto& entry) { return entry.second.connection == &connection; });
+  return it == last ? by_secret_.end() : it;
+}
+
+void Registry::derived(ByteView from, std::string_view label, ByteView out) {
   if (label == "key") {
-    generation->key = out;
-    auto& slot = key_to_come_[out];
-    replaced = std::exchange(slot, keep);
+    if (!expected.of.empty() && expected.secret == from) expected.key = Key(out);
     return;
   }
-  by_secret_[out] = keep;
-  // Both ends of a connection may be in this process, and each derives the same.
-  if (std::ranges::find(keep->generations, out, &Connection::Generation::secret) != keep->generations.end()) return;
-  const bool client = generation->client;
-  keep->generations.push_back({client, out, {}});
-  const auto of_this_side = [client](const Connection::Generation& each) { return each.client == client; };
-  if (std::ranges::count_if(keep->generations, of_this_side) <= kGenerations) return;
-  const auto oldest = std::ranges::find_if(keep->generations, of_this_side);
-  by_secret_.erase(oldest->secret);
-  keep->generations.erase(oldest);
+  const auto member = secret_of(label);
+  if (!member && label != "traffic upd") return;
+  std::vector<std::shared_ptr<Connection>> connections;  // dropped after the lock: the last owner's end takes it again
+  bool client = label == "c ap traffic";
+  {
+    std::lock_guard lock(mutex_);
+    if (member) {
+      connections.push_back(connection_of(from, out));
+      Connection& connection = *connections.front();
+      if ((connection.*member).empty() && label == "exp master") by_secret_.emplace(Tag(out), Known{&connection, false, 0});
+      (connection.*member) = Key(out);
+      if (!connection.client.empty() && !connection.server.empty() && !connection.exporter.empty() && !connection.resumption.empty())
+        by_master_.erase(connection.master);
+    } else {
+      const auto [first, last] = by_secret_.equal_range(Tag(from));
+      for (auto it = first; it != last; client = it++->second.client)
+        if (auto connection = it->second.connection->weak_from_this().lock()) connections.push_back(std::move(connection));
+    }
+  }
+  if (label != "exp master" && label != "res master") expect(std::move(connections), client, out);
+}
+
+// The connection that a secret belongs to; the other end of it may be in this process, and further.
+std::shared_ptr<Connection> Registry::connection_of(ByteView master, ByteView secret) {
+  std::shared_ptr<Connection> connection;
+  if (const auto it = by_secret_.find(Tag(secret)); it != by_secret_.end()) connection = it->second.connection->weak_from_this().lock();
+  if (const auto it = by_master_.find(Tag(master)); !connection && it != by_master_.end()) connection = it->second.lock();
+  if (connection) return connection;
+  connection = Connection::make();
+  connection->master = Tag(master);
+  by_master_.emplace(connection->master, connection);
+  return connection;
+}
+
+void Registry::expect(std::vector<std::shared_ptr<Connection>> connections, bool client, ByteView secret) {
+  expected.of = std::move(connections);
+  expected.client = client;
+  expected.secret = Key(secret);
+  expected.key = Key();
+}
+
+void Registry::keyed(CipherContext& context, ByteView key) {
+  context.secret = Key(key);
+  if (context.shadow || expected.of.empty() || !(expected.key == key)) return;
+  const Expected own = std::exchange(expected, Expected());
+  context.client = own.client;
+  context.secret = own.secret;
+  const Tag tag(context.secret.view());
+  std::lock_guard lock(mutex_);
+  const auto of_this_end = std::ranges::find_if(own.of, [&](const auto& each) { return has_end(*each, context.client, context.encrypting); });
+  context.connection = of_this_end == own.of.end() ? own.of.front() : *of_this_end;
+  Connection& connection = *context.connection;
+  connection.contexts[context.client][context.encrypting] = &context;
+  auto it = find(tag, connection);
+  if (it == by_secret_.end()) it = by_secret_.emplace(tag, Known{&connection, context.client, 0});
+  ++it->second.users;
+}
+
+void Registry::working(CipherContext& context) {
+  if (context.shadow) return;
+  std::lock_guard lock(mutex_);
+  by_key_.emplace(Tag(context.secret.view(), context.encrypting), &context);
+}
+
+void Registry::gone(CipherContext& context) {
+  if (!context.connection && !context.tls12) return;
+  const std::shared_ptr<Connection> connection = std::exchange(context.connection, nullptr);
+  std::lock_guard lock(mutex_);
+  if (connection) {
+    auto& current = connection->contexts[context.client][context.encrypting];
+    if (current == &context) current = nullptr;
+    const auto it = find(Tag(context.secret.view()), *connection);
+    if (it != by_secret_.end() && --it->second.users == 0) by_secret_.erase(it);
+    return;
+  }
+  const auto [first, last] = by_key_.equal_range(Tag(context.secret.view(), context.encrypting));
+  const auto it = std::find_if(first, last, [&](const auto& entry) { return entry.second == &context; });
+  if (it != last) by_key_.erase(it);
 }
 
 std::shared_ptr<MacState>& Registry::latest_mac() {
@@ -90,60 +139,36 @@ std::shared_ptr<MacState>& Registry::latest_mac() {
   return mac;
 }
 
-void Registry::keyed(CipherContext& context) {
-  if (context.shadow) return;
-  std::shared_ptr<Connection> replaced, held;
+std::shared_ptr<Connection> Registry::by_exporter(ByteView exporter, bool server) {
   std::lock_guard lock(mutex_);
-  by_key_.emplace(std::pair(context.encrypting, context.key), &context);
-  const auto it = key_to_come_.find(context.key);
-  if (it == key_to_come_.end()) return;
-  replaced = std::exchange(context.connection, it->second);
-  // Both ends of a connection may be in this process, and each will come for the key; what is left is dropped with the connection's end.
-  key_to_come_.erase(it);
-  if (latest == context.connection) held = std::exchange(latest, nullptr);
-}
-
-void Registry::gone(CipherContext& context) {
-  std::lock_guard lock(mutex_);
-  const auto [first, last] = by_key_.equal_range({context.encrypting, context.key});
-  const auto it = std::ranges::find(first, last, &context, [](const auto& entry) { return entry.second; });
-  if (it != last) by_key_.erase(it);
-}
-
-std::shared_ptr<Connection> Registry::by_exporter(const Secret& exporter) {
-  std::lock_guard lock(mutex_);
-  const auto it = by_exporter_.find(exporter);
-  return it == by_exporter_.end() ? nullptr : it->second.lock();
+  const auto [first, last] = by_secret_.equal_range(Tag(exporter));
+  const auto it = std::find_if(first, last, [&](const auto& entry) {
+    const auto& contexts = entry.second.connection->contexts;
+    return contexts[!server][true] && contexts[server][false];
+  });
+  return it == last ? nullptr : it->second.connection->weak_from_this().lock();
 }
 
 void Registry::add(const std::shared_ptr<Connection>& connection) {
   std::lock_guard lock(mutex_);
-  by_exporter_[connection->exporter] = connection;
-  for (const bool client : {true, false}) {
-    const Secret& secret = client ? connection->client : connection->server;
-    connection->generations.push_back({client, secret, {}});
-    by_secret_[secret] = connection;
-  }
+  by_secret_.emplace(Tag(connection->exporter.view()), Known{connection.get(), false, 0});
 }
 
 Registry::Current Registry::current(const Connection& connection, bool client, bool encrypting) {
   std::lock_guard lock(mutex_);
-  for (auto it = connection.generations.rbegin(); it != connection.generations.rend(); ++it) {
-    if (it->client != client || it->key.empty()) continue;
-    const auto [first, last] = by_key_.equal_range({encrypting, it->key});
-    if (first == last) continue;
-    const auto own = std::ranges::find(first, last, &connection, [](const auto& entry) { return entry.second->connection.get(); });
-    return {own == last ? std::prev(last)->second : own->second, it->secret};
-  }
-  return {};
+  CipherContext* context = connection.contexts[client][encrypting];
+  if (!context) return {};
+  const ByteView secret = context->secret.view();
+  return {context, Secret(secret.begin(), secret.end())};
 }
 
-CipherContext* Registry::by_key(bool encrypting, const Secret& key, const CipherContext* known) {
+CipherContext* Registry::by_key(bool encrypting, ByteView key, const CipherContext* known) {
   std::lock_guard lock(mutex_);
-  const auto [first, last] = by_key_.equal_range({encrypting, key});
-  if (first == last) return nullptr;
-  const auto it = std::ranges::find(first, last, known, [](const auto& entry) { return entry.second; });
-  return it == last ? std::prev(last)->second : it->second;
+  CipherContext* found = nullptr;
+  const auto [first, last] = by_key_.equal_range(Tag(key, encrypting));
+  for (auto it = first; it != last; ++it)
+    if (it->second->secret == key && (!found || it->second == known)) found = it->second;
+  return found;
 }
 
 void Registry::substitute(const Secret& local, const Secret& real) {
@@ -169,14 +194,9 @@ void Registry::apply_substitutions(Secret& seed) {
   }
 }
 
-std::size_t Registry::contexts() {
+std::size_t Registry::entries() {
   std::lock_guard lock(mutex_);
-  return by_key_.size();
-}
-
-std::size_t Registry::connections() {
-  std::lock_guard lock(mutex_);
-  return std::ranges::count_if(by_exporter_, [](const auto& entry) { return !entry.second.expired(); });
+  return by_master_.size() + by_secret_.size() + by_key_.size();
 }
 
 }  // namespace sockmi::tls

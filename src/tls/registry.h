@@ -1,8 +1,11 @@
 // What the provider sees and the rest of this room wants to know: the secrets of connections, and the cipher contexts that work with them.
 //
-// libssl tells a provider nothing of connections. They are recognised by their secrets: application traffic, exporter and resumption
-// secrets that are derived from one master secret belong together; a key that is derived from a traffic secret leads the cipher
-// context that is given the key to the connection. A connection lives as long as a cipher context of it.
+// libssl tells a provider nothing of connections. They are recognised by their secrets. TLS 1.3: application traffic, exporter and resumption
+// secrets that are derived from one master secret belong together; the key that is derived from a traffic secret leads, right after, to the cipher
+// context that is given the key; a KeyUpdate derives the next secret from one that is known. TLS 1.2: keys follow from what SSL and SSL_SESSION
+// give out, and lead to the context that works with them. A connection lives as long as a cipher context of it.
+//
+// A process may have very many: a table by hash, whose keys are the secrets' own bytes; nothing is searched, and little is held for each.
 #pragma once
 
 #include <array>
@@ -11,26 +14,25 @@
 #include <memory>
 #include <mutex>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "base/secret.h"
+#include "tls/key.h"
 
 namespace sockmi::tls {
 
+struct CipherContext;
 struct CipherTable;
 struct MacContext;
 
-// TLS 1.3 only: TLS 1.2 keys follow from what SSL_SESSION and SSL give out.
-struct Connection {
-  // A traffic secret, and the key that was derived from it; RFC 8446, 7.2: each KeyUpdate makes another.
-  struct Generation {
-    bool client;
-    Secret secret, key;
-  };
-  Secret client, server, exporter, resumption;  // traffic secrets of the first generation after the handshake, or the load
-  std::vector<Generation> generations;          // oldest first
-  Secret master;
+// TLS 1.3 only. Both ends of a connection may be in this process, and share it.
+struct Connection : std::enable_shared_from_this<Connection> {
+  Key client, server, exporter, resumption;                   // traffic secrets of the first generation after the handshake, or the load
+  std::array<std::array<CipherContext*, 2>, 2> contexts{};    // [with the client's secrets][encrypting]
+  Tag master;                                                 // while not all are known
+  static std::shared_ptr<Connection> make() { return std::allocate_shared<Connection>(SecretAllocator<Connection>()); }
   ~Connection();
 };
 
@@ -50,11 +52,15 @@ struct MacState {
 };
 
 struct CipherContext {
+  static void* operator new(std::size_t size) { return secret_alloc(size); }
+  static void operator delete(void* context, std::size_t size) { secret_free(context, size); }
+
   const CipherTable* table = nullptr;
   void* inner = nullptr;     // the default provider's context; null: the endpoint was exported, its keys are gone
   bool encrypting = false;
   bool shadow = false;       // of a rehearsal's throw-away side, which nobody will look for
-  Secret key;
+  bool client = false;       // TLS 1.3: it works with the client's secrets
+  Key secret;                // TLS 1.3: the traffic secret; TLS 1.2: the key
   bool has_static_iv = false;
   std::array<std::uint8_t, 12> static_iv{};
   Sequence own;
@@ -75,17 +81,20 @@ class Registry {
   static Registry& get();
 
   // --- called by the provider ---
-  void derived(const Secret& from, std::string_view label, const Secret& out);  // an HKDF-Expand-Label of TLS 1.3
-  void keyed(CipherContext& context);                                          // has a new key
-  void keyed(const std::shared_ptr<MacState>& mac) { latest_mac() = mac; }     // libssl keys it right before its cipher
+  void derived(ByteView from, std::string_view label, ByteView out);  // an HKDF-Expand-Label of TLS 1.3
+  // The next key that this thread derives will be of this secret of one of these.
+  void expect(std::vector<std::shared_ptr<Connection>> connections, bool client, ByteView secret);
+  void keyed(CipherContext& context, ByteView key);                     // TLS 1.3: has a new key
+  void working(CipherContext& context);                                 // TLS 1.2: has a first record
+  void keyed(const std::shared_ptr<MacState>& mac) { latest_mac() = mac; }  // libssl keys it right before its cipher
   std::shared_ptr<MacState> take_mac() { return std::exchange(latest_mac(), nullptr); }
   void gone(CipherContext& context);
 
   // --- called by capture and rehearsal ---
-  std::shared_ptr<Connection> by_exporter(const Secret& exporter);
+  std::shared_ptr<Connection> by_exporter(ByteView exporter, bool server);
   void add(const std::shared_ptr<Connection>& connection);
   // The context that works with this key. An SSL and another that was loaded from its image may both be alive: `known`, if it is one of them.
-  CipherContext* by_key(bool encrypting, const Secret& key, const CipherContext* known = nullptr);
+  CipherContext* by_key(bool encrypting, ByteView key, const CipherContext* known = nullptr);
   // The cipher context that works with the client's or the server's traffic secret now, and that secret.
   struct Current {
     CipherContext* context = nullptr;
@@ -98,17 +107,25 @@ class Registry {
   bool substitutes() const { return substitutions_count_.load(std::memory_order_relaxed) > 0; }
   void apply_substitutions(Secret& seed);
 
-  std::size_t contexts();      // for tests: how many keys, and connections, are known
-  std::size_t connections();
+  std::size_t entries();  // for tests: how much is known
 
  private:
   friend struct Connection;
+  template <class Value>
+  using Table = std::unordered_multimap<Tag, Value, Tag::Hash, std::equal_to<>, SecretAllocator<std::pair<const Tag, Value>>>;
+  struct Known {
+    Connection* connection;
+    bool client;
+    std::uint32_t users;  // contexts that work with it
+  };
   static std::shared_ptr<MacState>& latest_mac();
+  std::shared_ptr<Connection> connection_of(ByteView master, ByteView secret);
   void forget(Connection& connection);
+  Table<Known>::iterator find(Tag tag, const Connection& connection);
   std::mutex mutex_;
-  std::multimap<std::pair<bool, Secret>, CipherContext*> by_key_;
-  std::map<Secret, std::weak_ptr<Connection>> by_master_, by_exporter_, by_secret_;
-  std::map<Secret, std::shared_ptr<Connection>> key_to_come_;  // derived, not yet given to a cipher context
+  Table<std::weak_ptr<Connection>> by_master_;  // those whose handshake is not finished
+  Table<Known> by_secret_;                      // traffic secrets in use, and exporter secrets
+  Table<CipherContext*> by_key_;                // TLS 1.2
   std::map<Secret, Secret> substitutions_;
   std::atomic<std::size_t> substitutions_count_{0};
 };

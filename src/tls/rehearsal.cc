@@ -162,11 +162,11 @@ class Rehearsal {
     for (SSL* ssl : {server(), client()}) SSL_set_ex_data(ssl, psk_index(), session);
     SSL_set_psk_find_session_callback(server(), find_psk);
     SSL_set_psk_use_session_callback(client(), use_psk);
-    scope.inject = std::make_shared<Connection>();
-    scope.inject->client = secret(tls_.client_secret());
-    scope.inject->server = secret(tls_.server_secret());
-    scope.inject->exporter = secret(tls_.exporter_secret());
-    scope.inject->resumption = secret(tls_.resumption_secret());
+    scope.inject = Connection::make();
+    scope.inject->client = Key(image::view(tls_.client_secret()));
+    scope.inject->server = Key(image::view(tls_.server_secret()));
+    scope.inject->exporter = Key(image::view(tls_.exporter_secret()));
+    scope.inject->resumption = Key(image::view(tls_.resumption_secret()));
     Registry::get().add(scope.inject);
     return real;
   }
@@ -219,7 +219,7 @@ class Rehearsal {
   Result<> take_over_tls12(const Scope& scope, const Secret& master) {
     CipherContext *writing = nullptr, *reading = nullptr;
     for (CipherContext* context : scope.contexts)
-      if (Registry::get().by_key(context->encrypting, context->key, context) == context) (context->encrypting ? writing : reading) = context;
+      if (Registry::get().by_key(context->encrypting, context->secret.view(), context) == context) (context->encrypting ? writing : reading) = context;
     if (!writing || !reading) return fail(ENOKEY, "the provider is not in the SSL's path");
     Attachment& kept = attachment(target_);
     kept.client_random = secret(tls_.client_random());

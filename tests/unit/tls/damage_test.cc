@@ -61,7 +61,7 @@ TEST_P(Damaged, EveryFlippedBitIsRefused) {
 
 // What is loaded may be nonsense, but it must be an SSL that can be used and freed.
 TEST_P(Damaged, WithASealThatFitsItIsLoadedOrRefused) {
-  const auto contexts = Registry::get().contexts();
+  const auto contexts = Registry::get().entries();
   const ByteView body = ByteView(a_.image).subspan(kEnvelope);
   std::size_t loaded = 0, refused = 0;
   std::set<std::string> reasons;  // each way to be refused has its own clearing up
@@ -99,7 +99,7 @@ TEST_P(Damaged, WithASealThatFitsItIsLoadedOrRefused) {
   EXPECT_GT(loaded, 0u);
   EXPECT_GT(refused, 0u);
   target_.reset();
-  EXPECT_EQ(Registry::get().contexts(), contexts);
+  EXPECT_EQ(Registry::get().entries(), contexts);
 }
 
 INSTANTIATE_TEST_SUITE_P(Images, Damaged, testing::Values("tls13-aes128-gcm-server", "tls13-busy", "tls12-chacha20-client", "tls12-cbc-busy", "before-handshake-server"),

@@ -35,6 +35,18 @@ TEST_P(Tls13, SeveralKeyUpdatesBeforeOneExport) {
   }
 }
 
+TEST_P(Tls13, KeyUpdatesOfBothEndsThatMove) {
+  Pair pair(GetParam(), true, /*peer_moves=*/true);
+  pair.handshake();
+  for (int i = 0; i < 6; ++i) {
+    i % 2 ? pair.hop() : pair.hop_peer();
+    for (SSL* ssl : {pair.mover.get(), pair.peer.get(), pair.mover.get()}) {
+      SSL_key_update(ssl, i % 3 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED);
+      pair.talk("updated");
+    }
+  }
+}
+
 TEST_P(Tls13, AQueuedKeyUpdateIsSentElsewhere) {
   Pair pair(GetParam());
   pair.handshake();
