@@ -48,7 +48,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::abort();
   SSL_free(ssl);
   ERR_clear_error();
-  if (Registry::get().contexts() != 0) std::abort();
+  if (Registry::get().entries() != 0) std::abort();
   return 0;
 }
 
