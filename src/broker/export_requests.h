@@ -30,23 +30,33 @@ class ExportRequests {
   // `ask` is called with each wish for the service while the handle lives.
   Holder hold(const std::string& service, std::function<void(const ExportWish&)> ask);
 
-  // Asks every holder of the service and waits until all have answered, or the time is over.
+  // Asks every holder of the service and waits until each has answered, or is gone, or the time is over.
   asio::awaitable<ExportOutcome> ask(std::string service, ExportWish wish, std::chrono::milliseconds timeout);
   Result<> done(std::uint64_t request, unsigned exported, unsigned failed);  // ENOENT: nobody waits for it
 
  private:
   struct Open {
     ExportOutcome outcome;
-    Event answered;
+    unsigned outstanding = 0;
+    Event settled;
   };
   struct Asked {
     std::string service;
     std::function<void(const ExportWish&)> ask;
   };
+  struct Question {
+    Open* open;
+    const Asked* holder;
+  };
+  struct State {
+    std::list<Asked> holders;
+    std::map<std::uint64_t, Question> questions;  // by number: each holder is asked by one of its own
+  };
+  static void settle(State& state, std::map<std::uint64_t, Question>::iterator question);
+
   asio::any_io_executor executor_;
   std::uint64_t last_ = 0;
-  std::shared_ptr<std::list<Asked>> holders_ = std::make_shared<std::list<Asked>>();
-  std::map<std::uint64_t, Open*> open_;
+  std::shared_ptr<State> state_ = std::make_shared<State>();  // holders may outlive us
 };
 
 }  // namespace sockmi::broker

@@ -71,6 +71,7 @@ class Rehearsal {
     SSL_set_ex_data(target_, psk_index(), nullptr);
     SSL_set_psk_find_session_callback(target_, nullptr);
     SSL_set_psk_use_session_callback(target_, nullptr);
+    if (by_callback_) SSL_set_session_secret_cb(target_, nullptr, nullptr);
     SSL_set_num_tickets(target_, tickets_);
     SSL_clear_options(target_, (SSL_OP_ALLOW_NO_DHE_KEX | SSL_OP_NO_TICKET | kAgreed) & ~options_);
     SSL_set_options(target_, kAgreed & options_);
@@ -92,7 +93,7 @@ class Rehearsal {
     set_stage();
     Scope scope;
     const Secret master = tls13_ ? set_psk(scope) : set_resumption();
-    if (!tls13_ && !cached_) return fail_openssl(EBADMSG, "TLS image: session");  // an empty ticket: libssl can not copy that
+    if (!tls13_ && !by_callback_ && !cached_) return fail_openssl(EBADMSG, "TLS image: session");  // an empty ticket: libssl can not copy that
     const Finished finished{secret(tls_.client_finished()), secret(tls_.server_finished())};
     if (!tls13_) scope.inject_finished = &finished;
     // It has to make records only if there are any.
@@ -171,7 +172,8 @@ class Rehearsal {
     return real;
   }
 
-  // The session goes by a random id: the peers' own may be in this process too.
+  // The session goes by a random id: the peers' own may be in this process too. The server finds it in its context's cache, if it looks there; else
+  // it is told the secret by a callback (SSL_set_session_secret_cb, made for EAP-FAST), and its new session is filled with ours.
   Secret set_resumption() {
     SSL_SESSION* session = script_.session.get();
     SSL_set_options(client(), SSL_OP_NO_TICKET);
@@ -182,10 +184,30 @@ class Rehearsal {
     RAND_bytes(id, sizeof id);
     SSL_SESSION_set1_id(session, id, sizeof id);
     make_young(session);
-    cached_.reset(SSL_SESSION_dup(session));
-    if (cached_) SSL_CTX_add_session(SSL_get_SSL_CTX(server()), cached_.get());
+    SSL_CTX* const context = SSL_get_SSL_CTX(server());
+    by_callback_ = (SSL_CTX_get_session_cache_mode(context) & SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) != 0;
+    if (by_callback_) {
+      SSL_set_session_secret_cb(server(), fill_session, this);
+    } else {
+      cached_.reset(SSL_SESSION_dup(session));
+      if (cached_) SSL_CTX_add_session(context, cached_.get());
+    }
     SSL_set_session(client(), session);
     return master_of(session);
+  }
+
+  static int fill_session(SSL* ssl, void* secret, int* size, STACK_OF(SSL_CIPHER)*, const SSL_CIPHER** cipher, void* rehearsal) {
+    const Rehearsal& self = *static_cast<Rehearsal*>(rehearsal);
+    const SSL_SESSION* ours = self.script_.session.get();
+    SSL_SESSION* live = SSL_get_session(ssl);
+    const unsigned char* at = self.tls_.session()->data();
+    if (!d2i_SSL_SESSION(&live, &at, static_cast<long>(self.tls_.session()->size()))) return 0;
+    unsigned id_size = 0;
+    const unsigned char* id = SSL_SESSION_get_id(ours, &id_size);
+    SSL_SESSION_set1_id(live, id, id_size);
+    *size = static_cast<int>(SSL_SESSION_get_master_key(ours, static_cast<unsigned char*>(secret), static_cast<std::size_t>(*size)));
+    *cipher = SSL_SESSION_get0_cipher(ours);
+    return 1;
   }
 
   bool has_unread() const { return !image::view(tls_.unread()).empty() || (tls_.shutdown() & SSL_RECEIVED_SHUTDOWN); }
@@ -261,7 +283,7 @@ class Rehearsal {
     SSL_set_verify_result(target_, tls_.verify_result());
     if (!script_.chain.empty()) {
       STACK_OF(X509)* chain = SSL_get_peer_cert_chain(target_);
-      if (!chain) return fail(EIO, "the SSL has no place for its peer's chain");
+      if (!chain) return fail(ENOTSUP, "the SSL has no place for its peer's chain: its context has to look sessions up in its own cache");
       while (X509* stale = sk_X509_pop(chain)) X509_free(stale);
       for (X509* each : script_.chain) {
         X509_up_ref(each);
@@ -287,7 +309,7 @@ class Rehearsal {
   SessionPointer cached_;
   Bytes session_id_;
   long time_ = 0, timeout_ = 0;
-  bool shadow_knows_ = false, done_ = false;
+  bool by_callback_ = false, shadow_knows_ = false, done_ = false;
 };
 
 }  // namespace

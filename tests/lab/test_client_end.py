@@ -34,6 +34,26 @@ def test_a_download_goes_on_elsewhere(lab):
     is_whole(importer)
 
 
+def test_one_image_is_loaded_once(lab):
+    """Two importers wait, one endpoint comes: the daemon gives it away once, and has nothing for who asks again."""
+    server, fetch = begin(lab)
+    importers = [lab.hostB.popen(lab.program("examples/fetch"), "--import", "--service", "dl") for _ in range(2)]
+    for importer in importers:
+        importer.wait_line("fetch ready")
+    wait_until(lambda: lab.hostA.export(lab.hostB, "dl") == (1, 0), "it moves")
+    expect(lab.hostA.export(lab.hostB, "dl") == (0, 0), "hostA has it still")
+    server.resume()
+    wait_until(lambda: any(importer.says("sha256") for importer in importers), "one has it", timeout=60)
+    [loaded] = [importer for importer in importers if importer.says("sha256")]
+    is_whole(loaded)
+    [other] = [importer for importer in importers if importer is not loaded]
+    third = lab.hostB.popen(lab.program("examples/fetch"), "--import", "--service", "dl")
+    third.wait_line("fetch ready")
+    lists = lab.hostB.api("/v1/status")["lists"]["connected"]
+    expect(lists["used"] == 0, f"hostB has something left: {lists}")
+    expect(other.running() and third.running(), "somebody imported what was imported already")
+
+
 def test_it_does_not_move_to_its_own_peer(lab):
     """Packets between two addresses of one host never meet the wire, where they could be redirected: the peer's host refuses."""
     server, fetch = begin(lab)

@@ -1,4 +1,5 @@
 // What only TLS 1.2 has: explicit nonces, session ids, renegotiation.
+#include <cstring>
 #include <set>
 
 #include "cases.h"
@@ -61,6 +62,27 @@ TEST(Tls12, AClientResumesWithTheSessionOfALoadedSsl) {
   pair.hop();
   EXPECT_TRUE(was_reused(pair.mover.get()));
   pair.talk("on");
+}
+
+// As servers have it that share their sessions in a cache of their own.
+TEST(Tls12, AServerWithoutLookupInOpenSslsCache) {
+  for (const Case& c : kFamilies) {
+    if (c.version != TLS1_2_VERSION || !c.server) continue;
+    Pair pair(c);
+    SSL_CTX_set_session_cache_mode(pair.mover_ctx.get(), SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
+    pair.handshake();
+    for (int hop = 0; hop < 3; ++hop) {
+      pair.hop();
+      pair.talk("moved");
+      EXPECT_STREQ(SSL_get_cipher_name(pair.mover.get()), c.suite);
+      EXPECT_STREQ(SSL_get_servername(pair.mover.get(), TLSEXT_NAMETYPE_host_name), "server.test");
+      unsigned char ours[32], theirs[32];
+      ASSERT_EQ(SSL_export_keying_material(pair.mover.get(), ours, 32, "EXPORTER-x", 10, nullptr, 0, 0), 1);
+      ASSERT_EQ(SSL_export_keying_material(pair.peer.get(), theirs, 32, "EXPORTER-x", 10, nullptr, 0, 0), 1);
+      EXPECT_EQ(std::memcmp(ours, theirs, 32), 0);
+    }
+    EXPECT_EQ(SSL_CTX_sess_number(pair.mover_ctx.get()), 0);
+  }
 }
 
 // The server asks, the client begins: its Finished of the first handshake has to be the real one (RFC 5746).
