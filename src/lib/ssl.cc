@@ -89,9 +89,11 @@ int export_ssl_with(SSL* ssl, int state, int af, const void* to, const sockmi_ex
   clear_error();
   const int fd = tls::get_fd(ssl);
   if (fd < 0) return report(tls::is_spent(ssl) ? Error{ESHUTDOWN, "this SSL was exported"} : Error{EINVAL, "the SSL has no descriptor"});
-  const bool in_haste = options && options->timeout > 0;
-  const auto quiet = tls::quiesce(ssl, in_haste ? std::min(kPatience, std::chrono::milliseconds(options->timeout)) : kPatience);
-  if (!quiet) return report(quiet.error());
+  if (kind_of(static_cast<unsigned>(state)).established) {
+    const bool in_haste = options && options->timeout > 0;
+    const auto quiet = tls::quiesce(ssl, in_haste ? std::min(kPatience, std::chrono::milliseconds(options->timeout)) : kPatience);
+    if (!quiet) return report(quiet.error());
+  }
   const auto image = save(ssl, state);
   if (!image) return report(image.error());
   const auto exported = export_endpoint(fd, static_cast<unsigned>(state), af, to, *image, options);

@@ -122,12 +122,21 @@ Secret finish(const image::TlsT& state) {
   return image::seal(image::kTlsKind, image::kTlsVersion, builder.take());
 }
 
+// What an image had brought for a record BIO that was not set yet.
+void save_left(const SSL* ssl, image::TlsT& state) {
+  const Attachment* left = find_attachment(ssl);
+  if (!left) return;
+  state.waiting = bytes(left->waiting);
+  state.unsent = bytes(left->unsent);
+}
+
 // What lies between libssl and the socket. libssl's own buffers can not be read: they must be empty.
 Result<> save_buffers(SSL* ssl, const Live& live, image::TlsT& state) {
   state.read_sequence = live.reading->sequence().next();
   state.write_sequence = live.writing->sequence().next();
   RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
   if (!buffer) {
+    save_left(ssl, state);
     // libssl gives its buffers up only if there is nothing in them; before 3.0.14 it may not be asked while it reads (CVE-2024-4741).
     if (SSL_want_write(ssl) || (SSL_pending(ssl) == 0 && SSL_free_buffers(ssl) != 1)) return fail(EAGAIN, "an SSL_write is half done");
     return {};
@@ -184,7 +193,9 @@ void save_what_getters_answer(SSL* ssl, image::TlsT& state) {
 Secret save_before_handshake(SSL* ssl) {
   image::TlsT state;
   state.server = SSL_is_server(ssl);
-  if (const RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl))) state.waiting = bytes(buffer->waiting());
+  const RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
+  if (buffer) state.waiting = bytes(buffer->waiting());
+  else save_left(ssl, state);
   return finish(state);
 }
 

@@ -140,9 +140,9 @@ void note_tls(CipherContext& c, const OSSL_PARAM params[]) {
   const OSSL_PARAM* mac_size = OSSL_PARAM_locate_const(params, OSSL_CIPHER_PARAM_TLS_MAC_SIZE);
   c.mac_size = 0;
   if (mac_size) OSSL_PARAM_get_size_t(mac_size, &c.mac_size);
-  c.mac = Registry::get().take_mac();
+  c.mac = claim_mac();
   if (!c.mac) return;
-  c.mac->of_tls = c.tls12 = true;
+  c.tls12 = true;
   Registry::get().working(c);
 }
 
@@ -206,10 +206,6 @@ template <std::size_t I>
 const OSSL_PARAM* gettable_ctx(void*, void*) { return tables[I].gettable_ctx_params(nullptr, Default::get().context); }
 template <std::size_t I>
 const OSSL_PARAM* settable_ctx(void*, void*) { return tables[I].settable_ctx_params(nullptr, Default::get().context); }
-
-using Function = void (*)();
-template <class F>
-Function generic(F* f) { return reinterpret_cast<Function>(f); }
 
 template <std::size_t I>
 const OSSL_DISPATCH* dispatch() {

@@ -113,10 +113,6 @@ const OSSL_PARAM* gettable_ctx(void*, void*) { return tables[I].gettable_ctx_par
 template <std::size_t I>
 const OSSL_PARAM* settable_ctx(void*, void*) { return tables[I].settable_ctx_params(nullptr, Default::get().context); }
 
-using Function = void (*)();
-template <class F>
-Function generic(F* f) { return reinterpret_cast<Function>(f); }
-
 template <std::size_t I>
 const OSSL_DISPATCH* dispatch() {
   static const OSSL_DISPATCH table[] = {{OSSL_FUNC_KDF_NEWCTX, generic(new_context<I>)},

@@ -33,11 +33,13 @@ constexpr std::size_t kHeader = 13;
 
 struct MacContext {
   void* inner = nullptr;
-  std::shared_ptr<MacState> state;
+  std::shared_ptr<MacState> state;  // null: any HMAC of libssl's or the application's
   bool fresh = true;  // nothing was authenticated yet
 };
 
 namespace {
+
+thread_local MacContext* latest = nullptr;  // to be keyed
 
 MacContext& context_of(void* v) { return *static_cast<MacContext*>(v); }
 
@@ -46,6 +48,7 @@ void free_context(void* v) {
   auto* c = static_cast<MacContext*>(v);
   if (!c) return;
   if (c->state && c->state->origin == c) c->state->origin = nullptr;
+  if (latest == c) latest = nullptr;
   table.freectx(c->inner);
   delete c;
 }
@@ -57,15 +60,15 @@ int init(void* v, const unsigned char* key, std::size_t size, const OSSL_PARAM p
   MacContext& c = context_of(v);
   c.fresh = true;
   if (key) {
-    c.state = std::make_shared<MacState>();
-    c.state->origin = &c;
-    Registry::get().keyed(c.state);
+    c.state.reset();
+    latest = &c;
   }
   return table.init(c.inner, key, size, params);
 }
 int update(void* v, const unsigned char* data, std::size_t size) {
   MacContext& c = context_of(v);
-  if (!std::exchange(c.fresh, false) || size != kHeader || !c.state || !c.state->of_tls) return table.update(c.inner, data, size);
+  if (latest == &c) latest = nullptr;  // a record's is copied before it is used
+  if (!std::exchange(c.fresh, false) || size != kHeader || !c.state) return table.update(c.inner, data, size);
   std::uint8_t moved[kHeader];
   std::memcpy(moved, data, kHeader);
   c.state->sequence.count = read_u64(moved) + 1;
@@ -78,10 +81,6 @@ int get_ctx_params(void* v, OSSL_PARAM params[]) { return table.get_ctx_params(c
 int set_ctx_params(void* v, const OSSL_PARAM params[]) { return table.set_ctx_params(context_of(v).inner, params); }
 const OSSL_PARAM* gettable_ctx(void*, void*) { return table.gettable_ctx_params(nullptr, Default::get().context); }
 const OSSL_PARAM* settable_ctx(void*, void*) { return table.settable_ctx_params(nullptr, Default::get().context); }
-
-using Function = void (*)();
-template <class F>
-Function generic(F* f) { return reinterpret_cast<Function>(f); }
 
 const OSSL_DISPATCH* dispatch() {
   static const OSSL_DISPATCH functions[] = {{OSSL_FUNC_MAC_NEWCTX, generic(new_context)},
@@ -115,6 +114,14 @@ void fill(const OSSL_DISPATCH* d) {
 }
 
 }  // namespace
+
+std::shared_ptr<MacState> claim_mac() {
+  if (!latest) return nullptr;
+  MacContext& context = *std::exchange(latest, nullptr);
+  context.state = std::make_shared<MacState>();
+  context.state->origin = &context;
+  return context.state;
+}
 
 bool rekey_mac(MacState& mac, const Secret& key) { return mac.origin && table.init(mac.origin->inner, key.data(), key.size(), nullptr) == 1; }
 

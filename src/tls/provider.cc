@@ -57,16 +57,19 @@ int get_params(void*, OSSL_PARAM params[]) {
 void teardown(void*) {}
 
 constexpr const char* kName = "sockmi";
-const OSSL_DISPATCH kFunctions[] = {{OSSL_FUNC_PROVIDER_QUERY_OPERATION, reinterpret_cast<void (*)()>(query)},
-                                    {OSSL_FUNC_PROVIDER_GETTABLE_PARAMS, reinterpret_cast<void (*)()>(gettable_params)},
-                                    {OSSL_FUNC_PROVIDER_GET_PARAMS, reinterpret_cast<void (*)()>(get_params)},
-                                    {OSSL_FUNC_PROVIDER_TEARDOWN, reinterpret_cast<void (*)()>(teardown)},
-                                    {0, nullptr}};
+const OSSL_DISPATCH* functions() {
+  static const OSSL_DISPATCH all[] = {{OSSL_FUNC_PROVIDER_QUERY_OPERATION, generic(query)},
+                                      {OSSL_FUNC_PROVIDER_GETTABLE_PARAMS, generic(gettable_params)},
+                                      {OSSL_FUNC_PROVIDER_GET_PARAMS, generic(get_params)},
+                                      {OSSL_FUNC_PROVIDER_TEARDOWN, generic(teardown)},
+                                      {0, nullptr}};
+  return all;
+}
 
 // Whether libssl would get its ciphers from us there: this copy of us, whose registry is the one that save() asks.
 bool preferred(OSSL_LIB_CTX* libctx) {
   EVP_CIPHER* cipher = EVP_CIPHER_fetch(libctx, "AES-128-GCM", nullptr);
-  const bool ours = cipher && OSSL_PROVIDER_get0_dispatch(EVP_CIPHER_get0_provider(cipher)) == kFunctions;
+  const bool ours = cipher && OSSL_PROVIDER_get0_dispatch(EVP_CIPHER_get0_provider(cipher)) == functions();
   EVP_CIPHER_free(cipher);
   return ours;
 }
@@ -74,7 +77,7 @@ bool preferred(OSSL_LIB_CTX* libctx) {
 }  // namespace
 
 int provider_init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH*, const OSSL_DISPATCH** out, void** context) {
-  *out = kFunctions;
+  *out = functions();
   *context = const_cast<OSSL_CORE_HANDLE*>(handle);
   return 1;
 }

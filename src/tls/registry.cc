@@ -134,11 +134,6 @@ void Registry::gone(CipherContext& context) {
   if (it != last) by_key_.erase(it);
 }
 
-std::shared_ptr<MacState>& Registry::latest_mac() {
-  static thread_local std::shared_ptr<MacState> mac;
-  return mac;
-}
-
 std::shared_ptr<Connection> Registry::by_exporter(ByteView exporter, bool server) {
   std::lock_guard lock(mutex_);
   const auto [first, last] = by_secret_.equal_range(Tag(exporter));

@@ -46,7 +46,6 @@ struct Sequence {
 // The HMAC of one direction of a TLS 1.2 CBC connection. libssl makes a copy of its context for every record: all copies share this.
 struct MacState {
   MacContext* origin = nullptr;  // the context that is copied
-  bool of_tls = false;           // else it is any HMAC of the application's
   Sequence sequence;
   bool application_data = false;  // of the last record: its type
 };
@@ -86,8 +85,6 @@ class Registry {
   void expect(std::vector<std::shared_ptr<Connection>> connections, bool client, ByteView secret);
   void keyed(CipherContext& context, ByteView key);                     // TLS 1.3: has a new key
   void working(CipherContext& context);                                 // TLS 1.2: has a first record
-  void keyed(const std::shared_ptr<MacState>& mac) { latest_mac() = mac; }  // libssl keys it right before its cipher
-  std::shared_ptr<MacState> take_mac() { return std::exchange(latest_mac(), nullptr); }
   void gone(CipherContext& context);
 
   // --- called by capture and rehearsal ---
@@ -118,7 +115,6 @@ class Registry {
     bool client;
     std::uint32_t users;  // contexts that work with it
   };
-  static std::shared_ptr<MacState>& latest_mac();
   std::shared_ptr<Connection> connection_of(ByteView master, ByteView secret);
   void forget(Connection& connection);
   Table<Known>::iterator find(Tag tag, const Connection& connection);

@@ -23,12 +23,18 @@ const OSSL_ALGORITHM* wrapped_ciphers();
 const OSSL_ALGORITHM* wrapped_kdfs();
 const OSSL_ALGORITHM* wrapped_macs();
 
+// As OSSL_DISPATCH wants functions.
+template <class F>
+auto generic(F* f) { return reinterpret_cast<void (*)()>(f); }
+
 // One direction's part of the key block (RFC 5246, 6.3).
 struct Tls12Keys {
   Secret mac, key, iv;  // mac: CBC only; iv: 4 bytes (GCM, CCM) or 12 (ChaCha20)
 };
 // Gives a TLS 1.2 context, as a rehearsal has left it, the real keys.
 bool rekey_tls12(CipherContext& context, const Tls12Keys& keys, const std::array<std::uint8_t, 8>& last_explicit_nonce);
+// Takes the HMAC that was keyed last on this thread for a connection's; null: none, or taken.
+std::shared_ptr<MacState> claim_mac();
 bool rekey_mac(MacState& mac, const Secret& key);
 // Frees the inner context: no record can be made or read with it any more.
 void disable(CipherContext& context);

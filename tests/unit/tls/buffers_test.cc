@@ -71,6 +71,25 @@ TEST_P(Buffers, ReadAheadIsNoMatter) {
   EXPECT_EQ(read_all(pair.mover.get()), "cabcabc");
 }
 
+TEST_P(Buffers, WhatWaitsMovesOnBeforeABioIsSet) {
+  Pair pair(GetParam());
+  pair.handshake();
+  read_all(pair.mover.get());
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(SSL_write(pair.peer.get(), "abc", 3), 3);
+  char byte;
+  ASSERT_EQ(SSL_read(pair.mover.get(), &byte, 1), 1);
+  auto image = save(pair.mover.get());
+  spend(pair.mover.get());
+  for (int i = 0; i < 2; ++i) {
+    pair.mover = pair.fresh();
+    ASSERT_TRUE(load(*image, pair.mover.get(), {GetParam().server, true}));
+    image = save(pair.mover.get());
+    ASSERT_TRUE(image) << to_string(image.error());
+  }
+  ASSERT_TRUE(set_fd(pair.mover.get(), pair.mover_fd.get()));
+  EXPECT_EQ(read_all(pair.mover.get()), "bcabcabc");
+}
+
 // --- writing ---
 
 // Writes `text` in calls of `piece` bytes, or all that is left, moves at the first interruptions, and goes on behind what was taken. The peer reads
