@@ -31,7 +31,16 @@ namespace {
 // No group is common to both sides, so that libssl settles on a handshake without Diffie-Hellman (psk_ke, RFC 8446, 4.2.9).
 constexpr const char* kClientGroups = "P-256";
 constexpr const char* kServerGroups = "X25519";
-constexpr const char* kUsualGroups = "X25519:P-256:X448:P-521:P-384";
+// Afterwards the SSL has OpenSSL's default ones: what it had before, nothing tells.
+void set_usual_groups(SSL* ssl) {
+#if OPENSSL_VERSION_PREREQ(3, 5)
+  SSL_set1_groups_list(ssl, "DEFAULT");
+#else
+  static constexpr int kUsual[] = {NID_X25519,    NID_X9_62_prime256v1, NID_X448,      NID_secp521r1, NID_secp384r1,
+                                   NID_ffdhe2048, NID_ffdhe3072,        NID_ffdhe4096, NID_ffdhe6144, NID_ffdhe8192};
+  SSL_set1_groups(ssl, const_cast<int*>(kUsual), std::size(kUsual));
+#endif
+}
 
 constexpr std::uint64_t kAgreed = SSL_OP_NO_ENCRYPT_THEN_MAC | SSL_OP_NO_EXTENDED_MASTER_SECRET;
 
@@ -76,10 +85,10 @@ class Rehearsal {
     SSL_clear_options(target_, (SSL_OP_ALLOW_NO_DHE_KEX | SSL_OP_NO_TICKET | kAgreed) & ~options_);
     SSL_set_options(target_, kAgreed & options_);
     SSL_set_info_callback(target_, info_callback_);
+    if (tls13_) set_usual_groups(target_);
     if (!done_) {
       SSL_set_bio(target_, nullptr, nullptr);
       SSL_clear(target_);
-      if (tls13_ && SSL_set1_groups_list(target_, "DEFAULT") != 1) SSL_set1_groups_list(target_, kUsualGroups);  // "DEFAULT": OpenSSL 3.5
       if (!tls_.server()) SSL_set_session(target_, nullptr);
     }
     if (rbio_ && rbio_ == wbio_) BIO_free(rbio_);  // SSL_set_bio() takes one reference for both

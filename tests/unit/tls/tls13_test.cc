@@ -108,6 +108,24 @@ TEST_P(Tls13, ChannelBindingByExporter) {
   }
 }
 
+// With a peer that knows but one group: the rehearsal's are not left behind.
+TEST_P(Tls13, ALoadedSslMayServeAnotherConnection) {
+  for (const char* group : {"X25519", "P-256", "P-384"}) {
+    Pair first(GetParam()), second(GetParam());
+    first.handshake();
+    first.hop();
+    SSL_set_shutdown(first.mover.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    SSL_clear(first.mover.get());
+    SSL_set1_groups_list(second.peer.get(), group);
+    second.mover = std::move(first.mover);
+    ASSERT_TRUE(set_fd(second.mover.get(), second.mover_fd.get()));
+    if (!GetParam().server) SSL_set_tlsext_host_name(second.mover.get(), "server.test");
+    second.handshake();
+    second.hop();
+    second.talk("another life");
+  }
+}
+
 // --- tickets ---
 
 // The tickets that a client gets.
