@@ -21,21 +21,16 @@ int index() {
   return it;
 }
 
-constexpr Suite kTls13[] = {{0x1301, 16, 12}, {0x1302, 32, 12}, {0x1303, 32, 12}, {0x1304, 16, 12}, {0x1305, 16, 12}};
-
-// By key exchange and authentication, which a session that exists does not need any more: ECDHE-ECDSA, ECDHE-RSA, DHE-RSA, RSA.
-constexpr Suite kTls12[] = {
-    {0xc02b, 16, 4}, {0xc02f, 16, 4}, {0x009e, 16, 4}, {0x009c, 16, 4},                       // AES-128-GCM
-    {0xc02c, 32, 4}, {0xc030, 32, 4}, {0x009f, 32, 4}, {0x009d, 32, 4},                       // AES-256-GCM
-    {0xcca9, 32, 12}, {0xcca8, 32, 12}, {0xccaa, 32, 12},                                     // ChaCha20-Poly1305
-    {0xc0ac, 16, 4}, {0xc09e, 16, 4}, {0xc09c, 16, 4}, {0xc0ae, 16, 4}, {0xc0a2, 16, 4}, {0xc0a0, 16, 4},  // AES-128-CCM, -CCM-8
-    {0xc0ad, 32, 4}, {0xc09f, 32, 4}, {0xc09d, 32, 4}, {0xc0af, 32, 4}, {0xc0a3, 32, 4}, {0xc0a1, 32, 4},  // AES-256-CCM, -CCM-8
-    {0xc009, 16, 16, 20}, {0xc013, 16, 16, 20}, {0x0033, 16, 16, 20}, {0x002f, 16, 16, 20},   // AES-128-CBC, SHA-1
-    {0xc00a, 32, 16, 20}, {0xc014, 32, 16, 20}, {0x0039, 32, 16, 20}, {0x0035, 32, 16, 20},   // AES-256-CBC, SHA-1
-    {0xc023, 16, 16, 32}, {0xc027, 16, 16, 32}, {0x0067, 16, 16, 32}, {0x003c, 16, 16, 32},   // AES-128-CBC, SHA-256
-    {0x006b, 32, 16, 32}, {0x003d, 32, 16, 32},                                               // AES-256-CBC, SHA-256
-    {0xc024, 32, 16, 48}, {0xc028, 32, 16, 48},                                               // AES-256-CBC, SHA-384
-};
+// A session that exists does not need its key exchange and authentication any more: only what protects its records counts.
+constexpr struct {
+  int cipher;
+  Suite suite;
+} kCiphers[] = {{NID_aes_128_gcm, {16, 4}}, {NID_aes_256_gcm, {32, 4}},        {NID_aes_128_ccm, {16, 4}},  {NID_aes_256_ccm, {32, 4}},
+                {NID_chacha20_poly1305, {32, 12}}, {NID_aes_128_cbc, {16, 16}}, {NID_aes_256_cbc, {32, 16}}};
+constexpr struct {
+  int digest;
+  std::size_t size;
+} kMacs[] = {{NID_undef, 0}, {NID_sha1, 20}, {NID_sha256, 32}, {NID_sha384, 48}};
 
 OSSL_PARAM octets(const char* name, const void* data, std::size_t size) { return OSSL_PARAM_construct_octet_string(name, const_cast<void*>(data), size); }
 
@@ -104,10 +99,12 @@ std::pair<Tls12Keys, Tls12Keys> tls12_keys(const SSL_CIPHER* cipher, const Suite
   return keys;
 }
 
-const Suite* find_suite(int version, std::uint16_t id) {
-  const std::span<const Suite> suites = version == TLS1_3_VERSION ? std::span<const Suite>(kTls13) : version == TLS1_2_VERSION ? std::span<const Suite>(kTls12) : std::span<const Suite>();
-  const auto it = std::ranges::find(suites, id, &Suite::id);
-  return it == suites.end() ? nullptr : &*it;
+std::optional<Suite> find_suite(int version, const SSL_CIPHER* cipher) {
+  if (version != TLS1_3_VERSION && version != TLS1_2_VERSION) return std::nullopt;
+  for (const auto& [nid, suite] : kCiphers)
+    for (const auto& [digest, size] : kMacs)
+      if (SSL_CIPHER_get_cipher_nid(cipher) == nid && SSL_CIPHER_get_digest_nid(cipher) == digest) return Suite{suite.key_size, suite.iv_size, size};
+  return std::nullopt;
 }
 
 }  // namespace sockmi::tls

@@ -1,6 +1,8 @@
 // What we keep with an SSL: what its BIO is to get, and what libssl will not tell after a load.
 #pragma once
 
+#include <optional>
+
 #include <openssl/ssl.h>
 
 #include "base/secret.h"
@@ -30,13 +32,12 @@ Attachment* find_attachment(const SSL* ssl);  // null: none
 Attachment& attachment(SSL* ssl);             // made if there is none; dies with the SSL
 void drop_attachment(SSL* ssl);
 
-// What this room can carry of a cipher suite; null: not this one.
+// What each direction has of TLS 1.2's key block.
 struct Suite {
-  std::uint16_t id;
   std::size_t key_size, iv_size;  // iv: the part that does not change
   std::size_t mac_size = 0;       // CBC
 };
-const Suite* find_suite(int version, std::uint16_t id);
+std::optional<Suite> find_suite(int version, const SSL_CIPHER* cipher);  // none: this room can not carry it
 
 // RFC 5246, 6.3: the client's and the server's writing keys, computed beside libssl.
 std::pair<Tls12Keys, Tls12Keys> tls12_keys(const SSL_CIPHER* cipher, const Suite& suite, const Secret& master, const Secret& client_random,

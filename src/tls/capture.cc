@@ -81,30 +81,24 @@ Result<Live> find_tls12(SSL* ssl, const Suite& suite) {
   return live;
 }
 
-struct SuiteOf {
-  const Suite* suite;
-  std::uint16_t id;
-};
-
-Result<SuiteOf> suite_of(SSL* ssl) {
+Result<Suite> suite_of(SSL* ssl) {
   if (SSL_is_dtls(ssl)) return fail(ENOTSUP, "DTLS is not served");
 #if OPENSSL_VERSION_PREREQ(3, 2)
   if (SSL_is_quic(ssl)) return fail(ENOTSUP, "QUIC is not served");
 #endif
   const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl);
   if (!cipher) return fail(ENOTSUP, "the SSL has no cipher");
-  const std::uint16_t id = SSL_CIPHER_get_protocol_id(cipher);
-  const Suite* suite = find_suite(SSL_version(ssl), id);
+  const auto suite = find_suite(SSL_version(ssl), cipher);
   if (!suite) return fail(ENOTSUP, "{} with {} is not served", SSL_get_version(ssl), SSL_CIPHER_get_name(cipher));
   if (SSL_get_current_compression(ssl)) return fail(ENOTSUP, "compression is not served");
   if (SSL_renegotiate_pending(ssl)) return fail(ENOTSUP, "a renegotiation is under way");
   if (BIO_get_ktls_send(SSL_get_wbio(ssl)) || BIO_get_ktls_recv(SSL_get_rbio(ssl))) return fail(ENOTSUP, "kernel TLS is active");
-  return SuiteOf{suite, id};
+  return *suite;
 }
 
 Result<Live> find_live(SSL* ssl) {
   TRY_LET(suite, suite_of(ssl));
-  return SSL_version(ssl) == TLS1_3_VERSION ? find_tls13(ssl) : find_tls12(ssl, *suite.suite);
+  return SSL_version(ssl) == TLS1_3_VERSION ? find_tls13(ssl) : find_tls12(ssl, suite);
 }
 
 std::vector<std::uint8_t> bytes(ByteView view) { return {view.begin(), view.end()}; }
@@ -200,7 +194,7 @@ Secret save_before_handshake(SSL* ssl) {
 }
 
 Result<Secret> save_established(SSL* ssl) {
-  TRY_LET(suite, suite_of(ssl));
+  TRY(suite_of(ssl));
   if (in_mid_record(ssl)) return fail(EAGAIN, "in the middle of a record");
   WipedTls state;
   TRY(save_unread(ssl, state));  // first: libssl may send what was queued, a KeyUpdate with new keys among it
@@ -208,7 +202,7 @@ Result<Secret> save_established(SSL* ssl) {
   state.server = SSL_is_server(ssl);
   state.established = true;
   state.version = static_cast<std::uint16_t>(SSL_version(ssl));
-  state.cipher = suite.id;
+  state.cipher = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl));
   const int size = i2d_SSL_SESSION(SSL_get_session(ssl), nullptr);
   if (size <= 0) return fail_openssl(ENOTSUP, "the session can not be written down");
   state.session.resize(static_cast<std::size_t>(size));

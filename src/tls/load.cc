@@ -48,13 +48,14 @@ Result<> read_chain(const image::Tls& tls, Checked& out) {
 
 Result<> check_established(const image::Tls& tls, Checked& out) {
   const auto refuse = [](const char* what) { return fail(EBADMSG, "TLS image: {}", what); };
-  out.script.suite = find_suite(tls.version(), tls.cipher());
-  if (!out.script.suite) return fail(ENOTSUP, "TLS image: version {:#x} with suite {:#x} is not served", tls.version(), tls.cipher());
   TRY(read_chain(tls, out));
   TRY_LET(session, read_session(image::view(tls.session()), !out.chain.empty()));
   const SSL_CIPHER* cipher = SSL_SESSION_get0_cipher(session.get());
   if (!cipher || SSL_CIPHER_get_protocol_id(cipher) != tls.cipher() || SSL_SESSION_get_protocol_version(session.get()) != tls.version())
     return refuse("session of another cipher or version");
+  const auto suite = find_suite(tls.version(), cipher);
+  if (!suite) return fail(ENOTSUP, "TLS image: version {:#x} with suite {:#x} is not served", tls.version(), tls.cipher());
+  out.script.suite = *suite;
   out.script.session = std::move(session);
   const auto size_is = [](const auto* bytes, std::size_t size) { return bytes && bytes->size() == size; };
   if (tls.version() == TLS1_3_VERSION) {

@@ -255,7 +255,7 @@ class Rehearsal {
     Attachment& kept = attachment(target_);
     kept.client_random = secret(tls_.client_random());
     kept.server_random = secret(tls_.server_random());
-    auto [client, server] = tls12_keys(SSL_get_current_cipher(target_), *script_.suite, master, kept.client_random, kept.server_random);
+    auto [client, server] = tls12_keys(SSL_get_current_cipher(target_), script_.suite, master, kept.client_random, kept.server_random);
     std::array<std::uint8_t, 8> nonce;
     std::ranges::copy(*tls_.explicit_nonce(), nonce.begin());
     if (!rekey_tls12(*writing, tls_.server() ? server : client, nonce) || !rekey_tls12(*reading, tls_.server() ? client : server, nonce))
@@ -344,7 +344,7 @@ void overwrite_secrets(SSL* ssl) {
   SSL_SESSION_set1_master_key(session.get(), other.client_secret.data(), hash);
   flatbuffers::FlatBufferBuilder builder;
   builder.Finish(image::Tls::Pack(builder, &other));
-  Script script{.tls = flatbuffers::GetRoot<image::Tls>(builder.GetBufferPointer()), .suite = nullptr, .session = std::move(session), .chain = {}};
+  Script script{.tls = flatbuffers::GetRoot<image::Tls>(builder.GetBufferPointer()), .suite = {}, .session = std::move(session), .chain = {}};
   (void)rehearse(ssl, script);
   SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   forget();

@@ -11,7 +11,7 @@ namespace sockmi::tls {
 // What a rehearsal is to make of its target.
 struct Script {
   const image::Tls* tls = nullptr;
-  const Suite* suite = nullptr;
+  Suite suite{};
   SessionPointer session;
   std::vector<X509*> chain;  // the peer's; borrowed
 };

@@ -46,6 +46,13 @@ inline const Case kCases[] = {
     {"Tls12RsaClient", TLS1_2_VERSION, "AES256-GCM-SHA384", false},
     {"Tls12DheServer", TLS1_2_VERSION, "DHE-RSA-AES256-SHA256", true},
     {"Tls12DheClient", TLS1_2_VERSION, "DHE-RSA-AES128-GCM-SHA256", false},
+    {"Tls12PskServer", TLS1_2_VERSION, "PSK-AES128-GCM-SHA256", true},
+    {"Tls12PskClient", TLS1_2_VERSION, "PSK-CHACHA20-POLY1305", false},
+    {"Tls12EcdhePskServer", TLS1_2_VERSION, "ECDHE-PSK-AES256-CBC-SHA384", true},
+    {"Tls12RsaPskClient", TLS1_2_VERSION, "RSA-PSK-AES128-CBC-SHA", false},
+    {"Tls12DhePskServer", TLS1_2_VERSION, "DHE-PSK-AES128-CCM8", true},
+    {"Tls12AnonymousServer", TLS1_2_VERSION, "ADH-AES256-GCM-SHA384", true},
+    {"Tls12AnonymousClient", TLS1_2_VERSION, "AECDH-AES128-SHA", false},
     {"Tls12NoExtendedMasterServer", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", true, SSL_OP_NO_EXTENDED_MASTER_SECRET},
     {"Tls12NoExtendedMasterClient", TLS1_2_VERSION, "ECDHE-RSA-AES128-SHA", false, SSL_OP_NO_EXTENDED_MASTER_SECRET},
 };

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
+#include <cstdio>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -58,6 +60,18 @@ inline void give_certificate(SSL_CTX* ctx) {
   for (int i = 0; i < 2; ++i) SSL_CTX_use_cert_and_key(ctx, certificates[i], keys[i], nullptr, 1);
 }
 
+inline void give_psk(SSL_CTX* ctx) {
+  SSL_CTX_set_psk_client_callback(ctx, [](SSL*, const char*, char* identity, unsigned room, unsigned char* key, unsigned) {
+    std::snprintf(identity, room, "somebody");
+    std::memset(key, 7, 16);
+    return 16u;
+  });
+  SSL_CTX_set_psk_server_callback(ctx, [](SSL*, const char*, unsigned char* key, unsigned) {
+    std::memset(key, 7, 16);
+    return 16u;
+  });
+}
+
 inline CtxPtr make_ctx(const Case& c, OSSL_LIB_CTX* libctx) {
   CtxPtr ctx(SSL_CTX_new_ex(libctx, nullptr, TLS_method()));
   SSL_CTX_set_min_proto_version(ctx.get(), c.version);
@@ -69,6 +83,7 @@ inline CtxPtr make_ctx(const Case& c, OSSL_LIB_CTX* libctx) {
   else SSL_CTX_set_cipher_list(ctx.get(), c.suite);
   SSL_CTX_set_mode(ctx.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   give_certificate(ctx.get());
+  if (std::string_view(c.suite).find("PSK") != std::string_view::npos) give_psk(ctx.get());
   SSL_CTX_set_alpn_select_cb(ctx.get(), [](SSL*, const unsigned char** out, unsigned char* size, const unsigned char* in, unsigned, void*) {
     *out = in + 1;
     *size = in[0];
