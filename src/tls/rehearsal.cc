@@ -110,6 +110,7 @@ class Rehearsal {
     const bool shaken = shake_hands(shadow_.get(), target_, [&](const SSL* turn) { scope.shadow = turn != target_; }) && SSL_session_reused(target_);
     if (cached_) SSL_CTX_remove_session(SSL_get_SSL_CTX(server()), cached_.get());
     if (!shaken) return fail_openssl(ENOTSUP, "the SSL's context does not allow this session (version, cipher, or the provider is not in its path)");
+    if (scope.contexts.empty()) return fail(ENOKEY, "the provider is not in the SSL's path");
     TRY(give_unread(scope));
     TRY(tls13_ ? take_over_tls13(scope, master) : take_over_tls12(scope, master));
     TRY(set_what_getters_answer());
@@ -331,8 +332,9 @@ void overwrite_secrets(SSL* ssl) {
   };
   SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);  // or it takes its session for a bad one
   forget();
-  if (!session) return;
-  const auto hash = static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session.get()))));
+  const SSL_CIPHER* cipher = session ? SSL_SESSION_get0_cipher(session.get()) : nullptr;
+  if (!cipher) return;  // its handshake had not come to secrets
+  const auto hash = static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(cipher)));
   image::TlsT other;
   other.server = SSL_is_server(ssl);
   other.established = true;

@@ -95,15 +95,27 @@ TEST(Refused, Dtls) {
 }
 
 TEST(Refused, AnImageThatTheContextDoesNotAllow) {
-  Pair pair(case_of("Tls13Aes128Server"));
-  pair.handshake();
-  const auto image = save(pair.mover.get());
-  const CtxPtr old = make_ctx(case_of("Tls12Aes128Server"), with_provider()), unseen = make_ctx(case_of("Tls13Aes128Server"), nullptr);
-  for (const CtxPtr* ctx : {&old, &unseen}) {
-    SslPtr ssl = Pair::fresh_of(*ctx, true);
-    const auto loaded = load(*image, ssl.get(), {true, true});
-    ASSERT_FALSE(loaded);
-    EXPECT_EQ(loaded.error().code, ctx == &old ? ENOTSUP : ENOKEY) << to_string(loaded.error());
+  for (const bool unread : {false, true}) {
+    Pair pair(case_of("Tls13Aes128Server"));
+    pair.handshake();
+    if (unread) {
+      char byte;
+      ASSERT_EQ(SSL_write(pair.peer.get(), "unread", 6), 6);
+      ASSERT_EQ(SSL_peek(pair.mover.get(), &byte, 1), 1);
+    }
+    const auto image = save(pair.mover.get());
+    ASSERT_TRUE(image);
+    const CtxPtr old = make_ctx(case_of("Tls12Aes128Server"), with_provider()), unseen = make_ctx(case_of("Tls13Aes128Server"), nullptr);
+    for (const CtxPtr* ctx : {&old, &unseen}) {
+      SslPtr ssl = Pair::fresh_of(*ctx, true);
+      const auto loaded = load(*image, ssl.get(), {true, true});
+      ASSERT_FALSE(loaded);
+      EXPECT_EQ(loaded.error().code, ctx == &old ? ENOTSUP : ENOKEY) << to_string(loaded.error());
+      EXPECT_TRUE(SSL_in_before(ssl.get()));
+    }
+    pair.hop();
+    EXPECT_EQ(read_all(pair.mover.get()), unread ? "unread" : "");
+    pair.talk("on");
   }
 }
 
