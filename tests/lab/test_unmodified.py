@@ -8,6 +8,7 @@ import subprocess
 from cases import cases
 from lab import PORT, ROOT
 from process import expect, wait_until
+from s_client import asks, s_client
 from transfer import TLS, random_bytes
 
 BUILD = "release"  # Debian's programs know nothing of sanitizers
@@ -145,13 +146,9 @@ def test_it_is_no_hindrance_to_an_application_of_ours(lab):
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host)
         lab.start_httpsd(host, wrap=["env", f"OPENSSL_CONF={configuration(lab)}"])
-    session = lab.client.popen("openssl", "s_client", "-quiet", "-no_ign_eof", "-CAfile", lab.certificate()[0], "-connect", f"{lab.hostA.address}:{PORT}",
-                               stdin=subprocess.PIPE)
+    session = s_client(lab)
     for source, target in [(lab.hostA, lab.hostB), (lab.hostB, lab.hostA)]:
-        seen = len(session.lines)
-        session.stdin.write(b"GET /g HTTP/1.1\r\nHost: lab\r\n\r\n")
-        session.stdin.flush()
-        session.wait_line("hello", after=seen)
+        asks(session, "hello")
         lab.move(source, target)
     session.stdin.close()
 
