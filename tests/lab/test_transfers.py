@@ -30,10 +30,12 @@ def test_moves_at_random_moments(lab, direction, tls):
 def test_moves_home_again(lab):
     lab.file("f", CONTENT)
     lab.start_all(lab.hostA, lab.hostB)
-    transfer = Download(lab, "f", rate=RATE)
+    transfer = Download(lab, "f", gate=0)
     for moment, source, target in [(100_000, lab.hostA, lab.hostB), (SIZE // 3, lab.hostB, lab.hostA), (SIZE // 2, lab.hostA, lab.hostB)]:
+        transfer.allow(moment + AHEAD)
         transfer.wait_offset(moment)
         lab.move(source, target)
+    transfer.allow(None)
     expect(transfer.finish() == hashlib.sha256(CONTENT).hexdigest(), "the hash is wrong")
 
 
