@@ -61,7 +61,7 @@ struct Record {
 };
 
 struct Counters {
-  std::uint64_t exported = 0, imported = 0, failed = 0, returned_home = 0, reset = 0, recaptured = 0;
+  std::uint64_t exported = 0, imported = 0, failed = 0, returned_home = 0, reset = 0;
 };
 
 struct World {
@@ -84,6 +84,13 @@ struct World {
   std::set<image::MigrationId> undecided;        // exports of ours between PREPARE and the decision
   std::deque<Record> history;
   Counters counters;
+
+  // Until then the event loop polls instead of sleeping: an endpoint is frozen, or will be at once, and to be woken costs more than all that is
+  // done in between. Bounded, so that a host that does not answer costs no processor.
+  Clock::time_point hurry_until;
+  void hurry() { hurry_until = Clock::now() + kHurry; }
+  void no_hurry() { hurry_until = {}; }
+  static constexpr std::chrono::microseconds kHurry{2000};
 
   void remember(Record record) {
     history.push_back(std::move(record));

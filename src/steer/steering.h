@@ -56,6 +56,14 @@ class SocketEnds {
   virtual Result<std::vector<std::uint64_t>> alive() = 0;
 };
 
+struct Connection {
+  FourTuple tuple;
+  std::uint8_t state;    // TCP_ESTABLISHED, ...
+  std::uint64_t cookie;
+};
+// This host's connections with that local port, and that local address unless it is the wildcard. Not those in TIME_WAIT.
+Result<std::vector<Connection>> connections_of(const SocketAddress& local);
+
 // Blocks until packets that had already passed our hooks are through (membarrier): after it no straggler can reach a socket, or the lack
 // of one. 8-12 ms on an idle machine; to be called off the event loop, and off the freeze.
 Result<> barrier();
