@@ -82,7 +82,7 @@ Result<> Arrivals::restore(Prepared& prepared) {
       prepared.passive = std::move(socket);
     } else {
       TRY_LET(socket, tcp::Restored::restore(endpoint.tcp, steer::kFreezeMark, !home));
-      prepared.socket = std::move(socket);
+      prepared.socket.emplace(std::move(socket));
       if (home) TRY(world_.steering->let_in(tuple, world_.settings.freeze_timeout));
     }
     return fault::point("prepared-reply");

@@ -397,9 +397,12 @@ class Batch {
     auto late = one.frozen->received_since(image);
     if (!late || (late->bytes.empty() && !late->fin)) return;
     log::debug("event=stragglers connection={} bytes={}", to_string(one.tuple), late->bytes.size());
-    image::StragglerT straggler{.local = to_string(one.tuple.local), .remote = to_string(one.tuple.remote), .seq = image.rcv_seq,
-                                .ack = image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size()),
-                                .window = static_cast<std::uint16_t>(image.window->snd_wnd() >> image.snd_wscale)};
+    image::StragglerT straggler;
+    straggler.local = to_string(one.tuple.local);
+    straggler.remote = to_string(one.tuple.remote);
+    straggler.seq = image.rcv_seq;
+    straggler.ack = image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size());
+    straggler.window = static_cast<std::uint16_t>(image.window->snd_wnd() >> image.snd_wscale);
     straggler.late = std::make_unique<image::LateT>(to_image(std::move(*late)));
     asio::co_spawn(world_.io, send(world_, choice_, image::pack_straggler(straggler)), asio::detached);
   }

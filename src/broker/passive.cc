@@ -17,13 +17,9 @@ namespace {
 constexpr milliseconds kHandshakes{3000};  // the peer's last ACK of a handshake comes within this, or is lost
 constexpr milliseconds kHold{10000};       // the kernel lets new connections in again after this, should we die
 
-bool is_wildcard(const IpAddress& ip) {
-  return std::ranges::all_of(ip.view(), [](std::uint8_t byte) { return byte == 0; });
-}
-
 // Where packets for `local` may be addressed to: a socket bound to no address has all of this host's, but for the loopback's.
 std::vector<SocketAddress> addresses_of(const SocketAddress& local) {
-  if (!is_wildcard(local.ip)) return {{local.ip.unmapped(), local.port}};
+  if (!local.ip.wildcard()) return {{local.ip.unmapped(), local.port}};
   std::vector<SocketAddress> out;
   ifaddrs* all = nullptr;
   if (::getifaddrs(&all) != 0) return out;

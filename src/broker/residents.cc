@@ -93,8 +93,7 @@ std::map<FourTuple, Away>::iterator find_away(World& world, const std::string& f
   if (it != world.away.end()) return it;
   const auto listener = std::ranges::find_if(world.away, [&](const auto& each) {
     const SocketAddress& local = each.first.local;
-    const bool wildcard = std::ranges::all_of(local.ip.view(), [](std::uint8_t byte) { return byte == 0; });
-    return is_passive(each.first) && each.second.host == from && local.port == tuple.local.port && (wildcard || local.ip.unmapped() == tuple.local.ip.unmapped());
+    return is_passive(each.first) && each.second.host == from && local.port == tuple.local.port && (local.ip.wildcard() || local.ip.unmapped() == tuple.local.ip.unmapped());
   });
   if (listener == world.away.end()) return world.away.end();
   return world.away.emplace(tuple, Away{listener->second.service, from, {}}).first;
@@ -105,8 +104,7 @@ Result<> moved(World& world, const std::string& from, const FourTuple& tuple, co
   if (it == world.away.end()) return fail(ENOENT, "{} is not away", to_string(tuple));
   if (it->second.host == host && it->second.address == to) return {};  // said twice
   if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
-  if (is_passive(tuple)) TRY(redirect_passive(world, tuple.local, to));
-  else TRY(world.steering->redirect(tuple, to, std::nullopt));
+  TRY(is_passive(tuple) ? redirect_passive(world, tuple.local, to) : world.steering->redirect(tuple, to, std::nullopt));
   it->second.host = host;
   it->second.address = to;
   return {};
@@ -117,8 +115,7 @@ Result<> ended(World& world, const std::string& from, const FourTuple& tuple) {
   if (it == world.away.end()) return {};  // said twice
   if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
   // The holder may be in TIME_WAIT: the rule outlives the connection a little.
-  if (is_passive(tuple)) TRY(remove_passive_redirect(world, tuple.local));
-  else TRY(world.steering->redirect(tuple, it->second.address, world.settings.linger));
+  TRY(is_passive(tuple) ? remove_passive_redirect(world, tuple.local) : world.steering->redirect(tuple, it->second.address, world.settings.linger));
   world.away.erase(it);
   return {};
 }

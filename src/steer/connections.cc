@@ -38,8 +38,7 @@ Result<std::vector<Connection>> connections_of(const SocketAddress& local) {
       const auto* each = static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(message));
       const FourTuple tuple{address(each->idiag_family, each->id.idiag_src, each->id.idiag_sport),
                             address(each->idiag_family, each->id.idiag_dst, each->id.idiag_dport)};
-      const bool wildcard = std::ranges::all_of(local.ip.view(), [](std::uint8_t byte) { return byte == 0; });
-      if (tuple.local.port != local.port || (!wildcard && tuple.local.ip.unmapped() != local.ip.unmapped())) return;
+      if (tuple.local.port != local.port || (!local.ip.wildcard() && tuple.local.ip.unmapped() != local.ip.unmapped())) return;
       out.push_back({tuple, each->idiag_state, each->id.idiag_cookie[0] | std::uint64_t(each->id.idiag_cookie[1]) << 32});
     }));
   }

@@ -27,6 +27,7 @@ namespace sockmi::steer {
 namespace {
 
 constexpr SetName kRedirects{NFPROTO_NETDEV, "sockmi", "redir4"};
+constexpr SetName kComing{NFPROTO_NETDEV, "sockmi", "coming4"};
 constexpr SetName kHomes{NFPROTO_INET, "sockmi", "homes4"};
 
 Result<> run_nft(const std::string& commands) {
@@ -48,17 +49,21 @@ std::string tables(const std::vector<std::string>& interfaces) {
     chains += fmt::format(R"(
   chain in{} {{
     type filter hook ingress device "{}" priority -500; policy accept;
+    ip protocol tcp ip saddr . tcp sport . ip daddr . tcp dport @coming4 meta mark set 0x736b0004 accept
     ip protocol tcp fwd ip to ip saddr . tcp sport . ip daddr . tcp dport map @redir4 device "{}"
   }})", i, interfaces[i], interfaces[i]);
   return fmt::format(R"(
 table netdev sockmi {{
-  map redir4 {{ type ipv4_addr . inet_service . ipv4_addr . inet_service : ipv4_addr; flags timeout; }}{}
+  map redir4 {{ type ipv4_addr . inet_service . ipv4_addr . inet_service : ipv4_addr; flags timeout; }}
+  set coming4 {{ type ipv4_addr . inet_service . ipv4_addr . inet_service; flags timeout; }}{}
 }}
 table inet sockmi {{
   set homes4 {{ type ipv4_addr; flags timeout; }}
   chain prerouting {{
     type filter hook prerouting priority raw; policy accept;
-    meta l4proto tcp socket mark {:#x} drop
+    iif lo meta mark {:#x} accept
+    meta mark 0x736b0004 meta l4proto tcp socket mark {:#x} accept
+    meta mark 0x736b0004 drop
     meta l4proto tcp socket transparent 1 meta mark set {:#x} accept
     ip daddr @homes4 meta l4proto tcp drop
   }}
@@ -67,7 +72,7 @@ table inet sockmi {{
     meta mark {:#x} drop
   }}
 }}
-)", chains, kFreezeMark, kDeliverMark, kFreezeMark);
+)", chains, kInjectMark, kFreezeMark, kDeliverMark, kFreezeMark);
 }
 
 // A map's key as the kernel has it: each part padded to four bytes. The peer is the source of the packets.
@@ -116,12 +121,25 @@ class NftSteering : public Steering {
     if (auto gone = remove_delivery_route(*route_); !gone) log::error("event=route_left error=\"{}\"", to_string(gone.error()));
   }
 
-  Result<> redirect(const FourTuple& tuple, const IpAddress& to, std::optional<std::chrono::milliseconds> timeout) override {
-    TRY(ipv4(tuple.local.ip));
-    TRY_LET(data, ipv4(to));
-    return sets_.put(kRedirects, {key_of(tuple), data, timeout});
+  Result<> redirect(std::span<const Redirect> redirects) override {
+    for (const auto& [tuple, to, timeout] : redirects) {
+      TRY(ipv4(tuple.local.ip));
+      TRY_LET(data, ipv4(to));
+      TRY(sets_.put(kRedirects, {key_of(tuple), data, timeout}));
+    }
+    return {};
   }
-  Result<> remove_redirect(const FourTuple& tuple) override { return sets_.remove(kRedirects, key_of(tuple)); }
+  Result<> remove_redirects(std::span<const FourTuple> tuples) override {
+    for (const auto& tuple : tuples) TRY(sets_.remove(kRedirects, key_of(tuple)));
+    for (const auto& tuple : tuples) TRY(sets_.remove(kComing, key_of(tuple)));
+    return {};
+  }
+  Result<> let_in(const FourTuple& tuple, std::chrono::milliseconds timeout) override { return sets_.put(kComing, {key_of(tuple), {}, timeout}); }
+  Result<> keep_out(const FourTuple& tuple) override { return sets_.remove(kComing, key_of(tuple)); }
+  Result<> redirect_port(const SocketAddress&, const IpAddress&, std::span<const FourTuple>) override { return fail(ENOTSUP, "port"); }
+  Result<> remove_port_redirect(const SocketAddress&) override { return fail(ENOTSUP, "port"); }
+  Result<> hold_port(const SocketAddress&, std::chrono::milliseconds) override { return fail(ENOTSUP, "port"); }
+  Result<> release_port(const SocketAddress&) override { return fail(ENOTSUP, "port"); }
 
   Result<std::vector<Redirect>> redirects() override {
     TRY_LET(elements, sets_.list(kRedirects));
