@@ -40,7 +40,7 @@ Result<peer::Willing> Arrivals::willing(const peer::Offer& offer) {
 Result<> Arrivals::reserve(const peer::Offer& offer) {
   auto acceptable = willing(offer);
   if (!acceptable) return pass(std::move(acceptable));
-  world_.hurry();  // the exporter freezes next
+  world_.hurry.begin();  // the exporter freezes next
   for (std::uint32_t i = 0; i < offer.count; ++i) {
     const auto id = peer::member(offer.id, i);
     TRY(world_.lists.reserve(id, offer.state));
@@ -115,7 +115,7 @@ std::vector<Result<>> Arrivals::commit(const std::vector<image::Committed>& endp
   if (auto removed = home.empty() ? Result<>() : world_.steering->remove_redirects(home); !removed)
     log::error("event=redirects_left count={} error=\"{}\"", home.size(), to_string(removed.error()));
   for (const auto& [id, late] : endpoints) verdicts.push_back(committed_.contains(id) ? Result<>() : commit(id, late, host));
-  if (prepared_.empty() && reserved_.empty()) world_.no_hurry();
+  if (prepared_.empty() && reserved_.empty()) world_.hurry.end();
   return verdicts;
 }
 

@@ -166,7 +166,7 @@ class Batch {
       if (now > decide_by_) return fail(ETIMEDOUT, "no host was found in time");
       decide_by_ = std::min(decide_by_, now + settings_.freeze_timeout - kDecisionMargin);
       froze_ = now;
-      world_.hurry();
+      world_.hurry.begin();
     }
     TRY(fault::point("freeze"));
     if (one.passive()) {
@@ -304,7 +304,7 @@ class Batch {
 
   asio::awaitable<void> hand_over() {
     const auto those = going();
-    if (those.empty()) co_return world_.no_hurry();
+    if (those.empty()) co_return world_.hurry.end();
     std::vector<image::Committed> committed;
     std::vector<steer::Redirect> permanent;
     for (Leaving* one : those) {
@@ -315,10 +315,10 @@ class Batch {
     }
     auto acknowledged = std::make_shared<Event>(world_.io.get_executor());
     asio::co_spawn(world_.io, repeat_commit(world_, choice_, std::move(committed), acknowledged), asio::detached);
-    // COMMIT is on its way; the redirects last for seconds as they are.
-    if (!permanent.empty()) co_await insist_on_redirect(permanent);
     const bool in_time = co_await acknowledged->wait(Clock::now() + kCommitPatience);
-    world_.no_hurry();
+    // Until now the redirects were such as end by themselves, in seconds. The peers need not wait for this.
+    if (!permanent.empty()) co_await insist_on_redirect(permanent);
+    world_.hurry.end();
     if (!in_time) co_return;
     const auto frozen_for = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - froze_).count();
     for (Leaving* one : those) one->record.freeze_us = frozen_for;

@@ -11,6 +11,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 
+#include "broker/hurry.h"
 #include "broker/import_lists.h"
 #include "broker/journal.h"
 #include "broker/policy.h"
@@ -84,13 +85,7 @@ struct World {
   std::set<image::MigrationId> undecided;        // exports of ours between PREPARE and the decision
   std::deque<Record> history;
   Counters counters;
-
-  // Until then the event loop polls instead of sleeping: an endpoint is frozen, or will be at once, and to be woken costs more than all that is
-  // done in between. Bounded, so that a host that does not answer costs no processor.
-  Clock::time_point hurry_until;
-  void hurry() { hurry_until = Clock::now() + kHurry; }
-  void no_hurry() { hurry_until = {}; }
-  static constexpr std::chrono::microseconds kHurry{2000};
+  Hurry hurry;
 
   void remember(Record record) {
     history.push_back(std::move(record));
