@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ namespace sockmi::steer {
 
 inline constexpr std::uint32_t kFreezeMark = 0x736b0001;   // SO_MARK of a frozen socket: all it sends or is sent is dropped
 inline constexpr std::uint32_t kDeliverMark = 0x736b0002;  // packet mark: to a socket here, though the address is another host's
+inline constexpr std::uint32_t kInjectMark = 0x736b0003;   // packet mark: a segment that we inject for a socket here (past the freeze)
 
 struct Redirect {
   FourTuple tuple;
@@ -26,11 +28,17 @@ struct Redirect {
 class Steering {
  public:
   virtual ~Steering() = default;
-  // From here no new packet of this connection reaches our stack: home's rule sends it on to `to`. Replaces an older redirect of the
-  // same connection in one step. With `timeout` the kernel itself drops the rule after that time: for the undecided, and for lingering.
-  virtual Result<> redirect(const FourTuple& tuple, const IpAddress& to, std::optional<std::chrono::milliseconds> timeout) = 0;
-  virtual Result<> remove_redirect(const FourTuple& tuple) = 0;  // no error if there is none
-  virtual Result<std::vector<Redirect>> redirects() = 0;         // as the kernel has them
+  // From here no new packet of these connections reaches our stack: home's rule sends it on to `to`. Replaces older redirects of the same
+  // connections in one step; all or none. With `expires_in` the kernel itself drops the rule after that time: for the undecided, and for
+  // lingering.
+  virtual Result<> redirect(std::span<const Redirect> redirects) = 0;
+  virtual Result<> remove_redirects(std::span<const FourTuple> tuples) = 0;  // no error for those that are not there
+  Result<> redirect(const FourTuple& tuple, const IpAddress& to, std::optional<std::chrono::milliseconds> timeout) {
+    const Redirect one{tuple, to, timeout};
+    return redirect({&one, 1});
+  }
+  Result<> remove_redirect(const FourTuple& tuple) { return remove_redirects({&tuple, 1}); }
+  virtual Result<std::vector<Redirect>> redirects() = 0;                     // as the kernel has them
   // Packets to this foreign address that belong to no socket of ours are dropped (never answered by RST, never forwarded back).
   // Counted: each shelter() wants one unshelter(); the last one leaves the rule for `linger`.
   virtual Result<> shelter(const IpAddress& home) = 0;
