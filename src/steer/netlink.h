@@ -16,8 +16,10 @@ class Netlink {
   virtual ~Netlink() = default;
   // Sends `size` bytes of messages and waits for `acks` acknowledgements, or the first error: it is returned as it is.
   virtual Result<> transact(const void* messages, std::size_t size, unsigned acks, const char* what) = 0;
-  // Sends one dump request and calls `each` for every message of the answer.
+  // Sends one request and calls `each` for every message of the answer: a dump's many, or the one that was asked for.
   virtual Result<> dump(const nlmsghdr* request, const char* what, const std::function<void(const nlmsghdr*)>& each) = 0;
+  // How many bytes the kernel takes in one transact().
+  virtual std::size_t capacity() const = 0;
   unsigned next_sequence() { return ++sequence_; }
 
  private:

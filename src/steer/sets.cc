@@ -1,12 +1,24 @@
+// An element that is there can not be changed on kernels before 6.13: it is deleted and added in one transaction. Which of the two is needed has
+// to be known beforehand: a transaction that fails makes the kernel wait for a grace period (synchronize_rcu() in its abort), which is 8 ms
+// inside the freeze. So we remember what we put in and when it expires. That can be wrong for a moment about an element that expires just
+// now, and about what somebody else did with nft(8): then the kernel refuses, we read what there is, and do it again.
 #include "steer/sets.h"
 
 #include <linux/netfilter/nf_tables.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
 
 #include <libnftnl/common.h>
 #include <libnftnl/set.h>
 
 namespace sockmi::steer {
 namespace {
+
+constexpr std::size_t kElementsAMessage = 400;   // an attribute's length has 16 bits
+constexpr std::size_t kElementSize = 256;        // at most, to delete one and add it
+constexpr std::size_t kTransactionSize = 1024;   // without elements
 
 using SetPointer = std::unique_ptr<nftnl_set, decltype(&nftnl_set_free)>;
 
@@ -18,12 +30,12 @@ SetPointer make_set(const SetName& name) {
   return set;
 }
 
-void add_element(nftnl_set* set, const Element& element, bool with_data) {
+void add_element(nftnl_set* set, const Element& element, bool whole) {
   nftnl_set_elem* e = nftnl_set_elem_alloc();
   nftnl_set_elem_set(e, NFTNL_SET_ELEM_KEY, element.key.data(), static_cast<std::uint32_t>(element.key.size()));
-  if (with_data && !element.data.empty())
+  if (whole && !element.data.empty())
     nftnl_set_elem_set(e, NFTNL_SET_ELEM_DATA, element.data.data(), static_cast<std::uint32_t>(element.data.size()));
-  if (with_data && element.expires_in) nftnl_set_elem_set_u64(e, NFTNL_SET_ELEM_TIMEOUT, static_cast<std::uint64_t>(element.expires_in->count()));
+  if (whole && element.expires_in) nftnl_set_elem_set_u64(e, NFTNL_SET_ELEM_TIMEOUT, static_cast<std::uint64_t>(element.expires_in->count()));
   nftnl_set_elem_add(set, e);
 }
 
@@ -33,46 +45,131 @@ Bytes bytes_of(const nftnl_set_elem* e, std::uint16_t attribute) {
   return data ? Bytes(data, data + size) : Bytes();
 }
 
+// The messages of one transaction, each with the elements of one set.
+class Batch {
+ public:
+  Batch(Netlink& netlink, std::size_t elements) : netlink_(netlink), buffer_(kTransactionSize + elements * kElementSize + MNL_SOCKET_BUFFER_SIZE) {
+    nftnl_batch_begin(at(), netlink_.next_sequence());
+    close();
+  }
+  void add(std::uint16_t type, const SetName& name, std::span<const Element* const> elements) {
+    const bool adding = type == NFT_MSG_NEWSETELEM;
+    for (; !elements.empty(); elements = elements.subspan(std::min(elements.size(), kElementsAMessage))) {
+      const SetPointer set = make_set(name);
+      for (const Element* element : elements.first(std::min(elements.size(), kElementsAMessage))) add_element(set.get(), *element, adding);
+      auto* header = nftnl_nlmsg_build_hdr(at(), type, static_cast<std::uint16_t>(name.family),
+                                           static_cast<std::uint16_t>((adding ? NLM_F_CREATE : 0) | NLM_F_ACK), netlink_.next_sequence());
+      nftnl_set_elems_nlmsg_build_payload(header, set.get());
+      close();
+      ++messages_;
+      what_ = name.set;
+    }
+  }
+  Result<> send() {
+    if (messages_ == 0) return {};
+    nftnl_batch_end(at(), netlink_.next_sequence());
+    close();
+    return netlink_.transact(buffer_.data(), used_, messages_, what_);
+  }
+
+ private:
+  char* at() { return buffer_.data() + used_; }
+  void close() { used_ += MNL_ALIGN(reinterpret_cast<const nlmsghdr*>(at())->nlmsg_len); }
+  Netlink& netlink_;
+  std::vector<char> buffer_;
+  std::size_t used_ = 0;
+  unsigned messages_ = 0;
+  const char* what_ = "";
+};
+
 }  // namespace
 
-Result<> Sets::apply(const SetName& name, const std::vector<Change>& changes) {
-  char buffer[8192];
-  mnl_nlmsg_batch* batch = mnl_nlmsg_batch_start(buffer, sizeof buffer);
-  nftnl_batch_begin(static_cast<char*>(mnl_nlmsg_batch_current(batch)), netlink_.next_sequence());
-  mnl_nlmsg_batch_next(batch);
-  for (const Change& change : changes) {
-    const bool adding = change.type == NFT_MSG_NEWSETELEM;
-    const SetPointer set = make_set(name);
-    add_element(set.get(), change.element, adding);
-    nlmsghdr* header = nftnl_nlmsg_build_hdr(static_cast<char*>(mnl_nlmsg_batch_current(batch)), change.type, static_cast<std::uint16_t>(name.family),
-                                             static_cast<std::uint16_t>((adding ? NLM_F_CREATE : 0) | NLM_F_ACK), netlink_.next_sequence());
-    nftnl_set_elems_nlmsg_build_payload(header, set.get());
-    mnl_nlmsg_batch_next(batch);
+Result<> Sets::apply(std::span<const Change> changes) {
+  const std::size_t most = std::max<std::size_t>(1, (netlink_.capacity() - kTransactionSize) / kElementSize);
+  std::vector<Change> undo;
+  while (!changes.empty()) {
+    const auto now = changes.first(std::min(most, changes.size()));
+    changes = changes.subspan(now.size());
+    if (auto done = transact(now, changes.empty() ? nullptr : &undo); !done) {
+      for (std::span<const Change> rest(undo); !rest.empty(); rest = rest.subspan(std::min(most, rest.size())))
+        (void)transact(rest.first(std::min(most, rest.size())), nullptr);
+      return done;
+    }
   }
-  nftnl_batch_end(static_cast<char*>(mnl_nlmsg_batch_current(batch)), netlink_.next_sequence());
-  mnl_nlmsg_batch_next(batch);
-  auto done = netlink_.transact(mnl_nlmsg_batch_head(batch), mnl_nlmsg_batch_size(batch), static_cast<unsigned>(changes.size()), name.set);
-  mnl_nlmsg_batch_stop(batch);
-  return done;
+  return {};
 }
 
-// An element that is there can not be changed on kernels before 6.13: it is deleted and added in one transaction. Which of the two is needed
-// has to be known beforehand: a transaction that fails makes the kernel wait for a grace period (synchronize_rcu() in its abort), which is
-// 8 ms inside the freeze. What we remember is wrong only after an element has expired; then the other way is tried.
-Result<> Sets::put(const SetName& set, const Element& element) {
-  const std::vector<Change> add = {{NFT_MSG_NEWSETELEM, element}}, replace = {{NFT_MSG_DELSETELEM, element}, {NFT_MSG_NEWSETELEM, element}};
-  const bool present = !present_.emplace(set.set, element.key).second;
-  auto done = apply(set, present ? replace : add);
-  if (!done && (done.error().code == ENOENT || done.error().code == EEXIST || done.error().code == EBUSY)) done = apply(set, present ? add : replace);
-  return done;
+Result<> Sets::transact(std::span<const Change> changes, std::vector<Change>* undo) {
+  std::set<const SetName*> sets;
+  for (const Change& change : changes) sets.insert(change.set);
+  for (const SetName* set : sets)
+    if (!known_.contains(set)) TRY(learn(*set));
+  auto done = send(changes);
+  if (!done && (done.error().code == ENOENT || done.error().code == EEXIST || done.error().code == EBUSY)) {
+    for (const SetName* set : sets) TRY(learn(*set));
+    done = send(changes);
+  }
+  if (!done) return done;
+  if (undo)
+    for (const Change& change : changes) undo->push_back(inverse(change));
+  remember(changes);
+  return {};
 }
 
-Result<> Sets::remove(const SetName& set, const Bytes& key) {
-  if (present_.erase({set.set, key}) == 0) return {};
-  const Element element{.key = key, .data = {}, .expires_in = {}};
-  auto removed = apply(set, {{NFT_MSG_DELSETELEM, element}});
-  if (!removed && removed.error().code == ENOENT) return {};
-  return removed;
+Result<> Sets::send(std::span<const Change> changes) {
+  std::map<const SetName*, std::vector<const Element*>> deleted, added;
+  for (const Change& change : changes) {
+    if (present(change)) deleted[change.set].push_back(&change.element);
+    if (change.what == Change::kPut) added[change.set].push_back(&change.element);
+  }
+  Batch batch(netlink_, changes.size());
+  for (const auto& [set, elements] : deleted) batch.add(NFT_MSG_DELSETELEM, *set, elements);
+  for (const auto& [set, elements] : added) batch.add(NFT_MSG_NEWSETELEM, *set, elements);
+  return batch.send();
+}
+
+bool Sets::present(const Change& change) const {
+  const Contents& contents = known_.at(change.set);
+  const auto it = contents.find(change.element.key);
+  return it != contents.end() && Clock::now() < it->second.until;
+}
+
+Change Sets::inverse(const Change& change) const {
+  if (!present(change)) return {Change::kRemove, change.set, {change.element.key, {}, {}}};
+  const Known& old = known_.at(change.set).at(change.element.key);
+  std::optional<std::chrono::milliseconds> left;
+  if (old.until != Clock::time_point::max()) left = std::chrono::ceil<std::chrono::milliseconds>(old.until - Clock::now());
+  return {Change::kPut, change.set, {change.element.key, old.data, left}};
+}
+
+void Sets::remember(std::span<const Change> changes) {
+  const auto now = Clock::now();
+  for (const auto& [what, set, element] : changes) {
+    if (what == Change::kPut)
+      known_[set][element.key] = {element.data, element.expires_in ? now + *element.expires_in : Clock::time_point::max()};
+    else
+      known_[set].erase(element.key);
+  }
+  // What has expired is forgotten now and then.
+  std::size_t size = 0;
+  for (const auto& [set, contents] : known_) size += contents.size();
+  if (size < sweep_at_) return;
+  size = 0;
+  for (auto& [set, contents] : known_) {
+    std::erase_if(contents, [&](const auto& entry) { return entry.second.until <= now; });
+    size += contents.size();
+  }
+  sweep_at_ = std::max<std::size_t>(1024, 2 * size);
+}
+
+Result<> Sets::learn(const SetName& set) {
+  TRY_LET(elements, list(set));
+  const auto now = Clock::now();
+  Contents& contents = known_[&set];
+  contents.clear();
+  for (Element& element : elements)
+    contents[element.key] = {std::move(element.data), element.expires_in ? now + *element.expires_in : Clock::time_point::max()};
+  return {};
 }
 
 Result<std::vector<Element>> Sets::list(const SetName& name) {

@@ -1,12 +1,7 @@
-// Our rules are two tables that nobody else touches, set up once; what changes with connections are elements of their maps and sets.
-//
-//   netdev sockmi   at home: a packet of a moved connection goes on to where the endpoint lives, before our own stack sees it
-//   inet sockmi     everywhere: what belongs to a frozen socket is dropped, both ways; what belongs to a guest is let in;
-//                   what is for a guest's home, and for no socket here, is dropped (our stack would answer RST, or send it back)
+// What is asked of us as changes of elements; see tables.cc for what they do to packets.
 #include "steer/steering.h"
 
 #include <linux/membarrier.h>
-#include <linux/netfilter.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -16,88 +11,15 @@
 #include <map>
 #include <string_view>
 
-#include <nftables/libnftables.h>
-
 #include "base/log.h"
 #include "base/unique_fd.h"
 #include "steer/delivery_route.h"
+#include "steer/keys.h"
 #include "steer/sets.h"
+#include "steer/tables.h"
 
 namespace sockmi::steer {
 namespace {
-
-constexpr SetName kRedirects{NFPROTO_NETDEV, "sockmi", "redir4"};
-constexpr SetName kComing{NFPROTO_NETDEV, "sockmi", "coming4"};
-constexpr SetName kHomes{NFPROTO_INET, "sockmi", "homes4"};
-
-Result<> run_nft(const std::string& commands) {
-  const std::unique_ptr<nft_ctx, decltype(&nft_ctx_free)> nft(nft_ctx_new(NFT_CTX_DEFAULT), nft_ctx_free);
-  if (!nft) return fail(ENOMEM, "libnftables");
-  nft_ctx_buffer_error(nft.get());
-  nft_ctx_buffer_output(nft.get());
-  if (nft_run_cmd_from_buffer(nft.get(), commands.c_str()) == 0) return {};
-  std::string text = nft_ctx_get_error_buffer(nft.get());
-  return fail(errno == EPERM ? EPERM : EIO, "nftables: {}", text.substr(0, text.find('\n')));
-}
-
-// Adding a table that is there is no error, deleting one that is not is: so this removes it either way.
-constexpr const char* kRemoveTables = "add table netdev sockmi; delete table netdev sockmi; add table inet sockmi; delete table inet sockmi;";
-
-std::string tables(const std::vector<std::string>& interfaces) {
-  std::string chains;
-  for (std::size_t i = 0; i < interfaces.size(); ++i)
-    chains += fmt::format(R"(
-  chain in{} {{
-    type filter hook ingress device "{}" priority -500; policy accept;
-    ip protocol tcp ip saddr . tcp sport . ip daddr . tcp dport @coming4 meta mark set 0x736b0004 accept
-    ip protocol tcp fwd ip to ip saddr . tcp sport . ip daddr . tcp dport map @redir4 device "{}"
-  }})", i, interfaces[i], interfaces[i]);
-  return fmt::format(R"(
-table netdev sockmi {{
-  map redir4 {{ type ipv4_addr . inet_service . ipv4_addr . inet_service : ipv4_addr; flags timeout; }}
-  set coming4 {{ type ipv4_addr . inet_service . ipv4_addr . inet_service; flags timeout; }}{}
-}}
-table inet sockmi {{
-  set homes4 {{ type ipv4_addr; flags timeout; }}
-  chain prerouting {{
-    type filter hook prerouting priority raw; policy accept;
-    iif lo meta mark {:#x} accept
-    meta mark 0x736b0004 meta l4proto tcp socket mark {:#x} accept
-    meta mark 0x736b0004 drop
-    meta l4proto tcp socket transparent 1 meta mark set {:#x} accept
-    ip daddr @homes4 meta l4proto tcp drop
-  }}
-  chain output {{
-    type filter hook output priority raw; policy accept;
-    meta mark {:#x} drop
-  }}
-}}
-)", chains, kInjectMark, kFreezeMark, kDeliverMark, kFreezeMark);
-}
-
-// A map's key as the kernel has it: each part padded to four bytes. The peer is the source of the packets.
-Bytes key_of(const FourTuple& tuple) {
-  Bytes key;
-  for (const SocketAddress* side : {&tuple.remote, &tuple.local}) {
-    const IpAddress ip = side->ip.unmapped();
-    key.insert(key.end(), ip.bytes.begin(), ip.bytes.begin() + 4);
-    key.insert(key.end(), {std::uint8_t(side->port >> 8), std::uint8_t(side->port), 0, 0});
-  }
-  return key;
-}
-
-FourTuple tuple_of(const Bytes& key) {
-  const auto side = [&](std::size_t at) {
-    return SocketAddress{*IpAddress::from_bytes(ByteView(key).subspan(at, 4)), std::uint16_t(key[at + 4] << 8 | key[at + 5])};
-  };
-  return {.local = side(8), .remote = side(0)};
-}
-
-Result<Bytes> ipv4(const IpAddress& ip) {
-  if (ip.unmapped().family != AF_INET) return fail(EAFNOSUPPORT, "{}: only IPv4 is steered yet", to_string(ip));
-  const auto bytes = ip.unmapped();
-  return Bytes(bytes.view().begin(), bytes.view().end());
-}
 
 // Our tables are one set a network namespace, and so is the name of an abstract Unix socket: who binds it may touch them. It is free again when
 // its holder ends, however that happens.
@@ -117,42 +39,47 @@ class NftSteering : public Steering {
   NftSteering(unique_fd claim, std::unique_ptr<Netlink> netfilter, std::unique_ptr<Netlink> route)
       : claim_(std::move(claim)), netfilter_(std::move(netfilter)), route_(std::move(route)), sets_(*netfilter_) {}
   ~NftSteering() override {
-    if (auto gone = run_nft(kRemoveTables); !gone) log::error("event=tables_left error=\"{}\"", to_string(gone.error()));
+    if (auto gone = remove_tables(); !gone) log::error("event=tables_left error=\"{}\"", to_string(gone.error()));
     if (auto gone = remove_delivery_route(*route_); !gone) log::error("event=route_left error=\"{}\"", to_string(gone.error()));
   }
 
   Result<> redirect(std::span<const Redirect> redirects) override {
-    for (const auto& [tuple, to, timeout] : redirects) {
-      TRY(ipv4(tuple.local.ip));
-      TRY_LET(data, ipv4(to));
-      TRY(sets_.put(kRedirects, {key_of(tuple), data, timeout}));
+    std::vector<Change> changes;
+    for (const auto& [tuple, to, expires_in] : redirects) {
+      if (is_v4(tuple.local.ip) != is_v4(to)) return fail(EAFNOSUPPORT, "{} can not be redirected to {}", to_string(tuple), to_string(to));
+      changes.push_back({Change::kPut, redirects_of(tuple), {key_of(tuple), bytes_of(to), expires_in}});
     }
-    return {};
+    return sets_.apply(changes);
   }
   Result<> remove_redirects(std::span<const FourTuple> tuples) override {
-    for (const auto& tuple : tuples) TRY(sets_.remove(kRedirects, key_of(tuple)));
-    for (const auto& tuple : tuples) TRY(sets_.remove(kComing, key_of(tuple)));
-    return {};
+    std::vector<Change> changes;
+    for (const FourTuple& tuple : tuples) {
+      changes.push_back({Change::kRemove, redirects_of(tuple), {key_of(tuple), {}, {}}});
+      changes.push_back({Change::kRemove, coming_of(tuple), {key_of(tuple), {}, {}}});
+    }
+    return sets_.apply(changes);
   }
-  Result<> let_in(const FourTuple& tuple, std::chrono::milliseconds timeout) override { return sets_.put(kComing, {key_of(tuple), {}, timeout}); }
-  Result<> keep_out(const FourTuple& tuple) override { return sets_.remove(kComing, key_of(tuple)); }
-  Result<> redirect_port(const SocketAddress&, const IpAddress&, std::span<const FourTuple>) override { return fail(ENOTSUP, "port"); }
-  Result<> remove_port_redirect(const SocketAddress&) override { return fail(ENOTSUP, "port"); }
-  Result<> hold_port(const SocketAddress&, std::chrono::milliseconds) override { return fail(ENOTSUP, "port"); }
-  Result<> release_port(const SocketAddress&) override { return fail(ENOTSUP, "port"); }
+  Result<> let_in(const FourTuple& tuple, std::chrono::milliseconds timeout) override {
+    const Change change{Change::kPut, coming_of(tuple), {key_of(tuple), {}, timeout}};
+    return sets_.apply({&change, 1});
+  }
+  Result<> keep_out(const FourTuple& tuple) override {
+    const Change change{Change::kRemove, coming_of(tuple), {key_of(tuple), {}, {}}};
+    return sets_.apply({&change, 1});
+  }
 
   Result<std::vector<Redirect>> redirects() override {
-    TRY_LET(elements, sets_.list(kRedirects));
     std::vector<Redirect> out;
-    for (const Element& element : elements)
-      if (element.key.size() == 16 && element.data.size() >= 4)
-        out.push_back({tuple_of(element.key), *IpAddress::from_bytes(ByteView(element.data).first(4)), element.expires_in});
+    for (const SetName* set : {&kRedirects4, &kRedirects6}) {
+      TRY_LET(elements, sets_.list(*set));
+      for (const Element& element : elements)
+        if (auto to = IpAddress::from_bytes(element.data)) out.push_back({tuple_of(element.key), *to, element.expires_in});
+    }
     return out;
   }
 
   Result<> shelter(const IpAddress& home) override {
-    TRY_LET(key, ipv4(home));
-    if (guests_[home] == 0) TRY(sets_.put(kHomes, {key, {}, std::nullopt}));
+    if (guests_[home] == 0) TRY(put_home(home, std::nullopt));
     ++guests_[home];
     return {};
   }
@@ -160,11 +87,18 @@ class NftSteering : public Steering {
     const auto it = guests_.find(home);
     if (it == guests_.end() || --it->second > 0) return {};
     guests_.erase(it);
-    TRY_LET(key, ipv4(home));
-    return sets_.put(kHomes, {key, {}, linger});
+    return put_home(home, linger);
   }
 
  private:
+  static const SetName* redirects_of(const FourTuple& tuple) { return is_v4(tuple.local.ip) ? &kRedirects4 : &kRedirects6; }
+  static const SetName* coming_of(const FourTuple& tuple) { return is_v4(tuple.local.ip) ? &kComing4 : &kComing6; }
+
+  Result<> put_home(const IpAddress& home, std::optional<std::chrono::milliseconds> linger) {
+    const Change change{Change::kPut, is_v4(home) ? &kHomes4 : &kHomes6, {bytes_of(home), {}, linger}};
+    return sets_.apply({&change, 1});
+  }
+
   unique_fd claim_;
   std::unique_ptr<Netlink> netfilter_, route_;
   Sets sets_;
@@ -177,17 +111,17 @@ Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::strin
   TRY_LET(claim, claim_namespace());
   TRY_LET(netfilter, Netlink::open(NETLINK_NETFILTER));
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
-  TRY(run_nft(kRemoveTables + tables(interfaces)));
+  TRY(create_tables(interfaces));
+  Netlink& routes = *route;
   auto steering = std::make_unique<NftSteering>(std::move(claim), std::move(netfilter), std::move(route));
-  TRY_LET(for_route, Netlink::open(NETLINK_ROUTE));
-  TRY(add_delivery_route(*for_route, interfaces));
+  TRY(add_delivery_route(routes, interfaces));
   return steering;
 }
 
 Result<> flush() {
   TRY_LET(claim, claim_namespace());
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
-  TRY(run_nft(kRemoveTables));
+  TRY(remove_tables());
   return remove_delivery_route(*route);
 }
 

@@ -16,8 +16,9 @@
 namespace sockmi::steer {
 
 inline constexpr std::uint32_t kFreezeMark = 0x736b0001;   // SO_MARK of a frozen socket: all it sends or is sent is dropped
-inline constexpr std::uint32_t kInjectMark = 0x736b0003;   // of a segment that we inject for a socket here
 inline constexpr std::uint32_t kDeliverMark = 0x736b0002;  // packet mark: to a socket here, though the address is another host's
+inline constexpr std::uint32_t kInjectMark = 0x736b0003;   // packet mark: a segment that we inject for a socket here (past the freeze)
+inline constexpr std::uint32_t kComingMark = 0x736b0004;   // packet mark: of a connection that comes home
 
 struct Redirect {
   FourTuple tuple;
@@ -28,21 +29,25 @@ struct Redirect {
 class Steering {
  public:
   virtual ~Steering() = default;
-  // From here no new packet of this connection reaches our stack: home's rule sends it on to `to`. Replaces an older redirect of the
-  // same connection in one step. With `timeout` the kernel itself drops the rule after that time: for the undecided, and for lingering.
+  // From here no new packet of these connections reaches our stack: home's rule sends it on to `to`. Replaces older redirects of the same
+  // connections in one step; all or none. With `expires_in` the kernel itself drops the rule after that time: for the undecided, and for
+  // lingering.
   virtual Result<> redirect(std::span<const Redirect> redirects) = 0;
   virtual Result<> remove_redirects(std::span<const FourTuple> tuples) = 0;  // no error for those that are not there
   Result<> redirect(const FourTuple& tuple, const IpAddress& to, std::optional<std::chrono::milliseconds> timeout) {
     const Redirect one{tuple, to, timeout};
     return redirect({&one, 1});
   }
+  Result<> remove_redirect(const FourTuple& tuple) { return remove_redirects({&tuple, 1}); }
+  virtual Result<std::vector<Redirect>> redirects() = 0;                     // as the kernel has them
+  // At home: a frozen socket of this connection is here, and gets its packets although the redirect is still there. Should the socket go, they are
+  // dropped; after `timeout`, or keep_out(), the redirect is in force again. remove_redirects() ends both.
   virtual Result<> let_in(const FourTuple& tuple, std::chrono::milliseconds timeout) = 0;
   virtual Result<> keep_out(const FourTuple& tuple) = 0;
-  virtual Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) = 0;
-  virtual Result<> remove_port_redirect(const SocketAddress& local) = 0;
-  virtual Result<> hold_port(const SocketAddress& local, std::chrono::milliseconds timeout) = 0;
-  virtual Result<> release_port(const SocketAddress& local) = 0;
-  virtual Result<std::vector<Redirect>> redirects() = 0;         // as the kernel has them
+  virtual Result<> redirect_port(const SocketAddress&, const IpAddress&, std::span<const FourTuple>) { return fail(ENOTSUP, "port"); }
+  virtual Result<> remove_port_redirect(const SocketAddress&) { return fail(ENOTSUP, "port"); }
+  virtual Result<> hold_port(const SocketAddress&, std::chrono::milliseconds) { return fail(ENOTSUP, "port"); }
+  virtual Result<> release_port(const SocketAddress&) { return fail(ENOTSUP, "port"); }
   // Packets to this foreign address that belong to no socket of ours are dropped (never answered by RST, never forwarded back).
   // Counted: each shelter() wants one unshelter(); the last one leaves the rule for `linger`.
   virtual Result<> shelter(const IpAddress& home) = 0;

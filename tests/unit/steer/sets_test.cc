@@ -1,75 +1,83 @@
 // Against a kernel that is none: what is sent, and what is done about its answers.
 #include "steer/sets.h"
 
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
-
-#include <deque>
-
 #include <gtest/gtest.h>
+
+#include "fake_kernel.h"
 
 namespace sockmi::steer {
 namespace {
 
-class FakeKernel : public Netlink {
- public:
-  Result<> transact(const void* messages, std::size_t size, unsigned, const char*) override {
-    std::string changes;
-    int left = static_cast<int>(size);
-    for (auto* header = static_cast<const nlmsghdr*>(messages); mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left)) {
-      if (header->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM)) changes += "+";
-      if (header->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELSETELEM)) changes += "-";
-    }
-    seen.push_back(changes);
-    if (answers.empty() || answers.front() == 0) {
-      if (!answers.empty()) answers.pop_front();
-      return {};
-    }
-    const int code = answers.front();
-    answers.pop_front();
-    return fail(code, "the kernel refuses");
-  }
-  Result<> dump(const nlmsghdr*, const char*, const std::function<void(const nlmsghdr*)>&) override { return {}; }
-
-  std::vector<std::string> seen;
-  std::deque<int> answers;  // errno of the next transactions; none: done
-};
+using Seen = std::vector<std::string>;
+using std::chrono::milliseconds;
 
 const SetName kSet{.family = 5, .table = "sockmi", .set = "redirect"};
-const Element kElement{.key = {1, 2, 3, 4}, .data = {9}, .expires_in = {}};
+const Change kPut{Change::kPut, &kSet, {.key = {1, 2, 3, 4}, .data = {9}, .expires_in = {}}};
+const Change kRemove{Change::kRemove, &kSet, {.key = {1, 2, 3, 4}, .data = {}, .expires_in = {}}};
 
-TEST(Sets, ANewElementIsOneChangeAnOldOneIsReplacedInOneTransaction) {
-  FakeKernel kernel;
-  Sets sets(kernel);
-  ASSERT_TRUE(sets.put(kSet, kElement));
-  ASSERT_TRUE(sets.put(kSet, kElement));
-  EXPECT_EQ(kernel.seen, (std::vector<std::string>{"+", "-+"}));
+std::vector<Change> many(std::uint16_t count) {
+  std::vector<Change> changes;
+  for (std::uint16_t i = 0; i < count; ++i)
+    changes.push_back({Change::kPut, &kSet, {.key = {std::uint8_t(i >> 8), std::uint8_t(i), 0, 0}, .data = {9}, .expires_in = {}}});
+  return changes;
 }
 
-TEST(Sets, AnElementThatExpiredMeanwhileIsAddedAnew) {
+struct SetsTest : testing::Test {
+  Result<> apply(const Change& change) { return sets.apply({&change, 1}); }
   FakeKernel kernel;
-  Sets sets(kernel);
-  ASSERT_TRUE(sets.put(kSet, kElement));
+  Sets sets{kernel};
+};
+
+TEST_F(SetsTest, ANewElementIsOneChangeAnOldOneIsReplacedInOneTransaction) {
+  ASSERT_TRUE(apply(kPut));
+  ASSERT_TRUE(apply(kPut));
+  EXPECT_EQ(kernel.seen, (Seen{"+", "-+"}));
+}
+
+TEST_F(SetsTest, ManyAreOneTransaction) {
+  ASSERT_TRUE(sets.apply(many(1000)));
+  EXPECT_EQ(kernel.seen, Seen{std::string(1000, '+')});
+}
+
+TEST_F(SetsTest, WhatWeKnowToHaveExpiredIsAddedAnew) {
+  Change brief = kPut;
+  brief.element.expires_in = milliseconds(0);
+  ASSERT_TRUE(apply(brief));
+  ASSERT_TRUE(apply(kPut));
+  EXPECT_EQ(kernel.seen, (Seen{"+", "+"}));
+}
+
+TEST_F(SetsTest, WhatTheKernelKnowsBetterIsReadAndDoneAgain) {
+  ASSERT_TRUE(apply(kPut));
   kernel.answers = {ENOENT};
-  EXPECT_TRUE(sets.put(kSet, kElement));
-  EXPECT_EQ(kernel.seen, (std::vector<std::string>{"+", "-+", "+"}));
+  kernel.dumps = 0;
+  EXPECT_TRUE(apply(kPut));
+  EXPECT_EQ(kernel.dumps, 1);
+  EXPECT_EQ(kernel.seen, (Seen{"+", "-+", "+"}));
 }
 
-TEST(Sets, RemovingWhatIsNotThereIsNoError) {
-  FakeKernel kernel;
-  Sets sets(kernel);
-  EXPECT_TRUE(sets.remove(kSet, kElement.key));
+TEST_F(SetsTest, RemovingWhatIsNotThereIsNoError) {
+  EXPECT_TRUE(apply(kRemove));
   EXPECT_TRUE(kernel.seen.empty());
-  ASSERT_TRUE(sets.put(kSet, kElement));
+  ASSERT_TRUE(apply(kPut));
   kernel.answers = {ENOENT};
-  EXPECT_TRUE(sets.remove(kSet, kElement.key));
+  EXPECT_TRUE(apply(kRemove));
 }
 
-TEST(Sets, AnotherErrorIsTheCallers) {
-  FakeKernel kernel;
-  Sets sets(kernel);
+TEST_F(SetsTest, AnotherErrorIsTheCallers) {
   kernel.answers = {EPERM};
-  EXPECT_EQ(sets.put(kSet, kElement).error().code, EPERM);
+  EXPECT_EQ(apply(kPut).error().code, EPERM);
+}
+
+TEST_F(SetsTest, WhatDoesNotFitInOneTransactionGoesInTwoAndIsAllOrNone) {
+  kernel.size = 64 << 10;  // 252 elements
+  ASSERT_TRUE(apply(many(1)[0]));
+  kernel.answers = {0, EPERM};
+  EXPECT_EQ(sets.apply(many(300)).error().code, EPERM);
+  ASSERT_EQ(kernel.seen.size(), 4u);
+  EXPECT_EQ(kernel.seen[1], "-" + std::string(252, '+'));
+  EXPECT_EQ(kernel.seen[2], std::string(48, '+'));
+  EXPECT_EQ(kernel.seen[3], std::string(252, '-') + "+") << "the one that was there before is put back";
 }
 
 }  // namespace
