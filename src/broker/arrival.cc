@@ -18,7 +18,7 @@ namespace sockmi::broker {
 
 // The packets of our own connection would come back to their own sender, whose kernel takes them for forged.
 Result<> Arrivals::check_peer(const FourTuple& tuple) const {
-  if (tuple.remote.ip.unmapped() != world_.settings.address) return {};
+  if (tuple.remote.ip.any() || tuple.remote.ip.unmapped() != world_.settings.address_for(tuple.remote.ip)) return {};
   return fail(ENOTSUP, "the peer of this connection is {} itself", world_.settings.host);
 }
 

@@ -157,6 +157,7 @@ class Batch {
     co_return co_await world_.transfer->connect(choice_.host, choice_.line);
   }
 
+  const IpAddress& address(const Leaving& one) const { return choice_.address_for(one.tuple.local.ip); }
   bool is_ours(const Leaving& one) const { return one.endpoint.home == settings_.host; }
   bool goes_home(const Leaving& one) const { return choice_.host == one.endpoint.home; }
 
@@ -212,7 +213,7 @@ class Batch {
       kept.push_back(socket.dup());
       departures.push_back({std::move(socket), {.service = listener.endpoint.service, .owner = listener.endpoint.owner, .state = SOCKMI_CONNECTED}});
     }
-    const auto results = departures.empty() ? std::vector<Result<>>() : co_await export_endpoints(world_, std::move(departures), choice_.address);
+    const auto results = departures.empty() ? std::vector<Result<>>() : co_await export_endpoints(world_, std::move(departures), choice_.line.ip);
     // Whoever could not go was accepted here, and waits here for an application.
     for (std::size_t i = 0; i < results.size(); ++i) {
       if (results[i]) continue;
@@ -238,12 +239,12 @@ class Batch {
     for (Leaving* one : going()) {
       if (goes_home(*one)) continue;
       if (one->passive()) {
-        one->result = redirect_passive(world_, one->tuple.local, choice_.address);
+        one->result = redirect_passive(world_, one->tuple.local, choice_.host);
         one->redirected = one->result.has_value();
         continue;
       }
       those.push_back(one);
-      redirects.push_back({one->tuple, choice_.address, settings_.freeze_timeout});
+      redirects.push_back({one->tuple, address(*one), settings_.freeze_timeout});
     }
     if (!those.empty()) {
       auto done = fault::point("redirect");
@@ -309,8 +310,8 @@ class Batch {
     std::vector<steer::Redirect> permanent;
     for (Leaving* one : those) {
       world_.undecided.erase(one->id);
-      if (is_ours(*one)) world_.away[one->tuple] = {one->endpoint.service, choice_.host, choice_.address};
-      if (one->redirected && !one->passive()) permanent.push_back({one->tuple, choice_.address, std::nullopt});
+      if (is_ours(*one)) world_.away[one->tuple] = {one->endpoint.service, choice_.host, address(*one)};
+      if (one->redirected && !one->passive()) permanent.push_back({one->tuple, address(*one), std::nullopt});
       committed.push_back({one->id, std::move(one->late)});
     }
     auto acknowledged = std::make_shared<Event>(world_.io.get_executor());
@@ -410,12 +411,12 @@ class Batch {
   // The path never grows: home sends straight to the new place. Until it does, our own redirect bridges the gap.
   static asio::awaitable<void> tell_home(World& world, std::string home, SocketAddress line, FourTuple tuple, peer::Choice choice) {
     for (milliseconds pause{20};; pause = std::min(2 * pause, milliseconds(5000))) {
-      auto reply = co_await world.transfer->call(home, line, image::pack_moved(tuple, choice.address, choice.host), milliseconds(1000));
+      auto reply = co_await world.transfer->call(home, line, image::pack_moved(tuple, choice.address_for(tuple.local.ip), choice.host), milliseconds(1000));
       if (reply) break;
       co_await sleep_for(pause);
     }
     if (is_passive(tuple)) (void)remove_passive_redirect(world, tuple.local);
-    else (void)world.steering->redirect(tuple, choice.address, std::min(world.settings.linger, milliseconds(1000)));
+    else (void)world.steering->redirect(tuple, choice.address_for(tuple.local.ip), std::min(world.settings.linger, milliseconds(1000)));
   }
 
   World& world_;

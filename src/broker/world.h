@@ -27,6 +27,7 @@ using Clock = std::chrono::steady_clock;
 struct Settings {
   std::string host;                   // our name in the cluster
   IpAddress address;                  // where redirected packets and other daemons reach us
+  IpAddress other_address;            // where redirected packets of the other family do; any(): nowhere
   std::uint16_t line_port = 7078;
   milliseconds freeze_timeout{5000};  // an undecided freeze ends by itself after this
   milliseconds linger{60000};         // how long rules outlive their connection (TIME_WAIT)
@@ -34,6 +35,7 @@ struct Settings {
   bool require_importer = true;       // refuse offers for which no application waits
   bool testing = false;               // fault points may be armed
 
+  const IpAddress& address_for(const IpAddress& local) const { return address.family == local.unmapped().family ? address : other_address; }
   SocketAddress line() const { return {address, line_port}; }
 };
 
