@@ -6,7 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/client.h"
+#include "lib/transport.h"
 #include "peer/identity.h"
+#include "sockmictl/foreign_process.h"
 #include "steer/steering.h"
 
 using namespace sockmi;
@@ -86,6 +88,29 @@ Result<> request_export(const json& wish, bool as_json) {
   return {};
 }
 
+Result<IpAddress> address_of(const std::string& host) {
+  if (host.empty()) return IpAddress{};
+  if (auto ip = IpAddress::parse(host)) return ip;
+  TRY_LET(answer, ask("GET", "/v1/peers"));
+  for (const auto& peer : answer["peers"])
+    if (peer["host"] == host) return IpAddress::parse(peer["address"].get<std::string>());
+  return fail(EHOSTUNREACH, "host '{}' is not known here", host);
+}
+
+// Moves a socket of a process that has not asked for it.
+Result<> export_foreign(pid_t pid, int fd, const json& wish) {
+  TRY_LET(to, address_of(wish.value("to", "")));
+  TRY_LET(daemon, lib::Client::connect());
+  if (daemon.peer_pid() == pid) return fail(EINVAL, "process {} is the daemon itself", pid);
+  TRY_LET(process, sockmictl::ForeignProcess::hold(pid));
+  TRY_LET(socket, process.duplicate(fd));
+  const std::string service = wish.value("service", "default");
+  const sockmi_export_options options{.service = service.c_str(), .payload = nullptr, .payload_len = 0, .timeout = 0};
+  TRY(lib::export_endpoint(socket.get(), SOCKMI_CONNECTED, to.family, to.bytes.data(), {}, &options));
+  fmt::print("exported descriptor {} of process {}\n", fd, pid);
+  return {};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -109,7 +134,13 @@ int main(int argc, char** argv) {
                                                         {"--local", "only those with this local ADDRESS[:PORT]"}, {"--peer", "only those with this peer ADDRESS[:PORT]"}};
   for (const auto& [option, about] : wishes)
     exports->add_option_function<std::string>(option, [&wish, key = option + 2](const std::string& text) { wish[key] = text; }, about);
-  exports->callback([&] { action = [&] { return request_export(wish, as_json); }; });
+  pid_t pid = 0;
+  int descriptor = -1;
+  auto* of_process = exports->add_option("--pid", pid, "instead: a socket of this process, which need not cooperate; you must be allowed to trace it")
+                         ->excludes("--local")->excludes("--peer");
+  auto* of_descriptor = exports->add_option("--fd", descriptor, "the socket's number in that process")->needs(of_process);
+  of_process->needs(of_descriptor);
+  exports->callback([&] { action = [&] { return pid != 0 ? export_foreign(pid, descriptor, wish) : request_export(wish, as_json); }; });
 
   app.add_subcommand("flush", "remove all rules of sockmi from this host's kernel (the daemon must not run)")->callback([&] { action = steer::flush; });
 
