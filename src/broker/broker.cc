@@ -5,6 +5,7 @@
 
 #include "broker/residents.h"
 #include "image/pack.h"
+#include "steer/door.h"
 
 namespace sockmi::broker {
 
@@ -14,6 +15,7 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   World& world = broker->world_;
   TRY_LET(steering, steer::make_nft_steering(config.interfaces));
   world.steering = std::move(steering);
+  TRY(steer::open_all_doors());
   TRY_LET(ends, steer::SocketEnds::open());
   TRY_LET(transfer, peer::Transfer::open(io, identity, world.settings.line(), [self = broker.get()](std::string host, Secret message) {
     return self->answer(std::move(host), std::move(message));
@@ -31,6 +33,7 @@ namespace {
 struct Conversation {
   World& world;
   Arrivals& arrivals;
+  Takeovers& takeovers;
   const std::string& host;
 };
 
@@ -66,10 +69,15 @@ Result<> on_ended(Conversation& with, const image::Message& message) {
   return ended(with.world, with.host, tuple);
 }
 
+Result<> on_take_over(Conversation& with, const image::Message& message) {
+  return with.takeovers.told(with.host, *message.request_as_TakeOver());
+}
+
 using Reaction = Result<> (*)(Conversation&, const image::Message&);
 const std::map<image::Request, Reaction> kReactions = {
     {image::Request::Prepare, on_prepare}, {image::Request::Commit, on_commit}, {image::Request::Abort, on_abort},
     {image::Request::Moved, on_moved},     {image::Request::Ended, on_ended},
+    {image::Request::TakeOver, on_take_over},
 };
 
 }  // namespace
@@ -85,7 +93,7 @@ asio::awaitable<Secret> Broker::answer(std::string host, Secret bytes) {
   }
   const auto reaction = kReactions.find((*message)->request_type());
   if (reaction == kReactions.end()) co_return image::pack_answer(fail(ENOTSUP, "a request unknown to this version"));
-  Conversation with{world_, arrivals_, host};
+  Conversation with{world_, arrivals_, takeovers_, host};
   co_return image::pack_answer(reaction->second(with, **message));
 }
 

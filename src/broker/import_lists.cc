@@ -6,6 +6,23 @@
 
 namespace sockmi::broker {
 
+Result<Match> Match::parse(const std::string& text) {
+  Match match;
+  if (text.empty()) return match;
+  if (const auto exact = SocketAddress::parse(text)) {
+    match.ip = exact->ip;
+    match.prefix = exact->ip.size() * 8;
+    match.port = exact->port;
+    return match;
+  }
+  const auto slash = text.find('/');
+  TRY_LET(ip, IpAddress::parse(text.substr(0, slash)));
+  match.ip = ip;
+  match.prefix = ip.size() * 8;
+  if (slash != text.npos) match.prefix = std::min<unsigned>(match.prefix, std::strtoul(text.c_str() + slash + 1, nullptr, 10));
+  return match;
+}
+
 bool Match::fits(const SocketAddress& address) const {
   return address.ip.unmapped().in_prefix(ip.unmapped(), prefix) && (port == 0 || port == address.port);
 }

@@ -31,6 +31,7 @@ struct Settings {
   milliseconds linger{60000};         // how long rules outlive their connection (TIME_WAIT)
   milliseconds wait{30000};           // for an application to import; then the endpoint goes home
   bool require_importer = true;       // refuse offers for which no application waits
+  std::vector<Match> takeover;        // addresses that other hosts may bring here
   bool testing = false;               // fault points may be armed
 
   SocketAddress line() const { return {address, line_port}; }

@@ -9,6 +9,7 @@
 #include "lib/transport.h"
 #include "peer/identity.h"
 #include "sockmictl/foreign_process.h"
+#include "steer/door.h"
 #include "steer/steering.h"
 
 using namespace sockmi;
@@ -111,6 +112,19 @@ Result<> export_foreign(pid_t pid, int fd, const json& wish) {
   return {};
 }
 
+Result<> take_over(const json& wish, bool as_json) {
+  TRY_LET(answer, ask("POST", "/v1/takeovers", wish.dump()));
+  if (as_json) fmt::print("{}\n", answer.dump());
+  else fmt::print("{} is an address of {} now: {} connections moved, {} lost\n", cell(answer["address"]), cell(answer["host"]), cell(answer["moved"]), answer["lost"].size());
+  return {};
+}
+
+// Also what a dead daemon's takeover left.
+Result<> flush() {
+  TRY(steer::flush());
+  return steer::open_all_doors();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -142,7 +156,14 @@ int main(int argc, char** argv) {
   of_process->needs(of_descriptor);
   exports->callback([&] { action = [&] { return pid != 0 ? export_foreign(pid, descriptor, wish) : request_export(wish, as_json); }; });
 
-  app.add_subcommand("flush", "remove all rules of sockmi from this host's kernel (the daemon must not run)")->callback([&] { action = steer::flush; });
+  json takeover = json::object();
+  auto* takeovers = app.add_subcommand("takeover", "give an address of this host to another, with all connections and listeners that are at it");
+  takeovers->add_option_function<std::string>("ADDRESS", [&](const std::string& text) { takeover["address"] = text; }, "a service address")->required();
+  takeovers->add_option_function<std::string>("--to", [&](const std::string& text) { takeover["to"] = text; }, "the host, by name or address")->required();
+  takeovers->add_flag_callback("--force", [&] { takeover["force"] = true; }, "even if connections are left that no application exports: they end");
+  takeovers->callback([&] { action = [&] { return take_over(takeover, as_json); }; });
+
+  app.add_subcommand("flush", "remove all rules of sockmi from this host's kernel (the daemon must not run)")->callback([&] { action = flush; });
 
   auto* cluster = app.add_subcommand("cluster", "make a cluster, and its hosts' identities")->require_subcommand(1);
   std::string folder, host, from, out;

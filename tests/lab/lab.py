@@ -170,10 +170,11 @@ class Lab:
         host.daemon.wait_line("sockmid ready")
         return host.daemon
 
-    def certificate(self):
-        certificate, key = pathlib.Path("/run/lab.crt"), pathlib.Path("/run/lab.key")
+    def certificate(self, *more):
+        """For the hosts' addresses, and `more`."""
+        certificate, key = (pathlib.Path("/run") / ("-".join(("lab", *more)) + suffix) for suffix in (".crt", ".key"))
         if not certificate.exists():
-            names = ",".join(f"IP:{address}" for address in ADDRESSES.values())
+            names = ",".join(f"IP:{address}" for address in [*ADDRESSES.values(), *more])
             run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
                  "/CN=sockmi lab", "-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(certificate)])
             key.chmod(0o644)  # for applications without privilege
