@@ -145,31 +145,31 @@ asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress a
   CO_TRY_LET(here, ours(address));
   std::optional<steer::ClosedDoor> door;
   // The first time with the door open: most connections move while new ones still are served.
-  for (auto give_up = Clock::time_point::max();;) {
+  milliseconds pause{20};
+  for (auto give_up = Clock::time_point::max();; pause = std::min(2 * pause, milliseconds(320))) {
     ExportWish wish{.request = 0, .local = {address, unsigned(address.size() * 8), 0}, .remote = {}, .to = to.line.ip};
-    unsigned moved = 0;
+    unsigned moved = 0, failed = 0;
     for (const std::string& service : requests_.services()) {
       const auto answer = co_await requests_.ask(service, wish, kExport);
       moved += answer.exported;
-      if (answer.failed > 0)
-        co_return fail(EIO, "{} connections of service '{}' could not be exported, {} could; see 'sockmictl migrations'", answer.failed, service, answer.exported);
+      failed += answer.failed;  // closing ones among them, which go by themselves
       if (answer.answered < answer.applications) co_return fail(ETIMEDOUT, "an application of service '{}' does not answer", service);
     }
     outcome.moved += moved;
     CO_TRY_LET(left, steer::connections_at(address));
     if (left.empty() && door) break;
-    if (!door || moved > 0) give_up = Clock::now() + kNoProgress;
+    if (!door || moved > 0) give_up = Clock::now() + kNoProgress, pause = milliseconds(20);
     if (!door) {
       CO_TRY_LET(closed, steer::ClosedDoor::close(address, kDoor));
       door.emplace(std::move(closed));
       continue;
     }
     if (Clock::now() > give_up) {
-      if (!force) co_return fail(EBUSY, "{} connections are left that no application exports: {}", left.size(), some(left));
+      if (!force) co_return fail(EBUSY, "{} connections are left, of which {} could not be exported, and no application exports the others: {}", left.size(), failed, some(left));
       for (const auto& each : left) outcome.lost.push_back(each.tuple);
       break;
     }
-    co_await sleep_for(milliseconds(20));  // handshakes end, and closing connections, and nobody tells us when
+    co_await sleep_for(pause);  // handshakes end, and closing connections, and nobody tells us when
   }
   CO_TRY(co_await hand_over(here, to));
   co_return outcome;

@@ -1,6 +1,7 @@
 """A service address goes to another host with everything at it; then the old host can be unplugged."""
 import hashlib
 import socket
+import threading
 
 import observe
 from lab import PORT, expect, wait_until
@@ -181,3 +182,57 @@ def test_the_old_holder_takes_it_back_from_a_host_that_died(lab):
     wait_until(lambda: "hostA" in holders(lab), "hostA has it back")
     expect("hostA" in who_answers(lab), "hostA does not answer")
     lab.hostB.run(lab.sockmictl, "flush")
+
+
+def test_new_clients_come_all_the_time(lab):
+    start(lab)
+    lab.file("f", CONTENT[:100_000])
+    answers, stop = [], threading.Event()
+
+    def come():
+        while not stop.is_set():
+            answers.append(who_answers(lab))
+
+    clients = [threading.Thread(target=come) for _ in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        for source, target in ((lab.hostA, lab.hostB), (lab.hostB, lab.hostA)):
+            wait_until(lambda source=source: source.name in "".join(answers[-4:]), f"{source.name} serves", timeout=30)
+            take_over(lab, source, target)
+    finally:
+        seen = len(answers)
+        wait_until(lambda: len(answers) > seen + 4 or not any(client.is_alive() for client in clients), "they are served", timeout=30)
+        stop.set()
+        for client in clients:
+            client.join()
+    expect({"hostA", "hostB"} == {name for name in ("hostA", "hostB") if name in "".join(answers)}, answers)
+
+
+def test_ipv6_is_announced_too(lab):
+    service = "fd77::50"
+    hosts = [lab.client, lab.hostA, lab.hostB]
+    for number, host in enumerate(hosts):
+        host.run("ip", "addr", "add", f"fd77::{number + 1}/64", "dev", "eth0", "nodad")
+    lab.hostA.run("ip", "addr", "add", f"{service}/64", "dev", "eth0", "nodad", "preferred_lft", "0")
+    listeners = []
+    for host in hosts[1:]:
+        lab.start_daemon(host, takeover={"addresses": [f"{service}/128"]})
+        listeners.append(within(host, lambda: socket.create_server(("::", 9), family=socket.AF_INET6)))
+        listeners[-1].settimeout(10)
+
+    def connect():
+        within(lab.client, lambda: socket.create_connection((service, 9), 10)).close()
+
+    connect()
+    listeners[0].accept()[0].close()
+    listeners[0].close()
+    output = lab.hostA.run(lab.sockmictl, "takeover", service, "--to", "hostB")
+    expect("0 connections moved" in output, output)
+    expect(service not in lab.hostA.run("ip", "-6", "addr"), "hostA still has it")
+    expect("deprecated" in lab.hostB.run("ip", "-6", "addr", "show", "to", service), "it is not as it was on hostA")
+    unplug(lab.hostA)
+    connect()
+    listeners[1].accept()[0].close()
+    listeners[1].close()
+    lab.hostA.run(lab.sockmictl, "flush")
