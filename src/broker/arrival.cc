@@ -52,8 +52,13 @@ Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host
   const bool home = comes_home(endpoint);
   const FourTuple tuple = tuple_of(endpoint.tcp);
   if (!home && !again) TRY(world_.steering->shelter(tuple.local.ip.unmapped()));
-  auto socket = tcp::Restored::restore(endpoint.tcp, steer::kFreezeMark, !home);
-  auto restored = socket ? fault::point("prepared-reply") : Result<>(std::unexpected(socket.error()));
+  std::optional<tcp::Restored> socket;
+  const auto make = [&]() -> Result<> {
+    TRY_LET(made, tcp::Restored::restore(endpoint.tcp, steer::kFreezeMark, !home));
+    socket.emplace(std::move(made));
+    return fault::point("prepared-reply");
+  };
+  auto restored = home ? world_.steering->within(tuple.local.ip, make) : make();
   if (!restored) {
     if (!home) (void)world_.steering->unshelter(tuple.local.ip.unmapped(), world_.settings.linger);
     world_.lists.release(id);
@@ -87,7 +92,8 @@ Result<> Arrivals::commit(const image::MigrationId& id, const std::string& host)
   TRY_LET(socket, std::move(prepared.socket).thaw());
   // *One live endpoint again.*
   TRY_LET(facts, tcp::inspect(socket.get()));
-  world_.residents[facts.cookie] = {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line};
+  // The end of a socket in another namespace is not told to us, and matters to nobody: it is at home there.
+  if (!world_.steering->is_elsewhere(tuple.local.ip)) world_.residents[facts.cookie] = {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line};
   ++world_.counters.imported;
   log::info("event=import migration={} service={} connection={} from={}", image::to_hex(id), prepared.endpoint.service, to_string(tuple),
             host);

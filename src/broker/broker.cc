@@ -14,7 +14,7 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   std::unique_ptr<Broker> broker(new Broker(io, config, std::move(journal)));
   World& world = broker->world_;
   TRY_LET(steering, steer::make_nft_steering(config.interfaces));
-  world.steering = std::move(steering);
+  world.steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
   TRY(steer::open_all_doors());
   TRY_LET(ends, steer::SocketEnds::open());
   TRY_LET(transfer, peer::Transfer::open(io, identity, world.settings.line(), [self = broker.get()](std::string host, Secret message) {

@@ -67,6 +67,7 @@ class Export {
     TRY_LET(facts, tcp::inspect(socket_.get()));
     tuple_ = facts.tuple;
     cookie_ = facts.cookie;
+    TRY(world_.steering->learn(socket_.get(), tuple_.local.ip));
     RAND_bytes(id_.data(), id_.size());
     const auto resident = world_.residents.find(cookie_);
     endpoint_.home = resident == world_.residents.end() ? settings_.host : resident->second.home;

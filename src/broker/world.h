@@ -15,7 +15,7 @@
 #include "broker/journal.h"
 #include "broker/policy.h"
 #include "peer/peer.h"
-#include "steer/steering.h"
+#include "steer/namespaces.h"
 
 namespace sockmi::broker {
 
@@ -75,7 +75,7 @@ struct World {
   const Policy policy;
   ImportLists lists;
   Journal journal;
-  std::unique_ptr<steer::Steering> steering;
+  std::unique_ptr<steer::NamespacedSteering> steering;
   std::unique_ptr<peer::Negotiation> negotiation;
   std::unique_ptr<peer::Transfer> transfer;
   asio::thread_pool workers{1};  // for calls that block
