@@ -1,6 +1,7 @@
 #include "broker/import_lists.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include <sockmi/sockmi.h>
 
@@ -19,7 +20,10 @@ Result<Match> Match::parse(const std::string& text) {
   TRY_LET(ip, IpAddress::parse(text.substr(0, slash)));
   match.ip = ip;
   match.prefix = ip.size() * 8;
-  if (slash != text.npos) match.prefix = std::min<unsigned>(match.prefix, std::strtoul(text.c_str() + slash + 1, nullptr, 10));
+  if (slash == text.npos) return match;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data() + slash + 1, end, match.prefix);
+  if (error != std::errc() || rest != end || match.prefix > ip.size() * 8) return fail(EINVAL, "'{}': no ADDRESS/PREFIX", text);
   return match;
 }
 

@@ -106,9 +106,9 @@ void disown(World& world, const IpAddress& address) {
 asio::awaitable<Result<TakeoverOutcome>> Takeovers::give(IpAddress address, std::string to, bool force) {
   CO_TRY_LET(here, ours(address));
   CO_TRY_LET(host, find_peer(world_, to));
-  if (giving_) co_return fail(EBUSY, "another takeover is under way");
-  giving_ = true;
-  const std::shared_ptr<void> done(nullptr, [this](void*) { giving_ = false; });
+  if (*giving_) co_return fail(EBUSY, "another takeover is under way");
+  *giving_ = true;
+  const std::shared_ptr<void> done(nullptr, [giving = giving_](void*) { *giving = false; });
   // Only the new holder itself can become the home of a connection.
   for (const auto& [tuple, away] : world_.away)
     if (tuple.local.ip.unmapped() == address && away.host != host.host)
@@ -190,6 +190,7 @@ asio::awaitable<Result<>> Takeovers::hand_over(HostAddress address, peer::PeerIn
     kept = fault::point("takeover-keep");
     if (kept) kept = co_await say(to, image::TakeOverStep::Keep, address);
     if (kept) break;
+    log::warn("event=takeover_doubt address={} host={} error=\"{}\"", to_string(address.ip), to.host, to_string(kept.error()));
     if (Clock::now() > doubt) {
       const auto heard = co_await answered(address);
       if (heard && !*heard) break;
@@ -229,6 +230,7 @@ Result<> Takeovers::told(const std::string& from, const image::TakeOver& message
 
 Result<HostAddress> Takeovers::place_for(const image::TakeOver& message) const {
   TRY_LET(ip, IpAddress::parse(image::string(message.address())));
+  if (ip == world_.settings.address) return fail(EINVAL, "{} is {}'s own address", to_string(ip), world_.settings.host);
   if (std::ranges::none_of(world_.settings.takeover, [&](const Match& allowed) { return !allowed.ip.any() && allowed.fits({ip, 0}); }))
     return fail(EACCES, "{} is not among takeover.addresses of {}", to_string(ip), world_.settings.host);
   TRY_LET(all, steer::host_addresses());

@@ -57,7 +57,7 @@ class Takeovers {
   World& world_;
   ExportRequests& requests_;
   const std::vector<std::string> interfaces_;
-  bool giving_ = false;  // one at a time
+  std::shared_ptr<bool> giving_ = std::make_shared<bool>(false);  // one at a time; its coroutine may outlive us
   std::uint64_t attempts_ = 0;
   std::map<IpAddress, Held> held_;
 };

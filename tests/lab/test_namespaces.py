@@ -2,11 +2,10 @@
 import hashlib
 
 import observe
-from lab import PORT, expect, wait_until
+from lab import CONTAINER_ADDRESS as ADDRESS, PORT, expect, wait_until
 from process import run
 from transfer import Download, Upload, random_bytes
 
-ADDRESS = "10.77.0.60"
 CONTENT = random_bytes(2 << 20)
 HASH = hashlib.sha256(CONTENT).hexdigest()
 
@@ -33,7 +32,7 @@ class Container:
         return run(["nsenter", f"--net=/run/netns/{self.name}", "--", *map(str, command)], **options)
 
     def start_httpsd(self):
-        certificate, key = self.lab.certificate(ADDRESS)
+        certificate, key = self.lab.certificate()
         server = self.lab.hostA.popen("nsenter", f"--net=/run/netns/{self.name}", "--", self.lab.program("examples/httpsd"), "--listen", f"{ADDRESS}:{PORT}",
                                       "--root", self.lab.root, "--cert", certificate, "--key", key, "--service", "web", "--name", "c1", name="c1:httpsd")
         server.wait_line("httpsd ready")

@@ -23,7 +23,7 @@ class Transfer:
 
     def __init__(self, lab, path, tls, rate, options, gate=None, to=None, stdin=subprocess.DEVNULL):
         limit = ["--limit-rate", str(rate)] if rate else []
-        certificate, _ = lab.certificate(*([to] if to else []))
+        certificate, _ = lab.certificate()
         self.offset, self._gate, self._ended = 0, gate, False
         self._changed, self._hash = threading.Condition(), hashlib.sha256()
         self.curl = lab.client.popen("curl", "-sS", "--fail", "--cacert", certificate, *TLS[tls], *limit, *options,
