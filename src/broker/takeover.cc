@@ -121,12 +121,14 @@ asio::awaitable<Result<TakeoverOutcome>> Takeovers::give(IpAddress address, std:
 }
 
 Result<HostAddress> Takeovers::ours(const IpAddress& address) const {
-  if (address == world_.settings.address) return fail(EINVAL, "{} is this daemon's own address: only a service address can be taken over", to_string(address));
+  if (address == world_.settings.address)
+    return fail(EINVAL, "{} is this daemon's own address: only a service address can be taken over", to_string(address));
   TRY_LET(all, steer::host_addresses());
   const auto it = std::ranges::find(all, address, &HostAddress::ip);
   if (it == all.end()) return fail(EADDRNOTAVAIL, "{} is not an address of this host", to_string(address));
   const std::string interface = interface_name(it->interface);
-  if (std::ranges::find(interfaces_, interface) == interfaces_.end()) return fail(EINVAL, "{} is on {}, which is not among 'interfaces'", to_string(address), interface);
+  if (std::ranges::find(interfaces_, interface) == interfaces_.end())
+    return fail(EINVAL, "{} is on {}, which is not among 'interfaces'", to_string(address), interface);
   if (it->secondary || address.family != AF_INET) return *it;
   const auto goes_along = [&](const HostAddress& other) {
     return other.secondary && other.interface == it->interface && other.prefix == it->prefix && other.ip.in_prefix(it->ip, it->prefix);
@@ -135,8 +137,8 @@ Result<HostAddress> Takeovers::ours(const IpAddress& address) const {
   int promote = 0;
   setting >> promote;
   if (promote == 0 && std::ranges::any_of(all, goes_along))
-    return fail(ENOTSUP, "{} is the primary address of its subnet on {}: the others would go with it (set net.ipv4.conf.{}.promote_secondaries)", to_string(address),
-                interface, interface);
+    return fail(ENOTSUP, "{} is the primary address of its subnet on {}: the others would go with it (set net.ipv4.conf.{}.promote_secondaries)",
+                to_string(address), interface, interface);
   return *it;
 }
 
@@ -165,7 +167,9 @@ asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress a
       continue;
     }
     if (Clock::now() > give_up) {
-      if (!force) co_return fail(EBUSY, "{} connections are left, of which {} could not be exported, and no application exports the others: {}", left.size(), failed, some(left));
+      if (!force)
+        co_return fail(EBUSY, "{} connections are left, of which {} could not be exported, and no application exports the others: {}",
+                       left.size(), failed, some(left));
       for (const auto& each : left) outcome.lost.push_back(each.tuple);
       break;
     }
@@ -235,7 +239,8 @@ Result<HostAddress> Takeovers::place_for(const image::TakeOver& message) const {
     return fail(EACCES, "{} is not among takeover.addresses of {}", to_string(ip), world_.settings.host);
   TRY_LET(all, steer::host_addresses());
   const bool here = std::ranges::find(all, ip, &HostAddress::ip) != all.end();
-  if (here && !held_.contains(ip) && message.step() != image::TakeOverStep::Keep) return fail(EEXIST, "{} is an address of {} already", to_string(ip), world_.settings.host);
+  if (here && !held_.contains(ip) && message.step() != image::TakeOverStep::Keep)
+    return fail(EEXIST, "{} is an address of {} already", to_string(ip), world_.settings.host);
   for (const HostAddress& each : all) {
     const bool steered = std::ranges::find(interfaces_, interface_name(each.interface)) != interfaces_.end();
     if (each.ip == ip || !steered || each.ip.family != ip.family || !ip.in_prefix(each.ip, each.prefix)) continue;
@@ -278,7 +283,8 @@ asio::awaitable<void> Takeovers::resolve_doubt(IpAddress address, std::uint64_t 
   log::warn("event=takeover_doubt address={} elsewhere={}", to_string(address), elsewhere ? *elsewhere ? "yes" : "no" : to_string(elsewhere.error()));
   // If the segment can't be asked, the kernel's clock decides: a host too few is better than one too many.
   if (!elsewhere) held_.erase(address);
-  else if (auto done = *elsewhere ? drop(address) : keep(held.from, held.address); !done) log::error("event=takeover_doubt_left error=\"{}\"", to_string(done.error()));
+  else if (auto done = *elsewhere ? drop(address) : keep(held.from, held.address); !done)
+    log::error("event=takeover_doubt_left error=\"{}\"", to_string(done.error()));
 }
 
 }  // namespace sockmi::broker

@@ -32,8 +32,9 @@ bool ForeignProcess::alive() const {
 Result<bool> ForeignProcess::hold_threads() {
   bool found = false;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid_), error)) {
-    const std::string name = entry.path().filename();
+  // Step by step: it may end while we read.
+  for (std::filesystem::directory_iterator entry(fmt::format("/proc/{}/task", pid_), error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename();
     pid_t thread = 0;
     std::from_chars(name.data(), name.data() + name.size(), thread);
     if (threads_.contains(thread)) continue;

@@ -115,7 +115,8 @@ Result<> export_foreign(pid_t pid, int fd, const json& wish) {
 Result<> take_over(const json& wish, bool as_json) {
   TRY_LET(answer, ask("POST", "/v1/takeovers", wish.dump()));
   if (as_json) fmt::print("{}\n", answer.dump());
-  else fmt::print("{} is an address of {} now: {} connections moved, {} lost\n", cell(answer["address"]), cell(answer["host"]), cell(answer["moved"]), answer["lost"].size());
+  else fmt::print("{} is an address of {} now: {} connections moved, {} lost\n",
+                  cell(answer["address"]), cell(answer["host"]), cell(answer["moved"]), answer["lost"].size());
   return {};
 }
 
@@ -158,8 +159,8 @@ int main(int argc, char** argv) {
 
   json takeover = json::object();
   auto* takeovers = app.add_subcommand("takeover", "give an address of this host to another, with all connections and listeners that are at it");
-  takeovers->add_option_function<std::string>("ADDRESS", [&](const std::string& text) { takeover["address"] = text; }, "a service address")->required();
-  takeovers->add_option_function<std::string>("--to", [&](const std::string& text) { takeover["to"] = text; }, "the host, by name or address")->required();
+  for (const auto& [option, key, about] : {std::tuple("ADDRESS", "address", "a service address"), std::tuple("--to", "to", "the host, by name or address")})
+    takeovers->add_option_function<std::string>(option, [&takeover, key](const std::string& text) { takeover[key] = text; }, about)->required();
   takeovers->add_flag_callback("--force", [&] { takeover["force"] = true; }, "even if connections are left that no application exports: they end");
   takeovers->callback([&] { action = [&] { return take_over(takeover, as_json); }; });
 
