@@ -75,7 +75,7 @@ Result<> Arrivals::restore(Prepared& prepared) {
   const auto& [endpoint, home] = std::pair<image::Endpoint&, bool>(prepared.endpoint, comes_home(prepared.endpoint));
   const FourTuple tuple = tuple_of(endpoint.tcp);
   if (!home) TRY(world_.steering->shelter(sheltered(endpoint)));
-  auto done = [&]() -> Result<> {
+  const auto make = [&]() -> Result<> {
     TRY(fault::point("restore"));
     if (is_passive(endpoint.state)) {
       TRY_LET(socket, tcp::restore_passive(endpoint.tcp, !home));
@@ -86,7 +86,8 @@ Result<> Arrivals::restore(Prepared& prepared) {
       if (home) TRY(world_.steering->let_in(tuple, world_.settings.freeze_timeout));
     }
     return fault::point("prepared-reply");
-  }();
+  };
+  const auto done = home ? world_.steering->within(tuple.local.ip, make) : make();
   if (!done && !home) (void)world_.steering->unshelter(sheltered(endpoint), world_.settings.linger);
   return done;
 }
@@ -130,13 +131,15 @@ Result<> Arrivals::commit(const image::MigrationId& id, const image::LateT& late
     committed_order_.pop_front();
   }
   unique_fd socket = std::move(prepared.passive);
-  if (prepared.socket) {
+  const auto wake = [&]() -> Result<> {
     // Nobody has acknowledged what came late: should it not go in, the peer sends it again.
     auto received = late.bytes.empty() && !late.fin ? Result<>() : prepared.socket->receive({late.bytes, late.fin}, steer::kInjectMark);
     if (!received) log::warn("event=late_data_left migration={} bytes={} error=\"{}\"", image::to_hex(id), late.bytes.size(), to_string(received.error()));
     TRY_LET(live, std::move(*prepared.socket).thaw(steer::kInjectMark));
     socket = std::move(live);
-  }
+    return {};
+  };
+  if (prepared.socket) TRY(world_.steering->within(tuple_of(prepared.endpoint.tcp).local.ip, wake));
   // *One live endpoint again.* The exporter need not wait for our bookkeeping.
   auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
   asio::post(world_.io, [this, settled] { settle(*settled); });
@@ -149,7 +152,9 @@ void Arrivals::settle(Settled& settled) {
   const auto facts = tcp::inspect(socket.get());
   const std::uint64_t cookie = facts ? facts->cookie : 0;
   if (comes_home(prepared.endpoint)) world_.away.erase(tuple);
-  world_.residents[cookie] = {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line};
+  // The end of a socket in another namespace is not told to us, and matters to nobody: it is at home there.
+  if (!world_.steering->is_elsewhere(tuple.local.ip))
+    world_.residents[cookie] = {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line};
   ++world_.counters.imported;
   log::info("event=import migration={} service={} connection={} from={}", image::to_hex(id), prepared.endpoint.service, to_string(tuple), prepared.host);
   world_.remember({.id = id, .exported = false, .service = prepared.endpoint.service, .from = prepared.host, .to = world_.settings.host,

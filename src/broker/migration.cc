@@ -136,7 +136,7 @@ class Batch {
       const std::uint8_t state = facts->state == tcp::kListen ? SOCKMI_LISTENING : facts->state == tcp::kClose ? SOCKMI_BOUND : 0;
       if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
         return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL, "the socket is not in the state that it is exported as");
-      return {};
+      return world_.steering->learn(one.socket.get(), one.tuple.local.ip);
     });
   }
 

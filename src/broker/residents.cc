@@ -124,6 +124,7 @@ asio::awaitable<void> return_unclaimed(World& world) {
   const auto step = std::clamp(world.settings.wait / 4, milliseconds(50), milliseconds(1000));
   for (;;) {
     co_await sleep_for(step);
+    world.steering->forget_idle(world.settings.freeze_timeout);
     for (auto& ready : world.lists.take_unclaimed(Clock::now() - world.settings.wait))
       asio::co_spawn(world.io, return_home(world, std::move(ready)), asio::detached);
   }

@@ -16,7 +16,7 @@
 #include "broker/journal.h"
 #include "broker/policy.h"
 #include "peer/peer.h"
-#include "steer/steering.h"
+#include "steer/namespaces.h"
 
 namespace sockmi::broker {
 
@@ -33,6 +33,7 @@ struct Settings {
   milliseconds linger{60000};         // how long rules outlive their connection (TIME_WAIT)
   milliseconds wait{30000};           // for an application to import; then the endpoint goes home
   bool require_importer = true;       // refuse offers for which no application waits
+  std::vector<Match> takeover;        // addresses that other hosts may bring here
   bool testing = false;               // fault points may be armed
 
   const IpAddress& address_for(const IpAddress& local) const { return address.family == local.unmapped().family ? address : other_address; }
@@ -77,7 +78,7 @@ struct World {
   const Policy policy;
   ImportLists lists;
   Journal journal;
-  std::unique_ptr<steer::Steering> steering;
+  std::unique_ptr<steer::NamespacedSteering> steering;
   std::unique_ptr<peer::Negotiation> negotiation;
   std::unique_ptr<peer::Transfer> transfer;
   asio::thread_pool workers{1};  // for calls that block

@@ -99,6 +99,14 @@ const std::map<std::string, Setter>& setters() {
       {"import.max_connected", number(0, 1 << 24, [](Config& c, std::int64_t v) { c.broker.maxima.connected = static_cast<std::size_t>(v); })},
       {"import.wait_ms", number(10, 24 * kHour, [](Config& c, std::int64_t v) { c.broker.settings.wait = milliseconds(v); })},
       {"import.require_importer", yes_no([](Config& c, bool v) { c.broker.settings.require_importer = v; })},
+      {"takeover.addresses", [](Config& c, const toml::node& node) -> Result<> {
+         TRY_LET(list, strings(node));
+         for (const auto& each : list) {
+           TRY_LET(match, broker::Match::parse(each));
+           c.broker.settings.takeover.push_back(match);
+         }
+         return {};
+       }},
       {"steer.freeze_timeout_ms", number(1500, 60'000, [](Config& c, std::int64_t v) { c.broker.settings.freeze_timeout = milliseconds(v); })},
       {"steer.linger_ms", number(0, kHour, [](Config& c, std::int64_t v) { c.broker.settings.linger = milliseconds(v); })},
   };

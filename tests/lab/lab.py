@@ -20,6 +20,7 @@ from process import Failure, Process, expect, run, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ADDRESSES = {"client": "10.77.0.100", "hostA": "10.77.0.1", "hostB": "10.77.0.2", "hostC": "10.77.0.3"}
+SERVICE_ADDRESS, CONTAINER_ADDRESS = "10.77.0.50", "10.77.0.60"  # whoever has them
 PORT = 8443
 SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
 
@@ -173,7 +174,7 @@ class Lab:
     def certificate(self):
         certificate, key = pathlib.Path("/run/lab.crt"), pathlib.Path("/run/lab.key")
         if not certificate.exists():
-            names = ",".join(f"IP:{address}" for address in ADDRESSES.values())
+            names = ",".join(f"IP:{address}" for address in [*ADDRESSES.values(), SERVICE_ADDRESS, CONTAINER_ADDRESS])
             run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
                  "/CN=sockmi lab", "-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(certificate)])
             key.chmod(0o644)  # for applications without privilege
@@ -230,4 +231,4 @@ class Lab:
         expect(received == 0, f"the client's kernel saw {received} RST")
 
 
-__all__ = ["ADDRESSES", "Failure", "Host", "Lab", "PORT", "ROOT", "expect", "wait_until"]
+__all__ = ["ADDRESSES", "CONTAINER_ADDRESS", "Failure", "Host", "Lab", "PORT", "ROOT", "SERVICE_ADDRESS", "expect", "wait_until"]
