@@ -52,7 +52,7 @@ Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host
   const bool home = comes_home(endpoint);
   const FourTuple tuple = tuple_of(endpoint.tcp);
   if (!home && !again) TRY(world_.steering->shelter(tuple.local.ip.unmapped()));
-  auto socket = tcp::Restored::restore(endpoint.tcp, steer::kFreezeMark, !home);
+  auto socket = tcp::Restored::restore(endpoint.tcp, {steer::kFreezeMark, steer::kInjectMark}, !home);
   auto restored = socket ? fault::point("prepared-reply") : Result<>(std::unexpected(socket.error()));
   if (!restored) {
     if (!home) (void)world_.steering->unshelter(tuple.local.ip.unmapped(), world_.settings.linger);

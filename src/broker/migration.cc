@@ -65,6 +65,7 @@ class Export {
  private:
   Result<> examine() {
     TRY_LET(facts, tcp::inspect(socket_.get()));
+    if (!facts.connected()) return fail(ENOTCONN, "the socket is not connected");
     tuple_ = facts.tuple;
     cookie_ = facts.cookie;
     RAND_bytes(id_.data(), id_.size());
@@ -118,6 +119,7 @@ class Export {
       CO_TRY(fault::point("capture"));
       CO_TRY_LET(image, frozen_->capture());
       endpoint_.tcp = std::move(image);
+      endpoint_.tcp.transparent &= is_ours();  // elsewhere it is our own doing
       Secret message = image::pack_prepare(id_, endpoint_, settings_.line());
       record_.bytes = message.size();
       CO_TRY(fault::point("prepare-send"));
