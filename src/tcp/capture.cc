@@ -148,10 +148,8 @@ Result<> Frozen::capture_queues(image::TcpT& image) {
 }
 
 Result<bool> Frozen::still_stands(const image::TcpT& image) {
-  TRY_LET(sequence, queue_sequence(fd_, TCP_RECV_QUEUE));
-  TRY(select_queue(fd_, TCP_NO_QUEUE));
-  if (image.state == kSynSent) return sequence == 0;
-  return sequence == image.rcv_seq + peer_has_finished(image.state);
+  TRY_LET(late, received_since(image));
+  return late.empty();
 }
 
 Result<Late> Frozen::received_since(const image::TcpT& image) {
