@@ -15,6 +15,9 @@
 #include "tcp/passive.h"
 
 namespace sockmi::broker {
+namespace {
+constexpr tcp::Marks kMarks{.freeze = steer::kFreezeMark, .inject = steer::kInjectMark};
+}
 
 // The packets of our own connection would come back to their own sender, whose kernel takes them for forged.
 Result<> Arrivals::check_peer(const FourTuple& tuple) const {
@@ -81,7 +84,7 @@ Result<> Arrivals::restore(Prepared& prepared) {
       TRY_LET(socket, tcp::restore_passive(endpoint.tcp, !home));
       prepared.passive = std::move(socket);
     } else {
-      TRY_LET(socket, tcp::Restored::restore(endpoint.tcp, steer::kFreezeMark, !home));
+      TRY_LET(socket, tcp::Restored::restore(endpoint.tcp, kMarks, !home));
       prepared.socket.emplace(std::move(socket));
       if (home) TRY(world_.steering->let_in(tuple, world_.settings.freeze_timeout));
     }
@@ -133,9 +136,9 @@ Result<> Arrivals::commit(const image::MigrationId& id, const image::LateT& late
   unique_fd socket = std::move(prepared.passive);
   const auto wake = [&]() -> Result<> {
     // Nobody has acknowledged what came late: should it not go in, the peer sends it again.
-    auto received = late.bytes.empty() && !late.fin ? Result<>() : prepared.socket->receive({late.bytes, late.fin}, steer::kInjectMark);
+    auto received = late.bytes.empty() && !late.fin ? Result<>() : prepared.socket->receive({late.bytes, late.fin});
     if (!received) log::warn("event=late_data_left migration={} bytes={} error=\"{}\"", image::to_hex(id), late.bytes.size(), to_string(received.error()));
-    TRY_LET(live, std::move(*prepared.socket).thaw(steer::kInjectMark));
+    TRY_LET(live, std::move(*prepared.socket).thaw());
     socket = std::move(live);
     return {};
   };

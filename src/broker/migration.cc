@@ -83,13 +83,14 @@ class Batch {
     // The connections are untouched, and stay so if any of this fails.
     examine();
     if (auto found = co_await negotiate(); !found) each([&](Leaving&) { return Result<>(found); });
-    // A listener's waiting connections go first; until it is gone itself, no new one begins.
-    for (Leaving* one : going())
-      if (one->endpoint.state == SOCKMI_LISTENING) one->result = co_await move_waiting(*one);
     // Each socket is mute from its freeze on: nothing is acknowledged any more that its image, or what is sent after it, does not have.
     each([&](Leaving& one) { return freeze(one); });
     co_await prepare();
     // The importer holds the same endpoints, frozen. Neither host has acknowledged what the other lacks.
+    // Before a listener goes, the connections that wait at it: from now on no new one begins. (The importer's listener is first, for it can not
+    // listen beside connections that do not share their address with it.)
+    for (Leaving* one : going())
+      if (one->endpoint.state == SOCKMI_LISTENING) one->result = co_await move_waiting(*one);
     redirect();
     // The peers' packets reach the importer's sockets. The kernel itself ends the redirects if we die.
     each([&](Leaving& one) { return decide(one); });
@@ -173,6 +174,7 @@ class Batch {
     if (one.passive()) {
       TRY_LET(image, tcp::capture_passive(one.socket.get()));
       one.endpoint.tcp = std::move(image);
+      one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere it is our own doing
       return {};
     }
     TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), steer::kFreezeMark));
@@ -180,6 +182,7 @@ class Batch {
     TRY(fault::point("capture"));
     TRY_LET(image, one.frozen->capture());
     one.endpoint.tcp = std::move(image);
+    one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere it is our own doing
     return {};
   }
 
