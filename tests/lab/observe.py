@@ -53,7 +53,8 @@ def redirects(host):
 def leftovers(host):
     """Everything of sockmi's in this host's kernel, one line each."""
     found = [line for line in host.run("nft", "list", "tables").splitlines() if "sockmi" in line]
-    found += [line for line in host.run("ip", "rule").splitlines() if not re.search(r"lookup (local|main|default)$", line.strip())]
-    found += [line for line in host.run("ip", "route", "show", "table", "all").splitlines()
-              if " table " in line and " table local " not in line]
+    for family in ("-4", "-6"):
+        found += [line for line in host.run("ip", family, "rule").splitlines() if not re.search(r"lookup (local|main|default)$", line.strip())]
+        found += [line for line in host.run("ip", family, "route", "show", "table", "all").splitlines()
+                  if " table " in line and " table local " not in line]
     return found
