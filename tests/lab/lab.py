@@ -35,6 +35,7 @@ class Host:
         self.folder.mkdir()
         self.socket = self.folder / "sockmid.sock"
         self.daemon = None
+        self.app = None  # see socket_app.py
 
     def command(self, *command):
         return ["nsenter", f"--net=/run/netns/{self.name}", "--", *map(str, command)]
@@ -220,7 +221,7 @@ class Lab:
             sanitizer = [line for line in process.lines if "Sanitizer" in line or "runtime error" in line]
             expect(not sanitizer, lambda: f"{process.name}: {sanitizer[0]}\n{process.tail(60)}")
             expect(status is not None, f"{process.name} had to be killed")
-        for host in self.hosts:
+        for host in [self.client, *self.hosts]:
             if host.daemon:
                 expect(host.daemon.wait() in (0, -9), lambda: f"{host.daemon.name}: status {host.daemon.wait()}\n{host.daemon.tail()}")
                 expect(not host.socket.exists() or host.daemon.wait() == -9, f"{host.name}: socket file left")

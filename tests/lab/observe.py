@@ -30,6 +30,33 @@ def resets(host):
     return found["rst_in"], found["rst_out"]
 
 
+class Counter:
+    """Packets that a host's kernel takes in ("in") or lets out ("out"), of those that an expression of nft(8) matches, from now on."""
+
+    def __init__(self, host, way, expression, name="seen"):
+        self._host, self._table = host, f"observe_{name}"
+        hook = "type filter hook prerouting priority -399" if way == "in" else "type filter hook postrouting priority 401"
+        host.run("nft", "-f", "-", stdin=f"table inet {self._table} {{\n counter c {{ }}\n chain c {{\n {hook}\n {expression} counter name c\n }}\n}}\n".encode())
+
+    def packets(self):
+        listing = json.loads(self._host.run("nft", "-j", "list", "counters", "table", "inet", self._table))
+        return next(entry["counter"]["packets"] for entry in listing["nftables"] if "counter" in entry)
+
+
+class Dropped:
+    """While it lasts, a host drops what it is sent ("in") or sends ("out"), as far as an expression of nft(8) matches."""
+
+    def __init__(self, host, way, expression):
+        self._host, self._way, self._expression = host, way, expression
+
+    def __enter__(self):
+        hook = "type filter hook prerouting priority -398" if self._way == "in" else "type filter hook postrouting priority 402"
+        self._host.run("nft", "-f", "-", stdin=f"table inet dropped {{\n chain c {{\n {hook}\n {self._expression} drop\n }}\n}}\n".encode())
+
+    def __exit__(self, *_):
+        self._host.run("nft", "delete", "table", "inet", "dropped")
+
+
 def kernel_counter(host, *names):
     """The sum of TCP counters by their names of nstat(8), since the host was made."""
     listing = json.loads(host.run("nstat", "-asjz", *names))["kernel"]
