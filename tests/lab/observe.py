@@ -74,7 +74,7 @@ def received_twice(host):
 def redirects(host):
     """The elements of home's map, as text; none if there is no table."""
     status, listing = host.run("nft", "list", "table", "netdev", "sockmi", check=False)
-    return re.findall(r"[\d.]+ \. \d+ \. [\d.]+ \. \d+[^,}]*", listing.replace("\n", " ")) if status == 0 else []
+    return re.findall(r"[\da-f.:]+ \. \d+ \. [\da-f.:]+ \. \d+[^,}]*", listing.replace("\n", " ")) if status == 0 else []
 
 
 def leftovers(host):

@@ -116,9 +116,10 @@ class Stream:
         self.sent += count
         return socket.begin("send", self.seed, self.sent - count, count)
 
-    def fill(self, socket, most=64 << 20):
+    def fill(self, socket, most=32 << 20):
         """Sends until no more goes: how much that was."""
         went = socket.do("fill", self.seed, self.sent, most)["bytes"]
+        expect(went < most, f"{most} bytes went, and more would")
         self.sent += went
         return went
 
@@ -145,11 +146,12 @@ class Stream:
 
 
 def start(lab, *hosts, privileged=False, **changes):
-    """A daemon and an application on each host (default: hostA and hostB), and the client's application."""
-    for host in hosts or (lab.hostA, lab.hostB):
+    """A daemon and an application on each host (default: hostA and hostB), and an application on the client, which then knows no daemon."""
+    hosts = hosts or (lab.hostA, lab.hostB)
+    for host in hosts:
         lab.start_daemon(host, **changes)
         host.app = SocketApp(host, SERVICE, privileged)
-    if not lab.client.app:
+    if lab.client not in hosts:
         lab.client.app = SocketApp(lab.client, privileged=privileged)
 
 
@@ -184,6 +186,15 @@ class Connection:
             done()
         self.up.receive(self.ours)
         self.down.receive(self.theirs)
+
+    def travel(self, *targets, size=200_000):
+        """It moves from host to host while the other end asks and is answered: something is on its way, or in a queue, at every moment."""
+        asked = self.theirs.begin("ask", size, len(targets) + 1, "requests", 0)
+        for target in targets:
+            self.ours.do("echo", size, 1)
+            self.move(target)
+        self.ours.do("echo", size, 1)
+        asked()
 
     def end(self):
         """Both ends finish in order, and each sees the other's end behind the last byte."""

@@ -40,6 +40,9 @@ class Segment:
     def address6(self, host):
         return f"fd77::{NUMBERS[host]}" if self.net == 0 else f"fd77:0:0:{self.net}::{NUMBERS[host]}"
 
+    def networks(self):
+        return f"10.77.{self.net}.0/24", "fd77::/64" if self.net == 0 else f"fd77:0:0:{self.net}::/64"
+
 
 @dataclasses.dataclass(frozen=True)
 class Port:

@@ -2,9 +2,11 @@
 // and a byte that is lost, doubled or from elsewhere can not go unnoticed.
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
+#include <random>
 
 #include <openssl/evp.h>
 
@@ -121,7 +123,10 @@ Json ask(Words& words) {
   const std::size_t size = words.size();
   const auto times = words.size();
   const auto bytes = stream(words.word(), size * times);
+  std::minstd_rand random;
+  std::uniform_int_distribution<useconds_t> think(0, static_cast<useconds_t>(words.number()));
   for (std::size_t at = 0; at < bytes.size(); at += size) {
+    ::usleep(think(random));
     send_all(fd, bytes.data() + at, size);
     const auto reply = receive_exactly(fd, size);
     if (!std::equal(reply.begin(), reply.end(), bytes.begin() + static_cast<std::ptrdiff_t>(at))) throw std::invalid_argument("another answer came");

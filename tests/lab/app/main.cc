@@ -39,7 +39,7 @@ const std::map<std::string, Json (*)(Words&)> kCommands = {
     {"recv", receive},              // FD COUNT → bytes, sha256, end
     {"recv-all", receive_all},      // FD → the same, to the end
     {"echo", echo},                 // FD SIZE TIMES: receives so much, sends it back
-    {"ask", ask},                   // FD SIZE TIMES SEED: sends so much, receives the same back
+    {"ask", ask},                   // FD SIZE TIMES SEED MICROSECONDS: thinks so long at most, sends so much, receives the same back
     {"export", app::export_socket},  // FD STATE SERVICE [ADDRESS]
     {"import", app::import_socket},  // STATES SERVICE MILLISECONDS → fd, state
 };
