@@ -109,6 +109,10 @@ class Lab:
         self.processes = []
         self.topology = topology.Topology(**options)
         self.topology.make()
+        if delay_box := self.topology.delay_box(str(self.program("tests/lab/delay_box"))):
+            box = Process("delay_box", delay_box)
+            self.processes.append(box)
+            box.wait_line("ready")
         self.client, self.hostA, self.hostB, self.hostC = (Host(self, name) for name in topology.HOSTS)
         self.hosts = [self.hostA, self.hostB, self.hostC]
         self.root = self.folder / "www"

@@ -12,6 +12,7 @@ from sandbox import without_privilege
 
 SERVICE = "web"
 BOUND, LISTENING, CONNECTED = 1, 2, 4  # sockmi.h
+BLOCK = 1 << 20
 
 
 class SocketApp:
@@ -28,7 +29,7 @@ class SocketApp:
         self.process.stdin.write((" ".join(map(str, words)) + "\n").encode())
         self.process.stdin.flush()
 
-        def answer(timeout=60.0):
+        def answer(timeout=30.0):
             line = self.process.wait_line(f"reply {number} ", timeout)
             return json.loads(line.split(" ", 2)[2])
         return answer
@@ -63,7 +64,7 @@ class Socket:
 
     def begin(self, command, *words):
         answer = self.app.begin(command, self.fd, *words)
-        return lambda timeout=60.0: worked(self.app, (command, *words), answer(timeout))
+        return lambda timeout=30.0: worked(self.app, (command, *words), answer(timeout))
 
     def listen(self, port=PORT, backlog=8):
         self.bind(port)
@@ -107,7 +108,7 @@ class Stream:
     """What one end sends and the other receives, wherever the two ends are at the time."""
 
     def __init__(self, seed):
-        self.seed, self.sent, self.received, self._bytes = seed, 0, 0, b""
+        self.seed, self.sent, self.received = seed, 0, 0
 
     def send(self, socket, count):
         self.begin_send(socket, count)()
@@ -129,7 +130,7 @@ class Stream:
 
     def begin_receive(self, socket, count):
         answer = socket.begin("recv", count)
-        return lambda timeout=60.0: self._check(answer(timeout), count, end=False)
+        return lambda timeout=30.0: self._check(answer(timeout), count, end=False)
 
     def receive_end(self, socket):
         """All that was sent, and behind it the end."""
@@ -138,11 +139,19 @@ class Stream:
     def _check(self, got, count, end):
         expect((got["bytes"], got["end"]) == (count, end), lambda: f"{self.seed}: {got['bytes']} bytes came behind byte {self.received}, wanted {count}; "
                f"end: {got['end']}, wanted {end}")
-        if len(self._bytes) < self.received + count:
-            self._bytes = hashlib.shake_128(self.seed.encode()).digest(max(self.sent, self.received + count))
-        wanted = hashlib.sha256(memoryview(self._bytes)[self.received:self.received + count]).hexdigest()
-        expect(got["sha256"] == wanted, lambda: f"{self.seed}: the {count} bytes behind byte {self.received} are not those that were sent")
+        expect(got["sha256"] == self._hash(self.received, count),
+               lambda: f"{self.seed}: the {count} bytes behind byte {self.received} are not those that were sent")
         self.received += count
+
+    def _hash(self, at, count):
+        """Of so many bytes of the stream; how they are made is in app/bytes.cc."""
+        digest, end = hashlib.sha256(), at + count
+        while at < end:
+            block, skipped = divmod(at, BLOCK)
+            size = min(BLOCK, skipped + end - at)
+            digest.update(hashlib.shake_128(f"{self.seed}/{block}".encode()).digest(size)[skipped:])
+            at += size - skipped
+        return digest.hexdigest()
 
 
 def start(lab, *hosts, privileged=False, **changes):
@@ -188,12 +197,13 @@ class Connection:
         self.down.receive(self.theirs)
 
     def travel(self, *targets, size=200_000):
-        """It moves from host to host while the other end asks and is answered: something is on its way, or in a queue, at every moment."""
-        asked = self.theirs.begin("ask", size, len(targets) + 1, "requests", 0)
-        for target in targets:
-            self.ours.do("echo", size, 1)
-            self.move(target)
-        self.ours.do("echo", size, 1)
+        """It moves from host to host while the other end asks and is answered: something is on its way, or in a queue, at every moment. Twice on
+        each host: the second request comes only to who could answer the first one."""
+        asked = self.theirs.begin("ask", size, 2 * (len(targets) + 1), "requests", 0)
+        for target in [*targets, None]:
+            self.ours.do("echo", size, 2)
+            if target:
+                self.move(target)
         asked()
 
     def end(self):

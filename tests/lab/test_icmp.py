@@ -9,8 +9,8 @@ NARROW = 1300
 def narrow(lab, mtu=NARROW):
     """From now on packets from the router to the client must not be larger."""
     near = lab.topology.segment_of("client")
-    for network in near.networks():
-        run(["ip", "-n", "router", "route", "replace", network, "dev", near.name, "mtu", "lock", str(mtu)])
+    for network, metric in zip(near.networks(), [[], ["metric", "256"]]):  # instead of the route that the kernel made, not beside it
+        run(["ip", "-n", "router", "route", "replace", network, "dev", near.name, "proto", "kernel", *metric, "mtu", "lock", str(mtu)])
 
 
 @topology("routed")

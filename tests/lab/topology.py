@@ -15,6 +15,7 @@ The options of a topology:
     rp_filter     the hosts drop what comes in by an interface that the answer would not leave by (strict reverse path filter)
     mtu           of the client's leg, and so of the client's own interface
     firewall      "nftables" or "iptables": see firewall.py
+    delay_ms      of the client's leg, one way, and its rate_mbit: a delay_box stands between the client and its bridge
 """
 import dataclasses
 
@@ -67,8 +68,9 @@ def segments(kind, asymmetric):
 
 
 class Topology:
-    def __init__(self, kind="bridge", *, asymmetric=False, rp_filter=False, mtu=None, firewall=None):
+    def __init__(self, kind="bridge", *, asymmetric=False, rp_filter=False, mtu=None, firewall=None, delay_ms=0, rate_mbit=0):
         self.kind, self._asymmetric, self._rp_filter, self._mtu, self._firewall = kind, asymmetric, rp_filter, mtu, firewall
+        self._delay = ["--delay-ms", str(delay_ms)] + (["--rate-mbit", str(rate_mbit)] if rate_mbit else []) if delay_ms else []
         self.segments = segments(kind, asymmetric)
         self.ports = [Port(host, segment) for segment in self.segments for host in segment.members]
         self.hosts = list(dict.fromkeys(port.host for port in self.ports))
@@ -85,10 +87,18 @@ class Topology:
         for host in self.hosts:
             self._configure(host)
 
+    def delay_box(self, program):
+        """The command that makes the client's leg a long wire, if it is one."""
+        return [program, "client", "leg", *self._delay] if self._delay else None
+
     def remove(self):
         """Namespaces take their interfaces with them, and those their other ends: but only some time after, and the names are wanted again."""
-        batch = [f"link del {name}" for name in [*(port.outer for port in self.ports), *(segment.name for segment in self.segments)]]
-        run(["ip", "-force", "-batch", "-"], stdin="\n".join([*batch, *(f"netns del {host}" for host in self.hosts)]).encode(), check=False)
+        links = [*(port.outer for port in self.ports), *(segment.name for segment in self.segments), *(["leg"] if self._delay else [])]
+        batch = [*(f"link del {name}" for name in links), *(f"netns del {host}" for host in self.hosts)]
+        run(["ip", "-force", "-batch", "-"], stdin="\n".join(batch).encode(), check=False)
+
+    def _master(self, port):
+        return "" if self._delay and port.host == "client" else f"master {port.segment.name}"
 
     def _make_links(self):
         batch = [f"netns add {host}" for host in self.hosts]
@@ -97,7 +107,10 @@ class Topology:
         for port in self.ports:
             mtu = f"mtu {self._mtu}" if self._mtu and port.segment is self.segment_of("client") and (port.host == "client" or self.routed) else ""
             batch += [f"link add {port.outer} {mtu} type veth peer name {port.name} netns {port.host} {mtu}",
-                      f"link set {port.outer} addrgenmode none master {port.segment.name} up"]
+                      f"link set {port.outer} addrgenmode none {self._master(port)} up"]
+        if self._delay:
+            batch += ["link add leg type veth peer name leg.bridge", "link set leg addrgenmode none up",
+                      f"link set leg.bridge addrgenmode none master {self.segment_of('client').name} up"]
         run(["ip", "-batch", "-"], stdin="\n".join(batch).encode())
 
     def _configure(self, host):

@@ -1,10 +1,11 @@
-// Commands that send and receive. A stream is what SHAKE128 makes of its seed: as long as one likes, the same in Python (hashlib.shake_128),
-// and a byte that is lost, doubled or from elsewhere can not go unnoticed.
+// Commands that send and receive. A stream's mebibyte number N is what SHAKE128 makes of "SEED/N", here as in Python (hashlib.shake_128): so a
+// byte that is lost, doubled or from elsewhere can not go unnoticed.
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <random>
 
@@ -15,16 +16,23 @@
 namespace app {
 namespace {
 
-constexpr std::size_t kPiece = 1 << 20;
+constexpr std::size_t kPiece = 1 << 20, kBlock = 1 << 20;
 constexpr int kQuiet = 300;  // milliseconds in which no room came: both ends' queues are full
 using Digest = std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)>;
 
-std::vector<std::uint8_t> stream(const std::string& seed, std::size_t size) {
-  std::vector<std::uint8_t> out(size);
+// Bytes `from` to `from` + `size` of the stream.
+std::vector<std::uint8_t> stream(const std::string& seed, std::size_t from, std::size_t size) {
+  std::vector<std::uint8_t> out(size), block(kBlock);
   const Digest digest(EVP_MD_CTX_new(), EVP_MD_CTX_free);
-  EVP_DigestInit_ex(digest.get(), EVP_shake128(), nullptr);
-  EVP_DigestUpdate(digest.get(), seed.data(), seed.size());
-  if (size > 0) EVP_DigestFinalXOF(digest.get(), out.data(), size);
+  for (std::size_t at = 0, used; at < size; at += used) {
+    const std::string name = seed + "/" + std::to_string((from + at) / kBlock);
+    EVP_DigestInit_ex(digest.get(), EVP_shake128(), nullptr);
+    EVP_DigestUpdate(digest.get(), name.data(), name.size());
+    const std::size_t skipped = (from + at) % kBlock;
+    used = std::min(size - at, kBlock - skipped);
+    EVP_DigestFinalXOF(digest.get(), block.data(), skipped + used);
+    std::memcpy(out.data() + at, block.data() + skipped, used);
+  }
   return out;
 }
 
@@ -82,7 +90,7 @@ Json send(Words& words) {
   const int fd = words.small();
   const std::string seed = words.word();
   const std::size_t from = words.size(), count = words.size();
-  send_all(fd, stream(seed, from + count).data() + from, count);
+  send_all(fd, stream(seed, from, count).data(), count);
   return Json::object();
 }
 
@@ -90,15 +98,15 @@ Json fill(Words& words) {
   const int fd = words.small();
   const std::string seed = words.word();
   const std::size_t from = words.size(), most = words.size();
-  const auto bytes = stream(seed, from + most);
-  std::size_t at = from;
+  const auto bytes = stream(seed, from, most);
+  std::size_t at = 0;
   while (at < bytes.size()) {
     const ssize_t sent = ::send(fd, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0) at += static_cast<std::size_t>(sent);
     else if (errno != EAGAIN) fail_errno("send");
     else if (!wait_ready(fd, POLLOUT, kQuiet)) break;
   }
-  return {{"bytes", at - from}};
+  return {{"bytes", at}};
 }
 
 Json receive(Words& words) {
@@ -122,7 +130,7 @@ Json ask(Words& words) {
   const int fd = words.small();
   const std::size_t size = words.size();
   const auto times = words.size();
-  const auto bytes = stream(words.word(), size * times);
+  const auto bytes = stream(words.word(), 0, size * times);
   std::minstd_rand random;
   std::uniform_int_distribution<useconds_t> think(0, static_cast<useconds_t>(words.number()));
   for (std::size_t at = 0; at < bytes.size(); at += size) {

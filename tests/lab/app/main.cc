@@ -4,7 +4,7 @@
 //
 //     socket_app [SERVICE]     with a service: registers with sockmid, so that sockets of this service are offered to this host
 //
-// Sockets are named by their descriptors. What is sent is the prefix of a stream that a seed names (see bytes.cc). An answer is
+// Sockets are named by their descriptors. What is sent is a part of a stream that a seed names (see bytes.cc). An answer is
 // "reply NUMBER {…}": what was asked for, or {"error": errno, "reason": text}.
 #include <poll.h>
 #include <sockmi/sockmi.h>
