@@ -219,7 +219,9 @@ class Lab:
             process.stop()
 
     def assert_clean(self):
-        """Ends all programs and expects that each ends well and that nothing of sockmi's is left."""
+        """Ends all programs and expects that each ends well and that nothing of sockmi's is left. Sockets in an application's hand may be open
+        still, and their end is then none in order: what the client sees of it does not count."""
+        received = observe.resets(self.client)[0] if self.client.app else None
         statuses = [(process, process.stop()) for process in reversed(self.processes)]
         for process, status in statuses:
             sanitizer = [line for line in process.lines if "Sanitizer" in line or "runtime error" in line]
@@ -230,7 +232,7 @@ class Lab:
                 expect(host.daemon.wait() in (0, -9), lambda: f"{host.daemon.name}: status {host.daemon.wait()}\n{host.daemon.tail()}")
                 expect(not host.socket.exists() or host.daemon.wait() == -9, f"{host.name}: socket file left")
                 expect(not (left := observe.leftovers(host)), lambda: f"{host.name}: left behind: {left}")
-        received, _ = observe.resets(self.client)
+        received = observe.resets(self.client)[0] if received is None else received
         expect(received == 0, f"the client's kernel saw {received} RST")
 
 

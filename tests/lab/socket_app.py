@@ -7,7 +7,7 @@ import json
 import subprocess
 
 from lab import PORT
-from process import expect
+from process import expect, wait_until
 from sandbox import without_privilege
 
 SERVICE = "web"
@@ -212,6 +212,7 @@ class Connection:
         self.ours.shutdown()
         self.up.receive_end(self.ours)
         self.down.receive_end(self.theirs)
+        wait_until(lambda: self.ours.state() == "CLOSE", "the last acknowledgement comes")
         self.ours.close()
         self.theirs.close()
 
