@@ -189,12 +189,11 @@ class Connection:
             self.ours = move(self.ours, target)
 
     def both_ways(self, count=100_000):
-        """Bytes go both ways at once and arrive; before, whatever was on its way does."""
-        sends = [self.up.begin_send(self.theirs, count), self.down.begin_send(self.ours, count)]
-        for done in sends:
-            done()
-        self.up.receive(self.ours)
-        self.down.receive(self.theirs)
+        """Bytes go up, then down, and arrive; before them, whatever was on its way does."""
+        for stream, source, target in [(self.up, self.theirs, self.ours), (self.down, self.ours, self.theirs)]:
+            sent = stream.begin_send(source, count)
+            stream.receive(target)
+            sent()
 
     def travel(self, *targets, size=200_000):
         """It moves from host to host while the other end asks and is answered: something is on its way, or in a queue, at every moment. Twice on

@@ -5,7 +5,7 @@ import threading
 import namespace
 from cases import cases
 from lab import PORT
-from observe import Dropped
+from observe import Counter, Dropped
 from process import expect, wait_until
 from socket_app import BOUND, CONNECTED, LISTENING, SERVICE, Connection, Socket, Stream, imported, move, plain, refused, start
 
@@ -266,3 +266,16 @@ def test_time_wait_is_refused(lab, family):
     expect("TIME-WAIT" in lab.hostA.run("ss", "-Htan", f"dport = :{port}"), "there is no TIME_WAIT")
     reason = refused(connection.ours, lab.hostB)
     expect("not connected" in reason, reason)
+
+
+@cases(*BOTH)
+def test_home_says_nothing_any_more(lab, family):
+    """Neither when its socket is killed nor to anything that the peer sends later."""
+    start(lab)
+    connection = Connection(lab, family)
+    connection.both_ways()
+    said = Counter(lab.hostA, "out", f"tcp sport {PORT}")
+    connection.move(lab.hostB)
+    connection.both_ways()
+    expect(said.packets() == 0, lambda: f"hostA sent {said.packets()} packets")
+    connection.end()
