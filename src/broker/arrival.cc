@@ -53,7 +53,8 @@ Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host
   const FourTuple tuple = tuple_of(endpoint.tcp);
   if (!home && !again) TRY(world_.steering->shelter(tuple.local.ip.unmapped()));
   auto socket = tcp::Restored::restore(endpoint.tcp, steer::kFreezeMark, !home);
-  auto restored = socket ? fault::point("prepared-reply") : Result<>(std::unexpected(socket.error()));
+  auto restored = socket ? world_.congestion.carry(socket->fd(), endpoint.tcp) : Result<>(std::unexpected(socket.error()));
+  if (restored) restored = fault::point("prepared-reply");
   if (!restored) {
     if (!home) (void)world_.steering->unshelter(tuple.local.ip.unmapped(), world_.settings.linger);
     world_.lists.release(id);

@@ -14,6 +14,7 @@
 #include "broker/import_lists.h"
 #include "broker/journal.h"
 #include "broker/policy.h"
+#include "congestion/carrier.h"
 #include "peer/peer.h"
 #include "steer/steering.h"
 
@@ -74,6 +75,7 @@ struct World {
   const Policy policy;
   ImportLists lists;
   Journal journal;
+  const congestion::Carrier congestion = congestion::Carrier::open();
   std::unique_ptr<steer::Steering> steering;
   std::unique_ptr<peer::Negotiation> negotiation;
   std::unique_ptr<peer::Transfer> transfer;

@@ -105,6 +105,11 @@ Result<image::TcpT> Frozen::capture() {
     image.negotiated = info.tcpi_options;
     image.snd_wscale = info.tcpi_snd_wscale;
     image.rcv_wscale = info.tcpi_rcv_wscale;
+    image.snd_cwnd = info.tcpi_snd_cwnd;
+    image.snd_ssthresh = info.tcpi_snd_ssthresh;
+    image.srtt_us = info.tcpi_rtt;
+    image.rttvar_us = info.tcpi_rttvar;
+    image.idle_ms = info.tcpi_last_data_sent;
     TRY_LET(received, queued(fd_, SIOCINQ, "SIOCINQ"));
     TRY_LET(unacknowledged, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));
     TRY_LET(rcv_seq, queue_sequence(fd_, TCP_RECV_QUEUE));
