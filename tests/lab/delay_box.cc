@@ -64,6 +64,13 @@ class Port {
 
   int fd() const { return fd_; }
 
+  // Frames for which the ring had no room: this program was too slow.
+  unsigned missed() const {
+    tpacket_stats statistics{};
+    socklen_t size = sizeof statistics;
+    return ::getsockopt(fd_, SOL_PACKET, PACKET_STATISTICS, &statistics, &size) == 0 ? statistics.tp_drops : 0;
+  }
+
   // Calls `each` with a virtio header and its frame, once for each frame that is there.
   template <class Each>
   void receive(Each&& each) {
@@ -139,7 +146,9 @@ class Wire {
   }
 
   Clock::time_point next() const { return frames_.empty() ? Clock::time_point::max() : frames_.front().leaves; }
-  std::string said() const { return std::to_string(passed_) + " passed, " + std::to_string(dropped_) + " dropped"; }
+  std::string said() const {
+    return std::to_string(passed_) + " passed, " + std::to_string(dropped_) + " dropped, " + std::to_string(in_.missed()) + " missed";
+  }
 
  private:
   struct Frame {
