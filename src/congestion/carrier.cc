@@ -104,7 +104,8 @@ Carrier Carrier::open() {
     return Carrier("not carried: " + to_string(kernel.error()), nullptr);
   }
   log::info("event=congestion_window_carried by=struct_ops name={} linked={}", (*kernel)->name, linked);
-  return Carrier("struct_ops", std::move(*kernel));
+  std::string form = "struct_ops " + (*kernel)->name;
+  return Carrier(std::move(form), std::move(*kernel));
 }
 
 namespace {

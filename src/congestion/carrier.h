@@ -40,7 +40,7 @@ class Carrier {
   Carrier& operator=(Carrier&&) = delete;
   ~Carrier();
 
-  // How windows are carried, or that they are not and why; for people.
+  // "struct_ops NAME", the name being that of our congestion control; or "not carried: " and why.
   const std::string& form() const { return form_; }
 
   // To a restored socket that has its congestion control and has not sent yet. Nothing is done where windows are not carried.
