@@ -86,6 +86,8 @@ Result<> Arrivals::restore(Prepared& prepared) {
     } else {
       TRY_LET(socket, tcp::Restored::restore(endpoint.tcp, kMarks, !home));
       prepared.socket.emplace(std::move(socket));
+      if (auto carried = world_.congestion.carry(prepared.socket->fd(), endpoint.tcp); !carried)
+        log::warn("event=congestion_window_not_carried connection={} error=\"{}\"", to_string(tuple), to_string(carried.error()));
       if (home) TRY(world_.steering->let_in(tuple, world_.settings.freeze_timeout));
     }
     return fault::point("prepared-reply");

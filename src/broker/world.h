@@ -15,6 +15,7 @@
 #include "broker/import_lists.h"
 #include "broker/journal.h"
 #include "broker/policy.h"
+#include "congestion/carrier.h"
 #include "peer/peer.h"
 #include "steer/namespaces.h"
 
@@ -78,6 +79,7 @@ struct World {
   const Policy policy;
   ImportLists lists;
   Journal journal;
+  const congestion::Carrier congestion = congestion::Carrier::open();
   std::unique_ptr<steer::NamespacedSteering> steering;
   std::unique_ptr<peer::Negotiation> negotiation;
   std::unique_ptr<peer::Transfer> transfer;

@@ -112,6 +112,7 @@ Result<> Frozen::capture_queues(image::TcpT& image) {
     image.snd_cwnd = info.tcpi_snd_cwnd;
     image.snd_ssthresh = info.tcpi_snd_ssthresh;
     image.srtt_us = info.tcpi_rtt;
+    image.idle_ms = info.tcpi_last_data_sent;
     image.rttvar_us = info.tcpi_rttvar;
     image.rcv_ssthresh = info.tcpi_rcv_ssthresh;
     if (state == kSynSent) {
