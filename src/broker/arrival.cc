@@ -13,6 +13,7 @@
 #include "tcp/inject.h"
 #include "tcp/inspect.h"
 #include "tcp/passive.h"
+#include "tcp/states.h"
 
 namespace sockmi::broker {
 namespace {

@@ -32,6 +32,7 @@
 #include "tcp/capture.h"
 #include "tcp/inspect.h"
 #include "tcp/passive.h"
+#include "tcp/states.h"
 
 namespace sockmi::broker {
 namespace {

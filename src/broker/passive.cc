@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "broker/event.h"
 #include "tcp/passive.h"
+#include "tcp/states.h"
 
 namespace sockmi::broker {
 namespace {
