@@ -1,16 +1,15 @@
 // The least that a move can take: what the kernel needs to give a socket's state out and to take it in again, and one and a half round trips.
 //
 //   bench_floor echo ADDRESS PORT              answers every byte, until it is ended
-//   bench_floor measure ADDRESS PORT ROUNDS    prints {"capture_restore_us": […], "round_trip_us": […]}
+//   bench_floor measure ADDRESS PORT           prints microseconds for each line it reads
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstring>
+#include <string>
 #include <thread>
-
-#include <nlohmann/json.hpp>
 
 #include "base/address.h"
 #include "stopwatch.h"
@@ -47,16 +46,17 @@ void ping(int fd) {
   must(::write(fd, &byte, 1) == 1 && ::read(fd, &byte, 1) == 1, "echo");
 }
 
-int measure(const sockaddr* address, socklen_t size, int rounds) {
+// One move and one round trip for each line on stdin: as seldom, and so with caches as cold, as the moves that they are compared with.
+int measure(const sockaddr* address, socklen_t size) {
   unique_fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const int one = 1;
   ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   must(::connect(socket.get(), address, size) == 0, "connect");
-  std::vector<double> trips, moves;
-  for (int i = 0; i < rounds; ++i) {
-    ping(socket.get());
-    trips.push_back(time_of([&] { ping(socket.get()); }));
-    moves.push_back(time_of([&] {
+  std::puts("ready");
+  std::fflush(stdout);
+  for (int c = std::getchar(); c != EOF; c = std::getchar()) {
+    if (c != '\n') continue;
+    const double move = time_of([&] {
       auto frozen = tcp::Frozen::freeze(socket.get(), kNoMark);
       must(frozen.has_value(), "freeze");
       auto image = frozen->capture();
@@ -67,9 +67,11 @@ int measure(const sockaddr* address, socklen_t size, int rounds) {
       auto live = std::move(*restored).thaw();
       must(live.has_value(), "thaw");
       socket = std::move(*live);
-    }));
+    });
+    const double trip = time_of([&] { ping(socket.get()); });
+    std::puts(std::to_string(move + 1.5 * trip).c_str());
+    std::fflush(stdout);
   }
-  std::puts(nlohmann::json{{"capture_restore_us", moves}, {"round_trip_us", trips}}.dump().c_str());
   return 0;
 }
 
@@ -78,11 +80,11 @@ int measure(const sockaddr* address, socklen_t size, int rounds) {
 int main(int argc, char** argv) {
   const auto ip = IpAddress::parse(argc > 3 ? argv[2] : "");
   if (!ip) {
-    std::fputs("usage: bench_floor echo|measure ADDRESS PORT [ROUNDS]\n", stderr);
+    std::fputs("usage: bench_floor echo|measure ADDRESS PORT\n", stderr);
     return 2;
   }
   sockaddr_storage address;
   const socklen_t size = SocketAddress{*ip, static_cast<std::uint16_t>(std::atoi(argv[3]))}.to(address);
   const auto* target = reinterpret_cast<const sockaddr*>(&address);
-  return std::strcmp(argv[1], "echo") == 0 ? echo(target, size) : measure(target, size, argc > 4 ? std::atoi(argv[4]) : 50);
+  return std::strcmp(argv[1], "echo") == 0 ? echo(target, size) : measure(target, size);
 }

@@ -20,7 +20,7 @@ extern "C" {
 
 #define SOCKMI_API __attribute__((visibility("default")))
 
-/* States of an endpoint. Bits, so that a set of them is their OR. BOUND and LISTENING are not served yet (ENOTSUP). */
+/* States of an endpoint. Bits, so that a set of them is their OR. */
 #define SOCKMI_BOUND 0x01           /* bound, neither listening nor connected */
 #define SOCKMI_LISTENING 0x02       /* listening */
 #define SOCKMI_CONNECTED 0x04       /* connected; no TLS, or TLS that is none of our business */
@@ -77,6 +77,22 @@ SOCKMI_API int import_socket(struct import_socket_req *irqs, unsigned int nirqs,
  * ENOTCONN (not connected), EMSGSIZE (payload), EACCES (policy), ENOTSUP (state not served yet), ETIMEDOUT. */
 SOCKMI_API int export_socket(int fd, int state, int af, const void *to);
 SOCKMI_API int export_socket_with(int fd, int state, int af, const void *to, const struct sockmi_export_options *options);
+
+/* Moves many endpoints of one service together, which costs a fraction of moving them one by one. Each goes or stays by itself. */
+struct export_socket_req {
+  /* in */
+  int fd;
+  int state;
+  const void *payload; /* opaque to sockmi; at most SOCKMI_PAYLOAD_MAX bytes */
+  size_t payload_len;
+  /* out */
+  int error;           /* 0: it lives there, and fd is dead; else the errno that export_socket() would give: it goes on here, unharmed */
+};
+
+/* `options` may be null; its payload does not count. Returns how many went; -1 if none
+ * did, with errno and sockmi_last_error() of the last. */
+SOCKMI_API int export_sockets(struct export_socket_req *reqs, unsigned int nreqs, int af, const void *to,
+                              const struct sockmi_export_options *options);
 
 /* Events: one descriptor to poll(2) for everything the daemon wants to tell a holder of connections. */
 enum sockmi_event_type {

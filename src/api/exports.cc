@@ -11,9 +11,10 @@ namespace {
 constexpr unsigned kTlsStates =
     SOCKMI_CLIENT_CONNECTED | SOCKMI_SERVER_CONNECTED | SOCKMI_CLIENT_ESTABLISHED | SOCKMI_SERVER_ESTABLISHED;
 
+constexpr unsigned kSocketStates = SOCKMI_CONNECTED | SOCKMI_BOUND | SOCKMI_LISTENING;
+
 Result<> check_state(unsigned state, bool has_tls) {
-  if (state == SOCKMI_BOUND || state == SOCKMI_LISTENING) return fail(ENOTSUP, "bound and listening sockets are not served yet");
-  if (state == 0 || (state & (state - 1)) || !(state & (kTlsStates | SOCKMI_CONNECTED)))
+  if (state == 0 || (state & (state - 1)) || !(state & (kTlsStates | kSocketStates)))
     return fail(EINVAL, "{:#x} is not one state", state);
   if (has_tls != bool(state & kTlsStates)) return fail(EINVAL, "state {:#x} and a TLS image {} there", state, has_tls ? "is" : "is not");
   return {};
@@ -23,23 +24,31 @@ Result<> check_state(unsigned state, bool has_tls) {
 
 asio::awaitable<Result<Response>> post_export(broker::Broker& broker, Session&, Request& request) {
   CO_TRY_LET(wish, image::read<image::ExportRequest>(request.http.body()));
-  image::Endpoint endpoint{.service = image::string(wish->service()), .owner = request.user, .state = wish->state(),
-                           .tls = image::secret(wish->tls()), .payload = image::secret(wish->payload())};
-  if (request.descriptors.size() != 1)
-    co_return fail(EBADF, "an export comes with one descriptor, not {}", request.descriptors.size());
-  if (endpoint.payload.size() > SOCKMI_PAYLOAD_MAX)
-    co_return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", endpoint.payload.size(), SOCKMI_PAYLOAD_MAX);
-  CO_TRY(check_state(endpoint.state, !endpoint.tls.empty()));
-  CO_TRY(broker.world().policy.may_export(endpoint.service, request.user));
+  const std::string service = image::string(wish->service());
+  const std::size_t count = wish->parts() ? wish->parts()->size() : 0;
+  if (count == 0 || request.descriptors.size() != count)
+    co_return fail(EBADF, "an export comes with a descriptor for each part, not {} for {}", request.descriptors.size(), count);
+  CO_TRY(broker.world().policy.may_export(service, request.user));
   IpAddress target;
   if (wish->target() && wish->target()->size() > 0) {
     CO_TRY_LET(address, IpAddress::from_bytes(image::view(wish->target())));
     target = address;
   }
   if (target == broker.world().settings.address) co_return fail(EINVAL, "{} is this host", to_string(target));
-  const broker::milliseconds timeout(wish->timeout_ms());
-  CO_TRY(co_await broker::export_endpoint(broker.world(), std::move(request.descriptors[0]), std::move(endpoint), target, timeout));
-  co_return json_response(200, nlohmann::json::object());
+  std::vector<broker::Departure> departures;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto* part = wish->parts()->Get(static_cast<unsigned>(i));
+    image::Endpoint endpoint{.service = service, .owner = request.user, .state = part->state(), .tls = image::secret(part->tls()),
+                             .payload = image::secret(part->payload())};
+    if (endpoint.payload.size() > SOCKMI_PAYLOAD_MAX)
+      co_return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", endpoint.payload.size(), SOCKMI_PAYLOAD_MAX);
+    CO_TRY(check_state(endpoint.state, !endpoint.tls.empty()));
+    departures.push_back({std::move(request.descriptors[i]), std::move(endpoint)});
+  }
+  const auto results = co_await broker::export_endpoints(broker.world(), std::move(departures), target, broker::milliseconds(wish->timeout_ms()));
+  nlohmann::json out = nlohmann::json::array();
+  for (const auto& result : results) out.push_back({{"errno", result ? 0 : result.error().code}, {"error", result ? "" : to_string(result.error())}});
+  co_return json_response(200, {{"results", std::move(out)}});
 }
 
 }  // namespace sockmi::api

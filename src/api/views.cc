@@ -34,7 +34,7 @@ asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, R
                  {"connected", {{"used", world.lists.used()}, {"ready", world.lists.ready().size()}, {"max", maxima.connected}}}}},
       {"connections", {{"imported", world.residents.size()}, {"moved", world.away.size()}}},
       {"migrations", {{"exported", count.exported}, {"imported", count.imported}, {"failed", count.failed},
-                      {"recaptured", count.recaptured}, {"returned_home", count.returned_home}, {"reset", count.reset}}},
+                      {"returned_home", count.returned_home}, {"reset", count.reset}}},
       {"barrier", "membarrier before the kill, beside the transfer"},
   });
 }

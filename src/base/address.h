@@ -24,6 +24,7 @@ struct IpAddress {
   std::size_t size() const { return family == AF_INET ? 4 : family == AF_INET6 ? 16 : 0; }
   ByteView view() const { return {bytes.data(), size()}; }
   bool any() const { return family == AF_UNSPEC; }
+  bool wildcard() const { return !any() && bytes == decltype(bytes){}; }  // 0.0.0.0, ::
   // The IPv4 address inside a v4-mapped IPv6 one; every other address as it is.
   IpAddress unmapped() const;
   bool in_prefix(const IpAddress& network, unsigned bits) const;

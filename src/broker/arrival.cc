@@ -4,20 +4,29 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
 
 #include "base/fault.h"
 #include "base/log.h"
 #include "broker/event.h"
+#include "broker/passive.h"
+#include "tcp/inject.h"
 #include "tcp/inspect.h"
+#include "tcp/passive.h"
 
 namespace sockmi::broker {
+
+// The packets of our own connection would come back to their own sender, whose kernel takes them for forged.
+Result<> Arrivals::check_peer(const FourTuple& tuple) const {
+  if (tuple.remote.ip.unmapped() != world_.settings.address) return {};
+  return fail(ENOTSUP, "the peer of this connection is {} itself", world_.settings.host);
+}
 
 Result<peer::Willing> Arrivals::willing(const peer::Offer& offer) {
   TRY(fault::point("reserve-refused"));
   if (!world_.policy.knows(offer.service)) return fail(ECONNREFUSED, "service '{}' is not served here", offer.service);
-  // Its packets would come back to their own sender, whose kernel takes them for forged.
-  if (offer.tuple.remote.ip.unmapped() == world_.settings.address) return fail(ENOTSUP, "the peer of this connection is {} itself", world_.settings.host);
-  if (world_.lists.free_places(offer.state) == 0) return fail(ENOBUFS, "import list full");
+  TRY(check_peer(offer.tuple));
+  if (world_.lists.free_places(offer.state) < offer.count) return fail(ENOBUFS, "import list full");
   const auto waiting = world_.lists.watching(offer.service);
   if (waiting == 0 && world_.settings.require_importer)
     return fail(ESRCH, "no application on {} imports service '{}'", world_.settings.host, offer.service);
@@ -31,9 +40,12 @@ Result<peer::Willing> Arrivals::willing(const peer::Offer& offer) {
 Result<> Arrivals::reserve(const peer::Offer& offer) {
   auto acceptable = willing(offer);
   if (!acceptable) return pass(std::move(acceptable));
-  TRY(world_.lists.reserve(offer.id, offer.state));
-  if (!reserved_.emplace(offer.id, true).second) return {};  // confirmed twice
-  asio::co_spawn(world_.io, expire_reservation(offer.id), asio::detached);
+  world_.hurry.begin();  // the exporter freezes next
+  for (std::uint32_t i = 0; i < offer.count; ++i) {
+    const auto id = peer::member(offer.id, i);
+    TRY(world_.lists.reserve(id, offer.state));
+    if (reserved_.insert(id).second) asio::co_spawn(world_.io, expire_reservation(id), asio::detached);  // else confirmed twice
+  }
   return {};
 }
 
@@ -43,63 +55,119 @@ asio::awaitable<void> Arrivals::expire_reservation(image::MigrationId id) {
 }
 
 Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint) {
-  TRY(fault::point("restore"));
-  if (committed_.contains(id)) return fail(EALREADY, "this endpoint was committed before");
-  if (!reserved_.contains(id) && !prepared_.contains(id)) return fail(ENOBUFS, "no place was reserved for this endpoint");
-  if (prepared_.contains(id) && prepared_.at(id).host != host) return fail(EACCES, "not your endpoint");
-  // A second image of one endpoint takes the first one's place: its socket has to go before, both have the same addresses.
-  const bool again = prepared_.erase(id) > 0;
-  const bool home = comes_home(endpoint);
-  const FourTuple tuple = tuple_of(endpoint.tcp);
-  if (!home && !again) TRY(world_.steering->shelter(tuple.local.ip.unmapped()));
-  auto socket = tcp::Restored::restore(endpoint.tcp, steer::kFreezeMark, !home);
-  auto restored = socket ? fault::point("prepared-reply") : Result<>(std::unexpected(socket.error()));
+  if (committed_.contains(id) || prepared_.contains(id)) return fail(EALREADY, "this endpoint was prepared before");
+  if (!reserved_.contains(id)) return fail(ENOBUFS, "no place was reserved for this endpoint");
+  TRY(check_peer(tuple_of(endpoint.tcp)));
+  Prepared prepared{{}, {}, std::move(endpoint), host, line};
+  const auto restored = restore(prepared);
+  reserved_.erase(id);
   if (!restored) {
-    if (!home) (void)world_.steering->unshelter(tuple.local.ip.unmapped(), world_.settings.linger);
     world_.lists.release(id);
-    reserved_.erase(id);
     return restored;
   }
-  reserved_.erase(id);
-  prepared_.emplace(id, Prepared{std::move(*socket), std::move(endpoint), host, line, ++attempts_});
-  asio::co_spawn(world_.io, resolve_doubt(id, attempts_), asio::detached);
+  prepared_.emplace(id, std::move(prepared));
+  asio::co_spawn(world_.io, resolve_doubt(id), asio::detached);
   return {};
 }
 
-Result<> Arrivals::commit(const image::MigrationId& id, const std::string& host) {
-  if (committed_.contains(id)) return {};
+// Its packets find it from here on: at home past the redirect, which is in force again if we die; elsewhere when the exporter redirects them.
+Result<> Arrivals::restore(Prepared& prepared) {
+  const auto& [endpoint, home] = std::pair<image::Endpoint&, bool>(prepared.endpoint, comes_home(prepared.endpoint));
+  const FourTuple tuple = tuple_of(endpoint.tcp);
+  if (!home) TRY(world_.steering->shelter(sheltered(endpoint)));
+  auto done = [&]() -> Result<> {
+    TRY(fault::point("restore"));
+    if (is_passive(endpoint.state)) {
+      TRY_LET(socket, tcp::restore_passive(endpoint.tcp, !home));
+      prepared.passive = std::move(socket);
+    } else {
+      TRY_LET(socket, tcp::Restored::restore(endpoint.tcp, steer::kFreezeMark, !home));
+      prepared.socket.emplace(std::move(socket));
+      if (home) TRY(world_.steering->let_in(tuple, world_.settings.freeze_timeout));
+    }
+    return fault::point("prepared-reply");
+  }();
+  if (!done && !home) (void)world_.steering->unshelter(sheltered(endpoint), world_.settings.linger);
+  return done;
+}
+
+// Whose packets are dropped here if they meet no socket: home's.
+IpAddress Arrivals::sheltered(const image::Endpoint& endpoint) const {
+  return is_passive(endpoint.state) ? endpoint.home_line.ip : tuple_of(endpoint.tcp).local.ip.unmapped();
+}
+
+Result<Arrivals::Prepared*> Arrivals::find(const image::MigrationId& id, const std::string& host) {
   const auto it = prepared_.find(id);
   if (it == prepared_.end()) return fail(ENOENT, "no such endpoint is prepared here");
   if (it->second.host != host) return fail(EACCES, "not your endpoint");
-  Prepared prepared = std::move(it->second);
-  prepared_.erase(it);
+  return &it->second;
+}
+
+std::vector<Result<>> Arrivals::commit(const std::vector<image::Committed>& endpoints, const std::string& host) {
+  std::vector<Result<>> verdicts;
+  std::vector<FourTuple> home;
+  for (const auto& [id, late] : endpoints)
+    if (const auto prepared = find(id, host); prepared && comes_home((*prepared)->endpoint)) {
+      const FourTuple tuple = tuple_of((*prepared)->endpoint.tcp);
+      if (!is_passive(tuple)) home.push_back(tuple);
+      else (void)remove_passive_redirect(world_, tuple.local);
+    }
+  if (auto removed = home.empty() ? Result<>() : world_.steering->remove_redirects(home); !removed)
+    log::error("event=redirects_left count={} error=\"{}\"", home.size(), to_string(removed.error()));
+  for (const auto& [id, late] : endpoints) verdicts.push_back(committed_.contains(id) ? Result<>() : commit(id, late, host));
+  if (prepared_.empty() && reserved_.empty()) world_.hurry.end();
+  return verdicts;
+}
+
+Result<> Arrivals::commit(const image::MigrationId& id, const image::LateT& late, const std::string& host) {
+  TRY_LET(found, find(id, host));
+  Prepared prepared = std::move(*found);
+  prepared_.erase(id);
   committed_.insert(id);
   committed_order_.push_back(id);
   if (committed_order_.size() > 65536) {
     committed_.erase(committed_order_.front());
     committed_order_.pop_front();
   }
-  const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
-  if (comes_home(prepared.endpoint)) {
-    world_.away.erase(tuple);
-    TRY(world_.steering->remove_redirect(tuple));
+  unique_fd socket = std::move(prepared.passive);
+  if (prepared.socket) {
+    // Nobody has acknowledged what came late: should it not go in, the peer sends it again.
+    auto received = late.bytes.empty() && !late.fin ? Result<>() : prepared.socket->receive({late.bytes, late.fin}, steer::kInjectMark);
+    if (!received) log::warn("event=late_data_left migration={} bytes={} error=\"{}\"", image::to_hex(id), late.bytes.size(), to_string(received.error()));
+    TRY_LET(live, std::move(*prepared.socket).thaw(steer::kInjectMark));
+    socket = std::move(live);
   }
-  TRY_LET(socket, std::move(prepared.socket).thaw());
-  // *One live endpoint again.*
-  TRY_LET(facts, tcp::inspect(socket.get()));
-  world_.residents[facts.cookie] = {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line};
+  // *One live endpoint again.* The exporter need not wait for our bookkeeping.
+  auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
+  asio::post(world_.io, [this, settled] { settle(*settled); });
+  return {};
+}
+
+void Arrivals::settle(Settled& settled) {
+  auto& [id, prepared, socket] = settled;
+  const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
+  const auto facts = tcp::inspect(socket.get());
+  const std::uint64_t cookie = facts ? facts->cookie : 0;
+  if (comes_home(prepared.endpoint)) world_.away.erase(tuple);
+  world_.residents[cookie] = {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line};
   ++world_.counters.imported;
-  log::info("event=import migration={} service={} connection={} from={}", image::to_hex(id), prepared.endpoint.service, to_string(tuple),
-            host);
-  world_.remember({.id = id, .exported = false, .service = prepared.endpoint.service, .from = host, .to = world_.settings.host,
+  log::info("event=import migration={} service={} connection={} from={}", image::to_hex(id), prepared.endpoint.service, to_string(tuple), prepared.host);
+  world_.remember({.id = id, .exported = false, .service = prepared.endpoint.service, .from = prepared.host, .to = world_.settings.host,
                    .result = "committed", .tuple = tuple, .started = std::chrono::system_clock::now(),
                    .bytes = prepared.endpoint.tls.size() + prepared.endpoint.payload.size()});
   // The queues are in the socket now.
   prepared.endpoint.tcp.receive_queue = {};
   prepared.endpoint.tcp.send_queue = {};
-  world_.lists.add({.id = id, .endpoint = std::move(prepared.endpoint), .tuple = tuple, .socket = std::move(socket),
-                    .cookie = facts.cookie, .since = Clock::now()});
-  return {};
+  world_.lists.add({.id = id, .endpoint = std::move(prepared.endpoint), .tuple = tuple, .socket = std::move(socket), .cookie = cookie,
+                    .since = Clock::now()});
+}
+
+Result<> Arrivals::receive(const image::StragglerT& straggler) {
+  TRY_LET(local, SocketAddress::parse(straggler.local));
+  TRY_LET(remote, SocketAddress::parse(straggler.remote));
+  if (!straggler.late) return fail(EBADMSG, "a straggler without data");
+  return tcp::inject_data({.tuple = {local, remote}, .seq = straggler.seq, .ack = straggler.ack, .window = straggler.window, .fin = straggler.late->fin,
+                           .data = straggler.late->bytes}, steer::kInjectMark);
 }
 
 void Arrivals::abort(const image::MigrationId& id, const std::string& host) {
@@ -111,17 +179,18 @@ void Arrivals::abort(const image::MigrationId& id, const std::string& host) {
 void Arrivals::discard(const image::MigrationId& id, const std::string& why) {
   const auto it = prepared_.find(id);
   log::info("event=discard migration={} reason=\"{}\"", image::to_hex(id), why);
-  const IpAddress home = tuple_of(it->second.endpoint.tcp).local.ip.unmapped();
-  if (!comes_home(it->second.endpoint)) (void)world_.steering->unshelter(home, world_.settings.linger);
+  // The packets go their former way before the socket goes.
+  if (!comes_home(it->second.endpoint)) (void)world_.steering->unshelter(sheltered(it->second.endpoint), world_.settings.linger);
+  else if (it->second.socket) (void)world_.steering->keep_out(tuple_of(it->second.endpoint.tcp));
   prepared_.erase(it);
   world_.lists.release(id);
 }
 
-asio::awaitable<void> Arrivals::resolve_doubt(image::MigrationId id, std::uint64_t attempt) {
+asio::awaitable<void> Arrivals::resolve_doubt(image::MigrationId id) {
   co_await sleep_for(world_.settings.freeze_timeout);
   for (milliseconds pause{200};; pause = std::min(2 * pause, milliseconds(5000))) {
     const auto it = prepared_.find(id);
-    if (it == prepared_.end() || it->second.attempt != attempt) co_return;
+    if (it == prepared_.end()) co_return;
     const std::string host = it->second.host;
     const SocketAddress line = it->second.line;
     auto reply = co_await world_.transfer->call(host, line, image::pack_inquire(id), milliseconds(2000));
@@ -129,7 +198,7 @@ asio::awaitable<void> Arrivals::resolve_doubt(image::MigrationId id, std::uint64
     if (decided && *decided != -1 && prepared_.contains(id)) {
       log::warn("event=doubt_resolved migration={} committed={}", image::to_hex(id), *decided);
       if (*decided == 1) {
-        if (auto done = commit(id, host); !done) log::error("event=commit_failed error=\"{}\"", to_string(done.error()));
+        if (auto done = commit({{.id = id}}, host).front(); !done) log::error("event=commit_failed error=\"{}\"", to_string(done.error()));
       } else {
         discard(id, "exporter's journal has no record");
       }

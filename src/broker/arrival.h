@@ -15,26 +15,34 @@ class Arrivals : public peer::Negotiation::Importer {
 
   // The three things an exporter may say. All may be repeated.
   Result<> prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint);
-  Result<> commit(const image::MigrationId& id, const std::string& host);
+  std::vector<Result<>> commit(const std::vector<image::Committed>& endpoints, const std::string& host);
   void abort(const image::MigrationId& id, const std::string& host);
+  // And one that it may add: what it found when the endpoint was committed already.
+  static Result<> receive(const image::StragglerT& straggler);
 
  private:
   struct Prepared {
-    tcp::Restored socket;
+    std::optional<tcp::Restored> socket;
+    unique_fd passive;  // one of the two
     image::Endpoint endpoint;
     std::string host;
     SocketAddress line;
-    std::uint64_t attempt;  // tells a re-captured endpoint from its first try
   };
   bool comes_home(const image::Endpoint& endpoint) const { return endpoint.home == world_.settings.host; }
+  Result<> check_peer(const FourTuple& tuple) const;
+  Result<> restore(Prepared& prepared);
+  IpAddress sheltered(const image::Endpoint& endpoint) const;
+  Result<Prepared*> find(const image::MigrationId& id, const std::string& host);
+  Result<> commit(const image::MigrationId& id, const image::LateT& late, const std::string& host);
+  using Settled = std::tuple<image::MigrationId, Prepared, unique_fd>;
+  void settle(Settled& settled);
   void discard(const image::MigrationId& id, const std::string& why);
   asio::awaitable<void> expire_reservation(image::MigrationId id);
-  asio::awaitable<void> resolve_doubt(image::MigrationId id, std::uint64_t attempt);
+  asio::awaitable<void> resolve_doubt(image::MigrationId id);
 
   World& world_;
-  std::uint64_t attempts_ = 0;
   std::map<image::MigrationId, Prepared> prepared_;
-  std::map<image::MigrationId, bool> reserved_;       // reserved, not prepared yet
+  std::set<image::MigrationId> reserved_;       // reserved, not prepared yet
   std::set<image::MigrationId> committed_;            // so that a repeated COMMIT is answered again
   std::deque<image::MigrationId> committed_order_;
 };

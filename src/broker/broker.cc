@@ -33,43 +33,60 @@ struct Conversation {
   Arrivals& arrivals;
   const std::string& host;
 };
+using Verdicts = std::vector<Result<>>;  // on each endpoint of a message about many
 
-Result<> on_prepare(Conversation& with, const image::Message& message) {
-  const auto* prepare = message.request_as_Prepare();
-  TRY_LET(id, image::read_id(image::view(prepare->id())));
-  TRY_LET(line, SocketAddress::parse(image::string(prepare->line())));
-  TRY_LET(endpoint, image::read_endpoint(prepare->endpoint()));
+Result<> prepare(Conversation& with, const SocketAddress& line, const image::DepartingImage& departing) {
+  TRY_LET(id, image::read_id(image::view(departing.id())));
+  TRY_LET(endpoint, image::read_endpoint(departing.endpoint()));
   return with.arrivals.prepare(id, with.host, line, std::move(endpoint));
 }
 
-Result<> on_commit(Conversation& with, const image::Message& message) {
-  TRY_LET(id, image::read_id(image::view(message.request_as_Commit()->id())));
-  return with.arrivals.commit(id, with.host);
+Result<Verdicts> on_prepare(Conversation& with, const image::Message& message) {
+  const auto* said = message.request_as_Prepare();
+  TRY_LET(line, SocketAddress::parse(image::string(said->line())));
+  Verdicts verdicts;
+  if (said->endpoints())
+    for (const auto* departing : *said->endpoints()) verdicts.push_back(prepare(with, line, *departing));
+  return verdicts;
 }
 
-Result<> on_abort(Conversation& with, const image::Message& message) {
-  TRY_LET(id, image::read_id(image::view(message.request_as_Abort()->id())));
-  with.arrivals.abort(id, with.host);
-  return {};
+Result<Verdicts> on_commit(Conversation& with, const image::Message& message) {
+  TRY_LET(endpoints, image::read_commit(*message.request_as_Commit()));
+  return with.arrivals.commit(endpoints, with.host);
 }
 
-Result<> on_moved(Conversation& with, const image::Message& message) {
+Result<Verdicts> on_abort(Conversation& with, const image::Message& message) {
+  TRY_LET(ids, image::read_ids(image::view(message.request_as_Abort()->ids())));
+  for (const auto& id : ids) with.arrivals.abort(id, with.host);
+  return Verdicts();
+}
+
+Result<Verdicts> on_straggler(Conversation&, const image::Message& message) {
+  image::StragglerT straggler;
+  message.request_as_Straggler()->UnPackTo(&straggler);
+  TRY(Arrivals::receive(straggler));
+  return Verdicts();
+}
+
+Result<Verdicts> on_moved(Conversation& with, const image::Message& message) {
   const auto* said = message.request_as_Moved();
   TRY_LET(tuple, image::read_tuple(said->local(), said->remote()));
   TRY_LET(to, IpAddress::parse(image::string(said->to())));
-  return moved(with.world, with.host, tuple, to, image::string(said->host()));
+  TRY(moved(with.world, with.host, tuple, to, image::string(said->host())));
+  return Verdicts();
 }
 
-Result<> on_ended(Conversation& with, const image::Message& message) {
+Result<Verdicts> on_ended(Conversation& with, const image::Message& message) {
   const auto* said = message.request_as_Ended();
   TRY_LET(tuple, image::read_tuple(said->local(), said->remote()));
-  return ended(with.world, with.host, tuple);
+  TRY(ended(with.world, with.host, tuple));
+  return Verdicts();
 }
 
-using Reaction = Result<> (*)(Conversation&, const image::Message&);
+using Reaction = Result<Verdicts> (*)(Conversation&, const image::Message&);
 const std::map<image::Request, Reaction> kReactions = {
     {image::Request::Prepare, on_prepare}, {image::Request::Commit, on_commit}, {image::Request::Abort, on_abort},
-    {image::Request::Moved, on_moved},     {image::Request::Ended, on_ended},
+    {image::Request::Moved, on_moved},     {image::Request::Ended, on_ended},   {image::Request::Straggler, on_straggler},
 };
 
 }  // namespace
@@ -86,7 +103,8 @@ asio::awaitable<Secret> Broker::answer(std::string host, Secret bytes) {
   const auto reaction = kReactions.find((*message)->request_type());
   if (reaction == kReactions.end()) co_return image::pack_answer(fail(ENOTSUP, "a request unknown to this version"));
   Conversation with{world_, arrivals_, host};
-  co_return image::pack_answer(reaction->second(with, **message));
+  const auto verdicts = reaction->second(with, **message);
+  co_return verdicts ? image::pack_answer(*verdicts) : image::pack_answer(std::unexpected(verdicts.error()));
 }
 
 }  // namespace sockmi::broker

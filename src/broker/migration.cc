@@ -1,210 +1,410 @@
-// A migration, as its exporter lives it. Read run() first: it is the story, and states what holds when.
+// A migration, as its exporter lives it. Read run() first: it is the story, and states what holds when. It is told of a batch, for most of what
+// a move costs (the search for a host, messages, netlink transactions, the barrier) costs the same for many as for one.
 //
-// Two changes to the order in which others do this (CRIU, the article):
+// Three changes to the order in which others do this (CRIU, the article):
 //
-// The freeze is the socket's own mark. A redirect alone keeps new packets out, but one that is already past the hook is still accepted and
-// acknowledged after the capture: a silent loss. Waiting for such stragglers (membarrier) costs milliseconds inside the freeze. So the
-// socket is made mute first: whatever it sends from then on is dropped at the output hook. What it may still accept, it can no longer
-// acknowledge, and the peer sends it again to the importer.
+// The freeze is the socket's own mark: whatever it sends from then on is dropped at the output hook. It is mute, but not deaf. What it still
+// accepts it can no longer acknowledge, so the peer keeps it; and what it has accepted since its capture is read from it at the end and sent after,
+// so that the peer need not even send it again. Others keep packets out, and a packet that is already past their rule is accepted and
+// acknowledged after the capture: a silent loss.
 //
-// The barrier guards the kill instead: a straggler that meets no socket would be answered by RST. It runs beside the transfer, and only the
-// kill waits for it, when the endpoint already lives elsewhere.
+// The redirect comes last, when the importer holds the same endpoint, mute and not deaf either. So there is no moment at which a packet meets no
+// socket, and nothing has to be held or dropped: before the redirect it is in our queue, after it in the importer's, perhaps behind a hole
+// that what we send after will fill.
+//
+// The barrier guards the kill: a packet that was past our hook when the redirect came (a straggler) and then meets no socket would be
+// answered by RST. It runs beside the transfer, and only the kill waits for it. What stragglers brought is sent after once more.
 #include "broker/migration.h"
+
+#include <algorithm>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <openssl/rand.h>
+#include <sockmi/sockmi.h>
+#include <sys/socket.h>
 
 #include "base/fault.h"
 #include "base/log.h"
 #include "broker/event.h"
+#include "broker/passive.h"
 #include "tcp/capture.h"
 #include "tcp/inspect.h"
+#include "tcp/passive.h"
 
 namespace sockmi::broker {
 namespace {
 
-constexpr milliseconds kDecisionMargin{1000};  // decide well before the kernel lets the redirect expire
+constexpr milliseconds kDecisionMargin{1000};  // decide well before the kernel lets the redirects expire
 constexpr milliseconds kCommitPatience{3000};  // then the application need not wait any longer; the repetition goes on
 
-class Export {
- public:
-  Export(World& world, unique_fd socket, image::Endpoint endpoint, IpAddress target, milliseconds timeout)
-      : world_(world), settings_(world.settings), socket_(std::move(socket)), endpoint_(std::move(endpoint)), target_(target),
-        decide_by_(timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max()), kill_is_safe_(std::make_shared<Event>(world.io.get_executor())) {}
+image::LateT to_image(tcp::Late late) {
+  image::LateT out;
+  out.bytes = std::move(late.bytes);
+  out.fin = late.fin;
+  return out;
+}
 
-  Export(const Export&) = delete;
+// One endpoint of the batch.
+struct Leaving {
+  unique_fd socket;
+  image::Endpoint endpoint;
+  FourTuple tuple;
+  std::uint64_t cookie = 0;
+  image::MigrationId id{};
+  std::optional<tcp::Frozen> frozen;
+  image::LateT late;
+  bool finished = false;  // the peer's FIN is in `late`: nothing can come after it
+  bool redirected = false, decided = false;
+  Result<> result;
+  Record record;
+
+  bool passive() const { return is_passive(endpoint.state); }
+
+  Leaving(Departure departure) : socket(std::move(departure.socket)), endpoint(std::move(departure.endpoint)) {}
+  Leaving(Leaving&&) = default;
   // A daemon that stops between the decision and the kill must not leave two live endpoints.
-  ~Export() {
-    if (decided_ && frozen_) (void)frozen_->kill();
+  ~Leaving() {
+    if (decided && frozen) (void)frozen->kill();
   }
+};
 
-  asio::awaitable<Result<>> run() {
-    // The connection is untouched, and stays so if any of this fails.
-    CO_TRY(examine());
-    CO_TRY(co_await negotiate());
-    auto prepared = freeze();
-    // No new packet of the peer reaches our stack, and the socket is mute. The kernel itself ends the redirect if we die.
-    if (prepared) prepared = co_await prepare();
-    // The importer holds the same endpoint, frozen. Neither host has acknowledged what the other lacks.
-    if (prepared) prepared = decide();
-    if (!prepared) {
-      roll_back();
-      co_return prepared;
-    }
+class Batch {
+ public:
+  Batch(World& world, std::vector<Departure> departures, IpAddress target, milliseconds timeout)
+      : world_(world), settings_(world.settings), target_(target),
+        decide_by_(timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max()), kill_is_safe_(std::make_shared<Event>(world.io.get_executor())) {
+    for (auto& departure : departures) all_.emplace_back(std::move(departure));
+  }
+  Batch(const Batch&) = delete;
+
+  asio::awaitable<void> run() {
+    // The connections are untouched, and stay so if any of this fails.
+    examine();
+    if (auto found = co_await negotiate(); !found) each([&](Leaving&) { return Result<>(found); });
+    // A listener's waiting connections go first; until it is gone itself, no new one begins.
+    for (Leaving* one : going())
+      if (one->endpoint.state == SOCKMI_LISTENING) one->result = co_await move_waiting(*one);
+    // Each socket is mute from its freeze on: nothing is acknowledged any more that its image, or what is sent after it, does not have.
+    each([&](Leaving& one) { return freeze(one); });
+    co_await prepare();
+    // The importer holds the same endpoints, frozen. Neither host has acknowledged what the other lacks.
+    redirect();
+    // The peers' packets reach the importer's sockets. The kernel itself ends the redirects if we die.
+    each([&](Leaving& one) { return decide(one); });
+    roll_back();
     // *Point of no return.* The journal says so; from here on things are retried, never given up.
     co_await hand_over();
     // One live endpoint again: the importer's.
     co_await forget();
-    co_return Result<>();
   }
 
-  Record record() const { return record_; }
+  std::vector<Leaving>& all() { return all_; }
 
  private:
-  Result<> examine() {
-    TRY_LET(facts, tcp::inspect(socket_.get()));
-    tuple_ = facts.tuple;
-    cookie_ = facts.cookie;
-    RAND_bytes(id_.data(), id_.size());
-    const auto resident = world_.residents.find(cookie_);
-    endpoint_.home = resident == world_.residents.end() ? settings_.host : resident->second.home;
-    endpoint_.home_line = resident == world_.residents.end() ? settings_.line() : resident->second.home_line;
-    record_ = {.id = id_, .exported = true, .service = endpoint_.service, .from = settings_.host, .tuple = tuple_,
-               .started = std::chrono::system_clock::now()};
-    return {};
+  // Does `step` with each endpoint that is still going; who fails, stays.
+  template <class Step>
+  void each(Step step) {
+    for (Leaving& one : all_)
+      if (one.result) one.result = step(one);
+  }
+  std::vector<Leaving*> going() {
+    std::vector<Leaving*> out;
+    for (Leaving& one : all_)
+      if (one.result) out.push_back(&one);
+    return out;
+  }
+  void fail_all(const std::vector<Leaving*>& those, const Error& error) {
+    for (Leaving* one : those) one->result = std::unexpected(error);
+  }
+
+  void examine() {
+    image::MigrationId id{};
+    RAND_bytes(id.data(), id.size());
+    for (std::size_t i = 0; i < all_.size(); ++i) all_[i].id = peer::member(id, i);
+    each([&](Leaving& one) -> Result<> {
+      auto facts = tcp::inspect(one.socket.get());
+      const auto resident = facts ? world_.residents.find(facts->cookie) : world_.residents.end();
+      const bool ours = resident == world_.residents.end();
+      if (facts) one.tuple = facts->tuple, one.cookie = facts->cookie;
+      one.endpoint.home = ours ? settings_.host : resident->second.home;
+      one.endpoint.home_line = ours ? settings_.line() : resident->second.home_line;
+      one.record = {.id = one.id, .exported = true, .service = one.endpoint.service, .from = settings_.host, .tuple = one.tuple,
+                    .started = std::chrono::system_clock::now()};
+      if (!facts) return pass(std::move(facts));
+      const std::uint8_t state = facts->state == tcp::kListen ? SOCKMI_LISTENING : facts->state == tcp::kClose ? SOCKMI_BOUND : 0;
+      if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
+        return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL, "the socket is not in the state that it is exported as");
+      return {};
+    });
   }
 
   asio::awaitable<Result<>> negotiate() {
+    const auto those = going();
+    if (those.empty()) co_return Result<>();
     CO_TRY(fault::point("negotiate"));
-    peer::Offer offer{.id = id_, .service = endpoint_.service, .owner = endpoint_.owner, .state = endpoint_.state, .tuple = tuple_,
-                      .home = tuple_.local.ip.unmapped(), .size = endpoint_.tls.size() + endpoint_.payload.size(), .target = target_};
+    const Leaving& first = *those.front();
+    std::size_t size = 0;
+    for (const Leaving* one : those) size += one->endpoint.tls.size() + one->endpoint.payload.size();
+    peer::Offer offer{.id = all_.front().id, .service = first.endpoint.service, .owner = first.endpoint.owner, .state = first.endpoint.state,
+                      .tuple = first.tuple, .home = first.tuple.local.ip.unmapped(), .size = size, .target = target_,
+                      .count = static_cast<std::uint32_t>(all_.size())};
     CO_TRY_LET(choice, co_await world_.negotiation->find(std::move(offer)));
     choice_ = choice;
-    record_.to = choice_.host;
+    for (Leaving& one : all_) one.record.to = choice_.host;
     // The line is opened now, so that the freeze does not wait for its handshake.
     co_return co_await world_.transfer->connect(choice_.host, choice_.line);
   }
 
-  bool is_ours() const { return endpoint_.home == settings_.host; }
-  bool goes_home() const { return choice_.host == endpoint_.home; }
+  bool is_ours(const Leaving& one) const { return one.endpoint.home == settings_.host; }
+  bool goes_home(const Leaving& one) const { return choice_.host == one.endpoint.home; }
 
-  Result<> freeze() {
-    froze_ = Clock::now();
-    if (froze_ > decide_by_) return fail(ETIMEDOUT, "no host was found in time");
-    decide_by_ = std::min(decide_by_, froze_ + settings_.freeze_timeout - kDecisionMargin);
-    TRY(fault::point("redirect"));
-    // An endpoint that goes home needs no redirect of ours: home takes its own away when it is told to commit.
-    if (!goes_home()) {
-      TRY(world_.steering->redirect(tuple_, choice_.address, settings_.freeze_timeout));
-      redirected_ = true;
+  Result<> freeze(Leaving& one) {
+    const auto now = Clock::now();
+    if (froze_ == Clock::time_point()) {
+      if (now > decide_by_) return fail(ETIMEDOUT, "no host was found in time");
+      decide_by_ = std::min(decide_by_, now + settings_.freeze_timeout - kDecisionMargin);
+      froze_ = now;
+      world_.hurry.begin();
     }
     TRY(fault::point("freeze"));
-    TRY_LET(frozen, tcp::Frozen::freeze(socket_.get(), steer::kFreezeMark));
-    frozen_.emplace(std::move(frozen));
-    asio::post(world_.workers, [event = kill_is_safe_, io = &world_.io] {
-      if (auto passed = steer::barrier(); !passed) log::error("event=barrier_failed error=\"{}\"", to_string(passed.error()));
-      asio::post(*io, [event] { event->set(); });
-    });
+    if (one.passive()) {
+      TRY_LET(image, tcp::capture_passive(one.socket.get()));
+      one.endpoint.tcp = std::move(image);
+      return {};
+    }
+    TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), steer::kFreezeMark));
+    one.frozen.emplace(std::move(frozen));
+    TRY(fault::point("capture"));
+    TRY_LET(image, one.frozen->capture());
+    one.endpoint.tcp = std::move(image);
     return {};
   }
 
-  // Captures and sends the image until one is taken that still stands. One repetition is enough to carry a straggler along: were there another,
-  // the peer would send it again.
-  asio::awaitable<Result<>> prepare() {
-    world_.undecided.insert(id_);
-    for (int attempt = 0; attempt < 2; ++attempt) {
-      CO_TRY(fault::point("capture"));
-      CO_TRY_LET(image, frozen_->capture());
-      endpoint_.tcp = std::move(image);
-      Secret message = image::pack_prepare(id_, endpoint_, settings_.line());
-      record_.bytes = message.size();
-      CO_TRY(fault::point("prepare-send"));
-      CO_TRY_LET(reply, co_await world_.transfer->call(choice_.host, choice_.line, std::move(message), time_left()));
-      CO_TRY(image::read_answer(reply));
-      CO_TRY(fault::point("check"));
-      CO_TRY_LET(stands, frozen_->still_stands(endpoint_.tcp));
-      if (stands) break;
-      ++world_.counters.recaptured;
+  asio::awaitable<void> prepare() {
+    const auto those = going();
+    if (those.empty()) co_return;
+    std::vector<image::Departing> images;
+    for (Leaving* one : those) {
+      world_.undecided.insert(one->id);
+      images.push_back({one->id, &one->endpoint});
     }
-    co_return Result<>();
+    Secret message = image::pack_prepare(images, settings_.line());
+    for (Leaving* one : those) one->record.bytes = message.size() / those.size();
+    if (auto may = fault::point("prepare-send"); !may) co_return fail_all(those, may.error());
+    auto reply = co_await world_.transfer->call(choice_.host, choice_.line, std::move(message), time_left());
+    auto verdicts = reply ? image::read_verdicts(*reply, those.size()) : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
+    if (!verdicts) co_return fail_all(those, verdicts.error());
+    for (std::size_t i = 0; i < those.size(); ++i) those[i]->result = std::move((*verdicts)[i]);
   }
 
   milliseconds time_left() const {
     return std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(decide_by_ - Clock::now()));
   }
 
-  Result<> decide() {
+  asio::awaitable<Result<>> move_waiting(Leaving& listener) {
+    std::vector<unique_fd> accepted;
+    auto emptied = co_await empty_accept_queue(world_, listener.socket.get(), listener.tuple.local, accepted);
+    std::vector<Departure> departures;
+    std::vector<unique_fd> kept;
+    for (unique_fd& socket : accepted) {
+      kept.push_back(socket.dup());
+      departures.push_back({std::move(socket), {.service = listener.endpoint.service, .owner = listener.endpoint.owner, .state = SOCKMI_CONNECTED}});
+    }
+    const auto results = departures.empty() ? std::vector<Result<>>() : co_await export_endpoints(world_, std::move(departures), choice_.address);
+    // Whoever could not go was accepted here, and waits here for an application.
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      if (results[i]) continue;
+      if (emptied) emptied = results[i];
+      keep_here(listener, std::move(kept[i]));
+    }
+    co_return emptied;
+  }
+
+  void keep_here(const Leaving& listener, unique_fd socket) {
+    const auto facts = tcp::inspect(socket.get());
+    if (!facts) return;  // it has ended
+    image::MigrationId id{};
+    RAND_bytes(id.data(), id.size());
+    world_.lists.add({.id = id, .endpoint = {.service = listener.endpoint.service, .owner = listener.endpoint.owner, .state = SOCKMI_CONNECTED},
+                      .tuple = facts->tuple, .socket = std::move(socket), .cookie = facts->cookie, .since = Clock::now()});
+  }
+
+  // Endpoints that go home need no redirect of ours: home lets their packets in when it has prepared.
+  void redirect() {
+    std::vector<steer::Redirect> redirects;
+    std::vector<Leaving*> those;
+    for (Leaving* one : going()) {
+      if (goes_home(*one)) continue;
+      if (one->passive()) {
+        one->result = redirect_passive(world_, one->tuple.local, choice_.address);
+        one->redirected = one->result.has_value();
+        continue;
+      }
+      those.push_back(one);
+      redirects.push_back({one->tuple, choice_.address, settings_.freeze_timeout});
+    }
+    if (!those.empty()) {
+      auto done = fault::point("redirect");
+      if (done) done = world_.steering->redirect(redirects);
+      if (!done) return fail_all(those, done.error());
+      for (Leaving* one : those) one->redirected = true;
+    }
+    asio::post(world_.workers, [event = kill_is_safe_, io = &world_.io] {
+      if (auto passed = steer::barrier(); !passed) log::error("event=barrier_failed error=\"{}\"", to_string(passed.error()));
+      asio::post(*io, [event] { event->set(); });
+    });
+  }
+
+  Result<> decide(Leaving& one) {
+    TRY(fault::point("check"));
+    if (one.frozen) {
+      TRY_LET(late, one.frozen->received_since(one.endpoint.tcp));
+      one.endpoint.tcp.rcv_seq += static_cast<std::uint32_t>(late.bytes.size());
+      one.finished = late.fin;
+      one.late = to_image(std::move(late));
+    }
     if (Clock::now() > decide_by_) return fail(ETIMEDOUT, "the importer was not ready in time");
     TRY(fault::point("journal"));
-    return world_.journal.committed(id_, choice_.host, tuple_);
+    TRY(world_.journal.committed(one.id, choice_.host, one.tuple));
+    one.decided = true;
+    return {};
   }
 
+  // Whoever stays goes on here: first his packets come back, then he may speak.
   void roll_back() {
-    if (redirected_) {
-      if (auto removed = world_.steering->remove_redirect(tuple_); !removed)
-        log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple_), to_string(removed.error()));
+    std::vector<FourTuple> redirected;
+    std::vector<image::MigrationId> ids;
+    for (Leaving& one : all_) {
+      if (one.result) continue;
+      if (one.passive() && one.redirected) (void)remove_passive_redirect(world_, one.tuple.local);
+      if (one.endpoint.state == SOCKMI_LISTENING) release(world_, one.tuple.local);
+      if (!one.passive() && one.redirected) redirected.push_back(one.tuple);
+      ids.push_back(one.id);
     }
-    if (frozen_) {
-      if (auto given = frozen_->give_back(); !given)
-        log::error("event=give_back_failed connection={} error=\"{}\"", to_string(tuple_), to_string(given.error()));
+    if (auto removed = redirected.empty() ? Result<>() : world_.steering->remove_redirects(redirected); !removed)
+      log::error("event=redirects_left count={} error=\"{}\"", redirected.size(), to_string(removed.error()));
+    for (Leaving& one : all_) {
+      if (one.result) continue;
+      world_.undecided.erase(one.id);
+      if (!one.frozen) continue;
+      if (auto given = one.frozen->give_back(); !given)
+        log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple), to_string(given.error()));
+      one.frozen.reset();
     }
-    world_.undecided.erase(id_);
-    // The importer has reserved a place at least. If this is lost, it asks, and finds no record.
-    asio::co_spawn(world_.io, send_abort(world_, choice_, id_), asio::detached);
+    // The importer has reserved places at least. If this is lost, it asks, and finds no record.
+    if (!ids.empty() && !choice_.host.empty()) asio::co_spawn(world_.io, send(world_, choice_, image::pack_abort(ids)), asio::detached);
   }
 
-  static asio::awaitable<void> send_abort(World& world, peer::Choice choice, image::MigrationId id) {
-    co_await world.transfer->call(choice.host, choice.line, image::pack_abort(id), milliseconds(1000));
+  // Once: nothing depends on it.
+  static asio::awaitable<void> send(World& world, peer::Choice choice, Secret message) {
+    co_await world.transfer->call(choice.host, choice.line, std::move(message), milliseconds(1000));
   }
 
   asio::awaitable<void> hand_over() {
-    decided_ = true;
-    world_.undecided.erase(id_);
-    if (is_ours()) world_.away[tuple_] = {endpoint_.service, choice_.host, choice_.address};
-    if (!goes_home()) co_await insist_on_redirect();
+    const auto those = going();
+    if (those.empty()) co_return world_.hurry.end();
+    std::vector<image::Committed> committed;
+    std::vector<steer::Redirect> permanent;
+    for (Leaving* one : those) {
+      world_.undecided.erase(one->id);
+      if (is_ours(*one)) world_.away[one->tuple] = {one->endpoint.service, choice_.host, choice_.address};
+      if (one->redirected && !one->passive()) permanent.push_back({one->tuple, choice_.address, std::nullopt});
+      committed.push_back({one->id, std::move(one->late)});
+    }
     auto acknowledged = std::make_shared<Event>(world_.io.get_executor());
-    asio::co_spawn(world_.io, repeat_commit(world_, choice_, id_, acknowledged), asio::detached);
-    if (co_await acknowledged->wait(Clock::now() + kCommitPatience))
-      record_.freeze_us = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - froze_).count();
+    asio::co_spawn(world_.io, repeat_commit(world_, choice_, std::move(committed), acknowledged), asio::detached);
+    const bool in_time = co_await acknowledged->wait(Clock::now() + kCommitPatience);
+    // Until now the redirects were such as end by themselves, in seconds. The peers need not wait for this.
+    if (!permanent.empty()) co_await insist_on_redirect(permanent);
+    world_.hurry.end();
+    if (!in_time) co_return;
+    const auto frozen_for = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - froze_).count();
+    for (Leaving* one : those) one->record.freeze_us = frozen_for;
   }
 
-  asio::awaitable<void> insist_on_redirect() {
+  asio::awaitable<void> insist_on_redirect(std::vector<steer::Redirect> redirects) {
     for (;;) {
-      auto permanent = world_.steering->redirect(tuple_, choice_.address, std::nullopt);
+      auto permanent = world_.steering->redirect(redirects);
       if (permanent) co_return;
-      log::error("event=redirect_not_permanent connection={} error=\"{}\"", to_string(tuple_), to_string(permanent.error()));
+      log::error("event=redirect_not_permanent count={} error=\"{}\"", redirects.size(), to_string(permanent.error()));
       co_await sleep_for(milliseconds(50));
     }
   }
 
-  static asio::awaitable<void> repeat_commit(World& world, peer::Choice choice, image::MigrationId id, std::shared_ptr<Event> acknowledged) {
+  static asio::awaitable<void> repeat_commit(World& world, peer::Choice choice, std::vector<image::Committed> those, std::shared_ptr<Event> acknowledged) {
     for (milliseconds pause{20};; pause = std::min(2 * pause, milliseconds(5000))) {
-      auto reply = co_await world.transfer->call(choice.host, choice.line, image::pack_commit(id), milliseconds(1000));
-      auto answer = reply ? image::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
-      if (answer) break;
-      // Whoever answers, answers for good: the endpoint is lost with the importer's memory of it, and asking again will not bring it back.
+      auto reply = co_await world.transfer->call(choice.host, choice.line, image::pack_commit(those), milliseconds(1000));
       if (reply) {
-        log::error("event=commit_refused migration={} host={} error=\"{}\"", image::to_hex(id), choice.host, to_string(answer.error()));
+        acknowledged->set();
+        // Whoever answers, answers for good: an endpoint is lost with the importer's memory of it, and asking again will not bring it back.
+        auto verdicts = image::read_verdicts(*reply, those.size());
+        for (std::size_t i = 0; i < those.size(); ++i)
+          if (const auto verdict = verdicts ? (*verdicts)[i] : Result<>(std::unexpected(verdicts.error())); !verdict)
+            log::error("event=commit_refused migration={} host={} error=\"{}\"", image::to_hex(those[i].id), choice.host, to_string(verdict.error()));
         break;
       }
-      log::warn("event=commit_repeated migration={} host={} error=\"{}\"", image::to_hex(id), choice.host, to_string(answer.error()));
+      log::warn("event=commit_repeated migration={} count={} host={} error=\"{}\"", image::to_hex(those.front().id), those.size(), choice.host, to_string(reply.error()));
       co_await sleep_for(pause);
     }
-    world.journal.acknowledged(id);
-    acknowledged->set();
+    for (const auto& one : those) world.journal.acknowledged(one.id);
   }
 
   asio::awaitable<void> forget() {
+    const auto those = going();
+    if (those.empty()) co_return;
     co_await kill_is_safe_->wait();
-    if (auto killed = frozen_->kill(); !killed)
-      log::error("event=kill_failed connection={} error=\"{}\"", to_string(tuple_), to_string(killed.error()));
-    frozen_.reset();
-    if (is_ours()) co_return;
-    world_.residents.erase(cookie_);
-    (void)world_.steering->unshelter(tuple_.local.ip.unmapped(), settings_.linger);
-    if (!goes_home()) asio::co_spawn(world_.io, tell_home(world_, endpoint_.home, endpoint_.home_line, tuple_, choice_), asio::detached);
+    for (Leaving* one : those) {
+      if (one->passive()) {
+        forget_passive(*one);
+        continue;
+      }
+      send_stragglers(*one);
+      if (auto killed = one->frozen->kill(); !killed)
+        log::error("event=kill_failed connection={} error=\"{}\"", to_string(one->tuple), to_string(killed.error()));
+      one->frozen.reset();
+      if (is_ours(*one)) continue;
+      world_.residents.erase(one->cookie);
+      (void)world_.steering->unshelter(one->tuple.local.ip.unmapped(), settings_.linger);
+      if (!goes_home(*one)) asio::co_spawn(world_.io, tell_home(world_, one->endpoint.home, one->endpoint.home_line, one->tuple, choice_), asio::detached);
+    }
+  }
+
+  // The listener is silenced for every duplicate of its descriptor; a bound socket has nothing to say.
+  void forget_passive(Leaving& one) {
+    if (one.endpoint.state == SOCKMI_LISTENING) {
+      (void)::shutdown(one.socket.get(), SHUT_RD);
+      release(world_, one.tuple.local);
+    }
+    const auto resident = world_.residents.find(one.cookie);
+    if (resident == world_.residents.end()) return;
+    asio::co_spawn(world_.io, leave_guest(world_, resident->second, choice_, goes_home(one)), asio::detached);
+    world_.residents.erase(resident);
+  }
+
+  // What its home has to know, in this order: whoever it accepted stays here; all others find it at its new place.
+  static asio::awaitable<void> leave_guest(World& world, Resident listener, peer::Choice choice, bool home) {
+    co_await adopt_accepted(world, listener.tuple.local, listener);
+    if (!home) co_await tell_home(world, listener.home, listener.home_line, listener.tuple, choice);
+    (void)world.steering->unshelter(listener.home_line.ip, world.settings.linger);
+  }
+
+  // What stragglers brought since the decision. Nobody has acknowledged it: if this is lost, the peer sends it again.
+  void send_stragglers(Leaving& one) {
+    auto& image = one.endpoint.tcp;
+    if (one.finished) return;
+    auto late = one.frozen->received_since(image);
+    if (!late || (late->bytes.empty() && !late->fin)) return;
+    log::debug("event=stragglers connection={} bytes={}", to_string(one.tuple), late->bytes.size());
+    image::StragglerT straggler;
+    straggler.local = to_string(one.tuple.local);
+    straggler.remote = to_string(one.tuple.remote);
+    straggler.seq = image.rcv_seq;
+    straggler.ack = image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size());
+    straggler.window = static_cast<std::uint16_t>(image.window->snd_wnd() >> image.snd_wscale);
+    straggler.late = std::make_unique<image::LateT>(to_image(std::move(*late)));
+    asio::co_spawn(world_.io, send(world_, choice_, image::pack_straggler(straggler)), asio::detached);
   }
 
   // The path never grows: home sends straight to the new place. Until it does, our own redirect bridges the gap.
@@ -214,39 +414,44 @@ class Export {
       if (reply) break;
       co_await sleep_for(pause);
     }
-    (void)world.steering->redirect(tuple, choice.address, std::min(world.settings.linger, milliseconds(1000)));
+    if (is_passive(tuple)) (void)remove_passive_redirect(world, tuple.local);
+    else (void)world.steering->redirect(tuple, choice.address, std::min(world.settings.linger, milliseconds(1000)));
   }
 
   World& world_;
   const Settings& settings_;
-  unique_fd socket_;
-  image::Endpoint endpoint_;
+  std::vector<Leaving> all_;
   IpAddress target_;
   Clock::time_point decide_by_;
   std::shared_ptr<Event> kill_is_safe_;  // no straggler is under way any more
-  FourTuple tuple_;
-  std::uint64_t cookie_ = 0;
-  image::MigrationId id_{};
   peer::Choice choice_;
   Clock::time_point froze_;
-  std::optional<tcp::Frozen> frozen_;
-  bool redirected_ = false, decided_ = false;
-  Record record_;
 };
 
 }  // namespace
 
-asio::awaitable<Result<>> export_endpoint(World& world, unique_fd socket, image::Endpoint endpoint, IpAddress target, milliseconds timeout) {
-  Export migration(world, std::move(socket), std::move(endpoint), target, timeout);
-  auto result = co_await migration.run();
-  Record record = migration.record();
-  record.result = result ? "committed" : "aborted";
-  if (!result) record.error = to_string(result.error());
-  ++(result ? world.counters.exported : world.counters.failed);
-  log::info("event=export migration={} service={} connection={} to={} result={} freeze_us={} error=\"{}\"", image::to_hex(record.id),
-            record.service, to_string(record.tuple), record.to, record.result, record.freeze_us, record.error);
-  world.remember(std::move(record));
-  co_return result;
+asio::awaitable<std::vector<Result<>>> export_endpoints(World& world, std::vector<Departure> departures, IpAddress target, milliseconds timeout) {
+  Batch batch(world, std::move(departures), target, timeout);
+  co_await batch.run();
+  std::vector<Result<>> results;
+  for (Leaving& one : batch.all()) {
+    Record& record = one.record;
+    record.result = one.result ? "committed" : "aborted";
+    if (!one.result) record.error = to_string(one.result.error());
+    ++(one.result ? world.counters.exported : world.counters.failed);
+    log::info("event=export migration={} service={} connection={} to={} result={} freeze_us={} error=\"{}\"", image::to_hex(record.id),
+              record.service, to_string(record.tuple), record.to, record.result, record.freeze_us, record.error);
+    world.remember(std::move(record));
+    results.push_back(std::move(one.result));
+  }
+  co_return results;
+}
+
+asio::awaitable<Result<>> export_endpoint(World& world, Departure departure, IpAddress target, milliseconds timeout) {
+  std::vector<Departure> one;
+  one.push_back(std::move(departure));
+  auto results = co_await export_endpoints(world, std::move(one), target, timeout);
+  co_return std::move(results.front());
 }
 
 }  // namespace sockmi::broker

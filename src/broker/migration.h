@@ -1,14 +1,23 @@
-// The exporter's half of a migration, from the descriptor that arrived to the endpoint that is gone.
+// The exporter's half of a migration, from the descriptors that arrived to the endpoints that are gone.
 #pragma once
+
+#include <vector>
 
 #include "base/unique_fd.h"
 #include "broker/world.h"
 
 namespace sockmi::broker {
 
-// Moves the endpoint behind `socket` to `target` (any(): whoever will). `endpoint` comes with service, owner, state, TLS image and
-// payload; the rest is filled in here. `timeout` bounds the time until the decision; 0: only the configured ones do. On an error the
-// connection goes on here as if nothing had happened.
-asio::awaitable<Result<>> export_endpoint(World& world, unique_fd socket, image::Endpoint endpoint, IpAddress target, milliseconds timeout = {});
+// An endpoint that is to go: `endpoint` comes with service, owner, state, TLS image and payload; the rest is filled in here.
+struct Departure {
+  unique_fd socket;
+  image::Endpoint endpoint;
+};
+
+// Moves endpoints of one service and owner to `target` (any(): whoever will), together: one search, one message each way, one netlink
+// transaction for all. Each goes or stays by itself: the results are in the order of the departures, and whoever has an error goes on here as if
+// nothing had happened. `timeout` bounds the time until the decision; 0: only the configured ones do.
+asio::awaitable<std::vector<Result<>>> export_endpoints(World& world, std::vector<Departure> departures, IpAddress target, milliseconds timeout = {});
+asio::awaitable<Result<>> export_endpoint(World& world, Departure departure, IpAddress target, milliseconds timeout = {});
 
 }  // namespace sockmi::broker

@@ -9,11 +9,13 @@
 #include "base/log.h"
 #include "broker/event.h"
 #include "broker/migration.h"
+#include "broker/passive.h"
 
 namespace sockmi::broker {
 namespace {
 
 asio::awaitable<void> tell_home(World& world, Resident resident) {
+  if (is_passive(resident.tuple)) co_await adopt_accepted(world, resident.tuple.local, resident);
   for (milliseconds pause{20}; pause < milliseconds(60000); pause *= 2) {
     auto reply = co_await world.transfer->call(resident.home, resident.home_line, image::pack_ended(resident.tuple), milliseconds(1000));
     if (reply) co_return;
@@ -29,7 +31,7 @@ void end(World& world, std::uint64_t cookie) {
   world.residents.erase(it);
   log::debug("event=ended connection={}", to_string(resident.tuple));
   if (resident.home == world.settings.host) return;
-  (void)world.steering->unshelter(resident.tuple.local.ip.unmapped(), world.settings.linger);
+  (void)world.steering->unshelter(is_passive(resident.tuple) ? resident.home_line.ip : resident.tuple.local.ip.unmapped(), world.settings.linger);
   asio::co_spawn(world.io, tell_home(world, std::move(resident)), asio::detached);
 }
 
@@ -54,7 +56,7 @@ asio::awaitable<void> return_home(World& world, Ready ready) {
   if (!resident.home.empty() && resident.home != world.settings.host) {
     image::Endpoint endpoint = std::move(ready.endpoint);
     const IpAddress home = resident.home_line.ip;
-    auto returned = co_await export_endpoint(world, ready.socket.dup(), std::move(endpoint), home);
+    auto returned = co_await export_endpoint(world, {ready.socket.dup(), std::move(endpoint)}, home);
     if (returned) {
       ++world.counters.returned_home;
       log::warn("event=returned_home connection={} reason=\"nobody imported it\"", to_string(ready.tuple));
@@ -85,12 +87,24 @@ asio::awaitable<void> watch_ends(World& world, std::unique_ptr<steer::SocketEnds
   }
 }
 
-Result<> moved(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& host) {
+// Of a connection that was accepted there from a listener of ours, home hears for the first time.
+std::map<FourTuple, Away>::iterator find_away(World& world, const std::string& from, const FourTuple& tuple) {
   const auto it = world.away.find(tuple);
+  if (it != world.away.end()) return it;
+  const auto listener = std::ranges::find_if(world.away, [&](const auto& each) {
+    const SocketAddress& local = each.first.local;
+    return is_passive(each.first) && each.second.host == from && local.port == tuple.local.port && (local.ip.wildcard() || local.ip.unmapped() == tuple.local.ip.unmapped());
+  });
+  if (listener == world.away.end()) return world.away.end();
+  return world.away.emplace(tuple, Away{listener->second.service, from, {}}).first;
+}
+
+Result<> moved(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& host) {
+  const auto it = find_away(world, from, tuple);
   if (it == world.away.end()) return fail(ENOENT, "{} is not away", to_string(tuple));
-  if (it->second.host == host) return {};  // said twice
+  if (it->second.host == host && it->second.address == to) return {};  // said twice
   if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
-  TRY(world.steering->redirect(tuple, to, std::nullopt));
+  TRY(is_passive(tuple) ? redirect_passive(world, tuple.local, to) : world.steering->redirect(tuple, to, std::nullopt));
   it->second.host = host;
   it->second.address = to;
   return {};
@@ -101,7 +115,7 @@ Result<> ended(World& world, const std::string& from, const FourTuple& tuple) {
   if (it == world.away.end()) return {};  // said twice
   if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
   // The holder may be in TIME_WAIT: the rule outlives the connection a little.
-  TRY(world.steering->redirect(tuple, it->second.address, world.settings.linger));
+  TRY(is_passive(tuple) ? remove_passive_redirect(world, tuple.local) : world.steering->redirect(tuple, it->second.address, world.settings.linger));
   world.away.erase(it);
   return {};
 }

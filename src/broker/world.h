@@ -11,6 +11,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 
+#include "broker/hurry.h"
 #include "broker/import_lists.h"
 #include "broker/journal.h"
 #include "broker/policy.h"
@@ -61,7 +62,7 @@ struct Record {
 };
 
 struct Counters {
-  std::uint64_t exported = 0, imported = 0, failed = 0, returned_home = 0, reset = 0, recaptured = 0;
+  std::uint64_t exported = 0, imported = 0, failed = 0, returned_home = 0, reset = 0;
 };
 
 struct World {
@@ -84,6 +85,7 @@ struct World {
   std::set<image::MigrationId> undecided;        // exports of ours between PREPARE and the decision
   std::deque<Record> history;
   Counters counters;
+  Hurry hurry;
 
   void remember(Record record) {
     history.push_back(std::move(record));

@@ -19,6 +19,9 @@ flatbuffers::Offset<flatbuffers::Vector<std::uint8_t>> vector(WipingBuilder& bui
   return builder.CreateVector(bytes.data(), bytes.size());
 }
 
+// The peer's; "" for a bound or listening socket, which has none.
+std::string remote_of(const FourTuple& tuple) { return tuple.remote.port == 0 ? std::string() : to_string(tuple.remote); }
+
 }  // namespace
 
 std::string to_hex(const MigrationId& id) {
@@ -35,21 +38,28 @@ Result<MigrationId> read_id(ByteView bytes) {
 }
 
 FourTuple tuple_of(const TcpT& tcp) {
-  return {{*IpAddress::from_bytes(tcp.local_ip), tcp.local_port}, {*IpAddress::from_bytes(tcp.remote_ip), tcp.remote_port}};
+  const IpAddress remote = tcp.remote_ip.empty() ? IpAddress() : *IpAddress::from_bytes(tcp.remote_ip);
+  return {{*IpAddress::from_bytes(tcp.local_ip), tcp.local_port}, {remote, tcp.remote_port}};
 }
 
-Secret pack_prepare(const MigrationId& id, const Endpoint& endpoint, const SocketAddress& line) {
-  WipingBuilder builder(4096 + endpoint.tls.size() + endpoint.payload.size() + endpoint.tcp.receive_queue.size() +
-                        endpoint.tcp.send_queue.size());
-  const auto service = builder.CreateString(endpoint.service);
-  const auto owner = builder.CreateString(endpoint.owner);
-  const auto tcp = Tcp::Pack(builder, &endpoint.tcp);
-  const auto tls = vector(builder, endpoint.tls);
-  const auto payload = vector(builder, endpoint.payload);
-  const auto home = builder.CreateString(endpoint.home);
-  const auto home_line = builder.CreateString(to_string(endpoint.home_line));
-  const auto image = CreateEndpointImage(builder, service, owner, endpoint.state, tcp, tls, payload, home, home_line);
-  return pack(Request::Prepare, builder, CreatePrepare(builder, vector(builder, id), image, builder.CreateString(to_string(line))));
+Secret pack_prepare(std::span<const Departing> endpoints, const SocketAddress& line) {
+  std::size_t size = 1024;
+  for (const auto& [id, endpoint] : endpoints)
+    size += 2048 + endpoint->tls.size() + endpoint->payload.size() + endpoint->tcp.receive_queue.size() + endpoint->tcp.send_queue.size();
+  WipingBuilder builder(size);
+  std::vector<flatbuffers::Offset<image::DepartingImage>> all;
+  for (const auto& [id, endpoint] : endpoints) {
+    const auto service = builder.CreateString(endpoint->service);
+    const auto owner = builder.CreateString(endpoint->owner);
+    const auto tcp = Tcp::Pack(builder, &endpoint->tcp);
+    const auto tls = vector(builder, endpoint->tls);
+    const auto payload = vector(builder, endpoint->payload);
+    const auto home = builder.CreateString(endpoint->home);
+    const auto home_line = builder.CreateString(to_string(endpoint->home_line));
+    const auto image = CreateEndpointImage(builder, service, owner, endpoint->state, tcp, tls, payload, home, home_line);
+    all.push_back(CreateDepartingImage(builder, vector(builder, id), image));
+  }
+  return pack(Request::Prepare, builder, CreatePrepareDirect(builder, to_string(line).c_str(), &all));
 }
 
 Result<Endpoint> read_endpoint(const EndpointImage* from) {
@@ -64,7 +74,7 @@ Result<Endpoint> read_endpoint(const EndpointImage* from) {
   out.state = from->state();
   from->tcp()->UnPackTo(&out.tcp);
   TRY(IpAddress::from_bytes(out.tcp.local_ip));
-  TRY(IpAddress::from_bytes(out.tcp.remote_ip));
+  if (!out.tcp.remote_ip.empty()) TRY(IpAddress::from_bytes(out.tcp.remote_ip));  // bound and listening sockets have no peer
   out.tls = secret(from->tls());
   out.payload = secret(from->payload());
   out.home = from->home()->str();
@@ -73,14 +83,45 @@ Result<Endpoint> read_endpoint(const EndpointImage* from) {
   return out;
 }
 
-Secret pack_commit(const MigrationId& id) {
-  WipingBuilder builder;
-  return pack(Request::Commit, builder, CreateCommit(builder, vector(builder, id)));
+Secret pack_commit(const std::vector<Committed>& endpoints) {
+  WipingBuilder builder(1024);
+  std::vector<flatbuffers::Offset<CommittedImage>> all;
+  for (const Committed& each : endpoints) {
+    const auto late = each.late.bytes.empty() && !each.late.fin ? 0 : Late::Pack(builder, &each.late);
+    all.push_back(CreateCommittedImage(builder, vector(builder, each.id), late));
+  }
+  return pack(Request::Commit, builder, CreateCommitDirect(builder, &all));
 }
 
-Secret pack_abort(const MigrationId& id) {
+Result<std::vector<Committed>> read_commit(const Commit& from) {
+  std::vector<Committed> out;
+  if (!from.endpoints()) return out;
+  for (const auto* each : *from.endpoints()) {
+    TRY_LET(id, read_id(view(each->id())));
+    Committed& endpoint = out.emplace_back(Committed{.id = id});
+    if (each->late()) each->late()->UnPackTo(&endpoint.late);
+  }
+  return out;
+}
+
+Secret pack_abort(std::span<const MigrationId> ids) {
   WipingBuilder builder;
-  return pack(Request::Abort, builder, CreateAbort(builder, vector(builder, id)));
+  const auto* first = reinterpret_cast<const std::uint8_t*>(ids.data());
+  return pack(Request::Abort, builder, CreateAbort(builder, builder.CreateVector(first, ids.size_bytes())));
+}
+
+Result<std::vector<MigrationId>> read_ids(ByteView bytes) {
+  std::vector<MigrationId> out;
+  for (; !bytes.empty(); bytes = bytes.subspan(sizeof(MigrationId))) {
+    TRY_LET(id, read_id(bytes.first(std::min(bytes.size(), sizeof(MigrationId)))));
+    out.push_back(id);
+  }
+  return out;
+}
+
+Secret pack_straggler(const StragglerT& straggler) {
+  WipingBuilder builder(256 + straggler.late->bytes.size());
+  return pack(Request::Straggler, builder, Straggler::Pack(builder, &straggler));
 }
 
 Secret pack_inquire(const MigrationId& id) {
@@ -91,18 +132,19 @@ Secret pack_inquire(const MigrationId& id) {
 Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host) {
   WipingBuilder builder;
   return pack(Request::Moved, builder,
-              CreateMovedDirect(builder, to_string(tuple.local).c_str(), to_string(tuple.remote).c_str(), to_string(to).c_str(),
+              CreateMovedDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(), to_string(to).c_str(),
                                 host.c_str()));
 }
 
 Secret pack_ended(const FourTuple& tuple) {
   WipingBuilder builder;
   return pack(Request::Ended, builder,
-              CreateEndedDirect(builder, to_string(tuple.local).c_str(), to_string(tuple.remote).c_str()));
+              CreateEndedDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str()));
 }
 
 Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers::String* remote) {
   TRY_LET(ours, SocketAddress::parse(string(local)));
+  if (string(remote).empty()) return FourTuple{ours, {}};
   TRY_LET(theirs, SocketAddress::parse(string(remote)));
   return FourTuple{ours, theirs};
 }
@@ -112,6 +154,24 @@ Secret pack_answer(const Result<>& result, int decided) {
   builder.Finish(CreateAnswerDirect(builder, result ? 0 : result.error().code, result ? "" : result.error().reason.c_str(),
                                     static_cast<std::int8_t>(decided)));
   return builder.take();
+}
+
+Secret pack_answer(const std::vector<Result<>>& verdicts) {
+  WipingBuilder builder(64 + 32 * verdicts.size());
+  std::vector<flatbuffers::Offset<Verdict>> all;
+  for (const auto& verdict : verdicts) all.push_back(CreateVerdictDirect(builder, verdict ? 0 : verdict.error().code, verdict ? nullptr : verdict.error().reason.c_str()));
+  builder.Finish(CreateAnswerDirect(builder, 0, "", 0, &all));
+  return builder.take();
+}
+
+Result<std::vector<Result<>>> read_verdicts(ByteView bytes, std::size_t count) {
+  TRY(read_answer(bytes));
+  TRY_LET(answer, read<Answer>(bytes));
+  if (!answer->verdicts() || answer->verdicts()->size() != count) return fail(EPROTO, "not as many verdicts as endpoints");
+  std::vector<Result<>> out;
+  for (const auto* each : *answer->verdicts())
+    out.push_back(each->error() == 0 ? Result<>() : std::unexpected(Error{each->error(), string(each->reason())}));
+  return out;
 }
 
 Result<int> read_answer(ByteView bytes) {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "base/address.h"
 #include "base/error.h"
@@ -28,17 +30,33 @@ struct Endpoint {
 
 FourTuple tuple_of(const TcpT& tcp);  // of a checked image
 
-Secret pack_prepare(const MigrationId& id, const Endpoint& endpoint, const SocketAddress& line);
+// An endpoint of a Prepare or a Commit. One message carries a batch.
+struct Departing {
+  MigrationId id;
+  const Endpoint* endpoint;
+};
+struct Committed {
+  MigrationId id{};
+  LateT late;
+};
+
+Secret pack_prepare(std::span<const Departing> endpoints, const SocketAddress& line);
 Result<Endpoint> read_endpoint(const EndpointImage* from);
-Secret pack_commit(const MigrationId& id);
-Secret pack_abort(const MigrationId& id);
+Secret pack_commit(const std::vector<Committed>& endpoints);
+Result<std::vector<Committed>> read_commit(const Commit& from);
+Secret pack_abort(std::span<const MigrationId> ids);
+Result<std::vector<MigrationId>> read_ids(ByteView bytes);  // 16 bytes each
 Secret pack_inquire(const MigrationId& id);
+Secret pack_straggler(const StragglerT& straggler);
 Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host);
 Secret pack_ended(const FourTuple& tuple);
 // The connection that a Moved or an Ended speaks of.
 Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers::String* remote);
 Secret pack_answer(const Result<>& result, int decided = 0);
+Secret pack_answer(const std::vector<Result<>>& verdicts);
 // What an answer says: its own error as ours. `decided` as in message.fbs.
 Result<int> read_answer(ByteView bytes);
+// The verdicts on `count` endpoints. EPROTO: there are not as many.
+Result<std::vector<Result<>>> read_verdicts(ByteView bytes, std::size_t count);
 
 }  // namespace sockmi::image

@@ -91,19 +91,19 @@ Result<Client> Client::connect() {
   return Client(std::move(socket));
 }
 
-Result<> Client::send(ByteView bytes, int descriptor) {
+Result<> Client::send(ByteView bytes, std::span<const int> descriptors) {
+  std::vector<char> control(descriptors.empty() ? 0 : CMSG_SPACE(descriptors.size_bytes()));
   while (!bytes.empty()) {
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))]{};
     iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
     msghdr message{.msg_iov = &part, .msg_iovlen = 1};
-    if (descriptor >= 0) {
-      message.msg_control = control;
-      message.msg_controllen = sizeof control;
+    if (!descriptors.empty()) {
+      message.msg_control = control.data();
+      message.msg_controllen = control.size();
       cmsghdr* c = CMSG_FIRSTHDR(&message);
       c->cmsg_level = SOL_SOCKET;
       c->cmsg_type = SCM_RIGHTS;
-      c->cmsg_len = CMSG_LEN(sizeof descriptor);
-      std::memcpy(CMSG_DATA(c), &descriptor, sizeof descriptor);
+      c->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+      std::memcpy(CMSG_DATA(c), descriptors.data(), descriptors.size_bytes());
     }
     const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
@@ -111,16 +111,24 @@ Result<> Client::send(ByteView bytes, int descriptor) {
     if (sent < 0 && errno == EPIPE) return {};
     if (sent < 0) return fail_errno("sockmid");
     bytes = bytes.subspan(static_cast<std::size_t>(sent));
-    descriptor = -1;
+    descriptors = {};
   }
   return {};
 }
 
+Result<> Client::send_request(const std::string& method, const std::string& target, ByteView body, std::span<const int> descriptors) {
+  const std::string head = request_head(method, target, body.size());
+  TRY(send({reinterpret_cast<const std::uint8_t*>(head.data()), head.size()}, descriptors));
+  return send(body);
+}
+
 Result<Reply> Client::call(const std::string& method, const std::string& target, ByteView body, int descriptor,
                            std::optional<std::chrono::milliseconds> patience) {
-  const std::string head = request_head(method, target, body.size());
-  TRY(send({reinterpret_cast<const std::uint8_t*>(head.data()), head.size()}, descriptor));
-  TRY(send(body, -1));
+  TRY(send_request(method, target, body, {&descriptor, descriptor >= 0 ? 1u : 0u}));
+  return read_reply(patience);
+}
+
+Result<Reply> Client::read_reply(std::optional<std::chrono::milliseconds> patience) {
   std::optional<Clock::time_point> deadline;
   if (patience) deadline = Clock::now() + *patience;
   http::response_parser<SecretBody> parser;
@@ -148,7 +156,7 @@ Result<Reply> Client::call(const std::string& method, const std::string& target,
 
 Result<unique_fd> Client::stream(const std::string& target) && {
   const std::string head = request_head("GET", target, 0);
-  TRY(send({reinterpret_cast<const std::uint8_t*>(head.data()), head.size()}, -1));
+  TRY(send({reinterpret_cast<const std::uint8_t*>(head.data()), head.size()}));
   http::response_parser<SecretBody> parser;
   Secret unread;
   std::vector<unique_fd> none;

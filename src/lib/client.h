@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,12 +26,15 @@ class Client {
   // `patience`: how long to wait for the response; none: for ever.
   Result<Reply> call(const std::string& method, const std::string& target, ByteView body, int descriptor = -1,
                      std::optional<std::chrono::milliseconds> patience = std::nullopt);
+  // The two halves of a call, with any number of descriptors (at most 64 get through).
+  Result<> send_request(const std::string& method, const std::string& target, ByteView body, std::span<const int> descriptors);
+  Result<Reply> read_reply(std::optional<std::chrono::milliseconds> patience = std::nullopt);
   // Starts a response without an end; from then on the descriptor carries its body.
   Result<unique_fd> stream(const std::string& target) &&;
 
  private:
   explicit Client(unique_fd socket) : socket_(std::move(socket)) {}
-  Result<> send(ByteView bytes, int descriptor);
+  Result<> send(ByteView bytes, std::span<const int> descriptors = {});
   unique_fd socket_;
 };
 

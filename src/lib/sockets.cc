@@ -9,6 +9,7 @@
 namespace sockmi::lib {
 namespace {
 thread_local std::string last_error;
+constexpr int kSocketStates = SOCKMI_CONNECTED | SOCKMI_BOUND | SOCKMI_LISTENING;
 }
 
 int report(const Error& error) {
@@ -28,12 +29,30 @@ const char* sockmi_last_error(void) { return last_error.c_str(); }
 
 int export_socket_with(int fd, int state, int af, const void* to, const sockmi_export_options* options) {
   clear_error();
-  if (state & ~(SOCKMI_CONNECTED | SOCKMI_BOUND | SOCKMI_LISTENING)) return report({EINVAL, "a TLS state: use export_ssl()"});
+  if (state & ~kSocketStates) return report({EINVAL, "a TLS state: use export_ssl()"});
   const auto exported = export_endpoint(fd, static_cast<unsigned>(state), af, to, {}, options);
   return exported ? 0 : report(exported.error());
 }
 
 int export_socket(int fd, int state, int af, const void* to) { return export_socket_with(fd, state, af, to, nullptr); }
+
+int export_sockets(export_socket_req* reqs, unsigned nreqs, int af, const void* to, const sockmi_export_options* options) {
+  clear_error();
+  static constexpr sockmi_export_options kNone{};
+  std::vector<Leaving> all;
+  for (export_socket_req& request : std::span(reqs, nreqs)) {
+    request.error = ECANCELED;
+    if (request.state & ~kSocketStates) return report({EINVAL, "a TLS state: use export_ssl()"});
+    all.push_back({request.fd, static_cast<unsigned>(request.state), {}, {static_cast<const std::uint8_t*>(request.payload), request.payload_len}});
+  }
+  int gone = 0;
+  export_endpoints(all, af, to, options ? *options : kNone, [&](std::size_t i, Result<> result) {
+    reqs[i].error = result ? 0 : result.error().code;
+    if (result) ++gone;
+    else (void)report(result.error());
+  });
+  return gone > 0 || nreqs == 0 ? gone : -1;
+}
 
 int import_socket(import_socket_req* irqs, unsigned nirqs, int timeout) {
   clear_error();
@@ -44,7 +63,7 @@ int import_socket(import_socket_req* irqs, unsigned nirqs, int timeout) {
     irqs[i].payload = nullptr;
     irqs[i].payload_len = 0;
     const unsigned states = irqs[i].criteria.states ? irqs[i].criteria.states : SOCKMI_CONNECTED;
-    if (states & ~SOCKMI_CONNECTED) return report({ENOTSUP, "only SOCKMI_CONNECTED is served by import_socket()"});
+    if (states & ~unsigned(kSocketStates)) return report({EINVAL, "a TLS state: use import_ssl()"});
     wishes.push_back({&irqs[i].criteria, states, static_cast<unsigned>(irqs[i].preferred_state)});
   }
   const auto imported = import_endpoints(wishes, timeout, [&](Arrived arrived) -> Result<> {

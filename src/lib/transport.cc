@@ -2,6 +2,9 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+
+#include <nlohmann/json.hpp>
 
 #include "base/address.h"
 #include "image/endpoint.h"
@@ -42,23 +45,98 @@ Result<Secret> pack(const std::vector<Wish>& wishes, int timeout) {
 
 }  // namespace
 
+namespace {
+
+constexpr std::size_t kMostTogether = 64;          // descriptors in one message
+constexpr std::size_t kMostBytesTogether = 1 << 20;  // of images and payloads; one endpoint alone may have more
+
+std::size_t size_of(const Leaving& one) { return one.tls.size() + one.payload.size(); }
+
+// How many of them go in one request.
+std::size_t together(std::span<const Leaving> all) {
+  std::size_t count = 0;
+  for (std::size_t bytes = 0; count < all.size() && count < kMostTogether; ++count)
+    if ((bytes += size_of(all[count])) > kMostBytesTogether && count > 0) break;
+  return count;
+}
+
+Result<Secret> pack(std::span<const Leaving> all, int af, const void* to, const sockmi_export_options& options) {
+  TRY_LET(target, address_bytes(af, to));
+  std::size_t size = 1024;
+  for (const Leaving& one : all) size += 64 + size_of(one);
+  Builder builder(size);
+  std::vector<flatbuffers::Offset<image::ExportPart>> parts;
+  for (const Leaving& one : all) {
+    const auto tls = builder.CreateVector(one.tls.data(), one.tls.size());
+    const auto payload = builder.CreateVector(one.payload.data(), one.payload.size());
+    parts.push_back(image::CreateExportPart(builder, static_cast<std::uint8_t>(one.state), tls, payload));
+  }
+  const auto service = builder.CreateString(options.service ? options.service : "default");
+  const auto target_bytes = builder.CreateVector(target.data(), target.size());
+  builder.Finish(image::CreateExportRequest(builder, service, target_bytes, static_cast<std::uint32_t>(options.timeout), builder.CreateVector(parts)));
+  return builder.take();
+}
+
+Result<> check(const Leaving& one) {
+  if (one.payload.size() > SOCKMI_PAYLOAD_MAX) return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", one.payload.size(), SOCKMI_PAYLOAD_MAX);
+  return {};
+}
+
+Result<std::vector<Result<>>> read_results(const Reply& reply, std::size_t count) {
+  const auto answer = nlohmann::json::parse(reply.body.begin(), reply.body.end(), nullptr, /*allow_exceptions=*/false);
+  if (!answer.is_object() || !answer["results"].is_array() || answer["results"].size() != count) return fail(EPROTO, "sockmid answered nonsense");
+  std::vector<Result<>> results;
+  for (const auto& each : answer["results"]) {
+    const int code = each.value("errno", EPROTO);
+    results.push_back(code == 0 ? Result<>() : std::unexpected(Error{code, each.value("error", std::string())}));
+  }
+  return results;
+}
+
+}  // namespace
+
+// While the daemon moves one request's endpoints, the next request is on its way to it.
+void export_endpoints(std::span<const Leaving> all, int af, const void* to, const sockmi_export_options& options,
+                      const std::function<void(std::size_t, Result<>)>& settle) {
+  struct UnderWay {
+    Result<Client> client;
+    std::size_t first, count;
+  };
+  const auto send = [&](std::span<const Leaving> those) -> Result<Client> {
+    for (const Leaving& one : those) TRY(check(one));
+    std::vector<int> descriptors;
+    for (const Leaving& one : those) descriptors.push_back(one.fd);
+    TRY_LET(request, pack(those, af, to, options));
+    TRY_LET(client, Client::connect());
+    TRY(client.send_request("POST", "/v1/exports", request, descriptors));
+    return client;
+  };
+  const auto receive = [](UnderWay& sent) -> Result<std::vector<Result<>>> {
+    if (!sent.client) return std::unexpected(sent.client.error());
+    TRY_LET(reply, sent.client->read_reply());
+    return read_results(reply, sent.count);
+  };
+  std::deque<UnderWay> under_way;
+  for (std::size_t next = 0; next < all.size() || !under_way.empty();) {
+    while (next < all.size() && under_way.size() < 2) {
+      const std::size_t count = together(all.subspan(next));
+      under_way.push_back({send(all.subspan(next, count)), next, count});
+      next += count;
+    }
+    UnderWay& oldest = under_way.front();
+    auto results = receive(oldest);
+    for (std::size_t i = 0; i < oldest.count; ++i) settle(oldest.first + i, results ? std::move((*results)[i]) : std::unexpected(results.error()));
+    under_way.pop_front();
+  }
+}
+
 Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteView tls, const sockmi_export_options* options) {
   static constexpr sockmi_export_options kNone{};
   if (!options) options = &kNone;
-  if (state == SOCKMI_BOUND || state == SOCKMI_LISTENING) return fail(ENOTSUP, "bound and listening sockets are not served yet");
-  if (options->payload_len > SOCKMI_PAYLOAD_MAX) return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", options->payload_len, SOCKMI_PAYLOAD_MAX);
-  TRY_LET(target, address_bytes(af, to));
-  Builder builder(1024 + tls.size() + options->payload_len);
-  const auto service = builder.CreateString(options->service ? options->service : "default");
-  const auto target_bytes = builder.CreateVector(target.data(), target.size());
-  const auto image = builder.CreateVector(tls.data(), tls.size());
-  const auto payload = builder.CreateVector(static_cast<const std::uint8_t*>(options->payload), options->payload_len);
-  builder.Finish(image::CreateExportRequest(builder, service, static_cast<std::uint8_t>(state), target_bytes,
-                                            static_cast<std::uint32_t>(options->timeout), image, payload));
-  TRY_LET(client, Client::connect());
-  auto reply = client.call("POST", "/v1/exports", builder.take(), fd);
-  if (!reply) return pass(std::move(reply));
-  return {};
+  const Leaving one{fd, state, tls, {static_cast<const std::uint8_t*>(options->payload), options->payload_len}};
+  Result<> settled = fail(EPROTO, "undecided");
+  export_endpoints({&one, 1}, af, to, *options, [&](std::size_t, Result<> result) { settled = std::move(result); });
+  return settled;
 }
 
 Result<unsigned> import_endpoints(const std::vector<Wish>& wishes, int timeout, const std::function<Result<>(Arrived)>& accept) {

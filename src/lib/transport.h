@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <vector>
 
 #include <sockmi/sockmi.h>
@@ -12,6 +13,14 @@
 
 namespace sockmi::lib {
 
+struct Leaving {
+  int fd;  // borrowed
+  unsigned state;
+  ByteView tls, payload;
+};
+// Moves them together, as far as one request carries them. `settle` is called for each, by its index.
+void export_endpoints(std::span<const Leaving> all, int af, const void* to, const sockmi_export_options& options,
+                      const std::function<void(std::size_t, Result<>)>& settle);
 Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteView tls, const sockmi_export_options* options);
 
 struct Wish {

@@ -2,7 +2,10 @@
 // is over when a host has reserved a place, when everybody we know of has refused, or when the time is up.
 #include "peer/negotiation.h"
 
+#include <endian.h>
+
 #include <algorithm>
+#include <cstring>
 #include <map>
 
 #include <boost/asio/co_spawn.hpp>
@@ -22,6 +25,7 @@ namespace {
 using asio::ip::udp;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
+constexpr std::uint32_t kLargestBatch = 4096;
 
 udp::endpoint to_asio(const SocketAddress& address) {
   if (address.ip.family == AF_INET6) {
@@ -57,6 +61,8 @@ Result<Offer> read_offer(const wire::DatagramT& said) {
   offer.owner = said.owner;
   offer.state = said.state;
   offer.size = said.size;
+  offer.count = said.count;
+  if (offer.count == 0 || offer.count > kLargestBatch) return fail(EBADMSG, "{} endpoints", offer.count);
   TRY_LET(local, SocketAddress::parse(said.local));
   TRY_LET(remote, SocketAddress::parse(said.remote));
   TRY_LET(home, IpAddress::parse(said.home));
@@ -80,6 +86,7 @@ wire::DatagramT write_offer(wire::Kind kind, const Offer& offer) {
   out.remote = to_string(offer.tuple.remote);
   out.home = to_string(offer.home);
   out.size = offer.size;
+  out.count = offer.count;
   if (!offer.target.any()) out.target = to_string(offer.target);
   return out;
 }
@@ -302,6 +309,15 @@ class UdpNegotiation : public Negotiation {
 };
 
 }  // namespace
+
+MigrationId member(const MigrationId& batch, std::uint32_t i) {
+  MigrationId id = batch;
+  std::uint32_t counter;
+  std::memcpy(&counter, &id[12], sizeof counter);
+  counter = htobe32(be32toh(counter) + i);
+  std::memcpy(&id[12], &counter, sizeof counter);
+  return id;
+}
 
 Result<std::unique_ptr<Negotiation>> Negotiation::open(asio::io_context& io, const Identity& identity, NegotiationConfig config, Importer& importer) {
   auto negotiation = std::make_unique<UdpNegotiation>(io, identity, std::move(config), importer);

@@ -18,14 +18,18 @@ namespace sockmi::peer {
 namespace asio = boost::asio;
 using MigrationId = std::array<std::uint8_t, 16>;
 
+// The i-th endpoint of a batch: the last four bytes count on from the first one's.
+MigrationId member(const MigrationId& batch, std::uint32_t i);
+
 struct Offer {                 // REQUEST
-  MigrationId id{};
+  MigrationId id{};            // the first endpoint's
   std::string service, owner;  // owner: the exporting user's name
   std::uint8_t state = 0;      // a SOCKMI_* state bit
   FourTuple tuple;
   IpAddress home;              // the endpoint's own address
   std::uint64_t size = 0;      // bytes of the image, about
   IpAddress target;            // any(): whoever will
+  std::uint32_t count = 1;     // endpoints in the batch, of which `tuple` is one
 };
 struct Willing {               // RESPONSE, positive
   std::uint32_t waiting_importers = 0, free_places = 0, load_percent = 0;

@@ -39,7 +39,7 @@ Result<> run(sockmid::Config config) {
   std::puts("sockmid ready");
   std::fflush(stdout);
   (void)::sd_notify(0, "READY=1");
-  io.run();
+  for (std::size_t handled = 0; !io.stopped();) handled = broker->world().hurry.poll(handled) ? io.poll() : io.run_one();
   (void)::sd_notify(0, "STOPPING=1");
   log::info("event=stopped host={}", identity.host);
   return {};

@@ -5,6 +5,8 @@
 #include <net/if.h>
 #include <sys/socket.h>
 
+#include <cstring>
+
 #include "steer/steering.h"
 
 namespace sockmi::steer {
@@ -27,7 +29,7 @@ Result<> change_rule(Netlink& route, std::uint16_t type, std::uint16_t flags, co
   rule->family = AF_INET;
   rule->action = FR_ACT_TO_TBL;
   if (interface) mnl_attr_put_strz(m.header, FRA_IIFNAME, interface);
-  if (interface) mnl_attr_put_u32(m.header, FRA_FWMARK, kDeliverMark);
+  if (interface) mnl_attr_put_u32(m.header, FRA_FWMARK, std::strcmp(interface, "lo") == 0 ? kInjectMark : kDeliverMark);
   mnl_attr_put_u32(m.header, FRA_TABLE, kTable);
   mnl_attr_put_u32(m.header, FRA_PRIORITY, kPriority);
   return route.transact(m.header, m.header->nlmsg_len, 1, "routing rule");
@@ -55,6 +57,7 @@ Result<> add_delivery_route(Netlink& route, const std::vector<std::string>& inte
   TRY(remove_delivery_route(route));
   TRY(change_route(route, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE));
   for (const auto& interface : interfaces) TRY(change_rule(route, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, interface.c_str()));
+  TRY(change_rule(route, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, "lo"));
   return {};
 }
 

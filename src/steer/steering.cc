@@ -53,8 +53,19 @@ class NftSteering : public Steering {
   }
   Result<> remove_redirects(std::span<const FourTuple> tuples) override {
     std::vector<Change> changes;
-    for (const FourTuple& tuple : tuples) changes.push_back({Change::kRemove, redirects_of(tuple), {key_of(tuple), {}, {}}});
+    for (const FourTuple& tuple : tuples) {
+      changes.push_back({Change::kRemove, redirects_of(tuple), {key_of(tuple), {}, {}}});
+      changes.push_back({Change::kRemove, coming_of(tuple), {key_of(tuple), {}, {}}});
+    }
     return sets_.apply(changes);
+  }
+  Result<> let_in(const FourTuple& tuple, std::chrono::milliseconds timeout) override {
+    const Change change{Change::kPut, coming_of(tuple), {key_of(tuple), {}, timeout}};
+    return sets_.apply({&change, 1});
+  }
+  Result<> keep_out(const FourTuple& tuple) override {
+    const Change change{Change::kRemove, coming_of(tuple), {key_of(tuple), {}, {}}};
+    return sets_.apply({&change, 1});
   }
 
   Result<std::vector<Redirect>> redirects() override {
@@ -81,6 +92,7 @@ class NftSteering : public Steering {
 
  private:
   static const SetName* redirects_of(const FourTuple& tuple) { return is_v4(tuple.local.ip) ? &kRedirects4 : &kRedirects6; }
+  static const SetName* coming_of(const FourTuple& tuple) { return is_v4(tuple.local.ip) ? &kComing4 : &kComing6; }
 
   Result<> put_home(const IpAddress& home, std::optional<std::chrono::milliseconds> linger) {
     const Change change{Change::kPut, is_v4(home) ? &kHomes4 : &kHomes6, {bytes_of(home), {}, linger}};

@@ -18,6 +18,7 @@ namespace sockmi::steer {
 inline constexpr std::uint32_t kFreezeMark = 0x736b0001;   // SO_MARK of a frozen socket: all it sends or is sent is dropped
 inline constexpr std::uint32_t kDeliverMark = 0x736b0002;  // packet mark: to a socket here, though the address is another host's
 inline constexpr std::uint32_t kInjectMark = 0x736b0003;   // packet mark: a segment that we inject for a socket here (past the freeze)
+inline constexpr std::uint32_t kComingMark = 0x736b0004;   // packet mark: of a connection that comes home
 
 struct Redirect {
   FourTuple tuple;
@@ -39,6 +40,14 @@ class Steering {
   }
   Result<> remove_redirect(const FourTuple& tuple) { return remove_redirects({&tuple, 1}); }
   virtual Result<std::vector<Redirect>> redirects() = 0;                     // as the kernel has them
+  // At home: a frozen socket of this connection is here, and gets its packets although the redirect is still there. Should the socket go, they are
+  // dropped; after `timeout`, or keep_out(), the redirect is in force again. remove_redirects() ends both.
+  virtual Result<> let_in(const FourTuple& tuple, std::chrono::milliseconds timeout) = 0;
+  virtual Result<> keep_out(const FourTuple& tuple) = 0;
+  virtual Result<> redirect_port(const SocketAddress&, const IpAddress&, std::span<const FourTuple>) { return fail(ENOTSUP, "port"); }
+  virtual Result<> remove_port_redirect(const SocketAddress&) { return fail(ENOTSUP, "port"); }
+  virtual Result<> hold_port(const SocketAddress&, std::chrono::milliseconds) { return fail(ENOTSUP, "port"); }
+  virtual Result<> release_port(const SocketAddress&) { return fail(ENOTSUP, "port"); }
   // Packets to this foreign address that belong to no socket of ours are dropped (never answered by RST, never forwarded back).
   // Counted: each shelter() wants one unshelter(); the last one leaves the rule for `linger`.
   virtual Result<> shelter(const IpAddress& home) = 0;
@@ -63,6 +72,14 @@ class SocketEnds {
   // The cookies of all TCP sockets alive now, sorted: for resynchronising.
   virtual Result<std::vector<std::uint64_t>> alive() = 0;
 };
+
+struct Connection {
+  FourTuple tuple;
+  std::uint8_t state;    // TCP_ESTABLISHED, ...
+  std::uint64_t cookie;
+};
+// This host's connections with that local port, and that local address unless it is the wildcard. Not those in TIME_WAIT.
+Result<std::vector<Connection>> connections_of(const SocketAddress& local);
 
 // Blocks until packets that had already passed our hooks are through (membarrier): after it no straggler can reach a socket, or the lack
 // of one. 8-12 ms on an idle machine; to be called off the event loop, and off the freeze.

@@ -1,5 +1,5 @@
 //   netdev sockmi   at home: a packet of a moved connection goes on to where the endpoint lives, before our own stack sees it
-//   inet sockmi     everywhere: what belongs to a frozen socket is dropped, both ways; what belongs to a guest is let in;
+//   inet sockmi     everywhere: what a frozen socket says is dropped (it is mute, not deaf); what belongs to a guest is let in;
 //                   what is for a guest's home, and for no socket here, is dropped (our stack would answer RST, or send it back)
 #include "steer/tables.h"
 
@@ -29,20 +29,26 @@ std::string text(const std::vector<std::string>& interfaces) {
     chains += fmt::format(R"(
   chain in{0} {{
     type filter hook ingress device "{1}" priority -500; policy accept;
+    ip protocol tcp ip saddr . tcp sport . ip daddr . tcp dport @coming4 meta mark set {2:#x} accept
+    ip6 nexthdr tcp ip6 saddr . tcp sport . ip6 daddr . tcp dport @coming6 meta mark set {2:#x} accept
     ip protocol tcp fwd ip to ip saddr . tcp sport . ip daddr . tcp dport map @redir4 device "{1}"
     ip6 nexthdr tcp fwd ip6 to ip6 saddr . tcp sport . ip6 daddr . tcp dport map @redir6 device "{1}"
-  }})", i, interfaces[i]);
+  }})", i, interfaces[i], kComingMark);
   return fmt::format(R"(
 table netdev sockmi {{
   map redir4 {{ type ipv4_addr . inet_service . ipv4_addr . inet_service : ipv4_addr; flags timeout; }}
-  map redir6 {{ type ipv6_addr . inet_service . ipv6_addr . inet_service : ipv6_addr; flags timeout; }}{}
+  map redir6 {{ type ipv6_addr . inet_service . ipv6_addr . inet_service : ipv6_addr; flags timeout; }}
+  set coming4 {{ type ipv4_addr . inet_service . ipv4_addr . inet_service; flags timeout; }}
+  set coming6 {{ type ipv6_addr . inet_service . ipv6_addr . inet_service; flags timeout; }}{}
 }}
 table inet sockmi {{
   set homes4 {{ type ipv4_addr; flags timeout; }}
   set homes6 {{ type ipv6_addr; flags timeout; }}
   chain prerouting {{
     type filter hook prerouting priority raw; policy accept;
-    meta l4proto tcp socket mark {:#x} drop
+    iif lo meta mark {:#x} accept
+    meta mark {:#x} socket mark {:#x} accept
+    meta mark {:#x} drop
     meta l4proto tcp socket transparent 1 meta mark set {:#x} accept
     ip daddr @homes4 meta l4proto tcp drop
     ip6 daddr @homes6 meta l4proto tcp drop
@@ -52,7 +58,7 @@ table inet sockmi {{
     meta mark {:#x} drop
   }}
 }}
-)", chains, kFreezeMark, kDeliverMark, kFreezeMark);
+)", chains, kInjectMark, kComingMark, kFreezeMark, kComingMark, kDeliverMark, kFreezeMark);
 }
 
 }  // namespace

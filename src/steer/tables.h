@@ -14,6 +14,8 @@ namespace sockmi::steer {
 
 inline constexpr SetName kRedirects4{NFPROTO_NETDEV, "sockmi", "redir4"};  // (peer, port, home, port) -> importer
 inline constexpr SetName kRedirects6{NFPROTO_NETDEV, "sockmi", "redir6"};
+inline constexpr SetName kComing4{NFPROTO_NETDEV, "sockmi", "coming4"};    // the same key: connections that are coming home
+inline constexpr SetName kComing6{NFPROTO_NETDEV, "sockmi", "coming6"};
 inline constexpr SetName kHomes4{NFPROTO_INET, "sockmi", "homes4"};        // addresses of other hosts whose connections live here
 inline constexpr SetName kHomes6{NFPROTO_INET, "sockmi", "homes6"};
 

@@ -140,6 +140,19 @@ Result<image::TcpT> Frozen::capture() {
   return image;
 }
 
+Result<Late> Frozen::received_since(const image::TcpT& image) {
+  TRY_LET(sequence, queue_sequence(fd_, TCP_RECV_QUEUE));
+  const std::uint32_t size = sequence - image.rcv_seq;
+  TRY_LET(received, queued(fd_, SIOCINQ, "SIOCINQ"));
+  Late late;
+  if (size > 0) {
+    TRY_LET(bytes, peek(fd_, received));
+    late.bytes.assign(bytes.end() - size, bytes.end());
+  }
+  TRY(select_queue(fd_, TCP_NO_QUEUE));
+  return late;
+}
+
 Result<bool> Frozen::still_stands(const image::TcpT& image) {
   TRY_LET(sequence, queue_sequence(fd_, TCP_RECV_QUEUE));
   TRY(select_queue(fd_, TCP_NO_QUEUE));

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "image/tcp_generated.h"
+#include "tcp/late.h"
 
 namespace sockmi::tcp {
 
@@ -19,6 +20,7 @@ class Frozen {
 
   Result<image::TcpT> capture();
   // Whether the socket still has received what `image` says, and no more: a straggler may have come in since.
+  Result<Late> received_since(const image::TcpT& image);
   Result<bool> still_stands(const image::TcpT& image);
   // Ends the socket without a packet on the wire; every duplicate of the descriptor is dead too. The point of no return is behind us.
   Result<> kill();

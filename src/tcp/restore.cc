@@ -156,10 +156,22 @@ Result<Restored> Restored::restore(const image::TcpT& image, std::uint32_t freez
   TRY(set(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, window, "TCP_REPAIR_WINDOW"));
   TRY(select_queue(fd, TCP_NO_QUEUE));
   restore_options(fd, image);
+  restored.next_ = {{{*IpAddress::from_bytes(image.local_ip), image.local_port}, {*IpAddress::from_bytes(image.remote_ip), image.remote_port}}, image.rcv_seq,
+                    image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size()), static_cast<std::uint16_t>(image.window->snd_wnd() >> image.snd_wscale)};
   return restored;
 }
 
-Result<unique_fd> Restored::thaw() && {
+Result<> Restored::receive(const Late& late, std::uint32_t inject_mark) {
+  next_.data = late.bytes;
+  next_.fin = late.fin;
+  TRY(inject_data(next_, inject_mark));
+  TRY_LET(seq, queue_sequence(fd_.get(), TCP_RECV_QUEUE));
+  TRY(select_queue(fd_.get(), TCP_NO_QUEUE));
+  if (static_cast<std::int32_t>(seq - next_.seq - late.bytes.size()) < 0) return fail(EIO, "of {} late bytes {} went in", late.bytes.size(), seq - next_.seq);
+  return {};
+}
+
+Result<unique_fd> Restored::thaw(std::uint32_t) && {
   const int fd = fd_.get();
   TRY(set(fd, SOL_SOCKET, SO_MARK, owner_mark_, "SO_MARK"));
   TRY(set_repair(fd, TCP_REPAIR_OFF));

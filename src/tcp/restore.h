@@ -5,6 +5,8 @@
 #include "base/secret.h"
 #include "base/unique_fd.h"
 #include "image/tcp_generated.h"
+#include "tcp/inject.h"
+#include "tcp/late.h"
 
 namespace sockmi::tcp {
 
@@ -20,7 +22,8 @@ class Restored {
 
   int fd() const { return fd_.get(); }  // borrows
   // One live endpoint from here on: mark off, repair mode off (its window probe goes out), the unsent rest of the send queue written.
-  Result<unique_fd> thaw() &&;
+  Result<> receive(const Late& late, std::uint32_t inject_mark);
+  Result<unique_fd> thaw(std::uint32_t = 0) &&;
 
  private:
   Restored() = default;
@@ -30,6 +33,7 @@ class Restored {
   std::size_t send_buffer_ = 0;  // the owner's SO_SNDBUF
   int buffer_lock_ = 0;          // and SO_BUF_LOCK
   Bytes unsent_;
+  Segment next_;
 };
 
 }  // namespace sockmi::tcp

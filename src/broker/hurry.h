@@ -1,0 +1,26 @@
+// While an endpoint is frozen its peer waits for two daemons that wait for each other, a few dozen microseconds at a time. To be put to sleep and woken
+// costs as much as all that they do in between, and on a busy host they wait for whoever else is running. So for that time the event loop's
+// thread runs before all ordinary threads (SCHED_FIFO), and polls for a moment before it sleeps: a moment only, for what it waits for may need this
+// very processor (ksoftirqd is an ordinary thread). Without the priority it does not poll: where processors are scarce, who never sleeps is
+// given no precedence when it wakes. The whole is bounded, should the other host not answer.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+namespace sockmi::broker {
+
+class Hurry {
+ public:
+  using Clock = std::chrono::steady_clock;
+  void begin();  // nothing where it is not allowed (CAP_SYS_NICE)
+  void end();
+  // To be told in each round of the event loop how many events the last one handled. Whether this one shall poll, else it may sleep.
+  bool poll(std::size_t handled);
+
+ private:
+  Clock::time_point until_, idle_since_;
+  bool on_ = false;
+};
+
+}  // namespace sockmi::broker

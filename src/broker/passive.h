@@ -1,0 +1,26 @@
+// Endpoints without a peer: bound and listening sockets. Not their packets are steered, but all that come for their address and port, except those
+// of connections that live on where they are.
+#pragma once
+
+#include "base/unique_fd.h"
+#include "broker/world.h"
+
+namespace sockmi::broker {
+
+bool is_passive(std::uint8_t state);      // SOCKMI_BOUND, SOCKMI_LISTENING
+bool is_passive(const FourTuple& tuple);  // the same, told from the missing peer
+
+// No new connection begins, those that have begun get through, and the accept queue is emptied: into `accepted`, which holds what was accepted also
+// on an error. The port is held until release().
+asio::awaitable<Result<>> empty_accept_queue(World& world, int listener, SocketAddress local, std::vector<unique_fd>& accepted);
+void release(World& world, const SocketAddress& local);
+
+// All that comes for `local` goes to `to`, but for connections that have their own redirect, and those that live here.
+Result<> redirect_passive(World& world, const SocketAddress& local, const IpAddress& to);
+Result<> remove_passive_redirect(World& world, const SocketAddress& local);
+
+// Connections that an application here accepted from a listener whose home is elsewhere: packets reach them only as long as the listener is here.
+// Before it goes, or ends, home is told of each, and we look after them as after any that moved here.
+asio::awaitable<void> adopt_accepted(World& world, SocketAddress local, Resident listener);
+
+}  // namespace sockmi::broker

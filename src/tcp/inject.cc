@@ -1,0 +1,122 @@
+// The segment has no timestamp option though the connection may use them: Linux lets it pass, while a value of our making could make the
+// peer's own segments look old (PAWS).
+//
+// The raw socket is bound to the loopback device. Without the rule for its mark, a segment for an address of another host would else be sent
+// to that host; now the kernel finds no way and drops it.
+#include "tcp/inject.h"
+
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+#include <netinet/tcp.h>
+
+#include <cstring>
+#include <utility>
+
+#include "base/unique_fd.h"
+#include "tcp/socket_options.h"
+
+namespace sockmi::tcp {
+namespace {
+
+// The ones' complement sum of RFC 1071, of an even offset in the packet.
+std::uint64_t sum(ByteView bytes, std::uint64_t so_far = 0) {
+  for (; bytes.size() >= 4; bytes = bytes.subspan(4)) {
+    std::uint32_t word;
+    std::memcpy(&word, bytes.data(), sizeof word);
+    so_far += word;
+  }
+  std::uint32_t rest = 0;
+  if (!bytes.empty()) std::memcpy(&rest, bytes.data(), bytes.size());
+  return so_far + rest;
+}
+
+std::uint16_t folded(std::uint64_t sum) {
+  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+  return static_cast<std::uint16_t>(~sum);
+}
+
+template <class T>
+ByteView bytes_of(const T& value) {
+  return {reinterpret_cast<const std::uint8_t*>(&value), sizeof value};
+}
+
+std::uint64_t pseudo_header(const IpAddress& from, const IpAddress& to, std::uint16_t tcp_length) {
+  return sum(to.view(), sum(from.view())) + htons(IPPROTO_TCP) + htons(tcp_length);
+}
+
+tcphdr tcp_header(const Segment& segment) {
+  tcphdr header{};
+  header.th_sport = htons(segment.tuple.remote.port);
+  header.th_dport = htons(segment.tuple.local.port);
+  header.th_seq = htonl(segment.seq);
+  header.th_ack = htonl(segment.ack);
+  header.th_off = sizeof header / 4;
+  header.th_flags = static_cast<std::uint8_t>(TH_ACK | (segment.fin ? TH_FIN : 0) | (segment.data.empty() ? 0 : TH_PUSH));
+  header.th_win = htons(segment.window);
+  return header;
+}
+
+ip ip4_header(const IpAddress& from, const IpAddress& to, std::size_t length) {
+  ip header{};
+  header.ip_v = 4;
+  header.ip_hl = sizeof header / 4;
+  header.ip_len = htons(static_cast<std::uint16_t>(sizeof header + length));
+  header.ip_ttl = MAXTTL;
+  header.ip_p = IPPROTO_TCP;
+  std::memcpy(&header.ip_src, from.bytes.data(), 4);
+  std::memcpy(&header.ip_dst, to.bytes.data(), 4);
+  header.ip_sum = folded(sum(bytes_of(header)));
+  return header;
+}
+
+ip6_hdr ip6_header(const IpAddress& from, const IpAddress& to, std::size_t length) {
+  ip6_hdr header{};
+  header.ip6_vfc = 6 << 4;
+  header.ip6_plen = htons(static_cast<std::uint16_t>(length));
+  header.ip6_nxt = IPPROTO_TCP;
+  header.ip6_hlim = MAXTTL;
+  std::memcpy(&header.ip6_src, from.bytes.data(), 16);
+  std::memcpy(&header.ip6_dst, to.bytes.data(), 16);
+  return header;
+}
+
+}  // namespace
+
+Result<> inject(const Segment& segment, std::uint32_t mark) {
+  if (segment.data.size() > kLargestSegment) return fail(EMSGSIZE, "a segment of {} bytes", segment.data.size());
+  const IpAddress from = segment.tuple.remote.ip.unmapped(), to = segment.tuple.local.ip.unmapped();
+  if (from.family != to.family || from.any()) return fail(EINVAL, "a segment from {} to {}", to_string(from), to_string(to));
+  const std::size_t length = sizeof(tcphdr) + segment.data.size();
+  tcphdr header = tcp_header(segment);
+  header.th_sum = folded(pseudo_header(from, to, static_cast<std::uint16_t>(length)) + sum(bytes_of(header)) + sum(segment.data));
+  const ip v4 = ip4_header(from, to, length);
+  const ip6_hdr v6 = ip6_header(from, to, length);
+
+  const unique_fd raw(::socket(to.family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
+  if (!raw) return fail_errno("a raw socket");
+  TRY(set(raw.get(), SOL_SOCKET, SO_MARK, mark, "SO_MARK"));
+  if (::setsockopt(raw.get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 2) != 0) return fail_errno("SO_BINDTODEVICE lo");
+  sockaddr_storage address;
+  const socklen_t size = SocketAddress{to, 0}.to(address);
+  const ByteView first = to.family == AF_INET ? bytes_of(v4) : bytes_of(v6);
+  const auto part = [](ByteView bytes) { return iovec{const_cast<std::uint8_t*>(bytes.data()), bytes.size()}; };
+  iovec parts[] = {part(first), part(bytes_of(header)), part(segment.data)};
+  const msghdr message{.msg_name = &address, .msg_namelen = size, .msg_iov = parts, .msg_iovlen = std::size(parts)};
+  if (::sendmsg(raw.get(), &message, MSG_NOSIGNAL) < 0) return fail_errno("injecting a segment to " + to_string(segment.tuple.local));
+  return {};
+}
+
+Result<> inject_data(Segment segment, std::uint32_t mark) {
+  const bool fin = std::exchange(segment.fin, false);
+  while (segment.data.size() > kLargestSegment) {
+    Segment first = segment;
+    first.data = segment.data.first(kLargestSegment);
+    TRY(inject(first, mark));
+    segment.seq += kLargestSegment;
+    segment.data = segment.data.subspan(kLargestSegment);
+  }
+  segment.fin = fin;
+  return inject(segment, mark);
+}
+
+}  // namespace sockmi::tcp

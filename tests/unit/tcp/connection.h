@@ -1,0 +1,139 @@
+// A connection inside one network namespace of the test's own: `mover` is the end that is moved, `peer` the other.
+#pragma once
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <cstring>
+#include <fstream>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "base/address.h"
+#include "base/unique_fd.h"
+#include "tcp/states.h"
+
+namespace sockmi::tcp {
+
+constexpr std::uint32_t kFreeze = 0x5e, kInject = 0x5f;  // marks; no rule knows them here unless the test makes one
+
+inline bool enter_namespace() {
+  static const bool entered = [] {
+    const auto uid = ::getuid();
+    if (::unshare(CLONE_NEWNET) != 0) {
+      if (::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) return false;
+      std::ofstream("/proc/self/uid_map") << "0 " << uid << " 1";
+    }
+    const unique_fd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ifreq up{};
+    std::strcpy(up.ifr_name, "lo");
+    up.ifr_flags = IFF_UP | IFF_RUNNING;
+    return ::ioctl(any.get(), SIOCSIFFLAGS, &up) == 0;
+  }();
+  return entered;
+}
+
+// What the connection is made of: "127.0.0.1", "::1", or "::ffff:127.0.0.1" (IPv6 sockets, IPv4 packets).
+inline const char* const kFamilies[] = {"127.0.0.1", "::1", "::ffff:127.0.0.1"};
+
+inline int value_of(int fd, int level, int name) {
+  int out = -1;
+  socklen_t size = sizeof out;
+  return ::getsockopt(fd, level, name, &out, &size) == 0 ? out : -errno;
+}
+
+inline int state_of(int fd) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size);
+  return info.tcpi_state;
+}
+
+inline std::size_t queued(int fd, unsigned long request) {
+  int out = 0;
+  return ::ioctl(fd, request, &out) == 0 ? static_cast<std::size_t>(out) : 0;
+}
+
+// Waits until it is so; tells whether it ever was. TCP has no event for a state, so this looks again after each pause.
+template <class Condition>
+bool eventually(Condition&& condition) {
+  for (int i = 0; i < 5000; ++i) {
+    if (condition()) return true;
+    ::poll(nullptr, 0, 2);
+  }
+  return false;
+}
+
+struct Connection {
+  unique_fd listener, mover, peer;
+  SocketAddress address;  // the listener's, and the mover's
+
+  static sockaddr_storage name(const SocketAddress& of, socklen_t& size) {
+    sockaddr_storage out;
+    size = of.to(out);
+    return out;
+  }
+
+  static unique_fd listen(SocketAddress& at, int backlog = 8) {
+    socklen_t size;
+    auto raw = name(at, size);
+    unique_fd fd(::socket(at.ip.family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int one = 1;
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    EXPECT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), size), 0) << std::strerror(errno);
+    EXPECT_EQ(::listen(fd.get(), backlog), 0);
+    ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&raw), &size);
+    at = SocketAddress::from(reinterpret_cast<sockaddr*>(&raw));
+    return fd;
+  }
+
+  static unique_fd connect(const SocketAddress& to, int flags = 0) {
+    socklen_t size;
+    const auto raw = name(to, size);
+    unique_fd fd(::socket(to.ip.family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
+    EXPECT_TRUE(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&raw), size) == 0 || errno == EINPROGRESS) << std::strerror(errno);
+    return fd;
+  }
+
+  static Connection make(const char* ip = "127.0.0.1") {
+    Connection out;
+    out.address = {*IpAddress::parse(ip), 0};
+    out.listener = listen(out.address);
+    out.peer = connect(out.address);
+    out.mover.reset(::accept4(out.listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    EXPECT_TRUE(out.mover);
+    return out;
+  }
+};
+
+inline void say(int fd, const std::string& text) {
+  ASSERT_EQ(::send(fd, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+}
+
+inline std::string hear(int fd, std::size_t size) {
+  std::string text(size, 0);
+  const ssize_t got = ::recv(fd, text.data(), size, MSG_WAITALL);
+  return text.substr(0, static_cast<std::size_t>(std::max<ssize_t>(0, got)));
+}
+
+// All that comes until the end of the stream.
+inline std::string hear_out(int fd) {
+  std::string all, piece(1 << 16, 0);
+  for (ssize_t got; (got = ::recv(fd, piece.data(), piece.size(), 0)) > 0;) all.append(piece, 0, static_cast<std::size_t>(got));
+  return all;
+}
+
+inline bool readable(int fd, int milliseconds = 10'000) {
+  pollfd wanted{fd, POLLIN, 0};
+  return ::poll(&wanted, 1, milliseconds) == 1;
+}
+
+}  // namespace sockmi::tcp

@@ -1,0 +1,106 @@
+// Segments that no peer has sent reach the socket as if it had.
+#include <cstdlib>
+#include <numeric>
+
+#include "connection.h"
+#include "tcp/capture.h"
+#include "tcp/inject.h"
+#include "tcp/inspect.h"
+#include "tcp/restore.h"
+#include "tcp/socket_options.h"
+
+namespace sockmi::tcp {
+namespace {
+
+class Inject : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
+    pair_ = Connection::make(GetParam());
+  }
+
+  // The segment that `mover` expects next.
+  Segment next() {
+    const int fd = pair_.mover.get();
+    EXPECT_TRUE(set_repair(fd, TCP_REPAIR_ON));
+    const auto seq = queue_sequence(fd, TCP_RECV_QUEUE), ack = queue_sequence(fd, TCP_SEND_QUEUE);
+    EXPECT_TRUE(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
+    return {.tuple = inspect(fd)->tuple, .seq = *seq, .ack = *ack, .window = 1000};
+  }
+
+  Connection pair_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Families, Inject, testing::ValuesIn(kFamilies));
+
+TEST_P(Inject, DataAndFinArrive) {
+  std::string text(50'001, 0);  // two segments
+  std::iota(text.begin(), text.end(), 0);
+  Segment segment = next();
+  segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+  segment.fin = true;
+  const auto injected = inject_data(segment, kInject);
+  ASSERT_TRUE(injected) << to_string(injected.error());
+  EXPECT_TRUE(hear_out(pair_.mover.get()) == text);
+  EXPECT_EQ(state_of(pair_.mover.get()), kCloseWait);
+}
+
+TEST_P(Inject, AFullSegmentArrives) {
+  const std::string text(kLargestSegment, 'x');
+  Segment segment = next();
+  segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+  ASSERT_TRUE(inject(segment, kInject));
+  EXPECT_TRUE(hear(pair_.mover.get(), text.size()) == text);
+}
+
+TEST_P(Inject, WhatIsTooLargeOrOfTwoFamiliesIsRefused) {
+  const std::string text(kLargestSegment + 1, 'x');
+  Segment segment = next();
+  segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+  EXPECT_EQ(inject(segment, kInject).error().code, EMSGSIZE);
+  segment.data = {};
+  segment.tuple.remote.ip = *IpAddress::parse(segment.tuple.local.ip.unmapped().family == AF_INET ? "::1" : "127.0.0.1");
+  EXPECT_EQ(inject(segment, kInject).error().code, EINVAL);
+}
+
+// A socket here whose address is not: as steer sets it up, by a rule and a table. Then the address is one of an interface, and the same holds.
+TEST_P(Inject, TheRuleForTheMarkLeadsToAForeignAddress) {
+  const bool v6 = pair_.address.ip.unmapped().family == AF_INET6;
+  const std::string ip = v6 ? "ip -6 " : "ip ", ours = v6 ? "fd00:9::9" : "10.9.9.9", net = v6 ? "fd00:9::/64" : "10.9.9.0/24";
+  const auto run = [&](const std::string& command) { return std::system((ip + command).c_str()); };
+  const auto undo = [&] {
+    run("rule del fwmark 0x5f lookup 77 2>/dev/null");
+    run("link del inj0 2>/dev/null");
+  };
+  undo();
+  ASSERT_EQ(run("link add inj0 type veth peer name inj1") | run("link set inj0 up") | run("link set inj1 up"), 0);
+  ASSERT_EQ(run("route add " + net + " dev inj0") | run("route replace local default dev lo table 77"), 0);
+  auto frozen = Frozen::freeze(pair_.mover.get(), kFreeze);
+  auto image = frozen->capture();
+  ASSERT_TRUE(frozen->kill());
+  const auto place = [](Bytes& field, const std::string& text) {
+    const auto parsed = *IpAddress::parse(text);
+    std::copy_n(parsed.bytes.begin(), parsed.size(), field.end() - static_cast<std::ptrdiff_t>(parsed.size()));
+  };
+  place(image->local_ip, ours);
+  place(image->remote_ip, v6 ? "fd00:9::8" : "10.9.9.8");
+  auto restored = Restored::restore(*image, kFreeze, true);
+  ASSERT_TRUE(restored) << to_string(restored.error());
+  const auto say_next = [&](const std::string& text) {
+    Segment segment{.tuple = inspect(restored->fd())->tuple, .seq = image->rcv_seq, .ack = image->snd_seq, .window = 1000};
+    segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+    (void)inject(segment, kInject);
+    image->rcv_seq += static_cast<std::uint32_t>(text.size());
+  };
+  const auto received = [&] { return queued(restored->fd(), SIOCINQ); };
+  EXPECT_EQ(run("rule add fwmark 0x5f lookup 77"), 0);
+  say_next("one");
+  EXPECT_TRUE(eventually([&] { return received() == 3; }));
+  EXPECT_EQ(run("addr add " + ours + " dev inj0" + (v6 ? " nodad" : "")), 0);
+  say_next("two");
+  EXPECT_TRUE(eventually([&] { return received() == 6; }));
+  undo();
+}
+
+}  // namespace
+}  // namespace sockmi::tcp
