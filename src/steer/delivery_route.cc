@@ -5,7 +5,7 @@
 #include <net/if.h>
 #include <sys/socket.h>
 
-#include <cstring>
+#include <algorithm>
 
 #include "steer/steering.h"
 
@@ -20,28 +20,35 @@ struct Message {
   nlmsghdr* header = mnl_nlmsg_put_header(buffer);
 };
 
-Result<> change_rule(Netlink& route, std::uint16_t type, std::uint16_t flags, const char* interface) {
+struct Match {
+  const char* interface;  // none: any rule of ours
+  std::uint32_t mark;
+};
+
+Result<> change_rule(Netlink& route, int family, std::uint16_t type, std::uint16_t flags, const Match& match) {
   Message m;
   m.header->nlmsg_type = type;
   m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
   m.header->nlmsg_seq = route.next_sequence();
   auto* rule = static_cast<fib_rule_hdr*>(mnl_nlmsg_put_extra_header(m.header, sizeof(fib_rule_hdr)));
-  rule->family = AF_INET;
+  rule->family = static_cast<unsigned char>(family);
   rule->action = FR_ACT_TO_TBL;
-  if (interface) mnl_attr_put_strz(m.header, FRA_IIFNAME, interface);
-  if (interface) mnl_attr_put_u32(m.header, FRA_FWMARK, std::strcmp(interface, "lo") == 0 ? kInjectMark : kDeliverMark);
+  if (match.interface) {
+    mnl_attr_put_strz(m.header, FRA_IIFNAME, match.interface);
+    mnl_attr_put_u32(m.header, FRA_FWMARK, match.mark);
+  }
   mnl_attr_put_u32(m.header, FRA_TABLE, kTable);
   mnl_attr_put_u32(m.header, FRA_PRIORITY, kPriority);
   return route.transact(m.header, m.header->nlmsg_len, 1, "routing rule");
 }
 
-Result<> change_route(Netlink& route, std::uint16_t type, std::uint16_t flags) {
+Result<> change_route(Netlink& route, int family, std::uint16_t type, std::uint16_t flags) {
   Message m;
   m.header->nlmsg_type = type;
   m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
   m.header->nlmsg_seq = route.next_sequence();
   auto* entry = static_cast<rtmsg*>(mnl_nlmsg_put_extra_header(m.header, sizeof(rtmsg)));
-  entry->rtm_family = AF_INET;
+  entry->rtm_family = static_cast<unsigned char>(family);
   entry->rtm_type = RTN_LOCAL;
   entry->rtm_scope = RT_SCOPE_HOST;
   entry->rtm_protocol = RTPROT_STATIC;
@@ -51,24 +58,43 @@ Result<> change_route(Netlink& route, std::uint16_t type, std::uint16_t flags) {
   return route.transact(m.header, m.header->nlmsg_len, 1, "delivery route");
 }
 
+Result<> add(Netlink& route, int family, const std::vector<std::string>& interfaces) {
+  TRY(change_route(route, family, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE));
+  std::vector<Match> matches = {{"lo", kInjectMark}};  // what this host sends itself counts as coming from there
+  for (const auto& interface : interfaces) matches.push_back({interface.c_str(), kDeliverMark});
+  for (const Match& match : matches) TRY(change_rule(route, family, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, match));
+  return {};
+}
+
+Result<> remove(Netlink& route, int family) {
+  for (;;) {  // one at a time, whichever it is
+    auto removed = change_rule(route, family, RTM_DELRULE, 0, {});
+    if (!removed && removed.error().code == ENOENT) break;
+    if (!removed) return removed;
+  }
+  auto removed = change_route(route, family, RTM_DELROUTE, 0);
+  if (!removed && removed.error().code != ESRCH && removed.error().code != ENOENT) return removed;
+  return {};
+}
+
+// A host may have no IPv6, as a kernel without it or by sysctl: then there is nothing to deliver.
+bool is_off(int family, const Result<>& result) {
+  constexpr int kOff[] = {EAFNOSUPPORT, EOPNOTSUPP, ENODEV, EACCES};
+  return family == AF_INET6 && !result && std::ranges::find(kOff, result.error().code) != std::end(kOff);
+}
+
 }  // namespace
 
 Result<> add_delivery_route(Netlink& route, const std::vector<std::string>& interfaces) {
   TRY(remove_delivery_route(route));
-  TRY(change_route(route, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE));
-  for (const auto& interface : interfaces) TRY(change_rule(route, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, interface.c_str()));
-  TRY(change_rule(route, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, "lo"));
+  for (const int family : {AF_INET, AF_INET6})
+    if (auto added = add(route, family, interfaces); !added && !is_off(family, added)) return added;
   return {};
 }
 
 Result<> remove_delivery_route(Netlink& route) {
-  for (;;) {  // one at a time, whichever interface it is for
-    auto removed = change_rule(route, RTM_DELRULE, 0, nullptr);
-    if (!removed && removed.error().code == ENOENT) break;
-    if (!removed) return removed;
-  }
-  auto removed = change_route(route, RTM_DELROUTE, 0);
-  if (!removed && removed.error().code != ESRCH && removed.error().code != ENOENT) return removed;
+  for (const int family : {AF_INET, AF_INET6})
+    if (auto removed = remove(route, family); !removed && !is_off(family, removed)) return removed;
   return {};
 }
 

@@ -7,13 +7,16 @@ Bytes bytes_of(const IpAddress& ip) {
   return {plain.view().begin(), plain.view().end()};
 }
 
+Bytes key_of(const SocketAddress& address) {
+  Bytes key = bytes_of(address.ip);
+  key.insert(key.end(), {std::uint8_t(address.port >> 8), std::uint8_t(address.port), 0, 0});
+  return key;
+}
+
 Bytes key_of(const FourTuple& tuple) {
-  Bytes key;
-  for (const SocketAddress* side : {&tuple.remote, &tuple.local}) {
-    const IpAddress ip = side->ip.unmapped();
-    key.insert(key.end(), ip.view().begin(), ip.view().end());
-    key.insert(key.end(), {std::uint8_t(side->port >> 8), std::uint8_t(side->port), 0, 0});
-  }
+  Bytes key = key_of(tuple.remote);
+  const Bytes local = key_of(tuple.local);
+  key.insert(key.end(), local.begin(), local.end());
   return key;
 }
 

@@ -7,6 +7,7 @@ namespace sockmi::steer {
 
 // As the packets of the peer have it: (peer, its port, our address, our port).
 Bytes key_of(const FourTuple& tuple);
+Bytes key_of(const SocketAddress& address);
 FourTuple tuple_of(ByteView key);
 Bytes bytes_of(const IpAddress& ip);  // 4 or 16
 

@@ -24,8 +24,8 @@ using SetPointer = std::unique_ptr<nftnl_set, decltype(&nftnl_set_free)>;
 
 SetPointer make_set(const SetName& name) {
   SetPointer set(nftnl_set_alloc(), nftnl_set_free);
-  nftnl_set_set_str(set.get(), NFTNL_SET_TABLE, name.table);
-  nftnl_set_set_str(set.get(), NFTNL_SET_NAME, name.set);
+  nftnl_set_set_str(set.get(), NFTNL_SET_TABLE, name.table.c_str());
+  nftnl_set_set_str(set.get(), NFTNL_SET_NAME, name.set.c_str());
   nftnl_set_set_u32(set.get(), NFTNL_SET_FAMILY, name.family);
   return set;
 }
@@ -62,7 +62,7 @@ class Batch {
       nftnl_set_elems_nlmsg_build_payload(header, set.get());
       close();
       ++messages_;
-      what_ = name.set;
+      what_ = name.set.c_str();
     }
   }
   Result<> send() {
@@ -119,7 +119,7 @@ Result<> Sets::transact(std::span<const Change> changes, std::vector<Change>* un
 Result<> Sets::send(std::span<const Change> changes) {
   std::map<const SetName*, std::vector<const Element*>> deleted, added;
   for (const Change& change : changes) {
-    if (present(change)) deleted[change.set].push_back(&change.element);
+    if (known(*change.set, change.element.key)) deleted[change.set].push_back(&change.element);
     if (change.what == Change::kPut) added[change.set].push_back(&change.element);
   }
   Batch batch(netlink_, changes.size());
@@ -128,18 +128,24 @@ Result<> Sets::send(std::span<const Change> changes) {
   return batch.send();
 }
 
-bool Sets::present(const Change& change) const {
-  const Contents& contents = known_.at(change.set);
-  const auto it = contents.find(change.element.key);
-  return it != contents.end() && Clock::now() < it->second.until;
+const Sets::Known* Sets::known(const SetName& set, const Bytes& key) const {
+  const Contents& contents = known_.at(&set);
+  const auto it = contents.find(key);
+  return it != contents.end() && Clock::now() < it->second.until ? &it->second : nullptr;
+}
+
+Result<std::optional<Bytes>> Sets::find(const SetName& set, const Bytes& key) {
+  if (!known_.contains(&set)) TRY(learn(set));
+  const Known* found = known(set, key);
+  return found ? std::optional(found->data) : std::nullopt;
 }
 
 Change Sets::inverse(const Change& change) const {
-  if (!present(change)) return {Change::kRemove, change.set, {change.element.key, {}, {}}};
-  const Known& old = known_.at(change.set).at(change.element.key);
+  const Known* old = known(*change.set, change.element.key);
+  if (!old) return {Change::kRemove, change.set, {change.element.key, {}, {}}};
   std::optional<std::chrono::milliseconds> left;
-  if (old.until != Clock::time_point::max()) left = std::chrono::ceil<std::chrono::milliseconds>(old.until - Clock::now());
-  return {Change::kPut, change.set, {change.element.key, old.data, left}};
+  if (old->until != Clock::time_point::max()) left = std::chrono::ceil<std::chrono::milliseconds>(old->until - Clock::now());
+  return {Change::kPut, change.set, {change.element.key, old->data, left}};
 }
 
 void Sets::remember(std::span<const Change> changes) {
@@ -178,7 +184,7 @@ Result<std::vector<Element>> Sets::list(const SetName& name) {
   nlmsghdr* header = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETSETELEM, static_cast<std::uint16_t>(name.family), NLM_F_DUMP, netlink_.next_sequence());
   nftnl_set_elems_nlmsg_build_payload(header, ask.get());
   const SetPointer answer = make_set(name);
-  TRY(netlink_.dump(header, name.set, [&](const nlmsghdr* message) { nftnl_set_elems_nlmsg_parse(message, answer.get()); }));
+  TRY(netlink_.dump(header, name.set.c_str(), [&](const nlmsghdr* message) { nftnl_set_elems_nlmsg_parse(message, answer.get()); }));
   std::vector<Element> out;
   const std::unique_ptr<nftnl_set_elems_iter, decltype(&nftnl_set_elems_iter_destroy)> it(nftnl_set_elems_iter_create(answer.get()),
                                                                                          nftnl_set_elems_iter_destroy);

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
@@ -16,8 +17,7 @@ namespace sockmi::steer {
 
 struct SetName {
   std::uint32_t family;  // NFPROTO_*
-  const char* table;
-  const char* set;
+  std::string table, set;
 };
 
 struct Element {
@@ -27,7 +27,7 @@ struct Element {
 
 struct Change {
   enum What { kPut, kRemove } what;
-  const SetName* set;  // a constant: it is known by its address
+  const SetName* set;  // outlives the Sets: it is known by its address
   Element element;     // kRemove: the key counts
 };
 
@@ -38,6 +38,7 @@ class Sets {
   // One that is to be removed and is not there is no error. One transaction, or several where it would be too big for the kernel.
   Result<> apply(std::span<const Change> changes);
   Result<std::vector<Element>> list(const SetName& set);
+  Result<std::optional<Bytes>> find(const SetName& set, const Bytes& key);  // its data, as far as we know
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -54,7 +55,7 @@ class Sets {
 
   Result<> transact(std::span<const Change> changes, std::vector<Change>* undo);
   Result<> send(std::span<const Change> changes);
-  bool present(const Change& change) const;
+  const Known* known(const SetName& set, const Bytes& key) const;
   Change inverse(const Change& change) const;
   void remember(std::span<const Change> changes);
   Result<> learn(const SetName& set);

@@ -2,6 +2,7 @@
 #include "steer/steering.h"
 
 #include <linux/membarrier.h>
+#include <net/if.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -9,17 +10,21 @@
 #include <algorithm>
 #include <cstddef>
 #include <map>
+#include <set>
 #include <string_view>
 
 #include "base/log.h"
 #include "base/unique_fd.h"
 #include "steer/delivery_route.h"
 #include "steer/keys.h"
+#include "steer/reach.h"
 #include "steer/sets.h"
 #include "steer/tables.h"
 
 namespace sockmi::steer {
 namespace {
+
+using std::chrono::milliseconds;
 
 // Our tables are one set a network namespace, and so is the name of an abstract Unix socket: who binds it may touch them. It is free again when
 // its holder ends, however that happens.
@@ -36,8 +41,8 @@ Result<unique_fd> claim_namespace() {
 
 class NftSteering : public Steering {
  public:
-  NftSteering(unique_fd claim, std::unique_ptr<Netlink> netfilter, std::unique_ptr<Netlink> route)
-      : claim_(std::move(claim)), netfilter_(std::move(netfilter)), route_(std::move(route)), sets_(*netfilter_) {}
+  NftSteering(unique_fd claim, std::unique_ptr<Netlink> netfilter, std::unique_ptr<Netlink> route, std::vector<Segment> segments)
+      : claim_(std::move(claim)), netfilter_(std::move(netfilter)), route_(std::move(route)), segments_(std::move(segments)), sets_(*netfilter_) {}
   ~NftSteering() override {
     if (auto gone = remove_tables(); !gone) log::error("event=tables_left error=\"{}\"", to_string(gone.error()));
     if (auto gone = remove_delivery_route(*route_); !gone) log::error("event=route_left error=\"{}\"", to_string(gone.error()));
@@ -45,64 +50,185 @@ class NftSteering : public Steering {
 
   Result<> redirect(std::span<const Redirect> redirects) override {
     std::vector<Change> changes;
+    std::set<IpAddress> hosts;
     for (const auto& [tuple, to, expires_in] : redirects) {
       if (is_v4(tuple.local.ip) != is_v4(to)) return fail(EAFNOSUPPORT, "{} can not be redirected to {}", to_string(tuple), to_string(to));
-      changes.push_back({Change::kPut, redirects_of(tuple), {key_of(tuple), bytes_of(to), expires_in}});
+      if (hosts.insert(to.unmapped()).second) TRY(add_way(changes, to.unmapped()));
+      TRY(add_only_in(changes, maps_of_connections(to), to, key_of(tuple), expires_in));
     }
     return sets_.apply(changes);
   }
   Result<> remove_redirects(std::span<const FourTuple> tuples) override {
     std::vector<Change> changes;
     for (const FourTuple& tuple : tuples) {
-      changes.push_back({Change::kRemove, redirects_of(tuple), {key_of(tuple), {}, {}}});
-      changes.push_back({Change::kRemove, coming_of(tuple), {key_of(tuple), {}, {}}});
+      const Bytes key = key_of(tuple);
+      for (const SetName* map : maps_of_connections(tuple.local.ip)) changes.push_back(remove(*map, key));
+      changes.push_back(remove(sets_of(tuple.local.ip).coming, key));
     }
     return sets_.apply(changes);
   }
-  Result<> let_in(const FourTuple& tuple, std::chrono::milliseconds timeout) override {
-    const Change change{Change::kPut, coming_of(tuple), {key_of(tuple), {}, timeout}};
-    return sets_.apply({&change, 1});
-  }
-  Result<> keep_out(const FourTuple& tuple) override {
-    const Change change{Change::kRemove, coming_of(tuple), {key_of(tuple), {}, {}}};
-    return sets_.apply({&change, 1});
-  }
-
   Result<std::vector<Redirect>> redirects() override {
     std::vector<Redirect> out;
-    for (const SetName* set : {&kRedirects4, &kRedirects6}) {
-      TRY_LET(elements, sets_.list(*set));
-      for (const Element& element : elements)
-        if (auto to = IpAddress::from_bytes(element.data)) out.push_back({tuple_of(element.key), *to, element.expires_in});
-    }
+    for (const int family : {AF_INET, AF_INET6})
+      for (const SetName* map : maps_of_connections({.family = family})) {
+        TRY_LET(elements, sets_.list(*map));
+        for (const Element& element : elements)
+          if (auto to = IpAddress::from_bytes(element.data)) out.push_back({tuple_of(element.key), *to, element.expires_in});
+      }
     return out;
   }
+  Result<> let_in(const FourTuple& tuple, milliseconds timeout) override {
+    return apply(put(sets_of(tuple.local.ip).coming, key_of(tuple), {}, timeout));
+  }
+  Result<> keep_out(const FourTuple& tuple) override { return apply(remove(sets_of(tuple.local.ip).coming, key_of(tuple))); }
+
+  Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) override {
+    if (is_v4(local.ip) != is_v4(to)) return fail(EAFNOSUPPORT, "{} can not be redirected to {}", to_string(local), to_string(to));
+    std::vector<Change> changes = stays(staying, Change::kPut);
+    TRY(add_way(changes, to.unmapped()));
+    TRY(add_only_in(changes, maps_of_ports(to), to, key_of(local), std::nullopt));
+    return sets_.apply(changes);
+  }
+  Result<> remove_port_redirect(const SocketAddress& local) override {
+    const FamilySets& sets = sets_of(local.ip);
+    std::vector<Change> changes;
+    for (const SetName* map : maps_of_ports(local.ip)) changes.push_back(remove(*map, key_of(local)));
+    TRY_LET(staying, sets_.list(sets.stay));
+    for (Element& element : staying)
+      if (key_of(tuple_of(element.key).local) == key_of(local)) changes.push_back(remove(sets.stay, std::move(element.key)));
+    return sets_.apply(changes);
+  }
+  Result<> stay(std::span<const FourTuple> tuples) override { return sets_.apply(stays(tuples, Change::kPut)); }
+  Result<> unstay(std::span<const FourTuple> tuples) override { return sets_.apply(stays(tuples, Change::kRemove)); }
+  Result<> hold_port(const SocketAddress& local, milliseconds timeout) override {
+    return apply(put(sets_of(local.ip).held, key_of(local), {}, timeout));
+  }
+  Result<> release_port(const SocketAddress& local) override { return apply(remove(sets_of(local.ip).held, key_of(local))); }
 
   Result<> shelter(const IpAddress& home) override {
-    if (guests_[home] == 0) TRY(put_home(home, std::nullopt));
+    if (guests_[home] == 0) TRY(apply(put(sets_of(home).homes, bytes_of(home))));
     ++guests_[home];
     return {};
   }
-  Result<> unshelter(const IpAddress& home, std::chrono::milliseconds linger) override {
+  Result<> unshelter(const IpAddress& home, milliseconds linger) override {
     const auto it = guests_.find(home);
     if (it == guests_.end() || --it->second > 0) return {};
     guests_.erase(it);
-    return put_home(home, linger);
+    return apply(put(sets_of(home).homes, bytes_of(home), {}, linger));
+  }
+
+  Result<bool> is_routed(const IpAddress& host) override {
+    TRY_LET(way, way(host.unmapped()));
+    return way.routed();
+  }
+  Result<> readdress(std::span<const FourTuple> tuples, const IpAddress& own) override {
+    std::vector<Change> changes;
+    for (const FourTuple& tuple : tuples) {
+      TRY_LET(change, given_back(sets_of(own).readdress, key_of(arriving(tuple, own)), tuple.local));
+      changes.push_back(std::move(change));
+    }
+    return sets_.apply(changes);
+  }
+  Result<> remove_readdress(std::span<const FourTuple> tuples, const IpAddress& own, milliseconds linger) override {
+    std::vector<Change> changes;
+    for (const FourTuple& tuple : tuples) {
+      const Bytes key = key_of(arriving(tuple, own));
+      TRY_LET(there, sets_.find(sets_of(own).readdress, key));
+      if (there == bytes_of(tuple.local.ip)) changes.push_back(put(sets_of(own).readdress, key, *there, linger));
+    }
+    return sets_.apply(changes);
+  }
+  Result<> readdress_port(const SocketAddress& home, const IpAddress& own) override {
+    TRY_LET(change, given_back(sets_of(own).readdress_ports, key_of(SocketAddress{own, home.port}), home));
+    return apply(change);
+  }
+  Result<> remove_readdress_port(const SocketAddress& home, const IpAddress& own) override {
+    const Bytes key = key_of(SocketAddress{own, home.port});
+    TRY_LET(there, sets_.find(sets_of(own).readdress_ports, key));
+    return there == bytes_of(home.ip) ? apply(remove(sets_of(own).readdress_ports, key)) : Result<>();
   }
 
  private:
-  static const SetName* redirects_of(const FourTuple& tuple) { return is_v4(tuple.local.ip) ? &kRedirects4 : &kRedirects6; }
-  static const SetName* coming_of(const FourTuple& tuple) { return is_v4(tuple.local.ip) ? &kComing4 : &kComing6; }
+  static Change put(const SetName& set, Bytes key, Bytes data = {}, std::optional<milliseconds> expires_in = {}) {
+    return {Change::kPut, &set, {std::move(key), std::move(data), expires_in}};
+  }
+  static Change remove(const SetName& set, Bytes key) { return {Change::kRemove, &set, {std::move(key), {}, {}}}; }
+  Result<> apply(const Change& change) { return sets_.apply({&change, 1}); }
 
-  Result<> put_home(const IpAddress& home, std::optional<std::chrono::milliseconds> linger) {
-    const Change change{Change::kPut, is_v4(home) ? &kHomes4 : &kHomes6, {bytes_of(home), {}, linger}};
-    return sets_.apply({&change, 1});
+  static std::vector<Change> stays(std::span<const FourTuple> tuples, Change::What what) {
+    std::vector<Change> changes;
+    for (const FourTuple& tuple : tuples) changes.push_back({what, &sets_of(tuple.local.ip).stay, {key_of(tuple), {}, {}}});
+    return changes;
+  }
+
+  // As its packets come in that home has sent on by way of a router.
+  static FourTuple arriving(const FourTuple& tuple, const IpAddress& own) { return {{own, tuple.local.port}, tuple.remote}; }
+  Result<Change> given_back(const SetName& set, Bytes key, const SocketAddress& home) {
+    const Bytes data = bytes_of(home.ip);
+    TRY_LET(other, sets_.find(set, key));
+    if (other && *other != data) return fail(EADDRINUSE, "{}: another home's connection has this port here", to_string(home));
+    return put(set, std::move(key), data);
+  }
+
+  // Routes change seldom, but they do: what is not asked for again within this time is asked for anew.
+  static constexpr std::chrono::seconds kFresh{1};
+  Result<Way> way(const IpAddress& host) {
+    auto& [found, at] = ways_[host];
+    if (const auto now = std::chrono::steady_clock::now(); at + kFresh < now) {
+      TRY_LET(way, way_to(*route_, host));
+      found = way;
+      at = now;
+    }
+    return found;
+  }
+  // The map for an importer, by the way to it: there is one for each segment, and one for those behind routers.
+  Result<const SetName*> map_to(const std::vector<const SetName*>& maps, const IpAddress& importer) {
+    TRY_LET(way, way(importer.unmapped()));
+    if (way.routed()) return maps.back();
+    for (std::size_t i = 0; i < segments_.size(); ++i)
+      if (segments_[i].index == way.interface) return maps[i];
+    char name[IF_NAMESIZE] = "?";
+    return fail(ENETUNREACH, "{} is reached by {}, which is none of our interfaces: add it to `interfaces`", to_string(importer),
+                ::if_indextoname(way.interface, name) ? name : "?");
+  }
+  std::vector<const SetName*> maps_of_connections(const IpAddress& ip) const {
+    std::vector<const SetName*> maps;
+    for (const Segment& segment : segments_) maps.push_back(&segment.maps_of(ip).redirects);
+    maps.push_back(&sets_of(ip).away);
+    return maps;
+  }
+  std::vector<const SetName*> maps_of_ports(const IpAddress& ip) const {
+    std::vector<const SetName*> maps;
+    for (const Segment& segment : segments_) maps.push_back(&segment.maps_of(ip).ports);
+    maps.push_back(&sets_of(ip).ports_away);
+    return maps;
+  }
+  // The key is in the importer's map then, and in no other: a next hop may be reached in another way than the last one.
+  Result<> add_only_in(std::vector<Change>& changes, const std::vector<const SetName*>& maps, const IpAddress& to, const Bytes& key,
+                       std::optional<milliseconds> expires_in) {
+    TRY_LET(mine, map_to(maps, to));
+    for (const SetName* map : maps) changes.push_back(map == mine ? put(*map, key, bytes_of(to), expires_in) : remove(*map, key));
+    return {};
+  }
+  // How a router is reached is said once for an importer, not for each connection.
+  Result<> add_way(std::vector<Change>& changes, const IpAddress& host) {
+    TRY_LET(way, way(host));
+    if (!way.routed()) return {};
+    const auto* index = reinterpret_cast<const std::uint8_t*>(&way.interface);
+    const FamilySets& sets = sets_of(host);
+    for (auto& [set, data] : {std::pair(&sets.out, Bytes(index, index + sizeof way.interface)), std::pair(&sets.via, bytes_of(way.gateway))}) {
+      TRY_LET(now, sets_.find(*set, bytes_of(host)));
+      if (now != data) changes.push_back(put(*set, bytes_of(host), data));
+    }
+    return {};
   }
 
   unique_fd claim_;
   std::unique_ptr<Netlink> netfilter_, route_;
+  const std::vector<Segment> segments_;  // the names that sets_ knows by address
   Sets sets_;
   std::map<IpAddress, unsigned> guests_;
+  std::map<IpAddress, std::pair<Way, std::chrono::steady_clock::time_point>> ways_;
 };
 
 }  // namespace
@@ -111,9 +237,10 @@ Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::strin
   TRY_LET(claim, claim_namespace());
   TRY_LET(netfilter, Netlink::open(NETLINK_NETFILTER));
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
-  TRY(create_tables(interfaces));
+  TRY_LET(segments, segments_of(interfaces));
+  TRY(create_tables(*netfilter, segments));
   Netlink& routes = *route;
-  auto steering = std::make_unique<NftSteering>(std::move(claim), std::move(netfilter), std::move(route));
+  auto steering = std::make_unique<NftSteering>(std::move(claim), std::move(netfilter), std::move(route), std::move(segments));
   TRY(add_delivery_route(routes, interfaces));
   return steering;
 }

@@ -15,7 +15,7 @@
 
 namespace sockmi::steer {
 
-inline constexpr std::uint32_t kFreezeMark = 0x736b0001;   // SO_MARK of a frozen socket: all it sends or is sent is dropped
+inline constexpr std::uint32_t kFreezeMark = 0x736b0001;   // SO_MARK of a frozen socket: all it sends is dropped
 inline constexpr std::uint32_t kDeliverMark = 0x736b0002;  // packet mark: to a socket here, though the address is another host's
 inline constexpr std::uint32_t kInjectMark = 0x736b0003;   // packet mark: a segment that we inject for a socket here (past the freeze)
 inline constexpr std::uint32_t kComingMark = 0x736b0004;   // packet mark: of a connection that comes home
@@ -29,9 +29,9 @@ struct Redirect {
 class Steering {
  public:
   virtual ~Steering() = default;
-  // From here no new packet of these connections reaches our stack: home's rule sends it on to `to`. Replaces older redirects of the same
-  // connections in one step; all or none. With `expires_in` the kernel itself drops the rule after that time: for the undecided, and for
-  // lingering.
+  // From here no new packet of these connections reaches our stack: home's rule sends it on to `to`, whether that host is on a segment of
+  // ours or behind a router. ICMP errors about them follow. Replaces older redirects of the same connections in one step; all or none. With
+  // `expires_in` the kernel itself drops the rule after that time: for the undecided, and for lingering.
   virtual Result<> redirect(std::span<const Redirect> redirects) = 0;
   virtual Result<> remove_redirects(std::span<const FourTuple> tuples) = 0;  // no error for those that are not there
   Result<> redirect(const FourTuple& tuple, const IpAddress& to, std::optional<std::chrono::milliseconds> timeout) {
@@ -39,19 +39,35 @@ class Steering {
     return redirect({&one, 1});
   }
   Result<> remove_redirect(const FourTuple& tuple) { return remove_redirects({&tuple, 1}); }
-  virtual Result<std::vector<Redirect>> redirects() = 0;                     // as the kernel has them
+  virtual Result<std::vector<Redirect>> redirects() = 0;  // as the kernel has them
   // At home: a frozen socket of this connection is here, and gets its packets although the redirect is still there. Should the socket go, they are
   // dropped; after `timeout`, or keep_out(), the redirect is in force again. remove_redirects() ends both.
   virtual Result<> let_in(const FourTuple& tuple, std::chrono::milliseconds timeout) = 0;
   virtual Result<> keep_out(const FourTuple& tuple) = 0;
-  virtual Result<> redirect_port(const SocketAddress&, const IpAddress&, std::span<const FourTuple>) { return fail(ENOTSUP, "port"); }
-  virtual Result<> remove_port_redirect(const SocketAddress&) { return fail(ENOTSUP, "port"); }
-  virtual Result<> hold_port(const SocketAddress&, std::chrono::milliseconds) { return fail(ENOTSUP, "port"); }
-  virtual Result<> release_port(const SocketAddress&) { return fail(ENOTSUP, "port"); }
+
+  // A listener has moved: all connections to its address and port go to `to`, but for those that live on here.
+  virtual Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) = 0;
+  virtual Result<> remove_port_redirect(const SocketAddress& local) = 0;  // forgets who stays, too
+  virtual Result<> stay(std::span<const FourTuple> tuples) = 0;
+  virtual Result<> unstay(std::span<const FourTuple> tuples) = 0;
+  // While a listener is being moved, who connects gets no answer, and asks again. The kernel itself ends it after `timeout`.
+  virtual Result<> hold_port(const SocketAddress& local, std::chrono::milliseconds timeout) = 0;
+  virtual Result<> release_port(const SocketAddress& local) = 0;
+
   // Packets to this foreign address that belong to no socket of ours are dropped (never answered by RST, never forwarded back).
   // Counted: each shelter() wants one unshelter(); the last one leaves the rule for `linger`.
   virtual Result<> shelter(const IpAddress& home) = 0;
   virtual Result<> unshelter(const IpAddress& home, std::chrono::milliseconds linger) = 0;
+
+  // Whether packets to this host go by a router. Redirected packets from such a home carry our address, `own`, as their destination.
+  virtual Result<bool> is_routed(const IpAddress& host) = 0;
+  // Gives the packets of such connections their destination back. EADDRINUSE: the same port of the same peer has a connection here that
+  // only its home's address tells apart.
+  virtual Result<> readdress(std::span<const FourTuple> tuples, const IpAddress& own) = 0;
+  virtual Result<> remove_readdress(std::span<const FourTuple> tuples, const IpAddress& own, std::chrono::milliseconds linger) = 0;
+  // The same for all connections of a listener's port. EADDRINUSE: another home's listener has this port here.
+  virtual Result<> readdress_port(const SocketAddress& home, const IpAddress& own) = 0;
+  virtual Result<> remove_readdress_port(const SocketAddress& home, const IpAddress& own) = 0;
 };
 
 // The real one: tables "netdev sockmi" and "inet sockmi", a routing rule and a routing table, all of our own; set up here, gone with the

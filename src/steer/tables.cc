@@ -1,10 +1,27 @@
 //   netdev sockmi   at home: a packet of a moved connection goes on to where the endpoint lives, before our own stack sees it
 //   inet sockmi     everywhere: what a frozen socket says is dropped (it is mute, not deaf); what belongs to a guest is let in;
 //                   what is for a guest's home, and for no socket here, is dropped (our stack would answer RST, or send it back)
+//
+// One lookup decides whether a packet's connection has moved, whatever the number of connections, and gives its importer:
+//
+//   on a segment of ours   (redir) the packet goes unchanged to the importer's link address
+//   behind a router        (away) its destination becomes the importer's own address, and it goes to the router's link address. No tunnel:
+//                          the MTU stays. The importer gives it the old destination back (readdress). No state, no ip_forward; the
+//                          checksums are mended by difference, so that segments which the card or the kernel has put together (GRO),
+//                          or whose checksum is still to be computed, stay right.
+//
+// Rejected: DNAT (connection tracking: with the old entry left the client got RST); BPF (no faster); one map for both kinds and a second
+// lookup by its result (nft 1.0.6 dies when it lists such a rule).
+//
+// Not served: fragments of TCP packets but the first, which have no ports (TCP asks for no fragmentation). IPv6 extension headers are:
+// `meta l4proto` looks behind them.
 #include "steer/tables.h"
+
+#include <net/if.h>
 
 #include <nftables/libnftables.h>
 
+#include "steer/icmp.h"
 #include "steer/steering.h"
 
 namespace sockmi::steer {
@@ -23,47 +40,117 @@ Result<> run_nft(const std::string& commands) {
 // Adding a table that is there is no error, deleting one that is not is: so this removes it either way.
 constexpr const char* kRemove = "add table netdev sockmi; delete table netdev sockmi; add table inet sockmi; delete table inet sockmi;";
 
-std::string text(const std::vector<std::string>& interfaces) {
+FamilySets family_sets(char v) {
+  const auto at_home = [v](const char* name) { return SetName{NFPROTO_NETDEV, "sockmi", std::string(name) + v}; };
+  const auto on_importer = [v](const char* name) { return SetName{NFPROTO_INET, "sockmi", std::string(name) + v}; };
+  return {at_home("coming"), at_home("away"), at_home("portsaway"), at_home("via"), at_home("out"), at_home("stay"),
+          on_importer("homes"), on_importer("readdress"), on_importer("readdressports"), on_importer("held")};
+}
+
+// `v`: 4 or 6. What names connections has timeouts: the kernel ends an element whose daemon has died.
+std::string at_home(char v, const std::vector<Segment>& segments) {
+  const std::string address = fmt::format("ipv{}_addr", v), ip = v == '4' ? "ip" : "ip6";
+  const std::string port = address + " . inet_service", connection = port + " . " + port;
+  const std::string to_port = fmt::format("{} daddr . tcp dport", ip), of_connection = fmt::format("{} saddr . tcp sport . {}", ip, to_port);
+  std::string maps, redirects, ports;
+  for (const Segment& segment : segments) {
+    const auto& [redirected, moved] = v == '4' ? segment.four : segment.six;
+    maps += fmt::format("\n  map {} {{ type {} : {}; flags timeout; }}", redirected.set, connection, address);
+    maps += fmt::format("\n  map {} {{ type {} : {}; flags timeout; }}", moved.set, port, address);
+    redirects += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection, redirected.set, segment.interface);
+    ports += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, to_port, moved.set, segment.interface);
+  }
+  const std::string routed = fmt::format("fwd {0} to {0} daddr map @via{1} device {0} daddr map @out{1}", ip, v);
+  return maps + fmt::format(R"(
+  set coming{v} {{ type {connection}; flags timeout; }}
+  map away{v} {{ type {connection} : {address}; flags timeout; }}
+  map portsaway{v} {{ type {port} : {address}; flags timeout; }}
+  map via{v} {{ type {address} : {address}; }}
+  map out{v} {{ type {address} : iface_index; }}
+  set stay{v} {{ type {connection}; flags timeout; }}
+  chain tcp{v} {{
+    {of_connection} @coming{v} meta mark set {coming:#x} accept{redirects}
+    {ip} daddr set {of_connection} map @away{v} {routed}
+    {of_connection} @stay{v} accept{ports}
+    {ip} daddr set {to_port} map @portsaway{v} {routed}
+  }}
+  chain icmp{v} {{ }})", fmt::arg("v", v), fmt::arg("connection", connection), fmt::arg("address", address), fmt::arg("port", port),
+                           fmt::arg("of_connection", of_connection), fmt::arg("to_port", to_port), fmt::arg("coming", kComingMark),
+                           fmt::arg("redirects", redirects), fmt::arg("ports", ports), fmt::arg("ip", ip), fmt::arg("routed", routed));
+}
+
+std::string netdev_table(const std::vector<Segment>& segments) {
   std::string chains;
-  for (std::size_t i = 0; i < interfaces.size(); ++i)
+  for (const Segment& segment : segments)
     chains += fmt::format(R"(
-  chain in{0} {{
-    type filter hook ingress device "{1}" priority -500; policy accept;
-    ip protocol tcp ip saddr . tcp sport . ip daddr . tcp dport @coming4 meta mark set {2:#x} accept
-    ip6 nexthdr tcp ip6 saddr . tcp sport . ip6 daddr . tcp dport @coming6 meta mark set {2:#x} accept
-    ip protocol tcp fwd ip to ip saddr . tcp sport . ip daddr . tcp dport map @redir4 device "{1}"
-    ip6 nexthdr tcp fwd ip6 to ip6 saddr . tcp sport . ip6 daddr . tcp dport map @redir6 device "{1}"
-  }})", i, interfaces[i], kComingMark);
+  chain in{} {{
+    type filter hook ingress device "{}" priority -500; policy accept;
+    meta protocol ip meta l4proto tcp goto tcp4
+    meta protocol ip6 meta l4proto tcp goto tcp6
+    icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} goto icmp4
+    icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} goto icmp6
+  }})", segment.index, segment.interface);
+  return fmt::format("table netdev sockmi {{{}{}{}\n}}\n", at_home('4', segments), at_home('6', segments), chains);
+}
+
+std::string on_importer(char v) {
   return fmt::format(R"(
-table netdev sockmi {{
-  map redir4 {{ type ipv4_addr . inet_service . ipv4_addr . inet_service : ipv4_addr; flags timeout; }}
-  map redir6 {{ type ipv6_addr . inet_service . ipv6_addr . inet_service : ipv6_addr; flags timeout; }}
-  set coming4 {{ type ipv4_addr . inet_service . ipv4_addr . inet_service; flags timeout; }}
-  set coming6 {{ type ipv6_addr . inet_service . ipv6_addr . inet_service; flags timeout; }}{}
-}}
-table inet sockmi {{
-  set homes4 {{ type ipv4_addr; flags timeout; }}
-  set homes6 {{ type ipv6_addr; flags timeout; }}
+  set homes{v} {{ type {a}; flags timeout; }}
+  map readdress{v} {{ type {a} . inet_service . {a} . inet_service : {a}; flags timeout; }}
+  map readdressports{v} {{ type {a} . inet_service : {a}; flags timeout; }}
+  set held{v} {{ type {a} . inet_service; flags timeout; }})", fmt::arg("v", v), fmt::arg("a", fmt::format("ipv{}_addr", v)));
+}
+
+std::string inet_table() {
+  return fmt::format(R"(table inet sockmi {{{four}{six}
   chain prerouting {{
     type filter hook prerouting priority raw; policy accept;
-    iif lo meta mark {:#x} accept
-    meta mark {:#x} socket mark {:#x} accept
-    meta mark {:#x} drop
-    meta l4proto tcp socket transparent 1 meta mark set {:#x} accept
+    iif lo meta mark {inject:#x} accept
+    ip daddr set ip saddr . tcp sport . ip daddr . tcp dport map @readdress4
+    ip6 daddr set ip6 saddr . tcp sport . ip6 daddr . tcp dport map @readdress6
+    ip daddr set ip daddr . tcp dport map @readdressports4
+    ip6 daddr set ip6 daddr . tcp dport map @readdressports6
+    meta mark {coming:#x} socket mark {freeze:#x} accept
+    meta mark {coming:#x} drop
+    tcp flags & (fin | syn | rst | ack) == syn ip daddr . tcp dport @held4 drop
+    tcp flags & (fin | syn | rst | ack) == syn ip6 daddr . tcp dport @held6 drop
+    meta l4proto tcp socket transparent 1 meta mark set {deliver:#x} accept
     ip daddr @homes4 meta l4proto tcp drop
     ip6 daddr @homes6 meta l4proto tcp drop
+    ip daddr @homes4 icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} meta mark set {deliver:#x} accept
+    ip6 daddr @homes6 icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} meta mark set {deliver:#x} accept
   }}
   chain output {{
     type filter hook output priority raw; policy accept;
-    meta mark {:#x} drop
+    meta mark {freeze:#x} drop
   }}
 }}
-)", chains, kInjectMark, kComingMark, kFreezeMark, kComingMark, kDeliverMark, kFreezeMark);
+)", fmt::arg("four", on_importer('4')), fmt::arg("six", on_importer('6')), fmt::arg("inject", kInjectMark), fmt::arg("coming", kComingMark),
+                     fmt::arg("freeze", kFreezeMark), fmt::arg("deliver", kDeliverMark));
 }
 
 }  // namespace
 
-Result<> create_tables(const std::vector<std::string>& interfaces) { return run_nft(kRemove + text(interfaces)); }
+const FamilySets kSets4 = family_sets('4'), kSets6 = family_sets('6');
+
+Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfaces) {
+  std::vector<Segment> out;
+  for (const std::string& interface : interfaces) {
+    const unsigned index = ::if_nametoindex(interface.c_str());
+    if (index == 0) return fail_errno("interface " + interface);
+    const std::string number = out.empty() ? "" : fmt::format("_{}", index);  // most hosts have but one
+    const auto maps = [&](char v) {
+      return Segment::Maps{{NFPROTO_NETDEV, "sockmi", fmt::format("redir{}{}", v, number)}, {NFPROTO_NETDEV, "sockmi", fmt::format("ports{}{}", v, number)}};
+    };
+    out.push_back({interface, index, maps('4'), maps('6')});
+  }
+  return out;
+}
+
+Result<> create_tables(Netlink& netfilter, const std::vector<Segment>& segments) {
+  TRY(run_nft(kRemove + netdev_table(segments) + inet_table()));
+  return append_rules(netfilter, icmp_rules(segments));
+}
 Result<> remove_tables() { return run_nft(kRemove); }
 
 }  // namespace sockmi::steer

@@ -1,4 +1,4 @@
-// The two tables: set up once, as text that nft(8) shows again. What changes with connections are elements of their maps and sets.
+// The two tables: set up once, to be read with nft(8). What changes with connections are elements of their maps and sets.
 #pragma once
 
 #include <netinet/in.h>
@@ -8,19 +8,43 @@
 #include <string>
 #include <vector>
 
+#include "base/address.h"
 #include "steer/sets.h"
 
 namespace sockmi::steer {
 
-inline constexpr SetName kRedirects4{NFPROTO_NETDEV, "sockmi", "redir4"};  // (peer, port, home, port) -> importer
-inline constexpr SetName kRedirects6{NFPROTO_NETDEV, "sockmi", "redir6"};
-inline constexpr SetName kComing4{NFPROTO_NETDEV, "sockmi", "coming4"};    // the same key: connections that are coming home
-inline constexpr SetName kComing6{NFPROTO_NETDEV, "sockmi", "coming6"};
-inline constexpr SetName kHomes4{NFPROTO_INET, "sockmi", "homes4"};        // addresses of other hosts whose connections live here
-inline constexpr SetName kHomes6{NFPROTO_INET, "sockmi", "homes6"};
+// The sets of one address family.
+struct FamilySets {
+  // At home, "netdev sockmi". A connection is (peer, port, home, port), a port (home, port), as packets have them.
+  SetName coming;           // connections that are coming home
+  SetName away;             // connections -> importer behind a router
+  SetName ports_away;       // ports of listeners that have moved -> importer behind a router
+  SetName via, out;         // importer behind a router -> the router; -> the interface
+  SetName stay;             // connections that live on here though their listener has moved
+  // On the importer, "inet sockmi":
+  SetName homes;            // other hosts' addresses, whose connections live here
+  SetName readdress;        // (peer, port, own address, port) -> home: connections whose home is behind a router
+  SetName readdress_ports;  // (own address, port) -> home: likewise, for listeners
+  SetName held;             // ports: new connections get no answer while the listener is being moved
+};
+extern const FamilySets kSets4, kSets6;
+inline const FamilySets& sets_of(const IpAddress& ip) { return ip.unmapped().family == AF_INET ? kSets4 : kSets6; }
 
-// `interfaces`: by which the peers' packets come in. Tables of an earlier daemon are replaced.
-Result<> create_tables(const std::vector<std::string>& interfaces);
+// The maps to importers on the segment of one interface: a rule can name but one.
+struct Segment {
+  std::string interface;
+  unsigned index;  // of the interface
+  struct Maps {
+    SetName redirects, ports;  // connections, ports -> importer
+  } four, six;
+  const Maps& maps_of(const IpAddress& ip) const { return ip.unmapped().family == AF_INET ? four : six; }
+};
+
+// `interfaces`: by which the peers' packets come in. ENODEV: there is no such interface.
+Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfaces);
+
+// Tables of an earlier daemon are replaced.
+Result<> create_tables(Netlink& netfilter, const std::vector<Segment>& segments);
 Result<> remove_tables();
 
 }  // namespace sockmi::steer

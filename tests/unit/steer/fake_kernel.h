@@ -39,11 +39,13 @@ class FakeKernel : public Netlink {
   int dumps = 0;
 
  private:
+  static int each_element(const nlattr*, void* count) { return ++*static_cast<std::size_t*>(count), MNL_CB_OK; }
   static std::size_t elements(const nlmsghdr* header) {
     std::size_t count = 0;
-    const nlattr *list, *element;
-    mnl_attr_for_each(list, header, sizeof(nfgenmsg))
-      if (mnl_attr_get_type(list) == NFTA_SET_ELEM_LIST_ELEMENTS) mnl_attr_for_each_nested(element, list) ++count;
+    const auto lists = [](const nlattr* attribute, void* n) {
+      return mnl_attr_get_type(attribute) == NFTA_SET_ELEM_LIST_ELEMENTS ? mnl_attr_parse_nested(attribute, each_element, n) : MNL_CB_OK;
+    };
+    mnl_attr_parse(header, sizeof(nfgenmsg), lists, &count);
     return count;
   }
 };
