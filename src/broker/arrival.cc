@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "broker/event.h"
+#include "broker/guests.h"
 #include "broker/passive.h"
 #include "tcp/inject.h"
 #include "tcp/inspect.h"
@@ -78,7 +79,7 @@ Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host
 Result<> Arrivals::restore(Prepared& prepared) {
   const auto& [endpoint, home] = std::pair<image::Endpoint&, bool>(prepared.endpoint, comes_home(prepared.endpoint));
   const FourTuple tuple = tuple_of(endpoint.tcp);
-  if (!home) TRY(world_.steering->shelter(sheltered(endpoint)));
+  if (!home) TRY(admit(world_, tuple, endpoint.home_line));
   const auto make = [&]() -> Result<> {
     TRY(fault::point("restore"));
     if (is_passive(endpoint.state)) {
@@ -94,13 +95,8 @@ Result<> Arrivals::restore(Prepared& prepared) {
     return fault::point("prepared-reply");
   };
   const auto done = home ? world_.steering->within(tuple.local.ip, make) : make();
-  if (!done && !home) (void)world_.steering->unshelter(sheltered(endpoint), world_.settings.linger);
+  if (!done && !home) dismiss(world_, tuple, endpoint.home_line, world_.settings.linger);
   return done;
-}
-
-// Whose packets are dropped here if they meet no socket: home's.
-IpAddress Arrivals::sheltered(const image::Endpoint& endpoint) const {
-  return is_passive(endpoint.state) ? endpoint.home_line.ip : tuple_of(endpoint.tcp).local.ip.unmapped();
 }
 
 Result<Arrivals::Prepared*> Arrivals::find(const image::MigrationId& id, const std::string& host) {
@@ -191,8 +187,9 @@ void Arrivals::discard(const image::MigrationId& id, const std::string& why) {
   const auto it = prepared_.find(id);
   log::info("event=discard migration={} reason=\"{}\"", image::to_hex(id), why);
   // The packets go their former way before the socket goes.
-  if (!comes_home(it->second.endpoint)) (void)world_.steering->unshelter(sheltered(it->second.endpoint), world_.settings.linger);
-  else if (it->second.socket) (void)world_.steering->keep_out(tuple_of(it->second.endpoint.tcp));
+  const image::Endpoint& endpoint = it->second.endpoint;
+  if (!comes_home(endpoint)) dismiss(world_, tuple_of(endpoint.tcp), endpoint.home_line, world_.settings.linger);
+  else if (it->second.socket) (void)world_.steering->keep_out(tuple_of(endpoint.tcp));
   prepared_.erase(it);
   world_.lists.release(id);
 }

@@ -31,7 +31,6 @@ class Arrivals : public peer::Negotiation::Importer {
   bool comes_home(const image::Endpoint& endpoint) const { return endpoint.home == world_.settings.host; }
   Result<> check_peer(const FourTuple& tuple) const;
   Result<> restore(Prepared& prepared);
-  IpAddress sheltered(const image::Endpoint& endpoint) const;
   Result<Prepared*> find(const image::MigrationId& id, const std::string& host);
   Result<> commit(const image::MigrationId& id, const image::LateT& late, const std::string& host);
   using Settled = std::tuple<image::MigrationId, Prepared, unique_fd>;

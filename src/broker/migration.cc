@@ -28,6 +28,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "broker/event.h"
+#include "broker/guests.h"
 #include "broker/passive.h"
 #include "tcp/capture.h"
 #include "tcp/inspect.h"
@@ -371,7 +372,7 @@ class Batch {
       one->frozen.reset();
       if (is_ours(*one)) continue;
       world_.residents.erase(one->cookie);
-      (void)world_.steering->unshelter(one->tuple.local.ip.unmapped(), settings_.linger);
+      dismiss(world_, one->tuple, one->endpoint.home_line, settings_.linger);
       if (!goes_home(*one)) asio::co_spawn(world_.io, tell_home(world_, one->endpoint.home, one->endpoint.home_line, one->tuple, choice_), asio::detached);
     }
   }
@@ -392,7 +393,7 @@ class Batch {
   static asio::awaitable<void> leave_guest(World& world, Resident listener, peer::Choice choice, bool home) {
     co_await adopt_accepted(world, listener.tuple.local, listener);
     if (!home) co_await tell_home(world, listener.home, listener.home_line, listener.tuple, choice);
-    (void)world.steering->unshelter(listener.home_line.ip, world.settings.linger);
+    dismiss(world, listener.tuple, listener.home_line, world.settings.linger);
   }
 
   // What stragglers brought since the decision. Nobody has acknowledged it: if this is lost, the peer sends it again.

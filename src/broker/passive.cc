@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "broker/event.h"
+#include "broker/guests.h"
 #include "tcp/passive.h"
 #include "tcp/states.h"
 
@@ -100,7 +101,8 @@ asio::awaitable<void> adopt_accepted(World& world, SocketAddress local, Resident
     Resident resident = listener;
     resident.tuple = each.tuple;
     world.residents[each.cookie] = resident;
-    (void)world.steering->shelter(each.tuple.local.ip.unmapped());
+    if (auto admitted = admit(world, each.tuple, listener.home_line); !admitted)
+      log::error("event=accepted_not_adopted connection={} error=\"{}\"", to_string(each.tuple), to_string(admitted.error()));
     const Secret said = image::pack_moved(each.tuple, world.settings.address_for(each.tuple.local.ip), world.settings.host);
     auto reply = co_await world.transfer->call(listener.home, listener.home_line, said, milliseconds(2000));
     auto answer = reply ? image::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "broker/event.h"
+#include "broker/guests.h"
 #include "broker/migration.h"
 #include "broker/passive.h"
 
@@ -31,7 +32,7 @@ void end(World& world, std::uint64_t cookie) {
   world.residents.erase(it);
   log::debug("event=ended connection={}", to_string(resident.tuple));
   if (resident.home == world.settings.host) return;
-  (void)world.steering->unshelter(is_passive(resident.tuple) ? resident.home_line.ip : resident.tuple.local.ip.unmapped(), world.settings.linger);
+  dismiss(world, resident.tuple, resident.home_line, world.settings.linger);
   asio::co_spawn(world.io, tell_home(world, std::move(resident)), asio::detached);
 }
 

@@ -15,6 +15,8 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "broker/event.h"
+#include "broker/guests.h"
+#include "broker/passive.h"
 #include "image/pack.h"
 #include "steer/announce.h"
 #include "steer/door.h"
@@ -80,10 +82,10 @@ std::string some(const std::vector<steer::HostConnection>& connections) {
 void adopt(World& world, const std::string& from, const IpAddress& address) {
   for (auto& [cookie, resident] : world.residents) {
     if (resident.tuple.local.ip.unmapped() != address || resident.home != from) continue;
+    // At once (0 would be for ever): new connections to the address are ours to answer.
+    dismiss(world, resident.tuple, resident.home_line, milliseconds(1));
     resident.home = world.settings.host;
     resident.home_line = world.settings.line();
-    // At once (0 would be for ever): new connections to the address are ours to answer.
-    (void)world.steering->unshelter(address, milliseconds(1));
   }
 }
 
@@ -94,7 +96,8 @@ void disown(World& world, const IpAddress& address) {
       ++it;
       continue;
     }
-    (void)world.steering->redirect(it->first, it->second.address, std::max(world.settings.linger, milliseconds(1)));
+    if (is_passive(it->first)) (void)remove_passive_redirect(world, it->first.local);
+    else (void)world.steering->redirect(it->first, it->second.address, std::max(world.settings.linger, milliseconds(1)));
     it = world.away.erase(it);
   }
 }

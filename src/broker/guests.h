@@ -1,0 +1,14 @@
+// What the packets of an endpoint need that lives here though its address is another host's.
+#pragma once
+
+#include "broker/world.h"
+
+namespace sockmi::broker {
+
+// Packets to its home's address that meet no socket are dropped here, and those that home had to readdress get their destination back.
+// EADDRINUSE: see steer::Steering::readdress().
+Result<> admit(World& world, const FourTuple& tuple, const SocketAddress& home_line);
+// Once for each admit(), when it has gone or ended; the rules stay for `linger`.
+void dismiss(World& world, const FourTuple& tuple, const SocketAddress& home_line, milliseconds linger);
+
+}  // namespace sockmi::broker
