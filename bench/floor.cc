@@ -62,7 +62,7 @@ int measure(const sockaddr* address, socklen_t size) {
       auto image = frozen->capture();
       must(image && frozen->kill(), "capture");
       socket.reset();
-      auto restored = tcp::Restored::restore(*image, kNoMark, false);
+      auto restored = tcp::Restored::restore(*image, {kNoMark, kNoMark}, false);
       must(restored.has_value(), "restore");
       auto live = std::move(*restored).thaw();
       must(live.has_value(), "thaw");

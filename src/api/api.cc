@@ -20,6 +20,7 @@ constexpr Route kRoutes[] = {
     {http::verb::get, "/v1/events", get_events},
     {http::verb::post, "/v1/requests", post_request},
     {http::verb::post, "/v1/requests/done", post_request_done},
+    {http::verb::post, "/v1/takeovers", post_takeover},
     {http::verb::get, "/v1/status", get_status},
     {http::verb::get, "/v1/connections", get_connections},
     {http::verb::get, "/v1/peers", get_peers},
@@ -36,7 +37,7 @@ struct StatusOf {
 constexpr StatusOf kStatus[] = {
     {EINVAL, 400},          {EBADMSG, 400},  {EBADF, 400},    {ENOTSOCK, 400},    {EPROTONOSUPPORT, 400}, {ENOTCONN, 409}, {ENOTSUP, 422},
     {EMSGSIZE, 413},        {ENOENT, 404},   {EACCES, 403},   {EHOSTUNREACH, 503}, {ECONNREFUSED, 503},   {ENOBUFS, 503},
-    {ESRCH, 503},           {ETIMEDOUT, 503}, {ECONNRESET, 503},
+    {ESRCH, 503},           {EADDRNOTAVAIL, 404}, {EEXIST, 409}, {EBUSY, 409}, {ETIMEDOUT, 503}, {ECONNRESET, 503},
 };
 
 Response refuse_for(const Error& error) {

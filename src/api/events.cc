@@ -37,24 +37,6 @@ nlohmann::json to_json(const broker::Match& match) {
   return {{"ip", match.ip.any() ? "" : to_string(match.ip)}, {"prefix", match.prefix}, {"port", match.port}};
 }
 
-// "", ADDRESS:PORT, ADDRESS, or ADDRESS/PREFIX.
-Result<broker::Match> parse_match(const std::string& text) {
-  broker::Match match;
-  if (text.empty()) return match;
-  if (const auto exact = SocketAddress::parse(text)) {
-    match.ip = exact->ip;
-    match.prefix = exact->ip.size() * 8;
-    match.port = exact->port;
-    return match;
-  }
-  const auto slash = text.find('/');
-  TRY_LET(ip, IpAddress::parse(text.substr(0, slash)));
-  match.ip = ip;
-  match.prefix = ip.size() * 8;
-  if (slash != text.npos) match.prefix = std::min<unsigned>(match.prefix, std::strtoul(text.c_str() + slash + 1, nullptr, 10));
-  return match;
-}
-
 Result<IpAddress> resolve_host(broker::Broker& broker, const std::string& name) {
   if (name.empty()) return IpAddress{};
   if (auto ip = IpAddress::parse(name)) return ip;
@@ -99,8 +81,8 @@ asio::awaitable<Result<Response>> post_request(broker::Broker& broker, Session&,
   };
   const std::string service = text("service", "default");
   CO_TRY(broker.world().policy.may_export(service, request.user));
-  CO_TRY_LET(local, parse_match(text("local", "")));
-  CO_TRY_LET(remote, parse_match(text("peer", "")));
+  CO_TRY_LET(local, broker::Match::parse(text("local", "")));
+  CO_TRY_LET(remote, broker::Match::parse(text("peer", "")));
   CO_TRY_LET(to, resolve_host(broker, text("to", "")));
   const broker::ExportWish asked{.local = local, .remote = remote, .to = to};
   auto outcome = co_await broker.export_requests().ask(service, asked, broker::milliseconds(60000));

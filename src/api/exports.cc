@@ -45,7 +45,8 @@ asio::awaitable<Result<Response>> post_export(broker::Broker& broker, Session&, 
     CO_TRY(check_state(endpoint.state, !endpoint.tls.empty()));
     departures.push_back({std::move(request.descriptors[i]), std::move(endpoint)});
   }
-  const auto results = co_await broker::export_endpoints(broker.world(), std::move(departures), target, broker::milliseconds(wish->timeout_ms()));
+  auto results = co_await broker::export_endpoints(broker.world(), std::move(departures), target, broker::milliseconds(wish->timeout_ms()));
+  if (count == 1 && !results.front()) co_return std::unexpected(results.front().error());
   nlohmann::json out = nlohmann::json::array();
   for (const auto& result : results) out.push_back({{"errno", result ? 0 : result.error().code}, {"error", result ? "" : to_string(result.error())}});
   co_return json_response(200, {{"results", std::move(out)}});

@@ -35,6 +35,7 @@ asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, R
       {"connections", {{"imported", world.residents.size()}, {"moved", world.away.size()}}},
       {"migrations", {{"exported", count.exported}, {"imported", count.imported}, {"failed", count.failed},
                       {"returned_home", count.returned_home}, {"reset", count.reset}}},
+      {"congestion_window", world.congestion.form()},
       {"barrier", "membarrier before the kill, beside the transfer"},
   });
 }

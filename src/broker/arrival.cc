@@ -13,12 +13,16 @@
 #include "tcp/inject.h"
 #include "tcp/inspect.h"
 #include "tcp/passive.h"
+#include "tcp/states.h"
 
 namespace sockmi::broker {
+namespace {
+constexpr tcp::Marks kMarks{.freeze = steer::kFreezeMark, .inject = steer::kInjectMark};
+}
 
 // The packets of our own connection would come back to their own sender, whose kernel takes them for forged.
 Result<> Arrivals::check_peer(const FourTuple& tuple) const {
-  if (tuple.remote.ip.unmapped() != world_.settings.address) return {};
+  if (tuple.remote.ip.any() || tuple.remote.ip.unmapped() != world_.settings.address_for(tuple.remote.ip)) return {};
   return fail(ENOTSUP, "the peer of this connection is {} itself", world_.settings.host);
 }
 
@@ -75,18 +79,21 @@ Result<> Arrivals::restore(Prepared& prepared) {
   const auto& [endpoint, home] = std::pair<image::Endpoint&, bool>(prepared.endpoint, comes_home(prepared.endpoint));
   const FourTuple tuple = tuple_of(endpoint.tcp);
   if (!home) TRY(world_.steering->shelter(sheltered(endpoint)));
-  auto done = [&]() -> Result<> {
+  const auto make = [&]() -> Result<> {
     TRY(fault::point("restore"));
     if (is_passive(endpoint.state)) {
       TRY_LET(socket, tcp::restore_passive(endpoint.tcp, !home));
       prepared.passive = std::move(socket);
     } else {
-      TRY_LET(socket, tcp::Restored::restore(endpoint.tcp, steer::kFreezeMark, !home));
+      TRY_LET(socket, tcp::Restored::restore(endpoint.tcp, kMarks, !home));
       prepared.socket.emplace(std::move(socket));
+      if (auto carried = world_.congestion.carry(prepared.socket->fd(), endpoint.tcp); !carried)
+        log::warn("event=congestion_window_not_carried connection={} error=\"{}\"", to_string(tuple), to_string(carried.error()));
       if (home) TRY(world_.steering->let_in(tuple, world_.settings.freeze_timeout));
     }
     return fault::point("prepared-reply");
-  }();
+  };
+  const auto done = home ? world_.steering->within(tuple.local.ip, make) : make();
   if (!done && !home) (void)world_.steering->unshelter(sheltered(endpoint), world_.settings.linger);
   return done;
 }
@@ -130,13 +137,15 @@ Result<> Arrivals::commit(const image::MigrationId& id, const image::LateT& late
     committed_order_.pop_front();
   }
   unique_fd socket = std::move(prepared.passive);
-  if (prepared.socket) {
+  const auto wake = [&]() -> Result<> {
     // Nobody has acknowledged what came late: should it not go in, the peer sends it again.
-    auto received = late.bytes.empty() && !late.fin ? Result<>() : prepared.socket->receive({late.bytes, late.fin}, steer::kInjectMark);
+    auto received = late.bytes.empty() && !late.fin ? Result<>() : prepared.socket->receive({late.bytes, late.fin});
     if (!received) log::warn("event=late_data_left migration={} bytes={} error=\"{}\"", image::to_hex(id), late.bytes.size(), to_string(received.error()));
-    TRY_LET(live, std::move(*prepared.socket).thaw(steer::kInjectMark));
+    TRY_LET(live, std::move(*prepared.socket).thaw());
     socket = std::move(live);
-  }
+    return {};
+  };
+  if (prepared.socket) TRY(world_.steering->within(tuple_of(prepared.endpoint.tcp).local.ip, wake));
   // *One live endpoint again.* The exporter need not wait for our bookkeeping.
   auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
   asio::post(world_.io, [this, settled] { settle(*settled); });
@@ -149,7 +158,9 @@ void Arrivals::settle(Settled& settled) {
   const auto facts = tcp::inspect(socket.get());
   const std::uint64_t cookie = facts ? facts->cookie : 0;
   if (comes_home(prepared.endpoint)) world_.away.erase(tuple);
-  world_.residents[cookie] = {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line};
+  // The end of a socket in another namespace is not told to us, and matters to nobody: it is at home there.
+  if (!world_.steering->is_elsewhere(tuple.local.ip))
+    world_.residents[cookie] = {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line};
   ++world_.counters.imported;
   log::info("event=import migration={} service={} connection={} from={}", image::to_hex(id), prepared.endpoint.service, to_string(tuple), prepared.host);
   world_.remember({.id = id, .exported = false, .service = prepared.endpoint.service, .from = prepared.host, .to = world_.settings.host,

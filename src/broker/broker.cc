@@ -5,6 +5,7 @@
 
 #include "broker/residents.h"
 #include "image/pack.h"
+#include "steer/door.h"
 
 namespace sockmi::broker {
 
@@ -13,7 +14,8 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   std::unique_ptr<Broker> broker(new Broker(io, config, std::move(journal)));
   World& world = broker->world_;
   TRY_LET(steering, steer::make_nft_steering(config.interfaces));
-  world.steering = std::move(steering);
+  world.steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
+  TRY(steer::open_all_doors());
   TRY_LET(ends, steer::SocketEnds::open());
   TRY_LET(transfer, peer::Transfer::open(io, identity, world.settings.line(), [self = broker.get()](std::string host, Secret message) {
     return self->answer(std::move(host), std::move(message));
@@ -31,6 +33,7 @@ namespace {
 struct Conversation {
   World& world;
   Arrivals& arrivals;
+  Takeovers& takeovers;
   const std::string& host;
 };
 using Verdicts = std::vector<Result<>>;  // on each endpoint of a message about many
@@ -83,10 +86,16 @@ Result<Verdicts> on_ended(Conversation& with, const image::Message& message) {
   return Verdicts();
 }
 
+Result<Verdicts> on_take_over(Conversation& with, const image::Message& message) {
+  TRY(with.takeovers.told(with.host, *message.request_as_TakeOver()));
+  return Verdicts();
+}
+
 using Reaction = Result<Verdicts> (*)(Conversation&, const image::Message&);
 const std::map<image::Request, Reaction> kReactions = {
-    {image::Request::Prepare, on_prepare}, {image::Request::Commit, on_commit}, {image::Request::Abort, on_abort},
-    {image::Request::Moved, on_moved},     {image::Request::Ended, on_ended},   {image::Request::Straggler, on_straggler},
+    {image::Request::Prepare, on_prepare},     {image::Request::Commit, on_commit},      {image::Request::Abort, on_abort},
+    {image::Request::Moved, on_moved},         {image::Request::Ended, on_ended},        {image::Request::Straggler, on_straggler},
+    {image::Request::TakeOver, on_take_over},
 };
 
 }  // namespace
@@ -102,7 +111,7 @@ asio::awaitable<Secret> Broker::answer(std::string host, Secret bytes) {
   }
   const auto reaction = kReactions.find((*message)->request_type());
   if (reaction == kReactions.end()) co_return image::pack_answer(fail(ENOTSUP, "a request unknown to this version"));
-  Conversation with{world_, arrivals_, host};
+  Conversation with{world_, arrivals_, takeovers_, host};
   const auto verdicts = reaction->second(with, **message);
   co_return verdicts ? image::pack_answer(*verdicts) : image::pack_answer(std::unexpected(verdicts.error()));
 }

@@ -4,6 +4,7 @@
 #include "broker/arrival.h"
 #include "broker/export_requests.h"
 #include "broker/migration.h"
+#include "broker/takeover.h"
 #include "broker/world.h"
 
 namespace sockmi::broker {
@@ -22,16 +23,18 @@ class Broker {
 
   World& world() { return world_; }
   ExportRequests& export_requests() { return export_requests_; }
+  Takeovers& takeovers() { return takeovers_; }
 
  private:
   Broker(asio::io_context& io, Config& config, Journal journal)
       : world_(io, config.settings, std::move(config.policy), config.maxima, std::move(journal)), arrivals_(world_),
-        export_requests_(io.get_executor()) {}
+        export_requests_(io.get_executor()), takeovers_(world_, export_requests_, config.interfaces) {}
   asio::awaitable<Secret> answer(std::string host, Secret message);
 
   World world_;
   Arrivals arrivals_;
   ExportRequests export_requests_;
+  Takeovers takeovers_;
 };
 
 }  // namespace sockmi::broker

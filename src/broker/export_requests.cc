@@ -14,6 +14,12 @@ ExportRequests::Holder ExportRequests::hold(const std::string& service, std::fun
           }};
 }
 
+std::set<std::string> ExportRequests::services() const {
+  std::set<std::string> out;
+  for (const Asked& holder : state_->holders) out.insert(holder.service);
+  return out;
+}
+
 void ExportRequests::settle(State& state, std::map<std::uint64_t, Question>::iterator question) {
   Open& open = *question->second.open;
   state.questions.erase(question);

@@ -5,6 +5,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "broker/event.h"
@@ -29,6 +30,8 @@ class ExportRequests {
   using Holder = std::shared_ptr<void>;
   // `ask` is called with each wish for the service while the handle lives.
   Holder hold(const std::string& service, std::function<void(const ExportWish&)> ask);
+
+  std::set<std::string> services() const;  // those that have holders
 
   // Asks every holder of the service and waits until each has answered, or is gone, or the time is over.
   asio::awaitable<ExportOutcome> ask(std::string service, ExportWish wish, std::chrono::milliseconds timeout);

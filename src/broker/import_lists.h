@@ -26,6 +26,7 @@ struct Match {
   IpAddress ip;         // any(): every address
   unsigned prefix = 0;  // bits
   std::uint16_t port = 0;
+  static Result<Match> parse(const std::string& text);  // "" (everything), ADDRESS:PORT, ADDRESS, or ADDRESS/PREFIX
   bool fits(const SocketAddress& address) const;
 };
 

@@ -32,6 +32,7 @@
 #include "tcp/capture.h"
 #include "tcp/inspect.h"
 #include "tcp/passive.h"
+#include "tcp/states.h"
 
 namespace sockmi::broker {
 namespace {
@@ -83,13 +84,14 @@ class Batch {
     // The connections are untouched, and stay so if any of this fails.
     examine();
     if (auto found = co_await negotiate(); !found) each([&](Leaving&) { return Result<>(found); });
-    // A listener's waiting connections go first; until it is gone itself, no new one begins.
-    for (Leaving* one : going())
-      if (one->endpoint.state == SOCKMI_LISTENING) one->result = co_await move_waiting(*one);
     // Each socket is mute from its freeze on: nothing is acknowledged any more that its image, or what is sent after it, does not have.
     each([&](Leaving& one) { return freeze(one); });
     co_await prepare();
     // The importer holds the same endpoints, frozen. Neither host has acknowledged what the other lacks.
+    // Before a listener goes, the connections that wait at it: from now on no new one begins. (The importer's listener is first, for it can not
+    // listen beside connections that do not share their address with it.)
+    for (Leaving* one : going())
+      if (one->endpoint.state == SOCKMI_LISTENING) one->result = co_await move_waiting(*one);
     redirect();
     // The peers' packets reach the importer's sockets. The kernel itself ends the redirects if we die.
     each([&](Leaving& one) { return decide(one); });
@@ -136,7 +138,7 @@ class Batch {
       const std::uint8_t state = facts->state == tcp::kListen ? SOCKMI_LISTENING : facts->state == tcp::kClose ? SOCKMI_BOUND : 0;
       if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
         return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL, "the socket is not in the state that it is exported as");
-      return {};
+      return world_.steering->learn(one.socket.get(), one.tuple.local.ip);
     });
   }
 
@@ -157,6 +159,7 @@ class Batch {
     co_return co_await world_.transfer->connect(choice_.host, choice_.line);
   }
 
+  const IpAddress& address(const Leaving& one) const { return choice_.address_for(one.tuple.local.ip); }
   bool is_ours(const Leaving& one) const { return one.endpoint.home == settings_.host; }
   bool goes_home(const Leaving& one) const { return choice_.host == one.endpoint.home; }
 
@@ -172,6 +175,7 @@ class Batch {
     if (one.passive()) {
       TRY_LET(image, tcp::capture_passive(one.socket.get()));
       one.endpoint.tcp = std::move(image);
+      one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere it is our own doing
       return {};
     }
     TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), steer::kFreezeMark));
@@ -179,6 +183,7 @@ class Batch {
     TRY(fault::point("capture"));
     TRY_LET(image, one.frozen->capture());
     one.endpoint.tcp = std::move(image);
+    one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere it is our own doing
     return {};
   }
 
@@ -212,7 +217,7 @@ class Batch {
       kept.push_back(socket.dup());
       departures.push_back({std::move(socket), {.service = listener.endpoint.service, .owner = listener.endpoint.owner, .state = SOCKMI_CONNECTED}});
     }
-    const auto results = departures.empty() ? std::vector<Result<>>() : co_await export_endpoints(world_, std::move(departures), choice_.address);
+    const auto results = departures.empty() ? std::vector<Result<>>() : co_await export_endpoints(world_, std::move(departures), choice_.line.ip);
     // Whoever could not go was accepted here, and waits here for an application.
     for (std::size_t i = 0; i < results.size(); ++i) {
       if (results[i]) continue;
@@ -238,12 +243,12 @@ class Batch {
     for (Leaving* one : going()) {
       if (goes_home(*one)) continue;
       if (one->passive()) {
-        one->result = redirect_passive(world_, one->tuple.local, choice_.address);
+        one->result = redirect_passive(world_, one->tuple.local, choice_.host);
         one->redirected = one->result.has_value();
         continue;
       }
       those.push_back(one);
-      redirects.push_back({one->tuple, choice_.address, settings_.freeze_timeout});
+      redirects.push_back({one->tuple, address(*one), settings_.freeze_timeout});
     }
     if (!those.empty()) {
       auto done = fault::point("redirect");
@@ -309,8 +314,8 @@ class Batch {
     std::vector<steer::Redirect> permanent;
     for (Leaving* one : those) {
       world_.undecided.erase(one->id);
-      if (is_ours(*one)) world_.away[one->tuple] = {one->endpoint.service, choice_.host, choice_.address};
-      if (one->redirected && !one->passive()) permanent.push_back({one->tuple, choice_.address, std::nullopt});
+      if (is_ours(*one)) world_.away[one->tuple] = {one->endpoint.service, choice_.host, address(*one)};
+      if (one->redirected && !one->passive()) permanent.push_back({one->tuple, address(*one), std::nullopt});
       committed.push_back({one->id, std::move(one->late)});
     }
     auto acknowledged = std::make_shared<Event>(world_.io.get_executor());
@@ -410,12 +415,12 @@ class Batch {
   // The path never grows: home sends straight to the new place. Until it does, our own redirect bridges the gap.
   static asio::awaitable<void> tell_home(World& world, std::string home, SocketAddress line, FourTuple tuple, peer::Choice choice) {
     for (milliseconds pause{20};; pause = std::min(2 * pause, milliseconds(5000))) {
-      auto reply = co_await world.transfer->call(home, line, image::pack_moved(tuple, choice.address, choice.host), milliseconds(1000));
+      auto reply = co_await world.transfer->call(home, line, image::pack_moved(tuple, choice.address_for(tuple.local.ip), choice.host), milliseconds(1000));
       if (reply) break;
       co_await sleep_for(pause);
     }
     if (is_passive(tuple)) (void)remove_passive_redirect(world, tuple.local);
-    else (void)world.steering->redirect(tuple, choice.address, std::min(world.settings.linger, milliseconds(1000)));
+    else (void)world.steering->redirect(tuple, choice.address_for(tuple.local.ip), std::min(world.settings.linger, milliseconds(1000)));
   }
 
   World& world_;

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "broker/event.h"
 #include "tcp/passive.h"
+#include "tcp/states.h"
 
 namespace sockmi::broker {
 namespace {
@@ -65,9 +66,18 @@ void release(World& world, const SocketAddress& local) {
   if (!released) log::error("event=port_held local={} error=\"{}\"", to_string(local), to_string(released.error()));
 }
 
-Result<> redirect_passive(World& world, const SocketAddress& local, const IpAddress& to) {
+Result<> redirect_passive(World& world, const SocketAddress& local, const std::string& host) {
+  const auto peers = world.negotiation->peers();
+  const auto peer = std::ranges::find(peers, host, &peer::PeerInfo::host);
+  if (peer == peers.end()) return fail(EHOSTUNREACH, "host '{}' is not known here", host);
   TRY_LET(connections, steer::connections_of(local));
-  return for_each_address(local, [&](const SocketAddress& address) {
+  return for_each_address(local, [&](const SocketAddress& address) -> Result<> {
+    const IpAddress& to = peer->line.ip.family == address.ip.family ? peer->line.ip : peer->other_address;
+    if (to.any()) {
+      if (!local.ip.wildcard()) return fail(EAFNOSUPPORT, "{} has no address of the family of {}", host, to_string(address));
+      log::warn("event=address_not_redirected local={} to={} reason=\"it has no address of this family\"", to_string(address), host);
+      return {};
+    }
     std::vector<FourTuple> staying;
     for (const auto& each : connections)
       if (each.tuple.local.ip.unmapped() == address.ip && !world.away.contains(each.tuple)) staying.push_back(each.tuple);
@@ -91,7 +101,7 @@ asio::awaitable<void> adopt_accepted(World& world, SocketAddress local, Resident
     resident.tuple = each.tuple;
     world.residents[each.cookie] = resident;
     (void)world.steering->shelter(each.tuple.local.ip.unmapped());
-    const Secret said = image::pack_moved(each.tuple, world.settings.address, world.settings.host);
+    const Secret said = image::pack_moved(each.tuple, world.settings.address_for(each.tuple.local.ip), world.settings.host);
     auto reply = co_await world.transfer->call(listener.home, listener.home_line, said, milliseconds(2000));
     auto answer = reply ? image::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     if (!answer) log::error("event=accepted_not_adopted connection={} error=\"{}\"", to_string(each.tuple), to_string(answer.error()));

@@ -15,8 +15,8 @@ bool is_passive(const FourTuple& tuple);  // the same, told from the missing pee
 asio::awaitable<Result<>> empty_accept_queue(World& world, int listener, SocketAddress local, std::vector<unique_fd>& accepted);
 void release(World& world, const SocketAddress& local);
 
-// All that comes for `local` goes to `to`, but for connections that have their own redirect, and those that live here.
-Result<> redirect_passive(World& world, const SocketAddress& local, const IpAddress& to);
+// All that comes for `local` goes to `host`, but for connections that have their own redirect, and those that live here.
+Result<> redirect_passive(World& world, const SocketAddress& local, const std::string& host);
 Result<> remove_passive_redirect(World& world, const SocketAddress& local);
 
 // Connections that an application here accepted from a listener whose home is elsewhere: packets reach them only as long as the listener is here.

@@ -104,7 +104,7 @@ Result<> moved(World& world, const std::string& from, const FourTuple& tuple, co
   if (it == world.away.end()) return fail(ENOENT, "{} is not away", to_string(tuple));
   if (it->second.host == host && it->second.address == to) return {};  // said twice
   if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
-  TRY(is_passive(tuple) ? redirect_passive(world, tuple.local, to) : world.steering->redirect(tuple, to, std::nullopt));
+  TRY(is_passive(tuple) ? redirect_passive(world, tuple.local, host) : world.steering->redirect(tuple, to, std::nullopt));
   it->second.host = host;
   it->second.address = to;
   return {};
@@ -124,6 +124,7 @@ asio::awaitable<void> return_unclaimed(World& world) {
   const auto step = std::clamp(world.settings.wait / 4, milliseconds(50), milliseconds(1000));
   for (;;) {
     co_await sleep_for(step);
+    world.steering->forget_idle(world.settings.freeze_timeout);
     for (auto& ready : world.lists.take_unclaimed(Clock::now() - world.settings.wait))
       asio::co_spawn(world.io, return_home(world, std::move(ready)), asio::detached);
   }

@@ -15,8 +15,9 @@
 #include "broker/import_lists.h"
 #include "broker/journal.h"
 #include "broker/policy.h"
+#include "congestion/carrier.h"
 #include "peer/peer.h"
-#include "steer/steering.h"
+#include "steer/namespaces.h"
 
 namespace sockmi::broker {
 
@@ -27,13 +28,16 @@ using Clock = std::chrono::steady_clock;
 struct Settings {
   std::string host;                   // our name in the cluster
   IpAddress address;                  // where redirected packets and other daemons reach us
+  IpAddress other_address;            // where redirected packets of the other family do; any(): nowhere
   std::uint16_t line_port = 7078;
   milliseconds freeze_timeout{5000};  // an undecided freeze ends by itself after this
   milliseconds linger{60000};         // how long rules outlive their connection (TIME_WAIT)
   milliseconds wait{30000};           // for an application to import; then the endpoint goes home
   bool require_importer = true;       // refuse offers for which no application waits
+  std::vector<Match> takeover;        // addresses that other hosts may bring here
   bool testing = false;               // fault points may be armed
 
+  const IpAddress& address_for(const IpAddress& local) const { return address.family == local.unmapped().family ? address : other_address; }
   SocketAddress line() const { return {address, line_port}; }
 };
 
@@ -75,7 +79,8 @@ struct World {
   const Policy policy;
   ImportLists lists;
   Journal journal;
-  std::unique_ptr<steer::Steering> steering;
+  const congestion::Carrier congestion = congestion::Carrier::open();
+  std::unique_ptr<steer::NamespacedSteering> steering;
   std::unique_ptr<peer::Negotiation> negotiation;
   std::unique_ptr<peer::Transfer> transfer;
   asio::thread_pool workers{1};  // for calls that block

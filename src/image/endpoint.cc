@@ -142,6 +142,12 @@ Secret pack_ended(const FourTuple& tuple) {
               CreateEndedDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str()));
 }
 
+Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned prefix, bool deprecated) {
+  WipingBuilder builder;
+  return pack(Request::TakeOver, builder,
+              CreateTakeOverDirect(builder, step, to_string(address).c_str(), static_cast<std::uint8_t>(prefix), deprecated));
+}
+
 Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers::String* remote) {
   TRY_LET(ours, SocketAddress::parse(string(local)));
   if (string(remote).empty()) return FourTuple{ours, {}};

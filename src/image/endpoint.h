@@ -50,6 +50,7 @@ Secret pack_inquire(const MigrationId& id);
 Secret pack_straggler(const StragglerT& straggler);
 Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host);
 Secret pack_ended(const FourTuple& tuple);
+Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned prefix, bool deprecated);
 // The connection that a Moved or an Ended speaks of.
 Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers::String* remote);
 Secret pack_answer(const Result<>& result, int decided = 0);

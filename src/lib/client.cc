@@ -184,4 +184,10 @@ Result<unique_fd> Client::stream(const std::string& target) && {
   return std::move(socket_);
 }
 
+pid_t Client::peer_pid() const {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  return ::getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+}
+
 }  // namespace sockmi::lib

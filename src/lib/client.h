@@ -31,6 +31,7 @@ class Client {
   Result<Reply> read_reply(std::optional<std::chrono::milliseconds> patience = std::nullopt);
   // Starts a response without an end; from then on the descriptor carries its body.
   Result<unique_fd> stream(const std::string& target) &&;
+  pid_t peer_pid() const;  // the daemon's; 0 if it is in a process namespace that we do not see
 
  private:
   explicit Client(unique_fd socket) : socket_(std::move(socket)) {}

@@ -43,6 +43,11 @@ struct Answer {
   udp::endpoint from;
 };
 
+IpAddress other_address(const wire::DatagramT& said) {
+  const auto address = IpAddress::parse(said.other_address);
+  return address ? *address : IpAddress();
+}
+
 // One find() under way.
 struct Search {
   explicit Search(const asio::any_io_executor& executor) : news(executor) {}
@@ -127,13 +132,14 @@ class UdpNegotiation : public Negotiation {
   std::vector<PeerInfo> peers() const override {
     std::vector<PeerInfo> out;
     for (const auto& [host, peer] : peers_)
-      out.push_back({host, peer.line, std::chrono::duration_cast<milliseconds>(Clock::now() - peer.heard).count()});
+      out.push_back({host, peer.line, peer.other_address, std::chrono::duration_cast<milliseconds>(Clock::now() - peer.heard).count()});
     return out;
   }
 
  private:
   struct Peer {
     SocketAddress line;
+    IpAddress other_address;
     Clock::time_point heard;
   };
 
@@ -198,7 +204,7 @@ class UdpNegotiation : public Negotiation {
         });
         if (it != search.answers.end()) {
           if (it->said.error != 0) co_return fail(it->said.error, "{}: {}", it->said.sender, it->said.reason);
-          co_return Choice{chosen.said.sender, *line, line->ip};
+          co_return Choice{chosen.said.sender, *line, other_address(chosen.said)};
         }
         search.news.expires_at(again);
         boost::system::error_code ignored;
@@ -232,7 +238,7 @@ class UdpNegotiation : public Negotiation {
   void hear(wire::DatagramT said, const udp::endpoint& from) {
     if (const auto line = SocketAddress::parse(said.line)) {
       const bool is_new = !peers_.contains(said.sender);
-      peers_[said.sender] = {*line, Clock::now()};
+      peers_[said.sender] = {*line, other_address(said), Clock::now()};
       if (is_new) send({}, from);  // Hello: so that it knows us as soon as we know it
     }
     switch (said.kind) {
@@ -279,6 +285,7 @@ class UdpNegotiation : public Negotiation {
   }
 
   void send(wire::DatagramT datagram, const udp::endpoint& to) {
+    if (!config_.other_address.any()) datagram.other_address = to_string(config_.other_address);
     const Bytes bytes = datagrams_.seal(std::move(datagram));
     boost::system::error_code error;
     socket_.send_to(asio::buffer(bytes), to, 0, error);  // what is not sent is as what is lost

@@ -37,13 +37,16 @@ struct Willing {               // RESPONSE, positive
 struct Choice {                // what the exporter's search comes back with
   std::string host;
   SocketAddress line;          // where its private line listens
-  IpAddress address;           // where packets are to be redirected
+  IpAddress other_address;     // any(): it has none of the line's other family
+  // Where packets for `local` are to be redirected: an address of the same family. any(): it has none.
+  const IpAddress& address_for(const IpAddress& local) const { return line.ip.family == local.unmapped().family ? line.ip : other_address; }
 };
 enum class Preference { first, ready_first, least_loaded };
 
 struct PeerInfo {              // for /v1/peers
   std::string host;
   SocketAddress line;
+  IpAddress other_address;      // as in Choice
   std::int64_t last_heard_ms_ago = -1;
   bool connected = false;
 };
@@ -51,6 +54,7 @@ struct PeerInfo {              // for /v1/peers
 struct NegotiationConfig {
   std::string interface;        // for multicast
   IpAddress address;            // our own, on that interface
+  IpAddress other_address;      // and that of the other family, if there is one
   SocketAddress group;          // default 239.255.77.77:7077
   std::uint16_t line_port = 7078;
   std::vector<SocketAddress> static_peers;  // unicast instead of multicast if not empty

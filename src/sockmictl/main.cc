@@ -6,7 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/client.h"
+#include "lib/transport.h"
 #include "peer/identity.h"
+#include "sockmictl/foreign_process.h"
+#include "steer/door.h"
 #include "steer/steering.h"
 
 using namespace sockmi;
@@ -86,6 +89,43 @@ Result<> request_export(const json& wish, bool as_json) {
   return {};
 }
 
+Result<IpAddress> address_of(const std::string& host) {
+  if (host.empty()) return IpAddress{};
+  if (auto ip = IpAddress::parse(host)) return ip;
+  TRY_LET(answer, ask("GET", "/v1/peers"));
+  for (const auto& peer : answer["peers"])
+    if (peer["host"] == host) return IpAddress::parse(peer["address"].get<std::string>());
+  return fail(EHOSTUNREACH, "host '{}' is not known here", host);
+}
+
+// Moves a socket of a process that has not asked for it.
+Result<> export_foreign(pid_t pid, int fd, const json& wish) {
+  TRY_LET(to, address_of(wish.value("to", "")));
+  TRY_LET(daemon, lib::Client::connect());
+  if (daemon.peer_pid() == pid) return fail(EINVAL, "process {} is the daemon itself", pid);
+  TRY_LET(process, sockmictl::ForeignProcess::hold(pid));
+  TRY_LET(socket, process.duplicate(fd));
+  const std::string service = wish.value("service", "default");
+  const sockmi_export_options options{.service = service.c_str(), .payload = nullptr, .payload_len = 0, .timeout = 0};
+  TRY(lib::export_endpoint(socket.get(), SOCKMI_CONNECTED, to.family, to.bytes.data(), {}, &options));
+  fmt::print("exported descriptor {} of process {}\n", fd, pid);
+  return {};
+}
+
+Result<> take_over(const json& wish, bool as_json) {
+  TRY_LET(answer, ask("POST", "/v1/takeovers", wish.dump()));
+  if (as_json) fmt::print("{}\n", answer.dump());
+  else fmt::print("{} is an address of {} now: {} connections moved, {} lost\n",
+                  cell(answer["address"]), cell(answer["host"]), cell(answer["moved"]), answer["lost"].size());
+  return {};
+}
+
+// Also what a dead daemon's takeover left.
+Result<> flush() {
+  TRY(steer::flush());
+  return steer::open_all_doors();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -109,9 +149,22 @@ int main(int argc, char** argv) {
                                                         {"--local", "only those with this local ADDRESS[:PORT]"}, {"--peer", "only those with this peer ADDRESS[:PORT]"}};
   for (const auto& [option, about] : wishes)
     exports->add_option_function<std::string>(option, [&wish, key = option + 2](const std::string& text) { wish[key] = text; }, about);
-  exports->callback([&] { action = [&] { return request_export(wish, as_json); }; });
+  pid_t pid = 0;
+  int descriptor = -1;
+  auto* of_process = exports->add_option("--pid", pid, "instead: a socket of this process, which need not cooperate; you must be allowed to trace it")
+                         ->excludes("--local")->excludes("--peer");
+  auto* of_descriptor = exports->add_option("--fd", descriptor, "the socket's number in that process")->needs(of_process);
+  of_process->needs(of_descriptor);
+  exports->callback([&] { action = [&] { return pid != 0 ? export_foreign(pid, descriptor, wish) : request_export(wish, as_json); }; });
 
-  app.add_subcommand("flush", "remove all rules of sockmi from this host's kernel (the daemon must not run)")->callback([&] { action = steer::flush; });
+  json takeover = json::object();
+  auto* takeovers = app.add_subcommand("takeover", "give an address of this host to another, with all connections and listeners that are at it");
+  for (const auto& [option, key, about] : {std::tuple("ADDRESS", "address", "a service address"), std::tuple("--to", "to", "the host, by name or address")})
+    takeovers->add_option_function<std::string>(option, [&takeover, key](const std::string& text) { takeover[key] = text; }, about)->required();
+  takeovers->add_flag_callback("--force", [&] { takeover["force"] = true; }, "even if connections are left that no application exports: they end");
+  takeovers->callback([&] { action = [&] { return take_over(takeover, as_json); }; });
+
+  app.add_subcommand("flush", "remove all rules of sockmi from this host's kernel (the daemon must not run)")->callback([&] { action = flush; });
 
   auto* cluster = app.add_subcommand("cluster", "make a cluster, and its hosts' identities")->require_subcommand(1);
   std::string folder, host, from, out;

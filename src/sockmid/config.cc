@@ -1,7 +1,10 @@
 // A table says which key goes where; a key that it does not know is an error, since it is most likely a misspelt one.
 #include "sockmid/config.h"
 
+#include <ifaddrs.h>
+
 #include <functional>
+#include <memory>
 
 #include <toml++/toml.h>
 
@@ -96,6 +99,14 @@ const std::map<std::string, Setter>& setters() {
       {"import.max_connected", number(0, 1 << 24, [](Config& c, std::int64_t v) { c.broker.maxima.connected = static_cast<std::size_t>(v); })},
       {"import.wait_ms", number(10, 24 * kHour, [](Config& c, std::int64_t v) { c.broker.settings.wait = milliseconds(v); })},
       {"import.require_importer", yes_no([](Config& c, bool v) { c.broker.settings.require_importer = v; })},
+      {"takeover.addresses", [](Config& c, const toml::node& node) -> Result<> {
+         TRY_LET(list, strings(node));
+         for (const auto& each : list) {
+           TRY_LET(match, broker::Match::parse(each));
+           c.broker.settings.takeover.push_back(match);
+         }
+         return {};
+       }},
       {"steer.freeze_timeout_ms", number(1500, 60'000, [](Config& c, std::int64_t v) { c.broker.settings.freeze_timeout = milliseconds(v); })},
       {"steer.linger_ms", number(0, kHour, [](Config& c, std::int64_t v) { c.broker.settings.linger = milliseconds(v); })},
   };
@@ -134,6 +145,28 @@ Result<> read_table(const toml::table& table, const std::string& prefix, Config&
   return {};
 }
 
+// The address of the other family on the interface that has `ours`; rather a global one than a link-local.
+IpAddress other_address(const IpAddress& ours) {
+  ifaddrs* all = nullptr;
+  if (::getifaddrs(&all) != 0) return {};
+  const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(all, ::freeifaddrs);
+  const auto ip_of = [](const ifaddrs* each) {
+    const bool ip = each->ifa_addr && (each->ifa_addr->sa_family == AF_INET || each->ifa_addr->sa_family == AF_INET6);
+    return ip ? SocketAddress::from(each->ifa_addr).ip : IpAddress();
+  };
+  const ifaddrs* mine = all;
+  while (mine && ip_of(mine) != ours) mine = mine->ifa_next;
+  IpAddress found;
+  for (const ifaddrs* each = mine ? all : nullptr; each; each = each->ifa_next) {
+    const IpAddress ip = ip_of(each);
+    if (ip.any() || ip.family == ours.family || std::string_view(each->ifa_name) != mine->ifa_name) continue;
+    const bool link_local = ip.family == AF_INET6 && ip.bytes[0] == 0xfe && (ip.bytes[1] & 0xc0) == 0x80;
+    if (found.any() || !link_local) found = ip;
+    if (!link_local) break;
+  }
+  return found;
+}
+
 }  // namespace
 
 Result<Config> read_config(const std::string& path) {
@@ -154,7 +187,9 @@ Result<Config> read_config(const std::string& path) {
   }
   if (config.broker.settings.address.any()) return fail(EINVAL, "{}: address is missing", path);
   if (config.broker.interfaces.empty()) return fail(EINVAL, "{}: interfaces is missing", path);
+  config.broker.settings.other_address = other_address(config.broker.settings.address);
   config.broker.negotiation.address = config.broker.settings.address;
+  config.broker.negotiation.other_address = config.broker.settings.other_address;
   config.broker.negotiation.line_port = config.broker.settings.line_port;
   return config;
 }

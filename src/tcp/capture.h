@@ -1,18 +1,20 @@
-// Takes a TCP socket's whole state out of it.
+// Takes a TCP connection's whole state out of its socket.
 #pragma once
 
 #include "base/error.h"
 #include "image/tcp_generated.h"
+#include "tcp/inspect.h"
 #include "tcp/late.h"
 
 namespace sockmi::tcp {
 
-// A socket whose endpoint is being moved: mute and deaf from construction on, captured as often as one likes, and in the end either
-// killed silently or given back. Borrows the descriptor. Destroying one that is still frozen gives the socket back (rollback).
+// A socket whose endpoint is being moved: mute from construction on, captured as often as one likes, and in the end either killed silently or
+// given back. Borrows the descriptor. Destroying one that is still frozen gives the socket back (rollback).
 class Frozen {
  public:
-  // `mark` is the freeze mark: steer's rules drop whatever a socket with this SO_MARK sends or is sent, so that from here on nothing is
-  // acknowledged that a later capture() does not have. ENOTSUP: a closing state, or urgent data waits; the socket is then untouched.
+  // `mark` is the freeze mark: steer's rules drop whatever a socket with this SO_MARK sends, so that from here on nothing is acknowledged that
+  // a later capture() does not have. Errors, the socket untouched: those of inspect(); ENOTCONN: bound or listening (passive.h); EBUSY: frozen
+  // already; ENOTSUP, with the reason: SYN_RECV, urgent data waits, data in the SYN, link-local addresses, kernel TLS.
   static Result<Frozen> freeze(int fd, std::uint32_t mark);
   Frozen(Frozen&&) noexcept;
   Frozen& operator=(Frozen&&) = delete;
@@ -20,19 +22,25 @@ class Frozen {
 
   Result<image::TcpT> capture();
   // Whether the socket still has received what `image` says, and no more: a straggler may have come in since.
-  Result<Late> received_since(const image::TcpT& image);
   Result<bool> still_stands(const image::TcpT& image);
+  // What came in since. ECONNRESET: the connection has ended. ENOTSUP: urgent data. EAGAIN: the peer has answered our SYN: capture again.
+  Result<Late> received_since(const image::TcpT& image);
   // Ends the socket without a packet on the wire; every duplicate of the descriptor is dead too. The point of no return is behind us.
   Result<> kill();
   // Gives the socket back to its owner as it was: repair mode off (window probe), the owner's mark.
   Result<> give_back();
 
  private:
-  explicit Frozen(int fd) : fd_(fd) {}
+  Frozen() = default;
+  Result<> capture_queues(image::TcpT& image);
+  Result<Late> peek_late(const image::TcpT& image, bool fin);
+
   int fd_ = -1;  // -1: killed, given back, or moved from
+  Facts facts_;
   std::uint32_t owner_mark_ = 0;
-  int owner_reuse_address_ = 0;    // repair mode changes SO_REUSEADDR
-  std::uint32_t never_sent_ = 0;   // bytes of the send queue that had not left when the socket fell mute
+  int owner_reuse_address_ = 0;   // repair mode changes SO_REUSEADDR
+  int owner_peek_offset_ = -1;    // SO_PEEK_OFF, which would hide what is in front of it
+  std::uint32_t never_sent_ = 0;  // bytes of the send queue that had not left when the socket fell mute
 };
 
 }  // namespace sockmi::tcp

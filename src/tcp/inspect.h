@@ -9,12 +9,13 @@
 namespace sockmi::tcp {
 
 struct Facts {
-  FourTuple tuple;           // v4-mapped addresses as IPv6, as the socket has them
-  std::uint8_t state = 0;    // TCP_ESTABLISHED, ...
+  FourTuple tuple;           // v4-mapped addresses as IPv6, as the socket has them; no remote address if it is bound or listening
+  std::uint8_t state = 0;    // of states.h; kClose: bound
   std::uint64_t cookie = 0;  // SO_COOKIE: names the socket for its whole life
+  bool connected() const { return !tuple.remote.ip.any(); }
 };
 
-// Errors: EBADF, ENOTSOCK (a file), EPROTONOSUPPORT (a socket, but not TCP), ENOTCONN (TCP, not connected: bound, listening, closed).
+// Errors: EBADF, ENOTSOCK (a file), EPROTONOSUPPORT (a socket, but not TCP), ENOTCONN (closed, or never bound).
 Result<Facts> inspect(int fd);
 
 }  // namespace sockmi::tcp

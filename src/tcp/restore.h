@@ -1,39 +1,65 @@
-// Makes a TCP socket out of an image.
+// Makes a TCP connection out of an image.
 #pragma once
 
+#include <functional>
+
+#include "base/address.h"
 #include "base/error.h"
-#include "base/secret.h"
 #include "base/unique_fd.h"
 #include "image/tcp_generated.h"
+#include "tcp/buffers.h"
 #include "tcp/inject.h"
 #include "tcp/late.h"
 
 namespace sockmi::tcp {
 
-// A restored endpoint, mute and deaf (the freeze mark) and in repair mode until thaw(). Destroying one that was not thawed discards it
-// without a packet on the wire.
+// What steer's rules know packets by: `freeze` is the SO_MARK of a mute socket, `inject` that of segments that we put in ourselves (inject.h).
+struct Marks {
+  std::uint32_t freeze, inject;
+};
+
+// A restored endpoint, mute (the freeze mark) and in repair mode until thaw(). Destroying one that was not thawed discards it without a packet on
+// the wire.
 class Restored {
  public:
   // `transparent`: the local address is not this host's (IP_TRANSPARENT). Checks the image: EBADMSG if it can not be.
-  static Result<Restored> restore(const image::TcpT& image, std::uint32_t freeze_mark, bool transparent);
+  static Result<Restored> restore(const image::TcpT& image, Marks marks, bool transparent);
   Restored(Restored&&) noexcept = default;
   Restored& operator=(Restored&&) = delete;
   ~Restored();
 
   int fd() const { return fd_.get(); }  // borrows
-  // One live endpoint from here on: mark off, repair mode off (its window probe goes out), the unsent rest of the send queue written.
-  Result<> receive(const Late& late, std::uint32_t inject_mark);
-  Result<unique_fd> thaw(std::uint32_t = 0) &&;
+  // Gives the socket what the other one received after its image was taken. An error leaves it unfit for anything but being discarded.
+  Result<> receive(const Late& late);
+  // One live endpoint from here on: mark off, repair mode off (its window probe goes out), the unsent rest of the send queue written, and what
+  // comes behind it: our FIN, in SYN_SENT the SYN.
+  Result<unique_fd> thaw() &&;
 
  private:
-  Restored() = default;
+  explicit Restored(const image::TcpT& image, Marks marks);
+  Result<> restore_socket(const image::TcpT& image, bool transparent);
+  Result<> restore_connection(const image::TcpT& image);
+  Result<> finish_silently();
+  Result<> give_fin();
+  Result<> go_live();
+  Result<> send_syn();
+  Result<> write_unsent();
+  Result<> await(const char* what, const std::function<bool()>& done) const;
+  Segment next_segment() const { return {.tuple = tuple_, .seq = rcv_seq_, .ack = acknowledged_, .window = window_}; }
+  std::uint8_t state() const;
+
   unique_fd fd_;
-  std::uint32_t owner_mark_ = 0;
-  bool owner_reuse_address_ = false;
-  std::size_t send_buffer_ = 0;  // the owner's SO_SNDBUF
-  int buffer_lock_ = 0;          // and SO_BUF_LOCK
+  const Marks marks_;
+  const FourTuple tuple_;
+  const std::uint8_t state_;  // what it is to be
+  const std::uint32_t owner_mark_;
+  const bool owner_reuse_address_, read_shutdown_;
+  std::uint32_t rcv_seq_, snd_seq_;     // behind all bytes received, and to be sent
+  std::uint32_t acknowledged_;          // by the peer, when the image was taken
+  std::uint16_t window_ = 0;            // the peer's, as in a header
+  bool fin_waits_ = false;              // the peer's, until ours is sent
+  Buffers buffers_;
   Bytes unsent_;
-  Segment next_;
 };
 
 }  // namespace sockmi::tcp

@@ -1,68 +1,57 @@
+// A read costs about as much as a small packet, and there are a hundred options; nearly all have nearly always the value of a fresh socket. Such
+// values are neither shipped nor set. Which they are is asked of the kernel once for each family, and with it which options it knows.
 #include "tcp/socket_options.h"
 
 #include <fcntl.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <poll.h>
 
 #include <algorithm>
+#include <array>
+#include <optional>
+#include <vector>
 
 #include "base/log.h"
-
-#ifndef SO_BUF_LOCK
-#define SO_BUF_LOCK 72  // linux/socket.h from 5.16 on
-#endif
+#include "base/unique_fd.h"
+#include "tcp/states.h"
 
 namespace sockmi::tcp {
 namespace {
 
-struct Option {
-  int level, name;
-  const char* text;
-  bool v6;  // only on IPv6 sockets
-};
-
-// Order matters on restoring: the three keepalive times come before the switch, CORK after NODELAY. Not here, because they are restored
-// by steps of their own: SO_MARK and SO_REUSEADDR (freeze and repair change them), TCP_CONGESTION (before connect), buffers, O_NONBLOCK.
-constexpr Option kOptions[] = {
-    {SOL_SOCKET, SO_PRIORITY, "SO_PRIORITY", false},
-    {SOL_SOCKET, SO_LINGER, "SO_LINGER", false},
-    {SOL_SOCKET, SO_OOBINLINE, "SO_OOBINLINE", false},
-    {SOL_SOCKET, SO_RCVLOWAT, "SO_RCVLOWAT", false},
-    {SOL_SOCKET, SO_RCVTIMEO, "SO_RCVTIMEO", false},
-    {SOL_SOCKET, SO_SNDTIMEO, "SO_SNDTIMEO", false},
-    {SOL_SOCKET, SO_INCOMING_CPU, "SO_INCOMING_CPU", false},
-    {SOL_SOCKET, SO_MAX_PACING_RATE, "SO_MAX_PACING_RATE", false},
-    {SOL_SOCKET, SO_REUSEPORT, "SO_REUSEPORT", false},
-    {IPPROTO_IP, IP_TOS, "IP_TOS", false},
-    {IPPROTO_IP, IP_TTL, "IP_TTL", false},
-    {IPPROTO_IPV6, IPV6_TCLASS, "IPV6_TCLASS", true},
-    {IPPROTO_IPV6, IPV6_UNICAST_HOPS, "IPV6_UNICAST_HOPS", true},
-    {IPPROTO_TCP, TCP_NODELAY, "TCP_NODELAY", false},
-    {IPPROTO_TCP, TCP_CORK, "TCP_CORK", false},
-    {IPPROTO_TCP, TCP_KEEPIDLE, "TCP_KEEPIDLE", false},
-    {IPPROTO_TCP, TCP_KEEPINTVL, "TCP_KEEPINTVL", false},
-    {IPPROTO_TCP, TCP_KEEPCNT, "TCP_KEEPCNT", false},
-    {SOL_SOCKET, SO_KEEPALIVE, "SO_KEEPALIVE", false},
-    {IPPROTO_TCP, TCP_USER_TIMEOUT, "TCP_USER_TIMEOUT", false},
-    {IPPROTO_TCP, TCP_NOTSENT_LOWAT, "TCP_NOTSENT_LOWAT", false},
-    {IPPROTO_TCP, TCP_QUICKACK, "TCP_QUICKACK", false},
-};
-
-// Restored by restore.cc: it makes them larger for a while.
+// Restored by buffers.cc.
 constexpr int kBufferOptions[] = {SO_RCVBUF, SO_SNDBUF, SO_BUF_LOCK};
 
 // Pseudo-level for the flags of fcntl(2), which are not socket options but belong to the socket all the same.
 constexpr int kFlagsLevel = -1;
 
-std::unique_ptr<image::SocketOptionT> read(int fd, int level, int name) {
-  std::uint8_t value[64];
-  socklen_t size = sizeof value;
-  if (::getsockopt(fd, level, name, value, &size) != 0) return nullptr;
-  auto option = std::make_unique<image::SocketOptionT>();
-  option->level = level;
-  option->name = name;
-  option->value.assign(value, value + size);
-  return option;
+// The longest are IPv6's extension headers.
+using Value = std::array<std::uint8_t, 2048 + 8>;
+
+std::optional<ByteView> read(int fd, int level, int name, Value& room) {
+  socklen_t size = room.size();
+  if (::getsockopt(fd, level, name, room.data(), &size) != 0) return std::nullopt;
+  return ByteView(room).first(std::min<std::size_t>(size, room.size()));
+}
+
+struct Known {
+  const Option* option;
+  Bytes fresh;  // what a fresh socket has
+};
+
+std::vector<Known> ask_kernel(int family) {
+  std::vector<Known> all;
+  const unique_fd socket(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
+  Value room;
+  for (const Option& option : moved_options())
+    if (option.level != IPPROTO_IPV6 || family == AF_INET6)
+      if (const auto value = read(socket.get(), option.level, option.name, room)) all.push_back({&option, Bytes(value->begin(), value->end())});
+  return all;
+}
+
+const std::vector<Known>& known_options(bool v6) {
+  static const std::vector<Known> of4 = ask_kernel(AF_INET), of6 = ask_kernel(AF_INET6);
+  return v6 ? of6 : of4;
 }
 
 }  // namespace
@@ -75,34 +64,64 @@ Result<std::uint32_t> queue_sequence(int fd, int queue) {
   return get<std::uint32_t>(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, "TCP_QUEUE_SEQ");
 }
 
-void capture_options(int fd, image::TcpT& image) {
-  image.options.clear();
-  const bool v6 = image.local_ip.size() == 16;
-  for (const Option& option : kOptions)
-    if (v6 || !option.v6)
-      if (auto value = read(fd, option.level, option.name)) image.options.push_back(std::move(value));
-  for (const int name : kBufferOptions)
-    if (auto value = read(fd, SOL_SOCKET, name)) image.options.push_back(std::move(value));
-  auto flags = std::make_unique<image::SocketOptionT>();
-  flags->level = kFlagsLevel;
-  flags->value.push_back((::fcntl(fd, F_GETFL) & O_NONBLOCK) ? 1 : 0);
-  image.options.push_back(std::move(flags));
+int poll_now(int fd, short events) {
+  pollfd ask{fd, events, 0};
+  return ::poll(&ask, 1, 0) == 1 ? ask.revents : 0;
 }
 
-void restore_options(int fd, const image::TcpT& image) {
+void add_option(image::TcpT& image, int level, int name, ByteView value) {
+  auto option = std::make_unique<image::SocketOptionT>();
+  option->level = level;
+  option->name = name;
+  option->value.assign(value.begin(), value.end());
+  image.options.push_back(std::move(option));
+}
+
+void capture_options(int fd, image::TcpT& image) {
+  image.options.clear();
+  const bool passive = !is_movable(image.state), v6 = image.local_ip.size() == 16;
+  char congestion[17] = {};
+  socklen_t size = 16;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, &size) == 0) image.congestion = congestion;
+  image.window_clamp = get<std::uint32_t>(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, "TCP_WINDOW_CLAMP").value_or(0);
+  image.transparent = (v6 ? get<int>(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, "IPV6_TRANSPARENT") : get<int>(fd, IPPROTO_IP, IP_TRANSPARENT, "IP_TRANSPARENT"))
+                          .value_or(0) == 1;
+  Value room;
+  for (const auto& [option, fresh] : known_options(v6)) {
+    if (option->when == When::Passive && !passive) continue;
+    const auto value = read(fd, option->level, option->name, room);
+    if (value && (option->otherwise == Default::OfTheHost || !std::ranges::equal(*value, fresh)))
+      add_option(image, option->level, option->name, *value);
+  }
+  for (const int name : kBufferOptions)
+    if (const auto value = read(fd, SOL_SOCKET, name, room)) add_option(image, SOL_SOCKET, name, *value);
+  const std::uint8_t nonblocking = (::fcntl(fd, F_GETFL) & O_NONBLOCK) ? 1 : 0;
+  add_option(image, kFlagsLevel, 0, {&nonblocking, 1});
+}
+
+void restore_options(int fd, const image::TcpT& image, When when) {
   for (const auto& option : image.options) {
     if (!option || option->value.empty()) continue;
     if (option->level == kFlagsLevel) {
-      const int flags = ::fcntl(fd, F_GETFL);
-      ::fcntl(fd, F_SETFL, option->value[0] ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+      if (when == When::Connected && option->value[0]) ::fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
       continue;
     }
     // Only what the table names is set: an image must not reach any other option.
-    const auto known = std::ranges::find_if(kOptions, [&](const Option& o) { return o.level == option->level && o.name == option->name; });
-    if (known == std::end(kOptions)) continue;
+    const auto known = std::ranges::find_if(moved_options(), [&](const Option& o) { return o.level == option->level && o.name == option->name; });
+    if (known == moved_options().end() || known->when != when) continue;
     if (::setsockopt(fd, option->level, option->name, option->value.data(), static_cast<socklen_t>(option->value.size())) != 0)
       log::debug("event=option_not_restored option={} errno={}", known->text, errno);
   }
+}
+
+void restore_congestion_control(int fd, const image::TcpT& image) {
+  if (!image.congestion.empty() &&
+      ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, image.congestion.data(), static_cast<socklen_t>(image.congestion.size())) != 0)
+    log::warn("event=congestion_control_not_here name={}", image.congestion);
+}
+
+Result<> set_transparent(int fd, int family) {
+  return family == AF_INET6 ? set(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT") : set(fd, IPPROTO_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT");
 }
 
 }  // namespace sockmi::tcp

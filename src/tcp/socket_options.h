@@ -1,10 +1,12 @@
-// getsockopt(2) and setsockopt(2) with values of one type, and the table of options that an application may have set.
+// getsockopt(2) and setsockopt(2) with values of one type, and what of an application's options goes into an image.
 #pragma once
 
 #include <sys/socket.h>
 
 #include "base/error.h"
+#include "base/secret.h"
 #include "image/tcp_generated.h"
+#include "tcp/option_table.h"
 
 namespace sockmi::tcp {
 
@@ -26,9 +28,17 @@ Result<> set_repair(int fd, int mode);            // TCP_REPAIR_ON, _OFF, _OFF_N
 Result<> select_queue(int fd, int queue);         // TCP_NO_QUEUE, TCP_RECV_QUEUE, TCP_SEND_QUEUE
 Result<std::uint32_t> queue_sequence(int fd, int queue);
 
-// What the application set: read into, and out of, the image. Options this kernel does not know are left out.
+// What poll(2) says of the descriptor now.
+int poll_now(int fd, short events);
+
+// All that the table says moves, and what is a field of the image besides: congestion control, the sizes of buffers and window, O_NONBLOCK.
 void capture_options(int fd, image::TcpT& image);
-// ENOTSUP for none: an option that can't be set here is not worth a connection; it is logged.
-void restore_options(int fd, const image::TcpT& image);
+void add_option(image::TcpT& image, int level, int name, ByteView value);
+// An option that this kernel can not set is not worth a connection; it is logged.
+void restore_options(int fd, const image::TcpT& image, When when);
+
+void restore_congestion_control(int fd, const image::TcpT& image);
+// Lets a socket have an address that is another host's.
+Result<> set_transparent(int fd, int family);
 
 }  // namespace sockmi::tcp

@@ -6,7 +6,7 @@
 namespace sockmi::tcp {
 
 enum State : std::uint8_t {
-  kEstablished = 1, kSynSent, kSynReceived, kFinWait1, kFinWait2, kTimeWait, kClosed, kCloseWait, kLastAck, kListening, kClosing
+  kEstablished = 1, kSynSent, kSynRecv, kFinWait1, kFinWait2, kTimeWait, kClose, kCloseWait, kLastAck, kListen, kClosing
 };
 
 // A FIN takes a sequence number of its own, behind the last byte.

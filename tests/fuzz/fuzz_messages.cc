@@ -19,20 +19,27 @@ void need(bool good) {
 void read_message(ByteView bytes) {
   const auto message = image::read<image::Message>(bytes);
   if (!message) return;
-  if (const auto* said = (*message)->request_as_Prepare()) {
-    (void)image::read_id(image::view(said->id()));
-    const auto endpoint = image::read_endpoint(said->endpoint());
-    const auto line = SocketAddress::parse(image::string(said->line()));
-    if (!endpoint || !line) return;
-    (void)to_string(image::tuple_of(endpoint->tcp));
-    const Secret again = image::pack_prepare({}, *endpoint, *line);
-    const auto message_again = image::read<image::Message>(again);
-    need(message_again && image::read_endpoint((*message_again)->request_as_Prepare()->endpoint()).has_value());
-  }
-  for (const auto* id : {(*message)->request_as_Commit() ? (*message)->request_as_Commit()->id() : nullptr,
-                         (*message)->request_as_Abort() ? (*message)->request_as_Abort()->id() : nullptr,
-                         (*message)->request_as_Inquire() ? (*message)->request_as_Inquire()->id() : nullptr})
-    if (const auto read = image::read_id(image::view(id))) need(image::to_hex(*read).size() == 32);
+  if (const auto* said = (*message)->request_as_Prepare(); said && said->endpoints())
+    for (const auto* departing : *said->endpoints()) {
+      const auto id = image::read_id(image::view(departing->id()));
+      const auto endpoint = image::read_endpoint(departing->endpoint());
+      const auto line = SocketAddress::parse(image::string(said->line()));
+      if (!id || !endpoint || !line) continue;
+      (void)to_string(image::tuple_of(endpoint->tcp));
+      const image::Departing one{*id, &*endpoint};
+      const Secret again = image::pack_prepare({&one, 1}, *line);
+      const auto message_again = image::read<image::Message>(again);
+      need(message_again && image::read_endpoint((*message_again)->request_as_Prepare()->endpoints()->Get(0)->endpoint()).has_value());
+    }
+  if (const auto* said = (*message)->request_as_Commit())
+    if (const auto committed = image::read_commit(*said)) {
+      const Secret again = image::pack_commit(*committed);
+      need(image::read_commit(*(*image::read<image::Message>(again))->request_as_Commit())->size() == committed->size());
+    }
+  if (const auto* said = (*message)->request_as_Abort())
+    if (const auto ids = image::read_ids(image::view(said->ids()))) need(16 * ids->size() == image::view(said->ids()).size());
+  if (const auto* said = (*message)->request_as_Inquire())
+    if (const auto id = image::read_id(image::view(said->id()))) need(image::to_hex(*id).size() == 32);
   if (const auto* said = (*message)->request_as_Moved())
     if (const auto tuple = image::read_tuple(said->local(), said->remote()))
       if (const auto to = IpAddress::parse(image::string(said->to()))) {

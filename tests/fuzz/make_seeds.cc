@@ -22,9 +22,12 @@ int main(int argc, char** argv) {
   endpoint.tcp.send_queue = {1, 2, 3};
   endpoint.tcp.options.push_back(std::make_unique<SocketOptionT>());
   const MigrationId id{1, 2, 3};
-  write("prepare", 'm', pack_prepare(id, endpoint, local));
-  write("commit", 'm', pack_commit(id));
-  write("abort", 'm', pack_abort(id));
+  const Departing one{id, &endpoint};
+  write("prepare", 'm', pack_prepare({&one, 1}, local));
+  std::vector<Committed> committed(1);
+  committed[0].late.bytes = {1, 2, 3};
+  write("commit", 'm', pack_commit(committed));
+  write("abort", 'm', pack_abort({&id, 1}));
   write("inquire", 'm', pack_inquire(id));
   write("moved", 'm', pack_moved({local, remote}, local.ip, "hostB"));
   write("ended", 'm', pack_ended({local, remote}));
@@ -32,7 +35,8 @@ int main(int argc, char** argv) {
   const std::vector<std::uint8_t> ip{10, 0, 0, 9}, bytes(8, 'x');
   {
     WipingBuilder b;
-    b.Finish(CreateExportRequestDirect(b, "web", 0x40, &ip, 1000, &bytes, &bytes));
+    const std::vector parts{CreateExportPartDirect(b, 0x40, &bytes, &bytes)};
+    b.Finish(CreateExportRequestDirect(b, "web", &ip, 1000, &parts));
     write("export", 'e', b.take());
   }
   {

@@ -6,3 +6,11 @@ def cases(*values):
         function.cases = [value if isinstance(value, tuple) else (value,) for value in values]
         return function
     return mark
+
+
+def topology(kind="bridge", **options):
+    """The test's lab is such a one. Several of these: the test runs in each."""
+    def mark(function):
+        function.topologies = [{"kind": kind, **options}, *getattr(function, "topologies", [])]
+        return function
+    return mark

@@ -1,4 +1,4 @@
-"""Sockets of a host for the test itself: a socket stays in the network namespace where it was made."""
+"""What the test itself does in a host's network namespace. A socket stays in the one where it was made."""
 import ctypes
 import os
 import threading
@@ -7,12 +7,17 @@ _CLONE_NEWNET = 0x40000000
 
 
 def within(host, function):
-    """What `function` returns, or raises, in the host's network namespace. A thread may enter one alone."""
+    """What `function` returns, or raises, in the host's network namespace."""
+    return within_named(host.name, function)
+
+
+def within_named(name, function):
+    """A thread may enter a namespace alone."""
     outcome = []
 
     def enter_and_call():
         try:
-            with open(f"/run/netns/{host.name}", "rb") as namespace:
+            with open(f"/run/netns/{name}", "rb") as namespace:
                 if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), _CLONE_NEWNET) != 0:
                     raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
             outcome.append((function(), None))
@@ -26,3 +31,12 @@ def within(host, function):
     if error:
         raise error
     return result
+
+
+def sysctl(name, values):
+    """Sets kernel parameters below net.* in the namespace of this name."""
+    def write():
+        for key, value in values.items():
+            with open("/proc/sys/" + key.replace(".", "/"), "w", encoding="ascii") as file:
+                file.write(str(value))
+    within_named(name, write)

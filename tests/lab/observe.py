@@ -30,6 +30,33 @@ def resets(host):
     return found["rst_in"], found["rst_out"]
 
 
+class Counter:
+    """Packets that a host's kernel takes in ("in") or lets out ("out"), of those that an expression of nft(8) matches, from now on."""
+
+    def __init__(self, host, way, expression):
+        self._host, self._table = host, "observe_some"
+        hook = "type filter hook prerouting priority -399" if way == "in" else "type filter hook postrouting priority 401"
+        host.run("nft", "-f", "-", stdin=f"table inet {self._table} {{\n counter c {{ }}\n chain c {{\n {hook}\n {expression} counter name c\n }}\n}}\n".encode())
+
+    def packets(self):
+        listing = json.loads(self._host.run("nft", "-j", "list", "counters", "table", "inet", self._table))
+        return next(entry["counter"]["packets"] for entry in listing["nftables"] if "counter" in entry)
+
+
+class Dropped:
+    """While it lasts, a host drops what it is sent ("in") or sends ("out"), as far as an expression of nft(8) matches."""
+
+    def __init__(self, host, way, expression):
+        self._host, self._way, self._expression = host, way, expression
+
+    def __enter__(self):
+        hook = "type filter hook prerouting priority -398" if self._way == "in" else "type filter hook postrouting priority 402"
+        self._host.run("nft", "-f", "-", stdin=f"table inet dropped {{\n chain c {{\n {hook}\n {self._expression} drop\n }}\n}}\n".encode())
+
+    def __exit__(self, *_):
+        self._host.run("nft", "delete", "table", "inet", "dropped")
+
+
 def kernel_counter(host, *names):
     """The sum of TCP counters by their names of nstat(8), since the host was made."""
     listing = json.loads(host.run("nstat", "-asjz", *names))["kernel"]
@@ -47,13 +74,14 @@ def received_twice(host):
 def redirects(host):
     """The elements of home's map, as text; none if there is no table."""
     status, listing = host.run("nft", "list", "table", "netdev", "sockmi", check=False)
-    return re.findall(r"[\d.]+ \. \d+ \. [\d.]+ \. \d+[^,}]*", listing.replace("\n", " ")) if status == 0 else []
+    return re.findall(r"[\da-f.:]+ \. \d+ \. [\da-f.:]+ \. \d+[^,}]*", listing.replace("\n", " ")) if status == 0 else []
 
 
 def leftovers(host):
     """Everything of sockmi's in this host's kernel, one line each."""
     found = [line for line in host.run("nft", "list", "tables").splitlines() if "sockmi" in line]
-    found += [line for line in host.run("ip", "rule").splitlines() if not re.search(r"lookup (local|main|default)$", line.strip())]
-    found += [line for line in host.run("ip", "route", "show", "table", "all").splitlines()
-              if " table " in line and " table local " not in line]
+    for family in ("-4", "-6"):
+        found += [line for line in host.run("ip", family, "rule").splitlines() if not re.search(r"lookup (local|main|default)$", line.strip())]
+        found += [line for line in host.run("ip", family, "route", "show", "table", "all").splitlines()
+                  if " table " in line and " table local " not in line]
     return found

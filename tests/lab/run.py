@@ -6,6 +6,7 @@ LAB_BUILD names the build whose programs are tested (default build/release); a f
 LAB_SEED makes random moments come again. Ends with "N passed, N failed".
 """
 import importlib
+import itertools
 import os
 import pathlib
 import random
@@ -22,19 +23,24 @@ from lab import Failure, Lab, ROOT  # noqa: E402
 
 
 def tests_of(module):
-    """Each with its name; a function with CASES (a list of argument lists) is one test a case."""
+    """Each with its name; a function is one test a case and topology (see cases.py)."""
     for name, function in list(vars(module).items()):
         if name.startswith("test_") and callable(function):
-            for case in getattr(function, "cases", [()]):
-                yield ".".join([module.__name__, name]) + (f"[{' '.join(map(str, case))}]" if case else ""), function, case
+            for topology, case in itertools.product(getattr(function, "topologies", [{}]), getattr(function, "cases", [()])):
+                words = " ".join([*map(str, case), *describe(topology)])
+                yield f"{module.__name__}.{name}" + (f"[{words}]" if words else ""), function, case, topology
 
 
-def run_test(name, function, case, build, seed):
+def describe(topology):
+    return [key if value is True else f"{key}={value}" if key != "kind" else value for key, value in topology.items()]
+
+
+def run_test(name, function, case, topology, build, seed):
     random.seed(f"{seed} {name}")
     began = time.monotonic()
     lab, error = None, ""
     try:
-        with Lab(build) as lab:
+        with Lab(build, **topology) as lab:
             function(lab, *case)
             lab.assert_clean()
     except Failure as failure:
@@ -60,10 +66,10 @@ def main():
     for path in sorted(HERE.glob("test_*.py")):
         module = importlib.import_module(path.stem)
         build = ROOT / "build" / module.BUILD if hasattr(module, "BUILD") else None
-        for name, function, case in tests_of(module):
+        for name, function, case, topology in tests_of(module):
             if patterns and not any(pattern in name for pattern in patterns):
                 continue
-            if run_test(name, function, case, build, seed):
+            if run_test(name, function, case, topology, build, seed):
                 passed += 1
             else:
                 failed += 1

@@ -32,3 +32,12 @@ def enter():
         sys.exit(NOT_POSSIBLE)
     os.environ[_INSIDE] = "1"  # the process number that we will have
     os.execvp(command[0], [*command, "--", sys.executable, *sys.argv])
+
+
+def without_privilege():
+    """A command that runs another one as nobody, or, where there is only one user, as one without any capability."""
+    with open("/proc/self/uid_map", encoding="utf-8") as users:
+        alone = users.read().split()[2] == "1"
+    if alone:
+        return ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--no-new-privs"]

@@ -13,11 +13,11 @@ HEAD = "POST /v1/exports HTTP/1.1\r\nHost: sockmid\r\nContent-Type: application/
 CONNECTED = 4  # SOCKMI_CONNECTED
 
 
-def export_request(lab, **fields):
+def export_request(lab, part=None, **fields):
     """The body that libsockmi would send, made from JSON by flatc."""
     folder = lab.folder / "flat"
     folder.mkdir(exist_ok=True)
-    (folder / "request.json").write_text(json.dumps({"service": "web", "state": CONNECTED, **fields}))
+    (folder / "request.json").write_text(json.dumps({"service": "web", "parts": [{"state": CONNECTED, **(part or {})}], **fields}))
     run(["flatc", "--binary", "--root-type", "sockmi.image.ExportRequest", "-o", str(folder), "-I", str(ROOT / "src/image"),
          str(ROOT / "src/image/message.fbs"), str(folder / "request.json")])
     return (folder / "request.bin").read_bytes()
@@ -90,7 +90,7 @@ def test_two_mebibytes_of_payload(lab):
 def test_a_payload_over_the_limit_in_a_body_within(lab):
     lab.start_daemon(lab.hostA)
     with socket.socket() as plain:
-        refused(lab, post_export(export_request(lab, payload=[7] * ((1 << 20) + 1))), "payload", [plain.fileno()], status=413)
+        refused(lab, post_export(export_request(lab, {"payload": [7] * ((1 << 20) + 1)})), "payload", [plain.fileno()], status=413)
 
 
 def test_garbage_with_a_good_descriptor(lab):
@@ -103,7 +103,7 @@ def test_states_that_are_none(lab):
     lab.start_daemon(lab.hostA)
     with socket.socket() as plain:
         for state in (0, 3, 128):
-            refused(lab, post_export(export_request(lab, state=state)), "state", [plain.fileno()])
+            refused(lab, post_export(export_request(lab, {"state": state})), "state", [plain.fileno()])
 
 
 @cases("a file", "a pipe", "UDP", "listening", "unconnected", "Unix")
@@ -124,7 +124,7 @@ def test_a_descriptor_of(lab, what):
         os.close(descriptor)
 
 
-def test_more_descriptors_than_one(lab):
+def test_more_descriptors_than_parts(lab):
     lab.start_daemon(lab.hostA)
     with socket.socket() as one, socket.socket() as two:
         refused(lab, post_export(export_request(lab)), "descriptor", [one.fileno(), two.fileno()])

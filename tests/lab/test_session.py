@@ -2,6 +2,7 @@
 from cases import cases
 from process import expect
 from s_client import asks, s_client
+from sandbox import without_privilege
 
 
 @cases("1.2", "1.3")
@@ -26,15 +27,6 @@ def test_a_move_on_signal(lab):
         server.signal(10)  # SIGUSR1
         server.wait_line("exported", after=seen)
     session.stdin.close()
-
-
-def without_privilege():
-    """A command that runs another one as nobody, or, where there is only one user, as one without any capability."""
-    with open("/proc/self/uid_map", encoding="utf-8") as users:
-        alone = users.read().split()[2] == "1"
-    if alone:
-        return ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
-    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--no-new-privs"]
 
 
 def test_applications_need_no_privilege(lab):

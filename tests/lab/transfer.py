@@ -21,13 +21,13 @@ def random_bytes(size, seed=7):
 class Transfer:
     """`gate`: how many bytes may pass yet; see allow()."""
 
-    def __init__(self, lab, path, tls, rate, options, gate=None, stdin=subprocess.DEVNULL):
+    def __init__(self, lab, path, tls, rate, options, gate=None, to=None, stdin=subprocess.DEVNULL):
         limit = ["--limit-rate", str(rate)] if rate else []
         certificate, _ = lab.certificate()
         self.offset, self._gate, self._ended = 0, gate, False
         self._changed, self._hash = threading.Condition(), hashlib.sha256()
         self.curl = lab.client.popen("curl", "-sS", "--fail", "--cacert", certificate, *TLS[tls], *limit, *options,
-                                     f"https://{lab.hostA.address}:{PORT}/{path}", stdin=stdin, stdout=subprocess.PIPE)
+                                     f"https://{to or lab.hostA.address}:{PORT}/{path}", stdin=stdin, stdout=subprocess.PIPE)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -81,8 +81,8 @@ class Transfer:
 
 
 class Download(Transfer):
-    def __init__(self, lab, path, tls="1.3", rate=None, gate=None):
-        super().__init__(lab, path, tls, rate, ["--no-buffer"], gate)
+    def __init__(self, lab, path, tls="1.3", rate=None, gate=None, to=None):
+        super().__init__(lab, path, tls, rate, ["--no-buffer"], gate, to)
 
     def transfer(self):
         while piece := self.curl.stdout.read1(self.wait_gate()):
@@ -92,11 +92,11 @@ class Download(Transfer):
 class Upload(Transfer):
     """Sends `content` `repeat` times, in one request."""
 
-    def __init__(self, lab, content, tls="1.3", rate=None, repeat=1, gate=None):
+    def __init__(self, lab, content, tls="1.3", rate=None, repeat=1, gate=None, to=None):
         self._content, self._repeat, self.answer = memoryview(content), repeat, ""
         length = len(content) * repeat
         super().__init__(lab, "upload", tls, rate, ["-X", "POST", "-T", "-", "-H", "Transfer-Encoding:", "-H", f"Content-Length: {length}",
-                                                    "-H", "Expect:"], gate, stdin=subprocess.PIPE)
+                                                    "-H", "Expect:"], gate, to, stdin=subprocess.PIPE)
 
     def transfer(self):
         for _ in range(self._repeat):

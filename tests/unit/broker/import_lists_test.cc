@@ -102,5 +102,13 @@ TEST_F(ImportListsTest, WhatNobodyWantedComesOutInTime) {
   EXPECT_TRUE(lists_.ready().empty());
 }
 
+TEST(Match, IsReadAsPeopleWriteIt) {
+  EXPECT_TRUE(Match::parse("")->fits(*SocketAddress::parse("10.0.0.1:80")));
+  EXPECT_TRUE(Match::parse("10.0.0.0/8")->fits(*SocketAddress::parse("10.9.9.9:80")));
+  EXPECT_FALSE(Match::parse("10.0.0.1")->fits(*SocketAddress::parse("10.0.0.2:80")));
+  EXPECT_FALSE(Match::parse("[fd00::1]:80")->fits(*SocketAddress::parse("[fd00::1]:81")));
+  for (const char* wrong : {"10.0.0.0/", "10.0.0.0/x", "10.0.0.0/33", "10.0.0.0/8 ", "10.0.0.0/-1", "host"}) EXPECT_FALSE(Match::parse(wrong)) << wrong;
+}
+
 }  // namespace
 }  // namespace sockmi::broker

@@ -25,14 +25,19 @@ Endpoint example() {
   return endpoint;
 }
 
+Secret packed(const Endpoint& endpoint) {
+  const Departing one{{1, 2, 3}, &endpoint};
+  return pack_prepare({&one, 1}, *SocketAddress::parse("10.0.0.2:7078"));
+}
+
 TEST(Endpoint, ComesOutAsItWentIn) {
-  const Secret bytes = pack_prepare({1, 2, 3}, example(), *SocketAddress::parse("10.0.0.2:7078"));
+  const Secret bytes = packed(example());
   const auto message = read<Message>(bytes);
   ASSERT_TRUE(message);
   const auto* prepare = (*message)->request_as_Prepare();
-  ASSERT_TRUE(prepare);
-  EXPECT_EQ(read_id(view(prepare->id())), (MigrationId{1, 2, 3}));
-  const auto endpoint = read_endpoint(prepare->endpoint());
+  ASSERT_TRUE(prepare && prepare->endpoints()->size() == 1);
+  EXPECT_EQ(read_id(view(prepare->endpoints()->Get(0)->id())), (MigrationId{1, 2, 3}));
+  const auto endpoint = read_endpoint(prepare->endpoints()->Get(0)->endpoint());
   ASSERT_TRUE(endpoint) << to_string(endpoint.error());
   EXPECT_EQ(endpoint->service, "web");
   EXPECT_EQ(endpoint->state, 0x40);
@@ -46,10 +51,12 @@ TEST(Endpoint, ComesOutAsItWentIn) {
 
 // Whatever comes is read or refused; the sanitizers watch.
 TEST(Endpoint, DamageIsReadOrRefusedCleanly) {
-  const Secret good = pack_prepare({1, 2, 3}, example(), *SocketAddress::parse("10.0.0.2:7078"));
+  const Secret good = packed(example());
   const auto try_it = [](const Secret& bytes) {
-    if (const auto message = read<Message>(bytes))
-      if (const auto* prepare = (*message)->request_as_Prepare()) (void)read_endpoint(prepare->endpoint());
+    const auto message = read<Message>(bytes);
+    const auto* prepare = message ? (*message)->request_as_Prepare() : nullptr;
+    if (prepare && prepare->endpoints())
+      for (const auto* departing : *prepare->endpoints()) (void)read_endpoint(departing->endpoint());
   };
   for (std::size_t size = 0; size < good.size(); ++size) try_it(Secret(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(size)));
   for (std::size_t bit = 0; bit < 8 * good.size(); ++bit) {
@@ -63,8 +70,32 @@ TEST(Endpoint, MissingPartsAreRefused) {
   EXPECT_FALSE(read_endpoint(nullptr));
   Endpoint odd = example();
   odd.tcp.remote_ip = {10, 0, 0};
-  const Secret bytes = pack_prepare({}, odd, odd.home_line);
-  EXPECT_EQ(read_endpoint((*read<Message>(bytes))->request_as_Prepare()->endpoint()).error().code, EINVAL);
+  const Secret bytes = packed(odd);
+  EXPECT_EQ(read_endpoint((*read<Message>(bytes))->request_as_Prepare()->endpoints()->Get(0)->endpoint()).error().code, EINVAL);
+}
+
+TEST(Commit, CarriesWhatCameLate) {
+  std::vector<Committed> all(2);
+  all[0].id = {1};
+  all[1].id = {2};
+  all[1].late.bytes = {7, 8};
+  all[1].late.fin = true;
+  const Secret bytes = pack_commit(all);
+  const auto read_back = read_commit(*(*read<Message>(bytes))->request_as_Commit());
+  ASSERT_TRUE(read_back && read_back->size() == 2);
+  EXPECT_EQ((*read_back)[0].id, all[0].id);
+  EXPECT_TRUE((*read_back)[0].late.bytes.empty() && !(*read_back)[0].late.fin);
+  EXPECT_EQ((*read_back)[1].late.bytes, all[1].late.bytes);
+  EXPECT_TRUE((*read_back)[1].late.fin);
+}
+
+TEST(Answer, HasAVerdictForEach) {
+  const Secret bytes = pack_answer(std::vector<Result<>>{{}, fail(ENOBUFS, "full")});
+  const auto verdicts = read_verdicts(bytes, 2);
+  ASSERT_TRUE(verdicts);
+  EXPECT_TRUE((*verdicts)[0]);
+  EXPECT_EQ((*verdicts)[1].error().code, ENOBUFS);
+  EXPECT_EQ(read_verdicts(bytes, 3).error().code, EPROTO);
 }
 
 TEST(Answer, CarriesTheErrorOver) {

@@ -19,11 +19,13 @@
 
 #include "base/address.h"
 #include "base/unique_fd.h"
+#include "tcp/capture.h"
+#include "tcp/restore.h"
 #include "tcp/states.h"
 
 namespace sockmi::tcp {
 
-constexpr std::uint32_t kFreeze = 0x5e, kInject = 0x5f;  // marks; no rule knows them here unless the test makes one
+constexpr Marks kMarks{.freeze = 0x5e, .inject = 0x5f};  // no rule knows them here unless the test makes one
 
 inline bool enter_namespace() {
   static const bool entered = [] {
@@ -114,6 +116,27 @@ struct Connection {
   }
 };
 
+// The two halves of a move.
+inline image::TcpT take(unique_fd& socket) {
+  auto frozen = Frozen::freeze(socket.get(), kMarks.freeze);
+  auto image = frozen ? frozen->capture() : pass(std::move(frozen));
+  EXPECT_TRUE(image) << to_string(image.error());
+  EXPECT_TRUE(image && frozen->kill());
+  socket.reset();
+  return image ? std::move(*image) : image::TcpT();
+}
+
+inline unique_fd thawed(Result<Restored>&& restored) {
+  EXPECT_TRUE(restored) << to_string(restored.error());
+  auto live = restored ? std::move(*restored).thaw() : pass(std::move(restored));
+  EXPECT_TRUE(live) << to_string(live.error());
+  return live ? std::move(*live) : unique_fd();
+}
+
+inline unique_fd make(const image::TcpT& image) { return thawed(Restored::restore(image, kMarks, false)); }
+
+inline void move(unique_fd& socket) { socket = make(take(socket)); }
+
 inline void say(int fd, const std::string& text) {
   ASSERT_EQ(::send(fd, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
 }
@@ -122,6 +145,17 @@ inline std::string hear(int fd, std::size_t size) {
   std::string text(size, 0);
   const ssize_t got = ::recv(fd, text.data(), size, MSG_WAITALL);
   return text.substr(0, static_cast<std::size_t>(std::max<ssize_t>(0, got)));
+}
+
+// Writes until nothing more is taken; tells what.
+inline std::string fill_up(int fd) {
+  std::string all;
+  for (;;) {
+    const std::string piece(10'007, static_cast<char>('a' + all.size() / 10'007 % 26));
+    const ssize_t sent = ::send(fd, piece.data(), piece.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0) return all;
+    all.append(piece, 0, static_cast<std::size_t>(sent));
+  }
 }
 
 // All that comes until the end of the stream.

@@ -3,10 +3,8 @@
 #include <numeric>
 
 #include "connection.h"
-#include "tcp/capture.h"
 #include "tcp/inject.h"
 #include "tcp/inspect.h"
-#include "tcp/restore.h"
 #include "tcp/socket_options.h"
 
 namespace sockmi::tcp {
@@ -39,7 +37,7 @@ TEST_P(Inject, DataAndFinArrive) {
   Segment segment = next();
   segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
   segment.fin = true;
-  const auto injected = inject_data(segment, kInject);
+  const auto injected = inject_data(segment, kMarks.inject);
   ASSERT_TRUE(injected) << to_string(injected.error());
   EXPECT_TRUE(hear_out(pair_.mover.get()) == text);
   EXPECT_EQ(state_of(pair_.mover.get()), kCloseWait);
@@ -49,7 +47,7 @@ TEST_P(Inject, AFullSegmentArrives) {
   const std::string text(kLargestSegment, 'x');
   Segment segment = next();
   segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
-  ASSERT_TRUE(inject(segment, kInject));
+  ASSERT_TRUE(inject(segment, kMarks.inject));
   EXPECT_TRUE(hear(pair_.mover.get(), text.size()) == text);
 }
 
@@ -57,10 +55,10 @@ TEST_P(Inject, WhatIsTooLargeOrOfTwoFamiliesIsRefused) {
   const std::string text(kLargestSegment + 1, 'x');
   Segment segment = next();
   segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
-  EXPECT_EQ(inject(segment, kInject).error().code, EMSGSIZE);
+  EXPECT_EQ(inject(segment, kMarks.inject).error().code, EMSGSIZE);
   segment.data = {};
   segment.tuple.remote.ip = *IpAddress::parse(segment.tuple.local.ip.unmapped().family == AF_INET ? "::1" : "127.0.0.1");
-  EXPECT_EQ(inject(segment, kInject).error().code, EINVAL);
+  EXPECT_EQ(inject(segment, kMarks.inject).error().code, EINVAL);
 }
 
 // A socket here whose address is not: as steer sets it up, by a rule and a table. Then the address is one of an interface, and the same holds.
@@ -75,22 +73,20 @@ TEST_P(Inject, TheRuleForTheMarkLeadsToAForeignAddress) {
   undo();
   ASSERT_EQ(run("link add inj0 type veth peer name inj1") | run("link set inj0 up") | run("link set inj1 up"), 0);
   ASSERT_EQ(run("route add " + net + " dev inj0") | run("route replace local default dev lo table 77"), 0);
-  auto frozen = Frozen::freeze(pair_.mover.get(), kFreeze);
-  auto image = frozen->capture();
-  ASSERT_TRUE(frozen->kill());
+  auto image = take(pair_.mover);
   const auto place = [](Bytes& field, const std::string& text) {
     const auto parsed = *IpAddress::parse(text);
     std::copy_n(parsed.bytes.begin(), parsed.size(), field.end() - static_cast<std::ptrdiff_t>(parsed.size()));
   };
-  place(image->local_ip, ours);
-  place(image->remote_ip, v6 ? "fd00:9::8" : "10.9.9.8");
-  auto restored = Restored::restore(*image, kFreeze, true);
+  place(image.local_ip, ours);
+  place(image.remote_ip, v6 ? "fd00:9::8" : "10.9.9.8");
+  auto restored = Restored::restore(image, kMarks, true);
   ASSERT_TRUE(restored) << to_string(restored.error());
   const auto say_next = [&](const std::string& text) {
-    Segment segment{.tuple = inspect(restored->fd())->tuple, .seq = image->rcv_seq, .ack = image->snd_seq, .window = 1000};
+    Segment segment{.tuple = inspect(restored->fd())->tuple, .seq = image.rcv_seq, .ack = image.snd_seq, .window = 1000};
     segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
-    (void)inject(segment, kInject);
-    image->rcv_seq += static_cast<std::uint32_t>(text.size());
+    (void)inject(segment, kMarks.inject);
+    image.rcv_seq += static_cast<std::uint32_t>(text.size());
   };
   const auto received = [&] { return queued(restored->fd(), SIOCINQ); };
   EXPECT_EQ(run("rule add fwmark 0x5f lookup 77"), 0);

@@ -1,0 +1,20 @@
+#include <nlohmann/json.hpp>
+
+#include "api/api.h"
+
+namespace sockmi::api {
+
+// Whoever may give an address away ends what others do on this host: root alone.
+asio::awaitable<Result<Response>> post_takeover(broker::Broker& broker, Session&, Request& request) {
+  if (request.user != "root") co_return fail(EACCES, "user {} may not have an address taken over", request.user);
+  const auto& body = request.http.body();
+  const auto wish = nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
+  if (!wish.is_object()) co_return fail(EINVAL, "the body is no JSON object");
+  CO_TRY_LET(address, IpAddress::parse(wish.value("address", "")));
+  CO_TRY_LET(outcome, co_await broker.takeovers().give(address, wish.value("to", ""), wish.value("force", false)));
+  nlohmann::json lost = nlohmann::json::array();
+  for (const auto& tuple : outcome.lost) lost.push_back({{"local", to_string(tuple.local)}, {"peer", to_string(tuple.remote)}});
+  co_return json_response(200, {{"address", to_string(address)}, {"host", outcome.host}, {"moved", outcome.moved}, {"lost", std::move(lost)}});
+}
+
+}  // namespace sockmi::api

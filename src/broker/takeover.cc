@@ -1,0 +1,290 @@
+#include "broker/takeover.h"
+
+#include <linux/if.h>
+#include <net/if.h>
+#include <netinet/tcp.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "broker/event.h"
+#include "image/pack.h"
+#include "steer/announce.h"
+#include "steer/door.h"
+
+namespace sockmi::broker {
+namespace {
+
+using steer::HostAddress;
+using std::chrono::seconds;
+
+constexpr seconds kHold{20};               // the kernel's: longer than all that follows, so that it decides only for a dead daemon
+constexpr milliseconds kAnswer{2000};      // of the new holder to Hold; later ones come too late
+constexpr milliseconds kDoubt{5000};       // begins so long after Hold, or the first Keep
+constexpr milliseconds kProbePause{700};   // between the three questions of a probe
+constexpr milliseconds kNoProgress{3000};  // then what is left will not move
+constexpr milliseconds kExport{60000};     // for the applications, each time they are asked
+constexpr seconds kDoor{90};
+constexpr milliseconds kAnnouncements[] = {milliseconds(0), milliseconds(100), milliseconds(400), milliseconds(1000), milliseconds(2000)};
+
+std::string interface_name(unsigned index) {
+  char name[IF_NAMESIZE] = "?";
+  return ::if_indextoname(index, name) ? name : "?";
+}
+
+// Who lost the gratuitous ARP of one second hears that of the next.
+asio::awaitable<void> announce(HostAddress address) {
+  for (const auto pause : kAnnouncements) {
+    co_await sleep_for(pause);
+    if (auto told = steer::announce(address.ip, address.interface); !told)
+      log::error("event=announce_failed address={} error=\"{}\"", to_string(address.ip), to_string(told.error()));
+  }
+}
+
+asio::awaitable<void> hear(asio::posix::stream_descriptor& descriptor, steer::Probe& probe) {
+  while (!probe.heard()) co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
+}
+
+// Whether another host has the address.
+asio::awaitable<Result<bool>> answered(HostAddress address) {
+  using namespace boost::asio::experimental::awaitable_operators;
+  CO_TRY_LET(probe, steer::Probe::open(address.ip, address.interface));
+  asio::posix::stream_descriptor descriptor(co_await asio::this_coro::executor, ::dup(probe.fd()));
+  for (int i = 0; i < 3; ++i) {
+    CO_TRY(probe.ask());
+    if ((co_await (hear(descriptor, probe) || sleep_for(kProbePause))).index() == 0) co_return true;
+  }
+  co_return false;
+}
+
+Result<peer::PeerInfo> find_peer(World& world, const std::string& name) {
+  for (const auto& peer : world.negotiation->peers())
+    if (peer.host == name || to_string(peer.line.ip) == name) return peer;
+  return fail(EHOSTUNREACH, "host '{}' is not known here", name);
+}
+
+std::string some(const std::vector<steer::HostConnection>& connections) {
+  std::string out;
+  for (std::size_t i = 0; i < std::min<std::size_t>(3, connections.size()); ++i) out += (i ? ", " : "") + to_string(connections[i].tuple);
+  return connections.size() > 3 ? out + ", ..." : out;
+}
+
+// Its connections do not live with a stranger any more, but at home.
+void adopt(World& world, const std::string& from, const IpAddress& address) {
+  for (auto& [cookie, resident] : world.residents) {
+    if (resident.tuple.local.ip.unmapped() != address || resident.home != from) continue;
+    resident.home = world.settings.host;
+    resident.home_line = world.settings.line();
+    // At once (0 would be for ever): new connections to the address are ours to answer.
+    (void)world.steering->unshelter(address, milliseconds(1));
+  }
+}
+
+// They are the new holder's now. Who still sends their packets to us is served a little longer.
+void disown(World& world, const IpAddress& address) {
+  for (auto it = world.away.begin(); it != world.away.end();) {
+    if (it->first.local.ip.unmapped() != address) {
+      ++it;
+      continue;
+    }
+    (void)world.steering->redirect(it->first, it->second.address, std::max(world.settings.linger, milliseconds(1)));
+    it = world.away.erase(it);
+  }
+}
+
+}  // namespace
+
+// --- the old holder ---
+
+asio::awaitable<Result<TakeoverOutcome>> Takeovers::give(IpAddress address, std::string to, bool force) {
+  CO_TRY_LET(here, ours(address));
+  CO_TRY_LET(host, find_peer(world_, to));
+  if (*giving_) co_return fail(EBUSY, "another takeover is under way");
+  *giving_ = true;
+  const std::shared_ptr<void> done(nullptr, [giving = giving_](void*) { *giving = false; });
+  // Only the new holder itself can become the home of a connection.
+  for (const auto& [tuple, away] : world_.away)
+    if (tuple.local.ip.unmapped() == address && away.host != host.host)
+      co_return fail(EBUSY, "{} lives on {}: move it to {} first", to_string(tuple), away.host, host.host);
+  CO_TRY(co_await say(host, image::TakeOverStep::Ask, here));
+  auto outcome = co_await move_connections(address, host, force);
+  log::info("event=takeover address={} to={} moved={} lost={} error=\"{}\"", to_string(address), host.host, outcome ? outcome->moved : 0,
+            outcome ? outcome->lost.size() : 0, outcome ? "" : to_string(outcome.error()));
+  co_return outcome;
+}
+
+Result<HostAddress> Takeovers::ours(const IpAddress& address) const {
+  if (address == world_.settings.address)
+    return fail(EINVAL, "{} is this daemon's own address: only a service address can be taken over", to_string(address));
+  TRY_LET(all, steer::host_addresses());
+  const auto it = std::ranges::find(all, address, &HostAddress::ip);
+  if (it == all.end()) return fail(EADDRNOTAVAIL, "{} is not an address of this host", to_string(address));
+  const std::string interface = interface_name(it->interface);
+  if (std::ranges::find(interfaces_, interface) == interfaces_.end())
+    return fail(EINVAL, "{} is on {}, which is not among 'interfaces'", to_string(address), interface);
+  if (it->secondary || address.family != AF_INET) return *it;
+  const auto goes_along = [&](const HostAddress& other) {
+    return other.secondary && other.interface == it->interface && other.prefix == it->prefix && other.ip.in_prefix(it->ip, it->prefix);
+  };
+  std::ifstream setting("/proc/sys/net/ipv4/conf/" + interface + "/promote_secondaries");
+  int promote = 0;
+  setting >> promote;
+  if (promote == 0 && std::ranges::any_of(all, goes_along))
+    return fail(ENOTSUP, "{} is the primary address of its subnet on {}: the others would go with it (set net.ipv4.conf.{}.promote_secondaries)",
+                to_string(address), interface, interface);
+  return *it;
+}
+
+asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress address, peer::PeerInfo to, bool force) {
+  TakeoverOutcome outcome{.host = to.host};
+  CO_TRY_LET(here, ours(address));
+  std::optional<steer::ClosedDoor> door;
+  // The first time with the door open: most connections move while new ones still are served.
+  milliseconds pause{20};
+  for (auto give_up = Clock::time_point::max();; pause = std::min(2 * pause, milliseconds(320))) {
+    ExportWish wish{.request = 0, .local = {address, unsigned(address.size() * 8), 0}, .remote = {}, .to = to.line.ip};
+    unsigned moved = 0, failed = 0;
+    for (const std::string& service : requests_.services()) {
+      const auto answer = co_await requests_.ask(service, wish, kExport);
+      moved += answer.exported;
+      failed += answer.failed;  // closing ones among them, which go by themselves
+      if (answer.answered < answer.applications) co_return fail(ETIMEDOUT, "an application of service '{}' does not answer", service);
+    }
+    outcome.moved += moved;
+    CO_TRY_LET(left, steer::connections_at(address));
+    if (left.empty() && door) break;
+    if (!door || moved > 0) give_up = Clock::now() + kNoProgress, pause = milliseconds(20);
+    if (!door) {
+      CO_TRY_LET(closed, steer::ClosedDoor::close(address, kDoor));
+      door.emplace(std::move(closed));
+      continue;
+    }
+    if (Clock::now() > give_up) {
+      if (!force)
+        co_return fail(EBUSY, "{} connections are left, of which {} could not be exported, and no application exports the others: {}",
+                       left.size(), failed, some(left));
+      for (const auto& each : left) outcome.lost.push_back(each.tuple);
+      break;
+    }
+    co_await sleep_for(pause);  // handshakes end, and closing connections, and nobody tells us when
+  }
+  CO_TRY(co_await hand_over(here, to));
+  co_return outcome;
+}
+
+asio::awaitable<Result<>> Takeovers::hand_over(HostAddress address, peer::PeerInfo to) {
+  auto held = co_await say(to, image::TakeOverStep::Hold, address);
+  if (held) held = fault::point("takeover-remove");
+  if (held) held = steer::remove_address(address);
+  if (!held) {
+    (void)co_await say(to, image::TakeOverStep::Drop, address);  // should this be lost, it probes, and hears us
+    co_return held;
+  }
+  // *Decided.* Its connections live there, and the address is gone from here.
+  Result<> kept;
+  bool elsewhere = false;
+  for (const auto doubt = Clock::now() + kDoubt; !elsewhere;) {
+    kept = fault::point("takeover-keep");
+    if (kept) kept = co_await say(to, image::TakeOverStep::Keep, address);
+    if (kept) break;
+    log::warn("event=takeover_doubt address={} host={} error=\"{}\"", to_string(address.ip), to.host, to_string(kept.error()));
+    if (Clock::now() > doubt) {
+      const auto heard = co_await answered(address);
+      if (heard && !*heard) break;
+      elsewhere = heard && *heard;
+    }
+    co_await sleep_for(milliseconds(200));
+  }
+  if (!kept && !elsewhere) {
+    CO_TRY(steer::add_address(address, std::nullopt));
+    asio::co_spawn(world_.io, announce(address), asio::detached);
+    co_return kept;
+  }
+  disown(world_, address.ip);
+  co_return Result<>();
+}
+
+asio::awaitable<Result<>> Takeovers::say(const peer::PeerInfo& to, image::TakeOverStep step, const HostAddress& address) {
+  auto reply = co_await world_.transfer->call(to.host, to.line, image::pack_take_over(step, address.ip, address.prefix, address.deprecated), kAnswer);
+  if (!reply) co_return pass(std::move(reply));
+  CO_TRY(image::read_answer(*reply));
+  co_return Result<>();
+}
+
+// --- the new holder ---
+
+Result<> Takeovers::told(const std::string& from, const image::TakeOver& message) {
+  TRY_LET(address, IpAddress::parse(image::string(message.address())));
+  const auto held = held_.find(address);
+  if (held != held_.end() && held->second.from != from) return fail(EACCES, "{} holds it for {}", world_.settings.host, held->second.from);
+  if (message.step() == image::TakeOverStep::Drop) return held == held_.end() ? Result<>() : drop(address);
+  // Also without Hold: we may have been restarted, and nobody has it then.
+  TRY_LET(place, place_for(message));
+  if (message.step() == image::TakeOverStep::Hold) return hold(from, place);
+  if (message.step() == image::TakeOverStep::Keep) return keep(from, place);
+  return {};
+}
+
+Result<HostAddress> Takeovers::place_for(const image::TakeOver& message) const {
+  TRY_LET(ip, IpAddress::parse(image::string(message.address())));
+  if (ip == world_.settings.address) return fail(EINVAL, "{} is {}'s own address", to_string(ip), world_.settings.host);
+  if (std::ranges::none_of(world_.settings.takeover, [&](const Match& allowed) { return !allowed.ip.any() && allowed.fits({ip, 0}); }))
+    return fail(EACCES, "{} is not among takeover.addresses of {}", to_string(ip), world_.settings.host);
+  TRY_LET(all, steer::host_addresses());
+  const bool here = std::ranges::find(all, ip, &HostAddress::ip) != all.end();
+  if (here && !held_.contains(ip) && message.step() != image::TakeOverStep::Keep)
+    return fail(EEXIST, "{} is an address of {} already", to_string(ip), world_.settings.host);
+  for (const HostAddress& each : all) {
+    const bool steered = std::ranges::find(interfaces_, interface_name(each.interface)) != interfaces_.end();
+    if (each.ip == ip || !steered || each.ip.family != ip.family || !ip.in_prefix(each.ip, each.prefix)) continue;
+    if (message.prefix() < each.prefix || message.prefix() > ip.size() * 8) continue;  // the place's own subnet, or a part of it
+    return HostAddress{.ip = ip, .prefix = message.prefix(), .interface = each.interface, .deprecated = message.deprecated()};
+  }
+  return fail(EADDRNOTAVAIL, "{} has no interface on the subnet of {}/{}", world_.settings.host, to_string(ip), message.prefix());
+}
+
+Result<> Takeovers::hold(const std::string& from, const HostAddress& address) {
+  TRY(fault::point("takeover-hold"));
+  TRY(steer::add_address(address, kHold));
+  held_[address.ip] = {address, from, ++attempts_};
+  asio::co_spawn(world_.io, resolve_doubt(address.ip, attempts_), asio::detached);
+  return {};
+}
+
+Result<> Takeovers::keep(const std::string& from, const HostAddress& address) {
+  TRY(steer::add_address(address, std::nullopt));
+  held_.erase(address.ip);
+  adopt(world_, from, address.ip);
+  asio::co_spawn(world_.io, announce(address), asio::detached);
+  log::info("event=taken_over address={} interface={}", to_string(address.ip), interface_name(address.interface));
+  return {};
+}
+
+Result<> Takeovers::drop(const IpAddress& address) {
+  const Held held = held_.at(address);
+  held_.erase(address);
+  return steer::remove_address(held.address);
+}
+
+asio::awaitable<void> Takeovers::resolve_doubt(IpAddress address, std::uint64_t attempt) {
+  co_await sleep_for(kDoubt);
+  const auto in_doubt = [&] { return held_.contains(address) && held_.at(address).attempt == attempt; };
+  if (!in_doubt()) co_return;
+  const Held held = held_.at(address);
+  const auto elsewhere = co_await answered(held.address);
+  if (!in_doubt()) co_return;
+  log::warn("event=takeover_doubt address={} elsewhere={}", to_string(address), elsewhere ? *elsewhere ? "yes" : "no" : to_string(elsewhere.error()));
+  // If the segment can't be asked, the kernel's clock decides: a host too few is better than one too many.
+  if (!elsewhere) held_.erase(address);
+  else if (auto done = *elsewhere ? drop(address) : keep(held.from, held.address); !done)
+    log::error("event=takeover_doubt_left error=\"{}\"", to_string(done.error()));
+}
+
+}  // namespace sockmi::broker

@@ -1,0 +1,65 @@
+// An address goes to another host, with all that is connected to it. Afterwards the old host is not needed any more.
+//
+//   old holder                                             new holder
+//   Ask                                       ->  would it be allowed, and is there a place for it?
+//   its connections move, one by one, each with its redirect: nothing is lost so far, whatever happens
+//   no new connection begins; the last ones move
+//   Hold                                      ->  has the address too, for some seconds, by the kernel's own clock
+//   removes the address: the decision
+//   Keep, repeated                            ->  has it for good; its connections are at home; tells the segment
+//   forgets them; redirects stay a while for who has not heard
+//
+// In between both hosts may answer ARP, which does no harm: what reaches the old one goes on by the redirects. In doubt, that is when one of the two
+// falls silent after Hold, nobody guesses: the segment is asked (an ARP probe) whether somebody else still has the address. Whoever hears that
+// none has, keeps it. Rejected: to add the address to the new host only after it is gone from the old one, where nobody has it in between, or, should
+// a daemon die, nobody at all; and to remove it first (as the article does), where every connection stands still for the whole of the time.
+#pragma once
+
+#include "broker/export_requests.h"
+#include "broker/world.h"
+#include "steer/addresses.h"
+
+namespace sockmi::broker {
+
+struct TakeoverOutcome {
+  std::string host;             // the new holder
+  unsigned moved = 0;           // connections
+  std::vector<FourTuple> lost;  // what was there still, and nobody exported (by force only)
+};
+
+class Takeovers {
+ public:
+  Takeovers(World& world, ExportRequests& requests, std::vector<std::string> interfaces)
+      : world_(world), requests_(requests), interfaces_(std::move(interfaces)) {}
+
+  // Gives our `address` to the host `to`, a name or an address. With `force` also if connections are left that nobody exports: they end.
+  asio::awaitable<Result<TakeoverOutcome>> give(IpAddress address, std::string to, bool force);
+  // What the holder says to the one that shall have it.
+  Result<> told(const std::string& from, const image::TakeOver& message);
+
+ private:
+  struct Held {
+    steer::HostAddress address;
+    std::string from;
+    std::uint64_t attempt;
+  };
+  Result<steer::HostAddress> ours(const IpAddress& address) const;
+  Result<steer::HostAddress> place_for(const image::TakeOver& message) const;
+  Result<> hold(const std::string& from, const steer::HostAddress& address);
+  Result<> keep(const std::string& from, const steer::HostAddress& address);
+  Result<> drop(const IpAddress& address);
+  asio::awaitable<void> resolve_doubt(IpAddress address, std::uint64_t attempt);
+
+  asio::awaitable<Result<>> say(const peer::PeerInfo& to, image::TakeOverStep step, const steer::HostAddress& address);
+  asio::awaitable<Result<TakeoverOutcome>> move_connections(IpAddress address, peer::PeerInfo to, bool force);
+  asio::awaitable<Result<>> hand_over(steer::HostAddress address, peer::PeerInfo to);
+
+  World& world_;
+  ExportRequests& requests_;
+  const std::vector<std::string> interfaces_;
+  std::shared_ptr<bool> giving_ = std::make_shared<bool>(false);  // one at a time; its coroutine may outlive us
+  std::uint64_t attempts_ = 0;
+  std::map<IpAddress, Held> held_;
+};
+
+}  // namespace sockmi::broker

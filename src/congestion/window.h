@@ -1,0 +1,22 @@
+// What of a connection's congestion window goes over to the restored one.
+#pragma once
+
+#include <cstdint>
+
+#include "image/tcp_generated.h"
+
+namespace sockmi::congestion {
+
+struct Window {
+  std::uint32_t cwnd, ssthresh;  // in segments; as <linux/bpf.h>'s side has them, see carrier.bpf.c
+
+  bool operator==(const Window&) const = default;
+};
+
+// The image's, within bounds that hold whoever made it. A window of 0: the image says nothing.
+Window admissible(const image::TcpT& image);
+
+// Bytes a second at which a burst of `window` spreads over a round trip, and not more than the bottleneck's queue has to hold; 0: no need to.
+std::uint64_t pacing_rate(const Window& window, const image::TcpT& image);
+
+}  // namespace sockmi::congestion

@@ -1,0 +1,44 @@
+#include "steer/door.h"
+
+#include <memory>
+
+#include <nftables/libnftables.h>
+
+#include "base/log.h"
+
+namespace sockmi::steer {
+namespace {
+
+Result<> run_nft(const std::string& commands) {
+  const std::unique_ptr<nft_ctx, decltype(&nft_ctx_free)> nft(nft_ctx_new(NFT_CTX_DEFAULT), nft_ctx_free);
+  if (!nft) return fail(ENOMEM, "libnftables");
+  nft_ctx_buffer_error(nft.get());
+  if (nft_run_cmd_from_buffer(nft.get(), commands.c_str()) == 0) return {};
+  return fail(EIO, "nftables: {}", nft_ctx_get_error_buffer(nft.get()));
+}
+
+constexpr const char* kRemove = "add table inet sockmi_door; delete table inet sockmi_door;";
+
+}  // namespace
+
+Result<ClosedDoor> ClosedDoor::close(const IpAddress& address, std::chrono::seconds at_most) {
+  const bool v4 = address.family == AF_INET;
+  TRY(run_nft(fmt::format(R"({}
+table inet sockmi_door {{
+  set closed {{ type {}; flags timeout; elements = {{ {} timeout {}s }}; }}
+  chain in {{
+    type filter hook prerouting priority raw - 10; policy accept;
+    {} daddr @closed tcp flags & (syn | ack) == syn drop
+  }}
+}})", kRemove, v4 ? "ipv4_addr" : "ipv6_addr", to_string(address), at_most.count(), v4 ? "ip" : "ip6")));
+  return ClosedDoor();
+}
+
+ClosedDoor::~ClosedDoor() {
+  if (!closed_) return;
+  if (auto opened = open_all_doors(); !opened) log::error("event=door_left_closed error=\"{}\"", to_string(opened.error()));
+}
+
+Result<> open_all_doors() { return run_nft(kRemove); }
+
+}  // namespace sockmi::steer

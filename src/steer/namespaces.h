@@ -1,0 +1,76 @@
+// Connections of other network namespaces (containers) of this host.
+//
+// A socket can be captured from any namespace, but its packets are steered, and a socket for it is made, in its own. What tells the namespace later,
+// when only addresses are spoken of, is the local address: a container with an address of its own, on the segment (macvlan, or a bridge), is what is
+// served. Containers behind this host's NAT are not: their peers' packets come to the host, and two of them may have one address.
+//
+// One set of rules a namespace, made when its first connection leaves and removed when the last is home, or has ended: while it is there, we hold
+// the namespace, so that a container that stops does not take away the path of connections that live on elsewhere.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "base/unique_fd.h"
+#include "steer/addresses.h"
+#include "steer/steering.h"
+
+namespace sockmi::steer {
+
+class NamespacedSteering : public Steering {
+ public:
+  // `ours` steers the daemon's own namespace, and everything that was not learnt to be elsewhere.
+  explicit NamespacedSteering(std::unique_ptr<Steering> ours);
+  ~NamespacedSteering() override;
+
+  // From here on everything about this local address concerns the namespace of `socket`. ENOTSUP: its packets can't be steered there. Wants
+  // CAP_SYS_ADMIN if that namespace is not the daemon's.
+  Result<> learn(int socket, const IpAddress& local);
+  bool is_elsewhere(const IpAddress& local) const { return places_of_.contains(local.unmapped()); }
+  // Calls `function` where the address is.
+  Result<> within(const IpAddress& local, const std::function<Result<>()>& function) const;
+  // Gives up namespaces in which nothing is steered any more and of which nobody has spoken for so long.
+  void forget_idle(std::chrono::milliseconds idle);
+
+  using Steering::redirect;
+  Result<> redirect(std::span<const Redirect> redirects) override;
+  Result<> remove_redirects(std::span<const FourTuple> tuples) override;
+  Result<std::vector<Redirect>> redirects() override;
+  Result<> let_in(const FourTuple& tuple, std::chrono::milliseconds timeout) override { return at(tuple.local.ip).let_in(tuple, timeout); }
+  Result<> keep_out(const FourTuple& tuple) override { return at(tuple.local.ip).keep_out(tuple); }
+  Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) override {
+    return at(local.ip).redirect_port(local, to, staying);
+  }
+  Result<> remove_port_redirect(const SocketAddress& local) override { return at(local.ip).remove_port_redirect(local); }
+  Result<> hold_port(const SocketAddress& local, std::chrono::milliseconds timeout) override { return at(local.ip).hold_port(local, timeout); }
+  Result<> release_port(const SocketAddress& local) override { return at(local.ip).release_port(local); }
+  Result<> shelter(const IpAddress& home) override { return ours_->shelter(home); }
+  Result<> unshelter(const IpAddress& home, std::chrono::milliseconds linger) override { return ours_->unshelter(home, linger); }
+
+ private:
+  using Id = std::pair<dev_t, ino_t>;
+  struct Place {
+    unique_fd handle;
+    std::vector<HostAddress> addresses;
+    std::unique_ptr<Steering> steering;
+    std::chrono::steady_clock::time_point last_learnt;
+    ~Place();
+  };
+  static Result<std::unique_ptr<Place>> open(unique_fd handle);
+  Steering& at(const IpAddress& local) const;
+  // Calls `step` with those of each namespace.
+  template <class Item>
+  Result<> part(std::span<const Item> items, const std::function<Result<>(Steering&, std::span<const Item>)>& step) const;
+
+  std::unique_ptr<Steering> ours_;
+  Id our_id_{};
+  std::map<Id, std::unique_ptr<Place>> places_;
+  std::map<IpAddress, Place*> places_of_;
+};
+
+}  // namespace sockmi::steer

@@ -1,0 +1,179 @@
+#include "tcp/option_table.h"
+
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/tcp.h>
+
+namespace sockmi::tcp {
+namespace {
+
+// What Debian 12's headers do not have yet.
+constexpr int kSoTxRehash = 74, kSoRcvMark = 75, kSoRcvPriority = 82;
+constexpr int kIpLocalPortRange = 51;
+constexpr int kTcpRtoMaxMs = 44, kTcpRtoMinUs = 45, kTcpDelackMaxUs = 46;
+
+#define OPTION(level, name) level, name, #name
+using enum When;
+using enum Default;
+
+constexpr Option kMoved[] = {
+    {OPTION(IPPROTO_IPV6, IPV6_V6ONLY), Open, OfTheHost},
+    {OPTION(SOL_SOCKET, SO_REUSEPORT), Open},
+    {OPTION(IPPROTO_IP, IP_FREEBIND), Open},
+    {OPTION(IPPROTO_IPV6, IPV6_FREEBIND), Open},
+    {OPTION(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE), Open},
+
+    {OPTION(SOL_SOCKET, SO_DEBUG)},
+    {OPTION(SOL_SOCKET, SO_DONTROUTE)},
+    {OPTION(SOL_SOCKET, SO_BROADCAST)},
+    {OPTION(SOL_SOCKET, SO_OOBINLINE)},
+    {OPTION(SOL_SOCKET, SO_NO_CHECK)},
+    {OPTION(SOL_SOCKET, SO_LINGER)},
+    {OPTION(SOL_SOCKET, SO_PASSCRED)},
+    {OPTION(SOL_SOCKET, SO_PASSSEC)},
+    {OPTION(SOL_SOCKET, SO_RCVLOWAT)},
+    {OPTION(SOL_SOCKET, SO_PEEK_OFF)},
+    {OPTION(SOL_SOCKET, SO_RCVTIMEO)},
+    {OPTION(SOL_SOCKET, SO_SNDTIMEO)},
+    {OPTION(SOL_SOCKET, SO_TIMESTAMPING_OLD)},
+    {OPTION(SOL_SOCKET, SO_TIMESTAMPING_NEW)},
+    {OPTION(SOL_SOCKET, SO_TIMESTAMP_OLD)},
+    {OPTION(SOL_SOCKET, SO_TIMESTAMPNS_OLD)},
+    {OPTION(SOL_SOCKET, SO_TIMESTAMP_NEW)},
+    {OPTION(SOL_SOCKET, SO_TIMESTAMPNS_NEW)},
+    {OPTION(SOL_SOCKET, SO_RXQ_OVFL)},
+    {OPTION(SOL_SOCKET, SO_WIFI_STATUS)},
+    {OPTION(SOL_SOCKET, SO_NOFCS)},
+    {OPTION(SOL_SOCKET, SO_SELECT_ERR_QUEUE)},
+    {OPTION(SOL_SOCKET, SO_BUSY_POLL), Connected, OfTheHost},
+    {OPTION(SOL_SOCKET, SO_PREFER_BUSY_POLL)},
+    {OPTION(SOL_SOCKET, SO_MAX_PACING_RATE)},
+    {OPTION(SOL_SOCKET, SO_ZEROCOPY)},
+    {OPTION(SOL_SOCKET, SO_TXTIME)},
+    {OPTION(SOL_SOCKET, kSoTxRehash), Connected, OfTheHost},
+    {OPTION(SOL_SOCKET, kSoRcvMark)},
+    {OPTION(SOL_SOCKET, kSoRcvPriority)},
+
+    {OPTION(IPPROTO_IP, IP_TOS)},
+    {OPTION(SOL_SOCKET, SO_PRIORITY), Connected, OfTheHost},  // the default goes with the TOS
+    {OPTION(IPPROTO_IP, IP_TTL), Connected, OfTheHost},
+    {OPTION(IPPROTO_IP, IP_OPTIONS)},
+    {OPTION(IPPROTO_IP, IP_RECVOPTS)},
+    {OPTION(IPPROTO_IP, IP_RETOPTS)},
+    {OPTION(IPPROTO_IP, IP_PKTINFO)},
+    {OPTION(IPPROTO_IP, IP_MTU_DISCOVER), Connected, OfTheHost},
+    {OPTION(IPPROTO_IP, IP_RECVERR)},
+    {OPTION(IPPROTO_IP, IP_RECVTTL)},
+    {OPTION(IPPROTO_IP, IP_RECVTOS)},
+    {OPTION(IPPROTO_IP, IP_PASSSEC)},
+    {OPTION(IPPROTO_IP, IP_RECVORIGDSTADDR)},
+    {OPTION(IPPROTO_IP, IP_MINTTL)},
+    {OPTION(IPPROTO_IP, IP_CHECKSUM)},
+    {OPTION(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT)},
+    {OPTION(IPPROTO_IP, IP_RECVERR_RFC4884)},
+    {OPTION(IPPROTO_IP, IP_MULTICAST_LOOP)},
+    {OPTION(IPPROTO_IP, IP_MULTICAST_ALL)},
+    {OPTION(IPPROTO_IP, kIpLocalPortRange)},
+
+    {OPTION(IPPROTO_IPV6, IPV6_2292PKTINFO)},
+    {OPTION(IPPROTO_IPV6, IPV6_2292HOPOPTS)},
+    {OPTION(IPPROTO_IPV6, IPV6_2292DSTOPTS)},
+    {OPTION(IPPROTO_IPV6, IPV6_2292RTHDR)},
+    {OPTION(IPPROTO_IPV6, IPV6_2292HOPLIMIT)},
+    {OPTION(IPPROTO_IPV6, IPV6_FLOWINFO)},
+    {OPTION(IPPROTO_IPV6, IPV6_UNICAST_HOPS), Connected, OfTheHost},
+    {OPTION(IPPROTO_IPV6, IPV6_MULTICAST_LOOP)},
+    {OPTION(IPPROTO_IPV6, IPV6_MULTICAST_ALL)},
+    {OPTION(IPPROTO_IPV6, IPV6_MTU_DISCOVER)},
+    {OPTION(IPPROTO_IPV6, IPV6_RECVERR)},
+    {OPTION(IPPROTO_IPV6, IPV6_ROUTER_ALERT_ISOLATE)},
+    {OPTION(IPPROTO_IPV6, IPV6_RECVERR_RFC4884)},
+    {OPTION(IPPROTO_IPV6, IPV6_FLOWINFO_SEND)},
+    {OPTION(IPPROTO_IPV6, IPV6_RECVPKTINFO)},
+    {OPTION(IPPROTO_IPV6, IPV6_RECVHOPLIMIT)},
+    {OPTION(IPPROTO_IPV6, IPV6_RECVHOPOPTS)},
+    {OPTION(IPPROTO_IPV6, IPV6_HOPOPTS)},
+    {OPTION(IPPROTO_IPV6, IPV6_RTHDRDSTOPTS)},
+    {OPTION(IPPROTO_IPV6, IPV6_RECVRTHDR)},
+    {OPTION(IPPROTO_IPV6, IPV6_RECVDSTOPTS)},
+    {OPTION(IPPROTO_IPV6, IPV6_DSTOPTS)},
+    {OPTION(IPPROTO_IPV6, IPV6_RECVPATHMTU)},
+    {OPTION(IPPROTO_IPV6, IPV6_DONTFRAG)},
+    {OPTION(IPPROTO_IPV6, IPV6_RECVTCLASS)},
+    {OPTION(IPPROTO_IPV6, IPV6_TCLASS)},
+    {OPTION(IPPROTO_IPV6, IPV6_AUTOFLOWLABEL), Connected, OfTheHost},
+    {OPTION(IPPROTO_IPV6, IPV6_ADDR_PREFERENCES)},
+    {OPTION(IPPROTO_IPV6, IPV6_MINHOPCOUNT)},
+    {OPTION(IPPROTO_IPV6, IPV6_RECVORIGDSTADDR)},
+    {OPTION(IPPROTO_IPV6, IPV6_RECVFRAGSIZE)},
+
+    {OPTION(IPPROTO_TCP, TCP_NODELAY)},
+    {OPTION(IPPROTO_TCP, TCP_CORK)},
+    {OPTION(IPPROTO_TCP, TCP_KEEPIDLE), Connected, OfTheHost},
+    {OPTION(IPPROTO_TCP, TCP_KEEPINTVL), Connected, OfTheHost},
+    {OPTION(IPPROTO_TCP, TCP_KEEPCNT), Connected, OfTheHost},
+    {OPTION(SOL_SOCKET, SO_KEEPALIVE)},
+    {OPTION(IPPROTO_TCP, TCP_SYNCNT), Connected, OfTheHost},
+    {OPTION(IPPROTO_TCP, TCP_LINGER2), Connected, OfTheHost},
+    {OPTION(IPPROTO_TCP, TCP_DEFER_ACCEPT)},
+    {OPTION(IPPROTO_TCP, TCP_QUICKACK)},
+    {OPTION(IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS)},
+    {OPTION(IPPROTO_TCP, TCP_USER_TIMEOUT)},
+    {OPTION(IPPROTO_TCP, TCP_NOTSENT_LOWAT)},
+    {OPTION(IPPROTO_TCP, TCP_SAVE_SYN)},
+    {OPTION(IPPROTO_TCP, TCP_INQ)},
+    {OPTION(IPPROTO_TCP, TCP_TX_DELAY)},
+    {OPTION(IPPROTO_TCP, kTcpRtoMaxMs), Connected, OfTheHost},
+    {OPTION(IPPROTO_TCP, kTcpRtoMinUs), Connected, OfTheHost},
+    {OPTION(IPPROTO_TCP, kTcpDelackMaxUs), Connected, OfTheHost},
+
+    {OPTION(IPPROTO_TCP, TCP_FASTOPEN), Passive},
+    {OPTION(IPPROTO_TCP, TCP_FASTOPEN_KEY), Passive},  // the cookies that clients have stay good
+    {OPTION(IPPROTO_TCP, TCP_FASTOPEN_CONNECT), Passive},
+};
+
+constexpr const char* kField = "a field of the image, restored by a step of its own";
+constexpr const char* kOfThisHost = "names something of this host";
+constexpr const char* kRepair = "not the application's";
+
+constexpr Unmoved kUnmoved[] = {
+    {SOL_SOCKET, SO_REUSEADDR, kField},
+    {SOL_SOCKET, SO_SNDBUF, kField},
+    {SOL_SOCKET, SO_RCVBUF, kField},
+    {SOL_SOCKET, SO_BUF_LOCK, kField},
+    {SOL_SOCKET, SO_MARK, kField},
+    {SOL_SOCKET, SO_BINDTODEVICE, kOfThisHost},
+    {SOL_SOCKET, SO_BINDTOIFINDEX, kOfThisHost},
+    {SOL_SOCKET, SO_INCOMING_CPU, kOfThisHost},
+    {SOL_SOCKET, SO_RESERVE_MEM, kOfThisHost},
+    {SOL_SOCKET, SO_ATTACH_FILTER, "a program, not a value: what it drops would be lost on the way"},
+    {SOL_SOCKET, SO_LOCK_FILTER, "moves no more than the filter"},
+    {SOL_SOCKET, SO_RCVTIMEO_NEW, "SO_RCVTIMEO by another number"},
+    {SOL_SOCKET, SO_SNDTIMEO_NEW, "SO_SNDTIMEO by another number"},
+    {IPPROTO_TCP, TCP_MAXSEG, kField},
+    {IPPROTO_TCP, TCP_WINDOW_CLAMP, kField},
+    {IPPROTO_TCP, TCP_CONGESTION, kField},
+    {IPPROTO_TCP, TCP_ULP, "a socket with an upper-layer protocol (kernel TLS) is refused: its state can not be read"},
+    {IPPROTO_TCP, TCP_MD5SIG, "a key that can not be read"},
+    {IPPROTO_TCP, TCP_REPAIR, kRepair},
+    {IPPROTO_TCP, TCP_REPAIR_QUEUE, kRepair},
+    {IPPROTO_TCP, TCP_QUEUE_SEQ, kRepair},
+    {IPPROTO_TCP, TCP_TIMESTAMP, kRepair},
+    {IPPROTO_TCP, TCP_REPAIR_WINDOW, kRepair},
+    {IPPROTO_IP, IP_TRANSPARENT, kField},
+    {IPPROTO_IP, IP_UNICAST_IF, kOfThisHost},
+    {IPPROTO_IPV6, IPV6_ADDRFORM, "turns the socket into one of another family"},
+    {IPPROTO_IPV6, IPV6_MTU, "reads as the path's"},
+    {IPPROTO_IPV6, IPV6_TRANSPARENT, kField},
+    {IPPROTO_IPV6, IPV6_UNICAST_IF, kOfThisHost},
+    {IPPROTO_IPV6, IPV6_PKTINFO, kOfThisHost},
+    {IPPROTO_IPV6, IPV6_FLOWLABEL_MGR, "labels are leased from this host"},
+    {IPPROTO_IPV6, IPV6_RTHDR, "names the routers behind this host"},
+};
+
+}  // namespace
+
+std::span<const Option> moved_options() { return kMoved; }
+std::span<const Unmoved> unmoved_options() { return kUnmoved; }
+
+}  // namespace sockmi::tcp

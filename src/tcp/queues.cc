@@ -1,0 +1,87 @@
+#include "tcp/queues.h"
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "tcp/socket_options.h"
+
+namespace sockmi::tcp {
+namespace {
+
+constexpr std::size_t kPrefix = 64 << 10, kLargestPrefix = 1 << 20;
+
+}  // namespace
+
+Result<std::uint32_t> queued(int fd, unsigned long request, const char* what) {
+  int bytes = 0;
+  if (::ioctl(fd, request, &bytes) != 0) return fail_errno(what);
+  return static_cast<std::uint32_t>(bytes);
+}
+
+Result<Bytes> peek_received(int fd, std::uint32_t size) {
+  Bytes bytes(size);
+  if (size == 0) return bytes;
+  const ssize_t got = ::recv(fd, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT);
+  if (got < 0) return fail_errno("peeking at the receive queue");
+  if (got < static_cast<ssize_t>(size)) return fail(EAGAIN, "the receive queue moved");
+  return bytes;
+}
+
+// It may begin with bytes that are acknowledged already, where the acknowledgement ends inside a segment: the kernel keeps the segment whole.
+// They push as many bytes at the end into `rest`.
+Result<Bytes> peek_unacknowledged(int fd, std::uint32_t size) {
+  Bytes bytes(size);
+  if (size == 0) return bytes;
+  for (std::size_t room = kPrefix;; room *= 2) {
+    const auto rest = std::make_unique_for_overwrite<std::uint8_t[]>(room);
+    iovec parts[] = {{bytes.data(), bytes.size()}, {rest.get(), room}};
+    msghdr message{.msg_iov = parts, .msg_iovlen = 2};
+    const ssize_t got = ::recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
+    if (got < 0) return fail_errno("peeking at the send queue");
+    if (got < static_cast<ssize_t>(size)) return fail(EAGAIN, "the send queue moved");
+    const std::size_t prefix = static_cast<std::size_t>(got) - size;
+    if (prefix == room && room < kLargestPrefix) continue;
+    const std::size_t kept = size - std::min<std::size_t>(size, prefix);
+    std::copy(bytes.end() - static_cast<std::ptrdiff_t>(kept), bytes.end(), bytes.begin());
+    std::copy_n(rest.get() + prefix - (size - kept), size - kept, bytes.end() - static_cast<std::ptrdiff_t>(size - kept));
+    return bytes;
+  }
+}
+
+Result<> fill(int fd, int queue, ByteView bytes) {
+  if (bytes.empty()) return {};
+  TRY(select_queue(fd, queue));
+  std::size_t piece = bytes.size();
+  while (!bytes.empty()) {
+    const ssize_t sent = ::send(fd, bytes.data(), std::min(piece, bytes.size()), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent > 0) {
+      bytes = bytes.subspan(static_cast<std::size_t>(sent));
+    } else if (errno == ENOMEM && piece > 1024) {
+      piece /= 2;  // one big allocation may fail where smaller ones do not
+    } else {
+      return fail_errno("refilling a queue");
+    }
+  }
+  return {};
+}
+
+// SIOCINQ ends before an urgent byte, unless that is kept in line. What arrives while we look makes a difference too, but one that stays.
+Result<bool> has_urgent(int fd) {
+  TRY_LET(kept, get<int>(fd, SOL_SOCKET, SO_OOBINLINE, "SO_OOBINLINE"));
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    TRY_LET(before, queued(fd, SIOCINQ, "SIOCINQ"));
+    TRY(set(fd, SOL_SOCKET, SO_OOBINLINE, int(!kept), "SO_OOBINLINE"));
+    auto other = queued(fd, SIOCINQ, "SIOCINQ");
+    TRY(set(fd, SOL_SOCKET, SO_OOBINLINE, kept, "SO_OOBINLINE"));
+    if (!other) return pass(std::move(other));
+    if (*other == before) return false;
+    TRY_LET(after, queued(fd, SIOCINQ, "SIOCINQ"));
+    if (after == before) return true;
+  }
+  return fail(EAGAIN, "the receive queue does not come to rest");
+}
+
+}  // namespace sockmi::tcp

@@ -1,0 +1,22 @@
+// What waits in a socket's queues: counted, looked at, and put there by repair mode.
+#pragma once
+
+#include "base/error.h"
+#include "base/secret.h"
+
+namespace sockmi::tcp {
+
+// SIOCINQ (the peer's FIN does not count), SIOCOUTQ and SIOCOUTQNSD (our FIN does).
+Result<std::uint32_t> queued(int fd, unsigned long request, const char* what);
+
+// The last `size` bytes of the selected queue (the receive queue, without repair mode); EAGAIN if it moves under our hands.
+Result<Bytes> peek_received(int fd, std::uint32_t size);
+Result<Bytes> peek_unacknowledged(int fd, std::uint32_t size);
+
+// TCP_RECV_QUEUE, TCP_SEND_QUEUE: puts the bytes behind what is there, as received, or as sent.
+Result<> fill(int fd, int queue, ByteView bytes);
+
+// A byte of urgent data is skipped by a peek, and would be lost.
+Result<bool> has_urgent(int fd);
+
+}  // namespace sockmi::tcp

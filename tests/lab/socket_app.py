@@ -1,0 +1,254 @@
+"""Sockets in an application's hands (app/main.cc), one for each host; and the bytes that pass between two of them, each by its place.
+
+What an application without privilege can do is all that these can, unless a test says `privileged`.
+"""
+import hashlib
+import json
+import subprocess
+
+from lab import PORT
+from process import expect, wait_until
+from sandbox import without_privilege
+
+SERVICE = "web"
+BOUND, LISTENING, CONNECTED = 1, 2, 4  # sockmi.h
+BLOCK = 1 << 20
+
+
+class SocketApp:
+    def __init__(self, host, service=None, privileged=False):
+        self.host, self._asked, self._seen = host, 0, 0
+        wrap = [] if privileged else without_privilege()
+        self.process = host.popen(*wrap, host.lab.program("tests/lab/app/socket_app"), *([service] if service else []), name="socket_app",
+                                  stdin=subprocess.PIPE)
+        self.process.wait_line("socket_app ready")
+
+    def begin(self, *words):
+        """Tells it to do something, which may take long; the function returned waits for the answer. Answers come in the order asked."""
+        number, self._asked = self._asked, self._asked + 1
+        self.process.stdin.write((" ".join(map(str, words)) + "\n").encode())
+        self.process.stdin.flush()
+
+        def answer(timeout=30.0):
+            line = self.process.wait_line(f"reply {number} ", timeout)
+            return json.loads(line.split(" ", 2)[2])
+        return answer
+
+    def tries(self, *words):
+        return self.begin(*words)()
+
+    def do(self, *words):
+        return worked(self, words, self.tries(*words))
+
+    def socket(self, family):
+        return Socket(self, self.do("socket", 4 if family == "4" else 6)["fd"], family)
+
+
+def worked(app, words, answer):
+    expect("error" not in answer, lambda: f"{app.host.name}: {' '.join(map(str, words))[:80]}: errno {answer.get('error')}, {answer.get('reason')}")
+    return answer
+
+
+class Socket:
+    """A descriptor of an application. `family`: "4", "6", or "mapped": an IPv6 socket that speaks IPv4."""
+
+    def __init__(self, app, fd, family="4"):
+        self.app, self.fd, self.family = app, fd, family
+
+    @property
+    def host(self):
+        return self.app.host
+
+    def do(self, command, *words):
+        return self.app.do(command, self.fd, *words)
+
+    def begin(self, command, *words):
+        answer = self.app.begin(command, self.fd, *words)
+        return lambda timeout=30.0: worked(self.app, (command, *words), answer(timeout))
+
+    def listen(self, port=PORT, backlog=8):
+        self.bind(port)
+        self.do("listen", backlog)
+        return self
+
+    def bind(self, port=PORT):
+        self.do("bind", self.host.at(self.family), port)
+        return self
+
+    def connect(self, host, port=PORT):
+        self.do("connect", host.at(self.family), port)
+        return self
+
+    def accept(self, milliseconds=20_000):
+        return Socket(self.app, self.do("accept", milliseconds)["fd"], self.family)
+
+    def shutdown(self):
+        self.do("shutdown")
+
+    def close(self):
+        self.do("close")
+
+    def info(self, *names):
+        """Of TCP_INFO, the queues, and the addresses: everything, or the values of these names."""
+        found = self.do("state")
+        return found if not names else found[names[0]] if len(names) == 1 else [found[name] for name in names]
+
+    def state(self):
+        return self.info("state")
+
+    def get(self, level, name):
+        """An option's value in hexadecimal; None: there is no such option."""
+        return self.app.tries("getopt", self.fd, level, name).get("value")
+
+    def set(self, level, name, value):
+        self.do("setopt", level, name, value)
+
+
+class Stream:
+    """What one end sends and the other receives, wherever the two ends are at the time."""
+
+    def __init__(self, seed):
+        self.seed, self.sent, self.received = seed, 0, 0
+
+    def send(self, socket, count):
+        self.begin_send(socket, count)()
+
+    def begin_send(self, socket, count):
+        self.sent += count
+        return socket.begin("send", self.seed, self.sent - count, count)
+
+    def fill(self, socket, most=32 << 20):
+        """Sends until no more goes: how much that was."""
+        went = socket.do("fill", self.seed, self.sent, most)["bytes"]
+        expect(went < most, f"{most} bytes went, and more would")
+        self.sent += went
+        return went
+
+    def receive(self, socket, count=None):
+        """So much, or all that was sent and is not received yet."""
+        self.begin_receive(socket, self.sent - self.received if count is None else count)()
+
+    def begin_receive(self, socket, count):
+        answer = socket.begin("recv", count)
+        return lambda timeout=30.0: self._check(answer(timeout), count, end=False)
+
+    def receive_end(self, socket):
+        """All that was sent, and behind it the end."""
+        self._check(socket.do("recv-all"), self.sent - self.received, end=True)
+
+    def _check(self, got, count, end):
+        expect((got["bytes"], got["end"]) == (count, end), lambda: f"{self.seed}: {got['bytes']} bytes came behind byte {self.received}, wanted {count}; "
+               f"end: {got['end']}, wanted {end}")
+        expect(got["sha256"] == self._hash(self.received, count),
+               lambda: f"{self.seed}: the {count} bytes behind byte {self.received} are not those that were sent")
+        self.received += count
+
+    def _hash(self, at, count):
+        """Of so many bytes of the stream; how they are made is in app/bytes.cc."""
+        digest, end = hashlib.sha256(), at + count
+        while at < end:
+            block, skipped = divmod(at, BLOCK)
+            size = min(BLOCK, skipped + end - at)
+            digest.update(hashlib.shake_128(f"{self.seed}/{block}".encode()).digest(size)[skipped:])
+            at += size - skipped
+        return digest.hexdigest()
+
+
+def start(lab, *hosts, privileged=False, **changes):
+    """A daemon and an application on each host (default: hostA and hostB), and an application on the client, which then knows no daemon."""
+    hosts = hosts or (lab.hostA, lab.hostB)
+    for host in hosts:
+        lab.start_daemon(host, **changes)
+        host.app = SocketApp(host, SERVICE, privileged)
+    if lab.client not in hosts:
+        lab.client.app = SocketApp(lab.client, privileged=privileged)
+
+
+def plain(family):
+    """What a socket at the other end is: to it there are no mapped addresses."""
+    return "4" if family == "mapped" else family
+
+
+class Connection:
+    """Between the client and an application on hostA, which accepted it: `ours` is the end that moves, `theirs` the other."""
+
+    def __init__(self, lab, family="4", prepare=lambda ours, theirs: None):
+        """`prepare` is called with both sockets before they are connected."""
+        self.listener, self.theirs = lab.hostA.app.socket(family), lab.client.app.socket(plain(family))
+        prepare(self.listener, self.theirs)
+        self.listener.listen()
+        self.theirs.connect(lab.hostA)
+        self.ours = self.listener.accept()
+        self._begin()
+
+    def _begin(self):
+        self.up, self.down = Stream("up"), Stream("down")  # theirs to ours, ours to theirs
+
+    def move(self, *targets):
+        for target in targets:
+            self.ours = move(self.ours, target)
+
+    def both_ways(self, count=100_000):
+        """Bytes go up, then down, and arrive; before them, whatever was on its way does."""
+        for stream, source, target in [(self.up, self.theirs, self.ours), (self.down, self.ours, self.theirs)]:
+            sent = stream.begin_send(source, count)
+            stream.receive(target)
+            sent()
+
+    def travel(self, *targets, size=200_000):
+        """It moves from host to host while the other end asks and is answered: something is on its way, or in a queue, at every moment. Twice on
+        each host: the second request comes only to who could answer the first one."""
+        asked = self.theirs.begin("ask", size, 2 * (len(targets) + 1), "requests", 0)
+        for target in [*targets, None]:
+            self.ours.do("echo", size, 2)
+            if target:
+                self.move(target)
+        asked()
+
+    def end(self):
+        """Both ends finish in order, and each sees the other's end behind the last byte."""
+        self.theirs.shutdown()
+        self.ours.shutdown()
+        self.up.receive_end(self.ours)
+        self.down.receive_end(self.theirs)
+        wait_until(lambda: self.ours.state() == "CLOSE", "the last acknowledgement comes")
+        self.ours.close()
+        self.theirs.close()
+
+
+class OwnConnection(Connection):
+    """The end that moves is the one that connected, from hostA; the client accepted."""
+
+    def __init__(self, lab, family="4", source=None):
+        self.listener = lab.client.app.socket(plain(family)).listen()
+        self.ours = (source or lab.hostA).app.socket(family).connect(lab.client)
+        self.theirs = self.listener.accept()
+        self._begin()
+
+
+def move(socket, target, state=CONNECTED):
+    """The socket where it lives now."""
+    begin_export(socket, target, state)()
+    return imported(target, socket.family, state)
+
+
+def begin_export(socket, target, state=CONNECTED):
+    answer = socket.begin("export", state, SERVICE, target.address)
+
+    def finish():
+        answer()
+        socket.close()
+    return finish
+
+
+def imported(host, family, state=CONNECTED):
+    got = host.app.do("import", state, SERVICE, 20_000)
+    expect(got["state"] == state, lambda: f"state {got['state']} came, wanted {state}")
+    return Socket(host.app, got["fd"], family)
+
+
+def refused(socket, target, state=CONNECTED):
+    """It does not move: the reason that the application is told."""
+    answer = socket.app.tries("export", socket.fd, state, SERVICE, target.address)
+    expect(answer.get("error"), "it moved")
+    return answer["reason"]

@@ -1,0 +1,42 @@
+"""The hosts have firewalls that let in what belongs to known connections, their services and sockmi; see firewall.py."""
+from cases import cases, topology
+from socket_app import Connection, OwnConnection, start
+
+
+@topology("bridge", firewall="nftables")
+@topology("bridge", firewall="iptables", rp_filter=True)
+@topology("routed", firewall="nftables", rp_filter=True)
+@cases("4", "6")
+def test_a_server_travels(lab, family):
+    start(lab, *lab.hosts)
+    connection = Connection(lab, family)
+    connection.travel(lab.hostB, lab.hostC, lab.hostA)
+    connection.end()
+
+
+@topology("bridge", firewall="nftables")
+@topology("bridge", firewall="iptables", rp_filter=True)
+@topology("routed", firewall="nftables", rp_filter=True)
+@cases("4", "6")
+def test_the_end_that_connected_travels(lab, family):
+    """Nothing but its being part of a known connection lets its packets in."""
+    start(lab, *lab.hosts)
+    connection = OwnConnection(lab, family)
+    connection.travel(lab.hostB, lab.hostC, lab.hostA)
+    connection.end()
+
+
+@topology("bridge", firewall="nftables")
+@cases("4", "6")
+def test_a_silent_peer(lab, family):
+    """The first packet after the move is ours, or the peer's: both must come through."""
+    start(lab)
+    connection = Connection(lab, family)
+    connection.both_ways()
+    connection.move(lab.hostB)
+    connection.up.send(connection.theirs, 1000)
+    connection.up.receive(connection.ours)
+    connection.move(lab.hostA)
+    connection.down.send(connection.ours, 1000)
+    connection.down.receive(connection.theirs)
+    connection.end()

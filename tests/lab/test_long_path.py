@@ -1,0 +1,82 @@
+"""A long way to the client, with much on it when its end moves."""
+import namespace
+from cases import cases, topology
+from process import expect, wait_until
+from socket_app import Connection, start
+
+MEGABYTE = 1 << 20
+
+
+def allow_buffers(size):
+    """For sockets made from now on."""
+    for host in ("client", "hostA", "hostB"):
+        namespace.sysctl(host, {f"net.ipv4.tcp_{kind}": f"4096 {size} {size}" for kind in ("rmem", "wmem")})
+
+
+def in_flight(sender):
+    """What is sent and not acknowledged."""
+    unacknowledged, unsent = sender.info("unacknowledged", "unsent")
+    return unacknowledged - unsent
+
+
+@topology("bridge", delay_ms=20)
+@topology("routed", delay_ms=20)
+@cases("4", "6")
+def test_a_download(lab, family):
+    allow_buffers(32 * MEGABYTE)
+    start(lab)
+    connection = Connection(lab, family)
+    received = connection.down.begin_receive(connection.theirs, 16 * MEGABYTE)
+    connection.down.send(connection.ours, 16 * MEGABYTE)
+    wait_until(lambda: in_flight(connection.ours) > MEGABYTE, "a megabyte is in flight")
+    connection.move(lab.hostB)
+    received()
+    connection.both_ways()
+
+
+@topology("bridge", delay_ms=20)
+@topology("routed", delay_ms=20)
+@cases("4", "6")
+def test_an_upload(lab, family):
+    allow_buffers(32 * MEGABYTE)
+    start(lab)
+    connection = Connection(lab, family)
+    sent = connection.up.begin_send(connection.theirs, 16 * MEGABYTE)
+    for target in (lab.hostB, lab.hostA, lab.hostB):
+        connection.up.receive(connection.ours, 4 * MEGABYTE)
+        connection.move(target)
+    connection.up.receive(connection.ours, 4 * MEGABYTE)
+    sent()
+    connection.both_ways()
+
+
+# 100 MiB on a path of 40 ms are 20 Gbit/s, which no program carries: so it is a longer one.
+LONG, FULL, CONTENT = {"delay_ms": 250}, 100 * MEGABYTE, 220 * MEGABYTE
+PATIENT = {"freeze_timeout_ms": 30_000}  # with sanitizers an image of that size takes seconds
+
+
+@topology("bridge", **LONG)
+def test_a_download_with_100_megabytes_in_flight(lab):
+    allow_buffers(2 * CONTENT)
+    start(lab, steer=PATIENT)
+    connection = Connection(lab)
+    received = connection.down.begin_receive(connection.theirs, CONTENT)
+    connection.down.send(connection.ours, CONTENT)
+    wait_until(lambda: in_flight(connection.ours) > FULL, "the path is full", timeout=60)
+    connection.move(lab.hostB)
+    received(60)
+    connection.both_ways()
+
+
+@topology("bridge", **LONG)
+def test_an_upload_with_100_megabytes_in_flight(lab):
+    allow_buffers(2 * CONTENT)
+    start(lab, steer=PATIENT)
+    connection = Connection(lab)
+    connection.up.send(connection.theirs, CONTENT)
+    while in_flight(connection.theirs) < FULL:
+        connection.up.receive(connection.ours, MEGABYTE)
+        expect(connection.up.received < CONTENT, "the path never was full")
+    connection.move(lab.hostB)
+    connection.up.begin_receive(connection.ours, CONTENT - connection.up.received)(60)
+    connection.both_ways()

@@ -1,0 +1,116 @@
+"""Both queues move whole, however full, and nothing stalls or is sent twice because of the move."""
+import namespace
+import observe
+from cases import cases
+from process import expect, wait_until
+from socket_app import Connection, start
+
+BOTH = ["4", "6"]
+
+
+def probes(host):
+    """How often the host's kernel asked whether a window that was zero is so still."""
+    return observe.kernel_counter(host, "TcpExtTCPWinProbe")
+
+
+class NoStall:
+    """What is done within needs no timer of the sender: neither a probe of the window nor a repetition makes it go on. It begins just behind a
+    probe, because the next one is then far away, and a slow machine no stall."""
+
+    def __init__(self, sender):
+        self._sender = sender
+
+    def __enter__(self):
+        before = probes(self._sender)
+        wait_until(lambda: probes(self._sender) > before, f"{self._sender.name} asks for a window")
+        self._before = self._timers()
+
+    def __exit__(self, kind, *_):
+        expect(kind or self._timers() == self._before, lambda: f"{self._sender.name} went on by a timer only: {self._before}, now {self._timers()}")
+
+    def _timers(self):
+        return {name: observe.kernel_counter(self._sender, name) for name in ("TcpExtTCPWinProbe", "TcpExtTCPTimeouts")}
+
+
+@cases(*BOTH)
+def test_the_peer_is_blocked_on_our_window(lab, family):
+    """Our receive queue is full to the last byte that the window allowed."""
+    start(lab)
+    connection = Connection(lab, family)
+    connection.up.fill(connection.theirs)
+    unread = connection.ours.info("unread")
+    connection.move(lab.hostB)
+    expect(connection.ours.info("unread") == unread > 0, connection.ours.info)
+    expect(connection.theirs.info("unsent") > 0, connection.theirs.info)
+    with NoStall(lab.client):
+        connection.up.receive(connection.ours)
+    connection.both_ways()
+
+
+@cases(*BOTH)
+def test_we_are_blocked_on_the_peers_window(lab, family):
+    start(lab)
+    connection = Connection(lab, family)
+    connection.down.fill(connection.ours)
+    unacknowledged = connection.ours.info("unacknowledged")
+    connection.move(lab.hostB)
+    expect(connection.ours.info("unacknowledged") == unacknowledged > 0, connection.ours.info)
+    with NoStall(lab.hostB):
+        connection.down.receive(connection.theirs)
+    connection.both_ways()
+
+
+@cases(*BOTH)
+def test_both_are_blocked_for_three_hops(lab, family):
+    start(lab, *lab.hosts)
+    connection = Connection(lab, family)
+    connection.up.fill(connection.theirs)
+    connection.down.fill(connection.ours)
+    connection.move(lab.hostB, lab.hostC, lab.hostA)
+    connection.up.receive(connection.ours)
+    connection.down.receive(connection.theirs)
+    connection.both_ways()
+    connection.end()
+
+
+@cases("unread", "unacknowledged")
+def test_queues_larger_than_the_importers_buffers(lab, queue):
+    large = 8 << 20
+    namespace.sysctl("hostA", {f"net.ipv4.tcp_{kind}": f"4096 {4 * large} {4 * large}" for kind in ("rmem", "wmem")})
+    start(lab)
+    connection = Connection(lab)
+    stream, sender = (connection.up, connection.theirs) if queue == "unread" else (connection.down, connection.ours)
+    stream.fill(sender, most=8 * large)
+    expect(connection.ours.info(queue) > large, connection.ours.info)
+    connection.move(lab.hostB)
+    expect(connection.ours.info(queue) > large, connection.ours.info)
+    stream.receive(connection.ours if queue == "unread" else connection.theirs)
+    connection.both_ways()
+
+
+MOVES = 50
+
+
+@cases(*BOTH)
+def test_a_request_response_client_repeats_nothing(lab, family):
+    """It thinks before each request, for as long as a move takes at most: so requests come before, in and after the freeze."""
+    start(lab)
+    connection, size, times, think = Connection(lab, family), 64, 3, 10_000
+    asked = connection.theirs.begin("ask", size, MOVES * times, "requests", think)
+    for target in [lab.hostB, lab.hostA] * (MOVES // 2):
+        connection.ours.do("echo", size, times)
+        connection.move(target)
+    asked()
+    expect(connection.theirs.info("retransmits") == 0, connection.theirs.info)
+
+
+@cases(*BOTH)
+def test_an_uploading_client_repeats_nothing(lab, family):
+    start(lab)
+    connection, piece = Connection(lab, family), 256 << 10
+    sent = connection.up.begin_send(connection.theirs, MOVES * piece)
+    for target in [lab.hostB, lab.hostA] * (MOVES // 2):
+        connection.up.receive(connection.ours, piece)
+        connection.move(target)
+    sent()
+    expect(connection.theirs.info("retransmits") == 0, connection.theirs.info)

@@ -1,0 +1,67 @@
+"""Between the client and the hosts are routers, and between hosts too."""
+import namespace
+from cases import cases, topology
+from process import expect
+from socket_app import Connection, OwnConnection, start
+
+
+def stops(lab, path):
+    return [getattr(lab, f"host{letter}") for letter in path]
+
+
+@topology("routed")
+@topology("routed", asymmetric=True, rp_filter=True)
+@cases(("BA", "4"), ("BA", "6"), ("CA", "4"), ("CA", "6"), ("BCA", "4"), ("BCA", "6"), ("CBA", "4"))
+def test_a_server_travels(lab, path, family):
+    """B is on home's segment, C across a router."""
+    start(lab, *lab.hosts)
+    connection = Connection(lab, family)
+    connection.travel(*stops(lab, path))
+    connection.end()
+
+
+@topology("routed")
+@topology("routed", asymmetric=True, rp_filter=True)
+@cases("4", "6")
+def test_the_end_that_connected_travels(lab, family):
+    start(lab, *lab.hosts)
+    connection = OwnConnection(lab, family)
+    connection.travel(*stops(lab, "BCA"))
+    connection.end()
+
+
+@topology("bridge", rp_filter=True)
+@cases("4", "6")
+def test_strict_reverse_path_filter_on_a_segment(lab, family):
+    start(lab, *lab.hosts)
+    connection = Connection(lab, family)
+    connection.travel(*stops(lab, "BCA"))
+    connection.end()
+
+
+@topology("bridge", mtu=1400)
+@topology("routed", mtu=1400)
+@cases("4", "6")
+def test_the_segment_size_is_kept(lab, family):
+    start(lab, *lab.hosts)
+    connection = Connection(lab, family)
+    connection.both_ways()
+    before = connection.ours.info("snd_mss")
+    for target in stops(lab, "BC"):
+        connection.travel(target)
+        expect(connection.ours.info("snd_mss") == before < 1400, lambda: f"{before}, now {connection.ours.info()}")
+
+
+def tracked(host):
+    return namespace.within(host, lambda: int(open("/proc/sys/net/netfilter/nf_conntrack_count", encoding="ascii").read()))
+
+
+@topology("bridge")
+@topology("routed")
+@cases("B", "C")
+def test_no_connection_is_tracked(lab, path):
+    """Connection tracking costs every packet of the host, so that of a host which does without is not switched on."""
+    start(lab, *lab.hosts)
+    connection = Connection(lab)
+    connection.travel(*stops(lab, path))
+    expect([tracked(host) for host in lab.hosts] == [0, 0, 0], lambda: f"{[tracked(host) for host in lab.hosts]} are tracked")

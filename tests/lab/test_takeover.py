@@ -1,0 +1,236 @@
+"""A service address goes to another host with everything at it; then the old host can be unplugged."""
+import hashlib
+import socket
+import threading
+
+import observe
+from lab import PORT, SERVICE_ADDRESS as SERVICE, expect, wait_until
+from namespace import within
+from transfer import Download, Upload, random_bytes
+
+CONTENT = random_bytes(4 << 20)
+HASH = hashlib.sha256(CONTENT).hexdigest()
+TAKEOVER = {"takeover": {"addresses": [SERVICE]}, "steer": {"linger_ms": 2000}}
+
+
+def start(lab, *hosts):
+    """The service address on hostA; on each host a daemon and a server of every address."""
+    lab.file("f", CONTENT)
+    lab.hostA.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
+    certificate, key = lab.certificate()
+    servers = []
+    for host in hosts or (lab.hostA, lab.hostB):
+        lab.start_daemon(host, **TAKEOVER)
+        server = host.popen(lab.program("examples/httpsd"), "--listen", f"0.0.0.0:{PORT}", "--root", lab.root, "--cert", certificate, "--key", key,
+                            "--service", "web", "--name", host.name, name="httpsd")
+        server.wait_line("httpsd ready")
+        servers.append(server)
+    return servers
+
+
+def begin(lab, downloads=2, uploads=1):
+    transfers = [Download(lab, "f", gate=200_000, to=SERVICE) for _ in range(downloads)]
+    transfers += [Upload(lab, CONTENT, gate=200_000, to=SERVICE) for _ in range(uploads)]
+    for transfer in transfers:
+        transfer.wait_offset(200_000)
+    return transfers
+
+
+def finish(transfers):
+    for transfer in transfers:
+        transfer.allow(None)
+    expect({transfer.finish() for transfer in transfers} == {HASH}, "a hash is wrong")
+
+
+def take_over(lab, source, target, *options, check=True):
+    return source.run(lab.sockmictl, "takeover", SERVICE, "--to", target.name, *options, check=check)
+
+
+def holders(lab):
+    return [host.name for host in lab.hosts if f" {SERVICE}/" in host.run("ip", "-4", "addr", "show", "dev", "eth0")]
+
+
+def who_answers(lab):
+    """The Server header of a new connection to the address."""
+    certificate, _ = lab.certificate()
+    head = lab.client.run("curl", "-sS", "--fail", "-D", "-", "-o", "/dev/null", "--max-time", 20, "--cacert", certificate, f"https://{SERVICE}:{PORT}/f")
+    return next(line.split(":")[1].strip() for line in head.splitlines() if line.lower().startswith("server:"))
+
+
+def unplug(host):
+    """Without a goodbye."""
+    host.run("ip", "link", "set", "eth0", "down")
+    host.daemon.kill()
+
+
+def test_the_old_host_can_be_unplugged(lab):
+    old, _ = start(lab)
+    transfers = begin(lab, 3, 2)
+    output = take_over(lab, lab.hostA, lab.hostB)
+    expect("5 connections moved, 0 lost" in output, output)
+    expect(holders(lab) == ["hostB"], holders(lab))
+    unplug(lab.hostA)
+    old.kill()
+    expect("hostB" in who_answers(lab), "hostB does not answer new connections")
+    finish(transfers)
+    wait_until(lambda: lab.hostB.api("/v1/status")["connections"] == {"imported": 0, "moved": 0}, "hostB forgets the connections that ended")
+    lab.hostA.run(lab.sockmictl, "flush")
+
+
+def test_there_and_back(lab):
+    start(lab)
+    transfers = begin(lab)
+    take_over(lab, lab.hostA, lab.hostB)
+    expect([c["home"] for c in lab.hostB.api("/v1/connections")["connections"]] == ["hostB"] * 3, "they are not at home on hostB")
+    expect(lab.hostA.api("/v1/connections")["connections"] == [], "hostA has not forgotten them")
+    for transfer in transfers:
+        transfer.allow(800_000)
+        transfer.wait_offset(700_000)
+    output = take_over(lab, lab.hostB, lab.hostA)
+    expect("3 connections moved" in output and holders(lab) == ["hostA"], f"{output}{holders(lab)}")
+    for host in (lab.hostA, lab.hostB):
+        wait_until(lambda host=host: not observe.redirects(host), f"the redirects of {host.name} go")
+    unplug(lab.hostB)
+    expect("hostA" in who_answers(lab), "hostA does not answer new connections")
+    finish(transfers)
+    lab.hostB.run(lab.sockmictl, "flush")
+
+
+def test_a_connection_may_move_before_and_after(lab):
+    start(lab, *lab.hosts)
+    transfers = begin(lab)
+    lab.move(lab.hostA, lab.hostC, connections=3, local=SERVICE)
+    status, output = take_over(lab, lab.hostA, lab.hostB, check=False)
+    expect(status == 1 and "lives on hostC" in output and holders(lab) == ["hostA"], output)
+    lab.move(lab.hostC, lab.hostB, connections=3)
+    take_over(lab, lab.hostA, lab.hostB)
+    lab.move(lab.hostB, lab.hostC, connections=3)
+    unplug(lab.hostA)
+    finish(transfers)
+    wait_until(lambda: not observe.redirects(lab.hostB), "the redirects of hostB go")
+    lab.hostA.run(lab.sockmictl, "flush")
+
+
+def test_what_nobody_exports_stops_it(lab):
+    start(lab)
+    transfers = begin(lab, 1, 0)
+    listener = within(lab.hostA, lambda: socket.create_server((SERVICE, 9)))
+    client = within(lab.client, lambda: socket.create_connection((SERVICE, 9), 10))
+    connection, _ = listener.accept()
+    status, output = take_over(lab, lab.hostA, lab.hostB, check=False)
+    expect(status == 1 and f"{SERVICE}:9<-" in output and holders(lab) == ["hostA"], output)
+    client.sendall(b"x")
+    expect(connection.recv(1) == b"x", "it does not go on")
+    expect("hostA" in who_answers(lab), "new connections do not get in again")
+    connection.close()
+    client.close()
+    listener.close()
+    take_over(lab, lab.hostA, lab.hostB)
+    finish(transfers)
+
+
+def test_what_must_not_be_is_refused(lab):
+    start(lab, lab.hostA, lab.hostB)
+    lab.start_daemon(lab.hostC)
+    for arguments, reason in ((("10.77.0.1", "--to", "hostB"), "own address"), (("10.77.0.77", "--to", "hostB"), "not an address"),
+                              ((SERVICE, "--to", "hostC"), "takeover.addresses"), ((SERVICE, "--to", "nobody"), "not known")):
+        status, output = lab.hostA.run(lab.sockmictl, "takeover", *arguments, check=False)
+        expect(status == 1 and reason in output, f"{arguments}: status {status}: {output}")
+    expect(holders(lab) == ["hostA"], holders(lab))
+
+
+def test_a_failure_before_the_decision_changes_nothing(lab):
+    start(lab)
+    transfers = begin(lab, 1, 1)
+    for host, fault in ((lab.hostB, "takeover-hold"), (lab.hostA, "takeover-remove")):
+        host.arm(fault)
+        status, output = take_over(lab, lab.hostA, lab.hostB, check=False)
+        expect(status == 1 and fault in output and holders(lab) == ["hostA"], f"{output}{holders(lab)}")
+        expect("hostA" in who_answers(lab), "hostA does not serve new connections")
+    lab.hostA.arm("takeover-keep", 3)
+    take_over(lab, lab.hostA, lab.hostB)
+    expect(holders(lab) == ["hostB"], holders(lab))
+    finish(transfers)
+
+
+def test_the_new_holder_asks_the_segment_when_it_hears_nothing_more(lab):
+    """The old host is unplugged at the worst moment: the address is gone from it, and the new host was not told."""
+    start(lab)
+    transfers = begin(lab, 1, 0)
+    lab.hostA.arm("takeover-keep", 1000)
+    asked = lab.hostA.popen(lab.sockmictl, "takeover", SERVICE, "--to", "hostB")
+    wait_until(lambda: holders(lab) == ["hostB"], "hostB holds it, hostA does not")
+    unplug(lab.hostA)
+    lab.hostB.daemon.wait_line("takeover_doubt", timeout=30)
+    lab.hostB.daemon.wait_line("taken_over")
+    expect("valid_lft forever" in lab.hostB.run("ip", "addr", "show", "to", SERVICE), "the address will go")
+    expect("hostB" in who_answers(lab), "hostB does not answer")
+    finish(transfers)
+    asked.wait()
+    lab.hostA.run(lab.sockmictl, "flush")
+
+
+def test_the_old_holder_takes_it_back_from_a_host_that_died(lab):
+    start(lab)
+    lab.hostA.arm("takeover-keep", 1000)
+    asked = lab.hostA.popen(lab.sockmictl, "takeover", SERVICE, "--to", "hostB")
+    wait_until(lambda: holders(lab) == ["hostB"], "hostB holds it, hostA does not")
+    unplug(lab.hostB)
+    expect(asked.wait() == 1, asked.tail())
+    wait_until(lambda: "hostA" in holders(lab), "hostA has it back")
+    expect("hostA" in who_answers(lab), "hostA does not answer")
+    lab.hostB.run(lab.sockmictl, "flush")
+
+
+def test_new_clients_come_all_the_time(lab):
+    start(lab)
+    lab.file("f", CONTENT[:100_000])
+    answers, stop = [], threading.Event()
+
+    def come():
+        while not stop.is_set():
+            answers.append(who_answers(lab))
+
+    clients = [threading.Thread(target=come) for _ in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        for source, target in ((lab.hostA, lab.hostB), (lab.hostB, lab.hostA)):
+            wait_until(lambda source=source: source.name in "".join(answers[-4:]), f"{source.name} serves", timeout=30)
+            take_over(lab, source, target)
+    finally:
+        seen = len(answers)
+        wait_until(lambda: len(answers) > seen + 4 or not any(client.is_alive() for client in clients), "they are served", timeout=30)
+        stop.set()
+        for client in clients:
+            client.join()
+    expect({"hostA", "hostB"} == {name for name in ("hostA", "hostB") if name in "".join(answers)}, answers)
+
+
+def test_ipv6_is_announced_too(lab):
+    service = "fd77::50"
+    hosts = [lab.client, lab.hostA, lab.hostB]
+    for number, host in enumerate(hosts):
+        host.run("ip", "addr", "add", f"fd77::{number + 1}/64", "dev", "eth0", "nodad")
+    lab.hostA.run("ip", "addr", "add", f"{service}/64", "dev", "eth0", "nodad", "preferred_lft", "0")
+    listeners = []
+    for host in hosts[1:]:
+        lab.start_daemon(host, takeover={"addresses": [f"{service}/128"]})
+        listeners.append(within(host, lambda: socket.create_server(("::", 9), family=socket.AF_INET6)))
+        listeners[-1].settimeout(10)
+
+    def connect():
+        within(lab.client, lambda: socket.create_connection((service, 9), 10)).close()
+
+    connect()
+    listeners[0].accept()[0].close()
+    listeners[0].close()
+    output = lab.hostA.run(lab.sockmictl, "takeover", service, "--to", "hostB")
+    expect("0 connections moved" in output, output)
+    expect(service not in lab.hostA.run("ip", "-6", "addr"), "hostA still has it")
+    expect("deprecated" in lab.hostB.run("ip", "-6", "addr", "show", "to", service), "it is not as it was on hostA")
+    unplug(lab.hostA)
+    connect()
+    listeners[1].accept()[0].close()
+    listeners[1].close()
+    lab.hostA.run(lab.sockmictl, "flush")

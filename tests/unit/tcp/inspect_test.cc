@@ -1,0 +1,57 @@
+#include "connection.h"
+#include "tcp/inspect.h"
+
+namespace sockmi::tcp {
+namespace {
+
+TEST(Inspect, SaysWhyADescriptorIsNoConnection) {
+  const unique_fd file(::open("/dev/null", O_RDONLY | O_CLOEXEC)), udp(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
+      fresh(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), local(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(inspect(-1).error().code, EBADF);
+  EXPECT_EQ(inspect(file.get()).error().code, ENOTSOCK);
+  EXPECT_EQ(inspect(udp.get()).error().code, EPROTONOSUPPORT);
+  EXPECT_EQ(inspect(local.get()).error().code, EPROTONOSUPPORT);
+  EXPECT_EQ(inspect(fresh.get()).error().code, ENOTCONN);
+}
+
+class InspectEach : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Families, InspectEach, testing::ValuesIn(kFamilies));
+
+TEST_P(InspectEach, SaysStateAndAddresses) {
+  Connection pair = Connection::make(GetParam());
+  const auto mover = inspect(pair.mover.get()), peer = inspect(pair.peer.get()), listener = inspect(pair.listener.get());
+  EXPECT_EQ(mover->state, kEstablished);
+  EXPECT_EQ(mover->tuple.local, pair.address);
+  EXPECT_EQ(mover->tuple.remote, peer->tuple.local);
+  EXPECT_EQ(peer->tuple.remote, pair.address);
+  EXPECT_NE(mover->cookie, peer->cookie);
+  EXPECT_EQ(listener->state, kListen);
+  EXPECT_EQ(listener->tuple.local, pair.address);
+  EXPECT_FALSE(listener->connected());
+}
+
+TEST_P(InspectEach, BoundIsNotClosed) {
+  const SocketAddress any{*IpAddress::parse(GetParam()), 0};
+  socklen_t size;
+  const auto address = Connection::name(any, size);
+  const unique_fd bound(::socket(any.ip.family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::bind(bound.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
+  EXPECT_EQ(inspect(bound.get())->state, kClose);
+  EXPECT_NE(inspect(bound.get())->tuple.local.port, 0);
+  EXPECT_FALSE(inspect(bound.get())->connected());
+
+  Connection pair = Connection::make(GetParam());
+  const linger at_once{1, 0};
+  ::setsockopt(pair.peer.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  pair.peer.reset();  // RST
+  ASSERT_TRUE(readable(pair.mover.get()));
+  EXPECT_EQ(inspect(pair.mover.get()).error().code, ENOTCONN);
+}
+
+}  // namespace
+}  // namespace sockmi::tcp

@@ -1,0 +1,167 @@
+// What the frozen socket received after its capture comes to the restored one. No rule keeps it mute here, so it has acknowledged all of it: were a byte
+// lost, it would be missing.
+#include "connection.h"
+
+namespace sockmi::tcp {
+namespace {
+
+class LateData : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
+    pair_ = Connection::make(GetParam());
+  }
+
+  // Freezes and captures the mover; between that and the end of its old socket, `meanwhile` happens, and `await` until it has come.
+  Result<Late> late(const std::function<void()>& meanwhile, const std::function<bool()>& come) {
+    TRY_LET(frozen, Frozen::freeze(mover_.get(), kMarks.freeze));
+    TRY_LET(image, frozen.capture());
+    image_ = std::move(image);
+    meanwhile();
+    EXPECT_TRUE(eventually(come));
+    auto received = frozen.received_since(image_);
+    EXPECT_EQ(frozen.still_stands(image_).value_or(false), received && received->empty());
+    if (received) TRY(frozen.kill());
+    return received;
+  }
+
+  bool has_received(std::size_t bytes) { return queued(mover_.get(), SIOCINQ) == bytes; }
+
+  void restore_with(const Late& late) {
+    mover_.reset();
+    auto restored = Restored::restore(image_, kMarks, false);
+    ASSERT_TRUE(restored) << to_string(restored.error());
+    const auto received = restored->receive(late);
+    ASSERT_TRUE(received) << to_string(received.error());
+    mover_ = thawed(std::move(restored));
+  }
+
+  Connection pair_;
+  image::TcpT image_;
+  unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
+};
+
+INSTANTIATE_TEST_SUITE_P(Families, LateData, testing::ValuesIn(kFamilies));
+
+TEST_P(LateData, BytesBehindTheQueue) {
+  say(peer_.get(), "early ");
+  ASSERT_TRUE(eventually([&] { return has_received(6); }));
+  const auto received = late([&] { say(peer_.get(), "late "); }, [&] { return has_received(11); });
+  ASSERT_TRUE(received) << to_string(received.error());
+  EXPECT_EQ(std::string(received->bytes.begin(), received->bytes.end()), "late ");
+  EXPECT_FALSE(received->fin);
+  restore_with(*received);
+  say(peer_.get(), "end");
+  EXPECT_EQ(hear(mover_.get(), 14), "early late end");
+  say(mover_.get(), "x");
+  EXPECT_EQ(hear(peer_.get(), 1), "x");
+}
+
+TEST_P(LateData, NothingCame) {
+  const auto received = late([] {}, [] { return true; });
+  ASSERT_TRUE(received);
+  EXPECT_TRUE(received->empty());
+  restore_with(*received);
+  say(peer_.get(), "x");
+  EXPECT_EQ(hear(mover_.get(), 1), "x");
+}
+
+TEST_P(LateData, AWindowFull) {
+  std::string all;
+  const int patience = 100;  // SO_RCVLOWAT: the reader is not to be woken by each segment
+  ::setsockopt(mover_.get(), SOL_SOCKET, SO_RCVLOWAT, &patience, sizeof patience);
+  // The receive buffer is not tuned while nobody reads: what fits is known when no more is taken.
+  const auto received = late([&] { all = fill_up(peer_.get()); }, [&] { return queued(peer_.get(), SIOCOUTQ) == queued(peer_.get(), SIOCOUTQNSD); });
+  ASSERT_TRUE(received) << to_string(received.error());
+  EXPECT_GT(received->bytes.size(), kLargestSegment);
+  restore_with(*received);
+  EXPECT_EQ(value_of(mover_.get(), SOL_SOCKET, SO_RCVLOWAT), patience);
+  EXPECT_TRUE(hear(mover_.get(), all.size()) == all);
+}
+
+TEST_P(LateData, AFin) {
+  const auto received = late(
+      [&] {
+        say(peer_.get(), "bye");
+        ::shutdown(peer_.get(), SHUT_WR);
+      },
+      [&] { return state_of(mover_.get()) == kCloseWait; });
+  ASSERT_TRUE(received) << to_string(received.error());
+  EXPECT_TRUE(received->fin);
+  restore_with(*received);
+  EXPECT_EQ(state_of(mover_.get()), kCloseWait);
+  EXPECT_EQ(hear_out(mover_.get()), "bye");
+}
+
+TEST_P(LateData, AFinBehindOurs) {
+  ::shutdown(mover_.get(), SHUT_WR);
+  ASSERT_TRUE(eventually([&] { return state_of(mover_.get()) == kFinWait2; }));
+  const auto received = late(
+      [&] {
+        say(peer_.get(), "bye");
+        peer_.reset();
+      },
+      [&] { return state_of(mover_.get()) == kClose; });
+  ASSERT_TRUE(received) << to_string(received.error());
+  EXPECT_TRUE(received->fin);
+  EXPECT_EQ(received->bytes.size(), 3u);
+  restore_with(*received);
+  EXPECT_EQ(hear_out(mover_.get()), "bye");
+  EXPECT_TRUE(eventually([&] { return state_of(mover_.get()) == kClose; }));
+}
+
+TEST_P(LateData, AFinWhileOursWaitsBehindData) {
+  const std::string all = fill_up(mover_.get());
+  ::shutdown(mover_.get(), SHUT_WR);
+  const auto received = late([&] { ::shutdown(peer_.get(), SHUT_WR); }, [&] { return state_of(mover_.get()) == kClosing; });
+  ASSERT_TRUE(received) << to_string(received.error());
+  EXPECT_TRUE(received->fin);
+  restore_with(*received);
+  EXPECT_EQ(state_of(mover_.get()), kClosing);
+  EXPECT_TRUE(hear_out(peer_.get()) == all);
+  EXPECT_TRUE(eventually([&] { return state_of(mover_.get()) == kClose; }));
+}
+
+// Segments of the peer that reach the restored socket first wait behind the hole.
+TEST_P(LateData, JoinsWhatWaitsOutOfOrder) {
+  const auto received = late([&] { say(peer_.get(), "one "); }, [&] { return has_received(4); });
+  ASSERT_TRUE(received);
+  mover_.reset();
+  auto restored = Restored::restore(image_, kMarks, false);
+  ASSERT_TRUE(restored) << to_string(restored.error());
+  say(peer_.get(), "two");
+  EXPECT_EQ(queued(restored->fd(), SIOCINQ), 0u);
+  ASSERT_TRUE(restored->receive(*received));
+  EXPECT_TRUE(eventually([&] { return queued(restored->fd(), SIOCINQ) == 7; }));
+  mover_ = thawed(std::move(restored));
+  EXPECT_EQ(hear(mover_.get(), 7), "one two");
+}
+
+TEST_P(LateData, UrgentDataIsRefused) {
+  const auto received = late([&] { ASSERT_EQ(::send(peer_.get(), "xy", 2, MSG_OOB), 2); }, [&] { return has_received(1); });
+  EXPECT_EQ(received.error().code, ENOTSUP);
+}
+
+TEST_P(LateData, ResetIsAnError) {
+  const linger at_once{1, 0};
+  ::setsockopt(peer_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  const auto received = late([&] { peer_.reset(); }, [&] { return state_of(mover_.get()) == kClose; });
+  EXPECT_EQ(received.error().code, ECONNRESET);
+  EXPECT_EQ(::recv(mover_.get(), nullptr, 0, 0), -1);
+  EXPECT_EQ(errno, ECONNRESET) << "the owner hears of it";
+}
+
+TEST_P(LateData, AnAnswerToOurSynWantsAnotherCapture) {
+  SocketAddress address{*IpAddress::parse(GetParam()), 0};
+  const unique_fd listener = Connection::listen(address, 0);
+  const unique_fd first = Connection::connect(address);
+  mover_ = Connection::connect(address, SOCK_NONBLOCK);
+  ASSERT_EQ(state_of(mover_.get()), kSynSent);
+  EXPECT_TRUE(late([] {}, [] { return true; })->empty());
+  mover_ = Connection::connect(address, SOCK_NONBLOCK);
+  const auto received = late([&] { ::close(::accept(listener.get(), nullptr, nullptr)); }, [&] { return state_of(mover_.get()) == kEstablished; });
+  EXPECT_EQ(received.error().code, EAGAIN);
+}
+
+}  // namespace
+}  // namespace sockmi::tcp

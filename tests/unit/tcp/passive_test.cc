@@ -1,0 +1,147 @@
+#include "connection.h"
+#include "tcp/inspect.h"
+#include "tcp/passive.h"
+
+namespace sockmi::tcp {
+namespace {
+
+class Passive : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
+    address_ = {*IpAddress::parse(GetParam()), 0};
+    listener_ = Connection::listen(address_, 5);
+  }
+
+  // As on another host: the first one is gone.
+  static unique_fd moved(unique_fd socket) {
+    const auto image = capture_passive(socket.get());
+    EXPECT_TRUE(image) << to_string(image.error());
+    socket.reset();
+    return made(*image);
+  }
+  static unique_fd made(const image::TcpT& image) {
+    auto restored = restore_passive(image, false);
+    EXPECT_TRUE(restored) << to_string(restored.error());
+    return restored ? std::move(*restored) : unique_fd();
+  }
+  unique_fd accept() { return unique_fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)); }
+
+  SocketAddress address_;
+  unique_fd listener_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Families, Passive, testing::ValuesIn(kFamilies));
+
+TEST_P(Passive, AListenerListensAgain) {
+  const int seconds = 7, size = 400, mark = 9;
+  ::setsockopt(listener_.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds);
+  ::setsockopt(listener_.get(), IPPROTO_TCP, TCP_MAXSEG, &size, sizeof size);
+  ::setsockopt(listener_.get(), IPPROTO_TCP, TCP_FASTOPEN, &seconds, sizeof seconds);
+  ::setsockopt(listener_.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+  const int deferred = value_of(listener_.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT);
+  listener_ = moved(std::move(listener_));
+  EXPECT_EQ(inspect(listener_.get())->state, kListen);
+  EXPECT_EQ(inspect(listener_.get())->tuple.local, address_);
+  EXPECT_EQ(capture_passive(listener_.get())->backlog, 5u);
+  EXPECT_EQ(value_of(listener_.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT), deferred);
+  EXPECT_EQ(value_of(listener_.get(), IPPROTO_TCP, TCP_MAXSEG), size);
+  EXPECT_EQ(value_of(listener_.get(), IPPROTO_TCP, TCP_FASTOPEN), seconds);
+  EXPECT_EQ(value_of(listener_.get(), SOL_SOCKET, SO_MARK), mark);
+  EXPECT_EQ(value_of(listener_.get(), SOL_SOCKET, SO_REUSEADDR), 1);
+  EXPECT_EQ(value_of(listener_.get(), IPPROTO_TCP, TCP_REPAIR), 0);
+  const unique_fd client = Connection::connect(address_);
+  say(client.get(), "x");
+  EXPECT_EQ(hear(accept().get(), 1), "x");
+}
+
+TEST_P(Passive, AListenerMovesBesideItsConnections) {
+  const unique_fd client = Connection::connect(address_);
+  unique_fd server = accept();
+  move(server);
+  listener_ = moved(std::move(listener_));
+  const unique_fd second = Connection::connect(address_);
+  const unique_fd second_server = accept();
+  say(client.get(), "1");
+  say(second.get(), "2");
+  EXPECT_EQ(hear(server.get(), 1) + hear(second_server.get(), 1), "12");
+}
+
+// The order in which both kinds move: the listener first.
+TEST_P(Passive, WithoutReuseAddressTheListenerGoesFirst) {
+  const int off = 0;
+  ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &off, sizeof off);
+  const unique_fd client = Connection::connect(address_);
+  unique_fd server = accept();
+  const auto listening = capture_passive(listener_.get());
+  ASSERT_TRUE(listening);
+  const auto connected = take(server);
+  listener_.reset();
+  listener_ = made(*listening);
+  server = make(connected);
+  EXPECT_EQ(value_of(listener_.get(), SOL_SOCKET, SO_REUSEADDR), 0);
+  EXPECT_EQ(value_of(server.get(), SOL_SOCKET, SO_REUSEADDR), 0);
+  say(client.get(), "x");
+  EXPECT_EQ(hear(server.get(), 1), "x");
+}
+
+TEST_P(Passive, ABoundSocketIsBoundAgainBesideConnections) {
+  const int off = 0;
+  ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &off, sizeof off);
+  const unique_fd client = Connection::connect(address_);
+  const unique_fd server = accept();
+  const auto image = capture_passive(listener_.get());
+  ASSERT_TRUE(image);
+  listener_.reset();
+  auto bound = *image;
+  bound.state = kClose;
+  const unique_fd socket = moved(made(bound));
+  EXPECT_EQ(inspect(socket.get())->state, kClose);
+  EXPECT_EQ(inspect(socket.get())->tuple.local, address_);
+  EXPECT_EQ(value_of(socket.get(), SOL_SOCKET, SO_REUSEADDR), 0);
+}
+
+TEST_P(Passive, AnyAddressAndV6OnlyMove) {
+  if (address_.ip.family != AF_INET6) GTEST_SKIP();
+  for (const int only : {0, 1}) {
+    unique_fd socket(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
+    ASSERT_EQ(::listen(socket.get(), 3), 0);
+    const auto before = inspect(socket.get());
+    socket = moved(std::move(socket));
+    EXPECT_EQ(inspect(socket.get())->tuple.local, before->tuple.local);
+    EXPECT_EQ(value_of(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY), only);
+  }
+}
+
+TEST_P(Passive, WaitingConnectionsAreTakenOut) {
+  std::vector<unique_fd> clients;
+  for (int i = 0; i < 4; ++i) clients.push_back(Connection::connect(address_));
+  for (auto& client : clients) say(client.get(), "x");
+  const auto waiting = drain_accept_queue(listener_.get());
+  ASSERT_TRUE(waiting);
+  EXPECT_EQ(waiting->size(), clients.size());
+  for (const auto& connection : *waiting) EXPECT_EQ(hear(connection.get(), 1), "x");
+  EXPECT_EQ(::fcntl(listener_.get(), F_GETFL) & O_NONBLOCK, 0);
+  EXPECT_EQ(drain_accept_queue(listener_.get())->size(), 0u);
+  EXPECT_FALSE(drain_accept_queue(clients[0].get()));
+}
+
+TEST_P(Passive, AnImageThatCanNotBeIsRefused) {
+  const auto good = capture_passive(listener_.get());
+  const auto refused = [&](auto change) {
+    image::TcpT image = *good;
+    change(image);
+    const auto restored = restore_passive(image, false);
+    return restored ? 0 : restored.error().code;
+  };
+  EXPECT_EQ(refused([](auto& i) { i.state = kEstablished; }), EBADMSG);
+  EXPECT_EQ(refused([](auto& i) { i.local_ip.push_back(0); }), EBADMSG);
+  EXPECT_EQ(refused([](auto& i) { i.local_port = 0; }), EBADMSG);
+  EXPECT_EQ(refused([](auto& i) { i.send_queue = {1}; }), EBADMSG);
+  Connection pair = Connection::make(GetParam());
+  EXPECT_EQ(capture_passive(pair.mover.get()).error().code, EISCONN);
+}
+
+}  // namespace
+}  // namespace sockmi::tcp

@@ -1,0 +1,203 @@
+// Queues of every size, at every sequence number, moved at every time: the bytes of both streams come out as they went in, and nothing stalls.
+#include <chrono>
+#include <random>
+
+#include "connection.h"
+
+namespace sockmi::tcp {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+// Turns both ends' sequence numbers on, so that `up_to_wrap` bytes more of each direction reach 2^32.
+void turn(Connection& pair, std::uint32_t up_to_wrap) {
+  auto ours = take(pair.mover), theirs = take(pair.peer);
+  const auto turned = [&](image::TcpT& image, std::uint32_t sent, std::uint32_t received) {
+    const image::Window was = *image.window;
+    image.window = std::make_unique<image::Window>(was.snd_wl1() + received, was.snd_wnd(), was.max_window(), was.rcv_wnd(), was.rcv_wup() + received);
+    image.snd_seq += sent;
+    image.rcv_seq += received;
+  };
+  const std::uint32_t out = -up_to_wrap - ours.snd_seq, in = -up_to_wrap - theirs.snd_seq;
+  turned(ours, out, in);
+  turned(theirs, in, out);
+  // The first one restored probes the other's window; nobody must answer that there is no such connection.
+  auto first = Restored::restore(ours, kMarks, false), second = Restored::restore(theirs, kMarks, false);
+  pair.mover = thawed(std::move(first));
+  pair.peer = thawed(std::move(second));
+}
+
+// One direction of a stream whose bytes tell their place.
+class Stream {
+ public:
+  void write(int fd, std::size_t most) {
+    std::string piece(most, 0);
+    for (std::size_t i = 0; i < most; ++i) piece[i] = at(written_ + i);
+    const ssize_t sent = ::send(fd, piece.data(), piece.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent > 0) written_ += static_cast<std::size_t>(sent);
+  }
+  void read(int fd, std::size_t most) {
+    std::string piece(most, 0);
+    const ssize_t got = ::recv(fd, piece.data(), piece.size(), MSG_DONTWAIT);
+    for (ssize_t i = 0; i < got; ++i, ++read_)
+      if (piece[static_cast<std::size_t>(i)] != at(read_)) wrong_ = true;
+  }
+  void read_out(int fd) {
+    while (read_ < written_ && !wrong_ && readable(fd)) read(fd, 1 << 20);
+  }
+  bool correct() const { return !wrong_; }
+  std::size_t missing() const { return written_ - read_; }
+
+ private:
+  static char at(std::size_t place) { return static_cast<char>(place * 2654435761u >> 13); }
+  std::size_t written_ = 0, read_ = 0;
+  bool wrong_ = false;
+};
+
+class Queues : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
+    pair_ = Connection::make(GetParam());
+  }
+  Connection pair_;
+  unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
+};
+
+INSTANTIATE_TEST_SUITE_P(Families, Queues, testing::ValuesIn(kFamilies));
+
+TEST_P(Queues, AnythingAtAnyTimeAcrossTheWrap) {
+  for (unsigned seed = 1; seed <= 12; ++seed) {
+    SCOPED_TRACE(seed);
+    std::minstd_rand random(seed);
+    const auto upto = [&](std::uint32_t most) { return random() % most; };
+    pair_ = Connection::make(GetParam());
+    turn(pair_, upto(300'000));
+    Stream out, in;
+    for (int step = 0; step < 60 && !HasFailure(); ++step) {
+      switch (upto(6)) {
+        case 0: out.write(mover_.get(), 1 + upto(400'000)); break;
+        case 1: in.write(peer_.get(), 1 + upto(400'000)); break;
+        case 2: out.read(peer_.get(), 1 + upto(300'000)); break;
+        case 3: in.read(mover_.get(), 1 + upto(300'000)); break;
+        case 4: move(mover_); break;
+        default: upto(4) == 0 ? move(peer_) : move(mover_);
+      }
+    }
+    out.read_out(peer_.get());
+    in.read_out(mover_.get());
+    EXPECT_TRUE(out.correct() && in.correct());
+    EXPECT_EQ(out.missing() + in.missing(), 0u);
+  }
+}
+
+// A queue whose end, or whose middle, is 2^32.
+TEST_P(Queues, EachPlaceOfTheWrap) {
+  for (const std::uint32_t place : {0u, 1u, 2u, 999u, 1000u, 1001u}) {
+    SCOPED_TRACE(place);
+    pair_ = Connection::make(GetParam());
+    turn(pair_, place);
+    Stream out, in;
+    in.write(peer_.get(), 1000);
+    ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == 1000; }));
+    move(mover_);
+    out.write(mover_.get(), 1000);
+    move(mover_);
+    out.read_out(peer_.get());
+    in.read_out(mover_.get());
+    EXPECT_TRUE(out.correct() && in.correct());
+    EXPECT_EQ(out.missing() + in.missing(), 0u);
+  }
+}
+
+// With a FIN in the sequence, too.
+TEST_P(Queues, AFinAtTheWrap) {
+  for (const std::uint32_t place : {0u, 1u, 2u, 3u}) {
+    SCOPED_TRACE(place);
+    pair_ = Connection::make(GetParam());
+    turn(pair_, place);
+    say(peer_.get(), "ab");
+    ::shutdown(peer_.get(), SHUT_WR);
+    ASSERT_TRUE(eventually([&] { return state_of(mover_.get()) == kCloseWait; }));
+    move(mover_);
+    EXPECT_EQ(hear_out(mover_.get()), "ab");
+    say(mover_.get(), "cd");
+    ::shutdown(mover_.get(), SHUT_WR);
+    EXPECT_EQ(hear_out(peer_.get()), "cd");
+  }
+}
+
+TEST_P(Queues, FullBothWays) {
+  for (int moves = 1; moves <= 3; ++moves) {
+    const std::string there = fill_up(peer_.get()), back = fill_up(mover_.get());
+    for (int i = 0; i < moves; ++i) move(mover_);
+    EXPECT_TRUE(hear(mover_.get(), there.size()) == there);
+    EXPECT_TRUE(hear(peer_.get(), back.size()) == back);
+  }
+}
+
+TEST_P(Queues, LargerThanTheDefaultBuffers) {
+  const int large = 16 << 20;
+  for (const int fd : {mover_.get(), peer_.get()})
+    for (const int name : {SO_RCVBUFFORCE, SO_SNDBUFFORCE})
+      if (::setsockopt(fd, SOL_SOCKET, name, &large, sizeof large) != 0) GTEST_SKIP() << "no large buffers to be had here";
+  const std::string there = fill_up(peer_.get()), back = fill_up(mover_.get());
+  EXPECT_GT(back.size(), 8u << 20);
+  move(mover_);
+  EXPECT_TRUE(hear(mover_.get(), there.size()) == there);
+  EXPECT_TRUE(hear(peer_.get(), back.size()) == back);
+}
+
+// How long the peer, who had filled our queue, waits for room after we have read it: by the window's update, or by a probe of its own after 200 ms
+// and more. The fastest of some tries, for the machine may be busy.
+TEST_P(Queues, AFullQueueThatIsReadOpensTheWindowAtOnce) {
+  auto fastest = Clock::duration::max();
+  for (int attempt = 0; attempt < 5 && fastest > 20ms; ++attempt) {
+    pair_ = Connection::make(GetParam());
+    const std::string all = fill_up(peer_.get());
+    ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) + queued(peer_.get(), SIOCOUTQ) == all.size(); }));
+    move(mover_);
+    const auto began = Clock::now();
+    ASSERT_TRUE(hear(mover_.get(), all.size()) == all);
+    fastest = std::min(fastest, Clock::now() - began);
+  }
+  EXPECT_LT(fastest, 20ms);
+}
+
+// The same the other way: what we could not send goes as soon as the peer reads.
+TEST_P(Queues, OurUnsentBytesGoAsSoonAsThePeerReads) {
+  auto fastest = Clock::duration::max();
+  for (int attempt = 0; attempt < 5 && fastest > 20ms; ++attempt) {
+    pair_ = Connection::make(GetParam());
+    const std::string all = fill_up(mover_.get());
+    move(mover_);
+    const auto began = Clock::now();
+    ASSERT_TRUE(hear(peer_.get(), all.size()) == all);
+    fastest = std::min(fastest, Clock::now() - began);
+  }
+  EXPECT_LT(fastest, 20ms);
+}
+
+// A sender that is not blocked any more is not kept from tuning the window up.
+TEST_P(Queues, TheWindowMayOpenAsFarAsBefore) {
+  const int large = 4 << 20;
+  if (::setsockopt(peer_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof large) != 0) GTEST_SKIP() << "no large buffers to be had here";
+  for (int i = 0; i < 200; ++i) {  // autotuning follows the reader
+    fill_up(peer_.get());
+    while (queued(mover_.get(), SIOCINQ) > 0) hear(mover_.get(), queued(mover_.get(), SIOCINQ));
+  }
+  const auto may_open = [&] {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    ::getsockopt(mover_.get(), IPPROTO_TCP, TCP_INFO, &info, &size);
+    return info.tcpi_rcv_ssthresh;
+  };
+  const auto before = may_open();
+  EXPECT_GT(before, 200'000u);
+  move(mover_);
+  EXPECT_GE(may_open(), before / 2);
+}
+
+}  // namespace
+}  // namespace sockmi::tcp

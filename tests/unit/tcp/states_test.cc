@@ -1,0 +1,161 @@
+// Every state moves, and the connection goes on to its end from there. What a state needs of a full window needs no packet to be lost: the mover's
+// FIN waits behind bytes that the peer has no room for.
+#include "connection.h"
+
+namespace sockmi::tcp {
+namespace {
+
+class States : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
+    pair_ = Connection::make(GetParam());
+  }
+
+  int state() const { return state_of(pair_.mover.get()); }
+  bool comes_to(int state) const {
+    return eventually([&] { return state_of(pair_.mover.get()) == state; });
+  }
+  void finish(unique_fd& end) { ASSERT_EQ(::shutdown(end.get(), SHUT_WR), 0); }
+
+  Connection pair_;
+  unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
+};
+
+INSTANTIATE_TEST_SUITE_P(Families, States, testing::ValuesIn(kFamilies));
+
+TEST_P(States, CloseWaitWithUnreadData) {
+  say(peer_.get(), "last words");
+  finish(peer_);
+  ASSERT_TRUE(comes_to(kCloseWait));
+  move(mover_);
+  EXPECT_EQ(state(), kCloseWait);
+  EXPECT_EQ(hear_out(mover_.get()), "last words");
+  say(mover_.get(), "answer");
+  mover_.reset();
+  EXPECT_EQ(hear_out(peer_.get()), "answer");
+}
+
+TEST_P(States, CloseWaitWithAFullQueue) {
+  const std::string all = fill_up(peer_.get());
+  finish(peer_);
+  std::string heard = hear(mover_.get(), all.size() - 100'000);
+  ASSERT_TRUE(comes_to(kCloseWait));
+  move(mover_);
+  EXPECT_EQ(state(), kCloseWait);
+  heard += hear_out(mover_.get());
+  EXPECT_TRUE(heard == all);
+}
+
+TEST_P(States, FinWait2) {
+  say(mover_.get(), "request");
+  finish(mover_);
+  say(peer_.get(), "half of the ");
+  ASSERT_TRUE(comes_to(kFinWait2));
+  move(mover_);
+  EXPECT_EQ(state(), kFinWait2);
+  EXPECT_EQ(hear_out(peer_.get()), "request");
+  say(peer_.get(), "answer");
+  peer_.reset();
+  EXPECT_EQ(hear_out(mover_.get()), "half of the answer");
+  EXPECT_TRUE(comes_to(kClose));
+}
+
+TEST_P(States, FinWait1WithUnsentData) {
+  const std::string all = fill_up(mover_.get());
+  finish(mover_);
+  ASSERT_EQ(state(), kFinWait1);
+  move(mover_);
+  EXPECT_EQ(state(), kFinWait1);
+  EXPECT_TRUE(hear_out(peer_.get()) == all);
+  EXPECT_TRUE(comes_to(kFinWait2));
+  say(peer_.get(), "thanks");
+  peer_.reset();
+  EXPECT_EQ(hear_out(mover_.get()), "thanks");
+}
+
+TEST_P(States, LastAckWithUnsentData) {
+  say(peer_.get(), "request");
+  finish(peer_);
+  ASSERT_TRUE(comes_to(kCloseWait));
+  const std::string all = fill_up(mover_.get());
+  finish(mover_);
+  ASSERT_EQ(state(), kLastAck);
+  move(mover_);
+  EXPECT_EQ(state(), kLastAck);
+  EXPECT_EQ(hear_out(mover_.get()), "request");
+  EXPECT_TRUE(hear_out(peer_.get()) == all);
+  EXPECT_TRUE(comes_to(kClose));
+}
+
+TEST_P(States, ClosingWithUnsentData) {
+  const std::string all = fill_up(mover_.get());
+  finish(mover_);
+  say(peer_.get(), "crossing");
+  finish(peer_);
+  ASSERT_TRUE(comes_to(kClosing));
+  move(mover_);
+  EXPECT_EQ(state(), kClosing);
+  EXPECT_EQ(hear_out(mover_.get()), "crossing");
+  EXPECT_TRUE(hear_out(peer_.get()) == all);
+  EXPECT_TRUE(comes_to(kClose));
+}
+
+TEST_P(States, ThreeMovesWhileClosing) {
+  const std::string all = fill_up(mover_.get());
+  finish(mover_);
+  for (int i = 0; i < 3; ++i) move(mover_);
+  finish(peer_);
+  ASSERT_TRUE(comes_to(kClosing));
+  for (int i = 0; i < 3; ++i) move(mover_);
+  EXPECT_TRUE(hear_out(peer_.get()) == all);
+  EXPECT_TRUE(comes_to(kClose));
+}
+
+TEST_P(States, AReaderThatReadsNoMore) {
+  ASSERT_EQ(::shutdown(mover_.get(), SHUT_RD), 0);
+  move(mover_);
+  EXPECT_EQ(state(), kEstablished);
+  EXPECT_EQ(hear(mover_.get(), 1), "");
+  say(mover_.get(), "x");
+  EXPECT_EQ(hear(peer_.get(), 1), "x");
+}
+
+// The listener's queue is full, so it drops the SYN.
+TEST_P(States, SynSent) {
+  SocketAddress address{*IpAddress::parse(GetParam()), 0};
+  const unique_fd listener = Connection::listen(address, 0);
+  const unique_fd first = Connection::connect(address);
+  mover_ = Connection::connect(address, SOCK_NONBLOCK);
+  ASSERT_EQ(state(), kSynSent);
+  const auto image = take(mover_);
+  EXPECT_EQ(image.state, kSynSent);
+  unique_fd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  auto restored = Restored::restore(image, kMarks, false);
+  ASSERT_TRUE(restored) << to_string(restored.error());
+  EXPECT_FALSE(readable(listener.get(), 0)) << "a SYN before the thaw";
+  mover_ = thawed(std::move(restored));
+  ASSERT_TRUE(readable(listener.get()));
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  ::getsockopt(mover_.get(), IPPROTO_TCP, TCP_INFO, &info, &size);
+  EXPECT_EQ(info.tcpi_total_retrans, 0u) << "it went out with the thaw, not after a timeout";
+  EXPECT_EQ(::fcntl(mover_.get(), F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+  accepted.reset(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  say(mover_.get(), "x");
+  EXPECT_EQ(hear(accepted.get(), 1), "x");
+}
+
+TEST_P(States, WhatIsNoConnectionIsRefused) {
+  const auto refused = [](int fd) { return Frozen::freeze(fd, kMarks.freeze).error().code; };
+  EXPECT_EQ(refused(pair_.listener.get()), ENOTCONN);
+  finish(mover_);
+  EXPECT_EQ(hear_out(peer_.get()), "");
+  peer_.reset();
+  EXPECT_EQ(hear_out(mover_.get()), "");
+  ASSERT_TRUE(comes_to(kClose));  // TIME_WAIT is the kernel's alone
+  EXPECT_EQ(refused(mover_.get()), ENOTCONN);
+}
+
+}  // namespace
+}  // namespace sockmi::tcp
