@@ -100,6 +100,7 @@ class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
   void SetUp() override {
     if (!may_make_namespaces()) GTEST_SKIP() << "this user may make no namespaces";
     network.emplace();
+    prepare();
     listener = listen_at(network->home, home);
     client = begin_connect(network->client, home);
     server = accept_from(listener);
@@ -107,6 +108,7 @@ class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
     ASSERT_TRUE(server);
     tuple = tuple_of_socket(server);
   }
+  virtual void prepare() {}  // the hosts, before the connection begins
   int family() const { return std::get<0>(GetParam()); }
   const Place& place() const { return std::get<1>(GetParam()); }
   Host& importer() { return network.value().*place().host; }
@@ -138,7 +140,7 @@ class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
     auto image = frozen->capture();
     ASSERT_TRUE(image) << to_string(image.error());
     ASSERT_NO_FATAL_FAILURE(expect(host, address));
-    auto restored = host.in([&] { return tcp::Restored::restore(*image, kFreezeMark, !home_again); });
+    auto restored = host.in([&] { return tcp::Restored::restore(*image, {kFreezeMark, kInjectMark}, !home_again); });
     ASSERT_TRUE(restored) << to_string(restored.error());
     while_frozen(restored->fd(), *image);
     ASSERT_TRUE(frozen->kill());
@@ -169,6 +171,10 @@ class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
 
 // A test is run for importers near and far, IPv4 and IPv6.
 inline auto everywhere() { return testing::Combine(testing::Values(AF_INET, AF_INET6), testing::Values(kNear, kFar)); }
+template <class... Families>
+auto on_homes_segment(Families... families) {
+  return testing::Combine(testing::Values(families...), testing::Values(kNear));
+}
 inline std::string name_of(const testing::TestParamInfo<std::tuple<int, Place>>& info) {
   return fmt::format("{}_ipv{}", std::get<1>(info.param).name, std::get<0>(info.param) == AF_INET ? 4 : 6);
 }

@@ -46,8 +46,11 @@ TEST_P(Steered, AnInjectedSegmentReachesAFrozenSocketHereWhoseAddressIsElsewhere
   EXPECT_EQ(::recv(server.get(), got, sizeof got, 0), 8);
 }
 
-TEST_P(Steered, TheImporterDoesNotClaimHomesAddress) {
-  if (place().segment != 1) GTEST_SKIP() << "not on home's segment";
+class OnHomesSegment : public Steered {};
+
+INSTANTIATE_TEST_SUITE_P(Near, OnHomesSegment, on_homes_segment(AF_INET, AF_INET6), name_of);
+
+TEST_P(OnHomesSegment, TheImporterDoesNotClaimHomesAddress) {
   ASSERT_NO_FATAL_FAILURE(move());
   // Home is unplugged, so that nobody else can answer.
   network->router.run("ip link set to1 down");
