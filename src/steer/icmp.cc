@@ -2,8 +2,9 @@
 // names the connection in the packet that it quotes, which is one of ours to the peer. So the key of the same maps is taken from there: nft's
 // grammar has no word for that, the kernel's expressions do.
 //
-// An importer behind a router gets the error at its own address, and as from home: its stack looks only at what is quoted, and a router
-// that has written the error would not take it back from us with its own address as the source.
+// To an importer behind a router the error goes as if home had sent it: the router that wrote it would not take it back from us with its own
+// address as the source. There it gets home's address as its destination again (chains quoted4 and quoted6): the stack would look only at
+// what is quoted, but a firewall that tracks connections compares the two.
 //
 // Not served: errors that quote an IPv4 header with options, or an IPv6 header with extensions.
 #include "steer/icmp.h"
@@ -23,7 +24,7 @@ struct Layout {
   std::uint32_t nfproto;
   std::uint16_t ethertype;
   std::uint8_t icmp;
-  const char* chain;
+  const char *chain, *quoted_chain;
   unsigned source, destination, protocol, address_size, header_size;  // of the IP header
   const FamilySets& sets;
 
@@ -32,13 +33,17 @@ struct Layout {
   unsigned home() const { return units() + 1; }
   static constexpr unsigned kConnection = 0, kInterface = 14, kImporter = 0;
 
-  Rule about_connection() const {
+  Rule start(std::uint32_t family, const char* chain) const {
     const std::uint8_t type[] = {std::uint8_t(ethertype >> 8), std::uint8_t(ethertype)}, plain[] = {0x45}, tcp[] = {IPPROTO_TCP};
-    const unsigned ports = kQuote + header_size;
-    Rule rule(NFPROTO_NETDEV, "sockmi", chain);
+    Rule rule(family, "sockmi", chain);
     rule.meta_is(NFT_META_PROTOCOL, type).meta_is(NFT_META_L4PROTO, {&icmp, 1});
     if (nfproto == NFPROTO_IPV4) rule.payload_is(Header::kTransport, kQuote, plain);
     rule.payload_is(Header::kTransport, kQuote + protocol, tcp);
+    return rule;
+  }
+  Rule about_connection() const {
+    const unsigned ports = kQuote + header_size;
+    Rule rule = start(NFPROTO_NETDEV, chain);
     rule.payload(Header::kTransport, kQuote + destination, address_size, kConnection).payload(Header::kTransport, ports + 2, 2, units());
     rule.payload(Header::kTransport, kQuote + source, address_size, home()).payload(Header::kTransport, ports, 2, home() + units());
     return rule;
@@ -60,11 +65,17 @@ struct Layout {
     rule.forward(nfproto, kInterface, kImporter);
     return rule;
   }
+  Rule give_back() const {
+    Rule rule = start(NFPROTO_INET, quoted_chain);
+    rule.payload(Header::kTransport, kQuote + source, address_size, kConnection).lookup(sets.homes, kConnection);
+    rule.set_address(nfproto, destination, kConnection, nfproto == NFPROTO_IPV6);
+    return rule;
+  }
 };
 
 const Layout kLayouts[] = {
-    {NFPROTO_IPV4, ETH_P_IP, IPPROTO_ICMP, "icmp4", 12, 16, 9, 4, 20, kSets4},
-    {NFPROTO_IPV6, ETH_P_IPV6, IPPROTO_ICMPV6, "icmp6", 8, 24, 6, 16, 40, kSets6},
+    {NFPROTO_IPV4, ETH_P_IP, IPPROTO_ICMP, "icmp4", "quoted4", 12, 16, 9, 4, 20, kSets4},
+    {NFPROTO_IPV6, ETH_P_IPV6, IPPROTO_ICMPV6, "icmp6", "quoted6", 8, 24, 6, 16, 40, kSets6},
 };
 
 }  // namespace
@@ -78,6 +89,7 @@ std::vector<Rule> icmp_rules(const std::vector<Segment>& segments) {
     out.push_back(std::move(l.about_connection().lookup(l.sets.stay, l.kConnection).accept()));
     for (const Segment& segment : segments) out.push_back(l.near(maps(segment).ports, l.home(), segment));
     out.push_back(l.routed(l.sets.ports_away, l.home()));
+    out.push_back(l.give_back());
   }
   return out;
 }

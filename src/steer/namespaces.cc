@@ -140,6 +140,10 @@ Result<> NamespacedSteering::unstay(std::span<const FourTuple> tuples) {
   return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) { return steering.unstay(those); });
 }
 
+Result<> NamespacedSteering::forget_tracked(std::span<const FourTuple> tuples) {
+  return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) { return steering.forget_tracked(those); });
+}
+
 Result<std::vector<Redirect>> NamespacedSteering::redirects() {
   TRY_LET(all, ours_->redirects());
   for (const auto& [id, place] : places_) {

@@ -51,7 +51,10 @@ class NamespacedSteering : public Steering {
   Result<> release_port(const SocketAddress& local) override { return at(local.ip).release_port(local); }
   Result<> stay(std::span<const FourTuple> tuples) override;
   Result<> unstay(std::span<const FourTuple> tuples) override;
-  // Guests live in our own namespace.
+  Result<> forget_tracked(std::span<const FourTuple> tuples) override;
+  // Guests live in the daemon's own namespace.
+  Result<> shelter(const IpAddress& home) override { return ours_->shelter(home); }
+  Result<> unshelter(const IpAddress& home, std::chrono::milliseconds linger) override { return ours_->unshelter(home, linger); }
   Result<bool> is_routed(const IpAddress& host) override { return ours_->is_routed(host); }
   Result<> readdress(std::span<const FourTuple> tuples, const IpAddress& own) override { return ours_->readdress(tuples, own); }
   Result<> remove_readdress(std::span<const FourTuple> tuples, const IpAddress& own, std::chrono::milliseconds linger) override {
@@ -59,8 +62,6 @@ class NamespacedSteering : public Steering {
   }
   Result<> readdress_port(const SocketAddress& home, const IpAddress& own) override { return ours_->readdress_port(home, own); }
   Result<> remove_readdress_port(const SocketAddress& home, const IpAddress& own) override { return ours_->remove_readdress_port(home, own); }
-  Result<> shelter(const IpAddress& home) override { return ours_->shelter(home); }
-  Result<> unshelter(const IpAddress& home, std::chrono::milliseconds linger) override { return ours_->unshelter(home, linger); }
 
  private:
   using Id = std::pair<dev_t, ino_t>;

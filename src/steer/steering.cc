@@ -20,6 +20,7 @@
 #include "steer/reach.h"
 #include "steer/sets.h"
 #include "steer/tables.h"
+#include "steer/tracking.h"
 
 namespace sockmi::steer {
 namespace {
@@ -81,6 +82,16 @@ class NftSteering : public Steering {
     return apply(put(sets_of(tuple.local.ip).coming, key_of(tuple), {}, timeout));
   }
   Result<> keep_out(const FourTuple& tuple) override { return apply(remove(sets_of(tuple.local.ip).coming, key_of(tuple))); }
+
+  Result<> forget_tracked(std::span<const FourTuple> tuples) override {
+    if (!can_forget_) return {};
+    for (const FourTuple& tuple : tuples)
+      if (auto done = steer::forget_tracked(*netfilter_, tuple); !done) {
+        can_forget_ = done.error().code != EOPNOTSUPP;  // the kernel looks for a module each time
+        return done;
+      }
+    return {};
+  }
 
   Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) override {
     if (is_v4(local.ip) != is_v4(to)) return fail(EAFNOSUPPORT, "{} can not be redirected to {}", to_string(local), to_string(to));
@@ -228,6 +239,7 @@ class NftSteering : public Steering {
   const std::vector<Segment> segments_;  // the names that sets_ knows by address
   Sets sets_;
   std::map<IpAddress, unsigned> guests_;
+  bool can_forget_ = true;
   std::map<IpAddress, std::pair<Way, std::chrono::steady_clock::time_point>> ways_;
 };
 

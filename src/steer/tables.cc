@@ -103,6 +103,8 @@ std::string on_importer(char v) {
 
 std::string inet_table() {
   return fmt::format(R"(table inet sockmi {{{four}{six}
+  chain quoted4 {{ }}
+  chain quoted6 {{ }}
   chain prerouting {{
     type filter hook prerouting priority raw; policy accept;
     iif lo meta mark {inject:#x} accept
@@ -110,6 +112,8 @@ std::string inet_table() {
     ip6 daddr set ip6 saddr . tcp sport . ip6 daddr . tcp dport map @readdress6
     ip daddr set ip daddr . tcp dport map @readdressports4
     ip6 daddr set ip6 daddr . tcp dport map @readdressports6
+    icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} jump quoted4
+    icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} jump quoted6
     meta mark {coming:#x} socket mark {freeze:#x} accept
     meta mark {coming:#x} drop
     tcp flags & (fin | syn | rst | ack) == syn ip daddr . tcp dport @held4 drop

@@ -54,7 +54,7 @@ class Host {
   // A shell command; its output. Throws if it fails.
   std::string run(const std::string& command) const {
     return in([&] {
-      FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
+      FILE* pipe = ::popen(("exec 2>&1; " + command).c_str(), "r");
       std::string output;
       char buffer[4096];
       for (std::size_t got; (got = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) output.append(buffer, got);

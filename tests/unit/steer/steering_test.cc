@@ -1,166 +1,13 @@
 // Connections move in a real kernel, on a network of namespaces. See network.h for its picture.
-#include "steer/steering.h"
-
-#include <netinet/tcp.h>
-#include <poll.h>
-
 #include <thread>
 
-#include <gtest/gtest.h>
-
-#include "network.h"
-#include "tcp/capture.h"
+#include "steered.h"
 #include "tcp/inject.h"
-#include "tcp/restore.h"
 
 namespace sockmi::steer {
 namespace {
 
-using std::chrono::milliseconds;
-
-constexpr std::uint16_t kPort = 8000;
-constexpr int kPatience = 20'000;  // ms; a test that works waits for far less
-
-unique_fd listen_at(const Host& host, const SocketAddress& address, bool transparent = false) {
-  return host.in([&] {
-    unique_fd fd(::socket(address.ip.family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const int one = 1;
-    ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (transparent) ::setsockopt(fd.get(), SOL_IP, IP_TRANSPARENT, &one, sizeof one);
-    if (transparent && address.ip.family == AF_INET6) ::setsockopt(fd.get(), SOL_IPV6, IPV6_TRANSPARENT, &one, sizeof one);
-    sockaddr_storage name;
-    const socklen_t size = address.to(name);
-    EXPECT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&name), size), 0) << std::strerror(errno);
-    EXPECT_EQ(::listen(fd.get(), 64), 0);
-    return fd;
-  });
-}
-
-bool ready(int fd, short events, int timeout = kPatience) {
-  pollfd each{fd, events, 0};
-  return ::poll(&each, 1, timeout) == 1;
-}
-
-unique_fd begin_connect(const Host& host, const SocketAddress& to) {
-  return host.in([&] {
-    unique_fd fd(::socket(to.ip.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    sockaddr_storage name;
-    const socklen_t size = to.to(name);
-    (void)::connect(fd.get(), reinterpret_cast<sockaddr*>(&name), size);
-    return fd;
-  });
-}
-
-bool connected(const unique_fd& fd, int timeout = kPatience) {
-  int error = 0;
-  socklen_t size = sizeof error;
-  return ready(fd.get(), POLLOUT, timeout) && ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
-}
-
-unique_fd accept_from(const unique_fd& listener, int timeout = kPatience) {
-  return unique_fd(ready(listener.get(), POLLIN, timeout) ? ::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK) : -1);
-}
-
-FourTuple tuple_of_socket(const unique_fd& fd) {
-  sockaddr_storage local, remote;
-  socklen_t size = sizeof local;
-  ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&local), &size);
-  size = sizeof remote;
-  ::getpeername(fd.get(), reinterpret_cast<sockaddr*>(&remote), &size);
-  return {SocketAddress::from(reinterpret_cast<sockaddr*>(&local)), SocketAddress::from(reinterpret_cast<sockaddr*>(&remote))};
-}
-
-// Sends `size` bytes one way and compares.
-void expect_flow(const unique_fd& from, const unique_fd& to, std::size_t size) {
-  std::string sent(size, '\0'), got;
-  for (std::size_t i = 0; i < size; ++i) sent[i] = static_cast<char>(i * 2654435761u >> 24);
-  std::size_t written = 0;
-  std::vector<char> buffer(256 << 10);
-  while (got.size() < size) {
-    pollfd both[] = {{to.get(), POLLIN, 0}, {from.get(), static_cast<short>(written < size ? POLLOUT : 0), 0}};
-    ASSERT_GT(::poll(both, 2, kPatience), 0) << "stalled after " << got.size() << " bytes";
-    if (both[1].revents) {
-      const auto n = ::send(from.get(), sent.data() + written, size - written, MSG_NOSIGNAL | MSG_DONTWAIT);
-      ASSERT_TRUE(n > 0 || errno == EAGAIN) << std::strerror(errno);
-      if (n > 0) written += static_cast<std::size_t>(n);
-    }
-    if (both[0].revents) {
-      const auto n = ::recv(to.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-      ASSERT_TRUE(n > 0 || (n < 0 && errno == EAGAIN)) << "after " << got.size() << " bytes: " << (n ? std::strerror(errno) : "end");
-      if (n > 0) got.append(buffer.data(), static_cast<std::size_t>(n));
-    }
-  }
-  EXPECT_TRUE(got == sent);
-}
-
-struct Place {
-  const char* name;
-  int segment;
-  Host Network::*host;
-};
-const Place kNear{"near", 1, &Network::near}, kFar{"far", 2, &Network::far};
-
-
-class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
- protected:
-  void SetUp() override {
-    if (!may_make_namespaces()) GTEST_SKIP() << "this user may make no namespaces";
-    network.emplace();
-    listener = listen_at(network->home, home);
-    client = begin_connect(network->client, home);
-    server = accept_from(listener);
-    ASSERT_TRUE(connected(client));
-    ASSERT_TRUE(server);
-    tuple = tuple_of_socket(server);
-  }
-  int family() const { return std::get<0>(GetParam()); }
-  const Place& place() const { return std::get<1>(GetParam()); }
-  Host& importer() { return network.value().*place().host; }
-  IpAddress importer_address() const { return Network::address(family(), place().segment, 2); }
-
-  void prepare_importer(const FourTuple& each) {
-    importer().in([&] {
-      ASSERT_TRUE(importer().steering->shelter(home.ip));
-      const auto routed = importer().steering->is_routed(home.ip);
-      ASSERT_TRUE(routed);
-      EXPECT_EQ(*routed, place().segment != 1);
-      if (*routed) {
-        ASSERT_TRUE(importer().steering->readdress({&each, 1}, importer_address()));
-      }
-    });
-  }
-  // Home to importer; `while_frozen` runs when both hosts have the socket, frozen.
-  template <class Function>
-  void move(Function while_frozen) {
-    const auto redirected = network->home.in([&] { return network->home.steering->redirect(tuple, importer_address(), milliseconds(60'000)); });
-    ASSERT_TRUE(redirected) << to_string(redirected.error());
-    auto frozen = tcp::Frozen::freeze(server.get(), kFreezeMark);
-    ASSERT_TRUE(frozen) << to_string(frozen.error());
-    auto image = frozen->capture();
-    ASSERT_TRUE(image) << to_string(image.error());
-    prepare_importer(tuple);
-    auto restored = importer().in([&] { return tcp::Restored::restore(*image, kFreezeMark, true); });
-    ASSERT_TRUE(restored) << to_string(restored.error());
-    while_frozen(restored->fd(), *image);
-    ASSERT_TRUE(frozen->kill());
-    server.reset();
-    auto thawed = std::move(*restored).thaw();
-    ASSERT_TRUE(thawed) << to_string(thawed.error());
-    server = std::move(*thawed);
-    ::fcntl(server.get(), F_SETFL, O_NONBLOCK);
-  }
-  void move() {
-    move([](int, const auto&) {});
-  }
-
-  std::optional<Network> network;
-  const SocketAddress home{Network::address(std::get<0>(GetParam()), 1, 1), kPort};
-  unique_fd listener, client, server;
-  FourTuple tuple;
-};
-
-INSTANTIATE_TEST_SUITE_P(Everywhere, Steered, testing::Combine(testing::Values(AF_INET, AF_INET6), testing::Values(kNear, kFar)),
-                         [](const auto& info) { return fmt::format("{}_ipv{}", std::get<1>(info.param).name, std::get<0>(info.param) == AF_INET ? 4 : 6); });
+INSTANTIATE_TEST_SUITE_P(Everywhere, Steered, everywhere(), name_of);
 
 TEST_P(Steered, AMovedConnectionGoesOnBothWays) {
   expect_flow(client, server, 100'000);
@@ -199,8 +46,11 @@ TEST_P(Steered, AnInjectedSegmentReachesAFrozenSocketHereWhoseAddressIsElsewhere
   EXPECT_EQ(::recv(server.get(), got, sizeof got, 0), 8);
 }
 
-TEST_P(Steered, TheImporterDoesNotClaimHomesAddress) {
-  if (place().segment != 1) GTEST_SKIP() << "not on home's segment";
+class OnHomesSegment : public Steered {};
+
+INSTANTIATE_TEST_SUITE_P(Near, OnHomesSegment, on_homes_segment(AF_INET, AF_INET6), name_of);
+
+TEST_P(OnHomesSegment, TheImporterDoesNotClaimHomesAddress) {
   ASSERT_NO_FATAL_FAILURE(move());
   // Home is unplugged, so that nobody else can answer.
   network->router.run("ip link set to1 down");
