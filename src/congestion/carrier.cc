@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cstdarg>
 #include <cstring>
-#include <span>
 #include <utility>
 #include <vector>
 
