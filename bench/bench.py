@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests/lab")]
 sys.dont_write_bytecode = True
 
+import ramp  # noqa: E402
 import sandbox  # noqa: E402
 from lab import PORT, Failure, Lab, expect, run, wait_until  # noqa: E402
 from tls_client import TlsClient  # noqa: E402
@@ -34,6 +35,8 @@ FIGURES = {
     "tls_16k_ratio": ("ratio", 0.98, "higher"),
     "session_overhead_bytes": ("bytes", 1024, "lower"),
     "handshake_ratio_2threads": ("ratio", 0.97, "higher"),
+    "ramp_first_500ms_ratio_cubic": ("ratio", 0.9, "higher"),
+    "ramp_first_500ms_ratio_bbr": ("ratio", 0.9, "higher"),
 }
 
 
@@ -78,20 +81,22 @@ def main():
         values = {}
         for program in ("bench_tls", "bench_sessions"):
             values |= json.loads(run([str(BUILD / "bench" / program)]))
+        values |= ramp.ramps(BUILD)
         with Lab(BUILD) as lab:  # last: for a while after it, the kernel is busy with the end of its namespaces
             values |= freezes(lab)
             lab.assert_clean()
     except Failure as failure:
         print(f"FAILED: {failure}", file=sys.stderr)
         return 1
-    results = [{"name": name, "value": round(values[name], 3), "unit": unit, "aim": aim, "better": better}
+    results = [{"name": name, "value": None if values[name] is None else round(values[name], 3), "unit": unit, "aim": aim, "better": better}
                for name, (unit, aim, better) in FIGURES.items()]
     host = machine()
     (ROOT / "build/bench.json").write_text(json.dumps({"host": host, "results": results}, indent=2) + "\n")
     print(host)
     for row in results:
         aim = f"aim: {'at most' if row['better'] == 'lower' else 'at least'} {row['aim']}" if row["aim"] else ""
-        print(f"{row['name']:24} {row['value']:10.2f} {row['unit']:6} {aim}")
+        value = "not here" if row["value"] is None else f"{row['value']:.2f}"
+        print(f"{row['name']:28} {value:>10} {row['unit']:6} {aim}")
     return 0
 
 

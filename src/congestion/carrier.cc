@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cstdarg>
 #include <cstring>
-#include <span>
 #include <utility>
 #include <vector>
 
@@ -134,8 +133,13 @@ Result<> Carrier::carry(int fd, const image::TcpT& image) const {
   char real[17] = {};
   socklen_t size = 16;
   if (::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, real, &size) != 0) return fail_errno("TCP_CONGESTION");
-  if (::bpf_map_update_elem(kernel_->wanted, &fd, &window, BPF_ANY) != 0) return fail_errno("a socket's BPF storage");
-  TRY(choose(fd, kernel_->name));
+  Result<> carried;
+  if (::bpf_map_update_elem(kernel_->wanted, &fd, &window, BPF_ANY) != 0) carried = fail_errno("a socket's BPF storage");
+  if (carried) carried = choose(fd, kernel_->name);
+  if (!carried) {  // a slow beginning is no reason to lose a move
+    log::warn("event=congestion_window_lost reason=\"{}\"", to_string(carried.error()));
+    return {};
+  }
   TRY(choose(fd, real));
   (void)::bpf_map_delete_elem(kernel_->wanted, &fd);
   const std::uint64_t rate = pacing_rate(window, image);

@@ -8,7 +8,7 @@
 namespace sockmi::congestion {
 
 struct Window {
-  std::uint32_t cwnd, ssthresh;  // in segments; as <linux/bpf.h>'s side has them, see carrier.bpf.c
+  std::uint32_t cwnd, ssthresh;  // in segments; laid out as carrier.bpf.c's struct window
 
   bool operator==(const Window&) const = default;
 };

@@ -1,7 +1,7 @@
 """A connection that moves in the middle of a transfer goes on with the congestion window that it had."""
 from cases import cases, topology
 from process import expect, wait_until
-from socket_app import Connection, start
+from socket_app import SERVICE, Connection, SocketApp, start
 
 CONGESTION, INFINITE, INITIAL = (6, 13), 0x7fffffff, 10  # TCP_CONGESTION
 MEGABYTE = 1 << 20
@@ -62,9 +62,9 @@ def test_the_threshold_comes_along(lab):
 
 
 def test_where_windows_are_not_carried(lab):
-    start(lab)
-    lab.hostB.daemon.stop()
+    start(lab, lab.hostA)
     start_without_bpf(lab, lab.hostB)
+    lab.hostB.app = SocketApp(lab.hostB, SERVICE)
     status = lab.hostB.api("/v1/status")["congestion_window"]
     expect(status.startswith("not carried: "), status)
     said = [line for line in lab.hostB.daemon.lines if "event=congestion_window_not_carried" in line]
@@ -88,3 +88,4 @@ def test_a_killed_daemon_leaves_no_congestion_control(lab):
     expect(known(), f"{name} is not there")
     daemon.kill()
     wait_until(lambda: not known(), f"{name} goes")
+    lab.start_daemon(lab.hostA)  # which removes the rest
