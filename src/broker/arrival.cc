@@ -133,6 +133,10 @@ Result<> Arrivals::commit(const image::MigrationId& id, const image::LateT& late
     committed_order_.pop_front();
   }
   unique_fd socket = std::move(prepared.passive);
+  const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
+  // A firewall here may remember the connection as it was when it was here last.
+  if (auto forgotten = is_passive(tuple) ? Result<>() : world_.steering->forget_tracked({&tuple, 1}); !forgotten)
+    log::warn("event=still_tracked connection={} error=\"{}\"", to_string(tuple), to_string(forgotten.error()));
   const auto wake = [&]() -> Result<> {
     // Nobody has acknowledged what came late: should it not go in, the peer sends it again.
     auto received = late.bytes.empty() && !late.fin ? Result<>() : prepared.socket->receive({late.bytes, late.fin});
@@ -141,7 +145,7 @@ Result<> Arrivals::commit(const image::MigrationId& id, const image::LateT& late
     socket = std::move(live);
     return {};
   };
-  if (prepared.socket) TRY(world_.steering->within(tuple_of(prepared.endpoint.tcp).local.ip, wake));
+  if (prepared.socket) TRY(world_.steering->within(tuple.local.ip, wake));
   // *One live endpoint again.* The exporter need not wait for our bookkeeping.
   auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
   asio::post(world_.io, [this, settled] { settle(*settled); });

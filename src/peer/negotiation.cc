@@ -69,9 +69,12 @@ Result<Offer> read_offer(const wire::DatagramT& said) {
   offer.count = said.count;
   if (offer.count == 0 || offer.count > kLargestBatch) return fail(EBADMSG, "{} endpoints", offer.count);
   TRY_LET(local, SocketAddress::parse(said.local));
-  TRY_LET(remote, SocketAddress::parse(said.remote));
   TRY_LET(home, IpAddress::parse(said.home));
-  offer.tuple = {local, remote};
+  offer.tuple = {local, {}};
+  if (!said.remote.empty()) {  // a bound or listening socket has no peer
+    TRY_LET(remote, SocketAddress::parse(said.remote));
+    offer.tuple.remote = remote;
+  }
   offer.home = home;
   if (!said.target.empty()) {
     TRY_LET(target, IpAddress::parse(said.target));
@@ -88,7 +91,7 @@ wire::DatagramT write_offer(wire::Kind kind, const Offer& offer) {
   out.owner = offer.owner;
   out.state = offer.state;
   out.local = to_string(offer.tuple.local);
-  out.remote = to_string(offer.tuple.remote);
+  if (offer.tuple.remote.port != 0) out.remote = to_string(offer.tuple.remote);
   out.home = to_string(offer.home);
   out.size = offer.size;
   out.count = offer.count;

@@ -52,13 +52,17 @@ bool Buffers::grow(Buffer buffer, std::size_t least) {
   return size(buffer) > before;
 }
 
+void Buffers::shrink(Buffer buffer) {
+  const std::size_t owners = owners_[int(buffer)], now = size(buffer);
+  if (owners == 0 || now == owners) return;
+  if (!touched_ && !can_unlock(fd_) && !(lock_ & kNames[int(buffer)].lock)) return;
+  const std::size_t least = buffer == Buffer::Receive && now > owners ? received_memory(fd_) : 0;
+  if (now > least) set(buffer, std::max(owners, least));
+}
+
 void Buffers::settle() {
-  for (const Buffer buffer : {Buffer::Receive, Buffer::Send}) {
-    const std::size_t owners = owners_[int(buffer)], now = size(buffer);
-    if (owners == 0 || now == owners) continue;
-    if (!touched_ && !can_unlock(fd_) && !(lock_ & kNames[int(buffer)].lock)) continue;
-    set(buffer, buffer == Buffer::Receive && now > owners ? std::max(owners, received_memory(fd_)) : owners);
-  }
+  shrink(Buffer::Receive);
+  shrink(Buffer::Send);
   if (touched_ || lock_ != 0) (void)tcp::set(fd_, SOL_SOCKET, SO_BUF_LOCK, lock_, "SO_BUF_LOCK");
 }
 

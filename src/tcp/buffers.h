@@ -16,8 +16,9 @@ class Buffers {
 
   // For a while, to put the queues in. Beyond rmem_max and wmem_max with CAP_NET_ADMIN in the initial user namespace. Whether it is larger now.
   bool grow(Buffer buffer, std::size_t least);
-  // The owner's sizes again: kept, the larger ones would be filled by the application, captured, and doubled by the next move. And autotuning as
-  // he had it, which setting a size switches off.
+  // The owner's size again: kept, a larger one would be filled by the application, or by the peer, captured, and doubled by the next move.
+  void shrink(Buffer buffer);
+  // Both, and autotuning as he had it, which setting a size switches off.
   void settle();
   std::size_t size(Buffer buffer) const;
 

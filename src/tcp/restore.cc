@@ -29,7 +29,7 @@
 namespace sockmi::tcp {
 namespace {
 
-constexpr int kPatience = 1000;  // ms, for a segment inside this host
+constexpr int kPatience = 200;  // ms, for a segment inside this host
 
 }  // namespace
 
@@ -83,13 +83,40 @@ Result<> Restored::restore_connection(const image::TcpT& image) {
   if (!image.receive_queue.empty()) (void)buffers_.grow(Buffer::Receive, 2 * image.receive_queue.size());
   if (!image.send_queue.empty()) (void)buffers_.grow(Buffer::Send, 2 * image.send_queue.size());
   const ByteView send_queue = image.send_queue, sent = send_queue.first(send_queue.size() - image.unsent);
-  TRY(fill(fd, TCP_RECV_QUEUE, image.receive_queue));
+  TRY(fill_receive_queue(image));
   TRY(fill(fd, TCP_SEND_QUEUE, sent));
   unsent_.assign(send_queue.begin() + static_cast<std::ptrdiff_t>(sent.size()), send_queue.end());
+  buffers_.shrink(Buffer::Receive);  // before anything tells the peer of its size
   TRY(restore_windows(fd, image));
   TRY(select_queue(fd, TCP_NO_QUEUE));
   restore_options(fd, image, When::Connected);
   return {};
+}
+
+// A socket that never saw a segment expects its buffer to go to overhead for three quarters (since Linux 6.6), and finds no room to announce when a full
+// queue is read: a peer that waits for it would wait until its own probe. So the last bytes of such a queue come as a segment.
+Result<> Restored::fill_receive_queue(const image::TcpT& image) {
+  const int fd = fd_.get();
+  const ByteView queue = image.receive_queue;
+  const std::uint32_t room = image.window->rcv_wup() + image.window->rcv_wnd() - image.rcv_seq;
+  if (queue.empty() || 2ull * room > image.window_clamp) return fill(fd, TCP_RECV_QUEUE, queue);
+  Segment segment = next_segment();
+  segment.data = queue.last(std::min<std::size_t>(queue.size(), kLargestSegment));
+  segment.seq -= static_cast<std::uint32_t>(segment.data.size());
+  TRY(fill(fd, TCP_RECV_QUEUE, queue.first(queue.size() - segment.data.size())));
+  (void)buffers_.grow(Buffer::Receive, received_memory(fd) + 2 * kLargestSegment);
+  const std::uint32_t window = image.window->snd_wnd();
+  TRY(set(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, tcp_repair_window{segment.seq - 1, window, std::max(window, image.window->max_window()), kLargestSegment, segment.seq},
+          "TCP_REPAIR_WINDOW"));
+  if (auto injected = inject(segment, marks_.inject)) injected = await("the end of the receive queue", [&] { return has_received(rcv_seq_); });
+  if (has_received(rcv_seq_)) return {};
+  log::warn("event=no_injection connection={} consequence=\"the peer may wait for its own probe\"", to_string(tuple_));
+  return fill(fd, TCP_RECV_QUEUE, segment.data);
+}
+
+bool Restored::has_received(std::uint32_t end) const {
+  const auto now = queue_sequence(fd_.get(), TCP_RECV_QUEUE);
+  return now && static_cast<std::int32_t>(*now - end) >= 0;
 }
 
 Result<> Restored::finish_silently() {
@@ -136,12 +163,9 @@ Result<> Restored::receive(const Late& late) {
   rcv_seq_ += static_cast<std::uint32_t>(late.bytes.size());
   const std::uint32_t end = rcv_seq_ + segment.fin;
   if (!segment.data.empty() || segment.fin) TRY(inject_data(segment, marks_.inject));
-  const auto arrived = [&] {
-    const auto now = queue_sequence(fd, TCP_RECV_QUEUE);
-    return now && static_cast<std::int32_t>(*now - end) >= 0;
-  };
-  TRY(await("the bytes that came late", arrived));
+  TRY(await("the bytes that came late", [&] { return has_received(end); }));
   TRY(select_queue(fd, TCP_NO_QUEUE));
+  buffers_.shrink(Buffer::Receive);
   if (enough > 1) TRY(set(fd, SOL_SOCKET, SO_RCVLOWAT, enough, "SO_RCVLOWAT"));
   return {};
 }

@@ -39,6 +39,7 @@ class Restored {
   explicit Restored(const image::TcpT& image, Marks marks);
   Result<> restore_socket(const image::TcpT& image, bool transparent);
   Result<> restore_connection(const image::TcpT& image);
+  Result<> fill_receive_queue(const image::TcpT& image);
   Result<> finish_silently();
   Result<> give_fin();
   Result<> go_live();
@@ -46,6 +47,7 @@ class Restored {
   Result<> write_unsent();
   Result<> await(const char* what, const std::function<bool()>& done) const;
   Segment next_segment() const { return {.tuple = tuple_, .seq = rcv_seq_, .ack = acknowledged_, .window = window_}; }
+  bool has_received(std::uint32_t end) const;
   std::uint8_t state() const;
 
   unique_fd fd_;

@@ -210,8 +210,6 @@ def test_new_clients_come_all_the_time(lab):
 def test_ipv6_is_announced_too(lab):
     service = "fd77::50"
     hosts = [lab.client, lab.hostA, lab.hostB]
-    for number, host in enumerate(hosts):
-        host.run("ip", "addr", "add", f"fd77::{number + 1}/64", "dev", "eth0", "nodad")
     lab.hostA.run("ip", "addr", "add", f"{service}/64", "dev", "eth0", "nodad", "preferred_lft", "0")
     listeners = []
     for host in hosts[1:]:

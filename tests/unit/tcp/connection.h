@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <string>
@@ -25,7 +26,14 @@
 
 namespace sockmi::tcp {
 
-constexpr Marks kMarks{.freeze = 0x5e, .inject = 0x5f};  // no rule knows them here unless the test makes one
+constexpr Marks kMarks{.freeze = 0x5e, .inject = 0x5f};
+
+// What steering does on real hosts. What a socket with the freeze mark sends is dropped. And between the end of a socket and its restoring the kernel would
+// answer the peer that there is no such connection: here that answer, a RST without an owner, is dropped.
+inline bool steer() {
+  return std::system("nft 'table inet unit { chain out { type filter hook output priority 0; meta mark 0x5e drop; "
+                     "tcp flags & rst == rst meta skuid >= 0 accept; tcp flags & rst == rst drop; }; }'") == 0;
+}
 
 inline bool enter_namespace() {
   static const bool entered = [] {
@@ -38,7 +46,7 @@ inline bool enter_namespace() {
     ifreq up{};
     std::strcpy(up.ifr_name, "lo");
     up.ifr_flags = IFF_UP | IFF_RUNNING;
-    return ::ioctl(any.get(), SIOCSIFFLAGS, &up) == 0;
+    return ::ioctl(any.get(), SIOCSIFFLAGS, &up) == 0 && steer();
   }();
   return entered;
 }
