@@ -67,14 +67,14 @@ struct sockmi_export_options {
 /* Takes as many endpoints from the daemon as requests can be met, best effort, each by the first request (in order) whose
  * criteria it meets, preferred states first. Waits until at least one is met. timeout in milliseconds; negative: for ever.
  * Returns the number imported, 0 on timeout, -1 on error:
- * EINVAL (criteria make no sense), ENOTSUP (a state not served yet), EACCES (policy), ENOENT/ECONNREFUSED (no daemon). */
+ * EINVAL (criteria make no sense), EACCES (policy), ENOENT/ECONNREFUSED (no daemon). */
 SOCKMI_API int import_socket(struct import_socket_req *irqs, unsigned int nirqs, int timeout);
 
 /* Moves the endpoint fd to another host and returns 0 once it lives there; fd is then dead (ENOTCONN) and still to be closed
  * by the caller. `to` is a struct in_addr or in6_addr as `af` says, the host that shall take it, or null: any that will.
  * On -1 the connection goes on here, unharmed. errno: EHOSTUNREACH (no host answered), ECONNREFUSED (refused by policy),
  * ENOBUFS (the importer's list is full), ESRCH (no application there imports this service), EPROTONOSUPPORT (not TCP),
- * ENOTCONN (not connected), EMSGSIZE (payload), EACCES (policy), ENOTSUP (state not served yet), ETIMEDOUT. */
+ * ENOTCONN (not connected), EMSGSIZE (payload), EACCES (policy), ENOTSUP (the kernel lacks a way, see README), ETIMEDOUT. */
 SOCKMI_API int export_socket(int fd, int state, int af, const void *to);
 SOCKMI_API int export_socket_with(int fd, int state, int af, const void *to, const struct sockmi_export_options *options);
 

@@ -218,7 +218,8 @@ class Batch {
       kept.push_back(socket.dup());
       departures.push_back({std::move(socket), {.service = listener.endpoint.service, .owner = listener.endpoint.owner, .state = SOCKMI_CONNECTED}});
     }
-    const auto results = departures.empty() ? std::vector<Result<>>() : co_await export_endpoints(world_, std::move(departures), choice_.line.ip);
+    std::vector<Result<>> results;  // (g++ 12 destroys twice what a conditional expression with co_await makes)
+    if (!departures.empty()) results = co_await export_endpoints(world_, std::move(departures), choice_.line.ip);
     // Whoever could not go was accepted here, and waits here for an application.
     for (std::size_t i = 0; i < results.size(); ++i) {
       if (results[i]) continue;
