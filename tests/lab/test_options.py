@@ -87,7 +87,7 @@ def test_what_was_set(lab, level, family):
     connection.both_ways(20_000)
 
 
-@cases(("SO", "4"), ("TCP", "4"), ("IP", "4"), ("IPV6", "6"))
+@cases(("TCP", "4"), ("IP", "4"), ("IPV6", "6"))
 def test_what_was_never_touched(lab, level, family):
     """Buffers that the kernel sizes by itself (SO_BUF_LOCK) are so afterwards."""
     start(lab)
@@ -131,7 +131,7 @@ def test_cork_holds_its_bytes(lab):
 NEGOTIATED = ["negotiated", "snd_wscale", "rcv_wscale"]
 
 
-@cases("", "net.ipv4.tcp_timestamps=0", "net.ipv4.tcp_sack=0", "net.ipv4.tcp_window_scaling=0", "net.ipv4.tcp_timestamps=2")
+@cases("", "net.ipv4.tcp_timestamps=0", "net.ipv4.tcp_sack=0", "net.ipv4.tcp_timestamps=2")
 def test_what_was_negotiated(lab, setting):
     """The importer's kernel would negotiate otherwise: the one at hand has nothing to say."""
     if setting:

@@ -86,31 +86,3 @@ def test_queues_larger_than_the_importers_buffers(lab, queue):
     expect(connection.ours.info(queue) > large, connection.ours.info)
     stream.receive(connection.ours if queue == "unread" else connection.theirs)
     connection.both_ways()
-
-
-MOVES = 50
-
-
-@cases(*BOTH)
-def test_a_request_response_client_repeats_nothing(lab, family):
-    """It thinks before each request, for as long as a move takes at most: so requests come before, in and after the freeze."""
-    start(lab)
-    connection, size, times, think = Connection(lab, family), 64, 3, 10_000
-    asked = connection.theirs.begin("ask", size, MOVES * times, "requests", think)
-    for target in [lab.hostB, lab.hostA] * (MOVES // 2):
-        connection.ours.do("echo", size, times)
-        connection.move(target)
-    asked()
-    expect(connection.theirs.info("retransmits") == 0, connection.theirs.info)
-
-
-@cases(*BOTH)
-def test_an_uploading_client_repeats_nothing(lab, family):
-    start(lab)
-    connection, piece = Connection(lab, family), 256 << 10
-    sent = connection.up.begin_send(connection.theirs, MOVES * piece)
-    for target in [lab.hostB, lab.hostA] * (MOVES // 2):
-        connection.up.receive(connection.ours, piece)
-        connection.move(target)
-    sent()
-    expect(connection.theirs.info("retransmits") == 0, connection.theirs.info)
