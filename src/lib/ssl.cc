@@ -33,7 +33,7 @@ Result<int> state_of(SSL* ssl) {
 Result<Secret> save(SSL* ssl, int state) {
   if (tls::is_spent(ssl)) return fail(ESHUTDOWN, "this SSL was exported");
   TRY_LET(real, state_of(ssl));
-  if (state == SOCKMI_BOUND || state == SOCKMI_LISTENING) return fail(ENOTSUP, "bound and listening sockets are not served yet");
+  if (state == SOCKMI_BOUND || state == SOCKMI_LISTENING) return fail(ENOTSUP, "a bound or listening socket has no TLS: use export_socket()");
   if (state != real) return fail(EINVAL, "the SSL is in state {:#x}, not {:#x}", real, state);
   return tls::save(ssl);
 }
@@ -114,7 +114,7 @@ int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
     irqs[i].payload_len = irqs[i].write_taken = 0;
     if (!irqs[i].ssl) return report({EINVAL, "an import request without an SSL"});
     const unsigned states = irqs[i].criteria.states ? irqs[i].criteria.states : kSslStates;
-    if (states & ~kSslStates) return report({ENOTSUP, "bound and listening sockets are not served yet"});
+    if (states & ~kSslStates) return report({ENOTSUP, "a bound or listening socket has no TLS: use import_socket()"});
     wishes.push_back({&irqs[i].criteria, states, static_cast<unsigned>(irqs[i].preferred_state)});
   }
   const auto imported = import_endpoints(wishes, timeout, [&](Arrived arrived) -> Result<> {

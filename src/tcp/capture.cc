@@ -28,7 +28,7 @@
 namespace sockmi::tcp {
 namespace {
 
-constexpr int kAttempts = 10;
+constexpr int kAttempts = 100;
 
 Result<> can_be_moved(int fd, const Facts& facts) {
   static const IpAddress link_local = *IpAddress::parse("fe80::");
@@ -123,25 +123,25 @@ Result<> Frozen::capture_queues(image::TcpT& image) {
       image.snd_seq = snd_seq;
       return select_queue(fd_, TCP_NO_QUEUE);
     }
-    TRY_LET(received, queued(fd_, SIOCINQ, "SIOCINQ"));
-    TRY_LET(outstanding, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));
+    // Segments go on coming in. What belongs together is read between two equal sequence numbers; the queues, which take longer, may grow and shrink
+    // at their outer ends meanwhile: what more came in is for received_since(), what was acknowledged does no harm to have.
     TRY_LET(rcv_seq, queue_sequence(fd_, TCP_RECV_QUEUE));
-    auto receive_queue = peek_received(fd_, received);
-    TRY_LET(snd_seq, queue_sequence(fd_, TCP_SEND_QUEUE));
-    auto send_queue = peek_unacknowledged(fd_, less_fin(outstanding, state));
-    TRY(select_queue(fd_, TCP_NO_QUEUE));
-    // The window comes last: a peek may make the kernel acknowledge, which moves it.
+    TRY_LET(received, queued(fd_, SIOCINQ, "SIOCINQ"));
     TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
-    TRY_LET(received_after, queued(fd_, SIOCINQ, "SIOCINQ"));
-    TRY_LET(outstanding_after, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));
+    TRY_LET(outstanding, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));
     TRY_LET(after, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-    const bool steady = receive_queue && send_queue && received == received_after && outstanding == outstanding_after && after.tcpi_state == state;
+    TRY_LET(rcv_seq_after, queue_sequence(fd_, TCP_RECV_QUEUE));
+    const bool steady = rcv_seq == rcv_seq_after && after.tcpi_state == state;
     if (!steady && attempt < kAttempts) continue;
     if (!steady) return fail(EAGAIN, "the socket does not come to rest");
+    TRY_LET(receive_queue, peek_received(fd_, received));
+    TRY_LET(snd_seq, queue_sequence(fd_, TCP_SEND_QUEUE));
+    TRY_LET(send_queue, peek_unacknowledged(fd_, less_fin(outstanding, state)));
+    TRY(select_queue(fd_, TCP_NO_QUEUE));
     image.rcv_seq = rcv_seq - peer_has_finished(state);
     image.snd_seq = snd_seq - we_have_finished(state);
-    image.receive_queue = std::move(*receive_queue);
-    image.send_queue = std::move(*send_queue);
+    image.receive_queue = std::move(receive_queue);
+    image.send_queue = std::move(send_queue);
     image.unsent = std::min<std::uint32_t>(never_sent_, static_cast<std::uint32_t>(image.send_queue.size()));
     image.window = std::make_unique<image::Window>(window.snd_wl1, window.snd_wnd, window.max_window, window.rcv_wnd, window.rcv_wup);
     return {};
@@ -154,30 +154,34 @@ Result<bool> Frozen::still_stands(const image::TcpT& image) {
 }
 
 Result<Late> Frozen::received_since(const image::TcpT& image) {
-  TRY_LET(info, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-  const int state = info.tcpi_state;
-  const bool closed = state == kClose;
-  if (closed && (poll_now(fd_, 0) & POLLERR)) return fail(ECONNRESET, "the connection has ended meanwhile");
-  if (image.state == kSynSent) return state == kSynSent ? Result<Late>(Late()) : fail(EAGAIN, "the peer has answered our SYN");
-  // Without an error, a connection is closed by both FINs.
-  auto late = peek_late(image, !peer_has_finished(image.state) && (closed || peer_has_finished(state)));
+  auto late = peek_late(image);
   TRY(select_queue(fd_, TCP_NO_QUEUE));
   return late;
 }
 
-Result<Late> Frozen::peek_late(const image::TcpT& image, bool fin) {
+// The state says whether the peer's FIN is among the sequence numbers: both have to be of the same moment.
+Result<Late> Frozen::peek_late(const image::TcpT& image) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    TRY_LET(info, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
+    const int state = info.tcpi_state;
+    const bool closed = state == kClose;
+    if (closed && (poll_now(fd_, 0) & POLLERR)) return fail(ECONNRESET, "the connection has ended meanwhile");
+    if (image.state == kSynSent) return state == kSynSent ? Result<Late>(Late()) : fail(EAGAIN, "the peer has answered our SYN");
     TRY_LET(sequence, queue_sequence(fd_, TCP_RECV_QUEUE));
+    TRY_LET(received, queued(fd_, SIOCINQ, "SIOCINQ"));
+    TRY_LET(sequence_after, queue_sequence(fd_, TCP_RECV_QUEUE));
+    TRY_LET(after, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
+    if (sequence != sequence_after || after.tcpi_state != state) continue;
+    // Without an error, a connection is closed by both FINs.
+    const bool fin = !peer_has_finished(image.state) && (closed || peer_has_finished(state));
     const std::uint32_t size = sequence - image.rcv_seq - (fin || peer_has_finished(image.state));
     if (size == 0) return Late{.fin = fin};
     TRY_LET(urgent, has_urgent(fd_));
     if (urgent) return fail(ENOTSUP, "urgent data has come in");
-    TRY_LET(received, queued(fd_, SIOCINQ, "SIOCINQ"));
-    auto bytes = peek_received(fd_, received);
-    TRY_LET(sequence_after, queue_sequence(fd_, TCP_RECV_QUEUE));
-    if (!bytes || sequence != sequence_after || size > received) continue;
-    bytes->erase(bytes->begin(), bytes->end() - size);
-    return Late{.bytes = std::move(*bytes), .fin = fin};
+    if (size > received) return fail(EIO, "{} bytes have come in, and {} are there", size, received);
+    TRY_LET(bytes, peek_received(fd_, received));
+    bytes.erase(bytes.begin(), bytes.end() - size);
+    return Late{.bytes = std::move(bytes), .fin = fin};
   }
   return fail(EAGAIN, "the socket does not come to rest");
 }

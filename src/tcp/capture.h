@@ -33,7 +33,7 @@ class Frozen {
  private:
   Frozen() = default;
   Result<> capture_queues(image::TcpT& image);
-  Result<Late> peek_late(const image::TcpT& image, bool fin);
+  Result<Late> peek_late(const image::TcpT& image);
 
   int fd_ = -1;  // -1: killed, given back, or moved from
   Facts facts_;

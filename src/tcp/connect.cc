@@ -49,6 +49,9 @@ Result<> connect_silently(int fd, const image::TcpT& image) {
   TRY(set(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, std::uint32_t(image.snd_seq - image.send_queue.size()), "TCP_QUEUE_SEQ"));
   // Without this around connect() the first segments would have the smallest MSS there is. The option ends below what loopback negotiates.
   TRY(set(fd, IPPROTO_TCP, TCP_MAXSEG, int(std::min(image.mss, kLargestMaxseg)), "TCP_MAXSEG"));
+  // A connection that begins chooses a scale for the widest window it may ever have, and repair does not take it back: a peer that knows of no scale
+  // would be told a thousandth of the window.
+  if (!(image.negotiated & TCPI_OPT_WSCALE)) TRY(set(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, kUnscaledWindow, "TCP_WINDOW_CLAMP"));
   const SocketAddress remote = tuple_of(image).remote;
   sockaddr_storage address;
   const socklen_t size = remote.to(address);

@@ -41,7 +41,10 @@ Result<Bytes> peek_unacknowledged(int fd, std::uint32_t size) {
     msghdr message{.msg_iov = parts, .msg_iovlen = 2};
     const ssize_t got = ::recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
     if (got < 0) return fail_errno("peeking at the send queue");
-    if (got < static_cast<ssize_t>(size)) return fail(EAGAIN, "the send queue moved");
+    if (got < static_cast<ssize_t>(size)) {
+      bytes.resize(static_cast<std::size_t>(got));  // more was acknowledged meanwhile
+      return bytes;
+    }
     const std::size_t prefix = static_cast<std::size_t>(got) - size;
     if (prefix == room && room < kLargestPrefix) continue;
     const std::size_t kept = size - std::min<std::size_t>(size, prefix);

@@ -9,8 +9,9 @@ namespace sockmi::tcp {
 // SIOCINQ (the peer's FIN does not count), SIOCOUTQ and SIOCOUTQNSD (our FIN does).
 Result<std::uint32_t> queued(int fd, unsigned long request, const char* what);
 
-// The last `size` bytes of the selected queue (the receive queue, without repair mode); EAGAIN if it moves under our hands.
+// Of the selected queue (the receive queue, without repair mode): the first `size` bytes; EAGAIN if somebody reads meanwhile.
 Result<Bytes> peek_received(int fd, std::uint32_t size);
+// The last `size` bytes of the selected send queue, or what is left of them.
 Result<Bytes> peek_unacknowledged(int fd, std::uint32_t size);
 
 // TCP_RECV_QUEUE, TCP_SEND_QUEUE: puts the bytes behind what is there, as received, or as sent.

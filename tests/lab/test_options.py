@@ -131,7 +131,7 @@ def test_cork_holds_its_bytes(lab):
 NEGOTIATED = ["negotiated", "snd_wscale", "rcv_wscale"]
 
 
-@cases("", "net.ipv4.tcp_timestamps=0", "net.ipv4.tcp_sack=0", "net.ipv4.tcp_timestamps=2")
+@cases("", "net.ipv4.tcp_timestamps=0", "net.ipv4.tcp_sack=0", "net.ipv4.tcp_window_scaling=0", "net.ipv4.tcp_timestamps=2")
 def test_what_was_negotiated(lab, setting):
     """The importer's kernel would negotiate otherwise: the one at hand has nothing to say."""
     if setting:
