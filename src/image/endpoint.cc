@@ -152,6 +152,7 @@ Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers
   TRY_LET(ours, SocketAddress::parse(string(local)));
   if (string(remote).empty()) return FourTuple{ours, {}};
   TRY_LET(theirs, SocketAddress::parse(string(remote)));
+  if (theirs.port == 0) return fail(EBADMSG, "a peer of port 0");
   return FourTuple{ours, theirs};
 }
 
