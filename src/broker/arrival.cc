@@ -8,6 +8,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "broker/event.h"
+#include "broker/residents.h"
 #include "tcp/inspect.h"
 
 namespace sockmi::broker {
@@ -51,6 +52,7 @@ Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host
   const bool again = prepared_.erase(id) > 0;
   const bool home = comes_home(endpoint);
   const FourTuple tuple = tuple_of(endpoint.tcp);
+  TRY(may_come(world_, tuple));
   if (!home && !again) TRY(world_.steering->shelter(tuple.local.ip.unmapped()));
   auto socket = tcp::Restored::restore(endpoint.tcp, steer::kFreezeMark, !home);
   auto restored = socket ? fault::point("prepared-reply") : Result<>(std::unexpected(socket.error()));
@@ -80,14 +82,11 @@ Result<> Arrivals::commit(const image::MigrationId& id, const std::string& host)
     committed_order_.pop_front();
   }
   const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
-  if (comes_home(prepared.endpoint)) {
-    world_.away.erase(tuple);
-    TRY(world_.steering->remove_redirect(tuple));
-  }
+  TRY(came_back(world_, tuple));
   TRY_LET(socket, std::move(prepared.socket).thaw());
   // *One live endpoint again.*
   TRY_LET(facts, tcp::inspect(socket.get()));
-  world_.residents[facts.cookie] = {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line};
+  lives_here(world_, facts.cookie, {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line, host, prepared.line});
   ++world_.counters.imported;
   log::info("event=import migration={} service={} connection={} from={}", image::to_hex(id), prepared.endpoint.service, to_string(tuple),
             host);

@@ -19,6 +19,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "broker/event.h"
+#include "broker/residents.h"
 #include "tcp/capture.h"
 #include "tcp/inspect.h"
 
@@ -87,7 +88,6 @@ class Export {
     co_return co_await world_.transfer->connect(choice_.host, choice_.line);
   }
 
-  bool is_ours() const { return endpoint_.home == settings_.host; }
   bool goes_home() const { return choice_.host == endpoint_.home; }
 
   Result<> freeze() {
@@ -135,10 +135,15 @@ class Export {
     return std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(decide_by_ - Clock::now()));
   }
 
+  std::optional<Away> away() const {
+    if (goes_home()) return std::nullopt;
+    return Away{endpoint_.service, choice_.host, choice_.address, endpoint_.home, endpoint_.home_line};
+  }
+
   Result<> decide() {
     if (Clock::now() > decide_by_) return fail(ETIMEDOUT, "the importer was not ready in time");
     TRY(fault::point("journal"));
-    return world_.journal.committed(id_, choice_.host, tuple_);
+    return world_.journal.committed(id_, cookie_, tuple_, away());
   }
 
   void roll_back() {
@@ -162,7 +167,7 @@ class Export {
   asio::awaitable<void> hand_over() {
     decided_ = true;
     world_.undecided.erase(id_);
-    if (is_ours()) world_.away[tuple_] = {endpoint_.service, choice_.host, choice_.address};
+    went(world_, cookie_, tuple_, away());
     if (!goes_home()) co_await insist_on_redirect();
     auto acknowledged = std::make_shared<Event>(world_.io.get_executor());
     asio::co_spawn(world_.io, repeat_commit(world_, choice_, id_, acknowledged), asio::detached);
@@ -201,20 +206,7 @@ class Export {
     if (auto killed = frozen_->kill(); !killed)
       log::error("event=kill_failed connection={} error=\"{}\"", to_string(tuple_), to_string(killed.error()));
     frozen_.reset();
-    if (is_ours()) co_return;
-    world_.residents.erase(cookie_);
-    (void)world_.steering->unshelter(tuple_.local.ip.unmapped(), settings_.linger);
-    if (!goes_home()) asio::co_spawn(world_.io, tell_home(world_, endpoint_.home, endpoint_.home_line, tuple_, choice_), asio::detached);
-  }
-
-  // The path never grows: home sends straight to the new place. Until it does, our own redirect bridges the gap.
-  static asio::awaitable<void> tell_home(World& world, std::string home, SocketAddress line, FourTuple tuple, peer::Choice choice) {
-    for (milliseconds pause{20};; pause = std::min(2 * pause, milliseconds(5000))) {
-      auto reply = co_await world.transfer->call(home, line, image::pack_moved(tuple, choice.address, choice.host), milliseconds(1000));
-      if (reply) break;
-      co_await sleep_for(pause);
-    }
-    (void)world.steering->redirect(tuple, choice.address, std::min(world.settings.linger, milliseconds(1000)));
+    has_left(world_, tuple_, endpoint_.home);
   }
 
   World& world_;

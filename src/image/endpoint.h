@@ -33,9 +33,10 @@ Result<Endpoint> read_endpoint(const EndpointImage* from);
 Secret pack_commit(const MigrationId& id);
 Secret pack_abort(const MigrationId& id);
 Secret pack_inquire(const MigrationId& id);
-Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host);
+Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service = {});
+Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line);
 Secret pack_ended(const FourTuple& tuple);
-// The connection that a Moved or an Ended speaks of.
+// The connection that a Moved, an Ended or a Held speaks of.
 Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers::String* remote);
 Secret pack_answer(const Result<>& result, int decided = 0);
 // What an answer says: its own error as ours. `decided` as in message.fbs.

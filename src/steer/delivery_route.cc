@@ -52,9 +52,11 @@ Result<> change_route(Netlink& route, std::uint16_t type, std::uint16_t flags) {
 }  // namespace
 
 Result<> add_delivery_route(Netlink& route, const std::vector<std::string>& interfaces) {
-  TRY(remove_delivery_route(route));
   TRY(change_route(route, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE));
-  for (const auto& interface : interfaces) TRY(change_rule(route, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, interface.c_str()));
+  for (const auto& interface : interfaces) {  // an earlier daemon's are in use: they are not removed first
+    auto added = change_rule(route, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, interface.c_str());
+    if (!added && added.error().code != EEXIST) return added;
+  }
   return {};
 }
 

@@ -89,6 +89,7 @@ Result<std::vector<Element>> Sets::list(const SetName& name) {
     Element element{.key = bytes_of(e, NFTNL_SET_ELEM_KEY), .data = bytes_of(e, NFTNL_SET_ELEM_DATA), .expires_in = {}};
     if (nftnl_set_elem_is_set(const_cast<nftnl_set_elem*>(e), NFTNL_SET_ELEM_EXPIRATION))
       element.expires_in = std::chrono::milliseconds(nftnl_set_elem_get_u64(const_cast<nftnl_set_elem*>(e), NFTNL_SET_ELEM_EXPIRATION));
+    present_.emplace(name.set, element.key);
     out.push_back(std::move(element));
   }
   return out;

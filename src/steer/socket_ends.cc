@@ -5,7 +5,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <algorithm>
+#include <cstring>
 
 #include "base/unique_fd.h"
 #include "steer/netlink.h"
@@ -14,20 +14,48 @@
 namespace sockmi::steer {
 namespace {
 
-constexpr int kBuffer = 16 << 20;  // 1,500 ends at once overflow the default
+constexpr int kBuffer = 64 << 20;  // a limit, not an allocation: a notice counts as 1-2 KiB, and 20,000 sockets may end at once
+constexpr std::uint32_t kTimeWait = 1u << 6, kListen = 1u << 10;
 
-std::uint64_t cookie_of(const nlmsghdr* message) {
-  const auto* diag = static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(message));
-  return diag->id.idiag_cookie[0] | std::uint64_t(diag->id.idiag_cookie[1]) << 32;
+SocketAddress address(std::uint8_t family, const __be32* bytes, __be16 port) {
+  const std::size_t size = family == AF_INET ? 4 : 16;
+  return {IpAddress::from_bytes({reinterpret_cast<const std::uint8_t*>(bytes), size})->unmapped(), ntohs(port)};
 }
+
+// Appends what the message says of a socket.
+template <class Take>
+void read(const nlmsghdr* message, Take take) {
+  if (message->nlmsg_type < NLMSG_MIN_TYPE || mnl_nlmsg_get_payload_len(message) < sizeof(inet_diag_msg)) return;
+  const auto* diag = static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(message));
+  const auto& id = diag->id;
+  take(TcpSocket{.cookie = id.idiag_cookie[0] | std::uint64_t(id.idiag_cookie[1]) << 32,
+                 .tuple = {address(diag->idiag_family, id.idiag_src, id.idiag_sport), address(diag->idiag_family, id.idiag_dst, id.idiag_dport)},
+                 .state = diag->idiag_state});
+}
+
+struct Question {
+  alignas(nlmsghdr) char buffer[256] = {};
+  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
+  inet_diag_req_v2* request;
+
+  Question(Netlink& diag, int family, std::uint16_t flags) {
+    header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+    header->nlmsg_flags = NLM_F_REQUEST | flags;
+    header->nlmsg_seq = diag.next_sequence();
+    request = static_cast<inet_diag_req_v2*>(mnl_nlmsg_put_extra_header(header, sizeof(inet_diag_req_v2)));
+    request->sdiag_family = static_cast<std::uint8_t>(family);
+    request->sdiag_protocol = IPPROTO_TCP;
+    request->idiag_states = ~(kTimeWait | kListen);  // those in TIME_WAIT have ended
+  }
+};
 
 class KernelSocketEnds : public SocketEnds {
  public:
   KernelSocketEnds(unique_fd notices, std::unique_ptr<Netlink> diag) : notices_(std::move(notices)), diag_(std::move(diag)) {}
   int fd() const override { return notices_.get(); }
 
-  Result<std::vector<std::uint64_t>> ended() override {
-    std::vector<std::uint64_t> out;
+  Result<std::vector<TcpSocket>> ended() override {
+    std::vector<TcpSocket> out;
     alignas(nlmsghdr) char buffer[65536];
     for (;;) {
       const ssize_t got = ::recv(notices_.get(), buffer, sizeof buffer, MSG_DONTWAIT);
@@ -36,25 +64,18 @@ class KernelSocketEnds : public SocketEnds {
       if (got <= 0) return fail_errno("sock_diag");  // ENOBUFS among them
       int left = static_cast<int>(got);
       for (auto* m = reinterpret_cast<const nlmsghdr*>(buffer); mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left))
-        if (m->nlmsg_type >= NLMSG_MIN_TYPE && mnl_nlmsg_get_payload_len(m) >= sizeof(inet_diag_msg)) out.push_back(cookie_of(m));
+        read(m, [&](const TcpSocket& socket) { out.push_back(socket); });
     }
   }
 
-  Result<std::vector<std::uint64_t>> alive() override {
-    std::vector<std::uint64_t> out;
-    for (const std::uint8_t family : {AF_INET, AF_INET6}) {
-      alignas(nlmsghdr) char buffer[256] = {};
-      nlmsghdr* header = mnl_nlmsg_put_header(buffer);
-      header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-      header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-      header->nlmsg_seq = diag_->next_sequence();
-      auto* request = static_cast<inet_diag_req_v2*>(mnl_nlmsg_put_extra_header(header, sizeof(inet_diag_req_v2)));
-      request->sdiag_family = family;
-      request->sdiag_protocol = IPPROTO_TCP;
-      request->idiag_states = ~(1u << 6);  // all but TIME_WAIT: those sockets have ended
-      TRY(diag_->dump(header, "sock_diag", [&](const nlmsghdr* m) { out.push_back(cookie_of(m)); }));
+  Result<std::map<std::uint64_t, TcpSocket>> alive() override {
+    std::map<std::uint64_t, TcpSocket> out;
+    for (const int family : {AF_INET, AF_INET6}) {
+      const Question all(*diag_, family, NLM_F_DUMP);
+      TRY(diag_->dump(all.header, "sock_diag", [&](const nlmsghdr* m) {
+        read(m, [&](const TcpSocket& socket) { out[socket.cookie] = socket; });
+      }));
     }
-    std::ranges::sort(out);
     return out;
   }
 
@@ -74,6 +95,23 @@ Result<std::unique_ptr<SocketEnds>> SocketEnds::open() {
   if (::bind(notices.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return fail_errno("sock_diag");
   TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
   return std::make_unique<KernelSocketEnds>(std::move(notices), std::move(diag));
+}
+
+Result<TcpSocket> find_socket(const FourTuple& tuple) {
+  TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
+  const FourTuple wanted{{tuple.local.ip.unmapped(), tuple.local.port}, {tuple.remote.ip.unmapped(), tuple.remote.port}};
+  const Question one(*diag, wanted.local.ip.family, NLM_F_ACK);  // by the acknowledgement the answer ends
+  auto& id = one.request->id;
+  id.idiag_sport = htons(wanted.local.port);
+  id.idiag_dport = htons(wanted.remote.port);
+  std::memcpy(id.idiag_src, wanted.local.ip.view().data(), wanted.local.ip.size());
+  std::memcpy(id.idiag_dst, wanted.remote.ip.view().data(), wanted.remote.ip.size());
+  id.idiag_cookie[0] = id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+  std::optional<TcpSocket> found;
+  TRY(diag->dump(one.header, "sock_diag", [&](const nlmsghdr* m) { read(m, [&](const TcpSocket& socket) { found = socket; }); }));
+  // The kernel's answer may be the listener, or one in TIME_WAIT.
+  if (!found || found->tuple != wanted || 1u << found->state == kTimeWait) return fail(ENOENT, "no socket of {} lives here", to_string(tuple));
+  return *found;
 }
 
 }  // namespace sockmi::steer

@@ -5,9 +5,7 @@
 //                   what is for a guest's home, and for no socket here, is dropped (our stack would answer RST, or send it back)
 #include "steer/steering.h"
 
-#include <linux/membarrier.h>
 #include <linux/netfilter.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -20,6 +18,7 @@
 
 #include "base/log.h"
 #include "base/unique_fd.h"
+#include "steer/adopt.h"
 #include "steer/delivery_route.h"
 #include "steer/sets.h"
 
@@ -112,6 +111,7 @@ class NftSteering : public Steering {
   NftSteering(unique_fd claim, std::unique_ptr<Netlink> netfilter, std::unique_ptr<Netlink> route)
       : claim_(std::move(claim)), netfilter_(std::move(netfilter)), route_(std::move(route)), sets_(*netfilter_) {}
   ~NftSteering() override {
+    if (keep_) return;
     if (auto gone = run_nft(kRemoveTables); !gone) log::error("event=tables_left error=\"{}\"", to_string(gone.error()));
     if (auto gone = remove_delivery_route(*route_); !gone) log::error("event=route_left error=\"{}\"", to_string(gone.error()));
   }
@@ -146,11 +146,21 @@ class NftSteering : public Steering {
     return sets_.put(kHomes, {key, {}, linger});
   }
 
+  Result<std::vector<IpAddress>> shelters() override {
+    TRY_LET(elements, sets_.list(kHomes));
+    std::vector<IpAddress> out;
+    for (const Element& element : elements)
+      if (const auto ip = IpAddress::from_bytes(element.key)) out.push_back(*ip);
+    return out;
+  }
+  void keep(bool yes) override { keep_ = yes; }
+
  private:
   unique_fd claim_;
   std::unique_ptr<Netlink> netfilter_, route_;
   Sets sets_;
   std::map<IpAddress, unsigned> guests_;
+  bool keep_ = true;
 };
 
 }  // namespace
@@ -159,7 +169,8 @@ Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::strin
   TRY_LET(claim, claim_namespace());
   TRY_LET(netfilter, Netlink::open(NETLINK_NETFILTER));
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
-  TRY(run_nft(kRemoveTables + tables(interfaces)));
+  TRY_LET(change, change_to(*netfilter, tables(interfaces)));
+  if (!change.empty()) TRY(run_nft(change));
   auto steering = std::make_unique<NftSteering>(std::move(claim), std::move(netfilter), std::move(route));
   TRY_LET(for_route, Netlink::open(NETLINK_ROUTE));
   TRY(add_delivery_route(*for_route, interfaces));
@@ -171,11 +182,6 @@ Result<> flush() {
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
   TRY(run_nft(kRemoveTables));
   return remove_delivery_route(*route);
-}
-
-Result<> barrier() {
-  if (::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0) return fail_errno("membarrier");
-  return {};
 }
 
 }  // namespace sockmi::steer
