@@ -25,6 +25,7 @@ FIGURES = {
     "freeze_tls_p99_us": ("us", None, "lower"),
     "freeze_floor_p50_us": ("us", None, "lower"),
     "freeze_tls_over_floor": ("ratio", 3, "lower"),
+    "barrier_p50_us": ("us", 500, "lower"),
     "image_tls13_bytes": ("bytes", 1024, "lower"),
     "save_ssl_p50_us": ("us", 10, "lower"),
     "load_ssl_tls13_p50_us": ("us", 250, "lower"),
@@ -79,7 +80,7 @@ def main():
     sandbox.enter()
     try:
         values = {}
-        for program in ("bench_tls", "bench_sessions"):
+        for program in ("bench_barrier", "bench_tls", "bench_sessions"):
             values |= json.loads(run([str(BUILD / "bench" / program)]))
         values |= ramp.ramps(BUILD)
         with Lab(BUILD) as lab:  # last: for a while after it, the kernel is busy with the end of its namespaces

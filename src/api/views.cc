@@ -24,6 +24,9 @@ asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, R
   const auto& world = broker.world();
   const auto& maxima = world.lists.maxima();
   const auto& count = world.counters;
+  const auto moved = std::ranges::count_if(world.away, [&](const auto& each) { return each.second.home == world.settings.host; });
+  json silent = json::array();
+  for (const auto& [host, silence] : world.silent) silent.push_back(host);
   co_return json_response(200, {
       {"host", world.settings.host},
       {"version", "0.1.0"},
@@ -32,11 +35,13 @@ asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, R
       {"testing", world.settings.testing},
       {"lists", {{"bound", {{"max", maxima.bound}}}, {"listening", {{"max", maxima.listening}}},
                  {"connected", {{"used", world.lists.used()}, {"ready", world.lists.ready().size()}, {"max", maxima.connected}}}}},
-      {"connections", {{"imported", world.residents.size()}, {"moved", world.away.size()}}},
+      {"connections", {{"imported", world.residents.size()}, {"moved", moved}, {"forwarded", world.away.size() - moved}}},
       {"migrations", {{"exported", count.exported}, {"imported", count.imported}, {"failed", count.failed},
                       {"returned_home", count.returned_home}, {"reset", count.reset}}},
+      {"homes", {{"silent", std::move(silent)}, {"told_again", count.told_again}, {"disowned", count.disowned},
+                 {"untold", world.journal.untold().size()}}},
       {"congestion_window", world.congestion.form()},
-      {"barrier", "membarrier before the kill, beside the transfer"},
+      {"barrier", steer::barrier_form()},
   });
 }
 
@@ -52,7 +57,7 @@ asio::awaitable<Result<Response>> get_connections(broker::Broker& broker, Sessio
   };
   for (const auto& [cookie, resident] : world.residents)
     if (!is_ready(cookie)) out.push_back(connection(resident.tuple, resident.service, "imported", resident.home, world.settings.host));
-  for (const auto& [tuple, away] : world.away) out.push_back(connection(tuple, away.service, "moved", world.settings.host, away.host));
+  for (const auto& [tuple, away] : world.away) out.push_back(connection(tuple, away.service, away.home == world.settings.host ? "moved" : "forwarded", away.home, away.host));
   co_return json_response(200, {{"connections", std::move(out)}});
 }
 

@@ -44,6 +44,7 @@ struct SocketAddress {
 // A TCP connection as its endpoint sees it.
 struct FourTuple {
   SocketAddress local, remote;
+  FourTuple unmapped() const { return {{local.ip.unmapped(), local.port}, {remote.ip.unmapped(), remote.port}}; }
   auto operator<=>(const FourTuple&) const = default;
 };
 

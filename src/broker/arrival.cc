@@ -11,6 +11,7 @@
 #include "broker/event.h"
 #include "broker/guests.h"
 #include "broker/passive.h"
+#include "broker/residents.h"
 #include "tcp/inject.h"
 #include "tcp/inspect.h"
 #include "tcp/passive.h"
@@ -63,6 +64,7 @@ Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host
   if (committed_.contains(id) || prepared_.contains(id)) return fail(EALREADY, "this endpoint was prepared before");
   if (!reserved_.contains(id)) return fail(ENOBUFS, "no place was reserved for this endpoint");
   TRY(check_peer(tuple_of(endpoint.tcp)));
+  TRY(may_come(world_, tuple_of(endpoint.tcp)));
   Prepared prepared{{}, {}, std::move(endpoint), host, line};
   const auto restored = restore(prepared);
   reserved_.erase(id);
@@ -108,15 +110,15 @@ Result<Arrivals::Prepared*> Arrivals::find(const image::MigrationId& id, const s
 
 std::vector<Result<>> Arrivals::commit(const std::vector<image::Committed>& endpoints, const std::string& host) {
   std::vector<Result<>> verdicts;
-  std::vector<FourTuple> home;
+  std::vector<FourTuple> here;  // their packets may have been redirected until now: from home, or from a host that had it before
   for (const auto& [id, late] : endpoints)
-    if (const auto prepared = find(id, host); prepared && comes_home((*prepared)->endpoint)) {
+    if (const auto prepared = find(id, host)) {
       const FourTuple tuple = tuple_of((*prepared)->endpoint.tcp);
-      if (!is_passive(tuple)) home.push_back(tuple);
-      else (void)remove_passive_redirect(world_, tuple.local);
+      if (!is_passive(tuple)) here.push_back(tuple);
+      else if (comes_home((*prepared)->endpoint)) (void)remove_passive_redirect(world_, tuple.local);
     }
-  if (auto removed = home.empty() ? Result<>() : world_.steering->remove_redirects(home); !removed)
-    log::error("event=redirects_left count={} error=\"{}\"", home.size(), to_string(removed.error()));
+  if (auto removed = here.empty() ? Result<>() : world_.steering->remove_redirects(here); !removed)
+    log::error("event=redirects_left count={} error=\"{}\"", here.size(), to_string(removed.error()));
   for (const auto& [id, late] : endpoints) verdicts.push_back(committed_.contains(id) ? Result<>() : commit(id, late, host));
   if (prepared_.empty() && reserved_.empty()) world_.hurry.end();
   return verdicts;
@@ -157,10 +159,10 @@ void Arrivals::settle(Settled& settled) {
   const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
   const auto facts = tcp::inspect(socket.get());
   const std::uint64_t cookie = facts ? facts->cookie : 0;
-  if (comes_home(prepared.endpoint)) world_.away.erase(tuple);
+  came_back(world_, tuple);
   // The end of a socket in another namespace is not told to us, and matters to nobody: it is at home there.
   if (!world_.steering->is_elsewhere(tuple.local.ip))
-    world_.residents[cookie] = {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line};
+    lives_here(world_, cookie, {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line, prepared.host, prepared.line});
   ++world_.counters.imported;
   log::info("event=import migration={} service={} connection={} from={}", image::to_hex(id), prepared.endpoint.service, to_string(tuple), prepared.host);
   world_.remember({.id = id, .exported = false, .service = prepared.endpoint.service, .from = prepared.host, .to = world_.settings.host,

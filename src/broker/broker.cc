@@ -3,6 +3,9 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 
+#include "base/log.h"
+#include "broker/adoption.h"
+#include "broker/homes.h"
 #include "broker/residents.h"
 #include "image/pack.h"
 #include "steer/door.h"
@@ -17,13 +20,20 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   world.steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
   TRY(steer::open_all_doors());
   TRY_LET(ends, steer::SocketEnds::open());
+  world.ends = std::move(ends);
+  TRY(adopt(world));
+  world.steering->keep(rules_are_needed(world));
+  log::info("event=barrier form={}", steer::barrier_form());
   TRY_LET(transfer, peer::Transfer::open(io, identity, world.settings.line(), [self = broker.get()](std::string host, Secret message) {
     return self->answer(std::move(host), std::move(message));
   }));
   world.transfer = std::move(transfer);
+  config.negotiation.on_start = [&io, &world](const std::string& host, const SocketAddress& line) {
+    asio::co_spawn(io, compare_notes(world, host, line), asio::detached);
+  };
   TRY_LET(negotiation, peer::Negotiation::open(io, identity, std::move(config.negotiation), broker->arrivals_));
   world.negotiation = std::move(negotiation);
-  asio::co_spawn(io, watch_ends(world, std::move(ends)), asio::detached);
+  asio::co_spawn(io, watch_ends(world), asio::detached);
   asio::co_spawn(io, return_unclaimed(world), asio::detached);
   return broker;
 }
@@ -71,14 +81,6 @@ Result<Verdicts> on_straggler(Conversation&, const image::Message& message) {
   return Verdicts();
 }
 
-Result<Verdicts> on_moved(Conversation& with, const image::Message& message) {
-  const auto* said = message.request_as_Moved();
-  TRY_LET(tuple, image::read_tuple(said->local(), said->remote()));
-  TRY_LET(to, IpAddress::parse(image::string(said->to())));
-  TRY(moved(with.world, with.host, tuple, to, image::string(said->host())));
-  return Verdicts();
-}
-
 Result<Verdicts> on_ended(Conversation& with, const image::Message& message) {
   const auto* said = message.request_as_Ended();
   TRY_LET(tuple, image::read_tuple(said->local(), said->remote()));
@@ -91,29 +93,56 @@ Result<Verdicts> on_take_over(Conversation& with, const image::Message& message)
   return Verdicts();
 }
 
+// Questions are answered by a number.
+Result<int> on_inquire(Conversation& with, const image::Message& message) {
+  TRY_LET(id, image::read_id(image::view(message.request_as_Inquire()->id())));
+  return with.world.undecided.contains(id) ? -1 : with.world.journal.has(id) ? 1 : 0;
+}
+
+Result<int> on_moved(Conversation& with, const image::Message& message) {
+  const auto* said = message.request_as_Moved();
+  TRY_LET(tuple, image::read_tuple(said->local(), said->remote()));
+  TRY_LET(to, IpAddress::parse(image::string(said->to())));
+  return moved(with.world, with.host, tuple, to, image::string(said->host()), image::string(said->service()));
+}
+
+Result<int> on_held(Conversation& with, const image::Message& message) {
+  const auto* said = message.request_as_Held();
+  TRY_LET(tuple, image::read_tuple(said->local(), said->remote()));
+  TRY_LET(line, SocketAddress::parse(image::string(said->line())));
+  return held(with.world, with.host, tuple, image::string(said->service()), line);
+}
+
 using Reaction = Result<Verdicts> (*)(Conversation&, const image::Message&);
 const std::map<image::Request, Reaction> kReactions = {
     {image::Request::Prepare, on_prepare},     {image::Request::Commit, on_commit},      {image::Request::Abort, on_abort},
-    {image::Request::Moved, on_moved},         {image::Request::Ended, on_ended},        {image::Request::Straggler, on_straggler},
-    {image::Request::TakeOver, on_take_over},
+    {image::Request::Ended, on_ended},         {image::Request::Straggler, on_straggler}, {image::Request::TakeOver, on_take_over},
 };
+using Reply = Result<int> (*)(Conversation&, const image::Message&);
+const std::map<image::Request, Reply> kReplies = {
+    {image::Request::Inquire, on_inquire}, {image::Request::Moved, on_moved}, {image::Request::Held, on_held}};
 
 }  // namespace
 
 asio::awaitable<Secret> Broker::answer(std::string host, Secret bytes) {
   const auto message = image::read<image::Message>(bytes);
   if (!message) co_return image::pack_answer(std::unexpected(message.error()));
-  if (const auto* inquiry = (*message)->request_as_Inquire()) {
-    const auto id = image::read_id(image::view(inquiry->id()));
-    if (!id) co_return image::pack_answer(std::unexpected(id.error()));
-    const int decided = world_.undecided.contains(*id) ? -1 : world_.journal.has(*id) ? 1 : 0;
-    co_return image::pack_answer({}, decided);
+  Conversation with{world_, arrivals_, takeovers_, host};
+  if (const auto reply = kReplies.find((*message)->request_type()); reply != kReplies.end()) {
+    const auto answer = reply->second(with, **message);
+    co_return answer ? image::pack_answer({}, *answer) : image::pack_answer(std::unexpected(answer.error()));
   }
   const auto reaction = kReactions.find((*message)->request_type());
   if (reaction == kReactions.end()) co_return image::pack_answer(fail(ENOTSUP, "a request unknown to this version"));
-  Conversation with{world_, arrivals_, takeovers_, host};
   const auto verdicts = reaction->second(with, **message);
   co_return verdicts ? image::pack_answer(*verdicts) : image::pack_answer(std::unexpected(verdicts.error()));
+}
+
+asio::awaitable<void> Broker::wind_up() {
+  co_await broker::wind_up(world_);
+  const bool needed = rules_are_needed(world_);
+  if (needed) log::info("event=rules_stay imported={} away={}", world_.residents.size(), world_.away.size());
+  world_.steering->keep(needed);
 }
 
 }  // namespace sockmi::broker

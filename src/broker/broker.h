@@ -25,6 +25,9 @@ class Broker {
   ExportRequests& export_requests() { return export_requests_; }
   Takeovers& takeovers() { return takeovers_; }
 
+  // Before the last one goes: lets come to its end what can in a second. What lives on keeps its rules in the kernel; the next daemon adopts it.
+  asio::awaitable<void> wind_up();
+
  private:
   Broker(asio::io_context& io, Config& config, Journal journal)
       : world_(io, config.settings, std::move(config.policy), config.maxima, std::move(journal)), arrivals_(world_),

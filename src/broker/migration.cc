@@ -28,8 +28,9 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "broker/event.h"
-#include "broker/guests.h"
+#include "broker/homes.h"
 #include "broker/passive.h"
+#include "broker/residents.h"
 #include "tcp/capture.h"
 #include "tcp/inspect.h"
 #include "tcp/passive.h"
@@ -59,6 +60,7 @@ struct Leaving {
   image::LateT late;
   bool finished = false;  // the peer's FIN is in `late`: nothing can come after it
   bool redirected = false, decided = false;
+  std::optional<Resident> guest;  // what it was here, if its home is elsewhere; set by the decision
   Result<> result;
   Record record;
 
@@ -163,6 +165,10 @@ class Batch {
   const IpAddress& address(const Leaving& one) const { return choice_.address_for(one.tuple.local.ip); }
   bool is_ours(const Leaving& one) const { return one.endpoint.home == settings_.host; }
   bool goes_home(const Leaving& one) const { return choice_.host == one.endpoint.home; }
+  std::optional<Away> away(const Leaving& one) const {
+    if (goes_home(one)) return std::nullopt;
+    return Away{one.endpoint.service, choice_.host, address(one), one.endpoint.home, one.endpoint.home_line};
+  }
 
   Result<> freeze(Leaving& one) {
     const auto now = Clock::now();
@@ -274,7 +280,9 @@ class Batch {
     }
     if (Clock::now() > decide_by_) return fail(ETIMEDOUT, "the importer was not ready in time");
     TRY(fault::point("journal"));
-    TRY(world_.journal.committed(one.id, choice_.host, one.tuple));
+    // What is away from another namespace is not remembered: see steer/namespaces.h.
+    const bool remembered = !world_.steering->is_elsewhere(one.tuple.local.ip);
+    TRY(world_.journal.committed(one.id, one.cookie, one.tuple, remembered ? away(one) : std::nullopt));
     one.decided = true;
     return {};
   }
@@ -316,7 +324,8 @@ class Batch {
     std::vector<steer::Redirect> permanent;
     for (Leaving* one : those) {
       world_.undecided.erase(one->id);
-      if (is_ours(*one)) world_.away[one->tuple] = {one->endpoint.service, choice_.host, address(*one)};
+      if (const auto resident = world_.residents.find(one->cookie); resident != world_.residents.end() && !is_ours(*one)) one->guest = resident->second;
+      went(world_, one->cookie, one->tuple, away(*one));
       if (one->redirected && !one->passive()) permanent.push_back({one->tuple, address(*one), std::nullopt});
       committed.push_back({one->id, std::move(one->late)});
     }
@@ -371,10 +380,7 @@ class Batch {
       if (auto killed = one->frozen->kill(); !killed)
         log::error("event=kill_failed connection={} error=\"{}\"", to_string(one->tuple), to_string(killed.error()));
       one->frozen.reset();
-      if (is_ours(*one)) continue;
-      world_.residents.erase(one->cookie);
-      dismiss(world_, one->tuple, one->endpoint.home_line, settings_.linger);
-      if (!goes_home(*one)) asio::co_spawn(world_.io, tell_home(world_, one->endpoint.home, one->endpoint.home_line, one->tuple, choice_), asio::detached);
+      has_left(world_, one->tuple, one->endpoint.home, one->endpoint.home_line);
     }
   }
 
@@ -384,17 +390,13 @@ class Batch {
       (void)::shutdown(one.socket.get(), SHUT_RD);
       release(world_, one.tuple.local);
     }
-    const auto resident = world_.residents.find(one.cookie);
-    if (resident == world_.residents.end()) return;
-    asio::co_spawn(world_.io, leave_guest(world_, resident->second, choice_, goes_home(one)), asio::detached);
-    world_.residents.erase(resident);
+    if (one.guest) asio::co_spawn(world_.io, leave_guest(world_, *one.guest), asio::detached);
   }
 
   // What its home has to know, in this order: whoever it accepted stays here; all others find it at its new place.
-  static asio::awaitable<void> leave_guest(World& world, Resident listener, peer::Choice choice, bool home) {
+  static asio::awaitable<void> leave_guest(World& world, Resident listener) {
     co_await adopt_accepted(world, listener.tuple.local, listener);
-    if (!home) co_await tell_home(world, listener.home, listener.home_line, listener.tuple, choice);
-    dismiss(world, listener.tuple, listener.home_line, world.settings.linger);
+    has_left(world, listener.tuple, listener.home, listener.home_line);
   }
 
   // What stragglers brought since the decision. Nobody has acknowledged it: if this is lost, the peer sends it again.
@@ -412,17 +414,6 @@ class Batch {
     straggler.window = static_cast<std::uint16_t>(image.window->snd_wnd() >> image.snd_wscale);
     straggler.late = std::make_unique<image::LateT>(to_image(std::move(*late)));
     asio::co_spawn(world_.io, send(world_, choice_, image::pack_straggler(straggler)), asio::detached);
-  }
-
-  // The path never grows: home sends straight to the new place. Until it does, our own redirect bridges the gap.
-  static asio::awaitable<void> tell_home(World& world, std::string home, SocketAddress line, FourTuple tuple, peer::Choice choice) {
-    for (milliseconds pause{20};; pause = std::min(2 * pause, milliseconds(5000))) {
-      auto reply = co_await world.transfer->call(home, line, image::pack_moved(tuple, choice.address_for(tuple.local.ip), choice.host), milliseconds(1000));
-      if (reply) break;
-      co_await sleep_for(pause);
-    }
-    if (is_passive(tuple)) (void)remove_passive_redirect(world, tuple.local);
-    else (void)world.steering->redirect(tuple, choice.address_for(tuple.local.ip), std::min(world.settings.linger, milliseconds(1000)));
   }
 
   World& world_;

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "broker/event.h"
 #include "broker/guests.h"
+#include "broker/residents.h"
 #include "tcp/passive.h"
 #include "tcp/states.h"
 
@@ -90,6 +91,11 @@ Result<> remove_passive_redirect(World& world, const SocketAddress& local) {
   return for_each_address(local, [&](const SocketAddress& address) { return world.steering->remove_port_redirect(address); });
 }
 
+Result<> redirect(World& world, const FourTuple& tuple, const Away& away, std::optional<milliseconds> expires_in) {
+  if (!is_passive(tuple)) return world.steering->redirect(tuple, away.address, expires_in);
+  return expires_in ? remove_passive_redirect(world, tuple.local) : redirect_passive(world, tuple.local, away.host);
+}
+
 asio::awaitable<void> adopt_accepted(World& world, SocketAddress local, Resident listener) {
   const auto connections = steer::connections_of(local);
   if (!connections) {
@@ -100,10 +106,10 @@ asio::awaitable<void> adopt_accepted(World& world, SocketAddress local, Resident
     if (world.residents.contains(each.cookie)) continue;
     Resident resident = listener;
     resident.tuple = each.tuple;
-    world.residents[each.cookie] = resident;
+    lives_here(world, each.cookie, resident);
     if (auto admitted = admit(world, each.tuple, listener.home_line); !admitted)
       log::error("event=accepted_not_adopted connection={} error=\"{}\"", to_string(each.tuple), to_string(admitted.error()));
-    const Secret said = image::pack_moved(each.tuple, world.settings.address_for(each.tuple.local.ip), world.settings.host);
+    const Secret said = image::pack_moved(each.tuple, world.settings.address_for(each.tuple.local.ip), world.settings.host, listener.service);
     auto reply = co_await world.transfer->call(listener.home, listener.home_line, said, milliseconds(2000));
     auto answer = reply ? image::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     if (!answer) log::error("event=accepted_not_adopted connection={} error=\"{}\"", to_string(each.tuple), to_string(answer.error()));

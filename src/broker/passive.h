@@ -18,6 +18,8 @@ void release(World& world, const SocketAddress& local);
 // All that comes for `local` goes to `host`, but for connections that have their own redirect, and those that live here.
 Result<> redirect_passive(World& world, const SocketAddress& local, const std::string& host);
 Result<> remove_passive_redirect(World& world, const SocketAddress& local);
+// What has no peer, or has one, is led to where it lives: for good, or for some time. That of a passive one ends at once then.
+Result<> redirect(World& world, const FourTuple& tuple, const Away& away, std::optional<milliseconds> expires_in);
 
 // Connections that an application here accepted from a listener whose home is elsewhere: packets reach them only as long as the listener is here.
 // Before it goes, or ends, home is told of each, and we look after them as after any that moved here.

@@ -9,43 +9,44 @@
 #include "base/log.h"
 #include "broker/event.h"
 #include "broker/guests.h"
+#include "broker/homes.h"
 #include "broker/migration.h"
 #include "broker/passive.h"
 
 namespace sockmi::broker {
 namespace {
 
-asio::awaitable<void> tell_home(World& world, Resident resident) {
-  if (is_passive(resident.tuple)) co_await adopt_accepted(world, resident.tuple.local, resident);
-  for (milliseconds pause{20}; pause < milliseconds(60000); pause *= 2) {
-    auto reply = co_await world.transfer->call(resident.home, resident.home_line, image::pack_ended(resident.tuple), milliseconds(1000));
-    if (reply) co_return;
-    co_await sleep_for(pause);
-  }
-  log::warn("event=home_unreachable home={} connection={}", resident.home, to_string(resident.tuple));
-}
+constexpr milliseconds kWindUp{1000};
+constexpr std::uint8_t kEstablished = 1, kCloseWait = 8;
+
+bool is_guest(const World& world, const Resident& resident) { return resident.home != world.settings.host; }
 
 void end(World& world, std::uint64_t cookie) {
   const auto it = world.residents.find(cookie);
   if (it == world.residents.end()) return;
-  Resident resident = std::move(it->second);
+  const Resident resident = std::move(it->second);
   world.residents.erase(it);
   log::debug("event=ended connection={}", to_string(resident.tuple));
-  if (resident.home == world.settings.host) return;
+  if (!is_guest(world, resident)) return;
   dismiss(world, resident.tuple, resident.home_line, world.settings.linger);
-  asio::co_spawn(world.io, tell_home(world, std::move(resident)), asio::detached);
+  asio::co_spawn(world.io, tell_ended(world, world.journal.has_ended(resident, cookie), resident), asio::detached);
 }
 
-// After the kernel dropped notices of its own: whoever is not alive has ended.
-void resynchronise(World& world, steer::SocketEnds& ends) {
-  const auto alive = ends.alive();
+void end_noticed(World& world) {
+  const auto ended = world.ends->ended();
+  if (ended) {
+    for (const auto& socket : *ended) end(world, socket.cookie);
+    return;
+  }
+  // The kernel dropped notices of its own: whoever is not alive has ended.
+  const auto alive = steer::all_sockets();
   if (!alive) {
     log::error("event=sock_diag_failed error=\"{}\"", to_string(alive.error()));
     return;
   }
   std::vector<std::uint64_t> gone;
   for (const auto& [cookie, resident] : world.residents)
-    if (!std::ranges::binary_search(*alive, cookie)) gone.push_back(cookie);
+    if (!alive->contains(cookie)) gone.push_back(cookie);
   for (const auto cookie : gone) end(world, cookie);
 }
 
@@ -74,51 +75,51 @@ asio::awaitable<void> return_home(World& world, Ready ready) {
 
 }  // namespace
 
-asio::awaitable<void> watch_ends(World& world, std::unique_ptr<steer::SocketEnds> ends) {
-  asio::posix::stream_descriptor descriptor(world.io, ::dup(ends->fd()));
+Result<> may_come(const World& world, const FourTuple& tuple) {
+  const auto it = world.away.find(tuple);
+  if (it == world.away.end() || it->second.home == world.settings.host) return {};
+  return fail(EBUSY, "{} was here a moment ago, and {} does not know yet that it went on", to_string(tuple), it->second.home);
+}
+
+void went(World& world, std::uint64_t cookie, const FourTuple& tuple, const std::optional<Away>& away) {
+  world.residents.erase(cookie);
+  if (away) world.away[tuple] = *away;
+}
+
+void has_left(World& world, const FourTuple& tuple, const std::string& home, const SocketAddress& home_line) {
+  if (home == world.settings.host) return;
+  dismiss(world, tuple, home_line, world.settings.linger);
+  if (world.away.contains(tuple)) asio::co_spawn(world.io, tell_moved(world, tuple), asio::detached);
+}
+
+void came_back(World& world, const FourTuple& tuple) {
+  if (world.away.erase(tuple)) world.journal.is_back(tuple);
+}
+
+void lives_here(World& world, std::uint64_t cookie, Resident resident) {
+  if (is_guest(world, resident)) world.journal.lives_here(cookie, resident);
+  // Known already by home's word (see held()): it is counted once.
+  if (!world.residents.insert_or_assign(cookie, resident).second && is_guest(world, resident))
+    dismiss(world, resident.tuple, resident.home_line, world.settings.linger);
+}
+
+void is_home(World& world, std::uint64_t cookie) {
+  Resident& resident = world.residents.at(cookie);
+  // At once (0 would be for ever): new connections to the address are ours to answer.
+  dismiss(world, resident.tuple, resident.home_line, milliseconds(1));
+  resident.home = world.settings.host;
+  resident.home_line = world.settings.line();
+  world.journal.is_home(cookie);
+}
+
+asio::awaitable<void> watch_ends(World& world) {
+  asio::posix::stream_descriptor descriptor(world.io, ::dup(world.ends->fd()));
   for (;;) {
     boost::system::error_code error;
     co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, error));
     if (error) co_return;
-    const auto cookies = ends->ended();
-    if (!cookies)
-      resynchronise(world, *ends);
-    else
-      for (const auto cookie : *cookies) end(world, cookie);
+    end_noticed(world);
   }
-}
-
-// Of a connection that was accepted there from a listener of ours, home hears for the first time.
-std::map<FourTuple, Away>::iterator find_away(World& world, const std::string& from, const FourTuple& tuple) {
-  const auto it = world.away.find(tuple);
-  if (it != world.away.end()) return it;
-  const auto listener = std::ranges::find_if(world.away, [&](const auto& each) {
-    const SocketAddress& local = each.first.local;
-    return is_passive(each.first) && each.second.host == from && local.port == tuple.local.port && (local.ip.wildcard() || local.ip.unmapped() == tuple.local.ip.unmapped());
-  });
-  if (listener == world.away.end()) return world.away.end();
-  return world.away.emplace(tuple, Away{listener->second.service, from, {}}).first;
-}
-
-Result<> moved(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& host) {
-  const auto it = find_away(world, from, tuple);
-  if (it == world.away.end()) return fail(ENOENT, "{} is not away", to_string(tuple));
-  if (it->second.host == host && it->second.address == to) return {};  // said twice
-  if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
-  TRY(is_passive(tuple) ? redirect_passive(world, tuple.local, host) : world.steering->redirect(tuple, to, std::nullopt));
-  it->second.host = host;
-  it->second.address = to;
-  return {};
-}
-
-Result<> ended(World& world, const std::string& from, const FourTuple& tuple) {
-  const auto it = world.away.find(tuple);
-  if (it == world.away.end()) return {};  // said twice
-  if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
-  // The holder may be in TIME_WAIT: the rule outlives the connection a little.
-  TRY(is_passive(tuple) ? remove_passive_redirect(world, tuple.local) : world.steering->redirect(tuple, it->second.address, world.settings.linger));
-  world.away.erase(it);
-  return {};
 }
 
 asio::awaitable<void> return_unclaimed(World& world) {
@@ -129,6 +130,28 @@ asio::awaitable<void> return_unclaimed(World& world) {
     for (auto& ready : world.lists.take_unclaimed(Clock::now() - world.settings.wait))
       asio::co_spawn(world.io, return_home(world, std::move(ready)), asio::detached);
   }
+}
+
+asio::awaitable<void> wind_up(World& world) {
+  const auto deadline = Clock::now() + kWindUp;
+  for (;; co_await sleep_for(milliseconds(10))) {
+    end_noticed(world);
+    const auto untold = world.journal.untold();
+    bool waiting = std::ranges::any_of(untold, [&](const auto& each) { return !world.silent.contains(each.second.home); });
+    if (const auto alive = steer::all_sockets())
+      for (const auto& [cookie, socket] : *alive)  // one that nobody has closed need not be waited for
+        waiting |= socket.state != kEstablished && socket.state != kCloseWait && world.residents.contains(cookie);
+    if (!waiting || Clock::now() > deadline) co_return;
+  }
+}
+
+bool rules_are_needed(const World& world) {
+  const auto is_ready = [&](std::uint64_t cookie) {  // its only descriptor is ours: it ends with us
+    return std::ranges::any_of(world.lists.ready(), [&](const Ready& ready) { return ready.cookie == cookie; });
+  };
+  const auto is_steered_here = [&](const auto& each) { return !world.steering->is_elsewhere(each.first.local.ip); };
+  return std::ranges::any_of(world.away, is_steered_here) ||
+         std::ranges::any_of(world.residents, [&](const auto& each) { return is_guest(world, each.second) && !is_ready(each.first); });
 }
 
 }  // namespace sockmi::broker

@@ -1,18 +1,30 @@
-// The life of connections after they moved: their rules end when they end.
+// Endpoints that live here: they come, end, and go on. Their rules end when they end.
 #pragma once
 
 #include "broker/world.h"
 
 namespace sockmi::broker {
 
-// Reports the end of residents to their homes, for as long as the daemon runs.
-asio::awaitable<void> watch_ends(World& world, std::unique_ptr<steer::SocketEnds> ends);
+// EBUSY: it went on from here, and home does not know yet. What we have told home of that could reach it after the word that it is here again.
+Result<> may_come(const World& world, const FourTuple& tuple);
 
-// What a holder may tell the connection's home. Only the host that we sent it to is believed (EACCES, ENOENT).
-Result<> moved(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& host);
-Result<> ended(World& world, const std::string& from, const FourTuple& tuple);
+// An endpoint goes from here or came back here, or just lives here from now on. The first two in this order: went() when it is decided (`away`:
+// none if it goes home), has_left() when its socket here is gone too.
+void went(World& world, std::uint64_t cookie, const FourTuple& tuple, const std::optional<Away>& away);
+void has_left(World& world, const FourTuple& tuple, const std::string& home, const SocketAddress& home_line);
+void came_back(World& world, const FourTuple& tuple);
+void lives_here(World& world, std::uint64_t cookie, Resident resident);
+void is_home(World& world, std::uint64_t cookie);  // of a resident: the address that it has is ours now
+
+// Notices the end of residents, for as long as the daemon runs.
+asio::awaitable<void> watch_ends(World& world);
 
 // Sends endpoints that no application took in time back to where they belong, for as long as the daemon runs.
 asio::awaitable<void> return_unclaimed(World& world);
+
+// Lets what has ended, or is about to, come to its end, within a second: for a daemon that stops.
+asio::awaitable<void> wind_up(World& world);
+// Whether connections that live on without the daemon need its rules.
+bool rules_are_needed(const World& world);
 
 }  // namespace sockmi::broker

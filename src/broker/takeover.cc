@@ -15,8 +15,8 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "broker/event.h"
-#include "broker/guests.h"
 #include "broker/passive.h"
+#include "broker/residents.h"
 #include "image/pack.h"
 #include "steer/announce.h"
 #include "steer/door.h"
@@ -72,7 +72,7 @@ Result<peer::PeerInfo> find_peer(World& world, const std::string& name) {
   return fail(EHOSTUNREACH, "host '{}' is not known here", name);
 }
 
-std::string some(const std::vector<steer::HostConnection>& connections) {
+std::string some(const std::vector<steer::TcpSocket>& connections) {
   std::string out;
   for (std::size_t i = 0; i < std::min<std::size_t>(3, connections.size()); ++i) out += (i ? ", " : "") + to_string(connections[i].tuple);
   return connections.size() > 3 ? out + ", ..." : out;
@@ -80,13 +80,8 @@ std::string some(const std::vector<steer::HostConnection>& connections) {
 
 // Its connections do not live with a stranger any more, but at home.
 void adopt(World& world, const std::string& from, const IpAddress& address) {
-  for (auto& [cookie, resident] : world.residents) {
-    if (resident.tuple.local.ip.unmapped() != address || resident.home != from) continue;
-    // At once (0 would be for ever): new connections to the address are ours to answer.
-    dismiss(world, resident.tuple, resident.home_line, milliseconds(1));
-    resident.home = world.settings.host;
-    resident.home_line = world.settings.line();
-  }
+  for (const auto& [cookie, resident] : world.residents)
+    if (resident.tuple.local.ip.unmapped() == address && resident.home == from) is_home(world, cookie);
 }
 
 // They are the new holder's now. Who still sends their packets to us is served a little longer.
@@ -96,8 +91,8 @@ void disown(World& world, const IpAddress& address) {
       ++it;
       continue;
     }
-    if (is_passive(it->first)) (void)remove_passive_redirect(world, it->first.local);
-    else (void)world.steering->redirect(it->first, it->second.address, std::max(world.settings.linger, milliseconds(1)));
+    (void)redirect(world, it->first, it->second, std::max(world.settings.linger, milliseconds(1)));
+    world.journal.is_back(it->first);
     it = world.away.erase(it);
   }
 }

@@ -15,9 +15,11 @@
 #include "broker/import_lists.h"
 #include "broker/journal.h"
 #include "broker/policy.h"
+#include "broker/whereabouts.h"
 #include "congestion/carrier.h"
 #include "peer/peer.h"
 #include "steer/namespaces.h"
+#include "steer/sockets.h"
 
 namespace sockmi::broker {
 
@@ -41,17 +43,10 @@ struct Settings {
   SocketAddress line() const { return {address, line_port}; }
 };
 
-// An endpoint that lives here.
-struct Resident {
-  FourTuple tuple;
-  std::string service, home;
-  SocketAddress home_line;
-};
-
-// An endpoint whose home is here and that lives elsewhere.
-struct Away {
-  std::string service, host;
-  IpAddress address;
+// A host that did not answer: nobody asks it before `until`.
+struct Silence {
+  Clock::time_point until;
+  milliseconds pause{20};
 };
 
 // One line of /v1/migrations.
@@ -67,6 +62,7 @@ struct Record {
 
 struct Counters {
   std::uint64_t exported = 0, imported = 0, failed = 0, returned_home = 0, reset = 0;
+  std::uint64_t told_again = 0, disowned = 0;  // residents whose home had forgotten them, and redirects to them again, or does not
 };
 
 struct World {
@@ -81,12 +77,15 @@ struct World {
   Journal journal;
   const congestion::Carrier congestion = congestion::Carrier::open();
   std::unique_ptr<steer::NamespacedSteering> steering;
+  std::unique_ptr<steer::SocketEnds> ends;
   std::unique_ptr<peer::Negotiation> negotiation;
   std::unique_ptr<peer::Transfer> transfer;
   asio::thread_pool workers{1};  // for calls that block
 
-  std::map<std::uint64_t, Resident> residents;  // by socket cookie
+  // Changed by the functions of residents.h and homes.h alone: the journal has to know too.
+  std::map<std::uint64_t, Resident> residents;   // by socket cookie
   std::map<FourTuple, Away> away;
+  std::map<std::string, Silence> silent;         // by host
   std::set<image::MigrationId> undecided;        // exports of ours between PREPARE and the decision
   std::deque<Record> history;
   Counters counters;

@@ -129,11 +129,17 @@ Secret pack_inquire(const MigrationId& id) {
   return pack(Request::Inquire, builder, CreateInquire(builder, vector(builder, id)));
 }
 
-Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host) {
+Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service) {
   WipingBuilder builder;
   return pack(Request::Moved, builder,
               CreateMovedDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(), to_string(to).c_str(),
-                                host.c_str()));
+                                host.c_str(), service.c_str()));
+}
+
+Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line) {
+  WipingBuilder builder;
+  return pack(Request::Held, builder,
+              CreateHeldDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(), service.c_str(), to_string(line).c_str()));
 }
 
 Secret pack_ended(const FourTuple& tuple) {

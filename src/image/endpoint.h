@@ -48,10 +48,11 @@ Secret pack_abort(std::span<const MigrationId> ids);
 Result<std::vector<MigrationId>> read_ids(ByteView bytes);  // 16 bytes each
 Secret pack_inquire(const MigrationId& id);
 Secret pack_straggler(const StragglerT& straggler);
-Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host);
+Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service = {});
+Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line);
 Secret pack_ended(const FourTuple& tuple);
 Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned prefix, bool deprecated);
-// The connection that a Moved or an Ended speaks of.
+// The connection that a Moved, an Ended or a Held speaks of.
 Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers::String* remote);
 Secret pack_answer(const Result<>& result, int decided = 0);
 Secret pack_answer(const std::vector<Result<>>& verdicts);

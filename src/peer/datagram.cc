@@ -25,11 +25,14 @@ void authenticate(const Secret& key, ByteView bytes, std::uint8_t (&mac)[kMac]) 
 
 }  // namespace
 
-Datagrams::Datagrams(const Identity& identity, std::string line) : sender_(identity.host), line_(std::move(line)), key_(identity.cluster_key) {}
+Datagrams::Datagrams(const Identity& identity, std::string line) : sender_(identity.host), line_(std::move(line)), key_(identity.cluster_key) {
+  RAND_bytes(reinterpret_cast<unsigned char*>(&epoch_), sizeof epoch_);
+}
 
 Bytes Datagrams::seal(wire::DatagramT datagram) {
   datagram.sender = sender_;
   datagram.line = line_;
+  datagram.epoch = epoch_;
   datagram.time_ms = now_ms();
   RAND_bytes(reinterpret_cast<unsigned char*>(&datagram.nonce), sizeof datagram.nonce);
   if (datagram.reason.size() > 256) datagram.reason.resize(256);

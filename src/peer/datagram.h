@@ -30,6 +30,7 @@ class Datagrams {
   };
   std::string sender_, line_;
   Secret key_;
+  std::uint64_t epoch_ = 0;
   std::set<Seen> seen_;  // ordered by time: the oldest go first
 };
 

@@ -144,6 +144,7 @@ class UdpNegotiation : public Negotiation {
     SocketAddress line;
     IpAddress other_address;
     Clock::time_point heard;
+    std::uint64_t epoch;
   };
 
   asio::awaitable<Result<Choice>> search_in(Search& search, const Offer& offer) {
@@ -240,9 +241,13 @@ class UdpNegotiation : public Negotiation {
 
   void hear(wire::DatagramT said, const udp::endpoint& from) {
     if (const auto line = SocketAddress::parse(said.line)) {
-      const bool is_new = !peers_.contains(said.sender);
-      peers_[said.sender] = {*line, other_address(said), Clock::now()};
-      if (is_new) send({}, from);  // Hello: so that it knows us as soon as we know it
+      const auto known = peers_.find(said.sender);
+      const bool started = known == peers_.end() || known->second.epoch != said.epoch;
+      peers_[said.sender] = {*line, other_address(said), Clock::now(), said.epoch};
+      if (started) {
+        send({}, from);  // Hello: so that it knows us as soon as we know it
+        config_.on_start(said.sender, *line);
+      }
     }
     switch (said.kind) {
       case wire::Kind::Hello: return;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -60,6 +61,8 @@ struct NegotiationConfig {
   std::vector<SocketAddress> static_peers;  // unicast instead of multicast if not empty
   std::chrono::milliseconds timeout{500};
   Preference preference = Preference::first;
+  // Called when another daemon is heard for the first time since it started, or since we did.
+  std::function<void(const std::string& host, const SocketAddress& line)> on_start = [](const auto&, const auto&) {};
 };
 
 class Negotiation {

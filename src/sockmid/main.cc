@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include <CLI/CLI.hpp>
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <systemd/sd-daemon.h>
@@ -34,7 +35,9 @@ Result<> run(sockmid::Config config) {
   TRY_LET(broker, broker::Broker::open(io, std::move(config.broker), identity));
   TRY_LET(listener, api::serve(io, config.socket, *broker));
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
-  signals.async_wait([&](auto, int) { io.stop(); });
+  signals.async_wait([&](auto, int) {
+    boost::asio::co_spawn(io, broker->wind_up(), [&](auto...) { io.stop(); });
+  });
   log::info("event=ready host={} socket={}", identity.host, config.socket);
   std::puts("sockmid ready");
   std::fflush(stdout);

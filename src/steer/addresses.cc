@@ -2,11 +2,8 @@
 
 #include <arpa/inet.h>
 #include <linux/if_addr.h>
-#include <linux/inet_diag.h>
 #include <linux/rtnetlink.h>
-#include <linux/sock_diag.h>
 #include <net/if.h>
-#include <netinet/tcp.h>
 
 #include "steer/netlink.h"
 
@@ -76,31 +73,6 @@ Result<> remove_address(const HostAddress& address) {
   auto removed = change(RTM_DELADDR, 0, address, 0);
   if (!removed && removed.error().code == EADDRNOTAVAIL) return {};
   return removed;
-}
-
-Result<std::vector<HostConnection>> connections_at(const IpAddress& local) {
-  TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
-  std::vector<HostConnection> out;
-  for (const std::uint8_t family : {AF_INET, AF_INET6}) {  // an IPv4 connection may be on an IPv6 socket
-    Message m;
-    m.header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-    m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-    m.header->nlmsg_seq = diag->next_sequence();
-    auto* request = static_cast<inet_diag_req_v2*>(mnl_nlmsg_put_extra_header(m.header, sizeof(inet_diag_req_v2)));
-    request->sdiag_family = family;
-    request->sdiag_protocol = IPPROTO_TCP;
-    request->idiag_states = ~(1u << TCP_TIME_WAIT | 1u << TCP_CLOSE | 1u << TCP_LISTEN);
-    TRY(diag->dump(m.header, "sock_diag", [&](const nlmsghdr* message) {
-      const auto* each = static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(message));
-      const auto address = [&](const __be32* bytes, __be16 port) {
-        return SocketAddress{*IpAddress::from_bytes({reinterpret_cast<const std::uint8_t*>(bytes), each->idiag_family == AF_INET ? 4u : 16u}), ntohs(port)};
-      };
-      const FourTuple tuple{address(each->id.idiag_src, each->id.idiag_sport), address(each->id.idiag_dst, each->id.idiag_dport)};
-      const bool spent = each->idiag_state == TCP_FIN_WAIT2 && each->idiag_inode == 0;  // the kernel only waits for the peer's FIN
-      if (tuple.local.ip.unmapped() == local.unmapped() && !spent) out.push_back({tuple, each->idiag_state});
-    }));
-  }
-  return out;
 }
 
 }  // namespace sockmi::steer

@@ -28,11 +28,4 @@ Result<std::vector<HostAddress>> host_addresses();
 Result<> add_address(const HostAddress& address, std::optional<std::chrono::seconds> lifetime);
 Result<> remove_address(const HostAddress& address);  // no error if it is not there
 
-struct HostConnection {
-  FourTuple tuple;
-  std::uint8_t state;  // TCP_ESTABLISHED, ...
-};
-// TCP connections from or to `local` that have a socket or unsent data. No listeners.
-Result<std::vector<HostConnection>> connections_at(const IpAddress& local);
-
 }  // namespace sockmi::steer

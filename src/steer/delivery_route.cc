@@ -62,7 +62,10 @@ Result<> add(Netlink& route, int family, const std::vector<std::string>& interfa
   TRY(change_route(route, family, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE));
   std::vector<Match> matches = {{"lo", kInjectMark}};  // what this host sends itself counts as coming from there
   for (const auto& interface : interfaces) matches.push_back({interface.c_str(), kDeliverMark});
-  for (const Match& match : matches) TRY(change_rule(route, family, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, match));
+  for (const Match& match : matches) {  // an earlier daemon's are in use: they are not removed first
+    auto added = change_rule(route, family, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, match);
+    if (!added && added.error().code != EEXIST) return added;
+  }
   return {};
 }
 
@@ -86,7 +89,6 @@ bool is_off(int family, const Result<>& result) {
 }  // namespace
 
 Result<> add_delivery_route(Netlink& route, const std::vector<std::string>& interfaces) {
-  TRY(remove_delivery_route(route));
   for (const int family : {AF_INET, AF_INET6})
     if (auto added = add(route, family, interfaces); !added && !is_off(family, added)) return added;
   return {};

@@ -20,12 +20,14 @@ Bytes key_of(const FourTuple& tuple) {
   return key;
 }
 
+SocketAddress address_of(ByteView key) {
+  const std::size_t size = key.size() - 4;
+  return {*IpAddress::from_bytes(key.first(size)), std::uint16_t(key[size] << 8 | key[size + 1])};
+}
+
 FourTuple tuple_of(ByteView key) {
-  const std::size_t half = key.size() / 2, address = half - 4;
-  const auto side = [&](std::size_t at) {
-    return SocketAddress{*IpAddress::from_bytes(key.subspan(at, address)), std::uint16_t(key[at + address] << 8 | key[at + address + 1])};
-  };
-  return {.local = side(half), .remote = side(0)};
+  const std::size_t half = key.size() / 2;
+  return {.local = address_of(key.subspan(half)), .remote = address_of(key.first(half))};
 }
 
 }  // namespace sockmi::steer

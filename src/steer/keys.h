@@ -9,6 +9,7 @@ namespace sockmi::steer {
 Bytes key_of(const FourTuple& tuple);
 Bytes key_of(const SocketAddress& address);
 FourTuple tuple_of(ByteView key);
+SocketAddress address_of(ByteView key);
 Bytes bytes_of(const IpAddress& ip);  // 4 or 16
 
 inline bool is_v4(const IpAddress& ip) { return ip.unmapped().family == AF_INET; }

@@ -87,6 +87,7 @@ Result<std::unique_ptr<NamespacedSteering::Place>> NamespacedSteering::open(uniq
     }
     place->addresses = std::move(addresses);
     TRY_LET(steering, make_nft_steering({interfaces.begin(), interfaces.end()}));
+    steering->keep(false);
     place->steering = std::move(steering);
     return {};
   }));

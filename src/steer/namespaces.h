@@ -49,12 +49,14 @@ class NamespacedSteering : public Steering {
   Result<> remove_port_redirect(const SocketAddress& local) override { return at(local.ip).remove_port_redirect(local); }
   Result<> hold_port(const SocketAddress& local, std::chrono::milliseconds timeout) override { return at(local.ip).hold_port(local, timeout); }
   Result<> release_port(const SocketAddress& local) override { return at(local.ip).release_port(local); }
+  Result<std::vector<SocketAddress>> redirected_ports() override { return ours_->redirected_ports(); }
   Result<> stay(std::span<const FourTuple> tuples) override;
   Result<> unstay(std::span<const FourTuple> tuples) override;
   Result<> forget_tracked(std::span<const FourTuple> tuples) override;
   // Guests live in the daemon's own namespace.
   Result<> shelter(const IpAddress& home) override { return ours_->shelter(home); }
   Result<> unshelter(const IpAddress& home, std::chrono::milliseconds linger) override { return ours_->unshelter(home, linger); }
+  Result<std::vector<IpAddress>> shelters() override { return ours_->shelters(); }
   Result<bool> is_routed(const IpAddress& host) override { return ours_->is_routed(host); }
   Result<> readdress(std::span<const FourTuple> tuples, const IpAddress& own) override { return ours_->readdress(tuples, own); }
   Result<> remove_readdress(std::span<const FourTuple> tuples, const IpAddress& own, std::chrono::milliseconds linger) override {
@@ -62,6 +64,8 @@ class NamespacedSteering : public Steering {
   }
   Result<> readdress_port(const SocketAddress& home, const IpAddress& own) override { return ours_->readdress_port(home, own); }
   Result<> remove_readdress_port(const SocketAddress& home, const IpAddress& own) override { return ours_->remove_readdress_port(home, own); }
+  // In other namespaces nothing is kept: a daemon that starts does not know which they were.
+  void keep(bool yes) override { ours_->keep(yes); }
 
  private:
   using Id = std::pair<dev_t, ino_t>;

@@ -5,6 +5,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
+#include <map>
 #include <utility>
 
 #include <libnftnl/common.h>
@@ -90,22 +91,29 @@ Rule& Rule::accept() {
   return add("immediate", std::pair(NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT), std::pair(NFTNL_EXPR_IMM_VERDICT, NF_ACCEPT));
 }
 
-Result<> append_rules(Netlink& netlink, const std::vector<Rule>& rules) {
-  std::vector<char> buffer((rules.size() + 2) * 4096);
+Result<> replace_rules(Netlink& netlink, const std::vector<Rule>& rules) {
+  const auto family_of = [](const nftnl_rule* rule) { return static_cast<std::uint16_t>(nftnl_rule_get_u32(rule, NFTNL_RULE_FAMILY)); };
+  std::map<std::pair<std::uint16_t, std::string>, Rule> chains;  // a deletion that names no rule is of all
+  for (const Rule& rule : rules) {
+    const char* chain = nftnl_rule_get_str(rule.get(), NFTNL_RULE_CHAIN);
+    chains.try_emplace({family_of(rule.get()), chain}, family_of(rule.get()), nftnl_rule_get_str(rule.get(), NFTNL_RULE_TABLE), chain);
+  }
+  std::vector<char> buffer((rules.size() + chains.size() + 2) * 4096);
   std::size_t used = 0;
   const auto at = [&] { return buffer.data() + used; };
   const auto close = [&] { used += MNL_ALIGN(reinterpret_cast<const nlmsghdr*>(at())->nlmsg_len); };
   nftnl_batch_begin(at(), netlink.next_sequence());
   close();
-  for (const Rule& rule : rules) {
-    const auto family = static_cast<std::uint16_t>(nftnl_rule_get_u32(rule.get(), NFTNL_RULE_FAMILY));
-    auto* header = nftnl_nlmsg_build_hdr(at(), NFT_MSG_NEWRULE, family, NLM_F_APPEND | NLM_F_CREATE | NLM_F_ACK, netlink.next_sequence());
+  const auto add = [&](std::uint16_t type, std::uint16_t flags, const Rule& rule) {
+    auto* header = nftnl_nlmsg_build_hdr(at(), type, family_of(rule.get()), NLM_F_ACK | flags, netlink.next_sequence());
     nftnl_rule_nlmsg_build_payload(header, const_cast<nftnl_rule*>(rule.get()));
     close();
-  }
+  };
+  for (const auto& [name, chain] : chains) add(NFT_MSG_DELRULE, 0, chain);
+  for (const Rule& rule : rules) add(NFT_MSG_NEWRULE, NLM_F_APPEND | NLM_F_CREATE, rule);
   nftnl_batch_end(at(), netlink.next_sequence());
   close();
-  return netlink.transact(buffer.data(), used, static_cast<unsigned>(rules.size()), "rules of table sockmi");
+  return netlink.transact(buffer.data(), used, static_cast<unsigned>(chains.size() + rules.size()), "rules of table sockmi");
 }
 
 }  // namespace sockmi::steer

@@ -38,6 +38,7 @@ class Rule {
   std::unique_ptr<nftnl_rule, decltype(&nftnl_rule_free)> rule_;
 };
 
-Result<> append_rules(Netlink& netlink, const std::vector<Rule>& rules);
+// They become all that their chains have, in one transaction.
+Result<> replace_rules(Netlink& netlink, const std::vector<Rule>& rules);
 
 }  // namespace sockmi::steer

@@ -1,9 +1,7 @@
 // What is asked of us as changes of elements; see tables.cc for what they do to packets.
 #include "steer/steering.h"
 
-#include <linux/membarrier.h>
 #include <net/if.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -45,6 +43,7 @@ class NftSteering : public Steering {
   NftSteering(unique_fd claim, std::unique_ptr<Netlink> netfilter, std::unique_ptr<Netlink> route, std::vector<Segment> segments)
       : claim_(std::move(claim)), netfilter_(std::move(netfilter)), route_(std::move(route)), segments_(std::move(segments)), sets_(*netfilter_) {}
   ~NftSteering() override {
+    if (keep_) return;
     if (auto gone = remove_tables(); !gone) log::error("event=tables_left error=\"{}\"", to_string(gone.error()));
     if (auto gone = remove_delivery_route(*route_); !gone) log::error("event=route_left error=\"{}\"", to_string(gone.error()));
   }
@@ -109,6 +108,15 @@ class NftSteering : public Steering {
       if (key_of(tuple_of(element.key).local) == key_of(local)) changes.push_back(remove(sets.stay, std::move(element.key)));
     return sets_.apply(changes);
   }
+  Result<std::vector<SocketAddress>> redirected_ports() override {
+    std::vector<SocketAddress> out;
+    for (const int family : {AF_INET, AF_INET6})
+      for (const SetName* map : maps_of_ports({.family = family})) {
+        TRY_LET(elements, sets_.list(*map));
+        for (const Element& element : elements) out.push_back(address_of(element.key));
+      }
+    return out;
+  }
   Result<> stay(std::span<const FourTuple> tuples) override { return sets_.apply(stays(tuples, Change::kPut)); }
   Result<> unstay(std::span<const FourTuple> tuples) override { return sets_.apply(stays(tuples, Change::kRemove)); }
   Result<> hold_port(const SocketAddress& local, milliseconds timeout) override {
@@ -126,6 +134,16 @@ class NftSteering : public Steering {
     if (it == guests_.end() || --it->second > 0) return {};
     guests_.erase(it);
     return apply(put(sets_of(home).homes, bytes_of(home), {}, linger));
+  }
+
+  Result<std::vector<IpAddress>> shelters() override {
+    std::vector<IpAddress> out;
+    for (const FamilySets* sets : {&kSets4, &kSets6}) {
+      TRY_LET(elements, sets_.list(sets->homes));
+      for (const Element& element : elements)
+        if (const auto ip = IpAddress::from_bytes(element.key)) out.push_back(*ip);
+    }
+    return out;
   }
 
   Result<bool> is_routed(const IpAddress& host) override {
@@ -158,6 +176,7 @@ class NftSteering : public Steering {
     TRY_LET(there, sets_.find(sets_of(own).readdress_ports, key));
     return there == bytes_of(home.ip) ? apply(remove(sets_of(own).readdress_ports, key)) : Result<>();
   }
+  void keep(bool yes) override { keep_ = yes; }
 
  private:
   static Change put(const SetName& set, Bytes key, Bytes data = {}, std::optional<milliseconds> expires_in = {}) {
@@ -239,7 +258,7 @@ class NftSteering : public Steering {
   const std::vector<Segment> segments_;  // the names that sets_ knows by address
   Sets sets_;
   std::map<IpAddress, unsigned> guests_;
-  bool can_forget_ = true;
+  bool can_forget_ = true, keep_ = true;
   std::map<IpAddress, std::pair<Way, std::chrono::steady_clock::time_point>> ways_;
 };
 
@@ -262,11 +281,6 @@ Result<> flush() {
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
   TRY(remove_tables());
   return remove_delivery_route(*route);
-}
-
-Result<> barrier() {
-  if (::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0) return fail_errno("membarrier");
-  return {};
 }
 
 }  // namespace sockmi::steer

@@ -50,6 +50,7 @@ class Steering {
   // A listener has moved: all connections to its address and port go to `to`, but for those that live on here.
   virtual Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) = 0;
   virtual Result<> remove_port_redirect(const SocketAddress& local) = 0;  // forgets who stays, too
+  virtual Result<std::vector<SocketAddress>> redirected_ports() = 0;      // as the kernel has them
   virtual Result<> stay(std::span<const FourTuple> tuples) = 0;
   virtual Result<> unstay(std::span<const FourTuple> tuples) = 0;
   // While a listener is being moved, who connects gets no answer, and asks again. The kernel itself ends it after `timeout`.
@@ -60,6 +61,7 @@ class Steering {
   // Counted: each shelter() wants one unshelter(); the last one leaves the rule for `linger`.
   virtual Result<> shelter(const IpAddress& home) = 0;
   virtual Result<> unshelter(const IpAddress& home, std::chrono::milliseconds linger) = 0;
+  virtual Result<std::vector<IpAddress>> shelters() = 0;  // as the kernel has them
 
   // Whether packets to this host go by a router. Redirected packets from such a home carry our address, `own`, as their destination.
   virtual Result<bool> is_routed(const IpAddress& host) = 0;
@@ -70,37 +72,24 @@ class Steering {
   // The same for all connections of a listener's port. EADDRINUSE: another home's listener has this port here.
   virtual Result<> readdress_port(const SocketAddress& home, const IpAddress& own) = 0;
   virtual Result<> remove_readdress_port(const SocketAddress& home, const IpAddress& own) = 0;
+
+  // Whether what is in the kernel stays there when this object goes. It does until something else is said: a daemon that fails to start cuts
+  // off nobody.
+  virtual void keep(bool yes) = 0;
 };
 
 // The real one: tables "netdev sockmi" and "inet sockmi", a routing rule and a routing table, all of our own; set up here, gone with the
-// object. `interfaces` are those the peers' packets come in by. Leftovers of an earlier daemon are replaced.
+// object or not (see keep()). `interfaces` are those the peers' packets come in by. What an earlier daemon left is taken over: its redirects and
+// shelters stay in force, also where its rules were other than ours and are replaced.
 Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::string>& interfaces);
 
 // Removes everything of ours that a dead daemon left. EADDRINUSE: one is alive.
 Result<> flush();
 
-// Notices the end of sockets by the kernel's own word (sock_diag's destroy groups). fd() polls readable when ended() has something.
-class SocketEnds {
- public:
-  static Result<std::unique_ptr<SocketEnds>> open();
-  virtual ~SocketEnds() = default;
-  virtual int fd() const = 0;
-  // Cookies of the TCP sockets that ended since the last call. ENOBUFS: some were missed; ask alive() about each one you watch.
-  virtual Result<std::vector<std::uint64_t>> ended() = 0;
-  // The cookies of all TCP sockets alive now, sorted: for resynchronising.
-  virtual Result<std::vector<std::uint64_t>> alive() = 0;
-};
-
-struct Connection {
-  FourTuple tuple;
-  std::uint8_t state;    // TCP_ESTABLISHED, ...
-  std::uint64_t cookie;
-};
-// This host's connections with that local port, and that local address unless it is the wildcard. Not those in TIME_WAIT.
-Result<std::vector<Connection>> connections_of(const SocketAddress& local);
-
 // Blocks until packets that had already passed our hooks are through (membarrier): after it no straggler can reach a socket, or the lack
-// of one. 8-12 ms on an idle machine; to be called off the event loop, and off the freeze.
+// of one. Microseconds where the kernel lets us expedite it, else 7-15 ms; to be called off the event loop, and off the freeze.
 Result<> barrier();
+// "expedited" or "plain". The first call also puts right what a barrier left whose process was killed.
+const char* barrier_form();
 
 }  // namespace sockmi::steer

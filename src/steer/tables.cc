@@ -21,6 +21,7 @@
 
 #include <nftables/libnftables.h>
 
+#include "steer/adopt.h"
 #include "steer/icmp.h"
 #include "steer/steering.h"
 
@@ -152,8 +153,9 @@ Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfa
 }
 
 Result<> create_tables(Netlink& netfilter, const std::vector<Segment>& segments) {
-  TRY(run_nft(kRemove + netdev_table(segments) + inet_table()));
-  return append_rules(netfilter, icmp_rules(segments));
+  TRY_LET(change, change_to(netfilter, netdev_table(segments) + inet_table()));
+  if (!change.empty()) TRY(run_nft(change));
+  return replace_rules(netfilter, icmp_rules(segments));
 }
 Result<> remove_tables() { return run_nft(kRemove); }
 

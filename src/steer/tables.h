@@ -43,7 +43,7 @@ struct Segment {
 // `interfaces`: by which the peers' packets come in. ENODEV: there is no such interface.
 Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfaces);
 
-// Tables of an earlier daemon are replaced.
+// Tables of an earlier daemon are made like ours, around the elements of their maps and sets: see adopt.cc.
 Result<> create_tables(Netlink& netfilter, const std::vector<Segment>& segments);
 Result<> remove_tables();
 

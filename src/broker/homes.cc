@@ -1,0 +1,220 @@
+// Home redirects a connection to the host that holds its endpoint, and has to hear when it moves on or ends. Home's daemon may not answer for
+// long, while home's kernel goes on redirecting. Then:
+//
+// - Who sent an endpoint on keeps its own redirect, and the duty to tell home, until home knows (tell_moved).
+// - Home believes the one whom it knows to hold the endpoint. So if that one has sent it on and home does not know yet, the last holder's word
+//   would not count there: it tells the one from whom it has the endpoint as well, who ends its own redirect and takes the duty over (tell_ended).
+// - Duties and redirects are in the journal: a daemon that starts has them again.
+// - Whenever a daemon starts, its host and each other compare notes: a home asks whether what it redirects is still held; a holder says again
+//   what it holds. A home that has lost its memory redirects it again: for a service of its own, to an address of its own, and if no socket of
+//   that connection lives at home. That it believes any member of the cluster; a member could do no worse than to get the packets of a connection
+//   that home knows nothing of, and which its own kernel would answer by RST.
+#include "broker/homes.h"
+
+#include <sys/socket.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+
+#include "base/log.h"
+#include "broker/event.h"
+#include "broker/guests.h"
+#include "broker/passive.h"
+#include "broker/residents.h"
+
+namespace sockmi::broker {
+namespace {
+
+constexpr milliseconds kPatience{1000}, kLongestPause{5000};
+constexpr milliseconds kDisbelief{60000};  // so long a home may deny what we say before we leave it at that
+
+// What the host says, once it says something. A host that was silent is asked by one of us at a time.
+asio::awaitable<Result<Result<int>>> ask(World& world, std::string host, SocketAddress line, Secret message) {
+  if (const auto it = world.silent.find(host); it != world.silent.end()) {
+    if (Clock::now() < it->second.until) co_return fail(EHOSTUNREACH, "{} was silent a moment ago", host);
+    it->second.until = Clock::now() + 2 * kPatience;
+  }
+  const auto reply = co_await world.transfer->call(host, line, std::move(message), kPatience);
+  if (reply) {
+    if (world.silent.erase(host)) log::info("event=host_answers host={}", host);
+    co_return image::read_answer(*reply);
+  }
+  const auto [it, first] = world.silent.try_emplace(host);
+  if (first) log::warn("event=host_silent host={} error=\"{}\"", host, to_string(reply.error()));
+  it->second.pause = std::min(2 * it->second.pause, kLongestPause);
+  it->second.until = Clock::now() + it->second.pause;
+  co_return std::unexpected(reply.error());
+}
+
+bool is_own(const IpAddress& ip) {
+  const unique_fd socket(::socket(ip.family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_storage address;
+  const socklen_t size = SocketAddress{ip, 0}.to(address);
+  return socket && ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0;
+}
+
+Result<> lead(World& world, const FourTuple& tuple, const Away& away) {
+  TRY(redirect(world, tuple, away, std::nullopt));
+  world.away[tuple] = away;
+  world.journal.is_away(tuple, away);
+  return {};
+}
+
+// The listener of ours, at `from`, that has accepted this connection there: home hears of it for the first time. None: there is none.
+const Away* accepted_there(const World& world, const std::string& from, const FourTuple& tuple) {
+  for (const auto& [listener, away] : world.away)
+    if (is_passive(listener) && away.host == from && away.home == world.settings.host && listener.local.port == tuple.local.port &&
+        (listener.local.ip.wildcard() || listener.local.ip.unmapped() == tuple.local.ip.unmapped()))
+      return &away;
+  return nullptr;
+}
+
+// `from` holds an endpoint that we should know, and don't.
+Result<int> take_word(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& service) {
+  if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
+  if (!is_own(tuple.local.ip.unmapped())) return fail(EACCES, "{} is no address of {}", to_string(tuple.local.ip), world.settings.host);
+  if (steer::find_socket(tuple)) return fail(EACCES, "{} lives here", to_string(tuple));
+  const Away away{service, from, to, world.settings.host, world.settings.line()};
+  TRY(lead(world, tuple, away));
+  log::warn("event=forgotten connection={} service={} host={} action=\"redirected again\"", to_string(tuple), service, from);
+  return 1;
+}
+
+// The rule outlives the connection a little: its last holder may be in TIME_WAIT.
+Result<> forget(World& world, std::map<FourTuple, Away>::iterator it) {
+  const auto [tuple, away] = *it;
+  TRY(redirect(world, tuple, away, world.settings.linger));
+  world.away.erase(it);
+  if (away.home == world.settings.host) {
+    world.journal.is_back(tuple);
+  } else {
+    const Resident was{tuple, away.service, away.home, away.home_line, away.home, away.home_line};
+    asio::co_spawn(world.io, tell_ended(world, world.journal.has_ended(was, 0), was), asio::detached);
+  }
+  return {};
+}
+
+asio::awaitable<void> say_again(World& world, std::string host, SocketAddress line) {
+  std::vector<Resident> those;
+  for (const auto& [cookie, resident] : world.residents)
+    if (resident.home == host) those.push_back(resident);
+  for (const Resident& resident : those) {
+    const auto answer = co_await ask(world, host, line, image::pack_moved(resident.tuple, world.settings.address_for(resident.tuple.local.ip), world.settings.host, resident.service));
+    if (!answer) co_return;  // when it starts again, it is told again
+    if (!*answer) {
+      ++world.counters.disowned;
+      log::warn("event=disowned connection={} home={} error=\"{}\"", to_string(resident.tuple), host, to_string(answer->error()));
+    } else if (**answer == 1) {
+      ++world.counters.told_again;
+      log::warn("event=home_had_forgotten connection={} home={}", to_string(resident.tuple), host);
+    }
+  }
+}
+
+asio::awaitable<void> ask_again(World& world, std::string host, SocketAddress line) {
+  std::vector<std::pair<FourTuple, Away>> those;
+  for (const auto& each : world.away)
+    if (each.second.host == host) those.push_back(each);
+  for (const auto& [tuple, away] : those) {
+    const auto answer = co_await ask(world, host, line, image::pack_held(tuple, away.service, world.settings.line()));
+    if (!answer) co_return;
+    const auto it = world.away.find(tuple);
+    if (!*answer || **answer != 0 || it == world.away.end() || it->second != away) continue;
+    log::warn("event=not_held connection={} host={}", to_string(tuple), host);
+    if (auto done = forget(world, it); !done) log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
+  }
+}
+
+}  // namespace
+
+asio::awaitable<void> tell_moved(World& world, FourTuple tuple) {
+  const auto found = world.away.find(tuple);
+  if (found == world.away.end()) co_return;
+  const Away away = found->second;
+  for (milliseconds pause{20};; pause = std::min(2 * pause, kLongestPause)) {
+    const auto answer = co_await ask(world, away.home, away.home_line, image::pack_moved(tuple, away.address, away.host, away.service));
+    const auto it = world.away.find(tuple);
+    if (it == world.away.end() || it->second != away) co_return;  // it came back, or ended
+    const bool forgotten = answer && !*answer && (*answer).error().code == ENOENT;
+    if (forgotten) log::warn("event=disowned connection={} home={} error=\"{}\"", to_string(tuple), away.home, to_string((*answer).error()));
+    if (forgotten || (answer && *answer)) break;
+    co_await sleep_for(pause);
+    if (const auto now = world.away.find(tuple); now == world.away.end() || now->second != away) co_return;
+  }
+  // What is under way still finds it.
+  (void)redirect(world, tuple, away, std::min(world.settings.linger, milliseconds(1000)));
+  world.away.erase(tuple);
+  world.journal.is_back(tuple);
+}
+
+asio::awaitable<void> tell_ended(World& world, std::uint64_t number, Resident resident) {
+  if (is_passive(resident.tuple)) co_await adopt_accepted(world, resident.tuple.local, resident);
+  std::optional<Clock::time_point> denied;
+  for (milliseconds pause{20};; pause = std::min(2 * pause, kLongestPause)) {
+    const auto home = co_await ask(world, resident.home, resident.home_line, image::pack_ended(resident.tuple));
+    if (home && (*home || (*home).error().code == ENOENT)) break;
+    if (resident.from != resident.home) {
+      const auto before = co_await ask(world, resident.from, resident.from_line, image::pack_ended(resident.tuple));
+      if (before && *before) break;
+    }
+    if (home && !denied) denied = Clock::now();
+    if (home && Clock::now() > *denied + kDisbelief) {
+      log::warn("event=not_believed connection={} home={} error=\"{}\"", to_string(resident.tuple), resident.home, to_string((*home).error()));
+      break;
+    }
+    co_await sleep_for(pause);
+  }
+  world.journal.told(number);
+}
+
+Result<int> moved(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service) {
+  const auto it = world.away.find(tuple);
+  if (it == world.away.end()) {
+    if (const Away* listener = accepted_there(world, from, tuple)) {
+      const Away away{listener->service, from, to, world.settings.host, world.settings.line()};
+      TRY(lead(world, tuple, away));
+      return 0;
+    }
+    if (from == host && !service.empty()) return take_word(world, from, tuple, to, service);
+  }
+  if (it == world.away.end() || it->second.home != world.settings.host) return fail(ENOENT, "{} is not away", to_string(tuple));
+  if (it->second.host == host && it->second.address == to) return 0;  // said twice
+  if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
+  Away away = it->second;
+  away.host = host;
+  away.address = to;
+  TRY(lead(world, tuple, away));
+  return 0;
+}
+
+Result<> ended(World& world, const std::string& from, const FourTuple& tuple) {
+  const auto it = world.away.find(tuple);
+  if (it == world.away.end()) return fail(ENOENT, "{} is not away", to_string(tuple));  // or it was said twice
+  if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
+  return forget(world, it);
+}
+
+Result<int> held(World& world, const std::string& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line) {
+  if (world.away.contains(tuple)) return 1;
+  const auto socket = steer::find_socket(tuple);
+  if (!socket || is_own(tuple.local.ip.unmapped())) return 0;
+  if (world.residents.contains(socket->cookie)) return 1;
+  // It lives here, and we are the ones who lost their memory.
+  TRY(admit(world, tuple, line));
+  lives_here(world, socket->cookie, {tuple, service, from, line, from, line});
+  log::warn("event=remembered connection={} home={}", to_string(tuple), from);
+  return 1;
+}
+
+asio::awaitable<void> compare_notes(World& world, std::string host, SocketAddress line) {
+  world.silent.erase(host);
+  // Where a listener lives is told by name: only now its addresses are known for sure.
+  for (const auto& [tuple, away] : world.away)
+    if (is_passive(tuple) && away.host == host)
+      if (auto led = redirect_passive(world, tuple.local, host); !led)
+        log::error("event=listener_not_redirected local={} to={} error=\"{}\"", to_string(tuple.local), host, to_string(led.error()));
+  co_await say_again(world, host, line);
+  co_await ask_again(world, host, line);
+}
+
+}  // namespace sockmi::broker

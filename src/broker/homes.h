@@ -1,0 +1,22 @@
+// What a home and the hosts that hold its endpoints tell each other, so that the path is short and a rule lives as long as its connection.
+#pragma once
+
+#include "broker/world.h"
+
+namespace sockmi::broker {
+
+// --- said by a host that holds, or held, an endpoint of another home ---
+asio::awaitable<void> tell_moved(World& world, FourTuple tuple);                                      // it went on from here
+asio::awaitable<void> tell_ended(World& world, std::uint64_t number, Resident resident);              // as the journal knows it by its number
+
+// --- what others may say to us; `from` is what their certificate says ---
+// 1: we had forgotten it. ENOENT: we know nothing of it. EACCES: `from` has no say in it.
+Result<int> moved(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service);
+Result<> ended(World& world, const std::string& from, const FourTuple& tuple);  // the same errors
+// 1: it lives here, or it went on from here and its home does not know yet. 0: it does not.
+Result<int> held(World& world, const std::string& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line);
+
+// A daemon, or ours, has started: its host and we compare what we know of each other's endpoints.
+asio::awaitable<void> compare_notes(World& world, std::string host, SocketAddress line);
+
+}  // namespace sockmi::broker

@@ -1,0 +1,162 @@
+#include "steer/sockets.h"
+
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cstring>
+#include <optional>
+
+#include "base/unique_fd.h"
+#include "steer/netlink.h"
+
+namespace sockmi::steer {
+namespace {
+
+constexpr int kBuffer = 64 << 20;  // a limit, not an allocation: a notice counts as 1-2 KiB, and 20,000 sockets may end at once
+constexpr std::uint32_t kAlive = ~(1u << TCP_TIME_WAIT);
+constexpr std::uint32_t kConnections = kAlive & ~(1u << TCP_CLOSE | 1u << TCP_LISTEN);
+
+SocketAddress address(std::uint8_t family, const __be32* bytes, __be16 port) {
+  const std::size_t size = family == AF_INET ? 4 : 16;
+  return {*IpAddress::from_bytes({reinterpret_cast<const std::uint8_t*>(bytes), size}), ntohs(port)};
+}
+
+std::uint32_t mark_of(const nlmsghdr* message) {
+  const auto* end = static_cast<const char*>(mnl_nlmsg_get_payload_tail(message));
+  for (auto* attribute = static_cast<const nlattr*>(mnl_nlmsg_get_payload_offset(message, sizeof(inet_diag_msg)));
+       mnl_attr_ok(attribute, static_cast<int>(end - reinterpret_cast<const char*>(attribute))); attribute = mnl_attr_next(attribute))
+    if (mnl_attr_get_type(attribute) == INET_DIAG_MARK && mnl_attr_get_payload_len(attribute) == 4) return mnl_attr_get_u32(attribute);
+  return 0;
+}
+
+std::optional<TcpSocket> read(const nlmsghdr* message) {
+  if (message->nlmsg_type < NLMSG_MIN_TYPE || mnl_nlmsg_get_payload_len(message) < sizeof(inet_diag_msg)) return std::nullopt;
+  const auto* diag = static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(message));
+  const auto& id = diag->id;
+  FourTuple tuple{address(diag->idiag_family, id.idiag_src, id.idiag_sport), address(diag->idiag_family, id.idiag_dst, id.idiag_dport)};
+  if (tuple.remote.port == 0) tuple.remote = {};
+  return TcpSocket{.cookie = id.idiag_cookie[0] | std::uint64_t(id.idiag_cookie[1]) << 32, .tuple = tuple, .state = diag->idiag_state,
+                   .inode = diag->idiag_inode, .mark = mark_of(message)};
+}
+
+struct Question {
+  alignas(nlmsghdr) char buffer[256] = {};
+  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
+  inet_diag_req_v2* request;
+
+  Question(Netlink& diag, int family, std::uint16_t flags, std::uint32_t states) {
+    header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+    header->nlmsg_flags = NLM_F_REQUEST | flags;
+    header->nlmsg_seq = diag.next_sequence();
+    request = static_cast<inet_diag_req_v2*>(mnl_nlmsg_put_extra_header(header, sizeof(inet_diag_req_v2)));
+    request->sdiag_family = static_cast<std::uint8_t>(family);
+    request->sdiag_protocol = IPPROTO_TCP;
+    request->idiag_states = states;
+  }
+};
+
+// Calls `each` for those of both families: an IPv4 connection may be on an IPv6 socket. `port`: 0 for any.
+template <class Each>
+Result<> for_each_socket(std::uint32_t states, std::uint16_t port, Each each) {
+  TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
+  for (const int family : {AF_INET, AF_INET6}) {
+    const Question all(*diag, family, NLM_F_DUMP, states);
+    all.request->id.idiag_sport = htons(port);
+    TRY(diag->dump(all.header, "sock_diag", [&](const nlmsghdr* message) {
+      if (const auto socket = read(message)) each(*socket);
+    }));
+  }
+  return {};
+}
+
+class KernelSocketEnds : public SocketEnds {
+ public:
+  explicit KernelSocketEnds(unique_fd notices) : notices_(std::move(notices)) {}
+  int fd() const override { return notices_.get(); }
+
+  Result<std::vector<TcpSocket>> ended() override {
+    std::vector<TcpSocket> out;
+    alignas(nlmsghdr) char buffer[65536];
+    for (;;) {
+      const ssize_t got = ::recv(notices_.get(), buffer, sizeof buffer, MSG_DONTWAIT);
+      if (got < 0 && errno == EAGAIN) return out;
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) return fail_errno("sock_diag");  // ENOBUFS among them
+      int left = static_cast<int>(got);
+      for (auto* m = reinterpret_cast<const nlmsghdr*>(buffer); mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left))
+        if (const auto socket = read(m)) out.push_back(*socket);
+    }
+  }
+
+ private:
+  unique_fd notices_;
+};
+
+}  // namespace
+
+Result<std::map<std::uint64_t, TcpSocket>> all_sockets() {
+  std::map<std::uint64_t, TcpSocket> out;
+  TRY(for_each_socket(kAlive, 0, [&](const TcpSocket& socket) { out[socket.cookie] = socket; }));
+  return out;
+}
+
+Result<std::vector<TcpSocket>> connections_at(const IpAddress& local) {
+  std::vector<TcpSocket> out;
+  TRY(for_each_socket(kConnections, 0, [&](const TcpSocket& socket) {
+    const bool spent = socket.state == TCP_FIN_WAIT2 && socket.inode == 0;  // the kernel only waits for the peer's FIN
+    if (socket.tuple.local.ip.unmapped() == local.unmapped() && !spent) out.push_back(socket);
+  }));
+  return out;
+}
+
+Result<std::vector<TcpSocket>> connections_of(const SocketAddress& local) {
+  std::vector<TcpSocket> out;
+  TRY(for_each_socket(kConnections, local.port, [&](const TcpSocket& socket) {
+    const SocketAddress& here = socket.tuple.local;
+    if (here.port == local.port && (local.ip.wildcard() || here.ip.unmapped() == local.ip.unmapped())) out.push_back(socket);
+  }));
+  return out;
+}
+
+Result<TcpSocket> find_socket(const FourTuple& tuple) {
+  std::optional<TcpSocket> found;
+  const FourTuple wanted = tuple.unmapped();
+  const auto take = [&](const TcpSocket& socket) {
+    // The kernel's answer to the question for one may be the listener, or one in TIME_WAIT.
+    if (socket.tuple.unmapped() == wanted && socket.state != TCP_TIME_WAIT) found = socket;
+  };
+  if (tuple.remote.ip.any()) {
+    TRY(for_each_socket(kAlive, tuple.local.port, take));
+  } else {
+    TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
+    const Question one(*diag, wanted.local.ip.family, NLM_F_ACK, kAlive);  // by the acknowledgement the answer ends
+    auto& id = one.request->id;
+    id.idiag_sport = htons(wanted.local.port);
+    id.idiag_dport = htons(wanted.remote.port);
+    std::memcpy(id.idiag_src, wanted.local.ip.view().data(), wanted.local.ip.size());
+    std::memcpy(id.idiag_dst, wanted.remote.ip.view().data(), wanted.remote.ip.size());
+    id.idiag_cookie[0] = id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+    auto asked = diag->dump(one.header, "sock_diag", [&](const nlmsghdr* message) {
+      if (const auto socket = read(message)) take(*socket);
+    });
+    if (!asked && asked.error().code != ENOENT) return pass(std::move(asked));
+  }
+  if (!found) return fail(ENOENT, "no socket of {} lives here", to_string(tuple));
+  return *found;
+}
+
+Result<std::unique_ptr<SocketEnds>> SocketEnds::open() {
+  unique_fd notices(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!notices) return fail_errno("sock_diag");
+  if (::setsockopt(notices.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kBuffer, sizeof kBuffer) != 0)
+    (void)::setsockopt(notices.get(), SOL_SOCKET, SO_RCVBUF, &kBuffer, sizeof kBuffer);
+  sockaddr_nl address{.nl_family = AF_NETLINK, .nl_groups = 1u << (SKNLGRP_INET_TCP_DESTROY - 1) | 1u << (SKNLGRP_INET6_TCP_DESTROY - 1)};
+  if (::bind(notices.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return fail_errno("sock_diag");
+  return std::make_unique<KernelSocketEnds>(std::move(notices));
+}
+
+}  // namespace sockmi::steer

@@ -1,0 +1,160 @@
+// Who is believed. The kernel and the other daemons are none.
+#include "broker/homes.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <gtest/gtest.h>
+
+namespace sockmi::broker {
+namespace {
+
+class FakeSteering : public steer::Steering {
+ public:
+  Result<> redirect(std::span<const steer::Redirect> redirects) override {
+    for (const auto& each : redirects) redirected[each.tuple] = each;
+    return {};
+  }
+  Result<> remove_redirects(std::span<const FourTuple> tuples) override {
+    for (const auto& tuple : tuples) redirected.erase(tuple);
+    return {};
+  }
+  Result<std::vector<steer::Redirect>> redirects() override { return std::vector<steer::Redirect>(); }
+  Result<> let_in(const FourTuple&, milliseconds) override { return {}; }
+  Result<> keep_out(const FourTuple&) override { return {}; }
+  Result<> forget_tracked(std::span<const FourTuple>) override { return {}; }
+  Result<> redirect_port(const SocketAddress&, const IpAddress&, std::span<const FourTuple>) override { return {}; }
+  Result<> remove_port_redirect(const SocketAddress&) override { return {}; }
+  Result<std::vector<SocketAddress>> redirected_ports() override { return std::vector<SocketAddress>(); }
+  Result<> stay(std::span<const FourTuple>) override { return {}; }
+  Result<> unstay(std::span<const FourTuple>) override { return {}; }
+  Result<> hold_port(const SocketAddress&, milliseconds) override { return {}; }
+  Result<> release_port(const SocketAddress&) override { return {}; }
+  Result<> shelter(const IpAddress&) override { return {}; }
+  Result<> unshelter(const IpAddress&, milliseconds) override { return {}; }
+  Result<std::vector<IpAddress>> shelters() override { return std::vector<IpAddress>(); }
+  Result<bool> is_routed(const IpAddress&) override { return false; }
+  Result<> readdress(std::span<const FourTuple>, const IpAddress&) override { return {}; }
+  Result<> remove_readdress(std::span<const FourTuple>, const IpAddress&, milliseconds) override { return {}; }
+  Result<> readdress_port(const SocketAddress&, const IpAddress&) override { return {}; }
+  Result<> remove_readdress_port(const SocketAddress&, const IpAddress&) override { return {}; }
+  void keep(bool) override {}
+  std::map<FourTuple, steer::Redirect> redirected;
+};
+
+// Answers what the test says, and remembers whom it was asked to ask.
+class FakeTransfer : public peer::Transfer {
+ public:
+  asio::awaitable<Result<>> connect(std::string, SocketAddress) override { co_return Result<>(); }
+  asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret, milliseconds) override {
+    asked.push_back(host);
+    const auto it = answers.find(host);
+    if (it == answers.end()) co_return fail(EHOSTUNREACH, "silent");
+    co_return image::pack_answer(it->second);
+  }
+  bool connected(const std::string&) const override { return false; }
+  std::map<std::string, Result<>> answers;
+  std::vector<std::string> asked;
+};
+
+class HomesTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (std::filesystem::temp_directory_path() / "sockmi-unit.XXXXXX").string();
+    ASSERT_TRUE(::mkdtemp(name.data()));
+    folder_ = name;
+    auto journal = Journal::open(folder_);
+    ASSERT_TRUE(journal);
+    Settings settings{.host = "home", .address = ip("127.0.0.1")};
+    world_ = std::make_unique<World>(io_, settings, Policy(std::map<std::string, ServiceRule>{{"web", {}}}), Maxima{}, std::move(*journal));
+    auto steering = std::make_unique<FakeSteering>();
+    steering_ = steering.get();
+    world_->steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
+    world_->transfer = std::make_unique<FakeTransfer>();
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  static IpAddress ip(const char* text) { return *IpAddress::parse(text); }
+  auto& redirected() { return steering_->redirected; }
+  auto& transfer() { return static_cast<FakeTransfer&>(*world_->transfer); }
+  void send_to(const std::string& host, const char* address) { world_->away[tuple_] = {"web", host, ip(address), "home", world_->settings.line()}; }
+
+  asio::io_context io_;
+  std::filesystem::path folder_;
+  std::unique_ptr<World> world_;
+  FakeSteering* steering_ = nullptr;
+  const FourTuple tuple_{*SocketAddress::parse("127.0.0.1:1"), *SocketAddress::parse("192.0.2.9:9")};
+  const FourTuple elsewhere_{*SocketAddress::parse("192.0.2.1:1"), *SocketAddress::parse("192.0.2.9:9")};
+};
+
+TEST_F(HomesTest, TheHolderAloneMaySendItOnOrEndIt) {
+  send_to("B", "192.0.2.2");
+  EXPECT_EQ(moved(*world_, "C", tuple_, ip("192.0.2.3"), "C", "web").error().code, EACCES);
+  EXPECT_EQ(ended(*world_, "C", tuple_).error().code, EACCES);
+  EXPECT_TRUE(redirected().empty());
+  EXPECT_TRUE(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web"));
+  EXPECT_EQ(redirected().at(tuple_).to, ip("192.0.2.3"));
+  EXPECT_EQ(ended(*world_, "B", tuple_).error().code, EACCES);
+  EXPECT_TRUE(ended(*world_, "C", tuple_));
+  EXPECT_TRUE(redirected().at(tuple_).expires_in);
+  EXPECT_TRUE(world_->away.empty());
+}
+
+TEST_F(HomesTest, WhatIsSaidTwiceChangesNothing) {
+  send_to("B", "192.0.2.2");
+  EXPECT_EQ(moved(*world_, "A", tuple_, ip("192.0.2.2"), "B", "web"), 0);
+  EXPECT_TRUE(redirected().empty());
+  EXPECT_TRUE(ended(*world_, "B", tuple_));
+  EXPECT_EQ(ended(*world_, "B", tuple_).error().code, ENOENT);
+}
+
+TEST_F(HomesTest, AMemberIsBelievedThatItHoldsWhatWeForgot) {
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web"), 1);
+  EXPECT_EQ(redirected().at(tuple_).to, ip("192.0.2.2"));
+  EXPECT_TRUE(world_->journal.away().contains(tuple_));
+}
+
+TEST_F(HomesTest, ButNotAboutOthersNorWhatIsNotOurs) {
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web").error().code, ENOENT);
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "unheard of").error().code, EACCES);
+  EXPECT_EQ(moved(*world_, "B", elsewhere_, ip("192.0.2.2"), "B", "web").error().code, EACCES);
+  EXPECT_TRUE(redirected().empty());
+}
+
+TEST_F(HomesTest, AnEndIsToldToWhoeverSentItHereIfHomeIsSilent) {
+  const SocketAddress line = *SocketAddress::parse("192.0.2.1:7078");
+  const Resident resident{elsewhere_, "web", "A", line, "B", line};
+  transfer().answers["B"] = {};
+  asio::co_spawn(io_, tell_ended(*world_, world_->journal.has_ended(resident, 7), resident), asio::detached);
+  io_.run();
+  EXPECT_EQ(transfer().asked, (std::vector<std::string>{"A", "B"}));
+  EXPECT_TRUE(world_->journal.untold().empty());
+}
+
+TEST_F(HomesTest, WhoForwardsItEndsItAndTellsHome) {
+  world_->away[elsewhere_] = {"web", "C", ip("192.0.2.3"), "A", *SocketAddress::parse("192.0.2.1:7078")};
+  world_->journal.is_away(elsewhere_, world_->away[elsewhere_]);
+  transfer().answers["A"] = {};
+  EXPECT_TRUE(ended(*world_, "C", elsewhere_));
+  EXPECT_EQ(world_->journal.untold().size(), 1u);
+  io_.run();
+  EXPECT_EQ(transfer().asked, std::vector<std::string>{"A"});
+  EXPECT_TRUE(world_->journal.untold().empty());
+  EXPECT_TRUE(redirected().at(elsewhere_).expires_in);
+}
+
+TEST_F(HomesTest, ItForwardsUntilHomeKnows) {
+  world_->away[elsewhere_] = {"web", "C", ip("192.0.2.3"), "A", *SocketAddress::parse("192.0.2.1:7078")};
+  asio::co_spawn(io_, tell_moved(*world_, elsewhere_), asio::detached);
+  while (transfer().asked.empty()) io_.run_one();
+  EXPECT_TRUE(world_->away.contains(elsewhere_));
+  EXPECT_TRUE(world_->silent.contains("A"));
+  transfer().answers["A"] = {};
+  io_.run();
+  EXPECT_TRUE(world_->away.empty());
+  EXPECT_FALSE(world_->silent.contains("A"));
+}
+
+TEST_F(HomesTest, AGuestThatNoSocketHereHasIsNotHeld) { EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}), 0); }
+
+}  // namespace
+}  // namespace sockmi::broker
