@@ -18,7 +18,8 @@ namespace {
 
 constexpr int kBuffer = 64 << 20;  // a limit, not an allocation: a notice counts as 1-2 KiB, and 20,000 sockets may end at once
 constexpr std::uint32_t kAlive = ~(1u << TCP_TIME_WAIT);
-constexpr std::uint32_t kConnections = kAlive & ~(1u << TCP_CLOSE | 1u << TCP_LISTEN);
+constexpr std::uint32_t kBoundInactive = 1u << 13;  // a state that only sock_diag knows: bound, no more
+constexpr std::uint32_t kConnections = kAlive & ~(1u << TCP_CLOSE | 1u << TCP_LISTEN | kBoundInactive);
 
 SocketAddress address(std::uint8_t family, const __be32* bytes, __be16 port) {
   const std::size_t size = family == AF_INET ? 4 : 16;

@@ -295,6 +295,11 @@ def test_it_ends_while_home_is_silent(lab):
     wait_until(lambda: not observe.redirects(lab.hostA) and not at(lab.hostA), "home is told", timeout=20)
 
 
+def silence(client):
+    """Nothing is sent any more: the kernel of a home that has lost its tables would answer by RST."""
+    client.run("nft", "-f", "-", stdin=b"table inet quiet {\n chain c {\n type filter hook output priority 0\n tcp dport 8443 drop\n }\n}")
+
+
 def forget_everything(lab, host, tables):
     """The host's daemon dies, and its memory with it."""
     end_daemon(host, KILLED)
@@ -318,12 +323,12 @@ def test_a_home_without_memory_is_told_again(lab):
 
 
 def test_a_home_without_tables_is_told_again(lab):
-    """Home's tables are gone too. Nothing is sent meanwhile: home's kernel would answer by RST."""
+    """Home's tables are gone too."""
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
     transfer.wait_offset(100_000)
-    lab.client.run("nft", "-f", "-", stdin=b"table inet quiet {\n chain c {\n type filter hook output priority 0\n tcp dport 8443 drop\n }\n}")
+    silence(lab.client)
     forget_everything(lab, lab.hostA, tables=True)
     lab.start_daemon(lab.hostA)
     wait_until(lambda: observe.redirects(lab.hostA), "home redirects again", timeout=20)
@@ -336,6 +341,7 @@ def test_a_home_that_does_not_serve_it_any_more_refuses(lab):
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
+    silence(lab.client)
     forget_everything(lab, lab.hostA, tables=True)
     lab.start_daemon(lab.hostA, service__web={})
     lab.hostB.daemon.wait_line("event=disowned")
@@ -362,6 +368,7 @@ def test_flush_removes_what_lives_too(lab):
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
+    silence(lab.client)
     for host in (lab.hostA, lab.hostB):
         status, output = host.run(lab.sockmictl, "flush", check=False)
         expect(status == 1 and "another sockmid" in output, f"status {status}: {output}")

@@ -108,6 +108,7 @@ TEST_P(Steered, ConnectionsThatOnlyTheirHomesTellApartAreRefused) {
 TEST_P(Steered, NothingIsLeftBehind) {
   ASSERT_NO_FATAL_FAILURE(move());
   for (Host* host : {&network->home, &importer()}) {
+    host->steering->keep(false);
     host->stop();
     EXPECT_EQ(host->run("nft list ruleset"), "");
     EXPECT_EQ(host->run("ip rule; ip -6 rule").find("29547"), std::string::npos);
