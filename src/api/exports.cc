@@ -22,7 +22,7 @@ Result<> check_state(unsigned state, bool has_tls) {
 
 }  // namespace
 
-asio::awaitable<Result<Response>> post_export(broker::Broker& broker, Session&, Request& request) {
+asio::awaitable<Result<Response>> post_export(broker::Broker& broker, Session& session, Request& request) {
   CO_TRY_LET(wish, image::read<image::ExportRequest>(request.http.body()));
   const std::string service = image::string(wish->service());
   const std::size_t count = wish->parts() ? wish->parts()->size() : 0;
@@ -43,7 +43,7 @@ asio::awaitable<Result<Response>> post_export(broker::Broker& broker, Session&, 
     if (endpoint.payload.size() > SOCKMI_PAYLOAD_MAX)
       co_return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", endpoint.payload.size(), SOCKMI_PAYLOAD_MAX);
     CO_TRY(check_state(endpoint.state, !endpoint.tls.empty()));
-    departures.push_back({std::move(request.descriptors[i]), std::move(endpoint)});
+    departures.push_back({std::move(request.descriptors[i]), std::move(endpoint), session.borrow_fd()});
   }
   auto results = co_await broker::export_endpoints(broker.world(), std::move(departures), target, broker::milliseconds(wish->timeout_ms()));
   if (count == 1 && !results.front()) co_return std::unexpected(results.front().error());

@@ -57,6 +57,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Session(LocalSocket socket, Handler handler) : socket_(std::move(socket)), handler_(std::move(handler)) {}
 
   asio::awaitable<void> run();
+  int borrow_fd() { return socket_.native_handle(); }
   // For responses without an end: the head, then raw bytes. False: the client is gone. The handler then returns status 0.
   asio::awaitable<bool> begin_stream(const std::string& type);
   asio::awaitable<bool> send(Secret bytes, std::vector<unique_fd> descriptors = {});

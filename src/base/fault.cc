@@ -1,5 +1,7 @@
 #include "base/fault.h"
 
+#include <signal.h>
+
 #include <atomic>
 #include <map>
 #include <mutex>
@@ -26,6 +28,7 @@ void disarm_all() {
 Result<> point(std::string_view name) {
   if (armed_total.load(std::memory_order_relaxed) == 0) return {};
   std::lock_guard lock(mutex);
+  if (armed.contains(std::string(name) + "=kill")) ::raise(SIGKILL);
   const auto it = armed.find(name);
   if (it == armed.end() || it->second == 0) return {};
   --it->second;

@@ -16,6 +16,7 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   TRY_LET(journal, Journal::open(config.state_folder));
   std::unique_ptr<Broker> broker(new Broker(io, config, std::move(journal)));
   World& world = broker->world_;
+  world.guard = std::move(config.guard);
   TRY_LET(steering, steer::make_nft_steering(config.interfaces));
   world.steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
   TRY(steer::open_all_doors());

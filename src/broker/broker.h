@@ -18,6 +18,7 @@ class Broker {
     std::vector<std::string> interfaces;
     std::filesystem::path state_folder;
     peer::NegotiationConfig negotiation;
+    std::unique_ptr<Guard> guard;
   };
   static Result<std::unique_ptr<Broker>> open(asio::io_context& io, Config config, const peer::Identity& identity);
 

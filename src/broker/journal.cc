@@ -83,6 +83,12 @@ Result<Journal> Journal::open(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) return fail(error.value(), "{}: {}", folder.string(), error.message());
+  TRY_LET(journal, look(folder));
+  TRY(journal.compact());
+  return journal;
+}
+
+Result<Journal> Journal::look(const std::filesystem::path& folder) {
   Journal journal;
   journal.path_ = folder / "journal";
   std::ifstream in(journal.path_, std::ios::binary);
@@ -100,7 +106,6 @@ Result<Journal> Journal::open(const std::filesystem::path& folder) {
     if (verb == kVerbs.end() || (!ends && words.size() < verb->second)) continue;
     journal.take({key, ends ? std::nullopt : std::optional(words)});
   }
-  TRY(journal.compact());
   return journal;
 }
 

@@ -28,6 +28,8 @@ class Journal {
  public:
   // Reads what is there. A torn last line counts as not written; what is no fact is passed over.
   static Result<Journal> open(const std::filesystem::path& folder);
+  // Only to look into it: nothing is changed, and nothing may be said to it.
+  static Result<Journal> look(const std::filesystem::path& folder);
 
   // The endpoint of socket `cookie` goes; `away`: none if it goes home.
   Result<> committed(const image::MigrationId& id, std::uint64_t cookie, const FourTuple& tuple, const std::optional<Away>& away);

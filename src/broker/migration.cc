@@ -53,9 +53,11 @@ image::LateT to_image(tcp::Late late) {
 struct Leaving {
   unique_fd socket;
   image::Endpoint endpoint;
+  int asker;
   FourTuple tuple;
   std::uint64_t cookie = 0;
   image::MigrationId id{};
+  Guard::Hold guarded;  // longer than it is frozen
   std::optional<tcp::Frozen> frozen;
   image::LateT late;
   bool finished = false;  // the peer's FIN is in `late`: nothing can come after it
@@ -66,7 +68,7 @@ struct Leaving {
 
   bool passive() const { return is_passive(endpoint.state); }
 
-  Leaving(Departure departure) : socket(std::move(departure.socket)), endpoint(std::move(departure.endpoint)) {}
+  Leaving(Departure departure) : socket(std::move(departure.socket)), endpoint(std::move(departure.endpoint)), asker(departure.asker) {}
   Leaving(Leaving&&) = default;
   // A daemon that stops between the decision and the kill must not leave two live endpoints.
   ~Leaving() {
@@ -78,7 +80,8 @@ class Batch {
  public:
   Batch(World& world, std::vector<Departure> departures, IpAddress target, milliseconds timeout)
       : world_(world), settings_(world.settings), target_(target),
-        decide_by_(timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max()), kill_is_safe_(std::make_shared<Event>(world.io.get_executor())) {
+        decide_by_(timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max()), kill_is_safe_(std::make_shared<Event>(world.io.get_executor())),
+          killed_(std::make_shared<Event>(world.io.get_executor())) {
     for (auto& departure : departures) all_.emplace_back(std::move(departure));
   }
   Batch(const Batch&) = delete;
@@ -185,7 +188,9 @@ class Batch {
       one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere it is our own doing
       return {};
     }
-    TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), steer::kFreezeMark));
+    TRY_LET(owner, tcp::Owner::of(one.socket.get()));
+    if (world_.guard && owner.mark != steer::kFreezeMark) one.guarded = world_.guard->hold(one.id, one.socket.get(), owner, one.asker);
+    TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), owner, steer::kFreezeMark));
     one.frozen.emplace(std::move(frozen));
     TRY(fault::point("capture"));
     TRY_LET(image, one.frozen->capture());
@@ -329,8 +334,9 @@ class Batch {
       if (one->redirected && !one->passive()) permanent.push_back({one->tuple, address(*one), std::nullopt});
       committed.push_back({one->id, std::move(one->late)});
     }
+    (void)fault::point("decided");  // nothing may fail here any more, but we may die
     auto acknowledged = std::make_shared<Event>(world_.io.get_executor());
-    asio::co_spawn(world_.io, repeat_commit(world_, choice_, std::move(committed), acknowledged), asio::detached);
+    asio::co_spawn(world_.io, repeat_commit(world_, choice_, std::move(committed), acknowledged, killed_), asio::detached);
     const bool in_time = co_await acknowledged->wait(Clock::now() + kCommitPatience);
     // Until now the redirects were such as end by themselves, in seconds. The peers need not wait for this.
     if (!permanent.empty()) co_await insist_on_redirect(permanent);
@@ -349,7 +355,8 @@ class Batch {
     }
   }
 
-  static asio::awaitable<void> repeat_commit(World& world, peer::Choice choice, std::vector<image::Committed> those, std::shared_ptr<Event> acknowledged) {
+  static asio::awaitable<void> repeat_commit(World& world, peer::Choice choice, std::vector<image::Committed> those, std::shared_ptr<Event> acknowledged,
+                                             std::shared_ptr<Event> killed) {
     for (milliseconds pause{20};; pause = std::min(2 * pause, milliseconds(5000))) {
       auto reply = co_await world.transfer->call(choice.host, choice.line, image::pack_commit(those), milliseconds(1000));
       if (reply) {
@@ -364,6 +371,7 @@ class Batch {
       log::warn("event=commit_repeated migration={} count={} host={} error=\"{}\"", image::to_hex(those.front().id), those.size(), choice.host, to_string(reply.error()));
       co_await sleep_for(pause);
     }
+    co_await killed->wait();  // until then, should we die, our guard asks the journal what to do with the sockets
     for (const auto& one : those) world.journal.acknowledged(one.id);
   }
 
@@ -382,6 +390,7 @@ class Batch {
       one->frozen.reset();
       has_left(world_, one->tuple, one->endpoint.home, one->endpoint.home_line);
     }
+    killed_->set();
   }
 
   // The listener is silenced for every duplicate of its descriptor; a bound socket has nothing to say.
@@ -422,6 +431,7 @@ class Batch {
   IpAddress target_;
   Clock::time_point decide_by_;
   std::shared_ptr<Event> kill_is_safe_;  // no straggler is under way any more
+  std::shared_ptr<Event> killed_;
   peer::Choice choice_;
   Clock::time_point froze_;
 };

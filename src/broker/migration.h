@@ -12,6 +12,7 @@ namespace sockmi::broker {
 struct Departure {
   unique_fd socket;
   image::Endpoint endpoint;
+  int asker = -1;  // borrowed for the time of the export: the local connection of whoever asked, if anybody did; see Guard::hold()
 };
 
 // Moves endpoints of one service and owner to `target` (any(): whoever will), together: one search, one message each way, one netlink

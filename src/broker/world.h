@@ -11,6 +11,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 
+#include "broker/guard.h"
 #include "broker/hurry.h"
 #include "broker/import_lists.h"
 #include "broker/journal.h"
@@ -80,6 +81,7 @@ struct World {
   std::unique_ptr<steer::SocketEnds> ends;
   std::unique_ptr<peer::Negotiation> negotiation;
   std::unique_ptr<peer::Transfer> transfer;
+  std::unique_ptr<Guard> guard;  // none in tests
   asio::thread_pool workers{1};  // for calls that block
 
   // Changed by the functions of residents.h and homes.h alone: the journal has to know too.

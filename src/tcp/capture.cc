@@ -52,31 +52,46 @@ std::uint32_t less_fin(std::uint32_t bytes, int state) { return bytes - (we_have
 }  // namespace
 
 Frozen::Frozen(Frozen&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), facts_(other.facts_), owner_mark_(other.owner_mark_), owner_reuse_address_(other.owner_reuse_address_),
-      owner_peek_offset_(other.owner_peek_offset_), never_sent_(other.never_sent_) {}
+    : fd_(std::exchange(other.fd_, -1)), facts_(other.facts_), owner_(other.owner_), never_sent_(other.never_sent_) {}
 
 Frozen::~Frozen() {
   if (fd_ < 0) return;
   if (auto given = give_back(); !given) log::error("event=give_back_failed error=\"{}\"", to_string(given.error()));
 }
 
+Result<Owner> Owner::of(int fd) {
+  TRY_LET(mark, get<std::uint32_t>(fd, SOL_SOCKET, SO_MARK, "SO_MARK"));
+  TRY_LET(reuse_address, get<int>(fd, SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR"));
+  return Owner{mark, reuse_address, get<int>(fd, SOL_SOCKET, SO_PEEK_OFF, "SO_PEEK_OFF").value_or(-1)};
+}
+
 Result<Frozen> Frozen::freeze(int fd, std::uint32_t mark) {
+  TRY_LET(owner, Owner::of(fd));
+  return freeze(fd, owner, mark);
+}
+
+Result<Frozen> Frozen::freeze(int fd, const Owner& owner, std::uint32_t mark) {
   Frozen frozen;
   TRY_LET(facts, inspect(fd));
   frozen.facts_ = facts;
-  TRY_LET(owner_mark, get<std::uint32_t>(fd, SOL_SOCKET, SO_MARK, "SO_MARK"));
-  if (owner_mark == mark) return fail(EBUSY, "the connection is being exported already");
-  frozen.owner_mark_ = owner_mark;
+  if (owner.mark == mark) return fail(EBUSY, "the connection is being exported already");
+  frozen.owner_ = owner;
   TRY(can_be_moved(fd, facts));
-  TRY_LET(reuse, get<int>(fd, SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR"));
-  frozen.owner_reuse_address_ = reuse;
-  frozen.owner_peek_offset_ = get<int>(fd, SOL_SOCKET, SO_PEEK_OFF, "SO_PEEK_OFF").value_or(-1);
   TRY(set(fd, SOL_SOCKET, SO_MARK, mark, "SO_MARK"));
   frozen.fd_ = fd;  // from here on the destructor gives it back
   TRY_LET(never_sent, queued(fd, SIOCOUTQNSD, "SIOCOUTQNSD"));
   frozen.never_sent_ = less_fin(never_sent, facts.state);
-  if (frozen.owner_peek_offset_ >= 0) TRY(set(fd, SOL_SOCKET, SO_PEEK_OFF, -1, "SO_PEEK_OFF"));
+  if (owner.peek_offset >= 0) TRY(set(fd, SOL_SOCKET, SO_PEEK_OFF, -1, "SO_PEEK_OFF"));
   TRY(set_repair(fd, TCP_REPAIR_ON));
+  return frozen;
+}
+
+Result<Frozen> Frozen::resume(int fd, const Owner& owner, std::uint32_t mark) {
+  TRY_LET(now, get<std::uint32_t>(fd, SOL_SOCKET, SO_MARK, "SO_MARK"));
+  if (now != mark) return fail(ENOENT, "the socket is not frozen");
+  Frozen frozen;
+  frozen.owner_ = owner;
+  frozen.fd_ = fd;
   return frozen;
 }
 
@@ -93,10 +108,10 @@ Result<image::TcpT> Frozen::capture() {
   TRY_LET(timestamp, get<std::uint32_t>(fd_, IPPROTO_TCP, TCP_TIMESTAMP, "TCP_TIMESTAMP"));
   image.timestamp = timestamp;
   image.read_shutdown = !peer_has_finished(image.state) && (poll_now(fd_, POLLRDHUP) & POLLRDHUP);
-  image.mark = owner_mark_;
-  image.reuse_address = owner_reuse_address_ == 1;
+  image.mark = owner_.mark;
+  image.reuse_address = owner_.reuse_address == 1;
   capture_options(fd_, image);
-  if (owner_peek_offset_ >= 0) add_option(image, SOL_SOCKET, SO_PEEK_OFF, {reinterpret_cast<const std::uint8_t*>(&owner_peek_offset_), sizeof(int)});
+  if (owner_.peek_offset >= 0) add_option(image, SOL_SOCKET, SO_PEEK_OFF, {reinterpret_cast<const std::uint8_t*>(&owner_.peek_offset), sizeof(int)});
   return image;
 }
 
@@ -196,10 +211,10 @@ Result<> Frozen::kill() {
 
 Result<> Frozen::give_back() {
   const int fd = std::exchange(fd_, -1);
-  TRY(set(fd, SOL_SOCKET, SO_MARK, owner_mark_, "SO_MARK"));
+  TRY(set(fd, SOL_SOCKET, SO_MARK, owner_.mark, "SO_MARK"));
   TRY(set_repair(fd, TCP_REPAIR_OFF));
-  if (owner_peek_offset_ >= 0) TRY(set(fd, SOL_SOCKET, SO_PEEK_OFF, owner_peek_offset_, "SO_PEEK_OFF"));
-  return set(fd, SOL_SOCKET, SO_REUSEADDR, int(owner_reuse_address_ == 1), "SO_REUSEADDR");
+  if (owner_.peek_offset >= 0) TRY(set(fd, SOL_SOCKET, SO_PEEK_OFF, owner_.peek_offset, "SO_PEEK_OFF"));
+  return set(fd, SOL_SOCKET, SO_REUSEADDR, int(owner_.reuse_address == 1), "SO_REUSEADDR");
 }
 
 }  // namespace sockmi::tcp

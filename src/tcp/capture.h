@@ -8,6 +8,14 @@
 
 namespace sockmi::tcp {
 
+// What a freeze changes of a socket, as its owner had it.
+struct Owner {
+  std::uint32_t mark = 0;
+  int reuse_address = 0;  // repair mode changes SO_REUSEADDR
+  int peek_offset = -1;   // SO_PEEK_OFF, which would hide what is in front of it
+  static Result<Owner> of(int fd);
+};
+
 // A socket whose endpoint is being moved: mute from construction on, captured as often as one likes, and in the end either killed silently or
 // given back. Borrows the descriptor. Destroying one that is still frozen gives the socket back (rollback).
 class Frozen {
@@ -16,6 +24,9 @@ class Frozen {
   // a later capture() does not have. Errors, the socket untouched: those of inspect(); ENOTCONN: bound or listening (passive.h); EBUSY: frozen
   // already; ENOTSUP, with the reason: SYN_RECV, urgent data waits, data in the SYN, link-local addresses, kernel TLS.
   static Result<Frozen> freeze(int fd, std::uint32_t mark);
+  static Result<Frozen> freeze(int fd, const Owner& owner, std::uint32_t mark);
+  // One that a process has frozen that is dead now: to be killed, or given back. ENOENT: it is not frozen.
+  static Result<Frozen> resume(int fd, const Owner& owner, std::uint32_t mark);
   Frozen(Frozen&&) noexcept;
   Frozen& operator=(Frozen&&) = delete;
   ~Frozen();
@@ -37,9 +48,7 @@ class Frozen {
 
   int fd_ = -1;  // -1: killed, given back, or moved from
   Facts facts_;
-  std::uint32_t owner_mark_ = 0;
-  int owner_reuse_address_ = 0;   // repair mode changes SO_REUSEADDR
-  int owner_peek_offset_ = -1;    // SO_PEEK_OFF, which would hide what is in front of it
+  Owner owner_;
   std::uint32_t never_sent_ = 0;  // bytes of the send queue that had not left when the socket fell mute
 };
 

@@ -1,5 +1,6 @@
 """The life of a moved connection's rules over the restart of daemons, and with a home that does not answer."""
 import hashlib
+import http.client
 import resource
 import signal
 import socket
@@ -406,3 +407,39 @@ def pairs(count):
         out += ends
     listener.close()
     return out
+
+
+# --- a daemon that is killed while a connection is frozen ---
+
+def die_in_export(lab, moment):
+    lab.hostA.arm(moment + "=kill")
+    try:
+        lab.hostA.export(lab.hostB)
+    except (OSError, http.client.HTTPException):
+        pass
+    status = lab.hostA.daemon.wait()
+    expect(status == -signal.SIGKILL, f"the daemon's status is {status}")
+
+
+@cases("prepare-send", "redirect", "journal")
+def test_killed_before_the_decision_it_stays(lab, moment):
+    """At once, and without another daemon."""
+    lab.start_all(lab.hostA, lab.hostB)
+    transfer = begin(lab)
+    die_in_export(lab, moment)
+    go(lab, transfer, 500_000)
+    lab.start_daemon(lab.hostA)
+    finish(transfer)
+    no_rules(lab.hostA, lab.hostB)
+
+
+def test_killed_after_the_decision_it_has_moved(lab):
+    """Its socket on the old host, which an application has still, is dead; the importer asks the next daemon."""
+    lab.start_all(lab.hostA, lab.hostB)
+    transfer = begin(lab)
+    die_in_export(lab, "decided")
+    lab.start_daemon(lab.hostA)
+    expect(at(lab.hostA) == [("moved", "hostB")], at(lab.hostA))
+    go(lab, transfer, 500_000)
+    finish(transfer)
+    no_rules(lab.hostA, lab.hostB)
