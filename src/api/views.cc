@@ -3,6 +3,7 @@
 
 #include "api/api.h"
 #include "base/fault.h"
+#include "steer/environment.h"
 
 namespace sockmi::api {
 namespace {
@@ -42,6 +43,7 @@ asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, R
                  {"untold", world.journal.untold().size()}}},
       {"congestion_window", world.congestion.form()},
       {"barrier", steer::barrier_form()},
+      {"warnings", steer::warnings(world.settings.interfaces)},
   });
 }
 

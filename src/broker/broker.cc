@@ -9,6 +9,7 @@
 #include "broker/residents.h"
 #include "image/pack.h"
 #include "steer/door.h"
+#include "steer/environment.h"
 
 namespace sockmi::broker {
 
@@ -17,7 +18,7 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   std::unique_ptr<Broker> broker(new Broker(io, config, std::move(journal)));
   World& world = broker->world_;
   world.guard = std::move(config.guard);
-  TRY_LET(steering, steer::make_nft_steering(config.interfaces));
+  TRY_LET(steering, steer::make_nft_steering(world.settings.interfaces));
   world.steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
   TRY(steer::open_all_doors());
   TRY_LET(ends, steer::SocketEnds::open());
@@ -25,6 +26,7 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   TRY(adopt(world));
   world.steering->keep(rules_are_needed(world));
   log::info("event=barrier form={}", steer::barrier_form());
+  for (const std::string& warning : steer::warnings(world.settings.interfaces)) log::warn("event=environment warning=\"{}\"", warning);
   TRY_LET(transfer, peer::Transfer::open(io, identity, world.settings.line(), [self = broker.get()](std::string host, Secret message) {
     return self->answer(std::move(host), std::move(message));
   }));

@@ -15,7 +15,6 @@ class Broker {
     Settings settings;
     Policy policy;
     Maxima maxima;
-    std::vector<std::string> interfaces;
     std::filesystem::path state_folder;
     peer::NegotiationConfig negotiation;
     std::unique_ptr<Guard> guard;
@@ -32,7 +31,7 @@ class Broker {
  private:
   Broker(asio::io_context& io, Config& config, Journal journal)
       : world_(io, config.settings, std::move(config.policy), config.maxima, std::move(journal)), arrivals_(world_),
-        export_requests_(io.get_executor()), takeovers_(world_, export_requests_, config.interfaces) {}
+        export_requests_(io.get_executor()), takeovers_(world_, export_requests_) {}
   asio::awaitable<Secret> answer(std::string host, Secret message);
 
   World world_;

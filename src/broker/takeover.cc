@@ -125,7 +125,7 @@ Result<HostAddress> Takeovers::ours(const IpAddress& address) const {
   const auto it = std::ranges::find(all, address, &HostAddress::ip);
   if (it == all.end()) return fail(EADDRNOTAVAIL, "{} is not an address of this host", to_string(address));
   const std::string interface = interface_name(it->interface);
-  if (std::ranges::find(interfaces_, interface) == interfaces_.end())
+  if (std::ranges::find(world_.settings.interfaces, interface) == world_.settings.interfaces.end())
     return fail(EINVAL, "{} is on {}, which is not among 'interfaces'", to_string(address), interface);
   if (it->secondary || address.family != AF_INET) return *it;
   const auto goes_along = [&](const HostAddress& other) {
@@ -240,7 +240,7 @@ Result<HostAddress> Takeovers::place_for(const image::TakeOver& message) const {
   if (here && !held_.contains(ip) && message.step() != image::TakeOverStep::Keep)
     return fail(EEXIST, "{} is an address of {} already", to_string(ip), world_.settings.host);
   for (const HostAddress& each : all) {
-    const bool steered = std::ranges::find(interfaces_, interface_name(each.interface)) != interfaces_.end();
+    const bool steered = std::ranges::find(world_.settings.interfaces, interface_name(each.interface)) != world_.settings.interfaces.end();
     if (each.ip == ip || !steered || each.ip.family != ip.family || !ip.in_prefix(each.ip, each.prefix)) continue;
     if (message.prefix() < each.prefix || message.prefix() > ip.size() * 8) continue;  // the place's own subnet, or a part of it
     return HostAddress{.ip = ip, .prefix = message.prefix(), .interface = each.interface, .deprecated = message.deprecated()};

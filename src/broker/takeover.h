@@ -29,8 +29,7 @@ struct TakeoverOutcome {
 
 class Takeovers {
  public:
-  Takeovers(World& world, ExportRequests& requests, std::vector<std::string> interfaces)
-      : world_(world), requests_(requests), interfaces_(std::move(interfaces)) {}
+  Takeovers(World& world, ExportRequests& requests) : world_(world), requests_(requests) {}
 
   // Gives our `address` to the host `to`, a name or an address. With `force` also if connections are left that nobody exports: they end.
   asio::awaitable<Result<TakeoverOutcome>> give(IpAddress address, std::string to, bool force);
@@ -56,7 +55,6 @@ class Takeovers {
 
   World& world_;
   ExportRequests& requests_;
-  const std::vector<std::string> interfaces_;
   std::shared_ptr<bool> giving_ = std::make_shared<bool>(false);  // one at a time; its coroutine may outlive us
   std::uint64_t attempts_ = 0;
   std::map<IpAddress, Held> held_;

@@ -33,6 +33,7 @@ struct Settings {
   IpAddress address;                  // where redirected packets and other daemons reach us
   IpAddress other_address;            // where redirected packets of the other family do; any(): nowhere
   std::uint16_t line_port = 7078;
+  std::vector<std::string> interfaces;  // by which the peers' packets come in
   milliseconds freeze_timeout{5000};  // an undecided freeze ends by itself after this
   milliseconds linger{60000};         // how long rules outlive their connection (TIME_WAIT)
   milliseconds wait{30000};           // for an application to import; then the endpoint goes home

@@ -67,7 +67,7 @@ const std::map<std::string, Setter>& setters() {
        })},
       {"interfaces", [](Config& c, const toml::node& node) -> Result<> {
          TRY_LET(list, strings(node));
-         c.broker.interfaces = list;
+         c.broker.settings.interfaces = list;
          return {};
        }},
       {"testing", yes_no([](Config& c, bool v) { c.broker.settings.testing = v; })},
@@ -186,7 +186,7 @@ Result<Config> read_config(const std::string& path) {
     config.broker.policy = broker::Policy(std::move(rules));
   }
   if (config.broker.settings.address.any()) return fail(EINVAL, "{}: address is missing", path);
-  if (config.broker.interfaces.empty()) return fail(EINVAL, "{}: interfaces is missing", path);
+  if (config.broker.settings.interfaces.empty()) return fail(EINVAL, "{}: interfaces is missing", path);
   config.broker.settings.other_address = other_address(config.broker.settings.address);
   config.broker.negotiation.address = config.broker.settings.address;
   config.broker.negotiation.other_address = config.broker.settings.other_address;

@@ -19,6 +19,18 @@ def test_sockmictl_prints_json_and_tables(lab):
         expect(lab.hostA.run(lab.sockmictl, view).strip(), f"{view} prints nothing")
 
 
+def test_what_the_host_forbids_is_said(lab):
+    """A strict reverse path filter on a host with two interfaces: in the log, and in the status for as long as it is so."""
+    lab.hostA.run("ip", "link", "add", "spare", "type", "veth", "peer", "name", "other")
+    lab.hostA.run("sysctl", "-qw", "net.ipv4.conf.spare.rp_filter=1")
+    lab.start_daemon(lab.hostA, **{"": {"interfaces": ["spare", "eth0"]}})
+    [warning] = lab.hostA.api("/v1/status")["warnings"]
+    expect("net.ipv4.conf.spare.rp_filter" in warning, warning)
+    expect(any("event=environment" in line for line in lab.hostA.daemon.lines), "the log does not say it")
+    lab.hostA.run("sysctl", "-qw", "net.ipv4.conf.spare.rp_filter=2")
+    expect(lab.hostA.api("/v1/status")["warnings"] == [], "the status still says it")
+
+
 def test_export_waits_and_tells(lab):
     lab.file("f", random_bytes(1 << 20))
     lab.start_all(lab.hostA, lab.hostB)
