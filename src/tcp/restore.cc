@@ -37,7 +37,9 @@ Restored::Restored(const image::TcpT& image, Marks marks)
     : marks_(marks), tuple_(tuple_of(image)), state_(image.state), owner_mark_(image.mark), owner_reuse_address_(image.reuse_address),
       read_shutdown_(image.read_shutdown), rcv_seq_(image.rcv_seq), snd_seq_(image.snd_seq),
       acknowledged_(image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size())) {
-  if (image.window) window_ = static_cast<std::uint16_t>(image.window->snd_wnd() >> (image.negotiated & TCPI_OPT_WSCALE ? image.snd_wscale : 0));
+  if (!image.window) return;
+  rcv_wup_ = image.window->rcv_wup();
+  window_ = static_cast<std::uint16_t>(image.window->snd_wnd() >> (image.negotiated & TCPI_OPT_WSCALE ? image.snd_wscale : 0));
 }
 
 Restored::~Restored() {
@@ -197,7 +199,17 @@ Result<> Restored::go_live() {
   }
   if (read_shutdown_) (void)::shutdown(fd, SHUT_RD);
   buffers_.settle();
+  if (auto done = acknowledge(); !done) log::warn("event=not_acknowledged connection={} error=\"{}\"", to_string(tuple_), to_string(done.error()));
   return {};
+}
+
+// What the other socket received while mute, and this one too, was acknowledged by segments that never left; to this kernel the peer knows it all, and
+// unless we write, or read a good deal, it would wait for its retransmission timeout. The probe that ends repair mode does not help: its sequence
+// number is an old one, so the peer answers it, but takes nothing from it. So does this kernel with an old segment: its answer is what we want.
+Result<> Restored::acknowledge() const {
+  Segment old = next_segment();
+  old.seq = rcv_wup_ - 2;  // older than the last byte and the FIN that the peer knows to be received
+  return inject(old, marks_.inject);
 }
 
 Result<> Restored::write_unsent() {
