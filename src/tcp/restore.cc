@@ -36,10 +36,10 @@ constexpr int kPatience = 200;  // ms, for a segment inside this host
 Restored::Restored(const image::TcpT& image, Marks marks)
     : marks_(marks), tuple_(tuple_of(image)), state_(image.state), owner_mark_(image.mark), owner_reuse_address_(image.reuse_address),
       read_shutdown_(image.read_shutdown), rcv_seq_(image.rcv_seq), snd_seq_(image.snd_seq),
-      acknowledged_(image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size())) {
+      acknowledged_(image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size())), wscale_(image.negotiated & TCPI_OPT_WSCALE ? image.snd_wscale : 0) {
   if (!image.window) return;
   rcv_wup_ = image.window->rcv_wup();
-  window_ = static_cast<std::uint16_t>(image.window->snd_wnd() >> (image.negotiated & TCPI_OPT_WSCALE ? image.snd_wscale : 0));
+  window_ = static_cast<std::uint16_t>(image.window->snd_wnd() >> wscale_);
 }
 
 Restored::~Restored() {
@@ -153,6 +153,8 @@ Result<> Restored::give_fin() {
 // By a segment, not into the repaired queue: others may wait behind the hole that it closes.
 Result<> Restored::receive(const Late& late) {
   if (late.empty()) return {};
+  if (late.acked > 0 || late.window > 0) TRY(hear(late));
+  if (late.bytes.empty() && !late.fin) return {};
   if (!is_synchronized(state_) || peer_has_finished(state_)) return fail(EBADMSG, "bytes behind the end of the stream");
   const int fd = fd_.get();
   (void)buffers_.grow(Buffer::Receive, received_memory(fd) + 2 * late.bytes.size() + kLargestSegment);
@@ -170,6 +172,17 @@ Result<> Restored::receive(const Late& late) {
   buffers_.shrink(Buffer::Receive);
   if (enough > 1) TRY(set(fd, SOL_SOCKET, SO_RCVLOWAT, enough, "SO_RCVLOWAT"));
   return {};
+}
+
+// The kernel takes a round trip from it, which is too short a one. So this is only for what the peer would not say again: small segments would wait
+// for an acknowledgement (Nagle), and bytes for the window, until a timer.
+Result<> Restored::hear(const Late& late) {
+  if (!is_synchronized(state_) || late.acked > snd_seq_ - acknowledged_) return fail(EBADMSG, "an acknowledgement of what was not sent");
+  acknowledged_ += late.acked;
+  if (late.window > 0) window_ = static_cast<std::uint16_t>(std::min<std::uint32_t>(late.window >> wscale_, 0xffff));
+  Segment segment = next_segment();
+  segment.seq += peer_has_finished(state_);
+  return inject(segment, marks_.inject);
 }
 
 Result<unique_fd> Restored::thaw() && {
