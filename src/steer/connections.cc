@@ -11,7 +11,8 @@
 namespace sockmi::steer {
 namespace {
 
-constexpr std::uint32_t kTimeWait = 1u << 6, kClose = 1u << 7, kListen = 1u << 10;
+// Bound sockets have a state of their own here since Linux 6.8 (TCP_BOUND_INACTIVE).
+constexpr std::uint32_t kTimeWait = 1u << 6, kClose = 1u << 7, kListen = 1u << 10, kBound = 1u << 13;
 
 SocketAddress address(std::uint8_t family, const __be32* bytes, __be16 port) {
   const std::size_t size = family == AF_INET ? 4 : 16;
@@ -32,7 +33,7 @@ Result<std::vector<Connection>> connections_of(const SocketAddress& local) {
     auto* request = static_cast<inet_diag_req_v2*>(mnl_nlmsg_put_extra_header(header, sizeof(inet_diag_req_v2)));
     request->sdiag_family = family;
     request->sdiag_protocol = IPPROTO_TCP;
-    request->idiag_states = ~(kTimeWait | kClose | kListen);
+    request->idiag_states = ~(kTimeWait | kClose | kListen | kBound);
     request->id.idiag_sport = htons(local.port);
     TRY(diag->dump(header, "sock_diag", [&](const nlmsghdr* message) {
       const auto* each = static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(message));
