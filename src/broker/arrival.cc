@@ -141,7 +141,7 @@ Result<> Arrivals::commit(const image::MigrationId& id, const image::LateT& late
     log::warn("event=still_tracked connection={} error=\"{}\"", to_string(tuple), to_string(forgotten.error()));
   const auto wake = [&]() -> Result<> {
     // Nobody has acknowledged what came late: should it not go in, the peer sends it again.
-    auto received = late.bytes.empty() && !late.fin ? Result<>() : prepared.socket->receive({late.bytes, late.fin});
+    auto received = prepared.socket->receive({late.bytes, late.fin, late.acked, late.window});
     if (!received) log::warn("event=late_data_left migration={} bytes={} error=\"{}\"", image::to_hex(id), late.bytes.size(), to_string(received.error()));
     TRY_LET(live, std::move(*prepared.socket).thaw());
     socket = std::move(live);

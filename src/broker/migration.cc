@@ -46,6 +46,8 @@ image::LateT to_image(tcp::Late late) {
   image::LateT out;
   out.bytes = std::move(late.bytes);
   out.fin = late.fin;
+  out.acked = late.acked;
+  out.window = late.window;
   return out;
 }
 

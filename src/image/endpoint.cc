@@ -87,8 +87,7 @@ Secret pack_commit(const std::vector<Committed>& endpoints) {
   WipingBuilder builder(1024);
   std::vector<flatbuffers::Offset<CommittedImage>> all;
   for (const Committed& each : endpoints) {
-    const auto late = each.late.bytes.empty() && !each.late.fin ? 0 : Late::Pack(builder, &each.late);
-    all.push_back(CreateCommittedImage(builder, vector(builder, each.id), late));
+    all.push_back(CreateCommittedImage(builder, vector(builder, each.id), Late::Pack(builder, &each.late)));
   }
   return pack(Request::Commit, builder, CreateCommitDirect(builder, &all));
 }

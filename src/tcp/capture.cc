@@ -171,7 +171,19 @@ Result<bool> Frozen::still_stands(const image::TcpT& image) {
 Result<Late> Frozen::received_since(const image::TcpT& image) {
   auto late = peek_late(image);
   TRY(select_queue(fd_, TCP_NO_QUEUE));
+  if (late) TRY(heard_last(image, *late));
   return late;
+}
+
+// A FIN of ours is sent again anyway, and acknowledged with all that is before it.
+Result<> Frozen::heard_last(const image::TcpT& image, Late& late) {
+  if (image.send_queue.empty() || we_have_finished(image.state)) return {};
+  TRY_LET(outstanding, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));
+  const auto sent = static_cast<std::uint32_t>(image.send_queue.size()) - image.unsent;
+  if (outstanding <= image.unsent) late.acked = sent;
+  TRY_LET(now, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
+  if (image.unsent > 0 && now.snd_wnd > image.window->snd_wnd()) late.window = now.snd_wnd;
+  return {};
 }
 
 // The state says whether the peer's FIN is among the sequence numbers: both have to be of the same moment.

@@ -45,6 +45,7 @@ class Frozen {
   Frozen() = default;
   Result<> capture_queues(image::TcpT& image);
   Result<Late> peek_late(const image::TcpT& image);
+  Result<> heard_last(const image::TcpT& image, Late& late);
 
   int fd_ = -1;  // -1: killed, given back, or moved from
   Facts facts_;

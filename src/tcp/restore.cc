@@ -36,8 +36,10 @@ constexpr int kPatience = 200;  // ms, for a segment inside this host
 Restored::Restored(const image::TcpT& image, Marks marks)
     : marks_(marks), tuple_(tuple_of(image)), state_(image.state), owner_mark_(image.mark), owner_reuse_address_(image.reuse_address),
       read_shutdown_(image.read_shutdown), rcv_seq_(image.rcv_seq), snd_seq_(image.snd_seq),
-      acknowledged_(image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size())) {
-  if (image.window) window_ = static_cast<std::uint16_t>(image.window->snd_wnd() >> (image.negotiated & TCPI_OPT_WSCALE ? image.snd_wscale : 0));
+      acknowledged_(image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size())), wscale_(image.negotiated & TCPI_OPT_WSCALE ? image.snd_wscale : 0) {
+  if (!image.window) return;
+  rcv_wup_ = image.window->rcv_wup();
+  window_ = static_cast<std::uint16_t>(image.window->snd_wnd() >> wscale_);
 }
 
 Restored::~Restored() {
@@ -151,6 +153,8 @@ Result<> Restored::give_fin() {
 // By a segment, not into the repaired queue: others may wait behind the hole that it closes.
 Result<> Restored::receive(const Late& late) {
   if (late.empty()) return {};
+  if (late.acked > 0 || late.window > 0) TRY(hear(late));
+  if (late.bytes.empty() && !late.fin) return {};
   if (!is_synchronized(state_) || peer_has_finished(state_)) return fail(EBADMSG, "bytes behind the end of the stream");
   const int fd = fd_.get();
   (void)buffers_.grow(Buffer::Receive, received_memory(fd) + 2 * late.bytes.size() + kLargestSegment);
@@ -168,6 +172,17 @@ Result<> Restored::receive(const Late& late) {
   buffers_.shrink(Buffer::Receive);
   if (enough > 1) TRY(set(fd, SOL_SOCKET, SO_RCVLOWAT, enough, "SO_RCVLOWAT"));
   return {};
+}
+
+// The kernel takes a round trip from it, which is too short a one. So this is only for what the peer would not say again: small segments would wait
+// for an acknowledgement (Nagle), and bytes for the window, until a timer.
+Result<> Restored::hear(const Late& late) {
+  if (!is_synchronized(state_) || late.acked > snd_seq_ - acknowledged_) return fail(EBADMSG, "an acknowledgement of what was not sent");
+  acknowledged_ += late.acked;
+  if (late.window > 0) window_ = static_cast<std::uint16_t>(std::min<std::uint32_t>(late.window >> wscale_, 0xffff));
+  Segment segment = next_segment();
+  segment.seq += peer_has_finished(state_);
+  return inject(segment, marks_.inject);
 }
 
 Result<unique_fd> Restored::thaw() && {
@@ -197,7 +212,17 @@ Result<> Restored::go_live() {
   }
   if (read_shutdown_) (void)::shutdown(fd, SHUT_RD);
   buffers_.settle();
+  if (auto done = acknowledge(); !done) log::warn("event=not_acknowledged connection={} error=\"{}\"", to_string(tuple_), to_string(done.error()));
   return {};
+}
+
+// What the other socket received while mute, and this one too, was acknowledged by segments that never left; to this kernel the peer knows it all, and
+// unless we write, or read a good deal, it would wait for its retransmission timeout. The probe that ends repair mode does not help: its sequence
+// number is an old one, so the peer answers it, but takes nothing from it. So does this kernel with an old segment: its answer is what we want.
+Result<> Restored::acknowledge() const {
+  Segment old = next_segment();
+  old.seq = rcv_wup_ - 2;  // older than the last byte and the FIN that the peer knows to be received
+  return inject(old, marks_.inject);
 }
 
 Result<> Restored::write_unsent() {

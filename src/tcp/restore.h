@@ -29,10 +29,10 @@ class Restored {
   ~Restored();
 
   int fd() const { return fd_.get(); }  // borrows
-  // Gives the socket what the other one received after its image was taken. An error leaves it unfit for anything but being discarded.
+  // Gives the socket what the other one received after its image was taken, acknowledgements too. An error leaves it unfit for anything but being discarded.
   Result<> receive(const Late& late);
   // One live endpoint from here on: mark off, repair mode off (its window probe goes out), the unsent rest of the send queue written, and what
-  // comes behind it: our FIN, in SYN_SENT the SYN.
+  // comes behind it: our FIN, in SYN_SENT the SYN. All that was received is acknowledged.
   Result<unique_fd> thaw() &&;
 
  private:
@@ -44,7 +44,9 @@ class Restored {
   Result<> give_fin();
   Result<> go_live();
   Result<> send_syn();
+  Result<> hear(const Late& late);
   Result<> write_unsent();
+  Result<> acknowledge() const;
   Result<> await(const char* what, const std::function<bool()>& done) const;
   Segment next_segment() const { return {.tuple = tuple_, .seq = rcv_seq_, .ack = acknowledged_, .window = window_}; }
   bool has_received(std::uint32_t end) const;
@@ -58,6 +60,8 @@ class Restored {
   const bool owner_reuse_address_, read_shutdown_;
   std::uint32_t rcv_seq_, snd_seq_;     // behind all bytes received, and to be sent
   std::uint32_t acknowledged_;          // by the peer, when the image was taken
+  std::uint8_t wscale_;
+  std::uint32_t rcv_wup_ = 0;           // the peer was told that so far everything is received
   std::uint16_t window_ = 0;            // the peer's, as in a header
   bool fin_waits_ = false;              // the peer's, until ours is sent
   Buffers buffers_;

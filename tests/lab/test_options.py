@@ -87,7 +87,7 @@ def test_what_was_set(lab, level, family):
     connection.both_ways(20_000)
 
 
-@cases(("TCP", "4"), ("IP", "4"), ("IPV6", "6"))
+@cases(("SO", "4"), ("TCP", "4"), ("IP", "4"), ("IPV6", "6"))
 def test_what_was_never_touched(lab, level, family):
     """Buffers that the kernel sizes by itself (SO_BUF_LOCK) are so afterwards."""
     start(lab)

@@ -1,7 +1,7 @@
 """Both queues move whole, however full, and nothing stalls or is sent twice because of the move."""
 import namespace
 import observe
-from cases import cases
+from cases import cases, topology
 from process import expect, wait_until
 from socket_app import Connection, start
 
@@ -86,3 +86,43 @@ def test_queues_larger_than_the_importers_buffers(lab, queue):
     expect(connection.ours.info(queue) > large, connection.ours.info)
     stream.receive(connection.ours if queue == "unread" else connection.theirs)
     connection.both_ways()
+
+
+MOVES = 200
+
+
+def timers(*hosts):
+    """How often a sender there gave up waiting for an acknowledgement."""
+    return sum(observe.kernel_counter(host, "TcpExtTCPLossProbes", "TcpExtTCPTimeouts") for host in hosts)
+
+
+@cases(*BOTH)
+def test_a_request_response_client_repeats_nothing(lab, family):
+    """It thinks before each request, for as long as a move takes at most: so requests come before, in and after the freeze. Nor is an answer of ours
+    repeated, or late because the acknowledgement of the last one came in the freeze."""
+    start(lab)
+    connection, size, times, think = Connection(lab, family), 64, 3, 10_000
+    asked = connection.theirs.begin("ask", size, MOVES * times, "requests", think)
+    for target in [lab.hostB, lab.hostA] * (MOVES // 2):
+        connection.ours.do("echo", size, times)
+        connection.move(target)
+    asked()
+    expect(connection.theirs.info("retransmits") == 0, connection.theirs.info)
+    expect(timers(lab.hostA, lab.hostB) == 0, connection.ours.info)
+
+
+# A sender repeats its last segment when nothing is acknowledged for two round trips and two ticks of its clock (a tail loss probe): this path is so
+# long that a freeze fits into that on a busy host too. On the bridge it is 4 to 8 ms, and a probe is seen now and then without any move. The sender's
+# buffer is what the path and its queue hold, so that none is lost there.
+@topology("bridge", delay_ms=20, rate_mbit=400)
+@cases(*BOTH)
+def test_an_uploading_client_repeats_nothing(lab, family):
+    namespace.sysctl("client", {"net.ipv4.tcp_wmem": f"4096 16384 {1 << 20}"})
+    start(lab)
+    connection, piece = Connection(lab, family), 1 << 20
+    sent = connection.up.begin_send(connection.theirs, MOVES * piece)
+    for target in [lab.hostB, lab.hostA] * (MOVES // 2):
+        connection.up.receive(connection.ours, piece)
+        connection.move(target)
+    sent()
+    expect(connection.theirs.info("retransmits") == 0, connection.theirs.info)

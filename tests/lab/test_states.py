@@ -17,7 +17,7 @@ def wait_state(sock, *states):
     return wait_until(lambda: (found := sock.state()) in states and found, f"{sock.host.name}'s socket is {' or '.join(states)}")
 
 
-@cases("4", "6")
+@cases(*FAMILIES)
 def test_bound(lab, family):
     """Who listens later does it where the socket lives, and clients come there."""
     start(lab)

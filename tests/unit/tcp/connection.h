@@ -67,6 +67,13 @@ inline int state_of(int fd) {
   return info.tcpi_state;
 }
 
+inline std::uint32_t retransmissions(int fd) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size);
+  return info.tcpi_total_retrans;
+}
+
 inline std::size_t queued(int fd, unsigned long request) {
   int out = 0;
   return ::ioctl(fd, request, &out) == 0 ? static_cast<std::size_t>(out) : 0;

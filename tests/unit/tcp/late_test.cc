@@ -66,6 +66,44 @@ TEST_P(LateData, NothingCame) {
   EXPECT_EQ(hear(mover_.get(), 1), "x");
 }
 
+// The socket that received it is mute, and the one that lives on need not write or read: the peer must not have to ask by a timer.
+TEST_P(LateData, IsAcknowledgedWithoutBeingRead) {
+  const auto received = late([&] { say(peer_.get(), "late"); }, [&] { return has_received(4); });
+  ASSERT_TRUE(received) << to_string(received.error());
+  EXPECT_EQ(queued(peer_.get(), SIOCOUTQ), 4u);
+  restore_with(*received);
+  EXPECT_TRUE(eventually([&] { return queued(peer_.get(), SIOCOUTQ) == 0; }));
+  EXPECT_EQ(retransmissions(peer_.get()), 0u);
+  EXPECT_EQ(hear(mover_.get(), 4), "late");
+}
+
+TEST_P(LateData, AcknowledgementsOfAllThatWasSent) {
+  // While both ends are mute, what one sends stays unacknowledged.
+  auto quiet = Frozen::freeze(peer_.get(), kMarks.freeze);
+  ASSERT_TRUE(quiet);
+  say(mover_.get(), "sent");
+  const auto received = late([&] { EXPECT_TRUE(quiet->give_back()); say(peer_.get(), "and answered"); }, [&] { return has_received(12); });
+  ASSERT_TRUE(received) << to_string(received.error());
+  EXPECT_EQ(image_.send_queue.size(), 4u);
+  EXPECT_EQ(received->acked, 4u);
+  mover_.reset();
+  auto restored = Restored::restore(image_, kMarks, false);
+  ASSERT_TRUE(restored && restored->receive(*received));
+  EXPECT_EQ(queued(restored->fd(), SIOCOUTQ), 0u);
+  mover_ = thawed(std::move(restored));
+  EXPECT_EQ(hear(peer_.get(), 4) + hear(mover_.get(), 12), "sentand answered");
+}
+
+TEST_P(LateData, AnAcknowledgementOfWhatWasNeverSentIsRefused) {
+  ASSERT_TRUE(late([] {}, [] { return true; }));
+  mover_.reset();
+  auto restored = Restored::restore(image_, kMarks, false);
+  ASSERT_TRUE(restored);
+  Late late;
+  late.acked = 1;
+  EXPECT_EQ(restored->receive(late).error().code, EBADMSG);
+}
+
 TEST_P(LateData, AWindowFull) {
   std::string all;
   const int patience = 100;  // SO_RCVLOWAT: the reader is not to be woken by each segment
