@@ -55,6 +55,7 @@ struct Leaving {
   FourTuple tuple;
   std::uint64_t cookie = 0;
   image::MigrationId id{};
+  tcp::Settings settings;
   std::optional<tcp::Frozen> frozen;
   image::LateT late;
   bool finished = false;  // the peer's FIN is in `late`: nothing can come after it
@@ -139,6 +140,7 @@ class Batch {
       const std::uint8_t state = facts->state == tcp::kListen ? SOCKMI_LISTENING : facts->state == tcp::kClose ? SOCKMI_BOUND : 0;
       if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
         return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL, "the socket is not in the state that it is exported as");
+      if (state == 0) one.settings = tcp::read_settings(one.socket.get(), one.tuple.local.ip.family, false);
       return world_.steering->learn(one.socket.get(), one.tuple.local.ip);
     });
   }
@@ -179,7 +181,7 @@ class Batch {
       one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere it is our own doing
       return {};
     }
-    TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), steer::kFreezeMark));
+    TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), steer::kFreezeMark, std::move(one.settings)));
     one.frozen.emplace(std::move(frozen));
     TRY(fault::point("capture"));
     TRY_LET(image, one.frozen->capture());
@@ -323,11 +325,11 @@ class Batch {
     auto acknowledged = std::make_shared<Event>(world_.io.get_executor());
     asio::co_spawn(world_.io, repeat_commit(world_, choice_, std::move(committed), acknowledged), asio::detached);
     const bool in_time = co_await acknowledged->wait(Clock::now() + kCommitPatience);
+    const auto frozen_for = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - froze_).count();
     // Until now the redirects were such as end by themselves, in seconds. The peers need not wait for this.
     if (!permanent.empty()) co_await insist_on_redirect(permanent);
     world_.hurry.end();
     if (!in_time) co_return;
-    const auto frozen_for = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - froze_).count();
     for (Leaving* one : those) one->record.freeze_us = frozen_for;
   }
 

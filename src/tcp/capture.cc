@@ -52,7 +52,7 @@ std::uint32_t less_fin(std::uint32_t bytes, int state) { return bytes - (we_have
 }  // namespace
 
 Frozen::Frozen(Frozen&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), facts_(other.facts_), owner_mark_(other.owner_mark_), owner_reuse_address_(other.owner_reuse_address_),
+    : fd_(std::exchange(other.fd_, -1)), facts_(other.facts_), settings_(std::move(other.settings_)), owner_mark_(other.owner_mark_), owner_reuse_address_(other.owner_reuse_address_),
       owner_peek_offset_(other.owner_peek_offset_), never_sent_(other.never_sent_) {}
 
 Frozen::~Frozen() {
@@ -60,7 +60,7 @@ Frozen::~Frozen() {
   if (auto given = give_back(); !given) log::error("event=give_back_failed error=\"{}\"", to_string(given.error()));
 }
 
-Result<Frozen> Frozen::freeze(int fd, std::uint32_t mark) {
+Result<Frozen> Frozen::freeze(int fd, std::uint32_t mark, Settings settings) {
   Frozen frozen;
   TRY_LET(facts, inspect(fd));
   frozen.facts_ = facts;
@@ -68,6 +68,7 @@ Result<Frozen> Frozen::freeze(int fd, std::uint32_t mark) {
   if (owner_mark == mark) return fail(EBUSY, "the connection is being exported already");
   frozen.owner_mark_ = owner_mark;
   TRY(can_be_moved(fd, facts));
+  frozen.settings_ = settings.empty() ? read_settings(fd, facts.tuple.local.ip.family, false) : std::move(settings);
   TRY_LET(reuse, get<int>(fd, SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR"));
   frozen.owner_reuse_address_ = reuse;
   frozen.owner_peek_offset_ = get<int>(fd, SOL_SOCKET, SO_PEEK_OFF, "SO_PEEK_OFF").value_or(-1);
@@ -95,8 +96,8 @@ Result<image::TcpT> Frozen::capture() {
   image.read_shutdown = !peer_has_finished(image.state) && (poll_now(fd_, POLLRDHUP) & POLLRDHUP);
   image.mark = owner_mark_;
   image.reuse_address = owner_reuse_address_ == 1;
+  for (const auto& setting : settings_) image.options.push_back(std::make_unique<image::SocketOptionT>(*setting));
   capture_options(fd_, image);
-  if (owner_peek_offset_ >= 0) add_option(image, SOL_SOCKET, SO_PEEK_OFF, {reinterpret_cast<const std::uint8_t*>(&owner_peek_offset_), sizeof(int)});
   return image;
 }
 

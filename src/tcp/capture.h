@@ -5,6 +5,7 @@
 #include "image/tcp_generated.h"
 #include "tcp/inspect.h"
 #include "tcp/late.h"
+#include "tcp/socket_options.h"
 
 namespace sockmi::tcp {
 
@@ -15,7 +16,8 @@ class Frozen {
   // `mark` is the freeze mark: steer's rules drop whatever a socket with this SO_MARK sends, so that from here on nothing is acknowledged that
   // a later capture() does not have. Errors, the socket untouched: those of inspect(); ENOTCONN: bound or listening (passive.h); EBUSY: frozen
   // already; ENOTSUP, with the reason: SYN_RECV, urgent data waits, data in the SYN, link-local addresses, kernel TLS.
-  static Result<Frozen> freeze(int fd, std::uint32_t mark);
+  // `settings`: read_settings() of the socket. They take as long as everything else, so who is in a hurry has them already; else they are read here.
+  static Result<Frozen> freeze(int fd, std::uint32_t mark, Settings settings = {});
   Frozen(Frozen&&) noexcept;
   Frozen& operator=(Frozen&&) = delete;
   ~Frozen();
@@ -37,6 +39,7 @@ class Frozen {
 
   int fd_ = -1;  // -1: killed, given back, or moved from
   Facts facts_;
+  Settings settings_;
   std::uint32_t owner_mark_ = 0;
   int owner_reuse_address_ = 0;   // repair mode changes SO_REUSEADDR
   int owner_peek_offset_ = -1;    // SO_PEEK_OFF, which would hide what is in front of it
