@@ -169,6 +169,7 @@ Result<Late> Frozen::peek_late(const image::TcpT& image) {
     if (closed && (poll_now(fd_, 0) & POLLERR)) return fail(ECONNRESET, "the connection has ended meanwhile");
     if (image.state == kSynSent) return state == kSynSent ? Result<Late>(Late()) : fail(EAGAIN, "the peer has answered our SYN");
     TRY_LET(sequence, queue_sequence(fd_, TCP_RECV_QUEUE));
+    if (state == image.state && sequence == image.rcv_seq + peer_has_finished(state)) return Late{};  // nearly always
     TRY_LET(received, queued(fd_, SIOCINQ, "SIOCINQ"));
     TRY_LET(sequence_after, queue_sequence(fd_, TCP_RECV_QUEUE));
     TRY_LET(after, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
