@@ -1,10 +1,9 @@
 #!/usr/bin/python3
-"""The figures, as a table and in build/bench.json. Moves and their floor are measured side by side in one run, on the same link: their ratio says
-more than either, for machines are noisy."""
+"""The figures, as a table and in build/bench.json. What is compared is measured side by side in one run, in turns: such a ratio says more than either
+number, for machines are noisy. Each topic is a file."""
 import json
 import pathlib
 import platform
-import statistics
 import subprocess
 import sys
 
@@ -12,20 +11,43 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests/lab")]
 sys.dont_write_bytecode = True
 
+import drain  # noqa: E402
+import freezes  # noqa: E402
 import ramp  # noqa: E402
+import redirects  # noqa: E402
+import retransmits  # noqa: E402
 import sandbox  # noqa: E402
-from lab import PORT, Failure, Lab, expect, run, wait_until  # noqa: E402
-from tls_client import TlsClient  # noqa: E402
+import stalls  # noqa: E402
+from process import Failure, run  # noqa: E402
 
-MOVES, ECHO_PORT = 200, 7000
 BUILD = ROOT / "build" / "release"
 # name: unit, aim, what is better
 FIGURES = {
+    "freeze_floor_p50_us": ("us", None, "lower"),
     "freeze_tls_p50_us": ("us", None, "lower"),
     "freeze_tls_p99_us": ("us", None, "lower"),
-    "freeze_floor_p50_us": ("us", None, "lower"),
-    "freeze_tls_over_floor": ("ratio", 3, "lower"),
     "barrier_p50_us": ("us", 500, "lower"),
+    "freeze_tls_over_floor": ("ratio", 1.3, "lower"),
+    "freeze_tcp_p50_us": ("us", None, "lower"),
+    "freeze_tcp_p99_us": ("us", None, "lower"),
+    "freeze_tcp_over_floor": ("ratio", 1.3, "lower"),
+    "capture_restore_0_p50_us": ("us", 45, "lower"),
+    "capture_restore_64k_p50_us": ("us", 100, "lower"),
+    "capture_restore_1m_p50_us": ("us", 333, "lower"),
+    "drain_1000_tcp_per_s": ("1/s", 5000, "higher"),
+    "redirect_throughput_ratio": ("ratio", 0.95, "higher"),
+    "hop_throughput_ratio": ("ratio", None, "higher"),
+    "redirect_latency_ratio": ("ratio", None, "lower"),
+    "hop_latency_ratio": ("ratio", None, "lower"),
+    "redirect_20000_over_1": ("ratio", 0.97, "higher"),
+    "redirect_20000_busy_over_1": ("ratio", None, "higher"),
+    "redirect_add_10000_ms": ("ms", 100, "lower"),
+    "peer_retransmits_rr_200": ("", 0, "lower"),
+    "peer_retransmits_upload_200": ("", 0, "lower"),
+    "stall_full_queue_ms": ("ms", None, "lower"),
+    "stall_full_queue_unmoved_ms": ("ms", None, "lower"),
+    "ramp_first_500ms_ratio_cubic": ("ratio", 0.9, "higher"),
+    "ramp_first_500ms_ratio_bbr": ("ratio", 0.9, "higher"),
     "image_tls13_bytes": ("bytes", 1024, "lower"),
     "save_ssl_p50_us": ("us", 10, "lower"),
     "load_ssl_tls13_p50_us": ("us", 250, "lower"),
@@ -36,37 +58,10 @@ FIGURES = {
     "tls_16k_ratio": ("ratio", 0.98, "higher"),
     "session_overhead_bytes": ("bytes", 1024, "lower"),
     "handshake_ratio_2threads": ("ratio", 0.97, "higher"),
-    "ramp_first_500ms_ratio_cubic": ("ratio", 0.9, "higher"),
-    "ramp_first_500ms_ratio_bbr": ("ratio", 0.9, "higher"),
 }
-
-
-def freezes(lab):
-    """One idle TLS connection goes A→B→A…; after each move, one of the floor: bare capture and restore of a socket on hostA whose peer is the
-    client, and round trips between the same two. Both are done once in a while, with cold caches."""
-    lab.file("g", b"hello\n")
-    lab.start_all(lab.hostA, lab.hostB)
-    echo = lab.client.popen(lab.program("bench/bench_floor"), "echo", lab.client.address, ECHO_PORT)
-    echo.wait_line("ready")
-    floor = lab.hostA.popen(lab.program("bench/bench_floor"), "measure", lab.client.address, ECHO_PORT, stdin=subprocess.PIPE)
-    floor.wait_line("ready")
-    client = TlsClient(lab, (lab.hostA.address, PORT))
-    client.handshake()
-    source, target = lab.hostA, lab.hostB
-    for i in range(MOVES):
-        lab.move(source, target)
-        source, target = target, source
-        floor.stdin.write(b"\n")
-        floor.stdin.flush()
-        floor.wait_line(".", after=i + 1)
-    client.send(client.request("GET", "/g"))
-    expect(client.response() == b"hello\n", "the connection did not survive its moves")
-    client.close()
-    frozen = sorted(m["freeze_us"] for host in (lab.hostA, lab.hostB) for m in host.migrations("export"))
-    expect(len(frozen) == MOVES, f"{len(frozen)} moves")
-    least, p50 = statistics.median(float(line) for line in list(floor.lines)[1:]), statistics.median(frozen)
-    return {"freeze_tls_p50_us": p50, "freeze_tls_p99_us": frozen[len(frozen) * 99 // 100], "freeze_floor_p50_us": least,
-            "freeze_tls_over_floor": p50 / least}
+PROGRAMS = ("bench_barrier", "bench_tls", "bench_sessions", "bench_capture")
+# Those that depend most on a quiet machine are first: for a while after a lab, the kernel is busy with the end of its namespaces.
+TOPICS = (freezes.freezes, redirects.redirects, drain.drains, retransmits.retransmits, stalls.stalls, ramp.ramps)
 
 
 def machine():
@@ -80,12 +75,10 @@ def main():
     sandbox.enter()
     try:
         values = {}
-        for program in ("bench_barrier", "bench_tls", "bench_sessions"):
+        for program in PROGRAMS:
             values |= json.loads(run([str(BUILD / "bench" / program)]))
-        values |= ramp.ramps(BUILD)
-        with Lab(BUILD) as lab:  # last: for a while after it, the kernel is busy with the end of its namespaces
-            values |= freezes(lab)
-            lab.assert_clean()
+        for topic in TOPICS:
+            values |= topic(BUILD)
     except Failure as failure:
         print(f"FAILED: {failure}", file=sys.stderr)
         return 1
@@ -95,7 +88,7 @@ def main():
     (ROOT / "build/bench.json").write_text(json.dumps({"host": host, "results": results}, indent=2) + "\n")
     print(host)
     for row in results:
-        aim = f"aim: {'at most' if row['better'] == 'lower' else 'at least'} {row['aim']}" if row["aim"] else ""
+        aim = f"aim: {'at most' if row['better'] == 'lower' else 'at least'} {row['aim']}" if row["aim"] is not None else ""
         value = "not here" if row["value"] is None else f"{row['value']:.2f}"
         print(f"{row['name']:28} {value:>10} {row['unit']:6} {aim}")
     return 0

@@ -72,6 +72,11 @@ Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host
     world_.lists.release(id);
     return restored;
   }
+  // A firewall here may remember the connection as it was when it was here last. There is time for this when the exporter has our answer.
+  asio::post(world_.io, [this, tuple = tuple_of(prepared.endpoint.tcp)] {
+    if (auto forgotten = is_passive(tuple) ? Result<>() : world_.steering->forget_tracked({&tuple, 1}); !forgotten)
+      log::warn("event=still_tracked connection={} error=\"{}\"", to_string(tuple), to_string(forgotten.error()));
+  });
   prepared_.emplace(id, std::move(prepared));
   asio::co_spawn(world_.io, resolve_doubt(id), asio::detached);
   return {};
@@ -136,9 +141,6 @@ Result<> Arrivals::commit(const image::MigrationId& id, const image::LateT& late
   }
   unique_fd socket = std::move(prepared.passive);
   const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
-  // A firewall here may remember the connection as it was when it was here last.
-  if (auto forgotten = is_passive(tuple) ? Result<>() : world_.steering->forget_tracked({&tuple, 1}); !forgotten)
-    log::warn("event=still_tracked connection={} error=\"{}\"", to_string(tuple), to_string(forgotten.error()));
   const auto wake = [&]() -> Result<> {
     // Nobody has acknowledged what came late: should it not go in, the peer sends it again.
     auto received = prepared.socket->receive({late.bytes, late.fin, late.acked, late.window});

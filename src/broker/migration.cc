@@ -60,6 +60,7 @@ struct Leaving {
   std::uint64_t cookie = 0;
   image::MigrationId id{};
   Guard::Hold guarded;  // longer than it is frozen
+  tcp::Settings settings;
   std::optional<tcp::Frozen> frozen;
   image::LateT late;
   bool finished = false;  // the peer's FIN is in `late`: nothing can come after it
@@ -91,6 +92,7 @@ class Batch {
   asio::awaitable<void> run() {
     // The connections are untouched, and stay so if any of this fails.
     examine();
+    world_.hurry.begin();
     if (auto found = co_await negotiate(); !found) each([&](Leaving&) { return Result<>(found); });
     // Each socket is mute from its freeze on: nothing is acknowledged any more that its image, or what is sent after it, does not have.
     each([&](Leaving& one) { return freeze(one); });
@@ -146,6 +148,7 @@ class Batch {
       const std::uint8_t state = facts->state == tcp::kListen ? SOCKMI_LISTENING : facts->state == tcp::kClose ? SOCKMI_BOUND : 0;
       if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
         return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL, "the socket is not in the state that it is exported as");
+      if (state == 0) one.settings = tcp::read_settings(one.socket.get(), one.tuple.local.ip.family, false);
       return world_.steering->learn(one.socket.get(), one.tuple.local.ip);
     });
   }
@@ -192,7 +195,7 @@ class Batch {
     }
     TRY_LET(owner, tcp::Owner::of(one.socket.get()));
     if (world_.guard && owner.mark != steer::kFreezeMark) one.guarded = world_.guard->hold(one.id, one.socket.get(), owner, one.asker);
-    TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), owner, steer::kFreezeMark));
+    TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), owner, steer::kFreezeMark, std::move(one.settings)));
     one.frozen.emplace(std::move(frozen));
     TRY(fault::point("capture"));
     TRY_LET(image, one.frozen->capture());
@@ -340,11 +343,11 @@ class Batch {
     auto acknowledged = std::make_shared<Event>(world_.io.get_executor());
     asio::co_spawn(world_.io, repeat_commit(world_, choice_, std::move(committed), acknowledged, killed_), asio::detached);
     const bool in_time = co_await acknowledged->wait(Clock::now() + kCommitPatience);
+    const auto frozen_for = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - froze_).count();
     // Until now the redirects were such as end by themselves, in seconds. The peers need not wait for this.
     if (!permanent.empty()) co_await insist_on_redirect(permanent);
     world_.hurry.end();
     if (!in_time) co_return;
-    const auto frozen_for = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - froze_).count();
     for (Leaving* one : those) one->record.freeze_us = frozen_for;
   }
 

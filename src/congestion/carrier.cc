@@ -129,7 +129,7 @@ Result<> pace(int fd, std::uint64_t rate) {
 
 Result<> Carrier::carry(int fd, const image::TcpT& image) const {
   const Window window = admissible(image);
-  if (!kernel_ || window.cwnd == 0) return {};
+  if (!kernel_ || window.cwnd == 0 || is_fresh(window)) return {};
   char real[17] = {};
   socklen_t size = 16;
   if (::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, real, &size) != 0) return fail_errno("TCP_CONGESTION");

@@ -37,6 +37,8 @@ Window admissible(const image::TcpT& image) {
   return {in_flight ? cwnd : after_silence(cwnd, image), std::clamp(image.snd_ssthresh, 2u, kLargestSsthresh)};
 }
 
+bool is_fresh(const Window& window) { return window.cwnd == kInitial && window.ssthresh == kLargestSsthresh; }
+
 std::uint64_t pacing_rate(const Window& window, const image::TcpT& image) {
   if (window.cwnd <= kInitial || image.srtt_us < kMinPacedRtt) return 0;
   return std::uint64_t(window.cwnd) * image.mss * 1'200'000 / image.srtt_us;  // the 1.2 is the kernel's own, see tcp_pacing_ca_ratio

@@ -16,6 +16,9 @@ struct Window {
 // The image's, within bounds that hold whoever made it. A window of 0: the image says nothing.
 Window admissible(const image::TcpT& image);
 
+// A connection that begins has it anyway.
+bool is_fresh(const Window& window);
+
 // Bytes a second at which a burst of `window` spreads over a round trip, and not more than the bottleneck's queue has to hold; 0: no need to.
 std::uint64_t pacing_rate(const Window& window, const image::TcpT& image);
 

@@ -52,7 +52,7 @@ std::uint32_t less_fin(std::uint32_t bytes, int state) { return bytes - (we_have
 }  // namespace
 
 Frozen::Frozen(Frozen&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), facts_(other.facts_), owner_(other.owner_), never_sent_(other.never_sent_) {}
+    : fd_(std::exchange(other.fd_, -1)), facts_(other.facts_), settings_(std::move(other.settings_)), owner_(other.owner_), never_sent_(other.never_sent_) {}
 
 Frozen::~Frozen() {
   if (fd_ < 0) return;
@@ -70,13 +70,14 @@ Result<Frozen> Frozen::freeze(int fd, std::uint32_t mark) {
   return freeze(fd, owner, mark);
 }
 
-Result<Frozen> Frozen::freeze(int fd, const Owner& owner, std::uint32_t mark) {
+Result<Frozen> Frozen::freeze(int fd, const Owner& owner, std::uint32_t mark, Settings settings) {
   Frozen frozen;
   TRY_LET(facts, inspect(fd));
   frozen.facts_ = facts;
   if (owner.mark == mark) return fail(EBUSY, "the connection is being exported already");
   frozen.owner_ = owner;
   TRY(can_be_moved(fd, facts));
+  frozen.settings_ = settings.empty() ? read_settings(fd, facts.tuple.local.ip.family, false) : std::move(settings);
   TRY(set(fd, SOL_SOCKET, SO_MARK, mark, "SO_MARK"));
   frozen.fd_ = fd;  // from here on the destructor gives it back
   TRY_LET(never_sent, queued(fd, SIOCOUTQNSD, "SIOCOUTQNSD"));
@@ -110,8 +111,8 @@ Result<image::TcpT> Frozen::capture() {
   image.read_shutdown = !peer_has_finished(image.state) && (poll_now(fd_, POLLRDHUP) & POLLRDHUP);
   image.mark = owner_.mark;
   image.reuse_address = owner_.reuse_address == 1;
+  for (const auto& setting : settings_) image.options.push_back(std::make_unique<image::SocketOptionT>(*setting));
   capture_options(fd_, image);
-  if (owner_.peek_offset >= 0) add_option(image, SOL_SOCKET, SO_PEEK_OFF, {reinterpret_cast<const std::uint8_t*>(&owner_.peek_offset), sizeof(int)});
   return image;
 }
 
@@ -195,6 +196,7 @@ Result<Late> Frozen::peek_late(const image::TcpT& image) {
     if (closed && (poll_now(fd_, 0) & POLLERR)) return fail(ECONNRESET, "the connection has ended meanwhile");
     if (image.state == kSynSent) return state == kSynSent ? Result<Late>(Late()) : fail(EAGAIN, "the peer has answered our SYN");
     TRY_LET(sequence, queue_sequence(fd_, TCP_RECV_QUEUE));
+    if (state == image.state && sequence == image.rcv_seq + peer_has_finished(state)) return Late{};  // nearly always
     TRY_LET(received, queued(fd_, SIOCINQ, "SIOCINQ"));
     TRY_LET(sequence_after, queue_sequence(fd_, TCP_RECV_QUEUE));
     TRY_LET(after, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));

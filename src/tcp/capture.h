@@ -5,6 +5,7 @@
 #include "image/tcp_generated.h"
 #include "tcp/inspect.h"
 #include "tcp/late.h"
+#include "tcp/socket_options.h"
 
 namespace sockmi::tcp {
 
@@ -23,8 +24,10 @@ class Frozen {
   // `mark` is the freeze mark: steer's rules drop whatever a socket with this SO_MARK sends, so that from here on nothing is acknowledged that
   // a later capture() does not have. Errors, the socket untouched: those of inspect(); ENOTCONN: bound or listening (passive.h); EBUSY: frozen
   // already; ENOTSUP, with the reason: SYN_RECV, urgent data waits, data in the SYN, link-local addresses, kernel TLS.
+  // `owner` and `settings`: Owner::of() and read_settings() of the socket. The latter take as long as everything else, so who is in a hurry has them
+  // already; what is missing is read here.
   static Result<Frozen> freeze(int fd, std::uint32_t mark);
-  static Result<Frozen> freeze(int fd, const Owner& owner, std::uint32_t mark);
+  static Result<Frozen> freeze(int fd, const Owner& owner, std::uint32_t mark, Settings settings = {});
   // One that a process has frozen that is dead now: to be killed, or given back. ENOENT: it is not frozen.
   static Result<Frozen> resume(int fd, const Owner& owner, std::uint32_t mark);
   Frozen(Frozen&&) noexcept;
@@ -49,6 +52,7 @@ class Frozen {
 
   int fd_ = -1;  // -1: killed, given back, or moved from
   Facts facts_;
+  Settings settings_;
   Owner owner_;
   std::uint32_t never_sent_ = 0;  // bytes of the send queue that had not left when the socket fell mute
 };

@@ -46,6 +46,7 @@ Result<image::TcpT> capture_passive(int fd) {
   image.mark = mark;
   TRY_LET(reuse, get<int>(fd, SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR"));
   image.reuse_address = reuse == 1;
+  image.options = read_settings(fd, facts.tuple.local.ip.family, true);
   capture_options(fd, image);
   return image;
 }

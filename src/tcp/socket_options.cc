@@ -34,6 +34,14 @@ std::optional<ByteView> read(int fd, int level, int name, Value& room) {
   return ByteView(room).first(std::min<std::size_t>(size, room.size()));
 }
 
+std::unique_ptr<image::SocketOptionT> make_option(int level, int name, ByteView value) {
+  auto option = std::make_unique<image::SocketOptionT>();
+  option->level = level;
+  option->name = name;
+  option->value.assign(value.begin(), value.end());
+  return option;
+}
+
 struct Known {
   const Option* option;
   Bytes fresh;  // what a fresh socket has
@@ -69,17 +77,22 @@ int poll_now(int fd, short events) {
   return ::poll(&ask, 1, 0) == 1 ? ask.revents : 0;
 }
 
-void add_option(image::TcpT& image, int level, int name, ByteView value) {
-  auto option = std::make_unique<image::SocketOptionT>();
-  option->level = level;
-  option->name = name;
-  option->value.assign(value.begin(), value.end());
-  image.options.push_back(std::move(option));
+void add_option(image::TcpT& image, int level, int name, ByteView value) { image.options.push_back(make_option(level, name, value)); }
+
+Settings read_settings(int fd, int family, bool passive) {
+  Settings settings;
+  Value room;
+  for (const auto& [option, fresh] : known_options(family == AF_INET6)) {
+    if (option->when == When::Passive && !passive) continue;
+    const auto value = read(fd, option->level, option->name, room);
+    if (value && (option->otherwise == Default::OfTheHost || !std::ranges::equal(*value, fresh)))
+      settings.push_back(make_option(option->level, option->name, *value));
+  }
+  return settings;
 }
 
 void capture_options(int fd, image::TcpT& image) {
-  image.options.clear();
-  const bool passive = !is_movable(image.state), v6 = image.local_ip.size() == 16;
+  const bool v6 = image.local_ip.size() == 16;
   char congestion[17] = {};
   socklen_t size = 16;
   if (::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, &size) == 0) image.congestion = congestion;
@@ -87,12 +100,6 @@ void capture_options(int fd, image::TcpT& image) {
   image.transparent = (v6 ? get<int>(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, "IPV6_TRANSPARENT") : get<int>(fd, IPPROTO_IP, IP_TRANSPARENT, "IP_TRANSPARENT"))
                           .value_or(0) == 1;
   Value room;
-  for (const auto& [option, fresh] : known_options(v6)) {
-    if (option->when == When::Passive && !passive) continue;
-    const auto value = read(fd, option->level, option->name, room);
-    if (value && (option->otherwise == Default::OfTheHost || !std::ranges::equal(*value, fresh)))
-      add_option(image, option->level, option->name, *value);
-  }
   for (const int name : kBufferOptions)
     if (const auto value = read(fd, SOL_SOCKET, name, room)) add_option(image, SOL_SOCKET, name, *value);
   const std::uint8_t nonblocking = (::fcntl(fd, F_GETFL) & O_NONBLOCK) ? 1 : 0;

@@ -31,7 +31,10 @@ Result<std::uint32_t> queue_sequence(int fd, int queue);
 // What poll(2) says of the descriptor now.
 int poll_now(int fd, short events);
 
-// All that the table says moves, and what is a field of the image besides: congestion control, the sizes of buffers and window, O_NONBLOCK.
+using Settings = std::vector<std::unique_ptr<image::SocketOptionT>>;
+// What the table says moves: only the application changes it. `passive`: the socket is bound or listening.
+Settings read_settings(int fd, int family, bool passive);
+// What is a field of the image besides, and the kernel changes too: congestion control, the sizes of buffers and window; and O_NONBLOCK.
 void capture_options(int fd, image::TcpT& image);
 void add_option(image::TcpT& image, int level, int name, ByteView value);
 // An option that this kernel can not set is not worth a connection; it is logged.

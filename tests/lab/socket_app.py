@@ -172,12 +172,12 @@ def plain(family):
 class Connection:
     """Between the client and an application on hostA, which accepted it: `ours` is the end that moves, `theirs` the other."""
 
-    def __init__(self, lab, family="4", prepare=lambda ours, theirs: None):
+    def __init__(self, lab, family="4", prepare=lambda ours, theirs: None, port=PORT):
         """`prepare` is called with both sockets before they are connected."""
         self.listener, self.theirs = lab.hostA.app.socket(family), lab.client.app.socket(plain(family))
         prepare(self.listener, self.theirs)
-        self.listener.listen()
-        self.theirs.connect(lab.hostA)
+        self.listener.listen(port)
+        self.theirs.connect(lab.hostA, port)
         self.ours = self.listener.accept()
         self._begin()
 

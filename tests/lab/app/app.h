@@ -51,6 +51,10 @@ Json receive_all(Words&);
 Json echo(Words&);
 Json ask(Words&);
 
+Json pour(Words&);
+Json sink(Words&);
+Json ping(Words&);
+
 Json export_socket(Words&);
 Json import_socket(Words&);
 

@@ -40,6 +40,9 @@ const std::map<std::string, Json (*)(Words&)> kCommands = {
     {"recv-all", receive_all},      // FD → the same, to the end
     {"echo", echo},                 // FD SIZE TIMES: receives so much, sends it back
     {"ask", ask},                   // FD SIZE TIMES SEED MICROSECONDS: thinks so long at most, sends so much, receives the same back
+    {"pour", pour},                 // FD COUNT: sends so many bytes
+    {"sink", sink},                 // FD COUNT → us: receives so many, from the first one to the last
+    {"ping", ping},                 // FD TIMES → us: the median time of a byte and its echo
     {"export", app::export_socket},  // FD STATE SERVICE [ADDRESS]
     {"import", app::import_socket},  // STATES SERVICE MILLISECONDS → fd, state
 };

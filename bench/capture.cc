@@ -1,0 +1,90 @@
+// What it takes to get a connection out of its socket and into another one, by the size of its receive queue: freeze, capture, restore, thaw, as the
+// daemons do it. The kill in between is behind the point of no return there, and delays nobody: it is not counted.
+// Prints one JSON object.
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/unique_fd.h"
+#include "stopwatch.h"
+#include "tcp/capture.h"
+#include "tcp/restore.h"
+
+using namespace sockmi;
+using namespace sockmi::bench;
+
+namespace {
+
+constexpr int kMoves = 400, kBuffer = 8 << 20;
+constexpr tcp::Marks kNoMarks{1, 1};  // no rule knows them
+
+struct Pair {
+  unique_fd ours, theirs;
+};
+
+// Over loopback; with room for any queue, but as if nobody had asked for it.
+Pair connection() {
+  unique_fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), theirs(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  auto* name = reinterpret_cast<sockaddr*>(&address);
+  socklen_t size = sizeof address;
+  for (const int fd : {listener.get(), theirs.get()})
+    for (const int option : {SO_RCVBUFFORCE, SO_SNDBUFFORCE}) must(::setsockopt(fd, SOL_SOCKET, option, &kBuffer, sizeof kBuffer) == 0, "buffer");
+  must(::bind(listener.get(), name, size) == 0 && ::listen(listener.get(), 1) == 0 && ::getsockname(listener.get(), name, &size) == 0, "listen");
+  must(::connect(theirs.get(), name, size) == 0, "connect");
+  unique_fd ours(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  const int none = 0;
+  must(ours && ::setsockopt(ours.get(), SOL_SOCKET, SO_BUF_LOCK, &none, sizeof none) == 0, "accept");
+  return {std::move(ours), std::move(theirs)};
+}
+
+int unread(int fd) {
+  int bytes = -1;
+  ::ioctl(fd, SIOCINQ, &bytes);
+  return bytes;
+}
+
+double median_move(int queue) {
+  Pair pair = connection();
+  const std::vector<char> bytes(static_cast<std::size_t>(queue), 'x');
+  must(::send(pair.theirs.get(), bytes.data(), bytes.size(), 0) == queue, "send");
+  while (unread(pair.ours.get()) < queue) {
+  }
+  std::vector<double> moves;
+  for (int i = 0; i < kMoves; ++i) {
+    std::optional<tcp::Frozen> frozen;
+    image::TcpT image;
+    const double out = time_of([&] {
+      auto done = tcp::Frozen::freeze(pair.ours.get(), kNoMarks.freeze);
+      must(done.has_value(), "freeze");
+      frozen.emplace(std::move(*done));
+      auto captured = frozen->capture();
+      must(captured.has_value(), "capture");
+      image = std::move(*captured);
+    });
+    must(frozen->kill().has_value(), "kill");
+    pair.ours.reset();
+    const double in = time_of([&] {
+      auto restored = tcp::Restored::restore(image, kNoMarks, false);
+      must(restored.has_value(), "restore");
+      auto live = std::move(*restored).thaw();
+      must(live.has_value(), "thaw");
+      pair.ours = std::move(*live);
+    });
+    must(unread(pair.ours.get()) == queue, "the receive queue");
+    moves.push_back(out + in);
+  }
+  return median(moves);
+}
+
+}  // namespace
+
+int main() {
+  const nlohmann::json out{{"capture_restore_0_p50_us", median_move(0)},
+                           {"capture_restore_64k_p50_us", median_move(64 << 10)},
+                           {"capture_restore_1m_p50_us", median_move(1 << 20)}};
+  std::puts(out.dump().c_str());
+}
