@@ -12,6 +12,13 @@
 // socket, and nothing has to be held or dropped: before the redirect it is in our queue, after it in the importer's, perhaps behind a hole
 // that what we send after will fill.
 //
+// What both sockets received while mute is acknowledged when the importer's thaws, all at once, and what the peer acknowledged in the freeze goes with
+// COMMIT. So to the peer a move is a pause. It sends nothing twice if the pause is shorter than its patience: with one segment under way that is two
+// round trips and 200 ms or more, with several two round trips and two ticks of its clock (a tail loss probe; 4 to 8 ms at 250 Hz, on a path of no
+// length). Not so yet where the receive buffer is full: once in some hundred moves the importer's kernel drops a segment that the window allowed
+// (RcvPruned), which it did not in an unmoved connection read as seldom. To acknowledge sooner, in the freeze, what came after the capture would promise
+// bytes that only this host has.
+//
 // The barrier guards the kill: a packet that was past our hook when the redirect came (a straggler) and then meets no socket would be
 // answered by RST. It runs beside the transfer, and only the kill waits for it. What stragglers brought is sent after once more.
 #include "broker/migration.h"

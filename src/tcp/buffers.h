@@ -1,4 +1,5 @@
 // The sizes of a restored socket's buffers. The kernel doubles what it is given, to account for its own overhead; here every size is as it is read.
+// An odd one, which only autotuning chooses, loses a byte by that.
 #pragma once
 
 #include <cstddef>
