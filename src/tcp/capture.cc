@@ -52,8 +52,8 @@ std::uint32_t less_fin(std::uint32_t bytes, int state) { return bytes - (we_have
 }  // namespace
 
 Frozen::Frozen(Frozen&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), facts_(other.facts_), settings_(std::move(other.settings_)), owner_mark_(other.owner_mark_), owner_reuse_address_(other.owner_reuse_address_),
-      owner_peek_offset_(other.owner_peek_offset_), never_sent_(other.never_sent_) {}
+    : fd_(std::exchange(other.fd_, -1)), facts_(other.facts_), settings_(std::move(other.settings_)), owner_mark_(other.owner_mark_),
+      owner_reuse_address_(other.owner_reuse_address_), owner_peek_offset_(other.owner_peek_offset_), never_sent_(other.never_sent_) {}
 
 Frozen::~Frozen() {
   if (fd_ < 0) return;
