@@ -34,6 +34,7 @@ FIGURES = {
     "capture_restore_0_p50_us": ("us", 45, "lower"),
     "capture_restore_64k_p50_us": ("us", 100, "lower"),
     "capture_restore_1m_p50_us": ("us", 333, "lower"),
+    "read_settings_p50_us": ("us", None, "lower"),
     "drain_1000_tcp_per_s": ("1/s", 5000, "higher"),
     "redirect_throughput_ratio": ("ratio", 0.95, "higher"),
     "hop_throughput_ratio": ("ratio", None, "higher"),

@@ -1,5 +1,6 @@
-// What it takes to get a connection out of its socket and into another one, by the size of its receive queue: freeze, capture, restore, thaw, as the
-// daemons do it. The kill in between is behind the point of no return there, and delays nobody: it is not counted.
+// What it takes to get a connection out of its socket and into another one, by the size of its receive queue: freeze, capture, restore, thaw. As the
+// daemons do it, the application's settings are read before, and the kill in between is behind the point of no return: neither delays the peer. The
+// settings are counted by themselves, the kill is not.
 // Prints one JSON object.
 #include <linux/sockios.h>
 #include <netinet/in.h>
@@ -47,18 +48,24 @@ int unread(int fd) {
   return bytes;
 }
 
-double median_move(int queue) {
+struct Costs {
+  double settings, move;  // microseconds
+};
+
+Costs costs(int queue) {
   Pair pair = connection();
   const std::vector<char> bytes(static_cast<std::size_t>(queue), 'x');
   must(::send(pair.theirs.get(), bytes.data(), bytes.size(), 0) == queue, "send");
   while (unread(pair.ours.get()) < queue) {
   }
-  std::vector<double> moves;
+  std::vector<double> readings, moves;
   for (int i = 0; i < kMoves; ++i) {
+    tcp::Settings settings;
+    readings.push_back(time_of([&] { settings = tcp::read_settings(pair.ours.get(), AF_INET, false); }));
     std::optional<tcp::Frozen> frozen;
     image::TcpT image;
     const double out = time_of([&] {
-      auto done = tcp::Frozen::freeze(pair.ours.get(), kNoMarks.freeze);
+      auto done = tcp::Frozen::freeze(pair.ours.get(), kNoMarks.freeze, std::move(settings));
       must(done.has_value(), "freeze");
       frozen.emplace(std::move(*done));
       auto captured = frozen->capture();
@@ -77,14 +84,16 @@ double median_move(int queue) {
     must(unread(pair.ours.get()) == queue, "the receive queue");
     moves.push_back(out + in);
   }
-  return median(moves);
+  return {median(readings), median(moves)};
 }
 
 }  // namespace
 
 int main() {
-  const nlohmann::json out{{"capture_restore_0_p50_us", median_move(0)},
-                           {"capture_restore_64k_p50_us", median_move(64 << 10)},
-                           {"capture_restore_1m_p50_us", median_move(1 << 20)}};
+  const Costs empty = costs(0);
+  const nlohmann::json out{{"read_settings_p50_us", empty.settings},
+                           {"capture_restore_0_p50_us", empty.move},
+                           {"capture_restore_64k_p50_us", costs(64 << 10).move},
+                           {"capture_restore_1m_p50_us", costs(1 << 20).move}};
   std::puts(out.dump().c_str());
 }

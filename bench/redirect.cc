@@ -134,7 +134,8 @@ class Talk {
     client.enter();
     socket_.reset(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     must(bool(socket_), "AF_PACKET");
-    to_ = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = static_cast<int>(::if_nametoindex(kInterface)), .sll_halen = ETH_ALEN};
+    const auto interface = static_cast<int>(::if_nametoindex(kInterface));
+    to_ = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = interface, .sll_halen = ETH_ALEN};
     std::copy(link.begin(), link.end(), to_.sll_addr);
     // As many packets, be they of many connections or of one: else these would stay in the processor's cache.
     for (unsigned i = 0; i < kMany; ++i) packets_.push_back(packet(tuples[i % tuples.size()]));
@@ -211,7 +212,8 @@ double packets_ratio(Talk& many, Talk& one, const Host& importer) {
 }
 
 // One home has one redirect and the other many, of which `talking` have packets. Then they change places: no two hosts are equally fast.
-double redirects_ratio(unsigned talking, const Host& client, const std::array<const Host*, 2>& homes, const std::array<const Daemon*, 2>& daemons, const Host& importer) {
+double redirects_ratio(unsigned talking, const Host& client, const std::array<const Host*, 2>& homes, const std::array<const Daemon*, 2>& daemons,
+                       const Host& importer) {
   double product = 1;
   for (const int one : {0, 1}) {
     const auto few = connections(*homes[one], client, 1), all = connections(*homes[1 - one], client, kMany);

@@ -5,7 +5,7 @@
 namespace sockmi::broker {
 namespace {
 
-constexpr std::chrono::microseconds kLongest{5000}, kMoment{300};
+constexpr std::chrono::microseconds kLongest{5000}, kMoment{150};
 
 bool schedule(int policy, int priority) {
   const sched_param parameters{.sched_priority = priority};

@@ -99,7 +99,6 @@ class Batch {
   asio::awaitable<void> run() {
     // The connections are untouched, and stay so if any of this fails.
     examine();
-    world_.hurry.begin();
     if (auto found = co_await negotiate(); !found) each([&](Leaving&) { return Result<>(found); });
     // Each socket is mute from its freeze on: nothing is acknowledged any more that its image, or what is sent after it, does not have.
     each([&](Leaving& one) { return freeze(one); });

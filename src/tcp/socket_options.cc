@@ -14,7 +14,6 @@
 
 #include "base/log.h"
 #include "base/unique_fd.h"
-#include "tcp/states.h"
 
 namespace sockmi::tcp {
 namespace {

@@ -3,6 +3,9 @@
 
 #include <sys/socket.h>
 
+#include <memory>
+#include <vector>
+
 #include "base/error.h"
 #include "base/secret.h"
 #include "image/tcp_generated.h"
