@@ -65,7 +65,8 @@ Costs costs(int queue) {
     std::optional<tcp::Frozen> frozen;
     image::TcpT image;
     const double out = time_of([&] {
-      auto done = tcp::Frozen::freeze(pair.ours.get(), kNoMarks.freeze, std::move(settings));
+      const auto owner = tcp::Owner::of(pair.ours.get());
+      auto done = tcp::Frozen::freeze(pair.ours.get(), *owner, kNoMarks.freeze, std::move(settings));
       must(done.has_value(), "freeze");
       frozen.emplace(std::move(*done));
       auto captured = frozen->capture();
