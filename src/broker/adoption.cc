@@ -36,19 +36,55 @@ Result<> adopt_residents(World& world, const Sockets& alive) {
   return {};
 }
 
-Result<> adopt_redirects(World& world, const Sockets& alive) {
+// A container that stopped while no daemon held its namespace has taken the path of its connections with it. One that we may not enter leads on
+// without us: the journal keeps what it knows of it for a daemon that may. `closed`: so many namespaces could not be looked into.
+void leave_out_lost_containers(World& world, std::size_t closed) {
+  std::size_t out_of_reach = 0;
+  std::erase_if(world.away, [&](const auto& each) {
+    const auto& [tuple, away] = each;
+    if (!away.container || world.steering->is_elsewhere(tuple.local.ip)) return false;
+    if (closed > 0) {
+      ++out_of_reach;
+    } else {
+      log::warn("event=container_gone connection={} host={} reason=\"no network namespace here has its address any more\"", to_string(tuple), away.host);
+      world.journal.is_back(tuple);
+    }
+    return true;
+  });
+  if (out_of_reach > 0)
+    log::warn("event=containers_not_adopted away={} closed={} reason=\"network namespaces could not be entered: it wants CAP_SYS_ADMIN, see sockmid(8)\"",
+              out_of_reach, closed);
+}
+
+// What fails in a container's namespace is no reason not to serve.
+Result<> spared(const World& world, const FourTuple& tuple, Result<> done) {
+  if (done || !world.steering->is_elsewhere(tuple.local.ip)) return done;
+  log::error("event=redirect_not_adopted connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
+  return {};
+}
+
+Result<> adopt_redirects(World& world, const Sockets& alive, std::size_t closed) {
   std::set<FourTuple> living;
-  for (const auto& [cookie, socket] : alive) living.insert(socket.tuple.unmapped());
+  const auto live = [&](const Sockets& sockets) {
+    for (const auto& [cookie, socket] : sockets) living.insert(socket.tuple.unmapped());
+  };
+  live(alive);
+  world.steering->within_others([&]() -> Result<> {
+    TRY_LET(there, steer::all_sockets());
+    live(there);
+    return {};
+  });
   TRY_LET(found, world.steering->redirects());
   std::map<FourTuple, steer::Redirect> in_kernel;
   for (const auto& redirect : found) in_kernel[redirect.tuple] = redirect;
 
   world.away = world.journal.away();
+  leave_out_lost_containers(world, closed);
   std::set<SocketAddress> ports;
   for (const auto& [tuple, away] : world.away) {
     in_kernel.erase(tuple.unmapped());
     if (is_passive(tuple)) ports.insert({tuple.local.ip.unmapped(), tuple.local.port});  // led when the other host is heard: see compare_notes()
-    else TRY(world.steering->redirect(tuple, away.address, std::nullopt));  // it may lack, expire, or be for another interface
+    else TRY(spared(world, tuple, world.steering->redirect(tuple, away.address, std::nullopt)));  // it may lack, expire, or be for another interface
     if (away.home != world.settings.host) asio::co_spawn(world.io, tell_moved(world, tuple), asio::detached);
   }
   // Nothing explains these. One whose connection lives here was never decided. One with a timeout lingers. Of any other we have lost the memory:
@@ -57,7 +93,7 @@ Result<> adopt_redirects(World& world, const Sockets& alive) {
     auto done = living.contains(tuple)  ? world.steering->remove_redirect(tuple)
                 : !redirect.expires_in ? world.steering->redirect(tuple, redirect.to, kClaim)
                                        : Result<>();
-    if (!done) return done;
+    TRY(spared(world, tuple, std::move(done)));
     log::warn("event=redirect_unexplained connection={} to={} lives_here={}", to_string(tuple), to_string(redirect.to), living.contains(tuple));
   }
   TRY_LET(redirected, world.steering->redirected_ports());
@@ -65,7 +101,7 @@ Result<> adopt_redirects(World& world, const Sockets& alive) {
     const auto explains = [&](const SocketAddress& port) { return port.port == local.port && (port.ip.wildcard() || port.ip == local.ip); };
     if (std::ranges::any_of(ports, explains)) continue;
     log::warn("event=port_redirect_unexplained local={}", to_string(local));
-    TRY(world.steering->remove_port_redirect(local));
+    TRY(spared(world, {local, {}}, world.steering->remove_port_redirect(local)));
   }
   return {};
 }
@@ -75,7 +111,8 @@ Result<> adopt_redirects(World& world, const Sockets& alive) {
 Result<> adopt(World& world) {
   TRY_LET(alive, steer::all_sockets());
   TRY(adopt_residents(world, alive));
-  TRY(adopt_redirects(world, alive));
+  TRY_LET(closed, world.steering->adopt());
+  TRY(adopt_redirects(world, alive, closed));
   if (!world.away.empty() || !world.residents.empty())
     log::info("event=adopted imported={} away={}", world.residents.size(), world.away.size());
   return {};

@@ -144,7 +144,7 @@ asio::awaitable<Secret> Broker::answer(std::string host, Secret bytes) {
 asio::awaitable<void> Broker::wind_up() {
   co_await broker::wind_up(world_);
   const bool needed = rules_are_needed(world_);
-  if (needed) log::info("event=rules_stay imported={} away={}", world_.residents.size(), world_.away.size());
+  if (needed || !world_.away.empty()) log::info("event=rules_stay imported={} away={}", world_.residents.size(), world_.away.size());
   world_.steering->keep(needed);
 }
 

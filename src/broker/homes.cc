@@ -46,11 +46,24 @@ asio::awaitable<Result<Result<int>>> ask(World& world, std::string host, SocketA
   co_return std::unexpected(reply.error());
 }
 
-bool is_own(const IpAddress& ip) {
-  const unique_fd socket(::socket(ip.family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  sockaddr_storage address;
-  const socklen_t size = SocketAddress{ip, 0}.to(address);
-  return socket && ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0;
+// Or a container's here.
+bool is_own(const World& world, const IpAddress& ip) {
+  return world.steering->within(ip, [&]() -> Result<> {
+    const unique_fd socket(::socket(ip.family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    sockaddr_storage address;
+    const socklen_t size = SocketAddress{ip, 0}.to(address);
+    if (!socket || ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) return fail_errno(to_string(ip));
+    return {};
+  }).has_value();
+}
+
+bool lives_at_home(const World& world, const FourTuple& tuple) {
+  bool lives = false;
+  (void)world.steering->within(tuple.local.ip, [&]() -> Result<> {
+    lives = steer::find_socket(tuple).has_value();
+    return {};
+  });
+  return lives;
 }
 
 Result<> lead(World& world, const FourTuple& tuple, const Away& away) {
@@ -72,9 +85,9 @@ const Away* accepted_there(const World& world, const std::string& from, const Fo
 // `from` holds an endpoint that we should know, and don't.
 Result<int> take_word(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& service) {
   if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
-  if (!is_own(tuple.local.ip.unmapped())) return fail(EACCES, "{} is no address of {}", to_string(tuple.local.ip), world.settings.host);
-  if (steer::find_socket(tuple)) return fail(EACCES, "{} lives here", to_string(tuple));
-  const Away away{service, from, to, world.settings.host, world.settings.line()};
+  if (!is_own(world, tuple.local.ip.unmapped())) return fail(EACCES, "{} is no address of {}", to_string(tuple.local.ip), world.settings.host);
+  if (lives_at_home(world, tuple)) return fail(EACCES, "{} lives here", to_string(tuple));
+  const Away away{service, from, to, world.settings.host, world.settings.line(), world.steering->is_elsewhere(tuple.local.ip)};
   TRY(lead(world, tuple, away));
   log::warn("event=forgotten connection={} service={} host={} action=\"redirected again\"", to_string(tuple), service, from);
   return 1;
@@ -171,7 +184,7 @@ Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
   const auto it = world.away.find(tuple);
   if (it == world.away.end()) {
     if (const Away* listener = accepted_there(world, from, tuple)) {
-      const Away away{listener->service, from, to, world.settings.host, world.settings.line()};
+      const Away away{listener->service, from, to, world.settings.host, world.settings.line(), listener->container};
       TRY(lead(world, tuple, away));
       return 0;
     }
@@ -197,7 +210,7 @@ Result<> ended(World& world, const std::string& from, const FourTuple& tuple) {
 Result<int> held(World& world, const std::string& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line) {
   if (world.away.contains(tuple)) return 1;
   const auto socket = steer::find_socket(tuple);
-  if (!socket || is_own(tuple.local.ip.unmapped())) return 0;
+  if (!socket || is_own(world, tuple.local.ip.unmapped())) return 0;
   if (world.residents.contains(socket->cookie)) return 1;
   // It lives here, and we are the ones who lost their memory.
   TRY(admit(world, tuple, line));

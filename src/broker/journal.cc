@@ -15,7 +15,7 @@ namespace {
 
 using Words = std::vector<std::string>;
 constexpr std::size_t kLongestLine = 4096;
-const std::map<std::string, std::size_t> kVerbs = {{"committed", 0}, {"away", 5}, {"resident", 6}, {"ended", 6}};  // and their words
+const std::map<std::string, std::size_t> kVerbs = {{"committed", 0}, {"away", 5}, {"resident", 6}, {"ended", 6}};  // and their words, at least
 
 std::string encode(const std::string& text) {
   std::string out;
@@ -51,7 +51,11 @@ Result<FourTuple> parse_tuple(const std::string& text) {
   return FourTuple{local, remote};
 }
 
-Words words_of(const Away& away) { return {away.service, away.host, to_string(away.address), away.home, to_string(away.home_line)}; }
+Words words_of(const Away& away) {
+  Words words{away.service, away.host, to_string(away.address), away.home, to_string(away.home_line)};
+  if (away.container) words.push_back("container");
+  return words;
+}
 
 Words words_of(const Resident& it) {
   return {to_string(it.tuple), it.service, it.home, to_string(it.home_line), it.from, to_string(it.from_line)};
@@ -60,7 +64,7 @@ Words words_of(const Resident& it) {
 Result<Away> read_away(const Words& words) {
   TRY_LET(address, IpAddress::parse(words[2]));
   TRY_LET(line, SocketAddress::parse(words[4]));
-  return Away{words[0], words[1], address, words[3], line};
+  return Away{words[0], words[1], address, words[3], line, words.size() > 5 && words[5] == "container"};
 }
 
 Result<Resident> read_resident(const Words& words) {

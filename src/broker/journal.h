@@ -4,7 +4,7 @@
 // the fact of that verb and key. Words are separated by one blank; other characters than printable ASCII, and "%", are %XX.
 //
 //   committed ID                                                   an export of ours, until the importer acknowledged it
-//   away TUPLE SERVICE HOST ADDRESS HOME HOME-LINE                 see Away
+//   away TUPLE SERVICE HOST ADDRESS HOME HOME-LINE [container]     see Away
 //   resident COOKIE TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE    see Resident; those whose home is here need no record
 //   ended NUMBER TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE       a resident that has ended, and whose home does not know it yet
 //

@@ -181,7 +181,8 @@ class Batch {
   bool goes_home(const Leaving& one) const { return choice_.host == one.endpoint.home; }
   std::optional<Away> away(const Leaving& one) const {
     if (goes_home(one)) return std::nullopt;
-    return Away{one.endpoint.service, choice_.host, address(one), one.endpoint.home, one.endpoint.home_line};
+    return Away{one.endpoint.service, choice_.host, address(one), one.endpoint.home, one.endpoint.home_line,
+                world_.steering->is_elsewhere(one.tuple.local.ip)};
   }
 
   Result<> freeze(Leaving& one) {
@@ -296,9 +297,7 @@ class Batch {
     }
     if (Clock::now() > decide_by_) return fail(ETIMEDOUT, "the importer was not ready in time");
     TRY(fault::point("journal"));
-    // What is away from another namespace is not remembered: see steer/namespaces.h.
-    const bool remembered = !world_.steering->is_elsewhere(one.tuple.local.ip);
-    TRY(world_.journal.committed(one.id, one.cookie, one.tuple, remembered ? away(one) : std::nullopt));
+    TRY(world_.journal.committed(one.id, one.cookie, one.tuple, away(one)));
     one.decided = true;
     return {};
   }

@@ -38,6 +38,17 @@ std::vector<SocketAddress> addresses_of(const SocketAddress& local) {
   return out;
 }
 
+// They are where their address is.
+Result<std::vector<steer::TcpSocket>> connections_of(const World& world, const SocketAddress& local) {
+  std::vector<steer::TcpSocket> out;
+  TRY(world.steering->within(local.ip, [&]() -> Result<> {
+    TRY_LET(found, steer::connections_of(local));
+    out = std::move(found);
+    return {};
+  }));
+  return out;
+}
+
 template <class Step>
 Result<> for_each_address(const SocketAddress& local, Step step) {
   for (const SocketAddress& address : addresses_of(local)) TRY(step(address));
@@ -53,7 +64,7 @@ asio::awaitable<Result<>> empty_accept_queue(World& world, int listener, SocketA
   CO_TRY(for_each_address(local, [&](const SocketAddress& address) { return world.steering->hold_port(address, kHold); }));
   // Handshakes end by packets that nobody tells us of: the queue is looked at again and again, for as long as one is under way.
   for (const auto end = Clock::now() + kHandshakes;;) {
-    CO_TRY_LET(connections, steer::connections_of(local));
+    CO_TRY_LET(connections, connections_of(world, local));
     const bool under_way = std::ranges::any_of(connections, [](const auto& connection) { return connection.state == tcp::kSynRecv; });
     CO_TRY_LET(queue, tcp::drain_accept_queue(listener));
     std::ranges::move(queue, std::back_inserter(accepted));
@@ -72,7 +83,7 @@ Result<> redirect_passive(World& world, const SocketAddress& local, const std::s
   const auto peers = world.negotiation->peers();
   const auto peer = std::ranges::find(peers, host, &peer::PeerInfo::host);
   if (peer == peers.end()) return fail(EHOSTUNREACH, "host '{}' is not known here", host);
-  TRY_LET(connections, steer::connections_of(local));
+  TRY_LET(connections, connections_of(world, local));
   return for_each_address(local, [&](const SocketAddress& address) -> Result<> {
     const IpAddress& to = peer->line.ip.family == address.ip.family ? peer->line.ip : peer->other_address;
     if (to.any()) {

@@ -149,7 +149,7 @@ bool rules_are_needed(const World& world) {
   const auto is_ready = [&](std::uint64_t cookie) {  // its only descriptor is ours: it ends with us
     return std::ranges::any_of(world.lists.ready(), [&](const Ready& ready) { return ready.cookie == cookie; });
   };
-  const auto is_steered_here = [&](const auto& each) { return !world.steering->is_elsewhere(each.first.local.ip); };
+  const auto is_steered_here = [](const auto& each) { return !each.second.container; };
   return std::ranges::any_of(world.away, is_steered_here) ||
          std::ranges::any_of(world.residents, [&](const auto& each) { return is_guest(world, each.second) && !is_ready(each.first); });
 }

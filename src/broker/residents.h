@@ -24,7 +24,7 @@ asio::awaitable<void> return_unclaimed(World& world);
 
 // Lets what has ended, or is about to, come to its end, within a second: for a daemon that stops.
 asio::awaitable<void> wind_up(World& world);
-// Whether connections that live on without the daemon need its rules.
+// Whether connections that live on without the daemon need its rules in its own network namespace.
 bool rules_are_needed(const World& world);
 
 }  // namespace sockmi::broker

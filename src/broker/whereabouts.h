@@ -22,6 +22,7 @@ struct Away {
   IpAddress address;
   std::string home;
   SocketAddress home_line;
+  bool container = false;  // its address is one of another network namespace of this host, and our redirect is in there
   bool operator==(const Away&) const = default;
 };
 

@@ -10,7 +10,7 @@
 #include "peer/identity.h"
 #include "sockmictl/foreign_process.h"
 #include "steer/door.h"
-#include "steer/steering.h"
+#include "steer/namespaces.h"
 
 using namespace sockmi;
 using nlohmann::json;
@@ -120,10 +120,14 @@ Result<> take_over(const json& wish, bool as_json) {
   return {};
 }
 
-// Also what a dead daemon's takeover left.
+// Also what a dead daemon's takeover left, and what it left in the network namespaces of containers.
 Result<> flush() {
   TRY(steer::flush());
-  return steer::open_all_doors();
+  TRY(steer::open_all_doors());
+  TRY_LET(closed, steer::flush_others());
+  if (closed > 0)
+    std::fprintf(stderr, "sockmictl: %zu other network namespaces could not be looked into (wants CAP_SYS_ADMIN): what may be left in them stays\n", closed);
+  return {};
 }
 
 }  // namespace
@@ -164,7 +168,7 @@ int main(int argc, char** argv) {
   takeovers->add_flag_callback("--force", [&] { takeover["force"] = true; }, "even if connections are left that no application exports: they end");
   takeovers->callback([&] { action = [&] { return take_over(takeover, as_json); }; });
 
-  app.add_subcommand("flush", "remove all rules of sockmi from this host's kernel (the daemon must not run)")->callback([&] { action = flush; });
+  app.add_subcommand("flush", "remove all rules of sockmi from this host's kernel, and of its containers (the daemon must not run)")->callback([&] { action = flush; });
 
   auto* cluster = app.add_subcommand("cluster", "make a cluster, and its hosts' identities")->require_subcommand(1);
   std::string folder, host, from, out;

@@ -24,26 +24,39 @@ using ChainPointer = std::unique_ptr<nftnl_chain, decltype(&nftnl_chain_free)>;
 
 const char* family_name(std::uint32_t family) { return family == NFPROTO_NETDEV ? "netdev" : family == NFPROTO_INET ? "inet" : nullptr; }
 
+Result<> for_each_chain(Netlink& netfilter, const std::function<void(const char* family, std::string_view name)>& each) {
+  char buffer[256];
+  nlmsghdr* all = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, NLM_F_DUMP, netfilter.next_sequence());
+  return netfilter.dump(all, "chains", [&](const nlmsghdr* message) {
+    const ChainPointer chain(nftnl_chain_alloc(), nftnl_chain_free);
+    if (!chain || nftnl_chain_nlmsg_parse(message, chain.get()) < 0) return;
+    const std::string_view table = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_TABLE), name = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_NAME);
+    const char* family = family_name(nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_FAMILY));
+    if (table == "sockmi" && family) each(family, name);
+  });
+}
+
 }  // namespace
 
 Result<std::string> change_to(Netlink& netfilter, const std::string& wanted) {
   const std::string layout = fmt::format("layout_{:016x}", std::hash<std::string>()(wanted));
   std::string flushes, deletions;  // in this order: a chain that another one jumps to can not be deleted
   bool same = false;
-  char buffer[256];
-  nlmsghdr* all = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, NLM_F_DUMP, netfilter.next_sequence());
-  TRY(netfilter.dump(all, "chains", [&](const nlmsghdr* message) {
-    const ChainPointer chain(nftnl_chain_alloc(), nftnl_chain_free);
-    if (!chain || nftnl_chain_nlmsg_parse(message, chain.get()) < 0) return;
-    const std::string_view table = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_TABLE), name = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_NAME);
-    const char* family = family_name(nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_FAMILY));
-    if (table != "sockmi" || !family) return;
+  TRY(for_each_chain(netfilter, [&](const char* family, std::string_view name) {
     same |= name == layout;
     flushes += fmt::format("flush chain {} sockmi {}\n", family, name);
     deletions += fmt::format("delete chain {} sockmi {}\n", family, name);
   }));
   if (same) return std::string();
   return flushes + deletions + wanted + fmt::format("add chain netdev sockmi {}\n", layout);
+}
+
+std::string mark_of_service(ino_t daemon) { return fmt::format("served_from_{}", daemon); }
+
+Result<bool> has_chain(Netlink& netfilter, const std::string& wanted) {
+  bool found = false;
+  TRY(for_each_chain(netfilter, [&](const char*, std::string_view name) { found |= name == wanted; }));
+  return found;
 }
 
 }  // namespace sockmi::steer

@@ -1,6 +1,8 @@
 // What an earlier daemon left in the kernel, taken over or replaced.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 
 #include "steer/netlink.h"
@@ -9,5 +11,9 @@ namespace sockmi::steer {
 
 // The commands for nft that make our tables those of `wanted` (nft's own words for them), in one transaction; empty if they are already.
 Result<std::string> change_to(Netlink& netfilter, const std::string& wanted);
+
+// The name of the empty chain that tables have that are served from another network namespace, the daemon's: see namespace_search.h.
+std::string mark_of_service(ino_t daemon);
+Result<bool> has_chain(Netlink& netfilter, const std::string& name);  // in tables of ours
 
 }  // namespace sockmi::steer

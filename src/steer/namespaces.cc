@@ -2,38 +2,27 @@
 
 #include <linux/sockios.h>
 #include <net/if.h>
-#include <sched.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 
 #include <algorithm>
-#include <thread>
+#include <set>
 
 #include "base/log.h"
 
 namespace sockmi::steer {
 namespace {
 
-// A thread can enter a namespace by itself; one that has is used for nothing else. Sockets that it opens stay there.
-Result<> call_in(int handle, const std::function<Result<>()>& function) {
-  Result<> result;
-  std::thread([&] {
-    result = ::setns(handle, CLONE_NEWNET) == 0 ? function() : fail_errno("entering another network namespace (wants CAP_SYS_ADMIN)");
-  }).join();
-  return result;
-}
-
-Result<std::pair<dev_t, ino_t>> identify(int handle) {
-  struct stat status {};
-  if (::fstat(handle, &status) != 0) return fail_errno("network namespace");
-  return std::pair(status.st_dev, status.st_ino);
+// Whether packets are led away; `for_good`: more than what ends by itself.
+Result<bool> leads(Steering& steering, bool for_good) {
+  TRY_LET(redirects, steering.redirects());
+  TRY_LET(ports, steering.redirected_ports());
+  return !ports.empty() || std::ranges::any_of(redirects, [&](const Redirect& each) { return !for_good || !each.expires_in; });
 }
 
 }  // namespace
 
 NamespacedSteering::NamespacedSteering(std::unique_ptr<Steering> ours) : ours_(std::move(ours)) {
-  const unique_fd own(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-  if (const auto id = identify(own.get())) our_id_ = *id;
+  if (const auto own = own_namespace()) our_inode_ = own->inode;
 }
 
 NamespacedSteering::~NamespacedSteering() = default;
@@ -41,6 +30,7 @@ NamespacedSteering::~NamespacedSteering() = default;
 NamespacedSteering::Place::~Place() {
   if (!steering) return;
   auto gone = call_in(handle.get(), [this]() -> Result<> {
+    steering->keep(leads(*steering, true).value_or(true));
     steering.reset();
     return {};
   });
@@ -50,21 +40,21 @@ NamespacedSteering::Place::~Place() {
 Result<> NamespacedSteering::learn(int socket, const IpAddress& local) {
   unique_fd handle(::ioctl(socket, SIOCGSKNS));
   if (!handle) return fail_errno("finding the socket's network namespace");
-  TRY_LET(id, identify(handle.get()));
+  TRY_LET(inode, inode_of(handle.get()));
   const IpAddress address = local.unmapped();
-  if (id == our_id_) {
+  if (inode == our_inode_) {
     places_of_.erase(address);
     return {};
   }
-  auto& place = places_[id];
+  auto& place = places_[inode];
   if (!place) {
     auto opened = open(std::move(handle));
     if (!opened) {
-      places_.erase(id);
+      places_.erase(inode);
       return pass(std::move(opened));
     }
     place = std::move(*opened);
-    log::info("event=namespace_served inode={} address={}", id.second, to_string(address));
+    log::info("event=namespace_served inode={} address={}", inode, to_string(address));
   }
   place->last_learnt = std::chrono::steady_clock::now();
   // Loopback and NAT have no neighbour who could reach it elsewhere.
@@ -74,7 +64,7 @@ Result<> NamespacedSteering::learn(int socket, const IpAddress& local) {
   return {};
 }
 
-Result<std::unique_ptr<NamespacedSteering::Place>> NamespacedSteering::open(unique_fd handle) {
+Result<std::unique_ptr<NamespacedSteering::Place>> NamespacedSteering::open(unique_fd handle) const {
   auto place = std::make_unique<Place>();
   place->handle = std::move(handle);
   TRY(call_in(place->handle.get(), [&]() -> Result<> {
@@ -86,12 +76,51 @@ Result<std::unique_ptr<NamespacedSteering::Place>> NamespacedSteering::open(uniq
       if (::if_indextoname(each.interface, name)) interfaces.insert(name);
     }
     place->addresses = std::move(addresses);
-    TRY_LET(steering, make_nft_steering({interfaces.begin(), interfaces.end()}));
-    steering->keep(false);
+    TRY_LET(steering, make_nft_steering({interfaces.begin(), interfaces.end()}, our_inode_));
     place->steering = std::move(steering);
     return {};
   }));
   return place;
+}
+
+Result<std::size_t> NamespacedSteering::adopt() {
+  TRY_LET(own, host_addresses());
+  Served served = served_from(our_inode_);
+  for (auto& [handle, inode] : served.namespaces) {
+    auto opened = open(std::move(handle));
+    auto adopted = opened ? adopt(std::move(*opened), inode, own) : Result<>(std::unexpected(opened.error()));
+    if (adopted) continue;
+    ++served.closed;
+    log::warn("event=namespace_not_adopted inode={} error=\"{}\"", inode, to_string(adopted.error()));
+  }
+  return served.closed;
+}
+
+// A container's word is worth nothing for addresses that are ours, or no longer its own.
+Result<> NamespacedSteering::adopt(std::unique_ptr<Place> place, ino_t inode, std::span<const HostAddress> own) {
+  const auto is_its = [&](const IpAddress& ip) {
+    return std::ranges::find(place->addresses, ip, &HostAddress::ip) != place->addresses.end() &&
+           std::ranges::find(own, ip, &HostAddress::ip) == own.end() && !places_of_.contains(ip);
+  };
+  std::vector<FourTuple> strangers;
+  TRY_LET(redirects, place->steering->redirects());
+  for (const Redirect& each : redirects)
+    if (!is_its(each.tuple.local.ip)) strangers.push_back(each.tuple);
+  TRY(place->steering->remove_redirects(strangers));
+  TRY_LET(ports, place->steering->redirected_ports());
+  for (const SocketAddress& each : ports)
+    if (!is_its(each.ip)) TRY(place->steering->remove_port_redirect(each));
+
+  std::string addresses;
+  for (const HostAddress& each : place->addresses) {
+    if (!is_its(each.ip)) continue;
+    places_of_[each.ip] = place.get();
+    addresses += (addresses.empty() ? "" : ",") + to_string(each.ip);
+  }
+  log::info("event=namespace_adopted inode={} address={}", inode, addresses);
+  place->last_learnt = std::chrono::steady_clock::now();
+  places_[inode] = std::move(place);
+  return {};
 }
 
 Steering& NamespacedSteering::at(const IpAddress& local) const {
@@ -102,6 +131,11 @@ Steering& NamespacedSteering::at(const IpAddress& local) const {
 Result<> NamespacedSteering::within(const IpAddress& local, const std::function<Result<>()>& function) const {
   const auto it = places_of_.find(local.unmapped());
   return it == places_of_.end() ? function() : call_in(it->second->handle.get(), function);
+}
+
+void NamespacedSteering::within_others(const std::function<Result<>()>& function) const {
+  for (const auto& [inode, place] : places_)
+    if (auto done = call_in(place->handle.get(), function); !done) log::error("event=namespace_fails inode={} error=\"{}\"", inode, to_string(done.error()));
 }
 
 namespace {
@@ -118,14 +152,15 @@ Result<> NamespacedSteering::part(std::span<const Item> items, const std::functi
   return {};
 }
 
+Result<> NamespacedSteering::check_reach(const IpAddress& local, const IpAddress& to) const {
+  const auto it = places_of_.find(local.unmapped());
+  const auto reaches = [&](const HostAddress& each) { return to.family == each.ip.family && to.in_prefix(each.ip, each.prefix); };
+  if (it == places_of_.end() || std::ranges::any_of(it->second->addresses, reaches)) return {};
+  return fail(ENETUNREACH, "{} is not on the segment of the connection's network namespace", to_string(to));
+}
+
 Result<> NamespacedSteering::redirect(std::span<const Redirect> redirects) {
-  for (const auto& [tuple, to, expires_in] : redirects) {
-    const auto it = places_of_.find(tuple.local.ip.unmapped());
-    if (it == places_of_.end()) continue;
-    const auto reaches = [&](const HostAddress& each) { return to.family == each.ip.family && to.in_prefix(each.ip, each.prefix); };
-    if (std::ranges::none_of(it->second->addresses, reaches))
-      return fail(ENETUNREACH, "{} is not on the segment of the connection's network namespace", to_string(to));
-  }
+  for (const auto& [tuple, to, expires_in] : redirects) TRY(check_reach(tuple.local.ip, to));
   return part<Redirect>(redirects, [](Steering& steering, std::span<const Redirect> those) { return steering.redirect(those); });
 }
 
@@ -145,10 +180,24 @@ Result<> NamespacedSteering::forget_tracked(std::span<const FourTuple> tuples) {
   return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) { return steering.forget_tracked(those); });
 }
 
+Result<> NamespacedSteering::redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) {
+  TRY(check_reach(local.ip, to));
+  return at(local.ip).redirect_port(local, to, staying);
+}
+
 Result<std::vector<Redirect>> NamespacedSteering::redirects() {
   TRY_LET(all, ours_->redirects());
-  for (const auto& [id, place] : places_) {
+  for (const auto& [inode, place] : places_) {
     TRY_LET(there, place->steering->redirects());
+    std::ranges::move(there, std::back_inserter(all));
+  }
+  return all;
+}
+
+Result<std::vector<SocketAddress>> NamespacedSteering::redirected_ports() {
+  TRY_LET(all, ours_->redirected_ports());
+  for (const auto& [inode, place] : places_) {
+    TRY_LET(there, place->steering->redirected_ports());
     std::ranges::move(there, std::back_inserter(all));
   }
   return all;
@@ -159,11 +208,20 @@ void NamespacedSteering::forget_idle(std::chrono::milliseconds idle) {
   std::erase_if(places_, [&](auto& entry) {
     Place& place = *entry.second;
     if (place.last_learnt > deadline) return false;
-    const auto there = place.steering->redirects();
-    if (!there || !there->empty()) return false;
+    if (leads(*place.steering, false).value_or(true)) return false;
     std::erase_if(places_of_, [&](const auto& each) { return each.second == &place; });
     return true;
   });
+}
+
+Result<std::size_t> flush_others() {
+  TRY_LET(own, own_namespace());
+  const Served served = served_from(own.inode);
+  Result<> result;
+  for (const NetworkNamespace& each : served.namespaces)
+    if (auto flushed = call_in(each.handle.get(), flush); !flushed && result) result = std::move(flushed);
+  if (!result) return pass(std::move(result));
+  return served.closed;
 }
 
 }  // namespace sockmi::steer

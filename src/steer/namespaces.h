@@ -5,19 +5,17 @@
 // served. Containers behind this host's NAT are not: their peers' packets come to the host, and two of them may have one address.
 //
 // One set of rules a namespace, made when its first connection leaves and removed when the last is home, or has ended: while it is there, we hold
-// the namespace, so that a container that stops does not take away the path of connections that live on elsewhere.
+// the namespace, so that a container that stops does not take away the path of connections that live on elsewhere. What leads somewhere outlives us,
+// as it does in our own namespace, and the next daemon finds it: see namespace_search.h. In between nobody holds the namespace.
 #pragma once
-
-#include <sys/types.h>
 
 #include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 
-#include "base/unique_fd.h"
 #include "steer/addresses.h"
+#include "steer/namespace_search.h"
 #include "steer/steering.h"
 
 namespace sockmi::steer {
@@ -28,12 +26,17 @@ class NamespacedSteering : public Steering {
   explicit NamespacedSteering(std::unique_ptr<Steering> ours);
   ~NamespacedSteering() override;
 
+  // Takes over what an earlier daemon that lived in our namespace left in others. How many namespaces could not be looked into: nothing is known of
+  // them. None keeps us from those that can.
+  Result<std::size_t> adopt();
   // From here on everything about this local address concerns the namespace of `socket`. ENOTSUP: its packets can't be steered there. Wants
   // CAP_SYS_ADMIN if that namespace is not the daemon's.
   Result<> learn(int socket, const IpAddress& local);
   bool is_elsewhere(const IpAddress& local) const { return places_of_.contains(local.unmapped()); }
   // Calls `function` where the address is.
   Result<> within(const IpAddress& local, const std::function<Result<>()>& function) const;
+  // Calls it in each other namespace that is served.
+  void within_others(const std::function<Result<>()>& function) const;
   // Gives up namespaces in which nothing is steered any more and of which nobody has spoken for so long.
   void forget_idle(std::chrono::milliseconds idle);
 
@@ -43,13 +46,11 @@ class NamespacedSteering : public Steering {
   Result<std::vector<Redirect>> redirects() override;
   Result<> let_in(const FourTuple& tuple, std::chrono::milliseconds timeout) override { return at(tuple.local.ip).let_in(tuple, timeout); }
   Result<> keep_out(const FourTuple& tuple) override { return at(tuple.local.ip).keep_out(tuple); }
-  Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) override {
-    return at(local.ip).redirect_port(local, to, staying);
-  }
+  Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) override;
   Result<> remove_port_redirect(const SocketAddress& local) override { return at(local.ip).remove_port_redirect(local); }
   Result<> hold_port(const SocketAddress& local, std::chrono::milliseconds timeout) override { return at(local.ip).hold_port(local, timeout); }
   Result<> release_port(const SocketAddress& local) override { return at(local.ip).release_port(local); }
-  Result<std::vector<SocketAddress>> redirected_ports() override { return ours_->redirected_ports(); }
+  Result<std::vector<SocketAddress>> redirected_ports() override;
   Result<> stay(std::span<const FourTuple> tuples) override;
   Result<> unstay(std::span<const FourTuple> tuples) override;
   Result<> forget_tracked(std::span<const FourTuple> tuples) override;
@@ -64,11 +65,10 @@ class NamespacedSteering : public Steering {
   }
   Result<> readdress_port(const SocketAddress& home, const IpAddress& own) override { return ours_->readdress_port(home, own); }
   Result<> remove_readdress_port(const SocketAddress& home, const IpAddress& own) override { return ours_->remove_readdress_port(home, own); }
-  // In other namespaces nothing is kept: a daemon that starts does not know which they were.
+  // In other namespaces what leads somewhere for good is kept, and else nothing.
   void keep(bool yes) override { ours_->keep(yes); }
 
  private:
-  using Id = std::pair<dev_t, ino_t>;
   struct Place {
     unique_fd handle;
     std::vector<HostAddress> addresses;
@@ -76,16 +76,21 @@ class NamespacedSteering : public Steering {
     std::chrono::steady_clock::time_point last_learnt;
     ~Place();
   };
-  static Result<std::unique_ptr<Place>> open(unique_fd handle);
+  Result<std::unique_ptr<Place>> open(unique_fd handle) const;
+  Result<> adopt(std::unique_ptr<Place> place, ino_t inode, std::span<const HostAddress> own);
   Steering& at(const IpAddress& local) const;
+  Result<> check_reach(const IpAddress& local, const IpAddress& to) const;
   // Calls `step` with those of each namespace.
   template <class Item>
   Result<> part(std::span<const Item> items, const std::function<Result<>(Steering&, std::span<const Item>)>& step) const;
 
   std::unique_ptr<Steering> ours_;
-  Id our_id_{};
-  std::map<Id, std::unique_ptr<Place>> places_;
+  ino_t our_inode_ = 0;
+  std::map<ino_t, std::unique_ptr<Place>> places_;
   std::map<IpAddress, Place*> places_of_;
 };
+
+// Removes everything of ours that a dead daemon of this namespace left in others. How many could not be looked into.
+Result<std::size_t> flush_others();
 
 }  // namespace sockmi::steer

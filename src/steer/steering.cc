@@ -264,12 +264,12 @@ class NftSteering : public Steering {
 
 }  // namespace
 
-Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::string>& interfaces) {
+Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::string>& interfaces, ino_t daemon) {
   TRY_LET(claim, claim_namespace());
   TRY_LET(netfilter, Netlink::open(NETLINK_NETFILTER));
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
   TRY_LET(segments, segments_of(interfaces));
-  TRY(create_tables(*netfilter, segments));
+  TRY(create_tables(*netfilter, segments, daemon));
   Netlink& routes = *route;
   auto steering = std::make_unique<NftSteering>(std::move(claim), std::move(netfilter), std::move(route), std::move(segments));
   TRY(add_delivery_route(routes, interfaces));

@@ -1,6 +1,8 @@
 // Makes the peer's packets reach an endpoint wherever it lives. Knows packets, nothing of images.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -80,10 +82,11 @@ class Steering {
 
 // The real one: tables "netdev sockmi" and "inet sockmi", a routing rule and a routing table, all of our own; set up here, gone with the
 // object or not (see keep()). `interfaces` are those the peers' packets come in by. What an earlier daemon left is taken over: its redirects and
-// shelters stay in force, also where its rules were other than ours and are replaced.
-Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::string>& interfaces);
+// shelters stay in force, also where its rules were other than ours and are replaced. `daemon`: the network namespace that the daemon lives in, if it
+// is another than this; the tables say so.
+Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::string>& interfaces, ino_t daemon = 0);
 
-// Removes everything of ours that a dead daemon left. EADDRINUSE: one is alive.
+// Removes everything of ours that a dead daemon left in this network namespace. EADDRINUSE: one is alive.
 Result<> flush();
 
 // Blocks until packets that had already passed our hooks are through (membarrier): after it no straggler can reach a socket, or the lack

@@ -152,8 +152,9 @@ Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfa
   return out;
 }
 
-Result<> create_tables(Netlink& netfilter, const std::vector<Segment>& segments) {
-  TRY_LET(change, change_to(netfilter, netdev_table(segments) + inet_table()));
+Result<> create_tables(Netlink& netfilter, const std::vector<Segment>& segments, ino_t daemon) {
+  const std::string mark = daemon ? fmt::format("add chain netdev sockmi {}\n", mark_of_service(daemon)) : "";
+  TRY_LET(change, change_to(netfilter, netdev_table(segments) + inet_table() + mark));
   if (!change.empty()) TRY(run_nft(change));
   return replace_rules(netfilter, icmp_rules(segments));
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <netinet/in.h>
+#include <sys/types.h>
 
 #include <linux/netfilter.h>
 
@@ -43,8 +44,8 @@ struct Segment {
 // `interfaces`: by which the peers' packets come in. ENODEV: there is no such interface.
 Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfaces);
 
-// Tables of an earlier daemon are made like ours, around the elements of their maps and sets: see adopt.cc.
-Result<> create_tables(Netlink& netfilter, const std::vector<Segment>& segments);
+// Tables of an earlier daemon are made like ours, around the elements of their maps and sets: see adopt.cc. `daemon`: see make_nft_steering().
+Result<> create_tables(Netlink& netfilter, const std::vector<Segment>& segments, ino_t daemon);
 Result<> remove_tables();
 
 }  // namespace sockmi::steer
