@@ -38,7 +38,8 @@ Result<MigrationId> read_id(ByteView bytes) {
 }
 
 FourTuple tuple_of(const TcpT& tcp) {
-  const IpAddress remote = tcp.remote_ip.empty() ? IpAddress() : *IpAddress::from_bytes(tcp.remote_ip);
+  const bool passive = tcp.remote_ip.empty() || tcp.remote_port == 0;  // 0.0.0.0:0 would be another tuple than that of the socket
+  const IpAddress remote = passive ? IpAddress() : *IpAddress::from_bytes(tcp.remote_ip);
   return {{*IpAddress::from_bytes(tcp.local_ip), tcp.local_port}, {remote, tcp.remote_port}};
 }
 

@@ -169,9 +169,10 @@ class Lab:
         path.write_text("\n".join(lines) + "\n")
         return path
 
-    def start_daemon(self, host, **changes):
+    def start_daemon(self, host, wrap=(), **changes):
+        """`wrap`: a command that runs it."""
         path = self.configure(host, **changes)
-        host.daemon = host.popen(self.program("src/sockmid/sockmid"), "--config", path)
+        host.daemon = host.popen(*wrap, self.program("src/sockmid/sockmid"), "--config", path, name="sockmid")
         host.daemon.wait_line("sockmid ready")
         return host.daemon
 

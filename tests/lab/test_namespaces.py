@@ -1,9 +1,14 @@
 """Connections of containers: their servers speak to the host's daemon by its socket, and have a network namespace and an address of their own."""
 import hashlib
+import socket
 
 import observe
+import socket_app
+from cases import cases
 from lab import CONTAINER_ADDRESS as ADDRESS, PORT, expect, wait_until
 from process import run
+from socket_app import LISTENING, SERVICE, SocketApp, Stream, move
+from test_life import KILLED, TERMINATED, at, end_daemon, silence
 from transfer import Download, Upload, random_bytes
 
 CONTENT = random_bytes(2 << 20)
@@ -15,7 +20,7 @@ class Container:
     name = "c1"
 
     def __init__(self, lab, address=f"{ADDRESS}/24"):
-        self.lab = lab
+        self.lab, self.address = lab, lab.hostA.address  # where its daemon is
         lab.file("f", CONTENT)
         run(["ip", "netns", "add", self.name])
         run(["ip", "link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", self.name])
@@ -31,23 +36,34 @@ class Container:
     def run(self, *command, **options):
         return run(["nsenter", f"--net=/run/netns/{self.name}", "--", *map(str, command)], **options)
 
+    def popen(self, *command, name, **options):
+        return self.lab.hostA.popen("nsenter", f"--net=/run/netns/{self.name}", "--", *command, name=f"{self.name}:{name}", **options)
+
+    def at(self, family):
+        expect(family == "4", "a container has no IPv6 address")
+        return ADDRESS
+
     def start_httpsd(self):
         certificate, key = self.lab.certificate()
-        server = self.lab.hostA.popen("nsenter", f"--net=/run/netns/{self.name}", "--", self.lab.program("examples/httpsd"), "--listen", f"{ADDRESS}:{PORT}",
-                                      "--root", self.lab.root, "--cert", certificate, "--key", key, "--service", "web", "--name", "c1", name="c1:httpsd")
+        server = self.popen(self.lab.program("examples/httpsd"), "--listen", f"{ADDRESS}:{PORT}", "--root", self.lab.root, "--cert", certificate,
+                            "--key", key, "--service", "web", "--name", self.name, name="httpsd")
         server.wait_line("httpsd ready")
         return server
 
 
+def start_daemon(lab, host=None, wrap=()):
+    lab.start_daemon(host or lab.hostA, wrap, steer={"linger_ms": 200, "freeze_timeout_ms": 1500})
+
+
 def start(lab, container):
     for host in (lab.hostA, lab.hostB):
-        lab.start_daemon(host, steer={"linger_ms": 200, "freeze_timeout_ms": 1500})
+        start_daemon(lab, host)
     lab.start_httpsd(lab.hostB, listen=True)
     return container.start_httpsd()
 
 
-def begin(lab):
-    transfers = [Download(lab, "f", gate=200_000, to=ADDRESS), Upload(lab, CONTENT, gate=200_000, to=ADDRESS)]
+def begin(lab, uploads=1):
+    transfers = [Upload(lab, CONTENT, gate=200_000, to=ADDRESS) for _ in range(uploads)] + [Download(lab, "f", gate=200_000, to=ADDRESS)]
     for transfer in transfers:
         transfer.wait_offset(200_000)
     return transfers
@@ -106,16 +122,141 @@ def test_a_container_that_stops_leaves_its_connections_their_path(lab):
         run(["ip", "netns", "add", container.name])
 
 
-def test_the_end_of_the_daemon_is_the_end_of_its_rules(lab):
+@cases(TERMINATED, KILLED)
+def test_what_is_away_outlives_the_daemon(lab, how):
+    """One transfer even ends while home has no daemon. Afterwards the others come home, and may go again."""
+    with Container(lab) as container:
+        server = start(lab, container)
+        ends, *go_on = begin(lab, uploads=2)
+        lab.move(lab.hostA, lab.hostB, connections=3)
+        end_daemon(lab.hostA, how)
+        finish([ends])
+        seen = len(server.lines)
+        start_daemon(lab)
+        server.wait_line("event=daemon_connected", after=seen)
+        expect(len(at(lab.hostA)) >= 2, lambda: f"what it remembers: {at(lab.hostA)}")
+        wait_until(lambda: at(lab.hostA) == [("moved", "hostB")] * 2, "the end of the one is told", timeout=20)
+        for _ in range(2):
+            lab.move(lab.hostB, lab.hostA, connections=2)
+            expect(ADDRESS in container.run("ss", "-Htn") and not at(lab.hostA), "they are not in the container")
+            lab.move(lab.hostA, lab.hostB, connections=2)
+        expect(not observe.redirects(lab.hostA), "they are redirected in the host's own namespace")
+        finish(go_on)
+        wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
+
+
+@cases(TERMINATED, KILLED)
+def test_what_came_home_needs_no_rules(lab, how):
+    """The daemon ends before it has given the namespace up: those of one that is killed are the next one's to remove."""
     with Container(lab) as container:
         start(lab, container)
         transfers = begin(lab)
         lab.move(lab.hostA, lab.hostB, connections=2)
         lab.move(lab.hostB, lab.hostA, connections=2)
         expect(observe.leftovers(container), "no rules in the container")
-        lab.hostA.daemon.stop()
-        expect(not observe.leftovers(container), lambda: f"left behind: {observe.leftovers(container)}")
+        end_daemon(lab.hostA, how)
+        if how == KILLED:
+            start_daemon(lab)
+            lab.hostA.daemon.wait_line("event=namespace_adopted")
+        wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
         finish(transfers)
+
+
+def test_a_listener_outlives_the_daemon(lab):
+    """Who connects is led to where it listens now; who was accepted before stays in the container."""
+    with Container(lab) as container:
+        socket_app.start(lab)
+        container.app = SocketApp(container, SERVICE)
+        listener = container.app.socket("4")
+        listener.set(socket.SOL_SOCKET, socket.SO_REUSEADDR, "01000000")  # as servers do: it comes home to a connection that has stayed
+        listener.listen()
+        stays = lab.client.app.socket("4").connect(container), listener.accept()
+        listener = move(listener, lab.hostB, LISTENING)
+        for how in (TERMINATED, KILLED):
+            end_daemon(lab.hostA, how)
+            answers(lab, container, listener, *stays)
+            start_daemon(lab)
+            wait_until(lambda: lab.hostA.api("/v1/peers")["peers"], "hostB is heard")
+            answers(lab, container, listener, *stays)
+        expect(at(lab.hostA) == [("moved", "hostB")], at(lab.hostA))
+        container.app = SocketApp(container, SERVICE)  # one that the new daemon knows
+        listener = move(listener, container, LISTENING)
+        wait_until(lambda: not at(lab.hostA), "its connections have ended and it is home")
+        answers(lab, container, listener, *stays)
+
+
+def answers(lab, container, listener, their_old, our_old):
+    """A new connection, and an old one."""
+    theirs = lab.client.app.socket("4").connect(container)
+    ours = listener.accept()
+    for number, ends in enumerate([(theirs, ours), (their_old, our_old)]):
+        stream = Stream(f"s{number}")
+        stream.send(ends[0], 1000)
+        stream.receive(ends[1])
+    for end in (theirs, ours):
+        end.close()
+
+
+def without_admin(*command):
+    return ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin", *command]
+
+
+def test_a_daemon_that_may_not_enter_leaves_them_to_one_that_may(lab):
+    with Container(lab) as container:
+        server = start(lab, container)
+        transfers = begin(lab)
+        lab.move(lab.hostA, lab.hostB, connections=2)
+        end_daemon(lab.hostA, TERMINATED)
+        start_daemon(lab, wrap=without_admin())
+        warnings = [line for line in lab.hostA.daemon.lines if "level=warn" in line and "container" in line]
+        expect(len(warnings) == 1 and "away=2" in warnings[0] and "CAP_SYS_ADMIN" in warnings[0], warnings)
+        expect(not at(lab.hostA) and not observe.redirects(lab.hostA), "it looks after them")
+        expect(len(observe.redirects(container)) == 2, "the container does not lead them on")
+        end_daemon(lab.hostA, TERMINATED)
+        seen = len(server.lines)
+        start_daemon(lab)
+        server.wait_line("event=daemon_connected", after=seen)
+        expect(at(lab.hostA) == [("moved", "hostB")] * 2, at(lab.hostA))
+        lab.move(lab.hostB, lab.hostA, connections=2)
+        finish(transfers)
+
+
+def test_a_container_that_stops_without_a_daemon_is_given_up(lab):
+    with Container(lab) as container:
+        server = start(lab, container)
+        transfers = begin(lab)
+        lab.move(lab.hostA, lab.hostB, connections=2)
+        end_daemon(lab.hostA, TERMINATED)
+        server.stop()
+        run(["ip", "netns", "del", container.name])
+        for gone in (2, 0):
+            start_daemon(lab)
+            warnings = [line for line in lab.hostA.daemon.lines if "event=container_gone" in line]
+            expect(len(warnings) == gone, warnings)
+            expect(not at(lab.hostA) and not observe.redirects(lab.hostA), "its connections are looked after")
+            end_daemon(lab.hostA, TERMINATED)
+        for transfer in transfers:
+            transfer.curl.kill()
+        run(["ip", "netns", "add", container.name])
+
+
+def test_flush_removes_what_is_in_containers(lab):
+    """But not what another daemon has left in its own network, which is as well a namespace of this machine."""
+    with Container(lab) as container:
+        start(lab, container)
+        transfers = begin(lab)
+        lab.move(lab.hostA, lab.hostB, connections=2)
+        silence(lab.client)
+        for host in (lab.hostA, lab.hostB):
+            end_daemon(host, TERMINATED)
+        output = lab.hostA.run(*without_admin(lab.sockmictl, "flush"))
+        expect("CAP_SYS_ADMIN" in output and observe.redirects(container), lambda: f"it says: {output}")
+        output = lab.hostA.run(lab.sockmictl, "flush")
+        expect(not output and not observe.leftovers(container), lambda: f"{output}; left behind: {observe.leftovers(container)}")
+        expect(observe.leftovers(lab.hostB), "hostB has lost its rules")
+        lab.hostB.run(lab.sockmictl, "flush")
+        for transfer in transfers:
+            transfer.curl.kill()
 
 
 def test_whom_the_container_can_not_reach_gets_nothing(lab):

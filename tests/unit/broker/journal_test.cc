@@ -44,6 +44,19 @@ TEST_F(JournalTest, ADecisionOutlivesTheDaemon) {
   EXPECT_EQ(journal.away(), (std::map<FourTuple, Away>{{tuple_, away_}}));
 }
 
+TEST_F(JournalTest, OneOfAContainerIsMarked) {
+  Away inside = away_;
+  inside.container = true;
+  ASSERT_TRUE(open().committed(one_, 7, tuple_, inside));
+  open().is_away(other_, away_);
+  EXPECT_EQ(open().away(), (std::map<FourTuple, Away>{{tuple_, inside}, {other_, away_}}));
+}
+
+TEST_F(JournalTest, LinesOfBeforeThereWasAMarkAreOfNoContainer) {
+  write("away 10.0.0.1:443<-10.0.0.9:1001 web hostB 10.0.0.2 hostA 10.0.0.1:7078\n");
+  EXPECT_EQ(open().away(), (std::map<FourTuple, Away>{{tuple_, away_}}));
+}
+
 TEST_F(JournalTest, AnAcknowledgedDecisionIsForgottenWhatFollowedFromItIsNot) {
   {
     auto journal = open();

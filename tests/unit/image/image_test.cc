@@ -49,6 +49,17 @@ TEST(Endpoint, ComesOutAsItWentIn) {
   EXPECT_EQ(to_string(endpoint->home_line), "10.0.0.1:7078");
 }
 
+TEST(Endpoint, WithoutAPeerItHasTheTupleOfItsSocket) {
+  Endpoint listener = example();
+  listener.tcp.remote_ip = {0, 0, 0, 0};
+  listener.tcp.remote_port = 0;
+  const FourTuple expected{*SocketAddress::parse("10.0.0.1:443"), {}};
+  EXPECT_EQ(tuple_of(listener.tcp), expected);
+  listener.tcp.remote_ip = {};
+  listener.tcp.remote_port = 1;
+  EXPECT_EQ(to_string(tuple_of(listener.tcp).local), "10.0.0.1:443");
+}
+
 // Whatever comes is read or refused; the sanitizers watch.
 TEST(Endpoint, DamageIsReadOrRefusedCleanly) {
   const Secret good = packed(example());
