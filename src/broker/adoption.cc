@@ -46,13 +46,14 @@ void leave_out_lost_containers(World& world, std::size_t closed) {
     if (closed > 0) {
       ++out_of_reach;
     } else {
-      log::warn("event=container_gone connection={} host={} reason=\"no network namespace here has its address any more\"", to_string(tuple), away.host);
+      log::warn("event=container_gone connection={} host={} reason=\"no network namespace here has its address any more\"", to_string(tuple),
+                away.host);
       world.journal.is_back(tuple);
     }
     return true;
   });
   if (out_of_reach > 0)
-    log::warn("event=containers_not_adopted away={} closed={} reason=\"network namespaces could not be entered: it wants CAP_SYS_ADMIN, see sockmid(8)\"",
+    log::warn("event=containers_not_adopted away={} closed={} reason=\"network namespaces can not be looked into: wants CAP_SYS_ADMIN, see sockmid(8)\"",
               out_of_reach, closed);
 }
 

@@ -1,9 +1,10 @@
 // The network namespaces of this host, and in which of them an earlier daemon has left rules.
 //
-// The kernel lists no namespaces. A daemon that starts looks where they can be got hold of: at what is mounted (`ip netns`, Docker, Podman and CNI pin
+// The kernel lists no namespaces. A daemon that starts looks where they can be got hold of: at what is mounted (`ip netns`, Docker, Podman, CNI pin
 // theirs so), and at processes, as far as it may look at them. What it finds there is not all its own: another host may be a container of this one,
 // with a daemon of its own that is only not running now. So tables in a container's namespace say by the name of an empty chain from which namespace
-// they are served, which is where that daemon lives, and where the next one will.
+// they are served, which is where that daemon lives, and where the next one will. (The kernel gives the numbers that tell namespaces apart more than
+// once: rules that were found by a number of another's are explained by no journal, and go as all that are not.)
 //
 // Rejected: the journal as the only witness (without it nothing of ours would be found again, and `sockmictl flush` reads no configuration, and so no
 // journal); pinning the namespaces ourselves (a service has a mount namespace of its own, which ends with it).

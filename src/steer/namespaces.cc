@@ -135,7 +135,8 @@ Result<> NamespacedSteering::within(const IpAddress& local, const std::function<
 
 void NamespacedSteering::within_others(const std::function<Result<>()>& function) const {
   for (const auto& [inode, place] : places_)
-    if (auto done = call_in(place->handle.get(), function); !done) log::error("event=namespace_fails inode={} error=\"{}\"", inode, to_string(done.error()));
+    if (auto done = call_in(place->handle.get(), function); !done)
+      log::error("event=namespace_fails inode={} error=\"{}\"", inode, to_string(done.error()));
 }
 
 namespace {

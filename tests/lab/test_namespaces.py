@@ -124,7 +124,7 @@ def test_a_container_that_stops_leaves_its_connections_their_path(lab):
 
 @cases(TERMINATED, KILLED)
 def test_what_is_away_outlives_the_daemon(lab, how):
-    """One transfer even ends while home has no daemon. Afterwards the others come home, and may go again."""
+    """One transfer ends while home has no daemon: its last bytes, too, find their way. The others come home afterwards, and may go again."""
     with Container(lab) as container:
         server = start(lab, container)
         ends, *go_on = begin(lab, uploads=2)
@@ -195,6 +195,20 @@ def answers(lab, container, listener, their_old, our_old):
         stream.receive(ends[1])
     for end in (theirs, ours):
         end.close()
+
+
+def test_a_home_without_memory_is_told_again(lab):
+    with Container(lab) as container:
+        start(lab, container)
+        transfers = begin(lab)
+        lab.move(lab.hostA, lab.hostB, connections=2)
+        end_daemon(lab.hostA, KILLED)
+        run(["rm", "-rf", lab.hostA.folder / "state"])
+        start_daemon(lab)
+        wait_until(lambda: at(lab.hostA) == [("moved", "hostB")] * 2, "home is told by the holder", timeout=20)
+        expect(not any("expires" in entry for entry in observe.redirects(container)), "the redirects would end")
+        finish(transfers)
+        wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
 
 
 def without_admin(*command):
