@@ -7,6 +7,7 @@ import socket
 import struct
 
 import observe
+import socket_app
 from cases import cases
 from lab import PORT
 from namespace import within
@@ -215,6 +216,21 @@ def test_a_daemon_that_can_not_start_cuts_off_nobody(lab):
     lab.start_daemon(lab.hostA)
     finish(transfer)
     no_rules(lab.hostA, lab.hostB)
+
+
+@cases("hostA", "hostB")
+def test_a_listener_outlives_a_daemon(lab, name):
+    socket_app.start(lab)
+    listener = socket_app.move(lab.hostA.app.socket("4").listen(), lab.hostB, socket_app.LISTENING)
+    [host] = [host for host in lab.hosts if host.name == name]
+    end_daemon(host, TERMINATED)
+    lab.start_daemon(host)
+    wait_until(lambda: lab.hostA.api("/v1/peers")["peers"], "the holder is heard")
+    expect((at(lab.hostA), at(lab.hostB)) == ([("moved", "hostB")], [("imported", "hostB")]), lambda: f"{at(lab.hostA)} {at(lab.hostB)}")
+    theirs, stream = lab.client.app.socket("4").connect(lab.hostA), socket_app.Stream("s")
+    ours = listener.accept()
+    stream.send(theirs, 1000)
+    stream.receive(ours)
 
 
 # --- ends ---
