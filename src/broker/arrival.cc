@@ -2,6 +2,8 @@
 // and asks until it gets an answer; guessing would mean two live endpoints, or none.
 #include "broker/arrival.h"
 
+#include <algorithm>
+
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -12,6 +14,7 @@
 #include "broker/guests.h"
 #include "broker/passive.h"
 #include "broker/residents.h"
+#include "steer/addresses.h"
 #include "tcp/inject.h"
 #include "tcp/inspect.h"
 #include "tcp/passive.h"
@@ -46,7 +49,7 @@ Result<peer::Willing> Arrivals::willing(const peer::Offer& offer) {
 Result<> Arrivals::reserve(const peer::Offer& offer) {
   auto acceptable = willing(offer);
   if (!acceptable) return pass(std::move(acceptable));
-  world_.hurry.begin();  // the exporter freezes next
+  world_.hurry.stand_by();
   for (std::uint32_t i = 0; i < offer.count; ++i) {
     const auto id = peer::member(offer.id, i);
     TRY(world_.lists.reserve(id, offer.state));
@@ -58,6 +61,22 @@ Result<> Arrivals::reserve(const peer::Offer& offer) {
 asio::awaitable<void> Arrivals::expire_reservation(image::MigrationId id) {
   co_await sleep_for(world_.settings.freeze_timeout);
   if (reserved_.erase(id)) world_.lists.release(id);
+}
+
+Result<> Arrivals::expect(const std::vector<IpAddress>& homes) {
+  if (reserved_.empty()) return fail(ENOBUFS, "no place was reserved");
+  TRY_LET(own, steer::host_addresses());
+  for (const IpAddress& home : homes)
+    if (std::ranges::find(own, home, &steer::HostAddress::ip) == own.end()) asio::co_spawn(world_.io, shelter(world_, home), asio::detached);
+  world_.hurry.begin();
+  return {};
+}
+
+// Until PREPARE has come or is out of date: then it is sheltered for the endpoints that are here, or no more.
+asio::awaitable<void> Arrivals::shelter(World& world, IpAddress home) {
+  if (!world.steering->shelter(home)) co_return;  // PREPARE will say why
+  co_await sleep_for(world.settings.freeze_timeout);
+  (void)world.steering->unshelter(home, world.settings.linger);
 }
 
 Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint) {

@@ -13,6 +13,8 @@ class Arrivals : public peer::Negotiation::Importer {
   Result<peer::Willing> willing(const peer::Offer& offer) override;
   Result<> reserve(const peer::Offer& offer) override;
 
+  // PREPARE comes next, for endpoints of these addresses. What can be done before the freeze, is.
+  Result<> expect(const std::vector<IpAddress>& homes);
   // The three things an exporter may say. All may be repeated.
   Result<> prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint);
   std::vector<Result<>> commit(const std::vector<image::Committed>& endpoints, const std::string& host);
@@ -36,6 +38,7 @@ class Arrivals : public peer::Negotiation::Importer {
   using Settled = std::tuple<image::MigrationId, Prepared, unique_fd>;
   void settle(Settled& settled);
   void discard(const image::MigrationId& id, const std::string& why);
+  static asio::awaitable<void> shelter(World& world, IpAddress home);
   asio::awaitable<void> expire_reservation(image::MigrationId id);
   asio::awaitable<void> resolve_doubt(image::MigrationId id);
 

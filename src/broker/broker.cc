@@ -66,6 +66,12 @@ Result<Verdicts> on_prepare(Conversation& with, const image::Message& message) {
   return verdicts;
 }
 
+Result<Verdicts> on_expect(Conversation& with, const image::Message& message) {
+  TRY_LET(homes, image::read_expect(*message.request_as_Expect()));
+  TRY(with.arrivals.expect(homes));
+  return Verdicts();
+}
+
 Result<Verdicts> on_commit(Conversation& with, const image::Message& message) {
   TRY_LET(endpoints, image::read_commit(*message.request_as_Commit()));
   return with.arrivals.commit(endpoints, with.host);
@@ -118,7 +124,8 @@ Result<int> on_held(Conversation& with, const image::Message& message) {
 
 using Reaction = Result<Verdicts> (*)(Conversation&, const image::Message&);
 const std::map<image::Request, Reaction> kReactions = {
-    {image::Request::Prepare, on_prepare},     {image::Request::Commit, on_commit},      {image::Request::Abort, on_abort},
+    {image::Request::Expect, on_expect},       {image::Request::Prepare, on_prepare},     {image::Request::Commit, on_commit},
+    {image::Request::Abort, on_abort},
     {image::Request::Ended, on_ended},         {image::Request::Straggler, on_straggler}, {image::Request::TakeOver, on_take_over},
 };
 using Reply = Result<int> (*)(Conversation&, const image::Message&);
@@ -128,6 +135,7 @@ const std::map<image::Request, Reply> kReplies = {
 }  // namespace
 
 asio::awaitable<Secret> Broker::answer(std::string host, Secret bytes) {
+  const auto began = Clock::now();
   const auto message = image::read<image::Message>(bytes);
   if (!message) co_return image::pack_answer(std::unexpected(message.error()));
   Conversation with{world_, arrivals_, takeovers_, host};
@@ -138,7 +146,8 @@ asio::awaitable<Secret> Broker::answer(std::string host, Secret bytes) {
   const auto reaction = kReactions.find((*message)->request_type());
   if (reaction == kReactions.end()) co_return image::pack_answer(fail(ENOTSUP, "a request unknown to this version"));
   const auto verdicts = reaction->second(with, **message);
-  co_return verdicts ? image::pack_answer(*verdicts) : image::pack_answer(std::unexpected(verdicts.error()));
+  if (!verdicts) co_return image::pack_answer(std::unexpected(verdicts.error()));
+  co_return image::pack_answer(*verdicts, std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - began));
 }
 
 asio::awaitable<void> Broker::wind_up() {

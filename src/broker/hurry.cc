@@ -14,15 +14,20 @@ bool schedule(int policy, int priority) {
 
 }  // namespace
 
-void Hurry::begin() {
+void Hurry::stand_by() {
   if (!on_) on_ = schedule(SCHED_FIFO | SCHED_RESET_ON_FORK, 1);
   idle_since_ = Clock::now();
   until_ = idle_since_ + kLongest;
 }
 
+void Hurry::begin() {
+  stand_by();
+  polls_ = true;
+}
+
 void Hurry::end() {
   if (on_) schedule(SCHED_OTHER, 0);
-  on_ = false;
+  on_ = polls_ = false;
 }
 
 bool Hurry::poll(std::size_t handled) {
@@ -30,7 +35,7 @@ bool Hurry::poll(std::size_t handled) {
   const auto now = Clock::now();
   if (now > until_) end();
   if (handled > 0) idle_since_ = now;
-  return on_ && now - idle_since_ < kMoment;
+  return polls_ && now - idle_since_ < kMoment;
 }
 
 }  // namespace sockmi::broker

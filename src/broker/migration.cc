@@ -24,6 +24,7 @@
 #include "broker/migration.h"
 
 #include <algorithm>
+#include <set>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -58,6 +59,18 @@ image::LateT to_image(tcp::Late late) {
   return out;
 }
 
+// When another host answered, by our clock: as far from the middle of the round trip as it took over its answer (as NTP has it).
+Clock::time_point answered_at(Clock::time_point sent, Clock::time_point received, std::chrono::microseconds took) {
+  return received - std::max(Clock::duration(0), received - sent - took) / 2;
+}
+
+// At the importer.
+struct Thaw {
+  explicit Thaw(const asio::any_io_executor& executor) : acknowledged(executor) {}
+  Event acknowledged;
+  Clock::time_point at;
+};
+
 // One endpoint of the batch.
 struct Leaving {
   unique_fd socket;
@@ -66,6 +79,7 @@ struct Leaving {
   FourTuple tuple;
   std::uint64_t cookie = 0;
   image::MigrationId id{};
+  std::optional<tcp::Owner> owner;
   Guard::Hold guarded;  // longer than it is frozen
   tcp::Settings settings;
   std::optional<tcp::Frozen> frozen;
@@ -100,7 +114,9 @@ class Batch {
     // The connections are untouched, and stay so if any of this fails.
     examine();
     if (auto found = co_await negotiate(); !found) each([&](Leaving&) { return Result<>(found); });
+    each([&](Leaving& one) { return guard(one); });
     // Each socket is mute from its freeze on: nothing is acknowledged any more that its image, or what is sent after it, does not have.
+
     each([&](Leaving& one) { return freeze(one); });
     co_await prepare();
     // The importer holds the same endpoints, frozen. Neither host has acknowledged what the other lacks.
@@ -172,8 +188,13 @@ class Batch {
     CO_TRY_LET(choice, co_await world_.negotiation->find(std::move(offer)));
     choice_ = choice;
     for (Leaving& one : all_) one.record.to = choice_.host;
-    // The line is opened now, so that the freeze does not wait for its handshake.
-    co_return co_await world_.transfer->connect(choice_.host, choice_.line);
+    // The line is opened and used now, so that the freeze need not wait for a handshake, nor for a host that sleeps: both poll from here on.
+    std::set<IpAddress> homes;
+    for (const Leaving* one : those)
+      if (!goes_home(*one) && !one->tuple.local.ip.wildcard()) homes.insert(one->tuple.local.ip.unmapped());
+    world_.hurry.stand_by();
+    auto expected = co_await world_.transfer->call(choice_.host, choice_.line, image::pack_expect(homes), kCommitPatience);
+    co_return expected ? Result<>() : std::unexpected(expected.error());
   }
 
   const IpAddress& address(const Leaving& one) const { return choice_.address_for(one.tuple.local.ip); }
@@ -183,6 +204,14 @@ class Batch {
     if (goes_home(one)) return std::nullopt;
     return Away{one.endpoint.service, choice_.host, address(one), one.endpoint.home, one.endpoint.home_line,
                 world_.steering->is_elsewhere(one.tuple.local.ip)};
+  }
+
+  Result<> guard(Leaving& one) {
+    if (one.passive()) return {};
+    TRY_LET(owner, tcp::Owner::of(one.socket.get()));
+    if (world_.guard && owner.mark != steer::kFreezeMark) one.guarded = world_.guard->hold(one.id, one.socket.get(), owner, one.asker);
+    one.owner = owner;
+    return {};
   }
 
   Result<> freeze(Leaving& one) {
@@ -200,9 +229,7 @@ class Batch {
       one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere it is our own doing
       return {};
     }
-    TRY_LET(owner, tcp::Owner::of(one.socket.get()));
-    if (world_.guard && owner.mark != steer::kFreezeMark) one.guarded = world_.guard->hold(one.id, one.socket.get(), owner, one.asker);
-    TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), owner, steer::kFreezeMark, std::move(one.settings)));
+    TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), *one.owner, steer::kFreezeMark, std::move(one.settings)));
     one.frozen.emplace(std::move(frozen));
     TRY(fault::point("capture"));
     TRY_LET(image, one.frozen->capture());
@@ -345,10 +372,10 @@ class Batch {
       committed.push_back({one->id, std::move(one->late)});
     }
     (void)fault::point("decided");  // nothing may fail here any more, but we may die
-    auto acknowledged = std::make_shared<Event>(world_.io.get_executor());
-    asio::co_spawn(world_.io, repeat_commit(world_, choice_, std::move(committed), acknowledged, killed_), asio::detached);
-    const bool in_time = co_await acknowledged->wait(Clock::now() + kCommitPatience);
-    const auto frozen_for = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - froze_).count();
+    auto thaw = std::make_shared<Thaw>(world_.io.get_executor());
+    asio::co_spawn(world_.io, repeat_commit(world_, choice_, std::move(committed), thaw, killed_), asio::detached);
+    const bool in_time = co_await thaw->acknowledged.wait(Clock::now() + kCommitPatience);
+    const auto frozen_for = std::chrono::duration_cast<std::chrono::microseconds>(thaw->at - froze_).count();
     // Until now the redirects were such as end by themselves, in seconds. The peers need not wait for this.
     if (!permanent.empty()) co_await insist_on_redirect(permanent);
     world_.hurry.end();
@@ -365,12 +392,14 @@ class Batch {
     }
   }
 
-  static asio::awaitable<void> repeat_commit(World& world, peer::Choice choice, std::vector<image::Committed> those, std::shared_ptr<Event> acknowledged,
+  static asio::awaitable<void> repeat_commit(World& world, peer::Choice choice, std::vector<image::Committed> those, std::shared_ptr<Thaw> thaw,
                                              std::shared_ptr<Event> killed) {
     for (milliseconds pause{20};; pause = std::min(2 * pause, milliseconds(5000))) {
+      const auto sent = Clock::now();
       auto reply = co_await world.transfer->call(choice.host, choice.line, image::pack_commit(those), milliseconds(1000));
       if (reply) {
-        acknowledged->set();
+        thaw->at = answered_at(sent, Clock::now(), image::read_took(*reply).value_or(std::chrono::microseconds(0)));
+        thaw->acknowledged.set();
         // Whoever answers, answers for good: an endpoint is lost with the importer's memory of it, and asking again will not bring it back.
         auto verdicts = image::read_verdicts(*reply, those.size());
         for (std::size_t i = 0; i < those.size(); ++i)

@@ -58,7 +58,7 @@ struct Record {
   std::string service, from, to, result, error;
   FourTuple tuple;
   std::chrono::system_clock::time_point started;
-  std::int64_t freeze_us = -1;  // redirect in to first packet through, as far as the exporter can know; -1: not known
+  std::int64_t freeze_us = -1;  // from the freeze to the importer's thaw, told from COMMIT's round trip; -1: not known
   std::size_t bytes = 0;        // the image's size
 };
 

@@ -124,6 +124,23 @@ Secret pack_straggler(const StragglerT& straggler) {
   return pack(Request::Straggler, builder, Straggler::Pack(builder, &straggler));
 }
 
+Secret pack_expect(const std::set<IpAddress>& homes) {
+  WipingBuilder builder;
+  std::vector<std::string> texts;
+  for (const IpAddress& home : homes) texts.push_back(to_string(home));
+  return pack(Request::Expect, builder, CreateExpect(builder, builder.CreateVectorOfStrings(texts)));
+}
+
+Result<std::vector<IpAddress>> read_expect(const Expect& said) {
+  std::vector<IpAddress> homes;
+  if (!said.homes()) return homes;
+  for (const auto* text : *said.homes()) {
+    TRY_LET(home, IpAddress::parse(string(text)));
+    homes.push_back(home);
+  }
+  return homes;
+}
+
 Secret pack_inquire(const MigrationId& id) {
   WipingBuilder builder;
   return pack(Request::Inquire, builder, CreateInquire(builder, vector(builder, id)));
@@ -169,11 +186,11 @@ Secret pack_answer(const Result<>& result, int decided) {
   return builder.take();
 }
 
-Secret pack_answer(const std::vector<Result<>>& verdicts) {
+Secret pack_answer(const std::vector<Result<>>& verdicts, std::chrono::microseconds took) {
   WipingBuilder builder(64 + 32 * verdicts.size());
   std::vector<flatbuffers::Offset<Verdict>> all;
   for (const auto& verdict : verdicts) all.push_back(CreateVerdictDirect(builder, verdict ? 0 : verdict.error().code, verdict ? nullptr : verdict.error().reason.c_str()));
-  builder.Finish(CreateAnswerDirect(builder, 0, "", 0, &all));
+  builder.Finish(CreateAnswerDirect(builder, 0, "", 0, &all, static_cast<std::uint32_t>(took.count())));
   return builder.take();
 }
 
@@ -185,6 +202,11 @@ Result<std::vector<Result<>>> read_verdicts(ByteView bytes, std::size_t count) {
   for (const auto* each : *answer->verdicts())
     out.push_back(each->error() == 0 ? Result<>() : std::unexpected(Error{each->error(), string(each->reason())}));
   return out;
+}
+
+Result<std::chrono::microseconds> read_took(ByteView bytes) {
+  TRY_LET(answer, read<Answer>(bytes));
+  return std::chrono::microseconds(answer->took_us());
 }
 
 Result<int> read_answer(ByteView bytes) {

@@ -1,6 +1,8 @@
 // An endpoint on its way: everything that travels, and the messages about it.
 #pragma once
 
+#include <chrono>
+#include <set>
 #include <array>
 #include <span>
 #include <string>
@@ -46,6 +48,8 @@ Secret pack_commit(const std::vector<Committed>& endpoints);
 Result<std::vector<Committed>> read_commit(const Commit& from);
 Secret pack_abort(std::span<const MigrationId> ids);
 Result<std::vector<MigrationId>> read_ids(ByteView bytes);  // 16 bytes each
+Secret pack_expect(const std::set<IpAddress>& homes);
+Result<std::vector<IpAddress>> read_expect(const Expect& said);
 Secret pack_inquire(const MigrationId& id);
 Secret pack_straggler(const StragglerT& straggler);
 Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service = {});
@@ -55,10 +59,12 @@ Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned pref
 // The connection that a Moved, an Ended or a Held speaks of.
 Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers::String* remote);
 Secret pack_answer(const Result<>& result, int decided = 0);
-Secret pack_answer(const std::vector<Result<>>& verdicts);
+Secret pack_answer(const std::vector<Result<>>& verdicts, std::chrono::microseconds took = {});
 // What an answer says: its own error as ours. `decided` as in message.fbs.
 Result<int> read_answer(ByteView bytes);
 // The verdicts on `count` endpoints. EPROTO: there are not as many.
 Result<std::vector<Result<>>> read_verdicts(ByteView bytes, std::size_t count);
+// How long the other host says that it needed for its answer.
+Result<std::chrono::microseconds> read_took(ByteView bytes);
 
 }  // namespace sockmi::image

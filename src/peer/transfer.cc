@@ -105,7 +105,7 @@ class Line : public std::enable_shared_from_this<Line> {
     const bool idle = outbox_.empty();
     for (Secret& piece : frame)
       if (!piece.empty()) outbox_.push_back(std::move(piece));
-    if (idle) asio::co_spawn(stream_.get_executor(), write_all(shared_from_this()), asio::detached);
+    if (idle) write();
   }
 
   asio::awaitable<Result<Frame>> receive() {
@@ -136,16 +136,16 @@ class Line : public std::enable_shared_from_this<Line> {
   }
 
  private:
-  static asio::awaitable<void> write_all(std::shared_ptr<Line> self) {
-    while (!self->outbox_.empty()) {
-      boost::system::error_code error;
-      co_await asio::async_write(self->stream_, asio::buffer(self->outbox_.front()), asio::redirect_error(asio::use_awaitable, error));
+  // The first goes out before this returns, if there is room for it: whatever else is due then, the other host need not wait for.
+  void write() {
+    asio::async_write(stream_, asio::buffer(outbox_.front()), [self = shared_from_this()](boost::system::error_code error, std::size_t) {
       self->outbox_.pop_front();
       if (error) {
         self->outbox_.clear();
         self->close();  // the reader notices, and fails the calls
       }
-    }
+      if (!self->outbox_.empty()) self->write();
+    });
   }
 
   Stream stream_;
@@ -181,12 +181,6 @@ class TlsTransfer : public Transfer {
     if (error) return fail(error.value(), "private line at {}: {}", to_string(listen), error.message());
     asio::co_spawn(io_, accept(), asio::detached);
     return {};
-  }
-
-  asio::awaitable<Result<>> connect(std::string host, SocketAddress address) override {
-    auto opened = co_await line_to(host, address);
-    if (!opened) co_return std::unexpected(opened.error());
-    co_return Result<>();
   }
 
   asio::awaitable<Result<Secret>> call(std::string host, SocketAddress address, Secret message, milliseconds timeout) override {

@@ -22,9 +22,8 @@ class Transfer {
   using Handler = std::function<asio::awaitable<Secret>(std::string host, Secret message)>;
   static Result<std::unique_ptr<Transfer>> open(asio::io_context& io, const Identity& identity, SocketAddress listen, Handler handler);
   virtual ~Transfer() = default;
-  // Opens the line if it is not open yet, so that a later call() finds it open. The peer's certificate must be `host`'s.
-  virtual asio::awaitable<Result<>> connect(std::string host, SocketAddress line) = 0;
-  // One request, one response; many at a time over one line. ETIMEDOUT, ECONNRESET (line lost), EHOSTUNREACH. At most 256 MiB.
+  // One request, one response; many at a time over one line, which the first one opens. The peer's certificate must be `host`'s.
+  // ETIMEDOUT, ECONNRESET (line lost), EHOSTUNREACH. At most 256 MiB.
   virtual asio::awaitable<Result<Secret>> call(std::string host, SocketAddress line, Secret message, std::chrono::milliseconds timeout) = 0;
   virtual bool connected(const std::string& host) const = 0;
 };

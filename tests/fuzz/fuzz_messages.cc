@@ -38,6 +38,7 @@ void read_message(ByteView bytes) {
     }
   if (const auto* said = (*message)->request_as_Abort())
     if (const auto ids = image::read_ids(image::view(said->ids()))) need(16 * ids->size() == image::view(said->ids()).size());
+  if (const auto* said = (*message)->request_as_Expect()) (void)image::read_expect(*said);
   if (const auto* said = (*message)->request_as_Inquire())
     if (const auto id = image::read_id(image::view(said->id()))) need(image::to_hex(*id).size() == 32);
   if (const auto* said = (*message)->request_as_Moved())

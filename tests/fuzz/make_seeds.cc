@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
   write("commit", 'm', pack_commit(committed));
   write("abort", 'm', pack_abort({&id, 1}));
   write("inquire", 'm', pack_inquire(id));
+  write("expect", 'm', pack_expect({*IpAddress::parse("10.77.0.1"), *IpAddress::parse("fd77::1")}));
   write("moved", 'm', pack_moved({local, remote}, local.ip, "hostB"));
   write("ended", 'm', pack_ended({local, remote}));
   write("answer", 'a', pack_answer(fail(ENOBUFS, "full"), -1));

@@ -44,7 +44,6 @@ class FakeSteering : public steer::Steering {
 // Answers what the test says, and remembers whom it was asked to ask.
 class FakeTransfer : public peer::Transfer {
  public:
-  asio::awaitable<Result<>> connect(std::string, SocketAddress) override { co_return Result<>(); }
   asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret, milliseconds) override {
     asked.push_back(host);
     const auto it = answers.find(host);

@@ -100,13 +100,24 @@ TEST(Commit, CarriesWhatCameLate) {
   EXPECT_TRUE((*read_back)[1].late.fin);
 }
 
+TEST(Message, ExpectSaysTheAddresses) {
+  const std::set<IpAddress> homes{*IpAddress::parse("10.77.0.1"), *IpAddress::parse("fd77::1")};
+  const Secret bytes = pack_expect(homes);
+  const auto message = read<image::Message>(bytes);
+  ASSERT_TRUE(message && (*message)->request_as_Expect());
+  const auto read = read_expect(*(*message)->request_as_Expect());
+  ASSERT_TRUE(read);
+  EXPECT_EQ(std::set<IpAddress>(read->begin(), read->end()), homes);
+}
+
 TEST(Answer, HasAVerdictForEach) {
-  const Secret bytes = pack_answer(std::vector<Result<>>{{}, fail(ENOBUFS, "full")});
+  const Secret bytes = pack_answer(std::vector<Result<>>{{}, fail(ENOBUFS, "full")}, std::chrono::microseconds(7));
   const auto verdicts = read_verdicts(bytes, 2);
   ASSERT_TRUE(verdicts);
   EXPECT_TRUE((*verdicts)[0]);
   EXPECT_EQ((*verdicts)[1].error().code, ENOBUFS);
   EXPECT_EQ(read_verdicts(bytes, 3).error().code, EPROTO);
+  EXPECT_EQ(read_took(bytes), std::chrono::microseconds(7));
 }
 
 TEST(Answer, CarriesTheErrorOver) {
