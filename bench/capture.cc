@@ -66,7 +66,7 @@ Costs costs(int queue) {
     image::TcpT image;
     const double out = time_of([&] {
       const auto owner = tcp::Owner::of(pair.ours.get());
-      auto done = tcp::Frozen::freeze(pair.ours.get(), *owner, kNoMarks.freeze, std::move(settings));
+      auto done = tcp::Frozen::freeze(pair.ours.get(), *owner, kNoMarks, std::move(settings));
       must(done.has_value(), "freeze");
       frozen.emplace(std::move(*done));
       auto captured = frozen->capture();

@@ -57,7 +57,7 @@ int measure(const sockaddr* address, socklen_t size) {
   for (int c = std::getchar(); c != EOF; c = std::getchar()) {
     if (c != '\n') continue;
     const double move = time_of([&] {
-      auto frozen = tcp::Frozen::freeze(socket.get(), kNoMark);
+      auto frozen = tcp::Frozen::freeze(socket.get(), {kNoMark, kNoMark});
       must(frozen.has_value(), "freeze");
       auto image = frozen->capture();
       must(image && frozen->kill(), "capture");

@@ -26,11 +26,11 @@ struct Held {
   std::vector<unique_fd> descriptors;
 };
 
-void settle(const std::filesystem::path& state_folder, std::uint32_t mark, std::map<image::MigrationId, Held>& all) {
+void settle(const std::filesystem::path& state_folder, tcp::Marks marks, std::map<image::MigrationId, Held>& all) {
   const auto journal = Journal::look(state_folder);
   if (!journal) return log::error("event=sockets_left_mute count={} error=\"{}\"", all.size(), to_string(journal.error()));
   for (auto& [id, held] : all) {
-    auto frozen = tcp::Frozen::resume(held.descriptors.front().get(), held.owner, mark);
+    auto frozen = tcp::Frozen::resume(held.descriptors.front().get(), held.owner, marks);
     if (!frozen) continue;  // the daemon had not come to it, or was done with it
     const bool decided = journal->has(id);
     const auto done = decided ? frozen->kill() : frozen->give_back();
@@ -58,7 +58,7 @@ bool Guard::listen(int line, Note& note, std::vector<unique_fd>& descriptors) {
   return got == sizeof note;
 }
 
-void Guard::watch(unique_fd line, const std::filesystem::path& state_folder, std::uint32_t mark) {
+void Guard::watch(unique_fd line, const std::filesystem::path& state_folder, tcp::Marks marks) {
   for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::signal(number, SIG_IGN);  // the daemon's end is what ends us
   ::prctl(PR_SET_NAME, "sockmid-guard");
   std::map<image::MigrationId, Held> held;
@@ -67,11 +67,11 @@ void Guard::watch(unique_fd line, const std::filesystem::path& state_folder, std
     if (descriptors.empty()) held.erase(note.id);
     else held[note.id] = {note.owner, std::exchange(descriptors, {})};
   }
-  if (!held.empty()) settle(state_folder, mark, held);
+  if (!held.empty()) settle(state_folder, marks, held);
   ::_exit(0);
 }
 
-Result<std::unique_ptr<Guard>> Guard::start(const std::filesystem::path& state_folder, std::uint32_t freeze_mark) {
+Result<std::unique_ptr<Guard>> Guard::start(const std::filesystem::path& state_folder, tcp::Marks marks) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("socketpair");
   unique_fd ours(ends[0]), theirs(ends[1]);
@@ -79,7 +79,7 @@ Result<std::unique_ptr<Guard>> Guard::start(const std::filesystem::path& state_f
   if (child < 0) return fail_errno("fork");
   if (child == 0) {
     ours.reset();
-    watch(std::move(theirs), state_folder, freeze_mark);
+    watch(std::move(theirs), state_folder, marks);
   }
   return std::unique_ptr<Guard>(new Guard(std::move(ours), child));
 }

@@ -24,8 +24,8 @@ namespace sockmi::broker {
 
 class Guard {
  public:
-  // Forks: to be called while this process has one thread. `state_folder` is the journal's, `freeze_mark` as in tcp::Frozen::freeze().
-  static Result<std::unique_ptr<Guard>> start(const std::filesystem::path& state_folder, std::uint32_t freeze_mark);
+  // Forks: to be called while this process has one thread. `state_folder` is the journal's.
+  static Result<std::unique_ptr<Guard>> start(const std::filesystem::path& state_folder, tcp::Marks marks);
   ~Guard();  // the child has ended
   Guard(const Guard&) = delete;
 
@@ -59,7 +59,7 @@ class Guard {
   };
   void say(const Note& note, std::span<const int> descriptors);  // none: it is let go
   static bool listen(int line, Note& note, std::vector<unique_fd>& descriptors);
-  [[noreturn]] static void watch(unique_fd line, const std::filesystem::path& state_folder, std::uint32_t mark);
+  [[noreturn]] static void watch(unique_fd line, const std::filesystem::path& state_folder, tcp::Marks marks);
 
   unique_fd line_;
   pid_t child_;

@@ -229,7 +229,7 @@ class Batch {
       one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere it is our own doing
       return {};
     }
-    TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), *one.owner, steer::kFreezeMark, std::move(one.settings)));
+    TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), *one.owner, kMarks, std::move(one.settings)));
     one.frozen.emplace(std::move(frozen));
     TRY(fault::point("capture"));
     TRY_LET(image, one.frozen->capture());
@@ -346,7 +346,7 @@ class Batch {
       if (one.result) continue;
       world_.undecided.erase(one.id);
       if (!one.frozen) continue;
-      if (auto given = one.frozen->give_back(); !given)
+      if (auto given = world_.steering->within(one.tuple.local.ip, [&] { return one.frozen->give_back(); }); !given)
         log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple), to_string(given.error()));
       one.frozen.reset();
     }

@@ -28,6 +28,8 @@ namespace asio = boost::asio;
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
+inline constexpr tcp::Marks kMarks{.freeze = steer::kFreezeMark, .inject = steer::kInjectMark};
+
 struct Settings {
   std::string host;                   // our name in the cluster
   IpAddress address;                  // where redirected packets and other daemons reach us

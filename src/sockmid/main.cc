@@ -27,7 +27,7 @@ void raise_descriptor_limit() {
 }
 
 Result<> run(sockmid::Config config) {
-  TRY_LET(guard, broker::Guard::start(config.broker.state_folder, steer::kFreezeMark));  // first: it inherits next to nothing
+  TRY_LET(guard, broker::Guard::start(config.broker.state_folder, broker::kMarks));  // first: it inherits next to nothing
   config.broker.guard = std::move(guard);
   TRY_LET(identity, peer::Identity::load(config.identity));
   config.broker.settings.host = identity.host;

@@ -13,14 +13,17 @@
 
 #include <linux/sockios.h>
 #include <linux/tcp.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "base/log.h"
+#include "base/unique_fd.h"
 #include "tcp/queues.h"
 #include "tcp/socket_options.h"
 #include "tcp/states.h"
@@ -46,13 +49,26 @@ Result<> can_be_moved(int fd, const Facts& facts) {
   return {};
 }
 
+// Of another network namespace, or bound to another device: it is not.
+Result<bool> is_reachable_by_loopback(int fd) {
+  char device[IFNAMSIZ] = {};
+  socklen_t size = sizeof device;
+  if (::getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, &size) == 0 && size > 0) return false;
+  const unique_fd here(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const unique_fd its(::ioctl(fd, SIOCGSKNS)), ours(::ioctl(here.get(), SIOCGSKNS));
+  struct stat one {}, other {};
+  if (::fstat(its.get(), &one) != 0 || ::fstat(ours.get(), &other) != 0) return fail_errno("the socket's network namespace");
+  return one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
 // Our FIN counts as outstanding until it is acknowledged.
 std::uint32_t less_fin(std::uint32_t bytes, int state) { return bytes - (we_have_finished(state) && bytes > 0 ? 1 : 0); }
 
 }  // namespace
 
 Frozen::Frozen(Frozen&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), facts_(other.facts_), settings_(std::move(other.settings_)), owner_(other.owner_), never_sent_(other.never_sent_) {}
+    : fd_(std::exchange(other.fd_, -1)), marks_(other.marks_), facts_(other.facts_), settings_(std::move(other.settings_)), owner_(other.owner_),
+      never_sent_(other.never_sent_) {}
 
 Frozen::~Frozen() {
   if (fd_ < 0) return;
@@ -65,20 +81,19 @@ Result<Owner> Owner::of(int fd) {
   return Owner{mark, reuse_address, get<int>(fd, SOL_SOCKET, SO_PEEK_OFF, "SO_PEEK_OFF").value_or(-1)};
 }
 
-Result<Frozen> Frozen::freeze(int fd, std::uint32_t mark) {
+Result<Frozen> Frozen::freeze(int fd, Marks marks) {
   TRY_LET(owner, Owner::of(fd));
-  return freeze(fd, owner, mark);
+  return freeze(fd, owner, marks);
 }
 
-Result<Frozen> Frozen::freeze(int fd, const Owner& owner, std::uint32_t mark, Settings settings) {
-  Frozen frozen;
+Result<Frozen> Frozen::freeze(int fd, const Owner& owner, Marks marks, Settings settings) {
+  Frozen frozen(-1, owner, marks);
   TRY_LET(facts, inspect(fd));
   frozen.facts_ = facts;
-  if (owner.mark == mark) return fail(EBUSY, "the connection is being exported already");
-  frozen.owner_ = owner;
+  if (owner.mark == marks.freeze) return fail(EBUSY, "the connection is being exported already");
   TRY(can_be_moved(fd, facts));
   frozen.settings_ = settings.empty() ? read_settings(fd, facts.tuple.local.ip.family, false) : std::move(settings);
-  TRY(set(fd, SOL_SOCKET, SO_MARK, mark, "SO_MARK"));
+  TRY(set(fd, SOL_SOCKET, SO_MARK, marks.freeze, "SO_MARK"));
   frozen.fd_ = fd;  // from here on the destructor gives it back
   TRY_LET(never_sent, queued(fd, SIOCOUTQNSD, "SIOCOUTQNSD"));
   frozen.never_sent_ = less_fin(never_sent, facts.state);
@@ -87,13 +102,10 @@ Result<Frozen> Frozen::freeze(int fd, const Owner& owner, std::uint32_t mark, Se
   return frozen;
 }
 
-Result<Frozen> Frozen::resume(int fd, const Owner& owner, std::uint32_t mark) {
+Result<Frozen> Frozen::resume(int fd, const Owner& owner, Marks marks) {
   TRY_LET(now, get<std::uint32_t>(fd, SOL_SOCKET, SO_MARK, "SO_MARK"));
-  if (now != mark) return fail(ENOENT, "the socket is not frozen");
-  Frozen frozen;
-  frozen.owner_ = owner;
-  frozen.fd_ = fd;
-  return frozen;
+  if (now != marks.freeze) return fail(ENOENT, "the socket is not frozen");
+  return Frozen(fd, owner, marks);
 }
 
 Result<image::TcpT> Frozen::capture() {
@@ -224,11 +236,32 @@ Result<> Frozen::kill() {
 }
 
 Result<> Frozen::give_back() {
+  auto old = old_segment();
   const int fd = std::exchange(fd_, -1);
   TRY(set(fd, SOL_SOCKET, SO_MARK, owner_.mark, "SO_MARK"));
   TRY(set_repair(fd, TCP_REPAIR_OFF));
   if (owner_.peek_offset >= 0) TRY(set(fd, SOL_SOCKET, SO_PEEK_OFF, owner_.peek_offset, "SO_PEEK_OFF"));
-  return set(fd, SOL_SOCKET, SO_REUSEADDR, int(owner_.reuse_address == 1), "SO_REUSEADDR");
+  TRY(set(fd, SOL_SOCKET, SO_REUSEADDR, int(owner_.reuse_address == 1), "SO_REUSEADDR"));
+  if (old && !*old) return {};
+  if (auto done = old ? inject(**old, marks_.inject) : pass(std::move(old)); !done)
+    log::warn("event=not_acknowledged error=\"{}\"", to_string(done.error()));
+  return {};
+}
+
+// What makes the socket acknowledge everything, as at the end of a move (see Restored::acknowledge()). It carries a byte: what has none is answered
+// but twice a second, and exports may fail one after the other. The answer speaks of a repetition (D-SACK), which the peer, who knows of none,
+// makes nothing of. None if no such segment would find the socket: the kernel would refuse it to the peer, by an RST that has `ack` as its number;
+// should that happen all the same, the number is one that the peer does not take.
+Result<std::optional<Segment>> Frozen::old_segment() const {
+  static const std::uint8_t kByte[1] = {};
+  TRY_LET(facts, inspect(fd_));
+  TRY_LET(reachable, is_reachable_by_loopback(fd_));
+  if (!is_synchronized(facts.state) || !reachable) return std::nullopt;
+  TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
+  TRY_LET(snd_seq, queue_sequence(fd_, TCP_SEND_QUEUE));
+  TRY_LET(outstanding, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));
+  TRY(select_queue(fd_, TCP_NO_QUEUE));
+  return Segment{.tuple = facts.tuple, .seq = window.rcv_wup - 2, .ack = snd_seq - outstanding - 1, .data = kByte};
 }
 
 }  // namespace sockmi::tcp

@@ -1,10 +1,14 @@
 // Takes a TCP connection's whole state out of its socket.
 #pragma once
 
+#include <optional>
+
 #include "base/error.h"
 #include "image/tcp_generated.h"
+#include "tcp/inject.h"
 #include "tcp/inspect.h"
 #include "tcp/late.h"
+#include "tcp/marks.h"
 #include "tcp/socket_options.h"
 
 namespace sockmi::tcp {
@@ -21,15 +25,14 @@ struct Owner {
 // given back. Borrows the descriptor. Destroying one that is still frozen gives the socket back (rollback).
 class Frozen {
  public:
-  // `mark` is the freeze mark: steer's rules drop whatever a socket with this SO_MARK sends, so that from here on nothing is acknowledged that
-  // a later capture() does not have. Errors, the socket untouched: those of inspect(); ENOTCONN: bound or listening (passive.h); EBUSY: frozen
-  // already; ENOTSUP, with the reason: SYN_RECV, urgent data waits, data in the SYN, link-local addresses, kernel TLS.
+  // From here on nothing is acknowledged that a later capture() does not have. Errors, the socket untouched: those of inspect(); ENOTCONN: bound or
+  // listening (passive.h); EBUSY: frozen already; ENOTSUP, with the reason: SYN_RECV, urgent data waits, data in the SYN, link-local addresses, kernel TLS.
   // `owner` and `settings`: Owner::of() and read_settings() of the socket. The latter take as long as everything else, so who is in a hurry has them
   // already; what is missing is read here.
-  static Result<Frozen> freeze(int fd, std::uint32_t mark);
-  static Result<Frozen> freeze(int fd, const Owner& owner, std::uint32_t mark, Settings settings = {});
+  static Result<Frozen> freeze(int fd, Marks marks);
+  static Result<Frozen> freeze(int fd, const Owner& owner, Marks marks, Settings settings = {});
   // One that a process has frozen that is dead now: to be killed, or given back. ENOENT: it is not frozen.
-  static Result<Frozen> resume(int fd, const Owner& owner, std::uint32_t mark);
+  static Result<Frozen> resume(int fd, const Owner& owner, Marks marks);
   Frozen(Frozen&&) noexcept;
   Frozen& operator=(Frozen&&) = delete;
   ~Frozen();
@@ -41,16 +44,19 @@ class Frozen {
   Result<Late> received_since(const image::TcpT& image);
   // Ends the socket without a packet on the wire; every duplicate of the descriptor is dead too. The point of no return is behind us.
   Result<> kill();
-  // Gives the socket back to its owner as it was: repair mode off (window probe), the owner's mark.
+  // Gives the socket back to its owner as it was: repair mode off (window probe), the owner's mark. What it received meanwhile is acknowledged, if we
+  // are in its network namespace.
   Result<> give_back();
 
  private:
-  Frozen() = default;
+  Frozen(int fd, const Owner& owner, Marks marks) : fd_(fd), marks_(marks), owner_(owner) {}
   Result<> capture_queues(image::TcpT& image);
   Result<Late> peek_late(const image::TcpT& image);
   Result<> heard_last(const image::TcpT& image, Late& late);
+  Result<std::optional<Segment>> old_segment() const;
 
   int fd_ = -1;  // -1: killed, given back, or moved from
+  Marks marks_;
   Facts facts_;
   Settings settings_;
   Owner owner_;

@@ -10,13 +10,9 @@
 #include "tcp/buffers.h"
 #include "tcp/inject.h"
 #include "tcp/late.h"
+#include "tcp/marks.h"
 
 namespace sockmi::tcp {
-
-// What steer's rules know packets by: `freeze` is the SO_MARK of a mute socket, `inject` that of segments that we put in ourselves (inject.h).
-struct Marks {
-  std::uint32_t freeze, inject;
-};
 
 // A restored endpoint, mute (the freeze mark) and in repair mode until thaw(). Destroying one that was not thawed discards it without a packet on
 // the wire.

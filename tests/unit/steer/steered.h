@@ -135,7 +135,7 @@ class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
     const Result<> redirected =
         home_again ? Result<>() : network->home.in([&] { return network->home.steering->redirect(tuple, address, milliseconds(60'000)); });
     ASSERT_TRUE(redirected) << to_string(redirected.error());
-    auto frozen = tcp::Frozen::freeze(server.get(), kFreezeMark);
+    auto frozen = tcp::Frozen::freeze(server.get(), {kFreezeMark, kInjectMark});
     ASSERT_TRUE(frozen) << to_string(frozen.error());
     auto image = frozen->capture();
     ASSERT_TRUE(image) << to_string(image.error());

@@ -133,7 +133,7 @@ struct Connection {
 
 // The two halves of a move.
 inline image::TcpT take(unique_fd& socket) {
-  auto frozen = Frozen::freeze(socket.get(), kMarks.freeze);
+  auto frozen = Frozen::freeze(socket.get(), kMarks);
   auto image = frozen ? frozen->capture() : pass(std::move(frozen));
   EXPECT_TRUE(image) << to_string(image.error());
   EXPECT_TRUE(image && frozen->kill());

@@ -70,10 +70,10 @@ TEST_P(Move, BuffersDoNotGrowWithTheMoves) {
 
 TEST_P(Move, GivenBackItIsAsItWas) {
   {
-    auto frozen = Frozen::freeze(mover_.get(), kMarks.freeze);
+    auto frozen = Frozen::freeze(mover_.get(), kMarks);
     ASSERT_TRUE(frozen);
     ASSERT_TRUE(frozen->capture());
-    EXPECT_EQ(Frozen::freeze(mover_.get(), kMarks.freeze).error().code, EBUSY) << "by two at once";
+    EXPECT_EQ(Frozen::freeze(mover_.get(), kMarks).error().code, EBUSY) << "by two at once";
   }
   say(peer_.get(), "ping");
   EXPECT_EQ(hear(mover_.get(), 4), "ping");
@@ -82,7 +82,7 @@ TEST_P(Move, GivenBackItIsAsItWas) {
 }
 
 TEST_P(Move, AStragglerIsNoticed) {
-  auto frozen = Frozen::freeze(mover_.get(), kMarks.freeze);
+  auto frozen = Frozen::freeze(mover_.get(), kMarks);
   ASSERT_TRUE(frozen);
   const auto image = frozen->capture();
   ASSERT_TRUE(image);
@@ -99,7 +99,7 @@ TEST_P(Move, UrgentDataStays) {
   // Its arrival is what SIOCATMARK and the like tell; a byte behind it is read as soon as both are there.
   say(peer_.get(), "x");
   ASSERT_EQ(::recv(mover_.get(), &byte, 1, MSG_PEEK), 1);
-  EXPECT_EQ(Frozen::freeze(mover_.get(), kMarks.freeze).error().code, ENOTSUP);
+  EXPECT_EQ(Frozen::freeze(mover_.get(), kMarks).error().code, ENOTSUP);
 }
 
 TEST_P(Move, AnImageThatCanNotBeIsRefused) {

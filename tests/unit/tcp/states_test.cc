@@ -147,7 +147,7 @@ TEST_P(States, SynSent) {
 }
 
 TEST_P(States, WhatIsNoConnectionIsRefused) {
-  const auto refused = [](int fd) { return Frozen::freeze(fd, kMarks.freeze).error().code; };
+  const auto refused = [](int fd) { return Frozen::freeze(fd, kMarks).error().code; };
   EXPECT_EQ(refused(pair_.listener.get()), ENOTCONN);
   finish(mover_);
   EXPECT_EQ(hear_out(peer_.get()), "");
