@@ -62,10 +62,11 @@ Costs costs(int queue) {
   for (int i = 0; i < kMoves; ++i) {
     tcp::Settings settings;
     readings.push_back(time_of([&] { settings = tcp::read_settings(pair.ours.get(), AF_INET, false); }));
+    const auto owner = tcp::Owner::of(pair.ours.get());
+    must(owner.has_value(), "owner");
     std::optional<tcp::Frozen> frozen;
     image::TcpT image;
     const double out = time_of([&] {
-      const auto owner = tcp::Owner::of(pair.ours.get());
       auto done = tcp::Frozen::freeze(pair.ours.get(), *owner, kNoMarks, std::move(settings));
       must(done.has_value(), "freeze");
       frozen.emplace(std::move(*done));

@@ -15,8 +15,7 @@
 // What both sockets received while mute is acknowledged when the importer's thaws, all at once, and what the peer acknowledged in the freeze goes with
 // COMMIT. So to the peer a move is a pause. It sends nothing twice if the pause is shorter than its patience: with one segment under way that is two
 // round trips and 200 ms or more, with several two round trips and two ticks of its clock (a tail loss probe; 4 to 8 ms at 250 Hz, on a path of no
-// length). Not so yet where the receive buffer is full: once in some hundred moves the importer's kernel drops a segment that the window allowed
-// (RcvPruned), which it did not in an unmoved connection read as seldom. To acknowledge sooner, in the freeze, what came after the capture would promise
+// length). To acknowledge sooner, in the freeze, what came after the capture would promise
 // bytes that only this host has.
 //
 // The barrier guards the kill: a packet that was past our hook when the redirect came (a straggler) and then meets no socket would be
@@ -116,7 +115,6 @@ class Batch {
     if (auto found = co_await negotiate(); !found) each([&](Leaving&) { return Result<>(found); });
     each([&](Leaving& one) { return guard(one); });
     // Each socket is mute from its freeze on: nothing is acknowledged any more that its image, or what is sent after it, does not have.
-
     each([&](Leaving& one) { return freeze(one); });
     co_await prepare();
     // The importer holds the same endpoints, frozen. Neither host has acknowledged what the other lacks.
