@@ -170,6 +170,8 @@ Result<> Frozen::capture_queues(image::TcpT& image) {
     image.snd_seq = snd_seq - we_have_finished(state);
     image.receive_queue = std::move(receive_queue);
     image.send_queue = std::move(send_queue);
+    // As acknowledged counts what a mute socket "sent", too: so only if nothing has come since we looked, before the freeze.
+    image.all_acknowledged = state == kEstablished && window.rcv_wup == rcv_seq && after.tcpi_bytes_received == facts_.received;
     image.unsent = std::min<std::uint32_t>(never_sent_, static_cast<std::uint32_t>(image.send_queue.size()));
     image.window = std::make_unique<image::Window>(window.snd_wl1, window.snd_wnd, window.max_window, window.rcv_wnd, window.rcv_wup);
     return {};

@@ -33,6 +33,7 @@ Result<Facts> inspect(int fd) {
   facts.tuple.local = SocketAddress::from(reinterpret_cast<const sockaddr*>(&address));
   TRY_LET(info, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
   facts.state = info.tcpi_state;
+  facts.received = info.tcpi_bytes_received;
   TRY_LET(cookie, get<std::uint64_t>(fd, SOL_SOCKET, SO_COOKIE, "SO_COOKIE"));
   facts.cookie = cookie;
   if (facts.state == kClose) {

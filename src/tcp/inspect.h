@@ -11,6 +11,7 @@ namespace sockmi::tcp {
 struct Facts {
   FourTuple tuple;           // v4-mapped addresses as IPv6, as the socket has them; no remote address if it is bound or listening
   std::uint8_t state = 0;    // of states.h; kClose: bound
+  std::uint64_t received = 0;  // bytes, in order, since the connection or this socket of it began
   std::uint64_t cookie = 0;  // SO_COOKIE: names the socket for its whole life
   bool connected() const { return !tuple.remote.ip.any(); }
 };

@@ -39,6 +39,7 @@ Restored::Restored(const image::TcpT& image, Marks marks)
       acknowledged_(image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size())), wscale_(image.negotiated & TCPI_OPT_WSCALE ? image.snd_wscale : 0) {
   if (!image.window) return;
   rcv_wup_ = image.window->rcv_wup();
+  peer_knows_all_ = image.all_acknowledged && image.receive_queue.empty();  // of a full queue it may wait to hear that it is read
   window_ = static_cast<std::uint16_t>(image.window->snd_wnd() >> wscale_);
 }
 
@@ -160,6 +161,7 @@ Result<> Restored::receive(const Late& late) {
   (void)buffers_.grow(Buffer::Receive, received_memory(fd) + 2 * late.bytes.size() + kLargestSegment);
   const auto enough = get<int>(fd, SOL_SOCKET, SO_RCVLOWAT, "SO_RCVLOWAT").value_or(1);
   if (enough > 1) TRY(set(fd, SOL_SOCKET, SO_RCVLOWAT, 1, "SO_RCVLOWAT"));  // else it would not wake us
+  peer_knows_all_ = false;
   Segment segment = next_segment();
   segment.data = late.bytes;
   fin_waits_ = late.fin && we_have_finished(state_);
@@ -188,6 +190,11 @@ Result<> Restored::hear(const Late& late) {
 Result<unique_fd> Restored::thaw() && {
   const int fd = fd_.get();
   TRY(set(fd, SOL_SOCKET, SO_MARK, owner_mark_, "SO_MARK"));
+  if (peer_knows_all_) {  // unless something came while we were mute; what comes from here on, the kernel acknowledges
+    const auto received = queue_sequence(fd, TCP_RECV_QUEUE);
+    peer_knows_all_ = received && *received == rcv_seq_;
+    TRY(select_queue(fd, TCP_NO_QUEUE));
+  }
   TRY(set_repair(fd, state_ == kSynSent ? TCP_REPAIR_OFF_NO_WP : TCP_REPAIR_OFF));
   const auto done = go_live();
   unique_fd live = std::move(fd_);  // no longer to be discarded silently
@@ -212,7 +219,7 @@ Result<> Restored::go_live() {
   }
   if (read_shutdown_) (void)::shutdown(fd, SHUT_RD);
   buffers_.settle();
-  if (auto done = acknowledge(); !done) log::warn("event=not_acknowledged connection={} error=\"{}\"", to_string(tuple_), to_string(done.error()));
+  if (auto done = peer_knows_all_ ? Result<>() : acknowledge(); !done) log::warn("event=not_acknowledged connection={} error=\"{}\"", to_string(tuple_), to_string(done.error()));
   return {};
 }
 

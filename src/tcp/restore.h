@@ -60,6 +60,7 @@ class Restored {
   std::uint32_t rcv_wup_ = 0;           // the peer was told that so far everything is received
   std::uint16_t window_ = 0;            // the peer's, as in a header
   bool fin_waits_ = false;              // the peer's, until ours is sent
+  bool peer_knows_all_ = false;         // that we have received all that it sent
   Buffers buffers_;
   Bytes unsent_;
 };

@@ -77,6 +77,39 @@ TEST_P(LateData, IsAcknowledgedWithoutBeingRead) {
   EXPECT_EQ(hear(mover_.get(), 4), "late");
 }
 
+// It came before the freeze, but its acknowledgement was put off, in the hope of an answer to go with.
+TEST_P(LateData, IsAcknowledgedThoughItCameBefore) {
+  for (int i = 0; i < 20; ++i) {  // now it is taken for a dialogue
+    say(peer_.get(), "?");
+    ASSERT_EQ(hear(mover_.get(), 1), "?");
+    say(mover_.get(), "!");
+    ASSERT_EQ(hear(peer_.get(), 1), "!");
+  }
+  say(peer_.get(), "put off");
+  ASSERT_EQ(hear(mover_.get(), 7), "put off");
+  const auto received = late([] {}, [] { return true; });
+  ASSERT_TRUE(received) << to_string(received.error());
+  restore_with(*received);
+  EXPECT_TRUE(eventually([&] { return queued(peer_.get(), SIOCOUTQ) == 0; }));
+  EXPECT_EQ(retransmissions(peer_.get()), 0u);
+}
+
+// Between the capture's last look and the thaw: then the restored socket has it, mute as well.
+TEST_P(LateData, IsAcknowledgedThoughOnlyTheRestoredSocketHasIt) {
+  const auto received = late([] {}, [] { return true; });
+  ASSERT_TRUE(received && received->empty());
+  mover_.reset();
+  auto restored = Restored::restore(image_, kMarks, false);
+  ASSERT_TRUE(restored) << to_string(restored.error());
+  ASSERT_TRUE(restored->receive(*received));
+  say(peer_.get(), "late");
+  ASSERT_TRUE(eventually([&] { return queued(restored->fd(), SIOCINQ) == 4u; }));
+  EXPECT_EQ(queued(peer_.get(), SIOCOUTQ), 4u);
+  mover_ = thawed(std::move(restored));
+  EXPECT_TRUE(eventually([&] { return queued(peer_.get(), SIOCOUTQ) == 0; }));
+  EXPECT_EQ(retransmissions(peer_.get()), 0u);
+}
+
 // So it is with one that is given back: once, and at the next failure a moment later. The mute socket may have "acknowledged" at once, and never again.
 TEST_P(LateData, IsAcknowledgedByARollback) {
   for (std::size_t received : {4, 8}) {
