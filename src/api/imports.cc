@@ -17,18 +17,21 @@ constexpr std::uint8_t kAllStates = 0x7f;
 
 class Deliveries : public SessionState {
  public:
-  explicit Deliveries(broker::ImportLists& lists) : lists_(lists) {}
-  ~Deliveries() override { put_back(); }
+  explicit Deliveries(broker::World& world) : io_(world.io), lists_(world.lists) {}
+  ~Deliveries() override {
+    if (!io_.stopped()) put_back();  // else the lists are gone already
+  }
   void add(broker::Ready ready) { delivered_.push_back(std::move(ready)); }
+  // Only what was delivered to this client.
   void taken(const image::MigrationId& id) {
-    std::erase_if(delivered_, [&](const broker::Ready& ready) { return ready.id == id; });
-    lists_.release(id);
+    if (std::erase_if(delivered_, [&](const broker::Ready& ready) { return ready.id == id; })) lists_.release(id);
   }
   void put_back() {
     for (auto& ready : std::exchange(delivered_, {})) lists_.add(std::move(ready));
   }
 
  private:
+  asio::io_context& io_;
   broker::ImportLists& lists_;
   std::vector<broker::Ready> delivered_;
 };
@@ -101,7 +104,7 @@ asio::awaitable<Result<Response>> post_import(broker::Broker& broker, Session& s
     taken = lists.take(criteria, request.user);
   }
   Response response = pack(taken);
-  auto deliveries = std::make_unique<Deliveries>(lists);
+  auto deliveries = std::make_unique<Deliveries>(broker.world());
   for (auto& each : taken) deliveries->add(std::move(each.ready));
   session.state = std::move(deliveries);
   co_return response;

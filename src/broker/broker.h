@@ -17,7 +17,7 @@ class Broker {
     Maxima maxima;
     std::filesystem::path state_folder;
     peer::NegotiationConfig negotiation;
-    std::unique_ptr<Guard> guard;
+    std::shared_ptr<Guard> guard;
   };
   static Result<std::unique_ptr<Broker>> open(asio::io_context& io, Config config, const peer::Identity& identity);
 

@@ -71,7 +71,7 @@ void Guard::watch(unique_fd line, const std::filesystem::path& state_folder, tcp
   ::_exit(0);
 }
 
-Result<std::unique_ptr<Guard>> Guard::start(const std::filesystem::path& state_folder, tcp::Marks marks) {
+Result<std::shared_ptr<Guard>> Guard::start(const std::filesystem::path& state_folder, tcp::Marks marks) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("socketpair");
   unique_fd ours(ends[0]), theirs(ends[1]);
@@ -81,7 +81,7 @@ Result<std::unique_ptr<Guard>> Guard::start(const std::filesystem::path& state_f
     ours.reset();
     watch(std::move(theirs), state_folder, marks);
   }
-  return std::unique_ptr<Guard>(new Guard(std::move(ours), child));
+  return std::shared_ptr<Guard>(new Guard(std::move(ours), child));
 }
 
 Guard::~Guard() {
@@ -94,7 +94,7 @@ Guard::Hold Guard::hold(const image::MigrationId& id, int fd, const tcp::Owner& 
   const int descriptors[kMost] = {fd, asker};
   say({id, owner}, std::span(descriptors).first(asker < 0 ? 1 : 2));
   Hold out;
-  out.guard_ = this;
+  out.guard_ = shared_from_this();
   out.id_ = id;
   return out;
 }

@@ -22,10 +22,10 @@
 
 namespace sockmi::broker {
 
-class Guard {
+class Guard : public std::enable_shared_from_this<Guard> {
  public:
   // Forks: to be called while this process has one thread. `state_folder` is the journal's.
-  static Result<std::unique_ptr<Guard>> start(const std::filesystem::path& state_folder, tcp::Marks marks);
+  static Result<std::shared_ptr<Guard>> start(const std::filesystem::path& state_folder, tcp::Marks marks);
   ~Guard();  // the child has ended
   Guard(const Guard&) = delete;
 
@@ -46,7 +46,7 @@ class Guard {
 
    private:
     friend Guard;
-    Guard* guard_ = nullptr;
+    std::shared_ptr<Guard> guard_;  // a daemon that stops ends with migrations under way
     image::MigrationId id_{};
   };
   Hold hold(const image::MigrationId& id, int fd, const tcp::Owner& owner, int asker);

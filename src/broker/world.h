@@ -84,7 +84,7 @@ struct World {
   std::unique_ptr<steer::SocketEnds> ends;
   std::unique_ptr<peer::Negotiation> negotiation;
   std::unique_ptr<peer::Transfer> transfer;
-  std::unique_ptr<Guard> guard;  // none in tests
+  std::shared_ptr<Guard> guard;  // none in tests
   asio::thread_pool workers{1};  // for calls that block
 
   // Changed by the functions of residents.h and homes.h alone: the journal has to know too.

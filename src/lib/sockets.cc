@@ -1,5 +1,6 @@
 // libsockmi: sockets without TLS.
 #include <cstdlib>
+#include <span>
 
 #include <sockmi/sockmi.h>
 
@@ -56,18 +57,19 @@ int export_sockets(export_socket_req* reqs, unsigned nreqs, int af, const void* 
 
 int import_socket(import_socket_req* irqs, unsigned nirqs, int timeout) {
   clear_error();
+  const std::span requests(irqs, nirqs);
+  for (auto& request : requests) {
+    clear(request);
+    request.state = 0;
+  }
   std::vector<Wish> wishes;
-  for (unsigned i = 0; i < nirqs; ++i) {
-    irqs[i].state = 0;
-    irqs[i].fd = -1;
-    irqs[i].payload = nullptr;
-    irqs[i].payload_len = 0;
-    const unsigned states = irqs[i].criteria.states ? irqs[i].criteria.states : SOCKMI_CONNECTED;
+  for (const auto& request : requests) {
+    const unsigned states = request.criteria.states ? request.criteria.states : SOCKMI_CONNECTED;
     if (states & ~unsigned(kSocketStates)) return report({EINVAL, "a TLS state: use import_ssl()"});
-    wishes.push_back({&irqs[i].criteria, states, static_cast<unsigned>(irqs[i].preferred_state)});
+    wishes.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
   }
   const auto imported = import_endpoints(wishes, timeout, [&](Arrived arrived) -> Result<> {
-    auto& request = irqs[arrived.wish];
+    auto& request = requests[arrived.wish];
     void* payload = copy_payload(arrived.payload);
     if (!payload && !arrived.payload.empty()) return fail(ENOMEM, "no memory for a payload of {} bytes", arrived.payload.size());
     request.payload = payload;
@@ -76,5 +78,10 @@ int import_socket(import_socket_req* irqs, unsigned nirqs, int timeout) {
     request.fd = arrived.socket.release();
     return {};
   });
-  return imported ? static_cast<int>(*imported) : report(imported.error());
+  if (imported) return static_cast<int>(*imported);
+  for (auto& request : requests) {
+    give_up(request);
+    request.state = 0;
+  }
+  return report(imported.error());
 }

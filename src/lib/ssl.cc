@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <span>
 
 #include <sockmi/appsockmi.h>
 
@@ -106,24 +107,29 @@ int export_ssl(SSL* ssl, int state, int af, const void* to) { return export_ssl_
 
 int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
   clear_error();
+  const std::span requests(irqs, nirqs);
+  for (auto& request : requests) {
+    clear(request);
+    request.ssl_state = 0;
+    request.write_taken = 0;
+  }
   std::vector<Wish> wishes;
-  for (unsigned i = 0; i < nirqs; ++i) {
-    irqs[i].ssl_state = 0;
-    irqs[i].fd = -1;
-    irqs[i].payload = nullptr;
-    irqs[i].payload_len = irqs[i].write_taken = 0;
-    if (!irqs[i].ssl) return report({EINVAL, "an import request without an SSL"});
-    const unsigned states = irqs[i].criteria.states ? irqs[i].criteria.states : kSslStates;
+  for (const auto& request : requests) {
+    if (!request.ssl) return report({EINVAL, "an import request without an SSL"});
+    const unsigned states = request.criteria.states ? request.criteria.states : kSslStates;
     if (states & ~kSslStates) return report({ENOTSUP, "a bound or listening socket has no TLS: use import_socket()"});
-    wishes.push_back({&irqs[i].criteria, states, static_cast<unsigned>(irqs[i].preferred_state)});
+    wishes.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
   }
   const auto imported = import_endpoints(wishes, timeout, [&](Arrived arrived) -> Result<> {
-    auto& request = irqs[arrived.wish];
+    auto& request = requests[arrived.wish];
     void* payload = copy_payload(arrived.payload);
     if (!payload && !arrived.payload.empty()) return fail(ENOMEM, "no memory for a payload of {} bytes", arrived.payload.size());
     const Secret image(arrived.tls.begin(), arrived.tls.end());
     auto loaded = tls::load(image, request.ssl, kind_of(arrived.state));
-    if (loaded) loaded = tls::set_fd(request.ssl, arrived.socket.get());
+    if (loaded) {
+      loaded = tls::set_fd(request.ssl, arrived.socket.get());
+      if (!loaded) tls::spend(request.ssl);  // somebody else will have the connection
+    }
     if (!loaded) {
       std::free(payload);
       return loaded;
@@ -135,5 +141,12 @@ int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
     request.fd = arrived.socket.release();
     return {};
   });
-  return imported ? static_cast<int>(*imported) : report(imported.error());
+  if (imported) return static_cast<int>(*imported);
+  for (auto& request : requests) {
+    if (request.fd >= 0) tls::spend(request.ssl);
+    give_up(request);
+    request.ssl_state = 0;
+    request.write_taken = 0;
+  }
+  return report(imported.error());
 }

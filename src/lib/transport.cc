@@ -43,10 +43,6 @@ Result<Secret> pack(const std::vector<Wish>& wishes, int timeout) {
   return builder.take();
 }
 
-}  // namespace
-
-namespace {
-
 constexpr std::size_t kMostTogether = 64;          // descriptors in one message
 constexpr std::size_t kMostBytesTogether = 1 << 20;  // of images and payloads; one endpoint alone may have more
 
@@ -139,20 +135,37 @@ Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteVie
   return settled;
 }
 
+namespace {
+
+// Checked as a whole before any of it is used. There may be fewer descriptors than endpoints, if this process can have no more.
+Result<std::vector<const image::Delivered*>> read_delivered(const Reply& reply, std::size_t wishes) {
+  TRY_LET(response, image::read<image::ImportResponse>(reply.body));
+  std::vector<const image::Delivered*> delivered;
+  std::vector<bool> met(wishes);
+  if (response->delivered())
+    for (const auto* each : *response->delivered()) {
+      TRY(image::read_id(image::view(each->id())));
+      if (each->request() >= wishes || met[each->request()]) return fail(EPROTO, "an endpoint that nobody asked for");
+      met[each->request()] = true;
+      delivered.push_back(each);
+    }
+  if (reply.descriptors.size() > delivered.size()) return fail(EPROTO, "{} endpoints and {} descriptors", delivered.size(), reply.descriptors.size());
+  return delivered;
+}
+
+}  // namespace
+
 Result<unsigned> import_endpoints(const std::vector<Wish>& wishes, int timeout, const std::function<Result<>(Arrived)>& accept) {
   TRY_LET(request, pack(wishes, timeout));
   TRY_LET(client, Client::connect());
   TRY_LET(reply, client.call("POST", "/v1/imports", request));
-  TRY_LET(response, image::read<image::ImportResponse>(reply.body));
-  const std::size_t count = response->delivered() ? response->delivered()->size() : 0;
-  if (count != reply.descriptors.size()) return fail(EPROTO, "{} endpoints and {} descriptors", count, reply.descriptors.size());
+  TRY_LET(delivered, read_delivered(reply, wishes.size()));
   Secret taken;
   unsigned accepted = 0;
   Result<> last;
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto* each = response->delivered()->Get(static_cast<unsigned>(i));
-    TRY(image::read_id(image::view(each->id())));
-    if (each->request() >= wishes.size()) return fail(EPROTO, "an endpoint that nobody asked for");
+  if (reply.descriptors.size() < delivered.size()) last = fail(EMFILE, "{} endpoints and {} descriptors", delivered.size(), reply.descriptors.size());
+  for (std::size_t i = 0; i < reply.descriptors.size(); ++i) {
+    const auto* each = delivered[i];
     auto used = accept({each->request(), each->state(), std::move(reply.descriptors[i]), image::view(each->tls()), image::view(each->payload())});
     if (!used) {
       last = std::move(used);
@@ -161,7 +174,9 @@ Result<unsigned> import_endpoints(const std::vector<Wish>& wishes, int timeout, 
     ++accepted;
     taken.insert(taken.end(), each->id()->begin(), each->id()->end());
   }
-  if (count > 0) TRY(client.call("POST", "/v1/imports/taken", taken));
+  // A daemon that is gone keeps nothing: what was accepted is the caller's alone. One that lives and has not understood keeps all.
+  const auto told = delivered.empty() ? Result<Reply>() : client.call("POST", "/v1/imports/taken", taken);
+  if (!told && told.error().code != ECONNRESET && accepted > 0) return std::unexpected(told.error());
   if (accepted == 0 && !last) return pass(std::move(last));
   return accepted;
 }

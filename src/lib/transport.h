@@ -1,6 +1,9 @@
 // What both libraries ask of the daemon, in terms of the C API's structures.
 #pragma once
 
+#include <unistd.h>
+
+#include <cstdlib>
 #include <functional>
 #include <span>
 #include <vector>
@@ -34,9 +37,23 @@ struct Arrived {
   ByteView tls, payload;
 };
 // Waits for endpoints and gives each to `accept`, which says whether it could use it; those it could not stay with the daemon, for others.
-// Returns how many it could; 0 on timeout.
+// Returns how many it could; 0 on timeout. An error, and all stay with the daemon: what `accept` took is to be given up.
 Result<unsigned> import_endpoints(const std::vector<Wish>& wishes, int timeout, const std::function<Result<>(Arrived)>& accept);
 
 void* copy_payload(ByteView payload);  // malloc(3)ed; null if empty
+
+// What a request of the C API holds once it is met.
+template <class Request>
+void clear(Request& request) {
+  request.fd = -1;
+  request.payload = nullptr;
+  request.payload_len = 0;
+}
+template <class Request>
+void give_up(Request& request) {
+  if (request.fd >= 0) ::close(request.fd);
+  std::free(request.payload);
+  clear(request);
+}
 
 }  // namespace sockmi::lib

@@ -49,6 +49,21 @@ void read_message(ByteView bytes) {
         need(image::read_tuple(moved->local(), moved->remote()) == *tuple && IpAddress::parse(moved->to()->str()) == *to);
       }
   if (const auto* said = (*message)->request_as_Ended()) (void)image::read_tuple(said->local(), said->remote());
+  if (const auto* said = (*message)->request_as_Held())
+    if (const auto tuple = image::read_tuple(said->local(), said->remote()))
+      if (const auto line = SocketAddress::parse(image::string(said->line()))) {
+        const Secret again = image::pack_held(*tuple, image::string(said->service()), *line);
+        const auto* held = (*image::read<image::Message>(again))->request_as_Held();
+        need(image::read_tuple(held->local(), held->remote()) == *tuple && SocketAddress::parse(held->line()->str()) == *line);
+      }
+  if (const auto* said = (*message)->request_as_Straggler()) {
+    image::StragglerT straggler;
+    said->UnPackTo(&straggler);
+    if (straggler.late) need(image::read<image::Message>(image::pack_straggler(straggler)).has_value());
+  }
+  if (const auto* said = (*message)->request_as_TakeOver())
+    if (const auto address = IpAddress::parse(image::string(said->address())))
+      need(image::read<image::Message>(image::pack_take_over(said->step(), *address, said->prefix(), said->deprecated())).has_value());
 }
 
 template <class Table>

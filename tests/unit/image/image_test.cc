@@ -91,6 +91,8 @@ TEST(Commit, CarriesWhatCameLate) {
   all[1].id = {2};
   all[1].late.bytes = {7, 8};
   all[1].late.fin = true;
+  all[1].late.acked = 9;
+  all[1].late.window = 70'000;
   const Secret bytes = pack_commit(all);
   const auto read_back = read_commit(*(*read<Message>(bytes))->request_as_Commit());
   ASSERT_TRUE(read_back && read_back->size() == 2);
@@ -98,6 +100,8 @@ TEST(Commit, CarriesWhatCameLate) {
   EXPECT_TRUE((*read_back)[0].late.bytes.empty() && !(*read_back)[0].late.fin);
   EXPECT_EQ((*read_back)[1].late.bytes, all[1].late.bytes);
   EXPECT_TRUE((*read_back)[1].late.fin);
+  EXPECT_EQ((*read_back)[1].late.acked, 9u);
+  EXPECT_EQ((*read_back)[1].late.window, 70'000u);
 }
 
 TEST(Message, ExpectSaysTheAddresses) {
