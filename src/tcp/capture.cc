@@ -256,14 +256,15 @@ Result<> Frozen::give_back() {
 // should that happen all the same, the number is one that the peer does not take.
 Result<std::optional<Segment>> Frozen::old_segment() const {
   static const std::uint8_t kByte[1] = {};
-  TRY_LET(facts, inspect(fd_));
+  const auto facts = inspect(fd_);
+  if (!facts || !is_synchronized(facts->state)) return std::nullopt;  // it may have ended
   TRY_LET(reachable, is_reachable_by_loopback(fd_));
-  if (!is_synchronized(facts.state) || !reachable) return std::nullopt;
+  if (!reachable) return std::nullopt;
   TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
   TRY_LET(snd_seq, queue_sequence(fd_, TCP_SEND_QUEUE));
   TRY_LET(outstanding, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));
   TRY(select_queue(fd_, TCP_NO_QUEUE));
-  return Segment{.tuple = facts.tuple, .seq = window.rcv_wup - 2, .ack = snd_seq - outstanding - 1, .data = kByte};
+  return Segment{.tuple = facts->tuple, .seq = window.rcv_wup - 2, .ack = snd_seq - outstanding - 1, .data = kByte};
 }
 
 }  // namespace sockmi::tcp

@@ -26,6 +26,14 @@ class LateData : public testing::TestWithParam<const char*> {
 
   bool has_received(std::size_t bytes) { return queued(mover_.get(), SIOCINQ) == bytes; }
 
+  // Of a socket in repair mode.
+  static std::uint32_t send_window(int fd) {
+    tcp_repair_window window{};
+    socklen_t size = sizeof window;
+    EXPECT_EQ(::getsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window, &size), 0) << std::strerror(errno);
+    return window.snd_wnd;
+  }
+
   void restore_with(const Late& late) {
     mover_.reset();
     auto restored = Restored::restore(image_, kMarks, false);
@@ -140,6 +148,29 @@ TEST_P(LateData, AcknowledgementsOfAllThatWasSent) {
   EXPECT_EQ(queued(restored->fd(), SIOCOUTQ), 0u);
   mover_ = thawed(std::move(restored));
   EXPECT_EQ(hear(peer_.get(), 4) + hear(mover_.get(), 12), "sentand answered");
+}
+
+// The peer, that waits for bytes, says only once that it has room again.
+TEST_P(LateData, AWiderWindow) {
+  const std::string all = fill_up(mover_.get());
+  ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCOUTQ) == queued(mover_.get(), SIOCOUTQNSD); }));
+  const std::size_t waiting = queued(peer_.get(), SIOCINQ);
+  std::string heard;
+  std::uint32_t narrow = 0;
+  const auto received = late(
+      [&] {
+        narrow = send_window(mover_.get());
+        heard = hear(peer_.get(), waiting);
+      },
+      [&] { return send_window(mover_.get()) > narrow; });
+  ASSERT_TRUE(received) << to_string(received.error());
+  EXPECT_GT(received->window, narrow);
+  mover_.reset();
+  auto restored = Restored::restore(image_, kMarks, false);
+  ASSERT_TRUE(restored && restored->receive(*received));
+  EXPECT_EQ(send_window(restored->fd()), received->window);
+  mover_ = thawed(std::move(restored));
+  EXPECT_TRUE(heard + hear(peer_.get(), all.size() - waiting) == all);
 }
 
 TEST_P(LateData, AnAcknowledgementOfWhatWasNeverSentIsRefused) {

@@ -1,0 +1,238 @@
+// What an import leaves to its caller when the daemon says something odd, or nothing more. The daemon is played by the test.
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <sockmi/appsockmi.h>
+
+#include "base/unique_fd.h"
+#include "image/message_generated.h"
+#include "image/pack.h"
+
+namespace {
+
+using namespace sockmi;
+
+// One endpoint of the answer: which request it meets, and what comes with it.
+struct Endpoint {
+  unsigned request;
+  std::string tls, payload;
+};
+
+// Serves one client: delivers, with `descriptors` of them, and hears what was taken. Then it answers that, or is gone.
+class Daemon {
+ public:
+  enum class End { answers, dies, refuses };
+
+  Daemon(std::vector<Endpoint> endpoints, std::size_t descriptors, End end) {
+    char name[] = "/tmp/import_test.XXXXXX";
+    folder_ = ::mkdtemp(name);
+    sockaddr_un address{.sun_family = AF_UNIX};
+    std::strcpy(address.sun_path, (folder_ / "socket").c_str());
+    listener_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) | ::listen(listener_.get(), 1), 0);
+    ::setenv("SOCKMID_SOCKET", address.sun_path, 1);
+    for (std::size_t i = 0; i < descriptors; ++i) {
+      std::array<int, 2> ends;
+      EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+      ours_.emplace_back(ends[0]);
+      theirs_.emplace_back(ends[1]);
+    }
+    thread_ = std::thread([this, endpoints = std::move(endpoints), end] { serve(endpoints, end); });
+  }
+  ~Daemon() {
+    done();
+    std::filesystem::remove_all(folder_);
+  }
+
+  // The ids that the client has taken, by their first byte; when it is gone.
+  std::string taken() {
+    done();
+    return taken_;
+  }
+  // Whether nobody has the other end of the i-th descriptor.
+  bool is_closed(std::size_t i) {
+    done();
+    char byte;
+    return ::recv(ours_[i].get(), &byte, 1, MSG_DONTWAIT) == 0;
+  }
+
+ private:
+  void done() {
+    if (thread_.joinable()) thread_.join();
+  }
+
+  // None: the client is gone.
+  static std::optional<std::string> read_body(int fd) {
+    std::string text;
+    for (char piece[4096];;) {
+      if (const auto end = text.find("\r\n\r\n"); end != text.npos) {
+        const std::size_t size = std::stoul(text.substr(text.find("Content-Length: ") + 16));
+        if (text.size() >= end + 4 + size) return text.substr(end + 4);
+      }
+      const ssize_t got = ::recv(fd, piece, sizeof piece, 0);
+      if (got <= 0) return std::nullopt;
+      text.append(piece, static_cast<std::size_t>(got));
+    }
+  }
+
+  static void answer(int fd, int status, std::string body, const std::vector<unique_fd>& descriptors) {
+    body.insert(0, "HTTP/1.1 " + std::to_string(status) + " x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n");
+    std::vector<int> numbers;
+    for (const auto& each : descriptors) numbers.push_back(each.get());
+    const std::size_t size = numbers.size() * sizeof(int);
+    std::vector<char> control(size == 0 ? 0 : CMSG_SPACE(size));
+    iovec part{body.data(), body.size()};
+    msghdr message{.msg_name = nullptr, .msg_namelen = 0, .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.data(),
+                   .msg_controllen = control.size(), .msg_flags = 0};
+    if (size > 0) {
+      cmsghdr* header = CMSG_FIRSTHDR(&message);
+      *header = {.cmsg_len = CMSG_LEN(size), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+      std::memcpy(CMSG_DATA(header), numbers.data(), size);
+    }
+    EXPECT_EQ(::sendmsg(fd, &message, MSG_NOSIGNAL), static_cast<ssize_t>(body.size()));
+  }
+
+  void serve(const std::vector<Endpoint>& endpoints, End end) {
+    const unique_fd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    (void)read_body(client.get());
+    image::WipingBuilder builder;
+    std::vector<flatbuffers::Offset<image::Delivered>> delivered;
+    for (const auto& [request, tls, payload] : endpoints) {
+      const Bytes id(16, static_cast<std::uint8_t>('a' + delivered.size())), tls_bytes(tls.begin(), tls.end()), payload_bytes(payload.begin(), payload.end());
+      const std::uint8_t state = tls.empty() ? SOCKMI_CONNECTED : SOCKMI_SERVER_CONNECTED;
+      delivered.push_back(image::CreateDeliveredDirect(builder, request, &id, state, &tls_bytes, &payload_bytes));
+    }
+    builder.Finish(image::CreateImportResponseDirect(builder, &delivered));
+    const Secret body = builder.take();
+    answer(client.get(), 200, {body.begin(), body.end()}, theirs_);
+    theirs_.clear();
+    const auto ids = read_body(client.get());
+    if (!ids) return;
+    for (std::size_t i = 0; i < ids->size(); i += 16) taken_ += (*ids)[i];
+    if (end != End::dies) answer(client.get(), end == End::answers ? 200 : 400, "{}", {});
+  }
+
+  std::filesystem::path folder_;
+  unique_fd listener_;
+  std::vector<unique_fd> ours_, theirs_;
+  std::string taken_;
+  std::thread thread_;
+};
+
+using Requests = std::array<import_socket_req, 3>;
+
+int import(Requests& requests) {
+  requests = {};
+  for (auto& request : requests) request.fd = request.state = 12345;
+  return import_socket(requests.data(), requests.size(), -1);
+}
+
+void expect_unmet(const import_socket_req& request) {
+  EXPECT_EQ(request.fd, -1);
+  EXPECT_EQ(request.state, 0);
+  EXPECT_EQ(request.payload, nullptr);
+  EXPECT_EQ(request.payload_len, 0u);
+}
+
+void expect_met(import_socket_req& request, const std::string& payload) {
+  ASSERT_GE(request.fd, 0);
+  EXPECT_EQ(request.state, SOCKMI_CONNECTED);
+  EXPECT_EQ(std::string(static_cast<const char*>(request.payload), request.payload_len), payload);
+  ::close(request.fd);
+  std::free(request.payload);
+}
+
+TEST(Import, TheListMayBeLongerThanWhatComes) {
+  Daemon daemon({{2, "", "two"}, {0, "", "nought"}}, 2, Daemon::End::answers);
+  Requests requests;
+  ASSERT_EQ(import(requests), 2) << sockmi_last_error();
+  EXPECT_EQ(daemon.taken(), "ab");
+  EXPECT_FALSE(daemon.is_closed(0) || daemon.is_closed(1));
+  expect_met(requests[0], "nought");
+  expect_unmet(requests[1]);
+  expect_met(requests[2], "two");
+}
+
+// It keeps nothing, so the descriptors are the only ones of their connections.
+TEST(Import, WhatADeadDaemonDeliveredIsTheCallers) {
+  Daemon daemon({{0, "", "payload"}}, 1, Daemon::End::dies);
+  Requests requests;
+  ASSERT_EQ(import(requests), 1) << sockmi_last_error();
+  EXPECT_FALSE(daemon.is_closed(0));
+  expect_met(requests[0], "payload");
+}
+
+TEST(Import, WhatTheDaemonKeepsIsNotTheCallers) {
+  Daemon daemon({{0, "", "payload"}}, 1, Daemon::End::refuses);
+  Requests requests;
+  EXPECT_EQ(import(requests), -1);
+  EXPECT_TRUE(daemon.is_closed(0));
+  for (const auto& request : requests) expect_unmet(request);
+}
+
+// As if this process could have no more.
+TEST(Import, AnEndpointWithoutADescriptorStays) {
+  {
+    Daemon daemon({{0, "", "one"}, {1, "", "two"}}, 1, Daemon::End::answers);
+    Requests requests;
+    ASSERT_EQ(import(requests), 1) << sockmi_last_error();
+    EXPECT_EQ(daemon.taken(), "a");
+    expect_met(requests[0], "one");
+    expect_unmet(requests[1]);
+  }
+  Daemon daemon({{0, "", "one"}}, 0, Daemon::End::answers);
+  Requests requests;
+  EXPECT_EQ(import(requests), -1);
+  EXPECT_EQ(errno, EMFILE);
+  EXPECT_EQ(daemon.taken(), "");
+}
+
+TEST(Import, AnOddAnswerIsNotUsedInPart) {
+  const std::vector<Endpoint> twice{{0, "", "one"}, {0, "", "two"}}, beyond{{0, "", "one"}, {3, "", "two"}}, fewer{{0, "", "one"}};
+  for (const auto& endpoints : {twice, beyond, fewer}) {
+    Daemon daemon(endpoints, 2, Daemon::End::answers);
+    Requests requests;
+    EXPECT_EQ(import(requests), -1);
+    EXPECT_EQ(errno, EPROTO);
+    EXPECT_EQ(daemon.taken(), "");
+    EXPECT_TRUE(daemon.is_closed(0) && daemon.is_closed(1));
+    for (const auto& request : requests) expect_unmet(request);
+  }
+}
+
+TEST(Import, AnImageThatCanNotBeUsedStays) {
+  Daemon daemon({{0, "no image", "payload"}}, 1, Daemon::End::answers);
+  ASSERT_EQ(sockmi_enable(nullptr), 1);
+  SSL_CTX* context = SSL_CTX_new(TLS_method());
+  import_ssl_req request{};
+  request.ssl = SSL_new(context);
+  EXPECT_EQ(import_ssl(&request, 1, -1), -1);
+  EXPECT_EQ(errno, EBADMSG);
+  EXPECT_EQ(daemon.taken(), "");
+  EXPECT_TRUE(daemon.is_closed(0));
+  EXPECT_EQ(request.fd, -1);
+  EXPECT_EQ(request.payload, nullptr);
+  SSL_free(request.ssl);
+  SSL_CTX_free(context);
+}
+
+TEST(Import, ARefusedListIsClearToItsEnd) {
+  Requests requests{};
+  for (auto& request : requests) request.fd = request.state = 12345;
+  requests[0].criteria.states = SOCKMI_SERVER_ESTABLISHED;
+  EXPECT_EQ(import_socket(requests.data(), requests.size(), 0), -1);
+  EXPECT_EQ(errno, EINVAL);
+  for (const auto& request : requests) expect_unmet(request);
+}
+
+}  // namespace
