@@ -66,6 +66,7 @@ Costs costs(int queue) {
     must(owner.has_value(), "owner");
     std::optional<tcp::Frozen> frozen;
     image::TcpT image;
+    tcp::Late late;
     const double out = time_of([&] {
       auto done = tcp::Frozen::freeze(pair.ours.get(), *owner, kNoMarks, std::move(settings));
       must(done.has_value(), "freeze");
@@ -73,12 +74,16 @@ Costs costs(int queue) {
       auto captured = frozen->capture();
       must(captured.has_value(), "capture");
       image = std::move(*captured);
+      auto received = frozen->received_since(image);
+      must(received.has_value(), "the last look");
+      late = std::move(*received);
     });
     must(frozen->kill().has_value(), "kill");
     pair.ours.reset();
     const double in = time_of([&] {
       auto restored = tcp::Restored::restore(image, kNoMarks, false);
       must(restored.has_value(), "restore");
+      must(restored->receive(late).has_value(), "what came late");
       auto live = std::move(*restored).thaw();
       must(live.has_value(), "thaw");
       pair.ours = std::move(*live);

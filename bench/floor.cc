@@ -60,10 +60,11 @@ int measure(const sockaddr* address, socklen_t size) {
       auto frozen = tcp::Frozen::freeze(socket.get(), {kNoMark, kNoMark});
       must(frozen.has_value(), "freeze");
       auto image = frozen->capture();
-      must(image && frozen->kill(), "capture");
+      const auto late = image ? frozen->received_since(*image) : Result<tcp::Late>(std::unexpected(image.error()));
+      must(late && frozen->kill(), "capture");
       socket.reset();
       auto restored = tcp::Restored::restore(*image, {kNoMark, kNoMark}, false);
-      must(restored.has_value(), "restore");
+      must(restored && restored->receive(*late), "restore");
       auto live = std::move(*restored).thaw();
       must(live.has_value(), "thaw");
       socket = std::move(*live);

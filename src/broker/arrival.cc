@@ -158,7 +158,7 @@ Result<> Arrivals::commit(const image::MigrationId& id, const image::LateT& late
   const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
   const auto wake = [&]() -> Result<> {
     // Nobody has acknowledged what came late: should it not go in, the peer sends it again.
-    auto received = prepared.socket->receive({late.bytes, late.fin, late.acked, late.window});
+    auto received = prepared.socket->receive({late.bytes, late.fin, late.acked, late.window, late.all_acknowledged});
     if (!received) log::warn("event=late_data_left migration={} bytes={} error=\"{}\"", image::to_hex(id), late.bytes.size(), to_string(received.error()));
     TRY_LET(live, std::move(*prepared.socket).thaw());
     socket = std::move(live);

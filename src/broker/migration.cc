@@ -15,8 +15,7 @@
 // What both sockets received while mute is acknowledged when the importer's thaws, all at once, and what the peer acknowledged in the freeze goes with
 // COMMIT. So to the peer a move is a pause. It sends nothing twice if the pause is shorter than its patience: with one segment under way that is two
 // round trips and 200 ms or more, with several two round trips and two ticks of its clock (a tail loss probe; 4 to 8 ms at 250 Hz, on a path of no
-// length). To acknowledge sooner, in the freeze, what came after the capture would promise
-// bytes that only this host has.
+// length). To acknowledge sooner, in the freeze, what came after the capture would promise bytes that only this host has.
 //
 // The barrier guards the kill: a packet that was past our hook when the redirect came (a straggler) and then meets no socket would be
 // answered by RST. It runs beside the transfer, and only the kill waits for it. What stragglers brought is sent after once more.
@@ -34,6 +33,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "broker/commitment.h"
 #include "broker/event.h"
 #include "broker/homes.h"
 #include "broker/passive.h"
@@ -55,20 +55,9 @@ image::LateT to_image(tcp::Late late) {
   out.fin = late.fin;
   out.acked = late.acked;
   out.window = late.window;
+  out.all_acknowledged = late.all_acknowledged;
   return out;
 }
-
-// When another host answered, by our clock: as far from the middle of the round trip as it took over its answer (as NTP has it).
-Clock::time_point answered_at(Clock::time_point sent, Clock::time_point received, std::chrono::microseconds took) {
-  return received - std::max(Clock::duration(0), received - sent - took) / 2;
-}
-
-// At the importer.
-struct Thaw {
-  explicit Thaw(const asio::any_io_executor& executor) : acknowledged(executor) {}
-  Event acknowledged;
-  Clock::time_point at;
-};
 
 // One endpoint of the batch.
 struct Leaving {
@@ -103,8 +92,7 @@ class Batch {
  public:
   Batch(World& world, std::vector<Departure> departures, IpAddress target, milliseconds timeout)
       : world_(world), settings_(world.settings), target_(target),
-        decide_by_(timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max()), kill_is_safe_(std::make_shared<Event>(world.io.get_executor())),
-          killed_(std::make_shared<Event>(world.io.get_executor())) {
+        decide_by_(timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max()), kill_is_safe_(std::make_shared<Event>(world.io.get_executor())) {
     for (auto& departure : departures) all_.emplace_back(std::move(departure));
   }
   Batch(const Batch&) = delete;
@@ -370,10 +358,10 @@ class Batch {
       committed.push_back({one->id, std::move(one->late)});
     }
     (void)fault::point("decided");  // nothing may fail here any more, but we may die
-    auto thaw = std::make_shared<Thaw>(world_.io.get_executor());
-    asio::co_spawn(world_.io, repeat_commit(world_, choice_, std::move(committed), thaw, killed_), asio::detached);
-    const bool in_time = co_await thaw->acknowledged.wait(Clock::now() + kCommitPatience);
-    const auto frozen_for = std::chrono::duration_cast<std::chrono::microseconds>(thaw->at - froze_).count();
+    commitment_ = std::make_shared<Commitment>(world_.io.get_executor(), std::move(committed));
+    asio::co_spawn(world_.io, repeat_commit(world_, choice_, commitment_), asio::detached);
+    const bool in_time = co_await commitment_->answered.wait(Clock::now() + kCommitPatience);
+    const auto frozen_for = std::chrono::duration_cast<std::chrono::microseconds>(commitment_->thawed - froze_).count();
     // Until now the redirects were such as end by themselves, in seconds. The peers need not wait for this.
     if (!permanent.empty()) co_await insist_on_redirect(permanent);
     world_.hurry.end();
@@ -388,28 +376,6 @@ class Batch {
       log::error("event=redirect_not_permanent count={} error=\"{}\"", redirects.size(), to_string(permanent.error()));
       co_await sleep_for(milliseconds(50));
     }
-  }
-
-  static asio::awaitable<void> repeat_commit(World& world, peer::Choice choice, std::vector<image::Committed> those, std::shared_ptr<Thaw> thaw,
-                                             std::shared_ptr<Event> killed) {
-    for (milliseconds pause{20};; pause = std::min(2 * pause, milliseconds(5000))) {
-      const auto sent = Clock::now();
-      auto reply = co_await world.transfer->call(choice.host, choice.line, image::pack_commit(those), milliseconds(1000));
-      if (reply) {
-        thaw->at = answered_at(sent, Clock::now(), image::read_took(*reply).value_or(std::chrono::microseconds(0)));
-        thaw->acknowledged.set();
-        // Whoever answers, answers for good: an endpoint is lost with the importer's memory of it, and asking again will not bring it back.
-        auto verdicts = image::read_verdicts(*reply, those.size());
-        for (std::size_t i = 0; i < those.size(); ++i)
-          if (const auto verdict = verdicts ? (*verdicts)[i] : Result<>(std::unexpected(verdicts.error())); !verdict)
-            log::error("event=commit_refused migration={} host={} error=\"{}\"", image::to_hex(those[i].id), choice.host, to_string(verdict.error()));
-        break;
-      }
-      log::warn("event=commit_repeated migration={} count={} host={} error=\"{}\"", image::to_hex(those.front().id), those.size(), choice.host, to_string(reply.error()));
-      co_await sleep_for(pause);
-    }
-    co_await killed->wait();  // until then, should we die, our guard asks the journal what to do with the sockets
-    for (const auto& one : those) world.journal.acknowledged(one.id);
   }
 
   asio::awaitable<void> forget() {
@@ -427,7 +393,7 @@ class Batch {
       one->frozen.reset();
       has_left(world_, one->tuple, one->endpoint.home, one->endpoint.home_line);
     }
-    killed_->set();
+    commitment_->killed.set();
   }
 
   // The listener is silenced for every duplicate of its descriptor; a bound socket has nothing to say.
@@ -468,7 +434,7 @@ class Batch {
   IpAddress target_;
   Clock::time_point decide_by_;
   std::shared_ptr<Event> kill_is_safe_;  // no straggler is under way any more
-  std::shared_ptr<Event> killed_;
+  std::shared_ptr<Commitment> commitment_;
   peer::Choice choice_;
   Clock::time_point froze_;
 };

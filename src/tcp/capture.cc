@@ -68,7 +68,7 @@ std::uint32_t less_fin(std::uint32_t bytes, int state) { return bytes - (we_have
 
 Frozen::Frozen(Frozen&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)), marks_(other.marks_), facts_(other.facts_), settings_(std::move(other.settings_)), owner_(other.owner_),
-      never_sent_(other.never_sent_) {}
+      never_sent_(other.never_sent_), all_acknowledged_(other.all_acknowledged_) {}
 
 Frozen::~Frozen() {
   if (fd_ < 0) return;
@@ -171,7 +171,7 @@ Result<> Frozen::capture_queues(image::TcpT& image) {
     image.receive_queue = std::move(receive_queue);
     image.send_queue = std::move(send_queue);
     // As acknowledged counts what a mute socket "sent", too: so only if nothing has come since we looked, before the freeze.
-    image.all_acknowledged = state == kEstablished && window.rcv_wup == rcv_seq && after.tcpi_bytes_received == facts_.received;
+    all_acknowledged_ = state == kEstablished && window.rcv_wup == rcv_seq && after.tcpi_bytes_received == facts_.received;
     image.unsent = std::min<std::uint32_t>(never_sent_, static_cast<std::uint32_t>(image.send_queue.size()));
     image.window = std::make_unique<image::Window>(window.snd_wl1, window.snd_wnd, window.max_window, window.rcv_wnd, window.rcv_wup);
     return {};
@@ -187,6 +187,7 @@ Result<Late> Frozen::received_since(const image::TcpT& image) {
   auto late = peek_late(image);
   TRY(select_queue(fd_, TCP_NO_QUEUE));
   if (late) TRY(heard_last(image, *late));
+  if (late) late->all_acknowledged = all_acknowledged_;
   return late;
 }
 

@@ -61,6 +61,7 @@ class Frozen {
   Settings settings_;
   Owner owner_;
   std::uint32_t never_sent_ = 0;  // bytes of the send queue that had not left when the socket fell mute
+  bool all_acknowledged_ = false;
 };
 
 }  // namespace sockmi::tcp

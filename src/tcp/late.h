@@ -11,6 +11,7 @@ struct Late {
   // The last word in a direction in which nothing else may come, so that it would be missed: all that was sent is acknowledged, so many bytes of it
   // since the image; the peer's window is wider, while bytes wait for it. Else 0.
   std::uint32_t acked = 0, window = 0;
+  bool all_acknowledged = false;  // the peer has been told that all of the image's receive queue is received
   bool empty() const { return bytes.empty() && !fin && acked == 0 && window == 0; }
 };
 

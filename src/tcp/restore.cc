@@ -39,7 +39,7 @@ Restored::Restored(const image::TcpT& image, Marks marks)
       acknowledged_(image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size())), wscale_(image.negotiated & TCPI_OPT_WSCALE ? image.snd_wscale : 0) {
   if (!image.window) return;
   rcv_wup_ = image.window->rcv_wup();
-  peer_knows_all_ = image.all_acknowledged && image.receive_queue.empty();  // of a full queue it may wait to hear that it is read
+  nothing_to_read_ = image.receive_queue.empty();
   window_ = static_cast<std::uint16_t>(image.window->snd_wnd() >> wscale_);
 }
 
@@ -153,6 +153,7 @@ Result<> Restored::give_fin() {
 
 // By a segment, not into the repaired queue: others may wait behind the hole that it closes.
 Result<> Restored::receive(const Late& late) {
+  peer_knows_all_ = late.all_acknowledged && nothing_to_read_ && late.bytes.empty() && !late.fin;  // of a full queue it may wait to hear that it is read
   if (late.empty()) return {};
   if (late.acked > 0 || late.window > 0) TRY(hear(late));
   if (late.bytes.empty() && !late.fin) return {};
@@ -161,7 +162,6 @@ Result<> Restored::receive(const Late& late) {
   (void)buffers_.grow(Buffer::Receive, received_memory(fd) + 2 * late.bytes.size() + kLargestSegment);
   const auto enough = get<int>(fd, SOL_SOCKET, SO_RCVLOWAT, "SO_RCVLOWAT").value_or(1);
   if (enough > 1) TRY(set(fd, SOL_SOCKET, SO_RCVLOWAT, 1, "SO_RCVLOWAT"));  // else it would not wake us
-  peer_knows_all_ = false;
   Segment segment = next_segment();
   segment.data = late.bytes;
   fin_waits_ = late.fin && we_have_finished(state_);

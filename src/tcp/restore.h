@@ -61,6 +61,7 @@ class Restored {
   std::uint16_t window_ = 0;            // the peer's, as in a header
   bool fin_waits_ = false;              // the peer's, until ours is sent
   bool peer_knows_all_ = false;         // that we have received all that it sent
+  bool nothing_to_read_ = false;
   Buffers buffers_;
   Bytes unsent_;
 };

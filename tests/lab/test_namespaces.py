@@ -211,6 +211,10 @@ def test_a_home_without_memory_is_told_again(lab):
         wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
 
 
+def lines(host, *words):
+    return [line for line in host.daemon.lines if all(word in line for word in words)]
+
+
 def without_admin(*command):
     return ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin", *command]
 
@@ -222,7 +226,7 @@ def test_a_daemon_that_may_not_enter_leaves_them_to_one_that_may(lab):
         lab.move(lab.hostA, lab.hostB, connections=2)
         end_daemon(lab.hostA, TERMINATED)
         start_daemon(lab, wrap=without_admin())
-        warnings = [line for line in lab.hostA.daemon.lines if "level=warn" in line and "container" in line]
+        warnings = lines(lab.hostA, "level=warn", "container")
         expect(len(warnings) == 1 and "away=2" in warnings[0] and "CAP_SYS_ADMIN" in warnings[0], warnings)
         expect(not at(lab.hostA) and not observe.redirects(lab.hostA), "it looks after them")
         expect(len(observe.redirects(container)) == 2, "the container does not lead them on")
@@ -245,7 +249,7 @@ def test_a_container_that_stops_without_a_daemon_is_given_up(lab):
         run(["ip", "netns", "del", container.name])
         for gone in (2, 0):
             start_daemon(lab)
-            warnings = [line for line in lab.hostA.daemon.lines if "event=container_gone" in line]
+            warnings = lines(lab.hostA, "event=container_gone")
             expect(len(warnings) == gone, warnings)
             expect(not at(lab.hostA) and not observe.redirects(lab.hostA), "its connections are looked after")
             end_daemon(lab.hostA, TERMINATED)

@@ -93,6 +93,7 @@ TEST(Commit, CarriesWhatCameLate) {
   all[1].late.fin = true;
   all[1].late.acked = 9;
   all[1].late.window = 70'000;
+  all[1].late.all_acknowledged = true;
   const Secret bytes = pack_commit(all);
   const auto read_back = read_commit(*(*read<Message>(bytes))->request_as_Commit());
   ASSERT_TRUE(read_back && read_back->size() == 2);
@@ -102,6 +103,7 @@ TEST(Commit, CarriesWhatCameLate) {
   EXPECT_TRUE((*read_back)[1].late.fin);
   EXPECT_EQ((*read_back)[1].late.acked, 9u);
   EXPECT_EQ((*read_back)[1].late.window, 70'000u);
+  EXPECT_TRUE((*read_back)[1].late.all_acknowledged && !(*read_back)[0].late.all_acknowledged);
 }
 
 TEST(Message, ExpectSaysTheAddresses) {
