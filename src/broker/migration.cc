@@ -15,7 +15,8 @@
 // What both sockets received while mute is acknowledged when the importer's thaws, all at once, and what the peer acknowledged in the freeze goes with
 // COMMIT. So to the peer a move is a pause. It sends nothing twice if the pause is shorter than its patience: with one segment under way that is two
 // round trips and 200 ms or more, with several two round trips and two ticks of its clock (a tail loss probe; 4 to 8 ms at 250 Hz, on a path of no
-// length). To acknowledge sooner, in the freeze, what came after the capture would promise bytes that only this host has.
+// length). What makes a freeze long is what travels in it: megabytes of a receive queue that nobody reads. (They are known before the freeze; to send
+// them before it is not done yet.) To acknowledge sooner, in the freeze, what came after the capture would promise bytes that only this host has.
 //
 // The barrier guards the kill: a packet that was past our hook when the redirect came (a straggler) and then meets no socket would be
 // answered by RST. It runs beside the transfer, and only the kill waits for it. What stragglers brought is sent after once more.
