@@ -78,7 +78,7 @@ asio::awaitable<Result<Response>> get_migrations(broker::Broker& broker, Session
     const auto since = record.started.time_since_epoch();
     line.update({{"id", image::to_hex(record.id)}, {"direction", record.exported ? "export" : "import"}, {"service", record.service},
                  {"from", record.from}, {"to", record.to}, {"result", record.result}, {"error", record.error}, {"bytes", record.bytes},
-                 {"freeze_us", record.freeze_us < 0 ? json() : json(record.freeze_us)},
+                 {"ahead", record.ahead}, {"freeze_us", record.freeze_us < 0 ? json() : json(record.freeze_us)},
                  {"started_ms", std::chrono::duration_cast<std::chrono::milliseconds>(since).count()}});
     out.push_back(std::move(line));
   }

@@ -55,8 +55,24 @@ Result<> Arrivals::reserve(const peer::Offer& offer) {
 }
 
 asio::awaitable<void> Arrivals::expire_reservation(image::MigrationId id) {
-  co_await sleep_for(world_.settings.freeze_timeout);
-  if (reserved_.erase(id)) world_.lists.release(id);
+  const auto reserved = Clock::now();
+  const auto patience = world_.settings.freeze_timeout;
+  for (auto until = reserved + patience; Clock::now() < until; until = std::max(reserved, took_ahead_) + patience)
+    co_await sleep_for(std::chrono::ceil<milliseconds>(until - Clock::now()));
+  if (reserved_.contains(id)) release(id);
+}
+
+void Arrivals::release(const image::MigrationId& id) {
+  reserved_.erase(id);
+  pre_copies_.forget(id);
+  world_.lists.release(id);
+}
+
+Result<> Arrivals::take_ahead(const image::MigrationId& id, const std::string& host, ByteView bytes) {
+  if (!reserved_.contains(id)) return fail(ENOBUFS, "no place was reserved for this endpoint");
+  took_ahead_ = Clock::now();
+  TRY(fault::point("ahead-refused"));
+  return pre_copies_.add(id, host, bytes);
 }
 
 Result<> Arrivals::expect(const std::vector<IpAddress>& homes) {
@@ -75,11 +91,13 @@ asio::awaitable<void> Arrivals::shelter(World& world, IpAddress home) {
   (void)world.steering->unshelter(home, world.settings.linger);
 }
 
-Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint) {
+Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint,
+                           std::uint32_t ahead) {
   if (committed_.contains(id) || prepared_.contains(id)) return fail(EALREADY, "this endpoint was prepared before");
   if (!reserved_.contains(id)) return fail(ENOBUFS, "no place was reserved for this endpoint");
   TRY(check_peer(tuple_of(endpoint.tcp)));
   TRY(may_come(world_, tuple_of(endpoint.tcp)));
+  TRY(pre_copies_.put_before(endpoint.tcp, ahead, id, host));
   Prepared prepared{{}, {}, std::move(endpoint), host, line};
   const auto restored = restore(prepared);
   reserved_.erase(id);
@@ -201,7 +219,7 @@ Result<> Arrivals::receive(const image::StragglerT& straggler) {
 }
 
 void Arrivals::abort(const image::MigrationId& id, const std::string& host) {
-  if (reserved_.erase(id)) world_.lists.release(id);
+  if (reserved_.contains(id)) release(id);
   const auto it = prepared_.find(id);
   if (it != prepared_.end() && it->second.host == host) discard(id, "aborted by " + host);
 }

@@ -1,6 +1,7 @@
 // The importer's half of a migration, from an offer to the endpoint on the ready list.
 #pragma once
 
+#include "broker/pre_copy.h"
 #include "broker/world.h"
 #include "tcp/restore.h"
 
@@ -15,8 +16,10 @@ class Arrivals : public peer::Negotiation::Importer {
 
   // PREPARE comes next, for endpoints of these addresses. What can be done before the freeze, is.
   Result<> expect(const std::vector<IpAddress>& homes);
-  // The three things an exporter may say. All may be repeated.
-  Result<> prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint);
+  // Of the receive queue of one of them. Reservations last longer by it.
+  Result<> take_ahead(const image::MigrationId& id, const std::string& host, ByteView bytes);
+  // The three things an exporter may say. All may be repeated. `ahead`: what of the receive queue was sent ahead.
+  Result<> prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint, std::uint32_t ahead = 0);
   std::vector<Result<>> commit(const std::vector<image::Committed>& endpoints, const std::string& host);
   void abort(const image::MigrationId& id, const std::string& host);
   // And one that it may add: what it found when the endpoint was committed already.
@@ -40,11 +43,14 @@ class Arrivals : public peer::Negotiation::Importer {
   void discard(const image::MigrationId& id, const std::string& why);
   static asio::awaitable<void> shelter(World& world, IpAddress home);
   asio::awaitable<void> expire_reservation(image::MigrationId id);
+  void release(const image::MigrationId& id);
   asio::awaitable<void> resolve_doubt(image::MigrationId id);
 
   World& world_;
   std::map<image::MigrationId, Prepared> prepared_;
-  std::set<image::MigrationId> reserved_;       // reserved, not prepared yet
+  std::set<image::MigrationId> reserved_;             // reserved, not prepared yet
+  PreCopies pre_copies_;                              // of these alone
+  Clock::time_point took_ahead_;
   std::set<image::MigrationId> committed_;            // so that a repeated COMMIT is answered again
   std::deque<image::MigrationId> committed_order_;
 };

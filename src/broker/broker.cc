@@ -54,7 +54,7 @@ using Verdicts = std::vector<Result<>>;  // on each endpoint of a message about 
 Result<> prepare(Conversation& with, const SocketAddress& line, const image::DepartingImage& departing) {
   TRY_LET(id, image::read_id(image::view(departing.id())));
   TRY_LET(endpoint, image::read_endpoint(departing.endpoint()));
-  return with.arrivals.prepare(id, with.host, line, std::move(endpoint));
+  return with.arrivals.prepare(id, with.host, line, std::move(endpoint), departing.ahead());
 }
 
 Result<Verdicts> on_prepare(Conversation& with, const image::Message& message) {
@@ -69,6 +69,13 @@ Result<Verdicts> on_prepare(Conversation& with, const image::Message& message) {
 Result<Verdicts> on_expect(Conversation& with, const image::Message& message) {
   TRY_LET(homes, image::read_expect(*message.request_as_Expect()));
   TRY(with.arrivals.expect(homes));
+  return Verdicts();
+}
+
+Result<Verdicts> on_ahead(Conversation& with, const image::Message& message) {
+  const auto* said = message.request_as_Ahead();
+  TRY_LET(id, image::read_id(image::view(said->id())));
+  TRY(with.arrivals.take_ahead(id, with.host, image::view(said->bytes())));
   return Verdicts();
 }
 
@@ -124,9 +131,9 @@ Result<int> on_held(Conversation& with, const image::Message& message) {
 
 using Reaction = Result<Verdicts> (*)(Conversation&, const image::Message&);
 const std::map<image::Request, Reaction> kReactions = {
-    {image::Request::Expect, on_expect},       {image::Request::Prepare, on_prepare},     {image::Request::Commit, on_commit},
-    {image::Request::Abort, on_abort},
-    {image::Request::Ended, on_ended},         {image::Request::Straggler, on_straggler}, {image::Request::TakeOver, on_take_over},
+    {image::Request::Ahead, on_ahead},     {image::Request::Expect, on_expect}, {image::Request::Prepare, on_prepare},
+    {image::Request::Commit, on_commit},   {image::Request::Abort, on_abort},   {image::Request::Ended, on_ended},
+    {image::Request::Straggler, on_straggler}, {image::Request::TakeOver, on_take_over},
 };
 using Reply = Result<int> (*)(Conversation&, const image::Message&);
 const std::map<image::Request, Reply> kReplies = {

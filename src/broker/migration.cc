@@ -15,8 +15,8 @@
 // What both sockets received while mute is acknowledged when the importer's thaws, all at once, and what the peer acknowledged in the freeze goes with
 // COMMIT. So to the peer a move is a pause. It sends nothing twice if the pause is shorter than its patience: with one segment under way that is two
 // round trips and 200 ms or more, with several two round trips and two ticks of its clock (a tail loss probe; 4 to 8 ms at 250 Hz, on a path of no
-// length). What makes a freeze long is what travels in it: megabytes of a receive queue that nobody reads. (They are known before the freeze; to send
-// them before it is not done yet.) To acknowledge sooner, in the freeze, what came after the capture would promise bytes that only this host has.
+// length). What makes a freeze long is what travels in it, so what waits unread goes ahead of it (pre_copy.h). To acknowledge sooner, in the freeze,
+// what came after the capture would promise bytes that only this host has.
 //
 // The barrier guards the kill: a packet that was past our hook when the redirect came (a straggler) and then meets no socket would be
 // answered by RST. It runs beside the transfer, and only the kill waits for it. What stragglers brought is sent after once more.
@@ -38,6 +38,7 @@
 #include "broker/event.h"
 #include "broker/homes.h"
 #include "broker/passive.h"
+#include "broker/pre_copy.h"
 #include "broker/residents.h"
 #include "tcp/capture.h"
 #include "tcp/inspect.h"
@@ -48,6 +49,7 @@ namespace sockmi::broker {
 namespace {
 
 constexpr milliseconds kDecisionMargin{1000};  // decide well before the kernel lets the redirects expire
+constexpr int kPasses = 8;  // of sending ahead; after each, less has come
 constexpr milliseconds kCommitPatience{3000};  // then the application need not wait any longer; the repetition goes on
 
 image::LateT to_image(tcp::Late late) {
@@ -71,6 +73,7 @@ struct Leaving {
   std::optional<tcp::Owner> owner;
   Guard::Hold guarded;  // longer than it is frozen
   tcp::Settings settings;
+  tcp::Ahead ahead;  // what of the receive queue the importer has before PREPARE
   std::optional<tcp::Frozen> frozen;
   image::LateT late;
   bool finished = false;  // the peer's FIN is in `late`: nothing can come after it
@@ -102,6 +105,9 @@ class Batch {
     // The connections are untouched, and stay so if any of this fails.
     examine();
     if (auto found = co_await negotiate(); !found) each([&](Leaving&) { return Result<>(found); });
+    co_await send_ahead();
+    each([&](Leaving& one) { return read_settings(one); });
+    if (auto expected = co_await expect(); !expected) each([&](Leaving&) { return Result<>(expected); });
     each([&](Leaving& one) { return guard(one); });
     // Each socket is mute from its freeze on: nothing is acknowledged any more that its image, or what is sent after it, does not have.
     each([&](Leaving& one) { return freeze(one); });
@@ -157,7 +163,6 @@ class Batch {
       const std::uint8_t state = facts->state == tcp::kListen ? SOCKMI_LISTENING : facts->state == tcp::kClose ? SOCKMI_BOUND : 0;
       if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
         return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL, "the socket is not in the state that it is exported as");
-      if (state == 0) one.settings = tcp::read_settings(one.socket.get(), one.tuple.local.ip.family, false);
       return world_.steering->learn(one.socket.get(), one.tuple.local.ip);
     });
   }
@@ -175,7 +180,30 @@ class Batch {
     CO_TRY_LET(choice, co_await world_.negotiation->find(std::move(offer)));
     choice_ = choice;
     for (Leaving& one : all_) one.record.to = choice_.host;
-    // The line is opened and used now, so that the freeze need not wait for a handshake, nor for a host that sleeps: both poll from here on.
+    co_return Result<>();
+  }
+
+  asio::awaitable<void> send_ahead() {
+    std::vector<Leaving*> those = going();
+    std::erase_if(those, [](const Leaving* one) { return one->passive(); });
+    for (int pass = 0; pass < kPasses && !those.empty(); ++pass) {
+      std::vector<Leaving*> again;
+      for (Leaving* one : those)
+        if (co_await pre_copy(world_, choice_, one->id, one->socket.get(), one->ahead, decide_by_)) again.push_back(one);
+      those = std::move(again);
+    }
+  }
+
+  // They take as long as a freeze. The owner may still change them, so they are not read any sooner.
+  Result<> read_settings(Leaving& one) {
+    if (!one.passive()) one.settings = tcp::read_settings(one.socket.get(), one.tuple.local.ip.family, false);
+    return {};
+  }
+
+  // The line is opened and used now, so that the freeze need not wait for a handshake, nor for a host that sleeps: both poll from here on.
+  asio::awaitable<Result<>> expect() {
+    const auto those = going();
+    if (those.empty()) co_return Result<>();
     std::set<IpAddress> homes;
     for (const Leaving* one : those)
       if (!goes_home(*one) && !one->tuple.local.ip.wildcard()) homes.insert(one->tuple.local.ip.unmapped());
@@ -219,7 +247,7 @@ class Batch {
     TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), *one.owner, kMarks, std::move(one.settings)));
     one.frozen.emplace(std::move(frozen));
     TRY(fault::point("capture"));
-    TRY_LET(image, one.frozen->capture());
+    TRY_LET(image, one.frozen->capture(&one.ahead));
     one.endpoint.tcp = std::move(image);
     one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere it is our own doing
     return {};
@@ -231,10 +259,10 @@ class Batch {
     std::vector<image::Departing> images;
     for (Leaving* one : those) {
       world_.undecided.insert(one->id);
-      images.push_back({one->id, &one->endpoint});
+      images.push_back({one->id, &one->endpoint, one->ahead.size()});
     }
     Secret message = image::pack_prepare(images, settings_.line());
-    for (Leaving* one : those) one->record.bytes = message.size() / those.size();
+    for (Leaving* one : those) one->record.bytes = message.size() / those.size(), one->record.ahead = one->ahead.size();
     if (auto may = fault::point("prepare-send"); !may) co_return fail_all(those, may.error());
     auto reply = co_await world_.transfer->call(choice_.host, choice_.line, std::move(message), time_left());
     auto verdicts = reply ? image::read_verdicts(*reply, those.size()) : Result<std::vector<Result<>>>(std::unexpected(reply.error()));

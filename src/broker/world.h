@@ -61,7 +61,8 @@ struct Record {
   FourTuple tuple;
   std::chrono::system_clock::time_point started;
   std::int64_t freeze_us = -1;  // from the freeze to the importer's thaw, told from COMMIT's round trip; -1: not known
-  std::size_t bytes = 0;        // the image's size
+  std::size_t bytes = 0;        // the image's size: what travelled in the freeze
+  std::size_t ahead = 0;        // bytes of the receive queue that were with the importer before the freeze
 };
 
 struct Counters {

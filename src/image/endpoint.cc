@@ -45,11 +45,11 @@ FourTuple tuple_of(const TcpT& tcp) {
 
 Secret pack_prepare(std::span<const Departing> endpoints, const SocketAddress& line) {
   std::size_t size = 1024;
-  for (const auto& [id, endpoint] : endpoints)
+  for (const auto& [id, endpoint, ahead] : endpoints)
     size += 2048 + endpoint->tls.size() + endpoint->payload.size() + endpoint->tcp.receive_queue.size() + endpoint->tcp.send_queue.size();
   WipingBuilder builder(size);
   std::vector<flatbuffers::Offset<image::DepartingImage>> all;
-  for (const auto& [id, endpoint] : endpoints) {
+  for (const auto& [id, endpoint, ahead] : endpoints) {
     const auto service = builder.CreateString(endpoint->service);
     const auto owner = builder.CreateString(endpoint->owner);
     const auto tcp = Tcp::Pack(builder, &endpoint->tcp);
@@ -58,7 +58,7 @@ Secret pack_prepare(std::span<const Departing> endpoints, const SocketAddress& l
     const auto home = builder.CreateString(endpoint->home);
     const auto home_line = builder.CreateString(to_string(endpoint->home_line));
     const auto image = CreateEndpointImage(builder, service, owner, endpoint->state, tcp, tls, payload, home, home_line);
-    all.push_back(CreateDepartingImage(builder, vector(builder, id), image));
+    all.push_back(CreateDepartingImage(builder, vector(builder, id), image, ahead));
   }
   return pack(Request::Prepare, builder, CreatePrepareDirect(builder, to_string(line).c_str(), &all));
 }
@@ -139,6 +139,12 @@ Result<std::vector<IpAddress>> read_expect(const Expect& said) {
     homes.push_back(home);
   }
   return homes;
+}
+
+Secret pack_ahead(const MigrationId& id, ByteView bytes) {
+  WipingBuilder builder(256 + bytes.size());
+  const auto name = vector(builder, id);
+  return pack(Request::Ahead, builder, CreateAhead(builder, name, vector(builder, bytes)));
 }
 
 Secret pack_inquire(const MigrationId& id) {

@@ -36,6 +36,7 @@ FourTuple tuple_of(const TcpT& tcp);  // of a checked image
 struct Departing {
   MigrationId id;
   const Endpoint* endpoint;
+  std::uint32_t ahead = 0;  // bytes in front of its receive queue that are with the importer already
 };
 struct Committed {
   MigrationId id{};
@@ -50,6 +51,7 @@ Secret pack_abort(std::span<const MigrationId> ids);
 Result<std::vector<MigrationId>> read_ids(ByteView bytes);  // 16 bytes each
 Secret pack_expect(const std::set<IpAddress>& homes);
 Result<std::vector<IpAddress>> read_expect(const Expect& said);
+Secret pack_ahead(const MigrationId& id, ByteView bytes);
 Secret pack_inquire(const MigrationId& id);
 Secret pack_straggler(const StragglerT& straggler);
 Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service = {});

@@ -108,14 +108,14 @@ Result<Frozen> Frozen::resume(int fd, const Owner& owner, Marks marks) {
   return Frozen(fd, owner, marks);
 }
 
-Result<image::TcpT> Frozen::capture() {
+Result<image::TcpT> Frozen::capture(Ahead* ahead) {
   image::TcpT image;
   const auto local = facts_.tuple.local.ip.view(), remote = facts_.tuple.remote.ip.view();
   image.local_ip.assign(local.begin(), local.end());
   image.remote_ip.assign(remote.begin(), remote.end());
   image.local_port = facts_.tuple.local.port;
   image.remote_port = facts_.tuple.remote.port;
-  TRY(capture_queues(image));
+  TRY(capture_queues(image, ahead));
   TRY_LET(mss, get<int>(fd_, IPPROTO_TCP, TCP_MAXSEG, "TCP_MAXSEG"));
   image.mss = static_cast<std::uint32_t>(mss);
   TRY_LET(timestamp, get<std::uint32_t>(fd_, IPPROTO_TCP, TCP_TIMESTAMP, "TCP_TIMESTAMP"));
@@ -128,7 +128,7 @@ Result<image::TcpT> Frozen::capture() {
   return image;
 }
 
-Result<> Frozen::capture_queues(image::TcpT& image) {
+Result<> Frozen::capture_queues(image::TcpT& image, Ahead* ahead) {
   for (int attempt = 0;; ++attempt) {
     TRY_LET(info, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     const int state = info.tcpi_state;
@@ -162,7 +162,9 @@ Result<> Frozen::capture_queues(image::TcpT& image) {
     const bool steady = rcv_seq == rcv_seq_after && after.tcpi_state == state;
     if (!steady && attempt < kAttempts) continue;
     if (!steady) return fail(EAGAIN, "the socket does not come to rest");
-    TRY_LET(receive_queue, peek_received(fd_, received));
+    if (poll_now(fd_, POLLPRI) & POLLPRI) return fail(ENOTSUP, "urgent data has come in");
+    const std::uint64_t end = after.tcpi_bytes_received - peer_has_finished(state);
+    TRY_LET(receive_queue, peek_received_behind(fd_, ahead ? ahead->keep(end - received, end) : 0, received));
     TRY_LET(snd_seq, queue_sequence(fd_, TCP_SEND_QUEUE));
     TRY_LET(send_queue, peek_unacknowledged(fd_, less_fin(outstanding, state)));
     TRY(select_queue(fd_, TCP_NO_QUEUE));
@@ -223,8 +225,7 @@ Result<Late> Frozen::peek_late(const image::TcpT& image) {
     TRY_LET(urgent, has_urgent(fd_));
     if (urgent) return fail(ENOTSUP, "urgent data has come in");
     if (size > received) return fail(EIO, "{} bytes have come in, and {} are there", size, received);
-    TRY_LET(bytes, peek_received(fd_, received));
-    bytes.erase(bytes.begin(), bytes.end() - size);
+    TRY_LET(bytes, peek_received_behind(fd_, received - size, received));
     return Late{.bytes = std::move(bytes), .fin = fin};
   }
   return fail(EAGAIN, "the socket does not come to rest");

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "image/tcp_generated.h"
+#include "tcp/ahead.h"
 #include "tcp/inject.h"
 #include "tcp/inspect.h"
 #include "tcp/late.h"
@@ -37,7 +38,8 @@ class Frozen {
   Frozen& operator=(Frozen&&) = delete;
   ~Frozen();
 
-  Result<image::TcpT> capture();
+  // `ahead`: what of the receive queue is known elsewhere already. Shortened to what of it is unread still; the image's queue begins behind that.
+  Result<image::TcpT> capture(Ahead* ahead = nullptr);
   // Whether the socket still has received what `image` says, and no more: a straggler may have come in since.
   Result<bool> still_stands(const image::TcpT& image);
   // What came in since. ECONNRESET: the connection has ended. ENOTSUP: urgent data. EAGAIN: the peer has answered our SYN: capture again.
@@ -50,7 +52,7 @@ class Frozen {
 
  private:
   Frozen(int fd, const Owner& owner, Marks marks) : fd_(fd), marks_(marks), owner_(owner) {}
-  Result<> capture_queues(image::TcpT& image);
+  Result<> capture_queues(image::TcpT& image, Ahead* ahead);
   Result<Late> peek_late(const image::TcpT& image);
   Result<> heard_last(const image::TcpT& image, Late& late);
   Result<std::optional<Segment>> old_segment() const;

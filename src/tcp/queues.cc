@@ -30,6 +30,18 @@ Result<Bytes> peek_received(int fd, std::uint32_t size) {
   return bytes;
 }
 
+// Without SO_PEEK_OFF (Linux 6.9; for IPv6 6.11) everything has to be looked at.
+Result<Bytes> peek_received_behind(int fd, std::uint32_t skipped, std::uint32_t size) {
+  const bool skips = skipped > 0 && skipped < size && set(fd, SOL_SOCKET, SO_PEEK_OFF, static_cast<int>(skipped), "SO_PEEK_OFF");
+  auto bytes = skipped < size ? peek_received(fd, skips ? size - skipped : size) : Result<Bytes>(Bytes());
+  if (skips) {
+    TRY(set(fd, SOL_SOCKET, SO_PEEK_OFF, -1, "SO_PEEK_OFF"));
+  } else if (bytes && !bytes->empty()) {
+    bytes->erase(bytes->begin(), bytes->begin() + skipped);
+  }
+  return bytes;
+}
+
 // It may begin with bytes that are acknowledged already, where the acknowledgement ends inside a segment: the kernel keeps the segment whole.
 // They push as many bytes at the end into `rest`.
 Result<Bytes> peek_unacknowledged(int fd, std::uint32_t size) {

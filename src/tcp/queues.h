@@ -11,6 +11,8 @@ Result<std::uint32_t> queued(int fd, unsigned long request, const char* what);
 
 // Of the selected queue (the receive queue, without repair mode): the first `size` bytes; EAGAIN if somebody reads meanwhile.
 Result<Bytes> peek_received(int fd, std::uint32_t size);
+// The same of a frozen socket (SO_PEEK_OFF is -1 before and after), without the first `skipped` of them.
+Result<Bytes> peek_received_behind(int fd, std::uint32_t skipped, std::uint32_t size);
 // The last `size` bytes of the selected send queue, or what is left of them.
 Result<Bytes> peek_unacknowledged(int fd, std::uint32_t size);
 

@@ -26,7 +26,7 @@ void read_message(ByteView bytes) {
       const auto line = SocketAddress::parse(image::string(said->line()));
       if (!id || !endpoint || !line) continue;
       (void)to_string(image::tuple_of(endpoint->tcp));
-      const image::Departing one{*id, &*endpoint};
+      const image::Departing one{*id, &*endpoint, departing->ahead()};
       const Secret again = image::pack_prepare({&one, 1}, *line);
       const auto message_again = image::read<image::Message>(again);
       need(message_again && image::read_endpoint((*message_again)->request_as_Prepare()->endpoints()->Get(0)->endpoint()).has_value());
@@ -38,6 +38,11 @@ void read_message(ByteView bytes) {
     }
   if (const auto* said = (*message)->request_as_Abort())
     if (const auto ids = image::read_ids(image::view(said->ids()))) need(16 * ids->size() == image::view(said->ids()).size());
+  if (const auto* said = (*message)->request_as_Ahead())
+    if (const auto id = image::read_id(image::view(said->id()))) {
+      const Secret again = image::pack_ahead(*id, image::view(said->bytes()));
+      need(std::ranges::equal(image::view((*image::read<image::Message>(again))->request_as_Ahead()->bytes()), image::view(said->bytes())));
+    }
   if (const auto* said = (*message)->request_as_Expect()) (void)image::read_expect(*said);
   if (const auto* said = (*message)->request_as_Inquire())
     if (const auto id = image::read_id(image::view(said->id()))) need(image::to_hex(*id).size() == 32);

@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
   endpoint.tcp.send_queue = {1, 2, 3};
   endpoint.tcp.options.push_back(std::make_unique<SocketOptionT>());
   const MigrationId id{1, 2, 3};
-  const Departing one{id, &endpoint};
+  const Departing one{id, &endpoint, 7};
   write("prepare", 'm', pack_prepare({&one, 1}, local));
   std::vector<Committed> committed(1);
   LateT& late = committed[0].late;
@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   write("abort", 'm', pack_abort({&id, 1}));
   write("inquire", 'm', pack_inquire(id));
   write("expect", 'm', pack_expect({*IpAddress::parse("10.77.0.1"), *IpAddress::parse("fd77::1")}));
+  write("ahead", 'm', pack_ahead(id, late.bytes));
   write("moved", 'm', pack_moved({local, remote}, local.ip, "hostB"));
   write("held", 'm', pack_held({local, remote}, "web", local));
   write("take_over", 'm', pack_take_over(TakeOverStep::Hold, local.ip, 24, true));

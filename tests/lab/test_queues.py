@@ -48,6 +48,32 @@ def test_the_peer_is_blocked_on_our_window(lab, family):
 
 
 @cases(*BOTH)
+def test_what_waits_unread_goes_before_the_freeze(lab, family):
+    start(lab)
+    connection = Connection(lab, family)
+    connection.up.fill(connection.theirs)
+    for source, target in [(lab.hostA, lab.hostB), (lab.hostB, lab.hostA)]:
+        unread = connection.ours.info("unread")
+        connection.move(target)
+        moved = source.migrations("export")[-1]
+        expect(moved["ahead"] >= unread > 64 << 10 and moved["bytes"] < 32 << 10, moved)
+        connection.up.receive(connection.ours, 10_000)
+    connection.both_ways()
+
+
+def test_an_importer_that_takes_nothing_ahead_gets_it_in_the_freeze(lab):
+    start(lab)
+    connection = Connection(lab)
+    connection.up.fill(connection.theirs)
+    unread = connection.ours.info("unread")
+    lab.hostB.arm("ahead-refused")
+    connection.move(lab.hostB)
+    moved = lab.hostA.migrations("export")[-1]
+    expect(moved["ahead"] == 0 and moved["bytes"] > unread, moved)
+    connection.both_ways()
+
+
+@cases(*BOTH)
 def test_we_are_blocked_on_the_peers_window(lab, family):
     start(lab)
     connection = Connection(lab, family)

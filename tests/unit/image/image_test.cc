@@ -26,7 +26,7 @@ Endpoint example() {
 }
 
 Secret packed(const Endpoint& endpoint) {
-  const Departing one{{1, 2, 3}, &endpoint};
+  const Departing one{{1, 2, 3}, &endpoint, 77};
   return pack_prepare({&one, 1}, *SocketAddress::parse("10.0.0.2:7078"));
 }
 
@@ -37,6 +37,7 @@ TEST(Endpoint, ComesOutAsItWentIn) {
   const auto* prepare = (*message)->request_as_Prepare();
   ASSERT_TRUE(prepare && prepare->endpoints()->size() == 1);
   EXPECT_EQ(read_id(view(prepare->endpoints()->Get(0)->id())), (MigrationId{1, 2, 3}));
+  EXPECT_EQ(prepare->endpoints()->Get(0)->ahead(), 77u);
   const auto endpoint = read_endpoint(prepare->endpoints()->Get(0)->endpoint());
   ASSERT_TRUE(endpoint) << to_string(endpoint.error());
   EXPECT_EQ(endpoint->service, "web");
@@ -114,6 +115,14 @@ TEST(Message, ExpectSaysTheAddresses) {
   const auto read = read_expect(*(*message)->request_as_Expect());
   ASSERT_TRUE(read);
   EXPECT_EQ(std::set<IpAddress>(read->begin(), read->end()), homes);
+}
+
+TEST(Message, AheadHasBytesOfAnEndpoint) {
+  const Secret bytes = pack_ahead({1, 2, 3}, Bytes{7, 8});
+  const auto message = read<image::Message>(bytes);
+  ASSERT_TRUE(message && (*message)->request_as_Ahead());
+  EXPECT_EQ(read_id(view((*message)->request_as_Ahead()->id())), (MigrationId{1, 2, 3}));
+  EXPECT_EQ(secret((*message)->request_as_Ahead()->bytes()), (Secret{7, 8}));
 }
 
 TEST(Answer, HasAVerdictForEach) {
