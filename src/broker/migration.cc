@@ -40,6 +40,7 @@
 #include "broker/passive.h"
 #include "broker/pre_copy.h"
 #include "broker/residents.h"
+#include "broker/shares.h"
 #include "tcp/capture.h"
 #include "tcp/inspect.h"
 #include "tcp/passive.h"
@@ -94,17 +95,18 @@ struct Leaving {
 
 class Batch {
  public:
-  Batch(World& world, std::vector<Departure> departures, IpAddress target, milliseconds timeout)
-      : world_(world), settings_(world.settings), target_(target),
-        decide_by_(timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max()), kill_is_safe_(std::make_shared<Event>(world.io.get_executor())) {
+  Batch(World& world, std::vector<Departure> departures, IpAddress target, Clock::time_point decide_by)
+      : world_(world), settings_(world.settings), target_(target), decide_by_(decide_by), kill_is_safe_(std::make_shared<Event>(world.io.get_executor())) {
     for (auto& departure : departures) all_.emplace_back(std::move(departure));
   }
   Batch(const Batch&) = delete;
 
-  asio::awaitable<void> run() {
+  // `found`: of the share before this one, then of this one, whether a host was found. One that has not answered is not waited for again.
+  asio::awaitable<void> run(Result<>& found) {
     // The connections are untouched, and stay so if any of this fails.
     examine();
-    if (auto found = co_await negotiate(); !found) each([&](Leaving&) { return Result<>(found); });
+    if (found || found.error().code != EHOSTUNREACH) found = co_await negotiate();
+    if (!found) each([&](Leaving&) { return found; });
     co_await send_ahead();
     each([&](Leaving& one) { return read_settings(one); });
     if (auto expected = co_await expect(); !expected) each([&](Leaving&) { return Result<>(expected); });
@@ -468,21 +470,27 @@ class Batch {
   Clock::time_point froze_;
 };
 
+Result<> report(World& world, Leaving& one) {
+  Record& record = one.record;
+  record.result = one.result ? "committed" : "aborted";
+  if (!one.result) record.error = to_string(one.result.error());
+  ++(one.result ? world.counters.exported : world.counters.failed);
+  log::info("event=export migration={} service={} connection={} to={} result={} freeze_us={} error=\"{}\"", image::to_hex(record.id),
+            record.service, to_string(record.tuple), record.to, record.result, record.freeze_us, record.error);
+  world.remember(std::move(record));
+  return std::move(one.result);
+}
+
 }  // namespace
 
 asio::awaitable<std::vector<Result<>>> export_endpoints(World& world, std::vector<Departure> departures, IpAddress target, milliseconds timeout) {
-  Batch batch(world, std::move(departures), target, timeout);
-  co_await batch.run();
+  const auto decide_by = timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max();
   std::vector<Result<>> results;
-  for (Leaving& one : batch.all()) {
-    Record& record = one.record;
-    record.result = one.result ? "committed" : "aborted";
-    if (!one.result) record.error = to_string(one.result.error());
-    ++(one.result ? world.counters.exported : world.counters.failed);
-    log::info("event=export migration={} service={} connection={} to={} result={} freeze_us={} error=\"{}\"", image::to_hex(record.id),
-              record.service, to_string(record.tuple), record.to, record.result, record.freeze_us, record.error);
-    world.remember(std::move(record));
-    results.push_back(std::move(one.result));
+  Result<> found;
+  for (auto& share : shares(std::move(departures))) {
+    Batch batch(world, std::move(share), target, decide_by);
+    co_await batch.run(found);
+    for (auto& one : batch.all()) results.push_back(report(world, one));
   }
   co_return results;
 }

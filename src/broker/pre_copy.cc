@@ -7,11 +7,10 @@
 namespace sockmi::broker {
 namespace {
 
-constexpr std::size_t kMuch = 64 << 10;      // bytes; less travels in the freeze as quickly
-constexpr std::size_t kPiece = 4 << 20;      // bytes of a message; each of them keeps the importer's reservation alive
-constexpr milliseconds kPatience{30000};     // for a piece, on the slowest of lines
-constexpr std::size_t kRoom = 256 << 20;     // bytes, of all endpoints
-constexpr std::size_t kMargin = 1 << 20;     // bytes; what the image brings is put behind, and need not be moved for it
+constexpr std::size_t kPiece = 4 << 20;   // bytes of a message; each of them keeps the importer's reservation alive
+constexpr milliseconds kPatience{30000};  // for a piece, on the slowest of lines
+constexpr std::size_t kRoom = 256 << 20;  // bytes, of all endpoints
+constexpr std::size_t kMargin = 1 << 20;  // bytes; what the image brings is put behind, and need not be moved for it
 
 }  // namespace
 

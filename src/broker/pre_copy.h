@@ -16,6 +16,8 @@
 
 namespace sockmi::broker {
 
+inline constexpr std::size_t kMuch = 64 << 10;  // bytes; less travels in the freeze as quickly
+
 // The exporter's half, one pass: sends what of the queue is unread behind `known`, if it is much. True: that took its time, and another pass may be
 // worth it. On failure `known` is empty, for good.
 asio::awaitable<bool> pre_copy(World& world, const peer::Choice& importer, const image::MigrationId& id, int socket, tcp::Ahead& known,

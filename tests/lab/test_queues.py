@@ -2,8 +2,9 @@
 import namespace
 import observe
 from cases import cases, topology
+from lab import PORT
 from process import expect, wait_until
-from socket_app import Connection, start
+from socket_app import SERVICE, Connection, imported, start
 
 BOTH = ["4", "6"]
 
@@ -112,6 +113,25 @@ def test_queues_larger_than_the_importers_buffers(lab, queue):
     expect(connection.ours.info(queue) > large, connection.ours.info)
     stream.receive(connection.ours if queue == "unread" else connection.theirs)
     connection.both_ways()
+
+
+def test_long_queues_move_one_after_the_other(lab):
+    """What travels in one freeze would keep all others waiting."""
+    large = 3 << 20
+    namespace.sysctl("hostA", {"net.ipv4.tcp_wmem": f"4096 {4 * large} {4 * large}"})
+    start(lab)
+    connections = [Connection(lab, port=PORT + i) for i in range(3)]
+    for connection in connections:
+        connection.down.fill(connection.ours, most=8 * large)
+        expect(connection.ours.info("unacknowledged") > large, connection.ours.info)
+    lab.hostA.app.do("export-together", SERVICE, lab.hostB.address, *(connection.ours.fd for connection in connections))
+    arrived = [imported(lab.hostB, "4") for _ in connections]
+    for connection, socket in zip(connections, sorted(arrived, key=lambda socket: socket.info("local"))):
+        connection.ours = socket
+        connection.down.receive(connection.theirs)
+        connection.both_ways()
+    searches = {migration["id"][:24] for migration in lab.hostA.migrations("export")}
+    expect(len(searches) == len(connections), searches)
 
 
 MOVES = 200

@@ -56,6 +56,7 @@ Json sink(Words&);
 Json ping(Words&);
 
 Json export_socket(Words&);
+Json export_sockets(Words&);
 Json import_socket(Words&);
 
 // Waits until the descriptor is ready for these events of poll(2); false after so many milliseconds.

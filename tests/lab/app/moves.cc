@@ -15,21 +15,39 @@ namespace {
   throw std::system_error(code, std::generic_category(), sockmi_last_error());
 }
 
+// An address, or "": whoever will.
+struct Target {
+  explicit Target(const std::string& text) {
+    if (text.empty()) return;
+    family = text.find(':') == std::string::npos ? AF_INET : AF_INET6;
+    if (::inet_pton(family, text.c_str(), bytes) != 1) throw std::invalid_argument(text + " is no address");
+  }
+  const void* address() const { return family == AF_UNSPEC ? nullptr : bytes; }
+  int family = AF_UNSPEC;
+  unsigned char bytes[16]{};
+};
+
 }  // namespace
 
 Json export_socket(Words& words) {
   const int fd = words.small(), state = words.small();
   const std::string service = words.word();
-  unsigned char to[16];
-  int family = AF_UNSPEC;
-  if (words.more()) {
-    const std::string host = words.word();
-    family = host.find(':') == std::string::npos ? AF_INET : AF_INET6;
-    if (::inet_pton(family, host.c_str(), to) != 1) throw std::invalid_argument(host + " is no address");
-  }
+  const Target target(words.more() ? words.word() : "");
   sockmi_export_options options{};
   options.service = service.c_str();
-  if (::export_socket_with(fd, state, family, family == AF_UNSPEC ? nullptr : to, &options) != 0) fail_sockmi();
+  if (::export_socket_with(fd, state, target.family, target.address(), &options) != 0) fail_sockmi();
+  return Json::object();
+}
+
+Json export_sockets(Words& words) {
+  const std::string service = words.word();
+  const Target target(words.word());
+  sockmi_export_options options{};
+  options.service = service.c_str();
+  std::vector<export_socket_req> all;
+  while (words.more()) all.push_back({.fd = words.small(), .state = SOCKMI_CONNECTED});
+  const int gone = ::export_sockets(all.data(), static_cast<unsigned>(all.size()), target.family, target.address(), &options);
+  if (gone < static_cast<int>(all.size())) fail_sockmi();
   return Json::object();
 }
 
