@@ -240,16 +240,30 @@ Result<> Frozen::kill() {
 }
 
 Result<> Frozen::give_back() {
-  auto old = old_segment();
+  const auto old = old_segment(), last = last_acknowledgement();
   const int fd = std::exchange(fd_, -1);
   TRY(set(fd, SOL_SOCKET, SO_MARK, owner_.mark, "SO_MARK"));
   TRY(set_repair(fd, TCP_REPAIR_OFF));
   if (owner_.peek_offset >= 0) TRY(set(fd, SOL_SOCKET, SO_PEEK_OFF, owner_.peek_offset, "SO_PEEK_OFF"));
   TRY(set(fd, SOL_SOCKET, SO_REUSEADDR, int(owner_.reuse_address == 1), "SO_REUSEADDR"));
-  if (old && !*old) return {};
-  if (auto done = old ? inject(**old, marks_.inject) : pass(std::move(old)); !done)
-    log::warn("event=not_acknowledged error=\"{}\"", to_string(done.error()));
+  Result<> acknowledged;
+  if (!old) acknowledged = std::unexpected(old.error());
+  else if (*old) acknowledged = inject(**old, marks_.inject);
+  else if (last && *last) acknowledged = speak(**last);
+  if (!acknowledged) log::warn("event=not_acknowledged error=\"{}\"", to_string(acknowledged.error()));
   return {};
+}
+
+// If both FINs came while we were mute, what is left of the connection is the kernel's own (TIME_WAIT), and mute until it ends: the peer would repeat
+// its FIN. So the acknowledgement is ours.
+Result<std::optional<Segment>> Frozen::last_acknowledgement() const {
+  const bool waited = is_synchronized(facts_.state) && !peer_has_finished(facts_.state);
+  const auto info = get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO");
+  if (!waited || !info || info->tcpi_state != kClose || (poll_now(fd_, 0) & POLLERR)) return std::nullopt;
+  TRY_LET(snd_seq, queue_sequence(fd_, TCP_SEND_QUEUE));
+  TRY_LET(rcv_seq, queue_sequence(fd_, TCP_RECV_QUEUE));
+  TRY(select_queue(fd_, TCP_NO_QUEUE));
+  return Segment{.tuple = {facts_.tuple.remote, facts_.tuple.local}, .seq = snd_seq, .ack = rcv_seq};
 }
 
 // What makes the socket acknowledge everything, as at the end of a move (see Restored::acknowledge()). It carries a byte: what has none is answered

@@ -56,6 +56,7 @@ class Frozen {
   Result<Late> peek_late(const image::TcpT& image);
   Result<> heard_last(const image::TcpT& image, Late& late);
   Result<std::optional<Segment>> old_segment() const;
+  Result<std::optional<Segment>> last_acknowledgement() const;
 
   int fd_ = -1;  // -1: killed, given back, or moved from
   Marks marks_;

@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include "base/unique_fd.h"
@@ -80,9 +81,8 @@ ip6_hdr ip6_header(const IpAddress& from, const IpAddress& to, std::size_t lengt
   return header;
 }
 
-}  // namespace
-
-Result<> inject(const Segment& segment, std::uint32_t mark) {
+// By a raw socket that is set up so.
+Result<> send(const Segment& segment, const std::function<Result<>(int)>& set_up) {
   if (segment.data.size() > kLargestSegment) return fail(EMSGSIZE, "a segment of {} bytes", segment.data.size());
   const IpAddress from = segment.tuple.remote.ip.unmapped(), to = segment.tuple.local.ip.unmapped();
   if (from.family != to.family || from.any()) return fail(EINVAL, "a segment from {} to {}", to_string(from), to_string(to));
@@ -94,16 +94,29 @@ Result<> inject(const Segment& segment, std::uint32_t mark) {
 
   const unique_fd raw(::socket(to.family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
   if (!raw) return fail_errno("a raw socket");
-  TRY(set(raw.get(), SOL_SOCKET, SO_MARK, mark, "SO_MARK"));
-  if (::setsockopt(raw.get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 2) != 0) return fail_errno("SO_BINDTODEVICE lo");
+  TRY(set_up(raw.get()));
   sockaddr_storage address;
   const socklen_t size = SocketAddress{to, 0}.to(address);
   const ByteView first = to.family == AF_INET ? bytes_of(v4) : bytes_of(v6);
   const auto part = [](ByteView bytes) { return iovec{const_cast<std::uint8_t*>(bytes.data()), bytes.size()}; };
   iovec parts[] = {part(first), part(bytes_of(header)), part(segment.data)};
   const msghdr message{.msg_name = &address, .msg_namelen = size, .msg_iov = parts, .msg_iovlen = std::size(parts)};
-  if (::sendmsg(raw.get(), &message, MSG_NOSIGNAL) < 0) return fail_errno("injecting a segment to " + to_string(segment.tuple.local));
+  if (::sendmsg(raw.get(), &message, MSG_NOSIGNAL) < 0) return fail_errno("sending a segment to " + to_string(segment.tuple.local));
   return {};
+}
+
+}  // namespace
+
+Result<> inject(const Segment& segment, std::uint32_t mark) {
+  return send(segment, [mark](int raw) -> Result<> {
+    TRY(set(raw, SOL_SOCKET, SO_MARK, mark, "SO_MARK"));
+    if (::setsockopt(raw, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2) != 0) return fail_errno("SO_BINDTODEVICE lo");
+    return {};
+  });
+}
+
+Result<> speak(const Segment& segment) {
+  return send(segment, [](int) { return Result<>(); });
 }
 
 Result<> inject_data(Segment segment, std::uint32_t mark) {

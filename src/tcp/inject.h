@@ -1,5 +1,5 @@
 // Puts a segment into this host's own TCP, as if the peer had sent it: for what repair mode can not restore (a FIN, an acknowledgement of ours)
-// and for bytes that must join segments which wait out of order.
+// and for bytes that must join segments which wait out of order. And the other way, where no socket is left that could speak.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,9 @@ inline constexpr std::size_t kLargestSegment = 32'000;
 // Nothing leaves the host, rule or not. The segment may be processed only after the return: what it should bring about has to be waited for.
 // Wants CAP_NET_RAW.
 Result<> inject(const Segment& segment, std::uint32_t mark);
-// The same for data of any size, in as many segments as it takes; a FIN goes with the last one.
+// Sends it to the peer: `tuple` as the peer has it.
+Result<> speak(const Segment& segment);
+// As inject(), for data of any size, in as many segments as it takes; a FIN goes with the last one.
 Result<> inject_data(Segment segment, std::uint32_t mark);
 
 }  // namespace sockmi::tcp

@@ -133,6 +133,22 @@ TEST_P(LateData, IsAcknowledgedByARollback) {
   EXPECT_EQ(hear(mover_.get(), 8), "latelate");
 }
 
+// The socket is gone then, and what the kernel keeps of it (TIME_WAIT) stays mute.
+TEST_P(LateData, AFinIsAcknowledgedByARollback) {
+  ::shutdown(mover_.get(), SHUT_WR);
+  ASSERT_TRUE(eventually([&] { return state_of(mover_.get()) == kFinWait2; }));
+  auto frozen = Frozen::freeze(mover_.get(), kMarks);
+  ASSERT_TRUE(frozen) << to_string(frozen.error());
+  say(peer_.get(), "bye");
+  ::shutdown(peer_.get(), SHUT_WR);
+  ASSERT_TRUE(eventually([&] { return state_of(mover_.get()) == kClose; }));
+  EXPECT_EQ(state_of(peer_.get()), kLastAck);
+  ASSERT_TRUE(frozen->give_back());
+  EXPECT_TRUE(eventually([&] { return state_of(peer_.get()) == kClose; }));
+  EXPECT_EQ(value_of(peer_.get(), SOL_SOCKET, SO_ERROR), 0);
+  EXPECT_EQ(hear_out(mover_.get()), "bye");
+}
+
 TEST_P(LateData, AcknowledgementsOfAllThatWasSent) {
   // While both ends are mute, what one sends stays unacknowledged.
   auto quiet = Frozen::freeze(peer_.get(), kMarks);
