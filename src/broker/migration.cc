@@ -37,6 +37,7 @@
 #include "broker/commitment.h"
 #include "broker/event.h"
 #include "broker/homes.h"
+#include "broker/leaving.h"
 #include "broker/passive.h"
 #include "broker/pre_copy.h"
 #include "broker/residents.h"
@@ -50,48 +51,8 @@ namespace sockmi::broker {
 namespace {
 
 constexpr milliseconds kDecisionMargin{1000};  // decide well before the kernel lets the redirects expire
-constexpr int kPasses = 8;  // of sending ahead; after each, less has come
+constexpr int kPasses = 8;                     // of sending ahead; after each, less has come
 constexpr milliseconds kCommitPatience{3000};  // then the application need not wait any longer; the repetition goes on
-
-image::LateT to_image(tcp::Late late) {
-  image::LateT out;
-  out.bytes = std::move(late.bytes);
-  out.fin = late.fin;
-  out.acked = late.acked;
-  out.window = late.window;
-  out.all_acknowledged = late.all_acknowledged;
-  return out;
-}
-
-// One endpoint of the batch.
-struct Leaving {
-  unique_fd socket;
-  image::Endpoint endpoint;
-  int asker;
-  FourTuple tuple;
-  std::uint64_t cookie = 0;
-  image::MigrationId id{};
-  std::optional<tcp::Owner> owner;
-  Guard::Hold guarded;  // longer than it is frozen
-  tcp::Settings settings;
-  tcp::Ahead ahead;  // what of the receive queue the importer has before PREPARE
-  std::optional<tcp::Frozen> frozen;
-  image::LateT late;
-  bool finished = false;  // the peer's FIN is in `late`: nothing can come after it
-  bool redirected = false, decided = false;
-  std::optional<Resident> guest;  // what it was here, if its home is elsewhere; set by the decision
-  Result<> result;
-  Record record;
-
-  bool passive() const { return is_passive(endpoint.state); }
-
-  Leaving(Departure departure) : socket(std::move(departure.socket)), endpoint(std::move(departure.endpoint)), asker(departure.asker) {}
-  Leaving(Leaving&&) = default;
-  // A daemon that stops between the decision and the kill must not leave two live endpoints.
-  ~Leaving() {
-    if (decided && frozen) (void)frozen->kill();
-  }
-};
 
 class Batch {
  public:
@@ -444,19 +405,11 @@ class Batch {
 
   // What stragglers brought since the decision. Nobody has acknowledged it: if this is lost, the peer sends it again.
   void send_stragglers(Leaving& one) {
-    auto& image = one.endpoint.tcp;
     if (one.finished) return;
-    auto late = one.frozen->received_since(image);
+    auto late = one.frozen->received_since(one.endpoint.tcp);
     if (!late || (late->bytes.empty() && !late->fin)) return;
     log::debug("event=stragglers connection={} bytes={}", to_string(one.tuple), late->bytes.size());
-    image::StragglerT straggler;
-    straggler.local = to_string(one.tuple.local);
-    straggler.remote = to_string(one.tuple.remote);
-    straggler.seq = image.rcv_seq;
-    straggler.ack = image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size());
-    straggler.window = static_cast<std::uint16_t>(image.window->snd_wnd() >> image.snd_wscale);
-    straggler.late = std::make_unique<image::LateT>(to_image(std::move(*late)));
-    asio::co_spawn(world_.io, send(world_, choice_, image::pack_straggler(straggler)), asio::detached);
+    asio::co_spawn(world_.io, send(world_, choice_, image::pack_straggler(straggler_of(one, std::move(*late)))), asio::detached);
   }
 
   World& world_;
@@ -469,17 +422,6 @@ class Batch {
   peer::Choice choice_;
   Clock::time_point froze_;
 };
-
-Result<> report(World& world, Leaving& one) {
-  Record& record = one.record;
-  record.result = one.result ? "committed" : "aborted";
-  if (!one.result) record.error = to_string(one.result.error());
-  ++(one.result ? world.counters.exported : world.counters.failed);
-  log::info("event=export migration={} service={} connection={} to={} result={} freeze_us={} error=\"{}\"", image::to_hex(record.id),
-            record.service, to_string(record.tuple), record.to, record.result, record.freeze_us, record.error);
-  world.remember(std::move(record));
-  return std::move(one.result);
-}
 
 }  // namespace
 

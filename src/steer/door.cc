@@ -1,21 +1,10 @@
 #include "steer/door.h"
 
-#include <memory>
-
-#include <nftables/libnftables.h>
-
 #include "base/log.h"
+#include "steer/nft.h"
 
 namespace sockmi::steer {
 namespace {
-
-Result<> run_nft(const std::string& commands) {
-  const std::unique_ptr<nft_ctx, decltype(&nft_ctx_free)> nft(nft_ctx_new(NFT_CTX_DEFAULT), nft_ctx_free);
-  if (!nft) return fail(ENOMEM, "libnftables");
-  nft_ctx_buffer_error(nft.get());
-  if (nft_run_cmd_from_buffer(nft.get(), commands.c_str()) == 0) return {};
-  return fail(EIO, "nftables: {}", nft_ctx_get_error_buffer(nft.get()));
-}
 
 constexpr const char* kRemove = "add table inet sockmi_door; delete table inet sockmi_door;";
 

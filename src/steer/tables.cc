@@ -19,24 +19,13 @@
 
 #include <net/if.h>
 
-#include <nftables/libnftables.h>
-
 #include "steer/adopt.h"
 #include "steer/icmp.h"
+#include "steer/nft.h"
 #include "steer/steering.h"
 
 namespace sockmi::steer {
 namespace {
-
-Result<> run_nft(const std::string& commands) {
-  const std::unique_ptr<nft_ctx, decltype(&nft_ctx_free)> nft(nft_ctx_new(NFT_CTX_DEFAULT), nft_ctx_free);
-  if (!nft) return fail(ENOMEM, "libnftables");
-  nft_ctx_buffer_error(nft.get());
-  nft_ctx_buffer_output(nft.get());
-  if (nft_run_cmd_from_buffer(nft.get(), commands.c_str()) == 0) return {};
-  std::string text = nft_ctx_get_error_buffer(nft.get());
-  return fail(errno == EPERM ? EPERM : EIO, "nftables: {}", text.substr(0, text.find('\n')));
-}
 
 // Adding a table that is there is no error, deleting one that is not is: so this removes it either way.
 constexpr const char* kRemove = "add table netdev sockmi; delete table netdev sockmi; add table inet sockmi; delete table inet sockmi;";

@@ -1,0 +1,47 @@
+// What the exporter knows of one endpoint, from its departure to the kill.
+#pragma once
+
+#include <optional>
+
+#include "broker/migration.h"
+#include "broker/passive.h"
+#include "tcp/capture.h"
+
+namespace sockmi::broker {
+
+struct Leaving {
+  unique_fd socket;
+  image::Endpoint endpoint;
+  int asker;
+  FourTuple tuple;
+  std::uint64_t cookie = 0;
+  image::MigrationId id{};
+  std::optional<tcp::Owner> owner;
+  Guard::Hold guarded;  // longer than it is frozen
+  tcp::Settings settings;
+  tcp::Ahead ahead;  // what of the receive queue the importer has before PREPARE
+  std::optional<tcp::Frozen> frozen;
+  image::LateT late;
+  bool finished = false;  // the peer's FIN is in `late`: nothing can come after it
+  bool redirected = false, decided = false;
+  std::optional<Resident> guest;  // what it was here, if its home is elsewhere; set by the decision
+  Result<> result;
+  Record record;
+
+  bool passive() const { return is_passive(endpoint.state); }
+
+  Leaving(Departure departure) : socket(std::move(departure.socket)), endpoint(std::move(departure.endpoint)), asker(departure.asker) {}
+  Leaving(Leaving&&) = default;
+  // A daemon that stops between the decision and the kill must not leave two live endpoints.
+  ~Leaving() {
+    if (decided && frozen) (void)frozen->kill();
+  }
+};
+
+image::LateT to_image(tcp::Late late);
+// `late` as a segment of the peer's.
+image::StragglerT straggler_of(const Leaving& one, tcp::Late late);
+// Counts and logs what became of it.
+Result<> report(World& world, Leaving& one);
+
+}  // namespace sockmi::broker
