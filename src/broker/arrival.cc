@@ -79,16 +79,21 @@ Result<> Arrivals::expect(const std::vector<IpAddress>& homes) {
   if (reserved_.empty()) return fail(ENOBUFS, "no place was reserved");
   TRY_LET(own, steer::host_addresses());
   for (const IpAddress& home : homes)
-    if (std::ranges::find(own, home, &steer::HostAddress::ip) == own.end()) asio::co_spawn(world_.io, shelter(world_, home), asio::detached);
+    if (std::ranges::find(own, home, &steer::HostAddress::ip) == own.end()) asio::co_spawn(world_.io, shelter(home), asio::detached);
   world_.hurry.begin();
   return {};
 }
 
-// Until PREPARE has come or is out of date: then it is sheltered for the endpoints that are here, or no more.
-asio::awaitable<void> Arrivals::shelter(World& world, IpAddress home) {
-  if (!world.steering->shelter(home)) co_return;  // PREPARE will say why
-  co_await sleep_for(world.settings.freeze_timeout);
-  (void)world.steering->unshelter(home, world.settings.linger);
+// Until the first endpoint has come, for which it is sheltered then, or PREPARE is out of date.
+asio::awaitable<void> Arrivals::shelter(IpAddress home) {
+  if (sheltered_.contains(home) || !world_.steering->shelter(home)) co_return;  // PREPARE will say why
+  sheltered_.insert(home);
+  co_await sleep_for(world_.settings.freeze_timeout);
+  unshelter(home);
+}
+
+void Arrivals::unshelter(const IpAddress& home) {
+  if (sheltered_.erase(home)) (void)world_.steering->unshelter(home, world_.settings.linger);
 }
 
 Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint,
@@ -105,6 +110,7 @@ Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host
     world_.lists.release(id);
     return restored;
   }
+  unshelter(tuple_of(prepared.endpoint.tcp).local.ip.unmapped());
   // A firewall here may remember the connection as it was when it was here last. There is time for this when the exporter has our answer.
   asio::post(world_.io, [this, tuple = tuple_of(prepared.endpoint.tcp)] {
     if (auto forgotten = is_passive(tuple) ? Result<>() : world_.steering->forget_tracked({&tuple, 1}); !forgotten)

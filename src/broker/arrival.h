@@ -41,7 +41,8 @@ class Arrivals : public peer::Negotiation::Importer {
   using Settled = std::tuple<image::MigrationId, Prepared, unique_fd>;
   void settle(Settled& settled);
   void discard(const image::MigrationId& id, const std::string& why);
-  static asio::awaitable<void> shelter(World& world, IpAddress home);
+  asio::awaitable<void> shelter(IpAddress home);
+  void unshelter(const IpAddress& home);
   asio::awaitable<void> expire_reservation(image::MigrationId id);
   void release(const image::MigrationId& id);
   asio::awaitable<void> resolve_doubt(image::MigrationId id);
@@ -51,6 +52,7 @@ class Arrivals : public peer::Negotiation::Importer {
   std::set<image::MigrationId> reserved_;             // reserved, not prepared yet
   PreCopies pre_copies_;                              // of these alone
   Clock::time_point took_ahead_;
+  std::set<IpAddress> sheltered_;                     // by expect(), until the endpoints come for which that is
   std::set<image::MigrationId> committed_;            // so that a repeated COMMIT is answered again
   std::deque<image::MigrationId> committed_order_;
 };

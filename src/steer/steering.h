@@ -63,6 +63,8 @@ class Steering {
   // Counted: each shelter() wants one unshelter(); the last one leaves the rule for `linger`.
   virtual Result<> shelter(const IpAddress& home) = 0;
   virtual Result<> unshelter(const IpAddress& home, std::chrono::milliseconds linger) = 0;
+  // The address is our own now, and new connections to it are ours to answer: all its shelter ends at once. Later unshelter()s do nothing.
+  virtual Result<> claim(const IpAddress& address) = 0;
   virtual Result<std::vector<IpAddress>> shelters() = 0;  // as the kernel has them
 
   // Whether packets to this host go by a router. Redirected packets from such a home carry our address, `own`, as their destination.

@@ -13,14 +13,14 @@ HASH = hashlib.sha256(CONTENT).hexdigest()
 TAKEOVER = {"takeover": {"addresses": [SERVICE]}, "steer": {"linger_ms": 2000}}
 
 
-def start(lab, *hosts):
+def start(lab, *hosts, **changes):
     """The service address on hostA; on each host a daemon and a server of every address."""
     lab.file("f", CONTENT)
     lab.hostA.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
     certificate, key = lab.certificate()
     servers = []
     for host in hosts or (lab.hostA, lab.hostB):
-        lab.start_daemon(host, **TAKEOVER)
+        lab.start_daemon(host, **{**TAKEOVER, **changes})
         server = host.popen(lab.program("examples/httpsd"), "--listen", f"0.0.0.0:{PORT}", "--root", lab.root, "--cert", certificate, "--key", key,
                             "--service", "web", "--name", host.name, name="httpsd")
         server.wait_line("httpsd ready")
@@ -50,10 +50,10 @@ def holders(lab):
     return [host.name for host in lab.hosts if f" {SERVICE}/" in host.run("ip", "-4", "addr", "show", "dev", "eth0")]
 
 
-def who_answers(lab):
-    """The Server header of a new connection to the address."""
+def who_answers(lab, *options):
+    """The Server header of a new connection to the address. `options` of curl."""
     certificate, _ = lab.certificate()
-    head = lab.client.run("curl", "-sS", "--fail", "-D", "-", "-o", "/dev/null", "--max-time", 20, "--cacert", certificate, f"https://{SERVICE}:{PORT}/f")
+    head = lab.client.run("curl", "-sS", "--fail", "-D", "-", "-o", "/dev/null", "--max-time", 20, *options, "--cacert", certificate, f"https://{SERVICE}:{PORT}/f")
     return next(line.split(":")[1].strip() for line in head.splitlines() if line.lower().startswith("server:"))
 
 
@@ -75,6 +75,18 @@ def test_the_old_host_can_be_unplugged(lab):
     finish(transfers)
     wait_until(lambda: lab.hostB.api("/v1/status")["connections"] == {"imported": 0, "moved": 0, "forwarded": 0}, "hostB forgets the connections that ended")
     lab.hostA.run(lab.sockmictl, "flush")
+
+
+def test_new_clients_are_served_at_once(lab):
+    """Until then the new host drops packets to the address that no connection of its own waits for: it was another host's, and its connections linger."""
+    start(lab, steer={"linger_ms": 60_000})
+    transfers = begin(lab, 1, 0)
+    lab.move(lab.hostA, lab.hostB)
+    finish(transfers)
+    transfers = begin(lab, 1, 0)
+    take_over(lab, lab.hostA, lab.hostB)
+    expect("hostB" in who_answers(lab, "--connect-timeout", 3), "hostB does not answer")
+    finish(transfers)
 
 
 def test_there_and_back(lab):
