@@ -260,7 +260,6 @@ Result<> Takeovers::keep(const std::string& from, const HostAddress& address) {
   TRY(steer::add_address(address, std::nullopt));
   held_.erase(address.ip);
   adopt(world_, from, address.ip);
-  TRY(world_.steering->claim(address.ip));
   asio::co_spawn(world_.io, announce(address), asio::detached);
   log::info("event=taken_over address={} interface={}", to_string(address.ip), interface_name(address.interface));
   return {};

@@ -57,7 +57,6 @@ class NamespacedSteering : public Steering {
   // Guests live in the daemon's own namespace.
   Result<> shelter(const IpAddress& home) override { return ours_->shelter(home); }
   Result<> unshelter(const IpAddress& home, std::chrono::milliseconds linger) override { return ours_->unshelter(home, linger); }
-  Result<> claim(const IpAddress& address) override { return ours_->claim(address); }
   Result<std::vector<IpAddress>> shelters() override { return ours_->shelters(); }
   Result<bool> is_routed(const IpAddress& host) override { return ours_->is_routed(host); }
   Result<> readdress(std::span<const FourTuple> tuples, const IpAddress& own) override { return ours_->readdress(tuples, own); }

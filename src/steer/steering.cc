@@ -135,10 +135,6 @@ class NftSteering : public Steering {
     guests_.erase(it);
     return apply(put(sets_of(home).homes, bytes_of(home), {}, linger));
   }
-  Result<> claim(const IpAddress& address) override {
-    guests_.erase(address);
-    return apply(remove(sets_of(address).homes, bytes_of(address)));
-  }
 
   Result<std::vector<IpAddress>> shelters() override {
     std::vector<IpAddress> out;

@@ -59,12 +59,11 @@ class Steering {
   virtual Result<> hold_port(const SocketAddress& local, std::chrono::milliseconds timeout) = 0;
   virtual Result<> release_port(const SocketAddress& local) = 0;
 
-  // Packets to this foreign address that belong to no socket of ours are dropped (never answered by RST, never forwarded back).
+  // Packets to this address that belong to no socket of ours are dropped (never answered by RST, never forwarded back), as long as it is another
+  // host's: should it become our own, new connections to it are ours to answer.
   // Counted: each shelter() wants one unshelter(); the last one leaves the rule for `linger`.
   virtual Result<> shelter(const IpAddress& home) = 0;
   virtual Result<> unshelter(const IpAddress& home, std::chrono::milliseconds linger) = 0;
-  // The address is our own now, and new connections to it are ours to answer: all its shelter ends at once. Later unshelter()s do nothing.
-  virtual Result<> claim(const IpAddress& address) = 0;
   virtual Result<std::vector<IpAddress>> shelters() = 0;  // as the kernel has them
 
   // Whether packets to this host go by a router. Redirected packets from such a home carry our address, `own`, as their destination.

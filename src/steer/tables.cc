@@ -109,8 +109,8 @@ std::string inet_table() {
     tcp flags & (fin | syn | rst | ack) == syn ip daddr . tcp dport @held4 drop
     tcp flags & (fin | syn | rst | ack) == syn ip6 daddr . tcp dport @held6 drop
     meta l4proto tcp socket transparent 1 meta mark set {deliver:#x} accept
-    ip daddr @homes4 meta l4proto tcp drop
-    ip6 daddr @homes6 meta l4proto tcp drop
+    ip daddr @homes4 meta l4proto tcp fib daddr type != local drop
+    ip6 daddr @homes6 meta l4proto tcp fib daddr type != local drop
     ip daddr @homes4 icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} meta mark set {deliver:#x} accept
     ip6 daddr @homes6 icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} meta mark set {deliver:#x} accept
   }}

@@ -89,6 +89,18 @@ def test_new_clients_are_served_at_once(lab):
     finish(transfers)
 
 
+def test_an_address_that_somebody_else_moves(lab):
+    """By hand, or by VRRP: whoever has it serves new clients, though it was a guest's home's."""
+    start(lab)
+    transfers = begin(lab)
+    lab.move(lab.hostA, lab.hostB, connections=3)
+    lab.hostA.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
+    lab.hostB.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
+    lab.client.run("ip", "neigh", "flush", "to", SERVICE)
+    expect("hostB" in who_answers(lab, "--connect-timeout", 3), "hostB does not answer")
+    finish(transfers)
+
+
 def test_there_and_back(lab):
     start(lab)
     transfers = begin(lab)

@@ -31,7 +31,6 @@ class FakeSteering : public steer::Steering {
   Result<> release_port(const SocketAddress&) override { return {}; }
   Result<> shelter(const IpAddress&) override { return {}; }
   Result<> unshelter(const IpAddress&, milliseconds) override { return {}; }
-  Result<> claim(const IpAddress&) override { return {}; }
   Result<std::vector<IpAddress>> shelters() override { return std::vector<IpAddress>(); }
   Result<bool> is_routed(const IpAddress&) override { return false; }
   Result<> readdress(std::span<const FourTuple>, const IpAddress&) override { return {}; }
