@@ -16,8 +16,8 @@ struct Departure {
 };
 
 // Moves endpoints of one service and owner to `target` (any(): whoever will), together: one search, one message each way, one netlink
-// transaction for all, or for each share of them (shares.h). Each goes or stays by itself: the results are in the order of the departures, and whoever has an error goes on here as if
-// nothing had happened. `timeout` bounds the time until the decision; 0: only the configured ones do.
+// transaction for all, or for each share of them (shares.h). Each goes or stays by itself: the results are in the order of the departures, and whoever
+// has an error goes on here as if nothing had happened. `timeout` bounds the time until the decision; 0: only the configured ones do.
 asio::awaitable<std::vector<Result<>>> export_endpoints(World& world, std::vector<Departure> departures, IpAddress target, milliseconds timeout = {});
 asio::awaitable<Result<>> export_endpoint(World& world, Departure departure, IpAddress target, milliseconds timeout = {});
 
