@@ -77,8 +77,8 @@ def carry_out(lab, title, transfer):
         record = getattr(lab, source).migrations("export")[-1]
         moves.append((before, source, target, record["freeze_us"]))
         serving = target
-        print(f"  MOVED {source} -> {target}: frozen for {record['freeze_us']} us, {record['bytes']} bytes of state and queues travelled",
-              flush=True)
+        print(f"  MOVED {source} -> {target}: frozen for {record['freeze_us']} us, {record['bytes']} bytes of state and queues travelled in it, "
+              f"{record['ahead']} before", flush=True)
         show_kernels(lab)
     watch.until(SIZE, serving)
     samples = watch.finish()
