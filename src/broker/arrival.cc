@@ -30,7 +30,7 @@ Result<> Arrivals::check_peer(const FourTuple& tuple) const {
 Result<peer::Willing> Arrivals::willing(const peer::Offer& offer) {
   TRY(fault::point("reserve-refused"));
   if (!world_.policy.knows(offer.service)) return fail(ECONNREFUSED, "service '{}' is not served here", offer.service);
-  TRY(check_peer(offer.tuple));
+  if (offer.count == 1) TRY(check_peer(offer.tuple));  // of many it is only the first one's; PREPARE tells who can't come
   if (world_.lists.free_places(offer.state) < offer.count) return fail(ENOBUFS, "import list full");
   const auto waiting = world_.lists.watching(offer.service);
   if (waiting == 0 && world_.settings.require_importer)

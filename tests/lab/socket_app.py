@@ -216,6 +216,14 @@ class Connection:
         self.theirs.close()
 
 
+class Between(Connection):
+    """Two ends that are connected already."""
+
+    def __init__(self, ours, theirs):
+        self.ours, self.theirs = ours, theirs
+        self._begin()
+
+
 class OwnConnection(Connection):
     """The end that moves is the one that connected, from hostA; the client accepted."""
 
@@ -239,6 +247,16 @@ def begin_export(socket, target, state=CONNECTED):
         answer()
         socket.close()
     return finish
+
+
+def export_together(sockets, target):
+    """The errno of each; 0: it has gone."""
+    host = sockets[0].host
+    errors = host.app.do("export-together", SERVICE, target.address, *(socket.fd for socket in sockets))["errors"]
+    for socket, error in zip(sockets, errors):
+        if error == 0:
+            socket.close()
+    return errors
 
 
 def imported(host, family, state=CONNECTED):

@@ -3,9 +3,12 @@
     server end    hostA → hostB
     client end    hostC → the client's host, which here runs a sockmid too
 """
+import errno
+
 from cases import cases
 from lab import PORT
-from socket_app import Connection, Stream, begin_export, imported, move, start
+from process import expect
+from socket_app import Between, Connection, Stream, begin_export, export_together, imported, move, start
 
 
 class TwoEnds(Connection):
@@ -58,3 +61,15 @@ def test_at_the_same_time_with_both_queues_full(lab, family):
     connection.up.receive(connection.ours)
     connection.down.receive(connection.theirs)
     connection.end()
+
+
+def test_who_is_the_other_end_is_no_hindrance_to_others(lab):
+    """hostB can't have the end of a connection whose other end is its own."""
+    start(lab)
+    listener = lab.hostA.app.socket("4").listen()
+    ends = [(host.app.socket("4").connect(lab.hostA, PORT), listener.accept()) for host in (lab.hostB, lab.client)]
+    refused, other = (Between(ours, theirs) for theirs, ours in ends)
+    expect(export_together([refused.ours, other.ours], lab.hostB) == [errno.ENOTSUP, 0], lab.hostA.last_error)
+    other.ours = imported(lab.hostB, "4")
+    for connection in (refused, other):
+        connection.both_ways()

@@ -46,9 +46,10 @@ Json export_sockets(Words& words) {
   options.service = service.c_str();
   std::vector<export_socket_req> all;
   while (words.more()) all.push_back({.fd = words.small(), .state = SOCKMI_CONNECTED});
-  const int gone = ::export_sockets(all.data(), static_cast<unsigned>(all.size()), target.family, target.address(), &options);
-  if (gone < static_cast<int>(all.size())) fail_sockmi();
-  return Json::object();
+  (void)::export_sockets(all.data(), static_cast<unsigned>(all.size()), target.family, target.address(), &options);
+  Json errors = Json::array();
+  for (const auto& each : all) errors.push_back(each.error);
+  return {{"errors", std::move(errors)}};
 }
 
 Json import_socket(Words& words) {
