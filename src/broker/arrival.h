@@ -19,7 +19,7 @@ class Arrivals : public peer::Negotiation::Importer {
   // Of the receive queue of one of them. Reservations last longer by it.
   Result<> take_ahead(const image::MigrationId& id, const std::string& host, ByteView bytes);
   // The three things an exporter may say. All may be repeated. `ahead`: what of the receive queue was sent ahead.
-  Result<> prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint, std::uint32_t ahead = 0);
+  Result<> prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint, std::uint32_t ahead);
   std::vector<Result<>> commit(const std::vector<image::Committed>& endpoints, const std::string& host);
   void abort(const image::MigrationId& id, const std::string& host);
   // And one that it may add: what it found when the endpoint was committed already.

@@ -28,7 +28,7 @@ class PreCopies {
  public:
   // ENOBUFS: there is no room for it, nor for what was sent before.
   Result<> add(const image::MigrationId& id, const std::string& host, ByteView bytes);
-  // Puts the last `count` of what `host` sent in front of `queue`, and forgets them all. EBADMSG: it did not send as much.
+  // Puts the last `count` of what `host` sent in front of the image's receive queue, and forgets them all. EBADMSG: it did not send as much.
   Result<> put_before(image::TcpT& image, std::uint32_t count, const image::MigrationId& id, const std::string& host);
   void forget(const image::MigrationId& id);
 

@@ -30,7 +30,7 @@ Result<Bytes> peek_received(int fd, std::uint32_t size) {
   return bytes;
 }
 
-// Without SO_PEEK_OFF (Linux 6.9; for IPv6 6.11) everything has to be looked at.
+// Older kernels have no SO_PEEK_OFF for TCP, or not for IPv6: there everything has to be looked at.
 Result<Bytes> peek_received_behind(int fd, std::uint32_t skipped, std::uint32_t size) {
   const bool skips = skipped > 0 && skipped < size && set(fd, SOL_SOCKET, SO_PEEK_OFF, static_cast<int>(skipped), "SO_PEEK_OFF");
   auto bytes = skipped < size ? peek_received(fd, skips ? size - skipped : size) : Result<Bytes>(Bytes());

@@ -8,18 +8,17 @@ import errno
 from cases import cases
 from lab import PORT
 from process import expect
-from socket_app import Between, Connection, Stream, begin_export, export_together, imported, move, start
+from socket_app import Between, begin_export, export_together, imported, move, start
 
 
-class TwoEnds(Connection):
+class TwoEnds(Between):
     """`theirs` moves too."""
 
     def __init__(self, lab, family):
         start(lab, lab.hostA, lab.hostB, lab.hostC, lab.client)
         listener = lab.hostA.app.socket(family).listen()
-        self.theirs = lab.hostC.app.socket(family).connect(lab.hostA, PORT)
-        self.ours = listener.accept()
-        self.up, self.down = Stream("up"), Stream("down")
+        theirs = lab.hostC.app.socket(family).connect(lab.hostA, PORT)
+        super().__init__(listener.accept(), theirs)
 
     def move_both(self, ours, theirs):
         exports = [begin_export(self.ours, ours), begin_export(self.theirs, theirs)]
