@@ -29,6 +29,12 @@ def script(*arguments):
     return (int(counts[1]), int(counts[2])) if counts else (0, 1)
 
 
+def source_checks():
+    """(passed, failed): each tool is one test."""
+    done = [subprocess.run([str(tool)], check=False).returncode == 0 for tool in sorted((ROOT / "tools").glob("check-*"))]
+    return done.count(True), done.count(False)
+
+
 def fuzz_tests():
     return script(str(ROOT / "tests/fuzz/run.py"), "--seconds", "8")
 
@@ -42,7 +48,7 @@ def main():
     passed = failed = 0
     programs = sorted(glob.glob(str(ROOT / "build/sanitize/tests/unit/unit_*")))
     suites = [lambda program=program: googletest.run(program) for program in programs if os.access(program, os.X_OK) and os.path.isfile(program)]
-    for suite in [*suites, fuzz_tests, lab_tests]:
+    for suite in [source_checks, *suites, fuzz_tests, lab_tests]:
         good, bad = suite()
         passed, failed = passed + good, failed + bad
     print(f"{passed} passed, {failed} failed", flush=True)

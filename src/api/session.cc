@@ -6,8 +6,6 @@
 #include <cstring>
 #include <optional>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -20,6 +18,7 @@
 #include <openssl/crypto.h>
 
 #include "base/log.h"
+#include "base/spawn.h"
 #include "broker/policy.h"
 
 namespace sockmi::api {
@@ -251,7 +250,7 @@ std::unique_ptr<Listener> Listener::open(asio::io_context& io, const std::string
     listener->path_.clear();
     return nullptr;
   }
-  asio::co_spawn(io, accept(*listener, std::move(handler)), asio::detached);
+  spawn(io, "accept", accept(*listener, std::move(handler)));
   return listener;
 }
 
@@ -271,7 +270,7 @@ asio::awaitable<void> Listener::accept(Listener& self, Session::Handler handler)
       continue;
     }
     auto session = std::make_shared<Session>(std::move(socket), handler);
-    asio::co_spawn(self.acceptor_.get_executor(), session->run(), asio::detached);
+    spawn(self.acceptor_.get_executor(), "session", session->run(), OnException::EndTask);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 namespace sockmi::log {
+using spdlog::critical;
 using spdlog::debug;
 using spdlog::error;
 using spdlog::info;

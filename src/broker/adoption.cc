@@ -1,9 +1,8 @@
 #include "broker/adoption.h"
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 
 #include "base/log.h"
+#include "base/spawn.h"
 #include "broker/guests.h"
 #include "broker/homes.h"
 #include "broker/passive.h"
@@ -17,7 +16,7 @@ using Sockets = std::map<std::uint64_t, steer::TcpSocket>;
 
 // Those that ended while no daemon was there are told to their homes now.
 Result<> adopt_residents(World& world, const Sockets& alive) {
-  for (const auto& [number, resident] : world.journal.untold()) asio::co_spawn(world.io, tell_ended(world, number, resident), asio::detached);
+  for (const auto& [number, resident] : world.journal.untold()) spawn(world.io, "tell_ended", tell_ended(world, number, resident));
   for (const auto& [cookie, resident] : world.journal.residents()) {
     TRY(admit(world, resident.tuple, resident.home_line));
     const auto socket = alive.find(cookie);
@@ -26,7 +25,7 @@ Result<> adopt_residents(World& world, const Sockets& alive) {
       continue;
     }
     dismiss(world, resident.tuple, resident.home_line, world.settings.linger);
-    asio::co_spawn(world.io, tell_ended(world, world.journal.has_ended(resident, cookie), resident), asio::detached);
+    spawn(world.io, "tell_ended", tell_ended(world, world.journal.has_ended(resident, cookie), resident));
   }
   TRY_LET(shelters, world.steering->shelters());
   for (const IpAddress& home : shelters) {  // one that nobody needs is left to the last packets
@@ -86,7 +85,7 @@ Result<> adopt_redirects(World& world, const Sockets& alive, std::size_t closed)
     in_kernel.erase(tuple.unmapped());
     if (is_passive(tuple)) ports.insert({tuple.local.ip.unmapped(), tuple.local.port});  // led when the other host is heard: see compare_notes()
     else TRY(spared(world, tuple, world.steering->redirect(tuple, away.address, std::nullopt)));  // it may lack, expire, or be for another interface
-    if (away.home != world.settings.host) asio::co_spawn(world.io, tell_moved(world, tuple), asio::detached);
+    if (away.home != world.settings.host) spawn(world.io, "tell_moved", tell_moved(world, tuple));
   }
   // Nothing explains these. One whose connection lives here was never decided. One with a timeout lingers. Of any other we have lost the memory:
   // should it be held somewhere, we hear of it.

@@ -4,12 +4,11 @@
 
 #include <algorithm>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/spawn.h"
 #include "broker/event.h"
 #include "broker/guests.h"
 #include "broker/passive.h"
@@ -49,7 +48,7 @@ Result<> Arrivals::reserve(const peer::Offer& offer) {
   for (std::uint32_t i = 0; i < offer.count; ++i) {
     const auto id = peer::member(offer.id, i);
     TRY(world_.lists.reserve(id, offer.state));
-    if (reserved_.insert(id).second) asio::co_spawn(world_.io, expire_reservation(id), asio::detached);  // else confirmed twice
+    if (reserved_.insert(id).second) spawn(world_.io, "expire_reservation", expire_reservation(id));  // else confirmed twice
   }
   return {};
 }
@@ -79,7 +78,7 @@ Result<> Arrivals::expect(const std::vector<IpAddress>& homes) {
   if (reserved_.empty()) return fail(ENOBUFS, "no place was reserved");
   TRY_LET(own, steer::host_addresses());
   for (const IpAddress& home : homes)
-    if (std::ranges::find(own, home, &steer::HostAddress::ip) == own.end()) asio::co_spawn(world_.io, shelter(home), asio::detached);
+    if (std::ranges::find(own, home, &steer::HostAddress::ip) == own.end()) spawn(world_.io, "shelter", shelter(home));
   world_.hurry.begin();
   return {};
 }
@@ -117,7 +116,7 @@ Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host
       log::warn("event=still_tracked connection={} error=\"{}\"", to_string(tuple), to_string(forgotten.error()));
   });
   prepared_.emplace(id, std::move(prepared));
-  asio::co_spawn(world_.io, resolve_doubt(id), asio::detached);
+  spawn(world_.io, "resolve_doubt", resolve_doubt(id));
   return {};
 }
 

@@ -1,9 +1,8 @@
 #include "broker/broker.h"
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 
 #include "base/log.h"
+#include "base/spawn.h"
 #include "broker/adoption.h"
 #include "broker/homes.h"
 #include "broker/residents.h"
@@ -32,12 +31,12 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   }));
   world.transfer = std::move(transfer);
   config.negotiation.on_start = [&io, &world](const std::string& host, const SocketAddress& line) {
-    asio::co_spawn(io, compare_notes(world, host, line), asio::detached);
+    spawn(io, "compare_notes", compare_notes(world, host, line));
   };
   TRY_LET(negotiation, peer::Negotiation::open(io, identity, std::move(config.negotiation), broker->arrivals_));
   world.negotiation = std::move(negotiation);
-  asio::co_spawn(io, watch_ends(world), asio::detached);
-  asio::co_spawn(io, return_unclaimed(world), asio::detached);
+  spawn(io, "watch_ends", watch_ends(world));
+  spawn(io, "return_unclaimed", return_unclaimed(world));
   return broker;
 }
 

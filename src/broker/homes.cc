@@ -13,10 +13,9 @@
 
 #include <sys/socket.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 
 #include "base/log.h"
+#include "base/spawn.h"
 #include "broker/event.h"
 #include "broker/guests.h"
 #include "broker/passive.h"
@@ -102,7 +101,7 @@ Result<> forget(World& world, std::map<FourTuple, Away>::iterator it) {
     world.journal.is_back(tuple);
   } else {
     const Resident was{tuple, away.service, away.home, away.home_line, away.home, away.home_line};
-    asio::co_spawn(world.io, tell_ended(world, world.journal.has_ended(was, 0), was), asio::detached);
+    spawn(world.io, "tell_ended", tell_ended(world, world.journal.has_ended(was, 0), was));
   }
   return {};
 }

@@ -25,8 +25,6 @@
 #include <algorithm>
 #include <set>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <openssl/rand.h>
 #include <sockmi/sockmi.h>
@@ -34,6 +32,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/spawn.h"
 #include "broker/commitment.h"
 #include "broker/event.h"
 #include "broker/homes.h"
@@ -329,7 +328,7 @@ class Batch {
       one.frozen.reset();
     }
     // The importer has reserved places at least. If this is lost, it asks, and finds no record.
-    if (!ids.empty() && !choice_.host.empty()) asio::co_spawn(world_.io, send(world_, choice_, image::pack_abort(ids)), asio::detached);
+    if (!ids.empty() && !choice_.host.empty()) spawn(world_.io, "send", send(world_, choice_, image::pack_abort(ids)));
   }
 
   // Once: nothing depends on it.
@@ -351,7 +350,7 @@ class Batch {
     }
     (void)fault::point("decided");  // nothing may fail here any more, but we may die
     commitment_ = std::make_shared<Commitment>(world_.io.get_executor(), std::move(committed));
-    asio::co_spawn(world_.io, repeat_commit(world_, choice_, commitment_), asio::detached);
+    spawn(world_.io, "repeat_commit", repeat_commit(world_, choice_, commitment_));
     const bool in_time = co_await commitment_->answered.wait(Clock::now() + kCommitPatience);
     const auto frozen_for = std::chrono::duration_cast<std::chrono::microseconds>(commitment_->thawed - froze_).count();
     // Until now the redirects were such as end by themselves, in seconds. The peers need not wait for this.
@@ -394,7 +393,7 @@ class Batch {
       (void)::shutdown(one.socket.get(), SHUT_RD);
       release(world_, one.tuple.local);
     }
-    if (one.guest) asio::co_spawn(world_.io, leave_guest(world_, *one.guest), asio::detached);
+    if (one.guest) spawn(world_.io, "leave_guest", leave_guest(world_, *one.guest));
   }
 
   // What its home has to know, in this order: whoever it accepted stays here; all others find it at its new place.
@@ -409,7 +408,7 @@ class Batch {
     auto late = one.frozen->received_since(one.endpoint.tcp);
     if (!late || (late->bytes.empty() && !late->fin)) return;
     log::debug("event=stragglers connection={} bytes={}", to_string(one.tuple), late->bytes.size());
-    asio::co_spawn(world_.io, send(world_, choice_, image::pack_straggler(straggler_of(one, std::move(*late)))), asio::detached);
+    spawn(world_.io, "send", send(world_, choice_, image::pack_straggler(straggler_of(one, std::move(*late)))));
   }
 
   World& world_;

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 
 #include "base/log.h"
+#include "base/spawn.h"
 #include "broker/event.h"
 #include "broker/guests.h"
 #include "broker/homes.h"
@@ -29,7 +28,7 @@ void end(World& world, std::uint64_t cookie) {
   log::debug("event=ended connection={}", to_string(resident.tuple));
   if (!is_guest(world, resident)) return;
   dismiss(world, resident.tuple, resident.home_line, world.settings.linger);
-  asio::co_spawn(world.io, tell_ended(world, world.journal.has_ended(resident, cookie), resident), asio::detached);
+  spawn(world.io, "tell_ended", tell_ended(world, world.journal.has_ended(resident, cookie), resident));
 }
 
 void end_noticed(World& world) {
@@ -56,9 +55,9 @@ asio::awaitable<void> return_home(World& world, Ready ready) {
   Resident resident;
   if (const auto it = world.residents.find(ready.cookie); it != world.residents.end()) resident = it->second;
   if (!resident.home.empty() && resident.home != world.settings.host) {
-    image::Endpoint endpoint = std::move(ready.endpoint);
+    Departure departure{ready.socket.dup(), std::move(ready.endpoint)};  // named: see tools/check-coroutines
     const IpAddress home = resident.home_line.ip;
-    auto returned = co_await export_endpoint(world, {ready.socket.dup(), std::move(endpoint)}, home);
+    auto returned = co_await export_endpoint(world, std::move(departure), home);
     if (returned) {
       ++world.counters.returned_home;
       log::warn("event=returned_home connection={} reason=\"nobody imported it\"", to_string(ready.tuple));
@@ -89,7 +88,7 @@ void went(World& world, std::uint64_t cookie, const FourTuple& tuple, const std:
 void has_left(World& world, const FourTuple& tuple, const std::string& home, const SocketAddress& home_line) {
   if (home == world.settings.host) return;
   dismiss(world, tuple, home_line, world.settings.linger);
-  if (world.away.contains(tuple)) asio::co_spawn(world.io, tell_moved(world, tuple), asio::detached);
+  if (world.away.contains(tuple)) spawn(world.io, "tell_moved", tell_moved(world, tuple));
 }
 
 void came_back(World& world, const FourTuple& tuple) {
@@ -128,7 +127,7 @@ asio::awaitable<void> return_unclaimed(World& world) {
     co_await sleep_for(step);
     world.steering->forget_idle(world.settings.freeze_timeout);
     for (auto& ready : world.lists.take_unclaimed(Clock::now() - world.settings.wait))
-      asio::co_spawn(world.io, return_home(world, std::move(ready)), asio::detached);
+      spawn(world.io, "return_home", return_home(world, std::move(ready)));
   }
 }
 

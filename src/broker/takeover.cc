@@ -7,13 +7,12 @@
 #include <algorithm>
 #include <fstream>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/spawn.h"
 #include "broker/event.h"
 #include "broker/passive.h"
 #include "broker/residents.h"
@@ -202,7 +201,7 @@ asio::awaitable<Result<>> Takeovers::hand_over(HostAddress address, peer::PeerIn
   }
   if (!kept && !elsewhere) {
     CO_TRY(steer::add_address(address, std::nullopt));
-    asio::co_spawn(world_.io, announce(address), asio::detached);
+    spawn(world_.io, "announce", announce(address));
     co_return kept;
   }
   disown(world_, address.ip);
@@ -252,7 +251,7 @@ Result<> Takeovers::hold(const std::string& from, const HostAddress& address) {
   TRY(fault::point("takeover-hold"));
   TRY(steer::add_address(address, kHold));
   held_[address.ip] = {address, from, ++attempts_};
-  asio::co_spawn(world_.io, resolve_doubt(address.ip, attempts_), asio::detached);
+  spawn(world_.io, "resolve_doubt", resolve_doubt(address.ip, attempts_));
   return {};
 }
 
@@ -260,7 +259,7 @@ Result<> Takeovers::keep(const std::string& from, const HostAddress& address) {
   TRY(steer::add_address(address, std::nullopt));
   held_.erase(address.ip);
   adopt(world_, from, address.ip);
-  asio::co_spawn(world_.io, announce(address), asio::detached);
+  spawn(world_.io, "announce", announce(address));
   log::info("event=taken_over address={} interface={}", to_string(address.ip), interface_name(address.interface));
   return {};
 }

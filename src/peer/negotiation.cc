@@ -8,8 +8,6 @@
 #include <cstring>
 #include <map>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/ip/multicast.hpp>
 #include <boost/asio/ip/udp.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -17,6 +15,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/log.h"
+#include "base/spawn.h"
 #include "peer/datagram.h"
 
 namespace sockmi::peer {
@@ -119,8 +118,8 @@ class UdpNegotiation : public Negotiation {
       if (!error) socket_.set_option(asio::ip::multicast::enable_loopback(false), error);
     }
     if (error) return fail(error.value(), "negotiation at {}: {}", to_string(config_.group), error.message());
-    asio::co_spawn(io_, listen(), asio::detached);
-    asio::co_spawn(io_, greet(), asio::detached);
+    spawn(io_, "listen", listen());
+    spawn(io_, "greet", greet());
     return {};
   }
 

@@ -7,9 +7,7 @@
 #include <deque>
 #include <map>
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/connect.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -20,6 +18,7 @@
 #include <netinet/tcp.h>
 
 #include "base/log.h"
+#include "base/spawn.h"
 
 namespace sockmi::peer {
 namespace {
@@ -179,7 +178,7 @@ class TlsTransfer : public Transfer {
     if (!error) acceptor_.bind(endpoint, error);
     if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
     if (error) return fail(error.value(), "private line at {}: {}", to_string(listen), error.message());
-    asio::co_spawn(io_, accept(), asio::detached);
+    spawn(io_, "accept", accept());
     return {};
   }
 
@@ -239,7 +238,7 @@ class TlsTransfer : public Transfer {
     // Somebody else may have opened one meanwhile; the later one serves from now on, the earlier one its calls under way.
     auto outgoing = std::make_shared<Outgoing>(Outgoing{line, {}});
     outgoing_[host] = outgoing;
-    asio::co_spawn(io_, read_responses(outgoing), asio::detached);
+    spawn(io_, "read_responses", read_responses(outgoing));
     co_return outgoing;
   }
 
@@ -268,7 +267,7 @@ class TlsTransfer : public Transfer {
       if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
       if (error || strangers_ >= kMostStrangers) continue;
       tune(socket);
-      asio::co_spawn(io_, serve(std::make_shared<Line>(std::move(socket), server_)), asio::detached);
+      spawn(io_, "serve", serve(std::make_shared<Line>(std::move(socket), server_)), OnException::EndTask);
     }
   }
 
@@ -284,7 +283,7 @@ class TlsTransfer : public Transfer {
     for (;;) {
       auto frame = co_await line->receive();
       if (!frame || frame->response) break;
-      asio::co_spawn(io_, respond(line, host, std::move(*frame)), asio::detached);
+      spawn(io_, "respond", respond(line, host, std::move(*frame)), OnException::EndTask);
     }
     line->close();
   }

@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <csignal>
 #include <cstdio>
 
 #include <CLI/CLI.hpp>
@@ -65,6 +66,7 @@ int main(int argc, char** argv) {
   spdlog::set_pattern("ts=%Y-%m-%dT%H:%M:%S.%e level=%l %v");
   if (verbose) spdlog::set_level(spdlog::level::debug);
   raise_descriptor_limit();
+  std::signal(SIGPIPE, SIG_IGN);  // a log's reader that is gone must end neither us nor the guard
   auto config = sockmid::read_config(path);
   auto done = config ? check ? Result<>() : run(std::move(*config)) : Result<>(std::unexpected(config.error()));
   if (!done) {

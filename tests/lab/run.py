@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs the lab's tests: every function test_* of every test_*.py beside this file, each with a Lab of its own.
+"""Runs the lab's tests: every function test_* of every test_*.py beside this file, in ../attack and in ../field, each with a Lab of its own.
 
 usage: run.py [PATTERN…]     only tests whose FILE.FUNCTION contains one of the patterns
 LAB_BUILD names the build whose programs are tested (default build/release); a file may say otherwise with BUILD = "release".
@@ -15,7 +15,8 @@ import time
 import traceback
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+FOLDERS = [HERE, HERE.parent / "attack", HERE.parent / "field"]
+sys.path[:0] = map(str, FOLDERS)
 sys.dont_write_bytecode = True
 
 import sandbox  # noqa: E402
@@ -63,7 +64,7 @@ def main():
     seed = os.environ.get("LAB_SEED") or str(random.SystemRandom().randrange(1 << 32))
     print(f"lab: LAB_SEED={seed}", flush=True)
     passed = failed = 0
-    for path in sorted(HERE.glob("test_*.py")):
+    for path in sorted(path for folder in FOLDERS for path in folder.glob("test_*.py")):
         module = importlib.import_module(path.stem)
         build = ROOT / "build" / module.BUILD if hasattr(module, "BUILD") else None
         for name, function, case, topology in tests_of(module):

@@ -1,0 +1,43 @@
+// Starts a coroutine that nobody waits for, and says what happens when it throws.
+//
+// asio::detached drops an exception: a loop that accepts, listens or watches would end without a word, and the daemon would look well while it is deaf.
+// So an exception of such a coroutine ends the process, loudly: the guard gives back what is frozen, and the service manager starts the next daemon.
+// A coroutine that serves one client or one connection is an exception to this: what that client sends must not be able to end the daemon, so only
+// that coroutine ends.
+#pragma once
+
+#include <cstdlib>
+#include <exception>
+#include <string>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+
+#include "base/log.h"
+
+namespace sockmi {
+
+enum class OnException { EndProcess, EndTask };
+
+// What an exception says, for the log.
+inline std::string describe(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "an exception of unknown type";
+  }
+}
+
+// `name`: a literal, for the log. Runs on `executor`, which may be an execution context.
+template <class Executor>
+void spawn(Executor&& executor, const char* name, boost::asio::awaitable<void> task, OnException on_exception = OnException::EndProcess) {
+  boost::asio::co_spawn(executor, std::move(task), [name, on_exception](const std::exception_ptr& thrown) {
+    if (!thrown) return;
+    log::critical("event=task_failed task={} error=\"{}\"", name, describe(thrown));
+    if (on_exception == OnException::EndProcess) std::abort();
+  });
+}
+
+}  // namespace sockmi
