@@ -2,17 +2,14 @@
 #include "steer/steering.h"
 
 #include <net/if.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstddef>
 #include <map>
 #include <set>
-#include <string_view>
 
 #include "base/log.h"
 #include "base/unique_fd.h"
+#include "steer/claim.h"
 #include "steer/delivery_route.h"
 #include "steer/keys.h"
 #include "steer/reach.h"
@@ -24,19 +21,6 @@ namespace sockmi::steer {
 namespace {
 
 using std::chrono::milliseconds;
-
-// Our tables are one set a network namespace, and so is the name of an abstract Unix socket: who binds it may touch them. It is free again when
-// its holder ends, however that happens.
-Result<unique_fd> claim_namespace() {
-  static constexpr std::string_view kName("\0sockmid", 8);
-  unique_fd claim(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
-  std::ranges::copy(kName, address.sun_path);
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + kName.size());
-  if (!claim) return fail_errno("socket");
-  if (::bind(claim.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) return fail(errno, "another sockmid serves this network namespace");
-  return claim;
-}
 
 class NftSteering : public Steering {
  public:
