@@ -84,14 +84,21 @@ class Line : public std::enable_shared_from_this<Line> {
   Stream& stream() { return stream_; }
   bool open() const { return open_; }
 
+  asio::awaitable<Result<>> connect(tcp::endpoint to) {
+    auto timer = close_after(kHandshake);
+    boost::system::error_code error;
+    co_await stream_.next_layer().async_connect(to, asio::redirect_error(asio::use_awaitable, error));
+    timer->cancel();
+    if (error) co_return fail(EHOSTUNREACH, "{}", error.message());
+    tune(stream_.next_layer());
+    co_return Result<>();
+  }
+
   asio::awaitable<Result<>> handshake(asio::ssl::stream_base::handshake_type type) {
-    asio::steady_timer timer(stream_.get_executor(), kHandshake);
-    timer.async_wait([self = shared_from_this()](boost::system::error_code error) {
-      if (!error) self->close();
-    });
+    auto timer = close_after(kHandshake);
     boost::system::error_code error;
     co_await stream_.async_handshake(type, asio::redirect_error(asio::use_awaitable, error));
-    timer.cancel();
+    timer->cancel();
     if (error) {
       close();
       co_return fail(ECONNRESET, "TLS handshake: {}", error.message());
@@ -135,6 +142,15 @@ class Line : public std::enable_shared_from_this<Line> {
   }
 
  private:
+  // Unless the timer is cancelled before.
+  std::unique_ptr<asio::steady_timer> close_after(milliseconds time) {
+    auto timer = std::make_unique<asio::steady_timer>(stream_.get_executor(), time);
+    timer->async_wait([self = shared_from_this()](boost::system::error_code error) {
+      if (!error) self->close();
+    });
+    return timer;
+  }
+
   // The first goes out before this returns, if there is room for it: whatever else is due then, the other host need not wait for.
   void write() {
     asio::async_write(stream_, asio::buffer(outbox_.front()), [self = shared_from_this()](boost::system::error_code error, std::size_t) {
@@ -159,9 +175,24 @@ struct Call {
   Result<Secret> result = fail(ETIMEDOUT, "no answer in time");
 };
 
+// A line to another host, from the moment on at which somebody wants it. `opening`: what is called meanwhile waits, each call as long as its caller does.
 struct Outgoing {
   std::shared_ptr<Line> line;
+  SocketAddress address;
+  bool opening = true;
   std::map<std::uint64_t, std::shared_ptr<Call>> calls;
+  std::vector<std::pair<std::uint64_t, Secret>> waiting;
+
+  void send(std::uint64_t correlation, Secret message) { line->send(pack(correlation, false, std::move(message))); }
+  void fail_all(const Error& error) {
+    opening = false;
+    line->close();
+    for (auto& [correlation, call] : calls) {
+      call->result = std::unexpected(error);
+      call->done.cancel();
+    }
+    waiting.clear();
+  }
 };
 
 class TlsTransfer : public Transfer {
@@ -184,15 +215,13 @@ class TlsTransfer : public Transfer {
 
   asio::awaitable<Result<Secret>> call(std::string host, SocketAddress address, Secret message, milliseconds timeout) override {
     if (message.size() > kLargest) co_return fail(EMSGSIZE, "a message of {} bytes", message.size());
-    const auto deadline = std::chrono::steady_clock::now() + timeout;
-    auto opened = co_await line_to(host, address);
-    if (!opened) co_return std::unexpected(opened.error());
-    const std::shared_ptr<Outgoing> outgoing = *opened;
+    const std::shared_ptr<Outgoing> outgoing = line_to(host, address);
     const std::uint64_t correlation = ++last_correlation_;
     auto call = std::make_shared<Call>(acceptor_.get_executor());
     outgoing->calls[correlation] = call;
-    outgoing->line->send(pack(correlation, false, std::move(message)));
-    call->done.expires_at(deadline);
+    if (outgoing->opening) outgoing->waiting.emplace_back(correlation, std::move(message));
+    else outgoing->send(correlation, std::move(message));
+    call->done.expires_after(timeout);
     boost::system::error_code ignored;
     co_await call->done.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
     outgoing->calls.erase(correlation);
@@ -218,39 +247,35 @@ class TlsTransfer : public Transfer {
     return {};
   }
 
-  asio::awaitable<Result<std::shared_ptr<Outgoing>>> line_to(std::string host, SocketAddress address) {
-    if (const auto it = outgoing_.find(host); it != outgoing_.end() && it->second->line->open()) co_return it->second;
-    tcp::socket socket(io_);
-    asio::steady_timer timer(io_, kHandshake);
-    timer.async_wait([&socket](boost::system::error_code error) {
-      if (!error) socket.close(error);
-    });
-    boost::system::error_code error;
-    co_await socket.async_connect(to_asio(address), asio::redirect_error(asio::use_awaitable, error));
-    timer.cancel();
-    if (error) co_return fail(EHOSTUNREACH, "{} at {}: {}", host, to_string(address), error.message());
-    tune(socket);
-    auto line = std::make_shared<Line>(std::move(socket), client_);
-    SSL* ssl = line->stream().native_handle();
-    SSL_set1_host(ssl, host.c_str());
-    auto shaken = co_await line->handshake(asio::ssl::stream_base::client);
-    if (!shaken) co_return fail(shaken.error().code, "{} at {}: {}", host, to_string(address), shaken.error().reason);
-    // Somebody else may have opened one meanwhile; the later one serves from now on, the earlier one its calls under way.
-    auto outgoing = std::make_shared<Outgoing>(Outgoing{line, {}});
+  std::shared_ptr<Outgoing> line_to(const std::string& host, const SocketAddress& address) {
+    if (const auto it = outgoing_.find(host); it != outgoing_.end())
+      if (const Outgoing& there = *it->second; there.line->open() || (there.opening && there.address == address)) return it->second;
+    auto outgoing = std::make_shared<Outgoing>(Outgoing{std::make_shared<Line>(tcp::socket(io_), client_), address, true, {}, {}});
     outgoing_[host] = outgoing;
-    spawn(io_, "read_responses", read_responses(outgoing));
-    co_return outgoing;
+    spawn(io_, "open_line", open_line(host, outgoing));
+    return outgoing;
+  }
+
+  // Goes on when the caller who wanted it gives up: the next one finds it open.
+  static asio::awaitable<void> open_line(std::string host, std::shared_ptr<Outgoing> outgoing) {
+    SSL_set1_host(outgoing->line->stream().native_handle(), host.c_str());
+    auto opened = co_await outgoing->line->connect(to_asio(outgoing->address));
+    if (opened) opened = co_await outgoing->line->handshake(asio::ssl::stream_base::client);
+    if (!opened) {
+      outgoing->fail_all({opened.error().code, fmt::format("{} at {}: {}", host, to_string(outgoing->address), opened.error().reason)});
+      co_return;
+    }
+    outgoing->opening = false;
+    for (auto& [correlation, message] : std::exchange(outgoing->waiting, {}))
+      if (outgoing->calls.contains(correlation)) outgoing->send(correlation, std::move(message));
+    co_await read_responses(outgoing);
   }
 
   static asio::awaitable<void> read_responses(std::shared_ptr<Outgoing> outgoing) {
     for (;;) {
       auto frame = co_await outgoing->line->receive();
       if (!frame) {
-        outgoing->line->close();
-        for (auto& [correlation, call] : outgoing->calls) {
-          call->result = std::unexpected(frame.error());
-          call->done.cancel();
-        }
+        outgoing->fail_all(frame.error());
         co_return;
       }
       const auto it = outgoing->calls.find(frame->correlation);

@@ -101,5 +101,30 @@ TEST_F(TransferTest, AnAnswerThatDoesNotComeIsATimeout) {
   EXPECT_EQ(call(*a, "hostB", b_at, {1}, 100ms).error().code, ETIMEDOUT);
 }
 
+// The kernel accepts for a host that says nothing: the line is never open.
+TEST_F(TransferTest, ACallEndsInTimeThoughItsLineDoesNotOpen) {
+  const auto a = start(host("hostA"), free_address());
+  asio::ip::tcp::acceptor deaf(io_, {asio::ip::make_address("127.0.0.1"), 0});
+  const SocketAddress at{*IpAddress::parse("127.0.0.1"), deaf.local_endpoint().port()};
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_EQ(call(*a, "hostB", at, {1}, 100ms).error().code, ETIMEDOUT);
+  EXPECT_EQ(call(*a, "hostB", at, {1}, 100ms).error().code, ETIMEDOUT);  // while it is being opened
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 2s);
+}
+
+TEST_F(TransferTest, CallsThatComeWhileALineIsOpenedShareIt) {
+  const auto b_at = free_address();
+  const auto a = start(host("hostA"), free_address()), b = start(host("hostB"), b_at);
+  int answered = 0;
+  for (std::uint8_t i = 0; i < 3; ++i)
+    asio::co_spawn(io_, [&, i]() -> asio::awaitable<void> {
+      const auto answer = co_await a->call("hostB", b_at, Secret(1, i), 5s);
+      EXPECT_TRUE(answer && *answer == Secret(1, i));
+      if (++answered == 3) io_.stop();
+    }, [](std::exception_ptr) {});
+  io_.run();
+  EXPECT_EQ(answered, 3);
+}
+
 }  // namespace
 }  // namespace sockmi::peer
