@@ -41,6 +41,7 @@ asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, R
                       {"returned_home", count.returned_home}, {"reset", count.reset}}},
       {"homes", {{"silent", std::move(silent)}, {"told_again", count.told_again}, {"disowned", count.disowned},
                  {"untold", world.journal.untold().size()}}},
+      {"journal", {{"error", world.journal.error()}, {"unwritten", world.journal.unwritten()}, {"unreadable", world.journal.unreadable()}}},
       {"congestion_window", world.congestion.form()},
       {"barrier", steer::barrier_form()},
       {"warnings", steer::warnings(world.settings.interfaces)},

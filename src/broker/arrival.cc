@@ -30,6 +30,7 @@ Result<peer::Willing> Arrivals::willing(const peer::Offer& offer) {
   TRY(fault::point("reserve-refused"));
   if (!world_.policy.knows(offer.service)) return fail(ECONNREFUSED, "service '{}' is not served here", offer.service);
   if (offer.count == 1) TRY(check_peer(offer.tuple));  // of many it is only the first one's; PREPARE tells who can't come
+  TRY(world_.journal.reserve(offer.count));  // of what comes the journal has to know, too
   if (world_.lists.free_places(offer.state) < offer.count) return fail(ENOBUFS, "import list full");
   const auto waiting = world_.lists.watching(offer.service);
   if (waiting == 0 && world_.settings.require_importer)

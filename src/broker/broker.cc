@@ -5,6 +5,7 @@
 #include "base/spawn.h"
 #include "broker/adoption.h"
 #include "broker/homes.h"
+#include "broker/journal_keeper.h"
 #include "broker/residents.h"
 #include "image/pack.h"
 #include "steer/door.h"
@@ -37,6 +38,7 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   world.negotiation = std::move(negotiation);
   spawn(io, "watch_ends", watch_ends(world));
   spawn(io, "return_unclaimed", return_unclaimed(world));
+  spawn(io, "keep_journal", keep_journal(world));
   return broker;
 }
 

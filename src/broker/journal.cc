@@ -1,10 +1,8 @@
 #include "broker/journal.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
+#include <algorithm>
 #include <charconv>
-#include <fstream>
+#include <limits>
 #include <ranges>
 #include <sstream>
 
@@ -15,6 +13,8 @@ namespace {
 
 using Words = std::vector<std::string>;
 constexpr std::size_t kLongestLine = 4096;
+constexpr std::size_t kRoomOfMove = 1024, kSpareRoom = 64 << 10;  // bytes; the spare is for all other facts
+constexpr std::size_t kMostUnwritten = 1 << 20;
 const std::map<std::string, std::size_t> kVerbs = {{"committed", 0}, {"away", 5}, {"resident", 6}, {"ended", 6}};  // and their words, at least
 
 std::string encode(const std::string& text) {
@@ -81,36 +81,87 @@ std::string line_of(const std::pair<std::string, std::string>& key, const Words*
   return line + "\n";
 }
 
+// Whether what a known verb says can be read. What another version's verbs say can not be judged.
+bool is_fact(const std::pair<std::string, std::string>& key, const Words& words) {
+  const auto verb = kVerbs.find(key.first);
+  if (verb == kVerbs.end()) return !key.first.empty();
+  if (words.size() < verb->second) return false;
+  if (key.first == "away") return parse_tuple(key.second) && read_away(words);
+  if (key.first == "resident" || key.first == "ended") return parse_number(key.second) && read_resident(words);
+  return true;
+}
+
+bool is_printable(const std::string& line) {
+  return std::ranges::all_of(line, [](const char c) { return c >= ' ' && c < 0x7f; });
+}
+
 }  // namespace
 
 Result<Journal> Journal::open(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) return fail(error.value(), "{}: {}", folder.string(), error.message());
+  TRY_LET(lock, JournalFile::lock(folder));
   TRY_LET(journal, look(folder));
-  TRY(journal.compact());
+  journal.lock_ = std::move(lock);
+  TRY(journal.open_file());
   return journal;
 }
 
 Result<Journal> Journal::look(const std::filesystem::path& folder) {
   Journal journal;
-  journal.path_ = folder / "journal";
-  std::ifstream in(journal.path_, std::ios::binary);
-  const std::string all((std::istreambuf_iterator<char>(in)), {});
+  journal.file_ = JournalFile(folder / "journal");
+  TRY_LET(all, JournalFile::read(journal.path()));
+  journal.read(all);
+  return journal;
+}
+
+void Journal::read(const std::string& all) {
+  torn_ = !all.empty() && all.back() != '\n';
   std::istringstream lines(all.substr(0, all.rfind('\n') + 1));
-  for (std::string line; std::getline(lines, line);) {
-    if (line.size() > kLongestLine) continue;
+  for (std::string line; std::getline(lines, line); ++lines_) {
+    if (line.ends_with(JournalFile::kNotWritten)) continue;
     Words words;
     for (const auto word : std::views::split(line, ' ')) words.push_back(decode({word.begin(), word.end()}));
-    if (words.size() < 2) continue;
-    const bool ends = words[0].starts_with('-');
-    const Key key{words[0].substr(ends), words[1]};
-    const auto verb = kVerbs.find(key.first);
-    words.erase(words.begin(), words.begin() + 2);
-    if (verb == kVerbs.end() || (!ends && words.size() < verb->second)) continue;
-    journal.take({key, ends ? std::nullopt : std::optional(words)});
+    const bool readable = words.size() >= 2 && line.size() <= kLongestLine && is_printable(line);
+    const bool ends = readable && words[0].starts_with('-');
+    const Key key = readable ? Key{words[0].substr(ends), words[1]} : Key();
+    if (readable) words.erase(words.begin(), words.begin() + 2);
+    if (readable && (ends ? !key.first.empty() : is_fact(key, words))) {
+      take({key, ends ? std::nullopt : std::optional(words)});
+      continue;
+    }
+    ++unreadable_;
+    log::error("event=journal_line_unreadable file={} line={}", path().string(), lines_ + 1);
   }
-  return journal;
+}
+
+// At the start the facts go into a new file at once, if the disk has room for it. The old one is as good.
+Result<> Journal::open_file() {
+  Result<> kept;
+  if (unreadable_ > 0) {
+    const auto name = file_.keep_aside();
+    if (name) log::error("event=journal_damaged unreadable={} kept={}", unreadable_, name->string());
+    else kept = std::unexpected(name.error());
+  }
+  const bool unkept = !kept;
+  auto fresh = kept ? JournalFile::write_aside(path(), facts_as_text()) : Result<unique_fd>(std::unexpected(kept.error()));
+  if (fresh) {
+    if (auto done = file_.replace(std::move(*fresh), ""); done) {
+      lines_ = facts_.size();
+      compact_at_ = 2 * lines_ + 10'000;
+      return {};
+    } else {
+      kept = std::move(done);
+    }
+  } else {
+    kept = std::unexpected(fresh.error());
+  }
+  log::error("event=journal_not_compacted error=\"{}\"", to_string(kept.error()));
+  compact_at_ = unkept ? std::numeric_limits<std::size_t>::max() : lines_ + 10'000;
+  auto opened = file_.open(torn_);
+  const bool is_full = !opened && (opened.error().code == ENOSPC || opened.error().code == EDQUOT);
+  return is_full ? Result<>() : opened;  // then it is made when there is room
 }
 
 void Journal::take(Change change) {
@@ -119,34 +170,90 @@ void Journal::take(Change change) {
   else facts_.erase(change.key);
 }
 
-// Only the facts are carried into a new file, which takes the old one's place in one step.
-Result<> Journal::compact() {
-  const std::filesystem::path fresh = path_.string() + ".new";
-  unique_fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600));
-  if (!file) return fail_errno(fresh.string());
+std::string Journal::text_of(const std::vector<Change>& changes) {
+  std::string all;
+  for (const Change& change : changes) all += line_of(change.key, change.words ? &*change.words : nullptr);
+  return all;
+}
+
+std::string Journal::facts_as_text() const {
   std::string all;
   for (const auto& [key, words] : facts_) all += line_of(key, &words);
-  if (::write(file.get(), all.data(), all.size()) != static_cast<ssize_t>(all.size())) return fail_errno(fresh.string());
-  if (::rename(fresh.c_str(), path_.c_str()) != 0) return fail_errno(path_.string());
-  file_ = std::move(file);
-  lines_ = facts_.size();
+  return all;
+}
+
+// With all that was not written before it, in order.
+Result<> Journal::write(const std::string& lines, std::size_t count) {
+  if (overflowed_) return fail(ENOSPC, "{}", error_);
+  auto done = file_.append(unwritten_ + lines);
+  if (!done) {
+    if (error_.empty()) log::error("event=journal_fails error=\"{}\" action=\"no endpoint moves until it works\"", to_string(done.error()));
+    error_ = to_string(done.error());
+    return done;
+  }
+  lines_ += count + unwritten_lines_;
+  if (!error_.empty()) log::warn("event=journal_works_again written={}", unwritten_lines_);
+  error_.clear();
+  unwritten_.clear();
+  unwritten_lines_ = 0;
   return {};
 }
 
-Result<> Journal::append(std::vector<Change> changes) {
-  std::string all;
-  for (const Change& change : changes) all += line_of(change.key, change.words ? &*change.words : nullptr);
-  const off_t end = ::lseek(file_.get(), 0, SEEK_END);
-  if (::write(file_.get(), all.data(), all.size()) != static_cast<ssize_t>(all.size())) {
-    auto failed = fail_errno("journal");
-    (void)!::ftruncate(file_.get(), end);  // else the next line would go on where this one broke off
-    return failed;
-  }
-  lines_ += changes.size();
+Result<> Journal::append_or_fail(std::vector<Change> changes) {
+  const std::string lines = text_of(changes);
+  TRY(write(lines, changes.size()));
+  if (since_) *since_ += lines;
   for (Change& change : changes) take(std::move(change));
-  if (lines_ > 2 * facts_.size() + 10'000)
-    if (auto done = compact(); !done) log::error("event=journal_not_compacted error=\"{}\"", to_string(done.error()));
   return {};
+}
+
+void Journal::append(std::vector<Change> changes) {
+  const std::string lines = text_of(changes);
+  if (!error_.empty() || !write(lines, changes.size())) {  // write_again() sees whether the disk works again
+    unwritten_ += lines;
+    unwritten_lines_ += changes.size();
+    if (unwritten_.size() > kMostUnwritten) {
+      overflowed_ = true;
+      unwritten_.clear();
+    }
+  }
+  if (since_) *since_ += lines;
+  for (Change& change : changes) take(std::move(change));
+}
+
+Result<> Journal::reserve(std::size_t moves) {
+  write_again();
+  if (!error_.empty()) return fail(ENOSPC, "no endpoint moves while the journal can not be written: {}", error_);
+  if (auto room = file_.reserve(moves * kRoomOfMove + kSpareRoom); !room) return fail(ENOSPC, "no endpoint moves: {}", to_string(room.error()));
+  return {};
+}
+
+// Where nothing waits to be written, a line that says nothing finds out whether the disk works.
+void Journal::write_again() {
+  if (!error_.empty()) (void)write(unwritten_.empty() ? "-probe 0\n" : "", unwritten_.empty());
+}
+
+std::string Journal::begin_compaction() {
+  since_.emplace();
+  return facts_as_text();
+}
+
+// What failed is tried again when the file has grown by as much once more.
+void Journal::end_compaction(Result<unique_fd> file) {
+  const std::string since = *std::exchange(since_, std::nullopt);
+  auto done = file ? file_.replace(std::move(*file), since) : Result<>(std::unexpected(file.error()));
+  if (!done) {
+    log::error("event=journal_not_compacted error=\"{}\"", to_string(done.error()));
+    compact_at_ = lines_ + 10'000;
+    return;
+  }
+  lines_ = facts_.size();
+  compact_at_ = 2 * lines_ + 10'000;
+  if (!error_.empty()) log::warn("event=journal_works_again written={}", unwritten_lines_);
+  error_.clear();
+  unwritten_.clear();
+  unwritten_lines_ = 0;
+  overflowed_ = false;
 }
 
 Result<> Journal::committed(const image::MigrationId& id, std::uint64_t cookie, const FourTuple& tuple, const std::optional<Away>& away) {
@@ -154,27 +261,27 @@ Result<> Journal::committed(const image::MigrationId& id, std::uint64_t cookie, 
   const Key resident{"resident", std::to_string(cookie)};
   if (facts_.contains(resident)) changes.push_back({resident, {}});
   if (away) changes.push_back({{"away", to_string(tuple)}, words_of(*away)});
-  return append(std::move(changes));
+  return append_or_fail(std::move(changes));
 }
 
-void Journal::acknowledged(const image::MigrationId& id) { (void)append({{{"committed", image::to_hex(id)}, {}}}); }
-void Journal::is_away(const FourTuple& tuple, const Away& away) { (void)append({{{"away", to_string(tuple)}, words_of(away)}}); }
-void Journal::is_back(const FourTuple& tuple) { (void)append({{{"away", to_string(tuple)}, {}}}); }
+void Journal::acknowledged(const image::MigrationId& id) { append({{{"committed", image::to_hex(id)}, {}}}); }
+void Journal::is_away(const FourTuple& tuple, const Away& away) { append({{{"away", to_string(tuple)}, words_of(away)}}); }
+void Journal::is_back(const FourTuple& tuple) { append({{{"away", to_string(tuple)}, {}}}); }
 
 void Journal::lives_here(std::uint64_t cookie, const Resident& resident) {
-  (void)append({{{"resident", std::to_string(cookie)}, words_of(resident)}});
+  append({{{"resident", std::to_string(cookie)}, words_of(resident)}});
 }
 
-void Journal::is_home(std::uint64_t cookie) { (void)append({{{"resident", std::to_string(cookie)}, {}}}); }
+void Journal::is_home(std::uint64_t cookie) { append({{{"resident", std::to_string(cookie)}, {}}}); }
 
 std::uint64_t Journal::has_ended(const Resident& resident, std::uint64_t cookie) {
   const std::uint64_t number = ++last_number_;
   const Key before = cookie ? Key{"resident", std::to_string(cookie)} : Key{"away", to_string(resident.tuple)};
-  (void)append({{{"ended", std::to_string(number)}, words_of(resident)}, {before, {}}});
+  append({{{"ended", std::to_string(number)}, words_of(resident)}, {before, {}}});
   return number;
 }
 
-void Journal::told(std::uint64_t number) { (void)append({{{"ended", std::to_string(number)}, {}}}); }
+void Journal::told(std::uint64_t number) { append({{{"ended", std::to_string(number)}, {}}}); }
 
 std::map<FourTuple, Away> Journal::away() const {
   std::map<FourTuple, Away> out;

@@ -10,6 +10,13 @@
 //
 // A decision is written before COMMIT is sent, with what follows from it, in one write(2), and is the point of no return. It is not fsync()ed:
 // it must outlive the daemon, which a write(2) does; when the whole host dies, the sockets that it speaks of die too.
+//
+// One daemon at a time has the journal: its folder is locked before it is read. A file that can not be read is no empty journal; the daemon does
+// not start. A torn last line was not written. Facts of verbs that this version does not know stay in it. A line that is no fact at all makes the
+// daemon keep the whole file under another name before it writes a new one, and is counted in the status.
+//
+// Room for the decisions of a move is reserved before anything is frozen, so a full disk refuses moves and does not break one. All other facts are
+// true whether the disk takes them or not: memory has them, and they are written as soon as the disk allows it.
 #pragma once
 
 #include <filesystem>
@@ -19,6 +26,7 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "broker/journal_file.h"
 #include "broker/whereabouts.h"
 #include "image/endpoint.h"
 
@@ -26,7 +34,7 @@ namespace sockmi::broker {
 
 class Journal {
  public:
-  // Reads what is there. A torn last line counts as not written; what is no fact is passed over.
+  // Locks the folder, and reads what is there. EBUSY: another daemon has it.
   static Result<Journal> open(const std::filesystem::path& folder);
   // Only to look into it: nothing is changed, and nothing may be said to it.
   static Result<Journal> look(const std::filesystem::path& folder);
@@ -36,7 +44,7 @@ class Journal {
   void acknowledged(const image::MigrationId& id);  // the importer has it; nobody will ask again
   bool has(const image::MigrationId& id) const { return facts_.contains({"committed", image::to_hex(id)}); }
 
-  // The rest is not worth to fail for: what is lost with a full disk, hosts tell each other again when a daemon starts.
+  // Facts can not fail: see above.
   void is_away(const FourTuple& tuple, const Away& away);
   void is_back(const FourTuple& tuple);
   void lives_here(std::uint64_t cookie, const Resident& resident);
@@ -47,6 +55,24 @@ class Journal {
   std::map<FourTuple, Away> away() const;
   std::map<std::uint64_t, Resident> residents() const { return residents("resident"); }
   std::map<std::uint64_t, Resident> untold() const { return residents("ended"); }
+  bool is_untold(std::uint64_t number) const { return facts_.contains({"ended", std::to_string(number)}); }
+
+  // Before so many endpoints may come or go: their decisions will find room. Refuses while the disk does not take what there is to write.
+  Result<> reserve(std::size_t moves);
+  // Writes what the disk did not take. To be called from time to time.
+  void write_again();
+
+  // A new file with the facts alone, when the old one has grown. begin: its text; it is written by JournalFile::write_aside(), which may wait for the
+  // disk; end: what was said meanwhile is added, and the file takes the old one's place.
+  bool wants_compaction() const { return !since_ && (overflowed_ || lines_ > compact_at_); }
+  std::string begin_compaction();
+  void end_compaction(Result<unique_fd> file);
+  const std::filesystem::path& path() const { return file_.path(); }
+
+  // For the status.
+  const std::string& error() const { return error_; }  // why the disk does not take what there is to write; "": it does
+  std::size_t unwritten() const { return unwritten_lines_; }
+  std::size_t unreadable() const { return unreadable_; }
 
  private:
   using Key = std::pair<std::string, std::string>;  // verb, key
@@ -55,16 +81,29 @@ class Journal {
     Key key;
     std::optional<Words> words;  // none: the fact ends
   };
+  static std::string text_of(const std::vector<Change>& changes);
+  void read(const std::string& all);
   void take(Change change);
-  Result<> append(std::vector<Change> changes);
-  Result<> compact();
+  Result<> write(const std::string& lines, std::size_t count);
+  void append(std::vector<Change> changes);
+  Result<> append_or_fail(std::vector<Change> changes);
+  Result<> open_file();
+  std::string facts_as_text() const;
   std::map<std::uint64_t, Resident> residents(const std::string& verb) const;
 
-  std::filesystem::path path_;
-  unique_fd file_;
+  unique_fd lock_;
+  JournalFile file_;
   std::map<Key, Words> facts_;
-  std::size_t lines_ = 0;  // in the file
+  std::size_t lines_ = 0;                   // in the file
+  std::size_t compact_at_ = 10'000;
   std::uint64_t last_number_ = 0;
+  std::string unwritten_;                   // lines that the disk did not take
+  std::size_t unwritten_lines_ = 0;
+  bool overflowed_ = false;                 // there were too many of them: only a new file tells all
+  std::optional<std::string> since_;        // what was said since begin_compaction()
+  std::string error_;
+  std::size_t unreadable_ = 0;
+  bool torn_ = false;                       // the file's last line
 };
 
 }  // namespace sockmi::broker

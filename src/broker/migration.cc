@@ -65,6 +65,7 @@ class Batch {
   asio::awaitable<void> run(Result<>& found) {
     // The connections are untouched, and stay so if any of this fails.
     examine();
+    if (auto room = world_.journal.reserve(all_.size()); !room) fail_all(going(), room.error());
     if (found || found.error().code != EHOSTUNREACH) found = co_await negotiate();
     if (!found) each([&](Leaving&) { return found; });
     co_await send_ahead();

@@ -1,8 +1,13 @@
 #include "broker/journal.h"
 
+#include <sys/mount.h>
+#include <sys/stat.h>
+
 #include <fstream>
 
 #include <gtest/gtest.h>
+
+#include "base/fault.h"
 
 namespace sockmi::broker {
 namespace {
@@ -14,7 +19,10 @@ class JournalTest : public testing::Test {
     ASSERT_TRUE(::mkdtemp(name.data()));
     folder_ = name;
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void TearDown() override {
+    fault::disarm_all();
+    std::filesystem::remove_all(folder_);
+  }
 
   Journal open() {
     auto journal = Journal::open(folder_);
@@ -24,6 +32,11 @@ class JournalTest : public testing::Test {
   std::string text() const {
     std::ifstream in(folder_ / "journal");
     return {std::istreambuf_iterator<char>(in), {}};
+  }
+  Journal look() {
+    auto journal = Journal::look(folder_);
+    EXPECT_TRUE(journal);
+    return std::move(*journal);
   }
   void write(const std::string& text) { std::ofstream(folder_ / "journal", std::ios::app) << text; }
 
@@ -75,7 +88,7 @@ TEST_F(JournalTest, WhoIsDecidedToGoIsNoResidentAnyMore) {
   journal.lives_here(7, resident_);
   ASSERT_TRUE(journal.committed(one_, 7, tuple_, std::nullopt));
   EXPECT_TRUE(journal.residents().empty());
-  EXPECT_TRUE(open().residents().empty());
+  EXPECT_TRUE(look().residents().empty());
 }
 
 TEST_F(JournalTest, AResidentIsReadAsItWasWritten) {
@@ -106,8 +119,9 @@ TEST_F(JournalTest, AnEndIsRememberedUntilItIsTold) {
   auto journal = open();
   EXPECT_EQ(journal.untold().size(), 2u);
   journal.told(1);
-  EXPECT_EQ(open().untold().begin()->first, 2u);
-  EXPECT_EQ(open().has_ended(resident_, 9), 3u);  // a number is not given twice while it is in use
+  EXPECT_EQ(look().untold().begin()->first, 2u);
+  EXPECT_EQ(look().untold().size(), 1u);
+  EXPECT_EQ(journal.has_ended(resident_, 9), 3u);  // a number is not given twice while it is in use
 }
 
 TEST_F(JournalTest, ATornLineWasNotWritten) {
@@ -147,8 +161,193 @@ TEST_F(JournalTest, ItDoesNotGrowForEver) {
   for (int i = 0; i < 25'000; ++i) {
     journal.is_away(tuple_, away_);
     journal.is_back(tuple_);
+    if (journal.wants_compaction()) journal.end_compaction(JournalFile::write_aside(journal.path(), journal.begin_compaction()));
   }
   EXPECT_LT(text().size(), 1u << 20);
+}
+
+TEST_F(JournalTest, WhatIsSaidDuringACompactionIsInTheNewFile) {
+  auto journal = open();
+  journal.is_away(tuple_, away_);
+  const std::string before = journal.begin_compaction();
+  journal.is_back(tuple_);
+  ASSERT_TRUE(journal.committed(one_, 7, other_, away_));
+  journal.end_compaction(JournalFile::write_aside(journal.path(), before));
+  journal.lives_here(7, resident_);
+  const auto read = look();
+  EXPECT_TRUE(read.has(one_));
+  EXPECT_EQ(read.away(), (std::map<FourTuple, Away>{{other_, away_}}));
+  EXPECT_EQ(read.residents().size(), 1u);
+}
+
+TEST_F(JournalTest, ACompactionThatFailsLeavesTheFileAndIsNotTriedAtEachLine) {
+  auto journal = open();
+  for (int i = 0; i < 6'000; ++i) {
+    journal.is_away(tuple_, away_);
+    journal.is_back(tuple_);
+  }
+  ASSERT_TRUE(journal.wants_compaction());
+  journal.is_away(tuple_, away_);
+  fault::arm("journal-compact");
+  journal.end_compaction(JournalFile::write_aside(journal.path(), journal.begin_compaction()));
+  EXPECT_FALSE(journal.wants_compaction());
+  EXPECT_EQ(look().away().size(), 1u);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "journal.new"));
+}
+
+TEST_F(JournalTest, OneDaemonHasItAtATime) {
+  auto first = open();
+  first.is_away(tuple_, away_);
+  const std::string before = text();
+  struct stat file{}, after{};
+  ASSERT_EQ(::stat((folder_ / "journal").c_str(), &file), 0);
+  const auto second = Journal::open(folder_);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, EBUSY);
+  ASSERT_EQ(::stat((folder_ / "journal").c_str(), &after), 0);
+  EXPECT_EQ(file.st_ino, after.st_ino);
+  EXPECT_EQ(text(), before);
+}
+
+TEST_F(JournalTest, OneThatCanNotBeReadIsNotEmpty) {
+  open().is_away(tuple_, away_);
+  const std::string before = text();
+  fault::arm("journal-read", 2);
+  EXPECT_FALSE(Journal::look(folder_));
+  EXPECT_FALSE(Journal::open(folder_));
+  EXPECT_EQ(text(), before);
+  EXPECT_EQ(open().away().size(), 1u);
+}
+
+TEST_F(JournalTest, AFolderInItsPlaceIsAnError) {
+  std::filesystem::create_directory(folder_ / "journal");
+  const auto journal = Journal::open(folder_);
+  ASSERT_FALSE(journal);
+  EXPECT_EQ(journal.error().code, EISDIR);
+}
+
+TEST_F(JournalTest, FactsOfALaterVersionStay) {
+  write("thawed-later 17 a%20word x\nother 1\n-other 1\naway 10.0.0.1:443<-10.0.0.9:1001 web hostB 10.0.0.2 hostA 10.0.0.1:7078 container more\n");
+  EXPECT_EQ(open().unreadable(), 0u);
+  EXPECT_NE(text().find("thawed-later 17 a%20word x\n"), std::string::npos);
+  EXPECT_EQ(text().find("other 1"), std::string::npos);
+}
+
+TEST_F(JournalTest, AFileWithALineThatIsNoFactIsKept) {
+  const std::string broken = "committed " + image::to_hex(one_) + "\naway x y\n";
+  write(broken);
+  {
+    auto journal = open();
+    EXPECT_TRUE(journal.has(one_));
+    EXPECT_EQ(journal.unreadable(), 1u);
+  }
+  std::ifstream kept(folder_ / "journal.damaged-1");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(kept), {}), broken);
+  EXPECT_EQ(text(), "committed " + image::to_hex(one_) + "\n");
+  EXPECT_EQ(open().unreadable(), 0u);
+}
+
+TEST_F(JournalTest, WhereADamagedFileCanNotBeKeptItStays) {
+  for (int i = 1; i <= 9; ++i) std::ofstream(folder_ / fmt::format("journal.damaged-{}", i)) << "x";
+  write("away x y\n");
+  auto journal = open();
+  EXPECT_EQ(text(), "away x y\n");
+  ASSERT_TRUE(journal.committed(one_, 7, tuple_, away_));
+  EXPECT_TRUE(look().has(one_));
+}
+
+TEST_F(JournalTest, ADecisionThatIsNotWrittenIsNoFactAndOthersAreWrittenLater) {
+  auto journal = open();
+  fault::arm("journal-write", 2);
+  EXPECT_FALSE(journal.committed(one_, 7, tuple_, away_));
+  EXPECT_FALSE(journal.has(one_));
+  journal.lives_here(7, resident_);
+  EXPECT_EQ(journal.residents().size(), 1u);
+  EXPECT_EQ(journal.unwritten(), 1u);
+  EXPECT_EQ(text(), "");
+  EXPECT_NE(journal.error(), "");
+  const auto refused = journal.reserve(1);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ENOSPC);
+  EXPECT_TRUE(journal.reserve(1));
+  EXPECT_EQ(journal.unwritten(), 0u);
+  EXPECT_EQ(journal.error(), "");
+  EXPECT_EQ(look().residents().size(), 1u);
+  EXPECT_FALSE(look().has(one_));
+}
+
+// A file system of its own, which can be filled.
+class FullDiskTest : public JournalTest {
+ protected:
+  void SetUp() override {
+    JournalTest::SetUp();
+    if (::mount("unit", folder_.c_str(), "tmpfs", 0, "size=256k") != 0) GTEST_SKIP() << "no tmpfs can be mounted here";
+  }
+  void TearDown() override {
+    ::umount2(folder_.c_str(), MNT_DETACH);
+    JournalTest::TearDown();
+  }
+  void fill() {
+    std::ofstream file(folder_ / "filling", std::ios::app);
+    const std::string page(4096, 'x');
+    while (file.write(page.data(), 4096).flush()) {
+    }
+  }
+  void make_room() { std::filesystem::remove(folder_ / "filling"); }
+};
+
+TEST_F(FullDiskTest, AMoveThatMayBeginCanBeDecided) {
+  auto journal = open();
+  ASSERT_TRUE(journal.reserve(4));
+  fill();
+  for (std::uint8_t i = 1; i <= 4; ++i) EXPECT_TRUE(journal.committed({i}, i, tuple_, away_));
+  EXPECT_EQ(journal.error(), "");
+}
+
+TEST_F(FullDiskTest, NoMoveBeginsAndFactsAreWrittenWhenThereIsRoom) {
+  fill();
+  auto journal = open();  // it starts
+  const auto refused = journal.reserve(1);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ENOSPC);
+  for (std::uint64_t cookie = 0; cookie < 100; ++cookie) journal.lives_here(cookie, resident_);
+  EXPECT_EQ(journal.residents().size(), 100u);
+  EXPECT_GT(journal.unwritten(), 0u);
+  EXPECT_FALSE(journal.committed(one_, 7, tuple_, away_));
+  make_room();
+  ASSERT_TRUE(journal.reserve(1));
+  EXPECT_EQ(journal.unwritten(), 0u);
+  ASSERT_TRUE(journal.committed(two_, 8, tuple_, away_));
+  const auto read = look();
+  EXPECT_EQ(read.residents().size(), 99u);
+  EXPECT_FALSE(read.has(one_));
+  EXPECT_TRUE(read.has(two_));
+  EXPECT_EQ(read.unreadable(), 0u);
+}
+
+TEST_F(FullDiskTest, WhatIsThereIsReadAndKept) {
+  {
+    auto journal = open();
+    for (std::uint64_t cookie = 0; cookie < 200; ++cookie) journal.lives_here(cookie, resident_);
+  }
+  fill();
+  auto journal = open();
+  EXPECT_EQ(journal.residents().size(), 200u);
+  EXPECT_EQ(look().residents().size(), 200u);
+}
+
+TEST_F(FullDiskTest, TooMuchThatIsNotWrittenIsWrittenAsANewFile) {
+  auto journal = open();
+  fill();
+  for (std::uint64_t i = 0; i < 20'000; ++i) journal.is_away(tuple_, away_);
+  journal.lives_here(7, resident_);
+  ASSERT_TRUE(journal.wants_compaction());
+  make_room();
+  EXPECT_FALSE(journal.reserve(1));
+  journal.end_compaction(JournalFile::write_aside(journal.path(), journal.begin_compaction()));
+  EXPECT_TRUE(journal.reserve(1));
+  EXPECT_EQ(look().residents().size(), 1u);
+  EXPECT_EQ(look().away().size(), 1u);
 }
 
 }  // namespace
