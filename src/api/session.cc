@@ -95,7 +95,7 @@ Response json_response(int status, const nlohmann::json& value) {
 
 Response refuse(int status, const std::string& reason, int code) {
   nlohmann::json value{{"error", reason}};
-  if (code != 0) value.update({{"errno", code}, {"name", strerrorname_np(code)}});
+  if (const char* name = strerrorname_np(code); code != 0) value.update({{"errno", code}, {"name", name ? name : "?"}});  // another host may send any
   return json_response(status, value);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "broker/arrival.h"
+#include "broker/dispatch.h"
 #include "broker/export_requests.h"
 #include "broker/migration.h"
 #include "broker/takeover.h"
@@ -9,7 +10,7 @@
 
 namespace sockmi::broker {
 
-class Broker {
+class Broker : private Requests {
  public:
   struct Config {
     Settings settings;
@@ -32,7 +33,26 @@ class Broker {
   Broker(asio::io_context& io, Config& config, Journal journal)
       : world_(io, config.settings, std::move(config.policy), config.maxima, std::move(journal)), arrivals_(world_),
         export_requests_(io.get_executor()), takeovers_(world_, export_requests_) {}
-  asio::awaitable<Secret> answer(std::string host, Secret message);
+  asio::awaitable<Secret> answer(Speaker from, Secret message);
+
+  Result<> expect(const Speaker&, const std::vector<IpAddress>& homes) override { return arrivals_.expect(homes); }
+  Result<> take_ahead(const Speaker& from, const MigrationId& id, ByteView bytes) override { return arrivals_.take_ahead(id, from.host, bytes); }
+  Result<> prepare(const Speaker& from, const MigrationId& id, const SocketAddress& line, image::Endpoint endpoint, std::uint32_t ahead) override {
+    return arrivals_.prepare(id, from.host, line, std::move(endpoint), ahead);
+  }
+  std::vector<Result<>> commit(const Speaker& from, const std::vector<image::Committed>& endpoints) override {
+    return arrivals_.commit(endpoints, from.host);
+  }
+  Result<> abort(const Speaker& from, const std::vector<MigrationId>& ids) override {
+    for (const auto& id : ids) arrivals_.abort(id, from.host);
+    return {};
+  }
+  Result<> straggler(const Speaker&, const image::StragglerT& straggler) override { return Arrivals::receive(straggler); }
+  Result<> ended(const Speaker& from, const FourTuple& tuple) override;
+  Result<> take_over(const Speaker& from, const image::TakeOver& said) override { return takeovers_.told(from.host, said); }
+  Result<int> inquire(const Speaker& from, const MigrationId& id) override;
+  Result<int> moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service) override;
+  Result<int> held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line) override;
 
   World world_;
   Arrivals arrivals_;

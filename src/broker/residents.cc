@@ -116,7 +116,11 @@ asio::awaitable<void> watch_ends(World& world) {
   for (;;) {
     boost::system::error_code error;
     co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, error));
-    if (error) co_return;
+    if (error == asio::error::operation_aborted) co_return;
+    if (error) {
+      log::error("event=ends_not_watched error=\"{}\" action=\"tried again\"", error.message());
+      co_await sleep_for(milliseconds(100));
+    }
     end_noticed(world);
   }
 }

@@ -8,6 +8,8 @@ namespace sockmi::image {
 namespace {
 
 constexpr std::size_t kLongestName = 255;
+constexpr std::size_t kMostHomes = 256;       // addresses that one Expect names
+constexpr std::size_t kLongestReason = 1024;  // of an error; it goes into logs and to users
 
 template <class Table>
 Secret pack(Request type, WipingBuilder& builder, flatbuffers::Offset<Table> request) {
@@ -21,6 +23,13 @@ flatbuffers::Offset<flatbuffers::Vector<std::uint8_t>> vector(WipingBuilder& bui
 
 // The peer's; "" for a bound or listening socket, which has none.
 std::string remote_of(const FourTuple& tuple) { return tuple.remote.port == 0 ? std::string() : to_string(tuple.remote); }
+
+// What another host says of an error, on one line: nobody forges a line of our log.
+Error error_of(int code, const flatbuffers::String* reason) {
+  std::string text = string(reason).substr(0, kLongestReason);
+  std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
+  return {code, std::move(text)};
+}
 
 }  // namespace
 
@@ -96,6 +105,7 @@ Secret pack_commit(const std::vector<Committed>& endpoints) {
 Result<std::vector<Committed>> read_commit(const Commit& from) {
   std::vector<Committed> out;
   if (!from.endpoints()) return out;
+  if (from.endpoints()->size() > kMostEndpoints) return fail(EMSGSIZE, "{} endpoints in one message", from.endpoints()->size());
   for (const auto* each : *from.endpoints()) {
     TRY_LET(id, read_id(view(each->id())));
     Committed& endpoint = out.emplace_back(Committed{.id = id});
@@ -112,6 +122,7 @@ Secret pack_abort(std::span<const MigrationId> ids) {
 
 Result<std::vector<MigrationId>> read_ids(ByteView bytes) {
   std::vector<MigrationId> out;
+  if (bytes.size() > kMostEndpoints * sizeof(MigrationId)) return fail(EMSGSIZE, "{} bytes of migration ids in one message", bytes.size());
   for (; !bytes.empty(); bytes = bytes.subspan(sizeof(MigrationId))) {
     TRY_LET(id, read_id(bytes.first(std::min(bytes.size(), sizeof(MigrationId)))));
     out.push_back(id);
@@ -134,6 +145,7 @@ Secret pack_expect(const std::set<IpAddress>& homes) {
 Result<std::vector<IpAddress>> read_expect(const Expect& said) {
   std::vector<IpAddress> homes;
   if (!said.homes()) return homes;
+  if (said.homes()->size() > kMostHomes) return fail(EMSGSIZE, "{} addresses in one message", said.homes()->size());
   for (const auto* text : *said.homes()) {
     TRY_LET(home, IpAddress::parse(string(text)));
     homes.push_back(home);
@@ -206,7 +218,7 @@ Result<std::vector<Result<>>> read_verdicts(ByteView bytes, std::size_t count) {
   if (!answer->verdicts() || answer->verdicts()->size() != count) return fail(EPROTO, "not as many verdicts as endpoints");
   std::vector<Result<>> out;
   for (const auto* each : *answer->verdicts())
-    out.push_back(each->error() == 0 ? Result<>() : std::unexpected(Error{each->error(), string(each->reason())}));
+    out.push_back(each->error() == 0 ? Result<>() : std::unexpected(error_of(each->error(), each->reason())));
   return out;
 }
 
@@ -217,7 +229,7 @@ Result<std::chrono::microseconds> read_took(ByteView bytes) {
 
 Result<int> read_answer(ByteView bytes) {
   TRY_LET(answer, read<Answer>(bytes));
-  if (answer->error() != 0) return std::unexpected(Error{answer->error(), string(answer->reason())});
+  if (answer->error() != 0) return std::unexpected(error_of(answer->error(), answer->reason()));
   return answer->decided();
 }
 

@@ -32,6 +32,8 @@ struct Endpoint {
 
 FourTuple tuple_of(const TcpT& tcp);  // of a checked image
 
+inline constexpr std::size_t kMostEndpoints = 4096;  // of one message; as many as a batch has
+
 // An endpoint of a Prepare or a Commit. One message carries a batch.
 struct Departing {
   MigrationId id;

@@ -304,17 +304,19 @@ class TlsTransfer : public Transfer {
       log::warn("event=line_refused error=\"{}\"", to_string(shaken.error()));
       co_return;
     }
-    const std::string host = common_name(line->stream());
-    for (;;) {
+    boost::system::error_code error;
+    const auto remote = line->stream().next_layer().remote_endpoint(error);
+    const Speaker from{common_name(line->stream()), SocketAddress::from(remote.data()).ip.unmapped()};
+    while (!error) {
       auto frame = co_await line->receive();
       if (!frame || frame->response) break;
-      spawn(io_, "respond", respond(line, host, std::move(*frame)), OnException::EndTask);
+      spawn(io_, "respond", respond(line, from, std::move(*frame)), OnException::EndTask);
     }
     line->close();
   }
 
-  asio::awaitable<void> respond(std::shared_ptr<Line> line, std::string host, Frame frame) {
-    Secret answer = co_await handler_(host, std::move(frame.message));
+  asio::awaitable<void> respond(std::shared_ptr<Line> line, Speaker from, Frame frame) {
+    Secret answer = co_await handler_(std::move(from), std::move(frame.message));
     if (line->open()) line->send(pack(frame.correlation, true, std::move(answer)));
   }
 

@@ -11,6 +11,7 @@
 
 #include "base/address.h"
 #include "peer/identity.h"
+#include "peer/speaker.h"
 
 namespace sockmi::peer {
 
@@ -19,7 +20,7 @@ namespace asio = boost::asio;
 class Transfer {
  public:
   // Answers one message of an authenticated peer.
-  using Handler = std::function<asio::awaitable<Secret>(std::string host, Secret message)>;
+  using Handler = std::function<asio::awaitable<Secret>(Speaker from, Secret message)>;
   static Result<std::unique_ptr<Transfer>> open(asio::io_context& io, const Identity& identity, SocketAddress listen, Handler handler);
   virtual ~Transfer() = default;
   // One request, one response; many at a time over one line, which the first one opens. The peer's certificate must be `host`'s.

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <system_error>
 #include <thread>
 
 #include "base/log.h"
@@ -71,9 +72,13 @@ Result<NetworkNamespace> own_namespace() {
 // A thread can enter a namespace by itself; one that has is used for nothing else.
 Result<> call_in(int handle, const std::function<Result<>()>& function) {
   Result<> result;
-  std::thread([&] {
-    result = ::setns(handle, CLONE_NEWNET) == 0 ? function() : fail_errno("entering another network namespace (wants CAP_SYS_ADMIN)");
-  }).join();
+  try {
+    std::thread([&] {
+      result = ::setns(handle, CLONE_NEWNET) == 0 ? function() : fail_errno("entering another network namespace (wants CAP_SYS_ADMIN)");
+    }).join();
+  } catch (const std::system_error& error) {
+    return fail(error.code().value(), "a thread for another network namespace: {}", error.what());
+  }
   return result;
 }
 

@@ -1,5 +1,7 @@
 #include "steer/netlink.h"
 
+#include <algorithm>
+
 namespace sockmi::steer {
 namespace {
 
@@ -22,14 +24,16 @@ class KernelNetlink : public Netlink {
   ~KernelNetlink() override { mnl_socket_close(socket_); }
 
   Result<> transact(const void* messages, std::size_t size, unsigned acks, const char* what) override {
+    drain();
+    const auto [first, last] = sequences_of(messages, size);
     if (mnl_socket_sendto(socket_, messages, size) < 0) return fail_errno(what);
     Result<> result;
     for (unsigned seen = 0; seen < acks;) {
-      const auto got = mnl_socket_recvfrom(socket_, buffer_, sizeof buffer_);
+      const auto got = receive();
       if (got < 0) return fail_errno(what);
       int left = static_cast<int>(got);
       for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_); mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
-        if (message->nlmsg_type != NLMSG_ERROR) continue;
+        if (message->nlmsg_type != NLMSG_ERROR || !is_answer(message, first, last)) continue;
         ++seen;
         const auto* ack = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(message));
         if (ack->error != 0 && result) {
@@ -47,12 +51,14 @@ class KernelNetlink : public Netlink {
   }
 
   Result<> dump(const nlmsghdr* request, const char* what, const std::function<void(const nlmsghdr*)>& each) override {
+    drain();
     if (mnl_socket_sendto(socket_, request, request->nlmsg_len) < 0) return fail_errno(what);
     for (;;) {
-      const auto got = mnl_socket_recvfrom(socket_, buffer_, sizeof buffer_);
+      const auto got = receive();
       if (got < 0) return fail_errno(what);
       int left = static_cast<int>(got);
       for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_); mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+        if (!is_answer(message, request->nlmsg_seq, request->nlmsg_seq)) continue;
         if (message->nlmsg_type == NLMSG_DONE) return {};
         if (message->nlmsg_type == NLMSG_ERROR) {
           errno = -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(message))->error;
@@ -68,9 +74,25 @@ class KernelNetlink : public Netlink {
   std::size_t capacity() const override { return capacity_; }
 
  private:
+  // What a transaction before this one may have left: its answers are not ours.
   void drain() {
     while (::recv(mnl_socket_get_fd(socket_), buffer_, sizeof buffer_, MSG_DONTWAIT) > 0) {
     }
+  }
+  // A signal does not end a transaction: its answers would be taken for the next one's.
+  ssize_t receive() {
+    for (;;)
+      if (const auto got = mnl_socket_recvfrom(socket_, buffer_, sizeof buffer_); got >= 0 || errno != EINTR) return got;
+  }
+  static std::pair<unsigned, unsigned> sequences_of(const void* messages, std::size_t size) {
+    std::pair<unsigned, unsigned> out{~0u, 0};
+    int left = static_cast<int>(size);
+    for (auto* each = static_cast<const nlmsghdr*>(messages); mnl_nlmsg_ok(each, left); each = mnl_nlmsg_next(each, &left))
+      out = {std::min<unsigned>(out.first, each->nlmsg_seq), std::max<unsigned>(out.second, each->nlmsg_seq)};
+    return out;
+  }
+  bool is_answer(const nlmsghdr* message, unsigned first, unsigned last) const {
+    return message->nlmsg_pid == mnl_socket_get_portid(socket_) && message->nlmsg_seq >= first && message->nlmsg_seq <= last;
   }
   mnl_socket* socket_;
   std::size_t capacity_ = 0;

@@ -4,9 +4,11 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "broker/dispatch.h"
 #include "image/endpoint.h"
 #include "image/pack.h"
 #include "peer/datagram.h"
+#include "tcp/check.h"
 
 using namespace sockmi;
 
@@ -16,59 +18,81 @@ void need(bool good) {
   if (!good) std::abort();
 }
 
-void read_message(ByteView bytes) {
-  const auto message = image::read<image::Message>(bytes);
-  if (!message) return;
-  if (const auto* said = (*message)->request_as_Prepare(); said && said->endpoints())
-    for (const auto* departing : *said->endpoints()) {
-      const auto id = image::read_id(image::view(departing->id()));
-      const auto endpoint = image::read_endpoint(departing->endpoint());
-      const auto line = SocketAddress::parse(image::string(said->line()));
-      if (!id || !endpoint || !line) continue;
-      (void)to_string(image::tuple_of(endpoint->tcp));
-      const image::Departing one{*id, &*endpoint, departing->ahead()};
-      const Secret again = image::pack_prepare({&one, 1}, *line);
-      const auto message_again = image::read<image::Message>(again);
-      need(message_again && image::read_endpoint((*message_again)->request_as_Prepare()->endpoints()->Get(0)->endpoint()).has_value());
-    }
-  if (const auto* said = (*message)->request_as_Commit())
-    if (const auto committed = image::read_commit(*said)) {
-      const Secret again = image::pack_commit(*committed);
-      need(image::read_commit(*(*image::read<image::Message>(again))->request_as_Commit())->size() == committed->size());
-    }
-  if (const auto* said = (*message)->request_as_Abort())
-    if (const auto ids = image::read_ids(image::view(said->ids()))) need(16 * ids->size() == image::view(said->ids()).size());
-  if (const auto* said = (*message)->request_as_Ahead())
-    if (const auto id = image::read_id(image::view(said->id()))) {
-      const Secret again = image::pack_ahead(*id, image::view(said->bytes()));
-      need(std::ranges::equal(image::view((*image::read<image::Message>(again))->request_as_Ahead()->bytes()), image::view(said->bytes())));
-    }
-  if (const auto* said = (*message)->request_as_Expect()) (void)image::read_expect(*said);
-  if (const auto* said = (*message)->request_as_Inquire())
-    if (const auto id = image::read_id(image::view(said->id()))) need(image::to_hex(*id).size() == 32);
-  if (const auto* said = (*message)->request_as_Moved())
-    if (const auto tuple = image::read_tuple(said->local(), said->remote()))
-      if (const auto to = IpAddress::parse(image::string(said->to()))) {
-        const Secret again = image::pack_moved(*tuple, *to, image::string(said->host()));
-        const auto* moved = (*image::read<image::Message>(again))->request_as_Moved();
-        need(image::read_tuple(moved->local(), moved->remote()) == *tuple && IpAddress::parse(moved->to()->str()) == *to);
-      }
-  if (const auto* said = (*message)->request_as_Ended()) (void)image::read_tuple(said->local(), said->remote());
-  if (const auto* said = (*message)->request_as_Held())
-    if (const auto tuple = image::read_tuple(said->local(), said->remote()))
-      if (const auto line = SocketAddress::parse(image::string(said->line()))) {
-        const Secret again = image::pack_held(*tuple, image::string(said->service()), *line);
-        const auto* held = (*image::read<image::Message>(again))->request_as_Held();
-        need(image::read_tuple(held->local(), held->remote()) == *tuple && SocketAddress::parse(held->line()->str()) == *line);
-      }
-  if (const auto* said = (*message)->request_as_Straggler()) {
-    image::StragglerT straggler;
-    said->UnPackTo(&straggler);
-    if (straggler.late) need(image::read<image::Message>(image::pack_straggler(straggler)).has_value());
+// Hears what the daemon hears, and says it again.
+class Echo : public broker::Requests {
+ public:
+  using Speaker = broker::Speaker;
+  using MigrationId = broker::MigrationId;
+  Result<> expect(const Speaker&, const std::vector<IpAddress>& homes) override {
+    need(homes.size() <= 256);
+    const Secret again = image::pack_expect({homes.begin(), homes.end()});
+    need(image::read_expect(*said(again)->request_as_Expect()).has_value());
+    return {};
   }
-  if (const auto* said = (*message)->request_as_TakeOver())
-    if (const auto address = IpAddress::parse(image::string(said->address())))
-      need(image::read<image::Message>(image::pack_take_over(said->step(), *address, said->prefix(), said->deprecated())).has_value());
+  Result<> take_ahead(const Speaker&, const MigrationId& id, ByteView bytes) override {
+    const Secret again = image::pack_ahead(id, bytes);
+    need(std::ranges::equal(image::view(said(again)->request_as_Ahead()->bytes()), bytes));
+    return {};
+  }
+  Result<> prepare(const Speaker&, const MigrationId& id, const SocketAddress& line, image::Endpoint endpoint, std::uint32_t ahead) override {
+    (void)to_string(image::tuple_of(endpoint.tcp));
+    (void)tcp::check_connection(endpoint.tcp);
+    (void)tcp::check_passive(endpoint.tcp);
+    const image::Departing one{id, &endpoint, ahead};
+    const Secret again = image::pack_prepare({&one, 1}, line);
+    need(image::read_endpoint(said(again)->request_as_Prepare()->endpoints()->Get(0)->endpoint()).has_value());
+    return {};
+  }
+  std::vector<Result<>> commit(const Speaker&, const std::vector<image::Committed>& committed) override {
+    const Secret again = image::pack_commit(committed);
+    need(image::read_commit(*said(again)->request_as_Commit())->size() == committed.size());
+    return std::vector<Result<>>(committed.size());
+  }
+  Result<> abort(const Speaker&, const std::vector<MigrationId>& ids) override {
+    const Secret again = image::pack_abort(ids);
+    need(*image::read_ids(image::view(said(again)->request_as_Abort()->ids())) == ids);
+    return {};
+  }
+  Result<> straggler(const Speaker&, const image::StragglerT& straggler) override {
+    if (straggler.late) (void)said(image::pack_straggler(straggler));
+    return {};
+  }
+  Result<> ended(const Speaker&, const FourTuple&) override { return {}; }
+  Result<> take_over(const Speaker&, const image::TakeOver& take) override {
+    if (const auto address = IpAddress::parse(image::string(take.address())))
+      (void)said(image::pack_take_over(take.step(), *address, take.prefix(), take.deprecated()));
+    return {};
+  }
+  Result<int> inquire(const Speaker&, const MigrationId& id) override {
+    need(image::to_hex(id).size() == 32);
+    return 0;
+  }
+  Result<int> moved(const Speaker&, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service) override {
+    const Secret again = image::pack_moved(tuple, to, host, service);
+    const auto* moved = said(again)->request_as_Moved();
+    need(image::read_tuple(moved->local(), moved->remote()) == tuple && IpAddress::parse(moved->to()->str()) == to);
+    return 0;
+  }
+  Result<int> held(const Speaker&, const FourTuple& tuple, const std::string& service, const SocketAddress& line) override {
+    const Secret again = image::pack_held(tuple, service, line);
+    const auto* held = said(again)->request_as_Held();
+    need(image::read_tuple(held->local(), held->remote()) == tuple && SocketAddress::parse(held->line()->str()) == line);
+    return 0;
+  }
+
+ private:
+  static const image::Message* said(ByteView bytes) {
+    const auto message = image::read<image::Message>(bytes);
+    need(message.has_value());
+    return *message;
+  }
+};
+
+void read_message(ByteView bytes) {
+  Echo echo;
+  const Secret answer = broker::dispatch(echo, {"hostB", *IpAddress::parse("10.0.0.2")}, bytes);
+  (void)image::read_verdicts(answer, 1);
+  (void)image::read_took(answer);
 }
 
 template <class Table>

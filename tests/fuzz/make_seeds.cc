@@ -42,6 +42,11 @@ int main(int argc, char** argv) {
   straggler.remote = to_string(remote);
   straggler.late = std::make_unique<LateT>(late);
   write("straggler", 'm', pack_straggler(straggler));
+  for (const auto type : EnumValuesRequest()) {  // a union that has a type and no value is well-formed to FlatBuffers
+    WipingBuilder b;
+    b.Finish(CreateMessage(b, type));
+    write(("null_" + std::to_string(static_cast<int>(type))).c_str(), 'm', b.take());
+  }
   write("ended", 'm', pack_ended({local, remote}));
   write("answer", 'a', pack_answer(fail(ENOBUFS, "full"), -1));
   const std::vector<std::uint8_t> ip{10, 0, 0, 9}, bytes(8, 'x');

@@ -20,7 +20,7 @@ class TransferTest : public test::Cluster {
     asio::ip::tcp::acceptor probe(io_, {asio::ip::make_address("127.0.0.1"), 0});
     return {*IpAddress::parse("127.0.0.1"), probe.local_endpoint().port()};
   }
-  static asio::awaitable<Secret> echo(std::string, Secret message) { co_return message; }
+  static asio::awaitable<Secret> echo(Speaker, Secret message) { co_return message; }
 
   std::unique_ptr<Transfer> start(const Identity& identity, const SocketAddress& at, Transfer::Handler handler = echo) {
     auto transfer = Transfer::open(io_, identity, at, std::move(handler));
@@ -57,8 +57,8 @@ TEST_F(TransferTest, TheHandlerKnowsWhoAsks) {
   std::string asked;
   const auto a_at = free_address(), b_at = free_address();
   const auto a = start(host("hostA"), a_at);
-  const auto b = start(host("hostB"), b_at, [&](std::string from, Secret) -> asio::awaitable<Secret> {
-    asked = std::move(from);
+  const auto b = start(host("hostB"), b_at, [&](Speaker from, Secret) -> asio::awaitable<Secret> {
+    asked = from.host;
     co_return Secret();
   });
   ASSERT_TRUE(call(*a, "hostB", b_at, {}));
@@ -76,7 +76,7 @@ TEST_F(TransferTest, AStrangerIsNotServed) {
   bool asked = false;
   const auto a_at = free_address(), b_at = free_address();
   const auto stranger = start(host("hostA", "other"), a_at);
-  const auto b = start(host("hostB"), b_at, [&](std::string, Secret) -> asio::awaitable<Secret> {
+  const auto b = start(host("hostB"), b_at, [&](Speaker, Secret) -> asio::awaitable<Secret> {
     asked = true;
     co_return Secret();
   });
@@ -93,7 +93,7 @@ TEST_F(TransferTest, NobodyThereIsAnErrorAtOnce) {
 TEST_F(TransferTest, AnAnswerThatDoesNotComeIsATimeout) {
   const auto a_at = free_address(), b_at = free_address();
   const auto a = start(host("hostA"), a_at);
-  const auto b = start(host("hostB"), b_at, [&](std::string, Secret) -> asio::awaitable<Secret> {
+  const auto b = start(host("hostB"), b_at, [&](Speaker, Secret) -> asio::awaitable<Secret> {
     asio::steady_timer never(io_, asio::steady_timer::time_point::max());
     co_await never.async_wait(asio::use_awaitable);
     co_return Secret();
