@@ -32,8 +32,8 @@ struct import_ssl_req {
  * provider too, and makes "?provider=sockmi" the default property query. 1 on success, as OpenSSL counts; 0 on error. */
 SOCKMI_API int sockmi_enable(OSSL_LIB_CTX *libctx);
 
-/* As SSL_set_fd(3), with a BIO that keeps record boundaries so that the SSL can be exported at any moment.
- * fd is not closed with the SSL. 1 on success, 0 on error. */
+/* As SSL_set_fd(3), with a BIO that keeps record boundaries so that the SSL can be exported at any moment. Nothing beyond the record that is
+ * being read is taken from fd, also with SSL_set_read_ahead(3): poll(2) tells of it. fd is not closed with the SSL. 1 on success, 0 on error. */
 SOCKMI_API int sockmi_set_fd(SSL *ssl, int fd);
 
 /* As import_socket(), for SSL objects. A met request's ssl works on as if the handshake had been made here; the SSL of a request

@@ -1,6 +1,7 @@
 #include "tls/record_bio.h"
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -14,7 +15,7 @@ namespace {
 
 constexpr std::size_t kHeader = SSL3_RT_HEADER_LENGTH;
 constexpr std::size_t kLargest = kHeader + SSL3_RT_MAX_PLAIN_LENGTH + 2048;  // RFC 5246, 6.2.3; TLS 1.3 has less
-constexpr std::size_t kRoom = 2 * kLargest;
+constexpr std::size_t kRoom = kLargest;
 constexpr const char* kName = "sockmi record";
 
 // The last buffer that a connection of this thread had no more use for.
@@ -25,6 +26,9 @@ void give_room(Bytes&& room) {
   if (spare.empty() && room.size() == kRoom) spare = std::move(room);
   room = Bytes();
 }
+
+// What is "try again" on OpenSSL's own socket BIO, a signal's EINTR among it.
+bool may_retry() { return BIO_sock_non_fatal_error(errno) == 1; }
 
 }  // namespace
 
@@ -40,24 +44,27 @@ std::size_t RecordBuffer::next_record() const {
   return size;
 }
 
-bool RecordBuffer::receive(bool& retry) {
+std::size_t RecordBuffer::ready() const {
+  if (at_ < record_end_) return record_end_ - at_;
+  const std::size_t record = next_record();
+  return end_ - at_ >= record ? record : 0;
+}
+
+bool RecordBuffer::receive(std::size_t most, bool& retry) {
   if (in_.empty()) in_ = take_room();
-  if (in_.size() < kRoom) in_.resize(kRoom);
   if (at_ > 0) {
     std::memmove(in_.data(), in_.data() + at_, end_ - at_);
     end_ -= at_;
     at_ = record_end_ = 0;
   }
-  if (end_ == in_.size()) in_.resize(2 * in_.size());  // only after adopt() of a large image
-  ssize_t got;
-  do got = ::recv(fd_, in_.data() + end_, in_.size() - end_, 0);
-  while (got < 0 && errno == EINTR);
+  if (in_.size() < std::max(kRoom, end_ + most)) in_.resize(std::max(kRoom, end_ + most));
+  const ssize_t got = ::recv(fd_, in_.data() + end_, most, 0);
   if (got > 0) {
     end_ += static_cast<std::size_t>(got);
     return true;
   }
   ended_ = got == 0;
-  retry = got < 0 && errno == EAGAIN;
+  retry = got < 0 && may_retry();
   const int why = errno;
   if (end_ == 0) give_room(std::move(in_));
   errno = why;
@@ -67,13 +74,14 @@ bool RecordBuffer::receive(bool& retry) {
 int RecordBuffer::read(char* out, int size, bool& retry) {
   if (!unsent().empty()) (void)flush();
   while (at_ == record_end_) {
-    const std::size_t record = next_record();
-    if (record > 0 && end_ - at_ >= record) {
+    const std::size_t record = next_record(), here = end_ - at_;
+    if (record > 0 && here >= record) {
       record_end_ = at_ + record;
       touched_ = true;
       break;
     }
-    if (!receive(retry)) return ended_ ? 0 : -1;
+    const std::size_t lacking = pass_through_ ? static_cast<std::size_t>(size) : (record > 0 ? record : kHeader) - here;
+    if (!receive(lacking, retry)) return ended_ ? 0 : -1;
   }
   const std::size_t given = std::min<std::size_t>(static_cast<std::size_t>(size), record_end_ - at_);
   std::memcpy(out, in_.data() + at_, given);
@@ -88,7 +96,6 @@ int RecordBuffer::read(char* out, int size, bool& retry) {
 bool RecordBuffer::flush() {
   while (out_at_ < out_.size()) {
     const ssize_t sent = ::send(fd_, out_.data() + out_at_, out_.size() - out_at_, MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
     if (sent < 0) return false;
     out_at_ += static_cast<std::size_t>(sent);
   }
@@ -100,11 +107,9 @@ bool RecordBuffer::flush() {
 int RecordBuffer::write(const char* data, int size, bool& retry) {
   const auto record = static_cast<std::size_t>(size);
   if (interrupted_ == 0 && out_.empty()) {
-    ssize_t sent;
-    do sent = ::send(fd_, data, record, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
+    const ssize_t sent = ::send(fd_, data, record, MSG_NOSIGNAL);
     if (sent == size) return size;
-    if (sent < 0 && errno != EAGAIN) return -1;
+    if (sent < 0 && !may_retry()) return -1;
     const std::size_t taken = sent > 0 ? static_cast<std::size_t>(sent) : 0;
     out_.assign(data + taken, data + record);
     interrupted_ = record;
@@ -117,7 +122,7 @@ int RecordBuffer::write(const char* data, int size, bool& retry) {
     interrupted_ = record;
   }
   if (!flush()) {
-    retry = errno == EAGAIN;
+    retry = may_retry();
     return -1;
   }
   interrupted_ = 0;
@@ -154,23 +159,28 @@ int bio_write(BIO* bio, const char* data, int size) {
   return taken;
 }
 
-long bio_ctrl(BIO* bio, int command, long, void* pointer) {
+long bio_ctrl(BIO* bio, int command, long number, void* pointer) {
   RecordBuffer* buffer = buffer_of(bio);
   switch (command) {
     case BIO_C_GET_FD:
       if (pointer) *static_cast<int*>(pointer) = buffer->fd();
       return buffer->fd();
+    case BIO_CTRL_GET_CLOSE: return BIO_get_shutdown(bio);
+    case BIO_CTRL_SET_CLOSE:
+      BIO_set_shutdown(bio, static_cast<int>(number));
+      return 1;
     case BIO_CTRL_FLUSH:
       (void)buffer->flush();
       return 1;
     case BIO_CTRL_EOF: return buffer->at_end();
-    case BIO_CTRL_PENDING: return static_cast<long>(buffer->received());
+    case BIO_CTRL_PENDING: return static_cast<long>(buffer->ready());
     case BIO_CTRL_WPENDING: return static_cast<long>(buffer->unsent().size());
     default: return 0;
   }
 }
 
 int bio_destroy(BIO* bio) {
+  if (BIO_get_shutdown(bio)) ::close(buffer_of(bio)->fd());
   delete buffer_of(bio);
   BIO_set_data(bio, nullptr);
   return 1;

@@ -3,6 +3,9 @@
 // What libssl has half read, or half written, is in buffers that nobody else can see. So it never gets half a record: a record is given to it
 // when all of it is here. And a record that the socket takes only in part is kept here to its end; libssl is told to try again, and on its next
 // try is told that it is done. A connection that is idle holds no buffer.
+//
+// Nothing is received beyond the record that is being read, however much libssl asks for (SSL_set_read_ahead(3)): what has come after it is seen by
+// poll(2), as with SSL_set_fd(3). That takes two calls a record, its header and the rest, as many as libssl makes on a socket.
 #pragma once
 
 #include <openssl/bio.h>
@@ -29,7 +32,7 @@ class RecordBuffer {
   int fd() const { return fd_; }
   bool at_end() const { return ended_; }
   bool has_left_over() const { return interrupted_ == 0 && !unsent().empty(); }  // to send, of which this SSL knows nothing
-  std::size_t received() const { return end_ - at_; }
+  std::size_t ready() const;  // how much read() has without the socket
 
   // --- for the image ---
   bool untouched() const { return !touched_; }  // nothing was ever given to libssl
@@ -42,7 +45,7 @@ class RecordBuffer {
 
  private:
   std::size_t next_record() const;  // its size; 0: not all of its header is here; or what is here, if it is no TLS
-  bool receive(bool& retry);
+  bool receive(std::size_t most, bool& retry);
   int fd_;
   Bytes in_;                    // [at_, record_end_) is the rest of the record that is being given, [at_, end_) of what was received
   std::size_t at_ = 0, record_end_ = 0, end_ = 0;
