@@ -158,6 +158,7 @@ std::vector<Result<>> Arrivals::commit(const std::vector<image::Committed>& endp
   for (const auto& [id, late] : endpoints)
     if (const auto prepared = find(id, host)) {
       const FourTuple tuple = tuple_of((*prepared)->endpoint.tcp);
+      came_back(world_, tuple);  // before its redirect goes: a late word of another host's must not bring that back
       if (!is_passive(tuple)) here.push_back(tuple);
       else if (comes_home((*prepared)->endpoint)) (void)remove_passive_redirect(world_, tuple.local);
     }
@@ -198,12 +199,11 @@ Result<> Arrivals::commit(const image::MigrationId& id, const image::LateT& late
 void Arrivals::settle(Settled& settled) {
   auto& [id, prepared, socket] = settled;
   const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
-  const auto facts = tcp::inspect(socket.get());
-  const std::uint64_t cookie = facts ? facts->cookie : 0;
-  came_back(world_, tuple);
+  const std::uint64_t cookie = tcp::cookie_of(socket.get()).value_or(0);  // it may have ended already
   // The end of a socket in another namespace is not told to us, and matters to nobody: it is at home there.
   if (!world_.steering->is_elsewhere(tuple.local.ip))
-    lives_here(world_, cookie, {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line, prepared.host, prepared.line});
+    lives_here(world_, cookie, {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line, prepared.host, prepared.line,
+                                 prepared.endpoint.generation});
   ++world_.counters.imported;
   log::info("event=import migration={} service={} connection={} from={}", image::to_hex(id), prepared.endpoint.service, to_string(tuple), prepared.host);
   world_.remember({.id = id, .exported = false, .service = prepared.endpoint.service, .from = prepared.host, .to = world_.settings.host,

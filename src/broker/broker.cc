@@ -36,7 +36,9 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   };
   TRY_LET(negotiation, peer::Negotiation::open(io, identity, std::move(config.negotiation), broker->arrivals_));
   world.negotiation = std::move(negotiation);
+  spawn(io, "ask_in_turn", ask_in_turn(world));
   spawn(io, "watch_ends", watch_ends(world));
+  spawn(io, "watch_closed", watch_closed(world));
   spawn(io, "return_unclaimed", return_unclaimed(world));
   spawn(io, "keep_journal", keep_journal(world));
   return broker;
@@ -45,15 +47,19 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
 // Questions about who holds what.
 Result<int> Broker::inquire(const Speaker&, const MigrationId& id) { return world_.undecided.contains(id) ? -1 : world_.journal.has(id) ? 1 : 0; }
 
-Result<int> Broker::moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service) {
-  return broker::moved(world_, from.host, tuple, to, host, service);
+Result<int> Broker::moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+                          std::uint64_t generation) {
+  return broker::moved(world_, from.host, tuple, to, host, service, generation);
 }
 
-Result<int> Broker::held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line) {
-  return broker::held(world_, from.host, tuple, service, line);
+Result<int> Broker::held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+                         std::uint64_t generation) {
+  return broker::held(world_, from.host, tuple, service, line, generation);
 }
 
-Result<> Broker::ended(const Speaker& from, const FourTuple& tuple) { return broker::ended(world_, from.host, tuple); }
+Result<> Broker::ended(const Speaker& from, const FourTuple& tuple, std::uint64_t generation) {
+  return broker::ended(world_, from.host, tuple, generation);
+}
 
 asio::awaitable<Secret> Broker::answer(Speaker from, Secret message) { co_return dispatch(*this, from, message); }
 

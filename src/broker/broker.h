@@ -48,11 +48,13 @@ class Broker : private Requests {
     return {};
   }
   Result<> straggler(const Speaker&, const image::StragglerT& straggler) override { return Arrivals::receive(straggler); }
-  Result<> ended(const Speaker& from, const FourTuple& tuple) override;
+  Result<> ended(const Speaker& from, const FourTuple& tuple, std::uint64_t generation) override;
   Result<> take_over(const Speaker& from, const image::TakeOver& said) override { return takeovers_.told(from.host, said); }
   Result<int> inquire(const Speaker& from, const MigrationId& id) override;
-  Result<int> moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service) override;
-  Result<int> held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line) override;
+  Result<int> moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+                    std::uint64_t generation) override;
+  Result<int> held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+                   std::uint64_t generation) override;
 
   World world_;
   Arrivals arrivals_;

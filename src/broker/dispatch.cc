@@ -57,7 +57,7 @@ Result<> on_straggler(Requests& requests, const Speaker& from, const image::Mess
 Result<> on_ended(Requests& requests, const Speaker& from, const image::Message& message) {
   const auto* said = message.request_as_Ended();
   TRY_LET(tuple, image::read_tuple(said->local(), said->remote()));
-  return requests.ended(from, tuple);
+  return requests.ended(from, tuple, said->generation());
 }
 
 Result<> on_take_over(Requests& requests, const Speaker& from, const image::Message& message) {
@@ -73,14 +73,14 @@ Result<int> on_moved(Requests& requests, const Speaker& from, const image::Messa
   const auto* said = message.request_as_Moved();
   TRY_LET(tuple, image::read_tuple(said->local(), said->remote()));
   TRY_LET(to, IpAddress::parse(image::string(said->to())));
-  return requests.moved(from, tuple, to, image::string(said->host()), image::string(said->service()));
+  return requests.moved(from, tuple, to, image::string(said->host()), image::string(said->service()), said->generation());
 }
 
 Result<int> on_held(Requests& requests, const Speaker& from, const image::Message& message) {
   const auto* said = message.request_as_Held();
   TRY_LET(tuple, image::read_tuple(said->local(), said->remote()));
   TRY_LET(line, SocketAddress::parse(image::string(said->line())));
-  return requests.held(from, tuple, image::string(said->service()), line);
+  return requests.held(from, tuple, image::string(said->service()), line, said->generation());
 }
 
 template <class Outcome>

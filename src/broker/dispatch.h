@@ -22,12 +22,14 @@ class Requests {
   virtual std::vector<Result<>> commit(const Speaker& from, const std::vector<image::Committed>& endpoints) = 0;
   virtual Result<> abort(const Speaker& from, const std::vector<MigrationId>& ids) = 0;
   virtual Result<> straggler(const Speaker& from, const image::StragglerT& straggler) = 0;
-  virtual Result<> ended(const Speaker& from, const FourTuple& tuple) = 0;
+  virtual Result<> ended(const Speaker& from, const FourTuple& tuple, std::uint64_t generation) = 0;
   virtual Result<> take_over(const Speaker& from, const image::TakeOver& said) = 0;
   // Questions, answered by a number; see Answer in message.fbs.
   virtual Result<int> inquire(const Speaker& from, const MigrationId& id) = 0;
-  virtual Result<int> moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service) = 0;
-  virtual Result<int> held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line) = 0;
+  virtual Result<int> moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+                            std::uint64_t generation) = 0;
+  virtual Result<int> held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+                           std::uint64_t generation) = 0;
 };
 
 // Any bytes, and always an answer.

@@ -4,6 +4,9 @@
 // - Who sent an endpoint on keeps its own redirect, and the duty to tell home, until home knows (tell_moved).
 // - Home believes the one whom it knows to hold the endpoint. So if that one has sent it on and home does not know yet, the last holder's word
 //   would not count there: it tells the one from whom it has the endpoint as well, who ends its own redirect and takes the duty over (tell_ended).
+// - A word may come late, twice, or after a newer one. Its generation (whereabouts.h) tells: an older one changes nothing, and the end of one
+//   generation ends those before it too, also for words that come after it (endings.h). Who sent an endpoint on may also say that it has ended there.
+// - A word that is lost for good is made up for: a home asks about each of its redirects from time to time.
 // - Duties and redirects are in the journal: a daemon that starts has them again.
 // - Whenever a daemon starts, its host and each other compare notes: a home asks whether what it redirects is still held; a holder says again
 //   what it holds. A home that has lost its memory redirects it again: for a service of its own, to an address of its own, and if no socket of
@@ -13,6 +16,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 
 #include "base/log.h"
 #include "base/spawn.h"
@@ -26,6 +30,8 @@ namespace {
 
 constexpr milliseconds kPatience{1000}, kLongestPause{5000};
 constexpr milliseconds kDisbelief{60000};  // so long a home may deny what we say before we leave it at that
+constexpr milliseconds kStep{1000}, kRound{30000};  // a home asks about some redirects a step, and about each in a round,
+constexpr std::size_t kMostAStep = 50;              // or less often where they are too many
 
 // What the host says, once it says something. A host that was silent is asked by one of us at a time.
 asio::awaitable<Result<Result<int>>> ask(World& world, std::string host, SocketAddress line, Secret message) {
@@ -59,7 +65,7 @@ bool is_own(const World& world, const IpAddress& ip) {
 bool lives_at_home(const World& world, const FourTuple& tuple) {
   bool lives = false;
   (void)world.steering->within(tuple.local.ip, [&]() -> Result<> {
-    lives = steer::find_socket(tuple).has_value();
+    lives = world.find_socket(tuple).has_value();
     return {};
   });
   return lives;
@@ -82,25 +88,29 @@ const Away* accepted_there(const World& world, const std::string& from, const Fo
 }
 
 // `from` holds an endpoint that we should know, and don't.
-Result<int> take_word(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& service) {
+Result<int> take_word(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& service,
+                      std::uint64_t generation) {
   if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
   if (!is_own(world, tuple.local.ip.unmapped())) return fail(EACCES, "{} is no address of {}", to_string(tuple.local.ip), world.settings.host);
   if (lives_at_home(world, tuple)) return fail(EACCES, "{} lives here", to_string(tuple));
-  const Away away{service, from, to, world.settings.host, world.settings.line(), world.steering->is_elsewhere(tuple.local.ip)};
+  const Away away{service, from, to, world.settings.host, world.settings.line(), world.steering->is_elsewhere(tuple.local.ip),
+                  generation, {}};
   TRY(lead(world, tuple, away));
   log::warn("event=forgotten connection={} service={} host={} action=\"redirected again\"", to_string(tuple), service, from);
   return 1;
 }
 
 // The rule outlives the connection a little: its last holder may be in TIME_WAIT.
-Result<> forget(World& world, std::map<FourTuple, Away>::iterator it) {
+Result<> forget(World& world, std::map<FourTuple, Away>::iterator it, std::uint64_t generation = 0) {
   const auto [tuple, away] = *it;
+  generation = std::max(generation, away.generation);
   TRY(redirect(world, tuple, away, world.settings.linger));
   world.away.erase(it);
+  world.endings.add(tuple, generation);
   if (away.home == world.settings.host) {
     world.journal.is_back(tuple);
   } else {
-    const Resident was{tuple, away.service, away.home, away.home_line, away.home, away.home_line};
+    const Resident was{tuple, away.service, away.home, away.home_line, away.home, away.home_line, generation};
     spawn(world.io, "tell_ended", tell_ended(world, world.journal.has_ended(was, 0), was));
   }
   return {};
@@ -111,7 +121,7 @@ asio::awaitable<void> say_again(World& world, std::string host, SocketAddress li
   for (const auto& [cookie, resident] : world.residents)
     if (resident.home == host) those.push_back(resident);
   for (const Resident& resident : those) {
-    const auto answer = co_await ask(world, host, line, image::pack_moved(resident.tuple, world.settings.address_for(resident.tuple.local.ip), world.settings.host, resident.service));
+    const auto answer = co_await ask(world, host, line, image::pack_moved(resident.tuple, world.settings.address_for(resident.tuple.local.ip), world.settings.host, resident.service, resident.generation));
     if (!answer) co_return;  // when it starts again, it is told again
     if (!*answer) {
       ++world.counters.disowned;
@@ -123,18 +133,24 @@ asio::awaitable<void> say_again(World& world, std::string host, SocketAddress li
   }
 }
 
+// False: the holder is silent.
+asio::awaitable<bool> ask_about(World& world, FourTuple tuple, Away away, SocketAddress line) {
+  const auto answer = co_await ask(world, away.host, line, image::pack_held(tuple, away.service, world.settings.line(), away.generation));
+  if (!answer) co_return false;
+  const auto it = world.away.find(tuple);
+  if (!*answer || **answer != 0 || it == world.away.end() || it->second != away) co_return true;
+  if (lives_at_home(world, tuple)) co_return true;  // it is coming back just now
+  log::warn("event=not_held connection={} host={}", to_string(tuple), away.host);
+  if (auto done = forget(world, it); !done) log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
+  co_return true;
+}
+
 asio::awaitable<void> ask_again(World& world, std::string host, SocketAddress line) {
   std::vector<std::pair<FourTuple, Away>> those;
   for (const auto& each : world.away)
     if (each.second.host == host) those.push_back(each);
-  for (const auto& [tuple, away] : those) {
-    const auto answer = co_await ask(world, host, line, image::pack_held(tuple, away.service, world.settings.line()));
-    if (!answer) co_return;
-    const auto it = world.away.find(tuple);
-    if (!*answer || **answer != 0 || it == world.away.end() || it->second != away) continue;
-    log::warn("event=not_held connection={} host={}", to_string(tuple), host);
-    if (auto done = forget(world, it); !done) log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
-  }
+  for (const auto& [tuple, away] : those)
+    if (!co_await ask_about(world, tuple, away, line)) co_return;
 }
 
 }  // namespace
@@ -144,11 +160,10 @@ asio::awaitable<void> tell_moved(World& world, FourTuple tuple) {
   if (found == world.away.end()) co_return;
   const Away away = found->second;
   for (milliseconds pause{20};; pause = std::min(2 * pause, kLongestPause)) {
-    const auto answer = co_await ask(world, away.home, away.home_line, image::pack_moved(tuple, away.address, away.host, away.service));
+    const auto answer = co_await ask(world, away.home, away.home_line, image::pack_moved(tuple, away.address, away.host, away.service, away.generation));
     const auto it = world.away.find(tuple);
     if (it == world.away.end() || it->second != away) co_return;  // it came back, or ended
-    const bool forgotten = answer && !*answer && (*answer).error().code == ENOENT;
-    if (forgotten) log::warn("event=disowned connection={} home={} error=\"{}\"", to_string(tuple), away.home, to_string((*answer).error()));
+    const bool forgotten = answer && !*answer && (*answer).error().code == ENOENT;  // or it has ended: its end came first
     if (forgotten || (answer && *answer)) break;
     co_await sleep_for(pause);
     if (const auto now = world.away.find(tuple); now == world.away.end() || now->second != away) co_return;
@@ -163,10 +178,10 @@ asio::awaitable<void> tell_ended(World& world, std::uint64_t number, Resident re
   if (is_passive(resident.tuple)) co_await adopt_accepted(world, resident.tuple.local, resident);
   std::optional<Clock::time_point> denied;
   for (milliseconds pause{20};; pause = std::min(2 * pause, kLongestPause)) {
-    const auto home = co_await ask(world, resident.home, resident.home_line, image::pack_ended(resident.tuple));
+    const auto home = co_await ask(world, resident.home, resident.home_line, image::pack_ended(resident.tuple, resident.generation));
     if (home && (*home || (*home).error().code == ENOENT)) break;
     if (resident.from != resident.home) {
-      const auto before = co_await ask(world, resident.from, resident.from_line, image::pack_ended(resident.tuple));
+      const auto before = co_await ask(world, resident.from, resident.from_line, image::pack_ended(resident.tuple, resident.generation));
       if (before && *before) break;
     }
     if (home && !denied) denied = Clock::now();
@@ -179,43 +194,72 @@ asio::awaitable<void> tell_ended(World& world, std::uint64_t number, Resident re
   world.journal.told(number);
 }
 
-Result<int> moved(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service) {
+Result<int> moved(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+                  std::uint64_t generation) {
   const auto it = world.away.find(tuple);
   if (it == world.away.end()) {
+    if (world.endings.has(tuple, generation)) return fail(ENOENT, "{} has ended", to_string(tuple));
     if (const Away* listener = accepted_there(world, from, tuple)) {
-      const Away away{listener->service, from, to, world.settings.host, world.settings.line(), listener->container};
+      const Away away{listener->service, from, to, world.settings.host, world.settings.line(), listener->container, generation, {}};
       TRY(lead(world, tuple, away));
       return 0;
     }
-    if (from == host && !service.empty()) return take_word(world, from, tuple, to, service);
+    if (from == host && !service.empty()) return take_word(world, from, tuple, to, service, generation);
   }
   if (it == world.away.end() || it->second.home != world.settings.host) return fail(ENOENT, "{} is not away", to_string(tuple));
-  if (it->second.host == host && it->second.address == to) return 0;  // said twice
+  if (generation != 0 && generation <= it->second.generation) return 0;  // it has moved on since, or this was said before
+  if (it->second.host == host && it->second.address == to && (generation == 0 || it->second.host != from)) return 0;
   if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
   Away away = it->second;
   away.host = host;
   away.address = to;
+  away.generation = generation;
+  away.told_by = from;
   TRY(lead(world, tuple, away));
   return 0;
 }
 
-Result<> ended(World& world, const std::string& from, const FourTuple& tuple) {
+Result<> ended(World& world, const std::string& from, const FourTuple& tuple, std::uint64_t generation) {
   const auto it = world.away.find(tuple);
   if (it == world.away.end()) return fail(ENOENT, "{} is not away", to_string(tuple));  // or it was said twice
-  if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
-  return forget(world, it);
+  const Away& away = it->second;
+  if (away.host != from && (generation == 0 || away.told_by != from)) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
+  if (generation != 0 && generation < away.generation) return {};  // when it was there before
+  return forget(world, it, generation);
 }
 
-Result<int> held(World& world, const std::string& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line) {
+Result<int> held(World& world, const std::string& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+                 std::uint64_t generation) {
   if (world.away.contains(tuple)) return 1;
-  const auto socket = steer::find_socket(tuple);
-  if (!socket || is_own(world, tuple.local.ip.unmapped())) return 0;
+  const auto socket = world.find_socket(tuple);
+  if (!socket) return 0;
   if (world.residents.contains(socket->cookie)) return 1;
+  if (is_own(world, tuple.local.ip.unmapped())) return 0;
   // It lives here, and we are the ones who lost their memory.
   TRY(admit(world, tuple, line));
-  lives_here(world, socket->cookie, {tuple, service, from, line, from, line});
+  lives_here(world, socket->cookie, {tuple, service, from, line, from, line, generation});
   log::warn("event=remembered connection={} home={}", to_string(tuple), from);
   return 1;
+}
+
+asio::awaitable<void> ask_in_turn(World& world) {
+  FourTuple last;
+  for (;;) {
+    co_await sleep_for(kStep);
+    const std::size_t size = world.away.size(), steps = kRound / kStep;
+    for (std::size_t some = std::min(kMostAStep, (size + steps - 1) / steps); some > 0; --some) {
+      auto it = world.away.upper_bound(last);
+      if (it == world.away.end()) it = world.away.begin();
+      if (it == world.away.end()) break;
+      const auto [tuple, away] = *it;
+      last = tuple;
+      const auto peers = world.negotiation->peers();
+      const auto peer = std::ranges::find(peers, away.host, &peer::PeerInfo::host);
+      if (peer == peers.end()) continue;
+      const SocketAddress line = peer->line;
+      (void)co_await ask_about(world, tuple, away, line);
+    }
+  }
 }
 
 asio::awaitable<void> compare_notes(World& world, std::string host, SocketAddress line) {

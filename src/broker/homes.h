@@ -11,12 +11,16 @@ asio::awaitable<void> tell_ended(World& world, std::uint64_t number, Resident re
 
 // --- what others may say to us; `from` is what their certificate says ---
 // 1: we had forgotten it. ENOENT: we know nothing of it. EACCES: `from` has no say in it.
-Result<int> moved(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service);
-Result<> ended(World& world, const std::string& from, const FourTuple& tuple);  // the same errors
+Result<int> moved(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+                  std::uint64_t generation = 0);
+Result<> ended(World& world, const std::string& from, const FourTuple& tuple, std::uint64_t generation = 0);  // the same errors
 // 1: it lives here, or it went on from here and its home does not know yet. 0: it does not.
-Result<int> held(World& world, const std::string& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line);
+Result<int> held(World& world, const std::string& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+                 std::uint64_t generation = 0);
 
 // A daemon, or ours, has started: its host and we compare what we know of each other's endpoints.
 asio::awaitable<void> compare_notes(World& world, std::string host, SocketAddress line);
+// And without an occasion: asks about one redirect after the other, for as long as the daemon runs.
+asio::awaitable<void> ask_in_turn(World& world);
 
 }  // namespace sockmi::broker

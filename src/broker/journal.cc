@@ -54,24 +54,29 @@ Result<FourTuple> parse_tuple(const std::string& text) {
 Words words_of(const Away& away) {
   Words words{away.service, away.host, to_string(away.address), away.home, to_string(away.home_line)};
   if (away.container) words.push_back("container");
+  if (away.generation) words.push_back(std::to_string(away.generation));
   return words;
 }
 
 Words words_of(const Resident& it) {
-  return {to_string(it.tuple), it.service, it.home, to_string(it.home_line), it.from, to_string(it.from_line)};
+  return {to_string(it.tuple), it.service, it.home, to_string(it.home_line), it.from, to_string(it.from_line), std::to_string(it.generation)};
 }
+
+// An earlier version's line has none.
+std::uint64_t generation_of(const Words& words, std::size_t at) { return words.size() > at ? parse_number(words[at]).value_or(0) : 0; }
 
 Result<Away> read_away(const Words& words) {
   TRY_LET(address, IpAddress::parse(words[2]));
   TRY_LET(line, SocketAddress::parse(words[4]));
-  return Away{words[0], words[1], address, words[3], line, words.size() > 5 && words[5] == "container"};
+  const bool container = words.size() > 5 && words[5] == "container";
+  return Away{words[0], words[1], address, words[3], line, container, generation_of(words, 5u + container), {}};
 }
 
 Result<Resident> read_resident(const Words& words) {
   TRY_LET(tuple, parse_tuple(words[0]));
   TRY_LET(home_line, SocketAddress::parse(words[3]));
   TRY_LET(from_line, SocketAddress::parse(words[5]));
-  return Resident{tuple, words[1], words[2], home_line, words[4], from_line};
+  return Resident{tuple, words[1], words[2], home_line, words[4], from_line, generation_of(words, 6)};
 }
 
 std::string line_of(const std::pair<std::string, std::string>& key, const Words* words) {

@@ -4,9 +4,9 @@
 // the fact of that verb and key. Words are separated by one blank; other characters than printable ASCII, and "%", are %XX.
 //
 //   committed ID                                                   an export of ours, until the importer acknowledged it
-//   away TUPLE SERVICE HOST ADDRESS HOME HOME-LINE [container]     see Away
-//   resident COOKIE TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE    see Resident; those whose home is here need no record
-//   ended NUMBER TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE       a resident that has ended, and whose home does not know it yet
+//   away TUPLE SERVICE HOST ADDRESS HOME HOME-LINE [container] [GENERATION]   see Away
+//   resident COOKIE TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION    see Resident; those whose home is here need no record
+//   ended NUMBER TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION     a resident that has ended, and whose home does not know it yet
 //
 // A decision is written before COMMIT is sent, with what follows from it, in one write(2), and is the point of no return. It is not fsync()ed:
 // it must outlive the daemon, which a write(2) does; when the whole host dies, the sockets that it speaks of die too.

@@ -120,6 +120,7 @@ class Batch {
       if (facts) one.tuple = facts->tuple, one.cookie = facts->cookie;
       one.endpoint.home = ours ? settings_.host : resident->second.home;
       one.endpoint.home_line = ours ? settings_.line() : resident->second.home_line;
+      one.endpoint.generation = next_generation(ours ? 0 : resident->second.generation);
       one.record = {.id = one.id, .exported = true, .service = one.endpoint.service, .from = settings_.host, .tuple = one.tuple,
                     .started = std::chrono::system_clock::now()};
       if (!facts) return pass(std::move(facts));
@@ -181,7 +182,7 @@ class Batch {
   std::optional<Away> away(const Leaving& one) const {
     if (goes_home(one)) return std::nullopt;
     return Away{one.endpoint.service, choice_.host, address(one), one.endpoint.home, one.endpoint.home_line,
-                world_.steering->is_elsewhere(one.tuple.local.ip)};
+                world_.steering->is_elsewhere(one.tuple.local.ip), one.endpoint.generation, {}};
   }
 
   Result<> guard(Leaving& one) {
@@ -363,6 +364,12 @@ class Batch {
 
   asio::awaitable<void> insist_on_redirect(std::vector<steer::Redirect> redirects) {
     for (;;) {
+      // Some may have ended, or moved on, since the decision: they have the redirect that they need.
+      std::erase_if(redirects, [&](const steer::Redirect& one) {
+        const auto it = world_.away.find(one.tuple);
+        return it == world_.away.end() || it->second.address != one.to;
+      });
+      if (redirects.empty()) co_return;
       auto permanent = world_.steering->redirect(redirects);
       if (permanent) co_return;
       log::error("event=redirect_not_permanent count={} error=\"{}\"", redirects.size(), to_string(permanent.error()));

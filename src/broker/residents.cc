@@ -1,6 +1,7 @@
 #include "broker/residents.h"
 
 #include <algorithm>
+#include <set>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
@@ -16,7 +17,9 @@ namespace sockmi::broker {
 namespace {
 
 constexpr milliseconds kWindUp{1000};
-constexpr std::uint8_t kEstablished = 1, kCloseWait = 8;
+constexpr std::uint8_t kEstablished = 1, kClose = 7, kCloseWait = 8, kBoundInactive = 13;
+constexpr milliseconds kLookAgain{250};  // a peer whose first SYN did not reach home for a dead connection's redirect sends the next after a second
+constexpr std::size_t kMostALook = 200;
 
 bool is_guest(const World& world, const Resident& resident) { return resident.home != world.settings.host; }
 
@@ -38,7 +41,7 @@ void end_noticed(World& world) {
     return;
   }
   // The kernel dropped notices of its own: whoever is not alive has ended.
-  const auto alive = steer::all_sockets();
+  const auto alive = world.all_sockets();
   if (!alive) {
     log::error("event=sock_diag_failed error=\"{}\"", to_string(alive.error()));
     return;
@@ -125,6 +128,34 @@ asio::awaitable<void> watch_ends(World& world) {
   }
 }
 
+// A connection that was reset has ended, though an application may keep its socket for long: no notice comes of that. Who is not found by addresses and
+// ports is looked for among all sockets, once: it may be bound to an interface, which such a question would have to name.
+asio::awaitable<void> watch_closed(World& world) {
+  std::uint64_t last = 0;
+  std::set<std::uint64_t> hidden;  // alive, and not found
+  for (;;) {
+    co_await sleep_for(kLookAgain);
+    std::vector<std::uint64_t> missing;
+    for (std::size_t some = std::min(kMostALook, world.residents.size()); some > 0; --some) {
+      auto it = world.residents.upper_bound(last);
+      if (it == world.residents.end()) it = world.residents.begin();
+      last = it->first;
+      if (!is_guest(world, it->second) || is_passive(it->second.tuple) || hidden.contains(last)) continue;
+      const auto socket = world.find_socket(it->second.tuple);
+      if (socket ? socket->cookie != last : socket.error().code == ENOENT) missing.push_back(last);
+    }
+    std::erase_if(hidden, [&](std::uint64_t cookie) { return !world.residents.contains(cookie); });
+    if (missing.empty()) continue;
+    const auto alive = world.all_sockets();
+    if (!alive) continue;
+    for (const auto cookie : missing) {
+      const auto it = alive->find(cookie);
+      if (it != alive->end() && it->second.state != kClose && it->second.state != kBoundInactive) hidden.insert(cookie);
+      else end(world, cookie);
+    }
+  }
+}
+
 asio::awaitable<void> return_unclaimed(World& world) {
   const auto step = std::clamp(world.settings.wait / 4, milliseconds(50), milliseconds(1000));
   for (;;) {
@@ -141,7 +172,7 @@ asio::awaitable<void> wind_up(World& world) {
     end_noticed(world);
     const auto untold = world.journal.untold();
     bool waiting = std::ranges::any_of(untold, [&](const auto& each) { return !world.silent.contains(each.second.home); });
-    if (const auto alive = steer::all_sockets())
+    if (const auto alive = world.all_sockets())
       for (const auto& [cookie, socket] : *alive)  // one that nobody has closed need not be waited for
         waiting |= socket.state != kEstablished && socket.state != kCloseWait && world.residents.contains(cookie);
     if (!waiting || Clock::now() > deadline) co_return;

@@ -18,6 +18,8 @@ void is_home(World& world, std::uint64_t cookie);  // of a resident: the address
 
 // Notices the end of residents, for as long as the daemon runs.
 asio::awaitable<void> watch_ends(World& world);
+// Notices, likewise, those that have ended though an application still has their socket.
+asio::awaitable<void> watch_closed(World& world);
 
 // Sends endpoints that no application took in time back to where they belong, for as long as the daemon runs.
 asio::awaitable<void> return_unclaimed(World& world);

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -11,6 +12,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 
+#include "broker/endings.h"
 #include "broker/guard.h"
 #include "broker/hurry.h"
 #include "broker/import_lists.h"
@@ -87,10 +89,13 @@ struct World {
   std::unique_ptr<peer::Transfer> transfer;
   std::shared_ptr<Guard> guard;  // none in tests
   asio::thread_pool workers{1};  // for calls that block
+  std::function<Result<steer::TcpSocket>(const FourTuple&)> find_socket = steer::find_socket;
+  std::function<Result<std::map<std::uint64_t, steer::TcpSocket>>()> all_sockets = steer::all_sockets;
 
   // Changed by the functions of residents.h and homes.h alone: the journal has to know too.
   std::map<std::uint64_t, Resident> residents;   // by socket cookie
   std::map<FourTuple, Away> away;
+  Endings endings;  // of what was away
   std::map<std::string, Silence> silent;         // by host
   std::set<image::MigrationId> undecided;        // exports of ours between PREPARE and the decision
   std::deque<Record> history;

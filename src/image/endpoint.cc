@@ -66,7 +66,8 @@ Secret pack_prepare(std::span<const Departing> endpoints, const SocketAddress& l
     const auto payload = vector(builder, endpoint->payload);
     const auto home = builder.CreateString(endpoint->home);
     const auto home_line = builder.CreateString(to_string(endpoint->home_line));
-    const auto image = CreateEndpointImage(builder, service, owner, endpoint->state, tcp, tls, payload, home, home_line);
+    const auto image = CreateEndpointImage(builder, service, owner, endpoint->state, tcp, tls, payload, home, home_line,
+                                           endpoint->generation);
     all.push_back(CreateDepartingImage(builder, vector(builder, id), image, ahead));
   }
   return pack(Request::Prepare, builder, CreatePrepareDirect(builder, to_string(line).c_str(), &all));
@@ -90,6 +91,7 @@ Result<Endpoint> read_endpoint(const EndpointImage* from) {
   out.home = from->home()->str();
   TRY_LET(line, SocketAddress::parse(from->home_line()->str()));
   out.home_line = line;
+  out.generation = from->generation();
   return out;
 }
 
@@ -164,23 +166,25 @@ Secret pack_inquire(const MigrationId& id) {
   return pack(Request::Inquire, builder, CreateInquire(builder, vector(builder, id)));
 }
 
-Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service) {
+Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+                  std::uint64_t generation) {
   WipingBuilder builder;
   return pack(Request::Moved, builder,
               CreateMovedDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(), to_string(to).c_str(),
-                                host.c_str(), service.c_str()));
+                                host.c_str(), service.c_str(), generation));
 }
 
-Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line) {
+Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line, std::uint64_t generation) {
   WipingBuilder builder;
   return pack(Request::Held, builder,
-              CreateHeldDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(), service.c_str(), to_string(line).c_str()));
+              CreateHeldDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(), service.c_str(), to_string(line).c_str(),
+                               generation));
 }
 
-Secret pack_ended(const FourTuple& tuple) {
+Secret pack_ended(const FourTuple& tuple, std::uint64_t generation) {
   WipingBuilder builder;
   return pack(Request::Ended, builder,
-              CreateEndedDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str()));
+              CreateEndedDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(), generation));
 }
 
 Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned prefix, bool deprecated) {

@@ -28,6 +28,7 @@ struct Endpoint {
   Secret payload;
   std::string home;           // host that owns the local address
   SocketAddress home_line;    // where it listens for other daemons
+  std::uint64_t generation = 0;  // see broker/whereabouts.h
 };
 
 FourTuple tuple_of(const TcpT& tcp);  // of a checked image
@@ -56,9 +57,9 @@ Result<std::vector<IpAddress>> read_expect(const Expect& said);
 Secret pack_ahead(const MigrationId& id, ByteView bytes);
 Secret pack_inquire(const MigrationId& id);
 Secret pack_straggler(const StragglerT& straggler);
-Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service = {});
-Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line);
-Secret pack_ended(const FourTuple& tuple);
+Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service = {}, std::uint64_t generation = 0);
+Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line, std::uint64_t generation = 0);
+Secret pack_ended(const FourTuple& tuple, std::uint64_t generation = 0);
 Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned prefix, bool deprecated);
 // The connection that a Moved, an Ended or a Held speaks of.
 Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers::String* remote);

@@ -22,6 +22,8 @@ bool has_ended(int fd) { return poll_now(fd, POLLRDHUP) & (POLLRDHUP | POLLERR);
 
 }  // namespace
 
+Result<std::uint64_t> cookie_of(int fd) { return get<std::uint64_t>(fd, SOL_SOCKET, SO_COOKIE, "SO_COOKIE"); }
+
 Result<Facts> inspect(int fd) {
   TRY_LET(protocol, get<int>(fd, SOL_SOCKET, SO_PROTOCOL, "the descriptor"));
   Facts facts;
@@ -34,7 +36,7 @@ Result<Facts> inspect(int fd) {
   TRY_LET(info, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
   facts.state = info.tcpi_state;
   facts.received = info.tcpi_bytes_received;
-  TRY_LET(cookie, get<std::uint64_t>(fd, SOL_SOCKET, SO_COOKIE, "SO_COOKIE"));
+  TRY_LET(cookie, cookie_of(fd));
   facts.cookie = cookie;
   if (facts.state == kClose) {
     if (has_ended(fd)) return fail(ENOTCONN, "the connection is closed");

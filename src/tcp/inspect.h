@@ -18,5 +18,7 @@ struct Facts {
 
 // Errors: EBADF, ENOTSOCK (a file), EPROTONOSUPPORT (a socket, but not TCP), ENOTCONN (closed, or never bound).
 Result<Facts> inspect(int fd);
+// What tells it from every other socket; also when its connection has ended.
+Result<std::uint64_t> cookie_of(int fd);
 
 }  // namespace sockmi::tcp

@@ -57,7 +57,7 @@ class Echo : public broker::Requests {
     if (straggler.late) (void)said(image::pack_straggler(straggler));
     return {};
   }
-  Result<> ended(const Speaker&, const FourTuple&) override { return {}; }
+  Result<> ended(const Speaker&, const FourTuple&, std::uint64_t) override { return {}; }
   Result<> take_over(const Speaker&, const image::TakeOver& take) override {
     if (const auto address = IpAddress::parse(image::string(take.address())))
       (void)said(image::pack_take_over(take.step(), *address, take.prefix(), take.deprecated()));
@@ -67,14 +67,16 @@ class Echo : public broker::Requests {
     need(image::to_hex(id).size() == 32);
     return 0;
   }
-  Result<int> moved(const Speaker&, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service) override {
-    const Secret again = image::pack_moved(tuple, to, host, service);
+  Result<int> moved(const Speaker&, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+                    std::uint64_t generation) override {
+    const Secret again = image::pack_moved(tuple, to, host, service, generation);
     const auto* moved = said(again)->request_as_Moved();
     need(image::read_tuple(moved->local(), moved->remote()) == tuple && IpAddress::parse(moved->to()->str()) == to);
     return 0;
   }
-  Result<int> held(const Speaker&, const FourTuple& tuple, const std::string& service, const SocketAddress& line) override {
-    const Secret again = image::pack_held(tuple, service, line);
+  Result<int> held(const Speaker&, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+                   std::uint64_t generation) override {
+    const Secret again = image::pack_held(tuple, service, line, generation);
     const auto* held = said(again)->request_as_Held();
     need(image::read_tuple(held->local(), held->remote()) == tuple && SocketAddress::parse(held->line()->str()) == line);
     return 0;

@@ -17,11 +17,11 @@ class Nobody : public Requests {
   std::vector<Result<>> commit(const Speaker&, const std::vector<image::Committed>&) override { return {called()}; }
   Result<> abort(const Speaker&, const std::vector<MigrationId>&) override { return called(); }
   Result<> straggler(const Speaker&, const image::StragglerT&) override { return called(); }
-  Result<> ended(const Speaker&, const FourTuple&) override { return called(); }
+  Result<> ended(const Speaker&, const FourTuple&, std::uint64_t) override { return called(); }
   Result<> take_over(const Speaker&, const image::TakeOver&) override { return called(); }
   Result<int> inquire(const Speaker&, const MigrationId&) override { return calls++; }
-  Result<int> moved(const Speaker&, const FourTuple&, const IpAddress&, const std::string&, const std::string&) override { return calls++; }
-  Result<int> held(const Speaker&, const FourTuple&, const std::string&, const SocketAddress&) override { return calls++; }
+  Result<int> moved(const Speaker&, const FourTuple&, const IpAddress&, const std::string&, const std::string&, std::uint64_t) override { return calls++; }
+  Result<int> held(const Speaker&, const FourTuple&, const std::string&, const SocketAddress&, std::uint64_t) override { return calls++; }
   int calls = 0;
 
  private:

@@ -5,41 +5,10 @@
 #include <boost/asio/detached.hpp>
 #include <gtest/gtest.h>
 
+#include "fake_steering.h"
+
 namespace sockmi::broker {
 namespace {
-
-class FakeSteering : public steer::Steering {
- public:
-  Result<> redirect(std::span<const steer::Redirect> redirects) override {
-    for (const auto& each : redirects) redirected[each.tuple] = each;
-    return {};
-  }
-  Result<> remove_redirects(std::span<const FourTuple> tuples) override {
-    for (const auto& tuple : tuples) redirected.erase(tuple);
-    return {};
-  }
-  Result<std::vector<steer::Redirect>> redirects() override { return std::vector<steer::Redirect>(); }
-  Result<> let_in(const FourTuple&, milliseconds) override { return {}; }
-  Result<> keep_out(const FourTuple&) override { return {}; }
-  Result<> forget_tracked(std::span<const FourTuple>) override { return {}; }
-  Result<> redirect_port(const SocketAddress&, const IpAddress&, std::span<const FourTuple>) override { return {}; }
-  Result<> remove_port_redirect(const SocketAddress&) override { return {}; }
-  Result<std::vector<SocketAddress>> redirected_ports() override { return std::vector<SocketAddress>(); }
-  Result<> stay(std::span<const FourTuple>) override { return {}; }
-  Result<> unstay(std::span<const FourTuple>) override { return {}; }
-  Result<> hold_port(const SocketAddress&, milliseconds) override { return {}; }
-  Result<> release_port(const SocketAddress&) override { return {}; }
-  Result<> shelter(const IpAddress&) override { return {}; }
-  Result<> unshelter(const IpAddress&, milliseconds) override { return {}; }
-  Result<std::vector<IpAddress>> shelters() override { return std::vector<IpAddress>(); }
-  Result<bool> is_routed(const IpAddress&) override { return false; }
-  Result<> readdress(std::span<const FourTuple>, const IpAddress&) override { return {}; }
-  Result<> remove_readdress(std::span<const FourTuple>, const IpAddress&, milliseconds) override { return {}; }
-  Result<> readdress_port(const SocketAddress&, const IpAddress&) override { return {}; }
-  Result<> remove_readdress_port(const SocketAddress&, const IpAddress&) override { return {}; }
-  void keep(bool) override {}
-  std::map<FourTuple, steer::Redirect> redirected;
-};
 
 // Answers what the test says, and remembers whom it was asked to ask.
 class FakeTransfer : public peer::Transfer {
@@ -104,6 +73,37 @@ TEST_F(HomesTest, WhatIsSaidTwiceChangesNothing) {
   EXPECT_TRUE(redirected().empty());
   EXPECT_TRUE(ended(*world_, "B", tuple_));
   EXPECT_EQ(ended(*world_, "B", tuple_).error().code, ENOENT);
+}
+
+TEST_F(HomesTest, AnOlderWordChangesNothing) {
+  send_to("B", "192.0.2.2");
+  world_->away[tuple_].generation = 10;
+  EXPECT_TRUE(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11));
+  EXPECT_TRUE(moved(*world_, "C", tuple_, ip("192.0.2.2"), "B", "web", 12));
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11), 0) << "late, or again";
+  EXPECT_TRUE(ended(*world_, "B", tuple_, 10)) << "of its first stay on B";
+  EXPECT_EQ(world_->away[tuple_].host, "B");
+  EXPECT_EQ(redirected().at(tuple_).to, ip("192.0.2.2"));
+}
+
+TEST_F(HomesTest, AnEndEndsWhatIsOlderThanItEvenIfThatComesLater) {
+  send_to("B", "192.0.2.2");
+  world_->away[tuple_].generation = 10;
+  EXPECT_TRUE(ended(*world_, "B", tuple_, 11)) << "it ended where B had sent it";
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11).error().code, ENOENT);
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web", 10).error().code, ENOENT);
+  EXPECT_TRUE(world_->away.empty());
+  EXPECT_TRUE(redirected().at(tuple_).expires_in);
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web", 12), 1) << "a later one with the same ports";
+}
+
+TEST_F(HomesTest, WhoSentItOnMaySayThatItEndedThere) {
+  send_to("B", "192.0.2.2");
+  world_->away[tuple_].generation = 10;
+  EXPECT_TRUE(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11));
+  EXPECT_EQ(ended(*world_, "D", tuple_, 11).error().code, EACCES);
+  EXPECT_TRUE(ended(*world_, "B", tuple_, 11));
+  EXPECT_TRUE(world_->away.empty());
 }
 
 TEST_F(HomesTest, AMemberIsBelievedThatItHoldsWhatWeForgot) {
