@@ -41,7 +41,7 @@ SOCKMI_API int sockmi_set_fd(SSL *ssl, int fd);
 SOCKMI_API int import_ssl(struct import_ssl_req *irqs, unsigned int nirqs, int timeout);
 
 /* As export_socket(). On 0 the ssl can neither read nor write nor derive any more (two writers under one key would break the cipher) and
- * its keys are wiped; the caller frees it and closes the descriptor. On -1 it works on.
+ * its keys are wiped (sockmi_last_error() says so if that failed; else it is ""); the caller frees it and closes the descriptor. On -1 it works on.
  *
  * An SSL in its handshake (state: established), or in the middle of a record on a BIO that is not ours, is first brought to where it can be
  * saved: the call goes on with it as far as the peer does, for a second at most (less, if options->timeout is less).
@@ -60,8 +60,9 @@ SOCKMI_API int save_ssl(void **pbuf, SSL *ssl, int ssl_state);
 SOCKMI_API void sockmi_image_free(void *buf, size_t len);
 
 /* Fills ssl from such a buffer. 0, or -1 with errno (EBADMSG: truncated, altered or no image) and ssl as it was. Where an image is good, but
- * does not fit ssl's context (ENOTSUP, ENOKEY), ssl is as it was but for its groups, session id context and a client's ALPN protocols, of
- * which OpenSSL does not tell what they were: set them again, or take a new SSL.
+ * does not fit ssl's context (ENOTSUP, ENOKEY), ssl is as it was but for its groups, session id context, pre-shared key callbacks and a client's
+ * ALPN protocols, of which OpenSSL does not tell what they were: set them again, or take a new SSL.
+ * The servername, client_hello and ALPN callbacks of ssl's context are called, with the connection's names: docs/tls.md.
  * A BIO made by sockmi_set_fd() may be set before or after. */
 SOCKMI_API int load_ssl(void *buf, size_t len, SSL *ssl, int ssl_state);
 

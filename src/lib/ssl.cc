@@ -99,7 +99,8 @@ int export_ssl_with(SSL* ssl, int state, int af, const void* to, const sockmi_ex
   if (!image) return report(image.error());
   const auto exported = export_endpoint(fd, static_cast<unsigned>(state), af, to, *image, options);
   if (!exported) return report(exported.error());
-  tls::spend(ssl);
+  // The connection has moved, come what may: the caller is told by the text.
+  if (const auto spent = tls::spend(ssl); !spent) (void)report({spent.error().code, "keys are left in memory: " + to_string(spent.error())});
   return 0;
 }
 
@@ -128,7 +129,7 @@ int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
     auto loaded = tls::load(image, request.ssl, kind_of(arrived.state));
     if (loaded) {
       loaded = tls::set_fd(request.ssl, arrived.socket.get());
-      if (!loaded) tls::spend(request.ssl);  // somebody else will have the connection
+      if (!loaded) (void)tls::spend(request.ssl);  // somebody else will have the connection
     }
     if (!loaded) {
       std::free(payload);
@@ -143,7 +144,7 @@ int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
   });
   if (imported) return static_cast<int>(*imported);
   for (auto& request : requests) {
-    if (request.fd >= 0) tls::spend(request.ssl);
+    if (request.fd >= 0) (void)tls::spend(request.ssl);
     give_up(request);
     request.ssl_state = 0;
     request.write_taken = 0;

@@ -103,21 +103,28 @@ Result<Live> find_live(SSL* ssl) {
 
 std::vector<std::uint8_t> bytes(ByteView view) { return {view.begin(), view.end()}; }
 
-// Wipes what the object API's vectors hold.
-struct WipedTls : image::TlsT {
-  ~WipedTls() {
-    for (auto* secret : {&session, &client_secret, &server_secret, &exporter_secret, &resumption_secret, &unread}) OPENSSL_cleanse(secret->data(), secret->size());
+// The object API's vectors lie in ordinary memory. Those of secrets get their size only; the image is filled in where it is made.
+struct State : image::TlsT {
+  using Place = const flatbuffers::Vector<std::uint8_t>* (image::Tls::*)() const;
+  void keep(std::vector<std::uint8_t> image::TlsT::*vector, Place place, Secret bytes) {
+    (this->*vector).resize(bytes.size());
+    if (!bytes.empty()) secrets.emplace_back(place, std::move(bytes));
   }
+  std::vector<std::pair<Place, Secret>> secrets;
 };
 
-Secret finish(const image::TlsT& state) {
-  image::WipingBuilder builder(4096 + state.waiting.size() + state.unsent.size());
+Secret finish(const State& state) {
+  std::size_t room = 4096 + state.waiting.size() + state.unsent.size();
+  for (const auto& [place, bytes] : state.secrets) room += bytes.size();
+  image::WipingBuilder builder(room);
   builder.Finish(image::Tls::Pack(builder, &state));
+  const auto* made = flatbuffers::GetRoot<image::Tls>(builder.GetBufferPointer());
+  for (const auto& [place, bytes] : state.secrets) std::ranges::copy(bytes, const_cast<std::uint8_t*>((made->*place)()->data()));
   return image::seal(image::kTlsKind, image::kTlsVersion, builder.take());
 }
 
 // What an image had brought for a record BIO that was not set yet.
-void save_left(const SSL* ssl, image::TlsT& state) {
+void save_left(const SSL* ssl, State& state) {
   const Attachment* left = find_attachment(ssl);
   if (!left) return;
   state.waiting = bytes(left->waiting);
@@ -125,7 +132,7 @@ void save_left(const SSL* ssl, image::TlsT& state) {
 }
 
 // What lies between libssl and the socket. libssl's own buffers can not be read: they must be empty.
-Result<> save_buffers(SSL* ssl, const Live& live, image::TlsT& state) {
+Result<> save_buffers(SSL* ssl, const Live& live, State& state) {
   state.read_sequence = live.reading->sequence().next();
   state.write_sequence = live.writing->sequence().next();
   RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
@@ -147,11 +154,12 @@ Result<> save_buffers(SSL* ssl, const Live& live, image::TlsT& state) {
 }
 
 // Decrypted, and not read by the application. It is read without being taken.
-Result<> save_unread(SSL* ssl, WipedTls& state) {
-  const int unread = SSL_pending(ssl);
-  if (unread <= 0) return {};
-  state.unread.resize(static_cast<std::size_t>(unread));
-  if (SSL_peek(ssl, state.unread.data(), unread) != unread) return fail_openssl(EAGAIN, "what is unread can not be read");
+Result<> save_unread(SSL* ssl, State& state) {
+  const int size = SSL_pending(ssl);
+  if (size <= 0) return {};
+  Secret unread(static_cast<std::size_t>(size));
+  if (SSL_peek(ssl, unread.data(), size) != size) return fail_openssl(EAGAIN, "what is unread can not be read");
+  state.keep(&State::unread, &image::Tls::unread, std::move(unread));
   return {};
 }
 
@@ -185,7 +193,7 @@ void save_what_getters_answer(SSL* ssl, image::TlsT& state) {
 }
 
 Secret save_before_handshake(SSL* ssl) {
-  image::TlsT state;
+  State state;
   state.server = SSL_is_server(ssl);
   const RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
   if (buffer) state.waiting = bytes(buffer->waiting());
@@ -196,7 +204,7 @@ Secret save_before_handshake(SSL* ssl) {
 Result<Secret> save_established(SSL* ssl) {
   TRY(suite_of(ssl));
   if (in_mid_record(ssl)) return fail(EAGAIN, "in the middle of a record");
-  WipedTls state;
+  State state;
   TRY(save_unread(ssl, state));  // first: libssl may send what was queued, a KeyUpdate with new keys among it
   TRY_LET(live, find_live(ssl));
   state.server = SSL_is_server(ssl);
@@ -205,14 +213,15 @@ Result<Secret> save_established(SSL* ssl) {
   state.cipher = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl));
   const int size = i2d_SSL_SESSION(SSL_get_session(ssl), nullptr);
   if (size <= 0) return fail_openssl(ENOTSUP, "the session can not be written down");
-  state.session.resize(static_cast<std::size_t>(size));
-  unsigned char* at = state.session.data();
+  Secret session(static_cast<std::size_t>(size));
+  unsigned char* at = session.data();
   i2d_SSL_SESSION(SSL_get_session(ssl), &at);
+  state.keep(&State::session, &image::Tls::session, std::move(session));
   if (state.version == TLS1_3_VERSION) {
-    state.client_secret = bytes(live.client_secret);
-    state.server_secret = bytes(live.server_secret);
-    state.exporter_secret = bytes(live.exporter_secret);
-    state.resumption_secret = bytes(live.resumption_secret);
+    state.keep(&State::client_secret, &image::Tls::client_secret, std::move(live.client_secret));
+    state.keep(&State::server_secret, &image::Tls::server_secret, std::move(live.server_secret));
+    state.keep(&State::exporter_secret, &image::Tls::exporter_secret, std::move(live.exporter_secret));
+    state.keep(&State::resumption_secret, &image::Tls::resumption_secret, std::move(live.resumption_secret));
     state.key_update = static_cast<std::uint8_t>(SSL_get_key_update_type(ssl) + 1);
   } else {
     state.client_random = bytes(live.client_random);
@@ -264,7 +273,8 @@ Result<Secret> save(SSL* ssl) {
   return fail(EAGAIN, "in the middle of a handshake");
 }
 
-void spend(SSL* ssl) {
+Result<> spend(SSL* ssl) {
+  Result<> gone;
   SSL_set_quiet_shutdown(ssl, 1);
   SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   SSL_set_bio(ssl, nullptr, nullptr);
@@ -273,11 +283,13 @@ void spend(SSL* ssl) {
       disable(*live->reading);
       disable(*live->writing);
     }
-    overwrite_secrets(ssl);
+    gone = overwrite_secrets(ssl);
   }
+  Registry::get().expect({}, false, {});
   SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   drop_attachment(ssl);
   attachment(ssl).spent = true;
+  return gone;
 }
 
 Result<> set_fd(SSL* ssl, int fd) {

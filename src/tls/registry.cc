@@ -7,11 +7,13 @@ namespace {
 
 // From a traffic secret to the key that is derived from it, and to the context that is given the key: libssl does all three in one go.
 struct Expected {
+  static void* operator new(std::size_t size) { return secret_alloc(size); }
+  static void operator delete(void* expected, std::size_t size) { secret_free(expected, size); }
   std::vector<std::shared_ptr<Connection>> of;  // several, if both ends of a connection are in this process and one was loaded
   bool client = false;
   Key secret, key;
 };
-thread_local Expected expected;
+thread_local std::unique_ptr<Expected> expected;  // null: none
 
 // Whose contexts include the other direction's of the same end.
 bool has_end(const Connection& connection, bool client, bool encrypting) { return connection.contexts[!client][!encrypting] != nullptr; }
@@ -51,7 +53,7 @@ Registry::Table<Registry::Known>::iterator Registry::find(Tag tag, const Connect
 
 void Registry::derived(ByteView from, std::string_view label, ByteView out) {
   if (label == "key") {
-    if (!expected.of.empty() && expected.secret == from) expected.key = Key(out);
+    if (expected && expected->secret == from) expected->key = Key(out);
     return;
   }
   const auto member = secret_of(label);
@@ -89,22 +91,21 @@ std::shared_ptr<Connection> Registry::connection_of(ByteView master, ByteView se
 }
 
 void Registry::expect(std::vector<std::shared_ptr<Connection>> connections, bool client, ByteView secret) {
-  expected.of = std::move(connections);
-  expected.client = client;
-  expected.secret = Key(secret);
-  expected.key = Key();
+  expected.reset();
+  if (connections.empty()) return;
+  expected.reset(new Expected{.of = std::move(connections), .client = client, .secret = Key(secret), .key = Key()});
 }
 
 void Registry::keyed(CipherContext& context, ByteView key) {
   context.secret = Key(key);
-  if (context.shadow || expected.of.empty() || !(expected.key == key)) return;
-  const Expected own = std::exchange(expected, Expected());
-  context.client = own.client;
-  context.secret = own.secret;
+  if (context.shadow || !expected || !(expected->key == key)) return;
+  const std::unique_ptr<Expected> own = std::move(expected);
+  context.client = own->client;
+  context.secret = own->secret;
   const Tag tag(context.secret.view());
   std::lock_guard lock(mutex_);
-  const auto of_this_end = std::ranges::find_if(own.of, [&](const auto& each) { return has_end(*each, context.client, context.encrypting); });
-  context.connection = of_this_end == own.of.end() ? own.of.front() : *of_this_end;
+  const auto of_this_end = std::ranges::find_if(own->of, [&](const auto& each) { return has_end(*each, context.client, context.encrypting); });
+  context.connection = of_this_end == own->of.end() ? own->of.front() : *of_this_end;
   Connection& connection = *context.connection;
   connection.contexts[context.client][context.encrypting] = &context;
   auto it = find(tag, connection);

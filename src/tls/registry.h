@@ -81,7 +81,7 @@ class Registry {
 
   // --- called by the provider ---
   void derived(ByteView from, std::string_view label, ByteView out);  // an HKDF-Expand-Label of TLS 1.3
-  // The next key that this thread derives will be of this secret of one of these.
+  // The next key that this thread derives will be of this secret of one of these; of none: nothing is expected any more.
   void expect(std::vector<std::shared_ptr<Connection>> connections, bool client, ByteView secret);
   void keyed(CipherContext& context, ByteView key);                     // TLS 1.3: has a new key
   void working(CipherContext& context);                                 // TLS 1.2: has a first record

@@ -7,6 +7,9 @@
 // record sequence numbers are moved on to the real ones, and nothing of the SSL is different from one that had the handshake with the peer:
 // KeyUpdate, exporters, tickets, renegotiation and getters work.
 //
+// The target's context is the application's, with its callbacks. Those that a handshake has no choice but to call (ClientHello, server name, ALPN) see
+// the connection's own names, so that they choose what they chose then, the context and certificate of a virtual host among it. docs/tls.md lists them.
+//
 // What the application had not read yet, and a close_notify that it knows of, come to the target as they came to the source: in records, which
 // the shadow makes. They never leave this process.
 //
@@ -18,6 +21,8 @@
 
 #include <algorithm>
 #include <ctime>
+#include <optional>
+#include <string>
 
 #include <openssl/err.h>
 #include <openssl/rand.h>
@@ -42,6 +47,7 @@ void set_usual_groups(SSL* ssl) {
 #endif
 }
 
+constexpr long kNoStatus = -1;  // of SSL_get_tlsext_status_type(3)
 constexpr std::uint64_t kAgreed = SSL_OP_NO_ENCRYPT_THEN_MAC | SSL_OP_NO_EXTENDED_MASTER_SECRET;
 
 int psk_index() {
@@ -59,6 +65,12 @@ int use_psk(SSL* ssl, const EVP_MD*, const unsigned char** id, std::size_t* id_s
   return find_psk(ssl, nullptr, 0, out);
 }
 
+// Without one of its own, an SSL calls its context's.
+void tell_nobody(const SSL*, int, int) {}
+
+// Null: none. (The macro casts its argument.)
+void set_host_name(SSL* ssl, const char* name) { SSL_set_tlsext_host_name(ssl, name); }
+
 Secret secret(const flatbuffers::Vector<std::uint8_t>* bytes) { return image::secret(bytes); }
 
 Secret master_of(const SSL_SESSION* session) {
@@ -72,7 +84,8 @@ class Rehearsal {
  public:
   Rehearsal(SSL* target, Script& script)
       : target_(target), script_(script), tls_(*script.tls), tls13_(tls_.version() == TLS1_3_VERSION), alpn_(image::view(tls_.alpn())), options_(SSL_get_options(target)),
-        tickets_(SSL_get_num_tickets(target)), info_callback_(SSL_get_info_callback(target)), rbio_(up_ref(SSL_get_rbio(target))),
+        tickets_(SSL_get_num_tickets(target)), info_callback_(SSL_get_info_callback(target)), status_type_(SSL_get_tlsext_status_type(target)),
+        name_before_(text(SSL_get_servername(target, TLSEXT_NAMETYPE_host_name))), context_(up_ref(SSL_get_SSL_CTX(target))), rbio_(up_ref(SSL_get_rbio(target))),
         wbio_(up_ref(SSL_get_wbio(target))), shadow_(SSL_new(shadow_context(tls_.version(), SSL_SESSION_get0_cipher(script.session.get())))) {}
   Rehearsal(const Rehearsal&) = delete;
 
@@ -85,15 +98,20 @@ class Rehearsal {
     SSL_clear_options(target_, (SSL_OP_ALLOW_NO_DHE_KEX | SSL_OP_NO_TICKET | kAgreed) & ~options_);
     SSL_set_options(target_, kAgreed & options_);
     SSL_set_info_callback(target_, info_callback_);
+    if (status_type_ != kNoStatus) SSL_set_tlsext_status_type(target_, status_type_);
     if (tls13_) set_usual_groups(target_);
     if (!done_) {
       SSL_set_bio(target_, nullptr, nullptr);
       SSL_clear(target_);
-      if (!tls_.server()) SSL_set_session(target_, nullptr);
+      SSL_set_SSL_CTX(target_, context_.get());
+      if (!tls_.server()) {
+        SSL_set_session(target_, nullptr);
+        set_host_name(target_, name_before_ ? name_before_->c_str() : nullptr);
+      }
     }
     if (rbio_ && rbio_ == wbio_) BIO_free(rbio_);  // SSL_set_bio() takes one reference for both
     SSL_set_bio(target_, rbio_, wbio_);
-    if (shadow_knows_) overwrite_secrets(shadow_.get());
+    if (shadow_knows_) (void)overwrite_secrets(shadow_.get());  // that fails only without memory
     ERR_clear_error();
   }
 
@@ -108,7 +126,8 @@ class Rehearsal {
     // It has to make records only if there are any.
     shadow_knows_ = scope.inject_shadow = tls13_ && has_unread();
     const bool shaken = shake_hands(shadow_.get(), target_, [&](const SSL* turn) { scope.shadow = turn != target_; }) && SSL_session_reused(target_);
-    if (cached_) SSL_CTX_remove_session(SSL_get_SSL_CTX(server()), cached_.get());
+    if (cached_) SSL_CTX_remove_session(cache(), cached_.get());
+    if (!shaken && SSL_want(target_) == SSL_CLIENT_HELLO_CB) return fail(ENOTSUP, "the application's client_hello callback has to answer at once in a load");
     if (!shaken) return fail_openssl(ENOTSUP, "the SSL's context does not allow this session (version, cipher, or the provider is not in its path)");
     if (scope.contexts.empty()) return fail(ENOKEY, "the provider is not in the SSL's path");
     TRY(give_unread(scope));
@@ -123,13 +142,25 @@ class Rehearsal {
     if (bio) BIO_up_ref(bio);
     return bio;
   }
+  static SSL_CTX* up_ref(SSL_CTX* context) {
+    SSL_CTX_up_ref(context);
+    return context;
+  }
+  static std::optional<std::string> text(const char* from) { return from ? std::optional<std::string>(from) : std::nullopt; }
+  const char* name() const { return tls_.server_name() ? tls_.server_name()->c_str() : nullptr; }
+  // Where the server looks sessions up: not in the context that a virtual host gives it on the way.
+  SSL_CTX* cache() const { return tls_.server() ? context_.get() : SSL_get_SSL_CTX(shadow_.get()); }
   SSL* server() const { return tls_.server() ? target_ : shadow_.get(); }
   SSL* client() const { return tls_.server() ? shadow_.get() : target_; }
 
   void set_stage() {
-    SSL_set_info_callback(target_, nullptr);
+    SSL_set_info_callback(target_, tell_nobody);
     SSL_set_accept_state(server());
     SSL_set_connect_state(client());
+    set_host_name(client(), name());
+    SSL_SESSION_set1_hostname(script_.session.get(), name());
+    // A shadow has no stapled response, which an application may insist on.
+    if (status_type_ != kNoStatus) SSL_set_tlsext_status_type(target_, kNoStatus);
     choose_alpn(shadow_.get(), &alpn_);
     if (!alpn_.empty()) {
       Bytes protocols{static_cast<std::uint8_t>(alpn_.size())};
@@ -147,11 +178,15 @@ class Rehearsal {
       SSL_set1_groups_list(client(), kClientGroups);
       SSL_set1_groups_list(server(), kServerGroups);
     }
-    // Or the client refuses: "attempt to reuse session in different context".
+    // Or the client refuses: "attempt to reuse session in different context"; and a server that asks for certificates refuses an empty one.
     unsigned size = 0;
     const unsigned char* id = SSL_SESSION_get0_id_context(script_.session.get(), &size);
-    SSL_set_session_id_context(server(), id, size);
-    SSL_set_session_id_context(client(), id, size);
+    id_context_.assign(id, id + size);
+    const Bytes shown = size > 0 ? id_context_ : Bytes{'s', 'o', 'c', 'k', 'm', 'i'};
+    SSL_SESSION_set1_id_context(script_.session.get(), shown.data(), static_cast<unsigned>(shown.size()));
+    for (SSL* ssl : {server(), client()}) SSL_set_session_id_context(ssl, shown.data(), static_cast<unsigned>(shown.size()));
+    id = SSL_SESSION_get_id(script_.session.get(), &size);
+    session_id_.assign(id, id + size);
   }
 
   // Or a connection that is older than its session would be refused. Afterwards the session has its own age again.
@@ -169,6 +204,7 @@ class Rehearsal {
     Secret psk(static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session)))));
     RAND_bytes(psk.data(), static_cast<int>(psk.size()));
     SSL_SESSION_set1_master_key(session, psk.data(), psk.size());
+    SSL_SESSION_set1_id(session, psk.data(), 0);  // or a client takes the session of that id out of its cache, and tells the application
     make_young(session);
     for (SSL* ssl : {server(), client()}) SSL_set_ex_data(ssl, psk_index(), session);
     SSL_set_psk_find_session_callback(server(), find_psk);
@@ -182,25 +218,23 @@ class Rehearsal {
     return real;
   }
 
-  // The session goes by a random id: the peers' own may be in this process too. The server finds it in its context's cache, if it looks there; else
-  // it is told the secret by a callback (SSL_set_session_secret_cb, made for EAP-FAST), and its new session is filled with ours.
+  // The session goes by a random id: the peers' own may be in this process too. The server finds it in its context's cache; or it is told the secret
+  // by a callback (SSL_set_session_secret_cb, made for EAP-FAST), and its new session is filled with ours. That is for contexts that do not look into
+  // their cache, or whose application is told of every session that leaves it; but only a session from the cache can have a chain.
   Secret set_resumption() {
     SSL_SESSION* session = script_.session.get();
     SSL_set_options(client(), SSL_OP_NO_TICKET);
-    unsigned size = 0;
-    const unsigned char* real_id = SSL_SESSION_get_id(session, &size);
-    session_id_.assign(real_id, real_id + size);
     unsigned char id[SSL_MAX_SSL_SESSION_ID_LENGTH];
     RAND_bytes(id, sizeof id);
     SSL_SESSION_set1_id(session, id, sizeof id);
     make_young(session);
-    SSL_CTX* const context = SSL_get_SSL_CTX(server());
-    by_callback_ = (SSL_CTX_get_session_cache_mode(context) & SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) != 0;
+    by_callback_ = (SSL_CTX_get_session_cache_mode(cache()) & SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) != 0 ||
+                   (SSL_CTX_sess_get_remove_cb(cache()) && script_.chain.empty());
     if (by_callback_) {
       SSL_set_session_secret_cb(server(), fill_session, this);
     } else {
       cached_.reset(SSL_SESSION_dup(session));
-      if (cached_) SSL_CTX_add_session(context, cached_.get());
+      if (cached_) SSL_CTX_add_session(cache(), cached_.get());
     }
     SSL_set_session(client(), session);
     return master_of(session);
@@ -215,6 +249,10 @@ class Rehearsal {
     unsigned id_size = 0;
     const unsigned char* id = SSL_SESSION_get_id(ours, &id_size);
     SSL_SESSION_set1_id(live, id, id_size);
+    SSL_SESSION_set1_hostname(live, self.name());
+    unsigned context_size = 0;
+    const unsigned char* id_context = SSL_SESSION_get0_id_context(ours, &context_size);
+    SSL_SESSION_set1_id_context(live, id_context, context_size);
     *size = static_cast<int>(SSL_SESSION_get_master_key(ours, static_cast<unsigned char*>(secret), static_cast<std::size_t>(*size)));
     *cipher = SSL_SESSION_get0_cipher(ours);
     return 1;
@@ -269,7 +307,6 @@ class Rehearsal {
     SSL_get_server_random(target_, kept.rehearsed_server_random.data(), SSL3_RANDOM_SIZE);
     Registry::get().substitute(kept.rehearsed_client_random, kept.client_random);
     Registry::get().substitute(kept.rehearsed_server_random, kept.server_random);
-    SSL_SESSION_set1_id(SSL_get_session(target_), session_id_.data(), static_cast<unsigned>(session_id_.size()));
     return {};
   }
 
@@ -283,13 +320,15 @@ class Rehearsal {
     unsigned size = 0;
     SSL_get0_alpn_selected(target_, &alpn, &size);
     if (!std::ranges::equal(ByteView(alpn, size), alpn_)) return fail(ENOTSUP, "the SSL's context chooses another ALPN protocol");
-    // On a server too: had it come in the ClientHello, the application would be asked to choose a certificate by it.
-    if (tls_.server_name()) {
-      SSL_set_tlsext_host_name(target_, tls_.server_name()->c_str());
-      SSL_SESSION_set1_hostname(SSL_get_session(target_), tls_.server_name()->c_str());
-    }
-    SSL_SESSION_set_time(SSL_get_session(target_), time_);
-    SSL_SESSION_set_timeout(SSL_get_session(target_), timeout_);
+    // On a server too, which may have passed over the name.
+    set_host_name(target_, name());
+    SSL_SESSION* const session = SSL_get_session(target_);
+    SSL_SESSION_set1_hostname(session, name());
+    SSL_SESSION_set1_id(session, session_id_.data(), static_cast<unsigned>(session_id_.size()));
+    SSL_SESSION_set1_id_context(session, id_context_.data(), static_cast<unsigned>(id_context_.size()));
+    SSL_set_session_id_context(target_, id_context_.data(), static_cast<unsigned>(id_context_.size()));
+    SSL_SESSION_set_time(session, time_);
+    SSL_SESSION_set_timeout(session, timeout_);
     SSL_set_verify_result(target_, tls_.verify_result());
     if (!script_.chain.empty()) {
       STACK_OF(X509)* chain = SSL_get_peer_cert_chain(target_);
@@ -314,43 +353,18 @@ class Rehearsal {
   const std::uint64_t options_;
   std::size_t tickets_;
   void (*const info_callback_)(const SSL*, int, int);
+  const long status_type_;
+  const std::optional<std::string> name_before_;
+  const ContextPointer context_;  // before a virtual host's takes its place
   BIO *rbio_, *wbio_;
   SslPointer shadow_;
   SessionPointer cached_;
-  Bytes session_id_;
+  Bytes session_id_, id_context_;
   long time_ = 0, timeout_ = 0;
   bool by_callback_ = false, shadow_knows_ = false, done_ = false;
 };
 
 }  // namespace
-
-void overwrite_secrets(SSL* ssl) {
-  SessionPointer session(SSL_version(ssl) == TLS1_3_VERSION ? SSL_SESSION_dup(SSL_get_session(ssl)) : nullptr);
-  const auto forget = [ssl] {
-    SSL_clear(ssl);
-    SSL_set_session(ssl, nullptr);
-  };
-  SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);  // or it takes its session for a bad one
-  forget();
-  const SSL_CIPHER* cipher = session ? SSL_SESSION_get0_cipher(session.get()) : nullptr;
-  if (!cipher) return;  // its handshake had not come to secrets
-  const auto hash = static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(cipher)));
-  image::TlsT other;
-  other.server = SSL_is_server(ssl);
-  other.established = true;
-  other.version = TLS1_3_VERSION;
-  for (auto* each : {&other.client_secret, &other.server_secret, &other.exporter_secret, &other.resumption_secret}) {
-    each->resize(hash);
-    RAND_bytes(each->data(), static_cast<int>(hash));
-  }
-  SSL_SESSION_set1_master_key(session.get(), other.client_secret.data(), hash);
-  flatbuffers::FlatBufferBuilder builder;
-  builder.Finish(image::Tls::Pack(builder, &other));
-  Script script{.tls = flatbuffers::GetRoot<image::Tls>(builder.GetBufferPointer()), .suite = {}, .session = std::move(session), .chain = {}};
-  (void)rehearse(ssl, script);
-  SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
-  forget();
-}
 
 Result<> rehearse(SSL* target, Script& script) {
   auto performed = Rehearsal(target, script).perform();

@@ -19,8 +19,7 @@ struct Script {
 // ENOTSUP, ENOKEY, EBADMSG; the target is then fit for a handshake of its own. Its BIOs stay what they are.
 Result<> rehearse(SSL* target, Script& script);
 
-// libssl does not wipe its copies of TLS 1.3's secrets when an SSL is cleared or freed: another session, of random secrets, takes their place. The
-// SSL is then as one before its handshake.
-void overwrite_secrets(SSL* ssl);
+// Takes every secret out of an SSL that has been exported, which is then as one before its handshake: see overwrite.cc. An error: copies are left.
+Result<> overwrite_secrets(SSL* ssl);
 
 }  // namespace sockmi::tls

@@ -87,6 +87,8 @@ SSL_CTX* shadow_context(int version, const SSL_CIPHER* cipher) {
   else
     SSL_CTX_set_cipher_list(ctx, name);
   SSL_CTX_set_alpn_select_cb(ctx, select_alpn, nullptr);
+  // Without one, an SSL that is here only for a while would ask that of the context which it was made of.
+  SSL_CTX_set_tlsext_servername_callback(ctx, +[](SSL*, int*, void*) -> int { return SSL_TLSEXT_ERR_NOACK; });
   // Without one, a client does not offer the suites with a pre-shared key; a resumption does not ask for it.
   if (version != TLS1_3_VERSION) SSL_CTX_set_psk_client_callback(ctx, [](SSL*, const char*, char*, unsigned, unsigned char*, unsigned) { return 0u; });
   SSL_CTX_set_options(ctx, SSL_OP_ALLOW_NO_DHE_KEX | SSL_OP_NO_TICKET);

@@ -12,6 +12,7 @@ struct Deleter {
   void operator()(T* p) const { Free(p); }
 };
 using SslPointer = std::unique_ptr<SSL, Deleter<SSL, SSL_free>>;
+using ContextPointer = std::unique_ptr<SSL_CTX, Deleter<SSL_CTX, SSL_CTX_free>>;
 using SessionPointer = std::unique_ptr<SSL_SESSION, Deleter<SSL_SESSION, SSL_SESSION_free>>;
 
 bool connect_in_memory(SSL* a, SSL* b);

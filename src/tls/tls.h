@@ -31,8 +31,9 @@ struct Kind {
 };
 // Fills a fresh SSL, which gets the image's role. EBADMSG (seal, contents), EINVAL, ENOTSUP: in every case the SSL is as it was.
 Result<> load(ByteView image, SSL* ssl, Kind kind);
-// After an export: the SSL can neither read nor write nor derive any more, its keys are wiped, nothing (no alert) goes out.
-void spend(SSL* ssl);
+// After an export: the SSL can neither read nor write nor derive any more, its keys are wiped, nothing (no alert) goes out. An error: the former is so,
+// but copies of the keys are left in libssl's memory.
+Result<> spend(SSL* ssl);
 bool is_spent(const SSL* ssl);  // and has got no new BIO since
 
 std::size_t write_taken(const SSL* ssl);
