@@ -1,4 +1,4 @@
-# make demo | test | test-openssl35 | fuzz | images | bench | build | deps | install | clean
+# make demo | test | test-openssl35 | walks | fuzz | images | bench | build | deps | install | clean
 # Everything goes to build/; the demo's picture to demo-out/.
 
 JOBS := $(shell nproc)
@@ -8,6 +8,7 @@ help:
 	@echo "make demo      a live HTTPS transfer moves between hosts (network namespaces; installs what it needs)"
 	@echo "make test      all tests, with address and undefined sanitizers"
 	@echo "make test-openssl35  the TLS part with OpenSSL 3.5, in a Debian 13 that is made in build/ (root)"
+	@echo "make walks     connections walk over hosts and end in a move: WALKS=5000 (root)"
 	@echo "make fuzz      looks for inputs that break the readers: SECONDS=60 each, TARGET=all of tests/fuzz"
 	@echo "make bench     figures, as a table and in build/bench.json"
 	@echo "make build     the programs and libraries, in build/release"
@@ -33,6 +34,10 @@ test: build build-sanitize
 test-openssl35: build-sanitize
 	@/usr/bin/python3 tests/openssl35/run.py
 
+# Moves whose connections end in them, far more than in `make test`.
+walks: build
+	@WALKS=$(or $(WALKS),5000) /usr/bin/python3 tests/lab/run.py test_walks
+
 SECONDS ?= 60
 fuzz: build-sanitize
 	@/usr/bin/python3 tests/fuzz/run.py --seconds $(SECONDS) $(TARGET)
@@ -50,4 +55,4 @@ install: build
 clean:
 	rm -rf build demo-out
 
-.PHONY: help deps build build-sanitize demo test test-openssl35 fuzz images bench install clean
+.PHONY: help deps build build-sanitize demo test test-openssl35 walks fuzz images bench install clean
