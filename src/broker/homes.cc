@@ -30,8 +30,8 @@ namespace {
 
 constexpr milliseconds kPatience{1000}, kLongestPause{5000};
 constexpr milliseconds kDisbelief{60000};  // so long a home may deny what we say before we leave it at that
-constexpr milliseconds kStep{1000}, kRound{30000};  // a home asks about some redirects a step, and about each in a round,
-constexpr std::size_t kMostAStep = 50;              // or less often where they are too many
+constexpr milliseconds kStep{1000}, kRound{30000};  // a home asks about so many redirects a step, until it has asked about each; and begins
+constexpr std::size_t kMostAStep = 50;              // anew some time later
 
 // What the host says, once it says something. A host that was silent is asked by one of us at a time.
 asio::awaitable<Result<Result<int>>> ask(World& world, std::string host, SocketAddress line, Secret message) {
@@ -100,11 +100,16 @@ Result<int> take_word(World& world, const std::string& from, const FourTuple& tu
   return 1;
 }
 
-// The rule outlives the connection a little: its last holder may be in TIME_WAIT.
+// The rule outlives the connection a little, for its last holder may be in TIME_WAIT. A new connection is home's own.
 Result<> forget(World& world, std::map<FourTuple, Away>::iterator it, std::uint64_t generation = 0) {
   const auto [tuple, away] = *it;
   generation = std::max(generation, away.generation);
-  TRY(redirect(world, tuple, away, world.settings.linger));
+  if (is_passive(tuple)) {
+    TRY(redirect(world, tuple, away, world.settings.linger));
+  } else {
+    const steer::Redirect last{tuple, away.address, world.settings.linger, true};
+    TRY(world.steering->redirect({&last, 1}));
+  }
   world.away.erase(it);
   world.endings.add(tuple, generation);
   if (away.home == world.settings.host) {
@@ -243,13 +248,14 @@ Result<int> held(World& world, const std::string& from, const FourTuple& tuple, 
 }
 
 asio::awaitable<void> ask_in_turn(World& world) {
-  FourTuple last;
-  for (;;) {
+  for (FourTuple last;;) {
+    if (world.away.upper_bound(last) == world.away.end()) {
+      last = {};
+      co_await sleep_for(kRound);
+    }
     co_await sleep_for(kStep);
-    const std::size_t size = world.away.size(), steps = kRound / kStep;
-    for (std::size_t some = std::min(kMostAStep, (size + steps - 1) / steps); some > 0; --some) {
-      auto it = world.away.upper_bound(last);
-      if (it == world.away.end()) it = world.away.begin();
+    for (std::size_t some = kMostAStep; some > 0; --some) {
+      const auto it = world.away.upper_bound(last);
       if (it == world.away.end()) break;
       const auto [tuple, away] = *it;
       last = tuple;

@@ -161,7 +161,7 @@ Result<> NamespacedSteering::check_reach(const IpAddress& local, const IpAddress
 }
 
 Result<> NamespacedSteering::redirect(std::span<const Redirect> redirects) {
-  for (const auto& [tuple, to, expires_in] : redirects) TRY(check_reach(tuple.local.ip, to));
+  for (const auto& [tuple, to, expires_in, ended] : redirects) TRY(check_reach(tuple.local.ip, to));
   return part<Redirect>(redirects, [](Steering& steering, std::span<const Redirect> those) { return steering.redirect(those); });
 }
 

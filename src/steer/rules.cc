@@ -87,6 +87,11 @@ Rule& Rule::forward(std::uint32_t nfproto, unsigned device_reg, unsigned address
              std::pair(NFTNL_EXPR_FWD_NFPROTO, nfproto));
 }
 
+Rule& Rule::remove(const SetName& map, unsigned key_reg, unsigned data_reg) {
+  return add("dynset", std::pair(NFTNL_EXPR_DYNSET_SET_NAME, map.set.c_str()), std::pair(NFTNL_EXPR_DYNSET_OP, NFT_DYNSET_OP_DELETE),
+             std::pair(NFTNL_EXPR_DYNSET_SREG_KEY, reg32(key_reg)), std::pair(NFTNL_EXPR_DYNSET_SREG_DATA, reg32(data_reg)));
+}
+
 Rule& Rule::accept() {
   return add("immediate", std::pair(NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT), std::pair(NFTNL_EXPR_IMM_VERDICT, NF_ACCEPT));
 }

@@ -29,6 +29,7 @@ class Rule {
   // Writes `reg` over an address of the IP header, and mends the checksums that cover it.
   Rule& set_address(std::uint32_t nfproto, unsigned offset, unsigned reg, bool transport_checksum);
   Rule& forward(std::uint32_t nfproto, unsigned device_reg, unsigned address_reg);  // to this neighbour; the packet is gone
+  Rule& remove(const SetName& map, unsigned key_reg, unsigned data_reg);  // from this map, if it is there; any data
   Rule& accept();
   const nftnl_rule* get() const { return rule_.get(); }
 

@@ -35,10 +35,12 @@ class NftSteering : public Steering {
   Result<> redirect(std::span<const Redirect> redirects) override {
     std::vector<Change> changes;
     std::set<IpAddress> hosts;
-    for (const auto& [tuple, to, expires_in] : redirects) {
+    for (const auto& [tuple, to, expires_in, ended] : redirects) {
       if (is_v4(tuple.local.ip) != is_v4(to)) return fail(EAFNOSUPPORT, "{} can not be redirected to {}", to_string(tuple), to_string(to));
       if (hosts.insert(to.unmapped()).second) TRY(add_way(changes, to.unmapped()));
-      TRY(add_only_in(changes, maps_of_connections(to), to, key_of(tuple), expires_in));
+      const auto living = maps_of_connections(to), over = maps_of_ended(to);
+      TRY_LET(mine, map_to(ended ? over : living, to));
+      for (const auto* maps : {&living, &over}) put_only_in(changes, *maps, mine, to, key_of(tuple), expires_in);
     }
     return sets_.apply(changes);
   }
@@ -46,7 +48,8 @@ class NftSteering : public Steering {
     std::vector<Change> changes;
     for (const FourTuple& tuple : tuples) {
       const Bytes key = key_of(tuple);
-      for (const SetName* map : maps_of_connections(tuple.local.ip)) changes.push_back(remove(*map, key));
+      for (const auto& maps : {maps_of_connections(tuple.local.ip), maps_of_ended(tuple.local.ip)})
+        for (const SetName* map : maps) changes.push_back(remove(*map, key));
       changes.push_back(remove(sets_of(tuple.local.ip).coming, key));
     }
     return sets_.apply(changes);
@@ -211,6 +214,12 @@ class NftSteering : public Steering {
     maps.push_back(&sets_of(ip).away);
     return maps;
   }
+  std::vector<const SetName*> maps_of_ended(const IpAddress& ip) const {
+    std::vector<const SetName*> maps;
+    for (const Segment& segment : segments_) maps.push_back(&segment.maps_of(ip).ended);
+    maps.push_back(&sets_of(ip).ended_away);
+    return maps;
+  }
   std::vector<const SetName*> maps_of_ports(const IpAddress& ip) const {
     std::vector<const SetName*> maps;
     for (const Segment& segment : segments_) maps.push_back(&segment.maps_of(ip).ports);
@@ -221,8 +230,12 @@ class NftSteering : public Steering {
   Result<> add_only_in(std::vector<Change>& changes, const std::vector<const SetName*>& maps, const IpAddress& to, const Bytes& key,
                        std::optional<milliseconds> expires_in) {
     TRY_LET(mine, map_to(maps, to));
-    for (const SetName* map : maps) changes.push_back(map == mine ? put(*map, key, bytes_of(to), expires_in) : remove(*map, key));
+    put_only_in(changes, maps, mine, to, key, expires_in);
     return {};
+  }
+  static void put_only_in(std::vector<Change>& changes, const std::vector<const SetName*>& maps, const SetName* mine, const IpAddress& to,
+                          const Bytes& key, std::optional<milliseconds> expires_in) {
+    for (const SetName* map : maps) changes.push_back(map == mine ? put(*map, key, bytes_of(to), expires_in) : remove(*map, key));
   }
   // How a router is reached is said once for an importer, not for each connection.
   Result<> add_way(std::vector<Change>& changes, const IpAddress& host) {

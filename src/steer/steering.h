@@ -26,6 +26,9 @@ struct Redirect {
   FourTuple tuple;
   IpAddress to;
   std::optional<std::chrono::milliseconds> expires_in;  // none: until removed
+  // The connection has ended: its last packets are sent on, but a SYN of the same addresses and ports begins another one, which is ours, and removes
+  // the redirect. (To a connection that lives a SYN may come too, from a peer that has lost its memory: its holder answers.)
+  bool ended = false;
 };
 
 class Steering {

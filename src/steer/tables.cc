@@ -10,6 +10,9 @@
 //                          checksums are mended by difference, so that segments which the card or the kernel has put together (GRO),
 //                          or whose checksum is still to be computed, stay right.
 //
+// The last packets of a connection that has ended have maps of their own (ended, endedaway), which a SYN takes its connection out of: what begins now
+// is for whoever listens.
+//
 // Rejected: DNAT (connection tracking: with the old entry left the client got RST); BPF (no faster); one map for both kinds and a second
 // lookup by its result (nft 1.0.6 dies when it lists such a rule).
 //
@@ -19,7 +22,10 @@
 
 #include <net/if.h>
 
+#include <algorithm>
+
 #include "steer/adopt.h"
+#include "steer/begun.h"
 #include "steer/icmp.h"
 #include "steer/nft.h"
 #include "steer/steering.h"
@@ -33,7 +39,7 @@ constexpr const char* kRemove = "add table netdev sockmi; delete table netdev so
 FamilySets family_sets(char v) {
   const auto at_home = [v](const char* name) { return SetName{NFPROTO_NETDEV, "sockmi", std::string(name) + v}; };
   const auto on_importer = [v](const char* name) { return SetName{NFPROTO_INET, "sockmi", std::string(name) + v}; };
-  return {at_home("coming"), at_home("away"), at_home("portsaway"), at_home("via"), at_home("out"), at_home("stay"),
+  return {at_home("coming"), at_home("away"), at_home("endedaway"), at_home("portsaway"), at_home("via"), at_home("out"), at_home("stay"),
           on_importer("homes"), on_importer("readdress"), on_importer("readdressports"), on_importer("held")};
 }
 
@@ -42,31 +48,37 @@ std::string at_home(char v, const std::vector<Segment>& segments) {
   const std::string address = fmt::format("ipv{}_addr", v), ip = v == '4' ? "ip" : "ip6";
   const std::string port = address + " . inet_service", connection = port + " . " + port;
   const std::string to_port = fmt::format("{} daddr . tcp dport", ip), of_connection = fmt::format("{} saddr . tcp sport . {}", ip, to_port);
-  std::string maps, redirects, ports;
+  std::string maps, redirects, ended, ports;
   for (const Segment& segment : segments) {
-    const auto& [redirected, moved] = v == '4' ? segment.four : segment.six;
+    const auto& [redirected, over, moved] = v == '4' ? segment.four : segment.six;
     maps += fmt::format("\n  map {} {{ type {} : {}; flags timeout; }}", redirected.set, connection, address);
+    maps += fmt::format("\n  map {} {{ type {} : {}; flags dynamic,timeout; }}", over.set, connection, address);
     maps += fmt::format("\n  map {} {{ type {} : {}; flags timeout; }}", moved.set, port, address);
     redirects += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection, redirected.set, segment.interface);
+    ended += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection, over.set, segment.interface);
     ports += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, to_port, moved.set, segment.interface);
   }
   const std::string routed = fmt::format("fwd {0} to {0} daddr map @via{1} device {0} daddr map @out{1}", ip, v);
   return maps + fmt::format(R"(
   set coming{v} {{ type {connection}; flags timeout; }}
   map away{v} {{ type {connection} : {address}; flags timeout; }}
+  map endedaway{v} {{ type {connection} : {address}; flags dynamic,timeout; }}
   map portsaway{v} {{ type {port} : {address}; flags timeout; }}
   map via{v} {{ type {address} : {address}; }}
   map out{v} {{ type {address} : iface_index; }}
   set stay{v} {{ type {connection}; flags timeout; }}
+  chain begun{v} {{ }}
   chain tcp{v} {{
     {of_connection} @coming{v} meta mark set {coming:#x} accept{redirects}
     {ip} daddr set {of_connection} map @away{v} {routed}
+    tcp flags & (fin | syn | rst | ack) == syn jump begun{v}{ended}
+    {ip} daddr set {of_connection} map @endedaway{v} {routed}
     {of_connection} @stay{v} accept{ports}
     {ip} daddr set {to_port} map @portsaway{v} {routed}
   }}
   chain icmp{v} {{ }})", fmt::arg("v", v), fmt::arg("connection", connection), fmt::arg("address", address), fmt::arg("port", port),
                            fmt::arg("of_connection", of_connection), fmt::arg("to_port", to_port), fmt::arg("coming", kComingMark),
-                           fmt::arg("redirects", redirects), fmt::arg("ports", ports), fmt::arg("ip", ip), fmt::arg("routed", routed));
+                           fmt::arg("redirects", redirects), fmt::arg("ended", ended), fmt::arg("ports", ports), fmt::arg("ip", ip), fmt::arg("routed", routed));
 }
 
 std::string netdev_table(const std::vector<Segment>& segments) {
@@ -134,7 +146,7 @@ Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfa
     if (index == 0) return fail_errno("interface " + interface);
     const std::string number = out.empty() ? "" : fmt::format("_{}", index);  // most hosts have but one
     const auto maps = [&](char v) {
-      return Segment::Maps{{NFPROTO_NETDEV, "sockmi", fmt::format("redir{}{}", v, number)}, {NFPROTO_NETDEV, "sockmi", fmt::format("ports{}{}", v, number)}};
+      return Segment::Maps{{NFPROTO_NETDEV, "sockmi", fmt::format("redir{}{}", v, number)}, {NFPROTO_NETDEV, "sockmi", fmt::format("ended{}{}", v, number)}, {NFPROTO_NETDEV, "sockmi", fmt::format("ports{}{}", v, number)}};
     };
     out.push_back({interface, index, maps('4'), maps('6')});
   }
@@ -145,7 +157,9 @@ Result<> create_tables(Netlink& netfilter, const std::vector<Segment>& segments,
   const std::string mark = daemon ? fmt::format("add chain netdev sockmi {}\n", mark_of_service(daemon)) : "";
   TRY_LET(change, change_to(netfilter, netdev_table(segments) + inet_table() + mark));
   if (!change.empty()) TRY(run_nft(change));
-  return replace_rules(netfilter, icmp_rules(segments));
+  auto rules = icmp_rules(segments);
+  std::ranges::move(begun_rules(segments), std::back_inserter(rules));
+  return replace_rules(netfilter, rules);
 }
 Result<> remove_tables() { return run_nft(kRemove); }
 

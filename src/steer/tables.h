@@ -18,7 +18,7 @@ namespace sockmi::steer {
 struct FamilySets {
   // At home, "netdev sockmi". A connection is (peer, port, home, port), a port (home, port), as packets have them.
   SetName coming;           // connections that are coming home
-  SetName away;             // connections -> importer behind a router
+  SetName away, ended_away;  // connections, and such as have ended -> importer behind a router
   SetName ports_away;       // ports of listeners that have moved -> importer behind a router
   SetName via, out;         // importer behind a router -> the router; -> the interface
   SetName stay;             // connections that live on here though their listener has moved
@@ -36,7 +36,7 @@ struct Segment {
   std::string interface;
   unsigned index;  // of the interface
   struct Maps {
-    SetName redirects, ports;  // connections, ports -> importer
+    SetName redirects, ended, ports;  // connections, such as have ended, ports -> importer
   } four, six;
   const Maps& maps_of(const IpAddress& ip) const { return ip.unmapped().family == AF_INET ? four : six; }
 };

@@ -1,0 +1,121 @@
+"""After a moved connection, and beside it: a redirect is for one connection, not for all that looks like it."""
+import socket
+import struct
+import time
+
+import observe
+from cases import cases, topology
+from namespace import within
+from process import expect, wait_until
+from socket_app import Between, Connection, start
+
+REUSE = (1, 2)  # SOL_SOCKET, SO_REUSEADDR
+LINGER = (1, 13)
+SOURCE = 45_000
+
+
+def number(value):
+    return value.to_bytes(4, "little", signed=True).hex()
+
+
+def from_one_port(lab, to=None, family="4"):
+    """A connection of the client's from the port SOURCE, which has moved to the host `to`."""
+    def prepare(_, theirs):
+        theirs.set(*REUSE, number(1))
+        theirs.bind(SOURCE)
+    connection = Connection(lab, family, prepare=prepare)
+    connection.both_ways()
+    if to:
+        connection.move(to)
+        connection.both_ways()
+    return connection
+
+
+def finished(lab, connection):
+    """Both ends have ended it in order; the one on the server's side is in TIME_WAIT."""
+    connection.ours.shutdown()
+    connection.down.receive_end(connection.theirs)
+    connection.theirs.shutdown()
+    connection.up.receive_end(connection.ours)
+    connection.ours.close()
+    connection.theirs.close()
+
+
+def reset(lab, connection):
+    """The client has reset it; the application keeps its descriptor."""
+    connection.theirs.set(*LINGER, number(1) + number(0))
+    connection.theirs.close()
+
+
+def forgotten(lab, connection):
+    """The client's kernel does not know it any more, as after a reboot; the application has not heard of it."""
+    with observe.Dropped(lab.client, "out", f"tcp sport {SOURCE}"):
+        reset(lab, connection)
+
+
+ENDS = {function.__name__: function for function in (finished, reset, forgotten)}
+
+
+def connect_again(lab, connection):
+    """A new connection between the same addresses and ports, as soon as the client's kernel makes it; and how long that took, in seconds."""
+    again = lab.client.app.socket(connection.theirs.family)
+    again.set(*REUSE, number(1))
+    again.bind(SOURCE)
+    began = time.monotonic()
+    again.do("connect-later", lab.hostA.at(again.family), 8443)
+    again.do("connected", 12_000)
+    took = time.monotonic() - began
+    return Between(connection.listener.accept(3000), again), took
+
+
+@cases(*((how, moves) for how in ENDS for moves in (False, True)))
+def test_the_same_ports_are_free_again_as_soon_as_without_a_move(lab, how, moves):
+    start(lab, steer={"linger_ms": 60_000})
+    connection = from_one_port(lab, lab.hostB if moves else None)
+    ENDS[how](lab, connection)
+    if how != "forgotten":
+        wait_until(lambda: not lab.hostA.api("/v1/connections")["connections"], "home knows that it has ended")
+    new, took = connect_again(lab, connection)
+    expect(took < 2.5, f"it took {took:.1f} s")  # the first SYN of a client that has forgotten meets the old connection; the second comes after 1 s
+    new.both_ways()
+    wait_until(lambda: not observe.redirects(lab.hostA), "no redirect is left for it")
+    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")  # whom a client has forgotten, its kernel resets
+
+
+@topology("bridge")
+@topology("routed")
+@cases("4", "6")
+def test_they_are_free_in_each_family_and_behind_a_router(lab, family):
+    start(lab, lab.hostA, lab.hostC, steer={"linger_ms": 60_000})
+    connection = from_one_port(lab, lab.hostC, family)
+    finished(lab, connection)
+    wait_until(lambda: not lab.hostA.api("/v1/connections")["connections"], "home knows that it has ended")
+    expect(observe.redirects(lab.hostA), "the last packets are not sent on")
+    new, took = connect_again(lab, connection)
+    expect(took < 1, f"it took {took:.1f} s")
+    new.both_ways()
+
+
+def test_a_first_segment_does_not_take_a_connection_that_lives(lab):
+    """It is answered by the connection's holder, not by home's listener."""
+    start(lab)
+    connection = from_one_port(lab, lab.hostB)
+    challenges = observe.kernel_counter(lab.hostB, "TcpExtTCPSYNChallenge")
+    forge_syn(lab.client, lab.hostA.address)
+    wait_until(lambda: observe.kernel_counter(lab.hostB, "TcpExtTCPSYNChallenge") > challenges, "the holder challenges it")
+    connection.both_ways()
+    expect(observe.redirects(lab.hostA), "the redirect has gone")
+
+
+def forge_syn(host, to):
+    """A SYN from the port that the connection has, as somebody sends it who does not know it."""
+    def send():
+        source, target = socket.inet_aton(host.address), socket.inet_aton(to)
+        head = struct.pack("!HHIIBBHHH", SOURCE, 8443, 12345, 0, 5 << 4, 2, 1000, 0, 0)
+        pseudo = source + target + struct.pack("!BBH", 0, 6, len(head)) + head
+        total = sum(struct.unpack(f"!{len(pseudo) // 2}H", pseudo))
+        while total >> 16:
+            total = (total & 0xffff) + (total >> 16)
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+            raw.sendto(head[:16] + struct.pack("!H", ~total & 0xffff) + head[18:], (to, 0))
+    within(host, send)
