@@ -76,6 +76,16 @@ SOCKMI_API size_t sockmi_write_taken(const SSL *ssl);
  * chooses by it, as RFC 5929, 3, does for tls-unique, asks here. */
 SOCKMI_API int sockmi_session_reused(const SSL *ssl);
 
+/* A KeyUpdate of TLS 1.3 in both directions, for instance after import_ssl(): the keys and secrets of the traffic up to then are wiped here, and
+ * whoever gets this process's memory later can not read what was said before. It shuts nobody out who holds the connection's traffic secrets:
+ * the next ones are derived from them (RFC 8446, 7.2). After a host that is not trusted any more, make a new connection. The peer's half is done
+ * when its answer has been read. 1 on success, 0 on error: ENOTSUP (not TLS 1.3), EAGAIN (an SSL_write is half done, or the handshake). */
+SOCKMI_API int sockmi_update_keys(SSL *ssl);
+
+/* How many bytes of memory for keys and images this process could not lock, since RLIMIT_MEMLOCK did not allow it: they are kept out of core
+ * dumps, but may be swapped to a disk. */
+SOCKMI_API size_t sockmi_unlocked_secrets(void);
+
 #ifdef __cplusplus
 }
 #endif

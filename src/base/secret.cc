@@ -7,12 +7,15 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <mutex>
 #include <new>
 
 #include <boost/container/static_vector.hpp>
 #include <openssl/crypto.h>
+
+#include "base/unlocked.h"
 
 namespace sockmi {
 namespace {
@@ -22,10 +25,12 @@ constexpr std::size_t kSlab = 16 * kPage;
 constexpr std::size_t kStep = 16, kSteps = 64;
 constexpr std::size_t kMostKept = 32u << 20;
 
+std::atomic<std::size_t> unlocked{0};
+
 void* map_locked(std::size_t size) {
   void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) throw std::bad_alloc();
-  (void)::mlock(p, size);  // RLIMIT_MEMLOCK of an ordinary user may be small: then the pages are only kept from dumps
+  if (::mlock(p, size) != 0) unlocked += size;  // RLIMIT_MEMLOCK of an ordinary user may be small: then the pages are only kept from dumps
   (void)::madvise(p, size, MADV_DONTDUMP);
   return p;
 }
@@ -109,6 +114,8 @@ Blocks& blocks() {
 }
 
 }  // namespace
+
+std::size_t unlocked_secret_bytes() { return unlocked; }
 
 void* secret_alloc(std::size_t size) {
   const std::size_t whole = rounded(size);

@@ -8,6 +8,7 @@
 
 #include <sockmi/appsockmi.h>
 
+#include "base/unlocked.h"
 #include "lib/last_error.h"
 #include "lib/transport.h"
 #include "tls/tls.h"
@@ -63,6 +64,15 @@ int sockmi_set_fd(SSL* ssl, int fd) {
 size_t sockmi_write_taken(const SSL* ssl) { return tls::write_taken(ssl); }
 
 int sockmi_session_reused(const SSL* ssl) { return tls::was_reused(ssl); }
+
+int sockmi_update_keys(SSL* ssl) {
+  clear_error();
+  const auto updated = tls::update_keys(ssl);
+  if (!updated) report(updated.error());
+  return updated ? 1 : 0;
+}
+
+size_t sockmi_unlocked_secrets(void) { return unlocked_secret_bytes(); }
 
 int save_ssl(void** pbuf, SSL* ssl, int ssl_state) {
   clear_error();

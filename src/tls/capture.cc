@@ -3,6 +3,9 @@
 #include <optional>
 #include <tuple>
 
+#include <openssl/err.h>
+#include <openssl/sslerr.h>
+
 #include "image/pack.h"
 #include "image/seal.h"
 #include "image/tls_generated.h"
@@ -81,16 +84,39 @@ Result<Live> find_tls12(SSL* ssl, const Suite& suite) {
   return live;
 }
 
-Result<Suite> suite_of(SSL* ssl) {
+Result<> of_a_kind_that_is_served(SSL* ssl) {
   if (SSL_is_dtls(ssl)) return fail(ENOTSUP, "DTLS is not served");
 #if OPENSSL_VERSION_PREREQ(3, 2)
   if (SSL_is_quic(ssl)) return fail(ENOTSUP, "QUIC is not served");
 #endif
+  return {};
+}
+
+// Whether a server has asked its client for a certificate after the handshake: the answer will be made of what that handshake was. Only
+// SSL_verify_client_post_handshake(3) tells; it asks for nothing on behalf of an SSL that wants no certificate.
+bool authenticates_its_client(SSL* ssl) {
+  if (!SSL_is_server(ssl) || SSL_version(ssl) != TLS1_3_VERSION) return false;
+  const int mode = SSL_get_verify_mode(ssl);
+  SSL_set_verify(ssl, SSL_VERIFY_NONE, nullptr);
+  ERR_set_mark();
+  (void)SSL_verify_client_post_handshake(ssl);
+  const int why = ERR_GET_REASON(ERR_peek_last_error());
+  ERR_pop_to_mark();
+  SSL_set_verify(ssl, mode, nullptr);
+  return why == SSL_R_REQUEST_PENDING || why == SSL_R_REQUEST_SENT;
+}
+
+Result<Suite> suite_of(SSL* ssl) {
+  TRY(of_a_kind_that_is_served(ssl));
   const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl);
   if (!cipher) return fail(ENOTSUP, "the SSL has no cipher");
   const auto suite = find_suite(SSL_version(ssl), cipher);
-  if (!suite) return fail(ENOTSUP, "{} with {} is not served", SSL_get_version(ssl), SSL_CIPHER_get_name(cipher));
+  if (!suite || SSL_CIPHER_get_kx_nid(cipher) == NID_kx_srp) return fail(ENOTSUP, "{} with {} is not served", SSL_get_version(ssl), SSL_CIPHER_get_name(cipher));
   if (SSL_get_current_compression(ssl)) return fail(ENOTSUP, "compression is not served");
+#if OPENSSL_VERSION_PREREQ(3, 2)
+  if (SSL_get_negotiated_server_cert_type(ssl) == TLSEXT_cert_type_rpk || SSL_get_negotiated_client_cert_type(ssl) == TLSEXT_cert_type_rpk)
+    return fail(ENOTSUP, "raw public keys are not served");
+#endif
   if (SSL_renegotiate_pending(ssl)) return fail(ENOTSUP, "a renegotiation is under way");
   if (BIO_get_ktls_send(SSL_get_wbio(ssl)) || BIO_get_ktls_recv(SSL_get_rbio(ssl))) return fail(ENOTSUP, "kernel TLS is active");
   return *suite;
@@ -192,7 +218,8 @@ void save_what_getters_answer(SSL* ssl, image::TlsT& state) {
   }
 }
 
-Secret save_before_handshake(SSL* ssl) {
+Result<Secret> save_before_handshake(SSL* ssl) {
+  TRY(of_a_kind_that_is_served(ssl));
   State state;
   state.server = SSL_is_server(ssl);
   const RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
@@ -204,6 +231,7 @@ Secret save_before_handshake(SSL* ssl) {
 Result<Secret> save_established(SSL* ssl) {
   TRY(suite_of(ssl));
   if (in_mid_record(ssl)) return fail(EAGAIN, "in the middle of a record");
+  if (authenticates_its_client(ssl)) return fail(EAGAIN, "in the middle of an authentication after the handshake");
   State state;
   TRY(save_unread(ssl, state));  // first: libssl may send what was queued, a KeyUpdate with new keys among it
   TRY_LET(live, find_live(ssl));

@@ -40,6 +40,9 @@ std::size_t write_taken(const SSL* ssl);
 bool was_reused(const SSL* ssl);    // whether the handshake with the peer was a resumption
 bool in_mid_record(const SSL* ssl);  // libssl has read a record in part
 
+// Sends a KeyUpdate that asks for the peer's; what the socket does not take goes with the next write. ENOTSUP: not TLS 1.3; EAGAIN: not now.
+Result<> update_keys(SSL* ssl);
+
 // Brings an SSL that is in its handshake, or in the middle of a record, to where it can be saved: goes on with it, as far as the peer does, for so
 // long at most. EAGAIN: not reached; EPROTO: the handshake failed.
 Result<> quiesce(SSL* ssl, std::chrono::milliseconds patience);

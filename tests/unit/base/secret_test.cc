@@ -1,6 +1,8 @@
 #include "base/secret.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -8,6 +10,8 @@
 #include <string>
 
 #include <gtest/gtest.h>
+
+#include "base/unlocked.h"
 
 namespace sockmi {
 namespace {
@@ -52,6 +56,19 @@ TEST(Secret, IsLockedAndKeptOutOfDumps) {
     }
     secret_free(block, size);
   }
+}
+
+// As an ordinary user who may lock nothing.
+TEST(Secret, WhatCanNotBeLockedIsCounted) {
+  if (!locking_works()) GTEST_SKIP() << "nothing is locked here, and nobody is told";
+  EXPECT_EQ(unlocked_secret_bytes(), 0u);
+  const auto count = [] {
+    const rlimit none{.rlim_cur = 0, .rlim_max = 0};
+    if (::setrlimit(RLIMIT_MEMLOCK, &none) != 0 || (::geteuid() == 0 && ::setresuid(65534, 65534, 65534) != 0)) ::_exit(2);
+    void* block = secret_alloc(std::size_t(64) << 20);
+    ::_exit(block && unlocked_secret_bytes() == std::size_t(64) << 20 ? 0 : 1);
+  };
+  EXPECT_EXIT(count(), testing::ExitedWithCode(0), "");
 }
 
 TEST(Secret, BlocksDoNotOverlap) {

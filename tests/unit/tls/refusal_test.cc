@@ -94,6 +94,58 @@ TEST(Refused, Dtls) {
   refused(server.get(), ENOTSUP, "DTLS");
 }
 
+TEST(Refused, DtlsBeforeItsHandshake) {
+  const CtxPtr ctx(SSL_CTX_new_ex(with_provider(), nullptr, DTLS_method()));
+  const SslPtr ssl(SSL_new(ctx.get()));
+  SSL_set_accept_state(ssl.get());
+  refused(ssl.get(), ENOTSUP, "DTLS");
+}
+
+TEST(Refused, AnAuthenticationAfterTheHandshake) {
+  Pair pair(case_of("Tls13Aes128Server"));
+  SSL_set_post_handshake_auth(pair.peer.get(), 1);
+  pair.handshake();
+  pair.talk("before");
+  SSL* const server = pair.mover.get();
+  ASSERT_TRUE(save(server));  // which does not begin one
+  SSL_set_verify(server, SSL_VERIFY_PEER | SSL_VERIFY_POST_HANDSHAKE, +[](int, X509_STORE_CTX*) { return 1; });
+  ASSERT_EQ(SSL_verify_client_post_handshake(server), 1);
+  ASSERT_EQ(SSL_do_handshake(server), 1);
+  refused(server, EAGAIN, "authentication after the handshake");
+  EXPECT_EQ(SSL_get_verify_mode(server), SSL_VERIFY_PEER | SSL_VERIFY_POST_HANDSHAKE);
+  pair.talk("the client answers");
+  X509* const certificate = SSL_get1_peer_certificate(server);
+  EXPECT_NE(certificate, nullptr);
+  X509_free(certificate);
+  pair.hop();
+  pair.talk("after");
+  // The answer would be made of the handshake with the peer, which is not known here.
+  EXPECT_EQ(SSL_verify_client_post_handshake(pair.mover.get()), 0);
+  ERR_clear_error();
+  pair.talk("on");
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+TEST(Refused, Srp) {
+  Pair pair({"", TLS1_2_VERSION, "SRP-AES-128-CBC-SHA", true});
+  SSL_CTX_set_srp_username_callback(pair.mover_ctx.get(), +[](SSL* ssl, int*, void*) -> int {
+    return SSL_set_srp_server_param_pw(ssl, "user", "password", "1024") == 1 ? SSL_ERROR_NONE : SSL3_AL_FATAL;
+  });
+  pair.mover = pair.fresh();
+  ASSERT_TRUE(set_fd(pair.mover.get(), pair.mover_fd.get()));
+  char user[] = "user", password[] = "password";
+  SSL_CTX_set_srp_username(pair.peer_ctx.get(), user);
+  SSL_CTX_set_srp_password(pair.peer_ctx.get(), password);
+  SSL_CTX_set_srp_strength(pair.peer_ctx.get(), 1);
+  pair.peer = Pair::fresh_of(pair.peer_ctx, false);
+  SSL_set_fd(pair.peer.get(), pair.peer_fd.get());
+  pair.handshake();
+  refused(pair.mover.get(), ENOTSUP, "SRP");
+  pair.talk("unharmed");
+}
+#pragma GCC diagnostic pop
+
 TEST(Refused, AnImageThatTheContextDoesNotAllow) {
   for (const bool unread : {false, true}) {
     Pair pair(case_of("Tls13Aes128Server"));
