@@ -11,6 +11,24 @@ IpAddress address_of(const FourTuple& tuple, const SocketAddress& home_line) {
   return tuple.local.ip.wildcard() ? home_line.ip : tuple.local.ip.unmapped();
 }
 
+// The packets of its own that a host would lose: those of a listener, or of a connection, that has this port here. The endpoint's own socket, should it be
+// here already, has home's address, or none.
+Result<> check_port(const FourTuple& guest, const SocketAddress& own) {
+  const bool passive = is_passive(guest);
+  const FourTuple there{own, guest.remote};
+  if (!passive) {
+    if (steer::find_socket(there)) return fail(EADDRINUSE, "this host has a connection {} of its own", to_string(there));
+    return {};
+  }
+  TRY_LET(all, steer::all_sockets());
+  for (const auto& [cookie, socket] : all) {
+    const SocketAddress& local = socket.tuple.local;
+    const bool same = local.port == own.port && socket.tuple.remote.port == 0 && (local.ip.wildcard() || local.ip.unmapped() == own.ip);
+    if (same && socket.tuple.unmapped() != guest.unmapped()) return fail(EADDRINUSE, "{} is a port of this host's own", to_string(own));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<> admit(World& world, const FourTuple& tuple, const SocketAddress& home_line) {
@@ -20,6 +38,7 @@ Result<> admit(World& world, const FourTuple& tuple, const SocketAddress& home_l
     TRY_LET(routed, world.steering->is_routed(home_line.ip));
     if (!routed) return {};
     const IpAddress& own = world.settings.address_for(address);
+    TRY(check_port(tuple, {own, tuple.local.port}));
     return is_passive(tuple) ? world.steering->readdress_port({address, tuple.local.port}, own) : world.steering->readdress({&tuple, 1}, own);
   }();
   if (!readdressed) (void)world.steering->unshelter(address, world.settings.linger);

@@ -7,7 +7,7 @@ import observe
 from cases import cases, topology
 from namespace import within
 from process import expect, wait_until
-from socket_app import Between, Connection, start
+from socket_app import LISTENING, Between, Connection, refused, start
 
 REUSE = (1, 2)  # SOL_SOCKET, SO_REUSEADDR
 LINGER = (1, 13)
@@ -105,6 +105,17 @@ def test_a_first_segment_does_not_take_a_connection_that_lives(lab):
     wait_until(lambda: observe.kernel_counter(lab.hostB, "TcpExtTCPSYNChallenge") > challenges, "the holder challenges it")
     connection.both_ways()
     expect(observe.redirects(lab.hostA), "the redirect has gone")
+
+
+@topology("routed")
+def test_a_listener_does_not_take_a_port_of_the_importers_own(lab):
+    """What home sends on to a host behind a router carries that host's address."""
+    start(lab, lab.hostA, lab.hostC)
+    own = lab.hostC.app.socket("4").listen()
+    reason = refused(lab.hostA.app.socket("4").listen(), lab.hostC, LISTENING)
+    expect("own" in reason, reason)
+    theirs = lab.client.app.socket("4").connect(lab.hostC)
+    Between(own.accept(), theirs).both_ways()
 
 
 def forge_syn(host, to):
