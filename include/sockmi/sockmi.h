@@ -2,7 +2,8 @@
  *
  * Applications use this header alone for sockets without TLS, and appsockmi.h (which includes it) for SSL objects.
  * All calls talk to the host's sockmid over its Unix socket ($SOCKMID_SOCKET, default /run/sockmid/sockmid.sock); none
- * needs a privilege. All are thread-safe. A call that fails returns -1, sets errno, and leaves a text for
+ * needs a privilege. All may be called by several threads, each for another connection. What others may do with a socket
+ * while it is exported: export_ssl(3). A call that fails returns -1, sets errno, and leaves a text for
  * sockmi_last_error(); the connection is then as it was before the call.
  *
  * Source: M. Bernaschi, F. Casadei, P. Ruco, "Migration of secure connections using SockMi", ;login:, 2007.

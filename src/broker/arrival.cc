@@ -11,6 +11,7 @@
 #include "base/spawn.h"
 #include "broker/event.h"
 #include "broker/guests.h"
+#include "broker/leaving.h"
 #include "broker/passive.h"
 #include "broker/residents.h"
 #include "steer/addresses.h"
@@ -183,7 +184,7 @@ Result<> Arrivals::commit(const image::MigrationId& id, const image::LateT& late
   const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
   const auto wake = [&]() -> Result<> {
     // Nobody has acknowledged what came late: should it not go in, the peer sends it again.
-    auto received = prepared.socket->receive({late.bytes, late.fin, late.acked, late.window, late.all_acknowledged});
+    auto received = prepared.socket->receive(from_image(late));
     if (!received) log::warn("event=late_data_left migration={} bytes={} error=\"{}\"", image::to_hex(id), late.bytes.size(), to_string(received.error()));
     TRY_LET(live, std::move(*prepared.socket).thaw());
     socket = std::move(live);

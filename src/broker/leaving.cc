@@ -11,7 +11,14 @@ image::LateT to_image(tcp::Late late) {
   out.acked = late.acked;
   out.window = late.window;
   out.all_acknowledged = late.all_acknowledged;
+  out.written = std::move(late.written);
+  out.finished = late.finished;
+  out.read = late.read;
   return out;
+}
+
+tcp::Late from_image(const image::LateT& late) {
+  return {late.bytes, late.fin, late.acked, late.window, late.all_acknowledged, late.written, late.finished, late.read};
 }
 
 image::StragglerT straggler_of(const Leaving& one, tcp::Late late) {
@@ -24,6 +31,14 @@ image::StragglerT straggler_of(const Leaving& one, tcp::Late late) {
   straggler.window = static_cast<std::uint16_t>(image.window->snd_wnd() >> image.snd_wscale);
   straggler.late = std::make_unique<image::LateT>(to_image(std::move(late)));
   return straggler;
+}
+
+// COMMIT had all that was written before. Who was asleep in send(2) at that time may have woken since, though only if something was acknowledged.
+void seal(Leaving& one) {
+  if (!one.frozen) return;
+  const auto rest = one.frozen->seal(one.endpoint.tcp);
+  if (!rest) log::error("event=not_sealed connection={} error=\"{}\"", to_string(one.tuple), to_string(rest.error()));
+  else if (!rest->written.empty()) log::error("event=written_too_late connection={} bytes={}", to_string(one.tuple), rest->written.size());
 }
 
 Result<> report(World& world, Leaving& one) {

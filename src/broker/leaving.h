@@ -39,8 +39,11 @@ struct Leaving {
 };
 
 image::LateT to_image(tcp::Late late);
+tcp::Late from_image(const image::LateT& late);
 // `late` as a segment of the peer's.
 image::StragglerT straggler_of(const Leaving& one, tcp::Late late);
+// The endpoint lives elsewhere: nobody writes to the socket here any more.
+void seal(Leaving& one);
 // Counts and logs what became of it.
 Result<> report(World& world, Leaving& one);
 

@@ -12,6 +12,10 @@
 // socket, and nothing has to be held or dropped: before the redirect it is in our queue, after it in the importer's, perhaps behind a hole
 // that what we send after will fill.
 //
+// The application's other threads, and its children, use the socket meanwhile as ever: what they write waits in the mute socket, what they read is
+// missing from it. Both go with COMMIT. From then on their calls fail, so that nothing is taken that nobody has; should the importer not get
+// the endpoint, they go on.
+//
 // What both sockets received while mute is acknowledged when the importer's thaws, all at once, and what the peer acknowledged in the freeze goes with
 // COMMIT. So to the peer a move is a pause. It sends nothing twice if the pause is shorter than its patience: with one segment under way that is two
 // round trips and 200 ms or more, with several two round trips and two ticks of its clock (a tail loss probe; 4 to 8 ms at 250 Hz, on a path of no
@@ -297,8 +301,6 @@ class Batch {
     TRY(fault::point("check"));
     if (one.frozen) {
       TRY_LET(late, one.frozen->received_since(one.endpoint.tcp));
-      one.endpoint.tcp.rcv_seq += static_cast<std::uint32_t>(late.bytes.size());
-      one.finished = late.fin;
       one.late = to_image(std::move(late));
     }
     if (Clock::now() > decide_by_) return fail(ETIMEDOUT, "the importer was not ready in time");
@@ -338,6 +340,15 @@ class Batch {
     co_await world.transfer->call(choice.host, choice.line, std::move(message), milliseconds(1000));
   }
 
+  // The application's other threads could use the socket until now. What they do from here on fails, so COMMIT has all of it.
+  void hold(Leaving& one) {
+    if (!one.frozen) return;
+    if (auto late = one.frozen->hold(one.endpoint.tcp)) one.late = to_image(std::move(*late));
+    else log::warn("event=not_held connection={} error=\"{}\"", to_string(one.tuple), to_string(late.error()));
+    one.endpoint.tcp.rcv_seq += static_cast<std::uint32_t>(one.late.bytes.size());
+    one.finished = one.late.fin;
+  }
+
   asio::awaitable<void> hand_over() {
     const auto those = going();
     if (those.empty()) co_return world_.hurry.end();
@@ -348,6 +359,7 @@ class Batch {
       if (const auto resident = world_.residents.find(one->cookie); resident != world_.residents.end() && !is_ours(*one)) one->guest = resident->second;
       went(world_, one->cookie, one->tuple, away(*one));
       if (one->redirected && !one->passive()) permanent.push_back({one->tuple, address(*one), std::nullopt});
+      hold(*one);
       committed.push_back({one->id, std::move(one->late)});
     }
     (void)fault::point("decided");  // nothing may fail here any more, but we may die
@@ -380,6 +392,7 @@ class Batch {
   asio::awaitable<void> forget() {
     const auto those = going();
     if (those.empty()) co_return;
+    for (Leaving* one : those) seal(*one);
     co_await kill_is_safe_->wait();
     for (Leaving* one : those) {
       if (one->passive()) {

@@ -5,8 +5,13 @@
 // handing it on (received_since) only saves the peer the repetition.
 //
 // What it "sends" while mute never leaves: timers and the small-queue tasklet may still move snd_nxt, and SIOCOUTQNSD then counts bytes as sent
-// that the peer never saw. Restored as sent they would wait for a retransmission timeout, so the number of unsent bytes is the one read
-// right after the mute, not the one at the capture.
+// that the peer never saw. Restored as sent they would wait for a retransmission timeout, so what is unsent is told by what had been sent
+// right after the mute, not at the capture.
+//
+// Others may write and read all the time. In repair mode, send(2) puts bytes into the queue that is selected: into the receive queue, as if the peer had
+// sent them, if it is that one. So the receive queue is never selected while somebody could write; the sequence number of what is received is
+// told by the probe that ends repair mode, and what is unread by a plain peek. Bytes behind the image's send queue go after it (Late::written). When
+// the endpoint lives elsewhere, seal() ends writing for good: who slept in send(2) could write as long as the socket lives, repair mode or not.
 //
 // A FIN has a sequence number too. An image's numbers are of bytes only; which FINs follow them, its state tells.
 #include "tcp/capture.h"
@@ -25,6 +30,7 @@
 #include "base/log.h"
 #include "base/unique_fd.h"
 #include "tcp/queues.h"
+#include "tcp/send_queue.h"
 #include "tcp/socket_options.h"
 #include "tcp/states.h"
 
@@ -32,6 +38,7 @@ namespace sockmi::tcp {
 namespace {
 
 constexpr int kAttempts = 100;
+constexpr std::uint32_t kMostLate = 1 << 30;  // no window is larger
 
 Result<> can_be_moved(int fd, const Facts& facts) {
   static const IpAddress link_local = *IpAddress::parse("fe80::");
@@ -61,14 +68,13 @@ Result<bool> is_reachable_by_loopback(int fd) {
   return one.st_dev == other.st_dev && one.st_ino == other.st_ino;
 }
 
-// Our FIN counts as outstanding until it is acknowledged.
-std::uint32_t less_fin(std::uint32_t bytes, int state) { return bytes - (we_have_finished(state) && bytes > 0 ? 1 : 0); }
+constexpr bool can_write(int state) { return state == kEstablished || state == kCloseWait; }
 
 }  // namespace
 
 Frozen::Frozen(Frozen&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)), marks_(other.marks_), facts_(other.facts_), settings_(std::move(other.settings_)), owner_(other.owner_),
-      never_sent_(other.never_sent_), all_acknowledged_(other.all_acknowledged_) {}
+      known_(other.known_) {}
 
 Frozen::~Frozen() {
   if (fd_ < 0) return;
@@ -95,11 +101,28 @@ Result<Frozen> Frozen::freeze(int fd, const Owner& owner, Marks marks, Settings 
   frozen.settings_ = settings.empty() ? read_settings(fd, facts.tuple.local.ip.family, false) : std::move(settings);
   TRY(set(fd, SOL_SOCKET, SO_MARK, marks.freeze, "SO_MARK"));
   frozen.fd_ = fd;  // from here on the destructor gives it back
-  TRY_LET(never_sent, queued(fd, SIOCOUTQNSD, "SIOCOUTQNSD"));
-  frozen.never_sent_ = less_fin(never_sent, facts.state);
   if (owner.peek_offset >= 0) TRY(set(fd, SOL_SOCKET, SO_PEEK_OFF, -1, "SO_PEEK_OFF"));
   TRY(set_repair(fd, TCP_REPAIR_ON));
+  TRY(frozen.remember());
+  TRY(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
   return frozen;
+}
+
+// Of a moment in which nobody writes, and nothing is acknowledged.
+Result<> Frozen::remember() {
+  TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
+  known_.told = window.rcv_wup;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    TRY_LET(before, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
+    TRY_LET(outstanding, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));
+    TRY_LET(unsent, queued(fd_, SIOCOUTQNSD, "SIOCOUTQNSD"));
+    TRY_LET(outstanding_after, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));
+    TRY_LET(after, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
+    if (before.tcpi_bytes_acked != after.tcpi_bytes_acked || outstanding != outstanding_after) continue;
+    known_.sent = after.tcpi_bytes_acked + outstanding - unsent;
+    return {};
+  }
+  return fail(EAGAIN, "the socket does not come to rest");
 }
 
 Result<Frozen> Frozen::resume(int fd, const Owner& owner, Marks marks) {
@@ -115,11 +138,13 @@ Result<image::TcpT> Frozen::capture(Ahead* ahead) {
   image.remote_ip.assign(remote.begin(), remote.end());
   image.local_port = facts_.tuple.local.port;
   image.remote_port = facts_.tuple.remote.port;
+  TRY(set_repair(fd_, TCP_REPAIR_ON));
   TRY(capture_queues(image, ahead));
   TRY_LET(mss, get<int>(fd_, IPPROTO_TCP, TCP_MAXSEG, "TCP_MAXSEG"));
   image.mss = static_cast<std::uint32_t>(mss);
   TRY_LET(timestamp, get<std::uint32_t>(fd_, IPPROTO_TCP, TCP_TIMESTAMP, "TCP_TIMESTAMP"));
   image.timestamp = timestamp;
+  TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
   image.read_shutdown = !peer_has_finished(image.state) && (poll_now(fd_, POLLRDHUP) & POLLRDHUP);
   image.mark = owner_.mark;
   image.reuse_address = owner_.reuse_address == 1;
@@ -151,33 +176,75 @@ Result<> Frozen::capture_queues(image::TcpT& image, Ahead* ahead) {
       image.snd_seq = snd_seq;
       return select_queue(fd_, TCP_NO_QUEUE);
     }
-    // Segments go on coming in. What belongs together is read between two equal sequence numbers; the queues, which take longer, may grow and shrink
-    // at their outer ends meanwhile: what more came in is for received_since(), what was acknowledged does no harm to have.
-    TRY_LET(rcv_seq, queue_sequence(fd_, TCP_RECV_QUEUE));
-    TRY_LET(received, queued(fd_, SIOCINQ, "SIOCINQ"));
-    TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
-    TRY_LET(outstanding, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));
-    TRY_LET(after, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-    TRY_LET(rcv_seq_after, queue_sequence(fd_, TCP_RECV_QUEUE));
-    const bool steady = rcv_seq == rcv_seq_after && after.tcpi_state == state;
+    // Segments go on coming in, and others read and write. What was read must be of one moment; the queues may grow at their ends meanwhile: what more
+    // came in, and was written, is for received_since(). What was acknowledged does no harm to have.
+    image::Window window;
+    const auto learnt = learn_sequence(image, window);
+    if (!learnt && learnt.error().code == EAGAIN && attempt < kAttempts) continue;
+    TRY(learnt);
+    TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
+    TRY_LET(place, Place::of(fd_));
+    if (place.state == state && (poll_now(fd_, POLLPRI) & POLLPRI)) return fail(ENOTSUP, "urgent data has come in");
+    auto receive_queue = peek(ahead ? ahead->keep(place.read, place.received) : 0, static_cast<std::uint32_t>(place.received - place.read));
+    TRY(set_repair(fd_, TCP_REPAIR_ON));
+    TRY_LET(send_queue, read_send_queue(fd_));
+    TRY_LET(after, Place::of(fd_));
+    const bool steady = receive_queue && place.state == state && after.state == state && after.read == place.read;
     if (!steady && attempt < kAttempts) continue;
+    if (!receive_queue) return std::unexpected(receive_queue.error());
     if (!steady) return fail(EAGAIN, "the socket does not come to rest");
-    if (poll_now(fd_, POLLPRI) & POLLPRI) return fail(ENOTSUP, "urgent data has come in");
-    const std::uint64_t end = after.tcpi_bytes_received - peer_has_finished(state);
-    TRY_LET(receive_queue, peek_received_behind(fd_, ahead ? ahead->keep(end - received, end) : 0, received));
-    TRY_LET(snd_seq, queue_sequence(fd_, TCP_SEND_QUEUE));
-    TRY_LET(send_queue, peek_unacknowledged(fd_, less_fin(outstanding, state)));
-    TRY(select_queue(fd_, TCP_NO_QUEUE));
-    image.rcv_seq = rcv_seq - peer_has_finished(state);
-    image.snd_seq = snd_seq - we_have_finished(state);
-    image.receive_queue = std::move(receive_queue);
-    image.send_queue = std::move(send_queue);
+    known_.captured = place;
+    known_.captured.written = send_queue.written;
+    known_.seen = known_.captured;
+    known_.finished = false;
+    image.rcv_seq = known_.base + static_cast<std::uint32_t>(place.received);
+    image.snd_seq = send_queue.end;
+    image.receive_queue = std::move(*receive_queue);
+    image.send_queue = std::move(send_queue.bytes);
     // As acknowledged counts what a mute socket "sent", too: so only if nothing has come since we looked, before the freeze.
-    all_acknowledged_ = state == kEstablished && window.rcv_wup == rcv_seq && after.tcpi_bytes_received == facts_.received;
-    image.unsent = std::min<std::uint32_t>(never_sent_, static_cast<std::uint32_t>(image.send_queue.size()));
-    image.window = std::make_unique<image::Window>(window.snd_wl1, window.snd_wnd, window.max_window, window.rcv_wnd, window.rcv_wup);
+    known_.all_acknowledged = state == kEstablished && known_.told == image.rcv_seq && place.received == facts_.received;
+    image.unsent = static_cast<std::uint32_t>(std::min<std::uint64_t>(send_queue.written - std::min(known_.sent, send_queue.written), image.send_queue.size()));
+    image.window = std::make_unique<image::Window>(window);
     return {};
   }
+}
+
+// The probe that ends repair mode has the last sequence number that was received, and leaves it behind as that of the last window update. In CLOSE_WAIT
+// there is no probe, but nothing more comes either: what is not acknowledged yet is so at once (the socket is mute). Elsewhere nobody can write.
+// EAGAIN: something came in meanwhile.
+Result<> Frozen::learn_sequence(const image::TcpT& image, image::Window& window) {
+  const auto look = [&] { return get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"); };
+  TRY_LET(before, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
+  TRY_LET(real, look());
+  std::uint32_t sequence = 0;
+  if (image.state == kEstablished) {
+    TRY(set_repair(fd_, TCP_REPAIR_OFF));
+    TRY(set_repair(fd_, TCP_REPAIR_ON));
+    TRY_LET(probed, look());
+    sequence = probed.snd_wl1 + 1;
+  } else if (image.state == kCloseWait) {
+    TRY(set(fd_, IPPROTO_TCP, TCP_QUICKACK, 2, "TCP_QUICKACK"));  // an even number: not for longer than this
+    TRY_LET(acknowledged, look());
+    sequence = acknowledged.rcv_wup;
+  } else {
+    TRY_LET(received, queue_sequence(fd_, TCP_RECV_QUEUE));
+    TRY(select_queue(fd_, TCP_NO_QUEUE));
+    sequence = received;
+  }
+  TRY_LET(after, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
+  if (before.tcpi_state != image.state || after.tcpi_state != image.state || before.tcpi_bytes_received != after.tcpi_bytes_received)
+    return fail(EAGAIN, "the socket does not come to rest");
+  known_.base = sequence - static_cast<std::uint32_t>(after.tcpi_bytes_received);
+  window = image::Window(real.snd_wl1, real.snd_wnd, real.max_window, real.rcv_wnd, real.rcv_wup);
+  return {};
+}
+
+// Out of repair mode; but one that is sealed is never out of it any more, and nobody can write to it.
+Result<Bytes> Frozen::peek(std::uint32_t skipped, std::uint32_t size) {
+  if (known_.sealed) TRY(select_queue(fd_, TCP_RECV_QUEUE));
+  auto bytes = peek_received_behind(fd_, skipped, size);
+  if (known_.sealed) TRY(select_queue(fd_, TCP_NO_QUEUE));
+  return bytes;
 }
 
 Result<bool> Frozen::still_stands(const image::TcpT& image) {
@@ -186,53 +253,104 @@ Result<bool> Frozen::still_stands(const image::TcpT& image) {
 }
 
 Result<Late> Frozen::received_since(const image::TcpT& image) {
-  auto late = peek_late(image);
-  TRY(select_queue(fd_, TCP_NO_QUEUE));
-  if (late) TRY(heard_last(image, *late));
-  if (late) late->all_acknowledged = all_acknowledged_;
+  auto late = hold(image);
+  if (!known_.sealed) TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
   return late;
 }
 
-// A FIN of ours is sent again anyway, and acknowledged with all that is before it.
-Result<> Frozen::heard_last(const image::TcpT& image, Late& late) {
-  if (image.send_queue.empty() || we_have_finished(image.state)) return {};
-  TRY_LET(outstanding, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));
-  const auto sent = static_cast<std::uint32_t>(image.send_queue.size()) - image.unsent;
-  if (outstanding <= image.unsent) late.acked = sent;
-  TRY_LET(now, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
-  if (image.unsent > 0 && now.snd_wnd > image.window->snd_wnd()) late.window = now.snd_wnd;
-  return {};
-}
-
-// The state says whether the peer's FIN is among the sequence numbers: both have to be of the same moment.
-Result<Late> Frozen::peek_late(const image::TcpT& image) {
+Result<Late> Frozen::hold(const image::TcpT& image) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    TRY_LET(info, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-    const int state = info.tcpi_state;
-    const bool closed = state == kClose;
-    if (closed && (poll_now(fd_, 0) & POLLERR)) return fail(ECONNRESET, "the connection has ended meanwhile");
-    if (image.state == kSynSent) return state == kSynSent ? Result<Late>(Late()) : fail(EAGAIN, "the peer has answered our SYN");
-    TRY_LET(sequence, queue_sequence(fd_, TCP_RECV_QUEUE));
-    if (state == image.state && sequence == image.rcv_seq + peer_has_finished(state)) return Late{};  // nearly always
-    TRY_LET(received, queued(fd_, SIOCINQ, "SIOCINQ"));
-    TRY_LET(sequence_after, queue_sequence(fd_, TCP_RECV_QUEUE));
-    TRY_LET(after, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-    if (sequence != sequence_after || after.tcpi_state != state) continue;
-    // Without an error, a connection is closed by both FINs.
-    const bool fin = !peer_has_finished(image.state) && (closed || peer_has_finished(state));
-    const std::uint32_t size = sequence - image.rcv_seq - (fin || peer_has_finished(image.state));
-    if (size == 0) return Late{.fin = fin};
-    TRY_LET(urgent, has_urgent(fd_));
-    if (urgent) return fail(ENOTSUP, "urgent data has come in");
-    if (size > received) return fail(EIO, "{} bytes have come in, and {} are there", size, received);
-    TRY_LET(bytes, peek_received_behind(fd_, received - size, received));
-    return Late{.bytes = std::move(bytes), .fin = fin};
+    if (!known_.sealed) TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
+    Place peeked;
+    auto late = peek_late(image, peeked);
+    if (!late && late.error().code == EAGAIN && image.state != kSynSent) continue;
+    TRY(set_repair(fd_, TCP_REPAIR_ON));
+    if (!late || image.state == kSynSent) return late;
+    TRY_LET(now, Place::of(fd_));
+    if (now.received != peeked.received || now.state != peeked.state) continue;
+    TRY(done_by_owner(image, now.received, *late));
+    TRY(heard_last(image, now, *late));
+    late->all_acknowledged = known_.all_acknowledged;
+    known_.seen = known_.captured;
+    known_.seen.read += late->read;
+    known_.seen.received = now.received;
+    known_.seen.written += late->written.size();
+    known_.finished = late->finished;
+    return late;
   }
   return fail(EAGAIN, "the socket does not come to rest");
 }
 
+Result<Late> Frozen::seal(const image::TcpT& image) {
+  Late late;
+  TRY(set_repair(fd_, TCP_REPAIR_ON));
+  known_.sealed = true;
+  if (image.state == kSynSent) return late;
+  TRY_LET(now, Place::of(fd_));
+  if (now.state == kClose) return late;
+  const bool finished = has_sent_fin(now.state) && !we_have_finished(image.state);
+  if (can_write(now.state) && ::shutdown(fd_, SHUT_WR) != 0) return fail_errno("shutdown");
+  TRY(done_by_owner(image, known_.seen.received, late));
+  late.finished = finished && !known_.finished;
+  late.read -= static_cast<std::uint32_t>(known_.seen.read - known_.captured.read);
+  late.written.erase(late.written.begin(), late.written.begin() + static_cast<std::ptrdiff_t>(known_.seen.written - known_.captured.written));
+  return late;
+}
+
+// A FIN of ours is sent again anyway, and acknowledged with all that is before it.
+Result<> Frozen::heard_last(const image::TcpT& image, const Place& now, Late& late) {
+  if (image.send_queue.empty() || we_have_finished(image.state)) return {};
+  const std::uint64_t outstanding = known_.captured.written - std::min(known_.captured.written, now.acknowledged);
+  const auto sent = static_cast<std::uint32_t>(image.send_queue.size()) - image.unsent;
+  if (outstanding <= image.unsent) late.acked = sent;
+  TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
+  if (image.unsent > 0 && window.snd_wnd > image.window->snd_wnd()) late.window = window.snd_wnd;
+  return {};
+}
+
+// `received`: so much of what came the importer hears of.
+Result<> Frozen::done_by_owner(const image::TcpT& image, std::uint64_t received, Late& late) {
+  TRY_LET(now, Place::of(fd_));
+  late.read = static_cast<std::uint32_t>(std::min(now.read, received) - known_.captured.read);
+  late.finished = has_sent_fin(now.state) && !we_have_finished(image.state);
+  for (int attempt = 0; now.written != known_.captured.written + late.written.size(); ++attempt) {
+    if (attempt == kAttempts) return fail(EAGAIN, "the application writes without a pause");
+    TRY_LET(queue, read_send_queue(fd_));
+    const std::uint32_t size = queue.end - image.snd_seq;
+    if (size > queue.bytes.size()) return fail(EIO, "{} bytes were written, and {} are there", size, queue.bytes.size());
+    late.written.assign(queue.bytes.end() - size, queue.bytes.end());
+    TRY_LET(after, Place::of(fd_));
+    now = after;
+  }
+  return {};
+}
+
+Result<Late> Frozen::peek_late(const image::TcpT& image, Place& now) {
+  TRY_LET(place, Place::of(fd_));
+  now = place;
+  const bool closed = place.state == kClose;
+  if (closed && (poll_now(fd_, 0) & POLLERR)) return fail(ECONNRESET, "the connection has ended meanwhile");
+  if (image.state == kSynSent) return place.state == kSynSent ? Result<Late>(Late()) : fail(EAGAIN, "the peer has answered our SYN");
+  // Without an error, a connection is closed by both FINs.
+  Late late{.fin = !peer_has_finished(image.state) && has_received_fin(place.state)};
+  const std::uint32_t size = known_.base + static_cast<std::uint32_t>(place.received) - image.rcv_seq;
+  if (size == 0) return late;  // nearly always
+  TRY_LET(urgent, has_urgent(fd_));
+  if (urgent) return fail(ENOTSUP, "urgent data has come in");
+  const auto unread = static_cast<std::uint32_t>(place.received - place.read), taken = size - std::min(size, unread);
+  if (size > kMostLate) return fail(EIO, "{} bytes have come in", size);
+  TRY_LET(bytes, peek(unread - (size - taken), unread));
+  TRY_LET(after, Place::of(fd_));
+  if (after.read != place.read) return fail(EAGAIN, "somebody reads");
+  // What somebody has read already nobody else will: only its length matters (Late::read).
+  late.bytes.resize(taken);
+  late.bytes.insert(late.bytes.end(), bytes.begin(), bytes.end());
+  return late;
+}
+
 Result<> Frozen::kill() {
   // close(2) in repair mode would be silent too, but a duplicate of the descriptor would live on and go on acknowledging.
+  TRY(set_repair(fd_, TCP_REPAIR_ON));
   const sockaddr none{.sa_family = AF_UNSPEC};
   if (::connect(fd_, &none, sizeof none) != 0) return fail_errno("disconnecting silently");
   const int fd = std::exchange(fd_, -1);
@@ -260,6 +378,7 @@ Result<std::optional<Segment>> Frozen::last_acknowledgement() const {
   const bool waited = is_synchronized(facts_.state) && !peer_has_finished(facts_.state);
   const auto info = get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO");
   if (!waited || !info || info->tcpi_state != kClose || (poll_now(fd_, 0) & POLLERR)) return std::nullopt;
+  TRY(set_repair(fd_, TCP_REPAIR_ON));
   TRY_LET(snd_seq, queue_sequence(fd_, TCP_SEND_QUEUE));
   TRY_LET(rcv_seq, queue_sequence(fd_, TCP_RECV_QUEUE));
   TRY(select_queue(fd_, TCP_NO_QUEUE));
@@ -276,6 +395,7 @@ Result<std::optional<Segment>> Frozen::old_segment() const {
   if (!facts || !is_synchronized(facts->state)) return std::nullopt;  // it may have ended
   TRY_LET(reachable, is_reachable_by_loopback(fd_));
   if (!reachable) return std::nullopt;
+  TRY(set_repair(fd_, TCP_REPAIR_ON));
   TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
   TRY_LET(snd_seq, queue_sequence(fd_, TCP_SEND_QUEUE));
   TRY_LET(outstanding, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));

@@ -10,6 +10,7 @@
 #include "tcp/inspect.h"
 #include "tcp/late.h"
 #include "tcp/marks.h"
+#include "tcp/place.h"
 #include "tcp/socket_options.h"
 
 namespace sockmi::tcp {
@@ -24,6 +25,9 @@ struct Owner {
 
 // A socket whose endpoint is being moved: mute from construction on, captured as often as one likes, and in the end either killed silently or
 // given back. Borrows the descriptor. Destroying one that is still frozen gives the socket back (rollback).
+//
+// The owner's other threads, and processes with a duplicate of the descriptor, may use the socket all the time. Repair mode makes their calls fail
+// (send: EINVAL, recv: EPERM), so it is on for some microseconds at the freeze, at each look, and at the end; and from hold() on.
 class Frozen {
  public:
   // From here on nothing is acknowledged that a later capture() does not have. Errors, the socket untouched: those of inspect(); ENOTCONN: bound or
@@ -40,10 +44,15 @@ class Frozen {
 
   // `ahead`: what of the receive queue is known elsewhere already. Shortened to what of it is unread still; the image's queue begins behind that.
   Result<image::TcpT> capture(Ahead* ahead = nullptr);
-  // Whether the socket still has received what `image` says, and no more: a straggler may have come in since.
+  // Whether nothing has happened to it since: a straggler may have come in.
   Result<bool> still_stands(const image::TcpT& image);
-  // What came in since. ECONNRESET: the connection has ended. ENOTSUP: urgent data. EAGAIN: the peer has answered our SYN: capture again.
+  // What has happened since. ECONNRESET: the connection has ended. ENOTSUP: urgent data. EAGAIN: the peer has answered our SYN: capture again.
   Result<Late> received_since(const image::TcpT& image);
+  // The same, and from then on calls of others fail, until the socket is given back or killed. Who sleeps in send(2) or recv(2) already may still wake.
+  Result<Late> hold(const image::TcpT& image);
+  // To be called when the endpoint lives elsewhere: nobody can write any more (EPIPE). What was written and read since hold(), or the last look: with that
+  // all there is.
+  Result<Late> seal(const image::TcpT& image);
   // Ends the socket without a packet on the wire; every duplicate of the descriptor is dead too. The point of no return is behind us.
   Result<> kill();
   // Gives the socket back to its owner as it was: repair mode off (window probe), the owner's mark. What it received meanwhile is acknowledged, if we
@@ -52,9 +61,13 @@ class Frozen {
 
  private:
   Frozen(int fd, const Owner& owner, Marks marks) : fd_(fd), marks_(marks), owner_(owner) {}
+  Result<> remember();
   Result<> capture_queues(image::TcpT& image, Ahead* ahead);
-  Result<Late> peek_late(const image::TcpT& image);
-  Result<> heard_last(const image::TcpT& image, Late& late);
+  Result<> learn_sequence(const image::TcpT& image, image::Window& window);
+  Result<Bytes> peek(std::uint32_t skipped, std::uint32_t size);
+  Result<Late> peek_late(const image::TcpT& image, Place& now);
+  Result<> heard_last(const image::TcpT& image, const Place& now, Late& late);
+  Result<> done_by_owner(const image::TcpT& image, std::uint64_t received, Late& late);
   Result<std::optional<Segment>> old_segment() const;
   Result<std::optional<Segment>> last_acknowledgement() const;
 
@@ -63,8 +76,16 @@ class Frozen {
   Facts facts_;
   Settings settings_;
   Owner owner_;
-  std::uint32_t never_sent_ = 0;  // bytes of the send queue that had not left when the socket fell mute
-  bool all_acknowledged_ = false;
+  // What is known of it; places as in Place.
+  struct Known {
+    std::uint64_t sent = 0;      // what had left when the socket fell mute; our FIN counts
+    std::uint32_t told = 0;      // the peer had been told that everything before this sequence number is received
+    std::uint32_t base = 0;      // sequence number of what is received, less its place
+    Place captured;              // of the last image
+    Place seen;                  // at the last look
+    bool finished = false;       // then
+    bool all_acknowledged = false, sealed = false;
+  } known_;
 };
 
 }  // namespace sockmi::tcp

@@ -1,4 +1,4 @@
-// What a frozen socket still received after its image was taken.
+// What happened to a frozen socket after its image was taken: by the peer, and by its owner's other threads and children.
 #pragma once
 
 #include "base/secret.h"
@@ -12,7 +12,12 @@ struct Late {
   // since the image; the peer's window is wider, while bytes wait for it. Else 0.
   std::uint32_t acked = 0, window = 0;
   bool all_acknowledged = false;  // the peer has been told that all of the image's receive queue is received
-  bool empty() const { return bytes.empty() && !fin && acked == 0 && window == 0; }
+  // The owner's: what was written behind the image's send queue (nothing of it has left), and whether our FIN is behind that; how much was read of
+  // the image's receive queue and `bytes`.
+  Bytes written;
+  bool finished = false;
+  std::uint32_t read = 0;
+  bool empty() const { return bytes.empty() && !fin && acked == 0 && window == 0 && written.empty() && !finished && read == 0; }
 };
 
 }  // namespace sockmi::tcp

@@ -58,7 +58,8 @@ Result<Bytes> peek_unacknowledged(int fd, std::uint32_t size) {
       return bytes;
     }
     const std::size_t prefix = static_cast<std::size_t>(got) - size;
-    if (prefix == room && room < kLargestPrefix) continue;
+    if (prefix >= room && room < kLargestPrefix) continue;
+    if (prefix > room) return fail(EAGAIN, "the send queue moved");  // the kernel tells its length, however much has found room
     const std::size_t kept = size - std::min<std::size_t>(size, prefix);
     std::copy(bytes.end() - static_cast<std::ptrdiff_t>(kept), bytes.end(), bytes.begin());
     std::copy_n(rest.get() + prefix - (size - kept), size - kept, bytes.end() - static_cast<std::ptrdiff_t>(size - kept));
@@ -79,6 +80,15 @@ Result<> fill(int fd, int queue, ByteView bytes) {
     } else {
       return fail_errno("refilling a queue");
     }
+  }
+  return {};
+}
+
+Result<> skip_received(int fd, std::uint32_t size) {
+  while (size > 0) {
+    const ssize_t got = ::recv(fd, nullptr, size, MSG_TRUNC | MSG_DONTWAIT);
+    if (got <= 0) return got < 0 ? fail_errno("skipping what was read") : fail(ENODATA, "{} bytes that were read are not there", size);
+    size -= static_cast<std::uint32_t>(got);
   }
   return {};
 }

@@ -19,6 +19,9 @@ Result<Bytes> peek_unacknowledged(int fd, std::uint32_t size);
 // TCP_RECV_QUEUE, TCP_SEND_QUEUE: puts the bytes behind what is there, as received, or as sent.
 Result<> fill(int fd, int queue, ByteView bytes);
 
+// What somebody else has read already; of a socket that is not in repair mode.
+Result<> skip_received(int fd, std::uint32_t size);
+
 // A byte of urgent data is skipped by a peek, and would be lost.
 Result<bool> has_urgent(int fd);
 

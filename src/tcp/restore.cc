@@ -155,6 +155,10 @@ Result<> Restored::give_fin() {
 Result<> Restored::receive(const Late& late) {
   peer_knows_all_ = late.all_acknowledged && nothing_to_read_ && late.bytes.empty() && !late.fin;  // of a full queue it may wait to hear that it is read
   if (late.empty()) return {};
+  if (!late.written.empty() && we_have_finished(state_)) return fail(EBADMSG, "bytes behind the end of ours");
+  unsent_.insert(unsent_.end(), late.written.begin(), late.written.end());
+  finished_ = late.finished && is_synchronized(state_);
+  read_ = late.read;
   if (late.acked > 0 || late.window > 0) TRY(hear(late));
   if (late.bytes.empty() && !late.fin) return {};
   if (!is_synchronized(state_) || peer_has_finished(state_)) return fail(EBADMSG, "bytes behind the end of the stream");
@@ -210,13 +214,14 @@ Result<> Restored::go_live() {
     return send_syn();
   }
   TRY(write_unsent());
-  if (we_have_finished(state_) && state_ != kFinWait2 && ::shutdown(fd, SHUT_WR) != 0) return fail_errno("shutdown");
+  if ((finished_ || (we_have_finished(state_) && state_ != kFinWait2)) && ::shutdown(fd, SHUT_WR) != 0) return fail_errno("shutdown");
   if (fin_waits_) {
     // What of our bytes and our FIN the peer has acknowledged by now, it has to acknowledge here too.
     TRY_LET(outstanding, queued(fd, SIOCOUTQ, "SIOCOUTQ"));
     acknowledged_ = snd_seq_ + 1 - outstanding;
     if (auto given = give_fin(); !given) log::error("event=fin_lost connection={} error=\"{}\"", to_string(tuple_), to_string(given.error()));
   }
+  if (read_ > 0) TRY(skip_received(fd, read_));
   if (read_shutdown_) (void)::shutdown(fd, SHUT_RD);
   buffers_.settle();
   if (auto done = peer_knows_all_ ? Result<>() : acknowledge(); !done) log::warn("event=not_acknowledged connection={} error=\"{}\"", to_string(tuple_), to_string(done.error()));

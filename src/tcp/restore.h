@@ -25,7 +25,7 @@ class Restored {
   ~Restored();
 
   int fd() const { return fd_.get(); }  // borrows
-  // Gives the socket what the other one received after its image was taken, acknowledgements too. An error leaves it unfit for anything but being discarded.
+  // Gives the socket what happened to the other one after its image was taken. An error leaves it unfit for anything but being discarded.
   Result<> receive(const Late& late);
   // One live endpoint from here on: mark off, repair mode off (its window probe goes out), the unsent rest of the send queue written, and what
   // comes behind it: our FIN, in SYN_SENT the SYN. All that was received is acknowledged.
@@ -64,6 +64,8 @@ class Restored {
   bool nothing_to_read_ = false;
   Buffers buffers_;
   Bytes unsent_;
+  bool finished_ = false;               // our FIN is behind them, though it was not when the image was taken
+  std::uint32_t read_ = 0;              // of the receive queue, by somebody else
 };
 
 }  // namespace sockmi::tcp

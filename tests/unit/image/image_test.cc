@@ -95,6 +95,9 @@ TEST(Commit, CarriesWhatCameLate) {
   all[1].late.acked = 9;
   all[1].late.window = 70'000;
   all[1].late.all_acknowledged = true;
+  all[1].late.written = {5, 6};
+  all[1].late.finished = true;
+  all[1].late.read = 3;
   const Secret bytes = pack_commit(all);
   const auto read_back = read_commit(*(*read<Message>(bytes))->request_as_Commit());
   ASSERT_TRUE(read_back && read_back->size() == 2);
@@ -104,6 +107,9 @@ TEST(Commit, CarriesWhatCameLate) {
   EXPECT_TRUE((*read_back)[1].late.fin);
   EXPECT_EQ((*read_back)[1].late.acked, 9u);
   EXPECT_EQ((*read_back)[1].late.window, 70'000u);
+  EXPECT_EQ((*read_back)[1].late.written, all[1].late.written);
+  EXPECT_TRUE((*read_back)[1].late.finished);
+  EXPECT_EQ((*read_back)[1].late.read, 3u);
   EXPECT_TRUE((*read_back)[1].late.all_acknowledged && !(*read_back)[0].late.all_acknowledged);
 }
 

@@ -26,11 +26,14 @@ class LateData : public testing::TestWithParam<const char*> {
 
   bool has_received(std::size_t bytes) { return queued(mover_.get(), SIOCINQ) == bytes; }
 
-  // Of a socket in repair mode.
+  // Of a frozen or a restored socket.
   static std::uint32_t send_window(int fd) {
+    const int on = TCP_REPAIR_ON, off = TCP_REPAIR_OFF_NO_WP, before = value_of(fd, IPPROTO_TCP, TCP_REPAIR);
     tcp_repair_window window{};
     socklen_t size = sizeof window;
+    ::setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof on);
     EXPECT_EQ(::getsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window, &size), 0) << std::strerror(errno);
+    if (before == 0) ::setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &off, sizeof off);
     return window.snd_wnd;
   }
 

@@ -1,0 +1,70 @@
+// The kernel shows this queue only while it is selected, and then send(2) of others goes on (the bytes are put behind it, though counted as sent).
+// So what was read counts only if nobody has written meanwhile. Writers who do not stop are kept waiting by a send buffer that is full: that is no error
+// to them, and they go on when it has its size again.
+#include "tcp/send_queue.h"
+
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+
+#include <optional>
+
+#include "tcp/place.h"
+#include "tcp/queues.h"
+#include "tcp/socket_options.h"
+#include "tcp/states.h"
+
+namespace sockmi::tcp {
+namespace {
+
+constexpr int kAttempts = 200;
+
+// Not where the kernel could not be told to forget it (before Linux 5.16, a size that was set stays set).
+class FullBuffer {
+ public:
+  explicit FullBuffer(int fd)
+      : fd_(fd), size_(get<int>(fd, SOL_SOCKET, SO_SNDBUF, "SO_SNDBUF").value_or(0)), lock_(get<int>(fd, SOL_SOCKET, SO_BUF_LOCK, "SO_BUF_LOCK").value_or(-1)) {
+    if (lock_ >= 0 && size_ > 0) (void)set(fd_, SOL_SOCKET, SO_SNDBUF, 1, "SO_SNDBUF");
+  }
+  FullBuffer(const FullBuffer&) = delete;
+  ~FullBuffer() {
+    if (lock_ < 0 || size_ <= 0) return;
+    // The kernel doubles what it is given.
+    if (!set(fd_, SOL_SOCKET, SO_SNDBUFFORCE, size_ / 2, "SO_SNDBUFFORCE")) (void)set(fd_, SOL_SOCKET, SO_SNDBUF, size_ / 2, "SO_SNDBUF");
+    (void)set(fd_, SOL_SOCKET, SO_BUF_LOCK, lock_, "SO_BUF_LOCK");
+  }
+
+ private:
+  const int fd_, size_, lock_;
+};
+
+// Nothing: somebody has written, or something was acknowledged.
+Result<std::optional<SendQueue>> try_to_read(int fd) {
+  TRY_LET(before, Place::of(fd));
+  TRY_LET(sequence, queue_sequence(fd, TCP_SEND_QUEUE));
+  TRY_LET(outstanding, queued(fd, SIOCOUTQ, "SIOCOUTQ"));
+  const std::uint32_t fin = has_sent_fin(before.state) && outstanding > 0;
+  auto bytes = peek_unacknowledged(fd, outstanding - fin);
+  TRY_LET(sequence_after, queue_sequence(fd, TCP_SEND_QUEUE));
+  TRY(select_queue(fd, TCP_NO_QUEUE));
+  TRY_LET(after, Place::of(fd));
+  const bool steady = sequence == sequence_after && before.written == after.written && before.acknowledged == after.acknowledged && before.state == after.state;
+  if (!steady) return std::nullopt;
+  if (!bytes) return std::unexpected(bytes.error());
+  return SendQueue{sequence - has_sent_fin(after.state), after.written, std::move(*bytes)};
+}
+
+}  // namespace
+
+Result<SendQueue> read_send_queue(int fd) {
+  std::optional<FullBuffer> full;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    TRY_LET(queue, try_to_read(fd));
+    if (queue) return std::move(*queue);
+    if (!full) full.emplace(fd);
+  }
+  return fail(EAGAIN, "the application writes without a pause");
+}
+
+}  // namespace sockmi::tcp

@@ -1,0 +1,145 @@
+/* A connection that several use at once: threads and children of the process that exports it. Streams are numbers of four bytes, so each byte tells its
+ * place.
+ *
+ * usage: sharing serve ADDRESS PORT TARGET SERVICE EXPORTS USER…   accepts one connection and exports it until that goes, at most EXPORTS times;
+ *                                       users are "tiny" (writes 4 bytes at a time, without a pause), "sleeper" (sleeps in send(2) with 1 MB), "reader", "child"
+ *        sharing peer ADDRESS PORT      connects, writes and reads until the end comes
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <sockmi/sockmi.h>
+
+enum { kMost = 1 << 20 };
+
+/* In memory that a child shares. */
+static struct {
+  atomic_int stop;
+  atomic_long written, read, wrong, write_errors[134], read_errors[134];
+} *seen;
+static int fd;
+
+static unsigned char at(long place) { return (unsigned char)((unsigned)(place / 4) >> (24 - 8 * (place % 4))); }
+
+static void count(atomic_long *errors) { ++errors[errno < 133 ? errno : 133]; }
+
+/* Whether it can go on. */
+static int put(size_t size, int flags) {
+  static _Thread_local unsigned char bytes[kMost];
+  for (size_t i = 0; i < size; ++i) bytes[i] = at(seen->written + (long)i);
+  const ssize_t sent = send(fd, bytes, size, flags | MSG_NOSIGNAL);
+  if (sent > 0) seen->written += sent;
+  if (sent < 0 && errno != EAGAIN) count(seen->write_errors);
+  return sent >= 0 || errno == EAGAIN || errno == EINVAL;
+}
+
+static int take(int flags) {
+  unsigned char bytes[65536];
+  const ssize_t got = recv(fd, bytes, sizeof bytes, flags);
+  for (ssize_t i = 0; i < got; ++i, ++seen->read)
+    if (bytes[i] != at(seen->read)) ++seen->wrong;
+  if (got < 0 && errno != EAGAIN) count(seen->read_errors);
+  return got > 0 || (got < 0 && (errno == EAGAIN || errno == EPERM));
+}
+
+static void *tiny(void *unused) {
+  while (!seen->stop && put(4, MSG_DONTWAIT)) {
+  }
+  return unused;
+}
+
+static void *sleeper(void *unused) {
+  while (!seen->stop && put(kMost, 0)) {
+  }
+  return unused;
+}
+
+static void *reader(void *unused) {
+  struct pollfd readable = {fd, POLLIN, 0};
+  while (!seen->stop)
+    if (poll(&readable, 1, 20) == 1 && !take(MSG_DONTWAIT)) break;
+  return unused;
+}
+
+static void report(const char *what, atomic_long *errors) {
+  for (int i = 0; i < 134; ++i)
+    if (errors[i]) printf("%s failed %ld times: errno %d %s\n", what, errors[i], i, strerror(i));
+}
+
+static int serve(struct sockaddr_in *address, char **words) {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, exports = atoi(words[2]);
+  struct in_addr target;
+  inet_pton(AF_INET, words[0], &target);
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (bind(listener, (struct sockaddr *)address, sizeof *address) || listen(listener, 8)) return perror("listen"), 1;
+  printf("ready\n");
+  fd = accept(listener, NULL, NULL);
+  close(listener);
+  pthread_t threads[8];
+  int started = 0;
+  pid_t child = 0;
+  for (char **user = words + 3; *user; ++user) {
+    if (!strcmp(*user, "child") && !(child = fork())) {
+      tiny(NULL);
+      _exit(0);
+    }
+    void *(*work)(void *) = !strcmp(*user, "tiny") ? tiny : !strcmp(*user, "sleeper") ? sleeper : !strcmp(*user, "reader") ? reader : NULL;
+    if (work) pthread_create(&threads[started++], NULL, work, NULL);
+  }
+  for (int i = 0; i < 3000 && seen->written + seen->read < 100000; ++i) usleep(1000);
+  struct sockmi_export_options options = {.service = words[1]};
+  int gone = 0, failed = 0;
+  for (; !gone && failed < exports; failed += !gone) gone = export_socket_with(fd, SOCKMI_CONNECTED, AF_INET, &target, &options) == 0;
+  printf("%s after %d failures: %s\n", gone ? "gone" : "here", failed, gone ? "" : sockmi_last_error());
+  if (!gone) usleep(100000); /* so that what was written in the last freeze goes on without another call */
+  seen->stop = 1;
+  for (int i = 0; i < started; ++i) pthread_join(threads[i], NULL);
+  if (child) waitpid(child, NULL, 0);
+  if (!gone) {
+    shutdown(fd, SHUT_WR);
+    while (take(0)) {
+    }
+  }
+  report("send", seen->write_errors);
+  report("recv", seen->read_errors);
+  printf("written %ld read %ld wrong %ld\n", seen->written, seen->read, seen->wrong);
+  return 0;
+}
+
+static int peer(struct sockaddr_in *address) {
+  fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (connect(fd, (struct sockaddr *)address, sizeof *address)) return perror("connect"), 1;
+  struct pollfd ready = {fd, POLLIN | POLLOUT, 0};
+  while (poll(&ready, 1, -1) == 1) {
+    if ((ready.revents & POLLIN) && !take(MSG_DONTWAIT)) break;
+    if ((ready.revents & POLLOUT) && seen->written < kMost && !put(4096, MSG_DONTWAIT)) break;
+    if (seen->written >= kMost) ready.events = POLLIN;
+  }
+  shutdown(fd, SHUT_WR);
+  report("send", seen->write_errors);
+  report("recv", seen->read_errors);
+  printf("written %ld read %ld wrong %ld\n", seen->written, seen->read, seen->wrong);
+  return 0;
+}
+
+int main(int count, char **words) {
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (count < 4 || seen == MAP_FAILED) return 2;
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(words[3]))};
+  inet_pton(AF_INET, words[2], &address.sin_addr);
+  if (!strcmp(words[1], "peer")) return peer(&address);
+  return count >= 7 ? serve(&address, words + 4) : 2;
+}

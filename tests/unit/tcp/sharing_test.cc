@@ -1,0 +1,225 @@
+// Others use the socket while it moves: threads, and processes with a duplicate of the descriptor.
+#include <array>
+#include <atomic>
+#include <optional>
+#include <thread>
+
+#include "connection.h"
+
+namespace sockmi::tcp {
+namespace {
+
+// Place `place` of a stream.
+char at(std::size_t place) { return static_cast<char>(place * 2654435761u >> 13); }
+
+class Sharing : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
+    pair_ = Connection::make(GetParam());
+    pair_.listener.reset();
+  }
+
+  Frozen freeze() {
+    auto frozen = Frozen::freeze(mover_.get(), kMarks);
+    EXPECT_TRUE(frozen) << to_string(frozen.error());
+    return std::move(*frozen);
+  }
+  image::TcpT capture(Frozen& frozen) {
+    auto image = frozen.capture();
+    EXPECT_TRUE(image) << to_string(image.error());
+    return std::move(*image);
+  }
+  void arrive(const image::TcpT& image, const Late& late) {
+    mover_.reset();
+    auto restored = Restored::restore(image, kMarks, false);
+    ASSERT_TRUE(restored) << to_string(restored.error());
+    const auto received = restored->receive(late);
+    ASSERT_TRUE(received) << to_string(received.error());
+    mover_ = thawed(std::move(restored));
+  }
+
+  Connection pair_;
+  unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
+};
+
+INSTANTIATE_TEST_SUITE_P(Families, Sharing, testing::ValuesIn(kFamilies));
+
+TEST_P(Sharing, WhatIsWrittenInTheFreezeArrives) {
+  auto frozen = freeze();
+  const auto image = capture(frozen);
+  say(mover_.get(), "written ");
+  say(mover_.get(), "late");
+  const auto late = frozen.hold(image);
+  ASSERT_TRUE(late) << to_string(late.error());
+  EXPECT_EQ(std::string(late->written.begin(), late->written.end()), "written late");
+  EXPECT_EQ(::send(mover_.get(), "x", 1, MSG_NOSIGNAL), -1) << "nothing may come behind that";
+  ASSERT_TRUE(frozen.seal(image));
+  ASSERT_TRUE(frozen.kill());
+  arrive(image, *late);
+  say(mover_.get(), "!");
+  EXPECT_EQ(hear(peer_.get(), 13), "written late!");
+}
+
+TEST_P(Sharing, WhatIsWrittenInTheFreezeGoesOutWhenItIsGivenBack) {
+  auto frozen = freeze();
+  const auto image = capture(frozen);
+  say(mover_.get(), "written");
+  ASSERT_TRUE(frozen.received_since(image));
+  say(mover_.get(), " late");
+  ASSERT_TRUE(frozen.give_back());
+  EXPECT_EQ(hear(peer_.get(), 12), "written late");
+}
+
+TEST_P(Sharing, NoCallFailsInTheFreeze) {
+  say(peer_.get(), "x");
+  auto frozen = freeze();
+  const auto image = capture(frozen);
+  ASSERT_TRUE(frozen.received_since(image));
+  say(mover_.get(), "x");
+  EXPECT_EQ(hear(mover_.get(), 1), "x");
+}
+
+TEST_P(Sharing, WhatIsReadInTheFreezeIsNotReadAgain) {
+  say(peer_.get(), "early ");
+  ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == 6; }));
+  for (const std::size_t count : {3u, 6u, 8u, 11u}) {
+    SCOPED_TRACE(count);
+    auto frozen = freeze();
+    const auto image = capture(frozen);
+    say(peer_.get(), "late ");
+    ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == 11; }));
+    EXPECT_EQ(hear(mover_.get(), count), std::string("early late ").substr(0, count));
+    const auto late = frozen.hold(image);
+    ASSERT_TRUE(late) << to_string(late.error());
+    EXPECT_EQ(late->read, count);
+    ASSERT_TRUE(frozen.kill());
+    arrive(image, *late);
+    say(peer_.get(), "!");
+    EXPECT_EQ(hear(mover_.get(), 12 - count), std::string("early late !").substr(count));
+    say(peer_.get(), "early ");
+    ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == 6; }));
+  }
+}
+
+TEST_P(Sharing, AnEndInTheFreezeGoesToo) {
+  auto frozen = freeze();
+  const auto image = capture(frozen);
+  say(mover_.get(), "bye");
+  ::shutdown(mover_.get(), SHUT_WR);
+  const auto late = frozen.hold(image);
+  ASSERT_TRUE(late) << to_string(late.error());
+  EXPECT_TRUE(late->finished);
+  ASSERT_TRUE(frozen.kill());
+  arrive(image, *late);
+  EXPECT_EQ(hear_out(peer_.get()), "bye");
+  say(peer_.get(), "x");
+  EXPECT_EQ(hear(mover_.get(), 1), "x");
+}
+
+TEST_P(Sharing, TheKillEndsBlockedWriters) {
+  fill_up(mover_.get());
+  std::thread writer([fd = mover_.get()] { EXPECT_LT(::send(fd, std::string(1 << 20, 'x').data(), 1 << 20, MSG_NOSIGNAL), 1 << 20); });
+  auto frozen = freeze();
+  const auto image = capture(frozen);
+  ASSERT_TRUE(frozen.hold(image));
+  ASSERT_TRUE(frozen.seal(image));
+  writer.join();
+  ASSERT_TRUE(frozen.kill());
+}
+
+// One writes as fast as it can, one reads, the peer does both; all that send(2) took, and no other byte, comes to the other end, moved or given back.
+
+void stream(Connection& pair, std::size_t piece, bool blocking, int moves) {
+  std::atomic<bool> stop = false, wrong = false;
+  std::size_t ours = 0, theirs = 0;  // written
+  std::atomic<std::size_t> arrived = 0, read = 0;
+  const auto write = [&](int fd, std::size_t& written, int flags) {
+    std::string text(piece, 0);
+    for (std::size_t i = 0; i < piece; ++i) text[i] = at(written + i);
+    const ssize_t sent = ::send(fd, text.data(), piece, MSG_NOSIGNAL | flags);
+    if (sent > 0) written += static_cast<std::size_t>(sent);
+    return sent >= 0 || errno == EAGAIN || errno == EINVAL;
+  };
+  const auto look = [&](int fd, std::atomic<std::size_t>& heard) {
+    std::array<char, 65536> room;
+    const ssize_t got = ::recv(fd, room.data(), room.size(), MSG_DONTWAIT);
+    for (ssize_t i = 0; i < got; ++i, ++heard)
+      if (room[static_cast<std::size_t>(i)] != at(heard)) wrong = true;
+    return got;
+  };
+  struct Peer {
+    std::atomic<bool>& stop;
+    std::thread thread;
+    ~Peer() {
+      stop = true;
+      thread.join();
+    }
+  };
+  std::optional<Peer> peer(std::in_place, stop, std::thread([&] {
+    while (!stop) {
+      if (look(pair.peer.get(), arrived) <= 0) std::this_thread::yield();
+      write(pair.peer.get(), theirs, MSG_DONTWAIT);
+    }
+  }));
+  for (int i = 0; i < moves && !wrong; ++i) {
+    const int fd = pair.mover.get();
+    std::atomic<bool> gone = false;
+    std::atomic<std::size_t> before = ours;
+    struct Others {
+      std::atomic<bool>& gone;
+      std::thread writer, reader;
+      ~Others() {
+        gone = true;
+        writer.join();
+        reader.join();
+      }
+    };
+    std::optional<Others> others(std::in_place, gone, std::thread([&] {
+      while (!gone && write(fd, ours, blocking ? 0 : MSG_DONTWAIT)) before = ours;
+    }), std::thread([&] {
+      while (!gone) look(fd, read);
+    }));
+    const auto began = before.load();
+    ASSERT_TRUE(eventually([&] { return before > began; }));
+    auto frozen = Frozen::freeze(fd, kMarks);
+    ASSERT_TRUE(frozen) << to_string(frozen.error());
+    auto image = frozen->capture();
+    ASSERT_TRUE(image) << to_string(image.error());
+    if (i % 2) std::this_thread::yield();
+    if (i % 4 == 3) {  // it does not go
+      EXPECT_TRUE(frozen->received_since(*image));
+      ASSERT_TRUE(frozen->give_back());
+      continue;
+    }
+    auto late = frozen->hold(*image);
+    ASSERT_TRUE(late) << to_string(late.error());
+    image->rcv_seq += static_cast<std::uint32_t>(late->bytes.size());
+    const auto rest = frozen->seal(*image);
+    ASSERT_TRUE(rest) << to_string(rest.error());
+    image->rcv_seq -= static_cast<std::uint32_t>(late->bytes.size());
+    late->written.insert(late->written.end(), rest->written.begin(), rest->written.end());
+    ASSERT_TRUE(frozen->kill());
+    others.reset();
+    pair.mover.reset();
+    auto restored = Restored::restore(*image, kMarks, false);
+    ASSERT_TRUE(restored) << to_string(restored.error());
+    const auto received = restored->receive(*late);
+    ASSERT_TRUE(received) << to_string(received.error());
+    pair.mover = thawed(std::move(restored));
+  }
+  EXPECT_TRUE(eventually([&] { return wrong || arrived == ours; })) << "of " << ours << " bytes, " << arrived << " came";
+  peer.reset();
+  EXPECT_TRUE(eventually([&] {
+    look(pair.mover.get(), read);
+    return wrong || read == theirs;
+  })) << "of " << theirs << " bytes of the peer's, " << read << " came";
+  EXPECT_FALSE(wrong);
+}
+
+TEST_P(Sharing, TinyWritesWithoutAPause) { stream(pair_, 4, false, 60); }
+TEST_P(Sharing, LargeWritesWithoutAPause) { stream(pair_, 100'000, false, 16); }
+TEST_P(Sharing, WritersThatSleep) { stream(pair_, 300'000, true, 8); }
+
+}  // namespace
+}  // namespace sockmi::tcp
