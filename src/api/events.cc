@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/api.h"
+#include "base/log.h"
 #include "broker/event.h"
 
 namespace sockmi::api {
@@ -11,11 +12,15 @@ namespace {
 
 using namespace boost::asio::experimental::awaitable_operators;
 
+constexpr std::size_t kMostUnread = 64u << 10;
+constexpr std::uint8_t kAnyState = 0xff;
+
 // Events that wait to be sent to one client.
 struct Outbox {
   explicit Outbox(asio::any_io_executor executor) : executor(executor) {}
   asio::any_io_executor executor;
   std::string text;
+  bool overfull = false;  // the client does not read
   bool import_told = false;  // since the last sending: one word is enough for any number of endpoints
   std::shared_ptr<broker::Event> filled = std::make_shared<broker::Event>(executor);
 
@@ -23,7 +28,8 @@ struct Outbox {
     if (!std::exchange(import_told, true)) put("event: import\ndata: {}\n\n");
   }
   void put(const std::string& event) {
-    text += event;
+    overfull |= text.size() + event.size() > kMostUnread;
+    if (!overfull) text += event;
     filled->set();
   }
   std::string take() {
@@ -53,20 +59,25 @@ asio::awaitable<Result<Response>> get_events(broker::Broker& broker, Session& se
   CO_TRY(broker.world().policy.may_import(service, request.user));
   auto outbox = std::make_shared<Outbox>(session.socket().get_executor());
   auto& lists = broker.world().lists;
-  const auto watch = lists.watch(service, request.user, [outbox] { outbox->import_possible(); });
-  const auto holder = broker.export_requests().hold(service, [outbox](const broker::ExportWish& wish) {
+  const broker::Criteria any{.service = service, .states = kAnyState, .local = {}, .remote = {}};
+  const auto watch = lists.watch(any, request.user, [outbox] { outbox->import_possible(); });
+  const auto holder = broker.export_requests().hold(service, request.user, [outbox](const broker::ExportWish& wish) {
     const nlohmann::json data{{"request", wish.request}, {"local", to_json(wish.local)}, {"remote", to_json(wish.remote)},
                               {"to", wish.to.any() ? "" : to_string(wish.to)}};
     outbox->put("event: export\ndata: " + data.dump() + "\n\n");
   });
-  if (lists.ready_count(service) > 0) outbox->import_possible();
+  if (lists.has_for(service, request.user)) outbox->import_possible();
   if (!co_await session.begin_stream("text/event-stream")) co_return Response{.status = 0};
   for (;;) {
     const auto filled = outbox->filled;
     const auto outcome = co_await (filled->wait() || session.wait_gone());
     if (outcome.index() == 1) break;
     const std::string text = outbox->take();
-    if (!co_await session.send(Secret(text.begin(), text.end()))) break;
+    const ByteView bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
+    if (outbox->overfull || !co_await session.send(bytes)) {
+      log::warn("event=events_unread uid={} service={} reason=\"the client does not read\"", request.user.uid, service);
+      break;
+    }
   }
   co_return Response{.status = 0};
 }
@@ -80,20 +91,21 @@ asio::awaitable<Result<Response>> post_request(broker::Broker& broker, Session&,
     return it != wish.end() && it->is_string() ? it->get<std::string>() : std::string(otherwise);
   };
   const std::string service = text("service", "default");
-  CO_TRY(broker.world().policy.may_export(service, request.user));
+  CO_TRY(broker.world().policy.may_export(service, request.user));  // and only its own applications are asked, see ExportRequests
   CO_TRY_LET(local, broker::Match::parse(text("local", "")));
   CO_TRY_LET(remote, broker::Match::parse(text("peer", "")));
   CO_TRY_LET(to, resolve_host(broker, text("to", "")));
   const broker::ExportWish asked{.local = local, .remote = remote, .to = to};
-  auto outcome = co_await broker.export_requests().ask(service, asked, broker::milliseconds(60000));
-  if (outcome.applications == 0) co_return fail(ESRCH, "no application here holds connections of service '{}'", service);
+  auto outcome = co_await broker.export_requests().ask(service, asked, request.user, broker::milliseconds(60000));
+  if (outcome.applications == 0)
+    co_return fail(ESRCH, "no application here{} holds connections of service '{}'", request.user.is_root() ? "" : " of " + request.user.name, service);
   co_return json_response(200, {{"applications", outcome.applications}, {"answered", outcome.answered}, {"exported", outcome.exported},
-                       {"failed", outcome.failed}});
+                       {"failed", outcome.failed}, {"silent", outcome.silent}});
 }
 
 asio::awaitable<Result<Response>> post_request_done(broker::Broker& broker, Session&, Request& request) {
   const auto number = [&](const char* key) { return std::strtoull(request.parameter(key).c_str(), nullptr, 10); };
-  CO_TRY(broker.export_requests().done(number("request"), static_cast<unsigned>(number("exported")), static_cast<unsigned>(number("failed"))));
+  CO_TRY(broker.export_requests().done(number("request"), request.user, static_cast<unsigned>(number("exported")), static_cast<unsigned>(number("failed"))));
   co_return json_response(200, nlohmann::json::object());
 }
 

@@ -48,7 +48,7 @@ Result<broker::Match> read_match(const image::Match* from) {
   return match;
 }
 
-Result<std::vector<broker::Criteria>> read_criteria(const image::ImportRequest& wish, const broker::Policy& policy, const std::string& user) {
+Result<std::vector<broker::Criteria>> read_criteria(const image::ImportRequest& wish, const broker::Policy& policy, const User& user) {
   std::vector<broker::Criteria> out;
   if (!wish.criteria() || wish.criteria()->size() == 0 || wish.criteria()->size() > kMostCriteria)
     return fail(EINVAL, "1 to {} criteria", kMostCriteria);
@@ -83,10 +83,10 @@ Response pack(const std::vector<broker::ImportLists::Taken>& taken) {
 
 // Waits until an endpoint of one of the services becomes ready; false when the time is over or the client has gone.
 asio::awaitable<bool> wait_for_ready(broker::ImportLists& lists, Session& session, const std::vector<broker::Criteria>& criteria,
-                                     const std::string& user, broker::Clock::time_point deadline) {
+                                     const User& user, broker::Clock::time_point deadline) {
   auto ready = std::make_shared<broker::Event>(session.socket().get_executor());
   std::vector<broker::ImportLists::Watch> watches;
-  for (const auto& each : criteria) watches.push_back(lists.watch(each.service, user, [ready] { ready->set(); }));
+  for (const auto& each : criteria) watches.push_back(lists.watch(each, user, [ready] { ready->set(); }));
   auto outcome = co_await (ready->wait(deadline) || session.wait_gone());
   co_return outcome.index() == 0 && std::get<0>(outcome);
 }

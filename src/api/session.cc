@@ -1,25 +1,26 @@
 #include "api/session.h"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <cstring>
 #include <optional>
+#include <sstream>
 
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/beast/core/buffers_range.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/serializer.hpp>
+#include <boost/beast/http/write.hpp>
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 #include <openssl/crypto.h>
 
+#include "api/caller.h"
 #include "base/log.h"
 #include "base/spawn.h"
-#include "broker/policy.h"
 
 namespace sockmi::api {
 namespace {
@@ -27,8 +28,11 @@ namespace {
 constexpr std::size_t kLargestHeader = 8192;
 constexpr std::size_t kMostDescriptors = 64;  // the kernel's own limit is SCM_MAX_FD, 253
 
+// A client's time: from its first byte to the last of a request, to read what it is sent, between two requests, and behind a refusal.
+using std::chrono::milliseconds;
+constexpr milliseconds kToArrive{10'000}, kToBeRead{30'000}, kToBegin{60'000}, kToEnd{2'000};
+
 Response refusal(const boost::system::error_code& error) {
-  if (error == http::error::body_limit) return refuse(413, fmt::format("the body is larger than {} bytes", kLargestBody));
   if (error == http::error::header_limit) return refuse(431, fmt::format("the header is larger than {} bytes", kLargestHeader));
   return refuse(400, "no HTTP/1.1 request: " + error.message());
 }
@@ -60,37 +64,27 @@ void split_target(Request& request) {
   }
 }
 
-std::string peer_user(LocalSocket& socket) {
-  ucred credentials{};
-  socklen_t size = sizeof credentials;
-  if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return "?";
-  return broker::user_name(credentials.uid);
-}
-
-Secret serialize_head(int status, const std::string& type, std::optional<std::size_t> length, bool keep_alive) {
+std::string serialize_head(int status, const std::string& type, std::optional<std::size_t> length, bool keep_alive) {
   http::response<http::empty_body> head{static_cast<http::status>(status), 11};
   head.set(http::field::content_type, type);
   if (length) head.content_length(*length);
   head.keep_alive(keep_alive);
-  http::response_serializer<http::empty_body> serializer(head);
-  Secret out;
-  boost::system::error_code error;
-  while (!serializer.is_done() && !error)
-    serializer.next(error, [&](boost::system::error_code&, const auto& buffers) {
-      for (const auto buffer : boost::beast::buffers_range_ref(buffers)) {
-        const auto* data = static_cast<const std::uint8_t*>(buffer.data());
-        out.insert(out.end(), data, data + buffer.size());
-      }
-      serializer.consume(boost::beast::buffer_bytes(buffers));
-    });
-  return out;
+  std::ostringstream text;
+  text << head.base();
+  return text.str();
+}
+
+ByteView bytes_of(const std::string& text) { return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}; }
+
+std::size_t descriptor_limit() {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? static_cast<std::size_t>(limit.rlim_cur) : 1024;
 }
 
 }  // namespace
 
 Response json_response(int status, const nlohmann::json& value) {
-  const std::string text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  return {.status = status, .body = Secret(text.begin(), text.end())};
+  return {.status = status, .text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"};
 }
 
 Response refuse(int status, const std::string& reason, int code) {
@@ -105,38 +99,67 @@ std::string Request::parameter(const std::string& name) const {
   return "";
 }
 
+void Session::arm(std::chrono::milliseconds patience) {
+  expired_ = false;
+  timer_.expires_after(patience);
+  timer_.async_wait([weak = weak_from_this(), number = ++armed_](const boost::system::error_code&) {
+    const auto self = weak.lock();
+    if (!self || self->armed_ != number) return;
+    self->expired_ = true;
+    boost::system::error_code ignored;
+    self->socket_.cancel(ignored);
+  });
+}
+
+void Session::disarm() {
+  ++armed_;
+  expired_ = false;
+  timer_.cancel();
+}
+
+ssize_t Session::receive_now(std::vector<unique_fd>& descriptors) {
+  std::uint8_t bytes[16384];
+  alignas(cmsghdr) char control[CMSG_SPACE(kMostDescriptors * sizeof(int))];
+  iovec part{bytes, sizeof bytes};
+  msghdr message{.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  const ssize_t got = ::recvmsg(socket_.native_handle(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  const int error = errno;
+  for (cmsghdr* c = got >= 0 ? CMSG_FIRSTHDR(&message) : nullptr; c; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    for (std::size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
+      int fd;
+      std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+      descriptors.emplace_back(fd);
+    }
+  }
+  if (got > 0) {
+    unread_.insert(unread_.end(), bytes, bytes + got);
+    OPENSSL_cleanse(bytes, static_cast<std::size_t>(got));
+  }
+  errno = error;
+  return got;
+}
+
 asio::awaitable<bool> Session::receive(std::vector<unique_fd>& descriptors) {
   for (;;) {
     boost::system::error_code error;
-    co_await socket_.async_wait(LocalSocket::wait_read, asio::redirect_error(asio::use_awaitable, error));
-    if (error) co_return false;
-    std::uint8_t bytes[16384];
-    alignas(cmsghdr) char control[CMSG_SPACE(kMostDescriptors * sizeof(int))];
-    iovec part{bytes, sizeof bytes};
-    msghdr message{.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-    const ssize_t got = ::recvmsg(socket_.native_handle(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (!expired_) co_await socket_.async_wait(LocalSocket::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    if (error || expired_) co_return false;
+    const ssize_t got = receive_now(descriptors);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-    for (cmsghdr* c = got >= 0 ? CMSG_FIRSTHDR(&message) : nullptr; c; c = CMSG_NXTHDR(&message, c)) {
-      if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-      for (std::size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
-        int fd;
-        std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-        descriptors.emplace_back(fd);
-      }
-    }
-    if (got <= 0) co_return false;
-    unread_.insert(unread_.end(), bytes, bytes + got);
-    OPENSSL_cleanse(bytes, static_cast<std::size_t>(got));
-    co_return true;
+    co_return got > 0;
   }
 }
 
-asio::awaitable<bool> Session::send(Secret bytes, std::vector<unique_fd> descriptors) {
+asio::awaitable<bool> Session::send(ByteView bytes, const std::vector<unique_fd>& descriptors) {
+  bool with_descriptors = !descriptors.empty();
+  arm(kToBeRead);
+  const std::shared_ptr<void> done(nullptr, [this](void*) { disarm(); });
   for (std::size_t at = 0; at < bytes.size();) {
     alignas(cmsghdr) char control[CMSG_SPACE(kMostDescriptors * sizeof(int))]{};
-    iovec part{bytes.data() + at, bytes.size() - at};
+    iovec part{const_cast<std::uint8_t*>(bytes.data()) + at, bytes.size() - at};
     msghdr message{.msg_iov = &part, .msg_iovlen = 1};
-    if (!descriptors.empty()) {
+    if (with_descriptors) {
       message.msg_control = control;
       message.msg_controllen = CMSG_SPACE(descriptors.size() * sizeof(int));
       cmsghdr* c = CMSG_FIRSTHDR(&message);
@@ -151,14 +174,14 @@ asio::awaitable<bool> Session::send(Secret bytes, std::vector<unique_fd> descrip
     const ssize_t sent = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent > 0) {
       at += static_cast<std::size_t>(sent);
-      descriptors.clear();
+      with_descriptors = false;
       continue;
     }
     if (errno == EINTR) continue;
     if (errno != EAGAIN) co_return false;
     boost::system::error_code error;
-    co_await socket_.async_wait(LocalSocket::wait_write, asio::redirect_error(asio::use_awaitable, error));
-    if (error) co_return false;
+    if (!expired_) co_await socket_.async_wait(LocalSocket::wait_write, asio::redirect_error(asio::use_awaitable, error));
+    if (error || expired_) co_return false;
   }
   co_return true;
 }
@@ -166,6 +189,7 @@ asio::awaitable<bool> Session::send(Secret bytes, std::vector<unique_fd> descrip
 // Closing with bytes unread would take our refusal away from a client that is still sending.
 asio::awaitable<void> Session::drain() {
   ::shutdown(socket_.native_handle(), SHUT_WR);
+  arm(kToEnd);
   std::vector<unique_fd> ignored;
   for (std::size_t total = 0; total < 16 * kLargestBody; total += unread_.size()) {
     unread_.clear();
@@ -186,48 +210,91 @@ asio::awaitable<void> Session::wait_gone() {
 }
 
 asio::awaitable<bool> Session::begin_stream(const std::string& type) {
-  co_return co_await send(serialize_head(200, type, std::nullopt, false));
+  const std::string head = serialize_head(200, type, std::nullopt, false);
+  co_return co_await send(bytes_of(head));
 }
 
 asio::awaitable<bool> Session::respond(Response response, bool keep_alive) {
-  Secret bytes = serialize_head(response.status, response.type, response.body.size(), keep_alive);
-  bytes.insert(bytes.end(), response.body.begin(), response.body.end());
-  co_return co_await send(std::move(bytes), std::move(response.descriptors));
+  if (auto held = share_.set(Holding::Bytes, response.text.size() + response.body.size()); !held) {
+    response = refuse(503, held.error().reason, held.error().code);
+    keep_alive = false;
+  }
+  const std::size_t size = response.text.size() + response.body.size();
+  const std::string head = serialize_head(response.status, response.type, size, keep_alive);
+  if (!co_await send(bytes_of(head), response.descriptors)) co_return false;
+  const ByteView body = response.body.empty() ? bytes_of(response.text) : ByteView(response.body);
+  const bool went = co_await send(body);
+  (void)share_.set(Holding::Bytes, 0);
+  co_return went && keep_alive;
+}
+
+// As soon as it can be seen: what has arrived is more than the request may have, or its user.
+Result<> Session::check(const http::request_parser<GrowingBody>& parser, const Request& request) {
+  if (request.descriptors.size() > kMostDescriptors) return fail(EINVAL, "a request has {} descriptors at most", kMostDescriptors);
+  TRY(share_.set(Holding::Descriptors, request.descriptors.size()));
+  if (!parser.is_header_done()) return {};
+  const auto& message = parser.get();
+  const std::string_view target(message.target().data(), message.target().size());
+  const bool exports = message.method() == http::verb::post && target.substr(0, target.find('?')) == kExports;
+  if (!exports && !request.descriptors.empty()) return fail(EINVAL, "descriptors come with an export, and with nothing else");
+  const std::size_t most = exports ? kLargestBody : kLargestQuestion;
+  if (message.body().size() > most || parser.content_length().value_or(0) > most) return fail(EMSGSIZE, "the body is larger than {} bytes", most);
+  return share_.set(Holding::Bytes, message.body().size());
+}
+
+asio::awaitable<Session::Received> Session::read(Request& request) {
+  http::request_parser<GrowingBody> parser;
+  parser.header_limit(kLargestHeader);
+  parser.body_limit(boost::none);  // see check()
+  parser.eager(true);
+  // What was delivered to it has two owners until it says which it has taken: it is not cut off from saying so.
+  bool begun = !unread_.empty();
+  if (begun) arm(kToArrive);
+  else if (!state) arm(kToBegin);
+  while (!parser.is_done()) {
+    boost::system::error_code error;
+    if (!unread_.empty()) {
+      if (!std::exchange(begun, true)) arm(kToArrive);
+      const std::size_t used = parser.put(asio::buffer(unread_.data(), unread_.size()), error);
+      unread_.erase(unread_.begin(), unread_.begin() + static_cast<std::ptrdiff_t>(used));
+      if (error == http::error::need_more) error = {};
+    }
+    std::optional<Response> refused;
+    if (error) refused = refusal(error);
+    else if (auto right = check(parser, request); !right) refused = refuse_for(right.error());
+    if (refused) {
+      request.descriptors.clear();
+      co_await respond(std::move(*refused), false);
+      co_await drain();
+      co_return Received::Refused;
+    }
+    if (parser.is_done()) break;
+    if (!co_await receive(request.descriptors)) co_return Received::Nothing;
+  }
+  disarm();
+  if (unread_.empty()) Secret().swap(unread_);
+  request.http = parser.release();
+  request.user = user_;
+  split_target(request);
+  co_return Received::Request;
 }
 
 asio::awaitable<void> Session::run() {
   const auto self = shared_from_this();
-  const std::string user = peer_user(socket_);
   for (bool keep_alive = true; keep_alive;) {
-    http::request_parser<SecretBody> parser;
-    parser.header_limit(kLargestHeader);
-    parser.body_limit(kLargestBody);
-    parser.eager(true);
     Request request;
-    while (!parser.is_done()) {
-      boost::system::error_code error;
-      if (!unread_.empty()) {
-        const std::size_t used = parser.put(asio::buffer(unread_.data(), unread_.size()), error);
-        unread_.erase(unread_.begin(), unread_.begin() + static_cast<std::ptrdiff_t>(used));
-        if (parser.is_done()) break;
-      }
-      if (request.descriptors.size() > kMostDescriptors) error = http::error::bad_value;
-      if (error && error != http::error::need_more) {
-        co_await respond(refusal(error), false);
-        co_await drain();
-        co_return;
-      }
-      if (!co_await receive(request.descriptors)) co_return;
-    }
-    request.http = parser.release();
-    request.user = user;
-    split_target(request);
+    if (co_await read(request) != Received::Request) co_return;
     keep_alive = request.http.keep_alive();
     Response response = co_await handler_(*this, request);
+    request = {};
+    (void)share_.set(Holding::Descriptors, 0);
     if (response.status == 0) co_return;  // the handler has said all there was to say
-    if (!co_await respond(std::move(response), keep_alive)) co_return;
+    keep_alive = co_await respond(std::move(response), keep_alive);
   }
 }
+
+Listener::Listener(asio::io_context& io, std::string path)
+    : acceptor_(io), path_(std::move(path)), quotas_(std::make_shared<Quotas>(descriptor_limit())) {}
 
 std::unique_ptr<Listener> Listener::open(asio::io_context& io, const std::string& path, Session::Handler handler, std::string& error) {
   std::unique_ptr<Listener> listener(new Listener(io, path));
@@ -240,7 +307,9 @@ std::unique_ptr<Listener> Listener::open(asio::io_context& io, const std::string
     listener->path_.clear();
     return nullptr;
   }
-  ::unlink(path.c_str());
+  // Whatever else the configuration names is not ours to remove; bind(2) then refuses.
+  struct stat there {};
+  if (::lstat(path.c_str(), &there) == 0 && S_ISSOCK(there.st_mode)) ::unlink(path.c_str());
   listener->acceptor_.open({}, code);
   if (!code) listener->acceptor_.bind(path, code);
   if (!code) ::chmod(path.c_str(), 0666);
@@ -269,7 +338,16 @@ asio::awaitable<void> Listener::accept(Listener& self, Session::Handler handler)
       co_await pause.async_wait(asio::use_awaitable);
       continue;
     }
-    auto session = std::make_shared<Session>(std::move(socket), handler);
+    const User user = caller_of(socket.native_handle());
+    auto share = self.quotas_->share_for(user);
+    if (auto held = share.set(Holding::Sessions, 1); !held) {
+      const Response refused = refuse(503, held.error().reason, held.error().code);
+      const std::string all = serialize_head(503, refused.type, refused.text.size(), false) + refused.text;
+      (void)::send(socket.native_handle(), all.data(), all.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      log::debug("event=session_refused uid={} error=\"{}\"", user.uid, held.error().reason);
+      continue;
+    }
+    auto session = std::make_shared<Session>(std::move(socket), user, std::move(share), handler);
     spawn(self.acceptor_.get_executor(), "session", session->run(), OnException::EndTask);
   }
 }

@@ -1,4 +1,7 @@
 // What there is to see, for sockmictl and for curl.
+#include <charconv>
+#include <set>
+
 #include <nlohmann/json.hpp>
 
 #include "api/api.h"
@@ -9,6 +12,30 @@ namespace sockmi::api {
 namespace {
 
 using nlohmann::json;
+
+constexpr std::size_t kLargestPage = 4096;
+
+bool may_see(const User& user, const User& owner) { return user.is_root() || user == owner; }
+
+// ?offset=N&limit=N: so many rows are passed over, and so many shown. To make all of them at once would keep the daemon from its work.
+struct Page {
+  std::size_t offset = 0, limit = kLargestPage, seen = 0;
+
+  static Result<Page> of(const Request& request) {
+    Page page;
+    for (const auto& [key, number] : {std::pair("offset", &page.offset), std::pair("limit", &page.limit)}) {
+      const std::string text = request.parameter(key);
+      const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
+      if (!text.empty() && (error != std::errc() || rest != text.data() + text.size())) return fail(EINVAL, "{}={}: no number", key, text);
+    }
+    page.limit = std::min(page.limit, kLargestPage);
+    return page;
+  }
+  bool has_next() {
+    const std::size_t number = seen++;
+    return number >= offset && number - offset < limit;
+  }
+};
 
 json view(const FourTuple& tuple) { return {{"local", to_string(tuple.local)}, {"peer", to_string(tuple.remote)}}; }
 
@@ -48,20 +75,25 @@ asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, R
   });
 }
 
-asio::awaitable<Result<Response>> get_connections(broker::Broker& broker, Session&, Request&) {
+asio::awaitable<Result<Response>> get_connections(broker::Broker& broker, Session&, Request& request) {
   const auto& world = broker.world();
+  CO_TRY_LET(page, Page::of(request));
   json out = json::array();
-  for (const auto& ready : world.lists.ready()) {
-    const auto it = world.residents.find(ready.cookie);
-    out.push_back(connection(ready.tuple, ready.endpoint.service, "ready", it == world.residents.end() ? "" : it->second.home, world.settings.host));
+  std::set<std::uint64_t> ready;
+  for (const auto& each : world.lists.ready()) {
+    ready.insert(each.cookie);
+    if (!may_see(request.user, each.endpoint.owner) || !page.has_next()) continue;
+    const auto it = world.residents.find(each.cookie);
+    out.push_back(connection(each.tuple, each.endpoint.service, "ready", it == world.residents.end() ? "" : it->second.home, world.settings.host));
   }
-  const auto is_ready = [&](std::uint64_t cookie) {
-    return std::ranges::any_of(world.lists.ready(), [&](const broker::Ready& ready) { return ready.cookie == cookie; });
-  };
-  for (const auto& [cookie, resident] : world.residents)
-    if (!is_ready(cookie)) out.push_back(connection(resident.tuple, resident.service, "imported", resident.home, world.settings.host));
-  for (const auto& [tuple, away] : world.away) out.push_back(connection(tuple, away.service, away.home == world.settings.host ? "moved" : "forwarded", away.home, away.host));
-  co_return json_response(200, {{"connections", std::move(out)}});
+  // Whose the others are, nobody has written down: they are shown to root.
+  if (request.user.is_root()) {
+    for (const auto& [cookie, resident] : world.residents)
+      if (!ready.contains(cookie) && page.has_next()) out.push_back(connection(resident.tuple, resident.service, "imported", resident.home, world.settings.host));
+    for (const auto& [tuple, away] : world.away)
+      if (page.has_next()) out.push_back(connection(tuple, away.service, away.home == world.settings.host ? "moved" : "forwarded", away.home, away.host));
+  }
+  co_return json_response(200, {{"connections", std::move(out)}, {"total", page.seen}});
 }
 
 asio::awaitable<Result<Response>> get_peers(broker::Broker& broker, Session&, Request&) {
@@ -72,9 +104,11 @@ asio::awaitable<Result<Response>> get_peers(broker::Broker& broker, Session&, Re
   co_return json_response(200, {{"peers", std::move(out)}});
 }
 
-asio::awaitable<Result<Response>> get_migrations(broker::Broker& broker, Session&, Request&) {
+asio::awaitable<Result<Response>> get_migrations(broker::Broker& broker, Session&, Request& request) {
+  CO_TRY_LET(page, Page::of(request));
   json out = json::array();
   for (const auto& record : broker.world().history) {
+    if (!may_see(request.user, record.owner) || !page.has_next()) continue;
     json line = view(record.tuple);
     const auto since = record.started.time_since_epoch();
     line.update({{"id", image::to_hex(record.id)}, {"direction", record.exported ? "export" : "import"}, {"service", record.service},
@@ -83,10 +117,11 @@ asio::awaitable<Result<Response>> get_migrations(broker::Broker& broker, Session
                  {"started_ms", std::chrono::duration_cast<std::chrono::milliseconds>(since).count()}});
     out.push_back(std::move(line));
   }
-  co_return json_response(200, {{"migrations", std::move(out)}});
+  co_return json_response(200, {{"migrations", std::move(out)}, {"total", page.seen}});
 }
 
 asio::awaitable<Result<Response>> post_fault(broker::Broker& broker, Session&, Request& request) {
+  if (!request.user.is_root()) co_return fail(EACCES, "fault points are root's");
   if (!broker.world().settings.testing) co_return fail(EACCES, "fault points want 'testing = true' in the configuration");
   const auto& body = request.http.body();
   const auto wish = json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);

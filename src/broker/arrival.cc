@@ -33,9 +33,9 @@ Result<peer::Willing> Arrivals::willing(const peer::Offer& offer) {
   if (offer.count == 1) TRY(check_peer(offer.tuple));  // of many it is only the first one's; PREPARE tells who can't come
   TRY(world_.journal.reserve(offer.count));  // of what comes the journal has to know, too
   if (world_.lists.free_places(offer.state) < offer.count) return fail(ENOBUFS, "import list full");
-  const auto waiting = world_.lists.watching(offer.service);
+  const auto waiting = world_.lists.watching(offer.service, offer.owner);
   if (waiting == 0 && world_.settings.require_importer)
-    return fail(ESRCH, "no application on {} imports service '{}'", world_.settings.host, offer.service);
+    return fail(ESRCH, "no application on {} that may have it imports service '{}'", world_.settings.host, offer.service);
   double load[1] = {0};
   (void)::getloadavg(load, 1);
   return peer::Willing{.waiting_importers = static_cast<std::uint32_t>(waiting),
@@ -208,7 +208,7 @@ void Arrivals::settle(Settled& settled) {
   ++world_.counters.imported;
   log::info("event=import migration={} service={} connection={} from={}", image::to_hex(id), prepared.endpoint.service, to_string(tuple), prepared.host);
   world_.remember({.id = id, .exported = false, .service = prepared.endpoint.service, .from = prepared.host, .to = world_.settings.host,
-                   .result = "committed", .tuple = tuple, .started = std::chrono::system_clock::now(),
+                   .result = "committed", .owner = prepared.endpoint.owner, .tuple = tuple, .started = std::chrono::system_clock::now(),
                    .bytes = prepared.endpoint.tls.size() + prepared.endpoint.payload.size()});
   // The queues are in the socket now.
   prepared.endpoint.tcp.receive_queue = {};

@@ -54,25 +54,29 @@ Result<> ImportLists::reserve(const image::MigrationId& id, std::uint8_t state) 
 void ImportLists::release(const image::MigrationId& id) { reserved_.erase(id); }
 
 void ImportLists::add(Ready ready) {
-  const std::string service = ready.endpoint.service;
   ready_.push_back(std::move(ready));
+  const Ready& added = ready_.back();
   // A watcher may end its watch while being notified.
   std::vector<std::function<void()>> notified;
   for (const auto& watcher : *watchers_)
-    if (watcher.service == service) notified.push_back(watcher.notify);
+    if (meets(added, watcher.criteria, watcher.criteria.states, watcher.user)) notified.push_back(watcher.notify);
   for (const auto& notify : notified) notify();
 }
 
-std::vector<ImportLists::Taken> ImportLists::take(const std::vector<Criteria>& criteria, const std::string& user) {
+bool ImportLists::meets(const Ready& ready, const Criteria& wanted, std::uint8_t states, const User& user) const {
+  return ready.endpoint.service == wanted.service && (ready.endpoint.state & states) && wanted.local.fits(ready.tuple.local) &&
+         wanted.remote.fits(ready.tuple.remote) && policy_.may_have(wanted.service, user, ready.endpoint.owner);
+}
+
+std::vector<ImportLists::Taken> ImportLists::take(const std::vector<Criteria>& criteria, const User& user) {
   std::vector<Taken> taken;
   for (std::size_t i = 0; i < criteria.size(); ++i) {
     const Criteria& wanted = criteria[i];
-    const auto meets = [&](const Ready& ready, std::uint8_t states) {
-      return ready.endpoint.service == wanted.service && (ready.endpoint.state & states) && wanted.local.fits(ready.tuple.local) &&
-             wanted.remote.fits(ready.tuple.remote) && policy_.may_have(wanted.service, user, ready.endpoint.owner);
+    const auto first = [&](std::uint8_t states) {
+      return std::ranges::find_if(ready_, [&](const Ready& ready) { return meets(ready, wanted, states, user); });
     };
-    auto it = std::ranges::find_if(ready_, [&](const Ready& ready) { return meets(ready, wanted.states & wanted.preferred); });
-    if (it == ready_.end()) it = std::ranges::find_if(ready_, [&](const Ready& ready) { return meets(ready, wanted.states); });
+    auto it = (wanted.states & wanted.preferred) ? first(wanted.states & wanted.preferred) : ready_.end();
+    if (it == ready_.end()) it = first(wanted.states);
     if (it == ready_.end()) continue;
     taken.push_back({i, std::move(*it)});
     ready_.erase(it);
@@ -93,17 +97,21 @@ std::vector<Ready> ImportLists::take_unclaimed(std::chrono::steady_clock::time_p
   return out;
 }
 
-std::size_t ImportLists::ready_count(const std::string& service) const {
-  return std::ranges::count_if(ready_, [&](const Ready& ready) { return ready.endpoint.service == service; });
+bool ImportLists::has_for(const std::string& service, const User& user) const {
+  return std::ranges::any_of(ready_, [&](const Ready& ready) {
+    return ready.endpoint.service == service && policy_.may_have(service, user, ready.endpoint.owner);
+  });
 }
 
-ImportLists::Watch ImportLists::watch(const std::string& service, const std::string& user, std::function<void()> notify) {
-  watchers_->push_front({service, user, std::move(notify)});
+ImportLists::Watch ImportLists::watch(Criteria criteria, const User& user, std::function<void()> notify) {
+  watchers_->push_front({std::move(criteria), user, std::move(notify)});
   return {nullptr, [watchers = watchers_, it = watchers_->begin()](void*) { watchers->erase(it); }};
 }
 
-std::size_t ImportLists::watching(const std::string& service) const {
-  return std::ranges::count_if(*watchers_, [&](const Watcher& watcher) { return watcher.service == service; });
+std::size_t ImportLists::watching(const std::string& service, const User& owner) const {
+  return std::ranges::count_if(*watchers_, [&](const Watcher& watcher) {
+    return watcher.criteria.service == service && policy_.may_have(service, watcher.user, owner);
+  });
 }
 
 }  // namespace sockmi::broker

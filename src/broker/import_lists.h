@@ -32,7 +32,7 @@ struct Match {
 
 struct Criteria {
   std::string service;
-  std::uint8_t states = 0, preferred = 0;
+  std::uint8_t states = 0, preferred = 0;  // SOCKMI_* bits
   Match local, remote;
 };
 
@@ -67,23 +67,26 @@ class ImportLists {
     Ready ready;
   };
   // Each criterion in order takes the first endpoint it meets, preferred state first. Taken endpoints keep their places until release().
-  std::vector<Taken> take(const std::vector<Criteria>& criteria, const std::string& user);
+  std::vector<Taken> take(const std::vector<Criteria>& criteria, const User& user);
   // Endpoints that came before `deadline` and whom nobody wanted.
   std::vector<Ready> take_unclaimed(std::chrono::steady_clock::time_point deadline);
-  std::size_t ready_count(const std::string& service) const;
+  bool has_for(const std::string& service, const User& user) const;  // one that this user may have
   const std::list<Ready>& ready() const { return ready_; }
 
   // --- applications that wait ---
-  // `notify` is called whenever an endpoint of the service becomes ready. Lives as long as the returned handle.
+  // `notify` is called whenever an endpoint becomes ready that meets the criteria and that the user may have. Lives as long as the returned handle.
   using Watch = std::shared_ptr<void>;
-  Watch watch(const std::string& service, const std::string& user, std::function<void()> notify);
-  std::size_t watching(const std::string& service) const;
+  Watch watch(Criteria criteria, const User& user, std::function<void()> notify);
+  // How many of them may have an endpoint that `owner` exported.
+  std::size_t watching(const std::string& service, const User& owner) const;
 
  private:
   struct Watcher {
-    std::string service, user;
+    Criteria criteria;
+    User user;
     std::function<void()> notify;
   };
+  bool meets(const Ready& ready, const Criteria& wanted, std::uint8_t states, const User& user) const;
   const std::size_t& maximum(std::uint8_t state) const;
   Maxima maxima_;
   const Policy& policy_;

@@ -125,7 +125,7 @@ class Batch {
       one.endpoint.home = ours ? settings_.host : resident->second.home;
       one.endpoint.home_line = ours ? settings_.line() : resident->second.home_line;
       one.endpoint.generation = next_generation(ours ? 0 : resident->second.generation);
-      one.record = {.id = one.id, .exported = true, .service = one.endpoint.service, .from = settings_.host, .tuple = one.tuple,
+      one.record = {.id = one.id, .exported = true, .service = one.endpoint.service, .from = settings_.host, .owner = one.endpoint.owner, .tuple = one.tuple,
                     .started = std::chrono::system_clock::now()};
       if (!facts) return pass(std::move(facts));
       const std::uint8_t state = facts->state == tcp::kListen ? SOCKMI_LISTENING : facts->state == tcp::kClose ? SOCKMI_BOUND : 0;

@@ -6,9 +6,12 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+
+#include <fmt/ranges.h>
 
 #include "base/fault.h"
 #include "base/log.h"
@@ -31,8 +34,9 @@ constexpr milliseconds kAnswer{2000};      // of the new holder to Hold; later o
 constexpr milliseconds kDoubt{5000};       // begins so long after Hold, or the first Keep
 constexpr milliseconds kProbePause{700};   // between the three questions of a probe
 constexpr milliseconds kNoProgress{3000};  // then what is left will not move
-constexpr milliseconds kExport{60000};     // for the applications, each time they are asked
+constexpr milliseconds kExport{10000};     // for the applications, each time they are asked; who needs longer is not waited for the next time
 constexpr seconds kDoor{90};
+const User kRoot{0, "root"};
 constexpr milliseconds kAnnouncements[] = {milliseconds(0), milliseconds(100), milliseconds(400), milliseconds(1000), milliseconds(2000)};
 
 std::string interface_name(unsigned index) {
@@ -143,21 +147,24 @@ asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress a
   TakeoverOutcome outcome{.host = to.host};
   CO_TRY_LET(here, ours(address));
   std::optional<steer::ClosedDoor> door;
+  std::size_t before = 0;  // so many connections were left the last time
   // The first time with the door open: most connections move while new ones still are served.
   milliseconds pause{20};
   for (auto give_up = Clock::time_point::max();; pause = std::min(2 * pause, milliseconds(320))) {
     ExportWish wish{.request = 0, .local = {address, unsigned(address.size() * 8), 0}, .remote = {}, .to = to.line.ip};
-    unsigned moved = 0, failed = 0;
+    unsigned failed = 0;
+    std::set<std::string> silent;  // users of applications that do not answer
     for (const std::string& service : requests_.services()) {
-      const auto answer = co_await requests_.ask(service, wish, kExport);
-      moved += answer.exported;
+      const auto answer = co_await requests_.ask(service, wish, kRoot, kExport);
+      outcome.moved += answer.exported;
       failed += answer.failed;  // closing ones among them, which go by themselves
-      if (answer.answered < answer.applications) co_return fail(ETIMEDOUT, "an application of service '{}' does not answer", service);
+      // What they hold is among the connections that are left, if it is at this address.
+      for (const std::string& user : answer.silent) silent.insert(user);
     }
-    outcome.moved += moved;
     CO_TRY_LET(left, steer::connections_at(address));
     if (left.empty() && door) break;
-    if (!door || moved > 0) give_up = Clock::now() + kNoProgress, pause = milliseconds(20);
+    if (!door || left.size() < before) give_up = Clock::now() + kNoProgress, pause = milliseconds(20);
+    before = left.size();
     if (!door) {
       CO_TRY_LET(closed, steer::ClosedDoor::close(address, kDoor));
       door.emplace(std::move(closed));
@@ -165,8 +172,8 @@ asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress a
     }
     if (Clock::now() > give_up) {
       if (!force)
-        co_return fail(EBUSY, "{} connections are left, of which {} could not be exported, and no application exports the others: {}",
-                       left.size(), failed, some(left));
+        co_return fail(EBUSY, "{} connections are left, of which {} could not be exported, and no application exports the others{}: {}",
+                       left.size(), failed, silent.empty() ? "" : fmt::format(" (no answer from applications of {})", fmt::join(silent, ", ")), some(left));
       for (const auto& each : left) outcome.lost.push_back(each.tuple);
       break;
     }

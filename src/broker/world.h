@@ -60,6 +60,7 @@ struct Record {
   image::MigrationId id{};
   bool exported = false;  // else imported
   std::string service, from, to, result, error;
+  User owner;
   FourTuple tuple;
   std::chrono::system_clock::time_point started;
   std::int64_t freeze_us = -1;  // from the freeze to the importer's thaw, told from COMMIT's round trip; -1: not known

@@ -60,14 +60,14 @@ Secret pack_prepare(std::span<const Departing> endpoints, const SocketAddress& l
   std::vector<flatbuffers::Offset<image::DepartingImage>> all;
   for (const auto& [id, endpoint, ahead] : endpoints) {
     const auto service = builder.CreateString(endpoint->service);
-    const auto owner = builder.CreateString(endpoint->owner);
+    const auto owner = builder.CreateString(endpoint->owner.name);
     const auto tcp = Tcp::Pack(builder, &endpoint->tcp);
     const auto tls = vector(builder, endpoint->tls);
     const auto payload = vector(builder, endpoint->payload);
     const auto home = builder.CreateString(endpoint->home);
     const auto home_line = builder.CreateString(to_string(endpoint->home_line));
     const auto image = CreateEndpointImage(builder, service, owner, endpoint->state, tcp, tls, payload, home, home_line,
-                                           endpoint->generation);
+                                           endpoint->generation, endpoint->owner.uid);
     all.push_back(CreateDepartingImage(builder, vector(builder, id), image, ahead));
   }
   return pack(Request::Prepare, builder, CreatePrepareDirect(builder, to_string(line).c_str(), &all));
@@ -81,7 +81,7 @@ Result<Endpoint> read_endpoint(const EndpointImage* from) {
   if (has_unknown_fields(*from)) return fail(ENOTSUP, "an endpoint with parts that only a newer build knows");
   Endpoint out;
   out.service = from->service()->str();
-  out.owner = from->owner()->str();
+  out.owner = {from->owner_uid(), from->owner()->str()};
   out.state = from->state();
   from->tcp()->UnPackTo(&out.tcp);
   TRY(IpAddress::from_bytes(out.tcp.local_ip));

@@ -11,6 +11,7 @@
 #include "base/address.h"
 #include "base/error.h"
 #include "base/secret.h"
+#include "base/user.h"
 #include "image/message_generated.h"
 
 namespace sockmi::image {
@@ -21,7 +22,7 @@ Result<MigrationId> read_id(ByteView bytes);
 
 struct Endpoint {
   std::string service;
-  std::string owner;          // name of the exporting user
+  User owner;                 // who exported it
   std::uint8_t state = 0;     // one SOCKMI_* bit
   TcpT tcp;
   Secret tls;                 // sealed; empty: no TLS

@@ -62,7 +62,7 @@ Result<Offer> read_offer(const wire::DatagramT& said) {
   if (said.id.size() != offer.id.size()) return fail(EBADMSG, "no migration id");
   std::ranges::copy(said.id, offer.id.begin());
   offer.service = said.service;
-  offer.owner = said.owner;
+  offer.owner = {said.owner_uid, said.owner};
   offer.state = said.state;
   offer.size = said.size;
   offer.count = said.count;
@@ -87,7 +87,8 @@ wire::DatagramT write_offer(wire::Kind kind, const Offer& offer) {
   out.kind = kind;
   out.id.assign(offer.id.begin(), offer.id.end());
   out.service = offer.service;
-  out.owner = offer.owner;
+  out.owner = offer.owner.name;
+  out.owner_uid = offer.owner.uid;
   out.state = offer.state;
   out.local = to_string(offer.tuple.local);
   if (offer.tuple.remote.port != 0) out.remote = to_string(offer.tuple.remote);

@@ -12,6 +12,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include "base/address.h"
+#include "base/user.h"
 #include "peer/identity.h"
 
 namespace sockmi::peer {
@@ -24,7 +25,8 @@ MigrationId member(const MigrationId& batch, std::uint32_t i);
 
 struct Offer {                 // REQUEST
   MigrationId id{};            // the first endpoint's
-  std::string service, owner;  // owner: the exporting user's name
+  std::string service;
+  User owner;                  // the exporting user
   std::uint8_t state = 0;      // a SOCKMI_* state bit
   FourTuple tuple;
   IpAddress home;              // the endpoint's own address

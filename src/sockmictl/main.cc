@@ -71,8 +71,20 @@ Result<json> ask(const char* method, const std::string& path, const std::string&
   return json::parse(reply.body.begin(), reply.body.end());
 }
 
+// Long lists come in parts.
+Result<json> ask_for(const View& view) {
+  if (!view.list) return ask("GET", view.path);
+  json all = json::array();
+  for (;;) {
+    TRY_LET(answer, ask("GET", fmt::format("{}?offset={}&limit=1000", view.path, all.size())));
+    const json part = answer.value(view.list, json::array());
+    all.insert(all.end(), part.begin(), part.end());
+    if (part.empty() || all.size() >= answer.value("total", all.size())) return json{{view.list, std::move(all)}};
+  }
+}
+
 Result<> show(const View& view, bool as_json) {
-  TRY_LET(answer, ask("GET", view.path));
+  TRY_LET(answer, ask_for(view));
   if (as_json) fmt::print("{}\n", answer.dump(2));
   else if (view.list) print_table(answer[view.list], view.columns);
   else print_tree(answer);
@@ -84,7 +96,8 @@ Result<> request_export(const json& wish, bool as_json) {
   if (as_json) fmt::print("{}\n", answer.dump());
   else fmt::print("{} exported, {} failed, by {} of {} applications\n", cell(answer["exported"]), cell(answer["failed"]),
                   cell(answer["answered"]), cell(answer["applications"]));
-  if (answer["answered"] != answer["applications"]) return fail(ETIMEDOUT, "not every application answered");
+  if (answer["answered"] != answer["applications"])
+    return fail(ETIMEDOUT, "not every application answered: those of {}", answer.value("silent", json::array()).dump());
   if (answer["failed"] != 0) return fail(EIO, "{} connections could not be exported; see 'sockmictl migrations'", answer["failed"].dump());
   return {};
 }

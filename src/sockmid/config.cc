@@ -123,7 +123,14 @@ Result<> read_services(const toml::table& services, std::map<std::string, broker
       if (!list) return fail(EINVAL, "service.{}.{}: {}", name.str(), key.str(), list.error().reason);
       if (key == "export") rule.exporters = *list;
       else if (key == "import") rule.importers = *list;
-      else return fail(EINVAL, "service.{}.{}: no such key", name.str(), key.str());
+      else if (key == "listen") {
+        rule.listen.emplace();
+        for (const std::string& each : *list) {
+          auto address = SocketAddress::parse(each);
+          if (!address) return fail(EINVAL, "service.{}.listen: {}", name.str(), address.error().reason);
+          rule.listen->push_back(*address);
+        }
+      } else return fail(EINVAL, "service.{}.{}: no such key", name.str(), key.str());
     }
     out[std::string(name.str())] = rule;
   }

@@ -1,9 +1,13 @@
 """What a user of a host without privilege can do to others there, and to root: nothing."""
+import json
 import os
 import signal
+import socket
 
-from lab import expect, wait_until
+from lab import PORT, SERVICE_ADDRESS, expect, wait_until
 from sandbox import without_privilege
+from socket_app import CONNECTED, Connection, SocketApp, move, start
+from test_bad_requests import refused
 
 SQUATTER = "import socket,time; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); s.bind('\\0sockmid'); print('bound',flush=True); time.sleep(60)"
 
@@ -33,3 +37,231 @@ def test_nobody_can_lock_the_file(lab):
     daemon.signal(signal.SIGKILL)
     daemon.wait()
     wait_until(lambda: lab.hostA.run(lab.sockmictl, "flush", check=False)[0] == 0, "the lock is free")
+
+
+# --- requests of the operator ---
+
+def as_nobody(host, method, path, body=""):
+    """(status, answer) to a request of a user without privilege."""
+    output = host.run(*without_privilege(), "curl", "-s", "-m", "15", "-X", method, "-d", body, "-w", "\n%{http_code}", "--unix-socket", host.socket,
+                      f"http://sockmid{path}", check=False)[1]
+    answer, _, status = output.rstrip().rpartition("\n")
+    return int(status), json.loads(answer) if answer.strip() else {}
+
+
+EVENTS = """
+import socket, sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])
+s.sendall(b"GET /v1/events?service=%s HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n" % sys.argv[2].encode())
+for line in s.makefile("r"):
+    if line.strip(): print(line.strip(), flush=True)
+"""
+
+
+def subscribe(host, service="web", wrap=None, name="subscriber"):
+    """An event stream, by default that of a user without privilege."""
+    process = python(host, EVENTS, host.socket, service, wrap=wrap, name=name)
+    process.wait_line("HTTP/1.1 200")
+    return process
+
+
+def test_nobody_orders_the_applications_of_others_to_export(lab):
+    lab.start_daemon(lab.hostA)
+    root = subscribe(lab.hostA, wrap=(), name="root's application")
+    status, answer = as_nobody(lab.hostA, "POST", "/v1/requests", json.dumps({"service": "web"}))
+    expect(status == 503 and answer["name"] == "ESRCH", lambda: f"{status} {answer}")
+    expect(not root.says("event: export"), "root's application was asked to export by nobody")
+    # Its own it may ask.
+    own = subscribe(lab.hostA, name="own application")
+    asked = lab.hostA.popen(*without_privilege(), lab.sockmictl, "export", "--service", "web")
+    own.wait_line("event: export")
+    expect(not root.says("event: export"), "root's application was asked to export by nobody")
+    own.kill()
+    asked.wait()
+    root.kill()
+
+
+def test_nobody_answers_for_others(lab):
+    lab.start_daemon(lab.hostA)
+    root = subscribe(lab.hostA, wrap=(), name="root's application")
+    operator = lab.hostA.popen(lab.sockmictl, "--json", "export", "--service", "web")
+    number = json.loads(root.wait_line("data: {").removeprefix("data: "))["request"]
+    expect(number > 1 << 20, f"request number {number} can be guessed")
+    for guess in (1, number):
+        status, answer = as_nobody(lab.hostA, "POST", f"/v1/requests/done?request={guess}&exported=100&failed=0")
+        expect(status == 404, lambda: f"{status} {answer}")
+    expect(operator.running(), "the operator believes it")
+    lab.hostA.api(f"/v1/requests/done?request={number}&exported=3&failed=0", {})
+    expect(operator.wait() == 0 and operator.says('"exported":3'), operator.tail())
+    root.kill()
+
+
+def test_who_never_answers_delays_a_takeover_by_a_bounded_time(lab):
+    """It holds nothing at the address: the takeover goes on without it."""
+    lab.hostA.run("ip", "addr", "add", f"{SERVICE_ADDRESS}/24", "dev", "eth0")
+    for host in (lab.hostA, lab.hostB):
+        lab.start_daemon(host, takeover={"addresses": [SERVICE_ADDRESS]})
+    wait_until(lambda: any(peer["host"] == "hostB" for peer in lab.hostA.api("/v1/peers")["peers"]), "hostA knows hostB")
+    mute = subscribe(lab.hostA)
+    output = lab.hostA.run("timeout", "40", lab.sockmictl, "takeover", SERVICE_ADDRESS, "--to", "hostB")
+    expect("is an address of hostB now" in output, output)
+    mute.kill()
+
+
+def test_faults_and_others_connections_are_not_for_everybody(lab):
+    start(lab)
+    connection = Connection(lab)
+    connection.both_ways()
+    lab.hostA.api("/v1/testing/faults", {"name": "nothing"})
+    status, answer = as_nobody(lab.hostA, "POST", "/v1/testing/faults", '{"name": "nothing"}')
+    expect(status == 403, lambda: f"{status} {answer}")
+    # The applications of the lab are nobody's: it sees those. Root's it does not.
+    connection.ours = move(connection.ours, lab.hostB)
+    expect(len(as_nobody(lab.hostA, "GET", "/v1/migrations")[1]["migrations"]) == 1, "it does not see its own")
+    lab.hostB.app = SocketApp(lab.hostB, "web", privileged=True)
+    root_app = SocketApp(lab.hostA, "web", privileged=True)
+    listener, theirs = root_app.socket("4"), lab.client.app.socket("4")
+    listener.bind(PORT + 1).do("listen", 8)
+    theirs.connect(lab.hostA, PORT + 1)
+    move(listener.accept(), lab.hostB)
+    expect(len(lab.hostA.migrations()) == 2, "root does not see both")
+    for view in ("connections", "migrations"):
+        rows = as_nobody(lab.hostA, "GET", f"/v1/{view}")[1][view]
+        expect(len(rows) == (1 if view == "migrations" else 0), lambda: f"{view}: {rows}")
+
+
+# --- whose importers make a host willing ---
+
+OWN = {"service__own": {"export": ["*"]}}  # imports are for the user who exported, and for root
+
+
+def test_a_subscriber_who_may_not_have_it_attracts_nothing(lab):
+    for host in (lab.hostA, lab.hostB):
+        lab.start_daemon(host, **OWN)
+    lab.client.app = SocketApp(lab.client)
+    lab.hostA.app = SocketApp(lab.hostA, "own", privileged=True)
+    watcher = subscribe(lab.hostB, "own")
+    connection = Connection(lab)
+    connection.both_ways()
+    answer = lab.hostA.app.tries("export", connection.ours.fd, CONNECTED, "own", "any")
+    expect("error" in answer, "root's connection went to where only nobody waits")
+    connection.both_ways()
+    expect(not watcher.says("event: import"), "it is told of what it may not have")
+    watcher.kill()
+    connection.end()
+
+
+# --- what one user can hold ---
+
+HOARD = """
+import array, os, socket, sys, time
+path, sessions, each, mode = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+held, refused = [], 0
+for n in range(sessions):
+    s = socket.socket(socket.AF_UNIX); s.connect(path)
+    try:
+        if mode == "descriptors":  # its own end among them: who holds that keeps the connection open for ever
+            s.sendmsg([b"POST /v1/exports HTTP/1.1\\r\\nContent-Length: 100\\r\\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [s.fileno()] * each))])
+        elif mode == "bodies":
+            s.sendall(b"POST /v1/exports HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 1300000\\r\\n\\r\\n")
+        elif mode == "answers":
+            s.sendall(b"GET /v1/migrations HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n" * each)
+    except (BrokenPipeError, ConnectionResetError):
+        refused += 1
+    held.append(s)
+print("done", refused, flush=True)
+time.sleep(120)
+"""
+
+
+def descriptors_of(process):
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+def memory_of(process, name="VmRSS"):
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(name + ":")) // 1024
+
+
+def hoard(host, sessions, each, mode):
+    process = python(host, HOARD, host.socket, str(sessions), str(each), mode, name="hoarder")
+    process.wait_line("done", timeout=60)
+    return process
+
+
+def test_descriptors_of_unfinished_requests_are_bounded_and_end(lab):
+    daemon = lab.start_daemon(lab.hostA)
+    before = descriptors_of(daemon)
+    hoarder = hoard(lab.hostA, 320, 62, "descriptors")  # nearly 20,000
+    held = descriptors_of(daemon)
+    expect(held < before + 6000, f"{held} descriptors")
+    expect(lab.hostA.api("/v1/status")["host"] == "hostA", "root is not served")
+    hoarder.kill()
+    wait_until(lambda: descriptors_of(daemon) <= before + 1, "they are given back", timeout=30)
+
+
+def test_promised_bodies_take_no_memory(lab):
+    daemon = lab.start_daemon(lab.hostA)
+    before = memory_of(daemon, "VmLck")
+    hoarder = hoard(lab.hostA, 200, 0, "bodies")
+    grown = memory_of(daemon, "VmLck") - before
+    expect(grown < 20, f"{grown} MB are locked for 200 requests without a body")
+    hoarder.kill()
+
+
+def test_answers_that_are_not_read_take_little_memory(lab):
+    daemon = lab.start_daemon(lab.hostA)
+    before = memory_of(daemon)
+    hoarder = hoard(lab.hostA, 600, 40, "answers")
+    grown = memory_of(daemon) - before
+    expect(grown < 100, f"the daemon has grown by {grown} MB")
+    expect(lab.hostA.api("/v1/status")["host"] == "hostA", "root is not served")
+    hoarder.kill()
+
+
+def test_one_user_has_so_many_sessions_and_others_are_served(lab):
+    daemon = lab.start_daemon(lab.hostA)
+    hoarder = hoard(lab.hostA, 1500, 0, "nothing")
+    expect(descriptors_of(daemon) < 1100, f"{descriptors_of(daemon)} descriptors")
+    status, answer = as_nobody(lab.hostA, "GET", "/v1/status")
+    expect(status == 503 and "sessions" in answer["error"], lambda: f"{status} {answer}")
+    expect(lab.hostA.api("/v1/status")["host"] == "hostA", "root is not served")
+    hoarder.kill()
+    wait_until(lambda: as_nobody(lab.hostA, "GET", "/v1/status")[0] == 200, "nobody is served again")
+
+
+def test_descriptors_ride_with_exports_alone(lab):
+    daemon = lab.start_daemon(lab.hostA)
+    lab.hostA.api("/v1/status")
+    before = descriptors_of(daemon)
+    with socket.socket() as plain:
+        refused(lab, b"POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n", "descriptors", [plain.fileno()], status=400)
+    wait_until(lambda: descriptors_of(daemon) <= before, "they are given back")
+
+
+def test_half_a_request_ends_by_a_deadline(lab):
+    lab.start_daemon(lab.hostA)
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(20)
+        line.connect(str(lab.hostA.socket))
+        line.sendall(b"GET /v1/status HTTP/1.1\r\nHos")
+        expect(line.recv(100) == b"", "half a request is answered")
+
+
+# --- root of a container ---
+
+def test_the_root_of_a_container_is_not_root(lab):
+    lab.start_daemon(lab.hostA)
+    for container in (["unshare", "--pid", "--fork", "--kill-child"], ["unshare", "--user", "--map-root-user"]):
+        output = lab.hostA.run(*container, lab.sockmictl, "fault", "freeze", check=False)[1]
+        expect("EACCES" in output, lambda: f"{container}: {output}")
+    lab.hostA.run(lab.sockmictl, "fault", "nothing")
+
+
+def test_the_socket_path_removes_no_file(lab):
+    precious = lab.hostA.folder / "precious"
+    precious.write_text("x")
+    path = lab.configure(lab.hostA, **{"": {"socket": str(precious)}})
+    status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", path, check=False)
+    expect(status != 0 and precious.read_text() == "x", lambda: f"status {status}: {output}")

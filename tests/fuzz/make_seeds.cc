@@ -15,7 +15,7 @@ int main(int argc, char** argv) {
     out.put(kind).write(reinterpret_cast<const char*>(bytes.data()), static_cast<long>(bytes.size()));
   };
   const auto local = *SocketAddress::parse("10.0.0.1:443"), remote = *SocketAddress::parse("[fd00::9]:40000");
-  Endpoint endpoint{.service = "web", .owner = "www-data", .state = 0x40, .tls = Secret(8, 't'), .payload = Secret(8, 'p'), .home = "hostA", .home_line = local};
+  Endpoint endpoint{.service = "web", .owner = {33, "www-data"}, .state = 0x40, .tls = Secret(8, 't'), .payload = Secret(8, 'p'), .home = "hostA", .home_line = local};
   endpoint.tcp.local_ip = {10, 0, 0, 1};
   endpoint.tcp.remote_ip = {10, 0, 0, 9};
   endpoint.tcp.window = std::make_unique<Window>(1, 2, 3, 4, 5);

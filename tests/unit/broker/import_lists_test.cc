@@ -8,9 +8,10 @@ namespace {
 
 class ImportListsTest : public testing::Test {
  protected:
+  inline static const User www{33, "www"}, mallory{66, "mallory"}, root{0, "root"};
   static image::MigrationId id(std::uint8_t number) { return {number}; }
 
-  void add(std::uint8_t number, const char* peer, std::uint8_t state = SOCKMI_SERVER_ESTABLISHED, const char* owner = "www") {
+  void add(std::uint8_t number, const char* peer, std::uint8_t state = SOCKMI_SERVER_ESTABLISHED, const User& owner = www) {
     ASSERT_TRUE(lists_.reserve(id(number), state));
     Ready ready;
     ready.id = id(number);
@@ -23,7 +24,7 @@ class ImportListsTest : public testing::Test {
   }
   static Criteria any(std::uint8_t states = SOCKMI_SERVER_ESTABLISHED | SOCKMI_SERVER_CONNECTED) { return {.service = "web", .states = states, .local = {}, .remote = {}}; }
   // The peers' ports that each criterion got; 0: none.
-  std::vector<std::uint16_t> take(const std::vector<Criteria>& criteria, const char* user = "www") {
+  std::vector<std::uint16_t> take(const std::vector<Criteria>& criteria, const User& user = www) {
     std::vector<std::uint16_t> ports(criteria.size());
     for (const auto& taken : lists_.take(criteria, user)) ports[taken.criterion] = taken.ready.tuple.remote.port;
     return ports;
@@ -68,8 +69,8 @@ TEST_F(ImportListsTest, APreferredStateGoesFirst) {
 
 TEST_F(ImportListsTest, AnotherUsersEndpointIsNotTaken) {
   add(1, "10.0.0.9:1001");
-  EXPECT_EQ(take({any()}, "mallory"), (std::vector<std::uint16_t>{0}));
-  EXPECT_EQ(take({any()}, "root"), (std::vector<std::uint16_t>{1001}));
+  EXPECT_EQ(take({any()}, mallory), (std::vector<std::uint16_t>{0}));
+  EXPECT_EQ(take({any()}, root), (std::vector<std::uint16_t>{1001}));
 }
 
 TEST_F(ImportListsTest, BeyondTheMaximumIsRefusedUntilAPlaceIsFree) {
@@ -84,15 +85,28 @@ TEST_F(ImportListsTest, BeyondTheMaximumIsRefusedUntilAPlaceIsFree) {
 
 TEST_F(ImportListsTest, WatchersHearOfTheirServiceUntilTheyEnd) {
   int web = 0, mail = 0;
-  auto watch = lists_.watch("web", "www", [&] { ++web; });
-  const auto other = lists_.watch("mail", "www", [&] { ++mail; });
+  auto watch = lists_.watch(any(), www, [&] { ++web; });
+  Criteria of_mail = any();
+  of_mail.service = "mail";
+  const auto other = lists_.watch(of_mail, www, [&] { ++mail; });
   add(1, "10.0.0.9:1001");
-  EXPECT_EQ(lists_.watching("web"), 1u);
+  EXPECT_EQ(lists_.watching("web", www), 1u);
   watch.reset();
   add(2, "10.0.0.9:1002");
   EXPECT_EQ(web, 1);
   EXPECT_EQ(mail, 0);
-  EXPECT_EQ(lists_.watching("web"), 0u);
+  EXPECT_EQ(lists_.watching("web", www), 0u);
+}
+
+TEST_F(ImportListsTest, WhoMayNotHaveItIsNoImporterOfIt) {
+  int told = 0;
+  const auto watch = lists_.watch(any(), mallory, [&] { ++told; });
+  EXPECT_EQ(lists_.watching("web", www), 0u);
+  EXPECT_EQ(lists_.watching("web", mallory), 1u);
+  add(1, "10.0.0.9:1001");
+  EXPECT_EQ(told, 0);
+  EXPECT_FALSE(lists_.has_for("web", mallory));
+  EXPECT_TRUE(lists_.has_for("web", www));
 }
 
 TEST_F(ImportListsTest, WhatNobodyWantedComesOutInTime) {

@@ -10,7 +10,7 @@ namespace {
 Endpoint example() {
   Endpoint endpoint;
   endpoint.service = "web";
-  endpoint.owner = "www-data";
+  endpoint.owner = {33, "www-data"};
   endpoint.state = 0x40;
   endpoint.tcp.local_ip = {10, 0, 0, 1};
   endpoint.tcp.remote_ip = {10, 0, 0, 9};
