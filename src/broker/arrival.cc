@@ -112,10 +112,10 @@ Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host
     return restored;
   }
   unshelter(tuple_of(prepared.endpoint.tcp).local.ip.unmapped());
-  // A firewall here may remember the connection as it was when it was here last. There is time for this when the exporter has our answer.
-  asio::post(world_.io, [this, tuple = tuple_of(prepared.endpoint.tcp)] {
-    if (auto forgotten = is_passive(tuple) ? Result<>() : world_.steering->forget_tracked({&tuple, 1}); !forgotten)
-      log::warn("event=still_tracked connection={} error=\"{}\"", to_string(tuple), to_string(forgotten.error()));
+  // A firewall here has to know the connection before it thaws. There is time for this when the exporter has our answer.
+  asio::post(world_.io, [this, tuple = tuple_of(prepared.endpoint.tcp), established = prepared.endpoint.tcp.state != tcp::kSynSent] {
+    if (auto tracked = is_passive(tuple) ? Result<>() : world_.steering->track(tuple, established); !tracked)
+      log::warn("event=not_tracked connection={} error=\"{}\"", to_string(tuple), to_string(tracked.error()));
   });
   prepared_.emplace(id, std::move(prepared));
   spawn(world_.io, "resolve_doubt", resolve_doubt(id));

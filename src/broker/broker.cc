@@ -6,6 +6,7 @@
 #include "broker/adoption.h"
 #include "broker/homes.h"
 #include "broker/journal_keeper.h"
+#include "broker/path_check.h"
 #include "broker/residents.h"
 #include "image/pack.h"
 #include "steer/door.h"
@@ -42,6 +43,12 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   spawn(io, "return_unclaimed", return_unclaimed(world));
   spawn(io, "keep_journal", keep_journal(world));
   return broker;
+}
+
+std::vector<Result<>> Broker::passages(const Speaker&, const std::vector<image::Crossing>& connections) {
+  std::vector<Result<>> verdicts;
+  for (const auto& each : connections) verdicts.push_back(may_arrive(world_, each));
+  return verdicts;
 }
 
 // Questions about who holds what.

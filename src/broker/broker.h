@@ -36,6 +36,7 @@ class Broker : private Requests {
   asio::awaitable<Secret> answer(Speaker from, Secret message);
 
   Result<> expect(const Speaker&, const std::vector<IpAddress>& homes) override { return arrivals_.expect(homes); }
+  std::vector<Result<>> passages(const Speaker& from, const std::vector<image::Crossing>& connections) override;
   Result<> take_ahead(const Speaker& from, const MigrationId& id, ByteView bytes) override { return arrivals_.take_ahead(id, from.host, bytes); }
   Result<> prepare(const Speaker& from, const MigrationId& id, const SocketAddress& line, image::Endpoint endpoint, std::uint32_t ahead) override {
     return arrivals_.prepare(id, from.host, line, std::move(endpoint), ahead);

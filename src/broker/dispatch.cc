@@ -32,6 +32,11 @@ Result<Verdicts> on_commit(Requests& requests, const Speaker& from, const image:
   return requests.commit(from, endpoints);
 }
 
+Result<Verdicts> on_passages(Requests& requests, const Speaker& from, const image::Message& message) {
+  TRY_LET(connections, image::read_passages(*message.request_as_Passages()));
+  return requests.passages(from, connections);
+}
+
 Result<> on_expect(Requests& requests, const Speaker& from, const image::Message& message) {
   TRY_LET(homes, image::read_expect(*message.request_as_Expect()));
   return requests.expect(from, homes);
@@ -85,7 +90,7 @@ Result<int> on_held(Requests& requests, const Speaker& from, const image::Messag
 
 template <class Outcome>
 using Reactions = std::map<image::Request, Result<Outcome> (*)(Requests&, const Speaker&, const image::Message&)>;
-const Reactions<Verdicts> kBatches = {{image::Request::Prepare, on_prepare}, {image::Request::Commit, on_commit}};
+const Reactions<Verdicts> kBatches = {{image::Request::Prepare, on_prepare}, {image::Request::Commit, on_commit}, {image::Request::Passages, on_passages}};
 const Reactions<void> kOrders = {{image::Request::Ahead, on_ahead}, {image::Request::Expect, on_expect}, {image::Request::Abort, on_abort},
                                  {image::Request::Ended, on_ended}, {image::Request::Straggler, on_straggler}, {image::Request::TakeOver, on_take_over}};
 const Reactions<int> kQuestions = {{image::Request::Inquire, on_inquire}, {image::Request::Moved, on_moved}, {image::Request::Held, on_held}};

@@ -16,6 +16,8 @@ class Requests {
  public:
   virtual ~Requests() = default;
   virtual Result<> expect(const Speaker& from, const std::vector<IpAddress>& homes) = 0;
+  // Whether each could live here.
+  virtual std::vector<Result<>> passages(const Speaker& from, const std::vector<image::Crossing>& connections) = 0;
   virtual Result<> take_ahead(const Speaker& from, const MigrationId& id, ByteView bytes) = 0;
   virtual Result<> prepare(const Speaker& from, const MigrationId& id, const SocketAddress& line, image::Endpoint endpoint, std::uint32_t ahead) = 0;
   // A verdict on each, in their order.

@@ -6,6 +6,7 @@
 #include "broker/migration.h"
 #include "broker/passive.h"
 #include "tcp/capture.h"
+#include "tcp/wire.h"
 
 namespace sockmi::broker {
 
@@ -17,6 +18,7 @@ struct Leaving {
   std::uint64_t cookie = 0;
   image::MigrationId id{};
   std::optional<tcp::Owner> owner;
+  tcp::Wire wire;
   Guard::Hold guarded;  // longer than it is frozen
   tcp::Settings settings;
   tcp::Ahead ahead;  // what of the receive queue the importer has before PREPARE

@@ -42,6 +42,7 @@
 #include "broker/homes.h"
 #include "broker/leaving.h"
 #include "broker/passive.h"
+#include "broker/path_check.h"
 #include "broker/pre_copy.h"
 #include "broker/residents.h"
 #include "broker/shares.h"
@@ -72,6 +73,7 @@ class Batch {
     if (auto room = world_.journal.reserve(all_.size()); !room) fail_all(going(), room.error());
     if (found || found.error().code != EHOSTUNREACH) found = co_await negotiate();
     if (!found) each([&](Leaving&) { return found; });
+    co_await try_path();
     co_await send_ahead();
     each([&](Leaving& one) { return read_settings(one); });
     if (auto expected = co_await expect(); !expected) each([&](Leaving&) { return Result<>(expected); });
@@ -120,7 +122,7 @@ class Batch {
     each([&](Leaving& one) -> Result<> {
       auto facts = tcp::inspect(one.socket.get());
       const auto resident = facts ? world_.residents.find(facts->cookie) : world_.residents.end();
-      const bool ours = resident == world_.residents.end();
+      const bool ours = resident == world_.residents.end() || resident->second.home == settings_.host;
       if (facts) one.tuple = facts->tuple, one.cookie = facts->cookie;
       one.endpoint.home = ours ? settings_.host : resident->second.home;
       one.endpoint.home_line = ours ? settings_.line() : resident->second.home_line;
@@ -131,7 +133,10 @@ class Batch {
       const std::uint8_t state = facts->state == tcp::kListen ? SOCKMI_LISTENING : facts->state == tcp::kClose ? SOCKMI_BOUND : 0;
       if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
         return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL, "the socket is not in the state that it is exported as");
-      return world_.steering->learn(one.socket.get(), one.tuple.local.ip);
+      TRY(world_.steering->learn(one.socket.get(), one.tuple.local.ip));
+      TRY_LET(wire, may_leave(world_, one.socket.get(), *facts, ours));
+      one.wire = wire;
+      return {};
     });
   }
 
@@ -149,6 +154,23 @@ class Batch {
     choice_ = choice;
     for (Leaving& one : all_) one.record.to = choice_.host;
     co_return Result<>();
+  }
+
+  // The question fills packets as large as the peer's: afterwards the kernel knows how wide the way to the importer is.
+  asio::awaitable<void> try_path() {
+    std::vector<Leaving*> those = going();
+    std::erase_if(those, [](const Leaving* one) { return one->passive(); });
+    if (those.empty()) co_return;
+    std::vector<image::Crossing> crossings;
+    for (const Leaving* one : those) crossings.push_back(crossing(one->tuple, one->wire, is_ours(*one)));
+    auto reply = co_await world_.transfer->call(choice_.host, choice_.line, image::pack_passages(crossings), kCommitPatience);
+    auto verdicts = reply ? image::read_verdicts(*reply, those.size()) : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
+    if (!verdicts) co_return fail_all(those, verdicts.error());
+    for (std::size_t i = 0; i < those.size(); ++i) {
+      Leaving& one = *those[i];
+      one.result = std::move((*verdicts)[i]);
+      if (one.result && is_ours(one)) one.result = is_wide_enough(address(one), one.wire.largest);
+    }
   }
 
   asio::awaitable<void> send_ahead() {

@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::size_t kLongestName = 255;
 constexpr std::size_t kMostHomes = 256;       // addresses that one Expect names
+constexpr std::uint32_t kMostPadding = 1 << 17;  // twice the largest of packets
 constexpr std::size_t kLongestReason = 1024;  // of an error; it goes into logs and to users
 
 template <class Table>
@@ -153,6 +154,31 @@ Result<std::vector<IpAddress>> read_expect(const Expect& said) {
     homes.push_back(home);
   }
   return homes;
+}
+
+Secret pack_passages(const std::vector<Crossing>& connections) {
+  WipingBuilder builder;
+  std::vector<flatbuffers::Offset<Passage>> passages;
+  std::uint32_t largest = 0;
+  for (const auto& [tuple, size, near] : connections) {
+    const auto local = builder.CreateString(to_string(tuple.local)), remote = builder.CreateString(to_string(tuple.remote));
+    passages.push_back(CreatePassage(builder, local, remote, size, near));
+    largest = std::max(largest, size);
+  }
+  const auto all = builder.CreateVector(passages);
+  // Twice as much, for a packet is filled by what is behind the last one's end.
+  return pack(Request::Passages, builder, CreatePassages(builder, all, vector(builder, Bytes(std::min(2 * largest, kMostPadding)))));
+}
+
+Result<std::vector<Crossing>> read_passages(const Passages& said) {
+  std::vector<Crossing> connections;
+  if (!said.connections()) return connections;
+  if (said.connections()->size() > kMostEndpoints) return fail(EMSGSIZE, "{} connections in one message", said.connections()->size());
+  for (const auto* each : *said.connections()) {
+    TRY_LET(tuple, read_tuple(each->local(), each->remote()));
+    connections.push_back({tuple, each->largest(), each->near()});
+  }
+  return connections;
 }
 
 Secret pack_ahead(const MigrationId& id, ByteView bytes) {

@@ -42,6 +42,12 @@ struct Departing {
   const Endpoint* endpoint;
   std::uint32_t ahead = 0;  // bytes in front of its receive queue that are with the importer already
 };
+// See Passage in message.fbs.
+struct Crossing {
+  FourTuple tuple;
+  std::uint32_t largest = 0;
+  bool near = false;
+};
 struct Committed {
   MigrationId id{};
   LateT late;
@@ -55,6 +61,8 @@ Secret pack_abort(std::span<const MigrationId> ids);
 Result<std::vector<MigrationId>> read_ids(ByteView bytes);  // 16 bytes each
 Secret pack_expect(const std::set<IpAddress>& homes);
 Result<std::vector<IpAddress>> read_expect(const Expect& said);
+Secret pack_passages(const std::vector<Crossing>& connections);
+Result<std::vector<Crossing>> read_passages(const Passages& said);
 Secret pack_ahead(const MigrationId& id, ByteView bytes);
 Secret pack_inquire(const MigrationId& id);
 Secret pack_straggler(const StragglerT& straggler);

@@ -1,5 +1,5 @@
-// Only what breaks in tests/unit/steer/firewall_test.cc is named here. What does not: a firewall that drops all but what it knows (the
-// restored socket's first packet makes it known), strict reverse path filtering on a host with one interface.
+// Only what breaks in tests/unit/steer/firewall_test.cc is named here. What does not: a firewall that drops all but what it knows (it is made to
+// know, see tracking.h), strict reverse path filtering on a host with one interface.
 #include "steer/environment.h"
 
 #include <algorithm>
@@ -21,9 +21,6 @@ int sysctl(const std::string& name, int otherwise) {
 
 std::vector<std::string> warnings(const std::vector<std::string>& interfaces) {
   std::vector<std::string> out;
-  if (sysctl("netfilter/nf_conntrack_tcp_loose", 1) == 0)
-    out.push_back("net.netfilter.nf_conntrack_tcp_loose is 0: a firewall on this host that accepts only connections it has seen begin drops those that "
-                  "move here; set it to 1, or accept their packets whatever their state");
   if (interfaces.size() > 1)
     for (const std::string& interface : interfaces)
       if (std::max(sysctl("ipv4/conf/all/rp_filter", 0), sysctl("ipv4/conf/" + interface + "/rp_filter", 0)) == 1)

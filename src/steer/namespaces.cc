@@ -177,10 +177,6 @@ Result<> NamespacedSteering::unstay(std::span<const FourTuple> tuples) {
   return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) { return steering.unstay(those); });
 }
 
-Result<> NamespacedSteering::forget_tracked(std::span<const FourTuple> tuples) {
-  return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) { return steering.forget_tracked(those); });
-}
-
 Result<> NamespacedSteering::redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) {
   TRY(check_reach(local.ip, to));
   return at(local.ip).redirect_port(local, to, staying);

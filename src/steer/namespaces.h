@@ -53,7 +53,7 @@ class NamespacedSteering : public Steering {
   Result<std::vector<SocketAddress>> redirected_ports() override;
   Result<> stay(std::span<const FourTuple> tuples) override;
   Result<> unstay(std::span<const FourTuple> tuples) override;
-  Result<> forget_tracked(std::span<const FourTuple> tuples) override;
+  Result<> track(const FourTuple& tuple, bool established) override { return at(tuple.local.ip).track(tuple, established); }
   // Guests live in the daemon's own namespace.
   Result<> shelter(const IpAddress& home) override { return ours_->shelter(home); }
   Result<> unshelter(const IpAddress& home, std::chrono::milliseconds linger) override { return ours_->unshelter(home, linger); }

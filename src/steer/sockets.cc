@@ -26,12 +26,13 @@ SocketAddress address(std::uint8_t family, const __be32* bytes, __be16 port) {
   return {*IpAddress::from_bytes({reinterpret_cast<const std::uint8_t*>(bytes), size}), ntohs(port)};
 }
 
-std::uint32_t mark_of(const nlmsghdr* message) {
-  const auto* end = static_cast<const char*>(mnl_nlmsg_get_payload_tail(message));
-  for (auto* attribute = static_cast<const nlattr*>(mnl_nlmsg_get_payload_offset(message, sizeof(inet_diag_msg)));
-       mnl_attr_ok(attribute, static_cast<int>(end - reinterpret_cast<const char*>(attribute))); attribute = mnl_attr_next(attribute))
-    if (mnl_attr_get_type(attribute) == INET_DIAG_MARK && mnl_attr_get_payload_len(attribute) == 4) return mnl_attr_get_u32(attribute);
-  return 0;
+void read_attributes(const nlmsghdr* message, TcpSocket& out) {
+  mnl_attr_parse(message, sizeof(inet_diag_msg), [](const nlattr* attribute, void* data) {
+    auto& socket = *static_cast<TcpSocket*>(data);
+    if (mnl_attr_get_type(attribute) == INET_DIAG_MARK && mnl_attr_get_payload_len(attribute) == 4) socket.mark = mnl_attr_get_u32(attribute);
+    if (mnl_attr_get_type(attribute) == INET_DIAG_MD5SIG) socket.is_signed = mnl_attr_get_payload_len(attribute) > 0;
+    return MNL_CB_OK;
+  }, &out);
 }
 
 std::optional<TcpSocket> read(const nlmsghdr* message) {
@@ -40,8 +41,10 @@ std::optional<TcpSocket> read(const nlmsghdr* message) {
   const auto& id = diag->id;
   FourTuple tuple{address(diag->idiag_family, id.idiag_src, id.idiag_sport), address(diag->idiag_family, id.idiag_dst, id.idiag_dport)};
   if (tuple.remote.port == 0) tuple.remote = {};
-  return TcpSocket{.cookie = id.idiag_cookie[0] | std::uint64_t(id.idiag_cookie[1]) << 32, .tuple = tuple, .state = diag->idiag_state,
-                   .inode = diag->idiag_inode, .mark = mark_of(message)};
+  TcpSocket socket{.cookie = id.idiag_cookie[0] | std::uint64_t(id.idiag_cookie[1]) << 32, .tuple = tuple, .state = diag->idiag_state,
+                   .inode = diag->idiag_inode};
+  read_attributes(message, socket);
+  return socket;
 }
 
 struct Question {
@@ -57,6 +60,7 @@ struct Question {
     request->sdiag_family = static_cast<std::uint8_t>(family);
     request->sdiag_protocol = IPPROTO_TCP;
     request->idiag_states = states;
+    request->idiag_ext = 1 << (INET_DIAG_INFO - 1);  // without it the kernel tells of no keys either (Linux 6.18)
   }
 };
 
@@ -123,12 +127,14 @@ Result<std::vector<TcpSocket>> connections_of(const SocketAddress& local) {
   return out;
 }
 
-Result<TcpSocket> find_socket(const FourTuple& tuple) {
+namespace {
+
+Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cookie) {
   std::optional<TcpSocket> found;
   const FourTuple wanted = tuple.unmapped();
   const auto take = [&](const TcpSocket& socket) {
     // The kernel's answer to the question for one may be the listener, or one in TIME_WAIT.
-    if (socket.tuple.unmapped() == wanted && socket.state != TCP_TIME_WAIT) found = socket;
+    if (socket.tuple.unmapped() == wanted && socket.state != TCP_TIME_WAIT && socket.cookie == cookie.value_or(socket.cookie)) found = socket;
   };
   if (tuple.remote.ip.any()) {
     TRY(for_each_socket(kAlive, tuple.local.port, take));
@@ -149,6 +155,11 @@ Result<TcpSocket> find_socket(const FourTuple& tuple) {
   if (!found) return fail(ENOENT, "no socket of {} lives here", to_string(tuple));
   return *found;
 }
+
+}  // namespace
+
+Result<TcpSocket> find_socket(const FourTuple& tuple) { return find(tuple, std::nullopt); }
+Result<TcpSocket> find_by_cookie(const FourTuple& tuple, std::uint64_t cookie) { return find(tuple, cookie); }
 
 Result<std::unique_ptr<SocketEnds>> SocketEnds::open() {
   unique_fd notices(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));

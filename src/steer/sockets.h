@@ -17,6 +17,7 @@ struct TcpSocket {
   std::uint8_t state = 0;  // TCP_ESTABLISHED, ...
   std::uint32_t inode = 0;  // 0: no application has it any more
   std::uint32_t mark = 0;   // SO_MARK
+  bool is_signed = false;   // has keys of TCP-MD5 (RFC 2385)
 };
 
 // All that are alive, by cookie. Not those in TIME_WAIT; those only bound, from Linux 6.8 on.
@@ -27,6 +28,8 @@ Result<std::vector<TcpSocket>> connections_at(const IpAddress& local);
 Result<std::vector<TcpSocket>> connections_of(const SocketAddress& local);
 // The socket of this very connection, or without a peer. ENOENT: none lives here.
 Result<TcpSocket> find_socket(const FourTuple& tuple);
+// By its cookie, which is that of a socket with this connection, or with this local address and no peer: several may have that.
+Result<TcpSocket> find_by_cookie(const FourTuple& tuple, std::uint64_t cookie);
 
 // Notices the end of sockets by the kernel's own word (sock_diag's destroy groups): no polling, and no way to miss it but a full buffer, which it
 // says too. fd() polls readable when ended() has something.

@@ -69,14 +69,11 @@ class NftSteering : public Steering {
   }
   Result<> keep_out(const FourTuple& tuple) override { return apply(remove(sets_of(tuple.local.ip).coming, key_of(tuple))); }
 
-  Result<> forget_tracked(std::span<const FourTuple> tuples) override {
-    if (!can_forget_) return {};
-    for (const FourTuple& tuple : tuples)
-      if (auto done = steer::forget_tracked(*netfilter_, tuple); !done) {
-        can_forget_ = done.error().code != EOPNOTSUPP;  // the kernel looks for a module each time
-        return done;
-      }
-    return {};
+  Result<> track(const FourTuple& tuple, bool established) override {
+    if (!can_track_) return {};
+    auto done = steer::track(*netfilter_, tuple, established);
+    if (!done) can_track_ = done.error().code != EOPNOTSUPP;  // the kernel looks for a module each time
+    return done;
   }
 
   Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) override {
@@ -255,7 +252,7 @@ class NftSteering : public Steering {
   const std::vector<Segment> segments_;  // the names that sets_ knows by address
   Sets sets_;
   std::map<IpAddress, unsigned> guests_;
-  bool can_forget_ = true, keep_ = true;
+  bool can_track_ = true, keep_ = true;
   std::map<IpAddress, std::pair<Way, std::chrono::steady_clock::time_point>> ways_;
 };
 

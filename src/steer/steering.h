@@ -49,8 +49,8 @@ class Steering {
   // dropped; after `timeout`, or keep_out(), the redirect is in force again. remove_redirects() ends both.
   virtual Result<> let_in(const FourTuple& tuple, std::chrono::milliseconds timeout) = 0;
   virtual Result<> keep_out(const FourTuple& tuple) = 0;
-  // To be called for each connection that arrives here, before it thaws: it may have been here before, and a firewall remembers it as it was.
-  virtual Result<> forget_tracked(std::span<const FourTuple> tuples) = 0;
+  // To be called for each connection that arrives here, before it thaws: firewalls of this host know it from then on. See tracking.h.
+  virtual Result<> track(const FourTuple& tuple, bool established) = 0;
 
   // A listener has moved: all connections to its address and port go to `to`, but for those that live on here.
   virtual Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) = 0;

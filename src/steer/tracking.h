@@ -6,10 +6,13 @@
 
 namespace sockmi::steer {
 
-// A connection that was here before and comes back is far beyond what its old entry expects: it would count as invalid, and a firewall drops
-// that. So its entry goes, and its first packet out makes a new one. No error if there is none, or no tracking at all.
-// EOPNOTSUPP: this kernel tracks connections and has no way to say so.
-Result<> forget_tracked(Netlink& netfilter, const FourTuple& tuple);
+// Makes a connection that has just come here known, as one that has been established for long (or, not `established`, whose SYN is on its way):
+// firewalls let it in, and no rule of NAT is asked about it. It takes the place of an entry of an earlier visit, whose numbers are long past. No error
+// where nothing is tracked. EOPNOTSUPP: this kernel tracks connections and has no way to tell it of one.
+Result<> track(Netlink& netfilter, const FourTuple& tuple, bool established);
+
+// ENOTSUP: this host changes addresses, ports or sequence numbers of the connection, so that its packets are not as its socket has them.
+Result<> check_translation(const FourTuple& tuple);
 
 bool tracks_connections();
 

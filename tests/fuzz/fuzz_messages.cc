@@ -29,6 +29,11 @@ class Echo : public broker::Requests {
     need(image::read_expect(*said(again)->request_as_Expect()).has_value());
     return {};
   }
+  std::vector<Result<>> passages(const Speaker&, const std::vector<image::Crossing>& connections) override {
+    const Secret again = image::pack_passages(connections);
+    need(image::read_passages(*said(again)->request_as_Passages())->size() == connections.size());
+    return std::vector<Result<>>(connections.size());
+  }
   Result<> take_ahead(const Speaker&, const MigrationId& id, ByteView bytes) override {
     const Secret again = image::pack_ahead(id, bytes);
     need(std::ranges::equal(image::view(said(again)->request_as_Ahead()->bytes()), bytes));

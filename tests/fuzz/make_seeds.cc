@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   write("abort", 'm', pack_abort({&id, 1}));
   write("inquire", 'm', pack_inquire(id));
   write("expect", 'm', pack_expect({*IpAddress::parse("10.77.0.1"), *IpAddress::parse("fd77::1")}));
+  write("passages", 'm', pack_passages({{.tuple = {local, remote}, .largest = 100, .near = true}}));
   write("ahead", 'm', pack_ahead(id, late.bytes));
   write("moved", 'm', pack_moved({local, remote}, local.ip, "hostB"));
   write("held", 'm', pack_held({local, remote}, "web", local));

@@ -12,6 +12,7 @@ namespace {
 class Nobody : public Requests {
  public:
   Result<> expect(const Speaker&, const std::vector<IpAddress>&) override { return called(); }
+  std::vector<Result<>> passages(const Speaker&, const std::vector<image::Crossing>&) override { return {called()}; }
   Result<> take_ahead(const Speaker&, const MigrationId&, ByteView) override { return called(); }
   Result<> prepare(const Speaker&, const MigrationId&, const SocketAddress&, image::Endpoint, std::uint32_t) override { return called(); }
   std::vector<Result<>> commit(const Speaker&, const std::vector<image::Committed>&) override { return {called()}; }
@@ -52,6 +53,7 @@ TEST(Dispatch, MoreThanABatchIsRefused) {
   const std::vector<MigrationId> ids(image::kMostEndpoints + 1);
   EXPECT_EQ(code_of(nobody, image::pack_abort(ids)), EMSGSIZE);
   EXPECT_EQ(code_of(nobody, image::pack_commit(std::vector<image::Committed>(image::kMostEndpoints + 1))), EMSGSIZE);
+  EXPECT_EQ(code_of(nobody, image::pack_passages(std::vector<image::Crossing>(image::kMostEndpoints + 1))), EMSGSIZE);
   std::set<IpAddress> homes;
   for (int i = 0; i < 257; ++i) homes.insert(*IpAddress::parse(fmt::format("10.0.{}.{}", i / 256, i % 256)));
   EXPECT_EQ(code_of(nobody, image::pack_expect(homes)), EMSGSIZE);

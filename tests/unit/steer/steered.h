@@ -117,7 +117,7 @@ class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
   // What an importer does before it restores.
   void expect(const Host& host, const IpAddress& address) {
     host.in([&] {
-      ASSERT_TRUE(host.steering->forget_tracked({&tuple, 1}));
+      ASSERT_TRUE(host.steering->track(tuple, true));
       if (&host == &network->home) return;
       ASSERT_TRUE(host.steering->shelter(home.ip));
       const auto routed = host.steering->is_routed(home.ip);

@@ -1,0 +1,21 @@
+// Whether the path of a connection works before and after a move: asked of both hosts before anything is frozen.
+#pragma once
+
+#include "broker/world.h"
+#include "image/endpoint.h"
+#include "tcp/wire.h"
+
+namespace sockmi::broker {
+
+// At the exporter. ENOTSUP, with the reason: packets of this socket are not as it says, or another host could not make it anew. `is_ours`: we are its
+// home.
+Result<tcp::Wire> may_leave(const World& world, int socket, const tcp::Facts& facts, bool is_ours);
+// What the importer is asked. `is_ours`: the peer's packets come to us first.
+image::Crossing crossing(const FourTuple& tuple, const tcp::Wire& wire, bool is_ours);
+// Whether packets of `largest` bytes get from here to `importer`. Once something of that size was sent there, the kernel knows. ENOTSUP.
+Result<> is_wide_enough(const IpAddress& importer, unsigned largest);  // any(): it has none of this family; the redirect says so
+
+// At the importer. ENOTSUP, with the reason: the connection would be dead here.
+Result<> may_arrive(const World& world, const image::Crossing& connection);
+
+}  // namespace sockmi::broker
