@@ -11,6 +11,7 @@
 #include "image/pack.h"
 #include "steer/door.h"
 #include "steer/environment.h"
+#include "steer/hold.h"
 
 namespace sockmi::broker {
 
@@ -25,6 +26,7 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   TRY_LET(ends, steer::SocketEnds::open());
   world.ends = std::move(ends);
   TRY(adopt(world));
+  if (auto released = steer::release_connections(); !released) log::error("event=still_held error=\"{}\"", to_string(released.error()));
   world.steering->keep(rules_are_needed(world));
   log::info("event=barrier form={}", steer::barrier_form());
   for (const std::string& warning : steer::warnings(world.settings.interfaces)) log::warn("event=environment warning=\"{}\"", warning);

@@ -13,11 +13,15 @@
 
 #include "api/api.h"
 #include "base/log.h"
+#include "broker/passive.h"
 #include "sockmid/config.h"
+#include "steer/hold.h"
 
 using namespace sockmi;
 
 namespace {
+
+constexpr std::chrono::seconds kLongestHold{300};
 
 // Every endpoint that waits, and every client, is a descriptor.
 void raise_descriptor_limit() {
@@ -51,14 +55,26 @@ Result<> run(sockmid::Config config) {
   return {};
 }
 
+// At a boot, before there are addresses: see steer/hold.h.
+Result<> hold(const sockmid::Config& config) {
+  TRY_LET(journal, broker::Journal::look(config.broker.state_folder));
+  std::vector<FourTuple> tuples;
+  for (const auto& [tuple, away] : journal.away())
+    if (!away.container && !broker::is_passive(tuple)) tuples.push_back(tuple);
+  TRY(steer::hold_connections(tuples, kLongestHold));
+  log::info("event=held connections={}", tuples.size());
+  return {};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app{"Moves live TCP and TLS connections between hosts: the daemon, one a host.", "sockmid"};
   std::string path = "/etc/sockmi/sockmid.toml";
-  bool check = false, verbose = false;
+  bool check = false, held = false, verbose = false;
   app.add_option("--config", path, "configuration file, see sockmid.toml(5)")->capture_default_str();
   app.add_flag("--check", check, "only say whether the configuration is right");
+  app.add_flag("--hold", held, "at a boot, before there are addresses: drop what comes for moved connections, until the daemon runs, or for 300 s");
   app.add_flag("--verbose", verbose, "log what is refused and why");
   app.set_version_flag("--version", "sockmid 0.1.0");
   CLI11_PARSE(app, argc, argv);
@@ -68,7 +84,7 @@ int main(int argc, char** argv) {
   raise_descriptor_limit();
   std::signal(SIGPIPE, SIG_IGN);  // a log's reader that is gone must end neither us nor the guard
   auto config = sockmid::read_config(path);
-  auto done = config ? check ? Result<>() : run(std::move(*config)) : Result<>(std::unexpected(config.error()));
+  auto done = !config ? Result<>(std::unexpected(config.error())) : check ? Result<>() : held ? hold(*config) : run(std::move(*config));
   if (!done) {
     std::fprintf(stderr, "sockmid: %s\n", to_string(done.error()).c_str());
     return config ? 1 : 2;

@@ -11,6 +11,7 @@
 #include "base/unique_fd.h"
 #include "steer/claim.h"
 #include "steer/delivery_route.h"
+#include "steer/hold.h"
 #include "steer/keys.h"
 #include "steer/reach.h"
 #include "steer/sets.h"
@@ -273,6 +274,7 @@ Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::strin
 Result<> flush() {
   TRY_LET(claim, claim_namespace());
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
+  TRY(release_connections());
   TRY(remove_tables());
   return remove_delivery_route(*route);
 }

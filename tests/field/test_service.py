@@ -1,0 +1,68 @@
+"""Situations of a service: a boot, and a restart below a container's mount."""
+import signal
+
+import observe
+from process import expect, run, wait_until
+from socket_app import Connection, start
+
+
+def stop(host):
+    host.daemon.signal(signal.SIGTERM)
+    expect(host.daemon.wait() == 0, host.daemon.tail)
+
+
+def test_a_peer_that_speaks_between_a_boot_and_the_daemon_is_not_refused(lab):
+    """The kernel has forgotten everything, its addresses are up, and the daemon is not there yet; the journal is."""
+    start(lab)
+    connection = Connection(lab)
+    connection.both_ways()
+    connection.move(lab.hostB)
+    connection.both_ways()
+    stop(lab.hostA)
+    lab.hostA.run(lab.sockmictl, "flush")
+    lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", lab.hostA.folder / "sockmid.toml", "--hold")
+    before = observe.kernel_counter(lab.client, "TcpRetransSegs")
+    sent = connection.up.begin_send(connection.theirs, 1000)
+    wait_until(lambda: observe.kernel_counter(lab.client, "TcpRetransSegs") > before, "the peer has spoken, and speaks again")
+    expect(observe.resets(lab.client)[0] == 0, "the peer was refused")
+    lab.start_daemon(lab.hostA)
+    expect("sockmi_hold" not in lab.hostA.run("nft", "list", "tables"), "its packets are held still")
+    connection.up.receive(connection.ours)
+    sent()
+    connection.both_ways()
+    connection.end()
+
+
+def test_what_a_boot_holds_is_flushed(lab):
+    start(lab)
+    connection = Connection(lab)
+    connection.move(lab.hostB)
+    stop(lab.hostA)
+    lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", lab.hostA.folder / "sockmid.toml", "--hold")
+    expect("sockmi_hold" in lab.hostA.run("nft", "list", "tables"), "nothing is held")
+    lab.hostA.run(lab.sockmictl, "flush")
+    expect("sockmi_hold" not in lab.hostA.run("nft", "list", "tables"), "it is held still")
+    lab.start_daemon(lab.hostA)
+    connection.both_ways()
+    connection.end()
+
+
+def test_a_container_with_the_socket_folder_mounted_reaches_the_next_daemon(lab):
+    """The unit keeps the folder over a restart (test_unit_file.py), and so does the daemon."""
+    folder = lab.hostA.folder / "run"
+    folder.mkdir()
+    lab.hostA.socket = folder / "sockmid.sock"
+    changes = {"": {"socket": str(lab.hostA.socket)}}
+    lab.start_daemon(lab.hostA, **changes)
+    inside = lab.folder / "inside"
+    inside.mkdir()
+    container = lab.hostA.popen("unshare", "-m", "sh", "-c", f"mount --bind {folder} {inside} && echo mounted && exec sleep 60", name="container")
+    container.wait_line("mounted")
+
+    def status():
+        return run(["nsenter", "-t", str(container.pid), "-m", "curl", "-s", "--unix-socket", str(inside / "sockmid.sock"), "http://x/v1/status"], check=False)[0]
+    expect(status() == 0, "the container does not reach the daemon")
+    stop(lab.hostA)
+    lab.start_daemon(lab.hostA, **changes)
+    expect(status() == 0, "the container does not reach the daemon any more")
+    container.kill()

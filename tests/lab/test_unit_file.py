@@ -1,0 +1,45 @@
+"""The service as it is installed: what its unit gives the daemon is enough, and what it says about restarts is there."""
+import re
+
+from process import expect
+from socket_app import SERVICE, Connection, SocketApp
+
+
+def unit(lab, name="sockmid"):
+    """Its settings; of one that is given more than once, the last."""
+    text = (lab.build / "packaging" / f"{name}.service").read_text()
+    return dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
+
+
+def as_the_unit_runs_it(lab):
+    """A command that runs another one with the capabilities of the unit, no more."""
+    names = [name.removeprefix("CAP_").lower() for name in unit(lab)["CapabilityBoundingSet"].split()]
+    return ["setpriv", "--bounding-set", ",".join(["-all", *(f"+{name}" for name in names)]), "--inh-caps=-all", "--no-new-privs"]
+
+
+def test_a_connection_of_port_443_moves_with_the_capabilities_of_the_unit(lab):
+    for host in (lab.hostA, lab.hostB):
+        lab.start_daemon(host, wrap=as_the_unit_runs_it(lab))
+        host.app = SocketApp(host, SERVICE, privileged=True)
+    lab.client.app = SocketApp(lab.client)
+    allowed = next(line for line in open(f"/proc/{lab.hostB.daemon.pid}/status", encoding="utf-8") if line.startswith("CapEff"))
+    expect(bin(int(allowed.split()[1], 16)).count("1") == len(unit(lab)["CapabilityBoundingSet"].split()), allowed)
+    connection = Connection(lab, port=443)
+    for target in (lab.hostB, lab.hostA, lab.hostB):
+        connection.move(target)
+        connection.both_ways()
+    connection.end()
+
+
+def test_a_restart_is_as_the_daemon_needs_it(lab):
+    settings = unit(lab)
+    wanted = {"Restart": "on-failure", "StartLimitIntervalSec": "0", "RuntimeDirectoryPreserve": "restart", "KillMode": "mixed", "OOMPolicy": "continue",
+              "LimitCORE": "0", "NoNewPrivileges": "yes"}
+    expect(wanted.items() <= settings.items(), lambda: f"the unit has not {dict(wanted.items() - settings.items())}")
+    expect(int(settings["TimeoutStopSec"]) > 30, "what goes home when the daemon stops may take 20 s, and its last words more")
+
+
+def test_the_peers_packets_are_held_before_there_are_addresses(lab):
+    settings = unit(lab, "sockmid-hold")
+    expect("network-pre.target" in settings["Before"] and "nftables.service" in settings["After"], settings)
+    expect(settings["ExecStart"].endswith("/sockmid --hold"), settings)
