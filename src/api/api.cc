@@ -23,6 +23,7 @@ constexpr Route kRoutes[] = {
     {http::verb::post, "/v1/requests", post_request, true},
     {http::verb::post, "/v1/requests/done", post_request_done},
     {http::verb::post, "/v1/takeovers", post_takeover},
+    {http::verb::post, "/v1/hosts/forget", post_forget},
     {http::verb::get, "/v1/status", get_status},
     {http::verb::get, "/v1/connections", get_connections, true},
     {http::verb::get, "/v1/peers", get_peers},

@@ -195,6 +195,7 @@ asio::awaitable<void> tell_ended(World& world, std::uint64_t number, Resident re
       break;
     }
     co_await sleep_for(pause);
+    if (!world.journal.is_untold(number)) co_return;  // an operator has given that host up
   }
   world.journal.told(number);
 }

@@ -133,6 +133,14 @@ Result<> take_over(const json& wish, bool as_json) {
   return {};
 }
 
+Result<> forget_host(const std::string& host, bool as_json) {
+  TRY_LET(answer, ask("POST", "/v1/hosts/forget", json{{"host", host}}.dump()));
+  if (as_json) fmt::print("{}\n", answer.dump());
+  else fmt::print("{} is forgotten: {} ends and {} moves that it was to hear of, {} connections that it held\n", host, cell(answer["untold"]),
+                  cell(answer["forwarded"]), cell(answer["held"]));
+  return {};
+}
+
 // Also what a dead daemon's takeover left, and what it left in the network namespaces of containers.
 Result<> flush() {
   TRY(steer::flush());
@@ -180,6 +188,11 @@ int main(int argc, char** argv) {
     takeovers->add_option_function<std::string>(option, [&takeover, key](const std::string& text) { takeover[key] = text; }, about)->required();
   takeovers->add_flag_callback("--force", [&] { takeover["force"] = true; }, "even if connections are left that no application exports: they end");
   takeovers->callback([&] { action = [&] { return take_over(takeover, as_json); }; });
+
+  std::string gone;
+  auto* forget = app.add_subcommand("forget", "give up a host that never comes back: what waits for its word, and what it held");
+  forget->add_option("HOST", gone, "its name")->required();
+  forget->callback([&] { action = [&] { return forget_host(gone, as_json); }; });
 
   app.add_subcommand("flush", "remove all rules of sockmi from this host's kernel, and of its containers (the daemon must not run)")->callback([&] { action = flush; });
 

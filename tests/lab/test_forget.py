@@ -1,0 +1,44 @@
+"""A host that never comes back is given up by the operator."""
+import observe
+from process import expect, wait_until
+from socket_app import Connection, start
+
+
+def test_a_home_that_never_comes_back_is_waited_for_until_it_is_forgotten(lab):
+    start(lab)
+    connection = Connection(lab)
+    connection.move(lab.hostB)
+    connection.both_ways()
+    lab.hostA.daemon.kill()
+    connection.end()
+    untold = lambda: lab.hostB.api("/v1/status")["homes"]["untold"]  # noqa: E731
+    wait_until(lambda: untold() == 1, "home is to hear that it has ended")
+    said = lab.hostB.run(lab.sockmictl, "forget", "hostA")
+    expect("1 ends" in said, said)
+    expect(untold() == 0, "home is still to hear it")
+    lab.start_daemon(lab.hostA)  # it comes back after all, and asks
+    wait_until(lambda: not lab.hostA.api("/v1/connections")["connections"], "home asks, and hears that it is not held")
+
+
+def test_what_a_lost_host_held_is_given_up(lab):
+    start(lab)
+    connection = Connection(lab)
+    connection.move(lab.hostB)
+    connection.both_ways()
+    lab.hostB.daemon.kill()
+    lab.hostB.app.process.kill()  # its kernel would say nothing either, if it were off
+    lab.hostB.run(lab.sockmictl, "flush")
+    said = lab.hostA.run(lab.sockmictl, "forget", "hostB")
+    expect("1 connections" in said, said)
+    wait_until(lambda: not observe.redirects(lab.hostA), "its redirect ends")
+    expect(not lab.hostA.api("/v1/connections")["connections"], "it is still known")
+    connection.theirs.begin("send", "up", 0, 1000)
+    wait_until(lambda: connection.theirs.state() == "CLOSE", "the peer hears of it")
+    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")  # one RST was right
+
+
+def test_only_root_may(lab):
+    from sandbox import without_privilege
+    start(lab, lab.hostA)
+    status, said = lab.hostA.run(*without_privilege(), lab.sockmictl, "forget", "hostB", check=False)
+    expect(status == 1 and "EACCES" in said, said)
