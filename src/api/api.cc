@@ -39,7 +39,7 @@ struct StatusOf {
 // 4xx: the client can do better; 503: the connection is unharmed, and another time or host may do.
 constexpr StatusOf kStatus[] = {
     {EINVAL, 400},          {EBADMSG, 400},  {EBADF, 400},    {ENOTSOCK, 400},    {EPROTONOSUPPORT, 400}, {ENOTCONN, 409}, {ENOTSUP, 422},
-    {EMSGSIZE, 413},        {ENOENT, 404},   {EACCES, 403},   {EHOSTUNREACH, 503}, {ECONNREFUSED, 503},   {ENOBUFS, 503},
+    {EMSGSIZE, 413},        {ENOENT, 404},   {EACCES, 403},   {EHOSTUNREACH, 503}, {ECONNREFUSED, 503}, {EHOSTDOWN, 503},   {ENOBUFS, 503},
     {ESRCH, 503},           {EADDRNOTAVAIL, 404}, {EEXIST, 409}, {EBUSY, 409}, {ETIMEDOUT, 503}, {ECONNRESET, 503},
 };
 

@@ -12,6 +12,8 @@ namespace sockmi::api {
 // Serves the broker at a Unix socket.
 Result<std::unique_ptr<Listener>> serve(asio::io_context& io, const std::string& path, broker::Broker& broker);
 
+pid_t process_of(Session& session);  // the client; 0: it is in a process namespace that we do not see
+
 // An action answers one request, or fails; the error's errno decides the HTTP status.
 using Action = asio::awaitable<Result<Response>> (*)(broker::Broker&, Session&, Request&);
 

@@ -60,7 +60,7 @@ asio::awaitable<Result<Response>> get_events(broker::Broker& broker, Session& se
   auto outbox = std::make_shared<Outbox>(session.socket().get_executor());
   auto& lists = broker.world().lists;
   const broker::Criteria any{.service = service, .states = kAnyState, .local = {}, .remote = {}};
-  const auto watch = lists.watch(any, request.user, [outbox] { outbox->import_possible(); });
+  const auto watch = lists.watch(any, request.user, [outbox] { outbox->import_possible(); }, process_of(session));
   const auto holder = broker.export_requests().hold(service, request.user, [outbox](const broker::ExportWish& wish) {
     const nlohmann::json data{{"request", wish.request}, {"local", to_json(wish.local)}, {"remote", to_json(wish.remote)},
                               {"to", wish.to.any() ? "" : to_string(wish.to)}};

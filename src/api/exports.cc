@@ -23,6 +23,7 @@ Result<> check_state(unsigned state, bool has_tls) {
 }  // namespace
 
 asio::awaitable<Result<Response>> post_export(broker::Broker& broker, Session& session, Request& request) {
+  if (broker.world().stopping) co_return fail(EHOSTDOWN, "sockmid is stopping");
   CO_TRY_LET(wish, image::read<image::ExportRequest>(request.http.body()));
   const std::string service = image::string(wish->service());
   const std::size_t count = wish->parts() ? wish->parts()->size() : 0;

@@ -1,8 +1,11 @@
 // Endpoints are handed over in two steps: the response carries the descriptors, and the client says which it has taken. An application that
 // dies, or can't use what it got, between the two leaves the endpoint where it was: on the ready list.
+#include <algorithm>
+
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <nlohmann/json.hpp>
 #include <sockmi/sockmi.h>
+#include <sys/socket.h>
 
 #include "api/api.h"
 #include "broker/event.h"
@@ -15,25 +18,29 @@ using namespace boost::asio::experimental::awaitable_operators;
 constexpr std::size_t kMostCriteria = 64;  // descriptors in one message
 constexpr std::uint8_t kAllStates = 0x7f;
 
-class Deliveries : public SessionState {
+constexpr std::size_t kLongestReason = 200;
+
+// An application's words, on one line.
+std::string for_the_log(std::string text) {
+  text.resize(std::min(text.size(), kLongestReason));
+  std::ranges::replace_if(text, [](const char c) { return (c >= 0 && c < ' ') || c == '"' || c == 0x7f; }, '?');
+  return text;
+}
+
+// What was delivered to this client goes back with its connection.
+class Delivered : public SessionState {
  public:
-  explicit Deliveries(broker::World& world) : io_(world.io), lists_(world.lists) {}
-  ~Deliveries() override {
-    if (!io_.stopped()) put_back();  // else the lists are gone already
-  }
-  void add(broker::Ready ready) { delivered_.push_back(std::move(ready)); }
-  // Only what was delivered to this client.
-  void taken(const image::MigrationId& id) {
-    if (std::erase_if(delivered_, [&](const broker::Ready& ready) { return ready.id == id; })) lists_.release(id);
-  }
-  void put_back() {
-    for (auto& ready : std::exchange(delivered_, {})) lists_.add(std::move(ready));
+  Delivered(broker::World& world, broker::Deliveries::Number number) : io_(world.io), deliveries_(world.deliveries), number(number) {}
+  ~Delivered() override {
+    if (!io_.stopped()) deliveries_.end(number);  // else they are gone already
   }
 
  private:
   asio::io_context& io_;
-  broker::ImportLists& lists_;
-  std::vector<broker::Ready> delivered_;
+  broker::Deliveries& deliveries_;
+
+ public:
+  const broker::Deliveries::Number number;
 };
 
 Result<broker::Match> read_match(const image::Match* from) {
@@ -83,40 +90,60 @@ Response pack(const std::vector<broker::ImportLists::Taken>& taken) {
 
 // Waits until an endpoint of one of the services becomes ready; false when the time is over or the client has gone.
 asio::awaitable<bool> wait_for_ready(broker::ImportLists& lists, Session& session, const std::vector<broker::Criteria>& criteria,
-                                     const User& user, broker::Clock::time_point deadline) {
+                                     const User& user, pid_t process, broker::Clock::time_point deadline) {
   auto ready = std::make_shared<broker::Event>(session.socket().get_executor());
   std::vector<broker::ImportLists::Watch> watches;
-  for (const auto& each : criteria) watches.push_back(lists.watch(each, user, [ready] { ready->set(); }));
+  for (const auto& each : criteria) watches.push_back(lists.watch(each, user, [ready] { ready->set(); }, process));
   auto outcome = co_await (ready->wait(deadline) || session.wait_gone());
   co_return outcome.index() == 0 && std::get<0>(outcome);
 }
 
 }  // namespace
 
+pid_t process_of(Session& session) {
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  return ::getsockopt(session.borrow_fd(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 ? credentials.pid : 0;
+}
+
 asio::awaitable<Result<Response>> post_import(broker::Broker& broker, Session& session, Request& request) {
   auto& lists = broker.world().lists;
   CO_TRY_LET(wish, image::read<image::ImportRequest>(request.http.body()));
   CO_TRY_LET(criteria, read_criteria(*wish, broker.world().policy, request.user));
   const auto deadline = wish->timeout_ms() < 0 ? broker::Clock::time_point::max() : broker::Clock::now() + broker::milliseconds(wish->timeout_ms());
-  auto taken = lists.take(criteria, request.user);
+  const pid_t process = process_of(session);
+  auto taken = lists.take(criteria, request.user, process);
   while (taken.empty() && broker::Clock::now() < deadline) {
-    if (!co_await wait_for_ready(lists, session, criteria, request.user, deadline)) break;
-    taken = lists.take(criteria, request.user);
+    if (!co_await wait_for_ready(lists, session, criteria, request.user, process, deadline)) break;
+    taken = lists.take(criteria, request.user, process);
   }
   Response response = pack(taken);
-  auto deliveries = std::make_unique<Deliveries>(broker.world());
-  for (auto& each : taken) deliveries->add(std::move(each.ready));
-  session.state = std::move(deliveries);
+  std::vector<broker::Ready> those;
+  for (auto& each : taken) those.push_back(std::move(each.ready));
+  session.state = std::make_unique<Delivered>(broker.world(), broker.world().deliveries.begin(std::move(those), process));
   co_return response;
 }
 
-asio::awaitable<Result<Response>> post_import_taken(broker::Broker&, Session& session, Request& request) {
-  auto* deliveries = dynamic_cast<Deliveries*>(session.state.get());
-  if (!deliveries) co_return fail(EINVAL, "nothing was delivered to this client");
-  const ByteView ids(request.http.body());
-  for (std::size_t at = 0; at + 16 <= ids.size(); at += 16) deliveries->taken(*image::read_id(ids.subspan(at, 16)));
+asio::awaitable<Result<Response>> post_import_taken(broker::Broker& broker, Session& session, Request& request) {
+  const auto* delivered = dynamic_cast<Delivered*>(session.state.get());
+  if (!delivered) co_return fail(EINVAL, "nothing was delivered to this client");
+  CO_TRY_LET(said, image::read<image::TakenRequest>(request.http.body()));
+  CO_TRY_LET(ids, image::read_ids(image::view(said->ids())));
+  auto& deliveries = broker.world().deliveries;
+  if (said->failed())
+    for (const auto* each : *said->failed()) {
+      CO_TRY_LET(id, image::read_id(image::view(each->id())));
+      deliveries.failed(delivered->number, id, Error{each->error(), for_the_log(image::string(each->reason()))});
+    }
+  std::vector<std::uint8_t> gone;
+  for (const auto& id : ids)
+    if (!deliveries.taken(delivered->number, id)) gone.insert(gone.end(), id.begin(), id.end());
   session.state.reset();  // the rest goes back
-  co_return json_response(200, nlohmann::json::object());
+  image::WipingBuilder builder;
+  builder.Finish(image::CreateTakenResponseDirect(builder, &gone));
+  Response response{.type = "application/vnd.sockmi"};
+  response.body = builder.take();
+  co_return response;
 }
 
 }  // namespace sockmi::api

@@ -29,6 +29,7 @@ Result<> Arrivals::check_peer(const FourTuple& tuple) const {
 
 Result<peer::Willing> Arrivals::willing(const peer::Offer& offer) {
   TRY(fault::point("reserve-refused"));
+  if (world_.stopping) return fail(ECONNREFUSED, "the daemon of {} is stopping", world_.settings.host);
   if (!world_.policy.knows(offer.service)) return fail(ECONNREFUSED, "service '{}' is not served here", offer.service);
   if (offer.count == 1) TRY(check_peer(offer.tuple));  // of many it is only the first one's; PREPARE tells who can't come
   TRY(world_.journal.reserve(offer.count));  // of what comes the journal has to know, too
@@ -63,10 +64,15 @@ asio::awaitable<void> Arrivals::expire_reservation(image::MigrationId id) {
   if (reserved_.contains(id)) release(id);
 }
 
-void Arrivals::release(const image::MigrationId& id) {
+void Arrivals::release(const image::MigrationId& which) {
+  const image::MigrationId id = which;  // it may be the one in reserved_
   reserved_.erase(id);
   pre_copies_.forget(id);
   world_.lists.release(id);
+}
+
+void Arrivals::refuse_reserved() {
+  while (!reserved_.empty()) release(*reserved_.begin());
 }
 
 Result<> Arrivals::take_ahead(const image::MigrationId& id, const std::string& host, ByteView bytes) {

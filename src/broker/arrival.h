@@ -22,6 +22,9 @@ class Arrivals : public peer::Negotiation::Importer {
   Result<> prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint, std::uint32_t ahead);
   std::vector<Result<>> commit(const std::vector<image::Committed>& endpoints, const std::string& host);
   void abort(const image::MigrationId& id, const std::string& host);
+  // For a daemon that stops: what nobody has prepared yet is not begun, and some may not be decided yet.
+  void refuse_reserved();
+  bool in_doubt() const { return !prepared_.empty(); }
   // And one that it may add: what it found when the endpoint was committed already.
   static Result<> receive(const image::StragglerT& straggler);
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/spawn.h"
 #include "broker/adoption.h"
+#include "broker/homecoming.h"
 #include "broker/homes.h"
 #include "broker/journal_keeper.h"
 #include "broker/path_check.h"
@@ -73,6 +74,10 @@ Result<> Broker::ended(const Speaker& from, const FourTuple& tuple, std::uint64_
 asio::awaitable<Secret> Broker::answer(Speaker from, Secret message) { co_return dispatch(*this, from, message); }
 
 asio::awaitable<void> Broker::wind_up() {
+  log::info("event=stopping exports={} ready={} in_doubt={}", world_.exports_under_way, world_.lists.ready().size(), arrivals_.in_doubt());
+  world_.stopping = true;
+  arrivals_.refuse_reserved();
+  co_await drain(world_, arrivals_);
   co_await broker::wind_up(world_);
   const bool needed = rules_are_needed(world_);
   if (needed || !world_.away.empty()) log::info("event=rules_stay imported={} away={}", world_.residents.size(), world_.away.size());

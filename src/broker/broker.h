@@ -26,7 +26,8 @@ class Broker : private Requests {
   ExportRequests& export_requests() { return export_requests_; }
   Takeovers& takeovers() { return takeovers_; }
 
-  // Before the last one goes: lets come to its end what can in a second. What lives on keeps its rules in the kernel; the next daemon adopts it.
+  // For a daemon that stops: begins nothing new, lets what is under way come to its end, and sends home what would end with it (homecoming.h). What
+  // lives on keeps its rules in the kernel; the next daemon adopts it.
   asio::awaitable<void> wind_up();
 
  private:

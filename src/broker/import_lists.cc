@@ -54,13 +54,9 @@ Result<> ImportLists::reserve(const image::MigrationId& id, std::uint8_t state) 
 void ImportLists::release(const image::MigrationId& id) { reserved_.erase(id); }
 
 void ImportLists::add(Ready ready) {
+  ready.last_wanted = std::max(ready.last_wanted, ready.since);
   ready_.push_back(std::move(ready));
-  const Ready& added = ready_.back();
-  // A watcher may end its watch while being notified.
-  std::vector<std::function<void()>> notified;
-  for (const auto& watcher : *watchers_)
-    if (meets(added, watcher.criteria, watcher.criteria.states, watcher.user)) notified.push_back(watcher.notify);
-  for (const auto& notify : notified) notify();
+  tell(ready_.back());
 }
 
 bool ImportLists::meets(const Ready& ready, const Criteria& wanted, std::uint8_t states, const User& user) const {
@@ -68,12 +64,40 @@ bool ImportLists::meets(const Ready& ready, const Criteria& wanted, std::uint8_t
          wanted.remote.fits(ready.tuple.remote) && policy_.may_have(wanted.service, user, ready.endpoint.owner);
 }
 
-std::vector<ImportLists::Taken> ImportLists::take(const std::vector<Criteria>& criteria, const User& user) {
+bool ImportLists::may_have(const Watcher& watcher, const Ready& ready) const {
+  return meets(ready, watcher.criteria, watcher.criteria.states, watcher.user);
+}
+
+// A watcher may end its watch while being notified.
+void ImportLists::tell(const Ready& ready) {
+  std::vector<std::function<void()>> notified;
+  for (const auto& watcher : *watchers_)
+    if (may_have(watcher, ready) && !ready.kept_from.contains(watcher.process)) notified.push_back(watcher.notify);
+  for (const auto& notify : notified) notify();
+}
+
+bool ImportLists::is_wanted(const Ready& ready) const {
+  return std::ranges::any_of(*watchers_, [&](const Watcher& watcher) {
+    const auto kept = ready.kept_from.find(watcher.process);
+    return may_have(watcher, ready) && (kept == ready.kept_from.end() || kept->second != std::chrono::steady_clock::time_point::max());
+  });
+}
+
+void ImportLists::look_after() {
+  const auto now = std::chrono::steady_clock::now();
+  for (Ready& ready : ready_) {
+    if (is_wanted(ready)) ready.last_wanted = now;
+    if (std::erase_if(ready.kept_from, [&](const auto& each) { return each.second <= now; })) tell(ready);
+  }
+}
+
+std::vector<ImportLists::Taken> ImportLists::take(const std::vector<Criteria>& criteria, const User& user, pid_t process) {
   std::vector<Taken> taken;
   for (std::size_t i = 0; i < criteria.size(); ++i) {
     const Criteria& wanted = criteria[i];
     const auto first = [&](std::uint8_t states) {
-      return std::ranges::find_if(ready_, [&](const Ready& ready) { return meets(ready, wanted, states, user); });
+      return std::ranges::find_if(
+          ready_, [&](const Ready& ready) { return meets(ready, wanted, states, user) && !ready.kept_from.contains(process); });
     };
     auto it = (wanted.states & wanted.preferred) ? first(wanted.states & wanted.preferred) : ready_.end();
     if (it == ready_.end()) it = first(wanted.states);
@@ -84,10 +108,10 @@ std::vector<ImportLists::Taken> ImportLists::take(const std::vector<Criteria>& c
   return taken;
 }
 
-std::vector<Ready> ImportLists::take_unclaimed(std::chrono::steady_clock::time_point deadline) {
+std::vector<Ready> ImportLists::take_if(const std::function<bool(const Ready&)>& which) {
   std::vector<Ready> out;
   for (auto it = ready_.begin(); it != ready_.end();) {
-    if (it->since > deadline) {
+    if (!which(*it)) {
       ++it;
       continue;
     }
@@ -103,8 +127,8 @@ bool ImportLists::has_for(const std::string& service, const User& user) const {
   });
 }
 
-ImportLists::Watch ImportLists::watch(Criteria criteria, const User& user, std::function<void()> notify) {
-  watchers_->push_front({std::move(criteria), user, std::move(notify)});
+ImportLists::Watch ImportLists::watch(Criteria criteria, const User& user, std::function<void()> notify, pid_t process) {
+  watchers_->push_front({std::move(criteria), user, std::move(notify), process});
   return {nullptr, [watchers = watchers_, it = watchers_->begin()](void*) { watchers->erase(it); }};
 }
 

@@ -43,6 +43,14 @@ struct Ready {
   unique_fd socket;
   std::uint64_t cookie = 0;
   std::chrono::steady_clock::time_point since;
+
+  // Whoever has had it and could not use it, by process, and when it may have it again (max(): never). An application that can not load an
+  // endpoint would else be given it at once again, and so on for ever.
+  std::map<pid_t, std::chrono::steady_clock::time_point> kept_from = {};
+  unsigned came_back = 0;                                            // how often
+  std::chrono::steady_clock::time_point last_wanted = since;         // when somebody last waited who may have it
+  std::optional<std::chrono::steady_clock::time_point> homeless_since = {};  // since its home could not be reached, or did not take it
+  std::chrono::steady_clock::time_point next_try = {};
 };
 
 struct Maxima {
@@ -67,16 +75,20 @@ class ImportLists {
     Ready ready;
   };
   // Each criterion in order takes the first endpoint it meets, preferred state first. Taken endpoints keep their places until release().
-  std::vector<Taken> take(const std::vector<Criteria>& criteria, const User& user);
-  // Endpoints that came before `deadline` and whom nobody wanted.
-  std::vector<Ready> take_unclaimed(std::chrono::steady_clock::time_point deadline);
+  std::vector<Taken> take(const std::vector<Criteria>& criteria, const User& user, pid_t process = 0);
+  // Those that `which` says yes to.
+  std::vector<Ready> take_if(const std::function<bool(const Ready&)>& which);
+  // Whether an application waits that may have it, now or in a moment.
+  bool is_wanted(const Ready& ready) const;
+  // To be called from time to time: who may have an endpoint again is told so, and `last_wanted` is brought up to date.
+  void look_after();
   bool has_for(const std::string& service, const User& user) const;  // one that this user may have
   const std::list<Ready>& ready() const { return ready_; }
 
   // --- applications that wait ---
   // `notify` is called whenever an endpoint becomes ready that meets the criteria and that the user may have. Lives as long as the returned handle.
   using Watch = std::shared_ptr<void>;
-  Watch watch(Criteria criteria, const User& user, std::function<void()> notify);
+  Watch watch(Criteria criteria, const User& user, std::function<void()> notify, pid_t process = 0);
   // How many of them may have an endpoint that `owner` exported.
   std::size_t watching(const std::string& service, const User& owner) const;
 
@@ -85,8 +97,11 @@ class ImportLists {
     Criteria criteria;
     User user;
     std::function<void()> notify;
+    pid_t process;
   };
   bool meets(const Ready& ready, const Criteria& wanted, std::uint8_t states, const User& user) const;
+  bool may_have(const Watcher& watcher, const Ready& ready) const;
+  void tell(const Ready& ready);
   const std::size_t& maximum(std::uint8_t state) const;
   Maxima maxima_;
   const Policy& policy_;

@@ -227,6 +227,7 @@ class Batch {
       froze_ = now;
       world_.hurry.begin();
     }
+    if (world_.stopping && one.asker >= 0) return fail(EHOSTDOWN, "sockmid is stopping");  // nobody asked for those that go home
     TRY(fault::point("freeze"));
     if (one.passive()) {
       TRY_LET(image, tcp::capture_passive(one.socket.get()));
@@ -465,10 +466,18 @@ class Batch {
   Clock::time_point froze_;
 };
 
+struct UnderWay {
+  explicit UnderWay(World& world) : world(world) { ++world.exports_under_way; }
+  ~UnderWay() { --world.exports_under_way; }
+  UnderWay(const UnderWay&) = delete;
+  World& world;
+};
+
 }  // namespace
 
 asio::awaitable<std::vector<Result<>>> export_endpoints(World& world, std::vector<Departure> departures, IpAddress target, milliseconds timeout) {
   const auto decide_by = timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max();
+  const UnderWay counted(world);
   std::vector<Result<>> results;
   Result<> found;
   for (auto& share : shares(std::move(departures))) {

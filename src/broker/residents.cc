@@ -10,7 +10,6 @@
 #include "broker/event.h"
 #include "broker/guests.h"
 #include "broker/homes.h"
-#include "broker/migration.h"
 #include "broker/passive.h"
 
 namespace sockmi::broker {
@@ -50,29 +49,6 @@ void end_noticed(World& world) {
   for (const auto& [cookie, resident] : world.residents)
     if (!alive->contains(cookie)) gone.push_back(cookie);
   for (const auto cookie : gone) end(world, cookie);
-}
-
-// The one whom nobody wanted: home first, and if that fails, the peer shall at least know.
-asio::awaitable<void> return_home(World& world, Ready ready) {
-  const auto id = ready.id;
-  Resident resident;
-  if (const auto it = world.residents.find(ready.cookie); it != world.residents.end()) resident = it->second;
-  if (!resident.home.empty() && resident.home != world.settings.host) {
-    Departure departure{ready.socket.dup(), std::move(ready.endpoint)};  // named: see tools/check-coroutines
-    const IpAddress home = resident.home_line.ip;
-    auto returned = co_await export_endpoint(world, std::move(departure), home);
-    if (returned) {
-      ++world.counters.returned_home;
-      log::warn("event=returned_home connection={} reason=\"nobody imported it\"", to_string(ready.tuple));
-      world.lists.release(id);
-      co_return;
-    }
-  }
-  ++world.counters.reset;
-  log::error("event=reset connection={} reason=\"nobody imported it, and home would not have it\"", to_string(ready.tuple));
-  const linger abort{.l_onoff = 1, .l_linger = 0};
-  ::setsockopt(ready.socket.get(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
-  world.lists.release(id);
 }
 
 }  // namespace
@@ -153,16 +129,6 @@ asio::awaitable<void> watch_closed(World& world) {
       if (it != alive->end() && it->second.state != kClose && it->second.state != kBoundInactive) hidden.insert(cookie);
       else end(world, cookie);
     }
-  }
-}
-
-asio::awaitable<void> return_unclaimed(World& world) {
-  const auto step = std::clamp(world.settings.wait / 4, milliseconds(50), milliseconds(1000));
-  for (;;) {
-    co_await sleep_for(step);
-    world.steering->forget_idle(world.settings.freeze_timeout);
-    for (auto& ready : world.lists.take_unclaimed(Clock::now() - world.settings.wait))
-      spawn(world.io, "return_home", return_home(world, std::move(ready)));
   }
 }
 

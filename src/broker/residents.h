@@ -21,9 +21,6 @@ asio::awaitable<void> watch_ends(World& world);
 // Notices, likewise, those that have ended though an application still has their socket.
 asio::awaitable<void> watch_closed(World& world);
 
-// Sends endpoints that no application took in time back to where they belong, for as long as the daemon runs.
-asio::awaitable<void> return_unclaimed(World& world);
-
 // Lets what has ended, or is about to, come to its end, within a second: for a daemon that stops.
 asio::awaitable<void> wind_up(World& world);
 // Whether connections that live on without the daemon need its rules in its own network namespace.

@@ -12,6 +12,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 
+#include "broker/deliveries.h"
 #include "broker/endings.h"
 #include "broker/guard.h"
 #include "broker/hurry.h"
@@ -82,6 +83,7 @@ struct World {
   const Settings settings;
   const Policy policy;
   ImportLists lists;
+  Deliveries deliveries{lists};
   Journal journal;
   const congestion::Carrier congestion = congestion::Carrier::open();
   std::unique_ptr<steer::NamespacedSteering> steering;
@@ -102,6 +104,8 @@ struct World {
   std::deque<Record> history;
   Counters counters;
   Hurry hurry;
+  bool stopping = false;             // the daemon: nothing new is begun
+  std::size_t exports_under_way = 0;
 
   void remember(Record record) {
     history.push_back(std::move(record));

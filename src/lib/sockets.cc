@@ -68,7 +68,7 @@ int import_socket(import_socket_req* irqs, unsigned nirqs, int timeout) {
     if (states & ~unsigned(kSocketStates)) return report({EINVAL, "a TLS state: use import_ssl()"});
     wishes.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
   }
-  const auto imported = import_endpoints(wishes, timeout, [&](Arrived arrived) -> Result<> {
+  const auto accept = [&](Arrived arrived) -> Result<> {
     auto& request = requests[arrived.wish];
     void* payload = copy_payload(arrived.payload);
     if (!payload && !arrived.payload.empty()) return fail(ENOMEM, "no memory for a payload of {} bytes", arrived.payload.size());
@@ -77,11 +77,10 @@ int import_socket(import_socket_req* irqs, unsigned nirqs, int timeout) {
     request.state = static_cast<int>(arrived.state);
     request.fd = arrived.socket.release();
     return {};
+  };
+  const auto imported = import_endpoints(wishes, timeout, accept, [&](std::size_t i) {
+    give_up(requests[i]);
+    requests[i].state = 0;
   });
-  if (imported) return static_cast<int>(*imported);
-  for (auto& request : requests) {
-    give_up(request);
-    request.state = 0;
-  }
-  return report(imported.error());
+  return imported ? static_cast<int>(*imported) : report(imported.error());
 }

@@ -131,7 +131,7 @@ int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
     if (states & ~kSslStates) return report({ENOTSUP, "a bound or listening socket has no TLS: use import_socket()"});
     wishes.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
   }
-  const auto imported = import_endpoints(wishes, timeout, [&](Arrived arrived) -> Result<> {
+  const auto accept = [&](Arrived arrived) -> Result<> {
     auto& request = requests[arrived.wish];
     void* payload = copy_payload(arrived.payload);
     if (!payload && !arrived.payload.empty()) return fail(ENOMEM, "no memory for a payload of {} bytes", arrived.payload.size());
@@ -151,13 +151,13 @@ int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
     request.ssl_state = static_cast<int>(arrived.state);
     request.fd = arrived.socket.release();
     return {};
-  });
-  if (imported) return static_cast<int>(*imported);
-  for (auto& request : requests) {
-    if (request.fd >= 0) (void)tls::spend(request.ssl);
+  };
+  const auto imported = import_endpoints(wishes, timeout, accept, [&](std::size_t i) {
+    auto& request = requests[i];
+    (void)tls::spend(request.ssl);
     give_up(request);
     request.ssl_state = 0;
     request.write_taken = 0;
-  }
-  return report(imported.error());
+  });
+  return imported ? static_cast<int>(*imported) : report(imported.error());
 }

@@ -1,5 +1,6 @@
 #include "lib/transport.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -153,32 +154,62 @@ Result<std::vector<const image::Delivered*>> read_delivered(const Reply& reply, 
   return delivered;
 }
 
+struct Failed {
+  const image::Delivered* which;
+  Error why;
+};
+
+// Tells the daemon what was taken, and what could not be and why. What it has given to others meanwhile (it waits for us only so long) is in `gone`,
+// by its id.
+Result<std::vector<image::MigrationId>> tell(Client& client, const std::vector<const image::Delivered*>& accepted, const std::vector<Failed>& failed) {
+  Builder builder;
+  std::vector<flatbuffers::Offset<image::NotTaken>> reasons;
+  for (const auto& [which, why] : failed)
+    reasons.push_back(image::CreateNotTaken(builder, builder.CreateVector(which->id()->data(), which->id()->size()), why.code, builder.CreateString(why.reason)));
+  std::vector<std::uint8_t> ids;
+  for (const auto* each : accepted) ids.insert(ids.end(), each->id()->begin(), each->id()->end());
+  builder.Finish(image::CreateTakenRequestDirect(builder, &ids, &reasons));
+  TRY_LET(reply, client.call("POST", "/v1/imports/taken", builder.take()));
+  TRY_LET(response, image::read<image::TakenResponse>(reply.body));
+  return image::read_ids(image::view(response->gone()));
+}
+
 }  // namespace
 
-Result<unsigned> import_endpoints(const std::vector<Wish>& wishes, int timeout, const std::function<Result<>(Arrived)>& accept) {
+Result<unsigned> import_endpoints(const std::vector<Wish>& wishes, int timeout, const std::function<Result<>(Arrived)>& accept,
+                                  const std::function<void(std::size_t)>& give_up) {
   TRY_LET(request, pack(wishes, timeout));
   TRY_LET(client, Client::connect());
   TRY_LET(reply, client.call("POST", "/v1/imports", request));
   TRY_LET(delivered, read_delivered(reply, wishes.size()));
-  Secret taken;
-  unsigned accepted = 0;
-  Result<> last;
-  if (reply.descriptors.size() < delivered.size()) last = fail(EMFILE, "{} endpoints and {} descriptors", delivered.size(), reply.descriptors.size());
-  for (std::size_t i = 0; i < reply.descriptors.size(); ++i) {
+  std::vector<const image::Delivered*> accepted;
+  std::vector<Failed> failed;
+  for (std::size_t i = 0; i < delivered.size(); ++i) {
     const auto* each = delivered[i];
-    auto used = accept({each->request(), each->state(), std::move(reply.descriptors[i]), image::view(each->tls()), image::view(each->payload())});
-    if (!used) {
-      last = std::move(used);
-      continue;
-    }
-    ++accepted;
-    taken.insert(taken.end(), each->id()->begin(), each->id()->end());
+    auto used = i < reply.descriptors.size()
+                    ? accept({each->request(), each->state(), std::move(reply.descriptors[i]), image::view(each->tls()), image::view(each->payload())})
+                    : Result<>(fail(EMFILE, "{} endpoints and {} descriptors", delivered.size(), reply.descriptors.size()));
+    if (used) accepted.push_back(each);
+    else failed.push_back({each, std::move(used.error())});
   }
+  if (delivered.empty()) return 0u;
+  const auto gone = tell(client, accepted, failed);
   // A daemon that is gone keeps nothing: what was accepted is the caller's alone. One that lives and has not understood keeps all.
-  const auto told = delivered.empty() ? Result<Reply>() : client.call("POST", "/v1/imports/taken", taken);
-  if (!told && told.error().code != ECONNRESET && accepted > 0) return std::unexpected(told.error());
-  if (accepted == 0 && !last) return pass(std::move(last));
-  return accepted;
+  if (!gone && gone.error().code != ECONNRESET && !accepted.empty()) {
+    for (const auto* each : accepted) give_up(each->request());
+    return std::unexpected(gone.error());
+  }
+  Result<> last;
+  if (!failed.empty()) last = std::unexpected(failed.back().why);
+  const auto is_gone = [&](const image::Delivered* each) { return gone && std::ranges::find(*gone, *image::read_id(image::view(each->id()))) != gone->end(); };
+  for (const auto* each : accepted)
+    if (is_gone(each)) {
+      give_up(each->request());
+      last = fail(ETIMEDOUT, "sockmid has taken the endpoint back: the import took too long");
+    }
+  const auto kept = accepted.size() - static_cast<std::size_t>(std::ranges::count_if(accepted, is_gone));
+  if (kept == 0 && !last) return pass(std::move(last));
+  return static_cast<unsigned>(kept);
 }
 
 void* copy_payload(ByteView payload) {

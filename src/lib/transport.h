@@ -36,9 +36,10 @@ struct Arrived {
   unique_fd socket;
   ByteView tls, payload;
 };
-// Waits for endpoints and gives each to `accept`, which says whether it could use it; those it could not stay with the daemon, for others.
-// Returns how many it could; 0 on timeout. An error, and all stay with the daemon: what `accept` took is to be given up.
-Result<unsigned> import_endpoints(const std::vector<Wish>& wishes, int timeout, const std::function<Result<>(Arrived)>& accept);
+// Waits for endpoints and gives each to `accept`, which says whether it could use it; those it could not stay with the daemon, which is told why, for
+// others. Returns how many it could; 0 on timeout. `give_up`, by the wish's index: what `accept` took is not ours after all.
+Result<unsigned> import_endpoints(const std::vector<Wish>& wishes, int timeout, const std::function<Result<>(Arrived)>& accept,
+                                  const std::function<void(std::size_t)>& give_up);
 
 void* copy_payload(ByteView payload);  // malloc(3)ed; null if empty
 

@@ -43,14 +43,15 @@ Result<> run(sockmid::Config config) {
   TRY_LET(listener, api::serve(io, config.socket, *broker));
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](auto, int) {
+    (void)::sd_notify(0, "STOPPING=1");
     boost::asio::co_spawn(io, broker->wind_up(), [&](auto...) { io.stop(); });
+    signals.async_wait([&](auto, int) { io.stop(); });  // whoever says it twice does not want to wait
   });
   log::info("event=ready host={} socket={}", identity.host, config.socket);
   std::puts("sockmid ready");
   std::fflush(stdout);
   (void)::sd_notify(0, "READY=1");
   for (std::size_t handled = 0; !io.stopped();) handled = broker->world().hurry.poll(handled) ? io.poll() : io.run_one();
-  (void)::sd_notify(0, "STOPPING=1");
   log::info("event=stopped host={}", identity.host);
   return {};
 }

@@ -1,3 +1,4 @@
+#include "broker/deliveries.h"
 #include "broker/import_lists.h"
 
 #include <gtest/gtest.h>
@@ -109,11 +110,79 @@ TEST_F(ImportListsTest, WhoMayNotHaveItIsNoImporterOfIt) {
   EXPECT_TRUE(lists_.has_for("web", www));
 }
 
-TEST_F(ImportListsTest, WhatNobodyWantedComesOutInTime) {
+TEST_F(ImportListsTest, SomeComeOut) {
   add(1, "10.0.0.9:1001");
-  EXPECT_TRUE(lists_.take_unclaimed(now_ - std::chrono::seconds(1)).empty());
-  EXPECT_EQ(lists_.take_unclaimed(now_).size(), 1u);
-  EXPECT_TRUE(lists_.ready().empty());
+  add(2, "10.0.0.9:1002");
+  EXPECT_EQ(lists_.take_if([](const Ready& ready) { return ready.tuple.remote.port == 1001; }).size(), 1u);
+  EXPECT_EQ(lists_.ready().size(), 1u);
+}
+
+class DeliveriesTest : public ImportListsTest {
+ protected:
+  static constexpr pid_t kOne = 11, kOther = 12;
+  Deliveries::Number deliver(pid_t process) {
+    std::vector<Ready> those;
+    for (auto& each : lists_.take({any(), any()}, "www", process)) those.push_back(std::move(each.ready));
+    return deliveries_.begin(std::move(those), process);
+  }
+  std::size_t ready() const { return lists_.ready().size(); }
+  Deliveries deliveries_{lists_};
+};
+
+TEST_F(DeliveriesTest, WhatIsTakenIsGoneAndItsPlaceFree) {
+  add(1, "10.0.0.9:1001");
+  const auto number = deliver(kOne);
+  EXPECT_EQ(ready(), 0u);
+  EXPECT_FALSE(deliveries_.taken(number, id(2)));
+  EXPECT_TRUE(deliveries_.taken(number, id(1)));
+  EXPECT_FALSE(deliveries_.taken(number, id(1)));
+  EXPECT_EQ(lists_.used(), 0u);
+  deliveries_.end(number);
+  EXPECT_EQ(ready(), 0u);
+}
+
+TEST_F(DeliveriesTest, WhatCanNotBeUsedGoesToOthersAlone) {
+  int one = 0, other = 0;
+  const auto watch = lists_.watch("web", "www", [&] { ++one; }, kOne);
+  add(1, "10.0.0.9:1001");
+  EXPECT_EQ(one, 1);
+  const auto number = deliver(kOne);
+  deliveries_.failed(number, id(1), {ENOTSUP, "no such version"});
+  EXPECT_EQ(ready(), 1u);
+  EXPECT_EQ(one, 1) << "it was told again";
+  EXPECT_FALSE(lists_.is_wanted(lists_.ready().front()));
+  EXPECT_EQ(deliver(kOne), 0u);
+  {
+    const auto second = lists_.watch("web", "mallory", [&] { ++other; }, kOther);
+    EXPECT_FALSE(lists_.is_wanted(lists_.ready().front())) << "another user may not have it";
+  }
+  const auto second = lists_.watch("web", "www", [&] { ++other; }, kOther);
+  EXPECT_TRUE(lists_.is_wanted(lists_.ready().front()));
+  EXPECT_NE(deliver(kOther), 0u);
+}
+
+TEST_F(DeliveriesTest, WhoLacksDescriptorsMayHaveItLater) {
+  int told = 0;
+  const auto watch = lists_.watch("web", "www", [&] { ++told; }, kOne);
+  add(1, "10.0.0.9:1001");
+  deliveries_.failed(deliver(kOne), id(1), {EMFILE, "too many"});
+  EXPECT_EQ(told, 1);
+  EXPECT_EQ(deliver(kOne), 0u) << "at once, so a loop";
+  EXPECT_TRUE(lists_.is_wanted(lists_.ready().front()));
+  while (told == 1 && std::chrono::steady_clock::now() < now_ + std::chrono::seconds(20)) lists_.look_after();
+  EXPECT_EQ(told, 2);
+  EXPECT_NE(deliver(kOne), 0u);
+}
+
+TEST_F(DeliveriesTest, WhoSaysNothingHasNothing) {
+  add(1, "10.0.0.9:1001");
+  const auto number = deliver(kOne);
+  deliveries_.take_back(now_ - std::chrono::seconds(1));
+  EXPECT_EQ(ready(), 0u);
+  deliveries_.take_back(std::chrono::steady_clock::now() + std::chrono::seconds(1));
+  EXPECT_EQ(ready(), 1u);
+  EXPECT_FALSE(deliveries_.taken(number, id(1)));
+  EXPECT_EQ(lists_.ready().front().came_back, 1u);
 }
 
 TEST(Match, IsReadAsPeopleWriteIt) {

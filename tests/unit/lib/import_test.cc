@@ -31,7 +31,7 @@ struct Endpoint {
 // Serves one client: delivers, with `descriptors` of them, and hears what was taken. Then it answers that, or is gone.
 class Daemon {
  public:
-  enum class End { answers, dies, refuses };
+  enum class End { answers, has_taken_back, dies, refuses };  // has_taken_back: the first one
 
   Daemon(std::vector<Endpoint> endpoints, std::size_t descriptors, End end) {
     char name[] = "/tmp/import_test.XXXXXX";
@@ -58,6 +58,14 @@ class Daemon {
   std::string taken() {
     done();
     return taken_;
+  }
+  std::string failed() {
+    done();
+    return failed_;
+  }
+  int error() {
+    done();
+    return error_;
   }
   // Whether nobody has the other end of the i-th descriptor.
   bool is_closed(std::size_t i) {
@@ -116,16 +124,29 @@ class Daemon {
     const Secret body = builder.take();
     answer(client.get(), 200, {body.begin(), body.end()}, theirs_);
     theirs_.clear();
-    const auto ids = read_body(client.get());
-    if (!ids) return;
-    for (std::size_t i = 0; i < ids->size(); i += 16) taken_ += (*ids)[i];
-    if (end != End::dies) answer(client.get(), end == End::answers ? 200 : 400, "{}", {});
+    const auto text = read_body(client.get());
+    if (!text) return;
+    const Secret aligned(text->begin(), text->end());
+    const auto said = image::read<image::TakenRequest>(aligned);
+    ASSERT_TRUE(said);
+    const ByteView ids = image::view((*said)->ids());
+    for (std::size_t i = 0; i < ids.size(); i += 16) taken_ += static_cast<char>(ids[i]);
+    if ((*said)->failed())
+      for (const auto* each : *(*said)->failed()) failed_ += static_cast<char>(each->id()->Get(0)), error_ = each->error();
+    if (end == End::dies) return;
+    if (end == End::refuses) return answer(client.get(), 400, "{}", {});
+    image::WipingBuilder told;
+    const Bytes gone(end == End::has_taken_back ? 16 : 0, 'a');
+    told.Finish(image::CreateTakenResponseDirect(told, &gone));
+    const Secret reply = told.take();
+    answer(client.get(), 200, {reply.begin(), reply.end()}, {});
   }
 
   std::filesystem::path folder_;
   unique_fd listener_;
   std::vector<unique_fd> ours_, theirs_;
-  std::string taken_;
+  std::string taken_, failed_;
+  int error_ = 0;
   std::thread thread_;
 };
 
@@ -180,6 +201,17 @@ TEST(Import, WhatTheDaemonKeepsIsNotTheCallers) {
   for (const auto& request : requests) expect_unmet(request);
 }
 
+// It waits only so long for the word that they are taken.
+TEST(Import, WhatTheDaemonHasTakenBackIsNotTheCallers) {
+  Daemon daemon({{0, "", "one"}, {1, "", "two"}}, 2, Daemon::End::has_taken_back);
+  Requests requests;
+  ASSERT_EQ(import(requests), 1) << sockmi_last_error();
+  EXPECT_TRUE(daemon.is_closed(0));
+  EXPECT_FALSE(daemon.is_closed(1));
+  expect_unmet(requests[0]);
+  expect_met(requests[1], "two");
+}
+
 // As if this process could have no more.
 TEST(Import, AnEndpointWithoutADescriptorStays) {
   {
@@ -187,6 +219,8 @@ TEST(Import, AnEndpointWithoutADescriptorStays) {
     Requests requests;
     ASSERT_EQ(import(requests), 1) << sockmi_last_error();
     EXPECT_EQ(daemon.taken(), "a");
+    EXPECT_EQ(daemon.failed(), "b");
+    EXPECT_EQ(daemon.error(), EMFILE);
     expect_met(requests[0], "one");
     expect_unmet(requests[1]);
   }
@@ -219,6 +253,8 @@ TEST(Import, AnImageThatCanNotBeUsedStays) {
   EXPECT_EQ(import_ssl(&request, 1, -1), -1);
   EXPECT_EQ(errno, EBADMSG);
   EXPECT_EQ(daemon.taken(), "");
+  EXPECT_EQ(daemon.failed(), "a");
+  EXPECT_EQ(daemon.error(), EBADMSG);
   EXPECT_TRUE(daemon.is_closed(0));
   EXPECT_EQ(request.fd, -1);
   EXPECT_EQ(request.payload, nullptr);

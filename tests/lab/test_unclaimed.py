@@ -1,0 +1,161 @@
+"""Endpoints that come to a host, and that no application there takes, or can use: they go home, and if that is not possible the peer hears of it."""
+import hashlib
+import os
+import time
+
+import observe
+from process import expect, wait_until
+from socket_app import CONNECTED, SERVICE, Connection, SocketApp, begin_export, imported, start
+from transfer import Download, random_bytes
+
+CONTENT = random_bytes(8 << 20)
+WANTED = hashlib.sha256(CONTENT).hexdigest()
+WAITS = {"import": {"wait_ms": 1500}}
+
+
+def exported(lab):
+    """A connection that hostB's daemon has and nobody has taken."""
+    connection = Connection(lab)
+    connection.both_ways()
+    begin_export(connection.ours, lab.hostB)()
+    return connection
+
+
+def is_home(lab, connection):
+    lab.hostB.daemon.wait_line("event=returned_home")
+    connection.ours = imported(lab.hostA, connection.ours.family)
+    connection.both_ways()
+    connection.end()
+    wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "its place is free")
+    expect(not observe.redirects(lab.hostA), lambda: f"a redirect is left: {observe.redirects(lab.hostA)}")
+
+
+def begin(lab):
+    lab.file("f", CONTENT)
+    transfer = Download(lab, "f", gate=100_000)
+    transfer.wait_offset(100_000)
+    return transfer
+
+
+def goes_home_whole(lab, transfer):
+    transfer.allow(None)
+    expect(transfer.finish() == WANTED, "the hash is wrong")
+    expect(lab.hostB.api("/v1/status")["migrations"]["returned_home"] == 1, "it did not go home")
+
+
+def cpu_seconds(process):
+    with open(f"/proc/{process.pid}/stat", encoding="utf-8") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_one_that_nobody_imports_goes_home(lab):
+    start(lab, **WAITS)
+    is_home(lab, exported(lab))
+
+
+def test_one_with_tls_that_nobody_imports_goes_home(lab):
+    for host in (lab.hostA, lab.hostB):
+        lab.start_daemon(host, **WAITS)
+    lab.start_httpsd(lab.hostA)
+    lab.hostB.app = SocketApp(lab.hostB, SERVICE)  # says that it wants endpoints, and takes none
+    transfer = begin(lab)
+    lab.move(lab.hostA, lab.hostB)
+    goes_home_whole(lab, transfer)
+
+
+def test_when_the_application_has_crashed_it_goes_home_at_once(lab):
+    """Which it would else do after 30 s."""
+    start(lab)
+    connection = exported(lab)
+    lab.hostB.app.process.kill()
+    began = time.monotonic()
+    is_home(lab, connection)
+    expect(time.monotonic() - began < 10, "it waited though nobody could take it")
+
+
+def test_when_the_application_hangs_with_it_it_goes_home(lab):
+    """The application was given it, and does not say that it has it. When it goes on, it learns that it has not."""
+    start(lab, **WAITS)
+    connection = Connection(lab)
+    connection.both_ways()
+    answer = lab.hostB.app.begin("import", CONNECTED, SERVICE, 20_000)
+    lab.hostB.app.process.pause()
+    begin_export(connection.ours, lab.hostB)()
+    lab.hostB.daemon.wait_line("event=taken_back")
+    is_home(lab, connection)
+    lab.hostB.app.process.resume()
+    expect("taken the endpoint back" in answer().get("reason", ""), "the application believes that it has it")
+
+
+def test_one_that_can_not_be_loaded_goes_home_at_once(lab):
+    """A session of TLS 1.3, and an application that may speak 1.2 alone. It tries once."""
+    for host in (lab.hostA, lab.hostB):
+        lab.start_daemon(host)
+    lab.start_httpsd(lab.hostA)
+    strict = lab.folder / "strict.cnf"
+    strict.write_text("openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = d\n[d]\nMaxProtocol = TLSv1.2\n")
+    server = lab.start_httpsd(lab.hostB, wrap=("env", f"OPENSSL_CONF={strict}"))
+    transfer = begin(lab)
+    used = cpu_seconds(server), cpu_seconds(lab.hostB.daemon)
+    lab.move(lab.hostA, lab.hostB)
+    lab.hostB.daemon.wait_line("event=not_usable")
+    lab.hostB.daemon.wait_line("event=returned_home")
+    goes_home_whole(lab, transfer)
+    failures = [line for line in server.lines if "event=import_failed" in line]
+    expect(len(failures) == 1, lambda: f"{len(failures)} attempts; the last: {failures[-1]}")
+    spent = cpu_seconds(server) - used[0] + cpu_seconds(lab.hostB.daemon) - used[1]
+    expect(spent < 1.0, f"{spent} s of CPU")
+
+
+def test_one_that_one_application_can_not_load_goes_to_another(lab):
+    for host in (lab.hostA, lab.hostB):
+        lab.start_daemon(host)
+    lab.start_httpsd(lab.hostA)
+    strict = lab.folder / "strict.cnf"
+    strict.write_text("openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = d\n[d]\nMaxProtocol = TLSv1.2\n")
+    lenient = lab.start_httpsd(lab.hostB)
+    lab.start_httpsd(lab.hostB, wrap=("env", f"OPENSSL_CONF={strict}"))  # the last one that waits is told first
+    transfer = begin(lab)
+    lab.move(lab.hostA, lab.hostB)
+    lenient.wait_line("event=imported")
+    transfer.allow(None)
+    expect(transfer.finish() == WANTED, "the hash is wrong")
+
+
+def test_when_home_does_not_take_it_the_peer_hears_of_it(lab):
+    """Nobody waits for it at home any more, and nowhere else: it ends, some time after."""
+    start(lab, **WAITS)
+    connection = exported(lab)
+    lab.hostA.app.process.kill()
+    lab.hostB.daemon.wait_line("event=not_returned_yet")
+    lab.hostB.daemon.wait_line("event=reset")
+    wait_until(lambda: connection.theirs.state() == "CLOSE", "the peer hears of it")
+    expect(lab.hostB.api("/v1/status")["migrations"]["reset"] == 1, "it is not counted")
+    expect(lab.hostB.daemon.running(), "the daemon has ended")
+    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")  # one RST was right
+    wait_until(lambda: not lab.hostB.api("/v1/connections")["connections"], "nothing is left of it")
+
+
+def test_when_home_refuses_another_host_has_it(lab):
+    start(lab, lab.hostA, lab.hostB, lab.hostC, **WAITS)
+    connection = exported(lab)
+    lab.hostA.app.process.kill()
+    connection.ours = imported(lab.hostC, "4")
+    connection.both_ways()
+    connection.end()
+
+
+def test_while_home_is_away_it_waits(lab):
+    """Home's daemon is dead, and comes again in time."""
+    for host in (lab.hostA, lab.hostB):
+        lab.start_daemon(host, **{"import": {"wait_ms": 8000}})
+    lab.start_httpsd(lab.hostA)
+    lab.hostB.app = SocketApp(lab.hostB, SERVICE)
+    transfer = begin(lab)
+    lab.move(lab.hostA, lab.hostB)
+    lab.hostA.daemon.kill()
+    lab.hostB.app.process.kill()
+    lab.hostB.daemon.wait_line("event=not_returned_yet")
+    lab.start_daemon(lab.hostA)
+    goes_home_whole(lab, transfer)
