@@ -7,7 +7,7 @@ namespace sockmi::api {
 
 // It gives up connections of all users.
 asio::awaitable<Result<Response>> post_forget(broker::Broker& broker, Session&, Request& request) {
-  if (request.user != "root") co_return fail(EACCES, "user {} may not have a host forgotten", request.user);
+  if (!request.user.is_root()) co_return fail(EACCES, "user {} may not have a host forgotten", request.user.uid);
   const auto& body = request.http.body();
   const auto wish = nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
   if (!wish.is_object() || !wish.contains("host") || !wish["host"].is_string()) co_return fail(EINVAL, "the body is no {{\"host\": …}}");
