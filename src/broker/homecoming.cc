@@ -122,7 +122,8 @@ void send_all(World& world, std::vector<Ready> those) {
 asio::awaitable<void> return_unclaimed(World& world) {
   const auto step = std::clamp(world.settings.wait / 4, milliseconds(50), kStep);
   for (auto next = Clock::now();;) {
-    co_await sleep_for(world.stopping ? kHaste : step);
+    const auto pause = world.stopping ? kHaste : step;
+    co_await sleep_for(pause);
     const auto now = Clock::now();
     if (now >= next) {
       world.steering->forget_idle(world.settings.freeze_timeout);
