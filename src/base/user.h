@@ -2,6 +2,7 @@
 // numbers are handed out on each host by itself.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <string>
 
@@ -15,7 +16,7 @@ struct User {
 
   // The administrator of this host. Root of a container, and a user of another number whose name is "root", have another name here.
   bool is_root() const { return uid == 0 && name == "root"; }
-  bool operator==(const User&) const = default;
+  auto operator<=>(const User&) const = default;
 };
 
 }  // namespace sockmi
