@@ -73,7 +73,9 @@ SOCKMI_API int import_socket(struct import_socket_req *irqs, unsigned int nirqs,
 
 /* Moves the endpoint fd to another host and returns 0 once it lives there; fd is then dead (ENOTCONN) and still to be closed
  * by the caller. `to` is a struct in_addr or in6_addr as `af` says, the host that shall take it, or null: any that will.
- * On -1 the connection goes on here, unharmed. errno: EHOSTUNREACH (no host answered), ECONNREFUSED (refused by policy),
+ * On -1 the connection goes on here, unharmed, but for two: EINPROGRESS: it was decided that it goes, and the other host does not say
+ * whether it has it; fd stays frozen (EPERM) until it does, or an operator decides, and then works again or is dead. ECONNABORTED: the other
+ * host lost it after that, and the connection has ended. errno: ECANCELED (the other host failed or was restarted at the last step), EHOSTUNREACH (no host answered), ECONNREFUSED (refused by policy),
  * ENOBUFS (the importer's list is full), ESRCH (no application there imports this service), EPROTONOSUPPORT (not TCP),
  * ENOTCONN (not connected), EMSGSIZE (payload), EACCES (policy), ENOTSUP (the kernel lacks a way, see README), ETIMEDOUT. */
 SOCKMI_API int export_socket(int fd, int state, int af, const void *to);
@@ -87,7 +89,7 @@ struct export_socket_req {
   const void *payload; /* opaque to sockmi; at most SOCKMI_PAYLOAD_MAX bytes */
   size_t payload_len;
   /* out */
-  int error;           /* 0: it lives there, and fd is dead; else the errno that export_socket() would give: it goes on here, unharmed */
+  int error;           /* 0: it lives there, and fd is dead; else the errno that export_socket() would give */
 };
 
 /* `options` may be null; its payload does not count. Returns how many went; -1 if none

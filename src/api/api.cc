@@ -24,6 +24,8 @@ constexpr Route kRoutes[] = {
     {http::verb::post, "/v1/requests/done", post_request_done},
     {http::verb::post, "/v1/takeovers", post_takeover},
     {http::verb::post, "/v1/hosts/forget", post_forget},
+    {http::verb::get, "/v1/doubt", get_doubts},
+    {http::verb::post, "/v1/doubt", post_doubt},
     {http::verb::get, "/v1/status", get_status},
     {http::verb::get, "/v1/connections", get_connections, true},
     {http::verb::get, "/v1/peers", get_peers},
@@ -36,11 +38,12 @@ struct StatusOf {
   int status;
 };
 
-// 4xx: the client can do better; 503: the connection is unharmed, and another time or host may do.
+// 4xx: the client can do better; 503: the connection is unharmed, and another time or host may do. 504: nobody knows yet.
 constexpr StatusOf kStatus[] = {
     {EINVAL, 400},          {EBADMSG, 400},  {EBADF, 400},    {ENOTSOCK, 400},    {EPROTONOSUPPORT, 400}, {ENOTCONN, 409}, {ENOTSUP, 422},
     {EMSGSIZE, 413},        {ENOENT, 404},   {EACCES, 403},   {EHOSTUNREACH, 503}, {ECONNREFUSED, 503}, {EHOSTDOWN, 503},   {ENOBUFS, 503},
     {ESRCH, 503},           {EADDRNOTAVAIL, 404}, {EEXIST, 409}, {EBUSY, 409}, {ETIMEDOUT, 503}, {ECONNRESET, 503},
+    {ECANCELED, 503},       {EINPROGRESS, 504}, {ECONNABORTED, 500},
 };
 
 asio::awaitable<Response> dispatch(broker::Broker& broker, UserNames& names, Session& session, Request& request) {

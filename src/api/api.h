@@ -25,6 +25,8 @@ asio::awaitable<Result<Response>> post_request(broker::Broker&, Session&, Reques
 asio::awaitable<Result<Response>> post_request_done(broker::Broker&, Session&, Request&);
 asio::awaitable<Result<Response>> post_takeover(broker::Broker&, Session&, Request&);
 asio::awaitable<Result<Response>> post_forget(broker::Broker&, Session&, Request&);
+asio::awaitable<Result<Response>> get_doubts(broker::Broker&, Session&, Request&);
+asio::awaitable<Result<Response>> post_doubt(broker::Broker&, Session&, Request&);
 asio::awaitable<Result<Response>> get_status(broker::Broker&, Session&, Request&);
 asio::awaitable<Result<Response>> get_connections(broker::Broker&, Session&, Request&);
 asio::awaitable<Result<Response>> get_peers(broker::Broker&, Session&, Request&);

@@ -69,6 +69,7 @@ asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, R
       {"homes", {{"silent", std::move(silent)}, {"told_again", count.told_again}, {"disowned", count.disowned},
                  {"untold", world.journal.untold().size()}}},
       {"journal", {{"error", world.journal.error()}, {"unwritten", world.journal.unwritten()}, {"unreadable", world.journal.unreadable()}}},
+      {"in_doubt", world.doubts.all().size()},
       {"congestion_window", world.congestion.form()},
       {"barrier", steer::barrier_form()},
       {"warnings", steer::warnings(world.settings.interfaces)},

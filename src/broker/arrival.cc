@@ -1,5 +1,6 @@
 // An importer that has prepared is in doubt until it hears COMMIT or ABORT: only the exporter's journal knows. It keeps the endpoint frozen
-// and asks until it gets an answer; guessing would mean two live endpoints, or none.
+// and asks until it gets an answer; guessing would mean two live endpoints, or none. What thaws is in the journal first, so that an exporter who asks
+// after our death learns whether it may go on.
 #include "broker/arrival.h"
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "broker/leaving.h"
 #include "broker/passive.h"
 #include "broker/residents.h"
+#include "broker/settlement.h"
 #include "steer/addresses.h"
 #include "tcp/inject.h"
 #include "tcp/inspect.h"
@@ -105,12 +107,12 @@ void Arrivals::unshelter(const IpAddress& home) {
 
 Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint,
                            std::uint32_t ahead) {
-  if (committed_.contains(id) || prepared_.contains(id)) return fail(EALREADY, "this endpoint was prepared before");
+  if (outcomes_.of(id) != Outcome::Unknown || prepared_.contains(id)) return fail(EALREADY, "this endpoint was prepared before");
   if (!reserved_.contains(id)) return fail(ENOBUFS, "no place was reserved for this endpoint");
   TRY(check_peer(tuple_of(endpoint.tcp)));
   TRY(may_come(world_, tuple_of(endpoint.tcp)));
   TRY(pre_copies_.put_before(endpoint.tcp, ahead, id, host));
-  Prepared prepared{{}, {}, std::move(endpoint), host, line};
+  Prepared prepared{{}, {}, std::move(endpoint), host, line, 0, {}};
   const auto restored = restore(prepared);
   reserved_.erase(id);
   if (!restored) {
@@ -147,7 +149,12 @@ Result<> Arrivals::restore(Prepared& prepared) {
     }
     return fault::point("prepared-reply");
   };
-  const auto done = home ? world_.steering->within(tuple.local.ip, make) : make();
+  auto done = home ? world_.steering->within(tuple.local.ip, make) : make();
+  if (done) {
+    auto facts = tcp::inspect(prepared.socket ? prepared.socket->fd() : prepared.passive.get());
+    if (facts) prepared.cookie = facts->cookie;
+    else done = pass(std::move(facts));
+  }
   if (!done && !home) dismiss(world_, tuple, endpoint.home_line, world_.settings.linger);
   return done;
 }
@@ -162,30 +169,44 @@ Result<Arrivals::Prepared*> Arrivals::find(const image::MigrationId& id, const s
 std::vector<Result<>> Arrivals::commit(const std::vector<image::Committed>& endpoints, const std::string& host) {
   std::vector<Result<>> verdicts;
   std::vector<FourTuple> here;  // their packets may have been redirected until now: from home, or from a host that had it before
+  std::vector<std::pair<image::MigrationId, std::uint64_t>> thawing;
   for (const auto& [id, late] : endpoints)
-    if (const auto prepared = find(id, host)) {
-      const FourTuple tuple = tuple_of((*prepared)->endpoint.tcp);
-      came_back(world_, tuple);  // before its redirect goes: a late word of another host's must not bring that back
-      if (!is_passive(tuple)) here.push_back(tuple);
-      else if (comes_home((*prepared)->endpoint)) (void)remove_passive_redirect(world_, tuple.local);
-    }
+    if (const auto prepared = find(id, host)) thawing.emplace_back(id, (*prepared)->cookie);
+  auto may_thaw = fault::point("before-thaw");
+  if (may_thaw && !thawing.empty()) may_thaw = outcomes_.thaw(thawing);
+  (void)fault::point("thaw-written");  // we may die
+  for (const auto& [id, cookie] : thawing) {
+    const image::Endpoint& endpoint = prepared_.at(id).endpoint;
+    const FourTuple tuple = tuple_of(endpoint.tcp);
+    if (!may_thaw) continue;
+    if (const auto away = world_.away.find(tuple); away != world_.away.end()) prepared_.at(id).was_away = away->second;
+    came_back(world_, tuple);  // before its redirect goes: a late word of another host's must not bring that back
+    if (!is_passive(tuple)) here.push_back(tuple);
+    else if (comes_home(endpoint)) (void)remove_passive_redirect(world_, tuple.local);
+  }
   if (auto removed = here.empty() ? Result<>() : world_.steering->remove_redirects(here); !removed)
-    log::error("event=redirects_left count={} error=\"{}\"", here.size(), to_string(removed.error()));
-  for (const auto& [id, late] : endpoints) verdicts.push_back(committed_.contains(id) ? Result<>() : commit(id, late, host));
+    spawn(world_.io, "insist_on_removal", insist_on_removal(world_, std::move(here)));
+  for (const auto& [id, late] : endpoints) verdicts.push_back(verdict(id, late, host, may_thaw));
+  (void)fault::point("thawed");
   if (prepared_.empty() && reserved_.empty()) world_.hurry.end();
   return verdicts;
 }
 
-Result<> Arrivals::commit(const image::MigrationId& id, const image::LateT& late, const std::string& host) {
-  TRY_LET(found, find(id, host));
-  Prepared prepared = std::move(*found);
-  prepared_.erase(id);
-  committed_.insert(id);
-  committed_order_.push_back(id);
-  if (committed_order_.size() > 65536) {
-    committed_.erase(committed_order_.front());
-    committed_order_.pop_front();
+Result<> Arrivals::verdict(const image::MigrationId& id, const image::LateT& late, const std::string& host, const Result<>& may_thaw) {
+  if (prepared_.contains(id)) {
+    TRY(find(id, host));
+    if (may_thaw) return thaw(id, late);
+    discard(id, to_string(may_thaw.error()));
+    outcomes_.correct(id, Outcome::NeverThawed);
+    return fail(verdict_on(Outcome::NeverThawed).error().code, "{}", may_thaw.error().reason);
   }
+  // Whoever is told so makes its own live again: it must not thaw here later.
+  if (outcomes_.of(id) == Outcome::Unknown) outcomes_.correct(id, Outcome::NeverThawed);
+  return verdict_on(outcomes_.of(id));
+}
+
+Result<> Arrivals::thaw(const image::MigrationId& id, const image::LateT& late) {
+  Prepared& prepared = prepared_.at(id);
   unique_fd socket = std::move(prepared.passive);
   const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
   const auto wake = [&]() -> Result<> {
@@ -196,11 +217,31 @@ Result<> Arrivals::commit(const image::MigrationId& id, const image::LateT& late
     socket = std::move(live);
     return {};
   };
-  if (prepared.socket) TRY(world_.steering->within(tuple.local.ip, wake));
+  if (const auto woken = prepared.socket ? world_.steering->within(tuple.local.ip, wake) : Result<>(); !woken) {
+    const Outcome outcome = prepared.socket->mute() ? Outcome::NeverThawed : Outcome::Ended;
+    log::error("event=thaw_failed migration={} connection={} lost={} error=\"{}\"", image::to_hex(id), to_string(tuple), outcome == Outcome::Ended,
+               to_string(woken.error()));
+    const auto was_away = prepared.was_away;
+    discard(id, to_string(woken.error()));
+    redirect_again(tuple, was_away);
+    outcomes_.correct(id, outcome);
+    return fail(verdict_on(outcome).error().code, "{}", woken.error().reason);
+  }
   // *One live endpoint again.* The exporter need not wait for our bookkeeping.
   auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
+  prepared_.erase(id);
+  world_.doubts.settled(image::to_hex(id));
   asio::post(world_.io, [this, settled] { settle(*settled); });
   return {};
+}
+
+// It goes on where it was, and home has taken its redirect away already.
+void Arrivals::redirect_again(const FourTuple& tuple, const std::optional<Away>& was_away) {
+  if (!was_away) return;
+  world_.away[tuple] = *was_away;
+  world_.journal.is_away(tuple, *was_away);
+  if (auto done = redirect(world_, tuple, *was_away, std::nullopt); !done)
+    log::error("event=redirect_lost connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
 }
 
 void Arrivals::settle(Settled& settled) {
@@ -235,6 +276,7 @@ void Arrivals::abort(const image::MigrationId& id, const std::string& host) {
   if (reserved_.contains(id)) release(id);
   const auto it = prepared_.find(id);
   if (it != prepared_.end() && it->second.host == host) discard(id, "aborted by " + host);
+  outcomes_.forget(id);
 }
 
 void Arrivals::discard(const image::MigrationId& id, const std::string& why) {
@@ -246,6 +288,7 @@ void Arrivals::discard(const image::MigrationId& id, const std::string& why) {
   else if (it->second.socket) (void)world_.steering->keep_out(tuple_of(endpoint.tcp));
   prepared_.erase(it);
   world_.lists.release(id);
+  world_.doubts.settled(image::to_hex(id));
 }
 
 asio::awaitable<void> Arrivals::resolve_doubt(image::MigrationId id) {
@@ -257,17 +300,25 @@ asio::awaitable<void> Arrivals::resolve_doubt(image::MigrationId id) {
     const SocketAddress line = it->second.line;
     auto reply = co_await world_.transfer->call(host, line, image::pack_inquire(id), milliseconds(2000));
     auto decided = reply ? image::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
-    if (decided && *decided != -1 && prepared_.contains(id)) {
+    if (!prepared_.contains(id)) co_return;
+    if (decided && *decided != -1) {
       log::warn("event=doubt_resolved migration={} committed={}", image::to_hex(id), *decided);
-      if (*decided == 1) {
-        if (auto done = commit({{.id = id}}, host).front(); !done) log::error("event=commit_failed error=\"{}\"", to_string(done.error()));
-      } else {
-        discard(id, "exporter's journal has no record");
-      }
+      (void)decide(id, *decided == 1 ? Decide::Commit : Decide::Discard);
       co_return;
     }
+    world_.doubts.add(image::to_hex(id), {.kind = "import", .tuple = tuple_of(prepared_.at(id).endpoint.tcp), .host = host, .since = {},
+                                          .decide = [this, id](Decide how) { return decide(id, how); }});
     co_await sleep_for(pause);
   }
+}
+
+Result<> Arrivals::decide(const image::MigrationId& id, Decide how) {
+  const auto it = prepared_.find(id);
+  if (it == prepared_.end()) return fail(ENOENT, "no such endpoint is prepared here");
+  if (how == Decide::Commit) return commit({{.id = id}}, it->second.host).front();
+  discard(id, "it does not go");
+  outcomes_.correct(id, Outcome::NeverThawed);
+  return {};
 }
 
 }  // namespace sockmi::broker

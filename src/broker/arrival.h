@@ -1,6 +1,7 @@
 // The importer's half of a migration, from an offer to the endpoint on the ready list.
 #pragma once
 
+#include "broker/outcomes.h"
 #include "broker/pre_copy.h"
 #include "broker/world.h"
 #include "tcp/restore.h"
@@ -9,7 +10,10 @@ namespace sockmi::broker {
 
 class Arrivals : public peer::Negotiation::Importer {
  public:
-  explicit Arrivals(World& world) : world_(world) {}
+  explicit Arrivals(World& world) : world_(world), outcomes_(world.journal) {}
+
+  // What earlier daemons thawed. `alive`: the cookies of all sockets.
+  void adopt(const std::set<std::uint64_t>& alive) { outcomes_.adopt(alive); }
 
   Result<peer::Willing> willing(const peer::Offer& offer) override;
   Result<> reserve(const peer::Offer& offer) override;
@@ -18,7 +22,8 @@ class Arrivals : public peer::Negotiation::Importer {
   Result<> expect(const std::vector<IpAddress>& homes);
   // Of the receive queue of one of them. Reservations last longer by it.
   Result<> take_ahead(const image::MigrationId& id, const std::string& host, ByteView bytes);
-  // The three things an exporter may say. All may be repeated. `ahead`: what of the receive queue was sent ahead.
+  // The three things an exporter may say. All may be repeated. `ahead`: what of the receive queue was sent ahead. A verdict of commit() says what
+  // became of the endpoint (see outcomes.h); abort(): forget it, and if it has thawed, that it has.
   Result<> prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint, std::uint32_t ahead);
   std::vector<Result<>> commit(const std::vector<image::Committed>& endpoints, const std::string& host);
   void abort(const image::MigrationId& id, const std::string& host);
@@ -35,15 +40,20 @@ class Arrivals : public peer::Negotiation::Importer {
     image::Endpoint endpoint;
     std::string host;
     SocketAddress line;
+    std::uint64_t cookie = 0;
+    std::optional<Away> was_away;  // before COMMIT came
   };
   bool comes_home(const image::Endpoint& endpoint) const { return endpoint.home == world_.settings.host; }
   Result<> check_peer(const FourTuple& tuple) const;
   Result<> restore(Prepared& prepared);
   Result<Prepared*> find(const image::MigrationId& id, const std::string& host);
-  Result<> commit(const image::MigrationId& id, const image::LateT& late, const std::string& host);
+  Result<> verdict(const image::MigrationId& id, const image::LateT& late, const std::string& host, const Result<>& may_thaw);
+  Result<> thaw(const image::MigrationId& id, const image::LateT& late);
   using Settled = std::tuple<image::MigrationId, Prepared, unique_fd>;
   void settle(Settled& settled);
   void discard(const image::MigrationId& id, const std::string& why);
+  void redirect_again(const FourTuple& tuple, const std::optional<Away>& was_away);
+  Result<> decide(const image::MigrationId& id, Decide how);
   asio::awaitable<void> shelter(IpAddress home);
   void unshelter(const IpAddress& home);
   asio::awaitable<void> expire_reservation(image::MigrationId id);
@@ -56,8 +66,7 @@ class Arrivals : public peer::Negotiation::Importer {
   PreCopies pre_copies_;                              // of these alone
   Clock::time_point took_ahead_;
   std::set<IpAddress> sheltered_;                     // by expect(), until the endpoints come for which that is
-  std::set<image::MigrationId> committed_;            // so that a repeated COMMIT is answered again
-  std::deque<image::MigrationId> committed_order_;
+  Outcomes outcomes_;
 };
 
 }  // namespace sockmi::broker

@@ -1,12 +1,12 @@
 #include "broker/broker.h"
 
-
 #include "base/log.h"
 #include "base/spawn.h"
 #include "broker/adoption.h"
 #include "broker/homecoming.h"
 #include "broker/homes.h"
 #include "broker/journal_keeper.h"
+#include "broker/orphans.h"
 #include "broker/path_check.h"
 #include "broker/residents.h"
 #include "image/pack.h"
@@ -28,6 +28,12 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   world.ends = std::move(ends);
   TRY(adopt(world));
   if (auto released = steer::release_connections(); !released) log::error("event=still_held error=\"{}\"", to_string(released.error()));
+  TRY_LET(sockets, sockets_everywhere(world));
+  std::set<std::uint64_t> alive;
+  for (const auto& [cookie, socket] : sockets)
+    if (socket.inode != 0) alive.insert(cookie);  // else no application has it: it ended with the daemon that did
+  broker->arrivals_.adopt(alive);
+  adopt_orphans(world, sockets);
   world.steering->keep(rules_are_needed(world));
   log::info("event=barrier form={}", steer::barrier_form());
   for (const std::string& warning : steer::warnings(world.settings.interfaces)) log::warn("event=environment warning=\"{}\"", warning);

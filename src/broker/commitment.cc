@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/fault.h"
 #include "base/log.h"
 
 namespace sockmi::broker {
@@ -12,33 +13,66 @@ Clock::time_point answered_at(Clock::time_point sent, Clock::time_point received
   return received - std::max(Clock::duration(0), received - sent - took) / 2;
 }
 
-// Whoever answers, answers for good: an endpoint is lost with the importer's memory of it, and asking again will not bring it back.
-void report_refusals(const std::vector<image::Committed>& endpoints, const std::string& host, ByteView reply) {
-  const auto verdicts = image::read_verdicts(reply, endpoints.size());
-  for (std::size_t i = 0; i < endpoints.size(); ++i)
-    if (const auto verdict = verdicts ? (*verdicts)[i] : Result<>(std::unexpected(verdicts.error())); !verdict)
-      log::error("event=commit_refused migration={} host={} error=\"{}\"", image::to_hex(endpoints[i].id), host, to_string(verdict.error()));
+void know(Commitment& one, Outcome outcome, Error reason) {
+  if (one.outcome == Outcome::Unknown) {
+    one.outcome = outcome;
+    one.reason = std::move(reason);
+  }
+  one.known.set();
+}
+
+// One question about all of them. An error: nobody answered.
+asio::awaitable<Result<>> ask(World& world, const peer::Choice& importer, const Commitments& those) {
+  std::vector<image::Committed> endpoints;
+  for (const auto& one : those) endpoints.push_back(one->what);
+  const auto sent = Clock::now();
+  CO_TRY_LET(reply, co_await world.transfer->call(importer.host, importer.line, image::pack_commit(endpoints), milliseconds(1000)));
+  CO_TRY(fault::point("commit-reply"));
+  CO_TRY_LET(verdicts, image::read_verdicts(reply, those.size()));
+  const auto thawed = answered_at(sent, Clock::now(), image::read_took(reply).value_or(std::chrono::microseconds(0)));
+  Result<> open;
+  for (std::size_t i = 0; i < those.size(); ++i) {
+    const Outcome outcome = outcome_of(verdicts[i]);
+    if (outcome == Outcome::Unknown) {
+      open = verdicts[i];
+      continue;
+    }
+    if (!verdicts[i])
+      log::error("event=commit_refused migration={} host={} error=\"{}\"", image::to_hex(those[i]->what.id), importer.host, to_string(verdicts[i].error()));
+    those[i]->asked = true;
+    those[i]->thawed = thawed;
+    know(*those[i], outcome, verdicts[i] ? Error() : verdicts[i].error());
+  }
+  co_return open;
 }
 
 }  // namespace
 
-asio::awaitable<void> repeat_commit(World& world, peer::Choice importer, std::shared_ptr<Commitment> commitment) {
-  const auto& endpoints = commitment->endpoints;
+void Commitment::decide(Decide how) {
+  if (how == Decide::Discard) asked = true;  // whoever asks us later is told that it does not go
+  know(*this, how == Decide::Commit ? Outcome::Lives : Outcome::NeverThawed, {ECANCELED, "an operator discarded the move"});
+}
+
+asio::awaitable<void> repeat_commit(World& world, peer::Choice importer, Commitments commitments) {
+  Commitments open = commitments;
   for (milliseconds pause{20};; pause = std::min(2 * pause, milliseconds(5000))) {
-    const auto sent = Clock::now();
-    auto reply = co_await world.transfer->call(importer.host, importer.line, image::pack_commit(endpoints), milliseconds(1000));
-    if (reply) {
-      commitment->thawed = answered_at(sent, Clock::now(), image::read_took(*reply).value_or(std::chrono::microseconds(0)));
-      commitment->answered.set();
-      report_refusals(endpoints, importer.host, *reply);
-      break;
-    }
-    log::warn("event=commit_repeated migration={} count={} host={} error=\"{}\"", image::to_hex(endpoints.front().id), endpoints.size(), importer.host,
-              to_string(reply.error()));
+    auto answered = co_await ask(world, importer, open);
+    std::erase_if(open, [](const auto& one) { return one->asked; });
+    if (open.empty()) break;
+    log::warn("event=commit_repeated migration={} count={} host={} error=\"{}\"", image::to_hex(open.front()->what.id), open.size(), importer.host,
+              answered ? "" : to_string(answered.error()));
     co_await sleep_for(pause);
+    std::erase_if(open, [](const auto& one) { return one->asked; });
+    if (open.empty()) break;
   }
-  co_await commitment->killed.wait();
-  for (const auto& one : endpoints) world.journal.acknowledged(one.id);
+  std::vector<image::MigrationId> ids;
+  for (const auto& one : commitments) {
+    co_await one->settled.wait();
+    world.journal.acknowledged(one->what.id);
+    ids.push_back(one->what.id);
+  }
+  // Once: should it be lost, the importer remembers a little longer.
+  co_await world.transfer->call(importer.host, importer.line, image::pack_abort(ids), milliseconds(1000));
 }
 
 }  // namespace sockmi::broker

@@ -1,24 +1,32 @@
-// COMMIT: what was decided is said until it is answered. Nobody gives up from here on.
+// COMMIT: what was decided is said until the importer has said what became of each endpoint. Only then is there anything to do with the sockets here.
 #pragma once
 
 #include <memory>
 #include <vector>
 
+#include "broker/doubt.h"
 #include "broker/event.h"
+#include "broker/outcomes.h"
 #include "broker/world.h"
 
 namespace sockmi::broker {
 
+// One endpoint that was decided to go.
 struct Commitment {
-  Commitment(const asio::any_io_executor& executor, std::vector<image::Committed> endpoints)
-      : endpoints(std::move(endpoints)), answered(executor), killed(executor) {}
-  const std::vector<image::Committed> endpoints;
-  Event answered;
-  Clock::time_point thawed;  // at the importer, by our clock, once it is answered
-  Event killed;              // to be set when the old sockets are gone: until then our guard asks the journal, should we die, what to do with them
-};
+  Commitment(const asio::any_io_executor& executor, image::Committed what) : what(std::move(what)), known(executor), settled(executor) {}
+  image::Committed what;
+  Outcome outcome = Outcome::Unknown;
+  Error reason;               // if it does not live there
+  bool asked = false;         // the importer itself has said so; else an operator has
+  Clock::time_point thawed;   // at the importer, by our clock, once it is known
+  Event known;
+  Event settled;              // to be set when the old socket is dealt with: until then the journal must know, should we die
 
-// Ends when both have happened, and the journal knows.
-asio::awaitable<void> repeat_commit(World& world, peer::Choice importer, std::shared_ptr<Commitment> commitment);
+  void decide(Decide how);    // an operator does
+};
+using Commitments = std::vector<std::shared_ptr<Commitment>>;
+
+// Ends when the outcome of all is known, what follows from it is done, and journal and importer need not remember it any more.
+asio::awaitable<void> repeat_commit(World& world, peer::Choice importer, Commitments commitments);
 
 }  // namespace sockmi::broker

@@ -2,7 +2,10 @@
 // that makes it mute can be taken away only by who has a descriptor of the socket, and CAP_NET_ADMIN.
 //
 // So the daemon has a child that outlives it: it holds a duplicate of each descriptor for as long as its socket is frozen. When the daemon ends
-// without a word, it gives each socket back, or kills it if the journal says that its endpoint was handed over; then it ends too.
+// without a word, it gives each socket back, unless the journal says that its endpoint was handed over, or can't be read: then only the importer knows
+// where it lives, and the socket stays mute for the next daemon, which asks (see orphans.h). Then it ends too. One that dies before the daemon is
+// replaced, and told again what is held; so is one that takes no more notes. The child is this program once more, for a process with threads can not
+// go on as a mere fork of itself.
 //
 // Rejected: that the next daemon does it (it may not come, and would have to take descriptors out of other processes: CAP_SYS_PTRACE, power over every
 // process of the host); systemd's descriptor store (a notification and a round trip to PID 1 in each freeze, and nothing without systemd); a
@@ -12,9 +15,13 @@
 #include <sys/types.h>
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
 
 #include "base/unique_fd.h"
 #include "image/endpoint.h"
@@ -22,10 +29,17 @@
 
 namespace sockmi::broker {
 
+namespace asio = boost::asio;
+
 class Guard : public std::enable_shared_from_this<Guard> {
  public:
-  // Forks: to be called while this process has one thread. `state_folder` is the journal's.
-  static Result<std::shared_ptr<Guard>> start(const std::filesystem::path& state_folder, tcp::Marks marks);
+  // `state_folder` is the journal's.
+  static Result<std::shared_ptr<Guard>> start(const std::filesystem::path& state_folder);
+  // Replaces the child when it dies, for as long as the daemon runs.
+  static asio::awaitable<void> keep(std::shared_ptr<Guard> guard, asio::io_context& io);
+  // What the child does: this program, called with kArgument and the folder.
+  static constexpr const char* kArgument = "--guard";
+  [[noreturn]] static void watch(const std::filesystem::path& state_folder, tcp::Marks marks);
   ~Guard();  // the child has ended
   Guard(const Guard&) = delete;
 
@@ -41,7 +55,7 @@ class Guard : public std::enable_shared_from_this<Guard> {
       return *this;
     }
     ~Hold() {
-      if (guard_) guard_->say({id_, {}}, {});
+      if (guard_) guard_->let_go(id_);
     }
 
    private:
@@ -52,17 +66,25 @@ class Guard : public std::enable_shared_from_this<Guard> {
   Hold hold(const image::MigrationId& id, int fd, const tcp::Owner& owner, int asker);
 
  private:
-  Guard(unique_fd line, pid_t child) : line_(std::move(line)), child_(child) {}
+  explicit Guard(std::filesystem::path state_folder) : state_folder_(std::move(state_folder)) {}
   struct Note {
     image::MigrationId id;
     tcp::Owner owner;
   };
+  struct Holding {
+    int fd;  // borrowed
+    tcp::Owner owner;
+  };
+  Result<> launch();
+  void bury();
+  void let_go(const image::MigrationId& id);
   void say(const Note& note, std::span<const int> descriptors);  // none: it is let go
   static bool listen(int line, Note& note, std::vector<unique_fd>& descriptors);
-  [[noreturn]] static void watch(unique_fd line, const std::filesystem::path& state_folder, tcp::Marks marks);
 
+  const std::filesystem::path state_folder_;
   unique_fd line_;
-  pid_t child_;
+  pid_t child_ = -1;
+  std::map<image::MigrationId, Holding> held_;
 };
 
 }  // namespace sockmi::broker

@@ -15,7 +15,7 @@ using Words = std::vector<std::string>;
 constexpr std::size_t kLongestLine = 4096;
 constexpr std::size_t kRoomOfMove = 1024, kSpareRoom = 64 << 10;  // bytes; the spare is for all other facts
 constexpr std::size_t kMostUnwritten = 1 << 20;
-const std::map<std::string, std::size_t> kVerbs = {{"committed", 0}, {"away", 5}, {"resident", 6}, {"ended", 6}};  // and their words, at least
+const std::map<std::string, std::size_t> kVerbs = {{"committed", 0}, {"thawed", 1}, {"away", 5}, {"resident", 6}, {"ended", 6}};  // and their words, at least
 
 std::string encode(const std::string& text) {
   std::string out;
@@ -40,6 +40,14 @@ std::optional<std::uint64_t> parse_number(const std::string& text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return number;
+}
+
+std::optional<image::MigrationId> parse_id(const std::string& text) {
+  image::MigrationId id{};
+  if (text.size() != 2 * id.size()) return std::nullopt;
+  for (std::size_t i = 0; i < id.size(); ++i)
+    if (std::from_chars(&text[2 * i], &text[2 * i + 2], id[i], 16).ptr != &text[2 * i + 2]) return std::nullopt;
+  return id;
 }
 
 Result<FourTuple> parse_tuple(const std::string& text) {
@@ -92,6 +100,7 @@ bool is_fact(const std::pair<std::string, std::string>& key, const Words& words)
   if (verb == kVerbs.end()) return !key.first.empty();
   if (words.size() < verb->second) return false;
   if (key.first == "away") return parse_tuple(key.second) && read_away(words);
+  if (key.first == "thawed") return parse_id(key.second) && parse_number(words[0]);
   if (key.first == "resident" || key.first == "ended") return parse_number(key.second) && read_resident(words);
   return true;
 }
@@ -261,12 +270,52 @@ void Journal::end_compaction(Result<unique_fd> file) {
   overflowed_ = false;
 }
 
-Result<> Journal::committed(const image::MigrationId& id, std::uint64_t cookie, const FourTuple& tuple, const std::optional<Away>& away) {
-  std::vector<Change> changes{{{"committed", image::to_hex(id)}, Words{}}};
+Result<> Journal::committed(const image::MigrationId& id, const Decision& decision, const std::optional<Away>& away) {
+  const auto& [cookie, tuple, host, line, mark] = decision;
+  std::vector<Change> changes{{{"committed", image::to_hex(id)},
+                               Words{std::to_string(cookie), to_string(tuple), host, to_string(line), std::to_string(mark)}}};
   const Key resident{"resident", std::to_string(cookie)};
   if (facts_.contains(resident)) changes.push_back({resident, {}});
   if (away) changes.push_back({{"away", to_string(tuple)}, words_of(*away)});
   return append_or_fail(std::move(changes));
+}
+
+void Journal::taken_back(const image::MigrationId& id, const Decision& decision, const std::optional<Resident>& guest) {
+  std::vector<Change> changes{{{"committed", image::to_hex(id)}, {}}, {{"away", to_string(decision.tuple)}, {}}};
+  if (guest) changes.push_back({{"resident", std::to_string(decision.cookie)}, words_of(*guest)});
+  append(std::move(changes));
+}
+
+std::map<image::MigrationId, Decision> Journal::decisions() const {
+  std::map<image::MigrationId, Decision> out;
+  for (const auto& [key, words] : facts_) {
+    const auto id = key.first == "committed" ? parse_id(key.second) : std::nullopt;
+    if (!id) continue;
+    Decision& decision = out[*id];
+    if (words.size() < 5) continue;
+    const auto tuple = parse_tuple(words[1]);
+    const auto line = SocketAddress::parse(words[3]);
+    if (tuple && line) decision = {parse_number(words[0]).value_or(0), *tuple, words[2], *line,
+                                  static_cast<std::uint32_t>(parse_number(words[4]).value_or(0))};
+  }
+  return out;
+}
+
+Result<> Journal::thawed(const std::vector<std::pair<image::MigrationId, std::uint64_t>>& imports) {
+  std::vector<Change> changes;
+  for (const auto& [id, cookie] : imports) changes.push_back({{"thawed", image::to_hex(id)}, Words{std::to_string(cookie)}});
+  return append_or_fail(std::move(changes));
+}
+
+void Journal::not_thawed(const image::MigrationId& id) {
+  if (const Key key{"thawed", image::to_hex(id)}; facts_.contains(key)) append({{key, {}}});
+}
+
+std::map<image::MigrationId, std::uint64_t> Journal::thawed() const {
+  std::map<image::MigrationId, std::uint64_t> out;
+  for (const auto& [key, words] : facts_)
+    if (const auto id = key.first == "thawed" ? parse_id(key.second) : std::nullopt) out[*id] = parse_number(words[0]).value_or(0);
+  return out;
 }
 
 void Journal::acknowledged(const image::MigrationId& id) { append({{{"committed", image::to_hex(id)}, {}}}); }

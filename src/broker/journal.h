@@ -3,7 +3,8 @@
 // The journal is a set of facts. A line states one: a verb, its key, what else there is to say; a line whose verb has a "-" before it ends
 // the fact of that verb and key. Words are separated by one blank; other characters than printable ASCII, and "%", are %XX.
 //
-//   committed ID                                                   an export of ours, until the importer acknowledged it
+//   committed ID [COOKIE TUPLE HOST HOST-LINE MARK]                an export of ours, until its importer HOST has said what became of it
+//   thawed ID COOKIE                                               an import that lives here, or did: until its exporter knows
 //   away TUPLE SERVICE HOST ADDRESS HOME HOME-LINE [container] [GENERATION]   see Away
 //   resident COOKIE TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION    see Resident; those whose home is here need no record
 //   ended NUMBER TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION     a resident that has ended, and whose home does not know it yet
@@ -32,6 +33,15 @@
 
 namespace sockmi::broker {
 
+// An export whose importer has not said yet what became of it.
+struct Decision {
+  std::uint64_t cookie = 0;  // of the socket here
+  FourTuple tuple;
+  std::string host;  // the importer; empty: an older daemon wrote this, and nobody knows
+  SocketAddress line;
+  std::uint32_t mark = 0;  // the socket's own SO_MARK
+};
+
 class Journal {
  public:
   // Locks the folder, and reads what is there. EBUSY: another daemon has it.
@@ -39,10 +49,18 @@ class Journal {
   // Only to look into it: nothing is changed, and nothing may be said to it.
   static Result<Journal> look(const std::filesystem::path& folder);
 
-  // The endpoint of socket `cookie` goes; `away`: none if it goes home.
-  Result<> committed(const image::MigrationId& id, std::uint64_t cookie, const FourTuple& tuple, const std::optional<Away>& away);
-  void acknowledged(const image::MigrationId& id);  // the importer has it; nobody will ask again
+  // The endpoint goes; `away`: none if it goes home.
+  Result<> committed(const image::MigrationId& id, const Decision& decision, const std::optional<Away>& away);
+  void acknowledged(const image::MigrationId& id);  // the importer has said what became of it; nobody will ask again
+  // The importer never had it, and it goes on here; `guest`: what it was here, if its home is elsewhere.
+  void taken_back(const image::MigrationId& id, const Decision& decision, const std::optional<Resident>& guest);
+  std::map<image::MigrationId, Decision> decisions() const;
   bool has(const image::MigrationId& id) const { return facts_.contains({"committed", image::to_hex(id)}); }
+
+  // Imports that thaw now, with their sockets' cookies. Nothing may thaw that is not written.
+  Result<> thawed(const std::vector<std::pair<image::MigrationId, std::uint64_t>>& imports);
+  void not_thawed(const image::MigrationId& id);  // or nobody will ask again
+  std::map<image::MigrationId, std::uint64_t> thawed() const;
 
   // Facts can not fail: see above.
   void is_away(const FourTuple& tuple, const Away& away);

@@ -43,7 +43,8 @@ void seal(Leaving& one) {
 
 Result<> report(World& world, Leaving& one) {
   Record& record = one.record;
-  record.result = one.result ? "committed" : "aborted";
+  const int error = one.result ? 0 : one.result.error().code;
+  record.result = one.result ? "committed" : error == EINPROGRESS ? "in doubt" : error == ECONNABORTED ? "lost" : "aborted";
   if (!one.result) record.error = to_string(one.result.error());
   ++(one.result ? world.counters.exported : world.counters.failed);
   log::info("event=export migration={} service={} connection={} to={} result={} freeze_us={} error=\"{}\"", image::to_hex(record.id),

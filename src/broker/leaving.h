@@ -27,6 +27,7 @@ struct Leaving {
   bool finished = false;  // the peer's FIN is in `late`: nothing can come after it
   bool redirected = false, decided = false;
   std::optional<Resident> guest;  // what it was here, if its home is elsewhere; set by the decision
+  bool adopted = false;           // an earlier daemon decided it; there may be a mute socket of which no descriptor can be had
   Result<> result;
   Record record;
 
@@ -34,9 +35,9 @@ struct Leaving {
 
   Leaving(Departure departure) : socket(std::move(departure.socket)), endpoint(std::move(departure.endpoint)), asker(departure.asker) {}
   Leaving(Leaving&&) = default;
-  // A daemon that stops between the decision and the kill must not leave two live endpoints.
+  // A daemon that stops before the importer has said what became of it leaves it mute: it may live there. The next daemon asks.
   ~Leaving() {
-    if (decided && frozen) (void)frozen->kill();
+    if (decided && frozen) frozen->leave();
   }
 };
 

@@ -39,12 +39,12 @@
 #include "base/spawn.h"
 #include "broker/commitment.h"
 #include "broker/event.h"
-#include "broker/homes.h"
 #include "broker/leaving.h"
 #include "broker/passive.h"
 #include "broker/path_check.h"
 #include "broker/pre_copy.h"
 #include "broker/residents.h"
+#include "broker/settlement.h"
 #include "broker/shares.h"
 #include "tcp/capture.h"
 #include "tcp/inspect.h"
@@ -56,7 +56,7 @@ namespace {
 
 constexpr milliseconds kDecisionMargin{1000};  // decide well before the kernel lets the redirects expire
 constexpr int kPasses = 8;                     // of sending ahead; after each, less has come
-constexpr milliseconds kCommitPatience{3000};  // then the application need not wait any longer; the repetition goes on
+constexpr milliseconds kCommitPatience{3000};  // then the application is told that nobody knows; the repetition goes on
 
 class Batch {
  public:
@@ -90,10 +90,10 @@ class Batch {
     // The peers' packets reach the importer's sockets. The kernel itself ends the redirects if we die.
     each([&](Leaving& one) { return decide(one); });
     roll_back();
-    // *Point of no return.* The journal says so; from here on things are retried, never given up.
+    // *Point of no return.* The journal says so; from here on the importer alone can say where the endpoint lives, and is asked until it does.
     co_await hand_over();
-    // One live endpoint again: the importer's.
-    co_await forget();
+    // One live endpoint again: the importer's, or ours if the importer lost its own before it thawed.
+    co_await settle_all();
   }
 
   std::vector<Leaving>& all() { return all_; }
@@ -119,6 +119,7 @@ class Batch {
     image::MigrationId id{};
     RAND_bytes(id.data(), id.size());
     for (std::size_t i = 0; i < all_.size(); ++i) all_[i].id = peer::member(id, i);
+    std::set<std::uint64_t> sockets;
     each([&](Leaving& one) -> Result<> {
       auto facts = tcp::inspect(one.socket.get());
       const auto resident = facts ? world_.residents.find(facts->cookie) : world_.residents.end();
@@ -130,6 +131,7 @@ class Batch {
       one.record = {.id = one.id, .exported = true, .service = one.endpoint.service, .from = settings_.host, .owner = one.endpoint.owner, .tuple = one.tuple,
                     .started = std::chrono::system_clock::now()};
       if (!facts) return pass(std::move(facts));
+      if (!sockets.insert(one.cookie).second) return fail(EBUSY, "the same socket is in this export twice");
       const std::uint8_t state = facts->state == tcp::kListen ? SOCKMI_LISTENING : facts->state == tcp::kClose ? SOCKMI_BOUND : 0;
       if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
         return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL, "the socket is not in the state that it is exported as");
@@ -328,7 +330,8 @@ class Batch {
     }
     if (Clock::now() > decide_by_) return fail(ETIMEDOUT, "the importer was not ready in time");
     TRY(fault::point("journal"));
-    TRY(world_.journal.committed(one.id, one.cookie, one.tuple, away(one)));
+    const Decision decision{one.cookie, one.tuple, choice_.host, choice_.line, one.owner ? one.owner->mark : 0};
+    TRY(world_.journal.committed(one.id, decision, away(one)));
     one.decided = true;
     return {};
   }
@@ -375,7 +378,6 @@ class Batch {
   asio::awaitable<void> hand_over() {
     const auto those = going();
     if (those.empty()) co_return world_.hurry.end();
-    std::vector<image::Committed> committed;
     std::vector<steer::Redirect> permanent;
     for (Leaving* one : those) {
       world_.undecided.erase(one->id);
@@ -383,76 +385,33 @@ class Batch {
       went(world_, one->cookie, one->tuple, away(*one));
       if (one->redirected && !one->passive()) permanent.push_back({one->tuple, address(*one), std::nullopt});
       hold(*one);
-      committed.push_back({one->id, std::move(one->late)});
+      commitments_.push_back(std::make_shared<Commitment>(world_.io.get_executor(), image::Committed{one->id, std::move(one->late)}));
     }
     (void)fault::point("decided");  // nothing may fail here any more, but we may die
-    commitment_ = std::make_shared<Commitment>(world_.io.get_executor(), std::move(committed));
-    spawn(world_.io, "repeat_commit", repeat_commit(world_, choice_, commitment_));
-    const bool in_time = co_await commitment_->answered.wait(Clock::now() + kCommitPatience);
-    const auto frozen_for = std::chrono::duration_cast<std::chrono::microseconds>(commitment_->thawed - froze_).count();
-    // Until now the redirects were such as end by themselves, in seconds. The peers need not wait for this.
-    if (!permanent.empty()) co_await insist_on_redirect(permanent);
+    spawn(world_.io, "repeat_commit", repeat_commit(world_, choice_, commitments_));  // the message has left when this returns
+    // Until now the redirects were such as end by themselves, in seconds. The answer is still under way.
+    if (auto done = permanent.empty() ? Result<>() : world_.steering->redirect(permanent); !done)
+      spawn(world_.io, "insist_on_redirects", insist_on_redirects(world_, std::move(permanent)));
+    (void)fault::point("handed-over");
+    const auto deadline = Clock::now() + kCommitPatience;
+    for (const auto& commitment : commitments_) co_await commitment->known.wait(deadline);
     world_.hurry.end();
-    if (!in_time) co_return;
-    for (Leaving* one : those) one->record.freeze_us = frozen_for;
   }
 
-  asio::awaitable<void> insist_on_redirect(std::vector<steer::Redirect> redirects) {
-    for (;;) {
-      // Some may have ended, or moved on, since the decision: they have the redirect that they need.
-      std::erase_if(redirects, [&](const steer::Redirect& one) {
-        const auto it = world_.away.find(one.tuple);
-        return it == world_.away.end() || it->second.address != one.to;
-      });
-      if (redirects.empty()) co_return;
-      auto permanent = world_.steering->redirect(redirects);
-      if (permanent) co_return;
-      log::error("event=redirect_not_permanent count={} error=\"{}\"", redirects.size(), to_string(permanent.error()));
-      co_await sleep_for(milliseconds(50));
-    }
-  }
-
-  asio::awaitable<void> forget() {
+  // By what the importer has said. Whoever it says nothing of stays frozen.
+  asio::awaitable<void> settle_all() {
     const auto those = going();
     if (those.empty()) co_return;
-    for (Leaving* one : those) seal(*one);
     co_await kill_is_safe_->wait();
-    for (Leaving* one : those) {
-      if (one->passive()) {
-        forget_passive(*one);
+    for (std::size_t i = 0; i < those.size(); ++i) {
+      if (commitments_[i]->outcome == Outcome::Unknown) {
+        leave_in_doubt(world_, choice_, *those[i], commitments_[i]);
         continue;
       }
-      send_stragglers(*one);
-      if (auto killed = one->frozen->kill(); !killed)
-        log::error("event=kill_failed connection={} error=\"{}\"", to_string(one->tuple), to_string(killed.error()));
-      one->frozen.reset();
-      has_left(world_, one->tuple, one->endpoint.home, one->endpoint.home_line);
+      if (commitments_[i]->outcome == Outcome::Lives)
+        those[i]->record.freeze_us = std::chrono::duration_cast<std::chrono::microseconds>(commitments_[i]->thawed - froze_).count();
+      co_await settle(world_, choice_, *those[i], *commitments_[i]);
     }
-    commitment_->killed.set();
-  }
-
-  // The listener is silenced for every duplicate of its descriptor; a bound socket has nothing to say.
-  void forget_passive(Leaving& one) {
-    if (one.endpoint.state == SOCKMI_LISTENING) {
-      (void)::shutdown(one.socket.get(), SHUT_RD);
-      release(world_, one.tuple.local);
-    }
-    if (one.guest) spawn(world_.io, "leave_guest", leave_guest(world_, *one.guest));
-  }
-
-  // What its home has to know, in this order: whoever it accepted stays here; all others find it at its new place.
-  static asio::awaitable<void> leave_guest(World& world, Resident listener) {
-    co_await adopt_accepted(world, listener.tuple.local, listener);
-    has_left(world, listener.tuple, listener.home, listener.home_line);
-  }
-
-  // What stragglers brought since the decision. Nobody has acknowledged it: if this is lost, the peer sends it again.
-  void send_stragglers(Leaving& one) {
-    if (one.finished) return;
-    auto late = one.frozen->received_since(one.endpoint.tcp);
-    if (!late || (late->bytes.empty() && !late->fin)) return;
-    log::debug("event=stragglers connection={} bytes={}", to_string(one.tuple), late->bytes.size());
-    spawn(world_.io, "send", send(world_, choice_, image::pack_straggler(straggler_of(one, std::move(*late)))));
   }
 
   World& world_;
@@ -461,7 +420,7 @@ class Batch {
   IpAddress target_;
   Clock::time_point decide_by_;
   std::shared_ptr<Event> kill_is_safe_;  // no straggler is under way any more
-  std::shared_ptr<Commitment> commitment_;
+  Commitments commitments_;              // of those that go, in their order
   peer::Choice choice_;
   Clock::time_point froze_;
 };

@@ -10,6 +10,7 @@
 #include "broker/event.h"
 #include "broker/guests.h"
 #include "broker/homes.h"
+#include "broker/orphans.h"
 #include "broker/passive.h"
 
 namespace sockmi::broker {
@@ -23,6 +24,7 @@ constexpr std::size_t kMostALook = 200;
 bool is_guest(const World& world, const Resident& resident) { return resident.home != world.settings.host; }
 
 void end(World& world, std::uint64_t cookie) {
+  world.doubts.settled(mute_id(cookie));
   const auto it = world.residents.find(cookie);
   if (it == world.residents.end()) return;
   const Resident resident = std::move(it->second);

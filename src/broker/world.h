@@ -13,6 +13,7 @@
 #include <boost/asio/thread_pool.hpp>
 
 #include "broker/deliveries.h"
+#include "broker/doubt.h"
 #include "broker/endings.h"
 #include "broker/guard.h"
 #include "broker/hurry.h"
@@ -101,6 +102,7 @@ struct World {
   Endings endings;  // of what was away
   std::map<std::string, Silence> silent;         // by host
   std::set<image::MigrationId> undecided;        // exports of ours between PREPARE and the decision
+  Doubts doubts;
   std::deque<Record> history;
   Counters counters;
   Hurry hurry;

@@ -141,6 +141,14 @@ Result<> forget_host(const std::string& host, bool as_json) {
   return {};
 }
 
+const View kDoubts{"doubt", "", "/v1/doubt", "doubts",
+                   {{"ID", "id"}, {"KIND", "kind"}, {"LOCAL", "local"}, {"PEER", "peer"}, {"OTHER HOST", "host"}}};
+
+Result<> decide(const std::string& id, const char* how) {
+  const auto answer = ask("POST", "/v1/doubt", json{{"id", id}, {"decide", how}}.dump());
+  return answer ? Result<>() : Result<>(std::unexpected(answer.error()));
+}
+
 // Also what a dead daemon's takeover left, and what it left in the network namespaces of containers.
 Result<> flush() {
   TRY(steer::flush());
@@ -193,6 +201,14 @@ int main(int argc, char** argv) {
   auto* forget = app.add_subcommand("forget", "give up a host that never comes back: what waits for its word, and what it held");
   forget->add_option("HOST", gone, "its name")->required();
   forget->callback([&] { action = [&] { return forget_host(gone, as_json); }; });
+  auto* doubt = app.add_subcommand("doubt", "endpoints of moves that a dead host or daemon has left undecided: lists them, or decides one (root)");
+  std::string doubtful;
+  doubt->callback([&] { if (!action) action = [&] { return show(kDoubts, as_json); }; });
+  for (const auto& [name, about] : {std::pair("commit", "it lives at its importer"), std::pair("discard", "it lives at its exporter")}) {
+    auto* decision = doubt->add_subcommand(name, about);
+    decision->add_option("ID", doubtful, "as listed")->required();
+    decision->callback([&, name] { action = [&, name] { return decide(doubtful, name); }; });
+  }
 
   app.add_subcommand("flush", "remove all rules of sockmi from this host's kernel, and of its containers (the daemon must not run)")->callback([&] { action = flush; });
 

@@ -32,8 +32,8 @@ void raise_descriptor_limit() {
 }
 
 Result<> run(sockmid::Config config) {
-  TRY_LET(guard, broker::Guard::start(config.broker.state_folder, broker::kMarks));  // first: it inherits next to nothing
-  config.broker.guard = std::move(guard);
+  TRY_LET(guard, broker::Guard::start(config.broker.state_folder));
+  config.broker.guard = guard;
   TRY_LET(identity, peer::Identity::load(config.identity));
   config.broker.settings.host = identity.host;
   std::error_code error;
@@ -41,6 +41,7 @@ Result<> run(sockmid::Config config) {
   boost::asio::io_context io(1);
   TRY_LET(broker, broker::Broker::open(io, std::move(config.broker), identity));
   TRY_LET(listener, api::serve(io, config.socket, *broker));
+  spawn(io, "keep_guard", broker::Guard::keep(guard, io));
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](auto, int) {
     (void)::sd_notify(0, "STOPPING=1");
@@ -69,7 +70,19 @@ Result<> hold(const sockmid::Config& config) {
 
 }  // namespace
 
+void log_to_stderr() {
+  spdlog::set_default_logger(spdlog::stderr_logger_st("sockmid"));
+  spdlog::set_pattern("ts=%Y-%m-%dT%H:%M:%S.%e level=%l %v");
+  std::signal(SIGPIPE, SIG_IGN);  // a log's reader that is gone must end neither us nor the guard
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
+  if (argc == 3 && argv[1] == std::string_view(broker::Guard::kArgument)) {
+    log_to_stderr();
+    broker::Guard::watch(argv[2], broker::kMarks);
+  }
   CLI::App app{"Moves live TCP and TLS connections between hosts: the daemon, one a host.", "sockmid"};
   std::string path = "/etc/sockmi/sockmid.toml";
   bool check = false, held = false, verbose = false;

@@ -62,6 +62,13 @@ struct Question {
     request->idiag_states = states;
     request->idiag_ext = 1 << (INET_DIAG_INFO - 1);  // without it the kernel tells of no keys either (Linux 6.18)
   }
+  void speak_of(const FourTuple& tuple) const {
+    auto& id = request->id;
+    id.idiag_sport = htons(tuple.local.port);
+    id.idiag_dport = htons(tuple.remote.port);
+    std::memcpy(id.idiag_src, tuple.local.ip.view().data(), tuple.local.ip.size());
+    std::memcpy(id.idiag_dst, tuple.remote.ip.view().data(), tuple.remote.ip.size());
+  }
 };
 
 // Calls `each` for those of both families: an IPv4 connection may be on an IPv6 socket. `port`: 0 for any.
@@ -141,12 +148,8 @@ Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cook
   } else {
     TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
     const Question one(*diag, wanted.local.ip.family, NLM_F_ACK, kAlive);  // by the acknowledgement the answer ends
-    auto& id = one.request->id;
-    id.idiag_sport = htons(wanted.local.port);
-    id.idiag_dport = htons(wanted.remote.port);
-    std::memcpy(id.idiag_src, wanted.local.ip.view().data(), wanted.local.ip.size());
-    std::memcpy(id.idiag_dst, wanted.remote.ip.view().data(), wanted.remote.ip.size());
-    id.idiag_cookie[0] = id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+    one.speak_of(wanted);
+    one.request->id.idiag_cookie[0] = one.request->id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
     auto asked = diag->dump(one.header, "sock_diag", [&](const nlmsghdr* message) {
       if (const auto socket = read(message)) take(*socket);
     });
@@ -160,6 +163,19 @@ Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cook
 
 Result<TcpSocket> find_socket(const FourTuple& tuple) { return find(tuple, std::nullopt); }
 Result<TcpSocket> find_by_cookie(const FourTuple& tuple, std::uint64_t cookie) { return find(tuple, cookie); }
+
+Result<> destroy(const FourTuple& tuple, std::uint64_t cookie) {
+  const FourTuple wanted = tuple.unmapped();
+  TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
+  const Question one(*diag, wanted.local.ip.family, NLM_F_ACK, kAlive);
+  one.header->nlmsg_type = SOCK_DESTROY;
+  one.speak_of(wanted);
+  one.request->id.idiag_cookie[0] = static_cast<std::uint32_t>(cookie);
+  one.request->id.idiag_cookie[1] = static_cast<std::uint32_t>(cookie >> 32);
+  auto destroyed = diag->dump(one.header, "sock_diag", [](const nlmsghdr*) {});
+  if (!destroyed && destroyed.error().code != ENOENT) return destroyed;
+  return {};
+}
 
 Result<std::unique_ptr<SocketEnds>> SocketEnds::open() {
   unique_fd notices(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));

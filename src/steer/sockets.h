@@ -30,6 +30,8 @@ Result<std::vector<TcpSocket>> connections_of(const SocketAddress& local);
 Result<TcpSocket> find_socket(const FourTuple& tuple);
 // By its cookie, which is that of a socket with this connection, or with this local address and no peer: several may have that.
 Result<TcpSocket> find_by_cookie(const FourTuple& tuple, std::uint64_t cookie);
+// Ends that socket, if it is this one still (SOCK_DESTROY). What it would tell its peer is dropped if it is mute.
+Result<> destroy(const FourTuple& tuple, std::uint64_t cookie);
 
 // Notices the end of sockets by the kernel's own word (sock_diag's destroy groups): no polling, and no way to miss it but a full buffer, which it
 // says too. fd() polls readable when ended() has something.

@@ -96,7 +96,9 @@ Result<Frozen> Frozen::freeze(int fd, const Owner& owner, Marks marks, Settings 
   Frozen frozen(-1, owner, marks);
   TRY_LET(facts, inspect(fd));
   frozen.facts_ = facts;
-  if (owner.mark == marks.freeze) return fail(EBUSY, "the connection is being exported already");
+  // `owner` may be older than another freeze.
+  TRY_LET(mark, get<std::uint32_t>(fd, SOL_SOCKET, SO_MARK, "SO_MARK"));
+  if (mark == marks.freeze || owner.mark == marks.freeze) return fail(EBUSY, "the connection is being exported already");
   TRY(can_be_moved(fd, facts));
   frozen.settings_ = settings.empty() ? read_settings(fd, facts.tuple.local.ip.family, false) : std::move(settings);
   TRY(set(fd, SOL_SOCKET, SO_MARK, marks.freeze, "SO_MARK"));
@@ -355,6 +357,15 @@ Result<> Frozen::kill() {
   if (::connect(fd_, &none, sizeof none) != 0) return fail_errno("disconnecting silently");
   const int fd = std::exchange(fd_, -1);
   return set_repair(fd, TCP_REPAIR_OFF_NO_WP);
+}
+
+Result<> Frozen::reset() {
+  const int fd = std::exchange(fd_, -1);
+  TRY(set(fd, SOL_SOCKET, SO_MARK, owner_.mark, "SO_MARK"));
+  TRY(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
+  const sockaddr none{.sa_family = AF_UNSPEC};  // out of repair mode it is not silent
+  if (::connect(fd, &none, sizeof none) != 0) return fail_errno("disconnecting");
+  return {};
 }
 
 Result<> Frozen::give_back() {

@@ -55,6 +55,10 @@ class Frozen {
   Result<Late> seal(const image::TcpT& image);
   // Ends the socket without a packet on the wire; every duplicate of the descriptor is dead too. The point of no return is behind us.
   Result<> kill();
+  // Leaves the socket as it is: mute, for who comes later.
+  void leave() { fd_ = -1; }
+  // Ends the socket, and its peer by an RST: its endpoint lives nowhere any more.
+  Result<> reset();
   // Gives the socket back to its owner as it was: repair mode off (window probe), the owner's mark. What it received meanwhile is acknowledged, if we
   // are in its network namespace.
   Result<> give_back();

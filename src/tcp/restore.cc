@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "tcp/check.h"
 #include "tcp/connect.h"
@@ -193,6 +194,7 @@ Result<> Restored::hear(const Late& late) {
 
 Result<unique_fd> Restored::thaw() && {
   const int fd = fd_.get();
+  TRY(fault::point("thaw"));
   TRY(set(fd, SOL_SOCKET, SO_MARK, owner_mark_, "SO_MARK"));
   if (peer_knows_all_) {  // unless something came while we were mute; what comes from here on, the kernel acknowledges
     const auto received = queue_sequence(fd, TCP_RECV_QUEUE);
@@ -200,10 +202,13 @@ Result<unique_fd> Restored::thaw() && {
     TRY(select_queue(fd, TCP_NO_QUEUE));
   }
   TRY(set_repair(fd, state_ == kSynSent ? TCP_REPAIR_OFF_NO_WP : TCP_REPAIR_OFF));
-  const auto done = go_live();
+  auto done = go_live();
+  if (done) done = fault::point("go-live");
   unique_fd live = std::move(fd_);  // no longer to be discarded silently
-  if (!done) return std::unexpected(done.error());
-  return live;
+  if (done) return live;
+  const linger reset{.l_onoff = 1, .l_linger = 0};
+  (void)::setsockopt(live.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  return std::unexpected(done.error());
 }
 
 Result<> Restored::go_live() {

@@ -28,8 +28,10 @@ class Restored {
   // Gives the socket what happened to the other one after its image was taken. An error leaves it unfit for anything but being discarded.
   Result<> receive(const Late& late);
   // One live endpoint from here on: mark off, repair mode off (its window probe goes out), the unsent rest of the send queue written, and what
-  // comes behind it: our FIN, in SYN_SENT the SYN. All that was received is acknowledged.
+  // comes behind it: our FIN, in SYN_SENT the SYN. All that was received is acknowledged. An error: mute() tells whether it fell mute again, and
+  // nobody heard of it, or whether it lived for a moment, and was reset.
   Result<unique_fd> thaw() &&;
+  bool mute() const { return bool(fd_); }
 
  private:
   explicit Restored(const image::TcpT& image, Marks marks);

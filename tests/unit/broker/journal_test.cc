@@ -45,22 +45,55 @@ class JournalTest : public testing::Test {
   const FourTuple other_{*SocketAddress::parse("[fd00::1]:443"), *SocketAddress::parse("[fd00::9]:1001")};
   const SocketAddress line_ = *SocketAddress::parse("10.0.0.1:7078");
   const Away away_{"web", "hostB", *IpAddress::parse("10.0.0.2"), "hostA", line_};
+  const Decision decision_{7, tuple_, "hostB", *SocketAddress::parse("[fd00::2]:7078"), 42};
   const Resident resident_{tuple_, "a name, 100%\n", "hostA", line_, "", *SocketAddress::parse("[fd00::3]:7078")};
   std::filesystem::path folder_;
 };
 
 TEST_F(JournalTest, ADecisionOutlivesTheDaemon) {
-  ASSERT_TRUE(open().committed(one_, 7, tuple_, away_));
+  ASSERT_TRUE(open().committed(one_, decision_, away_));
   auto journal = open();
   EXPECT_TRUE(journal.has(one_));
   EXPECT_FALSE(journal.has(two_));
   EXPECT_EQ(journal.away(), (std::map<FourTuple, Away>{{tuple_, away_}}));
 }
 
+TEST_F(JournalTest, ADecisionSaysWhoHasToBeAsked) {
+  ASSERT_TRUE(open().committed(one_, decision_, away_));
+  write("committed " + image::to_hex(two_) + "\n");  // an older daemon's
+  const auto found = open().decisions();
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found.at(one_).cookie, 7u);
+  EXPECT_EQ(found.at(one_).tuple, tuple_);
+  EXPECT_EQ(found.at(one_).host, "hostB");
+  EXPECT_EQ(found.at(one_).line, decision_.line);
+  EXPECT_EQ(found.at(one_).mark, 42u);
+  EXPECT_TRUE(found.at(two_).host.empty());
+}
+
+TEST_F(JournalTest, WhoNeverThawedElsewhereIsWhatItWas) {
+  {
+    auto journal = open();
+    journal.lives_here(7, resident_);
+    ASSERT_TRUE(journal.committed(one_, decision_, away_));
+    journal.taken_back(one_, decision_, resident_);
+  }
+  EXPECT_FALSE(open().has(one_));
+  EXPECT_TRUE(open().away().empty());
+  EXPECT_TRUE(open().residents().contains(7));
+}
+
+TEST_F(JournalTest, WhatThawedIsRememberedUntilNobodyAsks) {
+  ASSERT_TRUE(open().thawed({{one_, 7}, {two_, 8}}));
+  EXPECT_EQ(open().thawed(), (std::map<image::MigrationId, std::uint64_t>{{one_, 7}, {two_, 8}}));
+  open().not_thawed(one_);
+  EXPECT_EQ(open().thawed(), (std::map<image::MigrationId, std::uint64_t>{{two_, 8}}));
+}
+
 TEST_F(JournalTest, OneOfAContainerIsMarked) {
   Away inside = away_;
   inside.container = true;
-  ASSERT_TRUE(open().committed(one_, 7, tuple_, inside));
+  ASSERT_TRUE(open().committed(one_, decision_, inside));
   open().is_away(other_, away_);
   EXPECT_EQ(open().away(), (std::map<FourTuple, Away>{{tuple_, inside}, {other_, away_}}));
 }
@@ -73,8 +106,8 @@ TEST_F(JournalTest, LinesOfBeforeThereWasAMarkAreOfNoContainer) {
 TEST_F(JournalTest, AnAcknowledgedDecisionIsForgottenWhatFollowedFromItIsNot) {
   {
     auto journal = open();
-    ASSERT_TRUE(journal.committed(one_, 7, tuple_, away_));
-    ASSERT_TRUE(journal.committed(two_, 8, other_, std::nullopt));
+    ASSERT_TRUE(journal.committed(one_, decision_, away_));
+    ASSERT_TRUE(journal.committed(two_, {8, other_, {}, {}, 0}, std::nullopt));
     journal.acknowledged(one_);
     EXPECT_FALSE(journal.has(one_));
   }
@@ -86,7 +119,7 @@ TEST_F(JournalTest, AnAcknowledgedDecisionIsForgottenWhatFollowedFromItIsNot) {
 TEST_F(JournalTest, WhoIsDecidedToGoIsNoResidentAnyMore) {
   auto journal = open();
   journal.lives_here(7, resident_);
-  ASSERT_TRUE(journal.committed(one_, 7, tuple_, std::nullopt));
+  ASSERT_TRUE(journal.committed(one_, decision_, std::nullopt));
   EXPECT_TRUE(journal.residents().empty());
   EXPECT_TRUE(look().residents().empty());
 }
@@ -125,7 +158,7 @@ TEST_F(JournalTest, AnEndIsRememberedUntilItIsTold) {
 }
 
 TEST_F(JournalTest, ATornLineWasNotWritten) {
-  ASSERT_TRUE(open().committed(one_, 7, tuple_, away_));
+  ASSERT_TRUE(open().committed(one_, decision_, away_));
   write("committed " + image::to_hex(two_));
   auto journal = open();
   EXPECT_TRUE(journal.has(one_));
@@ -171,7 +204,7 @@ TEST_F(JournalTest, WhatIsSaidDuringACompactionIsInTheNewFile) {
   journal.is_away(tuple_, away_);
   const std::string before = journal.begin_compaction();
   journal.is_back(tuple_);
-  ASSERT_TRUE(journal.committed(one_, 7, other_, away_));
+  ASSERT_TRUE(journal.committed(one_, {7, other_, {}, {}, 0}, away_));
   journal.end_compaction(JournalFile::write_aside(journal.path(), before));
   journal.lives_here(7, resident_);
   const auto read = look();
@@ -252,14 +285,14 @@ TEST_F(JournalTest, WhereADamagedFileCanNotBeKeptItStays) {
   write("away x y\n");
   auto journal = open();
   EXPECT_EQ(text(), "away x y\n");
-  ASSERT_TRUE(journal.committed(one_, 7, tuple_, away_));
+  ASSERT_TRUE(journal.committed(one_, decision_, away_));
   EXPECT_TRUE(look().has(one_));
 }
 
 TEST_F(JournalTest, ADecisionThatIsNotWrittenIsNoFactAndOthersAreWrittenLater) {
   auto journal = open();
   fault::arm("journal-write", 2);
-  EXPECT_FALSE(journal.committed(one_, 7, tuple_, away_));
+  EXPECT_FALSE(journal.committed(one_, decision_, away_));
   EXPECT_FALSE(journal.has(one_));
   journal.lives_here(7, resident_);
   EXPECT_EQ(journal.residents().size(), 1u);
@@ -300,7 +333,7 @@ TEST_F(FullDiskTest, AMoveThatMayBeginCanBeDecided) {
   auto journal = open();
   ASSERT_TRUE(journal.reserve(4));
   fill();
-  for (std::uint8_t i = 1; i <= 4; ++i) EXPECT_TRUE(journal.committed({i}, i, tuple_, away_));
+  for (std::uint8_t i = 1; i <= 4; ++i) EXPECT_TRUE(journal.committed({i}, {i, tuple_, {}, {}, 0}, away_));
   EXPECT_EQ(journal.error(), "");
 }
 
@@ -313,11 +346,11 @@ TEST_F(FullDiskTest, NoMoveBeginsAndFactsAreWrittenWhenThereIsRoom) {
   for (std::uint64_t cookie = 0; cookie < 100; ++cookie) journal.lives_here(cookie, resident_);
   EXPECT_EQ(journal.residents().size(), 100u);
   EXPECT_GT(journal.unwritten(), 0u);
-  EXPECT_FALSE(journal.committed(one_, 7, tuple_, away_));
+  EXPECT_FALSE(journal.committed(one_, decision_, away_));
   make_room();
   ASSERT_TRUE(journal.reserve(1));
   EXPECT_EQ(journal.unwritten(), 0u);
-  ASSERT_TRUE(journal.committed(two_, 8, tuple_, away_));
+  ASSERT_TRUE(journal.committed(two_, {8, tuple_, {}, {}, 0}, away_));
   const auto read = look();
   EXPECT_EQ(read.residents().size(), 99u);
   EXPECT_FALSE(read.has(one_));

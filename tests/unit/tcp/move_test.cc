@@ -70,8 +70,11 @@ TEST_P(Move, BuffersDoNotGrowWithTheMoves) {
 
 TEST_P(Move, GivenBackItIsAsItWas) {
   {
+    const auto owner = Owner::of(mover_.get());
+    ASSERT_TRUE(owner);
     auto frozen = Frozen::freeze(mover_.get(), kMarks);
     ASSERT_TRUE(frozen);
+    EXPECT_EQ(Frozen::freeze(mover_.get(), *owner, kMarks).error().code, EBUSY) << "who looked before the freeze";
     ASSERT_TRUE(frozen->capture());
     EXPECT_EQ(Frozen::freeze(mover_.get(), kMarks).error().code, EBUSY) << "by two at once";
   }

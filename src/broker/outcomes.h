@@ -1,0 +1,44 @@
+// What became of an endpoint at its importer: what COMMIT is answered by, and what of that an importer remembers.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <set>
+
+#include "broker/journal.h"
+
+namespace sockmi::broker {
+
+enum class Outcome {
+  Unknown,      // the importer has not said: it may live there
+  Lives,        // it thawed there
+  NeverThawed,  // and never will: it goes on at its exporter
+  Ended,        // it thawed there, and its socket is gone
+};
+
+// A verdict on COMMIT; what is none of the others leaves it open.
+Outcome outcome_of(const Result<>& verdict);
+Result<> verdict_on(Outcome outcome);
+
+// At an importer. The journal has what thawed, for as long as an exporter may ask; that something never did, only this knows: a later daemon can not have
+// it either, since what is frozen ends with its daemon.
+class Outcomes {
+ public:
+  explicit Outcomes(Journal& journal) : journal_(journal) {}
+  // What an earlier daemon wrote. `alive`: the cookies of all sockets.
+  void adopt(const std::set<std::uint64_t>& alive);
+
+  Outcome of(const image::MigrationId& id) const;
+  // To be called before they thaw. An error: none of them may.
+  Result<> thaw(const std::vector<std::pair<image::MigrationId, std::uint64_t>>& imports);
+  void correct(const image::MigrationId& id, Outcome outcome);  // of one that should have thawed, or of which nothing is known
+  void forget(const image::MigrationId& id) { journal_.not_thawed(id); }  // its exporter knows; a late question is still answered
+
+ private:
+  void remember(const image::MigrationId& id, Outcome outcome);
+  Journal& journal_;
+  std::map<image::MigrationId, Outcome> known_;
+  std::deque<image::MigrationId> order_;
+};
+
+}  // namespace sockmi::broker

@@ -1,0 +1,317 @@
+"""COMMIT: where a connection lives when a daemon dies, or fails, around the moment at which it is handed over."""
+import errno
+import os
+import signal
+
+import observe
+import socket_app
+from cases import cases
+from process import expect, wait_until
+from sandbox import without_privilege
+from socket_app import CONNECTED, SERVICE, Connection
+
+LATER = {"steer": {"linger_ms": 200, "freeze_timeout_ms": 2000}}
+
+
+def begin(lab, *hosts):
+    socket_app.start(lab, *hosts, **LATER)
+    connection = Connection(lab)
+    connection.both_ways()
+    return connection
+
+
+def begin_export(connection, target):
+    """A function that waits for the errno of the export; 0: it went."""
+    answer = connection.ours.app.begin("export", connection.ours.fd, CONNECTED, SERVICE, target.address)
+    return lambda: answer().get("error", 0)
+
+
+def export(connection, target):
+    return begin_export(connection, target)()
+
+
+def dies(host):
+    status = host.daemon.wait()
+    expect(status == -signal.SIGKILL, f"{host.name}: the daemon's status is {status}")
+
+
+def doubts(host):
+    return host.api("/v1/doubt")["doubts"]
+
+
+def settled(*hosts):
+    for host in hosts:
+        wait_until(lambda: not doubts(host), f"nothing is in doubt on {host.name}", timeout=20)
+
+
+def goes_on_here(lab, connection, others):
+    """As if nothing had been."""
+    connection.both_ways()
+    expect(not observe.redirects(lab.hostA), lambda: f"a redirect is left: {observe.redirects(lab.hostA)}")
+    for host in others:
+        wait_until(lambda: host.api("/v1/status")["lists"]["connected"]["used"] == 0, f"{host.name} gives the place free")
+    connection.end()
+
+
+def the_client_sees_an_end(lab, connection):
+    wait_until(lambda: connection.theirs.state() in ("CLOSE", "CLOSE_WAIT"), "the peer learns that it has ended")
+    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")
+
+
+# --- the importer ---
+
+@cases("before-thaw", "thaw")
+def test_a_thaw_that_fails_costs_nothing(lab, point):
+    connection = begin(lab)
+    lab.hostB.arm(point)
+    expect(export(connection, lab.hostB) == errno.ECANCELED, lab.hostA.last_error())
+    wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "the place is free")
+    connection.both_ways()
+    connection.move(lab.hostB)
+    connection.both_ways()
+    connection.end()
+
+
+def test_a_thaw_that_fails_at_home_leaves_it_where_it_was(lab):
+    connection = begin(lab)
+    connection.move(lab.hostB)
+    lab.hostA.arm("thaw")
+    expect(export(connection, lab.hostA) == errno.ECANCELED, lab.hostB.last_error())
+    connection.both_ways()
+    connection.move(lab.hostA)
+    connection.both_ways()
+    connection.end()
+
+
+def test_a_thaw_that_fails_elsewhere_leaves_a_guest_where_it_was(lab):
+    connection = begin(lab, lab.hostA, lab.hostB, lab.hostC)
+    connection.move(lab.hostB)
+    lab.hostC.arm("thaw")
+    expect(export(connection, lab.hostC) == errno.ECANCELED, lab.hostB.last_error())
+    connection.both_ways()
+    connection.end()
+    wait_until(lambda: not observe.redirects(lab.hostA) and not observe.redirects(lab.hostB), "the redirects end with it")
+
+
+def test_an_importer_that_dies_before_the_thaw_costs_nothing(lab):
+    connection = begin(lab)
+    lab.hostB.arm("before-thaw=kill")
+    answer = begin_export(connection, lab.hostB)
+    dies(lab.hostB)
+    lab.start_daemon(lab.hostB, **LATER)
+    expect(answer() in (errno.ECANCELED, errno.EINPROGRESS), "the export has succeeded")
+    settled(lab.hostA)
+    goes_on_here(lab, connection, [lab.hostB])
+
+
+def test_an_importer_that_stays_dead_leaves_it_frozen_until_somebody_knows(lab):
+    """The application is not told that it went; the next daemon there says that it never did."""
+    connection = begin(lab)
+    lab.hostB.arm("before-thaw=kill")
+    expect(export(connection, lab.hostB) == errno.EINPROGRESS, lab.hostA.last_error())
+    [doubt] = doubts(lab.hostA)
+    expect((doubt["kind"], doubt["host"]) == ("export", "hostB"), doubt)
+    expect(connection.ours.state() != "CLOSE", "the source was killed")
+    lab.start_daemon(lab.hostB, **LATER)
+    settled(lab.hostA)
+    goes_on_here(lab, connection, [lab.hostB])
+
+
+def test_an_operator_takes_back_what_a_dead_importer_had(lab):
+    connection = begin(lab)
+    lab.hostB.arm("before-thaw=kill")
+    expect(export(connection, lab.hostB) == errno.EINPROGRESS, lab.hostA.last_error())
+    [doubt] = doubts(lab.hostA)
+    listed = lab.hostA.run(lab.sockmictl, "doubt")
+    expect(doubt["id"] in listed and "hostB" in listed, listed)
+    status, output = lab.hostA.run(lab.sockmictl, "doubt", "discard", "no-such", check=False)
+    expect(status == 1 and "ENOENT" in output, output)
+    lab.hostA.run(lab.sockmictl, "doubt", "discard", doubt["id"])
+    settled(lab.hostA)
+    goes_on_here(lab, connection, [])
+    lab.start_daemon(lab.hostB, **LATER)  # takes away what the dead one left
+
+
+@cases("thaw-written", "thawed")
+def test_an_importer_that_dies_with_a_thawed_socket_ends_the_connection(lab, point):
+    """It is the one thing that can not be undone; nobody is left hanging, and nobody is told that it went well."""
+    connection = begin(lab)
+    lab.hostB.arm(point + "=kill")
+    answer = begin_export(connection, lab.hostB)
+    dies(lab.hostB)
+    lab.start_daemon(lab.hostB, **LATER)
+    expect(answer() in (errno.ECONNABORTED, errno.EINPROGRESS), "the export has succeeded")
+    settled(lab.hostA)
+    the_client_sees_an_end(lab, connection)
+    expect(connection.ours.state() == "CLOSE", "the source is open")
+    expect(lab.hostA.migrations("export")[-1]["result"] == "lost", lab.hostA.migrations("export"))
+
+
+def test_a_socket_that_fails_as_it_thaws_ends_the_connection(lab):
+    connection = begin(lab)
+    lab.hostB.arm("go-live")
+    expect(export(connection, lab.hostB) == errno.ECONNABORTED, lab.hostA.last_error())
+    the_client_sees_an_end(lab, connection)
+    wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "the place is free")
+    expect(not observe.redirects(lab.hostA), "the redirect is left")
+
+
+def test_a_lost_answer_is_asked_for_again(lab):
+    """The importer has thawed it, and says so as often as it is asked."""
+    connection = begin(lab)
+    lab.hostA.arm("commit-reply", 3)
+    connection.move(lab.hostB)
+    connection.both_ways()
+    connection.end()
+
+
+# --- the exporter ---
+
+def dies_in_export(lab, connection, point):
+    lab.hostA.arm(point + "=kill")
+    answer = begin_export(connection, lab.hostB)
+    dies(lab.hostA)
+    return answer
+
+
+def test_an_exporter_that_dies_after_commit_and_stays_dead_costs_nothing(lab):
+    connection = begin(lab)
+    expect(dies_in_export(lab, connection, "commit-reply")(), "the export has succeeded")
+    connection.ours.close()
+    connection.ours = socket_app.imported(lab.hostB, "4")
+    expect(all("expires" not in each for each in observe.redirects(lab.hostA)), "the redirect ends by itself")
+    connection.both_ways()
+    lab.start_daemon(lab.hostA, **LATER)
+    settled(lab.hostA)
+    connection.both_ways()
+    connection.end()
+
+
+def test_an_exporter_that_dies_before_commit_is_missed_until_somebody_decides(lab):
+    """The endpoint is frozen on both hosts. The redirect to it is there to stay."""
+    connection = begin(lab)
+    expect(dies_in_export(lab, connection, "decided")(), "the export has succeeded")
+    [doubt] = wait_until(lambda: doubts(lab.hostB), "the importer is in doubt", timeout=20)
+    expect((doubt["kind"], doubt["host"]) == ("import", "hostA"), doubt)
+    lab.start_daemon(lab.hostA, **LATER)
+    settled(lab.hostA, lab.hostB)
+    moved(lab, connection)
+
+
+def test_an_operator_commits_what_a_dead_exporter_had_decided(lab):
+    connection = begin(lab)
+    expect(dies_in_export(lab, connection, "decided")(), "the export has succeeded")
+    [doubt] = wait_until(lambda: doubts(lab.hostB), "the importer is in doubt", timeout=20)
+    lab.hostB.run(lab.sockmictl, "doubt", "commit", doubt["id"])
+    lab.start_daemon(lab.hostA, **LATER)
+    settled(lab.hostA, lab.hostB)
+    moved(lab, connection)
+
+
+def test_an_operator_discards_what_a_dead_exporter_had_prepared(lab):
+    connection = begin(lab)
+    expect(dies_in_export(lab, connection, "journal")(), "the export has succeeded")
+    connection.both_ways()  # the guard has given it back
+    [doubt] = wait_until(lambda: doubts(lab.hostB), "the importer is in doubt", timeout=20)
+    lab.hostB.run(lab.sockmictl, "doubt", "discard", doubt["id"])
+    wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "the place is free")
+    lab.start_daemon(lab.hostA, **LATER)
+    goes_on_here(lab, connection, [lab.hostB])
+
+
+def moved(lab, connection):
+    """It lives on hostB, and its old socket is dead."""
+    wait_until(lambda: connection.ours.state() == "CLOSE", "the old socket is ended")
+    connection.ours.close()
+    connection.ours = socket_app.imported(lab.hostB, "4")
+    connection.both_ways()
+    connection.end()
+    wait_until(lambda: not observe.redirects(lab.hostA), "the redirect ends with it")
+
+
+# --- an exporter's daemon and its guard at once ---
+
+def guard_of(host):
+    [line] = host.run("pgrep", "--parent", host.daemon.pid, "--full", ".").split()
+    return int(line)
+
+
+def both_die_in_export(lab, connection, point):
+    """The guard is stopped until the daemon is dead, and then killed, too."""
+    guard = guard_of(lab.hostA)
+    os.kill(guard, signal.SIGSTOP)
+    answer = dies_in_export(lab, connection, point)
+    os.kill(guard, signal.SIGKILL)
+    return answer
+
+
+@cases("prepare-send", "redirect", "journal")
+def test_a_mute_socket_that_was_not_decided_is_given_back_by_the_next_daemon(lab, point):
+    connection = begin(lab)
+    both_die_in_export(lab, connection, point)()
+    expect(connection.ours.app.tries("recv", connection.ours.fd, 1).get("error") == errno.EPERM, "the socket is not mute")
+    lab.start_daemon(lab.hostA, **LATER)
+    settled(lab.hostA, lab.hostB)
+    goes_on_here(lab, connection, [lab.hostB])
+
+
+@cases("decided", "handed-over", "commit-reply")
+def test_a_mute_socket_that_was_decided_is_ended_when_its_importer_has_it(lab, point):
+    connection = begin(lab)
+    both_die_in_export(lab, connection, point)()
+    lab.start_daemon(lab.hostA, **LATER)
+    settled(lab.hostA, lab.hostB)
+    moved(lab, connection)
+
+
+def test_a_mute_socket_that_was_decided_comes_back_when_its_importer_never_had_it(lab):
+    """Both daemons and the guard are dead."""
+    connection = begin(lab)
+    both_die_in_export(lab, connection, "decided")()
+    lab.hostB.daemon.kill()
+    lab.start_daemon(lab.hostB, **LATER)
+    lab.start_daemon(lab.hostA, **LATER)
+    settled(lab.hostA)
+    goes_on_here(lab, connection, [lab.hostB])
+
+
+def test_a_mute_socket_that_can_not_be_given_back_is_in_doubt(lab):
+    """A daemon that may not take descriptors out of other processes leaves it to one that may."""
+    connection = begin(lab)
+    both_die_in_export(lab, connection, "prepare-send")()
+    weak = ["setpriv", "--bounding-set=-sys_ptrace"]
+    lab.start_daemon(lab.hostA, wrap=weak, **LATER)
+    [doubt] = doubts(lab.hostA)
+    expect(doubt["kind"] == "mute", doubt)
+    status, output = lab.hostA.run(lab.sockmictl, "doubt", "discard", doubt["id"], check=False)
+    expect(status == 1 and doubts(lab.hostA), output)
+    lab.hostA.daemon.stop()
+    lab.start_daemon(lab.hostA, **LATER)
+    settled(lab.hostA)
+    goes_on_here(lab, connection, [lab.hostB])
+
+
+def test_a_stopped_guard_does_not_stop_the_daemon(lab):
+    connection = begin(lab)
+    os.kill(guard := guard_of(lab.hostA), signal.SIGSTOP)
+    connection.move(lab.hostB)
+    connection.both_ways()
+    os.kill(guard, signal.SIGCONT)
+    connection.end()
+
+
+# --- what is asked ---
+
+def test_the_same_socket_twice_goes_once(lab):
+    connection = begin(lab)
+    errors = socket_app.export_together([connection.ours, connection.ours], lab.hostB)
+    expect(errors == [0, errno.EBUSY], errors)
+    connection.ours = socket_app.imported(lab.hostB, "4")
+    connection.both_ways()
+    connection.end()
+
+
+def test_only_root_decides(lab):
+    lab.start_daemon(lab.hostA)
+    status, output = lab.hostA.run(*without_privilege(), lab.sockmictl, "doubt", "commit", "0", check=False)
+    expect(status == 1 and "EACCES" in output, output)
