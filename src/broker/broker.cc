@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/spawn.h"
 #include "broker/adoption.h"
+#include "broker/claims.h"
 #include "broker/homecoming.h"
 #include "broker/homes.h"
 #include "broker/journal_keeper.h"
@@ -65,6 +66,7 @@ Result<int> Broker::inquire(const Speaker&, const MigrationId& id) { return worl
 
 Result<int> Broker::moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
                           std::uint64_t generation) {
+  TRY(check_address(world_, from, host, to));
   return broker::moved(world_, from.host, tuple, to, host, service, generation);
 }
 

@@ -91,6 +91,7 @@ const Away* accepted_there(const World& world, const std::string& from, const Fo
 Result<int> take_word(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& service,
                       std::uint64_t generation) {
   if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
+  if (is_passive(tuple)) return fail(EACCES, "{} speaks of a port, not of a connection", from);
   if (!is_own(world, tuple.local.ip.unmapped())) return fail(EACCES, "{} is no address of {}", to_string(tuple.local.ip), world.settings.host);
   if (lives_at_home(world, tuple)) return fail(EACCES, "{} lives here", to_string(tuple));
   const Away away{service, from, to, world.settings.host, world.settings.line(), world.steering->is_elsewhere(tuple.local.ip),

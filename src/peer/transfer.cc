@@ -31,6 +31,7 @@ constexpr std::size_t kLargest = 256u << 20;
 constexpr std::size_t kPiece = 8u << 20;  // a larger message gets memory as its bytes come, not as its header promises
 constexpr std::size_t kTogether = 4096;   // a message up to this goes out with its header, in one TLS record
 constexpr milliseconds kHandshake{3000};
+constexpr milliseconds kPause{100};  // after an accept(2) that failed: descriptors are short
 constexpr std::size_t kMostStrangers = 64;  // connections that have not shown a certificate yet
 
 struct Frame {
@@ -244,12 +245,13 @@ class TlsTransfer : public Transfer {
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(ctx, 0);
+    SSL_CTX_set_options(ctx, SSL_OP_CLEANSE_PLAINTEXT);  // images pass through libssl's buffers
     return {};
   }
 
   std::shared_ptr<Outgoing> line_to(const std::string& host, const SocketAddress& address) {
     if (const auto it = outgoing_.find(host); it != outgoing_.end())
-      if (const Outgoing& there = *it->second; there.line->open() || (there.opening && there.address == address)) return it->second;
+      if (const Outgoing& there = *it->second; (there.line->open() || there.opening) && there.address == address) return it->second;  // not one that leads elsewhere
     auto outgoing = std::make_shared<Outgoing>(Outgoing{std::make_shared<Line>(tcp::socket(io_), client_), address, true, {}, {}});
     outgoing_[host] = outgoing;
     spawn(io_, "open_line", open_line(host, outgoing));
@@ -290,7 +292,13 @@ class TlsTransfer : public Transfer {
       boost::system::error_code error;
       tcp::socket socket = co_await acceptor_.async_accept(asio::redirect_error(asio::use_awaitable, error));
       if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
-      if (error || strangers_ >= kMostStrangers) continue;
+      if (error) {
+        log::warn("event=line_not_accepted error=\"{}\"", error.message());
+        asio::steady_timer pause(io_, kPause);
+        co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
+        continue;
+      }
+      if (strangers_ >= kMostStrangers) continue;
       tune(socket);
       spawn(io_, "serve", serve(std::make_shared<Line>(std::move(socket), server_)), OnException::EndTask);
     }

@@ -1,4 +1,5 @@
 // sockmid: one process a host. Wiring only.
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -8,13 +9,14 @@
 #include <CLI/CLI.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/signal_set.hpp>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <systemd/sd-daemon.h>
 
 #include "api/api.h"
 #include "base/log.h"
+#include "base/stderr_sink.h"
 #include "broker/passive.h"
 #include "sockmid/config.h"
+#include "sockmid/wiping_heap.h"
 #include "steer/hold.h"
 
 using namespace sockmi;
@@ -31,7 +33,15 @@ void raise_descriptor_limit() {
   (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// Nobody but root looks into our memory, or finds it in a core file.
+void keep_memory_private() {
+  const rlimit none{0, 0};
+  (void)::setrlimit(RLIMIT_CORE, &none);
+  (void)::prctl(PR_SET_DUMPABLE, 0);
+}
+
 Result<> run(sockmid::Config config) {
+  keep_memory_private();
   TRY_LET(guard, broker::Guard::start(config.broker.state_folder));
   config.broker.guard = guard;
   TRY_LET(identity, peer::Identity::load(config.identity));
@@ -68,10 +78,8 @@ Result<> hold(const sockmid::Config& config) {
   return {};
 }
 
-}  // namespace
-
 void log_to_stderr() {
-  spdlog::set_default_logger(spdlog::stderr_logger_st("sockmid"));
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("sockmid", log::make_stderr_sink()));
   spdlog::set_pattern("ts=%Y-%m-%dT%H:%M:%S.%e level=%l %v");
   std::signal(SIGPIPE, SIG_IGN);  // a log's reader that is gone must end neither us nor the guard
 }
@@ -80,9 +88,11 @@ void log_to_stderr() {
 
 int main(int argc, char** argv) {
   if (argc == 3 && argv[1] == std::string_view(broker::Guard::kArgument)) {
+    keep_memory_private();
     log_to_stderr();
     broker::Guard::watch(argv[2], broker::kMarks);
   }
+  const bool wiped = sockmid::wipe_openssl_heap();
   CLI::App app{"Moves live TCP and TLS connections between hosts: the daemon, one a host.", "sockmid"};
   std::string path = "/etc/sockmi/sockmid.toml";
   bool check = false, held = false, verbose = false;
@@ -92,11 +102,10 @@ int main(int argc, char** argv) {
   app.add_flag("--verbose", verbose, "log what is refused and why");
   app.set_version_flag("--version", "sockmid 0.1.0");
   CLI11_PARSE(app, argc, argv);
-  spdlog::set_default_logger(spdlog::stderr_logger_st("sockmid"));
-  spdlog::set_pattern("ts=%Y-%m-%dT%H:%M:%S.%e level=%l %v");
+  log_to_stderr();
   if (verbose) spdlog::set_level(spdlog::level::debug);
+  if (!wiped) log::error("event=openssl_heap_not_wiped");
   raise_descriptor_limit();
-  std::signal(SIGPIPE, SIG_IGN);  // a log's reader that is gone must end neither us nor the guard
   auto config = sockmid::read_config(path);
   auto done = !config ? Result<>(std::unexpected(config.error())) : check ? Result<>() : held ? hold(*config) : run(std::move(*config));
   if (!done) {

@@ -1,0 +1,139 @@
+// A host with a valid certificate that says what it should not:
+//   member IDENTITY ADDRESS HOST LINE COMMAND ARGUMENT...
+// speaks as IDENTITY from ADDRESS to the daemon HOST at LINE, and prints "answer CODE DECIDED REASON" for each message, or "lost REASON".
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <random>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "image/endpoint.h"
+#include "image/pack.h"
+#include "peer/peer.h"
+
+namespace asio = boost::asio;
+using namespace sockmi;
+using namespace std::chrono_literals;
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+FourTuple tuple_of(const std::string& local, const std::string& remote) {
+  return {*SocketAddress::parse(local), remote == "-" ? SocketAddress() : *SocketAddress::parse(remote)};
+}
+
+image::MigrationId id_of(const std::string& number) { return peer::member({}, static_cast<std::uint32_t>(std::stoul(number))); }
+
+Secret empty_union(int type) {
+  image::WipingBuilder builder;
+  builder.Finish(image::CreateMessage(builder, static_cast<image::Request>(type)));
+  return builder.take();
+}
+
+Secret straggler(const Words& words) {
+  image::StragglerT said;
+  said.local = words[0];
+  said.remote = words[1];
+  said.seq = static_cast<std::uint32_t>(std::stoul(words[2]));
+  said.ack = static_cast<std::uint32_t>(std::stoul(words[3]));
+  said.window = 1000;
+  said.late = std::make_unique<image::LateT>();
+  said.late->bytes.assign(words[4].begin(), words[4].end());
+  return image::pack_straggler(said);
+}
+
+Secret expect(const Words& words) {
+  std::set<IpAddress> homes;
+  for (int i = 0; i < std::stoi(words[0]); ++i) homes.insert(*IpAddress::parse(fmt::format("198.51.{}.{}", i / 256, i % 256)));
+  return image::pack_expect(homes);
+}
+
+Secret prepare(const Words& words) {
+  image::Endpoint endpoint{.service = "web", .owner = "root", .state = 4, .home = "hostB", .home_line = *SocketAddress::parse("10.77.0.2:7078")};
+  endpoint.tcp.local_ip = {10, 77, 0, 2};
+  endpoint.tcp.local_port = 443;
+  endpoint.tcp.remote_ip = {10, 77, 0, 100};
+  endpoint.tcp.remote_port = 1;
+  const image::Departing one{id_of(words[0]), &endpoint, 0};
+  return image::pack_prepare({&one, 1}, endpoint.home_line);
+}
+
+Secret take_over(image::TakeOverStep step, const Words& words) { return image::pack_take_over(step, *IpAddress::parse(words[0]), 24, false); }
+
+const std::map<std::string, std::function<Secret(const Words&)>> kMessages = {
+    {"null", [](const Words& w) { return empty_union(std::stoi(w[0])); }},
+    {"moved", [](const Words& w) { return image::pack_moved(tuple_of(w[0], w[1]), *IpAddress::parse(w[2]), w[3], w[4]); }},
+    {"ended", [](const Words& w) { return image::pack_ended(tuple_of(w[0], w[1])); }},
+    {"held", [](const Words& w) { return image::pack_held(tuple_of(w[0], w[1]), w[2], *SocketAddress::parse(w[3])); }},
+    {"straggler", straggler},
+    {"expect", expect},
+    {"prepare", prepare},
+    {"ahead", [](const Words& w) { return image::pack_ahead(id_of(w[0]), Bytes(16, 'x')); }},
+    {"abort", [](const Words& w) {
+       const auto id = id_of(w[0]);
+       return image::pack_abort({&id, 1});
+     }},
+    {"hold", [](const Words& w) { return take_over(image::TakeOverStep::Hold, w); }},
+    {"keep", [](const Words& w) { return take_over(image::TakeOverStep::Keep, w); }},
+};
+
+class Member {
+ public:
+  Member(char** words)
+      : identity_(*peer::Identity::load(words[0])), address_(*IpAddress::parse(words[1])), host_(words[2]), line_(*SocketAddress::parse(words[3])) {}
+
+  asio::awaitable<void> run(std::string command, Words words) {
+    transfer_ = *peer::Transfer::open(io_, identity_, {address_, 17078}, [](peer::Speaker, Secret) -> asio::awaitable<Secret> { co_return Secret(); });
+    if (command == "garbage") {
+      std::mt19937 random(static_cast<unsigned>(std::stoul(words[0])));
+      for (int i = 0; i < std::stoi(words[1]); ++i) {
+        Secret bytes(random() % 400);
+        for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random());
+        co_await say(std::move(bytes));
+      }
+    } else {
+      co_await say(kMessages.at(command)(words));
+    }
+  }
+
+  void start(std::string command, Words words) {
+    asio::co_spawn(io_, run(std::move(command), std::move(words)), [this](std::exception_ptr thrown) {
+      if (thrown) std::puts("failed");
+      io_.stop();
+    });
+    io_.run();
+  }
+
+ private:
+  asio::awaitable<void> say(Secret message) {
+    const auto reply = co_await transfer_->call(host_, line_, std::move(message), 3s);
+    if (!reply) {
+      std::printf("lost %s\n", reply.error().reason.c_str());
+      co_return;
+    }
+    const auto answer = image::read_answer(*reply);
+    if (answer) std::printf("answer 0 %d -\n", *answer);
+    else std::printf("answer %d 0 %s\n", answer.error().code, answer.error().reason.c_str());
+    std::fflush(stdout);
+  }
+
+  asio::io_context io_;
+  const peer::Identity identity_;
+  const IpAddress address_;
+  const std::string host_;
+  const SocketAddress line_;
+  std::unique_ptr<peer::Transfer> transfer_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 6) return 2;
+  Member member(argv + 1);
+  member.start(argv[5], Words(argv + 6, argv + argc));
+  return 0;
+}

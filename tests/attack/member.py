@@ -1,0 +1,23 @@
+"""A host's certificate in an attacker's hand (member.cc)."""
+from lab import expect
+
+
+class Member:
+    """`host`'s certificate, against `victim`."""
+
+    def __init__(self, lab, host, victim):
+        self.lab, self.host, self.victim = lab, host, victim
+
+    def says(self, *words, check=None):
+        """The answers to what it says: (errno, decided, reason)."""
+        output = self.host.run(self.lab.program("tests/attack/member"), self.lab.identity(self.host), self.host.address, self.victim.name,
+                               f"{self.victim.address}:7078", *words)
+        lines = [line.split(" ", 3) for line in output.splitlines() if line.startswith("answer ")]
+        expect(lines, lambda: f"{words}: {output}")
+        answers = [(int(code), int(decided), reason) for _, code, decided, reason in lines]
+        return answers if check is None else expect(answers[0][0] in check, lambda: f"{words}: {answers[0]}")
+
+
+def alive(host):
+    expect(host.daemon.running(), lambda: f"{host.name}'s daemon is gone: {host.daemon.tail()}")
+    expect(host.api("/v1/status")["host"] == host.name, "it does not serve")

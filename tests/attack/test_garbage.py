@@ -1,0 +1,75 @@
+"""Bytes that mean nothing, wherever a daemon reads: it serves on."""
+import random
+import socket
+import ssl
+
+from lab import expect
+from member import Member, alive
+from namespace import within
+
+
+def noise(seed, size):
+    return random.Random(seed).randbytes(size)
+
+
+def test_on_the_line_without_tls(lab):
+    lab.start_daemon(lab.hostA)
+    for seed in range(50):
+        with within(lab.hostB, lambda: socket.create_connection((lab.hostA.address, 7078), 5)) as connection:
+            try:
+                connection.sendall(noise(seed, 1 + seed * 37))
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(1000)
+            except OSError:
+                pass  # it has ended the connection
+    alive(lab.hostA)
+
+
+def test_on_the_line_of_a_member(lab):
+    """Frames of any length and kind, in a member's own TLS."""
+    lab.start_daemon(lab.hostA)
+    context = ssl.create_default_context(cafile=str(lab.identity(lab.hostC) / "ca.crt"))
+    context.load_cert_chain(str(lab.identity(lab.hostC) / "host.crt"), str(lab.identity(lab.hostC) / "host.key"))
+    for seed in range(30):
+        raw = within(lab.hostC, lambda: socket.create_connection((lab.hostA.address, 7078), 5))
+        try:
+            with context.wrap_socket(raw, server_hostname="hostA") as line:
+                line.sendall(noise(seed, 13 + seed * 100))
+                # And one that promises more than there may be, or than comes.
+                line.sendall((0xFFFFFFFF if seed % 2 else 0x0FFFFFFF).to_bytes(4, "big") + bytes(9))
+        except OSError:
+            pass
+    alive(lab.hostA)
+
+
+def test_messages_of_a_member(lab):
+    lab.start_daemon(lab.hostA)
+    answers = Member(lab, lab.hostC, lab.hostA).says("garbage", 1, 500)
+    expect(len(answers) == 500 and all(code != 0 for code, _, _ in answers), lambda: f"{len(answers)} answers")
+    alive(lab.hostA)
+
+
+def test_datagrams(lab):
+    lab.start_daemon(lab.hostA)
+    sender = within(lab.hostB, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    for seed in range(2000):
+        sender.sendto(noise(seed, seed % 1472), (lab.hostA.address, 7077))
+    for seed in range(500):  # the version is right
+        sender.sendto(b"\x02" + noise(seed, seed), (lab.hostA.address, 7077))
+    sender.close()
+    alive(lab.hostA)
+
+
+def test_on_the_local_socket(lab):
+    lab.start_daemon(lab.hostA)
+    for seed in range(50):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            connection.connect(str(lab.hostA.socket))
+            try:
+                connection.sendall(noise(seed, 1 + seed * 100))
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(1000)
+            except OSError:
+                pass
+    alive(lab.hostA)

@@ -1,0 +1,47 @@
+"""What of a connection is left in the memory of the daemons through which it went: nothing."""
+import hashlib
+import os
+import re
+
+from lab import expect
+from socket_app import Connection, start
+
+UNREAD = 300_000
+
+
+def memory_with(pid, patterns):
+    """Where in the process's memory one of the patterns is."""
+    found = []
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            begin, end, rights, name = re.match(r"([\da-f]+)-([\da-f]+) (\S+) \S+ \S+ \S+ *(.*)", line).groups()
+            if not rights.startswith("rw") or name in ("[vvar]", "[vsyscall]"):
+                continue
+            memory.seek(int(begin, 16))
+            try:
+                content = memory.read(int(end, 16) - int(begin, 16))
+            except OSError:
+                continue
+            found += [(name or "anonymous", content.find(pattern)) for pattern in patterns if pattern in content]
+    return found
+
+
+def test_what_a_connection_carries_is_not_left_in_a_daemon(lab):
+    start(lab)
+    connection = Connection(lab)
+    connection.up.send(connection.theirs, UNREAD)  # unread at hostA: it travels, some of it ahead
+    connection.move(lab.hostB)
+    # From its middle and from its end; how it is made is in app/bytes.cc.
+    sent = hashlib.shake_128(b"up/0").digest(UNREAD)
+    patterns = [sent[at:at + 32] for at in (UNREAD // 2, UNREAD - 64)]
+    expect(memory_with(os.getpid(), patterns), "the test does not find what is there")
+    for host in (lab.hostA, lab.hostB):
+        expect(not (found := memory_with(host.daemon.pid, patterns)), lambda: f"{host.name}: {found}")
+    connection.up.receive(connection.ours)
+
+
+def test_a_daemon_leaves_no_core(lab):
+    daemon = lab.start_daemon(lab.hostA)
+    with open(f"/proc/{daemon.pid}/limits", encoding="ascii") as limits:
+        core = next(line for line in limits if line.startswith("Max core file size"))
+    expect(core.split()[4:6] == ["0", "0"], core)
