@@ -6,6 +6,7 @@
 
 #include "api/api.h"
 #include "base/fault.h"
+#include "base/stderr_sink.h"
 #include "steer/environment.h"
 
 namespace sockmi::api {
@@ -69,6 +70,7 @@ asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, R
       {"homes", {{"silent", std::move(silent)}, {"told_again", count.told_again}, {"disowned", count.disowned},
                  {"untold", world.journal.untold().size()}}},
       {"journal", {{"error", world.journal.error()}, {"unwritten", world.journal.unwritten()}, {"unreadable", world.journal.unreadable()}}},
+      {"log", {{"dropped_lines", log::dropped_lines()}}},
       {"in_doubt", world.doubts.all().size()},
       {"congestion_window", world.congestion.form()},
       {"barrier", steer::barrier_form()},
