@@ -122,7 +122,7 @@ class DeliveriesTest : public ImportListsTest {
   static constexpr pid_t kOne = 11, kOther = 12;
   Deliveries::Number deliver(pid_t process) {
     std::vector<Ready> those;
-    for (auto& each : lists_.take({any(), any()}, "www", process)) those.push_back(std::move(each.ready));
+    for (auto& each : lists_.take({any(), any()}, www, process)) those.push_back(std::move(each.ready));
     return deliveries_.begin(std::move(those), process);
   }
   std::size_t ready() const { return lists_.ready().size(); }
@@ -143,7 +143,7 @@ TEST_F(DeliveriesTest, WhatIsTakenIsGoneAndItsPlaceFree) {
 
 TEST_F(DeliveriesTest, WhatCanNotBeUsedGoesToOthersAlone) {
   int one = 0, other = 0;
-  const auto watch = lists_.watch("web", "www", [&] { ++one; }, kOne);
+  const auto watch = lists_.watch(any(), www, [&] { ++one; }, kOne);
   add(1, "10.0.0.9:1001");
   EXPECT_EQ(one, 1);
   const auto number = deliver(kOne);
@@ -153,17 +153,17 @@ TEST_F(DeliveriesTest, WhatCanNotBeUsedGoesToOthersAlone) {
   EXPECT_FALSE(lists_.is_wanted(lists_.ready().front()));
   EXPECT_EQ(deliver(kOne), 0u);
   {
-    const auto second = lists_.watch("web", "mallory", [&] { ++other; }, kOther);
+    const auto second = lists_.watch(any(), mallory, [&] { ++other; }, kOther);
     EXPECT_FALSE(lists_.is_wanted(lists_.ready().front())) << "another user may not have it";
   }
-  const auto second = lists_.watch("web", "www", [&] { ++other; }, kOther);
+  const auto second = lists_.watch(any(), www, [&] { ++other; }, kOther);
   EXPECT_TRUE(lists_.is_wanted(lists_.ready().front()));
   EXPECT_NE(deliver(kOther), 0u);
 }
 
 TEST_F(DeliveriesTest, WhoLacksDescriptorsMayHaveItLater) {
   int told = 0;
-  const auto watch = lists_.watch("web", "www", [&] { ++told; }, kOne);
+  const auto watch = lists_.watch(any(), www, [&] { ++told; }, kOne);
   add(1, "10.0.0.9:1001");
   deliveries_.failed(deliver(kOne), id(1), {EMFILE, "too many"});
   EXPECT_EQ(told, 1);
