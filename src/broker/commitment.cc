@@ -41,6 +41,7 @@ asio::awaitable<Result<>> ask(World& world, const peer::Choice& importer, const 
       log::error("event=commit_refused migration={} host={} error=\"{}\"", image::to_hex(those[i]->what.id), importer.host, to_string(verdicts[i].error()));
     those[i]->asked = true;
     those[i]->thawed = thawed;
+    world.undecided.erase(those[i]->what.id);
     know(*those[i], outcome, verdicts[i] ? Error() : verdicts[i].error());
   }
   co_return open;
@@ -67,6 +68,7 @@ asio::awaitable<void> repeat_commit(World& world, peer::Choice importer, Commitm
   }
   std::vector<image::MigrationId> ids;
   for (const auto& one : commitments) {
+    world.undecided.erase(one->what.id);
     co_await one->settled.wait();
     world.journal.acknowledged(one->what.id);
     ids.push_back(one->what.id);

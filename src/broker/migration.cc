@@ -380,11 +380,12 @@ class Batch {
     if (those.empty()) co_return world_.hurry.end();
     std::vector<steer::Redirect> permanent;
     for (Leaving* one : those) {
-      world_.undecided.erase(one->id);
       if (const auto resident = world_.residents.find(one->cookie); resident != world_.residents.end() && !is_ours(*one)) one->guest = resident->second;
       went(world_, one->cookie, one->tuple, away(*one));
       if (one->redirected && !one->passive()) permanent.push_back({one->tuple, address(*one), std::nullopt});
       hold(*one);
+      // COMMIT alone has what other threads did with the socket meanwhile: an importer that asks has to wait for it.
+      if (one->late.written.empty() && one->late.read == 0 && !one->late.finished) world_.undecided.erase(one->id);
       commitments_.push_back(std::make_shared<Commitment>(world_.io.get_executor(), image::Committed{one->id, std::move(one->late)}));
     }
     (void)fault::point("decided");  // nothing may fail here any more, but we may die
