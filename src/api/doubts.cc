@@ -17,7 +17,7 @@ asio::awaitable<Result<Response>> get_doubts(broker::Broker& broker, Session&, R
 
 // A wrong word makes two live endpoints, or none: root alone.
 asio::awaitable<Result<Response>> post_doubt(broker::Broker& broker, Session&, Request& request) {
-  if (request.user != "root") co_return fail(EACCES, "user {} may not decide what is in doubt", request.user);
+  if (!request.user.is_root()) co_return fail(EACCES, "user {} may not decide what is in doubt", request.user.uid);
   const auto& body = request.http.body();
   const auto wish = nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
   const bool whole = wish.is_object() && wish.contains("id") && wish["id"].is_string() && wish.contains("decide") && wish["decide"].is_string();

@@ -13,6 +13,7 @@
 
 #include "api/api.h"
 #include "base/log.h"
+#include "base/spawn.h"
 #include "base/stderr_sink.h"
 #include "broker/passive.h"
 #include "sockmid/config.h"

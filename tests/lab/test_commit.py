@@ -240,8 +240,11 @@ def both_die_in_export(lab, connection, point):
     """The guard is stopped until the daemon is dead, and then killed, too."""
     guard = guard_of(lab.hostA)
     os.kill(guard, signal.SIGSTOP)
-    answer = dies_in_export(lab, connection, point)
+    lab.hostA.arm(point + "=kill")
+    answer = begin_export(connection, lab.hostB)
+    wait_until(lambda: not lab.hostA.daemon.running(), "the daemon dies")
     os.kill(guard, signal.SIGKILL)
+    dies(lab.hostA)
     return answer
 
 
@@ -270,8 +273,7 @@ def test_a_mute_socket_that_was_decided_comes_back_when_its_importer_never_had_i
     both_die_in_export(lab, connection, "decided")()
     lab.hostB.daemon.kill()
     lab.start_daemon(lab.hostB, **LATER)
-    lab.start_daemon(lab.hostA, **LATER)
-    settled(lab.hostA)
+    lab.start_daemon(lab.hostA, **LATER).wait_line("it goes on here")
     goes_on_here(lab, connection, [lab.hostB])
 
 
@@ -315,3 +317,39 @@ def test_only_root_decides(lab):
     lab.start_daemon(lab.hostA)
     status, output = lab.hostA.run(*without_privilege(), lab.sockmictl, "doubt", "commit", "0", check=False)
     expect(status == 1 and "EACCES" in output, output)
+
+
+# --- the guard ---
+
+def test_a_guard_that_dies_alone_is_replaced_and_told_what_is_held(lab):
+    """The new one does its work: it gives back what is frozen when the daemon dies."""
+    connection = begin(lab)
+    lab.hostB.arm("before-thaw=kill")
+    expect(export(connection, lab.hostB) == errno.EINPROGRESS, lab.hostA.last_error())  # decided, and held
+    os.kill(guard_of(lab.hostA), signal.SIGKILL)
+    lab.hostA.daemon.wait_line("event=guard_replaced held=1")
+    lab.start_daemon(lab.hostB, **LATER)
+    settled(lab.hostA)
+    connection.both_ways()
+    lab.hostA.arm("prepare-send=kill")
+    answer = begin_export(connection, lab.hostB)
+    dies(lab.hostA)
+    answer()
+    connection.both_ways()  # the new guard has given it back
+    lab.start_daemon(lab.hostA, **LATER)
+    goes_on_here(lab, connection, [lab.hostB])
+
+
+def test_a_guard_that_can_not_read_the_journal_leaves_the_socket_to_the_next_daemon(lab):
+    connection = begin(lab)
+    journal = lab.hostA.folder / "state" / "journal"
+    aside = journal.rename(journal.with_name("aside"))
+    journal.mkdir()
+    dies_in_export(lab, connection, "prepare-send")()
+    expect(lab.hostA.daemon.says("event=sockets_left_mute"), lab.hostA.daemon.tail())
+    expect(connection.ours.app.tries("recv", connection.ours.fd, 1).get("error") == errno.EPERM, "the socket is not mute")
+    journal.rmdir()
+    aside.rename(journal)
+    lab.start_daemon(lab.hostA, **LATER)
+    settled(lab.hostA, lab.hostB)
+    goes_on_here(lab, connection, [lab.hostB])
