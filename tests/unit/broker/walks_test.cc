@@ -94,6 +94,7 @@ class Host : public Requests {
   Result<> abort(const Speaker&, const std::vector<MigrationId>&) override { return unexpected(); }
   Result<> straggler(const Speaker&, const image::StragglerT&) override { return unexpected(); }
   Result<> take_over(const Speaker&, const image::TakeOver&) override { return unexpected(); }
+  std::vector<Result<>> passages(const Speaker&, const std::vector<image::Crossing>&) override { return {unexpected()}; }
   Result<int> inquire(const Speaker&, const MigrationId&) override { return pass(unexpected()); }
   Result<> ended(const Speaker& from, const FourTuple& tuple, std::uint64_t generation) override {
     return broker::ended(*world_, from.host, tuple, generation);
