@@ -53,7 +53,7 @@ Secret expect(const Words& words) {
 }
 
 Secret prepare(const Words& words) {
-  image::Endpoint endpoint{.service = "web", .owner = "root", .state = 4, .home = "hostB", .home_line = *SocketAddress::parse("10.77.0.2:7078")};
+  image::Endpoint endpoint{.service = "web", .owner = {0, "root"}, .state = 4, .home = "hostB", .home_line = *SocketAddress::parse("10.77.0.2:7078")};
   endpoint.tcp.local_ip = {10, 77, 0, 2};
   endpoint.tcp.local_port = 443;
   endpoint.tcp.remote_ip = {10, 77, 0, 100};
