@@ -329,6 +329,7 @@ def test_a_guard_that_dies_alone_is_replaced_and_told_what_is_held(lab):
     os.kill(guard_of(lab.hostA), signal.SIGKILL)
     lab.hostA.daemon.wait_line("event=guard_replaced held=1")
     lab.start_daemon(lab.hostB, **LATER)
+    lab.hostB.app = socket_app.SocketApp(lab.hostB, SERVICE)  # it imports from this daemon
     settled(lab.hostA)
     connection.both_ways()
     lab.hostA.arm("prepare-send=kill")
