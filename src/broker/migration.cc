@@ -40,6 +40,7 @@
 #include "broker/commitment.h"
 #include "broker/event.h"
 #include "broker/leaving.h"
+#include "broker/ownership.h"
 #include "broker/passive.h"
 #include "broker/path_check.h"
 #include "broker/pre_copy.h"
@@ -136,6 +137,7 @@ class Batch {
       if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
         return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL, "the socket is not in the state that it is exported as");
       TRY(world_.steering->learn(one.socket.get(), one.tuple.local.ip));
+      TRY(owns_address(world_, one.socket.get(), *facts, one.endpoint));
       TRY_LET(wire, may_leave(world_, one.socket.get(), *facts, ours));
       one.wire = wire;
       return {};

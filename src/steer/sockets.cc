@@ -12,6 +12,7 @@
 
 #include "base/unique_fd.h"
 #include "steer/netlink.h"
+#include "steer/port_users.h"
 
 namespace sockmi::steer {
 namespace {
@@ -73,16 +74,21 @@ struct Question {
 
 // Calls `each` for those of both families: an IPv4 connection may be on an IPv6 socket. `port`: 0 for any.
 template <class Each>
-Result<> for_each_socket(std::uint32_t states, std::uint16_t port, Each each) {
+Result<> for_each_message(std::uint32_t states, std::uint16_t port, Each each) {
   TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
   for (const int family : {AF_INET, AF_INET6}) {
     const Question all(*diag, family, NLM_F_DUMP, states);
     all.request->id.idiag_sport = htons(port);
     TRY(diag->dump(all.header, "sock_diag", [&](const nlmsghdr* message) {
-      if (const auto socket = read(message)) each(*socket);
+      if (const auto socket = read(message)) each(*socket, *static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(message)));
     }));
   }
   return {};
+}
+
+template <class Each>
+Result<> for_each_socket(std::uint32_t states, std::uint16_t port, Each each) {
+  return for_each_message(states, port, [&](const TcpSocket& socket, const inet_diag_msg&) { each(socket); });
 }
 
 class KernelSocketEnds : public SocketEnds {
@@ -130,6 +136,14 @@ Result<std::vector<TcpSocket>> connections_of(const SocketAddress& local) {
   TRY(for_each_socket(kConnections, local.port, [&](const TcpSocket& socket) {
     const SocketAddress& here = socket.tuple.local;
     if (here.port == local.port && (local.ip.wildcard() || here.ip.unmapped() == local.ip.unmapped())) out.push_back(socket);
+  }));
+  return out;
+}
+
+Result<std::vector<PortUser>> users_of_port(std::uint16_t port) {
+  std::vector<PortUser> out;
+  TRY(for_each_message(1u << TCP_LISTEN | kBoundInactive, port, [&](const TcpSocket& socket, const inet_diag_msg& told) {
+    if (socket.tuple.local.port == port) out.push_back({socket.cookie, socket.tuple.local, told.idiag_uid});
   }));
   return out;
 }

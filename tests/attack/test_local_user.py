@@ -6,7 +6,8 @@ import socket
 
 from lab import PORT, SERVICE_ADDRESS, expect, wait_until
 from sandbox import without_privilege
-from socket_app import CONNECTED, Connection, SocketApp, move, start
+from socket_app import BOUND, CONNECTED, Connection, SocketApp, move, start
+from socket_app import refused as stays
 from test_bad_requests import refused
 
 SQUATTER = "import socket,time; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); s.bind('\\0sockmid'); print('bound',flush=True); time.sleep(60)"
@@ -265,3 +266,38 @@ def test_the_socket_path_removes_no_file(lab):
     path = lab.configure(lab.hostA, **{"": {"socket": str(precious)}})
     status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", path, check=False)
     expect(status != 0 and precious.read_text() == "x", lambda: f"status {status}: {output}")
+
+
+# --- ports and addresses of others ---
+
+def test_a_port_of_another_user_is_not_led_away(lab):
+    """IPV6_V6ONLY lets a user bind the wildcard beside root's listener."""
+    start(lab)
+    root = SocketApp(lab.hostA, "web", privileged=True).socket("4")
+    root.do("bind", "0.0.0.0", PORT)
+    root.do("listen", 8)
+    beside = lab.hostA.app.socket("6")
+    beside.set(41, 26, "01000000")  # IPV6_V6ONLY
+    beside.do("bind", "::", PORT)
+    expect("IPV6_V6ONLY" in stays(beside, lab.hostB, BOUND), "refused for another reason")
+    lab.client.app.socket("4").connect(lab.hostA)
+    root.accept()
+
+
+def test_an_address_that_is_not_the_hosts_is_not_led_away(lab):
+    """IP_FREEBIND needs no privilege."""
+    start(lab)
+    foreign = lab.hostA.app.socket("4")
+    foreign.set(0, 15, "01000000")  # IP_FREEBIND
+    foreign.do("bind", lab.client.address, PORT)
+    expect("is no address" in stays(foreign, lab.hostB, BOUND), "refused for another reason")
+
+
+def test_a_port_where_another_user_listens_is_not_led_away(lab):
+    start(lab)
+    bound = lab.hostA.app.socket("4").bind()
+    root = SocketApp(lab.hostA, "web", privileged=True).socket("6")
+    root.set(41, 26, "01000000")
+    root.do("bind", "::", PORT)
+    root.do("listen", 8)
+    expect("another user" in stays(bound, lab.hostB, BOUND), "refused for another reason")

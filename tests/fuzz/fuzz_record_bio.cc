@@ -83,7 +83,7 @@ class World {
     need(arrived_ == going_.size());
     // What is left is a record that is not all here.
     const ByteView left = ByteView(coming_).subspan(read_);
-    need(buffer_->received() == left.size() && !(buffer_->passes_through() && !left.empty()));
+    need(buffer_->waiting().size() == left.size() && !(buffer_->passes_through() && !left.empty()));
     need(left.size() < 5 || left.size() < 5 + (std::size_t(left[3]) << 8 | left[4]));
   }
 

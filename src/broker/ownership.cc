@@ -1,0 +1,79 @@
+#include "broker/ownership.h"
+
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "broker/passive.h"
+#include "steer/addresses.h"
+#include "steer/namespace_search.h"
+#include "steer/port_users.h"
+
+namespace sockmi::broker {
+namespace {
+
+// A wildcard overlaps with all: beside `::`, an IPv4 socket may be one that clients of the same port reach.
+bool overlap(const IpAddress& a, const IpAddress& b) { return a.wildcard() || b.wildcard() || a == b; }
+
+Result<> is_local(const IpAddress& local) {
+  if (local.wildcard()) return {};
+  TRY_LET(all, steer::host_addresses());
+  const auto is_it = [&](const steer::HostAddress& each) {
+    return each.ip == local || (each.loopback && each.ip.family == local.family && local.in_prefix(each.ip, each.prefix));
+  };
+  if (std::ranges::any_of(all, is_it)) return {};
+  return fail(EADDRNOTAVAIL, "{} is no address of the socket's network namespace", to_string(local));
+}
+
+Result<> serves_alone(const tcp::Facts& facts, const User& owner) {
+  const SocketAddress& local = facts.tuple.local;
+  TRY_LET(users, steer::users_of_port(local.port));
+  for (const steer::PortUser& each : users)
+    if (each.cookie != facts.cookie && each.uid != owner.uid && overlap(each.local.ip.unmapped(), local.ip.unmapped()))
+      return fail(EACCES, "another user has a socket at port {}", local.port);
+  return {};
+}
+
+Result<> check_family(int socket, const IpAddress& local) {
+  if (local.family != AF_INET6 || !local.wildcard()) return {};
+  int v6only = 0;
+  socklen_t size = sizeof v6only;
+  if (::getsockopt(socket, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &size) != 0) return fail_errno("IPV6_V6ONLY");
+  return v6only ? fail(ENOTSUP, "the socket is an IPV6_V6ONLY wildcard") : Result<>();
+}
+
+}  // namespace
+
+Result<> owns_address(const World& world, int socket, const tcp::Facts& facts, const image::Endpoint& endpoint) {
+  const User& owner = endpoint.owner;
+  const SocketAddress& local = facts.tuple.local;
+  // Its home has looked, and leads its packets here: to it, or to the listener that accepted it.
+  const auto is_guest = [&](const auto& each) {
+    const auto& [cookie, resident] = each;
+    if (resident.home == world.settings.host) return false;
+    const SocketAddress& theirs = resident.tuple.local;
+    const bool at_it = theirs.port == local.port && (theirs.ip.wildcard() || theirs.ip.unmapped() == local.ip.unmapped());
+    return cookie == facts.cookie || (!is_passive(endpoint.state) && is_passive(resident.tuple) && at_it);
+  };
+  if (std::ranges::any_of(world.residents, is_guest)) return {};
+  const bool checks_port = is_passive(endpoint.state) && !owner.is_root();
+  if (checks_port) {
+    TRY(world.policy.may_listen(endpoint.service, owner, {local.ip.unmapped(), local.port}));
+    TRY(check_family(socket, local.ip));
+  }
+  const auto check = [&]() -> Result<> {
+    TRY(is_local(local.ip.unmapped()));
+    return checks_port ? serves_alone(facts, owner) : Result<>();
+  };
+  // A wildcard does not tell the namespace: the socket does.
+  const unique_fd handle(::ioctl(socket, SIOCGSKNS));
+  if (!handle) return fail_errno("finding the socket's network namespace");
+  TRY_LET(inode, steer::inode_of(handle.get()));
+  TRY_LET(own, steer::own_namespace());
+  return inode == own.inode ? check() : steer::call_in(handle.get(), check);
+}
+
+}  // namespace sockmi::broker
