@@ -74,12 +74,19 @@ def test_when_the_application_has_crashed_it_goes_home_at_once(lab):
     expect(time.monotonic() - began < 10, "it waited though nobody could take it")
 
 
+def clients(host):
+    """How many local connections its daemon has."""
+    return host.run("ss", "--unix", "--no-header", "state", "connected").count(str(host.socket))
+
+
 def test_when_the_application_hangs_with_it_it_goes_home(lab):
     """The application was given it, and does not say that it has it. When it goes on, it learns that it has not."""
     start(lab, **WAITS)
     connection = Connection(lab)
     connection.both_ways()
+    before = clients(lab.hostB)
     answer = lab.hostB.app.begin("import", CONNECTED, SERVICE, 20_000)
+    wait_until(lambda: clients(lab.hostB) > before, "its request is there")
     lab.hostB.app.process.pause()
     begin_export(connection.ours, lab.hostB)()
     lab.hostB.daemon.wait_line("event=taken_back")
