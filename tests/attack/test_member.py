@@ -6,7 +6,7 @@ import observe
 from lab import PORT, expect
 from member import Member, alive
 from namespace import within
-from socket_app import CONNECTED, SERVICE, SocketApp
+from socket_app import CONNECTED, SERVICE, SocketApp, imported
 
 TYPES = range(1, 12)  # of image::Request
 
@@ -45,6 +45,7 @@ def test_a_holder_moves_a_connection_only_to_where_that_host_is(lab):
     theirs = lab.client.app.socket("4").connect(lab.hostA)
     ours = listener.accept()
     lab.hostA.app.do("export", ours.fd, CONNECTED, SERVICE, lab.hostB.address)
+    held = imported(lab.hostB, "4")
     before = observe.redirects(lab.hostA)
     connection = lab.hostA.api("/v1/connections")["connections"][0]
     # hostB says so itself, with hostB's own certificate, while its daemon serves.
@@ -54,4 +55,5 @@ def test_a_holder_moves_a_connection_only_to_where_that_host_is(lab):
     # And hostC, which never had it.
     Member(lab, lab.hostC, lab.hostA).says("ended", connection["local"], connection["peer"], check=[errno.EACCES])
     expect(observe.redirects(lab.hostA) == before, "the redirect has changed")
+    held.close()
     theirs.close()

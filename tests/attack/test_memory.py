@@ -6,6 +6,7 @@ import re
 from lab import expect
 from socket_app import Connection, start
 
+BUILD = "release"  # a sanitizer keeps what is freed
 UNREAD = 300_000
 
 
