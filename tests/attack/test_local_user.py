@@ -200,7 +200,7 @@ def test_descriptors_of_unfinished_requests_are_bounded_and_end(lab):
     expect(held < before + 6000, f"{held} descriptors")
     expect(lab.hostA.api("/v1/status")["host"] == "hostA", "root is not served")
     hoarder.kill()
-    wait_until(lambda: descriptors_of(daemon) <= before + 8, "they are given back", timeout=30)
+    wait_until(lambda: descriptors_of(daemon) <= before + 1, "they are given back", timeout=30)
 
 
 def test_promised_bodies_take_no_memory(lab):
