@@ -1,8 +1,31 @@
 // Queues of every size, at every sequence number, moved at every time: the bytes of both streams come out as they went in, and nothing stalls.
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <chrono>
+#include <cstdarg>
+#include <functional>
 #include <random>
 
 #include "connection.h"
+#include "tcp/queues.h"
+
+namespace {
+std::function<void()> before_look;  // what others do to a socket just before the length of its receive queue is asked for
+}
+
+// In place of the C library's.
+extern "C" int ioctl(int fd, unsigned long request, ...) noexcept {
+  va_list rest;
+  va_start(rest, request);
+  void* const argument = va_arg(rest, void*);
+  va_end(rest);
+  if (auto run = request == SIOCINQ ? std::exchange(before_look, nullptr) : nullptr) {
+    run();
+    before_look = std::move(run);
+  }
+  return static_cast<int>(::syscall(SYS_ioctl, fd, request, argument));
+}
 
 namespace sockmi::tcp {
 namespace {
@@ -66,6 +89,11 @@ class Queues : public testing::TestWithParam<const char*> {
   void connect() {
     pair_ = Connection::make(GetParam());
     pair_.listener.reset();
+  }
+  void arrive(const std::string& text) {
+    const auto before = queued(pair_.mover.get(), SIOCINQ);
+    say(pair_.peer.get(), text);
+    ASSERT_TRUE(eventually([&] { return queued(pair_.mover.get(), SIOCINQ) == before + text.size(); }));
   }
   Connection pair_;
   unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
@@ -132,6 +160,31 @@ TEST_P(Queues, AFinAtTheWrap) {
     ::shutdown(mover_.get(), SHUT_WR);
     EXPECT_EQ(hear_out(peer_.get()), "cd");
   }
+}
+
+TEST_P(Queues, BytesThatComeAndGoAreNoUrgentOnes) {
+  arrive("x");
+  before_look = [&, look = 0]() mutable {
+    if (++look == 2) arrive("x");
+    if (look == 3) hear(pair_.mover.get(), 1);
+  };
+  const auto urgent = has_urgent(pair_.mover.get());
+  before_look = nullptr;
+  ASSERT_TRUE(urgent) << to_string(urgent.error());
+  EXPECT_FALSE(*urgent);
+}
+
+TEST_P(Queues, AnUrgentByteIsSeenThoughAnotherIsRead) {
+  arrive("xx");
+  ASSERT_EQ(::send(pair_.peer.get(), "!", 1, MSG_OOB), 1);
+  ASSERT_TRUE(eventually([&] { return has_urgent(pair_.mover.get()).value_or(false); }));
+  before_look = [&, look = 0]() mutable {
+    if (++look == 2) hear(pair_.mover.get(), 1);
+  };
+  const auto urgent = has_urgent(pair_.mover.get());
+  before_look = nullptr;
+  ASSERT_TRUE(urgent) << to_string(urgent.error());
+  EXPECT_TRUE(*urgent);
 }
 
 TEST_P(Queues, FullBothWays) {
