@@ -64,7 +64,9 @@ asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, R
       {"testing", world.settings.testing},
       {"lists", {{"bound", {{"max", maxima.bound}}}, {"listening", {{"max", maxima.listening}}},
                  {"connected", {{"used", world.lists.used()}, {"ready", world.lists.ready().size()}, {"max", maxima.connected}}}}},
-      {"connections", {{"imported", world.residents.size()}, {"moved", moved}, {"forwarded", world.away.size() - moved}}},
+      {"connections", {{"imported", world.residents.size()}, {"moved", moved}, {"forwarded", world.away.size() - moved},
+                       {"unheard", broker.hearing().size()}}},
+      {"repairs", {{"count", broker.repairs().count}, {"last", broker.repairs().last}, {"error", broker.repairs().error}}},
       {"migrations", {{"exported", count.exported}, {"imported", count.imported}, {"failed", count.failed},
                       {"returned_home", count.returned_home}, {"reset", count.reset}}},
       {"homes", {{"silent", std::move(silent)}, {"told_again", count.told_again}, {"disowned", count.disowned},
@@ -88,11 +90,15 @@ asio::awaitable<Result<Response>> get_connections(broker::Broker& broker, Sessio
     if (!may_see(request.user, each.endpoint.owner) || !page.has_next()) continue;
     const auto it = world.residents.find(each.cookie);
     out.push_back(connection(each.tuple, each.endpoint.service, "ready", it == world.residents.end() ? "" : it->second.home, world.settings.host));
+    out.back()["heard"] = !broker.hearing().waits_for(each.cookie);
   }
   // Whose the others are, nobody has written down: they are shown to root.
   if (request.user.is_root()) {
     for (const auto& [cookie, resident] : world.residents)
-      if (!ready.contains(cookie) && page.has_next()) out.push_back(connection(resident.tuple, resident.service, "imported", resident.home, world.settings.host));
+      if (!ready.contains(cookie) && page.has_next()) {
+        out.push_back(connection(resident.tuple, resident.service, "imported", resident.home, world.settings.host));
+        out.back()["heard"] = !broker.hearing().waits_for(cookie);
+      }
     for (const auto& [tuple, away] : world.away)
       if (page.has_next()) out.push_back(connection(tuple, away.service, away.home == world.settings.host ? "moved" : "forwarded", away.home, away.host));
   }

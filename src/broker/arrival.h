@@ -1,6 +1,7 @@
 // The importer's half of a migration, from an offer to the endpoint on the ready list.
 #pragma once
 
+#include "broker/hearing.h"
 #include "broker/outcomes.h"
 #include "broker/pre_copy.h"
 #include "broker/world.h"
@@ -10,10 +11,11 @@ namespace sockmi::broker {
 
 class Arrivals : public peer::Negotiation::Importer {
  public:
-  explicit Arrivals(World& world) : world_(world), outcomes_(world.journal) {}
+  explicit Arrivals(World& world) : world_(world), hearing_(world.io), outcomes_(world.journal) {}
 
   // What earlier daemons thawed. `alive`: the cookies of all sockets.
   void adopt(const std::set<std::uint64_t>& alive) { outcomes_.adopt(alive); }
+  const Hearing& hearing() const { return hearing_; }
 
   Result<peer::Willing> willing(const peer::Offer& offer) override;
   Result<> reserve(const peer::Offer& offer) override;
@@ -61,6 +63,7 @@ class Arrivals : public peer::Negotiation::Importer {
   asio::awaitable<void> resolve_doubt(image::MigrationId id);
 
   World& world_;
+  Hearing hearing_;
   std::map<image::MigrationId, Prepared> prepared_;
   std::set<image::MigrationId> reserved_;             // reserved, not prepared yet
   PreCopies pre_copies_;                              // of these alone

@@ -48,6 +48,7 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   TRY_LET(negotiation, peer::Negotiation::open(io, identity, std::move(config.negotiation), broker->arrivals_));
   world.negotiation = std::move(negotiation);
   spawn(io, "ask_in_turn", ask_in_turn(world));
+  spawn(io, "keep_up", keep_up(world, broker->repairs_));
   spawn(io, "watch_ends", watch_ends(world));
   spawn(io, "watch_closed", watch_closed(world));
   spawn(io, "return_unclaimed", return_unclaimed(world));

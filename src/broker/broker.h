@@ -6,6 +6,7 @@
 #include "broker/export_requests.h"
 #include "broker/migration.h"
 #include "broker/takeover.h"
+#include "broker/upkeep.h"
 #include "broker/world.h"
 
 namespace sockmi::broker {
@@ -25,6 +26,8 @@ class Broker : private Requests {
   World& world() { return world_; }
   ExportRequests& export_requests() { return export_requests_; }
   Takeovers& takeovers() { return takeovers_; }
+  const Hearing& hearing() const { return arrivals_.hearing(); }
+  const Repairs& repairs() const { return repairs_; }
 
   // For a daemon that stops: begins nothing new, lets what is under way come to its end, and sends home what would end with it (homecoming.h). What
   // lives on keeps its rules in the kernel; the next daemon adopts it.
@@ -62,6 +65,7 @@ class Broker : private Requests {
   Arrivals arrivals_;
   ExportRequests export_requests_;
   Takeovers takeovers_;
+  Repairs repairs_;
 };
 
 }  // namespace sockmi::broker

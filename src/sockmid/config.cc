@@ -1,12 +1,11 @@
 // A table says which key goes where; a key that it does not know is an error, since it is most likely a misspelt one.
 #include "sockmid/config.h"
 
-#include <ifaddrs.h>
-
 #include <functional>
-#include <memory>
 
 #include <toml++/toml.h>
+
+#include "steer/own_address.h"
 
 namespace sockmi::sockmid {
 namespace {
@@ -152,28 +151,6 @@ Result<> read_table(const toml::table& table, const std::string& prefix, Config&
   return {};
 }
 
-// The address of the other family on the interface that has `ours`; rather a global one than a link-local.
-IpAddress other_address(const IpAddress& ours) {
-  ifaddrs* all = nullptr;
-  if (::getifaddrs(&all) != 0) return {};
-  const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(all, ::freeifaddrs);
-  const auto ip_of = [](const ifaddrs* each) {
-    const bool ip = each->ifa_addr && (each->ifa_addr->sa_family == AF_INET || each->ifa_addr->sa_family == AF_INET6);
-    return ip ? SocketAddress::from(each->ifa_addr).ip : IpAddress();
-  };
-  const ifaddrs* mine = all;
-  while (mine && ip_of(mine) != ours) mine = mine->ifa_next;
-  IpAddress found;
-  for (const ifaddrs* each = mine ? all : nullptr; each; each = each->ifa_next) {
-    const IpAddress ip = ip_of(each);
-    if (ip.any() || ip.family == ours.family || std::string_view(each->ifa_name) != mine->ifa_name) continue;
-    const bool link_local = ip.family == AF_INET6 && ip.bytes[0] == 0xfe && (ip.bytes[1] & 0xc0) == 0x80;
-    if (found.any() || !link_local) found = ip;
-    if (!link_local) break;
-  }
-  return found;
-}
-
 }  // namespace
 
 Result<Config> read_config(const std::string& path) {
@@ -194,7 +171,7 @@ Result<Config> read_config(const std::string& path) {
   }
   if (config.broker.settings.address.any()) return fail(EINVAL, "{}: address is missing", path);
   if (config.broker.settings.interfaces.empty()) return fail(EINVAL, "{}: interfaces is missing", path);
-  config.broker.settings.other_address = other_address(config.broker.settings.address);
+  if (const auto other = steer::address_beside(config.broker.settings.address)) config.broker.settings.other_address = *other;
   config.broker.negotiation.address = config.broker.settings.address;
   config.broker.negotiation.other_address = config.broker.settings.other_address;
   config.broker.negotiation.line_port = config.broker.settings.line_port;

@@ -12,8 +12,9 @@
 namespace sockmi::steer {
 namespace {
 
-constexpr std::uint32_t kTable = 29547;     // our own
 constexpr std::uint32_t kPriority = 29547;  // of our rules: before the main table's 32766
+// As if the kernel had made them: network managers (systemd-networkd above all) remove what others have made, by whatever name, but not these.
+constexpr std::uint8_t kProtocol = RTPROT_KERNEL;
 
 struct Message {
   alignas(nlmsghdr) char buffer[1024] = {};
@@ -37,8 +38,9 @@ Result<> change_rule(Netlink& route, int family, std::uint16_t type, std::uint16
     mnl_attr_put_strz(m.header, FRA_IIFNAME, match.interface);
     mnl_attr_put_u32(m.header, FRA_FWMARK, match.mark);
   }
-  mnl_attr_put_u32(m.header, FRA_TABLE, kTable);
+  mnl_attr_put_u32(m.header, FRA_TABLE, kDeliveryTable);
   mnl_attr_put_u32(m.header, FRA_PRIORITY, kPriority);
+  if (type == RTM_NEWRULE) mnl_attr_put_u8(m.header, FRA_PROTOCOL, kProtocol);
   return route.transact(m.header, m.header->nlmsg_len, 1, "routing rule");
 }
 
@@ -51,22 +53,29 @@ Result<> change_route(Netlink& route, int family, std::uint16_t type, std::uint1
   entry->rtm_family = static_cast<unsigned char>(family);
   entry->rtm_type = RTN_LOCAL;
   entry->rtm_scope = RT_SCOPE_HOST;
-  entry->rtm_protocol = RTPROT_STATIC;
+  entry->rtm_protocol = type == RTM_NEWROUTE ? kProtocol : std::uint8_t(RTPROT_UNSPEC);
   entry->rtm_table = RT_TABLE_UNSPEC;
-  mnl_attr_put_u32(m.header, RTA_TABLE, kTable);
+  mnl_attr_put_u32(m.header, RTA_TABLE, kDeliveryTable);
   mnl_attr_put_u32(m.header, RTA_OIF, ::if_nametoindex("lo"));
   return route.transact(m.header, m.header->nlmsg_len, 1, "delivery route");
 }
 
-Result<> add(Netlink& route, int family, const std::vector<std::string>& interfaces) {
-  TRY(change_route(route, family, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE));
+// One, or none if it was there.
+Result<unsigned> counted(Result<> added) {
+  if (added) return 1u;
+  if (added.error().code == EEXIST) return 0u;
+  return pass(std::move(added));
+}
+
+Result<unsigned> add(Netlink& route, int family, const std::vector<std::string>& interfaces) {
+  TRY_LET(missing, counted(change_route(route, family, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL)));
   std::vector<Match> matches = {{"lo", kInjectMark}};  // what this host sends itself counts as coming from there
   for (const auto& interface : interfaces) matches.push_back({interface.c_str(), kDeliverMark});
   for (const Match& match : matches) {  // an earlier daemon's are in use: they are not removed first
-    auto added = change_rule(route, family, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, match);
-    if (!added && added.error().code != EEXIST) return added;
+    TRY_LET(added, counted(change_rule(route, family, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, match)));
+    missing += added;
   }
-  return {};
+  return missing;
 }
 
 Result<> remove(Netlink& route, int family) {
@@ -81,17 +90,22 @@ Result<> remove(Netlink& route, int family) {
 }
 
 // A host may have no IPv6, as a kernel without it or by sysctl: then there is nothing to deliver.
-bool is_off(int family, const Result<>& result) {
+template <class T>
+bool is_off(int family, const Result<T>& result) {
   constexpr int kOff[] = {EAFNOSUPPORT, EOPNOTSUPP, ENODEV, EACCES};
   return family == AF_INET6 && !result && std::ranges::find(kOff, result.error().code) != std::end(kOff);
 }
 
 }  // namespace
 
-Result<> add_delivery_route(Netlink& route, const std::vector<std::string>& interfaces) {
-  for (const int family : {AF_INET, AF_INET6})
-    if (auto added = add(route, family, interfaces); !added && !is_off(family, added)) return added;
-  return {};
+Result<unsigned> add_delivery_route(Netlink& route, const std::vector<std::string>& interfaces) {
+  unsigned missing = 0;
+  for (const int family : {AF_INET, AF_INET6}) {
+    auto added = add(route, family, interfaces);
+    if (!added && !is_off(family, added)) return added;
+    missing += added.value_or(0);
+  }
+  return missing;
 }
 
 Result<> remove_delivery_route(Netlink& route) {

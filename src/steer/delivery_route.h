@@ -8,10 +8,13 @@
 
 namespace sockmi::steer {
 
+inline constexpr std::uint32_t kDeliveryTable = 29547;  // T, our own
+
 // IPv4 and IPv6: "ip rule iif X fwmark DELIVER lookup T" for each interface, "ip rule iif lo fwmark INJECT lookup T", and "ip route local
-// default dev lo table T". Those of an earlier daemon are replaced. (Without the mark, or with a local route for the address itself, this
+// default dev lo table T". Those of an earlier daemon are kept. (Without the mark, or with a local route for the address itself, this
 // host would answer ARP for it.)
-Result<> add_delivery_route(Netlink& route, const std::vector<std::string>& interfaces);
+// How many of them were missing.
+Result<unsigned> add_delivery_route(Netlink& route, const std::vector<std::string>& interfaces);
 Result<> remove_delivery_route(Netlink& route);
 
 }  // namespace sockmi::steer

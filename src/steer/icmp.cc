@@ -84,10 +84,12 @@ std::vector<Rule> icmp_rules(const std::vector<Segment>& segments) {
   std::vector<Rule> out;
   for (const Layout& l : kLayouts) {
     const auto maps = [&](const Segment& segment) { return l.nfproto == NFPROTO_IPV4 ? segment.four : segment.six; };
-    for (const Segment& segment : segments) out.push_back(l.near(maps(segment).redirects, l.kConnection, segment));
+    for (const Segment& segment : segments)
+      if (segment.index != 0) out.push_back(l.near(maps(segment).redirects, l.kConnection, segment));
     out.push_back(l.routed(l.sets.away, l.kConnection));
     out.push_back(std::move(l.about_connection().lookup(l.sets.stay, l.kConnection).accept()));
-    for (const Segment& segment : segments) out.push_back(l.near(maps(segment).ports, l.home(), segment));
+    for (const Segment& segment : segments)
+      if (segment.index != 0) out.push_back(l.near(maps(segment).ports, l.home(), segment));
     out.push_back(l.routed(l.sets.ports_away, l.home()));
     out.push_back(l.give_back());
   }

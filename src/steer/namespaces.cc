@@ -2,6 +2,7 @@
 
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 
 #include <algorithm>
@@ -21,8 +22,49 @@ Result<bool> leads(Steering& steering, bool for_good) {
 
 }  // namespace
 
-NamespacedSteering::NamespacedSteering(std::unique_ptr<Steering> ours) : ours_(std::move(ours)) {
+NamespacedSteering::NamespacedSteering(std::unique_ptr<Steering> ours) : ours_(std::move(ours)), watch_(::epoll_create1(EPOLL_CLOEXEC)) {
   if (const auto own = own_namespace()) our_inode_ = own->inode;
+  watch(*ours_);
+}
+
+// It is forgotten as soon as the steering's descriptor is closed.
+void NamespacedSteering::watch(Steering& steering) const {
+  epoll_event event{.events = EPOLLIN, .data = {}};
+  if (const auto* upkeep = dynamic_cast<Upkeep*>(&steering); upkeep && ::epoll_ctl(watch_.get(), EPOLL_CTL_ADD, upkeep->fd(), &event) != 0)
+    log::error("event=not_watched error=\"{}\"", to_string(fail_errno("epoll").error()));
+}
+
+bool NamespacedSteering::is_disturbed() {
+  const auto read = [](Steering& steering) {
+    auto* upkeep = dynamic_cast<Upkeep*>(&steering);
+    return upkeep && upkeep->is_disturbed();
+  };
+  disturbed_ |= read(*ours_);
+  bool any = disturbed_;
+  for (const auto& [inode, place] : places_) any |= place->disturbed |= read(*place->steering);
+  return any;
+}
+
+Result<std::string> NamespacedSteering::repair() {
+  std::string all;
+  const auto mend = [&all](Steering& steering, bool& disturbed, const std::string& where) -> Result<> {
+    TRY_LET(what, dynamic_cast<Upkeep&>(steering).repair());
+    disturbed = false;
+    if (!what.empty()) all += (all.empty() ? "" : "; ") + what + where;
+    return {};
+  };
+  Result<> result;
+  if (disturbed_) result = mend(*ours_, disturbed_, "");
+  for (const auto& [inode, place] : places_) {
+    if (!place->disturbed) continue;
+    auto done = call_in(place->handle.get(), [&] { return mend(*place->steering, place->disturbed, fmt::format(" in namespace {}", inode)); });
+    if (!done && result) result = std::move(done);
+  }
+  if (!result) {
+    if (!all.empty()) log::warn("event=rules_repaired what=\"{}\"", all);
+    return pass(std::move(result));
+  }
+  return all;
 }
 
 NamespacedSteering::~NamespacedSteering() = default;
@@ -78,6 +120,7 @@ Result<std::unique_ptr<NamespacedSteering::Place>> NamespacedSteering::open(uniq
     place->addresses = std::move(addresses);
     TRY_LET(steering, make_nft_steering({interfaces.begin(), interfaces.end()}, our_inode_));
     place->steering = std::move(steering);
+    watch(*place->steering);
     return {};
   }));
   return place;

@@ -17,10 +17,11 @@
 #include "steer/addresses.h"
 #include "steer/namespace_search.h"
 #include "steer/steering.h"
+#include "steer/upkeep.h"
 
 namespace sockmi::steer {
 
-class NamespacedSteering : public Steering {
+class NamespacedSteering : public Steering, public Upkeep {
  public:
   // `ours` steers the daemon's own namespace, and everything that was not learnt to be elsewhere.
   explicit NamespacedSteering(std::unique_ptr<Steering> ours);
@@ -65,6 +66,12 @@ class NamespacedSteering : public Steering {
   }
   Result<> readdress_port(const SocketAddress& home, const IpAddress& own) override { return ours_->readdress_port(home, own); }
   Result<> remove_readdress_port(const SocketAddress& home, const IpAddress& own) override { return ours_->remove_readdress_port(home, own); }
+
+  // Of all namespaces.
+  int fd() const override { return watch_.get(); }
+  bool is_disturbed() override;
+  Result<std::string> repair() override;
+
   // In other namespaces what leads somewhere for good is kept, and else nothing.
   void keep(bool yes) override { ours_->keep(yes); }
 
@@ -74,6 +81,7 @@ class NamespacedSteering : public Steering {
     std::vector<HostAddress> addresses;
     std::unique_ptr<Steering> steering;
     std::chrono::steady_clock::time_point last_learnt;
+    bool disturbed = false;
     ~Place();
   };
   Result<std::unique_ptr<Place>> open(unique_fd handle) const;
@@ -84,7 +92,11 @@ class NamespacedSteering : public Steering {
   template <class Item>
   Result<> part(std::span<const Item> items, const std::function<Result<>(Steering&, std::span<const Item>)>& step) const;
 
+  void watch(Steering& steering) const;
+
   std::unique_ptr<Steering> ours_;
+  unique_fd watch_;  // polls readable when one of theirs does
+  bool disturbed_ = false;  // our own
   ino_t our_inode_ = 0;
   std::map<ino_t, std::unique_ptr<Place>> places_;
   std::map<IpAddress, Place*> places_of_;

@@ -77,6 +77,7 @@ class KernelNetlink : public Netlink {
   }
 
   std::size_t capacity() const override { return capacity_; }
+  std::uint32_t port() const override { return mnl_socket_get_portid(socket_); }
 
  private:
   // What a transaction before this one may have left: its answers are not ours.

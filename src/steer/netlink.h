@@ -1,6 +1,7 @@
 // One netlink conversation: requests that are answered by an acknowledgement, or by a dump. The seam between us and the kernel.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -20,6 +21,8 @@ class Netlink {
   virtual Result<> dump(const nlmsghdr* request, const char* what, const std::function<void(const nlmsghdr*)>& each) = 0;
   // How many bytes the kernel takes in one transact().
   virtual std::size_t capacity() const = 0;
+  // By this number the kernel names the socket to those who listen to what others change.
+  virtual std::uint32_t port() const { return 0; }
   unsigned next_sequence() { return ++sequence_; }
 
  private:

@@ -95,6 +95,11 @@ Rule& Rule::remove(const SetName& map, unsigned key_reg, unsigned data_reg) {
 Rule& Rule::accept() {
   return add("immediate", std::pair(NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT), std::pair(NFTNL_EXPR_IMM_VERDICT, NF_ACCEPT));
 }
+Rule& Rule::drop() { return add("immediate", std::pair(NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT), std::pair(NFTNL_EXPR_IMM_VERDICT, NF_DROP)); }
+
+Rule& Rule::go_to(const char* chain) {
+  return add("immediate", std::pair(NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT), std::pair(NFTNL_EXPR_IMM_VERDICT, NFT_GOTO), std::pair(NFTNL_EXPR_IMM_CHAIN, chain));
+}
 
 Result<> replace_rules(Netlink& netlink, const std::vector<Rule>& rules) {
   const auto family_of = [](const nftnl_rule* rule) { return static_cast<std::uint16_t>(nftnl_rule_get_u32(rule, NFTNL_RULE_FAMILY)); };

@@ -31,6 +31,8 @@ class Rule {
   Rule& forward(std::uint32_t nfproto, unsigned device_reg, unsigned address_reg);  // to this neighbour; the packet is gone
   Rule& remove(const SetName& map, unsigned key_reg, unsigned data_reg);  // from this map, if it is there; any data
   Rule& accept();
+  Rule& drop();
+  Rule& go_to(const char* chain);
   const nftnl_rule* get() const { return rule_.get(); }
 
  private:

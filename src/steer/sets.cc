@@ -1,7 +1,7 @@
 // An element that is there can not be changed on kernels before 6.13: it is deleted and added in one transaction. Which of the two is needed has
 // to be known beforehand: a transaction that fails makes the kernel wait for a grace period (synchronize_rcu() in its abort), which is 8 ms
 // inside the freeze. So we remember what we put in and when it expires. That can be wrong for a moment about an element that expires just
-// now, and about what somebody else did with nft(8): then the kernel refuses, we read what there is, and do it again.
+// now, and about what somebody else did with nft(8): then the kernel refuses, we read what there is, put back what is missing, and do it again.
 #include "steer/sets.h"
 
 #include <linux/netfilter/nf_tables.h>
@@ -19,6 +19,7 @@ namespace {
 constexpr std::size_t kElementsAMessage = 400;   // an attribute's length has 16 bits
 constexpr std::size_t kElementSize = 256;        // at most, to delete one and add it
 constexpr std::size_t kTransactionSize = 1024;   // without elements
+constexpr std::chrono::milliseconds kExpiring{50};  // the kernel's clock and ours need not agree about the end
 
 using SetPointer = std::unique_ptr<nftnl_set, decltype(&nftnl_set_free)>;
 
@@ -102,11 +103,18 @@ Result<> Sets::apply(std::span<const Change> changes) {
 Result<> Sets::transact(std::span<const Change> changes, std::vector<Change>* undo) {
   std::set<const SetName*> sets;
   for (const Change& change : changes) sets.insert(change.set);
-  for (const SetName* set : sets)
-    if (!known_.contains(set)) TRY(learn(*set));
+  for (const SetName* set : sets) TRY(know(*set));
   auto done = send(changes);
   if (!done && (done.error().code == ENOENT || done.error().code == EEXIST || done.error().code == EBUSY)) {
-    for (const SetName* set : sets) TRY(learn(*set));
+    std::vector<Change> gone;  // what we remember of the other elements stays true: it is put back
+    for (const SetName* set : sets) {
+      TRY_LET(those, learn(*set));
+      std::ranges::move(those, std::back_inserter(gone));
+    }
+    std::set<std::pair<const SetName*, Bytes>> asked;
+    for (const Change& change : changes) asked.emplace(change.set, change.element.key);
+    std::erase_if(gone, [&](const Change& each) { return each.what == Change::kRemove || asked.contains({each.set, each.element.key}); });
+    TRY(put_back(gone));
     done = send(changes);
   }
   if (!done) return done;
@@ -135,7 +143,7 @@ const Sets::Known* Sets::known(const SetName& set, const Bytes& key) const {
 }
 
 Result<std::optional<Bytes>> Sets::find(const SetName& set, const Bytes& key) {
-  if (!known_.contains(&set)) TRY(learn(set));
+  TRY(know(set));
   const Known* found = known(set, key);
   return found ? std::optional(found->data) : std::nullopt;
 }
@@ -168,14 +176,57 @@ void Sets::remember(std::span<const Change> changes) {
   sweep_at_ = std::max<std::size_t>(1024, 2 * size);
 }
 
-Result<> Sets::learn(const SetName& set) {
+Result<> Sets::put_back(std::span<const Change> changes) {
+  const std::size_t most = std::max<std::size_t>(1, (netlink_.capacity() - kTransactionSize) / kElementSize);
+  Result<> done;
+  for (; !changes.empty(); changes = changes.subspan(std::min(most, changes.size()))) {
+    const auto now = changes.first(std::min(most, changes.size()));
+    if (done) done = send(now);
+    remember(now);
+  }
+  return done;
+}
+
+Result<> Sets::know(const SetName& set) {
+  if (!known_.contains(&set)) TRY(learn(set));
+  return {};
+}
+
+Result<std::size_t> Sets::restore() {
+  std::vector<const SetName*> sets;
+  for (const auto& [set, contents] : known_) sets.push_back(set);
+  std::size_t count = 0;
+  for (const SetName* set : sets) {
+    TRY_LET(gone, learn(*set));
+    TRY(put_back(gone));
+    count += gone.size();
+  }
+  return count;
+}
+
+Result<std::vector<Change>> Sets::learn(const SetName& set) {
   TRY_LET(elements, list(set));
   const auto now = Clock::now();
-  Contents& contents = known_[&set];
-  contents.clear();
+  Contents there;
   for (Element& element : elements)
-    contents[element.key] = {std::move(element.data), element.expires_in ? now + *element.expires_in : Clock::time_point::max()};
-  return {};
+    there[element.key] = {std::move(element.data), element.expires_in ? now + *element.expires_in : Clock::time_point::max()};
+  std::vector<Change> changes;
+  Contents& contents = known_[&set];
+  const auto lasts = [&](const Known& known) { return known.until > now + kExpiring; };
+  const auto is_same = [](const Known& a, const Known& b) {
+    return a.data == b.data && (a.until == Clock::time_point::max()) == (b.until == Clock::time_point::max());
+  };
+  for (const auto& [key, known] : contents) {
+    const auto found = there.find(key);
+    if (set.fleeting || !lasts(known) || (found != there.end() && is_same(found->second, known))) continue;
+    std::optional<std::chrono::milliseconds> left;
+    if (known.until != Clock::time_point::max()) left = std::chrono::duration_cast<std::chrono::milliseconds>(known.until - now);
+    changes.push_back({Change::kPut, &set, {key, known.data, left}});
+  }
+  for (const auto& [key, found] : there)
+    if (!set.fleeting && lasts(found) && !contents.contains(key)) changes.push_back({Change::kRemove, &set, {key, {}, {}}});
+  contents = std::move(there);
+  return changes;
 }
 
 Result<std::vector<Element>> Sets::list(const SetName& name) {

@@ -18,6 +18,7 @@ namespace sockmi::steer {
 struct SetName {
   std::uint32_t family;  // NFPROTO_*
   std::string table, set;
+  bool fleeting = false;  // rules take elements out of it (see begun.h): what is missing is not missed
 };
 
 struct Element {
@@ -39,6 +40,11 @@ class Sets {
   Result<> apply(std::span<const Change> changes);
   Result<std::vector<Element>> list(const SetName& set);
   Result<std::optional<Bytes>> find(const SetName& set, const Bytes& key);  // its data, as far as we know
+  // Reads what the set has, to know it. Without it that is done at the first change.
+  Result<> know(const SetName& set);
+  // Makes the sets that are known what they were: puts back what somebody else has taken away or changed, and removes what he has put in. How many
+  // elements that was.
+  Result<std::size_t> restore();
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -58,7 +64,10 @@ class Sets {
   const Known* known(const SetName& set, const Bytes& key) const;
   Change inverse(const Change& change) const;
   void remember(std::span<const Change> changes);
-  Result<> learn(const SetName& set);
+  // Reads what there is. What would make it what we remember.
+  Result<std::vector<Change>> learn(const SetName& set);
+  // What fails is remembered all the same: the next restore() does it.
+  Result<> put_back(std::span<const Change> changes);
 
   Netlink& netlink_;
   std::unordered_map<const SetName*, Contents> known_;

@@ -11,12 +11,15 @@
 #include <optional>
 
 #include "base/unique_fd.h"
+#include "steer/liveness.h"
 #include "steer/netlink.h"
 #include "steer/port_users.h"
 
 namespace sockmi::steer {
 namespace {
 
+// Of struct tcp_info, which only linux/tcp.h has whole, and that can not be included beside netinet/tcp.h.
+constexpr std::size_t kUnacknowledged = 24, kAcknowledged = 120, kSegmentsIn = 140;
 constexpr int kBuffer = 64 << 20;  // a limit, not an allocation: a notice counts as 1-2 KiB, and 20,000 sockets may end at once
 constexpr std::uint32_t kAlive = ~(1u << TCP_TIME_WAIT);
 constexpr std::uint32_t kBoundInactive = 1u << 13;  // a state that only sock_diag knows: bound, no more
@@ -69,6 +72,10 @@ struct Question {
     id.idiag_dport = htons(tuple.remote.port);
     std::memcpy(id.idiag_src, tuple.local.ip.view().data(), tuple.local.ip.size());
     std::memcpy(id.idiag_dst, tuple.remote.ip.view().data(), tuple.remote.ip.size());
+  }
+  void ask_for(const FourTuple& tuple) const {
+    speak_of(tuple);
+    request->id.idiag_cookie[0] = request->id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
   }
 };
 
@@ -162,8 +169,7 @@ Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cook
   } else {
     TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
     const Question one(*diag, wanted.local.ip.family, NLM_F_ACK, kAlive);  // by the acknowledgement the answer ends
-    one.speak_of(wanted);
-    one.request->id.idiag_cookie[0] = one.request->id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+    one.ask_for(wanted);
     auto asked = diag->dump(one.header, "sock_diag", [&](const nlmsghdr* message) {
       if (const auto socket = read(message)) take(*socket);
     });
@@ -174,6 +180,31 @@ Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cook
 }
 
 }  // namespace
+
+Result<Liveness> liveness_of(const FourTuple& tuple, std::uint64_t cookie) {
+  TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
+  const FourTuple plain = tuple.unmapped();
+  const Question one(*diag, plain.local.ip.family, NLM_F_ACK, kAlive);
+  one.ask_for(plain);
+  std::optional<Liveness> found;
+  auto asked = diag->dump(one.header, "sock_diag", [&](const nlmsghdr* message) {
+    const auto socket = read(message);
+    if (!socket || socket->cookie != cookie) return;
+    mnl_attr_parse(message, sizeof(inet_diag_msg), [](const nlattr* attribute, void* out) {
+      if (mnl_attr_get_type(attribute) == INET_DIAG_INFO && mnl_attr_get_payload_len(attribute) >= kSegmentsIn + 4) {
+        const auto* info = static_cast<const char*>(mnl_attr_get_payload(attribute));
+        Liveness& now = static_cast<std::optional<Liveness>*>(out)->emplace();
+        std::memcpy(&now.unacknowledged, info + kUnacknowledged, sizeof now.unacknowledged);
+        std::memcpy(&now.acknowledged, info + kAcknowledged, sizeof now.acknowledged);
+        std::memcpy(&now.segments_in, info + kSegmentsIn, sizeof now.segments_in);
+      }
+      return MNL_CB_OK;
+    }, &found);
+  });
+  if (!asked && asked.error().code != ENOENT) return pass(std::move(asked));
+  if (!found) return fail(ENOENT, "no socket of {} lives here", to_string(tuple));
+  return *found;
+}
 
 Result<TcpSocket> find_socket(const FourTuple& tuple) { return find(tuple, std::nullopt); }
 Result<TcpSocket> find_by_cookie(const FourTuple& tuple, std::uint64_t cookie) { return find(tuple, cookie); }

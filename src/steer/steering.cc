@@ -9,24 +9,56 @@
 
 #include "base/log.h"
 #include "base/unique_fd.h"
+#include "steer/adopt.h"
 #include "steer/claim.h"
 #include "steer/delivery_route.h"
 #include "steer/hold.h"
 #include "steer/keys.h"
+#include "steer/last_guard.h"
 #include "steer/reach.h"
 #include "steer/sets.h"
 #include "steer/tables.h"
 #include "steer/tracking.h"
+#include "steer/upkeep.h"
 
 namespace sockmi::steer {
 namespace {
 
 using std::chrono::milliseconds;
 
-class NftSteering : public Steering {
+class NftSteering : public Steering, public Upkeep {
  public:
-  NftSteering(unique_fd claim, std::unique_ptr<Netlink> netfilter, std::unique_ptr<Netlink> route, std::vector<Segment> segments)
-      : claim_(std::move(claim)), netfilter_(std::move(netfilter)), route_(std::move(route)), segments_(std::move(segments)), sets_(*netfilter_) {}
+  NftSteering(unique_fd claim, std::unique_ptr<Changes> changes, std::unique_ptr<Netlink> netfilter, std::unique_ptr<Netlink> route,
+              std::vector<std::string> interfaces, std::vector<Segment> segments, ino_t daemon)
+      : claim_(std::move(claim)), changes_(std::move(changes)), netfilter_(std::move(netfilter)), route_(std::move(route)),
+        interfaces_(std::move(interfaces)), daemon_(daemon), segments_(std::move(segments)), sets_(*netfilter_) {}
+  // What an earlier daemon left is known from here on, whatever becomes of it in the kernel.
+  Result<> set_up() {
+    TRY(build(false));
+    for (const FamilySets* sets : {&kSets4, &kSets6})
+      for (const SetName* set : {&sets->coming, &sets->away, &sets->ended_away, &sets->ports_away, &sets->via, &sets->out, &sets->stay, &sets->homes,
+                                 &sets->readdress, &sets->readdress_ports, &sets->held})
+        TRY(sets_.know(*set));
+    for (const Segment& segment : segments_)
+      for (const auto* maps : {&segment.four, &segment.six})
+        for (const SetName* set : {&maps->redirects, &maps->ended, &maps->ports}) TRY(sets_.know(*set));
+    if (auto made = make_last_guard(*netfilter_); !made) log::warn("event=no_guard error=\"{}\" reason=\"it wants Linux 5.12\"", to_string(made.error()));
+    else TRY(fill_last_guard());
+    auto added = add_delivery_route(*route_, interfaces_);
+    return added ? Result<>() : pass(std::move(added));
+  }
+
+  int fd() const override { return changes_->fd(); }
+  bool is_disturbed() override {
+    news_.add(changes_->heard(netfilter_->port()));
+    return news_.ours || news_.surroundings;
+  }
+  Result<std::string> repair() override {
+    TRY(mend());
+    if (!repaired_.empty() && !news_.by.empty()) repaired_ += " taken away by " + news_.by;
+    news_ = {};
+    return std::exchange(repaired_, {});
+  }
   ~NftSteering() override {
     if (keep_) return;
     if (auto gone = remove_tables(); !gone) log::error("event=tables_left error=\"{}\"", to_string(gone.error()));
@@ -42,8 +74,9 @@ class NftSteering : public Steering {
       const auto living = maps_of_connections(to), over = maps_of_ended(to);
       TRY_LET(mine, map_to(ended ? over : living, to));
       for (const auto* maps : {&living, &over}) put_only_in(changes, *maps, mine, to, key_of(tuple), expires_in);
+      guard(changes, {expires_in ? Change::kRemove : Change::kPut, &guard_of(tuple.local.ip).moved, {key_of(tuple), {}, {}}});
     }
-    return sets_.apply(changes);
+    return apply(changes);
   }
   Result<> remove_redirects(std::span<const FourTuple> tuples) override {
     std::vector<Change> changes;
@@ -52,8 +85,9 @@ class NftSteering : public Steering {
       for (const auto& maps : {maps_of_connections(tuple.local.ip), maps_of_ended(tuple.local.ip)})
         for (const SetName* map : maps) changes.push_back(remove(*map, key));
       changes.push_back(remove(sets_of(tuple.local.ip).coming, key));
+      guard(changes, remove(guard_of(tuple.local.ip).moved, key));
     }
-    return sets_.apply(changes);
+    return apply(changes);
   }
   Result<std::vector<Redirect>> redirects() override {
     std::vector<Redirect> out;
@@ -82,16 +116,20 @@ class NftSteering : public Steering {
     std::vector<Change> changes = stays(staying, Change::kPut);
     TRY(add_way(changes, to.unmapped()));
     TRY(add_only_in(changes, maps_of_ports(to), to, key_of(local), std::nullopt));
-    return sets_.apply(changes);
+    guard(changes, put(guard_of(to).ports, key_of(local)));
+    return apply(changes);
   }
   Result<> remove_port_redirect(const SocketAddress& local) override {
     const FamilySets& sets = sets_of(local.ip);
     std::vector<Change> changes;
     for (const SetName* map : maps_of_ports(local.ip)) changes.push_back(remove(*map, key_of(local)));
+    guard(changes, remove(guard_of(local.ip).ports, key_of(local)));
     TRY_LET(staying, sets_.list(sets.stay));
-    for (Element& element : staying)
-      if (key_of(tuple_of(element.key).local) == key_of(local)) changes.push_back(remove(sets.stay, std::move(element.key)));
-    return sets_.apply(changes);
+    std::vector<FourTuple> tuples;
+    for (const Element& element : staying)
+      if (const FourTuple tuple = tuple_of(element.key); key_of(tuple.local) == key_of(local)) tuples.push_back(tuple);
+    std::ranges::move(stays(tuples, Change::kRemove), std::back_inserter(changes));
+    return apply(changes);
   }
   Result<std::vector<SocketAddress>> redirected_ports() override {
     std::vector<SocketAddress> out;
@@ -102,8 +140,8 @@ class NftSteering : public Steering {
       }
     return out;
   }
-  Result<> stay(std::span<const FourTuple> tuples) override { return sets_.apply(stays(tuples, Change::kPut)); }
-  Result<> unstay(std::span<const FourTuple> tuples) override { return sets_.apply(stays(tuples, Change::kRemove)); }
+  Result<> stay(std::span<const FourTuple> tuples) override { return apply(stays(tuples, Change::kPut)); }
+  Result<> unstay(std::span<const FourTuple> tuples) override { return apply(stays(tuples, Change::kRemove)); }
   Result<> hold_port(const SocketAddress& local, milliseconds timeout) override {
     return apply(put(sets_of(local.ip).held, key_of(local), {}, timeout));
   }
@@ -141,7 +179,7 @@ class NftSteering : public Steering {
       TRY_LET(change, given_back(sets_of(own).readdress, key_of(arriving(tuple, own)), tuple.local));
       changes.push_back(std::move(change));
     }
-    return sets_.apply(changes);
+    return apply(changes);
   }
   Result<> remove_readdress(std::span<const FourTuple> tuples, const IpAddress& own, milliseconds linger) override {
     std::vector<Change> changes;
@@ -150,7 +188,7 @@ class NftSteering : public Steering {
       TRY_LET(there, sets_.find(sets_of(own).readdress, key));
       if (there == bytes_of(tuple.local.ip)) changes.push_back(put(sets_of(own).readdress, key, *there, linger));
     }
-    return sets_.apply(changes);
+    return apply(changes);
   }
   Result<> readdress_port(const SocketAddress& home, const IpAddress& own) override {
     TRY_LET(change, given_back(sets_of(own).readdress_ports, key_of(SocketAddress{own, home.port}), home));
@@ -164,15 +202,80 @@ class NftSteering : public Steering {
   void keep(bool yes) override { keep_ = yes; }
 
  private:
+  Result<> build(bool anew) {
+    TRY(create_tables(*netfilter_, segments_, daemon_, anew));
+    TRY_LET(now, fingerprint(*netfilter_));
+    built_ = std::move(now);
+    return {};
+  }
+  // Whatever is missing is put back, and noted.
+  Result<> mend() {
+    if (look_up(segments_)) built_.clear();
+    if (news_.ours || built_.empty()) {
+      TRY_LET(now, fingerprint(*netfilter_));
+      if (built_.empty() || now != built_) {
+        TRY(build(true));
+        note("tables");
+      }
+      TRY_LET(elements, sets_.restore());
+      if (elements > 0) note(fmt::format("{} elements", elements));
+    }
+    TRY_LET(routes, add_delivery_route(*route_, interfaces_));
+    if (routes > 0) note(fmt::format("{} routing rules", routes));
+    return renew_ways();
+  }
+  void note(const std::string& what) { repaired_ += (repaired_.empty() ? "" : ", ") + what; }
+  // The interface of a way may have been made anew, with another number; and routes change.
+  Result<> renew_ways() {
+    ways_.clear();
+    std::vector<Change> changes;
+    for (const FamilySets* sets : {&kSets4, &kSets6}) {
+      TRY_LET(known, sets_.list(sets->out));
+      for (const Element& each : known)
+        if (const auto host = IpAddress::from_bytes(each.key)) (void)add_way(changes, *host);  // one that can't be reached now is left as it is
+    }
+    if (changes.empty()) return {};
+    TRY(sets_.apply(changes));
+    note("ways to routers");
+    return {};
+  }
+  Result<> fill_last_guard() {
+    guarded_ = true;
+    std::vector<Change> changes;
+    TRY_LET(found, redirects());
+    for (const Redirect& each : found)
+      if (!each.expires_in) changes.push_back(put(guard_of(each.tuple.local.ip).moved, key_of(each.tuple)));
+    TRY_LET(ports, redirected_ports());
+    for (const SocketAddress& each : ports) changes.push_back(put(guard_of(each.ip).ports, key_of(each)));
+    for (const auto& [sets, guard] : {std::pair(&kSets4, &kGuard4), std::pair(&kSets6, &kGuard6)}) {
+      TRY_LET(staying, sets_.list(sets->stay));
+      for (Element& each : staying) changes.push_back(put(guard->stay, std::move(each.key)));
+    }
+    return sets_.apply(changes);
+  }
+  void guard(std::vector<Change>& changes, Change change) const {
+    if (guarded_) changes.push_back(std::move(change));
+  }
+
   static Change put(const SetName& set, Bytes key, Bytes data = {}, std::optional<milliseconds> expires_in = {}) {
     return {Change::kPut, &set, {std::move(key), std::move(data), expires_in}};
   }
   static Change remove(const SetName& set, Bytes key) { return {Change::kRemove, &set, {std::move(key), {}, {}}}; }
-  Result<> apply(const Change& change) { return sets_.apply({&change, 1}); }
+  Result<> apply(const Change& change) { return apply(std::span(&change, 1)); }
+  Result<> apply(std::span<const Change> changes) {
+    auto done = sets_.apply(changes);
+    if (done || done.error().code != ENOENT || daemon_ != 0) return done;  // tables are made by who is in their namespace
+    news_.ours = true;  // somebody has taken our tables away, just now; repair() will tell
+    TRY(mend());
+    return sets_.apply(changes);
+  }
 
-  static std::vector<Change> stays(std::span<const FourTuple> tuples, Change::What what) {
+  std::vector<Change> stays(std::span<const FourTuple> tuples, Change::What what) const {
     std::vector<Change> changes;
-    for (const FourTuple& tuple : tuples) changes.push_back({what, &sets_of(tuple.local.ip).stay, {key_of(tuple), {}, {}}});
+    for (const FourTuple& tuple : tuples) {
+      changes.push_back({what, &sets_of(tuple.local.ip).stay, {key_of(tuple), {}, {}}});
+      guard(changes, {what, &guard_of(tuple.local.ip).stay, {key_of(tuple), {}, {}}});
+    }
     return changes;
   }
 
@@ -249,11 +352,17 @@ class NftSteering : public Steering {
   }
 
   unique_fd claim_;
+  std::unique_ptr<Changes> changes_;
   std::unique_ptr<Netlink> netfilter_, route_;
-  const std::vector<Segment> segments_;  // the names that sets_ knows by address
+  const std::vector<std::string> interfaces_;
+  const ino_t daemon_;
+  std::vector<Segment> segments_;  // the names in it stay: sets_ knows them by address
   Sets sets_;
   std::map<IpAddress, unsigned> guests_;
-  bool can_track_ = true, keep_ = true;
+  std::string built_;     // the fingerprint of our tables as we made them; "": they are to be made anew
+  News news_;             // that mend() has not seen to
+  std::string repaired_;  // by it, and not told yet
+  bool can_track_ = true, keep_ = true, guarded_ = false;
   std::map<IpAddress, std::pair<Way, std::chrono::steady_clock::time_point>> ways_;
 };
 
@@ -261,13 +370,13 @@ class NftSteering : public Steering {
 
 Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::string>& interfaces, ino_t daemon) {
   TRY_LET(claim, claim_namespace());
+  TRY_LET(changes, Changes::open());
   TRY_LET(netfilter, Netlink::open(NETLINK_NETFILTER));
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
   TRY_LET(segments, segments_of(interfaces));
-  TRY(create_tables(*netfilter, segments, daemon));
-  Netlink& routes = *route;
-  auto steering = std::make_unique<NftSteering>(std::move(claim), std::move(netfilter), std::move(route), std::move(segments));
-  TRY(add_delivery_route(routes, interfaces));
+  auto steering = std::make_unique<NftSteering>(std::move(claim), std::move(changes), std::move(netfilter), std::move(route), interfaces,
+                                                std::move(segments), daemon);
+  TRY(steering->set_up());
   return steering;
 }
 

@@ -23,6 +23,7 @@
 #include <net/if.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "steer/adopt.h"
 #include "steer/begun.h"
@@ -39,7 +40,7 @@ constexpr const char* kRemove = "add table netdev sockmi; delete table netdev so
 FamilySets family_sets(char v) {
   const auto at_home = [v](const char* name) { return SetName{NFPROTO_NETDEV, "sockmi", std::string(name) + v}; };
   const auto on_importer = [v](const char* name) { return SetName{NFPROTO_INET, "sockmi", std::string(name) + v}; };
-  return {at_home("coming"), at_home("away"), at_home("endedaway"), at_home("portsaway"), at_home("via"), at_home("out"), at_home("stay"),
+  return {at_home("coming"), at_home("away"), SetName{NFPROTO_NETDEV, "sockmi", std::string("endedaway") + v, true}, at_home("portsaway"), at_home("via"), at_home("out"), at_home("stay"),
           on_importer("homes"), on_importer("readdress"), on_importer("readdressports"), on_importer("held")};
 }
 
@@ -54,6 +55,7 @@ std::string at_home(char v, const std::vector<Segment>& segments) {
     maps += fmt::format("\n  map {} {{ type {} : {}; flags timeout; }}", redirected.set, connection, address);
     maps += fmt::format("\n  map {} {{ type {} : {}; flags dynamic,timeout; }}", over.set, connection, address);
     maps += fmt::format("\n  map {} {{ type {} : {}; flags timeout; }}", moved.set, port, address);
+    if (segment.index == 0) continue;
     redirects += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection, redirected.set, segment.interface);
     ended += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection, over.set, segment.interface);
     ports += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, to_port, moved.set, segment.interface);
@@ -84,7 +86,7 @@ std::string at_home(char v, const std::vector<Segment>& segments) {
 std::string netdev_table(const std::vector<Segment>& segments) {
   std::string chains;
   for (const Segment& segment : segments)
-    chains += fmt::format(R"(
+    if (segment.index != 0) chains += fmt::format(R"(
   chain in{} {{
     type filter hook ingress device "{}" priority -500; policy accept;
     meta protocol ip meta l4proto tcp goto tcp4
@@ -146,16 +148,26 @@ Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfa
     if (index == 0) return fail_errno("interface " + interface);
     const std::string number = out.empty() ? "" : fmt::format("_{}", index);  // most hosts have but one
     const auto maps = [&](char v) {
-      return Segment::Maps{{NFPROTO_NETDEV, "sockmi", fmt::format("redir{}{}", v, number)}, {NFPROTO_NETDEV, "sockmi", fmt::format("ended{}{}", v, number)}, {NFPROTO_NETDEV, "sockmi", fmt::format("ports{}{}", v, number)}};
+      const auto map = [&](const char* name, bool fleeting) { return SetName{NFPROTO_NETDEV, "sockmi", fmt::format("{}{}{}", name, v, number), fleeting}; };
+      return Segment::Maps{map("redir", false), map("ended", true), map("ports", false)};
     };
     out.push_back({interface, index, maps('4'), maps('6')});
   }
   return out;
 }
 
-Result<> create_tables(Netlink& netfilter, const std::vector<Segment>& segments, ino_t daemon) {
+bool look_up(std::vector<Segment>& segments) {
+  bool changed = false;
+  for (Segment& segment : segments) {
+    const unsigned before = std::exchange(segment.index, ::if_nametoindex(segment.interface.c_str()));
+    changed |= segment.index != before;
+  }
+  return changed;
+}
+
+Result<> create_tables(Netlink& netfilter, const std::vector<Segment>& segments, ino_t daemon, bool anew) {
   const std::string mark = daemon ? fmt::format("add chain netdev sockmi {}\n", mark_of_service(daemon)) : "";
-  TRY_LET(change, change_to(netfilter, netdev_table(segments) + inet_table() + mark));
+  TRY_LET(change, change_to(netfilter, netdev_table(segments) + inet_table() + mark, anew));
   if (!change.empty()) TRY(run_nft(change));
   auto rules = icmp_rules(segments);
   std::ranges::move(begun_rules(segments), std::back_inserter(rules));

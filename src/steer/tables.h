@@ -34,7 +34,7 @@ inline const FamilySets& sets_of(const IpAddress& ip) { return ip.unmapped().fam
 // The maps to importers on the segment of one interface: a rule can name but one.
 struct Segment {
   std::string interface;
-  unsigned index;  // of the interface
+  unsigned index;  // of the interface; 0: there is none at present
   struct Maps {
     SetName redirects, ended, ports;  // connections, such as have ended, ports -> importer
   } four, six;
@@ -45,7 +45,10 @@ struct Segment {
 Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfaces);
 
 // Tables of an earlier daemon are made like ours, around the elements of their maps and sets: see adopt.cc. `daemon`: see make_nft_steering().
-Result<> create_tables(Netlink& netfilter, const std::vector<Segment>& segments, ino_t daemon);
+// `anew`: also if they seem to be like ours already.
+Result<> create_tables(Netlink& netfilter, const std::vector<Segment>& segments, ino_t daemon, bool anew = false);
+// Interfaces may have been made anew, with another index. Whether one has.
+bool look_up(std::vector<Segment>& segments);
 Result<> remove_tables();
 
 }  // namespace sockmi::steer

@@ -25,6 +25,8 @@ class Restored {
   ~Restored();
 
   int fd() const { return fd_.get(); }  // borrows
+  // Segments that found the socket until it thawed, and such of our own as found it then: more are the peer's.
+  std::uint32_t segments_of_ours() const { return segments_of_ours_; }
   // Gives the socket what happened to the other one after its image was taken. An error leaves it unfit for anything but being discarded.
   Result<> receive(const Late& late);
   // One live endpoint from here on: mark off, repair mode off (its window probe goes out), the unsent rest of the send queue written, and what
@@ -68,6 +70,7 @@ class Restored {
   Bytes unsent_;
   bool finished_ = false;               // our FIN is behind them, though it was not when the image was taken
   std::uint32_t read_ = 0;              // of the receive queue, by somebody else
+  mutable std::uint32_t segments_of_ours_ = 0;
 };
 
 }  // namespace sockmi::tcp

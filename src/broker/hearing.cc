@@ -1,0 +1,56 @@
+#include "broker/hearing.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/spawn.h"
+#include "broker/event.h"
+#include "steer/liveness.h"
+
+namespace sockmi::broker {
+namespace {
+
+constexpr milliseconds kFirstLook{20}, kLongestPause{1000};
+constexpr milliseconds kPatience{3000};    // then it is worth a line in the log
+constexpr std::size_t kMostAtOnce = 256;   // a look at one takes some microseconds
+
+}  // namespace
+
+void Hearing::expect(std::uint64_t cookie, const FourTuple& tuple, std::uint32_t segments) {
+  unheard_.insert_or_assign(cookie, Unheard{tuple, segments, Clock::now()});
+  if (std::exchange(listening_, true)) return;
+  spawn(io_, "listen_for_peers", listen());
+}
+
+// One that has ended needs no answer any more. What we have sent must be acknowledged: segments of a peer that does not get ours prove nothing.
+bool Hearing::has_answered(std::uint64_t cookie, Unheard& each) {
+  const auto now = steer::liveness_of(each.tuple, cookie);
+  if (!now) return now.error().code == ENOENT;
+  if (now->segments_in != each.segments && (now->unacknowledged == 0 || now->acknowledged > 0)) {
+    if (each.warned) log::info("event=heard connection={}", to_string(each.tuple));
+    return true;
+  }
+  if (!each.warned && Clock::now() > each.since + kPatience) {
+    each.warned = true;
+    log::warn("event=unheard connection={} reason=\"its peer has not answered since it moved here\"", to_string(each.tuple));
+  }
+  return false;
+}
+
+asio::awaitable<void> Hearing::listen() {
+  for (milliseconds pause = kFirstLook; !unheard_.empty(); pause = std::min(2 * pause, kLongestPause)) {
+    co_await sleep_for(pause);
+    std::size_t looks = std::min(kMostAtOnce, unheard_.size());
+    for (auto it = unheard_.upper_bound(last_); looks > 0; --looks) {
+      if (it == unheard_.end()) it = unheard_.begin();
+      if (it == unheard_.end()) break;
+      last_ = it->first;
+      it = has_answered(it->first, it->second) ? unheard_.erase(it) : std::next(it);
+    }
+    const auto newest = std::ranges::max_element(unheard_, {}, [](const auto& each) { return each.second.since; });
+    if (newest != unheard_.end() && Clock::now() < newest->second.since + kLongestPause) pause = kFirstLook;
+  }
+  listening_ = false;
+}
+
+}  // namespace sockmi::broker

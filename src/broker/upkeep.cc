@@ -1,0 +1,75 @@
+// The first repair after a calm is made at once: packets get lost meanwhile. Who takes ours away again and again, or floods us with changes, gets longer
+// and longer pauses, so that it does not keep the daemon from its work; a connection goes on all the same after the longest of them.
+#include "broker/upkeep.h"
+
+#include <unistd.h>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include "base/log.h"
+#include "broker/event.h"
+
+namespace sockmi::broker {
+namespace {
+
+constexpr milliseconds kCalm{5000}, kShortestPause{10}, kLongestPause{500};
+constexpr int kShare = 9;  // a look that took so long is followed by a pause of so many times that
+constexpr milliseconds kFirstRetry{20}, kLastRetry{5000};
+
+class Keeper {
+ public:
+  Keeper(steer::Upkeep& upkeep, Repairs& repairs) : upkeep_(upkeep), repairs_(repairs) {}
+
+  asio::awaitable<void> mend() {
+    if (Clock::now() > last_ + kCalm) pause_ = milliseconds(0);
+    if (pause_ > milliseconds(0)) {
+      co_await sleep_for(pause_);
+      (void)upkeep_.is_disturbed();  // all that came meanwhile is one repair
+    }
+    for (milliseconds retry = kFirstRetry; !look(); retry = std::min(2 * retry, kLastRetry)) co_await sleep_for(retry);
+  }
+
+ private:
+  // Whether all is mended.
+  bool look() {
+    const auto began = Clock::now();
+    const auto repaired = upkeep_.repair();
+    last_ = Clock::now();
+    const auto took = std::chrono::ceil<milliseconds>(last_ - began);
+    pause_ = std::min(kLongestPause, std::max(pause_, kShare * took));
+    if (!repaired) {
+      const std::string error = to_string(repaired.error());
+      if (error != repairs_.error) log::error("event=rules_not_repaired error=\"{}\"", error);
+      repairs_.error = error;
+      return false;
+    }
+    repairs_.error.clear();
+    if (repaired->empty()) return true;
+    ++repairs_.count;
+    repairs_.last = *repaired;
+    log::warn("event=rules_repaired what=\"{}\" ms={}", *repaired, took.count());
+    pause_ = std::clamp(2 * pause_, kShortestPause, kLongestPause);
+    return true;
+  }
+
+  steer::Upkeep& upkeep_;
+  Repairs& repairs_;
+  milliseconds pause_{0};
+  Clock::time_point last_;
+};
+
+}  // namespace
+
+asio::awaitable<void> keep_up(World& world, Repairs& repairs) {
+  steer::Upkeep& upkeep = *world.steering;
+  Keeper keeper(upkeep, repairs);
+  asio::posix::stream_descriptor descriptor(co_await asio::this_coro::executor, ::dup(upkeep.fd()));
+  for (;;) {
+    boost::system::error_code error;
+    co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    if (error) co_return;
+    if (upkeep.is_disturbed()) co_await keeper.mend();
+  }
+}
+
+}  // namespace sockmi::broker

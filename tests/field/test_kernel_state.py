@@ -1,0 +1,127 @@
+"""What administrators and other daemons do to the kernel's state that is ours: it is put back at once, the connections go on, and log and status say so."""
+import observe
+from cases import cases
+from process import expect, run, wait_until
+from socket_app import Connection, start
+
+PORT = 8443
+
+
+def repaired(host, before=0):
+    """Waits until the daemon has put back what somebody took away; how often it has done that by now."""
+    return wait_until(lambda: (count := host.api("/v1/status")["repairs"]["count"]) > before and count, f"{host.name} repairs its rules")
+
+
+def moved_connection(lab, family="4"):
+    start(lab)
+    c = Connection(lab, family)
+    c.both_ways()
+    c.move(lab.hostB)
+    c.both_ways()
+    return c
+
+
+@cases(("hostA", "4"), ("hostA", "6"), ("hostB", "4"), ("hostB", "6"))
+def test_a_flushed_ruleset(lab, where, family):
+    c = moved_connection(lab, family)
+    host = getattr(lab, where)
+    host.run("nft", "flush", "ruleset")
+    repaired(host)
+    run(["ip", "-n", where, "route", "add", "192.0.2.0/24", "dev", "eth0"])  # routes that the kernel had remembered are asked for anew
+    c.both_ways()
+    host.daemon.wait_line("event=rules_repaired")
+    c.move(lab.hostA)
+    c.both_ways()
+    c.end()
+
+
+def test_a_ruleset_flushed_under_an_upload(lab):
+    """No packet that comes while home's tables are gone is answered by RST."""
+    c = moved_connection(lab)
+    sent = c.up.begin_send(c.theirs, 8 << 20)
+    for n in range(20):
+        before = lab.hostA.api("/v1/status")["repairs"]["count"]
+        lab.hostA.run("nft", "flush", "ruleset")
+        repaired(lab.hostA, before)
+    c.up.receive(c.ours)
+    sent()
+    expect(observe.resets(lab.client)[0] == 0, "home answered by RST")
+    c.both_ways()
+    c.end()
+
+
+@cases("delete table netdev sockmi", "delete table inet sockmi", "flush table netdev sockmi", "flush chain inet sockmi prerouting",
+       "flush map netdev sockmi redir4")
+def test_what_is_taken_away_by_name(lab, command):
+    c = moved_connection(lab)
+    for host in (lab.hostA, lab.hostB):
+        before = host.api("/v1/status")["repairs"]["count"]
+        host.run("nft", *command.split())
+        if host is lab.hostA or "map" not in command:
+            repaired(host, before)
+    c.both_ways()
+    c.end()
+
+
+def test_a_new_connection_moves_after_a_flush(lab):
+    c = moved_connection(lab)
+    lab.hostA.run("nft", "flush", "ruleset")
+    d = Connection(lab, port=PORT + 1)
+    d.both_ways()
+    d.move(lab.hostB)
+    d.both_ways()
+    c.both_ways()
+    c.end()
+    d.end()
+
+
+@cases("rules", "table")
+def test_routing_that_is_deleted(lab, what):
+    c = moved_connection(lab)
+    for family in ("-4", "-6"):
+        if what == "table":
+            run(["ip", family, "-n", "hostB", "route", "flush", "table", "29547"])
+            continue
+        for line in lab.hostB.run("ip", family, "rule").splitlines():
+            if not any(name in line for name in ("lookup local", "lookup main", "lookup default")):
+                run(["ip", family, "-n", "hostB", "rule", "del", "priority", line.split(":")[0]])
+    repaired(lab.hostB)
+    c.both_ways()
+    c.end()
+
+
+def test_rules_are_such_as_a_network_manager_leaves(lab):
+    """systemd-networkd removes rules of others when it starts, but not the kernel's."""
+    start(lab)
+    ours = [line for line in lab.hostB.run("ip", "-d", "rule").splitlines() if "29547" in line]
+    expect(ours and all("proto kernel" in line for line in ours), f"{ours}")
+
+
+def test_an_address_of_homes_that_is_gone_for_a_moment(lab):
+    c = moved_connection(lab)
+    run(["ip", "-n", "hostA", "addr", "del", "10.77.0.1/24", "dev", "eth0"])
+    run(["ip", "-n", "hostA", "addr", "add", "10.77.0.1/24", "dev", "eth0"])
+    c.both_ways()
+    c.end()
+
+
+def test_an_interface_that_is_made_anew(lab):
+    c = moved_connection(lab)
+    before = lab.hostA.api("/v1/status")["repairs"]["count"]
+    run(["ip", "link", "del", "hostA"])
+    run(["ip", "link", "add", "hostA", "type", "veth", "peer", "name", "eth0", "netns", "hostA"])
+    run(["ip", "link", "set", "hostA", "addrgenmode", "none", "master", "segment", "up"])
+    run(["ip", "-n", "hostA", "link", "set", "eth0", "addrgenmode", "none", "up"])
+    run(["ip", "-n", "hostA", "addr", "add", "10.77.0.1/24", "dev", "eth0"])
+    repaired(lab.hostA, before)
+    c.both_ways()
+    c.end()
+
+
+def test_a_change_of_others_tables_is_no_business_of_ours(lab):
+    start(lab)
+    lab.hostA.run("nft", "add", "table", "ip", "other")
+    lab.hostA.run("nft", "delete", "table", "ip", "other")
+    run(["ip", "-n", "hostA", "rule", "add", "priority", "100", "lookup", "main"])
+    run(["ip", "-n", "hostA", "rule", "del", "priority", "100"])
+    expect(lab.hostA.api("/v1/status")["repairs"] == {"count": 0, "last": "", "error": ""}, "it was taken for ours")
