@@ -6,6 +6,9 @@
  * while it is exported: export_ssl(3). A call that fails returns -1, sets errno, and leaves a text for
  * sockmi_last_error(); the connection is then as it was before the call.
  *
+ * Every call ends, also if sockmid stands still: exports within their time (options->timeout; a minute for each 64 endpoints if that is 0) and six
+ * seconds, imports within theirs and six seconds, sockmi_event_open() and sockmi_export_done() within five (ETIMEDOUT). sockmi_event_next() does not wait.
+ *
  * Source: M. Bernaschi, F. Casadei, P. Ruco, "Migration of secure connections using SockMi", ;login:, 2007.
  */
 #ifndef SOCKMI_SOCKMI_H
@@ -62,20 +65,21 @@ struct sockmi_export_options {
   const char *service;  /* NULL: "default" */
   const void *payload;  /* opaque to sockmi; at most SOCKMI_PAYLOAD_MAX bytes (else EMSGSIZE) */
   size_t payload_len;
-  int timeout;          /* milliseconds for the whole export; 0: the daemon's default */
+  int timeout;          /* milliseconds for the whole export, until it is decided; 0: a minute */
 };
 
 /* Takes as many endpoints from the daemon as requests can be met, best effort, each by the first request (in order) whose
  * criteria it meets, preferred states first. Waits until at least one is met. timeout in milliseconds; negative: for ever.
- * Returns the number imported, 0 on timeout, -1 on error:
- * EINVAL (criteria make no sense), EACCES (policy), ENOENT/ECONNREFUSED (no daemon). */
+ * Returns the number imported, 0 on timeout, -1 on error, and then nothing was taken:
+ * EINVAL (criteria make no sense), EACCES (policy), ENOENT/ECONNREFUSED (no daemon), ETIMEDOUT (the daemon does not answer). */
 SOCKMI_API int import_socket(struct import_socket_req *irqs, unsigned int nirqs, int timeout);
 
 /* Moves the endpoint fd to another host and returns 0 once it lives there; fd is then dead (ENOTCONN) and still to be closed
  * by the caller. `to` is a struct in_addr or in6_addr as `af` says, the host that shall take it, or null: any that will.
- * On -1 the connection goes on here, unharmed, but for two: EINPROGRESS: it was decided that it goes, and the other host does not say
- * whether it has it; fd stays frozen (EPERM) until it does, or an operator decides, and then works again or is dead. ECONNABORTED: the other
- * host lost it after that, and the connection has ended. errno: ECANCELED (the other host failed or was restarted at the last step), EHOSTUNREACH (no host answered), ECONNREFUSED (refused by policy),
+ * On -1 the connection goes on here, unharmed, but for two: EINPROGRESS: it was decided that it goes, and the other host, or the daemon, does not
+ * say whether it went; fd stays frozen (EPERM) until it does, or an operator decides, and then works again or is dead. ECONNABORTED: the other
+ * host lost it after that, and the connection has ended. ETIMEDOUT is final: a daemon that stands still does not move it later. (If that happened in
+ * the freeze, nothing that is sent leaves before the daemon goes on, or ends.) errno: ECANCELED (the other host failed or was restarted at the last step), EHOSTUNREACH (no host answered), ECONNREFUSED (refused by policy),
  * ENOBUFS (the importer's list is full), ESRCH (no application there imports this service), EPROTONOSUPPORT (not TCP),
  * ENOTCONN (not connected), EMSGSIZE (payload), EACCES (policy), ENOTSUP (the kernel lacks a way, see README), ETIMEDOUT. */
 SOCKMI_API int export_socket(int fd, int state, int af, const void *to);

@@ -27,8 +27,13 @@ asio::awaitable<Result<Response>> post_export(broker::Broker& broker, Session& s
   CO_TRY_LET(wish, image::read<image::ExportRequest>(request.http.body()));
   const std::string service = image::string(wish->service());
   const std::size_t count = wish->parts() ? wish->parts()->size() : 0;
-  if (count == 0 || request.descriptors.size() != count)
-    co_return fail(EBADF, "an export comes with a descriptor for each part, not {} for {}", request.descriptors.size(), count);
+  const std::size_t came = request.descriptors.size();
+  if (count == 0 || (came != count && came != count + 1)) co_return fail(EBADF, "an export comes with a descriptor for each part, not {} for {}", came, count);
+  std::shared_ptr<Token> token;
+  if (came > count) {
+    CO_TRY_LET(adopted, Token::adopt(std::move(request.descriptors.back())));
+    token = std::make_shared<Token>(std::move(adopted));
+  }
   CO_TRY(broker.world().policy.may_export(service, request.user));
   IpAddress target;
   if (wish->target() && wish->target()->size() > 0) {
@@ -44,7 +49,7 @@ asio::awaitable<Result<Response>> post_export(broker::Broker& broker, Session& s
     if (endpoint.payload.size() > SOCKMI_PAYLOAD_MAX)
       co_return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", endpoint.payload.size(), SOCKMI_PAYLOAD_MAX);
     CO_TRY(check_state(endpoint.state, !endpoint.tls.empty()));
-    departures.push_back({std::move(request.descriptors[i]), std::move(endpoint), session.borrow_fd()});
+    departures.push_back({std::move(request.descriptors[i]), std::move(endpoint), session.borrow_fd(), token});
   }
   auto results = co_await broker::export_endpoints(broker.world(), std::move(departures), target, broker::milliseconds(wish->timeout_ms()));
   if (count == 1 && !results.front()) co_return std::unexpected(results.front().error());

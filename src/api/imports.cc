@@ -1,13 +1,15 @@
-// Endpoints are handed over in two steps: the response carries the descriptors, and the client says which it has taken. An application that
-// dies, or can't use what it got, between the two leaves the endpoint where it was: on the ready list.
+// Endpoints are handed over in two steps: the response carries the descriptors, and the client takes the tokens of those that it can use. An application
+// that dies, or can't use what it got, between the two leaves the endpoint where it was: on the ready list. What it says afterwards is for our information.
 #include <algorithm>
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <nlohmann/json.hpp>
 #include <sockmi/sockmi.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include "api/api.h"
+#include "base/fault.h"
 #include "broker/event.h"
 #include "image/pack.h"
 
@@ -69,19 +71,21 @@ Result<std::vector<broker::Criteria>> read_criteria(const image::ImportRequest& 
   return out;
 }
 
-Response pack(const std::vector<broker::ImportLists::Taken>& taken) {
+// `criteria`: which each meets.
+Response pack(std::span<const broker::Deliveries::Handed> handed, const std::vector<std::size_t>& criteria) {
   std::size_t size = 1024;
-  for (const auto& each : taken) size += 256 + each.ready.endpoint.tls.size() + each.ready.endpoint.payload.size();
+  for (const auto& each : handed) size += 256 + each.ready.endpoint.tls.size() + each.ready.endpoint.payload.size();
   image::WipingBuilder builder(size);
   std::vector<flatbuffers::Offset<image::Delivered>> delivered;
   Response response{.type = "application/vnd.sockmi"};
-  for (const auto& each : taken) {
-    const auto& endpoint = each.ready.endpoint;
-    const auto id = builder.CreateVector(each.ready.id.data(), each.ready.id.size());
-    const auto tls = builder.CreateVector(endpoint.tls.data(), endpoint.tls.size());
-    const auto payload = builder.CreateVector(endpoint.payload.data(), endpoint.payload.size());
-    delivered.push_back(image::CreateDelivered(builder, static_cast<std::uint32_t>(each.criterion), id, endpoint.state, tls, payload));
-    response.descriptors.push_back(each.ready.socket.dup());
+  for (std::size_t i = 0; i < handed.size(); ++i) {
+    const auto& [ready, token] = handed[i];
+    const auto id = builder.CreateVector(ready.id.data(), ready.id.size());
+    const auto tls = builder.CreateVector(ready.endpoint.tls.data(), ready.endpoint.tls.size());
+    const auto payload = builder.CreateVector(ready.endpoint.payload.data(), ready.endpoint.payload.size());
+    delivered.push_back(image::CreateDelivered(builder, static_cast<std::uint32_t>(criteria[i]), id, ready.endpoint.state, tls, payload));
+    response.descriptors.push_back(ready.socket.dup());
+    response.descriptors.emplace_back(::fcntl(token.fd(), F_DUPFD_CLOEXEC, 0));
   }
   builder.Finish(image::CreateImportResponseDirect(builder, &delivered));
   response.body = builder.take();
@@ -117,16 +121,21 @@ asio::awaitable<Result<Response>> post_import(broker::Broker& broker, Session& s
     if (!co_await wait_for_ready(lists, session, criteria, request.user, process, deadline)) break;
     taken = lists.take(criteria, request.user, process);
   }
-  Response response = pack(taken);
   std::vector<broker::Ready> those;
-  for (auto& each : taken) those.push_back(std::move(each.ready));
-  session.state = std::make_unique<Delivered>(broker.world(), broker.world().deliveries.begin(std::move(those), process));
-  co_return response;
+  std::vector<std::size_t> met;
+  for (auto& each : taken) {
+    those.push_back(std::move(each.ready));
+    met.push_back(each.criterion);
+  }
+  CO_TRY_LET(number, broker.world().deliveries.begin(std::move(those), process));
+  session.state = std::make_unique<Delivered>(broker.world(), number);
+  co_return pack(broker.world().deliveries.handed(number), met);
 }
 
 asio::awaitable<Result<Response>> post_import_taken(broker::Broker& broker, Session& session, Request& request) {
   const auto* delivered = dynamic_cast<Delivered*>(session.state.get());
   if (!delivered) co_return fail(EINVAL, "nothing was delivered to this client");
+  CO_TRY(fault::point("taken"));
   CO_TRY_LET(said, image::read<image::TakenRequest>(request.http.body()));
   CO_TRY_LET(ids, image::read_ids(image::view(said->ids())));
   auto& deliveries = broker.world().deliveries;
@@ -135,15 +144,9 @@ asio::awaitable<Result<Response>> post_import_taken(broker::Broker& broker, Sess
       CO_TRY_LET(id, image::read_id(image::view(each->id())));
       deliveries.failed(delivered->number, id, Error{each->error(), for_the_log(image::string(each->reason()))});
     }
-  std::vector<std::uint8_t> gone;
-  for (const auto& id : ids)
-    if (!deliveries.taken(delivered->number, id)) gone.insert(gone.end(), id.begin(), id.end());
+  for (const auto& id : ids) (void)deliveries.taken(delivered->number, id);
   session.state.reset();  // the rest goes back
-  image::WipingBuilder builder;
-  builder.Finish(image::CreateTakenResponseDirect(builder, &gone));
-  Response response{.type = "application/vnd.sockmi"};
-  response.body = builder.take();
-  co_return response;
+  co_return json_response(200, nlohmann::json::object());
 }
 
 }  // namespace sockmi::api

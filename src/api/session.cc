@@ -26,7 +26,9 @@ namespace sockmi::api {
 namespace {
 
 constexpr std::size_t kLargestHeader = 8192;
-constexpr std::size_t kMostDescriptors = 64;  // the kernel's own limit is SCM_MAX_FD, 253
+// The kernel's own limit is SCM_MAX_FD, 253.
+constexpr std::size_t kMostReceived = 65;  // the parts of an export, and a token
+constexpr std::size_t kMostSent = 128;     // endpoints, each with a token
 
 // A client's time: from its first byte to the last of a request, to read what it is sent, between two requests, and behind a refusal.
 using std::chrono::milliseconds;
@@ -119,7 +121,7 @@ void Session::disarm() {
 
 ssize_t Session::receive_now(std::vector<unique_fd>& descriptors) {
   std::uint8_t bytes[16384];
-  alignas(cmsghdr) char control[CMSG_SPACE(kMostDescriptors * sizeof(int))];
+  alignas(cmsghdr) char control[CMSG_SPACE(kMostReceived * sizeof(int))];
   iovec part{bytes, sizeof bytes};
   msghdr message{.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
   const ssize_t got = ::recvmsg(socket_.native_handle(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
@@ -156,7 +158,7 @@ asio::awaitable<bool> Session::send(ByteView bytes, const std::vector<unique_fd>
   arm(kToBeRead);
   const std::shared_ptr<void> done(nullptr, [this](void*) { disarm(); });
   for (std::size_t at = 0; at < bytes.size();) {
-    alignas(cmsghdr) char control[CMSG_SPACE(kMostDescriptors * sizeof(int))]{};
+    alignas(cmsghdr) char control[CMSG_SPACE(kMostSent * sizeof(int))]{};
     iovec part{const_cast<std::uint8_t*>(bytes.data()) + at, bytes.size() - at};
     msghdr message{.msg_iov = &part, .msg_iovlen = 1};
     if (with_descriptors) {
@@ -230,7 +232,7 @@ asio::awaitable<bool> Session::respond(Response response, bool keep_alive) {
 
 // As soon as it can be seen: what has arrived is more than the request may have, or its user.
 Result<> Session::check(const http::request_parser<GrowingBody>& parser, const Request& request) {
-  if (request.descriptors.size() > kMostDescriptors) return fail(EINVAL, "a request has {} descriptors at most", kMostDescriptors);
+  if (request.descriptors.size() > kMostReceived) return fail(EINVAL, "a request has {} descriptors at most", kMostReceived);
   TRY(share_.set(Holding::Descriptors, request.descriptors.size()));
   if (!parser.is_header_done()) return {};
   const auto& message = parser.get();

@@ -1,6 +1,7 @@
 #include "base/fault.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <map>
@@ -29,6 +30,11 @@ Result<> point(std::string_view name) {
   if (armed_total.load(std::memory_order_relaxed) == 0) return {};
   std::lock_guard lock(mutex);
   if (armed.contains(std::string(name) + "=kill")) ::raise(SIGKILL);
+  if (const auto stop = armed.find(std::string(name) + "=stop"); stop != armed.end()) {
+    armed_total -= stop->second;
+    armed.erase(stop);
+    ::kill(::getpid(), SIGSTOP);
+  }
   const auto it = armed.find(name);
   if (it == armed.end() || it->second == 0) return {};
   --it->second;

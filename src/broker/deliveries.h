@@ -1,10 +1,12 @@
-// Endpoints that were handed to an application, until it says which of them it has taken. An application that dies, hangs, or can't use what it got,
-// leaves them here: they go back on the ready list, and are kept from it.
+// Endpoints that were handed to an application, until it has taken them. An application that dies, hangs, or can't use what it got, leaves them here: they
+// go back on the ready list, and are kept from it. Each has a token, which it takes, or we: so it and we never both have the endpoint, nor neither.
 #pragma once
 
 #include <map>
+#include <span>
 #include <vector>
 
+#include "base/token.h"
 #include "broker/import_lists.h"
 
 namespace sockmi::broker {
@@ -15,8 +17,14 @@ class Deliveries {
   explicit Deliveries(ImportLists& lists) : lists_(lists) {}
   Deliveries(const Deliveries&) = delete;
 
-  Number begin(std::vector<Ready> those, pid_t process);
-  // It is the application's now. False: this delivery has it no more, and the application must not use it.
+  // 0: there are none. An error: they are on the list again.
+  Result<Number> begin(std::vector<Ready> those, pid_t process);
+  struct Handed {
+    Ready ready;
+    Token token;
+  };
+  std::span<const Handed> handed(Number delivery) const;
+  // It is the application's now. False: this delivery has it no more.
   bool taken(Number delivery, const image::MigrationId& id);
   // The application can't use it.
   void failed(Number delivery, const image::MigrationId& id, const Error& why);
@@ -30,9 +38,10 @@ class Deliveries {
   struct Delivery {
     pid_t process;
     std::chrono::steady_clock::time_point began;
-    std::vector<Ready> those;
+    std::vector<Handed> those;
   };
-  void give_back(Ready ready, pid_t process, bool for_ever);
+  // Unless the application was faster.
+  void give_back(Handed handed, pid_t process, bool for_ever);
 
   ImportLists& lists_;
   std::map<Number, Delivery> all_;

@@ -14,6 +14,7 @@ struct Leaving {
   unique_fd socket;
   image::Endpoint endpoint;
   int asker;
+  std::shared_ptr<Token> token;
   FourTuple tuple;
   std::uint64_t cookie = 0;
   image::MigrationId id{};
@@ -33,7 +34,8 @@ struct Leaving {
 
   bool passive() const { return is_passive(endpoint.state); }
 
-  Leaving(Departure departure) : socket(std::move(departure.socket)), endpoint(std::move(departure.endpoint)), asker(departure.asker) {}
+  Leaving(Departure departure)
+      : socket(std::move(departure.socket)), endpoint(std::move(departure.endpoint)), asker(departure.asker), token(std::move(departure.token)) {}
   Leaving(Leaving&&) = default;
   // A daemon that stops before the importer has said what became of it leaves it mute: it may live there. The next daemon asks.
   ~Leaving() {

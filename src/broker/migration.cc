@@ -59,6 +59,8 @@ constexpr milliseconds kDecisionMargin{1000};  // decide well before the kernel 
 constexpr int kPasses = 8;                     // of sending ahead; after each, less has come
 constexpr milliseconds kCommitPatience{3000};  // then the application is told that nobody knows; the repetition goes on
 
+Result<> given_up() { return fail(ECANCELED, "the application waits no longer"); }
+
 class Batch {
  public:
   Batch(World& world, std::vector<Departure> departures, IpAddress target, Clock::time_point decide_by)
@@ -131,6 +133,7 @@ class Batch {
       one.endpoint.generation = next_generation(ours ? 0 : resident->second.generation);
       one.record = {.id = one.id, .exported = true, .service = one.endpoint.service, .from = settings_.host, .owner = one.endpoint.owner, .tuple = one.tuple,
                     .started = std::chrono::system_clock::now()};
+      if (one.token && one.token->is_lost()) return given_up();
       if (!facts) return pass(std::move(facts));
       if (!sockets.insert(one.cookie).second) return fail(EBUSY, "the same socket is in this export twice");
       const std::uint8_t state = facts->state == tcp::kListen ? SOCKMI_LISTENING : facts->state == tcp::kClose ? SOCKMI_BOUND : 0;
@@ -232,6 +235,7 @@ class Batch {
       world_.hurry.begin();
     }
     if (world_.stopping && one.asker >= 0) return fail(EHOSTDOWN, "sockmid is stopping");  // nobody asked for those that go home
+    if (one.token && one.token->is_lost()) return given_up();
     TRY(fault::point("freeze"));
     if (one.passive()) {
       TRY_LET(image, tcp::capture_passive(one.socket.get()));
@@ -332,6 +336,8 @@ class Batch {
     }
     if (Clock::now() > decide_by_) return fail(ETIMEDOUT, "the importer was not ready in time");
     TRY(fault::point("journal"));
+    if (one.token && !one.token->take()) return given_up();
+    (void)fault::point("token");  // whoever asked can not give up any more
     const Decision decision{one.cookie, one.tuple, choice_.host, choice_.line, one.owner ? one.owner->mark : 0};
     TRY(world_.journal.committed(one.id, decision, away(one)));
     one.decided = true;

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "base/token.h"
 #include "base/unique_fd.h"
 #include "broker/world.h"
 
@@ -13,6 +14,7 @@ struct Departure {
   unique_fd socket;
   image::Endpoint endpoint;
   int asker = -1;  // borrowed for the time of the export: the local connection of whoever asked, if anybody did; see Guard::hold()
+  std::shared_ptr<Token> token = {};  // whoever asked may take it, and so give up the export, until something of it is decided
 };
 
 // Moves endpoints of one service and owner to `target` (any(): whoever will), together: one search, one message each way, one netlink

@@ -4,9 +4,12 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <sstream>
+#include <utility>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/empty_body.hpp>
@@ -20,7 +23,6 @@ namespace {
 
 namespace http = boost::beast::http;
 using SecretBody = http::vector_body<std::uint8_t, SecretAllocator<std::uint8_t>>;
-using Clock = std::chrono::steady_clock;
 
 std::string request_head(const std::string& method, const std::string& target, std::size_t length) {
   http::request<http::empty_body> head;
@@ -43,26 +45,28 @@ Error refusal(int status, const Secret& body) {
   return error;
 }
 
-// Waits until the socket is readable; ETIMEDOUT at the deadline.
-Result<> wait_readable(int fd, std::optional<Clock::time_point> deadline) {
+std::chrono::milliseconds left(Deadline until) {
+  return std::max(std::chrono::milliseconds(0), std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()));
+}
+
+// Waits for POLLIN or POLLOUT; ETIMEDOUT at the deadline.
+Result<> wait_for(int fd, short events, Deadline until) {
   for (;;) {
-    pollfd poll{.fd = fd, .events = POLLIN};
-    int time = -1;
-    if (deadline) time = std::max<int>(0, std::chrono::ceil<std::chrono::milliseconds>(*deadline - Clock::now()).count());
-    const int ready = ::poll(&poll, 1, time);
+    pollfd poll{.fd = fd, .events = events};
+    const auto time = std::min<std::int64_t>(left(until).count(), std::numeric_limits<int>::max());
+    const int ready = ::poll(&poll, 1, until == Deadline::max() ? -1 : static_cast<int>(time));
     if (ready > 0) return {};
-    if (ready == 0) return fail(ETIMEDOUT, "sockmid did not answer in time");
-    if (errno != EINTR) return fail_errno("poll");
+    if (ready < 0 && errno != EINTR) return fail_errno("poll");
+    if (ready == 0 && Clock::now() >= until) return fail(ETIMEDOUT, "sockmid does not answer");
   }
 }
 
-Result<std::size_t> receive(int fd, std::span<std::uint8_t> into, std::vector<unique_fd>& descriptors) {
+Result<std::size_t> receive(int fd, std::span<std::uint8_t> into, std::vector<unique_fd>& descriptors, Deadline until) {
   alignas(cmsghdr) char control[CMSG_SPACE(253 * sizeof(int))];
   iovec part{into.data(), into.size()};
   msghdr message{.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
   ssize_t got;
-  do got = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
-  while (got < 0 && errno == EINTR);
+  while ((got = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT)) < 0 && (errno == EAGAIN || errno == EINTR)) TRY(wait_for(fd, POLLIN, until));
   if (got < 0) return fail_errno("sockmid");
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
     if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
@@ -78,7 +82,7 @@ Result<std::size_t> receive(int fd, std::span<std::uint8_t> into, std::vector<un
 
 }  // namespace
 
-Result<Client> Client::connect() {
+Result<Client> Client::connect(Deadline until) {
   const char* path = ::secure_getenv("SOCKMID_SOCKET");
   if (!path || !*path) path = kDefaultSocket;
   sockaddr_un address{.sun_family = AF_UNIX};
@@ -86,12 +90,18 @@ Result<Client> Client::connect() {
   std::strcpy(address.sun_path, path);
   unique_fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket) return fail_errno("socket");
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-    return fail_errno(fmt::format("no sockmid at {}", path));
-  return Client(std::move(socket));
+  // It sleeps while the daemon's queue is full. (poll(2) could not tell when it no longer is.)
+  for (;;) {
+    const auto time = std::clamp(left(until), std::chrono::milliseconds(1), std::chrono::milliseconds(kAnswerTime));
+    const timeval most{.tv_sec = time.count() / 1000, .tv_usec = time.count() % 1000 * 1000};
+    ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &most, sizeof most);
+    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return Client(std::move(socket));
+    if (errno == EAGAIN) return fail(ETIMEDOUT, "sockmid at {} takes no connection", path);
+    if (errno != EINTR) return fail_errno(fmt::format("no sockmid at {}", path));
+  }
 }
 
-Result<> Client::send(ByteView bytes, std::span<const int> descriptors) {
+Result<> Client::send(ByteView bytes, std::span<const int> descriptors, Deadline until) {
   std::vector<char> control(descriptors.empty() ? 0 : CMSG_SPACE(descriptors.size_bytes()));
   while (!bytes.empty()) {
     iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
@@ -105,8 +115,11 @@ Result<> Client::send(ByteView bytes, std::span<const int> descriptors) {
       c->cmsg_len = CMSG_LEN(descriptors.size_bytes());
       std::memcpy(CMSG_DATA(c), descriptors.data(), descriptors.size_bytes());
     }
-    const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
+    const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
+      TRY(wait_for(socket_.get(), POLLOUT, until));
+      continue;
+    }
     // A daemon that refuses while we still send has its answer ready for us.
     if (sent < 0 && errno == EPIPE) return {};
     if (sent < 0) return fail_errno("sockmid");
@@ -116,31 +129,36 @@ Result<> Client::send(ByteView bytes, std::span<const int> descriptors) {
   return {};
 }
 
-Result<> Client::send_request(const std::string& method, const std::string& target, ByteView body, std::span<const int> descriptors) {
+Result<> Client::send_request(const std::string& method, const std::string& target, ByteView body, std::span<const int> descriptors, Deadline until) {
   const std::string head = request_head(method, target, body.size());
-  TRY(send({reinterpret_cast<const std::uint8_t*>(head.data()), head.size()}, descriptors));
-  return send(body);
+  TRY(send({reinterpret_cast<const std::uint8_t*>(head.data()), head.size()}, descriptors, until));
+  return send(body, {}, until);
 }
 
-Result<Reply> Client::call(const std::string& method, const std::string& target, ByteView body, int descriptor,
-                           std::optional<std::chrono::milliseconds> patience) {
-  TRY(send_request(method, target, body, {&descriptor, descriptor >= 0 ? 1u : 0u}));
-  return read_reply(patience);
+Result<Reply> Client::call(const std::string& method, const std::string& target, ByteView body, Deadline until) {
+  TRY(send_request(method, target, body, {}, until));
+  auto reply = read_reply(until);
+  if (reply && reply->refused) return std::unexpected(std::move(*reply->refused));
+  return reply;
 }
 
-Result<Reply> Client::read_reply(std::optional<std::chrono::milliseconds> patience) {
-  std::optional<Clock::time_point> deadline;
-  if (patience) deadline = Clock::now() + *patience;
+Result<Reply> Client::read_reply(Deadline until, std::function<std::optional<Deadline>()> more) {
   http::response_parser<SecretBody> parser;
   parser.eager(true);
   parser.body_limit(boost::none);
   Reply reply;
   Secret unread;
   while (!parser.is_done()) {
-    TRY(wait_readable(socket_.get(), deadline));
     const std::size_t old = unread.size();
     unread.resize(old + 65536);
-    auto got = receive(socket_.get(), std::span(unread).subspan(old), reply.descriptors);
+    auto got = receive(socket_.get(), std::span(unread).subspan(old), reply.descriptors, until);
+    if (!got && got.error().code == ETIMEDOUT && more) {
+      const auto put_off = std::exchange(more, {})();
+      unread.resize(old);
+      if (!put_off) return pass(std::move(got));
+      until = *put_off;
+      continue;
+    }
     if (!got) return pass(std::move(got));
     unread.resize(old + *got);
     boost::system::error_code error;
@@ -150,20 +168,20 @@ Result<Reply> Client::read_reply(std::optional<std::chrono::milliseconds> patien
   }
   reply.status = parser.get().result_int();
   reply.body = std::move(parser.get().body());
-  if (reply.status >= 400) return std::unexpected(refusal(reply.status, reply.body));
+  if (reply.status >= 400) reply.refused = refusal(reply.status, reply.body);
   return reply;
 }
 
-Result<unique_fd> Client::stream(const std::string& target) && {
+Result<unique_fd> Client::stream(const std::string& target, Deadline until) && {
   const std::string head = request_head("GET", target, 0);
-  TRY(send({reinterpret_cast<const std::uint8_t*>(head.data()), head.size()}));
+  TRY(send({reinterpret_cast<const std::uint8_t*>(head.data()), head.size()}, {}, until));
   http::response_parser<SecretBody> parser;
   Secret unread;
   std::vector<unique_fd> none;
   // The head is read byte by byte to its end and no further: what follows belongs to whoever polls the descriptor.
   while (!parser.is_header_done()) {
     unread.push_back(0);
-    auto got = receive(socket_.get(), std::span(unread).last(1), none);
+    auto got = receive(socket_.get(), std::span(unread).last(1), none, until);
     if (!got) return pass(std::move(got));
     boost::system::error_code error;
     const std::size_t used = parser.put(boost::asio::buffer(unread.data(), unread.size()), error);
@@ -175,7 +193,7 @@ Result<unique_fd> Client::stream(const std::string& target) && {
     boost::system::error_code error;
     while (!parser.is_done() && !error) {
       unread.resize(4096);
-      auto got = receive(socket_.get(), unread, none);
+      auto got = receive(socket_.get(), unread, none, until);
       if (!got) break;
       parser.put(boost::asio::buffer(unread.data(), *got), error);
     }

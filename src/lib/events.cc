@@ -82,9 +82,10 @@ using namespace sockmi::lib;
 
 int sockmi_event_open(const char* service) {
   clear_error();
-  auto client = Client::connect();
+  const Deadline until = soon();
+  auto client = Client::connect(until);
   if (!client) return report(client.error());
-  auto stream = std::move(*client).stream("/v1/events?service=" + escape(service ? service : "default"));
+  auto stream = std::move(*client).stream("/v1/events?service=" + escape(service ? service : "default"), until);
   if (!stream) return report(stream.error());
   std::lock_guard lock(mutex);
   unread[stream->get()].clear();
@@ -108,8 +109,9 @@ int sockmi_event_next(int fd, sockmi_event* event) {
 
 int sockmi_export_done(uint64_t request, unsigned exported, unsigned failed) {
   clear_error();
-  auto client = Client::connect();
+  const Deadline until = soon();
+  auto client = Client::connect(until);
   if (!client) return report(client.error());
-  auto reply = client->call("POST", fmt::format("/v1/requests/done?request={}&exported={}&failed={}", request, exported, failed), {});
+  auto reply = client->call("POST", fmt::format("/v1/requests/done?request={}&exported={}&failed={}", request, exported, failed), {}, until);
   return reply ? 0 : report(reply.error());
 }

@@ -100,14 +100,19 @@ int export_ssl_with(SSL* ssl, int state, int af, const void* to, const sockmi_ex
   clear_error();
   const int fd = tls::get_fd(ssl);
   if (fd < 0) return report(tls::is_spent(ssl) ? Error{ESHUTDOWN, "this SSL was exported"} : Error{EINVAL, "the SSL has no descriptor"});
+  sockmi_export_options rest = options ? *options : sockmi_export_options{};
   if (kind_of(static_cast<unsigned>(state)).established) {
-    const bool in_haste = options && options->timeout > 0;
-    const auto quiet = tls::quiesce(ssl, in_haste ? std::min(kPatience, std::chrono::milliseconds(options->timeout)) : kPatience);
+    using Milliseconds = std::chrono::milliseconds;
+    const auto begun = std::chrono::steady_clock::now();
+    const auto quiet = tls::quiesce(ssl, rest.timeout > 0 ? std::min(kPatience, Milliseconds(rest.timeout)) : kPatience);
     if (!quiet) return report(quiet.error());
+    const auto spent = std::chrono::duration_cast<Milliseconds>(std::chrono::steady_clock::now() - begun);
+    if (rest.timeout > 0) rest.timeout = std::max(1, rest.timeout - static_cast<int>(spent.count()));
   }
   const auto image = save(ssl, state);
   if (!image) return report(image.error());
-  const auto exported = export_endpoint(fd, static_cast<unsigned>(state), af, to, *image, options);
+  const auto exported = export_endpoint(fd, static_cast<unsigned>(state), af, to, *image, &rest);
+  if (!exported && exported.error().code == EINPROGRESS) tls::doubt(ssl);
   if (!exported) return report(exported.error());
   // The connection has moved, come what may: the caller is told by the text.
   if (const auto spent = tls::spend(ssl); !spent) (void)report({spent.error().code, "keys are left in memory: " + to_string(spent.error())});

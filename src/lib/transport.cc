@@ -4,10 +4,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
 #include "base/address.h"
+#include "base/token.h"
 #include "image/endpoint.h"
 #include "image/pack.h"
 #include "lib/client.h"
@@ -57,7 +59,7 @@ std::size_t together(std::span<const Leaving> all) {
   return count;
 }
 
-Result<Secret> pack(std::span<const Leaving> all, int af, const void* to, const sockmi_export_options& options) {
+Result<Secret> pack(std::span<const Leaving> all, int af, const void* to, const char* service_name, std::chrono::milliseconds timeout) {
   TRY_LET(target, address_bytes(af, to));
   std::size_t size = 1024;
   for (const Leaving& one : all) size += 64 + size_of(one);
@@ -68,9 +70,9 @@ Result<Secret> pack(std::span<const Leaving> all, int af, const void* to, const 
     const auto payload = builder.CreateVector(one.payload.data(), one.payload.size());
     parts.push_back(image::CreateExportPart(builder, static_cast<std::uint8_t>(one.state), tls, payload));
   }
-  const auto service = builder.CreateString(options.service ? options.service : "default");
+  const auto service = builder.CreateString(service_name ? service_name : "default");
   const auto target_bytes = builder.CreateVector(target.data(), target.size());
-  builder.Finish(image::CreateExportRequest(builder, service, target_bytes, static_cast<std::uint32_t>(options.timeout), builder.CreateVector(parts)));
+  builder.Finish(image::CreateExportRequest(builder, service, target_bytes, static_cast<std::uint32_t>(timeout.count()), builder.CreateVector(parts)));
   return builder.take();
 }
 
@@ -92,26 +94,64 @@ Result<std::vector<Result<>>> read_results(const Reply& reply, std::size_t count
 
 }  // namespace
 
-// While the daemon moves one request's endpoints, the next request is on its way to it.
+namespace {
+
+constexpr std::chrono::milliseconds kExport{60'000};   // unless the caller says otherwise
+constexpr std::chrono::milliseconds kMargin{1000};     // the daemon goes by the same deadline, and says more of what was wrong
+constexpr std::chrono::milliseconds kSettling{5'000};  // from a decision to its outcome
+
+// A request on its way. Who gets its token says what becomes of its endpoints: we, if the daemon does not answer in time, that they stay; the daemon, from
+// its first decision on, that they go. So we know what a daemon that stands still will do when it goes on, or dies.
+class Asked {
+ public:
+  static Result<Asked> send(std::span<const Leaving> those, int af, const void* to, const char* service, Deadline until) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+    if (left.count() <= 0) return fail(ETIMEDOUT, "no time is left");
+    for (const Leaving& one : those) TRY(check(one));
+    TRY_LET(token, Token::make());
+    std::vector<int> descriptors;
+    for (const Leaving& one : those) descriptors.push_back(one.fd);
+    descriptors.push_back(token.fd());
+    TRY_LET(request, pack(those, af, to, service, left));
+    TRY_LET(client, Client::connect(until));
+    TRY(client.send_request("POST", "/v1/exports", request, descriptors, until));  // half a request is none
+    return Asked(std::move(client), std::move(token), those.size(), until);
+  }
+
+  Result<std::vector<Result<>>> results() {
+    const auto more = [this] { return token_.take() ? std::nullopt : std::optional(Clock::now() + kSettling); };
+    auto reply = client_.read_reply(until_ + kMargin, more);
+    answered_ = reply.has_value();
+    if (reply && reply->refused) return std::unexpected(std::move(*reply->refused));
+    auto results = reply ? read_results(*reply, count_) : std::unexpected(std::move(reply.error()));
+    if (results || token_.take()) return results;
+    return fail(EINPROGRESS, "sockmid has decided that it goes, and does not say what became of it: {}", results.error().reason);
+  }
+  bool answered() const { return answered_; }
+
+ private:
+  Asked(Client client, Token token, std::size_t count, Deadline until) : client_(std::move(client)), token_(std::move(token)), count_(count), until_(until) {}
+  Client client_;
+  Token token_;
+  std::size_t count_;
+  Deadline until_;
+  bool answered_ = false;
+};
+
+}  // namespace
+
+// While the daemon moves one request's endpoints, the next request is on its way to it. One that it does not answer in time is the last.
 void export_endpoints(std::span<const Leaving> all, int af, const void* to, const sockmi_export_options& options,
                       const std::function<void(std::size_t, Result<>)>& settle) {
   struct UnderWay {
-    Result<Client> client;
+    Result<Asked> asked;
     std::size_t first, count;
   };
-  const auto send = [&](std::span<const Leaving> those) -> Result<Client> {
-    for (const Leaving& one : those) TRY(check(one));
-    std::vector<int> descriptors;
-    for (const Leaving& one : those) descriptors.push_back(one.fd);
-    TRY_LET(request, pack(those, af, to, options));
-    TRY_LET(client, Client::connect());
-    TRY(client.send_request("POST", "/v1/exports", request, descriptors));
-    return client;
-  };
-  const auto receive = [](UnderWay& sent) -> Result<std::vector<Result<>>> {
-    if (!sent.client) return std::unexpected(sent.client.error());
-    TRY_LET(reply, sent.client->read_reply());
-    return read_results(reply, sent.count);
+  const Deadline end = options.timeout > 0 ? Clock::now() + std::chrono::milliseconds(options.timeout) : Deadline::max();
+  bool silent = false;
+  const auto send = [&](std::span<const Leaving> those) -> Result<Asked> {
+    if (silent) return fail(ETIMEDOUT, "sockmid does not answer");
+    return Asked::send(those, af, to, options.service, std::min(end, Clock::now() + kExport));
   };
   std::deque<UnderWay> under_way;
   for (std::size_t next = 0; next < all.size() || !under_way.empty();) {
@@ -121,7 +161,8 @@ void export_endpoints(std::span<const Leaving> all, int af, const void* to, cons
       next += count;
     }
     UnderWay& oldest = under_way.front();
-    auto results = receive(oldest);
+    auto results = oldest.asked ? oldest.asked->results() : std::unexpected(oldest.asked.error());
+    silent |= oldest.asked ? !oldest.asked->answered() : oldest.asked.error().code == ETIMEDOUT;
     for (std::size_t i = 0; i < oldest.count; ++i) settle(oldest.first + i, results ? std::move((*results)[i]) : std::unexpected(results.error()));
     under_way.pop_front();
   }
@@ -138,19 +179,32 @@ Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteVie
 
 namespace {
 
-// Checked as a whole before any of it is used. There may be fewer descriptors than endpoints, if this process can have no more.
-Result<std::vector<const image::Delivered*>> read_delivered(const Reply& reply, std::size_t wishes) {
+struct Delivery {
+  const image::Delivered* what;
+  unique_fd socket;
+  std::optional<Token> token;  // none: this process could not have all the descriptors
+};
+
+// Checked as a whole before any of it is used. Each endpoint comes with a socket and a token; there may be fewer, if this process can have no more.
+Result<std::vector<Delivery>> read_delivered(Reply& reply, std::size_t wishes) {
   TRY_LET(response, image::read<image::ImportResponse>(reply.body));
-  std::vector<const image::Delivered*> delivered;
+  std::vector<Delivery> delivered;
   std::vector<bool> met(wishes);
   if (response->delivered())
     for (const auto* each : *response->delivered()) {
       TRY(image::read_id(image::view(each->id())));
       if (each->request() >= wishes || met[each->request()]) return fail(EPROTO, "an endpoint that nobody asked for");
       met[each->request()] = true;
-      delivered.push_back(each);
+      delivered.push_back({each, {}, {}});
     }
-  if (reply.descriptors.size() > delivered.size()) return fail(EPROTO, "{} endpoints and {} descriptors", delivered.size(), reply.descriptors.size());
+  auto& descriptors = reply.descriptors;
+  if (descriptors.size() > 2 * delivered.size()) return fail(EPROTO, "{} endpoints and {} descriptors", delivered.size(), descriptors.size());
+  for (std::size_t i = 0; 2 * i + 1 < descriptors.size(); ++i) {
+    auto token = Token::adopt(std::move(descriptors[2 * i + 1]));
+    if (!token) return fail(EPROTO, "an endpoint without a token");
+    delivered[i].socket = std::move(descriptors[2 * i]);
+    delivered[i].token = std::move(*token);
+  }
   return delivered;
 }
 
@@ -159,57 +213,48 @@ struct Failed {
   Error why;
 };
 
-// Tells the daemon what was taken, and what could not be and why. What it has given to others meanwhile (it waits for us only so long) is in `gone`,
-// by its id.
-Result<std::vector<image::MigrationId>> tell(Client& client, const std::vector<const image::Delivered*>& accepted, const std::vector<Failed>& failed) {
+// Tells the daemon what was taken, and what could not be and why. The former it can see by the tokens, too: nothing depends on whether it hears this.
+Result<> tell(Client& client, const std::vector<const image::Delivered*>& taken, const std::vector<Failed>& failed) {
   Builder builder;
   std::vector<flatbuffers::Offset<image::NotTaken>> reasons;
   for (const auto& [which, why] : failed)
     reasons.push_back(image::CreateNotTaken(builder, builder.CreateVector(which->id()->data(), which->id()->size()), why.code, builder.CreateString(why.reason)));
   std::vector<std::uint8_t> ids;
-  for (const auto* each : accepted) ids.insert(ids.end(), each->id()->begin(), each->id()->end());
+  for (const auto* each : taken) ids.insert(ids.end(), each->id()->begin(), each->id()->end());
   builder.Finish(image::CreateTakenRequestDirect(builder, &ids, &reasons));
-  TRY_LET(reply, client.call("POST", "/v1/imports/taken", builder.take()));
-  TRY_LET(response, image::read<image::TakenResponse>(reply.body));
-  return image::read_ids(image::view(response->gone()));
+  const auto told = client.call("POST", "/v1/imports/taken", builder.take(), Clock::now() + std::chrono::seconds(1));
+  return told ? Result<>() : std::unexpected(told.error());
 }
 
 }  // namespace
 
 Result<unsigned> import_endpoints(const std::vector<Wish>& wishes, int timeout, const std::function<Result<>(Arrived)>& accept,
                                   const std::function<void(std::size_t)>& give_up) {
+  const Deadline until = timeout < 0 ? Deadline::max() : soon() + std::chrono::milliseconds(timeout);
   TRY_LET(request, pack(wishes, timeout));
-  TRY_LET(client, Client::connect());
-  TRY_LET(reply, client.call("POST", "/v1/imports", request));
+  TRY_LET(client, Client::connect(soon()));
+  TRY_LET(reply, client.call("POST", "/v1/imports", request, until));
   TRY_LET(delivered, read_delivered(reply, wishes.size()));
-  std::vector<const image::Delivered*> accepted;
-  std::vector<Failed> failed;
-  for (std::size_t i = 0; i < delivered.size(); ++i) {
-    const auto* each = delivered[i];
-    auto used = i < reply.descriptors.size()
-                    ? accept({each->request(), each->state(), std::move(reply.descriptors[i]), image::view(each->tls()), image::view(each->payload())})
-                    : Result<>(fail(EMFILE, "{} endpoints and {} descriptors", delivered.size(), reply.descriptors.size()));
-    if (used) accepted.push_back(each);
-    else failed.push_back({each, std::move(used.error())});
-  }
   if (delivered.empty()) return 0u;
-  const auto gone = tell(client, accepted, failed);
-  // A daemon that is gone keeps nothing: what was accepted is the caller's alone. One that lives and has not understood keeps all.
-  if (!gone && gone.error().code != ECONNRESET && !accepted.empty()) {
-    for (const auto* each : accepted) give_up(each->request());
-    return std::unexpected(gone.error());
-  }
+  std::vector<const image::Delivered*> taken;
+  std::vector<Failed> failed;
   Result<> last;
-  if (!failed.empty()) last = std::unexpected(failed.back().why);
-  const auto is_gone = [&](const image::Delivered* each) { return gone && std::ranges::find(*gone, *image::read_id(image::view(each->id()))) != gone->end(); };
-  for (const auto* each : accepted)
-    if (is_gone(each)) {
-      give_up(each->request());
+  for (auto& [what, socket, token] : delivered) {
+    auto used = token ? accept({what->request(), what->state(), std::move(socket), image::view(what->tls()), image::view(what->payload())})
+                      : Result<>(fail(EMFILE, "no more descriptors"));
+    if (!used) {
+      last = used;
+      failed.push_back({what, std::move(used.error())});
+    } else if (token->take()) {
+      taken.push_back(what);
+    } else {  // the daemon waits for us only so long, and has given it to others
+      give_up(what->request());
       last = fail(ETIMEDOUT, "sockmid has taken the endpoint back: the import took too long");
     }
-  const auto kept = accepted.size() - static_cast<std::size_t>(std::ranges::count_if(accepted, is_gone));
-  if (kept == 0 && !last) return pass(std::move(last));
-  return static_cast<unsigned>(kept);
+  }
+  (void)tell(client, taken, failed);
+  if (taken.empty()) return pass(std::move(last));
+  return static_cast<unsigned>(taken.size());
 }
 
 void* copy_payload(ByteView payload) {

@@ -65,9 +65,13 @@ void print_tree(const json& value, const std::string& prefix = "") {
   }
 }
 
-Result<json> ask(const char* method, const std::string& path, const std::string& body = "") {
-  TRY_LET(client, lib::Client::connect());
-  TRY_LET(reply, client.call(method, path, {reinterpret_cast<const std::uint8_t*>(body.data()), body.size()}));
+constexpr std::chrono::seconds kApplications{70};  // to export what they hold; the daemon waits a minute for them
+constexpr std::chrono::minutes kTakeover{10};       // to move all that is at an address
+
+Result<json> ask(const char* method, const std::string& path, const std::string& body = "", std::chrono::seconds patience = lib::kAnswerTime) {
+  const lib::Deadline until = lib::Clock::now() + patience;
+  TRY_LET(client, lib::Client::connect(until));
+  TRY_LET(reply, client.call(method, path, {reinterpret_cast<const std::uint8_t*>(body.data()), body.size()}, until));
   return json::parse(reply.body.begin(), reply.body.end());
 }
 
@@ -92,7 +96,7 @@ Result<> show(const View& view, bool as_json) {
 }
 
 Result<> request_export(const json& wish, bool as_json) {
-  TRY_LET(answer, ask("POST", "/v1/requests", wish.dump()));
+  TRY_LET(answer, ask("POST", "/v1/requests", wish.dump(), kApplications));
   if (as_json) fmt::print("{}\n", answer.dump());
   else fmt::print("{} exported, {} failed, by {} of {} applications\n", cell(answer["exported"]), cell(answer["failed"]),
                   cell(answer["answered"]), cell(answer["applications"]));
@@ -114,7 +118,7 @@ Result<IpAddress> address_of(const std::string& host) {
 // Moves a socket of a process that has not asked for it.
 Result<> export_foreign(pid_t pid, int fd, const json& wish) {
   TRY_LET(to, address_of(wish.value("to", "")));
-  TRY_LET(daemon, lib::Client::connect());
+  TRY_LET(daemon, lib::Client::connect(lib::soon()));
   if (daemon.peer_pid() == pid) return fail(EINVAL, "process {} is the daemon itself", pid);
   TRY_LET(process, sockmictl::ForeignProcess::hold(pid));
   TRY_LET(socket, process.duplicate(fd));
@@ -126,7 +130,7 @@ Result<> export_foreign(pid_t pid, int fd, const json& wish) {
 }
 
 Result<> take_over(const json& wish, bool as_json) {
-  TRY_LET(answer, ask("POST", "/v1/takeovers", wish.dump()));
+  TRY_LET(answer, ask("POST", "/v1/takeovers", wish.dump(), kTakeover));
   if (as_json) fmt::print("{}\n", answer.dump());
   else fmt::print("{} is an address of {} now: {} connections moved, {} lost\n",
                   cell(answer["address"]), cell(answer["host"]), cell(answer["moved"]), answer["lost"].size());

@@ -14,10 +14,11 @@
 
 #include "base/address.h"
 #include "base/error.h"
+#include "base/freeze_mark.h"
 
 namespace sockmi::steer {
 
-inline constexpr std::uint32_t kFreezeMark = 0x736b0001;   // SO_MARK of a frozen socket: all it sends is dropped
+using sockmi::kFreezeMark;
 inline constexpr std::uint32_t kDeliverMark = 0x736b0002;  // packet mark: to a socket here, though the address is another host's
 inline constexpr std::uint32_t kInjectMark = 0x736b0003;   // packet mark: a segment that we inject for a socket here (past the freeze)
 inline constexpr std::uint32_t kComingMark = 0x736b0004;   // packet mark: of a connection that comes home

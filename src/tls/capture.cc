@@ -333,6 +333,10 @@ Result<> set_fd(SSL* ssl, int fd) {
   return {};
 }
 
+void doubt(SSL* ssl) {
+  if (RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl))) buffer->doubt();
+}
+
 int get_fd(const SSL* ssl) { return SSL_get_fd(ssl); }
 
 std::size_t write_taken(const SSL* ssl) {

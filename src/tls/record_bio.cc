@@ -10,6 +10,8 @@
 
 #include <openssl/ssl.h>
 
+#include "base/freeze_mark.h"
+
 namespace sockmi::tls {
 namespace {
 
@@ -31,6 +33,19 @@ void give_room(Bytes&& room) {
 bool may_retry() { return BIO_sock_non_fatal_error(errno) == 1; }
 
 }  // namespace
+
+// One that has ended elsewhere is dead: the socket says so itself.
+bool RecordBuffer::is_frozen() {
+  if (!doubtful_) return false;
+  std::uint32_t mark = 0;
+  socklen_t size = sizeof mark;
+  sockaddr_storage peer{};
+  socklen_t peer_size = sizeof peer;
+  doubtful_ = ::getsockopt(fd_, SOL_SOCKET, SO_MARK, &mark, &size) == 0 && mark == kFreezeMark &&
+              ::getpeername(fd_, reinterpret_cast<sockaddr*>(&peer), &peer_size) == 0;
+  if (doubtful_) errno = EPERM;
+  return doubtful_;
+}
 
 std::size_t RecordBuffer::next_record() const {
   if (pass_through_) return end_ - at_;
@@ -72,6 +87,7 @@ bool RecordBuffer::receive(std::size_t most, bool& retry) {
 }
 
 int RecordBuffer::read(char* out, int size, bool& retry) {
+  if (is_frozen()) return -1;
   if (!unsent().empty()) (void)flush();
   while (at_ == record_end_) {
     const std::size_t record = next_record(), here = end_ - at_;
@@ -94,6 +110,7 @@ int RecordBuffer::read(char* out, int size, bool& retry) {
 }
 
 bool RecordBuffer::flush() {
+  if (is_frozen()) return false;
   while (out_at_ < out_.size()) {
     const ssize_t sent = ::send(fd_, out_.data() + out_at_, out_.size() - out_at_, MSG_NOSIGNAL);
     if (sent < 0) return false;
@@ -105,6 +122,7 @@ bool RecordBuffer::flush() {
 }
 
 int RecordBuffer::write(const char* data, int size, bool& retry) {
+  if (is_frozen()) return -1;
   const auto record = static_cast<std::size_t>(size);
   if (interrupted_ == 0 && out_.empty()) {
     const ssize_t sent = ::send(fd_, data, record, MSG_NOSIGNAL);

@@ -31,6 +31,8 @@ class RecordBuffer {
 
   int fd() const { return fd_; }
   bool at_end() const { return ended_; }
+  // Nobody can say yet whether the connection is still this host's. As long as its socket is frozen nothing is read or written (EPERM).
+  void doubt() { doubtful_ = true; }
   bool has_left_over() const { return interrupted_ == 0 && !unsent().empty(); }  // to send, of which this SSL knows nothing
   std::size_t ready() const;  // how much read() has without the socket
 
@@ -46,6 +48,7 @@ class RecordBuffer {
  private:
   std::size_t next_record() const;  // its size; 0: not all of its header is here; or what is here, if it is no TLS
   bool receive(std::size_t most, bool& retry);
+  bool is_frozen();
   int fd_;
   Bytes in_;                    // [at_, record_end_) is the rest of the record that is being given, [at_, end_) of what was received
   std::size_t at_ = 0, record_end_ = 0, end_ = 0;
@@ -53,6 +56,7 @@ class RecordBuffer {
   mutable bool pass_through_ = false;  // no TLS: libssl shall find out by itself
   Bytes out_;                   // records, or the rest of one, that the socket has not taken
   std::size_t out_at_ = 0, interrupted_ = 0;
+  bool doubtful_ = false;
 };
 
 BIO* new_record_bio(int fd);

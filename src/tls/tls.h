@@ -36,6 +36,9 @@ Result<> load(ByteView image, SSL* ssl, Kind kind);
 Result<> spend(SSL* ssl);
 bool is_spent(const SSL* ssl);  // and has got no new BIO since
 
+// Nobody can say yet whether the connection is still ours: as long as its socket is frozen, an SSL on our BIO neither reads nor writes (EPERM).
+void doubt(SSL* ssl);
+
 std::size_t write_taken(const SSL* ssl);
 bool was_reused(const SSL* ssl);    // whether the handshake with the peer was a resumption
 bool in_mid_record(const SSL* ssl);  // libssl has read a record in part

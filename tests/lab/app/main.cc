@@ -43,7 +43,7 @@ const std::map<std::string, Json (*)(Words&)> kCommands = {
     {"pour", pour},                 // FD COUNT: sends so many bytes
     {"sink", sink},                 // FD COUNT → us: receives so many, from the first one to the last
     {"ping", ping},                 // FD TIMES → us: the median time of a byte and its echo
-    {"export", app::export_socket},            // FD STATE SERVICE [ADDRESS]
+    {"export", app::export_socket},            // FD STATE SERVICE [ADDRESS or "any" [MILLISECONDS]]
     {"export-together", app::export_sockets},  // SERVICE ADDRESS FD... → errors: connections
     {"import", app::import_socket},            // STATES SERVICE MILLISECONDS → fd, state
 };

@@ -32,9 +32,11 @@ struct Target {
 Json export_socket(Words& words) {
   const int fd = words.small(), state = words.small();
   const std::string service = words.word();
-  const Target target(words.more() ? words.word() : "");
+  const std::string to = words.more() ? words.word() : "any";
+  const Target target(to == "any" ? "" : to);
   sockmi_export_options options{};
   options.service = service.c_str();
+  if (words.more()) options.timeout = words.small();
   if (::export_socket_with(fd, state, target.family, target.address(), &options) != 0) fail_sockmi();
   return Json::object();
 }

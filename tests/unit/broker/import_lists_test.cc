@@ -123,7 +123,11 @@ class DeliveriesTest : public ImportListsTest {
   Deliveries::Number deliver(pid_t process) {
     std::vector<Ready> those;
     for (auto& each : lists_.take({any(), any()}, www, process)) those.push_back(std::move(each.ready));
-    return deliveries_.begin(std::move(those), process);
+    return deliveries_.begin(std::move(those), process).value();
+  }
+  // As the application does.
+  bool take_token(Deliveries::Number number) {
+    return Token::adopt(unique_fd(::dup(deliveries_.handed(number).front().token.fd())))->take();
   }
   std::size_t ready() const { return lists_.ready().size(); }
   Deliveries deliveries_{lists_};
@@ -183,6 +187,32 @@ TEST_F(DeliveriesTest, WhoSaysNothingHasNothing) {
   EXPECT_EQ(ready(), 1u);
   EXPECT_FALSE(deliveries_.taken(number, id(1)));
   EXPECT_EQ(lists_.ready().front().came_back, 1u);
+}
+
+// Then it is so, though it has not been said yet.
+TEST_F(DeliveriesTest, WhatIsTakenByTokenDoesNotComeBack) {
+  add(1, "10.0.0.9:1001");
+  auto number = deliver(kOne);
+  EXPECT_TRUE(take_token(number));
+  deliveries_.end(number);
+  EXPECT_EQ(ready(), 0u);
+  EXPECT_EQ(lists_.used(), 0u);
+
+  add(2, "10.0.0.9:1002");
+  number = deliver(kOne);
+  EXPECT_TRUE(take_token(number));
+  deliveries_.take_back(std::chrono::steady_clock::now() + std::chrono::seconds(1));
+  EXPECT_EQ(ready(), 0u);
+  EXPECT_EQ(lists_.used(), 0u);
+}
+
+TEST_F(DeliveriesTest, WhatWasTakenBackCanNotBeTaken) {
+  add(1, "10.0.0.9:1001");
+  const auto number = deliver(kOne);
+  Token theirs = std::move(*Token::adopt(unique_fd(::dup(deliveries_.handed(number).front().token.fd()))));
+  deliveries_.end(number);
+  EXPECT_FALSE(theirs.take());
+  EXPECT_EQ(ready(), 1u);
 }
 
 TEST(Match, IsReadAsPeopleWriteIt) {

@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 #include <sockmi/appsockmi.h>
 
+#include "base/token.h"
 #include "base/unique_fd.h"
 #include "image/message_generated.h"
 #include "image/pack.h"
@@ -28,10 +29,10 @@ struct Endpoint {
   std::string tls, payload;
 };
 
-// Serves one client: delivers, with `descriptors` of them, and hears what was taken. Then it answers that, or is gone.
+// Serves one client: delivers, with `descriptors` of them (two an endpoint), and hears what was taken. Then it answers that, or not.
 class Daemon {
  public:
-  enum class End { answers, has_taken_back, dies, refuses };  // has_taken_back: the first one
+  enum class End { answers, has_taken_back, dies, refuses, is_silent };  // has_taken_back: the first one, before it is delivered
 
   Daemon(std::vector<Endpoint> endpoints, std::size_t descriptors, End end) {
     char name[] = "/tmp/import_test.XXXXXX";
@@ -42,11 +43,17 @@ class Daemon {
     EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) | ::listen(listener_.get(), 1), 0);
     ::setenv("SOCKMID_SOCKET", address.sun_path, 1);
     for (std::size_t i = 0; i < descriptors; ++i) {
+      if (i % 2) {
+        tokens_.push_back(std::move(*Token::make()));
+        theirs_.emplace_back(::dup(tokens_.back().fd()));
+        continue;
+      }
       std::array<int, 2> ends;
       EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
       ours_.emplace_back(ends[0]);
       theirs_.emplace_back(ends[1]);
     }
+    if (end == End::has_taken_back) (void)tokens_.at(0).take();
     thread_ = std::thread([this, endpoints = std::move(endpoints), end] { serve(endpoints, end); });
   }
   ~Daemon() {
@@ -67,7 +74,12 @@ class Daemon {
     done();
     return error_;
   }
-  // Whether nobody has the other end of the i-th descriptor.
+  // Whether the client took the i-th endpoint's token.
+  bool has_token_of(std::size_t i) {
+    done();
+    return tokens_.at(i).is_lost();
+  }
+  // Whether nobody has the other end of the i-th endpoint's socket.
   bool is_closed(std::size_t i) {
     done();
     char byte;
@@ -133,18 +145,14 @@ class Daemon {
     for (std::size_t i = 0; i < ids.size(); i += 16) taken_ += static_cast<char>(ids[i]);
     if ((*said)->failed())
       for (const auto* each : *(*said)->failed()) failed_ += static_cast<char>(each->id()->Get(0)), error_ = each->error();
-    if (end == End::dies) return;
-    if (end == End::refuses) return answer(client.get(), 400, "{}", {});
-    image::WipingBuilder told;
-    const Bytes gone(end == End::has_taken_back ? 16 : 0, 'a');
-    told.Finish(image::CreateTakenResponseDirect(told, &gone));
-    const Secret reply = told.take();
-    answer(client.get(), 200, {reply.begin(), reply.end()}, {});
+    if (end == End::is_silent) (void)read_body(client.get());  // it gives up
+    else if (end != End::dies) answer(client.get(), end == End::refuses ? 400 : 200, "{}", {});
   }
 
   std::filesystem::path folder_;
   unique_fd listener_;
   std::vector<unique_fd> ours_, theirs_;
+  std::vector<Token> tokens_;
   std::string taken_, failed_;
   int error_ = 0;
   std::thread thread_;
@@ -174,7 +182,7 @@ void expect_met(import_socket_req& request, const std::string& payload) {
 }
 
 TEST(Import, TheListMayBeLongerThanWhatComes) {
-  Daemon daemon({{2, "", "two"}, {0, "", "nought"}}, 2, Daemon::End::answers);
+  Daemon daemon({{2, "", "two"}, {0, "", "nought"}}, 4, Daemon::End::answers);
   Requests requests;
   ASSERT_EQ(import(requests), 2) << sockmi_last_error();
   EXPECT_EQ(daemon.taken(), "ab");
@@ -184,28 +192,24 @@ TEST(Import, TheListMayBeLongerThanWhatComes) {
   expect_met(requests[2], "two");
 }
 
-// It keeps nothing, so the descriptors are the only ones of their connections.
-TEST(Import, WhatADeadDaemonDeliveredIsTheCallers) {
-  Daemon daemon({{0, "", "payload"}}, 1, Daemon::End::dies);
-  Requests requests;
-  ASSERT_EQ(import(requests), 1) << sockmi_last_error();
-  EXPECT_FALSE(daemon.is_closed(0));
-  expect_met(requests[0], "payload");
+// Whose it is, the token says, whatever the daemon says of it, or does not.
+TEST(Import, WhatTheCallerHasTakenIsItsOwn) {
+  for (const auto end : {Daemon::End::dies, Daemon::End::refuses, Daemon::End::is_silent}) {
+    Daemon daemon({{0, "", "payload"}}, 2, end);
+    Requests requests;
+    ASSERT_EQ(import(requests), 1) << sockmi_last_error();
+    EXPECT_TRUE(daemon.has_token_of(0));
+    EXPECT_FALSE(daemon.is_closed(0));
+    expect_met(requests[0], "payload");
+  }
 }
 
-TEST(Import, WhatTheDaemonKeepsIsNotTheCallers) {
-  Daemon daemon({{0, "", "payload"}}, 1, Daemon::End::refuses);
-  Requests requests;
-  EXPECT_EQ(import(requests), -1);
-  EXPECT_TRUE(daemon.is_closed(0));
-  for (const auto& request : requests) expect_unmet(request);
-}
-
-// It waits only so long for the word that they are taken.
+// It waits only so long for the caller to take them.
 TEST(Import, WhatTheDaemonHasTakenBackIsNotTheCallers) {
-  Daemon daemon({{0, "", "one"}, {1, "", "two"}}, 2, Daemon::End::has_taken_back);
+  Daemon daemon({{0, "", "one"}, {1, "", "two"}}, 4, Daemon::End::has_taken_back);
   Requests requests;
   ASSERT_EQ(import(requests), 1) << sockmi_last_error();
+  EXPECT_EQ(daemon.taken(), "b");
   EXPECT_TRUE(daemon.is_closed(0));
   EXPECT_FALSE(daemon.is_closed(1));
   expect_unmet(requests[0]);
@@ -214,8 +218,8 @@ TEST(Import, WhatTheDaemonHasTakenBackIsNotTheCallers) {
 
 // As if this process could have no more.
 TEST(Import, AnEndpointWithoutADescriptorStays) {
-  {
-    Daemon daemon({{0, "", "one"}, {1, "", "two"}}, 1, Daemon::End::answers);
+  for (const std::size_t descriptors : {2, 3}) {
+    Daemon daemon({{0, "", "one"}, {1, "", "two"}}, descriptors, Daemon::End::answers);
     Requests requests;
     ASSERT_EQ(import(requests), 1) << sockmi_last_error();
     EXPECT_EQ(daemon.taken(), "a");
@@ -234,18 +238,19 @@ TEST(Import, AnEndpointWithoutADescriptorStays) {
 TEST(Import, AnOddAnswerIsNotUsedInPart) {
   const std::vector<Endpoint> twice{{0, "", "one"}, {0, "", "two"}}, beyond{{0, "", "one"}, {3, "", "two"}}, fewer{{0, "", "one"}};
   for (const auto& endpoints : {twice, beyond, fewer}) {
-    Daemon daemon(endpoints, 2, Daemon::End::answers);
+    Daemon daemon(endpoints, 4, Daemon::End::answers);
     Requests requests;
     EXPECT_EQ(import(requests), -1);
     EXPECT_EQ(errno, EPROTO);
     EXPECT_EQ(daemon.taken(), "");
     EXPECT_TRUE(daemon.is_closed(0) && daemon.is_closed(1));
+    EXPECT_FALSE(daemon.has_token_of(0) || daemon.has_token_of(1));
     for (const auto& request : requests) expect_unmet(request);
   }
 }
 
 TEST(Import, AnImageThatCanNotBeUsedStays) {
-  Daemon daemon({{0, "no image", "payload"}}, 1, Daemon::End::answers);
+  Daemon daemon({{0, "no image", "payload"}}, 2, Daemon::End::answers);
   ASSERT_EQ(sockmi_enable(nullptr), 1);
   SSL_CTX* context = SSL_CTX_new(TLS_method());
   import_ssl_req request{};
@@ -255,6 +260,7 @@ TEST(Import, AnImageThatCanNotBeUsedStays) {
   EXPECT_EQ(daemon.taken(), "");
   EXPECT_EQ(daemon.failed(), "a");
   EXPECT_EQ(daemon.error(), EBADMSG);
+  EXPECT_FALSE(daemon.has_token_of(0));
   EXPECT_TRUE(daemon.is_closed(0));
   EXPECT_EQ(request.fd, -1);
   EXPECT_EQ(request.payload, nullptr);

@@ -1,4 +1,5 @@
 // After an export the source is dead to TLS, and knows nothing.
+#include "base/freeze_mark.h"
 #include "cases.h"
 #include "pair.h"
 
@@ -45,6 +46,33 @@ TEST_P(Spent, TheObjectMayServeAnotherConnection) {
   second.handshake();
   second.hop();
   second.talk("another life");
+}
+
+// While nobody can say whose the connection is.
+TEST_P(Spent, AnSslInDoubtStandsStillWhileItsSocketIsFrozen) {
+  Pair pair(GetParam());
+  pair.handshake();
+  read_all(pair.peer.get());
+  read_all(pair.mover.get());
+  const auto mark = [&](std::uint32_t value) { return ::setsockopt(pair.mover_fd.get(), SOL_SOCKET, SO_MARK, &value, sizeof value) == 0; };
+  if (!mark(kFreezeMark)) GTEST_SKIP() << "wants CAP_NET_ADMIN";
+  SSL* ssl = pair.mover.get();
+  doubt(ssl);
+  ASSERT_EQ(SSL_write(pair.peer.get(), "x", 1), 1);
+  const auto expect_frozen = [&](int outcome) {
+    EXPECT_EQ(outcome, -1);
+    EXPECT_EQ(SSL_get_error(ssl, outcome), SSL_ERROR_SYSCALL);
+    EXPECT_EQ(errno, EPERM);
+  };
+  char byte;
+  expect_frozen(SSL_read(ssl, &byte, 1));
+  EXPECT_EQ(::recv(pair.mover_fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT), 1) << "something was read";
+  expect_frozen(SSL_write(ssl, "y", 1));
+  EXPECT_EQ(::recv(pair.peer_fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT), -1) << "something was written";
+  ASSERT_TRUE(mark(0));
+  EXPECT_EQ(read_all(ssl), "x");
+  EXPECT_EQ(SSL_write(ssl, "y", 1), 1);
+  EXPECT_EQ(read_all(pair.peer.get()), "y");
 }
 
 }  // namespace

@@ -1,0 +1,110 @@
+"""A daemon that stands still (SIGSTOP): calls of the library end, and whoever called knows whose the connection is. Later it goes on as it must."""
+from process import expect, wait_until, _state
+from socket_app import CONNECTED, SERVICE, Connection, Socket, imported, move, start
+
+EINPROGRESS, ETIMEDOUT = 115, 110
+SHORT = 1500  # milliseconds
+
+
+def stopped(host):
+    wait_until(lambda: _state(host.daemon.pid) == "T", f"{host.daemon.name} stands still", timeout=30)
+
+
+def error_of(answer):
+    got = answer(60)
+    return got.get("error"), got.get("reason")
+
+
+def begin_export(socket, target):
+    return socket.app.begin("export", socket.fd, CONNECTED, SERVICE, target.address, SHORT)
+
+
+def gave_up(host):
+    wait_until(lambda: "waits no longer" in host.last_error(), "the daemon knows that nobody waits", timeout=30)
+
+
+def test_before_it_has_read_the_request(lab):
+    start(lab)
+    connection = Connection(lab)
+    lab.hostA.daemon.pause()
+    error, reason = error_of(begin_export(connection.ours, lab.hostB))
+    expect(error == ETIMEDOUT, lambda: f"{error} {reason}")
+    connection.both_ways()  # it is the application's, and goes on
+    lab.hostA.daemon.resume()
+    gave_up(lab.hostA)
+    connection.both_ways()
+    expect(lab.hostB.app.tries("import", CONNECTED, SERVICE, 0).get("error") == ETIMEDOUT, "it has gone to hostB")
+    connection.move(lab.hostB)
+    connection.both_ways()
+    connection.end()
+
+
+def test_in_a_freeze_before_the_decision(lab):
+    """The socket is mute until the daemon goes on. What both ends sent meanwhile arrives."""
+    start(lab)
+    connection = Connection(lab)
+    connection.both_ways()
+    lab.hostA.arm("journal=stop")
+    answer = begin_export(connection.ours, lab.hostB)
+    stopped(lab.hostA)
+    up = connection.up.begin_send(connection.theirs, 5000)
+    error, reason = error_of(answer)
+    expect(error == ETIMEDOUT, lambda: f"{error} {reason}")
+    down = connection.down.begin_send(connection.ours, 5000)
+    lab.hostA.daemon.resume()
+    gave_up(lab.hostA)
+    connection.up.receive(connection.ours)
+    connection.down.receive(connection.theirs)
+    up(), down()
+    connection.both_ways()
+    connection.move(lab.hostB)
+    connection.both_ways()
+    connection.end()
+
+
+def test_behind_the_decision(lab):
+    """Nobody can say that it stays: it goes, as soon as the daemon does."""
+    start(lab)
+    connection = Connection(lab)
+    connection.both_ways()
+    lab.hostA.arm("decided=stop")
+    answer = begin_export(connection.ours, lab.hostB)
+    stopped(lab.hostA)
+    error, reason = error_of(answer)
+    expect(error == EINPROGRESS, lambda: f"{error} {reason}")
+    lab.hostA.daemon.resume()
+    old, connection.ours = connection.ours, imported(lab.hostB, "4")
+    connection.both_ways()
+    wait_until(lambda: old.state() == "CLOSE", "the old socket is dead")
+    old.close()
+    connection.end()
+
+
+def test_while_an_application_asks_for_what_is_ready(lab):
+    start(lab)
+    connection = Connection(lab)
+    connection.ours.do("export", CONNECTED, SERVICE, lab.hostB.address)
+    connection.ours.close()
+    lab.hostB.daemon.pause()
+    error, reason = error_of(lab.hostB.app.begin("import", CONNECTED, SERVICE, 100))
+    expect(error == ETIMEDOUT and "sockmid" in reason, lambda: f"{error} {reason}")
+    lab.hostB.daemon.resume()
+    connection.ours = imported(lab.hostB, "4")
+    connection.both_ways()
+    connection.end()
+
+
+def test_before_it_hears_that_an_endpoint_is_taken(lab):
+    start(lab)
+    connection = Connection(lab)
+    connection.ours.do("export", CONNECTED, SERVICE, lab.hostB.address)
+    connection.ours.close()
+    lab.hostB.arm("taken=stop")
+    connection.ours = imported(lab.hostB, "4")
+    stopped(lab.hostB)
+    connection.both_ways()
+    lab.hostB.daemon.resume()
+    wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "its place is free")
+    expect(lab.hostB.app.tries("import", CONNECTED, SERVICE, 0).get("error") == ETIMEDOUT, "it is given away twice")
+    connection.both_ways()
+    connection.end()
