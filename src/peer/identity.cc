@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <fstream>
 #include <memory>
 
 #include <openssl/evp.h>
@@ -12,6 +11,7 @@
 #include <openssl/x509v3.h>
 
 #include "base/unique_fd.h"
+#include "peer/key_file.h"
 
 namespace sockmi::peer {
 namespace {
@@ -31,28 +31,27 @@ using Bio = std::unique_ptr<BIO, BioDeleter>;
 constexpr long kDay = 24 * 60 * 60;
 constexpr std::size_t kClusterKeySize = 32;
 
-// Never overwrites: a lost CA key can not be had back.
-Result<> write_new(const fs::path& path, ByteView bytes, mode_t mode) {
-  unique_fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
-  if (!file) return fail_errno(path.string());
-  if (::write(file.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) return fail_errno(path.string());
+// Never overwrites: a lost CA key can not be had back. Certificates are for everybody.
+Result<> write_new(const fs::path& path, ByteView bytes, bool secret) {
+  TRY(write_key_file(path, bytes));
+  if (!secret && ::chmod(path.c_str(), 0644) != 0) return fail_errno(path.string());
   return {};
 }
 
 template <class Write>
-Result<> write_pem(const fs::path& path, mode_t mode, Write write) {
+Result<> write_pem(const fs::path& path, bool secret, Write write) {
   Bio memory(BIO_new(BIO_s_secmem()));
   if (!memory || !write(memory.get())) return fail_openssl(EIO, path.string());
   char* data = nullptr;
   const long size = BIO_get_mem_data(memory.get(), &data);
-  return write_new(path, {reinterpret_cast<const std::uint8_t*>(data), static_cast<std::size_t>(size)}, mode);
+  return write_new(path, {reinterpret_cast<const std::uint8_t*>(data), static_cast<std::size_t>(size)}, secret);
 }
 
 Result<> write_key(const fs::path& path, EVP_PKEY* key) {
-  return write_pem(path, 0600, [&](BIO* out) { return PEM_write_bio_PrivateKey(out, key, nullptr, nullptr, 0, nullptr, nullptr); });
+  return write_pem(path, true, [&](BIO* out) { return PEM_write_bio_PrivateKey(out, key, nullptr, nullptr, 0, nullptr, nullptr); });
 }
 Result<> write_certificate(const fs::path& path, X509* certificate) {
-  return write_pem(path, 0644, [&](BIO* out) { return PEM_write_bio_X509(out, certificate); });
+  return write_pem(path, false, [&](BIO* out) { return PEM_write_bio_X509(out, certificate); });
 }
 
 bool extend(X509* certificate, X509* issuer, int nid, const std::string& value) {
@@ -104,6 +103,17 @@ Result<Certificate> read_certificate(const fs::path& path) {
   return read_pem<Certificate>(path, [](BIO* in) { return PEM_read_bio_X509(in, nullptr, nullptr, nullptr); });
 }
 
+// As it is written: in hexadecimal, and a line's end.
+Result<Secret> read_cluster_key(const fs::path& path) {
+  TRY(check_key_file(path));
+  unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return fail_errno(path.string());
+  Secret hex(2 * kClusterKeySize + 1);
+  if (::read(file.get(), hex.data(), hex.size()) < static_cast<ssize_t>(2 * kClusterKeySize)) return fail(EINVAL, "{} is too short", path.string());
+  hex.back() = '\n';
+  return hex;
+}
+
 Result<> make_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
@@ -127,11 +137,12 @@ Result<> init_cluster(const fs::path& folder) {
   for (const auto byte : random)
     for (const int nibble : {byte >> 4, byte & 15}) hex.push_back("0123456789abcdef"[nibble]);
   hex.push_back('\n');
-  return write_new(folder / "cluster.key", hex, 0600);
+  return write_key_file(folder / "cluster.key", hex);
 }
 
 Result<> issue_host(const fs::path& cluster, const std::string& host, const fs::path& out) {
   TRY(check_name(host));
+  TRY(check_key_file(cluster / "ca.key"));
   TRY_LET(ca, read_certificate(cluster / "ca.crt"));
   TRY_LET(ca_key, read_pem<Key>(cluster / "ca.key", [](BIO* in) { return PEM_read_bio_PrivateKey(in, nullptr, nullptr, nullptr); }));
   if (fs::exists(out / "host.key")) return fail(EEXIST, "{} holds a host's identity already", out.string());
@@ -141,12 +152,11 @@ Result<> issue_host(const fs::path& cluster, const std::string& host, const fs::
   TRY_LET(certificate, make_certificate(host, key.get(), ca.get(), ca_key.get(), 730));
   TRY(write_key(out / "host.key", key.get()));
   TRY(write_certificate(out / "host.crt", certificate.get()));
-  for (const char* name : {"ca.crt", "cluster.key"}) {
-    std::error_code error;
-    fs::copy_file(cluster / name, out / name, error);
-    if (error) return fail(error.value(), "{}: {}", (out / name).string(), error.message());
-  }
-  return {};
+  std::error_code error;
+  fs::copy_file(cluster / "ca.crt", out / "ca.crt", error);
+  if (error) return fail(error.value(), "{}: {}", (out / "ca.crt").string(), error.message());
+  TRY_LET(cluster_key, read_cluster_key(cluster / "cluster.key"));
+  return write_key_file(out / "cluster.key", cluster_key);
 }
 
 Result<Identity> Identity::load(const fs::path& folder) {
@@ -157,14 +167,10 @@ Result<Identity> Identity::load(const fs::path& folder) {
     return fail(EINVAL, "{} has no name in it", (folder / "host.crt").string());
   identity.host = name;
   TRY(check_name(identity.host));
-  struct stat status{};
+  TRY(check_key_file(folder / "host.key"));
   const fs::path path = folder / "cluster.key";
-  unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file || ::fstat(file.get(), &status) != 0) return fail_errno(path.string());
-  if (status.st_mode & 077) return fail(EACCES, "{} can be read by others", path.string());
-  Secret hex(2 * kClusterKeySize);
-  if (::read(file.get(), hex.data(), hex.size()) != static_cast<ssize_t>(hex.size())) return fail(EINVAL, "{} is too short", path.string());
-  for (std::size_t i = 0; i < hex.size(); i += 2) {
+  TRY_LET(hex, read_cluster_key(path));
+  for (std::size_t i = 0; i < 2 * kClusterKeySize; i += 2) {
     const int high = OPENSSL_hexchar2int(hex[i]), low = OPENSSL_hexchar2int(hex[i + 1]);
     if (high < 0 || low < 0) return fail(EINVAL, "{} is not hexadecimal", path.string());
     identity.cluster_key.push_back(static_cast<std::uint8_t>(high << 4 | low));

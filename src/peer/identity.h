@@ -10,7 +10,7 @@
 namespace sockmi::peer {
 
 // A cluster folder: ca.crt, ca.key, cluster.key (32 random bytes, hex: authenticates datagrams). A host folder: ca.crt, host.crt,
-// host.key, cluster.key. Keys are mode 0600. Host certificates: CN = host name, SAN DNS:name, EKU client and server.
+// host.key, cluster.key. Keys are mode 0600, see key_file.h. Host certificates: CN = host name, SAN DNS:name, EKU client and server.
 Result<> init_cluster(const std::filesystem::path& folder);                       // EEXIST: never overwrites
 Result<> issue_host(const std::filesystem::path& cluster, const std::string& host, const std::filesystem::path& out);
 

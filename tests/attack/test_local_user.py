@@ -302,3 +302,26 @@ def test_a_port_where_another_user_listens_is_not_led_away(lab):
     root.do("bind", "::", PORT)
     root.do("listen", 8)
     expect("another user" in stays(bound, lab.hostB, BOUND), "refused for another reason")
+
+
+# --- keys ---
+
+def test_a_daemon_does_not_start_with_keys_that_others_can_read_or_replace(lab):
+    folder = lab.hostA.folder / "identity"
+    lab.hostA.run("cp", "-a", lab.identity(lab.hostA), folder)
+    path = lab.configure(lab.hostA, **{"": {"identity": str(folder)}})
+
+    def refused(reason):
+        status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", path, check=False)
+        expect(status == 1 and reason in output, lambda: f"status {status}: {output}")
+    for key in ("host.key", "cluster.key"):
+        (folder / key).chmod(0o640)
+        refused(f"{key} can be read by others")
+        (folder / key).chmod(0o600)
+        os.chown(folder / key, 65534, 65534)
+        refused(f"{key} belongs to user 65534")
+        os.chown(folder / key, 0, 0)
+    folder.chmod(0o777)
+    refused("can be changed by others")
+    folder.chmod(0o700)
+    lab.start_daemon(lab.hostA, **{"": {"identity": str(folder)}})

@@ -24,6 +24,61 @@ TEST_F(IdentityTest, KeysAreForTheirOwnerOnly) {
   EXPECT_FALSE(std::filesystem::exists(a.folder / "ca.key"));
 }
 
+// Whoever can read or replace a key is a member.
+TEST_F(IdentityTest, AKeyThatOthersCanReadOrReplaceIsRefused) {
+  const auto folder = host("hostA").folder;
+  const auto refused = [&](const char* why) {
+    const auto loaded = Identity::load(folder);
+    return !loaded && loaded.error().code == EACCES && loaded.error().reason.find(why) != std::string::npos;
+  };
+  for (const char* name : {"host.key", "cluster.key"}) {
+    const auto key = folder / name;
+    for (const mode_t mode : {0604, 0640}) {
+      ASSERT_EQ(::chmod(key.c_str(), mode), 0);
+      EXPECT_TRUE(refused("can be read by others")) << key << mode;
+    }
+    for (const mode_t mode : {0602, 0620}) {
+      ASSERT_EQ(::chmod(key.c_str(), mode), 0);
+      EXPECT_TRUE(refused("can be changed by others")) << key << mode;
+    }
+    ASSERT_EQ(::chmod(key.c_str(), 0400), 0);
+    EXPECT_TRUE(Identity::load(folder));
+    if (::chown(key.c_str(), 12345, 12345) == 0) {
+      EXPECT_TRUE(refused("belongs to user 12345")) << key;
+      ASSERT_EQ(::chown(key.c_str(), 0, 0), 0);
+    }
+  }
+  for (const mode_t mode : {0777, 0770, 01777}) {
+    ASSERT_EQ(::chmod(folder.c_str(), mode), 0);
+    EXPECT_TRUE(refused("can replace it")) << mode;
+  }
+  ASSERT_EQ(::chmod(folder.c_str(), 0755), 0);
+  EXPECT_TRUE(Identity::load(folder)) << "its names are no secret";
+  if (::chown(folder.c_str(), 12345, 12345) == 0) {
+    EXPECT_TRUE(refused("belongs to user 12345"));
+  }
+}
+
+TEST_F(IdentityTest, WhatIsIssuedIsForItsOwnerOnly) {
+  const mode_t old = ::umask(0);
+  const auto a = host("hostA");
+  ::umask(old);
+  struct stat status {};
+  for (const char* name : {"host.key", "cluster.key"}) {
+    ASSERT_EQ(::stat((a.folder / name).c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 07777, 0600u) << name;
+  }
+  ASSERT_EQ(::chmod((folder_ / "cluster" / "ca.key").c_str(), 0644), 0);
+  EXPECT_EQ(issue_host(folder_ / "cluster", "hostB", folder_ / "b").error().code, EACCES);
+}
+
+TEST_F(IdentityTest, ALinkIsNotFollowed) {
+  std::filesystem::create_directory(folder_ / "c");
+  std::filesystem::create_symlink(folder_ / "elsewhere", folder_ / "c" / "cluster.key");
+  EXPECT_FALSE(issue_host(folder_ / "cluster", "hostC", folder_ / "c"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "elsewhere"));
+}
+
 TEST_F(IdentityTest, NothingIsOverwritten) {
   EXPECT_EQ(init_cluster(folder_ / "cluster").error().code, EEXIST);
   const auto a = host("hostA");
