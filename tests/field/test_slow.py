@@ -1,0 +1,36 @@
+"""What is slow, or hangs, holds up nobody but whoever needs it."""
+import os
+
+from cases import cases
+from lab import SANITIZERS
+from process import expect
+from sandbox import without_privilege
+from socket_app import SERVICE, Connection, SocketApp
+
+
+@cases("hostA", "hostB")
+def test_a_name_service_that_hangs_holds_up_its_own_user_alone(lab, where):
+    gate = lab.folder / "gate"
+    os.mkfifo(gate)
+    slow = ("env", f"LD_PRELOAD={lab.program('tests/field/libslownss.so')}", f"NSS_GATE={gate}",
+            f"ASAN_OPTIONS={SANITIZERS['ASAN_OPTIONS']}:verify_asan_link_order=0")
+    for host in (lab.hostA, lab.hostB):
+        lab.start_daemon(host, wrap=slow if host.name == where else ())
+        host.app = SocketApp(host, SERVICE, privileged=True)
+    lab.client.app = SocketApp(lab.client)
+    host = getattr(lab, where)
+    connection = Connection(lab)
+    connection.both_ways()
+    waits = host.popen(*without_privilege(), "curl", "-s", "-m", "60", "--unix-socket", host.socket, "http://x/v1/migrations", name="nobody")
+    host.daemon.wait_line("name service asked")
+    # Nothing of this ends if the daemon waits: the name service answers only afterwards.
+    expect(host.api("/v1/status")["host"] == where, "root is not served")
+    connection.move(lab.hostB)
+    connection.both_ways()
+    connection.move(lab.hostA)
+    expect(waits.wait() == 0 and waits.says('"migrations"'), lambda: f"nobody is never served\n{waits.tail()}")
+    expect(host.daemon.says("event=name_service_slow"), "nothing is said of it")
+    with open(gate, "w", encoding="ascii"):  # its thread ends
+        pass
+    connection.both_ways()
+    connection.end()
