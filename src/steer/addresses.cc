@@ -55,13 +55,17 @@ Result<> change(std::uint16_t type, std::uint16_t flags, const HostAddress& addr
 
 Result<std::vector<HostAddress>> host_addresses() {
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
+  return host_addresses(*route);
+}
+
+Result<std::vector<HostAddress>> host_addresses(Netlink& route) {
   Message m;
   m.header->nlmsg_type = RTM_GETADDR;
   m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  m.header->nlmsg_seq = route->next_sequence();
+  m.header->nlmsg_seq = route.next_sequence();
   static_cast<ifaddrmsg*>(mnl_nlmsg_put_extra_header(m.header, sizeof(ifaddrmsg)))->ifa_family = AF_UNSPEC;
   std::vector<HostAddress> out;
-  TRY(route->dump(m.header, "addresses", [&](const nlmsghdr* message) { out.push_back(read_address(message)); }));
+  TRY(route.dump(m.header, "addresses", [&](const nlmsghdr* message) { out.push_back(read_address(message)); }));
   return out;
 }
 

@@ -21,7 +21,9 @@ struct HostAddress {
   bool loopback = false;
 };
 
-Result<std::vector<HostAddress>> host_addresses();
+class Netlink;
+Result<std::vector<HostAddress>> host_addresses();                // of this thread's network namespace
+Result<std::vector<HostAddress>> host_addresses(Netlink& route);  // of the one where that was opened
 
 // Without `lifetime` for good; else the kernel itself takes the address away after it. One that is there gets the new lifetime. No
 // duplicate address detection: the old holder may still have it.

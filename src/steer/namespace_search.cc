@@ -82,6 +82,18 @@ Result<> call_in(int handle, const std::function<Result<>()>& function) {
   return result;
 }
 
+Result<> check_owner(int handle) {
+  const unique_fd theirs(::ioctl(handle, NS_GET_USERNS));
+  if (!theirs) return fail(EACCES, "the network namespace belongs to a user namespace that is not below ours");
+  struct stat ours {};
+  if (::stat("/proc/self/ns/user", &ours) != 0) return fail_errno("our user namespace");
+  TRY_LET(inode, inode_of(theirs.get()));
+  if (inode == ours.st_ino) return {};
+  uid_t owner = 0;
+  if (::ioctl(theirs.get(), NS_GET_OWNER_UID, &owner) != 0) return fail_errno("the owner of a user namespace");
+  return owner == 0 ? Result<>() : fail(EACCES, "the network namespace belongs to user {}, not to root", owner);
+}
+
 std::vector<NetworkNamespace> other_namespaces() {
   std::vector<NetworkNamespace> out;
   std::set<ino_t> seen;
@@ -99,6 +111,7 @@ std::vector<NetworkNamespace> other_namespaces() {
 Served served_from(ino_t daemon) {
   Served out;
   for (NetworkNamespace& each : other_namespaces()) {
+    if (!check_owner(each.handle.get())) continue;
     bool ours = false;
     const auto looked = call_in(each.handle.get(), [&]() -> Result<> {
       TRY_LET(netfilter, Netlink::open(NETLINK_NETFILTER));

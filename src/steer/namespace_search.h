@@ -30,11 +30,15 @@ Result<ino_t> inode_of(int handle);
 // Calls `function` in that namespace; sockets that it opens stay there. EPERM: it wants CAP_SYS_ADMIN.
 Result<> call_in(int handle, const std::function<Result<>()>& function);
 
+// EACCES: the namespace is that of a user who could make it without privilege, and who has every power in it. It is served if it belongs to our own user
+// namespace, or to one that root has made, as for a container.
+Result<> check_owner(int handle);
+
 // All others that we can get hold of.
 std::vector<NetworkNamespace> other_namespaces();
 
 struct Served {
-  std::vector<NetworkNamespace> namespaces;  // with our tables, which say that they are served from `daemon`
+  std::vector<NetworkNamespace> namespaces;  // with our tables, which say that they are served from `daemon`; those of users are not looked at
   std::size_t closed = 0;                    // so many could not be looked into
 };
 Served served_from(ino_t daemon);

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/log.h"
+#include "steer/netlink.h"
 
 namespace sockmi::steer {
 namespace {
@@ -24,6 +25,8 @@ Result<bool> leads(Steering& steering, bool for_good) {
 
 NamespacedSteering::NamespacedSteering(std::unique_ptr<Steering> ours) : ours_(std::move(ours)), watch_(::epoll_create1(EPOLL_CLOEXEC)) {
   if (const auto own = own_namespace()) our_inode_ = own->inode;
+  if (auto route = Netlink::open(NETLINK_ROUTE)) route_ = std::move(*route);
+  else log::error("event=addresses_not_known error=\"{}\"", to_string(route.error()));
   watch(*ours_);
 }
 
@@ -84,10 +87,20 @@ Result<> NamespacedSteering::learn(int socket, const IpAddress& local) {
   if (!handle) return fail_errno("finding the socket's network namespace");
   TRY_LET(inode, inode_of(handle.get()));
   const IpAddress address = local.unmapped();
+  const auto other = places_of_.find(address);
+  const bool is_free = other == places_of_.end();
   if (inode == our_inode_) {
-    places_of_.erase(address);
+    if (is_free) return {};
+    // Not by any word of ours: with IP_FREEBIND a socket can have it, too.
+    if (!is_our_own(address)) return fail(EADDRINUSE, "{} is the address of another network namespace", to_string(address));
+    places_of_.erase(other);
     return {};
   }
+  TRY(check_owner(handle.get()));
+  if (is_our_own(address)) return fail(EADDRINUSE, "{} is an address of the host's own network namespace", to_string(address));
+  if (const auto known = places_.find(inode); !is_free && (known == places_.end() || other->second != known->second.get()) &&
+                                              leads(*other->second->steering, false).value_or(true))
+    return fail(EADDRINUSE, "{} is the address of another network namespace, whose connections are away", to_string(address));
   auto& place = places_[inode];
   if (!place) {
     auto opened = open(std::move(handle));
@@ -166,14 +179,27 @@ Result<> NamespacedSteering::adopt(std::unique_ptr<Place> place, ino_t inode, st
   return {};
 }
 
-Steering& NamespacedSteering::at(const IpAddress& local) const {
+// If that can't be known, it is nobody else's.
+bool NamespacedSteering::is_our_own(const IpAddress& address) const {
+  if (!route_) return true;
+  const auto own = host_addresses(*route_);
+  return !own || std::ranges::find(*own, address, &HostAddress::ip) != own->end();
+}
+
+// The host may have got the address since.
+NamespacedSteering::Place* NamespacedSteering::place_of(const IpAddress& local) const {
   const auto it = places_of_.find(local.unmapped());
-  return it == places_of_.end() ? *ours_ : *it->second->steering;
+  return it == places_of_.end() || is_our_own(it->first) ? nullptr : it->second;
+}
+
+Steering& NamespacedSteering::at(const IpAddress& local) const {
+  const Place* place = place_of(local);
+  return place ? *place->steering : *ours_;
 }
 
 Result<> NamespacedSteering::within(const IpAddress& local, const std::function<Result<>()>& function) const {
-  const auto it = places_of_.find(local.unmapped());
-  return it == places_of_.end() ? function() : call_in(it->second->handle.get(), function);
+  const Place* place = place_of(local);
+  return place ? call_in(place->handle.get(), function) : function();
 }
 
 void NamespacedSteering::within_others(const std::function<Result<>()>& function) const {
@@ -190,16 +216,21 @@ const IpAddress& local_of(const FourTuple& tuple) { return tuple.local.ip; }
 template <class Item>
 Result<> NamespacedSteering::part(std::span<const Item> items, const std::function<Result<>(Steering&, std::span<const Item>)>& step) const {
   if (places_of_.empty()) return step(*ours_, items);
+  std::map<IpAddress, Steering*> known;  // many share an address
   std::map<Steering*, std::vector<Item>> parts;
-  for (const Item& item : items) parts[&at(local_of(item))].push_back(item);
+  for (const Item& item : items) {
+    Steering*& steering = known[local_of(item).unmapped()];
+    if (!steering) steering = &at(local_of(item));
+    parts[steering].push_back(item);
+  }
   for (const auto& [steering, those] : parts) TRY(step(*steering, those));
   return {};
 }
 
 Result<> NamespacedSteering::check_reach(const IpAddress& local, const IpAddress& to) const {
-  const auto it = places_of_.find(local.unmapped());
+  const Place* place = place_of(local);
   const auto reaches = [&](const HostAddress& each) { return to.family == each.ip.family && to.in_prefix(each.ip, each.prefix); };
-  if (it == places_of_.end() || std::ranges::any_of(it->second->addresses, reaches)) return {};
+  if (!place || std::ranges::any_of(place->addresses, reaches)) return {};
   return fail(ENETUNREACH, "{} is not on the segment of the connection's network namespace", to_string(to));
 }
 

@@ -4,6 +4,9 @@
 // when only addresses are spoken of, is the local address: a container with an address of its own, on the segment (macvlan, or a bridge), is what is
 // served. Containers behind this host's NAT are not: their peers' packets come to the host, and two of them may have one address.
 //
+// A container may give itself any address. One that the host has is the host's, and one that another container leads connections away from stays that
+// one's. What users make without privilege is not served at all (check_owner()).
+//
 // One set of rules a namespace, made when its first connection leaves and removed when the last is home, or has ended: while it is there, we hold
 // the namespace, so that a container that stops does not take away the path of connections that live on elsewhere. What leads somewhere outlives us,
 // as it does in our own namespace, and the next daemon finds it: see namespace_search.h. In between nobody holds the namespace.
@@ -30,10 +33,10 @@ class NamespacedSteering : public Steering, public Upkeep {
   // Takes over what an earlier daemon that lived in our namespace left in others. How many namespaces could not be looked into: nothing is known of
   // them. None keeps us from those that can.
   Result<std::size_t> adopt();
-  // From here on everything about this local address concerns the namespace of `socket`. ENOTSUP: its packets can't be steered there. Wants
-  // CAP_SYS_ADMIN if that namespace is not the daemon's.
+  // From here on everything about this local address concerns the namespace of `socket`. ENOTSUP: its packets can't be steered there. EACCES: that
+  // namespace is not served. EADDRINUSE: the address is another's. Wants CAP_SYS_ADMIN if that namespace is not the daemon's.
   Result<> learn(int socket, const IpAddress& local);
-  bool is_elsewhere(const IpAddress& local) const { return places_of_.contains(local.unmapped()); }
+  bool is_elsewhere(const IpAddress& local) const { return place_of(local); }
   // Calls `function` where the address is.
   Result<> within(const IpAddress& local, const std::function<Result<>()>& function) const;
   // Calls it in each other namespace that is served.
@@ -86,6 +89,8 @@ class NamespacedSteering : public Steering, public Upkeep {
   };
   Result<std::unique_ptr<Place>> open(unique_fd handle) const;
   Result<> adopt(std::unique_ptr<Place> place, ino_t inode, std::span<const HostAddress> own);
+  bool is_our_own(const IpAddress& address) const;
+  Place* place_of(const IpAddress& local) const;  // null: our own namespace
   Steering& at(const IpAddress& local) const;
   Result<> check_reach(const IpAddress& local, const IpAddress& to) const;
   // Calls `step` with those of each namespace.
@@ -98,6 +103,7 @@ class NamespacedSteering : public Steering, public Upkeep {
   unique_fd watch_;  // polls readable when one of theirs does
   bool disturbed_ = false;  // our own
   ino_t our_inode_ = 0;
+  std::unique_ptr<Netlink> route_;  // of our own namespace, in whichever we are called
   std::map<ino_t, std::unique_ptr<Place>> places_;
   std::map<IpAddress, Place*> places_of_;
 };

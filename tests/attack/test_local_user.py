@@ -5,10 +5,12 @@ import signal
 import socket
 
 from lab import PORT, SERVICE_ADDRESS, expect, wait_until
+from process import run
 from sandbox import without_privilege
 from socket_app import BOUND, CONNECTED, Connection, SocketApp, move, start
 from socket_app import refused as stays
 from test_bad_requests import refused
+from test_namespaces import Container
 
 SQUATTER = "import socket,time; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); s.bind('\\0sockmid'); print('bound',flush=True); time.sleep(60)"
 
@@ -302,6 +304,59 @@ def test_a_port_where_another_user_listens_is_not_led_away(lab):
     root.do("bind", "::", PORT)
     root.do("listen", 8)
     expect("another user" in stays(bound, lab.hostB, BOUND), "refused for another reason")
+
+
+# --- namespaces that a user makes ---
+
+class OwnNamespace:
+    """A network namespace that a user without privilege has made on hostA, with an address as it likes."""
+    name = "own"
+
+    def __init__(self, lab, address):
+        self.lab, self.address = lab, address
+
+    def popen(self, *command, name, **options):
+        setup = f"ip link set lo up && ip link add own0 type veth peer name own1 && ip addr add {self.address}/24 dev own0 && " \
+                f"ip link set own0 up && ip link set own1 up && exec \"$@\""
+        return self.lab.hostA.popen(*without_privilege(), "unshare", "--user", "--map-root-user", "--net", "sh", "-c", setup, "sh", *command,
+                                    name=f"own:{name}", **options)
+
+    def at(self, _):
+        return self.address
+
+
+def test_a_namespace_that_a_user_has_made_is_not_served(lab):
+    """It could have any address: connections that come home to that would be restored in it, and the daemon would work in it."""
+    start(lab)
+    connection = Connection(lab)
+    connection.move(lab.hostB)
+    own = OwnNamespace(lab, lab.hostA.address)
+    attacker = SocketApp(own, "web", privileged=True)
+    bound = attacker.socket("4").bind(7000)
+    expect("belongs to user 65534" in stays(bound, lab.hostB, BOUND), "refused for another reason")
+    other = OwnNamespace(lab, "10.99.0.1")
+    bound = SocketApp(other, "web", privileged=True).socket("4").bind(7000)
+    expect("belongs to user 65534" in stays(bound, lab.hostB, BOUND), "refused for another reason")
+    rules = run(["nsenter", "-t", str(attacker.process.pid), "-n", "nft", "list", "tables"])
+    expect("sockmi" not in rules, lambda: f"the daemon has been there: {rules}")
+    connection.move(lab.hostA)
+    expect(f"{lab.hostA.address}:{PORT}" in lab.hostA.run("ss", "-Htn"), "it has come home to somewhere else")
+    connection.both_ways()
+    connection.end()
+
+
+def test_a_container_does_not_get_the_hosts_address(lab):
+    """Nor the host's connections."""
+    start(lab)
+    connection = Connection(lab)
+    connection.move(lab.hostB)
+    with Container(lab, f"{lab.hostA.address}/24") as container:
+        bound = SocketApp(container, "web").socket("4")
+        bound.do("bind", lab.hostA.address, 7000)
+        expect("host's own" in stays(bound, lab.hostB, BOUND), "refused for another reason")
+        connection.move(lab.hostA)
+        connection.both_ways()
+    connection.end()
 
 
 # --- keys ---

@@ -64,10 +64,22 @@ class Namespaces : public testing::Test {
   void stop() {
     if (daemon) network->home.in([&] { daemon.reset(); });
   }
+  static unique_fd socket_in(const Host& host) {
+    return host.in([] { return unique_fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); });
+  }
   void learn() {
-    const unique_fd socket = container().in([] { return unique_fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); });
-    const auto learnt = daemon->learn(socket.get(), tuple.local.ip);
+    const auto learnt = daemon->learn(socket_in(container()).get(), tuple.local.ip);
     ASSERT_TRUE(learnt) << to_string(learnt.error());
+  }
+  // As the daemon does: in its own namespace.
+  int error_of_learning(const Host& host, const IpAddress& address) {
+    return network->home.in([&] {
+      const auto learnt = daemon->learn(socket_in(host).get(), address);
+      return learnt ? 0 : learnt.error().code;
+    });
+  }
+  bool is_elsewhere(const IpAddress& address) {
+    return network->home.in([&] { return daemon->is_elsewhere(address); });
   }
   std::size_t adopt() {
     const auto closed = network->home.in([&] { return daemon->adopt(); });
@@ -139,6 +151,35 @@ TEST_F(Namespaces, WhatIsSaidOfAddressesThatAreNotTheContainersIsRemoved) {
   ASSERT_TRUE(found);
   ASSERT_EQ(found->size(), 1u);
   EXPECT_EQ(found->front().tuple, tuple);
+}
+
+TEST_F(Namespaces, TheHostsAddressesAreNoContainers) {
+  const IpAddress homes = Network::address(AF_INET, 1, 1), later = Network::address(AF_INET, 1, 77);
+  container().run("ip addr add 10.77.1.1/24 dev eth0 && ip addr add 10.77.1.77/24 dev eth0");
+  EXPECT_EQ(error_of_learning(container(), homes), EADDRINUSE);
+  EXPECT_FALSE(is_elsewhere(homes));
+  EXPECT_EQ(error_of_learning(container(), later), 0);
+  EXPECT_TRUE(is_elsewhere(later));
+  network->home.run("ip addr add 10.77.1.77/24 dev eth0");
+  EXPECT_FALSE(is_elsewhere(later)) << "what it gets later, too";
+}
+
+// IP_FREEBIND wants no privilege.
+TEST_F(Namespaces, ASocketOfTheHostsDoesNotTakeAContainersAddress) {
+  ASSERT_EQ(error_of_learning(container(), tuple.local.ip), 0);
+  EXPECT_EQ(error_of_learning(network->home, tuple.local.ip), EADDRINUSE);
+  EXPECT_TRUE(is_elsewhere(tuple.local.ip));
+}
+
+TEST_F(Namespaces, AnAddressWhoseConnectionsAreAwayIsNoOtherContainers) {
+  network->far.stop();
+  network->far.run("ip addr add 10.77.1.2/24 dev eth0");
+  ASSERT_EQ(error_of_learning(container(), tuple.local.ip), 0);
+  ASSERT_TRUE(network->home.in([&] { return daemon->redirect(tuple, importer, std::nullopt); }));
+  EXPECT_EQ(error_of_learning(network->far, tuple.local.ip), EADDRINUSE);
+  EXPECT_EQ(error_of_learning(container(), tuple.local.ip), 0);
+  ASSERT_TRUE(network->home.in([&] { return daemon->remove_redirect(tuple); }));
+  EXPECT_EQ(error_of_learning(network->far, tuple.local.ip), 0) << "a container that was made anew";
 }
 
 TEST_F(Namespaces, RulesOfAnotherDaemonAreNotTouched) {
