@@ -10,6 +10,14 @@
 
 namespace sockmi::sockmictl {
 
+SignalsHeld::SignalsHeld() {
+  sigset_t all;
+  ::sigfillset(&all);
+  ::sigprocmask(SIG_BLOCK, &all, &before_);
+}
+
+SignalsHeld::~SignalsHeld() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
+
 Result<ForeignProcess> ForeignProcess::hold(pid_t pid) {
   ForeignProcess process(pid);
   process.handle_.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));

@@ -8,6 +8,7 @@
 // as if it had got SIGSTOP and SIGCONT (its parent sees nothing). It goes on when this object, or sockmictl, ends.
 #pragma once
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include <map>
@@ -16,6 +17,18 @@
 #include "base/unique_fd.h"
 
 namespace sockmi::sockmictl {
+
+// While this lives no signal reaches us but SIGKILL and SIGSTOP: who ended us in the middle would let the process run on with a socket that is being
+// moved, or that has gone. What came meanwhile is done when this ends.
+class SignalsHeld {
+ public:
+  SignalsHeld();
+  ~SignalsHeld();
+  SignalsHeld(const SignalsHeld&) = delete;
+
+ private:
+  sigset_t before_;
+};
 
 class ForeignProcess {
  public:

@@ -115,17 +115,21 @@ Result<IpAddress> address_of(const std::string& host) {
   return fail(EHOSTUNREACH, "host '{}' is not known here", host);
 }
 
+constexpr int kStandsStill = 10'000;  // milliseconds, of the process
+
 // Moves a socket of a process that has not asked for it.
 Result<> export_foreign(pid_t pid, int fd, const json& wish) {
   TRY_LET(to, address_of(wish.value("to", "")));
   TRY_LET(daemon, lib::Client::connect(lib::soon()));
   if (daemon.peer_pid() == pid) return fail(EINVAL, "process {} is the daemon itself", pid);
+  const sockmictl::SignalsHeld held;  // longer than the process
   TRY_LET(process, sockmictl::ForeignProcess::hold(pid));
   TRY_LET(socket, process.duplicate(fd));
   const std::string service = wish.value("service", "default");
-  const sockmi_export_options options{.service = service.c_str(), .payload = nullptr, .payload_len = 0, .timeout = 0};
+  const sockmi_export_options options{.service = service.c_str(), .payload = nullptr, .payload_len = 0, .timeout = kStandsStill};
   TRY(lib::export_endpoint(socket.get(), SOCKMI_CONNECTED, to.family, to.bytes.data(), {}, &options));
   fmt::print("exported descriptor {} of process {}\n", fd, pid);
+  std::fflush(stdout);
   return {};
 }
 

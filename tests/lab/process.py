@@ -74,10 +74,10 @@ class Process:
     def pause(self):
         """Returns when the kernel has stopped it."""
         self.signal(signal.SIGSTOP)
-        wait_until(lambda: _state(self.pid) in "TtZ", f"{self.name} stops")
+        wait_until(lambda: state(self.pid) in "TtZ", f"{self.name} stops")
 
     def resume(self):
-        if _state(self.pid) in "Tt":
+        if state(self.pid) in "Tt":
             self.signal(signal.SIGCONT)
 
     def wait(self, timeout=60.0):
@@ -105,7 +105,8 @@ class Process:
         self._popen.wait()
 
 
-def _state(pid):
+def state(pid):
+    """As /proc has it: "T" is stopped, "t" stopped by a tracer."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
             return stat.read().rpartition(") ")[2][0]

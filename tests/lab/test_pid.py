@@ -1,10 +1,13 @@
 """The operator moves a socket of a process that knows nothing of sockmi."""
 import os
+import signal
 import socket
 import subprocess
 
-from lab import PORT, expect
+from cases import cases
+from lab import PORT, expect, wait_until
 from namespace import within
+from process import state
 
 # Two threads that wait in the kernel, as servers do; it says what becomes of its socket.
 SERVER = """
@@ -71,6 +74,27 @@ def test_a_failed_move_leaves_the_process_as_it_was(lab):
         expect(foreign.ask(b"1\n") == b"foreign: 1\n", "the server does not go on")
     foreign.client.close()
     foreign.server.wait_line("end")
+
+
+@cases(*[(point, outcome) for point in ("freeze", "decided") for outcome in ("SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE", "SIGTSTP")])
+def test_signals_in_the_middle_wait_for_its_end(lab, point, name):
+    """The daemon stands still in the middle of the move when they come."""
+    foreign = Foreign(lab)
+    lab.hostA.arm(f"{point}=stop")
+    mover = lab.hostA.popen(lab.sockmictl, "export", "--service", "echo", "--to", "hostB", "--pid", foreign.server.pid, "--fd", foreign.fd)
+    wait_until(lambda: state(lab.hostA.daemon.pid) == "T", "the daemon stands still", timeout=30)
+    mover.signal(getattr(signal, name))
+    pending = f"/proc/{mover.pid}/status"
+    wait_until(lambda: int(next(line.split()[1] for line in open(pending, encoding="ascii") if line.startswith("ShdPnd")), 16), "the signal waits")
+    expect(state(foreign.server.pid) == "t", "the process runs on")
+    lab.hostA.daemon.resume()
+    mover.wait_line("exported descriptor", timeout=30)
+    if name == "SIGTSTP":
+        mover.resume()
+    expect(foreign.ask(b"2\n") == b"hostB: 2\n", "hostB does not answer")
+    foreign.server.wait_line("send errno=32")
+    expect(foreign.server.wait() == 0, foreign.server.tail())
+    foreign.client.close()
 
 
 def test_who_may_not_trace_may_not_move(lab):

@@ -1,5 +1,5 @@
 """A daemon that stands still (SIGSTOP): calls of the library end, and whoever called knows whose the connection is. Later it goes on as it must."""
-from process import expect, wait_until, _state
+from process import expect, state, wait_until
 from socket_app import CONNECTED, SERVICE, Connection, Socket, imported, move, start
 
 EINPROGRESS, ETIMEDOUT = 115, 110
@@ -7,7 +7,7 @@ SHORT = 1500  # milliseconds
 
 
 def stopped(host):
-    wait_until(lambda: _state(host.daemon.pid) == "T", f"{host.daemon.name} stands still", timeout=30)
+    wait_until(lambda: state(host.daemon.pid) == "T", f"{host.daemon.name} stands still", timeout=30)
 
 
 def error_of(answer):
