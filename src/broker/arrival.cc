@@ -14,6 +14,7 @@
 #include "broker/guests.h"
 #include "broker/leaving.h"
 #include "broker/passive.h"
+#include "broker/privileges.h"
 #include "broker/residents.h"
 #include "broker/settlement.h"
 #include "steer/addresses.h"
@@ -135,6 +136,7 @@ Result<> Arrivals::restore(Prepared& prepared) {
   const auto& [endpoint, home] = std::pair<image::Endpoint&, bool>(prepared.endpoint, comes_home(prepared.endpoint));
   const FourTuple tuple = tuple_of(endpoint.tcp);
   if (!home) TRY(admit(world_, tuple, endpoint.home_line));
+  drop_our_marks(endpoint.tcp);
   const auto make = [&]() -> Result<> {
     TRY(fault::point("restore"));
     if (is_passive(endpoint.state)) {

@@ -44,6 +44,7 @@
 #include "broker/passive.h"
 #include "broker/path_check.h"
 #include "broker/pre_copy.h"
+#include "broker/privileges.h"
 #include "broker/residents.h"
 #include "broker/settlement.h"
 #include "broker/shares.h"
@@ -240,7 +241,7 @@ class Batch {
     if (one.passive()) {
       TRY_LET(image, tcp::capture_passive(one.socket.get()));
       one.endpoint.tcp = std::move(image);
-      one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere it is our own doing
+      limit_privileges(one);
       return {};
     }
     TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), *one.owner, kMarks, std::move(one.settings)));
@@ -248,8 +249,13 @@ class Batch {
     TRY(fault::point("capture"));
     TRY_LET(image, one.frozen->capture(&one.ahead));
     one.endpoint.tcp = std::move(image);
-    one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere it is our own doing
+    limit_privileges(one);
     return {};
+  }
+
+  void limit_privileges(Leaving& one) {
+    one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere it is our own doing
+    if (world_.steering->is_elsewhere(one.tuple.local.ip)) leave_privileges_behind(one.endpoint.tcp);
   }
 
   asio::awaitable<void> prepare() {

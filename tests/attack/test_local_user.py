@@ -359,6 +359,39 @@ def test_a_container_does_not_get_the_hosts_address(lab):
     connection.end()
 
 
+# --- what a moved socket may ---
+
+def test_a_moved_socket_keeps_its_address(lab):
+    """Elsewhere it has IP_TRANSPARENT, which its user could not set: with it one may bind to any address."""
+    start(lab)
+    fresh = lab.hostB.app.socket("4")
+    expect(lab.hostB.app.tries("setopt", fresh.fd, 0, 19, "01000000").get("error") == 1, "nobody may set it")
+    connection = Connection(lab)
+    connection.move(lab.hostB)
+    connection.ours.do("disconnect")
+    wait_until(lambda: connection.theirs.state() == "CLOSE", "the peer hears of it")
+    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")  # that RST was right
+    bound = move(lab.hostA.app.socket("4").bind(7000), lab.hostB, BOUND)
+    for socket_ in (connection.ours, bound):
+        expect(socket_.get(0, 19) == "01000000", "it has no privilege at all")
+        for address in (lab.hostC.address, lab.hostB.address):
+            expect(lab.hostB.app.tries("bind", socket_.fd, address, 7001).get("error") == 22, f"it can be bound to {address}")
+
+
+def test_what_a_containers_root_sets_does_not_hold_elsewhere(lab):
+    start(lab)
+    with Container(lab) as container:
+        app = SocketApp(container, "web", privileged=True)
+        listener = app.socket("4").listen()
+        lab.client.app.socket("4").connect(container)
+        ours = listener.accept()
+        ours.set(socket.SOL_SOCKET, socket.SO_MARK, "07000000")
+        ours.set(socket.SOL_SOCKET, socket.SO_PRIORITY, "63000000")
+        moved = move(ours, lab.hostB)
+        expect(moved.get(socket.SOL_SOCKET, socket.SO_MARK) == "00000000", "its mark has come along")
+        expect(moved.get(socket.SOL_SOCKET, socket.SO_PRIORITY) == "00000000", "its priority has come along")
+
+
 # --- keys ---
 
 def test_a_daemon_does_not_start_with_keys_that_others_can_read_or_replace(lab):

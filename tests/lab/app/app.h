@@ -37,6 +37,7 @@ Json listen(Words&);
 Json connect(Words&);
 Json connect_later(Words&);
 Json wait_connected(Words&);
+Json disconnect(Words&);
 Json accept(Words&);
 Json shut_down(Words&);
 Json close(Words&);

@@ -28,6 +28,7 @@ const std::map<std::string, Json (*)(Words&)> kCommands = {
     {"connect", app::connect},      // FD ADDRESS PORT
     {"connect-later", connect_later},  // FD ADDRESS PORT: does not wait
     {"connected", wait_connected},  // FD MILLISECONDS
+    {"disconnect", app::disconnect},  // FD: as connect(2) with AF_UNSPEC
     {"accept", app::accept},        // FD MILLISECONDS → fd
     {"shutdown", shut_down},        // FD: no more will be sent
     {"close", app::close},          // FD

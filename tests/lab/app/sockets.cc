@@ -122,6 +122,12 @@ Json wait_connected(Words& words) {
   return Json::object();
 }
 
+Json disconnect(Words& words) {
+  const sockaddr none{};
+  if (::connect(words.small(), &none, sizeof none) != 0) fail_errno("disconnect");
+  return Json::object();
+}
+
 Json accept(Words& words) {
   const int listener = words.small();
   errno = ETIMEDOUT;
