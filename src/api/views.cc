@@ -56,6 +56,8 @@ asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, R
   const auto moved = std::ranges::count_if(world.away, [&](const auto& each) { return each.second.home == world.settings.host; });
   json silent = json::array();
   for (const auto& [host, silence] : world.silent) silent.push_back(host);
+  auto warnings = steer::warnings(world.settings.interfaces);
+  std::ranges::move(broker.warnings(), std::back_inserter(warnings));
   co_return json_response(200, {
       {"host", world.settings.host},
       {"version", "0.1.0"},
@@ -76,7 +78,7 @@ asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, R
       {"in_doubt", world.doubts.all().size()},
       {"congestion_window", world.congestion.form()},
       {"barrier", steer::barrier_form()},
-      {"warnings", steer::warnings(world.settings.interfaces)},
+      {"warnings", std::move(warnings)},
   });
 }
 

@@ -94,6 +94,7 @@ Result<> adopt_redirects(World& world, const Sockets& alive, std::size_t closed)
                 : !redirect.expires_in ? world.steering->redirect(tuple, redirect.to, kClaim)
                                        : Result<>();
     TRY(spared(world, tuple, std::move(done)));
+    if (!living.contains(tuple) && !redirect.expires_in) world.found[tuple] = redirect.to;
     log::warn("event=redirect_unexplained connection={} to={} lives_here={}", to_string(tuple), to_string(redirect.to), living.contains(tuple));
   }
   TRY_LET(redirected, world.steering->redirected_ports());

@@ -24,6 +24,12 @@
 #include "tcp/states.h"
 
 namespace sockmi::broker {
+namespace {
+
+constexpr std::size_t kMostSheltered = 1024;  // addresses of endpoints that are expected
+
+}  // namespace
+
 // The packets of our own connection would come back to their own sender, whose kernel takes them for forged.
 Result<> Arrivals::check_peer(const FourTuple& tuple) const {
   if (tuple.remote.ip.any() || tuple.remote.ip.unmapped() != world_.settings.address_for(tuple.remote.ip)) return {};
@@ -47,24 +53,33 @@ Result<peer::Willing> Arrivals::willing(const peer::Offer& offer) {
                        .load_percent = static_cast<std::uint32_t>(load[0] * 100)};
 }
 
-Result<> Arrivals::reserve(const peer::Offer& offer) {
+Result<> Arrivals::reserve(const std::string& host, const peer::Offer& offer) {
   auto acceptable = willing(offer);
   if (!acceptable) return pass(std::move(acceptable));
   world_.hurry.stand_by();
-  for (std::uint32_t i = 0; i < offer.count; ++i) {
+  const auto batch = std::make_shared<Reservations::Batch>();
+  std::vector<image::MigrationId> made;
+  Result<> done;
+  for (std::uint32_t i = 0; i < offer.count && done; ++i) {
     const auto id = peer::member(offer.id, i);
-    TRY(world_.lists.reserve(id, offer.state));
-    if (reserved_.insert(id).second) spawn(world_.io, "expire_reservation", expire_reservation(id));  // else confirmed twice
+    const auto added = reserved_.add(id, host, batch);
+    if (!added) done = std::unexpected(added.error());
+    if (!added || !*added) continue;  // or confirmed twice
+    made.push_back(id);
+    done = world_.lists.reserve(id, offer.state);
   }
-  return {};
+  if (!done)
+    for (const auto& id : made) release(id);
+  else if (!made.empty()) spawn(world_.io, "expire", expire(batch, std::move(made)));
+  return done;
 }
 
-asio::awaitable<void> Arrivals::expire_reservation(image::MigrationId id) {
-  const auto reserved = Clock::now();
+asio::awaitable<void> Arrivals::expire(std::shared_ptr<Reservations::Batch> batch, std::vector<image::MigrationId> ids) {
   const auto patience = world_.settings.freeze_timeout;
-  for (auto until = reserved + patience; Clock::now() < until; until = std::max(reserved, took_ahead_) + patience)
-    co_await sleep_for(std::chrono::ceil<milliseconds>(until - Clock::now()));
-  if (reserved_.contains(id)) release(id);
+  while (Clock::now() < batch->prolonged + patience)
+    co_await sleep_for(std::chrono::ceil<milliseconds>(batch->prolonged + patience - Clock::now()));
+  for (const auto& id : ids)
+    if (reserved_.contains(id)) release(id);
 }
 
 void Arrivals::release(const image::MigrationId& which) {
@@ -75,18 +90,20 @@ void Arrivals::release(const image::MigrationId& which) {
 }
 
 void Arrivals::refuse_reserved() {
-  while (!reserved_.empty()) release(*reserved_.begin());
+  while (!reserved_.empty()) release(reserved_.first());
 }
 
 Result<> Arrivals::take_ahead(const image::MigrationId& id, const std::string& host, ByteView bytes) {
-  if (!reserved_.contains(id)) return fail(ENOBUFS, "no place was reserved for this endpoint");
-  took_ahead_ = Clock::now();
+  TRY(reserved_.check(id, host));
+  reserved_.prolong(id);
   TRY(fault::point("ahead-refused"));
   return pre_copies_.add(id, host, bytes);
 }
 
-Result<> Arrivals::expect(const std::vector<IpAddress>& homes) {
-  if (reserved_.empty()) return fail(ENOBUFS, "no place was reserved");
+Result<> Arrivals::expect(const std::string& host, const std::vector<IpAddress>& homes) {
+  const std::size_t places = reserved_.of(host);
+  if (places == 0) return fail(ENOBUFS, "no place was reserved");
+  if (homes.size() > places || sheltered_.size() + homes.size() > kMostSheltered) return fail(EMSGSIZE, "{} addresses for {} endpoints", homes.size(), places);
   TRY_LET(own, steer::host_addresses());
   for (const IpAddress& home : homes)
     if (std::ranges::find(own, home, &steer::HostAddress::ip) == own.end()) spawn(world_.io, "shelter", shelter(home));
@@ -108,8 +125,8 @@ void Arrivals::unshelter(const IpAddress& home) {
 
 Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint,
                            std::uint32_t ahead) {
-  if (outcomes_.of(id) != Outcome::Unknown || prepared_.contains(id)) return fail(EALREADY, "this endpoint was prepared before");
-  if (!reserved_.contains(id)) return fail(ENOBUFS, "no place was reserved for this endpoint");
+  if (outcomes_.of(host, id) != Outcome::Unknown || prepared_.contains(id)) return fail(EALREADY, "this endpoint was prepared before");
+  TRY(reserved_.check(id, host));
   TRY(check_peer(tuple_of(endpoint.tcp)));
   TRY(may_come(world_, tuple_of(endpoint.tcp)));
   TRY(pre_copies_.put_before(endpoint.tcp, ahead, id, host));
@@ -175,7 +192,7 @@ std::vector<Result<>> Arrivals::commit(const std::vector<image::Committed>& endp
   for (const auto& [id, late] : endpoints)
     if (const auto prepared = find(id, host)) thawing.emplace_back(id, (*prepared)->cookie);
   auto may_thaw = fault::point("before-thaw");
-  if (may_thaw && !thawing.empty()) may_thaw = outcomes_.thaw(thawing);
+  if (may_thaw && !thawing.empty()) may_thaw = outcomes_.thaw(host, thawing);
   (void)fault::point("thaw-written");  // we may die
   for (const auto& [id, cookie] : thawing) {
     const image::Endpoint& endpoint = prepared_.at(id).endpoint;
@@ -199,12 +216,12 @@ Result<> Arrivals::verdict(const image::MigrationId& id, const image::LateT& lat
     TRY(find(id, host));
     if (may_thaw) return thaw(id, late);
     discard(id, to_string(may_thaw.error()));
-    outcomes_.correct(id, Outcome::NeverThawed);
+    outcomes_.correct(host, id, Outcome::NeverThawed);
     return fail(verdict_on(Outcome::NeverThawed).error().code, "{}", may_thaw.error().reason);
   }
   // Whoever is told so makes its own live again: it must not thaw here later.
-  if (outcomes_.of(id) == Outcome::Unknown) outcomes_.correct(id, Outcome::NeverThawed);
-  return verdict_on(outcomes_.of(id));
+  if (outcomes_.of(host, id) == Outcome::Unknown) outcomes_.correct(host, id, Outcome::NeverThawed);
+  return verdict_on(outcomes_.of(host, id));
 }
 
 Result<> Arrivals::thaw(const image::MigrationId& id, const image::LateT& late) {
@@ -224,12 +241,14 @@ Result<> Arrivals::thaw(const image::MigrationId& id, const image::LateT& late) 
     log::error("event=thaw_failed migration={} connection={} lost={} error=\"{}\"", image::to_hex(id), to_string(tuple), outcome == Outcome::Ended,
                to_string(woken.error()));
     const auto was_away = prepared.was_away;
+    const std::string host = prepared.host;
     discard(id, to_string(woken.error()));
     redirect_again(tuple, was_away);
-    outcomes_.correct(id, outcome);
+    outcomes_.correct(host, id, outcome);
     return fail(verdict_on(outcome).error().code, "{}", woken.error().reason);
   }
   // *One live endpoint again.* The exporter need not wait for our bookkeeping.
+  stragglers_.expect(prepared.host, prepared.endpoint.tcp, late.bytes.size());
   auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
   prepared_.erase(id);
   world_.doubts.settled(image::to_hex(id));
@@ -270,19 +289,17 @@ void Arrivals::settle(Settled& settled) {
                     .since = Clock::now()});
 }
 
-Result<> Arrivals::receive(const image::StragglerT& straggler) {
-  TRY_LET(local, SocketAddress::parse(straggler.local));
-  TRY_LET(remote, SocketAddress::parse(straggler.remote));
-  if (!straggler.late) return fail(EBADMSG, "a straggler without data");
-  return tcp::inject_data({.tuple = {local, remote}, .seq = straggler.seq, .ack = straggler.ack, .window = straggler.window, .fin = straggler.late->fin,
+Result<> Arrivals::receive(const std::string& host, const image::StragglerT& straggler) {
+  TRY_LET(tuple, stragglers_.check(host, straggler));
+  return tcp::inject_data({.tuple = tuple, .seq = straggler.seq, .ack = straggler.ack, .window = straggler.window, .fin = straggler.late->fin,
                            .data = straggler.late->bytes}, steer::kInjectMark);
 }
 
 void Arrivals::abort(const image::MigrationId& id, const std::string& host) {
-  if (reserved_.contains(id)) release(id);
+  if (reserved_.check(id, host)) release(id);
   const auto it = prepared_.find(id);
   if (it != prepared_.end() && it->second.host == host) discard(id, "aborted by " + host);
-  outcomes_.forget(id);
+  outcomes_.forget(host, id);
 }
 
 void Arrivals::discard(const image::MigrationId& id, const std::string& why) {
@@ -321,9 +338,10 @@ asio::awaitable<void> Arrivals::resolve_doubt(image::MigrationId id) {
 Result<> Arrivals::decide(const image::MigrationId& id, Decide how) {
   const auto it = prepared_.find(id);
   if (it == prepared_.end()) return fail(ENOENT, "no such endpoint is prepared here");
-  if (how == Decide::Commit) return commit({{.id = id}}, it->second.host).front();
+  if (how == Decide::Commit) return commit({{.id = id}}, std::string(it->second.host)).front();
+  const std::string host = it->second.host;
   discard(id, "it does not go");
-  outcomes_.correct(id, Outcome::NeverThawed);
+  outcomes_.correct(host, id, Outcome::NeverThawed);
   return {};
 }
 

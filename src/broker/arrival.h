@@ -4,6 +4,8 @@
 #include "broker/hearing.h"
 #include "broker/outcomes.h"
 #include "broker/pre_copy.h"
+#include "broker/reservations.h"
+#include "broker/stragglers.h"
 #include "broker/world.h"
 #include "tcp/restore.h"
 
@@ -18,10 +20,10 @@ class Arrivals : public peer::Negotiation::Importer {
   const Hearing& hearing() const { return hearing_; }
 
   Result<peer::Willing> willing(const peer::Offer& offer) override;
-  Result<> reserve(const peer::Offer& offer) override;
+  Result<> reserve(const std::string& host, const peer::Offer& offer) override;
 
   // PREPARE comes next, for endpoints of these addresses. What can be done before the freeze, is.
-  Result<> expect(const std::vector<IpAddress>& homes);
+  Result<> expect(const std::string& host, const std::vector<IpAddress>& homes);
   // Of the receive queue of one of them. Reservations last longer by it.
   Result<> take_ahead(const image::MigrationId& id, const std::string& host, ByteView bytes);
   // The three things an exporter may say. All may be repeated. `ahead`: what of the receive queue was sent ahead. A verdict of commit() says what
@@ -33,7 +35,7 @@ class Arrivals : public peer::Negotiation::Importer {
   void refuse_reserved();
   bool in_doubt() const { return !prepared_.empty(); }
   // And one that it may add: what it found when the endpoint was committed already.
-  static Result<> receive(const image::StragglerT& straggler);
+  Result<> receive(const std::string& host, const image::StragglerT& straggler);
 
  private:
   struct Prepared {
@@ -58,16 +60,16 @@ class Arrivals : public peer::Negotiation::Importer {
   Result<> decide(const image::MigrationId& id, Decide how);
   asio::awaitable<void> shelter(IpAddress home);
   void unshelter(const IpAddress& home);
-  asio::awaitable<void> expire_reservation(image::MigrationId id);
+  asio::awaitable<void> expire(std::shared_ptr<Reservations::Batch> batch, std::vector<image::MigrationId> ids);
   void release(const image::MigrationId& id);
   asio::awaitable<void> resolve_doubt(image::MigrationId id);
 
   World& world_;
   Hearing hearing_;
   std::map<image::MigrationId, Prepared> prepared_;
-  std::set<image::MigrationId> reserved_;             // reserved, not prepared yet
+  Reservations reserved_;                             // not prepared yet
   PreCopies pre_copies_;                              // of these alone
-  Clock::time_point took_ahead_;
+  Stragglers stragglers_;
   std::set<IpAddress> sheltered_;                     // by expect(), until the endpoints come for which that is
   Outcomes outcomes_;
 };

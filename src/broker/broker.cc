@@ -1,7 +1,10 @@
 #include "broker/broker.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/spawn.h"
+#include "base/unlocked.h"
 #include "broker/adoption.h"
 #include "broker/claims.h"
 #include "broker/homecoming.h"
@@ -11,6 +14,7 @@
 #include "broker/path_check.h"
 #include "broker/residents.h"
 #include "image/pack.h"
+#include "peer/identity_watch.h"
 #include "steer/door.h"
 #include "steer/environment.h"
 #include "steer/hold.h"
@@ -19,7 +23,7 @@ namespace sockmi::broker {
 
 Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config, const peer::Identity& identity) {
   TRY_LET(journal, Journal::open(config.state_folder));
-  std::unique_ptr<Broker> broker(new Broker(io, config, std::move(journal)));
+  std::unique_ptr<Broker> broker(new Broker(io, config, identity, std::move(journal)));
   World& world = broker->world_;
   world.guard = std::move(config.guard);
   TRY_LET(steering, steer::make_nft_steering(world.settings.interfaces));
@@ -42,6 +46,10 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
     return self->answer(std::move(from), std::move(message));
   }));
   world.transfer = std::move(transfer);
+  world.transfer->set_member_addresses([&world](const IpAddress& address) {
+    const auto peers = world.negotiation ? world.negotiation->peers() : std::vector<peer::PeerInfo>();
+    return std::ranges::any_of(peers, [&](const peer::PeerInfo& peer) { return peer.line.ip == address; });
+  });
   config.negotiation.on_start = [&io, &world](const std::string& host, const SocketAddress& line) {
     spawn(io, "compare_notes", compare_notes(world, host, line));
   };
@@ -49,6 +57,7 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   world.negotiation = std::move(negotiation);
   spawn(io, "ask_in_turn", ask_in_turn(world));
   spawn(io, "keep_up", keep_up(world, broker->repairs_));
+  spawn(io, "keep_current", peer::keep_current(io, world.workers, identity));
   spawn(io, "watch_ends", watch_ends(world));
   spawn(io, "watch_closed", watch_closed(world));
   spawn(io, "return_unclaimed", return_unclaimed(world));
@@ -73,11 +82,19 @@ Result<int> Broker::moved(const Speaker& from, const FourTuple& tuple, const IpA
 
 Result<int> Broker::held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
                          std::uint64_t generation) {
+  TRY(check_address(world_, from, from.host, line.ip));
   return broker::held(world_, from.host, tuple, service, line, generation);
 }
 
 Result<> Broker::ended(const Speaker& from, const FourTuple& tuple, std::uint64_t generation) {
   return broker::ended(world_, from.host, tuple, generation);
+}
+
+std::vector<std::string> Broker::warnings() const {
+  std::vector<std::string> out = world_.negotiation->warnings();
+  if (const std::string dates = identity_.now()->warning(); !dates.empty()) out.push_back(dates);
+  if (unlocked_secret_bytes() > 0) out.push_back("memory of secrets could not be locked and may be swapped: LimitMEMLOCK of the service is too small");
+  return out;
 }
 
 asio::awaitable<Secret> Broker::answer(Speaker from, Secret message) { co_return dispatch(*this, from, message); }

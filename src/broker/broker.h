@@ -28,18 +28,20 @@ class Broker : private Requests {
   Takeovers& takeovers() { return takeovers_; }
   const Hearing& hearing() const { return arrivals_.hearing(); }
   const Repairs& repairs() const { return repairs_; }
+  // What is wrong with the cluster's certificates and clocks, or with the secrecy of this process.
+  std::vector<std::string> warnings() const;
 
   // For a daemon that stops: begins nothing new, lets what is under way come to its end, and sends home what would end with it (homecoming.h). What
   // lives on keeps its rules in the kernel; the next daemon adopts it.
   asio::awaitable<void> wind_up();
 
  private:
-  Broker(asio::io_context& io, Config& config, Journal journal)
-      : world_(io, config.settings, std::move(config.policy), config.maxima, std::move(journal)), arrivals_(world_),
+  Broker(asio::io_context& io, Config& config, const peer::Identity& identity, Journal journal)
+      : identity_(identity), world_(io, config.settings, std::move(config.policy), config.maxima, std::move(journal)), arrivals_(world_),
         export_requests_(io.get_executor()), takeovers_(world_, export_requests_) {}
   asio::awaitable<Secret> answer(Speaker from, Secret message);
 
-  Result<> expect(const Speaker&, const std::vector<IpAddress>& homes) override { return arrivals_.expect(homes); }
+  Result<> expect(const Speaker& from, const std::vector<IpAddress>& homes) override { return arrivals_.expect(from.host, homes); }
   std::vector<Result<>> passages(const Speaker& from, const std::vector<image::Crossing>& connections) override;
   Result<> take_ahead(const Speaker& from, const MigrationId& id, ByteView bytes) override { return arrivals_.take_ahead(id, from.host, bytes); }
   Result<> prepare(const Speaker& from, const MigrationId& id, const SocketAddress& line, image::Endpoint endpoint, std::uint32_t ahead) override {
@@ -52,7 +54,7 @@ class Broker : private Requests {
     for (const auto& id : ids) arrivals_.abort(id, from.host);
     return {};
   }
-  Result<> straggler(const Speaker&, const image::StragglerT& straggler) override { return Arrivals::receive(straggler); }
+  Result<> straggler(const Speaker& from, const image::StragglerT& straggler) override { return arrivals_.receive(from.host, straggler); }
   Result<> ended(const Speaker& from, const FourTuple& tuple, std::uint64_t generation) override;
   Result<> take_over(const Speaker& from, const image::TakeOver& said) override { return takeovers_.told(from.host, said); }
   Result<int> inquire(const Speaker& from, const MigrationId& id) override;
@@ -61,6 +63,7 @@ class Broker : private Requests {
   Result<int> held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
                    std::uint64_t generation) override;
 
+  const peer::Identity identity_;
   World world_;
   Arrivals arrivals_;
   ExportRequests export_requests_;

@@ -2,7 +2,14 @@
 
 #include <algorithm>
 
+#include "broker/passive.h"
+
 namespace sockmi::broker {
+namespace {
+
+constexpr std::size_t kMostByWord = 65536;  // redirects
+
+}  // namespace
 
 Result<> check_address(const World& world, const peer::Speaker& from, const std::string& host, const IpAddress& to) {
   if (host == from.host && to == from.address) return {};
@@ -10,8 +17,17 @@ Result<> check_address(const World& world, const peer::Speaker& from, const std:
   const auto known = std::ranges::find(peers, host, &peer::PeerInfo::host);
   // Whoever asks again is answered when that host has been heard.
   if (known == peers.end()) return fail(EHOSTUNREACH, "host '{}' is not known here", host);
-  if (!to.any() && (to == known->line.ip || to == known->other_address)) return {};
+  if (to == known->line.ip || (to == known->other_address && !to.any())) return {};
   return fail(EACCES, "{} is no address of {}", to_string(to), host);
+}
+
+Result<> check_claim(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to) {
+  if (is_passive(tuple)) return fail(EACCES, "{} speaks of a port, not of a connection", from);
+  if (to.family != tuple.local.ip.unmapped().family) return fail(EACCES, "{} is of another family than {}", to_string(to), to_string(tuple));
+  if (world.away.size() >= kMostByWord) return fail(ENOBUFS, "{} connections are away already", world.away.size());
+  const auto found = world.found.find(tuple.unmapped());
+  if ((found != world.found.end() && found->second == to) || world.settings.believe_holders) return {};
+  return fail(EACCES, "{} has never sent {} away, as far as it knows", world.settings.host, to_string(tuple));
 }
 
 }  // namespace sockmi::broker

@@ -9,9 +9,8 @@
 // - A word that is lost for good is made up for: a home asks about each of its redirects from time to time.
 // - Duties and redirects are in the journal: a daemon that starts has them again.
 // - Whenever a daemon starts, its host and each other compare notes: a home asks whether what it redirects is still held; a holder says again
-//   what it holds. A home that has lost its memory redirects it again: for a service of its own, to an address of its own, and if no socket of
-//   that connection lives at home. That it believes any member of the cluster; a member could do no worse than to get the packets of a connection
-//   that home knows nothing of, and which its own kernel would answer by RST.
+//   what it holds. A home that has lost its memory redirects it again: for a service of its own, an address of its own, and if no socket of
+//   that connection lives at home, and if its own kernel still leads it there, or the administrator has said so (claims.h).
 #include "broker/homes.h"
 
 #include <sys/socket.h>
@@ -20,6 +19,7 @@
 
 #include "base/log.h"
 #include "base/spawn.h"
+#include "broker/claims.h"
 #include "broker/event.h"
 #include "broker/guests.h"
 #include "broker/passive.h"
@@ -91,12 +91,13 @@ const Away* accepted_there(const World& world, const std::string& from, const Fo
 Result<int> take_word(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& service,
                       std::uint64_t generation) {
   if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
-  if (is_passive(tuple)) return fail(EACCES, "{} speaks of a port, not of a connection", from);
+  TRY(check_claim(world, from, tuple, to));
   if (!is_own(world, tuple.local.ip.unmapped())) return fail(EACCES, "{} is no address of {}", to_string(tuple.local.ip), world.settings.host);
   if (lives_at_home(world, tuple)) return fail(EACCES, "{} lives here", to_string(tuple));
   const Away away{service, from, to, world.settings.host, world.settings.line(), world.steering->is_elsewhere(tuple.local.ip),
                   generation, {}};
   TRY(lead(world, tuple, away));
+  world.found.erase(tuple.unmapped());  // it counts once
   log::warn("event=forgotten connection={} service={} host={} action=\"redirected again\"", to_string(tuple), service, from);
   return 1;
 }

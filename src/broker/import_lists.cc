@@ -39,8 +39,8 @@ const std::size_t& ImportLists::maximum(std::uint8_t state) const {
 
 std::size_t ImportLists::free_places(std::uint8_t state) const {
   const auto& most = maximum(state);
-  const std::size_t taken =
-      std::ranges::count_if(reserved_, [&](const auto& reservation) { return &maximum(reservation.second) == &most; });
+  const auto count = taken_.find(&most);
+  const std::size_t taken = count == taken_.end() ? 0 : count->second;
   return taken < most ? most - taken : 0;
 }
 
@@ -48,10 +48,16 @@ Result<> ImportLists::reserve(const image::MigrationId& id, std::uint8_t state) 
   if (reserved_.contains(id)) return {};
   if (free_places(state) == 0) return fail(ENOBUFS, "import list full ({} places)", maximum(state));
   reserved_.emplace(id, state);
+  ++taken_[&maximum(state)];
   return {};
 }
 
-void ImportLists::release(const image::MigrationId& id) { reserved_.erase(id); }
+void ImportLists::release(const image::MigrationId& id) {
+  const auto it = reserved_.find(id);
+  if (it == reserved_.end()) return;
+  --taken_[&maximum(it->second)];
+  reserved_.erase(it);
+}
 
 void ImportLists::add(Ready ready) {
   ready.last_wanted = std::max(ready.last_wanted, ready.since);

@@ -106,6 +106,7 @@ class ImportLists {
   Maxima maxima_;
   const Policy& policy_;
   std::map<image::MigrationId, std::uint8_t> reserved_;
+  std::map<const std::size_t*, std::size_t> taken_;  // places, by the maximum that they count against
   std::list<Ready> ready_;
   std::shared_ptr<std::list<Watcher>> watchers_ = std::make_shared<std::list<Watcher>>();
 };

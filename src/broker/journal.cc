@@ -301,9 +301,9 @@ std::map<image::MigrationId, Decision> Journal::decisions() const {
   return out;
 }
 
-Result<> Journal::thawed(const std::vector<std::pair<image::MigrationId, std::uint64_t>>& imports) {
+Result<> Journal::thawed(const std::string& host, const std::vector<std::pair<image::MigrationId, std::uint64_t>>& imports) {
   std::vector<Change> changes;
-  for (const auto& [id, cookie] : imports) changes.push_back({{"thawed", image::to_hex(id)}, Words{std::to_string(cookie)}});
+  for (const auto& [id, cookie] : imports) changes.push_back({{"thawed", image::to_hex(id)}, Words{std::to_string(cookie), host}});
   return append_or_fail(std::move(changes));
 }
 
@@ -311,10 +311,10 @@ void Journal::not_thawed(const image::MigrationId& id) {
   if (const Key key{"thawed", image::to_hex(id)}; facts_.contains(key)) append({{key, {}}});
 }
 
-std::map<image::MigrationId, std::uint64_t> Journal::thawed() const {
-  std::map<image::MigrationId, std::uint64_t> out;
+std::map<image::MigrationId, Thawed> Journal::thawed() const {
+  std::map<image::MigrationId, Thawed> out;
   for (const auto& [key, words] : facts_)
-    if (const auto id = key.first == "thawed" ? parse_id(key.second) : std::nullopt) out[*id] = parse_number(words[0]).value_or(0);
+    if (const auto id = key.first == "thawed" ? parse_id(key.second) : std::nullopt) out[*id] = {parse_number(words[0]).value_or(0), words.size() > 1 ? words[1] : ""};
   return out;
 }
 

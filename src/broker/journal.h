@@ -4,7 +4,7 @@
 // the fact of that verb and key. Words are separated by one blank; other characters than printable ASCII, and "%", are %XX.
 //
 //   committed ID [COOKIE TUPLE HOST HOST-LINE MARK]                an export of ours, until its importer HOST has said what became of it
-//   thawed ID COOKIE                                               an import that lives here, or did: until its exporter knows
+//   thawed ID COOKIE [HOST]                                         an import that lives here, or did: until its exporter knows
 //   away TUPLE SERVICE HOST ADDRESS HOME HOME-LINE [container] [GENERATION]   see Away
 //   resident COOKIE TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION    see Resident; those whose home is here need no record
 //   ended NUMBER TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION     a resident that has ended, and whose home does not know it yet
@@ -42,6 +42,12 @@ struct Decision {
   std::uint32_t mark = 0;  // the socket's own SO_MARK
 };
 
+struct Thawed {
+  std::uint64_t cookie = 0;
+  std::string host;  // from which it came; empty: an older daemon wrote this
+  bool operator==(const Thawed&) const = default;
+};
+
 class Journal {
  public:
   // Locks the folder, and reads what is there. EBUSY: another daemon has it.
@@ -57,10 +63,10 @@ class Journal {
   std::map<image::MigrationId, Decision> decisions() const;
   bool has(const image::MigrationId& id) const { return facts_.contains({"committed", image::to_hex(id)}); }
 
-  // Imports that thaw now, with their sockets' cookies. Nothing may thaw that is not written.
-  Result<> thawed(const std::vector<std::pair<image::MigrationId, std::uint64_t>>& imports);
+  // Imports from `host` that thaw now, with their sockets' cookies. Nothing may thaw that is not written.
+  Result<> thawed(const std::string& host, const std::vector<std::pair<image::MigrationId, std::uint64_t>>& imports);
   void not_thawed(const image::MigrationId& id);  // or nobody will ask again
-  std::map<image::MigrationId, std::uint64_t> thawed() const;
+  std::map<image::MigrationId, Thawed> thawed() const;
 
   // Facts can not fail: see above.
   void is_away(const FourTuple& tuple, const Away& away);

@@ -2,7 +2,7 @@
 
 namespace sockmi::broker {
 namespace {
-constexpr std::size_t kMost = 65536;
+constexpr std::size_t kMost = 65536;  // of a host
 constexpr int kNeverThawed = ECANCELED, kEnded = ECONNABORTED;
 }  // namespace
 
@@ -22,31 +22,42 @@ Result<> verdict_on(Outcome outcome) {
 }
 
 void Outcomes::adopt(const std::set<std::uint64_t>& alive) {
-  for (const auto& [id, cookie] : journal_.thawed()) remember(id, alive.contains(cookie) ? Outcome::Lives : Outcome::Ended);
+  for (const auto& [id, thawed] : journal_.thawed()) remember(thawed.host, id, alive.contains(thawed.cookie) ? Outcome::Lives : Outcome::Ended);
 }
 
-Outcome Outcomes::of(const image::MigrationId& id) const {
-  const auto it = known_.find(id);
-  return it == known_.end() ? Outcome::Unknown : it->second;
+Outcome Outcomes::of(const std::string& host, const image::MigrationId& id) const {
+  for (const auto& each : {host, std::string()})
+    if (const auto of_host = hosts_.find(each); of_host != hosts_.end())
+      if (const auto it = of_host->second.known.find(id); it != of_host->second.known.end()) return it->second;
+  return Outcome::Unknown;
 }
 
-Result<> Outcomes::thaw(const std::vector<std::pair<image::MigrationId, std::uint64_t>>& imports) {
-  TRY(journal_.thawed(imports));
-  for (const auto& [id, cookie] : imports) remember(id, Outcome::Lives);
+Result<> Outcomes::thaw(const std::string& host, const std::vector<std::pair<image::MigrationId, std::uint64_t>>& imports) {
+  TRY(journal_.thawed(host, imports));
+  for (const auto& [id, cookie] : imports) remember(host, id, Outcome::Lives);
   return {};
 }
 
-void Outcomes::correct(const image::MigrationId& id, Outcome outcome) {
-  remember(id, outcome);
-  if (outcome == Outcome::NeverThawed) journal_.not_thawed(id);
+void Outcomes::correct(const std::string& host, const image::MigrationId& id, Outcome outcome) {
+  const Outcome before = of(host, id);
+  remember(host, id, outcome);
+  if (outcome == Outcome::NeverThawed && before != Outcome::Unknown) journal_.not_thawed(id);
 }
 
-void Outcomes::remember(const image::MigrationId& id, Outcome outcome) {
-  if (known_.insert_or_assign(id, outcome).second) order_.push_back(id);
-  if (order_.size() <= kMost) return;
-  known_.erase(order_.front());
-  journal_.not_thawed(order_.front());
-  order_.pop_front();
+void Outcomes::forget(const std::string& host, const image::MigrationId& id) {
+  if (of(host, id) != Outcome::Unknown) journal_.not_thawed(id);
+}
+
+void Outcomes::remember(const std::string& host, const image::MigrationId& id, Outcome outcome) {
+  OfHost& of_host = hosts_[host];
+  if (of_host.known.insert_or_assign(id, outcome).second) of_host.order.push_back(id);
+  if (of_host.order.size() <= kMost) return;
+  const image::MigrationId oldest = of_host.order.front();
+  of_host.order.pop_front();
+  const auto it = of_host.known.find(oldest);
+  const bool thawed = it->second != Outcome::NeverThawed;
+  of_host.known.erase(it);
+  if (thawed) journal_.not_thawed(oldest);
 }
 
 }  // namespace sockmi::broker

@@ -20,7 +20,7 @@ enum class Outcome {
 Outcome outcome_of(const Result<>& verdict);
 Result<> verdict_on(Outcome outcome);
 
-// At an importer. The journal has what thawed, for as long as an exporter may ask; that something never did, only this knows: a later daemon can not have
+// At an importer, of each exporter's endpoints: no other host's word changes, or pushes out, what is kept for one. The journal has what thawed, for as long as an exporter may ask; that something never did, only this knows: a later daemon can not have
 // it either, since what is frozen ends with its daemon.
 class Outcomes {
  public:
@@ -28,17 +28,20 @@ class Outcomes {
   // What an earlier daemon wrote. `alive`: the cookies of all sockets.
   void adopt(const std::set<std::uint64_t>& alive);
 
-  Outcome of(const image::MigrationId& id) const;
+  Outcome of(const std::string& host, const image::MigrationId& id) const;
   // To be called before they thaw. An error: none of them may.
-  Result<> thaw(const std::vector<std::pair<image::MigrationId, std::uint64_t>>& imports);
-  void correct(const image::MigrationId& id, Outcome outcome);  // of one that should have thawed, or of which nothing is known
-  void forget(const image::MigrationId& id) { journal_.not_thawed(id); }  // its exporter knows; a late question is still answered
+  Result<> thaw(const std::string& host, const std::vector<std::pair<image::MigrationId, std::uint64_t>>& imports);
+  void correct(const std::string& host, const image::MigrationId& id, Outcome outcome);  // of one that should have thawed, or of which nothing is known
+  void forget(const std::string& host, const image::MigrationId& id);  // the exporter knows; a late question is still answered
 
  private:
-  void remember(const image::MigrationId& id, Outcome outcome);
+  struct OfHost {
+    std::map<image::MigrationId, Outcome> known;
+    std::deque<image::MigrationId> order;
+  };
+  void remember(const std::string& host, const image::MigrationId& id, Outcome outcome);
   Journal& journal_;
-  std::map<image::MigrationId, Outcome> known_;
-  std::deque<image::MigrationId> order_;
+  std::map<std::string, OfHost> hosts_;  // "": an older daemon has not written from where it came
 };
 
 }  // namespace sockmi::broker

@@ -229,10 +229,9 @@ Result<> Takeovers::told(const std::string& from, const image::TakeOver& message
   const auto held = held_.find(address);
   if (held != held_.end() && held->second.from != from) return fail(EACCES, "{} holds it for {}", world_.settings.host, held->second.from);
   if (message.step() == image::TakeOverStep::Drop) return held == held_.end() ? Result<>() : drop(address);
-  // Also without Hold: we may have been restarted, and nobody has it then.
   TRY_LET(place, place_for(message));
   if (message.step() == image::TakeOverStep::Hold) return hold(from, place);
-  if (message.step() == image::TakeOverStep::Keep) return keep(from, place);
+  if (message.step() == image::TakeOverStep::Keep) return held == held_.end() ? keep_after_a_probe(from, place) : keep(from, place);
   return {};
 }
 
@@ -265,10 +264,35 @@ Result<> Takeovers::hold(const std::string& from, const HostAddress& address) {
 Result<> Takeovers::keep(const std::string& from, const HostAddress& address) {
   TRY(steer::add_address(address, std::nullopt));
   held_.erase(address.ip);
+  kept_[address.ip] = from;
   adopt(world_, from, address.ip);
   spawn(world_.io, "announce", announce(address));
   log::info("event=taken_over address={} interface={}", to_string(address.ip), interface_name(address.interface));
   return {};
+}
+
+// Without a Hold that we know of: it was said twice, or we were restarted in between, or it is not true. The segment knows whether anybody has it.
+Result<> Takeovers::keep_after_a_probe(const std::string& from, const HostAddress& address) {
+  TRY_LET(all, steer::host_addresses());
+  const auto ours = std::ranges::find(all, address.ip, &HostAddress::ip);
+  if (const auto before = kept_.find(address.ip); before != kept_.end() && before->second == from && ours != all.end()) return {};
+  const auto [it, first] = probes_.try_emplace(address.ip);
+  if (first) {
+    spawn(world_.io, "probe", probe(address));
+    return fail(EAGAIN, "{} asks first whether anybody has {}", world_.settings.host, to_string(address.ip));
+  }
+  if (!it->second) return fail(EAGAIN, "{} asks first whether anybody has {}", world_.settings.host, to_string(address.ip));
+  const Probe probed = std::move(*it->second);
+  probes_.erase(it);
+  if (Clock::now() > probed.ended + kDoubt) return fail(EAGAIN, "{} asks again whether anybody has {}", world_.settings.host, to_string(address.ip));
+  if (!probed.elsewhere) return std::unexpected(probed.elsewhere.error());
+  if (*probed.elsewhere) return fail(EEXIST, "another host has {}", to_string(address.ip));
+  return keep(from, address);
+}
+
+asio::awaitable<void> Takeovers::probe(HostAddress address) {
+  auto elsewhere = co_await answered(address);
+  probes_[address.ip] = Probe{Clock::now(), std::move(elsewhere)};
 }
 
 Result<> Takeovers::drop(const IpAddress& address) {

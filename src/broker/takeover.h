@@ -46,6 +46,8 @@ class Takeovers {
   Result<steer::HostAddress> place_for(const image::TakeOver& message) const;
   Result<> hold(const std::string& from, const steer::HostAddress& address);
   Result<> keep(const std::string& from, const steer::HostAddress& address);
+  Result<> keep_after_a_probe(const std::string& from, const steer::HostAddress& address);
+  asio::awaitable<void> probe(steer::HostAddress address);
   Result<> drop(const IpAddress& address);
   asio::awaitable<void> resolve_doubt(IpAddress address, std::uint64_t attempt);
 
@@ -58,6 +60,12 @@ class Takeovers {
   std::shared_ptr<bool> giving_ = std::make_shared<bool>(false);  // one at a time; its coroutine may outlive us
   std::uint64_t attempts_ = 0;
   std::map<IpAddress, Held> held_;
+  std::map<IpAddress, std::string> kept_;  // from whom; a Keep is repeated until it is answered
+  struct Probe {
+    Clock::time_point ended;
+    Result<bool> elsewhere = false;
+  };
+  std::map<IpAddress, std::optional<Probe>> probes_;  // none: it is under way
 };
 
 }  // namespace sockmi::broker

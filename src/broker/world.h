@@ -45,6 +45,7 @@ struct Settings {
   milliseconds wait{30000};           // for an application to import; then the endpoint goes home
   bool require_importer = true;       // refuse offers for which no application waits
   std::vector<Match> takeover;        // addresses that other hosts may bring here
+  bool believe_holders = false;       // of a connection of ours that we have forgotten; see claims.h
   bool testing = false;               // fault points may be armed
 
   const IpAddress& address_for(const IpAddress& local) const { return address.family == local.unmapped().family ? address : other_address; }
@@ -100,6 +101,7 @@ struct World {
   std::map<std::uint64_t, Resident> residents;   // by socket cookie
   std::map<FourTuple, Away> away;
   Endings endings;  // of what was away
+  std::map<FourTuple, IpAddress> found;          // redirects that our kernel had when we started, and that the journal does not explain
   std::map<std::string, Silence> silent;         // by host
   std::set<image::MigrationId> undecided;        // exports of ours between PREPARE and the decision
   Doubts doubts;

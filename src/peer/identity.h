@@ -1,24 +1,31 @@
-// Who we are in the cluster, and how a cluster comes to be.
+// Who we are in the cluster: a name that stays, and credentials that may be read anew.
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
 
 #include "base/error.h"
-#include "base/secret.h"
+#include "peer/authority.h"
+#include "peer/credentials.h"
 
 namespace sockmi::peer {
 
-// A cluster folder: ca.crt, ca.key, cluster.key (32 random bytes, hex: authenticates datagrams). A host folder: ca.crt, host.crt,
-// host.key, cluster.key. Keys are mode 0600, see key_file.h. Host certificates: CN = host name, SAN DNS:name, EKU client and server.
-Result<> init_cluster(const std::filesystem::path& folder);                       // EEXIST: never overwrites
-Result<> issue_host(const std::filesystem::path& cluster, const std::string& host, const std::filesystem::path& out);
+// Copies share what is in force.
+class Identity {
+ public:
+  static Result<Identity> load(const std::filesystem::path& folder);
 
-struct Identity {
   std::string host;  // the CN of host.crt
   std::filesystem::path folder;
-  Secret cluster_key;
-  static Result<Identity> load(const std::filesystem::path& folder);
+
+  // Those in force now; whoever keeps them goes on with them.
+  std::shared_ptr<const Credentials> now() const { return *current_; }
+  // EINVAL: they are another host's.
+  Result<> replace(std::shared_ptr<const Credentials> credentials) const;
+
+ private:
+  std::shared_ptr<std::shared_ptr<const Credentials>> current_;
 };
 
 }  // namespace sockmi::peer

@@ -25,6 +25,7 @@ using asio::ip::udp;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 constexpr std::uint32_t kLargestBatch = 4096;
+constexpr std::size_t kMostPeers = 4096;
 
 udp::endpoint to_asio(const SocketAddress& address) {
   if (address.ip.family == AF_INET6) {
@@ -132,6 +133,8 @@ class UdpNegotiation : public Negotiation {
     co_return found;
   }
 
+  std::vector<std::string> warnings() const override { return datagrams_.warnings(); }
+
   std::vector<PeerInfo> peers() const override {
     std::vector<PeerInfo> out;
     for (const auto& [host, peer] : peers_)
@@ -145,6 +148,7 @@ class UdpNegotiation : public Negotiation {
     IpAddress other_address;
     Clock::time_point heard;
     std::uint64_t epoch;
+    std::int64_t said_at;  // by its own clock: what it has said before is not news
   };
 
   asio::awaitable<Result<Choice>> search_in(Search& search, const Offer& offer) {
@@ -200,7 +204,10 @@ class UdpNegotiation : public Negotiation {
     const auto line = SocketAddress::parse(chosen.said.line);
     if (!line) co_return std::unexpected(line.error());
     for (auto now = Clock::now(); now < end; now = Clock::now()) {
-      send(write_offer(wire::Kind::Confirm, offer), chosen.from);
+      auto said = write_offer(wire::Kind::Confirm, offer);
+      said.to = chosen.said.sender;
+      said.to_epoch = chosen.said.epoch;
+      send(std::move(said), chosen.from);
       const auto again = std::min(end, now + config_.timeout / 4);
       while (Clock::now() < again) {
         const auto it = std::ranges::find_if(search.answers, [&](const Answer& answer) {
@@ -230,22 +237,35 @@ class UdpNegotiation : public Negotiation {
       const std::size_t size = co_await socket_.async_receive_from(asio::buffer(bytes), from, asio::redirect_error(asio::use_awaitable, error));
       if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
       if (error) continue;  // an ICMP error for something we sent
-      auto said = datagrams_.open({bytes, size});
-      if (!said) {
-        if (said.error().code != EALREADY) log::debug("event=datagram_refused from={} error=\"{}\"", from.address().to_string(), to_string(said.error()));
-        continue;
-      }
-      hear(std::move(*said), from);
+      auto said = datagrams_.open({bytes, size}, SocketAddress::from(from.data()).ip);
+      if (said) hear(std::move(*said), from);
+      else report(said.error(), from);
     }
   }
 
+  // A member that is refused is something to put right (EACCES: its certificate); strangers may send what they like.
+  void report(const Error& error, const udp::endpoint& from) {
+    if (error.code == EALREADY || error.code == ESTALE) return;  // the latter is in the warnings
+    const long left_out = error.code == EACCES ? refusals_.take() : -1;
+    if (left_out >= 0) log::warn("event=datagram_refused from={} error=\"{}\" more={}", from.address().to_string(), to_string(error), left_out);
+    else log::debug("event=datagram_refused from={} error=\"{}\"", from.address().to_string(), to_string(error));
+  }
+
+  // Keeps no more hosts than there may be, those that were heard last.
+  void make_room() {
+    if (peers_.size() >= kMostPeers) peers_.erase(std::ranges::min_element(peers_, {}, [](const auto& each) { return each.second.heard; }));
+  }
+
   void hear(wire::DatagramT said, const udp::endpoint& from) {
-    if (const auto line = SocketAddress::parse(said.line)) {
-      const auto known = peers_.find(said.sender);
+    const auto known = peers_.find(said.sender);
+    if (const auto line = SocketAddress::parse(said.line); line && (known == peers_.end() || said.time_ms >= known->second.said_at)) {
       const bool started = known == peers_.end() || known->second.epoch != said.epoch;
-      peers_[said.sender] = {*line, other_address(said), Clock::now(), said.epoch};
+      if (known == peers_.end()) make_room();
+      peers_[said.sender] = {*line, other_address(said), Clock::now(), said.epoch, said.time_ms};
       if (started) {
-        send({}, from);  // Hello: so that it knows us as soon as we know it
+        wire::DatagramT hello;
+        hello.to = said.sender;
+        send(std::move(hello), from);  // so that it knows us as soon as we know it
         config_.on_start(said.sender, *line);
       }
     }
@@ -272,6 +292,7 @@ class UdpNegotiation : public Negotiation {
     wire::DatagramT out;
     out.kind = kind;
     out.id = said.id;
+    out.to = said.sender;
     Result<> verdict;
     if (kind == wire::Kind::Response) {
       const auto willing = importer_.willing(*offer);
@@ -283,7 +304,7 @@ class UdpNegotiation : public Negotiation {
         verdict = std::unexpected(willing.error());
       }
     } else {
-      verdict = importer_.reserve(*offer);
+      verdict = importer_.reserve(said.sender, *offer);
     }
     if (!verdict) {
       out.error = verdict.error().code;
@@ -320,6 +341,7 @@ class UdpNegotiation : public Negotiation {
   Importer& importer_;
   Datagrams datagrams_;
   std::map<std::string, Peer> peers_;
+  RareLog refusals_;
   std::map<MigrationId, std::shared_ptr<Search>> searches_;
 };
 

@@ -73,13 +73,14 @@ class Negotiation {
   struct Importer {
     virtual ~Importer() = default;
     virtual Result<Willing> willing(const Offer& offer) = 0;   // an Error's code and reason go back to an explicit asker
-    virtual Result<> reserve(const Offer& offer) = 0;
+    virtual Result<> reserve(const std::string& host, const Offer& offer) = 0;  // for `host`
   };
   static Result<std::unique_ptr<Negotiation>> open(asio::io_context& io, const Identity& identity, NegotiationConfig config, Importer& importer);
   virtual ~Negotiation() = default;
   // Finds a host and has it reserve a place. EHOSTUNREACH: nobody answered in time. If all who answered refused, the refusal of the
   // explicit target, or else of the last one to refuse.
   virtual asio::awaitable<Result<Choice>> find(Offer offer) = 0;
+  virtual std::vector<std::string> warnings() const = 0;       // about clocks that differ
   virtual std::vector<PeerInfo> peers() const = 0;             // known from HELLO datagrams, sent every few seconds and at start, and responses
 };
 

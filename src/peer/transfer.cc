@@ -1,173 +1,31 @@
-// Frames on a line: length (4 bytes, of the message), correlation (8), kind (1), message. All numbers big-endian. One line carries
-// requests one way only: who calls, connects.
+// One line carries requests one way only: who calls, connects.
 #include "peer/transfer.h"
 
 #include <algorithm>
-#include <array>
-#include <deque>
+#include <list>
 #include <map>
+#include <set>
 
-#include <boost/asio/connect.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/read.hpp>
 #include <boost/asio/redirect_error.hpp>
-#include <boost/asio/ssl.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
-#include <netinet/tcp.h>
 
 #include "base/log.h"
 #include "base/spawn.h"
+#include "peer/line.h"
+#include "peer/rate.h"
 
 namespace sockmi::peer {
 namespace {
 
 using asio::ip::tcp;
-using Stream = asio::ssl::stream<tcp::socket>;
 using std::chrono::milliseconds;
-constexpr std::size_t kHeader = 13;
-constexpr std::size_t kLargest = 256u << 20;
-constexpr std::size_t kPiece = 8u << 20;  // a larger message gets memory as its bytes come, not as its header promises
-constexpr std::size_t kTogether = 4096;   // a message up to this goes out with its header, in one TLS record
-constexpr milliseconds kHandshake{3000};
-constexpr milliseconds kPause{100};  // after an accept(2) that failed: descriptors are short
-constexpr std::size_t kMostStrangers = 64;  // connections that have not shown a certificate yet
-
-struct Frame {
-  std::uint64_t correlation = 0;
-  bool response = false;
-  Secret message;
-};
-
-void put(Secret& out, std::uint64_t value, unsigned bytes) {
-  while (bytes-- > 0) out.push_back(static_cast<std::uint8_t>(value >> (8 * bytes)));
-}
-
-// What is written for a frame: the header, with a small message behind it, and a large message as it is.
-std::array<Secret, 2> pack(std::uint64_t correlation, bool response, Secret message) {
-  Secret head;
-  put(head, message.size(), 4);
-  put(head, correlation, 8);
-  put(head, response, 1);
-  if (message.size() > kTogether) return {std::move(head), std::move(message)};
-  head.insert(head.end(), message.begin(), message.end());
-  return {std::move(head), Secret()};
-}
-
-tcp::endpoint to_asio(const SocketAddress& address) {
-  return {asio::ip::make_address(to_string(address.ip)), address.port};
-}
-
-void tune(tcp::socket& socket) {
-  boost::system::error_code ignored;
-  socket.set_option(tcp::no_delay(true), ignored);
-  socket.set_option(asio::socket_base::keep_alive(true), ignored);
-  const int seconds = 5, tries = 2, milliseconds_unanswered = 15000;
-  (void)::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
-  (void)::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
-  (void)::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof tries);
-  (void)::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds_unanswered, sizeof milliseconds_unanswered);
-}
-
-std::string common_name(Stream& stream) {
-  const std::unique_ptr<X509, decltype(&X509_free)> certificate(SSL_get1_peer_certificate(stream.native_handle()), X509_free);
-  char name[256] = {};
-  if (certificate) X509_NAME_get_text_by_NID(X509_get_subject_name(certificate.get()), NID_commonName, name, sizeof name);
-  return name;
-}
-
-// One TLS connection with framed messages; frames are written in the order of their sending.
-class Line : public std::enable_shared_from_this<Line> {
- public:
-  Line(tcp::socket socket, asio::ssl::context& context) : stream_(std::move(socket), context) {}
-
-  Stream& stream() { return stream_; }
-  bool open() const { return open_; }
-
-  asio::awaitable<Result<>> connect(tcp::endpoint to) {
-    auto timer = close_after(kHandshake);
-    boost::system::error_code error;
-    co_await stream_.next_layer().async_connect(to, asio::redirect_error(asio::use_awaitable, error));
-    timer->cancel();
-    if (error) co_return fail(EHOSTUNREACH, "{}", error.message());
-    tune(stream_.next_layer());
-    co_return Result<>();
-  }
-
-  asio::awaitable<Result<>> handshake(asio::ssl::stream_base::handshake_type type) {
-    auto timer = close_after(kHandshake);
-    boost::system::error_code error;
-    co_await stream_.async_handshake(type, asio::redirect_error(asio::use_awaitable, error));
-    timer->cancel();
-    if (error) {
-      close();
-      co_return fail(ECONNRESET, "TLS handshake: {}", error.message());
-    }
-    open_ = true;
-    co_return Result<>();
-  }
-
-  void send(std::array<Secret, 2> frame) {
-    const bool idle = outbox_.empty();
-    for (Secret& piece : frame)
-      if (!piece.empty()) outbox_.push_back(std::move(piece));
-    if (idle) write();
-  }
-
-  asio::awaitable<Result<Frame>> receive() {
-    boost::system::error_code error;
-    std::uint8_t header[kHeader];
-    co_await asio::async_read(stream_, asio::buffer(header), asio::redirect_error(asio::use_awaitable, error));
-    if (error) co_return fail(ECONNRESET, "the line was lost: {}", error.message());
-    std::uint64_t size = 0;
-    Frame frame;
-    for (int i = 0; i < 4; ++i) size = size << 8 | header[i];
-    for (int i = 4; i < 12; ++i) frame.correlation = frame.correlation << 8 | header[i];
-    frame.response = header[12] == 1;
-    if (size > kLargest || header[12] > 1) co_return fail(EBADMSG, "a frame of {} bytes", size);
-    while (frame.message.size() < size) {
-      const std::size_t at = frame.message.size();
-      frame.message.resize(std::min<std::size_t>(size, at + std::max(kPiece, at)));
-      co_await asio::async_read(stream_, asio::buffer(frame.message.data() + at, frame.message.size() - at),
-                                asio::redirect_error(asio::use_awaitable, error));
-      if (error) co_return fail(ECONNRESET, "the line was lost: {}", error.message());
-    }
-    co_return frame;
-  }
-
-  void close() {
-    open_ = false;
-    boost::system::error_code ignored;
-    stream_.lowest_layer().close(ignored);
-  }
-
- private:
-  // Unless the timer is cancelled before.
-  std::unique_ptr<asio::steady_timer> close_after(milliseconds time) {
-    auto timer = std::make_unique<asio::steady_timer>(stream_.get_executor(), time);
-    timer->async_wait([self = shared_from_this()](boost::system::error_code error) {
-      if (!error) self->close();
-    });
-    return timer;
-  }
-
-  // The first goes out before this returns, if there is room for it: whatever else is due then, the other host need not wait for.
-  void write() {
-    asio::async_write(stream_, asio::buffer(outbox_.front()), [self = shared_from_this()](boost::system::error_code error, std::size_t) {
-      self->outbox_.pop_front();
-      if (error) {
-        self->outbox_.clear();
-        self->close();  // the reader notices, and fails the calls
-      }
-      if (!self->outbox_.empty()) self->write();
-    });
-  }
-
-  Stream stream_;
-  bool open_ = false;
-  std::deque<Secret> outbox_;
-};
+constexpr std::size_t kMostStrangers = 64;        // connections that have not shown a certificate yet,
+constexpr std::size_t kMostUnknownStrangers = 32; // of them from addresses at which no member is known,
+constexpr std::size_t kMostOfOneAddress = 8;      // and from one address
+constexpr std::size_t kMostLines = 4;             // of a member, to us; one is enough, but it may have lost it without our knowing
+constexpr std::size_t kMostRequests = 64;         // of a member, not answered yet; what it sends more waits in its own socket
+constexpr milliseconds kPause{100};               // after an accept(2) that failed: descriptors are short
+constexpr milliseconds kRecheck{1000};            // of what the other ends of lines have shown
 
 // A call that waits for its response.
 struct Call {
@@ -198,11 +56,12 @@ struct Outgoing {
 
 class TlsTransfer : public Transfer {
  public:
-  TlsTransfer(asio::io_context& io, Handler handler)
-      : io_(io), acceptor_(io), server_(asio::ssl::context::tls_server), client_(asio::ssl::context::tls_client), handler_(std::move(handler)) {}
+  TlsTransfer(asio::io_context& io, const Identity& identity, const SocketAddress& listen, Handler handler)
+      : io_(io), acceptor_(io), identity_(identity), listen_(listen), handler_(std::move(handler)) {}
 
-  Result<> start(const Identity& identity, const SocketAddress& listen) {
-    for (auto* context : {&server_, &client_}) TRY(configure(*context, identity));
+  Result<> start() {
+    TRY(contexts());
+    const SocketAddress& listen = listen_;
     boost::system::error_code error;
     const auto endpoint = to_asio(listen);
     acceptor_.open(endpoint.protocol(), error);
@@ -211,12 +70,13 @@ class TlsTransfer : public Transfer {
     if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
     if (error) return fail(error.value(), "private line at {}: {}", to_string(listen), error.message());
     spawn(io_, "accept", accept());
+    spawn(io_, "recheck", recheck());
     return {};
   }
 
   asio::awaitable<Result<Secret>> call(std::string host, SocketAddress address, Secret message, milliseconds timeout) override {
-    if (message.size() > kLargest) co_return fail(EMSGSIZE, "a message of {} bytes", message.size());
-    const std::shared_ptr<Outgoing> outgoing = line_to(host, address);
+    if (message.size() > kLargestMessage) co_return fail(EMSGSIZE, "a message of {} bytes", message.size());
+    CO_TRY_LET(outgoing, line_to(host, address));
     const std::uint64_t correlation = ++last_correlation_;
     auto call = std::make_shared<Call>(acceptor_.get_executor());
     outgoing->calls[correlation] = call;
@@ -229,40 +89,39 @@ class TlsTransfer : public Transfer {
     co_return std::move(call->result);
   }
 
+  void set_member_addresses(std::function<bool(const IpAddress&)> is_member) override { is_member_ = std::move(is_member); }
+
   bool connected(const std::string& host) const override {
     const auto it = outgoing_.find(host);
     return it != outgoing_.end() && it->second->line->open();
   }
 
  private:
-  static Result<> configure(asio::ssl::context& context, const Identity& identity) {
-    SSL_CTX* ctx = context.native_handle();
-    const auto file = [&](const char* name) { return (identity.folder / name).string(); };
-    if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 || SSL_CTX_use_certificate_file(ctx, file("host.crt").c_str(), SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_use_PrivateKey_file(ctx, file("host.key").c_str(), SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_load_verify_file(ctx, file("ca.crt").c_str()) != 1)
-      return fail_openssl(EINVAL, identity.folder.string());
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_num_tickets(ctx, 0);
-    SSL_CTX_set_options(ctx, SSL_OP_CLEANSE_PLAINTEXT);  // images pass through libssl's buffers
-    return {};
+  // TLS with what is in force now.
+  Result<std::shared_ptr<Contexts>> contexts() {
+    if (!contexts_ || contexts_->credentials != identity_.now()) {
+      TRY_LET(made, Contexts::make(identity_.now()));
+      contexts_ = std::move(made);
+    }
+    return contexts_;
   }
 
-  std::shared_ptr<Outgoing> line_to(const std::string& host, const SocketAddress& address) {
+  // A line to that host at another address says nothing of this one, to which packets may be redirected.
+  Result<std::shared_ptr<Outgoing>> line_to(const std::string& host, const SocketAddress& address) {
     if (const auto it = outgoing_.find(host); it != outgoing_.end())
-      if (const Outgoing& there = *it->second; (there.line->open() || there.opening) && there.address == address) return it->second;  // not one that leads elsewhere
-    auto outgoing = std::make_shared<Outgoing>(Outgoing{std::make_shared<Line>(tcp::socket(io_), client_), address, true, {}, {}});
+      if (const Outgoing& there = *it->second; (there.line->open() || there.opening) && there.address == address) return it->second;
+    TRY_LET(with, contexts());
+    auto line = std::make_shared<Line>(tcp::socket(io_), with, asio::ssl::stream_base::client);
+    auto outgoing = std::make_shared<Outgoing>(Outgoing{std::move(line), address, true, {}, {}});
     outgoing_[host] = outgoing;
-    spawn(io_, "open_line", open_line(host, outgoing));
+    spawn(io_, "open_line", open_line(host, listen_.ip, outgoing));
     return outgoing;
   }
 
   // Goes on when the caller who wanted it gives up: the next one finds it open.
-  static asio::awaitable<void> open_line(std::string host, std::shared_ptr<Outgoing> outgoing) {
-    SSL_set1_host(outgoing->line->stream().native_handle(), host.c_str());
-    auto opened = co_await outgoing->line->connect(to_asio(outgoing->address));
-    if (opened) opened = co_await outgoing->line->handshake(asio::ssl::stream_base::client);
+  static asio::awaitable<void> open_line(std::string host, IpAddress from, std::shared_ptr<Outgoing> outgoing) {
+    auto opened = co_await outgoing->line->connect(from, outgoing->address);
+    if (opened) opened = co_await outgoing->line->handshake(host);
     if (!opened) {
       outgoing->fail_all({opened.error().code, fmt::format("{} at {}: {}", host, to_string(outgoing->address), opened.error().reason)});
       co_return;
@@ -293,55 +152,136 @@ class TlsTransfer : public Transfer {
       tcp::socket socket = co_await acceptor_.async_accept(asio::redirect_error(asio::use_awaitable, error));
       if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
       if (error) {
-        log::warn("event=line_not_accepted error=\"{}\"", error.message());
+        if (const long more = refusals_.take(); more >= 0) log::warn("event=line_not_accepted error=\"{}\" more={}", error.message(), more);
         asio::steady_timer pause(io_, kPause);
         co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
         continue;
       }
-      if (strangers_ >= kMostStrangers) continue;
-      tune(socket);
-      spawn(io_, "serve", serve(std::make_shared<Line>(std::move(socket), server_)), OnException::EndTask);
+      const auto remote = socket.remote_endpoint(error);
+      if (error) continue;  // it has gone already
+      const IpAddress from = SocketAddress::from(remote.data()).ip.unmapped();
+      const auto with = contexts();
+      if (auto may = admit(from); !may || !with) {
+        refuse(from, may ? with.error() : may.error());
+        continue;
+      }
+      spawn(io_, "serve", serve(std::make_shared<Line>(std::move(socket), *with, asio::ssl::stream_base::server), from), OnException::EndTask);
     }
   }
 
-  asio::awaitable<void> serve(std::shared_ptr<Line> line) {
-    ++strangers_;
-    auto shaken = co_await line->handshake(asio::ssl::stream_base::server);
-    --strangers_;
-    if (!shaken) {
-      log::warn("event=line_refused error=\"{}\"", to_string(shaken.error()));
-      co_return;
-    }
-    boost::system::error_code error;
-    const auto remote = line->stream().next_layer().remote_endpoint(error);
-    const Speaker from{common_name(line->stream()), SocketAddress::from(remote.data()).ip.unmapped()};
-    while (!error) {
+  // Strangers may keep strangers out, but no member at its own address.
+  Result<> admit(const IpAddress& from) {
+    const auto it = strangers_->at.find(from);
+    const bool known = known_.contains(from) || (is_member_ && is_member_(from));
+    if (it != strangers_->at.end() && it->second >= kMostOfOneAddress) return fail(EBUSY, "{} connections from there have not shown a certificate yet", it->second);
+    if (!rate_.take(from)) return fail(EBUSY, "too many connections from there");
+    if (strangers_->all >= kMostStrangers || (!known && strangers_->unknown >= kMostUnknownStrangers))
+      return fail(EBUSY, "{} connections have not shown a certificate yet", strangers_->all);
+    return {};
+  }
+
+  void refuse(const IpAddress& from, const Error& error) {
+    if (const long more = refusals_.take(); more >= 0) log::warn("event=line_refused from={} error=\"{}\" more={}", to_string(from), to_string(error), more);
+  }
+
+  asio::awaitable<Result<>> shake(std::shared_ptr<Line> line, IpAddress from, bool known) {
+    // Not ours to touch at the end: the event loop may destroy this coroutine when we are gone.
+    const std::shared_ptr<void> shaken(nullptr, [from, known, strangers = strangers_](void*) {
+      --strangers->all;
+      strangers->unknown -= !known;
+      if (--strangers->at[from] == 0) strangers->at.erase(from);
+    });
+    ++strangers_->all;
+    ++strangers_->at[from];
+    strangers_->unknown += !known;
+    co_return co_await line->handshake();
+  }
+
+  asio::awaitable<void> serve(std::shared_ptr<Line> line, IpAddress from) {
+    const bool known = known_.contains(from) || (is_member_ && is_member_(from));
+    if (auto shaken = co_await shake(line, from, known); !shaken) co_return refuse(from, shaken.error());
+    if (known_.size() < 4096) known_.insert(from);
+    const auto member = enter(line);
+    const std::shared_ptr<void> left(nullptr, [&](void*) {
+      line->close();
+      member->lines.remove(line);
+    });
+    for (;;) {
+      while (member->unanswered >= kMostRequests && line->open()) {
+        asio::steady_timer pause(io_, milliseconds(5));
+        boost::system::error_code ignored;
+        co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+      }
       auto frame = co_await line->receive();
       if (!frame || frame->response) break;
-      spawn(io_, "respond", respond(line, from, std::move(*frame)), OnException::EndTask);
+      spawn(io_, "respond", respond(member, line, std::move(*frame)), OnException::EndTask);
     }
-    line->close();
   }
 
-  asio::awaitable<void> respond(std::shared_ptr<Line> line, Speaker from, Frame frame) {
-    Secret answer = co_await handler_(std::move(from), std::move(frame.message));
+  // What we have with a member that calls us.
+  struct Caller {
+    std::list<std::shared_ptr<Line>> lines;
+    std::size_t unanswered = 0;
+  };
+
+  // The latest lines are the ones that it uses.
+  std::shared_ptr<Caller> enter(const std::shared_ptr<Line>& line) {
+    std::erase_if(callers_, [&](const auto& each) { return each.second->lines.empty() && each.second->unanswered == 0; });
+    auto& caller = callers_[line->speaker().host];
+    if (!caller) caller = std::make_shared<Caller>();
+    caller->lines.push_back(line);
+    if (caller->lines.size() > kMostLines) {
+      caller->lines.front()->close();
+      caller->lines.pop_front();
+    }
+    return caller;
+  }
+
+  asio::awaitable<void> respond(std::shared_ptr<Caller> member, std::shared_ptr<Line> line, Frame frame) {
+    ++member->unanswered;
+    const std::shared_ptr<void> answered(nullptr, [&](void*) { --member->unanswered; });
+    Secret answer = co_await handler_(line->speaker(), std::move(frame.message));
     if (line->open()) line->send(pack(frame.correlation, true, std::move(answer)));
+  }
+
+  asio::awaitable<void> recheck() {
+    for (asio::steady_timer timer(io_);;) {
+      timer.expires_after(kRecheck);
+      boost::system::error_code error;
+      co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
+      if (error) co_return;
+      const auto credentials = identity_.now();
+      for (const auto& [host, outgoing] : outgoing_) outgoing->line->check(credentials);
+      for (const auto& [host, caller] : callers_)
+        for (const auto& line : caller->lines) line->check(credentials);
+    }
   }
 
   asio::io_context& io_;
   tcp::acceptor acceptor_;
-  asio::ssl::context server_, client_;
+  const Identity identity_;
+  const SocketAddress listen_;
   Handler handler_;
+  std::shared_ptr<Contexts> contexts_;
+  std::function<bool(const IpAddress&)> is_member_;
   std::map<std::string, std::shared_ptr<Outgoing>> outgoing_;
+  std::map<std::string, std::shared_ptr<Caller>> callers_;  // by host
   std::uint64_t last_correlation_ = 0;
-  std::size_t strangers_ = 0;
+  struct Strangers {
+    std::map<IpAddress, std::size_t> at;
+    std::size_t all = 0, unknown = 0;
+  };
+  std::shared_ptr<Strangers> strangers_ = std::make_shared<Strangers>();  // handshakes under way
+  std::set<IpAddress> known_;  // from where members have called
+  RateBySource rate_{50, 100};  // handshakes: some 200 microseconds each
+  RareLog refusals_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Transfer>> Transfer::open(asio::io_context& io, const Identity& identity, SocketAddress listen, Handler handler) {
-  auto transfer = std::make_unique<TlsTransfer>(io, std::move(handler));
-  TRY(transfer->start(identity, listen));
+  auto transfer = std::make_unique<TlsTransfer>(io, identity, listen, std::move(handler));
+  TRY(transfer->start());
   return transfer;
 }
 

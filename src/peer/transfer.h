@@ -26,6 +26,8 @@ class Transfer {
   // One request, one response; many at a time over one line, which the first one opens. The peer's certificate must be `host`'s.
   // ETIMEDOUT, ECONNRESET (line lost), EHOSTUNREACH. At most 256 MiB.
   virtual asio::awaitable<Result<Secret>> call(std::string host, SocketAddress line, Secret message, std::chrono::milliseconds timeout) = 0;
+  // Tells at which addresses members are known to be: strangers can't keep them out.
+  virtual void set_member_addresses(std::function<bool(const IpAddress&)> is_member) = 0;
   virtual bool connected(const std::string& host) const = 0;
 };
 

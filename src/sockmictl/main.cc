@@ -7,7 +7,7 @@
 
 #include "lib/client.h"
 #include "lib/transport.h"
-#include "peer/identity.h"
+#include "peer/authority.h"
 #include "sockmictl/foreign_process.h"
 #include "steer/door.h"
 #include "steer/namespaces.h"
@@ -229,7 +229,44 @@ int main(int argc, char** argv) {
   issue->add_option("HOST", host)->required();
   issue->add_option("--cluster", from, "the cluster's folder")->required();
   issue->add_option("--out", out, "the host's folder, new")->required();
-  issue->callback([&] { action = [&] { return peer::issue_host(from, host, out); }; });
+  std::vector<std::string> addresses;
+  peer::HostOptions options;
+  const auto with_addresses = [&](auto then) -> Result<> {
+    for (const std::string& text : addresses) {
+      TRY_LET(address, IpAddress::parse(text));
+      options.addresses.push_back(address);
+    }
+    return then();
+  };
+  const char* kAddress = "an address of the host: it is believed at these only (default: at any); may be repeated";
+  issue->add_option("--address", addresses, kAddress);
+  issue->add_option("--days", options.days, "until the certificate expires")->check(CLI::Range(1, 3650))->capture_default_str();
+  issue->callback([&] { action = [&] { return with_addresses([&] { return peer::issue_host(from, host, out, options); }); }; });
+  auto* renew = cluster->add_subcommand("renew", "a new key and certificate for a host that has one, in a copy of its folder or in the folder itself");
+  renew->add_option("DIR", out, "the host's folder")->required();
+  renew->add_option("--cluster", from, "the cluster's folder")->required();
+  renew->add_option("--address", addresses, "other addresses than so far; may be repeated");
+  renew->add_option("--days", options.days, "until the certificate expires")->check(CLI::Range(1, 3650))->capture_default_str();
+  renew->callback([&] { action = [&] { return with_addresses([&] { return peer::renew_host(from, out, options); }); }; });
+  auto* revoke = cluster->add_subcommand("revoke", "no certificate that a host was issued so far counts any more; copy crl.pem to every host");
+  revoke->add_option("HOST", host)->required();
+  revoke->add_option("--cluster", from, "the cluster's folder")->required();
+  revoke->callback([&] {
+    action = [&]() -> Result<> {
+      TRY_LET(count, peer::revoke_host(from, host));
+      fmt::print("{} certificates of {} are revoked: copy {}/crl.pem into the identity folder of every host\n", count, host, from);
+      return {};
+    };
+  });
+  auto* rekey = cluster->add_subcommand("rekey", "a new cluster key beside the former one; copy cluster.key to every host");
+  rekey->add_option("--cluster", from, "the cluster's folder")->required();
+  rekey->callback([&] {
+    action = [&]() -> Result<> {
+      TRY(peer::rekey_cluster(from));
+      fmt::print("copy {}/cluster.key into the identity folder of every host, in any order\n", from);
+      return {};
+    };
+  });
 
   std::string point;
   unsigned count = 1;

@@ -107,6 +107,7 @@ const std::map<std::string, Setter>& setters() {
          return {};
        }},
       {"steer.freeze_timeout_ms", number(1500, 60'000, [](Config& c, std::int64_t v) { c.broker.settings.freeze_timeout = milliseconds(v); })},
+      {"steer.believe_holders", yes_no([](Config& c, bool v) { c.broker.settings.believe_holders = v; })},
       {"steer.linger_ms", number(0, kHour, [](Config& c, std::int64_t v) { c.broker.settings.linger = milliseconds(v); })},
   };
   return table;

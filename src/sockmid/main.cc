@@ -16,6 +16,7 @@
 #include "base/spawn.h"
 #include "base/stderr_sink.h"
 #include "broker/passive.h"
+#include "peer/credentials.h"
 #include "sockmid/config.h"
 #include "sockmid/wiping_heap.h"
 #include "steer/hold.h"
@@ -39,6 +40,15 @@ void keep_memory_private() {
   const rlimit none{0, 0};
   (void)::setrlimit(RLIMIT_CORE, &none);
   (void)::prctl(PR_SET_DUMPABLE, 0);
+}
+
+// Also whether the host's certificate is in force, where there is one already.
+Result<> check_identity(const sockmid::Config& config) {
+  if (!std::filesystem::exists(config.identity)) return {};
+  TRY_LET(credentials, peer::Credentials::load(config.identity));
+  TRY(credentials->check(credentials->certificate()));
+  if (const std::string warning = credentials->warning(); !warning.empty()) std::printf("warning: %s\n", warning.c_str());
+  return {};
 }
 
 Result<> run(sockmid::Config config) {
@@ -98,7 +108,7 @@ int main(int argc, char** argv) {
   std::string path = "/etc/sockmi/sockmid.toml";
   bool check = false, held = false, verbose = false;
   app.add_option("--config", path, "configuration file, see sockmid.toml(5)")->capture_default_str();
-  app.add_flag("--check", check, "only say whether the configuration is right");
+  app.add_flag("--check", check, "only say whether the configuration is right, and the host's certificate in force");
   app.add_flag("--hold", held, "at a boot, before there are addresses: drop what comes for moved connections, until the daemon runs, or for 300 s");
   app.add_flag("--verbose", verbose, "log what is refused and why");
   app.set_version_flag("--version", "sockmid 0.1.0");
@@ -108,7 +118,7 @@ int main(int argc, char** argv) {
   if (!wiped) log::error("event=openssl_heap_not_wiped");
   raise_descriptor_limit();
   auto config = sockmid::read_config(path);
-  auto done = !config ? Result<>(std::unexpected(config.error())) : check ? Result<>() : held ? hold(*config) : run(std::move(*config));
+  auto done = !config ? Result<>(std::unexpected(config.error())) : check ? check_identity(*config) : held ? hold(*config) : run(std::move(*config));
   if (!done) {
     std::fprintf(stderr, "sockmid: %s\n", to_string(done.error()).c_str());
     return config ? 1 : 2;

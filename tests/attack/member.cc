@@ -88,7 +88,9 @@ class Member {
 
   asio::awaitable<void> run(std::string command, Words words) {
     transfer_ = *peer::Transfer::open(io_, identity_, {address_, 17078}, [](peer::Speaker, Secret) -> asio::awaitable<Secret> { co_return Secret(); });
-    if (command == "garbage") {
+    if (command == "reserve") {
+      co_await reserve(words);
+    } else if (command == "garbage") {
       std::mt19937 random(static_cast<unsigned>(std::stoul(words[0])));
       for (int i = 0; i < std::stoi(words[1]); ++i) {
         Secret bytes(random() % 400);
@@ -119,6 +121,28 @@ class Member {
     if (answer) std::printf("answer 0 %d -\n", *answer);
     else std::printf("answer %d 0 %s\n", answer.error().code, answer.error().reason.c_str());
     std::fflush(stdout);
+  }
+
+  struct Nobody : peer::Negotiation::Importer {
+    Result<peer::Willing> willing(const peer::Offer&) override { return fail(EPERM, "no"); }
+    Result<> reserve(const std::string&, const peer::Offer&) override { return fail(EPERM, "no"); }
+  };
+
+  // FIRST-ID COUNT TIMES: so many batches, each of so many places. Prints what came of each.
+  asio::awaitable<void> reserve(const Words& words) {
+    Nobody nobody;
+    peer::NegotiationConfig config{.interface = "eth0", .address = address_, .group = *SocketAddress::parse("239.255.77.77:7077"), .line_port = 17078};
+    config.timeout = 2000ms;
+    const auto negotiation = *peer::Negotiation::open(io_, identity_, config, nobody);
+    const auto local = *SocketAddress::parse("10.77.0.100:9");
+    for (std::uint32_t i = 0; i < std::stoul(words[2]); ++i) {
+      const auto count = static_cast<std::uint32_t>(std::stoul(words[1]));
+      peer::Offer offer{.id = peer::member(id_of(words[0]), i * count), .service = "web", .owner = {0, "root"}, .state = 4, .tuple = {local, local},
+                        .home = local.ip, .size = 1, .target = line_.ip, .count = count};
+      const auto found = co_await negotiation->find(offer);
+      std::printf("reserved %d %s\n", found ? 0 : found.error().code, found ? "-" : found.error().reason.c_str());
+      std::fflush(stdout);
+    }
   }
 
   asio::io_context io_;

@@ -21,3 +21,9 @@ class Member:
 def alive(host):
     expect(host.daemon.running(), lambda: f"{host.name}'s daemon is gone: {host.daemon.tail()}")
     expect(host.api("/v1/status")["host"] == host.name, "it does not serve")
+
+
+def reserve(member, first, count, times):
+    output = member.host.run(member.lab.program("tests/attack/member"), member.lab.identity(member.host), member.host.address, member.victim.name,
+                             f"{member.victim.address}:7078", "reserve", first, count, times)
+    return [int(line.split()[1]) for line in output.splitlines() if line.startswith("reserved ")]

@@ -1,12 +1,13 @@
 """What a host with a valid certificate can do to others: no more than docs/operation.md says."""
 import errno
 import socket
+import time
 
 import observe
-from lab import PORT, expect
-from member import Member, alive
+from lab import PORT, SERVICE_ADDRESS, expect
+from member import Member, alive, reserve
 from namespace import within
-from socket_app import CONNECTED, SERVICE, SocketApp, imported
+from socket_app import CONNECTED, SERVICE, SocketApp, Stream, imported
 
 TYPES = range(1, 12)  # of image::Request
 
@@ -19,13 +20,15 @@ def test_a_message_without_a_request_is_refused(lab):
     alive(lab.hostA)
 
 
-def test_a_word_redirects_no_port_and_to_no_other_address(lab):
+def test_a_word_redirects_no_port_and_no_connection(lab):
     lab.start_daemon(lab.hostA)
     lab.start_httpsd(lab.hostA)
     member = Member(lab, lab.hostC, lab.hostA)
     at = f"{lab.hostA.address}:{PORT}"
     own, client = lab.hostC.address, f"{lab.client.address}:4444"
     for words in (("moved", at, "-", own, "hostC", "web"),                                   # a whole port
+                  ("moved", at, client, own, "hostC", "web"),                                # a connection that never was
+                  ("moved", f"{lab.hostA.address}:22", client, own, "hostC", "web"),         # of a port of no service
                   ("moved", at, client, "198.51.100.1", "hostC", "web")):                    # to an address that is not its own
         code = member.says(*words)[0][0]
         expect(code in (errno.EACCES, errno.ENOENT, errno.EHOSTUNREACH), lambda: f"{words}: {code}")
@@ -57,3 +60,62 @@ def test_a_holder_moves_a_connection_only_to_where_that_host_is(lab):
     expect(observe.redirects(lab.hostA) == before, "the redirect has changed")
     held.close()
     theirs.close()
+
+
+def test_nobody_writes_into_a_connection_that_it_has_not_sent(lab):
+    lab.start_daemon(lab.hostA)
+    lab.hostA.app, lab.client.app = SocketApp(lab.hostA), SocketApp(lab.client)
+    listener = lab.hostA.app.socket("4").listen()
+    theirs = lab.client.app.socket("4").connect(lab.hostA)
+    ours = listener.accept()
+    tuple_ = lab.hostA.run("ss", "-Htn", "state", "established", "sport", f"= :{PORT}").split()
+    member = Member(lab, lab.hostC, lab.hostA)
+    member.says("straggler", tuple_[2], tuple_[3], 1, 1, "INJECTED", check=[errno.EACCES])
+    stream = Stream(1)
+    stream.send(theirs, 1000)
+    stream.receive(ours)
+
+
+def test_an_address_is_kept_only_after_it_was_held(lab):
+    lab.start_daemon(lab.hostA, takeover={"addresses": [SERVICE_ADDRESS]})
+    lab.start_daemon(lab.hostB)
+    lab.hostB.run("ip", "address", "add", f"{SERVICE_ADDRESS}/24", "dev", "eth0")
+    member = Member(lab, lab.hostC, lab.hostA)
+    member.says("keep", SERVICE_ADDRESS, check=[errno.EAGAIN])  # hostA asks the segment
+    end = time.monotonic() + 15
+    while (code := member.says("keep", SERVICE_ADDRESS)[0][0]) == errno.EAGAIN and time.monotonic() < end:
+        pass
+    expect(code == errno.EEXIST, f"{code}, though hostB has it")
+    expect(SERVICE_ADDRESS not in lab.hostA.run("ip", "-4", "address", "show"), "hostA has taken the address")
+    # Nor while another host's Hold is in force.
+    lab.hostB.run("ip", "address", "del", f"{SERVICE_ADDRESS}/24", "dev", "eth0")
+    Member(lab, lab.hostB, lab.hostA).says("hold", SERVICE_ADDRESS, check=[0])
+    member.says("keep", SERVICE_ADDRESS, check=[errno.EACCES])
+
+
+def test_a_place_is_its_reservers(lab):
+    lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000})
+    used = lambda: lab.hostA.api("/v1/status")["lists"]["connected"]["used"]
+    owner, thief = Member(lab, lab.hostC, lab.hostA), Member(lab, lab.hostB, lab.hostA)
+    expect(reserve(owner, 5, 1, 1) == [0], "no place")
+    expect(used() == 1, f"{used()} places")
+    for words in (("ahead", 5), ("prepare", 5)):
+        code = thief.says(*words)[0]
+        expect(words[0] == "prepare" or code[0] == errno.EACCES, lambda: f"{words}: {code}")
+    thief.says("abort", 5)
+    thief.says("expect", 1, check=[errno.ENOBUFS])
+    expect(used() == 1, "another host has given the place up")
+    owner.says("expect", 2, check=[errno.EMSGSIZE])  # addresses for one endpoint
+    owner.says("expect", 300, check=[errno.EMSGSIZE])
+    owner.says("abort", 5, check=[0])
+    expect(used() == 0, "its own host can not give it up")
+
+
+def test_a_host_does_not_take_all_places(lab):
+    lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000})
+    codes = reserve(Member(lab, lab.hostC, lab.hostA), 1, 4096, 4)
+    expect(codes == [0, 0, errno.ENOBUFS, errno.ENOBUFS], f"{codes}")
+    used = lab.hostA.api("/v1/status")["lists"]["connected"]["used"]
+    expect(used == 8192, f"{used} places")
+    expect(reserve(Member(lab, lab.hostB, lab.hostA), 1 << 20, 64, 1) == [0], "another host finds no place")
+    alive(lab.hostA)

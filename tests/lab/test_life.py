@@ -340,14 +340,14 @@ def test_a_home_without_memory_is_told_again(lab):
 
 
 def test_a_home_without_tables_is_told_again(lab):
-    """Home's tables are gone too."""
-    lab.start_all(lab.hostA, lab.hostB)
+    """Home's tables are gone too, and its administrator lets it believe holders."""
+    lab.start_all(lab.hostA, lab.hostB, steer={"linger_ms": 200, "believe_holders": True})
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
     transfer.wait_offset(100_000)
     silence(lab.client)
     forget_everything(lab, lab.hostA, tables=True)
-    lab.start_daemon(lab.hostA)
+    lab.start_daemon(lab.hostA, steer={"linger_ms": 200, "believe_holders": True})
     wait_until(lambda: observe.redirects(lab.hostA), "home redirects again", timeout=20)
     lab.client.run("nft", "delete", "table", "inet", "quiet")
     finish(transfer)

@@ -1,6 +1,8 @@
 // Who is believed. The kernel and the other daemons are none.
 #include "broker/homes.h"
 
+#include "broker/claims.h"
+
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <gtest/gtest.h>
@@ -19,6 +21,7 @@ class FakeTransfer : public peer::Transfer {
     if (it == answers.end()) co_return fail(EHOSTUNREACH, "silent");
     co_return image::pack_answer(it->second);
   }
+  void set_member_addresses(std::function<bool(const IpAddress&)>) override {}
   bool connected(const std::string&) const override { return false; }
   std::map<std::string, Result<>> answers;
   std::vector<std::string> asked;
@@ -87,6 +90,7 @@ TEST_F(HomesTest, AnOlderWordChangesNothing) {
 }
 
 TEST_F(HomesTest, AnEndEndsWhatIsOlderThanItEvenIfThatComesLater) {
+  world_->found[tuple_] = ip("192.0.2.2");
   send_to("B", "192.0.2.2");
   world_->away[tuple_].generation = 10;
   EXPECT_TRUE(ended(*world_, "B", tuple_, 11)) << "it ended where B had sent it";
@@ -106,13 +110,36 @@ TEST_F(HomesTest, WhoSentItOnMaySayThatItEndedThere) {
   EXPECT_TRUE(world_->away.empty());
 }
 
-TEST_F(HomesTest, AMemberIsBelievedThatItHoldsWhatWeForgot) {
+TEST_F(HomesTest, AMemberIsBelievedThatItHoldsWhatOurKernelStillLeadsThere) {
+  world_->found[tuple_] = ip("192.0.2.2");
+  EXPECT_EQ(moved(*world_, "C", tuple_, ip("192.0.2.3"), "C", "web").error().code, EACCES) << "it leads elsewhere";
+  EXPECT_TRUE(redirected().empty());
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web"), 1);
   EXPECT_EQ(redirected().at(tuple_).to, ip("192.0.2.2"));
   EXPECT_TRUE(world_->journal.away().contains(tuple_));
+  EXPECT_TRUE(ended(*world_, "B", tuple_));
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EACCES) << "the next connection of these ports is another one";
+}
+
+TEST_F(HomesTest, AMemberIsNotBelievedWithoutEvidence) {
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EACCES);
+  const FourTuple port{tuple_.local, {}};
+  world_->found[port] = ip("192.0.2.2");
+  EXPECT_EQ(moved(*world_, "B", port, ip("192.0.2.2"), "B", "web").error().code, EACCES) << "a whole port";
+  EXPECT_TRUE(redirected().empty());
+  EXPECT_TRUE(world_->journal.away().empty());
+}
+
+TEST_F(HomesTest, ANewAddressIsOneOfThatHost) {
+  const peer::Speaker from{"B", ip("192.0.2.2")};
+  EXPECT_TRUE(check_address(*world_, from, "B", ip("192.0.2.2")));
+  EXPECT_EQ(check_address(*world_, from, "B", ip("192.0.2.7")).error().code, EHOSTUNREACH) << "never heard";
+  EXPECT_EQ(check_address(*world_, from, "C", ip("192.0.2.2")).error().code, EHOSTUNREACH);
 }
 
 TEST_F(HomesTest, ButNotAboutOthersNorWhatIsNotOurs) {
+  world_->found[tuple_] = ip("192.0.2.2");
+  world_->found[elsewhere_] = ip("192.0.2.2");
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web").error().code, ENOENT);
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "unheard of").error().code, EACCES);
   EXPECT_EQ(moved(*world_, "B", elsewhere_, ip("192.0.2.2"), "B", "web").error().code, EACCES);

@@ -84,10 +84,10 @@ TEST_F(JournalTest, WhoNeverThawedElsewhereIsWhatItWas) {
 }
 
 TEST_F(JournalTest, WhatThawedIsRememberedUntilNobodyAsks) {
-  ASSERT_TRUE(open().thawed({{one_, 7}, {two_, 8}}));
-  EXPECT_EQ(open().thawed(), (std::map<image::MigrationId, std::uint64_t>{{one_, 7}, {two_, 8}}));
+  ASSERT_TRUE(open().thawed("B", {{one_, 7}, {two_, 8}}));
+  EXPECT_EQ(open().thawed(), (std::map<image::MigrationId, Thawed>{{one_, {7, "B"}}, {two_, {8, "B"}}}));
   open().not_thawed(one_);
-  EXPECT_EQ(open().thawed(), (std::map<image::MigrationId, std::uint64_t>{{two_, 8}}));
+  EXPECT_EQ(open().thawed(), (std::map<image::MigrationId, Thawed>{{two_, {8, "B"}}}));
 }
 
 TEST_F(JournalTest, OneOfAContainerIsMarked) {

@@ -33,32 +33,49 @@ TEST_F(OutcomesTest, AVerdictSaysWhatBecameOfIt) {
 TEST_F(OutcomesTest, TheNextDaemonKnowsWhatHasThawed) {
   {
     Journal journal = open();
-    ASSERT_TRUE(Outcomes(journal).thaw({{one_, 7}, {two_, 8}}));
+    ASSERT_TRUE(Outcomes(journal).thaw("B", {{one_, 7}, {two_, 8}}));
   }
   Journal journal = open();
   Outcomes outcomes(journal);
   outcomes.adopt({7});
-  EXPECT_EQ(outcomes.of(one_), Outcome::Lives);
-  EXPECT_EQ(outcomes.of(two_), Outcome::Ended) << "no socket has its cookie";
-  EXPECT_EQ(outcomes.of(three_), Outcome::Unknown);
+  EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives);
+  EXPECT_EQ(outcomes.of("B", two_), Outcome::Ended) << "no socket has its cookie";
+  EXPECT_EQ(outcomes.of("B", three_), Outcome::Unknown);
 }
 
 TEST_F(OutcomesTest, WhatDidNotThawAfterAllIsNotInTheJournal) {
   Journal journal = open();
   Outcomes outcomes(journal);
-  ASSERT_TRUE(outcomes.thaw({{one_, 7}}));
-  outcomes.correct(one_, Outcome::NeverThawed);
-  EXPECT_EQ(outcomes.of(one_), Outcome::NeverThawed);
+  ASSERT_TRUE(outcomes.thaw("B", {{one_, 7}}));
+  outcomes.correct("B", one_, Outcome::NeverThawed);
+  EXPECT_EQ(outcomes.of("B", one_), Outcome::NeverThawed);
   EXPECT_TRUE(journal.thawed().empty());
 }
 
 TEST_F(OutcomesTest, WhoNeedNotAskAgainIsAnsweredAllTheSame) {
   Journal journal = open();
   Outcomes outcomes(journal);
-  ASSERT_TRUE(outcomes.thaw({{one_, 7}}));
-  outcomes.forget(one_);
+  ASSERT_TRUE(outcomes.thaw("B", {{one_, 7}}));
+  outcomes.forget("B", one_);
   EXPECT_TRUE(journal.thawed().empty());
-  EXPECT_EQ(outcomes.of(one_), Outcome::Lives);
+  EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives);
+}
+
+TEST_F(OutcomesTest, AnotherHostsWordIsAboutItsOwnAlone) {
+  {
+    Journal journal = open();
+    Outcomes outcomes(journal);
+    ASSERT_TRUE(outcomes.thaw("B", {{one_, 7}}));
+    outcomes.forget("C", one_);
+    outcomes.correct("C", one_, Outcome::NeverThawed);
+    for (int i = 0; i < 70'000; ++i) outcomes.correct("C", {9, static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i >> 16)}, Outcome::NeverThawed);
+    EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives);
+  }
+  Journal journal = open();
+  Outcomes outcomes(journal);
+  outcomes.adopt({7});
+  EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives) << "the next daemon does not know it";
+  EXPECT_EQ(outcomes.of("C", one_), Outcome::Unknown);
 }
 
 }  // namespace

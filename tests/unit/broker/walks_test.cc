@@ -51,6 +51,7 @@ class Net;
 
 class FakeTransfer : public peer::Transfer {
  public:
+  void set_member_addresses(std::function<bool(const IpAddress&)>) override {}
   FakeTransfer(Net& net, std::string from) : net_(net), from_(std::move(from)) {}
   asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret message, milliseconds timeout) override;
   bool connected(const std::string&) const override { return true; }

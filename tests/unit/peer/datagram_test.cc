@@ -43,13 +43,77 @@ TEST_F(DatagramTest, EveryBitAndByteMatters) {
     EXPECT_EQ(b_->open(bytes).error().code, EBADMSG) << bit;
   }
   for (std::size_t size = 0; size < good.size(); ++size) EXPECT_EQ(b_->open(ByteView(good).first(size)).error().code, EBADMSG) << size;
-  EXPECT_EQ(b_->open(Bytes(2000)).error().code, EBADMSG);
+  EXPECT_EQ(b_->open(Bytes(3000)).error().code, EBADMSG);
 }
 
 TEST_F(DatagramTest, AnotherClusterIsNotHeard) {
   ASSERT_TRUE(init_cluster(folder_ / "other"));
   Datagrams stranger(host("hostA", "other"), "10.0.0.1:7078");
   EXPECT_EQ(b_->open(stranger.seal(request())).error().code, EBADMSG);
+  // Nor one that has stolen the key that all hosts share.
+  std::filesystem::copy_file(folder_ / "cluster" / "cluster.key", folder_ / "other.hostA" / "cluster.key", std::filesystem::copy_options::overwrite_existing);
+  Datagrams thief(*Identity::load(folder_ / "other.hostA"), "10.0.0.1:7078");
+  EXPECT_EQ(b_->open(thief.seal(request())).error().code, EACCES);
+}
+
+TEST_F(DatagramTest, AMemberDoesNotSpeakInTheNameOfAnother) {
+  Identity liar = host("hostC");
+  liar.host = "hostA";
+  Datagrams datagrams(liar, "10.0.0.1:7078");
+  EXPECT_EQ(b_->open(datagrams.seal(request())).error().code, EBADMSG);
+}
+
+TEST_F(DatagramTest, AnAddressIsOneOfTheCertificate) {
+  const auto out = folder_ / "hostD";
+  ASSERT_TRUE(issue_host(folder_ / "cluster", "hostD", out, {.addresses = {*IpAddress::parse("10.0.0.4"), *IpAddress::parse("fd00::4")}}));
+  const auto d = *Identity::load(out);
+  Datagrams liar(d, "10.0.0.1:7078"), honest(d, "10.0.0.4:7078");
+  EXPECT_EQ(b_->open(liar.seal(request())).error().code, EACCES);
+  auto said = request();
+  said.other_address = "fd00::4";
+  EXPECT_EQ(b_->open(honest.seal(said))->other_address, "fd00::4");
+  said.other_address = "fd00::5";
+  EXPECT_EQ(b_->open(honest.seal(said))->other_address, "");
+}
+
+TEST_F(DatagramTest, CountsForWhomItNamesAndNotFromBeforeItsStart) {
+  Datagrams c(host("hostC"), "10.0.0.3:7078");
+  auto said = request();
+  said.to = "hostB";
+  EXPECT_TRUE(b_->open(a_->seal(said)));
+  EXPECT_EQ(c.open(a_->seal(said)).error().code, EALREADY);
+  said.kind = wire::Kind::Confirm;
+  said.to_epoch = b_->epoch();
+  const Bytes confirm = a_->seal(said);
+  EXPECT_TRUE(b_->open(confirm));
+  b_.emplace(*Identity::load(folder_ / "cluster.hostB"), "10.0.0.2:7078");
+  EXPECT_EQ(b_->open(confirm).error().code, EALREADY) << "B has started anew";
+}
+
+TEST_F(DatagramTest, BothKeysCountWhileTheyAreReplaced) {
+  ASSERT_TRUE(rekey_cluster(folder_ / "cluster"));
+  Datagrams c(host("hostC"), "10.0.0.3:7078");  // has the new one and the former one
+  EXPECT_TRUE(b_->open(c.seal(request())));
+  EXPECT_TRUE(c.open(a_->seal(request())));
+  ASSERT_TRUE(rekey_cluster(folder_ / "cluster"));
+  Datagrams d(host("hostD"), "10.0.0.4:7078");
+  EXPECT_TRUE(c.open(d.seal(request())));
+  EXPECT_EQ(a_->open(d.seal(request())).error().code, EBADMSG) << "A's key is out of use";
+}
+
+TEST_F(DatagramTest, ARevokedHostIsNotHeard) {
+  const Identity b = *Identity::load(folder_ / "cluster.hostB");
+  Datagrams hears(b, "10.0.0.2:7078");
+  ASSERT_TRUE(hears.open(a_->seal(request())));
+  EXPECT_EQ(revoke_host(folder_ / "cluster", "hostA"), 1u);
+  std::filesystem::copy_file(folder_ / "cluster" / "crl.pem", b.folder / "crl.pem");
+  ASSERT_TRUE(b.replace(*Credentials::load(b.folder)));
+  const auto refused = hears.open(a_->seal(request()));
+  EXPECT_EQ(refused.error().code, EACCES);
+  EXPECT_NE(refused.error().reason.find("revoked"), std::string::npos) << refused.error().reason;
+  ASSERT_TRUE(renew_host(folder_ / "cluster", folder_ / "cluster.hostA"));
+  Datagrams renewed(*Identity::load(folder_ / "cluster.hostA"), "10.0.0.1:7078");
+  EXPECT_TRUE(hears.open(renewed.seal(request())));
 }
 
 TEST_F(DatagramTest, OurOwnEchoIsNotHeard) { EXPECT_EQ(a_->open(a_->seal(request())).error().code, EALREADY); }

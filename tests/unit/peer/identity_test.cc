@@ -10,8 +10,9 @@ using IdentityTest = test::Cluster;
 TEST_F(IdentityTest, AHostKnowsItsNameAndTheClustersKey) {
   const auto a = host("hostA"), b = host("hostB");
   EXPECT_EQ(a.host, "hostA");
-  EXPECT_EQ(a.cluster_key.size(), 32u);
-  EXPECT_EQ(a.cluster_key, b.cluster_key);
+  ASSERT_EQ(a.now()->cluster_keys().size(), 1u);
+  EXPECT_EQ(a.now()->cluster_keys()[0].size(), 32u);
+  EXPECT_EQ(a.now()->cluster_keys(), b.now()->cluster_keys());
 }
 
 TEST_F(IdentityTest, KeysAreForTheirOwnerOnly) {
@@ -88,6 +89,44 @@ TEST_F(IdentityTest, NothingIsOverwritten) {
 TEST_F(IdentityTest, AFolderThatIsNoIdentityIsRefused) {
   EXPECT_FALSE(Identity::load(folder_ / "nothing"));
   EXPECT_FALSE(Identity::load(folder_ / "cluster"));
+}
+
+TEST_F(IdentityTest, AnExpiredCertificateIsSaid) {
+  ASSERT_TRUE(issue_host(folder_ / "cluster", "old", folder_ / "old", {.days = -1}));
+  const auto credentials = *Credentials::load(folder_ / "old");
+  const auto checked = credentials->check(credentials->certificate());
+  ASSERT_FALSE(checked);
+  EXPECT_NE(checked.error().reason.find("old: certificate has expired (on "), std::string::npos) << checked.error().reason;
+  EXPECT_NE(credentials->warning(), "");
+  ASSERT_TRUE(issue_host(folder_ / "cluster", "soon", folder_ / "soon", {.days = 5}));
+  EXPECT_NE((*Credentials::load(folder_ / "soon"))->warning().find("this host's certificate expires on"), std::string::npos);
+  EXPECT_EQ(host("hostA").now()->warning(), "");
+}
+
+TEST_F(IdentityTest, ARenewedHostKeepsItsNameAndAddresses) {
+  const IpAddress address = *IpAddress::parse("192.0.2.1");
+  ASSERT_TRUE(issue_host(folder_ / "cluster", "hostA", folder_ / "a", {.addresses = {address}}));
+  const auto before = *Credentials::load(folder_ / "a");
+  ASSERT_TRUE(renew_host(folder_ / "cluster", folder_ / "a"));
+  const auto after = *Credentials::load(folder_ / "a");
+  EXPECT_EQ(after->own().host, "hostA");
+  EXPECT_EQ(after->own().addresses, std::vector{address});
+  EXPECT_NE(after->certificate_der(), before->certificate_der());
+}
+
+TEST_F(IdentityTest, ARevocationListOfAnotherClusterIsRefused) {
+  const auto a = host("hostA");
+  ASSERT_TRUE(init_cluster(folder_ / "other"));
+  ASSERT_TRUE(issue_host(folder_ / "other", "hostB", folder_ / "b"));
+  ASSERT_TRUE(revoke_host(folder_ / "other", "hostB"));
+  std::filesystem::copy_file(folder_ / "other" / "crl.pem", a.folder / "crl.pem");
+  EXPECT_FALSE(Credentials::load(a.folder));
+  EXPECT_EQ(revoke_host(folder_ / "cluster", "nobody").error().code, ENOENT);
+}
+
+TEST_F(IdentityTest, AnotherHostsFolderIsNotTakenOver) {
+  const auto a = host("hostA"), b = host("hostB");
+  EXPECT_EQ(a.replace(b.now()).error().code, EINVAL);
 }
 
 }  // namespace

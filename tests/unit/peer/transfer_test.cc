@@ -126,5 +126,61 @@ TEST_F(TransferTest, CallsThatComeWhileALineIsOpenedShareIt) {
   EXPECT_EQ(answered, 3);
 }
 
+// --- strangers and their certificates ---
+
+TEST_F(TransferTest, SilentStrangersDoNotKeepAMemberOut) {
+  const auto a_at = free_address(), b_at = free_address();
+  const auto a = start(host("hostA"), a_at), b = start(host("hostB"), b_at);
+  b->set_member_addresses([](const IpAddress& address) { return address == *IpAddress::parse("127.0.0.1"); });
+  std::vector<asio::ip::tcp::socket> silent;
+  for (int i = 0; i < 64; ++i) {
+    auto& socket = silent.emplace_back(io_);
+    socket.open(asio::ip::tcp::v4());
+    socket.bind({asio::ip::make_address("127.0.0." + std::to_string(2 + i)), 0});
+    socket.connect({asio::ip::make_address("127.0.0.1"), b_at.port});
+  }
+  const auto answer = call(*a, "hostB", b_at, {1});
+  EXPECT_TRUE(answer) << to_string(answer.error());
+}
+
+TEST_F(TransferTest, TheAddressIsOneOfTheCertificate) {
+  const auto a_at = free_address(), b_at = free_address();
+  ASSERT_TRUE(issue_host(folder_ / "cluster", "hostC", folder_ / "hostC", {.addresses = {*IpAddress::parse("192.0.2.3")}}));
+  const auto a = start(host("hostA"), a_at), c = start(*Identity::load(folder_ / "hostC"), b_at);
+  const auto answer = call(*a, "hostC", b_at, {1});
+  EXPECT_EQ(answer.error().code, EACCES);
+  EXPECT_FALSE(call(*c, "hostA", a_at, {1})) << "neither the one who calls";
+}
+
+TEST_F(TransferTest, ALineOfARevokedHostIsClosed) {
+  const auto a_at = free_address(), b_at = free_address();
+  const Identity b_is = host("hostB");
+  const auto a = start(host("hostA"), a_at), b = start(b_is, b_at);
+  ASSERT_TRUE(call(*a, "hostB", b_at, {1}));
+  ASSERT_EQ(revoke_host(folder_ / "cluster", "hostA"), 1u);
+  std::filesystem::copy_file(folder_ / "cluster" / "crl.pem", b_is.folder / "crl.pem");
+  ASSERT_TRUE(b_is.replace(*Credentials::load(b_is.folder)));
+  io_.restart();
+  for (const auto end = std::chrono::steady_clock::now() + 5s; a->connected("hostB") && std::chrono::steady_clock::now() < end;) io_.run_one_for(100ms);
+  EXPECT_FALSE(a->connected("hostB"));
+  EXPECT_FALSE(call(*a, "hostB", b_at, {1}, 2s));
+}
+
+TEST_F(TransferTest, AMembersUnansweredRequestsAreBounded) {
+  const auto a_at = free_address(), b_at = free_address();
+  std::size_t asked = 0;
+  const auto a = start(host("hostA"), a_at);
+  const auto b = start(host("hostB"), b_at, [&](Speaker, Secret) -> asio::awaitable<Secret> {
+    ++asked;
+    asio::steady_timer never(io_, asio::steady_timer::time_point::max());
+    co_await never.async_wait(asio::use_awaitable);
+    co_return Secret();
+  });
+  for (int i = 0; i < 200; ++i)
+    asio::co_spawn(io_, [&]() -> asio::awaitable<void> { (void)co_await a->call("hostB", b_at, Secret(1), 1s); }, [](std::exception_ptr) {});
+  (void)call(*a, "hostB", b_at, {1}, 1s);
+  EXPECT_EQ(asked, 64u);
+}
+
 }  // namespace
 }  // namespace sockmi::peer

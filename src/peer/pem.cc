@@ -1,0 +1,77 @@
+#include "peer/pem.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+#include "base/unique_fd.h"
+
+namespace sockmi::peer {
+namespace {
+
+namespace fs = std::filesystem;
+struct BioDeleter {
+  void operator()(BIO* bio) const { BIO_free_all(bio); }
+};
+using Bio = std::unique_ptr<BIO, BioDeleter>;
+
+template <class T, class Read>
+Result<T> read_pem(const fs::path& path, Read read) {
+  Bio file(BIO_new_file(path.c_str(), "r"));
+  if (!file) {
+    const Result<T> failed = fail_errno(path.string());  // before OpenSSL does more
+    ERR_clear_error();
+    return failed;
+  }
+  T value(read(file.get()));
+  if (!value) return fail_openssl(EINVAL, path.string());
+  return value;
+}
+
+template <class Write>
+Result<> write_pem(const fs::path& path, mode_t mode, Existing existing, Write write) {
+  Bio memory(BIO_new(BIO_s_secmem()));
+  if (!memory || !write(memory.get())) return fail_openssl(EIO, path.string());
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(memory.get(), &data);
+  return write_file(path, {reinterpret_cast<const std::uint8_t*>(data), static_cast<std::size_t>(size)}, mode, existing);
+}
+
+}  // namespace
+
+Result<Key> read_key(const fs::path& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0 && (status.st_mode & 077)) return fail(EACCES, "{} can be read by others", path.string());
+  return read_pem<Key>(path, [](BIO* in) { return PEM_read_bio_PrivateKey(in, nullptr, nullptr, nullptr); });
+}
+Result<Certificate> read_certificate(const fs::path& path) {
+  return read_pem<Certificate>(path, [](BIO* in) { return PEM_read_bio_X509(in, nullptr, nullptr, nullptr); });
+}
+Result<RevocationList> read_revocations(const fs::path& path) {
+  return read_pem<RevocationList>(path, [](BIO* in) { return PEM_read_bio_X509_CRL(in, nullptr, nullptr, nullptr); });
+}
+
+Result<> write_file(const fs::path& path, ByteView bytes, mode_t mode, Existing existing) {
+  const fs::path name = existing == Existing::Replace ? fs::path(path.string() + ".new") : path;
+  if (existing == Existing::Replace) ::unlink(name.c_str());
+  unique_fd file(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+  if (!file) return fail_errno(name.string());
+  if (::write(file.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()) || ::fsync(file.get()) != 0) return fail_errno(name.string());
+  if (name != path && ::rename(name.c_str(), path.c_str()) != 0) return fail_errno(path.string());
+  return {};
+}
+
+Result<> write_key(const fs::path& path, EVP_PKEY* key, Existing existing) {
+  return write_pem(path, 0600, existing, [&](BIO* out) { return PEM_write_bio_PrivateKey(out, key, nullptr, nullptr, 0, nullptr, nullptr); });
+}
+Result<> write_certificate(const fs::path& path, X509* certificate, Existing existing) {
+  return write_pem(path, 0644, existing, [&](BIO* out) { return PEM_write_bio_X509(out, certificate); });
+}
+Result<> write_revocations(const fs::path& path, X509_CRL* list) {
+  return write_pem(path, 0644, Existing::Replace, [&](BIO* out) { return PEM_write_bio_X509_CRL(out, list); });
+}
+
+}  // namespace sockmi::peer

@@ -1,0 +1,176 @@
+"""What a machine on the segment can do that is no member, or not any more: nothing that keeps members from each other."""
+import os
+import resource
+import shutil
+import socket
+import time
+
+from lab import expect, wait_until
+from namespace import within
+
+
+def strangers(host, address, count):
+    """Connections to the private line that say nothing."""
+    def connect():
+        out = []
+        for _ in range(count):
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex((address, 7078))
+            out.append(one)
+        return out
+    return within(host, connect)
+
+
+def test_silent_strangers_do_not_keep_members_out(lab):
+    for host in (lab.hostA, lab.hostB):
+        lab.start_daemon(host)
+    lab.start_httpsd(lab.hostA)
+    lab.start_httpsd(lab.hostB)
+    silent = strangers(lab.client, lab.hostB.address, 200)
+    lab.hostB.daemon.wait_line("event=line_refused")
+    curl = lab.client.popen("curl", "-sk", "--max-time", "30", "--limit-rate", "200k", "-o", "/dev/null",
+                            f"https://{lab.hostA.address}:8443{payload(lab)}", name="curl")
+    lab.move(lab.hostA, lab.hostB)
+    silent += strangers(lab.client, lab.hostB.address, 200)
+    expect(curl.wait() == 0, curl.tail())
+    for one in silent:
+        one.close()
+    # One line a second at most.
+    expect(len([line for line in lab.hostB.daemon.lines if "event=line_refused" in line]) < 20, "the log is flooded")
+
+
+def payload(lab):
+    lab.file("payload", os.urandom(1 << 20))
+    return "/payload"
+
+
+def cpu_seconds(process):
+    with open(f"/proc/{process.pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_daemon_without_descriptors_does_not_spin(lab):
+    daemon = lab.start_daemon(lab.hostA)
+    lab.hostA.api("/v1/status")  # what it opens when it begins, it has
+    used = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+    former = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (used, former[1]))
+    waiting = strangers(lab.client, lab.hostA.address, 3)
+    daemon.wait_line("event=line_not_accepted")
+    before, began = cpu_seconds(daemon), time.monotonic()
+    while time.monotonic() - began < 2:
+        time.sleep(0.1)  # the time that is measured
+    spent = cpu_seconds(daemon) - before
+    expect(spent < 0.5, f"{spent} s of CPU in 2 s")
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, former)
+    for one in waiting:
+        one.close()
+    wait_until(lambda: lab.hostA.api("/v1/status")["host"] == "hostA", "it serves again")
+
+
+def test_a_flood_of_datagrams_costs_no_move(lab):
+    for host in (lab.hostA, lab.hostB):
+        lab.start_daemon(host)
+    lab.start_httpsd(lab.hostA)
+    lab.start_httpsd(lab.hostB)
+    flood = lab.client.popen("/usr/bin/python3", "-c", f"""
+import os, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+print("floods", flush=True)
+while True:
+    s.sendto(b"\\x02" + os.urandom(700), ("{lab.hostB.address}", 7077))
+""", name="flood")
+    flood.wait_line("floods")
+    curl = lab.client.popen("curl", "-sk", "--max-time", "30", "--limit-rate", "200k", "-o", "/dev/null",
+                            f"https://{lab.hostA.address}:8443{payload(lab)}", name="curl")
+    lab.move(lab.hostA, lab.hostB)
+    flood.stop()
+    expect(curl.wait() == 0, curl.tail())
+
+
+def own_folder(lab, host):
+    """A copy of the host's identity that a test may change, with its cluster's folder."""
+    cluster = lab.folder / "cluster"
+    if not cluster.exists():
+        lab.hostA.run(lab.sockmictl, "cluster", "init", cluster)
+    out = lab.folder / f"identity-{host.name}"
+    lab.hostA.run(lab.sockmictl, "cluster", "issue", host.name, "--cluster", cluster, "--out", out)
+    return cluster, out
+
+
+def start_with_own_folders(lab, *hosts):
+    folders = {}
+    for host in hosts:
+        cluster, folders[host.name] = own_folder(lab, host)
+        lab.start_daemon(host, **{"": {"identity": str(folders[host.name])}})
+    return cluster, folders
+
+
+def knows(host, other):
+    return other.name in [peer["host"] for peer in host.api("/v1/peers")["peers"]]
+
+
+def test_a_revoked_host_is_shut_out_without_a_restart(lab):
+    cluster, folders = start_with_own_folders(lab, lab.hostA, lab.hostB)
+    for host in (lab.hostA, lab.hostB):
+        lab.start_httpsd(host)
+    wait_until(lambda: knows(lab.hostA, lab.hostB) and knows(lab.hostB, lab.hostA), "they know each other")
+    lab.hostA.run(lab.sockmictl, "cluster", "revoke", "hostB", "--cluster", cluster)
+    shutil.copy(cluster / "crl.pem", folders["hostA"] / "crl.pem")
+    lab.hostA.daemon.wait_line("event=identity_read")
+    lab.hostA.daemon.wait_line("revoked")  # said of what hostB goes on saying
+    curl = lab.client.popen("curl", "-sk", "--max-time", "30", "--limit-rate", "500k", "-o", "/dev/null",
+                            f"https://{lab.hostA.address}:8443{payload(lab)}", name="curl")
+    went = wait_until(lambda: (answer := lab.hostA.export(lab.hostB)) != (0, 0) and answer, "an application has it")
+    expect(went == (0, 1), f"{went}: it went to a revoked host")
+    expect(curl.wait() == 0, curl.tail())
+    # Renewed, it is a member again: hostB reads its folder on SIGHUP, or by itself.
+    lab.hostA.run(lab.sockmictl, "cluster", "renew", folders["hostB"], "--cluster", cluster)
+    lab.hostB.daemon.wait_line("event=identity_read")
+    curl = lab.client.popen("curl", "-sk", "--max-time", "30", "--limit-rate", "500k", "-o", "/dev/null",
+                            f"https://{lab.hostA.address}:8443{payload(lab)}", name="curl")
+    wait_until(lambda: lab.hostA.export(lab.hostB) == (1, 0), "it moves to the renewed host", timeout=15)
+    expect(curl.wait() == 0, curl.tail())
+
+
+def test_the_cluster_key_is_replaced_host_by_host(lab):
+    cluster, folders = start_with_own_folders(lab, lab.hostA, lab.hostB)
+    wait_until(lambda: knows(lab.hostA, lab.hostB) and knows(lab.hostB, lab.hostA), "they know each other")
+    lab.hostA.run(lab.sockmictl, "cluster", "rekey", "--cluster", cluster)
+    shutil.copy(cluster / "cluster.key", folders["hostA"] / "cluster.key")
+    lab.hostA.daemon.wait_line("event=identity_read")
+    heard = lambda host: host.api("/v1/peers")["peers"][0]["last_heard_ms_ago"]
+    for host in (lab.hostA, lab.hostB):
+        before = time.monotonic()
+        wait_until(lambda: heard(host) < (time.monotonic() - before) * 1000, f"{host.name} is told something since", timeout=15)
+
+
+def test_a_wrong_folder_changes_nothing(lab):
+    _, folders = start_with_own_folders(lab, lab.hostA)
+    (folders["hostA"] / "host.crt").write_text("no certificate")
+    lab.hostA.daemon.wait_line("event=identity_not_read")
+    expect(lab.hostA.api("/v1/status")["host"] == "hostA", "it does not serve")
+
+
+def test_check_says_that_a_certificate_has_expired(lab):
+    path = lab.configure(lab.hostA)
+    skew = lab.program("tests/attack/libskew.so")
+    check = [lab.program("src/sockmid/sockmid"), "--check", "--config", path]
+    lab.hostA.run(*check)
+    output = lab.hostA.run("env", f"LD_PRELOAD={skew}", f"SKEW={720 * 86400}", *check)
+    expect("expires on" in output, output)
+    status, output = lab.hostA.run("env", f"LD_PRELOAD={skew}", f"SKEW={740 * 86400}", *check, check=False)
+    expect(status == 1 and "hostA: certificate has expired" in output, f"{status}: {output}")
+
+
+def test_a_clock_that_differs_is_named(lab):
+    lab.start_daemon(lab.hostA)
+    lab.start_daemon(lab.hostB, wrap=("env", f"LD_PRELOAD={lab.program('tests/attack/libskew.so')}", "SKEW=40"))
+    for host, other, words in ((lab.hostA, "hostB", "ahead of"), (lab.hostB, "hostA", "behind")):
+        line = host.daemon.wait_line(f"event=clock_differs host={other}")
+        expect(f"the clock of {other} is" in line and words in line, line)
+        warnings = host.api("/v1/status")["warnings"]
+        expect(any(f"the clock of {other} is" in each and "refused" in each for each in warnings), f"{warnings}")
+    expect(len([line for line in lab.hostA.daemon.lines if "clock_differs" in line]) == 1, "it is said more than once")
