@@ -128,7 +128,7 @@ Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host
   if (outcomes_.of(host, id) != Outcome::Unknown || prepared_.contains(id)) return fail(EALREADY, "this endpoint was prepared before");
   TRY(reserved_.check(id, host));
   TRY(check_peer(tuple_of(endpoint.tcp)));
-  TRY(may_come(world_, tuple_of(endpoint.tcp)));
+  TRY(may_come(world_, host, tuple_of(endpoint.tcp)));
   TRY(pre_copies_.put_before(endpoint.tcp, ahead, id, host));
   Prepared prepared{{}, {}, std::move(endpoint), host, line, 0, {}};
   const auto restored = restore(prepared);

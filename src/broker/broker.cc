@@ -65,9 +65,12 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   return broker;
 }
 
-std::vector<Result<>> Broker::passages(const Speaker&, const std::vector<image::Crossing>& connections) {
+std::vector<Result<>> Broker::passages(const Speaker& from, const std::vector<image::Crossing>& connections) {
   std::vector<Result<>> verdicts;
-  for (const auto& each : connections) verdicts.push_back(may_arrive(world_, each));
+  for (const auto& each : connections) {
+    const auto free = may_come(world_, from.host, each.tuple);
+    verdicts.push_back(free ? may_arrive(world_, each) : free);
+  }
   return verdicts;
 }
 

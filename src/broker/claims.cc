@@ -7,7 +7,7 @@
 namespace sockmi::broker {
 namespace {
 
-constexpr std::size_t kMostByWord = 65536;  // redirects
+constexpr std::size_t kMostByWord = 262144;  // redirects
 
 }  // namespace
 
@@ -21,10 +21,15 @@ Result<> check_address(const World& world, const peer::Speaker& from, const std:
   return fail(EACCES, "{} is no address of {}", to_string(to), host);
 }
 
+Result<> check_room(const World& world) {
+  if (world.away.size() >= kMostByWord) return fail(ENOBUFS, "{} connections are away already", world.away.size());
+  return {};
+}
+
 Result<> check_claim(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to) {
   if (is_passive(tuple)) return fail(EACCES, "{} speaks of a port, not of a connection", from);
   if (to.family != tuple.local.ip.unmapped().family) return fail(EACCES, "{} is of another family than {}", to_string(to), to_string(tuple));
-  if (world.away.size() >= kMostByWord) return fail(ENOBUFS, "{} connections are away already", world.away.size());
+  TRY(check_room(world));
   const auto found = world.found.find(tuple.unmapped());
   if ((found != world.found.end() && found->second == to) || world.settings.believe_holders) return {};
   return fail(EACCES, "{} has never sent {} away, as far as it knows", world.settings.host, to_string(tuple));

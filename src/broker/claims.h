@@ -9,6 +9,9 @@ namespace sockmi::broker {
 // Whether `to` is an address of `host`: that from which it speaks to us, or, if another one speaks of it, one that it has told us itself.
 Result<> check_address(const World& world, const peer::Speaker& from, const std::string& host, const IpAddress& to);
 
+// ENOBUFS: so many connections are away that we take no more by another host's word.
+Result<> check_room(const World& world);
+
 // Whether `from` may make us lead a connection to it that we know nothing of. Our kernel's own redirect to it, found when we started, proves that we
 // did so before; without that only where the administrator has said that holders are believed (steer.believe_holders).
 Result<> check_claim(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to);

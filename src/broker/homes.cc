@@ -208,6 +208,8 @@ Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
   if (it == world.away.end()) {
     if (world.endings.has(tuple, generation)) return fail(ENOENT, "{} has ended", to_string(tuple));
     if (const Away* listener = accepted_there(world, from, tuple)) {
+      TRY(check_room(world));
+      if (lives_at_home(world, tuple)) return fail(EACCES, "{} lives here", to_string(tuple));
       const Away away{listener->service, from, to, world.settings.host, world.settings.line(), listener->container, generation, {}};
       TRY(lead(world, tuple, away));
       return 0;

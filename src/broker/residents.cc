@@ -55,9 +55,12 @@ void end_noticed(World& world) {
 
 }  // namespace
 
-Result<> may_come(const World& world, const FourTuple& tuple) {
+Result<> may_come(const World& world, const std::string& from, const FourTuple& tuple) {
   const auto it = world.away.find(tuple);
-  if (it == world.away.end() || it->second.home == world.settings.host) return {};
+  if (it == world.away.end()) return {};
+  const Away& away = it->second;
+  if (away.home == world.settings.host && away.host == from) return {};
+  if (away.home == world.settings.host) return fail(EBUSY, "{} lives at {}, as far as {} knows", to_string(tuple), away.host, world.settings.host);
   return fail(EBUSY, "{} was here a moment ago, and {} does not know yet that it went on", to_string(tuple), it->second.home);
 }
 

@@ -5,8 +5,9 @@
 
 namespace sockmi::broker {
 
-// EBUSY: it went on from here, and home does not know yet. What we have told home of that could reach it after the word that it is here again.
-Result<> may_come(const World& world, const FourTuple& tuple);
+// Whether `from` may bring it here. EBUSY: it went on from here, and home does not know yet: what we have told home of that could reach it after the
+// word that it is here again. Or we are its home, and know that another host has it.
+Result<> may_come(const World& world, const std::string& from, const FourTuple& tuple);
 
 // An endpoint goes from here or came back here, or just lives here from now on. The first two in this order: went() when it is decided (`away`:
 // none if it goes home), has_left() when its socket here is gone too.

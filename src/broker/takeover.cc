@@ -33,9 +33,11 @@ constexpr seconds kHold{20};               // the kernel's: longer than all that
 constexpr milliseconds kAnswer{2000};      // of the new holder to Hold; later ones come too late
 constexpr milliseconds kDoubt{5000};       // begins so long after Hold, or the first Keep
 constexpr milliseconds kProbePause{700};   // between the three questions of a probe
+constexpr milliseconds kQuickProbe{100};   // after a Hold: clients wait, and a holder's kernel answers at once
 constexpr milliseconds kNoProgress{3000};  // then what is left will not move
 constexpr milliseconds kExport{10000};     // for the applications, each time they are asked; who needs longer is not waited for the next time
 constexpr seconds kDoor{90};
+constexpr std::size_t kMostAtOnce = 64;    // addresses that others are handing over to us
 const User kRoot{0, "root"};
 constexpr milliseconds kAnnouncements[] = {milliseconds(0), milliseconds(100), milliseconds(400), milliseconds(1000), milliseconds(2000)};
 
@@ -58,13 +60,13 @@ asio::awaitable<void> hear(asio::posix::stream_descriptor& descriptor, steer::Pr
 }
 
 // Whether another host has the address.
-asio::awaitable<Result<bool>> answered(HostAddress address) {
+asio::awaitable<Result<bool>> answered(HostAddress address, int times = 3, milliseconds pause = kProbePause) {
   using namespace boost::asio::experimental::awaitable_operators;
   CO_TRY_LET(probe, steer::Probe::open(address.ip, address.interface));
   asio::posix::stream_descriptor descriptor(co_await asio::this_coro::executor, ::dup(probe.fd()));
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < times; ++i) {
     CO_TRY(probe.ask());
-    if ((co_await (hear(descriptor, probe) || sleep_for(kProbePause))).index() == 0) co_return true;
+    if ((co_await (hear(descriptor, probe) || sleep_for(pause))).index() == 0) co_return true;
   }
   co_return false;
 }
@@ -198,6 +200,10 @@ asio::awaitable<Result<>> Takeovers::hand_over(HostAddress address, peer::PeerIn
     kept = fault::point("takeover-keep");
     if (kept) kept = co_await say(to, image::TakeOverStep::Keep, address);
     if (kept) break;
+    if (kept.error().code == EAGAIN) {  // it asks the segment
+      co_await sleep_for(kQuickProbe / 2);
+      if (Clock::now() < doubt) continue;
+    }
     log::warn("event=takeover_doubt address={} host={} error=\"{}\"", to_string(address.ip), to.host, to_string(kept.error()));
     if (Clock::now() > doubt) {
       const auto heard = co_await answered(address);
@@ -231,7 +237,7 @@ Result<> Takeovers::told(const std::string& from, const image::TakeOver& message
   if (message.step() == image::TakeOverStep::Drop) return held == held_.end() ? Result<>() : drop(address);
   TRY_LET(place, place_for(message));
   if (message.step() == image::TakeOverStep::Hold) return hold(from, place);
-  if (message.step() == image::TakeOverStep::Keep) return held == held_.end() ? keep_after_a_probe(from, place) : keep(from, place);
+  if (message.step() == image::TakeOverStep::Keep) return keep_after_a_probe(from, place, held != held_.end());
   return {};
 }
 
@@ -255,6 +261,7 @@ Result<HostAddress> Takeovers::place_for(const image::TakeOver& message) const {
 
 Result<> Takeovers::hold(const std::string& from, const HostAddress& address) {
   TRY(fault::point("takeover-hold"));
+  if (held_.size() >= kMostAtOnce && !held_.contains(address.ip)) return fail(EBUSY, "{} addresses are being taken over", held_.size());
   TRY(steer::add_address(address, kHold));
   held_[address.ip] = {address, from, ++attempts_};
   spawn(world_.io, "resolve_doubt", resolve_doubt(address.ip, attempts_));
@@ -271,27 +278,31 @@ Result<> Takeovers::keep(const std::string& from, const HostAddress& address) {
   return {};
 }
 
-// Without a Hold that we know of: it was said twice, or we were restarted in between, or it is not true. The segment knows whether anybody has it.
-Result<> Takeovers::keep_after_a_probe(const std::string& from, const HostAddress& address) {
+// The segment knows whether anybody has it: the former holder has given it up before it says so. Without a Hold that we know of (it was said twice, or we
+// were restarted in between, or it is not true) the segment is asked more thoroughly.
+Result<> Takeovers::keep_after_a_probe(const std::string& from, const HostAddress& address, bool held) {
   TRY_LET(all, steer::host_addresses());
   const auto ours = std::ranges::find(all, address.ip, &HostAddress::ip);
   if (const auto before = kept_.find(address.ip); before != kept_.end() && before->second == from && ours != all.end()) return {};
+  std::erase_if(probes_, [](const auto& each) { return each.second && Clock::now() > each.second->ended + kDoubt; });
+  if (probes_.size() >= kMostAtOnce && !probes_.contains(address.ip)) return fail(EBUSY, "{} addresses are being taken over", probes_.size());
   const auto [it, first] = probes_.try_emplace(address.ip);
   if (first) {
-    spawn(world_.io, "probe", probe(address));
+    spawn(world_.io, "probe", probe(address, held));
     return fail(EAGAIN, "{} asks first whether anybody has {}", world_.settings.host, to_string(address.ip));
   }
   if (!it->second) return fail(EAGAIN, "{} asks first whether anybody has {}", world_.settings.host, to_string(address.ip));
   const Probe probed = std::move(*it->second);
   probes_.erase(it);
-  if (Clock::now() > probed.ended + kDoubt) return fail(EAGAIN, "{} asks again whether anybody has {}", world_.settings.host, to_string(address.ip));
   if (!probed.elsewhere) return std::unexpected(probed.elsewhere.error());
   if (*probed.elsewhere) return fail(EEXIST, "another host has {}", to_string(address.ip));
   return keep(from, address);
 }
 
-asio::awaitable<void> Takeovers::probe(HostAddress address) {
-  auto elsewhere = co_await answered(address);
+asio::awaitable<void> Takeovers::probe(HostAddress address, bool held) {
+  const int times = held ? 1 : 3;
+  const milliseconds pause = held ? kQuickProbe : kProbePause;
+  auto elsewhere = co_await answered(address, times, pause);
   probes_[address.ip] = Probe{Clock::now(), std::move(elsewhere)};
 }
 

@@ -46,8 +46,8 @@ class Takeovers {
   Result<steer::HostAddress> place_for(const image::TakeOver& message) const;
   Result<> hold(const std::string& from, const steer::HostAddress& address);
   Result<> keep(const std::string& from, const steer::HostAddress& address);
-  Result<> keep_after_a_probe(const std::string& from, const steer::HostAddress& address);
-  asio::awaitable<void> probe(steer::HostAddress address);
+  Result<> keep_after_a_probe(const std::string& from, const steer::HostAddress& address, bool held);
+  asio::awaitable<void> probe(steer::HostAddress address, bool held);
   Result<> drop(const IpAddress& address);
   asio::awaitable<void> resolve_doubt(IpAddress address, std::uint64_t attempt);
 

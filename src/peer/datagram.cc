@@ -20,6 +20,7 @@ constexpr std::int64_t kWindowMs = 30'000;      // hosts' clocks may differ by t
 constexpr std::int64_t kRemarkableMs = 10'000;  // from here on it is worth a warning
 constexpr std::size_t kMostSeen = 131'072;      // of a sender, within the window
 constexpr std::size_t kMostHosts = 4096;
+constexpr std::chrono::minutes kRemembered{1};  // what is wrong with a host, since it was last heard
 constexpr std::size_t kLongestName = 255;
 constexpr std::string_view kPurpose = "sockmi datagram";  // a signature of this key for anything else is none for this
 
@@ -88,13 +89,24 @@ bool is_of_cluster(const Credentials& credentials, const Parts& parts) {
   return false;
 }
 
+// Of every version it is so that it ends on HMACs by cluster keys over what is before them, one in version 1.
+bool is_of_another_version(const Credentials& credentials, ByteView bytes) {
+  for (std::size_t macs = kMac; macs <= kMostMacs * kMac && macs < bytes.size(); macs += kMac)
+    if (is_of_cluster(credentials, {{}, {}, {}, bytes.first(bytes.size() - macs), bytes.last(macs)})) return true;
+  return false;
+}
+
 std::string describe(const std::string& host, std::chrono::seconds ahead) {
   return fmt::format("the clock of {} is {} s {} ours", host, std::abs(ahead.count()), ahead.count() > 0 ? "ahead of" : "behind");
 }
 
+std::string other_version(const IpAddress& source) {
+  return fmt::format("the daemon at {} is of a version whose datagrams this one ({}) does not read: nothing moves between the two", to_string(source), kVersion);
+}
+
 }  // namespace
 
-Datagrams::Datagrams(const Identity& identity, std::string line) : identity_(identity), line_(std::move(line)) {
+Datagrams::Datagrams(const Identity& identity, std::string line, RateBySource limit) : identity_(identity), line_(std::move(line)), rate_(std::move(limit)) {
   while (epoch_ == 0) RAND_bytes(reinterpret_cast<unsigned char*>(&epoch_), sizeof epoch_);
 }
 
@@ -162,8 +174,10 @@ Result<> Datagrams::check_time(const std::string& sender, std::int64_t time_ms, 
 
 std::vector<std::string> Datagrams::warnings() const {
   std::vector<std::string> out;
+  for (const auto& [source, heard] : other_versions_)
+    if (std::chrono::steady_clock::now() - heard < kRemembered) out.push_back(other_version(source));
   for (const auto& [host, skew] : skews_) {
-    if (std::chrono::steady_clock::now() - skew.heard > std::chrono::minutes(1)) continue;
+    if (std::chrono::steady_clock::now() - skew.heard > kRemembered) continue;
     out.push_back(describe(host, skew.ahead) +
                   (std::abs(skew.ahead.count()) * 1000 >= kWindowMs ? ": what it says is refused, and nothing moves between the two" : ""));
   }
@@ -179,8 +193,24 @@ Result<> Datagrams::check_new(const std::string& sender, std::int64_t time_ms, s
   return {};
 }
 
+std::unexpected<Error> Datagrams::refuse_version(ByteView bytes, const IpAddress& source) {
+  if (!is_of_another_version(*identity_.now(), bytes)) return fail(EBADMSG, "no datagram of this version, {} bytes", bytes.size());
+  const auto now = std::chrono::steady_clock::now();
+  std::erase_if(other_versions_, [&](const auto& each) { return now - each.second > kRemembered; });
+  const auto it = other_versions_.find(source);
+  if (it == other_versions_.end() && other_versions_.size() < kMostHosts) {
+    other_versions_[source] = now;
+    log::warn("event=other_version warning=\"{}\"", other_version(source));
+  } else if (it != other_versions_.end()) {
+    it->second = now;
+  }
+  return fail(EPROTONOSUPPORT, "{}", other_version(source));
+}
+
 Result<wire::DatagramT> Datagrams::open(ByteView bytes, const IpAddress& source) {
-  TRY_LET(parts, split(bytes));
+  auto parted = split(bytes);
+  if (!parted) return bytes.empty() || bytes[0] == kVersion ? std::unexpected(parted.error()) : refuse_version(bytes, source);
+  const Parts& parts = *parted;
   if (!is_of_cluster(*identity_.now(), parts)) return fail(EBADMSG, "a datagram from outside the cluster");
   if (std::ranges::equal(parts.certificate, identity_.now()->certificate_der())) return fail(EALREADY, "our own datagram");
   if (!rate_.take(source)) return fail(EBUSY, "too many datagrams from there");

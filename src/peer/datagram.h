@@ -20,14 +20,16 @@ namespace sockmi::peer {
 
 class Datagrams {
  public:
-  Datagrams(const Identity& identity, std::string line);
+  // `limit`: how many datagrams of one source, with a good HMAC, have their signatures checked; checking takes some 70 microseconds.
+  Datagrams(const Identity& identity, std::string line, RateBySource limit = {4000, 8000});
   // Fills in sender, line, time and nonce, and signs.
   Bytes seal(wire::DatagramT datagram);
   // EBADMSG: no datagram of the cluster; EACCES: its sender's certificate is not in force, or is for other addresses; EALREADY: seen before, or for
-  // another host, or from before our start; ESTALE: its time is too far from ours; EBUSY: too many from there.
+  // another host, or from before our start; ESTALE: its time is too far from ours; EPROTONOSUPPORT: of the cluster, and of
+  // another version; EBUSY: too many from there.
   Result<wire::DatagramT> open(ByteView bytes, const IpAddress& source = {});
   std::uint64_t epoch() const { return epoch_; }
-  // Of hosts whose clocks differ from ours so much that something will fail, or does.
+  // Of hosts whose clocks differ from ours so much that something will fail, or does, and of those that speak another version.
   std::vector<std::string> warnings() const;
 
   static constexpr std::size_t kLargest = 2000;  // above some 1,400, where names are long, the kernel sends it in fragments
@@ -41,6 +43,7 @@ class Datagrams {
     std::chrono::seconds ahead;
     std::chrono::steady_clock::time_point heard;
   };
+  std::unexpected<Error> refuse_version(ByteView bytes, const IpAddress& source);
   using Seen = std::set<std::pair<std::int64_t, std::uint64_t>>;  // time and nonce; ordered by time: the oldest go first
   Result<const Known*> whose(ByteView certificate);
   Result<> check_time(const std::string& sender, std::int64_t time_ms, std::int64_t now);
@@ -52,8 +55,9 @@ class Datagrams {
   std::map<std::string, Seen> seen_;  // by sender
   std::shared_ptr<const Credentials> known_by_;
   std::map<std::array<std::uint8_t, 32>, Known> known_;  // by the certificate's SHA-256; checked by the credentials above
-  RateBySource rate_{4000, 8000};  // signatures to check: some 70 microseconds each
+  RateBySource rate_;
   std::map<std::string, Skew> skews_;
+  std::map<IpAddress, std::chrono::steady_clock::time_point> other_versions_;  // where they are, and when they were heard last
 };
 
 }  // namespace sockmi::peer

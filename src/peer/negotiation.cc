@@ -245,7 +245,7 @@ class UdpNegotiation : public Negotiation {
 
   // A member that is refused is something to put right (EACCES: its certificate); strangers may send what they like.
   void report(const Error& error, const udp::endpoint& from) {
-    if (error.code == EALREADY || error.code == ESTALE) return;  // the latter is in the warnings
+    if (error.code == EALREADY || error.code == ESTALE || error.code == EPROTONOSUPPORT) return;  // the latter two are in the warnings
     const long left_out = error.code == EACCES ? refusals_.take() : -1;
     if (left_out >= 0) log::warn("event=datagram_refused from={} error=\"{}\" more={}", from.address().to_string(), to_string(error), left_out);
     else log::debug("event=datagram_refused from={} error=\"{}\"", from.address().to_string(), to_string(error));

@@ -22,7 +22,7 @@ template <class T, class Read>
 Result<T> read_pem(const fs::path& path, Read read) {
   Bio file(BIO_new_file(path.c_str(), "r"));
   if (!file) {
-    const Result<T> failed = fail_errno(path.string());  // before OpenSSL does more
+    auto failed = fail_errno(path.string());  // before OpenSSL does more
     ERR_clear_error();
     return failed;
   }

@@ -8,6 +8,7 @@
 #include <random>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include "image/endpoint.h"
@@ -52,12 +53,21 @@ Secret expect(const Words& words) {
   return image::pack_expect(homes);
 }
 
+// ID [LOCAL REMOTE HOME]
 Secret prepare(const Words& words) {
   image::Endpoint endpoint{.service = "web", .owner = {0, "root"}, .state = 4, .home = "hostB", .home_line = *SocketAddress::parse("10.77.0.2:7078")};
   endpoint.tcp.local_ip = {10, 77, 0, 2};
   endpoint.tcp.local_port = 443;
   endpoint.tcp.remote_ip = {10, 77, 0, 100};
   endpoint.tcp.remote_port = 1;
+  if (words.size() > 3) {
+    const FourTuple tuple = tuple_of(words[1], words[2]);
+    endpoint.home = words[3];
+    endpoint.tcp.local_ip.assign(tuple.local.ip.view().begin(), tuple.local.ip.view().end());
+    endpoint.tcp.local_port = tuple.local.port;
+    endpoint.tcp.remote_ip.assign(tuple.remote.ip.view().begin(), tuple.remote.ip.view().end());
+    endpoint.tcp.remote_port = tuple.remote.port;
+  }
   const image::Departing one{id_of(words[0]), &endpoint, 0};
   return image::pack_prepare({&one, 1}, endpoint.home_line);
 }
@@ -77,6 +87,8 @@ const std::map<std::string, std::function<Secret(const Words&)>> kMessages = {
        const auto id = id_of(w[0]);
        return image::pack_abort({&id, 1});
      }},
+    {"passages", [](const Words& w) { return image::pack_passages({{.tuple = tuple_of(w[0], w[1]), .largest = 100, .near = false}}); }},
+    {"drop", [](const Words& w) { return take_over(image::TakeOverStep::Drop, w); }},
     {"hold", [](const Words& w) { return take_over(image::TakeOverStep::Hold, w); }},
     {"keep", [](const Words& w) { return take_over(image::TakeOverStep::Keep, w); }},
 };
@@ -90,6 +102,8 @@ class Member {
     transfer_ = *peer::Transfer::open(io_, identity_, {address_, 17078}, [](peer::Speaker, Secret) -> asio::awaitable<Secret> { co_return Secret(); });
     if (command == "reserve") {
       co_await reserve(words);
+    } else if (command == "hello") {
+      co_await greet(std::chrono::milliseconds(std::stoi(words[0])));
     } else if (command == "garbage") {
       std::mt19937 random(static_cast<unsigned>(std::stoul(words[0])));
       for (int i = 0; i < std::stoi(words[1]); ++i) {
@@ -118,7 +132,9 @@ class Member {
       co_return;
     }
     const auto answer = image::read_answer(*reply);
-    if (answer) std::printf("answer 0 %d -\n", *answer);
+    const auto verdicts = image::read_verdicts(*reply, 1);
+    if (answer && verdicts && !verdicts->front()) std::printf("answer %d 0 %s\n", verdicts->front().error().code, verdicts->front().error().reason.c_str());
+    else if (answer) std::printf("answer 0 %d -\n", *answer);
     else std::printf("answer %d 0 %s\n", answer.error().code, answer.error().reason.c_str());
     std::fflush(stdout);
   }
@@ -128,12 +144,24 @@ class Member {
     Result<> reserve(const std::string&, const peer::Offer&) override { return fail(EPERM, "no"); }
   };
 
+  std::unique_ptr<peer::Negotiation> negotiate(Nobody& nobody) {
+    peer::NegotiationConfig config{.interface = "eth0", .address = address_, .group = *SocketAddress::parse("239.255.77.77:7077"), .line_port = 17078};
+    config.timeout = 2000ms;
+    return *peer::Negotiation::open(io_, identity_, config, nobody);
+  }
+
+  // Says for so long who it is, as a daemon does that begins.
+  asio::awaitable<void> greet(std::chrono::milliseconds time) {
+    Nobody nobody;
+    const auto negotiation = negotiate(nobody);
+    asio::steady_timer timer(io_, time);
+    co_await timer.async_wait(asio::use_awaitable);
+  }
+
   // FIRST-ID COUNT TIMES: so many batches, each of so many places. Prints what came of each.
   asio::awaitable<void> reserve(const Words& words) {
     Nobody nobody;
-    peer::NegotiationConfig config{.interface = "eth0", .address = address_, .group = *SocketAddress::parse("239.255.77.77:7077"), .line_port = 17078};
-    config.timeout = 2000ms;
-    const auto negotiation = *peer::Negotiation::open(io_, identity_, config, nobody);
+    const auto negotiation = negotiate(nobody);
     const auto local = *SocketAddress::parse("10.77.0.100:9");
     for (std::uint32_t i = 0; i < std::stoul(words[2]); ++i) {
       const auto count = static_cast<std::uint32_t>(std::stoul(words[1]));

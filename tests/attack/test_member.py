@@ -62,6 +62,31 @@ def test_a_holder_moves_a_connection_only_to_where_that_host_is(lab):
     theirs.close()
 
 
+def test_nobody_brings_home_what_another_host_holds(lab):
+    lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}})
+    lab.start_daemon(lab.hostB)
+    for host in (lab.hostA, lab.hostB):
+        host.app = SocketApp(host, SERVICE)
+    lab.client.app = SocketApp(lab.client)
+    listener = lab.hostA.app.socket("4").listen()
+    theirs = lab.client.app.socket("4").connect(lab.hostA)
+    ours = listener.accept()
+    lab.hostA.app.do("export", ours.fd, CONNECTED, SERVICE, lab.hostB.address)
+    held = imported(lab.hostB, "4")
+    before = observe.redirects(lab.hostA)
+    connection = lab.hostA.api("/v1/connections")["connections"][0]
+    member = Member(lab, lab.hostC, lab.hostA)
+    expect(reserve(member, 7, 1, 1) == [0], "no place")
+    member.says("passages", connection["local"], connection["peer"], check=[errno.EBUSY])
+    member.says("prepare", 7, connection["local"], connection["peer"], "hostA", check=[errno.EBUSY])
+    expect(observe.redirects(lab.hostA) == before, "the redirect has changed")
+    stream = Stream(1)
+    stream.send(theirs, 1000)
+    stream.receive(held)
+    held.close()
+    theirs.close()
+
+
 def test_nobody_writes_into_a_connection_that_it_has_not_sent(lab):
     lab.start_daemon(lab.hostA)
     lab.hostA.app, lab.client.app = SocketApp(lab.hostA), SocketApp(lab.client)
@@ -86,6 +111,14 @@ def test_an_address_is_kept_only_after_it_was_held(lab):
     while (code := member.says("keep", SERVICE_ADDRESS)[0][0]) == errno.EAGAIN and time.monotonic() < end:
         pass
     expect(code == errno.EEXIST, f"{code}, though hostB has it")
+    expect(SERVICE_ADDRESS not in lab.hostA.run("ip", "-4", "address", "show"), "hostA has taken the address")
+    # Neither if the liar says Hold first.
+    member.says("hold", SERVICE_ADDRESS, check=[0])
+    end = time.monotonic() + 15
+    while (code := member.says("keep", SERVICE_ADDRESS)[0][0]) == errno.EAGAIN and time.monotonic() < end:
+        pass
+    expect(code == errno.EEXIST, f"{code}, though hostB has it")
+    member.says("drop", SERVICE_ADDRESS, check=[0])
     expect(SERVICE_ADDRESS not in lab.hostA.run("ip", "-4", "address", "show"), "hostA has taken the address")
     # Nor while another host's Hold is in force.
     lab.hostB.run("ip", "address", "del", f"{SERVICE_ADDRESS}/24", "dev", "eth0")

@@ -90,6 +90,22 @@ while True:
     expect(curl.wait() == 0, curl.tail())
 
 
+def test_whoever_has_the_cluster_key_alone_speaks_for_nobody(lab):
+    """A machine that was a member, or has read a former member's disk: it has the cluster's key, and a certificate that does not count."""
+    for host in (lab.hostA, lab.hostB):
+        lab.start_daemon(host)
+    wait_until(lambda: knows(lab.hostA, lab.hostB), "hostA knows hostB")
+    line = [peer["line"] for peer in lab.hostA.api("/v1/peers")["peers"]]
+    other, folder = lab.folder / "other", lab.folder / "thief"
+    lab.hostA.run(lab.sockmictl, "cluster", "init", other)
+    lab.hostA.run(lab.sockmictl, "cluster", "issue", "hostB", "--cluster", other, "--out", folder)
+    shutil.copy(lab.identity(lab.hostB) / "cluster.key", folder / "cluster.key")
+    lab.hostC.run(lab.program("tests/attack/member"), folder, lab.hostC.address, "hostA", f"{lab.hostA.address}:7078", "hello", 2000)
+    refused = lab.hostA.daemon.wait_line("event=datagram_refused")
+    expect("hostB" in refused and lab.hostC.address in refused, refused)
+    expect([peer["line"] for peer in lab.hostA.api("/v1/peers")["peers"]] == line, "hostA looks for hostB elsewhere")
+
+
 def own_folder(lab, host):
     """A copy of the host's identity that a test may change, with its cluster's folder."""
     cluster = lab.folder / "cluster"

@@ -1,5 +1,6 @@
 // Who is believed. The kernel and the other daemons are none.
 #include "broker/homes.h"
+#include "broker/residents.h"
 
 #include "broker/claims.h"
 
@@ -99,6 +100,13 @@ TEST_F(HomesTest, AnEndEndsWhatIsOlderThanItEvenIfThatComesLater) {
   EXPECT_TRUE(world_->away.empty());
   EXPECT_TRUE(redirected().at(tuple_).expires_in);
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web", 12), 1) << "a later one with the same ports";
+}
+
+TEST_F(HomesTest, WhoHasItBringsItHome) {
+  EXPECT_TRUE(may_come(*world_, "B", tuple_));
+  send_to("B", "192.0.2.2");
+  EXPECT_TRUE(may_come(*world_, "B", tuple_));
+  EXPECT_EQ(may_come(*world_, "C", tuple_).error().code, EBUSY) << "it is at B";
 }
 
 TEST_F(HomesTest, WhoSentItOnMaySayThatItEndedThere) {

@@ -189,11 +189,11 @@ class Walks : public testing::TestWithParam<Odds> {
     for (int hops = std::uniform_int_distribution(1, kMostHops)(net_->random); hops > 0; --hops) {
       int to = std::uniform_int_distribution(0, kHosts - 2)(net_->random);
       if (to >= at) ++to;
-      while (!may_come(world(to), tuple)) {
+      while (!may_come(world(to), name_of(at), tuple)) {
         co_await sleep_for(milliseconds(5));
         if (net_->happens(0.05)) break;
       }
-      if (!may_come(world(to), tuple)) break;
+      if (!may_come(world(to), name_of(at), tuple)) break;
       generation = next_generation(resident ? generation : 0);
       std::optional<Away> away;
       if (to != 0) away = Away{"web", name_of(to), Net::address(to), home, net_->line(0), false, generation, {}};

@@ -1,5 +1,8 @@
 #include "peer/datagram.h"
 
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
 #include "folders.h"
 
 namespace sockmi::peer {
@@ -114,6 +117,40 @@ TEST_F(DatagramTest, ARevokedHostIsNotHeard) {
   ASSERT_TRUE(renew_host(folder_ / "cluster", folder_ / "cluster.hostA"));
   Datagrams renewed(*Identity::load(folder_ / "cluster.hostA"), "10.0.0.1:7078");
   EXPECT_TRUE(hears.open(renewed.seal(request())));
+}
+
+TEST_F(DatagramTest, AFloodOfOneSourceIsBoundedAndCostsOthersNothing) {
+  const IpAddress loud = *IpAddress::parse("10.0.0.1"), quiet = *IpAddress::parse("10.0.0.3");
+  Datagrams hears(*Identity::load(folder_ / "cluster.hostB"), "10.0.0.2:7078", {0.001, 5});
+  const Bytes again = a_->seal(request());
+  EXPECT_TRUE(hears.open(again, loud));
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(hears.open(again, loud).error().code, EALREADY);
+  EXPECT_EQ(hears.open(a_->seal(request()), loud).error().code, EBUSY);
+  EXPECT_TRUE(hears.open(a_->seal(request()), quiet));
+  // Who does not have the cluster's key can not use up what a member may send from there.
+  Bytes forged = again;
+  forged.back() ^= 1;
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(hears.open(forged, quiet).error().code, EBADMSG);
+  EXPECT_TRUE(hears.open(a_->seal(request()), quiet));
+}
+
+TEST_F(DatagramTest, AnotherVersionOfTheClusterIsNamed) {
+  const auto credentials = *Credentials::load(folder_ / "cluster.hostA");
+  const Secret& key = credentials->cluster_keys()[0];
+  const IpAddress source = *IpAddress::parse("10.0.0.7");
+  for (const std::uint8_t first : {0x1c, 0x03}) {  // version 1 began on an offset; and one that is to come
+    Bytes bytes(200, 'x');
+    bytes[0] = first;
+    unsigned size = 32;
+    std::uint8_t mac[32];
+    HMAC(EVP_sha256(), key.data(), 32, bytes.data(), bytes.size(), mac, &size);
+    EXPECT_EQ(b_->open(bytes, source).error().code, EBADMSG) << "a stranger's";
+    EXPECT_TRUE(first != 0x1c || b_->warnings().empty());
+    bytes.insert(bytes.end(), mac, mac + size);
+    EXPECT_EQ(b_->open(bytes, source).error().code, EPROTONOSUPPORT);
+  }
+  ASSERT_EQ(b_->warnings().size(), 1u);
+  EXPECT_NE(b_->warnings()[0].find("the daemon at 10.0.0.7 is of a version"), std::string::npos);
 }
 
 TEST_F(DatagramTest, OurOwnEchoIsNotHeard) { EXPECT_EQ(a_->open(a_->seal(request())).error().code, EALREADY); }

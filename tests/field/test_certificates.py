@@ -1,0 +1,68 @@
+"""Clocks that differ, and certificates that are out of date: nothing is lost, and the log and the status say which host it is."""
+from lab import expect, wait_until
+from socket_app import CONNECTED, SERVICE, Connection, SocketApp
+
+DAY = 86400
+
+
+def with_clock(lab, seconds):
+    return "env", f"LD_PRELOAD={lab.program('tests/attack/libskew.so')}", f"SKEW={seconds}"
+
+
+def start(lab, skew):
+    lab.start_daemon(lab.hostA)
+    lab.start_daemon(lab.hostB, wrap=with_clock(lab, skew))
+    for host in (lab.hostA, lab.hostB):
+        host.app = SocketApp(host, SERVICE)
+    lab.client.app = SocketApp(lab.client)
+
+
+def test_a_host_whose_clock_differs_is_named_and_the_connection_stays(lab):
+    start(lab, 40)
+    connection = Connection(lab)
+    connection.both_ways()
+    answer = lab.hostA.app.tries("export", connection.ours.fd, CONNECTED, SERVICE, lab.hostB.address)
+    expect("error" in answer, f"{answer}: it went to a host that is not heard")
+    for host, other in ((lab.hostA, "hostB"), (lab.hostB, "hostA")):
+        host.daemon.wait_line(f"event=clock_differs host={other}")
+        warnings = host.api("/v1/status")["warnings"]
+        expect(any(f"the clock of {other}" in warning for warning in warnings), f"{host.name}: {warnings}")
+    connection.both_ways()
+
+
+def test_a_small_difference_of_clocks_keeps_nothing_from_moving(lab):
+    start(lab, 20)
+    connection = Connection(lab)
+    connection.both_ways()
+    connection.move(lab.hostB)
+    connection.both_ways()
+    expect(any("the clock of hostB" in warning for warning in lab.hostA.api("/v1/status")["warnings"]), "nobody is told before it fails")
+
+
+def own_folder(lab, host, *options, skew=0):
+    """An identity of the sandbox's cluster, issued when the clock was `skew` seconds from now."""
+    lab.identity(host)  # the cluster is there
+    folder = lab.folder / f"identity-{host.name}"
+    host.run(*with_clock(lab, skew), lab.sockmictl, "cluster", "issue", host.name, "--cluster", "/run/cluster", "--out", folder, *options)
+    return str(folder)
+
+
+def test_an_expired_certificate_is_named(lab):
+    lab.start_daemon(lab.hostA)
+    lab.start_daemon(lab.hostB, **{"": {"identity": own_folder(lab, lab.hostB, skew=-740 * DAY)}})
+    refused = lab.hostA.daemon.wait_line("event=datagram_refused")
+    expect("the certificate of hostB: certificate has expired (on " in refused, refused)
+    lab.hostB.daemon.wait_line("event=certificate")
+    warnings = lab.hostB.api("/v1/status")["warnings"]
+    expect(any("the certificate of hostB: certificate has expired" in warning for warning in warnings), f"{warnings}")
+    # It is renewed, and nothing is started anew.
+    lab.hostB.run(lab.sockmictl, "cluster", "renew", lab.folder / "identity-hostB", "--cluster", "/run/cluster")
+    wait_until(lambda: [peer["host"] for peer in lab.hostA.api("/v1/peers")["peers"]] == ["hostB"], "hostA knows hostB", timeout=20)
+    expect(lab.hostB.api("/v1/status")["warnings"] == lab.hostA.api("/v1/status")["warnings"], "it still warns")
+
+
+def test_a_certificate_that_expires_soon_is_named(lab):
+    lab.start_daemon(lab.hostA, **{"": {"identity": own_folder(lab, lab.hostA, "--days", "20")}})
+    warning = lab.hostA.daemon.wait_line("event=certificate")
+    expect("this host's certificate expires on " in warning, warning)
+    expect(any("this host's certificate expires on" in each for each in lab.hostA.api("/v1/status")["warnings"]), "the status does not say it")
