@@ -245,6 +245,7 @@ Result<int> held(World& world, const std::string& from, const FourTuple& tuple, 
   if (!socket) return 0;
   if (world.residents.contains(socket->cookie)) return 1;
   if (is_own(world, tuple.local.ip.unmapped())) return 0;
+  if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
   // It lives here, and we are the ones who lost their memory.
   TRY(admit(world, tuple, line));
   lives_here(world, socket->cookie, {tuple, service, from, line, from, line, generation});
