@@ -8,6 +8,7 @@
 #include <openssl/x509v3.h>
 
 #include "peer/credentials.h"
+#include "peer/key_file.h"
 #include "peer/pem.h"
 
 namespace sockmi::peer {
@@ -72,6 +73,14 @@ Result<> make_folder(const fs::path& folder) {
   return {};
 }
 
+// Not with the mode of the original.
+Result<> copy(const fs::path& from, const fs::path& to, mode_t mode, Existing existing) {
+  std::ifstream file(from, std::ios::binary);
+  Secret bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file) return fail(EIO, "{} can't be read", from.string());
+  return write_file(to, bytes, mode, existing);
+}
+
 std::string serial_of(X509* certificate) {
   const std::unique_ptr<BIGNUM, OpenSslDeleter<BIGNUM, BN_free>> number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
   char* hex = BN_bn2hex(number.get());
@@ -91,12 +100,9 @@ Result<> write_host(const fs::path& cluster, const std::string& host, const fs::
   TRY(write_certificate(cluster / "issued" / (host + "-" + serial_of(certificate.get()) + ".crt"), certificate.get(), Existing::Keep));
   TRY(write_key(out / "host.key", key.get(), existing));
   TRY(write_certificate(out / "host.crt", certificate.get(), existing));
-  for (const char* name : {"ca.crt", "cluster.key", "crl.pem"}) {
-    std::error_code error;
-    if (fs::exists(cluster / name))
-      fs::copy_file(cluster / name, out / name, existing == Existing::Replace ? fs::copy_options::overwrite_existing : fs::copy_options::none, error);
-    if (error) return fail(error.value(), "{}: {}", (out / name).string(), error.message());
-  }
+  TRY(check_key_file(cluster / "cluster.key"));
+  for (const auto& [name, mode] : {std::pair("ca.crt", 0644), std::pair("cluster.key", 0600), std::pair("crl.pem", 0644)})
+    if (fs::exists(cluster / name)) TRY(copy(cluster / name, out / name, static_cast<mode_t>(mode), existing));
   return {};
 }
 

@@ -1,7 +1,6 @@
 #include "peer/credentials.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 
 #include "base/unique_fd.h"
 #include "peer/authority.h"
+#include "peer/key_file.h"
 
 namespace sockmi::peer {
 namespace {
@@ -31,10 +31,9 @@ system_clock::time_point time_of(const ASN1_TIME* time) {
 std::string day_of(system_clock::time_point time) { return fmt::format("{:%Y-%m-%d}", fmt::gmtime(system_clock::to_time_t(time))); }
 
 Result<std::vector<Secret>> read_cluster_keys(const fs::path& path) {
-  struct stat status {};
+  TRY(check_key_file(path));
   unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file || ::fstat(file.get(), &status) != 0) return fail_errno(path.string());
-  if (status.st_mode & 077) return fail(EACCES, "{} can be read by others", path.string());
+  if (!file) return fail_errno(path.string());
   Secret text(kMostClusterKeys * (2 * kClusterKeySize + 1));
   const ssize_t size = ::read(file.get(), text.data(), text.size());
   std::vector<Secret> keys;

@@ -1,10 +1,7 @@
 #include "peer/key_file.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "base/unique_fd.h"
 
 namespace sockmi::peer {
 namespace {
@@ -31,11 +28,9 @@ Result<> check_key_file(const std::filesystem::path& path) {
   return {};
 }
 
-Result<> write_key_file(const std::filesystem::path& path, ByteView bytes) {
-  unique_fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!file) return fail_errno(path.string());
+Result<> write_all(int file, const std::filesystem::path& path, ByteView bytes) {
   while (!bytes.empty()) {
-    const ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
+    const ssize_t written = ::write(file, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) return fail_errno(path.string());
     bytes = bytes.subspan(static_cast<std::size_t>(written));

@@ -10,7 +10,7 @@ namespace sockmi::peer {
 
 // EACCES, with the reason: the file or its folder is not as it must be.
 Result<> check_key_file(const std::filesystem::path& path);
-// A new file that only its owner can read. EEXIST: never overwrites, nor follows a link that somebody has put there.
-Result<> write_key_file(const std::filesystem::path& path, ByteView bytes);
+// To an open file; `path`: for the error.
+Result<> write_all(int file, const std::filesystem::path& path, ByteView bytes);
 
 }  // namespace sockmi::peer

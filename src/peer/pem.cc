@@ -8,6 +8,7 @@
 #include <openssl/pem.h>
 
 #include "base/unique_fd.h"
+#include "peer/key_file.h"
 
 namespace sockmi::peer {
 namespace {
@@ -43,8 +44,7 @@ Result<> write_pem(const fs::path& path, mode_t mode, Existing existing, Write w
 }  // namespace
 
 Result<Key> read_key(const fs::path& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) == 0 && (status.st_mode & 077)) return fail(EACCES, "{} can be read by others", path.string());
+  TRY(check_key_file(path));
   return read_pem<Key>(path, [](BIO* in) { return PEM_read_bio_PrivateKey(in, nullptr, nullptr, nullptr); });
 }
 Result<Certificate> read_certificate(const fs::path& path) {
@@ -57,9 +57,10 @@ Result<RevocationList> read_revocations(const fs::path& path) {
 Result<> write_file(const fs::path& path, ByteView bytes, mode_t mode, Existing existing) {
   const fs::path name = existing == Existing::Replace ? fs::path(path.string() + ".new") : path;
   if (existing == Existing::Replace) ::unlink(name.c_str());
-  unique_fd file(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+  unique_fd file(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) return fail_errno(name.string());
-  if (::write(file.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()) || ::fsync(file.get()) != 0) return fail_errno(name.string());
+  TRY(write_all(file.get(), name, bytes));
+  if (::fchmod(file.get(), mode) != 0 || ::fsync(file.get()) != 0) return fail_errno(name.string());
   if (name != path && ::rename(name.c_str(), path.c_str()) != 0) return fail_errno(path.string());
   return {};
 }

@@ -26,7 +26,7 @@ Result<Key> read_key(const std::filesystem::path& path);
 Result<Certificate> read_certificate(const std::filesystem::path& path);
 Result<RevocationList> read_revocations(const std::filesystem::path& path);
 
-enum class Existing { Keep, Replace };  // Keep: EEXIST if there is one. Replace: at no moment is there half a file.
+enum class Existing { Keep, Replace };  // Keep: EEXIST if there is one, or a link. Replace: at no moment is there half a file.
 Result<> write_file(const std::filesystem::path& path, ByteView bytes, mode_t mode, Existing existing);
 Result<> write_key(const std::filesystem::path& path, EVP_PKEY* key, Existing existing);
 Result<> write_certificate(const std::filesystem::path& path, X509* certificate, Existing existing);

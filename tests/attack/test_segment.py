@@ -57,7 +57,7 @@ def test_a_daemon_without_descriptors_does_not_spin(lab):
     used = len(os.listdir(f"/proc/{daemon.pid}/fd"))
     former = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (used, former[1]))
-    waiting = strangers(lab.client, lab.hostA.address, 7)  # more than it may have open for a moment
+    waiting = strangers(lab.hostC, lab.hostA.address, 7)  # more than it may have open for a moment
     daemon.wait_line("event=line_not_accepted")
     before, began = cpu_seconds(daemon), time.monotonic()
     while time.monotonic() - began < 2:
