@@ -79,12 +79,12 @@ bool lives_mute(const World& world, const Leaving& one) {
   return found && found->cookie == one.cookie;
 }
 
-// It lives nowhere: the peer learns that from us, later segments from home's kernel.
+// It lives nowhere: the peer learns that from us, later segments from home's kernel. (An RST of a connection that is led away does not leave.)
 asio::awaitable<void> lives_nowhere(World& world, Leaving& one) {
-  end_socket(world, one, true);
   world.away.erase(one.tuple);
   if (one.redirected && one.passive()) (void)remove_passive_redirect(world, one.tuple.local);
   else if (one.redirected) co_await insist_on_removal(world, std::vector<FourTuple>(1, one.tuple));
+  end_socket(world, one, true);
   if (!one.guest) {
     world.journal.is_back(one.tuple);
     co_return;
