@@ -49,7 +49,8 @@ Secret image_with(bool tls, bool certificate) {
   const auto one = builder.StartTable();
   builder.AddOffset(Certificate::VT_DER, der);
   if (certificate) add_unknown(*CertificateTypeTable());
-  const auto chain = builder.CreateVector(std::vector{CreateCertificate(builder), flatbuffers::Offset<Certificate>(builder.EndTable(one))});
+  const flatbuffers::Offset<Certificate> last(builder.EndTable(one));
+  const auto chain = builder.CreateVector(std::vector{CreateCertificate(builder), last});
   const auto root = builder.StartTable();
   builder.AddElement<std::uint8_t>(Tls::VT_ESTABLISHED, 1, 0);
   builder.AddOffset(Tls::VT_PEER_CHAIN, chain);
