@@ -1,4 +1,5 @@
 """A daemon that stands still (SIGSTOP): calls of the library end, and whoever called knows whose the connection is. Later it goes on as it must."""
+from cases import cases
 from process import expect, state, wait_until
 from socket_app import CONNECTED, SERVICE, Connection, Socket, imported, move, start
 
@@ -62,12 +63,13 @@ def test_in_a_freeze_before_the_decision(lab):
     connection.end()
 
 
-def test_behind_the_decision(lab):
+@cases("token", "decided")
+def test_behind_the_decision(lab, point):
     """Nobody can say that it stays: it goes, as soon as the daemon does."""
     start(lab)
     connection = Connection(lab)
     connection.both_ways()
-    lab.hostA.arm("decided=stop")
+    lab.hostA.arm(f"{point}=stop")
     answer = begin_export(connection.ours, lab.hostB)
     stopped(lab.hostA)
     error, reason = error_of(answer)
