@@ -27,12 +27,14 @@ Result<> adopt_residents(World& world, const Sockets& alive) {
     dismiss(world, resident.tuple, resident.home_line, world.settings.linger);
     spawn(world.io, "tell_ended", tell_ended(world, world.journal.has_ended(resident, cookie), resident));
   }
-  TRY_LET(shelters, world.steering->shelters());
-  for (const IpAddress& home : shelters) {  // one that nobody needs is left to the last packets
-    TRY(world.steering->shelter(home));
-    TRY(world.steering->unshelter(home, world.settings.linger));
+  TRY_LET(readdressed, world.steering->readdressed());
+  for (const auto& [guest, own] : readdressed) {  // one of a daemon that died before it knew that the guest would stay
+    if (world.shelter.has(guest)) continue;
+    TRY(is_passive(guest) ? world.steering->remove_readdress_port(guest.local, own)
+                          : world.steering->remove_readdress({&guest, 1}, own, world.settings.linger));
+    log::warn("event=readdress_unexplained guest={}", to_string(guest));
   }
-  return {};
+  return world.shelter.adopt(world.settings.linger);
 }
 
 // A container that stopped while no daemon held its namespace has taken the path of its connections with it. One that we may not enter leads on

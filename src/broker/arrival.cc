@@ -24,12 +24,6 @@
 #include "tcp/states.h"
 
 namespace sockmi::broker {
-namespace {
-
-constexpr std::size_t kMostSheltered = 1024;  // addresses of endpoints that are expected
-
-}  // namespace
-
 // The packets of our own connection would come back to their own sender, whose kernel takes them for forged.
 Result<> Arrivals::check_peer(const FourTuple& tuple) const {
   if (tuple.remote.ip.any() || tuple.remote.ip.unmapped() != world_.settings.address_for(tuple.remote.ip)) return {};
@@ -100,27 +94,10 @@ Result<> Arrivals::take_ahead(const image::MigrationId& id, const std::string& h
   return pre_copies_.add(id, host, bytes);
 }
 
-Result<> Arrivals::expect(const std::string& host, const std::vector<IpAddress>& homes) {
-  const std::size_t places = reserved_.of(host);
-  if (places == 0) return fail(ENOBUFS, "no place was reserved");
-  if (homes.size() > places || sheltered_.size() + homes.size() > kMostSheltered) return fail(EMSGSIZE, "{} addresses for {} endpoints", homes.size(), places);
-  TRY_LET(own, steer::host_addresses());
-  for (const IpAddress& home : homes)
-    if (std::ranges::find(own, home, &steer::HostAddress::ip) == own.end()) spawn(world_.io, "shelter", shelter(home));
+Result<> Arrivals::expect(const std::string& host) {
+  if (reserved_.of(host) == 0) return fail(ENOBUFS, "no place was reserved");
   world_.hurry.begin();
   return {};
-}
-
-// Until the first endpoint has come, for which it is sheltered then, or PREPARE is out of date.
-asio::awaitable<void> Arrivals::shelter(IpAddress home) {
-  if (sheltered_.contains(home) || !world_.steering->shelter(home)) co_return;  // PREPARE will say why
-  sheltered_.insert(home);
-  co_await sleep_for(world_.settings.freeze_timeout);
-  unshelter(home);
-}
-
-void Arrivals::unshelter(const IpAddress& home) {
-  if (sheltered_.erase(home)) (void)world_.steering->unshelter(home, world_.settings.linger);
 }
 
 Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host, const SocketAddress& line, image::Endpoint endpoint,
@@ -137,7 +114,6 @@ Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host
     world_.lists.release(id);
     return restored;
   }
-  unshelter(tuple_of(prepared.endpoint.tcp).local.ip.unmapped());
   // A firewall here has to know the connection before it thaws. There is time for this when the exporter has our answer.
   asio::post(world_.io, [this, tuple = tuple_of(prepared.endpoint.tcp), established = prepared.endpoint.tcp.state != tcp::kSynSent] {
     if (auto tracked = is_passive(tuple) ? Result<>() : world_.steering->track(tuple, established); !tracked)

@@ -23,7 +23,7 @@ class Arrivals : public peer::Negotiation::Importer {
   Result<> reserve(const std::string& host, const peer::Offer& offer) override;
 
   // PREPARE comes next, for endpoints of these addresses. What can be done before the freeze, is.
-  Result<> expect(const std::string& host, const std::vector<IpAddress>& homes);
+  Result<> expect(const std::string& host);
   // Of the receive queue of one of them. Reservations last longer by it.
   Result<> take_ahead(const image::MigrationId& id, const std::string& host, ByteView bytes);
   // The three things an exporter may say. All may be repeated. `ahead`: what of the receive queue was sent ahead. A verdict of commit() says what
@@ -58,8 +58,6 @@ class Arrivals : public peer::Negotiation::Importer {
   void discard(const image::MigrationId& id, const std::string& why);
   void redirect_again(const FourTuple& tuple, const std::optional<Away>& was_away);
   Result<> decide(const image::MigrationId& id, Decide how);
-  asio::awaitable<void> shelter(IpAddress home);
-  void unshelter(const IpAddress& home);
   asio::awaitable<void> expire(std::shared_ptr<Reservations::Batch> batch, std::vector<image::MigrationId> ids);
   void release(const image::MigrationId& id);
   asio::awaitable<void> resolve_doubt(image::MigrationId id);
@@ -70,7 +68,6 @@ class Arrivals : public peer::Negotiation::Importer {
   Reservations reserved_;                             // not prepared yet
   PreCopies pre_copies_;                              // of these alone
   Stragglers stragglers_;
-  std::set<IpAddress> sheltered_;                     // by expect(), until the endpoints come for which that is
   Outcomes outcomes_;
 };
 

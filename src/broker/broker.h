@@ -41,7 +41,7 @@ class Broker : private Requests {
         export_requests_(io.get_executor()), takeovers_(world_, export_requests_) {}
   asio::awaitable<Secret> answer(Speaker from, Secret message);
 
-  Result<> expect(const Speaker& from, const std::vector<IpAddress>& homes) override { return arrivals_.expect(from.host, homes); }
+  Result<> expect(const Speaker& from) override { return arrivals_.expect(from.host); }
   std::vector<Result<>> passages(const Speaker& from, const std::vector<image::Crossing>& connections) override;
   Result<> take_ahead(const Speaker& from, const MigrationId& id, ByteView bytes) override { return arrivals_.take_ahead(id, from.host, bytes); }
   Result<> prepare(const Speaker& from, const MigrationId& id, const SocketAddress& line, image::Endpoint endpoint, std::uint32_t ahead) override {

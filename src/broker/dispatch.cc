@@ -37,10 +37,7 @@ Result<Verdicts> on_passages(Requests& requests, const Speaker& from, const imag
   return requests.passages(from, connections);
 }
 
-Result<> on_expect(Requests& requests, const Speaker& from, const image::Message& message) {
-  TRY_LET(homes, image::read_expect(*message.request_as_Expect()));
-  return requests.expect(from, homes);
-}
+Result<> on_expect(Requests& requests, const Speaker& from, const image::Message&) { return requests.expect(from); }
 
 Result<> on_ahead(Requests& requests, const Speaker& from, const image::Message& message) {
   const auto* said = message.request_as_Ahead();

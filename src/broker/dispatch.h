@@ -15,7 +15,7 @@ using peer::Speaker;
 class Requests {
  public:
   virtual ~Requests() = default;
-  virtual Result<> expect(const Speaker& from, const std::vector<IpAddress>& homes) = 0;
+  virtual Result<> expect(const Speaker& from) = 0;
   // Whether each could live here.
   virtual std::vector<Result<>> passages(const Speaker& from, const std::vector<image::Crossing>& connections) = 0;
   virtual Result<> take_ahead(const Speaker& from, const MigrationId& id, ByteView bytes) = 0;

@@ -33,22 +33,21 @@ Result<> check_port(const FourTuple& guest, const SocketAddress& own) {
 
 Result<> admit(World& world, const FourTuple& tuple, const SocketAddress& home_line) {
   const IpAddress address = address_of(tuple, home_line);
-  TRY(world.steering->shelter(address));
-  auto readdressed = [&]() -> Result<> {
-    TRY_LET(routed, world.steering->is_routed(home_line.ip));
-    if (!routed) return {};
+  TRY_LET(routed, world.steering->is_routed(home_line.ip));
+  if (routed) {
     const IpAddress& own = world.settings.address_for(address);
     TRY(check_port(tuple, {own, tuple.local.port}));
-    return is_passive(tuple) ? world.steering->readdress_port({address, tuple.local.port}, own) : world.steering->readdress({&tuple, 1}, own);
-  }();
-  if (!readdressed) (void)world.steering->unshelter(address, world.settings.linger);
-  return readdressed;
+    TRY(is_passive(tuple) ? world.steering->readdress_port({address, tuple.local.port}, own) : world.steering->readdress({&tuple, 1}, own));
+  }
+  world.shelter.add({{address, tuple.local.port}, tuple.remote});
+  return {};
 }
 
 void dismiss(World& world, const FourTuple& tuple, const SocketAddress& home_line, milliseconds linger) {
   const IpAddress address = address_of(tuple, home_line), own = world.settings.address_for(address);
-  auto gone = world.steering->unshelter(address, linger);
-  if (const auto routed = world.steering->is_routed(home_line.ip); gone && routed && *routed)
+  world.shelter.drop({{address, tuple.local.port}, tuple.remote}, linger);
+  Result<> gone;
+  if (const auto routed = world.steering->is_routed(home_line.ip); routed && *routed)
     gone = is_passive(tuple) ? world.steering->remove_readdress_port({address, tuple.local.port}, own)
                              : world.steering->remove_readdress({&tuple, 1}, own, linger);
   if (!gone) log::error("event=rules_left connection={} error=\"{}\"", to_string(tuple), to_string(gone.error()));

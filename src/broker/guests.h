@@ -5,7 +5,7 @@
 
 namespace sockmi::broker {
 
-// Packets to its home's address that meet no socket are dropped here, and those that home had to readdress get their destination back.
+// Packets of it that meet no socket are dropped here, and those that home had to readdress get their destination back.
 // EADDRINUSE: see steer::Steering::readdress(); or this host has a socket of its own whose packets would be taken for such.
 Result<> admit(World& world, const FourTuple& tuple, const SocketAddress& home_line);
 // Once for each admit(), when it has gone or ended; the rules stay for `linger`.

@@ -200,13 +200,9 @@ class Batch {
 
   // The line is opened and used now, so that the freeze need not wait for a handshake, nor for a host that sleeps: both poll from here on.
   asio::awaitable<Result<>> expect() {
-    const auto those = going();
-    if (those.empty()) co_return Result<>();
-    std::set<IpAddress> homes;
-    for (const Leaving* one : those)
-      if (!goes_home(*one) && !one->tuple.local.ip.wildcard()) homes.insert(one->tuple.local.ip.unmapped());
+    if (going().empty()) co_return Result<>();
     world_.hurry.stand_by();
-    auto expected = co_await world_.transfer->call(choice_.host, choice_.line, image::pack_expect(homes), kCommitPatience);
+    auto expected = co_await world_.transfer->call(choice_.host, choice_.line, image::pack_expect(), kCommitPatience);
     co_return expected ? Result<>() : std::unexpected(expected.error());
   }
 

@@ -20,6 +20,7 @@
 #include "broker/import_lists.h"
 #include "broker/journal.h"
 #include "broker/policy.h"
+#include "broker/shelter.h"
 #include "broker/whereabouts.h"
 #include "congestion/carrier.h"
 #include "peer/peer.h"
@@ -89,6 +90,7 @@ struct World {
   Journal journal;
   const congestion::Carrier congestion = congestion::Carrier::open();
   std::unique_ptr<steer::NamespacedSteering> steering;
+  Shelter shelter{io, steering};
   std::unique_ptr<steer::SocketEnds> ends;
   std::unique_ptr<peer::Negotiation> negotiation;
   std::unique_ptr<peer::Transfer> transfer;

@@ -8,7 +8,6 @@ namespace sockmi::image {
 namespace {
 
 constexpr std::size_t kLongestName = 255;
-constexpr std::size_t kMostHomes = 256;       // addresses that one Expect names
 constexpr std::uint32_t kMostPadding = 1 << 17;  // twice the largest of packets
 constexpr std::size_t kLongestReason = 1024;  // of an error; it goes into logs and to users
 
@@ -138,22 +137,9 @@ Secret pack_straggler(const StragglerT& straggler) {
   return pack(Request::Straggler, builder, Straggler::Pack(builder, &straggler));
 }
 
-Secret pack_expect(const std::set<IpAddress>& homes) {
+Secret pack_expect() {
   WipingBuilder builder;
-  std::vector<std::string> texts;
-  for (const IpAddress& home : homes) texts.push_back(to_string(home));
-  return pack(Request::Expect, builder, CreateExpect(builder, builder.CreateVectorOfStrings(texts)));
-}
-
-Result<std::vector<IpAddress>> read_expect(const Expect& said) {
-  std::vector<IpAddress> homes;
-  if (!said.homes()) return homes;
-  if (said.homes()->size() > kMostHomes) return fail(EMSGSIZE, "{} addresses in one message", said.homes()->size());
-  for (const auto* text : *said.homes()) {
-    TRY_LET(home, IpAddress::parse(string(text)));
-    homes.push_back(home);
-  }
-  return homes;
+  return pack(Request::Expect, builder, CreateExpect(builder));
 }
 
 Secret pack_passages(const std::vector<Crossing>& connections) {

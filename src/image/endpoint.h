@@ -59,8 +59,7 @@ Secret pack_commit(const std::vector<Committed>& endpoints);
 Result<std::vector<Committed>> read_commit(const Commit& from);
 Secret pack_abort(std::span<const MigrationId> ids);
 Result<std::vector<MigrationId>> read_ids(ByteView bytes);  // 16 bytes each
-Secret pack_expect(const std::set<IpAddress>& homes);
-Result<std::vector<IpAddress>> read_expect(const Expect& said);
+Secret pack_expect();
 Secret pack_passages(const std::vector<Crossing>& connections);
 Result<std::vector<Crossing>> read_passages(const Passages& said);
 Secret pack_ahead(const MigrationId& id, ByteView bytes);

@@ -4,7 +4,7 @@
 //
 // To an importer behind a router the error goes as if home had sent it: the router that wrote it would not take it back from us with its own
 // address as the source. There it gets home's address as its destination again (chains quoted4 and quoted6): the stack would look only at
-// what is quoted, but a firewall that tracks connections compares the two.
+// what is quoted, but a firewall that tracks connections compares the two. Then, and on a segment of ours as well, it is marked to be delivered here.
 //
 // Not served: errors that quote an IPv4 header with options, or an IPv6 header with extensions.
 #include "steer/icmp.h"
@@ -13,6 +13,8 @@
 
 #include <linux/if_ether.h>
 #include <linux/netfilter/nf_tables.h>
+
+#include "steer/steering.h"
 
 namespace sockmi::steer {
 namespace {
@@ -41,20 +43,21 @@ struct Layout {
     rule.payload_is(Header::kTransport, kQuote + protocol, tcp);
     return rule;
   }
-  Rule about_connection() const {
+  Rule about_connection(std::uint32_t family, const char* chain) const {
     const unsigned ports = kQuote + header_size;
-    Rule rule = start(NFPROTO_NETDEV, chain);
+    Rule rule = start(family, chain);
     rule.payload(Header::kTransport, kQuote + destination, address_size, kConnection).payload(Header::kTransport, ports + 2, 2, units());
     rule.payload(Header::kTransport, kQuote + source, address_size, home()).payload(Header::kTransport, ports, 2, home() + units());
     return rule;
   }
+  Rule at_home() const { return about_connection(NFPROTO_NETDEV, chain); }
   Rule near(const SetName& map, unsigned key, const Segment& segment) const {
-    Rule rule = about_connection();
+    Rule rule = at_home();
     rule.lookup(map, key, kImporter).immediate(segment.index, kInterface).forward(nfproto, kInterface, kImporter);
     return rule;
   }
   Rule routed(const SetName& map, unsigned key) const {
-    Rule rule = about_connection();
+    Rule rule = at_home();
     const bool covered = nfproto == NFPROTO_IPV6;  // ICMP's checksum leaves the IPv4 addresses out
     const unsigned scratch = kInterface - units();
     rule.lookup(map, key, kImporter);
@@ -65,10 +68,10 @@ struct Layout {
     rule.forward(nfproto, kInterface, kImporter);
     return rule;
   }
-  Rule give_back() const {
-    Rule rule = start(NFPROTO_INET, quoted_chain);
-    rule.payload(Header::kTransport, kQuote + source, address_size, kConnection).lookup(sets.homes, kConnection);
-    rule.set_address(nfproto, destination, kConnection, nfproto == NFPROTO_IPV6);
+  Rule deliver(const SetName& guests, unsigned key) const {
+    Rule rule = about_connection(NFPROTO_INET, quoted_chain);
+    rule.lookup(guests, key).set_address(nfproto, destination, home(), nfproto == NFPROTO_IPV6);
+    rule.set_mark(kDeliverMark).accept();
     return rule;
   }
 };
@@ -87,11 +90,12 @@ std::vector<Rule> icmp_rules(const std::vector<Segment>& segments) {
     for (const Segment& segment : segments)
       if (segment.index != 0) out.push_back(l.near(maps(segment).redirects, l.kConnection, segment));
     out.push_back(l.routed(l.sets.away, l.kConnection));
-    out.push_back(std::move(l.about_connection().lookup(l.sets.stay, l.kConnection).accept()));
+    out.push_back(std::move(l.at_home().lookup(l.sets.stay, l.kConnection).accept()));
     for (const Segment& segment : segments)
       if (segment.index != 0) out.push_back(l.near(maps(segment).ports, l.home(), segment));
     out.push_back(l.routed(l.sets.ports_away, l.home()));
-    out.push_back(l.give_back());
+    out.push_back(l.deliver(l.sets.guests, l.kConnection));
+    out.push_back(l.deliver(l.sets.guest_ports, l.home()));
   }
   return out;
 }

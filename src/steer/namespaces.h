@@ -59,9 +59,9 @@ class NamespacedSteering : public Steering, public Upkeep {
   Result<> unstay(std::span<const FourTuple> tuples) override;
   Result<> track(const FourTuple& tuple, bool established) override { return at(tuple.local.ip).track(tuple, established); }
   // Guests live in the daemon's own namespace.
-  Result<> shelter(const IpAddress& home) override { return ours_->shelter(home); }
-  Result<> unshelter(const IpAddress& home, std::chrono::milliseconds linger) override { return ours_->unshelter(home, linger); }
-  Result<std::vector<IpAddress>> shelters() override { return ours_->shelters(); }
+  Result<> shelter(std::span<const Sheltered> guests) override { return ours_->shelter(guests); }
+  Result<std::vector<Sheltered>> sheltered() override { return ours_->sheltered(); }
+  Result<std::vector<Readdressed>> readdressed() override { return ours_->readdressed(); }
   Result<bool> is_routed(const IpAddress& host) override { return ours_->is_routed(host); }
   Result<> readdress(std::span<const FourTuple> tuples, const IpAddress& own) override { return ours_->readdress(tuples, own); }
   Result<> remove_readdress(std::span<const FourTuple> tuples, const IpAddress& own, std::chrono::milliseconds linger) override {

@@ -92,6 +92,11 @@ Rule& Rule::remove(const SetName& map, unsigned key_reg, unsigned data_reg) {
              std::pair(NFTNL_EXPR_DYNSET_SREG_KEY, reg32(key_reg)), std::pair(NFTNL_EXPR_DYNSET_SREG_DATA, reg32(data_reg)));
 }
 
+Rule& Rule::set_mark(std::uint32_t mark) {
+  immediate(mark, kScratch);
+  return add("meta", std::pair(NFTNL_EXPR_META_KEY, NFT_META_MARK), std::pair(NFTNL_EXPR_META_SREG, reg32(kScratch)));
+}
+
 Rule& Rule::accept() {
   return add("immediate", std::pair(NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT), std::pair(NFTNL_EXPR_IMM_VERDICT, NF_ACCEPT));
 }

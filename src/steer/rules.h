@@ -30,6 +30,7 @@ class Rule {
   Rule& set_address(std::uint32_t nfproto, unsigned offset, unsigned reg, bool transport_checksum);
   Rule& forward(std::uint32_t nfproto, unsigned device_reg, unsigned address_reg);  // to this neighbour; the packet is gone
   Rule& remove(const SetName& map, unsigned key_reg, unsigned data_reg);  // from this map, if it is there; any data
+  Rule& set_mark(std::uint32_t mark);
   Rule& accept();
   Rule& drop();
   Rule& go_to(const char* chain);

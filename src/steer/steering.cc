@@ -36,8 +36,8 @@ class NftSteering : public Steering, public Upkeep {
   Result<> set_up() {
     TRY(build(false));
     for (const FamilySets* sets : {&kSets4, &kSets6})
-      for (const SetName* set : {&sets->coming, &sets->away, &sets->ended_away, &sets->ports_away, &sets->via, &sets->out, &sets->stay, &sets->homes,
-                                 &sets->readdress, &sets->readdress_ports, &sets->held})
+      for (const SetName* set : {&sets->coming, &sets->away, &sets->ended_away, &sets->ports_away, &sets->via, &sets->out, &sets->stay, &sets->guests,
+                                 &sets->guest_ports, &sets->readdress, &sets->readdress_ports, &sets->held})
         TRY(sets_.know(*set));
     for (const Segment& segment : segments_)
       for (const auto* maps : {&segment.four, &segment.six})
@@ -147,24 +147,22 @@ class NftSteering : public Steering, public Upkeep {
   }
   Result<> release_port(const SocketAddress& local) override { return apply(remove(sets_of(local.ip).held, key_of(local))); }
 
-  Result<> shelter(const IpAddress& home) override {
-    if (guests_[home] == 0) TRY(apply(put(sets_of(home).homes, bytes_of(home))));
-    ++guests_[home];
-    return {};
+  Result<> shelter(std::span<const Sheltered> guests) override {
+    std::vector<Change> changes;
+    for (const auto& [guest, expires_in] : guests) {
+      const FamilySets& sets = sets_of(guest.local.ip);
+      const bool port = guest.remote.port == 0;
+      changes.push_back(put(port ? sets.guest_ports : sets.guests, port ? key_of(guest.local) : key_of(guest), {}, expires_in));
+    }
+    return sets_.apply(changes);
   }
-  Result<> unshelter(const IpAddress& home, milliseconds linger) override {
-    const auto it = guests_.find(home);
-    if (it == guests_.end() || --it->second > 0) return {};
-    guests_.erase(it);
-    return apply(put(sets_of(home).homes, bytes_of(home), {}, linger));
-  }
-
-  Result<std::vector<IpAddress>> shelters() override {
-    std::vector<IpAddress> out;
+  Result<std::vector<Sheltered>> sheltered() override {
+    std::vector<Sheltered> out;
     for (const FamilySets* sets : {&kSets4, &kSets6}) {
-      TRY_LET(elements, sets_.list(sets->homes));
-      for (const Element& element : elements)
-        if (const auto ip = IpAddress::from_bytes(element.key)) out.push_back(*ip);
+      TRY_LET(connections, sets_.list(sets->guests));
+      for (const Element& element : connections) out.push_back({tuple_of(element.key), element.expires_in});
+      TRY_LET(ports, sets_.list(sets->guest_ports));
+      for (const Element& element : ports) out.push_back({{address_of(element.key), {}}, element.expires_in});
     }
     return out;
   }
@@ -198,6 +196,22 @@ class NftSteering : public Steering, public Upkeep {
     const Bytes key = key_of(SocketAddress{own, home.port});
     TRY_LET(there, sets_.find(sets_of(own).readdress_ports, key));
     return there == bytes_of(home.ip) ? apply(remove(sets_of(own).readdress_ports, key)) : Result<>();
+  }
+  Result<std::vector<Readdressed>> readdressed() override {
+    std::vector<Readdressed> out;
+    const auto add = [&](FourTuple arriving, const Element& element) {
+      const auto home = IpAddress::from_bytes(element.data);
+      if (!home || element.expires_in) return;
+      const IpAddress own = std::exchange(arriving.local.ip, *home);
+      out.push_back({arriving, own});
+    };
+    for (const FamilySets* sets : {&kSets4, &kSets6}) {
+      TRY_LET(connections, sets_.list(sets->readdress));
+      for (const Element& element : connections) add(tuple_of(element.key), element);
+      TRY_LET(ports, sets_.list(sets->readdress_ports));
+      for (const Element& element : ports) add({address_of(element.key), {}}, element);
+    }
+    return out;
   }
   void keep(bool yes) override { keep_ = yes; }
 
@@ -358,7 +372,6 @@ class NftSteering : public Steering, public Upkeep {
   const ino_t daemon_;
   std::vector<Segment> segments_;  // the names in it stay: sets_ knows them by address
   Sets sets_;
-  std::map<IpAddress, unsigned> guests_;
   std::string built_;     // the fingerprint of our tables as we made them; "": they are to be made anew
   News news_;             // that mend() has not seen to
   std::string repaired_;  // by it, and not told yet

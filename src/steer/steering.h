@@ -32,6 +32,17 @@ struct Redirect {
   bool ended = false;
 };
 
+// A connection that lives here though its address is another host's; without a peer, a port that has moved here.
+struct Sheltered {
+  FourTuple guest;
+  std::optional<std::chrono::milliseconds> expires_in;  // none: until this is said again, with a time
+};
+
+struct Readdressed {
+  FourTuple guest;  // without a peer: a listener's port
+  IpAddress own;
+};
+
 class Steering {
  public:
   virtual ~Steering() = default;
@@ -63,12 +74,11 @@ class Steering {
   virtual Result<> hold_port(const SocketAddress& local, std::chrono::milliseconds timeout) = 0;
   virtual Result<> release_port(const SocketAddress& local) = 0;
 
-  // Packets to this address that belong to no socket of ours are dropped (never answered by RST, never forwarded back), as long as it is another
-  // host's: should it become our own, new connections to it are ours to answer.
-  // Counted: each shelter() wants one unshelter(); the last one leaves the rule for `linger`.
-  virtual Result<> shelter(const IpAddress& home) = 0;
-  virtual Result<> unshelter(const IpAddress& home, std::chrono::milliseconds linger) = 0;
-  virtual Result<std::vector<IpAddress>> shelters() = 0;  // as the kernel has them
+  // Packets of these guests that belong to no socket of ours are dropped (never answered by RST, never forwarded back), as long as their address is
+  // another host's: should it become our own, new connections to it are ours to answer. ICMP errors about them are delivered here. All else for
+  // those addresses is none of ours, and goes its way if this host forwards packets.
+  virtual Result<> shelter(std::span<const Sheltered> guests) = 0;
+  virtual Result<std::vector<Sheltered>> sheltered() = 0;  // as the kernel has them
 
   // Whether packets to this host go by a router. Redirected packets from such a home carry our address, `own`, as their destination.
   virtual Result<bool> is_routed(const IpAddress& host) = 0;
@@ -79,6 +89,7 @@ class Steering {
   // The same for all connections of a listener's port. EADDRINUSE: another home's listener has this port here.
   virtual Result<> readdress_port(const SocketAddress& home, const IpAddress& own) = 0;
   virtual Result<> remove_readdress_port(const SocketAddress& home, const IpAddress& own) = 0;
+  virtual Result<std::vector<Readdressed>> readdressed() = 0;  // as the kernel has them, but for those that are left to their last packets
 
   // Whether what is in the kernel stays there when this object goes. It does until something else is said: a daemon that fails to start cuts
   // off nobody.

@@ -1,6 +1,7 @@
 //   netdev sockmi   at home: a packet of a moved connection goes on to where the endpoint lives, before our own stack sees it
 //   inet sockmi     everywhere: what a frozen socket says is dropped (it is mute, not deaf); what belongs to a guest is let in;
-//                   what is for a guest's home, and for no socket here, is dropped (our stack would answer RST, or send it back)
+//                   what is for a guest, and for no socket here, is dropped (our stack would answer RST, or send it back); all else
+//                   that goes to a guest's home is no business of ours: this host may be a router
 //
 // One lookup decides whether a packet's connection has moved, whatever the number of connections, and gives its importer:
 //
@@ -41,7 +42,7 @@ FamilySets family_sets(char v) {
   const auto at_home = [v](const char* name) { return SetName{NFPROTO_NETDEV, "sockmi", std::string(name) + v}; };
   const auto on_importer = [v](const char* name) { return SetName{NFPROTO_INET, "sockmi", std::string(name) + v}; };
   return {at_home("coming"), at_home("away"), SetName{NFPROTO_NETDEV, "sockmi", std::string("endedaway") + v, true}, at_home("portsaway"), at_home("via"), at_home("out"), at_home("stay"),
-          on_importer("homes"), on_importer("readdress"), on_importer("readdressports"), on_importer("held")};
+          on_importer("guests"), on_importer("guestports"), on_importer("readdress"), on_importer("readdressports"), on_importer("held")};
 }
 
 // `v`: 4 or 6. What names connections has timeouts: the kernel ends an element whose daemon has died.
@@ -99,7 +100,8 @@ std::string netdev_table(const std::vector<Segment>& segments) {
 
 std::string on_importer(char v) {
   return fmt::format(R"(
-  set homes{v} {{ type {a}; flags timeout; }}
+  set guests{v} {{ type {a} . inet_service . {a} . inet_service; flags timeout; }}
+  set guestports{v} {{ type {a} . inet_service; flags timeout; }}
   map readdress{v} {{ type {a} . inet_service . {a} . inet_service : {a}; flags timeout; }}
   map readdressports{v} {{ type {a} . inet_service : {a}; flags timeout; }}
   set held{v} {{ type {a} . inet_service; flags timeout; }})", fmt::arg("v", v), fmt::arg("a", fmt::format("ipv{}_addr", v)));
@@ -123,10 +125,10 @@ std::string inet_table() {
     tcp flags & (fin | syn | rst | ack) == syn ip daddr . tcp dport @held4 drop
     tcp flags & (fin | syn | rst | ack) == syn ip6 daddr . tcp dport @held6 drop
     meta l4proto tcp socket transparent 1 meta mark set {deliver:#x} accept
-    ip daddr @homes4 meta l4proto tcp fib daddr type != local drop
-    ip6 daddr @homes6 meta l4proto tcp fib daddr type != local drop
-    ip daddr @homes4 icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} meta mark set {deliver:#x} accept
-    ip6 daddr @homes6 icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} meta mark set {deliver:#x} accept
+    ip saddr . tcp sport . ip daddr . tcp dport @guests4 fib daddr type != local drop
+    ip6 saddr . tcp sport . ip6 daddr . tcp dport @guests6 fib daddr type != local drop
+    ip daddr . tcp dport @guestports4 fib daddr type != local drop
+    ip6 daddr . tcp dport @guestports6 fib daddr type != local drop
   }}
   chain output {{
     type filter hook output priority raw; policy accept;

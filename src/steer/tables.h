@@ -23,7 +23,8 @@ struct FamilySets {
   SetName via, out;         // importer behind a router -> the router; -> the interface
   SetName stay;             // connections that live on here though their listener has moved
   // On the importer, "inet sockmi":
-  SetName homes;            // other hosts' addresses, whose connections live here
+  SetName guests;           // connections that live here, or lived here a moment ago, though their address is another host's
+  SetName guest_ports;      // likewise, ports
   SetName readdress;        // (peer, port, own address, port) -> home: connections whose home is behind a router
   SetName readdress_ports;  // (own address, port) -> home: likewise, for listeners
   SetName held;             // ports: new connections get no answer while the listener is being moved

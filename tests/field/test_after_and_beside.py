@@ -7,7 +7,7 @@ import observe
 from cases import cases, topology
 from namespace import within
 from process import expect, wait_until
-from socket_app import LISTENING, Between, Connection, refused, start
+from socket_app import CONNECTED, LISTENING, Between, Connection, refused, start
 
 REUSE = (1, 2)  # SOL_SOCKET, SO_REUSEADDR
 LINGER = (1, 13)
@@ -116,6 +116,22 @@ def test_a_listener_does_not_take_a_port_of_the_importers_own(lab):
     expect("own" in reason, reason)
     theirs = lab.client.app.socket("4").connect(lab.hostC)
     Between(own.accept(), theirs).both_ways()
+
+
+@topology("routed")
+@cases(CONNECTED, LISTENING)
+def test_a_port_is_the_importers_own_again_when_the_import_has_died(lab, state):
+    """The daemon dies with what it has prepared; that the packets of it would have been given home's address is none of the next one's guests'."""
+    start(lab, lab.hostA, lab.hostC, steer={"linger_ms": 200})
+    if state == CONNECTED:
+        moving = Connection(lab).ours
+    else:
+        moving = lab.hostA.app.socket("4").listen()
+    lab.hostC.arm("prepared-reply=kill")
+    refused(moving, lab.hostC, state)
+    lab.hostC.daemon.wait()
+    lab.start_daemon(lab.hostC, steer={"linger_ms": 200})
+    wait_until(lambda: "elements" not in lab.hostC.run("nft", "list", "table", "inet", "sockmi"), "nothing is left for it")
 
 
 def forge_syn(host, to):

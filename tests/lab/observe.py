@@ -33,8 +33,8 @@ def resets(host):
 class Counter:
     """Packets that a host's kernel takes in ("in") or lets out ("out"), of those that an expression of nft(8) matches, from now on."""
 
-    def __init__(self, host, way, expression):
-        self._host, self._table = host, "observe_some"
+    def __init__(self, host, way, expression, name="some"):
+        self._host, self._table = host, f"observe_{name}"
         hook = "type filter hook prerouting priority -399" if way == "in" else "type filter hook postrouting priority 401"
         host.run("nft", "-f", "-", stdin=f"table inet {self._table} {{\n counter c {{ }}\n chain c {{\n {hook}\n {expression} counter name c\n }}\n}}\n".encode())
 

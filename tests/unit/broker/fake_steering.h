@@ -28,14 +28,14 @@ class FakeSteering : public steer::Steering {
   Result<> unstay(std::span<const FourTuple>) override { return {}; }
   Result<> hold_port(const SocketAddress&, std::chrono::milliseconds) override { return {}; }
   Result<> release_port(const SocketAddress&) override { return {}; }
-  Result<> shelter(const IpAddress&) override { return {}; }
-  Result<> unshelter(const IpAddress&, std::chrono::milliseconds) override { return {}; }
-  Result<std::vector<IpAddress>> shelters() override { return std::vector<IpAddress>(); }
+  Result<> shelter(std::span<const steer::Sheltered>) override { return {}; }
+  Result<std::vector<steer::Sheltered>> sheltered() override { return std::vector<steer::Sheltered>(); }
   Result<bool> is_routed(const IpAddress&) override { return false; }
   Result<> readdress(std::span<const FourTuple>, const IpAddress&) override { return {}; }
   Result<> remove_readdress(std::span<const FourTuple>, const IpAddress&, std::chrono::milliseconds) override { return {}; }
   Result<> readdress_port(const SocketAddress&, const IpAddress&) override { return {}; }
   Result<> remove_readdress_port(const SocketAddress&, const IpAddress&) override { return {}; }
+  Result<std::vector<steer::Readdressed>> readdressed() override { return std::vector<steer::Readdressed>(); }
   void keep(bool) override {}
   std::map<FourTuple, steer::Redirect> redirected;
 };

@@ -88,7 +88,7 @@ class Host : public Requests {
     ends_->end(cookie);
   }
   // What is said of endpoints that are under way does not come here.
-  Result<> expect(const Speaker&, const std::vector<IpAddress>&) override { return unexpected(); }
+  Result<> expect(const Speaker&) override { return unexpected(); }
   Result<> take_ahead(const Speaker&, const MigrationId&, ByteView) override { return unexpected(); }
   Result<> prepare(const Speaker&, const MigrationId&, const SocketAddress&, image::Endpoint, std::uint32_t) override { return unexpected(); }
   std::vector<Result<>> commit(const Speaker&, const std::vector<image::Committed>&) override { return {unexpected()}; }

@@ -113,16 +113,6 @@ TEST(Commit, CarriesWhatCameLate) {
   EXPECT_TRUE((*read_back)[1].late.all_acknowledged && !(*read_back)[0].late.all_acknowledged);
 }
 
-TEST(Message, ExpectSaysTheAddresses) {
-  const std::set<IpAddress> homes{*IpAddress::parse("10.77.0.1"), *IpAddress::parse("fd77::1")};
-  const Secret bytes = pack_expect(homes);
-  const auto message = read<image::Message>(bytes);
-  ASSERT_TRUE(message && (*message)->request_as_Expect());
-  const auto read = read_expect(*(*message)->request_as_Expect());
-  ASSERT_TRUE(read);
-  EXPECT_EQ(std::set<IpAddress>(read->begin(), read->end()), homes);
-}
-
 TEST(Message, AheadHasBytesOfAnEndpoint) {
   const Secret bytes = pack_ahead({1, 2, 3}, Bytes{7, 8});
   const auto message = read<image::Message>(bytes);

@@ -119,7 +119,7 @@ class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
     host.in([&] {
       ASSERT_TRUE(host.steering->track(tuple, true));
       if (&host == &network->home) return;
-      ASSERT_TRUE(host.steering->shelter(home.ip));
+      ASSERT_TRUE(host.steering->shelter(std::array<Sheltered, 1>{{{tuple, {}}}}));
       const auto routed = host.steering->is_routed(home.ip);
       ASSERT_TRUE(routed);
       EXPECT_EQ(*routed, place().segment != 1);

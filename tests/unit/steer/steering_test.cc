@@ -63,7 +63,7 @@ TEST_P(Steered, AListenersPortMovesWhileItsOlderConnectionsStay) {
   const auto redirected = network->home.in([&] { return network->home.steering->redirect_port(home, importer_address(), {&tuple, 1}); });
   ASSERT_TRUE(redirected) << to_string(redirected.error());
   importer().in([&] {
-    ASSERT_TRUE(importer().steering->shelter(home.ip));
+    ASSERT_TRUE(importer().steering->shelter(std::array<Sheltered, 1>{{{{home, {}}, {}}}}));
     if (place().segment != 1) {
       ASSERT_TRUE(importer().steering->readdress_port(home, importer_address()));
     }

@@ -1,0 +1,71 @@
+"""An importer that is a router: only the packets of its guests are its own business, all others go on to their homes."""
+import observe
+from cases import cases
+from namespace import sysctl
+from process import expect, run, wait_until
+from socket_app import Between, Connection, SocketApp, start
+
+from test_after_and_beside import LINGER, number
+
+PORT = 9443
+
+
+def make_router(host):
+    sysctl(host.name, {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1, "net.ipv4.conf.all.send_redirects": 0,
+                       "net.ipv4.conf.eth0.send_redirects": 0})
+
+
+def lead(source, by, to):
+    """What `source` sends to the other goes by way of a third."""
+    sysctl(source.name, {"net.ipv4.conf.all.accept_redirects": 0, "net.ipv4.conf.eth0.accept_redirects": 0, "net.ipv6.conf.eth0.accept_redirects": 0})
+    run(["ip", "-n", source.name, "route", "add", f"{to.at('4')}/32", "via", by.at("4")])
+    run(["ip", "-n", source.name, "-6", "route", "add", f"{to.at('6')}/128", "via", by.at("6")])
+
+
+def passes_by(lab, listener, family, app):
+    theirs = app.socket(family).connect(lab.hostA, PORT)
+    return Between(listener.accept(), theirs)
+
+
+@cases("4", "6")
+def test_what_others_send_to_a_guests_home_goes_by(lab, family):
+    start(lab, steer={"linger_ms": 60_000})
+    make_router(lab.hostB)
+    lead(lab.hostC, lab.hostB, lab.hostA)
+    app = SocketApp(lab.hostC)
+    listener = lab.hostA.app.socket(family).listen(PORT)
+    old = passes_by(lab, listener, family, app)
+    forwarded = observe.Counter(lab.hostB, "out", f"tcp dport {PORT}")
+    old.both_ways()
+    expect(forwarded.packets() > 0, "hostC's packets do not go by way of hostB")
+    guest = Connection(lab, family)
+    guest.both_ways()
+    guest.move(lab.hostB)
+    guest.both_ways()
+    old.both_ways()
+    passes_by(lab, listener, family, app).both_ways()
+    guest.end()
+    old.both_ways()
+    passes_by(lab, listener, family, app).both_ways()
+
+
+@cases("4", "6")
+def test_what_comes_for_a_guest_that_has_ended_is_not_sent_back(lab, family):
+    start(lab, steer={"linger_ms": 60_000})
+    make_router(lab.hostB)
+    guest = Connection(lab, family)
+    guest.both_ways()
+    guest.move(lab.hostB)
+    guest.both_ways()
+    reset = "tcp flags & rst == rst"
+    with observe.Dropped(lab.client, "in", reset):  # so that the client goes on
+        guest.ours.set(*LINGER, number(1) + number(0))
+        guest.ours.close()
+        wait_until(lambda: not lab.hostB.api("/v1/connections")["connections"], "the guest has ended")
+        come, gone = observe.Counter(lab.hostB, "in", "tcp dport 8443", "come"), observe.Counter(lab.hostB, "out", "tcp dport 8443", "gone")
+        answered = observe.Counter(lab.hostB, "out", "tcp sport 8443", "answered")
+        guest.theirs.do("fill", "up", guest.up.sent, 32 << 20)
+        wait_until(lambda: come.packets() >= 3, "the client repeats what nobody acknowledges")
+        expect(gone.packets() == 0, "it was sent back to home")
+        expect(answered.packets() == 0, "it was answered")
+    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")  # the one that the client did not get
