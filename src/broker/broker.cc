@@ -55,6 +55,7 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   };
   TRY_LET(negotiation, peer::Negotiation::open(io, identity, std::move(config.negotiation), broker->arrivals_));
   world.negotiation = std::move(negotiation);
+  spawn(io, "watch_kept", broker->takeovers_.watch_kept());
   spawn(io, "ask_in_turn", ask_in_turn(world));
   spawn(io, "keep_up", keep_up(world, broker->repairs_));
   spawn(io, "keep_current", peer::keep_current(io, world.workers, identity));
@@ -95,6 +96,7 @@ Result<> Broker::ended(const Speaker& from, const FourTuple& tuple, std::uint64_
 
 std::vector<std::string> Broker::warnings() const {
   std::vector<std::string> out = world_.negotiation->warnings();
+  std::ranges::move(takeovers_.warnings(), std::back_inserter(out));
   if (const std::string dates = identity_.now()->warning(); !dates.empty()) out.push_back(dates);
   if (unlocked_secret_bytes() > 0) out.push_back("memory of secrets could not be locked and may be swapped: LimitMEMLOCK of the service is too small");
   return out;

@@ -37,6 +37,7 @@ constexpr milliseconds kQuickProbe{100};   // after a Hold: clients wait, and a 
 constexpr milliseconds kNoProgress{3000};  // then what is left will not move
 constexpr milliseconds kExport{10000};     // for the applications, each time they are asked; who needs longer is not waited for the next time
 constexpr seconds kDoor{90};
+constexpr seconds kLook{10};               // between two questions whether another host has what we took over
 constexpr std::size_t kMostAtOnce = 64;    // addresses that others are handing over to us
 const User kRoot{0, "root"};
 constexpr milliseconds kAnnouncements[] = {milliseconds(0), milliseconds(100), milliseconds(400), milliseconds(1000), milliseconds(2000)};
@@ -69,6 +70,10 @@ asio::awaitable<Result<bool>> answered(HostAddress address, int times = 3, milli
     if ((co_await (hear(descriptor, probe) || sleep_for(pause))).index() == 0) co_return true;
   }
   co_return false;
+}
+
+std::string doubled(const IpAddress& address) {
+  return fmt::format("{}, which was taken over, is an address of another host, too: remove it from one of the two", to_string(address));
 }
 
 Result<peer::PeerInfo> find_peer(World& world, const std::string& name) {
@@ -271,7 +276,7 @@ Result<> Takeovers::hold(const std::string& from, const HostAddress& address) {
 Result<> Takeovers::keep(const std::string& from, const HostAddress& address) {
   TRY(steer::add_address(address, std::nullopt));
   held_.erase(address.ip);
-  kept_[address.ip] = from;
+  kept_[address.ip] = {from};
   adopt(world_, from, address.ip);
   spawn(world_.io, "announce", announce(address));
   log::info("event=taken_over address={} interface={}", to_string(address.ip), interface_name(address.interface));
@@ -283,7 +288,7 @@ Result<> Takeovers::keep(const std::string& from, const HostAddress& address) {
 Result<> Takeovers::keep_after_a_probe(const std::string& from, const HostAddress& address, bool held) {
   TRY_LET(all, steer::host_addresses());
   const auto ours = std::ranges::find(all, address.ip, &HostAddress::ip);
-  if (const auto before = kept_.find(address.ip); before != kept_.end() && before->second == from && ours != all.end()) return {};
+  if (const auto before = kept_.find(address.ip); before != kept_.end() && before->second.from == from && ours != all.end()) return {};
   std::erase_if(probes_, [](const auto& each) { return each.second && Clock::now() > each.second->ended + kDoubt; });
   if (probes_.size() >= kMostAtOnce && !probes_.contains(address.ip)) return fail(EBUSY, "{} addresses are being taken over", probes_.size());
   const auto [it, first] = probes_.try_emplace(address.ip);
@@ -304,6 +309,39 @@ asio::awaitable<void> Takeovers::probe(HostAddress address, bool held) {
   const milliseconds pause = held ? kQuickProbe : kProbePause;
   auto elsewhere = co_await answered(address, times, pause);
   probes_[address.ip] = Probe{Clock::now(), std::move(elsewhere)};
+}
+
+asio::awaitable<void> Takeovers::watch_kept() {
+  for (;;) {
+    co_await sleep_for(kLook);
+    std::vector<IpAddress> those;
+    for (const auto& [address, kept] : kept_) those.push_back(address);
+    for (const IpAddress& address : those) co_await look_for_others(address);
+  }
+}
+
+asio::awaitable<void> Takeovers::look_for_others(IpAddress address) {
+  const auto all = steer::host_addresses();
+  if (!all) co_return;
+  const auto here = std::ranges::find(*all, address, &HostAddress::ip);
+  if (here == all->end()) {
+    kept_.erase(address);  // it went on
+    co_return;
+  }
+  const HostAddress place = *here;
+  const auto elsewhere = co_await answered(place);
+  const auto kept = kept_.find(address);
+  if (!elsewhere || kept == kept_.end() || kept->second.doubled == *elsewhere) co_return;
+  kept->second.doubled = *elsewhere;
+  if (*elsewhere) log::error("event=address_doubled warning=\"{}\"", doubled(address));
+  else log::info("event=address_is_ours_alone address={}", to_string(address));
+}
+
+std::vector<std::string> Takeovers::warnings() const {
+  std::vector<std::string> out;
+  for (const auto& [address, kept] : kept_)
+    if (kept.doubled) out.push_back(doubled(address));
+  return out;
 }
 
 Result<> Takeovers::drop(const IpAddress& address) {

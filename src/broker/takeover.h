@@ -36,6 +36,10 @@ class Takeovers {
   // What the holder says to the one that shall have it.
   Result<> told(const std::string& from, const image::TakeOver& message);
 
+  // After a segment was in two parts each may have a holder: asks about what was taken over, for as long as the daemon runs.
+  asio::awaitable<void> watch_kept();
+  std::vector<std::string> warnings() const;
+
  private:
   struct Held {
     steer::HostAddress address;
@@ -48,6 +52,7 @@ class Takeovers {
   Result<> keep(const std::string& from, const steer::HostAddress& address);
   Result<> keep_after_a_probe(const std::string& from, const steer::HostAddress& address, bool held);
   asio::awaitable<void> probe(steer::HostAddress address, bool held);
+  asio::awaitable<void> look_for_others(IpAddress address);
   Result<> drop(const IpAddress& address);
   asio::awaitable<void> resolve_doubt(IpAddress address, std::uint64_t attempt);
 
@@ -60,7 +65,11 @@ class Takeovers {
   std::shared_ptr<bool> giving_ = std::make_shared<bool>(false);  // one at a time; its coroutine may outlive us
   std::uint64_t attempts_ = 0;
   std::map<IpAddress, Held> held_;
-  std::map<IpAddress, std::string> kept_;  // from whom; a Keep is repeated until it is answered
+  struct Kept {
+    std::string from;  // a Keep is repeated until it is answered
+    bool doubled = false;
+  };
+  std::map<IpAddress, Kept> kept_;  // since this daemon started
   struct Probe {
     Clock::time_point ended;
     Result<bool> elsewhere = false;

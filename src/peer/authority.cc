@@ -115,6 +115,24 @@ Result<Secret> new_cluster_key() {
   return line;
 }
 
+// What is to be revoked, by a host's name or by a file with its certificate.
+Result<std::vector<Certificate>> certificates_of(const fs::path& cluster, const std::string& host) {
+  std::vector<Certificate> out;
+  std::error_code error;
+  if (fs::is_regular_file(host, error)) {
+    TRY_LET(certificate, read_certificate(host));
+    out.push_back(std::move(certificate));
+    return out;
+  }
+  TRY(check_host_name(host));
+  for (const auto& entry : fs::directory_iterator(cluster / "issued", error)) {
+    auto certificate = read_certificate(entry.path());
+    const auto member = certificate ? member_of(certificate->get()) : Result<Member>(std::unexpected(certificate.error()));
+    if (member && member->host == host) out.push_back(std::move(*certificate));
+  }
+  return out;
+}
+
 Result<> revoke(X509_CRL* list, X509* certificate) {
   const std::unique_ptr<X509_REVOKED, OpenSslDeleter<X509_REVOKED, X509_REVOKED_free>> entry(X509_REVOKED_new());
   const std::unique_ptr<ASN1_TIME, OpenSslDeleter<ASN1_TIME, ASN1_TIME_free>> now(X509_gmtime_adj(nullptr, 0));
@@ -165,7 +183,8 @@ Result<> renew_host(const fs::path& cluster, const fs::path& host_folder, const 
 }
 
 Result<std::size_t> revoke_host(const fs::path& cluster, const std::string& host) {
-  TRY(check_host_name(host));
+  TRY_LET(certificates, certificates_of(cluster, host));
+  if (certificates.empty()) return fail(ENOENT, "no certificate of {} is recorded in {}", host, (cluster / "issued").string());
   TRY_LET(ca, Authority::read(cluster));
   RevocationList list;
   if (fs::exists(cluster / "crl.pem")) {
@@ -176,23 +195,17 @@ Result<std::size_t> revoke_host(const fs::path& cluster, const std::string& host
     if (!list || X509_CRL_set_version(list.get(), X509_CRL_VERSION_2) != 1 || X509_CRL_set_issuer_name(list.get(), X509_get_subject_name(ca.certificate.get())) != 1)
       return fail_openssl(EIO, "a revocation list");
   }
-  std::size_t count = 0;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(cluster / "issued", error)) {
-    const auto certificate = read_certificate(entry.path());
-    const auto member = certificate ? member_of(certificate->get()) : Result<Member>(std::unexpected(certificate.error()));
-    if (!member || member->host != host) continue;
-    TRY(revoke(list.get(), certificate->get()));
-    ++count;
+  for (const Certificate& certificate : certificates) {
+    if (X509_verify(certificate.get(), ca.key.get()) != 1) return fail_openssl(EINVAL, "a certificate of another cluster");
+    TRY(revoke(list.get(), certificate.get()));
   }
-  if (count == 0) return fail(ENOENT, "no certificate of {} is recorded in {}", host, (cluster / "issued").string());
   // A list that is out of date would shut everybody out: it is in force until the authority itself ends.
   const std::unique_ptr<ASN1_TIME, OpenSslDeleter<ASN1_TIME, ASN1_TIME_free>> now(X509_gmtime_adj(nullptr, -60 * 60));
   if (!now || X509_CRL_set1_lastUpdate(list.get(), now.get()) != 1 || X509_CRL_set1_nextUpdate(list.get(), X509_get0_notAfter(ca.certificate.get())) != 1 ||
       X509_CRL_sort(list.get()) != 1 || X509_CRL_sign(list.get(), ca.key.get(), EVP_sha256()) <= 0)
     return fail_openssl(EIO, "a revocation list");
   TRY(write_revocations(cluster / "crl.pem", list.get()));
-  return count;
+  return certificates.size();
 }
 
 Result<> rekey_cluster(const fs::path& cluster) {

@@ -22,7 +22,8 @@ Result<> init_cluster(const std::filesystem::path& folder);  // EEXIST: never ov
 Result<> issue_host(const std::filesystem::path& cluster, const std::string& host, const std::filesystem::path& out, const HostOptions& options = {});
 // A new key and certificate in the host's folder, for its name and addresses as they are, or for other addresses; and the cluster's files as they are now.
 Result<> renew_host(const std::filesystem::path& cluster, const std::filesystem::path& host_folder, const HostOptions& options = {});
-// All certificates that were issued for the host so far get into crl.pem; it has to be copied to every host. How many there are now. ENOENT: none was issued.
+// All certificates that were issued for the host so far get into crl.pem; it has to be copied to every host. How many there are. ENOENT: none was issued.
+// `host`: or a file with the certificate, which a version that kept no record may have issued.
 Result<std::size_t> revoke_host(const std::filesystem::path& cluster, const std::string& host);
 // A new cluster key beside the former one; cluster.key has to be copied to every host. The one before that ends.
 Result<> rekey_cluster(const std::filesystem::path& cluster);

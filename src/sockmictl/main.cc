@@ -249,7 +249,7 @@ int main(int argc, char** argv) {
   renew->add_option("--days", options.days, "until the certificate expires")->check(CLI::Range(1, 3650))->capture_default_str();
   renew->callback([&] { action = [&] { return with_addresses([&] { return peer::renew_host(from, out, options); }); }; });
   auto* revoke = cluster->add_subcommand("revoke", "no certificate that a host was issued so far counts any more; copy crl.pem to every host");
-  revoke->add_option("HOST", host)->required();
+  revoke->add_option("HOST", host, "its name, or a file with its certificate")->required();
   revoke->add_option("--cluster", from, "the cluster's folder")->required();
   revoke->callback([&] {
     action = [&]() -> Result<> {

@@ -1,7 +1,9 @@
 // What daemons and the library say to each other: a byte that says which, then the message. What can be read can be written and read again.
 #include <algorithm>
 #include <filesystem>
-#include <map>
+
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 #include "broker/dispatch.h"
 #include "image/endpoint.h"
@@ -105,23 +107,39 @@ void unpack(ByteView bytes) {
 }
 
 // Two hosts of one cluster, made once.
-const peer::Identity& host(const std::string& name) {
-  static std::map<std::string, peer::Identity> all;
-  if (const auto it = all.find(name); it != all.end()) return it->second;
-  static const std::filesystem::path folder = [] {
+struct Hosts {
+  Hosts() {
     std::string made = (std::filesystem::temp_directory_path() / "sockmi-fuzz.XXXXXX").string();
-    need(::mkdtemp(made.data()) != nullptr && peer::init_cluster(std::filesystem::path(made) / "cluster"));
-    return std::filesystem::path(made);
-  }();
-  need(peer::issue_host(folder / "cluster", name, folder / name).has_value());
-  return all.emplace(name, *peer::Identity::load(folder / name)).first->second;
+    need(::mkdtemp(made.data()) != nullptr);
+    const std::filesystem::path folder = made;
+    need(peer::init_cluster(folder / "cluster").has_value());
+    for (auto [name, identity] : {std::pair("hostA", &a), std::pair("hostB", &b)}) {
+      need(peer::issue_host(folder / "cluster", name, folder / name).has_value());
+      *identity = *peer::Identity::load(folder / name);
+    }
+    std::filesystem::remove_all(folder);
+  }
+  peer::Identity a, b;
+};
+const Hosts& hosts() {
+  static const Hosts all;
+  return all;
 }
 
-// Raw, as from a stranger; and as a member of the cluster would have sent it now.
+Bytes with_mac(ByteView bytes) {
+  const auto credentials = hosts().a.now();
+  const Secret& key = credentials->cluster_keys()[0];
+  Bytes out(bytes.begin(), bytes.end());
+  out.resize(bytes.size() + 32);
+  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), bytes.data(), bytes.size(), out.data() + bytes.size(), nullptr);
+  return out;
+}
+
+// As from a stranger; from whoever has the cluster's key; and as a member of the cluster would have sent it now.
 void read_datagram(ByteView bytes) {
   using namespace sockmi::peer;
-  Datagrams a(host("hostA"), "10.0.0.1:7078"), b(host("hostB"), "10.0.0.2:7078");
-  (void)b.open(bytes);
+  Datagrams a(hosts().a, "10.0.0.1:7078"), b(hosts().b, "10.0.0.2:7078");
+  need(!b.open(bytes) && !b.open(with_mac(bytes)));
   flatbuffers::Verifier verifier(bytes.data(), bytes.size());
   if (!wire::VerifyDatagramBuffer(verifier)) return;
   wire::DatagramT datagram;
@@ -139,6 +157,22 @@ void read_datagram(ByteView bytes) {
     if (const auto parsed = IpAddress::parse(*address)) need(IpAddress::parse(to_string(*parsed)) == *parsed);
 }
 
+// A member's datagram that whoever has the cluster's key has changed at some places (2 bytes) to something else (1 byte): sizes, certificate, signature.
+void change_datagram(ByteView changes) {
+  using namespace sockmi::peer;
+  Datagrams a(hosts().a, "10.0.0.1:7078"), b(hosts().b, "10.0.0.2:7078");
+  wire::DatagramT datagram;
+  datagram.kind = wire::Kind::Request;
+  datagram.service = "web";
+  const Bytes sealed = a.seal(datagram);
+  Bytes changed(sealed.begin(), sealed.end() - 32);
+  for (; changes.size() >= 3; changes = changes.subspan(3)) changed[(changes[0] << 8 | changes[1]) % changed.size()] = changes[2];
+  const Bytes again = with_mac(changed);
+  const auto opened = b.open(again);
+  need(opened || again != sealed);
+  need(!opened || (opened->sender == "hostA" && opened->service == "web"));  // the certificate may say the same in other bytes
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -151,6 +185,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 'i': unpack<image::ImportRequest>(bytes); break;
     case 'r': unpack<image::ImportResponse>(bytes); break;
     case 'd': read_datagram(bytes); break;
+    case 'D': change_datagram(bytes); break;
     default: break;
   }
   return 0;

@@ -77,8 +77,17 @@ int main(int argc, char** argv) {
     datagram.home = datagram.target = "10.0.0.1";
     datagram.id.assign(16, 1);
     datagram.service = "web";
-    WipingBuilder b;
-    b.Finish(peer::wire::Datagram::Pack(b, &datagram));
-    write("datagram", 'd', b.take());
+    datagram.other_address = "fd00::1";
+    datagram.owner = "www-data";
+    datagram.owner_uid = 33;
+    datagram.to = "hostB";
+    for (const auto kind : peer::wire::EnumValuesKind()) {
+      datagram.kind = kind;
+      datagram.to_epoch = kind == peer::wire::Kind::Confirm ? 7 : 0;
+      WipingBuilder b;
+      b.Finish(peer::wire::Datagram::Pack(b, &datagram));
+      write(("datagram_" + std::to_string(static_cast<int>(kind))).c_str(), 'd', b.take());
+    }
+    write("datagram_patched", 'D', std::vector<std::uint8_t>{0, 1, 0xff, 0, 3, 0xff, 0, 5, 0});
   }
 }

@@ -101,6 +101,18 @@ def test_an_address_that_somebody_else_moves(lab):
     finish(transfers)
 
 
+def test_a_second_holder_is_named(lab):
+    """As after a segment was in two parts."""
+    start(lab)
+    take_over(lab, lab.hostA, lab.hostB)
+    lab.hostC.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
+    lab.hostB.daemon.wait_line("event=address_doubled", timeout=40)
+    warnings = lab.hostB.api("/v1/status")["warnings"]
+    expect(any(SERVICE in warning for warning in warnings), f"{warnings}")
+    lab.hostC.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
+    lab.hostB.daemon.wait_line("event=address_is_ours_alone", timeout=40)
+
+
 def test_there_and_back(lab):
     start(lab)
     transfers = begin(lab)

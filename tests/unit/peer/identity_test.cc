@@ -124,6 +124,18 @@ TEST_F(IdentityTest, ARevocationListOfAnotherClusterIsRefused) {
   EXPECT_EQ(revoke_host(folder_ / "cluster", "nobody").error().code, ENOENT);
 }
 
+TEST_F(IdentityTest, WhatWasIssuedWithoutARecordIsRevokedByItsFile) {
+  const auto a = host("hostA");
+  std::filesystem::remove_all(folder_ / "cluster" / "issued");
+  EXPECT_EQ(revoke_host(folder_ / "cluster", "hostA").error().code, ENOENT);
+  EXPECT_EQ(revoke_host(folder_ / "cluster", (a.folder / "host.crt").string()), 1u);
+  std::filesystem::copy_file(folder_ / "cluster" / "crl.pem", a.folder / "crl.pem");
+  const auto credentials = *Credentials::load(a.folder);
+  EXPECT_EQ(credentials->check(credentials->certificate()).error().code, EACCES);
+  ASSERT_TRUE(init_cluster(folder_ / "other"));
+  EXPECT_EQ(revoke_host(folder_ / "other", (a.folder / "host.crt").string()).error().code, EINVAL) << "it is another cluster's";
+}
+
 TEST_F(IdentityTest, AnotherHostsFolderIsNotTakenOver) {
   const auto a = host("hostA"), b = host("hostB");
   EXPECT_EQ(a.replace(b.now()).error().code, EINVAL);
