@@ -162,6 +162,7 @@ Result<std::vector<Crossing>> read_passages(const Passages& said) {
   if (said.connections()->size() > kMostEndpoints) return fail(EMSGSIZE, "{} connections in one message", said.connections()->size());
   for (const auto* each : *said.connections()) {
     TRY_LET(tuple, read_tuple(each->local(), each->remote()));
+    if (tuple.remote.port == 0) return fail(EBADMSG, "a connection without a peer");
     connections.push_back({tuple, each->largest(), each->near()});
   }
   return connections;
