@@ -58,6 +58,7 @@ asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, R
   for (const auto& [host, silence] : world.silent) silent.push_back(host);
   auto warnings = steer::warnings(world.settings.interfaces);
   std::ranges::move(broker.warnings(), std::back_inserter(warnings));
+  std::ranges::move(broker.own_addresses().warnings(), std::back_inserter(warnings));
   co_return json_response(200, {
       {"host", world.settings.host},
       {"version", "0.1.0"},

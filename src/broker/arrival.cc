@@ -249,10 +249,8 @@ void Arrivals::settle(Settled& settled) {
   if (!world_.steering->is_elsewhere(tuple.local.ip))
     lives_here(world_, cookie, {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line, prepared.host, prepared.line,
                                  prepared.endpoint.generation});
-  // Who has finished is not asked any more (FIN_WAIT2), and who has to finish (CLOSE_WAIT) sends no probe.
-  const bool is_asked = prepared.endpoint.tcp.state != tcp::kCloseWait && prepared.endpoint.tcp.state != tcp::kFinWait2;
-  if (prepared.socket && is_asked && !world_.steering->is_elsewhere(tuple.local.ip))
-    hearing_.expect(cookie, tuple, prepared.socket->segments_of_ours());
+  if (prepared.socket && !world_.steering->is_elsewhere(tuple.local.ip))
+    hearing_.expect(cookie, tuple, prepared.socket->heard(), prepared.socket->question());
   ++world_.counters.imported;
   log::info("event=import migration={} service={} connection={} from={}", image::to_hex(id), prepared.endpoint.service, to_string(tuple), prepared.host);
   world_.remember({.id = id, .exported = false, .service = prepared.endpoint.service, .from = prepared.host, .to = world_.settings.host,

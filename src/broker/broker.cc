@@ -26,6 +26,7 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   std::unique_ptr<Broker> broker(new Broker(io, config, identity, std::move(journal)));
   World& world = broker->world_;
   world.guard = std::move(config.guard);
+  TRY_LET(addresses, steer::AddressNews::open());
   TRY_LET(steering, steer::make_nft_steering(world.settings.interfaces));
   world.steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
   TRY(steer::open_all_doors());
@@ -59,6 +60,7 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   spawn(io, "ask_in_turn", ask_in_turn(world));
   spawn(io, "keep_up", keep_up(world, broker->repairs_));
   spawn(io, "keep_current", peer::keep_current(io, world.workers, identity));
+  spawn(io, "follow_addresses", broker->own_addresses_.follow(std::move(addresses)));
   spawn(io, "watch_ends", watch_ends(world));
   spawn(io, "watch_closed", watch_closed(world));
   spawn(io, "return_unclaimed", return_unclaimed(world));

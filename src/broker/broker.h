@@ -5,6 +5,7 @@
 #include "broker/dispatch.h"
 #include "broker/export_requests.h"
 #include "broker/migration.h"
+#include "broker/own_addresses.h"
 #include "broker/takeover.h"
 #include "broker/upkeep.h"
 #include "broker/world.h"
@@ -30,6 +31,7 @@ class Broker : private Requests {
   const Repairs& repairs() const { return repairs_; }
   // What is wrong with the cluster's certificates and clocks, or with the secrecy of this process.
   std::vector<std::string> warnings() const;
+  const OwnAddresses& own_addresses() const { return own_addresses_; }
 
   // For a daemon that stops: begins nothing new, lets what is under way come to its end, and sends home what would end with it (homecoming.h). What
   // lives on keeps its rules in the kernel; the next daemon adopts it.
@@ -38,7 +40,7 @@ class Broker : private Requests {
  private:
   Broker(asio::io_context& io, Config& config, const peer::Identity& identity, Journal journal)
       : identity_(identity), world_(io, config.settings, std::move(config.policy), config.maxima, std::move(journal)), arrivals_(world_),
-        export_requests_(io.get_executor()), takeovers_(world_, export_requests_) {}
+        export_requests_(io.get_executor()), takeovers_(world_, export_requests_), own_addresses_(world_, takeovers_) {}
   asio::awaitable<Secret> answer(Speaker from, Secret message);
 
   Result<> expect(const Speaker& from) override { return arrivals_.expect(from.host); }
@@ -69,6 +71,7 @@ class Broker : private Requests {
   ExportRequests export_requests_;
   Takeovers takeovers_;
   Repairs repairs_;
+  OwnAddresses own_addresses_;
 };
 
 }  // namespace sockmi::broker

@@ -43,6 +43,23 @@ Result<> admit(World& world, const FourTuple& tuple, const SocketAddress& home_l
   return {};
 }
 
+void readdress_guests(World& world, const IpAddress& before) {
+  for (const auto& [cookie, resident] : world.residents) {
+    const IpAddress address = address_of(resident.tuple, resident.home_line), own = world.settings.address_for(address);
+    if (own == world.settings.address) continue;
+    const auto done = [&, &tuple = resident.tuple]() -> Result<> {
+      TRY_LET(routed, world.steering->is_routed(resident.home_line.ip));
+      if (!routed) return {};
+      const SocketAddress home{address, tuple.local.port};
+      if (!before.any()) TRY(is_passive(tuple) ? world.steering->remove_readdress_port(home, before)
+                                               : world.steering->remove_readdress({&tuple, 1}, before, world.settings.linger));
+      TRY(check_port(tuple, {own, tuple.local.port}));
+      return is_passive(tuple) ? world.steering->readdress_port(home, own) : world.steering->readdress({&tuple, 1}, own);
+    }();
+    if (!done) log::error("event=not_readdressed connection={} error=\"{}\"", to_string(resident.tuple), to_string(done.error()));
+  }
+}
+
 void dismiss(World& world, const FourTuple& tuple, const SocketAddress& home_line, milliseconds linger) {
   const IpAddress address = address_of(tuple, home_line), own = world.settings.address_for(address);
   world.shelter.drop({{address, tuple.local.port}, tuple.remote}, linger);

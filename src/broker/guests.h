@@ -9,6 +9,8 @@ namespace sockmi::broker {
 // EADDRINUSE: see steer::Steering::readdress(); or this host has a socket of its own whose packets would be taken for such.
 Result<> admit(World& world, const FourTuple& tuple, const SocketAddress& home_line);
 // Once for each admit(), when it has gone or ended; the rules stay for `linger`.
+// Our address of a family is another one now than `before`, which may be none.
+void readdress_guests(World& world, const IpAddress& before);
 void dismiss(World& world, const FourTuple& tuple, const SocketAddress& home_line, milliseconds linger);
 
 }  // namespace sockmi::broker

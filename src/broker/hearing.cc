@@ -11,26 +11,35 @@ namespace sockmi::broker {
 namespace {
 
 constexpr milliseconds kFirstLook{20}, kLongestPause{1000};
+constexpr milliseconds kFirstQuestion{500}, kLongestSilence{60000};  // between our questions
 constexpr milliseconds kPatience{3000};    // then it is worth a line in the log
 constexpr std::size_t kMostAtOnce = 256;   // a look at one takes some microseconds
 
 }  // namespace
 
-void Hearing::expect(std::uint64_t cookie, const FourTuple& tuple, std::uint32_t segments) {
-  unheard_.insert_or_assign(cookie, Unheard{tuple, segments, Clock::now()});
+void Hearing::expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::Heard& before, const std::optional<tcp::Segment>& question) {
+  const auto now = Clock::now();
+  unheard_.insert_or_assign(cookie, Unheard{tuple, before, question, now, now + kFirstQuestion, kFirstQuestion});
   if (std::exchange(listening_, true)) return;
   spawn(io_, "listen_for_peers", listen());
 }
 
-// One that has ended needs no answer any more. What we have sent must be acknowledged: segments of a peer that does not get ours prove nothing.
+// One that has ended needs no answer any more. What we have sent must be acknowledged, and data are no answer: a peer that does not get what we send
+// says them again and again. (It may say by itself that it is alive, too, but that is seldom.)
 bool Hearing::has_answered(std::uint64_t cookie, Unheard& each) {
-  const auto now = steer::liveness_of(each.tuple, cookie);
-  if (!now) return now.error().code == ENOENT;
-  if (now->segments_in != each.segments && (now->unacknowledged == 0 || now->acknowledged > 0)) {
+  const auto counted = steer::liveness_of(each.tuple, cookie);
+  if (!counted) return counted.error().code == ENOENT;
+  if (counted->acknowledged > each.before.acknowledged || (counted->answers != each.before.answers && counted->unacknowledged == 0)) {
     if (each.warned) log::info("event=heard connection={}", to_string(each.tuple));
     return true;
   }
-  if (!each.warned && Clock::now() > each.since + kPatience) {
+  const auto now = Clock::now();
+  if (each.question && now >= each.ask_at) {
+    (void)tcp::speak(*each.question);  // what is not sent is as what is lost
+    each.pause = std::min(2 * each.pause, kLongestSilence);
+    each.ask_at = now + each.pause;
+  }
+  if (!each.warned && now > each.since + kPatience) {
     each.warned = true;
     log::warn("event=unheard connection={} reason=\"its peer has not answered since it moved here\"", to_string(each.tuple));
   }

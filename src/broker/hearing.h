@@ -1,10 +1,14 @@
 // Connections that moved here and whose peers have not been heard from yet. A thawed socket sends a probe, which any peer answers: on a path that works
-// that takes one round trip. Until then nobody can say that the move was a success.
+// that takes one round trip. Until then nobody can say that the move was a success. A probe or its answer may be lost, and not every state sends
+// one: so we ask too, again and again.
 #pragma once
 
 #include <map>
+#include <optional>
 
 #include "broker/world.h"
+#include "tcp/inject.h"
+#include "tcp/restore.h"
 
 namespace sockmi::broker {
 
@@ -12,16 +16,18 @@ class Hearing {
  public:
   explicit Hearing(asio::io_context& io) : io_(io) {}
   Hearing(const Hearing&) = delete;
-  // `segments`: so many had found the socket when it thawed, our own among them.
-  void expect(std::uint64_t cookie, const FourTuple& tuple, std::uint32_t segments);
+  // `before`: what its counters said when it thawed. `question`: none if it asks by itself (SYN_SENT).
+  void expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::Heard& before, const std::optional<tcp::Segment>& question);
   bool waits_for(std::uint64_t cookie) const { return unheard_.contains(cookie); }
   std::size_t size() const { return unheard_.size(); }
 
  private:
   struct Unheard {
     FourTuple tuple;
-    std::uint32_t segments;
-    Clock::time_point since;
+    tcp::Heard before;
+    std::optional<tcp::Segment> question;
+    Clock::time_point since, ask_at;
+    milliseconds pause{};
     bool warned = false;
   };
   asio::awaitable<void> listen();

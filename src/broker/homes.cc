@@ -181,6 +181,23 @@ asio::awaitable<void> tell_moved(World& world, FourTuple tuple) {
   world.journal.is_back(tuple);
 }
 
+asio::awaitable<void> tell_address(World& world, int family) {
+  IpAddress any_of_family;
+  any_of_family.family = family;
+  const IpAddress address = world.settings.address_for(any_of_family);
+  std::vector<std::pair<std::uint64_t, Resident>> those;
+  for (const auto& [cookie, resident] : world.residents)
+    if (resident.tuple.local.ip.unmapped().family == family) those.emplace_back(cookie, resident);
+  for (const auto& [cookie, resident] : those)
+    for (milliseconds pause{50}; pause < kLongestPause; pause *= 2) {  // it may not have heard our Hello yet; who is silent asks when it starts again
+      if (!world.residents.contains(cookie) || world.settings.address_for(address) != address) break;
+      Secret said = image::pack_moved(resident.tuple, address, world.settings.host, resident.service, resident.generation);
+      const auto answer = co_await ask(world, resident.home, resident.home_line, std::move(said));
+      if (!answer || *answer || (*answer).error().code == ENOENT) break;
+      co_await sleep_for(pause);
+    }
+}
+
 asio::awaitable<void> tell_ended(World& world, std::uint64_t number, Resident resident) {
   if (is_passive(resident.tuple)) co_await adopt_accepted(world, resident.tuple.local, resident);
   std::optional<Clock::time_point> denied;
@@ -217,7 +234,9 @@ Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
     if (from == host && !service.empty()) return take_word(world, from, tuple, to, service, generation);
   }
   if (it == world.away.end() || it->second.home != world.settings.host) return fail(ENOENT, "{} is not away", to_string(tuple));
-  if (generation != 0 && generation <= it->second.generation) return 0;  // it has moved on since, or this was said before
+  // It is there still, and its holder has another address now.
+  const bool readdressed = from == host && it->second.host == host && it->second.address != to && generation == it->second.generation;
+  if (generation != 0 && generation <= it->second.generation && !readdressed) return 0;  // it has moved on since, or this was said before
   if (it->second.host == host && it->second.address == to && (generation == 0 || it->second.host != from)) return 0;
   if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
   Away away = it->second;

@@ -8,6 +8,8 @@ namespace sockmi::broker {
 // --- said by a host that holds, or held, an endpoint of another home ---
 asio::awaitable<void> tell_moved(World& world, FourTuple tuple);                                      // it went on from here
 asio::awaitable<void> tell_ended(World& world, std::uint64_t number, Resident resident);              // as the journal knows it by its number
+// Our address of this family is another one now: where the homes of our guests are to redirect their packets.
+asio::awaitable<void> tell_address(World& world, int family);
 
 // --- what others may say to us; `from` is what their certificate says ---
 // 1: we had forgotten it. ENOENT: we know nothing of it. EACCES: `from` has no say in it.

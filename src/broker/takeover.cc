@@ -47,15 +47,6 @@ std::string interface_name(unsigned index) {
   return ::if_indextoname(index, name) ? name : "?";
 }
 
-// Who lost the gratuitous ARP of one second hears that of the next.
-asio::awaitable<void> announce(HostAddress address) {
-  for (const auto pause : kAnnouncements) {
-    co_await sleep_for(pause);
-    if (auto told = steer::announce(address.ip, address.interface); !told)
-      log::error("event=announce_failed address={} error=\"{}\"", to_string(address.ip), to_string(told.error()));
-  }
-}
-
 asio::awaitable<void> hear(asio::posix::stream_descriptor& descriptor, steer::Probe& probe) {
   while (!probe.heard()) co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
 }
@@ -108,6 +99,15 @@ void disown(World& world, const IpAddress& address) {
 }
 
 }  // namespace
+
+// Who lost the gratuitous ARP of one second hears that of the next.
+asio::awaitable<void> announce(HostAddress address) {
+  for (const auto pause : kAnnouncements) {
+    co_await sleep_for(pause);
+    if (auto told = steer::announce(address.ip, address.interface); !told)
+      log::error("event=announce_failed address={} error=\"{}\"", to_string(address.ip), to_string(told.error()));
+  }
+}
 
 // --- the old holder ---
 
@@ -193,8 +193,10 @@ asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress a
 asio::awaitable<Result<>> Takeovers::hand_over(HostAddress address, peer::PeerInfo to) {
   auto held = co_await say(to, image::TakeOverStep::Hold, address);
   if (held) held = fault::point("takeover-remove");
+  const auto taken = taken_over_.extract(address.ip);  // nobody puts it back now
   if (held) held = steer::remove_address(address);
   if (!held) {
+    if (taken) taken_over_[address.ip] = taken.mapped();
     (void)co_await say(to, image::TakeOverStep::Drop, address);  // should this be lost, it probes, and hears us
     co_return held;
   }
@@ -219,6 +221,7 @@ asio::awaitable<Result<>> Takeovers::hand_over(HostAddress address, peer::PeerIn
   }
   if (!kept && !elsewhere) {
     CO_TRY(steer::add_address(address, std::nullopt));
+    if (taken) taken_over_[address.ip] = taken.mapped();
     spawn(world_.io, "announce", announce(address));
     co_return kept;
   }
@@ -277,6 +280,7 @@ Result<> Takeovers::keep(const std::string& from, const HostAddress& address) {
   TRY(steer::add_address(address, std::nullopt));
   held_.erase(address.ip);
   kept_[address.ip] = {from};
+  taken_over_[address.ip] = address;
   adopt(world_, from, address.ip);
   spawn(world_.io, "announce", announce(address));
   log::info("event=taken_over address={} interface={}", to_string(address.ip), interface_name(address.interface));
@@ -348,6 +352,31 @@ Result<> Takeovers::drop(const IpAddress& address) {
   const Held held = held_.at(address);
   held_.erase(address);
   return steer::remove_address(held.address);
+}
+
+void Takeovers::put_back(const std::vector<HostAddress>& all) {
+  for (const auto& [ip, address] : taken_over_)
+    if (std::ranges::find(all, ip, &HostAddress::ip) == all.end() && missing_.insert(ip).second) spawn(world_.io, "put_back", put_back(address));
+}
+
+asio::awaitable<void> Takeovers::put_back(HostAddress address) {
+  const auto elsewhere = co_await answered(address, 3, kQuickProbe);
+  missing_.erase(address.ip);
+  const auto it = taken_over_.find(address.ip);
+  if (it == taken_over_.end()) co_return;  // it was given away meanwhile
+  Result<> added;
+  if (elsewhere && *elsewhere) {
+    taken_over_.erase(it);
+    log::warn("event=address_lost address={} reason=\"somebody has removed it, and another host has it\"", to_string(address.ip));
+    co_return;
+  }
+  added = elsewhere ? steer::add_address(address, std::nullopt) : pass(Result<bool>(elsewhere));
+  if (!added) {
+    log::error("event=address_not_put_back address={} error=\"{}\"", to_string(address.ip), to_string(added.error()));
+    co_return;  // until the next change of addresses
+  }
+  log::warn("event=address_put_back address={} reason=\"somebody had removed it\"", to_string(address.ip));
+  co_await announce(address);
 }
 
 asio::awaitable<void> Takeovers::resolve_doubt(IpAddress address, std::uint64_t attempt) {

@@ -15,6 +15,8 @@
 // a daemon die, nobody at all; and to remove it first (as the article does), where every connection stands still for the whole of the time.
 #pragma once
 
+#include <set>
+
 #include "broker/export_requests.h"
 #include "broker/world.h"
 #include "steer/addresses.h"
@@ -27,6 +29,9 @@ struct TakeoverOutcome {
   std::vector<FourTuple> lost;  // what was there still, and nobody exported (by force only)
 };
 
+// Tells the neighbours, some times in some seconds, that the address is here.
+asio::awaitable<void> announce(steer::HostAddress address);
+
 class Takeovers {
  public:
   Takeovers(World& world, ExportRequests& requests) : world_(world), requests_(requests) {}
@@ -35,6 +40,8 @@ class Takeovers {
   asio::awaitable<Result<TakeoverOutcome>> give(IpAddress address, std::string to, bool force);
   // What the holder says to the one that shall have it.
   Result<> told(const std::string& from, const image::TakeOver& message);
+  // `all`: the addresses that this host has. One that was taken over and that somebody else has removed here is put back, unless another host has it.
+  void put_back(const std::vector<steer::HostAddress>& all);
 
   // After a segment was in two parts each may have a holder: asks about what was taken over, for as long as the daemon runs.
   asio::awaitable<void> watch_kept();
@@ -54,6 +61,7 @@ class Takeovers {
   asio::awaitable<void> probe(steer::HostAddress address, bool held);
   asio::awaitable<void> look_for_others(IpAddress address);
   Result<> drop(const IpAddress& address);
+  asio::awaitable<void> put_back(steer::HostAddress address);
   asio::awaitable<void> resolve_doubt(IpAddress address, std::uint64_t attempt);
 
   asio::awaitable<Result<>> say(const peer::PeerInfo& to, image::TakeOverStep step, const steer::HostAddress& address);
@@ -75,6 +83,8 @@ class Takeovers {
     Result<bool> elsewhere = false;
   };
   std::map<IpAddress, std::optional<Probe>> probes_;  // none: it is under way
+  std::map<IpAddress, steer::HostAddress> taken_over_;  // since this daemon started
+  std::set<IpAddress> missing_;                   // of those: being put back
 };
 
 }  // namespace sockmi::broker

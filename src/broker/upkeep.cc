@@ -14,7 +14,7 @@ namespace {
 
 constexpr milliseconds kCalm{5000}, kShortestPause{10}, kLongestPause{500};
 constexpr int kShare = 9;  // a look that took so long is followed by a pause of so many times that
-constexpr milliseconds kFirstRetry{20}, kLastRetry{5000};
+constexpr milliseconds kFirstRetry{20}, kLastRetry{1000};
 
 class Keeper {
  public:

@@ -83,7 +83,7 @@ struct World {
   World(const World&) = delete;
 
   asio::io_context& io;
-  const Settings settings;
+  Settings settings;  // of which follow_addresses() changes other_address, and nobody anything else
   const Policy policy;
   ImportLists lists;
   Deliveries deliveries{lists};

@@ -115,8 +115,7 @@ class UdpNegotiation : public Negotiation {
     // Bound to one address, a socket hears no multicast.
     if (!error) socket_.bind(multicast ? udp::endpoint(own.protocol(), own.port()) : own, error);
     if (!error && multicast) {
-      socket_.set_option(asio::ip::multicast::join_group(to_asio(config_.group).address().to_v4(), own.address().to_v4()), error);
-      if (!error) socket_.set_option(asio::ip::multicast::outbound_interface(own.address().to_v4()), error);
+      error = join();
       if (!error) socket_.set_option(asio::ip::multicast::enable_loopback(false), error);
     }
     if (error) return fail(error.value(), "negotiation at {}: {}", to_string(config_.group), error.message());
@@ -135,6 +134,14 @@ class UdpNegotiation : public Negotiation {
 
   std::vector<std::string> warnings() const override { return datagrams_.warnings(); }
 
+  void addresses_changed(const IpAddress& other_address) override {
+    config_.other_address = other_address;
+    if (config_.static_peers.empty())
+      if (const auto error = join(); error && error != asio::error::address_in_use)
+        log::warn("event=no_multicast group={} error=\"{}\"", to_string(config_.group), error.message());
+    send_to_all({});
+  }
+
   std::vector<PeerInfo> peers() const override {
     std::vector<PeerInfo> out;
     for (const auto& [host, peer] : peers_)
@@ -143,6 +150,15 @@ class UdpNegotiation : public Negotiation {
   }
 
  private:
+  // On the interface that has our address. It may be a member there already (EADDRINUSE).
+  boost::system::error_code join() {
+    const auto group = to_asio(config_.group).address().to_v4(), own = to_asio({config_.address, 0}).address().to_v4();
+    boost::system::error_code error, joined;
+    socket_.set_option(asio::ip::multicast::join_group(group, own), joined);
+    socket_.set_option(asio::ip::multicast::outbound_interface(own), error);
+    return joined ? joined : error;
+  }
+
   struct Peer {
     SocketAddress line;
     IpAddress other_address;
@@ -337,7 +353,7 @@ class UdpNegotiation : public Negotiation {
 
   asio::io_context& io_;
   udp::socket socket_;
-  const NegotiationConfig config_;
+  NegotiationConfig config_;
   Importer& importer_;
   Datagrams datagrams_;
   std::map<std::string, Peer> peers_;

@@ -81,6 +81,8 @@ class Negotiation {
   // explicit target, or else of the last one to refuse.
   virtual asio::awaitable<Result<Choice>> find(Offer offer) = 0;
   virtual std::vector<std::string> warnings() const = 0;       // about clocks that differ
+  // Ours are others now, or are back, perhaps on an interface that was made anew: says so, and joins the group again.
+  virtual void addresses_changed(const IpAddress& other_address) = 0;
   virtual std::vector<PeerInfo> peers() const = 0;             // known from HELLO datagrams, sent every few seconds and at start, and responses
 };
 

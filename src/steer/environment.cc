@@ -2,6 +2,8 @@
 // know, see tracking.h), strict reverse path filtering on a host with one interface.
 #include "steer/environment.h"
 
+#include <net/if.h>
+
 #include <algorithm>
 #include <fstream>
 
@@ -21,6 +23,8 @@ int sysctl(const std::string& name, int otherwise) {
 
 std::vector<std::string> warnings(const std::vector<std::string>& interfaces) {
   std::vector<std::string> out;
+  for (const std::string& interface : interfaces)
+    if (::if_nametoindex(interface.c_str()) == 0) out.push_back(fmt::format("interface {} is gone: nothing that comes in by it is redirected", interface));
   if (interfaces.size() > 1)
     for (const std::string& interface : interfaces)
       if (std::max(sysctl("ipv4/conf/all/rp_filter", 0), sysctl("ipv4/conf/" + interface + "/rp_filter", 0)) == 1)

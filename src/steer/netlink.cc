@@ -10,6 +10,7 @@ namespace {
 
 // A transaction of 10,000 elements is 1 MB, of 100,000 10 MB. What is not sent costs nothing.
 constexpr int kBuffer = 16 << 20;
+constexpr int kNews = 4 << 20;  // likewise
 constexpr timeval kPatience{.tv_sec = 5, .tv_usec = 0};  // the kernel answers at once, or never
 constexpr std::size_t kOverhead = 32;  // what the kernel keeps of the buffer for itself
 
@@ -116,6 +117,19 @@ Result<std::unique_ptr<Netlink>> Netlink::open(int bus) {
     return failed;
   }
   return std::make_unique<KernelNetlink>(socket);
+}
+
+Result<unique_fd> subscribe(int bus, std::initializer_list<int> groups) {
+  unique_fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, bus));
+  if (!socket) return fail_errno("netlink");
+  if (::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kNews, sizeof kNews) != 0)
+    (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &kNews, sizeof kNews);
+  sockaddr_nl address{};
+  address.nl_family = AF_NETLINK;
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return fail_errno("netlink");
+  for (const int group : groups)
+    if (::setsockopt(socket.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) return fail_errno("netlink group");
+  return socket;
 }
 
 }  // namespace sockmi::steer

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 
 #include <libmnl/libmnl.h>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
 
 namespace sockmi::steer {
 
@@ -28,5 +30,8 @@ class Netlink {
  private:
   unsigned sequence_ = 0;
 };
+
+// A socket that hears what happens in these groups (RTNLGRP_*, NFNLGRP_*), and never blocks. ENOBUFS from recv(2): something was missed.
+Result<unique_fd> subscribe(int bus, std::initializer_list<int> groups);
 
 }  // namespace sockmi::steer

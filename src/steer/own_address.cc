@@ -1,11 +1,13 @@
-// Redirects for good lead to this address, so it must be there as long as they are. Those that routers advertise (RFC 4862) have an end too, but it is
+// Redirects lead to this address, so it should be there as long as they are. Those that routers advertise (RFC 4862) have an end too, but it is
 // far away and moves on: they are taken where there is none without.
 #include "steer/own_address.h"
 
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
+#include <sys/socket.h>
 
 #include <optional>
+#include <tuple>
 #include <vector>
 
 #include "steer/netlink.h"
@@ -13,7 +15,7 @@
 namespace sockmi::steer {
 namespace {
 
-constexpr std::uint32_t kForEver = 0xffffffff, kLong = 1800;  // s
+constexpr std::uint32_t kForEver = 0xffffffff;  // s
 constexpr std::uint32_t kUnfit = IFA_F_TEMPORARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE | IFA_F_DADFAILED;
 
 struct Address {
@@ -50,7 +52,7 @@ Address read(const nlmsghdr* message) {
 
 }  // namespace
 
-Result<IpAddress> address_beside(const IpAddress& ours) {
+Result<IpAddress> address_beside(const IpAddress& ours, const IpAddress& before) {
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
   alignas(nlmsghdr) char buffer[256] = {};
   nlmsghdr* header = mnl_nlmsg_put_header(buffer);
@@ -63,13 +65,24 @@ Result<IpAddress> address_beside(const IpAddress& ours) {
   unsigned interface = 0;
   for (const Address& each : all)
     if (each.ip == ours) interface = each.interface;
+  const auto rank = [&](const Address& each) { return std::tuple(each.preferred == kForEver, each.ip == before, each.preferred); };
   std::optional<Address> best;
   for (const Address& each : all) {
     if (each.interface != interface || each.ip.any() || each.ip.family == ours.family || each.scope >= RT_SCOPE_LINK || (each.flags & kUnfit)) continue;
-    if (each.preferred < kLong) continue;
-    if (!best || each.preferred > best->preferred) best = each;
+    if (!best || rank(each) > rank(*best) || (each.ip == before && rank(each) == rank(*best))) best = each;
   }
   return best ? best->ip : IpAddress();
+}
+
+Result<AddressNews> AddressNews::open() {
+  TRY_LET(socket, subscribe(NETLINK_ROUTE, {RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR}));
+  return AddressNews(std::move(socket));
+}
+
+void AddressNews::read() {
+  char buffer[16384];
+  for (int i = 0; i < 256; ++i)  // a flood does not keep the daemon from its work
+    if (::recv(fd(), buffer, sizeof buffer, 0) < 0 && errno != EINTR && errno != ENOBUFS) return;
 }
 
 }  // namespace sockmi::steer

@@ -19,7 +19,7 @@ namespace sockmi::steer {
 namespace {
 
 // Of struct tcp_info, which only linux/tcp.h has whole, and that can not be included beside netinet/tcp.h.
-constexpr std::size_t kUnacknowledged = 24, kAcknowledged = 120, kSegmentsIn = 140;
+constexpr std::size_t kUnacknowledged = 24, kAcknowledged = 120, kSegmentsIn = 140, kDataSegmentsIn = 152;
 constexpr int kBuffer = 64 << 20;  // a limit, not an allocation: a notice counts as 1-2 KiB, and 20,000 sockets may end at once
 constexpr std::uint32_t kAlive = ~(1u << TCP_TIME_WAIT);
 constexpr std::uint32_t kBoundInactive = 1u << 13;  // a state that only sock_diag knows: bound, no more
@@ -191,12 +191,15 @@ Result<Liveness> liveness_of(const FourTuple& tuple, std::uint64_t cookie) {
     const auto socket = read(message);
     if (!socket || socket->cookie != cookie) return;
     mnl_attr_parse(message, sizeof(inet_diag_msg), [](const nlattr* attribute, void* out) {
-      if (mnl_attr_get_type(attribute) == INET_DIAG_INFO && mnl_attr_get_payload_len(attribute) >= kSegmentsIn + 4) {
+      if (mnl_attr_get_type(attribute) == INET_DIAG_INFO && mnl_attr_get_payload_len(attribute) >= kDataSegmentsIn + 4) {
         const auto* info = static_cast<const char*>(mnl_attr_get_payload(attribute));
         Liveness& now = static_cast<std::optional<Liveness>*>(out)->emplace();
         std::memcpy(&now.unacknowledged, info + kUnacknowledged, sizeof now.unacknowledged);
         std::memcpy(&now.acknowledged, info + kAcknowledged, sizeof now.acknowledged);
-        std::memcpy(&now.segments_in, info + kSegmentsIn, sizeof now.segments_in);
+        std::uint32_t with_data = 0;
+        std::memcpy(&now.answers, info + kSegmentsIn, sizeof now.answers);
+        std::memcpy(&with_data, info + kDataSegmentsIn, sizeof with_data);
+        now.answers -= with_data;
       }
       return MNL_CB_OK;
     }, &found);

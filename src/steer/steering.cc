@@ -238,7 +238,9 @@ class NftSteering : public Steering, public Upkeep {
     if (routes > 0) note(fmt::format("{} routing rules", routes));
     return renew_ways();
   }
-  void note(const std::string& what) { repaired_ += (repaired_.empty() ? "" : ", ") + what; }
+  void note(const std::string& what) {
+    if (!repaired_.contains(what)) repaired_ += (repaired_.empty() ? "" : ", ") + what;  // of several attempts
+  }
   // The interface of a way may have been made anew, with another number; and routes change.
   Result<> renew_ways() {
     ways_.clear();

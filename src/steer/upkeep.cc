@@ -14,25 +14,12 @@
 #include <libmnl/libmnl.h>
 
 #include "base/unique_fd.h"
+#include "steer/netlink.h"
 
 namespace sockmi::steer {
 namespace {
 
-constexpr int kBuffer = 4 << 20;  // a limit, not an allocation
 constexpr int kMostAtOnce = 256;  // datagrams; what others flood us with does not keep the daemon from its work
-
-Result<unique_fd> subscribe(int bus, std::initializer_list<int> groups) {
-  unique_fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, bus));
-  if (!socket) return fail_errno("netlink");
-  if (::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kBuffer, sizeof kBuffer) != 0)
-    (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &kBuffer, sizeof kBuffer);
-  sockaddr_nl address{};
-  address.nl_family = AF_NETLINK;
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return fail_errno("netlink");
-  for (const int group : groups)
-    if (::setsockopt(socket.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) return fail_errno("netlink group");
-  return socket;
-}
 
 // The last one with that number.
 const nlattr* attribute_of(const nlmsghdr* message, unsigned head, std::uint16_t wanted) {

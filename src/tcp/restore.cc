@@ -148,7 +148,7 @@ Result<> Restored::finish_silently() {
 Result<> Restored::give_fin() {
   Segment segment = next_segment();
   segment.fin = true;
-  ++segments_of_ours_;
+  ++heard_.answers;
   TRY(inject(segment, marks_.inject));
   return await("the peer's FIN", [&] { return peer_has_finished(state()) || state() == kClose; });
 }
@@ -196,7 +196,8 @@ Result<> Restored::hear(const Late& late) {
 Result<unique_fd> Restored::thaw() && {
   const int fd = fd_.get();
   TRY(fault::point("thaw"));
-  if (const auto info = get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO")) segments_of_ours_ = info->tcpi_segs_in;
+  if (const auto info = get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"))
+    heard_ = {info->tcpi_segs_in - info->tcpi_data_segs_in, info->tcpi_bytes_acked};
   TRY(set(fd, SOL_SOCKET, SO_MARK, owner_mark_, "SO_MARK"));
   if (peer_knows_all_) {  // unless something came while we were mute; what comes from here on, the kernel acknowledges
     const auto received = queue_sequence(fd, TCP_RECV_QUEUE);
@@ -240,9 +241,14 @@ Result<> Restored::go_live() {
 // number is an old one, so the peer answers it, but takes nothing from it. So does this kernel with an old segment: its answer is what we want.
 Result<> Restored::acknowledge() const {
   Segment old = next_segment();
-  ++segments_of_ours_;
+  ++heard_.answers;
   old.seq = rcv_wup_ - 2;  // older than the last byte and the FIN that the peer knows to be received
   return inject(old, marks_.inject);
+}
+
+std::optional<Segment> Restored::question() const {
+  if (!is_synchronized(state_)) return {};
+  return Segment{.tuple = {tuple_.remote, tuple_.local}, .seq = acknowledged_ - 1, .ack = rcv_seq_ + peer_has_finished(state_), .window = 1024, .data = {}};
 }
 
 Result<> Restored::write_unsent() {

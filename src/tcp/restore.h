@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "base/address.h"
 #include "base/error.h"
@@ -14,6 +15,11 @@
 
 namespace sockmi::tcp {
 
+struct Heard {
+  std::uint32_t answers = 0;       // segments without data
+  std::uint64_t acknowledged = 0;  // bytes of ours
+};
+
 // A restored endpoint, mute (the freeze mark) and in repair mode until thaw(). Destroying one that was not thawed discards it without a packet on
 // the wire.
 class Restored {
@@ -25,8 +31,10 @@ class Restored {
   ~Restored();
 
   int fd() const { return fd_.get(); }  // borrows
-  // Segments that found the socket until it thawed, and such of our own as found it then: more are the peer's.
-  std::uint32_t segments_of_ours() const { return segments_of_ours_; }
+  // Of a thawed one: what its counters say though the peer has not answered yet.
+  const Heard& heard() const { return heard_; }
+  // The peer answers it, if it gets it, by an acknowledgement, and takes nothing from it: it is too old. For speak().
+  std::optional<Segment> question() const;
   // Gives the socket what happened to the other one after its image was taken. An error leaves it unfit for anything but being discarded.
   Result<> receive(const Late& late);
   // One live endpoint from here on: mark off, repair mode off (its window probe goes out), the unsent rest of the send queue written, and what
@@ -70,7 +78,7 @@ class Restored {
   Bytes unsent_;
   bool finished_ = false;               // our FIN is behind them, though it was not when the image was taken
   std::uint32_t read_ = 0;              // of the receive queue, by somebody else
-  mutable std::uint32_t segments_of_ours_ = 0;
+  mutable Heard heard_;
 };
 
 }  // namespace sockmi::tcp

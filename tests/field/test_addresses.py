@@ -1,7 +1,7 @@
 """Which of its addresses a host tells others."""
-from process import expect, run
 import observe
-from socket_app import Connection, start
+from process import expect, run, wait_until
+from socket_app import Connection, refused, start
 
 
 def test_an_address_that_expires_is_not_told(lab):
@@ -18,12 +18,67 @@ def test_an_address_that_expires_is_not_told(lab):
 
 def test_an_address_of_one_link_is_not_told(lab):
     """hostB has no other IPv6 address: it takes no IPv6 connection, and the reason says so."""
-    from socket_app import refused
     run(["ip", "-n", "hostB", "-6", "addr", "del", "fd77::2/64", "dev", "eth0"])
     start(lab)
     c = Connection(lab, "6")
     c.both_ways()
     refused(c.ours, lab.hostB)
     expect(not observe.redirects(lab.hostA), "home redirects all the same")
+    c.both_ways()
+    c.end()
+
+
+def address6(change, *words):
+    run(["ip", "-n", "hostB", "-6", "addr", change, words[0], "dev", "eth0", *words[1:]])
+
+
+def leads_to(lab, address):
+    return wait_until(lambda: (led := observe.redirects(lab.hostA)) and all(address in each for each in led), f"home redirects to {address}")
+
+
+def test_an_address_that_comes_later_is_told(lab):
+    address6("del", "fd77::2/64")
+    start(lab)
+    address6("add", "fd77::2/64", "nodad")
+    lab.hostB.daemon.wait_line("event=other_address_changed")
+    wait_until(lambda: any(each.get("host") == "hostB" for each in lab.hostA.api("/v1/peers")["peers"]), "hostA hears of hostB")
+    c = Connection(lab, "6")
+    c.both_ways()
+    c.move(lab.hostB)
+    leads_to(lab, "fd77::2")
+    c.both_ways()
+    c.end()
+
+
+def test_homes_follow_an_address_that_changes(lab):
+    start(lab)
+    c = Connection(lab, "6")
+    c.both_ways()
+    c.move(lab.hostB)
+    address6("add", "fd77::22/64", "nodad")
+    address6("del", "fd77::2/64")
+    leads_to(lab, "fd77::22")
+    c.both_ways()
+    address6("change", "fd77::22/64", "valid_lft", "600", "preferred_lft", "300")
+    address6("add", "fd77::23/64", "nodad")
+    leads_to(lab, "fd77::23")
+    c.both_ways()
+    c.end()
+
+
+def test_an_own_address_that_is_gone_is_said(lab):
+    start(lab)
+    c = Connection(lab)
+    c.both_ways()
+    c.move(lab.hostB)
+    for host, address in ((lab.hostA, "10.77.0.1"), (lab.hostB, "10.77.0.2")):
+        run(["ip", "-n", host.name, "addr", "del", address + "/24", "dev", "eth0"])
+        host.daemon.wait_line(f"event=address_gone address={address}")
+        expect(any(f"address {address} is gone" in each for each in host.api("/v1/status")["warnings"]), "no warning")
+        run(["ip", "-n", host.name, "addr", "add", address + "/24", "dev", "eth0"])
+        host.daemon.wait_line(f"event=address_back address={address}")
+        expect(host.api("/v1/status")["warnings"] == [], "the warning stays")
+    c.both_ways()
+    c.move(lab.hostA)
     c.both_ways()
     c.end()

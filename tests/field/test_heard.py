@@ -1,5 +1,6 @@
 """A connection that has moved is not called well before its peer has been heard."""
 import observe
+from cases import cases
 from process import expect, wait_until
 from socket_app import Connection, start
 
@@ -29,9 +30,36 @@ def test_a_peer_that_does_not_get_our_packets_is_named(lab):
         lab.hostB.daemon.wait_line("event=unheard")
         expect(unheard(lab.hostB) == 1, "it counts as heard")
         expect([each["heard"] for each in lab.hostB.api("/v1/connections")["connections"]] == [False], "it counts as heard")
-    sent = c.down.begin_send(c.ours, 1000)
-    c.down.receive(c.theirs)
-    sent()
-    wait_until(lambda: unheard(lab.hostB) == 0, "the peer is heard")
+    wait_until(lambda: unheard(lab.hostB) == 0, "the peer is heard, though nobody has said anything", timeout=30)
     lab.hostB.daemon.wait_line("event=heard")
+    c.both_ways()
     c.end()
+
+
+def test_data_of_a_peer_that_does_not_get_our_packets_are_no_answer(lab):
+    start(lab)
+    c = Connection(lab)
+    c.both_ways()
+    with observe.Dropped(lab.client, "in", "ip saddr 10.77.0.1 tcp sport 8443"):
+        c.move(lab.hostB)
+        sent = c.up.begin_send(c.theirs, 1000)
+        lab.hostB.daemon.wait_line("event=unheard")
+        expect(unheard(lab.hostB) == 1, "it counts as heard")
+    c.up.receive(c.ours)
+    sent()
+    wait_until(lambda: unheard(lab.hostB) == 0, "the peer is heard", timeout=30)
+    c.end()
+
+
+@cases("ours", "theirs")
+def test_a_half_closed_connection_is_asked_too(lab, who):
+    start(lab)
+    c = Connection(lab)
+    c.both_ways()
+    closer, other = (c.ours, c.theirs) if who == "ours" else (c.theirs, c.ours)
+    closer.shutdown()
+    (c.down if who == "ours" else c.up).receive_end(other)
+    c.move(lab.hostB)
+    wait_until(lambda: unheard(lab.hostB) == 0, "the peer is heard", timeout=30)
+    expect(not any("event=unheard" in line for line in lab.hostB.daemon.lines), "a warning of a peer that was heard")
+    expect(len(lab.hostB.api("/v1/connections")["connections"]) == 1, "it has ended")

@@ -115,6 +115,69 @@ def test_an_interface_that_is_made_anew(lab):
     run(["ip", "-n", "hostA", "addr", "add", "10.77.0.1/24", "dev", "eth0"])
     repaired(lab.hostA, before)
     c.both_ways()
+    c.move(lab.hostA)
+    c.move(lab.hostB)  # by multicast, too
+    c.both_ways()
+    c.end()
+
+
+def test_a_loopback_device_that_was_down(lab):
+    """The delivery route goes with it, and the kernel does not say so."""
+    c = moved_connection(lab)
+    run(["ip", "-n", "hostB", "link", "set", "lo", "down"])
+    run(["ip", "-n", "hostB", "link", "set", "lo", "up"])
+    wait_until(lambda: "local default dev lo" in lab.hostB.run("ip", "route", "show", "table", "29547"), "the route is put back")
+    run(["ip", "-n", "hostB", "route", "add", "192.0.2.0/24", "dev", "eth0"])
+    c.both_ways()
+    c.end()
+
+
+def test_an_administrator_who_flushes_without_end(lab):
+    """Repairs get rarer, but not rarer than twice a second: the daemon does other work, and the connection goes on."""
+    c = moved_connection(lab)
+    loop = lab.hostA.popen("sh", "-c", "while :; do nft flush ruleset; sleep 0.05; done")
+    try:
+        wait_until(lambda: lab.hostA.api("/v1/status")["repairs"]["count"] >= 8, "eight repairs", timeout=30)
+        c.both_ways(1000)
+    finally:
+        loop.kill()
+    sent = lab.hostA.api("/v1/status")["repairs"]
+    expect("nft (" in sent["last"], f"{sent}: who was it?")
+    repaired(lab.hostA)
+    c.both_ways()
+    expect(observe.resets(lab.client)[0] == 0, "home answered by RST")
+    c.end()
+
+
+def test_what_can_not_be_put_back_is_said_and_tried_again(lab):
+    c = moved_connection(lab)
+    lab.hostA.run("nft", "flush ruleset; add table inet sockmi; add set inet sockmi homes4 { type ipv6_addr; }")
+    wait_until(lambda: lab.hostA.api("/v1/status")["repairs"]["error"], "status says that it can not be repaired")
+    lab.hostA.daemon.wait_line("event=rules_not_repaired")
+    lab.hostA.run("nft", "delete", "table", "inet", "sockmi")
+    wait_until(lambda: not lab.hostA.api("/v1/status")["repairs"]["error"], "it is repaired", timeout=20)
+    c.both_ways()
+    c.end()
+
+
+def test_what_others_have_put_in_is_removed_by_a_repair(lab):
+    """As one does who loads a listing that he had saved before: a redirect of a connection that has ended would swallow the next one."""
+    c = moved_connection(lab)
+    lab.hostA.run("nft", "add", "element", "netdev", "sockmi", "redir4", "{ 10.77.0.100 . 4711 . 10.77.0.1 . 8443 : 10.77.0.2 }")
+    before = lab.hostA.api("/v1/status")["repairs"]["count"]
+    lab.hostA.run("nft", "delete", "table", "inet", "sockmi")
+    repaired(lab.hostA, before)
+    wait_until(lambda: not any("4711" in each for each in observe.redirects(lab.hostA)), "the strange redirect goes")
+    c.both_ways()
+    c.end()
+
+
+def test_nobody_else_takes_the_guards_table_away(lab):
+    c = moved_connection(lab)
+    shown = lab.hostA.run("nft", "list", "table", "inet", "sockmi_guard")
+    expect("10.77.0.1 . 8443" in shown, shown)
+    status, _ = lab.hostA.run("nft", "delete", "table", "inet", "sockmi_guard", check=False)
+    expect(status != 0, "anybody can delete the guard's table")
     c.end()
 
 

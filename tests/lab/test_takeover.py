@@ -113,6 +113,21 @@ def test_a_second_holder_is_named(lab):
     lab.hostB.daemon.wait_line("event=address_is_ours_alone", timeout=40)
 
 
+def test_an_address_that_is_removed_by_hand_is_put_back(lab):
+    """As a network manager does that knows nothing of it. Not if another host has it: somebody has moved it by hand then."""
+    start(lab)
+    transfers = begin(lab)
+    take_over(lab, lab.hostA, lab.hostB)
+    lab.hostB.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
+    lab.hostB.daemon.wait_line("event=address_put_back")
+    expect("hostB" in who_answers(lab, "--connect-timeout", 3), "hostB does not answer")
+    finish(transfers)
+    lab.hostC.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
+    lab.hostB.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
+    lab.hostB.daemon.wait_line("event=address_lost")
+    expect(SERVICE not in lab.hostB.run("ip", "-br", "addr"), "two hosts have it")
+
+
 def test_there_and_back(lab):
     start(lab)
     transfers = begin(lab)

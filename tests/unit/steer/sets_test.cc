@@ -56,6 +56,36 @@ TEST_F(SetsTest, WhatTheKernelKnowsBetterIsReadAndDoneAgain) {
   EXPECT_EQ(kernel.seen, (Seen{"+", "-+", "+"}));
 }
 
+// The kernel that is none has nothing in its sets when it is asked.
+TEST_F(SetsTest, WhatIsGoneIsPutBackButForWhatHasExpired) {
+  Change brief = kPut;
+  brief.element.key = {5, 6, 7, 8};
+  brief.element.expires_in = milliseconds(0);
+  ASSERT_TRUE(apply(kPut));
+  ASSERT_TRUE(apply(brief));
+  const auto restored = sets.restore();
+  ASSERT_TRUE(restored);
+  EXPECT_EQ(*restored, 1u);
+  EXPECT_EQ(kernel.seen, (Seen{"+", "+", "+"}));
+}
+
+TEST_F(SetsTest, WhatRulesTakeOutIsNotPutBack) {
+  const SetName fleeting{.family = 5, .table = "sockmi", .set = "ended", .fleeting = true};
+  Change put = kPut;
+  put.set = &fleeting;
+  ASSERT_TRUE(apply(put));
+  EXPECT_EQ(sets.restore().value_or(9), 0u);
+  EXPECT_EQ(kernel.seen, Seen{"+"});
+}
+
+TEST_F(SetsTest, WhatCouldNotBePutBackIsPutBackTheNextTime) {
+  ASSERT_TRUE(apply(kPut));
+  kernel.answers = {EPERM};
+  EXPECT_FALSE(sets.restore());
+  EXPECT_EQ(sets.restore().value_or(9), 1u);
+  EXPECT_EQ(kernel.seen, (Seen{"+", "+", "+"}));
+}
+
 TEST_F(SetsTest, RemovingWhatIsNotThereIsNoError) {
   EXPECT_TRUE(apply(kRemove));
   EXPECT_TRUE(kernel.seen.empty());
