@@ -235,7 +235,11 @@ int main(int argc, char** argv) {
   }
   const Host client(argv[1]), home(argv[2]), other_home(argv[3]), importer(argv[4]);
   const Daemon here(home), over_there(other_home), there(importer);
-  for (const Host* each : {&home, &other_home}) must(there->shelter(each->ip).has_value(), "shelter");
+  for (const Host* each : {&home, &other_home}) {
+    std::vector<steer::Sheltered> guests;
+    for (const FourTuple& guest : connections(*each, client, kMany)) guests.push_back({guest, {}});
+    must(there->shelter(guests).has_value(), "shelter");
+  }
   const double added = milliseconds_to_add(here, connections(home, client, kAdded), importer);
   const auto ratio = [&](unsigned talking) { return redirects_ratio(talking, client, {&home, &other_home}, {&here, &over_there}, importer); };
   const nlohmann::json out{{"redirect_add_10000_ms", added}, {"redirect_20000_over_1", ratio(1)}, {"redirect_20000_busy_over_1", ratio(kMany)}};

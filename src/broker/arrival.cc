@@ -281,6 +281,7 @@ void Arrivals::discard(const image::MigrationId& id, const std::string& why) {
   log::info("event=discard migration={} reason=\"{}\"", image::to_hex(id), why);
   // The packets go their former way before the socket goes.
   const image::Endpoint& endpoint = it->second.endpoint;
+  untrack(world_, tuple_of(endpoint.tcp));
   if (!comes_home(endpoint)) dismiss(world_, tuple_of(endpoint.tcp), endpoint.home_line, world_.settings.linger);
   else if (it->second.socket) (void)world_.steering->keep_out(tuple_of(endpoint.tcp));
   prepared_.erase(it);

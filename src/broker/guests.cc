@@ -60,6 +60,12 @@ void readdress_guests(World& world, const IpAddress& before) {
   }
 }
 
+void untrack(World& world, const FourTuple& tuple) {
+  if (is_passive(tuple)) return;
+  if (auto done = world.steering->untrack(tuple, world.settings.linger); !done)
+    log::warn("event=tracking_left connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
+}
+
 void dismiss(World& world, const FourTuple& tuple, const SocketAddress& home_line, milliseconds linger) {
   const IpAddress address = address_of(tuple, home_line), own = world.settings.address_for(address);
   world.shelter.drop({{address, tuple.local.port}, tuple.remote}, linger);

@@ -13,4 +13,7 @@ Result<> admit(World& world, const FourTuple& tuple, const SocketAddress& home_l
 void readdress_guests(World& world, const IpAddress& before);
 void dismiss(World& world, const FourTuple& tuple, const SocketAddress& home_line, milliseconds linger);
 
+// A connection that had come here, home too, has ended, or gone: its entry in the host's connection tracking is left to the last packets.
+void untrack(World& world, const FourTuple& tuple);
+
 }  // namespace sockmi::broker

@@ -30,6 +30,7 @@ void end(World& world, std::uint64_t cookie) {
   const Resident resident = std::move(it->second);
   world.residents.erase(it);
   log::debug("event=ended connection={}", to_string(resident.tuple));
+  untrack(world, resident.tuple);
   if (!is_guest(world, resident)) return;
   dismiss(world, resident.tuple, resident.home_line, world.settings.linger);
   spawn(world.io, "tell_ended", tell_ended(world, world.journal.has_ended(resident, cookie), resident));
@@ -70,6 +71,7 @@ void went(World& world, std::uint64_t cookie, const FourTuple& tuple, const std:
 }
 
 void has_left(World& world, const FourTuple& tuple, const std::string& home, const SocketAddress& home_line) {
+  untrack(world, tuple);
   if (home == world.settings.host) return;
   dismiss(world, tuple, home_line, world.settings.linger);
   if (world.away.contains(tuple)) spawn(world.io, "tell_moved", tell_moved(world, tuple));

@@ -58,6 +58,7 @@ class NamespacedSteering : public Steering, public Upkeep {
   Result<> stay(std::span<const FourTuple> tuples) override;
   Result<> unstay(std::span<const FourTuple> tuples) override;
   Result<> track(const FourTuple& tuple, bool established) override { return at(tuple.local.ip).track(tuple, established); }
+  Result<> untrack(const FourTuple& tuple, std::chrono::milliseconds linger) override { return at(tuple.local.ip).untrack(tuple, linger); }
   // Guests live in the daemon's own namespace.
   Result<> shelter(std::span<const Sheltered> guests) override { return ours_->shelter(guests); }
   Result<std::vector<Sheltered>> sheltered() override { return ours_->sheltered(); }

@@ -111,6 +111,10 @@ class NftSteering : public Steering, public Upkeep {
     return done;
   }
 
+  Result<> untrack(const FourTuple& tuple, milliseconds linger) override {
+    return can_track_ ? steer::untrack(*netfilter_, tuple, linger) : Result<>();
+  }
+
   Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) override {
     if (is_v4(local.ip) != is_v4(to)) return fail(EAFNOSUPPORT, "{} can not be redirected to {}", to_string(local), to_string(to));
     std::vector<Change> changes = stays(staying, Change::kPut);

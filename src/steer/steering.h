@@ -63,6 +63,8 @@ class Steering {
   virtual Result<> keep_out(const FourTuple& tuple) = 0;
   // To be called for each connection that arrives here, before it thaws: firewalls of this host know it from then on. See tracking.h.
   virtual Result<> track(const FourTuple& tuple, bool established) = 0;
+  // And when it has ended, or gone.
+  virtual Result<> untrack(const FourTuple& tuple, std::chrono::milliseconds linger) = 0;
 
   // A listener has moved: all connections to its address and port go to `to`, but for those that live on here.
   virtual Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) = 0;

@@ -12,12 +12,13 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <fstream>
 #include <optional>
 
 namespace sockmi::steer {
 namespace {
 
-constexpr std::uint32_t kTimeout = 300;  // s; a packet that is tracked makes it the kernel's own for established connections
 constexpr std::uint8_t kEstablished = 3, kSynSent = 1;  // TCP_CONNTRACK_*, which has one name for two things
 constexpr int kSynProxy = 24;                           // CTA_SYNPROXY, which Debian 12's headers lack
 
@@ -57,6 +58,14 @@ struct Message {
   }
 };
 
+// A guest may be silent for as long as this host lets any connection be.
+std::uint32_t seconds_of_silence() {
+  constexpr std::uint32_t kDefault = 432'000;
+  std::ifstream file("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established");
+  std::uint32_t seconds = 0;
+  return file >> seconds && seconds > 0 ? seconds : kDefault;
+}
+
 // Answers of kernels without ctnetlink.
 bool is_missing(const Error& error) { return error.code == EINVAL || error.code == EOPNOTSUPP; }
 
@@ -72,7 +81,7 @@ Result<> add(Netlink& netfilter, const SocketAddress& from, const SocketAddress&
   m.add_tuple(CTA_TUPLE_ORIG, from, to);
   m.add_tuple(CTA_TUPLE_REPLY, to, from);
   mnl_attr_put_u32(m.header, CTA_STATUS, htonl(IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_ASSURED));
-  mnl_attr_put_u32(m.header, CTA_TIMEOUT, htonl(kTimeout));
+  mnl_attr_put_u32(m.header, CTA_TIMEOUT, htonl(seconds_of_silence()));
   m.add_state(state);
   return netfilter.transact(m.header, m.header->nlmsg_len, 1, "connection tracking");
 }
@@ -160,6 +169,17 @@ Result<> track(Netlink& netfilter, const FourTuple& tuple, bool established) {
   }
   if (!done && is_missing(done.error())) return fail(EOPNOTSUPP, "connection tracking: this kernel has no ctnetlink");
   return done;
+}
+
+Result<> untrack(Netlink& netfilter, const FourTuple& tuple, std::chrono::milliseconds linger) {
+  if (!tracks_connections()) return {};
+  const FourTuple plain = tuple.unmapped();
+  const auto seconds = std::max(std::chrono::seconds(1), std::chrono::ceil<std::chrono::seconds>(linger));
+  Message m(netfilter, IPCTNL_MSG_CT_NEW, NLM_F_ACK, plain.local.ip.family);
+  m.add_tuple(CTA_TUPLE_ORIG, plain.remote, plain.local);
+  mnl_attr_put_u32(m.header, CTA_TIMEOUT, htonl(static_cast<std::uint32_t>(seconds.count())));
+  auto done = netfilter.transact(m.header, m.header->nlmsg_len, 1, "connection tracking");
+  return !done && (done.error().code == ENOENT || is_missing(done.error())) ? Result<>() : done;
 }
 
 Result<> check_translation(const FourTuple& tuple) {

@@ -1,6 +1,8 @@
 // The connection tracking of the host's own firewall, where it has one.
 #pragma once
 
+#include <chrono>
+
 #include "base/address.h"
 #include "steer/netlink.h"
 
@@ -10,6 +12,9 @@ namespace sockmi::steer {
 // firewalls let it in, and no rule of NAT is asked about it. It takes the place of an entry of an earlier visit, whose numbers are long past. No error
 // where nothing is tracked. EOPNOTSUPP: this kernel tracks connections and has no way to tell it of one.
 Result<> track(Netlink& netfilter, const FourTuple& tuple, bool established);
+
+// Its entry, if there is one, is left to the last packets: where nobody's firewall asks for it, the kernel would keep it for days.
+Result<> untrack(Netlink& netfilter, const FourTuple& tuple, std::chrono::milliseconds linger);
 
 // ENOTSUP: this host changes addresses, ports or sequence numbers of the connection, so that its packets are not as its socket has them.
 Result<> check_translation(const FourTuple& tuple);

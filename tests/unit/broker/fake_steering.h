@@ -21,6 +21,7 @@ class FakeSteering : public steer::Steering {
   Result<> let_in(const FourTuple&, std::chrono::milliseconds) override { return {}; }
   Result<> keep_out(const FourTuple&) override { return {}; }
   Result<> track(const FourTuple&, bool) override { return {}; }
+  Result<> untrack(const FourTuple&, std::chrono::milliseconds) override { return {}; }
   Result<> redirect_port(const SocketAddress&, const IpAddress&, std::span<const FourTuple>) override { return {}; }
   Result<> remove_port_redirect(const SocketAddress&) override { return {}; }
   Result<std::vector<SocketAddress>> redirected_ports() override { return std::vector<SocketAddress>(); }
