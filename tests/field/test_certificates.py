@@ -1,12 +1,12 @@
 """Clocks that differ, and certificates that are out of date: nothing is lost, and the log and the status say which host it is."""
-from lab import expect, wait_until
+from lab import expect, preloading, wait_until
 from socket_app import CONNECTED, SERVICE, Connection, SocketApp
 
 DAY = 86400
 
 
 def with_clock(lab, seconds):
-    return "env", f"LD_PRELOAD={lab.program('tests/attack/libskew.so')}", f"SKEW={seconds}"
+    return preloading(lab.program("tests/attack/libskew.so"), SKEW=seconds)
 
 
 def start(lab, skew):

@@ -151,7 +151,7 @@ def test_an_administrator_who_flushes_without_end(lab):
 
 def test_what_can_not_be_put_back_is_said_and_tried_again(lab):
     c = moved_connection(lab)
-    lab.hostA.run("nft", "flush ruleset; add table inet sockmi; add set inet sockmi homes4 { type ipv6_addr; }")
+    lab.hostA.run("nft", "flush ruleset; add table inet sockmi; add set inet sockmi guests4 { type ipv6_addr; }")
     wait_until(lambda: lab.hostA.api("/v1/status")["repairs"]["error"], "status says that it can not be repaired")
     lab.hostA.daemon.wait_line("event=rules_not_repaired")
     lab.hostA.run("nft", "delete", "table", "inet", "sockmi")

@@ -2,7 +2,7 @@
 import os
 
 from cases import cases
-from lab import SANITIZERS
+from lab import preloading
 from process import expect
 from sandbox import without_privilege
 from socket_app import SERVICE, Connection, SocketApp
@@ -12,8 +12,7 @@ from socket_app import SERVICE, Connection, SocketApp
 def test_a_name_service_that_hangs_holds_up_its_own_user_alone(lab, where):
     gate = lab.folder / "gate"
     os.mkfifo(gate)
-    slow = ("env", f"LD_PRELOAD={lab.program('tests/field/libslownss.so')}", f"NSS_GATE={gate}",
-            f"ASAN_OPTIONS={SANITIZERS['ASAN_OPTIONS']}:verify_asan_link_order=0")
+    slow = preloading(lab.program("tests/field/libslownss.so"), NSS_GATE=gate)
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host, wrap=slow if host.name == where else ())
         host.app = SocketApp(host, SERVICE, privileged=True)

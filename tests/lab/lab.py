@@ -89,6 +89,12 @@ class Host:
         return answer["exported"], answer["failed"]
 
 
+def preloading(library, **variables):
+    """A wrap for a program that finds this library's functions in place of the C library's."""
+    settings = {"LD_PRELOAD": library, "ASAN_OPTIONS": f"{SANITIZERS['ASAN_OPTIONS']}:verify_asan_link_order=0", **variables}
+    return "env", *(f"{name}={value}" for name, value in settings.items())
+
+
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
         super().__init__("sockmid", timeout=70)
