@@ -211,8 +211,9 @@ Result<> Frozen::capture_queues(image::TcpT& image, Ahead* ahead) {
   }
 }
 
-// The probe that ends repair mode has the last sequence number that was received, and leaves it behind as that of the last window update. In CLOSE_WAIT
-// there is no probe, but nothing more comes either: what is not acknowledged yet is so at once (the socket is mute). Elsewhere nobody can write.
+// The probe that ends repair mode has the last sequence number that was received, and leaves it behind as that of the last window update. A segment out
+// of order leaves its own there, and does not count as received, so no segment at all may come in meanwhile. In CLOSE_WAIT there is no probe, but nothing
+// more comes either: what is not acknowledged yet is so at once (the socket is mute). Elsewhere nobody can write.
 // EAGAIN: something came in meanwhile.
 Result<> Frozen::learn_sequence(const image::TcpT& image, image::Window& window) {
   const auto look = [&] { return get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"); };
@@ -234,7 +235,7 @@ Result<> Frozen::learn_sequence(const image::TcpT& image, image::Window& window)
     sequence = received;
   }
   TRY_LET(after, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-  if (before.tcpi_state != image.state || after.tcpi_state != image.state || before.tcpi_bytes_received != after.tcpi_bytes_received)
+  if (before.tcpi_state != image.state || after.tcpi_state != image.state || before.tcpi_segs_in != after.tcpi_segs_in)
     return fail(EAGAIN, "the socket does not come to rest");
   known_.base = sequence - static_cast<std::uint32_t>(after.tcpi_bytes_received);
   window = image::Window(real.snd_wl1, real.snd_wnd, real.max_window, real.rcv_wnd, real.rcv_wup);

@@ -62,13 +62,16 @@ Result<> connect_silently(int fd, const image::TcpT& image) {
 
 // Two of the kernel's numbers have no option of their own.
 //
+// The last window update may have come with a segment out of order, which does not go along, and beyond a window that was shut since: the kernel refuses
+// such a number. Every segment from here on is newer.
+//
 // The peer's FIN is not received yet. What was said to it in acknowledging counts it, and the window has to have room for it, even where it was let in
 // beyond a window that was shut.
 //
 // How far the window may open (rcv_ssthresh) starts at that of a new connection, and a reader who empties a large queue would open it by little
 // steps. It follows the window when the clamp is raised, so there is a wide window for a moment.
 Result<> restore_windows(int fd, const image::TcpT& image) {
-  tcp_repair_window window{image.window->snd_wl1(), image.window->snd_wnd(), image.window->max_window(), image.window->rcv_wnd(),
+  tcp_repair_window window{image.rcv_seq - 1, image.window->snd_wnd(), image.window->max_window(), image.window->rcv_wnd(),
                            image.window->rcv_wup()};
   if (peer_has_finished(image.state)) {
     const std::uint32_t end = image.rcv_seq + 1;

@@ -8,10 +8,14 @@
 #include <random>
 
 #include "connection.h"
+#include "tcp/inject.h"
+#include "tcp/inspect.h"
 #include "tcp/queues.h"
+#include "tcp/socket_options.h"
 
 namespace {
-std::function<void()> before_look;  // what others do to a socket just before the length of its receive queue is asked for
+std::function<void()> before_look;   // what others do to a socket just before the length of its receive queue is asked for
+std::function<void()> after_probe;   // once, when the probe that ends repair mode has gone
 }
 
 // In place of the C library's.
@@ -25,6 +29,13 @@ extern "C" int ioctl(int fd, unsigned long request, ...) noexcept {
     before_look = std::move(run);
   }
   return static_cast<int>(::syscall(SYS_ioctl, fd, request, argument));
+}
+
+extern "C" int setsockopt(int fd, int level, int name, const void* value, socklen_t size) noexcept {
+  const auto result = static_cast<int>(::syscall(SYS_setsockopt, fd, level, name, value, size));
+  if (level == IPPROTO_TCP && name == TCP_REPAIR && *static_cast<const int*>(value) == TCP_REPAIR_OFF)
+    if (const auto run = std::exchange(after_probe, nullptr)) run();
+  return result;
 }
 
 namespace sockmi::tcp {
@@ -185,6 +196,42 @@ TEST_P(Queues, AnUrgentByteIsSeenThoughAnotherIsRead) {
   before_look = nullptr;
   ASSERT_TRUE(urgent) << to_string(urgent.error());
   EXPECT_TRUE(*urgent);
+}
+
+// A segment of the peer's before which another is missing; the next one expected, and those that are missing.
+Segment out_of_order(int fd, std::uint32_t missing) {
+  static const std::uint8_t kByte[1] = {};
+  EXPECT_TRUE(set_repair(fd, TCP_REPAIR_ON));
+  const auto seq = queue_sequence(fd, TCP_RECV_QUEUE), ack = queue_sequence(fd, TCP_SEND_QUEUE);
+  EXPECT_TRUE(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
+  return {.tuple = inspect(fd)->tuple, .seq = *seq + missing, .ack = *ack, .window = 1000, .data = kByte};
+}
+
+TEST_P(Queues, ASegmentOutOfOrderIsNotTakenForTheLastOne) {
+  const Segment segment = out_of_order(pair_.mover.get(), 5000);
+  auto frozen = Frozen::freeze(pair_.mover.get(), kMarks);
+  ASSERT_TRUE(frozen) << to_string(frozen.error());
+  bool came = false;
+  after_probe = [&] { came = inject(segment, kMarks.inject).has_value(); };
+  const auto image = frozen->capture();
+  after_probe = nullptr;
+  ASSERT_TRUE(image) << to_string(image.error());
+  EXPECT_TRUE(came);
+  EXPECT_EQ(image->rcv_seq, segment.seq - 5000);
+}
+
+// The window was told by a segment that lies behind it since: a buffer without room shuts it at once (ICSK_ACK_NOMEM).
+TEST_P(Queues, AWindowToldFromBeyondItMoves) {
+  const Segment segment = out_of_order(pair_.mover.get(), 5000);
+  ASSERT_TRUE(inject(segment, kMarks.inject));
+  auto image = take(pair_.mover);
+  ASSERT_EQ(image.window->snd_wl1(), segment.seq);
+  const image::Window was = *image.window;
+  image.window = std::make_unique<image::Window>(was.snd_wl1(), was.snd_wnd(), was.max_window(), 0, was.rcv_wup());
+  pair_.mover = make(image);
+  ASSERT_TRUE(pair_.mover);
+  say(pair_.mover.get(), "moved");
+  EXPECT_EQ(hear(pair_.peer.get(), 5), "moved");
 }
 
 TEST_P(Queues, FullBothWays) {
