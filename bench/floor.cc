@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/address.h"
+#include "base/freeze_mark.h"
 #include "stopwatch.h"
 #include "tcp/capture.h"
 #include "tcp/restore.h"
@@ -21,7 +22,8 @@ using namespace sockmi::bench;
 
 namespace {
 
-constexpr std::uint32_t kNoMark = 1;  // no rule knows it
+// Those of the daemon beside it, whose rules drop what a frozen socket sends.
+constexpr tcp::Marks kMarks{.freeze = kFreezeMark, .inject = kFreezeMark};
 
 int echo(const sockaddr* address, socklen_t size) {
   const unique_fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -57,13 +59,13 @@ int measure(const sockaddr* address, socklen_t size) {
   for (int c = std::getchar(); c != EOF; c = std::getchar()) {
     if (c != '\n') continue;
     const double move = time_of([&] {
-      auto frozen = tcp::Frozen::freeze(socket.get(), {kNoMark, kNoMark});
+      auto frozen = tcp::Frozen::freeze(socket.get(), kMarks);
       must(frozen.has_value(), "freeze");
       auto image = frozen->capture();
       const auto late = image ? frozen->received_since(*image) : Result<tcp::Late>(std::unexpected(image.error()));
       must(late && frozen->kill(), "capture");
       socket.reset();
-      auto restored = tcp::Restored::restore(*image, {kNoMark, kNoMark}, false);
+      auto restored = tcp::Restored::restore(*image, kMarks, false);
       must(restored && restored->receive(*late), "restore");
       auto live = std::move(*restored).thaw();
       must(live.has_value(), "thaw");
