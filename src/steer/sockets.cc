@@ -105,12 +105,16 @@ class KernelSocketEnds : public SocketEnds {
 
   Result<std::vector<TcpSocket>> ended() override {
     std::vector<TcpSocket> out;
+    bool missed = false;
     alignas(nlmsghdr) char buffer[65536];
     for (;;) {
       const ssize_t got = ::recv(notices_.get(), buffer, sizeof buffer, MSG_DONTWAIT);
+      if (got < 0 && errno == EAGAIN && missed) return fail(ENOBUFS, "the kernel has dropped notices of ended sockets");
       if (got < 0 && errno == EAGAIN) return out;
       if (got < 0 && errno == EINTR) continue;
-      if (got <= 0) return fail_errno("sock_diag");  // ENOBUFS among them
+      missed |= got < 0 && errno == ENOBUFS;  // it drops them until all that are left were read, and does not say so again
+      if (got < 0 && errno == ENOBUFS) continue;
+      if (got <= 0) return fail_errno("sock_diag");
       int left = static_cast<int>(got);
       for (auto* m = reinterpret_cast<const nlmsghdr*>(buffer); mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left))
         if (const auto socket = read(m)) out.push_back(*socket);

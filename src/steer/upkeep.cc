@@ -56,12 +56,12 @@ class KernelChanges : public Changes {
 
   News heard(std::uint32_t own_port) override {
     News news;
-    read(netfilter_.get(), news, [&](const nlmsghdr* message) {
+    read(netfilter_.get(), missed_[0], news, [&](const nlmsghdr* message) {
       if (message->nlmsg_pid == own_port || NFNL_SUBSYS_ID(message->nlmsg_type) != NFNL_SUBSYS_NFTABLES) return;
       if (NFNL_MSG_TYPE(message->nlmsg_type) != NFT_MSG_NEWGEN) taken_ |= takes_ours_away(message);
       else if (std::exchange(taken_, false)) news.add({.ours = true, .surroundings = false, .by = who(message)});
     });
-    read(route_.get(), news, [&](const nlmsghdr* message) {
+    read(route_.get(), missed_[1], news, [&](const nlmsghdr* message) {
       news.surroundings = true;
       // With an interface its chain goes, and the kernel does not say so. A bridge's ports are told of in the same way, when they leave it.
       if (message->nlmsg_type == RTM_DELLINK && static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(message))->ifi_family == AF_UNSPEC) news.ours = true;
@@ -70,23 +70,27 @@ class KernelChanges : public Changes {
   }
 
  private:
+  // The kernel says once that its buffer was full, and drops what comes from then on until all in it was read: so long everything counts as disturbed.
   template <class Each>
-  static void read(int fd, News& news, Each each) {
+  static void read(int fd, bool& missed, News& news, Each each) {
     alignas(nlmsghdr) char buffer[65536];
     for (int i = 0; i < kMostAtOnce; ++i) {
       const ssize_t got = ::recv(fd, buffer, sizeof buffer, 0);
       if (got < 0 && errno == EINTR) continue;
-      if (got < 0 && errno == ENOBUFS) {
-        news.add({.ours = true, .surroundings = true, .by = {}});
-        continue;
+      missed |= got < 0 && errno == ENOBUFS;
+      if (missed) news.add({.ours = true, .surroundings = true, .by = {}});
+      if (got < 0 && errno == ENOBUFS) continue;
+      if (got <= 0) {
+        missed = false;
+        return;
       }
-      if (got <= 0) return;
       int left = static_cast<int>(got);
       for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer); mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) each(message);
     }
   }
 
   unique_fd netfilter_, route_, both_;  // the last one polls readable when one of the others does
+  bool missed_[2] = {};                 // of netfilter's, and of the routes'
   bool taken_ = false;                  // in the transaction whose end has not come yet
 };
 

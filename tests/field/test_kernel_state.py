@@ -1,8 +1,13 @@
 """What administrators and other daemons do to the kernel's state that is ours: it is put back at once, the connections go on, and log and status say so."""
+import errno
+import socket
+
+import namespace
 import observe
 from cases import cases
 from process import expect, run, wait_until
-from socket_app import Connection, start
+from socket_app import LISTENING, SERVICE, Between, Connection, SocketApp, move, start
+from test_namespaces import Container
 
 PORT = 8443
 
@@ -188,3 +193,101 @@ def test_a_change_of_others_tables_is_no_business_of_ours(lab):
     run(["ip", "-n", "hostA", "rule", "add", "priority", "100", "lookup", "main"])
     run(["ip", "-n", "hostA", "rule", "del", "priority", "100"])
     expect(lab.hostA.api("/v1/status")["repairs"] == {"count": 0, "last": "", "error": ""}, "it was taken for ours")
+
+
+def missed(host):
+    """How many notices of changes the kernel could not give to the daemon, for want of room."""
+    with open(f"/proc/{host.daemon.pid}/net/netlink", encoding="ascii") as table:
+        return sum(int(row.split()[8]) for row in list(table)[1:])
+
+
+def flood(host):
+    """Until the daemon, which does not read, misses notices of other tables and routes."""
+    host.run("nft", "add table ip other; add set ip other some { type ipv4_addr; }")
+    elements = ",".join(f"10.1.{a}.{b}" for a in range(200) for b in range(200))
+    transaction = f"add element ip other some {{ {elements} }}; flush set ip other some".encode()
+    routes = "".join(f"route {change} 10.{a}.{b}.0/24 dev lo\n" for change in ("add", "del") for a in range(20) for b in range(250)).encode()
+
+    def once():
+        before = missed(host)
+        host.run("nft", "-f", "-", stdin=transaction)
+        netfilter = missed(host)
+        run(["ip", "-n", host.name, "-batch", "-"], stdin=routes)
+        return before < netfilter < missed(host)
+    wait_until(once, "its buffers are full", timeout=120)
+
+
+@cases("tables", "routing rules")
+def test_what_is_taken_away_while_the_kernel_can_not_tell(lab, what):
+    """It says that notices were lost: then everything is looked at."""
+    c = moved_connection(lab)
+    host = lab.hostA if what == "tables" else lab.hostB
+    before = host.api("/v1/status")["repairs"]["count"]
+    host.daemon.pause()
+    flood(host)
+    if what == "tables":
+        host.run("nft", "delete", "table", "netdev", "sockmi")
+    else:
+        for priority in [line.split(":")[0] for line in host.run("ip", "rule").splitlines() if "29547" in line]:
+            run(["ip", "-n", host.name, "rule", "del", "priority", priority])
+    host.daemon.resume()
+    repaired(host, before)
+    host.run("nft", "delete", "table", "ip", "other")
+    c.both_ways()
+    c.end()
+
+
+@cases("flush ruleset", "delete table netdev sockmi", "delete table inet sockmi")
+def test_what_is_taken_away_inside_a_container(lab, command):
+    with Container(lab) as container:
+        start(lab)
+        container.app = SocketApp(container, SERVICE)
+        listener, theirs = container.app.socket("4").listen(), lab.client.app.socket("4")
+        theirs.connect(container)
+        c = Between(listener.accept(), theirs)
+        c.both_ways()
+        c.move(lab.hostB)
+        c.both_ways()
+        before = lab.hostA.api("/v1/status")["repairs"]["count"]
+        container.run("nft", *command.split())
+        repaired(lab.hostA, before)
+        said = lab.hostA.daemon.wait_line("event=rules_repaired")
+        expect("in namespace" in said, said)
+        c.both_ways()
+        c.end()
+        wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
+
+
+def test_a_moved_listener_while_homes_tables_are_gone(lab):
+    """Home's daemon stands still and repairs nothing: the guard's table alone keeps home from refusing who connects. What else home resets is none of
+    its business: connections that have stayed, and other ports."""
+    start(lab)
+    listener = lab.hostA.app.socket("4").listen()
+    their_old, our_old = lab.client.app.socket("4").connect(lab.hostA), listener.accept()
+    listener = move(listener, lab.hostB, LISTENING)
+    lab.hostA.daemon.pause()
+    lab.hostA.run("nft", "flush", "ruleset")
+    arrived = observe.Counter(lab.hostA, "in", f"tcp dport {PORT} tcp flags syn")
+    their_new = lab.client.app.socket("4")
+    connected = their_new.begin("connect", lab.hostA.address, PORT)
+    wait_until(arrived.packets, "home gets the SYN")
+    expect(observe.resets(lab.client)[0] == 0, "home has refused it")
+    our_old.set(socket.SOL_SOCKET, socket.SO_LINGER, "0100000000000000")
+    our_old.close()
+    wait_until(lambda: observe.resets(lab.client)[0] == 1, "the connection that has stayed is reset")
+    expect(refuses(lab, PORT + 1), "another port does not refuse")
+    lab.hostA.daemon.resume()
+    connected()
+    c = Between(listener.accept(), their_new)
+    c.both_ways()
+    c.end()
+    their_old.close()
+    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")  # those two were right
+
+
+def refuses(lab, port):
+    def connect():
+        with socket.socket() as caller:
+            caller.settimeout(20)
+            return caller.connect_ex((lab.hostA.address, port)) == errno.ECONNREFUSED
+    return namespace.within(lab.client, connect)

@@ -1,6 +1,8 @@
 // The kernel's own notices, over the loopback.
 #include <poll.h>
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "base/unique_fd.h"
@@ -47,6 +49,45 @@ TEST(Sockets, ASocketIsFoundByItsConnectionWhileItLives) {
   FourTuple other = pair.tuple;
   other.remote.port ^= 1;
   EXPECT_EQ(find_socket(other).error().code, ENOENT);
+}
+
+void reset(Pair pair) {
+  const linger at_once{.l_onoff = 1, .l_linger = 0};
+  EXPECT_EQ(::setsockopt(pair.client.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+}
+
+// The kernel tells of ends a little later, and all listeners at the same time.
+void wait_for_end(SocketEnds& ends, std::uint64_t cookie) {
+  for (bool noticed = false; !noticed;) {
+    pollfd readable{.fd = ends.fd(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(::poll(&readable, 1, 30'000), 1) << "no notice came";
+    const auto ended = ends.ended();
+    ASSERT_TRUE(ended);
+    noticed = std::ranges::find(*ended, cookie, &TcpSocket::cookie) != ended->end();
+  }
+}
+
+// It says once that it had no room, and drops notices until the others were read.
+TEST(Sockets, AfterAnEndThatWasMissedLaterOnesAreNoticed) {
+  const auto ends = SocketEnds::open(), witness = SocketEnds::open();
+  if (!ends || !witness) GTEST_SKIP() << "wants CAP_NET_ADMIN";
+  const int little = 1, much = 1 << 20;  // the kernel makes the one its smallest
+  ASSERT_EQ(::setsockopt((*ends)->fd(), SOL_SOCKET, SO_RCVBUF, &little, sizeof little), 0);
+  for (int i = 0; i < 50; ++i) {
+    Pair pair = connect_pair();
+    const auto cookie = pair.cookie;
+    reset(std::move(pair));
+    wait_for_end(**witness, cookie);
+  }
+  EXPECT_EQ((*ends)->ended().error().code, ENOBUFS);
+  ASSERT_EQ(::setsockopt((*ends)->fd(), SOL_SOCKET, SO_RCVBUF, &much, sizeof much), 0);
+  Pair last = connect_pair();
+  const auto cookie = last.cookie;
+  reset(std::move(last));
+  wait_for_end(**witness, cookie);
+  const auto ended = (*ends)->ended();
+  ASSERT_TRUE(ended) << to_string(ended.error());
+  EXPECT_EQ(std::ranges::count(*ended, cookie, &TcpSocket::cookie), 1);
 }
 
 TEST(Sockets, AnEndIsNoticedWithCookieAndConnection) {
