@@ -2,8 +2,11 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <fstream>
 
+#include <fmt/ranges.h>
+#include <openssl/err.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
@@ -58,12 +61,26 @@ Result<Certificate> make_certificate(const std::string& name, const std::string&
 struct Authority {
   Certificate certificate;
   Key key;
-  static Result<Authority> read(const fs::path& cluster) {
-    TRY_LET(certificate, read_certificate(cluster / "ca.crt"));
-    TRY_LET(key, read_key(cluster / "ca.key"));
-    return Authority{std::move(certificate), std::move(key)};
+  // Whose key that is: there may be two while one succeeds the other.
+  static Result<Authority> read(const fs::path& cluster, const char* key_file = "ca.key") {
+    TRY_LET(certificates, read_certificates(cluster / "ca.crt"));
+    TRY_LET(key, read_key(cluster / key_file));
+    for (Certificate& each : certificates)
+      if (X509_check_private_key(each.get(), key.get()) == 1) return Authority{std::move(each), std::move(key)};
+    return fail_openssl(EINVAL, fmt::format("{} is no key of {}", (cluster / key_file).string(), (cluster / "ca.crt").string()));
   }
 };
+
+constexpr const char* kFormerKey = "ca.key.former";
+
+// Each with a name of its own: by that a host's certificate is known for the one's or the other's.
+Result<Authority> make_authority() {
+  std::array<unsigned char, 4> random{};
+  Key key(EVP_EC_gen("P-256"));
+  if (!key || RAND_bytes(random.data(), random.size()) != 1) return fail_openssl(EIO, "making a key");
+  TRY_LET(certificate, make_certificate(fmt::format("sockmi cluster {:02x}", fmt::join(random, "")), "", key.get(), nullptr, key.get(), kCaDays));
+  return Authority{std::move(certificate), std::move(key)};
+}
 
 Result<> make_folder(const fs::path& folder) {
   std::error_code error;
@@ -147,6 +164,31 @@ Result<> revoke(X509_CRL* list, X509* certificate) {
   return fail_openssl(EIO, "revoking a certificate");
 }
 
+Result<std::vector<RevocationList>> known_lists(const fs::path& cluster) {
+  if (!fs::exists(cluster / "crl.pem")) return std::vector<RevocationList>();
+  return read_revocations(cluster / "crl.pem");
+}
+
+// Its list among those, or a new one.
+Result<X509_CRL*> list_of(const Authority& ca, std::vector<RevocationList>& lists) {
+  const X509_NAME* name = X509_get_subject_name(ca.certificate.get());
+  for (const RevocationList& each : lists)
+    if (X509_NAME_cmp(X509_CRL_get_issuer(each.get()), name) == 0) return each.get();
+  RevocationList& list = lists.emplace_back(X509_CRL_new());
+  if (!list || X509_CRL_set_version(list.get(), X509_CRL_VERSION_2) != 1 || X509_CRL_set_issuer_name(list.get(), name) != 1)
+    return fail_openssl(EIO, "a revocation list");
+  return list.get();
+}
+
+// A list that is out of date would shut everybody out: it is in force until the authority itself ends.
+Result<> sign(X509_CRL* list, const Authority& ca) {
+  const std::unique_ptr<ASN1_TIME, OpenSslDeleter<ASN1_TIME, ASN1_TIME_free>> now(X509_gmtime_adj(nullptr, -60 * 60));
+  if (!now || X509_CRL_set1_lastUpdate(list, now.get()) != 1 || X509_CRL_set1_nextUpdate(list, X509_get0_notAfter(ca.certificate.get())) != 1 ||
+      X509_CRL_sort(list) != 1 || X509_CRL_sign(list, ca.key.get(), EVP_sha256()) <= 0)
+    return fail_openssl(EIO, "a revocation list");
+  return {};
+}
+
 }  // namespace
 
 Result<> check_host_name(const std::string& host) {
@@ -159,11 +201,9 @@ Result<> check_host_name(const std::string& host) {
 Result<> init_cluster(const fs::path& folder) {
   if (fs::exists(folder / "ca.key")) return fail(EEXIST, "{} holds a cluster already", folder.string());
   TRY(make_folder(folder));
-  const Key key(EVP_EC_gen("P-256"));
-  if (!key) return fail_openssl(EIO, "making a key");
-  TRY_LET(ca, make_certificate("sockmi cluster", "", key.get(), nullptr, key.get(), kCaDays));
-  TRY(write_key(folder / "ca.key", key.get(), Existing::Keep));
-  TRY(write_certificate(folder / "ca.crt", ca.get(), Existing::Keep));
+  TRY_LET(ca, make_authority());
+  TRY(write_key(folder / "ca.key", ca.key.get(), Existing::Keep));
+  TRY(write_certificate(folder / "ca.crt", ca.certificate.get(), Existing::Keep));
   TRY_LET(line, new_cluster_key());
   return write_file(folder / "cluster.key", line, 0600, Existing::Keep);
 }
@@ -185,27 +225,54 @@ Result<> renew_host(const fs::path& cluster, const fs::path& host_folder, const 
 Result<std::size_t> revoke_host(const fs::path& cluster, const std::string& host) {
   TRY_LET(certificates, certificates_of(cluster, host));
   if (certificates.empty()) return fail(ENOENT, "no certificate of {} is recorded in {}", host, (cluster / "issued").string());
+  TRY_LET(lists, known_lists(cluster));
+  std::size_t count = 0;
+  for (const char* key_file : {"ca.key", kFormerKey}) {
+    if (!fs::exists(cluster / key_file)) continue;
+    TRY_LET(ca, Authority::read(cluster, key_file));
+    TRY_LET(list, list_of(ca, lists));
+    for (const Certificate& certificate : certificates) {
+      if (X509_verify(certificate.get(), ca.key.get()) != 1) continue;
+      TRY(revoke(list, certificate.get()));
+      ++count;
+    }
+    TRY(sign(list, ca));
+  }
+  ERR_clear_error();
+  if (count == 0) return fail(EINVAL, "a certificate of another cluster");
+  TRY(write_revocations(cluster / "crl.pem", lists));
+  return count;
+}
+
+// What is interrupted leaves the former authority in force, or both; retire_authority() puts it in order.
+Result<> rotate_authority(const fs::path& cluster) {
+  if (fs::exists(cluster / kFormerKey)) return fail(EEXIST, "{} has two authorities already: retire the former one first", cluster.string());
+  TRY_LET(former, Authority::read(cluster));
+  TRY_LET(ca, make_authority());
+  TRY(write_key(cluster / kFormerKey, former.key.get(), Existing::Keep));
+  std::vector<Certificate> both;
+  both.push_back(std::move(ca.certificate));
+  both.push_back(std::move(former.certificate));
+  TRY(write_certificates(cluster / "ca.crt", both));
+  return write_key(cluster / "ca.key", ca.key.get(), Existing::Replace);
+}
+
+Result<> retire_authority(const fs::path& cluster) {
+  if (!fs::exists(cluster / kFormerKey)) return fail(ENOENT, "{} has one authority", cluster.string());
   TRY_LET(ca, Authority::read(cluster));
-  RevocationList list;
-  if (fs::exists(cluster / "crl.pem")) {
-    TRY_LET(known, read_revocations(cluster / "crl.pem"));
-    list = std::move(known);
-  } else {
-    list.reset(X509_CRL_new());
-    if (!list || X509_CRL_set_version(list.get(), X509_CRL_VERSION_2) != 1 || X509_CRL_set_issuer_name(list.get(), X509_get_subject_name(ca.certificate.get())) != 1)
-      return fail_openssl(EIO, "a revocation list");
+  // A host that has a list of the former one gets another in its place: it does not take one of an authority that it does not know.
+  TRY_LET(lists, known_lists(cluster));
+  if (!lists.empty()) {
+    TRY_LET(list, list_of(ca, lists));
+    TRY(sign(list, ca));
+    std::erase_if(lists, [list](const RevocationList& each) { return each.get() != list; });
+    TRY(write_revocations(cluster / "crl.pem", lists));
   }
-  for (const Certificate& certificate : certificates) {
-    if (X509_verify(certificate.get(), ca.key.get()) != 1) return fail_openssl(EINVAL, "a certificate of another cluster");
-    TRY(revoke(list.get(), certificate.get()));
-  }
-  // A list that is out of date would shut everybody out: it is in force until the authority itself ends.
-  const std::unique_ptr<ASN1_TIME, OpenSslDeleter<ASN1_TIME, ASN1_TIME_free>> now(X509_gmtime_adj(nullptr, -60 * 60));
-  if (!now || X509_CRL_set1_lastUpdate(list.get(), now.get()) != 1 || X509_CRL_set1_nextUpdate(list.get(), X509_get0_notAfter(ca.certificate.get())) != 1 ||
-      X509_CRL_sort(list.get()) != 1 || X509_CRL_sign(list.get(), ca.key.get(), EVP_sha256()) <= 0)
-    return fail_openssl(EIO, "a revocation list");
-  TRY(write_revocations(cluster / "crl.pem", list.get()));
-  return certificates.size();
+  TRY(write_certificate(cluster / "ca.crt", ca.certificate.get(), Existing::Replace));
+  std::error_code error;
+  fs::remove(cluster / kFormerKey, error);
+  if (error) return fail(error.value(), "{}: {}", (cluster / kFormerKey).string(), error.message());
+  return {};
 }
 
 Result<> rekey_cluster(const fs::path& cluster) {

@@ -10,7 +10,8 @@
 
 namespace sockmi::peer {
 
-// A cluster folder: ca.crt, ca.key, cluster.key, issued/HOST-SERIAL.crt, and crl.pem once something was revoked. A host folder: ca.crt, host.crt,
+// A cluster folder: ca.crt, ca.key, cluster.key, issued/HOST-SERIAL.crt, crl.pem once something was revoked, and ca.key.former while one authority
+// succeeds another (ca.crt and crl.pem are both's then). A host folder: ca.crt, host.crt,
 // host.key, cluster.key, crl.pem. Keys are mode 0600. Host certificates: CN = host name, SAN DNS:name and IP:addresses, EKU client and server.
 // cluster.key: a line of 64 hexadecimal digits for each key, newest first, at most two; all of them are in force.
 struct HostOptions {
@@ -27,6 +28,11 @@ Result<> renew_host(const std::filesystem::path& cluster, const std::filesystem:
 Result<std::size_t> revoke_host(const std::filesystem::path& cluster, const std::string& host);
 // A new cluster key beside the former one; cluster.key has to be copied to every host. The one before that ends.
 Result<> rekey_cluster(const std::filesystem::path& cluster);
+
+// A new authority beside the former one: hosts that have the new ca.crt believe certificates of both. EEXIST: there are two already.
+Result<> rotate_authority(const std::filesystem::path& cluster);
+// The former authority's certificates do not count any more. ENOENT: there is one authority.
+Result<> retire_authority(const std::filesystem::path& cluster);
 
 Result<> check_host_name(const std::string& host);
 

@@ -91,7 +91,7 @@ Result<std::shared_ptr<const Credentials>> Credentials::load(const fs::path& fol
   TRY_LET(key, read_key(folder / "host.key"));
   if (X509_check_private_key(certificate.get(), key.get()) != 1) return fail_openssl(EINVAL, (folder / "host.key").string());
   if (EVP_PKEY_get_size(key.get()) > kLongestSignature) return fail(EINVAL, "{}: its signatures are too long for a datagram; use a key of an elliptic curve", (folder / "host.key").string());
-  TRY_LET(authority, read_certificate(folder / "ca.crt"));
+  TRY_LET(authorities, read_certificates(folder / "ca.crt"));
   TRY_LET(cluster_keys, read_cluster_keys(folder / "cluster.key"));
   out->own_ = std::move(member);
   out->key_ = std::move(key);
@@ -102,20 +102,41 @@ Result<std::shared_ptr<const Credentials>> Credentials::load(const fs::path& fol
   out->der_.assign(der, der + size);
   OPENSSL_free(der);
   out->store_.reset(X509_STORE_new());
-  if (!out->store_ || X509_STORE_add_cert(out->store_.get(), authority.get()) != 1) return fail_openssl(EINVAL, (folder / "ca.crt").string());
-  std::error_code error;
-  const bool some_revoked = fs::exists(folder / "crl.pem", error);
-  if (error) return fail(error.value(), "{}: {}", (folder / "crl.pem").string(), error.message());
-  if (some_revoked) {
-    TRY_LET(revoked, read_revocations(folder / "crl.pem"));
-    if (X509_CRL_verify(revoked.get(), X509_get0_pubkey(authority.get())) != 1)
-      return fail_openssl(EINVAL, (folder / "crl.pem").string() + " is not this cluster's");
-    if (X509_STORE_add_crl(out->store_.get(), revoked.get()) != 1 || X509_STORE_set_flags(out->store_.get(), X509_V_FLAG_CRL_CHECK) != 1)
-      return fail_openssl(EINVAL, (folder / "crl.pem").string());
-  }
+  if (!out->store_) return fail_openssl(ENOMEM, "a store of certificates");
+  for (const Certificate& each : authorities)
+    if (X509_STORE_add_cert(out->store_.get(), each.get()) != 1) return fail_openssl(EINVAL, (folder / "ca.crt").string());
   out->certificate_ = std::move(certificate);
-  out->authority_ = std::move(authority);
+  out->authorities_ = std::move(authorities);
+  TRY(out->read_revoked(folder / "crl.pem"));
   return out;
+}
+
+// An authority of which there is no list has revoked nobody: while one succeeds another, only one of them may have one.
+Result<> Credentials::read_revoked(const fs::path& path) {
+  std::error_code error;
+  const bool some = fs::exists(path, error);
+  if (error) return fail(error.value(), "{}: {}", path.string(), error.message());
+  if (!some) return {};
+  TRY_LET(lists, read_revocations(path));
+  for (const RevocationList& list : lists) {
+    const bool known = std::ranges::any_of(authorities_, [&](const Certificate& each) { return X509_CRL_verify(list.get(), X509_get0_pubkey(each.get())) == 1; });
+    if (!known) return fail_openssl(EINVAL, path.string() + " is not this cluster's");
+    ERR_clear_error();
+    if (X509_STORE_add_crl(store_.get(), list.get()) != 1) return fail_openssl(EINVAL, path.string());
+  }
+  X509_STORE_set_verify_cb(store_.get(), [](int good, X509_STORE_CTX* context) {
+    if (good == 1 || X509_STORE_CTX_get_error(context) != X509_V_ERR_UNABLE_TO_GET_CRL) return good;
+    X509_STORE_CTX_set_error(context, X509_V_OK);
+    return 1;
+  });
+  if (X509_STORE_set_flags(store_.get(), X509_V_FLAG_CRL_CHECK) != 1) return fail_openssl(EINVAL, path.string());
+  return {};
+}
+
+// Of our own certificate.
+const X509* Credentials::authority() const {
+  const auto it = std::ranges::find_if(authorities_, [this](const Certificate& each) { return X509_check_issued(each.get(), certificate_.get()) == X509_V_OK; });
+  return it == authorities_.end() ? authorities_.front().get() : it->get();
 }
 
 Result<Member> Credentials::check(X509* certificate) const {
@@ -135,7 +156,7 @@ Result<Member> Credentials::check(X509* certificate) const {
 
 std::string Credentials::warning() const {
   const auto now = system_clock::now();
-  const auto authority_ends = time_of(X509_get0_notAfter(authority_.get()));
+  const auto authority_ends = time_of(X509_get0_notAfter(authority()));
   if (const auto valid = check(certificate_.get()); !valid) return valid.error().reason + ": no host of the cluster talks to this one";
   for (const auto& [whose, ends] : {std::pair("this host's certificate", own_.not_after), std::pair("the cluster's authority", authority_ends)})
     if (ends < now + kSoon) return fmt::format("{} expires on {}, in {} days", whose, day_of(ends), std::chrono::duration_cast<std::chrono::days>(ends - now).count());

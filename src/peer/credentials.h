@@ -41,8 +41,12 @@ class Credentials {
   std::string warning() const;
 
  private:
+  Result<> read_revoked(const std::filesystem::path& path);
+  const X509* authority() const;
+
   Member own_;
-  Certificate certificate_, authority_;
+  Certificate certificate_;
+  std::vector<Certificate> authorities_;  // the second one is its predecessor, or its successor
   Bytes der_;
   Key key_;
   Store store_;

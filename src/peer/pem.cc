@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
@@ -18,18 +20,35 @@ struct BioDeleter {
   void operator()(BIO* bio) const { BIO_free_all(bio); }
 };
 using Bio = std::unique_ptr<BIO, BioDeleter>;
+constexpr std::size_t kMostInAFile = 2;  // the authority's, and its predecessor's
+
+Result<Bio> open_file(const fs::path& path) {
+  Bio file(BIO_new_file(path.c_str(), "r"));
+  if (file) return file;
+  auto failed = fail_errno(path.string());  // before OpenSSL does more
+  ERR_clear_error();
+  return failed;
+}
 
 template <class T, class Read>
 Result<T> read_pem(const fs::path& path, Read read) {
-  Bio file(BIO_new_file(path.c_str(), "r"));
-  if (!file) {
-    auto failed = fail_errno(path.string());  // before OpenSSL does more
-    ERR_clear_error();
-    return failed;
-  }
+  TRY_LET(file, open_file(path));
   T value(read(file.get()));
   if (!value) return fail_openssl(EINVAL, path.string());
   return value;
+}
+
+template <class T, class Read>
+Result<std::vector<T>> read_all(const fs::path& path, Read read) {
+  TRY_LET(file, open_file(path));
+  std::vector<T> out;
+  for (T value(read(file.get())); value; value.reset(read(file.get()))) {
+    if (out.size() == kMostInAFile) return fail(E2BIG, "{}: more than {} of them", path.string(), kMostInAFile);
+    out.push_back(std::move(value));
+  }
+  if (out.empty() || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) return fail_openssl(EINVAL, path.string());
+  ERR_clear_error();
+  return out;
 }
 
 template <class Write>
@@ -50,8 +69,11 @@ Result<Key> read_key(const fs::path& path) {
 Result<Certificate> read_certificate(const fs::path& path) {
   return read_pem<Certificate>(path, [](BIO* in) { return PEM_read_bio_X509(in, nullptr, nullptr, nullptr); });
 }
-Result<RevocationList> read_revocations(const fs::path& path) {
-  return read_pem<RevocationList>(path, [](BIO* in) { return PEM_read_bio_X509_CRL(in, nullptr, nullptr, nullptr); });
+Result<std::vector<Certificate>> read_certificates(const fs::path& path) {
+  return read_all<Certificate>(path, [](BIO* in) { return PEM_read_bio_X509(in, nullptr, nullptr, nullptr); });
+}
+Result<std::vector<RevocationList>> read_revocations(const fs::path& path) {
+  return read_all<RevocationList>(path, [](BIO* in) { return PEM_read_bio_X509_CRL(in, nullptr, nullptr, nullptr); });
 }
 
 Result<> write_file(const fs::path& path, ByteView bytes, mode_t mode, Existing existing) {
@@ -71,8 +93,15 @@ Result<> write_key(const fs::path& path, EVP_PKEY* key, Existing existing) {
 Result<> write_certificate(const fs::path& path, X509* certificate, Existing existing) {
   return write_pem(path, 0644, existing, [&](BIO* out) { return PEM_write_bio_X509(out, certificate); });
 }
-Result<> write_revocations(const fs::path& path, X509_CRL* list) {
-  return write_pem(path, 0644, Existing::Replace, [&](BIO* out) { return PEM_write_bio_X509_CRL(out, list); });
+Result<> write_certificates(const fs::path& path, const std::vector<Certificate>& certificates) {
+  return write_pem(path, 0644, Existing::Replace, [&](BIO* out) {
+    return std::ranges::all_of(certificates, [out](const Certificate& each) { return PEM_write_bio_X509(out, each.get()) == 1; });
+  });
+}
+Result<> write_revocations(const fs::path& path, const std::vector<RevocationList>& lists) {
+  return write_pem(path, 0644, Existing::Replace, [&](BIO* out) {
+    return std::ranges::all_of(lists, [out](const RevocationList& each) { return PEM_write_bio_X509_CRL(out, each.get()) == 1; });
+  });
 }
 
 }  // namespace sockmi::peer

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <vector>
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>
@@ -24,12 +25,15 @@ using Store = std::unique_ptr<X509_STORE, OpenSslDeleter<X509_STORE, X509_STORE_
 // ENOENT: there is no such file; EINVAL: it is no PEM of this kind; EACCES: others can read a key.
 Result<Key> read_key(const std::filesystem::path& path);
 Result<Certificate> read_certificate(const std::filesystem::path& path);
-Result<RevocationList> read_revocations(const std::filesystem::path& path);
+// All that are in the file, one at least, in their order. E2BIG: more than two.
+Result<std::vector<Certificate>> read_certificates(const std::filesystem::path& path);
+Result<std::vector<RevocationList>> read_revocations(const std::filesystem::path& path);
 
 enum class Existing { Keep, Replace };  // Keep: EEXIST if there is one, or a link. Replace: at no moment is there half a file.
 Result<> write_file(const std::filesystem::path& path, ByteView bytes, mode_t mode, Existing existing);
 Result<> write_key(const std::filesystem::path& path, EVP_PKEY* key, Existing existing);
 Result<> write_certificate(const std::filesystem::path& path, X509* certificate, Existing existing);
-Result<> write_revocations(const std::filesystem::path& path, X509_CRL* list);  // replaces
+Result<> write_certificates(const std::filesystem::path& path, const std::vector<Certificate>& certificates);  // replaces
+Result<> write_revocations(const std::filesystem::path& path, const std::vector<RevocationList>& lists);        // likewise
 
 }  // namespace sockmi::peer

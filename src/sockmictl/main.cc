@@ -33,7 +33,7 @@ struct View {
 const View kViews[] = {
     {"status", "the daemon: lists, counters", "/v1/status", nullptr, {}},
     {"connections", "connections under the daemon's care", "/v1/connections", "connections",
-     {{"LOCAL", "local"}, {"PEER", "peer"}, {"SERVICE", "service"}, {"ROLE", "role"}, {"HOME", "home"}, {"AT", "at"}}},
+     {{"LOCAL", "local"}, {"PEER", "peer"}, {"SERVICE", "service"}, {"ROLE", "role"}, {"HOME", "home"}, {"AT", "at"}, {"HEARD", "heard"}}},
     {"peers", "the other daemons", "/v1/peers", "peers",
      {{"HOST", "host"}, {"ADDRESS", "address"}, {"HEARD MS AGO", "last_heard_ms_ago"}, {"CONNECTED", "connected"}}},
     {"migrations", "what was moved, newest last", "/v1/migrations", "migrations",
@@ -264,6 +264,25 @@ int main(int argc, char** argv) {
     action = [&]() -> Result<> {
       TRY(peer::rekey_cluster(from));
       fmt::print("copy {}/cluster.key into the identity folder of every host, in any order\n", from);
+      return {};
+    };
+  });
+
+  auto* rotate = cluster->add_subcommand("rotate", "a new authority beside the former one; copy ca.crt to every host, and only then renew the hosts");
+  rotate->add_option("--cluster", from, "the cluster's folder")->required();
+  rotate->callback([&] {
+    action = [&]() -> Result<> {
+      TRY(peer::rotate_authority(from));
+      fmt::print("copy {}/ca.crt into the identity folder of every host; then renew every host, and end with 'cluster retire'\n", from);
+      return {};
+    };
+  });
+  auto* retire = cluster->add_subcommand("retire", "the former authority counts no more, nor what it has issued; copy ca.crt and crl.pem to every host");
+  retire->add_option("--cluster", from, "the cluster's folder")->required();
+  retire->callback([&] {
+    action = [&]() -> Result<> {
+      TRY(peer::retire_authority(from));
+      fmt::print("copy {0}/ca.crt, and {0}/crl.pem if there is one, into the identity folder of every host\n", from);
       return {};
     };
   });

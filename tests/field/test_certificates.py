@@ -66,3 +66,43 @@ def test_a_certificate_that_expires_soon_is_named(lab):
     warning = lab.hostA.daemon.wait_line("event=certificate")
     expect("this host's certificate expires on " in warning, warning)
     expect(any("this host's certificate expires on" in each for each in lab.hostA.api("/v1/status")["warnings"]), "the status does not say it")
+
+
+def test_one_authority_succeeds_another_while_everything_runs(lab):
+    cluster, folders = lab.folder / "cluster", {host: lab.folder / f"identity-{host.name}" for host in (lab.hostA, lab.hostB, lab.hostC)}
+
+    def ctl(*words):
+        lab.hostA.run(lab.sockmictl, "cluster", *words, "--cluster", cluster)
+
+    def read_anew(host, act):
+        seen = sum("event=identity_read" in line for line in host.daemon.lines)
+        act()
+        wait_until(lambda: sum("event=identity_read" in line for line in host.daemon.lines) > seen, f"{host.name} has read its folder")
+
+    def copy_authorities():
+        for host in (lab.hostA, lab.hostB):
+            read_anew(host, lambda: lab.hostA.run("cp", cluster / "ca.crt", folders[host]))
+
+    lab.hostA.run(lab.sockmictl, "cluster", "init", cluster)
+    for host, folder in folders.items():
+        ctl("issue", host.name, "--out", folder)
+        lab.start_daemon(host, **{"": {"identity": str(folder)}})
+        host.app = SocketApp(host, SERVICE)
+    lab.client.app = SocketApp(lab.client)
+    connection = Connection(lab)
+    connection.both_ways()
+    ctl("rotate")
+    copy_authorities()
+    read_anew(lab.hostB, lambda: ctl("renew", folders[lab.hostB]))
+    connection.move(lab.hostB)  # the one has a certificate of the former, the other of the new authority
+    read_anew(lab.hostA, lambda: ctl("renew", folders[lab.hostA]))
+    ctl("retire")
+    copy_authorities()
+    connection.move(lab.hostA)
+    connection.both_ways()
+    # hostC was left out.
+    answer = lab.hostA.app.tries("export", connection.ours.fd, CONNECTED, SERVICE, lab.hostC.address)
+    expect("error" in answer, "it went to a host whose authority has retired")
+    lab.hostC.daemon.wait_line("event=datagram_refused")
+    connection.both_ways()
+    connection.end()

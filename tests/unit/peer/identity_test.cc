@@ -124,6 +124,46 @@ TEST_F(IdentityTest, ARevocationListOfAnotherClusterIsRefused) {
   EXPECT_EQ(revoke_host(folder_ / "cluster", "nobody").error().code, ENOENT);
 }
 
+TEST_F(IdentityTest, OneAuthoritySucceedsAnother) {
+  const auto cluster = folder_ / "cluster";
+  const auto a = host("hostA"), b = host("hostB"), c = host("hostC");
+  const auto old = b.now();
+  ASSERT_EQ(retire_authority(cluster).error().code, ENOENT);
+  ASSERT_TRUE(revoke_host(cluster, "hostC"));
+  ASSERT_TRUE(rotate_authority(cluster));
+  EXPECT_EQ(rotate_authority(cluster).error().code, EEXIST);
+  const auto copy = [&](const char* name) {
+    std::filesystem::copy_file(cluster / name, a.folder / name, std::filesystem::copy_options::overwrite_existing);
+  };
+  copy("ca.crt");
+  copy("crl.pem");
+  ASSERT_TRUE(renew_host(cluster, b.folder));
+  const auto both = *Credentials::load(a.folder), renewed = *Credentials::load(b.folder);
+  EXPECT_TRUE(both->check(old->certificate()));
+  EXPECT_TRUE(both->check(renewed->certificate())) << "of an authority that has no list yet";
+  EXPECT_TRUE(renewed->check(both->certificate()));
+  EXPECT_EQ(both->check(c.now()->certificate()).error().code, EACCES) << "it stays revoked";
+  EXPECT_FALSE(old->check(renewed->certificate())) << "who does not know the new authority";
+  // Certificates of both can be revoked.
+  EXPECT_EQ(revoke_host(cluster, "hostB"), 2u);
+  copy("crl.pem");
+  const auto revoking = *Credentials::load(a.folder);
+  EXPECT_EQ(revoking->check(old->certificate()).error().code, EACCES);
+  EXPECT_EQ(revoking->check(renewed->certificate()).error().code, EACCES);
+  EXPECT_TRUE(revoking->check(a.now()->certificate()));
+
+  ASSERT_TRUE(renew_host(cluster, a.folder));
+  ASSERT_TRUE(retire_authority(cluster));
+  copy("ca.crt");
+  EXPECT_FALSE(Credentials::load(a.folder)) << "with the list of an authority that is unknown now";
+  copy("crl.pem");
+  const auto alone = *Credentials::load(a.folder);
+  EXPECT_TRUE(alone->check(alone->certificate()));
+  EXPECT_EQ(alone->check(a.now()->certificate()).error().code, EACCES) << "of the former authority";
+  EXPECT_EQ(alone->check(renewed->certificate()).error().code, EACCES) << "it stays revoked";
+  EXPECT_TRUE(rotate_authority(cluster));
+}
+
 TEST_F(IdentityTest, WhatWasIssuedWithoutARecordIsRevokedByItsFile) {
   const auto a = host("hostA");
   std::filesystem::remove_all(folder_ / "cluster" / "issued");
