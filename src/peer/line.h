@@ -47,6 +47,7 @@ class Line : public std::enable_shared_from_this<Line> {
   void check(const std::shared_ptr<const Credentials>& credentials);
 
   void send(std::array<Secret, 2> frame);
+  std::size_t unsent() const { return outbox_.size(); }
   asio::awaitable<Result<Frame>> receive();
   void close();
 

@@ -24,6 +24,7 @@ constexpr std::size_t kMostUnknownStrangers = 32; // of them from addresses at w
 constexpr std::size_t kMostOfOneAddress = 8;      // and from one address
 constexpr std::size_t kMostLines = 4;             // of a member, to us; one is enough, but it may have lost it without our knowing
 constexpr std::size_t kMostRequests = 64;         // of a member, not answered yet; what it sends more waits in its own socket
+constexpr std::size_t kMostUnread = 256;          // answers on a line that the other end does not read
 constexpr milliseconds kPause{100};               // after an accept(2) that failed: descriptors are short
 constexpr milliseconds kRecheck{1000};            // of what the other ends of lines have shown
 
@@ -111,6 +112,7 @@ class TlsTransfer : public Transfer {
     if (const auto it = outgoing_.find(host); it != outgoing_.end())
       if (const Outgoing& there = *it->second; (there.line->open() || there.opening) && there.address == address) return it->second;
     TRY_LET(with, contexts());
+    std::erase_if(outgoing_, [](const auto& each) { return !each.second->line->open() && !each.second->opening; });  // homes have names that others say
     auto line = std::make_shared<Line>(tcp::socket(io_), with, asio::ssl::stream_base::client);
     auto outgoing = std::make_shared<Outgoing>(Outgoing{std::move(line), address, true, {}, {}});
     outgoing_[host] = outgoing;
@@ -207,7 +209,7 @@ class TlsTransfer : public Transfer {
       member->lines.remove(line);
     });
     for (;;) {
-      while (member->unanswered >= kMostRequests && line->open()) {
+      while ((member->unanswered >= kMostRequests || line->unsent() >= kMostUnread) && line->open()) {
         asio::steady_timer pause(io_, milliseconds(5));
         boost::system::error_code ignored;
         co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
