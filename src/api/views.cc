@@ -7,6 +7,7 @@
 #include "api/api.h"
 #include "base/fault.h"
 #include "base/stderr_sink.h"
+#include "broker/homes.h"
 #include "steer/environment.h"
 
 namespace sockmi::api {
@@ -54,6 +55,10 @@ asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, R
   const auto& maxima = world.lists.maxima();
   const auto& count = world.counters;
   const auto moved = std::ranges::count_if(world.away, [&](const auto& each) { return each.second.home == world.settings.host; });
+  const auto moved_unheard = std::ranges::count_if(world.unheard, [&](const auto& each) {
+    const auto it = world.away.find(each.first);
+    return it != world.away.end() && broker::is_unheard(world, it->first, it->second);
+  });
   json silent = json::array();
   for (const auto& [host, silence] : world.silent) silent.push_back(host);
   auto warnings = steer::warnings(world.settings.interfaces);
@@ -68,7 +73,7 @@ asio::awaitable<Result<Response>> get_status(broker::Broker& broker, Session&, R
       {"lists", {{"bound", {{"max", maxima.bound}}}, {"listening", {{"max", maxima.listening}}},
                  {"connected", {{"used", world.lists.used()}, {"ready", world.lists.ready().size()}, {"max", maxima.connected}}}}},
       {"connections", {{"imported", world.residents.size()}, {"moved", moved}, {"forwarded", world.away.size() - moved},
-                       {"unheard", broker.hearing().size()}}},
+                       {"unheard", broker.hearing().size()}, {"moved_unheard", moved_unheard}}},
       {"repairs", {{"count", broker.repairs().count}, {"last", broker.repairs().last}, {"error", broker.repairs().error}}},
       {"migrations", {{"exported", count.exported}, {"imported", count.imported}, {"failed", count.failed},
                       {"returned_home", count.returned_home}, {"reset", count.reset}}},
@@ -103,7 +108,10 @@ asio::awaitable<Result<Response>> get_connections(broker::Broker& broker, Sessio
         out.back()["heard"] = !broker.hearing().waits_for(cookie);
       }
     for (const auto& [tuple, away] : world.away)
-      if (page.has_next()) out.push_back(connection(tuple, away.service, away.home == world.settings.host ? "moved" : "forwarded", away.home, away.host));
+      if (page.has_next()) {
+        out.push_back(connection(tuple, away.service, away.home == world.settings.host ? "moved" : "forwarded", away.home, away.host));
+        out.back()["heard"] = !broker::is_unheard(world, tuple, away);
+      }
   }
   co_return json_response(200, {{"connections", std::move(out)}, {"total", page.seen}});
 }

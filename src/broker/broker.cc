@@ -89,7 +89,8 @@ Result<int> Broker::moved(const Speaker& from, const FourTuple& tuple, const IpA
 Result<int> Broker::held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
                          std::uint64_t generation) {
   TRY(check_address(world_, from, from.host, line.ip));
-  return broker::held(world_, from.host, tuple, service, line, generation);
+  TRY_LET(answer, broker::held(world_, from.host, tuple, service, line, generation));
+  return answer == 1 && arrivals_.hearing().is_silent(tuple) ? 2 : answer;
 }
 
 Result<> Broker::ended(const Speaker& from, const FourTuple& tuple, std::uint64_t generation) {

@@ -15,6 +15,9 @@ constexpr milliseconds kFirstQuestion{500}, kLongestSilence{60000};  // between 
 constexpr milliseconds kPatience{3000};    // then it is worth a line in the log
 constexpr std::size_t kMostAtOnce = 256;   // a look at one takes some microseconds
 
+// Not just another number: what we have injected counts from then on, and the socket may get it a little later.
+bool has_more(std::uint32_t now, std::uint32_t before) { return static_cast<std::int32_t>(now - before) > 0; }
+
 }  // namespace
 
 void Hearing::expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::Heard& before, const std::optional<tcp::Segment>& question) {
@@ -24,12 +27,21 @@ void Hearing::expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::He
   spawn(io_, "listen_for_peers", listen());
 }
 
+void Hearing::injected(const FourTuple& tuple) {
+  for (auto& [cookie, each] : unheard_)
+    if (each.tuple.unmapped() == tuple.unmapped()) ++each.before.answers;
+}
+
+bool Hearing::is_silent(const FourTuple& tuple) const {
+  return std::ranges::any_of(unheard_, [&](const auto& each) { return each.second.warned && each.second.tuple.unmapped() == tuple.unmapped(); });
+}
+
 // One that has ended needs no answer any more. What we have sent must be acknowledged, and data are no answer: a peer that does not get what we send
 // says them again and again. (It may say by itself that it is alive, too, but that is seldom.)
 bool Hearing::has_answered(std::uint64_t cookie, Unheard& each) {
   const auto counted = steer::liveness_of(each.tuple, cookie);
   if (!counted) return counted.error().code == ENOENT;
-  if (counted->acknowledged > each.before.acknowledged || (counted->answers != each.before.answers && counted->unacknowledged == 0)) {
+  if (counted->acknowledged > each.before.acknowledged || (has_more(counted->answers, each.before.answers) && counted->unacknowledged == 0)) {
     if (each.warned) log::info("event=heard connection={}", to_string(each.tuple));
     return true;
   }

@@ -18,7 +18,11 @@ class Hearing {
   Hearing(const Hearing&) = delete;
   // `before`: what its counters said when it thawed. `question`: none if it asks by itself (SYN_SENT).
   void expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::Heard& before, const std::optional<tcp::Segment>& question);
+  // We have put a segment without data into it ourselves: that is no answer.
+  void injected(const FourTuple& tuple);
   bool waits_for(std::uint64_t cookie) const { return unheard_.contains(cookie); }
+  // For so long that it is worth a word: the log has it.
+  bool is_silent(const FourTuple& tuple) const;
   std::size_t size() const { return unheard_.size(); }
 
  private:

@@ -140,12 +140,27 @@ asio::awaitable<void> say_again(World& world, std::string host, SocketAddress li
   }
 }
 
+void note_unheard(World& world, const FourTuple& tuple, const Away& away, bool unheard) {
+  if (is_unheard(world, tuple, away) == unheard) return;
+  if (unheard) {
+    world.unheard[tuple] = away.generation;
+    log::warn("event=unheard connection={} host={} reason=\"its peer has not answered since it moved there\"", to_string(tuple), away.host);
+  } else {
+    world.unheard.erase(tuple);
+    log::info("event=heard connection={} host={}", to_string(tuple), away.host);
+  }
+}
+
 // False: the holder is silent.
 asio::awaitable<bool> ask_about(World& world, FourTuple tuple, Away away, SocketAddress line) {
   const auto answer = co_await ask(world, away.host, line, image::pack_held(tuple, away.service, world.settings.line(), away.generation));
   if (!answer) co_return false;
   const auto it = world.away.find(tuple);
-  if (!*answer || **answer != 0 || it == world.away.end() || it->second != away) co_return true;
+  if (!*answer || it == world.away.end() || it->second != away) co_return true;
+  if (**answer != 0) {
+    note_unheard(world, tuple, away, **answer == 2);
+    co_return true;
+  }
   if (lives_at_home(world, tuple)) co_return true;  // it is coming back just now
   log::warn("event=not_held connection={} host={}", to_string(tuple), away.host);
   if (auto done = forget(world, it); !done) log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
@@ -262,7 +277,7 @@ Result<int> held(World& world, const std::string& from, const FourTuple& tuple, 
   if (world.away.contains(tuple)) return 1;
   const auto socket = world.find_socket(tuple);
   if (!socket) return 0;
-  if (world.residents.contains(socket->cookie)) return 1;
+  if (world.residents.contains(socket->cookie) || socket->mark == steer::kFreezeMark) return 1;  // it is about to go, or in doubt
   if (is_own(world, tuple.local.ip.unmapped())) return 0;
   if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
   // It lives here, and we are the ones who lost their memory.
@@ -276,6 +291,7 @@ asio::awaitable<void> ask_in_turn(World& world) {
   for (FourTuple last;;) {
     if (world.away.upper_bound(last) == world.away.end()) {
       last = {};
+      std::erase_if(world.unheard, [&](const auto& each) { return !world.away.contains(each.first); });
       co_await sleep_for(kRound);
     }
     co_await sleep_for(kStep);
@@ -291,6 +307,11 @@ asio::awaitable<void> ask_in_turn(World& world) {
       (void)co_await ask_about(world, tuple, away, line);
     }
   }
+}
+
+bool is_unheard(const World& world, const FourTuple& tuple, const Away& away) {
+  const auto it = world.unheard.find(tuple);
+  return it != world.unheard.end() && it->second == away.generation;
 }
 
 asio::awaitable<void> compare_notes(World& world, std::string host, SocketAddress line) {

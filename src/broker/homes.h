@@ -16,7 +16,7 @@ asio::awaitable<void> tell_address(World& world, int family);
 Result<int> moved(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
                   std::uint64_t generation = 0);
 Result<> ended(World& world, const std::string& from, const FourTuple& tuple, std::uint64_t generation = 0);  // the same errors
-// 1: it lives here, or it went on from here and its home does not know yet. 0: it does not.
+// 1: it lives here, or it went on from here and its home does not know yet. 0: it does not. (Broker adds 2: it lives here, and its peer is silent.)
 Result<int> held(World& world, const std::string& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
                  std::uint64_t generation = 0);
 
@@ -24,5 +24,7 @@ Result<int> held(World& world, const std::string& from, const FourTuple& tuple, 
 asio::awaitable<void> compare_notes(World& world, std::string host, SocketAddress line);
 // And without an occasion: asks about one redirect after the other, for as long as the daemon runs.
 asio::awaitable<void> ask_in_turn(World& world);
+// By its holder's last answer: the peer has not been heard from since it moved there.
+bool is_unheard(const World& world, const FourTuple& tuple, const Away& away);
 
 }  // namespace sockmi::broker

@@ -103,6 +103,7 @@ struct World {
   std::map<std::uint64_t, Resident> residents;   // by socket cookie
   std::map<FourTuple, Away> away;
   Endings endings;  // of what was away
+  std::map<FourTuple, std::uint64_t> unheard;    // of what is away: those whose holder has never heard of the peer, with their generation
   std::map<FourTuple, IpAddress> found;          // redirects that our kernel had when we started, and that the journal does not explain
   std::map<std::string, Silence> silent;         // by host
   std::set<image::MigrationId> undecided;        // exports of ours between PREPARE and the decision

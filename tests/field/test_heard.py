@@ -3,6 +3,7 @@ import observe
 from cases import cases
 from process import expect, wait_until
 from socket_app import Connection, start
+from test_life import TERMINATED, end_daemon
 
 
 def unheard(host):
@@ -48,6 +49,30 @@ def test_data_of_a_peer_that_does_not_get_our_packets_are_no_answer(lab):
     c.up.receive(c.ours)
     sent()
     wait_until(lambda: unheard(lab.hostB) == 0, "the peer is heard", timeout=30)
+    c.end()
+
+
+def heard_at_home(lab):
+    """Of the one connection that lives elsewhere; what home counts says the same."""
+    [row] = lab.hostA.api("/v1/connections")["connections"]
+    expect(lab.hostA.api("/v1/status")["connections"]["moved_unheard"] == (not row["heard"]), row)
+    return row["heard"]
+
+
+def test_home_says_too_that_a_peer_was_not_heard(lab):
+    """It asks the holder: when it starts, and from time to time."""
+    start(lab)
+    c = Connection(lab)
+    c.both_ways()
+    with observe.Dropped(lab.client, "in", "ip saddr 10.77.0.1 tcp sport 8443"):
+        c.move(lab.hostB)
+        lab.hostB.daemon.wait_line("event=unheard")
+        end_daemon(lab.hostA, TERMINATED)
+        lab.start_daemon(lab.hostA)
+        wait_until(lambda: not heard_at_home(lab), "home has heard that it is not", timeout=60)
+        expect("host=hostB" in lab.hostA.daemon.wait_line("event=unheard"), "it does not say where")
+    wait_until(lambda: heard_at_home(lab), "home has heard that it is", timeout=120)
+    c.both_ways()
     c.end()
 
 
