@@ -10,6 +10,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/spawn.h"
+#include "broker/claims.h"
 #include "broker/event.h"
 #include "broker/guests.h"
 #include "broker/leaving.h"
@@ -106,6 +107,7 @@ Result<> Arrivals::prepare(const image::MigrationId& id, const std::string& host
   TRY(reserved_.check(id, host));
   TRY(check_peer(tuple_of(endpoint.tcp)));
   TRY(may_come(world_, host, tuple_of(endpoint.tcp)));
+  if (comes_home(endpoint)) TRY(may_return(world_, host, tuple_of(endpoint.tcp)));
   TRY(pre_copies_.put_before(endpoint.tcp, ahead, id, host));
   Prepared prepared{{}, {}, std::move(endpoint), host, line, 0, {}};
   const auto restored = restore(prepared);
@@ -265,6 +267,7 @@ void Arrivals::settle(Settled& settled) {
 
 Result<> Arrivals::receive(const std::string& host, const image::StragglerT& straggler) {
   TRY_LET(tuple, stragglers_.check(host, straggler));
+  if (straggler.late->bytes.empty()) hearing_.injected(tuple);  // a FIN; one with data is none that counts
   return tcp::inject_data({.tuple = tuple, .seq = straggler.seq, .ack = straggler.ack, .window = straggler.window, .fin = straggler.late->fin,
                            .data = straggler.late->bytes}, steer::kInjectMark);
 }

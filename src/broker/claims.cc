@@ -35,4 +35,22 @@ Result<> check_claim(World& world, const std::string& from, const FourTuple& tup
   return fail(EACCES, "{} has never sent {} away, as far as it knows", world.settings.host, to_string(tuple));
 }
 
+const Away* accepted_there(const World& world, const std::string& from, const FourTuple& tuple) {
+  for (const auto& [listener, away] : world.away)
+    if (is_passive(listener) && away.host == from && away.home == world.settings.host && listener.local.port == tuple.local.port &&
+        (listener.local.ip.wildcard() || listener.local.ip.unmapped() == tuple.local.ip.unmapped()))
+      return &away;
+  return nullptr;
+}
+
+Result<> may_return(const World& world, const std::string& from, const FourTuple& tuple) {
+  if (world.away.contains(tuple) || accepted_there(world, from, tuple) || world.settings.believe_holders) return {};
+  if (const auto found = world.found.find(tuple.unmapped()); found != world.found.end() && world.negotiation) {
+    const auto peers = world.negotiation->peers();
+    const auto peer = std::ranges::find(peers, from, &peer::PeerInfo::host);
+    if (peer != peers.end() && (found->second == peer->line.ip || found->second == peer->other_address)) return {};
+  }
+  return fail(EACCES, "{} has never sent {} away, as far as it knows", world.settings.host, to_string(tuple));
+}
+
 }  // namespace sockmi::broker

@@ -16,4 +16,11 @@ Result<> check_room(const World& world);
 // did so before; without that only where the administrator has said that holders are believed (steer.believe_holders).
 Result<> check_claim(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to);
 
+// The listener of ours, at `from`, that has accepted this connection there: home hears of it for the first time. None: there is none.
+const Away* accepted_there(const World& world, const std::string& from, const FourTuple& tuple);
+
+// Whether `from` may bring a connection home: one that we have sent away, or accepted by a listener that we have. Of a memory that was lost our kernel's own
+// redirect is left, or steer.believe_holders, as for a claim.
+Result<> may_return(const World& world, const std::string& from, const FourTuple& tuple);
+
 }  // namespace sockmi::broker

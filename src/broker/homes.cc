@@ -78,15 +78,6 @@ Result<> lead(World& world, const FourTuple& tuple, const Away& away) {
   return {};
 }
 
-// The listener of ours, at `from`, that has accepted this connection there: home hears of it for the first time. None: there is none.
-const Away* accepted_there(const World& world, const std::string& from, const FourTuple& tuple) {
-  for (const auto& [listener, away] : world.away)
-    if (is_passive(listener) && away.host == from && away.home == world.settings.host && listener.local.port == tuple.local.port &&
-        (listener.local.ip.wildcard() || listener.local.ip.unmapped() == tuple.local.ip.unmapped()))
-      return &away;
-  return nullptr;
-}
-
 // `from` holds an endpoint that we should know, and don't.
 Result<int> take_word(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& service,
                       std::uint64_t generation) {

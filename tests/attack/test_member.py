@@ -87,6 +87,16 @@ def test_nobody_brings_home_what_another_host_holds(lab):
     theirs.close()
 
 
+def test_nobody_brings_home_what_was_never_sent_away(lab):
+    """It would be a connection of home's with any peer, which has never asked for it."""
+    lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}})
+    member = Member(lab, lab.hostC, lab.hostA)
+    expect(reserve(member, 7, 1, 1) == [0], "no place")
+    [(code, _, reason)] = member.says("prepare", 7, f"{lab.hostA.address}:22", f"{lab.client.address}:4444", "hostA")
+    expect(code == errno.EACCES and "never sent" in reason, f"{code} {reason}")
+    expect(not lab.hostA.api("/v1/connections")["connections"], "it is here")
+
+
 def test_nobody_writes_into_a_connection_that_it_has_not_sent(lab):
     lab.start_daemon(lab.hostA)
     lab.hostA.app, lab.client.app = SocketApp(lab.hostA), SocketApp(lab.client)

@@ -109,6 +109,27 @@ TEST_F(HomesTest, WhoHasItBringsItHome) {
   EXPECT_EQ(may_come(*world_, "C", tuple_).error().code, EBUSY) << "it is at B";
 }
 
+TEST_F(HomesTest, WhatIsAboutToGoIsNoForgottenGuest) {
+  world_->find_socket = [this](const FourTuple&) { return Result<steer::TcpSocket>({.cookie = 7, .tuple = elsewhere_, .mark = steer::kFreezeMark}); };
+  EXPECT_EQ(held(*world_, "A", elsewhere_, "web", world_->settings.line()), 1);
+  EXPECT_TRUE(world_->residents.empty());
+}
+
+TEST_F(HomesTest, NobodyBringsHomeWhatWasNeverSentAway) {
+  EXPECT_EQ(may_return(*world_, "B", tuple_).error().code, EACCES);
+  send_to("B", "192.0.2.2");
+  EXPECT_TRUE(may_return(*world_, "B", tuple_));
+  world_->away.clear();
+  const FourTuple listener{tuple_.local, {}};
+  world_->away[listener] = {"web", "B", ip("192.0.2.2"), "home", world_->settings.line()};
+  EXPECT_TRUE(may_return(*world_, "B", tuple_)) << "accepted there, by our listener";
+  EXPECT_EQ(may_return(*world_, "C", tuple_).error().code, EACCES);
+  EXPECT_EQ(may_return(*world_, "B", {*SocketAddress::parse("127.0.0.1:2"), tuple_.remote}).error().code, EACCES) << "of another port";
+  world_->away.clear();
+  world_->settings.believe_holders = true;
+  EXPECT_TRUE(may_return(*world_, "B", tuple_));
+}
+
 TEST_F(HomesTest, WhoSentItOnMaySayThatItEndedThere) {
   send_to("B", "192.0.2.2");
   world_->away[tuple_].generation = 10;
