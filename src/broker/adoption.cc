@@ -6,6 +6,7 @@
 #include "broker/guests.h"
 #include "broker/homes.h"
 #include "broker/passive.h"
+#include "broker/residents.h"
 
 namespace sockmi::broker {
 namespace {
@@ -19,8 +20,7 @@ Result<> adopt_residents(World& world, const Sockets& alive) {
   for (const auto& [number, resident] : world.journal.untold()) spawn(world.io, "tell_ended", tell_ended(world, number, resident));
   for (const auto& [cookie, resident] : world.journal.residents()) {
     TRY(admit(world, resident.tuple, resident.home_line));
-    const auto socket = alive.find(cookie);
-    if (socket != alive.end() && socket->second.tuple.unmapped() == resident.tuple.unmapped()) {
+    if (lives(world, alive, cookie, resident.tuple)) {
       world.residents[cookie] = resident;
       continue;
     }

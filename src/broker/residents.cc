@@ -50,7 +50,7 @@ void end_noticed(World& world) {
   }
   std::vector<std::uint64_t> gone;
   for (const auto& [cookie, resident] : world.residents)
-    if (!alive->contains(cookie)) gone.push_back(cookie);
+    if (!lives(world, *alive, cookie, resident.tuple)) gone.push_back(cookie);
   for (const auto cookie : gone) end(world, cookie);
 }
 
@@ -63,6 +63,12 @@ Result<> may_come(const World& world, const std::string& from, const FourTuple& 
   if (away.home == world.settings.host && away.host == from) return {};
   if (away.home == world.settings.host) return fail(EBUSY, "{} lives at {}, as far as {} knows", to_string(tuple), away.host, world.settings.host);
   return fail(EBUSY, "{} was here a moment ago, and {} does not know yet that it went on", to_string(tuple), it->second.home);
+}
+
+bool lives(const World& world, const std::map<std::uint64_t, steer::TcpSocket>& alive, std::uint64_t cookie, const FourTuple& tuple) {
+  if (const auto it = alive.find(cookie); it != alive.end()) return it->second.tuple.unmapped() == tuple.unmapped();
+  const auto socket = world.find_socket(tuple);
+  return socket && socket->cookie == cookie;
 }
 
 void went(World& world, std::uint64_t cookie, const FourTuple& tuple, const std::optional<Away>& away) {

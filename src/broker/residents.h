@@ -17,6 +17,10 @@ void came_back(World& world, const FourTuple& tuple);
 void lives_here(World& world, std::uint64_t cookie, Resident resident);
 void is_home(World& world, std::uint64_t cookie);  // of a resident: the address that it has is ours now
 
+// Whether the socket of this cookie has this connection. `alive`: of all_sockets(). That may pass over one while others begin and end, so who is not in it is
+// asked for by name.
+bool lives(const World& world, const std::map<std::uint64_t, steer::TcpSocket>& alive, std::uint64_t cookie, const FourTuple& tuple);
+
 // Notices the end of residents, for as long as the daemon runs.
 asio::awaitable<void> watch_ends(World& world);
 // Notices, likewise, those that have ended though an application still has their socket.

@@ -115,6 +115,22 @@ TEST_F(HomesTest, WhatIsAboutToGoIsNoForgottenGuest) {
   EXPECT_TRUE(world_->residents.empty());
 }
 
+TEST_F(HomesTest, WhoIsNotInAListOfAllSocketsIsAskedForByName) {
+  std::optional<std::uint64_t> found;
+  world_->find_socket = [&](const FourTuple&) -> Result<steer::TcpSocket> {
+    if (!found) return fail(ENOENT, "none");
+    return steer::TcpSocket{.cookie = *found, .tuple = tuple_};
+  };
+  EXPECT_FALSE(lives(*world_, {}, 7, tuple_));
+  found = 8;
+  EXPECT_FALSE(lives(*world_, {}, 7, tuple_)) << "another one with the same addresses and ports";
+  found = 7;
+  EXPECT_TRUE(lives(*world_, {}, 7, tuple_));
+  found.reset();
+  EXPECT_TRUE(lives(*world_, {{7, {.cookie = 7, .tuple = tuple_}}}, 7, tuple_));
+  EXPECT_FALSE(lives(*world_, {{7, {.cookie = 7, .tuple = elsewhere_}}}, 7, tuple_)) << "cookies begin anew with the kernel";
+}
+
 TEST_F(HomesTest, NobodyBringsHomeWhatWasNeverSentAway) {
   EXPECT_EQ(may_return(*world_, "B", tuple_).error().code, EACCES);
   send_to("B", "192.0.2.2");
