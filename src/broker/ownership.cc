@@ -37,6 +37,17 @@ Result<> serves_alone(const tcp::Facts& facts, const User& owner) {
   return {};
 }
 
+// Its home has looked, and leads its packets here.
+bool is_guest(const World& world, const Resident& resident) { return resident.home != world.settings.host; }
+
+bool was_accepted_by_a_guest(const World& world, const SocketAddress& local) {
+  return std::ranges::any_of(world.residents, [&](const auto& each) {
+    const SocketAddress& listener = each.second.tuple.local;
+    return is_passive(each.second.tuple) && is_guest(world, each.second) && listener.port == local.port &&
+           (listener.ip.wildcard() || listener.ip.unmapped() == local.ip.unmapped());
+  });
+}
+
 Result<> check_family(int socket, const IpAddress& local) {
   if (local.family != AF_INET6 || !local.wildcard()) return {};
   int v6only = 0;
@@ -50,15 +61,8 @@ Result<> check_family(int socket, const IpAddress& local) {
 Result<> owns_address(const World& world, int socket, const tcp::Facts& facts, const image::Endpoint& endpoint) {
   const User& owner = endpoint.owner;
   const SocketAddress& local = facts.tuple.local;
-  // Its home has looked, and leads its packets here: to it, or to the listener that accepted it.
-  const auto is_guest = [&](const auto& each) {
-    const auto& [cookie, resident] = each;
-    if (resident.home == world.settings.host) return false;
-    const SocketAddress& theirs = resident.tuple.local;
-    const bool at_it = theirs.port == local.port && (theirs.ip.wildcard() || theirs.ip.unmapped() == local.ip.unmapped());
-    return cookie == facts.cookie || (!is_passive(endpoint.state) && is_passive(resident.tuple) && at_it);
-  };
-  if (std::ranges::any_of(world.residents, is_guest)) return {};
+  const auto resident = world.residents.find(facts.cookie);
+  if (resident != world.residents.end() && is_guest(world, resident->second)) return {};
   const bool checks_port = is_passive(endpoint.state) && !owner.is_root();
   if (checks_port) {
     TRY(world.policy.may_listen(endpoint.service, owner, {local.ip.unmapped(), local.port}));
@@ -73,7 +77,8 @@ Result<> owns_address(const World& world, int socket, const tcp::Facts& facts, c
   if (!handle) return fail_errno("finding the socket's network namespace");
   TRY_LET(inode, steer::inode_of(handle.get()));
   TRY_LET(own, steer::own_namespace());
-  return inode == own.inode ? check() : steer::call_in(handle.get(), check);
+  auto checked = inode == own.inode ? check() : steer::call_in(handle.get(), check);
+  return !checked && !is_passive(endpoint.state) && was_accepted_by_a_guest(world, local) ? Result<>() : checked;
 }
 
 }  // namespace sockmi::broker
