@@ -18,6 +18,7 @@ constexpr std::size_t kMac = 32, kHead = 6, kMostMacs = 2;
 constexpr std::uint8_t kVersion = 2;
 constexpr std::int64_t kWindowMs = 30'000;      // hosts' clocks may differ by this much
 constexpr std::int64_t kRemarkableMs = 10'000;  // from here on it is worth a warning
+constexpr std::int64_t kFar = 1'000'000'000'000;  // whoever says a time beyond this may as well say this
 constexpr std::size_t kMostSeen = 131'072;      // of a sender, within the window
 constexpr std::size_t kMostHosts = 4096;
 constexpr std::chrono::minutes kRemembered{1};  // what is wrong with a host, since it was last heard
@@ -158,7 +159,7 @@ Result<const Datagrams::Known*> Datagrams::whose(ByteView der) {
 }
 
 Result<> Datagrams::check_time(const std::string& sender, std::int64_t time_ms, std::int64_t now) {
-  const std::int64_t ahead = time_ms - now;
+  const std::int64_t ahead = std::clamp(time_ms, now - kFar, now + kFar) - now;
   if (std::abs(ahead) <= kRemarkableMs) {
     if (skews_.erase(sender)) log::info("event=clock_agrees host={}", sender);
     return {};
