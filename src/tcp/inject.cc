@@ -9,6 +9,7 @@
 #include <netinet/ip6.h>
 #include <netinet/tcp.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <utility>
@@ -105,6 +106,19 @@ Result<> send(const Segment& segment, const std::function<Result<>(int)>& set_up
   return {};
 }
 
+// The kernel takes from the first segment of a size how much of its buffer goes to overhead (tcp_measure_rcv_mss(), since Linux 6.6), and announces a window
+// accordingly. A segment of ours that fills its memory would have it promise room that the peer's segments do not find, and drop them. So each piece fills
+// its memory, which has a power of two as its size, to 60 percent at most. And the last two are small and of one size: the kernel takes the peer to
+// send such segments, and measures the peer's own first one anew.
+std::size_t next_piece(std::size_t rest) {
+  constexpr std::size_t kSmall = 600;
+  if (rest <= 2 * kSmall) return rest == 2 * kSmall ? kSmall : rest;
+  const std::size_t before_last = rest - 2 * kSmall;
+  std::size_t piece = kLargestSegment;
+  while (piece > before_last && piece > 2 * kSmall) piece /= 2;
+  return std::min(piece, before_last);
+}
+
 }  // namespace
 
 Result<> inject(const Segment& segment, std::uint32_t mark) {
@@ -121,15 +135,14 @@ Result<> speak(const Segment& segment) {
 
 Result<> inject_data(Segment segment, std::uint32_t mark) {
   const bool fin = std::exchange(segment.fin, false);
-  while (segment.data.size() > kLargestSegment) {
-    Segment first = segment;
-    first.data = segment.data.first(kLargestSegment);
-    TRY(inject(first, mark));
-    segment.seq += kLargestSegment;
-    segment.data = segment.data.subspan(kLargestSegment);
+  for (ByteView rest = segment.data;;) {
+    segment.data = rest.first(next_piece(rest.size()));
+    rest = rest.subspan(segment.data.size());
+    segment.fin = fin && rest.empty();
+    TRY(inject(segment, mark));
+    if (rest.empty()) return {};
+    segment.seq += static_cast<std::uint32_t>(segment.data.size());
   }
-  segment.fin = fin;
-  return inject(segment, mark);
 }
 
 }  // namespace sockmi::tcp

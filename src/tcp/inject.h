@@ -17,8 +17,8 @@ struct Segment {
   ByteView data;  // at most kLargestSegment
 };
 
-// With its headers and the kernel's own overhead such a segment just fits into 32 KiB: one byte more costs the receiver's buffer twice as much.
-inline constexpr std::size_t kLargestSegment = 32'000;
+// Of the 32 KiB that it takes, as much goes to overhead as of the peer's own segments (inject_data()).
+inline constexpr std::size_t kLargestSegment = 20'000;
 
 // `mark`: SO_MARK of the raw socket; steer's rules route packets with it to this host's own sockets, whatever their address, past the freeze.
 // Nothing leaves the host, rule or not. The segment may be processed only after the return: what it should bring about has to be waited for.

@@ -98,7 +98,7 @@ Result<> Restored::restore_connection(const image::TcpT& image) {
 }
 
 // A socket that never saw a segment expects its buffer to go to overhead for three quarters (since Linux 6.6), and finds no room to announce when a full
-// queue is read: a peer that waits for it would wait until its own probe. So the last bytes of such a queue come as a segment.
+// queue is read: a peer that waits for it would wait until its own probe. So the last bytes of such a queue come as segments.
 Result<> Restored::fill_receive_queue(const image::TcpT& image) {
   const int fd = fd_.get();
   const ByteView queue = image.receive_queue;
@@ -112,7 +112,7 @@ Result<> Restored::fill_receive_queue(const image::TcpT& image) {
   const std::uint32_t window = image.window->snd_wnd();
   TRY(set(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, tcp_repair_window{segment.seq - 1, window, std::max(window, image.window->max_window()), kLargestSegment, segment.seq},
           "TCP_REPAIR_WINDOW"));
-  if (auto injected = inject(segment, marks_.inject)) injected = await("the end of the receive queue", [&] { return has_received(rcv_seq_); });
+  if (auto injected = inject_data(segment, marks_.inject)) injected = await("the end of the receive queue", [&] { return has_received(rcv_seq_); });
   if (has_received(rcv_seq_)) return {};
   log::warn("event=no_injection connection={} consequence=\"the peer may wait for its own probe\"", to_string(tuple_));
   return fill(fd, TCP_RECV_QUEUE, segment.data);

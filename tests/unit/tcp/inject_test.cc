@@ -43,6 +43,29 @@ TEST_P(Inject, DataAndFinArrive) {
   EXPECT_EQ(state_of(pair_.mover.get()), kCloseWait);
 }
 
+// The kernel takes from a segment how much of its buffer it may promise to the peer.
+TEST_P(Inject, TheKernelPromisesNoRoomThatThePeersSegmentsDoNotFind) {
+  const int fd = pair_.mover.get(), size = 1 << 20;
+  ASSERT_EQ(::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size), 0);
+  const auto room = [&] { return value_of(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP); };
+  Segment segment = next();
+  const int before = room();
+  for (const std::size_t length : {700, 1'199, 1'201, 1'900, 3'500, 7'900, 15'900, 31'900, 65'000}) {
+    SCOPED_TRACE(length);
+    const std::string text(length, 'x');
+    segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+    ASSERT_TRUE(inject_data(segment, kMarks.inject));
+    ASSERT_TRUE(hear(fd, length) == text);
+    if (room() == before) GTEST_SKIP() << "this kernel does not measure";
+    EXPECT_LT(room(), 0.7 * value_of(fd, SOL_SOCKET, SO_RCVBUF));
+    segment.seq += static_cast<std::uint32_t>(length);
+  }
+  tcp_info info{};
+  socklen_t info_size = sizeof info;
+  ASSERT_EQ(::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_size), 0);
+  EXPECT_LE(info.tcpi_rcv_mss, 600u) << "the peer's next segment is not measured";
+}
+
 TEST_P(Inject, AFullSegmentArrives) {
   const std::string text(kLargestSegment, 'x');
   Segment segment = next();
