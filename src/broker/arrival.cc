@@ -230,7 +230,8 @@ Result<> Arrivals::thaw(const image::MigrationId& id, const image::LateT& late) 
   auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
   prepared_.erase(id);
   world_.doubts.settled(image::to_hex(id));
-  asio::post(world_.io, [this, settled] { settle(*settled); });
+  if (!late.more) asio::post(world_.io, [this, settled] { settle(*settled); });
+  else rests_.expect(id, std::get<1>(*settled).host, std::get<2>(*settled).get(), [this, settled] { settle(*settled); });
   return {};
 }
 

@@ -2,9 +2,11 @@
 #pragma once
 
 #include "broker/hearing.h"
+#include "broker/leaving.h"
 #include "broker/outcomes.h"
 #include "broker/pre_copy.h"
 #include "broker/reservations.h"
+#include "broker/rests.h"
 #include "broker/stragglers.h"
 #include "broker/world.h"
 #include "tcp/restore.h"
@@ -13,7 +15,7 @@ namespace sockmi::broker {
 
 class Arrivals : public peer::Negotiation::Importer {
  public:
-  explicit Arrivals(World& world) : world_(world), hearing_(world.io), outcomes_(world.journal) {}
+  explicit Arrivals(World& world) : world_(world), hearing_(world.io), rests_(world.io), outcomes_(world.journal) {}
 
   // What earlier daemons thawed. `alive`: the cookies of all sockets.
   void adopt(const std::set<std::uint64_t>& alive) { outcomes_.adopt(alive); }
@@ -33,7 +35,9 @@ class Arrivals : public peer::Negotiation::Importer {
   void abort(const image::MigrationId& id, const std::string& host);
   // For a daemon that stops: what nobody has prepared yet is not begun, and some may not be decided yet.
   void refuse_reserved();
-  bool in_doubt() const { return !prepared_.empty(); }
+  bool in_doubt() const { return !prepared_.empty() || !rests_.empty(); }
+  // What others did to the exporter's socket after COMMIT; nobody has the endpoint before that is said.
+  Result<> rest(const std::string& host, const image::MigrationId& id, const image::LateT& late) { return rests_.take(id, host, from_image(late)); }
   // And one that it may add: what it found when the endpoint was committed already.
   Result<> receive(const std::string& host, const image::StragglerT& straggler);
 
@@ -64,6 +68,7 @@ class Arrivals : public peer::Negotiation::Importer {
 
   World& world_;
   Hearing hearing_;
+  Rests rests_;
   std::map<image::MigrationId, Prepared> prepared_;
   Reservations reserved_;                             // not prepared yet
   PreCopies pre_copies_;                              // of these alone

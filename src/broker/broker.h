@@ -56,6 +56,7 @@ class Broker : private Requests {
     for (const auto& id : ids) arrivals_.abort(id, from.host);
     return {};
   }
+  Result<> rest(const Speaker& from, const MigrationId& id, const image::LateT& late) override { return arrivals_.rest(from.host, id, late); }
   Result<> straggler(const Speaker& from, const image::StragglerT& straggler) override { return arrivals_.receive(from.host, straggler); }
   Result<> ended(const Speaker& from, const FourTuple& tuple, std::uint64_t generation) override;
   Result<> take_over(const Speaker& from, const image::TakeOver& said) override { return takeovers_.told(from.host, said); }

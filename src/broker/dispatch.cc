@@ -50,6 +50,14 @@ Result<> on_abort(Requests& requests, const Speaker& from, const image::Message&
   return requests.abort(from, ids);
 }
 
+Result<> on_rest(Requests& requests, const Speaker& from, const image::Message& message) {
+  const auto* said = message.request_as_Rest();
+  TRY_LET(id, image::read_id(image::view(said->id())));
+  image::LateT late;
+  if (said->late()) said->late()->UnPackTo(&late);
+  return requests.rest(from, id, late);
+}
+
 Result<> on_straggler(Requests& requests, const Speaker& from, const image::Message& message) {
   image::StragglerT straggler;
   message.request_as_Straggler()->UnPackTo(&straggler);
@@ -89,7 +97,8 @@ template <class Outcome>
 using Reactions = std::map<image::Request, Result<Outcome> (*)(Requests&, const Speaker&, const image::Message&)>;
 const Reactions<Verdicts> kBatches = {{image::Request::Prepare, on_prepare}, {image::Request::Commit, on_commit}, {image::Request::Passages, on_passages}};
 const Reactions<void> kOrders = {{image::Request::Ahead, on_ahead}, {image::Request::Expect, on_expect}, {image::Request::Abort, on_abort},
-                                 {image::Request::Ended, on_ended}, {image::Request::Straggler, on_straggler}, {image::Request::TakeOver, on_take_over}};
+                                 {image::Request::Ended, on_ended}, {image::Request::Straggler, on_straggler}, {image::Request::TakeOver, on_take_over},
+                                 {image::Request::Rest, on_rest}};
 const Reactions<int> kQuestions = {{image::Request::Inquire, on_inquire}, {image::Request::Moved, on_moved}, {image::Request::Held, on_held}};
 
 }  // namespace

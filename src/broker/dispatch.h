@@ -23,6 +23,7 @@ class Requests {
   // A verdict on each, in their order.
   virtual std::vector<Result<>> commit(const Speaker& from, const std::vector<image::Committed>& endpoints) = 0;
   virtual Result<> abort(const Speaker& from, const std::vector<MigrationId>& ids) = 0;
+  virtual Result<> rest(const Speaker& from, const MigrationId& id, const image::LateT& late) = 0;
   virtual Result<> straggler(const Speaker& from, const image::StragglerT& straggler) = 0;
   virtual Result<> ended(const Speaker& from, const FourTuple& tuple, std::uint64_t generation) = 0;
   virtual Result<> take_over(const Speaker& from, const image::TakeOver& said) = 0;

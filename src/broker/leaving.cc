@@ -1,6 +1,7 @@
 #include "broker/leaving.h"
 
 #include "base/log.h"
+#include "broker/late_files.h"
 
 namespace sockmi::broker {
 
@@ -14,11 +15,14 @@ image::LateT to_image(tcp::Late late) {
   out.written = std::move(late.written);
   out.finished = late.finished;
   out.read = late.read;
+  out.sent = late.sent;
+  out.more = late.more;
   return out;
 }
 
 tcp::Late from_image(const image::LateT& late) {
-  return {late.bytes, late.fin, late.acked, late.window, late.all_acknowledged, late.written, late.finished, late.read};
+  return {.bytes = late.bytes, .fin = late.fin, .acked = late.acked, .window = late.window, .all_acknowledged = late.all_acknowledged, .written = late.written,
+          .sent = late.sent, .finished = late.finished, .read = late.read, .more = late.more};
 }
 
 image::StragglerT straggler_of(const Leaving& one, tcp::Late late) {
@@ -33,12 +37,14 @@ image::StragglerT straggler_of(const Leaving& one, tcp::Late late) {
   return straggler;
 }
 
-// COMMIT had all that was written before. Who was asleep in send(2) at that time may have woken since, though only if something was acknowledged.
-void seal(Leaving& one) {
-  if (!one.frozen) return;
-  const auto rest = one.frozen->seal(one.endpoint.tcp);
-  if (!rest) log::error("event=not_sealed connection={} error=\"{}\"", to_string(one.tuple), to_string(rest.error()));
-  else if (!rest->written.empty()) log::error("event=written_too_late connection={} bytes={}", to_string(one.tuple), rest->written.size());
+Result<> hold(const Journal& journal, Leaving& one) {
+  if (!one.frozen) return {};
+  TRY_LET(late, one.frozen->hold(one.endpoint.tcp));
+  one.more = late.more;
+  one.late = to_image(std::move(late));
+  one.endpoint.tcp.rcv_seq += static_cast<std::uint32_t>(one.late.bytes.size());
+  one.finished = one.late.fin;
+  return is_in_commit_alone(one.late) ? keep_late(journal, one.id, one.late) : Result<>();
 }
 
 Result<> report(World& world, Leaving& one) {

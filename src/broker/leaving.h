@@ -27,6 +27,7 @@ struct Leaving {
   image::LateT late;
   bool finished = false;  // the peer's FIN is in `late`: nothing can come after it
   bool redirected = false, decided = false;
+  bool more = false, sealed = false;  // the importer waits for what seal() finds; which has happened
   std::optional<Resident> guest;  // what it was here, if its home is elsewhere; set by the decision
   bool adopted = false;           // an earlier daemon decided it; there may be a mute socket of which no descriptor can be had
   Result<> result;
@@ -47,8 +48,8 @@ image::LateT to_image(tcp::Late late);
 tcp::Late from_image(const image::LateT& late);
 // `late` as a segment of the peer's.
 image::StragglerT straggler_of(const Leaving& one, tcp::Late late);
-// The endpoint lives elsewhere: nobody writes to the socket here any more.
-void seal(Leaving& one);
+// The application's other threads could use the socket until now. What they do from here on fails, so COMMIT has all of it, should we die, too.
+Result<> hold(const Journal& journal, Leaving& one);
 // Counts and logs what became of it.
 Result<> report(World& world, Leaving& one);
 

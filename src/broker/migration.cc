@@ -13,8 +13,9 @@
 // that what we send after will fill.
 //
 // The application's other threads, and its children, use the socket meanwhile as ever: what they write waits in the mute socket, what they read is
-// missing from it. Both go with COMMIT. From then on their calls fail, so that nothing is taken that nobody has; should the importer not get
-// the endpoint, they go on.
+// missing from it. Both go with COMMIT. From the decision on their calls fail, so that nothing is taken that nobody has; should the importer not get
+// the endpoint, they go on. Who is asleep in send(2) at that time can not be waked without ending the stream, so that is done when the importer has
+// thawed (seal). It gives the endpoint to no application before it has heard what such a sleeper wrote meanwhile.
 //
 // What both sockets received while mute is acknowledged when the importer's thaws, all at once, and what the peer acknowledged in the freeze goes with
 // COMMIT. So to the peer a move is a pause. It sends nothing twice if the pause is shorter than its patience: with one segment under way that is two
@@ -39,6 +40,7 @@
 #include "base/spawn.h"
 #include "broker/commitment.h"
 #include "broker/event.h"
+#include "broker/late_files.h"
 #include "broker/leaving.h"
 #include "broker/ownership.h"
 #include "broker/passive.h"
@@ -332,14 +334,11 @@ class Batch {
 
   Result<> decide(Leaving& one) {
     TRY(fault::point("check"));
-    if (one.frozen) {
-      TRY_LET(late, one.frozen->received_since(one.endpoint.tcp));
-      one.late = to_image(std::move(late));
-    }
     if (Clock::now() > decide_by_) return fail(ETIMEDOUT, "the importer was not ready in time");
-    TRY(fault::point("journal"));
+    TRY(fault::point("journal"));  // there is room in it: whatever may be in the way comes before hold(), which others notice
     if (one.token && !one.token->take()) return given_up();
     (void)fault::point("token");  // whoever asked can not give up any more
+    TRY(hold(world_.journal, one));
     const Decision decision{one.cookie, one.tuple, choice_.host, choice_.line, one.owner ? one.owner->mark : 0};
     TRY(world_.journal.committed(one.id, decision, away(one)));
     one.decided = true;
@@ -376,15 +375,6 @@ class Batch {
     co_await world.transfer->call(choice.host, choice.line, std::move(message), milliseconds(1000));
   }
 
-  // The application's other threads could use the socket until now. What they do from here on fails, so COMMIT has all of it.
-  void hold(Leaving& one) {
-    if (!one.frozen) return;
-    if (auto late = one.frozen->hold(one.endpoint.tcp)) one.late = to_image(std::move(*late));
-    else log::warn("event=not_held connection={} error=\"{}\"", to_string(one.tuple), to_string(late.error()));
-    one.endpoint.tcp.rcv_seq += static_cast<std::uint32_t>(one.late.bytes.size());
-    one.finished = one.late.fin;
-  }
-
   asio::awaitable<void> hand_over() {
     const auto those = going();
     if (those.empty()) co_return world_.hurry.end();
@@ -393,9 +383,7 @@ class Batch {
       if (const auto resident = world_.residents.find(one->cookie); resident != world_.residents.end() && !is_ours(*one)) one->guest = resident->second;
       went(world_, one->cookie, one->tuple, away(*one));
       if (one->redirected && !one->passive()) permanent.push_back({one->tuple, address(*one), std::nullopt});
-      hold(*one);
-      // COMMIT alone has what other threads did with the socket meanwhile: an importer that asks has to wait for it.
-      if (one->late.written.empty() && one->late.read == 0 && !one->late.finished) world_.undecided.erase(one->id);
+      if (!is_in_commit_alone(one->late)) world_.undecided.erase(one->id);  // else an importer that asks has to wait for it
       commitments_.push_back(std::make_shared<Commitment>(world_.io.get_executor(), image::Committed{one->id, std::move(one->late)}));
     }
     (void)fault::point("decided");  // nothing may fail here any more, but we may die
@@ -406,6 +394,8 @@ class Batch {
     (void)fault::point("handed-over");
     const auto deadline = Clock::now() + kCommitPatience;
     for (const auto& commitment : commitments_) co_await commitment->known.wait(deadline);
+    for (std::size_t i = 0; i < those.size(); ++i)
+      if (commitments_[i]->outcome == Outcome::Lives) seal(world_, choice_, *those[i]);
     world_.hurry.end();
   }
 

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/spawn.h"
+#include "broker/late_files.h"
 #include "broker/passive.h"
 #include "broker/settlement.h"
 #include "tcp/inspect.h"
@@ -121,6 +122,7 @@ void leave_mute(World& world, const FourTuple& tuple, std::uint64_t cookie, std:
 
 void adopt_orphans(World& world, const Sockets& sockets) {
   const auto decisions = world.journal.decisions();
+  drop_unexplained_late(world.journal);
   std::set<std::uint64_t> decided;
   for (const auto& [id, decision] : decisions) decided.insert(decision.cookie);
   for (const auto& [cookie, socket] : sockets) {
@@ -133,7 +135,15 @@ void adopt_orphans(World& world, const Sockets& sockets) {
   for (const auto& [id, decision] : decisions) {
     if (decision.host.empty()) continue;  // an older daemon's: whoever asks is answered
     auto one = remembered(world, id, decision, sockets);
-    auto commitment = std::make_shared<Commitment>(world.io.get_executor(), image::Committed{.id = id});
+    image::Committed committed{.id = id};
+    if (auto late = kept_late(world.journal, id)) {
+      committed.late = std::move(*late);
+      committed.late.more = false;  // an earlier daemon's socket: nobody knows what came behind that
+      world.undecided.insert(id);   // whoever asks has to wait for it
+    } else if (late.error().code != ENOENT) {
+      log::error("event=late_unreadable migration={} error=\"{}\"", image::to_hex(id), to_string(late.error()));
+    }
+    auto commitment = std::make_shared<Commitment>(world.io.get_executor(), std::move(committed));
     const peer::Choice importer{.host = decision.host, .line = decision.line};
     spawn(world.io, "repeat_commit", repeat_commit(world, importer, {commitment}));
     leave_in_doubt(world, importer, *one, std::move(commitment));

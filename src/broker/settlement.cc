@@ -13,11 +13,13 @@
 #include "broker/orphans.h"
 #include "broker/passive.h"
 #include "broker/residents.h"
+#include "broker/rests.h"
 
 namespace sockmi::broker {
 namespace {
 
 constexpr milliseconds kPause{50}, kPatience{3000};
+constexpr milliseconds kRest{500};  // for an answer to it
 
 // What its home has to know, in this order: whoever it accepted stays here; all others find it at its new place.
 asio::awaitable<void> leave_guest(World& world, Resident listener) {
@@ -36,6 +38,19 @@ void forget_passive(World& world, Leaving& one) {
 
 asio::awaitable<void> send(World& world, peer::Choice choice, Secret message) {
   co_await world.transfer->call(choice.host, choice.line, std::move(message), milliseconds(1000));
+}
+
+// As long as the importer waits for it. If it is lost and empty, the endpoint comes to its application a little later.
+asio::awaitable<void> send_rest(World& world, peer::Choice importer, image::MigrationId id, FourTuple tuple, image::LateT rest) {
+  Result<> taken;
+  for (const auto deadline = Clock::now() + Rests::kPatience; Clock::now() < deadline; co_await sleep_for(kPause)) {
+    auto reply = co_await world.transfer->call(importer.host, importer.line, image::pack_rest(id, rest), kRest);
+    auto answer = reply ? image::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
+    taken = answer ? Result<>() : std::unexpected(answer.error());
+    if (reply) break;
+  }
+  if (!taken && !rest.written.empty())
+    log::error("event=written_too_late connection={} bytes={} error=\"{}\"", to_string(tuple), rest.written.size(), to_string(taken.error()));
 }
 
 // What stragglers brought since the decision. Nobody has acknowledged it: if this is lost, the peer sends it again.
@@ -62,10 +77,8 @@ void lives_there(World& world, const peer::Choice& importer, Leaving& one) {
     if (one.adopted) end_socket(world, one, false);
     return;
   }
-  if (one.frozen && !one.endpoint.tcp.local_ip.empty()) {
-    seal(one);
-    send_stragglers(world, importer, one);
-  }
+  seal(world, importer, one);
+  if (one.sealed) send_stragglers(world, importer, one);
   end_socket(world, one, false);
   has_left(world, one.tuple, one.endpoint.home, one.endpoint.home_line);
 }
@@ -132,6 +145,14 @@ asio::awaitable<void> await_verdict(World& world, peer::Choice importer, std::sh
 }
 
 }  // namespace
+
+void seal(World& world, const peer::Choice& importer, Leaving& one) {
+  if (!one.frozen || one.sealed || one.endpoint.tcp.local_ip.empty()) return;
+  one.sealed = true;
+  auto rest = one.frozen->seal(one.endpoint.tcp);
+  if (!rest) log::error("event=not_sealed connection={} error=\"{}\"", to_string(one.tuple), to_string(rest.error()));
+  if (one.more) spawn(world.io, "send_rest", send_rest(world, importer, one.id, one.tuple, to_image(rest ? std::move(*rest) : tcp::Late())));
+}
 
 asio::awaitable<void> settle(World& world, const peer::Choice& importer, Leaving& one, Commitment& commitment) {
   const Error& reason = commitment.reason;

@@ -132,6 +132,12 @@ Result<std::vector<MigrationId>> read_ids(ByteView bytes) {
   return out;
 }
 
+Secret pack_rest(const MigrationId& id, const LateT& late) {
+  WipingBuilder builder(256 + late.written.size());
+  const auto name = vector(builder, id);
+  return pack(Request::Rest, builder, CreateRest(builder, name, Late::Pack(builder, &late)));
+}
+
 Secret pack_straggler(const StragglerT& straggler) {
   WipingBuilder builder(256 + straggler.late->bytes.size());
   return pack(Request::Straggler, builder, Straggler::Pack(builder, &straggler));

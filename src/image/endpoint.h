@@ -64,6 +64,7 @@ Secret pack_passages(const std::vector<Crossing>& connections);
 Result<std::vector<Crossing>> read_passages(const Passages& said);
 Secret pack_ahead(const MigrationId& id, ByteView bytes);
 Secret pack_inquire(const MigrationId& id);
+Secret pack_rest(const MigrationId& id, const LateT& late);
 Secret pack_straggler(const StragglerT& straggler);
 Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service = {}, std::uint64_t generation = 0);
 Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line, std::uint64_t generation = 0);

@@ -16,6 +16,7 @@
 // A FIN has a sequence number too. An image's numbers are of bytes only; which FINs follow them, its state tells.
 #include "tcp/capture.h"
 
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <net/if.h>
@@ -274,6 +275,7 @@ Result<Late> Frozen::hold(const image::TcpT& image) {
     TRY(done_by_owner(image, now.received, *late));
     TRY(heard_last(image, now, *late));
     late->all_acknowledged = known_.all_acknowledged;
+    late->more = (::fcntl(fd_, F_GETFL) & O_NONBLOCK) == 0;
     known_.seen = known_.captured;
     known_.seen.read += late->read;
     known_.seen.received = now.received;

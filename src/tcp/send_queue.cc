@@ -12,6 +12,7 @@
 
 #include "tcp/place.h"
 #include "tcp/queues.h"
+#include "tcp/send_buffer.h"
 #include "tcp/socket_options.h"
 #include "tcp/states.h"
 
@@ -19,25 +20,6 @@ namespace sockmi::tcp {
 namespace {
 
 constexpr int kAttempts = 200;
-
-// Not where the kernel could not be told to forget it (before Linux 5.16, a size that was set stays set).
-class FullBuffer {
- public:
-  explicit FullBuffer(int fd)
-      : fd_(fd), size_(get<int>(fd, SOL_SOCKET, SO_SNDBUF, "SO_SNDBUF").value_or(0)), lock_(get<int>(fd, SOL_SOCKET, SO_BUF_LOCK, "SO_BUF_LOCK").value_or(-1)) {
-    if (lock_ >= 0 && size_ > 0) (void)set(fd_, SOL_SOCKET, SO_SNDBUF, 1, "SO_SNDBUF");
-  }
-  FullBuffer(const FullBuffer&) = delete;
-  ~FullBuffer() {
-    if (lock_ < 0 || size_ <= 0) return;
-    // The kernel doubles what it is given.
-    if (!set(fd_, SOL_SOCKET, SO_SNDBUFFORCE, size_ / 2, "SO_SNDBUFFORCE")) (void)set(fd_, SOL_SOCKET, SO_SNDBUF, size_ / 2, "SO_SNDBUF");
-    (void)set(fd_, SOL_SOCKET, SO_BUF_LOCK, lock_, "SO_BUF_LOCK");
-  }
-
- private:
-  const int fd_, size_, lock_;
-};
 
 // Nothing: somebody has written, or something was acknowledged.
 Result<std::optional<SendQueue>> try_to_read(int fd) {
@@ -58,11 +40,11 @@ Result<std::optional<SendQueue>> try_to_read(int fd) {
 }  // namespace
 
 Result<SendQueue> read_send_queue(int fd) {
-  std::optional<FullBuffer> full;
+  std::optional<SendBuffer> full;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     TRY_LET(queue, try_to_read(fd));
     if (queue) return std::move(*queue);
-    if (!full) full.emplace(fd);
+    if (!full) (void)full.emplace(fd).resize(1);
   }
   return fail(EAGAIN, "the application writes without a pause");
 }

@@ -2,12 +2,15 @@
  * place.
  *
  * usage: sharing serve ADDRESS PORT TARGET SERVICE EXPORTS USER…   accepts one connection and exports it until that goes, at most EXPORTS times;
- *                                       users are "tiny" (writes 4 bytes at a time, without a pause), "sleeper" (sleeps in send(2) with 1 MB), "reader", "child"
+ *                                       users are "tiny" (writes 4 bytes at a time, without a pause), "sleeper" (sleeps in send(2) with 1 MB), "reader", "child",
+ *                                       "waker" (wakes a sleeper by a larger send buffer when the socket has been in repair mode for a while)
  *        sharing peer ADDRESS PORT      connects, writes and reads until the end comes
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -73,13 +76,24 @@ static void *reader(void *unused) {
   return unused;
 }
 
+static void *waker(void *unused) {
+  int repaired = 0, repair = 0, size = 200000;
+  while (!seen->stop && repaired < 100) {
+    socklen_t length = sizeof repair;
+    repaired = getsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &repair, &length) == 0 && repair ? repaired + 1 : 0;
+    usleep(1000);
+  }
+  if (!seen->stop && setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0) printf("waked\n");
+  return unused;
+}
+
 static void report(const char *what, atomic_long *errors) {
   for (int i = 0; i < 134; ++i)
     if (errors[i]) printf("%s failed %ld times: errno %d %s\n", what, errors[i], i, strerror(i));
 }
 
 static int serve(struct sockaddr_in *address, char **words) {
-  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, exports = atoi(words[2]);
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, small = 16384, exports = atoi(words[2]);
   struct in_addr target;
   inet_pton(AF_INET, words[0], &target);
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
@@ -95,13 +109,14 @@ static int serve(struct sockaddr_in *address, char **words) {
       tiny(NULL);
       _exit(0);
     }
-    void *(*work)(void *) = !strcmp(*user, "tiny") ? tiny : !strcmp(*user, "sleeper") ? sleeper : !strcmp(*user, "reader") ? reader : NULL;
+    if (!strcmp(*user, "waker")) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    void *(*work)(void *) = !strcmp(*user, "tiny") ? tiny : !strcmp(*user, "sleeper") ? sleeper : !strcmp(*user, "reader") ? reader : !strcmp(*user, "waker") ? waker : NULL;
     if (work) pthread_create(&threads[started++], NULL, work, NULL);
   }
   for (int i = 0; i < 3000 && seen->written + seen->read < 100000; ++i) usleep(1000);
   struct sockmi_export_options options = {.service = words[1]};
   int gone = 0, failed = 0;
-  for (; !gone && failed < exports; failed += !gone) gone = export_socket_with(fd, SOCKMI_CONNECTED, AF_INET, &target, &options) == 0;
+  for (; !gone && failed < exports; failed += !gone) gone = export_socket_with(fd, SOCKMI_CONNECTED, AF_INET, &target, &options) == 0 || errno == EINPROGRESS;
   printf("%s after %d failures: %s\n", gone ? "gone" : "here", failed, gone ? "" : sockmi_last_error());
   if (!gone) usleep(100000); /* so that what was written in the last freeze goes on without another call */
   seen->stop = 1;

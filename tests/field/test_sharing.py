@@ -1,11 +1,12 @@
 """Threads and children of an application use a connection while it moves: whatever send(2) took arrives, once, and whatever came is read, once."""
 import array
 import hashlib
+import os
 import re
 
 from cases import cases
 from lab import PORT
-from process import expect
+from process import expect, wait_until
 from sandbox import without_privilege
 from socket_app import SERVICE, imported, start
 
@@ -39,11 +40,8 @@ class Shared:
         return counts
 
 
-@cases(*[(users, n) for users in ("tiny", "sleeper", "child", "tiny reader", "sleeper reader") for n in range(3)])
-def test_it_goes_while_others_use_it(lab, users, _):
-    start(lab)
-    shared = Shared(lab, 1, *users.split())
-    moved = imported(lab.hostB, "4")
+def arrives(shared, moved):
+    """It has gone: all that either end sent comes to the other, once, in its order."""
     shared.ours.wait_line("gone")
     shared.ours.wait_line("written")
     moved.shutdown()
@@ -52,6 +50,36 @@ def test_it_goes_while_others_use_it(lab, users, _):
     expect(peer_read == written, f"send(2) took {written} bytes, {peer_read} came")
     expect(came["bytes"] == peer_wrote - read, f"the peer sent {peer_wrote} bytes; {read} were read before, {came['bytes']} after the move")
     expect(came["sha256"] == hashlib.sha256(numbers(read, peer_wrote)).hexdigest(), "they are not those that were sent")
+
+
+@cases(*[(users, n) for users in ("tiny", "sleeper", "child", "tiny reader", "sleeper reader") for n in range(3)])
+def test_it_goes_while_others_use_it(lab, users, _):
+    start(lab)
+    shared = Shared(lab, 1, *users.split())
+    arrives(shared, imported(lab.hostB, "4"))
+
+
+def test_what_a_sleeper_writes_while_the_importer_thaws_arrives(lab):
+    """It sleeps in send(2) when the move is decided, and wakes before its socket is ended."""
+    start(lab)
+    lab.hostB.arm("before-thaw=stop")
+    shared = Shared(lab, 1, "sleeper", "waker")
+    shared.ours.wait_line("waked")
+    lab.hostB.daemon.resume()
+    arrives(shared, imported(lab.hostB, "4"))
+
+
+@cases("tiny", "child")
+def test_what_was_written_in_the_freeze_outlives_the_exporters_daemon(lab, users):
+    """That dies when the move is decided and the importer does not know it yet."""
+    start(lab)
+    lab.hostA.arm("decided=kill")
+    shared = Shared(lab, 1, *users.split())
+    wait_until(lambda: not lab.hostA.daemon.running(), "the daemon dies")
+    lab.start_daemon(lab.hostA)
+    arrives(shared, imported(lab.hostB, "4"))
+    kept = [name for name in os.listdir(lab.hostA.folder / "state") if name.startswith("late-")]
+    expect(not kept, f"{kept} is left")
 
 
 @cases("tiny", "sleeper", "tiny reader", "sleeper reader", "child")

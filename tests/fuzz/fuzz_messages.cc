@@ -54,6 +54,11 @@ class Echo : public broker::Requests {
     need(*image::read_ids(image::view(said(again)->request_as_Abort()->ids())) == ids);
     return {};
   }
+  Result<> rest(const Speaker&, const MigrationId& id, const image::LateT& late) override {
+    const Secret again = image::pack_rest(id, late);
+    need(std::ranges::equal(image::view(said(again)->request_as_Rest()->late()->written()), late.written));
+    return {};
+  }
   Result<> straggler(const Speaker&, const image::StragglerT& straggler) override {
     if (straggler.late) (void)said(image::pack_straggler(straggler));
     return {};

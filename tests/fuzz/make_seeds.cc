@@ -38,6 +38,10 @@ int main(int argc, char** argv) {
   write("moved", 'm', pack_moved({local, remote}, local.ip, "hostB"));
   write("held", 'm', pack_held({local, remote}, "web", local));
   write("take_over", 'm', pack_take_over(TakeOverStep::Hold, local.ip, 24, true));
+  late.written = {6, 7};
+  late.sent = 1;
+  late.more = true;
+  write("rest", 'm', pack_rest(id, late));
   StragglerT straggler;
   straggler.local = to_string(local);
   straggler.remote = to_string(remote);

@@ -17,6 +17,7 @@ class Nobody : public Requests {
   Result<> prepare(const Speaker&, const MigrationId&, const SocketAddress&, image::Endpoint, std::uint32_t) override { return called(); }
   std::vector<Result<>> commit(const Speaker&, const std::vector<image::Committed>&) override { return {called()}; }
   Result<> abort(const Speaker&, const std::vector<MigrationId>&) override { return called(); }
+  Result<> rest(const Speaker&, const MigrationId&, const image::LateT&) override { return called(); }
   Result<> straggler(const Speaker&, const image::StragglerT&) override { return called(); }
   Result<> ended(const Speaker&, const FourTuple&, std::uint64_t) override { return called(); }
   Result<> take_over(const Speaker&, const image::TakeOver&) override { return called(); }

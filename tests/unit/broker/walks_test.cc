@@ -93,6 +93,7 @@ class Host : public Requests {
   Result<> prepare(const Speaker&, const MigrationId&, const SocketAddress&, image::Endpoint, std::uint32_t) override { return unexpected(); }
   std::vector<Result<>> commit(const Speaker&, const std::vector<image::Committed>&) override { return {unexpected()}; }
   Result<> abort(const Speaker&, const std::vector<MigrationId>&) override { return unexpected(); }
+  Result<> rest(const Speaker&, const MigrationId&, const image::LateT&) override { return unexpected(); }
   Result<> straggler(const Speaker&, const image::StragglerT&) override { return unexpected(); }
   Result<> take_over(const Speaker&, const image::TakeOver&) override { return unexpected(); }
   std::vector<Result<>> passages(const Speaker&, const std::vector<image::Crossing>&) override { return {unexpected()}; }

@@ -1,10 +1,13 @@
 // Others use the socket while it moves: threads, and processes with a duplicate of the descriptor.
+#include <fcntl.h>
+
 #include <array>
 #include <atomic>
 #include <optional>
 #include <thread>
 
 #include "connection.h"
+#include "tcp/rest.h"
 
 namespace sockmi::tcp {
 namespace {
@@ -126,6 +129,41 @@ TEST_P(Sharing, TheKillEndsBlockedWriters) {
   ASSERT_TRUE(frozen.seal(image));
   writer.join();
   ASSERT_TRUE(frozen.kill());
+}
+
+TEST_P(Sharing, WhatASleeperWritesBehindTheLastLookArrives) {
+  std::string text(1 << 20, 0);
+  for (std::size_t i = 0; i < text.size(); ++i) text[i] = at(i);
+  ASSERT_TRUE(set(mover_.get(), SOL_SOCKET, SO_SNDBUF, 16 << 10, "SO_SNDBUF"));
+  ssize_t sent = 0;
+  std::thread sleeper([&, fd = mover_.get()] { sent = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL); });
+  ASSERT_TRUE(eventually([&] { return (poll_now(mover_.get(), POLLOUT) & POLLOUT) == 0; }));
+  auto frozen = freeze();
+  const auto image = capture(frozen);
+  const auto late = frozen.hold(image);
+  ASSERT_TRUE(late) << to_string(late.error());
+  EXPECT_TRUE(late->more);
+  const std::size_t before = queued(mover_.get(), SIOCOUTQ);
+  ASSERT_TRUE(set(mover_.get(), SOL_SOCKET, SO_SNDBUF, 100 << 10, "SO_SNDBUF"));  // which wakes who waits for room
+  EXPECT_TRUE(eventually([&] { return queued(mover_.get(), SIOCOUTQ) > before; }));
+  const auto rest = frozen.seal(image);
+  ASSERT_TRUE(rest) << to_string(rest.error());
+  sleeper.join();
+  EXPECT_FALSE(rest->written.empty());
+  ASSERT_TRUE(frozen.kill());
+  arrive(image, *late);
+  ASSERT_TRUE(add_rest(mover_.get(), *rest));
+  ASSERT_GT(sent, 0);
+  EXPECT_TRUE(hear(peer_.get(), static_cast<std::size_t>(sent)) == text.substr(0, static_cast<std::size_t>(sent)));
+}
+
+TEST_P(Sharing, NobodySleepsInANonBlockingSocket) {
+  ASSERT_EQ(::fcntl(mover_.get(), F_SETFL, O_NONBLOCK), 0);
+  auto frozen = freeze();
+  const auto image = capture(frozen);
+  const auto late = frozen.hold(image);
+  ASSERT_TRUE(late) << to_string(late.error());
+  EXPECT_FALSE(late->more);
 }
 
 // One writes as fast as it can, one reads, the peer does both; all that send(2) took, and no other byte, comes to the other end, moved or given back.

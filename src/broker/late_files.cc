@@ -1,0 +1,81 @@
+#include "broker/late_files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "image/pack.h"
+
+namespace sockmi::broker {
+namespace {
+
+namespace files = std::filesystem;
+
+constexpr std::string_view kPrefix = "late-";
+
+files::path path_of(const Journal& journal, const image::MigrationId& id) {
+  return journal.path().parent_path() / fmt::format("{}{}", kPrefix, image::to_hex(id));
+}
+
+}  // namespace
+
+bool is_in_commit_alone(const image::LateT& late) { return !late.written.empty() || late.read > 0 || late.finished; }
+
+Result<> keep_late(const Journal& journal, const image::MigrationId& id, const image::LateT& late) {
+  const files::path path = path_of(journal, id);
+  const Secret message = image::pack_rest(id, late);
+  const unique_fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!file) return fail_errno(path);
+  for (ByteView rest = message; !rest.empty();) {
+    const ssize_t written = ::write(file.get(), rest.data(), rest.size());
+    if (written > 0) {
+      rest = rest.subspan(static_cast<std::size_t>(written));
+      continue;
+    }
+    if (errno == EINTR) continue;
+    auto error = fail_errno(path);
+    drop_late(journal, id);
+    return error;
+  }
+  return {};
+}
+
+Result<image::LateT> kept_late(const Journal& journal, const image::MigrationId& id) {
+  const files::path path = path_of(journal, id);
+  const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat facts {};
+  if (!file || ::fstat(file.get(), &facts) != 0) return fail_errno(path);
+  Secret text(static_cast<std::size_t>(facts.st_size));
+  for (std::size_t have = 0; have < text.size();) {
+    const ssize_t got = ::read(file.get(), text.data() + have, text.size() - have);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return got < 0 ? fail_errno(path) : fail(EIO, "{}: it ends before its end", path.string());
+    have += static_cast<std::size_t>(got);
+  }
+  TRY_LET(message, image::read<image::Message>(text));
+  const auto* rest = message->request_as_Rest();
+  if (!rest || !rest->late()) return fail(EBADMSG, "{}: not what was kept", path.string());
+  image::LateT late;
+  rest->late()->UnPackTo(&late);
+  return late;
+}
+
+void drop_late(const Journal& journal, const image::MigrationId& id) {
+  const files::path path = path_of(journal, id);
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) log::error("event=late_left error=\"{}\"", to_string(fail_errno(path).error()));
+}
+
+void drop_unexplained_late(const Journal& journal) {
+  std::error_code error;
+  std::vector<files::path> unexplained;
+  for (files::directory_iterator entry(journal.path().parent_path(), error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename();
+    if (!name.starts_with(kPrefix)) continue;
+    const bool decided = std::ranges::any_of(journal.decisions(), [&](const auto& each) { return name.substr(kPrefix.size()) == image::to_hex(each.first); });
+    if (!decided) unexplained.push_back(entry->path());
+  }
+  for (const auto& path : unexplained) files::remove(path, error);
+}
+
+}  // namespace sockmi::broker

@@ -1,0 +1,41 @@
+#include "broker/rests.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/spawn.h"
+#include "tcp/rest.h"
+
+namespace sockmi::broker {
+namespace {
+
+constexpr std::size_t kMostTaken = 4096;
+
+}  // namespace
+
+void Rests::expect(const image::MigrationId& id, const std::string& host, int fd, std::function<void()> done) {
+  const auto one = std::make_shared<Waiting>(io_.get_executor(), host, fd, std::move(done));
+  waiting_[id] = one;
+  spawn(io_, "wait_for_rest", wait(id, one));
+}
+
+asio::awaitable<void> Rests::wait(image::MigrationId id, std::shared_ptr<Waiting> one) {
+  const bool told = co_await one->told.wait(std::chrono::steady_clock::now() + kPatience);
+  if (!told) log::warn("event=no_rest migration={} host={} consequence=\"what others wrote there last may be missing\"", image::to_hex(id), one->host);
+  waiting_.erase(id);
+  one->done();
+}
+
+Result<> Rests::take(const image::MigrationId& id, const std::string& host, const tcp::Late& rest) {
+  if (std::ranges::find(taken_, std::pair(id, host)) != taken_.end()) return {};
+  const auto it = waiting_.find(id);
+  if (it == waiting_.end() || it->second->host != host) return fail(ENOENT, "nobody waits for the rest of this endpoint");
+  auto added = tcp::add_rest(it->second->fd, rest);
+  if (!added) log::error("event=rest_lost migration={} bytes={} error=\"{}\"", image::to_hex(id), rest.written.size(), to_string(added.error()));
+  taken_.emplace_back(id, host);
+  if (taken_.size() > kMostTaken) taken_.pop_front();
+  it->second->told.set();
+  return added;
+}
+
+}  // namespace sockmi::broker

@@ -1,0 +1,65 @@
+// What was written in a freeze outlives the daemon.
+#include "broker/late_files.h"
+
+#include <gtest/gtest.h>
+
+#include <sys/stat.h>
+
+namespace sockmi::broker {
+namespace {
+
+class LateFilesTest : public testing::Test {
+ protected:
+  LateFilesTest() {
+    std::string name = testing::TempDir() + "late.XXXXXX";
+    folder_ = ::mkdtemp(name.data());
+    journal_ = Journal::open(folder_);
+    late_.written = {1, 2, 3};
+    late_.read = 4;
+    late_.finished = true;
+  }
+  ~LateFilesTest() override { std::filesystem::remove_all(folder_); }
+
+  std::filesystem::path folder_;
+  Result<Journal> journal_ = fail(ENOENT, "not opened yet");
+  const image::MigrationId id_{1, 2, 3};
+  image::LateT late_;
+};
+
+TEST_F(LateFilesTest, TheNextDaemonReadsIt) {
+  ASSERT_TRUE(keep_late(*journal_, id_, late_));
+  ASSERT_TRUE(journal_->committed(id_, {}, std::nullopt));
+  journal_ = fail(ENOENT, "it dies");
+  journal_ = Journal::open(folder_);
+  ASSERT_TRUE(journal_);
+  drop_unexplained_late(*journal_);
+  const auto kept = kept_late(*journal_, id_);
+  ASSERT_TRUE(kept) << to_string(kept.error());
+  EXPECT_EQ(kept->written, late_.written);
+  EXPECT_EQ(kept->read, late_.read);
+  EXPECT_EQ(kept->finished, late_.finished);
+  drop_late(*journal_, id_);
+  EXPECT_EQ(kept_late(*journal_, id_).error().code, ENOENT);
+}
+
+TEST_F(LateFilesTest, OfAMoveThatWasNotDecidedNothingIsLeft) {
+  ASSERT_TRUE(keep_late(*journal_, id_, late_));
+  drop_unexplained_late(*journal_);
+  EXPECT_EQ(kept_late(*journal_, id_).error().code, ENOENT);
+}
+
+TEST_F(LateFilesTest, OnlyTheDaemonsUserReadsIt) {
+  ASSERT_TRUE(keep_late(*journal_, id_, late_));
+  struct stat facts {};
+  ASSERT_EQ(::stat((folder_ / ("late-" + image::to_hex(id_))).c_str(), &facts), 0);
+  EXPECT_EQ(facts.st_mode & 0777, 0600u);
+}
+
+TEST_F(LateFilesTest, WhatIsDamagedIsAnError) {
+  ASSERT_TRUE(keep_late(*journal_, id_, late_));
+  std::filesystem::resize_file(folder_ / ("late-" + image::to_hex(id_)), 10);
+  EXPECT_FALSE(kept_late(*journal_, id_));
+}
+
+}  // namespace
+}  // namespace sockmi::broker
