@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "image/pack.h"
+#include "peer/line.h"
 
 namespace sockmi::broker {
 namespace {
@@ -46,6 +47,7 @@ Result<image::LateT> kept_late(const Journal& journal, const image::MigrationId&
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat facts {};
   if (!file || ::fstat(file.get(), &facts) != 0) return fail_errno(path);
+  if (facts.st_size > static_cast<off_t>(peer::kLargestMessage)) return fail(EFBIG, "{}: {} bytes", path.string(), facts.st_size);
   Secret text(static_cast<std::size_t>(facts.st_size));
   for (std::size_t have = 0; have < text.size();) {
     const ssize_t got = ::read(file.get(), text.data() + have, text.size() - have);

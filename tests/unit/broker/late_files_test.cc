@@ -59,6 +59,8 @@ TEST_F(LateFilesTest, WhatIsDamagedIsAnError) {
   ASSERT_TRUE(keep_late(*journal_, id_, late_));
   std::filesystem::resize_file(folder_ / ("late-" + image::to_hex(id_)), 10);
   EXPECT_FALSE(kept_late(*journal_, id_));
+  std::filesystem::resize_file(folder_ / ("late-" + image::to_hex(id_)), 1ull << 40);
+  EXPECT_EQ(kept_late(*journal_, id_).error().code, EFBIG);
 }
 
 }  // namespace
