@@ -78,8 +78,14 @@ Result<> run(sockmid::Config config) {
   return {};
 }
 
-// At a boot, before there are addresses: see steer/hold.h.
+// At a boot, before there are addresses, and whenever somebody has emptied the kernel's tables while there is no daemon: see steer/hold.h. A daemon that
+// runs puts its rules back by itself, and what it redirects must not be dropped.
 Result<> hold(const sockmid::Config& config) {
+  const auto locked = broker::JournalFile::lock(config.broker.state_folder);
+  if (!locked && locked.error().code == EBUSY) {
+    log::info("event=not_held reason=\"a daemon runs\"");
+    return {};
+  }
   TRY_LET(journal, broker::Journal::look(config.broker.state_folder));
   std::vector<FourTuple> tuples;
   for (const auto& [tuple, away] : journal.away())

@@ -33,6 +33,47 @@ def test_a_peer_that_speaks_between_a_boot_and_the_daemon_is_not_refused(lab):
     connection.end()
 
 
+def hold(host):
+    return host.run(host.lab.program("src/sockmid/sockmid"), "--config", host.folder / "sockmid.toml", "--hold")
+
+
+def test_what_is_held_is_held_again_when_somebody_has_emptied_the_tables(lab):
+    """nftables.service is started or reloaded, and with it sockmid-hold.service, while there is no daemon."""
+    start(lab)
+    connection = Connection(lab)
+    connection.both_ways()
+    connection.move(lab.hostB)
+    connection.both_ways()
+    stop(lab.hostA)
+    lab.hostA.run(lab.sockmictl, "flush")
+    hold(lab.hostA)
+    for _ in range(2):
+        lab.hostA.run("nft", "flush", "ruleset")
+        hold(lab.hostA)
+    before = observe.kernel_counter(lab.client, "TcpRetransSegs")
+    sent = connection.up.begin_send(connection.theirs, 1000)
+    wait_until(lambda: observe.kernel_counter(lab.client, "TcpRetransSegs") > before, "the peer has spoken, and speaks again")
+    expect(observe.resets(lab.client)[0] == 0, "the peer was refused")
+    lab.start_daemon(lab.hostA)
+    connection.up.receive(connection.ours)
+    sent()
+    connection.end()
+
+
+def test_nothing_is_held_while_a_daemon_runs(lab):
+    """It puts back by itself what somebody takes away; a connection that comes home to it must not be cut off."""
+    start(lab)
+    connection = Connection(lab)
+    connection.move(lab.hostB)
+    lab.hostA.run("nft", "flush", "ruleset")
+    hold(lab.hostA)
+    expect("sockmi_hold" not in lab.hostA.run("nft", "list", "tables"), "its packets are held")
+    connection.both_ways()
+    connection.move(lab.hostA)
+    connection.both_ways()
+    connection.end()
+
+
 def test_what_a_boot_holds_is_flushed(lab):
     start(lab)
     connection = Connection(lab)

@@ -59,3 +59,11 @@ def test_the_peers_packets_are_held_before_there_are_addresses(lab):
     settings = unit(lab, "sockmid-hold")
     expect("network-pre.target" in settings["Before"] and "nftables.service" in settings["After"], settings)
     expect(settings["ExecStart"].endswith("/sockmid --hold"), settings)
+
+
+def test_what_is_held_is_held_again_after_a_restart_of_nftables(lab):
+    """Which empties the kernel's tables. systemd stops and starts parts of it with it only while they are active."""
+    settings = unit(lab, "sockmid-hold")
+    for name in ("PartOf", "ReloadPropagatedFrom", "After", "WantedBy"):
+        expect("nftables.service" in settings[name], f"{name}={settings[name]}")
+    expect("sockmid.service" in settings["Before"] and settings["RemainAfterExit"] == "yes" and settings["ExecReload"] == settings["ExecStart"], settings)
