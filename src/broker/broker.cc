@@ -56,6 +56,7 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   };
   TRY_LET(negotiation, peer::Negotiation::open(io, identity, std::move(config.negotiation), broker->arrivals_));
   world.negotiation = std::move(negotiation);
+  broker->takeovers_.adopt();
   spawn(io, "watch_kept", broker->takeovers_.watch_kept());
   spawn(io, "ask_in_turn", ask_in_turn(world));
   spawn(io, "keep_up", keep_up(world, broker->repairs_));

@@ -15,7 +15,7 @@ using Words = std::vector<std::string>;
 constexpr std::size_t kLongestLine = 4096;
 constexpr std::size_t kRoomOfMove = 1024, kSpareRoom = 64 << 10;  // bytes; the spare is for all other facts
 constexpr std::size_t kMostUnwritten = 1 << 20;
-const std::map<std::string, std::size_t> kVerbs = {{"committed", 0}, {"thawed", 1}, {"away", 5}, {"resident", 6}, {"ended", 6}};  // and their words, at least
+const std::map<std::string, std::size_t> kVerbs = {{"committed", 0}, {"thawed", 1}, {"away", 5}, {"resident", 6}, {"ended", 6}, {"taken", 3}};  // and their words, at least
 
 std::string encode(const std::string& text) {
   std::string out;
@@ -87,6 +87,19 @@ Result<Resident> read_resident(const Words& words) {
   return Resident{tuple, words[1], words[2], home_line, words[4], from_line, generation_of(words, 6)};
 }
 
+Words words_of(const TakenOver& it) {
+  Words words{std::to_string(it.prefix), it.interface, it.from};
+  if (it.deprecated) words.push_back("deprecated");
+  return words;
+}
+
+Result<TakenOver> read_taken_over(const std::string& address, const Words& words) {
+  TRY_LET(ip, IpAddress::parse(address));
+  const auto prefix = parse_number(words[0]);
+  if (!prefix || *prefix > ip.size() * 8) return fail(EINVAL, "'{}' is no prefix length", words[0]);
+  return TakenOver{ip, static_cast<unsigned>(*prefix), words[1], words[2], words.size() > 3 && words[3] == "deprecated"};
+}
+
 std::string line_of(const std::pair<std::string, std::string>& key, const Words* words) {
   std::string line = (words ? "" : "-") + key.first + " " + encode(key.second);
   if (words)
@@ -101,6 +114,7 @@ bool is_fact(const std::pair<std::string, std::string>& key, const Words& words)
   if (words.size() < verb->second) return false;
   if (key.first == "away") return parse_tuple(key.second) && read_away(words);
   if (key.first == "thawed") return parse_id(key.second) && parse_number(words[0]);
+  if (key.first == "taken") return read_taken_over(key.second, words).has_value();
   if (key.first == "resident" || key.first == "ended") return parse_number(key.second) && read_resident(words);
   return true;
 }
@@ -336,6 +350,19 @@ std::uint64_t Journal::has_ended(const Resident& resident, std::uint64_t cookie)
 }
 
 void Journal::told(std::uint64_t number) { append({{{"ended", std::to_string(number)}, {}}}); }
+
+void Journal::took_over(const TakenOver& address) { append({{{"taken", to_string(address.ip)}, words_of(address)}}); }
+void Journal::gave_away(const IpAddress& address) {
+  if (const Key key{"taken", to_string(address)}; facts_.contains(key)) append({{key, {}}});
+}
+
+std::vector<TakenOver> Journal::taken_over() const {
+  std::vector<TakenOver> out;
+  for (const auto& [key, words] : facts_)
+    if (key.first == "taken")
+      if (auto address = read_taken_over(key.second, words)) out.push_back(std::move(*address));
+  return out;
+}
 
 std::map<FourTuple, Away> Journal::away() const {
   std::map<FourTuple, Away> out;

@@ -8,6 +8,7 @@
 //   away TUPLE SERVICE HOST ADDRESS HOME HOME-LINE [container] [GENERATION]   see Away
 //   resident COOKIE TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION    see Resident; those whose home is here need no record
 //   ended NUMBER TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION     a resident that has ended, and whose home does not know it yet
+//   taken ADDRESS PREFIX INTERFACE FROM [deprecated]                see TakenOver
 //
 // A decision is written before COMMIT is sent, with what follows from it, in one write(2), and is the point of no return. It is not fsync()ed:
 // it must outlive the daemon, which a write(2) does; when the whole host dies, the sockets that it speaks of die too.
@@ -75,8 +76,11 @@ class Journal {
   void is_home(std::uint64_t cookie);
   std::uint64_t has_ended(const Resident& resident, std::uint64_t cookie);  // the number under which home is to be told; cookie 0: it was away
   void told(std::uint64_t number);
+  void took_over(const TakenOver& address);
+  void gave_away(const IpAddress& address);
 
   std::map<FourTuple, Away> away() const;
+  std::vector<TakenOver> taken_over() const;
   std::map<std::uint64_t, Resident> residents() const { return residents("resident"); }
   std::map<std::uint64_t, Resident> untold() const { return residents("ended"); }
   bool is_untold(std::uint64_t number) const { return facts_.contains({"ended", std::to_string(number)}); }

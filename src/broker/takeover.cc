@@ -80,7 +80,7 @@ std::string some(const std::vector<steer::TcpSocket>& connections) {
 }
 
 // Its connections do not live with a stranger any more, but at home.
-void adopt(World& world, const std::string& from, const IpAddress& address) {
+void adopt_connections(World& world, const std::string& from, const IpAddress& address) {
   for (const auto& [cookie, resident] : world.residents)
     if (resident.tuple.local.ip.unmapped() == address && resident.home == from) is_home(world, cookie);
 }
@@ -225,6 +225,8 @@ asio::awaitable<Result<>> Takeovers::hand_over(HostAddress address, peer::PeerIn
     spawn(world_.io, "announce", announce(address));
     co_return kept;
   }
+  if (taken) world_.journal.gave_away(address.ip);
+  kept_.erase(address.ip);
   disown(world_, address.ip);
   co_return Result<>();
 }
@@ -237,6 +239,22 @@ asio::awaitable<Result<>> Takeovers::say(const peer::PeerInfo& to, image::TakeOv
 }
 
 // --- the new holder ---
+
+bool Takeovers::may_be_brought(const IpAddress& address) const {
+  return std::ranges::any_of(world_.settings.takeover, [&](const Match& allowed) { return !allowed.ip.any() && allowed.fits({address, 0}); });
+}
+
+void Takeovers::adopt() {
+  for (const TakenOver& address : world_.journal.taken_over()) {
+    if (!may_be_brought(address.ip)) {
+      world_.journal.gave_away(address.ip);
+      log::warn("event=address_left address={} reason=\"it is not among takeover.addresses any more\"", to_string(address.ip));
+      continue;
+    }
+    taken_over_[address.ip] = address;
+    kept_[address.ip] = {address.from};
+  }
+}
 
 Result<> Takeovers::told(const std::string& from, const image::TakeOver& message) {
   TRY_LET(address, IpAddress::parse(image::string(message.address())));
@@ -252,7 +270,7 @@ Result<> Takeovers::told(const std::string& from, const image::TakeOver& message
 Result<HostAddress> Takeovers::place_for(const image::TakeOver& message) const {
   TRY_LET(ip, IpAddress::parse(image::string(message.address())));
   if (ip == world_.settings.address) return fail(EINVAL, "{} is {}'s own address", to_string(ip), world_.settings.host);
-  if (std::ranges::none_of(world_.settings.takeover, [&](const Match& allowed) { return !allowed.ip.any() && allowed.fits({ip, 0}); }))
+  if (!may_be_brought(ip))
     return fail(EACCES, "{} is not among takeover.addresses of {}", to_string(ip), world_.settings.host);
   TRY_LET(all, steer::host_addresses());
   const bool here = std::ranges::find(all, ip, &HostAddress::ip) != all.end();
@@ -271,6 +289,7 @@ Result<> Takeovers::hold(const std::string& from, const HostAddress& address) {
   TRY(fault::point("takeover-hold"));
   if (held_.size() >= kMostAtOnce && !held_.contains(address.ip)) return fail(EBUSY, "{} addresses are being taken over", held_.size());
   TRY(steer::add_address(address, kHold));
+  kept_.erase(address.ip);  // another Keep has to follow
   held_[address.ip] = {address, from, ++attempts_};
   spawn(world_.io, "resolve_doubt", resolve_doubt(address.ip, attempts_));
   return {};
@@ -280,8 +299,10 @@ Result<> Takeovers::keep(const std::string& from, const HostAddress& address) {
   TRY(steer::add_address(address, std::nullopt));
   held_.erase(address.ip);
   kept_[address.ip] = {from};
-  taken_over_[address.ip] = address;
-  adopt(world_, from, address.ip);
+  const TakenOver taken{address.ip, address.prefix, interface_name(address.interface), from, address.deprecated};
+  taken_over_[address.ip] = taken;
+  world_.journal.took_over(taken);
+  adopt_connections(world_, from, address.ip);
   spawn(world_.io, "announce", announce(address));
   log::info("event=taken_over address={} interface={}", to_string(address.ip), interface_name(address.interface));
   return {};
@@ -321,6 +342,7 @@ asio::awaitable<void> Takeovers::watch_kept() {
     std::vector<IpAddress> those;
     for (const auto& [address, kept] : kept_) those.push_back(address);
     for (const IpAddress& address : those) co_await look_for_others(address);
+    if (const auto all = steer::host_addresses()) put_back(*all);  // what could not be put back before
   }
 }
 
@@ -359,23 +381,26 @@ void Takeovers::put_back(const std::vector<HostAddress>& all) {
     if (std::ranges::find(all, ip, &HostAddress::ip) == all.end() && missing_.insert(ip).second) spawn(world_.io, "put_back", put_back(address));
 }
 
-asio::awaitable<void> Takeovers::put_back(HostAddress address) {
+asio::awaitable<void> Takeovers::put_back(TakenOver taken) {
+  const HostAddress address{.ip = taken.ip, .prefix = taken.prefix, .interface = ::if_nametoindex(taken.interface.c_str()), .deprecated = taken.deprecated};
   const auto elsewhere = co_await answered(address, 3, kQuickProbe);
-  missing_.erase(address.ip);
-  const auto it = taken_over_.find(address.ip);
+  missing_.erase(taken.ip);
+  const auto it = taken_over_.find(taken.ip);
   if (it == taken_over_.end()) co_return;  // it was given away meanwhile
-  Result<> added;
   if (elsewhere && *elsewhere) {
     taken_over_.erase(it);
-    log::warn("event=address_lost address={} reason=\"somebody has removed it, and another host has it\"", to_string(address.ip));
+    kept_.erase(taken.ip);
+    world_.journal.gave_away(taken.ip);
+    log::warn("event=address_lost address={} reason=\"it is not here any more, and another host has it\"", to_string(taken.ip));
     co_return;
   }
-  added = elsewhere ? steer::add_address(address, std::nullopt) : pass(Result<bool>(elsewhere));
+  const auto added = elsewhere ? steer::add_address(address, std::nullopt) : std::unexpected(elsewhere.error());
   if (!added) {
-    log::error("event=address_not_put_back address={} error=\"{}\"", to_string(address.ip), to_string(added.error()));
-    co_return;  // until the next change of addresses
+    log::error("event=address_not_put_back address={} error=\"{}\"", to_string(taken.ip), to_string(added.error()));
+    co_return;  // for now
   }
-  log::warn("event=address_put_back address={} reason=\"somebody had removed it\"", to_string(address.ip));
+  log::warn("event=address_put_back address={} reason=\"it was taken over, and not here any more\"", to_string(taken.ip));
+  kept_[taken.ip] = {taken.from};
   co_await announce(address);
 }
 

@@ -38,6 +38,8 @@ class Takeovers {
 
   // Gives our `address` to the host `to`, a name or an address. With `force` also if connections are left that nobody exports: they end.
   asio::awaitable<Result<TakeoverOutcome>> give(IpAddress address, std::string to, bool force);
+  // What an earlier daemon of this host had taken over is ours again, as far as the configuration still lets it be brought here.
+  void adopt();
   // What the holder says to the one that shall have it.
   Result<> told(const std::string& from, const image::TakeOver& message);
   // `all`: the addresses that this host has. One that was taken over and that somebody else has removed here is put back, unless another host has it.
@@ -53,6 +55,7 @@ class Takeovers {
     std::string from;
     std::uint64_t attempt;
   };
+  bool may_be_brought(const IpAddress& address) const;
   Result<steer::HostAddress> ours(const IpAddress& address) const;
   Result<steer::HostAddress> place_for(const image::TakeOver& message) const;
   Result<> hold(const std::string& from, const steer::HostAddress& address);
@@ -61,7 +64,7 @@ class Takeovers {
   asio::awaitable<void> probe(steer::HostAddress address, bool held);
   asio::awaitable<void> look_for_others(IpAddress address);
   Result<> drop(const IpAddress& address);
-  asio::awaitable<void> put_back(steer::HostAddress address);
+  asio::awaitable<void> put_back(TakenOver address);
   asio::awaitable<void> resolve_doubt(IpAddress address, std::uint64_t attempt);
 
   asio::awaitable<Result<>> say(const peer::PeerInfo& to, image::TakeOverStep step, const steer::HostAddress& address);
@@ -77,14 +80,14 @@ class Takeovers {
     std::string from;  // a Keep is repeated until it is answered
     bool doubled = false;
   };
-  std::map<IpAddress, Kept> kept_;  // since this daemon started
+  std::map<IpAddress, Kept> kept_;  // of what was taken over
   struct Probe {
     Clock::time_point ended;
     Result<bool> elsewhere = false;
   };
   std::map<IpAddress, std::optional<Probe>> probes_;  // none: it is under way
-  std::map<IpAddress, steer::HostAddress> taken_over_;  // since this daemon started
-  std::set<IpAddress> missing_;                   // of those: being put back
+  std::map<IpAddress, TakenOver> taken_over_;  // as the journal has them
+  std::set<IpAddress> missing_;                // of those: being put back
 };
 
 }  // namespace sockmi::broker

@@ -35,4 +35,14 @@ struct Away {
   bool operator==(const Away&) const = default;
 };
 
+// An address that `from` has handed over to this host, and that this host has not handed on.
+struct TakenOver {
+  IpAddress ip;
+  unsigned prefix = 0;    // bits
+  std::string interface;  // by name: its number is another one after a boot
+  std::string from;
+  bool deprecated = false;
+  bool operator==(const TakenOver&) const = default;
+};
+
 }  // namespace sockmi::broker

@@ -1,9 +1,11 @@
 """A service address goes to another host with everything at it; then the old host can be unplugged."""
 import hashlib
+import signal
 import socket
 import threading
 
 import observe
+from cases import cases
 from lab import PORT, SERVICE_ADDRESS as SERVICE, expect, wait_until
 from namespace import within
 from transfer import Download, Upload, random_bytes
@@ -126,6 +128,79 @@ def test_an_address_that_is_removed_by_hand_is_put_back(lab):
     lab.hostB.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
     lab.hostB.daemon.wait_line("event=address_lost")
     expect(SERVICE not in lab.hostB.run("ip", "-br", "addr"), "two hosts have it")
+
+
+def lifetimes(host):
+    return host.run("ip", "-4", "addr", "show", "to", SERVICE)
+
+
+def test_an_address_that_comes_again_is_kept_again(lab):
+    """Soon after it was here before: the new holder has it for good, not for the seconds of a Hold."""
+    start(lab)
+    take_over(lab, lab.hostA, lab.hostB)
+    wait_until(lambda: any(peer["host"] == "hostA" for peer in lab.hostB.api("/v1/peers")["peers"]), "hostB knows hostA")
+    take_over(lab, lab.hostB, lab.hostA)
+    take_over(lab, lab.hostA, lab.hostB)
+    expect("valid_lft forever" in lifetimes(lab.hostB), lifetimes(lab.hostB))
+
+
+def journalled(host):
+    """The addresses of which the journal says that they were taken over."""
+    found = set()
+    for words in map(str.split, (host.folder / "state" / "journal").read_text().splitlines()):
+        if words[0] in ("taken", "-taken"):
+            (found.add if words[0] == "taken" else found.discard)(words[1])
+    return sorted(found)
+
+
+@cases("running", "down")
+def test_the_next_daemon_puts_back_what_was_taken_over(lab, when):
+    """An address that somebody removes, or a boot, while a daemon runs that has not taken it over itself, or while none runs."""
+    start(lab)
+    transfers = begin(lab)
+    take_over(lab, lab.hostA, lab.hostB)
+    finish(transfers)
+    unplug(lab.hostA)
+    lab.hostB.daemon.signal(signal.SIGTERM)
+    expect(lab.hostB.daemon.wait() == 0, lab.hostB.daemon.tail)
+    expect(SERVICE in lab.hostB.run("ip", "-br", "addr"), "the address has gone with the daemon")
+    if when == "running":
+        lab.start_daemon(lab.hostB, **TAKEOVER)
+    lab.hostB.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
+    if when == "down":
+        lab.start_daemon(lab.hostB, **TAKEOVER)
+    lab.hostB.daemon.wait_line("event=address_put_back")
+    expect("hostB" in who_answers(lab, "--connect-timeout", 3), "hostB does not answer")
+    lab.hostA.run(lab.sockmictl, "flush")
+
+
+def test_the_next_daemon_knows_what_is_not_its_own_any_more(lab):
+    """It was handed on; somebody else has it now; or the configuration does not let it be brought here any more."""
+    start(lab)
+
+    def restart(**changes):
+        lab.hostB.daemon.signal(signal.SIGTERM)
+        expect(lab.hostB.daemon.wait() == 0, lab.hostB.daemon.tail)
+        lab.hostB.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0", check=False)
+        lab.start_daemon(lab.hostB, **{**TAKEOVER, **changes})
+
+    take_over(lab, lab.hostA, lab.hostB)
+    expect(journalled(lab.hostB) == [SERVICE], journalled(lab.hostB))
+    wait_until(lambda: any(peer["host"] == "hostA" for peer in lab.hostB.api("/v1/peers")["peers"]), "hostB knows hostA")
+    take_over(lab, lab.hostB, lab.hostA)
+    expect((journalled(lab.hostA), journalled(lab.hostB)) == ([SERVICE], []), "hostB did not forget it, or hostA does not know it")
+    restart()
+    take_over(lab, lab.hostA, lab.hostB)
+    lab.hostC.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
+    restart()
+    lab.hostB.daemon.wait_line("event=address_lost")
+    expect((journalled(lab.hostB), holders(lab)) == ([], ["hostC"]), "two hosts have it")
+    lab.hostC.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
+    lab.hostA.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
+    take_over(lab, lab.hostA, lab.hostB)
+    restart(takeover={})
+    lab.hostB.daemon.wait_line("event=address_left")
+    expect((journalled(lab.hostB), holders(lab)) == ([], []), "it was put back")
 
 
 def test_there_and_back(lab):

@@ -157,6 +157,20 @@ TEST_F(JournalTest, AnEndIsRememberedUntilItIsTold) {
   EXPECT_EQ(journal.has_ended(resident_, 9), 3u);  // a number is not given twice while it is in use
 }
 
+TEST_F(JournalTest, AnAddressThatWasTakenOverIsKnownUntilItIsGivenAway) {
+  const TakenOver four{*IpAddress::parse("10.0.0.50"), 24, "eth0", "hostB", true}, six{*IpAddress::parse("fd00::50"), 64, "a b", "hostC", false};
+  {
+    auto journal = open();
+    journal.took_over(four);
+    journal.took_over(six);
+  }
+  EXPECT_EQ(open().taken_over(), (std::vector<TakenOver>{four, six}));
+  open().gave_away(four.ip);
+  EXPECT_EQ(open().taken_over(), (std::vector<TakenOver>{six}));
+  write("taken 10.0.0.51 33 eth0 hostB\n");
+  EXPECT_EQ(look().unreadable(), 1u);
+}
+
 TEST_F(JournalTest, ATornLineWasNotWritten) {
   ASSERT_TRUE(open().committed(one_, decision_, away_));
   write("committed " + image::to_hex(two_));
