@@ -19,7 +19,7 @@ using Sockets = std::map<std::uint64_t, steer::TcpSocket>;
 Result<> adopt_residents(World& world, const Sockets& alive) {
   for (const auto& [number, resident] : world.journal.untold()) spawn(world.io, "tell_ended", tell_ended(world, number, resident));
   for (const auto& [cookie, resident] : world.journal.residents()) {
-    TRY(admit(world, resident.tuple, resident.home_line));
+    readmit(world, resident.tuple, resident.home_line);
     if (lives(world, alive, cookie, resident.tuple)) {
       world.residents[cookie] = resident;
       continue;

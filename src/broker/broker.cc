@@ -62,6 +62,7 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   spawn(io, "keep_up", keep_up(world, broker->repairs_));
   spawn(io, "keep_current", peer::keep_current(io, world.workers, identity));
   spawn(io, "follow_addresses", broker->own_addresses_.follow(std::move(addresses)));
+  spawn(io, "own_ports", world.own_ports.watch(world));
   spawn(io, "watch_ends", watch_ends(world));
   spawn(io, "watch_closed", watch_closed(world));
   spawn(io, "return_unclaimed", return_unclaimed(world));
@@ -88,9 +89,9 @@ Result<int> Broker::moved(const Speaker& from, const FourTuple& tuple, const IpA
 }
 
 Result<int> Broker::held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
-                         std::uint64_t generation) {
+                         std::uint64_t generation, bool routed) {
   TRY(check_address(world_, from, from.host, line.ip));
-  TRY_LET(answer, broker::held(world_, from.host, tuple, service, line, generation));
+  TRY_LET(answer, broker::held(world_, from.host, tuple, service, line, generation, routed));
   return answer == 1 && arrivals_.hearing().is_silent(tuple) ? 2 : answer;
 }
 
@@ -101,6 +102,7 @@ Result<> Broker::ended(const Speaker& from, const FourTuple& tuple, std::uint64_
 std::vector<std::string> Broker::warnings() const {
   std::vector<std::string> out = world_.negotiation->warnings();
   std::ranges::move(takeovers_.warnings(), std::back_inserter(out));
+  std::ranges::move(world_.own_ports.warnings(), std::back_inserter(out));
   if (const std::string dates = identity_.now()->warning(); !dates.empty()) out.push_back(dates);
   if (unlocked_secret_bytes() > 0) out.push_back("memory of secrets could not be locked and may be swapped: LimitMEMLOCK of the service is too small");
   return out;

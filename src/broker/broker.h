@@ -64,7 +64,7 @@ class Broker : private Requests {
   Result<int> moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
                     std::uint64_t generation) override;
   Result<int> held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
-                   std::uint64_t generation) override;
+                   std::uint64_t generation, bool routed) override;
 
   const peer::Identity identity_;
   World world_;

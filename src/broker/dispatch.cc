@@ -90,7 +90,7 @@ Result<int> on_held(Requests& requests, const Speaker& from, const image::Messag
   const auto* said = message.request_as_Held();
   TRY_LET(tuple, image::read_tuple(said->local(), said->remote()));
   TRY_LET(line, SocketAddress::parse(image::string(said->line())));
-  return requests.held(from, tuple, image::string(said->service()), line, said->generation());
+  return requests.held(from, tuple, image::string(said->service()), line, said->generation(), said->routed());
 }
 
 template <class Outcome>

@@ -32,7 +32,7 @@ class Requests {
   virtual Result<int> moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
                             std::uint64_t generation) = 0;
   virtual Result<int> held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
-                           std::uint64_t generation) = 0;
+                           std::uint64_t generation, bool routed) = 0;
 };
 
 // Any bytes, and always an answer.

@@ -142,9 +142,17 @@ void note_unheard(World& world, const FourTuple& tuple, const Away& away, bool u
   }
 }
 
+// Then they have the holder's address, and it has to know.
+bool goes_by_router(const World& world, const Away& away) {
+  if (away.container) return false;
+  const auto routed = world.steering->is_routed(away.address);
+  return routed && *routed;
+}
+
 // False: the holder is silent.
 asio::awaitable<bool> ask_about(World& world, FourTuple tuple, Away away, SocketAddress line) {
-  const auto answer = co_await ask(world, away.host, line, image::pack_held(tuple, away.service, world.settings.line(), away.generation));
+  const auto answer = co_await ask(world, away.host, line,
+                                image::pack_held(tuple, away.service, world.settings.line(), away.generation, goes_by_router(world, away)));
   if (!answer) co_return false;
   const auto it = world.away.find(tuple);
   if (!*answer || it == world.away.end() || it->second != away) co_return true;
@@ -264,15 +272,23 @@ Result<> ended(World& world, const std::string& from, const FourTuple& tuple, st
 }
 
 Result<int> held(World& world, const std::string& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
-                 std::uint64_t generation) {
+                 std::uint64_t generation, bool routed) {
   if (world.away.contains(tuple)) return 1;
   const auto socket = world.find_socket(tuple);
+  auto resident = socket ? world.residents.find(socket->cookie) : world.residents.end();
+  // A socket that is only bound is not found by its address.
+  if (resident == world.residents.end() && is_passive(tuple))
+    resident = std::ranges::find_if(world.residents, [&](const auto& each) { return each.second.tuple.unmapped() == tuple.unmapped(); });
+  if (resident != world.residents.end()) {
+    if (routed && resident->second.home == from) comes_by_router(world, resident->second.tuple, resident->second.home_line);
+    return 1;
+  }
   if (!socket) return 0;
-  if (world.residents.contains(socket->cookie) || socket->mark == steer::kFreezeMark) return 1;  // it is about to go, or in doubt
+  if (socket->mark == steer::kFreezeMark) return 1;  // it is about to go, or in doubt
   if (is_own(world, tuple.local.ip.unmapped())) return 0;
   if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
   // It lives here, and we are the ones who lost their memory.
-  TRY(admit(world, tuple, line));
+  readmit(world, tuple, line);
   lives_here(world, socket->cookie, {tuple, service, from, line, from, line, generation});
   log::warn("event=remembered connection={} home={}", to_string(tuple), from);
   return 1;
@@ -303,6 +319,23 @@ asio::awaitable<void> ask_in_turn(World& world) {
 bool is_unheard(const World& world, const FourTuple& tuple, const Away& away) {
   const auto it = world.unheard.find(tuple);
   return it != world.unheard.end() && it->second == away.generation;
+}
+
+// What a holder does not hear now it hears in its turn.
+asio::awaitable<void> tell_ways(World& world, std::vector<IpAddress> hosts) {
+  std::vector<std::pair<FourTuple, Away>> those;
+  for (const auto& [tuple, away] : world.away)
+    if (away.home == world.settings.host && std::ranges::find(hosts, away.address) != hosts.end() && goes_by_router(world, away)) those.emplace_back(tuple, away);
+  for (const auto& [tuple, away] : those) {
+    const auto peers = world.negotiation->peers();
+    const auto peer = std::ranges::find(peers, away.host, &peer::PeerInfo::host);
+    if (peer == peers.end()) continue;
+    const SocketAddress line = peer->line;
+    for (milliseconds pause{50}; pause < kLongestPause; pause *= 2) {
+      if (co_await ask_about(world, tuple, away, line)) break;
+      co_await sleep_for(pause);
+    }
+  }
 }
 
 asio::awaitable<void> compare_notes(World& world, std::string host, SocketAddress line) {

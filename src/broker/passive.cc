@@ -119,8 +119,7 @@ asio::awaitable<void> adopt_accepted(World& world, SocketAddress local, Resident
     resident.tuple = each.tuple;
     resident.generation = std::max(next_generation(0), listener.generation + 1);
     lives_here(world, each.cookie, resident);
-    if (auto admitted = admit(world, each.tuple, listener.home_line); !admitted)
-      log::error("event=accepted_not_adopted connection={} error=\"{}\"", to_string(each.tuple), to_string(admitted.error()));
+    readmit(world, each.tuple, listener.home_line);
     const Secret said = image::pack_moved(each.tuple, world.settings.address_for(each.tuple.local.ip), world.settings.host, listener.service,
                                           resident.generation);
     auto reply = co_await world.transfer->call(listener.home, listener.home_line, said, milliseconds(2000));

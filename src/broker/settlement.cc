@@ -117,9 +117,7 @@ asio::awaitable<void> goes_on_here(World& world, Leaving& one) {
   if (one.redirected && one.passive()) (void)remove_passive_redirect(world, one.tuple.local);
   else if (one.redirected) co_await insist_on_removal(world, std::vector<FourTuple>(1, one.tuple));
   if (one.endpoint.state == SOCKMI_LISTENING) release(world, one.tuple.local);
-  if (one.guest && one.adopted)
-    if (auto admitted = admit(world, one.tuple, one.guest->home_line); !admitted)
-      log::error("event=not_admitted connection={} error=\"{}\"", to_string(one.tuple), to_string(admitted.error()));
+  if (one.guest && one.adopted) readmit(world, one.tuple, one.guest->home_line);
   if (one.frozen) {
     if (auto given = world.steering->within(one.tuple.local.ip, [&] { return one.frozen->give_back(); }); !given)
       log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple), to_string(given.error()));

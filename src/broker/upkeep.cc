@@ -7,7 +7,9 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 
 #include "base/log.h"
+#include "base/spawn.h"
 #include "broker/event.h"
+#include "broker/homes.h"
 
 namespace sockmi::broker {
 namespace {
@@ -18,7 +20,7 @@ constexpr milliseconds kFirstRetry{20}, kLastRetry{1000};
 
 class Keeper {
  public:
-  Keeper(steer::Upkeep& upkeep, Repairs& repairs) : upkeep_(upkeep), repairs_(repairs) {}
+  Keeper(World& world, Repairs& repairs) : world_(world), upkeep_(*world.steering), repairs_(repairs) {}
 
   asio::awaitable<void> mend() {
     if (Clock::now() > last_ + kCalm) pause_ = milliseconds(0);
@@ -34,6 +36,7 @@ class Keeper {
   bool look() {
     const auto began = Clock::now();
     const auto repaired = upkeep_.repair();
+    if (auto hosts = upkeep_.led_anew(); !hosts.empty()) spawn(world_.io, "tell_ways", tell_ways(world_, std::move(hosts)));
     last_ = Clock::now();
     const auto took = std::chrono::ceil<milliseconds>(last_ - began);
     pause_ = std::min(kLongestPause, std::max(pause_, kShare * took));
@@ -52,6 +55,7 @@ class Keeper {
     return true;
   }
 
+  World& world_;
   steer::Upkeep& upkeep_;
   Repairs& repairs_;
   milliseconds pause_{0};
@@ -62,7 +66,7 @@ class Keeper {
 
 asio::awaitable<void> keep_up(World& world, Repairs& repairs) {
   steer::Upkeep& upkeep = *world.steering;
-  Keeper keeper(upkeep, repairs);
+  Keeper keeper(world, repairs);
   asio::posix::stream_descriptor descriptor(co_await asio::this_coro::executor, ::dup(upkeep.fd()));
   for (;;) {
     boost::system::error_code error;

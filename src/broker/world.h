@@ -19,6 +19,7 @@
 #include "broker/hurry.h"
 #include "broker/import_lists.h"
 #include "broker/journal.h"
+#include "broker/own_ports.h"
 #include "broker/policy.h"
 #include "broker/shelter.h"
 #include "broker/whereabouts.h"
@@ -91,6 +92,7 @@ struct World {
   const congestion::Carrier congestion = congestion::Carrier::open();
   std::unique_ptr<steer::NamespacedSteering> steering;
   Shelter shelter{io, steering};
+  OwnPorts own_ports;
   std::unique_ptr<steer::SocketEnds> ends;
   std::unique_ptr<peer::Negotiation> negotiation;
   std::unique_ptr<peer::Transfer> transfer;

@@ -193,11 +193,11 @@ Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string
                                 host.c_str(), service.c_str(), generation));
 }
 
-Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line, std::uint64_t generation) {
+Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line, std::uint64_t generation, bool routed) {
   WipingBuilder builder;
   return pack(Request::Held, builder,
               CreateHeldDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(), service.c_str(), to_string(line).c_str(),
-                               generation));
+                               generation, routed));
 }
 
 Secret pack_ended(const FourTuple& tuple, std::uint64_t generation) {

@@ -67,7 +67,7 @@ Secret pack_inquire(const MigrationId& id);
 Secret pack_rest(const MigrationId& id, const LateT& late);
 Secret pack_straggler(const StragglerT& straggler);
 Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service = {}, std::uint64_t generation = 0);
-Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line, std::uint64_t generation = 0);
+Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line, std::uint64_t generation = 0, bool routed = false);
 Secret pack_ended(const FourTuple& tuple, std::uint64_t generation = 0);
 Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned prefix, bool deprecated);
 // The connection that a Moved, an Ended or a Held speaks of.

@@ -75,6 +75,7 @@ class NamespacedSteering : public Steering, public Upkeep {
   int fd() const override { return watch_.get(); }
   bool is_disturbed() override;
   Result<std::string> repair() override;
+  std::vector<IpAddress> led_anew() override { return dynamic_cast<Upkeep&>(*ours_).led_anew(); }  // a container's holders are on its segment
 
   // In other namespaces what leads somewhere for good is kept, and else nothing.
   void keep(bool yes) override { ours_->keep(yes); }

@@ -59,6 +59,7 @@ class NftSteering : public Steering, public Upkeep {
     news_ = {};
     return std::exchange(repaired_, {});
   }
+  std::vector<IpAddress> led_anew() override { return std::exchange(led_anew_, {}); }
   ~NftSteering() override {
     if (keep_) return;
     if (auto gone = remove_tables(); !gone) log::error("event=tables_left error=\"{}\"", to_string(gone.error()));
@@ -70,7 +71,7 @@ class NftSteering : public Steering, public Upkeep {
     std::set<IpAddress> hosts;
     for (const auto& [tuple, to, expires_in, ended] : redirects) {
       if (is_v4(tuple.local.ip) != is_v4(to)) return fail(EAFNOSUPPORT, "{} can not be redirected to {}", to_string(tuple), to_string(to));
-      if (hosts.insert(to.unmapped()).second) TRY(add_way(changes, to.unmapped()));
+      if (hosts.insert(to.unmapped()).second) TRY(lead_to(changes, to.unmapped()));
       const auto living = maps_of_connections(to), over = maps_of_ended(to);
       TRY_LET(mine, map_to(ended ? over : living, to));
       for (const auto* maps : {&living, &over}) put_only_in(changes, *maps, mine, to, key_of(tuple), expires_in);
@@ -118,7 +119,7 @@ class NftSteering : public Steering, public Upkeep {
   Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) override {
     if (is_v4(local.ip) != is_v4(to)) return fail(EAFNOSUPPORT, "{} can not be redirected to {}", to_string(local), to_string(to));
     std::vector<Change> changes = stays(staying, Change::kPut);
-    TRY(add_way(changes, to.unmapped()));
+    TRY(lead_to(changes, to.unmapped()));
     TRY(add_only_in(changes, maps_of_ports(to), to, key_of(local), std::nullopt));
     guard(changes, put(guard_of(to).ports, key_of(local)));
     return apply(changes);
@@ -245,18 +246,45 @@ class NftSteering : public Steering, public Upkeep {
   void note(const std::string& what) {
     if (!repaired_.contains(what)) repaired_ += (repaired_.empty() ? "" : ", ") + what;  // of several attempts
   }
-  // The interface of a way may have been made anew, with another number; and routes change.
+  // Routes change, and an interface may have been made anew with another number. A host that can't be reached now is left as it is.
   Result<> renew_ways() {
     ways_.clear();
+    Result<> done;
     std::vector<Change> changes;
     for (const FamilySets* sets : {&kSets4, &kSets6}) {
       TRY_LET(known, sets_.list(sets->out));
       for (const Element& each : known)
-        if (const auto host = IpAddress::from_bytes(each.key)) (void)add_way(changes, *host);  // one that can't be reached now is left as it is
+        if (const auto host = IpAddress::from_bytes(each.key)) (void)add_way(changes, *host);
     }
+    if (!changes.empty()) {
+      TRY(sets_.apply(changes));
+      note("ways to routers");
+    }
+    for (auto& [host, before] : led_by_) {
+      const auto now = way(host);
+      if (!now || *now == before) continue;
+      auto led = lead_anew(host);
+      if (led) before = *now;
+      else if (done) done = std::move(led);
+    }
+    return done;
+  }
+  // All that leads to the host goes to the map of the way that is right now.
+  Result<> lead_anew(const IpAddress& host) {
+    std::vector<Change> changes;
+    for (const auto& maps : {maps_of_connections(host), maps_of_ended(host), maps_of_ports(host)})
+      for (const SetName* map : maps) {
+        TRY_LET(elements, sets_.list(*map));
+        std::erase_if(elements, [data = bytes_of(host)](const Element& each) { return each.data != data; });
+        if (elements.empty()) continue;
+        TRY_LET(mine, map_to(maps, host));
+        for (const Element& each : elements) put_only_in(changes, maps, mine, host, each.key, each.expires_in);
+      }
     if (changes.empty()) return {};
+    TRY(add_way(changes, host));
     TRY(sets_.apply(changes));
-    note("ways to routers");
+    led_anew_.push_back(host);
+    note("the way to " + to_string(host));
     return {};
   }
   Result<> fill_last_guard() {
@@ -358,6 +386,11 @@ class NftSteering : public Steering, public Upkeep {
                           const Bytes& key, std::optional<milliseconds> expires_in) {
     for (const SetName* map : maps) changes.push_back(map == mine ? put(*map, key, bytes_of(to), expires_in) : remove(*map, key));
   }
+  Result<> lead_to(std::vector<Change>& changes, const IpAddress& host) {
+    TRY_LET(now, way(host));
+    led_by_.try_emplace(host, now);  // redirects of before may lead there by another way
+    return add_way(changes, host);
+  }
   // How a router is reached is said once for an importer, not for each connection.
   Result<> add_way(std::vector<Change>& changes, const IpAddress& host) {
     TRY_LET(way, way(host));
@@ -383,6 +416,8 @@ class NftSteering : public Steering, public Upkeep {
   std::string repaired_;  // by it, and not told yet
   bool can_track_ = true, keep_ = true, guarded_ = false;
   std::map<IpAddress, std::pair<Way, std::chrono::steady_clock::time_point>> ways_;
+  std::map<IpAddress, Way> led_by_;  // the ways of our redirects
+  std::vector<IpAddress> led_anew_;
 };
 
 }  // namespace

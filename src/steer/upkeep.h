@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "base/address.h"
 #include "base/error.h"
 
 namespace sockmi::steer {
@@ -17,6 +19,8 @@ class Upkeep {
   virtual bool is_disturbed() = 0;
   // Looks at what is ours and puts back what is missing. What that was, in a word for each; "" if nothing was. After an error it is to be called again.
   virtual Result<std::string> repair() = 0;
+  // Hosts to which repair() has found another way, since this was asked the last time.
+  virtual std::vector<IpAddress> led_anew() = 0;
 };
 
 // What others have changed.

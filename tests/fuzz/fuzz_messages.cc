@@ -81,10 +81,10 @@ class Echo : public broker::Requests {
     return 0;
   }
   Result<int> held(const Speaker&, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
-                   std::uint64_t generation) override {
-    const Secret again = image::pack_held(tuple, service, line, generation);
+                   std::uint64_t generation, bool routed) override {
+    const Secret again = image::pack_held(tuple, service, line, generation, routed);
     const auto* held = said(again)->request_as_Held();
-    need(image::read_tuple(held->local(), held->remote()) == tuple && SocketAddress::parse(held->line()->str()) == line);
+    need(image::read_tuple(held->local(), held->remote()) == tuple && SocketAddress::parse(held->line()->str()) == line && held->routed() == routed);
     return 0;
   }
 

@@ -4,8 +4,9 @@ import struct
 
 import namespace
 from cases import cases, topology
-from process import expect, wait_until
-from socket_app import Connection, OwnConnection, start
+from lab import PORT
+from process import expect, run, wait_until
+from socket_app import BOUND, LISTENING, Between, Connection, OwnConnection, move, start
 
 
 def stops(lab, path):
@@ -53,6 +54,59 @@ def test_the_segment_size_is_kept(lab, family):
     for target in stops(lab, "BC"):
         connection.travel(target)
         expect(connection.ours.info("snd_mss") == before < 1400, lambda: f"{before}, now {connection.ours.info()}")
+
+
+def lead_by_router(lab, yes):
+    """Home's way to hostB, which is on its segment, goes by the router, or does not any more. hostB's way to home stays as it is."""
+    for flag, address, router in (("-4", lab.hostB.address, "10.77.0.254"), ("-6", lab.hostB.at("6"), "fd77::254")):
+        run(["ip", "-n", "hostA", flag, "route", *(["add", address, "via", router] if yes else ["del", address])])
+
+
+def stand_still(lab):
+    """A router that sees its packets leave where they came in advises against itself."""
+    namespace.sysctl("hostA", {"net.ipv4.conf.all.accept_redirects": 0, "net.ipv4.conf.eth0.accept_redirects": 0, "net.ipv6.conf.eth0.accept_redirects": 0})
+    namespace.sysctl("router", {"net.ipv4.conf.all.send_redirects": 0, "net.ipv4.conf.segment.send_redirects": 0})
+
+
+@topology("routed")
+@cases("4", "6")
+def test_a_holder_goes_behind_a_router_and_comes_back(lab, family):
+    stand_still(lab)
+    start(lab, lab.hostA, lab.hostB)
+    connection = Connection(lab, family)
+    connection.move(lab.hostB)
+    connection.both_ways()
+    for yes in (True, False, True):
+        said = len(lab.hostA.daemon.lines)
+        lead_by_router(lab, yes)
+        lab.hostA.daemon.wait_line(f"the way to {lab.hostB.at(family)}", after=said)
+        connection.both_ways()
+    connection.move(lab.hostA, lab.hostB)
+    connection.both_ways()
+    connection.end()
+
+
+@topology("routed")
+@cases(LISTENING, BOUND)
+def test_a_port_whose_holder_goes_behind_a_router(lab, state):
+    stand_still(lab)
+    start(lab, lab.hostA, lab.hostB)
+    ours = lab.hostA.app.socket("4").bind()
+    if state == LISTENING:
+        ours.do("listen", 8)
+    moved = move(ours, lab.hostB, state)
+    if state == BOUND:
+        moved.do("listen", 8)
+    for yes in (True, False):
+        lead_by_router(lab, yes)
+        if yes:  # before, hostB would answer a first segment by RST, which its client does not mind, but we do
+            wait_until(lambda: "elements" in lab.hostB.run("nft", "list", "map", "inet", "sockmi", "readdressports4"), "hostB knows")
+        theirs = lab.client.app.socket("4")
+        theirs.do("connect-later", lab.hostA.address, PORT)
+        theirs.do("connected", 20_000)
+        connection = Between(moved.accept(), theirs)
+        connection.both_ways()
+        connection.end()
 
 
 def tracked(host):

@@ -23,7 +23,7 @@ class Nobody : public Requests {
   Result<> take_over(const Speaker&, const image::TakeOver&) override { return called(); }
   Result<int> inquire(const Speaker&, const MigrationId&) override { return calls++; }
   Result<int> moved(const Speaker&, const FourTuple&, const IpAddress&, const std::string&, const std::string&, std::uint64_t) override { return calls++; }
-  Result<int> held(const Speaker&, const FourTuple&, const std::string&, const SocketAddress&, std::uint64_t) override { return calls++; }
+  Result<int> held(const Speaker&, const FourTuple&, const std::string&, const SocketAddress&, std::uint64_t, bool) override { return calls++; }
   int calls = 0;
 
  private:

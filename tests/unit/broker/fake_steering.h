@@ -32,13 +32,17 @@ class FakeSteering : public steer::Steering {
   Result<> shelter(std::span<const steer::Sheltered>) override { return {}; }
   Result<std::vector<steer::Sheltered>> sheltered() override { return std::vector<steer::Sheltered>(); }
   Result<bool> is_routed(const IpAddress&) override { return false; }
-  Result<> readdress(std::span<const FourTuple>, const IpAddress&) override { return {}; }
+  Result<> readdress(std::span<const FourTuple> tuples, const IpAddress& own) override {
+    for (const auto& tuple : tuples) readdressed_to[tuple] = own;
+    return {};
+  }
   Result<> remove_readdress(std::span<const FourTuple>, const IpAddress&, std::chrono::milliseconds) override { return {}; }
   Result<> readdress_port(const SocketAddress&, const IpAddress&) override { return {}; }
   Result<> remove_readdress_port(const SocketAddress&, const IpAddress&) override { return {}; }
   Result<std::vector<steer::Readdressed>> readdressed() override { return std::vector<steer::Readdressed>(); }
   void keep(bool) override {}
   std::map<FourTuple, steer::Redirect> redirected;
+  std::map<FourTuple, IpAddress> readdressed_to;
 };
 
 }  // namespace sockmi::broker

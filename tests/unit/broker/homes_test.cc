@@ -225,6 +225,23 @@ TEST_F(HomesTest, ItForwardsUntilHomeKnows) {
   EXPECT_FALSE(world_->silent.contains("A"));
 }
 
+TEST_F(HomesTest, AGuestThatIsOnlyBoundIsHeldThoughNoneFindsItsSocket) {
+  const FourTuple port{elsewhere_.local, {}};
+  world_->residents[7] = {port, "web", "A", {}, "A", {}};
+  EXPECT_EQ(held(*world_, "A", port, "web", {}), 1);
+  EXPECT_EQ(held(*world_, "A", {*SocketAddress::parse("192.0.2.1:2"), {}}, "web", {}), 0);
+}
+
+TEST_F(HomesTest, AGuestWhosePacketsComeByARouterIsReaddressed) {
+  world_->find_socket = [](const FourTuple& tuple) -> Result<steer::TcpSocket> { return steer::TcpSocket{.cookie = 7, .tuple = tuple}; };
+  world_->residents[7] = {elsewhere_, "web", "A", *SocketAddress::parse("192.0.2.1:7078"), "A", {}};
+  EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}), 1);
+  EXPECT_EQ(held(*world_, "B", elsewhere_, "web", {}, 0, true), 1);
+  EXPECT_TRUE(steering_->readdressed_to.empty()) << "by the word of another host than its home";
+  EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}, 0, true), 1);
+  EXPECT_EQ(steering_->readdressed_to.at(elsewhere_), world_->settings.address);
+}
+
 TEST_F(HomesTest, AGuestThatNoSocketHereHasIsNotHeld) { EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}), 0); }
 
 }  // namespace

@@ -106,8 +106,8 @@ class Host : public Requests {
     return broker::moved(*world_, from.host, tuple, to, host, service, generation);
   }
   Result<int> held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
-                   std::uint64_t generation) override {
-    return broker::held(*world_, from.host, tuple, service, line, generation);
+                   std::uint64_t generation, bool routed) override {
+    return broker::held(*world_, from.host, tuple, service, line, generation, routed);
   }
 
   std::map<std::uint64_t, FourTuple> sockets;

@@ -1,0 +1,200 @@
+"""What is sent on to a host behind a router carries that host's address: what it does to the host's own services, and who may take it."""
+import errno
+import signal
+
+import observe
+from cases import cases, topology
+from lab import PORT, expect, wait_until
+from sandbox import without_privilege
+from socket_app import BOUND, LISTENING, SERVICE, Between, Connection, SocketApp, move, refused, start
+
+REUSE = {"SO_REUSEADDR": 2, "SO_REUSEPORT": 15}
+V6ONLY = (41, 26, "01000000")
+UDP_ECHO = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((sys.argv[1], int(sys.argv[2]))); print("bound", flush=True)
+data, peer = s.recvfrom(100); print("got", data.decode(), flush=True)
+"""
+
+
+def begin(lab):
+    start(lab, lab.hostA, lab.hostC)
+
+
+def own_addresses(host, family):
+    """Where a service of the host would bind that the family's clients reach."""
+    return [("4", host.address), ("4", "0.0.0.0"), ("6", "::")] if family == "4" else [("6", host.at("6")), ("6", "::")]
+
+
+def bound_on(host, family, address, *settings):
+    """An application's socket that is bound there, or the errno."""
+    own = host.app.socket(family)
+    for setting in settings:
+        own.set(*setting)
+    answer = host.app.tries("bind", own.fd, address, PORT)
+    if "error" not in answer:
+        return own
+    own.close()
+    return answer["error"]
+
+
+def served(lab, listener, host, family="4"):
+    """A new client that asks `host` is answered by the application that has the listener."""
+    theirs = lab.client.app.socket(family)
+    theirs.do("connect-later", host.at(family), PORT)
+    theirs.do("connected", 20_000)
+    connection = Between(listener.accept(), theirs)
+    connection.both_ways()
+    return connection
+
+
+def expect_taken(host, family):
+    for own_family, address in own_addresses(host, family):
+        for option in REUSE.values():
+            got = bound_on(host, own_family, address, (1, option, "01000000"))
+            expect(got == errno.EADDRINUSE, f"a socket of the host's own is bound to {address}: {got}")
+
+
+@topology("routed")
+@cases("4", "6")
+def test_nobody_binds_a_port_whose_packets_are_a_guests(lab, family):
+    begin(lab)
+    listener = move(lab.hostA.app.socket(family).listen(), lab.hostC, LISTENING)
+    expect_taken(lab.hostC, family)
+    served(lab, listener, lab.hostA, family).end()
+    lab.hostC.daemon.signal(signal.SIGTERM)
+    expect(lab.hostC.daemon.wait() == 0, lab.hostC.daemon.tail)
+    lab.start_daemon(lab.hostC)
+    expect_taken(lab.hostC, family)
+    served(lab, listener, lab.hostA, family).end()
+    # It goes home, and comes again; when it has ended, the port is the host's own.
+    lab.hostC.app = SocketApp(lab.hostC, SERVICE)  # the next daemon knows of it
+    listener = move(move(listener, lab.hostA, LISTENING), lab.hostC, LISTENING)
+    served(lab, listener, lab.hostA, family).end()
+    listener.close()
+    own = wait_until(lambda: not isinstance(got := bound_on(lab.hostC, family, lab.hostC.at(family)), int) and got, "the port is free")
+    own.do("listen", 8)
+    served(lab, own, lab.hostC, family).end()
+
+
+@topology("routed")
+@cases("4", "6")
+def test_a_guest_that_is_bound_to_all_addresses_listens_where_it_has_moved(lab, family):
+    begin(lab)
+    bound = lab.hostA.app.socket(family)
+    bound.set(1, REUSE["SO_REUSEADDR"], "01000000")
+    bound.do("bind", "0.0.0.0" if family == "4" else "::", PORT)
+    moved = move(bound, lab.hostC, BOUND)
+    moved.do("listen", 8)
+    expect_taken(lab.hostC, "4")
+    served(lab, moved, lab.hostA).end()
+
+
+@topology("routed")
+@cases(*((state, family, address, how) for state in (LISTENING, BOUND) for family, address in (("4", None), ("4", "0.0.0.0"), ("6", "::"))
+         for how in ("listens", "bound")))
+def test_a_port_that_is_used_here_stays_the_hosts_own(lab, state, family, address, how):
+    begin(lab)
+    address = address or lab.hostC.address
+    own = bound_on(lab.hostC, family, address, (1, REUSE["SO_REUSEADDR"], "01000000"))
+    if how == "listens":
+        own.do("listen", 8)
+    theirs = lab.hostA.app.socket("4").bind()
+    if state == LISTENING:
+        theirs.do("listen", 8)
+    reason = refused(theirs, lab.hostC, state)
+    expect("this host's own" in reason, reason)
+    if how == "bound":
+        own.do("listen", 8)
+    served(lab, own, lab.hostC).end()
+    theirs.do("listen", 8)
+    served(lab, theirs, lab.hostA).end()
+
+
+@topology("routed")
+@cases(*((state, family) for state in (LISTENING, BOUND) for family in "46"))
+def test_a_port_that_is_used_here_does_not_go_to_a_guest_of_all_addresses(lab, state, family):
+    """The two sockets look the same."""
+    begin(lab)
+    wildcard = "0.0.0.0" if family == "4" else "::"
+    own = bound_on(lab.hostC, family, wildcard)
+    own.do("listen", 8)
+    theirs = lab.hostA.app.socket(family)
+    theirs.do("bind", wildcard, PORT)
+    if state == LISTENING:
+        theirs.do("listen", 8)
+    reason = refused(theirs, lab.hostC, state)
+    expect("this host's own" in reason, reason)
+    served(lab, own, lab.hostC).end()
+
+
+@topology("routed")
+def test_sockets_that_clients_of_the_guest_do_not_reach_hinder_nothing(lab):
+    """Of the other family alone, or of UDP, which goes on."""
+    begin(lab)
+    six = bound_on(lab.hostC, "6", "::", V6ONLY)
+    six.do("listen", 8)
+    udp = lab.hostC.popen(*without_privilege(), "/usr/bin/python3", "-c", UDP_ECHO, lab.hostC.address, str(PORT), name="udp")
+    udp.wait_line("bound")
+    listener = move(lab.hostA.app.socket("4").listen(), lab.hostC, LISTENING)
+    served(lab, listener, lab.hostA).end()
+    served(lab, six, lab.hostC, "6").end()
+    lab.client.run("/usr/bin/python3", "-c", f"import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'udp', ('{lab.hostC.address}', {PORT}))")
+    udp.wait_line("got udp")
+
+
+@topology("routed")
+def test_a_connection_of_the_hosts_own_keeps_its_port(lab):
+    """The host has connected from it."""
+    begin(lab)
+    own = lab.hostC.app.socket("4")
+    own.do("bind", lab.hostC.address, PORT)
+    theirs = lab.client.app.socket("4").listen(7000)
+    connection = Between(own.connect(lab.client, 7000), theirs.accept())
+    reason = refused(lab.hostA.app.socket("4").listen(), lab.hostC, LISTENING)
+    expect("this host's own" in reason, reason)
+    connection.both_ways()
+    connection.end()
+
+
+@topology("routed")
+@cases("4", "6")
+def test_the_next_daemon_leaves_a_port_to_the_service_that_came_while_none_ran(lab, family):
+    """Nobody holds the port then. What the guest has accepted goes on; the daemon says what it has lost, and gives it back when it can."""
+    begin(lab)
+    listener = move(lab.hostA.app.socket(family).listen(), lab.hostC, LISTENING)
+    connection = served(lab, listener, lab.hostA, family)
+    lab.hostC.daemon.signal(signal.SIGKILL)
+    lab.hostC.daemon.wait()
+    own = bound_on(lab.hostC, family, lab.hostC.at(family))
+    own.do("listen", 8)
+    lab.start_daemon(lab.hostC)
+    lab.hostC.daemon.wait_line("event=port_taken")
+    expect(any("no new connections reach" in warning for warning in lab.hostC.api("/v1/status")["warnings"]), lab.hostC.api("/v1/status"))
+    served(lab, own, lab.hostC, family).end()
+    connection.both_ways()
+    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")
+    own.close()
+    lab.hostC.daemon.wait_line("event=port_free_again", timeout=90)  # its last connection is in TIME_WAIT
+    expect(lab.hostC.api("/v1/status")["warnings"] == [], lab.hostC.api("/v1/status"))
+    served(lab, listener, lab.hostA, family).end()
+    connection.end()
+
+
+@topology("routed")
+def test_nobody_keeps_the_daemon_from_starting_by_a_connection(lab):
+    """Its addresses and ports are those of a guest's as they come by the router."""
+    begin(lab)
+    connection = Connection(lab)
+    connection.move(lab.hostC)
+    connection.both_ways()
+    port = connection.theirs.info("local")[1]
+    with observe.Dropped(lab.hostC, "out", f"ip saddr {lab.hostC.address} tcp sport {PORT}"):
+        own = bound_on(lab.hostC, "4", lab.hostC.address)
+        own.do("connect-later", lab.client.address, port)
+        lab.hostC.daemon.signal(signal.SIGKILL)
+        lab.hostC.daemon.wait()
+        lab.start_daemon(lab.hostC)
+        connection.both_ways()
+        own.close()
+    connection.end()
