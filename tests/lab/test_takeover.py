@@ -75,7 +75,7 @@ def test_the_old_host_can_be_unplugged(lab):
     old.kill()
     expect("hostB" in who_answers(lab), "hostB does not answer new connections")
     finish(transfers)
-    wait_until(lambda: lab.hostB.api("/v1/status")["connections"] == {"imported": 0, "moved": 0, "forwarded": 0, "unheard": 0}, "hostB forgets the connections that ended")
+    wait_until(lambda: not any(lab.hostB.api("/v1/status")["connections"].values()), "hostB forgets the connections that ended")
     lab.hostA.run(lab.sockmictl, "flush")
 
 
