@@ -60,6 +60,7 @@ boost::asio::awaitable<void> OwnPorts::watch(World& world) {
     co_await sleep_for(kLookAgain);
     const auto those = wanted_;
     for (const auto& [guest, it] : those) {
+      if (!wanted_.contains(guest)) continue;  // it went meanwhile
       if (lend(world, guest, it.home, it.own, true)) log::info("event=port_free_again guest={}", to_string(guest));
       else if (!it.left) co_await leave(world, guest);
     }
