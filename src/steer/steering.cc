@@ -54,7 +54,10 @@ class NftSteering : public Steering, public Upkeep {
     return news_.ours || news_.surroundings;
   }
   Result<std::string> repair() override {
-    TRY(mend());
+    if (auto mended = mend(); !mended) {
+      news_.ours = true;  // what is missing may be the reason
+      return pass(std::move(mended));
+    }
     if (!repaired_.empty() && !news_.by.empty()) repaired_ += " taken away by " + news_.by;
     news_ = {};
     return std::exchange(repaired_, {});

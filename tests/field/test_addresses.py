@@ -1,7 +1,9 @@
 """Which of its addresses a host tells others."""
 import observe
+from cases import topology
 from process import expect, run, wait_until
 from socket_app import Connection, refused, start
+from test_life import TERMINATED, end_daemon
 
 
 def test_an_address_that_expires_is_not_told(lab):
@@ -62,6 +64,27 @@ def test_homes_follow_an_address_that_changes(lab):
     address6("change", "fd77::22/64", "valid_lft", "600", "preferred_lft", "300")
     address6("add", "fd77::23/64", "nodad")
     leads_to(lab, "fd77::23")
+    c.both_ways()
+    c.end()
+
+
+@topology("routed")
+def test_homes_follow_an_address_that_changes_behind_a_router(lab):
+    """Redirected packets carry that address until they are there: the guest's host gives them home's back."""
+    start(lab, lab.hostA, lab.hostC)
+    c = Connection(lab, "6")
+    c.both_ways()
+    c.move(lab.hostC)
+    c.both_ways()
+    run(["ip", "-n", "hostC", "-6", "addr", "add", "fd77:0:0:3::33/64", "dev", "eth0", "nodad"])
+    run(["ip", "-n", "hostC", "-6", "addr", "del", "fd77:0:0:3::3/64", "dev", "eth0"])
+    leads_to(lab, "fd77:0:0:3::33")
+    c.both_ways()
+    given_back = lab.hostC.run("nft", "list", "map", "inet", "sockmi", "readdress6")
+    expect("fd77:0:0:3::33 . 8443" in given_back, given_back)
+    end_daemon(lab.hostC, TERMINATED)  # the next one knows whose that is
+    lab.start_daemon(lab.hostC)
+    expect(not any("event=readdress_unexplained" in line for line in lab.hostC.daemon.lines), lab.hostC.daemon.tail())
     c.both_ways()
     c.end()
 
