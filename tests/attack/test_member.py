@@ -7,7 +7,7 @@ import observe
 from lab import PORT, SERVICE_ADDRESS, expect
 from member import Member, alive, reserve
 from namespace import within
-from socket_app import CONNECTED, SERVICE, SocketApp, Stream, imported
+from socket_app import Connection, start
 
 TYPES = range(1, 12)  # of image::Request
 
@@ -38,19 +38,16 @@ def test_a_word_redirects_no_port_and_no_connection(lab):
     alive(lab.hostA)
 
 
+def held_by_hostB(lab, **changes):
+    """A connection that has moved there; home's redirect of it, and what home says of it."""
+    start(lab, **changes)
+    moved = Connection(lab)
+    moved.move(lab.hostB)
+    return moved, observe.redirects(lab.hostA), lab.hostA.api("/v1/connections")["connections"][0]
+
+
 def test_a_holder_moves_a_connection_only_to_where_that_host_is(lab):
-    lab.start_daemon(lab.hostA)
-    lab.start_daemon(lab.hostB)
-    for host in (lab.hostA, lab.hostB):
-        host.app = SocketApp(host, SERVICE)
-    lab.client.app = SocketApp(lab.client)
-    listener = lab.hostA.app.socket("4").listen()
-    theirs = lab.client.app.socket("4").connect(lab.hostA)
-    ours = listener.accept()
-    lab.hostA.app.do("export", ours.fd, CONNECTED, SERVICE, lab.hostB.address)
-    held = imported(lab.hostB, "4")
-    before = observe.redirects(lab.hostA)
-    connection = lab.hostA.api("/v1/connections")["connections"][0]
+    moved, before, connection = held_by_hostB(lab)
     # hostB says so itself, with hostB's own certificate, while its daemon serves.
     member = Member(lab, lab.hostB, lab.hostA)
     code = member.says("moved", connection["local"], connection["peer"], "198.51.100.1", "hostB", "web")[0][0]
@@ -58,33 +55,18 @@ def test_a_holder_moves_a_connection_only_to_where_that_host_is(lab):
     # And hostC, which never had it.
     Member(lab, lab.hostC, lab.hostA).says("ended", connection["local"], connection["peer"], check=[errno.EACCES])
     expect(observe.redirects(lab.hostA) == before, "the redirect has changed")
-    held.close()
-    theirs.close()
+    moved.end()
 
 
 def test_nobody_brings_home_what_another_host_holds(lab):
-    lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}})
-    lab.start_daemon(lab.hostB)
-    for host in (lab.hostA, lab.hostB):
-        host.app = SocketApp(host, SERVICE)
-    lab.client.app = SocketApp(lab.client)
-    listener = lab.hostA.app.socket("4").listen()
-    theirs = lab.client.app.socket("4").connect(lab.hostA)
-    ours = listener.accept()
-    lab.hostA.app.do("export", ours.fd, CONNECTED, SERVICE, lab.hostB.address)
-    held = imported(lab.hostB, "4")
-    before = observe.redirects(lab.hostA)
-    connection = lab.hostA.api("/v1/connections")["connections"][0]
+    moved, before, connection = held_by_hostB(lab, **{"import": {"require_importer": False}})
     member = Member(lab, lab.hostC, lab.hostA)
     expect(reserve(member, 7, 1, 1) == [0], "no place")
     member.says("passages", connection["local"], connection["peer"], check=[errno.EBUSY])
     member.says("prepare", 7, connection["local"], connection["peer"], "hostA", check=[errno.EBUSY])
     expect(observe.redirects(lab.hostA) == before, "the redirect has changed")
-    stream = Stream(1)
-    stream.send(theirs, 1000)
-    stream.receive(held)
-    held.close()
-    theirs.close()
+    moved.both_ways()
+    moved.end()
 
 
 def test_nobody_brings_home_what_was_never_sent_away(lab):
@@ -98,17 +80,12 @@ def test_nobody_brings_home_what_was_never_sent_away(lab):
 
 
 def test_nobody_writes_into_a_connection_that_it_has_not_sent(lab):
-    lab.start_daemon(lab.hostA)
-    lab.hostA.app, lab.client.app = SocketApp(lab.hostA), SocketApp(lab.client)
-    listener = lab.hostA.app.socket("4").listen()
-    theirs = lab.client.app.socket("4").connect(lab.hostA)
-    ours = listener.accept()
+    start(lab, lab.hostA)
+    connection = Connection(lab)
     tuple_ = lab.hostA.run("ss", "-Htn", "state", "established", "sport", f"= :{PORT}").split()
     member = Member(lab, lab.hostC, lab.hostA)
     member.says("straggler", tuple_[2], tuple_[3], 1, 1, "INJECTED", check=[errno.EACCES])
-    stream = Stream(1)
-    stream.send(theirs, 1000)
-    stream.receive(ours)
+    connection.both_ways()
 
 
 def test_an_address_is_kept_only_after_it_was_held(lab):

@@ -1,4 +1,6 @@
 """A connection that has moved is not called well before its peer has been heard."""
+import contextlib
+
 import observe
 from cases import cases
 from process import expect, wait_until
@@ -8,6 +10,18 @@ from test_life import TERMINATED, end_daemon
 
 def unheard(host):
     return host.api("/v1/status")["connections"]["unheard"]
+
+
+@contextlib.contextmanager
+def unanswered(lab):
+    """A connection that has moved to hostB, whose peer does not get hostB's packets as long as this lasts; hostB has noticed."""
+    start(lab)
+    c = Connection(lab)
+    c.both_ways()
+    with observe.Dropped(lab.client, "in", "ip saddr 10.77.0.1 tcp sport 8443"):
+        c.move(lab.hostB)
+        lab.hostB.daemon.wait_line("event=unheard")
+        yield c
 
 
 def test_a_silent_peer_is_heard_by_its_answer_to_our_probe(lab):
@@ -23,12 +37,7 @@ def test_a_silent_peer_is_heard_by_its_answer_to_our_probe(lab):
 
 
 def test_a_peer_that_does_not_get_our_packets_is_named(lab):
-    start(lab)
-    c = Connection(lab)
-    c.both_ways()
-    with observe.Dropped(lab.client, "in", "ip saddr 10.77.0.1 tcp sport 8443"):
-        c.move(lab.hostB)
-        lab.hostB.daemon.wait_line("event=unheard")
+    with unanswered(lab) as c:
         expect(unheard(lab.hostB) == 1, "it counts as heard")
         expect([each["heard"] for each in lab.hostB.api("/v1/connections")["connections"]] == [False], "it counts as heard")
     wait_until(lambda: unheard(lab.hostB) == 0, "the peer is heard, though nobody has said anything", timeout=30)
@@ -38,13 +47,11 @@ def test_a_peer_that_does_not_get_our_packets_is_named(lab):
 
 
 def test_data_of_a_peer_that_does_not_get_our_packets_are_no_answer(lab):
-    start(lab)
-    c = Connection(lab)
-    c.both_ways()
-    with observe.Dropped(lab.client, "in", "ip saddr 10.77.0.1 tcp sport 8443"):
-        c.move(lab.hostB)
+    with unanswered(lab) as c:
         sent = c.up.begin_send(c.theirs, 1000)
-        lab.hostB.daemon.wait_line("event=unheard")
+        wait_until(lambda: c.ours.info("unread") == 1000, "they have come")
+        asked = observe.Counter(lab.client, "in", "ip saddr 10.77.0.1 tcp sport 8443 tcp window 1024")  # as no socket's here
+        wait_until(asked.packets, "hostB has looked, and asks again", timeout=60)
         expect(unheard(lab.hostB) == 1, "it counts as heard")
     c.up.receive(c.ours)
     sent()
@@ -61,12 +68,7 @@ def heard_at_home(lab):
 
 def test_home_says_too_that_a_peer_was_not_heard(lab):
     """It asks the holder: when it starts, and from time to time."""
-    start(lab)
-    c = Connection(lab)
-    c.both_ways()
-    with observe.Dropped(lab.client, "in", "ip saddr 10.77.0.1 tcp sport 8443"):
-        c.move(lab.hostB)
-        lab.hostB.daemon.wait_line("event=unheard")
+    with unanswered(lab) as c:
         end_daemon(lab.hostA, TERMINATED)
         lab.start_daemon(lab.hostA)
         wait_until(lambda: not heard_at_home(lab), "home has heard that it is not", timeout=60)

@@ -20,6 +20,15 @@ def begin_export(socket, target):
     return socket.app.begin("export", socket.fd, CONNECTED, SERVICE, target.address, SHORT)
 
 
+def exported(lab):
+    """It is ready at hostB, and nobody has taken it yet."""
+    start(lab)
+    connection = Connection(lab)
+    connection.ours.do("export", CONNECTED, SERVICE, lab.hostB.address)
+    connection.ours.close()
+    return connection
+
+
 def gave_up(host):
     wait_until(lambda: "waits no longer" in host.last_error(), "the daemon knows that nobody waits", timeout=30)
 
@@ -83,10 +92,7 @@ def test_behind_the_decision(lab, point):
 
 
 def test_while_an_application_asks_for_what_is_ready(lab):
-    start(lab)
-    connection = Connection(lab)
-    connection.ours.do("export", CONNECTED, SERVICE, lab.hostB.address)
-    connection.ours.close()
+    connection = exported(lab)
     lab.hostB.daemon.pause()
     error, reason = error_of(lab.hostB.app.begin("import", CONNECTED, SERVICE, 100))
     expect(error == ETIMEDOUT and "sockmid" in reason, lambda: f"{error} {reason}")
@@ -97,10 +103,7 @@ def test_while_an_application_asks_for_what_is_ready(lab):
 
 
 def test_before_it_hears_that_an_endpoint_is_taken(lab):
-    start(lab)
-    connection = Connection(lab)
-    connection.ours.do("export", CONNECTED, SERVICE, lab.hostB.address)
-    connection.ours.close()
+    connection = exported(lab)
     lab.hostB.arm("taken=stop")
     connection.ours = imported(lab.hostB, "4")
     stopped(lab.hostB)

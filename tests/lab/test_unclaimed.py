@@ -95,14 +95,20 @@ def test_when_the_application_hangs_with_it_it_goes_home(lab):
     expect("taken the endpoint back" in answer().get("reason", ""), "the application believes that it has it")
 
 
-def test_one_that_can_not_be_loaded_goes_home_at_once(lab):
-    """A session of TLS 1.3, and an application that may speak 1.2 alone. It tries once."""
+def speaks_1_2_alone(lab):
+    """Starts all but hostB's applications. A wrap for one of them, which can then load no session of TLS 1.3."""
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host)
     lab.start_httpsd(lab.hostA)
-    strict = lab.folder / "strict.cnf"
-    strict.write_text("openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = d\n[d]\nMaxProtocol = TLSv1.2\n")
-    server = lab.start_httpsd(lab.hostB, wrap=("env", f"OPENSSL_CONF={strict}"))
+    settings = lab.folder / "strict.cnf"
+    settings.write_text("openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = d\n[d]\nMaxProtocol = TLSv1.2\n")
+    return "env", f"OPENSSL_CONF={settings}"
+
+
+def test_one_that_can_not_be_loaded_goes_home_at_once(lab):
+    """A session of TLS 1.3, and an application that may speak 1.2 alone. It tries once."""
+    strict = speaks_1_2_alone(lab)
+    server = lab.start_httpsd(lab.hostB, wrap=strict)
     transfer = begin(lab)
     used = cpu_seconds(server), cpu_seconds(lab.hostB.daemon)
     lab.move(lab.hostA, lab.hostB)
@@ -116,13 +122,9 @@ def test_one_that_can_not_be_loaded_goes_home_at_once(lab):
 
 
 def test_one_that_one_application_can_not_load_goes_to_another(lab):
-    for host in (lab.hostA, lab.hostB):
-        lab.start_daemon(host)
-    lab.start_httpsd(lab.hostA)
-    strict = lab.folder / "strict.cnf"
-    strict.write_text("openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = d\n[d]\nMaxProtocol = TLSv1.2\n")
+    strict = speaks_1_2_alone(lab)
     lenient = lab.start_httpsd(lab.hostB)
-    lab.start_httpsd(lab.hostB, wrap=("env", f"OPENSSL_CONF={strict}"))  # the last one that waits is told first
+    lab.start_httpsd(lab.hostB, wrap=strict)  # the last one that waits is told first
     transfer = begin(lab)
     lab.move(lab.hostA, lab.hostB)
     lenient.wait_line("event=imported")
