@@ -6,7 +6,10 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <boost/asio/detached.hpp>
+
 #include "folders.h"
+#include "peer/line.h"
 
 namespace sockmi::peer {
 namespace {
@@ -51,6 +54,47 @@ TEST_F(TransferTest, AMessageOfAnySizeIsAnswered) {
     EXPECT_TRUE(*answer == message) << size;
   }
   EXPECT_TRUE(a->connected("hostB"));
+}
+
+// What it asks is answered, and waits with us, only so far as it reads.
+TEST_F(TransferTest, WhoDoesNotReadIsNotAnsweredForEver) {
+  constexpr std::uint64_t kAsked = 4000;
+  constexpr std::size_t kSize = 8000;
+  std::uint64_t handled = 0, answered = 0;
+  const auto identity = host("hostA");
+  const auto b_at = free_address();
+  const auto b = start(host("hostB"), b_at, [&](Speaker, Secret message) -> asio::awaitable<Secret> {
+    ++handled;
+    co_return message;
+  });
+  const auto contexts = *Contexts::make(identity.now());
+  const auto line = std::make_shared<Line>(asio::ip::tcp::socket(io_), contexts, asio::ssl::stream_base::client);
+  const auto ask = [&]() -> asio::awaitable<void> {
+    EXPECT_TRUE(co_await line->connect(b_at.ip, b_at));
+    EXPECT_TRUE(co_await line->handshake("hostB"));
+    for (std::uint64_t i = 0; i < kAsked; ++i) line->send(pack(i, false, Secret(kSize, 'm')));
+  };
+  asio::co_spawn(io_, ask(), asio::detached);
+  while (handled == 0 && io_.run_one_for(60s) > 0) {
+  }
+  for (std::uint64_t before = 0; handled != before;) {  // until it does no more
+    before = handled;
+    io_.run_for(1s);
+  }
+  EXPECT_GT(handled, 0u);
+  EXPECT_LT(handled, kAsked);
+  const auto read = [&]() -> asio::awaitable<void> {
+    while (answered < kAsked) {
+      const auto frame = co_await line->receive();
+      if (!frame) break;
+      ++answered;
+    }
+    io_.stop();
+  };
+  asio::co_spawn(io_, read(), asio::detached);
+  io_.run();
+  EXPECT_EQ(answered, kAsked);
+  line->close();
 }
 
 TEST_F(TransferTest, TheHandlerKnowsWhoAsks) {
