@@ -174,6 +174,17 @@ asio::awaitable<void> ask_again(World& world, std::string host, SocketAddress li
     if (!co_await ask_about(world, tuple, away, line)) co_return;
 }
 
+asio::awaitable<void> compare(World& world, std::string host, SocketAddress line) {
+  world.silent.erase(host);
+  // Where a listener lives is told by name: only now its addresses are known for sure.
+  for (const auto& [tuple, away] : world.away)
+    if (is_passive(tuple) && away.host == host)
+      if (auto led = redirect_passive(world, tuple.local, host); !led)
+        log::error("event=listener_not_redirected local={} to={} error=\"{}\"", to_string(tuple.local), host, to_string(led.error()));
+  co_await say_again(world, host, line);
+  co_await ask_again(world, host, line);
+}
+
 }  // namespace
 
 asio::awaitable<void> tell_moved(World& world, FourTuple tuple) {
@@ -338,15 +349,17 @@ asio::awaitable<void> tell_ways(World& world, std::vector<IpAddress> hosts) {
   }
 }
 
+// Whoever says again and again that it has started has one comparison at a time.
 asio::awaitable<void> compare_notes(World& world, std::string host, SocketAddress line) {
-  world.silent.erase(host);
-  // Where a listener lives is told by name: only now its addresses are known for sure.
-  for (const auto& [tuple, away] : world.away)
-    if (is_passive(tuple) && away.host == host)
-      if (auto led = redirect_passive(world, tuple.local, host); !led)
-        log::error("event=listener_not_redirected local={} to={} error=\"{}\"", to_string(tuple.local), host, to_string(led.error()));
-  co_await say_again(world, host, line);
-  co_await ask_again(world, host, line);
+  const auto [it, first] = world.comparing.try_emplace(host);
+  it->second = line;
+  if (!first) co_return;
+  for (;;) {
+    const auto now = std::exchange(world.comparing.at(host), std::nullopt);
+    if (!now) break;
+    co_await compare(world, host, *now);
+  }
+  world.comparing.erase(host);
 }
 
 }  // namespace sockmi::broker

@@ -108,6 +108,7 @@ struct World {
   std::map<FourTuple, std::uint64_t> unheard;    // of what is away: those whose holder has never heard of the peer, with their generation
   std::map<FourTuple, IpAddress> found;          // redirects that our kernel had when we started, and that the journal does not explain
   std::map<std::string, Silence> silent;         // by host
+  std::map<std::string, std::optional<SocketAddress>> comparing;  // notes with these hosts; one that has started meanwhile is asked there once more
   std::set<image::MigrationId> undecided;        // exports of ours between PREPARE and the decision
   Doubts doubts;
   std::deque<Record> history;

@@ -3,6 +3,7 @@
 #include "broker/residents.h"
 
 #include "broker/claims.h"
+#include "broker/event.h"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -129,6 +130,32 @@ TEST_F(HomesTest, WhoIsNotInAListOfAllSocketsIsAskedForByName) {
   found.reset();
   EXPECT_TRUE(lives(*world_, {{7, {.cookie = 7, .tuple = tuple_}}}, 7, tuple_));
   EXPECT_FALSE(lives(*world_, {{7, {.cookie = 7, .tuple = elsewhere_}}}, 7, tuple_)) << "cookies begin anew with the kernel";
+}
+
+// Answers nothing for a while.
+class SlowTransfer : public FakeTransfer {
+ public:
+  asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret, milliseconds) override {
+    asked.push_back(host);
+    most = std::max(most, ++under_way);
+    co_await sleep_for(milliseconds(10));
+    --under_way;
+    co_return image::pack_answer({}, 1);
+  }
+  int under_way = 0, most = 0;
+};
+
+TEST_F(HomesTest, WhoStartsAgainAndAgainIsAskedOnceAtATime) {
+  send_to("B", "192.0.2.2");
+  auto slow = std::make_unique<SlowTransfer>();
+  SlowTransfer& transfer = *slow;
+  world_->transfer = std::move(slow);
+  for (int i = 0; i < 10; ++i)
+    asio::co_spawn(io_, compare_notes(*world_, "B", *SocketAddress::parse("192.0.2.2:7078")), asio::detached);
+  io_.run();
+  EXPECT_EQ(transfer.most, 1);
+  EXPECT_EQ(transfer.asked.size(), 2u) << "it has started since the first question";
+  EXPECT_TRUE(world_->comparing.empty());
 }
 
 TEST_F(HomesTest, NobodyBringsHomeWhatWasNeverSentAway) {
