@@ -227,6 +227,8 @@ Result<> Arrivals::thaw(const image::MigrationId& id, const image::LateT& late) 
   }
   // *One live endpoint again.* The exporter need not wait for our bookkeeping.
   stragglers_.expect(prepared.host, prepared.endpoint.tcp, late.bytes.size());
+  if (prepared.socket && !world_.steering->is_elsewhere(tuple.local.ip))  // before a straggler comes, which is no answer
+    hearing_.expect(prepared.cookie, tuple, prepared.socket->heard(), prepared.socket->question());
   auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
   prepared_.erase(id);
   world_.doubts.settled(image::to_hex(id));
@@ -252,8 +254,6 @@ void Arrivals::settle(Settled& settled) {
   if (!world_.steering->is_elsewhere(tuple.local.ip))
     lives_here(world_, cookie, {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line, prepared.host, prepared.line,
                                  prepared.endpoint.generation});
-  if (prepared.socket && !world_.steering->is_elsewhere(tuple.local.ip))
-    hearing_.expect(cookie, tuple, prepared.socket->heard(), prepared.socket->question());
   ++world_.counters.imported;
   log::info("event=import migration={} service={} connection={} from={}", image::to_hex(id), prepared.endpoint.service, to_string(tuple), prepared.host);
   world_.remember({.id = id, .exported = false, .service = prepared.endpoint.service, .from = prepared.host, .to = world_.settings.host,
