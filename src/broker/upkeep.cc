@@ -28,7 +28,10 @@ class Keeper {
       co_await sleep_for(pause_);
       (void)upkeep_.is_disturbed();  // all that came meanwhile is one repair
     }
-    for (milliseconds retry = kFirstRetry; !look(); retry = std::min(2 * retry, kLastRetry)) co_await sleep_for(retry);
+    for (milliseconds retry = kFirstRetry; !look(); retry = std::min(2 * retry, kLastRetry)) {
+      co_await sleep_for(retry);
+      (void)upkeep_.is_disturbed();  // a container whose tables can't be put back keeps nobody else's from it
+    }
   }
 
  private:

@@ -240,6 +240,25 @@ def test_what_is_taken_away_inside_a_container(lab, command):
         wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
 
 
+def test_a_container_that_can_not_be_repaired_keeps_nothing_else_from_it(lab):
+    with Container(lab) as container:
+        start(lab)
+        container.app = SocketApp(container, SERVICE)
+        listener, theirs = container.app.socket("4").listen(), lab.client.app.socket("4")
+        theirs.connect(container)
+        c = Between(listener.accept(), theirs)
+        c.move(lab.hostB)
+        container.run("nft", "flush ruleset; add table inet sockmi; add set inet sockmi guests4 { type ipv6_addr; }")
+        wait_until(lambda: lab.hostA.api("/v1/status")["repairs"]["error"], "status says that it can not be repaired")
+        lab.hostA.run("nft", "flush", "ruleset")
+        wait_until(lambda: "table inet sockmi\n" in lab.hostA.run("nft", "list", "tables"), "the host's own tables are put back")
+        container.run("nft", "delete", "table", "inet", "sockmi")
+        wait_until(lambda: not lab.hostA.api("/v1/status")["repairs"]["error"], "the container's are, too", timeout=20)
+        c.both_ways()
+        c.end()
+        wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
+
+
 def test_a_moved_listener_while_homes_tables_are_gone(lab):
     """Home's daemon stands still and repairs nothing: the guard's table alone keeps home from refusing who connects. What else home resets is none of
     its business: connections that have stayed, and other ports."""
