@@ -72,7 +72,7 @@ asio::awaitable<void> repeat_commit(World& world, peer::Choice importer, Commitm
     world.undecided.erase(one->what.id);
     co_await one->settled.wait();
     world.journal.acknowledged(one->what.id);
-    if (is_in_commit_alone(one->what.late)) drop_late(world.journal, one->what.id);
+    if (is_in_commit_alone(one->what.late)) drop_late(world.settings.runtime, one->what.id);
     ids.push_back(one->what.id);
   }
   // Once: should it be lost, the importer remembers a little longer.

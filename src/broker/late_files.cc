@@ -15,16 +15,16 @@ namespace files = std::filesystem;
 
 constexpr std::string_view kPrefix = "late-";
 
-files::path path_of(const Journal& journal, const image::MigrationId& id) {
-  return journal.path().parent_path() / fmt::format("{}{}", kPrefix, image::to_hex(id));
+files::path path_of(const files::path& folder, const image::MigrationId& id) {
+  return folder / fmt::format("{}{}", kPrefix, image::to_hex(id));
 }
 
 }  // namespace
 
 bool is_in_commit_alone(const image::LateT& late) { return !late.written.empty() || late.read > 0 || late.finished; }
 
-Result<> keep_late(const Journal& journal, const image::MigrationId& id, const image::LateT& late) {
-  const files::path path = path_of(journal, id);
+Result<> keep_late(const files::path& folder, const image::MigrationId& id, const image::LateT& late) {
+  const files::path path = path_of(folder, id);
   const Secret message = image::pack_rest(id, late);
   const unique_fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!file) return fail_errno(path);
@@ -36,17 +36,18 @@ Result<> keep_late(const Journal& journal, const image::MigrationId& id, const i
     }
     if (errno == EINTR) continue;
     auto error = fail_errno(path);
-    drop_late(journal, id);
+    drop_late(folder, id);
     return error;
   }
   return {};
 }
 
-Result<image::LateT> kept_late(const Journal& journal, const image::MigrationId& id) {
-  const files::path path = path_of(journal, id);
-  const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+Result<image::LateT> kept_late(const files::path& folder, const image::MigrationId& id) {
+  const files::path path = path_of(folder, id);
+  const unique_fd file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat facts {};
   if (!file || ::fstat(file.get(), &facts) != 0) return fail_errno(path);
+  if (!S_ISREG(facts.st_mode) || facts.st_uid != ::geteuid()) return fail(EPERM, "{}: not a file of ours", path.string());
   if (facts.st_size > static_cast<off_t>(peer::kLargestMessage)) return fail(EFBIG, "{}: {} bytes", path.string(), facts.st_size);
   Secret text(static_cast<std::size_t>(facts.st_size));
   for (std::size_t have = 0; have < text.size();) {
@@ -63,15 +64,15 @@ Result<image::LateT> kept_late(const Journal& journal, const image::MigrationId&
   return late;
 }
 
-void drop_late(const Journal& journal, const image::MigrationId& id) {
-  const files::path path = path_of(journal, id);
+void drop_late(const files::path& folder, const image::MigrationId& id) {
+  const files::path path = path_of(folder, id);
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) log::error("event=late_left error=\"{}\"", to_string(fail_errno(path).error()));
 }
 
-void drop_unexplained_late(const Journal& journal) {
+void drop_unexplained_late(const files::path& folder, const Journal& journal) {
   std::error_code error;
   std::vector<files::path> unexplained;
-  for (files::directory_iterator entry(journal.path().parent_path(), error), end; !error && entry != end; entry.increment(error)) {
+  for (files::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename();
     if (!name.starts_with(kPrefix)) continue;
     const bool decided = std::ranges::any_of(journal.decisions(), [&](const auto& each) { return name.substr(kPrefix.size()) == image::to_hex(each.first); });

@@ -36,14 +36,14 @@ image::StragglerT straggler_of(const Leaving& one, tcp::Late late) {
   return straggler;
 }
 
-Result<> hold(const Journal& journal, Leaving& one) {
+Result<> hold(const std::filesystem::path& runtime, Leaving& one) {
   if (!one.frozen) return {};
   TRY_LET(late, one.frozen->hold(one.endpoint.tcp));
   one.more = late.more;
   one.late = to_image(std::move(late));
   one.endpoint.tcp.rcv_seq += static_cast<std::uint32_t>(one.late.bytes.size());
   one.finished = one.late.fin;
-  return is_in_commit_alone(one.late) ? keep_late(journal, one.id, one.late) : Result<>();
+  return is_in_commit_alone(one.late) ? keep_late(runtime, one.id, one.late) : Result<>();
 }
 
 Result<> report(World& world, Leaving& one) {

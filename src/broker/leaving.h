@@ -49,7 +49,7 @@ tcp::Late from_image(const image::LateT& late);
 // `late` as a segment of the peer's.
 image::StragglerT straggler_of(const Leaving& one, tcp::Late late);
 // The application's other threads could use the socket until now. What they do from here on fails, so COMMIT has all of it, should we die, too.
-Result<> hold(const Journal& journal, Leaving& one);
+Result<> hold(const std::filesystem::path& runtime, Leaving& one);
 // Counts and logs what became of it.
 Result<> report(World& world, Leaving& one);
 

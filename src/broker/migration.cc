@@ -338,7 +338,7 @@ class Batch {
     TRY(fault::point("journal"));  // there is room in it: whatever may be in the way comes before hold(), which others notice
     if (one.token && !one.token->take()) return given_up();
     (void)fault::point("token");  // whoever asked can not give up any more
-    TRY(hold(world_.journal, one));
+    TRY(hold(world_.settings.runtime, one));
     const Decision decision{one.cookie, one.tuple, choice_.host, choice_.line, one.owner ? one.owner->mark : 0};
     TRY(world_.journal.committed(one.id, decision, away(one)));
     one.decided = true;

@@ -122,7 +122,7 @@ void leave_mute(World& world, const FourTuple& tuple, std::uint64_t cookie, std:
 
 void adopt_orphans(World& world, const Sockets& sockets) {
   const auto decisions = world.journal.decisions();
-  drop_unexplained_late(world.journal);
+  drop_unexplained_late(world.settings.runtime, world.journal);
   std::set<std::uint64_t> decided;
   for (const auto& [id, decision] : decisions) decided.insert(decision.cookie);
   for (const auto& [cookie, socket] : sockets) {
@@ -136,7 +136,7 @@ void adopt_orphans(World& world, const Sockets& sockets) {
     if (decision.host.empty()) continue;  // an older daemon's: whoever asks is answered
     auto one = remembered(world, id, decision, sockets);
     image::Committed committed{.id = id};
-    if (auto late = kept_late(world.journal, id)) {
+    if (auto late = kept_late(world.settings.runtime, id)) {
       committed.late = std::move(*late);
       committed.late.more = false;  // an earlier daemon's socket: nobody knows what came behind that
       world.undecided.insert(id);   // whoever asks has to wait for it

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <deque>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -48,6 +49,7 @@ struct Settings {
   bool require_importer = true;       // refuse offers for which no application waits
   std::vector<Match> takeover;        // addresses that other hosts may bring here
   bool believe_holders = false;       // of a connection of ours that we have forgotten; see claims.h
+  std::filesystem::path runtime;      // a folder in memory, for what outlives the daemon, and not the host
   bool testing = false;               // fault points may be armed
 
   const IpAddress& address_for(const IpAddress& local) const { return address.family == local.unmapped().family ? address : other_address; }

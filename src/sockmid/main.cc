@@ -57,8 +57,9 @@ Result<> run(sockmid::Config config) {
   config.broker.guard = guard;
   TRY_LET(identity, peer::Identity::load(config.identity));
   config.broker.settings.host = identity.host;
+  config.broker.settings.runtime = std::filesystem::path(config.socket).parent_path();
   std::error_code error;
-  std::filesystem::create_directories(std::filesystem::path(config.socket).parent_path(), error);
+  std::filesystem::create_directories(config.broker.settings.runtime, error);
   boost::asio::io_context io(1);
   TRY_LET(broker, broker::Broker::open(io, std::move(config.broker), identity));
   TRY_LET(listener, api::serve(io, config.socket, *broker));

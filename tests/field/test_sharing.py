@@ -78,7 +78,7 @@ def test_what_was_written_in_the_freeze_outlives_the_exporters_daemon(lab, users
     wait_until(lambda: not lab.hostA.daemon.running(), "the daemon dies")
     lab.start_daemon(lab.hostA)
     arrives(shared, imported(lab.hostB, "4"))
-    kept = [name for name in os.listdir(lab.hostA.folder / "state") if name.startswith("late-")]
+    kept = [name for name in os.listdir(lab.hostA.socket.parent) if name.startswith("late-")]
     expect(not kept, f"{kept} is left")
 
 
