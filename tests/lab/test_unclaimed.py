@@ -40,7 +40,7 @@ def begin(lab):
 def goes_home_whole(lab, transfer):
     transfer.allow(None)
     expect(transfer.finish() == WANTED, "the hash is wrong")
-    expect(lab.hostB.api("/v1/status")["migrations"]["returned_home"] == 1, "it did not go home")
+    wait_until(lambda: lab.hostB.api("/v1/status")["migrations"]["returned_home"] == 1, "it goes home")
 
 
 def cpu_seconds(process):
