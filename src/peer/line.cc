@@ -38,11 +38,6 @@ void tune(tcp::socket& socket) {
 
 }  // namespace
 
-void limit_segments(int fd) {
-  const int largest = 1280 - 40 - 20;  // RFC 8200, section 5, without its header and TCP's
-  (void)::setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &largest, sizeof largest);
-}
-
 std::array<Secret, 2> pack(std::uint64_t correlation, bool response, Secret message) {
   Secret head;
   put(head, message.size(), 4);
@@ -66,7 +61,6 @@ asio::awaitable<Result<>> Line::connect(IpAddress from, SocketAddress to) {
   tcp::socket& socket = stream_.next_layer();
   boost::system::error_code error;
   socket.open(to_asio(to).protocol(), error);
-  if (!error) limit_segments(socket.native_handle());
   const int one = 1;  // ports are shared among destinations
   if (!error) (void)::setsockopt(socket.native_handle(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
   if (!error && from.family == to.ip.family) socket.bind(to_asio({from, 0}), error);

@@ -32,10 +32,6 @@ std::array<Secret, 2> pack(std::uint64_t correlation, bool response, Secret mess
 
 asio::ip::tcp::endpoint to_asio(const SocketAddress& address);
 
-// For a socket that is not connected yet, and for all that a listener accepts: segments of at most what every path of IPv6 takes. Where a path takes less than
-// the interface, and nobody says so (RFC 2923, 2.1), a handshake or an image would else never arrive.
-void limit_segments(int fd);
-
 // Frames are written in the order of their sending.
 class Line : public std::enable_shared_from_this<Line> {
  public:

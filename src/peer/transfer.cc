@@ -67,7 +67,6 @@ class TlsTransfer : public Transfer {
     const auto endpoint = to_asio(listen);
     acceptor_.open(endpoint.protocol(), error);
     if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
-    if (!error) limit_segments(acceptor_.native_handle());
     if (!error) acceptor_.bind(endpoint, error);
     if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
     if (error) return fail(error.value(), "private line at {}: {}", to_string(listen), error.message());
