@@ -102,8 +102,10 @@ def test_a_second_daemon_changes_nothing(lab):
     connection = Connection(lab)
     connection.move(lab.hostB)
     path = lab.hostA.folder / "state" / "journal"
+    lab.hostA.daemon.signal(signal.SIGSTOP)  # it has more to write of the move
     before, number = path.read_bytes(), path.stat().st_ino
     status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", lab.hostA.folder / "sockmid.toml", check=False)
+    lab.hostA.daemon.signal(signal.SIGCONT)
     expect(status == 1 and "another sockmid" in output, f"status {status}: {output}")
     expect((path.read_bytes(), path.stat().st_ino) == (before, number), "the journal is another")
     connection.both_ways()
