@@ -4,9 +4,9 @@ import os
 import re
 
 from lab import expect
-from socket_app import Connection, start
+from socket_app import SERVICE, Connection, SocketApp, start
 
-BUILD = "release"  # a sanitizer keeps what is freed
+BUILD = "release"  # a sanitizer keeps what is freed, and locks nothing
 UNREAD = 300_000
 
 
@@ -46,3 +46,19 @@ def test_a_daemon_leaves_no_core(lab):
     with open(f"/proc/{daemon.pid}/limits", encoding="ascii") as limits:
         core = next(line for line in limits if line.startswith("Max core file size"))
     expect(core.split()[4:6] == ["0", "0"], core)
+
+
+def test_memory_that_can_not_be_locked_is_said(lab):
+    """A unit without LimitMEMLOCK, or with too little: what is in doubt is whether secrets may be swapped, so nothing stops."""
+    limited = ["setpriv", "--bounding-set", "-ipc_lock", "--inh-caps", "-ipc_lock", "prlimit", "--memlock=0:0"]
+    for host, wrap in ((lab.hostA, ()), (lab.hostB, limited)):
+        lab.start_daemon(host, wrap=wrap)
+        host.app = SocketApp(host, SERVICE)
+    lab.client.app = SocketApp(lab.client)
+    connection = Connection(lab)
+    connection.both_ways()
+    connection.move(lab.hostB)
+    says = lambda host: [each for each in host.api("/v1/status")["warnings"] if "LimitMEMLOCK" in each]
+    expect(not says(lab.hostA) and len(says(lab.hostB)) == 1, "who of the two could not lock its memory?")
+    connection.both_ways()
+    connection.end()

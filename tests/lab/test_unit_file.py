@@ -31,22 +31,6 @@ def test_a_connection_of_port_443_moves_with_the_capabilities_of_the_unit(lab):
     connection.end()
 
 
-def test_memory_that_can_not_be_locked_is_said(lab):
-    """A unit without LimitMEMLOCK, or with too little: what is in doubt is whether secrets may be swapped, so nothing stops."""
-    limited = ["setpriv", "--bounding-set", "-ipc_lock", "--inh-caps", "-ipc_lock", "prlimit", "--memlock=0:0"]
-    for host, wrap in ((lab.hostA, ()), (lab.hostB, limited)):
-        lab.start_daemon(host, wrap=wrap)
-        host.app = SocketApp(host, SERVICE)
-    lab.client.app = SocketApp(lab.client)
-    connection = Connection(lab)
-    connection.both_ways()
-    connection.move(lab.hostB)
-    says = lambda host: [each for each in host.api("/v1/status")["warnings"] if "LimitMEMLOCK" in each]
-    expect(not says(lab.hostA) and len(says(lab.hostB)) == 1, "who of the two could not lock its memory?")
-    connection.both_ways()
-    connection.end()
-
-
 def test_a_restart_is_as_the_daemon_needs_it(lab):
     settings = unit(lab)
     wanted = {"Restart": "on-failure", "StartLimitIntervalSec": "0", "RuntimeDirectoryPreserve": "restart", "KillMode": "mixed", "OOMPolicy": "continue",
