@@ -220,14 +220,18 @@ def test_what_is_taken_away_while_the_kernel_can_not_tell(lab):
     c.end()
 
 
+def connection_of(lab, container):
+    start(lab)
+    container.app = SocketApp(container, SERVICE)
+    listener, theirs = container.app.socket("4").listen(), lab.client.app.socket("4")
+    theirs.connect(container)
+    return Between(listener.accept(), theirs)
+
+
 @cases("flush ruleset", "delete table netdev sockmi", "delete table inet sockmi")
 def test_what_is_taken_away_inside_a_container(lab, command):
     with Container(lab) as container:
-        start(lab)
-        container.app = SocketApp(container, SERVICE)
-        listener, theirs = container.app.socket("4").listen(), lab.client.app.socket("4")
-        theirs.connect(container)
-        c = Between(listener.accept(), theirs)
+        c = connection_of(lab, container)
         c.both_ways()
         c.move(lab.hostB)
         c.both_ways()
@@ -243,11 +247,7 @@ def test_what_is_taken_away_inside_a_container(lab, command):
 
 def test_a_container_that_can_not_be_repaired_keeps_nothing_else_from_it(lab):
     with Container(lab) as container:
-        start(lab)
-        container.app = SocketApp(container, SERVICE)
-        listener, theirs = container.app.socket("4").listen(), lab.client.app.socket("4")
-        theirs.connect(container)
-        c = Between(listener.accept(), theirs)
+        c = connection_of(lab, container)
         c.move(lab.hostB)
         container.run("nft", "flush ruleset; add table inet sockmi; add set inet sockmi guests4 { type ipv6_addr; }")
         wait_until(lambda: lab.hostA.api("/v1/status")["repairs"]["error"], "status says that it can not be repaired")
