@@ -15,13 +15,14 @@ image::LateT to_image(tcp::Late late) {
   out.written = std::move(late.written);
   out.finished = late.finished;
   out.read = late.read;
+  out.sent = late.sent;
   out.more = late.more;
   return out;
 }
 
 tcp::Late from_image(const image::LateT& late) {
   return {.bytes = late.bytes, .fin = late.fin, .acked = late.acked, .window = late.window, .all_acknowledged = late.all_acknowledged, .written = late.written,
-          .finished = late.finished, .read = late.read, .more = late.more};
+          .sent = late.sent, .finished = late.finished, .read = late.read, .more = late.more};
 }
 
 image::StragglerT straggler_of(const Leaving& one, tcp::Late late) {

@@ -12,9 +12,10 @@ struct Late {
   // since the image; the peer's window is wider, while bytes wait for it. Else 0.
   std::uint32_t acked = 0, window = 0;
   bool all_acknowledged = false;  // the peer has been told that all of the image's receive queue is received
-  // The owner's: what was written behind the image's send queue (nothing of it has left), and whether our FIN is behind that; how much was read of
-  // the image's receive queue and `bytes`.
+  // The owner's: what was written behind the image's send queue, and whether our FIN is behind that; how much was read of the image's receive queue
+  // and `bytes`. Of `written`, the first `sent` bytes had left before the socket fell mute.
   Bytes written;
+  std::uint32_t sent = 0;
   bool finished = false;
   std::uint32_t read = 0;
   // Others may be asleep in a call, and wake until seal(): what they do then comes as a second word.

@@ -158,7 +158,14 @@ Result<> Restored::receive(const Late& late) {
   peer_knows_all_ = late.all_acknowledged && nothing_to_read_ && late.bytes.empty() && !late.fin;  // of a full queue it may wait to hear that it is read
   if (late.empty()) return {};
   if (!late.written.empty() && we_have_finished(state_)) return fail(EBADMSG, "bytes behind the end of ours");
-  unsent_.insert(unsent_.end(), late.written.begin(), late.written.end());
+  if (late.sent > late.written.size() || (late.sent > 0 && (snd_seq_ != acknowledged_ || state_ != kEstablished))) return fail(EBADMSG, "bytes sent before others");
+  if (late.sent > 0) {
+    (void)buffers_.grow(Buffer::Send, buffers_.size(Buffer::Send) + 2 * late.sent);
+    TRY(fill(fd_.get(), TCP_SEND_QUEUE, ByteView(late.written).first(late.sent)));
+    TRY(select_queue(fd_.get(), TCP_NO_QUEUE));
+    snd_seq_ += late.sent;
+  }
+  unsent_.insert(unsent_.end(), late.written.begin() + late.sent, late.written.end());
   finished_ = late.finished && is_synchronized(state_);
   read_ = late.read;
   if (late.acked > 0 || late.window > 0) TRY(hear(late));

@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
   write("held", 'm', pack_held({local, remote}, "web", local));
   write("take_over", 'm', pack_take_over(TakeOverStep::Hold, local.ip, 24, true));
   late.written = {6, 7};
+  late.sent = 1;
   late.more = true;
   write("rest", 'm', pack_rest(id, late));
   StragglerT straggler;

@@ -98,6 +98,7 @@ TEST(Commit, CarriesWhatCameLate) {
   all[1].late.written = {5, 6};
   all[1].late.finished = true;
   all[1].late.read = 3;
+  all[1].late.sent = 1;
   all[1].late.more = true;
   const Secret bytes = pack_commit(all);
   const auto read_back = read_commit(*(*read<Message>(bytes))->request_as_Commit());
@@ -111,6 +112,7 @@ TEST(Commit, CarriesWhatCameLate) {
   EXPECT_EQ((*read_back)[1].late.written, all[1].late.written);
   EXPECT_TRUE((*read_back)[1].late.finished);
   EXPECT_EQ((*read_back)[1].late.read, 3u);
+  EXPECT_EQ((*read_back)[1].late.sent, 1u);
   EXPECT_TRUE((*read_back)[1].late.more && !(*read_back)[0].late.more);
   EXPECT_TRUE((*read_back)[1].late.all_acknowledged && !(*read_back)[0].late.all_acknowledged);
 }
