@@ -22,6 +22,8 @@ struct Leaving {
   tcp::Wire wire;
   Guard::Hold guarded;  // longer than it is frozen
   tcp::Settings settings;
+  std::optional<tcp::Place> began;  // where it stood when the export did: who asked for it waits, so others have done what is done since
+  tcp::History history;
   tcp::Ahead ahead;  // what of the receive queue the importer has before PREPARE
   std::optional<tcp::Frozen> frozen;
   image::LateT late;

@@ -138,6 +138,8 @@ class Batch {
                     .started = std::chrono::system_clock::now()};
       if (one.token && one.token->is_lost()) return given_up();
       if (!facts) return pass(std::move(facts));
+      if (facts->connected())
+        if (auto place = tcp::Place::of(one.socket.get())) one.began = *place;
       if (!sockets.insert(one.cookie).second) return fail(EBUSY, "the same socket is in this export twice");
       const std::uint8_t state = facts->state == tcp::kListen ? SOCKMI_LISTENING : facts->state == tcp::kClose ? SOCKMI_BOUND : 0;
       if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
@@ -222,6 +224,9 @@ class Batch {
     TRY_LET(owner, tcp::Owner::of(one.socket.get()));
     if (world_.guard && owner.mark != steer::kFreezeMark) one.guarded = world_.guard->hold(one.id, one.socket.get(), owner, one.asker);
     one.owner = owner;
+    one.history = world_.histories.find(one.cookie);
+    const auto now = tcp::Place::of(one.socket.get());
+    one.history.in_use |= one.began && now && (now->written != one.began->written || now->read != one.began->read);
     return {};
   }
 
@@ -242,7 +247,7 @@ class Batch {
       limit_privileges(one);
       return {};
     }
-    TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), *one.owner, kMarks, std::move(one.settings)));
+    TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), *one.owner, kMarks, std::move(one.settings), one.history));
     one.frozen.emplace(std::move(frozen));
     TRY(fault::point("capture"));
     TRY_LET(image, one.frozen->capture(&one.ahead));
@@ -362,6 +367,7 @@ class Batch {
       if (one.result) continue;
       world_.undecided.erase(one.id);
       if (!one.frozen) continue;
+      world_.histories.remember(one.cookie, one.frozen->history());
       if (auto given = world_.steering->within(one.tuple.local.ip, [&] { return one.frozen->give_back(); }); !given)
         log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple), to_string(given.error()));
       one.frozen.reset();

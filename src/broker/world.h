@@ -28,6 +28,7 @@
 #include "peer/peer.h"
 #include "steer/namespaces.h"
 #include "steer/sockets.h"
+#include "tcp/sequences.h"
 
 namespace sockmi::broker {
 
@@ -111,6 +112,7 @@ struct World {
   std::map<FourTuple, IpAddress> found;          // redirects that our kernel had when we started, and that the journal does not explain
   std::map<std::string, Silence> silent;         // by host
   std::map<std::string, std::optional<SocketAddress>> comparing;  // notes with these hosts; one that has started meanwhile is asked there once more
+  tcp::Histories histories;                      // of sockets whose export has failed
   std::set<image::MigrationId> undecided;        // exports of ours between PREPARE and the decision
   Doubts doubts;
   std::deque<Record> history;

@@ -8,6 +8,8 @@
 // that the peer never saw. Restored as sent they would wait for a retransmission timeout, so what is unsent is told by what had been sent
 // right after the mute, not at the capture.
 //
+// Where outside_repair.h can do it, repair mode is on only to learn the sequence numbers, before hold(). Elsewhere:
+//
 // Others may write and read all the time. In repair mode, send(2) puts bytes into the queue that is selected: into the receive queue, as if the peer had
 // sent them, if it is that one. So the receive queue is never selected while somebody could write; the sequence number of what is received is
 // told by the probe that ends repair mode, and what is unread by a plain peek. Bytes behind the image's send queue go after it (Late::written). When
@@ -30,6 +32,7 @@
 
 #include "base/log.h"
 #include "base/unique_fd.h"
+#include "tcp/outside_repair.h"
 #include "tcp/queues.h"
 #include "tcp/send_queue.h"
 #include "tcp/socket_options.h"
@@ -75,7 +78,7 @@ constexpr bool can_write(int state) { return state == kEstablished || state == k
 
 Frozen::Frozen(Frozen&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)), marks_(other.marks_), facts_(other.facts_), settings_(std::move(other.settings_)), owner_(other.owner_),
-      known_(other.known_) {}
+      history_(other.history_), known_(other.known_) {}
 
 Frozen::~Frozen() {
   if (fd_ < 0) return;
@@ -93,8 +96,9 @@ Result<Frozen> Frozen::freeze(int fd, Marks marks) {
   return freeze(fd, owner, marks);
 }
 
-Result<Frozen> Frozen::freeze(int fd, const Owner& owner, Marks marks, Settings settings) {
+Result<Frozen> Frozen::freeze(int fd, const Owner& owner, Marks marks, Settings settings, const History& history) {
   Frozen frozen(-1, owner, marks);
+  frozen.history_ = history;
   TRY_LET(facts, inspect(fd));
   frozen.facts_ = facts;
   // `owner` may be older than another freeze.
@@ -105,14 +109,31 @@ Result<Frozen> Frozen::freeze(int fd, const Owner& owner, Marks marks, Settings 
   TRY(set(fd, SOL_SOCKET, SO_MARK, marks.freeze, "SO_MARK"));
   frozen.fd_ = fd;  // from here on the destructor gives it back
   if (owner.peek_offset >= 0) TRY(set(fd, SOL_SOCKET, SO_PEEK_OFF, -1, "SO_PEEK_OFF"));
+  if (frozen.stay_outside()) return frozen;
   TRY(set_repair(fd, TCP_REPAIR_ON));
   TRY(frozen.remember());
   TRY(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
   return frozen;
 }
 
+// Until the sequence numbers are learnt nothing changes what the socket knows of its last acknowledgement; the probe is one, which nobody gets.
+bool Frozen::stay_outside() {
+  if (facts_.state != kEstablished || !can_stay_outside(fd_, history_.in_use)) return false;
+  const auto sent = look_at_sent(fd_);
+  if (!sent) return false;
+  known_.sent = *sent;
+  known_.outside = history_.sequences && history_.sequences->match(fd_);
+  if (known_.outside) return true;
+  const auto learnt = Sequences::learn(fd_, known_.announced);
+  if (known_.announced) known_.told = known_.announced->rcv_wup();
+  known_.outside = learnt.has_value();
+  history_.sequences = learnt ? std::optional(*learnt) : std::nullopt;
+  return known_.outside;
+}
+
 // Of a moment in which nobody writes, and nothing is acknowledged.
 Result<> Frozen::remember() {
+  if (known_.announced) return {};  // it is known already
   TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
   known_.told = window.rcv_wup;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -141,13 +162,16 @@ Result<image::TcpT> Frozen::capture(Ahead* ahead) {
   image.remote_ip.assign(remote.begin(), remote.end());
   image.local_port = facts_.tuple.local.port;
   image.remote_port = facts_.tuple.remote.port;
-  TRY(set_repair(fd_, TCP_REPAIR_ON));
-  TRY(capture_queues(image, ahead));
-  TRY_LET(mss, get<int>(fd_, IPPROTO_TCP, TCP_MAXSEG, "TCP_MAXSEG"));
-  image.mss = static_cast<std::uint32_t>(mss);
+  TRY_LET(outside, capture_outside_repair(image, ahead));
+  if (!outside) {
+    TRY(set_repair(fd_, TCP_REPAIR_ON));
+    TRY(capture_queues(image, ahead));
+    TRY_LET(mss, get<int>(fd_, IPPROTO_TCP, TCP_MAXSEG, "TCP_MAXSEG"));
+    image.mss = static_cast<std::uint32_t>(mss);
+    TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
+  }
   TRY_LET(timestamp, get<std::uint32_t>(fd_, IPPROTO_TCP, TCP_TIMESTAMP, "TCP_TIMESTAMP"));
   image.timestamp = timestamp;
-  TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
   image.read_shutdown = !peer_has_finished(image.state) && (poll_now(fd_, POLLRDHUP) & POLLRDHUP);
   image.mark = owner_.mark;
   image.reuse_address = owner_.reuse_address == 1;
@@ -156,21 +180,30 @@ Result<image::TcpT> Frozen::capture(Ahead* ahead) {
   return image;
 }
 
+// The image's send queue ends where it begins.
+Result<bool> Frozen::capture_outside_repair(image::TcpT& image, Ahead* ahead) {
+  if (!known_.outside) return false;
+  TRY_LET(place, capture_outside(fd_, image, ahead, *history_.sequences, known_.announced));
+  if (!place) return false;
+  known_.base = history_.sequences->received;
+  captured(*place, place->acknowledged);
+  known_.all_acknowledged = known_.told == image.rcv_seq && place->received == facts_.received;
+  return true;
+}
+
+void Frozen::captured(const Place& place, std::uint64_t written) {
+  known_.captured = place;
+  known_.captured.written = written;
+  known_.seen = known_.captured;
+  known_.finished = false;
+}
+
 Result<> Frozen::capture_queues(image::TcpT& image, Ahead* ahead) {
   for (int attempt = 0;; ++attempt) {
     TRY_LET(info, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     const int state = info.tcpi_state;
     if (!is_movable(state)) return fail(ECONNRESET, "the connection has ended meanwhile");
-    image.state = info.tcpi_state;
-    image.negotiated = info.tcpi_options;
-    image.snd_wscale = info.tcpi_snd_wscale;
-    image.rcv_wscale = info.tcpi_rcv_wscale;
-    image.snd_cwnd = info.tcpi_snd_cwnd;
-    image.snd_ssthresh = info.tcpi_snd_ssthresh;
-    image.srtt_us = info.tcpi_rtt;
-    image.idle_ms = info.tcpi_last_data_sent;
-    image.rttvar_us = info.tcpi_rttvar;
-    image.rcv_ssthresh = info.tcpi_rcv_ssthresh;
+    describe(image, info);
     if (state == kSynSent) {
       // Bytes that went with the SYN (fast open) wait in a form that no queue shows.
       if (info.tcpi_unacked > 1) return fail(ENOTSUP, "data was sent with the SYN");
@@ -196,10 +229,7 @@ Result<> Frozen::capture_queues(image::TcpT& image, Ahead* ahead) {
     if (!steady && attempt < kAttempts) continue;
     if (!receive_queue) return std::unexpected(receive_queue.error());
     if (!steady) return fail(EAGAIN, "the socket does not come to rest");
-    known_.captured = place;
-    known_.captured.written = send_queue.written;
-    known_.seen = known_.captured;
-    known_.finished = false;
+    captured(place, send_queue.written);
     image.rcv_seq = known_.base + static_cast<std::uint32_t>(place.received);
     image.snd_seq = send_queue.end;
     image.receive_queue = std::move(*receive_queue);
@@ -273,7 +303,8 @@ Result<Late> Frozen::hold(const image::TcpT& image) {
     TRY_LET(now, Place::of(fd_));
     if (now.received != peeked.received || now.state != peeked.state) continue;
     TRY(done_by_owner(image, now.received, *late));
-    TRY(heard_last(image, now, *late));
+    TRY_LET(latest, Place::of(fd_));
+    TRY(heard_last(image, latest, *late));
     late->all_acknowledged = known_.all_acknowledged;
     late->more = (::fcntl(fd_, F_GETFL) & O_NONBLOCK) == 0;
     known_.seen = known_.captured;
@@ -297,6 +328,7 @@ Result<Late> Frozen::seal(const image::TcpT& image) {
   if (can_write(now.state) && ::shutdown(fd_, SHUT_WR) != 0) return fail_errno("shutdown");
   TRY(done_by_owner(image, known_.seen.received, late));
   late.finished = finished && !known_.finished;
+  late.sent = 0;
   late.read -= static_cast<std::uint32_t>(known_.seen.read - known_.captured.read);
   late.written.erase(late.written.begin(), late.written.begin() + static_cast<std::ptrdiff_t>(known_.seen.written - known_.captured.written));
   return late;
@@ -304,12 +336,13 @@ Result<Late> Frozen::seal(const image::TcpT& image) {
 
 // A FIN of ours is sent again anyway, and acknowledged with all that is before it.
 Result<> Frozen::heard_last(const image::TcpT& image, const Place& now, Late& late) {
-  if (image.send_queue.empty() || we_have_finished(image.state)) return {};
+  if ((image.send_queue.empty() && late.written.empty()) || we_have_finished(image.state)) return {};
   const std::uint64_t outstanding = known_.captured.written - std::min(known_.captured.written, now.acknowledged);
   const auto sent = static_cast<std::uint32_t>(image.send_queue.size()) - image.unsent;
-  if (outstanding <= image.unsent) late.acked = sent;
+  if (late.sent > 0) late.acked = static_cast<std::uint32_t>(std::min<std::uint64_t>(late.sent, now.acknowledged - known_.captured.acknowledged));
+  else if (outstanding <= image.unsent) late.acked = sent;
   TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
-  if (image.unsent > 0 && window.snd_wnd > image.window->snd_wnd()) late.window = window.snd_wnd;
+  if (image.unsent + late.written.size() > late.sent && window.snd_wnd > image.window->snd_wnd()) late.window = window.snd_wnd;
   return {};
 }
 
@@ -322,11 +355,15 @@ Result<> Frozen::done_by_owner(const image::TcpT& image, std::uint64_t received,
     if (attempt == kAttempts) return fail(EAGAIN, "the application writes without a pause");
     TRY_LET(queue, read_send_queue(fd_));
     const std::uint32_t size = queue.end - image.snd_seq;
-    if (size > queue.bytes.size()) return fail(EIO, "{} bytes were written, and {} are there", size, queue.bytes.size());
-    late.written.assign(queue.bytes.end() - size, queue.bytes.end());
     TRY_LET(after, Place::of(fd_));
     now = after;
+    // What the peer has acknowledged since is not there any more: to the importer it is a length, which it has acknowledged too (Late::acked).
+    const std::uint32_t gone = size - static_cast<std::uint32_t>(std::min<std::size_t>(size, queue.bytes.size()));
+    if (gone > 0 && now.acknowledged < known_.captured.written + gone) return fail(EIO, "{} bytes were written, and {} are there", size, queue.bytes.size());
+    late.written.assign(gone, 0);
+    late.written.insert(late.written.end(), queue.bytes.end() - (size - gone), queue.bytes.end());
   }
+  late.sent = static_cast<std::uint32_t>(std::min<std::uint64_t>(known_.sent - std::min(known_.sent, known_.captured.written), late.written.size()));
   return {};
 }
 
@@ -409,6 +446,11 @@ Result<std::optional<Segment>> Frozen::old_segment() const {
   if (!facts || !is_synchronized(facts->state)) return std::nullopt;  // it may have ended
   TRY_LET(reachable, is_reachable_by_loopback(fd_));
   if (!reachable) return std::nullopt;
+  if (known_.outside) {
+    TRY_LET(place, Place::of(fd_));
+    const Sequences& sequences = *history_.sequences;
+    return Segment{.tuple = facts->tuple, .seq = sequences.end_of_received(place) - 2, .ack = sequences.acknowledged(place) - 1, .data = kByte};
+  }
   TRY(set_repair(fd_, TCP_REPAIR_ON));
   TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
   TRY_LET(snd_seq, queue_sequence(fd_, TCP_SEND_QUEUE));

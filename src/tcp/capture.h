@@ -11,6 +11,7 @@
 #include "tcp/late.h"
 #include "tcp/marks.h"
 #include "tcp/place.h"
+#include "tcp/sequences.h"
 #include "tcp/socket_options.h"
 
 namespace sockmi::tcp {
@@ -27,22 +28,27 @@ struct Owner {
 // given back. Borrows the descriptor. Destroying one that is still frozen gives the socket back (rollback).
 //
 // The owner's other threads, and processes with a duplicate of the descriptor, may use the socket all the time. Repair mode makes their calls fail
-// (send: EINVAL, recv: EPERM), so it is on for some microseconds at the freeze, at each look, and at the end; and from hold() on.
+// (send: EINVAL, recv: EPERM). It is on from hold() on. Before, it is avoided (outside_repair.h), but for two instants if the sequence numbers are not
+// known. Where it can not be avoided it is on for some microseconds at the freeze, at each look, and at the end.
 class Frozen {
  public:
   // From here on nothing is acknowledged that a later capture() does not have. Errors, the socket untouched: those of inspect(); ENOTCONN: bound or
   // listening (passive.h); EBUSY: frozen already; ENOTSUP, with the reason: SYN_RECV, urgent data waits, data in the SYN, link-local addresses, kernel TLS.
   // `owner` and `settings`: Owner::of() and read_settings() of the socket. The latter take as long as everything else, so who is in a hurry has them
-  // already; what is missing is read here.
+  // already; what is missing is read here. `history`: with what an earlier freeze of the socket has found.
   static Result<Frozen> freeze(int fd, Marks marks);
-  static Result<Frozen> freeze(int fd, const Owner& owner, Marks marks, Settings settings = {});
+  static Result<Frozen> freeze(int fd, const Owner& owner, Marks marks, Settings settings = {}, const History& history = {});
   // One that a process has frozen that is dead now: to be killed, or given back. ENOENT: it is not frozen.
   static Result<Frozen> resume(int fd, const Owner& owner, Marks marks);
   Frozen(Frozen&&) noexcept;
   Frozen& operator=(Frozen&&) = delete;
   ~Frozen();
 
+  // For the next freeze, if this one does not last.
+  const History& history() const { return history_; }
+
   // `ahead`: what of the receive queue is known elsewhere already. Shortened to what of it is unread still; the image's queue begins behind that.
+  // The send queue may be left to hold().
   Result<image::TcpT> capture(Ahead* ahead = nullptr);
   // Whether nothing has happened to it since: a straggler may have come in.
   Result<bool> still_stands(const image::TcpT& image);
@@ -65,7 +71,10 @@ class Frozen {
 
  private:
   Frozen(int fd, const Owner& owner, Marks marks) : fd_(fd), marks_(marks), owner_(owner) {}
+  bool stay_outside();
   Result<> remember();
+  void captured(const Place& place, std::uint64_t written);
+  Result<bool> capture_outside_repair(image::TcpT& image, Ahead* ahead);
   Result<> capture_queues(image::TcpT& image, Ahead* ahead);
   Result<> learn_sequence(const image::TcpT& image, image::Window& window);
   Result<Bytes> peek(std::uint32_t skipped, std::uint32_t size);
@@ -80,14 +89,17 @@ class Frozen {
   Facts facts_;
   Settings settings_;
   Owner owner_;
+  History history_;
   // What is known of it; places as in Place.
   struct Known {
     std::uint64_t sent = 0;      // what had left when the socket fell mute; our FIN counts
-    std::uint32_t told = 0;      // the peer had been told that everything before this sequence number is received
+    std::optional<std::uint32_t> told;        // the peer had been told that everything before this sequence number is received, and what it may send
+    std::optional<image::Window> announced;
     std::uint32_t base = 0;      // sequence number of what is received, less its place
     Place captured;              // of the last image
     Place seen;                  // at the last look
     bool finished = false;       // then
+    bool outside = false;        // repair mode is avoided
     bool all_acknowledged = false, sealed = false;
   } known_;
 };

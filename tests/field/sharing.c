@@ -2,7 +2,8 @@
  * place.
  *
  * usage: sharing serve ADDRESS PORT TARGET SERVICE EXPORTS USER…   accepts one connection and exports it until that goes, at most EXPORTS times;
- *                                       users are "tiny" (writes 4 bytes at a time, without a pause), "sleeper" (sleeps in send(2) with 1 MB), "reader", "child",
+ *                                       users are "tiny" (writes 4 bytes at a time, without a pause), "steady" (256 bytes, and soon the next),
+ *                                       "sleeper" (sleeps in send(2) with 1 MB), "reader", "child",
  *                                       "waker" (wakes a sleeper by a larger send buffer when the socket has been in repair mode for a while)
  *        sharing peer ADDRESS PORT      connects, writes and reads until the end comes
  */
@@ -63,6 +64,11 @@ static void *tiny(void *unused) {
   return unused;
 }
 
+static void *steady(void *unused) {
+  while (!seen->stop && put(256, MSG_DONTWAIT)) usleep(20);
+  return unused;
+}
+
 static void *sleeper(void *unused) {
   while (!seen->stop && put(kMost, 0)) {
   }
@@ -110,7 +116,7 @@ static int serve(struct sockaddr_in *address, char **words) {
       _exit(0);
     }
     if (!strcmp(*user, "waker")) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
-    void *(*work)(void *) = !strcmp(*user, "tiny") ? tiny : !strcmp(*user, "sleeper") ? sleeper : !strcmp(*user, "reader") ? reader : !strcmp(*user, "waker") ? waker : NULL;
+    void *(*work)(void *) = !strcmp(*user, "tiny") ? tiny : !strcmp(*user, "steady") ? steady : !strcmp(*user, "sleeper") ? sleeper : !strcmp(*user, "reader") ? reader : !strcmp(*user, "waker") ? waker : NULL;
     if (work) pthread_create(&threads[started++], NULL, work, NULL);
   }
   for (int i = 0; i < 3000 && seen->written + seen->read < 100000; ++i) usleep(1000);

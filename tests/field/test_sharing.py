@@ -14,6 +14,9 @@ HARMLESS = {"send": {"22"}, "recv": {"1"}}  # EINVAL, EPERM: the call came at an
 SPENT = {"send": {"22", "32", "103"}, "recv": {"1", "103", "107"}}  # EPIPE, ECONNABORTED, ENOTCONN: it has gone
 
 
+EXPORTS = 200
+
+
 def numbers(begin, end):
     """The bytes from `begin` to `end` of a stream of numbers."""
     some = array.array("I", range(begin // 4, end // 4 + 1))
@@ -90,3 +93,15 @@ def test_it_stays_while_others_use_it(lab, users):
     (written, read), (peer_wrote, peer_read) = shared.finish(HARMLESS)
     expect(shared.ours.says("here after 60 failures"), "it has gone")
     expect((written, peer_wrote) == (peer_read, read), f"send(2) took {written} bytes, {peer_read} came; of the peer's {peer_wrote}, {read}")
+
+
+@cases("steady", "reader", "steady reader")
+def test_others_notice_nothing_of_an_export_that_fails(lab, users):
+    """But for the first one, which has to learn the sequence numbers."""
+    start(lab)
+    lab.hostA.arm("journal", EXPORTS)
+    shared = Shared(lab, EXPORTS, *users.split())
+    shared.finish(HARMLESS)
+    expect(shared.ours.says(f"here after {EXPORTS} failures"), "it has gone")
+    errors = sum(int(times) for times in re.findall(r"failed (\d+) times", "\n".join(shared.ours.lines)))
+    expect(errors <= 2, lambda: f"{errors} errors\n{shared.ours.tail()}")

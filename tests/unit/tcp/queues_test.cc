@@ -209,10 +209,10 @@ Segment out_of_order(int fd, std::uint32_t missing) {
 
 TEST_P(Queues, ASegmentOutOfOrderIsNotTakenForTheLastOne) {
   const Segment segment = out_of_order(pair_.mover.get(), 5000);
-  auto frozen = Frozen::freeze(pair_.mover.get(), kMarks);
-  ASSERT_TRUE(frozen) << to_string(frozen.error());
   bool came = false;
   after_probe = [&] { came = inject(segment, kMarks.inject).has_value(); };
+  auto frozen = Frozen::freeze(pair_.mover.get(), kMarks);
+  ASSERT_TRUE(frozen) << to_string(frozen.error());
   const auto image = frozen->capture();
   after_probe = nullptr;
   ASSERT_TRUE(image) << to_string(image.error());

@@ -23,8 +23,9 @@ class Sharing : public testing::TestWithParam<const char*> {
     pair_.listener.reset();
   }
 
-  Frozen freeze() {
-    auto frozen = Frozen::freeze(mover_.get(), kMarks);
+  Frozen freeze(const History& history = {}) {
+    const auto owner = Owner::of(mover_.get());
+    auto frozen = Frozen::freeze(mover_.get(), owner.value_or(Owner()), kMarks, {}, history);
     EXPECT_TRUE(frozen) << to_string(frozen.error());
     return std::move(*frozen);
   }
@@ -157,6 +158,115 @@ TEST_P(Sharing, WhatASleeperWritesBehindTheLastLookArrives) {
   EXPECT_TRUE(hear(peer_.get(), static_cast<std::size_t>(sent)) == text.substr(0, static_cast<std::size_t>(sent)));
 }
 
+// Whoever enters repair mode leaves no queue selected.
+bool has_been_outside(int fd) { return get<std::uint32_t>(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, "TCP_QUEUE_SEQ").has_value(); }
+
+TEST_P(Sharing, AnotherExportThatFailsNeedsNoRepairMode) {
+  History history{.in_use = true};
+  for (const char* text : {"one", "two", "three"}) {
+    SCOPED_TRACE(text);
+    auto frozen = freeze(history);
+    const auto before = std::exchange(history, frozen.history()).sequences;
+    ASSERT_TRUE(history.sequences);
+    EXPECT_EQ(history.sequences->written, before.value_or(*history.sequences).written);
+    say(mover_.get(), text);
+    ASSERT_TRUE(frozen.capture());
+    EXPECT_TRUE(has_been_outside(mover_.get()));
+    ASSERT_TRUE(frozen.give_back());
+    EXPECT_TRUE(has_been_outside(mover_.get()));
+    EXPECT_EQ(hear(peer_.get(), std::strlen(text)), text);
+    say(peer_.get(), text);
+    EXPECT_EQ(hear(mover_.get(), std::strlen(text)), text);
+  }
+}
+
+TEST_P(Sharing, NumbersOfAnEarlierConnectionDoNotCount) {
+  History history;
+  {
+    const auto frozen = freeze();
+    history = frozen.history();
+  }
+  ASSERT_TRUE(history.sequences && history.sequences->match(mover_.get()));
+  say(mover_.get(), "x");
+  EXPECT_TRUE(history.sequences->match(mover_.get()));
+  const sockaddr none{.sa_family = AF_UNSPEC};
+  ASSERT_EQ(::connect(mover_.get(), &none, sizeof none), 0);
+  SocketAddress other{pair_.address.ip, 0};
+  const auto listener = Connection::listen(other);
+  sockaddr_storage to;
+  const socklen_t size = other.to(to);
+  ASSERT_EQ(::connect(mover_.get(), reinterpret_cast<const sockaddr*>(&to), size), 0) << std::strerror(errno);
+  EXPECT_FALSE(history.sequences->match(mover_.get()));
+}
+
+TEST_P(Sharing, TheSendQueueOfASocketInUseGoesWithTheLastLook) {
+  ASSERT_TRUE(set(mover_.get(), SOL_SOCKET, SO_SNDBUF, 32 << 10, "SO_SNDBUF"));
+  ASSERT_TRUE(set(peer_.get(), SOL_SOCKET, SO_RCVBUF, 4 << 10, "SO_RCVBUF"));
+  const auto text = fill_up(mover_.get());
+  auto frozen = freeze({.in_use = true});
+  const auto image = capture(frozen);
+  EXPECT_TRUE(image.send_queue.empty());
+  const auto late = frozen.hold(image);
+  ASSERT_TRUE(late) << to_string(late.error());
+  EXPECT_GT(late->written.size(), late->sent);
+  ASSERT_TRUE(frozen.kill());
+  arrive(image, *late);
+  EXPECT_TRUE(hear(peer_.get(), text.size()) == text);
+  say(mover_.get(), "!");
+  EXPECT_EQ(hear(peer_.get(), 1), "!");
+}
+
+// The peer is mute meanwhile, so that nothing is acknowledged.
+TEST_P(Sharing, WhatIsUnderWayGoesAsSent) {
+  for (const bool acknowledged : {false, true}) {
+    SCOPED_TRACE(acknowledged);
+    ASSERT_TRUE(set(peer_.get(), SOL_SOCKET, SO_MARK, kMarks.freeze, "SO_MARK"));
+    say(mover_.get(), "under way");
+    ASSERT_TRUE(eventually([&] { return queued(peer_.get(), SIOCINQ) == 9; }));
+    auto frozen = freeze({.in_use = true});
+    const auto image = capture(frozen);
+    say(mover_.get(), ", and not");
+    ASSERT_TRUE(set(peer_.get(), SOL_SOCKET, SO_MARK, 0, "SO_MARK"));
+    if (acknowledged) {
+      say(peer_.get(), "x");
+      ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCOUTQ) == 9; }));
+      EXPECT_EQ(hear(mover_.get(), 1), "x");
+    }
+    const auto late = frozen.hold(image);
+    ASSERT_TRUE(late) << to_string(late.error());
+    EXPECT_EQ(late->written.size(), 18u);
+    EXPECT_EQ(late->sent, 9u);
+    EXPECT_EQ(late->acked, acknowledged ? 9u : 0u);
+    ASSERT_TRUE(frozen.kill());
+    arrive(image, *late);
+    EXPECT_EQ(hear(peer_.get(), 18), "under way, and not");
+    say(peer_.get(), "y");
+    EXPECT_EQ(hear(mover_.get(), 1), "y");
+  }
+}
+
+TEST_P(Sharing, NothingIsSentBehindASendQueueOrWithoutBytes) {
+  Late late;
+  late.written = {1, 2};
+  for (const std::uint32_t sent : {1u, 3u}) {
+    pair_ = Connection::make(GetParam());
+    auto image = take(mover_);
+    if (sent == 1) image.send_queue = {7}, ++image.snd_seq;
+    auto restored = Restored::restore(image, kMarks, false);
+    ASSERT_TRUE(restored) << to_string(restored.error());
+    late.sent = sent;
+    EXPECT_EQ(restored->receive(late).error().code, EBADMSG);
+  }
+}
+
+TEST(Histories, AreForgottenWhenThereAreMany) {
+  Histories histories;
+  for (std::uint64_t cookie = 1; cookie <= 5000; ++cookie) histories.remember(cookie, {.in_use = true});
+  EXPECT_FALSE(histories.find(1).in_use);
+  EXPECT_TRUE(histories.find(5000).in_use);
+  EXPECT_FALSE(histories.find(6000).in_use);
+}
+
 TEST_P(Sharing, NobodySleepsInANonBlockingSocket) {
   ASSERT_EQ(::fcntl(mover_.get(), F_SETFL, O_NONBLOCK), 0);
   auto frozen = freeze();
@@ -200,6 +310,7 @@ void stream(Connection& pair, std::size_t piece, bool blocking, int moves) {
       write(pair.peer.get(), theirs, MSG_DONTWAIT);
     }
   }));
+  History history;
   for (int i = 0; i < moves && !wrong; ++i) {
     const int fd = pair.mover.get();
     std::atomic<bool> gone = false;
@@ -220,10 +331,12 @@ void stream(Connection& pair, std::size_t piece, bool blocking, int moves) {
     }));
     const auto began = before.load();
     ASSERT_TRUE(eventually([&] { return before > began; }));
-    auto frozen = Frozen::freeze(fd, kMarks);
+    history.in_use = i % 8 >= 2;
+    auto frozen = Frozen::freeze(fd, Owner::of(fd).value_or(Owner()), kMarks, {}, history);
     ASSERT_TRUE(frozen) << to_string(frozen.error());
     auto image = frozen->capture();
     ASSERT_TRUE(image) << to_string(image.error());
+    history = i % 4 == 3 ? frozen->history() : History();
     if (i % 2) std::this_thread::yield();
     if (i % 4 == 3) {  // it does not go
       EXPECT_TRUE(frozen->received_since(*image));

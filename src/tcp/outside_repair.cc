@@ -1,0 +1,100 @@
+#include "tcp/outside_repair.h"
+
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstring>
+
+#include "tcp/queues.h"
+#include "tcp/send_buffer.h"
+#include "tcp/socket_options.h"
+#include "tcp/states.h"
+
+namespace sockmi::tcp {
+namespace {
+
+constexpr int kAttempts = 100;
+constexpr std::uint32_t kSmallSendQueue = 256 << 10;
+
+struct Windows {
+  std::uint32_t send = 0, receive = 0;
+  static std::optional<Windows> of(int fd);
+};
+
+// What both ends have announced. tcpi_rcv_wnd (Linux 6.2), which older headers do not have, is behind tcpi_snd_wnd.
+std::optional<Windows> Windows::of(int fd) {
+  constexpr std::size_t at = offsetof(tcp_info, tcpi_snd_wnd);
+  std::array<std::uint8_t, 1024> room;
+  std::array<std::uint32_t, 2> both;
+  socklen_t size = room.size();
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, room.data(), &size) != 0 || size < at + sizeof both) return std::nullopt;
+  std::memcpy(both.data(), room.data() + at, sizeof both);
+  return Windows{both[0], both[1]};
+}
+
+}  // namespace
+
+bool can_stay_outside(int fd, bool in_use) {
+  const auto outstanding = queued(fd, SIOCOUTQ, "SIOCOUTQ");
+  const auto info = get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO");
+  return outstanding && *outstanding <= (in_use ? kSmallSendQueue : 0) && info && info->tcpi_state == kEstablished && Windows::of(fd);
+}
+
+Result<std::uint64_t> look_at_sent(int fd) {
+  std::optional<SendBuffer> full;  // as in send_queue.cc
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    TRY_LET(before, Place::of(fd));
+    TRY_LET(unsent, queued(fd, SIOCOUTQNSD, "SIOCOUTQNSD"));
+    TRY_LET(after, Place::of(fd));
+    if (before.state != kEstablished || after.state != kEstablished) return fail(EAGAIN, "the connection ends");
+    if (before.written == after.written) return after.written - unsent;
+    if (!full) (void)full.emplace(fd).resize(1);
+  }
+  return fail(EAGAIN, "the application writes without a pause");
+}
+
+void describe(image::TcpT& image, const tcp_info& info) {
+  image.state = info.tcpi_state;
+  image.negotiated = info.tcpi_options;
+  image.snd_wscale = info.tcpi_snd_wscale;
+  image.rcv_wscale = info.tcpi_rcv_wscale;
+  image.snd_cwnd = info.tcpi_snd_cwnd;
+  image.snd_ssthresh = info.tcpi_snd_ssthresh;
+  image.srtt_us = info.tcpi_rtt;
+  image.idle_ms = info.tcpi_last_data_sent;
+  image.rttvar_us = info.tcpi_rttvar;
+  image.rcv_ssthresh = info.tcpi_rcv_ssthresh;
+}
+
+Result<std::optional<Place>> capture_outside(int fd, image::TcpT& image, Ahead* ahead, const Sequences& sequences, const std::optional<image::Window>& announced) {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    TRY_LET(info, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
+    const auto windows = Windows::of(fd);
+    TRY_LET(place, Place::of(fd));
+    if (info.tcpi_state != kEstablished || place.state != kEstablished || !windows) return std::nullopt;
+    if (poll_now(fd, POLLPRI) & POLLPRI) return fail(ENOTSUP, "urgent data has come in");
+    auto queue = peek_received_behind(fd, ahead ? ahead->keep(place.read, place.received) : 0, static_cast<std::uint32_t>(place.received - place.read));
+    TRY_LET(after, Place::of(fd));
+    if (after.state != kEstablished || after.read != place.read) continue;
+    if (!queue) return std::unexpected(queue.error());
+    describe(image, info);
+    image.rcv_seq = sequences.end_of_received(place);
+    image.snd_seq = sequences.acknowledged(place);
+    image.receive_queue = std::move(*queue);
+    image.mss = sequences.mss;
+    // A peer who was not told of all that has come is told at the thaw, and with it of the window that this socket would have told: with a smaller one, a
+    // restored socket would be slow to open it again.
+    const bool told = announced && announced->rcv_wup() == image.rcv_seq;
+    image.window = std::make_unique<image::Window>(announced ? announced->snd_wl1() : image.rcv_seq - 1, windows->send, std::max(sequences.max_window, windows->send),
+                                                   told ? announced->rcv_wnd() : windows->receive, image.rcv_seq);
+    return place;
+  }
+  return fail(EAGAIN, "the socket does not come to rest");
+}
+
+}  // namespace sockmi::tcp

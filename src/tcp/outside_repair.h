@@ -1,0 +1,30 @@
+// What of a frozen socket can be captured outside repair mode, in which calls of its owner fail: all but the send queue, which is left to the last look
+// (Late::written, Late::sent).
+#pragma once
+
+#include <linux/tcp.h>
+
+#include <optional>
+
+#include "base/error.h"
+#include "image/tcp_generated.h"
+#include "tcp/ahead.h"
+#include "tcp/place.h"
+#include "tcp/sequences.h"
+
+namespace sockmi::tcp {
+
+// Whether that is so of a mute socket: one in ESTABLISHED, on Linux 6.2 or later. Of one that is in use, little waits in the send queue; of another, nothing:
+// the importer, who does not have it until COMMIT, does not take what the peer sends with its acknowledgement meanwhile.
+bool can_stay_outside(int fd, bool in_use);
+
+// What had left (of a socket that has just fallen mute), as Place counts: from now on nothing leaves.
+Result<std::uint64_t> look_at_sent(int fd);
+
+void describe(image::TcpT& image, const tcp_info& info);
+
+// Where it stood. `announced`: what the peer was told of the receive window, where that is known. None: it can not stay outside any more. EAGAIN: it does
+// not come to rest.
+Result<std::optional<Place>> capture_outside(int fd, image::TcpT& image, Ahead* ahead, const Sequences& sequences, const std::optional<image::Window>& announced);
+
+}  // namespace sockmi::tcp

@@ -1,0 +1,87 @@
+// The receive queue must never be selected in repair mode while somebody may write: his bytes would go into it. So the last sequence number that was
+// received is told by the probe that ends repair mode, which leaves it behind as that of the last window update; so does any segment that comes in, be it out of
+// order, so none may come in meanwhile. The send queue's number can be asked for outside repair mode, too, as long as that queue is selected, and leaving
+// repair mode does not change that.
+#include "tcp/sequences.h"
+
+#include <linux/tcp.h>
+#include <netinet/in.h>
+
+#include "tcp/send_buffer.h"
+#include "tcp/socket_options.h"
+#include "tcp/states.h"
+
+namespace sockmi::tcp {
+namespace {
+
+constexpr int kAttempts = 100;
+constexpr std::size_t kMost = 4096;
+
+Result<tcp_repair_window> window_of(int fd) { return get<tcp_repair_window>(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"); }
+Result<std::uint32_t> selected_sequence(int fd) { return get<std::uint32_t>(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, "TCP_QUEUE_SEQ"); }
+
+// Leaves the send queue selected.
+Result<Sequences> learn_received(int fd, std::optional<image::Window>& before) {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    TRY_LET(then, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
+    TRY(set_repair(fd, TCP_REPAIR_ON));
+    TRY_LET(real, window_of(fd));
+    if (!before) before.emplace(real.snd_wl1, real.snd_wnd, real.max_window, real.rcv_wnd, real.rcv_wup);  // the probe changes it
+    TRY(set_repair(fd, TCP_REPAIR_OFF));
+    TRY(set_repair(fd, TCP_REPAIR_ON));
+    TRY_LET(probed, window_of(fd));
+    TRY_LET(mss, get<std::uint32_t>(fd, IPPROTO_TCP, TCP_MAXSEG, "TCP_MAXSEG"));
+    TRY(select_queue(fd, TCP_SEND_QUEUE));
+    TRY(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
+    TRY_LET(now, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
+    if (then.tcpi_state != kEstablished || now.tcpi_state != kEstablished) return fail(EAGAIN, "a FIN has come in");
+    if (then.tcpi_segs_in != now.tcpi_segs_in) continue;
+    const std::uint32_t received = probed.snd_wl1 + 1 - static_cast<std::uint32_t>(now.tcpi_bytes_received);
+    return Sequences{.received = received, .mss = mss, .max_window = real.max_window};
+  }
+  return fail(EAGAIN, "the socket does not come to rest");
+}
+
+Result<std::uint32_t> learn_written(int fd) {
+  std::optional<SendBuffer> full;  // as in send_queue.cc
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    TRY_LET(before, Place::of(fd));
+    TRY_LET(sequence, selected_sequence(fd));
+    TRY_LET(after, Place::of(fd));
+    if (before.state != kEstablished || after.state != kEstablished) return fail(EAGAIN, "the connection ends");
+    if (before.written == after.written) return sequence - static_cast<std::uint32_t>(after.written);
+    if (!full) (void)full.emplace(fd).resize(1);
+  }
+  return fail(EAGAIN, "the application writes without a pause");
+}
+
+}  // namespace
+
+Result<Sequences> Sequences::learn(int fd, std::optional<image::Window>& before) {
+  TRY_LET(learnt, learn_received(fd, before));
+  TRY_LET(written, learn_written(fd));
+  learnt.written = written;
+  return learnt;
+}
+
+bool Sequences::match(int fd) const {
+  const auto before = Place::of(fd);
+  const auto sequence = selected_sequence(fd);
+  const auto after = Place::of(fd);
+  if (!before || !sequence || !after) return false;
+  return *sequence - written - static_cast<std::uint32_t>(before->written) <= static_cast<std::uint32_t>(after->written - before->written);
+}
+
+void Histories::remember(std::uint64_t cookie, const History& history) {
+  if (all_.insert_or_assign(cookie, history).second) order_.push_back(cookie);
+  if (order_.size() <= kMost) return;
+  all_.erase(order_.front());
+  order_.pop_front();
+}
+
+History Histories::find(std::uint64_t cookie) const {
+  const auto it = all_.find(cookie);
+  return it == all_.end() ? History() : it->second;
+}
+
+}  // namespace sockmi::tcp
