@@ -20,7 +20,8 @@
 // What both sockets received while mute is acknowledged when the importer's thaws, all at once, and what the peer acknowledged in the freeze goes with
 // COMMIT. So to the peer a move is a pause. It sends nothing twice if the pause is shorter than its patience: with one segment under way that is two
 // round trips and 200 ms or more, with several two round trips and two ticks of its clock (a tail loss probe; 4 to 8 ms at 250 Hz, on a path of no
-// length). What makes a freeze long is what travels in it, so what waits unread goes ahead of it (pre_copy.h). To acknowledge sooner, in the freeze,
+// length). (Where others write meanwhile, what the peer says to the importer before COMMIT is said again: the importer does not have yet what it acknowledges.)
+// What makes a freeze long is what travels in it, so what waits unread goes ahead of it (pre_copy.h). To acknowledge sooner, in the freeze,
 // what came after the capture would promise bytes that only this host has.
 //
 // The barrier guards the kill: a packet that was past our hook when the redirect came (a straggler) and then meets no socket would be
@@ -50,6 +51,7 @@
 #include "broker/residents.h"
 #include "broker/settlement.h"
 #include "broker/shares.h"
+#include "broker/waiting.h"
 #include "tcp/capture.h"
 #include "tcp/inspect.h"
 #include "tcp/passive.h"
@@ -91,7 +93,7 @@ class Batch {
     // Before a listener goes, the connections that wait at it: from now on no new one begins. (The importer's listener is first, for it can not
     // listen beside connections that do not share their address with it.)
     for (Leaving* one : going())
-      if (one->endpoint.state == SOCKMI_LISTENING) one->result = co_await move_waiting(*one);
+      if (one->endpoint.state == SOCKMI_LISTENING) one->result = co_await move_waiting(world_, *one, choice_.line.ip);
     redirect();
     // The peers' packets reach the importer's sockets. The kernel itself ends the redirects if we die.
     each([&](Leaving& one) { return decide(one); });
@@ -280,35 +282,6 @@ class Batch {
 
   milliseconds time_left() const {
     return std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(decide_by_ - Clock::now()));
-  }
-
-  asio::awaitable<Result<>> move_waiting(Leaving& listener) {
-    std::vector<unique_fd> accepted;
-    auto emptied = co_await empty_accept_queue(world_, listener.socket.get(), listener.tuple.local, accepted);
-    std::vector<Departure> departures;
-    std::vector<unique_fd> kept;
-    for (unique_fd& socket : accepted) {
-      kept.push_back(socket.dup());
-      departures.push_back({std::move(socket), {.service = listener.endpoint.service, .owner = listener.endpoint.owner, .state = SOCKMI_CONNECTED}});
-    }
-    std::vector<Result<>> results;  // (g++ 12 destroys twice what a conditional expression with co_await makes)
-    if (!departures.empty()) results = co_await export_endpoints(world_, std::move(departures), choice_.line.ip);
-    // Whoever could not go was accepted here, and waits here for an application.
-    for (std::size_t i = 0; i < results.size(); ++i) {
-      if (results[i]) continue;
-      if (emptied) emptied = results[i];
-      keep_here(listener, std::move(kept[i]));
-    }
-    co_return emptied;
-  }
-
-  void keep_here(const Leaving& listener, unique_fd socket) {
-    const auto facts = tcp::inspect(socket.get());
-    if (!facts) return;  // it has ended
-    image::MigrationId id{};
-    RAND_bytes(id.data(), id.size());
-    world_.lists.add({.id = id, .endpoint = {.service = listener.endpoint.service, .owner = listener.endpoint.owner, .state = SOCKMI_CONNECTED},
-                      .tuple = facts->tuple, .socket = std::move(socket), .cookie = facts->cookie, .since = Clock::now()});
   }
 
   // Endpoints that go home need no redirect of ours: home lets their packets in when it has prepared.

@@ -21,17 +21,15 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "base/log.h"
-#include "base/unique_fd.h"
+#include "tcp/old_segment.h"
 #include "tcp/outside_repair.h"
 #include "tcp/queues.h"
 #include "tcp/send_queue.h"
@@ -58,18 +56,6 @@ Result<> can_be_moved(int fd, const Facts& facts) {
     if (urgent) return fail(ENOTSUP, "urgent data waits in the receive queue");
   }
   return {};
-}
-
-// Of another network namespace, or bound to another device: it is not.
-Result<bool> is_reachable_by_loopback(int fd) {
-  char device[IFNAMSIZ] = {};
-  socklen_t size = sizeof device;
-  if (::getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, &size) == 0 && size > 0) return false;
-  const unique_fd here(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  const unique_fd its(::ioctl(fd, SIOCGSKNS)), ours(::ioctl(here.get(), SIOCGSKNS));
-  struct stat one {}, other {};
-  if (::fstat(its.get(), &one) != 0 || ::fstat(ours.get(), &other) != 0) return fail_errno("the socket's network namespace");
-  return one.st_dev == other.st_dev && one.st_ino == other.st_ino;
 }
 
 constexpr bool can_write(int state) { return state == kEstablished || state == kCloseWait; }
@@ -409,7 +395,7 @@ Result<> Frozen::reset() {
 }
 
 Result<> Frozen::give_back() {
-  const auto old = old_segment(), last = last_acknowledgement();
+  const auto old = old_segment(fd_, known_.outside ? &*history_.sequences : nullptr), last = last_acknowledgement(fd_, facts_);
   const int fd = std::exchange(fd_, -1);
   TRY(set(fd, SOL_SOCKET, SO_MARK, owner_.mark, "SO_MARK"));
   TRY(set_repair(fd, TCP_REPAIR_OFF));
@@ -421,42 +407,6 @@ Result<> Frozen::give_back() {
   else if (last && *last) acknowledged = speak(**last);
   if (!acknowledged) log::warn("event=not_acknowledged error=\"{}\"", to_string(acknowledged.error()));
   return {};
-}
-
-// If both FINs came while we were mute, what is left of the connection is the kernel's own (TIME_WAIT), and mute until it ends: the peer would repeat
-// its FIN. So the acknowledgement is ours.
-Result<std::optional<Segment>> Frozen::last_acknowledgement() const {
-  const bool waited = is_synchronized(facts_.state) && !peer_has_finished(facts_.state);
-  const auto info = get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO");
-  if (!waited || !info || info->tcpi_state != kClose || (poll_now(fd_, 0) & POLLERR)) return std::nullopt;
-  TRY(set_repair(fd_, TCP_REPAIR_ON));
-  TRY_LET(snd_seq, queue_sequence(fd_, TCP_SEND_QUEUE));
-  TRY_LET(rcv_seq, queue_sequence(fd_, TCP_RECV_QUEUE));
-  TRY(select_queue(fd_, TCP_NO_QUEUE));
-  return Segment{.tuple = {facts_.tuple.remote, facts_.tuple.local}, .seq = snd_seq, .ack = rcv_seq};
-}
-
-// What makes the socket acknowledge everything, as at the end of a move (see Restored::acknowledge()). It carries a byte: what has none is answered
-// but twice a second, and exports may fail one after the other. The answer speaks of a repetition (D-SACK), which the peer, who knows of none,
-// makes nothing of. None if no such segment would find the socket: the kernel would refuse it to the peer, by an RST that has `ack` as its number;
-// should that happen all the same, the number is one that the peer does not take.
-Result<std::optional<Segment>> Frozen::old_segment() const {
-  static const std::uint8_t kByte[1] = {};
-  const auto facts = inspect(fd_);
-  if (!facts || !is_synchronized(facts->state)) return std::nullopt;  // it may have ended
-  TRY_LET(reachable, is_reachable_by_loopback(fd_));
-  if (!reachable) return std::nullopt;
-  if (known_.outside) {
-    TRY_LET(place, Place::of(fd_));
-    const Sequences& sequences = *history_.sequences;
-    return Segment{.tuple = facts->tuple, .seq = sequences.end_of_received(place) - 2, .ack = sequences.acknowledged(place) - 1, .data = kByte};
-  }
-  TRY(set_repair(fd_, TCP_REPAIR_ON));
-  TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
-  TRY_LET(snd_seq, queue_sequence(fd_, TCP_SEND_QUEUE));
-  TRY_LET(outstanding, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));
-  TRY(select_queue(fd_, TCP_NO_QUEUE));
-  return Segment{.tuple = facts->tuple, .seq = window.rcv_wup - 2, .ack = snd_seq - outstanding - 1, .data = kByte};
 }
 
 }  // namespace sockmi::tcp

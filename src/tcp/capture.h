@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "image/tcp_generated.h"
 #include "tcp/ahead.h"
-#include "tcp/inject.h"
 #include "tcp/inspect.h"
 #include "tcp/late.h"
 #include "tcp/marks.h"
@@ -81,8 +80,6 @@ class Frozen {
   Result<Late> peek_late(const image::TcpT& image, Place& now);
   Result<> heard_last(const image::TcpT& image, const Place& now, Late& late);
   Result<> done_by_owner(const image::TcpT& image, std::uint64_t received, Late& late);
-  Result<std::optional<Segment>> old_segment() const;
-  Result<std::optional<Segment>> last_acknowledgement() const;
 
   int fd_ = -1;  // -1: killed, given back, or moved from
   Marks marks_;
