@@ -207,9 +207,7 @@ Result<> Arrivals::thaw(const image::MigrationId& id, const image::LateT& late) 
   unique_fd socket = std::move(prepared.passive);
   const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
   const auto wake = [&]() -> Result<> {
-    // Nobody has acknowledged what came late: should it not go in, the peer sends it again.
-    auto received = prepared.socket->receive(from_image(late));
-    if (!received) log::warn("event=late_data_left migration={} bytes={} error=\"{}\"", image::to_hex(id), late.bytes.size(), to_string(received.error()));
+    TRY(prepared.socket->receive(from_image(late)));
     TRY_LET(live, std::move(*prepared.socket).thaw());
     socket = std::move(live);
     return {};
@@ -309,9 +307,17 @@ asio::awaitable<void> Arrivals::resolve_doubt(image::MigrationId id) {
       co_return;
     }
     world_.doubts.add(image::to_hex(id), {.kind = "import", .tuple = tuple_of(prepared_.at(id).endpoint.tcp), .host = host, .since = {},
-                                          .decide = [this, id](Decide how) { return decide(id, how); }});
+                                          .decide = [this, id](Decide how) { return decide_by_operator(id, how); }});
     co_await sleep_for(pause);
   }
+}
+
+// Without what only COMMIT brings it would go on with other bytes in the place of some that the peer has.
+Result<> Arrivals::decide_by_operator(const image::MigrationId& id, Decide how) {
+  const auto it = prepared_.find(id);
+  if (how == Decide::Commit && it != prepared_.end() && it->second.endpoint.tcp.to_come > 0)
+    return fail(ENODATA, "{} bytes of its send queue are not here yet; only {} can say them", it->second.endpoint.tcp.to_come, it->second.host);
+  return decide(id, how);
 }
 
 Result<> Arrivals::decide(const image::MigrationId& id, Decide how) {

@@ -62,6 +62,7 @@ class Arrivals : public peer::Negotiation::Importer {
   void discard(const image::MigrationId& id, const std::string& why);
   void redirect_again(const FourTuple& tuple, const std::optional<Away>& was_away);
   Result<> decide(const image::MigrationId& id, Decide how);
+  Result<> decide_by_operator(const image::MigrationId& id, Decide how);
   asio::awaitable<void> expire(std::shared_ptr<Reservations::Batch> batch, std::vector<image::MigrationId> ids);
   void release(const image::MigrationId& id);
   asio::awaitable<void> resolve_doubt(image::MigrationId id);

@@ -30,6 +30,7 @@ Result<> check_state(const image::TcpT& image) {
   }
   if (!image.window) return refuse("no window");
   if (image.window->rcv_wnd() > kLargestWindow || image.window->snd_wnd() > kLargestWindow) return refuse("window");
+  if (image.to_come > 0 && (image.state != kEstablished || !image.send_queue.empty())) return refuse("bytes to come behind others");
   if (image.state == kFinWait2 && !image.send_queue.empty()) return refuse("unacknowledged bytes before an acknowledged FIN");
   return {};
 }
@@ -39,7 +40,7 @@ Result<> check_state(const image::TcpT& image) {
 Result<> check_connection(const image::TcpT& image) {
   TRY(check_common(image));
   if (image.local_port == 0 || image.remote_port == 0) return refuse("ports");
-  if (image.receive_queue.size() > kLargestQueue || image.send_queue.size() > kLargestQueue) return refuse("queue too large");
+  if (image.receive_queue.size() > kLargestQueue || image.send_queue.size() > kLargestQueue || image.to_come > kLargestQueue) return refuse("queue too large");
   if (image.unsent > image.send_queue.size()) return refuse("more unsent than queued");
   if (image.snd_wscale > kLargestWscale || image.rcv_wscale > kLargestWscale) return refuse("window scale");
   if (image.mss < 48 || image.mss > 65535) return refuse("MSS");

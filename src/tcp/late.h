@@ -13,7 +13,7 @@ struct Late {
   std::uint32_t acked = 0, window = 0;
   bool all_acknowledged = false;  // the peer has been told that all of the image's receive queue is received
   // The owner's: what was written behind the image's send queue, and whether our FIN is behind that; how much was read of the image's receive queue
-  // and `bytes`. Of `written`, the first `sent` bytes had left before the socket fell mute.
+  // and `bytes`. Of `written`, the first `sent` bytes had left before the socket fell mute (not more than the image says that are to come).
   Bytes written;
   std::uint32_t sent = 0;
   bool finished = false;

@@ -85,6 +85,7 @@ Result<std::optional<Place>> capture_outside(int fd, image::TcpT& image, Ahead* 
     describe(image, info);
     image.rcv_seq = sequences.end_of_received(place);
     image.snd_seq = sequences.acknowledged(place);
+    image.to_come = static_cast<std::uint32_t>(place.written - place.acknowledged);
     image.receive_queue = std::move(*queue);
     image.mss = sequences.mss;
     // A peer who was not told of all that has come is told at the thaw, and with it of the window that this socket would have told: with a smaller one, a

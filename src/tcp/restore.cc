@@ -36,7 +36,7 @@ constexpr int kPatience = 200;  // ms, for a segment inside this host
 
 Restored::Restored(const image::TcpT& image, Marks marks)
     : marks_(marks), tuple_(tuple_of(image)), state_(image.state), owner_mark_(image.mark), owner_reuse_address_(image.reuse_address),
-      read_shutdown_(image.read_shutdown), rcv_seq_(image.rcv_seq), snd_seq_(image.snd_seq),
+      read_shutdown_(image.read_shutdown), rcv_seq_(image.rcv_seq), snd_seq_(image.snd_seq), to_come_(image.to_come),
       acknowledged_(image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size())), wscale_(image.negotiated & TCPI_OPT_WSCALE ? image.snd_wscale : 0) {
   if (!image.window) return;
   rcv_wup_ = image.window->rcv_wup();
@@ -153,46 +153,64 @@ Result<> Restored::give_fin() {
   return await("the peer's FIN", [&] { return peer_has_finished(state()) || state() == kClose; });
 }
 
-// By a segment, not into the repaired queue: others may wait behind the hole that it closes.
 Result<> Restored::receive(const Late& late) {
-  peer_knows_all_ = late.all_acknowledged && nothing_to_read_ && late.bytes.empty() && !late.fin;  // of a full queue it may wait to hear that it is read
-  if (late.empty()) return {};
+  if (late.sent > to_come_ || late.written.size() < to_come_) return fail(EBADMSG, "{} bytes were to come, and {} have", to_come_, late.written.size());
   if (!late.written.empty() && we_have_finished(state_)) return fail(EBADMSG, "bytes behind the end of ours");
-  if (late.sent > late.written.size() || (late.sent > 0 && (snd_seq_ != acknowledged_ || state_ != kEstablished))) return fail(EBADMSG, "bytes sent before others");
-  if (late.sent > 0) {
-    (void)buffers_.grow(Buffer::Send, buffers_.size(Buffer::Send) + 2 * late.sent);
-    TRY(fill(fd_.get(), TCP_SEND_QUEUE, ByteView(late.written).first(late.sent)));
+  if ((!late.bytes.empty() || late.fin) && (!is_synchronized(state_) || peer_has_finished(state_))) return fail(EBADMSG, "bytes behind the end of the stream");
+  if ((late.acked > 0 || late.window > 0) && !is_synchronized(state_)) return fail(EBADMSG, "an acknowledgement before the connection");
+  TRY(done_by_owner(late));
+  if (late.acked > snd_seq_ - acknowledged_) return fail(EBADMSG, "an acknowledgement of what was not sent");
+  peer_knows_all_ = late.all_acknowledged && nothing_to_read_ && late.bytes.empty() && !late.fin;  // of a full queue it may wait to hear that it is read
+  auto received = late.acked > 0 || late.window > 0 ? hear(late) : Result<>();
+  if (received && (!late.bytes.empty() || late.fin)) received = receive_data(late);
+  if (received || late.read > 0) return received;  // what others have read has to be there: they do not read it again
+  peer_knows_all_ = false;
+  log::warn("event=late_data_left connection={} bytes={} error=\"{}\" consequence=\"the peer sends them again\"", to_string(tuple_), late.bytes.size(),
+            to_string(received.error()));
+  return {};
+}
+
+// What the peer does not have: it is nowhere else.
+Result<> Restored::done_by_owner(const Late& late) {
+  const ByteView sent = ByteView(late.written).first(late.sent);
+  if (!sent.empty()) {
+    (void)buffers_.grow(Buffer::Send, buffers_.size(Buffer::Send) + 2 * sent.size());
+    TRY(fill(fd_.get(), TCP_SEND_QUEUE, sent));
     TRY(select_queue(fd_.get(), TCP_NO_QUEUE));
     snd_seq_ += late.sent;
   }
   unsent_.insert(unsent_.end(), late.written.begin() + late.sent, late.written.end());
+  to_come_ = 0;
   finished_ = late.finished && is_synchronized(state_);
   read_ = late.read;
-  if (late.acked > 0 || late.window > 0) TRY(hear(late));
-  if (late.bytes.empty() && !late.fin) return {};
-  if (!is_synchronized(state_) || peer_has_finished(state_)) return fail(EBADMSG, "bytes behind the end of the stream");
+  return {};
+}
+
+// By a segment, not into the repaired queue: others may wait behind the hole that it closes.
+Result<> Restored::receive_data(const Late& late) {
   const int fd = fd_.get();
   (void)buffers_.grow(Buffer::Receive, received_memory(fd) + 2 * late.bytes.size() + kLargestSegment);
   const auto enough = get<int>(fd, SOL_SOCKET, SO_RCVLOWAT, "SO_RCVLOWAT").value_or(1);
   if (enough > 1) TRY(set(fd, SOL_SOCKET, SO_RCVLOWAT, 1, "SO_RCVLOWAT"));  // else it would not wake us
+  const bool fin_waits = late.fin && we_have_finished(state_);
+  const std::uint32_t end = rcv_seq_ + static_cast<std::uint32_t>(late.bytes.size());
   Segment segment = next_segment();
   segment.data = late.bytes;
-  fin_waits_ = late.fin && we_have_finished(state_);
-  segment.fin = late.fin && !fin_waits_;
-  rcv_seq_ += static_cast<std::uint32_t>(late.bytes.size());
-  const std::uint32_t end = rcv_seq_ + segment.fin;
-  if (!segment.data.empty() || segment.fin) TRY(inject_data(segment, marks_.inject));
-  TRY(await("the bytes that came late", [&] { return has_received(end); }));
+  segment.fin = late.fin && !fin_waits;
+  auto done = segment.data.empty() && !segment.fin ? Result<>() : inject_data(segment, marks_.inject);
+  if (done) done = await("the bytes that came late", [&] { return has_received(end + segment.fin); });
   TRY(select_queue(fd, TCP_NO_QUEUE));
   buffers_.shrink(Buffer::Receive);
   if (enough > 1) TRY(set(fd, SOL_SOCKET, SO_RCVLOWAT, enough, "SO_RCVLOWAT"));
+  TRY(done);
+  rcv_seq_ = end;
+  fin_waits_ = fin_waits;
   return {};
 }
 
 // The kernel takes a round trip from it, which is too short a one. So this is only for what the peer would not say again: small segments would wait
 // for an acknowledgement (Nagle), and bytes for the window, until a timer.
 Result<> Restored::hear(const Late& late) {
-  if (!is_synchronized(state_) || late.acked > snd_seq_ - acknowledged_) return fail(EBADMSG, "an acknowledgement of what was not sent");
   acknowledged_ += late.acked;
   if (late.window > 0) window_ = static_cast<std::uint16_t>(std::min<std::uint32_t>(late.window >> wscale_, 0xffff));
   Segment segment = next_segment();
@@ -201,6 +219,7 @@ Result<> Restored::hear(const Late& late) {
 }
 
 Result<unique_fd> Restored::thaw() && {
+  if (to_come_ > 0) return fail(EBADMSG, "{} bytes that were to be sent have not come", to_come_);
   const int fd = fd_.get();
   TRY(fault::point("thaw"));
   if (const auto info = get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"))

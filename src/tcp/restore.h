@@ -35,11 +35,12 @@ class Restored {
   const Heard& heard() const { return heard_; }
   // The peer answers it, if it gets it, by an acknowledgement, and takes nothing from it: it is too old. For speak().
   std::optional<Segment> question() const;
-  // Gives the socket what happened to the other one after its image was taken. An error leaves it unfit for anything but being discarded.
+  // Gives the socket what happened to the other one after its image was taken. What the peer would send again may be missing then; nothing else is. An error
+  // leaves it unfit for anything but being discarded.
   Result<> receive(const Late& late);
   // One live endpoint from here on: mark off, repair mode off (its window probe goes out), the unsent rest of the send queue written, and what
-  // comes behind it: our FIN, in SYN_SENT the SYN. All that was received is acknowledged. An error: mute() tells whether it fell mute again, and
-  // nobody heard of it, or whether it lived for a moment, and was reset.
+  // comes behind it: our FIN, in SYN_SENT the SYN. All that was received is acknowledged. An error (EBADMSG: bytes of the image are still to come):
+  // mute() tells whether it fell mute again, and nobody heard of it, or whether it lived for a moment, and was reset.
   Result<unique_fd> thaw() &&;
   bool mute() const { return bool(fd_); }
 
@@ -52,7 +53,9 @@ class Restored {
   Result<> give_fin();
   Result<> go_live();
   Result<> send_syn();
+  Result<> done_by_owner(const Late& late);
   Result<> hear(const Late& late);
+  Result<> receive_data(const Late& late);
   Result<> write_unsent();
   Result<> acknowledge() const;
   Result<> await(const char* what, const std::function<bool()>& done) const;
@@ -67,6 +70,7 @@ class Restored {
   const std::uint32_t owner_mark_;
   const bool owner_reuse_address_, read_shutdown_;
   std::uint32_t rcv_seq_, snd_seq_;     // behind all bytes received, and to be sent
+  std::uint32_t to_come_;               // of the latter, behind snd_seq_
   std::uint32_t acknowledged_;          // by the peer, when the image was taken
   std::uint8_t wscale_;
   std::uint32_t rcv_wup_ = 0;           // the peer was told that so far everything is received

@@ -73,6 +73,7 @@ bool Sequences::match(int fd) const {
 }
 
 void Histories::remember(std::uint64_t cookie, const History& history) {
+  if (!history.sequences && !history.in_use && !all_.contains(cookie)) return;  // it would only push others out
   if (all_.insert_or_assign(cookie, history).second) order_.push_back(cookie);
   if (order_.size() <= kMost) return;
   all_.erase(order_.front());

@@ -98,6 +98,17 @@ static void report(const char *what, atomic_long *errors) {
     if (errors[i]) printf("%s failed %ld times: errno %d %s\n", what, errors[i], i, strerror(i));
 }
 
+/* By what the export returned. If its outcome is not known yet, the descriptor tells later: it works again, or is dead. */
+static int has_gone(int result) {
+  char byte;
+  if (result == 0 || errno != EINPROGRESS) return result == 0;
+  for (int i = 0; i < 60000; ++i, usleep(1000)) {
+    if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno == EAGAIN) return 0;
+    if (errno == ENOTCONN || errno == ECONNABORTED) return 1;
+  }
+  return 1;
+}
+
 static int serve(struct sockaddr_in *address, char **words) {
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, small = 16384, exports = atoi(words[2]);
   struct in_addr target;
@@ -122,7 +133,7 @@ static int serve(struct sockaddr_in *address, char **words) {
   for (int i = 0; i < 3000 && seen->written + seen->read < 100000; ++i) usleep(1000);
   struct sockmi_export_options options = {.service = words[1]};
   int gone = 0, failed = 0;
-  for (; !gone && failed < exports; failed += !gone) gone = export_socket_with(fd, SOCKMI_CONNECTED, AF_INET, &target, &options) == 0 || errno == EINPROGRESS;
+  for (; !gone && failed < exports; failed += !gone) gone = has_gone(export_socket_with(fd, SOCKMI_CONNECTED, AF_INET, &target, &options));
   printf("%s after %d failures: %s\n", gone ? "gone" : "here", failed, gone ? "" : sockmi_last_error());
   if (!gone) usleep(100000); /* so that what was written in the last freeze goes on without another call */
   seen->stop = 1;

@@ -1,10 +1,9 @@
 """Threads and children of an application use a connection while it moves: whatever send(2) took arrives, once, and whatever came is read, once."""
 import array
 import hashlib
-import os
 import re
 
-from cases import cases
+from cases import cases, topology
 from lab import PORT
 from process import expect, wait_until
 from sandbox import without_privilege
@@ -12,8 +11,6 @@ from socket_app import SERVICE, imported, start
 
 HARMLESS = {"send": {"22"}, "recv": {"1"}}  # EINVAL, EPERM: the call came at an instant of the freeze, and may be made again
 SPENT = {"send": {"22", "32", "103"}, "recv": {"1", "103", "107"}}  # EPIPE, ECONNABORTED, ENOTCONN: it has gone
-
-
 EXPORTS = 200
 
 
@@ -81,8 +78,42 @@ def test_what_was_written_in_the_freeze_outlives_the_exporters_daemon(lab, users
     wait_until(lambda: not lab.hostA.daemon.running(), "the daemon dies")
     lab.start_daemon(lab.hostA)
     arrives(shared, imported(lab.hostB, "4"))
-    kept = [name for name in os.listdir(lab.hostA.socket.parent) if name.startswith("late-")]
-    expect(not kept, f"{kept} is left")
+    expect(not kept(lab), lambda: f"{kept(lab)} is left")
+
+
+def kept(lab):
+    return [file for file in lab.hostA.socket.parent.iterdir() if file.name.startswith("late-")]
+
+
+def dies_with_bytes_under_way(lab):
+    """The exporter's daemon, when the move is decided and the importer does not know it yet. What another thread wrote is in COMMIT alone, and the peer may have
+    some of it."""
+    start(lab)
+    lab.hostA.arm("decided=kill")
+    shared = Shared(lab, 1, "steady")
+    wait_until(lambda: not lab.hostA.daemon.running(), "the daemon dies")
+    return shared
+
+
+@topology("bridge", delay_ms=5)
+def test_an_operator_can_not_commit_it_without_what_was_under_way(lab):
+    shared = dies_with_bytes_under_way(lab)
+    [doubt] = wait_until(lambda: lab.hostB.api("/v1/doubt")["doubts"], "the importer is in doubt", timeout=20)
+    status, said = lab.hostB.run(lab.sockmictl, "doubt", "commit", doubt["id"], check=False)
+    expect(status != 0 and "only hostA can say them" in said, (status, said))
+    lab.start_daemon(lab.hostA)
+    arrives(shared, imported(lab.hostB, "4"))
+
+
+@topology("bridge", delay_ms=5)
+def test_it_goes_on_at_home_when_what_was_under_way_is_lost(lab):
+    """With the folder in which the exporter's daemon had kept it."""
+    shared = dies_with_bytes_under_way(lab)
+    [file] = kept(lab)
+    file.unlink()
+    lab.start_daemon(lab.hostA)
+    (written, read), (peer_wrote, peer_read) = shared.finish(HARMLESS)
+    expect((written, peer_wrote) == (peer_read, read), f"send(2) took {written} bytes, {peer_read} came; of the peer's {peer_wrote}, {read}")
 
 
 @cases("tiny", "sleeper", "tiny reader", "sleeper reader", "child")

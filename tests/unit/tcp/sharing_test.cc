@@ -245,6 +245,58 @@ TEST_P(Sharing, WhatIsUnderWayGoesAsSent) {
   }
 }
 
+TEST_P(Sharing, ItDoesNotLiveWithoutBytesThatAreToCome) {
+  ASSERT_TRUE(set(peer_.get(), SOL_SOCKET, SO_MARK, kMarks.freeze, "SO_MARK"));
+  say(mover_.get(), "under way");
+  auto frozen = freeze({.in_use = true});
+  const auto image = capture(frozen);
+  EXPECT_EQ(image.to_come, 9u);
+  const auto late = frozen.hold(image);
+  ASSERT_TRUE(late) << to_string(late.error());
+  ASSERT_TRUE(frozen.kill());
+  mover_.reset();
+  for (const std::size_t came : {0u, 8u}) {
+    auto restored = Restored::restore(image, kMarks, false);
+    ASSERT_TRUE(restored) << to_string(restored.error());
+    Late part = *late;
+    part.written.resize(came);
+    part.sent = static_cast<std::uint32_t>(came);
+    EXPECT_EQ(restored->receive(part).error().code, EBADMSG);
+    EXPECT_EQ(std::move(*restored).thaw().error().code, EBADMSG);
+    EXPECT_TRUE(restored->mute());
+  }
+  ASSERT_TRUE(set(peer_.get(), SOL_SOCKET, SO_MARK, 0, "SO_MARK"));
+  arrive(image, *late);
+  EXPECT_EQ(hear(peer_.get(), 9), "under way");
+}
+
+// The host puts nothing in that comes late: the peer says it again, but to nobody who has read it here.
+TEST_P(Sharing, WhatDoesNotGoInIsMissedIfOthersHaveRead) {
+  for (const bool read : {false, true}) {
+    SCOPED_TRACE(read);
+    auto frozen = freeze();
+    const auto image = capture(frozen);
+    say(peer_.get(), "late");
+    ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == 4; }));
+    if (read) {
+      EXPECT_EQ(hear(mover_.get(), 1), "l");
+    }
+    const auto late = frozen.hold(image);
+    ASSERT_TRUE(late) << to_string(late.error());
+    ASSERT_TRUE(frozen.kill());
+    mover_.reset();
+    auto restored = Restored::restore(image, kMarks, false);
+    ASSERT_TRUE(restored) << to_string(restored.error());
+    ASSERT_EQ(std::system("nft 'table inet deaf { chain out { type filter hook output priority 0; meta mark 0x5f drop; }; }'"), 0);
+    const auto received = restored->receive(*late);
+    ASSERT_EQ(std::system("nft delete table inet deaf"), 0);
+    EXPECT_EQ(received.has_value(), !read);
+    if (read) continue;
+    mover_ = thawed(std::move(restored));
+    EXPECT_EQ(hear(mover_.get(), 4), "late");
+  }
+}
+
 TEST_P(Sharing, NothingIsSentBehindASendQueueOrWithoutBytes) {
   Late late;
   late.written = {1, 2};
