@@ -37,6 +37,14 @@ std::optional<Windows> Windows::of(int fd) {
   return Windows{both[0], both[1]};
 }
 
+// Where the window shrinks, because nobody reads, the kernel is late in acknowledging, and what it told of the window is from before. A mute socket's
+// acknowledgement reaches nobody, but afterwards the window is of now (but for one segment).
+void acknowledge_now(int fd) {
+  const auto quick = get<int>(fd, IPPROTO_TCP, TCP_QUICKACK, "TCP_QUICKACK");
+  (void)set(fd, IPPROTO_TCP, TCP_QUICKACK, 1, "TCP_QUICKACK");
+  if (quick && *quick == 0) (void)set(fd, IPPROTO_TCP, TCP_QUICKACK, 0, "TCP_QUICKACK");
+}
+
 }  // namespace
 
 bool can_stay_outside(int fd, bool in_use) {
@@ -74,6 +82,7 @@ void describe(image::TcpT& image, const tcp_info& info) {
 Result<std::optional<Place>> capture_outside(int fd, image::TcpT& image, Ahead* ahead, const Sequences& sequences, const std::optional<image::Window>& announced) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     TRY_LET(info, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
+    acknowledge_now(fd);
     const auto windows = Windows::of(fd);
     TRY_LET(place, Place::of(fd));
     if (info.tcpi_state != kEstablished || place.state != kEstablished || !windows) return std::nullopt;
@@ -89,10 +98,11 @@ Result<std::optional<Place>> capture_outside(int fd, image::TcpT& image, Ahead* 
     image.receive_queue = std::move(*queue);
     image.mss = sequences.mss;
     // A peer who was not told of all that has come is told at the thaw, and with it of the window that this socket would have told: with a smaller one, a
-    // restored socket would be slow to open it again.
+    // restored socket would be slow to open it again; with a larger one, the peer's segments would find no room.
     const bool told = announced && announced->rcv_wup() == image.rcv_seq;
     image.window = std::make_unique<image::Window>(announced ? announced->snd_wl1() : image.rcv_seq - 1, windows->send, std::max(sequences.max_window, windows->send),
-                                                   told ? announced->rcv_wnd() : windows->receive, image.rcv_seq);
+                                                   told ? announced->rcv_wnd() : windows->receive,
+                                                   told ? image.rcv_seq : sequences.received + static_cast<std::uint32_t>(info.tcpi_bytes_received));
     return place;
   }
   return fail(EAGAIN, "the socket does not come to rest");

@@ -180,6 +180,32 @@ TEST_P(Sharing, AnotherExportThatFailsNeedsNoRepairMode) {
   }
 }
 
+// The kernel is late in saying so, and outside repair mode it does not tell how late.
+TEST_P(Sharing, AWindowThatShrinksIsNotTakenForALargerOne) {
+  constexpr std::size_t kPiece = 1000, kPieces = 36;
+  ASSERT_TRUE(set(mover_.get(), SOL_SOCKET, SO_RCVBUF, 128 << 10, "SO_RCVBUF"));
+  ASSERT_TRUE(set(peer_.get(), IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY"));
+  History history{.in_use = true};
+  std::size_t waiting = 0;
+  for (int round = 0; round < 3; ++round) {
+    SCOPED_TRACE(round);
+    auto frozen = freeze(history);
+    for (std::size_t i = 0; i < kPieces; ++i) say(peer_.get(), std::string(kPiece, 'x'));
+    waiting += kPieces * kPiece;
+    ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == waiting; }));
+    const auto image = capture(frozen);
+    history = frozen.history();
+    ASSERT_TRUE(history.sequences);
+    ASSERT_TRUE(set_repair(mover_.get(), TCP_REPAIR_ON));
+    const auto real = get<tcp_repair_window>(mover_.get(), IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW");
+    ASSERT_TRUE(set_repair(mover_.get(), TCP_REPAIR_OFF_NO_WP));
+    ASSERT_TRUE(real);
+    const auto beyond = static_cast<std::int32_t>(image.window->rcv_wup() + image.window->rcv_wnd() - real->rcv_wup - real->rcv_wnd);
+    EXPECT_LE(beyond, static_cast<std::int32_t>(kPiece));
+    ASSERT_TRUE(frozen.give_back());
+  }
+}
+
 TEST_P(Sharing, NumbersOfAnEarlierConnectionDoNotCount) {
   History history;
   {
