@@ -11,7 +11,7 @@ from socket_app import SERVICE, imported, start
 
 HARMLESS = {"send": {"22"}, "recv": {"1"}}  # EINVAL, EPERM: the call came at an instant of the freeze, and may be made again
 SPENT = {"send": {"22", "32", "103"}, "recv": {"1", "103", "107"}}  # EPIPE, ECONNABORTED, ENOTCONN: it has gone
-EXPORTS = 200
+EXPORTS = 60
 
 
 def numbers(begin, end):
@@ -134,5 +134,5 @@ def test_others_notice_nothing_of_an_export_that_fails(lab, users):
     shared = Shared(lab, EXPORTS, *users.split())
     shared.finish(HARMLESS)
     expect(shared.ours.says(f"here after {EXPORTS} failures"), "it has gone")
-    errors = sum(int(times) for times in re.findall(r"failed (\d+) times", "\n".join(shared.ours.lines)))
-    expect(errors <= 2, lambda: f"{errors} errors\n{shared.ours.tail()}")
+    repaired = int(re.search(r"failures, (\d+) in repair mode", "\n".join(shared.ours.lines)).group(1))
+    expect(repaired <= EXPORTS // 10, lambda: f"{repaired} exports were such that calls of others fail\n{shared.ours.tail()}")
