@@ -265,10 +265,11 @@ void Arrivals::settle(Settled& settled) {
 }
 
 Result<> Arrivals::receive(const std::string& host, const image::StragglerT& straggler) {
-  TRY_LET(tuple, stragglers_.check(host, straggler));
+  TRY_LET(known, stragglers_.check(host, straggler));
+  const FourTuple& tuple = known.tuple;
   if (straggler.late->bytes.empty()) hearing_.injected(tuple);  // a FIN; one with data is none that counts
   return tcp::inject_data({.tuple = tuple, .seq = straggler.seq, .ack = straggler.ack, .window = straggler.window, .fin = straggler.late->fin,
-                           .data = straggler.late->bytes}, steer::kInjectMark);
+                           .data = straggler.late->bytes}, steer::kInjectMark, known.next);
 }
 
 void Arrivals::abort(const image::MigrationId& id, const std::string& host) {

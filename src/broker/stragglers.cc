@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "tcp/overhead.h"
+
 namespace sockmi::broker {
 namespace {
 
@@ -20,11 +22,12 @@ void Stragglers::expect(const std::string& host, const image::TcpT& image, std::
   if (tuple.remote.port == 0 || !image.window) return;
   const auto until = Clock::now() + kPatience;
   const std::size_t most = std::max(image.window->rcv_wnd(), image.window->max_window());
-  expected_[tuple] = {host, image.rcv_seq + static_cast<std::uint32_t>(late), image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size()), most, until};
+  expected_[tuple] = {host, image.rcv_seq + static_cast<std::uint32_t>(late), image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size()), most, until,
+                      tcp::next_after(image)};
   order_.emplace_back(until, tuple);
 }
 
-Result<FourTuple> Stragglers::check(const std::string& host, const image::StragglerT& straggler) {
+Result<Stragglers::Known> Stragglers::check(const std::string& host, const image::StragglerT& straggler) {
   forget_old();
   TRY_LET(local, SocketAddress::parse(straggler.local));
   TRY_LET(remote, SocketAddress::parse(straggler.remote));
@@ -35,7 +38,7 @@ Result<FourTuple> Stragglers::check(const std::string& host, const image::Stragg
   const Expected& expected = it->second;
   if (straggler.seq != expected.seq || straggler.ack != expected.ack || straggler.late->bytes.size() > expected.most)
     return fail(EACCES, "a straggler of {} that is not of its image", to_string(tuple));
-  return tuple;
+  return Known{tuple, expected.next};
 }
 
 }  // namespace sockmi::broker

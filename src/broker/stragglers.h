@@ -8,6 +8,7 @@
 #include <string>
 
 #include "image/endpoint.h"
+#include "tcp/inject.h"
 
 namespace sockmi::broker {
 
@@ -15,8 +16,12 @@ class Stragglers {
  public:
   // `host` has just committed the endpoint of this image, and with COMMIT came so many bytes behind it.
   void expect(const std::string& host, const image::TcpT& image, std::size_t late);
-  // What `host` may say of one now. EACCES: it may not.
-  Result<FourTuple> check(const std::string& host, const image::StragglerT& straggler);
+  struct Known {
+    FourTuple tuple;
+    tcp::Next next;  // what the kernel is to make of the peer's segments behind it
+  };
+  // Whose it is, if `host` may speak of it now. EACCES: it may not.
+  Result<Known> check(const std::string& host, const image::StragglerT& straggler);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -25,6 +30,7 @@ class Stragglers {
     std::uint32_t seq = 0, ack = 0;
     std::size_t most = 0;  // bytes that the peer could have sent
     Clock::time_point until;
+    tcp::Next next;
   };
   void forget_old();
   std::map<FourTuple, Expected> expected_;  // unmapped

@@ -42,9 +42,9 @@ Result<> bind_local(int fd, const SocketAddress& local) {
   return {};
 }
 
-Result<> connect_silently(int fd, const image::TcpT& image) {
+Result<> connect_silently(int fd, const image::TcpT& image, std::size_t sample) {
   TRY(select_queue(fd, TCP_RECV_QUEUE));
-  TRY(set(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, std::uint32_t(image.rcv_seq - image.receive_queue.size()), "TCP_QUEUE_SEQ"));
+  TRY(set(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, std::uint32_t(image.rcv_seq - image.receive_queue.size() - sample), "TCP_QUEUE_SEQ"));
   TRY(select_queue(fd, TCP_SEND_QUEUE));
   TRY(set(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, std::uint32_t(image.snd_seq - image.send_queue.size()), "TCP_QUEUE_SEQ"));
   // Without this around connect() the first segments would have the smallest MSS there is. The option ends below what loopback negotiates.

@@ -106,17 +106,24 @@ Result<> send(const Segment& segment, const std::function<Result<>(int)>& set_up
   return {};
 }
 
-// The kernel takes from the first segment of a size how much of its buffer goes to overhead (tcp_measure_rcv_mss(), since Linux 6.6), and announces a window
-// accordingly. A segment of ours that fills its memory would have it promise room that the peer's segments do not find, and drop them. So each piece fills
-// its memory, which has a power of two as its size, to 60 percent at most. And the last two are small and of one size: the kernel takes the peer to
-// send such segments, and measures the peer's own first one anew.
-std::size_t next_piece(std::size_t rest) {
-  constexpr std::size_t kSmall = 600;
-  if (rest <= 2 * kSmall) return rest == 2 * kSmall ? kSmall : rest;
-  const std::size_t before_last = rest - 2 * kSmall;
+constexpr std::size_t kSmall = 600;
+
+// As large as fills its memory to 60 percent (overhead.h), or all of it.
+std::size_t large_piece(std::size_t rest, std::size_t least) {
   std::size_t piece = kLargestSegment;
-  while (piece > before_last && piece > 2 * kSmall) piece /= 2;
-  return std::min(piece, before_last);
+  while (piece > rest && piece > least) piece /= 2;
+  return std::min(piece, rest);
+}
+
+// The last two are small and of one size: the kernel takes the peer to send such segments, and measures the peer's own next one.
+std::size_t piece_before_measurement(std::size_t rest) {
+  if (rest <= 2 * kSmall) return rest == 2 * kSmall ? kSmall : rest;
+  return large_piece(rest - 2 * kSmall, 2 * kSmall);
+}
+
+// What is smaller than a segment of the peer's is not measured, and no two are of one size.
+std::size_t piece_behind_sample(std::size_t rest) {
+  return rest >= kLeastMeasured ? large_piece(rest, kLeastMeasured) : rest > 2 * kSmall ? rest / 2 + 1 + rest % 2 : rest;
 }
 
 }  // namespace
@@ -133,10 +140,10 @@ Result<> speak(const Segment& segment) {
   return send(segment, [](int) { return Result<>(); });
 }
 
-Result<> inject_data(Segment segment, std::uint32_t mark) {
+Result<> inject_data(Segment segment, std::uint32_t mark, Next next) {
   const bool fin = std::exchange(segment.fin, false);
   for (ByteView rest = segment.data;;) {
-    segment.data = rest.first(next_piece(rest.size()));
+    segment.data = rest.first(next == Next::IsMeasured ? piece_before_measurement(rest.size()) : piece_behind_sample(rest.size()));
     rest = rest.subspan(segment.data.size());
     segment.fin = fin && rest.empty();
     TRY(inject(segment, mark));

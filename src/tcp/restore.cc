@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "tcp/check.h"
 #include "tcp/connect.h"
+#include "tcp/overhead.h"
 #include "tcp/queues.h"
 #include "tcp/socket_options.h"
 #include "tcp/states.h"
@@ -37,7 +38,8 @@ constexpr int kPatience = 200;  // ms, for a segment inside this host
 Restored::Restored(const image::TcpT& image, Marks marks)
     : marks_(marks), tuple_(tuple_of(image)), state_(image.state), owner_mark_(image.mark), owner_reuse_address_(image.reuse_address),
       read_shutdown_(image.read_shutdown), rcv_seq_(image.rcv_seq), snd_seq_(image.snd_seq), to_come_(image.to_come),
-      acknowledged_(image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size())), wscale_(image.negotiated & TCPI_OPT_WSCALE ? image.snd_wscale : 0) {
+      acknowledged_(image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size())), wscale_(image.negotiated & TCPI_OPT_WSCALE ? image.snd_wscale : 0),
+      sample_(sample_size(image)) {
   if (!image.window) return;
   rcv_wup_ = image.window->rcv_wup();
   nothing_to_read_ = image.receive_queue.empty();
@@ -83,7 +85,8 @@ Result<> Restored::restore_socket(const image::TcpT& image, bool transparent) {
 
 Result<> Restored::restore_connection(const image::TcpT& image) {
   const int fd = fd_.get();
-  TRY(connect_silently(fd, image));
+  TRY(connect_silently(fd, image, sample_));
+  TRY(show_sample(image));
   if (!image.receive_queue.empty()) (void)buffers_.grow(Buffer::Receive, 2 * image.receive_queue.size());
   if (!image.send_queue.empty()) (void)buffers_.grow(Buffer::Send, 2 * image.send_queue.size());
   const ByteView send_queue = image.send_queue, sent = send_queue.first(send_queue.size() - image.unsent);
@@ -97,13 +100,33 @@ Result<> Restored::restore_connection(const image::TcpT& image) {
   return {};
 }
 
+// It is received, and read, before the first byte of the connection. In repair mode nothing can be read.
+Result<> Restored::show_sample(const image::TcpT& image) {
+  if (sample_ == 0) return {};
+  const int fd = fd_.get();
+  const Bytes zeros(sample_);
+  Segment segment = next_segment();
+  segment.data = zeros;
+  segment.seq -= static_cast<std::uint32_t>(image.receive_queue.size() + sample_);
+  const std::uint32_t end = segment.seq + static_cast<std::uint32_t>(sample_);
+  (void)buffers_.grow(Buffer::Receive, 4 * kLargestSegment);
+  if (auto injected = inject(segment, marks_.inject)) injected = await("the sample", [&] { return has_received(end); });
+  if (!has_received(end)) {
+    log::warn("event=no_injection connection={} consequence=\"the peer may be promised too wide a window\"", to_string(tuple_));
+    TRY(fill(fd, TCP_RECV_QUEUE, zeros));
+  }
+  TRY(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
+  TRY(skip_received(fd, static_cast<std::uint32_t>(sample_)));
+  return set_repair(fd, TCP_REPAIR_ON);
+}
+
 // A socket that never saw a segment expects its buffer to go to overhead for three quarters (since Linux 6.6), and finds no room to announce when a full
 // queue is read: a peer that waits for it would wait until its own probe. So the last bytes of such a queue come as segments.
 Result<> Restored::fill_receive_queue(const image::TcpT& image) {
   const int fd = fd_.get();
   const ByteView queue = image.receive_queue;
   const std::uint32_t room = image.window->rcv_wup() + image.window->rcv_wnd() - image.rcv_seq;
-  if (queue.empty() || 2ull * room > image.window_clamp) return fill(fd, TCP_RECV_QUEUE, queue);
+  if (queue.empty() || sample_ > 0 || 2ull * room > image.window_clamp) return fill(fd, TCP_RECV_QUEUE, queue);
   Segment segment = next_segment();
   segment.data = queue.last(std::min<std::size_t>(queue.size(), kLargestSegment));
   segment.seq -= static_cast<std::uint32_t>(segment.data.size());
@@ -112,7 +135,8 @@ Result<> Restored::fill_receive_queue(const image::TcpT& image) {
   const std::uint32_t window = image.window->snd_wnd();
   TRY(set(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, tcp_repair_window{segment.seq - 1, window, std::max(window, image.window->max_window()), kLargestSegment, segment.seq},
           "TCP_REPAIR_WINDOW"));
-  if (auto injected = inject_data(segment, marks_.inject)) injected = await("the end of the receive queue", [&] { return has_received(rcv_seq_); });
+  if (auto injected = inject_data(segment, marks_.inject, Next::IsMeasured))
+    injected = await("the end of the receive queue", [&] { return has_received(rcv_seq_); });
   if (has_received(rcv_seq_)) return {};
   log::warn("event=no_injection connection={} consequence=\"the peer may wait for its own probe\"", to_string(tuple_));
   return fill(fd, TCP_RECV_QUEUE, segment.data);
@@ -197,7 +221,7 @@ Result<> Restored::receive_data(const Late& late) {
   Segment segment = next_segment();
   segment.data = late.bytes;
   segment.fin = late.fin && !fin_waits;
-  auto done = segment.data.empty() && !segment.fin ? Result<>() : inject_data(segment, marks_.inject);
+  auto done = segment.data.empty() && !segment.fin ? Result<>() : inject_data(segment, marks_.inject, next());
   if (done) done = await("the bytes that came late", [&] { return has_received(end + segment.fin); });
   TRY(select_queue(fd, TCP_NO_QUEUE));
   buffers_.shrink(Buffer::Receive);

@@ -48,6 +48,7 @@ class Restored {
   explicit Restored(const image::TcpT& image, Marks marks);
   Result<> restore_socket(const image::TcpT& image, bool transparent);
   Result<> restore_connection(const image::TcpT& image);
+  Result<> show_sample(const image::TcpT& image);
   Result<> fill_receive_queue(const image::TcpT& image);
   Result<> finish_silently();
   Result<> give_fin();
@@ -60,6 +61,7 @@ class Restored {
   Result<> acknowledge() const;
   Result<> await(const char* what, const std::function<bool()>& done) const;
   Segment next_segment() const { return {.tuple = tuple_, .seq = rcv_seq_, .ack = acknowledged_, .window = window_}; }
+  Next next() const { return sample_ > 0 ? Next::IsAsSample : Next::IsMeasured; }
   bool has_received(std::uint32_t end) const;
   std::uint8_t state() const;
 
@@ -73,6 +75,7 @@ class Restored {
   std::uint32_t to_come_;               // of the latter, behind snd_seq_
   std::uint32_t acknowledged_;          // by the peer, when the image was taken
   std::uint8_t wscale_;
+  std::size_t sample_;                  // see overhead.h; 0: none
   std::uint32_t rcv_wup_ = 0;           // the peer was told that so far everything is received
   std::uint16_t window_ = 0;            // the peer's, as in a header
   bool fin_waits_ = false;              // the peer's, until ours is sent

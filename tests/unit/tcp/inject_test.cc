@@ -37,7 +37,7 @@ TEST_P(Inject, DataAndFinArrive) {
   Segment segment = next();
   segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
   segment.fin = true;
-  const auto injected = inject_data(segment, kMarks.inject);
+  const auto injected = inject_data(segment, kMarks.inject, Next::IsMeasured);
   ASSERT_TRUE(injected) << to_string(injected.error());
   EXPECT_TRUE(hear_out(pair_.mover.get()) == text);
   EXPECT_EQ(state_of(pair_.mover.get()), kCloseWait);
@@ -54,7 +54,7 @@ TEST_P(Inject, TheKernelPromisesNoRoomThatThePeersSegmentsDoNotFind) {
     SCOPED_TRACE(length);
     const std::string text(length, 'x');
     segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
-    ASSERT_TRUE(inject_data(segment, kMarks.inject));
+    ASSERT_TRUE(inject_data(segment, kMarks.inject, Next::IsMeasured));
     ASSERT_TRUE(hear(fd, length) == text);
     if (room() == before) GTEST_SKIP() << "this kernel does not measure";
     EXPECT_LT(room(), 0.7 * value_of(fd, SOL_SOCKET, SO_RCVBUF));
@@ -64,6 +64,24 @@ TEST_P(Inject, TheKernelPromisesNoRoomThatThePeersSegmentsDoNotFind) {
   socklen_t info_size = sizeof info;
   ASSERT_EQ(::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_size), 0);
   EXPECT_LE(info.tcpi_rcv_mss, 600u) << "the peer's next segment is not measured";
+}
+
+// No piece is taken for the peer's usual segment (two of one size, smaller than those measured so far).
+TEST_P(Inject, BehindASampleThePeersNextSegmentIsNotMeasured) {
+  const int fd = pair_.mover.get();
+  Segment segment = next();
+  for (const std::size_t length : {2'500, 700, 1'199, 1'201, 1'900, 2'400, 3'500, 7'900, 31'900}) {
+    SCOPED_TRACE(length);
+    const std::string text(length, 'x');
+    segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+    ASSERT_TRUE(inject_data(segment, kMarks.inject, Next::IsAsSample));
+    ASSERT_TRUE(hear(fd, length) == text);
+    segment.seq += static_cast<std::uint32_t>(length);
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    ASSERT_EQ(::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+    EXPECT_GE(info.tcpi_rcv_mss, 2'500u);
+  }
 }
 
 TEST_P(Inject, AFullSegmentArrives) {

@@ -1,0 +1,80 @@
+// What a restored socket promises to its peer does not hang on the size of the peer's next segment.
+#include <cstdlib>
+
+#include "connection.h"
+#include "tcp/inspect.h"
+#include "tcp/overhead.h"
+
+namespace sockmi::tcp {
+namespace {
+
+constexpr int kMtu = 1500, kSegment = 1400;
+
+class Overhead : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
+    // The connection keeps to the segments of an Ethernet; our own, and the peer's large ones, pass.
+    ASSERT_EQ(std::system(("ip link set lo mtu " + std::to_string(kMtu)).c_str()), 0);
+    pair_ = Connection::make(GetParam());
+    ASSERT_EQ(std::system("ip link set lo mtu 65536"), 0);
+    const int size = 1 << 20;
+    ASSERT_EQ(::setsockopt(pair_.mover.get(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size), 0);
+  }
+
+  void receive(std::size_t count) {
+    const std::string text(count, 'x');
+    say(pair_.peer.get(), text);
+    ASSERT_TRUE(hear(pair_.mover.get(), count) == text);
+  }
+  // The part of the buffer that the kernel takes for bytes.
+  double promised() const {
+    return double(value_of(pair_.mover.get(), IPPROTO_TCP, TCP_WINDOW_CLAMP)) / value_of(pair_.mover.get(), SOL_SOCKET, SO_RCVBUF);
+  }
+
+  Connection pair_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Families, Overhead, testing::ValuesIn(kFamilies));
+
+TEST_P(Overhead, ALargeSegmentAfterAMoveIsNotMeasured) {
+  const double at_first = promised();
+  receive(kSegment);
+  receive(2 * kMtu);  // the first full one is measured
+  const double before = promised();
+  if (before == at_first) GTEST_SKIP() << "this kernel does not measure";
+  for (int moves = 1; moves <= 3; ++moves) {
+    SCOPED_TRACE(moves);
+    const auto image = take(pair_.mover);
+    ASSERT_GT(sample_size(image), 0u);
+    pair_.mover = make(image);
+    ASSERT_TRUE(pair_.mover);
+    receive(60'000);
+    EXPECT_LE(promised(), before);
+  }
+}
+
+TEST(OverheadSample, IsForAnUploadWhoseSegmentsAreNoLooserThanIt) {
+  image::TcpT image;
+  image.mss = 1448;
+  const int buffer = 1 << 20;
+  auto option = std::make_unique<image::SocketOptionT>();
+  option->level = SOL_SOCKET;
+  option->name = SO_RCVBUF;
+  option->value.assign(reinterpret_cast<const std::uint8_t*>(&buffer), reinterpret_cast<const std::uint8_t*>(&buffer + 1));
+  image.options.push_back(std::move(option));
+  image.window_clamp = 600'000;
+  EXPECT_GE(sample_size(image), image.mss);
+  image.mss = 8948;
+  EXPECT_GE(sample_size(image), image.mss);
+  image.mss = 30'000;
+  EXPECT_EQ(sample_size(image), 0u);
+  image.mss = 1448;
+  image.window_clamp = 300'000;
+  EXPECT_EQ(sample_size(image), 0u) << "a page for each";
+  image.window_clamp = 65'535;
+  EXPECT_EQ(sample_size(image), 0u) << "little has come";
+}
+
+}  // namespace
+}  // namespace sockmi::tcp
