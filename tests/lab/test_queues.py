@@ -1,4 +1,6 @@
 """Both queues move whole, however full, and nothing stalls or is sent twice because of the move."""
+import itertools
+
 import namespace
 import observe
 from cases import cases, topology
@@ -135,6 +137,7 @@ def test_long_queues_move_one_after_the_other(lab):
 
 
 MOVES = 200
+ONE_WAY = 20  # ms
 
 
 def timers(*hosts):
@@ -158,21 +161,25 @@ def test_a_request_response_client_repeats_nothing(lab, family):
 
 
 # A sender repeats its last segment when nothing is acknowledged for two round trips and two ticks of its clock (a tail loss probe). On the bridge that is
-# 4 to 8 ms, and a probe is seen now and then without any move; this path is so long that a freeze fits into it, unless the host is very busy: so a probe
-# is no repetition. The sender's buffer is what the path and its queue hold, so that none is lost there.
-#
-# Not solved yet: in one of some thousand moves a burst is repeated all the same (49 segments were counted), and its cause is not known. So a thousandth
-# of all segments is let pass here; `make bench` counts them (peer_retransmits_upload_200, which should be 0).
-@topology("bridge", delay_ms=20, rate_mbit=400)
+# 4 to 8 ms, and less than the 40 ms by which a receiver whose window is full delays its acknowledgement: a probe is seen now and then without any move.
+# On this path it is so long that a freeze fits into it, and the queue is read empty before each move, so the window is never full. On a busy host a freeze
+# may take longer all the same: it costs one segment. The sender's buffer is less than what the path's queue holds (50 ms), so that none is
+# lost there, even if all of it comes at once behind a freeze.
+@topology("bridge", delay_ms=ONE_WAY, rate_mbit=100)
 @cases(*BOTH)
 def test_an_uploading_client_repeats_nothing(lab, family):
-    namespace.sysctl("client", {"net.ipv4.tcp_wmem": f"4096 16384 {1 << 20}"})
+    namespace.sysctl("client", {"net.ipv4.tcp_wmem": f"4096 16384 {1 << 19}"})
     start(lab)
-    connection, piece = Connection(lab, family), 1 << 20
+    connection, piece, moves, too_long = Connection(lab, family), 1 << 20, 0, 0
     sent = connection.up.begin_send(connection.theirs, MOVES * piece)
-    for target in [lab.hostB, lab.hostA] * (MOVES // 2):
+    hosts = itertools.cycle([(lab.hostA, lab.hostB), (lab.hostB, lab.hostA)])
+    while connection.up.sent - connection.up.received > piece:
         connection.up.receive(connection.ours, piece)
+        connection.up.receive(connection.ours, connection.ours.info("unread"))
+        source, target = next(hosts)
         connection.move(target)
+        moves += 1
+        too_long += source.migrations("export")[-1]["freeze_us"] > 2 * ONE_WAY * 1000
+    connection.up.receive(connection.ours)
     sent()
-    probes_sent, segments = observe.kernel_counter(lab.client, "TcpExtTCPLossProbes"), MOVES * piece // 1448
-    expect(connection.theirs.info("retransmits") <= probes_sent + segments // 1000, connection.theirs.info)
+    expect(connection.theirs.info("retransmits") <= too_long < moves, lambda: f"{moves} moves, {too_long} long freezes; {connection.theirs.info()}")

@@ -15,9 +15,11 @@ The options of a topology:
     rp_filter     the hosts drop what comes in by an interface that the answer would not leave by (strict reverse path filter)
     mtu           of the client's leg, and so of the client's own interface
     firewall      "nftables" or "iptables": see firewall.py
-    delay_ms      of the client's leg, one way, and its rate_mbit: a delay_box stands between the client and its bridge
+    delay_ms      of the client's leg, one way, and its rate_mbit: a delay_box stands between the client and its bridge; all links keep the order then
 """
+import contextlib
 import dataclasses
+import pathlib
 
 import firewall
 import namespace
@@ -67,6 +69,22 @@ def segments(kind, asymmetric):
     return [Segment("near", 9, ["client", *routers]), Segment("segment", 0, ["hostA", "hostB", *routers]), Segment("far", 3, ["hostC", *routers])]
 
 
+class InOrder:
+    """What comes in by links that are made meanwhile is processed by one processor, in the order in which it was sent. Else each has a queue of its own
+    for what it sends, and on a busy machine a segment comes milliseconds behind later ones: the peer takes it for lost. (Linux 6.3 and later.)"""
+    MASK = pathlib.Path("/proc/sys/net/core/rps_default_mask")
+
+    def _set(self, mask):
+        if self.MASK.exists():
+            self.MASK.write_text(mask)
+
+    def __enter__(self):
+        self._set("1")
+
+    def __exit__(self, *_):
+        self._set("0")
+
+
 class Topology:
     def __init__(self, kind="bridge", *, asymmetric=False, rp_filter=False, mtu=None, firewall=None, delay_ms=0, rate_mbit=0):
         self.kind, self._asymmetric, self._rp_filter, self._mtu, self._firewall = kind, asymmetric, rp_filter, mtu, firewall
@@ -83,7 +101,8 @@ class Topology:
         return next(port.segment for port in self.ports if port.host == host)
 
     def make(self):
-        self._make_links()
+        with InOrder() if self._delay else contextlib.nullcontext():
+            self._make_links()
         for host in self.hosts:
             self._configure(host)
 
