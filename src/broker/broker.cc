@@ -72,9 +72,10 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
 
 std::vector<Result<>> Broker::passages(const Speaker& from, const std::vector<image::Crossing>& connections) {
   std::vector<Result<>> verdicts;
+  steer::Questions kernel;
   for (const auto& each : connections) {
     const auto free = may_come(world_, from.host, each.tuple);
-    verdicts.push_back(free ? may_arrive(world_, each) : free);
+    verdicts.push_back(free ? may_arrive(world_, kernel, each) : free);
   }
   return verdicts;
 }

@@ -128,6 +128,7 @@ class Batch {
     RAND_bytes(id.data(), id.size());
     for (std::size_t i = 0; i < all_.size(); ++i) all_[i].id = peer::member(id, i);
     std::set<std::uint64_t> sockets;
+    Survey survey;
     each([&](Leaving& one) -> Result<> {
       auto facts = tcp::inspect(one.socket.get());
       const auto resident = facts ? world_.residents.find(facts->cookie) : world_.residents.end();
@@ -147,8 +148,8 @@ class Batch {
       if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
         return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL, "the socket is not in the state that it is exported as");
       TRY(world_.steering->learn(one.socket.get(), one.tuple.local.ip));
-      TRY(owns_address(world_, one.socket.get(), *facts, one.endpoint));
-      TRY_LET(wire, may_leave(world_, one.socket.get(), *facts, ours));
+      TRY(owns_address(world_, survey, one.socket.get(), *facts, one.endpoint));
+      TRY_LET(wire, may_leave(world_, survey.at[one.tuple.local.ip.unmapped()], one.socket.get(), *facts, ours));
       one.wire = wire;
       return {};
     });
@@ -176,14 +177,16 @@ class Batch {
     std::erase_if(those, [](const Leaving* one) { return one->passive(); });
     if (those.empty()) co_return;
     std::vector<image::Crossing> crossings;
-    for (const Leaving* one : those) crossings.push_back(crossing(one->tuple, one->wire, is_ours(*one)));
+    steer::Questions before;
+    for (const Leaving* one : those) crossings.push_back(crossing(before, one->tuple, one->wire, is_ours(*one)));
     auto reply = co_await world_.transfer->call(choice_.host, choice_.line, image::pack_passages(crossings), kCommitPatience);
     auto verdicts = reply ? image::read_verdicts(*reply, those.size()) : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
     if (!verdicts) co_return fail_all(those, verdicts.error());
+    steer::Questions now;  // the answer may have changed what is known
     for (std::size_t i = 0; i < those.size(); ++i) {
       Leaving& one = *those[i];
       one.result = std::move((*verdicts)[i]);
-      if (one.result && is_ours(one)) one.result = is_wide_enough(address(one), one.wire.largest);
+      if (one.result && is_ours(one)) one.result = is_wide_enough(now, address(one), one.wire.largest);
     }
   }
 

@@ -18,13 +18,13 @@ namespace {
 // A wildcard overlaps with all: beside `::`, an IPv4 socket may be one that clients of the same port reach.
 bool overlap(const IpAddress& a, const IpAddress& b) { return a.wildcard() || b.wildcard() || a == b; }
 
-Result<> is_local(const IpAddress& local) {
+Result<> is_local(steer::Questions& kernel, const IpAddress& local) {
   if (local.wildcard()) return {};
-  TRY_LET(all, steer::host_addresses());
+  TRY_LET(all, kernel.addresses());
   const auto is_it = [&](const steer::HostAddress& each) {
     return each.ip == local || (each.loopback && each.ip.family == local.family && local.in_prefix(each.ip, each.prefix));
   };
-  if (std::ranges::any_of(all, is_it)) return {};
+  if (std::ranges::any_of(*all, is_it)) return {};
   return fail(EADDRNOTAVAIL, "{} is no address of the socket's network namespace", to_string(local));
 }
 
@@ -58,7 +58,7 @@ Result<> check_family(int socket, const IpAddress& local) {
 
 }  // namespace
 
-Result<> owns_address(const World& world, int socket, const tcp::Facts& facts, const image::Endpoint& endpoint) {
+Result<> owns_address(const World& world, Survey& survey, int socket, const tcp::Facts& facts, const image::Endpoint& endpoint) {
   const User& owner = endpoint.owner;
   const SocketAddress& local = facts.tuple.local;
   const auto resident = world.residents.find(facts.cookie);
@@ -68,16 +68,19 @@ Result<> owns_address(const World& world, int socket, const tcp::Facts& facts, c
     TRY(world.policy.may_listen(endpoint.service, owner, {local.ip.unmapped(), local.port}));
     TRY(check_family(socket, local.ip));
   }
-  const auto check = [&]() -> Result<> {
-    TRY(is_local(local.ip.unmapped()));
-    return checks_port ? serves_alone(facts, owner) : Result<>();
-  };
   // A wildcard does not tell the namespace: the socket does.
   const unique_fd handle(::ioctl(socket, SIOCGSKNS));
   if (!handle) return fail_errno("finding the socket's network namespace");
   TRY_LET(inode, steer::inode_of(handle.get()));
-  TRY_LET(own, steer::own_namespace());
-  auto checked = inode == own.inode ? check() : steer::call_in(handle.get(), check);
+  if (!survey.own) {
+    TRY_LET(own, steer::own_namespace());
+    survey.own = own.inode;
+  }
+  const auto check = [&, &kernel = survey.in[inode]]() -> Result<> {
+    TRY(is_local(kernel, local.ip.unmapped()));
+    return checks_port ? serves_alone(facts, owner) : Result<>();
+  };
+  auto checked = inode == *survey.own ? check() : steer::call_in(handle.get(), check);
   return !checked && !is_passive(endpoint.state) && was_accepted_by_a_guest(world, local) ? Result<>() : checked;
 }
 

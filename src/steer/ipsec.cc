@@ -1,9 +1,8 @@
 #include "steer/ipsec.h"
 
 #include <arpa/inet.h>
-#include <linux/xfrm.h>
 
-#include <optional>
+#include <algorithm>
 
 #include "steer/netlink.h"
 
@@ -34,25 +33,29 @@ bool has_transformation(const nlmsghdr* message) {
 
 }  // namespace
 
-Result<> check_ipsec(const FourTuple& connection) {
-  const FourTuple tuple = connection.unmapped();
-  auto xfrm = Netlink::open(NETLINK_XFRM);
-  if (!xfrm) return {};  // a kernel without IPsec
+Result<std::vector<IpsecPolicy>> ipsec_policies(Netlink& xfrm) {
   alignas(nlmsghdr) char buffer[256] = {};
   nlmsghdr* header = mnl_nlmsg_put_header(buffer);
   header->nlmsg_type = XFRM_MSG_GETPOLICY;
   header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  header->nlmsg_seq = (*xfrm)->next_sequence();
+  header->nlmsg_seq = xfrm.next_sequence();
   mnl_nlmsg_put_extra_header(header, sizeof(xfrm_userpolicy_id));
-  bool found = false;
-  auto asked = (*xfrm)->dump(header, "IPsec policies", [&](const nlmsghdr* message) {
+  std::vector<IpsecPolicy> policies;
+  auto asked = xfrm.dump(header, "IPsec policies", [&](const nlmsghdr* message) {
     if (message->nlmsg_type != XFRM_MSG_NEWPOLICY) return;
     const auto& policy = *static_cast<const xfrm_userpolicy_info*>(mnl_nlmsg_get_payload(message));
     if (policy.action != XFRM_POLICY_ALLOW || !has_transformation(message)) return;
-    const bool out = policy.dir == XFRM_POLICY_OUT;
-    found |= out ? applies(policy.sel, tuple.local, tuple.remote) : policy.dir == XFRM_POLICY_IN && applies(policy.sel, tuple.remote, tuple.local);
+    if (policy.dir == XFRM_POLICY_OUT || policy.dir == XFRM_POLICY_IN) policies.push_back({policy.sel, policy.dir == XFRM_POLICY_OUT});
   });
-  if (!asked && asked.error().code != EOPNOTSUPP && asked.error().code != EINVAL) return asked;
+  if (!asked && asked.error().code != EOPNOTSUPP && asked.error().code != EINVAL) return pass(std::move(asked));
+  return policies;
+}
+
+Result<> check_ipsec(std::span<const IpsecPolicy> policies, const FourTuple& connection) {
+  const FourTuple tuple = connection.unmapped();
+  const bool found = std::ranges::any_of(policies, [&](const IpsecPolicy& each) {
+    return each.out ? applies(each.selector, tuple.local, tuple.remote) : applies(each.selector, tuple.remote, tuple.local);
+  });
   if (found) return fail(ENOTSUP, "IPsec of this host encrypts the packets of {}: another host has not its keys", to_string(tuple));
   return {};
 }

@@ -12,8 +12,8 @@
 #include <algorithm>
 
 #include "base/unique_fd.h"
-#include "steer/ipsec.h"
 #include "steer/netlink.h"
+#include "steer/questions.h"
 #include "steer/tracking.h"
 
 namespace sockmi::steer {
@@ -75,35 +75,6 @@ Result<Route> ask(Netlink& netlink, const IpAddress& host, const Sender& sender)
   return route;
 }
 
-// An interface is listed by its name, or has one below it that is: a port of a bridge, a part of a bond.
-Result<bool> is_listed(unsigned interface, const std::vector<std::string>& interfaces) {
-  char name[IF_NAMESIZE] = {};
-  if (!::if_indextoname(interface, name)) return fail_errno("interface");
-  if (std::ranges::find(interfaces, name) != interfaces.end()) return true;
-  TRY_LET(netlink, Netlink::open(NETLINK_ROUTE));
-  Message m;
-  m.header->nlmsg_type = RTM_GETLINK;
-  m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  m.header->nlmsg_seq = netlink->next_sequence();
-  mnl_nlmsg_put_extra_header(m.header, sizeof(ifinfomsg));
-  bool listed = false;
-  struct Link {
-    std::string name;
-    unsigned master = 0;
-  };
-  TRY(netlink->dump(m.header, "interfaces", [&](const nlmsghdr* message) {
-    Link link;
-    mnl_attr_parse(message, sizeof(ifinfomsg), [](const nlattr* attribute, void* data) {
-      Link& out = *static_cast<Link*>(data);
-      if (mnl_attr_get_type(attribute) == IFLA_IFNAME) out.name = mnl_attr_get_str(attribute);
-      if (mnl_attr_get_type(attribute) == IFLA_MASTER) out.master = mnl_attr_get_u32(attribute);
-      return MNL_CB_OK;
-    }, &link);
-    listed |= link.master == interface && std::ranges::find(interfaces, link.name) != interfaces.end();
-  }));
-  return listed;
-}
-
 // Of a connection that came in. It tells of a translation also where the kernel has no netlink for connection tracking.
 Result<> check_original_destination(int socket, const FourTuple& tuple) {
   sockaddr_storage address{};
@@ -119,28 +90,55 @@ Result<> check_original_destination(int socket, const FourTuple& tuple) {
 
 }  // namespace
 
-Result<Route> route_to(const IpAddress& host, const Sender& sender) {
-  TRY_LET(netlink, Netlink::open(NETLINK_ROUTE));
+Result<Route> route_to(Netlink& route, const IpAddress& host, const Sender& sender) {
   const IpAddress to = host.unmapped(), from = sender.address.unmapped();
-  auto found = ask(*netlink, to, {from, sender.mark, sender.interface});
+  auto found = ask(route, to, {from, sender.mark, sender.interface});
   // A guest's address is none of this host's: the kernel routes its packets, but does not answer for it.
-  if (!found && !from.any()) found = ask(*netlink, to, {{}, sender.mark, sender.interface});
+  if (!found && !from.any()) found = ask(route, to, {{}, sender.mark, sender.interface});
   return found;
 }
 
-Result<> check_wire(int socket, const FourTuple& tuple, const Sender& sender, const std::vector<std::string>& interfaces) {
+Result<bool> is_listed(Netlink& route, unsigned interface, const std::vector<std::string>& interfaces) {
+  char name[IF_NAMESIZE] = {};
+  if (!::if_indextoname(interface, name)) return fail_errno("interface");
+  if (std::ranges::find(interfaces, name) != interfaces.end()) return true;
+  Message m;
+  m.header->nlmsg_type = RTM_GETLINK;
+  m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  m.header->nlmsg_seq = route.next_sequence();
+  mnl_nlmsg_put_extra_header(m.header, sizeof(ifinfomsg));
+  bool listed = false;
+  struct Link {
+    std::string name;
+    unsigned master = 0;
+  };
+  TRY(route.dump(m.header, "interfaces", [&](const nlmsghdr* message) {
+    Link link;
+    mnl_attr_parse(message, sizeof(ifinfomsg), [](const nlattr* attribute, void* data) {
+      Link& out = *static_cast<Link*>(data);
+      if (mnl_attr_get_type(attribute) == IFLA_IFNAME) out.name = mnl_attr_get_str(attribute);
+      if (mnl_attr_get_type(attribute) == IFLA_MASTER) out.master = mnl_attr_get_u32(attribute);
+      return MNL_CB_OK;
+    }, &link);
+    listed |= link.master == interface && std::ranges::find(interfaces, link.name) != interfaces.end();
+  }));
+  return listed;
+}
+
+Result<> check_wire(Questions& kernel, int socket, const FourTuple& tuple, const Sender& sender, const std::vector<std::string>& interfaces) {
   static const IpAddress loopback = *IpAddress::parse("127.0.0.0");
   const IpAddress peer = tuple.remote.ip.unmapped();
-  TRY_LET(route, route_to(peer, sender));
+  TRY_LET(route, kernel.route_to(peer, sender));
   if (route.local || peer.in_prefix(loopback, 8)) return fail(ENOTSUP, "the peer of this connection, {}, is on this host: its packets are on no wire", to_string(peer));
   if (!interfaces.empty()) {
-    TRY_LET(listed, is_listed(route.interface, interfaces));
+    TRY_LET(listed, kernel.is_listed(route.interface, interfaces));
     char name[IF_NAMESIZE] = "?";
     if (!listed)
       return fail(ENOTSUP, "{} is reached by {}, which is none of `interfaces`: its packets would not be redirected", to_string(peer),
                   ::if_indextoname(route.interface, name) ? name : "?");
   }
-  TRY(check_ipsec(tuple));
+  TRY_LET(policies, kernel.ipsec_policies());
+  TRY(check_ipsec(*policies, tuple));
   TRY(check_original_destination(socket, tuple));
   return check_translation(tuple);
 }

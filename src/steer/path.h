@@ -10,6 +10,9 @@
 
 namespace sockmi::steer {
 
+class Netlink;
+class Questions;
+
 struct Route {
   bool local = false;       // the address is one of this host's
   unsigned interface = 0;
@@ -24,10 +27,12 @@ struct Sender {
   unsigned interface = 0;
 };
 // As the kernel would send a packet of such a socket to `host` now. ENETUNREACH: it would not.
-Result<Route> route_to(const IpAddress& host, const Sender& sender = {});
+Result<Route> route_to(Netlink& route, const IpAddress& host, const Sender& sender);
+// Whether an interface is one of `interfaces`, or has one below it that is: a port of a bridge, a part of a bond.
+Result<bool> is_listed(Netlink& route, unsigned interface, const std::vector<std::string>& interfaces);
 
 // Whether the packets of a connection between us and a host elsewhere are on the wire as its socket has them. ENOTSUP, with the reason: the peer is
 // this host; another than `interfaces` leads to it; they are encrypted by the kernel; or their addresses, ports or numbers are translated.
-Result<> check_wire(int socket, const FourTuple& tuple, const Sender& sender, const std::vector<std::string>& interfaces);
+Result<> check_wire(Questions& kernel, int socket, const FourTuple& tuple, const Sender& sender, const std::vector<std::string>& interfaces);
 
 }  // namespace sockmi::steer

@@ -14,6 +14,7 @@
 #include "steer/liveness.h"
 #include "steer/netlink.h"
 #include "steer/port_users.h"
+#include "steer/thread_netlink.h"
 
 namespace sockmi::steer {
 namespace {
@@ -171,7 +172,7 @@ Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cook
   if (tuple.remote.ip.any()) {
     TRY(for_each_socket(kAlive, tuple.local.port, take));
   } else {
-    TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
+    TRY_LET(diag, thread_netlink(NETLINK_SOCK_DIAG));
     const Question one(*diag, wanted.local.ip.family, NLM_F_ACK, kAlive);  // by the acknowledgement the answer ends
     one.ask_for(wanted);
     auto asked = diag->dump(one.header, "sock_diag", [&](const nlmsghdr* message) {
@@ -186,7 +187,7 @@ Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cook
 }  // namespace
 
 Result<Liveness> liveness_of(const FourTuple& tuple, std::uint64_t cookie) {
-  TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
+  TRY_LET(diag, thread_netlink(NETLINK_SOCK_DIAG));
   const FourTuple plain = tuple.unmapped();
   const Question one(*diag, plain.local.ip.family, NLM_F_ACK, kAlive);
   one.ask_for(plain);
@@ -218,7 +219,7 @@ Result<TcpSocket> find_by_cookie(const FourTuple& tuple, std::uint64_t cookie) {
 
 Result<> destroy(const FourTuple& tuple, std::uint64_t cookie) {
   const FourTuple wanted = tuple.unmapped();
-  TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
+  TRY_LET(diag, thread_netlink(NETLINK_SOCK_DIAG));
   const Question one(*diag, wanted.local.ip.family, NLM_F_ACK, kAlive);
   one.header->nlmsg_type = SOCK_DESTROY;
   one.speak_of(wanted);

@@ -16,6 +16,8 @@
 #include <fstream>
 #include <optional>
 
+#include "steer/thread_netlink.h"
+
 namespace sockmi::steer {
 namespace {
 
@@ -61,9 +63,15 @@ struct Message {
 // A guest may be silent for as long as this host lets any connection be.
 std::uint32_t seconds_of_silence() {
   constexpr std::uint32_t kDefault = 432'000;
-  std::ifstream file("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established");
-  std::uint32_t seconds = 0;
-  return file >> seconds && seconds > 0 ? seconds : kDefault;
+  constexpr std::chrono::seconds kFresh{1};
+  thread_local std::chrono::steady_clock::time_point read_at;
+  thread_local std::uint32_t seconds = 0;
+  if (const auto now = std::chrono::steady_clock::now(); read_at + kFresh < now) {
+    std::ifstream file("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established");
+    if (!(file >> seconds) || seconds == 0) seconds = kDefault;
+    read_at = now;
+  }
+  return seconds;
 }
 
 // Answers of kernels without ctnetlink.
@@ -161,11 +169,11 @@ Result<> track(Netlink& netfilter, const FourTuple& tuple, bool established) {
   const FourTuple plain = tuple.unmapped();
   // Who began it does not matter once it is established; a SYN is ours.
   const auto& [from, to] = established ? std::pair(plain.remote, plain.local) : std::pair(plain.local, plain.remote);
-  Result<> done;
-  for (int attempt = 0; attempt < 3; ++attempt) {  // a packet of the peer's may have made an entry just now
+  const auto try_to_add = [&] { return add(netfilter, from, to, established ? kEstablished : kSynSent); };
+  auto done = try_to_add();
+  for (int attempt = 0; attempt < 3 && !done && done.error().code == EEXIST; ++attempt) {  // a packet of the peer's may make another one just now
     done = forget(netfilter, from, to);
-    if (done) done = add(netfilter, from, to, established ? kEstablished : kSynSent);
-    if (done || done.error().code != EEXIST) break;
+    if (done) done = try_to_add();
   }
   if (!done && is_missing(done.error())) return fail(EOPNOTSUPP, "connection tracking: this kernel has no ctnetlink");
   return done;
@@ -184,7 +192,7 @@ Result<> untrack(Netlink& netfilter, const FourTuple& tuple, std::chrono::millis
 
 Result<> check_translation(const FourTuple& tuple) {
   if (!tracks_connections()) return {};
-  TRY_LET(netfilter, Netlink::open(NETLINK_NETFILTER));
+  TRY_LET(netfilter, thread_netlink(NETLINK_NETFILTER));
   const FourTuple plain = tuple.unmapped();
   TRY_LET(entry, find(*netfilter, plain.local, plain.remote));  // in either direction: what our socket sends
   if (!entry) return {};

@@ -1,0 +1,60 @@
+// What is asked about many connections is asked once, and where the asker is.
+#include "steer/questions.h"
+
+#include <algorithm>
+
+#include <linux/netlink.h>
+
+#include "network.h"
+#include "steer/thread_netlink.h"
+
+namespace sockmi::steer {
+namespace {
+
+class QuestionsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!may_make_namespaces()) GTEST_SKIP() << "this user may make no namespaces";
+    one_.emplace(), other_.emplace();
+  }
+  static bool has(Questions& kernel, const char* address) {
+    const auto all = kernel.addresses();
+    return all && std::ranges::find(**all, *IpAddress::parse(address), &HostAddress::ip) != (*all)->end();
+  }
+  static Netlink* route_socket() { return thread_netlink(NETLINK_ROUTE).value_or(nullptr); }
+
+  std::optional<Host> one_, other_;
+};
+
+TEST_F(QuestionsTest, ASocketIsOpenedOnceInEachNamespace) {
+  Netlink *first = one_->in(route_socket), *there = other_->in(route_socket), *again = one_->in(route_socket);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first, again);
+  EXPECT_NE(first, there);
+}
+
+TEST_F(QuestionsTest, TheAnswerIsOfTheNamespaceInWhichItIsAsked) {
+  other_->run("ip addr add 192.0.2.7/32 dev lo");
+  Questions here, there;
+  EXPECT_FALSE(one_->in([&] { return has(here, "192.0.2.7"); }));
+  EXPECT_TRUE(other_->in([&] { return has(there, "192.0.2.7"); }));
+}
+
+TEST_F(QuestionsTest, WhatChangesMeanwhileIsSeenByTheNextOnes) {
+  const IpAddress host = *IpAddress::parse("198.51.100.1");
+  one_->in([&] {
+    Questions before;
+    EXPECT_FALSE(before.route_to(host));
+    one_->run("ip route add 198.51.100.0/24 dev lo mtu 1300");
+    EXPECT_FALSE(before.route_to(host)) << "the question was asked before";
+    Questions now;
+    const auto route = now.route_to(host);
+    ASSERT_TRUE(route) << to_string(route.error());
+    EXPECT_EQ(route->mtu, 1300u);
+    // Another sender's way may be another one.
+    EXPECT_FALSE(now.route_to(host, {.interface = 4711}));
+  });
+}
+
+}  // namespace
+}  // namespace sockmi::steer
