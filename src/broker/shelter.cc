@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <vector>
 
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
 #include "base/log.h"
 #include "base/spawn.h"
 #include "broker/event.h"
@@ -38,6 +41,7 @@ void Shelter::change(const FourTuple& guest, std::optional<milliseconds> expires
 }
 
 boost::asio::awaitable<void> Shelter::write() {
+  co_await boost::asio::post(io_, boost::asio::use_awaitable);  // until now this runs within change()
   for (milliseconds pause{200}; !unwritten_.empty();) {
     std::vector<steer::Sheltered> changes;
     for (const auto& [guest, expires_in] : unwritten_) changes.push_back({guest, expires_in});
