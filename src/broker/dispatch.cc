@@ -52,10 +52,17 @@ Result<> on_abort(Requests& requests, const Speaker& from, const image::Message&
 
 Result<> on_rest(Requests& requests, const Speaker& from, const image::Message& message) {
   const auto* said = message.request_as_Rest();
-  TRY_LET(id, image::read_id(image::view(said->id())));
-  image::LateT late;
-  if (said->late()) said->late()->UnPackTo(&late);
-  return requests.rest(from, id, late);
+  if (said->late()) {
+    TRY_LET(id, image::read_id(image::view(said->id())));
+    image::LateT late;
+    said->late()->UnPackTo(&late);
+    return requests.rest(from, id, late);
+  }
+  TRY_LET(untouched, image::read_ids(image::view(said->id())));
+  Result<> result;
+  for (const auto& id : untouched)
+    if (auto taken = requests.rest(from, id, {}); !taken && result) result = std::move(taken);
+  return result;
 }
 
 Result<> on_straggler(Requests& requests, const Speaker& from, const image::Message& message) {

@@ -376,8 +376,10 @@ class Batch {
     (void)fault::point("handed-over");
     const auto deadline = Clock::now() + kCommitPatience;
     for (const auto& commitment : commitments_) co_await commitment->known.wait(deadline);
+    std::vector<Leaving*> there;
     for (std::size_t i = 0; i < those.size(); ++i)
-      if (commitments_[i]->outcome == Outcome::Lives) seal(world_, choice_, *those[i]);
+      if (commitments_[i]->outcome == Outcome::Lives) there.push_back(those[i]);
+    seal(world_, choice_, there);
     world_.hurry.end();
   }
 

@@ -27,11 +27,12 @@ asio::awaitable<void> Rests::wait(image::MigrationId id, std::shared_ptr<Waiting
 }
 
 Result<> Rests::take(const image::MigrationId& id, const std::string& host, const tcp::Late& rest) {
-  if (std::ranges::find(taken_, std::pair(id, host)) != taken_.end()) return {};
   const auto it = waiting_.find(id);
-  if (it == waiting_.end() || it->second->host != host) return fail(ENOENT, "nobody waits for the rest of this endpoint");
+  if (it == waiting_.end() || it->second->host != host || it->second->fd < 0)
+    return std::ranges::find(taken_, std::pair(id, host)) != taken_.end() ? Result<>() : fail(ENOENT, "nobody waits for the rest of this endpoint");
   auto added = tcp::add_rest(it->second->fd, rest);
   if (!added) log::error("event=rest_lost migration={} bytes={} error=\"{}\"", image::to_hex(id), rest.written.size(), to_string(added.error()));
+  it->second->fd = -1;  // it was taken
   taken_.emplace_back(id, host);
   if (taken_.size() > kMostTaken) taken_.pop_front();
   it->second->told.set();

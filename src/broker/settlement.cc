@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 
 #include <sockmi/sockmi.h>
 
@@ -10,10 +11,12 @@
 #include "base/spawn.h"
 #include "broker/guests.h"
 #include "broker/homes.h"
+#include "broker/late_files.h"
 #include "broker/orphans.h"
 #include "broker/passive.h"
 #include "broker/residents.h"
 #include "broker/rests.h"
+#include "image/rest.h"
 
 namespace sockmi::broker {
 namespace {
@@ -40,17 +43,27 @@ asio::awaitable<void> send(World& world, peer::Choice choice, Secret message) {
   co_await world.transfer->call(choice.host, choice.line, std::move(message), milliseconds(1000));
 }
 
-// As long as the importer waits for it. If it is lost and empty, the endpoint comes to its application a little later.
-asio::awaitable<void> send_rest(World& world, peer::Choice importer, image::MigrationId id, FourTuple tuple, image::LateT rest) {
+// As long as the importer waits for it.
+asio::awaitable<Result<>> call_with_rest(World& world, const peer::Choice& importer, Secret message) {
   Result<> taken;
   for (const auto deadline = Clock::now() + Rests::kPatience; Clock::now() < deadline; co_await sleep_for(kPause)) {
-    auto reply = co_await world.transfer->call(importer.host, importer.line, image::pack_rest(id, rest), kRest);
+    auto reply = co_await world.transfer->call(importer.host, importer.line, message, kRest);
     auto answer = reply ? image::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     taken = answer ? Result<>() : std::unexpected(answer.error());
     if (reply) break;
   }
+  co_return taken;
+}
+
+asio::awaitable<void> send_rest(World& world, peer::Choice importer, image::MigrationId id, FourTuple tuple, image::LateT rest) {
+  auto taken = co_await call_with_rest(world, importer, image::pack_rest(id, rest));
   if (!taken && !rest.written.empty())
     log::error("event=written_too_late connection={} bytes={} error=\"{}\"", to_string(tuple), rest.written.size(), to_string(taken.error()));
+}
+
+// If this is lost, the endpoints come to their applications a little later.
+asio::awaitable<void> send_untouched(World& world, peer::Choice importer, std::vector<image::MigrationId> untouched) {
+  (void)co_await call_with_rest(world, importer, image::pack_rest(untouched));
 }
 
 // What stragglers brought since the decision. Nobody has acknowledged it: if this is lost, the peer sends it again.
@@ -77,7 +90,7 @@ void lives_there(World& world, const peer::Choice& importer, Leaving& one) {
     if (one.adopted) end_socket(world, one, false);
     return;
   }
-  seal(world, importer, one);
+  seal(world, importer, std::array{&one});
   if (one.sealed) send_stragglers(world, importer, one);
   end_socket(world, one, false);
   has_left(world, one.tuple, one.endpoint.home, one.endpoint.home_line);
@@ -144,12 +157,19 @@ asio::awaitable<void> await_verdict(World& world, peer::Choice importer, std::sh
 
 }  // namespace
 
-void seal(World& world, const peer::Choice& importer, Leaving& one) {
-  if (!one.frozen || one.sealed || one.endpoint.tcp.local_ip.empty()) return;
-  one.sealed = true;
-  auto rest = one.frozen->seal(one.endpoint.tcp);
-  if (!rest) log::error("event=not_sealed connection={} error=\"{}\"", to_string(one.tuple), to_string(rest.error()));
-  if (one.more) spawn(world.io, "send_rest", send_rest(world, importer, one.id, one.tuple, to_image(rest ? std::move(*rest) : tcp::Late())));
+void seal(World& world, const peer::Choice& importer, std::span<Leaving* const> those) {
+  std::vector<image::MigrationId> untouched;  // nearly always all of them
+  for (Leaving* one : those) {
+    if (!one->frozen || one->sealed || one->endpoint.tcp.local_ip.empty()) continue;
+    one->sealed = true;
+    auto rest = one->frozen->seal(one->endpoint.tcp);
+    if (!rest) log::error("event=not_sealed connection={} error=\"{}\"", to_string(one->tuple), to_string(rest.error()));
+    if (!one->more) continue;
+    const image::LateT late = to_image(rest ? std::move(*rest) : tcp::Late());
+    if (is_in_commit_alone(late)) spawn(world.io, "send_rest", send_rest(world, importer, one->id, one->tuple, late));
+    else untouched.push_back(one->id);
+  }
+  if (!untouched.empty()) spawn(world.io, "send_untouched", send_untouched(world, importer, std::move(untouched)));
 }
 
 asio::awaitable<void> settle(World& world, const peer::Choice& importer, Leaving& one, Commitment& commitment) {

@@ -8,9 +8,9 @@ namespace sockmi::broker {
 
 // By commitment.outcome, which is known; no straggler is under way any more. Sets one.result.
 asio::awaitable<void> settle(World& world, const peer::Choice& importer, Leaving& one, Commitment& commitment);
-// It lives there: from here on nobody writes to the socket here. What was done to it since hold() by those who were asleep in a call at that time is
-// told to the importer, which gives the endpoint to nobody before.
-void seal(World& world, const peer::Choice& importer, Leaving& one);
+// They live there: from here on nobody writes to their sockets here. What was done to them since hold() by those who were asleep in a call at that time is
+// told to the importer, which gives these endpoints to nobody before.
+void seal(World& world, const peer::Choice& importer, std::span<Leaving* const> those);
 // Nothing is known yet: the socket stays frozen until something is, in a task of its own; one.result is EINPROGRESS. An operator may decide.
 void leave_in_doubt(World& world, const peer::Choice& importer, Leaving& one, std::shared_ptr<Commitment> commitment);
 

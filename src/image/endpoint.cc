@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "image/pack.h"
+#include "image/rest.h"
 
 namespace sockmi::image {
 namespace {
@@ -136,6 +137,12 @@ Secret pack_rest(const MigrationId& id, const LateT& late) {
   WipingBuilder builder(256 + late.written.size());
   const auto name = vector(builder, id);
   return pack(Request::Rest, builder, CreateRest(builder, name, Late::Pack(builder, &late)));
+}
+
+Secret pack_rest(std::span<const MigrationId> untouched) {
+  WipingBuilder builder;
+  const auto* first = reinterpret_cast<const std::uint8_t*>(untouched.data());
+  return pack(Request::Rest, builder, CreateRest(builder, builder.CreateVector(first, untouched.size_bytes())));
 }
 
 Secret pack_straggler(const StragglerT& straggler) {

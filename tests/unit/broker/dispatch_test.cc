@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "image/pack.h"
+#include "image/rest.h"
 
 namespace sockmi::broker {
 namespace {
@@ -56,6 +57,14 @@ TEST(Dispatch, MoreThanABatchIsRefused) {
   EXPECT_EQ(code_of(nobody, image::pack_commit(std::vector<image::Committed>(image::kMostEndpoints + 1))), EMSGSIZE);
   EXPECT_EQ(code_of(nobody, image::pack_passages(std::vector<image::Crossing>(image::kMostEndpoints + 1))), EMSGSIZE);
   EXPECT_EQ(nobody.calls, 0);
+}
+
+TEST(Dispatch, TheWordThatNothingWasDoneIsOfEachThatItNames) {
+  Nobody nobody;
+  EXPECT_EQ(code_of(nobody, image::pack_rest(std::vector<MigrationId>(5))), 0);
+  EXPECT_EQ(nobody.calls, 5);
+  EXPECT_EQ(code_of(nobody, image::pack_rest(std::vector<MigrationId>(image::kMostEndpoints + 1))), EMSGSIZE);
+  EXPECT_EQ(nobody.calls, 5);
 }
 
 TEST(Dispatch, AReasonIsOneLineOfABoundedLength) {
