@@ -4,6 +4,7 @@
 
 #include "image/endpoint.h"
 #include "image/pack.h"
+#include "image/rest.h"
 #include "peer/datagram_generated.h"
 
 int main(int argc, char** argv) {
@@ -42,6 +43,7 @@ int main(int argc, char** argv) {
   late.sent = 1;
   late.more = true;
   write("rest", 'm', pack_rest(id, late));
+  write("rest_untouched", 'm', pack_rest({&id, 1}));
   StragglerT straggler;
   straggler.local = to_string(local);
   straggler.remote = to_string(remote);
