@@ -2,7 +2,7 @@
 # Everything goes to build/; the demo's picture to demo-out/.
 
 JOBS := $(shell nproc)
-CMAKE_BUILD = cmake -G Ninja -S . -B build/$(1) -DCMAKE_BUILD_TYPE=$(2) $(3) >build/$(1).log && cmake --build build/$(1) -j$(JOBS)
+CMAKE_BUILD = cmake -G Ninja -S . -B build/$(1) -DCMAKE_BUILD_TYPE=$(2) -DSOCKMI_UNITY=ON $(3) >build/$(1).log && cmake --build build/$(1) -j$(JOBS)
 
 help:
 	@echo "make demo      a live HTTPS transfer moves between hosts (network namespaces; installs what it needs)"
