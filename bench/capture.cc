@@ -65,7 +65,7 @@ Costs costs(int queue) {
     const auto owner = tcp::Owner::of(pair.ours.get());
     must(owner.has_value(), "owner");
     std::optional<tcp::Frozen> frozen;
-    image::TcpT image;
+    wire::TcpT image;
     tcp::Late late;
     const double out = time_of([&] {
       auto done = tcp::Frozen::freeze(pair.ours.get(), *owner, kNoMarks, std::move(settings));

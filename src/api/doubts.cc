@@ -1,11 +1,11 @@
 // What is in doubt, and an operator's word on it.
 #include <nlohmann/json.hpp>
 
-#include "api/api.h"
+#include "api/router.h"
 
 namespace sockmi::api {
 
-asio::awaitable<Result<Response>> get_doubts(broker::Broker& broker, Session&, Request&) {
+asio::awaitable<Result<Response>> get_doubts(daemon::Broker& broker, Session&, Request&) {
   nlohmann::json out = nlohmann::json::array();
   for (const auto& [id, doubt] : broker.world().doubts.all()) {
     const auto since = doubt.since.time_since_epoch();
@@ -16,14 +16,14 @@ asio::awaitable<Result<Response>> get_doubts(broker::Broker& broker, Session&, R
 }
 
 // A wrong word makes two live endpoints, or none: root alone.
-asio::awaitable<Result<Response>> post_doubt(broker::Broker& broker, Session&, Request& request) {
+asio::awaitable<Result<Response>> post_doubt(daemon::Broker& broker, Session&, Request& request) {
   if (!request.user.is_root()) co_return fail(EACCES, "user {} may not decide what is in doubt", request.user.uid);
   const auto& body = request.http.body();
   const auto wish = nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
   const bool whole = wish.is_object() && wish.contains("id") && wish["id"].is_string() && wish.contains("decide") && wish["decide"].is_string();
   const std::string how = whole ? wish["decide"].get<std::string>() : "";
   if (how != "commit" && how != "discard") co_return fail(EINVAL, "the body is no {{\"id\": …, \"decide\": \"commit\" or \"discard\"}}");
-  CO_TRY(broker.world().doubts.decide(wish["id"].get<std::string>(), how == "commit" ? broker::Decide::Commit : broker::Decide::Discard));
+  CO_TRY(broker.world().doubts.decide(wish["id"].get<std::string>(), how == "commit" ? daemon::Decide::Commit : daemon::Decide::Discard));
   co_return json_response(200, nlohmann::json::object());
 }
 

@@ -1,9 +1,9 @@
 #include <nlohmann/json.hpp>
 #include <sockmi/sockmi.h>
 
-#include "api/api.h"
-#include "broker/migration.h"
-#include "image/pack.h"
+#include "api/router.h"
+#include "migration/exporter.h"
+#include "wire/flatbuffer.h"
 
 namespace sockmi::api {
 namespace {
@@ -22,10 +22,10 @@ Result<> check_state(unsigned state, bool has_tls) {
 
 }  // namespace
 
-asio::awaitable<Result<Response>> post_export(broker::Broker& broker, Session& session, Request& request) {
+asio::awaitable<Result<Response>> post_export(daemon::Broker& broker, Session& session, Request& request) {
   if (broker.world().stopping) co_return fail(EHOSTDOWN, "sockmid is stopping");
-  CO_TRY_LET(wish, image::read<image::ExportRequest>(request.http.body()));
-  const std::string service = image::string(wish->service());
+  CO_TRY_LET(wish, wire::read<wire::ExportRequest>(request.http.body()));
+  const std::string service = wire::string(wish->service());
   const std::size_t count = wish->parts() ? wish->parts()->size() : 0;
   const std::size_t came = request.descriptors.size();
   if (count == 0 || (came != count && came != count + 1)) co_return fail(EBADF, "an export comes with a descriptor for each part, not {} for {}", came, count);
@@ -37,21 +37,21 @@ asio::awaitable<Result<Response>> post_export(broker::Broker& broker, Session& s
   CO_TRY(broker.world().policy.may_export(service, request.user));
   IpAddress target;
   if (wish->target() && wish->target()->size() > 0) {
-    CO_TRY_LET(address, IpAddress::from_bytes(image::view(wish->target())));
+    CO_TRY_LET(address, IpAddress::from_bytes(wire::view(wish->target())));
     target = address;
   }
   if (target == broker.world().settings.address) co_return fail(EINVAL, "{} is this host", to_string(target));
-  std::vector<broker::Departure> departures;
+  std::vector<daemon::Departure> departures;
   for (std::size_t i = 0; i < count; ++i) {
     const auto* part = wish->parts()->Get(static_cast<unsigned>(i));
-    image::Endpoint endpoint{.service = service, .owner = request.user, .state = part->state(), .tls = image::secret(part->tls()),
-                             .payload = image::secret(part->payload())};
+    wire::Endpoint endpoint{.service = service, .owner = request.user, .state = part->state(), .tls = wire::secret(part->tls()),
+                             .payload = wire::secret(part->payload())};
     if (endpoint.payload.size() > SOCKMI_PAYLOAD_MAX)
       co_return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", endpoint.payload.size(), SOCKMI_PAYLOAD_MAX);
     CO_TRY(check_state(endpoint.state, !endpoint.tls.empty()));
     departures.push_back({std::move(request.descriptors[i]), std::move(endpoint), session.borrow_fd(), token});
   }
-  auto results = co_await broker::export_endpoints(broker.world(), std::move(departures), target, broker::milliseconds(wish->timeout_ms()));
+  auto results = co_await daemon::export_endpoints(broker.world(), std::move(departures), target, daemon::milliseconds(wish->timeout_ms()));
   if (count == 1 && !results.front()) co_return std::unexpected(results.front().error());
   nlohmann::json out = nlohmann::json::array();
   for (const auto& result : results) out.push_back({{"errno", result ? 0 : result.error().code}, {"error", result ? "" : to_string(result.error())}});

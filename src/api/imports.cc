@@ -8,10 +8,10 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-#include "api/api.h"
+#include "api/router.h"
 #include "base/fault.h"
-#include "broker/event.h"
-#include "image/pack.h"
+#include "context/async_event.h"
+#include "wire/flatbuffer.h"
 
 namespace sockmi::api {
 namespace {
@@ -32,71 +32,71 @@ std::string for_the_log(std::string text) {
 // What was delivered to this client goes back with its connection.
 class Delivered : public SessionState {
  public:
-  Delivered(broker::World& world, broker::Deliveries::Number number) : io_(world.io), deliveries_(world.deliveries), number(number) {}
+  Delivered(daemon::World& world, daemon::Deliveries::Number number) : io_(world.io), deliveries_(world.deliveries), number(number) {}
   ~Delivered() override {
     if (!io_.stopped()) deliveries_.end(number);  // else they are gone already
   }
 
  private:
   asio::io_context& io_;
-  broker::Deliveries& deliveries_;
+  daemon::Deliveries& deliveries_;
 
  public:
-  const broker::Deliveries::Number number;
+  const daemon::Deliveries::Number number;
 };
 
-Result<broker::Match> read_match(const image::Match* from) {
-  broker::Match match;
+Result<daemon::Match> read_match(const wire::Match* from) {
+  daemon::Match match;
   if (!from) return match;
   match.port = from->port();
   if (!from->ip() || from->ip()->size() == 0) return match;
-  TRY_LET(ip, IpAddress::from_bytes(image::view(from->ip())));
+  TRY_LET(ip, IpAddress::from_bytes(wire::view(from->ip())));
   if (from->prefix() > ip.size() * 8) return fail(EINVAL, "a prefix of {} bits", from->prefix());
   match.ip = ip;
   match.prefix = from->prefix();
   return match;
 }
 
-Result<std::vector<broker::Criteria>> read_criteria(const image::ImportRequest& wish, const broker::Policy& policy, const User& user) {
-  std::vector<broker::Criteria> out;
+Result<std::vector<daemon::Criteria>> read_criteria(const wire::ImportRequest& wish, const daemon::Policy& policy, const User& user) {
+  std::vector<daemon::Criteria> out;
   if (!wish.criteria() || wish.criteria()->size() == 0 || wish.criteria()->size() > kMostCriteria)
     return fail(EINVAL, "1 to {} criteria", kMostCriteria);
   for (const auto* each : *wish.criteria()) {
     if (each->states() == 0 || (each->states() & ~kAllStates)) return fail(EINVAL, "{:#x} is no set of states", each->states());
     TRY_LET(local, read_match(each->local()));
     TRY_LET(remote, read_match(each->remote()));
-    out.push_back({image::string(each->service()), each->states(), each->preferred(), local, remote});
+    out.push_back({wire::string(each->service()), each->states(), each->preferred(), local, remote});
     TRY(policy.may_import(out.back().service, user));
   }
   return out;
 }
 
 // `criteria`: which each meets.
-Response pack(std::span<const broker::Deliveries::Handed> handed, const std::vector<std::size_t>& criteria) {
+Response pack(std::span<const daemon::Deliveries::Handed> handed, const std::vector<std::size_t>& criteria) {
   std::size_t size = 1024;
   for (const auto& each : handed) size += 256 + each.ready.endpoint.tls.size() + each.ready.endpoint.payload.size();
-  image::WipingBuilder builder(size);
-  std::vector<flatbuffers::Offset<image::Delivered>> delivered;
+  wire::WipingBuilder builder(size);
+  std::vector<flatbuffers::Offset<wire::Delivered>> delivered;
   Response response{.type = "application/vnd.sockmi"};
   for (std::size_t i = 0; i < handed.size(); ++i) {
     const auto& [ready, token] = handed[i];
     const auto id = builder.CreateVector(ready.id.data(), ready.id.size());
     const auto tls = builder.CreateVector(ready.endpoint.tls.data(), ready.endpoint.tls.size());
     const auto payload = builder.CreateVector(ready.endpoint.payload.data(), ready.endpoint.payload.size());
-    delivered.push_back(image::CreateDelivered(builder, static_cast<std::uint32_t>(criteria[i]), id, ready.endpoint.state, tls, payload));
+    delivered.push_back(wire::CreateDelivered(builder, static_cast<std::uint32_t>(criteria[i]), id, ready.endpoint.state, tls, payload));
     response.descriptors.push_back(ready.socket.dup());
     response.descriptors.emplace_back(::fcntl(token.fd(), F_DUPFD_CLOEXEC, 0));
   }
-  builder.Finish(image::CreateImportResponseDirect(builder, &delivered));
+  builder.Finish(wire::CreateImportResponseDirect(builder, &delivered));
   response.body = builder.take();
   return response;
 }
 
 // Waits until an endpoint of one of the services becomes ready; false when the time is over or the client has gone.
-asio::awaitable<bool> wait_for_ready(broker::ImportLists& lists, Session& session, const std::vector<broker::Criteria>& criteria,
-                                     const User& user, pid_t process, broker::Clock::time_point deadline) {
-  auto ready = std::make_shared<broker::Event>(session.socket().get_executor());
-  std::vector<broker::ImportLists::Watch> watches;
+asio::awaitable<bool> wait_for_ready(daemon::ImportLists& lists, Session& session, const std::vector<daemon::Criteria>& criteria,
+                                     const User& user, pid_t process, daemon::Clock::time_point deadline) {
+  auto ready = std::make_shared<daemon::Event>(session.socket().get_executor());
+  std::vector<daemon::ImportLists::Watch> watches;
   for (const auto& each : criteria) watches.push_back(lists.watch(each, user, [ready] { ready->set(); }, process));
   auto outcome = co_await (ready->wait(deadline) || session.wait_gone());
   co_return outcome.index() == 0 && std::get<0>(outcome);
@@ -110,18 +110,18 @@ pid_t process_of(Session& session) {
   return ::getsockopt(session.borrow_fd(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 ? credentials.pid : 0;
 }
 
-asio::awaitable<Result<Response>> post_import(broker::Broker& broker, Session& session, Request& request) {
+asio::awaitable<Result<Response>> post_import(daemon::Broker& broker, Session& session, Request& request) {
   auto& lists = broker.world().lists;
-  CO_TRY_LET(wish, image::read<image::ImportRequest>(request.http.body()));
+  CO_TRY_LET(wish, wire::read<wire::ImportRequest>(request.http.body()));
   CO_TRY_LET(criteria, read_criteria(*wish, broker.world().policy, request.user));
-  const auto deadline = wish->timeout_ms() < 0 ? broker::Clock::time_point::max() : broker::Clock::now() + broker::milliseconds(wish->timeout_ms());
+  const auto deadline = wish->timeout_ms() < 0 ? daemon::Clock::time_point::max() : daemon::Clock::now() + daemon::milliseconds(wish->timeout_ms());
   const pid_t process = process_of(session);
   auto taken = lists.take(criteria, request.user, process);
-  while (taken.empty() && broker::Clock::now() < deadline) {
+  while (taken.empty() && daemon::Clock::now() < deadline) {
     if (!co_await wait_for_ready(lists, session, criteria, request.user, process, deadline)) break;
     taken = lists.take(criteria, request.user, process);
   }
-  std::vector<broker::Ready> those;
+  std::vector<daemon::Ready> those;
   std::vector<std::size_t> met;
   for (auto& each : taken) {
     those.push_back(std::move(each.ready));
@@ -132,17 +132,17 @@ asio::awaitable<Result<Response>> post_import(broker::Broker& broker, Session& s
   co_return pack(broker.world().deliveries.handed(number), met);
 }
 
-asio::awaitable<Result<Response>> post_import_taken(broker::Broker& broker, Session& session, Request& request) {
+asio::awaitable<Result<Response>> post_import_taken(daemon::Broker& broker, Session& session, Request& request) {
   const auto* delivered = dynamic_cast<Delivered*>(session.state.get());
   if (!delivered) co_return fail(EINVAL, "nothing was delivered to this client");
   CO_TRY(fault::point("taken"));
-  CO_TRY_LET(said, image::read<image::TakenRequest>(request.http.body()));
-  CO_TRY_LET(ids, image::read_ids(image::view(said->ids())));
+  CO_TRY_LET(said, wire::read<wire::TakenRequest>(request.http.body()));
+  CO_TRY_LET(ids, wire::read_ids(wire::view(said->ids())));
   auto& deliveries = broker.world().deliveries;
   if (said->failed())
     for (const auto* each : *said->failed()) {
-      CO_TRY_LET(id, image::read_id(image::view(each->id())));
-      deliveries.failed(delivered->number, id, Error{each->error(), for_the_log(image::string(each->reason()))});
+      CO_TRY_LET(id, wire::read_id(wire::view(each->id())));
+      deliveries.failed(delivered->number, id, Error{each->error(), for_the_log(wire::string(each->reason()))});
     }
   for (const auto& id : ids) (void)deliveries.taken(delivered->number, id);
   session.state.reset();  // the rest goes back

@@ -68,7 +68,7 @@ void UserNames::learn(std::uint32_t uid, std::string name) {
 asio::awaitable<std::string> UserNames::of(std::uint32_t uid) {
   if (const auto it = known_.find(uid); it != known_.end() && Clock::now() < it->second.until) co_return it->second.text;
   if (!asked_.contains(uid) && !begin(uid)) co_return unnamed(uid);
-  auto answered = std::make_shared<broker::Event>(io_.get_executor());
+  auto answered = std::make_shared<daemon::Event>(io_.get_executor());
   asked_[uid].push_back(answered);
   const bool in_time = co_await answered->wait(Clock::now() + kPatience);
   if (const auto it = asked_.find(uid); it != asked_.end()) it->second.remove(answered);

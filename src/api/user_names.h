@@ -11,7 +11,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 
-#include "broker/event.h"
+#include "context/async_event.h"
 
 namespace sockmi::api {
 
@@ -43,7 +43,7 @@ class UserNames {
   asio::io_context& io_;
   std::shared_ptr<Mailbox> mailbox_;
   std::map<std::uint32_t, Name> known_;
-  std::map<std::uint32_t, std::list<std::shared_ptr<broker::Event>>> asked_;  // of whom a thread asks, and who waits for that
+  std::map<std::uint32_t, std::list<std::shared_ptr<daemon::Event>>> asked_;  // of whom a thread asks, and who waits for that
 };
 
 }  // namespace sockmi::api

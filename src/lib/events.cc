@@ -10,7 +10,7 @@
 #include <sockmi/sockmi.h>
 
 #include "base/address.h"
-#include "lib/client.h"
+#include "lib/http_client.h"
 #include "lib/last_error.h"
 
 namespace sockmi::lib {

@@ -5,12 +5,12 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "lib/client.h"
-#include "lib/transport.h"
-#include "peer/authority.h"
+#include "lib/http_client.h"
+#include "lib/daemon_requests.h"
+#include "cluster/authority.h"
 #include "sockmictl/foreign_process.h"
-#include "steer/door.h"
-#include "steer/namespaces.h"
+#include "steer/syn_filter.h"
+#include "steer/namespaced_steering.h"
 
 using namespace sockmi;
 using nlohmann::json;
@@ -224,13 +224,13 @@ int main(int argc, char** argv) {
   std::string folder, host, from, out;
   auto* init = cluster->add_subcommand("init", "make a cluster's CA in a new folder; keep ca.key off the hosts");
   init->add_option("DIR", folder)->required();
-  init->callback([&] { action = [&] { return peer::init_cluster(folder); }; });
+  init->callback([&] { action = [&] { return cluster::init_cluster(folder); }; });
   auto* issue = cluster->add_subcommand("issue", "make a host's identity: a folder to be copied to that host");
   issue->add_option("HOST", host)->required();
   issue->add_option("--cluster", from, "the cluster's folder")->required();
   issue->add_option("--out", out, "the host's folder, new")->required();
   std::vector<std::string> addresses;
-  peer::HostOptions options;
+  cluster::HostOptions options;
   const auto with_addresses = [&](auto then) -> Result<> {
     for (const std::string& text : addresses) {
       TRY_LET(address, IpAddress::parse(text));
@@ -241,19 +241,19 @@ int main(int argc, char** argv) {
   const char* kAddress = "an address of the host: it is believed at these only (default: at any); may be repeated";
   issue->add_option("--address", addresses, kAddress);
   issue->add_option("--days", options.days, "until the certificate expires")->check(CLI::Range(1, 3650))->capture_default_str();
-  issue->callback([&] { action = [&] { return with_addresses([&] { return peer::issue_host(from, host, out, options); }); }; });
+  issue->callback([&] { action = [&] { return with_addresses([&] { return cluster::issue_host(from, host, out, options); }); }; });
   auto* renew = cluster->add_subcommand("renew", "a new key and certificate for a host that has one, in a copy of its folder or in the folder itself");
   renew->add_option("DIR", out, "the host's folder")->required();
   renew->add_option("--cluster", from, "the cluster's folder")->required();
   renew->add_option("--address", addresses, "other addresses than so far; may be repeated");
   renew->add_option("--days", options.days, "until the certificate expires")->check(CLI::Range(1, 3650))->capture_default_str();
-  renew->callback([&] { action = [&] { return with_addresses([&] { return peer::renew_host(from, out, options); }); }; });
+  renew->callback([&] { action = [&] { return with_addresses([&] { return cluster::renew_host(from, out, options); }); }; });
   auto* revoke = cluster->add_subcommand("revoke", "no certificate that a host was issued so far counts any more; copy crl.pem to every host");
   revoke->add_option("HOST", host, "its name, or a file with its certificate")->required();
   revoke->add_option("--cluster", from, "the cluster's folder")->required();
   revoke->callback([&] {
     action = [&]() -> Result<> {
-      TRY_LET(count, peer::revoke_host(from, host));
+      TRY_LET(count, cluster::revoke_host(from, host));
       fmt::print("{} certificates of {} are revoked: copy {}/crl.pem into the identity folder of every host\n", count, host, from);
       return {};
     };
@@ -262,7 +262,7 @@ int main(int argc, char** argv) {
   rekey->add_option("--cluster", from, "the cluster's folder")->required();
   rekey->callback([&] {
     action = [&]() -> Result<> {
-      TRY(peer::rekey_cluster(from));
+      TRY(cluster::rekey_cluster(from));
       fmt::print("copy {}/cluster.key into the identity folder of every host, in any order\n", from);
       return {};
     };
@@ -272,7 +272,7 @@ int main(int argc, char** argv) {
   rotate->add_option("--cluster", from, "the cluster's folder")->required();
   rotate->callback([&] {
     action = [&]() -> Result<> {
-      TRY(peer::rotate_authority(from));
+      TRY(cluster::rotate_authority(from));
       fmt::print("copy {}/ca.crt into the identity folder of every host; then renew every host, and end with 'cluster retire'\n", from);
       return {};
     };
@@ -281,7 +281,7 @@ int main(int argc, char** argv) {
   retire->add_option("--cluster", from, "the cluster's folder")->required();
   retire->callback([&] {
     action = [&]() -> Result<> {
-      TRY(peer::retire_authority(from));
+      TRY(cluster::retire_authority(from));
       fmt::print("copy {0}/ca.crt, and {0}/crl.pem if there is one, into the identity folder of every host\n", from);
       return {};
     };

@@ -5,7 +5,7 @@
 
 #include <toml++/toml.h>
 
-#include "steer/own_address.h"
+#include "net/own_address.h"
 
 namespace sockmi::sockmid {
 namespace {
@@ -77,8 +77,8 @@ const std::map<std::string, Setter>& setters() {
        })},
       {"negotiation.timeout_ms", number(10, 60'000, [](Config& c, std::int64_t v) { c.broker.negotiation.timeout = milliseconds(v); })},
       {"negotiation.preference", text([](Config& c, const std::string& v) -> Result<> {
-         static const std::map<std::string, peer::Preference> names = {
-             {"first", peer::Preference::first}, {"ready-first", peer::Preference::ready_first}, {"least-loaded", peer::Preference::least_loaded}};
+         static const std::map<std::string, cluster::Preference> names = {
+             {"first", cluster::Preference::first}, {"ready-first", cluster::Preference::ready_first}, {"least-loaded", cluster::Preference::least_loaded}};
          const auto it = names.find(v);
          if (it == names.end()) return fail(EINVAL, "wants first, ready-first or least-loaded");
          c.broker.negotiation.preference = it->second;
@@ -101,7 +101,7 @@ const std::map<std::string, Setter>& setters() {
       {"takeover.addresses", [](Config& c, const toml::node& node) -> Result<> {
          TRY_LET(list, strings(node));
          for (const auto& each : list) {
-           TRY_LET(match, broker::Match::parse(each));
+           TRY_LET(match, daemon::Match::parse(each));
            c.broker.settings.takeover.push_back(match);
          }
          return {};
@@ -113,11 +113,11 @@ const std::map<std::string, Setter>& setters() {
   return table;
 }
 
-Result<> read_services(const toml::table& services, std::map<std::string, broker::ServiceRule>& out) {
+Result<> read_services(const toml::table& services, std::map<std::string, daemon::ServiceRule>& out) {
   for (const auto& [name, node] : services) {
     const auto* table = node.as_table();
     if (!table) return fail(EINVAL, "service.{}: wants a table", name.str());
-    broker::ServiceRule rule;
+    daemon::ServiceRule rule;
     for (const auto& [key, users] : *table) {
       auto list = strings(users);
       if (!list) return fail(EINVAL, "service.{}.{}: {}", name.str(), key.str(), list.error().reason);
@@ -166,13 +166,13 @@ Result<Config> read_config(const std::string& path) {
   }
   if (auto read = read_table(table, "", config); !read) return fail(EINVAL, "{}: {}", path, read.error().reason);
   if (const auto* services = table["service"].as_table()) {
-    std::map<std::string, broker::ServiceRule> rules;
+    std::map<std::string, daemon::ServiceRule> rules;
     if (auto read = read_services(*services, rules); !read) return fail(EINVAL, "{}: {}", path, read.error().reason);
-    config.broker.policy = broker::Policy(std::move(rules));
+    config.broker.policy = daemon::Policy(std::move(rules));
   }
   if (config.broker.settings.address.any()) return fail(EINVAL, "{}: address is missing", path);
   if (config.broker.settings.interfaces.empty()) return fail(EINVAL, "{}: interfaces is missing", path);
-  if (const auto other = steer::address_beside(config.broker.settings.address)) config.broker.settings.other_address = *other;
+  if (const auto other = net::address_beside(config.broker.settings.address)) config.broker.settings.other_address = *other;
   config.broker.negotiation.address = config.broker.settings.address;
   config.broker.negotiation.other_address = config.broker.settings.other_address;
   config.broker.negotiation.line_port = config.broker.settings.line_port;

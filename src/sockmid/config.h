@@ -1,14 +1,14 @@
 // sockmid.toml: what a host's administrator decides. See sockmid.toml(5).
 #pragma once
 
-#include "broker/broker.h"
+#include "daemon/daemon.h"
 
 namespace sockmi::sockmid {
 
 struct Config {
   std::string socket = "/run/sockmid/sockmid.sock";
   std::filesystem::path identity = "/etc/sockmi/host";
-  broker::Broker::Config broker;  // without the host's name, which comes from its certificate
+  daemon::Broker::Config broker;  // without the host's name, which comes from its certificate
 };
 
 // EINVAL: what is wrong, and where.

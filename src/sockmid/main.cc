@@ -11,15 +11,15 @@
 #include <boost/asio/signal_set.hpp>
 #include <systemd/sd-daemon.h>
 
-#include "api/api.h"
+#include "api/router.h"
 #include "base/log.h"
 #include "base/spawn.h"
 #include "base/stderr_sink.h"
-#include "broker/passive.h"
-#include "peer/credentials.h"
+#include "connections/redirects.h"
+#include "cluster/credentials.h"
 #include "sockmid/config.h"
 #include "sockmid/wiping_heap.h"
-#include "steer/hold.h"
+#include "steer/boot_filter.h"
 
 using namespace sockmi;
 
@@ -45,7 +45,7 @@ void keep_memory_private() {
 // Also whether the host's certificate is in force, where there is one already.
 Result<> check_identity(const sockmid::Config& config) {
   if (!std::filesystem::exists(config.identity)) return {};
-  TRY_LET(credentials, peer::Credentials::load(config.identity));
+  TRY_LET(credentials, cluster::Credentials::load(config.identity));
   TRY(credentials->check(credentials->certificate()));
   if (const std::string warning = credentials->warning(); !warning.empty()) std::printf("warning: %s\n", warning.c_str());
   return {};
@@ -53,17 +53,17 @@ Result<> check_identity(const sockmid::Config& config) {
 
 Result<> run(sockmid::Config config) {
   keep_memory_private();
-  TRY_LET(guard, broker::Guard::start(config.broker.state_folder));
+  TRY_LET(guard, daemon::Guard::start(config.broker.state_folder));
   config.broker.guard = guard;
-  TRY_LET(identity, peer::Identity::load(config.identity));
+  TRY_LET(identity, cluster::Identity::load(config.identity));
   config.broker.settings.host = identity.host;
   config.broker.settings.runtime = std::filesystem::path(config.socket).parent_path();
   std::error_code error;
   std::filesystem::create_directories(config.broker.settings.runtime, error);
   boost::asio::io_context io(1);
-  TRY_LET(broker, broker::Broker::open(io, std::move(config.broker), identity));
+  TRY_LET(broker, daemon::Broker::open(io, std::move(config.broker), identity));
   TRY_LET(listener, api::serve(io, config.socket, *broker));
-  spawn(io, "keep_guard", broker::Guard::keep(guard, io));
+  spawn(io, "keep_guard", daemon::Guard::keep(guard, io));
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](auto, int) {
     (void)::sd_notify(0, "STOPPING=1");
@@ -82,15 +82,15 @@ Result<> run(sockmid::Config config) {
 // At a boot, before there are addresses, and whenever somebody has emptied the kernel's tables while there is no daemon: see steer/hold.h. A daemon that
 // runs puts its rules back by itself, and what it redirects must not be dropped.
 Result<> hold(const sockmid::Config& config) {
-  const auto locked = broker::JournalFile::lock(config.broker.state_folder);
+  const auto locked = daemon::JournalFile::lock(config.broker.state_folder);
   if (!locked && locked.error().code == EBUSY) {
     log::info("event=not_held reason=\"a daemon runs\"");
     return {};
   }
-  TRY_LET(journal, broker::Journal::look(config.broker.state_folder));
+  TRY_LET(journal, daemon::Journal::look(config.broker.state_folder));
   std::vector<FourTuple> tuples;
   for (const auto& [tuple, away] : journal.away())
-    if (!away.container && !broker::is_passive(tuple)) tuples.push_back(tuple);
+    if (!away.container && !daemon::is_passive(tuple)) tuples.push_back(tuple);
   TRY(steer::hold_connections(tuples, kLongestHold));
   log::info("event=held connections={}", tuples.size());
   return {};
@@ -105,10 +105,10 @@ void log_to_stderr() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc == 3 && argv[1] == std::string_view(broker::Guard::kArgument)) {
+  if (argc == 3 && argv[1] == std::string_view(daemon::Guard::kArgument)) {
     keep_memory_private();
     log_to_stderr();
-    broker::Guard::watch(argv[2], broker::kMarks);
+    daemon::Guard::watch(argv[2], daemon::kMarks);
   }
   const bool wiped = sockmid::wipe_openssl_heap();
   CLI::App app{"Moves live TCP and TLS connections between hosts: the daemon, one a host.", "sockmid"};

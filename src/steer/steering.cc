@@ -9,17 +9,17 @@
 
 #include "base/log.h"
 #include "base/unique_fd.h"
-#include "steer/adopt.h"
-#include "steer/claim.h"
-#include "steer/delivery_route.h"
-#include "steer/hold.h"
-#include "steer/keys.h"
-#include "steer/last_guard.h"
-#include "steer/reach.h"
-#include "steer/sets.h"
-#include "steer/tables.h"
-#include "steer/tracking.h"
-#include "steer/upkeep.h"
+#include "steer/nft_upgrade.h"
+#include "steer/table_lock.h"
+#include "steer/policy_route.h"
+#include "steer/boot_filter.h"
+#include "steer/nft_keys.h"
+#include "steer/fallback_table.h"
+#include "net/route.h"
+#include "steer/nft_sets.h"
+#include "steer/nft_tables.h"
+#include "net/conntrack.h"
+#include "steer/ruleset_monitor.h"
 
 namespace sockmi::steer {
 namespace {
@@ -28,7 +28,7 @@ using std::chrono::milliseconds;
 
 class NftSteering : public Steering, public Upkeep {
  public:
-  NftSteering(unique_fd claim, std::unique_ptr<Changes> changes, std::unique_ptr<Netlink> netfilter, std::unique_ptr<Netlink> route,
+  NftSteering(unique_fd claim, std::unique_ptr<Changes> changes, std::unique_ptr<net::Netlink> netfilter, std::unique_ptr<net::Netlink> route,
               std::vector<std::string> interfaces, std::vector<Segment> segments, ino_t daemon)
       : claim_(std::move(claim)), changes_(std::move(changes)), netfilter_(std::move(netfilter)), route_(std::move(route)),
         interfaces_(std::move(interfaces)), daemon_(daemon), segments_(std::move(segments)), sets_(*netfilter_) {}
@@ -110,13 +110,13 @@ class NftSteering : public Steering, public Upkeep {
 
   Result<> track(const FourTuple& tuple, bool established) override {
     if (!can_track_) return {};
-    auto done = steer::track(*netfilter_, tuple, established);
+    auto done = net::track(*netfilter_, tuple, established);
     if (!done) can_track_ = done.error().code != EOPNOTSUPP;  // the kernel looks for a module each time
     return done;
   }
 
   Result<> untrack(const FourTuple& tuple, milliseconds linger) override {
-    return can_track_ ? steer::untrack(*netfilter_, tuple, linger) : Result<>();
+    return can_track_ ? net::untrack(*netfilter_, tuple, linger) : Result<>();
   }
 
   Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) override {
@@ -341,10 +341,10 @@ class NftSteering : public Steering, public Upkeep {
 
   // Routes change seldom, but they do: what is not asked for again within this time is asked for anew.
   static constexpr std::chrono::seconds kFresh{1};
-  Result<Way> way(const IpAddress& host) {
+  Result<net::Way> way(const IpAddress& host) {
     auto& [found, at] = ways_[host];
     if (const auto now = std::chrono::steady_clock::now(); at + kFresh < now) {
-      TRY_LET(way, way_to(*route_, host));
+      TRY_LET(way, net::way_to(*route_, host));
       found = way;
       at = now;
     }
@@ -409,7 +409,7 @@ class NftSteering : public Steering, public Upkeep {
 
   unique_fd claim_;
   std::unique_ptr<Changes> changes_;
-  std::unique_ptr<Netlink> netfilter_, route_;
+  std::unique_ptr<net::Netlink> netfilter_, route_;
   const std::vector<std::string> interfaces_;
   const ino_t daemon_;
   std::vector<Segment> segments_;  // the names in it stay: sets_ knows them by address
@@ -418,8 +418,8 @@ class NftSteering : public Steering, public Upkeep {
   News news_;             // that mend() has not seen to
   std::string repaired_;  // by it, and not told yet
   bool can_track_ = true, keep_ = true, guarded_ = false;
-  std::map<IpAddress, std::pair<Way, std::chrono::steady_clock::time_point>> ways_;
-  std::map<IpAddress, Way> led_by_;  // the ways of our redirects
+  std::map<IpAddress, std::pair<net::Way, std::chrono::steady_clock::time_point>> ways_;
+  std::map<IpAddress, net::Way> led_by_;  // the ways of our redirects
   std::vector<IpAddress> led_anew_;
 };
 
@@ -428,8 +428,8 @@ class NftSteering : public Steering, public Upkeep {
 Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::string>& interfaces, ino_t daemon) {
   TRY_LET(claim, claim_namespace());
   TRY_LET(changes, Changes::open());
-  TRY_LET(netfilter, Netlink::open(NETLINK_NETFILTER));
-  TRY_LET(route, Netlink::open(NETLINK_ROUTE));
+  TRY_LET(netfilter, net::Netlink::open(NETLINK_NETFILTER));
+  TRY_LET(route, net::Netlink::open(NETLINK_ROUTE));
   TRY_LET(segments, segments_of(interfaces));
   auto steering = std::make_unique<NftSteering>(std::move(claim), std::move(changes), std::move(netfilter), std::move(route), interfaces,
                                                 std::move(segments), daemon);
@@ -439,7 +439,7 @@ Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::strin
 
 Result<> flush() {
   TRY_LET(claim, claim_namespace());
-  TRY_LET(route, Netlink::open(NETLINK_ROUTE));
+  TRY_LET(route, net::Netlink::open(NETLINK_ROUTE));
   TRY(release_connections());
   TRY(remove_tables());
   return remove_delivery_route(*route);

@@ -23,7 +23,7 @@ bool can_unlock(int fd) {
 
 }  // namespace
 
-Buffers::Buffers(int fd, const image::TcpT& image) : fd_(fd) {
+Buffers::Buffers(int fd, const wire::TcpT& image) : fd_(fd) {
   for (const auto& option : image.options) {
     if (!option || option->level != SOL_SOCKET || option->value.size() != sizeof(int)) continue;
     int value;

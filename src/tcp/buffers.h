@@ -4,7 +4,7 @@
 
 #include <cstddef>
 
-#include "image/tcp_generated.h"
+#include "wire/tcp_generated.h"
 
 namespace sockmi::tcp {
 
@@ -13,7 +13,7 @@ enum class Buffer { Receive, Send };
 class Buffers {
  public:
   Buffers() = default;
-  Buffers(int fd, const image::TcpT& image);
+  Buffers(int fd, const wire::TcpT& image);
 
   // For a while, to put the queues in. Beyond rmem_max and wmem_max with CAP_NET_ADMIN in the initial user namespace. Whether it is larger now.
   bool grow(Buffer buffer, std::size_t least);

@@ -141,8 +141,8 @@ Result<Frozen> Frozen::resume(int fd, const Owner& owner, Marks marks) {
   return Frozen(fd, owner, marks);
 }
 
-Result<image::TcpT> Frozen::capture(Ahead* ahead) {
-  image::TcpT image;
+Result<wire::TcpT> Frozen::capture(Ahead* ahead) {
+  wire::TcpT image;
   const auto local = facts_.tuple.local.ip.view(), remote = facts_.tuple.remote.ip.view();
   image.local_ip.assign(local.begin(), local.end());
   image.remote_ip.assign(remote.begin(), remote.end());
@@ -161,13 +161,13 @@ Result<image::TcpT> Frozen::capture(Ahead* ahead) {
   image.read_shutdown = !peer_has_finished(image.state) && (poll_now(fd_, POLLRDHUP) & POLLRDHUP);
   image.mark = owner_.mark;
   image.reuse_address = owner_.reuse_address == 1;
-  for (const auto& setting : settings_) image.options.push_back(std::make_unique<image::SocketOptionT>(*setting));
+  for (const auto& setting : settings_) image.options.push_back(std::make_unique<wire::SocketOptionT>(*setting));
   capture_options(fd_, image);
   return image;
 }
 
 // The image's send queue ends where it begins.
-Result<bool> Frozen::capture_outside_repair(image::TcpT& image, Ahead* ahead) {
+Result<bool> Frozen::capture_outside_repair(wire::TcpT& image, Ahead* ahead) {
   if (!known_.outside) return false;
   TRY_LET(place, capture_outside(fd_, image, ahead, *history_.sequences, known_.announced));
   if (!place) return false;
@@ -184,7 +184,7 @@ void Frozen::captured(const Place& place, std::uint64_t written) {
   known_.finished = false;
 }
 
-Result<> Frozen::capture_queues(image::TcpT& image, Ahead* ahead) {
+Result<> Frozen::capture_queues(wire::TcpT& image, Ahead* ahead) {
   for (int attempt = 0;; ++attempt) {
     TRY_LET(info, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     const int state = info.tcpi_state;
@@ -200,7 +200,7 @@ Result<> Frozen::capture_queues(image::TcpT& image, Ahead* ahead) {
     }
     // Segments go on coming in, and others read and write. What was read must be of one moment; the queues may grow at their ends meanwhile: what more
     // came in, and was written, is for received_since(). What was acknowledged does no harm to have.
-    image::Window window;
+    wire::Window window;
     const auto learnt = learn_sequence(image, window);
     if (!learnt && learnt.error().code == EAGAIN && attempt < kAttempts) continue;
     TRY(learnt);
@@ -223,7 +223,7 @@ Result<> Frozen::capture_queues(image::TcpT& image, Ahead* ahead) {
     // As acknowledged counts what a mute socket "sent", too: so only if nothing has come since we looked, before the freeze.
     known_.all_acknowledged = state == kEstablished && known_.told == image.rcv_seq && place.received == facts_.received;
     image.unsent = static_cast<std::uint32_t>(std::min<std::uint64_t>(send_queue.written - std::min(known_.sent, send_queue.written), image.send_queue.size()));
-    image.window = std::make_unique<image::Window>(window);
+    image.window = std::make_unique<wire::Window>(window);
     return {};
   }
 }
@@ -232,7 +232,7 @@ Result<> Frozen::capture_queues(image::TcpT& image, Ahead* ahead) {
 // of order leaves its own there, and does not count as received, so no segment at all may come in meanwhile. In CLOSE_WAIT there is no probe, but nothing
 // more comes either: what is not acknowledged yet is so at once (the socket is mute). Elsewhere nobody can write.
 // EAGAIN: something came in meanwhile.
-Result<> Frozen::learn_sequence(const image::TcpT& image, image::Window& window) {
+Result<> Frozen::learn_sequence(const wire::TcpT& image, wire::Window& window) {
   const auto look = [&] { return get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"); };
   TRY_LET(before, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
   TRY_LET(real, look());
@@ -255,7 +255,7 @@ Result<> Frozen::learn_sequence(const image::TcpT& image, image::Window& window)
   if (before.tcpi_state != image.state || after.tcpi_state != image.state || before.tcpi_segs_in != after.tcpi_segs_in)
     return fail(EAGAIN, "the socket does not come to rest");
   known_.base = sequence - static_cast<std::uint32_t>(after.tcpi_bytes_received);
-  window = image::Window(real.snd_wl1, real.snd_wnd, real.max_window, real.rcv_wnd, real.rcv_wup);
+  window = wire::Window(real.snd_wl1, real.snd_wnd, real.max_window, real.rcv_wnd, real.rcv_wup);
   return {};
 }
 
@@ -267,18 +267,18 @@ Result<Bytes> Frozen::peek(std::uint32_t skipped, std::uint32_t size) {
   return bytes;
 }
 
-Result<bool> Frozen::still_stands(const image::TcpT& image) {
+Result<bool> Frozen::still_stands(const wire::TcpT& image) {
   TRY_LET(late, received_since(image));
   return late.empty();
 }
 
-Result<Late> Frozen::received_since(const image::TcpT& image) {
+Result<Late> Frozen::received_since(const wire::TcpT& image) {
   auto late = hold(image);
   if (!known_.sealed) TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
   return late;
 }
 
-Result<Late> Frozen::hold(const image::TcpT& image) {
+Result<Late> Frozen::hold(const wire::TcpT& image) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (!known_.sealed) TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
     Place peeked;
@@ -303,7 +303,7 @@ Result<Late> Frozen::hold(const image::TcpT& image) {
   return fail(EAGAIN, "the socket does not come to rest");
 }
 
-Result<Late> Frozen::seal(const image::TcpT& image) {
+Result<Late> Frozen::seal(const wire::TcpT& image) {
   Late late;
   TRY(set_repair(fd_, TCP_REPAIR_ON));
   known_.sealed = true;
@@ -321,7 +321,7 @@ Result<Late> Frozen::seal(const image::TcpT& image) {
 }
 
 // A FIN of ours is sent again anyway, and acknowledged with all that is before it.
-Result<> Frozen::heard_last(const image::TcpT& image, const Place& now, Late& late) {
+Result<> Frozen::heard_last(const wire::TcpT& image, const Place& now, Late& late) {
   if ((image.send_queue.empty() && late.written.empty()) || we_have_finished(image.state)) return {};
   const std::uint64_t outstanding = known_.captured.written - std::min(known_.captured.written, now.acknowledged);
   const auto sent = static_cast<std::uint32_t>(image.send_queue.size()) - image.unsent;
@@ -333,7 +333,7 @@ Result<> Frozen::heard_last(const image::TcpT& image, const Place& now, Late& la
 }
 
 // `received`: so much of what came the importer hears of.
-Result<> Frozen::done_by_owner(const image::TcpT& image, std::uint64_t received, Late& late) {
+Result<> Frozen::done_by_owner(const wire::TcpT& image, std::uint64_t received, Late& late) {
   TRY_LET(now, Place::of(fd_));
   late.read = static_cast<std::uint32_t>(std::min(now.read, received) - known_.captured.read);
   late.finished = has_sent_fin(now.state) && !we_have_finished(image.state);
@@ -353,7 +353,7 @@ Result<> Frozen::done_by_owner(const image::TcpT& image, std::uint64_t received,
   return {};
 }
 
-Result<Late> Frozen::peek_late(const image::TcpT& image, Place& now) {
+Result<Late> Frozen::peek_late(const wire::TcpT& image, Place& now) {
   TRY_LET(place, Place::of(fd_));
   now = place;
   const bool closed = place.state == kClose;

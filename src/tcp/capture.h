@@ -4,12 +4,12 @@
 #include <optional>
 
 #include "base/error.h"
-#include "image/tcp_generated.h"
-#include "tcp/ahead.h"
-#include "tcp/inspect.h"
-#include "tcp/late.h"
+#include "wire/tcp_generated.h"
+#include "tcp/pre_copy.h"
+#include "tcp/socket_info.h"
+#include "tcp/freeze_delta.h"
 #include "tcp/marks.h"
-#include "tcp/place.h"
+#include "tcp/stream_positions.h"
 #include "tcp/sequences.h"
 #include "tcp/socket_options.h"
 
@@ -48,16 +48,16 @@ class Frozen {
 
   // `ahead`: what of the receive queue is known elsewhere already. Shortened to what of it is unread still; the image's queue begins behind that.
   // The send queue may be left to hold().
-  Result<image::TcpT> capture(Ahead* ahead = nullptr);
+  Result<wire::TcpT> capture(Ahead* ahead = nullptr);
   // Whether nothing has happened to it since: a straggler may have come in.
-  Result<bool> still_stands(const image::TcpT& image);
+  Result<bool> still_stands(const wire::TcpT& image);
   // What has happened since. ECONNRESET: the connection has ended. ENOTSUP: urgent data. EAGAIN: the peer has answered our SYN: capture again.
-  Result<Late> received_since(const image::TcpT& image);
+  Result<Late> received_since(const wire::TcpT& image);
   // The same, and from then on calls of others fail, until the socket is given back or killed. Who sleeps in send(2) or recv(2) already may still wake.
-  Result<Late> hold(const image::TcpT& image);
+  Result<Late> hold(const wire::TcpT& image);
   // To be called when the endpoint lives elsewhere: nobody can write any more (EPIPE). What was written and read since hold(), or the last look: with that
   // all there is.
-  Result<Late> seal(const image::TcpT& image);
+  Result<Late> seal(const wire::TcpT& image);
   // Ends the socket without a packet on the wire; every duplicate of the descriptor is dead too. The point of no return is behind us.
   Result<> kill();
   // Leaves the socket as it is: mute, for who comes later.
@@ -73,13 +73,13 @@ class Frozen {
   bool stay_outside();
   Result<> remember();
   void captured(const Place& place, std::uint64_t written);
-  Result<bool> capture_outside_repair(image::TcpT& image, Ahead* ahead);
-  Result<> capture_queues(image::TcpT& image, Ahead* ahead);
-  Result<> learn_sequence(const image::TcpT& image, image::Window& window);
+  Result<bool> capture_outside_repair(wire::TcpT& image, Ahead* ahead);
+  Result<> capture_queues(wire::TcpT& image, Ahead* ahead);
+  Result<> learn_sequence(const wire::TcpT& image, wire::Window& window);
   Result<Bytes> peek(std::uint32_t skipped, std::uint32_t size);
-  Result<Late> peek_late(const image::TcpT& image, Place& now);
-  Result<> heard_last(const image::TcpT& image, const Place& now, Late& late);
-  Result<> done_by_owner(const image::TcpT& image, std::uint64_t received, Late& late);
+  Result<Late> peek_late(const wire::TcpT& image, Place& now);
+  Result<> heard_last(const wire::TcpT& image, const Place& now, Late& late);
+  Result<> done_by_owner(const wire::TcpT& image, std::uint64_t received, Late& late);
 
   int fd_ = -1;  // -1: killed, given back, or moved from
   Marks marks_;
@@ -91,7 +91,7 @@ class Frozen {
   struct Known {
     std::uint64_t sent = 0;      // what had left when the socket fell mute; our FIN counts
     std::optional<std::uint32_t> told;        // the peer had been told that everything before this sequence number is received, and what it may send
-    std::optional<image::Window> announced;
+    std::optional<wire::Window> announced;
     std::uint32_t base = 0;      // sequence number of what is received, less its place
     Place captured;              // of the last image
     Place seen;                  // at the last look

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "tcp/inject.h"
-#include "tcp/inspect.h"
+#include "tcp/socket_info.h"
 #include "tcp/sequences.h"
 
 namespace sockmi::tcp {

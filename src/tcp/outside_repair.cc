@@ -66,7 +66,7 @@ Result<std::uint64_t> look_at_sent(int fd) {
   return fail(EAGAIN, "the application writes without a pause");
 }
 
-void describe(image::TcpT& image, const tcp_info& info) {
+void describe(wire::TcpT& image, const tcp_info& info) {
   image.state = info.tcpi_state;
   image.negotiated = info.tcpi_options;
   image.snd_wscale = info.tcpi_snd_wscale;
@@ -79,7 +79,7 @@ void describe(image::TcpT& image, const tcp_info& info) {
   image.rcv_ssthresh = info.tcpi_rcv_ssthresh;
 }
 
-Result<std::optional<Place>> capture_outside(int fd, image::TcpT& image, Ahead* ahead, const Sequences& sequences, const std::optional<image::Window>& announced) {
+Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, Ahead* ahead, const Sequences& sequences, const std::optional<wire::Window>& announced) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     TRY_LET(info, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     acknowledge_now(fd);
@@ -100,7 +100,7 @@ Result<std::optional<Place>> capture_outside(int fd, image::TcpT& image, Ahead* 
     // A peer who was not told of all that has come is told at the thaw, and with it of the window that this socket would have told: with a smaller one, a
     // restored socket would be slow to open it again; with a larger one, the peer's segments would find no room.
     const bool told = announced && announced->rcv_wup() == image.rcv_seq;
-    image.window = std::make_unique<image::Window>(announced ? announced->snd_wl1() : image.rcv_seq - 1, windows->send, std::max(sequences.max_window, windows->send),
+    image.window = std::make_unique<wire::Window>(announced ? announced->snd_wl1() : image.rcv_seq - 1, windows->send, std::max(sequences.max_window, windows->send),
                                                    told ? announced->rcv_wnd() : windows->receive,
                                                    told ? image.rcv_seq : sequences.received + static_cast<std::uint32_t>(info.tcpi_bytes_received));
     return place;

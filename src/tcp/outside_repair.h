@@ -7,9 +7,9 @@
 #include <optional>
 
 #include "base/error.h"
-#include "image/tcp_generated.h"
-#include "tcp/ahead.h"
-#include "tcp/place.h"
+#include "wire/tcp_generated.h"
+#include "tcp/pre_copy.h"
+#include "tcp/stream_positions.h"
 #include "tcp/sequences.h"
 
 namespace sockmi::tcp {
@@ -21,10 +21,10 @@ bool can_stay_outside(int fd, bool in_use);
 // What had left (of a socket that has just fallen mute), as Place counts: from now on nothing leaves.
 Result<std::uint64_t> look_at_sent(int fd);
 
-void describe(image::TcpT& image, const tcp_info& info);
+void describe(wire::TcpT& image, const tcp_info& info);
 
 // Where it stood. `announced`: what the peer was told of the receive window, where that is known. None: it can not stay outside any more. EAGAIN: it does
 // not come to rest.
-Result<std::optional<Place>> capture_outside(int fd, image::TcpT& image, Ahead* ahead, const Sequences& sequences, const std::optional<image::Window>& announced);
+Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, Ahead* ahead, const Sequences& sequences, const std::optional<wire::Window>& announced);
 
 }  // namespace sockmi::tcp

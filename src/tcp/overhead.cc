@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::uint32_t kWide = 128 << 10;  // twice the window of a connection on which little has come
 
-std::size_t receive_buffer(const image::TcpT& image) {
+std::size_t receive_buffer(const wire::TcpT& image) {
   int size = 0;
   for (const auto& option : image.options)
     if (option && option->level == SOL_SOCKET && option->name == SO_RCVBUF && option->value.size() == sizeof size)
@@ -19,11 +19,11 @@ std::size_t receive_buffer(const image::TcpT& image) {
 }
 
 // The clamp follows from the buffer's size and what was measured. A buffer that has grown since makes it look smaller.
-bool has_little_overhead(const image::TcpT& image) { return 10 * std::size_t(image.window_clamp) >= 4 * receive_buffer(image); }
+bool has_little_overhead(const wire::TcpT& image) { return 10 * std::size_t(image.window_clamp) >= 4 * receive_buffer(image); }
 
 }  // namespace
 
-std::size_t sample_size(const image::TcpT& image) {
+std::size_t sample_size(const wire::TcpT& image) {
   if (image.window_clamp <= kWide || image.mss > kLargestSegment || !has_little_overhead(image)) return 0;
   std::size_t size = kLargestSegment;
   while (size / 2 >= image.mss && size > kLeastMeasured) size /= 2;

@@ -10,14 +10,14 @@
 
 #include <cstddef>
 
-#include "image/tcp_generated.h"
+#include "wire/tcp_generated.h"
 #include "tcp/inject.h"
 
 namespace sockmi::tcp {
 
 // 0: none is wanted. The peer has sent little so far; or its segments have more overhead than ours (a driver that gives a page to each), and have to
 // be measured; or they are too long.
-std::size_t sample_size(const image::TcpT& image);
-inline Next next_after(const image::TcpT& image) { return sample_size(image) > 0 ? Next::IsAsSample : Next::IsMeasured; }
+std::size_t sample_size(const wire::TcpT& image);
+inline Next next_after(const wire::TcpT& image) { return sample_size(image) > 0 ? Next::IsAsSample : Next::IsMeasured; }
 
 }  // namespace sockmi::tcp

@@ -21,8 +21,8 @@
 
 #include "base/fault.h"
 #include "base/log.h"
-#include "tcp/check.h"
-#include "tcp/connect.h"
+#include "tcp/image_check.h"
+#include "tcp/repair_connect.h"
 #include "tcp/overhead.h"
 #include "tcp/queues.h"
 #include "tcp/socket_options.h"
@@ -35,7 +35,7 @@ constexpr int kPatience = 200;  // ms, for a segment inside this host
 
 }  // namespace
 
-Restored::Restored(const image::TcpT& image, Marks marks)
+Restored::Restored(const wire::TcpT& image, Marks marks)
     : marks_(marks), tuple_(tuple_of(image)), state_(image.state), owner_mark_(image.mark), owner_reuse_address_(image.reuse_address),
       read_shutdown_(image.read_shutdown), rcv_seq_(image.rcv_seq), snd_seq_(image.snd_seq), to_come_(image.to_come),
       acknowledged_(image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size())), wscale_(image.negotiated & TCPI_OPT_WSCALE ? image.snd_wscale : 0),
@@ -52,7 +52,7 @@ Restored::~Restored() {
   (void)::connect(fd_.get(), &none, sizeof none);
 }
 
-Result<Restored> Restored::restore(const image::TcpT& image, Marks marks, bool transparent) {
+Result<Restored> Restored::restore(const wire::TcpT& image, Marks marks, bool transparent) {
   TRY(check_connection(image));
   Restored restored(image, marks);
   TRY(restored.restore_socket(image, transparent));
@@ -63,7 +63,7 @@ Result<Restored> Restored::restore(const image::TcpT& image, Marks marks, bool t
   return restored;
 }
 
-Result<> Restored::restore_socket(const image::TcpT& image, bool transparent) {
+Result<> Restored::restore_socket(const wire::TcpT& image, bool transparent) {
   fd_.reset(::socket(tuple_.local.ip.family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
   const int fd = fd_.get();
   if (fd < 0) return fail_errno("socket");
@@ -83,7 +83,7 @@ Result<> Restored::restore_socket(const image::TcpT& image, bool transparent) {
   return {};
 }
 
-Result<> Restored::restore_connection(const image::TcpT& image) {
+Result<> Restored::restore_connection(const wire::TcpT& image) {
   const int fd = fd_.get();
   TRY(connect_silently(fd, image, sample_));
   TRY(show_sample(image));
@@ -101,7 +101,7 @@ Result<> Restored::restore_connection(const image::TcpT& image) {
 }
 
 // It is received, and read, before the first byte of the connection. In repair mode nothing can be read.
-Result<> Restored::show_sample(const image::TcpT& image) {
+Result<> Restored::show_sample(const wire::TcpT& image) {
   if (sample_ == 0) return {};
   const int fd = fd_.get();
   const Bytes zeros(sample_);
@@ -122,7 +122,7 @@ Result<> Restored::show_sample(const image::TcpT& image) {
 
 // A socket that never saw a segment expects its buffer to go to overhead for three quarters (since Linux 6.6), and finds no room to announce when a full
 // queue is read: a peer that waits for it would wait until its own probe. So the last bytes of such a queue come as segments.
-Result<> Restored::fill_receive_queue(const image::TcpT& image) {
+Result<> Restored::fill_receive_queue(const wire::TcpT& image) {
   const int fd = fd_.get();
   const ByteView queue = image.receive_queue;
   const std::uint32_t room = image.window->rcv_wup() + image.window->rcv_wnd() - image.rcv_seq;

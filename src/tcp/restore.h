@@ -7,10 +7,10 @@
 #include "base/address.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
-#include "image/tcp_generated.h"
+#include "wire/tcp_generated.h"
 #include "tcp/buffers.h"
 #include "tcp/inject.h"
-#include "tcp/late.h"
+#include "tcp/freeze_delta.h"
 #include "tcp/marks.h"
 
 namespace sockmi::tcp {
@@ -25,7 +25,7 @@ struct Heard {
 class Restored {
  public:
   // `transparent`: the local address is not this host's (IP_TRANSPARENT). Checks the image: EBADMSG if it can not be.
-  static Result<Restored> restore(const image::TcpT& image, Marks marks, bool transparent);
+  static Result<Restored> restore(const wire::TcpT& image, Marks marks, bool transparent);
   Restored(Restored&&) noexcept = default;
   Restored& operator=(Restored&&) = delete;
   ~Restored();
@@ -45,11 +45,11 @@ class Restored {
   bool mute() const { return bool(fd_); }
 
  private:
-  explicit Restored(const image::TcpT& image, Marks marks);
-  Result<> restore_socket(const image::TcpT& image, bool transparent);
-  Result<> restore_connection(const image::TcpT& image);
-  Result<> show_sample(const image::TcpT& image);
-  Result<> fill_receive_queue(const image::TcpT& image);
+  explicit Restored(const wire::TcpT& image, Marks marks);
+  Result<> restore_socket(const wire::TcpT& image, bool transparent);
+  Result<> restore_connection(const wire::TcpT& image);
+  Result<> show_sample(const wire::TcpT& image);
+  Result<> fill_receive_queue(const wire::TcpT& image);
   Result<> finish_silently();
   Result<> give_fin();
   Result<> go_live();

@@ -10,7 +10,7 @@
 
 #include <optional>
 
-#include "tcp/place.h"
+#include "tcp/stream_positions.h"
 #include "tcp/queues.h"
 #include "tcp/send_buffer.h"
 #include "tcp/socket_options.h"

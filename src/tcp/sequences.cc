@@ -21,7 +21,7 @@ Result<tcp_repair_window> window_of(int fd) { return get<tcp_repair_window>(fd, 
 Result<std::uint32_t> selected_sequence(int fd) { return get<std::uint32_t>(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, "TCP_QUEUE_SEQ"); }
 
 // Leaves the send queue selected.
-Result<Sequences> learn_received(int fd, std::optional<image::Window>& before) {
+Result<Sequences> learn_received(int fd, std::optional<wire::Window>& before) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     TRY_LET(then, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     TRY(set_repair(fd, TCP_REPAIR_ON));
@@ -57,7 +57,7 @@ Result<std::uint32_t> learn_written(int fd) {
 
 }  // namespace
 
-Result<Sequences> Sequences::learn(int fd, std::optional<image::Window>& before) {
+Result<Sequences> Sequences::learn(int fd, std::optional<wire::Window>& before) {
   TRY_LET(learnt, learn_received(fd, before));
   TRY_LET(written, learn_written(fd));
   learnt.written = written;

@@ -8,8 +8,8 @@
 #include <optional>
 
 #include "base/error.h"
-#include "image/tcp_generated.h"
-#include "tcp/place.h"
+#include "wire/tcp_generated.h"
+#include "tcp/stream_positions.h"
 
 namespace sockmi::tcp {
 
@@ -20,7 +20,7 @@ struct Sequences {
 
   // Of a mute socket in ESTABLISHED. `before`: its windows until then; what it receives is acknowledged by this, as far as it knows. EAGAIN: it does not come
   // to rest.
-  static Result<Sequences> learn(int fd, std::optional<image::Window>& before);
+  static Result<Sequences> learn(int fd, std::optional<wire::Window>& before);
   // Whether they are this socket's still, as far as that can be told without repair mode: another connection may have been made with it. What has been in
   // repair mode since has to be learnt again.
   bool match(int fd) const;

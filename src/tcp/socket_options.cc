@@ -33,8 +33,8 @@ std::optional<ByteView> read(int fd, int level, int name, Value& room) {
   return ByteView(room).first(std::min<std::size_t>(size, room.size()));
 }
 
-std::unique_ptr<image::SocketOptionT> make_option(int level, int name, ByteView value) {
-  auto option = std::make_unique<image::SocketOptionT>();
+std::unique_ptr<wire::SocketOptionT> make_option(int level, int name, ByteView value) {
+  auto option = std::make_unique<wire::SocketOptionT>();
   option->level = level;
   option->name = name;
   option->value.assign(value.begin(), value.end());
@@ -76,7 +76,7 @@ int poll_now(int fd, short events) {
   return ::poll(&ask, 1, 0) == 1 ? ask.revents : 0;
 }
 
-void add_option(image::TcpT& image, int level, int name, ByteView value) { image.options.push_back(make_option(level, name, value)); }
+void add_option(wire::TcpT& image, int level, int name, ByteView value) { image.options.push_back(make_option(level, name, value)); }
 
 Settings read_settings(int fd, int family, bool passive) {
   Settings settings;
@@ -90,7 +90,7 @@ Settings read_settings(int fd, int family, bool passive) {
   return settings;
 }
 
-void capture_options(int fd, image::TcpT& image) {
+void capture_options(int fd, wire::TcpT& image) {
   const bool v6 = image.local_ip.size() == 16;
   char congestion[17] = {};
   socklen_t size = 16;
@@ -105,7 +105,7 @@ void capture_options(int fd, image::TcpT& image) {
   add_option(image, kFlagsLevel, 0, {&nonblocking, 1});
 }
 
-void restore_options(int fd, const image::TcpT& image, When when) {
+void restore_options(int fd, const wire::TcpT& image, When when) {
   for (const auto& option : image.options) {
     if (!option || option->value.empty()) continue;
     if (option->level == kFlagsLevel) {
@@ -120,7 +120,7 @@ void restore_options(int fd, const image::TcpT& image, When when) {
   }
 }
 
-void restore_congestion_control(int fd, const image::TcpT& image) {
+void restore_congestion_control(int fd, const wire::TcpT& image) {
   if (!image.congestion.empty() &&
       ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, image.congestion.data(), static_cast<socklen_t>(image.congestion.size())) != 0)
     log::warn("event=congestion_control_not_here name={}", image.congestion);

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/secret.h"
-#include "image/tcp_generated.h"
+#include "wire/tcp_generated.h"
 #include "tcp/option_table.h"
 
 namespace sockmi::tcp {
@@ -34,16 +34,16 @@ Result<std::uint32_t> queue_sequence(int fd, int queue);
 // What poll(2) says of the descriptor now.
 int poll_now(int fd, short events);
 
-using Settings = std::vector<std::unique_ptr<image::SocketOptionT>>;
+using Settings = std::vector<std::unique_ptr<wire::SocketOptionT>>;
 // What the table says moves: only the application changes it. `passive`: the socket is bound or listening.
 Settings read_settings(int fd, int family, bool passive);
 // What is a field of the image besides, and the kernel changes too: congestion control, the sizes of buffers and window; and O_NONBLOCK.
-void capture_options(int fd, image::TcpT& image);
-void add_option(image::TcpT& image, int level, int name, ByteView value);
+void capture_options(int fd, wire::TcpT& image);
+void add_option(wire::TcpT& image, int level, int name, ByteView value);
 // An option that this kernel can not set is not worth a connection; it is logged.
-void restore_options(int fd, const image::TcpT& image, When when);
+void restore_options(int fd, const wire::TcpT& image, When when);
 
-void restore_congestion_control(int fd, const image::TcpT& image);
+void restore_congestion_control(int fd, const wire::TcpT& image);
 // Lets a socket have an address that is another host's.
 Result<> set_transparent(int fd, int family);
 

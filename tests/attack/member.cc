@@ -11,9 +11,9 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include "image/endpoint.h"
-#include "image/pack.h"
-#include "peer/peer.h"
+#include "wire/control_messages.h"
+#include "wire/flatbuffer.h"
+#include "cluster/cluster.h"
 
 namespace asio = boost::asio;
 using namespace sockmi;
@@ -27,31 +27,31 @@ FourTuple tuple_of(const std::string& local, const std::string& remote) {
   return {*SocketAddress::parse(local), remote == "-" ? SocketAddress() : *SocketAddress::parse(remote)};
 }
 
-image::MigrationId id_of(const std::string& number) { return peer::member({}, static_cast<std::uint32_t>(std::stoul(number))); }
+wire::MigrationId id_of(const std::string& number) { return cluster::member({}, static_cast<std::uint32_t>(std::stoul(number))); }
 
 Secret empty_union(int type) {
-  image::WipingBuilder builder;
-  builder.Finish(image::CreateMessage(builder, static_cast<image::Request>(type)));
+  wire::WipingBuilder builder;
+  builder.Finish(wire::CreateMessage(builder, static_cast<wire::Request>(type)));
   return builder.take();
 }
 
 Secret straggler(const Words& words) {
-  image::StragglerT said;
+  wire::StragglerT said;
   said.local = words[0];
   said.remote = words[1];
   said.seq = static_cast<std::uint32_t>(std::stoul(words[2]));
   said.ack = static_cast<std::uint32_t>(std::stoul(words[3]));
   said.window = 1000;
-  said.late = std::make_unique<image::LateT>();
+  said.late = std::make_unique<wire::LateT>();
   said.late->bytes.assign(words[4].begin(), words[4].end());
-  return image::pack_straggler(said);
+  return wire::pack_straggler(said);
 }
 
-Secret expect(const Words&) { return image::pack_expect(); }
+Secret expect(const Words&) { return wire::pack_expect(); }
 
 // ID [LOCAL REMOTE HOME]
 Secret prepare(const Words& words) {
-  image::Endpoint endpoint{.service = "web", .owner = {0, "root"}, .state = 4, .home = "hostB", .home_line = *SocketAddress::parse("10.77.0.2:7078")};
+  wire::Endpoint endpoint{.service = "web", .owner = {0, "root"}, .state = 4, .home = "hostB", .home_line = *SocketAddress::parse("10.77.0.2:7078")};
   endpoint.tcp.local_ip = {10, 77, 0, 2};
   endpoint.tcp.local_port = 443;
   endpoint.tcp.remote_ip = {10, 77, 0, 100};
@@ -64,38 +64,38 @@ Secret prepare(const Words& words) {
     endpoint.tcp.remote_ip.assign(tuple.remote.ip.view().begin(), tuple.remote.ip.view().end());
     endpoint.tcp.remote_port = tuple.remote.port;
   }
-  const image::Departing one{id_of(words[0]), &endpoint, 0};
-  return image::pack_prepare({&one, 1}, endpoint.home_line);
+  const wire::Departing one{id_of(words[0]), &endpoint, 0};
+  return wire::pack_prepare({&one, 1}, endpoint.home_line);
 }
 
-Secret take_over(image::TakeOverStep step, const Words& words) { return image::pack_take_over(step, *IpAddress::parse(words[0]), 24, false); }
+Secret take_over(wire::TakeOverStep step, const Words& words) { return wire::pack_take_over(step, *IpAddress::parse(words[0]), 24, false); }
 
 const std::map<std::string, std::function<Secret(const Words&)>> kMessages = {
     {"null", [](const Words& w) { return empty_union(std::stoi(w[0])); }},
-    {"moved", [](const Words& w) { return image::pack_moved(tuple_of(w[0], w[1]), *IpAddress::parse(w[2]), w[3], w[4]); }},
-    {"ended", [](const Words& w) { return image::pack_ended(tuple_of(w[0], w[1])); }},
-    {"held", [](const Words& w) { return image::pack_held(tuple_of(w[0], w[1]), w[2], *SocketAddress::parse(w[3])); }},
+    {"moved", [](const Words& w) { return wire::pack_moved(tuple_of(w[0], w[1]), *IpAddress::parse(w[2]), w[3], w[4]); }},
+    {"ended", [](const Words& w) { return wire::pack_ended(tuple_of(w[0], w[1])); }},
+    {"held", [](const Words& w) { return wire::pack_held(tuple_of(w[0], w[1]), w[2], *SocketAddress::parse(w[3])); }},
     {"straggler", straggler},
     {"expect", expect},
     {"prepare", prepare},
-    {"ahead", [](const Words& w) { return image::pack_ahead(id_of(w[0]), Bytes(16, 'x')); }},
+    {"ahead", [](const Words& w) { return wire::pack_ahead(id_of(w[0]), Bytes(16, 'x')); }},
     {"abort", [](const Words& w) {
        const auto id = id_of(w[0]);
-       return image::pack_abort({&id, 1});
+       return wire::pack_abort({&id, 1});
      }},
-    {"passages", [](const Words& w) { return image::pack_passages({{.tuple = tuple_of(w[0], w[1]), .largest = 100, .near = false}}); }},
-    {"drop", [](const Words& w) { return take_over(image::TakeOverStep::Drop, w); }},
-    {"hold", [](const Words& w) { return take_over(image::TakeOverStep::Hold, w); }},
-    {"keep", [](const Words& w) { return take_over(image::TakeOverStep::Keep, w); }},
+    {"passages", [](const Words& w) { return wire::pack_passages({{.tuple = tuple_of(w[0], w[1]), .largest = 100, .near = false}}); }},
+    {"drop", [](const Words& w) { return take_over(wire::TakeOverStep::Drop, w); }},
+    {"hold", [](const Words& w) { return take_over(wire::TakeOverStep::Hold, w); }},
+    {"keep", [](const Words& w) { return take_over(wire::TakeOverStep::Keep, w); }},
 };
 
 class Member {
  public:
   Member(char** words)
-      : identity_(*peer::Identity::load(words[0])), address_(*IpAddress::parse(words[1])), host_(words[2]), line_(*SocketAddress::parse(words[3])) {}
+      : identity_(*cluster::Identity::load(words[0])), address_(*IpAddress::parse(words[1])), host_(words[2]), line_(*SocketAddress::parse(words[3])) {}
 
   asio::awaitable<void> run(std::string command, Words words) {
-    transfer_ = *peer::Transfer::open(io_, identity_, {address_, 17078}, [](peer::Speaker, Secret) -> asio::awaitable<Secret> { co_return Secret(); });
+    transfer_ = *cluster::Transfer::open(io_, identity_, {address_, 17078}, [](cluster::Speaker, Secret) -> asio::awaitable<Secret> { co_return Secret(); });
     if (command == "reserve") {
       co_await reserve(words);
     } else if (command == "hello") {
@@ -127,23 +127,23 @@ class Member {
       std::printf("lost %s\n", reply.error().reason.c_str());
       co_return;
     }
-    const auto answer = image::read_answer(*reply);
-    const auto verdicts = image::read_verdicts(*reply, 1);
+    const auto answer = wire::read_answer(*reply);
+    const auto verdicts = wire::read_verdicts(*reply, 1);
     if (answer && verdicts && !verdicts->front()) std::printf("answer %d 0 %s\n", verdicts->front().error().code, verdicts->front().error().reason.c_str());
     else if (answer) std::printf("answer 0 %d -\n", *answer);
     else std::printf("answer %d 0 %s\n", answer.error().code, answer.error().reason.c_str());
     std::fflush(stdout);
   }
 
-  struct Nobody : peer::Negotiation::Importer {
-    Result<peer::Willing> willing(const peer::Offer&) override { return fail(EPERM, "no"); }
-    Result<> reserve(const std::string&, const peer::Offer&) override { return fail(EPERM, "no"); }
+  struct Nobody : cluster::Negotiation::Importer {
+    Result<cluster::Willing> willing(const cluster::Offer&) override { return fail(EPERM, "no"); }
+    Result<> reserve(const std::string&, const cluster::Offer&) override { return fail(EPERM, "no"); }
   };
 
-  std::unique_ptr<peer::Negotiation> negotiate(Nobody& nobody) {
-    peer::NegotiationConfig config{.interface = "eth0", .address = address_, .group = *SocketAddress::parse("239.255.77.77:7077"), .line_port = 17078};
+  std::unique_ptr<cluster::Negotiation> negotiate(Nobody& nobody) {
+    cluster::NegotiationConfig config{.interface = "eth0", .address = address_, .group = *SocketAddress::parse("239.255.77.77:7077"), .line_port = 17078};
     config.timeout = 2000ms;
-    return *peer::Negotiation::open(io_, identity_, config, nobody);
+    return *cluster::Negotiation::open(io_, identity_, config, nobody);
   }
 
   // Says for so long who it is, as a daemon does that begins.
@@ -161,7 +161,7 @@ class Member {
     const auto local = *SocketAddress::parse("10.77.0.100:9");
     for (std::uint32_t i = 0; i < std::stoul(words[2]); ++i) {
       const auto count = static_cast<std::uint32_t>(std::stoul(words[1]));
-      peer::Offer offer{.id = peer::member(id_of(words[0]), i * count), .service = "web", .owner = {0, "root"}, .state = 4, .tuple = {local, local},
+      cluster::Offer offer{.id = cluster::member(id_of(words[0]), i * count), .service = "web", .owner = {0, "root"}, .state = 4, .tuple = {local, local},
                         .home = local.ip, .size = 1, .target = line_.ip, .count = count};
       const auto found = co_await negotiation->find(offer);
       std::printf("reserved %d %s\n", found ? 0 : found.error().code, found ? "-" : found.error().reason.c_str());
@@ -170,11 +170,11 @@ class Member {
   }
 
   asio::io_context io_;
-  const peer::Identity identity_;
+  const cluster::Identity identity_;
   const IpAddress address_;
   const std::string host_;
   const SocketAddress line_;
-  std::unique_ptr<peer::Transfer> transfer_;
+  std::unique_ptr<cluster::Transfer> transfer_;
 };
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "base/unique_fd.h"
-#include "tls/record_bio.h"
+#include "tls/session/record_bio.h"
 
 using namespace sockmi;
 using namespace sockmi::tls;

@@ -7,11 +7,11 @@
 #include <openssl/err.h>
 
 #include "base/unique_fd.h"
-#include "image/pack.h"
-#include "image/seal.h"
-#include "image/tls_generated.h"
+#include "wire/flatbuffer.h"
+#include "wire/envelope.h"
+#include "wire/tls_generated.h"
 #include "images/known_answer.h"
-#include "tls/registry.h"
+#include "tls/provider/secret_registry.h"
 
 using namespace sockmi;
 using namespace sockmi::tls;
@@ -40,9 +40,9 @@ void use(SSL* ssl, ByteView bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const Secret body(data, data + size);
   Kind kind{true, true};
-  if (const auto tls = image::read<image::Tls>(body)) kind = {(*tls)->server(), (*tls)->established()};
+  if (const auto tls = wire::read<wire::Tls>(body)) kind = {(*tls)->server(), (*tls)->established()};
   SSL* ssl = SSL_new(test::any_context());
-  if (load(image::seal(image::kTlsKind, image::kTlsVersion, body), ssl, kind))
+  if (load(wire::seal(wire::kTlsKind, wire::kTlsVersion, body), ssl, kind))
     use(ssl, ByteView(body).last(std::min<std::size_t>(size, 300)));
   else if (!SSL_in_before(ssl))
     std::abort();
@@ -57,9 +57,9 @@ extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, st
 // Blind changes seldom leave a table that can be read. Half of the time, one field gets a new value and the table is written anew.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t most, unsigned seed) {
   const Secret body(data, data + size);
-  const auto tls = image::read<image::Tls>(body);
+  const auto tls = wire::read<wire::Tls>(body);
   if (!tls || seed % 2) return LLVMFuzzerMutate(data, size, most);
-  image::TlsT t;
+  wire::TlsT t;
   (*tls)->UnPackTo(&t);
   const auto change = [&](auto& value) { LLVMFuzzerMutate(reinterpret_cast<std::uint8_t*>(&value), sizeof value, sizeof value); };
   std::vector<std::uint8_t>* const vectors[] = {&t.session, &t.client_secret, &t.server_secret, &t.exporter_secret, &t.resumption_secret, &t.client_random,
@@ -84,11 +84,11 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
       case 8: t.no_extended_master = !t.no_extended_master; break;
       case 9: change(t.shutdown); break;
       case 10: change(t.num_tickets); break;
-      case 11: t.peer_chain.push_back(std::make_unique<image::CertificateT>()); t.peer_chain.back()->der = t.session; break;
+      case 11: t.peer_chain.push_back(std::make_unique<wire::CertificateT>()); t.peer_chain.back()->der = t.session; break;
     }
   }
   flatbuffers::FlatBufferBuilder builder;
-  builder.Finish(image::Tls::Pack(builder, &t));
+  builder.Finish(wire::Tls::Pack(builder, &t));
   const std::size_t written = std::min<std::size_t>(builder.GetSize(), most);
   std::copy_n(builder.GetBufferPointer(), written, data);
   return written;

@@ -2,14 +2,14 @@
 #include <filesystem>
 #include <fstream>
 
-#include "image/endpoint.h"
-#include "image/pack.h"
-#include "image/rest.h"
-#include "peer/datagram_generated.h"
+#include "wire/control_messages.h"
+#include "wire/flatbuffer.h"
+#include "wire/late_write.h"
+#include "wire/discovery_generated.h"
 
 int main(int argc, char** argv) {
   using namespace sockmi;
-  using namespace sockmi::image;
+  using namespace sockmi::wire;
   if (argc != 2) return 1;
   const auto write = [&](const char* name, char kind, ByteView bytes) {
     std::ofstream out(std::filesystem::path(argv[1]) / name, std::ios::binary);
@@ -76,8 +76,8 @@ int main(int argc, char** argv) {
     write("delivered", 'r', b.take());
   }
   {
-    peer::wire::DatagramT datagram;
-    datagram.kind = peer::wire::Kind::Request;
+    wire::DatagramT datagram;
+    datagram.kind = wire::Kind::Request;
     datagram.sender = "hostA";
     datagram.line = datagram.local = datagram.remote = "10.0.0.1:443";
     datagram.home = datagram.target = "10.0.0.1";
@@ -87,11 +87,11 @@ int main(int argc, char** argv) {
     datagram.owner = "www-data";
     datagram.owner_uid = 33;
     datagram.to = "hostB";
-    for (const auto kind : peer::wire::EnumValuesKind()) {
+    for (const auto kind : wire::EnumValuesKind()) {
       datagram.kind = kind;
-      datagram.to_epoch = kind == peer::wire::Kind::Confirm ? 7 : 0;
+      datagram.to_epoch = kind == wire::Kind::Confirm ? 7 : 0;
       WipingBuilder b;
-      b.Finish(peer::wire::Datagram::Pack(b, &datagram));
+      b.Finish(wire::Datagram::Pack(b, &datagram));
       write(("datagram_" + std::to_string(static_cast<int>(kind))).c_str(), 'd', b.take());
     }
     write("datagram_patched", 'D', std::vector<std::uint8_t>{0, 1, 0xff, 0, 3, 0xff, 0, 5, 0});

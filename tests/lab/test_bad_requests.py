@@ -18,8 +18,8 @@ def export_request(lab, part=None, **fields):
     folder = lab.folder / "flat"
     folder.mkdir(exist_ok=True)
     (folder / "request.json").write_text(json.dumps({"service": "web", "parts": [{"state": CONNECTED, **(part or {})}], **fields}))
-    run(["flatc", "--binary", "--root-type", "sockmi.image.ExportRequest", "-o", str(folder), "-I", str(ROOT / "src/image"),
-         str(ROOT / "src/image/message.fbs"), str(folder / "request.json")])
+    run(["flatc", "--binary", "--root-type", "sockmi.wire.ExportRequest", "-o", str(folder), "-I", str(ROOT / "src/wire"),
+         str(ROOT / "src/wire/control.fbs"), str(folder / "request.json")])
     return (folder / "request.bin").read_bytes()
 
 

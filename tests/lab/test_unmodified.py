@@ -19,7 +19,7 @@ def configuration(lab):
     """What is installed, with the module of this build."""
     installed = lab.program("packaging/openssl.cnf").read_text()
     path = lab.folder / "openssl.cnf"
-    path.write_text(re.sub("^module = .*", f"module = {lab.program('src/module/sockmi.so')}", installed, flags=re.M))
+    path.write_text(re.sub("^module = .*", f"module = {lab.program('src/lib/sockmi.so')}", installed, flags=re.M))
     return path
 
 

@@ -19,7 +19,7 @@ import sandbox  # noqa: E402
 import trixie  # noqa: E402
 
 BUILD = "build/openssl35"
-UNITS = ["unit_tls", "unit_image", "unit_lib"]
+UNITS = ["unit_tls", "unit_wire", "unit_lib"]
 
 
 def build():

@@ -1,5 +1,5 @@
 // With this kernel, where it lets us.
-#include "congestion/carrier.h"
+#include "congestion/cwnd_carrier.h"
 
 #include <arpa/inet.h>
 #include <linux/tcp.h>
@@ -36,7 +36,7 @@ class Carried : public testing::Test {
     image_.snd_cwnd = 321;
     image_.snd_ssthresh = 123;
     image_.srtt_us = 40'000;
-    image_.window = std::make_unique<image::Window>(0, 4'000'000, 4'000'000, 0, 0);
+    image_.window = std::make_unique<wire::Window>(0, 4'000'000, 4'000'000, 0, 0);
   }
 
   tcp_info info() const {
@@ -61,7 +61,7 @@ class Carried : public testing::Test {
   }
 
   unique_fd socket_, peer_;
-  image::TcpT image_;
+  wire::TcpT image_;
 };
 
 TEST_F(Carried, WindowAndThresholdUnderTheSocketsOwnControl) {

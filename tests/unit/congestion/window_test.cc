@@ -1,18 +1,18 @@
-#include "congestion/window.h"
+#include "congestion/cwnd_limits.h"
 
 #include <gtest/gtest.h>
 
 namespace sockmi::congestion {
 namespace {
 
-image::TcpT image_with(std::uint32_t cwnd, std::uint32_t ssthresh = 0x7fffffff) {
-  image::TcpT image;
+wire::TcpT image_with(std::uint32_t cwnd, std::uint32_t ssthresh = 0x7fffffff) {
+  wire::TcpT image;
   image.mss = 1000;
   image.snd_cwnd = cwnd;
   image.snd_ssthresh = ssthresh;
   image.srtt_us = 40'000;
   image.rttvar_us = 1'000;
-  image.window = std::make_unique<image::Window>(0, 1'000'000, 2'000'000, 0, 0);
+  image.window = std::make_unique<wire::Window>(0, 1'000'000, 2'000'000, 0, 0);
   return image;
 }
 
@@ -32,13 +32,13 @@ TEST(Window, IsNoMoreThanTwiceWhatThePeerEverOpened) { EXPECT_EQ(admissible(imag
 
 TEST(Window, IsBoundedWhateverThePeersWindowIsSaidToBe) {
   auto image = image_with(0xffffffff);
-  image.window = std::make_unique<image::Window>(0, 0xffffffff, 0xffffffff, 0, 0);
+  image.window = std::make_unique<wire::Window>(0, 0xffffffff, 0xffffffff, 0, 0);
   EXPECT_EQ(admissible(image).cwnd, (64u << 20) / 1000);
 }
 
 TEST(Window, MayAlwaysBeTheInitialOne) {
   auto image = image_with(10);
-  image.window = std::make_unique<image::Window>(0, 0, 0, 0, 0);
+  image.window = std::make_unique<wire::Window>(0, 0, 0, 0, 0);
   EXPECT_EQ(admissible(image).cwnd, 10u);
 }
 

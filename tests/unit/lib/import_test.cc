@@ -16,8 +16,8 @@
 
 #include "base/token.h"
 #include "base/unique_fd.h"
-#include "image/message_generated.h"
-#include "image/pack.h"
+#include "wire/control_generated.h"
+#include "wire/flatbuffer.h"
 
 namespace {
 
@@ -125,23 +125,23 @@ class Daemon {
   void serve(const std::vector<Endpoint>& endpoints, End end) {
     const unique_fd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     (void)read_body(client.get());
-    image::WipingBuilder builder;
-    std::vector<flatbuffers::Offset<image::Delivered>> delivered;
+    wire::WipingBuilder builder;
+    std::vector<flatbuffers::Offset<wire::Delivered>> delivered;
     for (const auto& [request, tls, payload] : endpoints) {
       const Bytes id(16, static_cast<std::uint8_t>('a' + delivered.size())), tls_bytes(tls.begin(), tls.end()), payload_bytes(payload.begin(), payload.end());
       const std::uint8_t state = tls.empty() ? SOCKMI_CONNECTED : SOCKMI_SERVER_CONNECTED;
-      delivered.push_back(image::CreateDeliveredDirect(builder, request, &id, state, &tls_bytes, &payload_bytes));
+      delivered.push_back(wire::CreateDeliveredDirect(builder, request, &id, state, &tls_bytes, &payload_bytes));
     }
-    builder.Finish(image::CreateImportResponseDirect(builder, &delivered));
+    builder.Finish(wire::CreateImportResponseDirect(builder, &delivered));
     const Secret body = builder.take();
     answer(client.get(), 200, {body.begin(), body.end()}, theirs_);
     theirs_.clear();
     const auto text = read_body(client.get());
     if (!text) return;
     const Secret aligned(text->begin(), text->end());
-    const auto said = image::read<image::TakenRequest>(aligned);
+    const auto said = wire::read<wire::TakenRequest>(aligned);
     ASSERT_TRUE(said);
-    const ByteView ids = image::view((*said)->ids());
+    const ByteView ids = wire::view((*said)->ids());
     for (std::size_t i = 0; i < ids.size(); i += 16) taken_ += static_cast<char>(ids[i]);
     if ((*said)->failed())
       for (const auto* each : *(*said)->failed()) failed_ += static_cast<char>(each->id()->Get(0)), error_ = each->error();

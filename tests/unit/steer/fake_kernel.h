@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "steer/netlink.h"
+#include "net/netlink.h"
 
 namespace sockmi::steer {
 
-class FakeKernel : public Netlink {
+class FakeKernel : public net::Netlink {
  public:
   Result<> transact(const void* messages, std::size_t size, unsigned, const char*) override {
     std::string changes;

@@ -1,7 +1,7 @@
 // Hosts with rules of their own: what they let pass, and what environment.cc has to warn of.
 #include <algorithm>
 
-#include "steer/environment.h"
+#include "steer/host_checks.h"
 #include "steered.h"
 
 namespace sockmi::steer {

@@ -1,5 +1,5 @@
 // Rules in the network namespaces of containers, over the life of several daemons: found again, given up, flushed.
-#include "steer/namespaces.h"
+#include "steer/namespaced_steering.h"
 
 #include <signal.h>
 #include <sys/prctl.h>

@@ -1,5 +1,5 @@
 // Against a kernel that is none: what is sent, and what is done about its answers.
-#include "steer/sets.h"
+#include "steer/nft_sets.h"
 
 #include <gtest/gtest.h>
 

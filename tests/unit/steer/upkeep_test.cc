@@ -1,5 +1,5 @@
 // What the kernel had no room to tell counts as changed.
-#include "steer/upkeep.h"
+#include "steer/ruleset_monitor.h"
 
 #include <linux/netlink.h>
 #include <poll.h>

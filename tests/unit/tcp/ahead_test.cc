@@ -3,7 +3,7 @@
 
 #include <random>
 
-#include "tcp/ahead.h"
+#include "tcp/pre_copy.h"
 
 namespace sockmi::tcp {
 namespace {

@@ -132,13 +132,13 @@ struct Connection {
 };
 
 // The two halves of a move.
-inline image::TcpT take(unique_fd& socket) {
+inline wire::TcpT take(unique_fd& socket) {
   auto frozen = Frozen::freeze(socket.get(), kMarks);
   auto image = frozen ? frozen->capture() : pass(std::move(frozen));
   EXPECT_TRUE(image) << to_string(image.error());
   EXPECT_TRUE(image && frozen->kill());
   socket.reset();
-  return image ? std::move(*image) : image::TcpT();
+  return image ? std::move(*image) : wire::TcpT();
 }
 
 inline unique_fd thawed(Result<Restored>&& restored) {
@@ -148,7 +148,7 @@ inline unique_fd thawed(Result<Restored>&& restored) {
   return live ? std::move(*live) : unique_fd();
 }
 
-inline unique_fd make(const image::TcpT& image) { return thawed(Restored::restore(image, kMarks, false)); }
+inline unique_fd make(const wire::TcpT& image) { return thawed(Restored::restore(image, kMarks, false)); }
 
 inline void move(unique_fd& socket) { socket = make(take(socket)); }
 

@@ -4,7 +4,7 @@
 
 #include "connection.h"
 #include "tcp/inject.h"
-#include "tcp/inspect.h"
+#include "tcp/socket_info.h"
 #include "tcp/socket_options.h"
 
 namespace sockmi::tcp {

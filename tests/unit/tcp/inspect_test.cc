@@ -1,5 +1,5 @@
 #include "connection.h"
-#include "tcp/inspect.h"
+#include "tcp/socket_info.h"
 
 namespace sockmi::tcp {
 namespace {

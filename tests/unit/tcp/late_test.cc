@@ -48,7 +48,7 @@ class LateData : public testing::TestWithParam<const char*> {
   }
 
   Connection pair_;
-  image::TcpT image_;
+  wire::TcpT image_;
   unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
 };
 

@@ -108,7 +108,7 @@ TEST_P(Move, UrgentDataStays) {
 TEST_P(Move, AnImageThatCanNotBeIsRefused) {
   const auto good = take(mover_);
   const auto refused = [&](auto change) {
-    image::TcpT image = good;
+    wire::TcpT image = good;
     change(image);
     const auto restored = Restored::restore(image, kMarks, false);
     return restored ? 0 : restored.error().code;
@@ -124,7 +124,7 @@ TEST_P(Move, AnImageThatCanNotBeIsRefused) {
   EXPECT_EQ(refused([](auto& i) { i.state = kSynSent, i.snd_seq = 1; }), EBADMSG);
   EXPECT_EQ(refused([](auto& i) { i.state = kSynSent, i.receive_queue = {1}; }), EBADMSG);
   EXPECT_EQ(refused([](auto& i) { i.state = kFinWait2, i.send_queue = {1}; }), EBADMSG);
-  EXPECT_EQ(refused([](auto& i) { i.window = std::make_unique<image::Window>(0, 0, 0, 0xffffffff, 0); }), EBADMSG);
+  EXPECT_EQ(refused([](auto& i) { i.window = std::make_unique<wire::Window>(0, 0, 0, 0xffffffff, 0); }), EBADMSG);
   mover_ = make(good);
 }
 

@@ -8,7 +8,7 @@
 
 #include "connection.h"
 #include "tcp/option_table.h"
-#include "tcp/passive.h"
+#include "tcp/listener.h"
 #include "tcp/socket_options.h"
 
 namespace sockmi::tcp {

@@ -2,7 +2,7 @@
 #include <cstdlib>
 
 #include "connection.h"
-#include "tcp/inspect.h"
+#include "tcp/socket_info.h"
 #include "tcp/overhead.h"
 
 namespace sockmi::tcp {
@@ -55,10 +55,10 @@ TEST_P(Overhead, ALargeSegmentAfterAMoveIsNotMeasured) {
 }
 
 TEST(OverheadSample, IsForAnUploadWhoseSegmentsAreNoLooserThanIt) {
-  image::TcpT image;
+  wire::TcpT image;
   image.mss = 1448;
   const int buffer = 1 << 20;
-  auto option = std::make_unique<image::SocketOptionT>();
+  auto option = std::make_unique<wire::SocketOptionT>();
   option->level = SOL_SOCKET;
   option->name = SO_RCVBUF;
   option->value.assign(reinterpret_cast<const std::uint8_t*>(&buffer), reinterpret_cast<const std::uint8_t*>(&buffer + 1));

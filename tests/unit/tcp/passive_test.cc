@@ -1,6 +1,6 @@
 #include "connection.h"
-#include "tcp/inspect.h"
-#include "tcp/passive.h"
+#include "tcp/socket_info.h"
+#include "tcp/listener.h"
 
 namespace sockmi::tcp {
 namespace {
@@ -20,7 +20,7 @@ class Passive : public testing::TestWithParam<const char*> {
     socket.reset();
     return made(*image);
   }
-  static unique_fd made(const image::TcpT& image) {
+  static unique_fd made(const wire::TcpT& image) {
     auto restored = restore_passive(image, false);
     EXPECT_TRUE(restored) << to_string(restored.error());
     return restored ? std::move(*restored) : unique_fd();
@@ -130,7 +130,7 @@ TEST_P(Passive, WaitingConnectionsAreTakenOut) {
 TEST_P(Passive, AnImageThatCanNotBeIsRefused) {
   const auto good = capture_passive(listener_.get());
   const auto refused = [&](auto change) {
-    image::TcpT image = *good;
+    wire::TcpT image = *good;
     change(image);
     const auto restored = restore_passive(image, false);
     return restored ? 0 : restored.error().code;

@@ -9,7 +9,7 @@
 
 #include "connection.h"
 #include "tcp/inject.h"
-#include "tcp/inspect.h"
+#include "tcp/socket_info.h"
 #include "tcp/queues.h"
 #include "tcp/socket_options.h"
 
@@ -47,9 +47,9 @@ using Clock = std::chrono::steady_clock;
 // Turns both ends' sequence numbers on, so that `up_to_wrap` bytes more of each direction reach 2^32.
 void turn(Connection& pair, std::uint32_t up_to_wrap) {
   auto ours = take(pair.mover), theirs = take(pair.peer);
-  const auto turned = [&](image::TcpT& image, std::uint32_t sent, std::uint32_t received) {
-    const image::Window was = *image.window;
-    image.window = std::make_unique<image::Window>(was.snd_wl1() + received, was.snd_wnd(), was.max_window(), was.rcv_wnd(), was.rcv_wup() + received);
+  const auto turned = [&](wire::TcpT& image, std::uint32_t sent, std::uint32_t received) {
+    const wire::Window was = *image.window;
+    image.window = std::make_unique<wire::Window>(was.snd_wl1() + received, was.snd_wnd(), was.max_window(), was.rcv_wnd(), was.rcv_wup() + received);
     image.snd_seq += sent;
     image.rcv_seq += received;
   };
@@ -226,8 +226,8 @@ TEST_P(Queues, AWindowToldFromBeyondItMoves) {
   ASSERT_TRUE(inject(segment, kMarks.inject));
   auto image = take(pair_.mover);
   ASSERT_EQ(image.window->snd_wl1(), segment.seq);
-  const image::Window was = *image.window;
-  image.window = std::make_unique<image::Window>(was.snd_wl1(), was.snd_wnd(), was.max_window(), 0, was.rcv_wup());
+  const wire::Window was = *image.window;
+  image.window = std::make_unique<wire::Window>(was.snd_wl1(), was.snd_wnd(), was.max_window(), 0, was.rcv_wup());
   pair_.mover = make(image);
   ASSERT_TRUE(pair_.mover);
   say(pair_.mover.get(), "moved");

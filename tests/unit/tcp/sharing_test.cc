@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "connection.h"
-#include "tcp/rest.h"
+#include "tcp/late_writes.h"
 
 namespace sockmi::tcp {
 namespace {
@@ -29,12 +29,12 @@ class Sharing : public testing::TestWithParam<const char*> {
     EXPECT_TRUE(frozen) << to_string(frozen.error());
     return std::move(*frozen);
   }
-  image::TcpT capture(Frozen& frozen) {
+  wire::TcpT capture(Frozen& frozen) {
     auto image = frozen.capture();
     EXPECT_TRUE(image) << to_string(image.error());
     return std::move(*image);
   }
-  void arrive(const image::TcpT& image, const Late& late) {
+  void arrive(const wire::TcpT& image, const Late& late) {
     mover_.reset();
     auto restored = Restored::restore(image, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());

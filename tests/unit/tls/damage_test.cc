@@ -2,10 +2,10 @@
 // makes them, for the checks behind the seal. The sanitizers watch.
 #include <set>
 
-#include "image/seal.h"
+#include "wire/envelope.h"
 #include "images/known_answer.h"
 #include "pair.h"
-#include "tls/registry.h"
+#include "tls/provider/secret_registry.h"
 
 namespace sockmi::tls::test {
 namespace {
@@ -67,7 +67,7 @@ TEST_P(Damaged, WithASealThatFitsItIsLoadedOrRefused) {
   std::set<std::string> reasons;  // each way to be refused has its own clearing up
   const auto attempt = [&](ByteView bytes, std::size_t at) {
     SCOPED_TRACE(at);
-    const auto result = try_load(image::seal(image::kTlsKind, image::kTlsVersion, bytes));
+    const auto result = try_load(wire::seal(wire::kTlsKind, wire::kTlsVersion, bytes));
     if (!result) {
       ++refused;
       ASSERT_TRUE(SSL_in_before(target_.get())) << to_string(result.error());

@@ -1,8 +1,8 @@
 // Keys are changed after a move, in both directions, if the application wants it.
 #include "cases.h"
-#include "image/pack.h"
-#include "image/seal.h"
-#include "image/tls_generated.h"
+#include "wire/flatbuffer.h"
+#include "wire/envelope.h"
+#include "wire/tls_generated.h"
 #include "pair.h"
 
 namespace sockmi::tls::test {
@@ -17,10 +17,10 @@ struct Secrets {
 Secrets secrets_of(SSL* ssl) {
   const auto image = save(ssl);
   EXPECT_TRUE(image);
-  const auto body = image::unseal(image::kTlsKind, image::kTlsVersion, *image);
-  const auto tls = image::read<image::Tls>(*body);
+  const auto body = wire::unseal(wire::kTlsKind, wire::kTlsVersion, *image);
+  const auto tls = wire::read<wire::Tls>(*body);
   EXPECT_TRUE(tls);
-  return {image::secret((*tls)->client_secret()), image::secret((*tls)->server_secret())};
+  return {wire::secret((*tls)->client_secret()), wire::secret((*tls)->server_secret())};
 }
 
 // Whether an SSL with that image can read what is on the wire.

@@ -1,7 +1,7 @@
 #include "cases.h"
 #include "pair.h"
 
-#include "tls/registry.h"
+#include "tls/provider/secret_registry.h"
 
 namespace sockmi::tls::test {
 namespace {

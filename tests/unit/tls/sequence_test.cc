@@ -1,8 +1,8 @@
 // Record numbers are carried whole: at the carry of each of their bytes, and beyond 2^32.
 #include "cases.h"
-#include "image/pack.h"
-#include "image/seal.h"
-#include "image/tls_generated.h"
+#include "wire/flatbuffer.h"
+#include "wire/envelope.h"
+#include "wire/tls_generated.h"
 #include "pair.h"
 
 namespace sockmi::tls::test {
@@ -13,13 +13,13 @@ INSTANTIATE_TEST_SUITE_P(Families, Sequence, testing::ValuesIn(kFamilies), kName
 
 // An image as it would be after so many records more each way.
 Secret moved_on(const Secret& image, std::uint64_t records) {
-  auto body = image::unseal(image::kTlsKind, image::kTlsVersion, image);
-  std::unique_ptr<image::TlsT> tls((*image::read<image::Tls>(*body))->UnPack());
+  auto body = wire::unseal(wire::kTlsKind, wire::kTlsVersion, image);
+  std::unique_ptr<wire::TlsT> tls((*wire::read<wire::Tls>(*body))->UnPack());
   tls->read_sequence += records;
   tls->write_sequence += records;
-  image::WipingBuilder builder;
-  builder.Finish(image::Tls::Pack(builder, tls.get()));
-  return image::seal(image::kTlsKind, image::kTlsVersion, builder.take());
+  wire::WipingBuilder builder;
+  builder.Finish(wire::Tls::Pack(builder, tls.get()));
+  return wire::seal(wire::kTlsKind, wire::kTlsVersion, builder.take());
 }
 
 TEST_P(Sequence, IsCarriedAtEachByte) {

@@ -1,0 +1,357 @@
+#include "api/http_server.h"
+
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <cstring>
+#include <optional>
+#include <sstream>
+
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/write.hpp>
+#include <fmt/core.h>
+#include <nlohmann/json.hpp>
+#include <openssl/crypto.h>
+
+#include "api/caller.h"
+#include "base/log.h"
+#include "base/spawn.h"
+
+namespace sockmi::api {
+namespace {
+
+constexpr std::size_t kLargestHeader = 8192;
+// The kernel's own limit is SCM_MAX_FD, 253.
+constexpr std::size_t kMostReceived = 65;  // the parts of an export, and a token
+constexpr std::size_t kMostSent = 128;     // endpoints, each with a token
+
+// A client's time: from its first byte to the last of a request, to read what it is sent, between two requests, and behind a refusal.
+using std::chrono::milliseconds;
+constexpr milliseconds kToArrive{10'000}, kToBeRead{30'000}, kToBegin{60'000}, kToEnd{2'000};
+
+Response refusal(const boost::system::error_code& error) {
+  if (error == http::error::header_limit) return refuse(431, fmt::format("the header is larger than {} bytes", kLargestHeader));
+  return refuse(400, "no HTTP/1.1 request: " + error.message());
+}
+
+int hex_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
+
+std::string unescape(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 && hex_digit(text[i + 2]) >= 0) {
+      out += static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]));
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+void split_target(Request& request) {
+  const std::string_view target(request.http.target().data(), request.http.target().size());
+  const auto mark = target.find('?');
+  request.path = std::string(target.substr(0, mark));
+  for (std::string_view rest = mark == target.npos ? "" : target.substr(mark + 1); !rest.empty();) {
+    const auto pair = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
+    const auto equals = pair.find('=');
+    request.query.emplace_back(unescape(pair.substr(0, equals)), equals == pair.npos ? "" : unescape(pair.substr(equals + 1)));
+  }
+}
+
+std::string serialize_head(int status, const std::string& type, std::optional<std::size_t> length, bool keep_alive) {
+  http::response<http::empty_body> head{static_cast<http::status>(status), 11};
+  head.set(http::field::content_type, type);
+  if (length) head.content_length(*length);
+  head.keep_alive(keep_alive);
+  std::ostringstream text;
+  text << head.base();
+  return text.str();
+}
+
+ByteView bytes_of(const std::string& text) { return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}; }
+
+std::size_t descriptor_limit() {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? static_cast<std::size_t>(limit.rlim_cur) : 1024;
+}
+
+}  // namespace
+
+Response json_response(int status, const nlohmann::json& value) {
+  return {.status = status, .text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"};
+}
+
+Response refuse(int status, const std::string& reason, int code) {
+  nlohmann::json value{{"error", reason}};
+  if (const char* name = strerrorname_np(code); code != 0) value.update({{"errno", code}, {"name", name ? name : "?"}});  // another host may send any
+  return json_response(status, value);
+}
+
+std::string Request::parameter(const std::string& name) const {
+  for (const auto& [key, value] : query)
+    if (key == name) return value;
+  return "";
+}
+
+void Session::arm(std::chrono::milliseconds patience) {
+  expired_ = false;
+  timer_.expires_after(patience);
+  timer_.async_wait([weak = weak_from_this(), number = ++armed_](const boost::system::error_code&) {
+    const auto self = weak.lock();
+    if (!self || self->armed_ != number) return;
+    self->expired_ = true;
+    boost::system::error_code ignored;
+    self->socket_.cancel(ignored);
+  });
+}
+
+void Session::disarm() {
+  ++armed_;
+  expired_ = false;
+  timer_.cancel();
+}
+
+ssize_t Session::receive_now(std::vector<unique_fd>& descriptors) {
+  std::uint8_t bytes[16384];
+  alignas(cmsghdr) char control[CMSG_SPACE(kMostReceived * sizeof(int))];
+  iovec part{bytes, sizeof bytes};
+  msghdr message{.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  const ssize_t got = ::recvmsg(socket_.native_handle(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  const int error = errno;
+  for (cmsghdr* c = got >= 0 ? CMSG_FIRSTHDR(&message) : nullptr; c; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    for (std::size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
+      int fd;
+      std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+      descriptors.emplace_back(fd);
+    }
+  }
+  if (got > 0) {
+    unread_.insert(unread_.end(), bytes, bytes + got);
+    OPENSSL_cleanse(bytes, static_cast<std::size_t>(got));
+  }
+  errno = error;
+  return got;
+}
+
+asio::awaitable<bool> Session::receive(std::vector<unique_fd>& descriptors) {
+  for (;;) {
+    boost::system::error_code error;
+    if (!expired_) co_await socket_.async_wait(LocalSocket::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    if (error || expired_) co_return false;
+    const ssize_t got = receive_now(descriptors);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    co_return got > 0;
+  }
+}
+
+asio::awaitable<bool> Session::send(ByteView bytes, const std::vector<unique_fd>& descriptors) {
+  bool with_descriptors = !descriptors.empty();
+  arm(kToBeRead);
+  const std::shared_ptr<void> done(nullptr, [this](void*) { disarm(); });
+  for (std::size_t at = 0; at < bytes.size();) {
+    alignas(cmsghdr) char control[CMSG_SPACE(kMostSent * sizeof(int))]{};
+    iovec part{const_cast<std::uint8_t*>(bytes.data()) + at, bytes.size() - at};
+    msghdr message{.msg_iov = &part, .msg_iovlen = 1};
+    if (with_descriptors) {
+      message.msg_control = control;
+      message.msg_controllen = CMSG_SPACE(descriptors.size() * sizeof(int));
+      cmsghdr* c = CMSG_FIRSTHDR(&message);
+      c->cmsg_level = SOL_SOCKET;
+      c->cmsg_type = SCM_RIGHTS;
+      c->cmsg_len = CMSG_LEN(descriptors.size() * sizeof(int));
+      for (std::size_t i = 0; i < descriptors.size(); ++i) {
+        const int fd = descriptors[i].get();
+        std::memcpy(CMSG_DATA(c) + i * sizeof fd, &fd, sizeof fd);
+      }
+    }
+    const ssize_t sent = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent > 0) {
+      at += static_cast<std::size_t>(sent);
+      with_descriptors = false;
+      continue;
+    }
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) co_return false;
+    boost::system::error_code error;
+    if (!expired_) co_await socket_.async_wait(LocalSocket::wait_write, asio::redirect_error(asio::use_awaitable, error));
+    if (error || expired_) co_return false;
+  }
+  co_return true;
+}
+
+// Closing with bytes unread would take our refusal away from a client that is still sending.
+asio::awaitable<void> Session::drain() {
+  ::shutdown(socket_.native_handle(), SHUT_WR);
+  arm(kToEnd);
+  std::vector<unique_fd> ignored;
+  for (std::size_t total = 0; total < 16 * kLargestBody; total += unread_.size()) {
+    unread_.clear();
+    ignored.clear();
+    if (!co_await receive(ignored)) co_return;
+  }
+}
+
+asio::awaitable<void> Session::wait_gone() {
+  for (;;) {
+    boost::system::error_code error;
+    co_await socket_.async_wait(LocalSocket::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    char byte;
+    const ssize_t got = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    // Whoever talks out of turn is treated as gone: no client of ours does, and its answer is not ready.
+    if (error || got >= 0 || (errno != EAGAIN && errno != EINTR)) co_return;
+  }
+}
+
+asio::awaitable<bool> Session::begin_stream(const std::string& type) {
+  const std::string head = serialize_head(200, type, std::nullopt, false);
+  co_return co_await send(bytes_of(head));
+}
+
+asio::awaitable<bool> Session::respond(Response response, bool keep_alive) {
+  if (auto held = share_.set(Holding::Bytes, response.text.size() + response.body.size()); !held) {
+    response = refuse(503, held.error().reason, held.error().code);
+    keep_alive = false;
+  }
+  const std::size_t size = response.text.size() + response.body.size();
+  const std::string head = serialize_head(response.status, response.type, size, keep_alive);
+  if (!co_await send(bytes_of(head), response.descriptors)) co_return false;
+  const ByteView body = response.body.empty() ? bytes_of(response.text) : ByteView(response.body);
+  const bool went = co_await send(body);
+  (void)share_.set(Holding::Bytes, 0);
+  co_return went && keep_alive;
+}
+
+// As soon as it can be seen: what has arrived is more than the request may have, or its user.
+Result<> Session::check(const http::request_parser<GrowingBody>& parser, const Request& request) {
+  if (request.descriptors.size() > kMostReceived) return fail(EINVAL, "a request has {} descriptors at most", kMostReceived);
+  TRY(share_.set(Holding::Descriptors, request.descriptors.size()));
+  if (!parser.is_header_done()) return {};
+  const auto& message = parser.get();
+  const std::string_view target(message.target().data(), message.target().size());
+  const bool exports = message.method() == http::verb::post && target.substr(0, target.find('?')) == kExports;
+  if (!exports && !request.descriptors.empty()) return fail(EINVAL, "descriptors come with an export, and with nothing else");
+  const std::size_t most = exports ? kLargestBody : kLargestQuestion;
+  if (message.body().size() > most || parser.content_length().value_or(0) > most) return fail(EMSGSIZE, "the body is larger than {} bytes", most);
+  return share_.set(Holding::Bytes, message.body().size());
+}
+
+asio::awaitable<Session::Received> Session::read(Request& request) {
+  http::request_parser<GrowingBody> parser;
+  parser.header_limit(kLargestHeader);
+  parser.body_limit(boost::none);  // see check()
+  parser.eager(true);
+  // What was delivered to it has two owners until it says which it has taken: it is not cut off from saying so.
+  bool begun = !unread_.empty();
+  if (begun) arm(kToArrive);
+  else if (!state) arm(kToBegin);
+  while (!parser.is_done()) {
+    boost::system::error_code error;
+    if (!unread_.empty()) {
+      if (!std::exchange(begun, true)) arm(kToArrive);
+      const std::size_t used = parser.put(asio::buffer(unread_.data(), unread_.size()), error);
+      unread_.erase(unread_.begin(), unread_.begin() + static_cast<std::ptrdiff_t>(used));
+      if (error == http::error::need_more) error = {};
+    }
+    std::optional<Response> refused;
+    if (error) refused = refusal(error);
+    else if (auto right = check(parser, request); !right) refused = refuse_for(right.error());
+    if (refused) {
+      request.descriptors.clear();
+      co_await respond(std::move(*refused), false);
+      co_await drain();
+      co_return Received::Refused;
+    }
+    if (parser.is_done()) break;
+    if (!co_await receive(request.descriptors)) co_return Received::Nothing;
+  }
+  disarm();
+  if (unread_.empty()) Secret().swap(unread_);
+  request.http = parser.release();
+  request.user = user_;
+  split_target(request);
+  co_return Received::Request;
+}
+
+asio::awaitable<void> Session::run() {
+  const auto self = shared_from_this();
+  for (bool keep_alive = true; keep_alive;) {
+    Request request;
+    if (co_await read(request) != Received::Request) co_return;
+    keep_alive = request.http.keep_alive();
+    Response response = co_await handler_(*this, request);
+    request = {};
+    (void)share_.set(Holding::Descriptors, 0);
+    if (response.status == 0) co_return;  // the handler has said all there was to say
+    keep_alive = co_await respond(std::move(response), keep_alive);
+  }
+}
+
+Listener::Listener(asio::io_context& io, std::string path)
+    : acceptor_(io), path_(std::move(path)), quotas_(std::make_shared<Quotas>(descriptor_limit())) {}
+
+std::unique_ptr<Listener> Listener::open(asio::io_context& io, const std::string& path, Session::Handler handler, std::string& error) {
+  std::unique_ptr<Listener> listener(new Listener(io, path));
+  boost::system::error_code code;
+  // A socket file that nobody listens at is a dead daemon's; one that answers is another daemon's.
+  LocalSocket probe(io);
+  probe.connect(path, code);
+  if (!code) {
+    error = path + ": another sockmid listens here";
+    listener->path_.clear();
+    return nullptr;
+  }
+  // Whatever else the configuration names is not ours to remove; bind(2) then refuses.
+  struct stat there {};
+  if (::lstat(path.c_str(), &there) == 0 && S_ISSOCK(there.st_mode)) ::unlink(path.c_str());
+  listener->acceptor_.open({}, code);
+  if (!code) listener->acceptor_.bind(path, code);
+  if (!code) ::chmod(path.c_str(), 0666);
+  if (!code) listener->acceptor_.listen(asio::socket_base::max_listen_connections, code);
+  if (code) {
+    error = path + ": " + code.message();
+    listener->path_.clear();
+    return nullptr;
+  }
+  spawn(io, "accept", accept(*listener, std::move(handler)));
+  return listener;
+}
+
+Listener::~Listener() {
+  if (!path_.empty()) ::unlink(path_.c_str());
+}
+
+asio::awaitable<void> Listener::accept(Listener& self, Session::Handler handler) {
+  for (;;) {
+    boost::system::error_code error;
+    LocalSocket socket = co_await self.acceptor_.async_accept(asio::redirect_error(asio::use_awaitable, error));
+    if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
+    if (error) {  // out of descriptors: those who are being served will give some back
+      log::error("event=accept_failed error=\"{}\"", error.message());
+      asio::steady_timer pause(self.acceptor_.get_executor(), std::chrono::milliseconds(100));
+      co_await pause.async_wait(asio::use_awaitable);
+      continue;
+    }
+    const User user = caller_of(socket.native_handle());
+    auto share = self.quotas_->share_for(user);
+    if (auto held = share.set(Holding::Sessions, 1); !held) {
+      const Response refused = refuse(503, held.error().reason, held.error().code);
+      const std::string all = serialize_head(503, refused.type, refused.text.size(), false) + refused.text;
+      (void)::send(socket.native_handle(), all.data(), all.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      log::debug("event=session_refused uid={} error=\"{}\"", user.uid, held.error().reason);
+      continue;
+    }
+    auto session = std::make_shared<Session>(std::move(socket), user, std::move(share), handler);
+    spawn(self.acceptor_.get_executor(), "session", session->run(), OnException::EndTask);
+  }
+}
+
+}  // namespace sockmi::api

@@ -1,0 +1,147 @@
+#include "applications/import_queue.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include <sockmi/sockmi.h>
+
+namespace sockmi::daemon {
+
+Result<Match> Match::parse(const std::string& text) {
+  Match match;
+  if (text.empty()) return match;
+  if (const auto exact = SocketAddress::parse(text)) {
+    match.ip = exact->ip;
+    match.prefix = exact->ip.size() * 8;
+    match.port = exact->port;
+    return match;
+  }
+  const auto slash = text.find('/');
+  TRY_LET(ip, IpAddress::parse(text.substr(0, slash)));
+  match.ip = ip;
+  match.prefix = ip.size() * 8;
+  if (slash == text.npos) return match;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data() + slash + 1, end, match.prefix);
+  if (error != std::errc() || rest != end || match.prefix > ip.size() * 8) return fail(EINVAL, "'{}': no ADDRESS/PREFIX", text);
+  return match;
+}
+
+bool Match::fits(const SocketAddress& address) const {
+  return address.ip.unmapped().in_prefix(ip.unmapped(), prefix) && (port == 0 || port == address.port);
+}
+
+const std::size_t& ImportLists::maximum(std::uint8_t state) const {
+  if (state == SOCKMI_BOUND) return maxima_.bound;
+  if (state == SOCKMI_LISTENING) return maxima_.listening;
+  return maxima_.connected;
+}
+
+std::size_t ImportLists::free_places(std::uint8_t state) const {
+  const auto& most = maximum(state);
+  const auto count = taken_.find(&most);
+  const std::size_t taken = count == taken_.end() ? 0 : count->second;
+  return taken < most ? most - taken : 0;
+}
+
+Result<> ImportLists::reserve(const wire::MigrationId& id, std::uint8_t state) {
+  if (reserved_.contains(id)) return {};
+  if (free_places(state) == 0) return fail(ENOBUFS, "import list full ({} places)", maximum(state));
+  reserved_.emplace(id, state);
+  ++taken_[&maximum(state)];
+  return {};
+}
+
+void ImportLists::release(const wire::MigrationId& id) {
+  const auto it = reserved_.find(id);
+  if (it == reserved_.end()) return;
+  --taken_[&maximum(it->second)];
+  reserved_.erase(it);
+}
+
+void ImportLists::add(Ready ready) {
+  ready.last_wanted = std::max(ready.last_wanted, ready.since);
+  ready_.push_back(std::move(ready));
+  tell(ready_.back());
+}
+
+bool ImportLists::meets(const Ready& ready, const Criteria& wanted, std::uint8_t states, const User& user) const {
+  return ready.endpoint.service == wanted.service && (ready.endpoint.state & states) && wanted.local.fits(ready.tuple.local) &&
+         wanted.remote.fits(ready.tuple.remote) && policy_.may_have(wanted.service, user, ready.endpoint.owner);
+}
+
+bool ImportLists::may_have(const Watcher& watcher, const Ready& ready) const {
+  return meets(ready, watcher.criteria, watcher.criteria.states, watcher.user);
+}
+
+// A watcher may end its watch while being notified.
+void ImportLists::tell(const Ready& ready) {
+  std::vector<std::function<void()>> notified;
+  for (const auto& watcher : *watchers_)
+    if (may_have(watcher, ready) && !ready.kept_from.contains(watcher.process)) notified.push_back(watcher.notify);
+  for (const auto& notify : notified) notify();
+}
+
+bool ImportLists::is_wanted(const Ready& ready) const {
+  return std::ranges::any_of(*watchers_, [&](const Watcher& watcher) {
+    const auto kept = ready.kept_from.find(watcher.process);
+    return may_have(watcher, ready) && (kept == ready.kept_from.end() || kept->second != std::chrono::steady_clock::time_point::max());
+  });
+}
+
+void ImportLists::look_after() {
+  const auto now = std::chrono::steady_clock::now();
+  for (Ready& ready : ready_) {
+    if (is_wanted(ready)) ready.last_wanted = now;
+    if (std::erase_if(ready.kept_from, [&](const auto& each) { return each.second <= now; })) tell(ready);
+  }
+}
+
+std::vector<ImportLists::Taken> ImportLists::take(const std::vector<Criteria>& criteria, const User& user, pid_t process) {
+  std::vector<Taken> taken;
+  for (std::size_t i = 0; i < criteria.size(); ++i) {
+    const Criteria& wanted = criteria[i];
+    const auto first = [&](std::uint8_t states) {
+      return std::ranges::find_if(
+          ready_, [&](const Ready& ready) { return meets(ready, wanted, states, user) && !ready.kept_from.contains(process); });
+    };
+    auto it = (wanted.states & wanted.preferred) ? first(wanted.states & wanted.preferred) : ready_.end();
+    if (it == ready_.end()) it = first(wanted.states);
+    if (it == ready_.end()) continue;
+    taken.push_back({i, std::move(*it)});
+    ready_.erase(it);
+  }
+  return taken;
+}
+
+std::vector<Ready> ImportLists::take_if(const std::function<bool(const Ready&)>& which) {
+  std::vector<Ready> out;
+  for (auto it = ready_.begin(); it != ready_.end();) {
+    if (!which(*it)) {
+      ++it;
+      continue;
+    }
+    out.push_back(std::move(*it));
+    it = ready_.erase(it);
+  }
+  return out;
+}
+
+bool ImportLists::has_for(const std::string& service, const User& user) const {
+  return std::ranges::any_of(ready_, [&](const Ready& ready) {
+    return ready.endpoint.service == service && policy_.may_have(service, user, ready.endpoint.owner);
+  });
+}
+
+ImportLists::Watch ImportLists::watch(Criteria criteria, const User& user, std::function<void()> notify, pid_t process) {
+  watchers_->push_front({std::move(criteria), user, std::move(notify), process});
+  return {nullptr, [watchers = watchers_, it = watchers_->begin()](void*) { watchers->erase(it); }};
+}
+
+std::size_t ImportLists::watching(const std::string& service, const User& owner) const {
+  return std::ranges::count_if(*watchers_, [&](const Watcher& watcher) {
+    return watcher.criteria.service == service && policy_.may_have(service, watcher.user, owner);
+  });
+}
+
+}  // namespace sockmi::daemon

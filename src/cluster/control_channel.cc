@@ -1,0 +1,290 @@
+// One line carries requests one way only: who calls, connects.
+#include "cluster/control_channel.h"
+
+#include <algorithm>
+#include <list>
+#include <map>
+#include <set>
+
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "base/log.h"
+#include "base/spawn.h"
+#include "cluster/control_connection.h"
+#include "cluster/rate_limit.h"
+
+namespace sockmi::cluster {
+namespace {
+
+using asio::ip::tcp;
+using std::chrono::milliseconds;
+constexpr std::size_t kMostStrangers = 64;        // connections that have not shown a certificate yet,
+constexpr std::size_t kMostUnknownStrangers = 32; // of them from addresses at which no member is known,
+constexpr std::size_t kMostOfOneAddress = 8;      // and from one address
+constexpr std::size_t kMostLines = 4;             // of a member, to us; one is enough, but it may have lost it without our knowing
+constexpr std::size_t kMostRequests = 64;         // of a member, not answered yet; what it sends more waits in its own socket
+constexpr std::size_t kMostUnread = 256;          // answers on a line that the other end does not read
+constexpr milliseconds kPause{100};               // after an accept(2) that failed: descriptors are short
+constexpr milliseconds kRecheck{1000};            // of what the other ends of lines have shown
+
+// A call that waits for its response.
+struct Call {
+  explicit Call(const asio::any_io_executor& executor) : done(executor) {}
+  asio::steady_timer done;  // cancelled when `result` is there
+  Result<Secret> result = fail(ETIMEDOUT, "no answer in time");
+};
+
+// A line to another host, from the moment on at which somebody wants it. `opening`: what is called meanwhile waits, each call as long as its caller does.
+struct Outgoing {
+  std::shared_ptr<Line> line;
+  SocketAddress address;
+  bool opening = true;
+  std::map<std::uint64_t, std::shared_ptr<Call>> calls;
+  std::vector<std::pair<std::uint64_t, Secret>> waiting;
+
+  void send(std::uint64_t correlation, Secret message) { line->send(pack(correlation, false, std::move(message))); }
+  void fail_all(const Error& error) {
+    opening = false;
+    line->close();
+    for (auto& [correlation, call] : calls) {
+      call->result = std::unexpected(error);
+      call->done.cancel();
+    }
+    waiting.clear();
+  }
+};
+
+class TlsTransfer : public Transfer {
+ public:
+  TlsTransfer(asio::io_context& io, const Identity& identity, const SocketAddress& listen, Handler handler)
+      : io_(io), acceptor_(io), identity_(identity), listen_(listen), handler_(std::move(handler)) {}
+
+  Result<> start() {
+    TRY(contexts());
+    const SocketAddress& listen = listen_;
+    boost::system::error_code error;
+    const auto endpoint = to_asio(listen);
+    acceptor_.open(endpoint.protocol(), error);
+    if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+    if (!error) acceptor_.bind(endpoint, error);
+    if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+    if (error) return fail(error.value(), "private line at {}: {}", to_string(listen), error.message());
+    spawn(io_, "accept", accept());
+    spawn(io_, "recheck", recheck());
+    return {};
+  }
+
+  asio::awaitable<Result<Secret>> call(std::string host, SocketAddress address, Secret message, milliseconds timeout) override {
+    if (message.size() > kLargestMessage) co_return fail(EMSGSIZE, "a message of {} bytes", message.size());
+    CO_TRY_LET(outgoing, line_to(host, address));
+    const std::uint64_t correlation = ++last_correlation_;
+    auto call = std::make_shared<Call>(acceptor_.get_executor());
+    outgoing->calls[correlation] = call;
+    if (outgoing->opening) outgoing->waiting.emplace_back(correlation, std::move(message));
+    else outgoing->send(correlation, std::move(message));
+    call->done.expires_after(timeout);
+    boost::system::error_code ignored;
+    co_await call->done.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    outgoing->calls.erase(correlation);
+    co_return std::move(call->result);
+  }
+
+  void set_member_addresses(std::function<bool(const IpAddress&)> is_member) override { is_member_ = std::move(is_member); }
+
+  bool connected(const std::string& host) const override {
+    const auto it = outgoing_.find(host);
+    return it != outgoing_.end() && it->second->line->open();
+  }
+
+ private:
+  // TLS with what is in force now.
+  Result<std::shared_ptr<Contexts>> contexts() {
+    if (!contexts_ || contexts_->credentials != identity_.now()) {
+      TRY_LET(made, Contexts::make(identity_.now()));
+      contexts_ = std::move(made);
+    }
+    return contexts_;
+  }
+
+  // A line to that host at another address says nothing of this one, to which packets may be redirected.
+  Result<std::shared_ptr<Outgoing>> line_to(const std::string& host, const SocketAddress& address) {
+    if (const auto it = outgoing_.find(host); it != outgoing_.end())
+      if (const Outgoing& there = *it->second; (there.line->open() || there.opening) && there.address == address) return it->second;
+    TRY_LET(with, contexts());
+    std::erase_if(outgoing_, [](const auto& each) { return !each.second->line->open() && !each.second->opening; });  // homes have names that others say
+    auto line = std::make_shared<Line>(tcp::socket(io_), with, asio::ssl::stream_base::client);
+    auto outgoing = std::make_shared<Outgoing>(Outgoing{std::move(line), address, true, {}, {}});
+    outgoing_[host] = outgoing;
+    spawn(io_, "open_line", open_line(host, listen_.ip, outgoing));
+    return outgoing;
+  }
+
+  // Goes on when the caller who wanted it gives up: the next one finds it open.
+  static asio::awaitable<void> open_line(std::string host, IpAddress from, std::shared_ptr<Outgoing> outgoing) {
+    auto opened = co_await outgoing->line->connect(from, outgoing->address);
+    if (opened) opened = co_await outgoing->line->handshake(host);
+    if (!opened) {
+      outgoing->fail_all({opened.error().code, fmt::format("{} at {}: {}", host, to_string(outgoing->address), opened.error().reason)});
+      co_return;
+    }
+    outgoing->opening = false;
+    for (auto& [correlation, message] : std::exchange(outgoing->waiting, {}))
+      if (outgoing->calls.contains(correlation)) outgoing->send(correlation, std::move(message));
+    co_await read_responses(outgoing);
+  }
+
+  static asio::awaitable<void> read_responses(std::shared_ptr<Outgoing> outgoing) {
+    for (;;) {
+      auto frame = co_await outgoing->line->receive();
+      if (!frame) {
+        outgoing->fail_all(frame.error());
+        co_return;
+      }
+      const auto it = outgoing->calls.find(frame->correlation);
+      if (!frame->response || it == outgoing->calls.end()) continue;  // it came too late
+      it->second->result = std::move(frame->message);
+      it->second->done.cancel();
+    }
+  }
+
+  asio::awaitable<void> accept() {
+    for (;;) {
+      boost::system::error_code error;
+      tcp::socket socket = co_await acceptor_.async_accept(asio::redirect_error(asio::use_awaitable, error));
+      if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
+      if (error) {
+        if (const long more = refusals_.take(); more >= 0) log::warn("event=line_not_accepted error=\"{}\" more={}", error.message(), more);
+        asio::steady_timer pause(io_, kPause);
+        co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
+        continue;
+      }
+      const auto remote = socket.remote_endpoint(error);
+      if (error) continue;  // it has gone already
+      const IpAddress from = SocketAddress::from(remote.data()).ip.unmapped();
+      const auto with = contexts();
+      if (auto may = admit(from); !may || !with) {
+        refuse(from, may ? with.error() : may.error());
+        continue;
+      }
+      spawn(io_, "serve", serve(std::make_shared<Line>(std::move(socket), *with, asio::ssl::stream_base::server), from), OnException::EndTask);
+    }
+  }
+
+  // Strangers may keep strangers out, but no member at its own address.
+  Result<> admit(const IpAddress& from) {
+    const auto it = strangers_->at.find(from);
+    const bool known = known_.contains(from) || (is_member_ && is_member_(from));
+    if (it != strangers_->at.end() && it->second >= kMostOfOneAddress) return fail(EBUSY, "{} connections from there have not shown a certificate yet", it->second);
+    if (!rate_.take(from)) return fail(EBUSY, "too many connections from there");
+    if (strangers_->all >= kMostStrangers || (!known && strangers_->unknown >= kMostUnknownStrangers))
+      return fail(EBUSY, "{} connections have not shown a certificate yet", strangers_->all);
+    return {};
+  }
+
+  void refuse(const IpAddress& from, const Error& error) {
+    if (const long more = refusals_.take(); more >= 0) log::warn("event=line_refused from={} error=\"{}\" more={}", to_string(from), to_string(error), more);
+  }
+
+  asio::awaitable<Result<>> shake(std::shared_ptr<Line> line, IpAddress from, bool known) {
+    // Not ours to touch at the end: the event loop may destroy this coroutine when we are gone.
+    const std::shared_ptr<void> shaken(nullptr, [from, known, strangers = strangers_](void*) {
+      --strangers->all;
+      strangers->unknown -= !known;
+      if (--strangers->at[from] == 0) strangers->at.erase(from);
+    });
+    ++strangers_->all;
+    ++strangers_->at[from];
+    strangers_->unknown += !known;
+    co_return co_await line->handshake();
+  }
+
+  asio::awaitable<void> serve(std::shared_ptr<Line> line, IpAddress from) {
+    const bool known = known_.contains(from) || (is_member_ && is_member_(from));
+    if (auto shaken = co_await shake(line, from, known); !shaken) co_return refuse(from, shaken.error());
+    if (known_.size() < 4096) known_.insert(from);
+    const auto member = enter(line);
+    const std::shared_ptr<void> left(nullptr, [&](void*) {
+      line->close();
+      member->lines.remove(line);
+    });
+    for (;;) {
+      while ((member->unanswered >= kMostRequests || line->unsent() >= kMostUnread) && line->open()) {
+        asio::steady_timer pause(io_, milliseconds(5));
+        boost::system::error_code ignored;
+        co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+      }
+      auto frame = co_await line->receive();
+      if (!frame || frame->response) break;
+      spawn(io_, "respond", respond(member, line, std::move(*frame)), OnException::EndTask);
+    }
+  }
+
+  // What we have with a member that calls us.
+  struct Caller {
+    std::list<std::shared_ptr<Line>> lines;
+    std::size_t unanswered = 0;
+  };
+
+  // The latest lines are the ones that it uses.
+  std::shared_ptr<Caller> enter(const std::shared_ptr<Line>& line) {
+    std::erase_if(callers_, [&](const auto& each) { return each.second->lines.empty() && each.second->unanswered == 0; });
+    auto& caller = callers_[line->speaker().host];
+    if (!caller) caller = std::make_shared<Caller>();
+    caller->lines.push_back(line);
+    if (caller->lines.size() > kMostLines) {
+      caller->lines.front()->close();
+      caller->lines.pop_front();
+    }
+    return caller;
+  }
+
+  asio::awaitable<void> respond(std::shared_ptr<Caller> member, std::shared_ptr<Line> line, Frame frame) {
+    ++member->unanswered;
+    const std::shared_ptr<void> answered(nullptr, [&](void*) { --member->unanswered; });
+    Secret answer = co_await handler_(line->speaker(), std::move(frame.message));
+    if (line->open()) line->send(pack(frame.correlation, true, std::move(answer)));
+  }
+
+  asio::awaitable<void> recheck() {
+    for (asio::steady_timer timer(io_);;) {
+      timer.expires_after(kRecheck);
+      boost::system::error_code error;
+      co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
+      if (error) co_return;
+      const auto credentials = identity_.now();
+      for (const auto& [host, outgoing] : outgoing_) outgoing->line->check(credentials);
+      for (const auto& [host, caller] : callers_)
+        for (const auto& line : caller->lines) line->check(credentials);
+    }
+  }
+
+  asio::io_context& io_;
+  tcp::acceptor acceptor_;
+  const Identity identity_;
+  const SocketAddress listen_;
+  Handler handler_;
+  std::shared_ptr<Contexts> contexts_;
+  std::function<bool(const IpAddress&)> is_member_;
+  std::map<std::string, std::shared_ptr<Outgoing>> outgoing_;
+  std::map<std::string, std::shared_ptr<Caller>> callers_;  // by host
+  std::uint64_t last_correlation_ = 0;
+  struct Strangers {
+    std::map<IpAddress, std::size_t> at;
+    std::size_t all = 0, unknown = 0;
+  };
+  std::shared_ptr<Strangers> strangers_ = std::make_shared<Strangers>();  // handshakes under way
+  std::set<IpAddress> known_;  // from where members have called
+  RateBySource rate_{50, 100};  // handshakes: some 200 microseconds each
+  RareLog refusals_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Transfer>> Transfer::open(asio::io_context& io, const Identity& identity, SocketAddress listen, Handler handler) {
+  auto transfer = std::make_unique<TlsTransfer>(io, identity, listen, std::move(handler));
+  TRY(transfer->start());
+  return transfer;
+}
+
+}  // namespace sockmi::cluster

@@ -1,0 +1,381 @@
+// Datagrams get lost: a request is repeated within its time, and whoever gets it twice answers twice; the answers name the migration. A search
+// is over when a host has reserved a place, when everybody we know of has refused, or when the time is up.
+#include "cluster/discovery.h"
+
+#include <endian.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include <boost/asio/ip/multicast.hpp>
+#include <boost/asio/ip/udp.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "base/log.h"
+#include "base/spawn.h"
+#include "cluster/datagram.h"
+
+namespace sockmi::cluster {
+namespace {
+
+using asio::ip::udp;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+constexpr std::uint32_t kLargestBatch = 4096;
+constexpr std::size_t kMostPeers = 4096;
+
+udp::endpoint to_asio(const SocketAddress& address) {
+  if (address.ip.family == AF_INET6) {
+    asio::ip::address_v6::bytes_type bytes;
+    std::ranges::copy(address.ip.view(), bytes.begin());
+    return {asio::ip::address_v6(bytes), address.port};
+  }
+  asio::ip::address_v4::bytes_type bytes;
+  std::ranges::copy(address.ip.view(), bytes.begin());
+  return {asio::ip::address_v4(bytes), address.port};
+}
+
+struct Answer {
+  wire::DatagramT said;
+  udp::endpoint from;
+};
+
+IpAddress other_address(const wire::DatagramT& said) {
+  const auto address = IpAddress::parse(said.other_address);
+  return address ? *address : IpAddress();
+}
+
+// One find() under way.
+struct Search {
+  explicit Search(const asio::any_io_executor& executor) : news(executor) {}
+  asio::steady_timer news;  // cancelled whenever an answer comes
+  std::vector<Answer> answers;
+  bool request_answered_by(const std::string& host) const {
+    return std::ranges::any_of(answers, [&](const Answer& answer) { return answer.said.sender == host && answer.said.kind == wire::Kind::Response; });
+  }
+};
+
+Result<Offer> read_offer(const wire::DatagramT& said) {
+  Offer offer;
+  if (said.id.size() != offer.id.size()) return fail(EBADMSG, "no migration id");
+  std::ranges::copy(said.id, offer.id.begin());
+  offer.service = said.service;
+  offer.owner = {said.owner_uid, said.owner};
+  offer.state = said.state;
+  offer.size = said.size;
+  offer.count = said.count;
+  if (offer.count == 0 || offer.count > kLargestBatch) return fail(EBADMSG, "{} endpoints", offer.count);
+  TRY_LET(local, SocketAddress::parse(said.local));
+  TRY_LET(home, IpAddress::parse(said.home));
+  offer.tuple = {local, {}};
+  if (!said.remote.empty()) {  // a bound or listening socket has no peer
+    TRY_LET(remote, SocketAddress::parse(said.remote));
+    offer.tuple.remote = remote;
+  }
+  offer.home = home;
+  if (!said.target.empty()) {
+    TRY_LET(target, IpAddress::parse(said.target));
+    offer.target = target;
+  }
+  return offer;
+}
+
+wire::DatagramT write_offer(wire::Kind kind, const Offer& offer) {
+  wire::DatagramT out;
+  out.kind = kind;
+  out.id.assign(offer.id.begin(), offer.id.end());
+  out.service = offer.service;
+  out.owner = offer.owner.name;
+  out.owner_uid = offer.owner.uid;
+  out.state = offer.state;
+  out.local = to_string(offer.tuple.local);
+  if (offer.tuple.remote.port != 0) out.remote = to_string(offer.tuple.remote);
+  out.home = to_string(offer.home);
+  out.size = offer.size;
+  out.count = offer.count;
+  if (!offer.target.any()) out.target = to_string(offer.target);
+  return out;
+}
+
+class UdpNegotiation : public Negotiation {
+ public:
+  UdpNegotiation(asio::io_context& io, const Identity& identity, NegotiationConfig config, Importer& importer)
+      : io_(io), socket_(io), config_(std::move(config)), importer_(importer),
+        datagrams_(identity, to_string(SocketAddress{config_.address, config_.line_port})) {}
+
+  Result<> start() {
+    boost::system::error_code error;
+    const bool multicast = config_.static_peers.empty();
+    const auto own = to_asio({config_.address, config_.group.port});
+    socket_.open(own.protocol(), error);
+    if (!error) socket_.set_option(udp::socket::reuse_address(true), error);
+    // Bound to one address, a socket hears no multicast.
+    if (!error) socket_.bind(multicast ? udp::endpoint(own.protocol(), own.port()) : own, error);
+    if (!error && multicast) {
+      error = join();
+      if (!error) socket_.set_option(asio::ip::multicast::enable_loopback(false), error);
+    }
+    if (error) return fail(error.value(), "negotiation at {}: {}", to_string(config_.group), error.message());
+    spawn(io_, "listen", listen());
+    spawn(io_, "greet", greet());
+    return {};
+  }
+
+  asio::awaitable<Result<Choice>> find(Offer offer) override {
+    auto search = std::make_shared<Search>(socket_.get_executor());
+    searches_[offer.id] = search;
+    auto found = co_await search_in(*search, offer);
+    searches_.erase(offer.id);
+    co_return found;
+  }
+
+  std::vector<std::string> warnings() const override { return datagrams_.warnings(); }
+
+  void addresses_changed(const IpAddress& other_address) override {
+    config_.other_address = other_address;
+    if (config_.static_peers.empty())
+      if (const auto error = join(); error && error != asio::error::address_in_use)
+        log::warn("event=no_multicast group={} error=\"{}\"", to_string(config_.group), error.message());
+    send_to_all({});
+  }
+
+  std::vector<PeerInfo> peers() const override {
+    std::vector<PeerInfo> out;
+    for (const auto& [host, peer] : peers_)
+      out.push_back({host, peer.line, peer.other_address, std::chrono::duration_cast<milliseconds>(Clock::now() - peer.heard).count()});
+    return out;
+  }
+
+ private:
+  // On the interface that has our address. It may be a member there already (EADDRINUSE).
+  boost::system::error_code join() {
+    const auto group = to_asio(config_.group).address().to_v4(), own = to_asio({config_.address, 0}).address().to_v4();
+    boost::system::error_code error, joined;
+    socket_.set_option(asio::ip::multicast::join_group(group, own), joined);
+    socket_.set_option(asio::ip::multicast::outbound_interface(own), error);
+    return joined ? joined : error;
+  }
+
+  struct Peer {
+    SocketAddress line;
+    IpAddress other_address;
+    Clock::time_point heard;
+    std::uint64_t epoch;
+    std::int64_t said_at;  // by its own clock: what it has said before is not news
+  };
+
+  asio::awaitable<Result<Choice>> search_in(Search& search, const Offer& offer) {
+    const auto start = Clock::now(), end = start + config_.timeout;
+    std::set<std::string> asked;  // hosts that were sent a Confirm
+    Result<Choice> refusal = fail(EHOSTUNREACH, "{} answered within {} ms", offer.target.any() ? "no host" : to_string(offer.target) + " has not", config_.timeout.count());
+    int requests = 0;
+    for (auto now = start; now < end; now = Clock::now()) {
+      if (now >= start + requests * config_.timeout / 4) {
+        send_to_all(write_offer(wire::Kind::Request, offer));
+        ++requests;
+      }
+      if (const Answer* best = choose(search, asked, now - start)) {
+        asked.insert(best->said.sender);
+        const Answer chosen = *best;
+        auto confirmed = co_await confirm(search, offer, chosen, end);
+        if (confirmed || !offer.target.any()) co_return confirmed;
+        refusal = std::move(confirmed);
+        continue;
+      }
+      std::size_t refused = 0;
+      for (const Answer& answer : search.answers) {
+        if (answer.said.kind != wire::Kind::Response || answer.said.error == 0) continue;
+        ++refused;
+        refusal = std::unexpected(Error{answer.said.error, answer.said.sender + ": " + answer.said.reason});
+      }
+      if (refused > 0 && (!offer.target.any() || refused + asked.size() >= recent_peers())) break;
+      search.news.expires_at(std::min(end, start + requests * config_.timeout / 4));
+      boost::system::error_code ignored;
+      co_await search.news.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    }
+    co_return refusal;
+  }
+
+  // The host to ask next: none yet if a better one may still answer.
+  const Answer* choose(const Search& search, const std::set<std::string>& asked, Clock::duration passed) const {
+    std::vector<const Answer*> willing;
+    for (const Answer& answer : search.answers)
+      if (answer.said.kind == wire::Kind::Response && answer.said.error == 0 && !asked.contains(answer.said.sender)) willing.push_back(&answer);
+    if (willing.empty()) return nullptr;
+    if (config_.preference == Preference::first) return willing.front();
+    const bool gathered = passed >= config_.timeout / 5 || search.answers.size() >= recent_peers();
+    if (config_.preference == Preference::ready_first) {
+      const auto ready = std::ranges::find_if(willing, [](const Answer* answer) { return answer->said.waiting > 0; });
+      if (ready != willing.end()) return *ready;
+      return gathered ? willing.front() : nullptr;
+    }
+    if (!gathered) return nullptr;
+    return *std::ranges::min_element(willing, {}, [](const Answer* answer) { return answer->said.load; });
+  }
+
+  asio::awaitable<Result<Choice>> confirm(Search& search, const Offer& offer, const Answer& chosen, Clock::time_point end) {
+    const auto line = SocketAddress::parse(chosen.said.line);
+    if (!line) co_return std::unexpected(line.error());
+    for (auto now = Clock::now(); now < end; now = Clock::now()) {
+      auto said = write_offer(wire::Kind::Confirm, offer);
+      said.to = chosen.said.sender;
+      said.to_epoch = chosen.said.epoch;
+      send(std::move(said), chosen.from);
+      const auto again = std::min(end, now + config_.timeout / 4);
+      while (Clock::now() < again) {
+        const auto it = std::ranges::find_if(search.answers, [&](const Answer& answer) {
+          return answer.said.kind == wire::Kind::Confirmed && answer.said.sender == chosen.said.sender;
+        });
+        if (it != search.answers.end()) {
+          if (it->said.error != 0) co_return fail(it->said.error, "{}: {}", it->said.sender, it->said.reason);
+          co_return Choice{chosen.said.sender, *line, other_address(chosen.said)};
+        }
+        search.news.expires_at(again);
+        boost::system::error_code ignored;
+        co_await search.news.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+      }
+    }
+    co_return fail(EHOSTUNREACH, "{} was willing, but did not confirm", chosen.said.sender);
+  }
+
+  std::size_t recent_peers() const {
+    return std::ranges::count_if(peers_, [](const auto& peer) { return Clock::now() - peer.second.heard < std::chrono::seconds(15); });
+  }
+
+  asio::awaitable<void> listen() {
+    for (;;) {
+      std::uint8_t bytes[2048];
+      udp::endpoint from;
+      boost::system::error_code error;
+      const std::size_t size = co_await socket_.async_receive_from(asio::buffer(bytes), from, asio::redirect_error(asio::use_awaitable, error));
+      if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
+      if (error) continue;  // an ICMP error for something we sent
+      auto said = datagrams_.open({bytes, size}, SocketAddress::from(from.data()).ip);
+      if (said) hear(std::move(*said), from);
+      else report(said.error(), from);
+    }
+  }
+
+  // A member that is refused is something to put right (EACCES: its certificate); strangers may send what they like.
+  void report(const Error& error, const udp::endpoint& from) {
+    if (error.code == EALREADY || error.code == ESTALE || error.code == EPROTONOSUPPORT) return;  // the latter two are in the warnings
+    const long left_out = error.code == EACCES ? refusals_.take() : -1;
+    if (left_out >= 0) log::warn("event=datagram_refused from={} error=\"{}\" more={}", from.address().to_string(), to_string(error), left_out);
+    else log::debug("event=datagram_refused from={} error=\"{}\"", from.address().to_string(), to_string(error));
+  }
+
+  // Keeps no more hosts than there may be, those that were heard last.
+  void make_room() {
+    if (peers_.size() >= kMostPeers) peers_.erase(std::ranges::min_element(peers_, {}, [](const auto& each) { return each.second.heard; }));
+  }
+
+  void hear(wire::DatagramT said, const udp::endpoint& from) {
+    const auto known = peers_.find(said.sender);
+    if (const auto line = SocketAddress::parse(said.line); line && (known == peers_.end() || said.time_ms >= known->second.said_at)) {
+      const bool started = known == peers_.end() || known->second.epoch != said.epoch;
+      if (known == peers_.end()) make_room();
+      peers_[said.sender] = {*line, other_address(said), Clock::now(), said.epoch, said.time_ms};
+      if (started) {
+        wire::DatagramT hello;
+        hello.to = said.sender;
+        send(std::move(hello), from);  // so that it knows us as soon as we know it
+        config_.on_start(said.sender, *line);
+      }
+    }
+    switch (said.kind) {
+      case wire::Kind::Hello: return;
+      case wire::Kind::Request: return answer(said, from, wire::Kind::Response);
+      case wire::Kind::Confirm: return answer(said, from, wire::Kind::Confirmed);
+      case wire::Kind::Response:
+      case wire::Kind::Confirmed: break;
+    }
+    MigrationId id{};
+    if (said.id.size() != id.size()) return;
+    std::ranges::copy(said.id, id.begin());
+    const auto it = searches_.find(id);
+    if (it == searches_.end() || it->second->answers.size() > 1024) return;
+    if (said.kind == wire::Kind::Response && it->second->request_answered_by(said.sender)) return;
+    it->second->answers.push_back({std::move(said), from});
+    it->second->news.cancel();
+  }
+
+  void answer(const wire::DatagramT& said, const udp::endpoint& from, wire::Kind kind) {
+    const auto offer = read_offer(said);
+    if (!offer || (!offer->target.any() && offer->target != config_.address)) return;
+    wire::DatagramT out;
+    out.kind = kind;
+    out.id = said.id;
+    out.to = said.sender;
+    Result<> verdict;
+    if (kind == wire::Kind::Response) {
+      const auto willing = importer_.willing(*offer);
+      if (willing) {
+        out.waiting = willing->waiting_importers;
+        out.free = willing->free_places;
+        out.load = willing->load_percent;
+      } else {
+        verdict = std::unexpected(willing.error());
+      }
+    } else {
+      verdict = importer_.reserve(said.sender, *offer);
+    }
+    if (!verdict) {
+      out.error = verdict.error().code;
+      out.reason = verdict.error().reason;
+    }
+    send(std::move(out), from);
+  }
+
+  void send(wire::DatagramT datagram, const udp::endpoint& to) {
+    if (!config_.other_address.any()) datagram.other_address = to_string(config_.other_address);
+    const Bytes bytes = datagrams_.seal(std::move(datagram));
+    boost::system::error_code error;
+    socket_.send_to(asio::buffer(bytes), to, 0, error);  // what is not sent is as what is lost
+  }
+
+  void send_to_all(const wire::DatagramT& datagram) {
+    if (config_.static_peers.empty()) send(datagram, to_asio(config_.group));
+    for (const auto& peer : config_.static_peers) send(datagram, to_asio(peer));
+  }
+
+  asio::awaitable<void> greet() {
+    for (asio::steady_timer timer(io_);;) {
+      send_to_all({});
+      timer.expires_after(std::chrono::seconds(5));
+      boost::system::error_code error;
+      co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
+      if (error) co_return;
+    }
+  }
+
+  asio::io_context& io_;
+  udp::socket socket_;
+  NegotiationConfig config_;
+  Importer& importer_;
+  Datagrams datagrams_;
+  std::map<std::string, Peer> peers_;
+  RareLog refusals_;
+  std::map<MigrationId, std::shared_ptr<Search>> searches_;
+};
+
+}  // namespace
+
+MigrationId member(const MigrationId& batch, std::uint32_t i) {
+  MigrationId id = batch;
+  std::uint32_t counter;
+  std::memcpy(&counter, &id[12], sizeof counter);
+  counter = htobe32(be32toh(counter) + i);
+  std::memcpy(&id[12], &counter, sizeof counter);
+  return id;
+}
+
+Result<std::unique_ptr<Negotiation>> Negotiation::open(asio::io_context& io, const Identity& identity, NegotiationConfig config, Importer& importer) {
+  auto negotiation = std::make_unique<UdpNegotiation>(io, identity, std::move(config), importer);
+  TRY(negotiation->start());
+  return negotiation;
+}
+
+}  // namespace sockmi::cluster

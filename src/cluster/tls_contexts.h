@@ -1,0 +1,24 @@
+// TLS for the private lines, from the credentials that are in force.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <boost/asio/ssl/context.hpp>
+
+#include "cluster/credentials.h"
+
+namespace sockmi::cluster {
+
+struct Contexts {
+  explicit Contexts(std::shared_ptr<const Credentials> credentials);
+  static Result<std::shared_ptr<Contexts>> make(std::shared_ptr<const Credentials> credentials);
+
+  const std::shared_ptr<const Credentials> credentials;
+  boost::asio::ssl::context server, client;
+};
+
+// Why the other side's certificate was refused, in words, goes to `words`; it must live as long as the handshake.
+void tell_refusal(SSL* ssl, std::string* words);
+
+}  // namespace sockmi::cluster

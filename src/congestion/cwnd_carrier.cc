@@ -1,0 +1,149 @@
+#include "congestion/cwnd_carrier.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstdarg>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "base/unique_fd.h"
+#include "congestion/cwnd_limits.h"
+
+// carrier.bpf.c, compiled.
+asm(".section .rodata\n.balign 8\n"
+    "sockmi_carrier_bpf: .incbin \"" CARRIER_BPF "\"\n"
+    "sockmi_carrier_bpf_end:\n.previous\n");
+extern "C" const std::uint8_t sockmi_carrier_bpf[], sockmi_carrier_bpf_end[];
+
+namespace sockmi::congestion {
+namespace {
+
+constexpr std::string_view kName = "sockmi_........";  // in carrier.bpf.c
+// Linux 6.4; Debian 12 has the headers of 6.1.
+constexpr std::uint32_t kMapWithLink = 1u << 13;  // BPF_F_LINK
+constexpr auto kStructOpsLink = static_cast<bpf_attach_type>(44);  // BPF_STRUCT_OPS
+
+int log_libbpf(libbpf_print_level, const char* format, va_list values) {
+  char line[512];
+  int size = std::vsnprintf(line, sizeof line, format, values);
+  while (size > 0 && size < int(sizeof line) && line[size - 1] == '\n') line[--size] = 0;
+  log::debug("event=bpf said=\"{}\"", line);
+  return size;
+}
+
+struct Free {
+  void operator()(bpf_object* object) const { ::bpf_object__close(object); }
+  void operator()(bpf_link* link) const { (void)::bpf_link__destroy(link); }
+};
+
+std::string random_name() {
+  std::uint32_t number = 0;
+  (void)::getrandom(&number, sizeof number, 0);
+  return fmt::format("sockmi_{:08x}", number);
+}
+
+}  // namespace
+
+struct Carrier::Kernel {
+  static Result<std::unique_ptr<Kernel>> load(std::uint32_t flags);
+
+  std::string name;  // of the congestion control
+  std::unique_ptr<bpf_object, Free> object;
+  int wanted = -1;  // borrows from object
+  std::unique_ptr<bpf_link, Free> registration;
+  unique_fd link;
+};
+
+Result<std::unique_ptr<Carrier::Kernel>> Carrier::Kernel::load(std::uint32_t flags) {
+  auto kernel = std::make_unique<Kernel>();
+  kernel->name = random_name();
+  std::vector<std::uint8_t> program(sockmi_carrier_bpf, sockmi_carrier_bpf_end);
+  const auto name = std::search(program.begin(), program.end(), kName.begin(), kName.end());
+  std::copy(kernel->name.begin(), kernel->name.end(), name);
+  kernel->object.reset(::bpf_object__open_mem(program.data(), program.size(), nullptr));
+  if (!kernel->object) return fail_errno("opening the BPF program");
+  bpf_map* operations = ::bpf_object__find_map_by_name(kernel->object.get(), "carrier");
+  bpf_map* wanted = ::bpf_object__find_map_by_name(kernel->object.get(), "wanted");
+  if (!operations || !wanted) return fail(EINVAL, "the BPF program is not ours");
+  if (::bpf_map__set_map_flags(operations, flags) != 0) return fail_errno("BPF map flags");
+  if (::bpf_object__load(kernel->object.get()) != 0) return fail_errno("loading the BPF program");
+  kernel->wanted = ::bpf_map__fd(wanted);
+  kernel->registration.reset(::bpf_map__attach_struct_ops(operations));
+  if (!kernel->registration) return fail_errno("registering a congestion control");
+  // Before its version 1.2, libbpf leaves a map of this kind ready for a link, which is still to be made.
+  if ((flags & kMapWithLink) && ::bpf_link__fd(kernel->registration.get()) == ::bpf_map__fd(operations)) {
+    kernel->link.reset(::bpf_link_create(::bpf_map__fd(operations), 0, kStructOpsLink, nullptr));
+    if (!kernel->link) return fail_errno("linking a congestion control");
+  }
+  return kernel;
+}
+
+Carrier::Carrier(std::string form, std::unique_ptr<Kernel> kernel) : form_(std::move(form)), kernel_(std::move(kernel)) {}
+Carrier::Carrier(Carrier&&) noexcept = default;
+Carrier::~Carrier() = default;
+
+Carrier Carrier::open() {
+  ::libbpf_set_print(log_libbpf);
+  bool linked = true;
+  auto kernel = Kernel::load(kMapWithLink);
+  if (!kernel) {
+    linked = false;
+    kernel = Kernel::load(0);
+  }
+  if (!kernel) {
+    log::warn("event=congestion_window_not_carried reason=\"{}\"", to_string(kernel.error()));
+    return Carrier("not carried: " + to_string(kernel.error()), nullptr);
+  }
+  log::info("event=congestion_window_carried by=struct_ops name={} linked={}", (*kernel)->name, linked);
+  std::string form = "struct_ops " + (*kernel)->name;
+  return Carrier(std::move(form), std::move(*kernel));
+}
+
+namespace {
+
+Result<> choose(int fd, std::string_view name) {
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), static_cast<socklen_t>(name.size())) != 0)
+    return fail_errno("congestion control " + std::string(name));
+  return {};
+}
+
+// The limit is only passing; but the rate that it leaves behind stays until the kernel has measured the round trip, and so does pacing.
+Result<> pace(int fd, std::uint64_t rate) {
+  std::uint64_t owners = 0;
+  socklen_t size = sizeof owners;
+  if (::getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &owners, &size) != 0) return fail_errno("SO_MAX_PACING_RATE");
+  for (const std::uint64_t limit : {std::min(rate, owners), owners})
+    if (::setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &limit, sizeof limit) != 0) return fail_errno("SO_MAX_PACING_RATE");
+  return {};
+}
+
+}  // namespace
+
+Result<> Carrier::carry(int fd, const wire::TcpT& image) const {
+  const Window window = admissible(image);
+  if (!kernel_ || window.cwnd == 0 || is_fresh(window)) return {};
+  char real[17] = {};
+  socklen_t size = 16;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, real, &size) != 0) return fail_errno("TCP_CONGESTION");
+  Result<> carried;
+  if (::bpf_map_update_elem(kernel_->wanted, &fd, &window, BPF_ANY) != 0) carried = fail_errno("a socket's BPF storage");
+  if (carried) carried = choose(fd, kernel_->name);
+  if (!carried) {  // a slow beginning is no reason to lose a move
+    log::warn("event=congestion_window_lost reason=\"{}\"", to_string(carried.error()));
+    return {};
+  }
+  TRY(choose(fd, real));
+  (void)::bpf_map_delete_elem(kernel_->wanted, &fd);
+  const std::uint64_t rate = pacing_rate(window, image);
+  return rate > 0 ? pace(fd, rate) : Result<>();
+}
+
+}  // namespace sockmi::congestion

@@ -1,0 +1,87 @@
+#include "connections/address_ownership.h"
+
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "connections/redirects.h"
+#include "net/addresses.h"
+#include "steer/netns.h"
+#include "net/port_users.h"
+
+namespace sockmi::daemon {
+namespace {
+
+// A wildcard overlaps with all: beside `::`, an IPv4 socket may be one that clients of the same port reach.
+bool overlap(const IpAddress& a, const IpAddress& b) { return a.wildcard() || b.wildcard() || a == b; }
+
+Result<> is_local(steer::Questions& kernel, const IpAddress& local) {
+  if (local.wildcard()) return {};
+  TRY_LET(all, kernel.addresses());
+  const auto is_it = [&](const net::HostAddress& each) {
+    return each.ip == local || (each.loopback && each.ip.family == local.family && local.in_prefix(each.ip, each.prefix));
+  };
+  if (std::ranges::any_of(*all, is_it)) return {};
+  return fail(EADDRNOTAVAIL, "{} is no address of the socket's network namespace", to_string(local));
+}
+
+Result<> serves_alone(const tcp::Facts& facts, const User& owner) {
+  const SocketAddress& local = facts.tuple.local;
+  TRY_LET(users, net::users_of_port(local.port));
+  for (const net::PortUser& each : users)
+    if (each.cookie != facts.cookie && each.uid != owner.uid && overlap(each.local.ip.unmapped(), local.ip.unmapped()))
+      return fail(EACCES, "another user has a socket at port {}", local.port);
+  return {};
+}
+
+// Its home has looked, and leads its packets here.
+bool is_guest(const World& world, const Resident& resident) { return resident.home != world.settings.host; }
+
+bool was_accepted_by_a_guest(const World& world, const SocketAddress& local) {
+  return std::ranges::any_of(world.residents, [&](const auto& each) {
+    const SocketAddress& listener = each.second.tuple.local;
+    return is_passive(each.second.tuple) && is_guest(world, each.second) && listener.port == local.port &&
+           (listener.ip.wildcard() || listener.ip.unmapped() == local.ip.unmapped());
+  });
+}
+
+Result<> check_family(int socket, const IpAddress& local) {
+  if (local.family != AF_INET6 || !local.wildcard()) return {};
+  int v6only = 0;
+  socklen_t size = sizeof v6only;
+  if (::getsockopt(socket, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &size) != 0) return fail_errno("IPV6_V6ONLY");
+  return v6only ? fail(ENOTSUP, "the socket is an IPV6_V6ONLY wildcard") : Result<>();
+}
+
+}  // namespace
+
+Result<> owns_address(const World& world, Survey& survey, int socket, const tcp::Facts& facts, const wire::Endpoint& endpoint) {
+  const User& owner = endpoint.owner;
+  const SocketAddress& local = facts.tuple.local;
+  const auto resident = world.residents.find(facts.cookie);
+  if (resident != world.residents.end() && is_guest(world, resident->second)) return {};
+  const bool checks_port = is_passive(endpoint.state) && !owner.is_root();
+  if (checks_port) {
+    TRY(world.policy.may_listen(endpoint.service, owner, {local.ip.unmapped(), local.port}));
+    TRY(check_family(socket, local.ip));
+  }
+  // A wildcard does not tell the namespace: the socket does.
+  const unique_fd handle(::ioctl(socket, SIOCGSKNS));
+  if (!handle) return fail_errno("finding the socket's network namespace");
+  TRY_LET(inode, steer::inode_of(handle.get()));
+  if (!survey.own) {
+    TRY_LET(own, steer::own_namespace());
+    survey.own = own.inode;
+  }
+  const auto check = [&, &kernel = survey.in[inode]]() -> Result<> {
+    TRY(is_local(kernel, local.ip.unmapped()));
+    return checks_port ? serves_alone(facts, owner) : Result<>();
+  };
+  auto checked = inode == *survey.own ? check() : steer::call_in(handle.get(), check);
+  return !checked && !is_passive(endpoint.state) && was_accepted_by_a_guest(world, local) ? Result<>() : checked;
+}
+
+}  // namespace sockmi::daemon

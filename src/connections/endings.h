@@ -1,0 +1,33 @@
+// Connections that have ended a short while ago. A word about one that comes late finds here that it is out of date.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <utility>
+
+#include "base/address.h"
+
+namespace sockmi::daemon {
+
+class Endings {
+ public:
+  using Clock = std::chrono::steady_clock;
+  // This generation of it, and those before.
+  void add(const FourTuple& tuple, std::uint64_t generation, Clock::time_point now = Clock::now());
+  bool has(const FourTuple& tuple, std::uint64_t generation) const;
+
+  static constexpr std::chrono::seconds kKept{60};  // longer than any word is under way
+  static constexpr std::size_t kMost = 65536;
+
+ private:
+  struct Ending {
+    std::uint64_t generation;
+    Clock::time_point at;
+  };
+  std::map<FourTuple, Ending> all_;
+  std::deque<std::pair<Clock::time_point, FourTuple>> in_order_;
+};
+
+}  // namespace sockmi::daemon

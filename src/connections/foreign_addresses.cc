@@ -1,0 +1,60 @@
+#include "connections/foreign_addresses.h"
+
+#include <algorithm>
+#include <vector>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "base/log.h"
+#include "base/spawn.h"
+#include "context/async_event.h"
+#include "steer/namespaced_steering.h"
+
+namespace sockmi::daemon {
+
+using std::chrono::milliseconds;
+
+void Shelter::add(const FourTuple& guest) {
+  const FourTuple plain = guest.unmapped();
+  if (++guests_[plain] == 1) change(plain, std::nullopt);
+}
+
+void Shelter::drop(const FourTuple& guest, milliseconds linger) {
+  const auto it = guests_.find(guest.unmapped());
+  if (it == guests_.end() || --it->second > 0) return;
+  change(it->first, linger);
+  guests_.erase(it);
+}
+
+Result<> Shelter::adopt(milliseconds linger) {
+  TRY_LET(found, steering_->sheltered());
+  for (const auto& [guest, expires_in] : found)
+    if (!expires_in && !guests_.contains(guest)) change(guest, linger);
+  return {};
+}
+
+void Shelter::change(const FourTuple& guest, std::optional<milliseconds> expires_in) {
+  unwritten_[guest] = expires_in;
+  if (std::exchange(writing_, true)) return;
+  spawn(io_, "shelter", write());
+}
+
+boost::asio::awaitable<void> Shelter::write() {
+  co_await boost::asio::post(io_, boost::asio::use_awaitable);  // until now this runs within change()
+  for (milliseconds pause{200}; !unwritten_.empty();) {
+    std::vector<steer::Sheltered> changes;
+    for (const auto& [guest, expires_in] : unwritten_) changes.push_back({guest, expires_in});
+    auto done = steering_->shelter(changes);
+    if (done) {
+      unwritten_.clear();
+      break;
+    }
+    log::error("event=shelter_failed guests={} error=\"{}\"", changes.size(), to_string(done.error()));
+    co_await sleep_for(pause);
+    pause = std::min(2 * pause, milliseconds(5000));
+  }
+  writing_ = false;
+}
+
+}  // namespace sockmi::daemon

@@ -1,0 +1,82 @@
+#include "connections/foreign_rules.h"
+
+#include "base/log.h"
+#include "connections/redirects.h"
+
+namespace sockmi::daemon {
+namespace {
+
+// A wildcard address says nothing: home's own is meant.
+IpAddress address_of(const FourTuple& tuple, const SocketAddress& home_line) {
+  return tuple.local.ip.wildcard() ? home_line.ip : tuple.local.ip.unmapped();
+}
+
+// `is_here`: it has been here for some time, and what was there first goes on.
+Result<> readdress(World& world, const FourTuple& tuple, const IpAddress& address, bool is_here) {
+  const IpAddress& own = world.settings.address_for(address);
+  if (own.any()) return fail(EAFNOSUPPORT, "this host has no address of the family of {}", to_string(address));
+  if (is_passive(tuple)) return world.own_ports.lend(world, tuple, {address, tuple.local.port}, own, is_here);
+  const FourTuple there{{own, tuple.local.port}, tuple.remote};
+  if (!is_here && net::find_socket(there)) return fail(EADDRINUSE, "this host has a connection {} of its own", to_string(there));
+  return world.steering->readdress({&tuple, 1}, own);
+}
+
+void take_back(World& world, const FourTuple& tuple, const IpAddress& address, const IpAddress& own) {
+  if (own.any()) return;
+  if (is_passive(tuple)) return world.own_ports.take_back(world, tuple, {address, tuple.local.port}, own);
+  if (auto gone = world.steering->remove_readdress({&tuple, 1}, own, world.settings.linger); !gone)
+    log::error("event=rules_left connection={} error=\"{}\"", to_string(tuple), to_string(gone.error()));
+}
+
+}  // namespace
+
+Result<> admit(World& world, const FourTuple& tuple, const SocketAddress& home_line) {
+  const IpAddress address = address_of(tuple, home_line);
+  TRY_LET(routed, world.steering->is_routed(home_line.ip));
+  if (routed) TRY(readdress(world, tuple, address, false));
+  world.shelter.add({{address, tuple.local.port}, tuple.remote});
+  return {};
+}
+
+void readmit(World& world, const FourTuple& tuple, const SocketAddress& home_line) {
+  const IpAddress address = address_of(tuple, home_line);
+  world.shelter.add({{address, tuple.local.port}, tuple.remote});
+  if (const auto routed = world.steering->is_routed(home_line.ip); !routed)
+    log::warn("event=home_out_of_reach connection={} error=\"{}\"", to_string(tuple), to_string(routed.error()));
+  else if (*routed)
+    comes_by_router(world, tuple, home_line);
+}
+
+void comes_by_router(World& world, const FourTuple& tuple, const SocketAddress& home_line) {
+  const IpAddress address = address_of(tuple, home_line), own = world.settings.address_for(address);
+  const auto done = readdress(world, tuple, address, true);
+  if (done) return;
+  if (is_passive(tuple) && !own.any()) world.own_ports.want(tuple, {address, tuple.local.port}, own, done.error());
+  else log::error("event=not_readdressed connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
+}
+
+void readdress_guests(World& world, const IpAddress& before) {
+  for (const auto& [cookie, resident] : world.residents) {
+    const IpAddress address = address_of(resident.tuple, resident.home_line);
+    if (world.settings.address_for(address) == world.settings.address) continue;
+    const auto routed = world.steering->is_routed(resident.home_line.ip);
+    if (!routed || !*routed) continue;
+    take_back(world, resident.tuple, address, before);
+    comes_by_router(world, resident.tuple, resident.home_line);
+  }
+}
+
+void untrack(World& world, const FourTuple& tuple) {
+  if (is_passive(tuple)) return;
+  if (auto done = world.steering->untrack(tuple, world.settings.linger); !done)
+    log::warn("event=tracking_left connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
+}
+
+void dismiss(World& world, const FourTuple& tuple, const SocketAddress& home_line, milliseconds linger) {
+  const IpAddress address = address_of(tuple, home_line);
+  const FourTuple guest{{address, tuple.local.port}, tuple.remote};
+  world.shelter.drop(guest, linger);
+  if (!world.shelter.has(guest)) take_back(world, tuple, address, world.settings.address_for(address));
+}
+
+}  // namespace sockmi::daemon

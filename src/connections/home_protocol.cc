@@ -1,0 +1,365 @@
+// Home redirects a connection to the host that holds its endpoint, and has to hear when it moves on or ends. Home's daemon may not answer for
+// long, while home's kernel goes on redirecting. Then:
+//
+// - Who sent an endpoint on keeps its own redirect, and the duty to tell home, until home knows (tell_moved).
+// - Home believes the one whom it knows to hold the endpoint. So if that one has sent it on and home does not know yet, the last holder's word
+//   would not count there: it tells the one from whom it has the endpoint as well, who ends its own redirect and takes the duty over (tell_ended).
+// - A word may come late, twice, or after a newer one. Its generation (whereabouts.h) tells: an older one changes nothing, and the end of one
+//   generation ends those before it too, also for words that come after it (endings.h). Who sent an endpoint on may also say that it has ended there.
+// - A word that is lost for good is made up for: a home asks about each of its redirects from time to time.
+// - Duties and redirects are in the journal: a daemon that starts has them again.
+// - Whenever a daemon starts, its host and each other compare notes: a home asks whether what it redirects is still held; a holder says again
+//   what it holds. A home that has lost its memory redirects it again: for a service of its own, an address of its own, and if no socket of
+//   that connection lives at home, and if its own kernel still leads it there, or the administrator has said so (claims.h).
+#include "connections/home_protocol.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/spawn.h"
+#include "connections/claims.h"
+#include "context/async_event.h"
+#include "connections/foreign_rules.h"
+#include "connections/redirects.h"
+#include "connections/lifecycle.h"
+
+namespace sockmi::daemon {
+namespace {
+
+constexpr milliseconds kPatience{1000}, kLongestPause{5000};
+constexpr milliseconds kDisbelief{60000};  // so long a home may deny what we say before we leave it at that
+constexpr milliseconds kStep{1000}, kRound{30000};  // a home asks about so many redirects a step, until it has asked about each; and begins
+constexpr std::size_t kMostAStep = 50;              // anew some time later
+
+// What the host says, once it says something. A host that was silent is asked by one of us at a time.
+asio::awaitable<Result<Result<int>>> ask(World& world, std::string host, SocketAddress line, Secret message) {
+  if (const auto it = world.silent.find(host); it != world.silent.end()) {
+    if (Clock::now() < it->second.until) co_return fail(EHOSTUNREACH, "{} was silent a moment ago", host);
+    it->second.until = Clock::now() + 2 * kPatience;
+  }
+  const auto reply = co_await world.transfer->call(host, line, std::move(message), kPatience);
+  if (reply) {
+    if (world.silent.erase(host)) log::info("event=host_answers host={}", host);
+    co_return wire::read_answer(*reply);
+  }
+  const auto [it, first] = world.silent.try_emplace(host);
+  if (first) log::warn("event=host_silent host={} error=\"{}\"", host, to_string(reply.error()));
+  it->second.pause = std::min(2 * it->second.pause, kLongestPause);
+  it->second.until = Clock::now() + it->second.pause;
+  co_return std::unexpected(reply.error());
+}
+
+// Or a container's here.
+bool is_own(const World& world, const IpAddress& ip) {
+  return world.steering->within(ip, [&]() -> Result<> {
+    const unique_fd socket(::socket(ip.family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    sockaddr_storage address;
+    const socklen_t size = SocketAddress{ip, 0}.to(address);
+    if (!socket || ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) return fail_errno(to_string(ip));
+    return {};
+  }).has_value();
+}
+
+bool lives_at_home(const World& world, const FourTuple& tuple) {
+  bool lives = false;
+  (void)world.steering->within(tuple.local.ip, [&]() -> Result<> {
+    lives = world.find_socket(tuple).has_value();
+    return {};
+  });
+  return lives;
+}
+
+Result<> lead(World& world, const FourTuple& tuple, const Away& away) {
+  TRY(redirect(world, tuple, away, std::nullopt));
+  world.away[tuple] = away;
+  world.journal.is_away(tuple, away);
+  return {};
+}
+
+// `from` holds an endpoint that we should know, and don't.
+Result<int> take_word(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& service,
+                      std::uint64_t generation) {
+  if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
+  TRY(check_claim(world, from, tuple, to));
+  if (!is_own(world, tuple.local.ip.unmapped())) return fail(EACCES, "{} is no address of {}", to_string(tuple.local.ip), world.settings.host);
+  if (lives_at_home(world, tuple)) return fail(EACCES, "{} lives here", to_string(tuple));
+  const Away away{service, from, to, world.settings.host, world.settings.line(), world.steering->is_elsewhere(tuple.local.ip),
+                  generation, {}};
+  TRY(lead(world, tuple, away));
+  world.found.erase(tuple.unmapped());  // it counts once
+  log::warn("event=forgotten connection={} service={} host={} action=\"redirected again\"", to_string(tuple), service, from);
+  return 1;
+}
+
+// The rule outlives the connection a little, for its last holder may be in TIME_WAIT. A new connection is home's own.
+Result<> forget(World& world, std::map<FourTuple, Away>::iterator it, std::uint64_t generation = 0) {
+  const auto [tuple, away] = *it;
+  generation = std::max(generation, away.generation);
+  if (is_passive(tuple)) {
+    TRY(redirect(world, tuple, away, world.settings.linger));
+  } else {
+    const steer::Redirect last{tuple, away.address, world.settings.linger, true};
+    TRY(world.steering->redirect({&last, 1}));
+  }
+  world.away.erase(it);
+  world.endings.add(tuple, generation);
+  if (away.home == world.settings.host) {
+    world.journal.is_back(tuple);
+  } else {
+    const Resident was{tuple, away.service, away.home, away.home_line, away.home, away.home_line, generation};
+    spawn(world.io, "tell_ended", tell_ended(world, world.journal.has_ended(was, 0), was));
+  }
+  return {};
+}
+
+asio::awaitable<void> say_again(World& world, std::string host, SocketAddress line) {
+  std::vector<Resident> those;
+  for (const auto& [cookie, resident] : world.residents)
+    if (resident.home == host) those.push_back(resident);
+  for (const Resident& resident : those) {
+    const auto answer = co_await ask(world, host, line, wire::pack_moved(resident.tuple, world.settings.address_for(resident.tuple.local.ip), world.settings.host, resident.service, resident.generation));
+    if (!answer) co_return;  // when it starts again, it is told again
+    if (!*answer) {
+      ++world.counters.disowned;
+      log::warn("event=disowned connection={} home={} error=\"{}\"", to_string(resident.tuple), host, to_string(answer->error()));
+    } else if (**answer == 1) {
+      ++world.counters.told_again;
+      log::warn("event=home_had_forgotten connection={} home={}", to_string(resident.tuple), host);
+    }
+  }
+}
+
+void note_unheard(World& world, const FourTuple& tuple, const Away& away, bool unheard) {
+  if (is_unheard(world, tuple, away) == unheard) return;
+  if (unheard) {
+    world.unheard[tuple] = away.generation;
+    log::warn("event=unheard connection={} host={} reason=\"its peer has not answered since it moved there\"", to_string(tuple), away.host);
+  } else {
+    world.unheard.erase(tuple);
+    log::info("event=heard connection={} host={}", to_string(tuple), away.host);
+  }
+}
+
+// Then they have the holder's address, and it has to know.
+bool goes_by_router(const World& world, const Away& away) {
+  if (away.container) return false;
+  const auto routed = world.steering->is_routed(away.address);
+  return routed && *routed;
+}
+
+// False: the holder is silent.
+asio::awaitable<bool> ask_about(World& world, FourTuple tuple, Away away, SocketAddress line) {
+  const auto answer = co_await ask(world, away.host, line,
+                                wire::pack_held(tuple, away.service, world.settings.line(), away.generation, goes_by_router(world, away)));
+  if (!answer) co_return false;
+  const auto it = world.away.find(tuple);
+  if (!*answer || it == world.away.end() || it->second != away) co_return true;
+  if (**answer != 0) {
+    note_unheard(world, tuple, away, **answer == 2);
+    co_return true;
+  }
+  if (lives_at_home(world, tuple)) co_return true;  // it is coming back just now
+  log::warn("event=not_held connection={} host={}", to_string(tuple), away.host);
+  if (auto done = forget(world, it); !done) log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
+  co_return true;
+}
+
+asio::awaitable<void> ask_again(World& world, std::string host, SocketAddress line) {
+  std::vector<std::pair<FourTuple, Away>> those;
+  for (const auto& each : world.away)
+    if (each.second.host == host) those.push_back(each);
+  for (const auto& [tuple, away] : those)
+    if (!co_await ask_about(world, tuple, away, line)) co_return;
+}
+
+asio::awaitable<void> compare(World& world, std::string host, SocketAddress line) {
+  world.silent.erase(host);
+  // Where a listener lives is told by name: only now its addresses are known for sure.
+  for (const auto& [tuple, away] : world.away)
+    if (is_passive(tuple) && away.host == host)
+      if (auto led = redirect_passive(world, tuple.local, host); !led)
+        log::error("event=listener_not_redirected local={} to={} error=\"{}\"", to_string(tuple.local), host, to_string(led.error()));
+  co_await say_again(world, host, line);
+  co_await ask_again(world, host, line);
+}
+
+}  // namespace
+
+asio::awaitable<void> tell_moved(World& world, FourTuple tuple) {
+  const auto found = world.away.find(tuple);
+  if (found == world.away.end()) co_return;
+  const Away away = found->second;
+  for (milliseconds pause{20};; pause = std::min(2 * pause, kLongestPause)) {
+    const auto answer = co_await ask(world, away.home, away.home_line, wire::pack_moved(tuple, away.address, away.host, away.service, away.generation));
+    const auto it = world.away.find(tuple);
+    if (it == world.away.end() || it->second != away) co_return;  // it came back, or ended
+    const bool forgotten = answer && !*answer && (*answer).error().code == ENOENT;  // or it has ended: its end came first
+    if (forgotten || (answer && *answer)) break;
+    co_await sleep_for(pause);
+    if (const auto now = world.away.find(tuple); now == world.away.end() || now->second != away) co_return;
+  }
+  // What is under way still finds it.
+  (void)redirect(world, tuple, away, std::min(world.settings.linger, milliseconds(1000)));
+  world.away.erase(tuple);
+  world.journal.is_back(tuple);
+}
+
+asio::awaitable<void> tell_address(World& world, int family) {
+  IpAddress any_of_family;
+  any_of_family.family = family;
+  const IpAddress address = world.settings.address_for(any_of_family);
+  std::vector<std::pair<std::uint64_t, Resident>> those;
+  for (const auto& [cookie, resident] : world.residents)
+    if (resident.tuple.local.ip.unmapped().family == family) those.emplace_back(cookie, resident);
+  for (const auto& [cookie, resident] : those)
+    for (milliseconds pause{50}; pause < kLongestPause; pause *= 2) {  // it may not have heard our Hello yet; who is silent asks when it starts again
+      if (!world.residents.contains(cookie) || world.settings.address_for(address) != address) break;
+      Secret said = wire::pack_moved(resident.tuple, address, world.settings.host, resident.service, resident.generation);
+      const auto answer = co_await ask(world, resident.home, resident.home_line, std::move(said));
+      if (!answer || *answer || (*answer).error().code == ENOENT) break;
+      co_await sleep_for(pause);
+    }
+}
+
+asio::awaitable<void> tell_ended(World& world, std::uint64_t number, Resident resident) {
+  if (is_passive(resident.tuple)) co_await adopt_accepted(world, resident.tuple.local, resident);
+  std::optional<Clock::time_point> denied;
+  for (milliseconds pause{20};; pause = std::min(2 * pause, kLongestPause)) {
+    const auto home = co_await ask(world, resident.home, resident.home_line, wire::pack_ended(resident.tuple, resident.generation));
+    if (home && (*home || (*home).error().code == ENOENT)) break;
+    if (resident.from != resident.home) {
+      const auto before = co_await ask(world, resident.from, resident.from_line, wire::pack_ended(resident.tuple, resident.generation));
+      if (before && *before) break;
+    }
+    if (home && !denied) denied = Clock::now();
+    if (home && Clock::now() > *denied + kDisbelief) {
+      log::warn("event=not_believed connection={} home={} error=\"{}\"", to_string(resident.tuple), resident.home, to_string((*home).error()));
+      break;
+    }
+    co_await sleep_for(pause);
+    if (!world.journal.is_untold(number)) co_return;  // an operator has given that host up
+  }
+  world.journal.told(number);
+}
+
+Result<int> moved(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+                  std::uint64_t generation) {
+  const auto it = world.away.find(tuple);
+  if (it == world.away.end()) {
+    if (world.endings.has(tuple, generation)) return fail(ENOENT, "{} has ended", to_string(tuple));
+    if (const Away* listener = accepted_there(world, from, tuple)) {
+      TRY(check_room(world));
+      if (lives_at_home(world, tuple)) return fail(EACCES, "{} lives here", to_string(tuple));
+      const Away away{listener->service, from, to, world.settings.host, world.settings.line(), listener->container, generation, {}};
+      TRY(lead(world, tuple, away));
+      return 0;
+    }
+    if (from == host && !service.empty()) return take_word(world, from, tuple, to, service, generation);
+  }
+  if (it == world.away.end() || it->second.home != world.settings.host) return fail(ENOENT, "{} is not away", to_string(tuple));
+  // It is there still, and its holder has another address now.
+  const bool readdressed = from == host && it->second.host == host && it->second.address != to && generation == it->second.generation;
+  if (generation != 0 && generation <= it->second.generation && !readdressed) return 0;  // it has moved on since, or this was said before
+  if (it->second.host == host && it->second.address == to && (generation == 0 || it->second.host != from)) return 0;
+  if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
+  Away away = it->second;
+  away.host = host;
+  away.address = to;
+  away.generation = generation;
+  away.told_by = from;
+  TRY(lead(world, tuple, away));
+  return 0;
+}
+
+Result<> ended(World& world, const std::string& from, const FourTuple& tuple, std::uint64_t generation) {
+  const auto it = world.away.find(tuple);
+  if (it == world.away.end()) return fail(ENOENT, "{} is not away", to_string(tuple));  // or it was said twice
+  const Away& away = it->second;
+  if (away.host != from && (generation == 0 || away.told_by != from)) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
+  if (generation != 0 && generation < away.generation) return {};  // when it was there before
+  return forget(world, it, generation);
+}
+
+Result<int> held(World& world, const std::string& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+                 std::uint64_t generation, bool routed) {
+  if (world.away.contains(tuple)) return 1;
+  const auto socket = world.find_socket(tuple);
+  auto resident = socket ? world.residents.find(socket->cookie) : world.residents.end();
+  // A socket that is only bound is not found by its address.
+  if (resident == world.residents.end() && is_passive(tuple))
+    resident = std::ranges::find_if(world.residents, [&](const auto& each) { return each.second.tuple.unmapped() == tuple.unmapped(); });
+  if (resident != world.residents.end()) {
+    if (routed && resident->second.home == from) comes_by_router(world, resident->second.tuple, resident->second.home_line);
+    return 1;
+  }
+  if (!socket) return 0;
+  if (socket->mark == steer::kFreezeMark) return 1;  // it is about to go, or in doubt
+  if (is_own(world, tuple.local.ip.unmapped())) return 0;
+  if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
+  // It lives here, and we are the ones who lost their memory.
+  readmit(world, tuple, line);
+  lives_here(world, socket->cookie, {tuple, service, from, line, from, line, generation});
+  log::warn("event=remembered connection={} home={}", to_string(tuple), from);
+  return 1;
+}
+
+asio::awaitable<void> ask_in_turn(World& world) {
+  for (FourTuple last;;) {
+    if (world.away.upper_bound(last) == world.away.end()) {
+      last = {};
+      std::erase_if(world.unheard, [&](const auto& each) { return !world.away.contains(each.first); });
+      co_await sleep_for(kRound);
+    }
+    co_await sleep_for(kStep);
+    for (std::size_t some = kMostAStep; some > 0; --some) {
+      const auto it = world.away.upper_bound(last);
+      if (it == world.away.end()) break;
+      const auto [tuple, away] = *it;
+      last = tuple;
+      const auto peers = world.negotiation->peers();
+      const auto peer = std::ranges::find(peers, away.host, &cluster::PeerInfo::host);
+      if (peer == peers.end()) continue;
+      const SocketAddress line = peer->line;
+      (void)co_await ask_about(world, tuple, away, line);
+    }
+  }
+}
+
+bool is_unheard(const World& world, const FourTuple& tuple, const Away& away) {
+  const auto it = world.unheard.find(tuple);
+  return it != world.unheard.end() && it->second == away.generation;
+}
+
+// What a holder does not hear now it hears in its turn.
+asio::awaitable<void> tell_ways(World& world, std::vector<IpAddress> hosts) {
+  std::vector<std::pair<FourTuple, Away>> those;
+  for (const auto& [tuple, away] : world.away)
+    if (away.home == world.settings.host && std::ranges::find(hosts, away.address) != hosts.end() && goes_by_router(world, away)) those.emplace_back(tuple, away);
+  for (const auto& [tuple, away] : those) {
+    const auto peers = world.negotiation->peers();
+    const auto peer = std::ranges::find(peers, away.host, &cluster::PeerInfo::host);
+    if (peer == peers.end()) continue;
+    const SocketAddress line = peer->line;
+    for (milliseconds pause{50}; pause < kLongestPause; pause *= 2) {
+      if (co_await ask_about(world, tuple, away, line)) break;
+      co_await sleep_for(pause);
+    }
+  }
+}
+
+// Whoever says again and again that it has started has one comparison at a time.
+asio::awaitable<void> compare_notes(World& world, std::string host, SocketAddress line) {
+  const auto [it, first] = world.comparing.try_emplace(host);
+  it->second = line;
+  if (!first) co_return;
+  for (;;) {
+    const auto now = std::exchange(world.comparing.at(host), std::nullopt);
+    if (!now) break;
+    co_await compare(world, host, *now);
+  }
+  world.comparing.erase(host);
+}
+
+}  // namespace sockmi::daemon

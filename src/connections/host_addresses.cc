@@ -1,0 +1,83 @@
+// An address that an administrator deletes is his business, but not to know of it costs connections: log and status say it. When it is back, perhaps on
+// an interface that was made anew, the neighbours are told, for they may still know its former link address.
+#include "connections/host_addresses.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include "base/log.h"
+#include "base/spawn.h"
+#include "context/async_event.h"
+#include "connections/foreign_rules.h"
+#include "connections/home_protocol.h"
+
+namespace sockmi::daemon {
+namespace {
+
+constexpr milliseconds kPause{20};  // between two looks, at least
+
+}  // namespace
+
+asio::awaitable<void> OwnAddresses::follow(net::AddressNews news) {
+  asio::posix::stream_descriptor descriptor(co_await asio::this_coro::executor, ::dup(news.fd()));
+  for (;;) {
+    news.read();
+    if (auto looked = look(); !looked) log::error("event=addresses_not_read error=\"{}\"", to_string(looked.error()));
+    co_await sleep_for(kPause);
+    boost::system::error_code error;
+    co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    if (error) co_return;
+  }
+}
+
+std::vector<std::string> OwnAddresses::warnings() const {
+  std::vector<std::string> out;
+  for (const IpAddress& each : gone_) out.push_back(fmt::format("address {} is gone: packets for it do not reach this host", to_string(each)));
+  return out;
+}
+
+// With how many connections that live elsewhere.
+std::map<IpAddress, std::size_t> OwnAddresses::wanted() const {
+  std::map<IpAddress, std::size_t> out{{world_.settings.address, 0}};
+  for (const auto& [tuple, away] : world_.away)
+    if (away.home == world_.settings.host && !away.container && !tuple.local.ip.wildcard()) ++out[tuple.local.ip.unmapped()];
+  return out;
+}
+
+Result<> OwnAddresses::look() {
+  TRY_LET(all, net::host_addresses());
+  const auto addresses = wanted();
+  bool changed = false;
+  std::erase_if(gone_, [&](const IpAddress& each) { return !addresses.contains(each); });
+  for (const auto& [address, connections] : addresses) {
+    const auto here = std::ranges::find(all, address, &net::HostAddress::ip);
+    if (here == all.end() && gone_.insert(address).second)
+      log::error("event=address_gone address={} moved={}", to_string(address), connections);
+    if (here == all.end() || gone_.erase(address) == 0) continue;
+    log::warn("event=address_back address={} moved={}", to_string(address), connections);
+    spawn(world_.io, "announce", announce(*here));
+    changed = true;
+  }
+  find_other(changed);
+  if (changed) world_.negotiation->addresses_changed(world_.settings.other_address);
+  takeovers_.put_back(all);
+  return {};
+}
+
+void OwnAddresses::find_other(bool& changed) {
+  const IpAddress address = world_.settings.address, before = world_.settings.other_address;
+  const auto found = net::address_beside(address, before);
+  if (!found || *found == before || (found->any() && gone_.contains(address))) return;
+  world_.settings.other_address = *found;
+  log::warn("event=other_address_changed from={} to={}", before.any() ? "none" : to_string(before), found->any() ? "none" : to_string(*found));
+  changed = true;
+  if (!found->any()) {
+    readdress_guests(world_, before);
+    spawn(world_.io, "tell_address", tell_address(world_, found->family));
+  }
+}
+
+}  // namespace sockmi::daemon

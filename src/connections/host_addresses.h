@@ -1,0 +1,28 @@
+// Follows what becomes of this host's addresses: where others reach it, and those of connections that live elsewhere.
+#pragma once
+
+#include <set>
+
+#include "takeover/takeover.h"
+#include "context/world.h"
+#include "net/own_address.h"
+
+namespace sockmi::daemon {
+
+class OwnAddresses {
+ public:
+  OwnAddresses(World& world, Takeovers& takeovers) : world_(world), takeovers_(takeovers) {}
+  asio::awaitable<void> follow(net::AddressNews news);
+  std::vector<std::string> warnings() const;
+
+ private:
+  Result<> look();
+  void find_other(bool& changed);
+  std::map<IpAddress, std::size_t> wanted() const;
+
+  World& world_;
+  Takeovers& takeovers_;
+  std::set<IpAddress> gone_;
+};
+
+}  // namespace sockmi::daemon

@@ -1,0 +1,389 @@
+#include "connections/journal.h"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <ranges>
+#include <sstream>
+
+#include "base/log.h"
+
+namespace sockmi::daemon {
+namespace {
+
+using Words = std::vector<std::string>;
+constexpr std::size_t kLongestLine = 4096;
+constexpr std::size_t kRoomOfMove = 1024, kSpareRoom = 64 << 10;  // bytes; the spare is for all other facts
+constexpr std::size_t kMostUnwritten = 1 << 20;
+const std::map<std::string, std::size_t> kVerbs = {{"committed", 0}, {"thawed", 1}, {"away", 5}, {"resident", 6}, {"ended", 6}, {"taken", 3}};  // and their words, at least
+
+std::string encode(const std::string& text) {
+  std::string out;
+  for (const unsigned char c : text)
+    if (c > ' ' && c < 0x7f && c != '%') out += static_cast<char>(c);
+    else fmt::format_to(std::back_inserter(out), "%{:02x}", c);
+  return out;
+}
+
+std::string decode(const std::string& word) {
+  std::string out;
+  for (std::size_t i = 0; i < word.size(); ++i) {
+    unsigned char c = static_cast<unsigned char>(word[i]);
+    if (c == '%' && i + 2 < word.size() && std::from_chars(&word[i + 1], &word[i + 3], c, 16).ptr == &word[i + 3]) i += 2;
+    out += static_cast<char>(c);
+  }
+  return out;
+}
+
+std::optional<std::uint64_t> parse_number(const std::string& text) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+std::optional<wire::MigrationId> parse_id(const std::string& text) {
+  wire::MigrationId id{};
+  if (text.size() != 2 * id.size()) return std::nullopt;
+  for (std::size_t i = 0; i < id.size(); ++i)
+    if (std::from_chars(&text[2 * i], &text[2 * i + 2], id[i], 16).ptr != &text[2 * i + 2]) return std::nullopt;
+  return id;
+}
+
+Result<FourTuple> parse_tuple(const std::string& text) {
+  const auto arrow = text.find("<-");
+  if (arrow == text.npos) return fail(EINVAL, "'{}' is no connection", text);
+  TRY_LET(local, SocketAddress::parse(text.substr(0, arrow)));
+  if (text.substr(arrow + 2) == to_string(SocketAddress())) return FourTuple{local, {}};  // bound or listening
+  TRY_LET(remote, SocketAddress::parse(text.substr(arrow + 2)));
+  return FourTuple{local, remote};
+}
+
+Words words_of(const Away& away) {
+  Words words{away.service, away.host, to_string(away.address), away.home, to_string(away.home_line)};
+  if (away.container) words.push_back("container");
+  if (away.generation) words.push_back(std::to_string(away.generation));
+  return words;
+}
+
+Words words_of(const Resident& it) {
+  return {to_string(it.tuple), it.service, it.home, to_string(it.home_line), it.from, to_string(it.from_line), std::to_string(it.generation)};
+}
+
+// An earlier version's line has none.
+std::uint64_t generation_of(const Words& words, std::size_t at) { return words.size() > at ? parse_number(words[at]).value_or(0) : 0; }
+
+Result<Away> read_away(const Words& words) {
+  TRY_LET(address, IpAddress::parse(words[2]));
+  TRY_LET(line, SocketAddress::parse(words[4]));
+  const bool container = words.size() > 5 && words[5] == "container";
+  return Away{words[0], words[1], address, words[3], line, container, generation_of(words, 5u + container), {}};
+}
+
+Result<Resident> read_resident(const Words& words) {
+  TRY_LET(tuple, parse_tuple(words[0]));
+  TRY_LET(home_line, SocketAddress::parse(words[3]));
+  TRY_LET(from_line, SocketAddress::parse(words[5]));
+  return Resident{tuple, words[1], words[2], home_line, words[4], from_line, generation_of(words, 6)};
+}
+
+Words words_of(const TakenOver& it) {
+  Words words{std::to_string(it.prefix), it.interface, it.from};
+  if (it.deprecated) words.push_back("deprecated");
+  return words;
+}
+
+Result<TakenOver> read_taken_over(const std::string& address, const Words& words) {
+  TRY_LET(ip, IpAddress::parse(address));
+  const auto prefix = parse_number(words[0]);
+  if (!prefix || *prefix > ip.size() * 8) return fail(EINVAL, "'{}' is no prefix length", words[0]);
+  return TakenOver{ip, static_cast<unsigned>(*prefix), words[1], words[2], words.size() > 3 && words[3] == "deprecated"};
+}
+
+std::string line_of(const std::pair<std::string, std::string>& key, const Words* words) {
+  std::string line = (words ? "" : "-") + key.first + " " + encode(key.second);
+  if (words)
+    for (const std::string& word : *words) line += " " + encode(word);
+  return line + "\n";
+}
+
+// Whether what a known verb says can be read. What another version's verbs say can not be judged.
+bool is_fact(const std::pair<std::string, std::string>& key, const Words& words) {
+  const auto verb = kVerbs.find(key.first);
+  if (verb == kVerbs.end()) return !key.first.empty();
+  if (words.size() < verb->second) return false;
+  if (key.first == "away") return parse_tuple(key.second) && read_away(words);
+  if (key.first == "thawed") return parse_id(key.second) && parse_number(words[0]);
+  if (key.first == "taken") return read_taken_over(key.second, words).has_value();
+  if (key.first == "resident" || key.first == "ended") return parse_number(key.second) && read_resident(words);
+  return true;
+}
+
+bool is_printable(const std::string& line) {
+  return std::ranges::all_of(line, [](const char c) { return c >= ' ' && c < 0x7f; });
+}
+
+}  // namespace
+
+Result<Journal> Journal::open(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) return fail(error.value(), "{}: {}", folder.string(), error.message());
+  TRY_LET(lock, JournalFile::lock(folder));
+  TRY_LET(journal, look(folder));
+  journal.lock_ = std::move(lock);
+  TRY(journal.open_file());
+  return journal;
+}
+
+Result<Journal> Journal::look(const std::filesystem::path& folder) {
+  Journal journal;
+  journal.file_ = JournalFile(folder / "journal");
+  TRY_LET(all, JournalFile::read(journal.path()));
+  journal.read(all);
+  return journal;
+}
+
+void Journal::read(const std::string& all) {
+  torn_ = !all.empty() && all.back() != '\n';
+  std::istringstream lines(all.substr(0, all.rfind('\n') + 1));
+  for (std::string line; std::getline(lines, line); ++lines_) {
+    if (line.ends_with(JournalFile::kNotWritten)) continue;
+    Words words;
+    for (const auto word : std::views::split(line, ' ')) words.push_back(decode({word.begin(), word.end()}));
+    const bool readable = words.size() >= 2 && line.size() <= kLongestLine && is_printable(line);
+    const bool ends = readable && words[0].starts_with('-');
+    const Key key = readable ? Key{words[0].substr(ends), words[1]} : Key();
+    if (readable) words.erase(words.begin(), words.begin() + 2);
+    if (readable && (ends ? !key.first.empty() : is_fact(key, words))) {
+      take({key, ends ? std::nullopt : std::optional(words)});
+      continue;
+    }
+    ++unreadable_;
+    log::error("event=journal_line_unreadable file={} line={}", path().string(), lines_ + 1);
+  }
+}
+
+// At the start the facts go into a new file at once, if the disk has room for it. The old one is as good.
+Result<> Journal::open_file() {
+  Result<> kept;
+  if (unreadable_ > 0) {
+    const auto name = file_.keep_aside();
+    if (name) log::error("event=journal_damaged unreadable={} kept={}", unreadable_, name->string());
+    else kept = std::unexpected(name.error());
+  }
+  const bool unkept = !kept;
+  auto fresh = kept ? JournalFile::write_aside(path(), facts_as_text()) : Result<unique_fd>(std::unexpected(kept.error()));
+  if (fresh) {
+    if (auto done = file_.replace(std::move(*fresh), ""); done) {
+      lines_ = facts_.size();
+      compact_at_ = 2 * lines_ + 10'000;
+      return {};
+    } else {
+      kept = std::move(done);
+    }
+  } else {
+    kept = std::unexpected(fresh.error());
+  }
+  log::error("event=journal_not_compacted error=\"{}\"", to_string(kept.error()));
+  compact_at_ = unkept ? std::numeric_limits<std::size_t>::max() : lines_ + 10'000;
+  auto opened = file_.open(torn_);
+  const bool is_full = !opened && (opened.error().code == ENOSPC || opened.error().code == EDQUOT);
+  return is_full ? Result<>() : opened;  // then it is made when there is room
+}
+
+void Journal::take(Change change) {
+  if (change.key.first == "ended") last_number_ = std::max(last_number_, parse_number(change.key.second).value_or(0));
+  if (change.words) facts_[std::move(change.key)] = std::move(*change.words);
+  else facts_.erase(change.key);
+}
+
+std::string Journal::text_of(const std::vector<Change>& changes) {
+  std::string all;
+  for (const Change& change : changes) all += line_of(change.key, change.words ? &*change.words : nullptr);
+  return all;
+}
+
+std::string Journal::facts_as_text() const {
+  std::string all;
+  for (const auto& [key, words] : facts_) all += line_of(key, &words);
+  return all;
+}
+
+// With all that was not written before it, in order.
+Result<> Journal::write(const std::string& lines, std::size_t count) {
+  if (overflowed_) return fail(ENOSPC, "{}", error_);
+  auto done = file_.append(unwritten_ + lines);
+  if (!done) {
+    if (error_.empty()) log::error("event=journal_fails error=\"{}\" action=\"no endpoint moves until it works\"", to_string(done.error()));
+    error_ = to_string(done.error());
+    return done;
+  }
+  lines_ += count + unwritten_lines_;
+  if (!error_.empty()) log::warn("event=journal_works_again written={}", unwritten_lines_);
+  error_.clear();
+  unwritten_.clear();
+  unwritten_lines_ = 0;
+  return {};
+}
+
+Result<> Journal::append_or_fail(std::vector<Change> changes) {
+  const std::string lines = text_of(changes);
+  TRY(write(lines, changes.size()));
+  if (since_) *since_ += lines;
+  for (Change& change : changes) take(std::move(change));
+  return {};
+}
+
+void Journal::append(std::vector<Change> changes) {
+  const std::string lines = text_of(changes);
+  if (!error_.empty() || !write(lines, changes.size())) {  // write_again() sees whether the disk works again
+    unwritten_ += lines;
+    unwritten_lines_ += changes.size();
+    if (unwritten_.size() > kMostUnwritten) {
+      overflowed_ = true;
+      unwritten_.clear();
+    }
+  }
+  if (since_) *since_ += lines;
+  for (Change& change : changes) take(std::move(change));
+}
+
+Result<> Journal::reserve(std::size_t moves) {
+  write_again();
+  if (!error_.empty()) return fail(ENOSPC, "no endpoint moves while the journal can not be written: {}", error_);
+  if (auto room = file_.reserve(moves * kRoomOfMove + kSpareRoom); !room) return fail(ENOSPC, "no endpoint moves: {}", to_string(room.error()));
+  return {};
+}
+
+// Where nothing waits to be written, a line that says nothing finds out whether the disk works.
+void Journal::write_again() {
+  if (!error_.empty()) (void)write(unwritten_.empty() ? "-probe 0\n" : "", unwritten_.empty());
+}
+
+std::string Journal::begin_compaction() {
+  since_.emplace();
+  return facts_as_text();
+}
+
+// What failed is tried again when the file has grown by as much once more.
+void Journal::end_compaction(Result<unique_fd> file) {
+  const std::string since = *std::exchange(since_, std::nullopt);
+  auto done = file ? file_.replace(std::move(*file), since) : Result<>(std::unexpected(file.error()));
+  if (!done) {
+    log::error("event=journal_not_compacted error=\"{}\"", to_string(done.error()));
+    compact_at_ = lines_ + 10'000;
+    return;
+  }
+  lines_ = facts_.size();
+  compact_at_ = 2 * lines_ + 10'000;
+  if (!error_.empty()) log::warn("event=journal_works_again written={}", unwritten_lines_);
+  error_.clear();
+  unwritten_.clear();
+  unwritten_lines_ = 0;
+  overflowed_ = false;
+}
+
+Result<> Journal::committed(const wire::MigrationId& id, const Decision& decision, const std::optional<Away>& away) {
+  const auto& [cookie, tuple, host, line, mark] = decision;
+  std::vector<Change> changes{{{"committed", wire::to_hex(id)},
+                               Words{std::to_string(cookie), to_string(tuple), host, to_string(line), std::to_string(mark)}}};
+  const Key resident{"resident", std::to_string(cookie)};
+  if (facts_.contains(resident)) changes.push_back({resident, {}});
+  if (away) changes.push_back({{"away", to_string(tuple)}, words_of(*away)});
+  return append_or_fail(std::move(changes));
+}
+
+void Journal::taken_back(const wire::MigrationId& id, const Decision& decision, const std::optional<Resident>& guest) {
+  std::vector<Change> changes{{{"committed", wire::to_hex(id)}, {}}, {{"away", to_string(decision.tuple)}, {}}};
+  if (guest) changes.push_back({{"resident", std::to_string(decision.cookie)}, words_of(*guest)});
+  append(std::move(changes));
+}
+
+std::map<wire::MigrationId, Decision> Journal::decisions() const {
+  std::map<wire::MigrationId, Decision> out;
+  for (const auto& [key, words] : facts_) {
+    const auto id = key.first == "committed" ? parse_id(key.second) : std::nullopt;
+    if (!id) continue;
+    Decision& decision = out[*id];
+    if (words.size() < 5) continue;
+    const auto tuple = parse_tuple(words[1]);
+    const auto line = SocketAddress::parse(words[3]);
+    if (tuple && line) decision = {parse_number(words[0]).value_or(0), *tuple, words[2], *line,
+                                  static_cast<std::uint32_t>(parse_number(words[4]).value_or(0))};
+  }
+  return out;
+}
+
+Result<> Journal::thawed(const std::string& host, const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports) {
+  std::vector<Change> changes;
+  for (const auto& [id, cookie] : imports) changes.push_back({{"thawed", wire::to_hex(id)}, Words{std::to_string(cookie), host}});
+  return append_or_fail(std::move(changes));
+}
+
+void Journal::not_thawed(const wire::MigrationId& id) {
+  if (const Key key{"thawed", wire::to_hex(id)}; facts_.contains(key)) append({{key, {}}});
+}
+
+std::map<wire::MigrationId, Thawed> Journal::thawed() const {
+  std::map<wire::MigrationId, Thawed> out;
+  for (const auto& [key, words] : facts_)
+    if (const auto id = key.first == "thawed" ? parse_id(key.second) : std::nullopt) out[*id] = {parse_number(words[0]).value_or(0), words.size() > 1 ? words[1] : ""};
+  return out;
+}
+
+void Journal::acknowledged(const wire::MigrationId& id) { append({{{"committed", wire::to_hex(id)}, {}}}); }
+void Journal::is_away(const FourTuple& tuple, const Away& away) { append({{{"away", to_string(tuple)}, words_of(away)}}); }
+void Journal::is_back(const FourTuple& tuple) { append({{{"away", to_string(tuple)}, {}}}); }
+
+void Journal::lives_here(std::uint64_t cookie, const Resident& resident) {
+  append({{{"resident", std::to_string(cookie)}, words_of(resident)}});
+}
+
+void Journal::is_home(std::uint64_t cookie) { append({{{"resident", std::to_string(cookie)}, {}}}); }
+
+std::uint64_t Journal::has_ended(const Resident& resident, std::uint64_t cookie) {
+  const std::uint64_t number = ++last_number_;
+  const Key before = cookie ? Key{"resident", std::to_string(cookie)} : Key{"away", to_string(resident.tuple)};
+  append({{{"ended", std::to_string(number)}, words_of(resident)}, {before, {}}});
+  return number;
+}
+
+void Journal::told(std::uint64_t number) { append({{{"ended", std::to_string(number)}, {}}}); }
+
+void Journal::took_over(const TakenOver& address) { append({{{"taken", to_string(address.ip)}, words_of(address)}}); }
+void Journal::gave_away(const IpAddress& address) {
+  if (const Key key{"taken", to_string(address)}; facts_.contains(key)) append({{key, {}}});
+}
+
+std::vector<TakenOver> Journal::taken_over() const {
+  std::vector<TakenOver> out;
+  for (const auto& [key, words] : facts_)
+    if (key.first == "taken")
+      if (auto address = read_taken_over(key.second, words)) out.push_back(std::move(*address));
+  return out;
+}
+
+std::map<FourTuple, Away> Journal::away() const {
+  std::map<FourTuple, Away> out;
+  for (const auto& [key, words] : facts_) {
+    if (key.first != "away") continue;
+    const auto tuple = parse_tuple(key.second);
+    const auto away = read_away(words);
+    if (tuple && away) out[*tuple] = *away;
+  }
+  return out;
+}
+
+std::map<std::uint64_t, Resident> Journal::residents(const std::string& verb) const {
+  std::map<std::uint64_t, Resident> out;
+  for (const auto& [key, words] : facts_) {
+    if (key.first != verb) continue;
+    const auto number = parse_number(key.second);
+    const auto resident = read_resident(words);
+    if (number && resident) out[*number] = *resident;
+  }
+  return out;
+}
+
+}  // namespace sockmi::daemon

@@ -1,0 +1,82 @@
+// The first repair after a calm is made at once: packets get lost meanwhile. Who takes ours away again and again, or floods us with changes, gets longer
+// and longer pauses, so that it does not keep the daemon from its work; a connection goes on all the same after the longest of them.
+#include "connections/kernel_state.h"
+
+#include <unistd.h>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include "base/log.h"
+#include "base/spawn.h"
+#include "context/async_event.h"
+#include "connections/home_protocol.h"
+
+namespace sockmi::daemon {
+namespace {
+
+constexpr milliseconds kCalm{5000}, kShortestPause{10}, kLongestPause{500};
+constexpr int kShare = 9;  // a look that took so long is followed by a pause of so many times that
+constexpr milliseconds kFirstRetry{20}, kLastRetry{1000};
+
+class Keeper {
+ public:
+  Keeper(World& world, Repairs& repairs) : world_(world), upkeep_(*world.steering), repairs_(repairs) {}
+
+  asio::awaitable<void> mend() {
+    if (Clock::now() > last_ + kCalm) pause_ = milliseconds(0);
+    if (pause_ > milliseconds(0)) {
+      co_await sleep_for(pause_);
+      (void)upkeep_.is_disturbed();  // all that came meanwhile is one repair
+    }
+    for (milliseconds retry = kFirstRetry; !look(); retry = std::min(2 * retry, kLastRetry)) {
+      co_await sleep_for(retry);
+      (void)upkeep_.is_disturbed();  // a container whose tables can't be put back keeps nobody else's from it
+    }
+  }
+
+ private:
+  // Whether all is mended.
+  bool look() {
+    const auto began = Clock::now();
+    const auto repaired = upkeep_.repair();
+    if (auto hosts = upkeep_.led_anew(); !hosts.empty()) spawn(world_.io, "tell_ways", tell_ways(world_, std::move(hosts)));
+    last_ = Clock::now();
+    const auto took = std::chrono::ceil<milliseconds>(last_ - began);
+    pause_ = std::min(kLongestPause, std::max(pause_, kShare * took));
+    if (!repaired) {
+      const std::string error = to_string(repaired.error());
+      if (error != repairs_.error) log::error("event=rules_not_repaired error=\"{}\"", error);
+      repairs_.error = error;
+      return false;
+    }
+    repairs_.error.clear();
+    if (repaired->empty()) return true;
+    ++repairs_.count;
+    repairs_.last = *repaired;
+    log::warn("event=rules_repaired what=\"{}\" ms={}", *repaired, took.count());
+    pause_ = std::clamp(2 * pause_, kShortestPause, kLongestPause);
+    return true;
+  }
+
+  World& world_;
+  steer::Upkeep& upkeep_;
+  Repairs& repairs_;
+  milliseconds pause_{0};
+  Clock::time_point last_;
+};
+
+}  // namespace
+
+asio::awaitable<void> keep_up(World& world, Repairs& repairs) {
+  steer::Upkeep& upkeep = *world.steering;
+  Keeper keeper(world, repairs);
+  asio::posix::stream_descriptor descriptor(co_await asio::this_coro::executor, ::dup(upkeep.fd()));
+  for (;;) {
+    boost::system::error_code error;
+    co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    if (error) co_return;
+    if (upkeep.is_disturbed()) co_await keeper.mend();
+  }
+}
+
+}  // namespace sockmi::daemon

@@ -1,0 +1,170 @@
+#include "connections/lifecycle.h"
+
+#include <algorithm>
+#include <set>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include "base/log.h"
+#include "base/spawn.h"
+#include "context/async_event.h"
+#include "connections/foreign_rules.h"
+#include "connections/home_protocol.h"
+#include "connections/orphaned_sockets.h"
+#include "connections/redirects.h"
+
+namespace sockmi::daemon {
+namespace {
+
+constexpr milliseconds kWindUp{1000};
+constexpr std::uint8_t kEstablished = 1, kClose = 7, kCloseWait = 8, kBoundInactive = 13;
+constexpr milliseconds kLookAgain{250};  // a peer whose first SYN did not reach home for a dead connection's redirect sends the next after a second
+constexpr std::size_t kMostALook = 200;
+
+bool is_guest(const World& world, const Resident& resident) { return resident.home != world.settings.host; }
+
+void end(World& world, std::uint64_t cookie) {
+  world.doubts.settled(mute_id(cookie));
+  const auto it = world.residents.find(cookie);
+  if (it == world.residents.end()) return;
+  const Resident resident = std::move(it->second);
+  world.residents.erase(it);
+  log::debug("event=ended connection={}", to_string(resident.tuple));
+  untrack(world, resident.tuple);
+  if (!is_guest(world, resident)) return;
+  dismiss(world, resident.tuple, resident.home_line, world.settings.linger);
+  spawn(world.io, "tell_ended", tell_ended(world, world.journal.has_ended(resident, cookie), resident));
+}
+
+void end_noticed(World& world) {
+  const auto ended = world.ends->ended();
+  if (ended) {
+    for (const auto& socket : *ended) end(world, socket.cookie);
+    return;
+  }
+  // The kernel dropped notices of its own: whoever is not alive has ended.
+  const auto alive = world.all_sockets();
+  if (!alive) {
+    log::error("event=sock_diag_failed error=\"{}\"", to_string(alive.error()));
+    return;
+  }
+  std::vector<std::uint64_t> gone;
+  for (const auto& [cookie, resident] : world.residents)
+    if (!lives(world, *alive, cookie, resident.tuple)) gone.push_back(cookie);
+  for (const auto cookie : gone) end(world, cookie);
+}
+
+}  // namespace
+
+Result<> may_come(const World& world, const std::string& from, const FourTuple& tuple) {
+  const auto it = world.away.find(tuple);
+  if (it == world.away.end()) return {};
+  const Away& away = it->second;
+  if (away.home == world.settings.host && away.host == from) return {};
+  if (away.home == world.settings.host) return fail(EBUSY, "{} lives at {}, as far as {} knows", to_string(tuple), away.host, world.settings.host);
+  return fail(EBUSY, "{} was here a moment ago, and {} does not know yet that it went on", to_string(tuple), it->second.home);
+}
+
+bool lives(const World& world, const std::map<std::uint64_t, net::TcpSocket>& alive, std::uint64_t cookie, const FourTuple& tuple) {
+  if (const auto it = alive.find(cookie); it != alive.end()) return it->second.tuple.unmapped() == tuple.unmapped();
+  const auto socket = world.find_socket(tuple);
+  return socket && socket->cookie == cookie;
+}
+
+void went(World& world, std::uint64_t cookie, const FourTuple& tuple, const std::optional<Away>& away) {
+  world.residents.erase(cookie);
+  if (away) world.away[tuple] = *away;
+}
+
+void has_left(World& world, const FourTuple& tuple, const std::string& home, const SocketAddress& home_line) {
+  untrack(world, tuple);
+  if (home == world.settings.host) return;
+  dismiss(world, tuple, home_line, world.settings.linger);
+  if (world.away.contains(tuple)) spawn(world.io, "tell_moved", tell_moved(world, tuple));
+}
+
+void came_back(World& world, const FourTuple& tuple) {
+  if (world.away.erase(tuple)) world.journal.is_back(tuple);
+}
+
+void lives_here(World& world, std::uint64_t cookie, Resident resident) {
+  if (is_guest(world, resident)) world.journal.lives_here(cookie, resident);
+  // Known already by home's word (see held()): it is counted once.
+  if (!world.residents.insert_or_assign(cookie, resident).second && is_guest(world, resident))
+    dismiss(world, resident.tuple, resident.home_line, world.settings.linger);
+}
+
+void is_home(World& world, std::uint64_t cookie) {
+  Resident& resident = world.residents.at(cookie);
+  // At once (0 would be for ever): new connections to the address are ours to answer.
+  dismiss(world, resident.tuple, resident.home_line, milliseconds(1));
+  resident.home = world.settings.host;
+  resident.home_line = world.settings.line();
+  world.journal.is_home(cookie);
+}
+
+asio::awaitable<void> watch_ends(World& world) {
+  asio::posix::stream_descriptor descriptor(world.io, ::dup(world.ends->fd()));
+  for (;;) {
+    boost::system::error_code error;
+    co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    if (error == asio::error::operation_aborted) co_return;
+    if (error) {
+      log::error("event=ends_not_watched error=\"{}\" action=\"tried again\"", error.message());
+      co_await sleep_for(milliseconds(100));
+    }
+    end_noticed(world);
+  }
+}
+
+// A connection that was reset has ended, though an application may keep its socket for long: no notice comes of that. Who is not found by addresses and
+// ports is looked for among all sockets, once: it may be bound to an interface, which such a question would have to name.
+asio::awaitable<void> watch_closed(World& world) {
+  std::uint64_t last = 0;
+  std::set<std::uint64_t> hidden;  // alive, and not found
+  for (;;) {
+    co_await sleep_for(kLookAgain);
+    std::vector<std::uint64_t> missing;
+    for (std::size_t some = std::min(kMostALook, world.residents.size()); some > 0; --some) {
+      auto it = world.residents.upper_bound(last);
+      if (it == world.residents.end()) it = world.residents.begin();
+      last = it->first;
+      if (!is_guest(world, it->second) || is_passive(it->second.tuple) || hidden.contains(last)) continue;
+      const auto socket = world.find_socket(it->second.tuple);
+      if (socket ? socket->cookie != last : socket.error().code == ENOENT) missing.push_back(last);
+    }
+    std::erase_if(hidden, [&](std::uint64_t cookie) { return !world.residents.contains(cookie); });
+    if (missing.empty()) continue;
+    const auto alive = world.all_sockets();
+    if (!alive) continue;
+    for (const auto cookie : missing) {
+      const auto it = alive->find(cookie);
+      if (it != alive->end() && it->second.state != kClose && it->second.state != kBoundInactive) hidden.insert(cookie);
+      else end(world, cookie);
+    }
+  }
+}
+
+asio::awaitable<void> wind_up(World& world) {
+  const auto deadline = Clock::now() + kWindUp;
+  for (;; co_await sleep_for(milliseconds(10))) {
+    end_noticed(world);
+    const auto untold = world.journal.untold();
+    bool waiting = std::ranges::any_of(untold, [&](const auto& each) { return !world.silent.contains(each.second.home); });
+    if (const auto alive = world.all_sockets())
+      for (const auto& [cookie, socket] : *alive)  // one that nobody has closed need not be waited for
+        waiting |= socket.state != kEstablished && socket.state != kCloseWait && world.residents.contains(cookie);
+    if (!waiting || Clock::now() > deadline) co_return;
+  }
+}
+
+bool rules_are_needed(const World& world) {
+  const auto is_ready = [&](std::uint64_t cookie) {  // its only descriptor is ours: it ends with us
+    return std::ranges::any_of(world.lists.ready(), [&](const Ready& ready) { return ready.cookie == cookie; });
+  };
+  const auto is_steered_here = [](const auto& each) { return !each.second.container; };
+  return std::ranges::any_of(world.away, is_steered_here) ||
+         std::ranges::any_of(world.residents, [&](const auto& each) { return is_guest(world, each.second) && !is_ready(each.first); });
+}
+
+}  // namespace sockmi::daemon

@@ -1,0 +1,124 @@
+#include "connections/recovery.h"
+
+
+#include "base/log.h"
+#include "base/spawn.h"
+#include "connections/foreign_rules.h"
+#include "connections/home_protocol.h"
+#include "connections/redirects.h"
+#include "connections/lifecycle.h"
+
+namespace sockmi::daemon {
+namespace {
+
+constexpr milliseconds kClaim{15000};  // in this time a holder is heard, and says what it holds: it greets three times
+
+using Sockets = std::map<std::uint64_t, net::TcpSocket>;
+
+// Those that ended while no daemon was there are told to their homes now.
+Result<> adopt_residents(World& world, const Sockets& alive) {
+  for (const auto& [number, resident] : world.journal.untold()) spawn(world.io, "tell_ended", tell_ended(world, number, resident));
+  for (const auto& [cookie, resident] : world.journal.residents()) {
+    readmit(world, resident.tuple, resident.home_line);
+    if (lives(world, alive, cookie, resident.tuple)) {
+      world.residents[cookie] = resident;
+      continue;
+    }
+    dismiss(world, resident.tuple, resident.home_line, world.settings.linger);
+    spawn(world.io, "tell_ended", tell_ended(world, world.journal.has_ended(resident, cookie), resident));
+  }
+  TRY_LET(readdressed, world.steering->readdressed());
+  for (const auto& [guest, own] : readdressed) {  // one of a daemon that died before it knew that the guest would stay
+    if (world.shelter.has(guest)) continue;
+    TRY(is_passive(guest) ? world.steering->remove_readdress_port(guest.local, own)
+                          : world.steering->remove_readdress({&guest, 1}, own, world.settings.linger));
+    log::warn("event=readdress_unexplained guest={}", to_string(guest));
+  }
+  return world.shelter.adopt(world.settings.linger);
+}
+
+// A container that stopped while no daemon held its namespace has taken the path of its connections with it. One that we may not enter leads on
+// without us: the journal keeps what it knows of it for a daemon that may. `closed`: so many namespaces could not be looked into.
+void leave_out_lost_containers(World& world, std::size_t closed) {
+  std::size_t out_of_reach = 0;
+  std::erase_if(world.away, [&](const auto& each) {
+    const auto& [tuple, away] = each;
+    if (!away.container || world.steering->is_elsewhere(tuple.local.ip)) return false;
+    if (closed > 0) {
+      ++out_of_reach;
+    } else {
+      log::warn("event=container_gone connection={} host={} reason=\"no network namespace here has its address any more\"", to_string(tuple),
+                away.host);
+      world.journal.is_back(tuple);
+    }
+    return true;
+  });
+  if (out_of_reach > 0)
+    log::warn("event=containers_not_adopted away={} closed={} reason=\"network namespaces can not be looked into: wants CAP_SYS_ADMIN, see sockmid(8)\"",
+              out_of_reach, closed);
+}
+
+// What fails in a container's namespace is no reason not to serve.
+Result<> spared(const World& world, const FourTuple& tuple, Result<> done) {
+  if (done || !world.steering->is_elsewhere(tuple.local.ip)) return done;
+  log::error("event=redirect_not_adopted connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
+  return {};
+}
+
+Result<> adopt_redirects(World& world, const Sockets& alive, std::size_t closed) {
+  std::set<FourTuple> living;
+  const auto live = [&](const Sockets& sockets) {
+    for (const auto& [cookie, socket] : sockets) living.insert(socket.tuple.unmapped());
+  };
+  live(alive);
+  world.steering->within_others([&]() -> Result<> {
+    TRY_LET(there, net::all_sockets());
+    live(there);
+    return {};
+  });
+  TRY_LET(found, world.steering->redirects());
+  std::map<FourTuple, steer::Redirect> in_kernel;
+  for (const auto& redirect : found) in_kernel[redirect.tuple] = redirect;
+
+  world.away = world.journal.away();
+  leave_out_lost_containers(world, closed);
+  std::set<SocketAddress> ports;
+  for (const auto& [tuple, away] : world.away) {
+    in_kernel.erase(tuple.unmapped());
+    if (is_passive(tuple)) ports.insert({tuple.local.ip.unmapped(), tuple.local.port});  // led when the other host is heard: see compare_notes()
+    else TRY(spared(world, tuple, world.steering->redirect(tuple, away.address, std::nullopt)));  // it may lack, expire, or be for another interface
+    if (away.home != world.settings.host) spawn(world.io, "tell_moved", tell_moved(world, tuple));
+  }
+  // Nothing explains these. One whose connection lives here was never decided. One with a timeout lingers. Of any other we have lost the memory:
+  // should it be held somewhere, we hear of it.
+  for (const auto& [tuple, redirect] : in_kernel) {
+    auto done = living.contains(tuple)  ? world.steering->remove_redirect(tuple)
+                : !redirect.expires_in ? world.steering->redirect(tuple, redirect.to, kClaim)
+                                       : Result<>();
+    TRY(spared(world, tuple, std::move(done)));
+    if (!living.contains(tuple) && !redirect.expires_in) world.found[tuple] = redirect.to;
+    log::warn("event=redirect_unexplained connection={} to={} lives_here={}", to_string(tuple), to_string(redirect.to), living.contains(tuple));
+  }
+  TRY_LET(redirected, world.steering->redirected_ports());
+  for (const SocketAddress& local : redirected) {
+    const auto explains = [&](const SocketAddress& port) { return port.port == local.port && (port.ip.wildcard() || port.ip == local.ip); };
+    if (std::ranges::any_of(ports, explains)) continue;
+    log::warn("event=port_redirect_unexplained local={}", to_string(local));
+    TRY(spared(world, {local, {}}, world.steering->remove_port_redirect(local)));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<> adopt(World& world) {
+  TRY_LET(alive, net::all_sockets());
+  TRY(adopt_residents(world, alive));
+  TRY_LET(closed, world.steering->adopt());
+  TRY(adopt_redirects(world, alive, closed));
+  if (!world.away.empty() || !world.residents.empty())
+    log::info("event=adopted imported={} away={}", world.residents.size(), world.away.size());
+  return {};
+}
+
+}  // namespace sockmi::daemon

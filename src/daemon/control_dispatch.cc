@@ -1,0 +1,135 @@
+#include "daemon/control_dispatch.h"
+
+#include <chrono>
+#include <map>
+
+#include "wire/flatbuffer.h"
+
+namespace sockmi::daemon {
+namespace {
+
+using Verdicts = std::vector<Result<>>;  // on each endpoint of a message about many
+
+Result<> prepare_one(Requests& requests, const Speaker& from, const SocketAddress& line, const wire::DepartingImage& departing) {
+  TRY_LET(id, wire::read_id(wire::view(departing.id())));
+  TRY_LET(endpoint, wire::read_endpoint(departing.endpoint()));
+  return requests.prepare(from, id, line, std::move(endpoint), departing.ahead());
+}
+
+Result<Verdicts> on_prepare(Requests& requests, const Speaker& from, const wire::Message& message) {
+  const auto* said = message.request_as_Prepare();
+  TRY_LET(line, SocketAddress::parse(wire::string(said->line())));
+  Verdicts verdicts;
+  if (said->endpoints() && said->endpoints()->size() > wire::kMostEndpoints)
+    return fail(EMSGSIZE, "{} endpoints in one message", said->endpoints()->size());
+  if (said->endpoints())
+    for (const auto* departing : *said->endpoints()) verdicts.push_back(prepare_one(requests, from, line, *departing));
+  return verdicts;
+}
+
+Result<Verdicts> on_commit(Requests& requests, const Speaker& from, const wire::Message& message) {
+  TRY_LET(endpoints, wire::read_commit(*message.request_as_Commit()));
+  return requests.commit(from, endpoints);
+}
+
+Result<Verdicts> on_passages(Requests& requests, const Speaker& from, const wire::Message& message) {
+  TRY_LET(connections, wire::read_passages(*message.request_as_Passages()));
+  return requests.passages(from, connections);
+}
+
+Result<> on_expect(Requests& requests, const Speaker& from, const wire::Message&) { return requests.expect(from); }
+
+Result<> on_ahead(Requests& requests, const Speaker& from, const wire::Message& message) {
+  const auto* said = message.request_as_Ahead();
+  TRY_LET(id, wire::read_id(wire::view(said->id())));
+  return requests.take_ahead(from, id, wire::view(said->bytes()));
+}
+
+Result<> on_abort(Requests& requests, const Speaker& from, const wire::Message& message) {
+  TRY_LET(ids, wire::read_ids(wire::view(message.request_as_Abort()->ids())));
+  return requests.abort(from, ids);
+}
+
+Result<> on_rest(Requests& requests, const Speaker& from, const wire::Message& message) {
+  const auto* said = message.request_as_Rest();
+  if (said->late()) {
+    TRY_LET(id, wire::read_id(wire::view(said->id())));
+    wire::LateT late;
+    said->late()->UnPackTo(&late);
+    return requests.rest(from, id, late);
+  }
+  TRY_LET(untouched, wire::read_ids(wire::view(said->id())));
+  Result<> result;
+  for (const auto& id : untouched)
+    if (auto taken = requests.rest(from, id, {}); !taken && result) result = std::move(taken);
+  return result;
+}
+
+Result<> on_straggler(Requests& requests, const Speaker& from, const wire::Message& message) {
+  wire::StragglerT straggler;
+  message.request_as_Straggler()->UnPackTo(&straggler);
+  return requests.straggler(from, straggler);
+}
+
+Result<> on_ended(Requests& requests, const Speaker& from, const wire::Message& message) {
+  const auto* said = message.request_as_Ended();
+  TRY_LET(tuple, wire::read_tuple(said->local(), said->remote()));
+  return requests.ended(from, tuple, said->generation());
+}
+
+Result<> on_take_over(Requests& requests, const Speaker& from, const wire::Message& message) {
+  return requests.take_over(from, *message.request_as_TakeOver());
+}
+
+Result<int> on_inquire(Requests& requests, const Speaker& from, const wire::Message& message) {
+  TRY_LET(id, wire::read_id(wire::view(message.request_as_Inquire()->id())));
+  return requests.inquire(from, id);
+}
+
+Result<int> on_moved(Requests& requests, const Speaker& from, const wire::Message& message) {
+  const auto* said = message.request_as_Moved();
+  TRY_LET(tuple, wire::read_tuple(said->local(), said->remote()));
+  TRY_LET(to, IpAddress::parse(wire::string(said->to())));
+  return requests.moved(from, tuple, to, wire::string(said->host()), wire::string(said->service()), said->generation());
+}
+
+Result<int> on_held(Requests& requests, const Speaker& from, const wire::Message& message) {
+  const auto* said = message.request_as_Held();
+  TRY_LET(tuple, wire::read_tuple(said->local(), said->remote()));
+  TRY_LET(line, SocketAddress::parse(wire::string(said->line())));
+  return requests.held(from, tuple, wire::string(said->service()), line, said->generation(), said->routed());
+}
+
+template <class Outcome>
+using Reactions = std::map<wire::Request, Result<Outcome> (*)(Requests&, const Speaker&, const wire::Message&)>;
+const Reactions<Verdicts> kBatches = {{wire::Request::Prepare, on_prepare}, {wire::Request::Commit, on_commit}, {wire::Request::Passages, on_passages}};
+const Reactions<void> kOrders = {{wire::Request::Ahead, on_ahead}, {wire::Request::Expect, on_expect}, {wire::Request::Abort, on_abort},
+                                 {wire::Request::Ended, on_ended}, {wire::Request::Straggler, on_straggler}, {wire::Request::TakeOver, on_take_over},
+                                 {wire::Request::Rest, on_rest}};
+const Reactions<int> kQuestions = {{wire::Request::Inquire, on_inquire}, {wire::Request::Moved, on_moved}, {wire::Request::Held, on_held}};
+
+}  // namespace
+
+Secret dispatch(Requests& requests, const Speaker& from, ByteView bytes) {
+  const auto began = std::chrono::steady_clock::now();
+  const auto message = wire::read<wire::Message>(bytes);
+  if (!message) return wire::pack_answer(std::unexpected(message.error()));
+  // FlatBuffers takes a union that has a type and no value for well-formed.
+  if (!(*message)->request()) return wire::pack_answer(fail(EBADMSG, "a message without a request"));
+  const auto took = [&] { return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - began); };
+  const wire::Request type = (*message)->request_type();
+  if (const auto question = kQuestions.find(type); question != kQuestions.end()) {
+    const auto answer = question->second(requests, from, **message);
+    return answer ? wire::pack_answer({}, *answer) : wire::pack_answer(std::unexpected(answer.error()));
+  }
+  if (const auto order = kOrders.find(type); order != kOrders.end()) {
+    const auto done = order->second(requests, from, **message);
+    return done ? wire::pack_answer(Verdicts(), took()) : wire::pack_answer(std::unexpected(done.error()));
+  }
+  const auto batch = kBatches.find(type);
+  if (batch == kBatches.end()) return wire::pack_answer(fail(ENOTSUP, "a request unknown to this version"));
+  const auto verdicts = batch->second(requests, from, **message);
+  return verdicts ? wire::pack_answer(*verdicts, took()) : wire::pack_answer(std::unexpected(verdicts.error()));
+}
+
+}  // namespace sockmi::daemon

@@ -1,0 +1,125 @@
+#include "daemon/daemon.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/spawn.h"
+#include "base/unlocked.h"
+#include "connections/recovery.h"
+#include "connections/claims.h"
+#include "migration/return_unclaimed.h"
+#include "connections/home_protocol.h"
+#include "connections/journal_keeper.h"
+#include "connections/orphaned_sockets.h"
+#include "migration/path_check.h"
+#include "connections/lifecycle.h"
+#include "wire/flatbuffer.h"
+#include "cluster/identity_watch.h"
+#include "steer/syn_filter.h"
+#include "steer/host_checks.h"
+#include "steer/boot_filter.h"
+
+namespace sockmi::daemon {
+
+Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config, const cluster::Identity& identity) {
+  TRY_LET(journal, Journal::open(config.state_folder));
+  std::unique_ptr<Broker> broker(new Broker(io, config, identity, std::move(journal)));
+  World& world = broker->world_;
+  world.guard = std::move(config.guard);
+  TRY_LET(addresses, net::AddressNews::open());
+  TRY_LET(steering, steer::make_nft_steering(world.settings.interfaces));
+  world.steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
+  TRY(steer::open_all_doors());
+  TRY_LET(ends, net::SocketEnds::open());
+  world.ends = std::move(ends);
+  TRY(adopt(world));
+  if (auto released = steer::release_connections(); !released) log::error("event=still_held error=\"{}\"", to_string(released.error()));
+  TRY_LET(sockets, sockets_everywhere(world));
+  std::set<std::uint64_t> alive;
+  for (const auto& [cookie, socket] : sockets)
+    if (socket.inode != 0) alive.insert(cookie);  // else no application has it: it ended with the daemon that did
+  broker->arrivals_.adopt(alive);
+  adopt_orphans(world, sockets);
+  world.steering->keep(rules_are_needed(world));
+  log::info("event=barrier form={}", steer::barrier_form());
+  for (const std::string& warning : steer::warnings(world.settings.interfaces)) log::warn("event=environment warning=\"{}\"", warning);
+  TRY_LET(transfer, cluster::Transfer::open(io, identity, world.settings.line(), [self = broker.get()](cluster::Speaker from, Secret message) {
+    return self->answer(std::move(from), std::move(message));
+  }));
+  world.transfer = std::move(transfer);
+  world.transfer->set_member_addresses([&world](const IpAddress& address) {
+    const auto peers = world.negotiation ? world.negotiation->peers() : std::vector<cluster::PeerInfo>();
+    return std::ranges::any_of(peers, [&](const cluster::PeerInfo& peer) { return peer.line.ip == address; });
+  });
+  config.negotiation.on_start = [&io, &world](const std::string& host, const SocketAddress& line) {
+    spawn(io, "compare_notes", compare_notes(world, host, line));
+  };
+  TRY_LET(negotiation, cluster::Negotiation::open(io, identity, std::move(config.negotiation), broker->arrivals_));
+  world.negotiation = std::move(negotiation);
+  broker->takeovers_.adopt();
+  spawn(io, "watch_kept", broker->takeovers_.watch_kept());
+  spawn(io, "ask_in_turn", ask_in_turn(world));
+  spawn(io, "keep_up", keep_up(world, broker->repairs_));
+  spawn(io, "keep_current", cluster::keep_current(io, world.workers, identity));
+  spawn(io, "follow_addresses", broker->own_addresses_.follow(std::move(addresses)));
+  spawn(io, "own_ports", world.own_ports.watch(world));
+  spawn(io, "watch_ends", watch_ends(world));
+  spawn(io, "watch_closed", watch_closed(world));
+  spawn(io, "return_unclaimed", return_unclaimed(world));
+  spawn(io, "keep_journal", keep_journal(world));
+  return broker;
+}
+
+std::vector<Result<>> Broker::passages(const Speaker& from, const std::vector<wire::Crossing>& connections) {
+  std::vector<Result<>> verdicts;
+  steer::Questions kernel;
+  for (const auto& each : connections) {
+    const auto free = may_come(world_, from.host, each.tuple);
+    verdicts.push_back(free ? may_arrive(world_, kernel, each) : free);
+  }
+  return verdicts;
+}
+
+// Questions about who holds what.
+Result<int> Broker::inquire(const Speaker&, const MigrationId& id) { return world_.undecided.contains(id) ? -1 : world_.journal.has(id) ? 1 : 0; }
+
+Result<int> Broker::moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+                          std::uint64_t generation) {
+  TRY(check_address(world_, from, host, to));
+  return daemon::moved(world_, from.host, tuple, to, host, service, generation);
+}
+
+Result<int> Broker::held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+                         std::uint64_t generation, bool routed) {
+  TRY(check_address(world_, from, from.host, line.ip));
+  TRY_LET(answer, daemon::held(world_, from.host, tuple, service, line, generation, routed));
+  return answer == 1 && arrivals_.hearing().is_silent(tuple) ? 2 : answer;
+}
+
+Result<> Broker::ended(const Speaker& from, const FourTuple& tuple, std::uint64_t generation) {
+  return daemon::ended(world_, from.host, tuple, generation);
+}
+
+std::vector<std::string> Broker::warnings() const {
+  std::vector<std::string> out = world_.negotiation->warnings();
+  std::ranges::move(takeovers_.warnings(), std::back_inserter(out));
+  std::ranges::move(world_.own_ports.warnings(), std::back_inserter(out));
+  if (const std::string dates = identity_.now()->warning(); !dates.empty()) out.push_back(dates);
+  if (unlocked_secret_bytes() > 0) out.push_back("memory of secrets could not be locked and may be swapped: LimitMEMLOCK of the service is too small");
+  return out;
+}
+
+asio::awaitable<Secret> Broker::answer(Speaker from, Secret message) { co_return dispatch(*this, from, message); }
+
+asio::awaitable<void> Broker::wind_up() {
+  log::info("event=stopping exports={} ready={} in_doubt={}", world_.exports_under_way, world_.lists.ready().size(), arrivals_.in_doubt());
+  world_.stopping = true;
+  arrivals_.refuse_reserved();
+  co_await drain(world_, arrivals_);
+  co_await daemon::wind_up(world_);
+  const bool needed = rules_are_needed(world_);
+  if (needed || !world_.away.empty()) log::info("event=rules_stay imported={} away={}", world_.residents.size(), world_.away.size());
+  world_.steering->keep(needed);
+}
+
+}  // namespace sockmi::daemon

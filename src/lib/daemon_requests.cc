@@ -1,0 +1,267 @@
+#include "lib/daemon_requests.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <optional>
+
+#include <nlohmann/json.hpp>
+
+#include "base/address.h"
+#include "base/token.h"
+#include "wire/control_messages.h"
+#include "wire/flatbuffer.h"
+#include "lib/http_client.h"
+
+namespace sockmi::lib {
+namespace {
+
+using Builder = wire::WipingBuilder;
+
+Result<ByteView> address_bytes(int af, const void* address) {
+  if (!address || af == AF_UNSPEC) return ByteView();
+  if (af != AF_INET && af != AF_INET6) return fail(EAFNOSUPPORT, "address family {}", af);
+  return ByteView(static_cast<const std::uint8_t*>(address), af == AF_INET ? 4 : 16);
+}
+
+Result<flatbuffers::Offset<wire::Match>> pack(Builder& builder, const sockmi_match& match) {
+  TRY_LET(ip, address_bytes(match.af, match.addr));
+  if (match.af != AF_UNSPEC && match.prefix > ip.size() * 8) return fail(EINVAL, "a prefix of {} bits", match.prefix);
+  const auto bytes = builder.CreateVector(ip.data(), ip.size());
+  return wire::CreateMatch(builder, bytes, static_cast<std::uint8_t>(match.prefix), match.port);
+}
+
+Result<Secret> pack(const std::vector<Wish>& wishes, int timeout) {
+  Builder builder;
+  std::vector<flatbuffers::Offset<wire::Criteria>> criteria;
+  for (const Wish& wish : wishes) {
+    TRY_LET(local, pack(builder, wish.criteria->local));
+    TRY_LET(remote, pack(builder, wish.criteria->remote));
+    const auto service = builder.CreateString(wish.criteria->service ? wish.criteria->service : "default");
+    criteria.push_back(wire::CreateCriteria(builder, service, static_cast<std::uint8_t>(wish.states),
+                                             static_cast<std::uint8_t>(wish.preferred), local, remote));
+  }
+  builder.Finish(wire::CreateImportRequestDirect(builder, &criteria, timeout));
+  return builder.take();
+}
+
+constexpr std::size_t kMostTogether = 64;          // descriptors in one message
+constexpr std::size_t kMostBytesTogether = 1 << 20;  // of images and payloads; one endpoint alone may have more
+
+std::size_t size_of(const Leaving& one) { return one.tls.size() + one.payload.size(); }
+
+// How many of them go in one request.
+std::size_t together(std::span<const Leaving> all) {
+  std::size_t count = 0;
+  for (std::size_t bytes = 0; count < all.size() && count < kMostTogether; ++count)
+    if ((bytes += size_of(all[count])) > kMostBytesTogether && count > 0) break;
+  return count;
+}
+
+Result<Secret> pack(std::span<const Leaving> all, int af, const void* to, const char* service_name, std::chrono::milliseconds timeout) {
+  TRY_LET(target, address_bytes(af, to));
+  std::size_t size = 1024;
+  for (const Leaving& one : all) size += 64 + size_of(one);
+  Builder builder(size);
+  std::vector<flatbuffers::Offset<wire::ExportPart>> parts;
+  for (const Leaving& one : all) {
+    const auto tls = builder.CreateVector(one.tls.data(), one.tls.size());
+    const auto payload = builder.CreateVector(one.payload.data(), one.payload.size());
+    parts.push_back(wire::CreateExportPart(builder, static_cast<std::uint8_t>(one.state), tls, payload));
+  }
+  const auto service = builder.CreateString(service_name ? service_name : "default");
+  const auto target_bytes = builder.CreateVector(target.data(), target.size());
+  builder.Finish(wire::CreateExportRequest(builder, service, target_bytes, static_cast<std::uint32_t>(timeout.count()), builder.CreateVector(parts)));
+  return builder.take();
+}
+
+Result<> check(const Leaving& one) {
+  if (one.payload.size() > SOCKMI_PAYLOAD_MAX) return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", one.payload.size(), SOCKMI_PAYLOAD_MAX);
+  return {};
+}
+
+Result<std::vector<Result<>>> read_results(const Reply& reply, std::size_t count) {
+  const auto answer = nlohmann::json::parse(reply.body.begin(), reply.body.end(), nullptr, /*allow_exceptions=*/false);
+  if (!answer.is_object() || !answer["results"].is_array() || answer["results"].size() != count) return fail(EPROTO, "sockmid answered nonsense");
+  std::vector<Result<>> results;
+  for (const auto& each : answer["results"]) {
+    const int code = each.value("errno", EPROTO);
+    results.push_back(code == 0 ? Result<>() : std::unexpected(Error{code, each.value("error", std::string())}));
+  }
+  return results;
+}
+
+}  // namespace
+
+namespace {
+
+constexpr std::chrono::milliseconds kExport{60'000};   // unless the caller says otherwise
+constexpr std::chrono::milliseconds kMargin{1000};     // the daemon goes by the same deadline, and says more of what was wrong
+constexpr std::chrono::milliseconds kSettling{5'000};  // from a decision to its outcome
+
+// A request on its way. Who gets its token says what becomes of its endpoints: we, if the daemon does not answer in time, that they stay; the daemon, from
+// its first decision on, that they go. So we know what a daemon that stands still will do when it goes on, or dies.
+class Asked {
+ public:
+  static Result<Asked> send(std::span<const Leaving> those, int af, const void* to, const char* service, Deadline until) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+    if (left.count() <= 0) return fail(ETIMEDOUT, "no time is left");
+    for (const Leaving& one : those) TRY(check(one));
+    TRY_LET(token, Token::make());
+    std::vector<int> descriptors;
+    for (const Leaving& one : those) descriptors.push_back(one.fd);
+    descriptors.push_back(token.fd());
+    TRY_LET(request, pack(those, af, to, service, left));
+    TRY_LET(client, Client::connect(until));
+    TRY(client.send_request("POST", "/v1/exports", request, descriptors, until));  // half a request is none
+    return Asked(std::move(client), std::move(token), those.size(), until);
+  }
+
+  Result<std::vector<Result<>>> results() {
+    const auto more = [this] { return token_.take() ? std::nullopt : std::optional(Clock::now() + kSettling); };
+    auto reply = client_.read_reply(until_ + kMargin, more);
+    answered_ = reply.has_value();
+    if (reply && reply->refused) return std::unexpected(std::move(*reply->refused));
+    auto results = reply ? read_results(*reply, count_) : std::unexpected(std::move(reply.error()));
+    if (results || token_.take()) return results;
+    return fail(EINPROGRESS, "sockmid has decided that it goes, and does not say what became of it: {}", results.error().reason);
+  }
+  bool answered() const { return answered_; }
+
+ private:
+  Asked(Client client, Token token, std::size_t count, Deadline until) : client_(std::move(client)), token_(std::move(token)), count_(count), until_(until) {}
+  Client client_;
+  Token token_;
+  std::size_t count_;
+  Deadline until_;
+  bool answered_ = false;
+};
+
+}  // namespace
+
+// While the daemon moves one request's endpoints, the next request is on its way to it. One that it does not answer in time is the last.
+void export_endpoints(std::span<const Leaving> all, int af, const void* to, const sockmi_export_options& options,
+                      const std::function<void(std::size_t, Result<>)>& settle) {
+  struct UnderWay {
+    Result<Asked> asked;
+    std::size_t first, count;
+  };
+  const Deadline end = options.timeout > 0 ? Clock::now() + std::chrono::milliseconds(options.timeout) : Deadline::max();
+  bool silent = false;
+  const auto send = [&](std::span<const Leaving> those) -> Result<Asked> {
+    if (silent) return fail(ETIMEDOUT, "sockmid does not answer");
+    return Asked::send(those, af, to, options.service, std::min(end, Clock::now() + kExport));
+  };
+  std::deque<UnderWay> under_way;
+  for (std::size_t next = 0; next < all.size() || !under_way.empty();) {
+    while (next < all.size() && under_way.size() < 2) {
+      const std::size_t count = together(all.subspan(next));
+      under_way.push_back({send(all.subspan(next, count)), next, count});
+      next += count;
+    }
+    UnderWay& oldest = under_way.front();
+    auto results = oldest.asked ? oldest.asked->results() : std::unexpected(oldest.asked.error());
+    silent |= oldest.asked ? !oldest.asked->answered() : oldest.asked.error().code == ETIMEDOUT;
+    for (std::size_t i = 0; i < oldest.count; ++i) settle(oldest.first + i, results ? std::move((*results)[i]) : std::unexpected(results.error()));
+    under_way.pop_front();
+  }
+}
+
+Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteView tls, const sockmi_export_options* options) {
+  static constexpr sockmi_export_options kNone{};
+  if (!options) options = &kNone;
+  const Leaving one{fd, state, tls, {static_cast<const std::uint8_t*>(options->payload), options->payload_len}};
+  Result<> settled = fail(EPROTO, "undecided");
+  export_endpoints({&one, 1}, af, to, *options, [&](std::size_t, Result<> result) { settled = std::move(result); });
+  return settled;
+}
+
+namespace {
+
+struct Delivery {
+  const wire::Delivered* what;
+  unique_fd socket;
+  std::optional<Token> token;  // none: this process could not have all the descriptors
+};
+
+// Checked as a whole before any of it is used. Each endpoint comes with a socket and a token; there may be fewer, if this process can have no more.
+Result<std::vector<Delivery>> read_delivered(Reply& reply, std::size_t wishes) {
+  TRY_LET(response, wire::read<wire::ImportResponse>(reply.body));
+  std::vector<Delivery> delivered;
+  std::vector<bool> met(wishes);
+  if (response->delivered())
+    for (const auto* each : *response->delivered()) {
+      TRY(wire::read_id(wire::view(each->id())));
+      if (each->request() >= wishes || met[each->request()]) return fail(EPROTO, "an endpoint that nobody asked for");
+      met[each->request()] = true;
+      delivered.push_back({each, {}, {}});
+    }
+  auto& descriptors = reply.descriptors;
+  if (descriptors.size() > 2 * delivered.size()) return fail(EPROTO, "{} endpoints and {} descriptors", delivered.size(), descriptors.size());
+  for (std::size_t i = 0; 2 * i + 1 < descriptors.size(); ++i) {
+    auto token = Token::adopt(std::move(descriptors[2 * i + 1]));
+    if (!token) return fail(EPROTO, "an endpoint without a token");
+    delivered[i].socket = std::move(descriptors[2 * i]);
+    delivered[i].token = std::move(*token);
+  }
+  return delivered;
+}
+
+struct Failed {
+  const wire::Delivered* which;
+  Error why;
+};
+
+// Tells the daemon what was taken, and what could not be and why. The former it can see by the tokens, too: nothing depends on whether it hears this.
+Result<> tell(Client& client, const std::vector<const wire::Delivered*>& taken, const std::vector<Failed>& failed) {
+  Builder builder;
+  std::vector<flatbuffers::Offset<wire::NotTaken>> reasons;
+  for (const auto& [which, why] : failed)
+    reasons.push_back(wire::CreateNotTaken(builder, builder.CreateVector(which->id()->data(), which->id()->size()), why.code, builder.CreateString(why.reason)));
+  std::vector<std::uint8_t> ids;
+  for (const auto* each : taken) ids.insert(ids.end(), each->id()->begin(), each->id()->end());
+  builder.Finish(wire::CreateTakenRequestDirect(builder, &ids, &reasons));
+  const auto told = client.call("POST", "/v1/imports/taken", builder.take(), Clock::now() + std::chrono::seconds(1));
+  return told ? Result<>() : std::unexpected(told.error());
+}
+
+}  // namespace
+
+Result<unsigned> import_endpoints(const std::vector<Wish>& wishes, int timeout, const std::function<Result<>(Arrived)>& accept,
+                                  const std::function<void(std::size_t)>& give_up) {
+  const Deadline until = timeout < 0 ? Deadline::max() : soon() + std::chrono::milliseconds(timeout);
+  TRY_LET(request, pack(wishes, timeout));
+  TRY_LET(client, Client::connect(soon()));
+  TRY_LET(reply, client.call("POST", "/v1/imports", request, until));
+  TRY_LET(delivered, read_delivered(reply, wishes.size()));
+  if (delivered.empty()) return 0u;
+  std::vector<const wire::Delivered*> taken;
+  std::vector<Failed> failed;
+  Result<> last;
+  for (auto& [what, socket, token] : delivered) {
+    auto used = token ? accept({what->request(), what->state(), std::move(socket), wire::view(what->tls()), wire::view(what->payload())})
+                      : Result<>(fail(EMFILE, "no more descriptors"));
+    if (!used) {
+      last = used;
+      failed.push_back({what, std::move(used.error())});
+    } else if (token->take()) {
+      taken.push_back(what);
+    } else {  // the daemon waits for us only so long, and has given it to others
+      give_up(what->request());
+      last = fail(ETIMEDOUT, "sockmid has taken the endpoint back: the import took too long");
+    }
+  }
+  (void)tell(client, taken, failed);
+  if (taken.empty()) return pass(std::move(last));
+  return static_cast<unsigned>(taken.size());
+}
+
+void* copy_payload(ByteView payload) {
+  if (payload.empty()) return nullptr;
+  void* copy = std::malloc(payload.size());
+  if (copy) std::memcpy(copy, payload.data(), payload.size());
+  return copy;
+}
+
+}  // namespace sockmi::lib

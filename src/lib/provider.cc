@@ -1,7 +1,0 @@
-#include "lib/provider.h"
-
-#include "tls/provider.h"
-
-int sockmi_provider_init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* in, const OSSL_DISPATCH** out, void** context) {
-  return sockmi::tls::provider_init(handle, in, out, context);
-}

@@ -1,0 +1,43 @@
+#include "migration/accept_queue.h"
+
+#include <openssl/rand.h>
+#include <sockmi/sockmi.h>
+
+#include "connections/redirects.h"
+#include "tcp/socket_info.h"
+
+namespace sockmi::daemon {
+namespace {
+
+void keep_here(World& world, const Leaving& listener, unique_fd socket) {
+  const auto facts = tcp::inspect(socket.get());
+  if (!facts) return;  // it has ended
+  wire::MigrationId id{};
+  RAND_bytes(id.data(), id.size());
+  world.lists.add({.id = id, .endpoint = {.service = listener.endpoint.service, .owner = listener.endpoint.owner, .state = SOCKMI_CONNECTED},
+                   .tuple = facts->tuple, .socket = std::move(socket), .cookie = facts->cookie, .since = Clock::now()});
+}
+
+}  // namespace
+
+asio::awaitable<Result<>> move_waiting(World& world, Leaving& listener, IpAddress target) {
+  std::vector<unique_fd> accepted;
+  auto emptied = co_await empty_accept_queue(world, listener.socket.get(), listener.tuple.local, accepted);
+  std::vector<Departure> departures;
+  std::vector<unique_fd> kept;
+  for (unique_fd& socket : accepted) {
+    kept.push_back(socket.dup());
+    departures.push_back({std::move(socket), {.service = listener.endpoint.service, .owner = listener.endpoint.owner, .state = SOCKMI_CONNECTED}});
+  }
+  std::vector<Result<>> results;  // (g++ 12 destroys twice what a conditional expression with co_await makes)
+  if (!departures.empty()) results = co_await export_endpoints(world, std::move(departures), target);
+  // Whoever could not go was accepted here, and waits here for an application.
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (results[i]) continue;
+    if (emptied) emptied = results[i];
+    keep_here(world, listener, std::move(kept[i]));
+  }
+  co_return emptied;
+}
+
+}  // namespace sockmi::daemon

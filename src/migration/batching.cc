@@ -1,0 +1,44 @@
+#include "migration/batching.h"
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+
+#include "migration/pre_copy.h"
+#include "tcp/queues.h"
+
+namespace sockmi::daemon {
+namespace {
+
+struct Load {
+  std::size_t frozen = 0, ahead = 0;
+  Load operator+(const Load& other) const { return {frozen + other.frozen, ahead + other.ahead}; }
+  bool fits() const { return frozen <= kShareFrozen && ahead <= kShareAhead; }
+};
+
+// As it looks now. A passive socket has no queues.
+Load load_of(const Departure& departure) {
+  const int fd = departure.socket.get();
+  const std::size_t unread = tcp::queued(fd, SIOCINQ, "SIOCINQ").value_or(0), unacknowledged = tcp::queued(fd, SIOCOUTQ, "SIOCOUTQ").value_or(0);
+  return {departure.endpoint.tls.size() + departure.endpoint.payload.size() + unacknowledged + std::min(unread, kMuch), unread};
+}
+
+}  // namespace
+
+std::vector<std::vector<Departure>> shares(std::vector<Departure> departures) {
+  std::vector<std::vector<Departure>> out;
+  Load load;
+  for (Departure& departure : departures) {
+    const Load own = load_of(departure);
+    load = load + own;
+    if (out.empty() || !load.fits()) {
+      out.emplace_back();
+      load = own;
+    }
+    out.back().push_back(std::move(departure));
+  }
+  return out;
+}
+
+}  // namespace sockmi::daemon

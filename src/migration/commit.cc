@@ -1,0 +1,82 @@
+#include "migration/commit.h"
+
+#include <algorithm>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "migration/delta_files.h"
+
+namespace sockmi::daemon {
+namespace {
+
+// When another host answered, by our clock: as far from the middle of the round trip as it took over its answer (as NTP has it).
+Clock::time_point answered_at(Clock::time_point sent, Clock::time_point received, std::chrono::microseconds took) {
+  return received - std::max(Clock::duration(0), received - sent - took) / 2;
+}
+
+void know(Commitment& one, Outcome outcome, Error reason) {
+  if (one.outcome == Outcome::Unknown) {
+    one.outcome = outcome;
+    one.reason = std::move(reason);
+  }
+  one.known.set();
+}
+
+// One question about all of them. An error: nobody answered.
+asio::awaitable<Result<>> ask(World& world, const cluster::Choice& importer, const Commitments& those) {
+  std::vector<wire::Committed> endpoints;
+  for (const auto& one : those) endpoints.push_back(one->what);
+  const auto sent = Clock::now();
+  CO_TRY_LET(reply, co_await world.transfer->call(importer.host, importer.line, wire::pack_commit(endpoints), milliseconds(1000)));
+  CO_TRY(fault::point("commit-reply"));
+  CO_TRY_LET(verdicts, wire::read_verdicts(reply, those.size()));
+  const auto thawed = answered_at(sent, Clock::now(), wire::read_took(reply).value_or(std::chrono::microseconds(0)));
+  Result<> open;
+  for (std::size_t i = 0; i < those.size(); ++i) {
+    const Outcome outcome = outcome_of(verdicts[i]);
+    if (outcome == Outcome::Unknown) {
+      open = verdicts[i];
+      continue;
+    }
+    if (!verdicts[i])
+      log::error("event=commit_refused migration={} host={} error=\"{}\"", wire::to_hex(those[i]->what.id), importer.host, to_string(verdicts[i].error()));
+    those[i]->asked = true;
+    those[i]->thawed = thawed;
+    world.undecided.erase(those[i]->what.id);
+    know(*those[i], outcome, verdicts[i] ? Error() : verdicts[i].error());
+  }
+  co_return open;
+}
+
+}  // namespace
+
+void Commitment::decide(Decide how) {
+  if (how == Decide::Discard) asked = true;  // whoever asks us later is told that it does not go
+  know(*this, how == Decide::Commit ? Outcome::Lives : Outcome::NeverThawed, {ECANCELED, "an operator discarded the move"});
+}
+
+asio::awaitable<void> repeat_commit(World& world, cluster::Choice importer, Commitments commitments) {
+  Commitments open = commitments;
+  for (milliseconds pause{20};; pause = std::min(2 * pause, milliseconds(5000))) {
+    auto answered = co_await ask(world, importer, open);
+    std::erase_if(open, [](const auto& one) { return one->asked; });
+    if (open.empty()) break;
+    log::warn("event=commit_repeated migration={} count={} host={} error=\"{}\"", wire::to_hex(open.front()->what.id), open.size(), importer.host,
+              answered ? "" : to_string(answered.error()));
+    co_await sleep_for(pause);
+    std::erase_if(open, [](const auto& one) { return one->asked; });
+    if (open.empty()) break;
+  }
+  std::vector<wire::MigrationId> ids;
+  for (const auto& one : commitments) {
+    world.undecided.erase(one->what.id);
+    co_await one->settled.wait();
+    world.journal.acknowledged(one->what.id);
+    if (is_in_commit_alone(one->what.late)) drop_late(world.settings.runtime, one->what.id);
+    ids.push_back(one->what.id);
+  }
+  // Once: should it be lost, the importer remembers a little longer.
+  co_await world.transfer->call(importer.host, importer.line, wire::pack_abort(ids), milliseconds(1000));
+}
+
+}  // namespace sockmi::daemon

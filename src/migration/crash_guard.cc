@@ -1,0 +1,180 @@
+#include "migration/crash_guard.h"
+
+#include <signal.h>
+#include <spawn.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <map>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "base/log.h"
+#include "context/async_event.h"
+#include "connections/journal.h"
+
+namespace sockmi::daemon {
+namespace {
+
+constexpr int kLine = 3;           // the descriptor by which the child hears the daemon
+constexpr std::size_t kMost = 2;  // descriptors of a note: the socket, and the asker's connection
+
+union Control {
+  cmsghdr header;
+  char bytes[CMSG_SPACE(kMost * sizeof(int))];
+};
+
+struct Held {
+  tcp::Owner owner;
+  std::vector<unique_fd> descriptors;
+};
+
+void settle(const std::filesystem::path& state_folder, tcp::Marks marks, std::map<wire::MigrationId, Held>& all) {
+  const auto journal = Journal::look(state_folder);
+  if (!journal) return log::error("event=sockets_left_mute count={} error=\"{}\"", all.size(), to_string(journal.error()));
+  for (auto& [id, held] : all) {
+    auto frozen = tcp::Frozen::resume(held.descriptors.front().get(), held.owner, marks);
+    if (!frozen) continue;  // the daemon had not come to it, or was done with it
+    // The importer has not said that it lives there. The next daemon asks; until then it is mute.
+    const bool decided = journal->has(id);
+    const auto done = decided ? Result<>() : frozen->give_back();
+    if (decided) frozen->leave();
+    log::warn("event=daemon_died_in_freeze migration={} committed={} error=\"{}\"", wire::to_hex(id), decided, done ? "" : to_string(done.error()));
+  }
+}
+
+}  // namespace
+
+// One note. False: the daemon is gone. A note whose descriptors did not get through (we have too many) is no release: its socket is not guarded.
+bool Guard::listen(int line, Note& note, std::vector<unique_fd>& descriptors) {
+  iovec part{&note, sizeof note};
+  Control control;
+  msghdr message{.msg_name = nullptr, .msg_namelen = 0, .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control, .msg_flags = 0};
+  ssize_t got;
+  while ((got = ::recvmsg(line, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
+  }
+  descriptors.clear();
+  if (const cmsghdr* header = CMSG_FIRSTHDR(&message); got > 0 && header && header->cmsg_type == SCM_RIGHTS)
+    for (std::size_t i = 0; i < (header->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
+      int received;
+      std::memcpy(&received, CMSG_DATA(header) + i * sizeof received, sizeof received);
+      descriptors.emplace_back(received);
+    }
+  if (got == sizeof note && (message.msg_flags & MSG_CTRUNC)) {
+    log::error("event=unguarded migration={} error=\"a descriptor did not get through\"", wire::to_hex(note.id));
+    return listen(line, note, descriptors);
+  }
+  return got == sizeof note;
+}
+
+void Guard::watch(const std::filesystem::path& state_folder, tcp::Marks marks) {
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::signal(number, SIG_IGN);  // the daemon's end is what ends us
+  ::prctl(PR_SET_NAME, "sockmid-guard");
+  std::map<wire::MigrationId, Held> held;
+  Note note;
+  for (std::vector<unique_fd> descriptors; listen(kLine, note, descriptors);) {
+    if (descriptors.empty()) held.erase(note.id);
+    else held[note.id] = {note.owner, std::exchange(descriptors, {})};
+  }
+  if (!held.empty()) settle(state_folder, marks, held);
+  ::_exit(0);
+}
+
+Result<std::shared_ptr<Guard>> Guard::start(const std::filesystem::path& state_folder) {
+  std::shared_ptr<Guard> guard(new Guard(state_folder));
+  TRY(guard->launch());
+  return guard;
+}
+
+Result<> Guard::launch() {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("socketpair");
+  unique_fd ours(ends[0]), theirs(ends[1]);
+  const timeval patience{.tv_sec = 0, .tv_usec = 100'000};  // a guard that is stopped must not stop the daemon
+  if (::setsockopt(ours.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0) return fail_errno("socketpair");
+  std::string name = "sockmid-guard", argument = kArgument, folder = state_folder_.string();
+  char* const arguments[] = {name.data(), argument.data(), folder.data(), nullptr};
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, theirs.get(), kLine);
+  ::posix_spawn_file_actions_addclosefrom_np(&actions, kLine + 1);
+  const int error = ::posix_spawn(&child_, "/proc/self/exe", &actions, nullptr, arguments, environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) return fail(error, "guard: {}", std::strerror(error));
+  line_ = std::move(ours);
+  return {};
+}
+
+// Its line goes first: one that lives ends by that.
+void Guard::bury() {
+  line_.reset();
+  while (::waitpid(child_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  child_ = -1;
+}
+
+Guard::~Guard() {
+  if (child_ > 0) bury();
+}
+
+asio::awaitable<void> Guard::keep(std::shared_ptr<Guard> guard, asio::io_context& io) {
+  for (;;) {
+    asio::posix::stream_descriptor end(io, static_cast<int>(::syscall(SYS_pidfd_open, guard->child_, 0)));
+    boost::system::error_code error;
+    co_await end.async_wait(asio::posix::stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    if (error) co_return;
+    guard->bury();
+    for (auto launched = guard->launch(); !launched; launched = guard->launch()) {
+      log::error("event=guard_not_replaced error=\"{}\"", to_string(launched.error()));
+      co_await sleep_for(std::chrono::milliseconds(1000));
+    }
+    log::warn("event=guard_replaced held={}", guard->held_.size());
+    for (const auto& [id, holding] : guard->held_) guard->say({id, holding.owner}, {&holding.fd, 1});
+  }
+}
+
+Guard::Hold Guard::hold(const wire::MigrationId& id, int fd, const tcp::Owner& owner, int asker) {
+  const int descriptors[kMost] = {fd, asker};
+  held_[id] = {fd, owner};
+  say({id, owner}, std::span(descriptors).first(asker < 0 ? 1 : 2));
+  Hold out;
+  out.guard_ = shared_from_this();
+  out.id_ = id;
+  return out;
+}
+
+void Guard::let_go(const wire::MigrationId& id) {
+  held_.erase(id);
+  say({id, {}}, {});
+}
+
+// Blocks for a moment while the child is behind; it only receives. One that takes nothing is stopped, and would act on old notes later: see keep().
+void Guard::say(const Note& note, std::span<const int> descriptors) {
+  Note copy = note;
+  iovec part{&copy, sizeof copy};
+  Control control{};
+  msghdr message{.msg_name = nullptr, .msg_namelen = 0, .msg_iov = &part, .msg_iovlen = 1, .msg_control = nullptr, .msg_controllen = 0, .msg_flags = 0};
+  if (!descriptors.empty()) {
+    control.header = {.cmsg_len = CMSG_LEN(descriptors.size_bytes()), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    std::memcpy(CMSG_DATA(&control.header), descriptors.data(), descriptors.size_bytes());
+    message.msg_control = &control;
+    message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
+  }
+  ssize_t sent;
+  while ((sent = ::sendmsg(line_.get(), &message, MSG_NOSIGNAL)) < 0 && errno == EINTR) {
+  }
+  if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+    const int error = errno;
+    ::kill(child_, SIGKILL);
+    errno = error;
+  }
+  if (sent < 0) log::error("event=unguarded migration={} error=\"{}\"", wire::to_hex(note.id), to_string(fail_errno("guard").error()));
+}
+
+}  // namespace sockmi::daemon

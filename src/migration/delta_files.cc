@@ -1,0 +1,84 @@
+#include "migration/delta_files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "wire/flatbuffer.h"
+#include "cluster/control_connection.h"
+
+namespace sockmi::daemon {
+namespace {
+
+namespace files = std::filesystem;
+
+constexpr std::string_view kPrefix = "late-";
+
+files::path path_of(const files::path& folder, const wire::MigrationId& id) {
+  return folder / fmt::format("{}{}", kPrefix, wire::to_hex(id));
+}
+
+}  // namespace
+
+bool is_in_commit_alone(const wire::LateT& late) { return !late.written.empty() || late.read > 0 || late.finished; }
+
+Result<> keep_late(const files::path& folder, const wire::MigrationId& id, const wire::LateT& late) {
+  const files::path path = path_of(folder, id);
+  const Secret message = wire::pack_rest(id, late);
+  const unique_fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!file) return fail_errno(path);
+  for (ByteView rest = message; !rest.empty();) {
+    const ssize_t written = ::write(file.get(), rest.data(), rest.size());
+    if (written > 0) {
+      rest = rest.subspan(static_cast<std::size_t>(written));
+      continue;
+    }
+    if (errno == EINTR) continue;
+    auto error = fail_errno(path);
+    drop_late(folder, id);
+    return error;
+  }
+  return {};
+}
+
+Result<wire::LateT> kept_late(const files::path& folder, const wire::MigrationId& id) {
+  const files::path path = path_of(folder, id);
+  const unique_fd file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat facts {};
+  if (!file || ::fstat(file.get(), &facts) != 0) return fail_errno(path);
+  if (!S_ISREG(facts.st_mode) || facts.st_uid != ::geteuid()) return fail(EPERM, "{}: not a file of ours", path.string());
+  if (facts.st_size > static_cast<off_t>(cluster::kLargestMessage)) return fail(EFBIG, "{}: {} bytes", path.string(), facts.st_size);
+  Secret text(static_cast<std::size_t>(facts.st_size));
+  for (std::size_t have = 0; have < text.size();) {
+    const ssize_t got = ::read(file.get(), text.data() + have, text.size() - have);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return got < 0 ? fail_errno(path) : fail(EIO, "{}: it ends before its end", path.string());
+    have += static_cast<std::size_t>(got);
+  }
+  TRY_LET(message, wire::read<wire::Message>(text));
+  const auto* rest = message->request_as_Rest();
+  if (!rest || !rest->late()) return fail(EBADMSG, "{}: not what was kept", path.string());
+  wire::LateT late;
+  rest->late()->UnPackTo(&late);
+  return late;
+}
+
+void drop_late(const files::path& folder, const wire::MigrationId& id) {
+  const files::path path = path_of(folder, id);
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) log::error("event=late_left error=\"{}\"", to_string(fail_errno(path).error()));
+}
+
+void drop_unexplained_late(const files::path& folder, const Journal& journal) {
+  std::error_code error;
+  std::vector<files::path> unexplained;
+  for (files::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename();
+    if (!name.starts_with(kPrefix)) continue;
+    const bool decided = std::ranges::any_of(journal.decisions(), [&](const auto& each) { return name.substr(kPrefix.size()) == wire::to_hex(each.first); });
+    if (!decided) unexplained.push_back(entry->path());
+  }
+  for (const auto& path : unexplained) files::remove(path, error);
+}
+
+}  // namespace sockmi::daemon

@@ -1,0 +1,62 @@
+#include "migration/export_state.h"
+
+#include "base/log.h"
+#include "migration/delta_files.h"
+
+namespace sockmi::daemon {
+
+wire::LateT to_image(tcp::Late late) {
+  wire::LateT out;
+  out.bytes = std::move(late.bytes);
+  out.fin = late.fin;
+  out.acked = late.acked;
+  out.window = late.window;
+  out.all_acknowledged = late.all_acknowledged;
+  out.written = std::move(late.written);
+  out.finished = late.finished;
+  out.read = late.read;
+  out.sent = late.sent;
+  out.more = late.more;
+  return out;
+}
+
+tcp::Late from_image(const wire::LateT& late) {
+  return {.bytes = late.bytes, .fin = late.fin, .acked = late.acked, .window = late.window, .all_acknowledged = late.all_acknowledged, .written = late.written,
+          .sent = late.sent, .finished = late.finished, .read = late.read, .more = late.more};
+}
+
+wire::StragglerT straggler_of(const Leaving& one, tcp::Late late) {
+  const auto& image = one.endpoint.tcp;
+  wire::StragglerT straggler;
+  straggler.local = to_string(one.tuple.local);
+  straggler.remote = to_string(one.tuple.remote);
+  straggler.seq = image.rcv_seq;
+  straggler.ack = image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size());
+  straggler.window = static_cast<std::uint16_t>(image.window->snd_wnd() >> image.snd_wscale);
+  straggler.late = std::make_unique<wire::LateT>(to_image(std::move(late)));
+  return straggler;
+}
+
+Result<> hold(const std::filesystem::path& runtime, Leaving& one) {
+  if (!one.frozen) return {};
+  TRY_LET(late, one.frozen->hold(one.endpoint.tcp));
+  one.more = late.more;
+  one.late = to_image(std::move(late));
+  one.endpoint.tcp.rcv_seq += static_cast<std::uint32_t>(one.late.bytes.size());
+  one.finished = one.late.fin;
+  return is_in_commit_alone(one.late) ? keep_late(runtime, one.id, one.late) : Result<>();
+}
+
+Result<> report(World& world, Leaving& one) {
+  Record& record = one.record;
+  const int error = one.result ? 0 : one.result.error().code;
+  record.result = one.result ? "committed" : error == EINPROGRESS ? "in doubt" : error == ECONNABORTED ? "lost" : "aborted";
+  if (!one.result) record.error = to_string(one.result.error());
+  ++(one.result ? world.counters.exported : world.counters.failed);
+  log::info("event=export migration={} service={} connection={} to={} result={} freeze_us={} error=\"{}\"", wire::to_hex(record.id),
+            record.service, to_string(record.tuple), record.to, record.result, record.freeze_us, record.error);
+  world.remember(std::move(record));
+  return std::move(one.result);
+}
+
+}  // namespace sockmi::daemon

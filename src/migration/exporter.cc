@@ -1,0 +1,442 @@
+// A migration, as its exporter lives it. Read run() first: it is the story, and states what holds when. It is told of a batch, for most of what
+// a move costs (the search for a host, messages, netlink transactions, the barrier) costs the same for many as for one.
+//
+// Three changes to the order in which others do this (CRIU, the article):
+//
+// The freeze is the socket's own mark: whatever it sends from then on is dropped at the output hook. It is mute, but not deaf. What it still
+// accepts it can no longer acknowledge, so the peer keeps it; and what it has accepted since its capture is read from it at the end and sent after,
+// so that the peer need not even send it again. Others keep packets out, and a packet that is already past their rule is accepted and
+// acknowledged after the capture: a silent loss.
+//
+// The redirect comes last, when the importer holds the same endpoint, mute and not deaf either. So there is no moment at which a packet meets no
+// socket, and nothing has to be held or dropped: before the redirect it is in our queue, after it in the importer's, perhaps behind a hole
+// that what we send after will fill.
+//
+// The application's other threads, and its children, use the socket meanwhile as ever: what they write waits in the mute socket, what they read is
+// missing from it. Both go with COMMIT. From the decision on their calls fail, so that nothing is taken that nobody has; should the importer not get
+// the endpoint, they go on. Who is asleep in send(2) at that time can not be waked without ending the stream, so that is done when the importer has
+// thawed (seal). It gives the endpoint to no application before it has heard what such a sleeper wrote meanwhile.
+//
+// What both sockets received while mute is acknowledged when the importer's thaws, all at once, and what the peer acknowledged in the freeze goes with
+// COMMIT. So to the peer a move is a pause. It sends nothing twice if the pause is shorter than its patience: with one segment under way that is two
+// round trips and 200 ms or more, with several two round trips and two ticks of its clock (a tail loss probe; 4 to 8 ms at 250 Hz, on a path of no
+// length). (Where others write meanwhile, what the peer says to the importer before COMMIT is said again: the importer does not have yet what it acknowledges.)
+// What makes a freeze long is what travels in it, so what waits unread goes ahead of it (pre_copy.h). To acknowledge sooner, in the freeze,
+// what came after the capture would promise bytes that only this host has.
+//
+// The barrier guards the kill: a packet that was past our hook when the redirect came (a straggler) and then meets no socket would be
+// answered by RST. It runs beside the transfer, and only the kill waits for it. What stragglers brought is sent after once more.
+#include "migration/exporter.h"
+
+#include <algorithm>
+#include <set>
+
+#include <boost/asio/post.hpp>
+#include <openssl/rand.h>
+#include <sockmi/sockmi.h>
+#include <sys/socket.h>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/spawn.h"
+#include "migration/commit.h"
+#include "context/async_event.h"
+#include "migration/delta_files.h"
+#include "migration/export_state.h"
+#include "connections/address_ownership.h"
+#include "connections/redirects.h"
+#include "migration/path_check.h"
+#include "migration/pre_copy.h"
+#include "migration/privileges.h"
+#include "connections/lifecycle.h"
+#include "migration/settlement.h"
+#include "migration/batching.h"
+#include "migration/accept_queue.h"
+#include "tcp/capture.h"
+#include "tcp/socket_info.h"
+#include "tcp/listener.h"
+#include "tcp/states.h"
+
+namespace sockmi::daemon {
+namespace {
+
+constexpr milliseconds kDecisionMargin{1000};  // decide well before the kernel lets the redirects expire
+constexpr int kPasses = 8;                     // of sending ahead; after each, less has come
+constexpr milliseconds kCommitPatience{3000};  // then the application is told that nobody knows; the repetition goes on
+
+Result<> given_up() { return fail(ECANCELED, "the application waits no longer"); }
+
+class Batch {
+ public:
+  Batch(World& world, std::vector<Departure> departures, IpAddress target, Clock::time_point decide_by)
+      : world_(world), settings_(world.settings), target_(target), decide_by_(decide_by), kill_is_safe_(std::make_shared<Event>(world.io.get_executor())) {
+    for (auto& departure : departures) all_.emplace_back(std::move(departure));
+  }
+  Batch(const Batch&) = delete;
+
+  // `found`: of the share before this one, then of this one, whether a host was found. One that has not answered is not waited for again.
+  asio::awaitable<void> run(Result<>& found) {
+    // The connections are untouched, and stay so if any of this fails.
+    examine();
+    if (auto room = world_.journal.reserve(all_.size()); !room) fail_all(going(), room.error());
+    if (found || found.error().code != EHOSTUNREACH) found = co_await negotiate();
+    if (!found) each([&](Leaving&) { return found; });
+    co_await try_path();
+    co_await send_ahead();
+    each([&](Leaving& one) { return read_settings(one); });
+    if (auto expected = co_await expect(); !expected) each([&](Leaving&) { return Result<>(expected); });
+    each([&](Leaving& one) { return guard(one); });
+    // Each socket is mute from its freeze on: nothing is acknowledged any more that its image, or what is sent after it, does not have.
+    each([&](Leaving& one) { return freeze(one); });
+    co_await prepare();
+    // The importer holds the same endpoints, frozen. Neither host has acknowledged what the other lacks.
+    // Before a listener goes, the connections that wait at it: from now on no new one begins. (The importer's listener is first, for it can not
+    // listen beside connections that do not share their address with it.)
+    for (Leaving* one : going())
+      if (one->endpoint.state == SOCKMI_LISTENING) one->result = co_await move_waiting(world_, *one, choice_.line.ip);
+    redirect();
+    // The peers' packets reach the importer's sockets. The kernel itself ends the redirects if we die.
+    each([&](Leaving& one) { return decide(one); });
+    roll_back();
+    // *Point of no return.* The journal says so; from here on the importer alone can say where the endpoint lives, and is asked until it does.
+    co_await hand_over();
+    // One live endpoint again: the importer's, or ours if the importer lost its own before it thawed.
+    co_await settle_all();
+  }
+
+  std::vector<Leaving>& all() { return all_; }
+
+ private:
+  // Does `step` with each endpoint that is still going; who fails, stays.
+  template <class Step>
+  void each(Step step) {
+    for (Leaving& one : all_)
+      if (one.result) one.result = step(one);
+  }
+  std::vector<Leaving*> going() {
+    std::vector<Leaving*> out;
+    for (Leaving& one : all_)
+      if (one.result) out.push_back(&one);
+    return out;
+  }
+  void fail_all(const std::vector<Leaving*>& those, const Error& error) {
+    for (Leaving* one : those) one->result = std::unexpected(error);
+  }
+
+  void examine() {
+    wire::MigrationId id{};
+    RAND_bytes(id.data(), id.size());
+    for (std::size_t i = 0; i < all_.size(); ++i) all_[i].id = cluster::member(id, i);
+    std::set<std::uint64_t> sockets;
+    Survey survey;
+    each([&](Leaving& one) -> Result<> {
+      auto facts = tcp::inspect(one.socket.get());
+      const auto resident = facts ? world_.residents.find(facts->cookie) : world_.residents.end();
+      const bool ours = resident == world_.residents.end() || resident->second.home == settings_.host;
+      if (facts) one.tuple = facts->tuple, one.cookie = facts->cookie;
+      one.endpoint.home = ours ? settings_.host : resident->second.home;
+      one.endpoint.home_line = ours ? settings_.line() : resident->second.home_line;
+      one.endpoint.generation = next_generation(ours ? 0 : resident->second.generation);
+      one.record = {.id = one.id, .exported = true, .service = one.endpoint.service, .from = settings_.host, .owner = one.endpoint.owner, .tuple = one.tuple,
+                    .started = std::chrono::system_clock::now()};
+      if (one.token && one.token->is_lost()) return given_up();
+      if (!facts) return pass(std::move(facts));
+      if (facts->connected())
+        if (auto place = tcp::Place::of(one.socket.get())) one.began = *place;
+      if (!sockets.insert(one.cookie).second) return fail(EBUSY, "the same socket is in this export twice");
+      const std::uint8_t state = facts->state == tcp::kListen ? SOCKMI_LISTENING : facts->state == tcp::kClose ? SOCKMI_BOUND : 0;
+      if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
+        return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL, "the socket is not in the state that it is exported as");
+      TRY(world_.steering->learn(one.socket.get(), one.tuple.local.ip));
+      TRY(owns_address(world_, survey, one.socket.get(), *facts, one.endpoint));
+      TRY_LET(wire, may_leave(world_, survey.at[one.tuple.local.ip.unmapped()], one.socket.get(), *facts, ours));
+      one.wire = wire;
+      return {};
+    });
+  }
+
+  asio::awaitable<Result<>> negotiate() {
+    const auto those = going();
+    if (those.empty()) co_return Result<>();
+    CO_TRY(fault::point("negotiate"));
+    const Leaving& first = *those.front();
+    std::size_t size = 0;
+    for (const Leaving* one : those) size += one->endpoint.tls.size() + one->endpoint.payload.size();
+    cluster::Offer offer{.id = all_.front().id, .service = first.endpoint.service, .owner = first.endpoint.owner, .state = first.endpoint.state,
+                      .tuple = first.tuple, .home = first.tuple.local.ip.unmapped(), .size = size, .target = target_,
+                      .count = static_cast<std::uint32_t>(all_.size())};
+    CO_TRY_LET(choice, co_await world_.negotiation->find(std::move(offer)));
+    choice_ = choice;
+    for (Leaving& one : all_) one.record.to = choice_.host;
+    co_return Result<>();
+  }
+
+  // The question fills packets as large as the peer's: afterwards the kernel knows how wide the way to the importer is.
+  asio::awaitable<void> try_path() {
+    std::vector<Leaving*> those = going();
+    std::erase_if(those, [](const Leaving* one) { return one->passive(); });
+    if (those.empty()) co_return;
+    std::vector<wire::Crossing> crossings;
+    steer::Questions before;
+    for (const Leaving* one : those) crossings.push_back(crossing(before, one->tuple, one->wire, is_ours(*one)));
+    auto reply = co_await world_.transfer->call(choice_.host, choice_.line, wire::pack_passages(crossings), kCommitPatience);
+    auto verdicts = reply ? wire::read_verdicts(*reply, those.size()) : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
+    if (!verdicts) co_return fail_all(those, verdicts.error());
+    steer::Questions now;  // the answer may have changed what is known
+    for (std::size_t i = 0; i < those.size(); ++i) {
+      Leaving& one = *those[i];
+      one.result = std::move((*verdicts)[i]);
+      if (one.result && is_ours(one)) one.result = is_wide_enough(now, address(one), one.wire.largest);
+    }
+  }
+
+  asio::awaitable<void> send_ahead() {
+    std::vector<Leaving*> those = going();
+    std::erase_if(those, [](const Leaving* one) { return one->passive(); });
+    for (int pass = 0; pass < kPasses && !those.empty(); ++pass) {
+      std::vector<Leaving*> again;
+      for (Leaving* one : those)
+        if (co_await pre_copy(world_, choice_, one->id, one->socket.get(), one->ahead, decide_by_)) again.push_back(one);
+      those = std::move(again);
+    }
+  }
+
+  // They take as long as a freeze. The owner may still change them, so they are not read any sooner.
+  Result<> read_settings(Leaving& one) {
+    if (!one.passive()) one.settings = tcp::read_settings(one.socket.get(), one.tuple.local.ip.family, false);
+    return {};
+  }
+
+  // The line is opened and used now, so that the freeze need not wait for a handshake, nor for a host that sleeps: both poll from here on.
+  asio::awaitable<Result<>> expect() {
+    if (going().empty()) co_return Result<>();
+    world_.hurry.stand_by();
+    auto expected = co_await world_.transfer->call(choice_.host, choice_.line, wire::pack_expect(), kCommitPatience);
+    co_return expected ? Result<>() : std::unexpected(expected.error());
+  }
+
+  const IpAddress& address(const Leaving& one) const { return choice_.address_for(one.tuple.local.ip); }
+  bool is_ours(const Leaving& one) const { return one.endpoint.home == settings_.host; }
+  bool goes_home(const Leaving& one) const { return choice_.host == one.endpoint.home; }
+  std::optional<Away> away(const Leaving& one) const {
+    if (goes_home(one)) return std::nullopt;
+    return Away{one.endpoint.service, choice_.host, address(one), one.endpoint.home, one.endpoint.home_line,
+                world_.steering->is_elsewhere(one.tuple.local.ip), one.endpoint.generation, {}};
+  }
+
+  Result<> guard(Leaving& one) {
+    if (one.passive()) return {};
+    TRY_LET(owner, tcp::Owner::of(one.socket.get()));
+    if (world_.guard && owner.mark != steer::kFreezeMark) one.guarded = world_.guard->hold(one.id, one.socket.get(), owner, one.asker);
+    one.owner = owner;
+    one.history = world_.histories.find(one.cookie);
+    const auto now = tcp::Place::of(one.socket.get());
+    one.history.in_use |= one.began && now && (now->written != one.began->written || now->read != one.began->read);
+    return {};
+  }
+
+  Result<> freeze(Leaving& one) {
+    const auto now = Clock::now();
+    if (froze_ == Clock::time_point()) {
+      if (now > decide_by_) return fail(ETIMEDOUT, "no host was found in time");
+      decide_by_ = std::min(decide_by_, now + settings_.freeze_timeout - kDecisionMargin);
+      froze_ = now;
+      world_.hurry.begin();
+    }
+    if (world_.stopping && one.asker >= 0) return fail(EHOSTDOWN, "sockmid is stopping");  // nobody asked for those that go home
+    if (one.token && one.token->is_lost()) return given_up();
+    TRY(fault::point("freeze"));
+    if (one.passive()) {
+      TRY_LET(image, tcp::capture_passive(one.socket.get()));
+      one.endpoint.tcp = std::move(image);
+      limit_privileges(one);
+      return {};
+    }
+    TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), *one.owner, kMarks, std::move(one.settings), one.history));
+    one.frozen.emplace(std::move(frozen));
+    TRY(fault::point("capture"));
+    TRY_LET(image, one.frozen->capture(&one.ahead));
+    one.endpoint.tcp = std::move(image);
+    limit_privileges(one);
+    return {};
+  }
+
+  void limit_privileges(Leaving& one) {
+    one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere it is our own doing
+    if (world_.steering->is_elsewhere(one.tuple.local.ip)) leave_privileges_behind(one.endpoint.tcp);
+  }
+
+  asio::awaitable<void> prepare() {
+    const auto those = going();
+    if (those.empty()) co_return;
+    std::vector<wire::Departing> images;
+    for (Leaving* one : those) {
+      world_.undecided.insert(one->id);
+      images.push_back({one->id, &one->endpoint, one->ahead.size()});
+    }
+    Secret message = wire::pack_prepare(images, settings_.line());
+    for (Leaving* one : those) one->record.bytes = message.size() / those.size(), one->record.ahead = one->ahead.size();
+    if (auto may = fault::point("prepare-send"); !may) co_return fail_all(those, may.error());
+    auto reply = co_await world_.transfer->call(choice_.host, choice_.line, std::move(message), time_left());
+    auto verdicts = reply ? wire::read_verdicts(*reply, those.size()) : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
+    if (!verdicts) co_return fail_all(those, verdicts.error());
+    for (std::size_t i = 0; i < those.size(); ++i) those[i]->result = std::move((*verdicts)[i]);
+  }
+
+  milliseconds time_left() const {
+    return std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(decide_by_ - Clock::now()));
+  }
+
+  // Endpoints that go home need no redirect of ours: home lets their packets in when it has prepared.
+  void redirect() {
+    std::vector<steer::Redirect> redirects;
+    std::vector<Leaving*> those;
+    for (Leaving* one : going()) {
+      if (goes_home(*one)) continue;
+      if (one->passive()) {
+        one->result = redirect_passive(world_, one->tuple.local, choice_.host);
+        one->redirected = one->result.has_value();
+        continue;
+      }
+      those.push_back(one);
+      redirects.push_back({one->tuple, address(*one), settings_.freeze_timeout});
+    }
+    if (!those.empty()) {
+      auto done = fault::point("redirect");
+      if (done) done = world_.steering->redirect(redirects);
+      if (!done) return fail_all(those, done.error());
+      for (Leaving* one : those) one->redirected = true;
+    }
+    asio::post(world_.workers, [event = kill_is_safe_, io = &world_.io] {
+      if (auto passed = steer::barrier(); !passed) log::error("event=barrier_failed error=\"{}\"", to_string(passed.error()));
+      asio::post(*io, [event] { event->set(); });
+    });
+  }
+
+  Result<> decide(Leaving& one) {
+    TRY(fault::point("check"));
+    if (Clock::now() > decide_by_) return fail(ETIMEDOUT, "the importer was not ready in time");
+    TRY(fault::point("journal"));  // there is room in it: whatever may be in the way comes before hold(), which others notice
+    if (one.token && !one.token->take()) return given_up();
+    (void)fault::point("token");  // whoever asked can not give up any more
+    TRY(hold(world_.settings.runtime, one));
+    const Decision decision{one.cookie, one.tuple, choice_.host, choice_.line, one.owner ? one.owner->mark : 0};
+    TRY(world_.journal.committed(one.id, decision, away(one)));
+    one.decided = true;
+    return {};
+  }
+
+  // Whoever stays goes on here: first his packets come back, then he may speak.
+  void roll_back() {
+    std::vector<FourTuple> redirected;
+    std::vector<wire::MigrationId> ids;
+    for (Leaving& one : all_) {
+      if (one.result) continue;
+      if (one.passive() && one.redirected) (void)remove_passive_redirect(world_, one.tuple.local);
+      if (one.endpoint.state == SOCKMI_LISTENING) release(world_, one.tuple.local);
+      if (!one.passive() && one.redirected) redirected.push_back(one.tuple);
+      ids.push_back(one.id);
+    }
+    if (auto removed = redirected.empty() ? Result<>() : world_.steering->remove_redirects(redirected); !removed)
+      log::error("event=redirects_left count={} error=\"{}\"", redirected.size(), to_string(removed.error()));
+    for (Leaving& one : all_) {
+      if (one.result) continue;
+      world_.undecided.erase(one.id);
+      if (!one.frozen) continue;
+      world_.histories.remember(one.cookie, one.frozen->history());
+      if (auto given = world_.steering->within(one.tuple.local.ip, [&] { return one.frozen->give_back(); }); !given)
+        log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple), to_string(given.error()));
+      one.frozen.reset();
+    }
+    // The importer has reserved places at least. If this is lost, it asks, and finds no record.
+    if (!ids.empty() && !choice_.host.empty()) spawn(world_.io, "send", send(world_, choice_, wire::pack_abort(ids)));
+  }
+
+  // Once: nothing depends on it.
+  static asio::awaitable<void> send(World& world, cluster::Choice choice, Secret message) {
+    co_await world.transfer->call(choice.host, choice.line, std::move(message), milliseconds(1000));
+  }
+
+  asio::awaitable<void> hand_over() {
+    const auto those = going();
+    if (those.empty()) co_return world_.hurry.end();
+    std::vector<steer::Redirect> permanent;
+    for (Leaving* one : those) {
+      if (const auto resident = world_.residents.find(one->cookie); resident != world_.residents.end() && !is_ours(*one)) one->guest = resident->second;
+      went(world_, one->cookie, one->tuple, away(*one));
+      if (one->redirected && !one->passive()) permanent.push_back({one->tuple, address(*one), std::nullopt});
+      if (!is_in_commit_alone(one->late)) world_.undecided.erase(one->id);  // else an importer that asks has to wait for it
+      commitments_.push_back(std::make_shared<Commitment>(world_.io.get_executor(), wire::Committed{one->id, std::move(one->late)}));
+    }
+    (void)fault::point("decided");  // nothing may fail here any more, but we may die
+    spawn(world_.io, "repeat_commit", repeat_commit(world_, choice_, commitments_));  // the message has left when this returns
+    // Until now the redirects were such as end by themselves, in seconds. The answer is still under way.
+    if (auto done = permanent.empty() ? Result<>() : world_.steering->redirect(permanent); !done)
+      spawn(world_.io, "insist_on_redirects", insist_on_redirects(world_, std::move(permanent)));
+    (void)fault::point("handed-over");
+    const auto deadline = Clock::now() + kCommitPatience;
+    for (const auto& commitment : commitments_) co_await commitment->known.wait(deadline);
+    std::vector<Leaving*> there;
+    for (std::size_t i = 0; i < those.size(); ++i)
+      if (commitments_[i]->outcome == Outcome::Lives) there.push_back(those[i]);
+    seal(world_, choice_, there);
+    world_.hurry.end();
+  }
+
+  // By what the importer has said. Whoever it says nothing of stays frozen.
+  asio::awaitable<void> settle_all() {
+    const auto those = going();
+    if (those.empty()) co_return;
+    co_await kill_is_safe_->wait();
+    for (std::size_t i = 0; i < those.size(); ++i) {
+      if (commitments_[i]->outcome == Outcome::Unknown) {
+        leave_in_doubt(world_, choice_, *those[i], commitments_[i]);
+        continue;
+      }
+      if (commitments_[i]->outcome == Outcome::Lives)
+        those[i]->record.freeze_us = std::chrono::duration_cast<std::chrono::microseconds>(commitments_[i]->thawed - froze_).count();
+      co_await settle(world_, choice_, *those[i], *commitments_[i]);
+    }
+  }
+
+  World& world_;
+  const Settings& settings_;
+  std::vector<Leaving> all_;
+  IpAddress target_;
+  Clock::time_point decide_by_;
+  std::shared_ptr<Event> kill_is_safe_;  // no straggler is under way any more
+  Commitments commitments_;              // of those that go, in their order
+  cluster::Choice choice_;
+  Clock::time_point froze_;
+};
+
+struct UnderWay {
+  explicit UnderWay(World& world) : world(world) { ++world.exports_under_way; }
+  ~UnderWay() { --world.exports_under_way; }
+  UnderWay(const UnderWay&) = delete;
+  World& world;
+};
+
+}  // namespace
+
+asio::awaitable<std::vector<Result<>>> export_endpoints(World& world, std::vector<Departure> departures, IpAddress target, milliseconds timeout) {
+  const auto decide_by = timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max();
+  const UnderWay counted(world);
+  std::vector<Result<>> results;
+  Result<> found;
+  for (auto& share : shares(std::move(departures))) {
+    Batch batch(world, std::move(share), target, decide_by);
+    co_await batch.run(found);
+    for (auto& one : batch.all()) results.push_back(report(world, one));
+  }
+  co_return results;
+}
+
+asio::awaitable<Result<>> export_endpoint(World& world, Departure departure, IpAddress target, milliseconds timeout) {
+  std::vector<Departure> one;
+  one.push_back(std::move(departure));
+  auto results = co_await export_endpoints(world, std::move(one), target, timeout);
+  co_return std::move(results.front());
+}
+
+}  // namespace sockmi::daemon

@@ -1,0 +1,334 @@
+// An importer that has prepared is in doubt until it hears COMMIT or ABORT: only the exporter's journal knows. It keeps the endpoint frozen
+// and asks until it gets an answer; guessing would mean two live endpoints, or none. What thaws is in the journal first, so that an exporter who asks
+// after our death learns whether it may go on.
+#include "migration/importer.h"
+
+#include <algorithm>
+
+#include <boost/asio/post.hpp>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/spawn.h"
+#include "connections/claims.h"
+#include "context/async_event.h"
+#include "connections/foreign_rules.h"
+#include "migration/export_state.h"
+#include "connections/redirects.h"
+#include "migration/privileges.h"
+#include "connections/lifecycle.h"
+#include "migration/settlement.h"
+#include "net/addresses.h"
+#include "tcp/inject.h"
+#include "tcp/socket_info.h"
+#include "tcp/listener.h"
+#include "tcp/states.h"
+
+namespace sockmi::daemon {
+// The packets of our own connection would come back to their own sender, whose kernel takes them for forged.
+Result<> Arrivals::check_peer(const FourTuple& tuple) const {
+  if (tuple.remote.ip.any() || tuple.remote.ip.unmapped() != world_.settings.address_for(tuple.remote.ip)) return {};
+  return fail(ENOTSUP, "the peer of this connection is {} itself", world_.settings.host);
+}
+
+Result<cluster::Willing> Arrivals::willing(const cluster::Offer& offer) {
+  TRY(fault::point("reserve-refused"));
+  if (world_.stopping) return fail(ECONNREFUSED, "the daemon of {} is stopping", world_.settings.host);
+  if (!world_.policy.knows(offer.service)) return fail(ECONNREFUSED, "service '{}' is not served here", offer.service);
+  if (offer.count == 1) TRY(check_peer(offer.tuple));  // of many it is only the first one's; PREPARE tells who can't come
+  TRY(world_.journal.reserve(offer.count));  // of what comes the journal has to know, too
+  if (world_.lists.free_places(offer.state) < offer.count) return fail(ENOBUFS, "import list full");
+  const auto waiting = world_.lists.watching(offer.service, offer.owner);
+  if (waiting == 0 && world_.settings.require_importer)
+    return fail(ESRCH, "no application on {} that may have it imports service '{}'", world_.settings.host, offer.service);
+  double load[1] = {0};
+  (void)::getloadavg(load, 1);
+  return cluster::Willing{.waiting_importers = static_cast<std::uint32_t>(waiting),
+                       .free_places = static_cast<std::uint32_t>(world_.lists.free_places(offer.state)),
+                       .load_percent = static_cast<std::uint32_t>(load[0] * 100)};
+}
+
+Result<> Arrivals::reserve(const std::string& host, const cluster::Offer& offer) {
+  auto acceptable = willing(offer);
+  if (!acceptable) return pass(std::move(acceptable));
+  world_.hurry.stand_by();
+  const auto batch = std::make_shared<Reservations::Batch>();
+  std::vector<wire::MigrationId> made;
+  Result<> done;
+  for (std::uint32_t i = 0; i < offer.count && done; ++i) {
+    const auto id = cluster::member(offer.id, i);
+    const auto added = reserved_.add(id, host, batch);
+    if (!added) done = std::unexpected(added.error());
+    if (!added || !*added) continue;  // or confirmed twice
+    made.push_back(id);
+    done = world_.lists.reserve(id, offer.state);
+  }
+  if (!done)
+    for (const auto& id : made) release(id);
+  else if (!made.empty()) spawn(world_.io, "expire", expire(batch, std::move(made)));
+  return done;
+}
+
+asio::awaitable<void> Arrivals::expire(std::shared_ptr<Reservations::Batch> batch, std::vector<wire::MigrationId> ids) {
+  const auto patience = world_.settings.freeze_timeout;
+  while (Clock::now() < batch->prolonged + patience)
+    co_await sleep_for(std::chrono::ceil<milliseconds>(batch->prolonged + patience - Clock::now()));
+  for (const auto& id : ids)
+    if (reserved_.contains(id)) release(id);
+}
+
+void Arrivals::release(const wire::MigrationId& which) {
+  const wire::MigrationId id = which;  // it may be the one in reserved_
+  reserved_.erase(id);
+  pre_copies_.forget(id);
+  world_.lists.release(id);
+}
+
+void Arrivals::refuse_reserved() {
+  while (!reserved_.empty()) release(reserved_.first());
+}
+
+Result<> Arrivals::take_ahead(const wire::MigrationId& id, const std::string& host, ByteView bytes) {
+  TRY(reserved_.check(id, host));
+  reserved_.prolong(id);
+  TRY(fault::point("ahead-refused"));
+  return pre_copies_.add(id, host, bytes);
+}
+
+Result<> Arrivals::expect(const std::string& host) {
+  if (reserved_.of(host) == 0) return fail(ENOBUFS, "no place was reserved");
+  world_.hurry.begin();
+  return {};
+}
+
+Result<> Arrivals::prepare(const wire::MigrationId& id, const std::string& host, const SocketAddress& line, wire::Endpoint endpoint,
+                           std::uint32_t ahead) {
+  if (outcomes_.of(host, id) != Outcome::Unknown || prepared_.contains(id)) return fail(EALREADY, "this endpoint was prepared before");
+  TRY(reserved_.check(id, host));
+  TRY(check_peer(tuple_of(endpoint.tcp)));
+  TRY(may_come(world_, host, tuple_of(endpoint.tcp)));
+  if (comes_home(endpoint)) TRY(may_return(world_, host, tuple_of(endpoint.tcp)));
+  TRY(pre_copies_.put_before(endpoint.tcp, ahead, id, host));
+  Prepared prepared{{}, {}, std::move(endpoint), host, line, 0, {}};
+  const auto restored = restore(prepared);
+  reserved_.erase(id);
+  if (!restored) {
+    world_.lists.release(id);
+    return restored;
+  }
+  // A firewall here has to know the connection before it thaws. There is time for this when the exporter has our answer.
+  asio::post(world_.io, [this, tuple = tuple_of(prepared.endpoint.tcp), established = prepared.endpoint.tcp.state != tcp::kSynSent] {
+    if (auto tracked = is_passive(tuple) ? Result<>() : world_.steering->track(tuple, established); !tracked)
+      log::warn("event=not_tracked connection={} error=\"{}\"", to_string(tuple), to_string(tracked.error()));
+  });
+  prepared_.emplace(id, std::move(prepared));
+  spawn(world_.io, "resolve_doubt", resolve_doubt(id));
+  return {};
+}
+
+// Its packets find it from here on: at home past the redirect, which is in force again if we die; elsewhere when the exporter redirects them.
+Result<> Arrivals::restore(Prepared& prepared) {
+  const auto& [endpoint, home] = std::pair<wire::Endpoint&, bool>(prepared.endpoint, comes_home(prepared.endpoint));
+  const FourTuple tuple = tuple_of(endpoint.tcp);
+  if (!home) TRY(admit(world_, tuple, endpoint.home_line));
+  drop_our_marks(endpoint.tcp);
+  const auto make = [&]() -> Result<> {
+    TRY(fault::point("restore"));
+    if (is_passive(endpoint.state)) {
+      TRY_LET(socket, tcp::restore_passive(endpoint.tcp, !home));
+      prepared.passive = std::move(socket);
+    } else {
+      TRY_LET(socket, tcp::Restored::restore(endpoint.tcp, kMarks, !home));
+      prepared.socket.emplace(std::move(socket));
+      if (auto carried = world_.congestion.carry(prepared.socket->fd(), endpoint.tcp); !carried)
+        log::warn("event=congestion_window_not_carried connection={} error=\"{}\"", to_string(tuple), to_string(carried.error()));
+      if (home) TRY(world_.steering->let_in(tuple, world_.settings.freeze_timeout));
+    }
+    return fault::point("prepared-reply");
+  };
+  auto done = home ? world_.steering->within(tuple.local.ip, make) : make();
+  if (done) {
+    auto facts = tcp::inspect(prepared.socket ? prepared.socket->fd() : prepared.passive.get());
+    if (facts) prepared.cookie = facts->cookie;
+    else done = pass(std::move(facts));
+  }
+  if (!done && !home) dismiss(world_, tuple, endpoint.home_line, world_.settings.linger);
+  return done;
+}
+
+Result<Arrivals::Prepared*> Arrivals::find(const wire::MigrationId& id, const std::string& host) {
+  const auto it = prepared_.find(id);
+  if (it == prepared_.end()) return fail(ENOENT, "no such endpoint is prepared here");
+  if (it->second.host != host) return fail(EACCES, "not your endpoint");
+  return &it->second;
+}
+
+std::vector<Result<>> Arrivals::commit(const std::vector<wire::Committed>& endpoints, const std::string& host) {
+  std::vector<Result<>> verdicts;
+  std::vector<FourTuple> here;  // their packets may have been redirected until now: from home, or from a host that had it before
+  std::vector<std::pair<wire::MigrationId, std::uint64_t>> thawing;
+  for (const auto& [id, late] : endpoints)
+    if (const auto prepared = find(id, host)) thawing.emplace_back(id, (*prepared)->cookie);
+  auto may_thaw = fault::point("before-thaw");
+  if (may_thaw && !thawing.empty()) may_thaw = outcomes_.thaw(host, thawing);
+  (void)fault::point("thaw-written");  // we may die
+  for (const auto& [id, cookie] : thawing) {
+    const wire::Endpoint& endpoint = prepared_.at(id).endpoint;
+    const FourTuple tuple = tuple_of(endpoint.tcp);
+    if (!may_thaw) continue;
+    if (const auto away = world_.away.find(tuple); away != world_.away.end()) prepared_.at(id).was_away = away->second;
+    came_back(world_, tuple);  // before its redirect goes: a late word of another host's must not bring that back
+    if (!is_passive(tuple)) here.push_back(tuple);
+    else if (comes_home(endpoint)) (void)remove_passive_redirect(world_, tuple.local);
+  }
+  if (auto removed = here.empty() ? Result<>() : world_.steering->remove_redirects(here); !removed)
+    spawn(world_.io, "insist_on_removal", insist_on_removal(world_, std::move(here)));
+  for (const auto& [id, late] : endpoints) verdicts.push_back(verdict(id, late, host, may_thaw));
+  (void)fault::point("thawed");
+  if (prepared_.empty() && reserved_.empty()) world_.hurry.end();
+  return verdicts;
+}
+
+Result<> Arrivals::verdict(const wire::MigrationId& id, const wire::LateT& late, const std::string& host, const Result<>& may_thaw) {
+  if (prepared_.contains(id)) {
+    TRY(find(id, host));
+    if (may_thaw) return thaw(id, late);
+    discard(id, to_string(may_thaw.error()));
+    outcomes_.correct(host, id, Outcome::NeverThawed);
+    return fail(verdict_on(Outcome::NeverThawed).error().code, "{}", may_thaw.error().reason);
+  }
+  // Whoever is told so makes its own live again: it must not thaw here later.
+  if (outcomes_.of(host, id) == Outcome::Unknown) outcomes_.correct(host, id, Outcome::NeverThawed);
+  return verdict_on(outcomes_.of(host, id));
+}
+
+Result<> Arrivals::thaw(const wire::MigrationId& id, const wire::LateT& late) {
+  Prepared& prepared = prepared_.at(id);
+  unique_fd socket = std::move(prepared.passive);
+  const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
+  const auto wake = [&]() -> Result<> {
+    TRY(prepared.socket->receive(from_image(late)));
+    TRY_LET(live, std::move(*prepared.socket).thaw());
+    socket = std::move(live);
+    return {};
+  };
+  if (const auto woken = prepared.socket ? world_.steering->within(tuple.local.ip, wake) : Result<>(); !woken) {
+    const Outcome outcome = prepared.socket->mute() ? Outcome::NeverThawed : Outcome::Ended;
+    log::error("event=thaw_failed migration={} connection={} lost={} error=\"{}\"", wire::to_hex(id), to_string(tuple), outcome == Outcome::Ended,
+               to_string(woken.error()));
+    const auto was_away = prepared.was_away;
+    const std::string host = prepared.host;
+    discard(id, to_string(woken.error()));
+    redirect_again(tuple, was_away);
+    outcomes_.correct(host, id, outcome);
+    return fail(verdict_on(outcome).error().code, "{}", woken.error().reason);
+  }
+  // *One live endpoint again.* The exporter need not wait for our bookkeeping.
+  stragglers_.expect(prepared.host, prepared.endpoint.tcp, late.bytes.size());
+  if (prepared.socket && !world_.steering->is_elsewhere(tuple.local.ip))  // before a straggler comes, which is no answer
+    hearing_.expect(prepared.cookie, tuple, prepared.socket->heard(), prepared.socket->question());
+  auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
+  prepared_.erase(id);
+  world_.doubts.settled(wire::to_hex(id));
+  if (!late.more) asio::post(world_.io, [this, settled] { settle(*settled); });
+  else rests_.expect(id, std::get<1>(*settled).host, std::get<2>(*settled).get(), [this, settled] { settle(*settled); });
+  return {};
+}
+
+// It goes on where it was, and home has taken its redirect away already.
+void Arrivals::redirect_again(const FourTuple& tuple, const std::optional<Away>& was_away) {
+  if (!was_away) return;
+  world_.away[tuple] = *was_away;
+  world_.journal.is_away(tuple, *was_away);
+  if (auto done = redirect(world_, tuple, *was_away, std::nullopt); !done)
+    log::error("event=redirect_lost connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
+}
+
+void Arrivals::settle(Settled& settled) {
+  auto& [id, prepared, socket] = settled;
+  const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
+  const std::uint64_t cookie = tcp::cookie_of(socket.get()).value_or(0);  // it may have ended already
+  // The end of a socket in another namespace is not told to us, and matters to nobody: it is at home there.
+  if (!world_.steering->is_elsewhere(tuple.local.ip))
+    lives_here(world_, cookie, {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line, prepared.host, prepared.line,
+                                 prepared.endpoint.generation});
+  ++world_.counters.imported;
+  log::info("event=import migration={} service={} connection={} from={}", wire::to_hex(id), prepared.endpoint.service, to_string(tuple), prepared.host);
+  world_.remember({.id = id, .exported = false, .service = prepared.endpoint.service, .from = prepared.host, .to = world_.settings.host,
+                   .result = "committed", .owner = prepared.endpoint.owner, .tuple = tuple, .started = std::chrono::system_clock::now(),
+                   .bytes = prepared.endpoint.tls.size() + prepared.endpoint.payload.size()});
+  // The queues are in the socket now.
+  prepared.endpoint.tcp.receive_queue = {};
+  prepared.endpoint.tcp.send_queue = {};
+  world_.lists.add({.id = id, .endpoint = std::move(prepared.endpoint), .tuple = tuple, .socket = std::move(socket), .cookie = cookie,
+                    .since = Clock::now()});
+}
+
+Result<> Arrivals::receive(const std::string& host, const wire::StragglerT& straggler) {
+  TRY_LET(known, stragglers_.check(host, straggler));
+  const FourTuple& tuple = known.tuple;
+  if (straggler.late->bytes.empty()) hearing_.injected(tuple);  // a FIN; one with data is none that counts
+  return tcp::inject_data({.tuple = tuple, .seq = straggler.seq, .ack = straggler.ack, .window = straggler.window, .fin = straggler.late->fin,
+                           .data = straggler.late->bytes}, steer::kInjectMark, known.next);
+}
+
+void Arrivals::abort(const wire::MigrationId& id, const std::string& host) {
+  if (reserved_.check(id, host)) release(id);
+  const auto it = prepared_.find(id);
+  if (it != prepared_.end() && it->second.host == host) discard(id, "aborted by " + host);
+  outcomes_.forget(host, id);
+}
+
+void Arrivals::discard(const wire::MigrationId& id, const std::string& why) {
+  const auto it = prepared_.find(id);
+  log::info("event=discard migration={} reason=\"{}\"", wire::to_hex(id), why);
+  // The packets go their former way before the socket goes.
+  const wire::Endpoint& endpoint = it->second.endpoint;
+  untrack(world_, tuple_of(endpoint.tcp));
+  if (!comes_home(endpoint)) dismiss(world_, tuple_of(endpoint.tcp), endpoint.home_line, world_.settings.linger);
+  else if (it->second.socket) (void)world_.steering->keep_out(tuple_of(endpoint.tcp));
+  prepared_.erase(it);
+  world_.lists.release(id);
+  world_.doubts.settled(wire::to_hex(id));
+}
+
+asio::awaitable<void> Arrivals::resolve_doubt(wire::MigrationId id) {
+  co_await sleep_for(world_.settings.freeze_timeout);
+  for (milliseconds pause{200};; pause = std::min(2 * pause, milliseconds(5000))) {
+    const auto it = prepared_.find(id);
+    if (it == prepared_.end()) co_return;
+    const std::string host = it->second.host;
+    const SocketAddress line = it->second.line;
+    auto reply = co_await world_.transfer->call(host, line, wire::pack_inquire(id), milliseconds(2000));
+    auto decided = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
+    if (!prepared_.contains(id)) co_return;
+    if (decided && *decided != -1) {
+      log::warn("event=doubt_resolved migration={} committed={}", wire::to_hex(id), *decided);
+      (void)decide(id, *decided == 1 ? Decide::Commit : Decide::Discard);
+      co_return;
+    }
+    world_.doubts.add(wire::to_hex(id), {.kind = "import", .tuple = tuple_of(prepared_.at(id).endpoint.tcp), .host = host, .since = {},
+                                          .decide = [this, id](Decide how) { return decide_by_operator(id, how); }});
+    co_await sleep_for(pause);
+  }
+}
+
+// Without what only COMMIT brings it would go on with other bytes in the place of some that the peer has.
+Result<> Arrivals::decide_by_operator(const wire::MigrationId& id, Decide how) {
+  const auto it = prepared_.find(id);
+  if (how == Decide::Commit && it != prepared_.end() && it->second.endpoint.tcp.to_come > 0)
+    return fail(ENODATA, "{} bytes of its send queue are not here yet; only {} can say them", it->second.endpoint.tcp.to_come, it->second.host);
+  return decide(id, how);
+}
+
+Result<> Arrivals::decide(const wire::MigrationId& id, Decide how) {
+  const auto it = prepared_.find(id);
+  if (it == prepared_.end()) return fail(ENOENT, "no such endpoint is prepared here");
+  if (how == Decide::Commit) return commit({{.id = id}}, std::string(it->second.host)).front();
+  const std::string host = it->second.host;
+  discard(id, "it does not go");
+  outcomes_.correct(host, id, Outcome::NeverThawed);
+  return {};
+}
+
+}  // namespace sockmi::daemon

@@ -1,0 +1,63 @@
+#include "migration/outcomes.h"
+
+namespace sockmi::daemon {
+namespace {
+constexpr std::size_t kMost = 65536;  // of a host
+constexpr int kNeverThawed = ECANCELED, kEnded = ECONNABORTED;
+}  // namespace
+
+Outcome outcome_of(const Result<>& verdict) {
+  if (verdict) return Outcome::Lives;
+  return verdict.error().code == kNeverThawed ? Outcome::NeverThawed : verdict.error().code == kEnded ? Outcome::Ended : Outcome::Unknown;
+}
+
+Result<> verdict_on(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::Lives: return {};
+    case Outcome::NeverThawed: return fail(kNeverThawed, "it never thawed here, and never will");
+    case Outcome::Ended: return fail(kEnded, "it thawed here, and its socket is gone");
+    case Outcome::Unknown: break;
+  }
+  return fail(EAGAIN, "it is not known what became of it");
+}
+
+void Outcomes::adopt(const std::set<std::uint64_t>& alive) {
+  for (const auto& [id, thawed] : journal_.thawed()) remember(thawed.host, id, alive.contains(thawed.cookie) ? Outcome::Lives : Outcome::Ended);
+}
+
+Outcome Outcomes::of(const std::string& host, const wire::MigrationId& id) const {
+  for (const auto& each : {host, std::string()})
+    if (const auto of_host = hosts_.find(each); of_host != hosts_.end())
+      if (const auto it = of_host->second.known.find(id); it != of_host->second.known.end()) return it->second;
+  return Outcome::Unknown;
+}
+
+Result<> Outcomes::thaw(const std::string& host, const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports) {
+  TRY(journal_.thawed(host, imports));
+  for (const auto& [id, cookie] : imports) remember(host, id, Outcome::Lives);
+  return {};
+}
+
+void Outcomes::correct(const std::string& host, const wire::MigrationId& id, Outcome outcome) {
+  const Outcome before = of(host, id);
+  remember(host, id, outcome);
+  if (outcome == Outcome::NeverThawed && before != Outcome::Unknown) journal_.not_thawed(id);
+}
+
+void Outcomes::forget(const std::string& host, const wire::MigrationId& id) {
+  if (of(host, id) != Outcome::Unknown) journal_.not_thawed(id);
+}
+
+void Outcomes::remember(const std::string& host, const wire::MigrationId& id, Outcome outcome) {
+  OfHost& of_host = hosts_[host];
+  if (of_host.known.insert_or_assign(id, outcome).second) of_host.order.push_back(id);
+  if (of_host.order.size() <= kMost) return;
+  const wire::MigrationId oldest = of_host.order.front();
+  of_host.order.pop_front();
+  const auto it = of_host.known.find(oldest);
+  const bool thawed = it->second != Outcome::NeverThawed;
+  of_host.known.erase(it);
+  if (thawed) journal_.not_thawed(oldest);
+}
+
+}  // namespace sockmi::daemon

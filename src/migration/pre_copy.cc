@@ -1,0 +1,72 @@
+#include "migration/pre_copy.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace sockmi::daemon {
+namespace {
+
+constexpr std::size_t kPiece = 4 << 20;   // bytes of a message; each of them keeps the importer's reservation alive
+constexpr milliseconds kPatience{30000};  // for a piece, on the slowest of lines
+constexpr std::size_t kRoom = 256 << 20;  // bytes, of all endpoints
+constexpr std::size_t kMargin = 1 << 20;  // bytes; what the image brings is put behind, and need not be moved for it
+
+}  // namespace
+
+asio::awaitable<bool> pre_copy(World& world, const cluster::Choice& importer, const wire::MigrationId& id, int socket, tcp::Ahead& known,
+                               Clock::time_point deadline) {
+  const auto bytes = tcp::read_ahead(socket, known, kMuch);
+  Result<> sent = bytes ? Result<>() : std::unexpected(bytes.error());
+  for (ByteView rest = sent ? ByteView(*bytes) : ByteView(); sent && !rest.empty();) {
+    const ByteView piece = rest.first(std::min(rest.size(), kPiece));
+    rest = rest.subspan(piece.size());
+    const auto patience = std::min(kPatience, std::chrono::duration_cast<milliseconds>(deadline - Clock::now()));
+    const auto reply = co_await world.transfer->call(importer.host, importer.line, wire::pack_ahead(id, piece), patience);
+    const auto answer = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
+    if (!answer) sent = std::unexpected(answer.error());
+  }
+  if (sent) co_return !bytes->empty();
+  log::debug("event=not_sent_ahead migration={} error=\"{}\"", wire::to_hex(id), to_string(sent.error()));
+  known = {};
+  co_return false;
+}
+
+Result<> PreCopies::add(const wire::MigrationId& id, const std::string& host, ByteView bytes) {
+  if (bytes.size() > kRoom - size_) {
+    forget(id);
+    return fail(ENOBUFS, "{} bytes were sent ahead already", size_);
+  }
+  Copy& copy = copies_.try_emplace(id, Copy{host, {}}).first->second;
+  if (copy.host != host) return fail(EACCES, "not your endpoint");
+  const std::size_t needed = copy.bytes.size() + bytes.size() + kMargin;
+  if (needed > copy.bytes.capacity()) copy.bytes.reserve(std::max(needed, 2 * copy.bytes.size()));
+  copy.bytes.insert(copy.bytes.end(), bytes.begin(), bytes.end());
+  size_ += bytes.size();
+  return {};
+}
+
+Result<> PreCopies::put_before(wire::TcpT& image, std::uint32_t count, const wire::MigrationId& id, const std::string& host) {
+  const auto it = copies_.find(id);
+  if (count > 0 && (it == copies_.end() || it->second.host != host || it->second.bytes.size() < count))
+    return fail(EBADMSG, "{} bytes of the receive queue were not sent ahead", count);
+  if (count > 0) {
+    Bytes queue = std::move(it->second.bytes);
+    size_ -= queue.size();
+    copies_.erase(it);
+    queue.erase(queue.begin(), queue.end() - count);
+    queue.insert(queue.end(), image.receive_queue.begin(), image.receive_queue.end());
+    image.receive_queue = std::move(queue);
+  }
+  forget(id);
+  return {};
+}
+
+void PreCopies::forget(const wire::MigrationId& id) {
+  if (const auto it = copies_.find(id); it != copies_.end()) {
+    size_ -= it->second.bytes.size();
+    copies_.erase(it);
+  }
+}
+
+}  // namespace sockmi::daemon

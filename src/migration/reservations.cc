@@ -1,0 +1,43 @@
+#include "migration/reservations.h"
+
+#include <algorithm>
+
+namespace sockmi::daemon {
+
+Result<bool> Reservations::add(const wire::MigrationId& id, const std::string& host, const std::shared_ptr<Batch>& batch) {
+  if (const auto it = all_.find(id); it != all_.end()) {
+    if (it->second.host != host) return fail(EACCES, "the place is reserved for {}", it->second.host);
+    return false;
+  }
+  std::size_t& count = counts_[host];
+  if (count >= kMostOfAHost) return fail(ENOBUFS, "{} has reserved {} places already", host, count);
+  ++count;
+  all_.emplace(id, One{host, batch});
+  return true;
+}
+
+Result<> Reservations::check(const wire::MigrationId& id, const std::string& host) const {
+  const auto it = all_.find(id);
+  if (it == all_.end()) return fail(ENOBUFS, "no place was reserved for this endpoint");
+  if (it->second.host != host) return fail(EACCES, "the place is reserved for {}", it->second.host);
+  return {};
+}
+
+void Reservations::prolong(const wire::MigrationId& id) {
+  if (const auto it = all_.find(id); it != all_.end())
+    it->second.batch->prolonged = std::min(Clock::now(), it->second.batch->made + kLongest);
+}
+
+void Reservations::erase(const wire::MigrationId& id) {
+  const auto it = all_.find(id);
+  if (it == all_.end()) return;
+  if (const auto count = counts_.find(it->second.host); --count->second == 0) counts_.erase(count);
+  all_.erase(it);
+}
+
+std::size_t Reservations::of(const std::string& host) const {
+  const auto it = counts_.find(host);
+  return it == counts_.end() ? 0 : it->second;
+}
+
+}  // namespace sockmi::daemon

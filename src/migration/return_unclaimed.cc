@@ -1,0 +1,155 @@
+#include "migration/return_unclaimed.h"
+
+#include <algorithm>
+
+#include <sockmi/sockmi.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "base/spawn.h"
+#include "context/async_event.h"
+#include "migration/exporter.h"
+#include "connections/redirects.h"
+#include "tcp/socket_info.h"
+#include "tcp/states.h"
+
+namespace sockmi::daemon {
+namespace {
+
+constexpr milliseconds kStep{250}, kHaste{20};     // between looks at the ready list; the latter for a daemon that stops
+constexpr milliseconds kGap{1000};                 // an application that asks again and again leaves gaps between its calls
+constexpr milliseconds kTaking{10000};             // so long an application may take to say that it has what it was given
+constexpr milliseconds kTakingAtEnd{1000};         // and if the daemon stops
+constexpr milliseconds kLeastPause{100}, kLongestPause{5000};
+constexpr milliseconds kDrain{20000}, kDrainWithoutHome{1000};
+constexpr unsigned kMostReturns = 16;              // then whoever still waits for it is not believed
+constexpr std::size_t kTogether = 64;
+
+// None: it is at home here, or nowhere.
+const Resident* elsewhere(const World& world, const Ready& ready) {
+  const auto it = world.residents.find(ready.cookie);
+  return it == world.residents.end() || it->second.home.empty() || it->second.home == world.settings.host ? nullptr : &it->second;
+}
+
+milliseconds patience_with_home(const World& world) { return std::max(world.settings.wait, milliseconds(1000)); }
+
+bool no_application_can_have(const World& world, const Ready& ready, Clock::time_point now) {
+  if (world.lists.is_wanted(ready)) return ready.came_back >= kMostReturns;
+  const bool failed = std::ranges::any_of(ready.kept_from, [](const auto& each) { return each.second == Clock::time_point::max(); });
+  return failed || (world.settings.require_importer && now - ready.last_wanted > kGap);
+}
+
+bool is_due(const World& world, const Ready& ready, Clock::time_point now) {
+  if (now < ready.next_try) return false;
+  if (ready.homeless_since || world.stopping || now - ready.since >= world.settings.wait) return true;
+  return elsewhere(world, ready) && no_application_can_have(world, ready, now);
+}
+
+// any(): whoever will.
+IpAddress target_of(const World& world, const Ready& ready, Clock::time_point now) {
+  const Resident* guest = elsewhere(world, ready);
+  const bool refused = ready.homeless_since && now - *ready.homeless_since >= patience_with_home(world);
+  return guest && (!refused || world.stopping) ? guest->home_line.ip : IpAddress{};
+}
+
+bool has_ended(const Ready& ready) {
+  const auto facts = tcp::inspect(ready.socket.get());
+  return !facts || (!is_passive(ready.endpoint.state) && facts->state == tcp::kClose);
+}
+
+void reset(World& world, const Ready& ready, const Error& why) {
+  ++world.counters.reset;
+  log::error("event=reset connection={} reason=\"nobody imported it, and no host would have it\" error=\"{}\"", to_string(ready.tuple), to_string(why));
+  const linger abort{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(ready.socket.get(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+  world.lists.release(ready.id);
+}
+
+// It stays on the ready list, where an application may still take it, and is tried again.
+void stays(World& world, Ready ready, const Error& why, bool was_last) {
+  const auto now = Clock::now();
+  if (has_ended(ready)) {
+    log::info("event=ended_unclaimed connection={}", to_string(ready.tuple));
+    return world.lists.release(ready.id);
+  }
+  if (was_last && !world.stopping) return reset(world, ready, why);
+  if (!ready.homeless_since) {
+    ready.homeless_since = now;
+    log::warn("event=not_returned_yet connection={} error=\"{}\"", to_string(ready.tuple), to_string(why));
+  }
+  const auto waited = std::chrono::duration_cast<milliseconds>(now - *ready.homeless_since) / 2;
+  ready.next_try = now + std::clamp(waited, kLeastPause, world.stopping ? 2 * kLeastPause : kLongestPause);
+  world.lists.add(std::move(ready));
+}
+
+asio::awaitable<void> send(World& world, std::vector<Ready> those, IpAddress target) {
+  std::vector<Departure> departures;
+  for (const Ready& ready : those) {
+    const wire::Endpoint& endpoint = ready.endpoint;
+    departures.push_back({ready.socket.dup(), {.service = endpoint.service, .owner = endpoint.owner, .state = endpoint.state, .tls = endpoint.tls,
+                                               .payload = endpoint.payload}});
+  }
+  auto results = co_await export_endpoints(world, std::move(departures), target);
+  for (std::size_t i = 0; i < those.size(); ++i) {
+    if (!results[i]) {
+      stays(world, std::move(those[i]), results[i].error(), target.any());
+      continue;
+    }
+    ++world.counters.returned_home;
+    log::warn("event={} connection={} reason=\"{}\"", target.any() ? "sent_on" : "returned_home", to_string(those[i].tuple),
+              world.stopping ? "this daemon stops" : "nobody imported it");
+    world.lists.release(those[i].id);
+  }
+}
+
+// Those that can go together do.
+void send_all(World& world, std::vector<Ready> those) {
+  const auto now = Clock::now();
+  std::map<std::tuple<IpAddress, std::string, decltype(wire::Endpoint::owner), std::uint8_t>, std::vector<Ready>> batches;
+  const auto start = [&](const IpAddress& target, std::vector<Ready> batch) { spawn(world.io, "send_home", send(world, std::move(batch), target)); };
+  for (Ready& ready : those) {
+    const IpAddress target = target_of(world, ready, now);
+    auto& batch = batches[{target, ready.endpoint.service, ready.endpoint.owner, ready.endpoint.state}];
+    batch.push_back(std::move(ready));
+    if (batch.size() == kTogether) start(target, std::exchange(batch, {}));
+  }
+  for (auto& [key, batch] : batches)
+    if (!batch.empty()) start(std::get<0>(key), std::move(batch));
+}
+
+}  // namespace
+
+asio::awaitable<void> return_unclaimed(World& world) {
+  const auto step = std::clamp(world.settings.wait / 4, milliseconds(50), kStep);
+  for (auto next = Clock::now();;) {
+    const auto pause = world.stopping ? kHaste : step;
+    co_await sleep_for(pause);
+    const auto now = Clock::now();
+    if (now >= next) {
+      world.steering->forget_idle(world.settings.freeze_timeout);
+      next = now + step;
+    }
+    world.deliveries.take_back(now - std::min(kTaking, world.settings.wait));
+    world.lists.look_after();
+    send_all(world, world.lists.take_if([&](const Ready& ready) { return is_due(world, ready, now); }));
+  }
+}
+
+asio::awaitable<void> drain(World& world, const Arrivals& arrivals) {
+  const auto began = Clock::now();
+  const auto is_waited_for = [&](const Ready& ready) {
+    return !ready.homeless_since || Clock::now() - *ready.homeless_since < (elsewhere(world, ready) ? kDrain : kDrainWithoutHome);
+  };
+  for (;; co_await sleep_for(kHaste)) {
+    const auto now = Clock::now();
+    world.deliveries.take_back(now - kTakingAtEnd);
+    const bool doubt = arrivals.in_doubt() && now < began + world.settings.freeze_timeout + milliseconds(1000);
+    const bool busy = doubt || world.exports_under_way > 0 || !world.deliveries.empty() || std::ranges::any_of(world.lists.ready(), is_waited_for);
+    if (!busy || now > began + kDrain) break;
+  }
+  for (const Ready& ready : world.lists.ready()) log::error("event=lost_at_stop connection={} reason=\"no host would have it\"", to_string(ready.tuple));
+  if (world.exports_under_way > 0 || arrivals.in_doubt())
+    log::error("event=stopped_in_moves exports={} in_doubt={}", world.exports_under_way, arrivals.in_doubt());
+}
+
+}  // namespace sockmi::daemon

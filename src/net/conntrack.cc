@@ -1,0 +1,207 @@
+// Rules of NAT are asked about a connection's first packet. That of a guest would be what its socket says first here, and a host that masquerades would
+// give it another source address: the peer answers by RST. An entry that is established already is looked up, not asked about; and a firewall that lets in
+// what is established needs one. To keep guests out of tracking (notrack) would mend the first and break the second.
+//
+// The entry is liberal about sequence numbers: it has not seen those that went before.
+#include "net/conntrack.h"
+
+#include <arpa/inet.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <optional>
+
+#include "net/thread_netlink.h"
+
+namespace sockmi::net {
+namespace {
+
+constexpr std::uint8_t kEstablished = 3, kSynSent = 1;  // TCP_CONNTRACK_*, which has one name for two things
+constexpr int kSynProxy = 24;                           // CTA_SYNPROXY, which Debian 12's headers lack
+
+struct Message {
+  alignas(nlmsghdr) char buffer[1024] = {};
+  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
+
+  Message(Netlink& netfilter, std::uint16_t type, std::uint16_t flags, int family) {
+    header->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | type;
+    header->nlmsg_flags = NLM_F_REQUEST | flags;
+    header->nlmsg_seq = netfilter.next_sequence();
+    static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(nfgenmsg)))->nfgen_family = static_cast<std::uint8_t>(family);
+  }
+  void add_tuple(std::uint16_t name, const SocketAddress& from, const SocketAddress& to) {
+    const bool v4 = from.ip.family == AF_INET;
+    nlattr* whole = mnl_attr_nest_start(header, name);
+    nlattr* addresses = mnl_attr_nest_start(header, CTA_TUPLE_IP);
+    mnl_attr_put(header, v4 ? CTA_IP_V4_SRC : CTA_IP_V6_SRC, from.ip.size(), from.ip.bytes.data());
+    mnl_attr_put(header, v4 ? CTA_IP_V4_DST : CTA_IP_V6_DST, to.ip.size(), to.ip.bytes.data());
+    mnl_attr_nest_end(header, addresses);
+    nlattr* protocol = mnl_attr_nest_start(header, CTA_TUPLE_PROTO);
+    mnl_attr_put_u8(header, CTA_PROTO_NUM, IPPROTO_TCP);
+    mnl_attr_put_u16(header, CTA_PROTO_SRC_PORT, htons(from.port));
+    mnl_attr_put_u16(header, CTA_PROTO_DST_PORT, htons(to.port));
+    mnl_attr_nest_end(header, protocol);
+    mnl_attr_nest_end(header, whole);
+  }
+  void add_state(std::uint8_t state) {
+    const nf_ct_tcp_flags liberal{.flags = IP_CT_TCP_FLAG_BE_LIBERAL, .mask = IP_CT_TCP_FLAG_BE_LIBERAL};
+    nlattr* info = mnl_attr_nest_start(header, CTA_PROTOINFO);
+    nlattr* tcp = mnl_attr_nest_start(header, CTA_PROTOINFO_TCP);
+    mnl_attr_put_u8(header, CTA_PROTOINFO_TCP_STATE, state);
+    mnl_attr_put(header, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, sizeof liberal, &liberal);
+    mnl_attr_put(header, CTA_PROTOINFO_TCP_FLAGS_REPLY, sizeof liberal, &liberal);
+    mnl_attr_nest_end(header, tcp);
+    mnl_attr_nest_end(header, info);
+  }
+};
+
+// A guest may be silent for as long as this host lets any connection be.
+std::uint32_t seconds_of_silence() {
+  constexpr std::uint32_t kDefault = 432'000;
+  constexpr std::chrono::seconds kFresh{1};
+  thread_local std::chrono::steady_clock::time_point read_at;
+  thread_local std::uint32_t seconds = 0;
+  if (const auto now = std::chrono::steady_clock::now(); read_at + kFresh < now) {
+    std::ifstream file("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established");
+    if (!(file >> seconds) || seconds == 0) seconds = kDefault;
+    read_at = now;
+  }
+  return seconds;
+}
+
+// Answers of kernels without ctnetlink.
+bool is_missing(const Error& error) { return error.code == EINVAL || error.code == EOPNOTSUPP; }
+
+Result<> forget(Netlink& netfilter, const SocketAddress& from, const SocketAddress& to) {
+  Message m(netfilter, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, from.ip.family);
+  m.add_tuple(CTA_TUPLE_ORIG, from, to);
+  auto done = netfilter.transact(m.header, m.header->nlmsg_len, 1, "connection tracking");
+  return !done && done.error().code == ENOENT ? Result<>() : done;
+}
+
+Result<> add(Netlink& netfilter, const SocketAddress& from, const SocketAddress& to, std::uint8_t state) {
+  Message m(netfilter, IPCTNL_MSG_CT_NEW, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, from.ip.family);
+  m.add_tuple(CTA_TUPLE_ORIG, from, to);
+  m.add_tuple(CTA_TUPLE_REPLY, to, from);
+  mnl_attr_put_u32(m.header, CTA_STATUS, htonl(IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_ASSURED));
+  mnl_attr_put_u32(m.header, CTA_TIMEOUT, htonl(seconds_of_silence()));
+  m.add_state(state);
+  return netfilter.transact(m.header, m.header->nlmsg_len, 1, "connection tracking");
+}
+
+// What an entry says of a connection.
+struct Entry {
+  FourTuple original, reply;  // local: where the packets come from
+  bool renumbered = false;
+};
+
+ByteView bytes_of(const nlattr* attribute) {
+  return {static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)), mnl_attr_get_payload_len(attribute)};
+}
+
+int read_address(const nlattr* attribute, void* data) {
+  auto& tuple = *static_cast<FourTuple*>(data);
+  const std::uint16_t type = mnl_attr_get_type(attribute);
+  const auto ip = IpAddress::from_bytes(bytes_of(attribute));
+  if (ip && (type == CTA_IP_V4_SRC || type == CTA_IP_V6_SRC)) tuple.local.ip = *ip;
+  if (ip && (type == CTA_IP_V4_DST || type == CTA_IP_V6_DST)) tuple.remote.ip = *ip;
+  return MNL_CB_OK;
+}
+
+int read_protocol(const nlattr* attribute, void* data) {
+  auto& tuple = *static_cast<FourTuple*>(data);
+  if (mnl_attr_get_type(attribute) == CTA_PROTO_SRC_PORT) tuple.local.port = ntohs(mnl_attr_get_u16(attribute));
+  if (mnl_attr_get_type(attribute) == CTA_PROTO_DST_PORT) tuple.remote.port = ntohs(mnl_attr_get_u16(attribute));
+  return MNL_CB_OK;
+}
+
+int read_tuple(const nlattr* attribute, void* tuple) {
+  if (mnl_attr_get_type(attribute) == CTA_TUPLE_IP) return mnl_attr_parse_nested(attribute, read_address, tuple);
+  if (mnl_attr_get_type(attribute) == CTA_TUPLE_PROTO) return mnl_attr_parse_nested(attribute, read_protocol, tuple);
+  return MNL_CB_OK;
+}
+
+int read_offset(const nlattr* attribute, void* renumbered) {
+  const bool offset = mnl_attr_get_type(attribute) == CTA_SEQADJ_OFFSET_BEFORE || mnl_attr_get_type(attribute) == CTA_SEQADJ_OFFSET_AFTER;
+  if (offset && mnl_attr_get_payload_len(attribute) == 4) *static_cast<bool*>(renumbered) |= mnl_attr_get_u32(attribute) != 0;
+  return MNL_CB_OK;
+}
+
+int read_proxy(const nlattr* attribute, void* renumbered) {  // an entry that netlink has made has zeros here
+  if (mnl_attr_get_payload_len(attribute) == 4) *static_cast<bool*>(renumbered) |= mnl_attr_get_u32(attribute) != 0;
+  return MNL_CB_OK;
+}
+
+int read_entry(const nlattr* attribute, void* data) {
+  Entry& entry = *static_cast<Entry*>(data);
+  switch (mnl_attr_get_type(attribute)) {
+    case CTA_TUPLE_ORIG: return mnl_attr_parse_nested(attribute, read_tuple, &entry.original);
+    case CTA_TUPLE_REPLY: return mnl_attr_parse_nested(attribute, read_tuple, &entry.reply);
+    case CTA_SEQ_ADJ_ORIG:
+    case CTA_SEQ_ADJ_REPLY: return mnl_attr_parse_nested(attribute, read_offset, &entry.renumbered);
+    case kSynProxy: return mnl_attr_parse_nested(attribute, read_proxy, &entry.renumbered);
+  }
+  return MNL_CB_OK;
+}
+
+Result<std::optional<Entry>> find(Netlink& netfilter, const SocketAddress& from, const SocketAddress& to) {
+  Message m(netfilter, IPCTNL_MSG_CT_GET, NLM_F_ACK, from.ip.family);  // by the acknowledgement the answer ends
+  m.add_tuple(CTA_TUPLE_ORIG, from, to);
+  std::optional<Entry> found;
+  auto asked = netfilter.dump(m.header, "connection tracking", [&](const nlmsghdr* message) {
+    mnl_attr_parse(message, sizeof(nfgenmsg), read_entry, &found.emplace());
+  });
+  if (!asked && asked.error().code != ENOENT && !is_missing(asked.error())) return pass(std::move(asked));
+  return found;
+}
+
+}  // namespace
+
+bool tracks_connections() { return ::access("/proc/sys/net/netfilter/nf_conntrack_count", F_OK) == 0; }
+
+Result<> track(Netlink& netfilter, const FourTuple& tuple, bool established) {
+  if (!tracks_connections()) return {};
+  const FourTuple plain = tuple.unmapped();
+  // Who began it does not matter once it is established; a SYN is ours.
+  const auto& [from, to] = established ? std::pair(plain.remote, plain.local) : std::pair(plain.local, plain.remote);
+  const auto try_to_add = [&] { return add(netfilter, from, to, established ? kEstablished : kSynSent); };
+  auto done = try_to_add();
+  for (int attempt = 0; attempt < 3 && !done && done.error().code == EEXIST; ++attempt) {  // a packet of the peer's may make another one just now
+    done = forget(netfilter, from, to);
+    if (done) done = try_to_add();
+  }
+  if (!done && is_missing(done.error())) return fail(EOPNOTSUPP, "connection tracking: this kernel has no ctnetlink");
+  return done;
+}
+
+Result<> untrack(Netlink& netfilter, const FourTuple& tuple, std::chrono::milliseconds linger) {
+  if (!tracks_connections()) return {};
+  const FourTuple plain = tuple.unmapped();
+  const auto seconds = std::max(std::chrono::seconds(1), std::chrono::ceil<std::chrono::seconds>(linger));
+  Message m(netfilter, IPCTNL_MSG_CT_NEW, NLM_F_ACK, plain.local.ip.family);
+  m.add_tuple(CTA_TUPLE_ORIG, plain.remote, plain.local);
+  mnl_attr_put_u32(m.header, CTA_TIMEOUT, htonl(static_cast<std::uint32_t>(seconds.count())));
+  auto done = netfilter.transact(m.header, m.header->nlmsg_len, 1, "connection tracking");
+  return !done && (done.error().code == ENOENT || is_missing(done.error())) ? Result<>() : done;
+}
+
+Result<> check_translation(const FourTuple& tuple) {
+  if (!tracks_connections()) return {};
+  TRY_LET(netfilter, thread_netlink(NETLINK_NETFILTER));
+  const FourTuple plain = tuple.unmapped();
+  TRY_LET(entry, find(*netfilter, plain.local, plain.remote));  // in either direction: what our socket sends
+  if (!entry) return {};
+  const FourTuple& original = entry->original;
+  if (entry->reply.local != original.remote || entry->reply.remote != original.local)
+    return fail(ENOTSUP, "this host translates addresses of this connection ({} to {}, answered by {} to {}): such a connection does not move",
+                to_string(original.local), to_string(original.remote), to_string(entry->reply.local), to_string(entry->reply.remote));
+  if (entry->renumbered) return fail(ENOTSUP, "this host changes the sequence numbers of this connection (SYN proxy, or a helper of its firewall)");
+  return {};
+}
+
+}  // namespace sockmi::net

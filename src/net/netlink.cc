@@ -1,0 +1,135 @@
+#include "net/netlink.h"
+
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <algorithm>
+
+namespace sockmi::net {
+namespace {
+
+// A transaction of 10,000 elements is 1 MB, of 100,000 10 MB. What is not sent costs nothing.
+constexpr int kBuffer = 16 << 20;
+constexpr int kNews = 4 << 20;  // likewise
+constexpr timeval kPatience{.tv_sec = 5, .tv_usec = 0};  // the kernel answers at once, or never
+constexpr std::size_t kOverhead = 32;  // what the kernel keeps of the buffer for itself
+
+class KernelNetlink : public Netlink {
+ public:
+  explicit KernelNetlink(mnl_socket* socket) : socket_(socket) {
+    const int fd = mnl_socket_get_fd(socket), half = kBuffer / 2, one = 1;  // the kernel doubles it
+    (void)::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
+    // The FORCE form wants CAP_NET_ADMIN in the initial user namespace; the plain one is cut to wmem_max.
+    if (::setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &half, sizeof half) != 0) (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &half, sizeof half);
+    int size = 0;
+    socklen_t length = sizeof size;
+    (void)::getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &length);
+    capacity_ = static_cast<std::size_t>(size) - kOverhead;
+    (void)mnl_socket_setsockopt(socket, NETLINK_CAP_ACK, const_cast<int*>(&one), sizeof one);  // an error does not bring the whole request back
+  }
+  ~KernelNetlink() override { mnl_socket_close(socket_); }
+
+  Result<> transact(const void* messages, std::size_t size, unsigned acks, const char* what) override {
+    drain();
+    const auto [first, last] = sequences_of(messages, size);
+    if (mnl_socket_sendto(socket_, messages, size) < 0) return fail_errno(what);
+    Result<> result;
+    for (unsigned seen = 0; seen < acks;) {
+      const auto got = receive();
+      if (got < 0) return fail_errno(what);
+      int left = static_cast<int>(got);
+      for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_); mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+        if (message->nlmsg_type != NLMSG_ERROR || !is_answer(message, first, last)) continue;
+        ++seen;
+        const auto* ack = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(message));
+        if (ack->error != 0 && result) {
+          errno = -ack->error;
+          result = fail_errno(what);
+        }
+      }
+      // A batch that fails is answered as far as it was read: what more there is must not be taken for the next one's answer.
+      if (!result) {
+        drain();
+        return result;
+      }
+    }
+    return result;
+  }
+
+  Result<> dump(const nlmsghdr* request, const char* what, const std::function<void(const nlmsghdr*)>& each) override {
+    drain();
+    if (mnl_socket_sendto(socket_, request, request->nlmsg_len) < 0) return fail_errno(what);
+    for (;;) {
+      const auto got = receive();
+      if (got < 0) return fail_errno(what);
+      int left = static_cast<int>(got);
+      for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_); mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+        if (!is_answer(message, request->nlmsg_seq, request->nlmsg_seq)) continue;
+        if (message->nlmsg_type == NLMSG_DONE) return {};
+        if (message->nlmsg_type == NLMSG_ERROR) {
+          errno = -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(message))->error;
+          if (errno == 0) return {};
+          return fail_errno(what);
+        }
+        each(message);
+        if (!(message->nlmsg_flags & NLM_F_MULTI)) return {};
+      }
+    }
+  }
+
+  std::size_t capacity() const override { return capacity_; }
+  std::uint32_t port() const override { return mnl_socket_get_portid(socket_); }
+
+ private:
+  // What a transaction before this one may have left: its answers are not ours.
+  void drain() {
+    while (::recv(mnl_socket_get_fd(socket_), buffer_, sizeof buffer_, MSG_DONTWAIT) > 0) {
+    }
+  }
+  // A signal does not end a transaction: its answers would be taken for the next one's.
+  ssize_t receive() {
+    for (;;)
+      if (const auto got = mnl_socket_recvfrom(socket_, buffer_, sizeof buffer_); got >= 0 || errno != EINTR) return got;
+  }
+  static std::pair<unsigned, unsigned> sequences_of(const void* messages, std::size_t size) {
+    std::pair<unsigned, unsigned> out{~0u, 0};
+    int left = static_cast<int>(size);
+    for (auto* each = static_cast<const nlmsghdr*>(messages); mnl_nlmsg_ok(each, left); each = mnl_nlmsg_next(each, &left))
+      out = {std::min<unsigned>(out.first, each->nlmsg_seq), std::max<unsigned>(out.second, each->nlmsg_seq)};
+    return out;
+  }
+  bool is_answer(const nlmsghdr* message, unsigned first, unsigned last) const {
+    return message->nlmsg_pid == mnl_socket_get_portid(socket_) && message->nlmsg_seq >= first && message->nlmsg_seq <= last;
+  }
+  mnl_socket* socket_;
+  std::size_t capacity_ = 0;
+  alignas(nlmsghdr) char buffer_[65536];
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Netlink>> Netlink::open(int bus) {
+  mnl_socket* socket = mnl_socket_open2(bus, SOCK_CLOEXEC);
+  if (!socket) return fail_errno("netlink");
+  if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0) {
+    auto failed = fail_errno("netlink");
+    mnl_socket_close(socket);
+    return failed;
+  }
+  return std::make_unique<KernelNetlink>(socket);
+}
+
+Result<unique_fd> subscribe(int bus, std::initializer_list<int> groups) {
+  unique_fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, bus));
+  if (!socket) return fail_errno("netlink");
+  if (::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kNews, sizeof kNews) != 0)
+    (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &kNews, sizeof kNews);
+  sockaddr_nl address{};
+  address.nl_family = AF_NETLINK;
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return fail_errno("netlink");
+  for (const int group : groups)
+    if (::setsockopt(socket.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) return fail_errno("netlink group");
+  return socket;
+}
+
+}  // namespace sockmi::net

@@ -1,0 +1,88 @@
+// Redirects lead to this address, so it should be there as long as they are. Those that routers advertise (RFC 4862) have an end too, but it is
+// far away and moves on: they are taken where there is none without.
+#include "net/own_address.h"
+
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "net/netlink.h"
+
+namespace sockmi::net {
+namespace {
+
+constexpr std::uint32_t kForEver = 0xffffffff;  // s
+constexpr std::uint32_t kUnfit = IFA_F_TEMPORARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE | IFA_F_DADFAILED;
+
+struct Address {
+  IpAddress ip;
+  unsigned interface = 0;
+  std::uint32_t flags = 0;
+  std::uint8_t scope = 0;
+  std::uint32_t preferred = kForEver;
+};
+
+int read_attribute(const nlattr* attribute, void* data) {
+  Address& out = *static_cast<Address*>(data);
+  const ByteView value(static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)), mnl_attr_get_payload_len(attribute));
+  switch (mnl_attr_get_type(attribute)) {
+    case IFA_LOCAL:  // behind which IFA_ADDRESS is the other end's
+      if (const auto ip = IpAddress::from_bytes(value)) out.ip = *ip;
+      break;
+    case IFA_ADDRESS:
+      if (const auto ip = IpAddress::from_bytes(value); ip && out.ip.any()) out.ip = *ip;
+      break;
+    case IFA_FLAGS: out.flags = mnl_attr_get_u32(attribute); break;
+    case IFA_CACHEINFO: out.preferred = static_cast<const ifa_cacheinfo*>(mnl_attr_get_payload(attribute))->ifa_prefered; break;
+  }
+  return MNL_CB_OK;
+}
+
+Address read(const nlmsghdr* message) {
+  const auto* head = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(message));
+  Address out{.ip = {}, .interface = head->ifa_index, .flags = head->ifa_flags, .scope = head->ifa_scope};
+  mnl_attr_parse(message, sizeof *head, read_attribute, &out);
+  if (out.ip.family == AF_INET) out.flags &= ~std::uint32_t(IFA_F_TEMPORARY);  // the same bit says "secondary"
+  return out;
+}
+
+}  // namespace
+
+Result<IpAddress> address_beside(const IpAddress& ours, const IpAddress& before) {
+  TRY_LET(route, Netlink::open(NETLINK_ROUTE));
+  alignas(nlmsghdr) char buffer[256] = {};
+  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
+  header->nlmsg_type = RTM_GETADDR;
+  header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  header->nlmsg_seq = route->next_sequence();
+  static_cast<ifaddrmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ifaddrmsg)))->ifa_family = AF_UNSPEC;
+  std::vector<Address> all;
+  TRY(route->dump(header, "addresses", [&](const nlmsghdr* message) { all.push_back(read(message)); }));
+  unsigned interface = 0;
+  for (const Address& each : all)
+    if (each.ip == ours) interface = each.interface;
+  const auto rank = [&](const Address& each) { return std::tuple(each.preferred == kForEver, each.ip == before, each.preferred); };
+  std::optional<Address> best;
+  for (const Address& each : all) {
+    if (each.interface != interface || each.ip.any() || each.ip.family == ours.family || each.scope >= RT_SCOPE_LINK || (each.flags & kUnfit)) continue;
+    if (!best || rank(each) > rank(*best) || (each.ip == before && rank(each) == rank(*best))) best = each;
+  }
+  return best ? best->ip : IpAddress();
+}
+
+Result<AddressNews> AddressNews::open() {
+  TRY_LET(socket, subscribe(NETLINK_ROUTE, {RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR}));
+  return AddressNews(std::move(socket));
+}
+
+void AddressNews::read() {
+  char buffer[16384];
+  for (int i = 0; i < 256; ++i)  // a flood does not keep the daemon from its work
+    if (::recv(fd(), buffer, sizeof buffer, 0) < 0 && errno != EINTR && errno != ENOBUFS) return;
+}
+
+}  // namespace sockmi::net

@@ -1,0 +1,243 @@
+#include "net/sock_diag.h"
+
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cstring>
+#include <optional>
+
+#include "base/unique_fd.h"
+#include "net/peer_liveness.h"
+#include "net/netlink.h"
+#include "net/port_users.h"
+#include "net/thread_netlink.h"
+
+namespace sockmi::net {
+namespace {
+
+// Of struct tcp_info, which only linux/tcp.h has whole, and that can not be included beside netinet/tcp.h.
+constexpr std::size_t kUnacknowledged = 24, kAcknowledged = 120, kSegmentsIn = 140, kDataSegmentsIn = 152;
+constexpr int kBuffer = 64 << 20;  // a limit, not an allocation: a notice counts as 1-2 KiB, and 20,000 sockets may end at once
+constexpr std::uint32_t kAlive = ~(1u << TCP_TIME_WAIT);
+constexpr std::uint32_t kBoundInactive = 1u << 13;  // a state that only sock_diag knows: bound, no more
+constexpr std::uint32_t kConnections = kAlive & ~(1u << TCP_CLOSE | 1u << TCP_LISTEN | kBoundInactive);
+
+SocketAddress address(std::uint8_t family, const __be32* bytes, __be16 port) {
+  const std::size_t size = family == AF_INET ? 4 : 16;
+  return {*IpAddress::from_bytes({reinterpret_cast<const std::uint8_t*>(bytes), size}), ntohs(port)};
+}
+
+void read_attributes(const nlmsghdr* message, TcpSocket& out) {
+  mnl_attr_parse(message, sizeof(inet_diag_msg), [](const nlattr* attribute, void* data) {
+    auto& socket = *static_cast<TcpSocket*>(data);
+    if (mnl_attr_get_type(attribute) == INET_DIAG_MARK && mnl_attr_get_payload_len(attribute) == 4) socket.mark = mnl_attr_get_u32(attribute);
+    if (mnl_attr_get_type(attribute) == INET_DIAG_MD5SIG) socket.is_signed = mnl_attr_get_payload_len(attribute) > 0;
+    return MNL_CB_OK;
+  }, &out);
+}
+
+std::optional<TcpSocket> read(const nlmsghdr* message) {
+  if (message->nlmsg_type < NLMSG_MIN_TYPE || mnl_nlmsg_get_payload_len(message) < sizeof(inet_diag_msg)) return std::nullopt;
+  const auto* diag = static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(message));
+  const auto& id = diag->id;
+  FourTuple tuple{address(diag->idiag_family, id.idiag_src, id.idiag_sport), address(diag->idiag_family, id.idiag_dst, id.idiag_dport)};
+  if (tuple.remote.port == 0) tuple.remote = {};
+  TcpSocket socket{.cookie = id.idiag_cookie[0] | std::uint64_t(id.idiag_cookie[1]) << 32, .tuple = tuple, .state = diag->idiag_state,
+                   .inode = diag->idiag_inode};
+  read_attributes(message, socket);
+  return socket;
+}
+
+struct Question {
+  alignas(nlmsghdr) char buffer[256] = {};
+  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
+  inet_diag_req_v2* request;
+
+  Question(Netlink& diag, int family, std::uint16_t flags, std::uint32_t states) {
+    header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+    header->nlmsg_flags = NLM_F_REQUEST | flags;
+    header->nlmsg_seq = diag.next_sequence();
+    request = static_cast<inet_diag_req_v2*>(mnl_nlmsg_put_extra_header(header, sizeof(inet_diag_req_v2)));
+    request->sdiag_family = static_cast<std::uint8_t>(family);
+    request->sdiag_protocol = IPPROTO_TCP;
+    request->idiag_states = states;
+    request->idiag_ext = 1 << (INET_DIAG_INFO - 1);  // without it the kernel tells of no keys either (Linux 6.18)
+  }
+  void speak_of(const FourTuple& tuple) const {
+    auto& id = request->id;
+    id.idiag_sport = htons(tuple.local.port);
+    id.idiag_dport = htons(tuple.remote.port);
+    std::memcpy(id.idiag_src, tuple.local.ip.view().data(), tuple.local.ip.size());
+    std::memcpy(id.idiag_dst, tuple.remote.ip.view().data(), tuple.remote.ip.size());
+  }
+  void ask_for(const FourTuple& tuple) const {
+    speak_of(tuple);
+    request->id.idiag_cookie[0] = request->id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+  }
+};
+
+// Calls `each` for those of both families: an IPv4 connection may be on an IPv6 socket. `port`: 0 for any.
+template <class Each>
+Result<> for_each_message(std::uint32_t states, std::uint16_t port, Each each) {
+  TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
+  for (const int family : {AF_INET, AF_INET6}) {
+    const Question all(*diag, family, NLM_F_DUMP, states);
+    all.request->id.idiag_sport = htons(port);
+    TRY(diag->dump(all.header, "sock_diag", [&](const nlmsghdr* message) {
+      if (const auto socket = read(message)) each(*socket, *static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(message)));
+    }));
+  }
+  return {};
+}
+
+template <class Each>
+Result<> for_each_socket(std::uint32_t states, std::uint16_t port, Each each) {
+  return for_each_message(states, port, [&](const TcpSocket& socket, const inet_diag_msg&) { each(socket); });
+}
+
+class KernelSocketEnds : public SocketEnds {
+ public:
+  explicit KernelSocketEnds(unique_fd notices) : notices_(std::move(notices)) {}
+  int fd() const override { return notices_.get(); }
+
+  Result<std::vector<TcpSocket>> ended() override {
+    std::vector<TcpSocket> out;
+    bool missed = false;
+    alignas(nlmsghdr) char buffer[65536];
+    for (;;) {
+      const ssize_t got = ::recv(notices_.get(), buffer, sizeof buffer, MSG_DONTWAIT);
+      if (got < 0 && errno == EAGAIN && missed) return fail(ENOBUFS, "the kernel has dropped notices of ended sockets");
+      if (got < 0 && errno == EAGAIN) return out;
+      if (got < 0 && errno == EINTR) continue;
+      missed |= got < 0 && errno == ENOBUFS;  // it drops them until all that are left were read, and does not say so again
+      if (got < 0 && errno == ENOBUFS) continue;
+      if (got <= 0) return fail_errno("sock_diag");
+      int left = static_cast<int>(got);
+      for (auto* m = reinterpret_cast<const nlmsghdr*>(buffer); mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left))
+        if (const auto socket = read(m)) out.push_back(*socket);
+    }
+  }
+
+ private:
+  unique_fd notices_;
+};
+
+}  // namespace
+
+Result<std::map<std::uint64_t, TcpSocket>> all_sockets() {
+  std::map<std::uint64_t, TcpSocket> out;
+  TRY(for_each_socket(kAlive, 0, [&](const TcpSocket& socket) { out[socket.cookie] = socket; }));
+  return out;
+}
+
+Result<std::vector<TcpSocket>> connections_at(const IpAddress& local) {
+  std::vector<TcpSocket> out;
+  TRY(for_each_socket(kConnections, 0, [&](const TcpSocket& socket) {
+    const bool spent = socket.state == TCP_FIN_WAIT2 && socket.inode == 0;  // the kernel only waits for the peer's FIN
+    if (socket.tuple.local.ip.unmapped() == local.unmapped() && !spent) out.push_back(socket);
+  }));
+  return out;
+}
+
+Result<std::vector<TcpSocket>> connections_of(const SocketAddress& local) {
+  std::vector<TcpSocket> out;
+  TRY(for_each_socket(kConnections, local.port, [&](const TcpSocket& socket) {
+    const SocketAddress& here = socket.tuple.local;
+    if (here.port == local.port && (local.ip.wildcard() || here.ip.unmapped() == local.ip.unmapped())) out.push_back(socket);
+  }));
+  return out;
+}
+
+Result<std::vector<PortUser>> users_of_port(std::uint16_t port) {
+  std::vector<PortUser> out;
+  TRY(for_each_message(1u << TCP_LISTEN | kBoundInactive, port, [&](const TcpSocket& socket, const inet_diag_msg& told) {
+    if (socket.tuple.local.port == port) out.push_back({socket.cookie, socket.tuple.local, told.idiag_uid});
+  }));
+  return out;
+}
+
+namespace {
+
+Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cookie) {
+  std::optional<TcpSocket> found;
+  const FourTuple wanted = tuple.unmapped();
+  const auto take = [&](const TcpSocket& socket) {
+    // The kernel's answer to the question for one may be the listener, or one in TIME_WAIT.
+    if (socket.tuple.unmapped() == wanted && socket.state != TCP_TIME_WAIT && socket.cookie == cookie.value_or(socket.cookie)) found = socket;
+  };
+  if (tuple.remote.ip.any()) {
+    TRY(for_each_socket(kAlive, tuple.local.port, take));
+  } else {
+    TRY_LET(diag, thread_netlink(NETLINK_SOCK_DIAG));
+    const Question one(*diag, wanted.local.ip.family, NLM_F_ACK, kAlive);  // by the acknowledgement the answer ends
+    one.ask_for(wanted);
+    auto asked = diag->dump(one.header, "sock_diag", [&](const nlmsghdr* message) {
+      if (const auto socket = read(message)) take(*socket);
+    });
+    if (!asked && asked.error().code != ENOENT) return pass(std::move(asked));
+  }
+  if (!found) return fail(ENOENT, "no socket of {} lives here", to_string(tuple));
+  return *found;
+}
+
+}  // namespace
+
+Result<Liveness> liveness_of(const FourTuple& tuple, std::uint64_t cookie) {
+  TRY_LET(diag, thread_netlink(NETLINK_SOCK_DIAG));
+  const FourTuple plain = tuple.unmapped();
+  const Question one(*diag, plain.local.ip.family, NLM_F_ACK, kAlive);
+  one.ask_for(plain);
+  std::optional<Liveness> found;
+  auto asked = diag->dump(one.header, "sock_diag", [&](const nlmsghdr* message) {
+    const auto socket = read(message);
+    if (!socket || socket->cookie != cookie) return;
+    mnl_attr_parse(message, sizeof(inet_diag_msg), [](const nlattr* attribute, void* out) {
+      if (mnl_attr_get_type(attribute) == INET_DIAG_INFO && mnl_attr_get_payload_len(attribute) >= kDataSegmentsIn + 4) {
+        const auto* info = static_cast<const char*>(mnl_attr_get_payload(attribute));
+        Liveness& now = static_cast<std::optional<Liveness>*>(out)->emplace();
+        std::memcpy(&now.unacknowledged, info + kUnacknowledged, sizeof now.unacknowledged);
+        std::memcpy(&now.acknowledged, info + kAcknowledged, sizeof now.acknowledged);
+        std::uint32_t with_data = 0;
+        std::memcpy(&now.answers, info + kSegmentsIn, sizeof now.answers);
+        std::memcpy(&with_data, info + kDataSegmentsIn, sizeof with_data);
+        now.answers -= with_data;
+      }
+      return MNL_CB_OK;
+    }, &found);
+  });
+  if (!asked && asked.error().code != ENOENT) return pass(std::move(asked));
+  if (!found) return fail(ENOENT, "no socket of {} lives here", to_string(tuple));
+  return *found;
+}
+
+Result<TcpSocket> find_socket(const FourTuple& tuple) { return find(tuple, std::nullopt); }
+Result<TcpSocket> find_by_cookie(const FourTuple& tuple, std::uint64_t cookie) { return find(tuple, cookie); }
+
+Result<> destroy(const FourTuple& tuple, std::uint64_t cookie) {
+  const FourTuple wanted = tuple.unmapped();
+  TRY_LET(diag, thread_netlink(NETLINK_SOCK_DIAG));
+  const Question one(*diag, wanted.local.ip.family, NLM_F_ACK, kAlive);
+  one.header->nlmsg_type = SOCK_DESTROY;
+  one.speak_of(wanted);
+  one.request->id.idiag_cookie[0] = static_cast<std::uint32_t>(cookie);
+  one.request->id.idiag_cookie[1] = static_cast<std::uint32_t>(cookie >> 32);
+  auto destroyed = diag->dump(one.header, "sock_diag", [](const nlmsghdr*) {});
+  if (!destroyed && destroyed.error().code != ENOENT) return destroyed;
+  return {};
+}
+
+Result<std::unique_ptr<SocketEnds>> SocketEnds::open() {
+  unique_fd notices(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!notices) return fail_errno("sock_diag");
+  if (::setsockopt(notices.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kBuffer, sizeof kBuffer) != 0)
+    (void)::setsockopt(notices.get(), SOL_SOCKET, SO_RCVBUF, &kBuffer, sizeof kBuffer);
+  sockaddr_nl address{.nl_family = AF_NETLINK, .nl_groups = 1u << (SKNLGRP_INET_TCP_DESTROY - 1) | 1u << (SKNLGRP_INET6_TCP_DESTROY - 1)};
+  if (::bind(notices.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return fail_errno("sock_diag");
+  return std::make_unique<KernelSocketEnds>(std::move(notices));
+}
+
+}  // namespace sockmi::net

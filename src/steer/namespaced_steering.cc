@@ -1,0 +1,298 @@
+#include "steer/namespaced_steering.h"
+
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/log.h"
+#include "net/netlink.h"
+
+namespace sockmi::steer {
+namespace {
+
+// Whether packets are led away; `for_good`: more than what ends by itself.
+Result<bool> leads(Steering& steering, bool for_good) {
+  TRY_LET(redirects, steering.redirects());
+  TRY_LET(ports, steering.redirected_ports());
+  return !ports.empty() || std::ranges::any_of(redirects, [&](const Redirect& each) { return !for_good || !each.expires_in; });
+}
+
+}  // namespace
+
+NamespacedSteering::NamespacedSteering(std::unique_ptr<Steering> ours) : ours_(std::move(ours)), watch_(::epoll_create1(EPOLL_CLOEXEC)) {
+  if (const auto own = own_namespace()) our_inode_ = own->inode;
+  if (auto route = net::Netlink::open(NETLINK_ROUTE)) route_ = std::move(*route);
+  else log::error("event=addresses_not_known error=\"{}\"", to_string(route.error()));
+  watch(*ours_);
+}
+
+// It is forgotten as soon as the steering's descriptor is closed.
+void NamespacedSteering::watch(Steering& steering) const {
+  epoll_event event{.events = EPOLLIN, .data = {}};
+  if (const auto* upkeep = dynamic_cast<Upkeep*>(&steering); upkeep && ::epoll_ctl(watch_.get(), EPOLL_CTL_ADD, upkeep->fd(), &event) != 0)
+    log::error("event=not_watched error=\"{}\"", to_string(fail_errno("epoll").error()));
+}
+
+bool NamespacedSteering::is_disturbed() {
+  const auto read = [](Steering& steering) {
+    auto* upkeep = dynamic_cast<Upkeep*>(&steering);
+    return upkeep && upkeep->is_disturbed();
+  };
+  disturbed_ |= read(*ours_);
+  bool any = disturbed_;
+  for (const auto& [inode, place] : places_) any |= place->disturbed |= read(*place->steering);
+  return any;
+}
+
+Result<std::string> NamespacedSteering::repair() {
+  std::string all;
+  const auto mend = [&all](Steering& steering, bool& disturbed, const std::string& where) -> Result<> {
+    TRY_LET(what, dynamic_cast<Upkeep&>(steering).repair());
+    disturbed = false;
+    if (!what.empty()) all += (all.empty() ? "" : "; ") + what + where;
+    return {};
+  };
+  Result<> result;
+  if (disturbed_) result = mend(*ours_, disturbed_, "");
+  for (const auto& [inode, place] : places_) {
+    if (!place->disturbed) continue;
+    auto done = call_in(place->handle.get(), [&] { return mend(*place->steering, place->disturbed, fmt::format(" in namespace {}", inode)); });
+    if (!done && result) result = std::move(done);
+  }
+  if (!result) {
+    if (!all.empty()) log::warn("event=rules_repaired what=\"{}\"", all);
+    return pass(std::move(result));
+  }
+  return all;
+}
+
+NamespacedSteering::~NamespacedSteering() = default;
+
+NamespacedSteering::Place::~Place() {
+  if (!steering) return;
+  auto gone = call_in(handle.get(), [this]() -> Result<> {
+    steering->keep(leads(*steering, true).value_or(true));
+    steering.reset();
+    return {};
+  });
+  if (!gone) log::error("event=namespace_left error=\"{}\"", to_string(gone.error()));
+}
+
+Result<> NamespacedSteering::learn(int socket, const IpAddress& local) {
+  unique_fd handle(::ioctl(socket, SIOCGSKNS));
+  if (!handle) return fail_errno("finding the socket's network namespace");
+  TRY_LET(inode, inode_of(handle.get()));
+  const IpAddress address = local.unmapped();
+  const auto other = places_of_.find(address);
+  const bool is_free = other == places_of_.end();
+  if (inode == our_inode_) {
+    if (is_free) return {};
+    // Not by any word of ours: with IP_FREEBIND a socket can have it, too.
+    if (!is_our_own(address)) return fail(EADDRINUSE, "{} is the address of another network namespace", to_string(address));
+    places_of_.erase(other);
+    return {};
+  }
+  TRY(check_owner(handle.get()));
+  if (is_our_own(address)) return fail(EADDRINUSE, "{} is an address of the host's own network namespace", to_string(address));
+  if (const auto known = places_.find(inode); !is_free && (known == places_.end() || other->second != known->second.get()) &&
+                                              leads(*other->second->steering, false).value_or(true))
+    return fail(EADDRINUSE, "{} is the address of another network namespace, whose connections are away", to_string(address));
+  auto& place = places_[inode];
+  if (!place) {
+    auto opened = open(std::move(handle));
+    if (!opened) {
+      places_.erase(inode);
+      return pass(std::move(opened));
+    }
+    place = std::move(*opened);
+    log::info("event=namespace_served inode={} address={}", inode, to_string(address));
+  }
+  place->last_learnt = std::chrono::steady_clock::now();
+  // Loopback and NAT have no neighbour who could reach it elsewhere.
+  if (std::ranges::find(place->addresses, address, &net::HostAddress::ip) == place->addresses.end())
+    return fail(ENOTSUP, "{} is no address of the connection's network namespace that its segment can reach", to_string(address));
+  places_of_[address] = place.get();
+  return {};
+}
+
+Result<std::unique_ptr<NamespacedSteering::Place>> NamespacedSteering::open(unique_fd handle) const {
+  auto place = std::make_unique<Place>();
+  place->handle = std::move(handle);
+  TRY(call_in(place->handle.get(), [&]() -> Result<> {
+    TRY_LET(addresses, net::host_addresses());
+    std::erase_if(addresses, &net::HostAddress::loopback);
+    std::set<std::string> interfaces;
+    for (const net::HostAddress& each : addresses) {
+      char name[IF_NAMESIZE];
+      if (::if_indextoname(each.interface, name)) interfaces.insert(name);
+    }
+    place->addresses = std::move(addresses);
+    TRY_LET(steering, make_nft_steering({interfaces.begin(), interfaces.end()}, our_inode_));
+    place->steering = std::move(steering);
+    watch(*place->steering);
+    return {};
+  }));
+  return place;
+}
+
+Result<std::size_t> NamespacedSteering::adopt() {
+  TRY_LET(own, net::host_addresses());
+  Served served = served_from(our_inode_);
+  for (auto& [handle, inode] : served.namespaces) {
+    auto opened = open(std::move(handle));
+    auto adopted = opened ? adopt(std::move(*opened), inode, own) : Result<>(std::unexpected(opened.error()));
+    if (adopted) continue;
+    ++served.closed;
+    log::warn("event=namespace_not_adopted inode={} error=\"{}\"", inode, to_string(adopted.error()));
+  }
+  return served.closed;
+}
+
+// A container's word is worth nothing for addresses that are ours, or no longer its own.
+Result<> NamespacedSteering::adopt(std::unique_ptr<Place> place, ino_t inode, std::span<const net::HostAddress> own) {
+  const auto is_its = [&](const IpAddress& ip) {
+    return std::ranges::find(place->addresses, ip, &net::HostAddress::ip) != place->addresses.end() &&
+           std::ranges::find(own, ip, &net::HostAddress::ip) == own.end() && !places_of_.contains(ip);
+  };
+  std::vector<FourTuple> strangers;
+  TRY_LET(redirects, place->steering->redirects());
+  for (const Redirect& each : redirects)
+    if (!is_its(each.tuple.local.ip)) strangers.push_back(each.tuple);
+  TRY(place->steering->remove_redirects(strangers));
+  TRY_LET(ports, place->steering->redirected_ports());
+  for (const SocketAddress& each : ports)
+    if (!is_its(each.ip)) TRY(place->steering->remove_port_redirect(each));
+
+  std::string addresses;
+  for (const net::HostAddress& each : place->addresses) {
+    if (!is_its(each.ip)) continue;
+    places_of_[each.ip] = place.get();
+    addresses += (addresses.empty() ? "" : ",") + to_string(each.ip);
+  }
+  log::info("event=namespace_adopted inode={} address={}", inode, addresses);
+  place->last_learnt = std::chrono::steady_clock::now();
+  places_[inode] = std::move(place);
+  return {};
+}
+
+// If that can't be known, it is nobody else's.
+bool NamespacedSteering::is_our_own(const IpAddress& address) const {
+  if (!route_) return true;
+  const auto own = net::host_addresses(*route_);
+  return !own || std::ranges::find(*own, address, &net::HostAddress::ip) != own->end();
+}
+
+// The host may have got the address since.
+NamespacedSteering::Place* NamespacedSteering::place_of(const IpAddress& local) const {
+  const auto it = places_of_.find(local.unmapped());
+  return it == places_of_.end() || is_our_own(it->first) ? nullptr : it->second;
+}
+
+Steering& NamespacedSteering::at(const IpAddress& local) const {
+  const Place* place = place_of(local);
+  return place ? *place->steering : *ours_;
+}
+
+Result<> NamespacedSteering::within(const IpAddress& local, const std::function<Result<>()>& function) const {
+  const Place* place = place_of(local);
+  return place ? call_in(place->handle.get(), function) : function();
+}
+
+void NamespacedSteering::within_others(const std::function<Result<>()>& function) const {
+  for (const auto& [inode, place] : places_)
+    if (auto done = call_in(place->handle.get(), function); !done)
+      log::error("event=namespace_fails inode={} error=\"{}\"", inode, to_string(done.error()));
+}
+
+namespace {
+const IpAddress& local_of(const Redirect& redirect) { return redirect.tuple.local.ip; }
+const IpAddress& local_of(const FourTuple& tuple) { return tuple.local.ip; }
+}  // namespace
+
+template <class Item>
+Result<> NamespacedSteering::part(std::span<const Item> items, const std::function<Result<>(Steering&, std::span<const Item>)>& step) const {
+  if (places_of_.empty()) return step(*ours_, items);
+  std::map<IpAddress, Steering*> known;  // many share an address
+  std::map<Steering*, std::vector<Item>> parts;
+  for (const Item& item : items) {
+    Steering*& steering = known[local_of(item).unmapped()];
+    if (!steering) steering = &at(local_of(item));
+    parts[steering].push_back(item);
+  }
+  for (const auto& [steering, those] : parts) TRY(step(*steering, those));
+  return {};
+}
+
+Result<> NamespacedSteering::check_reach(const IpAddress& local, const IpAddress& to) const {
+  const Place* place = place_of(local);
+  const auto reaches = [&](const net::HostAddress& each) { return to.family == each.ip.family && to.in_prefix(each.ip, each.prefix); };
+  if (!place || std::ranges::any_of(place->addresses, reaches)) return {};
+  return fail(ENETUNREACH, "{} is not on the segment of the connection's network namespace", to_string(to));
+}
+
+Result<> NamespacedSteering::redirect(std::span<const Redirect> redirects) {
+  for (const auto& [tuple, to, expires_in, ended] : redirects) TRY(check_reach(tuple.local.ip, to));
+  return part<Redirect>(redirects, [](Steering& steering, std::span<const Redirect> those) { return steering.redirect(those); });
+}
+
+Result<> NamespacedSteering::remove_redirects(std::span<const FourTuple> tuples) {
+  return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) { return steering.remove_redirects(those); });
+}
+
+Result<> NamespacedSteering::stay(std::span<const FourTuple> tuples) {
+  return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) { return steering.stay(those); });
+}
+
+Result<> NamespacedSteering::unstay(std::span<const FourTuple> tuples) {
+  return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) { return steering.unstay(those); });
+}
+
+Result<> NamespacedSteering::redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) {
+  TRY(check_reach(local.ip, to));
+  return at(local.ip).redirect_port(local, to, staying);
+}
+
+Result<std::vector<Redirect>> NamespacedSteering::redirects() {
+  TRY_LET(all, ours_->redirects());
+  for (const auto& [inode, place] : places_) {
+    TRY_LET(there, place->steering->redirects());
+    std::ranges::move(there, std::back_inserter(all));
+  }
+  return all;
+}
+
+Result<std::vector<SocketAddress>> NamespacedSteering::redirected_ports() {
+  TRY_LET(all, ours_->redirected_ports());
+  for (const auto& [inode, place] : places_) {
+    TRY_LET(there, place->steering->redirected_ports());
+    std::ranges::move(there, std::back_inserter(all));
+  }
+  return all;
+}
+
+void NamespacedSteering::forget_idle(std::chrono::milliseconds idle) {
+  const auto deadline = std::chrono::steady_clock::now() - idle;
+  std::erase_if(places_, [&](auto& entry) {
+    Place& place = *entry.second;
+    if (place.last_learnt > deadline) return false;
+    if (leads(*place.steering, false).value_or(true)) return false;
+    std::erase_if(places_of_, [&](const auto& each) { return each.second == &place; });
+    return true;
+  });
+}
+
+Result<std::size_t> flush_others() {
+  TRY_LET(own, own_namespace());
+  const Served served = served_from(own.inode);
+  Result<> result;
+  for (const NetworkNamespace& each : served.namespaces)
+    if (auto flushed = call_in(each.handle.get(), flush); !flushed && result) result = std::move(flushed);
+  if (!result) return pass(std::move(result));
+  return served.closed;
+}
+
+}  // namespace sockmi::steer

@@ -1,0 +1,103 @@
+// An ICMP error about a moved connection is for the importer, above all "fragmentation needed": else the path's MTU becomes a black hole. It
+// names the connection in the packet that it quotes, which is one of ours to the peer. So the key of the same maps is taken from there: nft's
+// grammar has no word for that, the kernel's expressions do.
+//
+// To an importer behind a router the error goes as if home had sent it: the router that wrote it would not take it back from us with its own
+// address as the source. There it gets home's address as its destination again (chains quoted4 and quoted6): the stack would look only at
+// what is quoted, but a firewall that tracks connections compares the two. Then, and on a segment of ours as well, it is marked to be delivered here.
+//
+// Not served: errors that quote an IPv4 header with options, or an IPv6 header with extensions.
+#include "steer/nft_icmp.h"
+
+#include <netinet/in.h>
+
+#include <linux/if_ether.h>
+#include <linux/netfilter/nf_tables.h>
+
+#include "steer/steering.h"
+
+namespace sockmi::steer {
+namespace {
+
+constexpr unsigned kQuote = 8;  // behind the ICMP header
+
+// Where a family's packets have what, and where we keep it.
+struct Layout {
+  std::uint32_t nfproto;
+  std::uint16_t ethertype;
+  std::uint8_t icmp;
+  const char *chain, *quoted_chain;
+  unsigned source, destination, protocol, address_size, header_size;  // of the IP header
+  const FamilySets& sets;
+
+  // Registers: the key (peer, port, home, port), the interface and the next hop over it.
+  unsigned units() const { return address_size / 4; }
+  unsigned home() const { return units() + 1; }
+  static constexpr unsigned kConnection = 0, kInterface = 14, kImporter = 0;
+
+  Rule start(std::uint32_t family, const char* chain) const {
+    const std::uint8_t type[] = {std::uint8_t(ethertype >> 8), std::uint8_t(ethertype)}, plain[] = {0x45}, tcp[] = {IPPROTO_TCP};
+    Rule rule(family, "sockmi", chain);
+    rule.meta_is(NFT_META_PROTOCOL, type).meta_is(NFT_META_L4PROTO, {&icmp, 1});
+    if (nfproto == NFPROTO_IPV4) rule.payload_is(Header::kTransport, kQuote, plain);
+    rule.payload_is(Header::kTransport, kQuote + protocol, tcp);
+    return rule;
+  }
+  Rule about_connection(std::uint32_t family, const char* chain) const {
+    const unsigned ports = kQuote + header_size;
+    Rule rule = start(family, chain);
+    rule.payload(Header::kTransport, kQuote + destination, address_size, kConnection).payload(Header::kTransport, ports + 2, 2, units());
+    rule.payload(Header::kTransport, kQuote + source, address_size, home()).payload(Header::kTransport, ports, 2, home() + units());
+    return rule;
+  }
+  Rule at_home() const { return about_connection(NFPROTO_NETDEV, chain); }
+  Rule near(const SetName& map, unsigned key, const Segment& segment) const {
+    Rule rule = at_home();
+    rule.lookup(map, key, kImporter).immediate(segment.index, kInterface).forward(nfproto, kInterface, kImporter);
+    return rule;
+  }
+  Rule routed(const SetName& map, unsigned key) const {
+    Rule rule = at_home();
+    const bool covered = nfproto == NFPROTO_IPV6;  // ICMP's checksum leaves the IPv4 addresses out
+    const unsigned scratch = kInterface - units();
+    rule.lookup(map, key, kImporter);
+    rule.payload(Header::kNetwork, destination, address_size, scratch).set_address(nfproto, source, scratch, covered);
+    rule.set_address(nfproto, destination, kImporter, covered);
+    rule.payload(Header::kNetwork, destination, address_size, scratch).lookup(sets.out, scratch, kInterface);
+    rule.payload(Header::kNetwork, destination, address_size, kImporter).lookup(sets.via, kImporter, kImporter);
+    rule.forward(nfproto, kInterface, kImporter);
+    return rule;
+  }
+  Rule deliver(const SetName& guests, unsigned key) const {
+    Rule rule = about_connection(NFPROTO_INET, quoted_chain);
+    rule.lookup(guests, key).set_address(nfproto, destination, home(), nfproto == NFPROTO_IPV6);
+    rule.set_mark(kDeliverMark).accept();
+    return rule;
+  }
+};
+
+const Layout kLayouts[] = {
+    {NFPROTO_IPV4, ETH_P_IP, IPPROTO_ICMP, "icmp4", "quoted4", 12, 16, 9, 4, 20, kSets4},
+    {NFPROTO_IPV6, ETH_P_IPV6, IPPROTO_ICMPV6, "icmp6", "quoted6", 8, 24, 6, 16, 40, kSets6},
+};
+
+}  // namespace
+
+std::vector<Rule> icmp_rules(const std::vector<Segment>& segments) {
+  std::vector<Rule> out;
+  for (const Layout& l : kLayouts) {
+    const auto maps = [&](const Segment& segment) { return l.nfproto == NFPROTO_IPV4 ? segment.four : segment.six; };
+    for (const Segment& segment : segments)
+      if (segment.index != 0) out.push_back(l.near(maps(segment).redirects, l.kConnection, segment));
+    out.push_back(l.routed(l.sets.away, l.kConnection));
+    out.push_back(std::move(l.at_home().lookup(l.sets.stay, l.kConnection).accept()));
+    for (const Segment& segment : segments)
+      if (segment.index != 0) out.push_back(l.near(maps(segment).ports, l.home(), segment));
+    out.push_back(l.routed(l.sets.ports_away, l.home()));
+    out.push_back(l.deliver(l.sets.guests, l.kConnection));
+    out.push_back(l.deliver(l.sets.guest_ports, l.home()));
+  }
+  return out;
+}
+
+}  // namespace sockmi::steer

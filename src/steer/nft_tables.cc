@@ -1,0 +1,180 @@
+//   netdev sockmi   at home: a packet of a moved connection goes on to where the endpoint lives, before our own stack sees it
+//   inet sockmi     everywhere: what a frozen socket says is dropped (it is mute, not deaf); what belongs to a guest is let in;
+//                   what is for a guest, and for no socket here, is dropped (our stack would answer RST, or send it back); all else
+//                   that goes to a guest's home is no business of ours: this host may be a router
+//
+// One lookup decides whether a packet's connection has moved, whatever the number of connections, and gives its importer:
+//
+//   on a segment of ours   (redir) the packet goes unchanged to the importer's link address
+//   behind a router        (away) its destination becomes the importer's own address, and it goes to the router's link address. No tunnel:
+//                          the MTU stays. The importer gives it the old destination back (readdress). No state, no ip_forward; the
+//                          checksums are mended by difference, so that segments which the card or the kernel has put together (GRO),
+//                          or whose checksum is still to be computed, stay right.
+//
+// The last packets of a connection that has ended have maps of their own (ended, endedaway), which a SYN takes its connection out of: what begins now
+// is for whoever listens.
+//
+// Rejected: DNAT (connection tracking: with the old entry left the client got RST); BPF (no faster); one map for both kinds and a second
+// lookup by its result (nft 1.0.6 dies when it lists such a rule).
+//
+// Not served: fragments of TCP packets but the first, which have no ports (TCP asks for no fragmentation). IPv6 extension headers are:
+// `meta l4proto` looks behind them.
+#include "steer/nft_tables.h"
+
+#include <net/if.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "steer/nft_upgrade.h"
+#include "steer/reused_tuples.h"
+#include "steer/nft_icmp.h"
+#include "steer/nft_command.h"
+#include "steer/steering.h"
+
+namespace sockmi::steer {
+namespace {
+
+// Adding a table that is there is no error, deleting one that is not is: so this removes it either way.
+constexpr const char* kRemove = "add table netdev sockmi; delete table netdev sockmi; add table inet sockmi; delete table inet sockmi;";
+
+FamilySets family_sets(char v) {
+  const auto at_home = [v](const char* name) { return SetName{NFPROTO_NETDEV, "sockmi", std::string(name) + v}; };
+  const auto on_importer = [v](const char* name) { return SetName{NFPROTO_INET, "sockmi", std::string(name) + v}; };
+  return {at_home("coming"), at_home("away"), SetName{NFPROTO_NETDEV, "sockmi", std::string("endedaway") + v, true}, at_home("portsaway"), at_home("via"), at_home("out"), at_home("stay"),
+          on_importer("guests"), on_importer("guestports"), on_importer("readdress"), on_importer("readdressports"), on_importer("held")};
+}
+
+// `v`: 4 or 6. What names connections has timeouts: the kernel ends an element whose daemon has died.
+std::string at_home(char v, const std::vector<Segment>& segments) {
+  const std::string address = fmt::format("ipv{}_addr", v), ip = v == '4' ? "ip" : "ip6";
+  const std::string port = address + " . inet_service", connection = port + " . " + port;
+  const std::string to_port = fmt::format("{} daddr . tcp dport", ip), of_connection = fmt::format("{} saddr . tcp sport . {}", ip, to_port);
+  std::string maps, redirects, ended, ports;
+  for (const Segment& segment : segments) {
+    const auto& [redirected, over, moved] = v == '4' ? segment.four : segment.six;
+    maps += fmt::format("\n  map {} {{ type {} : {}; flags timeout; }}", redirected.set, connection, address);
+    maps += fmt::format("\n  map {} {{ type {} : {}; flags dynamic,timeout; }}", over.set, connection, address);
+    maps += fmt::format("\n  map {} {{ type {} : {}; flags timeout; }}", moved.set, port, address);
+    if (segment.index == 0) continue;
+    redirects += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection, redirected.set, segment.interface);
+    ended += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection, over.set, segment.interface);
+    ports += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, to_port, moved.set, segment.interface);
+  }
+  const std::string routed = fmt::format("fwd {0} to {0} daddr map @via{1} device {0} daddr map @out{1}", ip, v);
+  return maps + fmt::format(R"(
+  set coming{v} {{ type {connection}; flags timeout; }}
+  map away{v} {{ type {connection} : {address}; flags timeout; }}
+  map endedaway{v} {{ type {connection} : {address}; flags dynamic,timeout; }}
+  map portsaway{v} {{ type {port} : {address}; flags timeout; }}
+  map via{v} {{ type {address} : {address}; }}
+  map out{v} {{ type {address} : iface_index; }}
+  set stay{v} {{ type {connection}; flags timeout; }}
+  chain begun{v} {{ }}
+  chain tcp{v} {{
+    {of_connection} @coming{v} meta mark set {coming:#x} accept{redirects}
+    {ip} daddr set {of_connection} map @away{v} {routed}
+    tcp flags & (fin | syn | rst | ack) == syn jump begun{v}{ended}
+    {ip} daddr set {of_connection} map @endedaway{v} {routed}
+    {of_connection} @stay{v} accept{ports}
+    {ip} daddr set {to_port} map @portsaway{v} {routed}
+  }}
+  chain icmp{v} {{ }})", fmt::arg("v", v), fmt::arg("connection", connection), fmt::arg("address", address), fmt::arg("port", port),
+                           fmt::arg("of_connection", of_connection), fmt::arg("to_port", to_port), fmt::arg("coming", kComingMark),
+                           fmt::arg("redirects", redirects), fmt::arg("ended", ended), fmt::arg("ports", ports), fmt::arg("ip", ip), fmt::arg("routed", routed));
+}
+
+std::string netdev_table(const std::vector<Segment>& segments) {
+  std::string chains;
+  for (const Segment& segment : segments)
+    if (segment.index != 0) chains += fmt::format(R"(
+  chain in{} {{
+    type filter hook ingress device "{}" priority -500; policy accept;
+    meta protocol ip meta l4proto tcp goto tcp4
+    meta protocol ip6 meta l4proto tcp goto tcp6
+    icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} goto icmp4
+    icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} goto icmp6
+  }})", segment.index, segment.interface);
+  return fmt::format("table netdev sockmi {{{}{}{}\n}}\n", at_home('4', segments), at_home('6', segments), chains);
+}
+
+std::string on_importer(char v) {
+  return fmt::format(R"(
+  set guests{v} {{ type {a} . inet_service . {a} . inet_service; flags timeout; }}
+  set guestports{v} {{ type {a} . inet_service; flags timeout; }}
+  map readdress{v} {{ type {a} . inet_service . {a} . inet_service : {a}; flags timeout; }}
+  map readdressports{v} {{ type {a} . inet_service : {a}; flags timeout; }}
+  set held{v} {{ type {a} . inet_service; flags timeout; }})", fmt::arg("v", v), fmt::arg("a", fmt::format("ipv{}_addr", v)));
+}
+
+std::string inet_table() {
+  return fmt::format(R"(table inet sockmi {{{four}{six}
+  chain quoted4 {{ }}
+  chain quoted6 {{ }}
+  chain prerouting {{
+    type filter hook prerouting priority raw; policy accept;
+    iif lo meta mark {inject:#x} accept
+    ip daddr set ip saddr . tcp sport . ip daddr . tcp dport map @readdress4
+    ip6 daddr set ip6 saddr . tcp sport . ip6 daddr . tcp dport map @readdress6
+    ip daddr set ip daddr . tcp dport map @readdressports4
+    ip6 daddr set ip6 daddr . tcp dport map @readdressports6
+    icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} jump quoted4
+    icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} jump quoted6
+    meta mark {coming:#x} socket mark {freeze:#x} accept
+    meta mark {coming:#x} drop
+    tcp flags & (fin | syn | rst | ack) == syn ip daddr . tcp dport @held4 drop
+    tcp flags & (fin | syn | rst | ack) == syn ip6 daddr . tcp dport @held6 drop
+    meta l4proto tcp socket transparent 1 meta mark set {deliver:#x} accept
+    ip saddr . tcp sport . ip daddr . tcp dport @guests4 fib daddr type != local drop
+    ip6 saddr . tcp sport . ip6 daddr . tcp dport @guests6 fib daddr type != local drop
+    ip daddr . tcp dport @guestports4 fib daddr type != local drop
+    ip6 daddr . tcp dport @guestports6 fib daddr type != local drop
+  }}
+  chain output {{
+    type filter hook output priority raw; policy accept;
+    meta mark {freeze:#x} drop
+  }}
+}}
+)", fmt::arg("four", on_importer('4')), fmt::arg("six", on_importer('6')), fmt::arg("inject", kInjectMark), fmt::arg("coming", kComingMark),
+                     fmt::arg("freeze", kFreezeMark), fmt::arg("deliver", kDeliverMark));
+}
+
+}  // namespace
+
+const FamilySets kSets4 = family_sets('4'), kSets6 = family_sets('6');
+
+Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfaces) {
+  std::vector<Segment> out;
+  for (const std::string& interface : interfaces) {
+    const unsigned index = ::if_nametoindex(interface.c_str());
+    if (index == 0) return fail_errno("interface " + interface);
+    const std::string number = out.empty() ? "" : fmt::format("_{}", index);  // most hosts have but one
+    const auto maps = [&](char v) {
+      const auto map = [&](const char* name, bool fleeting) { return SetName{NFPROTO_NETDEV, "sockmi", fmt::format("{}{}{}", name, v, number), fleeting}; };
+      return Segment::Maps{map("redir", false), map("ended", true), map("ports", false)};
+    };
+    out.push_back({interface, index, maps('4'), maps('6')});
+  }
+  return out;
+}
+
+bool look_up(std::vector<Segment>& segments) {
+  bool changed = false;
+  for (Segment& segment : segments) {
+    const unsigned before = std::exchange(segment.index, ::if_nametoindex(segment.interface.c_str()));
+    changed |= segment.index != before;
+  }
+  return changed;
+}
+
+Result<> create_tables(net::Netlink& netfilter, const std::vector<Segment>& segments, ino_t daemon, bool anew) {
+  const std::string mark = daemon ? fmt::format("add chain netdev sockmi {}\n", mark_of_service(daemon)) : "";
+  TRY_LET(change, change_to(netfilter, netdev_table(segments) + inet_table() + mark, anew));
+  if (!change.empty()) TRY(run_nft(change));
+  auto rules = icmp_rules(segments);
+  std::ranges::move(begun_rules(segments), std::back_inserter(rules));
+  return replace_rules(netfilter, rules);
+}
+Result<> remove_tables() { return run_nft(kRemove); }
+
+}  // namespace sockmi::steer

@@ -1,0 +1,84 @@
+// A daemon that starts finds the tables of its predecessor, and in their maps the connections that must not notice the change.
+//
+// Tables are never deleted for it: between that and the filling of new ones, a packet of a moved connection would reach our own stack, and
+// be answered by RST. The chains, which are few, are all replaced in one transaction; maps and sets stay with what is in them (nft passes
+// over a set that is there already). If nothing would change, nothing is touched: the name of an empty chain says which text
+// the tables were made of. A map whose type is another than ours makes the transaction fail, and the daemon's start: that is for the
+// operator to decide ('sockmictl flush').
+#include "steer/nft_upgrade.h"
+
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include <libnftnl/chain.h>
+#include <libnftnl/common.h>
+#include <libnftnl/rule.h>
+
+namespace sockmi::steer {
+namespace {
+
+constexpr const char* kTable = "sockmi";
+
+using RulePointer = std::unique_ptr<nftnl_rule, decltype(&nftnl_rule_free)>;
+using ChainPointer = std::unique_ptr<nftnl_chain, decltype(&nftnl_chain_free)>;
+
+const char* family_name(std::uint32_t family) { return family == NFPROTO_NETDEV ? "netdev" : family == NFPROTO_INET ? "inet" : nullptr; }
+
+Result<> for_each_chain(net::Netlink& netfilter, const std::function<void(const char* family, std::string_view name)>& each) {
+  char buffer[256];
+  nlmsghdr* all = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, NLM_F_DUMP, netfilter.next_sequence());
+  return netfilter.dump(all, "chains", [&](const nlmsghdr* message) {
+    const ChainPointer chain(nftnl_chain_alloc(), nftnl_chain_free);
+    if (!chain || nftnl_chain_nlmsg_parse(message, chain.get()) < 0) return;
+    const std::string_view table = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_TABLE), name = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_NAME);
+    const char* family = family_name(nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_FAMILY));
+    if (table == kTable && family) each(family, name);
+  });
+}
+
+}  // namespace
+
+Result<std::string> change_to(net::Netlink& netfilter, const std::string& wanted, bool anew) {
+  const std::string layout = fmt::format("layout_{:016x}", std::hash<std::string>()(wanted));
+  std::string flushes, deletions;  // in this order: a chain that another one jumps to can not be deleted
+  bool same = false;
+  TRY(for_each_chain(netfilter, [&](const char* family, std::string_view name) {
+    same |= name == layout;
+    flushes += fmt::format("flush chain {} sockmi {}\n", family, name);
+    deletions += fmt::format("delete chain {} sockmi {}\n", family, name);
+  }));
+  if (same && !anew) return std::string();
+  return flushes + deletions + wanted + fmt::format("add chain netdev sockmi {}\n", layout);
+}
+
+Result<std::string> fingerprint(net::Netlink& netfilter) {
+  std::string out;
+  for (const std::uint16_t family : {NFPROTO_NETDEV, NFPROTO_INET}) {
+    const RulePointer ask(nftnl_rule_alloc(), nftnl_rule_free);  // a host may have thousands of others
+    nftnl_rule_set_str(ask.get(), NFTNL_RULE_TABLE, kTable);
+    char buffer[4096];
+    nlmsghdr* all = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETRULE, family, NLM_F_DUMP, netfilter.next_sequence());
+    nftnl_rule_nlmsg_build_payload(all, ask.get());
+    TRY(netfilter.dump(all, "rules", [&](const nlmsghdr* message) {
+      const RulePointer rule(nftnl_rule_alloc(), nftnl_rule_free);
+      if (!rule || nftnl_rule_nlmsg_parse(message, rule.get()) < 0) return;
+      if (std::string_view(nftnl_rule_get_str(rule.get(), NFTNL_RULE_TABLE)) == kTable)
+        out += fmt::format("{} {} {}\n", family, nftnl_rule_get_str(rule.get(), NFTNL_RULE_CHAIN), nftnl_rule_get_u64(rule.get(), NFTNL_RULE_HANDLE));
+    }));
+  }
+  return out;
+}
+
+std::string mark_of_service(ino_t daemon) { return fmt::format("served_from_{}", daemon); }
+
+Result<bool> has_chain(net::Netlink& netfilter, const std::string& wanted) {
+  bool found = false;
+  TRY(for_each_chain(netfilter, [&](const char*, std::string_view name) { found |= name == wanted; }));
+  return found;
+}
+
+}  // namespace sockmi::steer

@@ -1,0 +1,117 @@
+#include "steer/policy_route.h"
+
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "steer/steering.h"
+
+namespace sockmi::steer {
+namespace {
+
+constexpr std::uint32_t kPriority = 29547;  // of our rules: before the main table's 32766
+// As if the kernel had made them: network managers (systemd-networkd above all) remove what others have made, by whatever name, but not these.
+constexpr std::uint8_t kProtocol = RTPROT_KERNEL;
+
+struct Message {
+  alignas(nlmsghdr) char buffer[1024] = {};
+  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
+};
+
+struct Match {
+  const char* interface;  // none: any rule of ours
+  std::uint32_t mark;
+};
+
+Result<> change_rule(net::Netlink& route, int family, std::uint16_t type, std::uint16_t flags, const Match& match) {
+  Message m;
+  m.header->nlmsg_type = type;
+  m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+  m.header->nlmsg_seq = route.next_sequence();
+  auto* rule = static_cast<fib_rule_hdr*>(mnl_nlmsg_put_extra_header(m.header, sizeof(fib_rule_hdr)));
+  rule->family = static_cast<unsigned char>(family);
+  rule->action = FR_ACT_TO_TBL;
+  if (match.interface) {
+    mnl_attr_put_strz(m.header, FRA_IIFNAME, match.interface);
+    mnl_attr_put_u32(m.header, FRA_FWMARK, match.mark);
+  }
+  mnl_attr_put_u32(m.header, FRA_TABLE, kDeliveryTable);
+  mnl_attr_put_u32(m.header, FRA_PRIORITY, kPriority);
+  if (type == RTM_NEWRULE) mnl_attr_put_u8(m.header, FRA_PROTOCOL, kProtocol);
+  return route.transact(m.header, m.header->nlmsg_len, 1, "routing rule");
+}
+
+Result<> change_route(net::Netlink& route, int family, std::uint16_t type, std::uint16_t flags) {
+  Message m;
+  m.header->nlmsg_type = type;
+  m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+  m.header->nlmsg_seq = route.next_sequence();
+  auto* entry = static_cast<rtmsg*>(mnl_nlmsg_put_extra_header(m.header, sizeof(rtmsg)));
+  entry->rtm_family = static_cast<unsigned char>(family);
+  entry->rtm_type = RTN_LOCAL;
+  entry->rtm_scope = RT_SCOPE_HOST;
+  entry->rtm_protocol = type == RTM_NEWROUTE ? kProtocol : std::uint8_t(RTPROT_UNSPEC);
+  entry->rtm_table = RT_TABLE_UNSPEC;
+  mnl_attr_put_u32(m.header, RTA_TABLE, kDeliveryTable);
+  mnl_attr_put_u32(m.header, RTA_OIF, ::if_nametoindex("lo"));
+  return route.transact(m.header, m.header->nlmsg_len, 1, "delivery route");
+}
+
+// One, or none if it was there.
+Result<unsigned> counted(Result<> added) {
+  if (added) return 1u;
+  if (added.error().code == EEXIST) return 0u;
+  return pass(std::move(added));
+}
+
+Result<unsigned> add(net::Netlink& route, int family, const std::vector<std::string>& interfaces) {
+  TRY_LET(missing, counted(change_route(route, family, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL)));
+  std::vector<Match> matches = {{"lo", kInjectMark}};  // what this host sends itself counts as coming from there
+  for (const auto& interface : interfaces) matches.push_back({interface.c_str(), kDeliverMark});
+  for (const Match& match : matches) {  // an earlier daemon's are in use: they are not removed first
+    TRY_LET(added, counted(change_rule(route, family, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, match)));
+    missing += added;
+  }
+  return missing;
+}
+
+Result<> remove(net::Netlink& route, int family) {
+  for (;;) {  // one at a time, whichever it is
+    auto removed = change_rule(route, family, RTM_DELRULE, 0, {});
+    if (!removed && removed.error().code == ENOENT) break;
+    if (!removed) return removed;
+  }
+  auto removed = change_route(route, family, RTM_DELROUTE, 0);
+  if (!removed && removed.error().code != ESRCH && removed.error().code != ENOENT) return removed;
+  return {};
+}
+
+// A host may have no IPv6, as a kernel without it or by sysctl: then there is nothing to deliver.
+template <class T>
+bool is_off(int family, const Result<T>& result) {
+  constexpr int kOff[] = {EAFNOSUPPORT, EOPNOTSUPP, ENODEV, EACCES};
+  return family == AF_INET6 && !result && std::ranges::find(kOff, result.error().code) != std::end(kOff);
+}
+
+}  // namespace
+
+Result<unsigned> add_delivery_route(net::Netlink& route, const std::vector<std::string>& interfaces) {
+  unsigned missing = 0;
+  for (const int family : {AF_INET, AF_INET6}) {
+    auto added = add(route, family, interfaces);
+    if (!added && !is_off(family, added)) return added;
+    missing += added.value_or(0);
+  }
+  return missing;
+}
+
+Result<> remove_delivery_route(net::Netlink& route) {
+  for (const int family : {AF_INET, AF_INET6})
+    if (auto removed = remove(route, family); !removed && !is_off(family, removed)) return removed;
+  return {};
+}
+
+}  // namespace sockmi::steer

@@ -1,0 +1,34 @@
+#include "steer/reused_tuples.h"
+
+#include <netinet/in.h>
+
+#include <linux/netfilter.h>
+
+namespace sockmi::steer {
+namespace {
+
+// `size`: of an address, whose source is at `source` of the IP header, and whose destination is behind it.
+Rule begun(const char* chain, unsigned source, unsigned size, const SetName& map) {
+  const unsigned units = size / 4, home = units + 1, data = 2 * home;
+  Rule rule(NFPROTO_NETDEV, "sockmi", chain);
+  rule.payload(Header::kNetwork, source, size, 0).payload(Header::kTransport, 0, 2, units);
+  rule.payload(Header::kNetwork, source + size, size, home).payload(Header::kTransport, 2, 2, home + units);
+  // The kernel wants data of the map's size.
+  rule.payload(Header::kNetwork, source, size, data).remove(map, 0, data);
+  return rule;
+}
+
+}  // namespace
+
+std::vector<Rule> begun_rules(const std::vector<Segment>& segments) {
+  std::vector<Rule> out;
+  for (const Segment& segment : segments) {
+    out.push_back(begun("begun4", 12, 4, segment.four.ended));
+    out.push_back(begun("begun6", 8, 16, segment.six.ended));
+  }
+  out.push_back(begun("begun4", 12, 4, kSets4.ended_away));
+  out.push_back(begun("begun6", 8, 16, kSets6.ended_away));
+  return out;
+}
+
+}  // namespace sockmi::steer

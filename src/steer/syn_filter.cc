@@ -1,0 +1,33 @@
+#include "steer/syn_filter.h"
+
+#include "base/log.h"
+#include "steer/nft_command.h"
+
+namespace sockmi::steer {
+namespace {
+
+constexpr const char* kRemove = "add table inet sockmi_door; delete table inet sockmi_door;";
+
+}  // namespace
+
+Result<ClosedDoor> ClosedDoor::close(const IpAddress& address, std::chrono::seconds at_most) {
+  const bool v4 = address.family == AF_INET;
+  TRY(run_nft(fmt::format(R"({}
+table inet sockmi_door {{
+  set closed {{ type {}; flags timeout; elements = {{ {} timeout {}s }}; }}
+  chain in {{
+    type filter hook prerouting priority raw - 10; policy accept;
+    {} daddr @closed tcp flags & (syn | ack) == syn drop
+  }}
+}})", kRemove, v4 ? "ipv4_addr" : "ipv6_addr", to_string(address), at_most.count(), v4 ? "ip" : "ip6")));
+  return ClosedDoor();
+}
+
+ClosedDoor::~ClosedDoor() {
+  if (!closed_) return;
+  if (auto opened = open_all_doors(); !opened) log::error("event=door_left_closed error=\"{}\"", to_string(opened.error()));
+}
+
+Result<> open_all_doors() { return run_nft(kRemove); }
+
+}  // namespace sockmi::steer

@@ -1,0 +1,12 @@
+// Whether an image can be: it comes from the network.
+#pragma once
+
+#include "base/error.h"
+#include "wire/tcp_generated.h"
+
+namespace sockmi::tcp {
+
+Result<> check_connection(const wire::TcpT& image);  // EBADMSG
+Result<> check_passive(const wire::TcpT& image);
+
+}  // namespace sockmi::tcp

@@ -1,0 +1,37 @@
+#include "tcp/late_writes.h"
+
+#include <sys/socket.h>
+
+#include "tcp/queues.h"
+#include "tcp/send_buffer.h"
+
+namespace sockmi::tcp {
+namespace {
+
+constexpr std::size_t kLargest = 1 << 30;
+
+// Our own buffer may be as full as the other was.
+Result<> write_all(int fd, ByteView bytes) {
+  SendBuffer buffer(fd);
+  for (std::size_t room = 2 * bytes.size(); !bytes.empty();) {
+    const ssize_t sent = ::send(fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent > 0) {
+      bytes = bytes.subspan(static_cast<std::size_t>(sent));
+      continue;
+    }
+    if (errno != EAGAIN) return fail_errno("writing what others wrote");
+    if (room > kLargest || !buffer.resize(buffer.owners() + room)) return fail(ENOBUFS, "{} bytes do not fit into the send buffer", bytes.size());
+    room *= 2;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<> add_rest(int fd, const Late& rest) {
+  TRY(write_all(fd, rest.written));
+  if (rest.finished && ::shutdown(fd, SHUT_WR) != 0) return fail_errno("shutdown");
+  return skip_received(fd, rest.read);
+}
+
+}  // namespace sockmi::tcp

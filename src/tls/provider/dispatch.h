@@ -1,0 +1,52 @@
+// The default provider's algorithms with ours around them: tables for the provider to offer.
+#pragma once
+
+#include <openssl/core.h>
+#include <openssl/core_dispatch.h>
+#include <openssl/provider.h>
+
+#include <string_view>
+
+#include "tls/provider/secret_registry.h"
+
+namespace sockmi::tls {
+
+// The default provider in a library context of our own, which nothing else uses.
+struct Default {
+  OSSL_LIB_CTX* libctx;
+  OSSL_PROVIDER* provider;
+  void* context;
+  static const Default& get();
+};
+
+const OSSL_ALGORITHM* wrapped_ciphers();
+const OSSL_ALGORITHM* wrapped_kdfs();
+const OSSL_ALGORITHM* wrapped_macs();
+
+// As OSSL_DISPATCH wants functions.
+template <class F>
+auto generic(F* f) { return reinterpret_cast<void (*)()>(f); }
+
+// One direction's part of the key block (RFC 5246, 6.3).
+struct Tls12Keys {
+  Secret mac, key, iv;  // mac: CBC only; iv: 4 bytes (GCM, CCM) or 12 (ChaCha20)
+};
+// Gives a TLS 1.2 context, as a rehearsal has left it, the real keys.
+bool rekey_tls12(CipherContext& context, const Tls12Keys& keys, const std::array<std::uint8_t, 8>& last_explicit_nonce);
+// Takes the HMAC that was keyed last on this thread for a connection's; null: none, or taken.
+std::shared_ptr<MacState> claim_mac();
+bool rekey_mac(MacState& mac, const Secret& key);
+// Frees the inner context: no record can be made or read with it any more.
+void disable(CipherContext& context);
+inline std::uint64_t read_u64(const std::uint8_t* p) {
+  std::uint64_t value = 0;
+  for (int i = 0; i < 8; ++i) value = value << 8 | p[i];
+  return value;
+}
+inline void write_u64(std::uint8_t* p, std::uint64_t value) {
+  for (int i = 7; i >= 0; --i, value >>= 8) p[i] = static_cast<std::uint8_t>(value);
+}
+// Whether `name` is one of the colon-separated names.
+bool has_name(const char* names, std::string_view name);
+
+}  // namespace sockmi::tls

@@ -1,0 +1,107 @@
+// The provider "sockmi" stands in front of the default one: a property query "?provider=sockmi" prefers it where it has something, and leaves
+// everything else to the default provider.
+//
+// It comes into a library context in one of two ways: built in, by enable(); or as a module (src/module) that openssl.cnf names, in programs that
+// know nothing of us. Both end in provider_init() of the one libappsockmi of the process, and so in the one registry.
+#include "tls/provider/provider.h"
+
+#include <cstdlib>
+#include <mutex>
+#include <vector>
+
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <openssl/provider.h>
+
+#include "tls/tls.h"
+#include "tls/provider/dispatch.h"
+
+namespace sockmi::tls {
+
+const Default& Default::get() {
+  static const Default it = [] {
+    Default out{OSSL_LIB_CTX_new(), nullptr, nullptr};
+    out.provider = OSSL_PROVIDER_load(out.libctx, "default");
+    if (!out.provider) std::abort();  // OpenSSL without its own default provider is none
+    out.context = OSSL_PROVIDER_get0_provider_ctx(out.provider);
+    return out;
+  }();
+  return it;
+}
+
+namespace {
+
+const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) {
+  *no_cache = 0;
+  if (operation == OSSL_OP_CIPHER) return wrapped_ciphers();
+  if (operation == OSSL_OP_KDF) return wrapped_kdfs();
+  if (operation == OSSL_OP_MAC) return wrapped_macs();
+  return nullptr;
+}
+
+// What `openssl list -providers` shows.
+const OSSL_PARAM* gettable_params(void*) {
+  static const OSSL_PARAM gettable[] = {OSSL_PARAM_DEFN(OSSL_PROV_PARAM_NAME, OSSL_PARAM_UTF8_PTR, nullptr, 0),
+                                        OSSL_PARAM_DEFN(OSSL_PROV_PARAM_VERSION, OSSL_PARAM_UTF8_PTR, nullptr, 0),
+                                        OSSL_PARAM_DEFN(OSSL_PROV_PARAM_STATUS, OSSL_PARAM_INTEGER, nullptr, 0), OSSL_PARAM_END};
+  return gettable;
+}
+int get_params(void*, OSSL_PARAM params[]) {
+  OSSL_PARAM* name = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_NAME);
+  OSSL_PARAM* version = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_VERSION);
+  OSSL_PARAM* status = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_STATUS);
+  return (!name || OSSL_PARAM_set_utf8_ptr(name, "sockmi: TLS connections that can move")) &&
+         (!version || OSSL_PARAM_set_utf8_ptr(version, SOCKMI_VERSION)) && (!status || OSSL_PARAM_set_int(status, 1));
+}
+void teardown(void*) {}
+
+constexpr const char* kName = "sockmi";
+const OSSL_DISPATCH* functions() {
+  static const OSSL_DISPATCH all[] = {{OSSL_FUNC_PROVIDER_QUERY_OPERATION, generic(query)},
+                                      {OSSL_FUNC_PROVIDER_GETTABLE_PARAMS, generic(gettable_params)},
+                                      {OSSL_FUNC_PROVIDER_GET_PARAMS, generic(get_params)},
+                                      {OSSL_FUNC_PROVIDER_TEARDOWN, generic(teardown)},
+                                      {0, nullptr}};
+  return all;
+}
+
+// Whether libssl would get its ciphers from us there: this copy of us, whose registry is the one that save() asks.
+bool preferred(OSSL_LIB_CTX* libctx) {
+  EVP_CIPHER* cipher = EVP_CIPHER_fetch(libctx, "AES-128-GCM", nullptr);
+  const bool ours = cipher && OSSL_PROVIDER_get0_dispatch(EVP_CIPHER_get0_provider(cipher)) == functions();
+  EVP_CIPHER_free(cipher);
+  return ours;
+}
+
+}  // namespace
+
+int provider_init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH*, const OSSL_DISPATCH** out, void** context) {
+  *out = functions();
+  *context = const_cast<OSSL_CORE_HANDLE*>(handle);
+  return 1;
+}
+
+// A library context does not free what was loaded into it and not unloaded, and it has no event to unload at. The handles are kept to the
+// process's end, so that a leak checker finds them held, as they are.
+Result<> enable(OSSL_LIB_CTX* libctx) {
+  static std::mutex mutex;
+  static auto* const loaded = new std::vector<OSSL_PROVIDER*>;
+  std::lock_guard lock(mutex);
+  if (EVP_default_properties_is_fips_enabled(libctx)) return fail(ENOTSUP, "this library context is for validated (FIPS) algorithms only");
+  const bool available = OSSL_PROVIDER_available(libctx, kName);
+  if (available && preferred(libctx)) return {};
+  if (!EVP_set_default_properties(libctx, "?provider=sockmi")) return fail_openssl(EINVAL, "preferring the sockmi provider");
+  if (!available) {
+    if (!OSSL_PROVIDER_add_builtin(libctx, kName, provider_init)) return fail_openssl(EINVAL, "adding the sockmi provider");
+    for (const char* name : {"default", kName}) {
+      OSSL_PROVIDER* provider = OSSL_PROVIDER_load(libctx, name);
+      if (!provider) return fail_openssl(EINVAL, std::string("loading the provider ") + name);
+      loaded->push_back(provider);
+    }
+  }
+  if (!preferred(libctx)) return fail(EEXIST, "the provider \"sockmi\" of this library context is another copy of libappsockmi's");
+  return {};
+}
+
+}  // namespace sockmi::tls

@@ -1,0 +1,106 @@
+#include "tls/session/dummy_peer.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include "tls/session/memory_link.h"
+#include "tls/tls.h"
+#include "tls/provider/dispatch.h"
+
+namespace sockmi::tls {
+namespace {
+
+OSSL_LIB_CTX* shadow_library() {
+  static OSSL_LIB_CTX* const it = [] {
+    OSSL_LIB_CTX* made = OSSL_LIB_CTX_new();
+    if (!made || !enable(made)) std::abort();
+    return made;
+  }();
+  return it;
+}
+
+int alpn_index() {
+  static const int it = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return it;
+}
+int select_alpn(SSL* ssl, const unsigned char** out, unsigned char* size, const unsigned char* in, unsigned in_size, void*) {
+  const auto* wanted = static_cast<const ByteView*>(SSL_get_ex_data(ssl, alpn_index()));
+  if (!wanted || wanted->empty()) return SSL_TLSEXT_ERR_NOACK;
+  for (unsigned at = 0; at < in_size && at + 1 + in[at] <= in_size; at += 1 + in[at]) {
+    if (!std::ranges::equal(ByteView(in + at + 1, in[at]), *wanted)) continue;
+    *size = in[at];
+    *out = in + at + 1;
+    return SSL_TLSEXT_ERR_OK;
+  }
+  return SSL_TLSEXT_ERR_NOACK;
+}
+
+X509* certify(EVP_PKEY* key) {
+  X509* certificate = X509_new();
+  X509_set_version(certificate, X509_VERSION_3);
+  X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
+  X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+  X509_set_pubkey(certificate, key);
+  X509_sign(certificate, key, EVP_sha256());
+  return certificate;
+}
+
+// Only a handshake gives a session a chain. The one that is had here, once, is of a throw-away certificate.
+SSL_SESSION* handshake_with_certificate() {
+  EVP_PKEY* key = EVP_EC_gen("P-256");
+  X509* certificate = certify(key);
+  SSL_CTX* ctx = SSL_CTX_new_ex(Default::get().libctx, nullptr, TLS_method());
+  SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
+  SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);  // d2i_SSL_SESSION(3) would leave the size of this ticket with a session that has none
+  SSL_CTX_use_cert_and_key(ctx, certificate, key, nullptr, 1);
+  const SslPointer client(SSL_new(ctx)), server(SSL_new(ctx));
+  SSL_set_connect_state(client.get());
+  SSL_set_accept_state(server.get());
+  SSL_SESSION* session = connect_in_memory(client.get(), server.get()) && shake_hands(client.get(), server.get()) ? SSL_get1_session(client.get()) : nullptr;
+  SSL_set_shutdown(client.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);  // else its end makes the session one that can not be resumed
+  SSL_CTX_free(ctx);
+  X509_free(certificate);
+  EVP_PKEY_free(key);
+  return session;
+}
+
+}  // namespace
+
+SSL_CTX* shadow_context(int version, const SSL_CIPHER* cipher) {
+  static std::mutex mutex;
+  static auto* contexts = new std::map<std::pair<int, std::uint32_t>, SSL_CTX*>;
+  std::lock_guard lock(mutex);
+  SSL_CTX*& ctx = (*contexts)[{version, SSL_CIPHER_get_id(cipher)}];
+  if (ctx) return ctx;
+  ctx = SSL_CTX_new_ex(shadow_library(), nullptr, TLS_method());
+  const char* name = SSL_CIPHER_get_name(cipher);
+  SSL_CTX_set_security_level(ctx, 0);
+  SSL_CTX_set_min_proto_version(ctx, version);
+  SSL_CTX_set_max_proto_version(ctx, version);
+  if (version == TLS1_3_VERSION)
+    SSL_CTX_set_ciphersuites(ctx, name);
+  else
+    SSL_CTX_set_cipher_list(ctx, name);
+  SSL_CTX_set_alpn_select_cb(ctx, select_alpn, nullptr);
+  // Without one, an SSL that is here only for a while would ask that of the context which it was made of.
+  SSL_CTX_set_tlsext_servername_callback(ctx, +[](SSL*, int*, void*) -> int { return SSL_TLSEXT_ERR_NOACK; });
+  // Without one, a client does not offer the suites with a pre-shared key; a resumption does not ask for it.
+  if (version != TLS1_3_VERSION) SSL_CTX_set_psk_client_callback(ctx, [](SSL*, const char*, char*, unsigned, unsigned char*, unsigned) { return 0u; });
+  SSL_CTX_set_options(ctx, SSL_OP_ALLOW_NO_DHE_KEX | SSL_OP_NO_TICKET);
+  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER);
+  return ctx;
+}
+
+void choose_alpn(SSL* shadow, const ByteView* protocol) { SSL_set_ex_data(shadow, alpn_index(), const_cast<ByteView*>(protocol)); }
+
+SSL_SESSION* new_session_with_chain() {
+  static SSL_SESSION* const origin = handshake_with_certificate();
+  return origin ? SSL_SESSION_dup(origin) : nullptr;
+}
+
+}  // namespace sockmi::tls

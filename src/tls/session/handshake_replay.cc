@@ -1,0 +1,375 @@
+// How a genuine SSL comes to hold somebody else's session: by a handshake.
+//
+// libssl's private state can not be written, but libssl writes it itself when it does a handshake. So the target does one, in memory, against a
+// throw-away SSL of ours, its shadow: a resumption, which needs no private key. In TLS 1.3 that is a PSK handshake with a throw-away key; when
+// libssl derives the application, exporter and resumption secrets, the provider answers both with the real ones. In TLS 1.2 it is a session
+// resumption, whose Finished messages the provider answers with the real ones; then the cipher contexts are given the real keys. Afterwards
+// record sequence numbers are moved on to the real ones, and nothing of the SSL is different from one that had the handshake with the peer:
+// KeyUpdate, exporters, tickets, renegotiation and getters work.
+//
+// The target's context is the application's, with its callbacks. Those that a handshake has no choice but to call (ClientHello, server name, ALPN) see
+// the connection's own names, so that they choose what they chose then, the context and certificate of a virtual host among it. docs/tls.md lists them.
+//
+// What the application had not read yet, and a close_notify that it knows of, come to the target as they came to the source: in records, which
+// the shadow makes. They never leave this process.
+//
+// One thing stays: to libssl the handshake was a resumption, and SSL_session_reused(3) says so. Nothing public can change that; what it was is
+// kept beside (sockmi_session_reused()).
+//
+// Rejected: writing into SSL's structure (changes with every release), and speaking TLS ourselves (then it is no SSL any more).
+#include "tls/session/handshake_replay.h"
+
+#include <algorithm>
+#include <ctime>
+#include <optional>
+#include <string>
+
+#include <openssl/err.h>
+#include <openssl/rand.h>
+
+#include "wire/flatbuffer.h"
+#include "tls/session/dummy_peer.h"
+
+namespace sockmi::tls {
+namespace {
+
+// No group is common to both sides, so that libssl settles on a handshake without Diffie-Hellman (psk_ke, RFC 8446, 4.2.9).
+constexpr const char* kClientGroups = "P-256";
+constexpr const char* kServerGroups = "X25519";
+// Afterwards the SSL has OpenSSL's default ones: what it had before, nothing tells.
+void set_usual_groups(SSL* ssl) {
+#if OPENSSL_VERSION_PREREQ(3, 5)
+  SSL_set1_groups_list(ssl, "DEFAULT");
+#else
+  static constexpr int kUsual[] = {NID_X25519,    NID_X9_62_prime256v1, NID_X448,      NID_secp521r1, NID_secp384r1,
+                                   NID_ffdhe2048, NID_ffdhe3072,        NID_ffdhe4096, NID_ffdhe6144, NID_ffdhe8192};
+  SSL_set1_groups(ssl, const_cast<int*>(kUsual), std::size(kUsual));
+#endif
+}
+
+constexpr long kNoStatus = -1;  // of SSL_get_tlsext_status_type(3)
+constexpr std::uint64_t kAgreed = SSL_OP_NO_ENCRYPT_THEN_MAC | SSL_OP_NO_EXTENDED_MASTER_SECRET;
+
+int psk_index() {
+  static const int it = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return it;
+}
+int find_psk(SSL* ssl, const unsigned char*, std::size_t, SSL_SESSION** out) {
+  *out = static_cast<SSL_SESSION*>(SSL_get_ex_data(ssl, psk_index()));
+  return *out && SSL_SESSION_up_ref(*out);
+}
+int use_psk(SSL* ssl, const EVP_MD*, const unsigned char** id, std::size_t* id_size, SSL_SESSION** out) {
+  static constexpr unsigned char kIdentity[] = "sockmi";
+  *id = kIdentity;
+  *id_size = sizeof kIdentity - 1;
+  return find_psk(ssl, nullptr, 0, out);
+}
+
+// Without one of its own, an SSL calls its context's.
+void tell_nobody(const SSL*, int, int) {}
+
+// Null: none. (The macro casts its argument.)
+void set_host_name(SSL* ssl, const char* name) { SSL_set_tlsext_host_name(ssl, name); }
+
+Secret secret(const flatbuffers::Vector<std::uint8_t>* bytes) { return wire::secret(bytes); }
+
+Secret master_of(const SSL_SESSION* session) {
+  Secret master(SSL_MAX_MASTER_KEY_LENGTH);
+  master.resize(SSL_SESSION_get_master_key(session, master.data(), master.size()));
+  return master;
+}
+
+// The target on stage: its settings are put back when this goes, and on failure it is cleared, fit for a handshake of its own.
+class Rehearsal {
+ public:
+  Rehearsal(SSL* target, Script& script)
+      : target_(target), script_(script), tls_(*script.tls), tls13_(tls_.version() == TLS1_3_VERSION), alpn_(wire::view(tls_.alpn())), options_(SSL_get_options(target)),
+        tickets_(SSL_get_num_tickets(target)), info_callback_(SSL_get_info_callback(target)), status_type_(SSL_get_tlsext_status_type(target)),
+        name_before_(text(SSL_get_servername(target, TLSEXT_NAMETYPE_host_name))), context_(up_ref(SSL_get_SSL_CTX(target))), rbio_(up_ref(SSL_get_rbio(target))),
+        wbio_(up_ref(SSL_get_wbio(target))), shadow_(SSL_new(shadow_context(tls_.version(), SSL_SESSION_get0_cipher(script.session.get())))) {}
+  Rehearsal(const Rehearsal&) = delete;
+
+  ~Rehearsal() {
+    SSL_set_ex_data(target_, psk_index(), nullptr);
+    SSL_set_psk_find_session_callback(target_, nullptr);
+    SSL_set_psk_use_session_callback(target_, nullptr);
+    if (by_callback_) SSL_set_session_secret_cb(target_, nullptr, nullptr);
+    SSL_set_num_tickets(target_, tickets_);
+    SSL_clear_options(target_, (SSL_OP_ALLOW_NO_DHE_KEX | SSL_OP_NO_TICKET | kAgreed) & ~options_);
+    SSL_set_options(target_, kAgreed & options_);
+    SSL_set_info_callback(target_, info_callback_);
+    if (status_type_ != kNoStatus) SSL_set_tlsext_status_type(target_, status_type_);
+    if (tls13_) set_usual_groups(target_);
+    if (!done_) {
+      SSL_set_bio(target_, nullptr, nullptr);
+      SSL_clear(target_);
+      SSL_set_SSL_CTX(target_, context_.get());
+      if (!tls_.server()) {
+        SSL_set_session(target_, nullptr);
+        set_host_name(target_, name_before_ ? name_before_->c_str() : nullptr);
+      }
+    }
+    if (rbio_ && rbio_ == wbio_) BIO_free(rbio_);  // SSL_set_bio() takes one reference for both
+    SSL_set_bio(target_, rbio_, wbio_);
+    if (shadow_knows_) (void)overwrite_secrets(shadow_.get());  // that fails only without memory
+    ERR_clear_error();
+  }
+
+  Result<> perform() {
+    if (!shadow_ || !connect_in_memory(shadow_.get(), target_)) return fail_openssl(ENOMEM, "rehearsal");
+    set_stage();
+    Scope scope;
+    const Secret master = tls13_ ? set_psk(scope) : set_resumption();
+    if (!tls13_ && !by_callback_ && !cached_) return fail_openssl(EBADMSG, "TLS image: session");  // an empty ticket: libssl can not copy that
+    const Finished finished{secret(tls_.client_finished()), secret(tls_.server_finished())};
+    if (!tls13_) scope.inject_finished = &finished;
+    // It has to make records only if there are any.
+    shadow_knows_ = scope.inject_shadow = tls13_ && has_unread();
+    const bool shaken = shake_hands(shadow_.get(), target_, [&](const SSL* turn) { scope.shadow = turn != target_; }) && SSL_session_reused(target_);
+    if (cached_) SSL_CTX_remove_session(cache(), cached_.get());
+    if (!shaken && SSL_want(target_) == SSL_CLIENT_HELLO_CB) return fail(ENOTSUP, "the application's client_hello callback has to answer at once in a load");
+    if (!shaken) return fail_openssl(ENOTSUP, "the SSL's context does not allow this session (version, cipher, or the provider is not in its path)");
+    if (scope.contexts.empty()) return fail(ENOKEY, "the provider is not in the SSL's path");
+    TRY(give_unread(scope));
+    TRY(tls13_ ? take_over_tls13(scope, master) : take_over_tls12(scope, master));
+    TRY(set_what_getters_answer());
+    done_ = true;
+    return {};
+  }
+
+ private:
+  static BIO* up_ref(BIO* bio) {
+    if (bio) BIO_up_ref(bio);
+    return bio;
+  }
+  static SSL_CTX* up_ref(SSL_CTX* context) {
+    SSL_CTX_up_ref(context);
+    return context;
+  }
+  static std::optional<std::string> text(const char* from) { return from ? std::optional<std::string>(from) : std::nullopt; }
+  const char* name() const { return tls_.server_name() ? tls_.server_name()->c_str() : nullptr; }
+  // Where the server looks sessions up: not in the context that a virtual host gives it on the way.
+  SSL_CTX* cache() const { return tls_.server() ? context_.get() : SSL_get_SSL_CTX(shadow_.get()); }
+  SSL* server() const { return tls_.server() ? target_ : shadow_.get(); }
+  SSL* client() const { return tls_.server() ? shadow_.get() : target_; }
+
+  void set_stage() {
+    SSL_set_info_callback(target_, tell_nobody);
+    SSL_set_accept_state(server());
+    SSL_set_connect_state(client());
+    set_host_name(client(), name());
+    SSL_SESSION_set1_hostname(script_.session.get(), name());
+    // A shadow has no stapled response, which an application may insist on.
+    if (status_type_ != kNoStatus) SSL_set_tlsext_status_type(target_, kNoStatus);
+    choose_alpn(shadow_.get(), &alpn_);
+    if (!alpn_.empty()) {
+      Bytes protocols{static_cast<std::uint8_t>(alpn_.size())};
+      protocols.insert(protocols.end(), alpn_.begin(), alpn_.end());
+      SSL_set_alpn_protos(client(), protocols.data(), static_cast<unsigned>(protocols.size()));
+    }
+    SSL_set_tlsext_max_fragment_length(client(), SSL_SESSION_get_max_fragment_length(script_.session.get()));
+    SSL_set_num_tickets(server(), 0);
+    SSL_set_options(target_, SSL_OP_ALLOW_NO_DHE_KEX);
+    // What the real handshake agreed on, the rehearsal has to agree on too: the client leaves out what it did not.
+    SSL_clear_options(target_, kAgreed);
+    if (!tls13_ && !tls_.encrypt_then_mac()) SSL_set_options(client(), SSL_OP_NO_ENCRYPT_THEN_MAC);
+    if (tls_.no_extended_master()) SSL_set_options(client(), SSL_OP_NO_EXTENDED_MASTER_SECRET);
+    if (tls13_) {
+      SSL_set1_groups_list(client(), kClientGroups);
+      SSL_set1_groups_list(server(), kServerGroups);
+    }
+    // Or the client refuses: "attempt to reuse session in different context"; and a server that asks for certificates refuses an empty one.
+    unsigned size = 0;
+    const unsigned char* id = SSL_SESSION_get0_id_context(script_.session.get(), &size);
+    id_context_.assign(id, id + size);
+    const Bytes shown = size > 0 ? id_context_ : Bytes{'s', 'o', 'c', 'k', 'm', 'i'};
+    SSL_SESSION_set1_id_context(script_.session.get(), shown.data(), static_cast<unsigned>(shown.size()));
+    for (SSL* ssl : {server(), client()}) SSL_set_session_id_context(ssl, shown.data(), static_cast<unsigned>(shown.size()));
+    id = SSL_SESSION_get_id(script_.session.get(), &size);
+    session_id_.assign(id, id + size);
+  }
+
+  // Or a connection that is older than its session would be refused. Afterwards the session has its own age again.
+  void make_young(SSL_SESSION* session) {
+    time_ = SSL_SESSION_get_time(session);
+    timeout_ = SSL_SESSION_get_timeout(session);
+    SSL_SESSION_set_time(session, std::time(nullptr));
+    SSL_SESSION_set_timeout(session, 300);
+  }
+
+  // A throw-away key takes the place of the session's secret. Returns the real one.
+  Secret set_psk(Scope& scope) {
+    SSL_SESSION* session = script_.session.get();
+    const Secret real = master_of(session);
+    Secret psk(static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session)))));
+    RAND_bytes(psk.data(), static_cast<int>(psk.size()));
+    SSL_SESSION_set1_master_key(session, psk.data(), psk.size());
+    SSL_SESSION_set1_id(session, psk.data(), 0);  // or a client takes the session of that id out of its cache, and tells the application
+    make_young(session);
+    for (SSL* ssl : {server(), client()}) SSL_set_ex_data(ssl, psk_index(), session);
+    SSL_set_psk_find_session_callback(server(), find_psk);
+    SSL_set_psk_use_session_callback(client(), use_psk);
+    scope.inject = Connection::make();
+    scope.inject->client = Key(wire::view(tls_.client_secret()));
+    scope.inject->server = Key(wire::view(tls_.server_secret()));
+    scope.inject->exporter = Key(wire::view(tls_.exporter_secret()));
+    scope.inject->resumption = Key(wire::view(tls_.resumption_secret()));
+    Registry::get().add(scope.inject);
+    return real;
+  }
+
+  // The session goes by a random id: the peers' own may be in this process too. The server finds it in its context's cache; or it is told the secret
+  // by a callback (SSL_set_session_secret_cb, made for EAP-FAST), and its new session is filled with ours. That is for contexts that do not look into
+  // their cache, or whose application is told of every session that leaves it; but only a session from the cache can have a chain.
+  Secret set_resumption() {
+    SSL_SESSION* session = script_.session.get();
+    SSL_set_options(client(), SSL_OP_NO_TICKET);
+    unsigned char id[SSL_MAX_SSL_SESSION_ID_LENGTH];
+    RAND_bytes(id, sizeof id);
+    SSL_SESSION_set1_id(session, id, sizeof id);
+    make_young(session);
+    by_callback_ = (SSL_CTX_get_session_cache_mode(cache()) & SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) != 0 ||
+                   (SSL_CTX_sess_get_remove_cb(cache()) && script_.chain.empty());
+    if (by_callback_) {
+      SSL_set_session_secret_cb(server(), fill_session, this);
+    } else {
+      cached_.reset(SSL_SESSION_dup(session));
+      if (cached_) SSL_CTX_add_session(cache(), cached_.get());
+    }
+    SSL_set_session(client(), session);
+    return master_of(session);
+  }
+
+  static int fill_session(SSL* ssl, void* secret, int* size, STACK_OF(SSL_CIPHER)*, const SSL_CIPHER** cipher, void* rehearsal) {
+    const Rehearsal& self = *static_cast<Rehearsal*>(rehearsal);
+    const SSL_SESSION* ours = self.script_.session.get();
+    SSL_SESSION* live = SSL_get_session(ssl);
+    const unsigned char* at = self.tls_.session()->data();
+    if (!d2i_SSL_SESSION(&live, &at, static_cast<long>(self.tls_.session()->size()))) return 0;
+    unsigned id_size = 0;
+    const unsigned char* id = SSL_SESSION_get_id(ours, &id_size);
+    SSL_SESSION_set1_id(live, id, id_size);
+    SSL_SESSION_set1_hostname(live, self.name());
+    unsigned context_size = 0;
+    const unsigned char* id_context = SSL_SESSION_get0_id_context(ours, &context_size);
+    SSL_SESSION_set1_id_context(live, id_context, context_size);
+    *size = static_cast<int>(SSL_SESSION_get_master_key(ours, static_cast<unsigned char*>(secret), static_cast<std::size_t>(*size)));
+    *cipher = SSL_SESSION_get0_cipher(ours);
+    return 1;
+  }
+
+  bool has_unread() const { return !wire::view(tls_.unread()).empty() || (tls_.shutdown() & SSL_RECEIVED_SHUTDOWN); }
+
+  // In TLS 1.3 the shadow has the peer's keys by now; in TLS 1.2 those of the rehearsal, which the target will lose.
+  Result<> give_unread(Scope& scope) {
+    if (!has_unread()) return {};
+    const ByteView unread = wire::view(tls_.unread());
+    scope.shadow = true;
+    const bool sent = unread.empty() ? SSL_shutdown(shadow_.get()) >= 0 : SSL_write(shadow_.get(), unread.data(), static_cast<int>(unread.size())) > 0;
+    scope.shadow = false;
+    char byte;
+    const int peeked = sent ? SSL_peek(target_, &byte, 1) : -1;
+    OPENSSL_cleanse(&byte, 1);
+    const bool arrived = unread.empty() ? SSL_get_error(target_, peeked) == SSL_ERROR_ZERO_RETURN
+                                        : peeked == 1 && static_cast<std::size_t>(SSL_pending(target_)) == unread.size();
+    if (!arrived) return fail_openssl(EBADMSG, "TLS image: what is unread can not be given to the SSL");
+    return {};
+  }
+
+  Result<> take_over_tls13(const Scope& scope, const Secret& master) {
+    CipherContext* writing = Registry::get().current(*scope.inject, !tls_.server(), true).context;
+    CipherContext* reading = Registry::get().current(*scope.inject, tls_.server(), false).context;
+    if (!writing || !reading) return fail(ENOKEY, "the provider is not in the SSL's path");
+    move_on(*writing, *reading);
+    attachment(target_).known = {.random = client_random_of(target_), .connection = scope.inject, .client = {}, .server = {}};
+    if (!master.empty()) SSL_SESSION_set1_master_key(SSL_get_session(target_), master.data(), master.size());
+    return {};
+  }
+
+  Result<> take_over_tls12(const Scope& scope, const Secret& master) {
+    CipherContext *writing = nullptr, *reading = nullptr;
+    for (CipherContext* context : scope.contexts)
+      if (Registry::get().by_key(context->encrypting, context->secret.view(), context) == context) (context->encrypting ? writing : reading) = context;
+    if (!writing || !reading) return fail(ENOKEY, "the provider is not in the SSL's path");
+    Attachment& kept = attachment(target_);
+    kept.client_random = secret(tls_.client_random());
+    kept.server_random = secret(tls_.server_random());
+    auto [client, server] = tls12_keys(SSL_get_current_cipher(target_), script_.suite, master, kept.client_random, kept.server_random);
+    std::array<std::uint8_t, 8> nonce;
+    std::ranges::copy(*tls_.explicit_nonce(), nonce.begin());
+    if (!rekey_tls12(*writing, tls_.server() ? server : client, nonce) || !rekey_tls12(*reading, tls_.server() ? client : server, nonce))
+      return fail(EIO, "setting the keys");
+    move_on(*writing, *reading);
+    kept.known = {.random = client_random_of(target_), .connection = nullptr, .client = std::move(client), .server = std::move(server),
+                  .reading = reading, .writing = writing};
+    kept.rehearsed_client_random = kept.known.random;
+    kept.rehearsed_server_random.resize(SSL3_RANDOM_SIZE);
+    SSL_get_server_random(target_, kept.rehearsed_server_random.data(), SSL3_RANDOM_SIZE);
+    Registry::get().substitute(kept.rehearsed_client_random, kept.client_random);
+    Registry::get().substitute(kept.rehearsed_server_random, kept.server_random);
+    return {};
+  }
+
+  void move_on(CipherContext& writing, CipherContext& reading) {
+    writing.sequence().offset = tls_.write_sequence() - writing.sequence().count;
+    reading.sequence().offset = tls_.read_sequence() - reading.sequence().count;
+  }
+
+  Result<> set_what_getters_answer() {
+    const unsigned char* alpn = nullptr;
+    unsigned size = 0;
+    SSL_get0_alpn_selected(target_, &alpn, &size);
+    if (!std::ranges::equal(ByteView(alpn, size), alpn_)) return fail(ENOTSUP, "the SSL's context chooses another ALPN protocol");
+    // On a server too, which may have passed over the name.
+    set_host_name(target_, name());
+    SSL_SESSION* const session = SSL_get_session(target_);
+    SSL_SESSION_set1_hostname(session, name());
+    SSL_SESSION_set1_id(session, session_id_.data(), static_cast<unsigned>(session_id_.size()));
+    SSL_SESSION_set1_id_context(session, id_context_.data(), static_cast<unsigned>(id_context_.size()));
+    SSL_set_session_id_context(target_, id_context_.data(), static_cast<unsigned>(id_context_.size()));
+    SSL_SESSION_set_time(session, time_);
+    SSL_SESSION_set_timeout(session, timeout_);
+    SSL_set_verify_result(target_, tls_.verify_result());
+    if (!script_.chain.empty()) {
+      STACK_OF(X509)* chain = SSL_get_peer_cert_chain(target_);
+      if (!chain) return fail(ENOTSUP, "the SSL has no place for its peer's chain: its context has to look sessions up in its own cache");
+      while (X509* stale = sk_X509_pop(chain)) X509_free(stale);
+      for (X509* each : script_.chain) {
+        X509_up_ref(each);
+        sk_X509_push(chain, each);
+      }
+    }
+    tickets_ = tls_.num_tickets();
+    if (tls_.shutdown()) SSL_set_shutdown(target_, tls_.shutdown());
+    if (tls_.key_update() && !SSL_key_update(target_, tls_.key_update() - 1)) return fail_openssl(EBADMSG, "TLS image: KeyUpdate");
+    return {};
+  }
+
+  SSL* target_;
+  Script& script_;
+  const wire::Tls& tls_;
+  const bool tls13_;
+  const ByteView alpn_;
+  const std::uint64_t options_;
+  std::size_t tickets_;
+  void (*const info_callback_)(const SSL*, int, int);
+  const long status_type_;
+  const std::optional<std::string> name_before_;
+  const ContextPointer context_;  // before a virtual host's takes its place
+  BIO *rbio_, *wbio_;
+  SslPointer shadow_;
+  SessionPointer cached_;
+  Bytes session_id_, id_context_;
+  long time_ = 0, timeout_ = 0;
+  bool by_callback_ = false, shadow_knows_ = false, done_ = false;
+};
+
+}  // namespace
+
+Result<> rehearse(SSL* target, Script& script) {
+  auto performed = Rehearsal(target, script).perform();
+  if (!performed) drop_attachment(target);
+  return performed;
+}
+
+}  // namespace sockmi::tls

@@ -1,0 +1,84 @@
+// An endpoint on its way: everything that travels, and the messages about it.
+#pragma once
+
+#include <chrono>
+#include <set>
+#include <array>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/address.h"
+#include "base/error.h"
+#include "base/secret.h"
+#include "base/user.h"
+#include "wire/control_generated.h"
+
+namespace sockmi::wire {
+
+using MigrationId = std::array<std::uint8_t, 16>;
+std::string to_hex(const MigrationId& id);
+Result<MigrationId> read_id(ByteView bytes);
+
+struct Endpoint {
+  std::string service;
+  User owner;                 // who exported it
+  std::uint8_t state = 0;     // one SOCKMI_* bit
+  TcpT tcp;
+  Secret tls;                 // sealed; empty: no TLS
+  Secret payload;
+  std::string home;           // host that owns the local address
+  SocketAddress home_line;    // where it listens for other daemons
+  std::uint64_t generation = 0;  // see broker/whereabouts.h
+};
+
+FourTuple tuple_of(const TcpT& tcp);  // of a checked image
+
+inline constexpr std::size_t kMostEndpoints = 4096;  // of one message; as many as a batch has
+
+// An endpoint of a Prepare or a Commit. One message carries a batch.
+struct Departing {
+  MigrationId id;
+  const Endpoint* endpoint;
+  std::uint32_t ahead = 0;  // bytes in front of its receive queue that are with the importer already
+};
+// See Passage in message.fbs.
+struct Crossing {
+  FourTuple tuple;
+  std::uint32_t largest = 0;
+  bool near = false;
+};
+struct Committed {
+  MigrationId id{};
+  LateT late;
+};
+
+Secret pack_prepare(std::span<const Departing> endpoints, const SocketAddress& line);
+Result<Endpoint> read_endpoint(const EndpointImage* from);
+Secret pack_commit(const std::vector<Committed>& endpoints);
+Result<std::vector<Committed>> read_commit(const Commit& from);
+Secret pack_abort(std::span<const MigrationId> ids);
+Result<std::vector<MigrationId>> read_ids(ByteView bytes);  // 16 bytes each
+Secret pack_expect();
+Secret pack_passages(const std::vector<Crossing>& connections);
+Result<std::vector<Crossing>> read_passages(const Passages& said);
+Secret pack_ahead(const MigrationId& id, ByteView bytes);
+Secret pack_inquire(const MigrationId& id);
+Secret pack_rest(const MigrationId& id, const LateT& late);
+Secret pack_straggler(const StragglerT& straggler);
+Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service = {}, std::uint64_t generation = 0);
+Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line, std::uint64_t generation = 0, bool routed = false);
+Secret pack_ended(const FourTuple& tuple, std::uint64_t generation = 0);
+Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned prefix, bool deprecated);
+// The connection that a Moved, an Ended or a Held speaks of.
+Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers::String* remote);
+Secret pack_answer(const Result<>& result, int decided = 0);
+Secret pack_answer(const std::vector<Result<>>& verdicts, std::chrono::microseconds took = {});
+// What an answer says: its own error as ours. `decided` as in message.fbs.
+Result<int> read_answer(ByteView bytes);
+// The verdicts on `count` endpoints. EPROTO: there are not as many.
+Result<std::vector<Result<>>> read_verdicts(ByteView bytes, std::size_t count);
+// How long the other host says that it needed for its answer.
+Result<std::chrono::microseconds> read_took(ByteView bytes);
+
+}  // namespace sockmi::wire

@@ -1,0 +1,117 @@
+#include "applications/export_requests.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <gtest/gtest.h>
+
+namespace sockmi::daemon {
+namespace {
+
+class ExportRequestsTest : public testing::Test {
+ protected:
+  inline static const User alice{1000, "alice"}, bob{1001, "bob"}, root{0, "root"};
+  // An application that remembers what it was asked.
+  ExportRequests::Holder hold(const char* service, const User& user = alice) {
+    return requests_.hold(service, user, [this](const ExportWish& wish) { asked_.push_back(wish.request); });
+  }
+  void ask(const char* service, std::chrono::milliseconds timeout = std::chrono::minutes(1), const User& asker = root) {
+    outcome_.reset();
+    asio::co_spawn(io_, requests_.ask(service, {}, asker, timeout), [this](std::exception_ptr, ExportOutcome outcome) { outcome_ = outcome; });
+    io_.restart();
+    io_.poll();
+  }
+  // Whether all is said, and what.
+  bool settled() {
+    io_.restart();
+    io_.poll();
+    return outcome_.has_value();
+  }
+
+  asio::io_context io_;
+  ExportRequests requests_{io_.get_executor()};
+  std::vector<std::uint64_t> asked_;
+  std::optional<ExportOutcome> outcome_;
+};
+
+TEST_F(ExportRequestsTest, AnswersAreAddedUp) {
+  const auto one = hold("web"), other = hold("web"), stranger = hold("mail");
+  ask("web");
+  ASSERT_EQ(asked_.size(), 2u);
+  ASSERT_TRUE(requests_.done(asked_[0], alice, 3, 1));
+  EXPECT_FALSE(settled());
+  ASSERT_TRUE(requests_.done(asked_[1], alice, 4, 0));
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(outcome_->applications, 2u);
+  EXPECT_EQ(outcome_->answered, 2u);
+  EXPECT_EQ(outcome_->exported, 7u);
+  EXPECT_EQ(outcome_->failed, 1u);
+}
+
+TEST_F(ExportRequestsTest, NobodyAnswersTwice) {
+  const auto one = hold("web"), other = hold("web");
+  ask("web");
+  ASSERT_TRUE(requests_.done(asked_[0], alice, 1, 0));
+  EXPECT_EQ(requests_.done(asked_[0], alice, 1, 0).error().code, ENOENT);
+  EXPECT_FALSE(settled());
+}
+
+TEST_F(ExportRequestsTest, WhoIsGoneIsNotWaitedFor) {
+  auto one = hold("web"), other = hold("web");
+  ask("web");
+  one.reset();
+  EXPECT_FALSE(settled());
+  ASSERT_TRUE(requests_.done(asked_[0], alice, 2, 0));  // the last that came is asked first
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(outcome_->answered, 1u);
+  EXPECT_EQ(outcome_->exported, 2u);
+}
+
+TEST_F(ExportRequestsTest, NobodyHoldsAnything) {
+  ask("web");
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(outcome_->applications, 0u);
+}
+
+TEST_F(ExportRequestsTest, AnAnswerThatComesTooLateIsToNobody) {
+  const auto one = hold("web");
+  ask("web", std::chrono::milliseconds(0));
+  while (!settled()) io_.run_one();
+  EXPECT_EQ(outcome_->answered, 0u);
+  EXPECT_EQ(requests_.done(asked_[0], alice, 1, 0).error().code, ENOENT);
+}
+
+TEST_F(ExportRequestsTest, OnlyRootAsksTheApplicationsOfOthers) {
+  const auto hers = hold("web", alice), his = hold("web", bob);
+  ask("web", std::chrono::minutes(1), bob);
+  EXPECT_EQ(asked_.size(), 1u);
+  EXPECT_TRUE(requests_.done(asked_[0], bob, 1, 0));
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(outcome_->applications, 1u);
+}
+
+TEST_F(ExportRequestsTest, OnlyWhoWasAskedAnswers) {
+  const auto hers = hold("web", alice);
+  ask("web");
+  EXPECT_EQ(requests_.done(asked_[0], bob, 100, 0).error().code, ENOENT);
+  EXPECT_FALSE(settled());
+  EXPECT_NE(asked_[0] >> 32, 0u) << "a number that can be guessed";
+}
+
+TEST_F(ExportRequestsTest, WhoDoesNotAnswerIsNamedAndNotWaitedForAgain) {
+  const auto hers = hold("web", alice), his = hold("web", bob);
+  ask("web", std::chrono::milliseconds(0));
+  while (!settled()) io_.run_one();
+  EXPECT_EQ(outcome_->silent.size(), 2u);
+  EXPECT_EQ(requests_.done(asked_[1], alice, 1, 0).error().code, ENOENT) << "too late, but she is there";
+  ask("web");
+  ASSERT_EQ(asked_.size(), 4u);
+  EXPECT_FALSE(settled());
+  ASSERT_TRUE(requests_.done(asked_[3], alice, 2, 0));
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(outcome_->answered, 1u);
+  EXPECT_EQ(outcome_->silent, std::vector<std::string>{"bob"});
+}
+
+}  // namespace
+}  // namespace sockmi::daemon

@@ -1,0 +1,48 @@
+// Steering that remembers the redirects which it is asked for, and does nothing.
+#pragma once
+
+#include <map>
+
+#include "steer/steering.h"
+
+namespace sockmi::daemon {
+
+class FakeSteering : public steer::Steering {
+ public:
+  Result<> redirect(std::span<const steer::Redirect> redirects) override {
+    for (const auto& each : redirects) redirected[each.tuple] = each;
+    return {};
+  }
+  Result<> remove_redirects(std::span<const FourTuple> tuples) override {
+    for (const auto& tuple : tuples) redirected.erase(tuple);
+    return {};
+  }
+  Result<std::vector<steer::Redirect>> redirects() override { return std::vector<steer::Redirect>(); }
+  Result<> let_in(const FourTuple&, std::chrono::milliseconds) override { return {}; }
+  Result<> keep_out(const FourTuple&) override { return {}; }
+  Result<> track(const FourTuple&, bool) override { return {}; }
+  Result<> untrack(const FourTuple&, std::chrono::milliseconds) override { return {}; }
+  Result<> redirect_port(const SocketAddress&, const IpAddress&, std::span<const FourTuple>) override { return {}; }
+  Result<> remove_port_redirect(const SocketAddress&) override { return {}; }
+  Result<std::vector<SocketAddress>> redirected_ports() override { return std::vector<SocketAddress>(); }
+  Result<> stay(std::span<const FourTuple>) override { return {}; }
+  Result<> unstay(std::span<const FourTuple>) override { return {}; }
+  Result<> hold_port(const SocketAddress&, std::chrono::milliseconds) override { return {}; }
+  Result<> release_port(const SocketAddress&) override { return {}; }
+  Result<> shelter(std::span<const steer::Sheltered>) override { return {}; }
+  Result<std::vector<steer::Sheltered>> sheltered() override { return std::vector<steer::Sheltered>(); }
+  Result<bool> is_routed(const IpAddress&) override { return false; }
+  Result<> readdress(std::span<const FourTuple> tuples, const IpAddress& own) override {
+    for (const auto& tuple : tuples) readdressed_to[tuple] = own;
+    return {};
+  }
+  Result<> remove_readdress(std::span<const FourTuple>, const IpAddress&, std::chrono::milliseconds) override { return {}; }
+  Result<> readdress_port(const SocketAddress&, const IpAddress&) override { return {}; }
+  Result<> remove_readdress_port(const SocketAddress&, const IpAddress&) override { return {}; }
+  Result<std::vector<steer::Readdressed>> readdressed() override { return std::vector<steer::Readdressed>(); }
+  void keep(bool) override {}
+  std::map<FourTuple, steer::Redirect> redirected;
+  std::map<FourTuple, IpAddress> readdressed_to;
+};
+
+}  // namespace sockmi::daemon

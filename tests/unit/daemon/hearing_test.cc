@@ -1,0 +1,69 @@
+// What counts as an answer of the peer's. Both ends are here; what one of them does stands for what we inject.
+#include "connections/unheard_peers.h"
+
+#include <sys/socket.h>
+
+#include <gtest/gtest.h>
+
+#include "base/unique_fd.h"
+#include "net/peer_liveness.h"
+#include "tcp/socket_info.h"
+
+namespace sockmi::daemon {
+namespace {
+
+class HearingTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const unique_fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_storage address{};
+    socklen_t size = SocketAddress{*IpAddress::parse("127.0.0.1"), 0}.to(address);
+    auto* name = reinterpret_cast<sockaddr*>(&address);
+    ASSERT_TRUE(::bind(listener.get(), name, size) == 0 && ::listen(listener.get(), 1) == 0 && ::getsockname(listener.get(), name, &size) == 0);
+    peer_.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::connect(peer_.get(), name, size), 0);
+    ours_.reset(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    const auto facts = tcp::inspect(ours_.get());
+    ASSERT_TRUE(facts);
+    const auto now = net::liveness_of(facts->tuple, facts->cookie);
+    ASSERT_TRUE(now) << to_string(now.error());
+    tuple_ = facts->tuple;
+    hearing_.expect(facts->cookie, tuple_, {now->answers, now->acknowledged}, std::nullopt);
+  }
+  bool is_heard() {
+    io_.run_for(std::chrono::milliseconds(300));
+    return hearing_.size() == 0;
+  }
+
+  asio::io_context io_;
+  Hearing hearing_{io_};
+  unique_fd ours_, peer_;
+  FourTuple tuple_;
+};
+
+TEST_F(HearingTest, SilenceIsNoAnswer) { EXPECT_FALSE(is_heard()); }
+
+TEST_F(HearingTest, ASegmentWithoutDataIsOne) {
+  ASSERT_EQ(::shutdown(peer_.get(), SHUT_WR), 0);
+  EXPECT_TRUE(is_heard());
+}
+
+TEST_F(HearingTest, WhatWeInjectIsNone) {
+  hearing_.injected(tuple_);
+  EXPECT_FALSE(is_heard()) << "not even before the socket has got it";
+  ASSERT_EQ(::shutdown(peer_.get(), SHUT_WR), 0);
+  EXPECT_FALSE(is_heard());
+  ASSERT_EQ(::send(ours_.get(), "?", 1, 0), 1);
+  EXPECT_TRUE(is_heard()) << "what we say is acknowledged";
+}
+
+TEST_F(HearingTest, WhatIsInjectedElsewhereChangesNothing) {
+  FourTuple other = tuple_;
+  other.remote.port ^= 1;
+  hearing_.injected(other);
+  ASSERT_EQ(::shutdown(peer_.get(), SHUT_WR), 0);
+  EXPECT_TRUE(is_heard());
+}
+
+}  // namespace
+}  // namespace sockmi::daemon

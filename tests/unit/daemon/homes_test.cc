@@ -1,0 +1,275 @@
+// Who is believed. The kernel and the other daemons are none.
+#include "connections/home_protocol.h"
+#include "connections/lifecycle.h"
+
+#include "connections/claims.h"
+#include "context/async_event.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <gtest/gtest.h>
+
+#include "fake_steering.h"
+
+namespace sockmi::daemon {
+namespace {
+
+// Answers what the test says, and remembers whom it was asked to ask.
+class FakeTransfer : public cluster::Transfer {
+ public:
+  asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret, milliseconds) override {
+    asked.push_back(host);
+    const auto it = answers.find(host);
+    if (it == answers.end()) co_return fail(EHOSTUNREACH, "silent");
+    co_return wire::pack_answer(it->second);
+  }
+  void set_member_addresses(std::function<bool(const IpAddress&)>) override {}
+  bool connected(const std::string&) const override { return false; }
+  std::map<std::string, Result<>> answers;
+  std::vector<std::string> asked;
+};
+
+class HomesTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (std::filesystem::temp_directory_path() / "sockmi-unit.XXXXXX").string();
+    ASSERT_TRUE(::mkdtemp(name.data()));
+    folder_ = name;
+    auto journal = Journal::open(folder_);
+    ASSERT_TRUE(journal);
+    Settings settings{.host = "home", .address = ip("127.0.0.1")};
+    world_ = std::make_unique<World>(io_, settings, Policy(std::map<std::string, ServiceRule>{{"web", {}}}), Maxima{}, std::move(*journal));
+    auto steering = std::make_unique<FakeSteering>();
+    steering_ = steering.get();
+    world_->steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
+    world_->transfer = std::make_unique<FakeTransfer>();
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  static IpAddress ip(const char* text) { return *IpAddress::parse(text); }
+  auto& redirected() { return steering_->redirected; }
+  auto& transfer() { return static_cast<FakeTransfer&>(*world_->transfer); }
+  void send_to(const std::string& host, const char* address) { world_->away[tuple_] = {"web", host, ip(address), "home", world_->settings.line()}; }
+
+  asio::io_context io_;
+  std::filesystem::path folder_;
+  std::unique_ptr<World> world_;
+  FakeSteering* steering_ = nullptr;
+  const FourTuple tuple_{*SocketAddress::parse("127.0.0.1:1"), *SocketAddress::parse("192.0.2.9:9")};
+  const FourTuple elsewhere_{*SocketAddress::parse("192.0.2.1:1"), *SocketAddress::parse("192.0.2.9:9")};
+};
+
+TEST_F(HomesTest, TheHolderAloneMaySendItOnOrEndIt) {
+  send_to("B", "192.0.2.2");
+  EXPECT_EQ(moved(*world_, "C", tuple_, ip("192.0.2.3"), "C", "web").error().code, EACCES);
+  EXPECT_EQ(ended(*world_, "C", tuple_).error().code, EACCES);
+  EXPECT_TRUE(redirected().empty());
+  EXPECT_TRUE(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web"));
+  EXPECT_EQ(redirected().at(tuple_).to, ip("192.0.2.3"));
+  EXPECT_EQ(ended(*world_, "B", tuple_).error().code, EACCES);
+  EXPECT_TRUE(ended(*world_, "C", tuple_));
+  EXPECT_TRUE(redirected().at(tuple_).expires_in);
+  EXPECT_TRUE(world_->away.empty());
+}
+
+TEST_F(HomesTest, WhatIsSaidTwiceChangesNothing) {
+  send_to("B", "192.0.2.2");
+  EXPECT_EQ(moved(*world_, "A", tuple_, ip("192.0.2.2"), "B", "web"), 0);
+  EXPECT_TRUE(redirected().empty());
+  EXPECT_TRUE(ended(*world_, "B", tuple_));
+  EXPECT_EQ(ended(*world_, "B", tuple_).error().code, ENOENT);
+}
+
+TEST_F(HomesTest, AnOlderWordChangesNothing) {
+  send_to("B", "192.0.2.2");
+  world_->away[tuple_].generation = 10;
+  EXPECT_TRUE(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11));
+  EXPECT_TRUE(moved(*world_, "C", tuple_, ip("192.0.2.2"), "B", "web", 12));
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11), 0) << "late, or again";
+  EXPECT_TRUE(ended(*world_, "B", tuple_, 10)) << "of its first stay on B";
+  EXPECT_EQ(world_->away[tuple_].host, "B");
+  EXPECT_EQ(redirected().at(tuple_).to, ip("192.0.2.2"));
+}
+
+TEST_F(HomesTest, AnEndEndsWhatIsOlderThanItEvenIfThatComesLater) {
+  world_->found[tuple_] = ip("192.0.2.2");
+  send_to("B", "192.0.2.2");
+  world_->away[tuple_].generation = 10;
+  EXPECT_TRUE(ended(*world_, "B", tuple_, 11)) << "it ended where B had sent it";
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11).error().code, ENOENT);
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web", 10).error().code, ENOENT);
+  EXPECT_TRUE(world_->away.empty());
+  EXPECT_TRUE(redirected().at(tuple_).expires_in);
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web", 12), 1) << "a later one with the same ports";
+}
+
+TEST_F(HomesTest, WhoHasItBringsItHome) {
+  EXPECT_TRUE(may_come(*world_, "B", tuple_));
+  send_to("B", "192.0.2.2");
+  EXPECT_TRUE(may_come(*world_, "B", tuple_));
+  EXPECT_EQ(may_come(*world_, "C", tuple_).error().code, EBUSY) << "it is at B";
+}
+
+TEST_F(HomesTest, WhatIsAboutToGoIsNoForgottenGuest) {
+  world_->find_socket = [this](const FourTuple&) { return Result<net::TcpSocket>({.cookie = 7, .tuple = elsewhere_, .mark = steer::kFreezeMark}); };
+  EXPECT_EQ(held(*world_, "A", elsewhere_, "web", world_->settings.line()), 1);
+  EXPECT_TRUE(world_->residents.empty());
+}
+
+TEST_F(HomesTest, WhoIsNotInAListOfAllSocketsIsAskedForByName) {
+  std::optional<std::uint64_t> found;
+  world_->find_socket = [&](const FourTuple&) -> Result<net::TcpSocket> {
+    if (!found) return fail(ENOENT, "none");
+    return net::TcpSocket{.cookie = *found, .tuple = tuple_};
+  };
+  EXPECT_FALSE(lives(*world_, {}, 7, tuple_));
+  found = 8;
+  EXPECT_FALSE(lives(*world_, {}, 7, tuple_)) << "another one with the same addresses and ports";
+  found = 7;
+  EXPECT_TRUE(lives(*world_, {}, 7, tuple_));
+  found.reset();
+  EXPECT_TRUE(lives(*world_, {{7, {.cookie = 7, .tuple = tuple_}}}, 7, tuple_));
+  EXPECT_FALSE(lives(*world_, {{7, {.cookie = 7, .tuple = elsewhere_}}}, 7, tuple_)) << "cookies begin anew with the kernel";
+}
+
+// Answers nothing for a while.
+class SlowTransfer : public FakeTransfer {
+ public:
+  asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret, milliseconds) override {
+    asked.push_back(host);
+    most = std::max(most, ++under_way);
+    co_await sleep_for(milliseconds(10));
+    --under_way;
+    co_return wire::pack_answer({}, 1);
+  }
+  int under_way = 0, most = 0;
+};
+
+TEST_F(HomesTest, WhoStartsAgainAndAgainIsAskedOnceAtATime) {
+  send_to("B", "192.0.2.2");
+  auto slow = std::make_unique<SlowTransfer>();
+  SlowTransfer& transfer = *slow;
+  world_->transfer = std::move(slow);
+  for (int i = 0; i < 10; ++i)
+    asio::co_spawn(io_, compare_notes(*world_, "B", *SocketAddress::parse("192.0.2.2:7078")), asio::detached);
+  io_.run();
+  EXPECT_EQ(transfer.most, 1);
+  EXPECT_EQ(transfer.asked.size(), 2u) << "it has started since the first question";
+  EXPECT_TRUE(world_->comparing.empty());
+}
+
+TEST_F(HomesTest, NobodyBringsHomeWhatWasNeverSentAway) {
+  EXPECT_EQ(may_return(*world_, "B", tuple_).error().code, EACCES);
+  send_to("B", "192.0.2.2");
+  EXPECT_TRUE(may_return(*world_, "B", tuple_));
+  world_->away.clear();
+  const FourTuple listener{tuple_.local, {}};
+  world_->away[listener] = {"web", "B", ip("192.0.2.2"), "home", world_->settings.line()};
+  EXPECT_TRUE(may_return(*world_, "B", tuple_)) << "accepted there, by our listener";
+  EXPECT_EQ(may_return(*world_, "C", tuple_).error().code, EACCES);
+  EXPECT_EQ(may_return(*world_, "B", {*SocketAddress::parse("127.0.0.1:2"), tuple_.remote}).error().code, EACCES) << "of another port";
+  world_->away.clear();
+  world_->settings.believe_holders = true;
+  EXPECT_TRUE(may_return(*world_, "B", tuple_));
+}
+
+TEST_F(HomesTest, WhoSentItOnMaySayThatItEndedThere) {
+  send_to("B", "192.0.2.2");
+  world_->away[tuple_].generation = 10;
+  EXPECT_TRUE(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11));
+  EXPECT_EQ(ended(*world_, "D", tuple_, 11).error().code, EACCES);
+  EXPECT_TRUE(ended(*world_, "B", tuple_, 11));
+  EXPECT_TRUE(world_->away.empty());
+}
+
+TEST_F(HomesTest, AMemberIsBelievedThatItHoldsWhatOurKernelStillLeadsThere) {
+  world_->found[tuple_] = ip("192.0.2.2");
+  EXPECT_EQ(moved(*world_, "C", tuple_, ip("192.0.2.3"), "C", "web").error().code, EACCES) << "it leads elsewhere";
+  EXPECT_TRUE(redirected().empty());
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web"), 1);
+  EXPECT_EQ(redirected().at(tuple_).to, ip("192.0.2.2"));
+  EXPECT_TRUE(world_->journal.away().contains(tuple_));
+  EXPECT_TRUE(ended(*world_, "B", tuple_));
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EACCES) << "the next connection of these ports is another one";
+}
+
+TEST_F(HomesTest, AMemberIsNotBelievedWithoutEvidence) {
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EACCES);
+  const FourTuple port{tuple_.local, {}};
+  world_->found[port] = ip("192.0.2.2");
+  EXPECT_EQ(moved(*world_, "B", port, ip("192.0.2.2"), "B", "web").error().code, EACCES) << "a whole port";
+  EXPECT_TRUE(redirected().empty());
+  EXPECT_TRUE(world_->journal.away().empty());
+}
+
+TEST_F(HomesTest, ANewAddressIsOneOfThatHost) {
+  const cluster::Speaker from{"B", ip("192.0.2.2")};
+  EXPECT_TRUE(check_address(*world_, from, "B", ip("192.0.2.2")));
+  EXPECT_EQ(check_address(*world_, from, "B", ip("192.0.2.7")).error().code, EHOSTUNREACH) << "never heard";
+  EXPECT_EQ(check_address(*world_, from, "C", ip("192.0.2.2")).error().code, EHOSTUNREACH);
+}
+
+TEST_F(HomesTest, ButNotAboutOthersNorWhatIsNotOurs) {
+  world_->found[tuple_] = ip("192.0.2.2");
+  world_->found[elsewhere_] = ip("192.0.2.2");
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web").error().code, ENOENT);
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "unheard of").error().code, EACCES);
+  EXPECT_EQ(moved(*world_, "B", elsewhere_, ip("192.0.2.2"), "B", "web").error().code, EACCES);
+  EXPECT_TRUE(redirected().empty());
+}
+
+TEST_F(HomesTest, AnEndIsToldToWhoeverSentItHereIfHomeIsSilent) {
+  const SocketAddress line = *SocketAddress::parse("192.0.2.1:7078");
+  const Resident resident{elsewhere_, "web", "A", line, "B", line};
+  transfer().answers["B"] = {};
+  asio::co_spawn(io_, tell_ended(*world_, world_->journal.has_ended(resident, 7), resident), asio::detached);
+  io_.run();
+  EXPECT_EQ(transfer().asked, (std::vector<std::string>{"A", "B"}));
+  EXPECT_TRUE(world_->journal.untold().empty());
+}
+
+TEST_F(HomesTest, WhoForwardsItEndsItAndTellsHome) {
+  world_->away[elsewhere_] = {"web", "C", ip("192.0.2.3"), "A", *SocketAddress::parse("192.0.2.1:7078")};
+  world_->journal.is_away(elsewhere_, world_->away[elsewhere_]);
+  transfer().answers["A"] = {};
+  EXPECT_TRUE(ended(*world_, "C", elsewhere_));
+  EXPECT_EQ(world_->journal.untold().size(), 1u);
+  io_.run();
+  EXPECT_EQ(transfer().asked, std::vector<std::string>{"A"});
+  EXPECT_TRUE(world_->journal.untold().empty());
+  EXPECT_TRUE(redirected().at(elsewhere_).expires_in);
+}
+
+TEST_F(HomesTest, ItForwardsUntilHomeKnows) {
+  world_->away[elsewhere_] = {"web", "C", ip("192.0.2.3"), "A", *SocketAddress::parse("192.0.2.1:7078")};
+  asio::co_spawn(io_, tell_moved(*world_, elsewhere_), asio::detached);
+  while (transfer().asked.empty()) io_.run_one();
+  EXPECT_TRUE(world_->away.contains(elsewhere_));
+  EXPECT_TRUE(world_->silent.contains("A"));
+  transfer().answers["A"] = {};
+  io_.run();
+  EXPECT_TRUE(world_->away.empty());
+  EXPECT_FALSE(world_->silent.contains("A"));
+}
+
+TEST_F(HomesTest, AGuestThatIsOnlyBoundIsHeldThoughNoneFindsItsSocket) {
+  const FourTuple port{elsewhere_.local, {}};
+  world_->residents[7] = {port, "web", "A", {}, "A", {}};
+  EXPECT_EQ(held(*world_, "A", port, "web", {}), 1);
+  EXPECT_EQ(held(*world_, "A", {*SocketAddress::parse("192.0.2.1:2"), {}}, "web", {}), 0);
+}
+
+TEST_F(HomesTest, AGuestWhosePacketsComeByARouterIsReaddressed) {
+  world_->find_socket = [](const FourTuple& tuple) -> Result<net::TcpSocket> { return net::TcpSocket{.cookie = 7, .tuple = tuple}; };
+  world_->residents[7] = {elsewhere_, "web", "A", *SocketAddress::parse("192.0.2.1:7078"), "A", {}};
+  EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}), 1);
+  EXPECT_EQ(held(*world_, "B", elsewhere_, "web", {}, 0, true), 1);
+  EXPECT_TRUE(steering_->readdressed_to.empty()) << "by the word of another host than its home";
+  EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}, 0, true), 1);
+  EXPECT_EQ(steering_->readdressed_to.at(elsewhere_), world_->settings.address);
+}
+
+TEST_F(HomesTest, AGuestThatNoSocketHereHasIsNotHeld) { EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}), 0); }
+
+}  // namespace
+}  // namespace sockmi::daemon

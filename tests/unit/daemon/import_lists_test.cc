@@ -1,0 +1,227 @@
+#include "applications/deliveries.h"
+#include "applications/import_queue.h"
+
+#include <gtest/gtest.h>
+#include <sockmi/sockmi.h>
+
+namespace sockmi::daemon {
+namespace {
+
+class ImportListsTest : public testing::Test {
+ protected:
+  inline static const User www{33, "www"}, mallory{66, "mallory"}, root{0, "root"};
+  static wire::MigrationId id(std::uint8_t number) { return {number}; }
+
+  void add(std::uint8_t number, const char* peer, std::uint8_t state = SOCKMI_SERVER_ESTABLISHED, const User& owner = www) {
+    ASSERT_TRUE(lists_.reserve(id(number), state));
+    Ready ready;
+    ready.id = id(number);
+    ready.endpoint.service = "web";
+    ready.endpoint.owner = owner;
+    ready.endpoint.state = state;
+    ready.tuple = {*SocketAddress::parse("10.0.0.1:443"), *SocketAddress::parse(peer)};
+    ready.since = now_;
+    lists_.add(std::move(ready));
+  }
+  static Criteria any(std::uint8_t states = SOCKMI_SERVER_ESTABLISHED | SOCKMI_SERVER_CONNECTED) { return {.service = "web", .states = states, .local = {}, .remote = {}}; }
+  // The peers' ports that each criterion got; 0: none.
+  std::vector<std::uint16_t> take(const std::vector<Criteria>& criteria, const User& user = www) {
+    std::vector<std::uint16_t> ports(criteria.size());
+    for (const auto& taken : lists_.take(criteria, user)) ports[taken.criterion] = taken.ready.tuple.remote.port;
+    return ports;
+  }
+
+  const Policy policy_{{{"web", {}}}};
+  const std::chrono::steady_clock::time_point now_ = std::chrono::steady_clock::now();
+  ImportLists lists_{{.bound = 1, .listening = 0, .connected = 3}, policy_};
+};
+
+TEST_F(ImportListsTest, FirstComeFirstServed) {
+  add(1, "10.0.0.9:1001");
+  add(2, "10.0.0.9:1002");
+  EXPECT_EQ(take({any(), any(), any()}), (std::vector<std::uint16_t>{1001, 1002, 0}));
+}
+
+TEST_F(ImportListsTest, SomeRequestsMayBeMetAndOthersNot) {
+  add(1, "10.0.0.9:1001");
+  Criteria picky = any();
+  picky.remote.port = 1002;
+  EXPECT_EQ(take({picky, any()}), (std::vector<std::uint16_t>{0, 1001}));
+}
+
+TEST_F(ImportListsTest, CriteriaNamePrefixesAndPorts) {
+  add(1, "10.0.0.9:1001");
+  add(2, "10.7.0.9:1002");
+  Criteria from = any();
+  from.remote = {*IpAddress::parse("10.7.0.0"), 16, 0};
+  EXPECT_EQ(take({from}), (std::vector<std::uint16_t>{1002}));
+  Criteria to = any();
+  to.local.port = 444;
+  EXPECT_EQ(take({to}), (std::vector<std::uint16_t>{0}));
+}
+
+TEST_F(ImportListsTest, APreferredStateGoesFirst) {
+  add(1, "10.0.0.9:1001", SOCKMI_SERVER_ESTABLISHED);
+  add(2, "10.0.0.9:1002", SOCKMI_SERVER_CONNECTED);
+  Criteria wanted = any();
+  wanted.preferred = SOCKMI_SERVER_CONNECTED;
+  EXPECT_EQ(take({wanted, wanted}), (std::vector<std::uint16_t>{1002, 1001}));
+}
+
+TEST_F(ImportListsTest, AnotherUsersEndpointIsNotTaken) {
+  add(1, "10.0.0.9:1001");
+  EXPECT_EQ(take({any()}, mallory), (std::vector<std::uint16_t>{0}));
+  EXPECT_EQ(take({any()}, root), (std::vector<std::uint16_t>{1001}));
+}
+
+TEST_F(ImportListsTest, BeyondTheMaximumIsRefusedUntilAPlaceIsFree) {
+  for (std::uint8_t n = 1; n <= 3; ++n) ASSERT_TRUE(lists_.reserve(id(n), SOCKMI_SERVER_ESTABLISHED));
+  EXPECT_TRUE(lists_.reserve(id(3), SOCKMI_SERVER_ESTABLISHED)) << "it has its place already";
+  EXPECT_EQ(lists_.reserve(id(4), SOCKMI_SERVER_ESTABLISHED).error().code, ENOBUFS);
+  EXPECT_EQ(lists_.reserve(id(4), SOCKMI_LISTENING).error().code, ENOBUFS);
+  EXPECT_TRUE(lists_.reserve(id(4), SOCKMI_BOUND)) << "another list";
+  lists_.release(id(1));
+  EXPECT_TRUE(lists_.reserve(id(5), SOCKMI_SERVER_ESTABLISHED));
+}
+
+TEST_F(ImportListsTest, WatchersHearOfTheirServiceUntilTheyEnd) {
+  int web = 0, mail = 0;
+  auto watch = lists_.watch(any(), www, [&] { ++web; });
+  Criteria of_mail = any();
+  of_mail.service = "mail";
+  const auto other = lists_.watch(of_mail, www, [&] { ++mail; });
+  add(1, "10.0.0.9:1001");
+  EXPECT_EQ(lists_.watching("web", www), 1u);
+  watch.reset();
+  add(2, "10.0.0.9:1002");
+  EXPECT_EQ(web, 1);
+  EXPECT_EQ(mail, 0);
+  EXPECT_EQ(lists_.watching("web", www), 0u);
+}
+
+TEST_F(ImportListsTest, WhoMayNotHaveItIsNoImporterOfIt) {
+  int told = 0;
+  const auto watch = lists_.watch(any(), mallory, [&] { ++told; });
+  EXPECT_EQ(lists_.watching("web", www), 0u);
+  EXPECT_EQ(lists_.watching("web", mallory), 1u);
+  add(1, "10.0.0.9:1001");
+  EXPECT_EQ(told, 0);
+  EXPECT_FALSE(lists_.has_for("web", mallory));
+  EXPECT_TRUE(lists_.has_for("web", www));
+}
+
+TEST_F(ImportListsTest, SomeComeOut) {
+  add(1, "10.0.0.9:1001");
+  add(2, "10.0.0.9:1002");
+  EXPECT_EQ(lists_.take_if([](const Ready& ready) { return ready.tuple.remote.port == 1001; }).size(), 1u);
+  EXPECT_EQ(lists_.ready().size(), 1u);
+}
+
+class DeliveriesTest : public ImportListsTest {
+ protected:
+  static constexpr pid_t kOne = 11, kOther = 12;
+  Deliveries::Number deliver(pid_t process) {
+    std::vector<Ready> those;
+    for (auto& each : lists_.take({any(), any()}, www, process)) those.push_back(std::move(each.ready));
+    return deliveries_.begin(std::move(those), process).value();
+  }
+  // As the application does.
+  bool take_token(Deliveries::Number number) {
+    return Token::adopt(unique_fd(::dup(deliveries_.handed(number).front().token.fd())))->take();
+  }
+  std::size_t ready() const { return lists_.ready().size(); }
+  Deliveries deliveries_{lists_};
+};
+
+TEST_F(DeliveriesTest, WhatIsTakenIsGoneAndItsPlaceFree) {
+  add(1, "10.0.0.9:1001");
+  const auto number = deliver(kOne);
+  EXPECT_EQ(ready(), 0u);
+  EXPECT_FALSE(deliveries_.taken(number, id(2)));
+  EXPECT_TRUE(deliveries_.taken(number, id(1)));
+  EXPECT_FALSE(deliveries_.taken(number, id(1)));
+  EXPECT_EQ(lists_.used(), 0u);
+  deliveries_.end(number);
+  EXPECT_EQ(ready(), 0u);
+}
+
+TEST_F(DeliveriesTest, WhatCanNotBeUsedGoesToOthersAlone) {
+  int one = 0, other = 0;
+  const auto watch = lists_.watch(any(), www, [&] { ++one; }, kOne);
+  add(1, "10.0.0.9:1001");
+  EXPECT_EQ(one, 1);
+  const auto number = deliver(kOne);
+  deliveries_.failed(number, id(1), {ENOTSUP, "no such version"});
+  EXPECT_EQ(ready(), 1u);
+  EXPECT_EQ(one, 1) << "it was told again";
+  EXPECT_FALSE(lists_.is_wanted(lists_.ready().front()));
+  EXPECT_EQ(deliver(kOne), 0u);
+  {
+    const auto second = lists_.watch(any(), mallory, [&] { ++other; }, kOther);
+    EXPECT_FALSE(lists_.is_wanted(lists_.ready().front())) << "another user may not have it";
+  }
+  const auto second = lists_.watch(any(), www, [&] { ++other; }, kOther);
+  EXPECT_TRUE(lists_.is_wanted(lists_.ready().front()));
+  EXPECT_NE(deliver(kOther), 0u);
+}
+
+TEST_F(DeliveriesTest, WhoLacksDescriptorsMayHaveItLater) {
+  int told = 0;
+  const auto watch = lists_.watch(any(), www, [&] { ++told; }, kOne);
+  add(1, "10.0.0.9:1001");
+  deliveries_.failed(deliver(kOne), id(1), {EMFILE, "too many"});
+  EXPECT_EQ(told, 1);
+  EXPECT_EQ(deliver(kOne), 0u) << "at once, so a loop";
+  EXPECT_TRUE(lists_.is_wanted(lists_.ready().front()));
+  while (told == 1 && std::chrono::steady_clock::now() < now_ + std::chrono::seconds(20)) lists_.look_after();
+  EXPECT_EQ(told, 2);
+  EXPECT_NE(deliver(kOne), 0u);
+}
+
+TEST_F(DeliveriesTest, WhoSaysNothingHasNothing) {
+  add(1, "10.0.0.9:1001");
+  const auto number = deliver(kOne);
+  deliveries_.take_back(now_ - std::chrono::seconds(1));
+  EXPECT_EQ(ready(), 0u);
+  deliveries_.take_back(std::chrono::steady_clock::now() + std::chrono::seconds(1));
+  EXPECT_EQ(ready(), 1u);
+  EXPECT_FALSE(deliveries_.taken(number, id(1)));
+  EXPECT_EQ(lists_.ready().front().came_back, 1u);
+}
+
+// Then it is so, though it has not been said yet.
+TEST_F(DeliveriesTest, WhatIsTakenByTokenDoesNotComeBack) {
+  add(1, "10.0.0.9:1001");
+  auto number = deliver(kOne);
+  EXPECT_TRUE(take_token(number));
+  deliveries_.end(number);
+  EXPECT_EQ(ready(), 0u);
+  EXPECT_EQ(lists_.used(), 0u);
+
+  add(2, "10.0.0.9:1002");
+  number = deliver(kOne);
+  EXPECT_TRUE(take_token(number));
+  deliveries_.take_back(std::chrono::steady_clock::now() + std::chrono::seconds(1));
+  EXPECT_EQ(ready(), 0u);
+  EXPECT_EQ(lists_.used(), 0u);
+}
+
+TEST_F(DeliveriesTest, WhatWasTakenBackCanNotBeTaken) {
+  add(1, "10.0.0.9:1001");
+  const auto number = deliver(kOne);
+  Token theirs = std::move(*Token::adopt(unique_fd(::dup(deliveries_.handed(number).front().token.fd()))));
+  deliveries_.end(number);
+  EXPECT_FALSE(theirs.take());
+  EXPECT_EQ(ready(), 1u);
+}
+
+TEST(Match, IsReadAsPeopleWriteIt) {
+  EXPECT_TRUE(Match::parse("")->fits(*SocketAddress::parse("10.0.0.1:80")));
+  EXPECT_TRUE(Match::parse("10.0.0.0/8")->fits(*SocketAddress::parse("10.9.9.9:80")));
+  EXPECT_FALSE(Match::parse("10.0.0.1")->fits(*SocketAddress::parse("10.0.0.2:80")));
+  EXPECT_FALSE(Match::parse("[fd00::1]:80")->fits(*SocketAddress::parse("[fd00::1]:81")));
+  for (const char* wrong : {"10.0.0.0/", "10.0.0.0/x", "10.0.0.0/33", "10.0.0.0/8 ", "10.0.0.0/-1", "host"}) EXPECT_FALSE(Match::parse(wrong)) << wrong;
+}
+
+}  // namespace
+}  // namespace sockmi::daemon

@@ -1,0 +1,73 @@
+// What was written in a freeze outlives the daemon.
+#include "migration/delta_files.h"
+
+#include <gtest/gtest.h>
+
+#include <sys/stat.h>
+
+namespace sockmi::daemon {
+namespace {
+
+class LateFilesTest : public testing::Test {
+ protected:
+  LateFilesTest() {
+    std::string name = testing::TempDir() + "late.XXXXXX";
+    folder_ = ::mkdtemp(name.data());
+    journal_ = Journal::open(folder_);
+    late_.written = {1, 2, 3};
+    late_.read = 4;
+    late_.finished = true;
+  }
+  ~LateFilesTest() override { std::filesystem::remove_all(folder_); }
+
+  std::filesystem::path folder_;
+  Result<Journal> journal_ = fail(ENOENT, "not opened yet");
+  const wire::MigrationId id_{1, 2, 3};
+  wire::LateT late_;
+};
+
+TEST_F(LateFilesTest, TheNextDaemonReadsIt) {
+  ASSERT_TRUE(keep_late(folder_, id_, late_));
+  ASSERT_TRUE(journal_->committed(id_, {}, std::nullopt));
+  journal_ = fail(ENOENT, "it dies");
+  journal_ = Journal::open(folder_);
+  ASSERT_TRUE(journal_);
+  drop_unexplained_late(folder_, *journal_);
+  const auto kept = kept_late(folder_, id_);
+  ASSERT_TRUE(kept) << to_string(kept.error());
+  EXPECT_EQ(kept->written, late_.written);
+  EXPECT_EQ(kept->read, late_.read);
+  EXPECT_EQ(kept->finished, late_.finished);
+  drop_late(folder_, id_);
+  EXPECT_EQ(kept_late(folder_, id_).error().code, ENOENT);
+}
+
+TEST_F(LateFilesTest, OfAMoveThatWasNotDecidedNothingIsLeft) {
+  ASSERT_TRUE(keep_late(folder_, id_, late_));
+  drop_unexplained_late(folder_, *journal_);
+  EXPECT_EQ(kept_late(folder_, id_).error().code, ENOENT);
+}
+
+TEST_F(LateFilesTest, OnlyTheDaemonsUserReadsIt) {
+  ASSERT_TRUE(keep_late(folder_, id_, late_));
+  struct stat facts {};
+  ASSERT_EQ(::stat((folder_ / ("late-" + wire::to_hex(id_))).c_str(), &facts), 0);
+  EXPECT_EQ(facts.st_mode & 0777, 0600u);
+}
+
+TEST_F(LateFilesTest, NoFileOfOthersIsRead) {
+  std::filesystem::create_symlink("/dev/zero", folder_ / ("late-" + wire::to_hex(id_)));
+  EXPECT_EQ(kept_late(folder_, id_).error().code, ELOOP);
+  EXPECT_EQ(keep_late(folder_, id_, late_).error().code, EEXIST);
+}
+
+TEST_F(LateFilesTest, WhatIsDamagedIsAnError) {
+  ASSERT_TRUE(keep_late(folder_, id_, late_));
+  std::filesystem::resize_file(folder_ / ("late-" + wire::to_hex(id_)), 10);
+  EXPECT_FALSE(kept_late(folder_, id_));
+  std::filesystem::resize_file(folder_ / ("late-" + wire::to_hex(id_)), 1ull << 40);
+  EXPECT_EQ(kept_late(folder_, id_).error().code, EFBIG);
+}
+
+}  // namespace
+}  // namespace sockmi::daemon

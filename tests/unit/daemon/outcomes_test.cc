@@ -1,0 +1,82 @@
+#include "migration/outcomes.h"
+
+#include <filesystem>
+
+#include <gtest/gtest.h>
+
+namespace sockmi::daemon {
+namespace {
+
+class OutcomesTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (std::filesystem::temp_directory_path() / "sockmi-unit.XXXXXX").string();
+    ASSERT_TRUE(::mkdtemp(name.data()));
+    folder_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  Journal open() {
+    auto journal = Journal::open(folder_);
+    EXPECT_TRUE(journal);
+    return std::move(*journal);
+  }
+
+  const wire::MigrationId one_{1}, two_{2}, three_{3};
+  std::filesystem::path folder_;
+};
+
+TEST_F(OutcomesTest, AVerdictSaysWhatBecameOfIt) {
+  for (const Outcome outcome : {Outcome::Unknown, Outcome::Lives, Outcome::NeverThawed, Outcome::Ended}) EXPECT_EQ(outcome_of(verdict_on(outcome)), outcome);
+  for (const int code : {ENOENT, EACCES, EIO, EPROTO, ENOBUFS}) EXPECT_EQ(outcome_of(fail(code, "")), Outcome::Unknown) << code << " is no verdict";
+}
+
+TEST_F(OutcomesTest, TheNextDaemonKnowsWhatHasThawed) {
+  {
+    Journal journal = open();
+    ASSERT_TRUE(Outcomes(journal).thaw("B", {{one_, 7}, {two_, 8}}));
+  }
+  Journal journal = open();
+  Outcomes outcomes(journal);
+  outcomes.adopt({7});
+  EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives);
+  EXPECT_EQ(outcomes.of("B", two_), Outcome::Ended) << "no socket has its cookie";
+  EXPECT_EQ(outcomes.of("B", three_), Outcome::Unknown);
+}
+
+TEST_F(OutcomesTest, WhatDidNotThawAfterAllIsNotInTheJournal) {
+  Journal journal = open();
+  Outcomes outcomes(journal);
+  ASSERT_TRUE(outcomes.thaw("B", {{one_, 7}}));
+  outcomes.correct("B", one_, Outcome::NeverThawed);
+  EXPECT_EQ(outcomes.of("B", one_), Outcome::NeverThawed);
+  EXPECT_TRUE(journal.thawed().empty());
+}
+
+TEST_F(OutcomesTest, WhoNeedNotAskAgainIsAnsweredAllTheSame) {
+  Journal journal = open();
+  Outcomes outcomes(journal);
+  ASSERT_TRUE(outcomes.thaw("B", {{one_, 7}}));
+  outcomes.forget("B", one_);
+  EXPECT_TRUE(journal.thawed().empty());
+  EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives);
+}
+
+TEST_F(OutcomesTest, AnotherHostsWordIsAboutItsOwnAlone) {
+  {
+    Journal journal = open();
+    Outcomes outcomes(journal);
+    ASSERT_TRUE(outcomes.thaw("B", {{one_, 7}}));
+    outcomes.forget("C", one_);
+    outcomes.correct("C", one_, Outcome::NeverThawed);
+    for (int i = 0; i < 70'000; ++i) outcomes.correct("C", {9, static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i >> 16)}, Outcome::NeverThawed);
+    EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives);
+  }
+  Journal journal = open();
+  Outcomes outcomes(journal);
+  outcomes.adopt({7});
+  EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives) << "the next daemon does not know it";
+  EXPECT_EQ(outcomes.of("C", one_), Outcome::Unknown);
+}
+
+}  // namespace
+}  // namespace sockmi::daemon

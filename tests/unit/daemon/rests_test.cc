@@ -1,0 +1,70 @@
+// An endpoint waits until the exporter has told what was written there last, and not for ever.
+#include "migration/late_writes.h"
+
+#include <gtest/gtest.h>
+
+#include <sys/socket.h>
+
+#include <array>
+
+#include "base/unique_fd.h"
+
+namespace sockmi::daemon {
+namespace {
+
+class RestsTest : public testing::Test {
+ protected:
+  RestsTest() {
+    int ends[2];
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    ours_ = unique_fd(ends[0]), theirs_ = unique_fd(ends[1]);
+    rests_.expect(id_, "hostA", ours_.get(), [this] { ++done_; });
+    rest_.written = {'x', 'y'};
+  }
+  std::string came() {
+    std::array<char, 100> room;
+    const ssize_t got = ::recv(theirs_.get(), room.data(), room.size(), MSG_DONTWAIT);
+    return {room.data(), static_cast<std::size_t>(std::max<ssize_t>(0, got))};
+  }
+
+  boost::asio::io_context io_;
+  Rests rests_{io_};
+  unique_fd ours_, theirs_;
+  const wire::MigrationId id_{1, 2, 3};
+  tcp::Late rest_;
+  int done_ = 0;
+};
+
+TEST_F(RestsTest, ItIsWrittenBeforeAnybodyGetsTheEndpoint) {
+  EXPECT_TRUE(rests_.take(id_, "hostA", rest_));
+  EXPECT_EQ(came(), "xy");
+  EXPECT_EQ(done_, 0);
+  io_.run();
+  EXPECT_EQ(done_, 1);
+  EXPECT_TRUE(rests_.empty());
+}
+
+TEST_F(RestsTest, OnceMoreItChangesNothing) {
+  EXPECT_TRUE(rests_.take(id_, "hostA", rest_));
+  EXPECT_TRUE(rests_.take(id_, "hostA", rest_));
+  io_.run();
+  EXPECT_TRUE(rests_.take(id_, "hostA", rest_));
+  EXPECT_EQ(came(), "xy");
+  EXPECT_EQ(done_, 1);
+}
+
+TEST_F(RestsTest, AnotherHostHasNoSayInIt) {
+  EXPECT_EQ(rests_.take(id_, "hostC", rest_).error().code, ENOENT);
+  EXPECT_EQ(came(), "");
+  EXPECT_FALSE(rests_.empty());
+}
+
+TEST_F(RestsTest, AnExporterThatSaysNothingIsNotWaitedForForEver) {
+  io_.run();
+  EXPECT_EQ(done_, 1);
+  EXPECT_EQ(rests_.take(id_, "hostA", rest_).error().code, ENOENT);
+  EXPECT_EQ(came(), "");
+}
+
+}  // namespace
+}  // namespace sockmi::daemon

@@ -1,0 +1,49 @@
+#include "migration/batching.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+namespace sockmi::daemon {
+namespace {
+
+class Shares : public testing::Test {
+ protected:
+  // An endpoint of which so much travels in the freeze.
+  void add(std::size_t size) {
+    Departure departure;
+    departure.socket.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    departure.endpoint.payload = Secret(size);
+    departures_.push_back(std::move(departure));
+  }
+  // The sizes of the shares' endpoints.
+  std::vector<std::vector<std::size_t>> cut() {
+    std::vector<std::vector<std::size_t>> out;
+    for (const auto& share : shares(std::move(departures_))) {
+      out.emplace_back();
+      for (const auto& departure : share) out.back().push_back(departure.endpoint.payload.size());
+    }
+    return out;
+  }
+  using Sizes = std::vector<std::vector<std::size_t>>;
+  std::vector<Departure> departures_;
+};
+
+TEST_F(Shares, WhatIsLittleMovesTogether) {
+  for (int i = 0; i < 1000; ++i) add(1000);
+  EXPECT_EQ(cut(), Sizes{std::vector<std::size_t>(1000, 1000)});
+}
+
+TEST_F(Shares, MuchMovesInTheOrderInWhichItCame) {
+  for (const std::size_t size : {kShareFrozen / 2, kShareFrozen / 2, std::size_t(1), kShareFrozen, std::size_t(2), std::size_t(3)}) add(size);
+  EXPECT_EQ(cut(), (Sizes{{kShareFrozen / 2, kShareFrozen / 2}, {1}, {kShareFrozen}, {2, 3}}));
+}
+
+TEST_F(Shares, WhatIsTooMuchMovesAlone) {
+  for (const std::size_t size : {std::size_t(1), 3 * kShareFrozen, std::size_t(2)}) add(size);
+  EXPECT_EQ(cut(), (Sizes{{1}, {3 * kShareFrozen}, {2}}));
+}
+
+TEST_F(Shares, OfNothing) { EXPECT_EQ(cut(), Sizes()); }
+
+}  // namespace
+}  // namespace sockmi::daemon

@@ -1,0 +1,57 @@
+// The kernel's list of guests is written for many of them at once, and not while they come.
+#include "connections/foreign_addresses.h"
+
+#include <gtest/gtest.h>
+
+#include "fake_steering.h"
+#include "steer/namespaced_steering.h"
+
+namespace sockmi::daemon {
+namespace {
+
+using std::chrono::milliseconds;
+
+class Written : public FakeSteering {
+ public:
+  explicit Written(std::vector<std::vector<steer::Sheltered>>& transactions) : transactions_(transactions) {}
+  Result<> shelter(std::span<const steer::Sheltered> guests) override {
+    transactions_.emplace_back(guests.begin(), guests.end());
+    return {};
+  }
+
+ private:
+  std::vector<std::vector<steer::Sheltered>>& transactions_;
+};
+
+class ShelterTest : public testing::Test {
+ protected:
+  static FourTuple guest(std::uint16_t port) { return {{*IpAddress::parse("192.0.2.1"), 443}, {*IpAddress::parse("192.0.2.9"), port}}; }
+
+  boost::asio::io_context io_;
+  std::vector<std::vector<steer::Sheltered>> transactions_;
+  std::unique_ptr<steer::NamespacedSteering> steering_ = std::make_unique<steer::NamespacedSteering>(std::make_unique<Written>(transactions_));
+  Shelter shelter_{io_, steering_};
+};
+
+TEST_F(ShelterTest, GuestsThatComeTogetherAreWrittenTogetherAndLater) {
+  boost::asio::post(io_, [&] {  // as a message is answered
+    for (const std::uint16_t port : {1, 2, 3}) shelter_.add(guest(port));
+    EXPECT_TRUE(transactions_.empty());
+  });
+  io_.run();
+  ASSERT_EQ(transactions_.size(), 1u);
+  EXPECT_EQ(transactions_.front().size(), 3u);
+}
+
+TEST_F(ShelterTest, OneThatGoesBeforeItIsWrittenIsLeftToItsLastPackets) {
+  shelter_.add(guest(1));
+  shelter_.drop(guest(1), milliseconds(500));
+  io_.run();
+  ASSERT_EQ(transactions_.size(), 1u);
+  ASSERT_EQ(transactions_.front().size(), 1u);
+  EXPECT_EQ(transactions_.front().front().expires_in, milliseconds(500));
+  EXPECT_FALSE(shelter_.has(guest(1)));
+}
+
+}  // namespace
+}  // namespace sockmi::daemon

@@ -1,0 +1,267 @@
+// Connections walk over hosts and end at some moment, while what the hosts tell each other is lost, late, doubled and out of order. The hosts' memory of
+// who lives where is the real one; the kernel, the sockets and the network between daemons are fakes. In the end nobody remembers anything, and until
+// then home's redirect never leads back to where the connection was before.
+#include <sys/eventfd.h>
+
+#include <random>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <gtest/gtest.h>
+
+#include "base/spawn.h"
+#include "daemon/control_dispatch.h"
+#include "context/async_event.h"
+#include "connections/home_protocol.h"
+#include "connections/lifecycle.h"
+#include "fake_steering.h"
+
+namespace sockmi::daemon {
+namespace {
+
+constexpr int kHosts = 4, kMostHops = 5;
+constexpr milliseconds kLongestDelay{60}, kLongestStay{30}, kPatience{30000};
+
+struct Odds {
+  const char* name;
+  int walks;
+  double lost, doubled;  // of a message; an answer is lost as often
+};
+
+// The sockets that ended, when the test says so.
+class FakeEnds : public net::SocketEnds {
+ public:
+  int fd() const override { return event_.get(); }
+  Result<std::vector<net::TcpSocket>> ended() override {
+    eventfd_t ignored;
+    (void)::eventfd_read(event_.get(), &ignored);
+    return std::exchange(ended_, {});
+  }
+  void end(std::uint64_t cookie) {
+    ended_.push_back({.cookie = cookie, .tuple = {}});
+    ::eventfd_write(event_.get(), 1);
+  }
+
+ private:
+  unique_fd event_{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+  std::vector<net::TcpSocket> ended_;
+};
+
+class Net;
+
+class FakeTransfer : public cluster::Transfer {
+ public:
+  void set_member_addresses(std::function<bool(const IpAddress&)>) override {}
+  FakeTransfer(Net& net, std::string from) : net_(net), from_(std::move(from)) {}
+  asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret message, milliseconds timeout) override;
+  bool connected(const std::string&) const override { return true; }
+
+ private:
+  Net& net_;
+  std::string from_;
+};
+
+class Host : public Requests {
+ public:
+  Host(asio::io_context& io, Net& net, std::string name, IpAddress address, const std::filesystem::path& folder) : folder_(folder / name) {
+    auto journal = Journal::open(folder_);
+    Settings settings{.host = name, .address = address, .linger = milliseconds(50)};
+    world_ = std::make_unique<World>(io, settings, Policy(std::map<std::string, ServiceRule>{{"web", {}}}), Maxima{}, std::move(*journal));
+    auto steering = std::make_unique<FakeSteering>();
+    steering_ = steering.get();
+    world_->steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
+    world_->transfer = std::make_unique<FakeTransfer>(net, name);
+    auto ends = std::make_unique<FakeEnds>();
+    ends_ = ends.get();
+    world_->ends = std::move(ends);
+    world_->find_socket = [this](const FourTuple& tuple) -> Result<net::TcpSocket> {
+      for (const auto& [cookie, socket] : sockets)
+        if (socket == tuple) return net::TcpSocket{.cookie = cookie, .tuple = tuple};
+      return fail(ENOENT, "no such socket");
+    };
+    spawn(io, "watch_ends", watch_ends(*world_));
+  }
+  World& world() { return *world_; }
+  auto& redirected() { return steering_->redirected; }
+  void end(std::uint64_t cookie) {
+    sockets.erase(cookie);
+    ends_->end(cookie);
+  }
+  // What is said of endpoints that are under way does not come here.
+  Result<> expect(const Speaker&) override { return unexpected(); }
+  Result<> take_ahead(const Speaker&, const MigrationId&, ByteView) override { return unexpected(); }
+  Result<> prepare(const Speaker&, const MigrationId&, const SocketAddress&, wire::Endpoint, std::uint32_t) override { return unexpected(); }
+  std::vector<Result<>> commit(const Speaker&, const std::vector<wire::Committed>&) override { return {unexpected()}; }
+  Result<> abort(const Speaker&, const std::vector<MigrationId>&) override { return unexpected(); }
+  Result<> rest(const Speaker&, const MigrationId&, const wire::LateT&) override { return unexpected(); }
+  Result<> straggler(const Speaker&, const wire::StragglerT&) override { return unexpected(); }
+  Result<> take_over(const Speaker&, const wire::TakeOver&) override { return unexpected(); }
+  std::vector<Result<>> passages(const Speaker&, const std::vector<wire::Crossing>&) override { return {unexpected()}; }
+  Result<int> inquire(const Speaker&, const MigrationId&) override { return pass(unexpected()); }
+  Result<> ended(const Speaker& from, const FourTuple& tuple, std::uint64_t generation) override {
+    return daemon::ended(*world_, from.host, tuple, generation);
+  }
+  Result<int> moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+                    std::uint64_t generation) override {
+    return daemon::moved(*world_, from.host, tuple, to, host, service, generation);
+  }
+  Result<int> held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+                   std::uint64_t generation, bool routed) override {
+    return daemon::held(*world_, from.host, tuple, service, line, generation, routed);
+  }
+
+  std::map<std::uint64_t, FourTuple> sockets;
+
+ private:
+  static Result<> unexpected() {
+    ADD_FAILURE();
+    return fail(ENOTSUP, "not in this test");
+  }
+  std::filesystem::path folder_;
+  std::unique_ptr<World> world_;
+  FakeSteering* steering_ = nullptr;
+  FakeEnds* ends_ = nullptr;
+};
+
+class Net {
+ public:
+  Net(asio::io_context& io, const Odds& odds, unsigned seed) : io(io), random(seed), odds_(odds) {}
+  bool happens(double odds) { return std::uniform_real_distribution<>(0, 1)(random) < odds; }
+  milliseconds some(milliseconds most) { return milliseconds(std::uniform_int_distribution<int>(0, int(most.count()))(random)); }
+  SocketAddress line(int host) const { return {address(host), 7078}; }
+  static IpAddress address(int host) { return *IpAddress::parse("192.0.2." + std::to_string(host + 1)); }
+
+  // None: it was lost on the way there, or back.
+  asio::awaitable<std::optional<Secret>> deliver(std::string from, std::string to, std::shared_ptr<Secret> message) {
+    if (happens(odds_.doubled)) spawn(io, "again", again(from, to, message));
+    if (happens(odds_.lost)) co_return std::nullopt;
+    co_await sleep_for(some(kLongestDelay));
+    Secret answer = dispatch(*hosts.at(to), {.host = from}, *message);
+    co_await sleep_for(some(kLongestDelay));
+    if (happens(odds_.lost)) co_return std::nullopt;
+    co_return std::optional<Secret>(std::move(answer));
+  }
+  asio::awaitable<void> again(std::string from, std::string to, std::shared_ptr<Secret> message) {
+    co_await sleep_for(some(5 * kLongestDelay));
+    (void)dispatch(*hosts.at(to), {.host = from}, *message);
+  }
+
+  asio::io_context& io;
+  std::map<std::string, std::unique_ptr<Host>> hosts;
+  std::mt19937 random;
+
+ private:
+  const Odds& odds_;
+};
+
+asio::awaitable<Result<Secret>> FakeTransfer::call(std::string host, SocketAddress, Secret message, milliseconds) {
+  auto answer = co_await net_.deliver(from_, host, std::make_shared<Secret>(std::move(message)));
+  if (!answer) co_return fail(EHOSTUNREACH, "lost");
+  co_return std::move(*answer);
+}
+
+class Walks : public testing::TestWithParam<Odds> {
+ protected:
+  void SetUp() override {
+    std::string name = (std::filesystem::temp_directory_path() / "sockmi-unit.XXXXXX").string();
+    ASSERT_TRUE(::mkdtemp(name.data()));
+    folder_ = name;
+    const unsigned seed = std::random_device()();
+    RecordProperty("seed", std::to_string(seed));
+    SCOPED_TRACE(seed);
+    net_ = std::make_unique<Net>(io_, GetParam(), seed);
+    for (int i = 0; i < kHosts; ++i) net_->hosts[name_of(i)] = std::make_unique<Host>(io_, *net_, name_of(i), Net::address(i), folder_);
+  }
+  void TearDown() override {
+    net_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+  static std::string name_of(int host) { return std::string("host") + char('A' + host); }
+  World& world(int host) { return net_->hosts.at(name_of(host))->world(); }
+
+  // One connection: home is host 0. A hop is what migration.cc and arrival.cc tell residents.h of it, and in their order.
+  asio::awaitable<void> walk(int number) {
+    const FourTuple tuple{{Net::address(0), 8443}, {*IpAddress::parse("198.51.100.1"), std::uint16_t(1000 + number)}};
+    const std::string home = name_of(0);
+    int at = 0;
+    std::uint64_t cookie = 0, generation = 0;
+    bool resident = false;
+    co_await sleep_for(net_->some(10 * kLongestStay));
+    for (int hops = std::uniform_int_distribution(1, kMostHops)(net_->random); hops > 0; --hops) {
+      int to = std::uniform_int_distribution(0, kHosts - 2)(net_->random);
+      if (to >= at) ++to;
+      while (!may_come(world(to), name_of(at), tuple)) {
+        co_await sleep_for(milliseconds(5));
+        if (net_->happens(0.05)) break;
+      }
+      if (!may_come(world(to), name_of(at), tuple)) break;
+      generation = next_generation(resident ? generation : 0);
+      std::optional<Away> away;
+      if (to != 0) away = Away{"web", name_of(to), Net::address(to), home, net_->line(0), false, generation, {}};
+      if (at == 0 && away) (void)world(0).steering->redirect(tuple, away->address, std::nullopt);
+      const std::uint64_t left = std::exchange(cookie, ++cookies_);
+      net_->hosts.at(name_of(to))->sockets[cookie] = tuple;  // frozen
+      went(world(at), left, tuple, away);
+      // COMMIT comes; the bookkeeping on both sides takes place in any order.
+      co_await sleep_for(net_->some(milliseconds(3)));
+      came_back(world(to), tuple);
+      (void)world(to).steering->remove_redirect(tuple);
+      co_await sleep_for(net_->some(milliseconds(3)));
+      const auto settle = [this, to, at, tuple, cookie, generation, home] {
+        lives_here(world(to), cookie, {tuple, "web", home, net_->line(0), name_of(at), net_->line(at), generation});
+      };
+      const auto leave = [this, at, left, tuple, home] {
+        net_->hosts.at(name_of(at))->sockets.erase(left);
+        has_left(world(at), tuple, home, net_->line(0));
+      };
+      if (net_->happens(0.5)) {
+        settle();
+        co_await sleep_for(net_->some(milliseconds(3)));
+        leave();
+      } else {
+        leave();
+        co_await sleep_for(net_->some(milliseconds(3)));
+        settle();
+      }
+      resident = true;
+      at = to;
+      if (net_->happens(0.7)) co_await sleep_for(net_->some(kLongestStay));
+    }
+    net_->hosts.at(name_of(at))->end(cookie);
+    ++ended_;
+  }
+
+  // What is left anywhere, as text; the rules that linger do not count.
+  std::string left() {
+    std::string out;
+    for (auto& [name, host] : net_->hosts) {
+      for (const auto& [tuple, away] : host->world().away) out += name + ": " + to_string(tuple) + " is at " + away.host + "\n";
+      for (const auto& [cookie, resident] : host->world().residents) out += name + ": " + to_string(resident.tuple) + " lives here\n";
+      for (const auto& [number, resident] : host->world().journal.untold()) out += name + ": " + to_string(resident.tuple) + " is untold\n";
+      for (const auto& [tuple, redirect] : host->redirected())
+        if (!redirect.expires_in) out += name + ": " + to_string(tuple) + " is redirected to " + to_string(redirect.to) + " for good\n";
+    }
+    return out;
+  }
+
+  asio::io_context io_;
+  std::filesystem::path folder_;
+  std::unique_ptr<Net> net_;
+  std::uint64_t cookies_ = 0;
+  int ended_ = 0;
+};
+
+TEST_P(Walks, InTheEndNobodyRemembersAnything) {
+  for (int i = 0; i < GetParam().walks; ++i) spawn(io_, "walk", walk(i));
+  for (const auto until = Clock::now() + kPatience; (ended_ < GetParam().walks || !left().empty()) && Clock::now() < until;) io_.run_for(milliseconds(50));
+  EXPECT_EQ(ended_, GetParam().walks);
+  EXPECT_EQ(left(), "");
+  for (auto& [name, host] : net_->hosts) EXPECT_EQ(host->world().counters.disowned, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Network, Walks,
+                         testing::Values(Odds{"late", 500, 0, 0}, Odds{"doubled", 500, 0, 0.5}, Odds{"lost", 60, 0.1, 0.3}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace sockmi::daemon
