@@ -62,13 +62,13 @@ Costs costs(int queue) {
   for (int i = 0; i < kMoves; ++i) {
     tcp::Settings settings;
     readings.push_back(time_of([&] { settings = tcp::read_settings(pair.ours.get(), AF_INET, false); }));
-    const auto owner = tcp::Owner::of(pair.ours.get());
+    const auto owner = tcp::OriginalOptions::of(pair.ours.get());
     must(owner.has_value(), "owner");
-    std::optional<tcp::Frozen> frozen;
+    std::optional<tcp::FrozenSocket> frozen;
     wire::TcpT image;
-    tcp::Late late;
+    tcp::FreezeDelta late;
     const double out = time_of([&] {
-      auto done = tcp::Frozen::freeze(pair.ours.get(), *owner, kNoMarks, std::move(settings));
+      auto done = tcp::FrozenSocket::freeze(pair.ours.get(), *owner, kNoMarks, std::move(settings));
       must(done.has_value(), "freeze");
       frozen.emplace(std::move(*done));
       auto captured = frozen->capture();
@@ -81,7 +81,7 @@ Costs costs(int queue) {
     must(frozen->kill().has_value(), "kill");
     pair.ours.reset();
     const double in = time_of([&] {
-      auto restored = tcp::Restored::restore(image, kNoMarks, false);
+      auto restored = tcp::RestoredSocket::restore(image, kNoMarks, false);
       must(restored.has_value(), "restore");
       must(restored->receive(late).has_value(), "what came late");
       auto live = std::move(*restored).thaw();

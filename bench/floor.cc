@@ -59,13 +59,13 @@ int measure(const sockaddr* address, socklen_t size) {
   for (int c = std::getchar(); c != EOF; c = std::getchar()) {
     if (c != '\n') continue;
     const double move = time_of([&] {
-      auto frozen = tcp::Frozen::freeze(socket.get(), kMarks);
+      auto frozen = tcp::FrozenSocket::freeze(socket.get(), kMarks);
       must(frozen.has_value(), "freeze");
       auto image = frozen->capture();
-      const auto late = image ? frozen->received_since(*image) : Result<tcp::Late>(std::unexpected(image.error()));
+      const auto late = image ? frozen->received_since(*image) : Result<tcp::FreezeDelta>(std::unexpected(image.error()));
       must(late && frozen->kill(), "capture");
       socket.reset();
-      auto restored = tcp::Restored::restore(*image, kMarks, false);
+      auto restored = tcp::RestoredSocket::restore(*image, kMarks, false);
       must(restored && restored->receive(*late), "restore");
       auto live = std::move(*restored).thaw();
       must(live.has_value(), "thaw");

@@ -236,9 +236,9 @@ int main(int argc, char** argv) {
   const Host client(argv[1]), home(argv[2]), other_home(argv[3]), importer(argv[4]);
   const Daemon here(home), over_there(other_home), there(importer);
   for (const Host* each : {&home, &other_home}) {
-    std::vector<steer::Sheltered> guests;
+    std::vector<steer::ForeignAddress> guests;
     for (const FourTuple& guest : connections(*each, client, kMany)) guests.push_back({guest, {}});
-    must(there->shelter(guests).has_value(), "shelter");
+    must(there->add_foreign_address(guests).has_value(), "shelter");
   }
   const double added = milliseconds_to_add(here, connections(home, client, kAdded), importer);
   const auto ratio = [&](unsigned talking) { return redirects_ratio(talking, client, {&home, &other_home}, {&here, &over_there}, importer); };

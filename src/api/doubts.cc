@@ -5,7 +5,7 @@
 
 namespace sockmi::api {
 
-asio::awaitable<Result<Response>> get_doubts(daemon::Broker& broker, Session&, Request&) {
+asio::awaitable<Result<Response>> get_doubts(daemon::Daemon& broker, Session&, Request&) {
   nlohmann::json out = nlohmann::json::array();
   for (const auto& [id, doubt] : broker.world().doubts.all()) {
     const auto since = doubt.since.time_since_epoch();
@@ -16,7 +16,7 @@ asio::awaitable<Result<Response>> get_doubts(daemon::Broker& broker, Session&, R
 }
 
 // A wrong word makes two live endpoints, or none: root alone.
-asio::awaitable<Result<Response>> post_doubt(daemon::Broker& broker, Session&, Request& request) {
+asio::awaitable<Result<Response>> post_doubt(daemon::Daemon& broker, Session&, Request& request) {
   if (!request.user.is_root()) co_return fail(EACCES, "user {} may not decide what is in doubt", request.user.uid);
   const auto& body = request.http.body();
   const auto wish = nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);

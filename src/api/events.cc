@@ -43,7 +43,7 @@ nlohmann::json to_json(const daemon::Match& match) {
   return {{"ip", match.ip.any() ? "" : to_string(match.ip)}, {"prefix", match.prefix}, {"port", match.port}};
 }
 
-Result<IpAddress> resolve_host(daemon::Broker& broker, const std::string& name) {
+Result<IpAddress> resolve_host(daemon::Daemon& broker, const std::string& name) {
   if (name.empty()) return IpAddress{};
   if (auto ip = IpAddress::parse(name)) return ip;
   for (const auto& peer : broker.world().negotiation->peers())
@@ -53,7 +53,7 @@ Result<IpAddress> resolve_host(daemon::Broker& broker, const std::string& name) 
 
 }  // namespace
 
-asio::awaitable<Result<Response>> get_events(daemon::Broker& broker, Session& session, Request& request) {
+asio::awaitable<Result<Response>> get_events(daemon::Daemon& broker, Session& session, Request& request) {
   std::string service = request.parameter("service");
   if (service.empty()) service = "default";
   CO_TRY(broker.world().policy.may_import(service, request.user));
@@ -61,7 +61,7 @@ asio::awaitable<Result<Response>> get_events(daemon::Broker& broker, Session& se
   auto& lists = broker.world().lists;
   const daemon::Criteria any{.service = service, .states = kAnyState, .local = {}, .remote = {}};
   const auto watch = lists.watch(any, request.user, [outbox] { outbox->import_possible(); }, process_of(session));
-  const auto holder = broker.export_requests().hold(service, request.user, [outbox](const daemon::ExportWish& wish) {
+  const auto holder = broker.export_requests().hold(service, request.user, [outbox](const daemon::ExportRequest& wish) {
     const nlohmann::json data{{"request", wish.request}, {"local", to_json(wish.local)}, {"remote", to_json(wish.remote)},
                               {"to", wish.to.any() ? "" : to_string(wish.to)}};
     outbox->put("event: export\ndata: " + data.dump() + "\n\n");
@@ -82,7 +82,7 @@ asio::awaitable<Result<Response>> get_events(daemon::Broker& broker, Session& se
   co_return Response{.status = 0};
 }
 
-asio::awaitable<Result<Response>> post_request(daemon::Broker& broker, Session&, Request& request) {
+asio::awaitable<Result<Response>> post_request(daemon::Daemon& broker, Session&, Request& request) {
   const auto& body = request.http.body();
   const auto wish = nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
   if (!wish.is_object()) co_return fail(EINVAL, "the body is no JSON object");
@@ -95,7 +95,7 @@ asio::awaitable<Result<Response>> post_request(daemon::Broker& broker, Session&,
   CO_TRY_LET(local, daemon::Match::parse(text("local", "")));
   CO_TRY_LET(remote, daemon::Match::parse(text("peer", "")));
   CO_TRY_LET(to, resolve_host(broker, text("to", "")));
-  const daemon::ExportWish asked{.local = local, .remote = remote, .to = to};
+  const daemon::ExportRequest asked{.local = local, .remote = remote, .to = to};
   auto outcome = co_await broker.export_requests().ask(service, asked, request.user, daemon::milliseconds(60000));
   if (outcome.applications == 0)
     co_return fail(ESRCH, "no application here{} holds connections of service '{}'", request.user.is_root() ? "" : " of " + request.user.name, service);
@@ -103,7 +103,7 @@ asio::awaitable<Result<Response>> post_request(daemon::Broker& broker, Session&,
                        {"failed", outcome.failed}, {"silent", outcome.silent}});
 }
 
-asio::awaitable<Result<Response>> post_request_done(daemon::Broker& broker, Session&, Request& request) {
+asio::awaitable<Result<Response>> post_request_done(daemon::Daemon& broker, Session&, Request& request) {
   const auto number = [&](const char* key) { return std::strtoull(request.parameter(key).c_str(), nullptr, 10); };
   CO_TRY(broker.export_requests().done(number("request"), request.user, static_cast<unsigned>(number("exported")), static_cast<unsigned>(number("failed"))));
   co_return json_response(200, nlohmann::json::object());

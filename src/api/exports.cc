@@ -22,7 +22,7 @@ Result<> check_state(unsigned state, bool has_tls) {
 
 }  // namespace
 
-asio::awaitable<Result<Response>> post_export(daemon::Broker& broker, Session& session, Request& request) {
+asio::awaitable<Result<Response>> post_export(daemon::Daemon& broker, Session& session, Request& request) {
   if (broker.world().stopping) co_return fail(EHOSTDOWN, "sockmid is stopping");
   CO_TRY_LET(wish, wire::read<wire::ExportRequest>(request.http.body()));
   const std::string service = wire::string(wish->service());
@@ -41,7 +41,7 @@ asio::awaitable<Result<Response>> post_export(daemon::Broker& broker, Session& s
     target = address;
   }
   if (target == broker.world().settings.address) co_return fail(EINVAL, "{} is this host", to_string(target));
-  std::vector<daemon::Departure> departures;
+  std::vector<daemon::ExportItem> departures;
   for (std::size_t i = 0; i < count; ++i) {
     const auto* part = wish->parts()->Get(static_cast<unsigned>(i));
     wire::Endpoint endpoint{.service = service, .owner = request.user, .state = part->state(), .tls = wire::secret(part->tls()),

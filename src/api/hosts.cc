@@ -6,7 +6,7 @@
 namespace sockmi::api {
 
 // It gives up connections of all users.
-asio::awaitable<Result<Response>> post_forget(daemon::Broker& broker, Session&, Request& request) {
+asio::awaitable<Result<Response>> post_forget(daemon::Daemon& broker, Session&, Request& request) {
   if (!request.user.is_root()) co_return fail(EACCES, "user {} may not have a host forgotten", request.user.uid);
   const auto& body = request.http.body();
   const auto wish = nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);

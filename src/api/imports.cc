@@ -93,10 +93,10 @@ Response pack(std::span<const daemon::Deliveries::Handed> handed, const std::vec
 }
 
 // Waits until an endpoint of one of the services becomes ready; false when the time is over or the client has gone.
-asio::awaitable<bool> wait_for_ready(daemon::ImportLists& lists, Session& session, const std::vector<daemon::Criteria>& criteria,
+asio::awaitable<bool> wait_for_ready(daemon::ImportQueue& lists, Session& session, const std::vector<daemon::Criteria>& criteria,
                                      const User& user, pid_t process, daemon::Clock::time_point deadline) {
   auto ready = std::make_shared<daemon::Event>(session.socket().get_executor());
-  std::vector<daemon::ImportLists::Watch> watches;
+  std::vector<daemon::ImportQueue::Watch> watches;
   for (const auto& each : criteria) watches.push_back(lists.watch(each, user, [ready] { ready->set(); }, process));
   auto outcome = co_await (ready->wait(deadline) || session.wait_gone());
   co_return outcome.index() == 0 && std::get<0>(outcome);
@@ -110,7 +110,7 @@ pid_t process_of(Session& session) {
   return ::getsockopt(session.borrow_fd(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 ? credentials.pid : 0;
 }
 
-asio::awaitable<Result<Response>> post_import(daemon::Broker& broker, Session& session, Request& request) {
+asio::awaitable<Result<Response>> post_import(daemon::Daemon& broker, Session& session, Request& request) {
   auto& lists = broker.world().lists;
   CO_TRY_LET(wish, wire::read<wire::ImportRequest>(request.http.body()));
   CO_TRY_LET(criteria, read_criteria(*wish, broker.world().policy, request.user));
@@ -121,7 +121,7 @@ asio::awaitable<Result<Response>> post_import(daemon::Broker& broker, Session& s
     if (!co_await wait_for_ready(lists, session, criteria, request.user, process, deadline)) break;
     taken = lists.take(criteria, request.user, process);
   }
-  std::vector<daemon::Ready> those;
+  std::vector<daemon::ReadyEndpoint> those;
   std::vector<std::size_t> met;
   for (auto& each : taken) {
     those.push_back(std::move(each.ready));
@@ -132,7 +132,7 @@ asio::awaitable<Result<Response>> post_import(daemon::Broker& broker, Session& s
   co_return pack(broker.world().deliveries.handed(number), met);
 }
 
-asio::awaitable<Result<Response>> post_import_taken(daemon::Broker& broker, Session& session, Request& request) {
+asio::awaitable<Result<Response>> post_import_taken(daemon::Daemon& broker, Session& session, Request& request) {
   const auto* delivered = dynamic_cast<Delivered*>(session.state.get());
   if (!delivered) co_return fail(EINVAL, "nothing was delivered to this client");
   CO_TRY(fault::point("taken"));

@@ -46,7 +46,7 @@ constexpr StatusOf kStatus[] = {
     {ECANCELED, 503},       {EINPROGRESS, 504}, {ECONNABORTED, 500},
 };
 
-asio::awaitable<Response> dispatch(daemon::Broker& broker, UserNames& names, Session& session, Request& request) {
+asio::awaitable<Response> dispatch(daemon::Daemon& broker, UserNames& names, Session& session, Request& request) {
   const auto path = std::ranges::find(kRoutes, request.path, &Route::path);
   if (path == std::end(kRoutes)) co_return refuse(404, "no such resource: " + request.path);
   const auto route = std::ranges::find_if(kRoutes, [&](const Route& r) { return r.path == request.path && r.method == request.http.method(); });
@@ -71,7 +71,7 @@ Response refuse_for(const Error& error) {
   return refuse(known == std::end(kStatus) ? 500 : known->status, error.reason, error.code);
 }
 
-Result<std::unique_ptr<Listener>> serve(asio::io_context& io, const std::string& path, daemon::Broker& broker) {
+Result<std::unique_ptr<Listener>> serve(asio::io_context& io, const std::string& path, daemon::Daemon& broker) {
   std::string error;
   auto names = std::make_shared<UserNames>(io);
   auto listener = Listener::open(

@@ -49,7 +49,7 @@ json connection(const FourTuple& tuple, const std::string& service, const char* 
 
 }  // namespace
 
-asio::awaitable<Result<Response>> get_status(daemon::Broker& broker, Session&, Request&) {
+asio::awaitable<Result<Response>> get_status(daemon::Daemon& broker, Session&, Request&) {
   static const auto started = daemon::Clock::now();
   const auto& world = broker.world();
   const auto& maxima = world.lists.maxima();
@@ -78,7 +78,7 @@ asio::awaitable<Result<Response>> get_status(daemon::Broker& broker, Session&, R
       {"migrations", {{"exported", count.exported}, {"imported", count.imported}, {"failed", count.failed},
                       {"returned_home", count.returned_home}, {"reset", count.reset}}},
       {"homes", {{"silent", std::move(silent)}, {"told_again", count.told_again}, {"disowned", count.disowned},
-                 {"untold", world.journal.untold().size()}}},
+                 {"untold", world.journal.pending_ends().size()}}},
       {"journal", {{"error", world.journal.error()}, {"unwritten", world.journal.unwritten()}, {"unreadable", world.journal.unreadable()}}},
       {"log", {{"dropped_lines", log::dropped_lines()}}},
       {"in_doubt", world.doubts.all().size()},
@@ -88,7 +88,7 @@ asio::awaitable<Result<Response>> get_status(daemon::Broker& broker, Session&, R
   });
 }
 
-asio::awaitable<Result<Response>> get_connections(daemon::Broker& broker, Session&, Request& request) {
+asio::awaitable<Result<Response>> get_connections(daemon::Daemon& broker, Session&, Request& request) {
   const auto& world = broker.world();
   CO_TRY_LET(page, Page::of(request));
   json out = json::array();
@@ -116,7 +116,7 @@ asio::awaitable<Result<Response>> get_connections(daemon::Broker& broker, Sessio
   co_return json_response(200, {{"connections", std::move(out)}, {"total", page.seen}});
 }
 
-asio::awaitable<Result<Response>> get_peers(daemon::Broker& broker, Session&, Request&) {
+asio::awaitable<Result<Response>> get_peers(daemon::Daemon& broker, Session&, Request&) {
   json out = json::array();
   for (const auto& peer : broker.world().negotiation->peers())
     out.push_back({{"host", peer.host}, {"address", to_string(peer.line.ip)}, {"line", to_string(peer.line)},
@@ -124,7 +124,7 @@ asio::awaitable<Result<Response>> get_peers(daemon::Broker& broker, Session&, Re
   co_return json_response(200, {{"peers", std::move(out)}});
 }
 
-asio::awaitable<Result<Response>> get_migrations(daemon::Broker& broker, Session&, Request& request) {
+asio::awaitable<Result<Response>> get_migrations(daemon::Daemon& broker, Session&, Request& request) {
   CO_TRY_LET(page, Page::of(request));
   json out = json::array();
   for (const auto& record : broker.world().history) {
@@ -140,7 +140,7 @@ asio::awaitable<Result<Response>> get_migrations(daemon::Broker& broker, Session
   co_return json_response(200, {{"migrations", std::move(out)}, {"total", page.seen}});
 }
 
-asio::awaitable<Result<Response>> post_fault(daemon::Broker& broker, Session&, Request& request) {
+asio::awaitable<Result<Response>> post_fault(daemon::Daemon& broker, Session&, Request& request) {
   if (!request.user.is_root()) co_return fail(EACCES, "fault points are root's");
   if (!broker.world().settings.testing) co_return fail(EACCES, "fault points want 'testing = true' in the configuration");
   const auto& body = request.http.body();

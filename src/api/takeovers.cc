@@ -5,7 +5,7 @@
 namespace sockmi::api {
 
 // Whoever may give an address away ends what others do on this host: root alone.
-asio::awaitable<Result<Response>> post_takeover(daemon::Broker& broker, Session&, Request& request) {
+asio::awaitable<Result<Response>> post_takeover(daemon::Daemon& broker, Session&, Request& request) {
   if (!request.user.is_root()) co_return fail(EACCES, "user {} may not have an address taken over", request.user.uid);
   const auto& body = request.http.body();
   const auto wish = nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);

@@ -13,7 +13,7 @@
 namespace sockmi::api {
 namespace {
 
-constexpr std::chrono::seconds kPatience{2}, kMemory{60};
+constexpr std::chrono::seconds kNameServiceTimeout{2}, kNameLifetime{60};
 constexpr std::size_t kMostThreads = 8, kMostKnown = 4096;
 
 std::string unnamed(std::uint32_t uid) { return fmt::format("uid:{}", uid); }
@@ -59,7 +59,7 @@ bool UserNames::begin(std::uint32_t uid) {
 
 void UserNames::learn(std::uint32_t uid, std::string name) {
   if (known_.size() >= kMostKnown) known_.clear();
-  known_[uid] = {std::move(name), Clock::now() + kMemory};
+  known_[uid] = {std::move(name), Clock::now() + kNameLifetime};
   const auto waiting = asked_.extract(uid);
   if (!waiting.empty())
     for (const auto& each : waiting.mapped()) each->set();
@@ -70,7 +70,7 @@ asio::awaitable<std::string> UserNames::of(std::uint32_t uid) {
   if (!asked_.contains(uid) && !begin(uid)) co_return unnamed(uid);
   auto answered = std::make_shared<daemon::Event>(io_.get_executor());
   asked_[uid].push_back(answered);
-  const bool in_time = co_await answered->wait(Clock::now() + kPatience);
+  const bool in_time = co_await answered->wait(Clock::now() + kNameServiceTimeout);
   if (const auto it = asked_.find(uid); it != asked_.end()) it->second.remove(answered);
   if (const auto it = known_.find(uid); in_time && it != known_.end()) co_return it->second.text;
   log::warn("event=name_service_slow uid={}", uid);

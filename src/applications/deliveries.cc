@@ -17,13 +17,13 @@ bool passes(int error) { return error == EMFILE || error == ENFILE || error == E
 
 }  // namespace
 
-Result<Deliveries::Number> Deliveries::begin(std::vector<Ready> those, pid_t process) {
+Result<Deliveries::Number> Deliveries::begin(std::vector<ReadyEndpoint> those, pid_t process) {
   if (those.empty()) return Number{0};
   std::vector<Token> tokens;
   for (std::size_t i = 0; i < those.size(); ++i) {
     auto token = Token::make();
     if (!token) {
-      for (Ready& ready : those) lists_.add(std::move(ready));
+      for (ReadyEndpoint& ready : those) lists_.add(std::move(ready));
       return pass(std::move(token));
     }
     tokens.push_back(std::move(*token));

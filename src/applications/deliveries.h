@@ -14,13 +14,13 @@ namespace sockmi::daemon {
 class Deliveries {
  public:
   using Number = std::uint64_t;
-  explicit Deliveries(ImportLists& lists) : lists_(lists) {}
+  explicit Deliveries(ImportQueue& lists) : lists_(lists) {}
   Deliveries(const Deliveries&) = delete;
 
   // 0: there are none. An error: they are on the list again.
-  Result<Number> begin(std::vector<Ready> those, pid_t process);
+  Result<Number> begin(std::vector<ReadyEndpoint> those, pid_t process);
   struct Handed {
-    Ready ready;
+    ReadyEndpoint ready;
     Token token;
   };
   std::span<const Handed> handed(Number delivery) const;
@@ -43,7 +43,7 @@ class Deliveries {
   // Unless the application was faster.
   void give_back(Handed handed, pid_t process, bool for_ever);
 
-  ImportLists& lists_;
+  ImportQueue& lists_;
   std::map<Number, Delivery> all_;
   Number last_ = 0;
 };

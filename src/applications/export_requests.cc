@@ -16,7 +16,7 @@ std::uint64_t random_number() {
 
 }  // namespace
 
-ExportRequests::Holder ExportRequests::hold(const std::string& service, const User& user, std::function<void(const ExportWish&)> ask) {
+ExportRequests::Holder ExportRequests::hold(const std::string& service, const User& user, std::function<void(const ExportRequest&)> ask) {
   state_->holders.push_front({service, user, std::move(ask)});
   return {nullptr, [state = state_, it = state_->holders.begin()](void*) {
             for (auto question = state->questions.begin(); question != state->questions.end();) {
@@ -56,7 +56,7 @@ void ExportRequests::forget(State& state, const Open& open) {
   }
 }
 
-asio::awaitable<ExportOutcome> ExportRequests::ask(std::string service, ExportWish wish, User asker, std::chrono::milliseconds timeout) {
+asio::awaitable<ExportOutcome> ExportRequests::ask(std::string service, ExportRequest wish, User asker, std::chrono::milliseconds timeout) {
   Open open{{}, 0, Event(executor_)};
   const std::shared_ptr<void> forgotten(nullptr, [state = state_, &open](void*) { forget(*state, open); });
   for (Asked& holder : state_->holders) {

@@ -15,7 +15,7 @@
 
 namespace sockmi::daemon {
 
-struct ExportWish {
+struct ExportRequest {
   std::uint64_t request = 0;
   Match local, remote;
   IpAddress to;  // any(): whoever will
@@ -32,13 +32,13 @@ class ExportRequests {
 
   using Holder = std::shared_ptr<void>;
   // `ask` is called with each wish for the service while the handle lives.
-  Holder hold(const std::string& service, const User& user, std::function<void(const ExportWish&)> ask);
+  Holder hold(const std::string& service, const User& user, std::function<void(const ExportRequest&)> ask);
 
   std::set<std::string> services() const;  // those that have holders
 
   // Asks the holders of the service, root all of them and everybody else the asker's own, and waits until each has answered, or is gone, or the time is
   // over. A holder that has let the time go by is not waited for again before it has answered a request.
-  asio::awaitable<ExportOutcome> ask(std::string service, ExportWish wish, User asker, std::chrono::milliseconds timeout);
+  asio::awaitable<ExportOutcome> ask(std::string service, ExportRequest wish, User asker, std::chrono::milliseconds timeout);
   // ENOENT: this user was not asked that, or nobody waits for it any more.
   Result<> done(std::uint64_t request, const User& user, unsigned exported, unsigned failed);
 
@@ -51,7 +51,7 @@ class ExportRequests {
   struct Asked {
     std::string service;
     User user;
-    std::function<void(const ExportWish&)> ask;
+    std::function<void(const ExportRequest&)> ask;
     bool silent = false;
   };
   struct Question {

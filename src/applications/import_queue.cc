@@ -31,20 +31,20 @@ bool Match::fits(const SocketAddress& address) const {
   return address.ip.unmapped().in_prefix(ip.unmapped(), prefix) && (port == 0 || port == address.port);
 }
 
-const std::size_t& ImportLists::maximum(std::uint8_t state) const {
+const std::size_t& ImportQueue::maximum(std::uint8_t state) const {
   if (state == SOCKMI_BOUND) return maxima_.bound;
   if (state == SOCKMI_LISTENING) return maxima_.listening;
   return maxima_.connected;
 }
 
-std::size_t ImportLists::free_places(std::uint8_t state) const {
+std::size_t ImportQueue::free_places(std::uint8_t state) const {
   const auto& most = maximum(state);
   const auto count = taken_.find(&most);
   const std::size_t taken = count == taken_.end() ? 0 : count->second;
   return taken < most ? most - taken : 0;
 }
 
-Result<> ImportLists::reserve(const wire::MigrationId& id, std::uint8_t state) {
+Result<> ImportQueue::reserve(const wire::MigrationId& id, std::uint8_t state) {
   if (reserved_.contains(id)) return {};
   if (free_places(state) == 0) return fail(ENOBUFS, "import list full ({} places)", maximum(state));
   reserved_.emplace(id, state);
@@ -52,58 +52,58 @@ Result<> ImportLists::reserve(const wire::MigrationId& id, std::uint8_t state) {
   return {};
 }
 
-void ImportLists::release(const wire::MigrationId& id) {
+void ImportQueue::release(const wire::MigrationId& id) {
   const auto it = reserved_.find(id);
   if (it == reserved_.end()) return;
   --taken_[&maximum(it->second)];
   reserved_.erase(it);
 }
 
-void ImportLists::add(Ready ready) {
+void ImportQueue::add(ReadyEndpoint ready) {
   ready.last_wanted = std::max(ready.last_wanted, ready.since);
   ready_.push_back(std::move(ready));
   tell(ready_.back());
 }
 
-bool ImportLists::meets(const Ready& ready, const Criteria& wanted, std::uint8_t states, const User& user) const {
+bool ImportQueue::meets(const ReadyEndpoint& ready, const Criteria& wanted, std::uint8_t states, const User& user) const {
   return ready.endpoint.service == wanted.service && (ready.endpoint.state & states) && wanted.local.fits(ready.tuple.local) &&
          wanted.remote.fits(ready.tuple.remote) && policy_.may_have(wanted.service, user, ready.endpoint.owner);
 }
 
-bool ImportLists::may_have(const Watcher& watcher, const Ready& ready) const {
+bool ImportQueue::may_have(const Watcher& watcher, const ReadyEndpoint& ready) const {
   return meets(ready, watcher.criteria, watcher.criteria.states, watcher.user);
 }
 
 // A watcher may end its watch while being notified.
-void ImportLists::tell(const Ready& ready) {
+void ImportQueue::tell(const ReadyEndpoint& ready) {
   std::vector<std::function<void()>> notified;
   for (const auto& watcher : *watchers_)
     if (may_have(watcher, ready) && !ready.kept_from.contains(watcher.process)) notified.push_back(watcher.notify);
   for (const auto& notify : notified) notify();
 }
 
-bool ImportLists::is_wanted(const Ready& ready) const {
+bool ImportQueue::is_wanted(const ReadyEndpoint& ready) const {
   return std::ranges::any_of(*watchers_, [&](const Watcher& watcher) {
     const auto kept = ready.kept_from.find(watcher.process);
     return may_have(watcher, ready) && (kept == ready.kept_from.end() || kept->second != std::chrono::steady_clock::time_point::max());
   });
 }
 
-void ImportLists::look_after() {
+void ImportQueue::look_after() {
   const auto now = std::chrono::steady_clock::now();
-  for (Ready& ready : ready_) {
+  for (ReadyEndpoint& ready : ready_) {
     if (is_wanted(ready)) ready.last_wanted = now;
     if (std::erase_if(ready.kept_from, [&](const auto& each) { return each.second <= now; })) tell(ready);
   }
 }
 
-std::vector<ImportLists::Taken> ImportLists::take(const std::vector<Criteria>& criteria, const User& user, pid_t process) {
+std::vector<ImportQueue::Taken> ImportQueue::take(const std::vector<Criteria>& criteria, const User& user, pid_t process) {
   std::vector<Taken> taken;
   for (std::size_t i = 0; i < criteria.size(); ++i) {
     const Criteria& wanted = criteria[i];
     const auto first = [&](std::uint8_t states) {
       return std::ranges::find_if(
-          ready_, [&](const Ready& ready) { return meets(ready, wanted, states, user) && !ready.kept_from.contains(process); });
+          ready_, [&](const ReadyEndpoint& ready) { return meets(ready, wanted, states, user) && !ready.kept_from.contains(process); });
     };
     auto it = (wanted.states & wanted.preferred) ? first(wanted.states & wanted.preferred) : ready_.end();
     if (it == ready_.end()) it = first(wanted.states);
@@ -114,8 +114,8 @@ std::vector<ImportLists::Taken> ImportLists::take(const std::vector<Criteria>& c
   return taken;
 }
 
-std::vector<Ready> ImportLists::take_if(const std::function<bool(const Ready&)>& which) {
-  std::vector<Ready> out;
+std::vector<ReadyEndpoint> ImportQueue::take_if(const std::function<bool(const ReadyEndpoint&)>& which) {
+  std::vector<ReadyEndpoint> out;
   for (auto it = ready_.begin(); it != ready_.end();) {
     if (!which(*it)) {
       ++it;
@@ -127,18 +127,18 @@ std::vector<Ready> ImportLists::take_if(const std::function<bool(const Ready&)>&
   return out;
 }
 
-bool ImportLists::has_for(const std::string& service, const User& user) const {
-  return std::ranges::any_of(ready_, [&](const Ready& ready) {
+bool ImportQueue::has_for(const std::string& service, const User& user) const {
+  return std::ranges::any_of(ready_, [&](const ReadyEndpoint& ready) {
     return ready.endpoint.service == service && policy_.may_have(service, user, ready.endpoint.owner);
   });
 }
 
-ImportLists::Watch ImportLists::watch(Criteria criteria, const User& user, std::function<void()> notify, pid_t process) {
+ImportQueue::Watch ImportQueue::watch(Criteria criteria, const User& user, std::function<void()> notify, pid_t process) {
   watchers_->push_front({std::move(criteria), user, std::move(notify), process});
   return {nullptr, [watchers = watchers_, it = watchers_->begin()](void*) { watchers->erase(it); }};
 }
 
-std::size_t ImportLists::watching(const std::string& service, const User& owner) const {
+std::size_t ImportQueue::watching(const std::string& service, const User& owner) const {
   return std::ranges::count_if(*watchers_, [&](const Watcher& watcher) {
     return watcher.criteria.service == service && policy_.may_have(service, watcher.user, owner);
   });

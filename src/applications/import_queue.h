@@ -36,7 +36,7 @@ struct Criteria {
   Match local, remote;
 };
 
-struct Ready {
+struct ReadyEndpoint {
   wire::MigrationId id{};
   wire::Endpoint endpoint;
   FourTuple tuple;
@@ -53,37 +53,37 @@ struct Ready {
   std::chrono::steady_clock::time_point next_try = {};
 };
 
-struct Maxima {
+struct QueueLimits {
   std::size_t bound = 1024, listening = 1024, connected = 65536;
 };
 
-class ImportLists {
+class ImportQueue {
  public:
-  ImportLists(Maxima maxima, const Policy& policy) : maxima_(maxima), policy_(policy) {}
+  ImportQueue(QueueLimits maxima, const Policy& policy) : maxima_(maxima), policy_(policy) {}
 
   // --- places ---
   std::size_t free_places(std::uint8_t state) const;
   Result<> reserve(const wire::MigrationId& id, std::uint8_t state);  // ENOBUFS: full. Idempotent.
   void release(const wire::MigrationId& id);
   std::size_t used() const { return reserved_.size(); }
-  const Maxima& maxima() const { return maxima_; }
+  const QueueLimits& maxima() const { return maxima_; }
 
   // --- endpoints that are ready ---
-  void add(Ready ready);
+  void add(ReadyEndpoint ready);
   struct Taken {
     std::size_t criterion;  // index of the one it meets
-    Ready ready;
+    ReadyEndpoint ready;
   };
   // Each criterion in order takes the first endpoint it meets, preferred state first. Taken endpoints keep their places until release().
   std::vector<Taken> take(const std::vector<Criteria>& criteria, const User& user, pid_t process = 0);
   // Those that `which` says yes to.
-  std::vector<Ready> take_if(const std::function<bool(const Ready&)>& which);
+  std::vector<ReadyEndpoint> take_if(const std::function<bool(const ReadyEndpoint&)>& which);
   // Whether an application waits that may have it, now or in a moment.
-  bool is_wanted(const Ready& ready) const;
+  bool is_wanted(const ReadyEndpoint& ready) const;
   // To be called from time to time: who may have an endpoint again is told so, and `last_wanted` is brought up to date.
   void look_after();
   bool has_for(const std::string& service, const User& user) const;  // one that this user may have
-  const std::list<Ready>& ready() const { return ready_; }
+  const std::list<ReadyEndpoint>& ready() const { return ready_; }
 
   // --- applications that wait ---
   // `notify` is called whenever an endpoint becomes ready that meets the criteria and that the user may have. Lives as long as the returned handle.
@@ -99,15 +99,15 @@ class ImportLists {
     std::function<void()> notify;
     pid_t process;
   };
-  bool meets(const Ready& ready, const Criteria& wanted, std::uint8_t states, const User& user) const;
-  bool may_have(const Watcher& watcher, const Ready& ready) const;
-  void tell(const Ready& ready);
+  bool meets(const ReadyEndpoint& ready, const Criteria& wanted, std::uint8_t states, const User& user) const;
+  bool may_have(const Watcher& watcher, const ReadyEndpoint& ready) const;
+  void tell(const ReadyEndpoint& ready);
   const std::size_t& maximum(std::uint8_t state) const;
-  Maxima maxima_;
+  QueueLimits maxima_;
   const Policy& policy_;
   std::map<wire::MigrationId, std::uint8_t> reserved_;
   std::map<const std::size_t*, std::size_t> taken_;  // places, by the maximum that they count against
-  std::list<Ready> ready_;
+  std::list<ReadyEndpoint> ready_;
   std::shared_ptr<std::list<Watcher>> watchers_ = std::make_shared<std::list<Watcher>>();
 };
 

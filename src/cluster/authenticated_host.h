@@ -7,7 +7,7 @@
 
 namespace sockmi::cluster {
 
-struct Speaker {
+struct AuthenticatedHost {
   std::string host;
   IpAddress address;  // of the connection: packets to it reach the speaker
 };

@@ -19,7 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr long kDay = 24 * 60 * 60, kCaDays = 3650;
-constexpr std::size_t kClusterKeySize = 32;
 
 bool extend(X509* certificate, X509* issuer, int nid, const std::string& value) {
   X509V3_CTX context;

@@ -19,10 +19,10 @@ namespace {
 
 using asio::ip::tcp;
 using std::chrono::milliseconds;
-constexpr std::size_t kMostStrangers = 64;        // connections that have not shown a certificate yet,
-constexpr std::size_t kMostUnknownStrangers = 32; // of them from addresses at which no member is known,
+constexpr std::size_t kMaxUnauthenticated = 64;        // connections that have not shown a certificate yet,
+constexpr std::size_t kMaxUnauthenticatedUnknown = 32; // of them from addresses at which no member is known,
 constexpr std::size_t kMostOfOneAddress = 8;      // and from one address
-constexpr std::size_t kMostLines = 4;             // of a member, to us; one is enough, but it may have lost it without our knowing
+constexpr std::size_t kMaxConnectionsPerHost = 4;             // of a member, to us; one is enough, but it may have lost it without our knowing
 constexpr std::size_t kMostRequests = 64;         // of a member, not answered yet; what it sends more waits in its own socket
 constexpr std::size_t kMostUnread = 256;          // answers on a line that the other end does not read
 constexpr milliseconds kPause{100};               // after an accept(2) that failed: descriptors are short
@@ -37,7 +37,7 @@ struct Call {
 
 // A line to another host, from the moment on at which somebody wants it. `opening`: what is called meanwhile waits, each call as long as its caller does.
 struct Outgoing {
-  std::shared_ptr<Line> line;
+  std::shared_ptr<ControlConnection> line;
   SocketAddress address;
   bool opening = true;
   std::map<std::uint64_t, std::shared_ptr<Call>> calls;
@@ -55,9 +55,9 @@ struct Outgoing {
   }
 };
 
-class TlsTransfer : public Transfer {
+class TlsControlChannel : public ControlChannel {
  public:
-  TlsTransfer(asio::io_context& io, const Identity& identity, const SocketAddress& listen, Handler handler)
+  TlsControlChannel(asio::io_context& io, const Identity& identity, const SocketAddress& listen, Handler handler)
       : io_(io), acceptor_(io), identity_(identity), listen_(listen), handler_(std::move(handler)) {}
 
   Result<> start() {
@@ -113,7 +113,7 @@ class TlsTransfer : public Transfer {
       if (const Outgoing& there = *it->second; (there.line->open() || there.opening) && there.address == address) return it->second;
     TRY_LET(with, contexts());
     std::erase_if(outgoing_, [](const auto& each) { return !each.second->line->open() && !each.second->opening; });  // homes have names that others say
-    auto line = std::make_shared<Line>(tcp::socket(io_), with, asio::ssl::stream_base::client);
+    auto line = std::make_shared<ControlConnection>(tcp::socket(io_), with, asio::ssl::stream_base::client);
     auto outgoing = std::make_shared<Outgoing>(Outgoing{std::move(line), address, true, {}, {}});
     outgoing_[host] = outgoing;
     spawn(io_, "open_line", open_line(host, listen_.ip, outgoing));
@@ -163,21 +163,21 @@ class TlsTransfer : public Transfer {
       if (error) continue;  // it has gone already
       const IpAddress from = SocketAddress::from(remote.data()).ip.unmapped();
       const auto with = contexts();
-      if (auto may = admit(from); !may || !with) {
+      if (auto may = may_begin_handshake(from); !may || !with) {
         refuse(from, may ? with.error() : may.error());
         continue;
       }
-      spawn(io_, "serve", serve(std::make_shared<Line>(std::move(socket), *with, asio::ssl::stream_base::server), from), OnException::EndTask);
+      spawn(io_, "serve", serve(std::make_shared<ControlConnection>(std::move(socket), *with, asio::ssl::stream_base::server), from), OnException::EndTask);
     }
   }
 
-  // Strangers may keep strangers out, but no member at its own address.
-  Result<> admit(const IpAddress& from) {
+  // UnauthenticatedConnections may keep strangers out, but no member at its own address.
+  Result<> may_begin_handshake(const IpAddress& from) {
     const auto it = strangers_->at.find(from);
     const bool known = known_.contains(from) || (is_member_ && is_member_(from));
     if (it != strangers_->at.end() && it->second >= kMostOfOneAddress) return fail(EBUSY, "{} connections from there have not shown a certificate yet", it->second);
     if (!rate_.take(from)) return fail(EBUSY, "too many connections from there");
-    if (strangers_->all >= kMostStrangers || (!known && strangers_->unknown >= kMostUnknownStrangers))
+    if (strangers_->all >= kMaxUnauthenticated || (!known && strangers_->unknown >= kMaxUnauthenticatedUnknown))
       return fail(EBUSY, "{} connections have not shown a certificate yet", strangers_->all);
     return {};
   }
@@ -186,7 +186,7 @@ class TlsTransfer : public Transfer {
     if (const long more = refusals_.take(); more >= 0) log::warn("event=line_refused from={} error=\"{}\" more={}", to_string(from), to_string(error), more);
   }
 
-  asio::awaitable<Result<>> shake(std::shared_ptr<Line> line, IpAddress from, bool known) {
+  asio::awaitable<Result<>> shake(std::shared_ptr<ControlConnection> line, IpAddress from, bool known) {
     // Not ours to touch at the end: the event loop may destroy this coroutine when we are gone.
     const std::shared_ptr<void> shaken(nullptr, [from, known, strangers = strangers_](void*) {
       --strangers->all;
@@ -199,7 +199,7 @@ class TlsTransfer : public Transfer {
     co_return co_await line->handshake();
   }
 
-  asio::awaitable<void> serve(std::shared_ptr<Line> line, IpAddress from) {
+  asio::awaitable<void> serve(std::shared_ptr<ControlConnection> line, IpAddress from) {
     const bool known = known_.contains(from) || (is_member_ && is_member_(from));
     if (auto shaken = co_await shake(line, from, known); !shaken) co_return refuse(from, shaken.error());
     if (known_.size() < 4096) known_.insert(from);
@@ -222,24 +222,24 @@ class TlsTransfer : public Transfer {
 
   // What we have with a member that calls us.
   struct Caller {
-    std::list<std::shared_ptr<Line>> lines;
+    std::list<std::shared_ptr<ControlConnection>> lines;
     std::size_t unanswered = 0;
   };
 
   // The latest lines are the ones that it uses.
-  std::shared_ptr<Caller> enter(const std::shared_ptr<Line>& line) {
+  std::shared_ptr<Caller> enter(const std::shared_ptr<ControlConnection>& line) {
     std::erase_if(callers_, [&](const auto& each) { return each.second->lines.empty() && each.second->unanswered == 0; });
     auto& caller = callers_[line->speaker().host];
     if (!caller) caller = std::make_shared<Caller>();
     caller->lines.push_back(line);
-    if (caller->lines.size() > kMostLines) {
+    if (caller->lines.size() > kMaxConnectionsPerHost) {
       caller->lines.front()->close();
       caller->lines.pop_front();
     }
     return caller;
   }
 
-  asio::awaitable<void> respond(std::shared_ptr<Caller> member, std::shared_ptr<Line> line, Frame frame) {
+  asio::awaitable<void> respond(std::shared_ptr<Caller> member, std::shared_ptr<ControlConnection> line, Frame frame) {
     ++member->unanswered;
     const std::shared_ptr<void> answered(nullptr, [&](void*) { --member->unanswered; });
     Secret answer = co_await handler_(line->speaker(), std::move(frame.message));
@@ -269,11 +269,11 @@ class TlsTransfer : public Transfer {
   std::map<std::string, std::shared_ptr<Outgoing>> outgoing_;
   std::map<std::string, std::shared_ptr<Caller>> callers_;  // by host
   std::uint64_t last_correlation_ = 0;
-  struct Strangers {
+  struct UnauthenticatedConnections {
     std::map<IpAddress, std::size_t> at;
     std::size_t all = 0, unknown = 0;
   };
-  std::shared_ptr<Strangers> strangers_ = std::make_shared<Strangers>();  // handshakes under way
+  std::shared_ptr<UnauthenticatedConnections> strangers_ = std::make_shared<UnauthenticatedConnections>();  // handshakes under way
   std::set<IpAddress> known_;  // from where members have called
   RateBySource rate_{50, 100};  // handshakes: some 200 microseconds each
   RareLog refusals_;
@@ -281,8 +281,8 @@ class TlsTransfer : public Transfer {
 
 }  // namespace
 
-Result<std::unique_ptr<Transfer>> Transfer::open(asio::io_context& io, const Identity& identity, SocketAddress listen, Handler handler) {
-  auto transfer = std::make_unique<TlsTransfer>(io, identity, listen, std::move(handler));
+Result<std::unique_ptr<ControlChannel>> ControlChannel::open(asio::io_context& io, const Identity& identity, SocketAddress listen, Handler handler) {
+  auto transfer = std::make_unique<TlsControlChannel>(io, identity, listen, std::move(handler));
   TRY(transfer->start());
   return transfer;
 }

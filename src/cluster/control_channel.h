@@ -17,12 +17,12 @@ namespace sockmi::cluster {
 
 namespace asio = boost::asio;
 
-class Transfer {
+class ControlChannel {
  public:
   // Answers one message of an authenticated peer.
-  using Handler = std::function<asio::awaitable<Secret>(Speaker from, Secret message)>;
-  static Result<std::unique_ptr<Transfer>> open(asio::io_context& io, const Identity& identity, SocketAddress listen, Handler handler);
-  virtual ~Transfer() = default;
+  using Handler = std::function<asio::awaitable<Secret>(AuthenticatedHost from, Secret message)>;
+  static Result<std::unique_ptr<ControlChannel>> open(asio::io_context& io, const Identity& identity, SocketAddress listen, Handler handler);
+  virtual ~ControlChannel() = default;
   // One request, one response; many at a time over one line, which the first one opens. The peer's certificate must be `host`'s.
   // ETIMEDOUT, ECONNRESET (line lost), EHOSTUNREACH. At most 256 MiB.
   virtual asio::awaitable<Result<Secret>> call(std::string host, SocketAddress line, Secret message, std::chrono::milliseconds timeout) = 0;

@@ -17,8 +17,8 @@ namespace {
 using asio::ip::tcp;
 using std::chrono::milliseconds;
 constexpr std::size_t kHeader = 13;
-constexpr std::size_t kPiece = 8u << 20;  // a larger message gets memory as its bytes come, not as its header promises
-constexpr std::size_t kTogether = 4096;   // a message up to this goes out with its header, in one TLS record
+constexpr std::size_t kReadChunkBytes = 8u << 20;  // a larger message gets memory as its bytes come, not as its header promises
+constexpr std::size_t kCoalesceLimit = 4096;   // a message up to this goes out with its header, in one TLS record
 constexpr milliseconds kHandshake{3000};
 
 void put(Secret& out, std::uint64_t value, unsigned bytes) {
@@ -43,20 +43,20 @@ std::array<Secret, 2> pack(std::uint64_t correlation, bool response, Secret mess
   put(head, message.size(), 4);
   put(head, correlation, 8);
   put(head, response, 1);
-  if (message.size() > kTogether) return {std::move(head), std::move(message)};
+  if (message.size() > kCoalesceLimit) return {std::move(head), std::move(message)};
   head.insert(head.end(), message.begin(), message.end());
   return {std::move(head), Secret()};
 }
 
 tcp::endpoint to_asio(const SocketAddress& address) { return {asio::ip::make_address(to_string(address.ip)), address.port}; }
 
-Line::Line(tcp::socket socket, std::shared_ptr<Contexts> contexts, asio::ssl::stream_base::handshake_type role)
+ControlConnection::ControlConnection(tcp::socket socket, std::shared_ptr<Contexts> contexts, asio::ssl::stream_base::handshake_type role)
     : contexts_(std::move(contexts)), role_(role),
       stream_(std::move(socket), role == asio::ssl::stream_base::server ? contexts_->server : contexts_->client) {
   tell_refusal(stream_.native_handle(), &refusal_);
 }
 
-asio::awaitable<Result<>> Line::connect(IpAddress from, SocketAddress to) {
+asio::awaitable<Result<>> ControlConnection::connect(IpAddress from, SocketAddress to) {
   auto timer = close_after(kHandshake);
   tcp::socket& socket = stream_.next_layer();
   boost::system::error_code error;
@@ -70,7 +70,7 @@ asio::awaitable<Result<>> Line::connect(IpAddress from, SocketAddress to) {
   co_return Result<>();
 }
 
-asio::awaitable<Result<>> Line::handshake(std::string host) {
+asio::awaitable<Result<>> ControlConnection::handshake(std::string host) {
   auto timer = close_after(kHandshake);
   tune(stream_.next_layer());
   if (!host.empty()) SSL_set1_host(stream_.native_handle(), host.c_str());
@@ -85,7 +85,7 @@ asio::awaitable<Result<>> Line::handshake(std::string host) {
   co_return done;
 }
 
-Result<> Line::identify(const std::string& expected) {
+Result<> ControlConnection::identify(const std::string& expected) {
   boost::system::error_code error;
   const auto remote = stream_.next_layer().remote_endpoint(error);
   X509* certificate = SSL_get0_peer_certificate(stream_.native_handle());
@@ -99,7 +99,7 @@ Result<> Line::identify(const std::string& expected) {
   return {};
 }
 
-void Line::check(const std::shared_ptr<const Credentials>& credentials) {
+void ControlConnection::check(const std::shared_ptr<const Credentials>& credentials) {
   if (!open_ || (checked_by_ == credentials && std::chrono::system_clock::now() < not_after_)) return;
   X509* certificate = SSL_get0_peer_certificate(stream_.native_handle());
   const auto member = credentials->check(certificate);
@@ -109,14 +109,14 @@ void Line::check(const std::shared_ptr<const Credentials>& credentials) {
   close();
 }
 
-void Line::send(std::array<Secret, 2> frame) {
+void ControlConnection::send(std::array<Secret, 2> frame) {
   const bool idle = outbox_.empty();
   for (Secret& piece : frame)
     if (!piece.empty()) outbox_.push_back(std::move(piece));
   if (idle) write();
 }
 
-asio::awaitable<Result<Frame>> Line::receive() {
+asio::awaitable<Result<Frame>> ControlConnection::receive() {
   boost::system::error_code error;
   std::uint8_t header[kHeader];
   co_await asio::async_read(stream_, asio::buffer(header), asio::redirect_error(asio::use_awaitable, error));
@@ -129,7 +129,7 @@ asio::awaitable<Result<Frame>> Line::receive() {
   if (size > kLargestMessage || header[12] > 1) co_return fail(EBADMSG, "a frame of {} bytes", size);
   while (frame.message.size() < size) {
     const std::size_t at = frame.message.size();
-    frame.message.resize(std::min<std::size_t>(size, at + std::max(kPiece, at)));
+    frame.message.resize(std::min<std::size_t>(size, at + std::max(kReadChunkBytes, at)));
     co_await asio::async_read(stream_, asio::buffer(frame.message.data() + at, frame.message.size() - at),
                               asio::redirect_error(asio::use_awaitable, error));
     if (error) co_return fail(ECONNRESET, "the line was lost: {}", error.message());
@@ -137,14 +137,14 @@ asio::awaitable<Result<Frame>> Line::receive() {
   co_return frame;
 }
 
-void Line::close() {
+void ControlConnection::close() {
   open_ = false;
   boost::system::error_code ignored;
   stream_.lowest_layer().close(ignored);
 }
 
 // Unless the timer is cancelled before.
-std::unique_ptr<asio::steady_timer> Line::close_after(milliseconds time) {
+std::unique_ptr<asio::steady_timer> ControlConnection::close_after(milliseconds time) {
   auto timer = std::make_unique<asio::steady_timer>(stream_.get_executor(), time);
   timer->async_wait([self = shared_from_this()](boost::system::error_code error) {
     if (!error) self->close();
@@ -153,7 +153,7 @@ std::unique_ptr<asio::steady_timer> Line::close_after(milliseconds time) {
 }
 
 // The first goes out before this returns, if there is room for it: whatever else is due then, the other host need not wait for.
-void Line::write() {
+void ControlConnection::write() {
   asio::async_write(stream_, asio::buffer(outbox_.front()), [self = shared_from_this()](boost::system::error_code error, std::size_t) {
     self->outbox_.pop_front();
     if (error) {

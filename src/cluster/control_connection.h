@@ -33,16 +33,16 @@ std::array<Secret, 2> pack(std::uint64_t correlation, bool response, Secret mess
 asio::ip::tcp::endpoint to_asio(const SocketAddress& address);
 
 // Frames are written in the order of their sending.
-class Line : public std::enable_shared_from_this<Line> {
+class ControlConnection : public std::enable_shared_from_this<ControlConnection> {
  public:
-  Line(asio::ip::tcp::socket socket, std::shared_ptr<Contexts> contexts, asio::ssl::stream_base::handshake_type role);
+  ControlConnection(asio::ip::tcp::socket socket, std::shared_ptr<Contexts> contexts, asio::ssl::stream_base::handshake_type role);
 
   bool open() const { return open_; }
   // From `from`, so that the other host knows by it where to reach us.
   asio::awaitable<Result<>> connect(IpAddress from, SocketAddress to);
   // Whoever is at the other end has a certificate of the cluster, for the address at which it is. `host`: a client's expectation.
   asio::awaitable<Result<>> handshake(std::string host = {});
-  const Speaker& speaker() const { return speaker_; }
+  const AuthenticatedHost& speaker() const { return speaker_; }
   // Closes it if what the other end has shown does not count any more.
   void check(const std::shared_ptr<const Credentials>& credentials);
 
@@ -62,7 +62,7 @@ class Line : public std::enable_shared_from_this<Line> {
   bool open_ = false;
   std::deque<Secret> outbox_;
   std::string refusal_;
-  Speaker speaker_;
+  AuthenticatedHost speaker_;
   std::shared_ptr<const Credentials> checked_by_;
   std::chrono::system_clock::time_point not_after_;
 };

@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using std::chrono::system_clock;
-constexpr std::size_t kClusterKeySize = 32, kMostClusterKeys = 2;
+constexpr std::size_t kClusterKeySize = 32, kMaxClusterKeys = 2;
 constexpr int kLongestSignature = 255;  // bytes; datagram.h
 constexpr auto kSoon = std::chrono::days(30);
 
@@ -34,7 +34,7 @@ Result<std::vector<Secret>> read_cluster_keys(const fs::path& path) {
   TRY(check_key_file(path));
   unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) return fail_errno(path.string());
-  Secret text(kMostClusterKeys * (2 * kClusterKeySize + 1));
+  Secret text(kMaxClusterKeys * (2 * kClusterKeySize + 1));
   const ssize_t size = ::read(file.get(), text.data(), text.size());
   std::vector<Secret> keys;
   for (ByteView rest(text.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))); rest.size() >= 2 * kClusterKeySize;) {

@@ -14,6 +14,8 @@
 
 namespace sockmi::cluster {
 
+inline constexpr std::size_t kClusterKeySize = 32;  // bytes
+
 // Whom a certificate speaks of.
 struct Member {
   std::string host;                  // CN, and among the SANs

@@ -27,7 +27,7 @@ using std::chrono::milliseconds;
 constexpr std::uint32_t kLargestBatch = 4096;
 constexpr std::size_t kMostPeers = 4096;
 
-udp::endpoint to_asio(const SocketAddress& address) {
+udp::endpoint to_udp(const SocketAddress& address) {
   if (address.ip.family == AF_INET6) {
     asio::ip::address_v6::bytes_type bytes;
     std::ranges::copy(address.ip.view(), bytes.begin());
@@ -100,16 +100,16 @@ wire::DatagramT write_offer(wire::Kind kind, const Offer& offer) {
   return out;
 }
 
-class UdpNegotiation : public Negotiation {
+class UdpDiscovery : public Discovery {
  public:
-  UdpNegotiation(asio::io_context& io, const Identity& identity, NegotiationConfig config, Importer& importer)
+  UdpDiscovery(asio::io_context& io, const Identity& identity, DiscoveryConfig config, OfferHandler& importer)
       : io_(io), socket_(io), config_(std::move(config)), importer_(importer),
         datagrams_(identity, to_string(SocketAddress{config_.address, config_.line_port})) {}
 
   Result<> start() {
     boost::system::error_code error;
     const bool multicast = config_.static_peers.empty();
-    const auto own = to_asio({config_.address, config_.group.port});
+    const auto own = to_udp({config_.address, config_.group.port});
     socket_.open(own.protocol(), error);
     if (!error) socket_.set_option(udp::socket::reuse_address(true), error);
     // Bound to one address, a socket hears no multicast.
@@ -120,11 +120,11 @@ class UdpNegotiation : public Negotiation {
     }
     if (error) return fail(error.value(), "negotiation at {}: {}", to_string(config_.group), error.message());
     spawn(io_, "listen", listen());
-    spawn(io_, "greet", greet());
+    spawn(io_, "greet", send_hello());
     return {};
   }
 
-  asio::awaitable<Result<Choice>> find(Offer offer) override {
+  asio::awaitable<Result<SelectedHost>> find(Offer offer) override {
     auto search = std::make_shared<Search>(socket_.get_executor());
     searches_[offer.id] = search;
     auto found = co_await search_in(*search, offer);
@@ -152,7 +152,7 @@ class UdpNegotiation : public Negotiation {
  private:
   // On the interface that has our address. It may be a member there already (EADDRINUSE).
   boost::system::error_code join() {
-    const auto group = to_asio(config_.group).address().to_v4(), own = to_asio({config_.address, 0}).address().to_v4();
+    const auto group = to_udp(config_.group).address().to_v4(), own = to_udp({config_.address, 0}).address().to_v4();
     boost::system::error_code error, joined;
     socket_.set_option(asio::ip::multicast::join_group(group, own), joined);
     socket_.set_option(asio::ip::multicast::outbound_interface(own), error);
@@ -167,10 +167,10 @@ class UdpNegotiation : public Negotiation {
     std::int64_t said_at;  // by its own clock: what it has said before is not news
   };
 
-  asio::awaitable<Result<Choice>> search_in(Search& search, const Offer& offer) {
+  asio::awaitable<Result<SelectedHost>> search_in(Search& search, const Offer& offer) {
     const auto start = Clock::now(), end = start + config_.timeout;
     std::set<std::string> asked;  // hosts that were sent a Confirm
-    Result<Choice> refusal = fail(EHOSTUNREACH, "{} answered within {} ms", offer.target.any() ? "no host" : to_string(offer.target) + " has not", config_.timeout.count());
+    Result<SelectedHost> refusal = fail(EHOSTUNREACH, "{} answered within {} ms", offer.target.any() ? "no host" : to_string(offer.target) + " has not", config_.timeout.count());
     int requests = 0;
     for (auto now = start; now < end; now = Clock::now()) {
       if (now >= start + requests * config_.timeout / 4) {
@@ -216,7 +216,7 @@ class UdpNegotiation : public Negotiation {
     return *std::ranges::min_element(willing, {}, [](const Answer* answer) { return answer->said.load; });
   }
 
-  asio::awaitable<Result<Choice>> confirm(Search& search, const Offer& offer, const Answer& chosen, Clock::time_point end) {
+  asio::awaitable<Result<SelectedHost>> confirm(Search& search, const Offer& offer, const Answer& chosen, Clock::time_point end) {
     const auto line = SocketAddress::parse(chosen.said.line);
     if (!line) co_return std::unexpected(line.error());
     for (auto now = Clock::now(); now < end; now = Clock::now()) {
@@ -231,7 +231,7 @@ class UdpNegotiation : public Negotiation {
         });
         if (it != search.answers.end()) {
           if (it->said.error != 0) co_return fail(it->said.error, "{}: {}", it->said.sender, it->said.reason);
-          co_return Choice{chosen.said.sender, *line, other_address(chosen.said)};
+          co_return SelectedHost{chosen.said.sender, *line, other_address(chosen.said)};
         }
         search.news.expires_at(again);
         boost::system::error_code ignored;
@@ -311,7 +311,7 @@ class UdpNegotiation : public Negotiation {
     out.to = said.sender;
     Result<> verdict;
     if (kind == wire::Kind::Response) {
-      const auto willing = importer_.willing(*offer);
+      const auto willing = importer_.can_accept(*offer);
       if (willing) {
         out.waiting = willing->waiting_importers;
         out.free = willing->free_places;
@@ -337,11 +337,11 @@ class UdpNegotiation : public Negotiation {
   }
 
   void send_to_all(const wire::DatagramT& datagram) {
-    if (config_.static_peers.empty()) send(datagram, to_asio(config_.group));
-    for (const auto& peer : config_.static_peers) send(datagram, to_asio(peer));
+    if (config_.static_peers.empty()) send(datagram, to_udp(config_.group));
+    for (const auto& peer : config_.static_peers) send(datagram, to_udp(peer));
   }
 
-  asio::awaitable<void> greet() {
+  asio::awaitable<void> send_hello() {
     for (asio::steady_timer timer(io_);;) {
       send_to_all({});
       timer.expires_after(std::chrono::seconds(5));
@@ -353,8 +353,8 @@ class UdpNegotiation : public Negotiation {
 
   asio::io_context& io_;
   udp::socket socket_;
-  NegotiationConfig config_;
-  Importer& importer_;
+  DiscoveryConfig config_;
+  OfferHandler& importer_;
   Datagrams datagrams_;
   std::map<std::string, Peer> peers_;
   RareLog refusals_;
@@ -372,8 +372,8 @@ MigrationId member(const MigrationId& batch, std::uint32_t i) {
   return id;
 }
 
-Result<std::unique_ptr<Negotiation>> Negotiation::open(asio::io_context& io, const Identity& identity, NegotiationConfig config, Importer& importer) {
-  auto negotiation = std::make_unique<UdpNegotiation>(io, identity, std::move(config), importer);
+Result<std::unique_ptr<Discovery>> Discovery::open(asio::io_context& io, const Identity& identity, DiscoveryConfig config, OfferHandler& importer) {
+  auto negotiation = std::make_unique<UdpDiscovery>(io, identity, std::move(config), importer);
   TRY(negotiation->start());
   return negotiation;
 }

@@ -34,10 +34,10 @@ struct Offer {                 // REQUEST
   IpAddress target;            // any(): whoever will
   std::uint32_t count = 1;     // endpoints in the batch, of which `tuple` is one
 };
-struct Willing {               // RESPONSE, positive
+struct OfferReply {               // RESPONSE, positive
   std::uint32_t waiting_importers = 0, free_places = 0, load_percent = 0;
 };
-struct Choice {                // what the exporter's search comes back with
+struct SelectedHost {                // what the exporter's search comes back with
   std::string host;
   SocketAddress line;          // where its private line listens
   IpAddress other_address;     // any(): it has none of the line's other family
@@ -49,12 +49,12 @@ enum class Preference { first, ready_first, least_loaded };
 struct PeerInfo {              // for /v1/peers
   std::string host;
   SocketAddress line;
-  IpAddress other_address;      // as in Choice
+  IpAddress other_address;      // as in SelectedHost
   std::int64_t last_heard_ms_ago = -1;
   bool connected = false;
 };
 
-struct NegotiationConfig {
+struct DiscoveryConfig {
   std::string interface;        // for multicast
   IpAddress address;            // our own, on that interface
   IpAddress other_address;      // and that of the other family, if there is one
@@ -67,19 +67,19 @@ struct NegotiationConfig {
   std::function<void(const std::string& host, const SocketAddress& line)> on_start = [](const auto&, const auto&) {};
 };
 
-class Negotiation {
+class Discovery {
  public:
   // Asked when a REQUEST for us arrives (must not reserve), and when a CONFIRM does (must reserve; its refusal is sent back too).
-  struct Importer {
-    virtual ~Importer() = default;
-    virtual Result<Willing> willing(const Offer& offer) = 0;   // an Error's code and reason go back to an explicit asker
+  struct OfferHandler {
+    virtual ~OfferHandler() = default;
+    virtual Result<OfferReply> can_accept(const Offer& offer) = 0;   // an Error's code and reason go back to an explicit asker
     virtual Result<> reserve(const std::string& host, const Offer& offer) = 0;  // for `host`
   };
-  static Result<std::unique_ptr<Negotiation>> open(asio::io_context& io, const Identity& identity, NegotiationConfig config, Importer& importer);
-  virtual ~Negotiation() = default;
+  static Result<std::unique_ptr<Discovery>> open(asio::io_context& io, const Identity& identity, DiscoveryConfig config, OfferHandler& importer);
+  virtual ~Discovery() = default;
   // Finds a host and has it reserve a place. EHOSTUNREACH: nobody answered in time. If all who answered refused, the refusal of the
   // explicit target, or else of the last one to refuse.
-  virtual asio::awaitable<Result<Choice>> find(Offer offer) = 0;
+  virtual asio::awaitable<Result<SelectedHost>> find(Offer offer) = 0;
   virtual std::vector<std::string> warnings() const = 0;       // about clocks that differ
   // Ours are others now, or are back, perhaps on an interface that was made anew: says so, and joins the group again.
   virtual void addresses_changed(const IpAddress& other_address) = 0;

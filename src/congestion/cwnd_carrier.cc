@@ -52,7 +52,7 @@ std::string random_name() {
 
 }  // namespace
 
-struct Carrier::Kernel {
+struct CwndCarrier::Kernel {
   static Result<std::unique_ptr<Kernel>> load(std::uint32_t flags);
 
   std::string name;  // of the congestion control
@@ -62,7 +62,7 @@ struct Carrier::Kernel {
   unique_fd link;
 };
 
-Result<std::unique_ptr<Carrier::Kernel>> Carrier::Kernel::load(std::uint32_t flags) {
+Result<std::unique_ptr<CwndCarrier::Kernel>> CwndCarrier::Kernel::load(std::uint32_t flags) {
   auto kernel = std::make_unique<Kernel>();
   kernel->name = random_name();
   std::vector<std::uint8_t> program(sockmi_carrier_bpf, sockmi_carrier_bpf_end);
@@ -86,11 +86,11 @@ Result<std::unique_ptr<Carrier::Kernel>> Carrier::Kernel::load(std::uint32_t fla
   return kernel;
 }
 
-Carrier::Carrier(std::string form, std::unique_ptr<Kernel> kernel) : form_(std::move(form)), kernel_(std::move(kernel)) {}
-Carrier::Carrier(Carrier&&) noexcept = default;
-Carrier::~Carrier() = default;
+CwndCarrier::CwndCarrier(std::string form, std::unique_ptr<Kernel> kernel) : form_(std::move(form)), kernel_(std::move(kernel)) {}
+CwndCarrier::CwndCarrier(CwndCarrier&&) noexcept = default;
+CwndCarrier::~CwndCarrier() = default;
 
-Carrier Carrier::open() {
+CwndCarrier CwndCarrier::open() {
   ::libbpf_set_print(log_libbpf);
   bool linked = true;
   auto kernel = Kernel::load(kMapWithLink);
@@ -100,11 +100,11 @@ Carrier Carrier::open() {
   }
   if (!kernel) {
     log::warn("event=congestion_window_not_carried reason=\"{}\"", to_string(kernel.error()));
-    return Carrier("not carried: " + to_string(kernel.error()), nullptr);
+    return CwndCarrier("not carried: " + to_string(kernel.error()), nullptr);
   }
   log::info("event=congestion_window_carried by=struct_ops name={} linked={}", (*kernel)->name, linked);
   std::string form = "struct_ops " + (*kernel)->name;
-  return Carrier(std::move(form), std::move(*kernel));
+  return CwndCarrier(std::move(form), std::move(*kernel));
 }
 
 namespace {
@@ -127,7 +127,7 @@ Result<> pace(int fd, std::uint64_t rate) {
 
 }  // namespace
 
-Result<> Carrier::carry(int fd, const wire::TcpT& image) const {
+Result<> CwndCarrier::carry(int fd, const wire::TcpT& image) const {
   const Window window = admissible(image);
   if (!kernel_ || window.cwnd == 0 || is_fresh(window)) return {};
   char real[17] = {};

@@ -42,13 +42,13 @@
 
 namespace sockmi::congestion {
 
-class Carrier {
+class CwndCarrier {
  public:
   // As far as this kernel and our privileges allow; the log says it once.
-  static Carrier open();
-  Carrier(Carrier&&) noexcept;
-  Carrier& operator=(Carrier&&) = delete;
-  ~Carrier();
+  static CwndCarrier open();
+  CwndCarrier(CwndCarrier&&) noexcept;
+  CwndCarrier& operator=(CwndCarrier&&) = delete;
+  ~CwndCarrier();
 
   // "struct_ops NAME", the name being that of our congestion control; or "not carried: " and why.
   const std::string& form() const { return form_; }
@@ -59,7 +59,7 @@ class Carrier {
 
  private:
   struct Kernel;  // what is loaded there
-  explicit Carrier(std::string form, std::unique_ptr<Kernel> kernel);
+  explicit CwndCarrier(std::string form, std::unique_ptr<Kernel> kernel);
 
   std::string form_;
   std::unique_ptr<Kernel> kernel_;  // null: not carried

@@ -18,7 +18,7 @@ namespace {
 // A wildcard overlaps with all: beside `::`, an IPv4 socket may be one that clients of the same port reach.
 bool overlap(const IpAddress& a, const IpAddress& b) { return a.wildcard() || b.wildcard() || a == b; }
 
-Result<> is_local(steer::Questions& kernel, const IpAddress& local) {
+Result<> is_local(steer::KernelQueries& kernel, const IpAddress& local) {
   if (local.wildcard()) return {};
   TRY_LET(all, kernel.addresses());
   const auto is_it = [&](const net::HostAddress& each) {
@@ -28,7 +28,7 @@ Result<> is_local(steer::Questions& kernel, const IpAddress& local) {
   return fail(EADDRNOTAVAIL, "{} is no address of the socket's network namespace", to_string(local));
 }
 
-Result<> serves_alone(const tcp::Facts& facts, const User& owner) {
+Result<> serves_alone(const tcp::SocketInfo& facts, const User& owner) {
   const SocketAddress& local = facts.tuple.local;
   TRY_LET(users, net::users_of_port(local.port));
   for (const net::PortUser& each : users)
@@ -38,7 +38,7 @@ Result<> serves_alone(const tcp::Facts& facts, const User& owner) {
 }
 
 // Its home has looked, and leads its packets here.
-bool is_guest(const World& world, const Resident& resident) { return resident.home != world.settings.host; }
+bool is_guest(const World& world, const ImportedConnection& resident) { return resident.home != world.settings.host; }
 
 bool was_accepted_by_a_guest(const World& world, const SocketAddress& local) {
   return std::ranges::any_of(world.residents, [&](const auto& each) {
@@ -58,7 +58,7 @@ Result<> check_family(int socket, const IpAddress& local) {
 
 }  // namespace
 
-Result<> owns_address(const World& world, Survey& survey, int socket, const tcp::Facts& facts, const wire::Endpoint& endpoint) {
+Result<> owns_address(const World& world, Survey& survey, int socket, const tcp::SocketInfo& facts, const wire::Endpoint& endpoint) {
   const User& owner = endpoint.owner;
   const SocketAddress& local = facts.tuple.local;
   const auto resident = world.residents.find(facts.cookie);

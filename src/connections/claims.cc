@@ -11,7 +11,7 @@ constexpr std::size_t kMostByWord = 262144;  // redirects
 
 }  // namespace
 
-Result<> check_address(const World& world, const cluster::Speaker& from, const std::string& host, const IpAddress& to) {
+Result<> check_address(const World& world, const cluster::AuthenticatedHost& from, const std::string& host, const IpAddress& to) {
   if (host == from.host && to == from.address) return {};
   const auto peers = world.negotiation ? world.negotiation->peers() : std::vector<cluster::PeerInfo>();
   const auto known = std::ranges::find(peers, host, &cluster::PeerInfo::host);
@@ -35,7 +35,7 @@ Result<> check_claim(World& world, const std::string& from, const FourTuple& tup
   return fail(EACCES, "{} has never sent {} away, as far as it knows", world.settings.host, to_string(tuple));
 }
 
-const Away* accepted_there(const World& world, const std::string& from, const FourTuple& tuple) {
+const RemoteConnection* accepted_there(const World& world, const std::string& from, const FourTuple& tuple) {
   for (const auto& [listener, away] : world.away)
     if (is_passive(listener) && away.host == from && away.home == world.settings.host && listener.local.port == tuple.local.port &&
         (listener.local.ip.wildcard() || listener.local.ip.unmapped() == tuple.local.ip.unmapped()))

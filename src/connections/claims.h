@@ -7,7 +7,7 @@
 namespace sockmi::daemon {
 
 // Whether `to` is an address of `host`: that from which it speaks to us, or, if another one speaks of it, one that it has told us itself.
-Result<> check_address(const World& world, const cluster::Speaker& from, const std::string& host, const IpAddress& to);
+Result<> check_address(const World& world, const cluster::AuthenticatedHost& from, const std::string& host, const IpAddress& to);
 
 // ENOBUFS: so many connections are away that we take no more by another host's word.
 Result<> check_room(const World& world);
@@ -17,7 +17,7 @@ Result<> check_room(const World& world);
 Result<> check_claim(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to);
 
 // The listener of ours, at `from`, that has accepted this connection there: home hears of it for the first time. None: there is none.
-const Away* accepted_there(const World& world, const std::string& from, const FourTuple& tuple);
+const RemoteConnection* accepted_there(const World& world, const std::string& from, const FourTuple& tuple);
 
 // Whether `from` may bring a connection home: one that we have sent away, or accepted by a listener that we have. Of a memory that was lost our kernel's own
 // redirect is left, or steer.believe_holders, as for a claim.

@@ -4,7 +4,7 @@
 
 namespace sockmi::daemon {
 
-void Endings::add(const FourTuple& tuple, std::uint64_t generation, Clock::time_point now) {
+void RecentEnds::add(const FourTuple& tuple, std::uint64_t generation, Clock::time_point now) {
   if (generation == 0) return;
   auto& ending = all_[tuple];
   ending = {std::max(ending.generation, generation), now};
@@ -16,7 +16,7 @@ void Endings::add(const FourTuple& tuple, std::uint64_t generation, Clock::time_
   }
 }
 
-bool Endings::has(const FourTuple& tuple, std::uint64_t generation) const {
+bool RecentEnds::has(const FourTuple& tuple, std::uint64_t generation) const {
   const auto it = all_.find(tuple);
   return generation != 0 && it != all_.end() && generation <= it->second.generation;
 }

@@ -11,7 +11,7 @@
 
 namespace sockmi::daemon {
 
-class Endings {
+class RecentEnds {
  public:
   using Clock = std::chrono::steady_clock;
   // This generation of it, and those before.

@@ -15,37 +15,37 @@ namespace sockmi::daemon {
 
 using std::chrono::milliseconds;
 
-void Shelter::add(const FourTuple& guest) {
+void ForeignAddresses::add(const FourTuple& guest) {
   const FourTuple plain = guest.unmapped();
   if (++guests_[plain] == 1) change(plain, std::nullopt);
 }
 
-void Shelter::drop(const FourTuple& guest, milliseconds linger) {
+void ForeignAddresses::drop(const FourTuple& guest, milliseconds linger) {
   const auto it = guests_.find(guest.unmapped());
   if (it == guests_.end() || --it->second > 0) return;
   change(it->first, linger);
   guests_.erase(it);
 }
 
-Result<> Shelter::adopt(milliseconds linger) {
+Result<> ForeignAddresses::adopt(milliseconds linger) {
   TRY_LET(found, steering_->sheltered());
   for (const auto& [guest, expires_in] : found)
     if (!expires_in && !guests_.contains(guest)) change(guest, linger);
   return {};
 }
 
-void Shelter::change(const FourTuple& guest, std::optional<milliseconds> expires_in) {
+void ForeignAddresses::change(const FourTuple& guest, std::optional<milliseconds> expires_in) {
   unwritten_[guest] = expires_in;
   if (std::exchange(writing_, true)) return;
   spawn(io_, "shelter", write());
 }
 
-boost::asio::awaitable<void> Shelter::write() {
+boost::asio::awaitable<void> ForeignAddresses::write() {
   co_await boost::asio::post(io_, boost::asio::use_awaitable);  // until now this runs within change()
   for (milliseconds pause{200}; !unwritten_.empty();) {
-    std::vector<steer::Sheltered> changes;
+    std::vector<steer::ForeignAddress> changes;
     for (const auto& [guest, expires_in] : unwritten_) changes.push_back({guest, expires_in});
-    auto done = steering_->shelter(changes);
+    auto done = steering_->add_foreign_address(changes);
     if (done) {
       unwritten_.clear();
       break;

@@ -22,10 +22,10 @@ class NamespacedSteering;
 
 namespace sockmi::daemon {
 
-class Shelter {
+class ForeignAddresses {
  public:
-  Shelter(boost::asio::io_context& io, const std::unique_ptr<steer::NamespacedSteering>& steering) : io_(io), steering_(steering) {}
-  Shelter(const Shelter&) = delete;
+  ForeignAddresses(boost::asio::io_context& io, const std::unique_ptr<steer::NamespacedSteering>& steering) : io_(io), steering_(steering) {}
+  ForeignAddresses(const ForeignAddresses&) = delete;
 
   // `guest`: as packets have its addresses; without a peer, all that comes to its address and port. Each add() wants one drop(); the last one leaves
   // the guest on the list for `linger`, for its last packets.

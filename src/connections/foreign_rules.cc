@@ -12,13 +12,13 @@ IpAddress address_of(const FourTuple& tuple, const SocketAddress& home_line) {
 }
 
 // `is_here`: it has been here for some time, and what was there first goes on.
-Result<> readdress(World& world, const FourTuple& tuple, const IpAddress& address, bool is_here) {
+Result<> rewrite_destination(World& world, const FourTuple& tuple, const IpAddress& address, bool is_here) {
   const IpAddress& own = world.settings.address_for(address);
   if (own.any()) return fail(EAFNOSUPPORT, "this host has no address of the family of {}", to_string(address));
   if (is_passive(tuple)) return world.own_ports.lend(world, tuple, {address, tuple.local.port}, own, is_here);
   const FourTuple there{{own, tuple.local.port}, tuple.remote};
   if (!is_here && net::find_socket(there)) return fail(EADDRINUSE, "this host has a connection {} of its own", to_string(there));
-  return world.steering->readdress({&tuple, 1}, own);
+  return world.steering->rewrite_destination({&tuple, 1}, own);
 }
 
 void take_back(World& world, const FourTuple& tuple, const IpAddress& address, const IpAddress& own) {
@@ -30,15 +30,15 @@ void take_back(World& world, const FourTuple& tuple, const IpAddress& address, c
 
 }  // namespace
 
-Result<> admit(World& world, const FourTuple& tuple, const SocketAddress& home_line) {
+Result<> add_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_line) {
   const IpAddress address = address_of(tuple, home_line);
   TRY_LET(routed, world.steering->is_routed(home_line.ip));
-  if (routed) TRY(readdress(world, tuple, address, false));
+  if (routed) TRY(rewrite_destination(world, tuple, address, false));
   world.shelter.add({{address, tuple.local.port}, tuple.remote});
   return {};
 }
 
-void readmit(World& world, const FourTuple& tuple, const SocketAddress& home_line) {
+void readd_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_line) {
   const IpAddress address = address_of(tuple, home_line);
   world.shelter.add({{address, tuple.local.port}, tuple.remote});
   if (const auto routed = world.steering->is_routed(home_line.ip); !routed)
@@ -49,13 +49,13 @@ void readmit(World& world, const FourTuple& tuple, const SocketAddress& home_lin
 
 void comes_by_router(World& world, const FourTuple& tuple, const SocketAddress& home_line) {
   const IpAddress address = address_of(tuple, home_line), own = world.settings.address_for(address);
-  const auto done = readdress(world, tuple, address, true);
+  const auto done = rewrite_destination(world, tuple, address, true);
   if (done) return;
   if (is_passive(tuple) && !own.any()) world.own_ports.want(tuple, {address, tuple.local.port}, own, done.error());
   else log::error("event=not_readdressed connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
 }
 
-void readdress_guests(World& world, const IpAddress& before) {
+void rewrite_foreign_destinations(World& world, const IpAddress& before) {
   for (const auto& [cookie, resident] : world.residents) {
     const IpAddress address = address_of(resident.tuple, resident.home_line);
     if (world.settings.address_for(address) == world.settings.address) continue;
@@ -72,7 +72,7 @@ void untrack(World& world, const FourTuple& tuple) {
     log::warn("event=tracking_left connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
 }
 
-void dismiss(World& world, const FourTuple& tuple, const SocketAddress& home_line, milliseconds linger) {
+void remove_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_line, milliseconds linger) {
   const IpAddress address = address_of(tuple, home_line);
   const FourTuple guest{{address, tuple.local.port}, tuple.remote};
   world.shelter.drop(guest, linger);

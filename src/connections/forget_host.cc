@@ -8,7 +8,7 @@ namespace sockmi::daemon {
 // The coroutines that tell such a host something see that there is nothing to tell any more (homes.cc).
 Forgotten forget_host(World& world, const std::string& host) {
   Forgotten out;
-  for (const auto& [number, resident] : world.journal.untold()) {
+  for (const auto& [number, resident] : world.journal.pending_ends()) {
     if (resident.home != host) continue;
     world.journal.told(number);
     ++out.untold;

@@ -28,8 +28,8 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kPatience{1000}, kLongestPause{5000};
-constexpr milliseconds kDisbelief{60000};  // so long a home may deny what we say before we leave it at that
+constexpr milliseconds kHomeCallTimeout{1000}, kMaxHomeBackoff{5000};
+constexpr milliseconds kRejectionGracePeriod{60000};  // so long a home may deny what we say before we leave it at that
 constexpr milliseconds kStep{1000}, kRound{30000};  // a home asks about so many redirects a step, until it has asked about each; and begins
 constexpr std::size_t kMostAStep = 50;              // anew some time later
 
@@ -37,16 +37,16 @@ constexpr std::size_t kMostAStep = 50;              // anew some time later
 asio::awaitable<Result<Result<int>>> ask(World& world, std::string host, SocketAddress line, Secret message) {
   if (const auto it = world.silent.find(host); it != world.silent.end()) {
     if (Clock::now() < it->second.until) co_return fail(EHOSTUNREACH, "{} was silent a moment ago", host);
-    it->second.until = Clock::now() + 2 * kPatience;
+    it->second.until = Clock::now() + 2 * kHomeCallTimeout;
   }
-  const auto reply = co_await world.transfer->call(host, line, std::move(message), kPatience);
+  const auto reply = co_await world.transfer->call(host, line, std::move(message), kHomeCallTimeout);
   if (reply) {
     if (world.silent.erase(host)) log::info("event=host_answers host={}", host);
     co_return wire::read_answer(*reply);
   }
   const auto [it, first] = world.silent.try_emplace(host);
   if (first) log::warn("event=host_silent host={} error=\"{}\"", host, to_string(reply.error()));
-  it->second.pause = std::min(2 * it->second.pause, kLongestPause);
+  it->second.pause = std::min(2 * it->second.pause, kMaxHomeBackoff);
   it->second.until = Clock::now() + it->second.pause;
   co_return std::unexpected(reply.error());
 }
@@ -71,7 +71,7 @@ bool lives_at_home(const World& world, const FourTuple& tuple) {
   return lives;
 }
 
-Result<> lead(World& world, const FourTuple& tuple, const Away& away) {
+Result<> lead(World& world, const FourTuple& tuple, const RemoteConnection& away) {
   TRY(redirect(world, tuple, away, std::nullopt));
   world.away[tuple] = away;
   world.journal.is_away(tuple, away);
@@ -79,13 +79,13 @@ Result<> lead(World& world, const FourTuple& tuple, const Away& away) {
 }
 
 // `from` holds an endpoint that we should know, and don't.
-Result<int> take_word(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& service,
+Result<int> accept_claim(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& service,
                       std::uint64_t generation) {
   if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
   TRY(check_claim(world, from, tuple, to));
   if (!is_own(world, tuple.local.ip.unmapped())) return fail(EACCES, "{} is no address of {}", to_string(tuple.local.ip), world.settings.host);
   if (lives_at_home(world, tuple)) return fail(EACCES, "{} lives here", to_string(tuple));
-  const Away away{service, from, to, world.settings.host, world.settings.line(), world.steering->is_elsewhere(tuple.local.ip),
+  const RemoteConnection away{service, from, to, world.settings.host, world.settings.line(), world.steering->in_other_namespace(tuple.local.ip),
                   generation, {}};
   TRY(lead(world, tuple, away));
   world.found.erase(tuple.unmapped());  // it counts once
@@ -94,7 +94,7 @@ Result<int> take_word(World& world, const std::string& from, const FourTuple& tu
 }
 
 // The rule outlives the connection a little, for its last holder may be in TIME_WAIT. A new connection is home's own.
-Result<> forget(World& world, std::map<FourTuple, Away>::iterator it, std::uint64_t generation = 0) {
+Result<> forget(World& world, std::map<FourTuple, RemoteConnection>::iterator it, std::uint64_t generation = 0) {
   const auto [tuple, away] = *it;
   generation = std::max(generation, away.generation);
   if (is_passive(tuple)) {
@@ -108,17 +108,17 @@ Result<> forget(World& world, std::map<FourTuple, Away>::iterator it, std::uint6
   if (away.home == world.settings.host) {
     world.journal.is_back(tuple);
   } else {
-    const Resident was{tuple, away.service, away.home, away.home_line, away.home, away.home_line, generation};
-    spawn(world.io, "tell_ended", tell_ended(world, world.journal.has_ended(was, 0), was));
+    const ImportedConnection was{tuple, away.service, away.home, away.home_line, away.home, away.home_line, generation};
+    spawn(world.io, "tell_ended", notify_ended(world, world.journal.has_ended(was, 0), was));
   }
   return {};
 }
 
-asio::awaitable<void> say_again(World& world, std::string host, SocketAddress line) {
-  std::vector<Resident> those;
+asio::awaitable<void> reassert_held(World& world, std::string host, SocketAddress line) {
+  std::vector<ImportedConnection> those;
   for (const auto& [cookie, resident] : world.residents)
     if (resident.home == host) those.push_back(resident);
-  for (const Resident& resident : those) {
+  for (const ImportedConnection& resident : those) {
     const auto answer = co_await ask(world, host, line, wire::pack_moved(resident.tuple, world.settings.address_for(resident.tuple.local.ip), world.settings.host, resident.service, resident.generation));
     if (!answer) co_return;  // when it starts again, it is told again
     if (!*answer) {
@@ -131,7 +131,7 @@ asio::awaitable<void> say_again(World& world, std::string host, SocketAddress li
   }
 }
 
-void note_unheard(World& world, const FourTuple& tuple, const Away& away, bool unheard) {
+void note_unheard(World& world, const FourTuple& tuple, const RemoteConnection& away, bool unheard) {
   if (is_unheard(world, tuple, away) == unheard) return;
   if (unheard) {
     world.unheard[tuple] = away.generation;
@@ -143,14 +143,14 @@ void note_unheard(World& world, const FourTuple& tuple, const Away& away, bool u
 }
 
 // Then they have the holder's address, and it has to know.
-bool goes_by_router(const World& world, const Away& away) {
+bool goes_by_router(const World& world, const RemoteConnection& away) {
   if (away.container) return false;
   const auto routed = world.steering->is_routed(away.address);
   return routed && *routed;
 }
 
 // False: the holder is silent.
-asio::awaitable<bool> ask_about(World& world, FourTuple tuple, Away away, SocketAddress line) {
+asio::awaitable<bool> ask_about(World& world, FourTuple tuple, RemoteConnection away, SocketAddress line) {
   const auto answer = co_await ask(world, away.host, line,
                                 wire::pack_held(tuple, away.service, world.settings.line(), away.generation, goes_by_router(world, away)));
   if (!answer) co_return false;
@@ -166,8 +166,8 @@ asio::awaitable<bool> ask_about(World& world, FourTuple tuple, Away away, Socket
   co_return true;
 }
 
-asio::awaitable<void> ask_again(World& world, std::string host, SocketAddress line) {
-  std::vector<std::pair<FourTuple, Away>> those;
+asio::awaitable<void> verify_holders(World& world, std::string host, SocketAddress line) {
+  std::vector<std::pair<FourTuple, RemoteConnection>> those;
   for (const auto& each : world.away)
     if (each.second.host == host) those.push_back(each);
   for (const auto& [tuple, away] : those)
@@ -181,17 +181,17 @@ asio::awaitable<void> compare(World& world, std::string host, SocketAddress line
     if (is_passive(tuple) && away.host == host)
       if (auto led = redirect_passive(world, tuple.local, host); !led)
         log::error("event=listener_not_redirected local={} to={} error=\"{}\"", to_string(tuple.local), host, to_string(led.error()));
-  co_await say_again(world, host, line);
-  co_await ask_again(world, host, line);
+  co_await reassert_held(world, host, line);
+  co_await verify_holders(world, host, line);
 }
 
 }  // namespace
 
-asio::awaitable<void> tell_moved(World& world, FourTuple tuple) {
+asio::awaitable<void> notify_moved(World& world, FourTuple tuple) {
   const auto found = world.away.find(tuple);
   if (found == world.away.end()) co_return;
-  const Away away = found->second;
-  for (milliseconds pause{20};; pause = std::min(2 * pause, kLongestPause)) {
+  const RemoteConnection away = found->second;
+  for (milliseconds pause{20};; pause = std::min(2 * pause, kMaxHomeBackoff)) {
     const auto answer = co_await ask(world, away.home, away.home_line, wire::pack_moved(tuple, away.address, away.host, away.service, away.generation));
     const auto it = world.away.find(tuple);
     if (it == world.away.end() || it->second != away) co_return;  // it came back, or ended
@@ -206,15 +206,15 @@ asio::awaitable<void> tell_moved(World& world, FourTuple tuple) {
   world.journal.is_back(tuple);
 }
 
-asio::awaitable<void> tell_address(World& world, int family) {
+asio::awaitable<void> notify_address(World& world, int family) {
   IpAddress any_of_family;
   any_of_family.family = family;
   const IpAddress address = world.settings.address_for(any_of_family);
-  std::vector<std::pair<std::uint64_t, Resident>> those;
+  std::vector<std::pair<std::uint64_t, ImportedConnection>> those;
   for (const auto& [cookie, resident] : world.residents)
     if (resident.tuple.local.ip.unmapped().family == family) those.emplace_back(cookie, resident);
   for (const auto& [cookie, resident] : those)
-    for (milliseconds pause{50}; pause < kLongestPause; pause *= 2) {  // it may not have heard our Hello yet; who is silent asks when it starts again
+    for (milliseconds pause{50}; pause < kMaxHomeBackoff; pause *= 2) {  // it may not have heard our Hello yet; who is silent asks when it starts again
       if (!world.residents.contains(cookie) || world.settings.address_for(address) != address) break;
       Secret said = wire::pack_moved(resident.tuple, address, world.settings.host, resident.service, resident.generation);
       const auto answer = co_await ask(world, resident.home, resident.home_line, std::move(said));
@@ -223,10 +223,10 @@ asio::awaitable<void> tell_address(World& world, int family) {
     }
 }
 
-asio::awaitable<void> tell_ended(World& world, std::uint64_t number, Resident resident) {
+asio::awaitable<void> notify_ended(World& world, std::uint64_t number, ImportedConnection resident) {
   if (is_passive(resident.tuple)) co_await adopt_accepted(world, resident.tuple.local, resident);
   std::optional<Clock::time_point> denied;
-  for (milliseconds pause{20};; pause = std::min(2 * pause, kLongestPause)) {
+  for (milliseconds pause{20};; pause = std::min(2 * pause, kMaxHomeBackoff)) {
     const auto home = co_await ask(world, resident.home, resident.home_line, wire::pack_ended(resident.tuple, resident.generation));
     if (home && (*home || (*home).error().code == ENOENT)) break;
     if (resident.from != resident.home) {
@@ -234,7 +234,7 @@ asio::awaitable<void> tell_ended(World& world, std::uint64_t number, Resident re
       if (before && *before) break;
     }
     if (home && !denied) denied = Clock::now();
-    if (home && Clock::now() > *denied + kDisbelief) {
+    if (home && Clock::now() > *denied + kRejectionGracePeriod) {
       log::warn("event=not_believed connection={} home={} error=\"{}\"", to_string(resident.tuple), resident.home, to_string((*home).error()));
       break;
     }
@@ -249,14 +249,14 @@ Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
   const auto it = world.away.find(tuple);
   if (it == world.away.end()) {
     if (world.endings.has(tuple, generation)) return fail(ENOENT, "{} has ended", to_string(tuple));
-    if (const Away* listener = accepted_there(world, from, tuple)) {
+    if (const RemoteConnection* listener = accepted_there(world, from, tuple)) {
       TRY(check_room(world));
       if (lives_at_home(world, tuple)) return fail(EACCES, "{} lives here", to_string(tuple));
-      const Away away{listener->service, from, to, world.settings.host, world.settings.line(), listener->container, generation, {}};
+      const RemoteConnection away{listener->service, from, to, world.settings.host, world.settings.line(), listener->container, generation, {}};
       TRY(lead(world, tuple, away));
       return 0;
     }
-    if (from == host && !service.empty()) return take_word(world, from, tuple, to, service, generation);
+    if (from == host && !service.empty()) return accept_claim(world, from, tuple, to, service, generation);
   }
   if (it == world.away.end() || it->second.home != world.settings.host) return fail(ENOENT, "{} is not away", to_string(tuple));
   // It is there still, and its holder has another address now.
@@ -264,7 +264,7 @@ Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
   if (generation != 0 && generation <= it->second.generation && !readdressed) return 0;  // it has moved on since, or this was said before
   if (it->second.host == host && it->second.address == to && (generation == 0 || it->second.host != from)) return 0;
   if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
-  Away away = it->second;
+  RemoteConnection away = it->second;
   away.host = host;
   away.address = to;
   away.generation = generation;
@@ -276,7 +276,7 @@ Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
 Result<> ended(World& world, const std::string& from, const FourTuple& tuple, std::uint64_t generation) {
   const auto it = world.away.find(tuple);
   if (it == world.away.end()) return fail(ENOENT, "{} is not away", to_string(tuple));  // or it was said twice
-  const Away& away = it->second;
+  const RemoteConnection& away = it->second;
   if (away.host != from && (generation == 0 || away.told_by != from)) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
   if (generation != 0 && generation < away.generation) return {};  // when it was there before
   return forget(world, it, generation);
@@ -299,7 +299,7 @@ Result<int> held(World& world, const std::string& from, const FourTuple& tuple, 
   if (is_own(world, tuple.local.ip.unmapped())) return 0;
   if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
   // It lives here, and we are the ones who lost their memory.
-  readmit(world, tuple, line);
+  readd_foreign_rules(world, tuple, line);
   lives_here(world, socket->cookie, {tuple, service, from, line, from, line, generation});
   log::warn("event=remembered connection={} home={}", to_string(tuple), from);
   return 1;
@@ -327,14 +327,14 @@ asio::awaitable<void> ask_in_turn(World& world) {
   }
 }
 
-bool is_unheard(const World& world, const FourTuple& tuple, const Away& away) {
+bool is_unheard(const World& world, const FourTuple& tuple, const RemoteConnection& away) {
   const auto it = world.unheard.find(tuple);
   return it != world.unheard.end() && it->second == away.generation;
 }
 
 // What a holder does not hear now it hears in its turn.
-asio::awaitable<void> tell_ways(World& world, std::vector<IpAddress> hosts) {
-  std::vector<std::pair<FourTuple, Away>> those;
+asio::awaitable<void> notify_routes(World& world, std::vector<IpAddress> hosts) {
+  std::vector<std::pair<FourTuple, RemoteConnection>> those;
   for (const auto& [tuple, away] : world.away)
     if (away.home == world.settings.host && std::ranges::find(hosts, away.address) != hosts.end() && goes_by_router(world, away)) those.emplace_back(tuple, away);
   for (const auto& [tuple, away] : those) {
@@ -342,7 +342,7 @@ asio::awaitable<void> tell_ways(World& world, std::vector<IpAddress> hosts) {
     const auto peer = std::ranges::find(peers, away.host, &cluster::PeerInfo::host);
     if (peer == peers.end()) continue;
     const SocketAddress line = peer->line;
-    for (milliseconds pause{50}; pause < kLongestPause; pause *= 2) {
+    for (milliseconds pause{50}; pause < kMaxHomeBackoff; pause *= 2) {
       if (co_await ask_about(world, tuple, away, line)) break;
       co_await sleep_for(pause);
     }
@@ -350,7 +350,7 @@ asio::awaitable<void> tell_ways(World& world, std::vector<IpAddress> hosts) {
 }
 
 // Whoever says again and again that it has started has one comparison at a time.
-asio::awaitable<void> compare_notes(World& world, std::string host, SocketAddress line) {
+asio::awaitable<void> reconcile(World& world, std::string host, SocketAddress line) {
   const auto [it, first] = world.comparing.try_emplace(host);
   it->second = line;
   if (!first) co_return;

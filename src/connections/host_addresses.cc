@@ -21,7 +21,7 @@ constexpr milliseconds kPause{20};  // between two looks, at least
 
 }  // namespace
 
-asio::awaitable<void> OwnAddresses::follow(net::AddressNews news) {
+asio::awaitable<void> HostAddresses::follow(net::AddressNews news) {
   asio::posix::stream_descriptor descriptor(co_await asio::this_coro::executor, ::dup(news.fd()));
   for (;;) {
     news.read();
@@ -33,21 +33,21 @@ asio::awaitable<void> OwnAddresses::follow(net::AddressNews news) {
   }
 }
 
-std::vector<std::string> OwnAddresses::warnings() const {
+std::vector<std::string> HostAddresses::warnings() const {
   std::vector<std::string> out;
   for (const IpAddress& each : gone_) out.push_back(fmt::format("address {} is gone: packets for it do not reach this host", to_string(each)));
   return out;
 }
 
 // With how many connections that live elsewhere.
-std::map<IpAddress, std::size_t> OwnAddresses::wanted() const {
+std::map<IpAddress, std::size_t> HostAddresses::wanted() const {
   std::map<IpAddress, std::size_t> out{{world_.settings.address, 0}};
   for (const auto& [tuple, away] : world_.away)
     if (away.home == world_.settings.host && !away.container && !tuple.local.ip.wildcard()) ++out[tuple.local.ip.unmapped()];
   return out;
 }
 
-Result<> OwnAddresses::look() {
+Result<> HostAddresses::look() {
   TRY_LET(all, net::host_addresses());
   const auto addresses = wanted();
   bool changed = false;
@@ -67,7 +67,7 @@ Result<> OwnAddresses::look() {
   return {};
 }
 
-void OwnAddresses::find_other(bool& changed) {
+void HostAddresses::find_other(bool& changed) {
   const IpAddress address = world_.settings.address, before = world_.settings.other_address;
   const auto found = net::address_beside(address, before);
   if (!found || *found == before || (found->any() && gone_.contains(address))) return;
@@ -75,8 +75,8 @@ void OwnAddresses::find_other(bool& changed) {
   log::warn("event=other_address_changed from={} to={}", before.any() ? "none" : to_string(before), found->any() ? "none" : to_string(*found));
   changed = true;
   if (!found->any()) {
-    readdress_guests(world_, before);
-    spawn(world_.io, "tell_address", tell_address(world_, found->family));
+    rewrite_foreign_destinations(world_, before);
+    spawn(world_.io, "tell_address", notify_address(world_, found->family));
   }
 }
 

@@ -9,9 +9,9 @@
 
 namespace sockmi::daemon {
 
-class OwnAddresses {
+class HostAddresses {
  public:
-  OwnAddresses(World& world, Takeovers& takeovers) : world_(world), takeovers_(takeovers) {}
+  HostAddresses(World& world, Takeovers& takeovers) : world_(world), takeovers_(takeovers) {}
   asio::awaitable<void> follow(net::AddressNews news);
   std::vector<std::string> warnings() const;
 

@@ -59,32 +59,32 @@ Result<FourTuple> parse_tuple(const std::string& text) {
   return FourTuple{local, remote};
 }
 
-Words words_of(const Away& away) {
+Words words_of(const RemoteConnection& away) {
   Words words{away.service, away.host, to_string(away.address), away.home, to_string(away.home_line)};
   if (away.container) words.push_back("container");
   if (away.generation) words.push_back(std::to_string(away.generation));
   return words;
 }
 
-Words words_of(const Resident& it) {
+Words words_of(const ImportedConnection& it) {
   return {to_string(it.tuple), it.service, it.home, to_string(it.home_line), it.from, to_string(it.from_line), std::to_string(it.generation)};
 }
 
 // An earlier version's line has none.
 std::uint64_t generation_of(const Words& words, std::size_t at) { return words.size() > at ? parse_number(words[at]).value_or(0) : 0; }
 
-Result<Away> read_away(const Words& words) {
+Result<RemoteConnection> read_away(const Words& words) {
   TRY_LET(address, IpAddress::parse(words[2]));
   TRY_LET(line, SocketAddress::parse(words[4]));
   const bool container = words.size() > 5 && words[5] == "container";
-  return Away{words[0], words[1], address, words[3], line, container, generation_of(words, 5u + container), {}};
+  return RemoteConnection{words[0], words[1], address, words[3], line, container, generation_of(words, 5u + container), {}};
 }
 
-Result<Resident> read_resident(const Words& words) {
+Result<ImportedConnection> read_resident(const Words& words) {
   TRY_LET(tuple, parse_tuple(words[0]));
   TRY_LET(home_line, SocketAddress::parse(words[3]));
   TRY_LET(from_line, SocketAddress::parse(words[5]));
-  return Resident{tuple, words[1], words[2], home_line, words[4], from_line, generation_of(words, 6)};
+  return ImportedConnection{tuple, words[1], words[2], home_line, words[4], from_line, generation_of(words, 6)};
 }
 
 Words words_of(const TakenOver& it) {
@@ -284,7 +284,7 @@ void Journal::end_compaction(Result<unique_fd> file) {
   overflowed_ = false;
 }
 
-Result<> Journal::committed(const wire::MigrationId& id, const Decision& decision, const std::optional<Away>& away) {
+Result<> Journal::committed(const wire::MigrationId& id, const Decision& decision, const std::optional<RemoteConnection>& away) {
   const auto& [cookie, tuple, host, line, mark] = decision;
   std::vector<Change> changes{{{"committed", wire::to_hex(id)},
                                Words{std::to_string(cookie), to_string(tuple), host, to_string(line), std::to_string(mark)}}};
@@ -294,7 +294,7 @@ Result<> Journal::committed(const wire::MigrationId& id, const Decision& decisio
   return append_or_fail(std::move(changes));
 }
 
-void Journal::taken_back(const wire::MigrationId& id, const Decision& decision, const std::optional<Resident>& guest) {
+void Journal::taken_back(const wire::MigrationId& id, const Decision& decision, const std::optional<ImportedConnection>& guest) {
   std::vector<Change> changes{{{"committed", wire::to_hex(id)}, {}}, {{"away", to_string(decision.tuple)}, {}}};
   if (guest) changes.push_back({{"resident", std::to_string(decision.cookie)}, words_of(*guest)});
   append(std::move(changes));
@@ -333,16 +333,16 @@ std::map<wire::MigrationId, Thawed> Journal::thawed() const {
 }
 
 void Journal::acknowledged(const wire::MigrationId& id) { append({{{"committed", wire::to_hex(id)}, {}}}); }
-void Journal::is_away(const FourTuple& tuple, const Away& away) { append({{{"away", to_string(tuple)}, words_of(away)}}); }
+void Journal::is_away(const FourTuple& tuple, const RemoteConnection& away) { append({{{"away", to_string(tuple)}, words_of(away)}}); }
 void Journal::is_back(const FourTuple& tuple) { append({{{"away", to_string(tuple)}, {}}}); }
 
-void Journal::lives_here(std::uint64_t cookie, const Resident& resident) {
+void Journal::lives_here(std::uint64_t cookie, const ImportedConnection& resident) {
   append({{{"resident", std::to_string(cookie)}, words_of(resident)}});
 }
 
 void Journal::is_home(std::uint64_t cookie) { append({{{"resident", std::to_string(cookie)}, {}}}); }
 
-std::uint64_t Journal::has_ended(const Resident& resident, std::uint64_t cookie) {
+std::uint64_t Journal::has_ended(const ImportedConnection& resident, std::uint64_t cookie) {
   const std::uint64_t number = ++last_number_;
   const Key before = cookie ? Key{"resident", std::to_string(cookie)} : Key{"away", to_string(resident.tuple)};
   append({{{"ended", std::to_string(number)}, words_of(resident)}, {before, {}}});
@@ -364,8 +364,8 @@ std::vector<TakenOver> Journal::taken_over() const {
   return out;
 }
 
-std::map<FourTuple, Away> Journal::away() const {
-  std::map<FourTuple, Away> out;
+std::map<FourTuple, RemoteConnection> Journal::away() const {
+  std::map<FourTuple, RemoteConnection> out;
   for (const auto& [key, words] : facts_) {
     if (key.first != "away") continue;
     const auto tuple = parse_tuple(key.second);
@@ -375,8 +375,8 @@ std::map<FourTuple, Away> Journal::away() const {
   return out;
 }
 
-std::map<std::uint64_t, Resident> Journal::residents(const std::string& verb) const {
-  std::map<std::uint64_t, Resident> out;
+std::map<std::uint64_t, ImportedConnection> Journal::residents(const std::string& verb) const {
+  std::map<std::uint64_t, ImportedConnection> out;
   for (const auto& [key, words] : facts_) {
     if (key.first != verb) continue;
     const auto number = parse_number(key.second);

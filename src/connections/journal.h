@@ -5,8 +5,8 @@
 //
 //   committed ID [COOKIE TUPLE HOST HOST-LINE MARK]                an export of ours, until its importer HOST has said what became of it
 //   thawed ID COOKIE [HOST]                                         an import that lives here, or did: until its exporter knows
-//   away TUPLE SERVICE HOST ADDRESS HOME HOME-LINE [container] [GENERATION]   see Away
-//   resident COOKIE TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION    see Resident; those whose home is here need no record
+//   away TUPLE SERVICE HOST ADDRESS HOME HOME-LINE [container] [GENERATION]   see RemoteConnection
+//   resident COOKIE TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION    see ImportedConnection; those whose home is here need no record
 //   ended NUMBER TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION     a resident that has ended, and whose home does not know it yet
 //   taken ADDRESS PREFIX INTERFACE FROM [deprecated]                see TakenOver
 //
@@ -14,7 +14,7 @@
 // it must outlive the daemon, which a write(2) does; when the whole host dies, the sockets that it speaks of die too.
 //
 // One daemon at a time has the journal: its folder is locked before it is read. A file that can not be read is no empty journal; the daemon does
-// not start. A torn last line was not written. Facts of verbs that this version does not know stay in it. A line that is no fact at all makes the
+// not start. A torn last line was not written. SocketInfo of verbs that this version does not know stay in it. A line that is no fact at all makes the
 // daemon keep the whole file under another name before it writes a new one, and is counted in the status.
 //
 // Room for the decisions of a move is reserved before anything is frozen, so a full disk refuses moves and does not break one. All other facts are
@@ -57,10 +57,10 @@ class Journal {
   static Result<Journal> look(const std::filesystem::path& folder);
 
   // The endpoint goes; `away`: none if it goes home.
-  Result<> committed(const wire::MigrationId& id, const Decision& decision, const std::optional<Away>& away);
+  Result<> committed(const wire::MigrationId& id, const Decision& decision, const std::optional<RemoteConnection>& away);
   void acknowledged(const wire::MigrationId& id);  // the importer has said what became of it; nobody will ask again
   // The importer never had it, and it goes on here; `guest`: what it was here, if its home is elsewhere.
-  void taken_back(const wire::MigrationId& id, const Decision& decision, const std::optional<Resident>& guest);
+  void taken_back(const wire::MigrationId& id, const Decision& decision, const std::optional<ImportedConnection>& guest);
   std::map<wire::MigrationId, Decision> decisions() const;
   bool has(const wire::MigrationId& id) const { return facts_.contains({"committed", wire::to_hex(id)}); }
 
@@ -69,20 +69,20 @@ class Journal {
   void not_thawed(const wire::MigrationId& id);  // or nobody will ask again
   std::map<wire::MigrationId, Thawed> thawed() const;
 
-  // Facts can not fail: see above.
-  void is_away(const FourTuple& tuple, const Away& away);
+  // SocketInfo can not fail: see above.
+  void is_away(const FourTuple& tuple, const RemoteConnection& away);
   void is_back(const FourTuple& tuple);
-  void lives_here(std::uint64_t cookie, const Resident& resident);
+  void lives_here(std::uint64_t cookie, const ImportedConnection& resident);
   void is_home(std::uint64_t cookie);
-  std::uint64_t has_ended(const Resident& resident, std::uint64_t cookie);  // the number under which home is to be told; cookie 0: it was away
+  std::uint64_t has_ended(const ImportedConnection& resident, std::uint64_t cookie);  // the number under which home is to be told; cookie 0: it was away
   void told(std::uint64_t number);
   void took_over(const TakenOver& address);
   void gave_away(const IpAddress& address);
 
-  std::map<FourTuple, Away> away() const;
+  std::map<FourTuple, RemoteConnection> away() const;
   std::vector<TakenOver> taken_over() const;
-  std::map<std::uint64_t, Resident> residents() const { return residents("resident"); }
-  std::map<std::uint64_t, Resident> untold() const { return residents("ended"); }
+  std::map<std::uint64_t, ImportedConnection> residents() const { return residents("resident"); }
+  std::map<std::uint64_t, ImportedConnection> pending_ends() const { return residents("ended"); }
   bool is_untold(std::uint64_t number) const { return facts_.contains({"ended", std::to_string(number)}); }
 
   // Before so many endpoints may come or go: their decisions will find room. Refuses while the disk does not take what there is to write.
@@ -117,7 +117,7 @@ class Journal {
   Result<> append_or_fail(std::vector<Change> changes);
   Result<> open_file();
   std::string facts_as_text() const;
-  std::map<std::uint64_t, Resident> residents(const std::string& verb) const;
+  std::map<std::uint64_t, ImportedConnection> residents(const std::string& verb) const;
 
   unique_fd lock_;
   JournalFile file_;

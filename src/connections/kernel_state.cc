@@ -14,13 +14,13 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kCalm{5000}, kShortestPause{10}, kLongestPause{500};
+constexpr milliseconds kCalm{5000}, kMinRepairPause{10}, kMaxRepairPause{500};
 constexpr int kShare = 9;  // a look that took so long is followed by a pause of so many times that
 constexpr milliseconds kFirstRetry{20}, kLastRetry{1000};
 
 class Keeper {
  public:
-  Keeper(World& world, Repairs& repairs) : world_(world), upkeep_(*world.steering), repairs_(repairs) {}
+  Keeper(World& world, KernelState& repairs) : world_(world), upkeep_(*world.steering), repairs_(repairs) {}
 
   asio::awaitable<void> mend() {
     if (Clock::now() > last_ + kCalm) pause_ = milliseconds(0);
@@ -39,10 +39,10 @@ class Keeper {
   bool look() {
     const auto began = Clock::now();
     const auto repaired = upkeep_.repair();
-    if (auto hosts = upkeep_.led_anew(); !hosts.empty()) spawn(world_.io, "tell_ways", tell_ways(world_, std::move(hosts)));
+    if (auto hosts = upkeep_.led_anew(); !hosts.empty()) spawn(world_.io, "tell_ways", notify_routes(world_, std::move(hosts)));
     last_ = Clock::now();
     const auto took = std::chrono::ceil<milliseconds>(last_ - began);
-    pause_ = std::min(kLongestPause, std::max(pause_, kShare * took));
+    pause_ = std::min(kMaxRepairPause, std::max(pause_, kShare * took));
     if (!repaired) {
       const std::string error = to_string(repaired.error());
       if (error != repairs_.error) log::error("event=rules_not_repaired error=\"{}\"", error);
@@ -54,20 +54,20 @@ class Keeper {
     ++repairs_.count;
     repairs_.last = *repaired;
     log::warn("event=rules_repaired what=\"{}\" ms={}", *repaired, took.count());
-    pause_ = std::clamp(2 * pause_, kShortestPause, kLongestPause);
+    pause_ = std::clamp(2 * pause_, kMinRepairPause, kMaxRepairPause);
     return true;
   }
 
   World& world_;
   steer::Upkeep& upkeep_;
-  Repairs& repairs_;
+  KernelState& repairs_;
   milliseconds pause_{0};
   Clock::time_point last_;
 };
 
 }  // namespace
 
-asio::awaitable<void> keep_up(World& world, Repairs& repairs) {
+asio::awaitable<void> keep_up(World& world, KernelState& repairs) {
   steer::Upkeep& upkeep = *world.steering;
   Keeper keeper(world, repairs);
   asio::posix::stream_descriptor descriptor(co_await asio::this_coro::executor, ::dup(upkeep.fd()));

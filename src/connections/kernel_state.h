@@ -5,12 +5,12 @@
 
 namespace sockmi::daemon {
 
-struct Repairs {
+struct KernelState {
   std::uint64_t count = 0;
   std::string last;   // what was put back then
   std::string error;  // of the last attempt, while it is not mended
 };
 
-asio::awaitable<void> keep_up(World& world, Repairs& repairs);
+asio::awaitable<void> keep_up(World& world, KernelState& repairs);
 
 }  // namespace sockmi::daemon

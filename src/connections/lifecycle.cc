@@ -18,22 +18,22 @@ namespace {
 
 constexpr milliseconds kWindUp{1000};
 constexpr std::uint8_t kEstablished = 1, kClose = 7, kCloseWait = 8, kBoundInactive = 13;
-constexpr milliseconds kLookAgain{250};  // a peer whose first SYN did not reach home for a dead connection's redirect sends the next after a second
+constexpr milliseconds kClosedCheckPeriod{250};  // a peer whose first SYN did not reach home for a dead connection's redirect sends the next after a second
 constexpr std::size_t kMostALook = 200;
 
-bool is_guest(const World& world, const Resident& resident) { return resident.home != world.settings.host; }
+bool is_guest(const World& world, const ImportedConnection& resident) { return resident.home != world.settings.host; }
 
 void end(World& world, std::uint64_t cookie) {
   world.doubts.settled(mute_id(cookie));
   const auto it = world.residents.find(cookie);
   if (it == world.residents.end()) return;
-  const Resident resident = std::move(it->second);
+  const ImportedConnection resident = std::move(it->second);
   world.residents.erase(it);
   log::debug("event=ended connection={}", to_string(resident.tuple));
   untrack(world, resident.tuple);
   if (!is_guest(world, resident)) return;
-  dismiss(world, resident.tuple, resident.home_line, world.settings.linger);
-  spawn(world.io, "tell_ended", tell_ended(world, world.journal.has_ended(resident, cookie), resident));
+  remove_foreign_rules(world, resident.tuple, resident.home_line, world.settings.linger);
+  spawn(world.io, "tell_ended", notify_ended(world, world.journal.has_ended(resident, cookie), resident));
 }
 
 void end_noticed(World& world) {
@@ -59,7 +59,7 @@ void end_noticed(World& world) {
 Result<> may_come(const World& world, const std::string& from, const FourTuple& tuple) {
   const auto it = world.away.find(tuple);
   if (it == world.away.end()) return {};
-  const Away& away = it->second;
+  const RemoteConnection& away = it->second;
   if (away.home == world.settings.host && away.host == from) return {};
   if (away.home == world.settings.host) return fail(EBUSY, "{} lives at {}, as far as {} knows", to_string(tuple), away.host, world.settings.host);
   return fail(EBUSY, "{} was here a moment ago, and {} does not know yet that it went on", to_string(tuple), it->second.home);
@@ -71,7 +71,7 @@ bool lives(const World& world, const std::map<std::uint64_t, net::TcpSocket>& al
   return socket && socket->cookie == cookie;
 }
 
-void went(World& world, std::uint64_t cookie, const FourTuple& tuple, const std::optional<Away>& away) {
+void went(World& world, std::uint64_t cookie, const FourTuple& tuple, const std::optional<RemoteConnection>& away) {
   world.residents.erase(cookie);
   if (away) world.away[tuple] = *away;
 }
@@ -79,25 +79,25 @@ void went(World& world, std::uint64_t cookie, const FourTuple& tuple, const std:
 void has_left(World& world, const FourTuple& tuple, const std::string& home, const SocketAddress& home_line) {
   untrack(world, tuple);
   if (home == world.settings.host) return;
-  dismiss(world, tuple, home_line, world.settings.linger);
-  if (world.away.contains(tuple)) spawn(world.io, "tell_moved", tell_moved(world, tuple));
+  remove_foreign_rules(world, tuple, home_line, world.settings.linger);
+  if (world.away.contains(tuple)) spawn(world.io, "tell_moved", notify_moved(world, tuple));
 }
 
 void came_back(World& world, const FourTuple& tuple) {
   if (world.away.erase(tuple)) world.journal.is_back(tuple);
 }
 
-void lives_here(World& world, std::uint64_t cookie, Resident resident) {
+void lives_here(World& world, std::uint64_t cookie, ImportedConnection resident) {
   if (is_guest(world, resident)) world.journal.lives_here(cookie, resident);
   // Known already by home's word (see held()): it is counted once.
   if (!world.residents.insert_or_assign(cookie, resident).second && is_guest(world, resident))
-    dismiss(world, resident.tuple, resident.home_line, world.settings.linger);
+    remove_foreign_rules(world, resident.tuple, resident.home_line, world.settings.linger);
 }
 
 void is_home(World& world, std::uint64_t cookie) {
-  Resident& resident = world.residents.at(cookie);
+  ImportedConnection& resident = world.residents.at(cookie);
   // At once (0 would be for ever): new connections to the address are ours to answer.
-  dismiss(world, resident.tuple, resident.home_line, milliseconds(1));
+  remove_foreign_rules(world, resident.tuple, resident.home_line, milliseconds(1));
   resident.home = world.settings.host;
   resident.home_line = world.settings.line();
   world.journal.is_home(cookie);
@@ -123,7 +123,7 @@ asio::awaitable<void> watch_closed(World& world) {
   std::uint64_t last = 0;
   std::set<std::uint64_t> hidden;  // alive, and not found
   for (;;) {
-    co_await sleep_for(kLookAgain);
+    co_await sleep_for(kClosedCheckPeriod);
     std::vector<std::uint64_t> missing;
     for (std::size_t some = std::min(kMostALook, world.residents.size()); some > 0; --some) {
       auto it = world.residents.upper_bound(last);
@@ -145,11 +145,11 @@ asio::awaitable<void> watch_closed(World& world) {
   }
 }
 
-asio::awaitable<void> wind_up(World& world) {
+asio::awaitable<void> shut_down(World& world) {
   const auto deadline = Clock::now() + kWindUp;
   for (;; co_await sleep_for(milliseconds(10))) {
     end_noticed(world);
-    const auto untold = world.journal.untold();
+    const auto untold = world.journal.pending_ends();
     bool waiting = std::ranges::any_of(untold, [&](const auto& each) { return !world.silent.contains(each.second.home); });
     if (const auto alive = world.all_sockets())
       for (const auto& [cookie, socket] : *alive)  // one that nobody has closed need not be waited for
@@ -160,7 +160,7 @@ asio::awaitable<void> wind_up(World& world) {
 
 bool rules_are_needed(const World& world) {
   const auto is_ready = [&](std::uint64_t cookie) {  // its only descriptor is ours: it ends with us
-    return std::ranges::any_of(world.lists.ready(), [&](const Ready& ready) { return ready.cookie == cookie; });
+    return std::ranges::any_of(world.lists.ready(), [&](const ReadyEndpoint& ready) { return ready.cookie == cookie; });
   };
   const auto is_steered_here = [](const auto& each) { return !each.second.container; };
   return std::ranges::any_of(world.away, is_steered_here) ||

@@ -50,7 +50,7 @@ Result<unique_fd> descriptor_of(const net::TcpSocket& socket) {
         found = fail_errno(fmt::format("descriptor {} of process {}", fd, pid));
         return;
       }
-      const auto facts = tcp::inspect(copy.get());
+      const auto facts = tcp::socket_info(copy.get());
       if (facts && facts->cookie == socket.cookie) found = std::move(copy);
     });
   });
@@ -59,12 +59,12 @@ Result<unique_fd> descriptor_of(const net::TcpSocket& socket) {
 
 Result<> give_back(World& world, const net::TcpSocket& socket, std::uint32_t mark) {
   TRY_LET(descriptor, descriptor_of(socket));
-  TRY_LET(frozen, tcp::Frozen::resume(descriptor.get(), {.mark = mark}, kMarks));
+  TRY_LET(frozen, tcp::FrozenSocket::resume(descriptor.get(), {.mark = mark}, kMarks));
   return world.steering->within(socket.tuple.local.ip, [&] { return frozen.give_back(); });
 }
 
 // What the exporter knew of it, as far as the journal tells.
-std::shared_ptr<Leaving> remembered(World& world, const wire::MigrationId& id, const Decision& decision, const Sockets& sockets) {
+std::shared_ptr<ExportedEndpoint> remembered(World& world, const wire::MigrationId& id, const Decision& decision, const Sockets& sockets) {
   const auto away = world.away.find(decision.tuple);
   wire::Endpoint endpoint{.home = decision.host, .home_line = decision.line};  // unless it is away it goes home
   if (away != world.away.end()) {
@@ -78,20 +78,20 @@ std::shared_ptr<Leaving> remembered(World& world, const wire::MigrationId& id, c
   if (is_passive(decision.tuple)) endpoint.state = socket != sockets.end() && socket->second.state == tcp::kListen ? SOCKMI_LISTENING : SOCKMI_BOUND;
   else if (socket != sockets.end() && socket->second.mark == steer::kFreezeMark)
     if (auto found = descriptor_of(socket->second)) descriptor = std::move(*found);
-  auto one = std::make_shared<Leaving>(Departure{std::move(descriptor), std::move(endpoint), -1});
+  auto one = std::make_shared<ExportedEndpoint>(ExportItem{std::move(descriptor), std::move(endpoint), -1});
   one->id = id;
   one->tuple = decision.tuple;
   one->cookie = decision.cookie;
-  one->owner = tcp::Owner{.mark = decision.mark};
+  one->owner = tcp::OriginalOptions{.mark = decision.mark};
   one->redirected = away != world.away.end();
   one->decided = one->adopted = true;
   one->record = {.id = id, .exported = true, .service = one->endpoint.service, .from = world.settings.host, .to = decision.host, .tuple = decision.tuple,
                  .started = std::chrono::system_clock::now()};
   if (one->endpoint.home != world.settings.host)
-    one->guest = Resident{.tuple = decision.tuple, .service = one->endpoint.service, .home = one->endpoint.home, .home_line = one->endpoint.home_line,
+    one->guest = ImportedConnection{.tuple = decision.tuple, .service = one->endpoint.service, .home = one->endpoint.home, .home_line = one->endpoint.home_line,
                           .from = one->endpoint.home, .from_line = one->endpoint.home_line, .generation = one->endpoint.generation};
   if (one->socket)
-    if (auto frozen = tcp::Frozen::resume(one->socket.get(), *one->owner, kMarks)) one->frozen.emplace(std::move(*frozen));
+    if (auto frozen = tcp::FrozenSocket::resume(one->socket.get(), *one->owner, kMarks)) one->frozen.emplace(std::move(*frozen));
   return one;
 }
 
@@ -143,9 +143,9 @@ void adopt_orphans(World& world, const Sockets& sockets) {
     } else if (late.error().code != ENOENT) {
       log::error("event=late_unreadable migration={} error=\"{}\"", wire::to_hex(id), to_string(late.error()));
     }
-    auto commitment = std::make_shared<Commitment>(world.io.get_executor(), std::move(committed));
-    const cluster::Choice importer{.host = decision.host, .line = decision.line};
-    spawn(world.io, "repeat_commit", repeat_commit(world, importer, {commitment}));
+    auto commitment = std::make_shared<CommitProgress>(world.io.get_executor(), std::move(committed));
+    const cluster::SelectedHost importer{.host = decision.host, .line = decision.line};
+    spawn(world.io, "repeat_commit", send_commit_until_acknowledged(world, importer, {commitment}));
     leave_in_doubt(world, importer, *one, std::move(commitment));
   }
 }

@@ -13,7 +13,7 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kLookAgain{1000};
+constexpr milliseconds kPortCheckPeriod{1000};
 
 // The address may be gone for a moment. SO_REUSEADDR is off, so that it does not help others either.
 Result<unique_fd> hold(const SocketAddress& port) {
@@ -31,7 +31,7 @@ Result<unique_fd> hold(const SocketAddress& port) {
 
 }  // namespace
 
-Result<> OwnPorts::lend(World& world, const FourTuple& guest, const SocketAddress& home, const IpAddress& own, bool is_here) {
+Result<> PortReservations::lend(World& world, const FourTuple& guest, const SocketAddress& home, const IpAddress& own, bool is_here) {
   const SocketAddress port{own, home.port};
   unique_fd held;
   if (!held_.contains(port) && !(is_here && guest.local.ip.wildcard())) {
@@ -44,20 +44,20 @@ Result<> OwnPorts::lend(World& world, const FourTuple& guest, const SocketAddres
   return {};
 }
 
-void OwnPorts::take_back(World& world, const FourTuple& guest, const SocketAddress& home, const IpAddress& own) {
+void PortReservations::take_back(World& world, const FourTuple& guest, const SocketAddress& home, const IpAddress& own) {
   if (!wanted_.erase(guest)) held_.erase({own, home.port});
   if (auto gone = world.steering->remove_readdress_port(home, own); !gone)
     log::error("event=rules_left port={} error=\"{}\"", to_string(SocketAddress{own, home.port}), to_string(gone.error()));
 }
 
-void OwnPorts::want(const FourTuple& guest, const SocketAddress& home, const IpAddress& own, const Error& why) {
+void PortReservations::want(const FourTuple& guest, const SocketAddress& home, const IpAddress& own, const Error& why) {
   if (!wanted_.try_emplace(guest, Wanted{home, own}).second) return;
   log::error("event=port_taken guest={} error=\"{}\" reason=\"no new connections reach the guest\"", to_string(guest), to_string(why));
 }
 
-boost::asio::awaitable<void> OwnPorts::watch(World& world) {
+boost::asio::awaitable<void> PortReservations::watch(World& world) {
   for (;;) {
-    co_await sleep_for(kLookAgain);
+    co_await sleep_for(kPortCheckPeriod);
     const auto those = wanted_;
     for (const auto& [guest, it] : those) {
       if (!wanted_.contains(guest)) continue;  // it went meanwhile
@@ -68,10 +68,10 @@ boost::asio::awaitable<void> OwnPorts::watch(World& world) {
 }
 
 // What it has accepted came by the port until now.
-boost::asio::awaitable<void> OwnPorts::leave(World& world, FourTuple guest) {
+boost::asio::awaitable<void> PortReservations::leave(World& world, FourTuple guest) {
   const auto resident = std::ranges::find_if(world.residents, [&](const auto& each) { return each.second.tuple == guest; });
   if (resident != world.residents.end()) {
-    const Resident listener = resident->second;
+    const ImportedConnection listener = resident->second;
     co_await adopt_accepted(world, guest.local, listener);
   }
   const auto it = wanted_.find(guest);
@@ -81,7 +81,7 @@ boost::asio::awaitable<void> OwnPorts::leave(World& world, FourTuple guest) {
   if (!gone) log::error("event=rules_left port={} error=\"{}\"", to_string(SocketAddress{it->second.own, it->second.home.port}), to_string(gone.error()));
 }
 
-std::vector<std::string> OwnPorts::warnings() const {
+std::vector<std::string> PortReservations::warnings() const {
   std::vector<std::string> out;
   for (const auto& [guest, it] : wanted_)
     out.push_back(fmt::format("{} is used by a socket of this host: no new connections reach {}, which has moved here", to_string(SocketAddress{it.own, it.home.port}),

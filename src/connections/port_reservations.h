@@ -19,7 +19,7 @@ namespace sockmi::daemon {
 
 struct World;
 
-class OwnPorts {
+class PortReservations {
  public:
   // The guest gets what comes to our own port. `is_here`: its socket has been there for some time. EADDRINUSE: a socket of this host's, or another
   // home's guest, has that port.

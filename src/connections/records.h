@@ -14,7 +14,7 @@ namespace sockmi::daemon {
 std::uint64_t next_generation(std::uint64_t last);
 
 // An endpoint that came here. `from` sent it, and answers for it as long as home does not know that it is here.
-struct Resident {
+struct ImportedConnection {
   FourTuple tuple;
   std::string service, home;
   SocketAddress home_line;
@@ -24,7 +24,7 @@ struct Resident {
 };
 
 // An endpoint that went from here and lives elsewhere; our redirect leads to it. If its home is another host, until home knows the new place.
-struct Away {
+struct RemoteConnection {
   std::string service, host;
   IpAddress address;
   std::string home;
@@ -32,7 +32,7 @@ struct Away {
   bool container = false;  // its address is one of another network namespace of this host, and our redirect is in there
   std::uint64_t generation = 0;
   std::string told_by;  // who sent it there, if not we; not in the journal
-  bool operator==(const Away&) const = default;
+  bool operator==(const RemoteConnection&) const = default;
 };
 
 // An address that `from` has handed over to this host, and that this host has not handed on.

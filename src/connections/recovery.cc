@@ -11,21 +11,21 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kClaim{15000};  // in this time a holder is heard, and says what it holds: it greets three times
+constexpr milliseconds kUnclaimedRedirectLifetime{15000};  // in this time a holder is heard, and says what it holds: it greets three times
 
 using Sockets = std::map<std::uint64_t, net::TcpSocket>;
 
 // Those that ended while no daemon was there are told to their homes now.
 Result<> adopt_residents(World& world, const Sockets& alive) {
-  for (const auto& [number, resident] : world.journal.untold()) spawn(world.io, "tell_ended", tell_ended(world, number, resident));
+  for (const auto& [number, resident] : world.journal.pending_ends()) spawn(world.io, "tell_ended", notify_ended(world, number, resident));
   for (const auto& [cookie, resident] : world.journal.residents()) {
-    readmit(world, resident.tuple, resident.home_line);
+    readd_foreign_rules(world, resident.tuple, resident.home_line);
     if (lives(world, alive, cookie, resident.tuple)) {
       world.residents[cookie] = resident;
       continue;
     }
-    dismiss(world, resident.tuple, resident.home_line, world.settings.linger);
-    spawn(world.io, "tell_ended", tell_ended(world, world.journal.has_ended(resident, cookie), resident));
+    remove_foreign_rules(world, resident.tuple, resident.home_line, world.settings.linger);
+    spawn(world.io, "tell_ended", notify_ended(world, world.journal.has_ended(resident, cookie), resident));
   }
   TRY_LET(readdressed, world.steering->readdressed());
   for (const auto& [guest, own] : readdressed) {  // one of a daemon that died before it knew that the guest would stay
@@ -39,11 +39,11 @@ Result<> adopt_residents(World& world, const Sockets& alive) {
 
 // A container that stopped while no daemon held its namespace has taken the path of its connections with it. One that we may not enter leads on
 // without us: the journal keeps what it knows of it for a daemon that may. `closed`: so many namespaces could not be looked into.
-void leave_out_lost_containers(World& world, std::size_t closed) {
+void drop_lost_namespaces(World& world, std::size_t closed) {
   std::size_t out_of_reach = 0;
   std::erase_if(world.away, [&](const auto& each) {
     const auto& [tuple, away] = each;
-    if (!away.container || world.steering->is_elsewhere(tuple.local.ip)) return false;
+    if (!away.container || world.steering->in_other_namespace(tuple.local.ip)) return false;
     if (closed > 0) {
       ++out_of_reach;
     } else {
@@ -59,8 +59,8 @@ void leave_out_lost_containers(World& world, std::size_t closed) {
 }
 
 // What fails in a container's namespace is no reason not to serve.
-Result<> spared(const World& world, const FourTuple& tuple, Result<> done) {
-  if (done || !world.steering->is_elsewhere(tuple.local.ip)) return done;
+Result<> tolerate_namespace_error(const World& world, const FourTuple& tuple, Result<> done) {
+  if (done || !world.steering->in_other_namespace(tuple.local.ip)) return done;
   log::error("event=redirect_not_adopted connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
   return {};
 }
@@ -81,21 +81,21 @@ Result<> adopt_redirects(World& world, const Sockets& alive, std::size_t closed)
   for (const auto& redirect : found) in_kernel[redirect.tuple] = redirect;
 
   world.away = world.journal.away();
-  leave_out_lost_containers(world, closed);
+  drop_lost_namespaces(world, closed);
   std::set<SocketAddress> ports;
   for (const auto& [tuple, away] : world.away) {
     in_kernel.erase(tuple.unmapped());
-    if (is_passive(tuple)) ports.insert({tuple.local.ip.unmapped(), tuple.local.port});  // led when the other host is heard: see compare_notes()
-    else TRY(spared(world, tuple, world.steering->redirect(tuple, away.address, std::nullopt)));  // it may lack, expire, or be for another interface
-    if (away.home != world.settings.host) spawn(world.io, "tell_moved", tell_moved(world, tuple));
+    if (is_passive(tuple)) ports.insert({tuple.local.ip.unmapped(), tuple.local.port});  // led when the other host is heard: see reconcile()
+    else TRY(tolerate_namespace_error(world, tuple, world.steering->redirect(tuple, away.address, std::nullopt)));  // it may lack, expire, or be for another interface
+    if (away.home != world.settings.host) spawn(world.io, "tell_moved", notify_moved(world, tuple));
   }
   // Nothing explains these. One whose connection lives here was never decided. One with a timeout lingers. Of any other we have lost the memory:
   // should it be held somewhere, we hear of it.
   for (const auto& [tuple, redirect] : in_kernel) {
     auto done = living.contains(tuple)  ? world.steering->remove_redirect(tuple)
-                : !redirect.expires_in ? world.steering->redirect(tuple, redirect.to, kClaim)
+                : !redirect.expires_in ? world.steering->redirect(tuple, redirect.to, kUnclaimedRedirectLifetime)
                                        : Result<>();
-    TRY(spared(world, tuple, std::move(done)));
+    TRY(tolerate_namespace_error(world, tuple, std::move(done)));
     if (!living.contains(tuple) && !redirect.expires_in) world.found[tuple] = redirect.to;
     log::warn("event=redirect_unexplained connection={} to={} lives_here={}", to_string(tuple), to_string(redirect.to), living.contains(tuple));
   }
@@ -104,7 +104,7 @@ Result<> adopt_redirects(World& world, const Sockets& alive, std::size_t closed)
     const auto explains = [&](const SocketAddress& port) { return port.port == local.port && (port.ip.wildcard() || port.ip == local.ip); };
     if (std::ranges::any_of(ports, explains)) continue;
     log::warn("event=port_redirect_unexplained local={}", to_string(local));
-    TRY(spared(world, {local, {}}, world.steering->remove_port_redirect(local)));
+    TRY(tolerate_namespace_error(world, {local, {}}, world.steering->remove_port_redirect(local)));
   }
   return {};
 }

@@ -18,7 +18,7 @@ namespace sockmi::daemon {
 namespace {
 
 constexpr milliseconds kHandshakes{3000};  // the peer's last ACK of a handshake comes within this, or is lost
-constexpr milliseconds kHold{10000};       // the kernel lets new connections in again after this, should we die
+constexpr milliseconds kBlockedPortLifetime{10000};       // the kernel lets new connections in again after this, should we die
 
 // Where packets for `local` may be addressed to: a socket bound to no address has all of this host's, but for the loopback's.
 std::vector<SocketAddress> addresses_of(const SocketAddress& local) {
@@ -61,7 +61,7 @@ bool is_passive(std::uint8_t state) { return state == SOCKMI_BOUND || state == S
 bool is_passive(const FourTuple& tuple) { return tuple.remote.port == 0; }
 
 asio::awaitable<Result<>> empty_accept_queue(World& world, int listener, SocketAddress local, std::vector<unique_fd>& accepted) {
-  CO_TRY(for_each_address(local, [&](const SocketAddress& address) { return world.steering->hold_port(address, kHold); }));
+  CO_TRY(for_each_address(local, [&](const SocketAddress& address) { return world.steering->block_port(address, kBlockedPortLifetime); }));
   // Handshakes end by packets that nobody tells us of: the queue is looked at again and again, for as long as one is under way.
   for (const auto end = Clock::now() + kHandshakes;;) {
     CO_TRY_LET(connections, connections_of(world, local));
@@ -75,7 +75,7 @@ asio::awaitable<Result<>> empty_accept_queue(World& world, int listener, SocketA
 }
 
 void release(World& world, const SocketAddress& local) {
-  auto released = for_each_address(local, [&](const SocketAddress& address) { return world.steering->release_port(address); });
+  auto released = for_each_address(local, [&](const SocketAddress& address) { return world.steering->unblock_port(address); });
   if (!released) log::error("event=port_held local={} error=\"{}\"", to_string(local), to_string(released.error()));
 }
 
@@ -102,12 +102,12 @@ Result<> remove_passive_redirect(World& world, const SocketAddress& local) {
   return for_each_address(local, [&](const SocketAddress& address) { return world.steering->remove_port_redirect(address); });
 }
 
-Result<> redirect(World& world, const FourTuple& tuple, const Away& away, std::optional<milliseconds> expires_in) {
+Result<> redirect(World& world, const FourTuple& tuple, const RemoteConnection& away, std::optional<milliseconds> expires_in) {
   if (!is_passive(tuple)) return world.steering->redirect(tuple, away.address, expires_in);
   return expires_in ? remove_passive_redirect(world, tuple.local) : redirect_passive(world, tuple.local, away.host);
 }
 
-asio::awaitable<void> adopt_accepted(World& world, SocketAddress local, Resident listener) {
+asio::awaitable<void> adopt_accepted(World& world, SocketAddress local, ImportedConnection listener) {
   const auto connections = net::connections_of(local);
   if (!connections) {
     log::error("event=accepted_not_adopted local={} error=\"{}\"", to_string(local), to_string(connections.error()));
@@ -115,11 +115,11 @@ asio::awaitable<void> adopt_accepted(World& world, SocketAddress local, Resident
   }
   for (const auto& each : *connections) {
     if (world.residents.contains(each.cookie)) continue;
-    Resident resident = listener;
+    ImportedConnection resident = listener;
     resident.tuple = each.tuple;
     resident.generation = std::max(next_generation(0), listener.generation + 1);
     lives_here(world, each.cookie, resident);
-    readmit(world, each.tuple, listener.home_line);
+    readd_foreign_rules(world, each.tuple, listener.home_line);
     const Secret said = wire::pack_moved(each.tuple, world.settings.address_for(each.tuple.local.ip), world.settings.host, listener.service,
                                           resident.generation);
     auto reply = co_await world.transfer->call(listener.home, listener.home_line, said, milliseconds(2000));

@@ -19,10 +19,10 @@ void release(World& world, const SocketAddress& local);
 Result<> redirect_passive(World& world, const SocketAddress& local, const std::string& host);
 Result<> remove_passive_redirect(World& world, const SocketAddress& local);
 // What has no peer, or has one, is led to where it lives: for good, or for some time. That of a passive one ends at once then.
-Result<> redirect(World& world, const FourTuple& tuple, const Away& away, std::optional<milliseconds> expires_in);
+Result<> redirect(World& world, const FourTuple& tuple, const RemoteConnection& away, std::optional<milliseconds> expires_in);
 
 // Connections that an application here accepted from a listener whose home is elsewhere: packets reach them only as long as the listener is here.
 // Before it goes, or ends, home is told of each, and we look after them as after any that moved here.
-asio::awaitable<void> adopt_accepted(World& world, SocketAddress local, Resident listener);
+asio::awaitable<void> adopt_accepted(World& world, SocketAddress local, ImportedConnection listener);
 
 }  // namespace sockmi::daemon

@@ -10,9 +10,9 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kFirstLook{20}, kLongestPause{1000};
+constexpr milliseconds kFirstCheck{20}, kMaxProbePause{1000};
 constexpr milliseconds kFirstQuestion{500}, kLongestSilence{60000};  // between our questions
-constexpr milliseconds kPatience{3000};    // then it is worth a line in the log
+constexpr milliseconds kReportUnheardAfter{3000};    // then it is worth a line in the log
 constexpr std::size_t kMostAtOnce = 256;   // a look at one takes some microseconds
 
 // Not just another number: what we have injected counts from then on, and the socket may get it a little later.
@@ -20,25 +20,25 @@ bool has_more(std::uint32_t now, std::uint32_t before) { return static_cast<std:
 
 }  // namespace
 
-void Hearing::expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::Heard& before, const std::optional<tcp::Segment>& question) {
+void UnheardPeers::expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::Heard& before, const std::optional<tcp::Segment>& question) {
   const auto now = Clock::now();
   unheard_.insert_or_assign(cookie, Unheard{tuple, before, question, now, now + kFirstQuestion, kFirstQuestion});
   if (std::exchange(listening_, true)) return;
   spawn(io_, "listen_for_peers", listen());
 }
 
-void Hearing::injected(const FourTuple& tuple) {
+void UnheardPeers::injected(const FourTuple& tuple) {
   for (auto& [cookie, each] : unheard_)
     if (each.tuple.unmapped() == tuple.unmapped()) ++each.before.answers;
 }
 
-bool Hearing::is_silent(const FourTuple& tuple) const {
+bool UnheardPeers::is_silent(const FourTuple& tuple) const {
   return std::ranges::any_of(unheard_, [&](const auto& each) { return each.second.warned && each.second.tuple.unmapped() == tuple.unmapped(); });
 }
 
 // One that has ended needs no answer any more. What we have sent must be acknowledged, and data are no answer: a peer that does not get what we send
 // says them again and again. (It may say by itself that it is alive, too, but that is seldom.)
-bool Hearing::has_answered(std::uint64_t cookie, Unheard& each) {
+bool UnheardPeers::has_answered(std::uint64_t cookie, Unheard& each) {
   const auto counted = net::liveness_of(each.tuple, cookie);
   if (!counted) return counted.error().code == ENOENT;
   if (counted->acknowledged > each.before.acknowledged || (has_more(counted->answers, each.before.answers) && counted->unacknowledged == 0)) {
@@ -51,15 +51,15 @@ bool Hearing::has_answered(std::uint64_t cookie, Unheard& each) {
     each.pause = std::min(2 * each.pause, kLongestSilence);
     each.ask_at = now + each.pause;
   }
-  if (!each.warned && now > each.since + kPatience) {
+  if (!each.warned && now > each.since + kReportUnheardAfter) {
     each.warned = true;
     log::warn("event=unheard connection={} reason=\"its peer has not answered since it moved here\"", to_string(each.tuple));
   }
   return false;
 }
 
-asio::awaitable<void> Hearing::listen() {
-  for (milliseconds pause = kFirstLook; !unheard_.empty(); pause = std::min(2 * pause, kLongestPause)) {
+asio::awaitable<void> UnheardPeers::listen() {
+  for (milliseconds pause = kFirstCheck; !unheard_.empty(); pause = std::min(2 * pause, kMaxProbePause)) {
     co_await sleep_for(pause);
     std::size_t looks = std::min(kMostAtOnce, unheard_.size());
     for (auto it = unheard_.upper_bound(last_); looks > 0; --looks) {
@@ -69,7 +69,7 @@ asio::awaitable<void> Hearing::listen() {
       it = has_answered(it->first, it->second) ? unheard_.erase(it) : std::next(it);
     }
     const auto newest = std::ranges::max_element(unheard_, {}, [](const auto& each) { return each.second.since; });
-    if (newest != unheard_.end() && Clock::now() < newest->second.since + kLongestPause) pause = kFirstLook;
+    if (newest != unheard_.end() && Clock::now() < newest->second.since + kMaxProbePause) pause = kFirstCheck;
   }
   listening_ = false;
 }

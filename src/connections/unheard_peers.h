@@ -12,10 +12,10 @@
 
 namespace sockmi::daemon {
 
-class Hearing {
+class UnheardPeers {
  public:
-  explicit Hearing(asio::io_context& io) : io_(io) {}
-  Hearing(const Hearing&) = delete;
+  explicit UnheardPeers(asio::io_context& io) : io_(io) {}
+  UnheardPeers(const UnheardPeers&) = delete;
   // `before`: what its counters said when it thawed. `question`: none if it asks by itself (SYN_SENT).
   void expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::Heard& before, const std::optional<tcp::Segment>& question);
   // We have put a segment without data into it ourselves: that is no answer.

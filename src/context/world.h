@@ -58,7 +58,7 @@ struct Settings {
 };
 
 // A host that did not answer: nobody asks it before `until`.
-struct Silence {
+struct UnreachableHost {
   Clock::time_point until;
   milliseconds pause{20};
 };
@@ -82,42 +82,42 @@ struct Counters {
 };
 
 struct World {
-  World(asio::io_context& io, Settings settings, Policy policy, Maxima maxima, Journal journal)
+  World(asio::io_context& io, Settings settings, Policy policy, QueueLimits maxima, Journal journal)
       : io(io), settings(std::move(settings)), policy(std::move(policy)), lists(maxima, this->policy), journal(std::move(journal)) {}
   World(const World&) = delete;
 
   asio::io_context& io;
   Settings settings;  // of which follow_addresses() changes other_address, and nobody anything else
   const Policy policy;
-  ImportLists lists;
+  ImportQueue lists;
   Deliveries deliveries{lists};
   Journal journal;
-  const congestion::Carrier congestion = congestion::Carrier::open();
+  const congestion::CwndCarrier congestion = congestion::CwndCarrier::open();
   std::unique_ptr<steer::NamespacedSteering> steering;
-  Shelter shelter{io, steering};
-  OwnPorts own_ports;
+  ForeignAddresses shelter{io, steering};
+  PortReservations own_ports;
   std::unique_ptr<net::SocketEnds> ends;
-  std::unique_ptr<cluster::Negotiation> negotiation;
-  std::unique_ptr<cluster::Transfer> transfer;
-  std::shared_ptr<Guard> guard;  // none in tests
+  std::unique_ptr<cluster::Discovery> negotiation;
+  std::unique_ptr<cluster::ControlChannel> transfer;
+  std::shared_ptr<CrashGuard> guard;  // none in tests
   asio::thread_pool workers{1};  // for calls that block
   std::function<Result<net::TcpSocket>(const FourTuple&)> find_socket = net::find_socket;
   std::function<Result<std::map<std::uint64_t, net::TcpSocket>>()> all_sockets = net::all_sockets;
 
   // Changed by the functions of residents.h and homes.h alone: the journal has to know too.
-  std::map<std::uint64_t, Resident> residents;   // by socket cookie
-  std::map<FourTuple, Away> away;
-  Endings endings;  // of what was away
+  std::map<std::uint64_t, ImportedConnection> residents;   // by socket cookie
+  std::map<FourTuple, RemoteConnection> away;
+  RecentEnds endings;  // of what was away
   std::map<FourTuple, std::uint64_t> unheard;    // of what is away: those whose holder has never heard of the peer, with their generation
   std::map<FourTuple, IpAddress> found;          // redirects that our kernel had when we started, and that the journal does not explain
-  std::map<std::string, Silence> silent;         // by host
+  std::map<std::string, UnreachableHost> silent;         // by host
   std::map<std::string, std::optional<SocketAddress>> comparing;  // notes with these hosts; one that has started meanwhile is asked there once more
   tcp::Histories histories;                      // of sockets whose export has failed
   std::set<wire::MigrationId> undecided;        // exports of ours between PREPARE and the decision
   Doubts doubts;
   std::deque<Record> history;
   Counters counters;
-  Hurry hurry;
+  LowLatency hurry;
   bool stopping = false;             // the daemon: nothing new is begun
   std::size_t exports_under_way = 0;
 

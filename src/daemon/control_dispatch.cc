@@ -10,13 +10,13 @@ namespace {
 
 using Verdicts = std::vector<Result<>>;  // on each endpoint of a message about many
 
-Result<> prepare_one(Requests& requests, const Speaker& from, const SocketAddress& line, const wire::DepartingImage& departing) {
+Result<> prepare_one(Requests& requests, const AuthenticatedHost& from, const SocketAddress& line, const wire::PreparedImage& departing) {
   TRY_LET(id, wire::read_id(wire::view(departing.id())));
   TRY_LET(endpoint, wire::read_endpoint(departing.endpoint()));
   return requests.prepare(from, id, line, std::move(endpoint), departing.ahead());
 }
 
-Result<Verdicts> on_prepare(Requests& requests, const Speaker& from, const wire::Message& message) {
+Result<Verdicts> on_prepare(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
   const auto* said = message.request_as_Prepare();
   TRY_LET(line, SocketAddress::parse(wire::string(said->line())));
   Verdicts verdicts;
@@ -27,34 +27,34 @@ Result<Verdicts> on_prepare(Requests& requests, const Speaker& from, const wire:
   return verdicts;
 }
 
-Result<Verdicts> on_commit(Requests& requests, const Speaker& from, const wire::Message& message) {
+Result<Verdicts> on_commit(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
   TRY_LET(endpoints, wire::read_commit(*message.request_as_Commit()));
   return requests.commit(from, endpoints);
 }
 
-Result<Verdicts> on_passages(Requests& requests, const Speaker& from, const wire::Message& message) {
-  TRY_LET(connections, wire::read_passages(*message.request_as_Passages()));
+Result<Verdicts> on_passages(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
+  TRY_LET(connections, wire::read_passages(*message.request_as_PathQueries()));
   return requests.passages(from, connections);
 }
 
-Result<> on_expect(Requests& requests, const Speaker& from, const wire::Message&) { return requests.expect(from); }
+Result<> on_expect(Requests& requests, const AuthenticatedHost& from, const wire::Message&) { return requests.expect(from); }
 
-Result<> on_ahead(Requests& requests, const Speaker& from, const wire::Message& message) {
-  const auto* said = message.request_as_Ahead();
+Result<> on_ahead(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
+  const auto* said = message.request_as_PreCopy();
   TRY_LET(id, wire::read_id(wire::view(said->id())));
-  return requests.take_ahead(from, id, wire::view(said->bytes()));
+  return requests.receive_pre_copy(from, id, wire::view(said->bytes()));
 }
 
-Result<> on_abort(Requests& requests, const Speaker& from, const wire::Message& message) {
+Result<> on_abort(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
   TRY_LET(ids, wire::read_ids(wire::view(message.request_as_Abort()->ids())));
   return requests.abort(from, ids);
 }
 
-Result<> on_rest(Requests& requests, const Speaker& from, const wire::Message& message) {
-  const auto* said = message.request_as_Rest();
+Result<> on_rest(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
+  const auto* said = message.request_as_LateWrite();
   if (said->late()) {
     TRY_LET(id, wire::read_id(wire::view(said->id())));
-    wire::LateT late;
+    wire::FreezeDeltaT late;
     said->late()->UnPackTo(&late);
     return requests.rest(from, id, late);
   }
@@ -65,52 +65,52 @@ Result<> on_rest(Requests& requests, const Speaker& from, const wire::Message& m
   return result;
 }
 
-Result<> on_straggler(Requests& requests, const Speaker& from, const wire::Message& message) {
+Result<> on_straggler(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
   wire::StragglerT straggler;
   message.request_as_Straggler()->UnPackTo(&straggler);
   return requests.straggler(from, straggler);
 }
 
-Result<> on_ended(Requests& requests, const Speaker& from, const wire::Message& message) {
+Result<> on_ended(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
   const auto* said = message.request_as_Ended();
   TRY_LET(tuple, wire::read_tuple(said->local(), said->remote()));
   return requests.ended(from, tuple, said->generation());
 }
 
-Result<> on_take_over(Requests& requests, const Speaker& from, const wire::Message& message) {
+Result<> on_take_over(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
   return requests.take_over(from, *message.request_as_TakeOver());
 }
 
-Result<int> on_inquire(Requests& requests, const Speaker& from, const wire::Message& message) {
-  TRY_LET(id, wire::read_id(wire::view(message.request_as_Inquire()->id())));
+Result<int> on_inquire(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
+  TRY_LET(id, wire::read_id(wire::view(message.request_as_QueryOutcome()->id())));
   return requests.inquire(from, id);
 }
 
-Result<int> on_moved(Requests& requests, const Speaker& from, const wire::Message& message) {
+Result<int> on_moved(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
   const auto* said = message.request_as_Moved();
   TRY_LET(tuple, wire::read_tuple(said->local(), said->remote()));
   TRY_LET(to, IpAddress::parse(wire::string(said->to())));
   return requests.moved(from, tuple, to, wire::string(said->host()), wire::string(said->service()), said->generation());
 }
 
-Result<int> on_held(Requests& requests, const Speaker& from, const wire::Message& message) {
-  const auto* said = message.request_as_Held();
+Result<int> on_held(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
+  const auto* said = message.request_as_QueryHolder();
   TRY_LET(tuple, wire::read_tuple(said->local(), said->remote()));
   TRY_LET(line, SocketAddress::parse(wire::string(said->line())));
   return requests.held(from, tuple, wire::string(said->service()), line, said->generation(), said->routed());
 }
 
 template <class Outcome>
-using Reactions = std::map<wire::Request, Result<Outcome> (*)(Requests&, const Speaker&, const wire::Message&)>;
-const Reactions<Verdicts> kBatches = {{wire::Request::Prepare, on_prepare}, {wire::Request::Commit, on_commit}, {wire::Request::Passages, on_passages}};
-const Reactions<void> kOrders = {{wire::Request::Ahead, on_ahead}, {wire::Request::Expect, on_expect}, {wire::Request::Abort, on_abort},
+using Reactions = std::map<wire::Request, Result<Outcome> (*)(Requests&, const AuthenticatedHost&, const wire::Message&)>;
+const Reactions<Verdicts> kBatches = {{wire::Request::Prepare, on_prepare}, {wire::Request::Commit, on_commit}, {wire::Request::PathQueries, on_passages}};
+const Reactions<void> kOrders = {{wire::Request::PreCopy, on_ahead}, {wire::Request::Standby, on_expect}, {wire::Request::Abort, on_abort},
                                  {wire::Request::Ended, on_ended}, {wire::Request::Straggler, on_straggler}, {wire::Request::TakeOver, on_take_over},
-                                 {wire::Request::Rest, on_rest}};
-const Reactions<int> kQuestions = {{wire::Request::Inquire, on_inquire}, {wire::Request::Moved, on_moved}, {wire::Request::Held, on_held}};
+                                 {wire::Request::LateWrite, on_rest}};
+const Reactions<int> kQuestions = {{wire::Request::QueryOutcome, on_inquire}, {wire::Request::Moved, on_moved}, {wire::Request::QueryHolder, on_held}};
 
 }  // namespace
 
-Secret dispatch(Requests& requests, const Speaker& from, ByteView bytes) {
+Secret dispatch(Requests& requests, const AuthenticatedHost& from, ByteView bytes) {
   const auto began = std::chrono::steady_clock::now();
   const auto message = wire::read<wire::Message>(bytes);
   if (!message) return wire::pack_answer(std::unexpected(message.error()));

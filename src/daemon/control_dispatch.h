@@ -9,33 +9,33 @@
 namespace sockmi::daemon {
 
 using wire::MigrationId;
-using cluster::Speaker;
+using cluster::AuthenticatedHost;
 
 // What another host may ask. The message is well-formed; whether the speaker may ask it is for the implementer to say.
 class Requests {
  public:
   virtual ~Requests() = default;
-  virtual Result<> expect(const Speaker& from) = 0;
+  virtual Result<> expect(const AuthenticatedHost& from) = 0;
   // Whether each could live here.
-  virtual std::vector<Result<>> passages(const Speaker& from, const std::vector<wire::Crossing>& connections) = 0;
-  virtual Result<> take_ahead(const Speaker& from, const MigrationId& id, ByteView bytes) = 0;
-  virtual Result<> prepare(const Speaker& from, const MigrationId& id, const SocketAddress& line, wire::Endpoint endpoint, std::uint32_t ahead) = 0;
+  virtual std::vector<Result<>> passages(const AuthenticatedHost& from, const std::vector<wire::Crossing>& connections) = 0;
+  virtual Result<> receive_pre_copy(const AuthenticatedHost& from, const MigrationId& id, ByteView bytes) = 0;
+  virtual Result<> prepare(const AuthenticatedHost& from, const MigrationId& id, const SocketAddress& line, wire::Endpoint endpoint, std::uint32_t ahead) = 0;
   // A verdict on each, in their order.
-  virtual std::vector<Result<>> commit(const Speaker& from, const std::vector<wire::Committed>& endpoints) = 0;
-  virtual Result<> abort(const Speaker& from, const std::vector<MigrationId>& ids) = 0;
-  virtual Result<> rest(const Speaker& from, const MigrationId& id, const wire::LateT& late) = 0;
-  virtual Result<> straggler(const Speaker& from, const wire::StragglerT& straggler) = 0;
-  virtual Result<> ended(const Speaker& from, const FourTuple& tuple, std::uint64_t generation) = 0;
-  virtual Result<> take_over(const Speaker& from, const wire::TakeOver& said) = 0;
-  // Questions, answered by a number; see Answer in message.fbs.
-  virtual Result<int> inquire(const Speaker& from, const MigrationId& id) = 0;
-  virtual Result<int> moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+  virtual std::vector<Result<>> commit(const AuthenticatedHost& from, const std::vector<wire::Committed>& endpoints) = 0;
+  virtual Result<> abort(const AuthenticatedHost& from, const std::vector<MigrationId>& ids) = 0;
+  virtual Result<> rest(const AuthenticatedHost& from, const MigrationId& id, const wire::FreezeDeltaT& late) = 0;
+  virtual Result<> straggler(const AuthenticatedHost& from, const wire::StragglerT& straggler) = 0;
+  virtual Result<> ended(const AuthenticatedHost& from, const FourTuple& tuple, std::uint64_t generation) = 0;
+  virtual Result<> take_over(const AuthenticatedHost& from, const wire::TakeOver& said) = 0;
+  // KernelQueries, answered by a number; see Answer in message.fbs.
+  virtual Result<int> inquire(const AuthenticatedHost& from, const MigrationId& id) = 0;
+  virtual Result<int> moved(const AuthenticatedHost& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
                             std::uint64_t generation) = 0;
-  virtual Result<int> held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+  virtual Result<int> held(const AuthenticatedHost& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
                            std::uint64_t generation, bool routed) = 0;
 };
 
 // Any bytes, and always an answer.
-Secret dispatch(Requests& requests, const Speaker& from, ByteView message);
+Secret dispatch(Requests& requests, const AuthenticatedHost& from, ByteView message);
 
 }  // namespace sockmi::daemon

@@ -21,9 +21,9 @@
 
 namespace sockmi::daemon {
 
-Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config, const cluster::Identity& identity) {
+Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config, const cluster::Identity& identity) {
   TRY_LET(journal, Journal::open(config.state_folder));
-  std::unique_ptr<Broker> broker(new Broker(io, config, identity, std::move(journal)));
+  std::unique_ptr<Daemon> broker(new Daemon(io, config, identity, std::move(journal)));
   World& world = broker->world_;
   world.guard = std::move(config.guard);
   TRY_LET(addresses, net::AddressNews::open());
@@ -43,7 +43,7 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   world.steering->keep(rules_are_needed(world));
   log::info("event=barrier form={}", steer::barrier_form());
   for (const std::string& warning : steer::warnings(world.settings.interfaces)) log::warn("event=environment warning=\"{}\"", warning);
-  TRY_LET(transfer, cluster::Transfer::open(io, identity, world.settings.line(), [self = broker.get()](cluster::Speaker from, Secret message) {
+  TRY_LET(transfer, cluster::ControlChannel::open(io, identity, world.settings.line(), [self = broker.get()](cluster::AuthenticatedHost from, Secret message) {
     return self->answer(std::move(from), std::move(message));
   }));
   world.transfer = std::move(transfer);
@@ -52,9 +52,9 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
     return std::ranges::any_of(peers, [&](const cluster::PeerInfo& peer) { return peer.line.ip == address; });
   });
   config.negotiation.on_start = [&io, &world](const std::string& host, const SocketAddress& line) {
-    spawn(io, "compare_notes", compare_notes(world, host, line));
+    spawn(io, "compare_notes", reconcile(world, host, line));
   };
-  TRY_LET(negotiation, cluster::Negotiation::open(io, identity, std::move(config.negotiation), broker->arrivals_));
+  TRY_LET(negotiation, cluster::Discovery::open(io, identity, std::move(config.negotiation), broker->arrivals_));
   world.negotiation = std::move(negotiation);
   broker->takeovers_.adopt();
   spawn(io, "watch_kept", broker->takeovers_.watch_kept());
@@ -70,9 +70,9 @@ Result<std::unique_ptr<Broker>> Broker::open(asio::io_context& io, Config config
   return broker;
 }
 
-std::vector<Result<>> Broker::passages(const Speaker& from, const std::vector<wire::Crossing>& connections) {
+std::vector<Result<>> Daemon::passages(const AuthenticatedHost& from, const std::vector<wire::Crossing>& connections) {
   std::vector<Result<>> verdicts;
-  steer::Questions kernel;
+  steer::KernelQueries kernel;
   for (const auto& each : connections) {
     const auto free = may_come(world_, from.host, each.tuple);
     verdicts.push_back(free ? may_arrive(world_, kernel, each) : free);
@@ -80,27 +80,27 @@ std::vector<Result<>> Broker::passages(const Speaker& from, const std::vector<wi
   return verdicts;
 }
 
-// Questions about who holds what.
-Result<int> Broker::inquire(const Speaker&, const MigrationId& id) { return world_.undecided.contains(id) ? -1 : world_.journal.has(id) ? 1 : 0; }
+// KernelQueries about who holds what.
+Result<int> Daemon::inquire(const AuthenticatedHost&, const MigrationId& id) { return world_.undecided.contains(id) ? -1 : world_.journal.has(id) ? 1 : 0; }
 
-Result<int> Broker::moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+Result<int> Daemon::moved(const AuthenticatedHost& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
                           std::uint64_t generation) {
   TRY(check_address(world_, from, host, to));
   return daemon::moved(world_, from.host, tuple, to, host, service, generation);
 }
 
-Result<int> Broker::held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+Result<int> Daemon::held(const AuthenticatedHost& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
                          std::uint64_t generation, bool routed) {
   TRY(check_address(world_, from, from.host, line.ip));
   TRY_LET(answer, daemon::held(world_, from.host, tuple, service, line, generation, routed));
   return answer == 1 && arrivals_.hearing().is_silent(tuple) ? 2 : answer;
 }
 
-Result<> Broker::ended(const Speaker& from, const FourTuple& tuple, std::uint64_t generation) {
+Result<> Daemon::ended(const AuthenticatedHost& from, const FourTuple& tuple, std::uint64_t generation) {
   return daemon::ended(world_, from.host, tuple, generation);
 }
 
-std::vector<std::string> Broker::warnings() const {
+std::vector<std::string> Daemon::warnings() const {
   std::vector<std::string> out = world_.negotiation->warnings();
   std::ranges::move(takeovers_.warnings(), std::back_inserter(out));
   std::ranges::move(world_.own_ports.warnings(), std::back_inserter(out));
@@ -109,14 +109,14 @@ std::vector<std::string> Broker::warnings() const {
   return out;
 }
 
-asio::awaitable<Secret> Broker::answer(Speaker from, Secret message) { co_return dispatch(*this, from, message); }
+asio::awaitable<Secret> Daemon::answer(AuthenticatedHost from, Secret message) { co_return dispatch(*this, from, message); }
 
-asio::awaitable<void> Broker::wind_up() {
+asio::awaitable<void> Daemon::shut_down() {
   log::info("event=stopping exports={} ready={} in_doubt={}", world_.exports_under_way, world_.lists.ready().size(), arrivals_.in_doubt());
   world_.stopping = true;
   arrivals_.refuse_reserved();
   co_await drain(world_, arrivals_);
-  co_await daemon::wind_up(world_);
+  co_await daemon::shut_down(world_);
   const bool needed = rules_are_needed(world_);
   if (needed || !world_.away.empty()) log::info("event=rules_stay imported={} away={}", world_.residents.size(), world_.away.size());
   world_.steering->keep(needed);

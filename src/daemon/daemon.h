@@ -12,67 +12,67 @@
 
 namespace sockmi::daemon {
 
-class Broker : private Requests {
+class Daemon : private Requests {
  public:
   struct Config {
     Settings settings;
     Policy policy;
-    Maxima maxima;
+    QueueLimits maxima;
     std::filesystem::path state_folder;
-    cluster::NegotiationConfig negotiation;
-    std::shared_ptr<Guard> guard;
+    cluster::DiscoveryConfig negotiation;
+    std::shared_ptr<CrashGuard> guard;
   };
-  static Result<std::unique_ptr<Broker>> open(asio::io_context& io, Config config, const cluster::Identity& identity);
+  static Result<std::unique_ptr<Daemon>> open(asio::io_context& io, Config config, const cluster::Identity& identity);
 
   World& world() { return world_; }
   ExportRequests& export_requests() { return export_requests_; }
   Takeovers& takeovers() { return takeovers_; }
-  const Hearing& hearing() const { return arrivals_.hearing(); }
-  const Repairs& repairs() const { return repairs_; }
+  const UnheardPeers& hearing() const { return arrivals_.hearing(); }
+  const KernelState& repairs() const { return repairs_; }
   // What is wrong with the cluster's certificates and clocks, or with the secrecy of this process.
   std::vector<std::string> warnings() const;
-  const OwnAddresses& own_addresses() const { return own_addresses_; }
+  const HostAddresses& own_addresses() const { return own_addresses_; }
 
   // For a daemon that stops: begins nothing new, lets what is under way come to its end, and sends home what would end with it (homecoming.h). What
   // lives on keeps its rules in the kernel; the next daemon adopts it.
-  asio::awaitable<void> wind_up();
+  asio::awaitable<void> shut_down();
 
  private:
-  Broker(asio::io_context& io, Config& config, const cluster::Identity& identity, Journal journal)
+  Daemon(asio::io_context& io, Config& config, const cluster::Identity& identity, Journal journal)
       : identity_(identity), world_(io, config.settings, std::move(config.policy), config.maxima, std::move(journal)), arrivals_(world_),
         export_requests_(io.get_executor()), takeovers_(world_, export_requests_), own_addresses_(world_, takeovers_) {}
-  asio::awaitable<Secret> answer(Speaker from, Secret message);
+  asio::awaitable<Secret> answer(AuthenticatedHost from, Secret message);
 
-  Result<> expect(const Speaker& from) override { return arrivals_.expect(from.host); }
-  std::vector<Result<>> passages(const Speaker& from, const std::vector<wire::Crossing>& connections) override;
-  Result<> take_ahead(const Speaker& from, const MigrationId& id, ByteView bytes) override { return arrivals_.take_ahead(id, from.host, bytes); }
-  Result<> prepare(const Speaker& from, const MigrationId& id, const SocketAddress& line, wire::Endpoint endpoint, std::uint32_t ahead) override {
+  Result<> expect(const AuthenticatedHost& from) override { return arrivals_.expect(from.host); }
+  std::vector<Result<>> passages(const AuthenticatedHost& from, const std::vector<wire::Crossing>& connections) override;
+  Result<> receive_pre_copy(const AuthenticatedHost& from, const MigrationId& id, ByteView bytes) override { return arrivals_.receive_pre_copy(id, from.host, bytes); }
+  Result<> prepare(const AuthenticatedHost& from, const MigrationId& id, const SocketAddress& line, wire::Endpoint endpoint, std::uint32_t ahead) override {
     return arrivals_.prepare(id, from.host, line, std::move(endpoint), ahead);
   }
-  std::vector<Result<>> commit(const Speaker& from, const std::vector<wire::Committed>& endpoints) override {
+  std::vector<Result<>> commit(const AuthenticatedHost& from, const std::vector<wire::Committed>& endpoints) override {
     return arrivals_.commit(endpoints, from.host);
   }
-  Result<> abort(const Speaker& from, const std::vector<MigrationId>& ids) override {
+  Result<> abort(const AuthenticatedHost& from, const std::vector<MigrationId>& ids) override {
     for (const auto& id : ids) arrivals_.abort(id, from.host);
     return {};
   }
-  Result<> rest(const Speaker& from, const MigrationId& id, const wire::LateT& late) override { return arrivals_.rest(from.host, id, late); }
-  Result<> straggler(const Speaker& from, const wire::StragglerT& straggler) override { return arrivals_.receive(from.host, straggler); }
-  Result<> ended(const Speaker& from, const FourTuple& tuple, std::uint64_t generation) override;
-  Result<> take_over(const Speaker& from, const wire::TakeOver& said) override { return takeovers_.told(from.host, said); }
-  Result<int> inquire(const Speaker& from, const MigrationId& id) override;
-  Result<int> moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+  Result<> rest(const AuthenticatedHost& from, const MigrationId& id, const wire::FreezeDeltaT& late) override { return arrivals_.rest(from.host, id, late); }
+  Result<> straggler(const AuthenticatedHost& from, const wire::StragglerT& straggler) override { return arrivals_.receive(from.host, straggler); }
+  Result<> ended(const AuthenticatedHost& from, const FourTuple& tuple, std::uint64_t generation) override;
+  Result<> take_over(const AuthenticatedHost& from, const wire::TakeOver& said) override { return takeovers_.told(from.host, said); }
+  Result<int> inquire(const AuthenticatedHost& from, const MigrationId& id) override;
+  Result<int> moved(const AuthenticatedHost& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
                     std::uint64_t generation) override;
-  Result<int> held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+  Result<int> held(const AuthenticatedHost& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
                    std::uint64_t generation, bool routed) override;
 
   const cluster::Identity identity_;
   World world_;
-  Arrivals arrivals_;
+  Importer arrivals_;
   ExportRequests export_requests_;
   Takeovers takeovers_;
-  Repairs repairs_;
-  OwnAddresses own_addresses_;
+  KernelState repairs_;
+  HostAddresses own_addresses_;
 };
 
 }  // namespace sockmi::daemon

@@ -18,7 +18,7 @@ using namespace sockmi::lib;
 
 namespace {
 
-constexpr std::chrono::milliseconds kPatience{1000};  // with a handshake, or a record, that is half done
+constexpr std::chrono::milliseconds kRecordTimeout{1000};  // with a handshake, or a record, that is half done
 constexpr unsigned kSslStates = SOCKMI_CLIENT_CONNECTED | SOCKMI_SERVER_CONNECTED | SOCKMI_CLIENT_ESTABLISHED | SOCKMI_SERVER_ESTABLISHED;
 
 // The state that the SSL is in; a half-done handshake has none.
@@ -104,7 +104,7 @@ int export_ssl_with(SSL* ssl, int state, int af, const void* to, const sockmi_ex
   if (kind_of(static_cast<unsigned>(state)).established) {
     using Milliseconds = std::chrono::milliseconds;
     const auto begun = std::chrono::steady_clock::now();
-    const auto quiet = tls::quiesce(ssl, rest.timeout > 0 ? std::min(kPatience, Milliseconds(rest.timeout)) : kPatience);
+    const auto quiet = tls::quiesce(ssl, rest.timeout > 0 ? std::min(kRecordTimeout, Milliseconds(rest.timeout)) : kRecordTimeout);
     if (!quiet) return report(quiet.error());
     const auto spent = std::chrono::duration_cast<Milliseconds>(std::chrono::steady_clock::now() - begun);
     if (rest.timeout > 0) rest.timeout = std::max(1, rest.timeout - static_cast<int>(spent.count()));
@@ -129,14 +129,14 @@ int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
     request.ssl_state = 0;
     request.write_taken = 0;
   }
-  std::vector<Wish> wishes;
+  std::vector<ImportCriteria> wishes;
   for (const auto& request : requests) {
     if (!request.ssl) return report({EINVAL, "an import request without an SSL"});
     const unsigned states = request.criteria.states ? request.criteria.states : kSslStates;
     if (states & ~kSslStates) return report({ENOTSUP, "a bound or listening socket has no TLS: use import_socket()"});
     wishes.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
   }
-  const auto accept = [&](Arrived arrived) -> Result<> {
+  const auto accept = [&](ImportedEndpoint arrived) -> Result<> {
     auto& request = requests[arrived.wish];
     void* payload = copy_payload(arrived.payload);
     if (!payload && !arrived.payload.empty()) return fail(ENOMEM, "no memory for a payload of {} bytes", arrived.payload.size());

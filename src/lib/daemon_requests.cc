@@ -32,10 +32,10 @@ Result<flatbuffers::Offset<wire::Match>> pack(Builder& builder, const sockmi_mat
   return wire::CreateMatch(builder, bytes, static_cast<std::uint8_t>(match.prefix), match.port);
 }
 
-Result<Secret> pack(const std::vector<Wish>& wishes, int timeout) {
+Result<Secret> pack(const std::vector<ImportCriteria>& wishes, int timeout) {
   Builder builder;
   std::vector<flatbuffers::Offset<wire::Criteria>> criteria;
-  for (const Wish& wish : wishes) {
+  for (const ImportCriteria& wish : wishes) {
     TRY_LET(local, pack(builder, wish.criteria->local));
     TRY_LET(remote, pack(builder, wish.criteria->remote));
     const auto service = builder.CreateString(wish.criteria->service ? wish.criteria->service : "default");
@@ -49,23 +49,23 @@ Result<Secret> pack(const std::vector<Wish>& wishes, int timeout) {
 constexpr std::size_t kMostTogether = 64;          // descriptors in one message
 constexpr std::size_t kMostBytesTogether = 1 << 20;  // of images and payloads; one endpoint alone may have more
 
-std::size_t size_of(const Leaving& one) { return one.tls.size() + one.payload.size(); }
+std::size_t size_of(const ExportItem& one) { return one.tls.size() + one.payload.size(); }
 
 // How many of them go in one request.
-std::size_t together(std::span<const Leaving> all) {
+std::size_t together(std::span<const ExportItem> all) {
   std::size_t count = 0;
   for (std::size_t bytes = 0; count < all.size() && count < kMostTogether; ++count)
     if ((bytes += size_of(all[count])) > kMostBytesTogether && count > 0) break;
   return count;
 }
 
-Result<Secret> pack(std::span<const Leaving> all, int af, const void* to, const char* service_name, std::chrono::milliseconds timeout) {
+Result<Secret> pack(std::span<const ExportItem> all, int af, const void* to, const char* service_name, std::chrono::milliseconds timeout) {
   TRY_LET(target, address_bytes(af, to));
   std::size_t size = 1024;
-  for (const Leaving& one : all) size += 64 + size_of(one);
+  for (const ExportItem& one : all) size += 64 + size_of(one);
   Builder builder(size);
   std::vector<flatbuffers::Offset<wire::ExportPart>> parts;
-  for (const Leaving& one : all) {
+  for (const ExportItem& one : all) {
     const auto tls = builder.CreateVector(one.tls.data(), one.tls.size());
     const auto payload = builder.CreateVector(one.payload.data(), one.payload.size());
     parts.push_back(wire::CreateExportPart(builder, static_cast<std::uint8_t>(one.state), tls, payload));
@@ -76,7 +76,7 @@ Result<Secret> pack(std::span<const Leaving> all, int af, const void* to, const 
   return builder.take();
 }
 
-Result<> check(const Leaving& one) {
+Result<> check(const ExportItem& one) {
   if (one.payload.size() > SOCKMI_PAYLOAD_MAX) return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", one.payload.size(), SOCKMI_PAYLOAD_MAX);
   return {};
 }
@@ -97,20 +97,20 @@ Result<std::vector<Result<>>> read_results(const Reply& reply, std::size_t count
 namespace {
 
 constexpr std::chrono::milliseconds kExport{60'000};   // unless the caller says otherwise
-constexpr std::chrono::milliseconds kMargin{1000};     // the daemon goes by the same deadline, and says more of what was wrong
+constexpr std::chrono::milliseconds kReplyMargin{1000};     // the daemon goes by the same deadline, and says more of what was wrong
 constexpr std::chrono::milliseconds kSettling{5'000};  // from a decision to its outcome
 
 // A request on its way. Who gets its token says what becomes of its endpoints: we, if the daemon does not answer in time, that they stay; the daemon, from
 // its first decision on, that they go. So we know what a daemon that stands still will do when it goes on, or dies.
 class Asked {
  public:
-  static Result<Asked> send(std::span<const Leaving> those, int af, const void* to, const char* service, Deadline until) {
+  static Result<Asked> send(std::span<const ExportItem> those, int af, const void* to, const char* service, Deadline until) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
     if (left.count() <= 0) return fail(ETIMEDOUT, "no time is left");
-    for (const Leaving& one : those) TRY(check(one));
+    for (const ExportItem& one : those) TRY(check(one));
     TRY_LET(token, Token::make());
     std::vector<int> descriptors;
-    for (const Leaving& one : those) descriptors.push_back(one.fd);
+    for (const ExportItem& one : those) descriptors.push_back(one.fd);
     descriptors.push_back(token.fd());
     TRY_LET(request, pack(those, af, to, service, left));
     TRY_LET(client, Client::connect(until));
@@ -120,7 +120,7 @@ class Asked {
 
   Result<std::vector<Result<>>> results() {
     const auto more = [this] { return token_.take() ? std::nullopt : std::optional(Clock::now() + kSettling); };
-    auto reply = client_.read_reply(until_ + kMargin, more);
+    auto reply = client_.read_reply(until_ + kReplyMargin, more);
     answered_ = reply.has_value();
     if (reply && reply->refused) return std::unexpected(std::move(*reply->refused));
     auto results = reply ? read_results(*reply, count_) : std::unexpected(std::move(reply.error()));
@@ -141,7 +141,7 @@ class Asked {
 }  // namespace
 
 // While the daemon moves one request's endpoints, the next request is on its way to it. One that it does not answer in time is the last.
-void export_endpoints(std::span<const Leaving> all, int af, const void* to, const sockmi_export_options& options,
+void export_endpoints(std::span<const ExportItem> all, int af, const void* to, const sockmi_export_options& options,
                       const std::function<void(std::size_t, Result<>)>& settle) {
   struct UnderWay {
     Result<Asked> asked;
@@ -149,7 +149,7 @@ void export_endpoints(std::span<const Leaving> all, int af, const void* to, cons
   };
   const Deadline end = options.timeout > 0 ? Clock::now() + std::chrono::milliseconds(options.timeout) : Deadline::max();
   bool silent = false;
-  const auto send = [&](std::span<const Leaving> those) -> Result<Asked> {
+  const auto send = [&](std::span<const ExportItem> those) -> Result<Asked> {
     if (silent) return fail(ETIMEDOUT, "sockmid does not answer");
     return Asked::send(those, af, to, options.service, std::min(end, Clock::now() + kExport));
   };
@@ -171,7 +171,7 @@ void export_endpoints(std::span<const Leaving> all, int af, const void* to, cons
 Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteView tls, const sockmi_export_options* options) {
   static constexpr sockmi_export_options kNone{};
   if (!options) options = &kNone;
-  const Leaving one{fd, state, tls, {static_cast<const std::uint8_t*>(options->payload), options->payload_len}};
+  const ExportItem one{fd, state, tls, {static_cast<const std::uint8_t*>(options->payload), options->payload_len}};
   Result<> settled = fail(EPROTO, "undecided");
   export_endpoints({&one, 1}, af, to, *options, [&](std::size_t, Result<> result) { settled = std::move(result); });
   return settled;
@@ -228,7 +228,7 @@ Result<> tell(Client& client, const std::vector<const wire::Delivered*>& taken, 
 
 }  // namespace
 
-Result<unsigned> import_endpoints(const std::vector<Wish>& wishes, int timeout, const std::function<Result<>(Arrived)>& accept,
+Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int timeout, const std::function<Result<>(ImportedEndpoint)>& accept,
                                   const std::function<void(std::size_t)>& give_up) {
   const Deadline until = timeout < 0 ? Deadline::max() : soon() + std::chrono::milliseconds(timeout);
   TRY_LET(request, pack(wishes, timeout));

@@ -16,21 +16,21 @@
 
 namespace sockmi::lib {
 
-struct Leaving {
+struct ExportItem {
   int fd;  // borrowed
   unsigned state;
   ByteView tls, payload;
 };
 // Moves them together, as far as one request carries them. `settle` is called for each, by its index.
-void export_endpoints(std::span<const Leaving> all, int af, const void* to, const sockmi_export_options& options,
+void export_endpoints(std::span<const ExportItem> all, int af, const void* to, const sockmi_export_options& options,
                       const std::function<void(std::size_t, Result<>)>& settle);
 Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteView tls, const sockmi_export_options* options);
 
-struct Wish {
+struct ImportCriteria {
   const sockmi_criteria* criteria;
   unsigned states, preferred;
 };
-struct Arrived {
+struct ImportedEndpoint {
   std::size_t wish;  // index of the one it meets
   unsigned state;
   unique_fd socket;
@@ -38,7 +38,7 @@ struct Arrived {
 };
 // Waits for endpoints and gives each to `accept`, which says whether it could use it; those it could not stay with the daemon, which is told why, for
 // others. Returns how many it could; 0 on timeout. `give_up`, by the wish's index: what `accept` took is not ours after all.
-Result<unsigned> import_endpoints(const std::vector<Wish>& wishes, int timeout, const std::function<Result<>(Arrived)>& accept,
+Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int timeout, const std::function<Result<>(ImportedEndpoint)>& accept,
                                   const std::function<void(std::size_t)>& give_up);
 
 void* copy_payload(ByteView payload);  // malloc(3)ed; null if empty

@@ -40,7 +40,7 @@ int export_socket(int fd, int state, int af, const void* to) { return export_soc
 int export_sockets(export_socket_req* reqs, unsigned nreqs, int af, const void* to, const sockmi_export_options* options) {
   clear_error();
   static constexpr sockmi_export_options kNone{};
-  std::vector<Leaving> all;
+  std::vector<ExportItem> all;
   for (export_socket_req& request : std::span(reqs, nreqs)) {
     request.error = ECANCELED;
     if (request.state & ~kSocketStates) return report({EINVAL, "a TLS state: use export_ssl()"});
@@ -62,13 +62,13 @@ int import_socket(import_socket_req* irqs, unsigned nirqs, int timeout) {
     clear(request);
     request.state = 0;
   }
-  std::vector<Wish> wishes;
+  std::vector<ImportCriteria> wishes;
   for (const auto& request : requests) {
     const unsigned states = request.criteria.states ? request.criteria.states : SOCKMI_CONNECTED;
     if (states & ~unsigned(kSocketStates)) return report({EINVAL, "a TLS state: use import_ssl()"});
     wishes.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
   }
-  const auto accept = [&](Arrived arrived) -> Result<> {
+  const auto accept = [&](ImportedEndpoint arrived) -> Result<> {
     auto& request = requests[arrived.wish];
     void* payload = copy_payload(arrived.payload);
     if (!payload && !arrived.payload.empty()) return fail(ENOMEM, "no memory for a payload of {} bytes", arrived.payload.size());

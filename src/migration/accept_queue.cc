@@ -9,8 +9,8 @@
 namespace sockmi::daemon {
 namespace {
 
-void keep_here(World& world, const Leaving& listener, unique_fd socket) {
-  const auto facts = tcp::inspect(socket.get());
+void keep_here(World& world, const ExportedEndpoint& listener, unique_fd socket) {
+  const auto facts = tcp::socket_info(socket.get());
   if (!facts) return;  // it has ended
   wire::MigrationId id{};
   RAND_bytes(id.data(), id.size());
@@ -20,10 +20,10 @@ void keep_here(World& world, const Leaving& listener, unique_fd socket) {
 
 }  // namespace
 
-asio::awaitable<Result<>> move_waiting(World& world, Leaving& listener, IpAddress target) {
+asio::awaitable<Result<>> move_waiting(World& world, ExportedEndpoint& listener, IpAddress target) {
   std::vector<unique_fd> accepted;
   auto emptied = co_await empty_accept_queue(world, listener.socket.get(), listener.tuple.local, accepted);
-  std::vector<Departure> departures;
+  std::vector<ExportItem> departures;
   std::vector<unique_fd> kept;
   for (unique_fd& socket : accepted) {
     kept.push_back(socket.dup());

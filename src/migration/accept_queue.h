@@ -7,6 +7,6 @@ namespace sockmi::daemon {
 
 // They go to `target`, too, each as a move of its own; who can not go waits here for an application. Afterwards no connection begins at the listener. An error:
 // somebody could not go, or the queue could not be emptied.
-asio::awaitable<Result<>> move_waiting(World& world, Leaving& listener, IpAddress target);
+asio::awaitable<Result<>> move_waiting(World& world, ExportedEndpoint& listener, IpAddress target);
 
 }  // namespace sockmi::daemon

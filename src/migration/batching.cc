@@ -14,22 +14,22 @@ namespace {
 struct Load {
   std::size_t frozen = 0, ahead = 0;
   Load operator+(const Load& other) const { return {frozen + other.frozen, ahead + other.ahead}; }
-  bool fits() const { return frozen <= kShareFrozen && ahead <= kShareAhead; }
+  bool fits() const { return frozen <= kMaxFrozenBytesPerBatch && ahead <= kMaxPreCopyBytesPerBatch; }
 };
 
 // As it looks now. A passive socket has no queues.
-Load load_of(const Departure& departure) {
+Load load_of(const ExportItem& departure) {
   const int fd = departure.socket.get();
   const std::size_t unread = tcp::queued(fd, SIOCINQ, "SIOCINQ").value_or(0), unacknowledged = tcp::queued(fd, SIOCOUTQ, "SIOCOUTQ").value_or(0);
-  return {departure.endpoint.tls.size() + departure.endpoint.payload.size() + unacknowledged + std::min(unread, kMuch), unread};
+  return {departure.endpoint.tls.size() + departure.endpoint.payload.size() + unacknowledged + std::min(unread, kMinPreCopyBytes), unread};
 }
 
 }  // namespace
 
-std::vector<std::vector<Departure>> shares(std::vector<Departure> departures) {
-  std::vector<std::vector<Departure>> out;
+std::vector<std::vector<ExportItem>> shares(std::vector<ExportItem> departures) {
+  std::vector<std::vector<ExportItem>> out;
   Load load;
-  for (Departure& departure : departures) {
+  for (ExportItem& departure : departures) {
     const Load own = load_of(departure);
     load = load + own;
     if (out.empty() || !load.fits()) {

@@ -9,10 +9,10 @@
 
 namespace sockmi::daemon {
 
-inline constexpr std::size_t kShareFrozen = 4 << 20;  // bytes of a share that travel in its freeze
-inline constexpr std::size_t kShareAhead = 64 << 20;  // bytes that go ahead of it, and wait in the importer's memory (pre_copy.h)
+inline constexpr std::size_t kMaxFrozenBytesPerBatch = 4 << 20;  // bytes of a share that travel in its freeze
+inline constexpr std::size_t kMaxPreCopyBytesPerBatch = 64 << 20;  // bytes that go ahead of it, and wait in the importer's memory (pre_copy.h)
 
 // In the order of the departures.
-std::vector<std::vector<Departure>> shares(std::vector<Departure> departures);
+std::vector<std::vector<ExportItem>> shares(std::vector<ExportItem> departures);
 
 }  // namespace sockmi::daemon

@@ -14,7 +14,7 @@ Clock::time_point answered_at(Clock::time_point sent, Clock::time_point received
   return received - std::max(Clock::duration(0), received - sent - took) / 2;
 }
 
-void know(Commitment& one, Outcome outcome, Error reason) {
+void know(CommitProgress& one, Outcome outcome, Error reason) {
   if (one.outcome == Outcome::Unknown) {
     one.outcome = outcome;
     one.reason = std::move(reason);
@@ -23,7 +23,7 @@ void know(Commitment& one, Outcome outcome, Error reason) {
 }
 
 // One question about all of them. An error: nobody answered.
-asio::awaitable<Result<>> ask(World& world, const cluster::Choice& importer, const Commitments& those) {
+asio::awaitable<Result<>> ask(World& world, const cluster::SelectedHost& importer, const Commitments& those) {
   std::vector<wire::Committed> endpoints;
   for (const auto& one : those) endpoints.push_back(one->what);
   const auto sent = Clock::now();
@@ -50,12 +50,12 @@ asio::awaitable<Result<>> ask(World& world, const cluster::Choice& importer, con
 
 }  // namespace
 
-void Commitment::decide(Decide how) {
+void CommitProgress::decide(Decide how) {
   if (how == Decide::Discard) asked = true;  // whoever asks us later is told that it does not go
   know(*this, how == Decide::Commit ? Outcome::Lives : Outcome::NeverThawed, {ECANCELED, "an operator discarded the move"});
 }
 
-asio::awaitable<void> repeat_commit(World& world, cluster::Choice importer, Commitments commitments) {
+asio::awaitable<void> send_commit_until_acknowledged(World& world, cluster::SelectedHost importer, Commitments commitments) {
   Commitments open = commitments;
   for (milliseconds pause{20};; pause = std::min(2 * pause, milliseconds(5000))) {
     auto answered = co_await ask(world, importer, open);

@@ -12,8 +12,8 @@
 namespace sockmi::daemon {
 
 // One endpoint that was decided to go.
-struct Commitment {
-  Commitment(const asio::any_io_executor& executor, wire::Committed what) : what(std::move(what)), known(executor), settled(executor) {}
+struct CommitProgress {
+  CommitProgress(const asio::any_io_executor& executor, wire::Committed what) : what(std::move(what)), known(executor), settled(executor) {}
   wire::Committed what;
   Outcome outcome = Outcome::Unknown;
   Error reason;               // if it does not live there
@@ -24,9 +24,9 @@ struct Commitment {
 
   void decide(Decide how);    // an operator does
 };
-using Commitments = std::vector<std::shared_ptr<Commitment>>;
+using Commitments = std::vector<std::shared_ptr<CommitProgress>>;
 
 // Ends when the outcome of all is known, what follows from it is done, and journal and importer need not remember it any more.
-asio::awaitable<void> repeat_commit(World& world, cluster::Choice importer, Commitments commitments);
+asio::awaitable<void> send_commit_until_acknowledged(World& world, cluster::SelectedHost importer, Commitments commitments);
 
 }  // namespace sockmi::daemon

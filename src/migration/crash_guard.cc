@@ -31,7 +31,7 @@ union Control {
 };
 
 struct Held {
-  tcp::Owner owner;
+  tcp::OriginalOptions owner;
   std::vector<unique_fd> descriptors;
 };
 
@@ -39,7 +39,7 @@ void settle(const std::filesystem::path& state_folder, tcp::Marks marks, std::ma
   const auto journal = Journal::look(state_folder);
   if (!journal) return log::error("event=sockets_left_mute count={} error=\"{}\"", all.size(), to_string(journal.error()));
   for (auto& [id, held] : all) {
-    auto frozen = tcp::Frozen::resume(held.descriptors.front().get(), held.owner, marks);
+    auto frozen = tcp::FrozenSocket::resume(held.descriptors.front().get(), held.owner, marks);
     if (!frozen) continue;  // the daemon had not come to it, or was done with it
     // The importer has not said that it lives there. The next daemon asks; until then it is mute.
     const bool decided = journal->has(id);
@@ -52,7 +52,7 @@ void settle(const std::filesystem::path& state_folder, tcp::Marks marks, std::ma
 }  // namespace
 
 // One note. False: the daemon is gone. A note whose descriptors did not get through (we have too many) is no release: its socket is not guarded.
-bool Guard::listen(int line, Note& note, std::vector<unique_fd>& descriptors) {
+bool CrashGuard::listen(int line, Note& note, std::vector<unique_fd>& descriptors) {
   iovec part{&note, sizeof note};
   Control control;
   msghdr message{.msg_name = nullptr, .msg_namelen = 0, .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control, .msg_flags = 0};
@@ -73,7 +73,7 @@ bool Guard::listen(int line, Note& note, std::vector<unique_fd>& descriptors) {
   return got == sizeof note;
 }
 
-void Guard::watch(const std::filesystem::path& state_folder, tcp::Marks marks) {
+void CrashGuard::watch(const std::filesystem::path& state_folder, tcp::Marks marks) {
   for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::signal(number, SIG_IGN);  // the daemon's end is what ends us
   ::prctl(PR_SET_NAME, "sockmid-guard");
   std::map<wire::MigrationId, Held> held;
@@ -86,13 +86,13 @@ void Guard::watch(const std::filesystem::path& state_folder, tcp::Marks marks) {
   ::_exit(0);
 }
 
-Result<std::shared_ptr<Guard>> Guard::start(const std::filesystem::path& state_folder) {
-  std::shared_ptr<Guard> guard(new Guard(state_folder));
+Result<std::shared_ptr<CrashGuard>> CrashGuard::start(const std::filesystem::path& state_folder) {
+  std::shared_ptr<CrashGuard> guard(new CrashGuard(state_folder));
   TRY(guard->launch());
   return guard;
 }
 
-Result<> Guard::launch() {
+Result<> CrashGuard::launch() {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("socketpair");
   unique_fd ours(ends[0]), theirs(ends[1]);
@@ -112,18 +112,18 @@ Result<> Guard::launch() {
 }
 
 // Its line goes first: one that lives ends by that.
-void Guard::bury() {
+void CrashGuard::bury() {
   line_.reset();
   while (::waitpid(child_, nullptr, 0) < 0 && errno == EINTR) {
   }
   child_ = -1;
 }
 
-Guard::~Guard() {
+CrashGuard::~CrashGuard() {
   if (child_ > 0) bury();
 }
 
-asio::awaitable<void> Guard::keep(std::shared_ptr<Guard> guard, asio::io_context& io) {
+asio::awaitable<void> CrashGuard::keep(std::shared_ptr<CrashGuard> guard, asio::io_context& io) {
   for (;;) {
     asio::posix::stream_descriptor end(io, static_cast<int>(::syscall(SYS_pidfd_open, guard->child_, 0)));
     boost::system::error_code error;
@@ -139,23 +139,23 @@ asio::awaitable<void> Guard::keep(std::shared_ptr<Guard> guard, asio::io_context
   }
 }
 
-Guard::Hold Guard::hold(const wire::MigrationId& id, int fd, const tcp::Owner& owner, int asker) {
+CrashGuard::Lease CrashGuard::hold(const wire::MigrationId& id, int fd, const tcp::OriginalOptions& owner, int asker) {
   const int descriptors[kMost] = {fd, asker};
   held_[id] = {fd, owner};
   say({id, owner}, std::span(descriptors).first(asker < 0 ? 1 : 2));
-  Hold out;
+  Lease out;
   out.guard_ = shared_from_this();
   out.id_ = id;
   return out;
 }
 
-void Guard::let_go(const wire::MigrationId& id) {
+void CrashGuard::let_go(const wire::MigrationId& id) {
   held_.erase(id);
   say({id, {}}, {});
 }
 
 // Blocks for a moment while the child is behind; it only receives. One that takes nothing is stopped, and would act on old notes later: see keep().
-void Guard::say(const Note& note, std::span<const int> descriptors) {
+void CrashGuard::say(const Note& note, std::span<const int> descriptors) {
   Note copy = note;
   iovec part{&copy, sizeof copy};
   Control control{};

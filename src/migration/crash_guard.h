@@ -31,49 +31,49 @@ namespace sockmi::daemon {
 
 namespace asio = boost::asio;
 
-class Guard : public std::enable_shared_from_this<Guard> {
+class CrashGuard : public std::enable_shared_from_this<CrashGuard> {
  public:
   // `state_folder` is the journal's.
-  static Result<std::shared_ptr<Guard>> start(const std::filesystem::path& state_folder);
+  static Result<std::shared_ptr<CrashGuard>> start(const std::filesystem::path& state_folder);
   // Replaces the child when it dies, for as long as the daemon runs.
-  static asio::awaitable<void> keep(std::shared_ptr<Guard> guard, asio::io_context& io);
+  static asio::awaitable<void> keep(std::shared_ptr<CrashGuard> guard, asio::io_context& io);
   // What the child does: this program, called with kArgument and the folder.
   static constexpr const char* kArgument = "--guard";
   [[noreturn]] static void watch(const std::filesystem::path& state_folder, tcp::Marks marks);
-  ~Guard();  // the child has ended
-  Guard(const Guard&) = delete;
+  ~CrashGuard();  // the child has ended
+  CrashGuard(const CrashGuard&) = delete;
 
   // The socket is guarded for as long as this lives. To be had before the freeze, and given up after its end. `asker` (-1: nobody): the local
   // connection of the application, which must not see its end, and go on with the socket, before the child has seen to it.
-  class Hold {
+  class Lease {
    public:
-    Hold() = default;
-    Hold(Hold&& other) noexcept : guard_(std::exchange(other.guard_, nullptr)), id_(other.id_) {}
-    Hold& operator=(Hold&& other) noexcept {
+    Lease() = default;
+    Lease(Lease&& other) noexcept : guard_(std::exchange(other.guard_, nullptr)), id_(other.id_) {}
+    Lease& operator=(Lease&& other) noexcept {
       std::swap(guard_, other.guard_);
       std::swap(id_, other.id_);
       return *this;
     }
-    ~Hold() {
+    ~Lease() {
       if (guard_) guard_->let_go(id_);
     }
 
    private:
-    friend Guard;
-    std::shared_ptr<Guard> guard_;  // a daemon that stops ends with migrations under way
+    friend CrashGuard;
+    std::shared_ptr<CrashGuard> guard_;  // a daemon that stops ends with migrations under way
     wire::MigrationId id_{};
   };
-  Hold hold(const wire::MigrationId& id, int fd, const tcp::Owner& owner, int asker);
+  Lease hold(const wire::MigrationId& id, int fd, const tcp::OriginalOptions& owner, int asker);
 
  private:
-  explicit Guard(std::filesystem::path state_folder) : state_folder_(std::move(state_folder)) {}
+  explicit CrashGuard(std::filesystem::path state_folder) : state_folder_(std::move(state_folder)) {}
   struct Note {
     wire::MigrationId id;
-    tcp::Owner owner;
+    tcp::OriginalOptions owner;
   };
   struct Holding {
     int fd;  // borrowed
-    tcp::Owner owner;
+    tcp::OriginalOptions owner;
   };
   Result<> launch();
   void bury();

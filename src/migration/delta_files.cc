@@ -21,9 +21,9 @@ files::path path_of(const files::path& folder, const wire::MigrationId& id) {
 
 }  // namespace
 
-bool is_in_commit_alone(const wire::LateT& late) { return !late.written.empty() || late.read > 0 || late.finished; }
+bool is_in_commit_alone(const wire::FreezeDeltaT& late) { return !late.written.empty() || late.read > 0 || late.finished; }
 
-Result<> keep_late(const files::path& folder, const wire::MigrationId& id, const wire::LateT& late) {
+Result<> keep_late(const files::path& folder, const wire::MigrationId& id, const wire::FreezeDeltaT& late) {
   const files::path path = path_of(folder, id);
   const Secret message = wire::pack_rest(id, late);
   const unique_fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
@@ -42,7 +42,7 @@ Result<> keep_late(const files::path& folder, const wire::MigrationId& id, const
   return {};
 }
 
-Result<wire::LateT> kept_late(const files::path& folder, const wire::MigrationId& id) {
+Result<wire::FreezeDeltaT> kept_late(const files::path& folder, const wire::MigrationId& id) {
   const files::path path = path_of(folder, id);
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat facts {};
@@ -57,9 +57,9 @@ Result<wire::LateT> kept_late(const files::path& folder, const wire::MigrationId
     have += static_cast<std::size_t>(got);
   }
   TRY_LET(message, wire::read<wire::Message>(text));
-  const auto* rest = message->request_as_Rest();
+  const auto* rest = message->request_as_LateWrite();
   if (!rest || !rest->late()) return fail(EBADMSG, "{}: not what was kept", path.string());
-  wire::LateT late;
+  wire::FreezeDeltaT late;
   rest->late()->UnPackTo(&late);
   return late;
 }

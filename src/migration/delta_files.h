@@ -13,10 +13,10 @@
 namespace sockmi::daemon {
 
 // Who loses COMMIT loses bytes that nobody sends again.
-bool is_in_commit_alone(const wire::LateT& late);
+bool is_in_commit_alone(const wire::FreezeDeltaT& late);
 
-Result<> keep_late(const std::filesystem::path& folder, const wire::MigrationId& id, const wire::LateT& late);
-Result<wire::LateT> kept_late(const std::filesystem::path& folder, const wire::MigrationId& id);  // ENOENT: nothing was kept
+Result<> keep_late(const std::filesystem::path& folder, const wire::MigrationId& id, const wire::FreezeDeltaT& late);
+Result<wire::FreezeDeltaT> kept_late(const std::filesystem::path& folder, const wire::MigrationId& id);  // ENOENT: nothing was kept
 void drop_late(const std::filesystem::path& folder, const wire::MigrationId& id);
 // Those of moves that were not decided.
 void drop_unexplained_late(const std::filesystem::path& folder, const Journal& journal);

@@ -5,8 +5,8 @@
 
 namespace sockmi::daemon {
 
-wire::LateT to_image(tcp::Late late) {
-  wire::LateT out;
+wire::FreezeDeltaT to_image(tcp::FreezeDelta late) {
+  wire::FreezeDeltaT out;
   out.bytes = std::move(late.bytes);
   out.fin = late.fin;
   out.acked = late.acked;
@@ -20,12 +20,12 @@ wire::LateT to_image(tcp::Late late) {
   return out;
 }
 
-tcp::Late from_image(const wire::LateT& late) {
+tcp::FreezeDelta from_image(const wire::FreezeDeltaT& late) {
   return {.bytes = late.bytes, .fin = late.fin, .acked = late.acked, .window = late.window, .all_acknowledged = late.all_acknowledged, .written = late.written,
           .sent = late.sent, .finished = late.finished, .read = late.read, .more = late.more};
 }
 
-wire::StragglerT straggler_of(const Leaving& one, tcp::Late late) {
+wire::StragglerT straggler_of(const ExportedEndpoint& one, tcp::FreezeDelta late) {
   const auto& image = one.endpoint.tcp;
   wire::StragglerT straggler;
   straggler.local = to_string(one.tuple.local);
@@ -33,11 +33,11 @@ wire::StragglerT straggler_of(const Leaving& one, tcp::Late late) {
   straggler.seq = image.rcv_seq;
   straggler.ack = image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size());
   straggler.window = static_cast<std::uint16_t>(image.window->snd_wnd() >> image.snd_wscale);
-  straggler.late = std::make_unique<wire::LateT>(to_image(std::move(late)));
+  straggler.late = std::make_unique<wire::FreezeDeltaT>(to_image(std::move(late)));
   return straggler;
 }
 
-Result<> hold(const std::filesystem::path& runtime, Leaving& one) {
+Result<> hold(const std::filesystem::path& runtime, ExportedEndpoint& one) {
   if (!one.frozen) return {};
   TRY_LET(late, one.frozen->hold(one.endpoint.tcp));
   one.more = late.more;
@@ -47,7 +47,7 @@ Result<> hold(const std::filesystem::path& runtime, Leaving& one) {
   return is_in_commit_alone(one.late) ? keep_late(runtime, one.id, one.late) : Result<>();
 }
 
-Result<> report(World& world, Leaving& one) {
+Result<> report(World& world, ExportedEndpoint& one) {
   Record& record = one.record;
   const int error = one.result ? 0 : one.result.error().code;
   record.result = one.result ? "committed" : error == EINPROGRESS ? "in doubt" : error == ECONNABORTED ? "lost" : "aborted";

@@ -61,18 +61,18 @@ namespace sockmi::daemon {
 namespace {
 
 constexpr milliseconds kDecisionMargin{1000};  // decide well before the kernel lets the redirects expire
-constexpr int kPasses = 8;                     // of sending ahead; after each, less has come
+constexpr int kMaxPreCopyPasses = 8;                     // of sending ahead; after each, less has come
 constexpr milliseconds kCommitPatience{3000};  // then the application is told that nobody knows; the repetition goes on
 
 Result<> given_up() { return fail(ECANCELED, "the application waits no longer"); }
 
-class Batch {
+class Exporter {
  public:
-  Batch(World& world, std::vector<Departure> departures, IpAddress target, Clock::time_point decide_by)
+  Exporter(World& world, std::vector<ExportItem> departures, IpAddress target, Clock::time_point decide_by)
       : world_(world), settings_(world.settings), target_(target), decide_by_(decide_by), kill_is_safe_(std::make_shared<Event>(world.io.get_executor())) {
     for (auto& departure : departures) all_.emplace_back(std::move(departure));
   }
-  Batch(const Batch&) = delete;
+  Exporter(const Exporter&) = delete;
 
   // `found`: of the share before this one, then of this one, whether a host was found. One that has not answered is not waited for again.
   asio::awaitable<void> run(Result<>& found) {
@@ -80,47 +80,47 @@ class Batch {
     examine();
     if (auto room = world_.journal.reserve(all_.size()); !room) fail_all(going(), room.error());
     if (found || found.error().code != EHOSTUNREACH) found = co_await negotiate();
-    if (!found) each([&](Leaving&) { return found; });
+    if (!found) each([&](ExportedEndpoint&) { return found; });
     co_await try_path();
-    co_await send_ahead();
-    each([&](Leaving& one) { return read_settings(one); });
-    if (auto expected = co_await expect(); !expected) each([&](Leaving&) { return Result<>(expected); });
-    each([&](Leaving& one) { return guard(one); });
+    co_await pre_copy_queues();
+    each([&](ExportedEndpoint& one) { return read_settings(one); });
+    if (auto expected = co_await expect(); !expected) each([&](ExportedEndpoint&) { return Result<>(expected); });
+    each([&](ExportedEndpoint& one) { return guard(one); });
     // Each socket is mute from its freeze on: nothing is acknowledged any more that its image, or what is sent after it, does not have.
-    each([&](Leaving& one) { return freeze(one); });
+    each([&](ExportedEndpoint& one) { return freeze(one); });
     co_await prepare();
     // The importer holds the same endpoints, frozen. Neither host has acknowledged what the other lacks.
     // Before a listener goes, the connections that wait at it: from now on no new one begins. (The importer's listener is first, for it can not
     // listen beside connections that do not share their address with it.)
-    for (Leaving* one : going())
+    for (ExportedEndpoint* one : going())
       if (one->endpoint.state == SOCKMI_LISTENING) one->result = co_await move_waiting(world_, *one, choice_.line.ip);
     redirect();
     // The peers' packets reach the importer's sockets. The kernel itself ends the redirects if we die.
-    each([&](Leaving& one) { return decide(one); });
+    each([&](ExportedEndpoint& one) { return decide(one); });
     roll_back();
     // *Point of no return.* The journal says so; from here on the importer alone can say where the endpoint lives, and is asked until it does.
-    co_await hand_over();
+    co_await send_commit();
     // One live endpoint again: the importer's, or ours if the importer lost its own before it thawed.
     co_await settle_all();
   }
 
-  std::vector<Leaving>& all() { return all_; }
+  std::vector<ExportedEndpoint>& all() { return all_; }
 
  private:
   // Does `step` with each endpoint that is still going; who fails, stays.
   template <class Step>
   void each(Step step) {
-    for (Leaving& one : all_)
+    for (ExportedEndpoint& one : all_)
       if (one.result) one.result = step(one);
   }
-  std::vector<Leaving*> going() {
-    std::vector<Leaving*> out;
-    for (Leaving& one : all_)
+  std::vector<ExportedEndpoint*> going() {
+    std::vector<ExportedEndpoint*> out;
+    for (ExportedEndpoint& one : all_)
       if (one.result) out.push_back(&one);
     return out;
   }
-  void fail_all(const std::vector<Leaving*>& those, const Error& error) {
-    for (Leaving* one : those) one->result = std::unexpected(error);
+  void fail_all(const std::vector<ExportedEndpoint*>& those, const Error& error) {
+    for (ExportedEndpoint* one : those) one->result = std::unexpected(error);
   }
 
   void examine() {
@@ -129,8 +129,8 @@ class Batch {
     for (std::size_t i = 0; i < all_.size(); ++i) all_[i].id = cluster::member(id, i);
     std::set<std::uint64_t> sockets;
     Survey survey;
-    each([&](Leaving& one) -> Result<> {
-      auto facts = tcp::inspect(one.socket.get());
+    each([&](ExportedEndpoint& one) -> Result<> {
+      auto facts = tcp::socket_info(one.socket.get());
       const auto resident = facts ? world_.residents.find(facts->cookie) : world_.residents.end();
       const bool ours = resident == world_.residents.end() || resident->second.home == settings_.host;
       if (facts) one.tuple = facts->tuple, one.cookie = facts->cookie;
@@ -159,50 +159,50 @@ class Batch {
     const auto those = going();
     if (those.empty()) co_return Result<>();
     CO_TRY(fault::point("negotiate"));
-    const Leaving& first = *those.front();
+    const ExportedEndpoint& first = *those.front();
     std::size_t size = 0;
-    for (const Leaving* one : those) size += one->endpoint.tls.size() + one->endpoint.payload.size();
+    for (const ExportedEndpoint* one : those) size += one->endpoint.tls.size() + one->endpoint.payload.size();
     cluster::Offer offer{.id = all_.front().id, .service = first.endpoint.service, .owner = first.endpoint.owner, .state = first.endpoint.state,
                       .tuple = first.tuple, .home = first.tuple.local.ip.unmapped(), .size = size, .target = target_,
                       .count = static_cast<std::uint32_t>(all_.size())};
     CO_TRY_LET(choice, co_await world_.negotiation->find(std::move(offer)));
     choice_ = choice;
-    for (Leaving& one : all_) one.record.to = choice_.host;
+    for (ExportedEndpoint& one : all_) one.record.to = choice_.host;
     co_return Result<>();
   }
 
   // The question fills packets as large as the peer's: afterwards the kernel knows how wide the way to the importer is.
   asio::awaitable<void> try_path() {
-    std::vector<Leaving*> those = going();
-    std::erase_if(those, [](const Leaving* one) { return one->passive(); });
+    std::vector<ExportedEndpoint*> those = going();
+    std::erase_if(those, [](const ExportedEndpoint* one) { return one->passive(); });
     if (those.empty()) co_return;
     std::vector<wire::Crossing> crossings;
-    steer::Questions before;
-    for (const Leaving* one : those) crossings.push_back(crossing(before, one->tuple, one->wire, is_ours(*one)));
+    steer::KernelQueries before;
+    for (const ExportedEndpoint* one : those) crossings.push_back(crossing(before, one->tuple, one->wire, is_ours(*one)));
     auto reply = co_await world_.transfer->call(choice_.host, choice_.line, wire::pack_passages(crossings), kCommitPatience);
     auto verdicts = reply ? wire::read_verdicts(*reply, those.size()) : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
     if (!verdicts) co_return fail_all(those, verdicts.error());
-    steer::Questions now;  // the answer may have changed what is known
+    steer::KernelQueries now;  // the answer may have changed what is known
     for (std::size_t i = 0; i < those.size(); ++i) {
-      Leaving& one = *those[i];
+      ExportedEndpoint& one = *those[i];
       one.result = std::move((*verdicts)[i]);
       if (one.result && is_ours(one)) one.result = is_wide_enough(now, address(one), one.wire.largest);
     }
   }
 
-  asio::awaitable<void> send_ahead() {
-    std::vector<Leaving*> those = going();
-    std::erase_if(those, [](const Leaving* one) { return one->passive(); });
-    for (int pass = 0; pass < kPasses && !those.empty(); ++pass) {
-      std::vector<Leaving*> again;
-      for (Leaving* one : those)
+  asio::awaitable<void> pre_copy_queues() {
+    std::vector<ExportedEndpoint*> those = going();
+    std::erase_if(those, [](const ExportedEndpoint* one) { return one->passive(); });
+    for (int pass = 0; pass < kMaxPreCopyPasses && !those.empty(); ++pass) {
+      std::vector<ExportedEndpoint*> again;
+      for (ExportedEndpoint* one : those)
         if (co_await pre_copy(world_, choice_, one->id, one->socket.get(), one->ahead, decide_by_)) again.push_back(one);
       those = std::move(again);
     }
   }
 
   // They take as long as a freeze. The owner may still change them, so they are not read any sooner.
-  Result<> read_settings(Leaving& one) {
+  Result<> read_settings(ExportedEndpoint& one) {
     if (!one.passive()) one.settings = tcp::read_settings(one.socket.get(), one.tuple.local.ip.family, false);
     return {};
   }
@@ -215,18 +215,18 @@ class Batch {
     co_return expected ? Result<>() : std::unexpected(expected.error());
   }
 
-  const IpAddress& address(const Leaving& one) const { return choice_.address_for(one.tuple.local.ip); }
-  bool is_ours(const Leaving& one) const { return one.endpoint.home == settings_.host; }
-  bool goes_home(const Leaving& one) const { return choice_.host == one.endpoint.home; }
-  std::optional<Away> away(const Leaving& one) const {
+  const IpAddress& address(const ExportedEndpoint& one) const { return choice_.address_for(one.tuple.local.ip); }
+  bool is_ours(const ExportedEndpoint& one) const { return one.endpoint.home == settings_.host; }
+  bool goes_home(const ExportedEndpoint& one) const { return choice_.host == one.endpoint.home; }
+  std::optional<RemoteConnection> away(const ExportedEndpoint& one) const {
     if (goes_home(one)) return std::nullopt;
-    return Away{one.endpoint.service, choice_.host, address(one), one.endpoint.home, one.endpoint.home_line,
-                world_.steering->is_elsewhere(one.tuple.local.ip), one.endpoint.generation, {}};
+    return RemoteConnection{one.endpoint.service, choice_.host, address(one), one.endpoint.home, one.endpoint.home_line,
+                world_.steering->in_other_namespace(one.tuple.local.ip), one.endpoint.generation, {}};
   }
 
-  Result<> guard(Leaving& one) {
+  Result<> guard(ExportedEndpoint& one) {
     if (one.passive()) return {};
-    TRY_LET(owner, tcp::Owner::of(one.socket.get()));
+    TRY_LET(owner, tcp::OriginalOptions::of(one.socket.get()));
     if (world_.guard && owner.mark != steer::kFreezeMark) one.guarded = world_.guard->hold(one.id, one.socket.get(), owner, one.asker);
     one.owner = owner;
     one.history = world_.histories.find(one.cookie);
@@ -235,7 +235,7 @@ class Batch {
     return {};
   }
 
-  Result<> freeze(Leaving& one) {
+  Result<> freeze(ExportedEndpoint& one) {
     const auto now = Clock::now();
     if (froze_ == Clock::time_point()) {
       if (now > decide_by_) return fail(ETIMEDOUT, "no host was found in time");
@@ -252,7 +252,7 @@ class Batch {
       limit_privileges(one);
       return {};
     }
-    TRY_LET(frozen, tcp::Frozen::freeze(one.socket.get(), *one.owner, kMarks, std::move(one.settings), one.history));
+    TRY_LET(frozen, tcp::FrozenSocket::freeze(one.socket.get(), *one.owner, kMarks, std::move(one.settings), one.history));
     one.frozen.emplace(std::move(frozen));
     TRY(fault::point("capture"));
     TRY_LET(image, one.frozen->capture(&one.ahead));
@@ -261,21 +261,21 @@ class Batch {
     return {};
   }
 
-  void limit_privileges(Leaving& one) {
+  void limit_privileges(ExportedEndpoint& one) {
     one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere it is our own doing
-    if (world_.steering->is_elsewhere(one.tuple.local.ip)) leave_privileges_behind(one.endpoint.tcp);
+    if (world_.steering->in_other_namespace(one.tuple.local.ip)) leave_privileges_behind(one.endpoint.tcp);
   }
 
   asio::awaitable<void> prepare() {
     const auto those = going();
     if (those.empty()) co_return;
-    std::vector<wire::Departing> images;
-    for (Leaving* one : those) {
+    std::vector<wire::OutgoingImage> images;
+    for (ExportedEndpoint* one : those) {
       world_.undecided.insert(one->id);
       images.push_back({one->id, &one->endpoint, one->ahead.size()});
     }
     Secret message = wire::pack_prepare(images, settings_.line());
-    for (Leaving* one : those) one->record.bytes = message.size() / those.size(), one->record.ahead = one->ahead.size();
+    for (ExportedEndpoint* one : those) one->record.bytes = message.size() / those.size(), one->record.ahead = one->ahead.size();
     if (auto may = fault::point("prepare-send"); !may) co_return fail_all(those, may.error());
     auto reply = co_await world_.transfer->call(choice_.host, choice_.line, std::move(message), time_left());
     auto verdicts = reply ? wire::read_verdicts(*reply, those.size()) : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
@@ -290,8 +290,8 @@ class Batch {
   // Endpoints that go home need no redirect of ours: home lets their packets in when it has prepared.
   void redirect() {
     std::vector<steer::Redirect> redirects;
-    std::vector<Leaving*> those;
-    for (Leaving* one : going()) {
+    std::vector<ExportedEndpoint*> those;
+    for (ExportedEndpoint* one : going()) {
       if (goes_home(*one)) continue;
       if (one->passive()) {
         one->result = redirect_passive(world_, one->tuple.local, choice_.host);
@@ -305,7 +305,7 @@ class Batch {
       auto done = fault::point("redirect");
       if (done) done = world_.steering->redirect(redirects);
       if (!done) return fail_all(those, done.error());
-      for (Leaving* one : those) one->redirected = true;
+      for (ExportedEndpoint* one : those) one->redirected = true;
     }
     asio::post(world_.workers, [event = kill_is_safe_, io = &world_.io] {
       if (auto passed = steer::barrier(); !passed) log::error("event=barrier_failed error=\"{}\"", to_string(passed.error()));
@@ -313,7 +313,7 @@ class Batch {
     });
   }
 
-  Result<> decide(Leaving& one) {
+  Result<> decide(ExportedEndpoint& one) {
     TRY(fault::point("check"));
     if (Clock::now() > decide_by_) return fail(ETIMEDOUT, "the importer was not ready in time");
     TRY(fault::point("journal"));  // there is room in it: whatever may be in the way comes before hold(), which others notice
@@ -330,7 +330,7 @@ class Batch {
   void roll_back() {
     std::vector<FourTuple> redirected;
     std::vector<wire::MigrationId> ids;
-    for (Leaving& one : all_) {
+    for (ExportedEndpoint& one : all_) {
       if (one.result) continue;
       if (one.passive() && one.redirected) (void)remove_passive_redirect(world_, one.tuple.local);
       if (one.endpoint.state == SOCKMI_LISTENING) release(world_, one.tuple.local);
@@ -339,7 +339,7 @@ class Batch {
     }
     if (auto removed = redirected.empty() ? Result<>() : world_.steering->remove_redirects(redirected); !removed)
       log::error("event=redirects_left count={} error=\"{}\"", redirected.size(), to_string(removed.error()));
-    for (Leaving& one : all_) {
+    for (ExportedEndpoint& one : all_) {
       if (one.result) continue;
       world_.undecided.erase(one.id);
       if (!one.frozen) continue;
@@ -353,30 +353,30 @@ class Batch {
   }
 
   // Once: nothing depends on it.
-  static asio::awaitable<void> send(World& world, cluster::Choice choice, Secret message) {
+  static asio::awaitable<void> send(World& world, cluster::SelectedHost choice, Secret message) {
     co_await world.transfer->call(choice.host, choice.line, std::move(message), milliseconds(1000));
   }
 
-  asio::awaitable<void> hand_over() {
+  asio::awaitable<void> send_commit() {
     const auto those = going();
     if (those.empty()) co_return world_.hurry.end();
     std::vector<steer::Redirect> permanent;
-    for (Leaving* one : those) {
+    for (ExportedEndpoint* one : those) {
       if (const auto resident = world_.residents.find(one->cookie); resident != world_.residents.end() && !is_ours(*one)) one->guest = resident->second;
       went(world_, one->cookie, one->tuple, away(*one));
       if (one->redirected && !one->passive()) permanent.push_back({one->tuple, address(*one), std::nullopt});
       if (!is_in_commit_alone(one->late)) world_.undecided.erase(one->id);  // else an importer that asks has to wait for it
-      commitments_.push_back(std::make_shared<Commitment>(world_.io.get_executor(), wire::Committed{one->id, std::move(one->late)}));
+      commitments_.push_back(std::make_shared<CommitProgress>(world_.io.get_executor(), wire::Committed{one->id, std::move(one->late)}));
     }
     (void)fault::point("decided");  // nothing may fail here any more, but we may die
-    spawn(world_.io, "repeat_commit", repeat_commit(world_, choice_, commitments_));  // the message has left when this returns
+    spawn(world_.io, "repeat_commit", send_commit_until_acknowledged(world_, choice_, commitments_));  // the message has left when this returns
     // Until now the redirects were such as end by themselves, in seconds. The answer is still under way.
     if (auto done = permanent.empty() ? Result<>() : world_.steering->redirect(permanent); !done)
       spawn(world_.io, "insist_on_redirects", insist_on_redirects(world_, std::move(permanent)));
     (void)fault::point("handed-over");
     const auto deadline = Clock::now() + kCommitPatience;
     for (const auto& commitment : commitments_) co_await commitment->known.wait(deadline);
-    std::vector<Leaving*> there;
+    std::vector<ExportedEndpoint*> there;
     for (std::size_t i = 0; i < those.size(); ++i)
       if (commitments_[i]->outcome == Outcome::Lives) there.push_back(those[i]);
     seal(world_, choice_, there);
@@ -401,12 +401,12 @@ class Batch {
 
   World& world_;
   const Settings& settings_;
-  std::vector<Leaving> all_;
+  std::vector<ExportedEndpoint> all_;
   IpAddress target_;
   Clock::time_point decide_by_;
   std::shared_ptr<Event> kill_is_safe_;  // no straggler is under way any more
   Commitments commitments_;              // of those that go, in their order
-  cluster::Choice choice_;
+  cluster::SelectedHost choice_;
   Clock::time_point froze_;
 };
 
@@ -419,21 +419,21 @@ struct UnderWay {
 
 }  // namespace
 
-asio::awaitable<std::vector<Result<>>> export_endpoints(World& world, std::vector<Departure> departures, IpAddress target, milliseconds timeout) {
+asio::awaitable<std::vector<Result<>>> export_endpoints(World& world, std::vector<ExportItem> departures, IpAddress target, milliseconds timeout) {
   const auto decide_by = timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max();
   const UnderWay counted(world);
   std::vector<Result<>> results;
   Result<> found;
   for (auto& share : shares(std::move(departures))) {
-    Batch batch(world, std::move(share), target, decide_by);
+    Exporter batch(world, std::move(share), target, decide_by);
     co_await batch.run(found);
     for (auto& one : batch.all()) results.push_back(report(world, one));
   }
   co_return results;
 }
 
-asio::awaitable<Result<>> export_endpoint(World& world, Departure departure, IpAddress target, milliseconds timeout) {
-  std::vector<Departure> one;
+asio::awaitable<Result<>> export_endpoint(World& world, ExportItem departure, IpAddress target, milliseconds timeout) {
+  std::vector<ExportItem> one;
   one.push_back(std::move(departure));
   auto results = co_await export_endpoints(world, std::move(one), target, timeout);
   co_return std::move(results.front());

@@ -26,12 +26,12 @@
 
 namespace sockmi::daemon {
 // The packets of our own connection would come back to their own sender, whose kernel takes them for forged.
-Result<> Arrivals::check_peer(const FourTuple& tuple) const {
+Result<> Importer::check_peer(const FourTuple& tuple) const {
   if (tuple.remote.ip.any() || tuple.remote.ip.unmapped() != world_.settings.address_for(tuple.remote.ip)) return {};
   return fail(ENOTSUP, "the peer of this connection is {} itself", world_.settings.host);
 }
 
-Result<cluster::Willing> Arrivals::willing(const cluster::Offer& offer) {
+Result<cluster::OfferReply> Importer::can_accept(const cluster::Offer& offer) {
   TRY(fault::point("reserve-refused"));
   if (world_.stopping) return fail(ECONNREFUSED, "the daemon of {} is stopping", world_.settings.host);
   if (!world_.policy.knows(offer.service)) return fail(ECONNREFUSED, "service '{}' is not served here", offer.service);
@@ -43,13 +43,13 @@ Result<cluster::Willing> Arrivals::willing(const cluster::Offer& offer) {
     return fail(ESRCH, "no application on {} that may have it imports service '{}'", world_.settings.host, offer.service);
   double load[1] = {0};
   (void)::getloadavg(load, 1);
-  return cluster::Willing{.waiting_importers = static_cast<std::uint32_t>(waiting),
+  return cluster::OfferReply{.waiting_importers = static_cast<std::uint32_t>(waiting),
                        .free_places = static_cast<std::uint32_t>(world_.lists.free_places(offer.state)),
                        .load_percent = static_cast<std::uint32_t>(load[0] * 100)};
 }
 
-Result<> Arrivals::reserve(const std::string& host, const cluster::Offer& offer) {
-  auto acceptable = willing(offer);
+Result<> Importer::reserve(const std::string& host, const cluster::Offer& offer) {
+  auto acceptable = can_accept(offer);
   if (!acceptable) return pass(std::move(acceptable));
   world_.hurry.stand_by();
   const auto batch = std::make_shared<Reservations::Batch>();
@@ -69,7 +69,7 @@ Result<> Arrivals::reserve(const std::string& host, const cluster::Offer& offer)
   return done;
 }
 
-asio::awaitable<void> Arrivals::expire(std::shared_ptr<Reservations::Batch> batch, std::vector<wire::MigrationId> ids) {
+asio::awaitable<void> Importer::expire(std::shared_ptr<Reservations::Batch> batch, std::vector<wire::MigrationId> ids) {
   const auto patience = world_.settings.freeze_timeout;
   while (Clock::now() < batch->prolonged + patience)
     co_await sleep_for(std::chrono::ceil<milliseconds>(batch->prolonged + patience - Clock::now()));
@@ -77,31 +77,31 @@ asio::awaitable<void> Arrivals::expire(std::shared_ptr<Reservations::Batch> batc
     if (reserved_.contains(id)) release(id);
 }
 
-void Arrivals::release(const wire::MigrationId& which) {
+void Importer::release(const wire::MigrationId& which) {
   const wire::MigrationId id = which;  // it may be the one in reserved_
   reserved_.erase(id);
   pre_copies_.forget(id);
   world_.lists.release(id);
 }
 
-void Arrivals::refuse_reserved() {
+void Importer::refuse_reserved() {
   while (!reserved_.empty()) release(reserved_.first());
 }
 
-Result<> Arrivals::take_ahead(const wire::MigrationId& id, const std::string& host, ByteView bytes) {
+Result<> Importer::receive_pre_copy(const wire::MigrationId& id, const std::string& host, ByteView bytes) {
   TRY(reserved_.check(id, host));
   reserved_.prolong(id);
   TRY(fault::point("ahead-refused"));
   return pre_copies_.add(id, host, bytes);
 }
 
-Result<> Arrivals::expect(const std::string& host) {
+Result<> Importer::expect(const std::string& host) {
   if (reserved_.of(host) == 0) return fail(ENOBUFS, "no place was reserved");
   world_.hurry.begin();
   return {};
 }
 
-Result<> Arrivals::prepare(const wire::MigrationId& id, const std::string& host, const SocketAddress& line, wire::Endpoint endpoint,
+Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host, const SocketAddress& line, wire::Endpoint endpoint,
                            std::uint32_t ahead) {
   if (outcomes_.of(host, id) != Outcome::Unknown || prepared_.contains(id)) return fail(EALREADY, "this endpoint was prepared before");
   TRY(reserved_.check(id, host));
@@ -109,7 +109,7 @@ Result<> Arrivals::prepare(const wire::MigrationId& id, const std::string& host,
   TRY(may_come(world_, host, tuple_of(endpoint.tcp)));
   if (comes_home(endpoint)) TRY(may_return(world_, host, tuple_of(endpoint.tcp)));
   TRY(pre_copies_.put_before(endpoint.tcp, ahead, id, host));
-  Prepared prepared{{}, {}, std::move(endpoint), host, line, 0, {}};
+  PreparedEndpoint prepared{{}, {}, std::move(endpoint), host, line, 0, {}};
   const auto restored = restore(prepared);
   reserved_.erase(id);
   if (!restored) {
@@ -122,15 +122,15 @@ Result<> Arrivals::prepare(const wire::MigrationId& id, const std::string& host,
       log::warn("event=not_tracked connection={} error=\"{}\"", to_string(tuple), to_string(tracked.error()));
   });
   prepared_.emplace(id, std::move(prepared));
-  spawn(world_.io, "resolve_doubt", resolve_doubt(id));
+  spawn(world_.io, "resolve_doubt", resolve_in_doubt(id));
   return {};
 }
 
 // Its packets find it from here on: at home past the redirect, which is in force again if we die; elsewhere when the exporter redirects them.
-Result<> Arrivals::restore(Prepared& prepared) {
+Result<> Importer::restore(PreparedEndpoint& prepared) {
   const auto& [endpoint, home] = std::pair<wire::Endpoint&, bool>(prepared.endpoint, comes_home(prepared.endpoint));
   const FourTuple tuple = tuple_of(endpoint.tcp);
-  if (!home) TRY(admit(world_, tuple, endpoint.home_line));
+  if (!home) TRY(add_foreign_rules(world_, tuple, endpoint.home_line));
   drop_our_marks(endpoint.tcp);
   const auto make = [&]() -> Result<> {
     TRY(fault::point("restore"));
@@ -138,32 +138,32 @@ Result<> Arrivals::restore(Prepared& prepared) {
       TRY_LET(socket, tcp::restore_passive(endpoint.tcp, !home));
       prepared.passive = std::move(socket);
     } else {
-      TRY_LET(socket, tcp::Restored::restore(endpoint.tcp, kMarks, !home));
+      TRY_LET(socket, tcp::RestoredSocket::restore(endpoint.tcp, kMarks, !home));
       prepared.socket.emplace(std::move(socket));
       if (auto carried = world_.congestion.carry(prepared.socket->fd(), endpoint.tcp); !carried)
         log::warn("event=congestion_window_not_carried connection={} error=\"{}\"", to_string(tuple), to_string(carried.error()));
-      if (home) TRY(world_.steering->let_in(tuple, world_.settings.freeze_timeout));
+      if (home) TRY(world_.steering->begin_return(tuple, world_.settings.freeze_timeout));
     }
     return fault::point("prepared-reply");
   };
   auto done = home ? world_.steering->within(tuple.local.ip, make) : make();
   if (done) {
-    auto facts = tcp::inspect(prepared.socket ? prepared.socket->fd() : prepared.passive.get());
+    auto facts = tcp::socket_info(prepared.socket ? prepared.socket->fd() : prepared.passive.get());
     if (facts) prepared.cookie = facts->cookie;
     else done = pass(std::move(facts));
   }
-  if (!done && !home) dismiss(world_, tuple, endpoint.home_line, world_.settings.linger);
+  if (!done && !home) remove_foreign_rules(world_, tuple, endpoint.home_line, world_.settings.linger);
   return done;
 }
 
-Result<Arrivals::Prepared*> Arrivals::find(const wire::MigrationId& id, const std::string& host) {
+Result<Importer::PreparedEndpoint*> Importer::find(const wire::MigrationId& id, const std::string& host) {
   const auto it = prepared_.find(id);
   if (it == prepared_.end()) return fail(ENOENT, "no such endpoint is prepared here");
   if (it->second.host != host) return fail(EACCES, "not your endpoint");
   return &it->second;
 }
 
-std::vector<Result<>> Arrivals::commit(const std::vector<wire::Committed>& endpoints, const std::string& host) {
+std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpoints, const std::string& host) {
   std::vector<Result<>> verdicts;
   std::vector<FourTuple> here;  // their packets may have been redirected until now: from home, or from a host that had it before
   std::vector<std::pair<wire::MigrationId, std::uint64_t>> thawing;
@@ -189,7 +189,7 @@ std::vector<Result<>> Arrivals::commit(const std::vector<wire::Committed>& endpo
   return verdicts;
 }
 
-Result<> Arrivals::verdict(const wire::MigrationId& id, const wire::LateT& late, const std::string& host, const Result<>& may_thaw) {
+Result<> Importer::verdict(const wire::MigrationId& id, const wire::FreezeDeltaT& late, const std::string& host, const Result<>& may_thaw) {
   if (prepared_.contains(id)) {
     TRY(find(id, host));
     if (may_thaw) return thaw(id, late);
@@ -202,8 +202,8 @@ Result<> Arrivals::verdict(const wire::MigrationId& id, const wire::LateT& late,
   return verdict_on(outcomes_.of(host, id));
 }
 
-Result<> Arrivals::thaw(const wire::MigrationId& id, const wire::LateT& late) {
-  Prepared& prepared = prepared_.at(id);
+Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& late) {
+  PreparedEndpoint& prepared = prepared_.at(id);
   unique_fd socket = std::move(prepared.passive);
   const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
   const auto wake = [&]() -> Result<> {
@@ -225,7 +225,7 @@ Result<> Arrivals::thaw(const wire::MigrationId& id, const wire::LateT& late) {
   }
   // *One live endpoint again.* The exporter need not wait for our bookkeeping.
   stragglers_.expect(prepared.host, prepared.endpoint.tcp, late.bytes.size());
-  if (prepared.socket && !world_.steering->is_elsewhere(tuple.local.ip))  // before a straggler comes, which is no answer
+  if (prepared.socket && !world_.steering->in_other_namespace(tuple.local.ip))  // before a straggler comes, which is no answer
     hearing_.expect(prepared.cookie, tuple, prepared.socket->heard(), prepared.socket->question());
   auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
   prepared_.erase(id);
@@ -236,7 +236,7 @@ Result<> Arrivals::thaw(const wire::MigrationId& id, const wire::LateT& late) {
 }
 
 // It goes on where it was, and home has taken its redirect away already.
-void Arrivals::redirect_again(const FourTuple& tuple, const std::optional<Away>& was_away) {
+void Importer::redirect_again(const FourTuple& tuple, const std::optional<RemoteConnection>& was_away) {
   if (!was_away) return;
   world_.away[tuple] = *was_away;
   world_.journal.is_away(tuple, *was_away);
@@ -244,12 +244,12 @@ void Arrivals::redirect_again(const FourTuple& tuple, const std::optional<Away>&
     log::error("event=redirect_lost connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
 }
 
-void Arrivals::settle(Settled& settled) {
+void Importer::settle(Settled& settled) {
   auto& [id, prepared, socket] = settled;
   const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
   const std::uint64_t cookie = tcp::cookie_of(socket.get()).value_or(0);  // it may have ended already
   // The end of a socket in another namespace is not told to us, and matters to nobody: it is at home there.
-  if (!world_.steering->is_elsewhere(tuple.local.ip))
+  if (!world_.steering->in_other_namespace(tuple.local.ip))
     lives_here(world_, cookie, {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line, prepared.host, prepared.line,
                                  prepared.endpoint.generation});
   ++world_.counters.imported;
@@ -264,7 +264,7 @@ void Arrivals::settle(Settled& settled) {
                     .since = Clock::now()});
 }
 
-Result<> Arrivals::receive(const std::string& host, const wire::StragglerT& straggler) {
+Result<> Importer::receive(const std::string& host, const wire::StragglerT& straggler) {
   TRY_LET(known, stragglers_.check(host, straggler));
   const FourTuple& tuple = known.tuple;
   if (straggler.late->bytes.empty()) hearing_.injected(tuple);  // a FIN; one with data is none that counts
@@ -272,27 +272,27 @@ Result<> Arrivals::receive(const std::string& host, const wire::StragglerT& stra
                            .data = straggler.late->bytes}, steer::kInjectMark, known.next);
 }
 
-void Arrivals::abort(const wire::MigrationId& id, const std::string& host) {
+void Importer::abort(const wire::MigrationId& id, const std::string& host) {
   if (reserved_.check(id, host)) release(id);
   const auto it = prepared_.find(id);
   if (it != prepared_.end() && it->second.host == host) discard(id, "aborted by " + host);
   outcomes_.forget(host, id);
 }
 
-void Arrivals::discard(const wire::MigrationId& id, const std::string& why) {
+void Importer::discard(const wire::MigrationId& id, const std::string& why) {
   const auto it = prepared_.find(id);
   log::info("event=discard migration={} reason=\"{}\"", wire::to_hex(id), why);
   // The packets go their former way before the socket goes.
   const wire::Endpoint& endpoint = it->second.endpoint;
   untrack(world_, tuple_of(endpoint.tcp));
-  if (!comes_home(endpoint)) dismiss(world_, tuple_of(endpoint.tcp), endpoint.home_line, world_.settings.linger);
-  else if (it->second.socket) (void)world_.steering->keep_out(tuple_of(endpoint.tcp));
+  if (!comes_home(endpoint)) remove_foreign_rules(world_, tuple_of(endpoint.tcp), endpoint.home_line, world_.settings.linger);
+  else if (it->second.socket) (void)world_.steering->cancel_return(tuple_of(endpoint.tcp));
   prepared_.erase(it);
   world_.lists.release(id);
   world_.doubts.settled(wire::to_hex(id));
 }
 
-asio::awaitable<void> Arrivals::resolve_doubt(wire::MigrationId id) {
+asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
   co_await sleep_for(world_.settings.freeze_timeout);
   for (milliseconds pause{200};; pause = std::min(2 * pause, milliseconds(5000))) {
     const auto it = prepared_.find(id);
@@ -314,14 +314,14 @@ asio::awaitable<void> Arrivals::resolve_doubt(wire::MigrationId id) {
 }
 
 // Without what only COMMIT brings it would go on with other bytes in the place of some that the peer has.
-Result<> Arrivals::decide_by_operator(const wire::MigrationId& id, Decide how) {
+Result<> Importer::decide_by_operator(const wire::MigrationId& id, Decide how) {
   const auto it = prepared_.find(id);
   if (how == Decide::Commit && it != prepared_.end() && it->second.endpoint.tcp.to_come > 0)
     return fail(ENODATA, "{} bytes of its send queue are not here yet; only {} can say them", it->second.endpoint.tcp.to_come, it->second.host);
   return decide(id, how);
 }
 
-Result<> Arrivals::decide(const wire::MigrationId& id, Decide how) {
+Result<> Importer::decide(const wire::MigrationId& id, Decide how) {
   const auto it = prepared_.find(id);
   if (it == prepared_.end()) return fail(ENOENT, "no such endpoint is prepared here");
   if (how == Decide::Commit) return commit({{.id = id}}, std::string(it->second.host)).front();

@@ -13,18 +13,18 @@
 
 namespace sockmi::daemon {
 
-class Rests {
+class LateWrites {
  public:
   // So long an endpoint waits; an exporter that dies now has nothing more to say.
-  static constexpr std::chrono::milliseconds kPatience{3000};
+  static constexpr std::chrono::milliseconds kLateWriteTimeout{3000};
 
-  explicit Rests(asio::io_context& io) : io_(io) {}
-  Rests(const Rests&) = delete;
+  explicit LateWrites(asio::io_context& io) : io_(io) {}
+  LateWrites(const LateWrites&) = delete;
 
   // `done` is called once, with or without a rest; it owns the descriptor, which is borrowed here.
   void expect(const wire::MigrationId& id, const std::string& host, int fd, std::function<void()> done);
   // Also once more, if the answer was lost. ENOENT: it is not, or no longer, waited for.
-  Result<> take(const wire::MigrationId& id, const std::string& host, const tcp::Late& rest);
+  Result<> take(const wire::MigrationId& id, const std::string& host, const tcp::FreezeDelta& rest);
   bool empty() const { return waiting_.empty(); }
 
  private:

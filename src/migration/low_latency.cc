@@ -5,7 +5,7 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr std::chrono::microseconds kLongest{5000}, kMoment{150};
+constexpr std::chrono::microseconds kMaxLowLatencyTime{5000}, kSpinTime{150};
 
 bool schedule(int policy, int priority) {
   const sched_param parameters{.sched_priority = priority};
@@ -14,28 +14,28 @@ bool schedule(int policy, int priority) {
 
 }  // namespace
 
-void Hurry::stand_by() {
+void LowLatency::stand_by() {
   if (!on_) on_ = schedule(SCHED_FIFO | SCHED_RESET_ON_FORK, 1);
   idle_since_ = Clock::now();
-  until_ = idle_since_ + kLongest;
+  until_ = idle_since_ + kMaxLowLatencyTime;
 }
 
-void Hurry::begin() {
+void LowLatency::begin() {
   stand_by();
   polls_ = true;
 }
 
-void Hurry::end() {
+void LowLatency::end() {
   if (on_) schedule(SCHED_OTHER, 0);
   on_ = polls_ = false;
 }
 
-bool Hurry::poll(std::size_t handled) {
+bool LowLatency::poll(std::size_t handled) {
   if (!on_) return false;
   const auto now = Clock::now();
   if (now > until_) end();
   if (handled > 0) idle_since_ = now;
-  return polls_ && now - idle_since_ < kMoment;
+  return polls_ && now - idle_since_ < kSpinTime;
 }
 
 }  // namespace sockmi::daemon

@@ -13,7 +13,7 @@
 
 namespace sockmi::daemon {
 
-class Hurry {
+class LowLatency {
  public:
   using Clock = std::chrono::steady_clock;
   void stand_by();  // nothing where it is not allowed (CAP_SYS_NICE)

@@ -5,7 +5,7 @@
 namespace sockmi::daemon {
 namespace {
 
-Result<> check_signature(const tcp::Facts& facts) {
+Result<> check_signature(const tcp::SocketInfo& facts) {
   const auto socket = net::find_by_cookie(facts.tuple, facts.cookie);
   if (!socket || !socket->is_signed) return {};  // one that is only bound is not shown by older kernels
   return fail(ENOTSUP, "the socket signs its segments (TCP-MD5), and its keys can not be read");
@@ -13,11 +13,11 @@ Result<> check_signature(const tcp::Facts& facts) {
 
 }  // namespace
 
-Result<tcp::Wire> may_leave(const World& world, steer::Questions& kernel, int socket, const tcp::Facts& facts, bool is_ours) {
+Result<tcp::Wire> may_leave(const World& world, steer::KernelQueries& kernel, int socket, const tcp::SocketInfo& facts, bool is_ours) {
   TRY_LET(wire, tcp::wire_of(socket, facts));
   const IpAddress local = facts.tuple.local.ip.unmapped();
   // In a container, all of its interfaces are watched.
-  const auto interfaces = is_ours && !world.steering->is_elsewhere(local) ? world.settings.interfaces : std::vector<std::string>();
+  const auto interfaces = is_ours && !world.steering->in_other_namespace(local) ? world.settings.interfaces : std::vector<std::string>();
   TRY(world.steering->within(local, [&]() -> Result<> {
     TRY(check_signature(facts));
     return facts.connected() ? steer::check_wire(kernel, socket, facts.tuple, {local, wire.mark, wire.device}, interfaces) : Result<>();
@@ -25,21 +25,21 @@ Result<tcp::Wire> may_leave(const World& world, steer::Questions& kernel, int so
   return wire;
 }
 
-wire::Crossing crossing(steer::Questions& kernel, const FourTuple& tuple, const tcp::Wire& wire, bool is_ours) {
+wire::Crossing crossing(steer::KernelQueries& kernel, const FourTuple& tuple, const tcp::Wire& wire, bool is_ours) {
   bool near = false;
   if (is_ours && wire.near)
     if (const auto route = kernel.route_to(tuple.remote.ip, {tuple.local.ip, wire.mark, wire.device})) near = !route->by_router;
   return {tuple, wire.largest, near};
 }
 
-Result<> is_wide_enough(steer::Questions& kernel, const IpAddress& importer, unsigned largest) {
+Result<> is_wide_enough(steer::KernelQueries& kernel, const IpAddress& importer, unsigned largest) {
   if (importer.any()) return {};
   TRY_LET(route, kernel.route_to(importer));
   if (route.mtu >= largest) return {};
   return fail(ENOTSUP, "the way to {} takes packets of {} bytes, and the peer sends such of {}", to_string(importer), route.mtu, largest);
 }
 
-Result<> may_arrive(const World& world, steer::Questions& kernel, const wire::Crossing& connection) {
+Result<> may_arrive(const World& world, steer::KernelQueries& kernel, const wire::Crossing& connection) {
   const auto& [tuple, largest, near] = connection;
   const std::string& host = world.settings.host;
   TRY_LET(to_peer, kernel.route_to(tuple.remote.ip));

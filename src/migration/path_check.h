@@ -12,13 +12,13 @@ namespace sockmi::daemon {
 
 // At the exporter. ENOTSUP, with the reason: packets of this socket are not as it says, or another host could not make it anew. `is_ours`: we are its
 // home.
-Result<tcp::Wire> may_leave(const World& world, steer::Questions& kernel, int socket, const tcp::Facts& facts, bool is_ours);
+Result<tcp::Wire> may_leave(const World& world, steer::KernelQueries& kernel, int socket, const tcp::SocketInfo& facts, bool is_ours);
 // What the importer is asked. `is_ours`: the peer's packets come to us first.
-wire::Crossing crossing(steer::Questions& kernel, const FourTuple& tuple, const tcp::Wire& wire, bool is_ours);
+wire::Crossing crossing(steer::KernelQueries& kernel, const FourTuple& tuple, const tcp::Wire& wire, bool is_ours);
 // Whether packets of `largest` bytes get from here to `importer`. Once something of that size was sent there, the kernel knows. ENOTSUP.
-Result<> is_wide_enough(steer::Questions& kernel, const IpAddress& importer, unsigned largest);  // any(): it has none of this family; the redirect says so
+Result<> is_wide_enough(steer::KernelQueries& kernel, const IpAddress& importer, unsigned largest);  // any(): it has none of this family; the redirect says so
 
 // At the importer. ENOTSUP, with the reason: the connection would be dead here.
-Result<> may_arrive(const World& world, steer::Questions& kernel, const wire::Crossing& connection);
+Result<> may_arrive(const World& world, steer::KernelQueries& kernel, const wire::Crossing& connection);
 
 }  // namespace sockmi::daemon

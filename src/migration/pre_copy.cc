@@ -7,21 +7,21 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr std::size_t kPiece = 4 << 20;   // bytes of a message; each of them keeps the importer's reservation alive
-constexpr milliseconds kPatience{30000};  // for a piece, on the slowest of lines
-constexpr std::size_t kRoom = 256 << 20;  // bytes, of all endpoints
-constexpr std::size_t kMargin = 1 << 20;  // bytes; what the image brings is put behind, and need not be moved for it
+constexpr std::size_t kPreCopyChunkBytes = 4 << 20;   // bytes of a message; each of them keeps the importer's reservation alive
+constexpr milliseconds kPreCopyTimeout{30000};  // for a piece, on the slowest of lines
+constexpr std::size_t kPreCopyBudgetBytes = 256 << 20;  // bytes, of all endpoints
+constexpr std::size_t kImageHeadroomBytes = 1 << 20;  // bytes; what the image brings is put behind, and need not be moved for it
 
 }  // namespace
 
-asio::awaitable<bool> pre_copy(World& world, const cluster::Choice& importer, const wire::MigrationId& id, int socket, tcp::Ahead& known,
+asio::awaitable<bool> pre_copy(World& world, const cluster::SelectedHost& importer, const wire::MigrationId& id, int socket, tcp::PreCopyRange& known,
                                Clock::time_point deadline) {
-  const auto bytes = tcp::read_ahead(socket, known, kMuch);
+  const auto bytes = tcp::read_ahead(socket, known, kMinPreCopyBytes);
   Result<> sent = bytes ? Result<>() : std::unexpected(bytes.error());
   for (ByteView rest = sent ? ByteView(*bytes) : ByteView(); sent && !rest.empty();) {
-    const ByteView piece = rest.first(std::min(rest.size(), kPiece));
+    const ByteView piece = rest.first(std::min(rest.size(), kPreCopyChunkBytes));
     rest = rest.subspan(piece.size());
-    const auto patience = std::min(kPatience, std::chrono::duration_cast<milliseconds>(deadline - Clock::now()));
+    const auto patience = std::min(kPreCopyTimeout, std::chrono::duration_cast<milliseconds>(deadline - Clock::now()));
     const auto reply = co_await world.transfer->call(importer.host, importer.line, wire::pack_ahead(id, piece), patience);
     const auto answer = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     if (!answer) sent = std::unexpected(answer.error());
@@ -33,13 +33,13 @@ asio::awaitable<bool> pre_copy(World& world, const cluster::Choice& importer, co
 }
 
 Result<> PreCopies::add(const wire::MigrationId& id, const std::string& host, ByteView bytes) {
-  if (bytes.size() > kRoom - size_) {
+  if (bytes.size() > kPreCopyBudgetBytes - size_) {
     forget(id);
     return fail(ENOBUFS, "{} bytes were sent ahead already", size_);
   }
   Copy& copy = copies_.try_emplace(id, Copy{host, {}}).first->second;
   if (copy.host != host) return fail(EACCES, "not your endpoint");
-  const std::size_t needed = copy.bytes.size() + bytes.size() + kMargin;
+  const std::size_t needed = copy.bytes.size() + bytes.size() + kImageHeadroomBytes;
   if (needed > copy.bytes.capacity()) copy.bytes.reserve(std::max(needed, 2 * copy.bytes.size()));
   copy.bytes.insert(copy.bytes.end(), bytes.begin(), bytes.end());
   size_ += bytes.size();

@@ -16,11 +16,11 @@
 
 namespace sockmi::daemon {
 
-inline constexpr std::size_t kMuch = 64 << 10;  // bytes; less travels in the freeze as quickly
+inline constexpr std::size_t kMinPreCopyBytes = 64 << 10;  // bytes; less travels in the freeze as quickly
 
 // The exporter's half, one pass: sends what of the queue is unread behind `known`, if it is much. True: that took its time, and another pass may be
 // worth it. On failure `known` is empty, for good.
-asio::awaitable<bool> pre_copy(World& world, const cluster::Choice& importer, const wire::MigrationId& id, int socket, tcp::Ahead& known,
+asio::awaitable<bool> pre_copy(World& world, const cluster::SelectedHost& importer, const wire::MigrationId& id, int socket, tcp::PreCopyRange& known,
                                Clock::time_point deadline);
 
 // The importer's half: what was sent ahead of an endpoint for which a place is reserved.

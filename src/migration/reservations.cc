@@ -25,7 +25,7 @@ Result<> Reservations::check(const wire::MigrationId& id, const std::string& hos
 
 void Reservations::prolong(const wire::MigrationId& id) {
   if (const auto it = all_.find(id); it != all_.end())
-    it->second.batch->prolonged = std::min(Clock::now(), it->second.batch->made + kLongest);
+    it->second.batch->prolonged = std::min(Clock::now(), it->second.batch->made + kMaxLifetime);
 }
 
 void Reservations::erase(const wire::MigrationId& id) {

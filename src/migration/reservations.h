@@ -15,7 +15,7 @@ class Reservations {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr std::size_t kMostOfAHost = 8192;       // two batches of the largest kind
-  static constexpr std::chrono::minutes kLongest{5};      // however often a batch is prolonged
+  static constexpr std::chrono::minutes kMaxLifetime{5};      // however often a batch is prolonged
 
   // Those of one CONFIRM; what prolongs one of them prolongs them all, for they are sent ahead one after the other.
   struct Batch {

@@ -20,44 +20,44 @@ constexpr milliseconds kStep{250}, kHaste{20};     // between looks at the ready
 constexpr milliseconds kGap{1000};                 // an application that asks again and again leaves gaps between its calls
 constexpr milliseconds kTaking{10000};             // so long an application may take to say that it has what it was given
 constexpr milliseconds kTakingAtEnd{1000};         // and if the daemon stops
-constexpr milliseconds kLeastPause{100}, kLongestPause{5000};
+constexpr milliseconds kMinReturnBackoff{100}, kMaxReturnBackoff{5000};
 constexpr milliseconds kDrain{20000}, kDrainWithoutHome{1000};
 constexpr unsigned kMostReturns = 16;              // then whoever still waits for it is not believed
-constexpr std::size_t kTogether = 64;
+constexpr std::size_t kMaxReturnBatch = 64;
 
 // None: it is at home here, or nowhere.
-const Resident* elsewhere(const World& world, const Ready& ready) {
+const ImportedConnection* elsewhere(const World& world, const ReadyEndpoint& ready) {
   const auto it = world.residents.find(ready.cookie);
   return it == world.residents.end() || it->second.home.empty() || it->second.home == world.settings.host ? nullptr : &it->second;
 }
 
 milliseconds patience_with_home(const World& world) { return std::max(world.settings.wait, milliseconds(1000)); }
 
-bool no_application_can_have(const World& world, const Ready& ready, Clock::time_point now) {
+bool no_application_can_have(const World& world, const ReadyEndpoint& ready, Clock::time_point now) {
   if (world.lists.is_wanted(ready)) return ready.came_back >= kMostReturns;
   const bool failed = std::ranges::any_of(ready.kept_from, [](const auto& each) { return each.second == Clock::time_point::max(); });
   return failed || (world.settings.require_importer && now - ready.last_wanted > kGap);
 }
 
-bool is_due(const World& world, const Ready& ready, Clock::time_point now) {
+bool is_due(const World& world, const ReadyEndpoint& ready, Clock::time_point now) {
   if (now < ready.next_try) return false;
   if (ready.homeless_since || world.stopping || now - ready.since >= world.settings.wait) return true;
   return elsewhere(world, ready) && no_application_can_have(world, ready, now);
 }
 
 // any(): whoever will.
-IpAddress target_of(const World& world, const Ready& ready, Clock::time_point now) {
-  const Resident* guest = elsewhere(world, ready);
+IpAddress target_of(const World& world, const ReadyEndpoint& ready, Clock::time_point now) {
+  const ImportedConnection* guest = elsewhere(world, ready);
   const bool refused = ready.homeless_since && now - *ready.homeless_since >= patience_with_home(world);
   return guest && (!refused || world.stopping) ? guest->home_line.ip : IpAddress{};
 }
 
-bool has_ended(const Ready& ready) {
-  const auto facts = tcp::inspect(ready.socket.get());
+bool has_ended(const ReadyEndpoint& ready) {
+  const auto facts = tcp::socket_info(ready.socket.get());
   return !facts || (!is_passive(ready.endpoint.state) && facts->state == tcp::kClose);
 }
 
-void reset(World& world, const Ready& ready, const Error& why) {
+void reset(World& world, const ReadyEndpoint& ready, const Error& why) {
   ++world.counters.reset;
   log::error("event=reset connection={} reason=\"nobody imported it, and no host would have it\" error=\"{}\"", to_string(ready.tuple), to_string(why));
   const linger abort{.l_onoff = 1, .l_linger = 0};
@@ -66,7 +66,7 @@ void reset(World& world, const Ready& ready, const Error& why) {
 }
 
 // It stays on the ready list, where an application may still take it, and is tried again.
-void stays(World& world, Ready ready, const Error& why, bool was_last) {
+void stays(World& world, ReadyEndpoint ready, const Error& why, bool was_last) {
   const auto now = Clock::now();
   if (has_ended(ready)) {
     log::info("event=ended_unclaimed connection={}", to_string(ready.tuple));
@@ -78,13 +78,13 @@ void stays(World& world, Ready ready, const Error& why, bool was_last) {
     log::warn("event=not_returned_yet connection={} error=\"{}\"", to_string(ready.tuple), to_string(why));
   }
   const auto waited = std::chrono::duration_cast<milliseconds>(now - *ready.homeless_since) / 2;
-  ready.next_try = now + std::clamp(waited, kLeastPause, world.stopping ? 2 * kLeastPause : kLongestPause);
+  ready.next_try = now + std::clamp(waited, kMinReturnBackoff, world.stopping ? 2 * kMinReturnBackoff : kMaxReturnBackoff);
   world.lists.add(std::move(ready));
 }
 
-asio::awaitable<void> send(World& world, std::vector<Ready> those, IpAddress target) {
-  std::vector<Departure> departures;
-  for (const Ready& ready : those) {
+asio::awaitable<void> send(World& world, std::vector<ReadyEndpoint> those, IpAddress target) {
+  std::vector<ExportItem> departures;
+  for (const ReadyEndpoint& ready : those) {
     const wire::Endpoint& endpoint = ready.endpoint;
     departures.push_back({ready.socket.dup(), {.service = endpoint.service, .owner = endpoint.owner, .state = endpoint.state, .tls = endpoint.tls,
                                                .payload = endpoint.payload}});
@@ -103,15 +103,15 @@ asio::awaitable<void> send(World& world, std::vector<Ready> those, IpAddress tar
 }
 
 // Those that can go together do.
-void send_all(World& world, std::vector<Ready> those) {
+void send_all(World& world, std::vector<ReadyEndpoint> those) {
   const auto now = Clock::now();
-  std::map<std::tuple<IpAddress, std::string, decltype(wire::Endpoint::owner), std::uint8_t>, std::vector<Ready>> batches;
-  const auto start = [&](const IpAddress& target, std::vector<Ready> batch) { spawn(world.io, "send_home", send(world, std::move(batch), target)); };
-  for (Ready& ready : those) {
+  std::map<std::tuple<IpAddress, std::string, decltype(wire::Endpoint::owner), std::uint8_t>, std::vector<ReadyEndpoint>> batches;
+  const auto start = [&](const IpAddress& target, std::vector<ReadyEndpoint> batch) { spawn(world.io, "send_home", send(world, std::move(batch), target)); };
+  for (ReadyEndpoint& ready : those) {
     const IpAddress target = target_of(world, ready, now);
     auto& batch = batches[{target, ready.endpoint.service, ready.endpoint.owner, ready.endpoint.state}];
     batch.push_back(std::move(ready));
-    if (batch.size() == kTogether) start(target, std::exchange(batch, {}));
+    if (batch.size() == kMaxReturnBatch) start(target, std::exchange(batch, {}));
   }
   for (auto& [key, batch] : batches)
     if (!batch.empty()) start(std::get<0>(key), std::move(batch));
@@ -131,13 +131,13 @@ asio::awaitable<void> return_unclaimed(World& world) {
     }
     world.deliveries.take_back(now - std::min(kTaking, world.settings.wait));
     world.lists.look_after();
-    send_all(world, world.lists.take_if([&](const Ready& ready) { return is_due(world, ready, now); }));
+    send_all(world, world.lists.take_if([&](const ReadyEndpoint& ready) { return is_due(world, ready, now); }));
   }
 }
 
-asio::awaitable<void> drain(World& world, const Arrivals& arrivals) {
+asio::awaitable<void> drain(World& world, const Importer& arrivals) {
   const auto began = Clock::now();
-  const auto is_waited_for = [&](const Ready& ready) {
+  const auto is_waited_for = [&](const ReadyEndpoint& ready) {
     return !ready.homeless_since || Clock::now() - *ready.homeless_since < (elsewhere(world, ready) ? kDrain : kDrainWithoutHome);
   };
   for (;; co_await sleep_for(kHaste)) {
@@ -147,7 +147,7 @@ asio::awaitable<void> drain(World& world, const Arrivals& arrivals) {
     const bool busy = doubt || world.exports_under_way > 0 || !world.deliveries.empty() || std::ranges::any_of(world.lists.ready(), is_waited_for);
     if (!busy || now > began + kDrain) break;
   }
-  for (const Ready& ready : world.lists.ready()) log::error("event=lost_at_stop connection={} reason=\"no host would have it\"", to_string(ready.tuple));
+  for (const ReadyEndpoint& ready : world.lists.ready()) log::error("event=lost_at_stop connection={} reason=\"no host would have it\"", to_string(ready.tuple));
   if (world.exports_under_way > 0 || arrivals.in_doubt())
     log::error("event=stopped_in_moves exports={} in_doubt={}", world.exports_under_way, arrivals.in_doubt());
 }

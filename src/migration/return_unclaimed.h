@@ -13,6 +13,6 @@ asio::awaitable<void> return_unclaimed(World& world);
 
 // For a daemon that stops, when nothing new is begun any more (World::stopping): waits, within a bound, until what is under way has come to its end, and
 // no endpoint is here that would end with the daemon.
-asio::awaitable<void> drain(World& world, const Arrivals& arrivals);
+asio::awaitable<void> drain(World& world, const Importer& arrivals);
 
 }  // namespace sockmi::daemon

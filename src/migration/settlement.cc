@@ -21,17 +21,17 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kPause{50}, kPatience{3000};
+constexpr milliseconds kVerdictRetryPause{50}, kVerdictTimeout{3000};
 constexpr milliseconds kRest{500};  // for an answer to it
 
 // What its home has to know, in this order: whoever it accepted stays here; all others find it at its new place.
-asio::awaitable<void> leave_guest(World& world, Resident listener) {
+asio::awaitable<void> leave_guest(World& world, ImportedConnection listener) {
   co_await adopt_accepted(world, listener.tuple.local, listener);
   has_left(world, listener.tuple, listener.home, listener.home_line);
 }
 
 // The listener is silenced for every duplicate of its descriptor; a bound socket has nothing to say.
-void forget_passive(World& world, Leaving& one) {
+void forget_passive(World& world, ExportedEndpoint& one) {
   if (one.endpoint.state == SOCKMI_LISTENING) {
     (void)::shutdown(one.socket.get(), SHUT_RD);
     release(world, one.tuple.local);
@@ -39,14 +39,14 @@ void forget_passive(World& world, Leaving& one) {
   if (one.guest) spawn(world.io, "leave_guest", leave_guest(world, *one.guest));
 }
 
-asio::awaitable<void> send(World& world, cluster::Choice choice, Secret message) {
+asio::awaitable<void> send(World& world, cluster::SelectedHost choice, Secret message) {
   co_await world.transfer->call(choice.host, choice.line, std::move(message), milliseconds(1000));
 }
 
 // As long as the importer waits for it.
-asio::awaitable<Result<>> call_with_rest(World& world, const cluster::Choice& importer, Secret message) {
+asio::awaitable<Result<>> call_with_rest(World& world, const cluster::SelectedHost& importer, Secret message) {
   Result<> taken;
-  for (const auto deadline = Clock::now() + Rests::kPatience; Clock::now() < deadline; co_await sleep_for(kPause)) {
+  for (const auto deadline = Clock::now() + LateWrites::kLateWriteTimeout; Clock::now() < deadline; co_await sleep_for(kVerdictRetryPause)) {
     auto reply = co_await world.transfer->call(importer.host, importer.line, message, kRest);
     auto answer = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     taken = answer ? Result<>() : std::unexpected(answer.error());
@@ -55,19 +55,19 @@ asio::awaitable<Result<>> call_with_rest(World& world, const cluster::Choice& im
   co_return taken;
 }
 
-asio::awaitable<void> send_rest(World& world, cluster::Choice importer, wire::MigrationId id, FourTuple tuple, wire::LateT rest) {
+asio::awaitable<void> send_rest(World& world, cluster::SelectedHost importer, wire::MigrationId id, FourTuple tuple, wire::FreezeDeltaT rest) {
   auto taken = co_await call_with_rest(world, importer, wire::pack_rest(id, rest));
   if (!taken && !rest.written.empty())
     log::error("event=written_too_late connection={} bytes={} error=\"{}\"", to_string(tuple), rest.written.size(), to_string(taken.error()));
 }
 
 // If this is lost, the endpoints come to their applications a little later.
-asio::awaitable<void> send_untouched(World& world, cluster::Choice importer, std::vector<wire::MigrationId> untouched) {
+asio::awaitable<void> send_untouched(World& world, cluster::SelectedHost importer, std::vector<wire::MigrationId> untouched) {
   (void)co_await call_with_rest(world, importer, wire::pack_rest(untouched));
 }
 
 // What stragglers brought since the decision. Nobody has acknowledged it: if this is lost, the peer sends it again.
-void send_stragglers(World& world, const cluster::Choice& importer, Leaving& one) {
+void send_stragglers(World& world, const cluster::SelectedHost& importer, ExportedEndpoint& one) {
   if (one.finished) return;
   auto late = one.frozen->received_since(one.endpoint.tcp);
   if (!late || (late->bytes.empty() && !late->fin)) return;
@@ -76,7 +76,7 @@ void send_stragglers(World& world, const cluster::Choice& importer, Leaving& one
 }
 
 // `peer_too`: by an RST, if we have a descriptor.
-void end_socket(World& world, Leaving& one, bool peer_too) {
+void end_socket(World& world, ExportedEndpoint& one, bool peer_too) {
   Result<> ended;
   if (one.frozen) ended = peer_too ? one.frozen->reset() : one.frozen->kill();
   else if (one.adopted) ended = world.steering->within(one.tuple.local.ip, [&] { return net::destroy(one.tuple, one.cookie); });
@@ -84,7 +84,7 @@ void end_socket(World& world, Leaving& one, bool peer_too) {
   one.frozen.reset();
 }
 
-void lives_there(World& world, const cluster::Choice& importer, Leaving& one) {
+void lives_there(World& world, const cluster::SelectedHost& importer, ExportedEndpoint& one) {
   if (one.passive()) {
     forget_passive(world, one);
     if (one.adopted) end_socket(world, one, false);
@@ -96,7 +96,7 @@ void lives_there(World& world, const cluster::Choice& importer, Leaving& one) {
   has_left(world, one.tuple, one.endpoint.home, one.endpoint.home_line);
 }
 
-bool lives_mute(const World& world, const Leaving& one) {
+bool lives_mute(const World& world, const ExportedEndpoint& one) {
   Result<net::TcpSocket> found = fail(ENOENT, "not looked for yet");
   (void)world.steering->within(one.tuple.local.ip, [&]() -> Result<> {
     found = world.find_socket(one.tuple);
@@ -106,7 +106,7 @@ bool lives_mute(const World& world, const Leaving& one) {
 }
 
 // It lives nowhere: the peer learns that from us, later segments from home's kernel. (An RST of a connection that is led away does not leave.)
-asio::awaitable<void> lives_nowhere(World& world, Leaving& one) {
+asio::awaitable<void> lives_nowhere(World& world, ExportedEndpoint& one) {
   world.away.erase(one.tuple);
   if (one.redirected && one.passive()) (void)remove_passive_redirect(world, one.tuple.local);
   else if (one.redirected) co_await insist_on_removal(world, std::vector<FourTuple>(1, one.tuple));
@@ -115,14 +115,14 @@ asio::awaitable<void> lives_nowhere(World& world, Leaving& one) {
     world.journal.is_back(one.tuple);
     co_return;
   }
-  dismiss(world, one.tuple, one.guest->home_line, world.settings.linger);
-  Resident ended = *one.guest;
+  remove_foreign_rules(world, one.tuple, one.guest->home_line, world.settings.linger);
+  ImportedConnection ended = *one.guest;
   ended.generation = one.endpoint.generation;
-  spawn(world.io, "tell_ended", tell_ended(world, world.journal.has_ended(ended, 0), ended));
+  spawn(world.io, "tell_ended", notify_ended(world, world.journal.has_ended(ended, 0), ended));
 }
 
 // First its packets come back, then it may speak.
-asio::awaitable<void> goes_on_here(World& world, Leaving& one) {
+asio::awaitable<void> goes_on_here(World& world, ExportedEndpoint& one) {
   const Decision decision{one.cookie, one.tuple, {}, {}, 0};
   world.journal.taken_back(one.id, decision, one.guest);
   world.away.erase(one.tuple);
@@ -130,7 +130,7 @@ asio::awaitable<void> goes_on_here(World& world, Leaving& one) {
   if (one.redirected && one.passive()) (void)remove_passive_redirect(world, one.tuple.local);
   else if (one.redirected) co_await insist_on_removal(world, std::vector<FourTuple>(1, one.tuple));
   if (one.endpoint.state == SOCKMI_LISTENING) release(world, one.tuple.local);
-  if (one.guest && one.adopted) readmit(world, one.tuple, one.guest->home_line);
+  if (one.guest && one.adopted) readd_foreign_rules(world, one.tuple, one.guest->home_line);
   if (one.frozen) {
     if (auto given = world.steering->within(one.tuple.local.ip, [&] { return one.frozen->give_back(); }); !given)
       log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple), to_string(given.error()));
@@ -139,9 +139,9 @@ asio::awaitable<void> goes_on_here(World& world, Leaving& one) {
 }
 
 // An adopted one has not been asked for yet.
-asio::awaitable<void> await_verdict(World& world, cluster::Choice importer, std::shared_ptr<Leaving> one, std::shared_ptr<Commitment> commitment) {
+asio::awaitable<void> await_verdict(World& world, cluster::SelectedHost importer, std::shared_ptr<ExportedEndpoint> one, std::shared_ptr<CommitProgress> commitment) {
   const std::string id = wire::to_hex(one->id);
-  const milliseconds patience = one->adopted ? kPatience : milliseconds(0);
+  const milliseconds patience = one->adopted ? kVerdictTimeout : milliseconds(0);
   const bool known = co_await commitment->known.wait(Clock::now() + patience);
   if (!known) {
     world.doubts.add(id, {.kind = "export", .tuple = one->tuple, .host = importer.host, .since = {}, .decide = [commitment](Decide how) -> Result<> {
@@ -157,22 +157,22 @@ asio::awaitable<void> await_verdict(World& world, cluster::Choice importer, std:
 
 }  // namespace
 
-void seal(World& world, const cluster::Choice& importer, std::span<Leaving* const> those) {
+void seal(World& world, const cluster::SelectedHost& importer, std::span<ExportedEndpoint* const> those) {
   std::vector<wire::MigrationId> untouched;  // nearly always all of them
-  for (Leaving* one : those) {
+  for (ExportedEndpoint* one : those) {
     if (!one->frozen || one->sealed || one->endpoint.tcp.local_ip.empty()) continue;
     one->sealed = true;
     auto rest = one->frozen->seal(one->endpoint.tcp);
     if (!rest) log::error("event=not_sealed connection={} error=\"{}\"", to_string(one->tuple), to_string(rest.error()));
     if (!one->more) continue;
-    const wire::LateT late = to_image(rest ? std::move(*rest) : tcp::Late());
+    const wire::FreezeDeltaT late = to_image(rest ? std::move(*rest) : tcp::FreezeDelta());
     if (is_in_commit_alone(late)) spawn(world.io, "send_rest", send_rest(world, importer, one->id, one->tuple, late));
     else untouched.push_back(one->id);
   }
   if (!untouched.empty()) spawn(world.io, "send_untouched", send_untouched(world, importer, std::move(untouched)));
 }
 
-asio::awaitable<void> settle(World& world, const cluster::Choice& importer, Leaving& one, Commitment& commitment) {
+asio::awaitable<void> settle(World& world, const cluster::SelectedHost& importer, ExportedEndpoint& one, CommitProgress& commitment) {
   const Error& reason = commitment.reason;
   switch (commitment.outcome) {
     case Outcome::NeverThawed:
@@ -190,8 +190,8 @@ asio::awaitable<void> settle(World& world, const cluster::Choice& importer, Leav
   commitment.settled.set();
 }
 
-void leave_in_doubt(World& world, const cluster::Choice& importer, Leaving& one, std::shared_ptr<Commitment> commitment) {
-  auto waiting = std::make_shared<Leaving>(std::move(one));
+void leave_in_doubt(World& world, const cluster::SelectedHost& importer, ExportedEndpoint& one, std::shared_ptr<CommitProgress> commitment) {
+  auto waiting = std::make_shared<ExportedEndpoint>(std::move(one));
   one.frozen.reset();
   one.record = waiting->record;
   one.result = fail(EINPROGRESS, "{} does not say whether it has it; the socket stays frozen until it does", importer.host);
@@ -209,7 +209,7 @@ asio::awaitable<void> insist_on_redirects(World& world, std::vector<steer::Redir
     const auto done = world.steering->redirect(redirects);
     if (done) co_return;
     log::error("event=redirect_not_permanent count={} error=\"{}\"", redirects.size(), to_string(done.error()));
-    co_await sleep_for(kPause);
+    co_await sleep_for(kVerdictRetryPause);
   }
 }
 
@@ -218,7 +218,7 @@ asio::awaitable<void> insist_on_removal(World& world, std::vector<FourTuple> tup
     const auto done = world.steering->remove_redirects(tuples);
     if (done) co_return;
     log::error("event=redirects_left count={} error=\"{}\"", tuples.size(), to_string(done.error()));
-    co_await sleep_for(kPause);
+    co_await sleep_for(kVerdictRetryPause);
     std::erase_if(tuples, [&](const FourTuple& tuple) { return world.away.contains(tuple); });  // it has gone again
     if (tuples.empty()) co_return;
   }

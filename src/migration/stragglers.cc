@@ -7,7 +7,7 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr std::chrono::seconds kPatience{5};  // the exporter has waited for its barrier, some milliseconds, and its line may be reopened
+constexpr std::chrono::seconds kStragglerLifetime{5};  // the exporter has waited for its barrier, some milliseconds, and its line may be reopened
 
 }  // namespace
 
@@ -20,7 +20,7 @@ void Stragglers::expect(const std::string& host, const wire::TcpT& image, std::s
   forget_old();
   const FourTuple tuple = wire::tuple_of(image).unmapped();
   if (tuple.remote.port == 0 || !image.window) return;
-  const auto until = Clock::now() + kPatience;
+  const auto until = Clock::now() + kStragglerLifetime;
   const std::size_t most = std::max(image.window->rcv_wnd(), image.window->max_window());
   expected_[tuple] = {host, image.rcv_seq + static_cast<std::uint32_t>(late), image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size()), most, until,
                       tcp::next_after(image)};

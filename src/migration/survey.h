@@ -11,8 +11,8 @@
 namespace sockmi::daemon {
 
 struct Survey {
-  std::map<IpAddress, steer::Questions> at;  // by the local address, which tells where: see NamespacedSteering::within()
-  std::map<ino_t, steer::Questions> in;      // by the network namespace of the socket
+  std::map<IpAddress, steer::KernelQueries> at;  // by the local address, which tells where: see NamespacedSteering::within()
+  std::map<ino_t, steer::KernelQueries> in;      // by the network namespace of the socket
   std::optional<ino_t> own;                  // the daemon's
 };
 

@@ -11,14 +11,14 @@ namespace {
 // A transaction of 10,000 elements is 1 MB, of 100,000 10 MB. What is not sent costs nothing.
 constexpr int kBuffer = 16 << 20;
 constexpr int kNews = 4 << 20;  // likewise
-constexpr timeval kPatience{.tv_sec = 5, .tv_usec = 0};  // the kernel answers at once, or never
+constexpr timeval kNetlinkTimeout{.tv_sec = 5, .tv_usec = 0};  // the kernel answers at once, or never
 constexpr std::size_t kOverhead = 32;  // what the kernel keeps of the buffer for itself
 
 class KernelNetlink : public Netlink {
  public:
   explicit KernelNetlink(mnl_socket* socket) : socket_(socket) {
     const int fd = mnl_socket_get_fd(socket), half = kBuffer / 2, one = 1;  // the kernel doubles it
-    (void)::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
+    (void)::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kNetlinkTimeout, sizeof kNetlinkTimeout);
     // The FORCE form wants CAP_NET_ADMIN in the initial user namespace; the plain one is cut to wmem_max.
     if (::setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &half, sizeof half) != 0) (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &half, sizeof half);
     int size = 0;

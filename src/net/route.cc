@@ -4,7 +4,7 @@
 
 namespace sockmi::net {
 
-Result<Way> way_to(Netlink& route, const IpAddress& address) {
+Result<NextHop> next_hop_to(Netlink& route, const IpAddress& address) {
   const IpAddress host = address.unmapped();
   alignas(nlmsghdr) char buffer[256] = {};
   nlmsghdr* header = mnl_nlmsg_put_header(buffer);
@@ -15,12 +15,12 @@ Result<Way> way_to(Netlink& route, const IpAddress& address) {
   request->rtm_family = static_cast<unsigned char>(host.family);
   request->rtm_dst_len = static_cast<unsigned char>(host.size() * 8);
   mnl_attr_put(header, RTA_DST, host.size(), host.bytes.data());
-  Way way;
+  NextHop way;
   bool unicast = false, other_family = false;
   TRY(route.dump(header, "a route", [&](const nlmsghdr* message) {
     unicast = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message))->rtm_type == RTN_UNICAST;
     struct Found {
-      Way& way;
+      NextHop& way;
       bool& other_family;
     } found{way, other_family};
     mnl_attr_parse(message, sizeof(rtmsg), [](const nlattr* attribute, void* data) {

@@ -6,14 +6,14 @@
 
 namespace sockmi::net {
 
-struct Way {
+struct NextHop {
   unsigned interface = 0;
   IpAddress gateway;  // none: the host is on a segment of ours
   bool routed() const { return !gateway.any(); }
-  bool operator==(const Way&) const = default;
+  bool operator==(const NextHop&) const = default;
 };
 
 // As the kernel would send a packet of ours now. ENOTSUP: the host is this one, or an IPv4 host has an IPv6 router.
-Result<Way> way_to(Netlink& route, const IpAddress& host);
+Result<NextHop> next_hop_to(Netlink& route, const IpAddress& host);
 
 }  // namespace sockmi::net

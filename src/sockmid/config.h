@@ -8,7 +8,7 @@ namespace sockmi::sockmid {
 struct Config {
   std::string socket = "/run/sockmid/sockmid.sock";
   std::filesystem::path identity = "/etc/sockmi/host";
-  daemon::Broker::Config broker;  // without the host's name, which comes from its certificate
+  daemon::Daemon::Config broker;  // without the host's name, which comes from its certificate
 };
 
 // EINVAL: what is wrong, and where.

@@ -53,7 +53,7 @@ Result<> check_identity(const sockmid::Config& config) {
 
 Result<> run(sockmid::Config config) {
   keep_memory_private();
-  TRY_LET(guard, daemon::Guard::start(config.broker.state_folder));
+  TRY_LET(guard, daemon::CrashGuard::start(config.broker.state_folder));
   config.broker.guard = guard;
   TRY_LET(identity, cluster::Identity::load(config.identity));
   config.broker.settings.host = identity.host;
@@ -61,13 +61,13 @@ Result<> run(sockmid::Config config) {
   std::error_code error;
   std::filesystem::create_directories(config.broker.settings.runtime, error);
   boost::asio::io_context io(1);
-  TRY_LET(broker, daemon::Broker::open(io, std::move(config.broker), identity));
+  TRY_LET(broker, daemon::Daemon::open(io, std::move(config.broker), identity));
   TRY_LET(listener, api::serve(io, config.socket, *broker));
-  spawn(io, "keep_guard", daemon::Guard::keep(guard, io));
+  spawn(io, "keep_guard", daemon::CrashGuard::keep(guard, io));
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](auto, int) {
     (void)::sd_notify(0, "STOPPING=1");
-    boost::asio::co_spawn(io, broker->wind_up(), [&](auto...) { io.stop(); });
+    boost::asio::co_spawn(io, broker->shut_down(), [&](auto...) { io.stop(); });
     signals.async_wait([&](auto, int) { io.stop(); });  // whoever says it twice does not want to wait
   });
   log::info("event=ready host={} socket={}", identity.host, config.socket);
@@ -105,10 +105,10 @@ void log_to_stderr() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc == 3 && argv[1] == std::string_view(daemon::Guard::kArgument)) {
+  if (argc == 3 && argv[1] == std::string_view(daemon::CrashGuard::kArgument)) {
     keep_memory_private();
     log_to_stderr();
-    daemon::Guard::watch(argv[2], daemon::kMarks);
+    daemon::CrashGuard::watch(argv[2], daemon::kMarks);
   }
   const bool wiped = sockmid::wipe_openssl_heap();
   CLI::App app{"Moves live TCP and TLS connections between hosts: the daemon, one a host.", "sockmid"};

@@ -16,28 +16,28 @@ Result<const T*> once(std::optional<Result<T>>& answer, Ask ask) {
 
 }  // namespace
 
-Result<const std::vector<net::HostAddress>*> Questions::addresses() {
+Result<const std::vector<net::HostAddress>*> KernelQueries::addresses() {
   return once(addresses_, []() -> Result<std::vector<net::HostAddress>> {
     TRY_LET(route, net::thread_netlink(NETLINK_ROUTE));
     return net::host_addresses(*route);
   });
 }
 
-Result<const std::vector<net::IpsecPolicy>*> Questions::ipsec_policies() {
+Result<const std::vector<net::IpsecPolicy>*> KernelQueries::ipsec_policies() {
   return once(policies_, []() -> Result<std::vector<net::IpsecPolicy>> {
     const auto xfrm = net::thread_netlink(NETLINK_XFRM);
     return xfrm ? net::ipsec_policies(**xfrm) : std::vector<net::IpsecPolicy>();  // a kernel without IPsec
   });
 }
 
-Result<Route> Questions::route_to(const IpAddress& host, const Sender& sender) {
+Result<Route> KernelQueries::route_to(const IpAddress& host, const Sender& sender) {
   const std::tuple key(host.unmapped(), sender.address.unmapped(), sender.mark, sender.interface);
   if (const auto known = routes_.find(key); known != routes_.end()) return known->second;
   TRY_LET(route, net::thread_netlink(NETLINK_ROUTE));
   return routes_.emplace(key, steer::route_to(*route, host, sender)).first->second;
 }
 
-Result<bool> Questions::is_listed(unsigned interface, const std::vector<std::string>& interfaces) {
+Result<bool> KernelQueries::is_listed(unsigned interface, const std::vector<std::string>& interfaces) {
   if (const auto known = listed_.find(interface); known != listed_.end()) return known->second;
   TRY_LET(route, net::thread_netlink(NETLINK_ROUTE));
   return listed_.emplace(interface, steer::is_listed(*route, interface, interfaces)).first->second;

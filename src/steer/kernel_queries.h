@@ -12,13 +12,13 @@
 
 namespace sockmi::steer {
 
-class Questions {
+class KernelQueries {
  public:
-  Questions() = default;
-  Questions(const Questions&) = delete;
+  KernelQueries() = default;
+  KernelQueries(const KernelQueries&) = delete;
 
   Result<const std::vector<net::HostAddress>*> addresses();
-  Result<const std::vector<net::IpsecPolicy>*> net::ipsec_policies();
+  Result<const std::vector<net::IpsecPolicy>*> ipsec_policies();
   // See path.h. `interfaces` are the same each time.
   Result<Route> route_to(const IpAddress& host, const Sender& sender = {});
   Result<bool> is_listed(unsigned interface, const std::vector<std::string>& interfaces);

@@ -36,7 +36,7 @@ class NamespacedSteering : public Steering, public Upkeep {
   // From here on everything about this local address concerns the namespace of `socket`. ENOTSUP: its packets can't be steered there. EACCES: that
   // namespace is not served. EADDRINUSE: the address is another's. Wants CAP_SYS_ADMIN if that namespace is not the daemon's.
   Result<> learn(int socket, const IpAddress& local);
-  bool is_elsewhere(const IpAddress& local) const { return place_of(local); }
+  bool in_other_namespace(const IpAddress& local) const { return place_of(local); }
   // Calls `function` where the address is.
   Result<> within(const IpAddress& local, const std::function<Result<>()>& function) const;
   // Calls it in each other namespace that is served.
@@ -48,23 +48,23 @@ class NamespacedSteering : public Steering, public Upkeep {
   Result<> redirect(std::span<const Redirect> redirects) override;
   Result<> remove_redirects(std::span<const FourTuple> tuples) override;
   Result<std::vector<Redirect>> redirects() override;
-  Result<> let_in(const FourTuple& tuple, std::chrono::milliseconds timeout) override { return at(tuple.local.ip).let_in(tuple, timeout); }
-  Result<> keep_out(const FourTuple& tuple) override { return at(tuple.local.ip).keep_out(tuple); }
+  Result<> begin_return(const FourTuple& tuple, std::chrono::milliseconds timeout) override { return at(tuple.local.ip).begin_return(tuple, timeout); }
+  Result<> cancel_return(const FourTuple& tuple) override { return at(tuple.local.ip).cancel_return(tuple); }
   Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) override;
   Result<> remove_port_redirect(const SocketAddress& local) override { return at(local.ip).remove_port_redirect(local); }
-  Result<> hold_port(const SocketAddress& local, std::chrono::milliseconds timeout) override { return at(local.ip).hold_port(local, timeout); }
-  Result<> release_port(const SocketAddress& local) override { return at(local.ip).release_port(local); }
+  Result<> block_port(const SocketAddress& local, std::chrono::milliseconds timeout) override { return at(local.ip).block_port(local, timeout); }
+  Result<> unblock_port(const SocketAddress& local) override { return at(local.ip).unblock_port(local); }
   Result<std::vector<SocketAddress>> redirected_ports() override;
   Result<> stay(std::span<const FourTuple> tuples) override;
   Result<> unstay(std::span<const FourTuple> tuples) override;
   Result<> track(const FourTuple& tuple, bool established) override { return at(tuple.local.ip).track(tuple, established); }
   Result<> untrack(const FourTuple& tuple, std::chrono::milliseconds linger) override { return at(tuple.local.ip).untrack(tuple, linger); }
   // Guests live in the daemon's own namespace.
-  Result<> shelter(std::span<const Sheltered> guests) override { return ours_->shelter(guests); }
-  Result<std::vector<Sheltered>> sheltered() override { return ours_->sheltered(); }
+  Result<> add_foreign_address(std::span<const ForeignAddress> guests) override { return ours_->add_foreign_address(guests); }
+  Result<std::vector<ForeignAddress>> sheltered() override { return ours_->sheltered(); }
   Result<std::vector<Readdressed>> readdressed() override { return ours_->readdressed(); }
   Result<bool> is_routed(const IpAddress& host) override { return ours_->is_routed(host); }
-  Result<> readdress(std::span<const FourTuple> tuples, const IpAddress& own) override { return ours_->readdress(tuples, own); }
+  Result<> rewrite_destination(std::span<const FourTuple> tuples, const IpAddress& own) override { return ours_->rewrite_destination(tuples, own); }
   Result<> remove_readdress(std::span<const FourTuple> tuples, const IpAddress& own, std::chrono::milliseconds linger) override {
     return ours_->remove_readdress(tuples, own, linger);
   }

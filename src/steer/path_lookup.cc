@@ -125,7 +125,7 @@ Result<bool> is_listed(net::Netlink& route, unsigned interface, const std::vecto
   return listed;
 }
 
-Result<> check_wire(Questions& kernel, int socket, const FourTuple& tuple, const Sender& sender, const std::vector<std::string>& interfaces) {
+Result<> check_wire(KernelQueries& kernel, int socket, const FourTuple& tuple, const Sender& sender, const std::vector<std::string>& interfaces) {
   static const IpAddress loopback = *IpAddress::parse("127.0.0.0");
   const IpAddress peer = tuple.remote.ip.unmapped();
   TRY_LET(route, kernel.route_to(peer, sender));

@@ -14,7 +14,7 @@ class Netlink;
 
 namespace sockmi::steer {
 
-class Questions;
+class KernelQueries;
 
 struct Route {
   bool local = false;       // the address is one of this host's
@@ -36,6 +36,6 @@ Result<bool> is_listed(net::Netlink& route, unsigned interface, const std::vecto
 
 // Whether the packets of a connection between us and a host elsewhere are on the wire as its socket has them. ENOTSUP, with the reason: the peer is
 // this host; another than `interfaces` leads to it; they are encrypted by the kernel; or their addresses, ports or numbers are translated.
-Result<> check_wire(Questions& kernel, int socket, const FourTuple& tuple, const Sender& sender, const std::vector<std::string>& interfaces);
+Result<> check_wire(KernelQueries& kernel, int socket, const FourTuple& tuple, const Sender& sender, const std::vector<std::string>& interfaces);
 
 }  // namespace sockmi::steer

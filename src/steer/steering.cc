@@ -103,10 +103,10 @@ class NftSteering : public Steering, public Upkeep {
       }
     return out;
   }
-  Result<> let_in(const FourTuple& tuple, milliseconds timeout) override {
+  Result<> begin_return(const FourTuple& tuple, milliseconds timeout) override {
     return apply(put(sets_of(tuple.local.ip).coming, key_of(tuple), {}, timeout));
   }
-  Result<> keep_out(const FourTuple& tuple) override { return apply(remove(sets_of(tuple.local.ip).coming, key_of(tuple))); }
+  Result<> cancel_return(const FourTuple& tuple) override { return apply(remove(sets_of(tuple.local.ip).coming, key_of(tuple))); }
 
   Result<> track(const FourTuple& tuple, bool established) override {
     if (!can_track_) return {};
@@ -150,12 +150,12 @@ class NftSteering : public Steering, public Upkeep {
   }
   Result<> stay(std::span<const FourTuple> tuples) override { return apply(stays(tuples, Change::kPut)); }
   Result<> unstay(std::span<const FourTuple> tuples) override { return apply(stays(tuples, Change::kRemove)); }
-  Result<> hold_port(const SocketAddress& local, milliseconds timeout) override {
+  Result<> block_port(const SocketAddress& local, milliseconds timeout) override {
     return apply(put(sets_of(local.ip).held, key_of(local), {}, timeout));
   }
-  Result<> release_port(const SocketAddress& local) override { return apply(remove(sets_of(local.ip).held, key_of(local))); }
+  Result<> unblock_port(const SocketAddress& local) override { return apply(remove(sets_of(local.ip).held, key_of(local))); }
 
-  Result<> shelter(std::span<const Sheltered> guests) override {
+  Result<> add_foreign_address(std::span<const ForeignAddress> guests) override {
     std::vector<Change> changes;
     for (const auto& [guest, expires_in] : guests) {
       const FamilySets& sets = sets_of(guest.local.ip);
@@ -164,8 +164,8 @@ class NftSteering : public Steering, public Upkeep {
     }
     return sets_.apply(changes);
   }
-  Result<std::vector<Sheltered>> sheltered() override {
-    std::vector<Sheltered> out;
+  Result<std::vector<ForeignAddress>> sheltered() override {
+    std::vector<ForeignAddress> out;
     for (const FamilySets* sets : {&kSets4, &kSets6}) {
       TRY_LET(connections, sets_.list(sets->guests));
       for (const Element& element : connections) out.push_back({tuple_of(element.key), element.expires_in});
@@ -179,7 +179,7 @@ class NftSteering : public Steering, public Upkeep {
     TRY_LET(way, way(host.unmapped()));
     return way.routed();
   }
-  Result<> readdress(std::span<const FourTuple> tuples, const IpAddress& own) override {
+  Result<> rewrite_destination(std::span<const FourTuple> tuples, const IpAddress& own) override {
     std::vector<Change> changes;
     for (const FourTuple& tuple : tuples) {
       TRY_LET(change, given_back(sets_of(own).readdress, key_of(arriving(tuple, own)), tuple.local));
@@ -341,10 +341,10 @@ class NftSteering : public Steering, public Upkeep {
 
   // Routes change seldom, but they do: what is not asked for again within this time is asked for anew.
   static constexpr std::chrono::seconds kFresh{1};
-  Result<net::Way> way(const IpAddress& host) {
+  Result<net::NextHop> way(const IpAddress& host) {
     auto& [found, at] = ways_[host];
     if (const auto now = std::chrono::steady_clock::now(); at + kFresh < now) {
-      TRY_LET(way, net::way_to(*route_, host));
+      TRY_LET(way, net::next_hop_to(*route_, host));
       found = way;
       at = now;
     }
@@ -418,8 +418,8 @@ class NftSteering : public Steering, public Upkeep {
   News news_;             // that mend() has not seen to
   std::string repaired_;  // by it, and not told yet
   bool can_track_ = true, keep_ = true, guarded_ = false;
-  std::map<IpAddress, std::pair<net::Way, std::chrono::steady_clock::time_point>> ways_;
-  std::map<IpAddress, net::Way> led_by_;  // the ways of our redirects
+  std::map<IpAddress, std::pair<net::NextHop, std::chrono::steady_clock::time_point>> ways_;
+  std::map<IpAddress, net::NextHop> led_by_;  // the ways of our redirects
   std::vector<IpAddress> led_anew_;
 };
 

@@ -33,7 +33,7 @@ struct Redirect {
 };
 
 // A connection that lives here though its address is another host's; without a peer, a port that has moved here.
-struct Sheltered {
+struct ForeignAddress {
   FourTuple guest;
   std::optional<std::chrono::milliseconds> expires_in;  // none: until this is said again, with a time
 };
@@ -58,9 +58,9 @@ class Steering {
   Result<> remove_redirect(const FourTuple& tuple) { return remove_redirects({&tuple, 1}); }
   virtual Result<std::vector<Redirect>> redirects() = 0;  // as the kernel has them
   // At home: a frozen socket of this connection is here, and gets its packets although the redirect is still there. Should the socket go, they are
-  // dropped; after `timeout`, or keep_out(), the redirect is in force again. remove_redirects() ends both.
-  virtual Result<> let_in(const FourTuple& tuple, std::chrono::milliseconds timeout) = 0;
-  virtual Result<> keep_out(const FourTuple& tuple) = 0;
+  // dropped; after `timeout`, or cancel_return(), the redirect is in force again. remove_redirects() ends both.
+  virtual Result<> begin_return(const FourTuple& tuple, std::chrono::milliseconds timeout) = 0;
+  virtual Result<> cancel_return(const FourTuple& tuple) = 0;
   // To be called for each connection that arrives here, before it thaws: firewalls of this host know it from then on. See tracking.h.
   virtual Result<> track(const FourTuple& tuple, bool established) = 0;
   // And when it has ended, or gone.
@@ -73,20 +73,20 @@ class Steering {
   virtual Result<> stay(std::span<const FourTuple> tuples) = 0;
   virtual Result<> unstay(std::span<const FourTuple> tuples) = 0;
   // While a listener is being moved, who connects gets no answer, and asks again. The kernel itself ends it after `timeout`.
-  virtual Result<> hold_port(const SocketAddress& local, std::chrono::milliseconds timeout) = 0;
-  virtual Result<> release_port(const SocketAddress& local) = 0;
+  virtual Result<> block_port(const SocketAddress& local, std::chrono::milliseconds timeout) = 0;
+  virtual Result<> unblock_port(const SocketAddress& local) = 0;
 
   // Packets of these guests that belong to no socket of ours are dropped (never answered by RST, never forwarded back), as long as their address is
   // another host's: should it become our own, new connections to it are ours to answer. ICMP errors about them are delivered here. All else for
   // those addresses is none of ours, and goes its way if this host forwards packets.
-  virtual Result<> shelter(std::span<const Sheltered> guests) = 0;
-  virtual Result<std::vector<Sheltered>> sheltered() = 0;  // as the kernel has them
+  virtual Result<> add_foreign_address(std::span<const ForeignAddress> guests) = 0;
+  virtual Result<std::vector<ForeignAddress>> sheltered() = 0;  // as the kernel has them
 
   // Whether packets to this host go by a router. Redirected packets from such a home carry our address, `own`, as their destination.
   virtual Result<bool> is_routed(const IpAddress& host) = 0;
   // Gives the packets of such connections their destination back. EADDRINUSE: the same port of the same peer has a connection here that
   // only its home's address tells apart.
-  virtual Result<> readdress(std::span<const FourTuple> tuples, const IpAddress& own) = 0;
+  virtual Result<> rewrite_destination(std::span<const FourTuple> tuples, const IpAddress& own) = 0;
   virtual Result<> remove_readdress(std::span<const FourTuple> tuples, const IpAddress& own, std::chrono::milliseconds linger) = 0;
   // The same for all connections of a listener's port. EADDRINUSE: another home's listener has this port here.
   virtual Result<> readdress_port(const SocketAddress& home, const IpAddress& own) = 0;

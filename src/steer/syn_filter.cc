@@ -10,7 +10,7 @@ constexpr const char* kRemove = "add table inet sockmi_door; delete table inet s
 
 }  // namespace
 
-Result<ClosedDoor> ClosedDoor::close(const IpAddress& address, std::chrono::seconds at_most) {
+Result<SynFilter> SynFilter::close(const IpAddress& address, std::chrono::seconds at_most) {
   const bool v4 = address.family == AF_INET;
   TRY(run_nft(fmt::format(R"({}
 table inet sockmi_door {{
@@ -20,10 +20,10 @@ table inet sockmi_door {{
     {} daddr @closed tcp flags & (syn | ack) == syn drop
   }}
 }})", kRemove, v4 ? "ipv4_addr" : "ipv6_addr", to_string(address), at_most.count(), v4 ? "ip" : "ip6")));
-  return ClosedDoor();
+  return SynFilter();
 }
 
-ClosedDoor::~ClosedDoor() {
+SynFilter::~SynFilter() {
   if (!closed_) return;
   if (auto opened = open_all_doors(); !opened) log::error("event=door_left_closed error=\"{}\"", to_string(opened.error()));
 }

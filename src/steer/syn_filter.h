@@ -9,15 +9,15 @@
 
 namespace sockmi::steer {
 
-class ClosedDoor {
+class SynFilter {
  public:
-  static Result<ClosedDoor> close(const IpAddress& address, std::chrono::seconds at_most);
-  ClosedDoor(ClosedDoor&& other) noexcept : closed_(std::exchange(other.closed_, false)) {}
-  ClosedDoor& operator=(ClosedDoor&&) = delete;
-  ~ClosedDoor();
+  static Result<SynFilter> close(const IpAddress& address, std::chrono::seconds at_most);
+  SynFilter(SynFilter&& other) noexcept : closed_(std::exchange(other.closed_, false)) {}
+  SynFilter& operator=(SynFilter&&) = delete;
+  ~SynFilter();
 
  private:
-  ClosedDoor() = default;
+  SynFilter() = default;
   bool closed_ = true;
 };
 

@@ -29,14 +29,14 @@ namespace {
 using net::HostAddress;
 using std::chrono::seconds;
 
-constexpr seconds kHold{20};               // the kernel's: longer than all that follows, so that it decides only for a dead daemon
-constexpr milliseconds kAnswer{2000};      // of the new holder to Hold; later ones come too late
-constexpr milliseconds kDoubt{5000};       // begins so long after Hold, or the first Keep
+constexpr seconds kHoldLifetime{20};               // the kernel's: longer than all that follows, so that it decides only for a dead daemon
+constexpr milliseconds kHoldReplyTimeout{2000};      // of the new holder to Hold; later ones come too late
+constexpr milliseconds kInDoubtAfter{5000};       // begins so long after Hold, or the first Keep
 constexpr milliseconds kProbePause{700};   // between the three questions of a probe
 constexpr milliseconds kQuickProbe{100};   // after a Hold: clients wait, and a holder's kernel answers at once
-constexpr milliseconds kNoProgress{3000};  // then what is left will not move
+constexpr milliseconds kStallTimeout{3000};  // then what is left will not move
 constexpr milliseconds kExport{10000};     // for the applications, each time they are asked; who needs longer is not waited for the next time
-constexpr seconds kDoor{90};
+constexpr seconds kSynFilterLifetime{90};
 constexpr seconds kLook{10};               // between two questions whether another host has what we took over
 constexpr std::size_t kMostAtOnce = 64;    // addresses that others are handing over to us
 const User kRoot{0, "root"};
@@ -153,12 +153,12 @@ Result<HostAddress> Takeovers::ours(const IpAddress& address) const {
 asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress address, cluster::PeerInfo to, bool force) {
   TakeoverOutcome outcome{.host = to.host};
   CO_TRY_LET(here, ours(address));
-  std::optional<steer::ClosedDoor> door;
+  std::optional<steer::SynFilter> door;
   std::size_t before = 0;  // so many connections were left the last time
   // The first time with the door open: most connections move while new ones still are served.
   milliseconds pause{20};
   for (auto give_up = Clock::time_point::max();; pause = std::min(2 * pause, milliseconds(320))) {
-    ExportWish wish{.request = 0, .local = {address, unsigned(address.size() * 8), 0}, .remote = {}, .to = to.line.ip};
+    ExportRequest wish{.request = 0, .local = {address, unsigned(address.size() * 8), 0}, .remote = {}, .to = to.line.ip};
     unsigned failed = 0;
     std::set<std::string> silent;  // users of applications that do not answer
     for (const std::string& service : requests_.services()) {
@@ -170,10 +170,10 @@ asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress a
     }
     CO_TRY_LET(left, net::connections_at(address));
     if (left.empty() && door) break;
-    if (!door || left.size() < before) give_up = Clock::now() + kNoProgress, pause = milliseconds(20);
+    if (!door || left.size() < before) give_up = Clock::now() + kStallTimeout, pause = milliseconds(20);
     before = left.size();
     if (!door) {
-      CO_TRY_LET(closed, steer::ClosedDoor::close(address, kDoor));
+      CO_TRY_LET(closed, steer::SynFilter::close(address, kSynFilterLifetime));
       door.emplace(std::move(closed));
       continue;
     }
@@ -186,11 +186,11 @@ asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress a
     }
     co_await sleep_for(pause);  // handshakes end, and closing connections, and nobody tells us when
   }
-  CO_TRY(co_await hand_over(here, to));
+  CO_TRY(co_await send_commit(here, to));
   co_return outcome;
 }
 
-asio::awaitable<Result<>> Takeovers::hand_over(HostAddress address, cluster::PeerInfo to) {
+asio::awaitable<Result<>> Takeovers::send_commit(HostAddress address, cluster::PeerInfo to) {
   auto held = co_await say(to, wire::TakeOverStep::Hold, address);
   if (held) held = fault::point("takeover-remove");
   const auto taken = taken_over_.extract(address.ip);  // nobody puts it back now
@@ -203,7 +203,7 @@ asio::awaitable<Result<>> Takeovers::hand_over(HostAddress address, cluster::Pee
   // *Decided.* Its connections live there, and the address is gone from here.
   Result<> kept;
   bool elsewhere = false;
-  for (const auto doubt = Clock::now() + kDoubt; !elsewhere;) {
+  for (const auto doubt = Clock::now() + kInDoubtAfter; !elsewhere;) {
     kept = fault::point("takeover-keep");
     if (kept) kept = co_await say(to, wire::TakeOverStep::Keep, address);
     if (kept) break;
@@ -232,7 +232,7 @@ asio::awaitable<Result<>> Takeovers::hand_over(HostAddress address, cluster::Pee
 }
 
 asio::awaitable<Result<>> Takeovers::say(const cluster::PeerInfo& to, wire::TakeOverStep step, const HostAddress& address) {
-  auto reply = co_await world_.transfer->call(to.host, to.line, wire::pack_take_over(step, address.ip, address.prefix, address.deprecated), kAnswer);
+  auto reply = co_await world_.transfer->call(to.host, to.line, wire::pack_take_over(step, address.ip, address.prefix, address.deprecated), kHoldReplyTimeout);
   if (!reply) co_return pass(std::move(reply));
   CO_TRY(wire::read_answer(*reply));
   co_return Result<>();
@@ -288,10 +288,10 @@ Result<HostAddress> Takeovers::place_for(const wire::TakeOver& message) const {
 Result<> Takeovers::hold(const std::string& from, const HostAddress& address) {
   TRY(fault::point("takeover-hold"));
   if (held_.size() >= kMostAtOnce && !held_.contains(address.ip)) return fail(EBUSY, "{} addresses are being taken over", held_.size());
-  TRY(net::add_address(address, kHold));
+  TRY(net::add_address(address, kHoldLifetime));
   kept_.erase(address.ip);  // another Keep has to follow
   held_[address.ip] = {address, from, ++attempts_};
-  spawn(world_.io, "resolve_doubt", resolve_doubt(address.ip, attempts_));
+  spawn(world_.io, "resolve_doubt", resolve_in_doubt(address.ip, attempts_));
   return {};
 }
 
@@ -314,7 +314,7 @@ Result<> Takeovers::keep_after_a_probe(const std::string& from, const HostAddres
   TRY_LET(all, net::host_addresses());
   const auto ours = std::ranges::find(all, address.ip, &HostAddress::ip);
   if (const auto before = kept_.find(address.ip); before != kept_.end() && before->second.from == from && ours != all.end()) return {};
-  std::erase_if(probes_, [](const auto& each) { return each.second && Clock::now() > each.second->ended + kDoubt; });
+  std::erase_if(probes_, [](const auto& each) { return each.second && Clock::now() > each.second->ended + kInDoubtAfter; });
   if (probes_.size() >= kMostAtOnce && !probes_.contains(address.ip)) return fail(EBUSY, "{} addresses are being taken over", probes_.size());
   const auto [it, first] = probes_.try_emplace(address.ip);
   if (first) {
@@ -404,8 +404,8 @@ asio::awaitable<void> Takeovers::put_back(TakenOver taken) {
   co_await announce(address);
 }
 
-asio::awaitable<void> Takeovers::resolve_doubt(IpAddress address, std::uint64_t attempt) {
-  co_await sleep_for(kDoubt);
+asio::awaitable<void> Takeovers::resolve_in_doubt(IpAddress address, std::uint64_t attempt) {
+  co_await sleep_for(kInDoubtAfter);
   const auto in_doubt = [&] { return held_.contains(address) && held_.at(address).attempt == attempt; };
   if (!in_doubt()) co_return;
   const Held held = held_.at(address);

@@ -65,11 +65,11 @@ class Takeovers {
   asio::awaitable<void> look_for_others(IpAddress address);
   Result<> drop(const IpAddress& address);
   asio::awaitable<void> put_back(TakenOver address);
-  asio::awaitable<void> resolve_doubt(IpAddress address, std::uint64_t attempt);
+  asio::awaitable<void> resolve_in_doubt(IpAddress address, std::uint64_t attempt);
 
   asio::awaitable<Result<>> say(const cluster::PeerInfo& to, wire::TakeOverStep step, const net::HostAddress& address);
   asio::awaitable<Result<TakeoverOutcome>> move_connections(IpAddress address, cluster::PeerInfo to, bool force);
-  asio::awaitable<Result<>> hand_over(net::HostAddress address, cluster::PeerInfo to);
+  asio::awaitable<Result<>> send_commit(net::HostAddress address, cluster::PeerInfo to);
 
   World& world_;
   ExportRequests& requests_;

@@ -5,14 +5,14 @@
 // handing it on (received_since) only saves the peer the repetition.
 //
 // What it "sends" while mute never leaves: timers and the small-queue tasklet may still move snd_nxt, and SIOCOUTQNSD then counts bytes as sent
-// that the peer never saw. Restored as sent they would wait for a retransmission timeout, so what is unsent is told by what had been sent
+// that the peer never saw. RestoredSocket as sent they would wait for a retransmission timeout, so what is unsent is told by what had been sent
 // right after the mute, not at the capture.
 //
 // Where outside_repair.h can do it, repair mode is on only to learn the sequence numbers, before hold(). Elsewhere:
 //
 // Others may write and read all the time. In repair mode, send(2) puts bytes into the queue that is selected: into the receive queue, as if the peer had
 // sent them, if it is that one. So the receive queue is never selected while somebody could write; the sequence number of what is received is
-// told by the probe that ends repair mode, and what is unread by a plain peek. Bytes behind the image's send queue go after it (Late::written). When
+// told by the probe that ends repair mode, and what is unread by a plain peek. Bytes behind the image's send queue go after it (FreezeDelta::written). When
 // the endpoint lives elsewhere, seal() ends writing for good: who slept in send(2) could write as long as the socket lives, repair mode or not.
 //
 // A FIN has a sequence number too. An image's numbers are of bytes only; which FINs follow them, its state tells.
@@ -42,7 +42,7 @@ namespace {
 constexpr int kAttempts = 100;
 constexpr std::uint32_t kMostLate = 1 << 30;  // no window is larger
 
-Result<> can_be_moved(int fd, const Facts& facts) {
+Result<> can_be_moved(int fd, const SocketInfo& facts) {
   static const IpAddress link_local = *IpAddress::parse("fe80::");
   if (!facts.connected()) return fail(ENOTCONN, "the socket is not connected");
   if (!is_movable(facts.state)) return fail(ENOTSUP, "a connection in state {} does not move", facts.state);
@@ -62,30 +62,30 @@ constexpr bool can_write(int state) { return state == kEstablished || state == k
 
 }  // namespace
 
-Frozen::Frozen(Frozen&& other) noexcept
+FrozenSocket::FrozenSocket(FrozenSocket&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)), marks_(other.marks_), facts_(other.facts_), settings_(std::move(other.settings_)), owner_(other.owner_),
       history_(other.history_), known_(other.known_) {}
 
-Frozen::~Frozen() {
+FrozenSocket::~FrozenSocket() {
   if (fd_ < 0) return;
   if (auto given = give_back(); !given) log::error("event=give_back_failed error=\"{}\"", to_string(given.error()));
 }
 
-Result<Owner> Owner::of(int fd) {
+Result<OriginalOptions> OriginalOptions::of(int fd) {
   TRY_LET(mark, get<std::uint32_t>(fd, SOL_SOCKET, SO_MARK, "SO_MARK"));
   TRY_LET(reuse_address, get<int>(fd, SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR"));
-  return Owner{mark, reuse_address, get<int>(fd, SOL_SOCKET, SO_PEEK_OFF, "SO_PEEK_OFF").value_or(-1)};
+  return OriginalOptions{mark, reuse_address, get<int>(fd, SOL_SOCKET, SO_PEEK_OFF, "SO_PEEK_OFF").value_or(-1)};
 }
 
-Result<Frozen> Frozen::freeze(int fd, Marks marks) {
-  TRY_LET(owner, Owner::of(fd));
+Result<FrozenSocket> FrozenSocket::freeze(int fd, Marks marks) {
+  TRY_LET(owner, OriginalOptions::of(fd));
   return freeze(fd, owner, marks);
 }
 
-Result<Frozen> Frozen::freeze(int fd, const Owner& owner, Marks marks, Settings settings, const History& history) {
-  Frozen frozen(-1, owner, marks);
+Result<FrozenSocket> FrozenSocket::freeze(int fd, const OriginalOptions& owner, Marks marks, Settings settings, const History& history) {
+  FrozenSocket frozen(-1, owner, marks);
   frozen.history_ = history;
-  TRY_LET(facts, inspect(fd));
+  TRY_LET(facts, socket_info(fd));
   frozen.facts_ = facts;
   // `owner` may be older than another freeze.
   TRY_LET(mark, get<std::uint32_t>(fd, SOL_SOCKET, SO_MARK, "SO_MARK"));
@@ -103,7 +103,7 @@ Result<Frozen> Frozen::freeze(int fd, const Owner& owner, Marks marks, Settings 
 }
 
 // Until the sequence numbers are learnt nothing changes what the socket knows of its last acknowledgement; the probe is one, which nobody gets.
-bool Frozen::stay_outside() {
+bool FrozenSocket::stay_outside() {
   if (facts_.state != kEstablished || !can_stay_outside(fd_, history_.in_use)) return false;
   const auto sent = look_at_sent(fd_);
   if (!sent) return false;
@@ -118,7 +118,7 @@ bool Frozen::stay_outside() {
 }
 
 // Of a moment in which nobody writes, and nothing is acknowledged.
-Result<> Frozen::remember() {
+Result<> FrozenSocket::remember() {
   if (known_.announced) return {};  // it is known already
   TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
   known_.told = window.rcv_wup;
@@ -135,13 +135,13 @@ Result<> Frozen::remember() {
   return fail(EAGAIN, "the socket does not come to rest");
 }
 
-Result<Frozen> Frozen::resume(int fd, const Owner& owner, Marks marks) {
+Result<FrozenSocket> FrozenSocket::resume(int fd, const OriginalOptions& owner, Marks marks) {
   TRY_LET(now, get<std::uint32_t>(fd, SOL_SOCKET, SO_MARK, "SO_MARK"));
   if (now != marks.freeze) return fail(ENOENT, "the socket is not frozen");
-  return Frozen(fd, owner, marks);
+  return FrozenSocket(fd, owner, marks);
 }
 
-Result<wire::TcpT> Frozen::capture(Ahead* ahead) {
+Result<wire::TcpT> FrozenSocket::capture(PreCopyRange* ahead) {
   wire::TcpT image;
   const auto local = facts_.tuple.local.ip.view(), remote = facts_.tuple.remote.ip.view();
   image.local_ip.assign(local.begin(), local.end());
@@ -167,7 +167,7 @@ Result<wire::TcpT> Frozen::capture(Ahead* ahead) {
 }
 
 // The image's send queue ends where it begins.
-Result<bool> Frozen::capture_outside_repair(wire::TcpT& image, Ahead* ahead) {
+Result<bool> FrozenSocket::capture_outside_repair(wire::TcpT& image, PreCopyRange* ahead) {
   if (!known_.outside) return false;
   TRY_LET(place, capture_outside(fd_, image, ahead, *history_.sequences, known_.announced));
   if (!place) return false;
@@ -177,14 +177,14 @@ Result<bool> Frozen::capture_outside_repair(wire::TcpT& image, Ahead* ahead) {
   return true;
 }
 
-void Frozen::captured(const Place& place, std::uint64_t written) {
+void FrozenSocket::captured(const Place& place, std::uint64_t written) {
   known_.captured = place;
   known_.captured.written = written;
   known_.seen = known_.captured;
   known_.finished = false;
 }
 
-Result<> Frozen::capture_queues(wire::TcpT& image, Ahead* ahead) {
+Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
   for (int attempt = 0;; ++attempt) {
     TRY_LET(info, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     const int state = info.tcpi_state;
@@ -232,7 +232,7 @@ Result<> Frozen::capture_queues(wire::TcpT& image, Ahead* ahead) {
 // of order leaves its own there, and does not count as received, so no segment at all may come in meanwhile. In CLOSE_WAIT there is no probe, but nothing
 // more comes either: what is not acknowledged yet is so at once (the socket is mute). Elsewhere nobody can write.
 // EAGAIN: something came in meanwhile.
-Result<> Frozen::learn_sequence(const wire::TcpT& image, wire::Window& window) {
+Result<> FrozenSocket::learn_sequence(const wire::TcpT& image, wire::Window& window) {
   const auto look = [&] { return get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"); };
   TRY_LET(before, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
   TRY_LET(real, look());
@@ -260,25 +260,25 @@ Result<> Frozen::learn_sequence(const wire::TcpT& image, wire::Window& window) {
 }
 
 // Out of repair mode; but one that is sealed is never out of it any more, and nobody can write to it.
-Result<Bytes> Frozen::peek(std::uint32_t skipped, std::uint32_t size) {
+Result<Bytes> FrozenSocket::peek(std::uint32_t skipped, std::uint32_t size) {
   if (known_.sealed) TRY(select_queue(fd_, TCP_RECV_QUEUE));
   auto bytes = peek_received_behind(fd_, skipped, size);
   if (known_.sealed) TRY(select_queue(fd_, TCP_NO_QUEUE));
   return bytes;
 }
 
-Result<bool> Frozen::still_stands(const wire::TcpT& image) {
+Result<bool> FrozenSocket::still_stands(const wire::TcpT& image) {
   TRY_LET(late, received_since(image));
   return late.empty();
 }
 
-Result<Late> Frozen::received_since(const wire::TcpT& image) {
+Result<FreezeDelta> FrozenSocket::received_since(const wire::TcpT& image) {
   auto late = hold(image);
   if (!known_.sealed) TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
   return late;
 }
 
-Result<Late> Frozen::hold(const wire::TcpT& image) {
+Result<FreezeDelta> FrozenSocket::hold(const wire::TcpT& image) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (!known_.sealed) TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
     Place peeked;
@@ -303,8 +303,8 @@ Result<Late> Frozen::hold(const wire::TcpT& image) {
   return fail(EAGAIN, "the socket does not come to rest");
 }
 
-Result<Late> Frozen::seal(const wire::TcpT& image) {
-  Late late;
+Result<FreezeDelta> FrozenSocket::seal(const wire::TcpT& image) {
+  FreezeDelta late;
   TRY(set_repair(fd_, TCP_REPAIR_ON));
   known_.sealed = true;
   if (image.state == kSynSent) return late;
@@ -321,7 +321,7 @@ Result<Late> Frozen::seal(const wire::TcpT& image) {
 }
 
 // A FIN of ours is sent again anyway, and acknowledged with all that is before it.
-Result<> Frozen::heard_last(const wire::TcpT& image, const Place& now, Late& late) {
+Result<> FrozenSocket::heard_last(const wire::TcpT& image, const Place& now, FreezeDelta& late) {
   if ((image.send_queue.empty() && late.written.empty()) || we_have_finished(image.state)) return {};
   const std::uint64_t outstanding = known_.captured.written - std::min(known_.captured.written, now.acknowledged);
   const auto sent = static_cast<std::uint32_t>(image.send_queue.size()) - image.unsent;
@@ -333,7 +333,7 @@ Result<> Frozen::heard_last(const wire::TcpT& image, const Place& now, Late& lat
 }
 
 // `received`: so much of what came the importer hears of.
-Result<> Frozen::done_by_owner(const wire::TcpT& image, std::uint64_t received, Late& late) {
+Result<> FrozenSocket::done_by_owner(const wire::TcpT& image, std::uint64_t received, FreezeDelta& late) {
   TRY_LET(now, Place::of(fd_));
   late.read = static_cast<std::uint32_t>(std::min(now.read, received) - known_.captured.read);
   late.finished = has_sent_fin(now.state) && !we_have_finished(image.state);
@@ -343,7 +343,7 @@ Result<> Frozen::done_by_owner(const wire::TcpT& image, std::uint64_t received, 
     const std::uint32_t size = queue.end - image.snd_seq;
     TRY_LET(after, Place::of(fd_));
     now = after;
-    // What the peer has acknowledged since is not there any more: to the importer it is a length, which it has acknowledged too (Late::acked).
+    // What the peer has acknowledged since is not there any more: to the importer it is a length, which it has acknowledged too (FreezeDelta::acked).
     const std::uint32_t gone = size - static_cast<std::uint32_t>(std::min<std::size_t>(size, queue.bytes.size()));
     if (gone > 0 && now.acknowledged < known_.captured.written + gone) return fail(EIO, "{} bytes were written, and {} are there", size, queue.bytes.size());
     late.written.assign(gone, 0);
@@ -353,14 +353,14 @@ Result<> Frozen::done_by_owner(const wire::TcpT& image, std::uint64_t received, 
   return {};
 }
 
-Result<Late> Frozen::peek_late(const wire::TcpT& image, Place& now) {
+Result<FreezeDelta> FrozenSocket::peek_late(const wire::TcpT& image, Place& now) {
   TRY_LET(place, Place::of(fd_));
   now = place;
   const bool closed = place.state == kClose;
   if (closed && (poll_now(fd_, 0) & POLLERR)) return fail(ECONNRESET, "the connection has ended meanwhile");
-  if (image.state == kSynSent) return place.state == kSynSent ? Result<Late>(Late()) : fail(EAGAIN, "the peer has answered our SYN");
+  if (image.state == kSynSent) return place.state == kSynSent ? Result<FreezeDelta>(FreezeDelta()) : fail(EAGAIN, "the peer has answered our SYN");
   // Without an error, a connection is closed by both FINs.
-  Late late{.fin = !peer_has_finished(image.state) && has_received_fin(place.state)};
+  FreezeDelta late{.fin = !peer_has_finished(image.state) && has_received_fin(place.state)};
   const std::uint32_t size = known_.base + static_cast<std::uint32_t>(place.received) - image.rcv_seq;
   if (size == 0) return late;  // nearly always
   TRY_LET(urgent, has_urgent(fd_));
@@ -370,13 +370,13 @@ Result<Late> Frozen::peek_late(const wire::TcpT& image, Place& now) {
   TRY_LET(bytes, peek(unread - (size - taken), unread));
   TRY_LET(after, Place::of(fd_));
   if (after.read != place.read) return fail(EAGAIN, "somebody reads");
-  // What somebody has read already nobody else will: only its length matters (Late::read).
+  // What somebody has read already nobody else will: only its length matters (FreezeDelta::read).
   late.bytes.resize(taken);
   late.bytes.insert(late.bytes.end(), bytes.begin(), bytes.end());
   return late;
 }
 
-Result<> Frozen::kill() {
+Result<> FrozenSocket::kill() {
   // close(2) in repair mode would be silent too, but a duplicate of the descriptor would live on and go on acknowledging.
   TRY(set_repair(fd_, TCP_REPAIR_ON));
   const sockaddr none{.sa_family = AF_UNSPEC};
@@ -385,7 +385,7 @@ Result<> Frozen::kill() {
   return set_repair(fd, TCP_REPAIR_OFF_NO_WP);
 }
 
-Result<> Frozen::reset() {
+Result<> FrozenSocket::reset() {
   const int fd = std::exchange(fd_, -1);
   TRY(set(fd, SOL_SOCKET, SO_MARK, owner_.mark, "SO_MARK"));
   TRY(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
@@ -394,7 +394,7 @@ Result<> Frozen::reset() {
   return {};
 }
 
-Result<> Frozen::give_back() {
+Result<> FrozenSocket::give_back() {
   const auto old = old_segment(fd_, known_.outside ? &*history_.sequences : nullptr), last = last_acknowledgement(fd_, facts_);
   const int fd = std::exchange(fd_, -1);
   TRY(set(fd, SOL_SOCKET, SO_MARK, owner_.mark, "SO_MARK"));

@@ -5,7 +5,7 @@
 
 namespace sockmi::tcp {
 
-struct Late {
+struct FreezeDelta {
   Bytes bytes;  // behind the image's receive queue
   bool fin = false;  // and behind them, the peer's FIN
   // The last word in a direction in which nothing else may come, so that it would be missed: all that was sent is acknowledged, so many bytes of it

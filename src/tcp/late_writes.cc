@@ -28,7 +28,7 @@ Result<> write_all(int fd, ByteView bytes) {
 
 }  // namespace
 
-Result<> add_rest(int fd, const Late& rest) {
+Result<> add_rest(int fd, const FreezeDelta& rest) {
   TRY(write_all(fd, rest.written));
   if (rest.finished && ::shutdown(fd, SHUT_WR) != 0) return fail_errno("shutdown");
   return skip_received(fd, rest.read);

@@ -7,6 +7,6 @@
 namespace sockmi::tcp {
 
 // Bytes written, and the end of our stream, go behind what is in the socket; what was read is read. Nobody else may have written to it yet.
-Result<> add_rest(int fd, const Late& rest);
+Result<> add_rest(int fd, const FreezeDelta& rest);
 
 }  // namespace sockmi::tcp

@@ -28,7 +28,7 @@ Result<> bind_beside(int fd, const SocketAddress& local) {
 }  // namespace
 
 Result<wire::TcpT> capture_passive(int fd) {
-  TRY_LET(facts, inspect(fd));
+  TRY_LET(facts, socket_info(fd));
   if (facts.state != kClose && facts.state != kListen) return fail(EISCONN, "the socket is connected (state {})", facts.state);
   wire::TcpT image;
   image.state = facts.state;

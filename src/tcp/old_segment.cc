@@ -35,7 +35,7 @@ Result<bool> is_reachable_by_loopback(int fd) {
 // `ack` as its number; should that happen all the same, the number is one that the peer does not take.
 Result<std::optional<Segment>> old_segment(int fd, const Sequences* sequences) {
   static const std::uint8_t kByte[1] = {};
-  const auto facts = inspect(fd);
+  const auto facts = socket_info(fd);
   if (!facts || !is_synchronized(facts->state)) return std::nullopt;  // it may have ended
   TRY_LET(reachable, is_reachable_by_loopback(fd));
   if (!reachable) return std::nullopt;
@@ -53,7 +53,7 @@ Result<std::optional<Segment>> old_segment(int fd, const Sequences* sequences) {
 
 // If both FINs came while it was mute, what is left of the connection is the kernel's own (TIME_WAIT), and mute until it ends: the peer would repeat
 // its FIN. So the acknowledgement is ours.
-Result<std::optional<Segment>> last_acknowledgement(int fd, const Facts& before) {
+Result<std::optional<Segment>> last_acknowledgement(int fd, const SocketInfo& before) {
   const bool waited = is_synchronized(before.state) && !peer_has_finished(before.state);
   const auto info = get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO");
   if (!waited || !info || info->tcpi_state != kClose || (poll_now(fd, 0) & POLLERR)) return std::nullopt;

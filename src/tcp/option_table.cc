@@ -14,7 +14,7 @@ constexpr int kTcpRtoMaxMs = 44, kTcpRtoMinUs = 45, kTcpDelackMaxUs = 46;
 
 #define OPTION(level, name) level, name, #name
 using enum When;
-using enum Default;
+using enum DefaultOrigin;
 
 constexpr Option kMoved[] = {
     {OPTION(IPPROTO_IPV6, IPV6_V6ONLY), Open, OfTheHost},

@@ -16,13 +16,13 @@ enum class When : std::uint8_t {
 };
 
 // What a fresh socket has too does not travel, unless that may be another value on another host.
-enum class Default : std::uint8_t { Everywhere, OfTheHost };
+enum class DefaultOrigin : std::uint8_t { Everywhere, OfTheHost };
 
 struct Option {
   int level, name;
   const char* text;
   When when = When::Connected;
-  Default otherwise = Default::Everywhere;
+  DefaultOrigin otherwise = DefaultOrigin::Everywhere;
 };
 
 struct Unmoved {

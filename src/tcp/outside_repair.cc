@@ -79,7 +79,7 @@ void describe(wire::TcpT& image, const tcp_info& info) {
   image.rcv_ssthresh = info.tcpi_rcv_ssthresh;
 }
 
-Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, Ahead* ahead, const Sequences& sequences, const std::optional<wire::Window>& announced) {
+Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyRange* ahead, const Sequences& sequences, const std::optional<wire::Window>& announced) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     TRY_LET(info, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     acknowledge_now(fd);

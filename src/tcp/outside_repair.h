@@ -1,5 +1,5 @@
 // What of a frozen socket can be captured outside repair mode, in which calls of its owner fail: all but the send queue, which is left to the last look
-// (Late::written, Late::sent).
+// (FreezeDelta::written, FreezeDelta::sent).
 #pragma once
 
 #include <linux/tcp.h>
@@ -25,6 +25,6 @@ void describe(wire::TcpT& image, const tcp_info& info);
 
 // Where it stood. `announced`: what the peer was told of the receive window, where that is known. None: it can not stay outside any more. EAGAIN: it does
 // not come to rest.
-Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, Ahead* ahead, const Sequences& sequences, const std::optional<wire::Window>& announced);
+Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyRange* ahead, const Sequences& sequences, const std::optional<wire::Window>& announced);
 
 }  // namespace sockmi::tcp

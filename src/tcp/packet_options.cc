@@ -49,7 +49,7 @@ Result<> check_hops(int fd, bool v4) {
 
 }  // namespace
 
-Result<Wire> wire_of(int fd, const Facts& facts) {
+Result<Wire> wire_of(int fd, const SocketInfo& facts) {
   Wire wire;
   TRY(check_signature(fd));
   wire.device = static_cast<unsigned>(get<int>(fd, SOL_SOCKET, SO_BINDTOIFINDEX, "SO_BINDTOIFINDEX").value_or(0));

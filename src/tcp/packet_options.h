@@ -14,6 +14,6 @@ struct Wire {
 
 // ENOTSUP, with the reason, for what can not be made anew elsewhere, or what the peer would not take from there: signatures (TCP-AO), a source route, a
 // number of hops that the peer's packets have no longer.
-Result<Wire> wire_of(int fd, const Facts& facts);
+Result<Wire> wire_of(int fd, const SocketInfo& facts);
 
 }  // namespace sockmi::tcp

@@ -19,7 +19,7 @@ namespace {
 
 constexpr int kAttempts = 100;
 
-Result<Ahead> unread(int fd) {
+Result<PreCopyRange> unread(int fd) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     TRY_LET(before, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     if (!is_synchronized(before.tcpi_state)) return fail(ENOTCONN, "the connection has ended, or not begun");
@@ -27,7 +27,7 @@ Result<Ahead> unread(int fd) {
     TRY_LET(after, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     if (before.tcpi_bytes_received != after.tcpi_bytes_received || before.tcpi_state != after.tcpi_state) continue;
     const std::uint64_t end = after.tcpi_bytes_received - peer_has_finished(after.tcpi_state);
-    return Ahead{end - size, end};
+    return PreCopyRange{end - size, end};
   }
   return fail(EAGAIN, "the socket does not come to rest");
 }
@@ -41,13 +41,13 @@ Result<> can_be_peeked(int fd) {
 
 }  // namespace
 
-std::uint32_t Ahead::keep(std::uint64_t begin, std::uint64_t end) {
+std::uint32_t PreCopyRange::keep(std::uint64_t begin, std::uint64_t end) {
   if (begin < from || begin > to || to > end) from = to;
   else from = begin;
   return size();
 }
 
-Result<Bytes> read_ahead(int fd, Ahead& known, std::size_t least) {
+Result<Bytes> read_ahead(int fd, PreCopyRange& known, std::size_t least) {
   TRY_LET(size, queued(fd, SIOCINQ, "SIOCINQ"));
   if (size < least) return Bytes();
   TRY(can_be_peeked(fd));

@@ -31,11 +31,11 @@
 namespace sockmi::tcp {
 namespace {
 
-constexpr int kPatience = 200;  // ms, for a segment inside this host
+constexpr int kInjectionTimeoutMs = 200;  // ms, for a segment inside this host
 
 }  // namespace
 
-Restored::Restored(const wire::TcpT& image, Marks marks)
+RestoredSocket::RestoredSocket(const wire::TcpT& image, Marks marks)
     : marks_(marks), tuple_(tuple_of(image)), state_(image.state), owner_mark_(image.mark), owner_reuse_address_(image.reuse_address),
       read_shutdown_(image.read_shutdown), rcv_seq_(image.rcv_seq), snd_seq_(image.snd_seq), to_come_(image.to_come),
       acknowledged_(image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size())), wscale_(image.negotiated & TCPI_OPT_WSCALE ? image.snd_wscale : 0),
@@ -46,15 +46,15 @@ Restored::Restored(const wire::TcpT& image, Marks marks)
   window_ = static_cast<std::uint16_t>(image.window->snd_wnd() >> wscale_);
 }
 
-Restored::~Restored() {
+RestoredSocket::~RestoredSocket() {
   if (!fd_) return;
   const sockaddr none{.sa_family = AF_UNSPEC};
   (void)::connect(fd_.get(), &none, sizeof none);
 }
 
-Result<Restored> Restored::restore(const wire::TcpT& image, Marks marks, bool transparent) {
+Result<RestoredSocket> RestoredSocket::restore(const wire::TcpT& image, Marks marks, bool transparent) {
   TRY(check_connection(image));
-  Restored restored(image, marks);
+  RestoredSocket restored(image, marks);
   TRY(restored.restore_socket(image, transparent));
   if (image.state != kSynSent) {
     TRY(restored.restore_connection(image));
@@ -63,7 +63,7 @@ Result<Restored> Restored::restore(const wire::TcpT& image, Marks marks, bool tr
   return restored;
 }
 
-Result<> Restored::restore_socket(const wire::TcpT& image, bool transparent) {
+Result<> RestoredSocket::restore_socket(const wire::TcpT& image, bool transparent) {
   fd_.reset(::socket(tuple_.local.ip.family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
   const int fd = fd_.get();
   if (fd < 0) return fail_errno("socket");
@@ -83,7 +83,7 @@ Result<> Restored::restore_socket(const wire::TcpT& image, bool transparent) {
   return {};
 }
 
-Result<> Restored::restore_connection(const wire::TcpT& image) {
+Result<> RestoredSocket::restore_connection(const wire::TcpT& image) {
   const int fd = fd_.get();
   TRY(connect_silently(fd, image, sample_));
   TRY(show_sample(image));
@@ -101,7 +101,7 @@ Result<> Restored::restore_connection(const wire::TcpT& image) {
 }
 
 // It is received, and read, before the first byte of the connection. In repair mode nothing can be read.
-Result<> Restored::show_sample(const wire::TcpT& image) {
+Result<> RestoredSocket::show_sample(const wire::TcpT& image) {
   if (sample_ == 0) return {};
   const int fd = fd_.get();
   const Bytes zeros(sample_);
@@ -122,7 +122,7 @@ Result<> Restored::show_sample(const wire::TcpT& image) {
 
 // A socket that never saw a segment expects its buffer to go to overhead for three quarters (since Linux 6.6), and finds no room to announce when a full
 // queue is read: a peer that waits for it would wait until its own probe. So the last bytes of such a queue come as segments.
-Result<> Restored::fill_receive_queue(const wire::TcpT& image) {
+Result<> RestoredSocket::fill_receive_queue(const wire::TcpT& image) {
   const int fd = fd_.get();
   const ByteView queue = image.receive_queue;
   const std::uint32_t room = image.window->rcv_wup() + image.window->rcv_wnd() - image.rcv_seq;
@@ -142,12 +142,12 @@ Result<> Restored::fill_receive_queue(const wire::TcpT& image) {
   return fill(fd, TCP_RECV_QUEUE, segment.data);
 }
 
-bool Restored::has_received(std::uint32_t end) const {
+bool RestoredSocket::has_received(std::uint32_t end) const {
   const auto now = queue_sequence(fd_.get(), TCP_RECV_QUEUE);
   return now && static_cast<std::int32_t>(*now - end) >= 0;
 }
 
-Result<> Restored::finish_silently() {
+Result<> RestoredSocket::finish_silently() {
   switch (state_) {
     case kCloseWait:
     case kLastAck:
@@ -169,7 +169,7 @@ Result<> Restored::finish_silently() {
   }
 }
 
-Result<> Restored::give_fin() {
+Result<> RestoredSocket::give_fin() {
   Segment segment = next_segment();
   segment.fin = true;
   ++heard_.answers;
@@ -177,7 +177,7 @@ Result<> Restored::give_fin() {
   return await("the peer's FIN", [&] { return peer_has_finished(state()) || state() == kClose; });
 }
 
-Result<> Restored::receive(const Late& late) {
+Result<> RestoredSocket::receive(const FreezeDelta& late) {
   if (late.sent > to_come_ || late.written.size() < to_come_) return fail(EBADMSG, "{} bytes were to come, and {} have", to_come_, late.written.size());
   if (!late.written.empty() && we_have_finished(state_)) return fail(EBADMSG, "bytes behind the end of ours");
   if ((!late.bytes.empty() || late.fin) && (!is_synchronized(state_) || peer_has_finished(state_))) return fail(EBADMSG, "bytes behind the end of the stream");
@@ -195,7 +195,7 @@ Result<> Restored::receive(const Late& late) {
 }
 
 // What the peer does not have: it is nowhere else.
-Result<> Restored::done_by_owner(const Late& late) {
+Result<> RestoredSocket::done_by_owner(const FreezeDelta& late) {
   const ByteView sent = ByteView(late.written).first(late.sent);
   if (!sent.empty()) {
     (void)buffers_.grow(Buffer::Send, buffers_.size(Buffer::Send) + 2 * sent.size());
@@ -211,7 +211,7 @@ Result<> Restored::done_by_owner(const Late& late) {
 }
 
 // By a segment, not into the repaired queue: others may wait behind the hole that it closes.
-Result<> Restored::receive_data(const Late& late) {
+Result<> RestoredSocket::receive_data(const FreezeDelta& late) {
   const int fd = fd_.get();
   (void)buffers_.grow(Buffer::Receive, received_memory(fd) + 2 * late.bytes.size() + kLargestSegment);
   const auto enough = get<int>(fd, SOL_SOCKET, SO_RCVLOWAT, "SO_RCVLOWAT").value_or(1);
@@ -234,7 +234,7 @@ Result<> Restored::receive_data(const Late& late) {
 
 // The kernel takes a round trip from it, which is too short a one. So this is only for what the peer would not say again: small segments would wait
 // for an acknowledgement (Nagle), and bytes for the window, until a timer.
-Result<> Restored::hear(const Late& late) {
+Result<> RestoredSocket::hear(const FreezeDelta& late) {
   acknowledged_ += late.acked;
   if (late.window > 0) window_ = static_cast<std::uint16_t>(std::min<std::uint32_t>(late.window >> wscale_, 0xffff));
   Segment segment = next_segment();
@@ -242,7 +242,7 @@ Result<> Restored::hear(const Late& late) {
   return inject(segment, marks_.inject);
 }
 
-Result<unique_fd> Restored::thaw() && {
+Result<unique_fd> RestoredSocket::thaw() && {
   if (to_come_ > 0) return fail(EBADMSG, "{} bytes that were to be sent have not come", to_come_);
   const int fd = fd_.get();
   TRY(fault::point("thaw"));
@@ -264,7 +264,7 @@ Result<unique_fd> Restored::thaw() && {
   return std::unexpected(done.error());
 }
 
-Result<> Restored::go_live() {
+Result<> RestoredSocket::go_live() {
   const int fd = fd_.get();
   if (owner_reuse_address_) TRY(set(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
   if (state_ == kSynSent) {
@@ -289,19 +289,19 @@ Result<> Restored::go_live() {
 // What the other socket received while mute, and this one too, was acknowledged by segments that never left; to this kernel the peer knows it all, and
 // unless we write, or read a good deal, it would wait for its retransmission timeout. The probe that ends repair mode does not help: its sequence
 // number is an old one, so the peer answers it, but takes nothing from it. So does this kernel with an old segment: its answer is what we want.
-Result<> Restored::acknowledge() const {
+Result<> RestoredSocket::acknowledge() const {
   Segment old = next_segment();
   ++heard_.answers;
   old.seq = rcv_wup_ - 2;  // older than the last byte and the FIN that the peer knows to be received
   return inject(old, marks_.inject);
 }
 
-std::optional<Segment> Restored::question() const {
+std::optional<Segment> RestoredSocket::question() const {
   if (!is_synchronized(state_)) return {};
   return Segment{.tuple = {tuple_.remote, tuple_.local}, .seq = acknowledged_ - 1, .ack = rcv_seq_ + peer_has_finished(state_), .window = 1024, .data = {}};
 }
 
-Result<> Restored::write_unsent() {
+Result<> RestoredSocket::write_unsent() {
   for (ByteView rest = unsent_; !rest.empty();) {
     const ssize_t sent = ::send(fd_.get(), rest.data(), rest.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent > 0) {
@@ -315,7 +315,7 @@ Result<> Restored::write_unsent() {
   return {};
 }
 
-Result<> Restored::send_syn() {
+Result<> RestoredSocket::send_syn() {
   const int flags = ::fcntl(fd_.get(), F_GETFL);
   ::fcntl(fd_.get(), F_SETFL, flags | O_NONBLOCK);
   sockaddr_storage address;
@@ -327,18 +327,18 @@ Result<> Restored::send_syn() {
 }
 
 // A segment that we put in is processed before inject() returns, unless the processor has too much to do.
-Result<> Restored::await(const char* what, const std::function<bool()>& done) const {
+Result<> RestoredSocket::await(const char* what, const std::function<bool()>& done) const {
   if (done()) return {};
   const unique_fd changes(::epoll_create1(EPOLL_CLOEXEC));
   epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
   if (!changes || ::epoll_ctl(changes.get(), EPOLL_CTL_ADD, fd_.get(), &event) != 0) return fail_errno("epoll");
   do
     if (done()) return {};
-  while (::epoll_wait(changes.get(), &event, 1, kPatience) > 0);
+  while (::epoll_wait(changes.get(), &event, 1, kInjectionTimeoutMs) > 0);
   return fail(ETIMEDOUT, "{} does not reach the restored socket (state {})", what, state());
 }
 
-std::uint8_t Restored::state() const {
+std::uint8_t RestoredSocket::state() const {
   const auto info = get<tcp_info>(fd_.get(), IPPROTO_TCP, TCP_INFO, "TCP_INFO");
   return info ? info->tcpi_state : std::uint8_t(kClose);
 }

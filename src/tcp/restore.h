@@ -22,13 +22,13 @@ struct Heard {
 
 // A restored endpoint, mute (the freeze mark) and in repair mode until thaw(). Destroying one that was not thawed discards it without a packet on
 // the wire.
-class Restored {
+class RestoredSocket {
  public:
   // `transparent`: the local address is not this host's (IP_TRANSPARENT). Checks the image: EBADMSG if it can not be.
-  static Result<Restored> restore(const wire::TcpT& image, Marks marks, bool transparent);
-  Restored(Restored&&) noexcept = default;
-  Restored& operator=(Restored&&) = delete;
-  ~Restored();
+  static Result<RestoredSocket> restore(const wire::TcpT& image, Marks marks, bool transparent);
+  RestoredSocket(RestoredSocket&&) noexcept = default;
+  RestoredSocket& operator=(RestoredSocket&&) = delete;
+  ~RestoredSocket();
 
   int fd() const { return fd_.get(); }  // borrows
   // Of a thawed one: what its counters say though the peer has not answered yet.
@@ -37,7 +37,7 @@ class Restored {
   std::optional<Segment> question() const;
   // Gives the socket what happened to the other one after its image was taken. What the peer would send again may be missing then; nothing else is. An error
   // leaves it unfit for anything but being discarded.
-  Result<> receive(const Late& late);
+  Result<> receive(const FreezeDelta& late);
   // One live endpoint from here on: mark off, repair mode off (its window probe goes out), the unsent rest of the send queue written, and what
   // comes behind it: our FIN, in SYN_SENT the SYN. All that was received is acknowledged. An error (EBADMSG: bytes of the image are still to come):
   // mute() tells whether it fell mute again, and nobody heard of it, or whether it lived for a moment, and was reset.
@@ -45,7 +45,7 @@ class Restored {
   bool mute() const { return bool(fd_); }
 
  private:
-  explicit Restored(const wire::TcpT& image, Marks marks);
+  explicit RestoredSocket(const wire::TcpT& image, Marks marks);
   Result<> restore_socket(const wire::TcpT& image, bool transparent);
   Result<> restore_connection(const wire::TcpT& image);
   Result<> show_sample(const wire::TcpT& image);
@@ -54,9 +54,9 @@ class Restored {
   Result<> give_fin();
   Result<> go_live();
   Result<> send_syn();
-  Result<> done_by_owner(const Late& late);
-  Result<> hear(const Late& late);
-  Result<> receive_data(const Late& late);
+  Result<> done_by_owner(const FreezeDelta& late);
+  Result<> hear(const FreezeDelta& late);
+  Result<> receive_data(const FreezeDelta& late);
   Result<> write_unsent();
   Result<> acknowledge() const;
   Result<> await(const char* what, const std::function<bool()>& done) const;

@@ -24,9 +24,9 @@ bool has_ended(int fd) { return poll_now(fd, POLLRDHUP) & (POLLRDHUP | POLLERR);
 
 Result<std::uint64_t> cookie_of(int fd) { return get<std::uint64_t>(fd, SOL_SOCKET, SO_COOKIE, "SO_COOKIE"); }
 
-Result<Facts> inspect(int fd) {
+Result<SocketInfo> socket_info(int fd) {
   TRY_LET(protocol, get<int>(fd, SOL_SOCKET, SO_PROTOCOL, "the descriptor"));
-  Facts facts;
+  SocketInfo facts;
   sockaddr_storage address{};
   socklen_t size = sizeof address;
   if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return fail_errno("getsockname");

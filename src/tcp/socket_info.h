@@ -8,7 +8,7 @@
 
 namespace sockmi::tcp {
 
-struct Facts {
+struct SocketInfo {
   FourTuple tuple;           // v4-mapped addresses as IPv6, as the socket has them; no remote address if it is bound or listening
   std::uint8_t state = 0;    // of states.h; kClose: bound
   std::uint64_t received = 0;  // bytes, in order, since the connection or this socket of it began
@@ -17,7 +17,7 @@ struct Facts {
 };
 
 // Errors: EBADF, ENOTSOCK (a file), EPROTONOSUPPORT (a socket, but not TCP), ENOTCONN (closed, or never bound).
-Result<Facts> inspect(int fd);
+Result<SocketInfo> socket_info(int fd);
 // What tells it from every other socket; also when its connection has ended.
 Result<std::uint64_t> cookie_of(int fd);
 

@@ -18,7 +18,7 @@
 namespace sockmi::tcp {
 namespace {
 
-// Restored by buffers.cc.
+// RestoredSocket by buffers.cc.
 constexpr int kBufferOptions[] = {SO_RCVBUF, SO_SNDBUF, SO_BUF_LOCK};
 
 // Pseudo-level for the flags of fcntl(2), which are not socket options but belong to the socket all the same.
@@ -84,7 +84,7 @@ Settings read_settings(int fd, int family, bool passive) {
   for (const auto& [option, fresh] : known_options(family == AF_INET6)) {
     if (option->when == When::Passive && !passive) continue;
     const auto value = read(fd, option->level, option->name, room);
-    if (value && (option->otherwise == Default::OfTheHost || !std::ranges::equal(*value, fresh)))
+    if (value && (option->otherwise == DefaultOrigin::OfTheHost || !std::ranges::equal(*value, fresh)))
       settings.push_back(make_option(option->level, option->name, *value));
   }
   return settings;

@@ -53,12 +53,12 @@ FourTuple tuple_of(const TcpT& tcp) {
   return {{*IpAddress::from_bytes(tcp.local_ip), tcp.local_port}, {remote, tcp.remote_port}};
 }
 
-Secret pack_prepare(std::span<const Departing> endpoints, const SocketAddress& line) {
+Secret pack_prepare(std::span<const OutgoingImage> endpoints, const SocketAddress& line) {
   std::size_t size = 1024;
   for (const auto& [id, endpoint, ahead] : endpoints)
     size += 2048 + endpoint->tls.size() + endpoint->payload.size() + endpoint->tcp.receive_queue.size() + endpoint->tcp.send_queue.size();
   WipingBuilder builder(size);
-  std::vector<flatbuffers::Offset<wire::DepartingImage>> all;
+  std::vector<flatbuffers::Offset<wire::PreparedImage>> all;
   for (const auto& [id, endpoint, ahead] : endpoints) {
     const auto service = builder.CreateString(endpoint->service);
     const auto owner = builder.CreateString(endpoint->owner.name);
@@ -69,7 +69,7 @@ Secret pack_prepare(std::span<const Departing> endpoints, const SocketAddress& l
     const auto home_line = builder.CreateString(to_string(endpoint->home_line));
     const auto image = CreateEndpointImage(builder, service, owner, endpoint->state, tcp, tls, payload, home, home_line,
                                            endpoint->generation, endpoint->owner.uid);
-    all.push_back(CreateDepartingImage(builder, vector(builder, id), image, ahead));
+    all.push_back(CreatePreparedImage(builder, vector(builder, id), image, ahead));
   }
   return pack(Request::Prepare, builder, CreatePrepareDirect(builder, to_string(line).c_str(), &all));
 }
@@ -100,7 +100,7 @@ Secret pack_commit(const std::vector<Committed>& endpoints) {
   WipingBuilder builder(1024);
   std::vector<flatbuffers::Offset<CommittedImage>> all;
   for (const Committed& each : endpoints) {
-    all.push_back(CreateCommittedImage(builder, vector(builder, each.id), Late::Pack(builder, &each.late)));
+    all.push_back(CreateCommittedImage(builder, vector(builder, each.id), FreezeDelta::Pack(builder, &each.late)));
   }
   return pack(Request::Commit, builder, CreateCommitDirect(builder, &all));
 }
@@ -133,16 +133,16 @@ Result<std::vector<MigrationId>> read_ids(ByteView bytes) {
   return out;
 }
 
-Secret pack_rest(const MigrationId& id, const LateT& late) {
+Secret pack_rest(const MigrationId& id, const FreezeDeltaT& late) {
   WipingBuilder builder(256 + late.written.size());
   const auto name = vector(builder, id);
-  return pack(Request::Rest, builder, CreateRest(builder, name, Late::Pack(builder, &late)));
+  return pack(Request::LateWrite, builder, CreateLateWrite(builder, name, FreezeDelta::Pack(builder, &late)));
 }
 
 Secret pack_rest(std::span<const MigrationId> untouched) {
   WipingBuilder builder;
   const auto* first = reinterpret_cast<const std::uint8_t*>(untouched.data());
-  return pack(Request::Rest, builder, CreateRest(builder, builder.CreateVector(first, untouched.size_bytes())));
+  return pack(Request::LateWrite, builder, CreateLateWrite(builder, builder.CreateVector(first, untouched.size_bytes())));
 }
 
 Secret pack_straggler(const StragglerT& straggler) {
@@ -152,24 +152,24 @@ Secret pack_straggler(const StragglerT& straggler) {
 
 Secret pack_expect() {
   WipingBuilder builder;
-  return pack(Request::Expect, builder, CreateExpect(builder));
+  return pack(Request::Standby, builder, CreateStandby(builder));
 }
 
 Secret pack_passages(const std::vector<Crossing>& connections) {
   WipingBuilder builder;
-  std::vector<flatbuffers::Offset<Passage>> passages;
+  std::vector<flatbuffers::Offset<PathQuery>> passages;
   std::uint32_t largest = 0;
   for (const auto& [tuple, size, near] : connections) {
     const auto local = builder.CreateString(to_string(tuple.local)), remote = builder.CreateString(to_string(tuple.remote));
-    passages.push_back(CreatePassage(builder, local, remote, size, near));
+    passages.push_back(CreatePathQuery(builder, local, remote, size, near));
     largest = std::max(largest, size);
   }
   const auto all = builder.CreateVector(passages);
   // Twice as much, for a packet is filled by what is behind the last one's end.
-  return pack(Request::Passages, builder, CreatePassages(builder, all, vector(builder, Bytes(std::min(2 * largest, kMostPadding)))));
+  return pack(Request::PathQueries, builder, CreatePathQueries(builder, all, vector(builder, Bytes(std::min(2 * largest, kMostPadding)))));
 }
 
-Result<std::vector<Crossing>> read_passages(const Passages& said) {
+Result<std::vector<Crossing>> read_passages(const PathQueries& said) {
   std::vector<Crossing> connections;
   if (!said.connections()) return connections;
   if (said.connections()->size() > kMostEndpoints) return fail(EMSGSIZE, "{} connections in one message", said.connections()->size());
@@ -184,12 +184,12 @@ Result<std::vector<Crossing>> read_passages(const Passages& said) {
 Secret pack_ahead(const MigrationId& id, ByteView bytes) {
   WipingBuilder builder(256 + bytes.size());
   const auto name = vector(builder, id);
-  return pack(Request::Ahead, builder, CreateAhead(builder, name, vector(builder, bytes)));
+  return pack(Request::PreCopy, builder, CreatePreCopy(builder, name, vector(builder, bytes)));
 }
 
 Secret pack_inquire(const MigrationId& id) {
   WipingBuilder builder;
-  return pack(Request::Inquire, builder, CreateInquire(builder, vector(builder, id)));
+  return pack(Request::QueryOutcome, builder, CreateQueryOutcome(builder, vector(builder, id)));
 }
 
 Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
@@ -202,8 +202,8 @@ Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string
 
 Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line, std::uint64_t generation, bool routed) {
   WipingBuilder builder;
-  return pack(Request::Held, builder,
-              CreateHeldDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(), service.c_str(), to_string(line).c_str(),
+  return pack(Request::QueryHolder, builder,
+              CreateQueryHolderDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(), service.c_str(), to_string(line).c_str(),
                                generation, routed));
 }
 

@@ -37,12 +37,12 @@ FourTuple tuple_of(const TcpT& tcp);  // of a checked image
 inline constexpr std::size_t kMostEndpoints = 4096;  // of one message; as many as a batch has
 
 // An endpoint of a Prepare or a Commit. One message carries a batch.
-struct Departing {
+struct OutgoingImage {
   MigrationId id;
   const Endpoint* endpoint;
   std::uint32_t ahead = 0;  // bytes in front of its receive queue that are with the importer already
 };
-// See Passage in message.fbs.
+// See PathQuery in message.fbs.
 struct Crossing {
   FourTuple tuple;
   std::uint32_t largest = 0;
@@ -50,10 +50,10 @@ struct Crossing {
 };
 struct Committed {
   MigrationId id{};
-  LateT late;
+  FreezeDeltaT late;
 };
 
-Secret pack_prepare(std::span<const Departing> endpoints, const SocketAddress& line);
+Secret pack_prepare(std::span<const OutgoingImage> endpoints, const SocketAddress& line);
 Result<Endpoint> read_endpoint(const EndpointImage* from);
 Secret pack_commit(const std::vector<Committed>& endpoints);
 Result<std::vector<Committed>> read_commit(const Commit& from);
@@ -61,16 +61,16 @@ Secret pack_abort(std::span<const MigrationId> ids);
 Result<std::vector<MigrationId>> read_ids(ByteView bytes);  // 16 bytes each
 Secret pack_expect();
 Secret pack_passages(const std::vector<Crossing>& connections);
-Result<std::vector<Crossing>> read_passages(const Passages& said);
+Result<std::vector<Crossing>> read_passages(const PathQueries& said);
 Secret pack_ahead(const MigrationId& id, ByteView bytes);
 Secret pack_inquire(const MigrationId& id);
-Secret pack_rest(const MigrationId& id, const LateT& late);
+Secret pack_rest(const MigrationId& id, const FreezeDeltaT& late);
 Secret pack_straggler(const StragglerT& straggler);
 Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service = {}, std::uint64_t generation = 0);
 Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line, std::uint64_t generation = 0, bool routed = false);
 Secret pack_ended(const FourTuple& tuple, std::uint64_t generation = 0);
 Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned prefix, bool deprecated);
-// The connection that a Moved, an Ended or a Held speaks of.
+// The connection that a Moved, an Ended or a QueryHolder speaks of.
 Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers::String* remote);
 Secret pack_answer(const Result<>& result, int decided = 0);
 Secret pack_answer(const std::vector<Result<>>& verdicts, std::chrono::microseconds took = {});

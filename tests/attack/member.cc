@@ -42,7 +42,7 @@ Secret straggler(const Words& words) {
   said.seq = static_cast<std::uint32_t>(std::stoul(words[2]));
   said.ack = static_cast<std::uint32_t>(std::stoul(words[3]));
   said.window = 1000;
-  said.late = std::make_unique<wire::LateT>();
+  said.late = std::make_unique<wire::FreezeDeltaT>();
   said.late->bytes.assign(words[4].begin(), words[4].end());
   return wire::pack_straggler(said);
 }
@@ -64,7 +64,7 @@ Secret prepare(const Words& words) {
     endpoint.tcp.remote_ip.assign(tuple.remote.ip.view().begin(), tuple.remote.ip.view().end());
     endpoint.tcp.remote_port = tuple.remote.port;
   }
-  const wire::Departing one{id_of(words[0]), &endpoint, 0};
+  const wire::OutgoingImage one{id_of(words[0]), &endpoint, 0};
   return wire::pack_prepare({&one, 1}, endpoint.home_line);
 }
 
@@ -95,11 +95,11 @@ class Member {
       : identity_(*cluster::Identity::load(words[0])), address_(*IpAddress::parse(words[1])), host_(words[2]), line_(*SocketAddress::parse(words[3])) {}
 
   asio::awaitable<void> run(std::string command, Words words) {
-    transfer_ = *cluster::Transfer::open(io_, identity_, {address_, 17078}, [](cluster::Speaker, Secret) -> asio::awaitable<Secret> { co_return Secret(); });
+    transfer_ = *cluster::ControlChannel::open(io_, identity_, {address_, 17078}, [](cluster::AuthenticatedHost, Secret) -> asio::awaitable<Secret> { co_return Secret(); });
     if (command == "reserve") {
       co_await reserve(words);
     } else if (command == "hello") {
-      co_await greet(std::chrono::milliseconds(std::stoi(words[0])));
+      co_await send_hello(std::chrono::milliseconds(std::stoi(words[0])));
     } else if (command == "garbage") {
       std::mt19937 random(static_cast<unsigned>(std::stoul(words[0])));
       for (int i = 0; i < std::stoi(words[1]); ++i) {
@@ -135,19 +135,19 @@ class Member {
     std::fflush(stdout);
   }
 
-  struct Nobody : cluster::Negotiation::Importer {
-    Result<cluster::Willing> willing(const cluster::Offer&) override { return fail(EPERM, "no"); }
+  struct Nobody : cluster::Discovery::OfferHandler {
+    Result<cluster::OfferReply> can_accept(const cluster::Offer&) override { return fail(EPERM, "no"); }
     Result<> reserve(const std::string&, const cluster::Offer&) override { return fail(EPERM, "no"); }
   };
 
-  std::unique_ptr<cluster::Negotiation> negotiate(Nobody& nobody) {
-    cluster::NegotiationConfig config{.interface = "eth0", .address = address_, .group = *SocketAddress::parse("239.255.77.77:7077"), .line_port = 17078};
+  std::unique_ptr<cluster::Discovery> negotiate(Nobody& nobody) {
+    cluster::DiscoveryConfig config{.interface = "eth0", .address = address_, .group = *SocketAddress::parse("239.255.77.77:7077"), .line_port = 17078};
     config.timeout = 2000ms;
-    return *cluster::Negotiation::open(io_, identity_, config, nobody);
+    return *cluster::Discovery::open(io_, identity_, config, nobody);
   }
 
   // Says for so long who it is, as a daemon does that begins.
-  asio::awaitable<void> greet(std::chrono::milliseconds time) {
+  asio::awaitable<void> send_hello(std::chrono::milliseconds time) {
     Nobody nobody;
     const auto negotiation = negotiate(nobody);
     asio::steady_timer timer(io_, time);
@@ -174,7 +174,7 @@ class Member {
   const IpAddress address_;
   const std::string host_;
   const SocketAddress line_;
-  std::unique_ptr<cluster::Transfer> transfer_;
+  std::unique_ptr<cluster::ControlChannel> transfer_;
 };
 
 }  // namespace

@@ -22,68 +22,68 @@ void need(bool good) {
 // Hears what the daemon hears, and says it again.
 class Echo : public daemon::Requests {
  public:
-  using Speaker = daemon::Speaker;
+  using AuthenticatedHost = daemon::AuthenticatedHost;
   using MigrationId = daemon::MigrationId;
-  Result<> expect(const Speaker&) override { return {}; }
-  std::vector<Result<>> passages(const Speaker&, const std::vector<wire::Crossing>& connections) override {
+  Result<> expect(const AuthenticatedHost&) override { return {}; }
+  std::vector<Result<>> passages(const AuthenticatedHost&, const std::vector<wire::Crossing>& connections) override {
     const Secret again = wire::pack_passages(connections);
-    need(wire::read_passages(*said(again)->request_as_Passages())->size() == connections.size());
+    need(wire::read_passages(*said(again)->request_as_PathQueries())->size() == connections.size());
     return std::vector<Result<>>(connections.size());
   }
-  Result<> take_ahead(const Speaker&, const MigrationId& id, ByteView bytes) override {
+  Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId& id, ByteView bytes) override {
     const Secret again = wire::pack_ahead(id, bytes);
-    need(std::ranges::equal(wire::view(said(again)->request_as_Ahead()->bytes()), bytes));
+    need(std::ranges::equal(wire::view(said(again)->request_as_PreCopy()->bytes()), bytes));
     return {};
   }
-  Result<> prepare(const Speaker&, const MigrationId& id, const SocketAddress& line, wire::Endpoint endpoint, std::uint32_t ahead) override {
+  Result<> prepare(const AuthenticatedHost&, const MigrationId& id, const SocketAddress& line, wire::Endpoint endpoint, std::uint32_t ahead) override {
     (void)to_string(wire::tuple_of(endpoint.tcp));
     (void)tcp::check_connection(endpoint.tcp);
     (void)tcp::check_passive(endpoint.tcp);
-    const wire::Departing one{id, &endpoint, ahead};
+    const wire::OutgoingImage one{id, &endpoint, ahead};
     const Secret again = wire::pack_prepare({&one, 1}, line);
     need(wire::read_endpoint(said(again)->request_as_Prepare()->endpoints()->Get(0)->endpoint()).has_value());
     return {};
   }
-  std::vector<Result<>> commit(const Speaker&, const std::vector<wire::Committed>& committed) override {
+  std::vector<Result<>> commit(const AuthenticatedHost&, const std::vector<wire::Committed>& committed) override {
     const Secret again = wire::pack_commit(committed);
     need(wire::read_commit(*said(again)->request_as_Commit())->size() == committed.size());
     return std::vector<Result<>>(committed.size());
   }
-  Result<> abort(const Speaker&, const std::vector<MigrationId>& ids) override {
+  Result<> abort(const AuthenticatedHost&, const std::vector<MigrationId>& ids) override {
     const Secret again = wire::pack_abort(ids);
     need(*wire::read_ids(wire::view(said(again)->request_as_Abort()->ids())) == ids);
     return {};
   }
-  Result<> rest(const Speaker&, const MigrationId& id, const wire::LateT& late) override {
+  Result<> rest(const AuthenticatedHost&, const MigrationId& id, const wire::FreezeDeltaT& late) override {
     const Secret again = wire::pack_rest(id, late);
-    need(std::ranges::equal(wire::view(said(again)->request_as_Rest()->late()->written()), late.written));
+    need(std::ranges::equal(wire::view(said(again)->request_as_LateWrite()->late()->written()), late.written));
     return {};
   }
-  Result<> straggler(const Speaker&, const wire::StragglerT& straggler) override {
+  Result<> straggler(const AuthenticatedHost&, const wire::StragglerT& straggler) override {
     if (straggler.late) (void)said(wire::pack_straggler(straggler));
     return {};
   }
-  Result<> ended(const Speaker&, const FourTuple&, std::uint64_t) override { return {}; }
-  Result<> take_over(const Speaker&, const wire::TakeOver& take) override {
+  Result<> ended(const AuthenticatedHost&, const FourTuple&, std::uint64_t) override { return {}; }
+  Result<> take_over(const AuthenticatedHost&, const wire::TakeOver& take) override {
     if (const auto address = IpAddress::parse(wire::string(take.address())))
       (void)said(wire::pack_take_over(take.step(), *address, take.prefix(), take.deprecated()));
     return {};
   }
-  Result<int> inquire(const Speaker&, const MigrationId& id) override {
+  Result<int> inquire(const AuthenticatedHost&, const MigrationId& id) override {
     need(wire::to_hex(id).size() == 32);
     return 0;
   }
-  Result<int> moved(const Speaker&, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+  Result<int> moved(const AuthenticatedHost&, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
                     std::uint64_t generation) override {
     const Secret again = wire::pack_moved(tuple, to, host, service, generation);
     const auto* moved = said(again)->request_as_Moved();
     need(wire::read_tuple(moved->local(), moved->remote()) == tuple && IpAddress::parse(moved->to()->str()) == to);
     return 0;
   }
-  Result<int> held(const Speaker&, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+  Result<int> held(const AuthenticatedHost&, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
                    std::uint64_t generation, bool routed) override {
     const Secret again = wire::pack_held(tuple, service, line, generation, routed);
-    const auto* held = said(again)->request_as_Held();
+    const auto* held = said(again)->request_as_QueryHolder();
     need(wire::read_tuple(held->local(), held->remote()) == tuple && SocketAddress::parse(held->line()->str()) == line && held->routed() == routed);
     return 0;
   }

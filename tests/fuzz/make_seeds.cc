@@ -23,10 +23,10 @@ int main(int argc, char** argv) {
   endpoint.tcp.send_queue = {1, 2, 3};
   endpoint.tcp.options.push_back(std::make_unique<SocketOptionT>());
   const MigrationId id{1, 2, 3};
-  const Departing one{id, &endpoint, 7};
+  const OutgoingImage one{id, &endpoint, 7};
   write("prepare", 'm', pack_prepare({&one, 1}, local));
   std::vector<Committed> committed(1);
-  LateT& late = committed[0].late;
+  FreezeDeltaT& late = committed[0].late;
   late.bytes = {1, 2, 3};
   late.acked = 4;
   late.window = 5;
@@ -47,7 +47,7 @@ int main(int argc, char** argv) {
   StragglerT straggler;
   straggler.local = to_string(local);
   straggler.remote = to_string(remote);
-  straggler.late = std::make_unique<LateT>(late);
+  straggler.late = std::make_unique<FreezeDeltaT>(late);
   write("straggler", 'm', pack_straggler(straggler));
   for (const auto type : EnumValuesRequest()) {  // a union that has a type and no value is well-formed to FlatBuffers
     WipingBuilder b;

@@ -88,9 +88,9 @@ int state(bool server) { return server ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_CLIE
 
 }  // namespace
 
-Line::Line(const std::string& at, const std::string& next) : next_path_(next), listener_(at.empty() ? Fd() : listen_unix(at)) {}
+ControlConnection::ControlConnection(const std::string& at, const std::string& next) : next_path_(next), listener_(at.empty() ? Fd() : listen_unix(at)) {}
 
-bool Line::give(Connection& c) {
+bool ControlConnection::give(Connection& c) {
   if (!next_) next_ = connect_unix(next_path_);
   const bool server = SSL_is_server(c.ssl.get());
   void* image = nullptr;
@@ -116,7 +116,7 @@ bool Line::give(Connection& c) {
 }
 
 // False: the next mover has ended.
-bool Line::wait_for_one() {
+bool ControlConnection::wait_for_one() {
   for (;;) {
     pollfd polled[] = {{previous_ ? previous_.get() : listener_.get(), POLLIN, 0}, {next_.get(), POLLIN, 0}};
     if (::poll(polled, 2, -1) < 0) {
@@ -135,7 +135,7 @@ bool Line::wait_for_one() {
   }
 }
 
-Connection Line::receive(const Context& context) {
+Connection ControlConnection::receive(const Context& context) {
   Connection c;
   const Head head = receive_head(previous_.get(), c.tls, c.plain);
   std::string image = receive_bytes(previous_.get(), head.image);
@@ -160,7 +160,7 @@ Connection Line::receive(const Context& context) {
   return c;
 }
 
-std::optional<Connection> Line::take(const Context& context) {
+std::optional<Connection> ControlConnection::take(const Context& context) {
   if (!wait_for_one()) return std::nullopt;
   return receive(context);
 }

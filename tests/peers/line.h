@@ -10,10 +10,10 @@
 
 namespace mover {
 
-class Line {
+class ControlConnection {
  public:
   // Empty paths: takes, or gives, nothing.
-  Line(const std::string& at, const std::string& next);
+  ControlConnection(const std::string& at, const std::string& next);
 
   bool takes() const { return static_cast<bool>(listener_); }
   bool gives() const { return !next_path_.empty(); }

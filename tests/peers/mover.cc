@@ -46,7 +46,7 @@ Connection begin(const Options& options, const Context& context, bool server) {
 }
 
 // True: it went to the next mover. False: it ended here.
-bool relay(Connection& c, Line& line, std::uint64_t every) {
+bool relay(Connection& c, ControlConnection& line, std::uint64_t every) {
   Relay relay(c, line.gives() ? every : 0);
   while (relay.run() == Relay::Outcome::hop_due) {
     if (line.give(c)) return true;
@@ -59,7 +59,7 @@ bool relay(Connection& c, Line& line, std::uint64_t every) {
 
 int run(const Options& options, const std::string& how) {
   const Context context(options.tls);
-  Line line(options.at, options.next);
+  ControlConnection line(options.at, options.next);
   if (how != "take") {
     Connection c = begin(options, context, how == "serve");
     if (!relay(c, line, options.every) || !line.takes()) return 0;

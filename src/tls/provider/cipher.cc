@@ -167,7 +167,7 @@ template <std::size_t I>
 void* new_context(void*) {
   auto* c = new CipherContext;
   c->table = &tables[I];
-  c->inner = tables[I].newctx(Default::get().context);
+  c->inner = tables[I].newctx(DefaultProvider::get().context);
   if (Scope* scope = Scope::current()) {
     c->shadow = scope->shadow;
     if (!c->shadow) scope->contexts.push_back(c);
@@ -201,11 +201,11 @@ int get_params(OSSL_PARAM params[]) {
   return !multiblock || OSSL_PARAM_set_int(multiblock, 0);
 }
 template <std::size_t I>
-const OSSL_PARAM* gettable(void*) { return tables[I].gettable_params(Default::get().context); }
+const OSSL_PARAM* gettable(void*) { return tables[I].gettable_params(DefaultProvider::get().context); }
 template <std::size_t I>
-const OSSL_PARAM* gettable_ctx(void*, void*) { return tables[I].gettable_ctx_params(nullptr, Default::get().context); }
+const OSSL_PARAM* gettable_ctx(void*, void*) { return tables[I].gettable_ctx_params(nullptr, DefaultProvider::get().context); }
 template <std::size_t I>
-const OSSL_PARAM* settable_ctx(void*, void*) { return tables[I].settable_ctx_params(nullptr, Default::get().context); }
+const OSSL_PARAM* settable_ctx(void*, void*) { return tables[I].settable_ctx_params(nullptr, DefaultProvider::get().context); }
 
 template <std::size_t I>
 const OSSL_DISPATCH* dispatch() {
@@ -306,7 +306,7 @@ const OSSL_ALGORITHM* wrapped_ciphers() {
     static OSSL_ALGORITHM out[kCount + 1];
     std::size_t count = 0;
     int no_cache = 0;
-    for (const OSSL_ALGORITHM* a = OSSL_PROVIDER_query_operation(Default::get().provider, OSSL_OP_CIPHER, &no_cache); a && a->algorithm_names; ++a)
+    for (const OSSL_ALGORITHM* a = OSSL_PROVIDER_query_operation(DefaultProvider::get().provider, OSSL_OP_CIPHER, &no_cache); a && a->algorithm_names; ++a)
       for (std::size_t i = 0; i < kCount; ++i)
         if (has_name(a->algorithm_names, kNamed[i].name)) {
           tables[i].kind = kNamed[i].kind;

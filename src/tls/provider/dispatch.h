@@ -12,11 +12,11 @@
 namespace sockmi::tls {
 
 // The default provider in a library context of our own, which nothing else uses.
-struct Default {
+struct DefaultProvider {
   OSSL_LIB_CTX* libctx;
   OSSL_PROVIDER* provider;
   void* context;
-  static const Default& get();
+  static const DefaultProvider& get();
 };
 
 const OSSL_ALGORITHM* wrapped_ciphers();

@@ -93,7 +93,7 @@ int derive_tls1(void* v, unsigned char* out, std::size_t size, const OSSL_PARAM 
 }
 
 template <std::size_t I>
-void* new_context(void*) { return new Context{&tables[I], tables[I].newctx(Default::get().context)}; }
+void* new_context(void*) { return new Context{&tables[I], tables[I].newctx(DefaultProvider::get().context)}; }
 void free_context(void* v) {
   auto* c = static_cast<Context*>(v);
   if (!c) return;
@@ -109,9 +109,9 @@ void reset(void* v) { static_cast<Context*>(v)->table->reset(static_cast<Context
 int get_ctx_params(void* v, OSSL_PARAM params[]) { return static_cast<Context*>(v)->table->get_ctx_params(static_cast<Context*>(v)->inner, params); }
 int set_ctx_params(void* v, const OSSL_PARAM params[]) { return static_cast<Context*>(v)->table->set_ctx_params(static_cast<Context*>(v)->inner, params); }
 template <std::size_t I>
-const OSSL_PARAM* gettable_ctx(void*, void*) { return tables[I].gettable_ctx_params(nullptr, Default::get().context); }
+const OSSL_PARAM* gettable_ctx(void*, void*) { return tables[I].gettable_ctx_params(nullptr, DefaultProvider::get().context); }
 template <std::size_t I>
-const OSSL_PARAM* settable_ctx(void*, void*) { return tables[I].settable_ctx_params(nullptr, Default::get().context); }
+const OSSL_PARAM* settable_ctx(void*, void*) { return tables[I].settable_ctx_params(nullptr, DefaultProvider::get().context); }
 
 template <std::size_t I>
 const OSSL_DISPATCH* dispatch() {
@@ -151,7 +151,7 @@ const OSSL_ALGORITHM* wrapped_kdfs() {
     static OSSL_ALGORITHM out[kCount + 1];
     std::size_t count = 0;
     int no_cache = 0;
-    for (const OSSL_ALGORITHM* a = OSSL_PROVIDER_query_operation(Default::get().provider, OSSL_OP_KDF, &no_cache); a && a->algorithm_names; ++a)
+    for (const OSSL_ALGORITHM* a = OSSL_PROVIDER_query_operation(DefaultProvider::get().provider, OSSL_OP_KDF, &no_cache); a && a->algorithm_names; ++a)
       for (std::size_t i = 0; i < kCount; ++i)
         if (has_name(a->algorithm_names, kNames[i])) {
           fill(tables[i], a->implementation);

@@ -43,7 +43,7 @@ thread_local MacContext* latest = nullptr;  // to be keyed
 
 MacContext& context_of(void* v) { return *static_cast<MacContext*>(v); }
 
-void* new_context(void*) { return new MacContext{.inner = table.newctx(Default::get().context), .state = nullptr}; }
+void* new_context(void*) { return new MacContext{.inner = table.newctx(DefaultProvider::get().context), .state = nullptr}; }
 void free_context(void* v) {
   auto* c = static_cast<MacContext*>(v);
   if (!c) return;
@@ -79,8 +79,8 @@ int update(void* v, const unsigned char* data, std::size_t size) {
 int final(void* v, unsigned char* out, std::size_t* out_size, std::size_t room) { return table.final(context_of(v).inner, out, out_size, room); }
 int get_ctx_params(void* v, OSSL_PARAM params[]) { return table.get_ctx_params(context_of(v).inner, params); }
 int set_ctx_params(void* v, const OSSL_PARAM params[]) { return table.set_ctx_params(context_of(v).inner, params); }
-const OSSL_PARAM* gettable_ctx(void*, void*) { return table.gettable_ctx_params(nullptr, Default::get().context); }
-const OSSL_PARAM* settable_ctx(void*, void*) { return table.settable_ctx_params(nullptr, Default::get().context); }
+const OSSL_PARAM* gettable_ctx(void*, void*) { return table.gettable_ctx_params(nullptr, DefaultProvider::get().context); }
+const OSSL_PARAM* settable_ctx(void*, void*) { return table.settable_ctx_params(nullptr, DefaultProvider::get().context); }
 
 const OSSL_DISPATCH* dispatch() {
   static const OSSL_DISPATCH functions[] = {{OSSL_FUNC_MAC_NEWCTX, generic(new_context)},
@@ -129,7 +129,7 @@ const OSSL_ALGORITHM* wrapped_macs() {
   static const OSSL_ALGORITHM* offered = [] {
     static OSSL_ALGORITHM out[2];
     int no_cache = 0;
-    for (const OSSL_ALGORITHM* a = OSSL_PROVIDER_query_operation(Default::get().provider, OSSL_OP_MAC, &no_cache); a && a->algorithm_names; ++a)
+    for (const OSSL_ALGORITHM* a = OSSL_PROVIDER_query_operation(DefaultProvider::get().provider, OSSL_OP_MAC, &no_cache); a && a->algorithm_names; ++a)
       if (has_name(a->algorithm_names, "HMAC")) {
         fill(a->implementation);
         out[0] = {a->algorithm_names, "provider=sockmi", dispatch(), nullptr};

@@ -19,9 +19,9 @@
 
 namespace sockmi::tls {
 
-const Default& Default::get() {
-  static const Default it = [] {
-    Default out{OSSL_LIB_CTX_new(), nullptr, nullptr};
+const DefaultProvider& DefaultProvider::get() {
+  static const DefaultProvider it = [] {
+    DefaultProvider out{OSSL_LIB_CTX_new(), nullptr, nullptr};
     out.provider = OSSL_PROVIDER_load(out.libctx, "default");
     if (!out.provider) std::abort();  // OpenSSL without its own default provider is none
     out.context = OSSL_PROVIDER_get0_provider_ctx(out.provider);

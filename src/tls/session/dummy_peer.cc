@@ -54,7 +54,7 @@ X509* certify(EVP_PKEY* key) {
 SSL_SESSION* handshake_with_certificate() {
   EVP_PKEY* key = EVP_EC_gen("P-256");
   X509* certificate = certify(key);
-  SSL_CTX* ctx = SSL_CTX_new_ex(Default::get().libctx, nullptr, TLS_method());
+  SSL_CTX* ctx = SSL_CTX_new_ex(DefaultProvider::get().libctx, nullptr, TLS_method());
   SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
   SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);  // d2i_SSL_SESSION(3) would leave the size of this ticket with a session that has none
   SSL_CTX_use_cert_and_key(ctx, certificate, key, nullptr, 1);

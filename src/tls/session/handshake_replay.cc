@@ -80,16 +80,16 @@ Secret master_of(const SSL_SESSION* session) {
 }
 
 // The target on stage: its settings are put back when this goes, and on failure it is cleared, fit for a handshake of its own.
-class Rehearsal {
+class HandshakeReplay {
  public:
-  Rehearsal(SSL* target, Script& script)
+  HandshakeReplay(SSL* target, LoadPlan& script)
       : target_(target), script_(script), tls_(*script.tls), tls13_(tls_.version() == TLS1_3_VERSION), alpn_(wire::view(tls_.alpn())), options_(SSL_get_options(target)),
         tickets_(SSL_get_num_tickets(target)), info_callback_(SSL_get_info_callback(target)), status_type_(SSL_get_tlsext_status_type(target)),
         name_before_(text(SSL_get_servername(target, TLSEXT_NAMETYPE_host_name))), context_(up_ref(SSL_get_SSL_CTX(target))), rbio_(up_ref(SSL_get_rbio(target))),
         wbio_(up_ref(SSL_get_wbio(target))), shadow_(SSL_new(shadow_context(tls_.version(), SSL_SESSION_get0_cipher(script.session.get())))) {}
-  Rehearsal(const Rehearsal&) = delete;
+  HandshakeReplay(const HandshakeReplay&) = delete;
 
-  ~Rehearsal() {
+  ~HandshakeReplay() {
     SSL_set_ex_data(target_, psk_index(), nullptr);
     SSL_set_psk_find_session_callback(target_, nullptr);
     SSL_set_psk_use_session_callback(target_, nullptr);
@@ -241,7 +241,7 @@ class Rehearsal {
   }
 
   static int fill_session(SSL* ssl, void* secret, int* size, STACK_OF(SSL_CIPHER)*, const SSL_CIPHER** cipher, void* rehearsal) {
-    const Rehearsal& self = *static_cast<Rehearsal*>(rehearsal);
+    const HandshakeReplay& self = *static_cast<HandshakeReplay*>(rehearsal);
     const SSL_SESSION* ours = self.script_.session.get();
     SSL_SESSION* live = SSL_get_session(ssl);
     const unsigned char* at = self.tls_.session()->data();
@@ -291,7 +291,7 @@ class Rehearsal {
     for (CipherContext* context : scope.contexts)
       if (Registry::get().by_key(context->encrypting, context->secret.view(), context) == context) (context->encrypting ? writing : reading) = context;
     if (!writing || !reading) return fail(ENOKEY, "the provider is not in the SSL's path");
-    Attachment& kept = attachment(target_);
+    SslData& kept = attachment(target_);
     kept.client_random = secret(tls_.client_random());
     kept.server_random = secret(tls_.server_random());
     auto [client, server] = tls12_keys(SSL_get_current_cipher(target_), script_.suite, master, kept.client_random, kept.server_random);
@@ -346,7 +346,7 @@ class Rehearsal {
   }
 
   SSL* target_;
-  Script& script_;
+  LoadPlan& script_;
   const wire::Tls& tls_;
   const bool tls13_;
   const ByteView alpn_;
@@ -366,8 +366,8 @@ class Rehearsal {
 
 }  // namespace
 
-Result<> rehearse(SSL* target, Script& script) {
-  auto performed = Rehearsal(target, script).perform();
+Result<> rehearse(SSL* target, LoadPlan& script) {
+  auto performed = HandshakeReplay(target, script).perform();
   if (!performed) drop_attachment(target);
   return performed;
 }

@@ -9,7 +9,7 @@
 namespace sockmi::tls {
 
 // What a rehearsal is to make of its target.
-struct Script {
+struct LoadPlan {
   const wire::Tls* tls = nullptr;
   Suite suite{};
   SessionPointer session;
@@ -17,7 +17,7 @@ struct Script {
 };
 
 // ENOTSUP, ENOKEY, EBADMSG; the target is then fit for a handshake of its own. Its BIOs stay what they are.
-Result<> rehearse(SSL* target, Script& script);
+Result<> rehearse(SSL* target, LoadPlan& script);
 
 // Takes every secret out of an SSL that has been exported, which is then as one before its handshake: see overwrite.cc. An error: copies are left.
 Result<> overwrite_secrets(SSL* ssl);

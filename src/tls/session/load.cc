@@ -20,7 +20,7 @@ constexpr std::size_t kMostCertificates = 100;
 struct Checked {
   Secret body;  // owns what `script.tls` points into
   std::vector<CertificatePointer> chain;
-  Script script;
+  LoadPlan script;
 };
 
 Result<SessionPointer> read_session(ByteView der, bool with_chain) {
@@ -100,7 +100,7 @@ Result<> load(ByteView sealed, SSL* ssl, Kind kind) {
   } else {
     real.server ? SSL_set_accept_state(ssl) : SSL_set_connect_state(ssl);
   }
-  Attachment& kept = attachment(ssl);
+  SslData& kept = attachment(ssl);
   const ByteView waiting = wire::view(tls.waiting()), unsent = wire::view(tls.unsent());
   kept.waiting.assign(waiting.begin(), waiting.end());
   kept.unsent.assign(unsent.begin(), unsent.end());

@@ -4,8 +4,8 @@ namespace sockmi::tls {
 
 bool connect_in_memory(SSL* a, SSL* b) {
   BIO *one = nullptr, *other = nullptr;
-  constexpr std::size_t kRoom = 1 << 16;  // for any flight
-  if (!BIO_new_bio_pair(&one, kRoom, &other, kRoom)) return false;
+  constexpr std::size_t kMaxFlightBytes = 1 << 16;  // for any flight
+  if (!BIO_new_bio_pair(&one, kMaxFlightBytes, &other, kMaxFlightBytes)) return false;
   SSL_set_bio(a, one, one);
   SSL_set_bio(b, other, other);
   return true;

@@ -25,7 +25,7 @@ class InContext {
 };
 
 // A session of the SSL's suite whose secrets are random. `builder` holds what `script` points to.
-Script random_script(bool server, SessionPointer session, flatbuffers::FlatBufferBuilder& builder) {
+LoadPlan random_script(bool server, SessionPointer session, flatbuffers::FlatBufferBuilder& builder) {
   const auto hash = static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session.get()))));
   wire::TlsT other;
   other.server = server;
@@ -57,7 +57,7 @@ Result<> overwrite_secrets(SSL* ssl) {
   if (!cipher) return {};  // its handshake had not come to secrets
   flatbuffers::FlatBufferBuilder builder;
   SSL_CTX* const private_context = shadow_context(TLS1_3_VERSION, cipher);
-  Script script = random_script(SSL_is_server(ssl), std::move(session), builder);
+  LoadPlan script = random_script(SSL_is_server(ssl), std::move(session), builder);
   const InContext meanwhile(ssl, private_context);
   const auto overwritten = rehearse(ssl, script);
   SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);

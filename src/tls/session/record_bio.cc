@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kHeader = SSL3_RT_HEADER_LENGTH;
 constexpr std::size_t kLargest = kHeader + SSL3_RT_MAX_PLAIN_LENGTH + 2048;  // RFC 5246, 6.2.3; TLS 1.3 has less
-constexpr std::size_t kRoom = kLargest;
+constexpr std::size_t kRecordRoomBytes = kLargest;
 constexpr const char* kName = "sockmi record";
 
 // The last buffer that a connection of this thread had no more use for.
@@ -25,7 +25,7 @@ thread_local Bytes spare;
 
 Bytes take_room() { return std::exchange(spare, Bytes()); }
 void give_room(Bytes&& room) {
-  if (spare.empty() && room.size() == kRoom) spare = std::move(room);
+  if (spare.empty() && room.size() == kRecordRoomBytes) spare = std::move(room);
   room = Bytes();
 }
 
@@ -72,7 +72,7 @@ bool RecordBuffer::receive(std::size_t most, bool& retry) {
     end_ -= at_;
     at_ = record_end_ = 0;
   }
-  if (in_.size() < std::max(kRoom, end_ + most)) in_.resize(std::max(kRoom, end_ + most));
+  if (in_.size() < std::max(kRecordRoomBytes, end_ + most)) in_.resize(std::max(kRecordRoomBytes, end_ + most));
   const ssize_t got = ::recv(fd_, in_.data() + end_, most, 0);
   if (got > 0) {
     end_ += static_cast<std::size_t>(got);

@@ -38,8 +38,8 @@ std::shared_ptr<Connection> probe(SSL* ssl) {
 }
 
 // What is known of the SSL's handshake; empty if it is of an earlier one of the same object.
-Attachment::Known& known_of(SSL* ssl) {
-  Attachment::Known& known = attachment(ssl).known;
+SslData::Known& known_of(SSL* ssl) {
+  SslData::Known& known = attachment(ssl).known;
   Secret random = client_random_of(ssl);
   if (known.random != random) known = {.random = std::move(random), .connection = nullptr, .client = {}, .server = {}};
   return known;
@@ -63,7 +63,7 @@ Result<Live> find_tls13(SSL* ssl) {
 Result<Live> find_tls12(SSL* ssl, const Suite& suite) {
   auto& known = known_of(ssl);
   Live live;
-  const Attachment& kept = attachment(ssl);
+  const SslData& kept = attachment(ssl);
   if (kept.rehearsed_client_random == known.random) {
     live.client_random = kept.client_random;
     live.server_random = kept.server_random;
@@ -151,7 +151,7 @@ Secret finish(const State& state) {
 
 // What an image had brought for a record BIO that was not set yet.
 void save_left(const SSL* ssl, State& state) {
-  const Attachment* left = find_attachment(ssl);
+  const SslData* left = find_attachment(ssl);
   if (!left) return;
   state.waiting = bytes(left->waiting);
   state.unsent = bytes(left->unsent);
@@ -268,7 +268,7 @@ Result<Secret> save_established(SSL* ssl) {
 }  // namespace
 
 bool was_reused(const SSL* ssl) {
-  const Attachment* kept = find_attachment(ssl);
+  const SslData* kept = find_attachment(ssl);
   const bool since_loaded = kept && kept->loaded && (kept->rehearsed_client_random.empty() || kept->rehearsed_client_random == client_random_of(ssl));
   return since_loaded ? kept->reused : SSL_session_reused(ssl) == 1;
 }
@@ -324,7 +324,7 @@ Result<> set_fd(SSL* ssl, int fd) {
   BIO* bio = new_record_bio(fd);
   if (!bio) return fail_openssl(ENOMEM, "record BIO");
   RecordBuffer* buffer = record_buffer(bio);
-  if (Attachment* left = find_attachment(ssl)) {
+  if (SslData* left = find_attachment(ssl)) {
     buffer->adopt(left->waiting, left->unsent);
     left->waiting = left->unsent = Bytes();
     (void)buffer->flush();
@@ -340,7 +340,7 @@ void doubt(SSL* ssl) {
 int get_fd(const SSL* ssl) { return SSL_get_fd(ssl); }
 
 std::size_t write_taken(const SSL* ssl) {
-  const Attachment* loaded = find_attachment(ssl);
+  const SslData* loaded = find_attachment(ssl);
   return loaded ? loaded->write_taken : 0;
 }
 

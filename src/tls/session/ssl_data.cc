@@ -17,7 +17,7 @@ namespace {
 
 int index() {
   static const int it = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr,
-                                             [](void*, void* p, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<Attachment*>(p); });
+                                             [](void*, void* p, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<SslData*>(p); });
   return it;
 }
 
@@ -36,7 +36,7 @@ OSSL_PARAM octets(const char* name, const void* data, std::size_t size) { return
 
 // In the plain library context: our own derivations must not look like libssl's.
 Secret derive(const char* kdf_name, std::size_t size, const OSSL_PARAM* params) {
-  EVP_KDF* kdf = EVP_KDF_fetch(Default::get().libctx, kdf_name, nullptr);
+  EVP_KDF* kdf = EVP_KDF_fetch(DefaultProvider::get().libctx, kdf_name, nullptr);
   EVP_KDF_CTX* context = EVP_KDF_CTX_new(kdf);
   EVP_KDF_free(kdf);
   Secret out(size);
@@ -48,16 +48,16 @@ Secret derive(const char* kdf_name, std::size_t size, const OSSL_PARAM* params) 
 
 }  // namespace
 
-Attachment::~Attachment() {
+SslData::~SslData() {
   for (const Secret* random : {&rehearsed_client_random, &rehearsed_server_random})
     if (!random->empty()) Registry::get().end_substitution(*random);
 }
 
-Attachment* find_attachment(const SSL* ssl) { return static_cast<Attachment*>(SSL_get_ex_data(ssl, index())); }
+SslData* find_attachment(const SSL* ssl) { return static_cast<SslData*>(SSL_get_ex_data(ssl, index())); }
 
-Attachment& attachment(SSL* ssl) {
-  if (Attachment* there = find_attachment(ssl)) return *there;
-  auto* made = new Attachment;
+SslData& attachment(SSL* ssl) {
+  if (SslData* there = find_attachment(ssl)) return *there;
+  auto* made = new SslData;
   if (!SSL_set_ex_data(ssl, index(), made)) std::abort();
   return *made;
 }
@@ -68,7 +68,7 @@ void drop_attachment(SSL* ssl) {
 }
 
 bool is_spent(const SSL* ssl) {
-  const Attachment* kept = find_attachment(ssl);
+  const SslData* kept = find_attachment(ssl);
   return kept && kept->spent && !SSL_get_rbio(ssl);
 }
 

@@ -10,7 +10,7 @@
 
 namespace sockmi::tls {
 
-struct Attachment {
+struct SslData {
   Bytes waiting, unsent;       // for a record BIO that is not there yet
   std::size_t write_taken = 0;
   bool reused = false;         // loaded here: whether the handshake with the peer was a resumption
@@ -25,11 +25,11 @@ struct Attachment {
     Tls12Keys client, server;                // TLS 1.2
     CipherContext *reading = nullptr, *writing = nullptr;  // TLS 1.2; may be gone
   } known;
-  ~Attachment();
+  ~SslData();
 };
 
-Attachment* find_attachment(const SSL* ssl);  // null: none
-Attachment& attachment(SSL* ssl);             // made if there is none; dies with the SSL
+SslData* find_attachment(const SSL* ssl);  // null: none
+SslData& attachment(SSL* ssl);             // made if there is none; dies with the SSL
 void drop_attachment(SSL* ssl);
 
 // What each direction has of TLS 1.2's key block.

@@ -23,16 +23,16 @@ class TransferTest : public test::Cluster {
     asio::ip::tcp::acceptor probe(io_, {asio::ip::make_address("127.0.0.1"), 0});
     return {*IpAddress::parse("127.0.0.1"), probe.local_endpoint().port()};
   }
-  static asio::awaitable<Secret> echo(Speaker, Secret message) { co_return message; }
+  static asio::awaitable<Secret> echo(AuthenticatedHost, Secret message) { co_return message; }
 
-  std::unique_ptr<Transfer> start(const Identity& identity, const SocketAddress& at, Transfer::Handler handler = echo) {
-    auto transfer = Transfer::open(io_, identity, at, std::move(handler));
+  std::unique_ptr<ControlChannel> start(const Identity& identity, const SocketAddress& at, ControlChannel::Handler handler = echo) {
+    auto transfer = ControlChannel::open(io_, identity, at, std::move(handler));
     EXPECT_TRUE(transfer);
     return std::move(*transfer);
   }
 
   // Runs one call to its end.
-  Result<Secret> call(Transfer& from, std::string host, const SocketAddress& to, Secret message, std::chrono::milliseconds timeout = 5s) {
+  Result<Secret> call(ControlChannel& from, std::string host, const SocketAddress& to, Secret message, std::chrono::milliseconds timeout = 5s) {
     Result<Secret> result = fail(EINVAL, "not run");
     asio::co_spawn(io_, [&]() -> asio::awaitable<void> { result = co_await from.call(host, to, std::move(message), timeout); },
                    [this](std::exception_ptr) { io_.stop(); });
@@ -63,12 +63,12 @@ TEST_F(TransferTest, WhoDoesNotReadIsNotAnsweredForEver) {
   std::uint64_t handled = 0, answered = 0;
   const auto identity = host("hostA");
   const auto b_at = free_address();
-  const auto b = start(host("hostB"), b_at, [&](Speaker, Secret message) -> asio::awaitable<Secret> {
+  const auto b = start(host("hostB"), b_at, [&](AuthenticatedHost, Secret message) -> asio::awaitable<Secret> {
     ++handled;
     co_return message;
   });
   const auto contexts = *Contexts::make(identity.now());
-  const auto line = std::make_shared<Line>(asio::ip::tcp::socket(io_), contexts, asio::ssl::stream_base::client);
+  const auto line = std::make_shared<ControlConnection>(asio::ip::tcp::socket(io_), contexts, asio::ssl::stream_base::client);
   const auto ask = [&]() -> asio::awaitable<void> {
     EXPECT_TRUE(co_await line->connect(b_at.ip, b_at));
     EXPECT_TRUE(co_await line->handshake("hostB"));
@@ -101,7 +101,7 @@ TEST_F(TransferTest, TheHandlerKnowsWhoAsks) {
   std::string asked;
   const auto a_at = free_address(), b_at = free_address();
   const auto a = start(host("hostA"), a_at);
-  const auto b = start(host("hostB"), b_at, [&](Speaker from, Secret) -> asio::awaitable<Secret> {
+  const auto b = start(host("hostB"), b_at, [&](AuthenticatedHost from, Secret) -> asio::awaitable<Secret> {
     asked = from.host;
     co_return Secret();
   });
@@ -120,7 +120,7 @@ TEST_F(TransferTest, AStrangerIsNotServed) {
   bool asked = false;
   const auto a_at = free_address(), b_at = free_address();
   const auto stranger = start(host("hostA", "other"), a_at);
-  const auto b = start(host("hostB"), b_at, [&](Speaker, Secret) -> asio::awaitable<Secret> {
+  const auto b = start(host("hostB"), b_at, [&](AuthenticatedHost, Secret) -> asio::awaitable<Secret> {
     asked = true;
     co_return Secret();
   });
@@ -137,7 +137,7 @@ TEST_F(TransferTest, NobodyThereIsAnErrorAtOnce) {
 TEST_F(TransferTest, AnAnswerThatDoesNotComeIsATimeout) {
   const auto a_at = free_address(), b_at = free_address();
   const auto a = start(host("hostA"), a_at);
-  const auto b = start(host("hostB"), b_at, [&](Speaker, Secret) -> asio::awaitable<Secret> {
+  const auto b = start(host("hostB"), b_at, [&](AuthenticatedHost, Secret) -> asio::awaitable<Secret> {
     asio::steady_timer never(io_, asio::steady_timer::time_point::max());
     co_await never.async_wait(asio::use_awaitable);
     co_return Secret();
@@ -214,7 +214,7 @@ TEST_F(TransferTest, AMembersUnansweredRequestsAreBounded) {
   const auto a_at = free_address(), b_at = free_address();
   std::size_t asked = 0;
   const auto a = start(host("hostA"), a_at);
-  const auto b = start(host("hostB"), b_at, [&](Speaker, Secret) -> asio::awaitable<Secret> {
+  const auto b = start(host("hostB"), b_at, [&](AuthenticatedHost, Secret) -> asio::awaitable<Secret> {
     ++asked;
     asio::steady_timer never(io_, asio::steady_timer::time_point::max());
     co_await never.async_wait(asio::use_awaitable);

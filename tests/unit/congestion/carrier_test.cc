@@ -65,7 +65,7 @@ class Carried : public testing::Test {
 };
 
 TEST_F(Carried, WindowAndThresholdUnderTheSocketsOwnControl) {
-  const Carrier carrier = Carrier::open();
+  const CwndCarrier carrier = CwndCarrier::open();
   if (!carrier.form().starts_with("struct_ops ")) GTEST_SKIP() << carrier.form();
   ASSERT_EQ(::setsockopt(socket_.get(), IPPROTO_TCP, TCP_CONGESTION, "reno", 4), 0);
   const auto limit = pacing_limit();
@@ -82,7 +82,7 @@ TEST_F(Carried, WindowAndThresholdUnderTheSocketsOwnControl) {
 }
 
 TEST_F(Carried, NothingWhereTheImageSaysNothing) {
-  const Carrier carrier = Carrier::open();
+  const CwndCarrier carrier = CwndCarrier::open();
   image_.snd_cwnd = 0;
   const auto before = info();
   ASSERT_TRUE(carrier.carry(socket_.get(), image_));
@@ -91,16 +91,16 @@ TEST_F(Carried, NothingWhereTheImageSaysNothing) {
 }
 
 TEST_F(Carried, ByCarriersSideBySide) {
-  const Carrier one = Carrier::open(), other = Carrier::open();
+  const CwndCarrier one = CwndCarrier::open(), other = CwndCarrier::open();
   if (!one.form().starts_with("struct_ops ")) GTEST_SKIP() << one.form();
   EXPECT_TRUE(other.form().starts_with("struct_ops ")) << other.form();
   EXPECT_NE(other.form(), one.form());
 }
 
-TEST(Carrier, LeavesNothingInTheKernel) {
+TEST(CwndCarrier, LeavesNothingInTheKernel) {
   std::string name;
   {
-    const Carrier carrier = Carrier::open();
+    const CwndCarrier carrier = CwndCarrier::open();
     if (!carrier.form().starts_with("struct_ops ")) GTEST_SKIP() << carrier.form();
     name = carrier.form().substr(carrier.form().find(' ') + 1);
     EXPECT_NE(controls().find(name), std::string::npos);

@@ -12,19 +12,19 @@ namespace {
 // Nothing gets as far as this.
 class Nobody : public Requests {
  public:
-  Result<> expect(const Speaker&) override { return called(); }
-  std::vector<Result<>> passages(const Speaker&, const std::vector<wire::Crossing>&) override { return {called()}; }
-  Result<> take_ahead(const Speaker&, const MigrationId&, ByteView) override { return called(); }
-  Result<> prepare(const Speaker&, const MigrationId&, const SocketAddress&, wire::Endpoint, std::uint32_t) override { return called(); }
-  std::vector<Result<>> commit(const Speaker&, const std::vector<wire::Committed>&) override { return {called()}; }
-  Result<> abort(const Speaker&, const std::vector<MigrationId>&) override { return called(); }
-  Result<> rest(const Speaker&, const MigrationId&, const wire::LateT&) override { return called(); }
-  Result<> straggler(const Speaker&, const wire::StragglerT&) override { return called(); }
-  Result<> ended(const Speaker&, const FourTuple&, std::uint64_t) override { return called(); }
-  Result<> take_over(const Speaker&, const wire::TakeOver&) override { return called(); }
-  Result<int> inquire(const Speaker&, const MigrationId&) override { return calls++; }
-  Result<int> moved(const Speaker&, const FourTuple&, const IpAddress&, const std::string&, const std::string&, std::uint64_t) override { return calls++; }
-  Result<int> held(const Speaker&, const FourTuple&, const std::string&, const SocketAddress&, std::uint64_t, bool) override { return calls++; }
+  Result<> expect(const AuthenticatedHost&) override { return called(); }
+  std::vector<Result<>> passages(const AuthenticatedHost&, const std::vector<wire::Crossing>&) override { return {called()}; }
+  Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId&, ByteView) override { return called(); }
+  Result<> prepare(const AuthenticatedHost&, const MigrationId&, const SocketAddress&, wire::Endpoint, std::uint32_t) override { return called(); }
+  std::vector<Result<>> commit(const AuthenticatedHost&, const std::vector<wire::Committed>&) override { return {called()}; }
+  Result<> abort(const AuthenticatedHost&, const std::vector<MigrationId>&) override { return called(); }
+  Result<> rest(const AuthenticatedHost&, const MigrationId&, const wire::FreezeDeltaT&) override { return called(); }
+  Result<> straggler(const AuthenticatedHost&, const wire::StragglerT&) override { return called(); }
+  Result<> ended(const AuthenticatedHost&, const FourTuple&, std::uint64_t) override { return called(); }
+  Result<> take_over(const AuthenticatedHost&, const wire::TakeOver&) override { return called(); }
+  Result<int> inquire(const AuthenticatedHost&, const MigrationId&) override { return calls++; }
+  Result<int> moved(const AuthenticatedHost&, const FourTuple&, const IpAddress&, const std::string&, const std::string&, std::uint64_t) override { return calls++; }
+  Result<int> held(const AuthenticatedHost&, const FourTuple&, const std::string&, const SocketAddress&, std::uint64_t, bool) override { return calls++; }
   int calls = 0;
 
  private:

@@ -13,7 +13,7 @@ class ExportRequestsTest : public testing::Test {
   inline static const User alice{1000, "alice"}, bob{1001, "bob"}, root{0, "root"};
   // An application that remembers what it was asked.
   ExportRequests::Holder hold(const char* service, const User& user = alice) {
-    return requests_.hold(service, user, [this](const ExportWish& wish) { asked_.push_back(wish.request); });
+    return requests_.hold(service, user, [this](const ExportRequest& wish) { asked_.push_back(wish.request); });
   }
   void ask(const char* service, std::chrono::milliseconds timeout = std::chrono::minutes(1), const User& asker = root) {
     outcome_.reset();

@@ -18,8 +18,8 @@ class FakeSteering : public steer::Steering {
     return {};
   }
   Result<std::vector<steer::Redirect>> redirects() override { return std::vector<steer::Redirect>(); }
-  Result<> let_in(const FourTuple&, std::chrono::milliseconds) override { return {}; }
-  Result<> keep_out(const FourTuple&) override { return {}; }
+  Result<> begin_return(const FourTuple&, std::chrono::milliseconds) override { return {}; }
+  Result<> cancel_return(const FourTuple&) override { return {}; }
   Result<> track(const FourTuple&, bool) override { return {}; }
   Result<> untrack(const FourTuple&, std::chrono::milliseconds) override { return {}; }
   Result<> redirect_port(const SocketAddress&, const IpAddress&, std::span<const FourTuple>) override { return {}; }
@@ -27,12 +27,12 @@ class FakeSteering : public steer::Steering {
   Result<std::vector<SocketAddress>> redirected_ports() override { return std::vector<SocketAddress>(); }
   Result<> stay(std::span<const FourTuple>) override { return {}; }
   Result<> unstay(std::span<const FourTuple>) override { return {}; }
-  Result<> hold_port(const SocketAddress&, std::chrono::milliseconds) override { return {}; }
-  Result<> release_port(const SocketAddress&) override { return {}; }
-  Result<> shelter(std::span<const steer::Sheltered>) override { return {}; }
-  Result<std::vector<steer::Sheltered>> sheltered() override { return std::vector<steer::Sheltered>(); }
+  Result<> block_port(const SocketAddress&, std::chrono::milliseconds) override { return {}; }
+  Result<> unblock_port(const SocketAddress&) override { return {}; }
+  Result<> add_foreign_address(std::span<const steer::ForeignAddress>) override { return {}; }
+  Result<std::vector<steer::ForeignAddress>> sheltered() override { return std::vector<steer::ForeignAddress>(); }
   Result<bool> is_routed(const IpAddress&) override { return false; }
-  Result<> readdress(std::span<const FourTuple> tuples, const IpAddress& own) override {
+  Result<> rewrite_destination(std::span<const FourTuple> tuples, const IpAddress& own) override {
     for (const auto& tuple : tuples) readdressed_to[tuple] = own;
     return {};
   }

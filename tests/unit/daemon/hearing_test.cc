@@ -23,7 +23,7 @@ class HearingTest : public testing::Test {
     peer_.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     ASSERT_EQ(::connect(peer_.get(), name, size), 0);
     ours_.reset(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    const auto facts = tcp::inspect(ours_.get());
+    const auto facts = tcp::socket_info(ours_.get());
     ASSERT_TRUE(facts);
     const auto now = net::liveness_of(facts->tuple, facts->cookie);
     ASSERT_TRUE(now) << to_string(now.error());
@@ -36,7 +36,7 @@ class HearingTest : public testing::Test {
   }
 
   asio::io_context io_;
-  Hearing hearing_{io_};
+  UnheardPeers hearing_{io_};
   unique_fd ours_, peer_;
   FourTuple tuple_;
 };

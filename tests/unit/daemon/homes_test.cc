@@ -15,7 +15,7 @@ namespace sockmi::daemon {
 namespace {
 
 // Answers what the test says, and remembers whom it was asked to ask.
-class FakeTransfer : public cluster::Transfer {
+class FakeTransfer : public cluster::ControlChannel {
  public:
   asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret, milliseconds) override {
     asked.push_back(host);
@@ -38,7 +38,7 @@ class HomesTest : public testing::Test {
     auto journal = Journal::open(folder_);
     ASSERT_TRUE(journal);
     Settings settings{.host = "home", .address = ip("127.0.0.1")};
-    world_ = std::make_unique<World>(io_, settings, Policy(std::map<std::string, ServiceRule>{{"web", {}}}), Maxima{}, std::move(*journal));
+    world_ = std::make_unique<World>(io_, settings, Policy(std::map<std::string, ServiceRule>{{"web", {}}}), QueueLimits{}, std::move(*journal));
     auto steering = std::make_unique<FakeSteering>();
     steering_ = steering.get();
     world_->steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
@@ -151,7 +151,7 @@ TEST_F(HomesTest, WhoStartsAgainAndAgainIsAskedOnceAtATime) {
   SlowTransfer& transfer = *slow;
   world_->transfer = std::move(slow);
   for (int i = 0; i < 10; ++i)
-    asio::co_spawn(io_, compare_notes(*world_, "B", *SocketAddress::parse("192.0.2.2:7078")), asio::detached);
+    asio::co_spawn(io_, reconcile(*world_, "B", *SocketAddress::parse("192.0.2.2:7078")), asio::detached);
   io_.run();
   EXPECT_EQ(transfer.most, 1);
   EXPECT_EQ(transfer.asked.size(), 2u) << "it has started since the first question";
@@ -203,7 +203,7 @@ TEST_F(HomesTest, AMemberIsNotBelievedWithoutEvidence) {
 }
 
 TEST_F(HomesTest, ANewAddressIsOneOfThatHost) {
-  const cluster::Speaker from{"B", ip("192.0.2.2")};
+  const cluster::AuthenticatedHost from{"B", ip("192.0.2.2")};
   EXPECT_TRUE(check_address(*world_, from, "B", ip("192.0.2.2")));
   EXPECT_EQ(check_address(*world_, from, "B", ip("192.0.2.7")).error().code, EHOSTUNREACH) << "never heard";
   EXPECT_EQ(check_address(*world_, from, "C", ip("192.0.2.2")).error().code, EHOSTUNREACH);
@@ -220,12 +220,12 @@ TEST_F(HomesTest, ButNotAboutOthersNorWhatIsNotOurs) {
 
 TEST_F(HomesTest, AnEndIsToldToWhoeverSentItHereIfHomeIsSilent) {
   const SocketAddress line = *SocketAddress::parse("192.0.2.1:7078");
-  const Resident resident{elsewhere_, "web", "A", line, "B", line};
+  const ImportedConnection resident{elsewhere_, "web", "A", line, "B", line};
   transfer().answers["B"] = {};
-  asio::co_spawn(io_, tell_ended(*world_, world_->journal.has_ended(resident, 7), resident), asio::detached);
+  asio::co_spawn(io_, notify_ended(*world_, world_->journal.has_ended(resident, 7), resident), asio::detached);
   io_.run();
   EXPECT_EQ(transfer().asked, (std::vector<std::string>{"A", "B"}));
-  EXPECT_TRUE(world_->journal.untold().empty());
+  EXPECT_TRUE(world_->journal.pending_ends().empty());
 }
 
 TEST_F(HomesTest, WhoForwardsItEndsItAndTellsHome) {
@@ -233,16 +233,16 @@ TEST_F(HomesTest, WhoForwardsItEndsItAndTellsHome) {
   world_->journal.is_away(elsewhere_, world_->away[elsewhere_]);
   transfer().answers["A"] = {};
   EXPECT_TRUE(ended(*world_, "C", elsewhere_));
-  EXPECT_EQ(world_->journal.untold().size(), 1u);
+  EXPECT_EQ(world_->journal.pending_ends().size(), 1u);
   io_.run();
   EXPECT_EQ(transfer().asked, std::vector<std::string>{"A"});
-  EXPECT_TRUE(world_->journal.untold().empty());
+  EXPECT_TRUE(world_->journal.pending_ends().empty());
   EXPECT_TRUE(redirected().at(elsewhere_).expires_in);
 }
 
 TEST_F(HomesTest, ItForwardsUntilHomeKnows) {
   world_->away[elsewhere_] = {"web", "C", ip("192.0.2.3"), "A", *SocketAddress::parse("192.0.2.1:7078")};
-  asio::co_spawn(io_, tell_moved(*world_, elsewhere_), asio::detached);
+  asio::co_spawn(io_, notify_moved(*world_, elsewhere_), asio::detached);
   while (transfer().asked.empty()) io_.run_one();
   EXPECT_TRUE(world_->away.contains(elsewhere_));
   EXPECT_TRUE(world_->silent.contains("A"));

@@ -14,7 +14,7 @@ class ImportListsTest : public testing::Test {
 
   void add(std::uint8_t number, const char* peer, std::uint8_t state = SOCKMI_SERVER_ESTABLISHED, const User& owner = www) {
     ASSERT_TRUE(lists_.reserve(id(number), state));
-    Ready ready;
+    ReadyEndpoint ready;
     ready.id = id(number);
     ready.endpoint.service = "web";
     ready.endpoint.owner = owner;
@@ -33,7 +33,7 @@ class ImportListsTest : public testing::Test {
 
   const Policy policy_{{{"web", {}}}};
   const std::chrono::steady_clock::time_point now_ = std::chrono::steady_clock::now();
-  ImportLists lists_{{.bound = 1, .listening = 0, .connected = 3}, policy_};
+  ImportQueue lists_{{.bound = 1, .listening = 0, .connected = 3}, policy_};
 };
 
 TEST_F(ImportListsTest, FirstComeFirstServed) {
@@ -113,7 +113,7 @@ TEST_F(ImportListsTest, WhoMayNotHaveItIsNoImporterOfIt) {
 TEST_F(ImportListsTest, SomeComeOut) {
   add(1, "10.0.0.9:1001");
   add(2, "10.0.0.9:1002");
-  EXPECT_EQ(lists_.take_if([](const Ready& ready) { return ready.tuple.remote.port == 1001; }).size(), 1u);
+  EXPECT_EQ(lists_.take_if([](const ReadyEndpoint& ready) { return ready.tuple.remote.port == 1001; }).size(), 1u);
   EXPECT_EQ(lists_.ready().size(), 1u);
 }
 
@@ -121,7 +121,7 @@ class DeliveriesTest : public ImportListsTest {
  protected:
   static constexpr pid_t kOne = 11, kOther = 12;
   Deliveries::Number deliver(pid_t process) {
-    std::vector<Ready> those;
+    std::vector<ReadyEndpoint> those;
     for (auto& each : lists_.take({any(), any()}, www, process)) those.push_back(std::move(each.ready));
     return deliveries_.begin(std::move(those), process).value();
   }

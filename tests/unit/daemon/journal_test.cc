@@ -44,9 +44,9 @@ class JournalTest : public testing::Test {
   const FourTuple tuple_{*SocketAddress::parse("10.0.0.1:443"), *SocketAddress::parse("10.0.0.9:1001")};
   const FourTuple other_{*SocketAddress::parse("[fd00::1]:443"), *SocketAddress::parse("[fd00::9]:1001")};
   const SocketAddress line_ = *SocketAddress::parse("10.0.0.1:7078");
-  const Away away_{"web", "hostB", *IpAddress::parse("10.0.0.2"), "hostA", line_};
+  const RemoteConnection away_{"web", "hostB", *IpAddress::parse("10.0.0.2"), "hostA", line_};
   const Decision decision_{7, tuple_, "hostB", *SocketAddress::parse("[fd00::2]:7078"), 42};
-  const Resident resident_{tuple_, "a name, 100%\n", "hostA", line_, "", *SocketAddress::parse("[fd00::3]:7078")};
+  const ImportedConnection resident_{tuple_, "a name, 100%\n", "hostA", line_, "", *SocketAddress::parse("[fd00::3]:7078")};
   std::filesystem::path folder_;
 };
 
@@ -55,7 +55,7 @@ TEST_F(JournalTest, ADecisionOutlivesTheDaemon) {
   auto journal = open();
   EXPECT_TRUE(journal.has(one_));
   EXPECT_FALSE(journal.has(two_));
-  EXPECT_EQ(journal.away(), (std::map<FourTuple, Away>{{tuple_, away_}}));
+  EXPECT_EQ(journal.away(), (std::map<FourTuple, RemoteConnection>{{tuple_, away_}}));
 }
 
 TEST_F(JournalTest, ADecisionSaysWhoHasToBeAsked) {
@@ -91,16 +91,16 @@ TEST_F(JournalTest, WhatThawedIsRememberedUntilNobodyAsks) {
 }
 
 TEST_F(JournalTest, OneOfAContainerIsMarked) {
-  Away inside = away_;
+  RemoteConnection inside = away_;
   inside.container = true;
   ASSERT_TRUE(open().committed(one_, decision_, inside));
   open().is_away(other_, away_);
-  EXPECT_EQ(open().away(), (std::map<FourTuple, Away>{{tuple_, inside}, {other_, away_}}));
+  EXPECT_EQ(open().away(), (std::map<FourTuple, RemoteConnection>{{tuple_, inside}, {other_, away_}}));
 }
 
 TEST_F(JournalTest, LinesOfBeforeThereWasAMarkAreOfNoContainer) {
   write("away 10.0.0.1:443<-10.0.0.9:1001 web hostB 10.0.0.2 hostA 10.0.0.1:7078\n");
-  EXPECT_EQ(open().away(), (std::map<FourTuple, Away>{{tuple_, away_}}));
+  EXPECT_EQ(open().away(), (std::map<FourTuple, RemoteConnection>{{tuple_, away_}}));
 }
 
 TEST_F(JournalTest, AnAcknowledgedDecisionIsForgottenWhatFollowedFromItIsNot) {
@@ -128,7 +128,7 @@ TEST_F(JournalTest, AResidentIsReadAsItWasWritten) {
   open().lives_here(7, resident_);
   const auto found = open().residents();
   ASSERT_TRUE(found.contains(7));
-  const Resident& read = found.at(7);
+  const ImportedConnection& read = found.at(7);
   EXPECT_EQ(read.tuple, resident_.tuple);
   EXPECT_EQ(read.service, resident_.service);
   EXPECT_EQ(read.home, resident_.home);
@@ -143,17 +143,17 @@ TEST_F(JournalTest, AnEndIsRememberedUntilItIsTold) {
     journal.lives_here(7, resident_);
     journal.is_away(other_, away_);
     EXPECT_EQ(journal.has_ended(resident_, 7), 1u);
-    Resident sent_on = resident_;
+    ImportedConnection sent_on = resident_;
     sent_on.tuple = other_;
     EXPECT_EQ(journal.has_ended(sent_on, 0), 2u);
     EXPECT_TRUE(journal.residents().empty());
     EXPECT_TRUE(journal.away().empty());
   }
   auto journal = open();
-  EXPECT_EQ(journal.untold().size(), 2u);
+  EXPECT_EQ(journal.pending_ends().size(), 2u);
   journal.told(1);
-  EXPECT_EQ(look().untold().begin()->first, 2u);
-  EXPECT_EQ(look().untold().size(), 1u);
+  EXPECT_EQ(look().pending_ends().begin()->first, 2u);
+  EXPECT_EQ(look().pending_ends().size(), 1u);
   EXPECT_EQ(journal.has_ended(resident_, 9), 3u);  // a number is not given twice while it is in use
 }
 
@@ -187,7 +187,7 @@ TEST_F(JournalTest, GarbageIsPassedOver) {
   EXPECT_TRUE(journal.has(one_));
   EXPECT_TRUE(journal.away().empty());
   EXPECT_TRUE(journal.residents().empty());
-  EXPECT_TRUE(journal.untold().empty());
+  EXPECT_TRUE(journal.pending_ends().empty());
 }
 
 TEST_F(JournalTest, OpeningItKeepsTheFactsAlone) {
@@ -223,7 +223,7 @@ TEST_F(JournalTest, WhatIsSaidDuringACompactionIsInTheNewFile) {
   journal.lives_here(7, resident_);
   const auto read = look();
   EXPECT_TRUE(read.has(one_));
-  EXPECT_EQ(read.away(), (std::map<FourTuple, Away>{{other_, away_}}));
+  EXPECT_EQ(read.away(), (std::map<FourTuple, RemoteConnection>{{other_, away_}}));
   EXPECT_EQ(read.residents().size(), 1u);
 }
 

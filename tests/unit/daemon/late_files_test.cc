@@ -23,7 +23,7 @@ class LateFilesTest : public testing::Test {
   std::filesystem::path folder_;
   Result<Journal> journal_ = fail(ENOENT, "not opened yet");
   const wire::MigrationId id_{1, 2, 3};
-  wire::LateT late_;
+  wire::FreezeDeltaT late_;
 };
 
 TEST_F(LateFilesTest, TheNextDaemonReadsIt) {

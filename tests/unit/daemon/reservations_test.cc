@@ -43,7 +43,7 @@ TEST_F(ReservationsTest, OneIsProlongedWithItsBatchAndNoOther) {
   EXPECT_EQ(second->prolonged, before);
   first->made -= std::chrono::hours(1);
   all_.prolong(id(1));
-  EXPECT_EQ(first->prolonged, first->made + Reservations::kLongest);
+  EXPECT_EQ(first->prolonged, first->made + Reservations::kMaxLifetime);
 }
 
 }  // namespace

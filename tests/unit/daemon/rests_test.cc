@@ -28,10 +28,10 @@ class RestsTest : public testing::Test {
   }
 
   boost::asio::io_context io_;
-  Rests rests_{io_};
+  LateWrites rests_{io_};
   unique_fd ours_, theirs_;
   const wire::MigrationId id_{1, 2, 3};
-  tcp::Late rest_;
+  tcp::FreezeDelta rest_;
   int done_ = 0;
 };
 

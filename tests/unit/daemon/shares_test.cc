@@ -10,7 +10,7 @@ class Shares : public testing::Test {
  protected:
   // An endpoint of which so much travels in the freeze.
   void add(std::size_t size) {
-    Departure departure;
+    ExportItem departure;
     departure.socket.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     departure.endpoint.payload = Secret(size);
     departures_.push_back(std::move(departure));
@@ -25,7 +25,7 @@ class Shares : public testing::Test {
     return out;
   }
   using Sizes = std::vector<std::vector<std::size_t>>;
-  std::vector<Departure> departures_;
+  std::vector<ExportItem> departures_;
 };
 
 TEST_F(Shares, WhatIsLittleMovesTogether) {
@@ -34,13 +34,13 @@ TEST_F(Shares, WhatIsLittleMovesTogether) {
 }
 
 TEST_F(Shares, MuchMovesInTheOrderInWhichItCame) {
-  for (const std::size_t size : {kShareFrozen / 2, kShareFrozen / 2, std::size_t(1), kShareFrozen, std::size_t(2), std::size_t(3)}) add(size);
-  EXPECT_EQ(cut(), (Sizes{{kShareFrozen / 2, kShareFrozen / 2}, {1}, {kShareFrozen}, {2, 3}}));
+  for (const std::size_t size : {kMaxFrozenBytesPerBatch / 2, kMaxFrozenBytesPerBatch / 2, std::size_t(1), kMaxFrozenBytesPerBatch, std::size_t(2), std::size_t(3)}) add(size);
+  EXPECT_EQ(cut(), (Sizes{{kMaxFrozenBytesPerBatch / 2, kMaxFrozenBytesPerBatch / 2}, {1}, {kMaxFrozenBytesPerBatch}, {2, 3}}));
 }
 
 TEST_F(Shares, WhatIsTooMuchMovesAlone) {
-  for (const std::size_t size : {std::size_t(1), 3 * kShareFrozen, std::size_t(2)}) add(size);
-  EXPECT_EQ(cut(), (Sizes{{1}, {3 * kShareFrozen}, {2}}));
+  for (const std::size_t size : {std::size_t(1), 3 * kMaxFrozenBytesPerBatch, std::size_t(2)}) add(size);
+  EXPECT_EQ(cut(), (Sizes{{1}, {3 * kMaxFrozenBytesPerBatch}, {2}}));
 }
 
 TEST_F(Shares, OfNothing) { EXPECT_EQ(cut(), Sizes()); }

@@ -13,14 +13,14 @@ using std::chrono::milliseconds;
 
 class Written : public FakeSteering {
  public:
-  explicit Written(std::vector<std::vector<steer::Sheltered>>& transactions) : transactions_(transactions) {}
-  Result<> shelter(std::span<const steer::Sheltered> guests) override {
+  explicit Written(std::vector<std::vector<steer::ForeignAddress>>& transactions) : transactions_(transactions) {}
+  Result<> add_foreign_address(std::span<const steer::ForeignAddress> guests) override {
     transactions_.emplace_back(guests.begin(), guests.end());
     return {};
   }
 
  private:
-  std::vector<std::vector<steer::Sheltered>>& transactions_;
+  std::vector<std::vector<steer::ForeignAddress>>& transactions_;
 };
 
 class ShelterTest : public testing::Test {
@@ -28,9 +28,9 @@ class ShelterTest : public testing::Test {
   static FourTuple guest(std::uint16_t port) { return {{*IpAddress::parse("192.0.2.1"), 443}, {*IpAddress::parse("192.0.2.9"), port}}; }
 
   boost::asio::io_context io_;
-  std::vector<std::vector<steer::Sheltered>> transactions_;
+  std::vector<std::vector<steer::ForeignAddress>> transactions_;
   std::unique_ptr<steer::NamespacedSteering> steering_ = std::make_unique<steer::NamespacedSteering>(std::make_unique<Written>(transactions_));
-  Shelter shelter_{io_, steering_};
+  ForeignAddresses shelter_{io_, steering_};
 };
 
 TEST_F(ShelterTest, GuestsThatComeTogetherAreWrittenTogetherAndLater) {

@@ -21,7 +21,7 @@ class StragglersTest : public testing::Test {
     said_.remote = "192.0.2.9:9";
     said_.seq = 1000;
     said_.ack = 500;
-    said_.late = std::make_unique<wire::LateT>();
+    said_.late = std::make_unique<wire::FreezeDeltaT>();
     said_.late->bytes = {1};
   }
   int refused(const std::string& host) {

@@ -20,7 +20,7 @@ namespace sockmi::daemon {
 namespace {
 
 constexpr int kHosts = 4, kMostHops = 5;
-constexpr milliseconds kLongestDelay{60}, kLongestStay{30}, kPatience{30000};
+constexpr milliseconds kLongestDelay{60}, kLongestStay{30}, kLateWriteTimeout{30000};
 
 struct Odds {
   const char* name;
@@ -49,7 +49,7 @@ class FakeEnds : public net::SocketEnds {
 
 class Net;
 
-class FakeTransfer : public cluster::Transfer {
+class FakeTransfer : public cluster::ControlChannel {
  public:
   void set_member_addresses(std::function<bool(const IpAddress&)>) override {}
   FakeTransfer(Net& net, std::string from) : net_(net), from_(std::move(from)) {}
@@ -66,7 +66,7 @@ class Host : public Requests {
   Host(asio::io_context& io, Net& net, std::string name, IpAddress address, const std::filesystem::path& folder) : folder_(folder / name) {
     auto journal = Journal::open(folder_);
     Settings settings{.host = name, .address = address, .linger = milliseconds(50)};
-    world_ = std::make_unique<World>(io, settings, Policy(std::map<std::string, ServiceRule>{{"web", {}}}), Maxima{}, std::move(*journal));
+    world_ = std::make_unique<World>(io, settings, Policy(std::map<std::string, ServiceRule>{{"web", {}}}), QueueLimits{}, std::move(*journal));
     auto steering = std::make_unique<FakeSteering>();
     steering_ = steering.get();
     world_->steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
@@ -88,24 +88,24 @@ class Host : public Requests {
     ends_->end(cookie);
   }
   // What is said of endpoints that are under way does not come here.
-  Result<> expect(const Speaker&) override { return unexpected(); }
-  Result<> take_ahead(const Speaker&, const MigrationId&, ByteView) override { return unexpected(); }
-  Result<> prepare(const Speaker&, const MigrationId&, const SocketAddress&, wire::Endpoint, std::uint32_t) override { return unexpected(); }
-  std::vector<Result<>> commit(const Speaker&, const std::vector<wire::Committed>&) override { return {unexpected()}; }
-  Result<> abort(const Speaker&, const std::vector<MigrationId>&) override { return unexpected(); }
-  Result<> rest(const Speaker&, const MigrationId&, const wire::LateT&) override { return unexpected(); }
-  Result<> straggler(const Speaker&, const wire::StragglerT&) override { return unexpected(); }
-  Result<> take_over(const Speaker&, const wire::TakeOver&) override { return unexpected(); }
-  std::vector<Result<>> passages(const Speaker&, const std::vector<wire::Crossing>&) override { return {unexpected()}; }
-  Result<int> inquire(const Speaker&, const MigrationId&) override { return pass(unexpected()); }
-  Result<> ended(const Speaker& from, const FourTuple& tuple, std::uint64_t generation) override {
+  Result<> expect(const AuthenticatedHost&) override { return unexpected(); }
+  Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId&, ByteView) override { return unexpected(); }
+  Result<> prepare(const AuthenticatedHost&, const MigrationId&, const SocketAddress&, wire::Endpoint, std::uint32_t) override { return unexpected(); }
+  std::vector<Result<>> commit(const AuthenticatedHost&, const std::vector<wire::Committed>&) override { return {unexpected()}; }
+  Result<> abort(const AuthenticatedHost&, const std::vector<MigrationId>&) override { return unexpected(); }
+  Result<> rest(const AuthenticatedHost&, const MigrationId&, const wire::FreezeDeltaT&) override { return unexpected(); }
+  Result<> straggler(const AuthenticatedHost&, const wire::StragglerT&) override { return unexpected(); }
+  Result<> take_over(const AuthenticatedHost&, const wire::TakeOver&) override { return unexpected(); }
+  std::vector<Result<>> passages(const AuthenticatedHost&, const std::vector<wire::Crossing>&) override { return {unexpected()}; }
+  Result<int> inquire(const AuthenticatedHost&, const MigrationId&) override { return pass(unexpected()); }
+  Result<> ended(const AuthenticatedHost& from, const FourTuple& tuple, std::uint64_t generation) override {
     return daemon::ended(*world_, from.host, tuple, generation);
   }
-  Result<int> moved(const Speaker& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+  Result<int> moved(const AuthenticatedHost& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
                     std::uint64_t generation) override {
     return daemon::moved(*world_, from.host, tuple, to, host, service, generation);
   }
-  Result<int> held(const Speaker& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+  Result<int> held(const AuthenticatedHost& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
                    std::uint64_t generation, bool routed) override {
     return daemon::held(*world_, from.host, tuple, service, line, generation, routed);
   }
@@ -196,8 +196,8 @@ class Walks : public testing::TestWithParam<Odds> {
       }
       if (!may_come(world(to), name_of(at), tuple)) break;
       generation = next_generation(resident ? generation : 0);
-      std::optional<Away> away;
-      if (to != 0) away = Away{"web", name_of(to), Net::address(to), home, net_->line(0), false, generation, {}};
+      std::optional<RemoteConnection> away;
+      if (to != 0) away = RemoteConnection{"web", name_of(to), Net::address(to), home, net_->line(0), false, generation, {}};
       if (at == 0 && away) (void)world(0).steering->redirect(tuple, away->address, std::nullopt);
       const std::uint64_t left = std::exchange(cookie, ++cookies_);
       net_->hosts.at(name_of(to))->sockets[cookie] = tuple;  // frozen
@@ -237,7 +237,7 @@ class Walks : public testing::TestWithParam<Odds> {
     for (auto& [name, host] : net_->hosts) {
       for (const auto& [tuple, away] : host->world().away) out += name + ": " + to_string(tuple) + " is at " + away.host + "\n";
       for (const auto& [cookie, resident] : host->world().residents) out += name + ": " + to_string(resident.tuple) + " lives here\n";
-      for (const auto& [number, resident] : host->world().journal.untold()) out += name + ": " + to_string(resident.tuple) + " is untold\n";
+      for (const auto& [number, resident] : host->world().journal.pending_ends()) out += name + ": " + to_string(resident.tuple) + " is untold\n";
       for (const auto& [tuple, redirect] : host->redirected())
         if (!redirect.expires_in) out += name + ": " + to_string(tuple) + " is redirected to " + to_string(redirect.to) + " for good\n";
     }
@@ -253,7 +253,7 @@ class Walks : public testing::TestWithParam<Odds> {
 
 TEST_P(Walks, InTheEndNobodyRemembersAnything) {
   for (int i = 0; i < GetParam().walks; ++i) spawn(io_, "walk", walk(i));
-  for (const auto until = Clock::now() + kPatience; (ended_ < GetParam().walks || !left().empty()) && Clock::now() < until;) io_.run_for(milliseconds(50));
+  for (const auto until = Clock::now() + kLateWriteTimeout; (ended_ < GetParam().walks || !left().empty()) && Clock::now() < until;) io_.run_for(milliseconds(50));
   EXPECT_EQ(ended_, GetParam().walks);
   EXPECT_EQ(left(), "");
   for (auto& [name, host] : net_->hosts) EXPECT_EQ(host->world().counters.disowned, 0u);

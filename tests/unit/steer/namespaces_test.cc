@@ -78,8 +78,8 @@ class Namespaces : public testing::Test {
       return learnt ? 0 : learnt.error().code;
     });
   }
-  bool is_elsewhere(const IpAddress& address) {
-    return network->home.in([&] { return daemon->is_elsewhere(address); });
+  bool in_other_namespace(const IpAddress& address) {
+    return network->home.in([&] { return daemon->in_other_namespace(address); });
   }
   std::size_t adopt() {
     const auto closed = network->home.in([&] { return daemon->adopt(); });
@@ -106,9 +106,9 @@ TEST_F(Namespaces, WhatIsLedAwayIsFoundAgain) {
   stop();
   EXPECT_TRUE(has_rules(container()));
   start();
-  EXPECT_FALSE(daemon->is_elsewhere(tuple.local.ip));
+  EXPECT_FALSE(daemon->in_other_namespace(tuple.local.ip));
   EXPECT_EQ(adopt(), 0u);
-  EXPECT_TRUE(daemon->is_elsewhere(tuple.local.ip));
+  EXPECT_TRUE(daemon->in_other_namespace(tuple.local.ip));
   const auto found = daemon->redirects();
   ASSERT_TRUE(found);
   ASSERT_EQ(found->size(), 1u);
@@ -116,7 +116,7 @@ TEST_F(Namespaces, WhatIsLedAwayIsFoundAgain) {
   EXPECT_EQ(found->front().to, importer);
   ASSERT_TRUE(daemon->remove_redirect(tuple));
   daemon->forget_idle(milliseconds(0));
-  EXPECT_FALSE(daemon->is_elsewhere(tuple.local.ip));
+  EXPECT_FALSE(daemon->in_other_namespace(tuple.local.ip));
   EXPECT_FALSE(has_rules(container()));
 }
 
@@ -146,7 +146,7 @@ TEST_F(Namespaces, WhatIsSaidOfAddressesThatAreNotTheContainersIsRemoved) {
   container().run("nft add element netdev sockmi redir4 '{ 10.77.3.2 . 9 . 10.77.1.1 . 443 : 10.77.1.9 }'");
   container().run("ip addr add 10.77.1.1/24 dev eth0");  // home's
   restart();
-  EXPECT_FALSE(daemon->is_elsewhere(Network::address(AF_INET, 1, 1)));
+  EXPECT_FALSE(daemon->in_other_namespace(Network::address(AF_INET, 1, 1)));
   const auto found = daemon->redirects();
   ASSERT_TRUE(found);
   ASSERT_EQ(found->size(), 1u);
@@ -157,18 +157,18 @@ TEST_F(Namespaces, TheHostsAddressesAreNoContainers) {
   const IpAddress homes = Network::address(AF_INET, 1, 1), later = Network::address(AF_INET, 1, 77);
   container().run("ip addr add 10.77.1.1/24 dev eth0 && ip addr add 10.77.1.77/24 dev eth0");
   EXPECT_EQ(error_of_learning(container(), homes), EADDRINUSE);
-  EXPECT_FALSE(is_elsewhere(homes));
+  EXPECT_FALSE(in_other_namespace(homes));
   EXPECT_EQ(error_of_learning(container(), later), 0);
-  EXPECT_TRUE(is_elsewhere(later));
+  EXPECT_TRUE(in_other_namespace(later));
   network->home.run("ip addr add 10.77.1.77/24 dev eth0");
-  EXPECT_FALSE(is_elsewhere(later)) << "what it gets later, too";
+  EXPECT_FALSE(in_other_namespace(later)) << "what it gets later, too";
 }
 
 // IP_FREEBIND wants no privilege.
 TEST_F(Namespaces, ASocketOfTheHostsDoesNotTakeAContainersAddress) {
   ASSERT_EQ(error_of_learning(container(), tuple.local.ip), 0);
   EXPECT_EQ(error_of_learning(network->home, tuple.local.ip), EADDRINUSE);
-  EXPECT_TRUE(is_elsewhere(tuple.local.ip));
+  EXPECT_TRUE(in_other_namespace(tuple.local.ip));
 }
 
 TEST_F(Namespaces, AnAddressWhoseConnectionsAreAwayIsNoOtherContainers) {
@@ -187,7 +187,7 @@ TEST_F(Namespaces, RulesOfAnotherDaemonAreNotTouched) {
   network->far.stop();  // it leaves its rules
   ASSERT_TRUE(has_rules(network->far));
   EXPECT_EQ(adopt(), 0u);
-  EXPECT_FALSE(daemon->is_elsewhere(Network::address(AF_INET, 2, 2)));
+  EXPECT_FALSE(daemon->in_other_namespace(Network::address(AF_INET, 2, 2)));
   stop();
   EXPECT_EQ(network->home.in(flush_others), 0u);
   EXPECT_TRUE(has_rules(network->far));
@@ -202,7 +202,7 @@ TEST_F(Namespaces, OneThatIsServedAlreadyKeepsNobodyFromStarting) {
   ASSERT_TRUE(other) << to_string(other.error());
   start();
   EXPECT_EQ(adopt(), 1u);
-  EXPECT_FALSE(daemon->is_elsewhere(tuple.local.ip));
+  EXPECT_FALSE(daemon->in_other_namespace(tuple.local.ip));
 }
 
 TEST_F(Namespaces, FlushFindsThem) {

@@ -17,7 +17,7 @@ class QuestionsTest : public testing::Test {
     if (!may_make_namespaces()) GTEST_SKIP() << "this user may make no namespaces";
     one_.emplace(), other_.emplace();
   }
-  static bool has(Questions& kernel, const char* address) {
+  static bool has(KernelQueries& kernel, const char* address) {
     const auto all = kernel.addresses();
     return all && std::ranges::find(**all, *IpAddress::parse(address), &net::HostAddress::ip) != (*all)->end();
   }
@@ -35,7 +35,7 @@ TEST_F(QuestionsTest, ASocketIsOpenedOnceInEachNamespace) {
 
 TEST_F(QuestionsTest, TheAnswerIsOfTheNamespaceInWhichItIsAsked) {
   other_->run("ip addr add 192.0.2.7/32 dev lo");
-  Questions here, there;
+  KernelQueries here, there;
   EXPECT_FALSE(one_->in([&] { return has(here, "192.0.2.7"); }));
   EXPECT_TRUE(other_->in([&] { return has(there, "192.0.2.7"); }));
 }
@@ -43,11 +43,11 @@ TEST_F(QuestionsTest, TheAnswerIsOfTheNamespaceInWhichItIsAsked) {
 TEST_F(QuestionsTest, WhatChangesMeanwhileIsSeenByTheNextOnes) {
   const IpAddress host = *IpAddress::parse("198.51.100.1");
   one_->in([&] {
-    Questions before;
+    KernelQueries before;
     EXPECT_FALSE(before.route_to(host));
     one_->run("ip route add 198.51.100.0/24 dev lo mtu 1300");
     EXPECT_FALSE(before.route_to(host)) << "the question was asked before";
-    Questions now;
+    KernelQueries now;
     const auto route = now.route_to(host);
     ASSERT_TRUE(route) << to_string(route.error());
     EXPECT_EQ(route->mtu, 1300u);

@@ -119,12 +119,12 @@ class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
     host.in([&] {
       ASSERT_TRUE(host.steering->track(tuple, true));
       if (&host == &network->home) return;
-      ASSERT_TRUE(host.steering->shelter(std::array<Sheltered, 1>{{{tuple, {}}}}));
+      ASSERT_TRUE(host.steering->add_foreign_address(std::array<ForeignAddress, 1>{{{tuple, {}}}}));
       const auto routed = host.steering->is_routed(home.ip);
       ASSERT_TRUE(routed);
       EXPECT_EQ(*routed, place().segment != 1);
       if (*routed) {
-        ASSERT_TRUE(host.steering->readdress({&tuple, 1}, address));
+        ASSERT_TRUE(host.steering->rewrite_destination({&tuple, 1}, address));
       }
     });
   }
@@ -135,12 +135,12 @@ class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
     const Result<> redirected =
         home_again ? Result<>() : network->home.in([&] { return network->home.steering->redirect(tuple, address, milliseconds(60'000)); });
     ASSERT_TRUE(redirected) << to_string(redirected.error());
-    auto frozen = tcp::Frozen::freeze(server.get(), {kFreezeMark, kInjectMark});
+    auto frozen = tcp::FrozenSocket::freeze(server.get(), {kFreezeMark, kInjectMark});
     ASSERT_TRUE(frozen) << to_string(frozen.error());
     auto image = frozen->capture();
     ASSERT_TRUE(image) << to_string(image.error());
     ASSERT_NO_FATAL_FAILURE(expect(host, address));
-    auto restored = host.in([&] { return tcp::Restored::restore(*image, {kFreezeMark, kInjectMark}, !home_again); });
+    auto restored = host.in([&] { return tcp::RestoredSocket::restore(*image, {kFreezeMark, kInjectMark}, !home_again); });
     ASSERT_TRUE(restored) << to_string(restored.error());
     while_frozen(restored->fd(), *image);
     ASSERT_TRUE(frozen->kill());

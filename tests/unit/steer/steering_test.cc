@@ -63,7 +63,7 @@ TEST_P(Steered, AListenersPortMovesWhileItsOlderConnectionsStay) {
   const auto redirected = network->home.in([&] { return network->home.steering->redirect_port(home, importer_address(), {&tuple, 1}); });
   ASSERT_TRUE(redirected) << to_string(redirected.error());
   importer().in([&] {
-    ASSERT_TRUE(importer().steering->shelter(std::array<Sheltered, 1>{{{{home, {}}, {}}}}));
+    ASSERT_TRUE(importer().steering->add_foreign_address(std::array<ForeignAddress, 1>{{{{home, {}}, {}}}}));
     if (place().segment != 1) {
       ASSERT_TRUE(importer().steering->readdress_port(home, importer_address()));
     }
@@ -84,11 +84,11 @@ TEST_P(Steered, AListenersPortMovesWhileItsOlderConnectionsStay) {
 }
 
 TEST_P(Steered, WhoConnectsToAHeldPortWaitsForAnAnswer) {
-  ASSERT_TRUE(network->home.in([&] { return network->home.steering->hold_port(home, milliseconds(60'000)); }));
+  ASSERT_TRUE(network->home.in([&] { return network->home.steering->block_port(home, milliseconds(60'000)); }));
   const unique_fd newcomer = begin_connect(network->client, home);
   EXPECT_FALSE(connected(newcomer, 200));
   expect_flow(client, server, 1000);  // an old one is not held
-  ASSERT_TRUE(network->home.in([&] { return network->home.steering->release_port(home); }));
+  ASSERT_TRUE(network->home.in([&] { return network->home.steering->unblock_port(home); }));
   EXPECT_TRUE(connected(newcomer));
 }
 
@@ -97,11 +97,11 @@ TEST_P(Steered, ConnectionsThatOnlyTheirHomesTellApartAreRefused) {
     Steering& steering = *importer().steering;
     FourTuple other = tuple;
     other.local.ip = Network::address(family(), 1, 77);
-    ASSERT_TRUE(steering.readdress({&tuple, 1}, importer_address()));
-    EXPECT_TRUE(steering.readdress({&tuple, 1}, importer_address())) << "the same again";
-    EXPECT_EQ(steering.readdress({&other, 1}, importer_address()).error().code, EADDRINUSE);
+    ASSERT_TRUE(steering.rewrite_destination({&tuple, 1}, importer_address()));
+    EXPECT_TRUE(steering.rewrite_destination({&tuple, 1}, importer_address())) << "the same again";
+    EXPECT_EQ(steering.rewrite_destination({&other, 1}, importer_address()).error().code, EADDRINUSE);
     ASSERT_TRUE(steering.remove_readdress({&tuple, 1}, importer_address(), milliseconds(0)));
-    EXPECT_TRUE(steering.readdress({&other, 1}, importer_address()));
+    EXPECT_TRUE(steering.rewrite_destination({&other, 1}, importer_address()));
   });
 }
 

@@ -29,7 +29,7 @@ class ReadAhead : public testing::TestWithParam<const char*> {
 
   // Tells how much of what was read ahead was of use.
   std::uint32_t move_with_it() {
-    auto frozen = Frozen::freeze(mover_.get(), kMarks);
+    auto frozen = FrozenSocket::freeze(mover_.get(), kMarks);
     EXPECT_TRUE(frozen) << to_string(frozen.error());
     auto image = frozen->capture(&ahead_);
     EXPECT_TRUE(image) << to_string(image.error());
@@ -41,7 +41,7 @@ class ReadAhead : public testing::TestWithParam<const char*> {
   }
 
   Connection pair_;
-  Ahead ahead_;
+  PreCopyRange ahead_;
   std::string sent_ahead_;
   unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
 };

@@ -133,7 +133,7 @@ struct Connection {
 
 // The two halves of a move.
 inline wire::TcpT take(unique_fd& socket) {
-  auto frozen = Frozen::freeze(socket.get(), kMarks);
+  auto frozen = FrozenSocket::freeze(socket.get(), kMarks);
   auto image = frozen ? frozen->capture() : pass(std::move(frozen));
   EXPECT_TRUE(image) << to_string(image.error());
   EXPECT_TRUE(image && frozen->kill());
@@ -141,14 +141,14 @@ inline wire::TcpT take(unique_fd& socket) {
   return image ? std::move(*image) : wire::TcpT();
 }
 
-inline unique_fd thawed(Result<Restored>&& restored) {
+inline unique_fd thawed(Result<RestoredSocket>&& restored) {
   EXPECT_TRUE(restored) << to_string(restored.error());
   auto live = restored ? std::move(*restored).thaw() : pass(std::move(restored));
   EXPECT_TRUE(live) << to_string(live.error());
   return live ? std::move(*live) : unique_fd();
 }
 
-inline unique_fd make(const wire::TcpT& image) { return thawed(Restored::restore(image, kMarks, false)); }
+inline unique_fd make(const wire::TcpT& image) { return thawed(RestoredSocket::restore(image, kMarks, false)); }
 
 inline void move(unique_fd& socket) { socket = make(take(socket)); }
 

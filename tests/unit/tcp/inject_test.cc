@@ -23,7 +23,7 @@ class Inject : public testing::TestWithParam<const char*> {
     EXPECT_TRUE(set_repair(fd, TCP_REPAIR_ON));
     const auto seq = queue_sequence(fd, TCP_RECV_QUEUE), ack = queue_sequence(fd, TCP_SEND_QUEUE);
     EXPECT_TRUE(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
-    return {.tuple = inspect(fd)->tuple, .seq = *seq, .ack = *ack, .window = 1000};
+    return {.tuple = socket_info(fd)->tuple, .seq = *seq, .ack = *ack, .window = 1000};
   }
 
   Connection pair_;
@@ -121,10 +121,10 @@ TEST_P(Inject, TheRuleForTheMarkLeadsToAForeignAddress) {
   };
   place(image.local_ip, ours);
   place(image.remote_ip, v6 ? "fd00:9::8" : "10.9.9.8");
-  auto restored = Restored::restore(image, kMarks, true);
+  auto restored = RestoredSocket::restore(image, kMarks, true);
   ASSERT_TRUE(restored) << to_string(restored.error());
   const auto say_next = [&](const std::string& text) {
-    Segment segment{.tuple = inspect(restored->fd())->tuple, .seq = image.rcv_seq, .ack = image.snd_seq, .window = 1000};
+    Segment segment{.tuple = socket_info(restored->fd())->tuple, .seq = image.rcv_seq, .ack = image.snd_seq, .window = 1000};
     segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
     (void)inject(segment, kMarks.inject);
     image.rcv_seq += static_cast<std::uint32_t>(text.size());

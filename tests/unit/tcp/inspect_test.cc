@@ -7,11 +7,11 @@ namespace {
 TEST(Inspect, SaysWhyADescriptorIsNoConnection) {
   const unique_fd file(::open("/dev/null", O_RDONLY | O_CLOEXEC)), udp(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
       fresh(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), local(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  EXPECT_EQ(inspect(-1).error().code, EBADF);
-  EXPECT_EQ(inspect(file.get()).error().code, ENOTSOCK);
-  EXPECT_EQ(inspect(udp.get()).error().code, EPROTONOSUPPORT);
-  EXPECT_EQ(inspect(local.get()).error().code, EPROTONOSUPPORT);
-  EXPECT_EQ(inspect(fresh.get()).error().code, ENOTCONN);
+  EXPECT_EQ(socket_info(-1).error().code, EBADF);
+  EXPECT_EQ(socket_info(file.get()).error().code, ENOTSOCK);
+  EXPECT_EQ(socket_info(udp.get()).error().code, EPROTONOSUPPORT);
+  EXPECT_EQ(socket_info(local.get()).error().code, EPROTONOSUPPORT);
+  EXPECT_EQ(socket_info(fresh.get()).error().code, ENOTCONN);
 }
 
 class InspectEach : public testing::TestWithParam<const char*> {
@@ -24,7 +24,7 @@ INSTANTIATE_TEST_SUITE_P(Families, InspectEach, testing::ValuesIn(kFamilies));
 
 TEST_P(InspectEach, SaysStateAndAddresses) {
   Connection pair = Connection::make(GetParam());
-  const auto mover = inspect(pair.mover.get()), peer = inspect(pair.peer.get()), listener = inspect(pair.listener.get());
+  const auto mover = socket_info(pair.mover.get()), peer = socket_info(pair.peer.get()), listener = socket_info(pair.listener.get());
   EXPECT_EQ(mover->state, kEstablished);
   EXPECT_EQ(mover->tuple.local, pair.address);
   EXPECT_EQ(mover->tuple.remote, peer->tuple.local);
@@ -41,16 +41,16 @@ TEST_P(InspectEach, BoundIsNotClosed) {
   const auto address = Connection::name(any, size);
   const unique_fd bound(::socket(any.ip.family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   ASSERT_EQ(::bind(bound.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
-  EXPECT_EQ(inspect(bound.get())->state, kClose);
-  EXPECT_NE(inspect(bound.get())->tuple.local.port, 0);
-  EXPECT_FALSE(inspect(bound.get())->connected());
+  EXPECT_EQ(socket_info(bound.get())->state, kClose);
+  EXPECT_NE(socket_info(bound.get())->tuple.local.port, 0);
+  EXPECT_FALSE(socket_info(bound.get())->connected());
 
   Connection pair = Connection::make(GetParam());
   const linger at_once{1, 0};
   ::setsockopt(pair.peer.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   pair.peer.reset();  // RST
   ASSERT_TRUE(readable(pair.mover.get()));
-  EXPECT_EQ(inspect(pair.mover.get()).error().code, ENOTCONN);
+  EXPECT_EQ(socket_info(pair.mover.get()).error().code, ENOTCONN);
 }
 
 }  // namespace

@@ -12,8 +12,8 @@ class LateData : public testing::TestWithParam<const char*> {
   }
 
   // Freezes and captures the mover; between that and the end of its old socket, `meanwhile` happens, and `await` until it has come.
-  Result<Late> late(const std::function<void()>& meanwhile, const std::function<bool()>& come) {
-    TRY_LET(frozen, Frozen::freeze(mover_.get(), kMarks));
+  Result<FreezeDelta> late(const std::function<void()>& meanwhile, const std::function<bool()>& come) {
+    TRY_LET(frozen, FrozenSocket::freeze(mover_.get(), kMarks));
     TRY_LET(image, frozen.capture());
     image_ = std::move(image);
     meanwhile();
@@ -37,9 +37,9 @@ class LateData : public testing::TestWithParam<const char*> {
     return window.snd_wnd;
   }
 
-  void restore_with(const Late& late) {
+  void restore_with(const FreezeDelta& late) {
     mover_.reset();
-    auto restored = Restored::restore(image_, kMarks, false);
+    auto restored = RestoredSocket::restore(image_, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());
     const auto received = restored->receive(late);
     ASSERT_TRUE(received) << to_string(received.error());
@@ -110,7 +110,7 @@ TEST_P(LateData, IsAcknowledgedThoughOnlyTheRestoredSocketHasIt) {
   const auto received = late([] {}, [] { return true; });
   ASSERT_TRUE(received && received->empty());
   mover_.reset();
-  auto restored = Restored::restore(image_, kMarks, false);
+  auto restored = RestoredSocket::restore(image_, kMarks, false);
   ASSERT_TRUE(restored) << to_string(restored.error());
   ASSERT_TRUE(restored->receive(*received));
   say(peer_.get(), "late");
@@ -124,7 +124,7 @@ TEST_P(LateData, IsAcknowledgedThoughOnlyTheRestoredSocketHasIt) {
 // So it is with one that is given back: once, and at the next failure a moment later. The mute socket may have "acknowledged" at once, and never again.
 TEST_P(LateData, IsAcknowledgedByARollback) {
   for (std::size_t received : {4, 8}) {
-    auto frozen = Frozen::freeze(mover_.get(), kMarks);
+    auto frozen = FrozenSocket::freeze(mover_.get(), kMarks);
     ASSERT_TRUE(frozen) << to_string(frozen.error());
     say(peer_.get(), "late");
     ASSERT_TRUE(eventually([&] { return has_received(received); }));
@@ -140,7 +140,7 @@ TEST_P(LateData, IsAcknowledgedByARollback) {
 TEST_P(LateData, AFinIsAcknowledgedByARollback) {
   ::shutdown(mover_.get(), SHUT_WR);
   ASSERT_TRUE(eventually([&] { return state_of(mover_.get()) == kFinWait2; }));
-  auto frozen = Frozen::freeze(mover_.get(), kMarks);
+  auto frozen = FrozenSocket::freeze(mover_.get(), kMarks);
   ASSERT_TRUE(frozen) << to_string(frozen.error());
   say(peer_.get(), "bye");
   ::shutdown(peer_.get(), SHUT_WR);
@@ -154,7 +154,7 @@ TEST_P(LateData, AFinIsAcknowledgedByARollback) {
 
 TEST_P(LateData, AcknowledgementsOfAllThatWasSent) {
   // While both ends are mute, what one sends stays unacknowledged.
-  auto quiet = Frozen::freeze(peer_.get(), kMarks);
+  auto quiet = FrozenSocket::freeze(peer_.get(), kMarks);
   ASSERT_TRUE(quiet);
   say(mover_.get(), "sent");
   const auto received = late([&] { EXPECT_TRUE(quiet->give_back()); say(peer_.get(), "and answered"); }, [&] { return has_received(12); });
@@ -162,7 +162,7 @@ TEST_P(LateData, AcknowledgementsOfAllThatWasSent) {
   EXPECT_EQ(image_.send_queue.size(), 4u);
   EXPECT_EQ(received->acked, 4u);
   mover_.reset();
-  auto restored = Restored::restore(image_, kMarks, false);
+  auto restored = RestoredSocket::restore(image_, kMarks, false);
   ASSERT_TRUE(restored && restored->receive(*received));
   EXPECT_EQ(queued(restored->fd(), SIOCOUTQ), 0u);
   mover_ = thawed(std::move(restored));
@@ -185,7 +185,7 @@ TEST_P(LateData, AWiderWindow) {
   ASSERT_TRUE(received) << to_string(received.error());
   EXPECT_GT(received->window, narrow);
   mover_.reset();
-  auto restored = Restored::restore(image_, kMarks, false);
+  auto restored = RestoredSocket::restore(image_, kMarks, false);
   ASSERT_TRUE(restored && restored->receive(*received));
   EXPECT_EQ(send_window(restored->fd()), received->window);
   mover_ = thawed(std::move(restored));
@@ -195,9 +195,9 @@ TEST_P(LateData, AWiderWindow) {
 TEST_P(LateData, AnAcknowledgementOfWhatWasNeverSentIsRefused) {
   ASSERT_TRUE(late([] {}, [] { return true; }));
   mover_.reset();
-  auto restored = Restored::restore(image_, kMarks, false);
+  auto restored = RestoredSocket::restore(image_, kMarks, false);
   ASSERT_TRUE(restored);
-  Late late;
+  FreezeDelta late;
   late.acked = 1;
   EXPECT_EQ(restored->receive(late).error().code, EBADMSG);
 }
@@ -263,7 +263,7 @@ TEST_P(LateData, JoinsWhatWaitsOutOfOrder) {
   const auto received = late([&] { say(peer_.get(), "one "); }, [&] { return has_received(4); });
   ASSERT_TRUE(received);
   mover_.reset();
-  auto restored = Restored::restore(image_, kMarks, false);
+  auto restored = RestoredSocket::restore(image_, kMarks, false);
   ASSERT_TRUE(restored) << to_string(restored.error());
   say(peer_.get(), "two");
   EXPECT_EQ(queued(restored->fd(), SIOCINQ), 0u);

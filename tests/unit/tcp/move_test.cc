@@ -70,13 +70,13 @@ TEST_P(Move, BuffersDoNotGrowWithTheMoves) {
 
 TEST_P(Move, GivenBackItIsAsItWas) {
   {
-    const auto owner = Owner::of(mover_.get());
+    const auto owner = OriginalOptions::of(mover_.get());
     ASSERT_TRUE(owner);
-    auto frozen = Frozen::freeze(mover_.get(), kMarks);
+    auto frozen = FrozenSocket::freeze(mover_.get(), kMarks);
     ASSERT_TRUE(frozen);
-    EXPECT_EQ(Frozen::freeze(mover_.get(), *owner, kMarks).error().code, EBUSY) << "who looked before the freeze";
+    EXPECT_EQ(FrozenSocket::freeze(mover_.get(), *owner, kMarks).error().code, EBUSY) << "who looked before the freeze";
     ASSERT_TRUE(frozen->capture());
-    EXPECT_EQ(Frozen::freeze(mover_.get(), kMarks).error().code, EBUSY) << "by two at once";
+    EXPECT_EQ(FrozenSocket::freeze(mover_.get(), kMarks).error().code, EBUSY) << "by two at once";
   }
   say(peer_.get(), "ping");
   EXPECT_EQ(hear(mover_.get(), 4), "ping");
@@ -85,7 +85,7 @@ TEST_P(Move, GivenBackItIsAsItWas) {
 }
 
 TEST_P(Move, AStragglerIsNoticed) {
-  auto frozen = Frozen::freeze(mover_.get(), kMarks);
+  auto frozen = FrozenSocket::freeze(mover_.get(), kMarks);
   ASSERT_TRUE(frozen);
   const auto image = frozen->capture();
   ASSERT_TRUE(image);
@@ -102,7 +102,7 @@ TEST_P(Move, UrgentDataStays) {
   // Its arrival is what SIOCATMARK and the like tell; a byte behind it is read as soon as both are there.
   say(peer_.get(), "x");
   ASSERT_EQ(::recv(mover_.get(), &byte, 1, MSG_PEEK), 1);
-  EXPECT_EQ(Frozen::freeze(mover_.get(), kMarks).error().code, ENOTSUP);
+  EXPECT_EQ(FrozenSocket::freeze(mover_.get(), kMarks).error().code, ENOTSUP);
 }
 
 TEST_P(Move, AnImageThatCanNotBeIsRefused) {
@@ -110,7 +110,7 @@ TEST_P(Move, AnImageThatCanNotBeIsRefused) {
   const auto refused = [&](auto change) {
     wire::TcpT image = good;
     change(image);
-    const auto restored = Restored::restore(image, kMarks, false);
+    const auto restored = RestoredSocket::restore(image, kMarks, false);
     return restored ? 0 : restored.error().code;
   };
   EXPECT_EQ(refused([](auto& i) { i.window.reset(); }), EBADMSG);

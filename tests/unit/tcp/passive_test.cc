@@ -41,8 +41,8 @@ TEST_P(Passive, AListenerListensAgain) {
   ::setsockopt(listener_.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
   const int deferred = value_of(listener_.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT);
   listener_ = moved(std::move(listener_));
-  EXPECT_EQ(inspect(listener_.get())->state, kListen);
-  EXPECT_EQ(inspect(listener_.get())->tuple.local, address_);
+  EXPECT_EQ(socket_info(listener_.get())->state, kListen);
+  EXPECT_EQ(socket_info(listener_.get())->tuple.local, address_);
   EXPECT_EQ(capture_passive(listener_.get())->backlog, 5u);
   EXPECT_EQ(value_of(listener_.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT), deferred);
   EXPECT_EQ(value_of(listener_.get(), IPPROTO_TCP, TCP_MAXSEG), size);
@@ -96,8 +96,8 @@ TEST_P(Passive, ABoundSocketIsBoundAgainBesideConnections) {
   auto bound = *image;
   bound.state = kClose;
   const unique_fd socket = moved(made(bound));
-  EXPECT_EQ(inspect(socket.get())->state, kClose);
-  EXPECT_EQ(inspect(socket.get())->tuple.local, address_);
+  EXPECT_EQ(socket_info(socket.get())->state, kClose);
+  EXPECT_EQ(socket_info(socket.get())->tuple.local, address_);
   EXPECT_EQ(value_of(socket.get(), SOL_SOCKET, SO_REUSEADDR), 0);
 }
 
@@ -107,9 +107,9 @@ TEST_P(Passive, AnyAddressAndV6OnlyMove) {
     unique_fd socket(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
     ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
     ASSERT_EQ(::listen(socket.get(), 3), 0);
-    const auto before = inspect(socket.get());
+    const auto before = socket_info(socket.get());
     socket = moved(std::move(socket));
-    EXPECT_EQ(inspect(socket.get())->tuple.local, before->tuple.local);
+    EXPECT_EQ(socket_info(socket.get())->tuple.local, before->tuple.local);
     EXPECT_EQ(value_of(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY), only);
   }
 }

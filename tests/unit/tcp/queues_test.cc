@@ -57,7 +57,7 @@ void turn(Connection& pair, std::uint32_t up_to_wrap) {
   turned(ours, out, in);
   turned(theirs, in, out);
   // The first one restored probes the other's window; nobody must answer that there is no such connection.
-  auto first = Restored::restore(ours, kMarks, false), second = Restored::restore(theirs, kMarks, false);
+  auto first = RestoredSocket::restore(ours, kMarks, false), second = RestoredSocket::restore(theirs, kMarks, false);
   pair.mover = thawed(std::move(first));
   pair.peer = thawed(std::move(second));
 }
@@ -204,14 +204,14 @@ Segment out_of_order(int fd, std::uint32_t missing) {
   EXPECT_TRUE(set_repair(fd, TCP_REPAIR_ON));
   const auto seq = queue_sequence(fd, TCP_RECV_QUEUE), ack = queue_sequence(fd, TCP_SEND_QUEUE);
   EXPECT_TRUE(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
-  return {.tuple = inspect(fd)->tuple, .seq = *seq + missing, .ack = *ack, .window = 1000, .data = kByte};
+  return {.tuple = socket_info(fd)->tuple, .seq = *seq + missing, .ack = *ack, .window = 1000, .data = kByte};
 }
 
 TEST_P(Queues, ASegmentOutOfOrderIsNotTakenForTheLastOne) {
   const Segment segment = out_of_order(pair_.mover.get(), 5000);
   bool came = false;
   after_probe = [&] { came = inject(segment, kMarks.inject).has_value(); };
-  auto frozen = Frozen::freeze(pair_.mover.get(), kMarks);
+  auto frozen = FrozenSocket::freeze(pair_.mover.get(), kMarks);
   ASSERT_TRUE(frozen) << to_string(frozen.error());
   const auto image = frozen->capture();
   after_probe = nullptr;

@@ -23,20 +23,20 @@ class Sharing : public testing::TestWithParam<const char*> {
     pair_.listener.reset();
   }
 
-  Frozen freeze(const History& history = {}) {
-    const auto owner = Owner::of(mover_.get());
-    auto frozen = Frozen::freeze(mover_.get(), owner.value_or(Owner()), kMarks, {}, history);
+  FrozenSocket freeze(const History& history = {}) {
+    const auto owner = OriginalOptions::of(mover_.get());
+    auto frozen = FrozenSocket::freeze(mover_.get(), owner.value_or(OriginalOptions()), kMarks, {}, history);
     EXPECT_TRUE(frozen) << to_string(frozen.error());
     return std::move(*frozen);
   }
-  wire::TcpT capture(Frozen& frozen) {
+  wire::TcpT capture(FrozenSocket& frozen) {
     auto image = frozen.capture();
     EXPECT_TRUE(image) << to_string(image.error());
     return std::move(*image);
   }
-  void arrive(const wire::TcpT& image, const Late& late) {
+  void arrive(const wire::TcpT& image, const FreezeDelta& late) {
     mover_.reset();
-    auto restored = Restored::restore(image, kMarks, false);
+    auto restored = RestoredSocket::restore(image, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());
     const auto received = restored->receive(late);
     ASSERT_TRUE(received) << to_string(received.error());
@@ -282,9 +282,9 @@ TEST_P(Sharing, ItDoesNotLiveWithoutBytesThatAreToCome) {
   ASSERT_TRUE(frozen.kill());
   mover_.reset();
   for (const std::size_t came : {0u, 8u}) {
-    auto restored = Restored::restore(image, kMarks, false);
+    auto restored = RestoredSocket::restore(image, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());
-    Late part = *late;
+    FreezeDelta part = *late;
     part.written.resize(came);
     part.sent = static_cast<std::uint32_t>(came);
     EXPECT_EQ(restored->receive(part).error().code, EBADMSG);
@@ -311,7 +311,7 @@ TEST_P(Sharing, WhatDoesNotGoInIsMissedIfOthersHaveRead) {
     ASSERT_TRUE(late) << to_string(late.error());
     ASSERT_TRUE(frozen.kill());
     mover_.reset();
-    auto restored = Restored::restore(image, kMarks, false);
+    auto restored = RestoredSocket::restore(image, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());
     ASSERT_EQ(std::system("nft 'table inet deaf { chain out { type filter hook output priority 0; meta mark 0x5f drop; }; }'"), 0);
     const auto received = restored->receive(*late);
@@ -324,13 +324,13 @@ TEST_P(Sharing, WhatDoesNotGoInIsMissedIfOthersHaveRead) {
 }
 
 TEST_P(Sharing, NothingIsSentBehindASendQueueOrWithoutBytes) {
-  Late late;
+  FreezeDelta late;
   late.written = {1, 2};
   for (const std::uint32_t sent : {1u, 3u}) {
     pair_ = Connection::make(GetParam());
     auto image = take(mover_);
     if (sent == 1) image.send_queue = {7}, ++image.snd_seq;
-    auto restored = Restored::restore(image, kMarks, false);
+    auto restored = RestoredSocket::restore(image, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());
     late.sent = sent;
     EXPECT_EQ(restored->receive(late).error().code, EBADMSG);
@@ -410,7 +410,7 @@ void stream(Connection& pair, std::size_t piece, bool blocking, int moves) {
     const auto began = before.load();
     ASSERT_TRUE(eventually([&] { return before > began; }));
     history.in_use = i % 8 >= 2;
-    auto frozen = Frozen::freeze(fd, Owner::of(fd).value_or(Owner()), kMarks, {}, history);
+    auto frozen = FrozenSocket::freeze(fd, OriginalOptions::of(fd).value_or(OriginalOptions()), kMarks, {}, history);
     ASSERT_TRUE(frozen) << to_string(frozen.error());
     auto image = frozen->capture();
     ASSERT_TRUE(image) << to_string(image.error());
@@ -431,7 +431,7 @@ void stream(Connection& pair, std::size_t piece, bool blocking, int moves) {
     ASSERT_TRUE(frozen->kill());
     others.reset();
     pair.mover.reset();
-    auto restored = Restored::restore(*image, kMarks, false);
+    auto restored = RestoredSocket::restore(*image, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());
     const auto received = restored->receive(*late);
     ASSERT_TRUE(received) << to_string(received.error());

@@ -131,7 +131,7 @@ TEST_P(States, SynSent) {
   const auto image = take(mover_);
   EXPECT_EQ(image.state, kSynSent);
   unique_fd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  auto restored = Restored::restore(image, kMarks, false);
+  auto restored = RestoredSocket::restore(image, kMarks, false);
   ASSERT_TRUE(restored) << to_string(restored.error());
   EXPECT_FALSE(readable(listener.get(), 0)) << "a SYN before the thaw";
   mover_ = thawed(std::move(restored));
@@ -147,7 +147,7 @@ TEST_P(States, SynSent) {
 }
 
 TEST_P(States, WhatIsNoConnectionIsRefused) {
-  const auto refused = [](int fd) { return Frozen::freeze(fd, kMarks).error().code; };
+  const auto refused = [](int fd) { return FrozenSocket::freeze(fd, kMarks).error().code; };
   EXPECT_EQ(refused(pair_.listener.get()), ENOTCONN);
   finish(mover_);
   EXPECT_EQ(hear_out(peer_.get()), "");

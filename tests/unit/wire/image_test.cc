@@ -26,7 +26,7 @@ Endpoint example() {
 }
 
 Secret packed(const Endpoint& endpoint) {
-  const Departing one{{1, 2, 3}, &endpoint, 77};
+  const OutgoingImage one{{1, 2, 3}, &endpoint, 77};
   return pack_prepare({&one, 1}, *SocketAddress::parse("10.0.0.2:7078"));
 }
 
@@ -120,9 +120,9 @@ TEST(Commit, CarriesWhatCameLate) {
 TEST(Message, AheadHasBytesOfAnEndpoint) {
   const Secret bytes = pack_ahead({1, 2, 3}, Bytes{7, 8});
   const auto message = read<wire::Message>(bytes);
-  ASSERT_TRUE(message && (*message)->request_as_Ahead());
-  EXPECT_EQ(read_id(view((*message)->request_as_Ahead()->id())), (MigrationId{1, 2, 3}));
-  EXPECT_EQ(secret((*message)->request_as_Ahead()->bytes()), (Secret{7, 8}));
+  ASSERT_TRUE(message && (*message)->request_as_PreCopy());
+  EXPECT_EQ(read_id(view((*message)->request_as_PreCopy()->id())), (MigrationId{1, 2, 3}));
+  EXPECT_EQ(secret((*message)->request_as_PreCopy()->bytes()), (Secret{7, 8}));
 }
 
 TEST(Answer, HasAVerdictForEach) {
