@@ -39,7 +39,7 @@ Result<> hold_connections(std::span<const FourTuple> tuples, std::chrono::second
 )", kTable, set_of('4', four, longest), set_of('6', six, longest)));
 }
 
-// To delete a table that is not there would be an error.
+// Adds the table first, because deleting a table that does not exist is an error.
 Result<> release_connections() { return run_nft(fmt::format("add table {0}\ndelete table {0}\n", kTable)); }
 
 }  // namespace sockmi::steer

@@ -1,6 +1,10 @@
-// Between the moment at which a host has its addresses and the moment at which its daemon has put the redirects back, its kernel would answer the peers of
-// connections that live elsewhere by RST. So their packets are dropped until then; the peers send them again. A table of its own, "inet sockmi_hold":
-// it needs no interface to be there.
+// Drops the packets of connections that live elsewhere, from the moment this host has its
+// addresses until its daemon has restored the redirects. Without this filter the kernel
+// would answer the peers of these connections with RST. The peers retransmit the dropped
+// packets.
+//
+// The filter is in a table of its own, "inet sockmi_hold". A table of family inet needs
+// no interface to exist yet.
 #pragma once
 
 #include <chrono>
@@ -11,8 +15,9 @@
 
 namespace sockmi::steer {
 
-// The kernel itself ends it after `longest`, should no daemon come.
+// Replaces the filter by one for `tuples`; an empty span removes it. If no daemon starts,
+// the kernel itself ends the filter after `longest`.
 Result<> hold_connections(std::span<const FourTuple> tuples, std::chrono::seconds longest);
-Result<> release_connections();  // no error if none are held
+Result<> release_connections();  // No error if none are held
 
 }  // namespace sockmi::steer

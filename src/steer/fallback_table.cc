@@ -1,9 +1,15 @@
-// Between "nft flush ruleset" and our putting things back there are some milliseconds, and a packet of a moved connection that comes in them would be
-// answered by home's own stack, with RST. A table that has an owner, a netlink socket, nobody else can delete or flush. It is kept small, for nobody
-// else can mend it either: RST of home's own about moved connections are dropped, and so is what a frozen socket says. What is for other
-// hosts' connections does not pass here.
+// A table that stays when somebody flushes the ruleset.
 //
-// Rejected: to own all of our tables. nft(8)'s library makes them by a socket of its own, and an administrator shall be able to take them away.
+// Between "nft flush ruleset" and the moment at which we have restored our tables, some
+// milliseconds pass. A packet of a moved connection that arrives in this time would be
+// answered with RST by home's own network stack. A table that is owned by a netlink
+// socket cannot be deleted or flushed by anybody else. It is kept small, because nobody
+// else can repair it either. It drops the RSTs that home itself sends for moved
+// connections, and everything that a frozen socket sends. Packets of other hosts'
+// connections do not pass through its output chain.
+//
+// Alternatives considered: owning all of our tables. nft(8)'s library creates them
+// through a socket of its own, and an administrator must be able to remove them.
 #include "steer/fallback_table.h"
 
 #include <netinet/in.h>
@@ -24,7 +30,8 @@ namespace {
 
 constexpr const char *kTable = "sockmi_guard", *kOutput = "output", *kResets = "resets";
 constexpr std::uint32_t kOwned = 2;  // NFT_TABLE_F_OWNER
-constexpr std::uint32_t kPort = 13, kAddress4 = 7, kAddress6 = 8, kTypeBits = 6;  // as nft(8) names the types of sets
+// The numbers by which nft(8) names the types of sets
+constexpr std::uint32_t kPort = 13, kAddress4 = 7, kAddress6 = 8, kTypeBits = 6;
 
 template <class Object>
 using Pointer = std::unique_ptr<Object, void (*)(const Object*)>;
@@ -96,7 +103,8 @@ Rule of_family(bool v4, const char* chain) {
   return rule;
 }
 
-// A packet of ours whose connection is in `set`, which has it as the peer's packets do.
+// Matches a packet sent by this host whose connection is in `set`. The set has the
+// connection in the order of the peer's packets.
 Rule of_connection(bool v4, const SetName& set) {
   const unsigned size = v4 ? 4 : 16, source = v4 ? 12 : 8, units = size / 4;
   Rule rule = of_family(v4, kResets);
@@ -118,7 +126,8 @@ std::vector<Rule> rules() {
   const ByteView freeze(reinterpret_cast<const std::uint8_t*>(&kFreezeMark), sizeof kFreezeMark);
   out.push_back(std::move(Rule(NFPROTO_INET, kTable, kOutput).meta_is(NFT_META_MARK, freeze).drop()));
   const std::uint8_t tcp[] = {IPPROTO_TCP};
-  for (const std::uint8_t flags : {0x04, 0x14}) {  // RST, alone, or with ACK where what it answers has none
+  // RST alone, or with ACK if the segment that it answers has no ACK.
+  for (const std::uint8_t flags : {0x04, 0x14}) {
     const std::uint8_t wanted[] = {flags};
     Rule rule(NFPROTO_INET, kTable, kOutput);
     rule.meta_is(NFT_META_L4PROTO, tcp).payload_is(Header::kTransport, 13, wanted).go_to(kResets);

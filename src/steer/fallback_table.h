@@ -1,4 +1,5 @@
-// What holds in the moment in which our tables are gone: see last_guard.cc.
+// A small table that protects moved connections during the milliseconds in which our
+// other tables are missing. See fallback_table.cc.
 #pragma once
 
 #include "base/address.h"
@@ -6,16 +7,18 @@
 
 namespace sockmi::steer {
 
-// Of one address family; keys as those of redirects.
+// The sets of one address family. Their keys have the layout of the redirects' keys.
 struct GuardSets {
-  SetName moved;  // connections that live elsewhere for good
-  SetName ports;  // of listeners that do
-  SetName stay;   // their connections that live here
+  SetName moved;  // connections that have moved for good (without expiry)
+  SetName ports;  // ports of listeners that have moved
+  SetName stay;   // connections to such ports that still live here
 };
 extern const GuardSets kGuard4, kGuard6;
 inline const GuardSets& guard_of(const IpAddress& ip) { return ip.unmapped().family == AF_INET ? kGuard4 : kGuard6; }
 
-// Makes the table; it goes with `netlink`. One that somebody else has left is replaced. EOPNOTSUPP: a kernel before 5.12.
+// Creates the table. It is owned by the socket of `netlink` and disappears with it.
+// Replaces a table of the same name that was left by somebody else. Errors: EOPNOTSUPP on
+// a kernel before 5.12.
 Result<> make_last_guard(net::Netlink& netlink);
 
 }  // namespace sockmi::steer

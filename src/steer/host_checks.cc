@@ -1,5 +1,7 @@
-// Only what breaks in tests/unit/steer/firewall_test.cc is named here. What does not: a firewall that drops all but what it knows (it is made to
-// know, see tracking.h), strict reverse path filtering on a host with one interface.
+// Checks only for problems that are reproduced in tests/unit/steer/firewall_test.cc. Two
+// settings are not a problem: a firewall that drops everything except known connections,
+// because each imported connection is made known to it (net/conntrack.h); and strict
+// reverse path filtering on a host with one interface.
 #include "steer/host_checks.h"
 
 #include <net/if.h>

@@ -1,4 +1,4 @@
-// What on this host, and not of our making, keeps moved connections from working.
+// Finds settings of this host, not made by us, that keep moved connections from working.
 #pragma once
 
 #include <string>
@@ -6,7 +6,9 @@
 
 namespace sockmi::steer {
 
-// One line each, for the log and for /v1/status: what is set, what breaks by it, what would help. We change nothing: these are the host's rules.
+// Returns one line for each problem, for the log and for /v1/status: what is set, what
+// breaks because of it, and what would help. Changes nothing: these are the host's own
+// rules.
 std::vector<std::string> warnings(const std::vector<std::string>& interfaces);
 
 }  // namespace sockmi::steer

@@ -14,7 +14,8 @@
 namespace sockmi::steer {
 namespace {
 
-// Whether packets are led away; `for_good`: more than what ends by itself.
+// Returns whether packets are redirected. `for_good`: counts only redirects that do not
+// expire.
 Result<bool> leads(Steering& steering, bool for_good) {
   TRY_LET(redirects, steering.redirects());
   TRY_LET(ports, steering.redirected_ports());
@@ -30,7 +31,7 @@ NamespacedSteering::NamespacedSteering(std::unique_ptr<Steering> ours) : ours_(s
   watch(*ours_);
 }
 
-// It is forgotten as soon as the steering's descriptor is closed.
+// The kernel removes the descriptor from the epoll set when the steering closes it.
 void NamespacedSteering::watch(Steering& steering) const {
   epoll_event event{.events = EPOLLIN, .data = {}};
   if (const auto* upkeep = dynamic_cast<Upkeep*>(&steering); upkeep && ::epoll_ctl(watch_.get(), EPOLL_CTL_ADD, upkeep->fd(), &event) != 0)
@@ -91,7 +92,8 @@ Result<> NamespacedSteering::learn(int socket, const IpAddress& local) {
   const bool is_free = other == places_of_.end();
   if (inode == our_inode_) {
     if (is_free) return {};
-    // Not by any word of ours: with IP_FREEBIND a socket can have it, too.
+    // A socket in our namespace does not prove that the address is ours: with IP_FREEBIND
+    // it may be bound to any address.
     if (!is_our_own(address)) return fail(EADDRINUSE, "{} is the address of another network namespace", to_string(address));
     places_of_.erase(other);
     return {};
@@ -112,7 +114,8 @@ Result<> NamespacedSteering::learn(int socket, const IpAddress& local) {
     log::info("event=namespace_served inode={} address={}", inode, to_string(address));
   }
   place->last_learnt = std::chrono::steady_clock::now();
-  // Loopback and NAT have no neighbour who could reach it elsewhere.
+  // Addresses of loopback or behind NAT are not among them: no neighbor could reach them
+  // on another host.
   if (std::ranges::find(place->addresses, address, &net::HostAddress::ip) == place->addresses.end())
     return fail(ENOTSUP, "{} is no address of the connection's network namespace that its segment can reach", to_string(address));
   places_of_[address] = place.get();
@@ -152,7 +155,8 @@ Result<std::size_t> NamespacedSteering::adopt() {
   return served.closed;
 }
 
-// A container's word is worth nothing for addresses that are ours, or no longer its own.
+// What a container says does not count for addresses that are ours, or that it no longer
+// has.
 Result<> NamespacedSteering::adopt(std::unique_ptr<Place> place, ino_t inode, std::span<const net::HostAddress> own) {
   const auto is_its = [&](const IpAddress& ip) {
     return std::ranges::find(place->addresses, ip, &net::HostAddress::ip) != place->addresses.end() &&
@@ -179,14 +183,14 @@ Result<> NamespacedSteering::adopt(std::unique_ptr<Place> place, ino_t inode, st
   return {};
 }
 
-// If that can't be known, it is nobody else's.
+// Returns true if the addresses cannot be read: then no other namespace gets the address.
 bool NamespacedSteering::is_our_own(const IpAddress& address) const {
   if (!route_) return true;
   const auto own = net::host_addresses(*route_);
   return !own || std::ranges::find(*own, address, &net::HostAddress::ip) != own->end();
 }
 
-// The host may have got the address since.
+// The host may have got the address in the meantime, so this is checked each time.
 NamespacedSteering::Place* NamespacedSteering::place_of(const IpAddress& local) const {
   const auto it = places_of_.find(local.unmapped());
   return it == places_of_.end() || is_our_own(it->first) ? nullptr : it->second;
@@ -216,7 +220,7 @@ const IpAddress& local_of(const FourTuple& tuple) { return tuple.local.ip; }
 template <class Item>
 Result<> NamespacedSteering::part(std::span<const Item> items, const std::function<Result<>(Steering&, std::span<const Item>)>& step) const {
   if (places_of_.empty()) return step(*ours_, items);
-  std::map<IpAddress, Steering*> known;  // many share an address
+  std::map<IpAddress, Steering*> known;  // many items share an address
   std::map<Steering*, std::vector<Item>> parts;
   for (const Item& item : items) {
     Steering*& steering = known[local_of(item).unmapped()];

@@ -1,15 +1,24 @@
-// Connections of other network namespaces (containers) of this host.
+// Steers connections of other network namespaces (containers) of this host, as well as
+// those of the daemon's own namespace.
 //
-// A socket can be captured from any namespace, but its packets are steered, and a socket for it is made, in its own. What tells the namespace later,
-// when only addresses are spoken of, is the local address: a container with an address of its own, on the segment (macvlan, or a bridge), is what is
-// served. Containers behind this host's NAT are not: their peers' packets come to the host, and two of them may have one address.
+// A socket can be captured from any namespace, but its packets are steered, and a
+// restored socket is created, in the socket's own namespace. Later, when only addresses
+// are known, the local address identifies the namespace. So containers are served that
+// have an address of their own on the link (macvlan, or a bridge). Containers behind this
+// host's NAT are not served: their peers' packets come to the host's address, and two
+// containers may have the same address.
 //
-// A container may give itself any address. One that the host has is the host's, and one that another container leads connections away from stays that
-// one's. What users make without privilege is not served at all (check_owner()).
+// A container may give itself any address. An address that the host has belongs to the
+// host. An address from which another container's connections have moved away stays with
+// that container. Namespaces that users create without privilege are not served at all
+// (check_owner()).
 //
-// One set of rules a namespace, made when its first connection leaves and removed when the last is home, or has ended: while it is there, we hold
-// the namespace, so that a container that stops does not take away the path of connections that live on elsewhere. What leads somewhere outlives us,
-// as it does in our own namespace, and the next daemon finds it: see namespace_search.h. In between nobody holds the namespace.
+// Each served namespace has one set of rules. It is created when the first connection
+// leaves, and removed when the last one is home or has ended. While the rules exist, we
+// hold the namespace open, so that a container that stops does not take away the path of
+// connections that live on elsewhere. Permanent redirects outlive the daemon, as they do
+// in its own namespace, and the next daemon finds them: see netns.h. Between two daemons
+// nothing holds the namespace open.
 #pragma once
 
 #include <chrono>
@@ -26,22 +35,27 @@ namespace sockmi::steer {
 
 class NamespacedSteering : public Steering, public Upkeep {
  public:
-  // `ours` steers the daemon's own namespace, and everything that was not learnt to be elsewhere.
+  // `ours` steers the daemon's own namespace, and every address that is not known to
+  // belong to another namespace.
   explicit NamespacedSteering(std::unique_ptr<Steering> ours);
   ~NamespacedSteering() override;
 
-  // Takes over what an earlier daemon that lived in our namespace left in others. How many namespaces could not be looked into: nothing is known of
-  // them. None keeps us from those that can.
+  // Takes over what an earlier daemon that lived in our namespace left in other
+  // namespaces. Returns the number of namespaces that could not be read: nothing is known
+  // about their content. Such a namespace does not keep us from taking over the others.
   Result<std::size_t> adopt();
-  // From here on everything about this local address concerns the namespace of `socket`. ENOTSUP: its packets can't be steered there. EACCES: that
-  // namespace is not served. EADDRINUSE: the address is another's. Wants CAP_SYS_ADMIN if that namespace is not the daemon's.
+  // From this call on, every operation on the address `local` applies to the network
+  // namespace of `socket`. Requires CAP_SYS_ADMIN if that namespace is not the daemon's.
+  // Errors: ENOTSUP if packets for `local` cannot be steered in that namespace; EACCES if
+  // the namespace is not served; EADDRINUSE if the address belongs to another namespace.
   Result<> learn(int socket, const IpAddress& local);
   bool in_other_namespace(const IpAddress& local) const { return place_of(local); }
-  // Calls `function` where the address is.
+  // Calls `function` in the namespace that the address belongs to.
   Result<> within(const IpAddress& local, const std::function<Result<>()>& function) const;
-  // Calls it in each other namespace that is served.
+  // Calls `function` in each other namespace that is served.
   void within_others(const std::function<Result<>()>& function) const;
-  // Gives up namespaces in which nothing is steered any more and of which nobody has spoken for so long.
+  // Releases the namespaces in which nothing is redirected any more and for which learn()
+  // was not called during the time `idle`.
   void forget_idle(std::chrono::milliseconds idle);
 
   using Steering::redirect;
@@ -59,7 +73,7 @@ class NamespacedSteering : public Steering, public Upkeep {
   Result<> unstay(std::span<const FourTuple> tuples) override;
   Result<> track(const FourTuple& tuple, bool established) override { return at(tuple.local.ip).track(tuple, established); }
   Result<> untrack(const FourTuple& tuple, std::chrono::milliseconds linger) override { return at(tuple.local.ip).untrack(tuple, linger); }
-  // Guests live in the daemon's own namespace.
+  // Foreign addresses exist only in the daemon's own namespace.
   Result<> add_foreign_address(std::span<const ForeignAddress> guests) override { return ours_->add_foreign_address(guests); }
   Result<std::vector<ForeignAddress>> sheltered() override { return ours_->sheltered(); }
   Result<std::vector<Readdressed>> readdressed() override { return ours_->readdressed(); }
@@ -71,13 +85,15 @@ class NamespacedSteering : public Steering, public Upkeep {
   Result<> readdress_port(const SocketAddress& home, const IpAddress& own) override { return ours_->readdress_port(home, own); }
   Result<> remove_readdress_port(const SocketAddress& home, const IpAddress& own) override { return ours_->remove_readdress_port(home, own); }
 
-  // Of all namespaces.
+  // The following functions cover all namespaces.
   int fd() const override { return watch_.get(); }
   bool is_disturbed() override;
   Result<std::string> repair() override;
-  std::vector<IpAddress> led_anew() override { return dynamic_cast<Upkeep&>(*ours_).led_anew(); }  // a container's holders are on its segment
+  // Our own namespace only: the holders of a container's connections are on its link.
+  std::vector<IpAddress> led_anew() override { return dynamic_cast<Upkeep&>(*ours_).led_anew(); }
 
-  // In other namespaces what leads somewhere for good is kept, and else nothing.
+  // Applies to our own namespace only. In each other namespace the rules stay if a
+  // permanent redirect needs them, and are removed otherwise.
   void keep(bool yes) override { ours_->keep(yes); }
 
  private:
@@ -95,22 +111,24 @@ class NamespacedSteering : public Steering, public Upkeep {
   Place* place_of(const IpAddress& local) const;  // null: our own namespace
   Steering& at(const IpAddress& local) const;
   Result<> check_reach(const IpAddress& local, const IpAddress& to) const;
-  // Calls `step` with those of each namespace.
+  // Calls `step` once for each namespace, with the items that belong to it.
   template <class Item>
   Result<> part(std::span<const Item> items, const std::function<Result<>(Steering&, std::span<const Item>)>& step) const;
 
   void watch(Steering& steering) const;
 
   std::unique_ptr<Steering> ours_;
-  unique_fd watch_;  // polls readable when one of theirs does
-  bool disturbed_ = false;  // our own
+  unique_fd watch_;  // readable when the fd() of any Upkeep is
+  bool disturbed_ = false;  // our own namespace
   ino_t our_inode_ = 0;
-  std::unique_ptr<net::Netlink> route_;  // of our own namespace, in whichever we are called
+  // Opened in our own namespace; works in it from whichever namespace we are called.
+  std::unique_ptr<net::Netlink> route_;
   std::map<ino_t, std::unique_ptr<Place>> places_;
   std::map<IpAddress, Place*> places_of_;
 };
 
-// Removes everything of ours that a dead daemon of this namespace left in others. How many could not be looked into.
+// Removes everything that a dead daemon of this namespace left in other namespaces.
+// Returns the number of namespaces that could not be read.
 Result<std::size_t> flush_others();
 
 }  // namespace sockmi::steer

@@ -19,7 +19,7 @@
 namespace sockmi::steer {
 namespace {
 
-// As mountinfo writes paths: a blank is \040.
+// Decodes a path in the form that mountinfo uses: a blank is written \040.
 std::string unescape(const std::string& text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -69,7 +69,8 @@ Result<NetworkNamespace> own_namespace() {
   return NetworkNamespace{std::move(handle), inode};
 }
 
-// A thread can enter a namespace by itself; one that has is used for nothing else.
+// Uses a new thread, because setns(2) changes the namespace of the calling thread only,
+// and that thread then serves no other purpose.
 Result<> call_in(int handle, const std::function<Result<>()>& function) {
   Result<> result;
   try {
@@ -101,7 +102,8 @@ std::vector<NetworkNamespace> other_namespaces() {
   std::vector<std::string> paths = mounted();
   std::ranges::move(of_processes(), std::back_inserter(paths));
   for (const std::string& path : paths) {
-    unique_fd handle(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));  // what is mounted over it may be anything
+    // O_NONBLOCK, because any kind of file may be mounted over the path.
+    unique_fd handle(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     if (!handle || ::ioctl(handle.get(), NS_GET_NSTYPE) != CLONE_NEWNET) continue;
     if (const auto inode = inode_of(handle.get()); inode && seen.insert(*inode).second) out.push_back({std::move(handle), *inode});
   }

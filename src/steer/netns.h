@@ -1,13 +1,23 @@
-// The network namespaces of this host, and in which of them an earlier daemon has left rules.
+// Finds the network namespaces of this host, and those in which an earlier daemon has
+// left rules.
 //
-// The kernel lists no namespaces. A daemon that starts looks where they can be got hold of: at what is mounted (`ip netns`, Docker, Podman, CNI pin
-// theirs so), and at processes, as far as it may look at them. What it finds there is not all its own: another host may be a container of this one,
-// with a daemon of its own that is only not running now. So tables in a container's namespace say by the name of an empty chain from which namespace
-// they are served, which is where that daemon lives, and where the next one will. (The kernel gives the numbers that tell namespaces apart more than
-// once: rules that were found by a number of another's are explained by no journal, and go as all that are not.)
+// The kernel has no list of namespaces. A daemon that starts searches the places where
+// namespaces are accessible: mounts (`ip netns`, Docker, Podman and CNI pin namespaces by
+// mounts), and processes, as far as it may read their /proc entries. Not every table
+// found there belongs to this daemon: a container may be another member, with a daemon of
+// its own that is only stopped at the moment. So a table in a container's namespace has
+// an empty chain whose name says from which namespace it is served. That is the namespace
+// in which the daemon lives, and in which its successor will live.
 //
-// Rejected: the journal as the only witness (without it nothing of ours would be found again, and `sockmictl flush` reads no configuration, and so no
-// journal); pinning the namespaces ourselves (a service has a mount namespace of its own, which ends with it).
+// The kernel reuses the numbers that identify namespaces. If rules are found because they
+// carry a reused number, no journal entry explains them, and they are removed like all
+// unexplained rules.
+//
+// Alternatives considered:
+// - The journal as the only witness. Without the journal none of our rules would be found
+//   again. `sockmictl flush` reads no configuration, and therefore no journal.
+// - Pinning the namespaces ourselves. A service has a mount namespace of its own, and the
+//   pins would end with it.
 #pragma once
 
 #include <sys/types.h>
@@ -22,24 +32,29 @@ namespace sockmi::steer {
 
 struct NetworkNamespace {
   unique_fd handle;
-  ino_t inode = 0;  // tells it from all others that are there at the same time
+  // Distinguishes it from all other namespaces that exist at the same time.
+  ino_t inode = 0;
 };
 
-Result<NetworkNamespace> own_namespace();  // this thread's
+Result<NetworkNamespace> own_namespace();  // of this thread
 Result<ino_t> inode_of(int handle);
-// Calls `function` in that namespace; sockets that it opens stay there. EPERM: it wants CAP_SYS_ADMIN.
+// Runs `function` in that namespace, on a new thread. Sockets that it opens stay in the
+// namespace. Errors: EPERM without CAP_SYS_ADMIN.
 Result<> call_in(int handle, const std::function<Result<>()>& function);
 
-// EACCES: the namespace is that of a user who could make it without privilege, and who has every power in it. It is served if it belongs to our own user
-// namespace, or to one that root has made, as for a container.
+// Checks that a namespace may be served: it must belong to our own user namespace, or to
+// one that root has created, as for a container. Errors: EACCES if a user could have
+// created the namespace without privilege; that user has all capabilities in it.
 Result<> check_owner(int handle);
 
-// All others that we can get hold of.
+// Returns all other namespaces that are accessible to us.
 std::vector<NetworkNamespace> other_namespaces();
 
 struct Served {
-  std::vector<NetworkNamespace> namespaces;  // with our tables, which say that they are served from `daemon`; those of users are not looked at
-  std::size_t closed = 0;                    // so many could not be looked into
+  // Those with our tables whose mark says that they are served from `daemon`. Namespaces
+  // that check_owner() refuses are not examined.
+  std::vector<NetworkNamespace> namespaces;
+  std::size_t closed = 0;                    // number of namespaces that could not be read
 };
 Served served_from(ino_t daemon);
 

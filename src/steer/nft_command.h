@@ -1,4 +1,5 @@
-// nft(8)'s language, by its own library: for tables as a whole. Elements of sets go by netlink (sets.h).
+// Runs nft(8) commands through libnftables. Used for whole tables; elements of sets are
+// changed by netlink (nft_sets.h).
 #pragma once
 
 #include <string>
@@ -7,7 +8,7 @@
 
 namespace sockmi::steer {
 
-// All of it, or nothing. EPERM; EIO with what nft says else.
+// Runs nft commands as one transaction. Errors: EPERM; otherwise EIO with nft's message.
 Result<> run_nft(const std::string& commands);
 
 }  // namespace sockmi::steer

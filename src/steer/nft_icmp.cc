@@ -1,12 +1,20 @@
-// An ICMP error about a moved connection is for the importer, above all "fragmentation needed": else the path's MTU becomes a black hole. It
-// names the connection in the packet that it quotes, which is one of ours to the peer. So the key of the same maps is taken from there: nft's
-// grammar has no word for that, the kernel's expressions do.
+// Rules for ICMP errors about moved connections.
 //
-// To an importer behind a router the error goes as if home had sent it: the router that wrote it would not take it back from us with its own
-// address as the source. There it gets home's address as its destination again (chains quoted4 and quoted6): the stack would look only at
-// what is quoted, but a firewall that tracks connections compares the two. Then, and on a segment of ours as well, it is marked to be delivered here.
+// The importer needs these errors, above all "fragmentation needed": without them a
+// smaller MTU on the path becomes a black hole. An ICMP error identifies the connection
+// by the packet that it quotes, which is one of ours to the peer. So the key for the
+// redirect maps is read from the quoted packet. nft's grammar cannot express that, but
+// the kernel's expressions can.
 //
-// Not served: errors that quote an IPv4 header with options, or an IPv6 header with extensions.
+// To an importer behind a router, the error is sent as if home had sent it: the router
+// that wrote the error would not accept it back from us with its own address as the
+// source. On the importer, the error gets home's address as its destination again (chains
+// quoted4 and quoted6). The stack would look only at the quoted packet, but a firewall
+// that tracks connections compares the two. After that, and also when the importer is on
+// a link of ours, the importer marks the error for local delivery.
+//
+// Not supported: errors that quote an IPv4 header with options, or an IPv6 header with
+// extension headers.
 #include "steer/nft_icmp.h"
 
 #include <netinet/in.h>
@@ -19,18 +27,20 @@
 namespace sockmi::steer {
 namespace {
 
-constexpr unsigned kQuote = 8;  // behind the ICMP header
+constexpr unsigned kQuote = 8;  // after the ICMP header
 
-// Where a family's packets have what, and where we keep it.
+// The offsets in the packets of one address family, and the registers that we use.
 struct Layout {
   std::uint32_t nfproto;
   std::uint16_t ethertype;
   std::uint8_t icmp;
   const char *chain, *quoted_chain;
-  unsigned source, destination, protocol, address_size, header_size;  // of the IP header
+  unsigned source, destination, protocol, address_size, header_size;  // in the IP header
   const FamilySets& sets;
 
-  // Registers: the key (peer, port, home, port), the interface and the next hop over it.
+  // Registers: the key (peer, its port, home, its port) in kConnection; the next hop in
+  // kImporter, which overwrites the key after the lookup; and the interface in
+  // kInterface.
   unsigned units() const { return address_size / 4; }
   unsigned home() const { return units() + 1; }
   static constexpr unsigned kConnection = 0, kInterface = 14, kImporter = 0;
@@ -58,7 +68,7 @@ struct Layout {
   }
   Rule routed(const SetName& map, unsigned key) const {
     Rule rule = at_home();
-    const bool covered = nfproto == NFPROTO_IPV6;  // ICMP's checksum leaves the IPv4 addresses out
+    const bool covered = nfproto == NFPROTO_IPV6;  // the ICMPv4 checksum does not cover addresses
     const unsigned scratch = kInterface - units();
     rule.lookup(map, key, kImporter);
     rule.payload(Header::kNetwork, destination, address_size, scratch).set_address(nfproto, source, scratch, covered);

@@ -1,3 +1,4 @@
+// Builds the rules that forward ICMP errors about moved connections.
 #pragma once
 
 #include "steer/nft_rules.h"
@@ -5,8 +6,9 @@
 
 namespace sockmi::steer {
 
-// What is done with ICMP errors about moved connections: at home (chains icmp4 and icmp6 of table netdev sockmi) and on the importer (chains
-// quoted4 and quoted6 of table inet sockmi).
+// Returns the rules for ICMP errors about moved connections: those at home (chains icmp4
+// and icmp6 of table netdev sockmi) and those on the importer (chains quoted4 and quoted6
+// of table inet sockmi).
 std::vector<Rule> icmp_rules(const std::vector<Segment>& segments);
 
 }  // namespace sockmi::steer

@@ -108,7 +108,9 @@ Rule& Rule::go_to(const char* chain) {
 
 Result<> replace_rules(net::Netlink& netlink, const std::vector<Rule>& rules) {
   const auto family_of = [](const nftnl_rule* rule) { return static_cast<std::uint16_t>(nftnl_rule_get_u32(rule, NFTNL_RULE_FAMILY)); };
-  std::map<std::pair<std::uint16_t, std::string>, Rule> chains;  // a deletion that names no rule is of all
+  // For each chain, a rule without expressions: a deletion that specifies no rule deletes
+  // all rules of the chain.
+  std::map<std::pair<std::uint16_t, std::string>, Rule> chains;
   for (const Rule& rule : rules) {
     const char* chain = nftnl_rule_get_str(rule.get(), NFTNL_RULE_CHAIN);
     chains.try_emplace({family_of(rule.get()), chain}, family_of(rule.get()), nftnl_rule_get_str(rule.get(), NFTNL_RULE_TABLE), chain);

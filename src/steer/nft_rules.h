@@ -1,4 +1,5 @@
-// Rules that nft(8)'s grammar can not say, built of the kernel's own expressions. nft shows them all the same.
+// Builds rules that nft(8)'s grammar cannot express, from the kernel's own expressions.
+// nft lists them nevertheless.
 #pragma once
 
 #include <memory>
@@ -15,8 +16,9 @@ namespace sockmi::steer {
 
 enum class Header { kNetwork, kTransport };
 
-// Registers are counted in units of four bytes, 0 to 15. Each step reads what earlier ones of the same rule have written; the first that does
-// not match ends the rule.
+// One rule under construction. Registers are numbered in units of four bytes, 0 to 15.
+// Each step reads what earlier steps of the same rule have written. The first step that
+// does not match ends the rule.
 class Rule {
  public:
   Rule(std::uint32_t family, const char* table, const std::string& chain);
@@ -24,12 +26,15 @@ class Rule {
   Rule& payload(Header base, unsigned offset, unsigned size, unsigned reg);
   Rule& payload_is(Header base, unsigned offset, ByteView value);
   Rule& immediate(std::uint32_t value, unsigned reg);
-  Rule& lookup(const SetName& set, unsigned key_reg);  // is it in there?
+  Rule& lookup(const SetName& set, unsigned key_reg);  // matches if the key is in the set
   Rule& lookup(const SetName& map, unsigned key_reg, unsigned data_reg);
-  // Writes `reg` over an address of the IP header, and mends the checksums that cover it.
+  // Writes the content of `reg` to an address of the IP header, and adjusts the checksums
+  // that cover this address.
   Rule& set_address(std::uint32_t nfproto, unsigned offset, unsigned reg, bool transport_checksum);
-  Rule& forward(std::uint32_t nfproto, unsigned device_reg, unsigned address_reg);  // to this neighbour; the packet is gone
-  Rule& remove(const SetName& map, unsigned key_reg, unsigned data_reg);  // from this map, if it is there; any data
+  // Sends the packet to this neighbor; it does not continue in the ruleset.
+  Rule& forward(std::uint32_t nfproto, unsigned device_reg, unsigned address_reg);
+  // Removes the key from this map if it is there, whatever its data.
+  Rule& remove(const SetName& map, unsigned key_reg, unsigned data_reg);
   Rule& set_mark(std::uint32_t mark);
   Rule& accept();
   Rule& drop();
@@ -42,7 +47,7 @@ class Rule {
   std::unique_ptr<nftnl_rule, decltype(&nftnl_rule_free)> rule_;
 };
 
-// They become all that their chains have, in one transaction.
+// Replaces all rules of the chains that `rules` names, in one transaction.
 Result<> replace_rules(net::Netlink& netlink, const std::vector<Rule>& rules);
 
 }  // namespace sockmi::steer

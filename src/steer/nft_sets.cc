@@ -1,7 +1,14 @@
-// An element that is there can not be changed on kernels before 6.13: it is deleted and added in one transaction. Which of the two is needed has
-// to be known beforehand: a transaction that fails makes the kernel wait for a grace period (synchronize_rcu() in its abort), which is 8 ms
-// inside the freeze. So we remember what we put in and when it expires. That can be wrong for a moment about an element that expires just
-// now, and about what somebody else did with nft(8): then the kernel refuses, we read what there is, put back what is missing, and do it again.
+// Transactions that change elements, and the memory of what the sets contain.
+//
+// On kernels before 6.13 an existing element cannot be changed: it is deleted and added
+// in one transaction. Whether a deletion is needed must be known beforehand, because a
+// transaction that fails makes the kernel wait for a grace period (synchronize_rcu() in
+// its abort path), which takes 8 ms inside the freeze. So we remember which elements we
+// have put into the sets and when they expire.
+//
+// The memory can be wrong in two cases: an element expires at this moment, or somebody
+// else has changed the set with nft(8). Then the kernel refuses the transaction. We read
+// the sets, put back what is missing, and repeat the transaction.
 #include "steer/nft_sets.h"
 
 #include <linux/netfilter/nf_tables.h>
@@ -17,9 +24,9 @@ namespace sockmi::steer {
 namespace {
 
 constexpr std::size_t kElementsAMessage = 400;   // an attribute's length has 16 bits
-constexpr std::size_t kElementSize = 256;        // at most, to delete one and add it
-constexpr std::size_t kTransactionSize = 1024;   // without elements
-constexpr std::chrono::milliseconds kExpiring{50};  // the kernel's clock and ours need not agree about the end
+constexpr std::size_t kElementSize = 256;        // bytes at most, to delete an element and add it
+constexpr std::size_t kTransactionSize = 1024;   // bytes, without elements
+constexpr std::chrono::milliseconds kExpiring{50};  // the kernel's clock may differ from ours
 
 using SetPointer = std::unique_ptr<nftnl_set, decltype(&nftnl_set_free)>;
 
@@ -46,7 +53,7 @@ Bytes bytes_of(const nftnl_set_elem* e, std::uint16_t attribute) {
   return data ? Bytes(data, data + size) : Bytes();
 }
 
-// The messages of one transaction, each with the elements of one set.
+// The messages of one transaction, each with elements of one set.
 class Batch {
  public:
   Batch(net::Netlink& netlink, std::size_t elements) : netlink_(netlink), buffer_(kTransactionSize + elements * kElementSize + MNL_SOCKET_BUFFER_SIZE) {
@@ -106,7 +113,9 @@ Result<> Sets::transact(std::span<const Change> changes, std::vector<Change>* un
   for (const SetName* set : sets) TRY(know(*set));
   auto done = send(changes);
   if (!done && (done.error().code == ENOENT || done.error().code == EEXIST || done.error().code == EBUSY)) {
-    std::vector<Change> gone;  // what we remember of the other elements stays true: it is put back
+    // The elements that are not changed now: what we remember of them stays true, so they
+    // are put back.
+    std::vector<Change> gone;
     for (const SetName* set : sets) {
       TRY_LET(those, learn(*set));
       std::ranges::move(those, std::back_inserter(gone));
@@ -164,7 +173,7 @@ void Sets::remember(std::span<const Change> changes) {
     else
       known_[set].erase(element.key);
   }
-  // What has expired is forgotten now and then.
+  // Removes expired elements from the memory whenever it has doubled in size.
   std::size_t size = 0;
   for (const auto& [set, contents] : known_) size += contents.size();
   if (size < sweep_at_) return;

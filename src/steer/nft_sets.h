@@ -1,5 +1,5 @@
-// Elements of nftables sets and maps, changed by netlink, many in one transaction: about two microseconds each, where the nft program takes
-// milliseconds.
+// Changes elements of nftables sets and maps by netlink, many in one transaction. An
+// element takes about two microseconds; the nft program takes milliseconds.
 #pragma once
 
 #include <chrono>
@@ -18,7 +18,9 @@ namespace sockmi::steer {
 struct SetName {
   std::uint32_t family;  // NFPROTO_*
   std::string table, set;
-  bool fleeting = false;  // rules take elements out of it (see begun.h): what is missing is not missed
+  // Rules of ours remove elements from this set (see reused_tuples.h), so a missing
+  // element is not restored.
+  bool fleeting = false;
 };
 
 struct Element {
@@ -28,29 +30,36 @@ struct Element {
 
 struct Change {
   enum What { kPut, kRemove } what;
-  const SetName* set;  // outlives the Sets: it is known by its address
-  Element element;     // kRemove: the key counts
+  // Must outlive the Sets object, which identifies a set by the address of its SetName.
+  const SetName* set;
+  Element element;     // kRemove: only the key counts
 };
 
 class Sets {
  public:
   explicit Sets(net::Netlink& netlink) : netlink_(netlink) {}
-  // All or none, each key of a set at most once. An element that is put takes the place of one with the same key: no packet sees the gap.
-  // One that is to be removed and is not there is no error. One transaction, or several where it would be too big for the kernel.
+  // Applies all changes or none. Each key of a set may occur at most once. An element
+  // that is put replaces one with the same key, and no packet sees a gap. Removing an
+  // element that is not there is not an error. Uses one transaction, or several if one
+  // would be too large for the kernel; if a later one fails, the earlier ones are undone.
   Result<> apply(std::span<const Change> changes);
   Result<std::vector<Element>> list(const SetName& set);
-  Result<std::optional<Bytes>> find(const SetName& set, const Bytes& key);  // its data, as far as we know
-  // Reads what the set has, to know it. Without it that is done at the first change.
+  // Returns the element's data, as far as we know.
+  Result<std::optional<Bytes>> find(const SetName& set, const Bytes& key);
+  // Reads and remembers the content of the set. Otherwise this is done at the first
+  // change.
   Result<> know(const SetName& set);
-  // Makes the sets that are known what they were: puts back what somebody else has taken away or changed, and removes what he has put in. How many
-  // elements that was.
+  // Restores the remembered content of all known sets: puts back what somebody else has
+  // removed or changed, and removes what somebody else has added. Returns the number of
+  // elements concerned.
   Result<std::size_t> restore();
 
  private:
   using Clock = std::chrono::steady_clock;
   struct Known {
     Bytes data;
-    Clock::time_point until;  // it expires, and is then not there
+    // The element expires then, and no longer counts as present.
+    Clock::time_point until;
   };
   struct Hash {
     std::size_t operator()(const Bytes& key) const {
@@ -64,9 +73,10 @@ class Sets {
   const Known* known(const SetName& set, const Bytes& key) const;
   Change inverse(const Change& change) const;
   void remember(std::span<const Change> changes);
-  // Reads what there is. What would make it what we remember.
+  // Reads the set and remembers what is there now. Returns the changes that would restore
+  // what was remembered before.
   Result<std::vector<Change>> learn(const SetName& set);
-  // What fails is remembered all the same: the next restore() does it.
+  // Remembers the changes even if they fail, so that the next restore() applies them.
   Result<> put_back(std::span<const Change> changes);
 
   net::Netlink& netlink_;

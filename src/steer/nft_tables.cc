@@ -1,24 +1,42 @@
-//   netdev sockmi   at home: a packet of a moved connection goes on to where the endpoint lives, before our own stack sees it
-//   inet sockmi     everywhere: what a frozen socket says is dropped (it is mute, not deaf); what belongs to a guest is let in;
-//                   what is for a guest, and for no socket here, is dropped (our stack would answer RST, or send it back); all else
-//                   that goes to a guest's home is no business of ours: this host may be a router
+// The text of the two tables.
 //
-// One lookup decides whether a packet's connection has moved, whatever the number of connections, and gives its importer:
+//   netdev sockmi   At home: sends a packet of a moved connection on to the host where
+//                   the endpoint lives, before our own network stack sees the packet.
+//   inet sockmi     On every host: drops what a frozen socket sends (its output is
+//                   blocked, its input is not). Delivers packets that belong to a foreign
+//                   connection. Drops packets that belong to a foreign connection but
+//                   match no socket here: our stack would answer with RST, or send them
+//                   back. Does not touch any other packet for a foreign address: this
+//                   host may be a router.
 //
-//   on a segment of ours   (redir) the packet goes unchanged to the importer's link address
-//   behind a router        (away) its destination becomes the importer's own address, and it goes to the router's link address. No tunnel:
-//                          the MTU stays. The importer gives it the old destination back (readdress). No state, no ip_forward; the
-//                          checksums are mended by difference, so that segments which the card or the kernel has put together (GRO),
-//                          or whose checksum is still to be computed, stay right.
+// One lookup decides whether a packet's connection has moved, and returns its importer.
+// Its cost does not depend on the number of connections.
 //
-// The last packets of a connection that has ended have maps of their own (ended, endedaway), which a SYN takes its connection out of: what begins now
-// is for whoever listens.
+//   on a link of ours   (redir) The packet goes unchanged to the importer's link
+//                       address.
+//   behind a router     (away) The packet's destination becomes the importer's own
+//                       address, and it goes to the router's link address. There is no
+//                       tunnel, so the MTU stays. The importer restores the old
+//                       destination (readdress). This needs no state and no ip_forward.
+//                       The checksums are adjusted by the difference, so that they stay
+//                       right for segments that the network card or the kernel has
+//                       merged (GRO), and for those whose checksum is still to be
+//                       computed.
 //
-// Rejected: DNAT (connection tracking: with the old entry left the client got RST); BPF (no faster); one map for both kinds and a second
-// lookup by its result (nft 1.0.6 dies when it lists such a rule).
+// The last packets of an ended connection have maps of their own (ended, endedaway). A
+// SYN removes its connection from these maps, so that a new connection reaches a listener
+// here.
 //
-// Not served: fragments of TCP packets but the first, which have no ports (TCP asks for no fragmentation). IPv6 extension headers are:
-// `meta l4proto` looks behind them.
+// Alternatives considered:
+// - DNAT. Because of connection tracking, the client got RST while the old entry was
+//   there.
+// - BPF. It is not faster.
+// - One map for both kinds of importer, and a second lookup by its result. nft 1.0.6
+//   crashes when it lists such a rule.
+//
+// Not supported: fragments of TCP packets other than the first, because they have no
+// ports (TCP sets "don't fragment"). IPv6 extension headers are supported: `meta l4proto`
+// skips them.
 #include "steer/nft_tables.h"
 
 #include <net/if.h>
@@ -35,7 +53,8 @@
 namespace sockmi::steer {
 namespace {
 
-// Adding a table that is there is no error, deleting one that is not is: so this removes it either way.
+// Removes the tables whether they exist or not: adding a table that exists is not an
+// error, deleting one that does not exist is.
 constexpr const char* kRemove = "add table netdev sockmi; delete table netdev sockmi; add table inet sockmi; delete table inet sockmi;";
 
 FamilySets family_sets(char v) {
@@ -45,7 +64,8 @@ FamilySets family_sets(char v) {
           on_importer("guests"), on_importer("guestports"), on_importer("readdress"), on_importer("readdressports"), on_importer("held")};
 }
 
-// `v`: 4 or 6. What names connections has timeouts: the kernel ends an element whose daemon has died.
+// `v`: 4 or 6. The sets whose keys are connections have timeouts, so that the kernel
+// removes the elements of a daemon that has died.
 std::string at_home(char v, const std::vector<Segment>& segments) {
   const std::string address = fmt::format("ipv{}_addr", v), ip = v == '4' ? "ip" : "ip6";
   const std::string port = address + " . inet_service", connection = port + " . " + port;
@@ -148,7 +168,8 @@ Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfa
   for (const std::string& interface : interfaces) {
     const unsigned index = ::if_nametoindex(interface.c_str());
     if (index == 0) return fail_errno("interface " + interface);
-    const std::string number = out.empty() ? "" : fmt::format("_{}", index);  // most hosts have but one
+    // Without the number for the first interface: most hosts have only one.
+    const std::string number = out.empty() ? "" : fmt::format("_{}", index);
     const auto maps = [&](char v) {
       const auto map = [&](const char* name, bool fleeting) { return SetName{NFPROTO_NETDEV, "sockmi", fmt::format("{}{}{}", name, v, number), fleeting}; };
       return Segment::Maps{map("redir", false), map("ended", true), map("ports", false)};

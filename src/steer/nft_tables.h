@@ -1,4 +1,6 @@
-// The two tables: set up once, to be read with nft(8). What changes with connections are elements of their maps and sets.
+// Creates the two tables "netdev sockmi" and "inet sockmi". They are created once, and
+// are readable with nft(8). Later changes concern only the elements of their maps and
+// sets.
 #pragma once
 
 #include <netinet/in.h>
@@ -16,39 +18,45 @@ namespace sockmi::steer {
 
 // The sets of one address family.
 struct FamilySets {
-  // At home, "netdev sockmi". A connection is (peer, port, home, port), a port (home, port), as packets have them.
-  SetName coming;           // connections that are coming home
-  SetName away, ended_away;  // connections, and such as have ended -> importer behind a router
-  SetName ports_away;       // ports of listeners that have moved -> importer behind a router
+  // At home, table "netdev sockmi". A connection is the key (peer, its port, home, its
+  // port) and a port the key (home, port), in the order of the packets.
+  SetName coming;           // connections that are returning home
+  SetName away, ended_away;  // connections; ended connections -> importer behind a router
+  SetName ports_away;       // ports of moved listeners -> importer behind a router
   SetName via, out;         // importer behind a router -> the router; -> the interface
-  SetName stay;             // connections that live on here though their listener has moved
-  // On the importer, "inet sockmi":
-  SetName guests;           // connections that live here, or lived here a moment ago, though their address is another host's
+  SetName stay;             // connections that still live here although their listener has moved
+  // On the importer, table "inet sockmi":
+  SetName guests;           // foreign connections that live here or lived here shortly before
   SetName guest_ports;      // likewise, ports
-  SetName readdress;        // (peer, port, own address, port) -> home: connections whose home is behind a router
+  SetName readdress;        // (peer, port, own address, port) -> home, if it is behind a router
   SetName readdress_ports;  // (own address, port) -> home: likewise, for listeners
-  SetName held;             // ports: new connections get no answer while the listener is being moved
+  SetName held;             // ports: new connections get no answer while the listener moves
 };
 extern const FamilySets kSets4, kSets6;
 inline const FamilySets& sets_of(const IpAddress& ip) { return ip.unmapped().family == AF_INET ? kSets4 : kSets6; }
 
-// The maps to importers on the segment of one interface: a rule can name but one.
+// The maps to importers on the link of one interface. Each interface has maps of its own,
+// because a rule can name only one interface.
 struct Segment {
   std::string interface;
-  unsigned index;  // of the interface; 0: there is none at present
+  unsigned index;  // of the interface; 0: it does not exist at present
   struct Maps {
-    SetName redirects, ended, ports;  // connections, such as have ended, ports -> importer
+    // Connections, connections that have ended, and ports -> importer.
+    SetName redirects, ended, ports;
   } four, six;
   const Maps& maps_of(const IpAddress& ip) const { return ip.unmapped().family == AF_INET ? four : six; }
 };
 
-// `interfaces`: by which the peers' packets come in. ENODEV: there is no such interface.
+// `interfaces`: those by which the peers' packets come in. Errors: ENODEV if an interface
+// does not exist.
 Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfaces);
 
-// Tables of an earlier daemon are made like ours, around the elements of their maps and sets: see adopt.cc. `daemon`: see make_nft_steering().
-// `anew`: also if they seem to be like ours already.
+// Creates our tables. If an earlier daemon has left tables, they are changed to ours and
+// keep the elements of their maps and sets: see nft_upgrade.cc. `daemon`: see
+// make_nft_steering(). `anew`: changes them even if they seem to be like ours already.
 Result<> create_tables(net::Netlink& netfilter, const std::vector<Segment>& segments, ino_t daemon, bool anew = false);
-// Interfaces may have been made anew, with another index. Whether one has.
+// Looks up the interfaces' indexes again, because an interface that was deleted and
+// created again has another index. Returns whether one has changed.
 bool look_up(std::vector<Segment>& segments);
 Result<> remove_tables();
 

@@ -1,10 +1,14 @@
-// A daemon that starts finds the tables of its predecessor, and in their maps the connections that must not notice the change.
+// Changes the tables of an earlier daemon without interrupting the connections in their
+// maps.
 //
-// Tables are never deleted for it: between that and the filling of new ones, a packet of a moved connection would reach our own stack, and
-// be answered by RST. The chains, which are few, are all replaced in one transaction; maps and sets stay with what is in them (nft passes
-// over a set that is there already). If nothing would change, nothing is touched: the name of an empty chain says which text
-// the tables were made of. A map whose type is another than ours makes the transaction fail, and the daemon's start: that is for the
-// operator to decide ('sockmictl flush').
+// Tables are not deleted for that purpose. Between the deletion and the filling of new
+// tables, a packet of a moved connection would reach our own network stack and be
+// answered with RST. Instead all chains, which are few, are replaced in one transaction.
+// Maps and sets keep their elements (nft skips a set that already exists). If nothing
+// would change, nothing is touched: the name of an empty chain identifies the text that
+// the tables were made from. A map with another type than ours makes the transaction
+// fail, and with it the start of the daemon. The operator decides what happens then
+// ('sockmictl flush').
 #include "steer/nft_upgrade.h"
 
 #include <linux/netfilter.h>
@@ -44,7 +48,8 @@ Result<> for_each_chain(net::Netlink& netfilter, const std::function<void(const 
 
 Result<std::string> change_to(net::Netlink& netfilter, const std::string& wanted, bool anew) {
   const std::string layout = fmt::format("layout_{:016x}", std::hash<std::string>()(wanted));
-  std::string flushes, deletions;  // in this order: a chain that another one jumps to can not be deleted
+  // In this order, because a chain that is the target of a jump cannot be deleted.
+  std::string flushes, deletions;
   bool same = false;
   TRY(for_each_chain(netfilter, [&](const char* family, std::string_view name) {
     same |= name == layout;
@@ -58,7 +63,8 @@ Result<std::string> change_to(net::Netlink& netfilter, const std::string& wanted
 Result<std::string> fingerprint(net::Netlink& netfilter) {
   std::string out;
   for (const std::uint16_t family : {NFPROTO_NETDEV, NFPROTO_INET}) {
-    const RulePointer ask(nftnl_rule_alloc(), nftnl_rule_free);  // a host may have thousands of others
+    // Asks for this table only: a host may have thousands of other rules.
+    const RulePointer ask(nftnl_rule_alloc(), nftnl_rule_free);
     nftnl_rule_set_str(ask.get(), NFTNL_RULE_TABLE, kTable);
     char buffer[4096];
     nlmsghdr* all = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETRULE, family, NLM_F_DUMP, netfilter.next_sequence());

@@ -1,4 +1,4 @@
-// What an earlier daemon left in the kernel, taken over or replaced.
+// Takes over, or replaces, the tables that an earlier daemon has left in the kernel.
 #pragma once
 
 #include <sys/types.h>
@@ -9,15 +9,19 @@
 
 namespace sockmi::steer {
 
-// The commands for nft that make our tables those of `wanted` (nft's own words for them), in one transaction; empty if they are already.
-// `anew`: they may have lost rules, so what they say of themselves does not count.
+// Returns the nft commands that change our tables to `wanted` (given in nft's language),
+// in one transaction. Returns "" if the tables are already the same. `anew`: the tables
+// may have lost rules, so the chain that names their layout does not count.
 Result<std::string> change_to(net::Netlink& netfilter, const std::string& wanted, bool anew);
 
-// The rules of our tables by the kernel's numbers for them: it is another when one of them has been taken away or made anew.
+// Returns a list of the rules of our tables, with the handles that the kernel gave them.
+// It changes when a rule is removed or replaced.
 Result<std::string> fingerprint(net::Netlink& netfilter);
 
-// The name of the empty chain that tables have that are served from another network namespace, the daemon's: see namespace_search.h.
+// Returns the name of the empty chain that marks tables served from another network
+// namespace, the daemon's: see netns.h.
 std::string mark_of_service(ino_t daemon);
-Result<bool> has_chain(net::Netlink& netfilter, const std::string& name);  // in tables of ours
+// Whether one of our tables has such a chain.
+Result<bool> has_chain(net::Netlink& netfilter, const std::string& name);
 
 }  // namespace sockmi::steer

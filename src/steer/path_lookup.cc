@@ -1,5 +1,9 @@
-// A redirect looks for what the socket says: addresses and ports as they are in the packets that come in by the interfaces we watch. A connection whose
-// packets have others there, or come in elsewhere, would be dead after a move.
+// Checks that a redirect would match a connection's packets.
+//
+// A redirect matches the addresses and ports that the socket has, in packets that come in
+// by the watched interfaces. If the packets of a connection have other addresses or ports
+// on the wire, or come in by another interface, the connection would be dead after a
+// move.
 #include "steer/path_lookup.h"
 
 #include <linux/if_link.h>
@@ -75,7 +79,8 @@ Result<Route> ask(net::Netlink& netlink, const IpAddress& host, const Sender& se
   return route;
 }
 
-// Of a connection that came in. It tells of a translation also where the kernel has no netlink for connection tracking.
+// For a connection that came in. Detects a translation even if the kernel has no netlink
+// interface for connection tracking.
 Result<> check_original_destination(int socket, const FourTuple& tuple) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
@@ -83,7 +88,7 @@ Result<> check_original_destination(int socket, const FourTuple& tuple) {
   if (::getsockopt(socket, v4 ? SOL_IP : SOL_IPV6, SO_ORIGINAL_DST, &address, &size) != 0) return {};
   const SocketAddress original = SocketAddress::from(reinterpret_cast<const sockaddr*>(&address));
   const FourTuple plain = tuple.unmapped();
-  // Of one that we began, it is the peer.
+  // For a connection that we began, the original destination is the peer.
   if (original == plain.local || original == plain.remote) return {};
   return fail(ENOTSUP, "the peer speaks to {}, which this host translates to {}: such a connection does not move", to_string(original), to_string(plain.local));
 }
@@ -93,11 +98,14 @@ Result<> check_original_destination(int socket, const FourTuple& tuple) {
 Result<Route> route_to(net::Netlink& route, const IpAddress& host, const Sender& sender) {
   const IpAddress to = host.unmapped(), from = sender.address.unmapped();
   auto found = ask(route, to, {from, sender.mark, sender.interface});
-  // A guest's address is none of this host's: the kernel routes its packets, but does not answer for it.
+  // A foreign address is not an address of this host: the kernel routes its packets, but
+  // refuses a route query that has it as the source.
   if (!found && !from.any()) found = ask(route, to, {{}, sender.mark, sender.interface});
   return found;
 }
 
+// An interface counts as listed by its own name, or if an interface below it is listed: a
+// port of a bridge, a member of a bond.
 Result<bool> is_listed(net::Netlink& route, unsigned interface, const std::vector<std::string>& interfaces) {
   char name[IF_NAMESIZE] = {};
   if (!::if_indextoname(interface, name)) return fail_errno("interface");

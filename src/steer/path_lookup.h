@@ -1,4 +1,5 @@
-// What this host's kernel knows of the way that a connection's packets take, and whether a rule over the wire would meet them.
+// Looks up the path that a connection's packets take, and checks that a redirect of
+// packets on the wire would match them.
 #pragma once
 
 #include <cstdint>
@@ -19,23 +20,29 @@ class KernelQueries;
 struct Route {
   bool local = false;       // the address is one of this host's
   unsigned interface = 0;
-  bool by_router = false;   // else the address is on the segment of the interface
-  unsigned mtu = 0;         // bytes; what is known of the path, else the interface's
+  bool by_router = false;   // false: the address is on the link of the interface
+  unsigned mtu = 0;         // bytes; the path's if known, at most the interface's
 };
 
-// What of a socket decides about its packets' route; 0 and none: nothing does.
+// The properties of a socket that select its packets' route. 0 and none: the property has
+// no influence.
 struct Sender {
   IpAddress address;
   std::uint32_t mark = 0;
   unsigned interface = 0;
 };
-// As the kernel would send a packet of such a socket to `host` now. ENETUNREACH: it would not.
+// Returns the route by which the kernel would send a packet of such a socket to `host`
+// now. Errors: ENETUNREACH if there is no route.
 Result<Route> route_to(net::Netlink& route, const IpAddress& host, const Sender& sender);
-// Whether an interface is one of `interfaces`, or has one below it that is: a port of a bridge, a part of a bond.
+// Returns whether an interface is one of `interfaces`, or has one of them below it: a port
+// of a bridge, a member of a bond.
 Result<bool> is_listed(net::Netlink& route, unsigned interface, const std::vector<std::string>& interfaces);
 
-// Whether the packets of a connection between us and a host elsewhere are on the wire as its socket has them. ENOTSUP, with the reason: the peer is
-// this host; another than `interfaces` leads to it; they are encrypted by the kernel; or their addresses, ports or numbers are translated.
+// Checks that the packets of a connection with another host have the same addresses,
+// ports and sequence numbers on the wire as in the socket. An empty `interfaces` is not
+// checked. Errors: ENOTSUP, with the reason, if the peer is this host; if an interface
+// other than `interfaces` leads to it; if the kernel encrypts the packets; or if their
+// addresses, ports or sequence numbers are translated.
 Result<> check_wire(KernelQueries& kernel, int socket, const FourTuple& tuple, const Sender& sender, const std::vector<std::string>& interfaces);
 
 }  // namespace sockmi::steer

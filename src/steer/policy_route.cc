@@ -12,8 +12,10 @@
 namespace sockmi::steer {
 namespace {
 
-constexpr std::uint32_t kPriority = 29547;  // of our rules: before the main table's 32766
-// As if the kernel had made them: network managers (systemd-networkd above all) remove what others have made, by whatever name, but not these.
+// Priority of our rules: before the main table's rule, 32766.
+constexpr std::uint32_t kPriority = 29547;
+// As if the kernel had made them. Network managers, above all systemd-networkd, remove
+// routes and rules made by others, whatever protocol these carry, but not the kernel's.
 constexpr std::uint8_t kProtocol = RTPROT_KERNEL;
 
 struct Message {
@@ -60,7 +62,7 @@ Result<> change_route(net::Netlink& route, int family, std::uint16_t type, std::
   return route.transact(m.header, m.header->nlmsg_len, 1, "delivery route");
 }
 
-// One, or none if it was there.
+// Returns 1 if something was added, 0 if it was there already.
 Result<unsigned> counted(Result<> added) {
   if (added) return 1u;
   if (added.error().code == EEXIST) return 0u;
@@ -69,9 +71,11 @@ Result<unsigned> counted(Result<> added) {
 
 Result<unsigned> add(net::Netlink& route, int family, const std::vector<std::string>& interfaces) {
   TRY_LET(missing, counted(change_route(route, family, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL)));
-  std::vector<Match> matches = {{"lo", kInjectMark}};  // what this host sends itself counts as coming from there
+  // Packets that this host generates count as received from "lo".
+  std::vector<Match> matches = {{"lo", kInjectMark}};
   for (const auto& interface : interfaces) matches.push_back({interface.c_str(), kDeliverMark});
-  for (const Match& match : matches) {  // an earlier daemon's are in use: they are not removed first
+  // Rules of an earlier daemon are in use, so they are not removed first.
+  for (const Match& match : matches) {
     TRY_LET(added, counted(change_rule(route, family, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, match)));
     missing += added;
   }
@@ -79,7 +83,7 @@ Result<unsigned> add(net::Netlink& route, int family, const std::vector<std::str
 }
 
 Result<> remove(net::Netlink& route, int family) {
-  for (;;) {  // one at a time, whichever it is
+  for (;;) {  // each call removes one rule, whichever it is
     auto removed = change_rule(route, family, RTM_DELRULE, 0, {});
     if (!removed && removed.error().code == ENOENT) break;
     if (!removed) return removed;
@@ -89,7 +93,8 @@ Result<> remove(net::Netlink& route, int family) {
   return {};
 }
 
-// A host may have no IPv6, as a kernel without it or by sysctl: then there is nothing to deliver.
+// A host may have no IPv6, because the kernel lacks it or a sysctl disables it. Then
+// there is nothing to deliver.
 template <class T>
 bool is_off(int family, const Result<T>& result) {
   constexpr int kOff[] = {EAFNOSUPPORT, EOPNOTSUPP, ENODEV, EACCES};

@@ -1,17 +1,28 @@
-// A packet that had passed our hooks before a rule changed may still be on its way to a socket: such stragglers have to be waited for.
+// Waits for packets that had passed our hooks before a rule changed and may still be on
+// their way to a socket (stragglers).
 //
-// The kernel handles a packet from the hook to the socket within one RCU read-side section, so a grace period is the wait, and
-// membarrier(MEMBARRIER_CMD_GLOBAL) is a grace period. A plain one takes 7-15 ms, an expedited one microseconds (it interrupts the processors
-// that are busy). Which of the two it is, /sys/kernel/rcu_expedited says, for the whole machine: it is set as narrowly as can be.
+// The kernel handles a packet from the hook to the socket within one RCU read-side
+// section. So waiting for a grace period is sufficient, and
+// membarrier(MEMBARRIER_CMD_GLOBAL) waits for one. A plain grace period takes 7-15 ms, an
+// expedited one microseconds (it interrupts the processors that are busy).
+// /sys/kernel/rcu_expedited selects one of the two for the whole machine, so it is set
+// for as short a time as possible.
 //
-// Others may want the same at the same time, in this process or in another (a daemon in another network namespace), and each might put back
-// what it found while the other is in need of it. Therefore whoever sets it holds a lock on the file; who does not get the lock goes without,
-// and most likely finds it set all the same. What is written is a number of our own: whoever finds it and has the lock knows that its writer
-// died, and that 0 is to be put back. Any other number but 0 is the administrator's (rcupdate.rcu_expedited=1) and stays.
+// Another thread of this process, or another process (a daemon in another network
+// namespace), may need it at the same time. Each might restore the value that it found
+// while the other still needs it set. Therefore the process that sets the switch holds a
+// lock on the file. A process that does not get the lock leaves the switch alone, and
+// most likely finds it set anyway. The value written is a number of our own. A process
+// that finds this number and gets the lock knows that the writer has died, and that 0
+// must be restored. Any other number except 0 was set by the administrator
+// (rcupdate.rcu_expedited=1) and stays.
 //
-// Rejected: a thread that visits every processor by sched_setaffinity(2). Softirqs are not preempted, so having run on a processor means that
-// none is past the hook there. But on PREEMPT_RT they are, a cpuset may keep us from a processor, and on busy ones each visit waits for its
-// turn; 70 us on two idle processors are no gain over the expedited form, and would matter only where that is not allowed.
+// Alternatives considered: a thread that visits every processor with
+// sched_setaffinity(2). Softirqs are not preempted, so once it has run on a processor, no
+// packet there is still past the hook. But on PREEMPT_RT softirqs are preempted, a cpuset
+// may exclude a processor, and on a busy processor the visit waits for its turn. 70 us on
+// two idle processors are not better than the expedited form, and would be useful only if
+// that form is not allowed.
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sys/file.h>
@@ -40,7 +51,7 @@ bool write_switch(int fd, int value) {
   return ::pwrite(fd, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
 }
 
-// The machine's grace periods are expedited while this lives, if that is possible.
+// Expedites the machine's grace periods during its lifetime, if possible.
 class Expedited {
  public:
   Expedited() : fd_(::open(kSwitch, O_RDWR | O_CLOEXEC)) {
@@ -60,7 +71,8 @@ class Expedited {
   bool set_ = false, possible_ = false;
 };
 
-std::mutex mutex;  // between our own threads: they wait for the lock, it is not for long
+// Serializes our own threads. They wait for it; it is held only briefly.
+std::mutex mutex;
 
 }  // namespace
 

@@ -1,4 +1,5 @@
-// What a SYN ends: the redirect of a connection that has ended and had the same addresses and ports.
+// Removes the redirect of an ended connection when a SYN with the same addresses and
+// ports begins a new one.
 #pragma once
 
 #include <vector>
@@ -8,7 +9,9 @@
 
 namespace sockmi::steer {
 
-// Of the chains begun4 and begun6 of table "netdev sockmi", which only SYN packets enter. (nft 1.0.6 dies of the IPv6 rule's text.)
+// Returns the rules of the chains begun4 and begun6 of table "netdev sockmi". Only SYN
+// packets enter these chains. The rules are built here because nft 1.0.6 crashes on the
+// text of the IPv6 rule.
 std::vector<Rule> begun_rules(const std::vector<Segment>& segments);
 
 }  // namespace sockmi::steer

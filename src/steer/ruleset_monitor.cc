@@ -19,9 +19,10 @@
 namespace sockmi::steer {
 namespace {
 
-constexpr int kMostAtOnce = 256;  // datagrams; what others flood us with does not keep the daemon from its work
+// Datagrams per call, so that a flood of changes by others does not block the daemon.
+constexpr int kMostAtOnce = 256;
 
-// The last one with that number.
+// Returns the last attribute with that number.
 const nlattr* attribute_of(const nlmsghdr* message, unsigned head, std::uint16_t wanted) {
   std::pair<std::uint16_t, const nlattr*> found{wanted, nullptr};
   mnl_attr_parse(message, head, [](const nlattr* attribute, void* data) {
@@ -32,16 +33,17 @@ const nlattr* attribute_of(const nlmsghdr* message, unsigned head, std::uint16_t
   return found.second;
 }
 
-// Additions by others are no business of ours, nor are changes of other tables.
+// Additions by others, and changes of other tables, do not concern us.
 bool takes_ours_away(const nlmsghdr* message) {
   constexpr int kChanges[] = {NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_DELSETELEM};
   if (std::ranges::find(kChanges, NFNL_MSG_TYPE(message->nlmsg_type)) == std::end(kChanges)) return false;
-  // It is the first attribute of each of these messages, and has the same number under all its names.
+  // The table's name is the first attribute of each of these messages, and has the same
+  // number in all of them.
   const nlattr* table = attribute_of(message, sizeof(nfgenmsg), NFTA_TABLE_NAME);
   return table && mnl_attr_validate(table, MNL_TYPE_NUL_STRING) >= 0 && std::strcmp(mnl_attr_get_str(table), "sockmi") == 0;
 }
 
-// What ends the messages about a transaction says whose it was.
+// The message that ends the notifications of a transaction identifies the process.
 std::string who(const nlmsghdr* generation) {
   const nlattr* name = attribute_of(generation, sizeof(nfgenmsg), NFTA_GEN_PROC_NAME);
   const nlattr* pid = attribute_of(generation, sizeof(nfgenmsg), NFTA_GEN_PROC_PID);
@@ -63,14 +65,17 @@ class KernelChanges : public Changes {
     });
     read(route_.get(), missed_[1], news, [&](const nlmsghdr* message) {
       news.surroundings = true;
-      // With an interface its chain goes, and the kernel does not say so. A bridge's ports are told of in the same way, when they leave it.
+      // When an interface is deleted, its chain disappears without a notification of its
+      // own. AF_UNSPEC excludes the message with the same type that reports a port
+      // leaving its bridge.
       if (message->nlmsg_type == RTM_DELLINK && static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(message))->ifi_family == AF_UNSPEC) news.ours = true;
     });
     return news;
   }
 
  private:
-  // The kernel says once that its buffer was full, and drops what comes from then on until all in it was read: so long everything counts as disturbed.
+  // The kernel reports once that its buffer was full, and drops further messages until
+  // all buffered ones were read. Until then everything counts as changed.
   template <class Each>
   static void read(int fd, bool& missed, News& news, Each each) {
     alignas(nlmsghdr) char buffer[65536];
@@ -89,9 +94,9 @@ class KernelChanges : public Changes {
     }
   }
 
-  unique_fd netfilter_, route_, both_;  // the last one polls readable when one of the others does
-  bool missed_[2] = {};                 // of netfilter's, and of the routes'
-  bool taken_ = false;                  // in the transaction whose end has not come yet
+  unique_fd netfilter_, route_, both_;  // the last one is readable when one of the others is
+  bool missed_[2] = {};                 // of the netfilter socket, and of the route socket
+  bool taken_ = false;                  // in the transaction whose end has not been read yet
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
-// What is ours in the kernel, kept as it is to be, whatever administrators and other daemons do.
+// Notices changes that administrators and other daemons make to our rules in the kernel,
+// and declares the interface that restores them.
 #pragma once
 
 #include <cstdint>
@@ -14,20 +15,24 @@ namespace sockmi::steer {
 class Upkeep {
  public:
   virtual ~Upkeep() = default;
-  virtual int fd() const = 0;  // polls readable when others have changed something
-  // Reads what that was. Whether it may concern us: time for repair().
+  virtual int fd() const = 0;  // readable when others have changed something
+  // Reads the pending notifications. Returns whether they may concern us; if so, call
+  // repair().
   virtual bool is_disturbed() = 0;
-  // Looks at what is ours and puts back what is missing. What that was, in a word for each; "" if nothing was. After an error it is to be called again.
+  // Checks our rules and puts back what is missing. Returns one word for each kind of
+  // thing that was put back; "" if nothing was missing. After an error it must be called
+  // again.
   virtual Result<std::string> repair() = 0;
-  // Hosts to which repair() has found another way, since this was asked the last time.
+  // Returns the hosts for which repair() has found another next hop since the last call
+  // of this function.
   virtual std::vector<IpAddress> led_anew() = 0;
 };
 
 // What others have changed.
 struct News {
   bool ours = false;          // tables and elements of ours
-  bool surroundings = false;  // interfaces, routes and routing rules: a look at those takes little
-  std::string by;             // "nft (4711)"; not known of all
+  bool surroundings = false;  // interfaces, routes and routing rules; checking those is cheap
+  std::string by;             // "nft (4711)"; not always known
 
   void add(News other) {
     ours |= other.ours;
@@ -36,13 +41,16 @@ struct News {
   }
 };
 
-// Hears of changes in the network namespace in which it was opened. fd() polls readable when heard() has something.
+// Notices changes in the network namespace in which it was opened. fd() is readable when
+// heard() has something to return.
 class Changes {
  public:
   static Result<std::unique_ptr<Changes>> open();
   virtual ~Changes() = default;
   virtual int fd() const = 0;
-  // Since the last call, but for those that came by this netlink socket: our own. What was missed counts as everything.
+  // Returns the changes since the last call, except those made through the netlink socket
+  // with port `own_port`, which is ours. Missed notifications count as a change of
+  // everything.
   virtual News heard(std::uint32_t own_port) = 0;
 };
 

@@ -1,4 +1,5 @@
-// What is asked of us as changes of elements; see tables.cc for what they do to packets.
+// Translates the operations of Steering to changes of set elements. nft_tables.cc
+// describes what the elements do to packets.
 #include "steer/steering.h"
 
 #include <net/if.h>
@@ -32,7 +33,8 @@ class NftSteering : public Steering, public Upkeep {
               std::vector<std::string> interfaces, std::vector<Segment> segments, ino_t daemon)
       : claim_(std::move(claim)), changes_(std::move(changes)), netfilter_(std::move(netfilter)), route_(std::move(route)),
         interfaces_(std::move(interfaces)), daemon_(daemon), segments_(std::move(segments)), sets_(*netfilter_) {}
-  // What an earlier daemon left is known from here on, whatever becomes of it in the kernel.
+  // From here on the elements that an earlier daemon left are remembered, whatever
+  // happens to them in the kernel.
   Result<> set_up() {
     TRY(build(false));
     for (const FamilySets* sets : {&kSets4, &kSets6})
@@ -55,7 +57,7 @@ class NftSteering : public Steering, public Upkeep {
   }
   Result<std::string> repair() override {
     if (auto mended = mend(); !mended) {
-      news_.ours = true;  // what is missing may be the reason
+      news_.ours = true;  // missing rules may be the reason
       return pass(std::move(mended));
     }
     if (!repaired_.empty() && !news_.by.empty()) repaired_ += " taken away by " + news_.by;
@@ -111,7 +113,8 @@ class NftSteering : public Steering, public Upkeep {
   Result<> track(const FourTuple& tuple, bool established) override {
     if (!can_track_) return {};
     auto done = net::track(*netfilter_, tuple, established);
-    if (!done) can_track_ = done.error().code != EOPNOTSUPP;  // the kernel looks for a module each time
+    // The kernel searches for a module at each attempt, so the attempts stop.
+    if (!done) can_track_ = done.error().code != EOPNOTSUPP;
     return done;
   }
 
@@ -230,7 +233,7 @@ class NftSteering : public Steering, public Upkeep {
     built_ = std::move(now);
     return {};
   }
-  // Whatever is missing is put back, and noted.
+  // Puts back whatever is missing, and notes it in repaired_.
   Result<> mend() {
     if (look_up(segments_)) built_.clear();
     if (news_.ours || built_.empty()) {
@@ -247,9 +250,11 @@ class NftSteering : public Steering, public Upkeep {
     return renew_ways();
   }
   void note(const std::string& what) {
-    if (!repaired_.contains(what)) repaired_ += (repaired_.empty() ? "" : ", ") + what;  // of several attempts
+    // The note may be there already, from an earlier attempt.
+    if (!repaired_.contains(what)) repaired_ += (repaired_.empty() ? "" : ", ") + what;
   }
-  // Routes change, and an interface may have been made anew with another number. A host that can't be reached now is left as it is.
+  // Routes change, and an interface may have been created again with another number. The
+  // entries of a host that cannot be reached now stay as they are.
   Result<> renew_ways() {
     ways_.clear();
     Result<> done;
@@ -272,7 +277,7 @@ class NftSteering : public Steering, public Upkeep {
     }
     return done;
   }
-  // All that leads to the host goes to the map of the way that is right now.
+  // Moves all redirects to this host to the map of its current next hop.
   Result<> lead_anew(const IpAddress& host) {
     std::vector<Change> changes;
     for (const auto& maps : {maps_of_connections(host), maps_of_ended(host), maps_of_ports(host)})
@@ -315,8 +320,10 @@ class NftSteering : public Steering, public Upkeep {
   Result<> apply(const Change& change) { return apply(std::span(&change, 1)); }
   Result<> apply(std::span<const Change> changes) {
     auto done = sets_.apply(changes);
-    if (done || done.error().code != ENOENT || daemon_ != 0) return done;  // tables are made by who is in their namespace
-    news_.ours = true;  // somebody has taken our tables away, just now; repair() will tell
+    // Tables are created only by a thread in their own namespace; with daemon_ set, this
+    // thread is in another one.
+    if (done || done.error().code != ENOENT || daemon_ != 0) return done;
+    news_.ours = true;  // somebody has just removed our tables; repair() will report it
     TRY(mend());
     return sets_.apply(changes);
   }
@@ -330,7 +337,7 @@ class NftSteering : public Steering, public Upkeep {
     return changes;
   }
 
-  // As its packets come in that home has sent on by way of a router.
+  // The tuple in the packets that home has sent on through a router.
   static FourTuple arriving(const FourTuple& tuple, const IpAddress& own) { return {{own, tuple.local.port}, tuple.remote}; }
   Result<Change> given_back(const SetName& set, Bytes key, const SocketAddress& home) {
     const Bytes data = bytes_of(home.ip);
@@ -339,7 +346,7 @@ class NftSteering : public Steering, public Upkeep {
     return put(set, std::move(key), data);
   }
 
-  // Routes change seldom, but they do: what is not asked for again within this time is asked for anew.
+  // Routes change rarely, but they do: a next hop older than this is looked up again.
   static constexpr std::chrono::seconds kFresh{1};
   Result<net::NextHop> way(const IpAddress& host) {
     auto& [found, at] = ways_[host];
@@ -350,7 +357,8 @@ class NftSteering : public Steering, public Upkeep {
     }
     return found;
   }
-  // The map for an importer, by the way to it: there is one for each segment, and one for those behind routers.
+  // Returns the map for an importer, by its next hop: there is one map for each link, and
+  // one for importers behind routers.
   Result<const SetName*> map_to(const std::vector<const SetName*>& maps, const IpAddress& importer) {
     TRY_LET(way, way(importer.unmapped()));
     if (way.routed()) return maps.back();
@@ -378,7 +386,8 @@ class NftSteering : public Steering, public Upkeep {
     maps.push_back(&sets_of(ip).ports_away);
     return maps;
   }
-  // The key is in the importer's map then, and in no other: a next hop may be reached in another way than the last one.
+  // Puts the key into the importer's map and removes it from all others: the next
+  // importer may be reached in another way than the last one.
   Result<> add_only_in(std::vector<Change>& changes, const std::vector<const SetName*>& maps, const IpAddress& to, const Bytes& key,
                        std::optional<milliseconds> expires_in) {
     TRY_LET(mine, map_to(maps, to));
@@ -391,10 +400,11 @@ class NftSteering : public Steering, public Upkeep {
   }
   Result<> lead_to(std::vector<Change>& changes, const IpAddress& host) {
     TRY_LET(now, way(host));
-    led_by_.try_emplace(host, now);  // redirects of before may lead there by another way
+    // try_emplace, because older redirects may use another next hop than the current one.
+    led_by_.try_emplace(host, now);
     return add_way(changes, host);
   }
-  // How a router is reached is said once for an importer, not for each connection.
+  // The next hop of a router is stored once per importer, not per connection.
   Result<> add_way(std::vector<Change>& changes, const IpAddress& host) {
     TRY_LET(way, way(host));
     if (!way.routed()) return {};
@@ -412,14 +422,15 @@ class NftSteering : public Steering, public Upkeep {
   std::unique_ptr<net::Netlink> netfilter_, route_;
   const std::vector<std::string> interfaces_;
   const ino_t daemon_;
-  std::vector<Segment> segments_;  // the names in it stay: sets_ knows them by address
+  std::vector<Segment> segments_;  // the names in it do not move: sets_ refers to them by address
   Sets sets_;
-  std::string built_;     // the fingerprint of our tables as we made them; "": they are to be made anew
-  News news_;             // that mend() has not seen to
-  std::string repaired_;  // by it, and not told yet
+  // The fingerprint of our tables as we created them; "": they must be created again.
+  std::string built_;
+  News news_;             // not handled by mend() yet
+  std::string repaired_;  // by mend(), not reported yet
   bool can_track_ = true, keep_ = true, guarded_ = false;
   std::map<IpAddress, std::pair<net::NextHop, std::chrono::steady_clock::time_point>> ways_;
-  std::map<IpAddress, net::NextHop> led_by_;  // the ways of our redirects
+  std::map<IpAddress, net::NextHop> led_by_;  // the next hops used by our redirects
   std::vector<IpAddress> led_anew_;
 };
 

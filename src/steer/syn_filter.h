@@ -1,5 +1,7 @@
-// Closes an address to new connections while those that are there go to another host: their SYNs are dropped, and their clients try again in a second.
-// In a table of our own, which the kernel opens by itself after a while, should we die.
+// Closes an address to new connections while its existing connections move to another
+// host. SYNs are dropped, and the clients try again after a second. The filter is in a
+// table of our own, and the kernel itself opens the address after a while if this process
+// dies.
 #pragma once
 
 #include <chrono>
@@ -21,6 +23,6 @@ class SynFilter {
   bool closed_ = true;
 };
 
-Result<> open_all_doors();  // what a dead daemon left
+Result<> open_all_doors();  // removes what a dead daemon left
 
 }  // namespace sockmi::steer

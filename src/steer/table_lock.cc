@@ -1,6 +1,10 @@
-// A lock on a file in a folder that only root may write to, not a name that any user could bind first (abstract Unix names have no owner). The file's
-// name is the namespace's inode. It is locked by flock(2), so the lock ends with its holder. It holds the holder's process number, and is never
-// removed: one who waited for the lock of a removed file and one who made the file anew would both hold a lock.
+// Locks a file whose name is the inode of the network namespace.
+//
+// The file is in a directory that only root may write to. An abstract Unix socket name
+// would not do, because any user could bind it first: such names have no owner. The file
+// is locked by flock(2), so the lock ends when its holder exits. It contains the holder's
+// process number. It is never removed: a process that had waited for the lock of a
+// removed file, and a process that created the file again, would both hold a lock.
 #include "steer/table_lock.h"
 
 #include <fcntl.h>
@@ -15,9 +19,11 @@
 namespace sockmi::steer {
 namespace {
 
-constexpr const char* kFolder = "/run/sockmid";  // the runtime folder of the service, which may write nowhere else below /run
+// The runtime directory of the service, which may not write anywhere else below /run.
+constexpr const char* kFolder = "/run/sockmid";
 
-// Whoever may write to the folder could replace the file, and with it the lock.
+// A user who may write to the directory could replace the file, and thereby the lock. So
+// the directory must belong to us and be writable only for its owner.
 Result<unique_fd> open_folder() {
   if (::mkdir(kFolder, 0755) != 0 && errno != EEXIST) return fail_errno(kFolder);
   unique_fd folder(::open(kFolder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));

@@ -1,4 +1,4 @@
-// Who may touch our tables: one process a network namespace.
+// Ensures that only one process per network namespace changes our tables.
 #pragma once
 
 #include "base/error.h"
@@ -6,7 +6,9 @@
 
 namespace sockmi::steer {
 
-// Holds this thread's network namespace until the descriptor is closed, or its holder ends. EADDRINUSE: another process holds it; the error says which.
+// Locks this thread's network namespace until the descriptor is closed or its holder
+// exits. Errors: EADDRINUSE if another process holds the lock; the message names that
+// process.
 Result<unique_fd> claim_namespace();
 
 }  // namespace sockmi::steer
