@@ -25,7 +25,8 @@ HostAddress read_address(const nlmsghdr* message) {
   for (auto* attribute = static_cast<const nlattr*>(mnl_nlmsg_get_payload_offset(message, sizeof *head));
        mnl_attr_ok(attribute, static_cast<int>(end - reinterpret_cast<const char*>(attribute))); attribute = mnl_attr_next(attribute)) {
     const std::uint16_t type = mnl_attr_get_type(attribute);
-    // On a point-to-point interface IFA_ADDRESS is the other end's; IFA_LOCAL, where there is one, is ours.
+    // On a point-to-point interface, IFA_ADDRESS is the address of the other end.
+    // IFA_LOCAL, if present, is ours.
     if (type != IFA_LOCAL && (type != IFA_ADDRESS || !out.ip.any())) continue;
     if (auto ip = IpAddress::from_bytes({static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)), mnl_attr_get_payload_len(attribute)}))
       out.ip = *ip;

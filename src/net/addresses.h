@@ -1,4 +1,4 @@
-// The addresses of this host's interfaces, and the connections at one of them, as the kernel has them.
+// Lists, adds and removes the addresses of this host's interfaces.
 #pragma once
 
 #include <chrono>
@@ -16,18 +16,24 @@ struct HostAddress {
   IpAddress ip;
   unsigned prefix = 0;  // bits
   unsigned interface = 0;
-  bool deprecated = false;  // the kernel does not choose it for new connections (ip-address(8), preferred_lft 0)
-  bool secondary = false;   // IPv4: goes with the primary address of its subnet, where promote_secondaries is off
+  // The kernel does not choose it for new connections (ip-address(8), preferred_lft 0).
+  bool deprecated = false;
+  // IPv4: removed together with the primary address of its subnet if promote_secondaries
+  // is off.
+  bool secondary = false;
   bool loopback = false;
 };
 
 class Netlink;
-Result<std::vector<HostAddress>> host_addresses();                // of this thread's network namespace
-Result<std::vector<HostAddress>> host_addresses(Netlink& route);  // of the one where that was opened
+// Returns those of this thread's network namespace.
+Result<std::vector<HostAddress>> host_addresses();
+// Returns those of the network namespace in which `route` was opened.
+Result<std::vector<HostAddress>> host_addresses(Netlink& route);
 
-// Without `lifetime` for good; else the kernel itself takes the address away after it. One that is there gets the new lifetime. No
-// duplicate address detection: the old holder may still have it.
+// Adds an address, or sets the lifetime of one that exists. After `lifetime` the kernel
+// itself removes the address; without `lifetime` it is permanent. Skips duplicate address
+// detection, because the old holder may still have the address.
 Result<> add_address(const HostAddress& address, std::optional<std::chrono::seconds> lifetime);
-Result<> remove_address(const HostAddress& address);  // no error if it is not there
+Result<> remove_address(const HostAddress& address);  // no error if it does not exist
 
 }  // namespace sockmi::net

@@ -1,8 +1,16 @@
-// Rules of NAT are asked about a connection's first packet. That of a guest would be what its socket says first here, and a host that masquerades would
-// give it another source address: the peer answers by RST. An entry that is established already is looked up, not asked about; and a firewall that lets in
-// what is established needs one. To keep guests out of tracking (notrack) would mend the first and break the second.
+// Connection tracking entries are needed because of NAT and firewalls.
 //
-// The entry is liberal about sequence numbers: it has not seen those that went before.
+// NAT rules are evaluated for the first packet of a connection. For a foreign connection,
+// that is the first packet that its socket sends here. A host that masquerades would give
+// this packet another source address, and the peer would answer with RST. For an existing
+// established entry no NAT rule is evaluated. A firewall that accepts established
+// connections needs an entry as well.
+//
+// The entry is liberal about sequence numbers, because it has not seen the earlier ones.
+//
+// Alternatives considered: excluding foreign connections from tracking (notrack). That
+// solves the NAT problem, but a firewall that accepts only established connections would
+// drop their packets.
 #include "net/conntrack.h"
 
 #include <arpa/inet.h>
@@ -21,8 +29,10 @@
 namespace sockmi::net {
 namespace {
 
-constexpr std::uint8_t kEstablished = 3, kSynSent = 1;  // TCP_CONNTRACK_*, which has one name for two things
-constexpr int kSynProxy = 24;                           // CTA_SYNPROXY, which Debian 12's headers lack
+// TCP_CONNTRACK_ESTABLISHED, TCP_CONNTRACK_SYN_SENT.
+constexpr std::uint8_t kEstablished = 3, kSynSent = 1;
+// CTA_SYNPROXY, which is missing in the headers of Debian 12.
+constexpr int kSynProxy = 24;
 
 struct Message {
   alignas(nlmsghdr) char buffer[1024] = {};
@@ -60,7 +70,8 @@ struct Message {
   }
 };
 
-// A guest may be silent for as long as this host lets any connection be.
+// Returns the timeout of the entry, in seconds: a foreign connection may be idle as long
+// as this host allows for any connection.
 std::uint32_t seconds_of_silence() {
   constexpr std::uint32_t kDefault = 432'000;
   constexpr std::chrono::seconds kFresh{1};
@@ -74,7 +85,7 @@ std::uint32_t seconds_of_silence() {
   return seconds;
 }
 
-// Answers of kernels without ctnetlink.
+// Whether the error is the answer of a kernel without ctnetlink.
 bool is_missing(const Error& error) { return error.code == EINVAL || error.code == EOPNOTSUPP; }
 
 Result<> forget(Netlink& netfilter, const SocketAddress& from, const SocketAddress& to) {
@@ -94,9 +105,9 @@ Result<> add(Netlink& netfilter, const SocketAddress& from, const SocketAddress&
   return netfilter.transact(m.header, m.header->nlmsg_len, 1, "connection tracking");
 }
 
-// What an entry says of a connection.
+// The content of an entry.
 struct Entry {
-  FourTuple original, reply;  // local: where the packets come from
+  FourTuple original, reply;  // local: the source of the packets
   bool renumbered = false;
 };
 
@@ -132,7 +143,8 @@ int read_offset(const nlattr* attribute, void* renumbered) {
   return MNL_CB_OK;
 }
 
-int read_proxy(const nlattr* attribute, void* renumbered) {  // an entry that netlink has made has zeros here
+// The fields are zero in an entry that was created by netlink.
+int read_proxy(const nlattr* attribute, void* renumbered) {
   if (mnl_attr_get_payload_len(attribute) == 4) *static_cast<bool*>(renumbered) |= mnl_attr_get_u32(attribute) != 0;
   return MNL_CB_OK;
 }
@@ -150,7 +162,8 @@ int read_entry(const nlattr* attribute, void* data) {
 }
 
 Result<std::optional<Entry>> find(Netlink& netfilter, const SocketAddress& from, const SocketAddress& to) {
-  Message m(netfilter, IPCTNL_MSG_CT_GET, NLM_F_ACK, from.ip.family);  // by the acknowledgement the answer ends
+  // NLM_F_ACK: the acknowledgement marks the end of the answer.
+  Message m(netfilter, IPCTNL_MSG_CT_GET, NLM_F_ACK, from.ip.family);
   m.add_tuple(CTA_TUPLE_ORIG, from, to);
   std::optional<Entry> found;
   auto asked = netfilter.dump(m.header, "connection tracking", [&](const nlmsghdr* message) {
@@ -167,11 +180,13 @@ bool tracks_connections() { return ::access("/proc/sys/net/netfilter/nf_conntrac
 Result<> track(Netlink& netfilter, const FourTuple& tuple, bool established) {
   if (!tracks_connections()) return {};
   const FourTuple plain = tuple.unmapped();
-  // Who began it does not matter once it is established; a SYN is ours.
+  // The direction does not matter for an established connection. Otherwise the SYN is
+  // ours.
   const auto& [from, to] = established ? std::pair(plain.remote, plain.local) : std::pair(plain.local, plain.remote);
   const auto try_to_add = [&] { return add(netfilter, from, to, established ? kEstablished : kSynSent); };
   auto done = try_to_add();
-  for (int attempt = 0; attempt < 3 && !done && done.error().code == EEXIST; ++attempt) {  // a packet of the peer's may make another one just now
+  // Repeats because a packet of the peer may create an entry between the two steps.
+  for (int attempt = 0; attempt < 3 && !done && done.error().code == EEXIST; ++attempt) {
     done = forget(netfilter, from, to);
     if (done) done = try_to_add();
   }
@@ -194,7 +209,9 @@ Result<> check_translation(const FourTuple& tuple) {
   if (!tracks_connections()) return {};
   TRY_LET(netfilter, thread_netlink(NETLINK_NETFILTER));
   const FourTuple plain = tuple.unmapped();
-  TRY_LET(entry, find(*netfilter, plain.local, plain.remote));  // in either direction: what our socket sends
+  // The lookup finds the entry in either direction; asks with the direction of our
+  // socket's packets.
+  TRY_LET(entry, find(*netfilter, plain.local, plain.remote));
   if (!entry) return {};
   const FourTuple& original = entry->original;
   if (entry->reply.local != original.remote || entry->reply.remote != original.local)

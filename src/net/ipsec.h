@@ -1,4 +1,4 @@
-// Connections that the kernel's IPsec encrypts.
+// Detects connections that the kernel's IPsec encrypts.
 #pragma once
 
 #include <linux/xfrm.h>
@@ -13,14 +13,16 @@ namespace sockmi::net {
 
 class Netlink;
 
-// One that transforms packets.
+// A policy that transforms packets.
 struct IpsecPolicy {
   xfrm_selector selector;
-  bool out = false;  // else it is for packets that come in
+  bool out = false;  // for packets that this host sends; else for packets that it receives
 };
 Result<std::vector<IpsecPolicy>> ipsec_policies(Netlink& xfrm);
 
-// ENOTSUP: one of this host's `policies` applies to the packets of this connection. On the wire they have no ports then, and another host has not the keys.
+// Checks that none of this host's `policies` applies to the connection. Errors: ENOTSUP if
+// one does: then its packets have no ports on the wire, and another host does not have the
+// keys.
 Result<> check_ipsec(std::span<const IpsecPolicy> policies, const FourTuple& connection);
 
 }  // namespace sockmi::net

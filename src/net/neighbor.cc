@@ -55,7 +55,9 @@ Result<> send_arp(int fd, unsigned interface, std::uint16_t operation, const Lin
 
 // --- IPv6 ---
 
-struct Neighbour {  // a solicitation or an advertisement, with the one option that tells a link-layer address
+// A solicitation or an advertisement, with the one option that carries a link-layer
+// address.
+struct Neighbour {
   icmp6_hdr head;
   in6_addr target;
   std::uint8_t option, eights;
@@ -66,12 +68,14 @@ static_assert(sizeof(Neighbour) == 32);
 Result<unique_fd> icmp_socket(unsigned interface) {
   unique_fd socket(::socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_ICMPV6));
   if (!socket) return fail_errno("ICMPv6 socket (wants CAP_NET_RAW)");
-  const int hops = 255, off = 0, index = static_cast<int>(interface);  // of another hop limit neighbours believe nothing
+  // Neighbors ignore packets that have another hop limit than 255.
+  const int hops = 255, off = 0, index = static_cast<int>(interface);
   icmp6_filter advertisements;
   ICMP6_FILTER_SETBLOCKALL(&advertisements);
   ICMP6_FILTER_SETPASS(ND_NEIGHBOR_ADVERT, &advertisements);
   if (::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof hops) != 0 ||
-      ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_MULTICAST_LOOP, &off, sizeof off) != 0 ||  // or our own kernel would answer us
+      // Multicast loopback is off, because otherwise our own kernel would answer us.
+      ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_MULTICAST_LOOP, &off, sizeof off) != 0 ||
       ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_MULTICAST_IF, &index, sizeof index) != 0 ||
       ::setsockopt(socket.get(), IPPROTO_ICMPV6, ICMP6_FILTER, &advertisements, sizeof advertisements) != 0)
     return fail_errno("ICMPv6 socket");
@@ -124,7 +128,8 @@ Result<Probe> Probe::open(const IpAddress& address, unsigned interface) {
 
 Result<> Probe::ask() {
   if (address_.family == AF_INET) {
-    const IpAddress nobody{.family = AF_INET, .bytes = {}};  // so that no neighbour takes us for the holder
+    // Without a sender address, no neighbor takes us for the holder.
+    const IpAddress nobody{.family = AF_INET, .bytes = {}};
     return send_arp(socket_.get(), interface_, ARPOP_REQUEST, ours_, nobody, {}, address_);
   }
   return send_neighbour(socket_.get(), interface_, ND_NEIGHBOR_SOLICIT, address_, ours_, solicited_node(address_));
@@ -142,7 +147,8 @@ bool Probe::heard() {
       if (static_cast<std::size_t>(got) < sizeof(nd_neighbor_advert)) continue;
       nd_neighbor_advert advert;
       std::memcpy(&advert, packet, sizeof advert);
-      // Our own kernel's advertisements do not come back to us.
+      // Our own kernel's advertisements do not come back to us, so this one is from
+      // another host.
       if (std::ranges::equal(advert.nd_na_target.s6_addr, address_.bytes)) return true;
     }
   }

@@ -1,5 +1,6 @@
-// Tells the neighbours on an interface's segment who has an address now, and asks them whether somebody has: ARP for IPv4 (RFC 826, 5227),
-// neighbour discovery for IPv6 (RFC 4861). Both want CAP_NET_RAW.
+// Announces an address to the neighbors on an interface's link, and probes whether
+// another host has an address. Uses ARP for IPv4 (RFC 826, 5227) and neighbor discovery
+// for IPv6 (RFC 4861). Both require CAP_NET_RAW.
 #pragma once
 
 #include <array>
@@ -11,16 +12,19 @@
 
 namespace sockmi::net {
 
-// Neighbours that know the address learn that it is here: a gratuitous ARP request and a reply (some systems believe only one of the two), or an
-// unsolicited neighbour advertisement. Nobody acknowledges it: repeat it. The address must be on the interface.
+// Announces that `address` is now at this host, to neighbors that have an entry for it.
+// Sends a gratuitous ARP request and a reply (some systems accept only one of the two),
+// or an unsolicited neighbor advertisement. These are not acknowledged, so call it
+// repeatedly. The address must be assigned to the interface.
 Result<> announce(const IpAddress& address, unsigned interface);
 
-// Whether another host on the segment says that it has the address. The address may be here at the same time.
+// Detects whether another host on the link has the address. The address may be assigned
+// here at the same time.
 class Probe {
  public:
   static Result<Probe> open(const IpAddress& address, unsigned interface);
-  Result<> ask();  // once; repeat it, a packet may be lost
-  int fd() const { return socket_.get(); }  // polls readable when heard() has something to look at
+  Result<> ask();  // sends one probe; repeat it, packets get lost
+  int fd() const { return socket_.get(); }  // readable when heard() has packets to read
   bool heard();
 
  private:

@@ -8,24 +8,28 @@
 namespace sockmi::net {
 namespace {
 
-// A transaction of 10,000 elements is 1 MB, of 100,000 10 MB. What is not sent costs nothing.
+// In bytes. A transaction of 10,000 elements takes 1 MB, one of 100,000 takes 10 MB. The
+// unused part of the buffer costs nothing.
 constexpr int kBuffer = 16 << 20;
-constexpr int kNews = 4 << 20;  // likewise
-constexpr timeval kNetlinkTimeout{.tv_sec = 5, .tv_usec = 0};  // the kernel answers at once, or never
-constexpr std::size_t kOverhead = 32;  // what the kernel keeps of the buffer for itself
+constexpr int kNews = 4 << 20;  // in bytes; likewise
+constexpr timeval kNetlinkTimeout{.tv_sec = 5, .tv_usec = 0};  // the kernel answers immediately, or never
+constexpr std::size_t kOverhead = 32;  // bytes of the buffer that the kernel uses itself
 
 class KernelNetlink : public Netlink {
  public:
   explicit KernelNetlink(mnl_socket* socket) : socket_(socket) {
-    const int fd = mnl_socket_get_fd(socket), half = kBuffer / 2, one = 1;  // the kernel doubles it
+    // Half, because the kernel doubles the value.
+    const int fd = mnl_socket_get_fd(socket), half = kBuffer / 2, one = 1;
     (void)::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kNetlinkTimeout, sizeof kNetlinkTimeout);
-    // The FORCE form wants CAP_NET_ADMIN in the initial user namespace; the plain one is cut to wmem_max.
+    // SO_SNDBUFFORCE requires CAP_NET_ADMIN in the initial user namespace. SO_SNDBUF is
+    // limited to wmem_max.
     if (::setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &half, sizeof half) != 0) (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &half, sizeof half);
     int size = 0;
     socklen_t length = sizeof size;
     (void)::getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &length);
     capacity_ = static_cast<std::size_t>(size) - kOverhead;
-    (void)mnl_socket_setsockopt(socket, NETLINK_CAP_ACK, const_cast<int*>(&one), sizeof one);  // an error does not bring the whole request back
+    // With this option, an error message does not contain the whole request.
+    (void)mnl_socket_setsockopt(socket, NETLINK_CAP_ACK, const_cast<int*>(&one), sizeof one);
   }
   ~KernelNetlink() override { mnl_socket_close(socket_); }
 
@@ -47,7 +51,8 @@ class KernelNetlink : public Netlink {
           result = fail_errno(what);
         }
       }
-      // A batch that fails is answered as far as it was read: what more there is must not be taken for the next one's answer.
+      // The kernel acknowledges the messages of a failed batch only as far as it has read
+      // them. Further answers must not be taken for those of the next batch.
       if (!result) {
         drain();
         return result;
@@ -81,12 +86,13 @@ class KernelNetlink : public Netlink {
   std::uint32_t port() const override { return mnl_socket_get_portid(socket_); }
 
  private:
-  // What a transaction before this one may have left: its answers are not ours.
+  // Discards answers that an earlier transaction left unread.
   void drain() {
     while (::recv(mnl_socket_get_fd(socket_), buffer_, sizeof buffer_, MSG_DONTWAIT) > 0) {
     }
   }
-  // A signal does not end a transaction: its answers would be taken for the next one's.
+  // Repeats after a signal. Otherwise the answers of this transaction would be taken for
+  // those of the next one.
   ssize_t receive() {
     for (;;)
       if (const auto got = mnl_socket_recvfrom(socket_, buffer_, sizeof buffer_); got >= 0 || errno != EINTR) return got;

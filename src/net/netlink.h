@@ -1,4 +1,5 @@
-// One netlink conversation: requests that are answered by an acknowledgement, or by a dump. The seam between us and the kernel.
+// Sends netlink requests and reads their answers: acknowledgements, or a dump. This class
+// is the interface to the kernel that tests replace.
 #pragma once
 
 #include <cstdint>
@@ -15,15 +16,19 @@ namespace sockmi::net {
 
 class Netlink {
  public:
-  static Result<std::unique_ptr<Netlink>> open(int bus);  // NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_SOCK_DIAG
+  // `bus`: NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_SOCK_DIAG or NETLINK_XFRM.
+  static Result<std::unique_ptr<Netlink>> open(int bus);
   virtual ~Netlink() = default;
-  // Sends `size` bytes of messages and waits for `acks` acknowledgements, or the first error: it is returned as it is.
+  // Sends `size` bytes of messages and waits for `acks` acknowledgements, or for the
+  // first error, which is returned unchanged. `what` is used in the error's text.
   virtual Result<> transact(const void* messages, std::size_t size, unsigned acks, const char* what) = 0;
-  // Sends one request and calls `each` for every message of the answer: a dump's many, or the one that was asked for.
+  // Sends one request and calls `each` for every message of the answer: the many messages
+  // of a dump, or the single one requested.
   virtual Result<> dump(const nlmsghdr* request, const char* what, const std::function<void(const nlmsghdr*)>& each) = 0;
-  // How many bytes the kernel takes in one transact().
+  // Returns how many bytes the kernel accepts in one transact().
   virtual std::size_t capacity() const = 0;
-  // By this number the kernel names the socket to those who listen to what others change.
+  // Returns the number by which the kernel identifies this socket to subscribers of
+  // change notifications.
   virtual std::uint32_t port() const { return 0; }
   unsigned next_sequence() { return ++sequence_; }
 
@@ -31,7 +36,8 @@ class Netlink {
   unsigned sequence_ = 0;
 };
 
-// A socket that hears what happens in these groups (RTNLGRP_*, NFNLGRP_*), and never blocks. ENOBUFS from recv(2): something was missed.
+// Opens a non-blocking socket that receives the notifications of these groups (RTNLGRP_*,
+// NFNLGRP_*). If recv(2) fails with ENOBUFS, notifications were lost.
 Result<unique_fd> subscribe(int bus, std::initializer_list<int> groups);
 
 }  // namespace sockmi::net

@@ -1,5 +1,6 @@
-// Redirects lead to this address, so it should be there as long as they are. Those that routers advertise (RFC 4862) have an end too, but it is
-// far away and moves on: they are taken where there is none without.
+// Redirects lead to the chosen address, so it should exist as long as they do. Addresses
+// that routers advertise (RFC 4862) expire as well, but the end is far away and is
+// extended again and again. They are used only if there is no permanent address.
 #include "net/own_address.h"
 
 #include <linux/if_addr.h>
@@ -15,7 +16,7 @@
 namespace sockmi::net {
 namespace {
 
-constexpr std::uint32_t kForEver = 0xffffffff;  // s
+constexpr std::uint32_t kForEver = 0xffffffff;  // seconds
 constexpr std::uint32_t kUnfit = IFA_F_TEMPORARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE | IFA_F_DADFAILED;
 
 struct Address {
@@ -30,7 +31,7 @@ int read_attribute(const nlattr* attribute, void* data) {
   Address& out = *static_cast<Address*>(data);
   const ByteView value(static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)), mnl_attr_get_payload_len(attribute));
   switch (mnl_attr_get_type(attribute)) {
-    case IFA_LOCAL:  // behind which IFA_ADDRESS is the other end's
+    case IFA_LOCAL:  // if it is present, IFA_ADDRESS is the address of the other end
       if (const auto ip = IpAddress::from_bytes(value)) out.ip = *ip;
       break;
     case IFA_ADDRESS:
@@ -46,7 +47,8 @@ Address read(const nlmsghdr* message) {
   const auto* head = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(message));
   Address out{.ip = {}, .interface = head->ifa_index, .flags = head->ifa_flags, .scope = head->ifa_scope};
   mnl_attr_parse(message, sizeof *head, read_attribute, &out);
-  if (out.ip.family == AF_INET) out.flags &= ~std::uint32_t(IFA_F_TEMPORARY);  // the same bit says "secondary"
+  // For IPv4 the same bit means "secondary".
+  if (out.ip.family == AF_INET) out.flags &= ~std::uint32_t(IFA_F_TEMPORARY);
   return out;
 }
 
@@ -81,7 +83,7 @@ Result<AddressNews> AddressNews::open() {
 
 void AddressNews::read() {
   char buffer[16384];
-  for (int i = 0; i < 256; ++i)  // a flood does not keep the daemon from its work
+  for (int i = 0; i < 256; ++i)  // a limit, so that a flood does not block the daemon
     if (::recv(fd(), buffer, sizeof buffer, 0) < 0 && errno != EINTR && errno != ENOBUFS) return;
 }
 

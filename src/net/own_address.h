@@ -1,4 +1,4 @@
-// Which of this host's addresses other hosts are told.
+// Chooses which of this host's addresses is announced to other hosts.
 #pragma once
 
 #include "base/address.h"
@@ -7,17 +7,21 @@
 
 namespace sockmi::net {
 
-// The address of the other family on the interface that has `ours`: one that stays; where there is none, `before` as long as it is fit, or the one that
-// lasts longest. any(): there is none. What is for one link only, temporary (RFC 8981), not wanted for new connections or not known to be ours alone
-// yet, is never told.
+// Returns an address of the other family on the interface that has `ours`; any() if there
+// is none. Prefers a permanent address, and among several permanent ones `before`. If
+// none is permanent, returns `before` as long as it is usable, otherwise the address with
+// the longest lifetime. Never returns an address that is valid on one link only,
+// temporary (RFC 8981), deprecated (not to be used for new connections), or not yet known
+// to be unique.
 Result<IpAddress> address_beside(const IpAddress& ours, const IpAddress& before = {});
 
-// Hears of changes of this host's addresses. fd() polls readable when there were some.
+// Notices changes of this host's addresses. fd() is readable when there were some.
 class AddressNews {
  public:
   static Result<AddressNews> open();
   int fd() const { return socket_.get(); }
-  void read();  // what is there: it says that, but not what
+  // Discards the pending notifications, which say only that something has changed.
+  void read();
 
  private:
   explicit AddressNews(unique_fd socket) : socket_(std::move(socket)) {}

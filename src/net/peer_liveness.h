@@ -1,4 +1,4 @@
-// Whether a socket's peer is there: what the kernel counts of its segments.
+// Reads whether a socket's peer is alive, from the kernel's counters of its segments.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +9,12 @@
 namespace sockmi::net {
 
 struct Liveness {
-  std::uint32_t answers = 0;         // segments without data that have found the socket
+  std::uint32_t answers = 0;         // segments without data received by the socket
   std::uint32_t unacknowledged = 0;  // segments of ours
-  std::uint64_t acknowledged = 0;    // bytes of ours, since the socket was made
+  std::uint64_t acknowledged = 0;    // bytes of ours, since the socket was created
 };
-// ENOENT: it has ended.
+// Returns the counters of the connection's socket with this cookie. Errors: ENOENT if it
+// has ended.
 Result<Liveness> liveness_of(const FourTuple& tuple, std::uint64_t cookie);
 
 }  // namespace sockmi::net

@@ -1,4 +1,4 @@
-// Who listens at, or is bound to, a port of this network namespace.
+// Finds the sockets of this network namespace that listen at a port, or are bound to it.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@ struct PortUser {
   std::uint32_t uid = 0;
 };
 
-// Of both families. Those only bound are shown from Linux 6.8 on.
+// Covers both address families. Sockets that are only bound are reported by Linux 6.8 and
+// later.
 Result<std::vector<PortUser>> users_of_port(std::uint16_t port);
 
 }  // namespace sockmi::net

@@ -1,4 +1,4 @@
-// How packets get to another host: over which interface, and by which router.
+// Finds the next hop to another host: the interface, and the router if there is one.
 #pragma once
 
 #include "base/address.h"
@@ -8,12 +8,14 @@ namespace sockmi::net {
 
 struct NextHop {
   unsigned interface = 0;
-  IpAddress gateway;  // none: the host is on a segment of ours
+  IpAddress gateway;  // none: the host is on a link of ours
   bool routed() const { return !gateway.any(); }
   bool operator==(const NextHop&) const = default;
 };
 
-// As the kernel would send a packet of ours now. ENOTSUP: the host is this one, or an IPv4 host has an IPv6 router.
+// Returns the next hop by which the kernel would send a packet of ours to `host` now.
+// Errors: ENOTSUP if the host is this one, or if an IPv4 host is reached through an IPv6
+// router.
 Result<NextHop> next_hop_to(Netlink& route, const IpAddress& host);
 
 }  // namespace sockmi::net

@@ -19,11 +19,15 @@
 namespace sockmi::net {
 namespace {
 
-// Of struct tcp_info, which only linux/tcp.h has whole, and that can not be included beside netinet/tcp.h.
+// Offsets in struct tcp_info. Only linux/tcp.h has the whole struct, and it cannot be
+// included together with netinet/tcp.h.
 constexpr std::size_t kUnacknowledged = 24, kAcknowledged = 120, kSegmentsIn = 140, kDataSegmentsIn = 152;
-constexpr int kBuffer = 64 << 20;  // a limit, not an allocation: a notice counts as 1-2 KiB, and 20,000 sockets may end at once
+// In bytes. A limit, not an allocation: a notification counts as 1-2 KiB, and 20,000
+// sockets may end at the same time.
+constexpr int kBuffer = 64 << 20;
 constexpr std::uint32_t kAlive = ~(1u << TCP_TIME_WAIT);
-constexpr std::uint32_t kBoundInactive = 1u << 13;  // a state that only sock_diag knows: bound, no more
+// A state that only sock_diag has: bound, but neither listening nor connected.
+constexpr std::uint32_t kBoundInactive = 1u << 13;
 constexpr std::uint32_t kConnections = kAlive & ~(1u << TCP_CLOSE | 1u << TCP_LISTEN | kBoundInactive);
 
 SocketAddress address(std::uint8_t family, const __be32* bytes, __be16 port) {
@@ -65,7 +69,8 @@ struct Question {
     request->sdiag_family = static_cast<std::uint8_t>(family);
     request->sdiag_protocol = IPPROTO_TCP;
     request->idiag_states = states;
-    request->idiag_ext = 1 << (INET_DIAG_INFO - 1);  // without it the kernel tells of no keys either (Linux 6.18)
+    // Without INET_DIAG_INFO the kernel does not report keys either (Linux 6.18).
+    request->idiag_ext = 1 << (INET_DIAG_INFO - 1);
   }
   void speak_of(const FourTuple& tuple) const {
     auto& id = request->id;
@@ -80,7 +85,8 @@ struct Question {
   }
 };
 
-// Calls `each` for those of both families: an IPv4 connection may be on an IPv6 socket. `port`: 0 for any.
+// Calls `each` for the sockets of both families, because an IPv4 connection may be on an
+// IPv6 socket. `port`: 0 for any.
 template <class Each>
 Result<> for_each_message(std::uint32_t states, std::uint16_t port, Each each) {
   TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
@@ -113,7 +119,9 @@ class KernelSocketEnds : public SocketEnds {
       if (got < 0 && errno == EAGAIN && missed) return fail(ENOBUFS, "the kernel has dropped notices of ended sockets");
       if (got < 0 && errno == EAGAIN) return out;
       if (got < 0 && errno == EINTR) continue;
-      missed |= got < 0 && errno == ENOBUFS;  // it drops them until all that are left were read, and does not say so again
+      // The kernel reports the loss once, and drops notifications until all remaining
+      // ones were read.
+      missed |= got < 0 && errno == ENOBUFS;
       if (got < 0 && errno == ENOBUFS) continue;
       if (got <= 0) return fail_errno("sock_diag");
       int left = static_cast<int>(got);
@@ -137,7 +145,8 @@ Result<std::map<std::uint64_t, TcpSocket>> all_sockets() {
 Result<std::vector<TcpSocket>> connections_at(const IpAddress& local) {
   std::vector<TcpSocket> out;
   TRY(for_each_socket(kConnections, 0, [&](const TcpSocket& socket) {
-    const bool spent = socket.state == TCP_FIN_WAIT2 && socket.inode == 0;  // the kernel only waits for the peer's FIN
+    // The kernel only waits for the peer's FIN.
+    const bool spent = socket.state == TCP_FIN_WAIT2 && socket.inode == 0;
     if (socket.tuple.local.ip.unmapped() == local.unmapped() && !spent) out.push_back(socket);
   }));
   return out;
@@ -166,14 +175,15 @@ Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cook
   std::optional<TcpSocket> found;
   const FourTuple wanted = tuple.unmapped();
   const auto take = [&](const TcpSocket& socket) {
-    // The kernel's answer to the question for one may be the listener, or one in TIME_WAIT.
+    // The kernel may answer with the listener, or with a socket in TIME_WAIT.
     if (socket.tuple.unmapped() == wanted && socket.state != TCP_TIME_WAIT && socket.cookie == cookie.value_or(socket.cookie)) found = socket;
   };
   if (tuple.remote.ip.any()) {
     TRY(for_each_socket(kAlive, tuple.local.port, take));
   } else {
     TRY_LET(diag, thread_netlink(NETLINK_SOCK_DIAG));
-    const Question one(*diag, wanted.local.ip.family, NLM_F_ACK, kAlive);  // by the acknowledgement the answer ends
+    // NLM_F_ACK: the acknowledgement marks the end of the answer.
+    const Question one(*diag, wanted.local.ip.family, NLM_F_ACK, kAlive);
     one.ask_for(wanted);
     auto asked = diag->dump(one.header, "sock_diag", [&](const nlmsghdr* message) {
       if (const auto socket = read(message)) take(*socket);

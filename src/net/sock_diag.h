@@ -1,4 +1,4 @@
-// The TCP sockets of this network namespace, as sock_diag shows them.
+// Reads, and destroys, the TCP sockets of this network namespace, by sock_diag.
 #pragma once
 
 #include <cstdint>
@@ -13,34 +13,46 @@ namespace sockmi::net {
 
 struct TcpSocket {
   std::uint64_t cookie = 0;
-  FourTuple tuple;         // remote is any() if it has no peer. Without ports if it was killed silently: then only its cookie tells which it was
+  // remote is any() if the socket has no peer. The ports are 0 if the socket was
+  // disconnected before it was destroyed; then only the cookie identifies it.
+  FourTuple tuple;
   std::uint8_t state = 0;  // TCP_ESTABLISHED, ...
-  std::uint32_t inode = 0;  // 0: no application has it any more
+  std::uint32_t inode = 0;  // 0: no application has the socket any more
   std::uint32_t mark = 0;   // SO_MARK
   bool is_signed = false;   // has keys of TCP-MD5 (RFC 2385)
 };
 
-// All that are alive, by cookie. Not those in TIME_WAIT; those only bound, from Linux 6.8 on.
+// Returns all sockets that are alive, by cookie. Excludes those in TIME_WAIT. Sockets
+// that are only bound are included by Linux 6.8 and later.
 Result<std::map<std::uint64_t, TcpSocket>> all_sockets();
-// Connections from or to this address that have a socket or unsent data. No listeners.
+// Returns the connections with this local address that an application has open, or that
+// still have data or a FIN to send. Excludes listeners.
 Result<std::vector<TcpSocket>> connections_at(const IpAddress& local);
-// Connections with that local port, and that local address unless it is the wildcard.
+// Returns the connections with that local port and that local address. The wildcard
+// address stands for any.
 Result<std::vector<TcpSocket>> connections_of(const SocketAddress& local);
-// The socket of this very connection, or without a peer. ENOENT: none lives here.
+// Returns the socket of exactly this connection; without a peer, the socket bound to this
+// address. Errors: ENOENT if there is none.
 Result<TcpSocket> find_socket(const FourTuple& tuple);
-// By its cookie, which is that of a socket with this connection, or with this local address and no peer: several may have that.
+// Returns the socket with this cookie, which has this connection, or this local address
+// and no peer. Several sockets without a peer may have the same address. Errors: ENOENT
+// if there is none.
 Result<TcpSocket> find_by_cookie(const FourTuple& tuple, std::uint64_t cookie);
-// Ends that socket, if it is this one still (SOCK_DESTROY). What it would tell its peer is dropped if it is mute.
+// Destroys that socket (SOCK_DESTROY) if it still has this connection and cookie;
+// otherwise does nothing. If the socket is frozen, the segment that it would send to its
+// peer is dropped.
 Result<> destroy(const FourTuple& tuple, std::uint64_t cookie);
 
-// Notices the end of sockets by the kernel's own word (sock_diag's destroy groups): no polling, and no way to miss it but a full buffer, which it
-// says too. fd() polls readable when ended() has something.
+// Notices that sockets have ended, by notifications from the kernel (sock_diag's destroy
+// groups). There is no polling. A notification is lost only if the buffer is full, which
+// the kernel reports. fd() is readable when ended() has something to return.
 class SocketEnds {
  public:
   static Result<std::unique_ptr<SocketEnds>> open();
   virtual ~SocketEnds() = default;
   virtual int fd() const = 0;
-  // The TCP sockets that ended since the last call. ENOBUFS: some were missed; see in all_sockets() for each one you watch.
+  // Returns the TCP sockets that have ended since the last call. Errors: ENOBUFS if
+  // notifications were lost; then look up each socket of interest in all_sockets().
   virtual Result<std::vector<TcpSocket>> ended() = 0;
 };
 
