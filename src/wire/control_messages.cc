@@ -9,8 +9,8 @@ namespace sockmi::wire {
 namespace {
 
 constexpr std::size_t kLongestName = 255;
-constexpr std::uint32_t kMostPadding = 1 << 17;  // twice the largest of packets
-constexpr std::size_t kLongestReason = 1024;  // of an error; it goes into logs and to users
+constexpr std::uint32_t kMostPadding = 1 << 17;  // twice the largest packet
+constexpr std::size_t kLongestReason = 1024;  // of an error, for logs and users
 
 template <class Table>
 Secret pack(Request type, WipingBuilder& builder, flatbuffers::Offset<Table> request) {
@@ -22,10 +22,11 @@ flatbuffers::Offset<flatbuffers::Vector<std::uint8_t>> vector(WipingBuilder& bui
   return builder.CreateVector(bytes.data(), bytes.size());
 }
 
-// The peer's; "" for a bound or listening socket, which has none.
+// Returns the peer's address; "" for a bound or listening socket, which has no peer.
 std::string remote_of(const FourTuple& tuple) { return tuple.remote.port == 0 ? std::string() : to_string(tuple.remote); }
 
-// What another host says of an error, on one line: nobody forges a line of our log.
+// Reads an error that another host has sent. Control characters are replaced, so that no
+// host can forge a line of our log.
 Error error_of(int code, const flatbuffers::String* reason) {
   std::string text = string(reason).substr(0, kLongestReason);
   std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
@@ -48,7 +49,8 @@ Result<MigrationId> read_id(ByteView bytes) {
 }
 
 FourTuple tuple_of(const TcpT& tcp) {
-  const bool passive = tcp.remote_ip.empty() || tcp.remote_port == 0;  // 0.0.0.0:0 would be another tuple than that of the socket
+  // The tuple of such a socket has an unset address, which differs from 0.0.0.0:0.
+  const bool passive = tcp.remote_ip.empty() || tcp.remote_port == 0;
   const IpAddress remote = passive ? IpAddress() : *IpAddress::from_bytes(tcp.remote_ip);
   return {{*IpAddress::from_bytes(tcp.local_ip), tcp.local_port}, {remote, tcp.remote_port}};
 }
@@ -86,7 +88,8 @@ Result<Endpoint> read_endpoint(const EndpointImage* from) {
   out.state = from->state();
   from->tcp()->UnPackTo(&out.tcp);
   TRY(IpAddress::from_bytes(out.tcp.local_ip));
-  if (!out.tcp.remote_ip.empty()) TRY(IpAddress::from_bytes(out.tcp.remote_ip));  // bound and listening sockets have no peer
+  // Bound and listening sockets have no peer.
+  if (!out.tcp.remote_ip.empty()) TRY(IpAddress::from_bytes(out.tcp.remote_ip));
   out.tls = secret(from->tls());
   out.payload = secret(from->payload());
   out.home = from->home()->str();
@@ -165,7 +168,8 @@ Secret pack_passages(const std::vector<Crossing>& connections) {
     largest = std::max(largest, size);
   }
   const auto all = builder.CreateVector(passages);
-  // Twice as much, for a packet is filled by what is behind the last one's end.
+  // The padding has twice the size of the largest packet, because one packet is full only
+  // if the data extends past its end.
   return pack(Request::PathQueries, builder, CreatePathQueries(builder, all, vector(builder, Bytes(std::min(2 * largest, kMostPadding)))));
 }
 

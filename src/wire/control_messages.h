@@ -1,4 +1,5 @@
-// An endpoint on its way: everything that travels, and the messages about it.
+// Packs and reads the control messages: an endpoint with everything that travels, and the
+// messages about it.
 #pragma once
 
 #include <chrono>
@@ -22,27 +23,31 @@ Result<MigrationId> read_id(ByteView bytes);
 
 struct Endpoint {
   std::string service;
-  User owner;                 // who exported it
+  User owner;                 // the user who exported it
   std::uint8_t state = 0;     // one SOCKMI_* bit
   TcpT tcp;
   Secret tls;                 // sealed; empty: no TLS
   Secret payload;
-  std::string home;           // host that owns the local address
-  SocketAddress home_line;    // where it listens for other daemons
-  std::uint64_t generation = 0;  // see broker/whereabouts.h
+  std::string home;           // the host that owns the local address
+  SocketAddress home_line;    // where home's control channel listens
+  std::uint64_t generation = 0;  // see connections/records.h
 };
 
-FourTuple tuple_of(const TcpT& tcp);  // of a checked image
+// `tcp` must belong to a checked image.
+FourTuple tuple_of(const TcpT& tcp);
 
-inline constexpr std::size_t kMostEndpoints = 4096;  // of one message; as many as a batch has
+// Upper limit per message; a batch has the same limit.
+inline constexpr std::size_t kMostEndpoints = 4096;
 
-// An endpoint of a Prepare or a Commit. One message carries a batch.
+// An endpoint of a Prepare. One message carries a batch.
 struct OutgoingImage {
   MigrationId id;
   const Endpoint* endpoint;
-  std::uint32_t ahead = 0;  // bytes in front of its receive queue that are with the importer already
+  // Number of bytes in front of its receive queue that the importer already has from
+  // pre-copy.
+  std::uint32_t ahead = 0;
 };
-// See PathQuery in message.fbs.
+// See PathQuery in control.fbs.
 struct Crossing {
   FourTuple tuple;
   std::uint32_t largest = 0;
@@ -70,15 +75,17 @@ Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string
 Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line, std::uint64_t generation = 0, bool routed = false);
 Secret pack_ended(const FourTuple& tuple, std::uint64_t generation = 0);
 Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned prefix, bool deprecated);
-// The connection that a Moved, an Ended or a QueryHolder speaks of.
+// Reads the connection that a Moved, an Ended or a QueryHolder is about. An empty
+// `remote`: it has no peer.
 Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers::String* remote);
 Secret pack_answer(const Result<>& result, int decided = 0);
 Secret pack_answer(const std::vector<Result<>>& verdicts, std::chrono::microseconds took = {});
-// What an answer says: its own error as ours. `decided` as in message.fbs.
+// Returns the field `decided` of an answer (see control.fbs), or the answer's own error.
 Result<int> read_answer(ByteView bytes);
-// The verdicts on `count` endpoints. EPROTO: there are not as many.
+// Returns the verdicts on `count` endpoints. Errors: EPROTO if the answer has another
+// number of verdicts; or the answer's own error.
 Result<std::vector<Result<>>> read_verdicts(ByteView bytes, std::size_t count);
-// How long the other host says that it needed for its answer.
+// Returns how long the other host took for its answer, by its own measurement.
 Result<std::chrono::microseconds> read_took(ByteView bytes);
 
 }  // namespace sockmi::wire

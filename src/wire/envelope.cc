@@ -1,4 +1,5 @@
-// "SOCKMI" kind(2) version(2) length(4) SHA-256(32) body; numbers big-endian. The digest covers all but itself.
+// Layout: "SOCKMI" kind(2) version(2) length(4) SHA-256(32) body. Sizes are in bytes, and
+// numbers are big-endian. The digest covers everything except itself.
 #include "wire/envelope.h"
 
 #include <algorithm>

@@ -1,5 +1,7 @@
-// A seal around an image: what was cut, flipped or made by somebody else is refused before anything looks inside.
-// Not a signature: images travel on authenticated lines, and whoever can write one into a program's memory needs no forgery.
+// Seals an image with a digest, so that a truncated, corrupted or foreign image is
+// refused before anything reads its content. The seal is not a signature: images travel
+// on authenticated control channels, and an attacker who can write an image into a
+// program's memory does not need to forge one.
 #pragma once
 
 #include "base/error.h"
@@ -11,7 +13,8 @@ inline constexpr std::uint16_t kTlsKind = 1;
 inline constexpr std::uint16_t kTlsVersion = 1;
 
 Secret seal(std::uint16_t kind, std::uint16_t version, ByteView body);
-// The body, or EBADMSG. ENOTSUP: a seal of ours, of a version that this build does not read.
+// Returns the body. Errors: EBADMSG if the seal is invalid or of another kind; ENOTSUP if
+// it is valid, but its version is not supported by this build.
 Result<Secret> unseal(std::uint16_t kind, std::uint16_t version, ByteView sealed);
 
 }  // namespace sockmi::wire

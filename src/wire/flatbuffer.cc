@@ -18,7 +18,7 @@ bool has_unknown_fields(const std::uint8_t* bytes, const flatbuffers::TypeTable&
     const auto offset = table->GetOptionalFieldOffset(slot(i));
     if (!offset || code.sequence_ref < 0) continue;
     const flatbuffers::TypeTable& inner = *type.type_refs[code.sequence_ref]();
-    if (inner.st != flatbuffers::ST_TABLE) continue;  // a struct can not grow
+    if (inner.st != flatbuffers::ST_TABLE) continue;  // a struct cannot be extended
     const std::uint8_t* at = follow(bytes + offset);
     if (!code.is_repeating) {
       if (has_unknown_fields(at, inner)) return true;

@@ -1,4 +1,5 @@
-// FlatBuffers whose memory is wiped, and a checked way in.
+// FlatBuffers whose memory is wiped, and functions that verify a buffer before it is
+// read.
 #pragma once
 
 #include <flatbuffers/flatbuffers.h>
@@ -14,15 +15,16 @@ class WipingAllocator : public flatbuffers::Allocator {
   void deallocate(std::uint8_t* p, std::size_t size) override { secret_free(p, size); }
 };
 
-// A builder that leaves nothing of what went through it in freed memory.
+// A builder that leaves none of its data in freed memory.
 class WipingBuilder : public flatbuffers::FlatBufferBuilder {
  public:
   explicit WipingBuilder(std::size_t expected = 1024) : flatbuffers::FlatBufferBuilder(expected, new WipingAllocator, true) {}
   Secret take() { return Secret(GetBufferPointer(), GetBufferPointer() + GetSize()); }
 };
 
-// FlatBuffers passes over fields that its schema does not name. That is how messages grow; in an image they are state that would be lost.
-// Whether the table, or one below it, has any; it has been verified.
+// Whether the table, or one below it, has fields that its schema does not name.
+// FlatBuffers ignores such fields. For messages that is the way to extend them; in an
+// image they are state that would be lost. The table must have been verified.
 bool has_unknown_fields(const std::uint8_t* table, const flatbuffers::TypeTable& type);
 template <class Table>
 bool has_unknown_fields(const Table& table) {
@@ -35,10 +37,13 @@ struct Tls;
 template <>
 inline constexpr bool kWholeOrNot<Tls> = true;
 
-// The root table in `bytes`, verified; it points into them. EBADMSG else. ENOTSUP: an image with parts that only a newer build knows.
+// Verifies `bytes` and returns the root table, which points into them. Errors: EBADMSG if
+// they are malformed; EINVAL if they are not aligned; ENOTSUP for an image with parts
+// that only a newer build knows.
 template <class Table>
 Result<const Table*> read(ByteView bytes) {
-  // All offsets count from the buffer's start, which must be aligned for the largest scalar.
+  // All offsets count from the start of the buffer, so it must be aligned for the largest
+  // scalar.
   if (reinterpret_cast<std::uintptr_t>(bytes.data()) % 8 != 0) return fail(EINVAL, "unaligned buffer");
   flatbuffers::Verifier verifier(bytes.data(), bytes.size(), /*max_depth=*/16, /*max_tables=*/100'000);
   if (bytes.size() < 8 || !verifier.VerifyBuffer<Table>(nullptr)) return fail(EBADMSG, "malformed message");
