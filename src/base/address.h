@@ -1,4 +1,5 @@
-// An IP address, and an address with a port: values that compare, hash and print; ports in host order.
+// An IP address, and an address with a port. Both are values that can be compared and
+// printed. Ports are in host byte order.
 #pragma once
 
 #include <netinet/in.h>
@@ -17,15 +18,17 @@ namespace sockmi {
 
 struct IpAddress {
   int family = AF_UNSPEC;  // AF_INET, AF_INET6, or AF_UNSPEC: none, or any
-  std::array<std::uint8_t, 16> bytes{};  // network order; the first size() count
+  // In network byte order; only the first size() bytes count.
+  std::array<std::uint8_t, 16> bytes{};
 
   static Result<IpAddress> parse(std::string_view text);
-  static Result<IpAddress> from_bytes(ByteView bytes);  // 4 or 16 of them
+  static Result<IpAddress> from_bytes(ByteView bytes);  // 4 or 16 bytes
   std::size_t size() const { return family == AF_INET ? 4 : family == AF_INET6 ? 16 : 0; }
   ByteView view() const { return {bytes.data(), size()}; }
   bool any() const { return family == AF_UNSPEC; }
   bool wildcard() const { return !any() && bytes == decltype(bytes){}; }  // 0.0.0.0, ::
-  // The IPv4 address inside a v4-mapped IPv6 one; every other address as it is.
+  // Returns the IPv4 address contained in a v4-mapped IPv6 address; returns any other
+  // address unchanged.
   IpAddress unmapped() const;
   bool in_prefix(const IpAddress& network, unsigned bits) const;
   auto operator<=>(const IpAddress&) const = default;
@@ -37,11 +40,11 @@ struct SocketAddress {
 
   static Result<SocketAddress> parse(std::string_view text);  // 10.0.0.1:80, [fd00::1]:80
   static SocketAddress from(const sockaddr* address);
-  socklen_t to(sockaddr_storage& out) const;  // the size used
+  socklen_t to(sockaddr_storage& out) const;  // returns the size used
   auto operator<=>(const SocketAddress&) const = default;
 };
 
-// A TCP connection as its endpoint sees it.
+// A TCP connection from the point of view of its endpoint.
 struct FourTuple {
   SocketAddress local, remote;
   FourTuple unmapped() const { return {{local.ip.unmapped(), local.port}, {remote.ip.unmapped(), remote.port}}; }

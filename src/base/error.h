@@ -1,4 +1,4 @@
-// The one error type of the whole: an errno for programs, a reason for people.
+// The error type of the whole project: an errno for programs, and a reason for people.
 #pragma once
 
 #include <cerrno>
@@ -11,49 +11,51 @@
 namespace sockmi {
 
 struct Error {
-  int code = 0;        // an errno value, never 0 in a live Error
+  int code = 0;        // an errno value, never 0 in an Error that is returned
   std::string reason;  // "what was tried: why it failed", no trailing newline, no secrets
 };
 
 template <class T = void>
 using Result = std::expected<T, Error>;
 
-// An error of our own making.
+// Returns an error that this code detected itself, with a formatted reason.
 template <class... Args>
 std::unexpected<Error> fail(int code, fmt::format_string<Args...> format, Args&&... args) {
   return std::unexpected(Error{code, fmt::format(format, std::forward<Args>(args)...)});
 }
 
-// The error that the last system call left in errno; its text is appended to `what`.
+// Returns the error that the last system call left in errno; appends its text to `what`.
 std::unexpected<Error> fail_errno(std::string what);
-// The error at the head of OpenSSL's queue, which is emptied.
+// Returns the first error of OpenSSL's queue, and empties the queue.
 std::unexpected<Error> fail_openssl(int code, std::string what);
 
-// Passes a failed Result on to the caller.
+// Passes the error of a failed Result on to the caller.
 template <class T>
 std::unexpected<Error> pass(Result<T>&& failed) {
   return std::unexpected(std::move(failed.error()));
 }
 
-// The one place that knows how to print an error: "reason (ECODE)".
+// Formats an error as "reason (ECODE)". No other code formats errors.
 std::string to_string(const Error& error);
 
 }  // namespace sockmi
 
-// `TRY(expr)`: returns the error of a Result<void> to the caller.
+// `TRY(expr)`: returns from the function with the error of `expr`, a Result<void>, if it
+// failed.
 #define SOCKMI_JOIN2(a, b) a##b
 #define SOCKMI_JOIN(a, b) SOCKMI_JOIN2(a, b)
 #define TRY(expr)                                                        \
   if (auto SOCKMI_JOIN(tried_, __LINE__) = (expr); !SOCKMI_JOIN(tried_, __LINE__)) \
   return std::unexpected(std::move(SOCKMI_JOIN(tried_, __LINE__).error()))
-// `TRY_LET(name, expr)`: the value of a Result<T> as `name`, or its error to the caller.
+// `TRY_LET(name, expr)`: defines `name` as the value of `expr`, a Result<T>; returns from
+// the function with its error if it failed.
 #define TRY_LET(name, expr)                                              \
   auto SOCKMI_JOIN(result_, name) = (expr);                              \
   if (!SOCKMI_JOIN(result_, name))                                       \
     return std::unexpected(std::move(SOCKMI_JOIN(result_, name).error())); \
   auto name = std::move(*SOCKMI_JOIN(result_, name))
 
-// The same inside a coroutine; `expr` may co_await.
+// The same inside a coroutine; `expr` may contain co_await.
 #define CO_TRY(expr)                                                     \
   if (auto SOCKMI_JOIN(tried_, __LINE__) = (expr); !SOCKMI_JOIN(tried_, __LINE__)) \
   co_return std::unexpected(std::move(SOCKMI_JOIN(tried_, __LINE__).error()))

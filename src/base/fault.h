@@ -1,4 +1,5 @@
-// Fault points: named places where a test can make a step fail once, or the process die or stand still. Costs one relaxed load when nothing is armed.
+// Fault points: named places at which a test can make a step fail, or kill or stop the
+// process. Costs one relaxed load when nothing is armed.
 #pragma once
 
 #include <string_view>
@@ -7,12 +8,13 @@
 
 namespace sockmi::fault {
 
-// Arms `name`: the next `count` passes of point(name) fail. Only a daemon with `testing = true` lets anyone call this.
-// "NAME=kill" is SIGKILL, at the first pass, and "NAME=stop" SIGSTOP, once.
+// Arms `name`: the next `count` calls of point(name) fail. "NAME=kill" raises SIGKILL at
+// the first call; "NAME=stop" raises SIGSTOP once. Callable by clients only in a daemon
+// with `testing = true`.
 void arm(std::string_view name, unsigned count = 1);
 void disarm_all();
 
-// Fails with EIO "fault point NAME" if armed, and uses up one of the armed count.
+// Returns EIO with "fault point NAME" if `name` is armed, and decrements its count.
 Result<> point(std::string_view name);
 
 }  // namespace sockmi::fault

@@ -1,4 +1,5 @@
-// The SO_MARK of a frozen socket: all that it sends is dropped. Whoever has its descriptor can see it.
+// The SO_MARK of a frozen socket: our rules drop everything that such a socket sends.
+// Every process that has its descriptor can read the mark.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// key=value log lines on stderr, never a secret. One logger a process.
+// Writes key=value log lines to stderr, never a secret. There is one logger per process.
 #pragma once
 
 #include <spdlog/spdlog.h>

@@ -1,6 +1,8 @@
-// Page locking is per page and does not nest: two secrets that share a page, and one munlock, would unlock both. So blocks
-// of a page and more get pages of their own; small ones come from slabs that stay locked for the life of the process. Mapping and locking a
-// large block costs half a microsecond a page, several times what is then done with it: some are kept, wiped, for the next.
+// Locking works per page and does not nest: if two secrets shared a page, one munlock
+// would unlock both. So blocks of a page and more get pages of their own. Small blocks
+// come from slabs that stay locked as long as the process lives. Mapping and locking a
+// large block costs half a microsecond per page, several times the cost of the work done
+// with it. So some large blocks are wiped and kept for reuse.
 #include "base/secret.h"
 
 #include <sys/mman.h>
@@ -30,12 +32,16 @@ std::atomic<std::size_t> unlocked{0};
 void* map_locked(std::size_t size) {
   void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) throw std::bad_alloc();
-  if (::mlock(p, size) != 0) unlocked += size;  // RLIMIT_MEMLOCK of an ordinary user may be small: then the pages are only kept from dumps
+  // An ordinary user's RLIMIT_MEMLOCK may be too small. Then the pages are only excluded
+  // from dumps.
+  if (::mlock(p, size) != 0) unlocked += size;
   (void)::madvise(p, size, MADV_DONTDUMP);
   return p;
 }
 
-// Sizes are of few kinds, so that what was given back fits again: there may be very many small ones, of which little is lost.
+// Rounds to one of few sizes, so that a released block fits a later request. The steps
+// are small for small sizes: there may be very many small blocks, and each should waste
+// little.
 std::size_t rounded(std::size_t size) { return size <= kStep * kSteps ? std::max<std::size_t>(1, (size + kStep - 1) / kStep) * kStep : std::bit_ceil(size); }
 
 struct FreeBlock {
@@ -103,7 +109,8 @@ class LargeBlocks {
   std::size_t total_ = 0;
 };
 
-// Never destroyed: secrets with static storage may be freed after any destructor of ours.
+// Never destroyed, because secrets with static storage may be freed after any destructor
+// of ours.
 struct Blocks {
   SmallBlocks small;
   LargeBlocks large;

@@ -1,4 +1,5 @@
-// Bytes that must not outlive their use: wiped when they go, locked in memory and left out of core dumps while they live.
+// Memory for secret bytes: locked and excluded from core dumps while in use, and wiped
+// when it is released.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +9,9 @@
 
 namespace sockmi {
 
-// Locks the pages of every block it hands out (best effort: RLIMIT_MEMLOCK may forbid it), keeps them out of dumps
-// (madvise MADV_DONTDUMP), wipes a block before giving it back.
+// Allocates a block: locks its pages (best effort: RLIMIT_MEMLOCK may forbid it) and
+// excludes them from dumps (madvise MADV_DONTDUMP). secret_free() wipes the block before
+// it releases it.
 void* secret_alloc(std::size_t size);
 void secret_free(void* block, std::size_t size) noexcept;
 

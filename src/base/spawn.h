@@ -1,9 +1,11 @@
-// Starts a coroutine that nobody waits for, and says what happens when it throws.
+// Starts a coroutine whose end no code waits for, and defines what happens if it throws.
 //
-// asio::detached drops an exception: a loop that accepts, listens or watches would end without a word, and the daemon would look well while it is deaf.
-// So an exception of such a coroutine ends the process, loudly: the guard gives back what is frozen, and the service manager starts the next daemon.
-// A coroutine that serves one client or one connection is an exception to this: what that client sends must not be able to end the daemon, so only
-// that coroutine ends.
+// asio::detached drops an exception: a loop that accepts, listens or watches would end
+// silently, and the daemon would look healthy but not react any more. So an exception in
+// such a coroutine logs an error and aborts the process. Then the crash guard unfreezes
+// frozen endpoints, and the service manager starts the next daemon. A coroutine that
+// serves one client or one connection is different: what that client sends must not be
+// able to end the daemon, so only that coroutine ends.
 #pragma once
 
 #include <cstdlib>
@@ -19,7 +21,7 @@ namespace sockmi {
 
 enum class OnException { EndProcess, EndTask };
 
-// What an exception says, for the log.
+// Returns the text of an exception, for the log.
 inline std::string describe(const std::exception_ptr& thrown) {
   try {
     std::rethrow_exception(thrown);
@@ -30,7 +32,8 @@ inline std::string describe(const std::exception_ptr& thrown) {
   }
 }
 
-// `name`: a literal, for the log. Runs on `executor`, which may be an execution context.
+// Runs `task` on `executor`, which may be an execution context. `name`: a string literal,
+// for the log.
 template <class Executor>
 void spawn(Executor&& executor, const char* name, boost::asio::awaitable<void> task, OnException on_exception = OnException::EndProcess) {
   boost::asio::co_spawn(executor, std::move(task), [name, on_exception](const std::exception_ptr& thrown) {

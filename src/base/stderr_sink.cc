@@ -34,7 +34,7 @@ class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
   void flush_() override {}
 
  private:
-  // False: there is no room now.
+  // Returns false if there is no room at the moment.
   static bool write(std::string_view text) {
     char cut[PIPE_BUF];
     if (text.size() > sizeof cut) {
@@ -42,7 +42,7 @@ class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
       cut[sizeof cut - 1] = '\n';
       text = {cut, sizeof cut};
     }
-    // A socket (systemd's journal) says itself that it has no room.
+    // A socket (systemd's journal) reports by itself that it has no room.
     const ssize_t sent = ::send(STDERR_FILENO, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent >= 0 || errno != ENOTSOCK) return sent >= 0;
     pollfd room{STDERR_FILENO, POLLOUT, 0};

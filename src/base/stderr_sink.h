@@ -1,8 +1,11 @@
-// A log sink that never waits for whoever reads standard error.
+// A log sink that never waits for the reader of standard error.
 //
-// A daemon whose log line can't be written would stand still: a journal that is stopped, a pipe that nobody reads. So a line that has no room is dropped
-// and counted, and the next one that has says how many are missing. A line is at most PIPE_BUF bytes, longer ones are cut: poll(2) promises room for as much,
-// so that the write neither blocks nor is torn. O_NONBLOCK would be simpler, but belongs to the open file, which others share.
+// A daemon that waits to write a log line would block: a journal may be stopped, and a
+// pipe may have no reader. So a line for which there is no room is dropped and counted,
+// and before the next line that fits, the number of missing lines is written. A line has
+// at most PIPE_BUF bytes, and longer ones are cut: poll(2) promises room for that size,
+// so the write neither blocks nor is split. O_NONBLOCK would be simpler, but it belongs
+// to the open file description, which other processes share.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +15,10 @@
 
 namespace sockmi::log {
 
-// Safe for several threads.
+// Creates the sink. It may be used by several threads.
 std::shared_ptr<spdlog::sinks::sink> make_stderr_sink();
 
-// Lines dropped since the start of the process.
+// Returns the number of lines dropped since the process started.
 std::uint64_t dropped_lines();
 
 }  // namespace sockmi::log

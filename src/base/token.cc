@@ -16,7 +16,8 @@ Result<Token> Token::make() {
   return Token(std::move(fd));
 }
 
-// The kernel's name of it: a file's begins with a slash. Whatever else is read could make its reader wait.
+// Checks the name that the kernel gives the descriptor; the name of a file would begin
+// with a slash. Reading from any other kind of descriptor might block.
 Result<Token> Token::adopt(unique_fd fd) {
   char name[PATH_MAX];
   const ssize_t size = ::readlink(fmt::format("/proc/self/fd/{}", fd.get()).c_str(), name, sizeof name);
@@ -30,7 +31,7 @@ bool Token::take() {
   std::uint64_t count = 0;
   iovec into{&count, sizeof count};
   ssize_t got;
-  // Whether a read waits is the other's to set as well, so this call says that it must not.
+  // The other process can change O_NONBLOCK as well, so this call requests not to block.
   do got = ::preadv2(fd_.get(), &into, 1, -1, RWF_NOWAIT);
   while (got < 0 && errno == EINTR);
   return ours_ = got == sizeof count;

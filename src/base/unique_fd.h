@@ -1,4 +1,4 @@
-// A descriptor with one owner.
+// A file descriptor with a single owner.
 #pragma once
 
 #include <fcntl.h>
@@ -11,7 +11,7 @@ namespace sockmi {
 class unique_fd {
  public:
   unique_fd() = default;
-  explicit unique_fd(int fd) : fd_(fd) {}  // takes
+  explicit unique_fd(int fd) : fd_(fd) {}  // takes `fd`
   unique_fd(unique_fd&& other) noexcept : fd_(other.release()) {}
   unique_fd& operator=(unique_fd&& other) noexcept {
     reset(other.release());
@@ -19,7 +19,7 @@ class unique_fd {
   }
   ~unique_fd() { reset(); }
 
-  int get() const { return fd_; }  // borrows
+  int get() const { return fd_; }  // borrowed by the caller
   explicit operator bool() const { return fd_ >= 0; }
   int release() { return std::exchange(fd_, -1); }
   void reset(int fd = -1) {

@@ -1,5 +1,6 @@
-// A user, as the hosts of a cluster speak of one: by number and by name. Neither alone means the same on every host: names are given anew, and ranges of
-// numbers are handed out on each host by itself.
+// A user, as the hosts of a cluster refer to one: by number and by name. Neither alone
+// has the same meaning on every host: names are reused, and each host assigns ranges of
+// numbers on its own.
 #pragma once
 
 #include <compare>
@@ -8,13 +9,14 @@
 
 namespace sockmi {
 
-inline constexpr std::uint32_t kNoUid = 0xffffffff;  // as (uid_t)-1: nobody
+inline constexpr std::uint32_t kNoUid = 0xffffffff;  // like (uid_t)-1: no user
 
 struct User {
   std::uint32_t uid = kNoUid;
-  std::string name;  // "" until it was looked up
+  std::string name;  // "" until it is looked up
 
-  // The administrator of this host. Root of a container, and a user of another number whose name is "root", have another name here.
+  // Whether this is the administrator of this host. Root of a container has another name
+  // here, and so has a user with another number whose name is "root".
   bool is_root() const { return uid == 0 && name == "root"; }
   auto operator<=>(const User&) const = default;
 };
