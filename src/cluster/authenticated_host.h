@@ -1,4 +1,5 @@
-// Who speaks on a private line: what its certificate says, and the address that it speaks from.
+// The host at the other end of a control connection: the name in its certificate, and the
+// address that the connection comes from.
 #pragma once
 
 #include <string>
@@ -9,7 +10,7 @@ namespace sockmi::cluster {
 
 struct AuthenticatedHost {
   std::string host;
-  IpAddress address;  // of the connection: packets to it reach the speaker
+  IpAddress address;  // the connection's remote address; packets to it reach the host
 };
 
 }  // namespace sockmi::cluster

@@ -35,7 +35,9 @@ std::string alternative_names(const std::string& host, const std::vector<IpAddre
   return out;
 }
 
-// A certificate for `subject`'s key, signed by `issuer`'s, or by itself if there is none. `names`: of a host.
+// Makes a certificate for the key `subject`. It is signed by `issuer` with `issuer_key`,
+// or is self-signed (an authority's) if `issuer` is null. `names`: a host's alternative
+// names.
 Result<Certificate> make_certificate(const std::string& name, const std::string& names, EVP_PKEY* subject, X509* issuer, EVP_PKEY* issuer_key, long days) {
   Certificate certificate(X509_new());
   X509* c = certificate.get();
@@ -60,7 +62,8 @@ Result<Certificate> make_certificate(const std::string& name, const std::string&
 struct Authority {
   Certificate certificate;
   Key key;
-  // Whose key that is: there may be two while one succeeds the other.
+  // Reads the key from `key_file`, and finds its certificate in ca.crt, which has two
+  // certificates while one authority succeeds another.
   static Result<Authority> read(const fs::path& cluster, const char* key_file = "ca.key") {
     TRY_LET(certificates, read_certificates(cluster / "ca.crt"));
     TRY_LET(key, read_key(cluster / key_file));
@@ -72,7 +75,8 @@ struct Authority {
 
 constexpr const char* kFormerKey = "ca.key.former";
 
-// Each with a name of its own: by that a host's certificate is known for the one's or the other's.
+// Makes an authority with a random name of its own. By this name it is known which of two
+// authorities has issued a host's certificate.
 Result<Authority> make_authority() {
   std::array<unsigned char, 4> random{};
   Key key(EVP_EC_gen("P-256"));
@@ -89,7 +93,7 @@ Result<> make_folder(const fs::path& folder) {
   return {};
 }
 
-// Not with the mode of the original.
+// Copies a file. The copy gets `mode`, not the mode of the original.
 Result<> copy(const fs::path& from, const fs::path& to, mode_t mode, Existing existing) {
   std::ifstream file(from, std::ios::binary);
   Secret bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
@@ -111,7 +115,7 @@ Result<> write_host(const fs::path& cluster, const std::string& host, const fs::
   const Key key(EVP_EC_gen("P-256"));
   if (!key) return fail_openssl(EIO, "making a key");
   TRY_LET(certificate, make_certificate(host, alternative_names(host, options.addresses), key.get(), ca.certificate.get(), ca.key.get(), options.days));
-  // What is not recorded could not be revoked.
+  // The record is written first: a certificate that is not recorded could not be revoked.
   TRY(make_folder(cluster / "issued"));
   TRY(write_certificate(cluster / "issued" / (host + "-" + serial_of(certificate.get()) + ".crt"), certificate.get(), Existing::Keep));
   TRY(write_key(out / "host.key", key.get(), existing));
@@ -131,7 +135,8 @@ Result<Secret> new_cluster_key() {
   return line;
 }
 
-// What is to be revoked, by a host's name or by a file with its certificate.
+// Returns the certificates to revoke. `host` is a host name, or the path of a file with a
+// certificate.
 Result<std::vector<Certificate>> certificates_of(const fs::path& cluster, const std::string& host) {
   std::vector<Certificate> out;
   std::error_code error;
@@ -168,7 +173,8 @@ Result<std::vector<RevocationList>> known_lists(const fs::path& cluster) {
   return read_revocations(cluster / "crl.pem");
 }
 
-// Its list among those, or a new one.
+// Returns the list of the authority `ca` among `lists`. Adds an empty one if there is
+// none.
 Result<X509_CRL*> list_of(const Authority& ca, std::vector<RevocationList>& lists) {
   const X509_NAME* name = X509_get_subject_name(ca.certificate.get());
   for (const RevocationList& each : lists)
@@ -179,7 +185,8 @@ Result<X509_CRL*> list_of(const Authority& ca, std::vector<RevocationList>& list
   return list.get();
 }
 
-// A list that is out of date would shut everybody out: it is in force until the authority itself ends.
+// Signs the list. It stays valid until the authority's own certificate expires: hosts
+// reject every certificate if the list is out of date.
 Result<> sign(X509_CRL* list, const Authority& ca) {
   const std::unique_ptr<ASN1_TIME, OpenSslDeleter<ASN1_TIME, ASN1_TIME_free>> now(X509_gmtime_adj(nullptr, -60 * 60));
   if (!now || X509_CRL_set1_lastUpdate(list, now.get()) != 1 || X509_CRL_set1_nextUpdate(list, X509_get0_notAfter(ca.certificate.get())) != 1 ||
@@ -243,7 +250,8 @@ Result<std::size_t> revoke_host(const fs::path& cluster, const std::string& host
   return count;
 }
 
-// What is interrupted leaves the former authority in force, or both; retire_authority() puts it in order.
+// If this is interrupted, the former authority is in force, or both are;
+// retire_authority() completes it then.
 Result<> rotate_authority(const fs::path& cluster) {
   if (fs::exists(cluster / kFormerKey)) return fail(EEXIST, "{} has two authorities already: retire the former one first", cluster.string());
   TRY_LET(former, Authority::read(cluster));
@@ -259,7 +267,9 @@ Result<> rotate_authority(const fs::path& cluster) {
 Result<> retire_authority(const fs::path& cluster) {
   if (!fs::exists(cluster / kFormerKey)) return fail(ENOENT, "{} has one authority", cluster.string());
   TRY_LET(ca, Authority::read(cluster));
-  // A host that has a list of the former one gets another in its place: it does not take one of an authority that it does not know.
+  // A host that has a list of the former authority must get another list in its place. A
+  // host does not accept a list of an authority that it does not know, so only the list
+  // of the new authority is kept.
   TRY_LET(lists, known_lists(cluster));
   if (!lists.empty()) {
     TRY_LET(list, list_of(ca, lists));

@@ -1,4 +1,6 @@
-// The other daemons: who they are, which of them takes an endpoint, and a private line to each. Knows nothing of images.
+// Includes the three parts of this module: this host's identity in the cluster, discovery
+// (which of the other hosts takes an endpoint), and a control channel to each other host.
+// The module does not depend on the contents of images.
 #pragma once
 
 #include "cluster/identity.h"

@@ -1,4 +1,5 @@
-// One line carries requests one way only: who calls, connects.
+// A control connection carries requests in one direction only, from the host that opened
+// it; responses go the other way. Two hosts that call each other have two connections.
 #include "cluster/control_channel.h"
 
 #include <algorithm>
@@ -19,23 +20,24 @@ namespace {
 
 using asio::ip::tcp;
 using std::chrono::milliseconds;
-constexpr std::size_t kMaxUnauthenticated = 64;        // connections that have not shown a certificate yet,
-constexpr std::size_t kMaxUnauthenticatedUnknown = 32; // of them from addresses at which no member is known,
-constexpr std::size_t kMostOfOneAddress = 8;      // and from one address
-constexpr std::size_t kMaxConnectionsPerHost = 4;             // of a member, to us; one is enough, but it may have lost it without our knowing
-constexpr std::size_t kMostRequests = 64;         // of a member, not answered yet; what it sends more waits in its own socket
-constexpr std::size_t kMostUnread = 256;          // answers on a line that the other end does not read
-constexpr milliseconds kPause{100};               // after an accept(2) that failed: descriptors are short
-constexpr milliseconds kRecheck{1000};            // of what the other ends of lines have shown
+constexpr std::size_t kMaxUnauthenticated = 64;        // unauthenticated connections
+constexpr std::size_t kMaxUnauthenticatedUnknown = 32; // of them, from addresses of no known member
+constexpr std::size_t kMostOfOneAddress = 8;      // of them, from one address
+constexpr std::size_t kMaxConnectionsPerHost = 4;             // per member: a lost one may still look open here
+constexpr std::size_t kMostRequests = 64;         // per member, unanswered; more wait in its socket
+constexpr std::size_t kMostUnread = 256;          // responses that the other end does not read
+constexpr milliseconds kPause{100};               // after a failed accept(2): out of descriptors
+constexpr milliseconds kRecheck{1000};            // interval of checking certificates again
 
 // A call that waits for its response.
 struct Call {
   explicit Call(const asio::any_io_executor& executor) : done(executor) {}
-  asio::steady_timer done;  // cancelled when `result` is there
+  asio::steady_timer done;  // cancelled when `result` is set
   Result<Secret> result = fail(ETIMEDOUT, "no answer in time");
 };
 
-// A line to another host, from the moment on at which somebody wants it. `opening`: what is called meanwhile waits, each call as long as its caller does.
+// An outgoing connection, from the moment it is first wanted. While `opening`, calls are
+// queued in `waiting`, each for as long as its own timeout.
 struct Outgoing {
   std::shared_ptr<ControlConnection> line;
   SocketAddress address;
@@ -98,7 +100,7 @@ class TlsControlChannel : public ControlChannel {
   }
 
  private:
-  // TLS with what is in force now.
+  // Returns TLS contexts with the credentials in force.
   Result<std::shared_ptr<Contexts>> contexts() {
     if (!contexts_ || contexts_->credentials != identity_.now()) {
       TRY_LET(made, Contexts::make(identity_.now()));
@@ -107,12 +109,16 @@ class TlsControlChannel : public ControlChannel {
     return contexts_;
   }
 
-  // A line to that host at another address says nothing of this one, to which packets may be redirected.
+  // Returns the connection to `host` at `address`. A connection to the same host at
+  // another address is not reused: it does not prove that the host is at `address`, to
+  // which packets may be redirected.
   Result<std::shared_ptr<Outgoing>> line_to(const std::string& host, const SocketAddress& address) {
     if (const auto it = outgoing_.find(host); it != outgoing_.end())
       if (const Outgoing& there = *it->second; (there.line->open() || there.opening) && there.address == address) return it->second;
     TRY_LET(with, contexts());
-    std::erase_if(outgoing_, [](const auto& each) { return !each.second->line->open() && !each.second->opening; });  // homes have names that others say
+    // Drop closed entries. Names of homes come from other hosts' messages, so the map
+    // could grow without bound otherwise.
+    std::erase_if(outgoing_, [](const auto& each) { return !each.second->line->open() && !each.second->opening; });
     auto line = std::make_shared<ControlConnection>(tcp::socket(io_), with, asio::ssl::stream_base::client);
     auto outgoing = std::make_shared<Outgoing>(Outgoing{std::move(line), address, true, {}, {}});
     outgoing_[host] = outgoing;
@@ -120,7 +126,8 @@ class TlsControlChannel : public ControlChannel {
     return outgoing;
   }
 
-  // Goes on when the caller who wanted it gives up: the next one finds it open.
+  // Continues if the caller that wanted the connection gives up: the next caller finds it
+  // open.
   static asio::awaitable<void> open_line(std::string host, IpAddress from, std::shared_ptr<Outgoing> outgoing) {
     auto opened = co_await outgoing->line->connect(from, outgoing->address);
     if (opened) opened = co_await outgoing->line->handshake(host);
@@ -142,7 +149,7 @@ class TlsControlChannel : public ControlChannel {
         co_return;
       }
       const auto it = outgoing->calls.find(frame->correlation);
-      if (!frame->response || it == outgoing->calls.end()) continue;  // it came too late
+      if (!frame->response || it == outgoing->calls.end()) continue;  // the call has timed out
       it->second->result = std::move(frame->message);
       it->second->done.cancel();
     }
@@ -160,7 +167,7 @@ class TlsControlChannel : public ControlChannel {
         continue;
       }
       const auto remote = socket.remote_endpoint(error);
-      if (error) continue;  // it has gone already
+      if (error) continue;  // it has been closed already
       const IpAddress from = SocketAddress::from(remote.data()).ip.unmapped();
       const auto with = contexts();
       if (auto may = may_begin_handshake(from); !may || !with) {
@@ -171,7 +178,9 @@ class TlsControlChannel : public ControlChannel {
     }
   }
 
-  // UnauthenticatedConnections may keep strangers out, but no member at its own address.
+  // Checks whether a connection from `from` may begin its handshake. Unauthenticated
+  // connections can use up the capacity for other unknown addresses, but not keep out a
+  // member that connects from its own address.
   Result<> may_begin_handshake(const IpAddress& from) {
     const auto it = strangers_->at.find(from);
     const bool known = known_.contains(from) || (is_member_ && is_member_(from));
@@ -187,7 +196,8 @@ class TlsControlChannel : public ControlChannel {
   }
 
   asio::awaitable<Result<>> shake(std::shared_ptr<ControlConnection> line, IpAddress from, bool known) {
-    // Not ours to touch at the end: the event loop may destroy this coroutine when we are gone.
+    // The counters are shared and not accessed through `this`: the event loop may destroy
+    // this coroutine after the TlsControlChannel is gone.
     const std::shared_ptr<void> shaken(nullptr, [from, known, strangers = strangers_](void*) {
       --strangers->all;
       strangers->unknown -= !known;
@@ -220,13 +230,14 @@ class TlsControlChannel : public ControlChannel {
     }
   }
 
-  // What we have with a member that calls us.
+  // The connections and unanswered requests of a member that calls us.
   struct Caller {
     std::list<std::shared_ptr<ControlConnection>> lines;
     std::size_t unanswered = 0;
   };
 
-  // The latest lines are the ones that it uses.
+  // Registers a connection of a member. Keeps the latest kMaxConnectionsPerHost: these are the ones
+  // that the member uses.
   std::shared_ptr<Caller> enter(const std::shared_ptr<ControlConnection>& line) {
     std::erase_if(callers_, [&](const auto& each) { return each.second->lines.empty() && each.second->unanswered == 0; });
     auto& caller = callers_[line->speaker().host];
@@ -273,9 +284,10 @@ class TlsControlChannel : public ControlChannel {
     std::map<IpAddress, std::size_t> at;
     std::size_t all = 0, unknown = 0;
   };
-  std::shared_ptr<UnauthenticatedConnections> strangers_ = std::make_shared<UnauthenticatedConnections>();  // handshakes under way
-  std::set<IpAddress> known_;  // from where members have called
-  RateBySource rate_{50, 100};  // handshakes: some 200 microseconds each
+  // Counts of handshakes under way.
+  std::shared_ptr<UnauthenticatedConnections> strangers_ = std::make_shared<UnauthenticatedConnections>();
+  std::set<IpAddress> known_;  // addresses that members have called from
+  RateBySource rate_{50, 100};  // handshakes, about 200 microseconds each
   RareLog refusals_;
 };
 

@@ -1,4 +1,5 @@
-// A private line to each other daemon: mutual TLS 1.3.
+// The control channel: a mutual TLS 1.3 connection to each other daemon, for requests and
+// their responses.
 #pragma once
 
 #include <chrono>
@@ -19,14 +20,19 @@ namespace asio = boost::asio;
 
 class ControlChannel {
  public:
-  // Answers one message of an authenticated peer.
+  // Answers one request of an authenticated host.
   using Handler = std::function<asio::awaitable<Secret>(AuthenticatedHost from, Secret message)>;
   static Result<std::unique_ptr<ControlChannel>> open(asio::io_context& io, const Identity& identity, SocketAddress listen, Handler handler);
   virtual ~ControlChannel() = default;
-  // One request, one response; many at a time over one line, which the first one opens. The peer's certificate must be `host`'s.
-  // ETIMEDOUT, ECONNRESET (line lost), EHOSTUNREACH. At most 256 MiB.
+  // Sends one request to `host` and returns the response. Many calls can be under way
+  // over one connection, which the first call opens. The certificate at the other end
+  // must be that of `host` and valid for the address `line`. A message has at most 256
+  // MiB. Errors: ETIMEDOUT if no response comes within `timeout`; EHOSTUNREACH if the
+  // host cannot be connected to; ECONNRESET if the connection is lost or its handshake
+  // fails; EACCES if another host is there; EMSGSIZE if the message is too large.
   virtual asio::awaitable<Result<Secret>> call(std::string host, SocketAddress line, Secret message, std::chrono::milliseconds timeout) = 0;
-  // Tells at which addresses members are known to be: strangers can't keep them out.
+  // Sets the predicate of the addresses at which members are known to be. Unauthenticated
+  // connections from elsewhere cannot use up the capacity reserved for these.
   virtual void set_member_addresses(std::function<bool(const IpAddress&)> is_member) = 0;
   virtual bool connected(const std::string& host) const = 0;
 };

@@ -1,4 +1,5 @@
-// Frames on a line: length (4 bytes, of the message), correlation (8), kind (1), message. All numbers big-endian.
+// Implements framing. A frame is: length of the message (4 bytes), correlation (8), kind
+// (1: 0 request, 1 response), message. All numbers are big-endian.
 #include "cluster/control_connection.h"
 
 #include <algorithm>
@@ -17,8 +18,11 @@ namespace {
 using asio::ip::tcp;
 using std::chrono::milliseconds;
 constexpr std::size_t kHeader = 13;
-constexpr std::size_t kReadChunkBytes = 8u << 20;  // a larger message gets memory as its bytes come, not as its header promises
-constexpr std::size_t kCoalesceLimit = 4096;   // a message up to this goes out with its header, in one TLS record
+// Memory for a message that is larger than this is allocated as its bytes arrive, not as
+// its header announces.
+constexpr std::size_t kReadChunkBytes = 8u << 20;
+// A message up to this size is written together with its header, in one TLS record.
+constexpr std::size_t kCoalesceLimit = 4096;
 constexpr milliseconds kHandshake{3000};
 
 void put(Secret& out, std::uint64_t value, unsigned bytes) {
@@ -61,7 +65,7 @@ asio::awaitable<Result<>> ControlConnection::connect(IpAddress from, SocketAddre
   tcp::socket& socket = stream_.next_layer();
   boost::system::error_code error;
   socket.open(to_asio(to).protocol(), error);
-  const int one = 1;  // ports are shared among destinations
+  const int one = 1;  // local ports are shared among destinations
   if (!error) (void)::setsockopt(socket.native_handle(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
   if (!error && from.family == to.ip.family) socket.bind(to_asio({from, 0}), error);
   if (!error) co_await socket.async_connect(to_asio(to), asio::redirect_error(asio::use_awaitable, error));
@@ -143,7 +147,7 @@ void ControlConnection::close() {
   stream_.lowest_layer().close(ignored);
 }
 
-// Unless the timer is cancelled before.
+// Closes the connection after `time`, unless the returned timer is cancelled before.
 std::unique_ptr<asio::steady_timer> ControlConnection::close_after(milliseconds time) {
   auto timer = std::make_unique<asio::steady_timer>(stream_.get_executor(), time);
   timer->async_wait([self = shared_from_this()](boost::system::error_code error) {
@@ -152,13 +156,14 @@ std::unique_ptr<asio::steady_timer> ControlConnection::close_after(milliseconds 
   return timer;
 }
 
-// The first goes out before this returns, if there is room for it: whatever else is due then, the other host need not wait for.
+// Writes the next piece. If the socket has room, the first piece is sent before this
+// function returns, so the other host does not wait for this host's other work.
 void ControlConnection::write() {
   asio::async_write(stream_, asio::buffer(outbox_.front()), [self = shared_from_this()](boost::system::error_code error, std::size_t) {
     self->outbox_.pop_front();
     if (error) {
       self->outbox_.clear();
-      self->close();  // the reader notices, and fails the calls
+      self->close();  // receive() then fails, and with it the calls
     }
     if (!self->outbox_.empty()) self->write();
   });

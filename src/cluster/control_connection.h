@@ -27,23 +27,29 @@ struct Frame {
   Secret message;
 };
 
-// What is written for a frame: the header, with a small message behind it, and a large message as it is.
+// Packs a frame into the pieces that are written: the header with a small message
+// appended, or the header and a large message separately. The second piece may be empty.
 std::array<Secret, 2> pack(std::uint64_t correlation, bool response, Secret message);
 
 asio::ip::tcp::endpoint to_asio(const SocketAddress& address);
 
-// Frames are written in the order of their sending.
+// Frames are written in the order of the calls of send().
 class ControlConnection : public std::enable_shared_from_this<ControlConnection> {
  public:
   ControlConnection(asio::ip::tcp::socket socket, std::shared_ptr<Contexts> contexts, asio::ssl::stream_base::handshake_type role);
 
   bool open() const { return open_; }
-  // From `from`, so that the other host knows by it where to reach us.
+  // Connects from the local address `from`: the other host learns by it where to reach
+  // us. Errors: EHOSTUNREACH if the connection cannot be made.
   asio::awaitable<Result<>> connect(IpAddress from, SocketAddress to);
-  // Whoever is at the other end has a certificate of the cluster, for the address at which it is. `host`: a client's expectation.
+  // Performs the handshake and checks that the other end has a certificate of the cluster
+  // that is valid for its address. `host`: the name that a client expects; empty on the
+  // server. Errors: ECONNRESET if the handshake fails or the connection is lost; EACCES
+  // if the certificate is another host's, or for other addresses.
   asio::awaitable<Result<>> handshake(std::string host = {});
   const AuthenticatedHost& speaker() const { return speaker_; }
-  // Closes it if what the other end has shown does not count any more.
+  // Closes the connection if the other end's certificate is not valid any more under
+  // these credentials.
   void check(const std::shared_ptr<const Credentials>& credentials);
 
   void send(std::array<Secret, 2> frame);

@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::system_clock;
 constexpr std::size_t kClusterKeySize = 32, kMaxClusterKeys = 2;
-constexpr int kLongestSignature = 255;  // bytes; datagram.h
+constexpr int kLongestSignature = 255;  // bytes: its size is one byte (datagram.h)
 constexpr auto kSoon = std::chrono::days(30);
 
 system_clock::time_point time_of(const ASN1_TIME* time) {
@@ -111,7 +111,9 @@ Result<std::shared_ptr<const Credentials>> Credentials::load(const fs::path& fol
   return out;
 }
 
-// An authority of which there is no list has revoked nobody: while one succeeds another, only one of them may have one.
+// Reads the revocation lists, if there are any. An authority without a list has revoked
+// nothing: while one authority succeeds another, it is possible that only one of them has
+// a list.
 Result<> Credentials::read_revoked(const fs::path& path) {
   std::error_code error;
   const bool some = fs::exists(path, error);
@@ -133,7 +135,7 @@ Result<> Credentials::read_revoked(const fs::path& path) {
   return {};
 }
 
-// Of our own certificate.
+// Returns the authority that issued our own certificate.
 const X509* Credentials::authority() const {
   const auto it = std::ranges::find_if(authorities_, [this](const Certificate& each) { return X509_check_issued(each.get(), certificate_.get()) == X509_V_OK; });
   return it == authorities_.end() ? authorities_.front().get() : it->get();

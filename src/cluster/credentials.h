@@ -1,5 +1,7 @@
-// What of a host's folder is in force at a time: its key and certificate, and by what it tells members of the cluster from strangers. Never changes:
-// a folder that was read anew is another one.
+// The contents of a host's folder that are in force at a time: its key and certificate,
+// the authorities' certificates and revocation lists, and the cluster keys. They
+// distinguish members of the cluster from other senders. A Credentials object never
+// changes: a folder that is read again becomes another object.
 #pragma once
 
 #include <chrono>
@@ -16,14 +18,16 @@ namespace sockmi::cluster {
 
 inline constexpr std::size_t kClusterKeySize = 32;  // bytes
 
-// Whom a certificate speaks of.
+// The host that a certificate names.
 struct Member {
-  std::string host;                  // CN, and among the SANs
-  std::vector<IpAddress> addresses;  // SAN IP; empty: any
+  std::string host;                  // CN, and one of the SANs
+  std::vector<IpAddress> addresses;  // SAN IP; empty: any address
   std::chrono::system_clock::time_point not_before, not_after;
-  bool has(const IpAddress& address) const;  // or may have it
+  // Whether the certificate is valid for `address`.
+  bool has(const IpAddress& address) const;
 };
-// As it says; nobody has checked who issued it. EBADMSG: it is no host's.
+// Reads the contents of a certificate. Does not check its issuer. Errors: EBADMSG if
+// it is not a host's certificate.
 Result<Member> member_of(X509* certificate);
 
 class Credentials {
@@ -35,11 +39,15 @@ class Credentials {
   const Bytes& certificate_der() const { return der_; }
   EVP_PKEY* key() const { return key_.get(); }
   X509_STORE* store() const { return store_.get(); }  // for TLS
-  const std::vector<Secret>& cluster_keys() const { return cluster_keys_; }  // one or two, newest first
+  // One or two keys, the newest first.
+  const std::vector<Secret>& cluster_keys() const { return cluster_keys_; }
 
-  // Whose certificate it is. EACCES: the cluster has not issued it, has revoked it, or it is out of date; says which.
+  // Checks a certificate and returns the host that it names. Errors: EACCES if the
+  // cluster has not issued it, or has revoked it, or if it is out of date; the reason is
+  // in the error's text.
   Result<Member> check(X509* certificate) const;
-  // "" or what an administrator should know about the dates of our own, or the authority's, certificate.
+  // Returns "", or a warning for the administrator if this host's certificate, or the
+  // authority's, is invalid or expires within 30 days.
   std::string warning() const;
 
  private:
@@ -48,7 +56,8 @@ class Credentials {
 
   Member own_;
   Certificate certificate_;
-  std::vector<Certificate> authorities_;  // the second one is its predecessor, or its successor
+  // A second one is the successor or predecessor of the first.
+  std::vector<Certificate> authorities_;
   Bytes der_;
   Key key_;
   Store store_;

@@ -17,13 +17,18 @@ namespace {
 constexpr std::size_t kMac = 32, kHead = 6, kMostMacs = 2;
 constexpr std::uint8_t kVersion = 2;
 constexpr std::int64_t kWindowMs = 30'000;      // hosts' clocks may differ by this much
-constexpr std::int64_t kRemarkableMs = 10'000;  // from here on it is worth a warning
-constexpr std::int64_t kFar = 1'000'000'000'000;  // whoever says a time beyond this may as well say this
-constexpr std::size_t kMostSeen = 131'072;      // of a sender, within the window
+constexpr std::int64_t kRemarkableMs = 10'000;  // a difference of this much is logged as a warning
+// Larger differences of time are cut down to this one, so that the subtraction cannot
+// overflow.
+constexpr std::int64_t kFar = 1'000'000'000'000;
+constexpr std::size_t kMostSeen = 131'072;      // per sender, within the window
 constexpr std::size_t kMostHosts = 4096;
-constexpr std::chrono::minutes kRemembered{1};  // what is wrong with a host, since it was last heard
+// How long a warning about a host is kept after its last datagram.
+constexpr std::chrono::minutes kRemembered{1};
 constexpr std::size_t kLongestName = 255;
-constexpr std::string_view kPurpose = "sockmi datagram";  // a signature of this key for anything else is none for this
+// Prefix of what is signed: a signature that this key makes for any other purpose is not
+// valid for a datagram.
+constexpr std::string_view kPurpose = "sockmi datagram";
 
 std::int64_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -55,7 +60,7 @@ Bytes sign(EVP_PKEY* key, ByteView body) {
   std::size_t size = out.size();
   if (!context || EVP_DigestSignInit(context.get(), nullptr, digest_for(key), nullptr, key) != 1 ||
       EVP_DigestSign(context.get(), out.data(), &size, text.data(), text.size()) != 1)
-    std::abort();  // our own key, which was good when it was read
+    std::abort();  // our own key, which was valid when it was read
   out.resize(size);
   return out;
 }
@@ -90,7 +95,9 @@ bool is_of_cluster(const Credentials& credentials, const Parts& parts) {
   return false;
 }
 
-// Of every version it is so that it ends on HMACs by cluster keys over what is before them, one in version 1.
+// In every version, a datagram ends with HMACs by cluster keys over everything before
+// them (with exactly one HMAC in version 1). So a datagram of an unknown version can
+// still be recognized as one of the cluster.
 bool is_of_another_version(const Credentials& credentials, ByteView bytes) {
   for (std::size_t macs = kMac; macs <= kMostMacs * kMac && macs < bytes.size(); macs += kMac)
     if (is_of_cluster(credentials, {{}, {}, {}, bytes.first(bytes.size() - macs), bytes.last(macs)})) return true;
@@ -138,14 +145,14 @@ Bytes Datagrams::seal(wire::DatagramT datagram) {
 
 Result<const Datagrams::Known*> Datagrams::whose(ByteView der) {
   const auto credentials = identity_.now();
-  if (known_by_ != credentials) known_.clear();  // what was good may be revoked
+  if (known_by_ != credentials) known_.clear();  // valid certificates may have been revoked since
   known_by_ = credentials;
   std::array<std::uint8_t, 32> fingerprint;
   SHA256(der.data(), der.size(), fingerprint.data());
   if (const auto it = known_.find(fingerprint); it != known_.end()) {
     const auto now = std::chrono::system_clock::now();
     if (now >= it->second.member.not_before && now <= it->second.member.not_after) return &it->second;
-    known_.erase(it);  // check() says what is wrong
+    known_.erase(it);  // check() returns the reason
   }
   const unsigned char* at = der.data();
   const Certificate certificate(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
@@ -186,9 +193,11 @@ std::vector<std::string> Datagrams::warnings() const {
 }
 
 Result<> Datagrams::check_new(const std::string& sender, std::int64_t time_ms, std::uint64_t nonce, std::int64_t now) {
-  Seen& seen = seen_[sender];  // as many as certificates were issued
+  // seen_ has at most one entry per issued certificate: the sender has been
+  // authenticated.
+  Seen& seen = seen_[sender];
   while (!seen.empty() && seen.begin()->first < now - kWindowMs) seen.erase(seen.begin());
-  // To forget one that could come again would let it in again.
+  // If an entry were removed within the window, its datagram could be replayed.
   if (seen.size() >= kMostSeen) return fail(EBUSY, "too many datagrams of {}", sender);
   if (!seen.insert({time_ms, nonce}).second) return fail(EALREADY, "a datagram sent again");
   return {};

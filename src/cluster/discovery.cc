@@ -1,5 +1,8 @@
-// Datagrams get lost: a request is repeated within its time, and whoever gets it twice answers twice; the answers name the migration. A search
-// is over when a host has reserved a place, when everybody we know of has refused, or when the time is up.
+// Implements discovery over UDP. Datagrams get lost: a request is repeated until the
+// search's timeout, and a host that receives it twice answers twice. Answers carry the
+// migration's id. A search ends when a host has reserved a slot, when the explicit target
+// or all hosts that sent a datagram in the last 15 s have refused, or when the time is
+// up.
 #include "cluster/discovery.h"
 
 #include <endian.h>
@@ -48,10 +51,10 @@ IpAddress other_address(const wire::DatagramT& said) {
   return address ? *address : IpAddress();
 }
 
-// One find() under way.
+// One call of find() that is under way.
 struct Search {
   explicit Search(const asio::any_io_executor& executor) : news(executor) {}
-  asio::steady_timer news;  // cancelled whenever an answer comes
+  asio::steady_timer news;  // cancelled when an answer comes
   std::vector<Answer> answers;
   bool request_answered_by(const std::string& host) const {
     return std::ranges::any_of(answers, [&](const Answer& answer) { return answer.said.sender == host && answer.said.kind == wire::Kind::Response; });
@@ -112,7 +115,7 @@ class UdpDiscovery : public Discovery {
     const auto own = to_udp({config_.address, config_.group.port});
     socket_.open(own.protocol(), error);
     if (!error) socket_.set_option(udp::socket::reuse_address(true), error);
-    // Bound to one address, a socket hears no multicast.
+    // A socket that is bound to one unicast address does not receive multicast.
     if (!error) socket_.bind(multicast ? udp::endpoint(own.protocol(), own.port()) : own, error);
     if (!error && multicast) {
       error = join();
@@ -150,7 +153,8 @@ class UdpDiscovery : public Discovery {
   }
 
  private:
-  // On the interface that has our address. It may be a member there already (EADDRINUSE).
+  // Joins the multicast group on the interface that has our address. The socket may have
+  // joined already (EADDRINUSE).
   boost::system::error_code join() {
     const auto group = to_udp(config_.group).address().to_v4(), own = to_udp({config_.address, 0}).address().to_v4();
     boost::system::error_code error, joined;
@@ -164,12 +168,13 @@ class UdpDiscovery : public Discovery {
     IpAddress other_address;
     Clock::time_point heard;
     std::uint64_t epoch;
-    std::int64_t said_at;  // by its own clock: what it has said before is not news
+    // Time of its latest datagram, by its own clock. Older datagrams change nothing here.
+    std::int64_t said_at;
   };
 
   asio::awaitable<Result<SelectedHost>> search_in(Search& search, const Offer& offer) {
     const auto start = Clock::now(), end = start + config_.timeout;
-    std::set<std::string> asked;  // hosts that were sent a Confirm
+    std::set<std::string> asked;  // hosts that were sent a CONFIRM
     Result<SelectedHost> refusal = fail(EHOSTUNREACH, "{} answered within {} ms", offer.target.any() ? "no host" : to_string(offer.target) + " has not", config_.timeout.count());
     int requests = 0;
     for (auto now = start; now < end; now = Clock::now()) {
@@ -199,7 +204,7 @@ class UdpDiscovery : public Discovery {
     co_return refusal;
   }
 
-  // The host to ask next: none yet if a better one may still answer.
+  // Returns the answer of the host to ask next, or null if a better one may still come.
   const Answer* choose(const Search& search, const std::set<std::string>& asked, Clock::duration passed) const {
     std::vector<const Answer*> willing;
     for (const Answer& answer : search.answers)
@@ -252,22 +257,25 @@ class UdpDiscovery : public Discovery {
       boost::system::error_code error;
       const std::size_t size = co_await socket_.async_receive_from(asio::buffer(bytes), from, asio::redirect_error(asio::use_awaitable, error));
       if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
-      if (error) continue;  // an ICMP error for something we sent
+      if (error) continue;  // an ICMP error for a datagram that we sent
       auto said = datagrams_.open({bytes, size}, SocketAddress::from(from.data()).ip);
       if (said) hear(std::move(*said), from);
       else report(said.error(), from);
     }
   }
 
-  // A member that is refused is something to put right (EACCES: its certificate); strangers may send what they like.
+  // Logs a refused datagram. EACCES means a member with an invalid certificate, which an
+  // administrator must solve, so it is logged as a warning. Other refused datagrams can
+  // come from anywhere.
   void report(const Error& error, const udp::endpoint& from) {
-    if (error.code == EALREADY || error.code == ESTALE || error.code == EPROTONOSUPPORT) return;  // the latter two are in the warnings
+    // The latter two are in warnings().
+    if (error.code == EALREADY || error.code == ESTALE || error.code == EPROTONOSUPPORT) return;
     const long left_out = error.code == EACCES ? refusals_.take() : -1;
     if (left_out >= 0) log::warn("event=datagram_refused from={} error=\"{}\" more={}", from.address().to_string(), to_string(error), left_out);
     else log::debug("event=datagram_refused from={} error=\"{}\"", from.address().to_string(), to_string(error));
   }
 
-  // Keeps no more hosts than there may be, those that were heard last.
+  // If the table is full, removes the host that has been silent for longest.
   void make_room() {
     if (peers_.size() >= kMostPeers) peers_.erase(std::ranges::min_element(peers_, {}, [](const auto& each) { return each.second.heard; }));
   }
@@ -333,7 +341,8 @@ class UdpDiscovery : public Discovery {
     if (!config_.other_address.any()) datagram.other_address = to_string(config_.other_address);
     const Bytes bytes = datagrams_.seal(std::move(datagram));
     boost::system::error_code error;
-    socket_.send_to(asio::buffer(bytes), to, 0, error);  // what is not sent is as what is lost
+    // A send error counts as packet loss.
+    socket_.send_to(asio::buffer(bytes), to, 0, error);
   }
 
   void send_to_all(const wire::DatagramT& datagram) {

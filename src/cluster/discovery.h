@@ -1,4 +1,5 @@
-// Request, response, confirm over UDP (multicast, or unicast to static peers): which host takes an endpoint.
+// Finds a host that takes an endpoint: request, response and confirm over UDP (multicast,
+// or unicast to a list of hosts).
 #pragma once
 
 #include <array>
@@ -20,28 +21,30 @@ namespace sockmi::cluster {
 namespace asio = boost::asio;
 using MigrationId = std::array<std::uint8_t, 16>;
 
-// The i-th endpoint of a batch: the last four bytes count on from the first one's.
+// Returns the id of the i-th endpoint of a batch. The last four bytes are a counter that
+// continues from the first endpoint's.
 MigrationId member(const MigrationId& batch, std::uint32_t i);
 
 struct Offer {                 // REQUEST
-  MigrationId id{};            // the first endpoint's
+  MigrationId id{};            // of the first endpoint
   std::string service;
   User owner;                  // the exporting user
   std::uint8_t state = 0;      // a SOCKMI_* state bit
   FourTuple tuple;
   IpAddress home;              // the endpoint's own address
-  std::uint64_t size = 0;      // bytes of the image, about
-  IpAddress target;            // any(): whoever will
-  std::uint32_t count = 1;     // endpoints in the batch, of which `tuple` is one
+  std::uint64_t size = 0;      // approximate size of the image in bytes
+  IpAddress target;            // any(): any host that accepts
+  std::uint32_t count = 1;     // endpoints in the batch; `tuple` is one of them
 };
-struct OfferReply {               // RESPONSE, positive
+struct OfferReply {               // positive RESPONSE
   std::uint32_t waiting_importers = 0, free_places = 0, load_percent = 0;
 };
-struct SelectedHost {                // what the exporter's search comes back with
+struct SelectedHost {                // the result of the exporter's search
   std::string host;
-  SocketAddress line;          // where its private line listens
-  IpAddress other_address;     // any(): it has none of the line's other family
-  // Where packets for `local` are to be redirected: an address of the same family. any(): it has none.
+  SocketAddress line;          // where its control channel listens
+  IpAddress other_address;     // address of the other family; any(): none
+  // Returns the address to which packets for `local` are redirected: one of the same
+  // family. any() if the host has none.
   const IpAddress& address_for(const IpAddress& local) const { return line.ip.family == local.unmapped().family ? line.ip : other_address; }
 };
 enum class Preference { first, ready_first, least_loaded };
@@ -57,33 +60,42 @@ struct PeerInfo {              // for /v1/peers
 struct DiscoveryConfig {
   std::string interface;        // for multicast
   IpAddress address;            // our own, on that interface
-  IpAddress other_address;      // and that of the other family, if there is one
+  IpAddress other_address;      // our own of the other family, if there is one
   SocketAddress group;          // default 239.255.77.77:7077
   std::uint16_t line_port = 7078;
-  std::vector<SocketAddress> static_peers;  // unicast instead of multicast if not empty
+  std::vector<SocketAddress> static_peers;  // if not empty: unicast to these, no multicast
   std::chrono::milliseconds timeout{500};
   Preference preference = Preference::first;
-  // Called when another daemon is heard for the first time since it started, or since we did.
+  // Called on the first datagram of another daemon since that daemon or this one started.
   std::function<void(const std::string& host, const SocketAddress& line)> on_start = [](const auto&, const auto&) {};
 };
 
 class Discovery {
  public:
-  // Asked when a REQUEST for us arrives (must not reserve), and when a CONFIRM does (must reserve; its refusal is sent back too).
+  // The importer's decisions. can_accept() is called when a REQUEST for us arrives and
+  // must not reserve. reserve() is called when a CONFIRM arrives and must reserve; its
+  // refusal is sent back too.
   struct OfferHandler {
     virtual ~OfferHandler() = default;
-    virtual Result<OfferReply> can_accept(const Offer& offer) = 0;   // an Error's code and reason go back to an explicit asker
-    virtual Result<> reserve(const std::string& host, const Offer& offer) = 0;  // for `host`
+    // An error's code and reason are sent back.
+    virtual Result<OfferReply> can_accept(const Offer& offer) = 0;
+    // Reserves for the exporter `host`.
+    virtual Result<> reserve(const std::string& host, const Offer& offer) = 0;
   };
   static Result<std::unique_ptr<Discovery>> open(asio::io_context& io, const Identity& identity, DiscoveryConfig config, OfferHandler& importer);
   virtual ~Discovery() = default;
-  // Finds a host and has it reserve a place. EHOSTUNREACH: nobody answered in time. If all who answered refused, the refusal of the
-  // explicit target, or else of the last one to refuse.
+  // Finds a host and makes it reserve a slot. Errors: EHOSTUNREACH if no host answers in
+  // time. If all hosts that answered refuse: the refusal of the explicit target,
+  // otherwise the refusal of the last host to refuse.
   virtual asio::awaitable<Result<SelectedHost>> find(Offer offer) = 0;
-  virtual std::vector<std::string> warnings() const = 0;       // about clocks that differ
-  // Ours are others now, or are back, perhaps on an interface that was made anew: says so, and joins the group again.
+  // About clocks that differ, and other versions of datagrams.
+  virtual std::vector<std::string> warnings() const = 0;
+  // Handles a change of this host's addresses: joins the multicast group again (the
+  // interface may have been created again) and announces the addresses.
   virtual void addresses_changed(const IpAddress& other_address) = 0;
-  virtual std::vector<PeerInfo> peers() const = 0;             // known from HELLO datagrams, sent every few seconds and at start, and responses
+  // The hosts of which a valid datagram has been received: a HELLO (sent at start and
+  // every 5 s) or any other.
+  virtual std::vector<PeerInfo> peers() const = 0;
 };
 
 }  // namespace sockmi::cluster

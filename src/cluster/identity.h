@@ -1,4 +1,5 @@
-// Who we are in the cluster: a name that stays, and credentials that may be read anew.
+// This host's identity in the cluster: its name, which does not change, and its
+// credentials, which may be read again.
 #pragma once
 
 #include <filesystem>
@@ -11,7 +12,7 @@
 
 namespace sockmi::cluster {
 
-// Copies share what is in force.
+// Copies share the credentials in force: replace() on one of them changes all.
 class Identity {
  public:
   static Result<Identity> load(const std::filesystem::path& folder);
@@ -19,9 +20,10 @@ class Identity {
   std::string host;  // the CN of host.crt
   std::filesystem::path folder;
 
-  // Those in force now; whoever keeps them goes on with them.
+  // Returns the credentials in force. A caller that keeps the pointer continues with the
+  // old ones after replace().
   std::shared_ptr<const Credentials> now() const { return *current_; }
-  // EINVAL: they are another host's.
+  // Puts new credentials in force. Errors: EINVAL if they are another host's.
   Result<> replace(std::shared_ptr<const Credentials> credentials) const;
 
  private:

@@ -20,16 +20,19 @@ namespace {
 
 namespace asio = boost::asio;
 using Loaded = Result<std::shared_ptr<const Credentials>>;
-constexpr std::chrono::milliseconds kSettle{200};  // files come one after the other
-constexpr std::chrono::hours kDates{1};            // how often dates are looked at
-constexpr std::chrono::seconds kAgain{5};          // after a folder that could not be read, or watched: descriptors may be short
+// The files of one change are written one after another.
+constexpr std::chrono::milliseconds kSettle{200};
+constexpr std::chrono::hours kDates{1};            // how often dates are checked
+// Retry interval if the folder cannot be read or watched: descriptors may be short.
+constexpr std::chrono::seconds kAgain{5};
 
-// The kernel's notices of what changes in a folder.
+// Receives the kernel's notices (inotify) of changes in a folder.
 class Notices {
  public:
   explicit Notices(asio::io_context& io) : descriptor_(io) {}
 
-  // The folder itself may have been replaced. False: nothing is told.
+  // Watches the folder, again on every call: the folder itself may have been replaced.
+  // Returns false if it cannot be watched.
   bool watch(const std::filesystem::path& folder) {
     if (!descriptor_.is_open()) {
       unique_fd made(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
@@ -71,7 +74,7 @@ asio::awaitable<void> keep_current(asio::io_context& io, asio::thread_pool& work
   for (bool first = true;; first = false) {
     notices.take_all();
     const bool watched = notices.watch(identity.folder);
-    // Also at first: it may have changed since it was read.
+    // The folder is also read the first time: it may have changed since it was loaded.
     Loaded loaded = co_await asio::co_spawn(workers, load(identity.folder), asio::use_awaitable);
     const Result<> taken = loaded ? identity.replace(*loaded) : Result<>(std::unexpected(loaded.error()));
     const std::string failure = taken ? "" : to_string(taken.error());

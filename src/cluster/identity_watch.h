@@ -1,4 +1,5 @@
-// Reads a host's folder anew when its files change, or on SIGHUP: nothing has to be restarted for a renewed certificate, a revocation or a new key.
+// Reads a host's folder again when its files change, on SIGHUP, and once per hour. So a
+// renewed certificate, a revocation or a new key needs no restart.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -9,7 +10,9 @@
 
 namespace sockmi::cluster {
 
-// For as long as the daemon runs. What can't be read, or is another host's, is logged, and the former goes on. `workers`: for reading files.
+// Runs as long as the daemon. Contents that cannot be read, or that are another host's,
+// are logged; the former credentials stay in force. `workers`: threads that read the
+// files.
 boost::asio::awaitable<void> keep_current(boost::asio::io_context& io, boost::asio::thread_pool& workers, Identity identity);
 
 }  // namespace sockmi::cluster

@@ -20,12 +20,12 @@ struct BioDeleter {
   void operator()(BIO* bio) const { BIO_free_all(bio); }
 };
 using Bio = std::unique_ptr<BIO, BioDeleter>;
-constexpr std::size_t kMostInAFile = 2;  // the authority's, and its predecessor's
+constexpr std::size_t kMostInAFile = 2;  // those of the authority and of its predecessor
 
 Result<Bio> open_file(const fs::path& path) {
   Bio file(BIO_new_file(path.c_str(), "r"));
   if (file) return file;
-  auto failed = fail_errno(path.string());  // before OpenSSL does more
+  auto failed = fail_errno(path.string());  // before OpenSSL changes errno
   ERR_clear_error();
   return failed;
 }

@@ -1,4 +1,5 @@
-// Keys, certificates and revocation lists of OpenSSL's, with owners, and as PEM files.
+// Owning pointers for OpenSSL's keys, certificates and revocation lists; reads and writes
+// them as PEM files.
 #pragma once
 
 #include <filesystem>
@@ -22,18 +23,23 @@ using Certificate = std::unique_ptr<X509, OpenSslDeleter<X509, X509_free>>;
 using RevocationList = std::unique_ptr<X509_CRL, OpenSslDeleter<X509_CRL, X509_CRL_free>>;
 using Store = std::unique_ptr<X509_STORE, OpenSslDeleter<X509_STORE, X509_STORE_free>>;
 
-// ENOENT: there is no such file; EINVAL: it is no PEM of this kind; EACCES: others can read a key.
+// Read one object from a PEM file. Errors: ENOENT if there is no such file; EINVAL if it
+// is not a PEM file of this kind; EACCES if others can read or replace a key.
 Result<Key> read_key(const std::filesystem::path& path);
 Result<Certificate> read_certificate(const std::filesystem::path& path);
-// All that are in the file, one at least, in their order. E2BIG: more than two.
+// Read all objects of the file, at least one, in their order. Errors: E2BIG if there are
+// more than two.
 Result<std::vector<Certificate>> read_certificates(const std::filesystem::path& path);
 Result<std::vector<RevocationList>> read_revocations(const std::filesystem::path& path);
 
-enum class Existing { Keep, Replace };  // Keep: EEXIST if there is one, or a link. Replace: at no moment is there half a file.
+// Keep: EEXIST if the file exists or is a symbolic link. Replace: at no moment is there
+// an incomplete file under this name.
+enum class Existing { Keep, Replace };
 Result<> write_file(const std::filesystem::path& path, ByteView bytes, mode_t mode, Existing existing);
 Result<> write_key(const std::filesystem::path& path, EVP_PKEY* key, Existing existing);
 Result<> write_certificate(const std::filesystem::path& path, X509* certificate, Existing existing);
-Result<> write_certificates(const std::filesystem::path& path, const std::vector<Certificate>& certificates);  // replaces
-Result<> write_revocations(const std::filesystem::path& path, const std::vector<RevocationList>& lists);        // likewise
+// Write several objects. An existing file is replaced.
+Result<> write_certificates(const std::filesystem::path& path, const std::vector<Certificate>& certificates);
+Result<> write_revocations(const std::filesystem::path& path, const std::vector<RevocationList>& lists);
 
 }  // namespace sockmi::cluster

@@ -1,4 +1,5 @@
-// How often something may happen: a bucket for each source, and a bound on the number of buckets.
+// Limits how often something may happen: a token bucket per source, with a bound on the
+// number of buckets.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +17,7 @@ class RateBySource {
   using Clock = std::chrono::steady_clock;
   RateBySource(double per_second, double at_once, std::size_t most_sources = 1024) : per_second_(per_second), at_once_(at_once), most_(most_sources) {}
 
-  // Whether it may happen once more. Sources beyond the bound share one bucket.
+  // Returns whether it may happen once more. Sources beyond the bound share one bucket.
   bool take(const IpAddress& source, Clock::time_point now = Clock::now()) {
     if (!buckets_.contains(source) && buckets_.size() >= most_) forget_full(now);
     Bucket& bucket = buckets_.contains(source) || buckets_.size() < most_ ? buckets_.try_emplace(source, Bucket{at_once_, now}).first->second : others_;
@@ -36,7 +37,7 @@ class RateBySource {
     return std::min(at_once_, bucket.left + per_second_ * std::chrono::duration<double>(now - bucket.at).count());
   }
   void forget_full(Clock::time_point now) {
-    if (now < next_forgetting_) return;  // it costs a walk over all
+    if (now < next_forgetting_) return;  // it walks over all buckets
     next_forgetting_ = now + std::chrono::seconds(1);
     std::erase_if(buckets_, [&](const auto& each) { return level(each.second, now) >= at_once_; });
   }
@@ -47,10 +48,11 @@ class RateBySource {
   Clock::time_point next_forgetting_;
 };
 
-// Once a second at most, with the number of those that were left out.
+// Allows one log entry per second, and counts the entries that were left out.
 class RareLog {
  public:
-  // -1: say nothing now.
+  // Returns how many entries were left out since the last one, or -1 if nothing is to be
+  // logged now.
   long take(std::chrono::steady_clock::time_point now = std::chrono::steady_clock::now()) {
     if (now < next_) {
       ++left_out_;

@@ -10,7 +10,7 @@ int refusal_index() {
   return index;
 }
 
-// As OpenSSL itself would, but that it says why not.
+// Verifies like OpenSSL does, and also records the reason of a refusal.
 int verify(X509_STORE_CTX* context, void* credentials) {
   const int good = X509_verify_cert(context);
   const auto* ssl = static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx()));
@@ -32,7 +32,9 @@ Result<> configure(SSL_CTX* ctx, const Credentials& credentials) {
   SSL_CTX_set_cert_verify_callback(ctx, verify, const_cast<Credentials*>(&credentials));
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(ctx, 0);
-  SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN);  // every member has the authority's certificate; with it, a handshake takes more than one small packet
+  // Every member has the authority's certificate. If it were sent, a handshake would need
+  // more than one small packet.
+  SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_options(ctx, SSL_OP_CLEANSE_PLAINTEXT);  // images pass through libssl's buffers
   return {};
 }

@@ -1,4 +1,4 @@
-// TLS for the private lines, from the credentials that are in force.
+// TLS contexts for control connections, made from the credentials in force.
 #pragma once
 
 #include <memory>
@@ -18,7 +18,8 @@ struct Contexts {
   boost::asio::ssl::context server, client;
 };
 
-// Why the other side's certificate was refused, in words, goes to `words`; it must live as long as the handshake.
+// Makes a refused certificate's reason be written to `words`, which must live as long as
+// the handshake.
 void tell_refusal(SSL* ssl, std::string* words);
 
 }  // namespace sockmi::cluster
