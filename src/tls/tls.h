@@ -1,4 +1,5 @@
-// How state gets out of, and into, a stock SSL object. Knows OpenSSL, nothing of sockets' migration.
+// Saves the state of a stock SSL object, and loads it into another one. This module
+// depends on OpenSSL and does not depend on the migration of sockets.
 #pragma once
 
 #include <chrono>
@@ -11,43 +12,55 @@
 
 namespace sockmi::tls {
 
-// Switches the provider on (see sockmi_enable()).
+// Enables the provider in `libctx` (see sockmi_enable()).
 Result<> enable(OSSL_LIB_CTX* libctx);
 
-// Puts our record BIO over `fd` under the SSL, for both directions; what load() left for it (records waiting, half sent) goes in first.
+// Sets our record BIO on `fd` as the SSL's BIO for both directions. First puts into it
+// what load() has left for it: records that wait to be read, and bytes that are not sent
+// yet.
 Result<> set_fd(SSL* ssl, int fd);
-int get_fd(const SSL* ssl);  // -1 if neither ours nor a socket BIO
+int get_fd(const SSL* ssl);  // -1 if its BIO is neither ours nor a socket BIO
 
 enum class Phase : std::uint8_t { before_handshake, in_handshake, established };
 Phase phase(const SSL* ssl);
 
-// The sealed TLS image of an SSL before its handshake or with it performed. The SSL is unharmed, and not spent.
-// EAGAIN, ENOTSUP, ENOKEY, EPROTO as in appsockmi.h.
+// Returns the sealed TLS image of an SSL before or after its handshake. The SSL is
+// unharmed and continues to work. Errors: EAGAIN, ENOTSUP, ENOKEY, EPROTO as in
+// appsockmi.h; ESHUTDOWN if the SSL has been exported.
 Result<Secret> save(SSL* ssl);
-// What the caller takes the image for; EINVAL if it is something else.
+// The kind of image that the caller expects. load() fails with EINVAL if the image is of
+// another kind.
 struct Kind {
   bool server, established;
   bool operator==(const Kind&) const = default;
 };
-// Fills a fresh SSL, which gets the image's role. EBADMSG (seal, contents), EINVAL, ENOTSUP: in every case the SSL is as it was.
+// Fills a fresh SSL from an image. The SSL gets the image's role. Errors: EBADMSG (seal
+// or contents), EINVAL, ENOTSUP, ENOKEY. After any error the SSL is as it was before.
 Result<> load(ByteView image, SSL* ssl, Kind kind);
-// After an export: the SSL can neither read nor write nor derive any more, its keys are wiped, nothing (no alert) goes out. An error: the former is so,
-// but copies of the keys are left in libssl's memory.
+// Retires an SSL that has been exported. The SSL cannot read, write or derive keys any
+// more, its keys are wiped, and nothing is sent, not even an alert. On error all this
+// holds too, except that copies of the keys are left in libssl's memory.
 Result<> spend(SSL* ssl);
-bool is_spent(const SSL* ssl);  // and has got no new BIO since
+// Whether spend() was called on the SSL and it has not got a new BIO since.
+bool is_spent(const SSL* ssl);
 
-// Nobody can say yet whether the connection is still ours: as long as its socket is frozen, an SSL on our BIO neither reads nor writes (EPERM).
+// For an SSL whose migration is in doubt: as long as its socket is frozen, an SSL on our
+// BIO neither reads nor writes (EPERM).
 void doubt(SSL* ssl);
 
 std::size_t write_taken(const SSL* ssl);
 bool was_reused(const SSL* ssl);    // whether the handshake with the peer was a resumption
-bool in_mid_record(const SSL* ssl);  // libssl has read a record in part
+bool in_mid_record(const SSL* ssl);  // libssl has read a part of a record
 
-// Sends a KeyUpdate that asks for the peer's; what the socket does not take goes with the next write. ENOTSUP: not TLS 1.3; EAGAIN: not now.
+// Sends a KeyUpdate that requests one from the peer. What the socket does not accept is
+// sent with the next write. Errors: ENOTSUP if the version is not TLS 1.3; EAGAIN if it
+// is not possible now; EPROTO if sending fails; ESHUTDOWN if the SSL has been exported.
 Result<> update_keys(SSL* ssl);
 
-// Brings an SSL that is in its handshake, or in the middle of a record, to where it can be saved: goes on with it, as far as the peer does, for so
-// long at most. EAGAIN: not reached; EPROTO: the handshake failed.
+// Brings an SSL that is in its handshake, or in the middle of a record, to a state in
+// which it can be saved. Continues the handshake or reads the rest of the record, for
+// `patience` at most. Progress depends on the peer. Errors: EAGAIN if the state is not
+// reached in time; EPROTO if the handshake fails.
 Result<> quiesce(SSL* ssl, std::chrono::milliseconds patience);
 
 }  // namespace sockmi::tls

@@ -1,9 +1,16 @@
-// TLS's record ciphers, handed on to the default provider; in passing, keys and record sequence numbers are seen, and for an endpoint that was
-// loaded, moved on. Nothing is locked, allocated or looked up per record.
+// Passes TLS's record ciphers on to the default provider, and records their keys and
+// record sequence numbers. For an endpoint that was loaded, it adds an offset to the
+// sequence numbers. Nothing is locked, allocated or looked up per record.
 //
-// TLS 1.3: libssl sets a nonce a record, static IV xor sequence number (RFC 8446, 5.3); the first nonce after a key is that of sequence 0, the
-// static IV itself. TLS 1.2, AEAD and CBC with a stitched HMAC: the additional data begin with the sequence number (RFC 5246, 6.2.3.3). CBC
-// with an HMAC beside it: only the HMAC knows the number, see mac.cc; the cipher knows it for a record's cipher by the TLS version that it is told.
+// Where the sequence number is found:
+//
+// - TLS 1.3: libssl sets one nonce per record, which is static IV xor sequence number
+//   (RFC 8446, 5.3). The first nonce after a key belongs to sequence number 0, so it is
+//   the static IV itself.
+// - TLS 1.2 with AEAD, or with CBC and a stitched HMAC: the additional data begin with
+//   the sequence number (RFC 5246, 6.2.3.3).
+// - TLS 1.2 with CBC and a separate HMAC: only the HMAC sees the number, see mac.cc. The
+//   cipher context is recognized as one for records because libssl sets its TLS version.
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -57,10 +64,12 @@ constexpr std::size_t kAad = 13;  // sequence number (8), type, version (2), len
 constexpr std::size_t kBlock = 16;
 CipherTable tables[kCount];
 
-// What a record's plaintext begins with, before the application's bytes: the explicit nonce, or the IV of CBC.
+// Size of what a record's plaintext begins with before the application's bytes: the
+// explicit nonce, or the IV of CBC.
 std::size_t explicit_part(Kind kind) { return kind == Kind::gcm || kind == Kind::ccm ? 8 : kind == Kind::chacha ? 0 : kBlock; }
 
-// RFC 8446, 5.2: content, type, zeros.
+// Returns the size of the application's content in an inner plaintext. RFC 8446, 5.2:
+// content, type, zeros.
 std::size_t inner_plaintext(const unsigned char* in, std::size_t size) {
   while (size > 0 && in[size - 1] == 0) --size;
   return size > 0 && in[size - 1] == SSL3_RT_APPLICATION_DATA ? size - 1 : 0;
@@ -98,13 +107,15 @@ int decrypt_init(void* v, const unsigned char* key, std::size_t key_size, const 
   return init(v, key, key_size, iv, iv_size, params, false);
 }
 
-// Before a record is encrypted: how much of it is the application's. AEAD in TLS 1.2 has said so already, with the additional data.
+// Called before a record is encrypted. Records how much of it is the application's. For
+// AEAD in TLS 1.2 this is known already from the additional data.
 void note_plaintext(CipherContext& c, const unsigned char* in, std::size_t size) {
   if (!c.encrypting || !in) return;
   if (c.has_static_iv && !c.tls12) c.note_plaintext(inner_plaintext(in, size));
   if (c.mac) c.note_plaintext(size >= kBlock + c.mac_size ? size - kBlock - c.mac_size : 0);
 }
-// After it: a TLS 1.2 GCM record begins with the explicit nonce that the default provider chose for it.
+// Called after a record is encrypted. A TLS 1.2 GCM record begins with the explicit nonce
+// that the default provider has chosen for it.
 void note_nonce(CipherContext& c, int done, const unsigned char* record) {
   if (done > 0 && c.tls12 && c.encrypting && record && c.table->kind == Kind::gcm) std::memcpy(c.explicit_nonce.data(), record, c.explicit_nonce.size());
 }
@@ -134,7 +145,8 @@ int get_ctx_params(void* v, OSSL_PARAM params[]) {
   auto* c = static_cast<CipherContext*>(v);
   return c->inner && c->table->get_ctx_params(c->inner, params);
 }
-// libssl tells a CBC cipher for records what to do with their padding and MAC.
+// libssl sets the TLS version and the MAC size on a CBC cipher that processes records.
+// The cipher handles padding and MAC accordingly.
 void note_tls(CipherContext& c, const OSSL_PARAM params[]) {
   if (!OSSL_PARAM_locate_const(params, OSSL_CIPHER_PARAM_TLS_VERSION)) return;
   const OSSL_PARAM* mac_size = OSSL_PARAM_locate_const(params, OSSL_CIPHER_PARAM_TLS_MAC_SIZE);
@@ -181,7 +193,8 @@ void free_context(void* v) {
   disable(*c);
   delete c;
 }
-// A copy is an application's, and of no connection: records have no use for it.
+// Only applications copy contexts. A copy belongs to no connection: libssl does not copy
+// contexts for records.
 void* duplicate(void* v) {
   const auto* c = static_cast<const CipherContext*>(v);
   if (!c->inner) return nullptr;
@@ -193,7 +206,8 @@ void* duplicate(void* v) {
   delete copy;
   return nullptr;
 }
-// Several records of a stitched cipher at once ("multiblock") would go by us uncounted: libssl is told that there is no such thing.
+// With "multiblock" a stitched cipher encrypts several records in one call, which we
+// could not count. So libssl is told that the cipher does not have it.
 template <std::size_t I>
 int get_params(OSSL_PARAM params[]) {
   if (!tables[I].get_params(params)) return 0;
@@ -263,7 +277,8 @@ void disable(CipherContext& context) {
 bool rekey_tls12(CipherContext& context, const Tls12Keys& keys, const std::array<std::uint8_t, 8>& last_explicit_nonce) {
   const Kind kind = context.table->kind;
   const auto inner_init = context.encrypting ? context.table->encrypt_init : context.table->decrypt_init;
-  static constexpr std::uint8_t kAnyIv[kBlock] = {};  // every record brings its own: the first block of a CBC record has no meaning
+  // Every record brings its own IV: the first block of a CBC record has no meaning.
+  static constexpr std::uint8_t kAnyIv[kBlock] = {};
   const bool whole_iv = kind == Kind::chacha, cbc = kind == Kind::cbc || kind == Kind::cbc_stitched;
   const std::uint8_t* iv = whole_iv ? keys.iv.data() : cbc ? kAnyIv : nullptr;
   if (!inner_init(context.inner, keys.key.data(), keys.key.size(), iv, whole_iv ? keys.iv.size() : cbc ? kBlock : 0, nullptr)) return false;
@@ -275,8 +290,9 @@ bool rekey_tls12(CipherContext& context, const Tls12Keys& keys, const std::array
     Secret fixed = keys.iv;
     std::size_t size = fixed.size();
     if (kind == Kind::gcm && context.encrypting) {
-      // No explicit nonce may be used twice under a key (RFC 5288, 3): ours go on behind the last. Size -1 sets the IV whole. (CCM takes the
-      // sequence number.)
+      // An explicit nonce must not be used twice with a key (RFC 5288, 3), so ours
+      // continue after the last one. Size -1 sets the whole IV. (CCM uses the sequence
+      // number.)
       fixed.resize(12);
       write_u64(fixed.data() + 4, read_u64(last_explicit_nonce.data()) + 1);
       size = static_cast<std::size_t>(-1);
@@ -311,7 +327,7 @@ const OSSL_ALGORITHM* wrapped_ciphers() {
         if (has_name(a->algorithm_names, kNamed[i].name)) {
           tables[i].kind = kNamed[i].kind;
           fill(tables[i], a->implementation);
-          // All its names: libssl asks by OBJ_nid2sn's.
+          // All names of the cipher: libssl uses the name that OBJ_nid2sn returns.
           out[count++] = {a->algorithm_names, "provider=sockmi", dispatch_of(i, std::make_index_sequence<kCount>()), nullptr};
         }
     return out;

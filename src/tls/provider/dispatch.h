@@ -1,4 +1,5 @@
-// The default provider's algorithms with ours around them: tables for the provider to offer.
+// The default provider's algorithms, wrapped by our own functions: the algorithm tables
+// that our provider offers.
 #pragma once
 
 #include <openssl/core.h>
@@ -23,7 +24,7 @@ const OSSL_ALGORITHM* wrapped_ciphers();
 const OSSL_ALGORITHM* wrapped_kdfs();
 const OSSL_ALGORITHM* wrapped_macs();
 
-// As OSSL_DISPATCH wants functions.
+// Casts a function to the type that OSSL_DISPATCH requires.
 template <class F>
 auto generic(F* f) { return reinterpret_cast<void (*)()>(f); }
 
@@ -31,12 +32,13 @@ auto generic(F* f) { return reinterpret_cast<void (*)()>(f); }
 struct Tls12Keys {
   Secret mac, key, iv;  // mac: CBC only; iv: 4 bytes (GCM, CCM) or 12 (ChaCha20)
 };
-// Gives a TLS 1.2 context, as a rehearsal has left it, the real keys.
+// Sets the real keys on a TLS 1.2 context that has been through a handshake replay.
 bool rekey_tls12(CipherContext& context, const Tls12Keys& keys, const std::array<std::uint8_t, 8>& last_explicit_nonce);
-// Takes the HMAC that was keyed last on this thread for a connection's; null: none, or taken.
+// Returns the HMAC that was keyed last on this thread, for a connection's records. Each
+// HMAC is returned once; null if there is none.
 std::shared_ptr<MacState> claim_mac();
 bool rekey_mac(MacState& mac, const Secret& key);
-// Frees the inner context: no record can be made or read with it any more.
+// Frees the inner context. After this no record can be made or read with the context.
 void disable(CipherContext& context);
 inline std::uint64_t read_u64(const std::uint8_t* p) {
   std::uint64_t value = 0;
@@ -46,7 +48,7 @@ inline std::uint64_t read_u64(const std::uint8_t* p) {
 inline void write_u64(std::uint8_t* p, std::uint64_t value) {
   for (int i = 7; i >= 0; --i, value >>= 8) p[i] = static_cast<std::uint8_t>(value);
 }
-// Whether `name` is one of the colon-separated names.
+// Returns whether `name` is one of the colon-separated names.
 bool has_name(const char* names, std::string_view name);
 
 }  // namespace sockmi::tls

@@ -1,5 +1,6 @@
-// TLS13-KDF and TLS1-PRF, handed on to the default provider; what they derive is seen, and while an endpoint is being loaded, answered
-// with the endpoint's real secrets.
+// Passes TLS13-KDF and TLS1-PRF on to the default provider, and records what they derive.
+// While an endpoint is being loaded, it returns the endpoint's real secrets in place of
+// the derived ones.
 #include <cstring>
 #include <string_view>
 
@@ -16,7 +17,7 @@ namespace {
 
 struct KdfTable {
   OSSL_FUNC_kdf_newctx_fn* newctx;
-  OSSL_FUNC_kdf_dupctx_fn* dupctx;  // from OpenSSL 3.1 on
+  OSSL_FUNC_kdf_dupctx_fn* dupctx;  // since OpenSSL 3.1
   OSSL_FUNC_kdf_freectx_fn* freectx;
   OSSL_FUNC_kdf_reset_fn* reset;
   OSSL_FUNC_kdf_derive_fn* derive;
@@ -65,8 +66,9 @@ int derive_tls13(void* v, unsigned char* out, std::size_t size, const OSSL_PARAM
   return done;
 }
 
-// The seed of Finished is label, hash of the handshake (RFC 5246, 7.4.9); that of an exporter is label, client random, server random, context
-// (RFC 5705, 4): one parameter, or several.
+// The seed of Finished is: label, hash of the handshake (RFC 5246, 7.4.9). The seed of an
+// exporter is: label, client random, server random, context (RFC 5705, 4). libssl passes
+// a seed as one parameter or as several.
 int derive_tls1(void* v, unsigned char* out, std::size_t size, const OSSL_PARAM params[]) {
   auto* c = static_cast<Context*>(v);
   if (const Scope* scope = Scope::current()) {

@@ -1,4 +1,5 @@
-// A key or secret of a connection, in place: no allocation of its own, wiped when it goes. What holds one lies in locked memory.
+// A key or secret of a connection, stored in place: it allocates nothing and is wiped
+// when it is destroyed. Objects that contain one are allocated in locked memory.
 #pragma once
 
 #include <algorithm>
@@ -31,7 +32,8 @@ class Key {
   std::array<std::uint8_t, kLargest> bytes_{};
 };
 
-// What a key is found by. Keys are as good as random: their own bytes are a hash.
+// Hash-table key for a secret. Secrets are uniformly random, so their own first 16 bytes
+// serve as the hash.
 struct Tag {
   std::uint64_t high = 0, low = 0;
   Tag() = default;

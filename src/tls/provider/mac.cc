@@ -1,7 +1,10 @@
-// HMAC, handed on to the default provider. For the records of a TLS 1.2 CBC connection, whose ciphers know nothing of record numbers, it sees
-// them: what is authenticated begins with a header that begins with the number (RFC 5246, 6.2.3.1; the same with encrypt-then-MAC, RFC 7366).
+// Passes HMAC on to the default provider. For the records of a TLS 1.2 CBC connection,
+// whose cipher does not see record sequence numbers, it records and shifts them here: the
+// authenticated data begin with a header, and the header begins with the number (RFC
+// 5246, 6.2.3.1; the same with encrypt-then-MAC, RFC 7366).
 //
-// libssl keys an HMAC for each direction right before that direction's cipher, which claims it; every other HMAC is only handed on.
+// For each direction, libssl keys an HMAC immediately before that direction's cipher. The
+// cipher then claims this HMAC (claim_mac()). All other HMACs are only passed on.
 #include <cstring>
 
 #include <openssl/core_names.h>
@@ -34,12 +37,13 @@ constexpr std::size_t kHeader = 13;
 struct MacContext {
   void* inner = nullptr;
   std::shared_ptr<MacState> state;  // null: any HMAC of libssl's or the application's
-  bool fresh = true;  // nothing was authenticated yet
+  bool fresh = true;  // no data was authenticated yet
 };
 
 namespace {
 
-thread_local MacContext* latest = nullptr;  // to be keyed
+// The HMAC that was keyed last, until a cipher claims it.
+thread_local MacContext* latest = nullptr;
 
 MacContext& context_of(void* v) { return *static_cast<MacContext*>(v); }
 
@@ -67,7 +71,8 @@ int init(void* v, const unsigned char* key, std::size_t size, const OSSL_PARAM p
 }
 int update(void* v, const unsigned char* data, std::size_t size) {
   MacContext& c = context_of(v);
-  if (latest == &c) latest = nullptr;  // a record's is copied before it is used
+  // libssl copies a record's HMAC before it uses it, so this one is not for records.
+  if (latest == &c) latest = nullptr;
   if (!std::exchange(c.fresh, false) || size != kHeader || !c.state) return table.update(c.inner, data, size);
   std::uint8_t moved[kHeader];
   std::memcpy(moved, data, kHeader);

@@ -1,8 +1,11 @@
-// The provider "sockmi" stands in front of the default one: a property query "?provider=sockmi" prefers it where it has something, and leaves
-// everything else to the default provider.
+// Implements the provider "sockmi", which takes precedence over the default one: the
+// property query "?provider=sockmi" prefers it for the algorithms that it has. The
+// default provider supplies all others.
 //
-// It comes into a library context in one of two ways: built in, by enable(); or as a module (src/module) that openssl.cnf names, in programs that
-// know nothing of us. Both end in provider_init() of the one libappsockmi of the process, and so in the one registry.
+// The provider gets into a library context in one of two ways. enable() adds it as a
+// built-in provider. Or openssl.cnf names it as a module (src/lib/openssl_module.cc), for
+// programs that are not written for sockmi. Both ways end in provider_init() of the one
+// libappsockmi in the process, so there is one registry.
 #include "tls/provider/provider.h"
 
 #include <cstdlib>
@@ -23,7 +26,7 @@ const DefaultProvider& DefaultProvider::get() {
   static const DefaultProvider it = [] {
     DefaultProvider out{OSSL_LIB_CTX_new(), nullptr, nullptr};
     out.provider = OSSL_PROVIDER_load(out.libctx, "default");
-    if (!out.provider) std::abort();  // OpenSSL without its own default provider is none
+    if (!out.provider) std::abort();  // an OpenSSL without its default provider is unusable
     out.context = OSSL_PROVIDER_get0_provider_ctx(out.provider);
     return out;
   }();
@@ -40,7 +43,7 @@ const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) {
   return nullptr;
 }
 
-// What `openssl list -providers` shows.
+// The parameters that `openssl list -providers` shows.
 const OSSL_PARAM* gettable_params(void*) {
   static const OSSL_PARAM gettable[] = {OSSL_PARAM_DEFN(OSSL_PROV_PARAM_NAME, OSSL_PARAM_UTF8_PTR, nullptr, 0),
                                         OSSL_PARAM_DEFN(OSSL_PROV_PARAM_VERSION, OSSL_PARAM_UTF8_PTR, nullptr, 0),
@@ -66,7 +69,8 @@ const OSSL_DISPATCH* functions() {
   return all;
 }
 
-// Whether libssl would get its ciphers from us there: this copy of us, whose registry is the one that save() asks.
+// Returns whether libssl gets its ciphers in this library context from us: from this copy
+// of the library, whose registry save() uses.
 bool preferred(OSSL_LIB_CTX* libctx) {
   EVP_CIPHER* cipher = EVP_CIPHER_fetch(libctx, "AES-128-GCM", nullptr);
   const bool ours = cipher && OSSL_PROVIDER_get0_dispatch(EVP_CIPHER_get0_provider(cipher)) == functions();
@@ -82,8 +86,9 @@ int provider_init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH*, const OS
   return 1;
 }
 
-// A library context does not free what was loaded into it and not unloaded, and it has no event to unload at. The handles are kept to the
-// process's end, so that a leak checker finds them held, as they are.
+// A library context does not free providers that were loaded into it and not unloaded,
+// and it has no event at which to unload them. The handles are kept to the end of the
+// process, so that a leak checker finds them reachable, which they are.
 Result<> enable(OSSL_LIB_CTX* libctx) {
   static std::mutex mutex;
   static auto* const loaded = new std::vector<OSSL_PROVIDER*>;

@@ -1,4 +1,4 @@
-// The provider's entry: what OSSL_provider_init() is to a module.
+// The provider's entry point: the equivalent of OSSL_provider_init() in a module.
 #pragma once
 
 #include <openssl/core.h>

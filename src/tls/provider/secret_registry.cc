@@ -5,17 +5,20 @@
 namespace sockmi::tls {
 namespace {
 
-// From a traffic secret to the key that is derived from it, and to the context that is given the key: libssl does all three in one go.
+// Links a traffic secret to the key that is derived from it, and to the context that is
+// given the key. libssl does these three steps one directly after another on one thread.
 struct Expected {
   static void* operator new(std::size_t size) { return secret_alloc(size); }
   static void operator delete(void* expected, std::size_t size) { secret_free(expected, size); }
-  std::vector<std::shared_ptr<Connection>> of;  // several, if both ends of a connection are in this process and one was loaded
+  // Several if both ends of a connection are in this process and one of them was loaded.
+  std::vector<std::shared_ptr<Connection>> of;
   bool client = false;
   Key secret, key;
 };
 thread_local std::unique_ptr<Expected> expected;  // null: none
 
-// Whose contexts include the other direction's of the same end.
+// Returns true if this end of the connection already has a context for the opposite
+// direction.
 bool has_end(const Connection& connection, bool client, bool encrypting) { return connection.contexts[!client][!encrypting] != nullptr; }
 
 Key Connection::*secret_of(std::string_view label) {
@@ -31,7 +34,7 @@ Key Connection::*secret_of(std::string_view label) {
 thread_local Scope* Scope::current_ = nullptr;
 
 Registry& Registry::get() {
-  static auto* registry = new Registry;  // outlives everything that OpenSSL frees at exit
+  static auto* registry = new Registry;  // never destroyed: OpenSSL frees objects at exit
   return *registry;
 }
 
@@ -58,7 +61,9 @@ void Registry::derived(ByteView from, std::string_view label, ByteView out) {
   }
   const auto member = secret_of(label);
   if (!member && label != "traffic upd") return;
-  std::vector<std::shared_ptr<Connection>> connections;  // dropped after the lock: the last owner's end takes it again
+  // Destroyed after the lock is released: the destructor of a last owner takes the lock
+  // again.
+  std::vector<std::shared_ptr<Connection>> connections;
   bool client = label == "c ap traffic";
   {
     std::lock_guard lock(mutex_);
@@ -78,7 +83,9 @@ void Registry::derived(ByteView from, std::string_view label, ByteView out) {
   if (label != "exp master" && label != "res master") expect(std::move(connections), client, out);
 }
 
-// The connection that a secret belongs to; the other end of it may be in this process, and further.
+// Returns the connection that a secret belongs to, or makes one. If the connection's
+// other end is in this process and has derived the secret already, its connection is
+// returned.
 std::shared_ptr<Connection> Registry::connection_of(ByteView master, ByteView secret) {
   std::shared_ptr<Connection> connection;
   if (const auto it = by_secret_.find(Tag(secret)); it != by_secret_.end()) connection = it->second.connection->weak_from_this().lock();

@@ -1,11 +1,20 @@
-// What the provider sees and the rest of this room wants to know: the secrets of connections, and the cipher contexts that work with them.
+// Registry of what the provider sees and the rest of this module needs: the secrets of
+// connections, and the cipher contexts that use them.
 //
-// libssl tells a provider nothing of connections. They are recognised by their secrets. TLS 1.3: application traffic, exporter and resumption
-// secrets that are derived from one master secret belong together; the key that is derived from a traffic secret leads, right after, to the cipher
-// context that is given the key; a KeyUpdate derives the next secret from one that is known. TLS 1.2: keys follow from what SSL and SSL_SESSION
-// give out, and lead to the context that works with them. A connection lives as long as a cipher context of it.
+// libssl gives a provider no information about connections, so they are recognized by
+// their secrets.
 //
-// A process may have very many: a table by hash, whose keys are the secrets' own bytes; nothing is searched, and little is held for each.
+// TLS 1.3: application traffic, exporter and resumption secrets that are derived from one
+// master secret belong to one connection. The key derived from a traffic secret leads to
+// the cipher context: libssl gives it that key directly afterwards. A KeyUpdate derives
+// the next secret from a known one.
+//
+// TLS 1.2: the keys can be computed from what SSL and SSL_SESSION return, and a key leads
+// to the context that uses it.
+//
+// A connection lives as long as any of its cipher contexts. A process may have very many
+// connections, so the tables are hash tables, with the secrets' own bytes as hashes.
+// Nothing is searched linearly, and little is stored per connection.
 #pragma once
 
 #include <array>
@@ -27,27 +36,31 @@ struct CipherContext;
 struct CipherTable;
 struct MacContext;
 
-// TLS 1.3 only. Both ends of a connection may be in this process, and share it.
+// The secrets of a TLS 1.3 connection. If both ends of a connection are in this process,
+// they share the object.
 struct Connection : std::enable_shared_from_this<Connection> {
-  Key client, server, exporter, resumption;                   // traffic secrets of the first generation after the handshake, or the load
-  std::array<std::array<CipherContext*, 2>, 2> contexts{};    // [with the client's secrets][encrypting]
-  Tag master;                                                 // while not all are known
+  // The traffic secrets are of the first generation after the handshake or the load.
+  Key client, server, exporter, resumption;
+  // Indices: [with the client's secrets][encrypting].
+  std::array<std::array<CipherContext*, 2>, 2> contexts{};
+  Tag master;                                                 // while not all secrets are known
   static std::shared_ptr<Connection> make() { return std::allocate_shared<Connection>(SecretAllocator<Connection>()); }
   ~Connection();
 };
 
-// Record numbers.
+// Record sequence numbers.
 struct Sequence {
-  std::uint64_t count = 0;   // as libssl counts them: that of the next record
-  std::uint64_t offset = 0;  // what has to be added since this endpoint was not born here
+  std::uint64_t count = 0;   // the next record's number as libssl counts
+  std::uint64_t offset = 0;  // added to give the real number; 0 unless loaded here
   std::uint64_t next() const { return count + offset; }
 };
 
-// The HMAC of one direction of a TLS 1.2 CBC connection. libssl makes a copy of its context for every record: all copies share this.
+// The HMAC of one direction of a TLS 1.2 CBC connection. libssl copies the HMAC context
+// for every record; all copies share this state.
 struct MacState {
   MacContext* origin = nullptr;  // the context that is copied
   Sequence sequence;
-  bool application_data = false;  // of the last record: its type
+  bool application_data = false;  // type of the last record
 };
 
 struct CipherContext {
@@ -55,10 +68,10 @@ struct CipherContext {
   static void operator delete(void* context, std::size_t size) { secret_free(context, size); }
 
   const CipherTable* table = nullptr;
-  void* inner = nullptr;     // the default provider's context; null: the endpoint was exported, its keys are gone
+  void* inner = nullptr;     // the default provider's; null: endpoint exported, keys wiped
   bool encrypting = false;
-  bool shadow = false;       // of a rehearsal's throw-away side, which nobody will look for
-  bool client = false;       // TLS 1.3: it works with the client's secrets
+  bool shadow = false;       // of a handshake replay's dummy peer: not in the registry
+  bool client = false;       // TLS 1.3: it uses the client's secrets
   Key secret;                // TLS 1.3: the traffic secret; TLS 1.2: the key
   bool has_static_iv = false;
   std::array<std::uint8_t, 12> static_iv{};
@@ -67,11 +80,12 @@ struct CipherContext {
   std::size_t mac_size = 0;  // CBC: 0 is encrypt-then-MAC (RFC 7366)
   std::array<std::uint8_t, 8> explicit_nonce{};
   std::size_t call_plaintext = 0;  // see call_sent()
-  std::shared_ptr<MacState> mac;   // CBC without a stitched HMAC: it counts
+  std::shared_ptr<MacState> mac;   // CBC with a separate HMAC, which counts records
   std::shared_ptr<Connection> connection;
   Sequence& sequence() { return mac ? mac->sequence : own; }
   void note_plaintext(std::size_t size);
-  // How many bytes of the application's the SSL_write that is under way, or was last, has put into records.
+  // Returns how many of the application's bytes the current SSL_write, or the last one,
+  // has put into records.
   std::size_t call_sent() const { return mac && !mac->application_data ? 0 : call_plaintext; }
 };
 
@@ -80,31 +94,37 @@ class Registry {
   static Registry& get();
 
   // --- called by the provider ---
-  void derived(ByteView from, std::string_view label, ByteView out);  // an HKDF-Expand-Label of TLS 1.3
-  // The next key that this thread derives will be of this secret of one of these; of none: nothing is expected any more.
+  // An HKDF-Expand-Label of TLS 1.3.
+  void derived(ByteView from, std::string_view label, ByteView out);
+  // Announces that the next key that this thread derives belongs to `secret` of one of
+  // `connections`. An empty vector cancels the announcement.
   void expect(std::vector<std::shared_ptr<Connection>> connections, bool client, ByteView secret);
-  void keyed(CipherContext& context, ByteView key);                     // TLS 1.3: has a new key
-  void working(CipherContext& context);                                 // TLS 1.2: has a first record
+  void keyed(CipherContext& context, ByteView key);  // TLS 1.3: the context has a new key
+  void working(CipherContext& context);  // TLS 1.2: the context gets its first record
   void gone(CipherContext& context);
 
-  // --- called by capture and rehearsal ---
+  // --- called by save() and the handshake replay ---
   std::shared_ptr<Connection> by_exporter(ByteView exporter, bool server);
   void add(const std::shared_ptr<Connection>& connection);
-  // The context that works with this key. An SSL and another that was loaded from its image may both be alive: `known`, if it is one of them.
+  // Returns the context that uses this key. An SSL and another one that was loaded from
+  // its image may exist together and use the same key: in that case `known` is preferred
+  // if it is one of them.
   CipherContext* by_key(bool encrypting, ByteView key, const CipherContext* known = nullptr);
-  // The cipher context that works with the client's or the server's traffic secret now, and that secret.
+  // The cipher context that currently uses the client's or the server's traffic secret,
+  // and that secret.
   struct Current {
     CipherContext* context = nullptr;
     Secret secret;
   };
   Current current(const Connection& connection, bool client, bool encrypting);
-  // TLS 1.2 after a rehearsal: libssl hashes the rehearsal's random where the peer knows the real one.
+  // TLS 1.2 after a handshake replay: libssl uses the replay's random where the peer uses
+  // the real one. substitute() makes the provider replace it in seeds.
   void substitute(const Secret& local, const Secret& real);
   void end_substitution(const Secret& local);
   bool substitutes() const { return substitutions_count_.load(std::memory_order_relaxed) > 0; }
   void apply_substitutions(Secret& seed);
 
-  std::size_t entries();  // for tests: how much is known
+  std::size_t entries();  // for tests: number of entries
 
  private:
   friend struct Connection;
@@ -113,13 +133,13 @@ class Registry {
   struct Known {
     Connection* connection;
     bool client;
-    std::uint32_t users;  // contexts that work with it
+    std::uint32_t users;  // contexts that use it
   };
   std::shared_ptr<Connection> connection_of(ByteView master, ByteView secret);
   void forget(Connection& connection);
   Table<Known>::iterator find(Tag tag, const Connection& connection);
   std::mutex mutex_;
-  Table<std::weak_ptr<Connection>> by_master_;  // those whose handshake is not finished
+  Table<std::weak_ptr<Connection>> by_master_;  // connections in their handshake
   Table<Known> by_secret_;                      // traffic secrets in use, and exporter secrets
   Table<CipherContext*> by_key_;                // TLS 1.2
   std::map<Secret, Secret> substitutions_;
@@ -131,15 +151,15 @@ struct Finished {
   Secret client, server;
 };
 
-// What is under way on this thread, and how the provider is to behave meanwhile.
+// What this thread is doing with an SSL, and how the provider behaves during it.
 struct Scope {
-  bool probing = false;                        // remember the first secret that something is derived from
+  bool probing = false;                        // record the first secret that a key is derived from
   Secret probed;
-  std::shared_ptr<Connection> inject;          // TLS 1.3: answer the target's derivations with these secrets
-  bool inject_shadow = false;                  // and the shadow's
-  const Finished* inject_finished = nullptr;   // TLS 1.2: answer both with these
-  bool shadow = false;                         // it is the throw-away side's turn
-  std::vector<CipherContext*> contexts;        // the target's, that were made and are alive
+  std::shared_ptr<Connection> inject;          // TLS 1.3: secrets to return to the target
+  bool inject_shadow = false;                  // and to the dummy peer
+  const Finished* inject_finished = nullptr;   // TLS 1.2: to return to both
+  bool shadow = false;                         // the dummy peer is running
+  std::vector<CipherContext*> contexts;        // the target's contexts that exist
   Scope() : outer_(std::exchange(current_, this)) {}
   ~Scope() { current_ = outer_; }
   Scope(const Scope&) = delete;

@@ -50,19 +50,23 @@ X509* certify(EVP_PKEY* key) {
   return certificate;
 }
 
-// Only a handshake gives a session a chain. The one that is had here, once, is of a throw-away certificate.
+// Only a handshake gives a session a certificate chain. This one is performed once per
+// process, with a temporary certificate.
 SSL_SESSION* handshake_with_certificate() {
   EVP_PKEY* key = EVP_EC_gen("P-256");
   X509* certificate = certify(key);
   SSL_CTX* ctx = SSL_CTX_new_ex(DefaultProvider::get().libctx, nullptr, TLS_method());
   SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
-  SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);  // d2i_SSL_SESSION(3) would leave the size of this ticket with a session that has none
+  // With a ticket, d2i_SSL_SESSION(3) would later leave this ticket's size in a session
+  // that has no ticket.
+  SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
   SSL_CTX_use_cert_and_key(ctx, certificate, key, nullptr, 1);
   const SslPointer client(SSL_new(ctx)), server(SSL_new(ctx));
   SSL_set_connect_state(client.get());
   SSL_set_accept_state(server.get());
   SSL_SESSION* session = connect_in_memory(client.get(), server.get()) && shake_hands(client.get(), server.get()) ? SSL_get1_session(client.get()) : nullptr;
-  SSL_set_shutdown(client.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);  // else its end makes the session one that can not be resumed
+  // Without this, freeing the client marks the session as not resumable.
+  SSL_set_shutdown(client.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   SSL_CTX_free(ctx);
   X509_free(certificate);
   EVP_PKEY_free(key);
@@ -87,9 +91,11 @@ SSL_CTX* shadow_context(int version, const SSL_CIPHER* cipher) {
   else
     SSL_CTX_set_cipher_list(ctx, name);
   SSL_CTX_set_alpn_select_cb(ctx, select_alpn, nullptr);
-  // Without one, an SSL that is here only for a while would ask that of the context which it was made of.
+  // Without this callback, an SSL that is only temporarily in this context would call the
+  // callback of the context it was made from.
   SSL_CTX_set_tlsext_servername_callback(ctx, +[](SSL*, int*, void*) -> int { return SSL_TLSEXT_ERR_NOACK; });
-  // Without one, a client does not offer the suites with a pre-shared key; a resumption does not ask for it.
+  // Without this callback, a client does not offer the suites with a pre-shared key. A
+  // resumption does not call it.
   if (version != TLS1_3_VERSION) SSL_CTX_set_psk_client_callback(ctx, [](SSL*, const char*, char*, unsigned, unsigned char*, unsigned) { return 0u; });
   SSL_CTX_set_options(ctx, SSL_OP_ALLOW_NO_DHE_KEX | SSL_OP_NO_TICKET);
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER);

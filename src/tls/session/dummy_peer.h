@@ -1,4 +1,5 @@
-// The throw-away side of a rehearsal: what stands in for the peer.
+// The temporary SSL that takes the place of the peer in a handshake replay (its code name
+// is "shadow").
 #pragma once
 
 #include <openssl/ssl.h>
@@ -7,13 +8,16 @@
 
 namespace sockmi::tls {
 
-// A context for one version and cipher suite, in a library context of our own, with the provider in its path. Lives as long as the process.
+// Returns an SSL_CTX for one version and cipher suite, in a library context of our own
+// that has the provider enabled. It lives as long as the process.
 SSL_CTX* shadow_context(int version, const SSL_CIPHER* cipher);
 
-// The ALPN protocol that it chooses as a server; empty: none. `protocol` has to live as long as the handshake.
+// Sets the ALPN protocol that the dummy peer chooses as a server; empty: none. `protocol`
+// must live as long as the handshake.
 void choose_alpn(SSL* shadow, const ByteView* protocol);
 
-// A session that has a peer's chain, for which there is no setter: to be filled with what it shall be. Null: no memory.
+// Returns a session that has a peer's certificate chain, which has no setter. The caller
+// fills it with the real contents. Null if memory is short.
 SSL_SESSION* new_session_with_chain();
 
 }  // namespace sockmi::tls

@@ -1,22 +1,34 @@
-// How a genuine SSL comes to hold somebody else's session: by a handshake.
+// Loads a session into a stock SSL object by performing a handshake with it.
 //
-// libssl's private state can not be written, but libssl writes it itself when it does a handshake. So the target does one, in memory, against a
-// throw-away SSL of ours, its shadow: a resumption, which needs no private key. In TLS 1.3 that is a PSK handshake with a throw-away key; when
-// libssl derives the application, exporter and resumption secrets, the provider answers both with the real ones. In TLS 1.2 it is a session
-// resumption, whose Finished messages the provider answers with the real ones; then the cipher contexts are given the real keys. Afterwards
-// record sequence numbers are moved on to the real ones, and nothing of the SSL is different from one that had the handshake with the peer:
-// KeyUpdate, exporters, tickets, renegotiation and getters work.
+// Design. libssl's private state cannot be written from outside, but libssl writes it
+// itself during a handshake. So the target performs a handshake in memory, with a
+// temporary SSL of ours, the dummy peer ("shadow" in the code). The handshake is a
+// resumption, which needs no private key.
 //
-// The target's context is the application's, with its callbacks. Those that a handshake has no choice but to call (ClientHello, server name, ALPN) see
-// the connection's own names, so that they choose what they chose then, the context and certificate of a virtual host among it. docs/tls.md lists them.
+// In TLS 1.3 it is a PSK handshake with a temporary key. When libssl derives the
+// application, exporter and resumption secrets, the provider returns the real ones to
+// both sides. In TLS 1.2 it is a session resumption. The provider returns the real
+// Finished messages, and afterwards the cipher contexts are given the real keys. Then the
+// record sequence numbers are shifted to the real ones. Now the SSL does not differ from
+// one that performed the handshake with the peer: KeyUpdate, exporters, tickets,
+// renegotiation and getters work.
 //
-// What the application had not read yet, and a close_notify that it knows of, come to the target as they came to the source: in records, which
-// the shadow makes. They never leave this process.
+// The target's context is the application's, with its callbacks. Some callbacks are
+// always called in a handshake (ClientHello, server name, ALPN). They see the names of
+// the real connection, so that they choose the same as in the real handshake, including
+// the context and certificate of a virtual host. docs/tls.md lists them.
 //
-// One thing stays: to libssl the handshake was a resumption, and SSL_session_reused(3) says so. Nothing public can change that; what it was is
-// kept beside (sockmi_session_reused()).
+// Data that the application had not read yet, and a received close_notify, reach the
+// target like they reached the source: in records. The dummy peer makes these records,
+// and they never leave this process.
 //
-// Rejected: writing into SSL's structure (changes with every release), and speaking TLS ourselves (then it is no SSL any more).
+// Limitation: to libssl the handshake was a resumption, and SSL_session_reused(3) says
+// so. No public function can change that. The real value is stored separately
+// (sockmi_session_reused()).
+//
+// Alternatives considered:
+// - Writing into SSL's structure: it changes with every release.
+// - Implementing TLS ourselves: the result would not be an SSL object.
 #include "tls/session/handshake_replay.h"
 
 #include <algorithm>
@@ -33,10 +45,12 @@
 namespace sockmi::tls {
 namespace {
 
-// No group is common to both sides, so that libssl settles on a handshake without Diffie-Hellman (psk_ke, RFC 8446, 4.2.9).
+// The two sides have no group in common, so that libssl chooses a handshake without
+// Diffie-Hellman (psk_ke, RFC 8446, 4.2.9).
 constexpr const char* kClientGroups = "P-256";
 constexpr const char* kServerGroups = "X25519";
-// Afterwards the SSL has OpenSSL's default ones: what it had before, nothing tells.
+// Sets OpenSSL's default groups after the replay. The groups that the SSL had before
+// cannot be queried.
 void set_usual_groups(SSL* ssl) {
 #if OPENSSL_VERSION_PREREQ(3, 5)
   SSL_set1_groups_list(ssl, "DEFAULT");
@@ -65,10 +79,10 @@ int use_psk(SSL* ssl, const EVP_MD*, const unsigned char** id, std::size_t* id_s
   return find_psk(ssl, nullptr, 0, out);
 }
 
-// Without one of its own, an SSL calls its context's.
+// An SSL without an info callback of its own would call its context's.
 void tell_nobody(const SSL*, int, int) {}
 
-// Null: none. (The macro casts its argument.)
+// `name` null: none. (The macro casts its argument.)
 void set_host_name(SSL* ssl, const char* name) { SSL_set_tlsext_host_name(ssl, name); }
 
 Secret secret(const flatbuffers::Vector<std::uint8_t>* bytes) { return wire::secret(bytes); }
@@ -79,7 +93,8 @@ Secret master_of(const SSL_SESSION* session) {
   return master;
 }
 
-// The target on stage: its settings are put back when this goes, and on failure it is cleared, fit for a handshake of its own.
+// One handshake replay. The destructor restores the target's settings. After a failure it
+// also clears the target, so that the target can perform a handshake of its own.
 class HandshakeReplay {
  public:
   HandshakeReplay(SSL* target, LoadPlan& script)
@@ -111,7 +126,7 @@ class HandshakeReplay {
     }
     if (rbio_ && rbio_ == wbio_) BIO_free(rbio_);  // SSL_set_bio() takes one reference for both
     SSL_set_bio(target_, rbio_, wbio_);
-    if (shadow_knows_) (void)overwrite_secrets(shadow_.get());  // that fails only without memory
+    if (shadow_knows_) (void)overwrite_secrets(shadow_.get());  // fails only if memory is short
     ERR_clear_error();
   }
 
@@ -120,10 +135,12 @@ class HandshakeReplay {
     set_stage();
     Scope scope;
     const Secret master = tls13_ ? set_psk(scope) : set_resumption();
-    if (!tls13_ && !by_callback_ && !cached_) return fail_openssl(EBADMSG, "TLS image: session");  // an empty ticket: libssl can not copy that
+    // An empty ticket: libssl cannot copy that session.
+    if (!tls13_ && !by_callback_ && !cached_) return fail_openssl(EBADMSG, "TLS image: session");
     const Finished finished{secret(tls_.client_finished()), secret(tls_.server_finished())};
     if (!tls13_) scope.inject_finished = &finished;
-    // It has to make records only if there are any.
+    // The dummy peer makes records only if there are unread data, so only then does it
+    // need the real secrets.
     shadow_knows_ = scope.inject_shadow = tls13_ && has_unread();
     const bool shaken = shake_hands(shadow_.get(), target_, [&](const SSL* turn) { scope.shadow = turn != target_; }) && SSL_session_reused(target_);
     if (cached_) SSL_CTX_remove_session(cache(), cached_.get());
@@ -148,7 +165,8 @@ class HandshakeReplay {
   }
   static std::optional<std::string> text(const char* from) { return from ? std::optional<std::string>(from) : std::nullopt; }
   const char* name() const { return tls_.server_name() ? tls_.server_name()->c_str() : nullptr; }
-  // Where the server looks sessions up: not in the context that a virtual host gives it on the way.
+  // The cache in which the server looks up sessions. It is that of the original context,
+  // even if a virtual host's context replaces it during the handshake.
   SSL_CTX* cache() const { return tls_.server() ? context_.get() : SSL_get_SSL_CTX(shadow_.get()); }
   SSL* server() const { return tls_.server() ? target_ : shadow_.get(); }
   SSL* client() const { return tls_.server() ? shadow_.get() : target_; }
@@ -159,7 +177,8 @@ class HandshakeReplay {
     SSL_set_connect_state(client());
     set_host_name(client(), name());
     SSL_SESSION_set1_hostname(script_.session.get(), name());
-    // A shadow has no stapled response, which an application may insist on.
+    // The dummy peer has no stapled OCSP response. An application may insist on one, so
+    // it is not requested.
     if (status_type_ != kNoStatus) SSL_set_tlsext_status_type(target_, kNoStatus);
     choose_alpn(shadow_.get(), &alpn_);
     if (!alpn_.empty()) {
@@ -170,7 +189,8 @@ class HandshakeReplay {
     SSL_set_tlsext_max_fragment_length(client(), SSL_SESSION_get_max_fragment_length(script_.session.get()));
     SSL_set_num_tickets(server(), 0);
     SSL_set_options(target_, SSL_OP_ALLOW_NO_DHE_KEX);
-    // What the real handshake agreed on, the rehearsal has to agree on too: the client leaves out what it did not.
+    // The replay must negotiate the same extensions as the real handshake. The client
+    // omits those that were not negotiated.
     SSL_clear_options(target_, kAgreed);
     if (!tls13_ && !tls_.encrypt_then_mac()) SSL_set_options(client(), SSL_OP_NO_ENCRYPT_THEN_MAC);
     if (tls_.no_extended_master()) SSL_set_options(client(), SSL_OP_NO_EXTENDED_MASTER_SECRET);
@@ -178,7 +198,8 @@ class HandshakeReplay {
       SSL_set1_groups_list(client(), kClientGroups);
       SSL_set1_groups_list(server(), kServerGroups);
     }
-    // Or the client refuses: "attempt to reuse session in different context"; and a server that asks for certificates refuses an empty one.
+    // Without a common session id context the client fails with "attempt to reuse session
+    // in different context". A server that requests certificates rejects an empty one.
     unsigned size = 0;
     const unsigned char* id = SSL_SESSION_get0_id_context(script_.session.get(), &size);
     id_context_.assign(id, id + size);
@@ -189,7 +210,8 @@ class HandshakeReplay {
     session_id_.assign(id, id + size);
   }
 
-  // Or a connection that is older than its session would be refused. Afterwards the session has its own age again.
+  // Makes the session new. Otherwise a connection that is older than its session's
+  // timeout would be refused. The session gets its own time and timeout back afterwards.
   void make_young(SSL_SESSION* session) {
     time_ = SSL_SESSION_get_time(session);
     timeout_ = SSL_SESSION_get_timeout(session);
@@ -197,14 +219,16 @@ class HandshakeReplay {
     SSL_SESSION_set_timeout(session, 300);
   }
 
-  // A throw-away key takes the place of the session's secret. Returns the real one.
+  // Replaces the session's secret by a temporary key. Returns the real one.
   Secret set_psk(Scope& scope) {
     SSL_SESSION* session = script_.session.get();
     const Secret real = master_of(session);
     Secret psk(static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session)))));
     RAND_bytes(psk.data(), static_cast<int>(psk.size()));
     SSL_SESSION_set1_master_key(session, psk.data(), psk.size());
-    SSL_SESSION_set1_id(session, psk.data(), 0);  // or a client takes the session of that id out of its cache, and tells the application
+    // With an id, a client would remove the session of that id from its cache, and notify
+    // the application.
+    SSL_SESSION_set1_id(session, psk.data(), 0);
     make_young(session);
     for (SSL* ssl : {server(), client()}) SSL_set_ex_data(ssl, psk_index(), session);
     SSL_set_psk_find_session_callback(server(), find_psk);
@@ -218,9 +242,14 @@ class HandshakeReplay {
     return real;
   }
 
-  // The session goes by a random id: the peers' own may be in this process too. The server finds it in its context's cache; or it is told the secret
-  // by a callback (SSL_set_session_secret_cb, made for EAP-FAST), and its new session is filled with ours. That is for contexts that do not look into
-  // their cache, or whose application is told of every session that leaves it; but only a session from the cache can have a chain.
+  // The session gets a random id, because the peer's own session may be in this process
+  // too. The server finds the session in its context's cache. Alternatively a callback
+  // gives the server the secret (SSL_set_session_secret_cb, made for EAP-FAST), and its
+  // new session is filled with ours. The callback is used for contexts that do not look
+  // into their cache, and for contexts whose application is notified of every session
+  // that is removed from the cache. But only a session from the cache can have a chain.
+  // So in the second case a session with a chain is put into the cache all the same; in
+  // the first case it cannot be loaded.
   Secret set_resumption() {
     SSL_SESSION* session = script_.session.get();
     SSL_set_options(client(), SSL_OP_NO_TICKET);
@@ -260,7 +289,8 @@ class HandshakeReplay {
 
   bool has_unread() const { return !wire::view(tls_.unread()).empty() || (tls_.shutdown() & SSL_RECEIVED_SHUTDOWN); }
 
-  // In TLS 1.3 the shadow has the peer's keys by now; in TLS 1.2 those of the rehearsal, which the target will lose.
+  // In TLS 1.3 the dummy peer has the real peer's keys by now. In TLS 1.2 it has the
+  // replay's keys, which the target still has too and loses later.
   Result<> give_unread(Scope& scope) {
     if (!has_unread()) return {};
     const ByteView unread = wire::view(tls_.unread());
@@ -320,7 +350,7 @@ class HandshakeReplay {
     unsigned size = 0;
     SSL_get0_alpn_selected(target_, &alpn, &size);
     if (!std::ranges::equal(ByteView(alpn, size), alpn_)) return fail(ENOTSUP, "the SSL's context chooses another ALPN protocol");
-    // On a server too, which may have passed over the name.
+    // On a server too, because it may have ignored the name.
     set_host_name(target_, name());
     SSL_SESSION* const session = SSL_get_session(target_);
     SSL_SESSION_set1_hostname(session, name());
@@ -355,7 +385,7 @@ class HandshakeReplay {
   void (*const info_callback_)(const SSL*, int, int);
   const long status_type_;
   const std::optional<std::string> name_before_;
-  const ContextPointer context_;  // before a virtual host's takes its place
+  const ContextPointer context_;  // before a virtual host's context replaces it
   BIO *rbio_, *wbio_;
   SslPointer shadow_;
   SessionPointer cached_;

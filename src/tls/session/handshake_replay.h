@@ -1,4 +1,4 @@
-// How a genuine SSL comes to hold somebody else's session: see rehearsal.cc.
+// Loads a session into a stock SSL object by a handshake: see handshake_replay.cc.
 #pragma once
 
 #include "base/error.h"
@@ -8,7 +8,7 @@
 
 namespace sockmi::tls {
 
-// What a rehearsal is to make of its target.
+// What a handshake replay loads into its target.
 struct LoadPlan {
   const wire::Tls* tls = nullptr;
   Suite suite{};
@@ -16,10 +16,12 @@ struct LoadPlan {
   std::vector<X509*> chain;  // the peer's; borrowed
 };
 
-// ENOTSUP, ENOKEY, EBADMSG; the target is then fit for a handshake of its own. Its BIOs stay what they are.
+// Performs the handshake replay. The target's BIOs are kept. Errors: ENOTSUP, ENOKEY,
+// EBADMSG; after an error the target can still perform a handshake of its own.
 Result<> rehearse(SSL* target, LoadPlan& script);
 
-// Takes every secret out of an SSL that has been exported, which is then as one before its handshake: see overwrite.cc. An error: copies are left.
+// Removes all secrets from an SSL that has been exported. The SSL is then as before its
+// handshake: see overwrite.cc. On error copies of secrets are left.
 Result<> overwrite_secrets(SSL* ssl);
 
 }  // namespace sockmi::tls

@@ -1,4 +1,5 @@
-// New traffic keys for a connection in TLS 1.3 (RFC 8446, 4.6.3), in both directions.
+// Requests new traffic keys for a TLS 1.3 connection (RFC 8446, 4.6.3), in both
+// directions.
 #include <openssl/err.h>
 
 #include "tls/tls.h"
@@ -10,7 +11,8 @@ Result<> update_keys(SSL* ssl) {
   if (phase(ssl) != Phase::established) return fail(EAGAIN, "the handshake is not finished");
   if (SSL_version(ssl) != TLS1_3_VERSION) return fail(ENOTSUP, "{} has no KeyUpdate", SSL_get_version(ssl));
   ERR_clear_error();
-  if (SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED) != 1) return fail_openssl(EAGAIN, "KeyUpdate");  // an SSL_write is half done
+  // Fails if an SSL_write is half done.
+  if (SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED) != 1) return fail_openssl(EAGAIN, "KeyUpdate");
   const int sent = SSL_do_handshake(ssl);
   if (sent != 1 && SSL_get_error(ssl, sent) != SSL_ERROR_WANT_WRITE) return fail_openssl(EPROTO, "KeyUpdate");
   return {};

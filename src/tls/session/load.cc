@@ -1,4 +1,4 @@
-// From an image to a live SSL. What comes in is hostile until checked.
+// Loads an image into a live SSL. The image is untrusted input until it is checked.
 #include <algorithm>
 
 #include <openssl/x509.h>
@@ -16,9 +16,9 @@ using CertificatePointer = std::unique_ptr<X509, Deleter<X509, X509_free>>;
 
 constexpr std::size_t kMostCertificates = 100;
 
-// An image whose parts have been checked against each other.
+// An image after its parts have been checked, also against each other.
 struct Checked {
-  Secret body;  // owns what `script.tls` points into
+  Secret body;  // owns the data that `script.tls` points into
   std::vector<CertificatePointer> chain;
   LoadPlan script;
 };
@@ -107,7 +107,8 @@ Result<> load(ByteView sealed, SSL* ssl, Kind kind) {
   kept.write_taken = tls.write_taken();
   kept.loaded = real.established;
   kept.reused = tls.reused();
-  // A record BIO that is there already gets what the image has for it.
+  // If the SSL already has a descriptor, the new record BIO on it gets what the image has
+  // for it.
   if (fd >= 0) return set_fd(ssl, fd);
   return {};
 }

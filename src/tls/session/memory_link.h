@@ -1,4 +1,4 @@
-// Two SSLs that meet in memory.
+// Connects two SSLs in memory.
 #pragma once
 
 #include <memory>
@@ -17,7 +17,8 @@ using SessionPointer = std::unique_ptr<SSL_SESSION, Deleter<SSL_SESSION, SSL_SES
 
 bool connect_in_memory(SSL* a, SSL* b);
 
-// Takes turns until both have had their handshake. `turn` is told whose turn it is.
+// Runs both SSLs alternately until both have finished their handshake. `turn` is called
+// with each SSL before it runs.
 template <class Turn>
 bool shake_hands(SSL* a, SSL* b, Turn&& turn) {
   const auto step = [&](SSL* ssl) {

@@ -1,6 +1,10 @@
-// What an SSL that was exported still knows goes. Its session leaves it, and in TLS 1.2, where that has the master secret, its context's cache too.
-// In TLS 1.3 libssl does not wipe its copies of the secrets when an SSL is cleared or freed: another session, of random secrets, takes their place by
-// a rehearsal. That is done in a context of ours, so that no callback of the application's is asked, and none can refuse.
+// Removes the secrets from an SSL that has been exported. The session is removed from the
+// SSL and, in TLS 1.2, where the session has the master secret, from the context's cache.
+//
+// In TLS 1.3 libssl does not wipe its copies of the secrets when an SSL is cleared or
+// freed. So a handshake replay replaces them by another session with random secrets. The
+// replay runs in a context of our own, so that none of the application's callbacks is
+// called, and none can refuse.
 #include <openssl/rand.h>
 
 #include "tls/session/handshake_replay.h"
@@ -9,7 +13,8 @@
 namespace sockmi::tls {
 namespace {
 
-// The SSL is in another context meanwhile. What the application had set of certificates in the SSL itself is then its context's.
+// Puts the SSL into another context for this object's lifetime. Certificates that the
+// application had set on the SSL itself are replaced by its context's.
 class InContext {
  public:
   InContext(SSL* ssl, SSL_CTX* context) : ssl_(ssl), own_(SSL_get_SSL_CTX(ssl)) {
@@ -24,7 +29,8 @@ class InContext {
   const ContextPointer own_;
 };
 
-// A session of the SSL's suite whose secrets are random. `builder` holds what `script` points to.
+// Returns a plan to load a session of the SSL's suite with random secrets. `builder` owns
+// what the plan points to.
 LoadPlan random_script(bool server, SessionPointer session, flatbuffers::FlatBufferBuilder& builder) {
   const auto hash = static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session.get()))));
   wire::TlsT other;
@@ -49,12 +55,13 @@ Result<> overwrite_secrets(SSL* ssl) {
     SSL_clear(ssl);
     SSL_set_session(ssl, nullptr);
   };
-  // One that was not shut down takes its session for a bad one, and out of the cache.
+  // In TLS 1.2 the shutdown flags are cleared: libssl treats the session of an SSL that
+  // was not shut down as bad, and removes it from the cache.
   SSL_set_shutdown(ssl, tls13 ? SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN : 0);
   forget();
   if (!tls13) return {};
   const SSL_CIPHER* cipher = session ? SSL_SESSION_get0_cipher(session.get()) : nullptr;
-  if (!cipher) return {};  // its handshake had not come to secrets
+  if (!cipher) return {};  // its handshake had not derived secrets yet
   flatbuffers::FlatBufferBuilder builder;
   SSL_CTX* const private_context = shadow_context(TLS1_3_VERSION, cipher);
   LoadPlan script = random_script(SSL_is_server(ssl), std::move(session), builder);

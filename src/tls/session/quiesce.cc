@@ -1,5 +1,7 @@
-// An SSL can be saved between two records, not within one, and with its handshake done or not begun. One that is found elsewhere is on its way
-// to such a place: whoever asks for its export waits with it for a moment.
+// Brings an SSL to a state in which it can be saved. An SSL can be saved between two
+// records, but not within one, and before or after its handshake, but not during it. An
+// SSL in any other state normally reaches such a state soon, so an export waits a moment
+// for it.
 #include <fcntl.h>
 #include <poll.h>
 
@@ -12,7 +14,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// libssl must not block beyond our patience. Puts the descriptor back as it was.
+// Makes the descriptor non-blocking, so that libssl does not block longer than
+// `patience`. The destructor restores the flags.
 class NonBlocking {
  public:
   explicit NonBlocking(int fd) : fd_(fd), flags_(::fcntl(fd, F_GETFL)) {
@@ -37,7 +40,8 @@ Result<> quiesce(SSL* ssl, std::chrono::milliseconds patience) {
   const NonBlocking guard(fd);
   for (const auto deadline = Clock::now() + patience;;) {
     ERR_clear_error();
-    // Peeking takes nothing from the application: a record that is whole is decrypted, and stays unread.
+    // Peeking removes nothing: a complete record is decrypted and stays unread for the
+    // application.
     char byte;
     const int result = phase(ssl) == Phase::in_handshake ? SSL_do_handshake(ssl) : SSL_peek(ssl, &byte, 1);
     const int error = SSL_get_error(ssl, result);

@@ -16,11 +16,12 @@ namespace sockmi::tls {
 namespace {
 
 constexpr std::size_t kHeader = SSL3_RT_HEADER_LENGTH;
-constexpr std::size_t kLargest = kHeader + SSL3_RT_MAX_PLAIN_LENGTH + 2048;  // RFC 5246, 6.2.3; TLS 1.3 has less
+// RFC 5246, 6.2.3; TLS 1.3 allows less.
+constexpr std::size_t kLargest = kHeader + SSL3_RT_MAX_PLAIN_LENGTH + 2048;
 constexpr std::size_t kRecordRoomBytes = kLargest;
 constexpr const char* kName = "sockmi record";
 
-// The last buffer that a connection of this thread had no more use for.
+// The buffer that a connection of this thread released last.
 thread_local Bytes spare;
 
 Bytes take_room() { return std::exchange(spare, Bytes()); }
@@ -29,12 +30,13 @@ void give_room(Bytes&& room) {
   room = Bytes();
 }
 
-// What is "try again" on OpenSSL's own socket BIO, a signal's EINTR among it.
+// Returns whether OpenSSL's own socket BIO would retry, which includes a signal's EINTR.
 bool may_retry() { return BIO_sock_non_fatal_error(errno) == 1; }
 
 }  // namespace
 
-// One that has ended elsewhere is dead: the socket says so itself.
+// A connection that has been ended because it moved is not frozen any more:
+// getpeername(2) fails on its socket.
 bool RecordBuffer::is_frozen() {
   if (!doubtful_) return false;
   std::uint32_t mark = 0;
@@ -134,7 +136,7 @@ int RecordBuffer::write(const char* data, int size, bool& retry) {
     retry = true;
     return -1;
   }
-  // Another SSL's rest is still to be sent: this record waits behind it.
+  // The rest of another SSL's record is not sent yet: this record waits behind it.
   if (interrupted_ == 0) {
     out_.insert(out_.end(), data, data + record);
     interrupted_ = record;
@@ -160,7 +162,8 @@ namespace {
 
 RecordBuffer* buffer_of(BIO* bio) { return static_cast<RecordBuffer*>(BIO_get_data(bio)); }
 
-// Who has nothing more to write, and only waits to read, does not know of what another SSL has left here to be sent: so SSL_read says WANT_WRITE.
+// If another SSL has left bytes here to be sent, an application that only waits to read
+// does not know of them. So SSL_read reports WANT_WRITE.
 int bio_read(BIO* bio, char* out, int size) {
   bool retry = false;
   BIO_clear_retry_flags(bio);
@@ -206,7 +209,7 @@ int bio_destroy(BIO* bio) {
 
 const BIO_METHOD* method() {
   static const BIO_METHOD* it = [] {
-    // With the descriptor bit SSL_get_fd(3) finds us.
+    // The descriptor bit lets SSL_get_fd(3) find this BIO.
     BIO_METHOD* m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK | BIO_TYPE_DESCRIPTOR, kName);
     BIO_meth_set_read(m, bio_read);
     BIO_meth_set_write(m, bio_write);

@@ -1,11 +1,15 @@
-// The BIO between libssl and a socket that keeps record boundaries.
+// A BIO between libssl and a socket that keeps record boundaries.
 //
-// What libssl has half read, or half written, is in buffers that nobody else can see. So it never gets half a record: a record is given to it
-// when all of it is here. And a record that the socket takes only in part is kept here to its end; libssl is told to try again, and on its next
-// try is told that it is done. A connection that is idle holds no buffer.
+// libssl keeps half-read and half-written records in buffers that cannot be accessed from
+// outside. So libssl never gets a part of a record: the BIO returns a record only when
+// all of it has been received. If the socket accepts only a part of a record, the BIO
+// keeps the rest. libssl is told to retry, and its retry succeeds once the rest has been
+// sent. An idle connection has no buffer.
 //
-// Nothing is received beyond the record that is being read, however much libssl asks for (SSL_set_read_ahead(3)): what has come after it is seen by
-// poll(2), as with SSL_set_fd(3). That takes two calls a record, its header and the rest, as many as libssl makes on a socket.
+// The BIO receives nothing beyond the record that is being read, no matter how much
+// libssl requests (SSL_set_read_ahead(3)). So poll(2) reports what has arrived after it,
+// like with SSL_set_fd(3). This takes two calls per record, one for its header and one
+// for the rest, as many as libssl makes on a socket.
 #pragma once
 
 #include <openssl/bio.h>
@@ -16,45 +20,58 @@
 
 namespace sockmi::tls {
 
-// errno between the end of a record that had been interrupted and the next, if libssl writes both in one SSL_write; every SSL_write begins with
-// errno = 0. So who encrypts the next record can tell whether the application has heard of the last one.
+// Left in errno after an interrupted record completes inside SSL_write(). The cipher uses
+// it to distinguish a continued SSL_write() from a new one, because every SSL_write()
+// starts with errno 0. A continued call's earlier records are not reported to the
+// application yet.
 inline constexpr int kGoesOn = ERESTART;
 
 class RecordBuffer {
  public:
   explicit RecordBuffer(int fd) : fd_(fd) {}
 
-  // BIO_read and BIO_write: bytes, 0 at the stream's end, -1 with `retry`, or -1 with errno.
+  // Implement BIO_read and BIO_write. Return the number of bytes, 0 at the end of the
+  // stream, -1 with `retry` set, or -1 with errno.
   int read(char* out, int size, bool& retry);
   int write(const char* data, int size, bool& retry);
-  bool flush();  // true: nothing is left to be sent
+  bool flush();  // true: everything has been sent
 
   int fd() const { return fd_; }
   bool at_end() const { return ended_; }
-  // Nobody can say yet whether the connection is still this host's. As long as its socket is frozen nothing is read or written (EPERM).
+  // For a connection whose migration is in doubt. As long as its socket is frozen,
+  // nothing is read or written (EPERM).
   void doubt() { doubtful_ = true; }
-  bool has_left_over() const { return interrupted_ == 0 && !unsent().empty(); }  // to send, of which this SSL knows nothing
-  std::size_t ready() const;  // how much read() has without the socket
+  // Whether there are bytes to send that do not belong to a write of this SSL.
+  bool has_left_over() const { return interrupted_ == 0 && !unsent().empty(); }
+  // How many bytes read() can return without the socket.
+  std::size_t ready() const;
 
   // --- for the image ---
-  bool untouched() const { return !touched_; }  // nothing was ever given to libssl
+  bool untouched() const { return !touched_; }  // no byte was ever given to libssl
   bool on_boundary() const { return at_ == record_end_; }
   bool passes_through() const { return pass_through_; }
   ByteView waiting() const { return {in_.data() + at_, end_ - at_}; }
   ByteView unsent() const { return ByteView(out_).subspan(out_at_); }
-  std::size_t interrupted_record() const { return interrupted_; }  // size of the one that libssl will try to write again; 0: none
+  // Size of the record that libssl will try to write again; 0: none.
+  std::size_t interrupted_record() const { return interrupted_; }
   void adopt(ByteView waiting, ByteView unsent);
 
  private:
-  std::size_t next_record() const;  // its size; 0: not all of its header is here; or what is here, if it is no TLS
+  // Size of the next record; 0 if its header is not complete. If the data are not TLS:
+  // the size of what is here.
+  std::size_t next_record() const;
   bool receive(std::size_t most, bool& retry);
   bool is_frozen();
   int fd_;
-  Bytes in_;                    // [at_, record_end_) is the rest of the record that is being given, [at_, end_) of what was received
+  // [at_, record_end_) is the rest of the record that is being returned; [at_, end_) is
+  // the rest of what was received.
+  Bytes in_;
   std::size_t at_ = 0, record_end_ = 0, end_ = 0;
   bool ended_ = false, touched_ = false;
-  mutable bool pass_through_ = false;  // no TLS: libssl shall find out by itself
-  Bytes out_;                   // records, or the rest of one, that the socket has not taken
+  // The data are not TLS. They are passed on, and libssl reports the error.
+  mutable bool pass_through_ = false;
+  // Records, or the rest of one, that the socket has not accepted.
+  Bytes out_;
   std::size_t out_at_ = 0, interrupted_ = 0;
   bool doubtful_ = false;
 };

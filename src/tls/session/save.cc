@@ -18,7 +18,7 @@
 namespace sockmi::tls {
 namespace {
 
-// What of an established SSL depends on its version.
+// The version-dependent part of an established SSL's state.
 struct Live {
   CipherContext *reading = nullptr, *writing = nullptr;
   Secret client_secret, server_secret, exporter_secret, resumption_secret;
@@ -27,7 +27,8 @@ struct Live {
 
 Error not_ours() { return {ENOKEY, "the provider is not in the SSL's path: sockmi_enable() must come before its SSL_CTX is made"}; }
 
-// Whose SSL this is, only the provider can tell: we ask for an exporter value, and it sees whose exporter secret libssl uses for it.
+// Finds the Connection of an SSL. libssl does not expose its secrets, so this derives a
+// dummy exporter value: the provider sees which exporter secret libssl uses for it.
 std::shared_ptr<Connection> probe(SSL* ssl) {
   Scope scope;
   scope.probing = true;
@@ -37,7 +38,8 @@ std::shared_ptr<Connection> probe(SSL* ssl) {
   return Registry::get().by_exporter(scope.probed, SSL_is_server(ssl));
 }
 
-// What is known of the SSL's handshake; empty if it is of an earlier one of the same object.
+// Returns what is known about the SSL's handshake; empty if it was about an earlier
+// handshake of the same object.
 SslData::Known& known_of(SSL* ssl) {
   SslData::Known& known = attachment(ssl).known;
   Secret random = client_random_of(ssl);
@@ -92,8 +94,10 @@ Result<> of_a_kind_that_is_served(SSL* ssl) {
   return {};
 }
 
-// Whether a server has asked its client for a certificate after the handshake: the answer will be made of what that handshake was. Only
-// SSL_verify_client_post_handshake(3) tells; it asks for nothing on behalf of an SSL that wants no certificate.
+// Returns whether a server has requested a certificate from its client after the
+// handshake. The client's answer depends on the handshake's transcript, which cannot be
+// moved. Only SSL_verify_client_post_handshake(3) reports this state. For an SSL that
+// does not request certificates it sends nothing.
 bool authenticates_its_client(SSL* ssl) {
   if (!SSL_is_server(ssl) || SSL_version(ssl) != TLS1_3_VERSION) return false;
   const int mode = SSL_get_verify_mode(ssl);
@@ -129,7 +133,8 @@ Result<Live> find_live(SSL* ssl) {
 
 std::vector<std::uint8_t> bytes(ByteView view) { return {view.begin(), view.end()}; }
 
-// The object API's vectors lie in ordinary memory. Those of secrets get their size only; the image is filled in where it is made.
+// The object API's vectors are in ordinary memory. Vectors of secrets therefore only get
+// their size; the bytes are written into the finished image in place.
 struct State : wire::TlsT {
   using Place = const flatbuffers::Vector<std::uint8_t>* (wire::Tls::*)() const;
   void keep(std::vector<std::uint8_t> wire::TlsT::*vector, Place place, Secret bytes) {
@@ -149,7 +154,7 @@ Secret finish(const State& state) {
   return wire::seal(wire::kTlsKind, wire::kTlsVersion, builder.take());
 }
 
-// What an image had brought for a record BIO that was not set yet.
+// Adds what an image has brought for a record BIO that has not been set yet.
 void save_left(const SSL* ssl, State& state) {
   const SslData* left = find_attachment(ssl);
   if (!left) return;
@@ -157,14 +162,16 @@ void save_left(const SSL* ssl, State& state) {
   state.unsent = bytes(left->unsent);
 }
 
-// What lies between libssl and the socket. libssl's own buffers can not be read: they must be empty.
+// Saves the data between libssl and the socket. libssl's own buffers cannot be read, so
+// they must be empty.
 Result<> save_buffers(SSL* ssl, const Live& live, State& state) {
   state.read_sequence = live.reading->sequence().next();
   state.write_sequence = live.writing->sequence().next();
   RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
   if (!buffer) {
     save_left(ssl, state);
-    // libssl gives its buffers up only if there is nothing in them; before 3.0.14 it may not be asked while it reads (CVE-2024-4741).
+    // SSL_free_buffers(3) succeeds only if the buffers are empty. Before 3.0.14 it must
+    // not be called while libssl reads (CVE-2024-4741).
     if (SSL_want_write(ssl) || (SSL_pending(ssl) == 0 && SSL_free_buffers(ssl) != 1)) return fail(EAGAIN, "an SSL_write is half done");
     return {};
   }
@@ -179,7 +186,8 @@ Result<> save_buffers(SSL* ssl, const Live& live, State& state) {
   return {};
 }
 
-// Decrypted, and not read by the application. It is read without being taken.
+// Saves data that are decrypted and not read by the application. Peeks, so the SSL keeps
+// them.
 Result<> save_unread(SSL* ssl, State& state) {
   const int size = SSL_pending(ssl);
   if (size <= 0) return {};
@@ -189,7 +197,7 @@ Result<> save_unread(SSL* ssl, State& state) {
   return {};
 }
 
-// verify_data by side, from ours and the peer's.
+// Saves verify_data, sorted by side.
 void save_finished(const SSL* ssl, wire::TlsT& state) {
   std::uint8_t ours[EVP_MAX_MD_SIZE], theirs[EVP_MAX_MD_SIZE];
   const std::size_t our_size = SSL_get_finished(ssl, ours, sizeof ours), their_size = SSL_get_peer_finished(ssl, theirs, sizeof theirs);
@@ -233,7 +241,9 @@ Result<Secret> save_established(SSL* ssl) {
   if (in_mid_record(ssl)) return fail(EAGAIN, "in the middle of a record");
   if (authenticates_its_client(ssl)) return fail(EAGAIN, "in the middle of an authentication after the handshake");
   State state;
-  TRY(save_unread(ssl, state));  // first: libssl may send what was queued, a KeyUpdate with new keys among it
+  // First, because libssl may send queued data during it, including a KeyUpdate with new
+  // keys.
+  TRY(save_unread(ssl, state));
   TRY_LET(live, find_live(ssl));
   state.server = SSL_is_server(ssl);
   state.established = true;
@@ -275,7 +285,8 @@ bool was_reused(const SSL* ssl) {
 
 bool in_mid_record(const SSL* ssl) {
   if (const RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl))) return !buffer->on_boundary();
-  // What was read ahead is behind unread plaintext. With exactly the header read, SSL_has_pending(3) says no; the state says yes.
+  // Data that were read ahead come after unread plaintext. If libssl has read exactly the
+  // header, SSL_has_pending(3) returns 0, but the read state is "RB".
   if (SSL_pending(ssl) > 0) return SSL_get_read_ahead(ssl);
   return SSL_has_pending(ssl) || std::strcmp(SSL_rstate_string(ssl), "RB") == 0;
 }
@@ -283,9 +294,10 @@ bool in_mid_record(const SSL* ssl) {
 Phase phase(const SSL* ssl) {
   if (SSL_is_init_finished(ssl)) return Phase::established;
   if (SSL_in_before(ssl)) return Phase::before_handshake;
-  // To libssl a KeyUpdate that it has to send is the beginning of another handshake.
+  // To libssl a KeyUpdate that it must send is the beginning of another handshake.
   if (SSL_get_state(ssl) == TLS_ST_OK && SSL_get_key_update_type(ssl) != SSL_KEY_UPDATE_NONE) return Phase::established;
-  // A server that waits for the rest of a ClientHello has called libssl, which has not seen a byte of it.
+  // A server that waits for the rest of a ClientHello has begun its handshake, but libssl
+  // has not received a byte of it.
   const RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
   if (SSL_is_server(ssl) && SSL_get_state(ssl) == TLS_ST_BEFORE && buffer && buffer->untouched()) return Phase::before_handshake;
   return Phase::in_handshake;

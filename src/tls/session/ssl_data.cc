@@ -21,7 +21,8 @@ int index() {
   return it;
 }
 
-// A session that exists does not need its key exchange and authentication any more: only what protects its records counts.
+// An established session does not need its key exchange and authentication any more, so
+// only what protects its records is listed.
 constexpr struct {
   int cipher;
   Suite suite;
@@ -34,13 +35,14 @@ constexpr struct {
 
 OSSL_PARAM octets(const char* name, const void* data, std::size_t size) { return OSSL_PARAM_construct_octet_string(name, const_cast<void*>(data), size); }
 
-// In the plain library context: our own derivations must not look like libssl's.
+// Derives in the plain library context: our own derivations must not be recorded as
+// libssl's.
 Secret derive(const char* kdf_name, std::size_t size, const OSSL_PARAM* params) {
   EVP_KDF* kdf = EVP_KDF_fetch(DefaultProvider::get().libctx, kdf_name, nullptr);
   EVP_KDF_CTX* context = EVP_KDF_CTX_new(kdf);
   EVP_KDF_free(kdf);
   Secret out(size);
-  // Only memory could be missing here.
+  // This can fail only if memory is short.
   if (!context || EVP_KDF_derive(context, out.data(), size, params) != 1) std::abort();
   EVP_KDF_CTX_free(context);
   return out;
@@ -80,7 +82,8 @@ Secret client_random_of(const SSL* ssl) {
 
 std::pair<Tls12Keys, Tls12Keys> tls12_keys(const SSL_CIPHER* cipher, const Suite& suite, const Secret& master, const Secret& client_random,
                                            const Secret& server_random) {
-  // Suites older than TLS 1.2 name the digest of their time; in TLS 1.2 it is SHA-256 (RFC 5246, 5).
+  // Suites older than TLS 1.2 name the digest of their time; in TLS 1.2 they use SHA-256
+  // (RFC 5246, 5).
   const EVP_MD* named = SSL_CIPHER_get_handshake_digest(cipher);
   const char* digest = named && EVP_MD_is_a(named, "SHA384") ? "SHA384" : "SHA256";
   const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char*>(digest), 0),

@@ -1,4 +1,5 @@
-// What we keep with an SSL: what its BIO is to get, and what libssl will not tell after a load.
+// Data that this module stores with an SSL: what its future record BIO gets, and what
+// libssl does not return correctly after a load.
 #pragma once
 
 #include <optional>
@@ -11,35 +12,40 @@
 namespace sockmi::tls {
 
 struct SslData {
-  Bytes waiting, unsent;       // for a record BIO that is not there yet
+  Bytes waiting, unsent;       // for a record BIO that is not set yet
   std::size_t write_taken = 0;
-  bool reused = false;         // loaded here: whether the handshake with the peer was a resumption
+  // Of an SSL that was loaded here: whether the handshake with the peer was a resumption.
+  bool reused = false;
   bool loaded = false;
   bool spent = false;          // it was exported
-  // TLS 1.2, loaded here: the randoms of the real handshake, and those of the rehearsal, for which the provider puts the real ones.
+  // TLS 1.2, loaded here: the randoms of the real handshake, and those of the handshake
+  // replay, which the provider replaces by the real ones.
   Secret client_random, server_random, rehearsed_client_random, rehearsed_server_random;
-  // What the last save or load found out, so that the next save need not: of the handshake with this client random.
+  // What the last save or load found out about the handshake with client random `random`,
+  // so that the next save need not find it out again.
   struct Known {
     Secret random;
     std::shared_ptr<Connection> connection;  // TLS 1.3
     Tls12Keys client, server;                // TLS 1.2
-    CipherContext *reading = nullptr, *writing = nullptr;  // TLS 1.2; may be gone
+    CipherContext *reading = nullptr, *writing = nullptr;  // TLS 1.2; may dangle
   } known;
   ~SslData();
 };
 
 SslData* find_attachment(const SSL* ssl);  // null: none
-SslData& attachment(SSL* ssl);             // made if there is none; dies with the SSL
+SslData& attachment(SSL* ssl);             // made if there is none; destroyed with the SSL
 void drop_attachment(SSL* ssl);
 
-// What each direction has of TLS 1.2's key block.
+// The sizes of each direction's part of TLS 1.2's key block.
 struct Suite {
   std::size_t key_size, iv_size;  // iv: the part that does not change
   std::size_t mac_size = 0;       // CBC
 };
-std::optional<Suite> find_suite(int version, const SSL_CIPHER* cipher);  // none: this room can not carry it
+// nullopt: this module cannot move it.
+std::optional<Suite> find_suite(int version, const SSL_CIPHER* cipher);
 
-// RFC 5246, 6.3: the client's and the server's writing keys, computed beside libssl.
+// Computes the client's and the server's write keys, independently of libssl (RFC 5246,
+// 6.3).
 std::pair<Tls12Keys, Tls12Keys> tls12_keys(const SSL_CIPHER* cipher, const Suite& suite, const Secret& master, const Secret& client_random,
                                            const Secret& server_random);
 Secret client_random_of(const SSL* ssl);
