@@ -1,4 +1,4 @@
-// libappsockmi: SSL objects.
+// Implements libappsockmi, the C API for SSL objects.
 #include <algorithm>
 #include <bit>
 #include <chrono>
@@ -18,10 +18,12 @@ using namespace sockmi::lib;
 
 namespace {
 
-constexpr std::chrono::milliseconds kRecordTimeout{1000};  // with a handshake, or a record, that is half done
+// Maximum time to wait for an unfinished handshake or record.
+constexpr std::chrono::milliseconds kRecordTimeout{1000};
 constexpr unsigned kSslStates = SOCKMI_CLIENT_CONNECTED | SOCKMI_SERVER_CONNECTED | SOCKMI_CLIENT_ESTABLISHED | SOCKMI_SERVER_ESTABLISHED;
 
-// The state that the SSL is in; a half-done handshake has none.
+// Returns the state that the SSL is in. Errors: EAGAIN in the middle of a handshake,
+// which is none of the states.
 Result<int> state_of(SSL* ssl) {
   const bool server = SSL_is_server(ssl);
   switch (tls::phase(ssl)) {
@@ -90,7 +92,7 @@ int load_ssl(void* buf, size_t len, SSL* ssl, int ssl_state) {
   const auto state = static_cast<unsigned>(ssl_state);
   if (!std::has_single_bit(state) || !(state & kSslStates)) return report({EINVAL, "not the state of an SSL"});
   if (!buf && len > 0) return report({EINVAL, "no buffer"});
-  // The image wants alignment, the caller's buffer may have none.
+  // The image must be aligned; the caller's buffer need not be.
   const Secret copy(static_cast<const std::uint8_t*>(buf), static_cast<const std::uint8_t*>(buf) + len);
   const auto loaded = tls::load(copy, ssl, kind_of(state));
   return loaded ? 0 : report(loaded.error());
@@ -114,7 +116,8 @@ int export_ssl_with(SSL* ssl, int state, int af, const void* to, const sockmi_ex
   const auto exported = export_endpoint(fd, static_cast<unsigned>(state), af, to, *image, &rest);
   if (!exported && exported.error().code == EINPROGRESS) tls::doubt(ssl);
   if (!exported) return report(exported.error());
-  // The connection has moved, come what may: the caller is told by the text.
+  // The connection has moved, so this returns success in any case. The error text reports
+  // keys that are left.
   if (const auto spent = tls::spend(ssl); !spent) (void)report({spent.error().code, "keys are left in memory: " + to_string(spent.error())});
   return 0;
 }
@@ -144,7 +147,7 @@ int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
     auto loaded = tls::load(image, request.ssl, kind_of(arrived.state));
     if (loaded) {
       loaded = tls::set_fd(request.ssl, arrived.socket.get());
-      if (!loaded) (void)tls::spend(request.ssl);  // somebody else will have the connection
+      if (!loaded) (void)tls::spend(request.ssl);  // the connection goes to another importer
     }
     if (!loaded) {
       std::free(payload);

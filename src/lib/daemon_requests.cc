@@ -47,11 +47,12 @@ Result<Secret> pack(const std::vector<ImportCriteria>& wishes, int timeout) {
 }
 
 constexpr std::size_t kMostTogether = 64;          // descriptors in one message
-constexpr std::size_t kMostBytesTogether = 1 << 20;  // of images and payloads; one endpoint alone may have more
+// Bytes of images and payloads in one message. A single endpoint may have more.
+constexpr std::size_t kMostBytesTogether = 1 << 20;
 
 std::size_t size_of(const ExportItem& one) { return one.tls.size() + one.payload.size(); }
 
-// How many of them go in one request.
+// Returns how many of the endpoints go into one request.
 std::size_t together(std::span<const ExportItem> all) {
   std::size_t count = 0;
   for (std::size_t bytes = 0; count < all.size() && count < kMostTogether; ++count)
@@ -96,12 +97,16 @@ Result<std::vector<Result<>>> read_results(const Reply& reply, std::size_t count
 
 namespace {
 
-constexpr std::chrono::milliseconds kExport{60'000};   // unless the caller says otherwise
-constexpr std::chrono::milliseconds kReplyMargin{1000};     // the daemon goes by the same deadline, and says more of what was wrong
+constexpr std::chrono::milliseconds kExport{60'000};   // default timeout of an export
+// The daemon has the same deadline, and its answer says more about what was wrong. So we
+// wait this much longer.
+constexpr std::chrono::milliseconds kReplyMargin{1000};
 constexpr std::chrono::milliseconds kSettling{5'000};  // from a decision to its outcome
 
-// A request on its way. Who gets its token says what becomes of its endpoints: we, if the daemon does not answer in time, that they stay; the daemon, from
-// its first decision on, that they go. So we know what a daemon that stands still will do when it goes on, or dies.
+// A request under way. The request's token decides about its endpoints: if we take the
+// token first, because the daemon does not answer in time, they stay; if the daemon takes
+// it, at its first decision, they move. So we know what a daemon that is stopped will do
+// when it continues, and what holds if it dies.
 class Asked {
  public:
   static Result<Asked> send(std::span<const ExportItem> those, int af, const void* to, const char* service, Deadline until) {
@@ -114,7 +119,8 @@ class Asked {
     descriptors.push_back(token.fd());
     TRY_LET(request, pack(those, af, to, service, left));
     TRY_LET(client, Client::connect(until));
-    TRY(client.send_request("POST", "/v1/exports", request, descriptors, until));  // half a request is none
+    // An incomplete request has no effect.
+    TRY(client.send_request("POST", "/v1/exports", request, descriptors, until));
     return Asked(std::move(client), std::move(token), those.size(), until);
   }
 
@@ -140,7 +146,8 @@ class Asked {
 
 }  // namespace
 
-// While the daemon moves one request's endpoints, the next request is on its way to it. One that it does not answer in time is the last.
+// While the daemon moves one request's endpoints, the next request is sent already. After
+// a request that the daemon does not answer in time, no further requests are sent.
 void export_endpoints(std::span<const ExportItem> all, int af, const void* to, const sockmi_export_options& options,
                       const std::function<void(std::size_t, Result<>)>& settle) {
   struct UnderWay {
@@ -182,10 +189,13 @@ namespace {
 struct Delivery {
   const wire::Delivered* what;
   unique_fd socket;
-  std::optional<Token> token;  // none: this process could not have all the descriptors
+  // None: this process could not receive all descriptors.
+  std::optional<Token> token;
 };
 
-// Checked as a whole before any of it is used. Each endpoint comes with a socket and a token; there may be fewer, if this process can have no more.
+// Reads and checks the whole response before any of it is used. Each endpoint comes with
+// two descriptors, a socket and a token. There are fewer descriptors if this process
+// cannot have more.
 Result<std::vector<Delivery>> read_delivered(Reply& reply, std::size_t wishes) {
   TRY_LET(response, wire::read<wire::ImportResponse>(reply.body));
   std::vector<Delivery> delivered;
@@ -213,7 +223,8 @@ struct Failed {
   Error why;
 };
 
-// Tells the daemon what was taken, and what could not be and why. The former it can see by the tokens, too: nothing depends on whether it hears this.
+// Notifies the daemon of what was taken, and what could not be taken and why. The daemon
+// sees from the tokens what was taken, so nothing depends on the arrival of this message.
 Result<> tell(Client& client, const std::vector<const wire::Delivered*>& taken, const std::vector<Failed>& failed) {
   Builder builder;
   std::vector<flatbuffers::Offset<wire::NotTaken>> reasons;
@@ -247,7 +258,9 @@ Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int
       failed.push_back({what, std::move(used.error())});
     } else if (token->take()) {
       taken.push_back(what);
-    } else {  // the daemon waits for us only so long, and has given it to others
+    // The daemon waits only for a limited time, and has given the endpoint to other
+    // importers.
+    } else {
       give_up(what->request());
       last = fail(ETIMEDOUT, "sockmid has taken the endpoint back: the import took too long");
     }

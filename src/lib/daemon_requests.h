@@ -1,4 +1,4 @@
-// What both libraries ask of the daemon, in terms of the C API's structures.
+// Requests to the daemon that both libraries make, in terms of the C API's structures.
 #pragma once
 
 #include <unistd.h>
@@ -21,7 +21,8 @@ struct ExportItem {
   unsigned state;
   ByteView tls, payload;
 };
-// Moves them together, as far as one request carries them. `settle` is called for each, by its index.
+// Exports endpoints, as many together as one request can carry. Calls `settle` once for
+// each endpoint, with its index and result.
 void export_endpoints(std::span<const ExportItem> all, int af, const void* to, const sockmi_export_options& options,
                       const std::function<void(std::size_t, Result<>)>& settle);
 Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteView tls, const sockmi_export_options* options);
@@ -31,19 +32,23 @@ struct ImportCriteria {
   unsigned states, preferred;
 };
 struct ImportedEndpoint {
-  std::size_t wish;  // index of the one it meets
+  std::size_t wish;  // index of the criteria that it matches
   unsigned state;
   unique_fd socket;
   ByteView tls, payload;
 };
-// Waits for endpoints and gives each to `accept`, which says whether it could use it; those it could not stay with the daemon, which is told why, for
-// others. Returns how many it could; 0 on timeout. `give_up`, by the wish's index: what `accept` took is not ours after all.
+// Waits for endpoints and passes each to `accept`, which returns whether it could use it.
+// An endpoint that it could not use stays with the daemon for other importers; the daemon
+// receives the reason. Calls `give_up` with the index of the criteria if an endpoint that
+// `accept` has used is not ours after all. `timeout` is in milliseconds; negative: none.
+// Returns how many endpoints were imported, 0 on timeout.
 Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int timeout, const std::function<Result<>(ImportedEndpoint)>& accept,
                                   const std::function<void(std::size_t)>& give_up);
 
-void* copy_payload(ByteView payload);  // malloc(3)ed; null if empty
+void* copy_payload(ByteView payload);  // allocated by malloc(3); null if empty
 
-// What a request of the C API holds once it is met.
+// The result fields of a C API request: clear() empties them, give_up() also releases
+// what they hold.
 template <class Request>
 void clear(Request& request) {
   request.fd = -1;

@@ -1,5 +1,6 @@
-// Server-sent events (WHATWG HTML, 9.2) from the daemon, one at a time. What was read past an event is kept for the next call in a table by
-// descriptor: the C API gives its user a descriptor to poll and nothing else to hold.
+// Reads server-sent events (WHATWG HTML, 9.2) from the daemon, one per call. Data read
+// beyond an event is kept for the next call, in a table by descriptor: the C API gives
+// its user only a descriptor to poll, and no other handle.
 #include <unistd.h>
 
 #include <cstring>
@@ -17,7 +18,9 @@ namespace sockmi::lib {
 namespace {
 
 std::mutex mutex;
-std::map<int, std::string> unread;  // by descriptor; an entry is made by sockmi_event_open(), which also clears a closed one's rest
+// By descriptor. sockmi_event_open() makes an entry, and thereby clears the data of a
+// closed descriptor of the same number.
+std::map<int, std::string> unread;
 
 std::string escape(std::string_view text) {
   std::string out;
@@ -47,7 +50,8 @@ bool read_event(const std::string& text, sockmi_event& event) {
     return true;
   }
   const auto data = text.find("\ndata: ");
-  if (!text.starts_with("event: export\n") || data == text.npos) return false;  // a kind that a later version may send
+  // Otherwise a kind of event that a later version may send.
+  if (!text.starts_with("event: export\n") || data == text.npos) return false;
   const auto json = nlohmann::json::parse(text.substr(data + 7), nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return false;
   event.type = SOCKMI_EVENT_EXPORT;
@@ -61,7 +65,7 @@ bool read_event(const std::string& text, sockmi_event& event) {
   return true;
 }
 
-// Moves what the socket has into `text`. EPIPE at its end.
+// Appends what the socket has to `text`. Errors: EPIPE at the end of the stream.
 Result<> fill(int fd, std::string& text) {
   char bytes[4096];
   const ssize_t got = ::recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);

@@ -49,7 +49,7 @@ std::chrono::milliseconds left(Deadline until) {
   return std::max(std::chrono::milliseconds(0), std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()));
 }
 
-// Waits for POLLIN or POLLOUT; ETIMEDOUT at the deadline.
+// Waits for POLLIN or POLLOUT. Errors: ETIMEDOUT at the deadline.
 Result<> wait_for(int fd, short events, Deadline until) {
   for (;;) {
     pollfd poll{.fd = fd, .events = events};
@@ -90,7 +90,8 @@ Result<Client> Client::connect(Deadline until) {
   std::strcpy(address.sun_path, path);
   unique_fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket) return fail_errno("socket");
-  // It sleeps while the daemon's queue is full. (poll(2) could not tell when it no longer is.)
+  // connect(2) sleeps while the daemon's queue is full. (poll(2) could not report when
+  // the queue has space again.)
   for (;;) {
     const auto time = std::clamp(left(until), std::chrono::milliseconds(1), std::chrono::milliseconds(kAnswerTime));
     const timeval most{.tv_sec = time.count() / 1000, .tv_usec = time.count() % 1000 * 1000};
@@ -120,7 +121,8 @@ Result<> Client::send(ByteView bytes, std::span<const int> descriptors, Deadline
       TRY(wait_for(socket_.get(), POLLOUT, until));
       continue;
     }
-    // A daemon that refuses while we still send has its answer ready for us.
+    // A daemon that refuses the request before it has received all of it has sent its
+    // answer already.
     if (sent < 0 && errno == EPIPE) return {};
     if (sent < 0) return fail_errno("sockmid");
     bytes = bytes.subspan(static_cast<std::size_t>(sent));
@@ -178,7 +180,8 @@ Result<unique_fd> Client::stream(const std::string& target, Deadline until) && {
   http::response_parser<SecretBody> parser;
   Secret unread;
   std::vector<unique_fd> none;
-  // The head is read byte by byte to its end and no further: what follows belongs to whoever polls the descriptor.
+  // The head is read byte by byte, exactly to its end: what follows is for the
+  // descriptor's user.
   while (!parser.is_header_done()) {
     unread.push_back(0);
     auto got = receive(socket_.get(), std::span(unread).last(1), none, until);

@@ -1,5 +1,6 @@
-// An HTTP/1.1 client of the daemon's Unix socket, with descriptors riding along. Libraries' side of src/api. Every call waits until its deadline at most
-// (ETIMEDOUT), whatever the daemon does, or does not.
+// An HTTP/1.1 client of the daemon's Unix socket, which also passes descriptors: the
+// libraries' counterpart of src/api. Every call returns by its deadline (ETIMEDOUT), no
+// matter what the daemon does.
 #pragma once
 
 #include <chrono>
@@ -16,9 +17,9 @@
 namespace sockmi::lib {
 
 using Clock = std::chrono::steady_clock;
-using Deadline = Clock::time_point;  // max(): waits for ever
+using Deadline = Clock::time_point;  // max(): no limit
 
-// For what the daemon answers at once.
+// For requests that the daemon answers immediately.
 inline constexpr std::chrono::seconds kAnswerTime{5};
 inline Deadline soon() { return Clock::now() + kAnswerTime; }
 
@@ -26,20 +27,27 @@ struct Reply {
   int status = 0;
   Secret body;
   std::vector<unique_fd> descriptors;
-  std::optional<Error> refused;  // a status of 4xx or 5xx: the daemon's errno and reason
+  std::optional<Error> refused;  // status 4xx or 5xx: the daemon's errno and reason
 };
 
 class Client {
  public:
-  static Result<Client> connect(Deadline until);  // to $SOCKMID_SOCKET, or the default path
-  // One request, one response. What the daemon refuses is an Error.
+  // Connects to $SOCKMID_SOCKET, or to the default path.
+  static Result<Client> connect(Deadline until);
+  // Sends one request and returns the response. A refusal by the daemon is returned as an
+  // Error.
   Result<Reply> call(const std::string& method, const std::string& target, ByteView body, Deadline until);
-  // The two halves of a call, with any number of descriptors (borrowed). The deadline of the second can be put off, once: `more` is asked for another.
+  // The two halves of call(), with any number of descriptors (borrowed). When the
+  // deadline of read_reply() has passed, `more` is called once, and can return a later
+  // deadline.
   Result<> send_request(const std::string& method, const std::string& target, ByteView body, std::span<const int> descriptors, Deadline until);
   Result<Reply> read_reply(Deadline until, std::function<std::optional<Deadline>()> more = {});
-  // Starts a response without an end; from then on the descriptor carries its body.
+  // Sends a request whose response has no end. The returned descriptor yields the
+  // response's body.
   Result<unique_fd> stream(const std::string& target, Deadline until) &&;
-  pid_t peer_pid() const;  // the daemon's; 0 if it is in a process namespace that we do not see
+  // Returns the daemon's process id; 0 if it is in a PID namespace that is not visible
+  // here.
+  pid_t peer_pid() const;
 
  private:
   explicit Client(unique_fd socket) : socket_(std::move(socket)) {}

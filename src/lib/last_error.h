@@ -1,11 +1,11 @@
-// Where the C API leaves its errors: errno, and a text of the calling thread.
+// Stores the errors of the C API: errno, and a text per thread.
 #pragma once
 
 #include "base/error.h"
 
 namespace sockmi::lib {
 
-int report(const Error& error);   // -1, with errno and the text set
-void clear_error();               // at the start of each call
+int report(const Error& error);   // returns -1, with errno and the text set
+void clear_error();               // called at the start of each API function
 
 }  // namespace sockmi::lib

@@ -1,4 +1,5 @@
-// What libappsockmi has for its module (src/module), under a symbol version of its own: APPSOCKMI_PRIVATE.
+// The interface of libappsockmi to its OpenSSL module (openssl_module.cc). It has a
+// symbol version of its own, APPSOCKMI_PRIVATE.
 #pragma once
 
 #include <openssl/core.h>

@@ -1,7 +1,10 @@
-// sockmi.so, which openssl.cnf can name: the provider for programs that were not written for it.
+// sockmi.so, a module that openssl.cnf can name: it gives the provider to programs that
+// were not written for sockmi.
 //
-// There is nothing in it. What the provider sees (secrets, cipher contexts) has to be where save_ssl() looks for it, so all of it is in
-// libappsockmi, of which the dynamic linker loads one copy a process, whoever asks: the program itself, a library that was preloaded, this module.
+// The module contains only the entry point. What the provider sees (secrets, cipher
+// contexts) must be where save_ssl() looks for it. So all of it is in libappsockmi, which
+// the dynamic linker loads once per process, no matter if the program, a preloaded
+// library or this module needs it.
 #include "lib/module_api.h"
 
 extern "C" SOCKMI_API OSSL_provider_init_fn OSSL_provider_init;

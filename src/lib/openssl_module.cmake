@@ -1,4 +1,5 @@
-# sockmi.so, for OpenSSL's folder of modules: below our libdir where OpenSSL has it below its own.
+# sockmi.so, for OpenSSL's folder of modules. It is installed in the folder below our
+# libdir that corresponds to OpenSSL's folder below its own libdir.
 add_library(sockmi_module MODULE openssl_module.cc)
 target_link_libraries(sockmi_module PRIVATE appsockmi)
 set_target_properties(sockmi_module PROPERTIES PREFIX "" OUTPUT_NAME sockmi INSTALL_RPATH "$ORIGIN/..")

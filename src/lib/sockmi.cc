@@ -1,4 +1,4 @@
-// libsockmi: sockets without TLS.
+// Implements libsockmi, the C API for sockets without TLS.
 #include <cstdlib>
 #include <span>
 
