@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
-// (The kernel takes such a program only under a license that goes with its own.)
+// (The kernel accepts such a program only under a license that is compatible with its
+// own.)
 //
-// A congestion control that controls nothing: a socket that takes it (TCP_CONGESTION) gets the window that its owner left for it in
-// `wanted`, and then takes its real one. See carrier.h.
+// A congestion control without control: a socket that chooses it (TCP_CONGESTION) gets
+// the window that the daemon has stored for it in `wanted`, and then chooses its real
+// congestion control. See cwnd_carrier.h.
 //
-// The kernel's structures are named here by their members alone; where these are is found when the program is loaded.
+// The kernel's structures are declared here with only the members that are used. Their
+// offsets are found when the program is loaded (CO-RE).
 #include <linux/bpf.h>
 
 #include <bpf/bpf_helpers.h>
@@ -47,7 +50,8 @@ SEC("struct_ops/init") void BPF_PROG(init, struct sock* sk) {
   tcp->snd_ssthresh = window->ssthresh;
 }
 
-// The kernel asks for the others; no packet comes while a socket is here.
+// The kernel requires the other functions. No packet arrives while a socket has this
+// congestion control.
 SEC("struct_ops/ssthresh") __u32 BPF_PROG(ssthresh, struct sock* sk) { return ((struct tcp_sock*)sk)->snd_ssthresh; }
 SEC("struct_ops/cong_avoid") void BPF_PROG(cong_avoid, struct sock* sk, __u32 ack, __u32 acked) {}
 SEC("struct_ops/undo_cwnd") __u32 BPF_PROG(undo_cwnd, struct sock* sk) { return ((struct tcp_sock*)sk)->snd_cwnd; }
@@ -57,7 +61,9 @@ SEC(".struct_ops") struct tcp_congestion_ops carrier = {
     .ssthresh = (void*)ssthresh,
     .cong_avoid = (void*)cong_avoid,
     .undo_cwnd = (void*)undo_cwnd,
-    .name = "sockmi_........",  // the loader writes a name of its own there: names are one space for all of a host's namespaces
+    // The loader writes a random name here: all network namespaces of a host share one
+    // set of names.
+    .name = "sockmi_........",
 };
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -17,7 +17,7 @@
 #include "base/unique_fd.h"
 #include "congestion/cwnd_limits.h"
 
-// carrier.bpf.c, compiled.
+// The compiled cwnd_carrier.bpf.c.
 asm(".section .rodata\n.balign 8\n"
     "sockmi_carrier_bpf: .incbin \"" CARRIER_BPF "\"\n"
     "sockmi_carrier_bpf_end:\n.previous\n");
@@ -26,8 +26,8 @@ extern "C" const std::uint8_t sockmi_carrier_bpf[], sockmi_carrier_bpf_end[];
 namespace sockmi::congestion {
 namespace {
 
-constexpr std::string_view kName = "sockmi_........";  // in carrier.bpf.c
-// Linux 6.4; Debian 12 has the headers of 6.1.
+constexpr std::string_view kName = "sockmi_........";  // in cwnd_carrier.bpf.c
+// Since Linux 6.4. Debian 12 has the headers of 6.1, so the values are repeated here.
 constexpr std::uint32_t kMapWithLink = 1u << 13;  // BPF_F_LINK
 constexpr auto kStructOpsLink = static_cast<bpf_attach_type>(44);  // BPF_STRUCT_OPS
 
@@ -57,7 +57,7 @@ struct CwndCarrier::Kernel {
 
   std::string name;  // of the congestion control
   std::unique_ptr<bpf_object, Free> object;
-  int wanted = -1;  // borrows from object
+  int wanted = -1;  // borrowed from object
   std::unique_ptr<bpf_link, Free> registration;
   unique_fd link;
 };
@@ -78,7 +78,8 @@ Result<std::unique_ptr<CwndCarrier::Kernel>> CwndCarrier::Kernel::load(std::uint
   kernel->wanted = ::bpf_map__fd(wanted);
   kernel->registration.reset(::bpf_map__attach_struct_ops(operations));
   if (!kernel->registration) return fail_errno("registering a congestion control");
-  // Before its version 1.2, libbpf leaves a map of this kind ready for a link, which is still to be made.
+  // Before version 1.2, libbpf only prepares a map of this kind for a link; the link must
+  // still be made.
   if ((flags & kMapWithLink) && ::bpf_link__fd(kernel->registration.get()) == ::bpf_map__fd(operations)) {
     kernel->link.reset(::bpf_link_create(::bpf_map__fd(operations), 0, kStructOpsLink, nullptr));
     if (!kernel->link) return fail_errno("linking a congestion control");
@@ -115,7 +116,8 @@ Result<> choose(int fd, std::string_view name) {
   return {};
 }
 
-// The limit is only passing; but the rate that it leaves behind stays until the kernel has measured the round trip, and so does pacing.
+// Sets the pacing rate. The limit is set only briefly, but the rate that it causes stays
+// until the kernel has measured the round trip, and so does pacing.
 Result<> pace(int fd, std::uint64_t rate) {
   std::uint64_t owners = 0;
   socklen_t size = sizeof owners;
@@ -136,7 +138,8 @@ Result<> CwndCarrier::carry(int fd, const wire::TcpT& image) const {
   Result<> carried;
   if (::bpf_map_update_elem(kernel_->wanted, &fd, &window, BPF_ANY) != 0) carried = fail_errno("a socket's BPF storage");
   if (carried) carried = choose(fd, kernel_->name);
-  if (!carried) {  // a slow beginning is no reason to lose a move
+  // A slow start is not a reason to fail the migration.
+  if (!carried) {
     log::warn("event=congestion_window_lost reason=\"{}\"", to_string(carried.error()));
     return {};
   }

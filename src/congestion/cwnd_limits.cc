@@ -1,12 +1,20 @@
-// A window that is too large is a burst into somebody's queue, and images are hostile until checked. Three bounds:
+// Limits the congestion window of an image. A window that is too large makes a burst into
+// a queue that others use too, and images are untrusted until checked. There are three
+// limits:
 //
-// - The peer's own window. More than twice of the largest that it ever opened says nothing about the path: a receiver that tunes its buffer
-//   doubles it once a round trip, not faster. That one comes from the image too, so the second bound is a number.
-// - 64 MiB of flight: 1 Gbit/s around half the world, twice. Nothing that a daemon accepts makes one connection send more at once.
-// - Silence. A kernel halves the window for each retransmission timeout in which nothing was sent (RFC 2861), but only when the next data is
-//   sent, and by a clock that a restored socket begins anew; so the time before the move is counted here. What is in flight is no silence.
+// - The peer's own window. More than twice the largest window that the peer ever opened
+//   says nothing about the path: a receiver that tunes its buffer doubles it once per
+//   round trip, not faster. This value comes from the image too, so the second limit is a
+//   constant.
+// - 64 MiB in flight: 1 Gbit/s around half the world, twice. No image that a daemon
+//   accepts makes a connection send more than this in one burst.
+// - Idle time. A kernel halves the window for each retransmission timeout in which
+//   nothing was sent (RFC 2861). But it does so only when the next data are sent, and its
+//   clock starts again on a restored socket. So the idle time before the move is applied
+//   here. A connection with data in flight is not idle.
 //
-// Down, nothing is bounded: a connection that congestion had brought to one segment has that one here too.
+// There is no lower limit: a connection that congestion has reduced to one segment has
+// one segment here too.
 #include "congestion/cwnd_limits.h"
 
 #include <algorithm>
@@ -14,10 +22,11 @@
 namespace sockmi::congestion {
 namespace {
 
-constexpr std::uint32_t kInitial = 10;            // RFC 6928: what any connection may begin with
+constexpr std::uint32_t kInitial = 10;            // RFC 6928: every connection may begin with this
 constexpr std::uint32_t kMaxFlight = 64u << 20;   // bytes
-constexpr std::uint32_t kMinTimeout = 200'000;    // us; Linux's least retransmission timeout
-constexpr std::uint32_t kMinPacedRtt = 1000;      // us; below, a burst lasts no longer than a timer is late
+constexpr std::uint32_t kMinTimeout = 200'000;    // us; Linux's minimum retransmission timeout
+// us. With a shorter round trip, a burst lasts no longer than the delay of a timer.
+constexpr std::uint32_t kMinPacedRtt = 1000;
 constexpr std::uint32_t kLargestSsthresh = 0x7fffffff;  // "not known yet"
 
 std::uint32_t after_silence(std::uint32_t cwnd, const wire::TcpT& image) {
@@ -41,7 +50,8 @@ bool is_fresh(const Window& window) { return window.cwnd == kInitial && window.s
 
 std::uint64_t pacing_rate(const Window& window, const wire::TcpT& image) {
   if (window.cwnd <= kInitial || image.srtt_us < kMinPacedRtt) return 0;
-  return std::uint64_t(window.cwnd) * image.mss * 1'200'000 / image.srtt_us;  // the 1.2 is the kernel's own, see tcp_pacing_ca_ratio
+  // The factor 1.2 is the kernel's own, see tcp_pacing_ca_ratio.
+  return std::uint64_t(window.cwnd) * image.mss * 1'200'000 / image.srtt_us;
 }
 
 }  // namespace sockmi::congestion
