@@ -22,12 +22,13 @@ Result<ForeignProcess> ForeignProcess::hold(pid_t pid) {
   ForeignProcess process(pid);
   process.handle_.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!process.handle_) return fail_errno(fmt::format("process {}", pid));
-  // A thread that we do not hold yet may start others.
+  // A thread that is not stopped yet may start others.
   for (bool more = true; more;) {
     TRY_LET(found, process.hold_threads());
     more = found;
   }
-  // It still is who we opened, so its number was nobody else's meanwhile.
+  // The process that we opened is still alive, so its number has not been used for
+  // another one.
   if (!process.alive() || process.threads_.empty()) return fail(ESRCH, "process {} has ended", pid);
   return process;
 }
@@ -40,7 +41,7 @@ bool ForeignProcess::alive() const {
 Result<bool> ForeignProcess::hold_threads() {
   bool found = false;
   std::error_code error;
-  // Step by step: it may end while we read.
+  // Increments with an error code: the process may end during the iteration.
   for (std::filesystem::directory_iterator entry(fmt::format("/proc/{}/task", pid_), error), end; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename();
     pid_t thread = 0;
@@ -56,7 +57,8 @@ Result<bool> ForeignProcess::hold_threads() {
     int status = 0;
     while (::waitpid(thread, &status, __WALL) < 0 && errno == EINTR) {
     }
-    // A stop other than the one we asked for is a signal on its way, which it shall still get.
+    // Any stop other than the requested one is a signal on its way. The thread gets it at
+    // the end.
     if (!WIFSTOPPED(status)) threads_.erase(thread);
     else if (status >> 16 == 0) threads_[thread] = WSTOPSIG(status);
   }

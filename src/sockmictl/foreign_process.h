@@ -1,11 +1,18 @@
-// A process that knows nothing of sockmi, held still while one of its sockets is moved.
+// Stops a process that does not use sockmi while one of its sockets is moved.
 //
-// sockmictl takes the socket itself, with the rights of whoever runs it, and the daemon gets it like any other export. So the kernel decides
-// who may: exactly those who may ptrace(2) the process (its owner, unless it is not dumpable, Yama's rules included; and root). Rejected:
-// to let the daemon take it. It would need CAP_SYS_PTRACE, power over every process of the host, and would have to know those rules by heart.
+// Design. sockmictl duplicates the socket itself, with the rights of the user that runs
+// it, and passes it to the daemon like any other export. So the kernel decides which
+// users may do this: exactly those that may ptrace(2) the process (its owner, unless the
+// process is not dumpable, and subject to Yama's rules; and root).
 //
-// Held, because a process that runs on would read bytes that have gone to the image already, or write some that nobody sends. To it this is
-// as if it had got SIGSTOP and SIGCONT (its parent sees nothing). It goes on when this object, or sockmictl, ends.
+// Alternatives considered: letting the daemon take the socket. It would need
+// CAP_SYS_PTRACE, which gives power over every process of the host, and it would have to
+// implement those rules itself.
+//
+// The process is stopped because otherwise it would read bytes that are in the image
+// already, or write bytes that are not sent any more. To the process this looks like
+// SIGSTOP and SIGCONT (its parent is not notified). It continues when this object is
+// destroyed, or sockmictl ends.
 #pragma once
 
 #include <signal.h>
@@ -18,8 +25,9 @@
 
 namespace sockmi::sockmictl {
 
-// While this lives no signal reaches us but SIGKILL and SIGSTOP: who ended us in the middle would let the process run on with a socket that is being
-// moved, or that has gone. What came meanwhile is done when this ends.
+// Blocks all signals except SIGKILL and SIGSTOP for its lifetime. A signal that ended
+// sockmictl in the middle would let the process run with a socket that is being moved or
+// has moved. Signals that arrive meanwhile are delivered afterwards.
 class SignalsHeld {
  public:
   SignalsHeld();
@@ -32,22 +40,25 @@ class SignalsHeld {
 
 class ForeignProcess {
  public:
-  // EPERM: not by this user, or it is being traced. ESRCH: no such process.
+  // Stops all threads of a process. Errors: EPERM if this user may not do so, or if the
+  // process is being traced already; ESRCH if there is no such process.
   static Result<ForeignProcess> hold(pid_t pid);
   ForeignProcess(ForeignProcess&&) = default;
   ForeignProcess& operator=(ForeignProcess&&) = delete;
   ~ForeignProcess();
 
-  Result<unique_fd> duplicate(int fd) const;  // EBADF: it has no such descriptor
+  Result<unique_fd> duplicate(int fd) const;  // EBADF if it has no such descriptor
 
  private:
   explicit ForeignProcess(pid_t pid) : pid_(pid) {}
   bool alive() const;
-  Result<bool> hold_threads();  // whether there were new ones
+  Result<bool> hold_threads();  // whether there were new threads
 
   pid_t pid_;
-  unique_fd handle_;               // stays this process's, whatever becomes of its number
-  std::map<pid_t, long> threads_;  // those we hold, and the signal that each was about to get
+  // Refers to this process even if its number is used again.
+  unique_fd handle_;
+  // The stopped threads, each with the signal that it was about to receive.
+  std::map<pid_t, long> threads_;
 };
 
 }  // namespace sockmi::sockmictl

@@ -1,5 +1,6 @@
-// sockmictl: the operator's tool. It speaks the daemon's HTTP API, but for the cluster commands, which need no daemon.
-// Exit codes: 0 done, 1 the daemon refused or some connections could not be exported, 2 wrong usage.
+// sockmictl, the operator's tool. It uses the daemon's HTTP API, except for the cluster
+// commands, which need no daemon. Exit codes: 0 success, 1 the daemon refused or some
+// connections could not be exported, 2 wrong usage.
 #include <cstdio>
 
 #include <CLI/CLI.hpp>
@@ -26,7 +27,7 @@ struct View {
   const char* name;
   const char* about;
   const char* path;
-  const char* list;  // the array in the answer; null: the answer itself
+  const char* list;  // key of the array in the answer; null: the answer itself
   std::vector<Column> columns;
 };
 
@@ -65,8 +66,10 @@ void print_tree(const json& value, const std::string& prefix = "") {
   }
 }
 
-constexpr std::chrono::seconds kApplications{70};  // to export what they hold; the daemon waits a minute for them
-constexpr std::chrono::minutes kTakeover{10};       // to move all that is at an address
+// Timeout for applications to export their connections; the daemon waits a minute for
+// them.
+constexpr std::chrono::seconds kApplications{70};
+constexpr std::chrono::minutes kTakeover{10};       // timeout to move everything at an address
 
 Result<json> ask(const char* method, const std::string& path, const std::string& body = "", std::chrono::seconds patience = lib::kAnswerTime) {
   const lib::Deadline until = lib::Clock::now() + patience;
@@ -75,7 +78,7 @@ Result<json> ask(const char* method, const std::string& path, const std::string&
   return json::parse(reply.body.begin(), reply.body.end());
 }
 
-// Long lists come in parts.
+// Gets a view's data. Long lists are read in parts.
 Result<json> ask_for(const View& view) {
   if (!view.list) return ask("GET", view.path);
   json all = json::array();
@@ -115,14 +118,15 @@ Result<IpAddress> address_of(const std::string& host) {
   return fail(EHOSTUNREACH, "host '{}' is not known here", host);
 }
 
-constexpr int kStandsStill = 10'000;  // milliseconds, of the process
+// Milliseconds: the maximum time for which the process is stopped.
+constexpr int kStandsStill = 10'000;
 
-// Moves a socket of a process that has not asked for it.
+// Moves a socket of a process that does not use sockmi.
 Result<> export_foreign(pid_t pid, int fd, const json& wish) {
   TRY_LET(to, address_of(wish.value("to", "")));
   TRY_LET(daemon, lib::Client::connect(lib::soon()));
   if (daemon.peer_pid() == pid) return fail(EINVAL, "process {} is the daemon itself", pid);
-  const sockmictl::SignalsHeld held;  // longer than the process
+  const sockmictl::SignalsHeld held;  // must outlive `process`
   TRY_LET(process, sockmictl::ForeignProcess::hold(pid));
   TRY_LET(socket, process.duplicate(fd));
   const std::string service = wish.value("service", "default");
@@ -157,7 +161,8 @@ Result<> decide(const std::string& id, const char* how) {
   return answer ? Result<>() : Result<>(std::unexpected(answer.error()));
 }
 
-// Also what a dead daemon's takeover left, and what it left in the network namespaces of containers.
+// Removes all rules, including those left by a dead daemon's takeover, and those it left
+// in the network namespaces of containers.
 Result<> flush() {
   TRY(steer::flush());
   TRY(steer::open_all_doors());
