@@ -1,4 +1,5 @@
-// A table says which key goes where; a key that it does not know is an error, since it is most likely a misspelt one.
+// Reads the configuration. A table maps each key to its setter. An unknown key is an
+// error, because it is most likely misspelt.
 #include "sockmid/config.h"
 
 #include <functional>

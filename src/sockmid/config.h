@@ -1,4 +1,4 @@
-// sockmid.toml: what a host's administrator decides. See sockmid.toml(5).
+// Reads sockmid.toml, a host's configuration by its administrator. See sockmid.toml(5).
 #pragma once
 
 #include "daemon/daemon.h"
@@ -8,10 +8,11 @@ namespace sockmi::sockmid {
 struct Config {
   std::string socket = "/run/sockmid/sockmid.sock";
   std::filesystem::path identity = "/etc/sockmi/host";
-  daemon::Daemon::Config broker;  // without the host's name, which comes from its certificate
+  // Without the host's name, which is in its certificate.
+  daemon::Daemon::Config broker;
 };
 
-// EINVAL: what is wrong, and where.
+// Errors: EINVAL, with what is wrong and where.
 Result<Config> read_config(const std::string& path);
 
 }  // namespace sockmi::sockmid

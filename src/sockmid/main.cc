@@ -1,4 +1,4 @@
-// sockmid: one process a host. Wiring only.
+// sockmid, the daemon: one process per host. This file only connects the modules.
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -27,7 +27,7 @@ namespace {
 
 constexpr std::chrono::seconds kLongestHold{300};
 
-// Every endpoint that waits, and every client, is a descriptor.
+// Raises the limit of descriptors. Each waiting endpoint and each client uses one.
 void raise_descriptor_limit() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -35,14 +35,14 @@ void raise_descriptor_limit() {
   (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// Nobody but root looks into our memory, or finds it in a core file.
+// Keeps our memory private: only root can read it, and it does not get into a core file.
 void keep_memory_private() {
   const rlimit none{0, 0};
   (void)::setrlimit(RLIMIT_CORE, &none);
   (void)::prctl(PR_SET_DUMPABLE, 0);
 }
 
-// Also whether the host's certificate is in force, where there is one already.
+// Checks whether the host's certificate is in force, if there is one already.
 Result<> check_identity(const sockmid::Config& config) {
   if (!std::filesystem::exists(config.identity)) return {};
   TRY_LET(credentials, cluster::Credentials::load(config.identity));
@@ -68,7 +68,8 @@ Result<> run(sockmid::Config config) {
   signals.async_wait([&](auto, int) {
     (void)::sd_notify(0, "STOPPING=1");
     boost::asio::co_spawn(io, broker->shut_down(), [&](auto...) { io.stop(); });
-    signals.async_wait([&](auto, int) { io.stop(); });  // whoever says it twice does not want to wait
+    // A second signal ends the daemon without waiting.
+    signals.async_wait([&](auto, int) { io.stop(); });
   });
   log::info("event=ready host={} socket={}", identity.host, config.socket);
   std::puts("sockmid ready");
@@ -79,8 +80,10 @@ Result<> run(sockmid::Config config) {
   return {};
 }
 
-// At a boot, before there are addresses, and whenever somebody has emptied the kernel's tables while there is no daemon: see steer/hold.h. A daemon that
-// runs puts its rules back by itself, and what it redirects must not be dropped.
+// Blocks packets for moved connections: at boot, before the host has addresses, and
+// whenever the kernel's tables have been emptied while no daemon runs (see
+// steer/boot_filter.h). Does nothing if a daemon runs: it restores its rules itself, and
+// what it redirects must not be dropped.
 Result<> hold(const sockmid::Config& config) {
   const auto locked = daemon::JournalFile::lock(config.broker.state_folder);
   if (!locked && locked.error().code == EBUSY) {
@@ -99,7 +102,8 @@ Result<> hold(const sockmid::Config& config) {
 void log_to_stderr() {
   spdlog::set_default_logger(std::make_shared<spdlog::logger>("sockmid", log::make_stderr_sink()));
   spdlog::set_pattern("ts=%Y-%m-%dT%H:%M:%S.%e level=%l %v");
-  std::signal(SIGPIPE, SIG_IGN);  // a log's reader that is gone must end neither us nor the guard
+  // The end of a log's reader must not end the daemon or its crash guard.
+  std::signal(SIGPIPE, SIG_IGN);
 }
 
 }  // namespace

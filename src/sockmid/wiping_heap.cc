@@ -1,5 +1,6 @@
-// What the daemon gives back to the heap is wiped first. Images pass through vectors and buffers of libraries that know nothing of secrets (FlatBuffers'
-// objects, Asio, OpenSSL); what is done here holds for all of them, and for whatever comes to be added.
+// Wipes memory that the daemon returns to the heap. Images pass through vectors and
+// buffers of libraries that do not handle secrets specially (FlatBuffers' objects, Asio,
+// OpenSSL). Wiping here covers all of them, and code that is added later.
 #include "sockmid/wiping_heap.h"
 
 #include <malloc.h>
@@ -36,7 +37,7 @@ void give(void* block) noexcept {
 void* openssl_take(std::size_t size, const char*, int) { return std::malloc(size); }
 void openssl_give(void* block, const char*, int) { give(block); }
 
-// realloc(3) may leave the former block behind as it was.
+// Does not use realloc(3), which may leave the old block's contents behind.
 void* openssl_resize(void* block, std::size_t size, const char*, int) {
   if (!block) return std::malloc(size);
   if (size == 0) return give(block), nullptr;

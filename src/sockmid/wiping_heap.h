@@ -1,9 +1,10 @@
-// What the daemon gives back to the heap is wiped first: operator delete does so anyway.
+// Wipes memory that the daemon returns to the heap. Linking this file makes operator
+// delete do so.
 #pragma once
 
 namespace sockmi::sockmid {
 
-// OpenSSL's heap too. False: something has asked OpenSSL for memory before.
+// Makes OpenSSL's heap wipe too. Returns false if OpenSSL has allocated memory already.
 bool wipe_openssl_heap();
 
 }  // namespace sockmi::sockmid
