@@ -15,7 +15,8 @@
 namespace sockmi::daemon {
 namespace {
 
-// A wildcard overlaps with all: beside `::`, an IPv4 socket may be one that clients of the same port reach.
+// A wildcard overlaps with every address, of both families: clients of a port that is
+// bound at `::` may also reach an IPv4 socket with the same port.
 bool overlap(const IpAddress& a, const IpAddress& b) { return a.wildcard() || b.wildcard() || a == b; }
 
 Result<> is_local(steer::KernelQueries& kernel, const IpAddress& local) {
@@ -37,7 +38,8 @@ Result<> serves_alone(const tcp::SocketInfo& facts, const User& owner) {
   return {};
 }
 
-// Its home has looked, and leads its packets here.
+// True if the home of this connection is another host. That host has checked the address,
+// and redirects its packets here.
 bool is_guest(const World& world, const ImportedConnection& resident) { return resident.home != world.settings.host; }
 
 bool was_accepted_by_a_guest(const World& world, const SocketAddress& local) {
@@ -68,7 +70,7 @@ Result<> owns_address(const World& world, Survey& survey, int socket, const tcp:
     TRY(world.policy.may_listen(endpoint.service, owner, {local.ip.unmapped(), local.port}));
     TRY(check_family(socket, local.ip));
   }
-  // A wildcard does not tell the namespace: the socket does.
+  // The namespace is taken from the socket, because a wildcard does not identify it.
   const unique_fd handle(::ioctl(socket, SIOCGSKNS));
   if (!handle) return fail_errno("finding the socket's network namespace");
   TRY_LET(inode, steer::inode_of(handle.get()));

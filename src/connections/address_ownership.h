@@ -1,4 +1,5 @@
-// Whether a socket may lead packets away: those for its address and port have to be its user's.
+// Checks that a socket may redirect packets: its address and port have to belong to its
+// user.
 #pragma once
 
 #include "migration/survey.h"
@@ -7,9 +8,17 @@
 
 namespace sockmi::daemon {
 
-// EADDRNOTAVAIL: the local address is not one of the socket's network namespace, and the socket is no guest of ours (IP_FREEBIND needs no
-// privilege). Others than root may not move a bound or listening socket either if another user has a socket at its port, or the service's
-// `listen` does not name its address (EACCES), or if it speaks IPv6 alone at the wildcard (ENOTSUP): a moved port is led away in both families.
+// Checks that the exporting user may move the socket away from its local address.
+//
+// Errors: EADDRNOTAVAIL if the local address is not one of the socket's network namespace
+// (IP_FREEBIND needs no privilege, so a bound address proves nothing). Imported
+// endpoints, and connections that an imported listener has accepted here, need not have a
+// local address.
+//
+// For users other than root, a bound or listening socket has to meet more conditions.
+// Errors: EACCES if another user has a socket at its port, or if the service's `listen`
+// does not contain its address; ENOTSUP if it is a wildcard for IPv6 only, because a
+// moved port is redirected in both families.
 Result<> owns_address(const World& world, Survey& survey, int socket, const tcp::SocketInfo& facts, const wire::Endpoint& endpoint);
 
 }  // namespace sockmi::daemon

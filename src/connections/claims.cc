@@ -7,7 +7,7 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr std::size_t kMostByWord = 262144;  // redirects
+constexpr std::size_t kMostByWord = 262144;  // redirects that were set up on other hosts' claims
 
 }  // namespace
 
@@ -15,7 +15,7 @@ Result<> check_address(const World& world, const cluster::AuthenticatedHost& fro
   if (host == from.host && to == from.address) return {};
   const auto peers = world.negotiation ? world.negotiation->peers() : std::vector<cluster::PeerInfo>();
   const auto known = std::ranges::find(peers, host, &cluster::PeerInfo::host);
-  // Whoever asks again is answered when that host has been heard.
+  // Temporary: a repeated request succeeds as soon as that host has been discovered.
   if (known == peers.end()) return fail(EHOSTUNREACH, "host '{}' is not known here", host);
   if (to == known->line.ip || (to == known->other_address && !to.any())) return {};
   return fail(EACCES, "{} is no address of {}", to_string(to), host);

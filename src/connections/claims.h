@@ -1,4 +1,4 @@
-// What another host's word is good for, when it says where a connection lives.
+// Decides whether to accept what another host claims about the location of a connection.
 #pragma once
 
 #include "context/world.h"
@@ -6,21 +6,31 @@
 
 namespace sockmi::daemon {
 
-// Whether `to` is an address of `host`: that from which it speaks to us, or, if another one speaks of it, one that it has told us itself.
+// Checks that `to` is an address of `host`. If `from` is `host`, this is the address from
+// which it is connected to us; otherwise it is an address that `host` itself has
+// announced. Errors: EHOSTUNREACH if `host` is not known here; EACCES if `to` is not its
+// address.
 Result<> check_address(const World& world, const cluster::AuthenticatedHost& from, const std::string& host, const IpAddress& to);
 
-// ENOBUFS: so many connections are away that we take no more by another host's word.
+// Errors: ENOBUFS if so many connections live elsewhere that no more are accepted on the
+// claim of another host.
 Result<> check_room(const World& world);
 
-// Whether `from` may make us lead a connection to it that we know nothing of. Our kernel's own redirect to it, found when we started, proves that we
-// did so before; without that only where the administrator has said that holders are believed (steer.believe_holders).
+// Checks whether `from` may make us redirect a connection to it that we have no record
+// of. Our kernel's own redirect to that host, found at startup, proves that we redirected
+// it there before. Without that proof, the claim is accepted only if the administrator
+// has configured that holders are trusted (steer.believe_holders). Errors: EACCES if it
+// is not accepted; ENOBUFS (see check_room()).
 Result<> check_claim(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to);
 
-// The listener of ours, at `from`, that has accepted this connection there: home hears of it for the first time. None: there is none.
+// Returns the record of our listener that lives at `from` and has accepted this
+// connection there, of which home has no record yet. Null if there is no such listener.
 const RemoteConnection* accepted_there(const World& world, const std::string& from, const FourTuple& tuple);
 
-// Whether `from` may bring a connection home: one that we have sent away, or accepted by a listener that we have. Of a memory that was lost our kernel's own
-// redirect is left, or steer.believe_holders, as for a claim.
+// Checks whether `from` may bring a connection home: we have moved it away, or a listener
+// of ours that moved has accepted it. If our record is lost, our kernel's redirect to
+// `from` is accepted as proof, or steer.believe_holders, as for a claim. Errors: EACCES
+// if it may not.
 Result<> may_return(const World& world, const std::string& from, const FourTuple& tuple);
 
 }  // namespace sockmi::daemon

@@ -1,4 +1,5 @@
-// Connections that have ended a short while ago. A word about one that comes late finds here that it is out of date.
+// Remembers connections that have ended a short while ago, so that a message about one of
+// them that arrives late is recognized as outdated.
 #pragma once
 
 #include <chrono>
@@ -14,11 +15,11 @@ namespace sockmi::daemon {
 class RecentEnds {
  public:
   using Clock = std::chrono::steady_clock;
-  // This generation of it, and those before.
+  // Adds the end of this generation and of all earlier ones.
   void add(const FourTuple& tuple, std::uint64_t generation, Clock::time_point now = Clock::now());
   bool has(const FourTuple& tuple, std::uint64_t generation) const;
 
-  static constexpr std::chrono::seconds kKept{60};  // longer than any word is under way
+  static constexpr std::chrono::seconds kKept{60};  // longer than any message is in transit
   static constexpr std::size_t kMost = 65536;
 
  private:

@@ -1,8 +1,11 @@
-// Keeps the kernel's list of the guests here: connections and ports of other hosts' addresses, whose packets must not be answered, nor sent back, when
-// they meet no socket.
+// Maintains the kernel's list of foreign connections and ports: they live here, but their
+// address belongs to another host. When their packets find no socket, this host must
+// neither answer them nor send them back.
 //
-// A guest has its socket before the first packet is redirected here, so the list matters only when that has gone, and need not be written in a
-// freeze: what is asked for is put together and written when the loop comes to it, in one transaction. What can not be written is tried again.
+// A foreign connection has its socket before the first packet is redirected here. So the
+// list matters only after that socket is gone, and need not be written during a freeze.
+// Changes are collected, and are written in one transaction when the event loop gets to
+// it. A failed write is repeated.
 #pragma once
 
 #include <chrono>
@@ -27,11 +30,13 @@ class ForeignAddresses {
   ForeignAddresses(boost::asio::io_context& io, const std::unique_ptr<steer::NamespacedSteering>& steering) : io_(io), steering_(steering) {}
   ForeignAddresses(const ForeignAddresses&) = delete;
 
-  // `guest`: as packets have its addresses; without a peer, all that comes to its address and port. Each add() wants one drop(); the last one leaves
-  // the guest on the list for `linger`, for its last packets.
+  // `guest`: the addresses as they are in packets; without a peer, everything that is
+  // sent to its address and port. Reference-counted: each add() needs one drop(). The
+  // last drop() leaves the entry in the list for `linger`, for the last packets.
   void add(const FourTuple& guest);
   void drop(const FourTuple& guest, std::chrono::milliseconds linger);
-  // What is on the list from before, and nobody has added since, is left to its last packets.
+  // Makes the entries of an earlier daemon that have not been added again expire after
+  // `linger`.
   Result<> adopt(std::chrono::milliseconds linger);
   bool has(const FourTuple& guest) const { return guests_.contains(guest.unmapped()); }
 

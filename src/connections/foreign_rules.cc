@@ -6,12 +6,15 @@
 namespace sockmi::daemon {
 namespace {
 
-// A wildcard address says nothing: home's own is meant.
+// Returns the endpoint's address as it is in packets. For a wildcard, this is home's own
+// address.
 IpAddress address_of(const FourTuple& tuple, const SocketAddress& home_line) {
   return tuple.local.ip.wildcard() ? home_line.ip : tuple.local.ip.unmapped();
 }
 
-// `is_here`: it has been here for some time, and what was there first goes on.
+// `is_here`: the endpoint has lived here for some time. It was here first, so it
+// continues even if this host now has a connection of its own with the same addresses and
+// ports.
 Result<> rewrite_destination(World& world, const FourTuple& tuple, const IpAddress& address, bool is_here) {
   const IpAddress& own = world.settings.address_for(address);
   if (own.any()) return fail(EAFNOSUPPORT, "this host has no address of the family of {}", to_string(address));

@@ -1,24 +1,34 @@
-// What the packets of an endpoint need that lives here though its address is another host's.
+// Adds and removes the rules for endpoints that live here while their address belongs to
+// another host.
 #pragma once
 
 #include "context/world.h"
 
 namespace sockmi::daemon {
 
-// One comes, and has no socket yet. Packets of it that meet no socket are dropped here from now on, and those that home has to readdress get their
-// destination back. EADDRINUSE: see steer::Steering::rewrite_destination(); or this host has a socket of its own whose packets would be taken for such.
+// Adds the rules for an endpoint that is about to arrive and has no socket yet. From now
+// on its packets are dropped if they find no socket, and packets that home has to
+// readdress get their original destination back. Errors: EADDRINUSE if this host has a
+// socket of its own whose packets would be mistaken for the endpoint's; see also
+// steer::Steering::rewrite_destination().
 Result<> add_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_line);
-// One is here already, of which this daemon did not know: nothing keeps it from that.
+// Adds the rules for an endpoint that is here already, but for which this daemon has not
+// added rules yet. Errors are only logged: the endpoint stays in any case.
 void readd_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_line);
-// Once for each of the two, when it has gone or ended; the rules stay for `linger`.
+// Has to be called once for each call of the two functions above, when the endpoint has
+// left or ended. The rules stay in force for `linger`.
 void remove_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_line, milliseconds linger);
 
-// Home sends its packets by way of a router, whatever our own way to home is.
+// Prepares for home sending the endpoint's packets through a router, whatever our own
+// route to home is. Errors are logged.
 void comes_by_router(World& world, const FourTuple& tuple, const SocketAddress& home_line);
-// Our address of a family is another one now than `before`, which may be none.
+// Updates the rules when our address of a family has changed. `before`: the previous
+// address, which may be none (any()).
 void rewrite_foreign_destinations(World& world, const IpAddress& before);
 
-// A connection that had come here, home too, has ended, or gone: its entry in the host's connection tracking is left to the last packets.
+// Lets the connection's entry in this host's connection tracking expire after the last
+// packets. To be called when a connection that was imported, or came home, has ended or
+// left.
 void untrack(World& world, const FourTuple& tuple);
 
 }  // namespace sockmi::daemon

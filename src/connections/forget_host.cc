@@ -5,7 +5,8 @@
 
 namespace sockmi::daemon {
 
-// The coroutines that tell such a host something see that there is nothing to tell any more (homes.cc).
+// The coroutines that still notify this host (home_protocol.cc) find that there is
+// nothing left to report, and end.
 Forgotten forget_host(World& world, const std::string& host) {
   Forgotten out;
   for (const auto& [number, resident] : world.journal.pending_ends()) {
@@ -21,7 +22,7 @@ Forgotten forget_host(World& world, const std::string& host) {
       continue;
     }
     ++(held ? out.held : out.forwarded);
-    // A moment is left to what is under way.
+    // Packets in transit are redirected for a moment longer.
     if (auto done = redirect(world, tuple, away, milliseconds(1000)); !done)
       log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
     it = world.away.erase(it);

@@ -1,4 +1,5 @@
-// A host that never comes back: whatever waits for its word would wait for ever.
+// Gives up a host that will never come back. Otherwise everything that waits for its
+// answer would wait forever.
 #pragma once
 
 #include "context/world.h"
@@ -6,9 +7,11 @@
 namespace sockmi::daemon {
 
 struct Forgotten {
-  std::size_t untold = 0;     // connections of its own that ended here, which it was to hear of
-  std::size_t forwarded = 0;  // that went on from here, which it was to hear of
-  std::size_t held = 0;       // of ours, that it held: their redirects end, and their peers hear of it when they speak
+  std::size_t untold = 0;     // its own connections that ended here, not reported yet
+  std::size_t forwarded = 0;  // its own connections that moved on from here, not reported yet
+  // Our connections that it held. Their redirects end, and their peers notice it when
+  // they send the next packet.
+  std::size_t held = 0;
 };
 
 Forgotten forget_host(World& world, const std::string& host);

@@ -1,16 +1,27 @@
-// Home redirects a connection to the host that holds its endpoint, and has to hear when it moves on or ends. Home's daemon may not answer for
-// long, while home's kernel goes on redirecting. Then:
+// Home redirects a connection to the host that holds its endpoint, and has to be notified
+// when the endpoint moves on or ends. Home's daemon may not answer for a long time, while
+// home's kernel continues to redirect. Therefore:
 //
-// - Who sent an endpoint on keeps its own redirect, and the duty to tell home, until home knows (tell_moved).
-// - Home believes the one whom it knows to hold the endpoint. So if that one has sent it on and home does not know yet, the last holder's word
-//   would not count there: it tells the one from whom it has the endpoint as well, who ends its own redirect and takes the duty over (tell_ended).
-// - A word may come late, twice, or after a newer one. Its generation (whereabouts.h) tells: an older one changes nothing, and the end of one
-//   generation ends those before it too, also for words that come after it (endings.h). Who sent an endpoint on may also say that it has ended there.
-// - A word that is lost for good is made up for: a home asks about each of its redirects from time to time.
-// - Duties and redirects are in the journal: a daemon that starts has them again.
-// - Whenever a daemon starts, its host and each other compare notes: a home asks whether what it redirects is still held; a holder says again
-//   what it holds. A home that has lost its memory redirects it again: for a service of its own, an address of its own, and if no socket of
-//   that connection lives at home, and if its own kernel still leads it there, or the administrator has said so (claims.h).
+// - A host that has sent an endpoint on keeps its own redirect, and the duty to notify
+//   home, until home has confirmed (notify_moved).
+// - Home accepts a notification only from the host that it has recorded as the holder. If
+//   that host has sent the endpoint on and home has not recorded this yet, home would
+//   reject the new holder's notification of the end. So the new holder also notifies the
+//   host from which it received the endpoint. That host removes its own redirect and
+//   takes over the duty (notify_ended).
+// - A message may arrive late, twice, or after a newer one. Its generation (records.h)
+//   shows that: an older generation changes nothing, and the end of a generation also
+//   ends the earlier ones, even for messages that arrive later (endings.h). The host that
+//   has sent an endpoint on may also report that it has ended there.
+// - A message that is lost for good is made up for: a home queries the holders of all its
+//   redirects from time to time (ask_in_turn).
+// - Duties and redirects are in the journal, so a daemon has them again after a restart.
+// - Whenever a daemon starts, its host and every other host compare their records
+//   (reconcile). A home asks whether what it redirects is still held. A holder reasserts
+//   what it holds. A home that has lost its records redirects such a connection again if
+//   the service and the address are its own, if no socket of that connection lives at
+//   home, and if its own kernel still redirects it there or the administrator trusts
+//   holders (claims.h).
 #include "connections/home_protocol.h"
 
 #include <sys/socket.h>
@@ -29,11 +40,15 @@ namespace sockmi::daemon {
 namespace {
 
 constexpr milliseconds kHomeCallTimeout{1000}, kMaxHomeBackoff{5000};
-constexpr milliseconds kRejectionGracePeriod{60000};  // so long a home may deny what we say before we leave it at that
-constexpr milliseconds kStep{1000}, kRound{30000};  // a home asks about so many redirects a step, until it has asked about each; and begins
-constexpr std::size_t kMostAStep = 50;              // anew some time later
+// How long a home may reject the end of a connection before we give up.
+constexpr milliseconds kRejectionGracePeriod{60000};
+// A home queries up to kMostAStep redirects per kStep until it has queried all, and
+// starts again after kRound.
+constexpr milliseconds kStep{1000}, kRound{30000};
+constexpr std::size_t kMostAStep = 50;
 
-// What the host says, once it says something. A host that was silent is asked by one of us at a time.
+// Sends a request and returns the host's answer. The outer Result is an error if there
+// was no answer. While a host does not answer, only one caller at a time asks it.
 asio::awaitable<Result<Result<int>>> ask(World& world, std::string host, SocketAddress line, Secret message) {
   if (const auto it = world.silent.find(host); it != world.silent.end()) {
     if (Clock::now() < it->second.until) co_return fail(EHOSTUNREACH, "{} was silent a moment ago", host);
@@ -51,7 +66,7 @@ asio::awaitable<Result<Result<int>>> ask(World& world, std::string host, SocketA
   co_return std::unexpected(reply.error());
 }
 
-// Or a container's here.
+// True if the address belongs to this host, or to a container on it.
 bool is_own(const World& world, const IpAddress& ip) {
   return world.steering->within(ip, [&]() -> Result<> {
     const unique_fd socket(::socket(ip.family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -78,7 +93,8 @@ Result<> lead(World& world, const FourTuple& tuple, const RemoteConnection& away
   return {};
 }
 
-// `from` holds an endpoint that we should know, and don't.
+// Accepts that `from` holds an endpoint of which this host should have a record and has
+// none. Returns 1.
 Result<int> accept_claim(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& service,
                       std::uint64_t generation) {
   if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
@@ -88,12 +104,14 @@ Result<int> accept_claim(World& world, const std::string& from, const FourTuple&
   const RemoteConnection away{service, from, to, world.settings.host, world.settings.line(), world.steering->in_other_namespace(tuple.local.ip),
                   generation, {}};
   TRY(lead(world, tuple, away));
-  world.found.erase(tuple.unmapped());  // it counts once
+  world.found.erase(tuple.unmapped());  // a redirect found in the kernel proves one claim only
   log::warn("event=forgotten connection={} service={} host={} action=\"redirected again\"", to_string(tuple), service, from);
   return 1;
 }
 
-// The rule outlives the connection a little, for its last holder may be in TIME_WAIT. A new connection is home's own.
+// Removes the record of a connection that has ended. Its redirect stays a little longer,
+// because the last holder may be in TIME_WAIT. A new connection with the same addresses
+// and ports is home's own.
 Result<> forget(World& world, std::map<FourTuple, RemoteConnection>::iterator it, std::uint64_t generation = 0) {
   const auto [tuple, away] = *it;
   generation = std::max(generation, away.generation);
@@ -120,7 +138,7 @@ asio::awaitable<void> reassert_held(World& world, std::string host, SocketAddres
     if (resident.home == host) those.push_back(resident);
   for (const ImportedConnection& resident : those) {
     const auto answer = co_await ask(world, host, line, wire::pack_moved(resident.tuple, world.settings.address_for(resident.tuple.local.ip), world.settings.host, resident.service, resident.generation));
-    if (!answer) co_return;  // when it starts again, it is told again
+    if (!answer) co_return;  // repeated when that host starts again
     if (!*answer) {
       ++world.counters.disowned;
       log::warn("event=disowned connection={} home={} error=\"{}\"", to_string(resident.tuple), host, to_string(answer->error()));
@@ -142,14 +160,15 @@ void note_unheard(World& world, const FourTuple& tuple, const RemoteConnection& 
   }
 }
 
-// Then they have the holder's address, and it has to know.
+// True if redirected packets reach the holder through a router. They then have the
+// holder's address as their destination, and the holder has to be notified of that.
 bool goes_by_router(const World& world, const RemoteConnection& away) {
   if (away.container) return false;
   const auto routed = world.steering->is_routed(away.address);
   return routed && *routed;
 }
 
-// False: the holder is silent.
+// Queries the holder of a redirect. Returns false if the holder does not answer.
 asio::awaitable<bool> ask_about(World& world, FourTuple tuple, RemoteConnection away, SocketAddress line) {
   const auto answer = co_await ask(world, away.host, line,
                                 wire::pack_held(tuple, away.service, world.settings.line(), away.generation, goes_by_router(world, away)));
@@ -160,7 +179,7 @@ asio::awaitable<bool> ask_about(World& world, FourTuple tuple, RemoteConnection 
     note_unheard(world, tuple, away, **answer == 2);
     co_return true;
   }
-  if (lives_at_home(world, tuple)) co_return true;  // it is coming back just now
+  if (lives_at_home(world, tuple)) co_return true;  // it is returning just now
   log::warn("event=not_held connection={} host={}", to_string(tuple), away.host);
   if (auto done = forget(world, it); !done) log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
   co_return true;
@@ -176,7 +195,8 @@ asio::awaitable<void> verify_holders(World& world, std::string host, SocketAddre
 
 asio::awaitable<void> compare(World& world, std::string host, SocketAddress line) {
   world.silent.erase(host);
-  // Where a listener lives is told by name: only now its addresses are known for sure.
+  // A listener is redirected to its host by name. Only now are that host's addresses
+  // known for certain.
   for (const auto& [tuple, away] : world.away)
     if (is_passive(tuple) && away.host == host)
       if (auto led = redirect_passive(world, tuple.local, host); !led)
@@ -194,13 +214,14 @@ asio::awaitable<void> notify_moved(World& world, FourTuple tuple) {
   for (milliseconds pause{20};; pause = std::min(2 * pause, kMaxHomeBackoff)) {
     const auto answer = co_await ask(world, away.home, away.home_line, wire::pack_moved(tuple, away.address, away.host, away.service, away.generation));
     const auto it = world.away.find(tuple);
-    if (it == world.away.end() || it->second != away) co_return;  // it came back, or ended
-    const bool forgotten = answer && !*answer && (*answer).error().code == ENOENT;  // or it has ended: its end came first
+    if (it == world.away.end() || it->second != away) co_return;  // it returned, or has ended
+    // ENOENT: home has no record of it, or it has ended and that message arrived first.
+    const bool forgotten = answer && !*answer && (*answer).error().code == ENOENT;
     if (forgotten || (answer && *answer)) break;
     co_await sleep_for(pause);
     if (const auto now = world.away.find(tuple); now == world.away.end() || now->second != away) co_return;
   }
-  // What is under way still finds it.
+  // Packets in transit are redirected for a moment longer.
   (void)redirect(world, tuple, away, std::min(world.settings.linger, milliseconds(1000)));
   world.away.erase(tuple);
   world.journal.is_back(tuple);
@@ -214,7 +235,9 @@ asio::awaitable<void> notify_address(World& world, int family) {
   for (const auto& [cookie, resident] : world.residents)
     if (resident.tuple.local.ip.unmapped().family == family) those.emplace_back(cookie, resident);
   for (const auto& [cookie, resident] : those)
-    for (milliseconds pause{50}; pause < kMaxHomeBackoff; pause *= 2) {  // it may not have heard our Hello yet; who is silent asks when it starts again
+    // Home may reject the new address because it has not received our HELLO with it yet.
+    // Try again then. A home that does not answer asks us when it starts again.
+    for (milliseconds pause{50}; pause < kMaxHomeBackoff; pause *= 2) {
       if (!world.residents.contains(cookie) || world.settings.address_for(address) != address) break;
       Secret said = wire::pack_moved(resident.tuple, address, world.settings.host, resident.service, resident.generation);
       const auto answer = co_await ask(world, resident.home, resident.home_line, std::move(said));
@@ -239,7 +262,8 @@ asio::awaitable<void> notify_ended(World& world, std::uint64_t number, ImportedC
       break;
     }
     co_await sleep_for(pause);
-    if (!world.journal.is_untold(number)) co_return;  // an operator has given that host up
+    // An operator has given up that host (forget_host).
+    if (!world.journal.is_untold(number)) co_return;
   }
   world.journal.told(number);
 }
@@ -259,9 +283,10 @@ Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
     if (from == host && !service.empty()) return accept_claim(world, from, tuple, to, service, generation);
   }
   if (it == world.away.end() || it->second.home != world.settings.host) return fail(ENOENT, "{} is not away", to_string(tuple));
-  // It is there still, and its holder has another address now.
+  // The connection still lives at the same holder, whose address has changed.
   const bool readdressed = from == host && it->second.host == host && it->second.address != to && generation == it->second.generation;
-  if (generation != 0 && generation <= it->second.generation && !readdressed) return 0;  // it has moved on since, or this was said before
+  // The message is outdated, or a repetition.
+  if (generation != 0 && generation <= it->second.generation && !readdressed) return 0;
   if (it->second.host == host && it->second.address == to && (generation == 0 || it->second.host != from)) return 0;
   if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
   RemoteConnection away = it->second;
@@ -275,10 +300,12 @@ Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
 
 Result<> ended(World& world, const std::string& from, const FourTuple& tuple, std::uint64_t generation) {
   const auto it = world.away.find(tuple);
-  if (it == world.away.end()) return fail(ENOENT, "{} is not away", to_string(tuple));  // or it was said twice
+  // There is no record, or the message is a repetition.
+  if (it == world.away.end()) return fail(ENOENT, "{} is not away", to_string(tuple));
   const RemoteConnection& away = it->second;
   if (away.host != from && (generation == 0 || away.told_by != from)) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
-  if (generation != 0 && generation < away.generation) return {};  // when it was there before
+  // The message is about an earlier stay there.
+  if (generation != 0 && generation < away.generation) return {};
   return forget(world, it, generation);
 }
 
@@ -287,7 +314,7 @@ Result<int> held(World& world, const std::string& from, const FourTuple& tuple, 
   if (world.away.contains(tuple)) return 1;
   const auto socket = world.find_socket(tuple);
   auto resident = socket ? world.residents.find(socket->cookie) : world.residents.end();
-  // A socket that is only bound is not found by its address.
+  // A socket that is only bound cannot be found by its address.
   if (resident == world.residents.end() && is_passive(tuple))
     resident = std::ranges::find_if(world.residents, [&](const auto& each) { return each.second.tuple.unmapped() == tuple.unmapped(); });
   if (resident != world.residents.end()) {
@@ -295,10 +322,10 @@ Result<int> held(World& world, const std::string& from, const FourTuple& tuple, 
     return 1;
   }
   if (!socket) return 0;
-  if (socket->mark == steer::kFreezeMark) return 1;  // it is about to go, or in doubt
+  if (socket->mark == steer::kFreezeMark) return 1;  // it is about to leave, or in doubt
   if (is_own(world, tuple.local.ip.unmapped())) return 0;
   if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
-  // It lives here, and we are the ones who lost their memory.
+  // The connection lives here, and this host has lost its record of it.
   readd_foreign_rules(world, tuple, line);
   lives_here(world, socket->cookie, {tuple, service, from, line, from, line, generation});
   log::warn("event=remembered connection={} home={}", to_string(tuple), from);
@@ -332,7 +359,7 @@ bool is_unheard(const World& world, const FourTuple& tuple, const RemoteConnecti
   return it != world.unheard.end() && it->second == away.generation;
 }
 
-// What a holder does not hear now it hears in its turn.
+// A holder that does not answer now is notified later by ask_in_turn().
 asio::awaitable<void> notify_routes(World& world, std::vector<IpAddress> hosts) {
   std::vector<std::pair<FourTuple, RemoteConnection>> those;
   for (const auto& [tuple, away] : world.away)
@@ -349,7 +376,7 @@ asio::awaitable<void> notify_routes(World& world, std::vector<IpAddress> hosts) 
   }
 }
 
-// Whoever says again and again that it has started has one comparison at a time.
+// A host that reports its start repeatedly gets one comparison at a time.
 asio::awaitable<void> reconcile(World& world, std::string host, SocketAddress line) {
   const auto [it, first] = world.comparing.try_emplace(host);
   it->second = line;

@@ -1,5 +1,9 @@
-// An address that an administrator deletes is his business, but not to know of it costs connections: log and status say it. When it is back, perhaps on
-// an interface that was made anew, the neighbours are told, for they may still know its former link address.
+// Reports addresses of this host that disappear, and announces those that return.
+//
+// An administrator may delete an address, but connections are lost if nobody notices it.
+// So the log and the status report it. When the address returns, perhaps on an interface
+// that was created again, it is announced to the neighbours, because they may still have
+// its former link address.
 #include "connections/host_addresses.h"
 
 #include <unistd.h>
@@ -17,7 +21,7 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kPause{20};  // between two looks, at least
+constexpr milliseconds kPause{20};  // between two checks, at least
 
 }  // namespace
 
@@ -39,7 +43,8 @@ std::vector<std::string> HostAddresses::warnings() const {
   return out;
 }
 
-// With how many connections that live elsewhere.
+// Returns the addresses that this host needs, each with its number of connections that
+// live elsewhere.
 std::map<IpAddress, std::size_t> HostAddresses::wanted() const {
   std::map<IpAddress, std::size_t> out{{world_.settings.address, 0}};
   for (const auto& [tuple, away] : world_.away)

@@ -1,4 +1,5 @@
-// Follows what becomes of this host's addresses: where others reach it, and those of connections that live elsewhere.
+// Watches the addresses of this host: the ones under which other hosts reach it, and
+// those of connections that live elsewhere.
 #pragma once
 
 #include <set>

@@ -13,9 +13,11 @@ namespace {
 
 using Words = std::vector<std::string>;
 constexpr std::size_t kLongestLine = 4096;
-constexpr std::size_t kRoomOfMove = 1024, kSpareRoom = 64 << 10;  // bytes; the spare is for all other facts
+// In bytes. The spare is for all other facts.
+constexpr std::size_t kRoomOfMove = 1024, kSpareRoom = 64 << 10;
 constexpr std::size_t kMostUnwritten = 1 << 20;
-const std::map<std::string, std::size_t> kVerbs = {{"committed", 0}, {"thawed", 1}, {"away", 5}, {"resident", 6}, {"ended", 6}, {"taken", 3}};  // and their words, at least
+// Each verb with the least number of words behind its key.
+const std::map<std::string, std::size_t> kVerbs = {{"committed", 0}, {"thawed", 1}, {"away", 5}, {"resident", 6}, {"ended", 6}, {"taken", 3}};
 
 std::string encode(const std::string& text) {
   std::string out;
@@ -54,7 +56,8 @@ Result<FourTuple> parse_tuple(const std::string& text) {
   const auto arrow = text.find("<-");
   if (arrow == text.npos) return fail(EINVAL, "'{}' is no connection", text);
   TRY_LET(local, SocketAddress::parse(text.substr(0, arrow)));
-  if (text.substr(arrow + 2) == to_string(SocketAddress())) return FourTuple{local, {}};  // bound or listening
+  // Bound or listening.
+  if (text.substr(arrow + 2) == to_string(SocketAddress())) return FourTuple{local, {}};
   TRY_LET(remote, SocketAddress::parse(text.substr(arrow + 2)));
   return FourTuple{local, remote};
 }
@@ -70,7 +73,7 @@ Words words_of(const ImportedConnection& it) {
   return {to_string(it.tuple), it.service, it.home, to_string(it.home_line), it.from, to_string(it.from_line), std::to_string(it.generation)};
 }
 
-// An earlier version's line has none.
+// Returns 0 for a line of an earlier version, which has no generation.
 std::uint64_t generation_of(const Words& words, std::size_t at) { return words.size() > at ? parse_number(words[at]).value_or(0) : 0; }
 
 Result<RemoteConnection> read_away(const Words& words) {
@@ -107,7 +110,8 @@ std::string line_of(const std::pair<std::string, std::string>& key, const Words*
   return line + "\n";
 }
 
-// Whether what a known verb says can be read. What another version's verbs say can not be judged.
+// True if a fact with a known verb is well-formed. Facts with the verbs of other versions
+// cannot be judged, and are accepted.
 bool is_fact(const std::pair<std::string, std::string>& key, const Words& words) {
   const auto verb = kVerbs.find(key.first);
   if (verb == kVerbs.end()) return !key.first.empty();
@@ -164,7 +168,8 @@ void Journal::read(const std::string& all) {
   }
 }
 
-// At the start the facts go into a new file at once, if the disk has room for it. The old one is as good.
+// Opens the file at startup. If the disk has space, the facts go into a new file
+// immediately; otherwise the old one is used, which is as good.
 Result<> Journal::open_file() {
   Result<> kept;
   if (unreadable_ > 0) {
@@ -189,7 +194,7 @@ Result<> Journal::open_file() {
   compact_at_ = unkept ? std::numeric_limits<std::size_t>::max() : lines_ + 10'000;
   auto opened = file_.open(torn_);
   const bool is_full = !opened && (opened.error().code == ENOSPC || opened.error().code == EDQUOT);
-  return is_full ? Result<>() : opened;  // then it is made when there is room
+  return is_full ? Result<>() : opened;  // the file is then created when there is space
 }
 
 void Journal::take(Change change) {
@@ -210,7 +215,7 @@ std::string Journal::facts_as_text() const {
   return all;
 }
 
-// With all that was not written before it, in order.
+// Writes the lines, and before them, in order, everything that was not written yet.
 Result<> Journal::write(const std::string& lines, std::size_t count) {
   if (overflowed_) return fail(ENOSPC, "{}", error_);
   auto done = file_.append(unwritten_ + lines);
@@ -237,7 +242,8 @@ Result<> Journal::append_or_fail(std::vector<Change> changes) {
 
 void Journal::append(std::vector<Change> changes) {
   const std::string lines = text_of(changes);
-  if (!error_.empty() || !write(lines, changes.size())) {  // write_again() sees whether the disk works again
+  // While the disk takes no writes, only write_again() tries whether it works again.
+  if (!error_.empty() || !write(lines, changes.size())) {
     unwritten_ += lines;
     unwritten_lines_ += changes.size();
     if (unwritten_.size() > kMostUnwritten) {
@@ -256,7 +262,8 @@ Result<> Journal::reserve(std::size_t moves) {
   return {};
 }
 
-// Where nothing waits to be written, a line that says nothing finds out whether the disk works.
+// If nothing waits to be written, writes a line without meaning to find out whether the
+// disk works.
 void Journal::write_again() {
   if (!error_.empty()) (void)write(unwritten_.empty() ? "-probe 0\n" : "", unwritten_.empty());
 }
@@ -266,7 +273,8 @@ std::string Journal::begin_compaction() {
   return facts_as_text();
 }
 
-// What failed is tried again when the file has grown by as much once more.
+// After a failure, the next attempt is made when the file has grown by the same amount
+// again.
 void Journal::end_compaction(Result<unique_fd> file) {
   const std::string since = *std::exchange(since_, std::nullopt);
   auto done = file ? file_.replace(std::move(*file), since) : Result<>(std::unexpected(file.error()));

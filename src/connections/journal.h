@@ -1,24 +1,41 @@
-// What was decided, for importers in doubt, and who lives where, for the daemon after a restart. Lines of text, no secrets.
+// Stores what has to survive the daemon: the decisions that importers in doubt ask for,
+// and where connections live. The file consists of lines of text and contains no secrets.
 //
-// The journal is a set of facts. A line states one: a verb, its key, what else there is to say; a line whose verb has a "-" before it ends
-// the fact of that verb and key. Words are separated by one blank; other characters than printable ASCII, and "%", are %XX.
+// The journal is a set of facts. A line states a fact by a verb, the fact's key, and its
+// other words. A line whose verb is preceded by "-" ends the fact with that verb and key.
+// Words are separated by one blank. Inside a word, blanks, "%" and everything that is not
+// printable ASCII are written as %XX.
 //
-//   committed ID [COOKIE TUPLE HOST HOST-LINE MARK]                an export of ours, until its importer HOST has said what became of it
-//   thawed ID COOKIE [HOST]                                         an import that lives here, or did: until its exporter knows
-//   away TUPLE SERVICE HOST ADDRESS HOME HOME-LINE [container] [GENERATION]   see RemoteConnection
-//   resident COOKIE TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION    see ImportedConnection; those whose home is here need no record
-//   ended NUMBER TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION     a resident that has ended, and whose home does not know it yet
-//   taken ADDRESS PREFIX INTERFACE FROM [deprecated]                see TakenOver
+//   committed ID [COOKIE TUPLE HOST HOST-LINE MARK]
+//       An export of ours, until its importer HOST has reported the outcome.
+//   thawed ID COOKIE [HOST]
+//       An import that lives here, or lived here, until its exporter has the outcome.
+//   away TUPLE SERVICE HOST ADDRESS HOME HOME-LINE [container] [GENERATION]
+//       See RemoteConnection.
+//   resident COOKIE TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION
+//       See ImportedConnection. A connection whose home is here needs no record.
+//   ended NUMBER TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION
+//       An imported or forwarded connection that has ended; its home has not confirmed it.
+//   taken ADDRESS PREFIX INTERFACE FROM [deprecated]
+//       See TakenOver.
 //
-// A decision is written before COMMIT is sent, with what follows from it, in one write(2), and is the point of no return. It is not fsync()ed:
-// it must outlive the daemon, which a write(2) does; when the whole host dies, the sockets that it speaks of die too.
+// ...-LINE is the address of a host's control channel.
 //
-// One daemon at a time has the journal: its folder is locked before it is read. A file that can not be read is no empty journal; the daemon does
-// not start. A torn last line was not written. SocketInfo of verbs that this version does not know stay in it. A line that is no fact at all makes the
-// daemon keep the whole file under another name before it writes a new one, and is counted in the status.
+// The decision to move an endpoint is the point of no return. It is written before COMMIT
+// is sent, together with the facts that follow from it, in one write(2). It is not
+// fsync()ed: it has to survive the daemon, and after write(2) it does. When the whole
+// host dies, the sockets that the decision is about die too.
 //
-// Room for the decisions of a move is reserved before anything is frozen, so a full disk refuses moves and does not break one. All other facts are
-// true whether the disk takes them or not: memory has them, and they are written as soon as the disk allows it.
+// One daemon at a time has the journal: it locks the folder before it reads the file. A
+// file that cannot be read does not count as an empty journal; the daemon does not start.
+// A torn last line counts as not written. Facts with verbs that this version does not
+// support stay in the journal. If a line is not a fact at all, the daemon keeps the whole
+// file under another name before it writes a new one, and the status counts the line.
+//
+// Space for the decisions of a migration is reserved before anything is frozen. So a full
+// disk refuses migrations, and does not interrupt one. All other facts are true whether
+// the disk takes them or not: they are kept in memory, and written as soon as the disk
+// takes them.
 #pragma once
 
 #include <filesystem>
@@ -34,47 +51,55 @@
 
 namespace sockmi::daemon {
 
-// An export whose importer has not said yet what became of it.
+// An export whose importer has not reported the outcome yet.
 struct Decision {
   std::uint64_t cookie = 0;  // of the socket here
   FourTuple tuple;
-  std::string host;  // the importer; empty: an older daemon wrote this, and nobody knows
+  std::string host;  // the importer; empty: not recorded (written by an older daemon)
   SocketAddress line;
   std::uint32_t mark = 0;  // the socket's own SO_MARK
 };
 
 struct Thawed {
   std::uint64_t cookie = 0;
-  std::string host;  // from which it came; empty: an older daemon wrote this
+  std::string host;  // the exporter; empty: not recorded (written by an older daemon)
   bool operator==(const Thawed&) const = default;
 };
 
 class Journal {
  public:
-  // Locks the folder, and reads what is there. EBUSY: another daemon has it.
+  // Locks the folder, and reads the journal. Errors: EBUSY if another daemon has it.
   static Result<Journal> open(const std::filesystem::path& folder);
-  // Only to look into it: nothing is changed, and nothing may be said to it.
+  // Reads the journal without locking it. Nothing on disk is changed, and the result must
+  // not be changed.
   static Result<Journal> look(const std::filesystem::path& folder);
 
-  // The endpoint goes; `away`: none if it goes home.
+  // Logs the decision that an endpoint moves. `away`: where it lives then; none if it
+  // goes home. Errors: if the disk does not take it; then nothing is decided.
   Result<> committed(const wire::MigrationId& id, const Decision& decision, const std::optional<RemoteConnection>& away);
-  void acknowledged(const wire::MigrationId& id);  // the importer has said what became of it; nobody will ask again
-  // The importer never had it, and it goes on here; `guest`: what it was here, if its home is elsewhere.
+  // The importer has reported the outcome; nobody will ask for the decision again.
+  void acknowledged(const wire::MigrationId& id);
+  // The importer never had the endpoint, and it continues here. `guest`: its record as an
+  // imported connection, if its home is elsewhere.
   void taken_back(const wire::MigrationId& id, const Decision& decision, const std::optional<ImportedConnection>& guest);
   std::map<wire::MigrationId, Decision> decisions() const;
   bool has(const wire::MigrationId& id) const { return facts_.contains({"committed", wire::to_hex(id)}); }
 
-  // Imports from `host` that thaw now, with their sockets' cookies. Nothing may thaw that is not written.
+  // Logs imports from `host` that are about to thaw, with the cookies of their sockets.
+  // Nothing may thaw that is not written.
   Result<> thawed(const std::string& host, const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports);
-  void not_thawed(const wire::MigrationId& id);  // or nobody will ask again
+  void not_thawed(const wire::MigrationId& id);  // did not thaw, or nobody will ask again
   std::map<wire::MigrationId, Thawed> thawed() const;
 
-  // SocketInfo can not fail: see above.
+  // These facts cannot fail: see the top of this file.
   void is_away(const FourTuple& tuple, const RemoteConnection& away);
   void is_back(const FourTuple& tuple);
   void lives_here(std::uint64_t cookie, const ImportedConnection& resident);
   void is_home(std::uint64_t cookie);
-  std::uint64_t has_ended(const ImportedConnection& resident, std::uint64_t cookie);  // the number under which home is to be told; cookie 0: it was away
+  // An imported connection has ended; for `cookie` 0, a forwarded one. Returns the number
+  // under which the pending notification of its home is kept. told(): home has confirmed
+  // it.
+  std::uint64_t has_ended(const ImportedConnection& resident, std::uint64_t cookie);
   void told(std::uint64_t number);
   void took_over(const TakenOver& address);
   void gave_away(const IpAddress& address);
@@ -85,20 +110,23 @@ class Journal {
   std::map<std::uint64_t, ImportedConnection> pending_ends() const { return residents("ended"); }
   bool is_untold(std::uint64_t number) const { return facts_.contains({"ended", std::to_string(number)}); }
 
-  // Before so many endpoints may come or go: their decisions will find room. Refuses while the disk does not take what there is to write.
+  // Reserves space for the decisions of `moves` endpoints that come or go. Errors: ENOSPC
+  // if there is no space, or while the disk does not take what there is to write.
   Result<> reserve(std::size_t moves);
-  // Writes what the disk did not take. To be called from time to time.
+  // Writes what the disk did not take before. To be called from time to time.
   void write_again();
 
-  // A new file with the facts alone, when the old one has grown. begin: its text; it is written by JournalFile::write_aside(), which may wait for the
-  // disk; end: what was said meanwhile is added, and the file takes the old one's place.
+  // Compaction: replaces a file that has grown by a new one that contains the facts
+  // alone. begin_compaction() returns the new file's text. JournalFile::write_aside()
+  // writes it, and may wait for the disk. end_compaction() appends what was logged
+  // meanwhile, and puts the new file in the old one's place.
   bool wants_compaction() const { return !since_ && (overflowed_ || lines_ > compact_at_); }
   std::string begin_compaction();
   void end_compaction(Result<unique_fd> file);
   const std::filesystem::path& path() const { return file_.path(); }
 
   // For the status.
-  const std::string& error() const { return error_; }  // why the disk does not take what there is to write; "": it does
+  const std::string& error() const { return error_; }  // why the disk takes no writes; "": it does
   std::size_t unwritten() const { return unwritten_lines_; }
   std::size_t unreadable() const { return unreadable_; }
 
@@ -127,11 +155,11 @@ class Journal {
   std::uint64_t last_number_ = 0;
   std::string unwritten_;                   // lines that the disk did not take
   std::size_t unwritten_lines_ = 0;
-  bool overflowed_ = false;                 // there were too many of them: only a new file tells all
-  std::optional<std::string> since_;        // what was said since begin_compaction()
+  bool overflowed_ = false;                 // too many unwritten lines: only a new file is complete
+  std::optional<std::string> since_;        // what was logged since begin_compaction()
   std::string error_;
   std::size_t unreadable_ = 0;
-  bool torn_ = false;                       // the file's last line
+  bool torn_ = false;                       // the last line of the file is incomplete
 };
 
 }  // namespace sockmi::daemon

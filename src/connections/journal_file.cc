@@ -19,7 +19,7 @@ constexpr std::chrono::milliseconds kLockPatience{1000}, kLockPause{10};
 
 std::filesystem::path aside(const std::filesystem::path& path) { return path.string() + ".new"; }
 
-// All or an error; how much of it was written is in `wrote`.
+// Writes everything or fails; `wrote` is the number of bytes written in either case.
 Result<> write_all(int file, const std::string& text, std::size_t& wrote) {
   for (wrote = 0; wrote < text.size();) {
     const ssize_t piece = ::write(file, text.data() + wrote, text.size() - wrote);
@@ -33,7 +33,8 @@ Result<> write_all(int file, const std::string& text, std::size_t& wrote) {
 
 }  // namespace
 
-// A lock of the folder wants no file of its own, which a full disk might refuse.
+// The folder itself is locked, because a lock file would have to be created, which a full
+// disk might refuse.
 Result<unique_fd> JournalFile::lock(const std::filesystem::path& folder) {
   unique_fd locked(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!locked) return fail_errno(folder.string());
@@ -76,7 +77,8 @@ Result<> JournalFile::append(const std::string& lines) {
   auto done = write_all(file_.get(), torn_ ? kNotWritten + ("\n" + lines) : lines, wrote);
   if (done) {
     torn_ = false;
-  } else if (wrote > 0) {  // else the next line would go on where this one broke off
+  } else if (wrote > 0) {
+    // Take back what was written of the text: the next line would be appended to it.
     torn_ = ::ftruncate(file_.get(), end) != 0 || torn_;
     reserved_until_ = 0;
   }
@@ -101,14 +103,14 @@ Result<> JournalFile::reserve(std::size_t bytes) {
 
 Result<unique_fd> JournalFile::write_aside(const std::filesystem::path& path, const std::string& text) {
   const auto fresh = aside(path);
-  ::unlink(fresh.c_str());  // of a daemon that died over it
+  ::unlink(fresh.c_str());  // left by a daemon that died while writing
   unique_fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_CLOEXEC, 0600));
   if (!file) return fail_errno(fresh.string());
   std::size_t wrote = 0;
   auto done = fault::point("journal-compact");
   if (done) done = write_all(file.get(), text, wrote);
   if (done) return file;
-  ::unlink(fresh.c_str());  // it would keep room from the journal
+  ::unlink(fresh.c_str());  // it would take up space that the journal needs
   return pass(std::move(done));
 }
 

@@ -1,4 +1,5 @@
-// The journal's file: lines that are appended whole or not at all, on a disk that may be full, slow or broken.
+// Writes the journal's file: appends lines as a whole or not at all, on a disk that may
+// be full, slow or broken.
 #pragma once
 
 #include <sys/types.h>
@@ -13,28 +14,35 @@ namespace sockmi::daemon {
 
 class JournalFile {
  public:
-  // Ends a line that could not be taken back after a write that failed halfway: such a line was not written, whatever is in it.
+  // Ends a line that could not be taken back after a write that failed halfway. Such a
+  // line counts as not written, whatever it contains.
   static constexpr char kNotWritten = '\x18';
 
-  // Nobody else has the folder while the descriptor lives. EBUSY: another process has it. A process that was killed is waited for a moment.
+  // Locks the folder for as long as the descriptor lives. Errors: EBUSY if another
+  // process has it; a process that was killed gets a moment to release it.
   static Result<unique_fd> lock(const std::filesystem::path& folder);
-  // A file that is not there is empty. Any other error is an error: what can not be read may say anything.
+  // Reads the whole file. A file that does not exist is empty. Every other error is
+  // returned: what cannot be read may contain anything.
   static Result<std::string> read(const std::filesystem::path& path);
 
   JournalFile() = default;
   explicit JournalFile(std::filesystem::path path) : path_(std::move(path)) {}
 
-  // The file is made if it is not there. `torn`: its last line is not complete.
+  // Opens the file, and creates it if it does not exist. `torn`: its last line is
+  // incomplete.
   Result<> open(bool torn);
   Result<> append(const std::string& lines);
-  // What is appended in the next `bytes` bytes finds room, however full the disk becomes. Where the file system can not promise that, there is
-  // room now.
+  // Makes sure that the next `bytes` bytes can be appended, however full the disk
+  // becomes. If the file system cannot guarantee that, checks that there is enough space
+  // now. Errors: ENOSPC.
   Result<> reserve(std::size_t bytes);
 
-  // Another file takes this one's place, in one step. The first waits for the disk and touches nothing of ours; `rest` is appended to the other file.
+  // Replace this file by another one in one step. write_aside() waits for the disk and
+  // changes nothing of ours; replace() first appends `rest` to the other file.
   static Result<unique_fd> write_aside(const std::filesystem::path& path, const std::string& text);
   Result<> replace(unique_fd file, const std::string& rest);
-  // The file as it is now keeps its place under another name beside it, should a new one take its own.
+  // Keeps the present file under an additional name in the same folder, for the case that
+  // a new file takes its place. Returns that name.
   Result<std::filesystem::path> keep_aside() const;
 
   const std::filesystem::path& path() const { return path_; }

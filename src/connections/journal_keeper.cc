@@ -9,7 +9,7 @@ namespace {
 
 constexpr milliseconds kPause{500};
 
-// What the thread that waits for the disk and the event loop share.
+// Shared by the event loop and the thread that waits for the disk.
 struct Compaction {
   explicit Compaction(const asio::any_io_executor& executor) : done(executor) {}
   std::filesystem::path path;
@@ -21,7 +21,7 @@ struct Compaction {
 }  // namespace
 
 asio::awaitable<void> keep_journal(World& world) {
-  asio::thread_pool disk{1};  // its own: a slow disk keeps nobody else waiting
+  asio::thread_pool disk{1};  // a thread of its own: a slow disk delays nothing else
   for (;;) {
     co_await sleep_for(kPause);
     world.journal.write_again();

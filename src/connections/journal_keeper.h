@@ -1,4 +1,5 @@
-// Looks after the journal while the daemon runs: writes again what a full disk did not take, and replaces a file that has grown.
+// Maintains the journal while the daemon runs: writes again what a full disk did not
+// take, and replaces a file that has grown.
 #pragma once
 
 #include "context/world.h"

@@ -1,5 +1,9 @@
-// The first repair after a calm is made at once: packets get lost meanwhile. Who takes ours away again and again, or floods us with changes, gets longer
-// and longer pauses, so that it does not keep the daemon from its work; a connection goes on all the same after the longest of them.
+// Repairs kernel state that others have changed.
+//
+// The first repair after a quiet period is made immediately, because packets are lost
+// until then. If something removes our rules again and again, or causes floods of
+// changes, the pauses between repairs become longer, so that repairs do not keep the
+// daemon from its work. Connections survive even the longest pause.
 #include "connections/kernel_state.h"
 
 #include <unistd.h>
@@ -15,7 +19,7 @@ namespace sockmi::daemon {
 namespace {
 
 constexpr milliseconds kCalm{5000}, kMinRepairPause{10}, kMaxRepairPause{500};
-constexpr int kShare = 9;  // a look that took so long is followed by a pause of so many times that
+constexpr int kShare = 9;  // a check is followed by a pause of kShare times its duration
 constexpr milliseconds kFirstRetry{20}, kLastRetry{1000};
 
 class Keeper {
@@ -26,16 +30,18 @@ class Keeper {
     if (Clock::now() > last_ + kCalm) pause_ = milliseconds(0);
     if (pause_ > milliseconds(0)) {
       co_await sleep_for(pause_);
-      (void)upkeep_.is_disturbed();  // all that came meanwhile is one repair
+      (void)upkeep_.is_disturbed();  // changes of the meantime are repaired together
     }
     for (milliseconds retry = kFirstRetry; !look(); retry = std::min(2 * retry, kLastRetry)) {
       co_await sleep_for(retry);
-      (void)upkeep_.is_disturbed();  // a container whose tables can't be put back keeps nobody else's from it
+      // Repeats the check for all namespaces: a container whose tables cannot be repaired
+      // does not keep the others from being repaired.
+      (void)upkeep_.is_disturbed();
     }
   }
 
  private:
-  // Whether all is mended.
+  // Checks and repairs everything once. Returns true if nothing is left to repair.
   bool look() {
     const auto began = Clock::now();
     const auto repaired = upkeep_.repair();

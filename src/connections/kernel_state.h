@@ -1,4 +1,5 @@
-// Watches what others do to the kernel's state that is ours, and mends it at once.
+// Watches the kernel state that this daemon has set up, and immediately repairs what
+// others change.
 #pragma once
 
 #include "context/world.h"
@@ -7,8 +8,8 @@ namespace sockmi::daemon {
 
 struct KernelState {
   std::uint64_t count = 0;
-  std::string last;   // what was put back then
-  std::string error;  // of the last attempt, while it is not mended
+  std::string last;   // what the last repair put back
+  std::string error;  // of the last attempt; "" when everything is repaired
 };
 
 asio::awaitable<void> keep_up(World& world, KernelState& repairs);

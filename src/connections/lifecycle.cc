@@ -18,7 +18,10 @@ namespace {
 
 constexpr milliseconds kWindUp{1000};
 constexpr std::uint8_t kEstablished = 1, kClose = 7, kCloseWait = 8, kBoundInactive = 13;
-constexpr milliseconds kClosedCheckPeriod{250};  // a peer whose first SYN did not reach home for a dead connection's redirect sends the next after a second
+// Well below the second after which a peer repeats its first SYN: that SYN does not reach
+// home while the redirect of a dead connection with the same addresses and ports is in
+// force.
+constexpr milliseconds kClosedCheckPeriod{250};
 constexpr std::size_t kMostALook = 200;
 
 bool is_guest(const World& world, const ImportedConnection& resident) { return resident.home != world.settings.host; }
@@ -42,7 +45,8 @@ void end_noticed(World& world) {
     for (const auto& socket : *ended) end(world, socket.cookie);
     return;
   }
-  // The kernel dropped notices of its own: whoever is not alive has ended.
+  // The kernel has dropped notifications: every connection without a live socket has
+  // ended.
   const auto alive = world.all_sockets();
   if (!alive) {
     log::error("event=sock_diag_failed error=\"{}\"", to_string(alive.error()));
@@ -89,14 +93,16 @@ void came_back(World& world, const FourTuple& tuple) {
 
 void lives_here(World& world, std::uint64_t cookie, ImportedConnection resident) {
   if (is_guest(world, resident)) world.journal.lives_here(cookie, resident);
-  // Known already by home's word (see held()): it is counted once.
+  // The connection has a record already if its home has queried it (see held()). Its
+  // rules are reference-counted, and it counts once.
   if (!world.residents.insert_or_assign(cookie, resident).second && is_guest(world, resident))
     remove_foreign_rules(world, resident.tuple, resident.home_line, world.settings.linger);
 }
 
 void is_home(World& world, std::uint64_t cookie) {
   ImportedConnection& resident = world.residents.at(cookie);
-  // At once (0 would be for ever): new connections to the address are ours to answer.
+  // Expires immediately (0 would mean never): new connections to the address are ours to
+  // answer.
   remove_foreign_rules(world, resident.tuple, resident.home_line, milliseconds(1));
   resident.home = world.settings.host;
   resident.home_line = world.settings.line();
@@ -117,11 +123,13 @@ asio::awaitable<void> watch_ends(World& world) {
   }
 }
 
-// A connection that was reset has ended, though an application may keep its socket for long: no notice comes of that. Who is not found by addresses and
-// ports is looked for among all sockets, once: it may be bound to an interface, which such a question would have to name.
+// A connection that was reset has ended, but an application may keep its socket for a
+// long time, and the kernel sends no notification of that. A connection that is not found
+// by addresses and ports is searched for among all sockets, once: its socket may be bound
+// to an interface, which a lookup by addresses would have to name.
 asio::awaitable<void> watch_closed(World& world) {
   std::uint64_t last = 0;
-  std::set<std::uint64_t> hidden;  // alive, and not found
+  std::set<std::uint64_t> hidden;  // alive, but not found by addresses
   for (;;) {
     co_await sleep_for(kClosedCheckPeriod);
     std::vector<std::uint64_t> missing;
@@ -152,14 +160,17 @@ asio::awaitable<void> shut_down(World& world) {
     const auto untold = world.journal.pending_ends();
     bool waiting = std::ranges::any_of(untold, [&](const auto& each) { return !world.silent.contains(each.second.home); });
     if (const auto alive = world.all_sockets())
-      for (const auto& [cookie, socket] : *alive)  // one that nobody has closed need not be waited for
+      // A connection that its application has not closed need not be waited for.
+      for (const auto& [cookie, socket] : *alive)
         waiting |= socket.state != kEstablished && socket.state != kCloseWait && world.residents.contains(cookie);
     if (!waiting || Clock::now() > deadline) co_return;
   }
 }
 
 bool rules_are_needed(const World& world) {
-  const auto is_ready = [&](std::uint64_t cookie) {  // its only descriptor is ours: it ends with us
+  // True if the endpoint is on the ready list: the daemon has its only descriptor, so it
+  // ends with the daemon.
+  const auto is_ready = [&](std::uint64_t cookie) {
     return std::ranges::any_of(world.lists.ready(), [&](const ReadyEndpoint& ready) { return ready.cookie == cookie; });
   };
   const auto is_steered_here = [](const auto& each) { return !each.second.container; };

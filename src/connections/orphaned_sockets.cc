@@ -27,7 +27,8 @@ std::optional<int> number(const std::string& text) {
   return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
 }
 
-// Step by step: processes end, and descriptors are closed, while we look.
+// Calls `each` for every number among the file names in `folder`. Iterates without
+// exceptions, because processes end and descriptors are closed meanwhile.
 template <class Each>
 void for_each_number_in(const files::path& folder, Each each) {
   std::error_code error;
@@ -35,7 +36,7 @@ void for_each_number_in(const files::path& folder, Each each) {
     if (const auto value = number(entry->path().filename())) each(*value, entry->path());
 }
 
-// A duplicate of whatever descriptor a process has of it.
+// Returns a duplicate of a descriptor of the socket, whichever process has one.
 Result<unique_fd> descriptor_of(const net::TcpSocket& socket) {
   const std::string wanted = fmt::format("socket:[{}]", socket.inode);
   Result<unique_fd> found = fail(ENOENT, "no process that we may look into has a descriptor of it");
@@ -63,10 +64,12 @@ Result<> give_back(World& world, const net::TcpSocket& socket, std::uint32_t mar
   return world.steering->within(socket.tuple.local.ip, [&] { return frozen.give_back(); });
 }
 
-// What the exporter knew of it, as far as the journal tells.
+// Reconstructs the exporter's state of a decided endpoint, as far as the journal contains
+// it.
 std::shared_ptr<ExportedEndpoint> remembered(World& world, const wire::MigrationId& id, const Decision& decision, const Sockets& sockets) {
   const auto away = world.away.find(decision.tuple);
-  wire::Endpoint endpoint{.home = decision.host, .home_line = decision.line};  // unless it is away it goes home
+  // Goes home unless it is away.
+  wire::Endpoint endpoint{.home = decision.host, .home_line = decision.line};
   if (away != world.away.end()) {
     endpoint.service = away->second.service;
     endpoint.home = away->second.home;
@@ -133,13 +136,16 @@ void adopt_orphans(World& world, const Sockets& sockets) {
     if (!given) leave_mute(world, socket.tuple, cookie, 0);
   }
   for (const auto& [id, decision] : decisions) {
-    if (decision.host.empty()) continue;  // an older daemon's: whoever asks is answered
+    // Written by an older daemon, without the importer. An importer that asks gets an
+    // answer.
+    if (decision.host.empty()) continue;
     auto one = remembered(world, id, decision, sockets);
     wire::Committed committed{.id = id};
     if (auto late = kept_late(world.settings.runtime, id)) {
       committed.late = std::move(*late);
-      committed.late.more = false;  // an earlier daemon's socket: nobody knows what came behind that
-      world.undecided.insert(id);   // whoever asks has to wait for it
+      // The socket was an earlier daemon's: what was written to it after that is unknown.
+      committed.late.more = false;
+      world.undecided.insert(id);   // an importer that asks has to wait for it
     } else if (late.error().code != ENOENT) {
       log::error("event=late_unreadable migration={} error=\"{}\"", wire::to_hex(id), to_string(late.error()));
     }

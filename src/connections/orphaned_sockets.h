@@ -1,4 +1,6 @@
-// What a daemon that was killed, perhaps with its guard, left undecided: sockets that are mute still, and decisions whose outcome nobody has told it.
+// Handles what a killed daemon left undecided, perhaps because its crash guard was killed
+// too: sockets that are still frozen, and decisions whose outcome no importer has
+// reported.
 #pragma once
 
 #include <map>
@@ -9,15 +11,17 @@ namespace sockmi::daemon {
 
 using Sockets = std::map<std::uint64_t, net::TcpSocket>;
 
-// Those of all network namespaces that are served.
+// Returns the sockets of all network namespaces that are served.
 Result<Sockets> sockets_everywhere(World& world);
 
-// A mute socket that was not decided goes on; one that was, and every decision, is settled by the importer's word, for which it is asked from now on.
-// A socket can only be given back by who has a descriptor of it, which is taken from its application (CAP_SYS_PTRACE); where that is not allowed it is
-// in doubt.
+// Unfreezes the frozen sockets whose move was not decided. Those whose move was decided,
+// and all decisions, are settled by the importer's report, which is requested from now
+// on. Unfreezing needs a descriptor of the socket, which is taken from its application
+// (CAP_SYS_PTRACE). Where that is not allowed, the socket is in doubt.
 void adopt_orphans(World& world, const Sockets& sockets);
 
-// Of the socket in doubt.
+// The id by which leave_mute() lists a frozen socket as in doubt. `mark`: the socket's
+// own SO_MARK.
 std::string mute_id(std::uint64_t cookie);
 void leave_mute(World& world, const FourTuple& tuple, std::uint64_t cookie, std::uint32_t mark);
 

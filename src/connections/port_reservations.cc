@@ -15,7 +15,8 @@ namespace {
 
 constexpr milliseconds kPortCheckPeriod{1000};
 
-// The address may be gone for a moment. SO_REUSEADDR is off, so that it does not help others either.
+// Binds a socket to the port. IP_FREEBIND: the address may be missing for a moment.
+// SO_REUSEADDR is off, so that no other socket can share the port.
 Result<unique_fd> hold(const SocketAddress& port) {
   unique_fd socket(::socket(port.ip.family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
   if (!socket) return fail_errno("socket");
@@ -60,14 +61,16 @@ boost::asio::awaitable<void> PortReservations::watch(World& world) {
     co_await sleep_for(kPortCheckPeriod);
     const auto those = wanted_;
     for (const auto& [guest, it] : those) {
-      if (!wanted_.contains(guest)) continue;  // it went meanwhile
+      if (!wanted_.contains(guest)) continue;  // it has left meanwhile
       if (lend(world, guest, it.home, it.own, true)) log::info("event=port_free_again guest={}", to_string(guest));
       else if (!it.left) co_await leave(world, guest);
     }
   }
 }
 
-// What it has accepted came by the port until now.
+// Leaves the port to the socket that has it. The connections that the listener has
+// accepted received their packets through this port until now, so they are registered
+// first.
 boost::asio::awaitable<void> PortReservations::leave(World& world, FourTuple guest) {
   const auto resident = std::ranges::find_if(world.residents, [&](const auto& each) { return each.second.tuple == guest; });
   if (resident != world.residents.end()) {

@@ -1,8 +1,12 @@
-// Ports of this host's own to which homes behind routers send what is for guests here.
+// Reserves ports at this host's own address: homes behind routers send the packets of
+// listeners that were imported here to such ports.
 //
-// Such a port is held by a socket that is bound and does nothing: whoever wants it learns by EADDRINUSE that it is not to be had, instead of being
-// reached by nobody. A guest that is bound to all addresses of the host holds it by itself. While no daemon runs nobody holds it. To who has bound it then
-// the next daemon leaves it, and says that the guest has lost it; what the guest has accepted goes on.
+// A port is held by a socket that is bound and does nothing else. An application that
+// wants the port gets EADDRINUSE, instead of a port at which it would never be reached. A
+// listener that is bound to all addresses of the host holds the port by itself. While no
+// daemon runs, nothing holds the port. If another socket has been bound to it meanwhile,
+// the next daemon leaves the port to that socket, and reports that the imported listener
+// has lost it. Connections that the listener has accepted continue.
 #pragma once
 
 #include <map>
@@ -21,12 +25,15 @@ struct World;
 
 class PortReservations {
  public:
-  // The guest gets what comes to our own port. `is_here`: its socket has been there for some time. EADDRINUSE: a socket of this host's, or another
-  // home's guest, has that port.
+  // Delivers what arrives at our own port to the imported listener `guest`. `is_here`:
+  // its socket has been here for some time; if it is bound to a wildcard, it then holds
+  // the port itself. Errors: EADDRINUSE if a socket of this host, or an imported listener
+  // of another home, has that port.
   Result<> lend(World& world, const FourTuple& guest, const SocketAddress& home, const IpAddress& own, bool is_here);
   void take_back(World& world, const FourTuple& guest, const SocketAddress& home, const IpAddress& own);
 
-  // The guest is here, and its port is not to be had: it gets no new connections. It is tried again until it is, or the guest has gone.
+  // The listener `guest` is here, and its port is not available: it gets no new
+  // connections. watch() tries again until it gets the port or the listener has gone.
   void want(const FourTuple& guest, const SocketAddress& home, const IpAddress& own, const Error& why);
   boost::asio::awaitable<void> watch(World& world);
   std::vector<std::string> warnings() const;
@@ -35,7 +42,7 @@ class PortReservations {
   struct Wanted {
     SocketAddress home;
     IpAddress own;
-    bool left = false;  // to whom it belongs
+    bool left = false;  // to the socket that has it
   };
   boost::asio::awaitable<void> leave(World& world, FourTuple guest);
   std::map<SocketAddress, unique_fd> held_;

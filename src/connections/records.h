@@ -1,4 +1,5 @@
-// Endpoints that are not simply at home: what a host remembers of them, also over its daemon's restart.
+// Records of the endpoints that do not simply live at home. They survive a restart of the
+// daemon.
 #pragma once
 
 #include <cstdint>
@@ -8,12 +9,16 @@
 
 namespace sockmi::daemon {
 
-// What hosts tell each other of an endpoint may come late, twice, or in another order. Its generation says which word is the newer one. When it leaves
-// home for the first time, that is the time on home's clock in microseconds, and one more with each hop: so that of a later connection with the same
-// addresses and ports is greater, too. 0: an older version's, which knows of none.
+// Returns the generation that follows `last`. Messages between hosts about an endpoint
+// may arrive late, twice, or in another order; the generation shows which one is newer.
+// When an endpoint leaves home for the first time, its generation is the time on home's
+// clock in microseconds, and each further hop adds one. So a later connection with the
+// same addresses and ports has a greater generation, too. 0: the sender's version has no
+// generations.
 std::uint64_t next_generation(std::uint64_t last);
 
-// An endpoint that came here. `from` sent it, and answers for it as long as home does not know that it is here.
+// An endpoint that came here. `from` sent it, and is responsible for it until home has
+// confirmed that it is here.
 struct ImportedConnection {
   FourTuple tuple;
   std::string service, home;
@@ -23,23 +28,27 @@ struct ImportedConnection {
   std::uint64_t generation = 0;
 };
 
-// An endpoint that went from here and lives elsewhere; our redirect leads to it. If its home is another host, until home knows the new place.
+// An endpoint that left this host and lives elsewhere; our redirect leads to it. If its
+// home is another host, the record is kept until home has confirmed the new place.
 struct RemoteConnection {
   std::string service, host;
   IpAddress address;
   std::string home;
   SocketAddress home_line;
-  bool container = false;  // its address is one of another network namespace of this host, and our redirect is in there
+  // Its address belongs to another network namespace of this host, which has our
+  // redirect.
+  bool container = false;
   std::uint64_t generation = 0;
-  std::string told_by;  // who sent it there, if not we; not in the journal
+  std::string told_by;  // the host that sent it there, if not this one; not in the journal
   bool operator==(const RemoteConnection&) const = default;
 };
 
-// An address that `from` has handed over to this host, and that this host has not handed on.
+// An address that `from` has handed over to this host, and that this host has not handed
+// on.
 struct TakenOver {
   IpAddress ip;
   unsigned prefix = 0;    // bits
-  std::string interface;  // by name: its number is another one after a boot
+  std::string interface;  // by name: its number changes with a reboot
   std::string from;
   bool deprecated = false;
   bool operator==(const TakenOver&) const = default;

@@ -11,11 +11,13 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kUnclaimedRedirectLifetime{15000};  // in this time a holder is heard, and says what it holds: it greets three times
+// Three HELLO intervals: long enough for every holder to reassert what it holds.
+constexpr milliseconds kUnclaimedRedirectLifetime{15000};
 
 using Sockets = std::map<std::uint64_t, net::TcpSocket>;
 
-// Those that ended while no daemon was there are told to their homes now.
+// Takes over the imported connections. The homes of those that ended while no daemon was
+// running are notified now.
 Result<> adopt_residents(World& world, const Sockets& alive) {
   for (const auto& [number, resident] : world.journal.pending_ends()) spawn(world.io, "tell_ended", notify_ended(world, number, resident));
   for (const auto& [cookie, resident] : world.journal.residents()) {
@@ -28,7 +30,8 @@ Result<> adopt_residents(World& world, const Sockets& alive) {
     spawn(world.io, "tell_ended", notify_ended(world, world.journal.has_ended(resident, cookie), resident));
   }
   TRY_LET(readdressed, world.steering->readdressed());
-  for (const auto& [guest, own] : readdressed) {  // one of a daemon that died before it knew that the guest would stay
+  // Left by a daemon that died before the endpoint had arrived for good.
+  for (const auto& [guest, own] : readdressed) {
     if (world.shelter.has(guest)) continue;
     TRY(is_passive(guest) ? world.steering->remove_readdress_port(guest.local, own)
                           : world.steering->remove_readdress({&guest, 1}, own, world.settings.linger));
@@ -37,8 +40,11 @@ Result<> adopt_residents(World& world, const Sockets& alive) {
   return world.shelter.adopt(world.settings.linger);
 }
 
-// A container that stopped while no daemon held its namespace has taken the path of its connections with it. One that we may not enter leads on
-// without us: the journal keeps what it knows of it for a daemon that may. `closed`: so many namespaces could not be looked into.
+// Drops moved connections of containers that are gone: a container that stopped while no
+// daemon held its namespace has taken the path of its connections with it. A namespace
+// that we may not enter continues to redirect without us; its records stay in the journal
+// for a daemon that may enter it. `closed`: the number of namespaces that could not be
+// entered.
 void drop_lost_namespaces(World& world, std::size_t closed) {
   std::size_t out_of_reach = 0;
   std::erase_if(world.away, [&](const auto& each) {
@@ -58,7 +64,8 @@ void drop_lost_namespaces(World& world, std::size_t closed) {
               out_of_reach, closed);
 }
 
-// What fails in a container's namespace is no reason not to serve.
+// Logs an error that concerns a container's namespace: it does not keep the daemon from
+// starting.
 Result<> tolerate_namespace_error(const World& world, const FourTuple& tuple, Result<> done) {
   if (done || !world.steering->in_other_namespace(tuple.local.ip)) return done;
   log::error("event=redirect_not_adopted connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
@@ -85,12 +92,16 @@ Result<> adopt_redirects(World& world, const Sockets& alive, std::size_t closed)
   std::set<SocketAddress> ports;
   for (const auto& [tuple, away] : world.away) {
     in_kernel.erase(tuple.unmapped());
-    if (is_passive(tuple)) ports.insert({tuple.local.ip.unmapped(), tuple.local.port});  // led when the other host is heard: see reconcile()
-    else TRY(tolerate_namespace_error(world, tuple, world.steering->redirect(tuple, away.address, std::nullopt)));  // it may lack, expire, or be for another interface
+    // A listener is redirected when the other host has been discovered, see reconcile().
+    if (is_passive(tuple)) ports.insert({tuple.local.ip.unmapped(), tuple.local.port});
+    // The kernel's redirect may be missing, about to expire, or for another interface.
+    else TRY(tolerate_namespace_error(world, tuple, world.steering->redirect(tuple, away.address, std::nullopt)));
     if (away.home != world.settings.host) spawn(world.io, "tell_moved", notify_moved(world, tuple));
   }
-  // Nothing explains these. One whose connection lives here was never decided. One with a timeout lingers. Of any other we have lost the memory:
-  // should it be held somewhere, we hear of it.
+  // The journal does not explain these redirects. If the connection lives here, its move
+  // was not decided. A redirect with a timeout outlives a connection that has ended. Of
+  // any other one we have lost the record: if a host holds the connection, it reasserts
+  // that within kUnclaimedRedirectLifetime.
   for (const auto& [tuple, redirect] : in_kernel) {
     auto done = living.contains(tuple)  ? world.steering->remove_redirect(tuple)
                 : !redirect.expires_in ? world.steering->redirect(tuple, redirect.to, kUnclaimedRedirectLifetime)

@@ -1,11 +1,13 @@
-// A daemon that starts takes over what an earlier one left: connections went on without it.
+// Takes over, when the daemon starts, what an earlier one left: connections continued
+// without it.
 #pragma once
 
 #include "context/world.h"
 
 namespace sockmi::daemon {
 
-// From the journal and the kernel. What neither explains is removed.
+// Restores the records from the journal and the kernel. Rules that neither explains are
+// removed.
 Result<> adopt(World& world);
 
 }  // namespace sockmi::daemon

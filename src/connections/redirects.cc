@@ -17,10 +17,14 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kHandshakes{3000};  // the peer's last ACK of a handshake comes within this, or is lost
-constexpr milliseconds kBlockedPortLifetime{10000};       // the kernel lets new connections in again after this, should we die
+// The peer's last ACK of a handshake arrives by then, or is lost.
+constexpr milliseconds kHandshakes{3000};
+// The kernel unblocks the port after this if the daemon dies.
+constexpr milliseconds kBlockedPortLifetime{10000};
 
-// Where packets for `local` may be addressed to: a socket bound to no address has all of this host's, but for the loopback's.
+// Returns the addresses to which packets for `local` may be sent. A socket bound to a
+// wildcard has all addresses of this host, except those of the loopback and the
+// link-local ones.
 std::vector<SocketAddress> addresses_of(const SocketAddress& local) {
   if (!local.ip.wildcard()) return {{local.ip.unmapped(), local.port}};
   std::vector<SocketAddress> out;
@@ -38,7 +42,7 @@ std::vector<SocketAddress> addresses_of(const SocketAddress& local) {
   return out;
 }
 
-// They are where their address is.
+// Returns the connections of a port, from the namespace to which the address belongs.
 Result<std::vector<net::TcpSocket>> connections_of(const World& world, const SocketAddress& local) {
   std::vector<net::TcpSocket> out;
   TRY(world.steering->within(local.ip, [&]() -> Result<> {
@@ -62,7 +66,8 @@ bool is_passive(const FourTuple& tuple) { return tuple.remote.port == 0; }
 
 asio::awaitable<Result<>> empty_accept_queue(World& world, int listener, SocketAddress local, std::vector<unique_fd>& accepted) {
   CO_TRY(for_each_address(local, [&](const SocketAddress& address) { return world.steering->block_port(address, kBlockedPortLifetime); }));
-  // Handshakes end by packets that nobody tells us of: the queue is looked at again and again, for as long as one is under way.
+  // No notification comes when a handshake ends, so the queue is polled as long as one is
+  // in progress.
   for (const auto end = Clock::now() + kHandshakes;;) {
     CO_TRY_LET(connections, connections_of(world, local));
     const bool under_way = std::ranges::any_of(connections, [](const auto& connection) { return connection.state == tcp::kSynRecv; });

@@ -12,10 +12,11 @@ namespace {
 
 constexpr milliseconds kFirstCheck{20}, kMaxProbePause{1000};
 constexpr milliseconds kFirstQuestion{500}, kLongestSilence{60000};  // between our questions
-constexpr milliseconds kReportUnheardAfter{3000};    // then it is worth a line in the log
-constexpr std::size_t kMostAtOnce = 256;   // a look at one takes some microseconds
+constexpr milliseconds kReportUnheardAfter{3000};    // after this the log reports it
+constexpr std::size_t kMostAtOnce = 256;   // checking one takes some microseconds
 
-// Not just another number: what we have injected counts from then on, and the socket may get it a little later.
+// True if `now` is greater. It may be smaller, too: what we have injected is counted in
+// `before` immediately, and the socket may receive it a little later.
 bool has_more(std::uint32_t now, std::uint32_t before) { return static_cast<std::int32_t>(now - before) > 0; }
 
 }  // namespace
@@ -36,8 +37,11 @@ bool UnheardPeers::is_silent(const FourTuple& tuple) const {
   return std::ranges::any_of(unheard_, [&](const auto& each) { return each.second.warned && each.second.tuple.unmapped() == tuple.unmapped(); });
 }
 
-// One that has ended needs no answer any more. What we have sent must be acknowledged, and data are no answer: a peer that does not get what we send
-// says them again and again. (It may say by itself that it is alive, too, but that is seldom.)
+// True if the peer has answered, or if the connection has ended and needs no answer. An
+// answer acknowledges new bytes, or is a segment without data while everything that we
+// have sent is acknowledged. Data are not an answer: a peer that does not receive what we
+// send repeats its data again and again. (A peer may also send a sign of life unasked,
+// but that is rare.)
 bool UnheardPeers::has_answered(std::uint64_t cookie, Unheard& each) {
   const auto counted = net::liveness_of(each.tuple, cookie);
   if (!counted) return counted.error().code == ENOENT;
@@ -47,7 +51,7 @@ bool UnheardPeers::has_answered(std::uint64_t cookie, Unheard& each) {
   }
   const auto now = Clock::now();
   if (each.question && now >= each.ask_at) {
-    (void)tcp::speak(*each.question);  // what is not sent is as what is lost
+    (void)tcp::speak(*each.question);  // a send error counts as packet loss
     each.pause = std::min(2 * each.pause, kLongestSilence);
     each.ask_at = now + each.pause;
   }

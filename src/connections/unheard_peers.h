@@ -1,6 +1,9 @@
-// Connections that moved here and whose peers have not been heard from yet. A thawed socket sends a probe, which any peer answers: on a path that works
-// that takes one round trip. Until then nobody can say that the move was a success. A probe or its answer may be lost, and not every state sends
-// one: so we ask too, again and again.
+// Watches connections that moved here until their peers answer.
+//
+// A thawed socket sends a probe, which every peer answers: on a path that works, this
+// takes one round trip. Until then it is unknown whether the move was a success. The
+// probe or its answer may be lost, and not every state sends one. So this class asks too,
+// repeatedly.
 #pragma once
 
 #include <map>
@@ -16,12 +19,14 @@ class UnheardPeers {
  public:
   explicit UnheardPeers(asio::io_context& io) : io_(io) {}
   UnheardPeers(const UnheardPeers&) = delete;
-  // `before`: what its counters said when it thawed. `question`: none if it asks by itself (SYN_SENT).
+  // Starts to wait for an answer. `before`: the socket's counters when it thawed.
+  // `question`: the segment to ask with; none if the socket asks by itself (SYN_SENT).
   void expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::Heard& before, const std::optional<tcp::Segment>& question);
-  // We have put a segment without data into it ourselves: that is no answer.
+  // We have injected a segment without data into the socket, which does not count as an
+  // answer.
   void injected(const FourTuple& tuple);
   bool waits_for(std::uint64_t cookie) const { return unheard_.contains(cookie); }
-  // For so long that it is worth a word: the log has it.
+  // True if the peer has not answered for so long that the log reports it.
   bool is_silent(const FourTuple& tuple) const;
   std::size_t size() const { return unheard_.size(); }
 
@@ -39,7 +44,7 @@ class UnheardPeers {
 
   asio::io_context& io_;
   std::map<std::uint64_t, Unheard> unheard_;  // by socket cookie
-  std::uint64_t last_ = 0;                    // where the last round ended
+  std::uint64_t last_ = 0;                    // the cookie at which the last round ended
   bool listening_ = false;
 };
 
