@@ -29,15 +29,23 @@ namespace {
 using net::HostAddress;
 using std::chrono::seconds;
 
-constexpr seconds kHoldLifetime{20};               // the kernel's: longer than all that follows, so that it decides only for a dead daemon
-constexpr milliseconds kHoldReplyTimeout{2000};      // of the new holder to Hold; later ones come too late
-constexpr milliseconds kInDoubtAfter{5000};       // begins so long after Hold, or the first Keep
-constexpr milliseconds kProbePause{700};   // between the three questions of a probe
-constexpr milliseconds kQuickProbe{100};   // after a Hold: clients wait, and a holder's kernel answers at once
-constexpr milliseconds kStallTimeout{3000};  // then what is left will not move
-constexpr milliseconds kExport{10000};     // for the applications, each time they are asked; who needs longer is not waited for the next time
+// Timed by the kernel. Longer than everything that follows, so that it decides only if
+// the daemon is dead.
+constexpr seconds kHoldLifetime{20};
+// For the new holder to answer a message; later answers are ignored.
+constexpr milliseconds kHoldReplyTimeout{2000};
+constexpr milliseconds kInDoubtAfter{5000};       // doubt begins this long after Hold or the first Keep
+constexpr milliseconds kProbePause{700};   // between the three requests of a probe
+// After a Hold: clients wait, and the kernel of a host that has the address answers
+// immediately.
+constexpr milliseconds kQuickProbe{100};
+constexpr milliseconds kStallTimeout{3000};  // after this, what is left will not move
+// For the applications, each time they are asked. One that needs longer is not waited for
+// the next time.
+constexpr milliseconds kExport{10000};
 constexpr seconds kSynFilterLifetime{90};
-constexpr seconds kLook{10};               // between two questions whether another host has what we took over
+// Between two probes for other hosts that have what we took over.
+constexpr seconds kLook{10};
 constexpr std::size_t kMostAtOnce = 64;    // addresses that others are handing over to us
 const User kRoot{0, "root"};
 constexpr milliseconds kAnnouncements[] = {milliseconds(0), milliseconds(100), milliseconds(400), milliseconds(1000), milliseconds(2000)};
@@ -51,7 +59,7 @@ asio::awaitable<void> hear(asio::posix::stream_descriptor& descriptor, net::Prob
   while (!probe.heard()) co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
 }
 
-// Whether another host has the address.
+// True if another host has the address.
 asio::awaitable<Result<bool>> answered(HostAddress address, int times = 3, milliseconds pause = kProbePause) {
   using namespace boost::asio::experimental::awaitable_operators;
   CO_TRY_LET(probe, net::Probe::open(address.ip, address.interface));
@@ -79,13 +87,14 @@ std::string some(const std::vector<net::TcpSocket>& connections) {
   return connections.size() > 3 ? out + ", ..." : out;
 }
 
-// Its connections do not live with a stranger any more, but at home.
+// Connections imported from the old holder are at home here from now on.
 void adopt_connections(World& world, const std::string& from, const IpAddress& address) {
   for (const auto& [cookie, resident] : world.residents)
     if (resident.tuple.local.ip.unmapped() == address && resident.home == from) is_home(world, cookie);
 }
 
-// They are the new holder's now. Who still sends their packets to us is served a little longer.
+// Removes the records of the address's connections, which are the new holder's now. The
+// redirects stay a little longer, for hosts that still send packets to us.
 void disown(World& world, const IpAddress& address) {
   for (auto it = world.away.begin(); it != world.away.end();) {
     if (it->first.local.ip.unmapped() != address) {
@@ -100,7 +109,7 @@ void disown(World& world, const IpAddress& address) {
 
 }  // namespace
 
-// Who lost the gratuitous ARP of one second hears that of the next.
+// A neighbour that missed the announcement of one second receives that of the next.
 asio::awaitable<void> announce(HostAddress address) {
   for (const auto pause : kAnnouncements) {
     co_await sleep_for(pause);
@@ -154,8 +163,9 @@ asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress a
   TakeoverOutcome outcome{.host = to.host};
   CO_TRY_LET(here, ours(address));
   std::optional<steer::SynFilter> door;
-  std::size_t before = 0;  // so many connections were left the last time
-  // The first time with the door open: most connections move while new ones still are served.
+  std::size_t before = 0;  // number of connections that were left the last time
+  // In the first pass new connections are accepted: most connections move while new ones
+  // are still served.
   milliseconds pause{20};
   for (auto give_up = Clock::time_point::max();; pause = std::min(2 * pause, milliseconds(320))) {
     ExportRequest wish{.request = 0, .local = {address, unsigned(address.size() * 8), 0}, .remote = {}, .to = to.line.ip};
@@ -164,8 +174,8 @@ asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress a
     for (const std::string& service : requests_.services()) {
       const auto answer = co_await requests_.ask(service, wish, kRoot, kExport);
       outcome.moved += answer.exported;
-      failed += answer.failed;  // closing ones among them, which go by themselves
-      // What they hold is among the connections that are left, if it is at this address.
+      failed += answer.failed;  // among them closing ones, which end by themselves
+      // Their connections, if at this address, are among those that are left.
       for (const std::string& user : answer.silent) silent.insert(user);
     }
     CO_TRY_LET(left, net::connections_at(address));
@@ -184,7 +194,8 @@ asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress a
       for (const auto& each : left) outcome.lost.push_back(each.tuple);
       break;
     }
-    co_await sleep_for(pause);  // handshakes end, and closing connections, and nobody tells us when
+    // Handshakes complete and closing connections end, without a notification.
+    co_await sleep_for(pause);
   }
   CO_TRY(co_await send_commit(here, to));
   co_return outcome;
@@ -193,21 +204,22 @@ asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress a
 asio::awaitable<Result<>> Takeovers::send_commit(HostAddress address, cluster::PeerInfo to) {
   auto held = co_await say(to, wire::TakeOverStep::Hold, address);
   if (held) held = fault::point("takeover-remove");
-  const auto taken = taken_over_.extract(address.ip);  // nobody puts it back now
+  const auto taken = taken_over_.extract(address.ip);  // put_back() does not add it again now
   if (held) held = net::remove_address(address);
   if (!held) {
     if (taken) taken_over_[address.ip] = taken.mapped();
-    (void)co_await say(to, wire::TakeOverStep::Drop, address);  // should this be lost, it probes, and hears us
+    // If this is lost, the other host probes, and gets an answer from us.
+    (void)co_await say(to, wire::TakeOverStep::Drop, address);
     co_return held;
   }
-  // *Decided.* Its connections live there, and the address is gone from here.
+  // *Decided.* The connections live there, and the address is removed from here.
   Result<> kept;
   bool elsewhere = false;
   for (const auto doubt = Clock::now() + kInDoubtAfter; !elsewhere;) {
     kept = fault::point("takeover-keep");
     if (kept) kept = co_await say(to, wire::TakeOverStep::Keep, address);
     if (kept) break;
-    if (kept.error().code == EAGAIN) {  // it asks the segment
+    if (kept.error().code == EAGAIN) {  // the other host probes the link
       co_await sleep_for(kQuickProbe / 2);
       if (Clock::now() < doubt) continue;
     }
@@ -279,7 +291,8 @@ Result<HostAddress> Takeovers::place_for(const wire::TakeOver& message) const {
   for (const HostAddress& each : all) {
     const bool steered = std::ranges::find(world_.settings.interfaces, interface_name(each.interface)) != world_.settings.interfaces.end();
     if (each.ip == ip || !steered || each.ip.family != ip.family || !ip.in_prefix(each.ip, each.prefix)) continue;
-    if (message.prefix() < each.prefix || message.prefix() > ip.size() * 8) continue;  // the place's own subnet, or a part of it
+    // The prefix is that of the interface's subnet, or of a part of it.
+    if (message.prefix() < each.prefix || message.prefix() > ip.size() * 8) continue;
     return HostAddress{.ip = ip, .prefix = message.prefix(), .interface = each.interface, .deprecated = message.deprecated()};
   }
   return fail(EADDRNOTAVAIL, "{} has no interface on the subnet of {}/{}", world_.settings.host, to_string(ip), message.prefix());
@@ -308,8 +321,10 @@ Result<> Takeovers::keep(const std::string& from, const HostAddress& address) {
   return {};
 }
 
-// The segment knows whether anybody has it: the former holder has given it up before it says so. Without a Hold that we know of (it was said twice, or we
-// were restarted in between, or it is not true) the segment is asked more thoroughly.
+// A probe of the link shows whether another host has the address: the former holder
+// removes it before it sends Keep. The probe is more thorough if we have no record of a
+// Hold (the Keep is a repetition, or we were restarted in between, or its sender does not
+// hold the address).
 Result<> Takeovers::keep_after_a_probe(const std::string& from, const HostAddress& address, bool held) {
   TRY_LET(all, net::host_addresses());
   const auto ours = std::ranges::find(all, address.ip, &HostAddress::ip);
@@ -342,7 +357,8 @@ asio::awaitable<void> Takeovers::watch_kept() {
     std::vector<IpAddress> those;
     for (const auto& [address, kept] : kept_) those.push_back(address);
     for (const IpAddress& address : those) co_await look_for_others(address);
-    if (const auto all = net::host_addresses()) put_back(*all);  // what could not be put back before
+    // What could not be added again before.
+    if (const auto all = net::host_addresses()) put_back(*all);
   }
 }
 
@@ -351,7 +367,7 @@ asio::awaitable<void> Takeovers::look_for_others(IpAddress address) {
   if (!all) co_return;
   const auto here = std::ranges::find(*all, address, &HostAddress::ip);
   if (here == all->end()) {
-    kept_.erase(address);  // it went on
+    kept_.erase(address);  // it was handed on
     co_return;
   }
   const HostAddress place = *here;
@@ -397,7 +413,7 @@ asio::awaitable<void> Takeovers::put_back(TakenOver taken) {
   const auto added = elsewhere ? net::add_address(address, std::nullopt) : std::unexpected(elsewhere.error());
   if (!added) {
     log::error("event=address_not_put_back address={} error=\"{}\"", to_string(taken.ip), to_string(added.error()));
-    co_return;  // for now
+    co_return;  // the next attempt follows
   }
   log::warn("event=address_put_back address={} reason=\"it was taken over, and not here any more\"", to_string(taken.ip));
   kept_[taken.ip] = {taken.from};
@@ -412,7 +428,8 @@ asio::awaitable<void> Takeovers::resolve_in_doubt(IpAddress address, std::uint64
   const auto elsewhere = co_await answered(held.address);
   if (!in_doubt()) co_return;
   log::warn("event=takeover_doubt address={} elsewhere={}", to_string(address), elsewhere ? *elsewhere ? "yes" : "no" : to_string(elsewhere.error()));
-  // If the segment can't be asked, the kernel's clock decides: a host too few is better than one too many.
+  // If the probe fails, the kernel removes the address when the Hold expires: no holder
+  // is better than two.
   if (!elsewhere) held_.erase(address);
   else if (auto done = *elsewhere ? drop(address) : keep(held.from, held.address); !done)
     log::error("event=takeover_doubt_left error=\"{}\"", to_string(done.error()));

@@ -1,18 +1,27 @@
-// An address goes to another host, with all that is connected to it. Afterwards the old host is not needed any more.
+// Moves an address to another host, with all connections at it. Afterwards the old host
+// is not needed any more.
 //
-//   old holder                                             new holder
-//   Ask                                       ->  would it be allowed, and is there a place for it?
-//   its connections move, one by one, each with its redirect: nothing is lost so far, whatever happens
-//   no new connection begins; the last ones move
-//   Hold                                      ->  has the address too, for some seconds, by the kernel's own clock
+//   old holder                                new holder
+//   Ask                   ->  checks that it is allowed, and has an interface for it
+//   its connections move, one by one, each with its redirect: nothing can be lost so far
+//   new connections are blocked; the last ones move
+//   Hold                  ->  adds the address too, for some seconds, timed by its kernel
 //   removes the address: the decision
-//   Keep, repeated                            ->  has it for good; its connections are at home; tells the segment
-//   forgets them; redirects stay a while for who has not heard
+//   Keep, repeated        ->  has it for good; its connections are at home; announces it
+//   drops their records; redirects stay a while, for hosts that missed the announcement
 //
-// In between both hosts may answer ARP, which does no harm: what reaches the old one goes on by the redirects. In doubt, that is when one of the two
-// falls silent after Hold, nobody guesses: the segment is asked (an ARP probe) whether somebody else still has the address. Whoever hears that
-// none has, keeps it. Rejected: to add the address to the new host only after it is gone from the old one, where nobody has it in between, or, should
-// a daemon die, nobody at all; and to remove it first (as the article does), where every connection stands still for the whole of the time.
+// Between Hold and the decision both hosts may answer ARP. This is harmless: what reaches
+// the old host is redirected.
+//
+// The outcome is in doubt if one of the two does not answer after Hold. Then neither host
+// guesses: it probes the link (ARP) for another host that still has the address. A host
+// that gets no answer keeps the address.
+//
+// Alternatives considered:
+// - Add the address to the new host only after it is removed from the old one. Then no
+//   host has it in between, or for good, if a daemon dies.
+// - Remove the address first (as in the SockMi paper). Then every connection is
+//   interrupted for the whole time.
 #pragma once
 
 #include <set>
@@ -26,26 +35,32 @@ namespace sockmi::daemon {
 struct TakeoverOutcome {
   std::string host;             // the new holder
   unsigned moved = 0;           // connections
-  std::vector<FourTuple> lost;  // what was there still, and nobody exported (by force only)
+  // Only with `force`: the connections that were left, because no application exported
+  // them.
+  std::vector<FourTuple> lost;
 };
 
-// Tells the neighbours, some times in some seconds, that the address is here.
+// Announces the address to the neighbours on its link, several times in a few seconds.
 asio::awaitable<void> announce(net::HostAddress address);
 
 class Takeovers {
  public:
   Takeovers(World& world, ExportRequests& requests) : world_(world), requests_(requests) {}
 
-  // Gives our `address` to the host `to`, a name or an address. With `force` also if connections are left that nobody exports: they end.
+  // Moves our `address` to the host `to`, given by name or address. With `force` also if
+  // connections are left that no application exports: they end.
   asio::awaitable<Result<TakeoverOutcome>> give(IpAddress address, std::string to, bool force);
-  // What an earlier daemon of this host had taken over is ours again, as far as the configuration still lets it be brought here.
+  // Restores what an earlier daemon of this host has taken over, as far as the
+  // configuration still allows it.
   void adopt();
-  // What the holder says to the one that shall have it.
+  // Handles a message that the holder of an address sends to its next holder.
   Result<> told(const std::string& from, const wire::TakeOver& message);
-  // `all`: the addresses that this host has. One that was taken over and that somebody else has removed here is put back, unless another host has it.
+  // `all`: the addresses that this host has. An address that was taken over and that
+  // something else has removed from this host is added again, unless another host has it.
   void put_back(const std::vector<net::HostAddress>& all);
 
-  // After a segment was in two parts each may have a holder: asks about what was taken over, for as long as the daemon runs.
+  // Probes for other hosts that have the addresses that were taken over, as long as the
+  // daemon runs. After a link was split in two, each part may have a holder.
   asio::awaitable<void> watch_kept();
   std::vector<std::string> warnings() const;
 
@@ -73,7 +88,8 @@ class Takeovers {
 
   World& world_;
   ExportRequests& requests_;
-  std::shared_ptr<bool> giving_ = std::make_shared<bool>(false);  // one at a time; its coroutine may outlive us
+  // One at a time; its coroutine may outlive us.
+  std::shared_ptr<bool> giving_ = std::make_shared<bool>(false);
   std::uint64_t attempts_ = 0;
   std::map<IpAddress, Held> held_;
   struct Kept {
@@ -85,9 +101,9 @@ class Takeovers {
     Clock::time_point ended;
     Result<bool> elsewhere = false;
   };
-  std::map<IpAddress, std::optional<Probe>> probes_;  // none: it is under way
-  std::map<IpAddress, TakenOver> taken_over_;  // as the journal has them
-  std::set<IpAddress> missing_;                // of those: being put back
+  std::map<IpAddress, std::optional<Probe>> probes_;  // none: in progress
+  std::map<IpAddress, TakenOver> taken_over_;  // as in the journal
+  std::set<IpAddress> missing_;                // of those: being added again
 };
 
 }  // namespace sockmi::daemon
