@@ -9,10 +9,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// How long an endpoint is kept from a process that did not take it and may be able to later.
+// How long an endpoint is kept from a process that did not take it, and may be able to
+// later.
 constexpr std::chrono::milliseconds kPause{1000};
 
-// What a process lacks for a while; any other reason it will have the next time, too.
+// True for what a process lacks only for a while. Any other reason will persist.
 bool passes(int error) { return error == EMFILE || error == ENFILE || error == ENOMEM; }
 
 }  // namespace

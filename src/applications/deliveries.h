@@ -1,5 +1,9 @@
-// Endpoints that were handed to an application, until it has taken them. An application that dies, hangs, or can't use what it got, leaves them here: they
-// go back on the ready list, and are kept from it. Each has a token, which it takes, or we: so it and we never both have the endpoint, nor neither.
+// Tracks endpoints that were handed to an application until it has taken them.
+//
+// If the application dies, hangs, or cannot use an endpoint, the endpoint goes back on
+// the ready list, and is kept from that process. Each endpoint has a token, which either
+// the application takes or the daemon. So it never happens that both have the endpoint,
+// or neither.
 #pragma once
 
 #include <map>
@@ -17,20 +21,23 @@ class Deliveries {
   explicit Deliveries(ImportQueue& lists) : lists_(lists) {}
   Deliveries(const Deliveries&) = delete;
 
-  // 0: there are none. An error: they are on the list again.
+  // Begins a delivery of the endpoints `those` to `process`. Returns 0 if there are none.
+  // After an error they are on the ready list again.
   Result<Number> begin(std::vector<ReadyEndpoint> those, pid_t process);
   struct Handed {
     ReadyEndpoint ready;
     Token token;
   };
   std::span<const Handed> handed(Number delivery) const;
-  // It is the application's now. False: this delivery has it no more.
+  // The application has the endpoint now. Returns false if it is not in this delivery any
+  // more.
   bool taken(Number delivery, const wire::MigrationId& id);
-  // The application can't use it.
+  // The application cannot use the endpoint, which goes back on the ready list.
   void failed(Number delivery, const wire::MigrationId& id, const Error& why);
-  // The rest goes back.
+  // Ends a delivery: what is left of it goes back on the ready list.
   void end(Number delivery);
-  // Whoever has not said by now that he has taken them, has not.
+  // Ends the deliveries that began before this time: their applications have not reported
+  // that they have the endpoints.
   void take_back(std::chrono::steady_clock::time_point began_before);
   bool empty() const { return all_.empty(); }
 
@@ -40,7 +47,8 @@ class Deliveries {
     std::chrono::steady_clock::time_point began;
     std::vector<Handed> those;
   };
-  // Unless the application was faster.
+  // Puts the endpoint back on the ready list, unless the application has taken the token
+  // first.
   void give_back(Handed handed, pid_t process, bool for_ever);
 
   ImportQueue& lists_;

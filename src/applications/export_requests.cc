@@ -7,7 +7,7 @@
 namespace sockmi::daemon {
 namespace {
 
-// A number that nobody can guess who was not told it.
+// Returns a number that cannot be guessed.
 std::uint64_t random_number() {
   std::uint64_t number = 0;
   RAND_bytes(reinterpret_cast<unsigned char*>(&number), sizeof number);
@@ -40,7 +40,8 @@ void ExportRequests::settle(State& state, std::map<std::uint64_t, Question>::ite
   if (open && awaited && --open->outstanding == 0) open->settled.set();
 }
 
-// A late answer still says that its holder is not silent. One such question a holder is kept, the newest.
+// Ends a call of ask(). A late answer still shows that its application answers at all, so
+// one such question per application is kept, the newest.
 void ExportRequests::forget(State& state, const Open& open) {
   for (auto it = state.questions.begin(); it != state.questions.end();) {
     const Asked* holder = it->second.holder;

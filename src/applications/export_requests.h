@@ -1,4 +1,5 @@
-// The operator asks (sockmictl export), the applications that hold the connections answer.
+// Passes an operator's requests to export (sockmictl export) to the applications that
+// hold the connections, and collects their answers.
 #pragma once
 
 #include <functional>
@@ -18,12 +19,12 @@ namespace sockmi::daemon {
 struct ExportRequest {
   std::uint64_t request = 0;
   Match local, remote;
-  IpAddress to;  // any(): whoever will
+  IpAddress to;  // any(): any host that accepts
 };
 
 struct ExportOutcome {
   unsigned applications = 0, answered = 0, exported = 0, failed = 0;
-  std::vector<std::string> silent;  // the users of applications that have not answered
+  std::vector<std::string> silent;  // of which users there are applications that have not answered
 };
 
 class ExportRequests {
@@ -31,15 +32,19 @@ class ExportRequests {
   explicit ExportRequests(asio::any_io_executor executor) : executor_(executor) {}
 
   using Holder = std::shared_ptr<void>;
-  // `ask` is called with each wish for the service while the handle lives.
+  // Registers an application. `ask` is called with each request for the service, as long
+  // as the returned handle lives.
   Holder hold(const std::string& service, const User& user, std::function<void(const ExportRequest&)> ask);
 
-  std::set<std::string> services() const;  // those that have holders
+  std::set<std::string> services() const;  // those with registered applications
 
-  // Asks the holders of the service, root all of them and everybody else the asker's own, and waits until each has answered, or is gone, or the time is
-  // over. A holder that has let the time go by is not waited for again before it has answered a request.
+  // Asks the applications of the service (for root all of them, for other users their
+  // own), and waits until each has answered or gone, or the time is over. An application
+  // that has not answered in time is not waited for again until it has answered a
+  // request.
   asio::awaitable<ExportOutcome> ask(std::string service, ExportRequest wish, User asker, std::chrono::milliseconds timeout);
-  // ENOENT: this user was not asked that, or nobody waits for it any more.
+  // Reports an application's answer. Errors: ENOENT if this user was not asked that, or
+  // if nobody waits for the answer any more.
   Result<> done(std::uint64_t request, const User& user, unsigned exported, unsigned failed);
 
  private:
@@ -55,19 +60,21 @@ class ExportRequests {
     bool silent = false;
   };
   struct Question {
-    Open* open;  // null: its asker has gone
+    Open* open;  // null: the caller of ask() has gone
     Asked* holder;
     bool awaited;
   };
   struct State {
     std::list<Asked> holders;
-    std::map<std::uint64_t, Question> questions;  // by number: each holder is asked by one of its own
+    // By number. Each application gets a number of its own.
+    std::map<std::uint64_t, Question> questions;
   };
   static void settle(State& state, std::map<std::uint64_t, Question>::iterator question);
   static void forget(State& state, const Open& open);
 
   asio::any_io_executor executor_;
-  std::shared_ptr<State> state_ = std::make_shared<State>();  // holders may outlive us
+  // Shared, because the handles may outlive this object.
+  std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 }  // namespace sockmi::daemon

@@ -74,7 +74,8 @@ bool ImportQueue::may_have(const Watcher& watcher, const ReadyEndpoint& ready) c
   return meets(ready, watcher.criteria, watcher.criteria.states, watcher.user);
 }
 
-// A watcher may end its watch while being notified.
+// The callbacks are copied first, because a watcher may end its watch while it is
+// notified.
 void ImportQueue::tell(const ReadyEndpoint& ready) {
   std::vector<std::function<void()>> notified;
   for (const auto& watcher : *watchers_)

@@ -1,7 +1,10 @@
-// The endpoints that wait here for an application, the applications that wait for an endpoint, and the places there are.
+// Holds the endpoints that wait here for an application, the applications that wait for
+// an endpoint, and the available slots.
 //
-// Three lists as in the article: bound, listening, connected, each with a maximum. A place is reserved when an exporter confirms us,
-// and stays taken until an application has the endpoint, so that an offer beyond the maximum is refused and never dropped.
+// As in the SockMi paper there are three lists (bound, listening, connected), each with a
+// maximum. A slot is reserved when an exporter confirms that it has selected us, and
+// stays reserved until an application has the endpoint. So an offer beyond the maximum is
+// refused, and an endpoint is never dropped.
 #pragma once
 
 #include <chrono>
@@ -26,7 +29,8 @@ struct Match {
   IpAddress ip;         // any(): every address
   unsigned prefix = 0;  // bits
   std::uint16_t port = 0;
-  static Result<Match> parse(const std::string& text);  // "" (everything), ADDRESS:PORT, ADDRESS, or ADDRESS/PREFIX
+  // Accepts "" (everything), ADDRESS:PORT, ADDRESS, and ADDRESS/PREFIX.
+  static Result<Match> parse(const std::string& text);
   bool fits(const SocketAddress& address) const;
 };
 
@@ -44,12 +48,15 @@ struct ReadyEndpoint {
   std::uint64_t cookie = 0;
   std::chrono::steady_clock::time_point since;
 
-  // Whoever has had it and could not use it, by process, and when it may have it again (max(): never). An application that can not load an
-  // endpoint would else be given it at once again, and so on for ever.
+  // The processes that have had the endpoint and could not use it, and when each may have
+  // it again (max(): never). Otherwise an application that cannot load an endpoint would
+  // get it again immediately, and so on forever.
   std::map<pid_t, std::chrono::steady_clock::time_point> kept_from = {};
-  unsigned came_back = 0;                                            // how often
-  std::chrono::steady_clock::time_point last_wanted = since;         // when somebody last waited who may have it
-  std::optional<std::chrono::steady_clock::time_point> homeless_since = {};  // since its home could not be reached, or did not take it
+  unsigned came_back = 0;  // how often it came back from an application
+  // When an application last waited that may have it.
+  std::chrono::steady_clock::time_point last_wanted = since;
+  // Since when its home cannot be reached, or refuses it.
+  std::optional<std::chrono::steady_clock::time_point> homeless_since = {};
   std::chrono::steady_clock::time_point next_try = {};
 };
 
@@ -61,9 +68,10 @@ class ImportQueue {
  public:
   ImportQueue(QueueLimits maxima, const Policy& policy) : maxima_(maxima), policy_(policy) {}
 
-  // --- places ---
+  // --- slots ---
   std::size_t free_places(std::uint8_t state) const;
-  Result<> reserve(const wire::MigrationId& id, std::uint8_t state);  // ENOBUFS: full. Idempotent.
+  // Idempotent. Errors: ENOBUFS if the list is full.
+  Result<> reserve(const wire::MigrationId& id, std::uint8_t state);
   void release(const wire::MigrationId& id);
   std::size_t used() const { return reserved_.size(); }
   const QueueLimits& maxima() const { return maxima_; }
@@ -71,25 +79,28 @@ class ImportQueue {
   // --- endpoints that are ready ---
   void add(ReadyEndpoint ready);
   struct Taken {
-    std::size_t criterion;  // index of the one it meets
+    std::size_t criterion;  // index of the criterion that it meets
     ReadyEndpoint ready;
   };
-  // Each criterion in order takes the first endpoint it meets, preferred state first. Taken endpoints keep their places until release().
+  // Each criterion in order takes the first endpoint that meets it, preferred states
+  // first. Endpoints that were taken keep their slots until release().
   std::vector<Taken> take(const std::vector<Criteria>& criteria, const User& user, pid_t process = 0);
-  // Those that `which` says yes to.
+  // Takes the endpoints for which `which` returns true.
   std::vector<ReadyEndpoint> take_if(const std::function<bool(const ReadyEndpoint&)>& which);
-  // Whether an application waits that may have it, now or in a moment.
+  // True if an application waits that may have the endpoint, now or after a pause.
   bool is_wanted(const ReadyEndpoint& ready) const;
-  // To be called from time to time: who may have an endpoint again is told so, and `last_wanted` is brought up to date.
+  // To be called from time to time: notifies applications that may have an endpoint
+  // again, and updates `last_wanted`.
   void look_after();
   bool has_for(const std::string& service, const User& user) const;  // one that this user may have
   const std::list<ReadyEndpoint>& ready() const { return ready_; }
 
   // --- applications that wait ---
-  // `notify` is called whenever an endpoint becomes ready that meets the criteria and that the user may have. Lives as long as the returned handle.
+  // Calls `notify` whenever an endpoint becomes ready that meets the criteria and that the
+  // user may have, as long as the returned handle lives.
   using Watch = std::shared_ptr<void>;
   Watch watch(Criteria criteria, const User& user, std::function<void()> notify, pid_t process = 0);
-  // How many of them may have an endpoint that `owner` exported.
+  // The number of waiting applications that may have an endpoint that `owner` exported.
   std::size_t watching(const std::string& service, const User& owner) const;
 
  private:
@@ -106,7 +117,8 @@ class ImportQueue {
   QueueLimits maxima_;
   const Policy& policy_;
   std::map<wire::MigrationId, std::uint8_t> reserved_;
-  std::map<const std::size_t*, std::size_t> taken_;  // places, by the maximum that they count against
+  // The reserved slots, by the maximum that they count against.
+  std::map<const std::size_t*, std::size_t> taken_;
   std::list<ReadyEndpoint> ready_;
   std::shared_ptr<std::list<Watcher>> watchers_ = std::make_shared<std::list<Watcher>>();
 };

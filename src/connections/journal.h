@@ -15,7 +15,7 @@
 //   resident COOKIE TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION
 //       See ImportedConnection. A connection whose home is here needs no record.
 //   ended NUMBER TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION
-//       An imported or forwarded connection that has ended; its home has not confirmed it.
+//       An imported or forwarded connection that has ended; home has not confirmed it.
 //   taken ADDRESS PREFIX INTERFACE FROM [deprecated]
 //       See TakenOver.
 //
