@@ -20,7 +20,8 @@
 namespace sockmi::api {
 namespace {
 
-// Stands for the process and for no later one of the same number, whatever becomes of it.
+// Returns a descriptor that stands for this process, and never for a later one with the
+// same number.
 unique_fd pidfd_of(int socket, pid_t pid) {
   int fd = -1;
   socklen_t size = sizeof fd;
@@ -28,8 +29,10 @@ unique_fd pidfd_of(int socket, pid_t pid) {
   return unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
 }
 
-// The kernel lists the numbers that a process has in our process namespace and in those below it: a process of ours has one. 0: it is gone, or is in none
-// of ours. (/proc/PID/ns/pid would tell too, but is shown to none that lacks one of the process's capabilities.)
+// Returns how many numbers a process has in our process namespace and those below it, as
+// the kernel lists them: a process of our own namespace has one. 0: it has ended, or is
+// in none of these namespaces. (/proc/PID/ns/pid has the namespace too, but is readable
+// only for a process that has all of that process's capabilities.)
 std::size_t numbers_of(int pidfd) {
   std::ifstream facts(fmt::format("/proc/self/fdinfo/{}", pidfd));
   for (std::string line; std::getline(facts, line);) {
@@ -46,7 +49,8 @@ std::size_t numbers_of(int pidfd) {
   return 0;
 }
 
-// Whether it can be seen to be in another user namespace. Asked while the pidfd is held, and before it is asked whether the process lives.
+// True if the process is visibly in another user namespace. To be called while the pidfd
+// is held, and before checking that the process lives.
 bool is_in_another_user_namespace(pid_t pid) {
   struct stat ours {}, theirs {};
   if (::stat("/proc/self/ns/user", &ours) != 0 || ::stat(fmt::format("/proc/{}/ns/user", pid).c_str(), &theirs) != 0) return false;

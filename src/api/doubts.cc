@@ -1,4 +1,4 @@
-// What is in doubt, and an operator's word on it.
+// Lists what is in doubt, and takes an operator's decision on it.
 #include <nlohmann/json.hpp>
 
 #include "api/router.h"
@@ -15,7 +15,7 @@ asio::awaitable<Result<Response>> get_doubts(daemon::Daemon& broker, Session&, R
   co_return json_response(200, {{"doubts", std::move(out)}});
 }
 
-// A wrong word makes two live endpoints, or none: root alone.
+// For root only: a wrong decision leaves two live endpoints, or none.
 asio::awaitable<Result<Response>> post_doubt(daemon::Daemon& broker, Session&, Request& request) {
   if (!request.user.is_root()) co_return fail(EACCES, "user {} may not decide what is in doubt", request.user.uid);
   const auto& body = request.http.body();

@@ -1,5 +1,5 @@
-// What the daemon has to say to those who hold connections, as server-sent events (WHATWG HTML, 9.2), and the operator's wish that
-// becomes such an event.
+// Sends events to the applications that hold connections, as server-sent events (WHATWG
+// HTML, 9.2). An operator's request to export becomes such an event.
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <nlohmann/json.hpp>
 
@@ -21,7 +21,8 @@ struct Outbox {
   asio::any_io_executor executor;
   std::string text;
   bool overfull = false;  // the client does not read
-  bool import_told = false;  // since the last sending: one word is enough for any number of endpoints
+  // Since the last sending: one event is enough for any number of endpoints.
+  bool import_told = false;
   std::shared_ptr<daemon::Event> filled = std::make_shared<daemon::Event>(executor);
 
   void import_possible() {
@@ -91,7 +92,8 @@ asio::awaitable<Result<Response>> post_request(daemon::Daemon& broker, Session&,
     return it != wish.end() && it->is_string() ? it->get<std::string>() : std::string(otherwise);
   };
   const std::string service = text("service", "default");
-  CO_TRY(broker.world().policy.may_export(service, request.user));  // and only its own applications are asked, see ExportRequests
+  // Besides, only the user's own applications are asked, see ExportRequests.
+  CO_TRY(broker.world().policy.may_export(service, request.user));
   CO_TRY_LET(local, daemon::Match::parse(text("local", "")));
   CO_TRY_LET(remote, daemon::Match::parse(text("peer", "")));
   CO_TRY_LET(to, resolve_host(broker, text("to", "")));

@@ -1,4 +1,5 @@
-// The body of a request, which takes as much memory as has arrived of it: what its Content-Length promises costs its sender nothing, and us no memory.
+// The body of a request, which uses only as much memory as has arrived of it. Otherwise a
+// client could make the daemon allocate memory by a large Content-Length alone.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,7 @@
 namespace sockmi::api {
 
 struct GrowingBody {
-  using value_type = Secret;  // an export's has keys in it
+  using value_type = Secret;  // an export's body contains keys
 
   class reader {
    public:

@@ -5,7 +5,7 @@
 
 namespace sockmi::api {
 
-// It gives up connections of all users.
+// For root only: it gives up connections of all users.
 asio::awaitable<Result<Response>> post_forget(daemon::Daemon& broker, Session&, Request& request) {
   if (!request.user.is_root()) co_return fail(EACCES, "user {} may not have a host forgotten", request.user.uid);
   const auto& body = request.http.body();

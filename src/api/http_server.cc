@@ -30,7 +30,8 @@ constexpr std::size_t kLargestHeader = 8192;
 constexpr std::size_t kMostReceived = 65;  // the parts of an export, and a token
 constexpr std::size_t kMostSent = 128;     // endpoints, each with a token
 
-// A client's time: from its first byte to the last of a request, to read what it is sent, between two requests, and behind a refusal.
+// How long a client may take: from the first byte of a request to its last, to read what
+// it is sent, between two requests, and after a refusal.
 using std::chrono::milliseconds;
 constexpr milliseconds kToArrive{10'000}, kToBeRead{30'000}, kToBegin{60'000}, kToEnd{2'000};
 
@@ -91,7 +92,8 @@ Response json_response(int status, const nlohmann::json& value) {
 
 Response refuse(int status, const std::string& reason, int code) {
   nlohmann::json value{{"error", reason}};
-  if (const char* name = strerrorname_np(code); code != 0) value.update({{"errno", code}, {"name", name ? name : "?"}});  // another host may send any
+  // The code may come from another host, and be any number.
+  if (const char* name = strerrorname_np(code); code != 0) value.update({{"errno", code}, {"name", name ? name : "?"}});
   return json_response(status, value);
 }
 
@@ -188,7 +190,8 @@ asio::awaitable<bool> Session::send(ByteView bytes, const std::vector<unique_fd>
   co_return true;
 }
 
-// Closing with bytes unread would take our refusal away from a client that is still sending.
+// Reads what is left of a request. Closing with unread bytes would discard our refusal
+// before a client that is still sending can read it.
 asio::awaitable<void> Session::drain() {
   ::shutdown(socket_.native_handle(), SHUT_WR);
   arm(kToEnd);
@@ -206,7 +209,8 @@ asio::awaitable<void> Session::wait_gone() {
     co_await socket_.async_wait(LocalSocket::wait_read, asio::redirect_error(asio::use_awaitable, error));
     char byte;
     const ssize_t got = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    // Whoever talks out of turn is treated as gone: no client of ours does, and its answer is not ready.
+    // A client that sends something now is treated as gone: its answer is not ready, and no
+    // client of ours sends before it has its answer.
     if (error || got >= 0 || (errno != EAGAIN && errno != EINTR)) co_return;
   }
 }
@@ -230,7 +234,8 @@ asio::awaitable<bool> Session::respond(Response response, bool keep_alive) {
   co_return went && keep_alive;
 }
 
-// As soon as it can be seen: what has arrived is more than the request may have, or its user.
+// Checks, as early as possible, whether the part of the request that has arrived exceeds
+// the limits of the request or of its user.
 Result<> Session::check(const http::request_parser<GrowingBody>& parser, const Request& request) {
   if (request.descriptors.size() > kMostReceived) return fail(EINVAL, "a request has {} descriptors at most", kMostReceived);
   TRY(share_.set(Holding::Descriptors, request.descriptors.size()));
@@ -249,7 +254,9 @@ asio::awaitable<Session::Received> Session::read(Request& request) {
   parser.header_limit(kLargestHeader);
   parser.body_limit(boost::none);  // see check()
   parser.eager(true);
-  // What was delivered to it has two owners until it says which it has taken: it is not cut off from saying so.
+  // No deadline to begin if endpoints were delivered to the client: until it reports
+  // which of them it has taken, both sides may have them, so it must be able to report
+  // that.
   bool begun = !unread_.empty();
   if (begun) arm(kToArrive);
   else if (!state) arm(kToBegin);
@@ -290,7 +297,7 @@ asio::awaitable<void> Session::run() {
     Response response = co_await handler_(*this, request);
     request = {};
     (void)share_.set(Holding::Descriptors, 0);
-    if (response.status == 0) co_return;  // the handler has said all there was to say
+    if (response.status == 0) co_return;  // the handler has sent everything itself
     keep_alive = co_await respond(std::move(response), keep_alive);
   }
 }
@@ -301,7 +308,8 @@ Listener::Listener(asio::io_context& io, std::string path)
 std::unique_ptr<Listener> Listener::open(asio::io_context& io, const std::string& path, Session::Handler handler, std::string& error) {
   std::unique_ptr<Listener> listener(new Listener(io, path));
   boost::system::error_code code;
-  // A socket file that nobody listens at is a dead daemon's; one that answers is another daemon's.
+  // If a connection to the socket file fails, the file is a dead daemon's. If it
+  // succeeds, it is another daemon's.
   LocalSocket probe(io);
   probe.connect(path, code);
   if (!code) {
@@ -309,7 +317,7 @@ std::unique_ptr<Listener> Listener::open(asio::io_context& io, const std::string
     listener->path_.clear();
     return nullptr;
   }
-  // Whatever else the configuration names is not ours to remove; bind(2) then refuses.
+  // A file that is not a socket is not removed; bind(2) then fails.
   struct stat there {};
   if (::lstat(path.c_str(), &there) == 0 && S_ISSOCK(there.st_mode)) ::unlink(path.c_str());
   listener->acceptor_.open({}, code);
@@ -334,7 +342,8 @@ asio::awaitable<void> Listener::accept(Listener& self, Session::Handler handler)
     boost::system::error_code error;
     LocalSocket socket = co_await self.acceptor_.async_accept(asio::redirect_error(asio::use_awaitable, error));
     if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
-    if (error) {  // out of descriptors: those who are being served will give some back
+    // Out of descriptors: clients that are being served will return some.
+    if (error) {
       log::error("event=accept_failed error=\"{}\"", error.message());
       asio::steady_timer pause(self.acceptor_.get_executor(), std::chrono::milliseconds(100));
       co_await pause.async_wait(asio::use_awaitable);

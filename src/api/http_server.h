@@ -1,6 +1,9 @@
-// One local client: HTTP/1.1 requests over a Unix socket, with descriptors riding along (SCM_RIGHTS).
+// Serves local clients: HTTP/1.1 over a Unix socket, with descriptors attached
+// (SCM_RIGHTS).
 //
-// A client may send nothing, or a part of a request, or not read its answer: each of these ends by a deadline, and what it holds meanwhile counts (quota.h).
+// A client may send nothing, or a part of a request, or not read its answer. Each of
+// these ends by a deadline, and what the client occupies meanwhile counts against its
+// quota (quota.h).
 #pragma once
 
 #include <functional>
@@ -28,11 +31,13 @@ namespace asio = boost::asio;
 namespace http = boost::beast::http;
 using LocalSocket = asio::local::stream_protocol::socket;
 
-// The largest body of an export: the largest payload, and room for a TLS image with a chain of certificates.
+// The largest body of an export: the largest payload, and space for a TLS image with a
+// certificate chain.
 inline constexpr std::size_t kLargestBody = (1u << 20) + (256u << 10);
-// Of every other request.
+// The largest body of any other request.
 inline constexpr std::size_t kLargestQuestion = 64u << 10;
-inline constexpr const char* kExports = "/v1/exports";  // the one request with descriptors, and with a large body
+// The only request with descriptors, and the only one with a large body.
+inline constexpr const char* kExports = "/v1/exports";
 
 struct Request {
   http::request<GrowingBody> http;
@@ -40,25 +45,27 @@ struct Request {
   User user;                           // the client
   std::string path;                    // the target without its query
   std::vector<std::pair<std::string, std::string>> query;
-  std::string parameter(const std::string& name) const;  // "" if it is not there
+  std::string parameter(const std::string& name) const;  // "" if it is absent
 };
 
 struct Response {
   int status = 200;
   std::string type = "application/json";
   std::string text = {};                   // the body,
-  Secret body = {};                        // or this, which holds secrets
+  Secret body = {};                        // or this, if it contains secrets
   std::vector<unique_fd> descriptors = {};
 };
 
 Response json_response(int status, const nlohmann::json& value);
-// {"error": reason, "errno": code, "name": "ECODE"}; the latter two unless code is 0.
+// Returns {"error": reason, "errno": code, "name": "ECODE"}; without the latter two if
+// code is 0.
 Response refuse(int status, const std::string& reason, int code = 0);
-Response refuse_for(const Error& error);  // its errno decides the status
+Response refuse_for(const Error& error);  // its errno determines the status
 
 inline const std::vector<unique_fd> kNoDescriptors;
 
-// What lives as long as the client's connection. Destroyed when the client goes.
+// State that lives as long as the client's connection. Destroyed when the client closes
+// it.
 struct SessionState {
   virtual ~SessionState() = default;
 };
@@ -71,10 +78,12 @@ class Session : public std::enable_shared_from_this<Session> {
 
   asio::awaitable<void> run();
   int borrow_fd() { return socket_.native_handle(); }
-  // For responses without an end: the head, then raw bytes. False: the client is gone, or does not read. The handler then returns status 0.
+  // For responses without an end: first the head, then raw bytes. Both return false if
+  // the client has gone or does not read; the handler then returns status 0.
   asio::awaitable<bool> begin_stream(const std::string& type);
   asio::awaitable<bool> send(ByteView bytes, const std::vector<unique_fd>& descriptors = kNoDescriptors);
-  // True as soon as the client has closed its end. Requests that it sends meanwhile stay unread.
+  // Returns when the client has closed its end, or sends something before it has its
+  // answer, which counts as gone. What it has sent stays unread.
   asio::awaitable<void> wait_gone();
   LocalSocket& socket() { return socket_; }
   std::unique_ptr<SessionState> state;
@@ -87,7 +96,7 @@ class Session : public std::enable_shared_from_this<Session> {
   asio::awaitable<bool> receive(std::vector<unique_fd>& descriptors);
   ssize_t receive_now(std::vector<unique_fd>& descriptors);
   asio::awaitable<bool> respond(Response response, bool keep_alive);
-  // From now on no wait for the client takes longer, until disarm().
+  // Sets a deadline for all waits for the client, until disarm().
   void arm(std::chrono::milliseconds patience);
   void disarm();
 
@@ -101,7 +110,8 @@ class Session : public std::enable_shared_from_this<Session> {
   Secret unread_;
 };
 
-// Listens at `path` (mode 0666: policy decides by user, not by file mode) until the io_context ends; removes the socket file then.
+// Listens at `path` until the io_context ends, and then removes the socket file. Its mode
+// is 0666, because access is decided by user, not by file mode.
 class Listener {
  public:
   static std::unique_ptr<Listener> open(asio::io_context& io, const std::string& path, Session::Handler handler, std::string& error);

@@ -1,5 +1,9 @@
-// Endpoints are handed over in two steps: the response carries the descriptors, and the client takes the tokens of those that it can use. An application
-// that dies, or can't use what it got, between the two leaves the endpoint where it was: on the ready list. What it says afterwards is for our information.
+// Hands endpoints over to applications.
+//
+// This takes two steps: the response carries the descriptors, and the client takes the
+// tokens of those that it can use. If an application dies between the two, or cannot use
+// what it got, the endpoint stays where it was: on the ready list. What the application
+// reports afterwards is only informative.
 #include <algorithm>
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -22,19 +26,19 @@ constexpr std::uint8_t kAllStates = 0x7f;
 
 constexpr std::size_t kLongestReason = 200;
 
-// An application's words, on one line.
+// Returns an application's text as a single line for the log.
 std::string for_the_log(std::string text) {
   text.resize(std::min(text.size(), kLongestReason));
   std::ranges::replace_if(text, [](const char c) { return (c >= 0 && c < ' ') || c == '"' || c == 0x7f; }, '?');
   return text;
 }
 
-// What was delivered to this client goes back with its connection.
+// Puts what was delivered to this client back on the ready list when its connection ends.
 class Delivered : public SessionState {
  public:
   Delivered(daemon::World& world, daemon::Deliveries::Number number) : io_(world.io), deliveries_(world.deliveries), number(number) {}
   ~Delivered() override {
-    if (!io_.stopped()) deliveries_.end(number);  // else they are gone already
+    if (!io_.stopped()) deliveries_.end(number);  // else they are destroyed already
   }
 
  private:
@@ -71,7 +75,7 @@ Result<std::vector<daemon::Criteria>> read_criteria(const wire::ImportRequest& w
   return out;
 }
 
-// `criteria`: which each meets.
+// `criteria`: for each endpoint the index of the criterion that it meets.
 Response pack(std::span<const daemon::Deliveries::Handed> handed, const std::vector<std::size_t>& criteria) {
   std::size_t size = 1024;
   for (const auto& each : handed) size += 256 + each.ready.endpoint.tls.size() + each.ready.endpoint.payload.size();
@@ -92,7 +96,8 @@ Response pack(std::span<const daemon::Deliveries::Handed> handed, const std::vec
   return response;
 }
 
-// Waits until an endpoint of one of the services becomes ready; false when the time is over or the client has gone.
+// Waits until an endpoint of one of the services becomes ready. Returns false if the time
+// is over or the client has gone.
 asio::awaitable<bool> wait_for_ready(daemon::ImportQueue& lists, Session& session, const std::vector<daemon::Criteria>& criteria,
                                      const User& user, pid_t process, daemon::Clock::time_point deadline) {
   auto ready = std::make_shared<daemon::Event>(session.socket().get_executor());
@@ -145,7 +150,7 @@ asio::awaitable<Result<Response>> post_import_taken(daemon::Daemon& broker, Sess
       deliveries.failed(delivered->number, id, Error{each->error(), for_the_log(wire::string(each->reason()))});
     }
   for (const auto& id : ids) (void)deliveries.taken(delivered->number, id);
-  session.state.reset();  // the rest goes back
+  session.state.reset();  // the rest goes back on the ready list
   co_return json_response(200, nlohmann::json::object());
 }
 

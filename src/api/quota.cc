@@ -11,7 +11,7 @@ constexpr Quotas::Amounts kMost = {1024, 4096, 64u << 20}, kMostOfAll = {16384, 
 }  // namespace
 
 Quotas::Quotas(std::size_t descriptors) : most_(kMost), most_of_all_(kMostOfAll) {
-  // A session is a descriptor, too.
+  // A session needs a descriptor, too.
   for (const auto what : {std::size_t(Holding::Sessions), std::size_t(Holding::Descriptors)}) {
     most_of_all_[what] = std::min(most_of_all_[what], descriptors / 4);
     most_[what] = std::min(most_[what], descriptors / 8);

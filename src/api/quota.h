@@ -1,5 +1,7 @@
-// What the daemon holds for local users: sessions, descriptors, bytes. Each has a limit by user, and one for all but root together, so that no user keeps
-// another out, and all together not root.
+// Limits what the daemon holds for local users: sessions, descriptors, bytes.
+//
+// Each has a limit per user, and a limit for all users except root together. So no user
+// can keep another one out, and all users together cannot keep root out.
 #pragma once
 
 #include <array>
@@ -19,10 +21,11 @@ inline constexpr std::size_t kHoldings = 3;
 class Quotas : public std::enable_shared_from_this<Quotas> {
  public:
   using Amounts = std::array<std::size_t, kHoldings>;
-  // `descriptors`: how many this process may have. Half of them are for root, other daemons and endpoints.
+  // `descriptors`: how many this process may have. Half of them are for root, other
+  // daemons and endpoints.
   explicit Quotas(std::size_t descriptors);
 
-  // What one session holds; given back when it ends.
+  // What one session holds. Its amounts are returned when it ends.
   class Share {
    public:
     Share() = default;
@@ -30,13 +33,14 @@ class Quotas : public std::enable_shared_from_this<Quotas> {
     Share(Share&&) = default;
     Share& operator=(Share&&) = delete;
     ~Share();
-    // ENOBUFS: the user's limit, or that of all. Less always goes.
+    // Sets the amount that the session holds. A smaller amount is always accepted.
+    // Errors: ENOBUFS if it exceeds the limit of the user, or of all users together.
     Result<> set(Holding what, std::size_t amount);
 
    private:
     std::shared_ptr<Quotas> quotas_;
     std::uint32_t uid_ = kNoUid;
-    bool free_ = false;  // root's is counted by nobody
+    bool free_ = false;  // root's amounts are not counted
     Amounts holds_{};
   };
   Share share_for(const User& user) { return {shared_from_this(), user}; }

@@ -12,7 +12,7 @@ struct Route {
   http::verb method;
   std::string_view path;
   Action action;
-  bool by_name = false;  // policy goes by the name of the user, too
+  bool by_name = false;  // the policy also depends on the user's name
 };
 
 constexpr Route kRoutes[] = {
@@ -38,7 +38,8 @@ struct StatusOf {
   int status;
 };
 
-// 4xx: the client can do better; 503: the connection is unharmed, and another time or host may do. 504: nobody knows yet.
+// 4xx: the client's request is at fault. 503: the connection is unharmed, and a later
+// attempt or another host may succeed. 504: the outcome is still unknown.
 constexpr StatusOf kStatus[] = {
     {EINVAL, 400},          {EBADMSG, 400},  {EBADF, 400},    {ENOTSOCK, 400},    {EPROTONOSUPPORT, 400}, {ENOTCONN, 409}, {ENOTSUP, 422},
     {EMSGSIZE, 413},        {ENOENT, 404},   {EACCES, 403},   {EHOSTUNREACH, 503}, {ECONNREFUSED, 503}, {EHOSTDOWN, 503},   {ENOBUFS, 503},
@@ -53,7 +54,8 @@ asio::awaitable<Response> dispatch(daemon::Daemon& broker, UserNames& names, Ses
   if (route == std::end(kRoutes)) co_return refuse(405, "not by this method: " + request.path);
   if (route->by_name && request.user.name.empty()) request.user.name = co_await names.of(request.user.uid);
   Result<Response> response;
-  // Nothing of ours throws; a library may, at memory's end or at input we did not foresee. The daemon serves on.
+  // Our own code does not throw. A library may, when memory runs out or on unforeseen
+  // input. The daemon continues to serve.
   try {
     response = co_await route->action(broker, session, request);
   } catch (const std::exception& e) {

@@ -1,4 +1,4 @@
-// The HTTP surface of sockmid: which request does what.
+// Maps the HTTP requests of sockmid to the functions that answer them.
 #pragma once
 
 #include <memory>
@@ -9,12 +9,13 @@
 
 namespace sockmi::api {
 
-// Serves the broker at a Unix socket.
+// Serves the daemon's API at a Unix socket.
 Result<std::unique_ptr<Listener>> serve(asio::io_context& io, const std::string& path, daemon::Daemon& broker);
 
-pid_t process_of(Session& session);  // the client; 0: it is in a process namespace that we do not see
+// The client; 0: it is in a process namespace that we cannot see.
+pid_t process_of(Session& session);
 
-// An action answers one request, or fails; the error's errno decides the HTTP status.
+// An action answers one request, or fails; the error's errno determines the HTTP status.
 using Action = asio::awaitable<Result<Response>> (*)(daemon::Daemon&, Session&, Request&);
 
 asio::awaitable<Result<Response>> post_export(daemon::Daemon&, Session&, Request&);

@@ -1,4 +1,4 @@
-// What there is to see, for sockmictl and for curl.
+// Shows the daemon's state, for sockmictl and for curl.
 #include <charconv>
 #include <set>
 
@@ -19,7 +19,8 @@ constexpr std::size_t kLargestPage = 4096;
 
 bool may_see(const User& user, const User& owner) { return user.is_root() || user == owner; }
 
-// ?offset=N&limit=N: so many rows are passed over, and so many shown. To make all of them at once would keep the daemon from its work.
+// ?offset=N&limit=N: skips `offset` rows and shows the next `limit`, at most kLargestPage.
+// Producing all rows in one answer would keep the daemon from its other work.
 struct Page {
   std::size_t offset = 0, limit = kLargestPage, seen = 0;
 
@@ -100,7 +101,7 @@ asio::awaitable<Result<Response>> get_connections(daemon::Daemon& broker, Sessio
     out.push_back(connection(each.tuple, each.endpoint.service, "ready", it == world.residents.end() ? "" : it->second.home, world.settings.host));
     out.back()["heard"] = !broker.hearing().waits_for(each.cookie);
   }
-  // Whose the others are, nobody has written down: they are shown to root.
+  // The users of the other connections are not recorded, so only root sees them.
   if (request.user.is_root()) {
     for (const auto& [cookie, resident] : world.residents)
       if (!ready.contains(cookie) && page.has_next()) {

@@ -4,7 +4,7 @@
 
 namespace sockmi::api {
 
-// Whoever may give an address away ends what others do on this host: root alone.
+// For root only: giving an address away ends what other users do on this host.
 asio::awaitable<Result<Response>> post_takeover(daemon::Daemon& broker, Session&, Request& request) {
   if (!request.user.is_root()) co_return fail(EACCES, "user {} may not have an address taken over", request.user.uid);
   const auto& body = request.http.body();

@@ -25,7 +25,7 @@ std::string look_up(std::uint32_t uid) {
     const int error = ::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
     if (error == ERANGE) continue;
     const std::string name = error == 0 && found ? found->pw_name : "";
-    // Root is user 0 and nobody else, whatever a directory says.
+    // Only user 0 is root, whatever a directory contains.
     return name.empty() || name == "root" || name == "*" || name.starts_with("uid:") ? unnamed(uid) : name;
   }
   return unnamed(uid);
@@ -40,7 +40,7 @@ UserNames::~UserNames() {
 
 bool UserNames::begin(std::uint32_t uid) {
   if (asked_.size() >= kMostThreads) return false;
-  // Nobody can end a look-up that hangs, so nobody waits for its thread.
+  // A look-up that hangs cannot be ended, so its thread is never joined.
   try {
     std::thread([uid, mailbox = mailbox_] {
       std::string name = look_up(uid);
@@ -50,7 +50,7 @@ bool UserNames::begin(std::uint32_t uid) {
         if (mailbox->names) mailbox->names->learn(uid, name);
       });
     }).detach();
-  } catch (const std::system_error&) {  // no more threads are to be had
+  } catch (const std::system_error&) {  // no more threads available
     return false;
   }
   asked_[uid];

@@ -1,4 +1,5 @@
-// The names of users. A name service may take long (LDAP, sssd), so it is asked off the event loop, and only its own user waits for it.
+// Looks up the names of users. A name service may take long (LDAP, sssd), so it is called
+// outside the event loop, and only requests of the same user wait for it.
 #pragma once
 
 #include <chrono>
@@ -23,12 +24,14 @@ class UserNames {
   ~UserNames();
   UserNames(const UserNames&) = delete;
 
-  // "uid:N": the user has no name, or the service has not answered within two seconds. Remembered for a minute.
+  // Returns the name, or "uid:N" if the user has no name, or if the service has not
+  // answered within two seconds. Names are remembered for a minute.
   asio::awaitable<std::string> of(std::uint32_t uid);
 
  private:
   using Clock = std::chrono::steady_clock;
-  struct Mailbox {  // how a thread reaches us, who may be gone when it has its answer
+  // How a thread reaches this object, which may be gone when the thread has its answer.
+  struct Mailbox {
     explicit Mailbox(UserNames* names) : names(names) {}
     std::mutex mutex;
     UserNames* names;
@@ -43,7 +46,8 @@ class UserNames {
   asio::io_context& io_;
   std::shared_ptr<Mailbox> mailbox_;
   std::map<std::uint32_t, Name> known_;
-  std::map<std::uint32_t, std::list<std::shared_ptr<daemon::Event>>> asked_;  // of whom a thread asks, and who waits for that
+  // The users whose names are being looked up, and the requests that wait for them.
+  std::map<std::uint32_t, std::list<std::shared_ptr<daemon::Event>>> asked_;
 };
 
 }  // namespace sockmi::api
