@@ -1,4 +1,4 @@
-// Something that happens once, for one coroutine to wait for.
+// An event that happens once, for which one coroutine can wait.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -17,7 +17,7 @@ class Event {
     happened_ = true;
     timer_.cancel();
   }
-  // True if it happened, false if `timeout` came first.
+  // Returns true if the event has happened, false if `deadline` has passed first.
   asio::awaitable<bool> wait(std::chrono::steady_clock::time_point deadline = asio::steady_timer::time_point::max()) {
     if (!happened_) {
       boost::system::error_code ignored;

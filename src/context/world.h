@@ -1,4 +1,5 @@
-// What a migration works with: the rooms it visits, and what this host remembers.
+// The state that the daemon's modules share: its settings, the modules themselves, and
+// this host's records.
 #pragma once
 
 #include <chrono>
@@ -41,29 +42,29 @@ inline constexpr tcp::Marks kMarks{.freeze = steer::kFreezeMark, .inject = steer
 struct Settings {
   std::string host;                   // our name in the cluster
   IpAddress address;                  // where redirected packets and other daemons reach us
-  IpAddress other_address;            // where redirected packets of the other family do; any(): nowhere
+  IpAddress other_address;            // for redirected packets of the other family; any(): none
   std::uint16_t line_port = 7078;
-  std::vector<std::string> interfaces;  // by which the peers' packets come in
-  milliseconds freeze_timeout{5000};  // an undecided freeze ends by itself after this
+  std::vector<std::string> interfaces;  // on which the peers' packets arrive
+  milliseconds freeze_timeout{5000};  // an undecided freeze ends after this
   milliseconds linger{60000};         // how long rules outlive their connection (TIME_WAIT)
   milliseconds wait{30000};           // for an application to import; then the endpoint goes home
   bool require_importer = true;       // refuse offers for which no application waits
-  std::vector<Match> takeover;        // addresses that other hosts may bring here
-  bool believe_holders = false;       // of a connection of ours that we have forgotten; see claims.h
-  std::filesystem::path runtime;      // a folder in memory, for what outlives the daemon, and not the host
+  std::vector<Match> takeover;        // addresses that this host may take over
+  bool believe_holders = false;       // accept claims to connections without a record, see claims.h
+  std::filesystem::path runtime;      // in memory (tmpfs): survives the daemon, but not the host
   bool testing = false;               // fault points may be armed
 
   const IpAddress& address_for(const IpAddress& local) const { return address.family == local.unmapped().family ? address : other_address; }
   SocketAddress line() const { return {address, line_port}; }
 };
 
-// A host that did not answer: nobody asks it before `until`.
+// A host that did not answer. It is not asked before `until`.
 struct UnreachableHost {
   Clock::time_point until;
   milliseconds pause{20};
 };
 
-// One line of /v1/migrations.
+// One entry of /v1/migrations.
 struct Record {
   wire::MigrationId id{};
   bool exported = false;  // else imported
@@ -71,14 +72,21 @@ struct Record {
   User owner;
   FourTuple tuple;
   std::chrono::system_clock::time_point started;
-  std::int64_t freeze_us = -1;  // from the freeze to the importer's thaw, told from COMMIT's round trip; -1: not known
-  std::size_t bytes = 0;        // the image's size: what travelled in the freeze
-  std::size_t ahead = 0;        // bytes of the receive queue that were with the importer before the freeze
+  // From the freeze to the importer's thaw, which is computed from COMMIT's round trip.
+  // -1: not known.
+  std::int64_t freeze_us = -1;
+  // What was sent in the freeze. Exports: the endpoint's share of the PREPARE message.
+  // Imports: only the TLS image and the payload.
+  std::size_t bytes = 0;
+  // Bytes of the receive queue that the importer had before the freeze.
+  std::size_t ahead = 0;
 };
 
 struct Counters {
   std::uint64_t exported = 0, imported = 0, failed = 0, returned_home = 0, reset = 0;
-  std::uint64_t told_again = 0, disowned = 0;  // residents whose home had forgotten them, and redirects to them again, or does not
+  // Imported connections that we reasserted to their home: it had lost its record and
+  // redirects them again (told_again), or rejects them (disowned).
+  std::uint64_t told_again = 0, disowned = 0;
 };
 
 struct World {
@@ -87,7 +95,7 @@ struct World {
   World(const World&) = delete;
 
   asio::io_context& io;
-  Settings settings;  // of which follow_addresses() changes other_address, and nobody anything else
+  Settings settings;  // only HostAddresses changes it, and only other_address
   const Policy policy;
   ImportQueue lists;
   Deliveries deliveries{lists};
@@ -104,21 +112,27 @@ struct World {
   std::function<Result<net::TcpSocket>(const FourTuple&)> find_socket = net::find_socket;
   std::function<Result<std::map<std::uint64_t, net::TcpSocket>>()> all_sockets = net::all_sockets;
 
-  // Changed by the functions of residents.h and homes.h alone: the journal has to know too.
+  // The journal has to match `residents` and `away`: code that changes these also changes
+  // it.
   std::map<std::uint64_t, ImportedConnection> residents;   // by socket cookie
   std::map<FourTuple, RemoteConnection> away;
-  RecentEnds endings;  // of what was away
-  std::map<FourTuple, std::uint64_t> unheard;    // of what is away: those whose holder has never heard of the peer, with their generation
-  std::map<FourTuple, IpAddress> found;          // redirects that our kernel had when we started, and that the journal does not explain
+  RecentEnds endings;  // connections that were in `away`
+  // Connections in `away` whose holder has not heard from the peer, with their
+  // generation.
+  std::map<FourTuple, std::uint64_t> unheard;
+  // Redirects that our kernel had when we started, and that the journal does not explain.
+  std::map<FourTuple, IpAddress> found;
   std::map<std::string, UnreachableHost> silent;         // by host
-  std::map<std::string, std::optional<SocketAddress>> comparing;  // notes with these hosts; one that has started meanwhile is asked there once more
-  tcp::Histories histories;                      // of sockets whose export has failed
-  std::set<wire::MigrationId> undecided;        // exports of ours between PREPARE and the decision
+  // Hosts with which we are comparing records (reconcile()). A value: the host has
+  // started again meanwhile, and is asked there once more.
+  std::map<std::string, std::optional<SocketAddress>> comparing;
+  tcp::Histories histories;                     // of sockets whose export has failed
+  std::set<wire::MigrationId> undecided;        // our exports between PREPARE and the decision
   Doubts doubts;
   std::deque<Record> history;
   Counters counters;
   LowLatency hurry;
-  bool stopping = false;             // the daemon: nothing new is begun
+  bool stopping = false;             // the daemon is stopping: it begins nothing new
   std::size_t exports_under_way = 0;
 
   void remember(Record record) {
