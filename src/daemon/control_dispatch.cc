@@ -8,7 +8,7 @@
 namespace sockmi::daemon {
 namespace {
 
-using Verdicts = std::vector<Result<>>;  // on each endpoint of a message about many
+using Verdicts = std::vector<Result<>>;  // one for each endpoint of a message
 
 Result<> prepare_one(Requests& requests, const AuthenticatedHost& from, const SocketAddress& line, const wire::PreparedImage& departing) {
   TRY_LET(id, wire::read_id(wire::view(departing.id())));
@@ -114,7 +114,7 @@ Secret dispatch(Requests& requests, const AuthenticatedHost& from, ByteView byte
   const auto began = std::chrono::steady_clock::now();
   const auto message = wire::read<wire::Message>(bytes);
   if (!message) return wire::pack_answer(std::unexpected(message.error()));
-  // FlatBuffers takes a union that has a type and no value for well-formed.
+  // FlatBuffers accepts a union that has a type and no value as well-formed.
   if (!(*message)->request()) return wire::pack_answer(fail(EBADMSG, "a message without a request"));
   const auto took = [&] { return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - began); };
   const wire::Request type = (*message)->request_type();

@@ -1,4 +1,5 @@
-// Reads what another host asks, has it answered, and writes the answer. Knows nothing of what the requests do, so that a fuzzer can call it.
+// Parses a request of another host, calls the function that handles it, and packs the
+// answer. It does not depend on what the requests do, so that a fuzzer can call it.
 #pragma once
 
 #include <vector>
@@ -11,23 +12,24 @@ namespace sockmi::daemon {
 using wire::MigrationId;
 using cluster::AuthenticatedHost;
 
-// What another host may ask. The message is well-formed; whether the speaker may ask it is for the implementer to say.
+// The requests of other hosts. The messages are well-formed; the implementer decides
+// whether the sender may make the request.
 class Requests {
  public:
   virtual ~Requests() = default;
   virtual Result<> expect(const AuthenticatedHost& from) = 0;
-  // Whether each could live here.
+  // Returns for each connection whether it could live here.
   virtual std::vector<Result<>> passages(const AuthenticatedHost& from, const std::vector<wire::Crossing>& connections) = 0;
   virtual Result<> receive_pre_copy(const AuthenticatedHost& from, const MigrationId& id, ByteView bytes) = 0;
   virtual Result<> prepare(const AuthenticatedHost& from, const MigrationId& id, const SocketAddress& line, wire::Endpoint endpoint, std::uint32_t ahead) = 0;
-  // A verdict on each, in their order.
+  // Returns a verdict on each endpoint, in the same order.
   virtual std::vector<Result<>> commit(const AuthenticatedHost& from, const std::vector<wire::Committed>& endpoints) = 0;
   virtual Result<> abort(const AuthenticatedHost& from, const std::vector<MigrationId>& ids) = 0;
   virtual Result<> rest(const AuthenticatedHost& from, const MigrationId& id, const wire::FreezeDeltaT& late) = 0;
   virtual Result<> straggler(const AuthenticatedHost& from, const wire::StragglerT& straggler) = 0;
   virtual Result<> ended(const AuthenticatedHost& from, const FourTuple& tuple, std::uint64_t generation) = 0;
   virtual Result<> take_over(const AuthenticatedHost& from, const wire::TakeOver& said) = 0;
-  // KernelQueries, answered by a number; see Answer in message.fbs.
+  // Questions, answered by a number; see Answer in control.fbs.
   virtual Result<int> inquire(const AuthenticatedHost& from, const MigrationId& id) = 0;
   virtual Result<int> moved(const AuthenticatedHost& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
                             std::uint64_t generation) = 0;
@@ -35,7 +37,7 @@ class Requests {
                            std::uint64_t generation, bool routed) = 0;
 };
 
-// Any bytes, and always an answer.
+// Accepts any bytes, and always returns an answer.
 Secret dispatch(Requests& requests, const AuthenticatedHost& from, ByteView message);
 
 }  // namespace sockmi::daemon

@@ -37,7 +37,9 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   TRY_LET(sockets, sockets_everywhere(world));
   std::set<std::uint64_t> alive;
   for (const auto& [cookie, socket] : sockets)
-    if (socket.inode != 0) alive.insert(cookie);  // else no application has it: it ended with the daemon that did
+    // Without an inode no application has the socket: it ended with the daemon that had
+    // it.
+    if (socket.inode != 0) alive.insert(cookie);
   broker->arrivals_.adopt(alive);
   adopt_orphans(world, sockets);
   world.steering->keep(rules_are_needed(world));
@@ -80,7 +82,7 @@ std::vector<Result<>> Daemon::passages(const AuthenticatedHost& from, const std:
   return verdicts;
 }
 
-// KernelQueries about who holds what.
+// Answers QueryOutcome: -1 undecided, 0 aborted, 1 committed.
 Result<int> Daemon::inquire(const AuthenticatedHost&, const MigrationId& id) { return world_.undecided.contains(id) ? -1 : world_.journal.has(id) ? 1 : 0; }
 
 Result<int> Daemon::moved(const AuthenticatedHost& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,

@@ -1,4 +1,5 @@
-// All of a daemon's memory and its conversation with other daemons, wired together.
+// Connects the modules of the daemon with each other, and handles the requests of other
+// daemons.
 #pragma once
 
 #include "migration/importer.h"
@@ -29,12 +30,14 @@ class Daemon : private Requests {
   Takeovers& takeovers() { return takeovers_; }
   const UnheardPeers& hearing() const { return arrivals_.hearing(); }
   const KernelState& repairs() const { return repairs_; }
-  // What is wrong with the cluster's certificates and clocks, or with the secrecy of this process.
+  // What is wrong with the cluster's certificates and clocks, with the addresses and
+  // ports of this host, or with the secrecy of this process.
   std::vector<std::string> warnings() const;
   const HostAddresses& own_addresses() const { return own_addresses_; }
 
-  // For a daemon that stops: begins nothing new, lets what is under way come to its end, and sends home what would end with it (homecoming.h). What
-  // lives on keeps its rules in the kernel; the next daemon adopts it.
+  // For a daemon that stops: begins nothing new, lets what is in progress complete, and
+  // sends home what would end with the daemon (return_unclaimed.h). The rules of
+  // connections that live on stay in the kernel; the next daemon takes them over.
   asio::awaitable<void> shut_down();
 
  private:
