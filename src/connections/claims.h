@@ -16,8 +16,8 @@ Result<> check_address(const World& world, const cluster::AuthenticatedHost& fro
 // claim of another host.
 Result<> check_room(const World& world);
 
-// Checks whether `from` may make us redirect a connection to it that we have no record
-// of. Our kernel's own redirect to that host, found at startup, proves that we redirected
+// Checks whether `from` may make us redirect a connection to it of which we have no
+// record. Our kernel's own redirect to that host, found at startup, proves that we redirected
 // it there before. Without that proof, the claim is accepted only if the administrator
 // has configured that holders are trusted (steer.believe_holders). Errors: EACCES if it
 // is not accepted; ENOBUFS (see check_room()).

@@ -3,7 +3,7 @@
 //
 // A port is held by a socket that is bound and does nothing else. An application that
 // wants the port gets EADDRINUSE, instead of a port at which it would never be reached. A
-// listener that is bound to all addresses of the host holds the port by itself. While no
+// listener that is bound to all addresses of the host holds the port itself. While no
 // daemon runs, nothing holds the port. If another socket has been bound to it meanwhile,
 // the next daemon leaves the port to that socket, and reports that the imported listener
 // has lost it. Connections that the listener has accepted continue.

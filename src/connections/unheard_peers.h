@@ -20,7 +20,7 @@ class UnheardPeers {
   explicit UnheardPeers(asio::io_context& io) : io_(io) {}
   UnheardPeers(const UnheardPeers&) = delete;
   // Starts to wait for an answer. `before`: the socket's counters when it thawed.
-  // `question`: the segment to ask with; none if the socket asks by itself (SYN_SENT).
+  // `question`: the segment to ask with; none if the socket itself asks (SYN_SENT).
   void expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::Heard& before, const std::optional<tcp::Segment>& question);
   // We have injected a segment without data into the socket, which does not count as an
   // answer.
