@@ -40,8 +40,8 @@ constexpr milliseconds kProbePause{700};   // between the three requests of a pr
 // immediately.
 constexpr milliseconds kQuickProbe{100};
 constexpr milliseconds kStallTimeout{3000};  // after this, what is left will not move
-// For the applications, each time they are asked. One that needs longer is not waited for
-// the next time.
+// For the applications, each time they are asked. The next time, an application that
+// needed longer is not waited for.
 constexpr milliseconds kExport{10000};
 constexpr seconds kSynFilterLifetime{90};
 // Between two probes for other hosts that have what we took over.
