@@ -117,7 +117,7 @@ struct World {
   std::map<std::uint64_t, ImportedConnection> residents;   // by socket cookie
   std::map<FourTuple, RemoteConnection> away;
   RecentEnds endings;  // connections that were in `away`
-  // Connections in `away` whose holder has not heard from the peer, with their
+  // Connections in `away` whose holder has received nothing from the peer, with their
   // generation.
   std::map<FourTuple, std::uint64_t> unheard;
   // Redirects that our kernel had when we started, and that the journal does not explain.
