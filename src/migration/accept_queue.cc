@@ -11,7 +11,7 @@ namespace {
 
 void keep_here(World& world, const ExportedEndpoint& listener, unique_fd socket) {
   const auto facts = tcp::socket_info(socket.get());
-  if (!facts) return;  // it has ended
+  if (!facts) return;  // the connection has ended
   wire::MigrationId id{};
   RAND_bytes(id.data(), id.size());
   world.lists.add({.id = id, .endpoint = {.service = listener.endpoint.service, .owner = listener.endpoint.owner, .state = SOCKMI_CONNECTED},
@@ -29,9 +29,10 @@ asio::awaitable<Result<>> move_waiting(World& world, ExportedEndpoint& listener,
     kept.push_back(socket.dup());
     departures.push_back({std::move(socket), {.service = listener.endpoint.service, .owner = listener.endpoint.owner, .state = SOCKMI_CONNECTED}});
   }
-  std::vector<Result<>> results;  // (g++ 12 destroys twice what a conditional expression with co_await makes)
+  // g++ 12 destroys the result of a conditional expression with co_await twice.
+  std::vector<Result<>> results;
   if (!departures.empty()) results = co_await export_endpoints(world, std::move(departures), target);
-  // Whoever could not go was accepted here, and waits here for an application.
+  // A connection that cannot move was accepted here, and waits here for an application.
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (results[i]) continue;
     if (emptied) emptied = results[i];

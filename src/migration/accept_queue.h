@@ -1,12 +1,14 @@
-// Connections that wait at a listener to be accepted, when it moves.
+// Moves the connections in the accept queue of a listener that moves.
 #pragma once
 
 #include "migration/export_state.h"
 
 namespace sockmi::daemon {
 
-// They go to `target`, too, each as a move of its own; who can not go waits here for an application. Afterwards no connection begins at the listener. An error:
-// somebody could not go, or the queue could not be emptied.
+// Exports the connections in the accept queue to `target`, each with a migration of its
+// own. A connection that cannot move is put into the import queue here and waits for an
+// application. Afterwards no new connection begins at the listener. Returns an error if a
+// connection could not move, or if the queue could not be emptied.
 asio::awaitable<Result<>> move_waiting(World& world, ExportedEndpoint& listener, IpAddress target);
 
 }  // namespace sockmi::daemon

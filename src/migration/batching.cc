@@ -17,7 +17,7 @@ struct Load {
   bool fits() const { return frozen <= kMaxFrozenBytesPerBatch && ahead <= kMaxPreCopyBytesPerBatch; }
 };
 
-// As it looks now. A passive socket has no queues.
+// Returns the present size of an endpoint's queues. A bound or listening socket has none.
 Load load_of(const ExportItem& departure) {
   const int fd = departure.socket.get();
   const std::size_t unread = tcp::queued(fd, SIOCINQ, "SIOCINQ").value_or(0), unacknowledged = tcp::queued(fd, SIOCOUTQ, "SIOCOUTQ").value_or(0);

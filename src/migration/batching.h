@@ -1,6 +1,11 @@
-// What moves together is frozen together, until the last of it has travelled. Endpoints that have little to say gain by it: what a move costs, it costs
-// once. Whose queues are long would keep all others waiting, and a message has an end. So a batch is cut into shares that move one after the other,
-// each with no more in its freeze than takes some milliseconds (about two a megabyte), or one endpoint.
+// Splits a batch so that no endpoint stays frozen while another one's long queues are
+// transferred.
+//
+// The endpoints of one part are frozen together until the last one is transferred. Small
+// endpoints gain by that, because most of a migration's cost is per batch. Long queues
+// would keep the other endpoints waiting, and a message has a maximum size. So the parts
+// move one after the other. Each freezes at most kMaxFrozenBytesPerBatch bytes (about 2 ms per MiB),
+// or one endpoint.
 #pragma once
 
 #include <vector>
@@ -9,10 +14,12 @@
 
 namespace sockmi::daemon {
 
-inline constexpr std::size_t kMaxFrozenBytesPerBatch = 4 << 20;  // bytes of a share that travel in its freeze
-inline constexpr std::size_t kMaxPreCopyBytesPerBatch = 64 << 20;  // bytes that go ahead of it, and wait in the importer's memory (pre_copy.h)
+// Bytes of a part that are transferred in its freeze.
+inline constexpr std::size_t kMaxFrozenBytesPerBatch = 4 << 20;
+// Bytes of a part that are pre-copied, and wait in the importer's memory (pre_copy.h).
+inline constexpr std::size_t kMaxPreCopyBytesPerBatch = 64 << 20;
 
-// In the order of the departures.
+// Returns the parts, in the order of `departures`.
 std::vector<std::vector<ExportItem>> shares(std::vector<ExportItem> departures);
 
 }  // namespace sockmi::daemon

@@ -9,7 +9,9 @@
 namespace sockmi::daemon {
 namespace {
 
-// When another host answered, by our clock: as far from the middle of the round trip as it took over its answer (as NTP has it).
+// Returns when the other host answered, by our clock. The host's own processing time
+// (`took`) is taken from the round trip, and the rest is split evenly between both
+// directions, as in NTP.
 Clock::time_point answered_at(Clock::time_point sent, Clock::time_point received, std::chrono::microseconds took) {
   return received - std::max(Clock::duration(0), received - sent - took) / 2;
 }
@@ -22,7 +24,8 @@ void know(CommitProgress& one, Outcome outcome, Error reason) {
   one.known.set();
 }
 
-// One question about all of them. An error: nobody answered.
+// Sends one COMMIT for all of them. Returns an error if at least one endpoint is still
+// without an answer.
 asio::awaitable<Result<>> ask(World& world, const cluster::SelectedHost& importer, const Commitments& those) {
   std::vector<wire::Committed> endpoints;
   for (const auto& one : those) endpoints.push_back(one->what);
@@ -51,7 +54,8 @@ asio::awaitable<Result<>> ask(World& world, const cluster::SelectedHost& importe
 }  // namespace
 
 void CommitProgress::decide(Decide how) {
-  if (how == Decide::Discard) asked = true;  // whoever asks us later is told that it does not go
+  // An importer that asks us later gets the answer that the endpoint does not move.
+  if (how == Decide::Discard) asked = true;
   know(*this, how == Decide::Commit ? Outcome::Lives : Outcome::NeverThawed, {ECANCELED, "an operator discarded the move"});
 }
 
@@ -75,7 +79,7 @@ asio::awaitable<void> send_commit_until_acknowledged(World& world, cluster::Sele
     if (is_in_commit_alone(one->what.late)) drop_late(world.settings.runtime, one->what.id);
     ids.push_back(one->what.id);
   }
-  // Once: should it be lost, the importer remembers a little longer.
+  // Sent once: if it is lost, the importer only keeps its record a little longer.
   co_await world.transfer->call(importer.host, importer.line, wire::pack_abort(ids), milliseconds(1000));
 }
 

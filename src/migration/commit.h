@@ -1,4 +1,5 @@
-// COMMIT: what was decided is said until the importer has said what became of each endpoint. Only then is there anything to do with the sockets here.
+// Sends COMMIT: repeats the decision until the importer has said what became of each
+// endpoint. Only then is anything done with the old sockets.
 #pragma once
 
 #include <memory>
@@ -11,22 +12,26 @@
 
 namespace sockmi::daemon {
 
-// One endpoint that was decided to go.
+// The COMMIT of one decided endpoint.
 struct CommitProgress {
   CommitProgress(const asio::any_io_executor& executor, wire::Committed what) : what(std::move(what)), known(executor), settled(executor) {}
   wire::Committed what;
   Outcome outcome = Outcome::Unknown;
-  Error reason;               // if it does not live there
-  bool asked = false;         // the importer itself has said so; else an operator has
-  Clock::time_point thawed;   // at the importer, by our clock, once it is known
+  Error reason;               // if the endpoint does not live at the importer
+  bool asked = false;         // the importer itself has answered; false: an operator has decided
+  Clock::time_point thawed;   // time of the thaw at the importer, by our clock, once it is known
   Event known;
-  Event settled;              // to be set when the old socket is dealt with: until then the journal must know, should we die
+  // Set by the caller when the old socket is dealt with. Until then the journal keeps the
+  // decision, for the daemon after this one.
+  Event settled;
 
-  void decide(Decide how);    // an operator does
+  void decide(Decide how);    // by an operator
 };
 using Commitments = std::vector<std::shared_ptr<CommitProgress>>;
 
-// Ends when the outcome of all is known, what follows from it is done, and journal and importer need not remember it any more.
+// Returns when the outcome of all is known, when its consequences are done
+// (CommitProgress::settled), and when neither the journal nor the importer needs to
+// remember it any longer.
 asio::awaitable<void> send_commit_until_acknowledged(World& world, cluster::SelectedHost importer, Commitments commitments);
 
 }  // namespace sockmi::daemon

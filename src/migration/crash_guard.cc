@@ -22,7 +22,7 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr int kLine = 3;           // the descriptor by which the child hears the daemon
+constexpr int kLine = 3;           // the child's descriptor of the socket to the daemon
 constexpr std::size_t kMost = 2;  // descriptors of a note: the socket, and the asker's connection
 
 union Control {
@@ -40,8 +40,9 @@ void settle(const std::filesystem::path& state_folder, tcp::Marks marks, std::ma
   if (!journal) return log::error("event=sockets_left_mute count={} error=\"{}\"", all.size(), to_string(journal.error()));
   for (auto& [id, held] : all) {
     auto frozen = tcp::FrozenSocket::resume(held.descriptors.front().get(), held.owner, marks);
-    if (!frozen) continue;  // the daemon had not come to it, or was done with it
-    // The importer has not said that it lives there. The next daemon asks; until then it is mute.
+    if (!frozen) continue;  // The daemon had not frozen it yet, or had finished with it.
+    // The importer has not confirmed that the endpoint lives there. The next daemon asks;
+    // until then the socket stays output-blocked.
     const bool decided = journal->has(id);
     const auto done = decided ? Result<>() : frozen->give_back();
     if (decided) frozen->leave();
@@ -51,7 +52,9 @@ void settle(const std::filesystem::path& state_folder, tcp::Marks marks, std::ma
 
 }  // namespace
 
-// One note. False: the daemon is gone. A note whose descriptors did not get through (we have too many) is no release: its socket is not guarded.
+// Receives one note. Returns false if the daemon is gone. A note whose descriptors were
+// lost on the way (because this process has too many) must not count as a release; its
+// socket is simply not guarded.
 bool CrashGuard::listen(int line, Note& note, std::vector<unique_fd>& descriptors) {
   iovec part{&note, sizeof note};
   Control control;
@@ -74,7 +77,8 @@ bool CrashGuard::listen(int line, Note& note, std::vector<unique_fd>& descriptor
 }
 
 void CrashGuard::watch(const std::filesystem::path& state_folder, tcp::Marks marks) {
-  for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::signal(number, SIG_IGN);  // the daemon's end is what ends us
+  // Only the daemon's end ends this process.
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::signal(number, SIG_IGN);
   ::prctl(PR_SET_NAME, "sockmid-guard");
   std::map<wire::MigrationId, Held> held;
   Note note;
@@ -96,7 +100,8 @@ Result<> CrashGuard::launch() {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("socketpair");
   unique_fd ours(ends[0]), theirs(ends[1]);
-  const timeval patience{.tv_sec = 0, .tv_usec = 100'000};  // a guard that is stopped must not stop the daemon
+  // A stopped guard must not block the daemon.
+  const timeval patience{.tv_sec = 0, .tv_usec = 100'000};
   if (::setsockopt(ours.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0) return fail_errno("socketpair");
   std::string name = "sockmid-guard", argument = kArgument, folder = state_folder_.string();
   char* const arguments[] = {name.data(), argument.data(), folder.data(), nullptr};
@@ -111,7 +116,8 @@ Result<> CrashGuard::launch() {
   return {};
 }
 
-// Its line goes first: one that lives ends by that.
+// Closes the connection to the child first, because that ends a child that is still
+// alive.
 void CrashGuard::bury() {
   line_.reset();
   while (::waitpid(child_, nullptr, 0) < 0 && errno == EINTR) {
@@ -154,7 +160,9 @@ void CrashGuard::let_go(const wire::MigrationId& id) {
   say({id, {}}, {});
 }
 
-// Blocks for a moment while the child is behind; it only receives. One that takes nothing is stopped, and would act on old notes later: see keep().
+// Blocks for a moment while the child is behind; the child does nothing but receive. A
+// child that does not receive within that time has been stopped, and would act on old
+// notes later, so it is killed; keep() replaces it.
 void CrashGuard::say(const Note& note, std::span<const int> descriptors) {
   Note copy = note;
   iovec part{&copy, sizeof copy};

@@ -1,15 +1,29 @@
-// A daemon that is killed in the middle of a freeze would leave the socket mute, in the hands of an application that knows nothing of it. The mark
-// that makes it mute can be taken away only by who has a descriptor of the socket, and CAP_NET_ADMIN.
+// Unfreezes sockets if the daemon is killed in the middle of a freeze. Such a socket
+// would stay output-blocked, in the hands of an application that does not know of it.
+// Only a process with a descriptor of the socket and CAP_NET_ADMIN can remove the mark
+// that blocks its output.
 //
-// So the daemon has a child that outlives it: it holds a duplicate of each descriptor for as long as its socket is frozen. When the daemon ends
-// without a word, it gives each socket back, unless the journal says that its endpoint was handed over, or can't be read: then only the importer knows
-// where it lives, and the socket stays mute for the next daemon, which asks (see orphans.h). Then it ends too. One that dies before the daemon is
-// replaced, and told again what is held; so is one that takes no more notes. The child is this program once more, for a process with threads can not
-// go on as a mere fork of itself.
+// Design: the daemon has a child that outlives it. The child holds a duplicate of each
+// descriptor while its socket is frozen. When the daemon ends without releasing a socket,
+// the child unfreezes it. There is one exception: if the journal says that the endpoint
+// was decided, or if the journal cannot be read, only the importer knows where the
+// endpoint lives. The socket then stays output-blocked for the next daemon, which asks
+// (see orphaned_sockets.h). Then the child ends as well.
 //
-// Rejected: that the next daemon does it (it may not come, and would have to take descriptors out of other processes: CAP_SYS_PTRACE, power over every
-// process of the host); systemd's descriptor store (a notification and a round trip to PID 1 in each freeze, and nothing without systemd); a
-// BPF program at the socket's cgroup instead of the mark (it dies with the daemon, but applications live in any cgroup).
+// A child that dies before the daemon is replaced, and the new one gets everything that
+// is held. A child that does not read its notes is killed and replaced in the same way.
+// The child runs this program from scratch (posix_spawn), because a process with threads
+// cannot continue as a mere fork of itself.
+//
+// Alternatives considered:
+//
+// - The next daemon unfreezes the sockets. It may never be started, and it would have to
+//   take descriptors out of other processes: CAP_SYS_PTRACE, power over every process of
+//   the host.
+// - systemd's descriptor store. It costs a notification and a round trip to PID 1 in each
+//   freeze, and it does not work without systemd.
+// - A BPF program at the socket's cgroup instead of the mark. It ends with the daemon,
+//   but applications are in arbitrary cgroups.
 #pragma once
 
 #include <sys/types.h>
@@ -33,18 +47,20 @@ namespace asio = boost::asio;
 
 class CrashGuard : public std::enable_shared_from_this<CrashGuard> {
  public:
-  // `state_folder` is the journal's.
+  // Starts the child. `state_folder`: the journal's folder.
   static Result<std::shared_ptr<CrashGuard>> start(const std::filesystem::path& state_folder);
-  // Replaces the child when it dies, for as long as the daemon runs.
+  // Replaces the child when it dies, while the daemon runs.
   static asio::awaitable<void> keep(std::shared_ptr<CrashGuard> guard, asio::io_context& io);
-  // What the child does: this program, called with kArgument and the folder.
+  // The child's main function: this program, called with kArgument and the folder.
   static constexpr const char* kArgument = "--guard";
   [[noreturn]] static void watch(const std::filesystem::path& state_folder, tcp::Marks marks);
-  ~CrashGuard();  // the child has ended
+  ~CrashGuard();  // The child has ended when this returns.
   CrashGuard(const CrashGuard&) = delete;
 
-  // The socket is guarded for as long as this lives. To be had before the freeze, and given up after its end. `asker` (-1: nobody): the local
-  // connection of the application, which must not see its end, and go on with the socket, before the child has seen to it.
+  // Guards one socket while it lives. Take it before the freeze, and release it after the
+  // freeze has ended. `asker`: the application's local API connection (-1: none). The
+  // guard keeps a duplicate of it, so that the application does not see EOF, and use the
+  // socket again, before the child has unfrozen it.
   class Lease {
    public:
     Lease() = default;
@@ -60,7 +76,8 @@ class CrashGuard : public std::enable_shared_from_this<CrashGuard> {
 
    private:
     friend CrashGuard;
-    std::shared_ptr<CrashGuard> guard_;  // a daemon that stops ends with migrations under way
+    // Shared, because a daemon that stops ends with migrations in progress.
+    std::shared_ptr<CrashGuard> guard_;
     wire::MigrationId id_{};
   };
   Lease hold(const wire::MigrationId& id, int fd, const tcp::OriginalOptions& owner, int asker);
@@ -78,7 +95,8 @@ class CrashGuard : public std::enable_shared_from_this<CrashGuard> {
   Result<> launch();
   void bury();
   void let_go(const wire::MigrationId& id);
-  void say(const Note& note, std::span<const int> descriptors);  // none: it is let go
+  // No descriptors: the socket is released.
+  void say(const Note& note, std::span<const int> descriptors);
   static bool listen(int line, Note& note, std::vector<unique_fd>& descriptors);
 
   const std::filesystem::path state_folder_;

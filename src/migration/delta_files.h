@@ -1,8 +1,12 @@
-// What others did to a socket in its freeze is in COMMIT alone. It is kept in a file of the runtime folder from before the decision until the importer has
-// it, so that the daemon after this one can say it too.
+// Keeps, in files, the part of a freeze delta that only COMMIT carries: what other
+// threads and processes did to a socket during its freeze. A file exists from before the
+// decision until the importer has the delta, so that the daemon after this one can send
+// it as well.
 //
-// Nearly always there is nothing to keep. What is kept are bytes that were to go out as they are, readable for the daemon's user alone. They must not reach
-// a disk, nor wait for one: the folder is in memory (tmpfs). That is enough, for when the host dies the sockets do too.
+// Nearly always there is nothing to keep. A file contains bytes as the application wrote
+// them, readable by the daemon's user only. They must not reach a disk, nor wait for one,
+// so the folder is in memory (tmpfs). That is sufficient, because the sockets end with
+// the host as well.
 #pragma once
 
 #include <filesystem>
@@ -12,13 +16,14 @@
 
 namespace sockmi::daemon {
 
-// Who loses COMMIT loses bytes that nobody sends again.
+// True if nobody sends the data of `late` again when COMMIT is lost.
 bool is_in_commit_alone(const wire::FreezeDeltaT& late);
 
 Result<> keep_late(const std::filesystem::path& folder, const wire::MigrationId& id, const wire::FreezeDeltaT& late);
-Result<wire::FreezeDeltaT> kept_late(const std::filesystem::path& folder, const wire::MigrationId& id);  // ENOENT: nothing was kept
+// Errors: ENOENT if nothing was kept.
+Result<wire::FreezeDeltaT> kept_late(const std::filesystem::path& folder, const wire::MigrationId& id);
 void drop_late(const std::filesystem::path& folder, const wire::MigrationId& id);
-// Those of moves that were not decided.
+// Removes the files of migrations that were not decided.
 void drop_unexplained_late(const std::filesystem::path& folder, const Journal& journal);
 
 }  // namespace sockmi::daemon

@@ -1,4 +1,5 @@
-// What the exporter knows of one endpoint, from its departure to the kill.
+// The exporter's state of one endpoint, from the start of the export to the destruction
+// of the old socket.
 #pragma once
 
 #include <optional>
@@ -20,18 +21,26 @@ struct ExportedEndpoint {
   wire::MigrationId id{};
   std::optional<tcp::OriginalOptions> owner;
   tcp::Wire wire;
-  CrashGuard::Lease guarded;  // longer than it is frozen
+  CrashGuard::Lease guarded;  // held longer than the endpoint is frozen
   tcp::Settings settings;
-  std::optional<tcp::Place> began;  // where it stood when the export did: who asked for it waits, so others have done what is done since
+  // The stream position at the start of the export. The caller of the export waits for
+  // it, so if the position changes after that, another thread has used the socket.
+  std::optional<tcp::Place> began;
   tcp::History history;
-  tcp::PreCopyRange ahead;  // what of the receive queue the importer has before PREPARE
+  tcp::PreCopyRange ahead;  // the part of the receive queue that the importer has before PREPARE
   std::optional<tcp::FrozenSocket> frozen;
   wire::FreezeDeltaT late;
-  bool finished = false;  // the peer's FIN is in `late`: nothing can come after it
+  bool finished = false;  // the peer's FIN is in `late`: nothing can follow it
   bool redirected = false, decided = false;
-  bool more = false, sealed = false;  // the importer waits for what seal() finds; which has happened
-  std::optional<ImportedConnection> guest;  // what it was here, if its home is elsewhere; set by the decision
-  bool adopted = false;           // an earlier daemon decided it; there may be a mute socket of which no descriptor can be had
+  // `more`: the importer waits for the result of seal(). `sealed`: seal() has been
+  // called.
+  bool more = false, sealed = false;
+  // The imported connection that this endpoint was here, if its home is elsewhere; set by
+  // the decision.
+  std::optional<ImportedConnection> guest;
+  // An earlier daemon decided it. There may be an output-blocked socket of which no
+  // descriptor can be had.
+  bool adopted = false;
   Result<> result;
   Record record;
 
@@ -40,7 +49,9 @@ struct ExportedEndpoint {
   ExportedEndpoint(ExportItem departure)
       : socket(std::move(departure.socket)), endpoint(std::move(departure.endpoint)), asker(departure.asker), token(std::move(departure.token)) {}
   ExportedEndpoint(ExportedEndpoint&&) = default;
-  // A daemon that stops before the importer has said what became of it leaves it mute: it may live there. The next daemon asks.
+  // If the daemon stops before the importer has said what became of a decided endpoint,
+  // the socket stays output-blocked, because the endpoint may live there. The next daemon
+  // asks.
   ~ExportedEndpoint() {
     if (decided && frozen) frozen->leave();
   }
@@ -48,11 +59,13 @@ struct ExportedEndpoint {
 
 wire::FreezeDeltaT to_image(tcp::FreezeDelta late);
 tcp::FreezeDelta from_image(const wire::FreezeDeltaT& late);
-// `late` as a segment of the peer's.
+// `late` as a segment sent by the peer.
 wire::StragglerT straggler_of(const ExportedEndpoint& one, tcp::FreezeDelta late);
-// The application's other threads could use the socket until now. What they do from here on fails, so COMMIT has all of it, should we die, too.
+// Takes what other threads of the application did to the socket until now into
+// `one.late`, and makes their calls fail from here on, so that COMMIT has all of it.
+// Stores in `runtime` what only COMMIT carries, for the next daemon if this one dies.
 Result<> hold(const std::filesystem::path& runtime, ExportedEndpoint& one);
-// Counts and logs what became of it.
+// Counts and logs the outcome of the export; adds it to the history. Returns one.result.
 Result<> report(World& world, ExportedEndpoint& one);
 
 }  // namespace sockmi::daemon

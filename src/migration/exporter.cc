@@ -1,31 +1,58 @@
-// A migration, as its exporter lives it. Read run() first: it is the story, and states what holds when. It is told of a batch, for most of what
-// a move costs (the search for a host, messages, netlink transactions, the barrier) costs the same for many as for one.
+// The exporter's half of a migration. Exporter::run() lists the steps in order and states
+// what holds after each of them; start there.
 //
-// Three changes to the order in which others do this (CRIU, the article):
+// Endpoints move in batches, because most of the cost (the search for a host, control
+// messages, netlink transactions, the RCU barrier) is the same for many endpoints as for
+// one. Each endpoint succeeds or fails alone.
 //
-// The freeze is the socket's own mark: whatever it sends from then on is dropped at the output hook. It is mute, but not deaf. What it still
-// accepts it can no longer acknowledge, so the peer keeps it; and what it has accepted since its capture is read from it at the end and sent after,
-// so that the peer need not even send it again. Others keep packets out, and a packet that is already past their rule is accepted and
-// acknowledged after the capture: a silent loss.
+// Invariant: until the decision is in the journal, any step may fail, and the connection
+// then continues on this host unharmed. After the decision, every step is retried until
+// it succeeds.
 //
-// The redirect comes last, when the importer holds the same endpoint, mute and not deaf either. So there is no moment at which a packet meets no
-// socket, and nothing has to be held or dropped: before the redirect it is in our queue, after it in the importer's, perhaps behind a hole
-// that what we send after will fill.
+// Design: four choices, the first two of which differ from the order in which CRIU and
+// the SockMi paper do this.
 //
-// The application's other threads, and its children, use the socket meanwhile as ever: what they write waits in the mute socket, what they read is
-// missing from it. Both go with COMMIT. From the decision on their calls fail, so that nothing is taken that nobody has; should the importer not get
-// the endpoint, they go on. Who is asleep in send(2) at that time can not be waked without ending the stream, so that is done when the importer has
-// thawed (seal). It gives the endpoint to no application before it has heard what such a sleeper wrote meanwhile.
+// 1. Freezing blocks output, not input. The freeze is the socket's own mark: the output
+//    hook drops everything that the socket sends from then on. The socket still receives,
+//    but it cannot acknowledge what it receives, so the peer keeps a copy of it. What the
+//    socket has received since its capture (part of the freeze delta) is read from it at
+//    the end and sent after the image, so that the peer need not even retransmit it.
+// 2. The redirect is installed last, when the importer holds the same endpoint, frozen in
+//    the same way. So every packet finds a socket, and none has to be held or dropped.
+//    Before the redirect a packet enters our receive queue. After it, it enters the
+//    importer's, perhaps beyond a gap that the freeze delta fills.
+// 3. Other threads of the application, and its children, may use the socket during the
+//    move. What they write waits in the frozen socket; what they read is missing from its
+//    receive queue. Both facts travel with COMMIT. From the decision on, their calls
+//    fail, so that nobody takes data that is then lost. If the importer does not get the
+//    endpoint, such calls work again. A thread that sleeps in send(2) at the decision
+//    cannot be woken without ending the stream. It is woken when the importer has thawed
+//    the endpoint (seal()), and the importer gives the endpoint to an application only
+//    after it has received what such a thread wrote in between (late writes).
+// 4. Acknowledgements wait for the thaw. What both sockets received while they were
+//    frozen is acknowledged by the importer's thaw, all of it together. What the peer
+//    acknowledged during the freeze travels with COMMIT. Acknowledging earlier, during
+//    the freeze, would promise data that only this host has.
 //
-// What both sockets received while mute is acknowledged when the importer's thaws, all at once, and what the peer acknowledged in the freeze goes with
-// COMMIT. So to the peer a move is a pause. It sends nothing twice if the pause is shorter than its patience: with one segment under way that is two
-// round trips and 200 ms or more, with several two round trips and two ticks of its clock (a tail loss probe; 4 to 8 ms at 250 Hz, on a path of no
-// length). (Where others write meanwhile, what the peer says to the importer before COMMIT is said again: the importer does not have yet what it acknowledges.)
-// What makes a freeze long is what travels in it, so what waits unread goes ahead of it (pre_copy.h). To acknowledge sooner, in the freeze,
-// what came after the capture would promise bytes that only this host has.
+// Effect on the peer: a pause. The peer retransmits nothing if the pause is shorter than
+// two round trips plus 200 ms or more (one segment in flight), or than two round trips
+// plus two ticks of its clock (several segments in flight; a tail loss probe, 4 to 8 ms
+// at 250 Hz on a path without delay). There is one exception: if other threads write
+// during the move, the peer repeats what it sends to the importer before COMMIT, because
+// the importer does not have the data yet that these segments acknowledge. What is
+// transferred in the freeze makes it long, so unread data is transferred before it
+// (pre_copy.h).
 //
-// The barrier guards the kill: a packet that was past our hook when the redirect came (a straggler) and then meets no socket would be
-// answered by RST. It runs beside the transfer, and only the kill waits for it. What stragglers brought is sent after once more.
+// The old socket is destroyed only after an RCU barrier. A packet that had passed our
+// hook before the redirect (a straggler), and that then found no socket, would be
+// answered by RST. The barrier runs in parallel with the transfer; only the destruction
+// waits for it. What stragglers brought is sent to the importer once more.
+//
+// Alternatives considered:
+//
+// - Blocking input instead of output, as CRIU and the SockMi paper do. A packet that is
+//   already past the blocking rule is then accepted and acknowledged after the capture,
+//   which loses its data silently.
 #include "migration/exporter.h"
 
 #include <algorithm>
@@ -60,9 +87,11 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kDecisionMargin{1000};  // decide well before the kernel lets the redirects expire
-constexpr int kMaxPreCopyPasses = 8;                     // of sending ahead; after each, less has come
-constexpr milliseconds kCommitPatience{3000};  // then the application is told that nobody knows; the repetition goes on
+// Decide this long before the kernel lets the redirects expire.
+constexpr milliseconds kDecisionMargin{1000};
+constexpr int kMaxPreCopyPasses = 8;  // Pre-copy passes; each one leaves less than the one before.
+// Then the application learns that the outcome is unknown; COMMIT is still repeated.
+constexpr milliseconds kCommitPatience{3000};
 
 Result<> given_up() { return fail(ECANCELED, "the application waits no longer"); }
 
@@ -74,9 +103,10 @@ class Exporter {
   }
   Exporter(const Exporter&) = delete;
 
-  // `found`: of the share before this one, then of this one, whether a host was found. One that has not answered is not waited for again.
+  // `found`: whether a host was found; in: for the part before this one, out: for this
+  // one. A search to which no host answered is not repeated for the next part.
   asio::awaitable<void> run(Result<>& found) {
-    // The connections are untouched, and stay so if any of this fails.
+    // The connections are untouched, and stay so if any of these steps fails.
     examine();
     if (auto room = world_.journal.reserve(all_.size()); !room) fail_all(going(), room.error());
     if (found || found.error().code != EHOSTUNREACH) found = co_await negotiate();
@@ -86,28 +116,37 @@ class Exporter {
     each([&](ExportedEndpoint& one) { return read_settings(one); });
     if (auto expected = co_await expect(); !expected) each([&](ExportedEndpoint&) { return Result<>(expected); });
     each([&](ExportedEndpoint& one) { return guard(one); });
-    // Each socket is mute from its freeze on: nothing is acknowledged any more that its image, or what is sent after it, does not have.
+    // Each socket is output-blocked from its freeze on. It acknowledges nothing any more
+    // that is missing from its image or from what is sent after the image.
     each([&](ExportedEndpoint& one) { return freeze(one); });
     co_await prepare();
-    // The importer holds the same endpoints, frozen. Neither host has acknowledged what the other lacks.
-    // Before a listener goes, the connections that wait at it: from now on no new one begins. (The importer's listener is first, for it can not
-    // listen beside connections that do not share their address with it.)
+    // The importer holds the same endpoints, frozen. Neither host has acknowledged data
+    // that the other lacks.
+    //
+    // Before a listener moves, move the connections that wait in its accept queue; from
+    // here on no new one begins. (The importer's listener is created first, because it
+    // cannot listen next to existing connections on its address unless they share the
+    // address with it.)
     for (ExportedEndpoint* one : going())
       if (one->endpoint.state == SOCKMI_LISTENING) one->result = co_await move_waiting(world_, *one, choice_.line.ip);
     redirect();
-    // The peers' packets reach the importer's sockets. The kernel itself ends the redirects if we die.
+    // The peers' packets reach the importer's sockets. If this daemon dies, the kernel
+    // itself ends the redirects.
     each([&](ExportedEndpoint& one) { return decide(one); });
     roll_back();
-    // *Point of no return.* The journal says so; from here on the importer alone can say where the endpoint lives, and is asked until it does.
+    // *Point of no return.* The decision is in the journal. From here on only the
+    // importer knows where the endpoint lives, and it is asked until it answers.
     co_await send_commit();
-    // One live endpoint again: the importer's, or ours if the importer lost its own before it thawed.
+    // There is one live endpoint again: the importer's, or ours if the importer lost its
+    // own before it thawed.
     co_await settle_all();
   }
 
   std::vector<ExportedEndpoint>& all() { return all_; }
 
  private:
-  // Does `step` with each endpoint that is still going; who fails, stays.
+  // Applies `step` to each endpoint that is still moving. An endpoint for which it fails
+  // stays here.
   template <class Step>
   void each(Step step) {
     for (ExportedEndpoint& one : all_)
@@ -171,7 +210,8 @@ class Exporter {
     co_return Result<>();
   }
 
-  // The question fills packets as large as the peer's: afterwards the kernel knows how wide the way to the importer is.
+  // The path query fills packets as large as the peer's. Afterwards the kernel knows the
+  // MTU of the path to the importer.
   asio::awaitable<void> try_path() {
     std::vector<ExportedEndpoint*> those = going();
     std::erase_if(those, [](const ExportedEndpoint* one) { return one->passive(); });
@@ -182,7 +222,7 @@ class Exporter {
     auto reply = co_await world_.transfer->call(choice_.host, choice_.line, wire::pack_passages(crossings), kCommitPatience);
     auto verdicts = reply ? wire::read_verdicts(*reply, those.size()) : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
     if (!verdicts) co_return fail_all(those, verdicts.error());
-    steer::KernelQueries now;  // the answer may have changed what is known
+    steer::KernelQueries now;  // The reply may have changed the known MTU.
     for (std::size_t i = 0; i < those.size(); ++i) {
       ExportedEndpoint& one = *those[i];
       one.result = std::move((*verdicts)[i]);
@@ -201,13 +241,15 @@ class Exporter {
     }
   }
 
-  // They take as long as a freeze. The owner may still change them, so they are not read any sooner.
+  // Reading the options takes as long as the rest of the freeze, so they are read before
+  // it. They are not read any earlier, because the application may still change them.
   Result<> read_settings(ExportedEndpoint& one) {
     if (!one.passive()) one.settings = tcp::read_settings(one.socket.get(), one.tuple.local.ip.family, false);
     return {};
   }
 
-  // The line is opened and used now, so that the freeze need not wait for a handshake, nor for a host that sleeps: both poll from here on.
+  // Opens and uses the control connection now, so that the freeze waits neither for a
+  // handshake nor for a sleeping host: both daemons poll from here on.
   asio::awaitable<Result<>> expect() {
     if (going().empty()) co_return Result<>();
     world_.hurry.stand_by();
@@ -243,7 +285,8 @@ class Exporter {
       froze_ = now;
       world_.hurry.begin();
     }
-    if (world_.stopping && one.asker >= 0) return fail(EHOSTDOWN, "sockmid is stopping");  // nobody asked for those that go home
+    // Exports back to home at shutdown have no asker and continue.
+    if (world_.stopping && one.asker >= 0) return fail(EHOSTDOWN, "sockmid is stopping");
     if (one.token && one.token->is_lost()) return given_up();
     TRY(fault::point("freeze"));
     if (one.passive()) {
@@ -262,7 +305,7 @@ class Exporter {
   }
 
   void limit_privileges(ExportedEndpoint& one) {
-    one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere it is our own doing
+    one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere, this daemon has set it
     if (world_.steering->in_other_namespace(one.tuple.local.ip)) leave_privileges_behind(one.endpoint.tcp);
   }
 
@@ -287,7 +330,8 @@ class Exporter {
     return std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(decide_by_ - Clock::now()));
   }
 
-  // Endpoints that go home need no redirect of ours: home lets their packets in when it has prepared.
+  // Endpoints that return home need no redirect of this host: home lets their packets in
+  // when it has prepared them.
   void redirect() {
     std::vector<steer::Redirect> redirects;
     std::vector<ExportedEndpoint*> those;
@@ -316,9 +360,11 @@ class Exporter {
   Result<> decide(ExportedEndpoint& one) {
     TRY(fault::point("check"));
     if (Clock::now() > decide_by_) return fail(ETIMEDOUT, "the importer was not ready in time");
-    TRY(fault::point("journal"));  // there is room in it: whatever may be in the way comes before hold(), which others notice
+    // The journal has space reserved. Any other failure comes before hold(), because the
+    // effect of hold() is visible to the application.
+    TRY(fault::point("journal"));
     if (one.token && !one.token->take()) return given_up();
-    (void)fault::point("token");  // whoever asked can not give up any more
+    (void)fault::point("token");  // from here on the asker cannot give up
     TRY(hold(world_.settings.runtime, one));
     const Decision decision{one.cookie, one.tuple, choice_.host, choice_.line, one.owner ? one.owner->mark : 0};
     TRY(world_.journal.committed(one.id, decision, away(one)));
@@ -326,7 +372,8 @@ class Exporter {
     return {};
   }
 
-  // Whoever stays goes on here: first his packets come back, then he may speak.
+  // Endpoints that failed continue here. Their redirects are removed before they are
+  // unfrozen, so that they receive before they send.
   void roll_back() {
     std::vector<FourTuple> redirected;
     std::vector<wire::MigrationId> ids;
@@ -348,11 +395,12 @@ class Exporter {
         log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple), to_string(given.error()));
       one.frozen.reset();
     }
-    // The importer has reserved places at least. If this is lost, it asks, and finds no record.
+    // The importer has at least reserved slots. If this message is lost, the importer
+    // asks, and finds no record.
     if (!ids.empty() && !choice_.host.empty()) spawn(world_.io, "send", send(world_, choice_, wire::pack_abort(ids)));
   }
 
-  // Once: nothing depends on it.
+  // Sends the message once: nothing depends on it.
   static asio::awaitable<void> send(World& world, cluster::SelectedHost choice, Secret message) {
     co_await world.transfer->call(choice.host, choice.line, std::move(message), milliseconds(1000));
   }
@@ -365,12 +413,15 @@ class Exporter {
       if (const auto resident = world_.residents.find(one->cookie); resident != world_.residents.end() && !is_ours(*one)) one->guest = resident->second;
       went(world_, one->cookie, one->tuple, away(*one));
       if (one->redirected && !one->passive()) permanent.push_back({one->tuple, address(*one), std::nullopt});
-      if (!is_in_commit_alone(one->late)) world_.undecided.erase(one->id);  // else an importer that asks has to wait for it
+      // Otherwise an importer that asks has to wait for COMMIT itself.
+      if (!is_in_commit_alone(one->late)) world_.undecided.erase(one->id);
       commitments_.push_back(std::make_shared<CommitProgress>(world_.io.get_executor(), wire::Committed{one->id, std::move(one->late)}));
     }
     (void)fault::point("decided");  // nothing may fail here any more, but we may die
-    spawn(world_.io, "repeat_commit", send_commit_until_acknowledged(world_, choice_, commitments_));  // the message has left when this returns
-    // Until now the redirects were such as end by themselves, in seconds. The answer is still under way.
+    // The message has left when this returns.
+    spawn(world_.io, "repeat_commit", send_commit_until_acknowledged(world_, choice_, commitments_));
+    // Until now the redirects expired by themselves after seconds. They become permanent
+    // while the importer's answer is still in flight.
     if (auto done = permanent.empty() ? Result<>() : world_.steering->redirect(permanent); !done)
       spawn(world_.io, "insist_on_redirects", insist_on_redirects(world_, std::move(permanent)));
     (void)fault::point("handed-over");
@@ -383,7 +434,8 @@ class Exporter {
     world_.hurry.end();
   }
 
-  // By what the importer has said. Whoever it says nothing of stays frozen.
+  // Settles each endpoint by what the importer has said. An endpoint without an answer
+  // stays frozen.
   asio::awaitable<void> settle_all() {
     const auto those = going();
     if (those.empty()) co_return;
@@ -404,8 +456,8 @@ class Exporter {
   std::vector<ExportedEndpoint> all_;
   IpAddress target_;
   Clock::time_point decide_by_;
-  std::shared_ptr<Event> kill_is_safe_;  // no straggler is under way any more
-  Commitments commitments_;              // of those that go, in their order
+  std::shared_ptr<Event> kill_is_safe_;  // set when no straggler can be in flight any more
+  Commitments commitments_;              // of the endpoints that move, in their order
   cluster::SelectedHost choice_;
   Clock::time_point froze_;
 };

@@ -1,6 +1,11 @@
-// An importer that has prepared is in doubt until it hears COMMIT or ABORT: only the exporter's journal knows. It keeps the endpoint frozen
-// and asks until it gets an answer; guessing would mean two live endpoints, or none. What thaws is in the journal first, so that an exporter who asks
-// after our death learns whether it may go on.
+// The importer's half of a migration.
+//
+// Invariant: from PREPARE to COMMIT or ABORT an endpoint is in doubt, because only the
+// exporter's journal knows the decision. The importer keeps the endpoint frozen and asks
+// until it gets an answer. Guessing would lead to two live endpoints, or to none.
+//
+// Before an endpoint thaws, the thaw is in the journal. So an exporter that asks after
+// this daemon's death learns whether its own endpoint may continue.
 #include "migration/importer.h"
 
 #include <algorithm>
@@ -25,7 +30,9 @@
 #include "tcp/states.h"
 
 namespace sockmi::daemon {
-// The packets of our own connection would come back to their own sender, whose kernel takes them for forged.
+// Refuses a connection to one of this host's own addresses: its packets would return to
+// the host that sent them, and the kernel drops packets with its own source address as
+// forged.
 Result<> Importer::check_peer(const FourTuple& tuple) const {
   if (tuple.remote.ip.any() || tuple.remote.ip.unmapped() != world_.settings.address_for(tuple.remote.ip)) return {};
   return fail(ENOTSUP, "the peer of this connection is {} itself", world_.settings.host);
@@ -35,8 +42,10 @@ Result<cluster::OfferReply> Importer::can_accept(const cluster::Offer& offer) {
   TRY(fault::point("reserve-refused"));
   if (world_.stopping) return fail(ECONNREFUSED, "the daemon of {} is stopping", world_.settings.host);
   if (!world_.policy.knows(offer.service)) return fail(ECONNREFUSED, "service '{}' is not served here", offer.service);
-  if (offer.count == 1) TRY(check_peer(offer.tuple));  // of many it is only the first one's; PREPARE tells who can't come
-  TRY(world_.journal.reserve(offer.count));  // of what comes the journal has to know, too
+  // Of several endpoints, the offer has only the first one's addresses; PREPARE reports
+  // the others.
+  if (offer.count == 1) TRY(check_peer(offer.tuple));
+  TRY(world_.journal.reserve(offer.count));  // the journal must also record what arrives
   if (world_.lists.free_places(offer.state) < offer.count) return fail(ENOBUFS, "import list full");
   const auto waiting = world_.lists.watching(offer.service, offer.owner);
   if (waiting == 0 && world_.settings.require_importer)
@@ -78,7 +87,7 @@ asio::awaitable<void> Importer::expire(std::shared_ptr<Reservations::Batch> batc
 }
 
 void Importer::release(const wire::MigrationId& which) {
-  const wire::MigrationId id = which;  // it may be the one in reserved_
+  const wire::MigrationId id = which;  // `which` may refer to the one in reserved_
   reserved_.erase(id);
   pre_copies_.forget(id);
   world_.lists.release(id);
@@ -116,7 +125,8 @@ Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
     world_.lists.release(id);
     return restored;
   }
-  // A firewall here has to know the connection before it thaws. There is time for this when the exporter has our answer.
+  // A firewall of this host must know the connection before the thaw. The exporter
+  // already has our answer while this runs.
   asio::post(world_.io, [this, tuple = tuple_of(prepared.endpoint.tcp), established = prepared.endpoint.tcp.state != tcp::kSynSent] {
     if (auto tracked = is_passive(tuple) ? Result<>() : world_.steering->track(tuple, established); !tracked)
       log::warn("event=not_tracked connection={} error=\"{}\"", to_string(tuple), to_string(tracked.error()));
@@ -126,7 +136,9 @@ Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
   return {};
 }
 
-// Its packets find it from here on: at home past the redirect, which is in force again if we die; elsewhere when the exporter redirects them.
+// Creates the frozen socket. From here on the connection's packets find it: at home they
+// bypass the redirect from here on (begin_return(); the redirect is in force again if
+// this daemon dies), elsewhere they arrive once the exporter redirects them.
 Result<> Importer::restore(PreparedEndpoint& prepared) {
   const auto& [endpoint, home] = std::pair<wire::Endpoint&, bool>(prepared.endpoint, comes_home(prepared.endpoint));
   const FourTuple tuple = tuple_of(endpoint.tcp);
@@ -165,7 +177,9 @@ Result<Importer::PreparedEndpoint*> Importer::find(const wire::MigrationId& id, 
 
 std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpoints, const std::string& host) {
   std::vector<Result<>> verdicts;
-  std::vector<FourTuple> here;  // their packets may have been redirected until now: from home, or from a host that had it before
+  // Their packets may have been redirected until now: by home, or by a host that had the
+  // connection before.
+  std::vector<FourTuple> here;
   std::vector<std::pair<wire::MigrationId, std::uint64_t>> thawing;
   for (const auto& [id, late] : endpoints)
     if (const auto prepared = find(id, host)) thawing.emplace_back(id, (*prepared)->cookie);
@@ -177,7 +191,9 @@ std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpo
     const FourTuple tuple = tuple_of(endpoint.tcp);
     if (!may_thaw) continue;
     if (const auto away = world_.away.find(tuple); away != world_.away.end()) prepared_.at(id).was_away = away->second;
-    came_back(world_, tuple);  // before its redirect goes: a late word of another host's must not bring that back
+    // Before its redirect is removed: a delayed message of another host must not install
+    // the redirect again.
+    came_back(world_, tuple);
     if (!is_passive(tuple)) here.push_back(tuple);
     else if (comes_home(endpoint)) (void)remove_passive_redirect(world_, tuple.local);
   }
@@ -197,7 +213,8 @@ Result<> Importer::verdict(const wire::MigrationId& id, const wire::FreezeDeltaT
     outcomes_.correct(host, id, Outcome::NeverThawed);
     return fail(verdict_on(Outcome::NeverThawed).error().code, "{}", may_thaw.error().reason);
   }
-  // Whoever is told so makes its own live again: it must not thaw here later.
+  // The exporter revives its own endpoint if it gets this answer, so this one must not
+  // thaw later.
   if (outcomes_.of(host, id) == Outcome::Unknown) outcomes_.correct(host, id, Outcome::NeverThawed);
   return verdict_on(outcomes_.of(host, id));
 }
@@ -225,7 +242,8 @@ Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& l
   }
   // *One live endpoint again.* The exporter need not wait for our bookkeeping.
   stragglers_.expect(prepared.host, prepared.endpoint.tcp, late.bytes.size());
-  if (prepared.socket && !world_.steering->in_other_namespace(tuple.local.ip))  // before a straggler comes, which is no answer
+  // Before a straggler arrives, which is not an answer of the peer.
+  if (prepared.socket && !world_.steering->in_other_namespace(tuple.local.ip))
     hearing_.expect(prepared.cookie, tuple, prepared.socket->heard(), prepared.socket->question());
   auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
   prepared_.erase(id);
@@ -235,7 +253,8 @@ Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& l
   return {};
 }
 
-// It goes on where it was, and home has taken its redirect away already.
+// The connection continues where it was before, and home has already removed its
+// redirect. Installs it again.
 void Importer::redirect_again(const FourTuple& tuple, const std::optional<RemoteConnection>& was_away) {
   if (!was_away) return;
   world_.away[tuple] = *was_away;
@@ -247,8 +266,10 @@ void Importer::redirect_again(const FourTuple& tuple, const std::optional<Remote
 void Importer::settle(Settled& settled) {
   auto& [id, prepared, socket] = settled;
   const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
-  const std::uint64_t cookie = tcp::cookie_of(socket.get()).value_or(0);  // it may have ended already
-  // The end of a socket in another namespace is not told to us, and matters to nobody: it is at home there.
+  // The connection may have ended already.
+  const std::uint64_t cookie = tcp::cookie_of(socket.get()).value_or(0);
+  // The end of a socket in another namespace is not reported to us, and nothing depends
+  // on it: the connection is at home there.
   if (!world_.steering->in_other_namespace(tuple.local.ip))
     lives_here(world_, cookie, {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line, prepared.host, prepared.line,
                                  prepared.endpoint.generation});
@@ -267,7 +288,9 @@ void Importer::settle(Settled& settled) {
 Result<> Importer::receive(const std::string& host, const wire::StragglerT& straggler) {
   TRY_LET(known, stragglers_.check(host, straggler));
   const FourTuple& tuple = known.tuple;
-  if (straggler.late->bytes.empty()) hearing_.injected(tuple);  // a FIN; one with data is none that counts
+  // A FIN alone: UnheardPeers counts segments without data, so this one must not count as
+  // the peer's answer.
+  if (straggler.late->bytes.empty()) hearing_.injected(tuple);
   return tcp::inject_data({.tuple = tuple, .seq = straggler.seq, .ack = straggler.ack, .window = straggler.window, .fin = straggler.late->fin,
                            .data = straggler.late->bytes}, steer::kInjectMark, known.next);
 }
@@ -282,7 +305,7 @@ void Importer::abort(const wire::MigrationId& id, const std::string& host) {
 void Importer::discard(const wire::MigrationId& id, const std::string& why) {
   const auto it = prepared_.find(id);
   log::info("event=discard migration={} reason=\"{}\"", wire::to_hex(id), why);
-  // The packets go their former way before the socket goes.
+  // The packets take their former way before the socket is closed.
   const wire::Endpoint& endpoint = it->second.endpoint;
   untrack(world_, tuple_of(endpoint.tcp));
   if (!comes_home(endpoint)) remove_foreign_rules(world_, tuple_of(endpoint.tcp), endpoint.home_line, world_.settings.linger);
@@ -313,7 +336,9 @@ asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
   }
 }
 
-// Without what only COMMIT brings it would go on with other bytes in the place of some that the peer has.
+// Without the send-queue bytes that only COMMIT brings, the connection would continue
+// with other bytes in the place of some that the peer already has. So an operator cannot
+// commit it.
 Result<> Importer::decide_by_operator(const wire::MigrationId& id, Decide how) {
   const auto it = prepared_.find(id);
   if (how == Decide::Commit && it != prepared_.end() && it->second.endpoint.tcp.to_come > 0)

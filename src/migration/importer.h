@@ -1,4 +1,4 @@
-// The importer's half of a migration, from an offer to the endpoint on the ready list.
+// The importer's half of a migration: from an offer to the endpoint in the import queue.
 #pragma once
 
 #include "connections/unheard_peers.h"
@@ -17,39 +17,45 @@ class Importer : public cluster::Discovery::OfferHandler {
  public:
   explicit Importer(World& world) : world_(world), hearing_(world.io), rests_(world.io), outcomes_(world.journal) {}
 
-  // What earlier daemons thawed. `alive`: the cookies of all sockets.
+  // Loads the outcomes of the endpoints that earlier daemons thawed. `alive`: the cookies
+  // of all sockets.
   void adopt(const std::set<std::uint64_t>& alive) { outcomes_.adopt(alive); }
   const UnheardPeers& hearing() const { return hearing_; }
 
   Result<cluster::OfferReply> can_accept(const cluster::Offer& offer) override;
   Result<> reserve(const std::string& host, const cluster::Offer& offer) override;
 
-  // PREPARE comes next, for endpoints of these addresses. What can be done before the freeze, is.
+  // Enters low-latency mode, because PREPARE follows. Errors: ENOBUFS if `host` has no
+  // reservation here.
   Result<> expect(const std::string& host);
-  // Of the receive queue of one of them. Reservations last longer by it.
+  // Adds to the receive queue of a reserved endpoint. Prolongs its reservation.
   Result<> receive_pre_copy(const wire::MigrationId& id, const std::string& host, ByteView bytes);
-  // The three things an exporter may say. All may be repeated. `ahead`: what of the receive queue was sent ahead. A verdict of commit() says what
-  // became of the endpoint (see outcomes.h); abort(): forget it, and if it has thawed, that it has.
+  // The three messages of the migration itself. All of them may be repeated. `ahead`: the
+  // number of bytes of the receive queue that were pre-copied. A verdict of commit() says
+  // what became of the endpoint (see outcomes.h). abort() discards the endpoint or its
+  // reservation; if the endpoint has thawed, it drops the record of that.
   Result<> prepare(const wire::MigrationId& id, const std::string& host, const SocketAddress& line, wire::Endpoint endpoint, std::uint32_t ahead);
   std::vector<Result<>> commit(const std::vector<wire::Committed>& endpoints, const std::string& host);
   void abort(const wire::MigrationId& id, const std::string& host);
-  // For a daemon that stops: what nobody has prepared yet is not begun, and some may not be decided yet.
+  // For a daemon that stops: releases the reservations that are not prepared yet.
+  // Prepared endpoints may still be undecided (in_doubt()).
   void refuse_reserved();
   bool in_doubt() const { return !prepared_.empty() || !rests_.empty(); }
-  // What others did to the exporter's socket after COMMIT; nobody has the endpoint before that is said.
+  // The late writes, and what else other threads did to the exporter's socket since the
+  // decision. No application gets the endpoint before this has arrived.
   Result<> rest(const std::string& host, const wire::MigrationId& id, const wire::FreezeDeltaT& late) { return rests_.take(id, host, from_image(late)); }
-  // And one that it may add: what it found when the endpoint was committed already.
+  // A straggler: a segment that arrived at the exporter after the endpoint was committed.
   Result<> receive(const std::string& host, const wire::StragglerT& straggler);
 
  private:
   struct PreparedEndpoint {
     std::optional<tcp::RestoredSocket> socket;
-    unique_fd passive;  // one of the two
+    unique_fd passive;  // set for a bound or listening socket; else `socket` is set
     wire::Endpoint endpoint;
     std::string host;
     SocketAddress line;
     std::uint64_t cookie = 0;
-    std::optional<RemoteConnection> was_away;  // before COMMIT came
+    std::optional<RemoteConnection> was_away;  // before COMMIT arrived
   };
   bool comes_home(const wire::Endpoint& endpoint) const { return endpoint.home == world_.settings.host; }
   Result<> check_peer(const FourTuple& tuple) const;
@@ -72,7 +78,7 @@ class Importer : public cluster::Discovery::OfferHandler {
   LateWrites rests_;
   std::map<wire::MigrationId, PreparedEndpoint> prepared_;
   Reservations reserved_;                             // not prepared yet
-  PreCopies pre_copies_;                              // of these alone
+  PreCopies pre_copies_;                              // of reserved endpoints only
   Stragglers stragglers_;
   Outcomes outcomes_;
 };

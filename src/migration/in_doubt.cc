@@ -20,7 +20,7 @@ Result<> Doubts::decide(const std::string& id, Decide how) {
   const auto it = all_.find(id);
   if (it == all_.end()) return fail(ENOENT, "nothing of this name is in doubt here: {}", id);
   log::warn("event=doubt_decided id={} how={} by=operator", id, how == Decide::Commit ? "commit" : "discard");
-  const auto decide = it->second.decide;  // what it belongs to may end by this
+  const auto decide = it->second.decide;  // a copy: decide() may remove the entry
   TRY(decide(how));
   settled(id);
   return {};

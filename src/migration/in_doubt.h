@@ -1,4 +1,5 @@
-// What only another host, or an operator, can decide: endpoints that are kept frozen because a guess could make two live ones of them, or none.
+// The endpoints in doubt: frozen until another host or an operator decides where they
+// live. A guess could make two live endpoints, or none.
 #pragma once
 
 #include <chrono>
@@ -11,22 +12,25 @@
 
 namespace sockmi::daemon {
 
-enum class Decide { Commit, Discard };  // it lives at its importer, or at its exporter
+enum class Decide { Commit, Discard };  // the endpoint lives at its importer / at its exporter
 
 struct Doubt {
-  const char* kind;  // "import": prepared here, and its exporter does not answer; "export": decided, and its importer does not; "mute": see orphans.h
+  // "import": prepared here, and the exporter does not answer. "export": decided here,
+  // and the importer does not answer. "mute": see orphaned_sockets.h.
+  const char* kind;
   FourTuple tuple;
-  std::string host;  // the other one
+  std::string host;  // the other host
   std::chrono::system_clock::time_point since;
-  std::function<Result<>(Decide)> decide;  // an operator has; may take the doubt away
+  // Called when an operator decides. May remove this Doubt.
+  std::function<Result<>(Decide)> decide;
 };
 
 class Doubts {
  public:
-  void add(const std::string& id, Doubt doubt);  // logs, once
-  void settled(const std::string& id);           // no error if it was in no doubt
+  void add(const std::string& id, Doubt doubt);  // logs it the first time
+  void settled(const std::string& id);           // does nothing if `id` is not in doubt
   bool has(const std::string& id) const { return all_.contains(id); }
-  Result<> decide(const std::string& id, Decide how);  // ENOENT
+  Result<> decide(const std::string& id, Decide how);  // Errors: ENOENT.
   const std::map<std::string, Doubt>& all() const { return all_; }
 
  private:

@@ -1,4 +1,5 @@
-// Endpoints that have thawed, and that no application gets yet: what others wrote to the exporter's socket until its very end comes first.
+// Delays thawed endpoints on their way to the application until the late writes have
+// arrived: the bytes that threads sleeping in send(2) at the exporter added after COMMIT.
 #pragma once
 
 #include <deque>
@@ -15,15 +16,18 @@ namespace sockmi::daemon {
 
 class LateWrites {
  public:
-  // So long an endpoint waits; an exporter that dies now has nothing more to say.
+  // An endpoint waits this long for its late writes. If the exporter dies, there will not
+  // be any.
   static constexpr std::chrono::milliseconds kLateWriteTimeout{3000};
 
   explicit LateWrites(asio::io_context& io) : io_(io) {}
   LateWrites(const LateWrites&) = delete;
 
-  // `done` is called once, with or without a rest; it owns the descriptor, which is borrowed here.
+  // Waits for the late writes of an endpoint. Calls `done` once, with or without them.
+  // `fd` is borrowed; `done` owns it.
   void expect(const wire::MigrationId& id, const std::string& host, int fd, std::function<void()> done);
-  // Also once more, if the answer was lost. ENOENT: it is not, or no longer, waited for.
+  // Adds the late writes to the socket. May be repeated if the answer was lost. Errors:
+  // ENOENT if they are not, or no longer, expected from `host`.
   Result<> take(const wire::MigrationId& id, const std::string& host, const tcp::FreezeDelta& rest);
   bool empty() const { return waiting_.empty(); }
 
@@ -40,7 +44,7 @@ class LateWrites {
 
   asio::io_context& io_;
   std::map<wire::MigrationId, std::shared_ptr<Waiting>> waiting_;
-  std::deque<std::pair<wire::MigrationId, std::string>> taken_;  // the last ones
+  std::deque<std::pair<wire::MigrationId, std::string>> taken_;  // the last kMostTaken ones
 };
 
 }  // namespace sockmi::daemon

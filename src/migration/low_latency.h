@@ -1,11 +1,18 @@
-// While an endpoint is frozen its peer waits for two daemons that wait for each other, a few dozen microseconds at a time. To be put to sleep and woken
-// costs as much as all that they do in between, and on a busy host they wait for whoever else is running. So for that time the event loop's
-// thread runs before all ordinary threads (SCHED_FIFO), and polls for a moment before it sleeps: a moment only, for what it waits for may need this
-// very processor (ksoftirqd is an ordinary thread). Without the priority it does not poll: where processors are scarce, who never sleeps is
-// given no precedence when it wakes. The whole is bounded, should the other host not answer.
+// Reduces the latency of the event loop during a freeze.
 //
-// Before the freeze the two stand by: they have the priority, and sleep. Who polls would keep an ordinary thread from the very processor on which the
-// message that it waits for has woken it (hosts that are namespaces of one kernel); a thread with the priority is woken on another.
+// During a freeze the two daemons exchange messages every few dozen microseconds, while
+// the peer waits. A sleep plus a wakeup costs as much as all the work in between, and on
+// a busy host the daemons wait for other processes. So the event loop's thread runs at
+// SCHED_FIFO, before all ordinary threads, and polls for a moment before it sleeps. It
+// must not poll long, because the packet that it waits for may need this very CPU
+// (ksoftirqd is an ordinary thread). Without permission for SCHED_FIFO it does not poll:
+// where CPUs are scarce, the scheduler gives no precedence at wakeup to a thread that
+// never sleeps. The mode ends after a fixed time, in case the other host does not answer.
+//
+// Before the freeze the two daemons stand by: they have the priority, and sleep. A daemon
+// that polls would keep an ordinary thread from the CPU on which the awaited message has
+// woken that thread (hosts that are namespaces of one kernel). A thread that already has
+// the priority is woken on another CPU.
 #pragma once
 
 #include <chrono>
@@ -16,10 +23,11 @@ namespace sockmi::daemon {
 class LowLatency {
  public:
   using Clock = std::chrono::steady_clock;
-  void stand_by();  // nothing where it is not allowed (CAP_SYS_NICE)
+  void stand_by();  // no effect without CAP_SYS_NICE
   void begin();
   void end();
-  // To be told in each round of the event loop how many events the last one handled. Whether this one shall poll, else it may sleep.
+  // Call it in each round of the event loop. `handled`: the number of events of the last
+  // round. Returns true if the next round should poll, false if it may sleep.
   bool poll(std::size_t handled);
 
  private:

@@ -2,7 +2,7 @@
 
 namespace sockmi::daemon {
 namespace {
-constexpr std::size_t kMost = 65536;  // of a host
+constexpr std::size_t kMost = 65536;  // of one host
 constexpr int kNeverThawed = ECANCELED, kEnded = ECONNABORTED;
 }  // namespace
 

@@ -1,4 +1,5 @@
-// What became of an endpoint at its importer: what COMMIT is answered by, and what of that an importer remembers.
+// What became of an endpoint at its importer: the answer to COMMIT, and the importer's
+// memory of it.
 #pragma once
 
 #include <deque>
@@ -10,29 +11,38 @@
 namespace sockmi::daemon {
 
 enum class Outcome {
-  Unknown,      // the importer has not said: it may live there
+  Unknown,      // the importer has not said: the endpoint may live there
   Lives,        // it thawed there
-  NeverThawed,  // and never will: it goes on at its exporter
+  NeverThawed,  // and never will: it continues at its exporter
   Ended,        // it thawed there, and its socket is gone
 };
 
-// A verdict on COMMIT; what is none of the others leaves it open.
+// Converts a verdict on COMMIT to an outcome; Unknown if the verdict is none of the
+// others.
 Outcome outcome_of(const Result<>& verdict);
 Result<> verdict_on(Outcome outcome);
 
-// At an importer, of each exporter's endpoints: no other host's word changes, or pushes out, what is kept for one. The journal has what thawed, for as long as an exporter may ask; that something never did, only this knows: a later daemon can not have
-// it either, since what is frozen ends with its daemon.
+// At an importer, the outcomes of each exporter's endpoints. They are kept per exporter,
+// so that no other host's messages change or displace them. The journal records which
+// endpoints thawed, for as long as an exporter may ask. That an endpoint never thawed is
+// recorded only here: a later daemon cannot have such an endpoint either, because a
+// frozen endpoint ends with its daemon.
 class Outcomes {
  public:
   explicit Outcomes(Journal& journal) : journal_(journal) {}
-  // What an earlier daemon wrote. `alive`: the cookies of all sockets.
+  // Loads what an earlier daemon wrote. `alive`: the cookies of all sockets.
   void adopt(const std::set<std::uint64_t>& alive);
 
   Outcome of(const std::string& host, const wire::MigrationId& id) const;
-  // To be called before they thaw. An error: none of them may.
+  // Records the thaw of `imports`. Call it before they thaw; on an error, none of them
+  // may.
   Result<> thaw(const std::string& host, const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports);
-  void correct(const std::string& host, const wire::MigrationId& id, Outcome outcome);  // of one that should have thawed, or of which nothing is known
-  void forget(const std::string& host, const wire::MigrationId& id);  // the exporter knows; a late question is still answered
+  // Changes the outcome of an endpoint that was recorded as thawed, or of one without a
+  // record.
+  void correct(const std::string& host, const wire::MigrationId& id, Outcome outcome);
+  // Drops the journal's record, because the exporter knows the outcome. A late question
+  // is still answered.
+  void forget(const std::string& host, const wire::MigrationId& id);
 
  private:
   struct OfHost {
@@ -41,7 +51,8 @@ class Outcomes {
   };
   void remember(const std::string& host, const wire::MigrationId& id, Outcome outcome);
   Journal& journal_;
-  std::map<std::string, OfHost> hosts_;  // "": an older daemon has not written from where it came
+  // "": the journal entry of an older daemon, without the exporter's name.
+  std::map<std::string, OfHost> hosts_;
 };
 
 }  // namespace sockmi::daemon

@@ -7,7 +7,8 @@ namespace {
 
 Result<> check_signature(const tcp::SocketInfo& facts) {
   const auto socket = net::find_by_cookie(facts.tuple, facts.cookie);
-  if (!socket || !socket->is_signed) return {};  // one that is only bound is not shown by older kernels
+  // Older kernels do not list a socket that is only bound.
+  if (!socket || !socket->is_signed) return {};
   return fail(ENOTSUP, "the socket signs its segments (TCP-MD5), and its keys can not be read");
 }
 
@@ -46,7 +47,7 @@ Result<> may_arrive(const World& world, steer::KernelQueries& kernel, const wire
   if (to_peer.local) return fail(ENOTSUP, "the peer of this connection is {} itself", host);
   if (near && to_peer.by_router)
     return fail(ENOTSUP, "the connection sends with a hop limit of 255, which its peer may insist on, and from {} there is a router in between", host);
-  // As far as is known here, the way back is as wide.
+  // As far as this host knows, the path back is equally wide.
   TRY_LET(to_home, kernel.route_to(tuple.local.ip));
   if (to_home.local || to_home.mtu >= largest) return {};
   return fail(ENOTSUP, "the way to {} takes packets of {} bytes, and the peer sends such of {}", host, to_home.mtu, largest);

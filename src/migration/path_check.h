@@ -1,4 +1,5 @@
-// Whether the path of a connection works before and after a move: asked of both hosts before anything is frozen.
+// Checks whether the path of a connection works before and after a migration. Both hosts
+// are asked before anything is frozen.
 #pragma once
 
 #include "context/world.h"
@@ -8,17 +9,24 @@
 
 namespace sockmi::daemon {
 
-// Those who ask about many connections at one moment use the same `kernel`; it is to be of the namespace of each.
+// Callers that check many connections at one moment use the same `kernel`. It must belong
+// to the network namespace of each of them.
 
-// At the exporter. ENOTSUP, with the reason: packets of this socket are not as it says, or another host could not make it anew. `is_ours`: we are its
-// home.
+// At the exporter. Returns the properties of the socket's packets. Errors: ENOTSUP, with
+// the reason, if the packets of this socket do not look as the socket says, or if another
+// host could not recreate it. `is_ours`: this host is its home.
 Result<tcp::Wire> may_leave(const World& world, steer::KernelQueries& kernel, int socket, const tcp::SocketInfo& facts, bool is_ours);
-// What the importer is asked. `is_ours`: the peer's packets come to us first.
+// Returns the path query for the importer. `is_ours`: the peer's packets arrive at this
+// host first.
 wire::Crossing crossing(steer::KernelQueries& kernel, const FourTuple& tuple, const tcp::Wire& wire, bool is_ours);
-// Whether packets of `largest` bytes get from here to `importer`. Once something of that size was sent there, the kernel knows. ENOTSUP.
-Result<> is_wide_enough(steer::KernelQueries& kernel, const IpAddress& importer, unsigned largest);  // any(): it has none of this family; the redirect says so
+// Checks whether packets of `largest` bytes fit the path from here to `importer`. The
+// kernel knows once a packet of that size was sent there. Errors: ENOTSUP.
+// any(): the importer has no address of this family; installing the redirect reports
+// that.
+Result<> is_wide_enough(steer::KernelQueries& kernel, const IpAddress& importer, unsigned largest);
 
-// At the importer. ENOTSUP, with the reason: the connection would be dead here.
+// At the importer. Errors: ENOTSUP, with the reason, if the connection would not work
+// here.
 Result<> may_arrive(const World& world, steer::KernelQueries& kernel, const wire::Crossing& connection);
 
 }  // namespace sockmi::daemon

@@ -7,10 +7,13 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr std::size_t kPreCopyChunkBytes = 4 << 20;   // bytes of a message; each of them keeps the importer's reservation alive
-constexpr milliseconds kPreCopyTimeout{30000};  // for a piece, on the slowest of lines
-constexpr std::size_t kPreCopyBudgetBytes = 256 << 20;  // bytes, of all endpoints
-constexpr std::size_t kImageHeadroomBytes = 1 << 20;  // bytes; what the image brings is put behind, and need not be moved for it
+// Bytes per message; each message prolongs the importer's reservation.
+constexpr std::size_t kPreCopyChunkBytes = 4 << 20;
+constexpr milliseconds kPreCopyTimeout{30000};  // per message, for the slowest links
+constexpr std::size_t kPreCopyBudgetBytes = 256 << 20;  // bytes, of all endpoints together
+// Bytes kept free for the image's part, which is appended, so that the buffer need not be
+// moved for it.
+constexpr std::size_t kImageHeadroomBytes = 1 << 20;
 
 }  // namespace
 

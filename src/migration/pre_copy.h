@@ -1,11 +1,15 @@
-// What can reach the importer before the freeze: the receive queue, while nobody reads it. (Pre-copy is the term of live migration of virtual machines:
-// Clark et al., NSDI 2005.) A freeze takes some milliseconds a megabyte of what travels in it, and a peer that has just sent expects to hear of it
-// within two round trips and two ticks of its clock.
+// Transfers the receive queue to the importer before the freeze, while the application
+// does not read it. (Pre-copy is the term of live migration of virtual machines: Clark et
+// al., NSDI 2005.) A freeze takes some milliseconds per MiB of what is transferred in it,
+// and a peer that has just sent expects an acknowledgement within two round trips and two
+// ticks of its clock.
 //
-// The exporter sends the queue while the connection goes on, and again what has come behind it, until little is left. PREPARE says how many of these
-// bytes, the last ones, are unread still; what else was sent ahead is of no use any more. An importer that does not take them (of an older build; it has
-// no room) gets the whole queue in the image. What is unacknowledged can't be read of a live socket, and travels in the freeze; no peer's timer waits
-// for that.
+// The exporter sends the queue while the connection continues, and repeatedly what has
+// arrived since, until little is left. PREPARE says how many of these bytes (the last
+// ones) are still unread; the other pre-copied bytes are discarded. An importer that does
+// not accept them (an older version, or no memory) gets the whole queue in the image. The
+// unacknowledged part of the send queue cannot be read from a live socket, so it is
+// transferred in the freeze; no timer of the peer depends on it.
 #pragma once
 
 #include <map>
@@ -16,19 +20,23 @@
 
 namespace sockmi::daemon {
 
-inline constexpr std::size_t kMinPreCopyBytes = 64 << 10;  // bytes; less travels in the freeze as quickly
+// Bytes; less than this is transferred as quickly in the freeze.
+inline constexpr std::size_t kMinPreCopyBytes = 64 << 10;
 
-// The exporter's half, one pass: sends what of the queue is unread behind `known`, if it is much. True: that took its time, and another pass may be
-// worth it. On failure `known` is empty, for good.
+// The exporter's half, one pass: sends what is unread behind `known` if it is at least
+// kMinPreCopyBytes bytes. Returns true if it sent something; that took time, so another pass may be
+// worth it. On failure, returns false and empties `known`: pre-copy is then over.
 asio::awaitable<bool> pre_copy(World& world, const cluster::SelectedHost& importer, const wire::MigrationId& id, int socket, tcp::PreCopyRange& known,
                                Clock::time_point deadline);
 
-// The importer's half: what was sent ahead of an endpoint for which a place is reserved.
+// The importer's half: the pre-copied bytes of endpoints for which a slot is reserved.
 class PreCopies {
  public:
-  // ENOBUFS: there is no room for it, nor for what was sent before.
+  // Appends `bytes`. Errors: ENOBUFS if there is no memory for them; all earlier bytes of
+  // the endpoint are dropped too. EACCES if the endpoint is another host's.
   Result<> add(const wire::MigrationId& id, const std::string& host, ByteView bytes);
-  // Puts the last `count` of what `host` sent in front of the image's receive queue, and forgets them all. EBADMSG: it did not send as much.
+  // Puts the last `count` bytes that `host` sent in front of the image's receive queue,
+  // and drops the others. Errors: EBADMSG if `host` did not send that many.
   Result<> put_before(wire::TcpT& image, std::uint32_t count, const wire::MigrationId& id, const std::string& host);
   void forget(const wire::MigrationId& id);
 

@@ -1,17 +1,21 @@
-// What a socket has by a privilege, and what of that goes with it.
+// Decides which properties of a socket that require a privilege move with it.
 //
-// Marks and priorities that a privileged program gave a socket of this host's network go with it, as all else that the connection is: its user can
-// neither choose nor change them. (IP_TRANSPARENT, which a guest has for as long as it lives, gives its user nothing but the address that it is bound to,
-// which its home has seen to be its own, see ownership.h: bound sockets can't be bound anew.)
+// The mark and the priority that a privileged program set on a socket in this host's
+// network move with it, like the rest of the connection's state: the socket's user can
+// neither choose nor change them. (A foreign connection has IP_TRANSPARENT while it
+// lives. That gives its user only the address to which it is bound, which its home has
+// checked to be its own (address_ownership.h): a bound socket cannot be bound again.)
 #pragma once
 
 #include "wire/control_messages.h"
 
 namespace sockmi::daemon {
 
-// Of a container: its root is privileged in its own network, and what it set there would hold in an importer's.
+// Removes the privileged properties of a container's socket. The container's root is
+// privileged in its own network only, and its settings would apply in the importer's
+// network.
 void leave_privileges_behind(wire::TcpT& socket);
-// Marks that our own rules go by are no application's.
+// Removes marks that our own rules use; no application sets them.
 void drop_our_marks(wire::TcpT& socket);
 
 }  // namespace sockmi::daemon

@@ -1,4 +1,5 @@
-// Places that other hosts have reserved here and not filled yet: who has which, and for how long.
+// The slots that other hosts have reserved here and not filled yet: their owners and
+// their lifetime.
 #pragma once
 
 #include <chrono>
@@ -15,22 +16,25 @@ class Reservations {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr std::size_t kMostOfAHost = 8192;       // two batches of the largest kind
-  static constexpr std::chrono::minutes kMaxLifetime{5};      // however often a batch is prolonged
+  static constexpr std::chrono::minutes kMaxLifetime{5};      // a batch cannot be prolonged beyond this
 
-  // Those of one CONFIRM; what prolongs one of them prolongs them all, for they are sent ahead one after the other.
+  // The reservations of one CONFIRM. Prolonging one of them prolongs all, because their
+  // queues are pre-copied one after the other.
   struct Batch {
     Clock::time_point made = Clock::now(), prolonged = made;
   };
-  // False: it is there already. ENOBUFS: the host has too many. EACCES: it is another host's.
+  // Returns false if the reservation exists already. Errors: ENOBUFS if the host has too
+  // many; EACCES if it is another host's.
   Result<bool> add(const wire::MigrationId& id, const std::string& host, const std::shared_ptr<Batch>& batch);
-  // Whether `host` has reserved it. ENOBUFS: nobody has; EACCES: somebody else.
+  // Checks that `host` has reserved `id`. Errors: ENOBUFS if nobody has; EACCES if
+  // another host has.
   Result<> check(const wire::MigrationId& id, const std::string& host) const;
   bool contains(const wire::MigrationId& id) const { return all_.contains(id); }
   void prolong(const wire::MigrationId& id);
   void erase(const wire::MigrationId& id);
   std::size_t of(const std::string& host) const;
   bool empty() const { return all_.empty(); }
-  const wire::MigrationId& first() const { return all_.begin()->first; }  // if there is one
+  const wire::MigrationId& first() const { return all_.begin()->first; }  // requires !empty()
 
  private:
   struct One {

@@ -16,16 +16,21 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kStep{250}, kHaste{20};     // between looks at the ready list; the latter for a daemon that stops
-constexpr milliseconds kGap{1000};                 // an application that asks again and again leaves gaps between its calls
-constexpr milliseconds kTaking{10000};             // so long an application may take to say that it has what it was given
-constexpr milliseconds kTakingAtEnd{1000};         // and if the daemon stops
+// Interval between two checks of the import queue; kHaste: while the daemon stops.
+constexpr milliseconds kStep{250}, kHaste{20};
+// An application that asks in a loop leaves gaps between its calls.
+constexpr milliseconds kGap{1000};
+// Time for an application to confirm that it has received an endpoint.
+constexpr milliseconds kTaking{10000};
+constexpr milliseconds kTakingAtEnd{1000};         // the same, while the daemon stops
 constexpr milliseconds kMinReturnBackoff{100}, kMaxReturnBackoff{5000};
 constexpr milliseconds kDrain{20000}, kDrainWithoutHome{1000};
-constexpr unsigned kMostReturns = 16;              // then whoever still waits for it is not believed
+// After that, a waiting application no longer keeps the endpoint here.
+constexpr unsigned kMostReturns = 16;
 constexpr std::size_t kMaxReturnBatch = 64;
 
-// None: it is at home here, or nowhere.
+// Returns the imported connection if its home is another host; null if its home is here,
+// or if it has none.
 const ImportedConnection* elsewhere(const World& world, const ReadyEndpoint& ready) {
   const auto it = world.residents.find(ready.cookie);
   return it == world.residents.end() || it->second.home.empty() || it->second.home == world.settings.host ? nullptr : &it->second;
@@ -45,7 +50,7 @@ bool is_due(const World& world, const ReadyEndpoint& ready, Clock::time_point no
   return elsewhere(world, ready) && no_application_can_have(world, ready, now);
 }
 
-// any(): whoever will.
+// Returns home's address; any(): any host that accepts.
 IpAddress target_of(const World& world, const ReadyEndpoint& ready, Clock::time_point now) {
   const ImportedConnection* guest = elsewhere(world, ready);
   const bool refused = ready.homeless_since && now - *ready.homeless_since >= patience_with_home(world);
@@ -65,7 +70,8 @@ void reset(World& world, const ReadyEndpoint& ready, const Error& why) {
   world.lists.release(ready.id);
 }
 
-// It stays on the ready list, where an application may still take it, and is tried again.
+// Puts the endpoint back into the import queue, where an application may still take it,
+// and schedules the next try.
 void stays(World& world, ReadyEndpoint ready, const Error& why, bool was_last) {
   const auto now = Clock::now();
   if (has_ended(ready)) {
@@ -102,7 +108,7 @@ asio::awaitable<void> send(World& world, std::vector<ReadyEndpoint> those, IpAdd
   }
 }
 
-// Those that can go together do.
+// Exports endpoints that can move together as one batch.
 void send_all(World& world, std::vector<ReadyEndpoint> those) {
   const auto now = Clock::now();
   std::map<std::tuple<IpAddress, std::string, decltype(wire::Endpoint::owner), std::uint8_t>, std::vector<ReadyEndpoint>> batches;

@@ -1,6 +1,8 @@
-// Endpoints that came here and that no application has taken go back to where they belong: at once where nobody here can have them, else after
-// import.wait_ms. A home that does not answer, or refuses, is asked again for as long once more; then any host that will may have the endpoint, and if
-// there is none the connection is reset, so that the peer knows.
+// Returns imported endpoints that no application has taken to their home: immediately if
+// no application here can have them, otherwise after import.wait_ms. A home that does not
+// answer, or that refuses, is asked again for the same time once more. Then the endpoint
+// goes to any host that accepts it. If there is none, the connection is reset, so that
+// the peer learns of it.
 #pragma once
 
 #include "migration/importer.h"
@@ -8,11 +10,12 @@
 
 namespace sockmi::daemon {
 
-// For as long as the daemon runs.
+// Runs until the daemon ends.
 asio::awaitable<void> return_unclaimed(World& world);
 
-// For a daemon that stops, when nothing new is begun any more (World::stopping): waits, within a bound, until what is under way has come to its end, and
-// no endpoint is here that would end with the daemon.
+// Drains a daemon that stops, when it begins nothing new any more (World::stopping).
+// Waits, within a bound, until operations in progress have ended, and until there is no
+// endpoint here that would end with the daemon.
 asio::awaitable<void> drain(World& world, const Importer& arrivals);
 
 }  // namespace sockmi::daemon

@@ -22,15 +22,17 @@ namespace sockmi::daemon {
 namespace {
 
 constexpr milliseconds kVerdictRetryPause{50}, kVerdictTimeout{3000};
-constexpr milliseconds kRest{500};  // for an answer to it
+constexpr milliseconds kRest{500};  // for one answer to the late writes
 
-// What its home has to know, in this order: whoever it accepted stays here; all others find it at its new place.
+// The home of a listener that leaves must know, in this order: the connections that the
+// listener accepted stay here; the others are found at the listener's new place.
 asio::awaitable<void> leave_guest(World& world, ImportedConnection listener) {
   co_await adopt_accepted(world, listener.tuple.local, listener);
   has_left(world, listener.tuple, listener.home, listener.home_line);
 }
 
-// The listener is silenced for every duplicate of its descriptor; a bound socket has nothing to say.
+// Stops the listener for every duplicate of its descriptor. A bound socket does not send
+// anything.
 void forget_passive(World& world, ExportedEndpoint& one) {
   if (one.endpoint.state == SOCKMI_LISTENING) {
     (void)::shutdown(one.socket.get(), SHUT_RD);
@@ -43,7 +45,7 @@ asio::awaitable<void> send(World& world, cluster::SelectedHost choice, Secret me
   co_await world.transfer->call(choice.host, choice.line, std::move(message), milliseconds(1000));
 }
 
-// As long as the importer waits for it.
+// Retries for as long as the importer waits for it.
 asio::awaitable<Result<>> call_with_rest(World& world, const cluster::SelectedHost& importer, Secret message) {
   Result<> taken;
   for (const auto deadline = Clock::now() + LateWrites::kLateWriteTimeout; Clock::now() < deadline; co_await sleep_for(kVerdictRetryPause)) {
@@ -61,12 +63,13 @@ asio::awaitable<void> send_rest(World& world, cluster::SelectedHost importer, wi
     log::error("event=written_too_late connection={} bytes={} error=\"{}\"", to_string(tuple), rest.written.size(), to_string(taken.error()));
 }
 
-// If this is lost, the endpoints come to their applications a little later.
+// If this is lost, the applications only get the endpoints a little later.
 asio::awaitable<void> send_untouched(World& world, cluster::SelectedHost importer, std::vector<wire::MigrationId> untouched) {
   (void)co_await call_with_rest(world, importer, wire::pack_rest(untouched));
 }
 
-// What stragglers brought since the decision. Nobody has acknowledged it: if this is lost, the peer sends it again.
+// Sends what stragglers brought since the decision. Nobody has acknowledged it, so if
+// this is lost, the peer sends it again.
 void send_stragglers(World& world, const cluster::SelectedHost& importer, ExportedEndpoint& one) {
   if (one.finished) return;
   auto late = one.frozen->received_since(one.endpoint.tcp);
@@ -75,7 +78,7 @@ void send_stragglers(World& world, const cluster::SelectedHost& importer, Export
   spawn(world.io, "send", send(world, importer, wire::pack_straggler(straggler_of(one, std::move(*late)))));
 }
 
-// `peer_too`: by an RST, if we have a descriptor.
+// `peer_too`: resets the connection at the peer as well, if we have a descriptor.
 void end_socket(World& world, ExportedEndpoint& one, bool peer_too) {
   Result<> ended;
   if (one.frozen) ended = peer_too ? one.frozen->reset() : one.frozen->kill();
@@ -105,7 +108,9 @@ bool lives_mute(const World& world, const ExportedEndpoint& one) {
   return found && found->cookie == one.cookie;
 }
 
-// It lives nowhere: the peer learns that from us, later segments from home's kernel. (An RST of a connection that is led away does not leave.)
+// The connection lives nowhere: this host resets it at the peer, and home's kernel
+// answers later segments. (The redirect is removed first, because an RST of a redirected
+// connection does not leave this host.)
 asio::awaitable<void> lives_nowhere(World& world, ExportedEndpoint& one) {
   world.away.erase(one.tuple);
   if (one.redirected && one.passive()) (void)remove_passive_redirect(world, one.tuple.local);
@@ -121,7 +126,7 @@ asio::awaitable<void> lives_nowhere(World& world, ExportedEndpoint& one) {
   spawn(world.io, "tell_ended", notify_ended(world, world.journal.has_ended(ended, 0), ended));
 }
 
-// First its packets come back, then it may speak.
+// Removes the redirects before unfreezing, so that the endpoint receives before it sends.
 asio::awaitable<void> goes_on_here(World& world, ExportedEndpoint& one) {
   const Decision decision{one.cookie, one.tuple, {}, {}, 0};
   world.journal.taken_back(one.id, decision, one.guest);
@@ -138,7 +143,8 @@ asio::awaitable<void> goes_on_here(World& world, ExportedEndpoint& one) {
   one.frozen.reset();
 }
 
-// An adopted one has not been asked for yet.
+// The importer has not been asked yet about an endpoint that was recovered from the
+// journal, so it gets some time before the endpoint counts as in doubt.
 asio::awaitable<void> await_verdict(World& world, cluster::SelectedHost importer, std::shared_ptr<ExportedEndpoint> one, std::shared_ptr<CommitProgress> commitment) {
   const std::string id = wire::to_hex(one->id);
   const milliseconds patience = one->adopted ? kVerdictTimeout : milliseconds(0);
@@ -219,7 +225,8 @@ asio::awaitable<void> insist_on_removal(World& world, std::vector<FourTuple> tup
     if (done) co_return;
     log::error("event=redirects_left count={} error=\"{}\"", tuples.size(), to_string(done.error()));
     co_await sleep_for(kVerdictRetryPause);
-    std::erase_if(tuples, [&](const FourTuple& tuple) { return world.away.contains(tuple); });  // it has gone again
+    // It has moved again.
+    std::erase_if(tuples, [&](const FourTuple& tuple) { return world.away.contains(tuple); });
     if (tuples.empty()) co_return;
   }
 }

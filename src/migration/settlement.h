@@ -1,4 +1,5 @@
-// What becomes of an exporter's socket when its importer has said what became of the endpoint there.
+// Settles the exporter's old socket when the importer has said what became of the
+// endpoint.
 #pragma once
 
 #include "migration/commit.h"
@@ -6,15 +7,19 @@
 
 namespace sockmi::daemon {
 
-// By commitment.outcome, which is known; no straggler is under way any more. Sets one.result.
+// Acts on commitment.outcome, which must be known. No straggler may be in flight any
+// more. Sets one.result.
 asio::awaitable<void> settle(World& world, const cluster::SelectedHost& importer, ExportedEndpoint& one, CommitProgress& commitment);
-// They live there: from here on nobody writes to their sockets here. What was done to them since hold() by those who were asleep in a call at that time is
-// told to the importer, which gives these endpoints to nobody before.
+// For endpoints that live at the importer: ends all writing to their old sockets. Sends
+// what threads that slept in a call did to them since hold() (late writes) to the
+// importer, which gives these endpoints to no application before it has received that.
 void seal(World& world, const cluster::SelectedHost& importer, std::span<ExportedEndpoint* const> those);
-// Nothing is known yet: the socket stays frozen until something is, in a task of its own; one.result is EINPROGRESS. An operator may decide.
+// For an endpoint without an answer: keeps the socket frozen until there is one, in a
+// task of its own, and sets one.result to EINPROGRESS. An operator may decide instead.
 void leave_in_doubt(World& world, const cluster::SelectedHost& importer, ExportedEndpoint& one, std::shared_ptr<CommitProgress> commitment);
 
-// For redirects that must be there, or gone, though the kernel refuses at the moment. They give up with the connection's next move.
+// Retry until the redirects are installed, or removed, although the kernel refuses at the
+// moment. They give up when the connection moves again.
 asio::awaitable<void> insist_on_redirects(World& world, std::vector<steer::Redirect> redirects);
 asio::awaitable<void> insist_on_removal(World& world, std::vector<FourTuple> tuples);
 

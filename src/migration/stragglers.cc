@@ -7,7 +7,8 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr std::chrono::seconds kStragglerLifetime{5};  // the exporter has waited for its barrier, some milliseconds, and its line may be reopened
+// The exporter has waited for its barrier, some milliseconds, and may have to reconnect.
+constexpr std::chrono::seconds kStragglerLifetime{5};
 
 }  // namespace
 

@@ -1,5 +1,7 @@
-// Segments that met the exporter's socket when its endpoint was committed already: the exporter hands them on, for an endpoint that has just come from
-// it, with the numbers that its image says, and not for long.
+// Checks stragglers: segments that arrived at the exporter's socket after its endpoint
+// was committed, and that the exporter passes on. One is accepted only for an endpoint
+// that has just come from that exporter, only with the sequence numbers of its image, and
+// only for a short time.
 #pragma once
 
 #include <chrono>
@@ -14,13 +16,14 @@ namespace sockmi::daemon {
 
 class Stragglers {
  public:
-  // `host` has just committed the endpoint of this image, and with COMMIT came so many bytes behind it.
+  // Expects stragglers of an endpoint that `host` has just committed. `late`: the number
+  // of received bytes that came with COMMIT, behind the image.
   void expect(const std::string& host, const wire::TcpT& image, std::size_t late);
   struct Known {
     FourTuple tuple;
-    tcp::Next next;  // what the kernel is to make of the peer's segments behind it
+    tcp::Next next;  // how the kernel shall treat the peer's segments behind it
   };
-  // Whose it is, if `host` may speak of it now. EACCES: it may not.
+  // Returns the connection of a straggler. Errors: EACCES if `host` may not send it now.
   Result<Known> check(const std::string& host, const wire::StragglerT& straggler);
 
  private:
@@ -28,12 +31,12 @@ class Stragglers {
   struct Expected {
     std::string host;
     std::uint32_t seq = 0, ack = 0;
-    std::size_t most = 0;  // bytes that the peer could have sent
+    std::size_t most = 0;  // upper bound of what the peer could have sent
     Clock::time_point until;
     tcp::Next next;
   };
   void forget_old();
-  std::map<FourTuple, Expected> expected_;  // unmapped
+  std::map<FourTuple, Expected> expected_;  // keys are unmapped (IPv4, not IPv4-mapped)
   std::deque<std::pair<Clock::time_point, FourTuple>> order_;
 };
 

@@ -11,8 +11,9 @@
 namespace sockmi::daemon {
 
 struct Survey {
-  std::map<IpAddress, steer::KernelQueries> at;  // by the local address, which tells where: see NamespacedSteering::within()
-  std::map<ino_t, steer::KernelQueries> in;      // by the network namespace of the socket
+  // By local address, which determines the namespace: see NamespacedSteering::within().
+  std::map<IpAddress, steer::KernelQueries> at;
+  std::map<ino_t, steer::KernelQueries> in;      // by the socket's network namespace
   std::optional<ino_t> own;                  // the daemon's
 };
 
