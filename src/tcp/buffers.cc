@@ -15,7 +15,7 @@ namespace {
 
 constexpr struct { int plain, force; std::uint32_t lock; } kNames[] = {{SO_RCVBUF, SO_RCVBUFFORCE, SOCK_RCVBUF_LOCK}, {SO_SNDBUF, SO_SNDBUFFORCE, SOCK_SNDBUF_LOCK}};
 
-// Linux 5.16 and later. Before, a size that is set stays set.
+// Requires Linux 5.16. Before that, a size that has been set remains set.
 bool can_unlock(int fd) {
   static const bool can = get<int>(fd, SOL_SOCKET, SO_BUF_LOCK, "SO_BUF_LOCK").has_value();
   return can;

@@ -1,5 +1,6 @@
-// The sizes of a restored socket's buffers. The kernel doubles what it is given, to account for its own overhead; here every size is as it is read.
-// An odd one, which only autotuning chooses, loses a byte by that.
+// Sizes the buffers of a restored socket. The kernel doubles a size that is set, to
+// account for its own overhead; all sizes here are as they are read. An odd size, which
+// only autotuning chooses, loses a byte by that.
 #pragma once
 
 #include <cstddef>
@@ -15,11 +16,16 @@ class Buffers {
   Buffers() = default;
   Buffers(int fd, const wire::TcpT& image);
 
-  // For a while, to put the queues in. Beyond rmem_max and wmem_max with CAP_NET_ADMIN in the initial user namespace. Whether it is larger now.
+  // Enlarges a buffer temporarily, so that the queue fits. May exceed rmem_max and
+  // wmem_max with CAP_NET_ADMIN in the initial user namespace. Returns true if the buffer
+  // is larger now.
   bool grow(Buffer buffer, std::size_t least);
-  // The owner's size again: kept, a larger one would be filled by the application, or by the peer, captured, and doubled by the next move.
+  // Restores the application's buffer size. Otherwise a temporarily enlarged buffer would
+  // be filled by the application or by the peer, be captured, and be doubled again by the
+  // next migration.
   void shrink(Buffer buffer);
-  // Both, and autotuning as he had it, which setting a size switches off.
+  // Restores both sizes, and autotuning as the owner had it; setting a size switches
+  // autotuning off.
   void settle();
   std::size_t size(Buffer buffer) const;
 
@@ -32,7 +38,7 @@ class Buffers {
   bool touched_ = false;
 };
 
-// What the receive queue takes now, overhead included.
+// Returns the memory that the receive queue uses now, overhead included.
 std::size_t received_memory(int fd);
 
 }  // namespace sockmi::tcp

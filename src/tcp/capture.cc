@@ -1,21 +1,32 @@
-// Repair mode stops neither reception nor transmission, so a socket is muted before it is captured (its mark makes steer's rules drop what it
-// sends). Two things follow.
+// Captures a frozen socket.
 //
-// What it received after the capture it can not have acknowledged: the peer keeps it and sends it again. Losing such a straggler is harmless;
-// handing it on (received_since) only saves the peer the repetition.
+// Repair mode stops neither reception nor transmission. So the output of a socket is
+// blocked before the socket is captured (its mark makes steer's rules drop what it
+// sends). Two consequences:
 //
-// What it "sends" while mute never leaves: timers and the small-queue tasklet may still move snd_nxt, and SIOCOUTQNSD then counts bytes as sent
-// that the peer never saw. RestoredSocket as sent they would wait for a retransmission timeout, so what is unsent is told by what had been sent
-// right after the mute, not at the capture.
+// - What the socket received after the capture, it cannot have acknowledged, so the peer
+//   keeps it and sends it again. Losing such data is harmless; passing it on
+//   (received_since()) only saves the peer the retransmission.
+// - What the socket "sends" while it is frozen never leaves. Timers and the small-queue
+//   tasklet may still advance snd_nxt, and SIOCOUTQNSD then counts bytes as sent that the
+//   peer never received. If these bytes were restored as sent, they would wait for a
+//   retransmission timeout. So the unsent part is computed from what had been sent right
+//   after the freeze, not at the capture.
 //
-// Where outside_repair.h can do it, repair mode is on only to learn the sequence numbers, before hold(). Elsewhere:
+// Where outside_repair.h can capture the socket, repair mode is on only to learn the
+// sequence numbers, before hold(). For all other sockets:
 //
-// Others may write and read all the time. In repair mode, send(2) puts bytes into the queue that is selected: into the receive queue, as if the peer had
-// sent them, if it is that one. So the receive queue is never selected while somebody could write; the sequence number of what is received is
-// told by the probe that ends repair mode, and what is unread by a plain peek. Bytes behind the image's send queue go after it (FreezeDelta::written). When
-// the endpoint lives elsewhere, seal() ends writing for good: who slept in send(2) could write as long as the socket lives, repair mode or not.
+// - Other threads may write and read all the time. In repair mode, send(2) puts bytes
+//   into the queue that is selected: into the receive queue, as if the peer had sent
+//   them, if that queue is selected. So the receive queue is never selected while another
+//   thread could write. The sequence number of the received data comes from the probe
+//   that ends repair mode, and the unread data from a plain peek.
+// - Bytes behind the image's send queue are sent after it (FreezeDelta::written). When
+//   the endpoint lives elsewhere, seal() ends writing for good: a thread that slept in
+//   send(2) could otherwise write as long as the socket lives, in repair mode or not.
 //
-// A FIN has a sequence number too. An image's numbers are of bytes only; which FINs follow them, its state tells.
+// A FIN has a sequence number too. The sequence numbers in an image are those of bytes
+// only; the image's state says which FINs follow them.
 #include "tcp/capture.h"
 
 #include <fcntl.h>
@@ -87,13 +98,13 @@ Result<FrozenSocket> FrozenSocket::freeze(int fd, const OriginalOptions& owner, 
   frozen.history_ = history;
   TRY_LET(facts, socket_info(fd));
   frozen.facts_ = facts;
-  // `owner` may be older than another freeze.
+  // `owner` may have been read before another freeze.
   TRY_LET(mark, get<std::uint32_t>(fd, SOL_SOCKET, SO_MARK, "SO_MARK"));
   if (mark == marks.freeze || owner.mark == marks.freeze) return fail(EBUSY, "the connection is being exported already");
   TRY(can_be_moved(fd, facts));
   frozen.settings_ = settings.empty() ? read_settings(fd, facts.tuple.local.ip.family, false) : std::move(settings);
   TRY(set(fd, SOL_SOCKET, SO_MARK, marks.freeze, "SO_MARK"));
-  frozen.fd_ = fd;  // from here on the destructor gives it back
+  frozen.fd_ = fd;  // from here on the destructor unfreezes it
   if (owner.peek_offset >= 0) TRY(set(fd, SOL_SOCKET, SO_PEEK_OFF, -1, "SO_PEEK_OFF"));
   if (frozen.stay_outside()) return frozen;
   TRY(set_repair(fd, TCP_REPAIR_ON));
@@ -102,7 +113,9 @@ Result<FrozenSocket> FrozenSocket::freeze(int fd, const OriginalOptions& owner, 
   return frozen;
 }
 
-// Until the sequence numbers are learnt nothing changes what the socket knows of its last acknowledgement; the probe is one, which nobody gets.
+// Tries to work without repair mode. Until the sequence numbers are learned, nothing
+// changes what the socket knows about its last acknowledgement. The probe counts as an
+// acknowledgement, but it does not reach the peer.
 bool FrozenSocket::stay_outside() {
   if (facts_.state != kEstablished || !can_stay_outside(fd_, history_.in_use)) return false;
   const auto sent = look_at_sent(fd_);
@@ -117,7 +130,8 @@ bool FrozenSocket::stay_outside() {
   return known_.outside;
 }
 
-// Of a moment in which nobody writes, and nothing is acknowledged.
+// Remembers what had been sent and acknowledged, in a moment in which nobody writes and
+// nothing is acknowledged.
 Result<> FrozenSocket::remember() {
   if (known_.announced) return {};  // it is known already
   TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
@@ -166,7 +180,7 @@ Result<wire::TcpT> FrozenSocket::capture(PreCopyRange* ahead) {
   return image;
 }
 
-// The image's send queue ends where it begins.
+// Captures everything but the send queue; the image's send queue ends where it begins.
 Result<bool> FrozenSocket::capture_outside_repair(wire::TcpT& image, PreCopyRange* ahead) {
   if (!known_.outside) return false;
   TRY_LET(place, capture_outside(fd_, image, ahead, *history_.sequences, known_.announced));
@@ -191,15 +205,18 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
     if (!is_movable(state)) return fail(ECONNRESET, "the connection has ended meanwhile");
     describe(image, info);
     if (state == kSynSent) {
-      // Bytes that went with the SYN (fast open) wait in a form that no queue shows.
+      // Bytes that were sent with the SYN (TCP Fast Open) are in no queue that can be
+      // read.
       if (info.tcpi_unacked > 1) return fail(ENOTSUP, "data was sent with the SYN");
       TRY_LET(snd_seq, queue_sequence(fd_, TCP_SEND_QUEUE));
       if (snd_seq == 1) return fail(ENOTSUP, "the kernel takes an initial sequence number of 0 for none");
       image.snd_seq = snd_seq;
       return select_queue(fd_, TCP_NO_QUEUE);
     }
-    // Segments go on coming in, and others read and write. What was read must be of one moment; the queues may grow at their ends meanwhile: what more
-    // came in, and was written, is for received_since(). What was acknowledged does no harm to have.
+    // Segments keep arriving, and other threads read and write. The values that are read
+    // here must belong to one moment. The queues may grow at their ends in the meantime:
+    // what arrived or was written after that moment is left to received_since(). Bytes
+    // that have been acknowledged since do no harm in the image.
     wire::Window window;
     const auto learnt = learn_sequence(image, window);
     if (!learnt && learnt.error().code == EAGAIN && attempt < kAttempts) continue;
@@ -220,7 +237,8 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
     image.snd_seq = send_queue.end;
     image.receive_queue = std::move(*receive_queue);
     image.send_queue = std::move(send_queue.bytes);
-    // As acknowledged counts what a mute socket "sent", too: so only if nothing has come since we looked, before the freeze.
+    // The bytes that count as acknowledged include what a frozen socket "sent". So this
+    // is true only if nothing has arrived since the look before the freeze.
     known_.all_acknowledged = state == kEstablished && known_.told == image.rcv_seq && place.received == facts_.received;
     image.unsent = static_cast<std::uint32_t>(std::min<std::uint64_t>(send_queue.written - std::min(known_.sent, send_queue.written), image.send_queue.size()));
     image.window = std::make_unique<wire::Window>(window);
@@ -228,10 +246,15 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
   }
 }
 
-// The probe that ends repair mode has the last sequence number that was received, and leaves it behind as that of the last window update. A segment out
-// of order leaves its own there, and does not count as received, so no segment at all may come in meanwhile. In CLOSE_WAIT there is no probe, but nothing
-// more comes either: what is not acknowledged yet is so at once (the socket is mute). Elsewhere nobody can write.
-// EAGAIN: something came in meanwhile.
+// Learns the sequence number of the received data. The probe that ends repair mode has
+// the last sequence number received, and leaves it behind as that of the last window
+// update. A segment out of order leaves its own number there, and does not count as
+// received, so no segment at all may arrive in the meantime. In CLOSE_WAIT there is no
+// probe, but no data can follow either: what is not acknowledged yet is acknowledged
+// immediately (this does not reach the peer, because output is blocked). In the other
+// states nobody can write, so the receive queue may be selected.
+//
+// Errors: EAGAIN if a segment arrived in the meantime.
 Result<> FrozenSocket::learn_sequence(const wire::TcpT& image, wire::Window& window) {
   const auto look = [&] { return get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"); };
   TRY_LET(before, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
@@ -243,7 +266,8 @@ Result<> FrozenSocket::learn_sequence(const wire::TcpT& image, wire::Window& win
     TRY_LET(probed, look());
     sequence = probed.snd_wl1 + 1;
   } else if (image.state == kCloseWait) {
-    TRY(set(fd_, IPPROTO_TCP, TCP_QUICKACK, 2, "TCP_QUICKACK"));  // an even number: not for longer than this
+    // An even number: the effect ends with this call.
+    TRY(set(fd_, IPPROTO_TCP, TCP_QUICKACK, 2, "TCP_QUICKACK"));
     TRY_LET(acknowledged, look());
     sequence = acknowledged.rcv_wup;
   } else {
@@ -259,7 +283,8 @@ Result<> FrozenSocket::learn_sequence(const wire::TcpT& image, wire::Window& win
   return {};
 }
 
-// Out of repair mode; but one that is sealed is never out of it any more, and nobody can write to it.
+// Outside repair mode. A sealed socket remains in repair mode, and nobody can write to
+// it.
 Result<Bytes> FrozenSocket::peek(std::uint32_t skipped, std::uint32_t size) {
   if (known_.sealed) TRY(select_queue(fd_, TCP_RECV_QUEUE));
   auto bytes = peek_received_behind(fd_, skipped, size);
@@ -320,7 +345,9 @@ Result<FreezeDelta> FrozenSocket::seal(const wire::TcpT& image) {
   return late;
 }
 
-// A FIN of ours is sent again anyway, and acknowledged with all that is before it.
+// Adds the peer's last acknowledgement and window, if the peer may never repeat them.
+// With a FIN of ours it is not needed: the FIN is sent again anyway, and acknowledged
+// with everything before it.
 Result<> FrozenSocket::heard_last(const wire::TcpT& image, const Place& now, FreezeDelta& late) {
   if ((image.send_queue.empty() && late.written.empty()) || we_have_finished(image.state)) return {};
   const std::uint64_t outstanding = known_.captured.written - std::min(known_.captured.written, now.acknowledged);
@@ -332,7 +359,8 @@ Result<> FrozenSocket::heard_last(const wire::TcpT& image, const Place& now, Fre
   return {};
 }
 
-// `received`: so much of what came the importer hears of.
+// Adds what the owner's threads did. `received`: the received bytes that the importer has
+// or gets.
 Result<> FrozenSocket::done_by_owner(const wire::TcpT& image, std::uint64_t received, FreezeDelta& late) {
   TRY_LET(now, Place::of(fd_));
   late.read = static_cast<std::uint32_t>(std::min(now.read, received) - known_.captured.read);
@@ -343,7 +371,8 @@ Result<> FrozenSocket::done_by_owner(const wire::TcpT& image, std::uint64_t rece
     const std::uint32_t size = queue.end - image.snd_seq;
     TRY_LET(after, Place::of(fd_));
     now = after;
-    // What the peer has acknowledged since is not there any more: to the importer it is a length, which it has acknowledged too (FreezeDelta::acked).
+    // What the peer has acknowledged since is no longer in the queue. The importer needs
+    // only its length, because FreezeDelta::acked covers it.
     const std::uint32_t gone = size - static_cast<std::uint32_t>(std::min<std::size_t>(size, queue.bytes.size()));
     if (gone > 0 && now.acknowledged < known_.captured.written + gone) return fail(EIO, "{} bytes were written, and {} are there", size, queue.bytes.size());
     late.written.assign(gone, 0);
@@ -359,10 +388,10 @@ Result<FreezeDelta> FrozenSocket::peek_late(const wire::TcpT& image, Place& now)
   const bool closed = place.state == kClose;
   if (closed && (poll_now(fd_, 0) & POLLERR)) return fail(ECONNRESET, "the connection has ended meanwhile");
   if (image.state == kSynSent) return place.state == kSynSent ? Result<FreezeDelta>(FreezeDelta()) : fail(EAGAIN, "the peer has answered our SYN");
-  // Without an error, a connection is closed by both FINs.
+  // A connection that is closed without an error has both FINs.
   FreezeDelta late{.fin = !peer_has_finished(image.state) && has_received_fin(place.state)};
   const std::uint32_t size = known_.base + static_cast<std::uint32_t>(place.received) - image.rcv_seq;
-  if (size == 0) return late;  // nearly always
+  if (size == 0) return late;  // the usual case
   TRY_LET(urgent, has_urgent(fd_));
   if (urgent) return fail(ENOTSUP, "urgent data has come in");
   const auto unread = static_cast<std::uint32_t>(place.received - place.read), taken = size - std::min(size, unread);
@@ -370,14 +399,16 @@ Result<FreezeDelta> FrozenSocket::peek_late(const wire::TcpT& image, Place& now)
   TRY_LET(bytes, peek(unread - (size - taken), unread));
   TRY_LET(after, Place::of(fd_));
   if (after.read != place.read) return fail(EAGAIN, "somebody reads");
-  // What somebody has read already nobody else will: only its length matters (FreezeDelta::read).
+  // Data that another thread has already read will not be read again. Only its length
+  // matters (FreezeDelta::read).
   late.bytes.resize(taken);
   late.bytes.insert(late.bytes.end(), bytes.begin(), bytes.end());
   return late;
 }
 
 Result<> FrozenSocket::kill() {
-  // close(2) in repair mode would be silent too, but a duplicate of the descriptor would live on and go on acknowledging.
+  // close(2) in repair mode would be silent as well, but a duplicate of the descriptor
+  // would remain alive and continue to acknowledge.
   TRY(set_repair(fd_, TCP_REPAIR_ON));
   const sockaddr none{.sa_family = AF_UNSPEC};
   if (::connect(fd_, &none, sizeof none) != 0) return fail_errno("disconnecting silently");
@@ -389,7 +420,7 @@ Result<> FrozenSocket::reset() {
   const int fd = std::exchange(fd_, -1);
   TRY(set(fd, SOL_SOCKET, SO_MARK, owner_.mark, "SO_MARK"));
   TRY(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
-  const sockaddr none{.sa_family = AF_UNSPEC};  // out of repair mode it is not silent
+  const sockaddr none{.sa_family = AF_UNSPEC};  // outside repair mode this sends an RST
   if (::connect(fd, &none, sizeof none) != 0) return fail_errno("disconnecting");
   return {};
 }

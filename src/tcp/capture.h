@@ -1,4 +1,4 @@
-// Takes a TCP connection's whole state out of its socket.
+// Captures the whole state of a TCP connection from its socket.
 #pragma once
 
 #include <optional>
@@ -15,57 +15,78 @@
 
 namespace sockmi::tcp {
 
-// What a freeze changes of a socket, as its owner had it.
+// The options that a freeze changes, with the application's values.
 struct OriginalOptions {
   std::uint32_t mark = 0;
   int reuse_address = 0;  // repair mode changes SO_REUSEADDR
-  int peek_offset = -1;   // SO_PEEK_OFF, which would hide what is in front of it
+  int peek_offset = -1;   // SO_PEEK_OFF; it would hide the bytes in front of it
   static Result<OriginalOptions> of(int fd);
 };
 
-// A socket whose endpoint is being moved: mute from construction on, captured as often as one likes, and in the end either killed silently or
-// given back. Borrows the descriptor. Destroying one that is still frozen gives the socket back (rollback).
+// A socket whose endpoint is being moved. Its output is blocked from construction on. It
+// may be captured any number of times, and in the end it is either destroyed silently or
+// unfrozen. Borrows the descriptor. The destructor unfreezes a socket that is still
+// frozen (rollback).
 //
-// The owner's other threads, and processes with a duplicate of the descriptor, may use the socket all the time. Repair mode makes their calls fail
-// (send: EINVAL, recv: EPERM). It is on from hold() on. Before, it is avoided (outside_repair.h), but for two instants if the sequence numbers are not
-// known. Where it can not be avoided it is on for some microseconds at the freeze, at each look, and at the end.
+// Other threads of the owner, and processes with a duplicate of the descriptor, may use
+// the socket all the time. Repair mode makes their calls fail (send: EINVAL, recv:
+// EPERM). It is on from hold() on. Before hold() it is avoided (outside_repair.h), except
+// for two instants if the sequence numbers are not known. Where it cannot be avoided, it
+// is on for some microseconds at the freeze, at each look, and at the end.
 class FrozenSocket {
  public:
-  // From here on nothing is acknowledged that a later capture() does not have. Errors, the socket untouched: those of inspect(); ENOTCONN: bound or
-  // listening (passive.h); EBUSY: frozen already; ENOTSUP, with the reason: SYN_RECV, urgent data waits, data in the SYN, link-local addresses, kernel TLS.
-  // `owner` and `settings`: OriginalOptions::of() and read_settings() of the socket. The latter take as long as everything else, so who is in a hurry has them
-  // already; what is missing is read here. `history`: with what an earlier freeze of the socket has found.
+  // Freezes the socket. From here on nothing is acknowledged that a later capture() does
+  // not have. On an error the socket is untouched. Errors: those of socket_info();
+  // ENOTCONN if it is bound or listening (listener.h); EBUSY if it is frozen already;
+  // ENOTSUP, with the reason, for SYN_RECV, waiting urgent data, data in the SYN,
+  // link-local addresses, kernel TLS.
+  //
+  // `owner` and `settings`: the results of OriginalOptions::of() and read_settings() for
+  // the socket. read_settings() takes as long as everything else, so a caller to which
+  // time matters passes its result; if `settings` is empty, it is called here. `history`:
+  // what an earlier freeze of the socket has found.
   static Result<FrozenSocket> freeze(int fd, Marks marks);
   static Result<FrozenSocket> freeze(int fd, const OriginalOptions& owner, Marks marks, Settings settings = {}, const History& history = {});
-  // One that a process has frozen that is dead now: to be killed, or given back. ENOENT: it is not frozen.
+  // Takes over a socket that was frozen by a process that has died: to destroy it, or to
+  // unfreeze it. Errors: ENOENT if it is not frozen.
   static Result<FrozenSocket> resume(int fd, const OriginalOptions& owner, Marks marks);
   FrozenSocket(FrozenSocket&&) noexcept;
   FrozenSocket& operator=(FrozenSocket&&) = delete;
   ~FrozenSocket();
 
-  // For the next freeze, if this one does not last.
+  // To be passed to the next freeze of the socket, if this one is undone.
   const History& history() const { return history_; }
 
-  // `ahead`: what of the receive queue is known elsewhere already. Shortened to what of it is unread still; the image's queue begins behind that.
-  // The send queue may be left to hold().
+  // Captures the endpoint. `ahead`: the part of the receive queue that the importer
+  // already has. It is shortened to its part that is still unread, and the image's
+  // receive queue begins behind it. The send queue may be left to hold() (the image's
+  // `to_come`).
   Result<wire::TcpT> capture(PreCopyRange* ahead = nullptr);
-  // Whether nothing has happened to it since: a straggler may have come in.
+  // Returns true if nothing has happened to the socket since; a straggler may have
+  // arrived.
   Result<bool> still_stands(const wire::TcpT& image);
-  // What has happened since. ECONNRESET: the connection has ended. ENOTSUP: urgent data. EAGAIN: the peer has answered our SYN: capture again.
+  // Returns what has happened since. Errors: ECONNRESET if the connection has ended;
+  // ENOTSUP if urgent data has arrived; EAGAIN if the peer has answered our SYN (capture
+  // again).
   Result<FreezeDelta> received_since(const wire::TcpT& image);
-  // The same, and from then on calls of others fail, until the socket is given back or killed. Who sleeps in send(2) or recv(2) already may still wake.
+  // Does the same, and makes calls of other threads fail from then on, until the socket
+  // is unfrozen or destroyed. A thread that already sleeps in send(2) or recv(2) may
+  // still wake up and succeed.
   Result<FreezeDelta> hold(const wire::TcpT& image);
-  // To be called when the endpoint lives elsewhere: nobody can write any more (EPIPE). What was written and read since hold(), or the last look: with that
-  // all there is.
+  // Ends all writing (EPIPE). Call it when the endpoint lives elsewhere. Returns what was
+  // written and read since hold(), or since the last look; nothing more can follow.
   Result<FreezeDelta> seal(const wire::TcpT& image);
-  // Ends the socket without a packet on the wire; every duplicate of the descriptor is dead too. The point of no return is behind us.
+  // Destroys the socket without a packet on the wire; every duplicate of the descriptor
+  // is dead as well. To be called only after the point of no return.
   Result<> kill();
-  // Leaves the socket as it is: mute, for who comes later.
+  // Leaves the socket as it is: output-blocked, for a later process.
   void leave() { fd_ = -1; }
-  // Ends the socket, and its peer by an RST: its endpoint lives nowhere any more.
+  // Destroys the socket and resets the connection at the peer, because its endpoint lives
+  // nowhere any more.
   Result<> reset();
-  // Gives the socket back to its owner as it was: repair mode off (window probe), the owner's mark. What it received meanwhile is acknowledged, if we
-  // are in its network namespace.
+  // Unfreezes the socket: ends repair mode (with a window probe) and restores the owner's
+  // mark. What the socket received in the meantime is acknowledged, provided that this
+  // thread is in the socket's network namespace.
   Result<> give_back();
 
  private:
@@ -81,21 +102,23 @@ class FrozenSocket {
   Result<> heard_last(const wire::TcpT& image, const Place& now, FreezeDelta& late);
   Result<> done_by_owner(const wire::TcpT& image, std::uint64_t received, FreezeDelta& late);
 
-  int fd_ = -1;  // -1: killed, given back, or moved from
+  int fd_ = -1;  // -1: destroyed, unfrozen, or moved from
   Marks marks_;
   SocketInfo facts_;
   Settings settings_;
   OriginalOptions owner_;
   History history_;
-  // What is known of it; places as in Place.
+  // What is known about the socket. Positions are those of Place.
   struct Known {
-    std::uint64_t sent = 0;      // what had left when the socket fell mute; our FIN counts
-    std::optional<std::uint32_t> told;        // the peer had been told that everything before this sequence number is received, and what it may send
+    std::uint64_t sent = 0;      // what had left the socket when it was frozen; our FIN counts
+    // The peer had received an acknowledgement of everything before this sequence number,
+    // and the window `announced`.
+    std::optional<std::uint32_t> told;
     std::optional<wire::Window> announced;
-    std::uint32_t base = 0;      // sequence number of what is received, less its place
-    Place captured;              // of the last image
+    std::uint32_t base = 0;      // sequence number minus position, for received bytes
+    Place captured;              // at the last image
     Place seen;                  // at the last look
-    bool finished = false;       // then
+    bool finished = false;       // our FIN, at the last look
     bool outside = false;        // repair mode is avoided
     bool all_acknowledged = false, sealed = false;
   } known_;

@@ -1,5 +1,6 @@
-// The kernel checks what it is given as well, and a wrong number harms its own connection only. Here is refused what would make us ask too much of
-// the kernel, or make our own arithmetic wrong.
+// The kernel also checks what it is given, and a wrong number harms only its own
+// connection. This file refuses what would make the daemon ask too much of the kernel, or
+// make its own arithmetic wrong.
 #include "tcp/image_check.h"
 
 #include "base/address.h"
@@ -20,7 +21,7 @@ Result<> check_common(const wire::TcpT& image) {
   return {};
 }
 
-// What each state says of the queues.
+// Checks the queues against the state.
 Result<> check_state(const wire::TcpT& image) {
   if (!is_movable(image.state)) return refuse("state");
   if (image.state == kSynSent) {

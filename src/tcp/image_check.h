@@ -1,4 +1,4 @@
-// Whether an image can be: it comes from the network.
+// Checks that an image is possible, because it comes from the network.
 #pragma once
 
 #include "base/error.h"
@@ -6,7 +6,7 @@
 
 namespace sockmi::tcp {
 
-Result<> check_connection(const wire::TcpT& image);  // EBADMSG
+Result<> check_connection(const wire::TcpT& image);  // Errors: EBADMSG
 Result<> check_passive(const wire::TcpT& image);
 
 }  // namespace sockmi::tcp

@@ -1,8 +1,10 @@
-// The segment has no timestamp option though the connection may use them: Linux lets it pass, while a value of our making could make the
-// peer's own segments look old (PAWS).
+// The injected segment has no timestamp option, even if the connection uses timestamps.
+// Linux accepts it, while a made-up value could make the peer's own segments look old
+// (PAWS).
 //
-// The raw socket is bound to the loopback device. Without the rule for its mark, a segment for an address of another host would else be sent
-// to that host; now the kernel finds no way and drops it.
+// The raw socket is bound to the loopback device. If the rule for its mark is missing, a
+// segment for another host's address would otherwise be sent to that host. Bound to
+// loopback, the kernel finds no route and drops the segment.
 #include "tcp/inject.h"
 
 #include <netinet/ip.h>
@@ -20,7 +22,7 @@
 namespace sockmi::tcp {
 namespace {
 
-// The ones' complement sum of RFC 1071, of an even offset in the packet.
+// The ones' complement sum of RFC 1071; `bytes` start at an even offset in the packet.
 std::uint64_t sum(ByteView bytes, std::uint64_t so_far = 0) {
   for (; bytes.size() >= 4; bytes = bytes.subspan(4)) {
     std::uint32_t word;
@@ -82,7 +84,7 @@ ip6_hdr ip6_header(const IpAddress& from, const IpAddress& to, std::size_t lengt
   return header;
 }
 
-// By a raw socket that is set up so.
+// Sends a segment through a raw socket that `set_up` prepares.
 Result<> send(const Segment& segment, const std::function<Result<>(int)>& set_up) {
   if (segment.data.size() > kLargestSegment) return fail(EMSGSIZE, "a segment of {} bytes", segment.data.size());
   const IpAddress from = segment.tuple.remote.ip.unmapped(), to = segment.tuple.local.ip.unmapped();
@@ -108,20 +110,21 @@ Result<> send(const Segment& segment, const std::function<Result<>(int)>& set_up
 
 constexpr std::size_t kSmall = 600;
 
-// As large as fills its memory to 60 percent (overhead.h), or all of it.
+// Returns a size that fills its memory to 60 percent (overhead.h), or all of `rest`.
 std::size_t large_piece(std::size_t rest, std::size_t least) {
   std::size_t piece = kLargestSegment;
   while (piece > rest && piece > least) piece /= 2;
   return std::min(piece, rest);
 }
 
-// The last two are small and of one size: the kernel takes the peer to send such segments, and measures the peer's own next one.
+// The last two segments are small and of equal size. The kernel concludes that the peer
+// sends such segments, and measures the peer's own next one.
 std::size_t piece_before_measurement(std::size_t rest) {
   if (rest <= 2 * kSmall) return rest == 2 * kSmall ? kSmall : rest;
   return large_piece(rest - 2 * kSmall, 2 * kSmall);
 }
 
-// What is smaller than a segment of the peer's is not measured, and no two are of one size.
+// A segment smaller than the peer's is not measured, and no two are of equal size.
 std::size_t piece_behind_sample(std::size_t rest) {
   return rest >= kLeastMeasured ? large_piece(rest, kLeastMeasured) : rest > 2 * kSmall ? rest / 2 + 1 + rest % 2 : rest;
 }

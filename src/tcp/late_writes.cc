@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::size_t kLargest = 1 << 30;
 
-// Our own buffer may be as full as the other was.
+// This socket's send buffer may be as full as the exporter's was, so it is enlarged as
+// needed.
 Result<> write_all(int fd, ByteView bytes) {
   SendBuffer buffer(fd);
   for (std::size_t room = 2 * bytes.size(); !bytes.empty();) {

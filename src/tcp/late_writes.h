@@ -1,4 +1,5 @@
-// Adds to a live socket what was done to the one that it comes from while it thawed.
+// Adds late writes to a thawed socket: what other threads did to the exporter's socket in
+// the meantime.
 #pragma once
 
 #include "base/error.h"
@@ -6,7 +7,8 @@
 
 namespace sockmi::tcp {
 
-// Bytes written, and the end of our stream, go behind what is in the socket; what was read is read. Nobody else may have written to it yet.
+// Appends the written bytes, and the end of our stream, to what is in the socket, and
+// skips what was read. No other thread may have written to the socket yet.
 Result<> add_rest(int fd, const FreezeDelta& rest);
 
 }  // namespace sockmi::tcp

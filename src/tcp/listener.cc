@@ -16,8 +16,10 @@
 namespace sockmi::tcp {
 namespace {
 
-// Repair mode binds whatever else is bound, and does not forget it; but it is not to be had while listening, and a listener would pass it on to
-// its connections. So it ends before listen(2), which then asks once more whether the address is free.
+// Repair mode binds the socket regardless of other sockets, and the bind persists after
+// it. But a listening socket cannot enter repair mode, and a listener would pass the mode
+// on to its connections. So repair mode ends before listen(2), which checks again whether
+// the address is free.
 Result<> bind_beside(int fd, const SocketAddress& local) {
   TRY(set_repair(fd, TCP_REPAIR_ON));
   TRY(bind_local(fd, local));
@@ -38,7 +40,7 @@ Result<wire::TcpT> capture_passive(int fd) {
   image.local_port = facts.tuple.local.port;
   if (facts.state == kListen) {
     TRY_LET(info, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-    image.backlog = info.tcpi_sacked;  // of a listener, that is what it counts
+    image.backlog = info.tcpi_sacked;  // for a listener, this field has the backlog
   }
   TRY_LET(mss, get<std::uint32_t>(fd, IPPROTO_TCP, TCP_MAXSEG, "TCP_MAXSEG"));
   image.mss = mss;
@@ -62,7 +64,7 @@ Result<unique_fd> restore_passive(const wire::TcpT& image, bool transparent) {
   restore_congestion_control(fd, image);
   if (image.window_clamp != 0) TRY(set(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, image.window_clamp, "TCP_WINDOW_CLAMP"));
   for (const When when : {When::Open, When::Connected, When::Passive}) restore_options(fd, image, when);
-  // Where nobody has set it, it reads as what the other options leave.
+  // If the application has not set it, it reads as the result of the other options.
   if (get<std::uint32_t>(fd, IPPROTO_TCP, TCP_MAXSEG, "TCP_MAXSEG") != image.mss) TRY(set(fd, IPPROTO_TCP, TCP_MAXSEG, image.mss, "TCP_MAXSEG"));
   Buffers(fd, image).settle();
   TRY(bind_beside(fd, local));
@@ -78,8 +80,9 @@ Result<std::vector<unique_fd>> drain_accept_queue(int fd) {
   int why = 0;
   while (why == 0) {
     const int connection = ::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC);
+    // ECONNABORTED: a connection that ended before accept4().
     if (connection >= 0) accepted.emplace_back(connection);
-    else if (errno != ECONNABORTED && errno != EINTR) why = errno;  // ended before we came
+    else if (errno != ECONNABORTED && errno != EINTR) why = errno;
   }
   (void)::fcntl(fd, F_SETFL, flags);
   errno = why;

@@ -1,4 +1,4 @@
-// Sockets that wait for connections, or for their owner to make one: listening and bound.
+// Captures and restores sockets without a connection: bound and listening ones.
 #pragma once
 
 #include <vector>
@@ -9,14 +9,18 @@
 
 namespace sockmi::tcp {
 
-// State kListen or kClose (bound). Nothing is frozen: steering decides whose SYNs come here, and drain_accept_queue() takes what has come.
+// Captures a socket in state kListen or kClose (bound). It is not frozen: steering
+// decides which SYNs arrive here, and drain_accept_queue() takes the connections that
+// have arrived.
 Result<wire::TcpT> capture_passive(int fd);
 
-// Bound, and listening if it was. `transparent`: the address is not this host's. That there are connections of the same address and port is no
-// hindrance to binding; to listening it is one (EADDRINUSE) if they lack SO_REUSEADDR, so a listener goes before its connections.
+// Creates a bound socket, and makes it listen if the image's did. `transparent`: the
+// address is not one of this host's. Existing connections with the same address and port
+// do not prevent binding. They prevent listening (EADDRINUSE) if they lack SO_REUSEADDR,
+// so a listener moves before its connections.
 Result<unique_fd> restore_passive(const wire::TcpT& image, bool transparent);
 
-// The connections that wait to be accepted. Handshakes under way are not among them.
+// Accepts the connections in the accept queue. Handshakes in progress are not among them.
 Result<std::vector<unique_fd>> drain_accept_queue(int fd);
 
 }  // namespace sockmi::tcp

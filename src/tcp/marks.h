@@ -1,11 +1,12 @@
-// What steer's rules know packets by.
+// The marks by which steer's rules recognize packets.
 #pragma once
 
 #include <cstdint>
 
 namespace sockmi::tcp {
 
-// `freeze` is the SO_MARK of a mute socket: whatever it sends is dropped. `inject` is that of segments that we put in ourselves (inject.h).
+// `freeze`: SO_MARK of a frozen socket; everything it sends is dropped. `inject`: SO_MARK
+// of segments that this daemon injects (inject.h).
 struct Marks {
   std::uint32_t freeze, inject;
 };

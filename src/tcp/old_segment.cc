@@ -16,7 +16,7 @@
 namespace sockmi::tcp {
 namespace {
 
-// Of another network namespace, or bound to another device: it is not.
+// A socket in another network namespace, or bound to another device, is not reachable.
 Result<bool> is_reachable_by_loopback(int fd) {
   char device[IFNAMSIZ] = {};
   socklen_t size = sizeof device;
@@ -30,13 +30,17 @@ Result<bool> is_reachable_by_loopback(int fd) {
 
 }  // namespace
 
-// It carries a byte: what has none is answered but twice a second, and exports may fail one after the other. The answer speaks of a repetition (D-SACK),
-// which the peer, who knows of none, makes nothing of. Where no such segment finds the socket, the kernel would refuse it to the peer, by an RST that has
-// `ack` as its number; should that happen all the same, the number is one that the peer does not take.
+// The segment carries a byte, because the kernel answers segments without data only twice
+// a second, and several exports may fail one after the other. The answer reports a
+// duplicate (D-SACK), which the peer ignores, because it has not repeated anything. If
+// such a segment finds no socket, the kernel sends an RST to the peer, with `ack` as its
+// sequence number. The checks below avoid that; if it happens all the same, the peer does
+// not accept that number.
 Result<std::optional<Segment>> old_segment(int fd, const Sequences* sequences) {
   static const std::uint8_t kByte[1] = {};
   const auto facts = socket_info(fd);
-  if (!facts || !is_synchronized(facts->state)) return std::nullopt;  // it may have ended
+  // The connection may have ended.
+  if (!facts || !is_synchronized(facts->state)) return std::nullopt;
   TRY_LET(reachable, is_reachable_by_loopback(fd));
   if (!reachable) return std::nullopt;
   if (sequences) {
@@ -51,8 +55,9 @@ Result<std::optional<Segment>> old_segment(int fd, const Sequences* sequences) {
   return Segment{.tuple = facts->tuple, .seq = window.rcv_wup - 2, .ack = snd_seq - outstanding - 1, .data = kByte};
 }
 
-// If both FINs came while it was mute, what is left of the connection is the kernel's own (TIME_WAIT), and mute until it ends: the peer would repeat
-// its FIN. So the acknowledgement is ours.
+// If both FINs arrived while the socket was frozen, what is left of the connection
+// belongs to the kernel (TIME_WAIT), and is output-blocked until it ends: the peer would
+// repeat its FIN. So this daemon sends the acknowledgement itself.
 Result<std::optional<Segment>> last_acknowledgement(int fd, const SocketInfo& before) {
   const bool waited = is_synchronized(before.state) && !peer_has_finished(before.state);
   const auto info = get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO");

@@ -1,4 +1,4 @@
-// Segments by which all is acknowledged that a socket received while it was mute, when it is given back.
+// Makes an unfrozen socket acknowledge what it received while it was frozen.
 #pragma once
 
 #include <optional>
@@ -10,10 +10,14 @@
 
 namespace sockmi::tcp {
 
-// What makes the socket acknowledge everything, as at the end of a move (see RestoredSocket::acknowledge()): for inject(). None if it would not find the socket.
-// `sequences`: its own, where repair mode is to be avoided.
+// Returns a segment for inject() that makes the socket acknowledge everything, as at the
+// end of a migration (see RestoredSocket::acknowledge()). None if the segment would not
+// reach the socket. `sequences`: the socket's, if repair mode is to be avoided; else
+// null.
 Result<std::optional<Segment>> old_segment(int fd, const Sequences* sequences);
-// The acknowledgement of an end that came while the socket was mute: for speak(). `before`: what the socket was then. None if it has not ended so.
+// Returns, for speak(), the acknowledgement of a FIN that ended the connection while the
+// socket was frozen. `before`: the socket's state at the freeze. None if the connection
+// has not ended in this way.
 Result<std::optional<Segment>> last_acknowledgement(int fd, const SocketInfo& before);
 
 }  // namespace sockmi::tcp

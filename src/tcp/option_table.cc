@@ -7,7 +7,7 @@
 namespace sockmi::tcp {
 namespace {
 
-// What Debian 12's headers do not have yet.
+// Constants that Debian 12's headers do not have yet.
 constexpr int kSoTxRehash = 74, kSoRcvMark = 75, kSoRcvPriority = 82;
 constexpr int kIpLocalPortRange = 51;
 constexpr int kTcpRtoMaxMs = 44, kTcpRtoMinUs = 45, kTcpDelackMaxUs = 46;
@@ -55,7 +55,7 @@ constexpr Option kMoved[] = {
     {OPTION(SOL_SOCKET, kSoRcvPriority)},
 
     {OPTION(IPPROTO_IP, IP_TOS)},
-    {OPTION(SOL_SOCKET, SO_PRIORITY), Connected, OfTheHost},  // the default goes with the TOS
+    {OPTION(SOL_SOCKET, SO_PRIORITY), Connected, OfTheHost},  // the default follows the TOS
     {OPTION(IPPROTO_IP, IP_TTL), Connected, OfTheHost},
     {OPTION(IPPROTO_IP, IP_OPTIONS)},
     {OPTION(IPPROTO_IP, IP_RECVOPTS)},
@@ -128,7 +128,7 @@ constexpr Option kMoved[] = {
     {OPTION(IPPROTO_TCP, kTcpDelackMaxUs), Connected, OfTheHost},
 
     {OPTION(IPPROTO_TCP, TCP_FASTOPEN), Passive},
-    {OPTION(IPPROTO_TCP, TCP_FASTOPEN_KEY), Passive},  // the cookies that clients have stay good
+    {OPTION(IPPROTO_TCP, TCP_FASTOPEN_KEY), Passive},  // the clients' cookies remain valid
     {OPTION(IPPROTO_TCP, TCP_FASTOPEN_CONNECT), Passive},
 };
 

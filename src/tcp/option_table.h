@@ -1,5 +1,6 @@
-// Every socket option of SOL_SOCKET, IPPROTO_TCP, IPPROTO_IP and IPPROTO_IPV6 that can be read and set, in one of two tables: it moves with its
-// socket, or there is a reason why not.
+// Every socket option of SOL_SOCKET, IPPROTO_TCP, IPPROTO_IP and IPPROTO_IPV6 that can be
+// read and set is in one of two tables: it moves with its socket, or there is a reason
+// why not.
 #pragma once
 
 #include <sys/socket.h>
@@ -15,7 +16,8 @@ enum class When : std::uint8_t {
   Passive,    // on bound and listening sockets only
 };
 
-// What a fresh socket has too does not travel, unless that may be another value on another host.
+// A value that a fresh socket has too is not transferred, unless it may differ on another
+// host.
 enum class DefaultOrigin : std::uint8_t { Everywhere, OfTheHost };
 
 struct Option {
@@ -30,12 +32,14 @@ struct Unmoved {
   const char* why;
 };
 
-// In the order of restoring: keepalive's times before its switch, CORK after NODELAY, TOS (which sets the priority) before the priority, SO_TIMESTAMPING
-// before the timestamps that share its flags.
+// In the order of restoring: the times of keepalive before its switch, CORK after
+// NODELAY, TOS (which sets the priority) before the priority, SO_TIMESTAMPING before the
+// timestamps that share its flags.
 std::span<const Option> moved_options();
 std::span<const Unmoved> unmoved_options();
 
-// The newest kernel whose options are all here; what a newer one has besides does not move.
+// The newest kernel whose options are all in the tables. Options that a newer kernel adds
+// do not move.
 inline constexpr int kNewestLinux[] = {6, 18};
 
 }  // namespace sockmi::tcp

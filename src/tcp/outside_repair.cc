@@ -26,7 +26,8 @@ struct Windows {
   static std::optional<Windows> of(int fd);
 };
 
-// What both ends have announced. tcpi_rcv_wnd (Linux 6.2), which older headers do not have, is behind tcpi_snd_wnd.
+// The windows that both ends have announced. tcpi_rcv_wnd (Linux 6.2), which older
+// headers do not have, follows tcpi_snd_wnd.
 std::optional<Windows> Windows::of(int fd) {
   constexpr std::size_t at = offsetof(tcp_info, tcpi_snd_wnd);
   std::array<std::uint8_t, 1024> room;
@@ -37,8 +38,9 @@ std::optional<Windows> Windows::of(int fd) {
   return Windows{both[0], both[1]};
 }
 
-// Where the window shrinks, because nobody reads, the kernel is late in acknowledging, and what it told of the window is from before. A mute socket's
-// acknowledgement reaches nobody, but afterwards the window is of now (but for one segment).
+// While the window shrinks because nobody reads, the kernel acknowledges late, and the
+// window in TCP_INFO is that of its last acknowledgement. An acknowledgement of a frozen
+// socket reaches nobody, but after it the window is up to date (except for one segment).
 void acknowledge_now(int fd) {
   const auto quick = get<int>(fd, IPPROTO_TCP, TCP_QUICKACK, "TCP_QUICKACK");
   (void)set(fd, IPPROTO_TCP, TCP_QUICKACK, 1, "TCP_QUICKACK");
@@ -97,8 +99,10 @@ Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyR
     image.to_come = static_cast<std::uint32_t>(place.written - place.acknowledged);
     image.receive_queue = std::move(*queue);
     image.mss = sequences.mss;
-    // A peer who was not told of all that has come is told at the thaw, and with it of the window that this socket would have told: with a smaller one, a
-    // restored socket would be slow to open it again; with a larger one, the peer's segments would find no room.
+    // If the peer has no acknowledgement of everything that has arrived, it gets one at
+    // the thaw, together with the window that this socket would have announced. With a
+    // smaller window, a restored socket would open it slowly. With a larger one, the
+    // peer's segments would not fit.
     const bool told = announced && announced->rcv_wup() == image.rcv_seq;
     image.window = std::make_unique<wire::Window>(announced ? announced->snd_wl1() : image.rcv_seq - 1, windows->send, std::max(sequences.max_window, windows->send),
                                                    told ? announced->rcv_wnd() : windows->receive,

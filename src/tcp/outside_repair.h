@@ -1,4 +1,5 @@
-// What of a frozen socket can be captured outside repair mode, in which calls of its owner fail: all but the send queue, which is left to the last look
+// Captures a frozen socket outside repair mode, because repair mode makes calls of its
+// owner fail. Captures everything but the send queue, which is left to the last look
 // (FreezeDelta::written, FreezeDelta::sent).
 #pragma once
 
@@ -14,17 +15,21 @@
 
 namespace sockmi::tcp {
 
-// Whether that is so of a mute socket: one in ESTABLISHED, on Linux 6.2 or later. Of one that is in use, little waits in the send queue; of another, nothing:
-// the importer, who does not have it until COMMIT, does not take what the peer sends with its acknowledgement meanwhile.
+// Returns true if a frozen socket can be captured in this way. It must be in ESTABLISHED,
+// on Linux 6.2 or later. If it is in use, its send queue may hold a little data;
+// otherwise none. The importer does not have the send queue until COMMIT, and until then
+// refuses what the peer sends together with an acknowledgement of it.
 bool can_stay_outside(int fd, bool in_use);
 
-// What had left (of a socket that has just fallen mute), as Place counts: from now on nothing leaves.
+// Returns what had left a socket that has just been frozen, as a position of Place. From
+// then on nothing leaves it.
 Result<std::uint64_t> look_at_sent(int fd);
 
 void describe(wire::TcpT& image, const tcp_info& info);
 
-// Where it stood. `announced`: what the peer was told of the receive window, where that is known. None: it can not stay outside any more. EAGAIN: it does
-// not come to rest.
+// Returns the position of the socket at the capture. `announced`: the receive window that
+// the peer has been told, if it is known. None if repair mode can no longer be avoided.
+// Errors: EAGAIN if the socket does not come to rest.
 Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyRange* ahead, const Sequences& sequences, const std::optional<wire::Window>& announced);
 
 }  // namespace sockmi::tcp

@@ -8,7 +8,8 @@
 namespace sockmi::tcp {
 namespace {
 
-constexpr std::uint32_t kWide = 128 << 10;  // twice the window of a connection on which little has come
+// Twice the window of a connection that has received little.
+constexpr std::uint32_t kWide = 128 << 10;
 
 std::size_t receive_buffer(const wire::TcpT& image) {
   int size = 0;
@@ -18,7 +19,8 @@ std::size_t receive_buffer(const wire::TcpT& image) {
   return size > 0 ? static_cast<std::size_t>(size) : 0;
 }
 
-// The clamp follows from the buffer's size and what was measured. A buffer that has grown since makes it look smaller.
+// The window clamp follows from the buffer's size and from what was measured. If the
+// buffer has grown since then, the clamp looks smaller.
 bool has_little_overhead(const wire::TcpT& image) { return 10 * std::size_t(image.window_clamp) >= 4 * receive_buffer(image); }
 
 }  // namespace

@@ -12,7 +12,7 @@
 namespace sockmi::tcp {
 namespace {
 
-constexpr int kTcpAoInfo = 40;                       // what Debian 12's headers do not have yet
+constexpr int kTcpAoInfo = 40;                       // not in Debian 12's headers yet
 constexpr int kUsualHops = 64, kManyHops = 32;
 constexpr unsigned kTimestamp = 12, kTcpHeader = 20;
 
@@ -35,8 +35,9 @@ Result<> check_source_route(int fd, bool v4) {
   return {};
 }
 
-// A home that sends a packet on counts as a hop, and so do the routers behind it. What an accepted socket's first packet had, the kernel keeps as
-// the hops of its multicasts, which it has no other use for.
+// A home that forwards a packet counts as a hop, and so do the routers behind it. The
+// kernel keeps the hop count of an accepted socket's first packet as the hop limit of its
+// multicasts, for which TCP has no other use.
 Result<> check_hops(int fd, bool v4) {
   const int level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
   const int least = get<int>(fd, level, v4 ? IP_MINTTL : 73 /* IPV6_MINHOPCOUNT */, "least hops").value_or(0);
@@ -60,7 +61,8 @@ Result<Wire> wire_of(int fd, const SocketInfo& facts) {
   TRY(check_hops(fd, v4));
   wire.near = get<int>(fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TTL : IPV6_UNICAST_HOPS, "hops").value_or(0) == 255;
   TRY_LET(info, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-  // No larger than what we said we take, nor than what the path to it takes; nor, most likely, than what it lets us send.
+  // The peer's packets are not larger than the MSS that we announced, nor than the MTU of
+  // the path to this host; nor, most likely, than the packets that the peer accepts.
   const unsigned said = std::max(info.tcpi_snd_mss, info.tcpi_rcv_mss), header = (v4 ? 20 : 40) + kTcpHeader;
   const unsigned options = info.tcpi_options & TCPI_OPT_TIMESTAMPS ? kTimestamp : 0;
   const unsigned segment = facts.state == kSynSent ? info.tcpi_advmss : std::min(info.tcpi_advmss, said) + options;

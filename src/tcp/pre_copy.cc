@@ -1,8 +1,12 @@
-// Until the freeze the owner may read, so these bytes need not be those in front of the frozen queue; and sequence numbers can be asked for in repair
-// mode only. But the kernel counts what has been received in order (tcpi_bytes_received; the peer's FIN counts), and says how much of it is unread
-// (SIOCINQ). So both ends of the queue have a position that means the same before the freeze and in it, and what was read meanwhile is known.
+// Until the freeze the owner may read, so these bytes need not be the ones in front of
+// the frozen queue; and sequence numbers can be read only in repair mode. But the kernel
+// counts what has been received in order (tcpi_bytes_received; the peer's FIN counts),
+// and reports how much of it is unread (SIOCINQ). So both ends of the queue have a
+// position that means the same before the freeze and in it, and what was read in the
+// meantime is known.
 //
-// An urgent byte ends what SIOCINQ counts, wherever the queue ends: a socket that has one is left alone. It is looked for before and after.
+// SIOCINQ stops counting at an urgent byte, wherever the queue ends. A socket that has
+// one is not read. The check is made before and after.
 #include "tcp/pre_copy.h"
 
 #include <linux/sockios.h>

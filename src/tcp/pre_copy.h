@@ -1,4 +1,5 @@
-// What waits in the receive queue of a socket that is not frozen yet: it can be sent before the freeze, which then need not wait for it.
+// Reads the receive queue of a socket that is not frozen yet, so that it can be sent
+// before the freeze, which then need not wait for it.
 #pragma once
 
 #include <cstdint>
@@ -8,16 +9,20 @@
 
 namespace sockmi::tcp {
 
-// A piece of the stream that a socket receives. Positions are bytes received in order since this socket began (as tcpi_bytes_received).
+// A part of the stream that a socket receives. Positions are bytes received in order
+// since this socket began (as tcpi_bytes_received).
 struct PreCopyRange {
   std::uint64_t from = 0, to = 0;
   std::uint32_t size() const { return static_cast<std::uint32_t>(to - from); }
-  // Leaves what of it is in front of a queue that begins and ends there, and tells how much that is.
+  // Reduces the range to its part in front of a queue that begins and ends at these
+  // positions. Returns its size.
   std::uint32_t keep(std::uint64_t begin, std::uint64_t end);
 };
 
-// What is unread behind `known` (empty: what is unread) if that is `least` bytes or more, else nothing. `known` grows by it.
-// EAGAIN: somebody reads, and has read beyond `known` or just now. ENOTSUP: urgent data waits, or peeks have an offset (SO_PEEK_OFF).
+// Returns what is unread behind `known` (if `known` is empty: all that is unread) if it
+// is at least `least` bytes, otherwise nothing. Extends `known` by it. Errors: EAGAIN if
+// another thread has read beyond `known`, or reads at this moment; ENOTSUP if urgent data
+// waits, or if peeks have an offset (SO_PEEK_OFF).
 Result<Bytes> read_ahead(int fd, PreCopyRange& known, std::size_t least);
 
 }  // namespace sockmi::tcp

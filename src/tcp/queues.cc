@@ -33,7 +33,8 @@ Result<Bytes> peek_received(int fd, std::uint32_t size) {
   return bytes;
 }
 
-// Older kernels have no SO_PEEK_OFF for TCP, or not for IPv6: there everything has to be looked at.
+// Older kernels have no SO_PEEK_OFF for TCP, or not for IPv6. There the whole queue must
+// be read.
 Result<Bytes> peek_received_behind(int fd, std::uint32_t skipped, std::uint32_t size) {
   const bool skips = skipped > 0 && skipped < size && set(fd, SOL_SOCKET, SO_PEEK_OFF, static_cast<int>(skipped), "SO_PEEK_OFF");
   auto bytes = skipped < size ? peek_received(fd, skips ? size - skipped : size) : Result<Bytes>(Bytes());
@@ -45,8 +46,9 @@ Result<Bytes> peek_received_behind(int fd, std::uint32_t skipped, std::uint32_t 
   return bytes;
 }
 
-// It may begin with bytes that are acknowledged already, where the acknowledgement ends inside a segment: the kernel keeps the segment whole.
-// They push as many bytes at the end into `rest`.
+// The queue may begin with bytes that are already acknowledged, if the acknowledgement
+// ends inside a segment: the kernel keeps the segment whole. They displace as many bytes
+// at the end into `rest`.
 Result<Bytes> peek_unacknowledged(int fd, std::uint32_t size) {
   Bytes bytes(size);
   if (size == 0) return bytes;
@@ -57,12 +59,13 @@ Result<Bytes> peek_unacknowledged(int fd, std::uint32_t size) {
     const ssize_t got = ::recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
     if (got < 0) return fail_errno("peeking at the send queue");
     if (got < static_cast<ssize_t>(size)) {
-      bytes.resize(static_cast<std::size_t>(got));  // more was acknowledged meanwhile
+      bytes.resize(static_cast<std::size_t>(got));  // more was acknowledged in the meantime
       return bytes;
     }
     const std::size_t prefix = static_cast<std::size_t>(got) - size;
     if (prefix >= room && room < kLargestPrefix) continue;
-    if (prefix > room) return fail(EAGAIN, "the send queue moved");  // the kernel tells its length, however much has found room
+    // The kernel returns the full length, regardless of how much of it fit.
+    if (prefix > room) return fail(EAGAIN, "the send queue moved");
     const std::size_t kept = size - std::min<std::size_t>(size, prefix);
     std::copy(bytes.end() - static_cast<std::ptrdiff_t>(kept), bytes.end(), bytes.begin());
     std::copy_n(rest.get() + prefix - (size - kept), size - kept, bytes.end() - static_cast<std::ptrdiff_t>(size - kept));
@@ -79,7 +82,7 @@ Result<> fill(int fd, int queue, ByteView bytes) {
     if (sent > 0) {
       bytes = bytes.subspan(static_cast<std::size_t>(sent));
     } else if (errno == ENOMEM && piece > 1024) {
-      piece /= 2;  // one big allocation may fail where smaller ones do not
+      piece /= 2;  // one big allocation may fail where smaller ones succeed
     } else {
       return fail_errno("refilling a queue");
     }
@@ -96,8 +99,10 @@ Result<> skip_received(int fd, std::uint32_t size) {
   return {};
 }
 
-// SIOCINQ ends before an urgent byte, unless that is kept in line. The two can be compared only if meanwhile nothing arrives (tcpi_bytes_received) and
-// nobody reads: one byte in and one byte out between two looks at a queue hide an urgent byte, or feign one.
+// SIOCINQ ends before an urgent byte, unless that byte is kept in line. The two counts
+// can be compared only if nothing arrives in between (tcpi_bytes_received) and nobody
+// reads. Otherwise, one byte in and one byte out between two looks at the queue hide an
+// urgent byte, or simulate one.
 Result<bool> has_urgent(int fd) {
   TRY_LET(kept, get<int>(fd, SOL_SOCKET, SO_OOBINLINE, "SO_OOBINLINE"));
   for (int attempt = 0; attempt < kAttempts; ++attempt) {

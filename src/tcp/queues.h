@@ -1,4 +1,4 @@
-// What waits in a socket's queues: counted, looked at, and put there by repair mode.
+// Counts and reads the data in a socket's queues, and fills them in repair mode.
 #pragma once
 
 #include "base/error.h"
@@ -6,23 +6,25 @@
 
 namespace sockmi::tcp {
 
-// SIOCINQ (the peer's FIN does not count), SIOCOUTQ and SIOCOUTQNSD (our FIN does).
+// SIOCINQ (the peer's FIN does not count), SIOCOUTQ and SIOCOUTQNSD (our FIN counts).
 Result<std::uint32_t> queued(int fd, unsigned long request, const char* what);
 
-// Of the selected queue (the receive queue, without repair mode): the first `size` bytes; EAGAIN if somebody reads meanwhile.
+// Returns the first `size` bytes of the selected queue (without repair mode: the receive
+// queue). Errors: EAGAIN if another thread reads in the meantime.
 Result<Bytes> peek_received(int fd, std::uint32_t size);
-// The same of a frozen socket (SO_PEEK_OFF is -1 before and after), without the first `skipped` of them.
+// Returns the same without the first `skipped` bytes, for a frozen socket (SO_PEEK_OFF is
+// -1 before and after).
 Result<Bytes> peek_received_behind(int fd, std::uint32_t skipped, std::uint32_t size);
-// The last `size` bytes of the selected send queue, or what is left of them.
+// Returns the last `size` bytes of the selected send queue, or what is left of them.
 Result<Bytes> peek_unacknowledged(int fd, std::uint32_t size);
 
-// TCP_RECV_QUEUE, TCP_SEND_QUEUE: puts the bytes behind what is there, as received, or as sent.
+// Appends bytes to `queue`, as received (TCP_RECV_QUEUE) or as sent (TCP_SEND_QUEUE).
 Result<> fill(int fd, int queue, ByteView bytes);
 
-// What somebody else has read already; of a socket that is not in repair mode.
+// Drops what another thread has already read. The socket must not be in repair mode.
 Result<> skip_received(int fd, std::uint32_t size);
 
-// A byte of urgent data is skipped by a peek, and would be lost.
+// A peek skips an urgent byte, which would be lost.
 Result<bool> has_urgent(int fd);
 
 }  // namespace sockmi::tcp

@@ -12,7 +12,8 @@ namespace sockmi::tcp {
 namespace {
 
 constexpr std::uint32_t kLargestMaxseg = 32767;  // MAX_TCP_WINDOW
-constexpr std::uint32_t kUnscaledWindow = 65535;  // a new connection opens it about as far
+// A new connection opens its window about this far.
+constexpr std::uint32_t kUnscaledWindow = 65535;
 
 Result<> restore_negotiated(int fd, const wire::TcpT& image) {
   tcp_repair_opt options[4];
@@ -47,10 +48,12 @@ Result<> connect_silently(int fd, const wire::TcpT& image, std::size_t sample) {
   TRY(set(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, std::uint32_t(image.rcv_seq - image.receive_queue.size() - sample), "TCP_QUEUE_SEQ"));
   TRY(select_queue(fd, TCP_SEND_QUEUE));
   TRY(set(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, std::uint32_t(image.snd_seq - image.send_queue.size()), "TCP_QUEUE_SEQ"));
-  // Without this around connect() the first segments would have the smallest MSS there is. The option ends below what loopback negotiates.
+  // Without this option around connect(), the first segments would have the smallest
+  // possible MSS. The option's maximum is below what loopback negotiates.
   TRY(set(fd, IPPROTO_TCP, TCP_MAXSEG, int(std::min(image.mss, kLargestMaxseg)), "TCP_MAXSEG"));
-  // A connection that begins chooses a scale for the widest window it may ever have, and repair does not take it back: a peer that knows of no scale
-  // would be told a thousandth of the window.
+  // A new connection chooses a window scale for the widest window that it may ever have,
+  // and repair mode does not take it back. A peer that does not use window scaling would
+  // be announced a thousandth of the window.
   if (!(image.negotiated & TCPI_OPT_WSCALE)) TRY(set(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, kUnscaledWindow, "TCP_WINDOW_CLAMP"));
   const SocketAddress remote = tuple_of(image).remote;
   sockaddr_storage address;
@@ -60,16 +63,19 @@ Result<> connect_silently(int fd, const wire::TcpT& image, std::size_t sample) {
   return restore_negotiated(fd, image);
 }
 
-// Two of the kernel's numbers have no option of their own.
+// Three of the kernel's numbers need extra care.
 //
-// The last window update may have come with a segment out of order, which does not go along, and beyond a window that was shut since: the kernel refuses
-// such a number. Every segment from here on is newer.
+// The last window update may have come with a segment out of order (which does not move),
+// beyond a window that has been shut since. The kernel refuses such a sequence number. So
+// the number before rcv_seq is used; every segment from here on is newer.
 //
-// The peer's FIN is not received yet. What was said to it in acknowledging counts it, and the window has to have room for it, even where it was let in
-// beyond a window that was shut.
+// The peer's FIN is not received yet. Earlier acknowledgements cover it, and the window
+// must have space for it, even if it was accepted beyond a window that was shut.
 //
-// How far the window may open (rcv_ssthresh) starts at that of a new connection, and a reader who empties a large queue would open it by little
-// steps. It follows the window when the clamp is raised, so there is a wide window for a moment.
+// The limit up to which the window may open (rcv_ssthresh) starts at the value of a new
+// connection, and a reader that empties a large queue would open the window in small
+// steps. The limit follows the window when the clamp is raised, so the window is wide for
+// a moment.
 Result<> restore_windows(int fd, const wire::TcpT& image) {
   tcp_repair_window window{image.rcv_seq - 1, image.window->snd_wnd(), image.window->max_window(), image.window->rcv_wnd(),
                            image.window->rcv_wup()};

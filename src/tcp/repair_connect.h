@@ -1,4 +1,5 @@
-// A socket in repair mode that the kernel takes for a connection: addresses, sequence numbers, what the handshake had negotiated, windows.
+// Turns a socket in repair mode into a connection: addresses, sequence numbers, the
+// negotiated options, windows.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +12,9 @@ namespace sockmi::tcp {
 
 FourTuple tuple_of(const wire::TcpT& image);
 Result<> bind_local(int fd, const SocketAddress& local);
-// An established connection without a packet. Sequence numbers are those in front of the queues, which are to be filled now, and of a sample that the
-// socket is to receive before (overhead.h).
+// Establishes a connection without a packet. The sequence numbers are set to the
+// positions in front of the queues, which are to be filled next, and in front of a sample
+// that the socket is to receive before them (overhead.h).
 Result<> connect_silently(int fd, const wire::TcpT& image, std::size_t sample);
 Result<> restore_windows(int fd, const wire::TcpT& image);
 

@@ -1,12 +1,19 @@
-// The order of the steps is what kernels want; each place has a reason, said where it is not obvious. Sequence numbers are those behind the
-// queues, so a queue is rewound by its size, refilled, and stands where it stood.
+// Restores a connection from an image. The kernels determine the order of the steps;
+// where the reason is not obvious, it is given at the step. An image's sequence numbers
+// are those behind the queues. So a queue is rewound by its size and refilled, and then
+// stands where it stood.
 //
-// Repair mode knows one state, ESTABLISHED. The others are reached the way every socket reaches them: our FIN by shutdown(2), the peer's FIN, or its
-// acknowledgement of ours, by a segment that we put in ourselves. What can fail is done while the other socket still lives, so the peer's FIN
-// is put in at once. Only where ours was sent first must it wait for that, which goes behind the unsent bytes and so with the thaw (CLOSING).
+// Repair mode knows one state, ESTABLISHED. The other states are reached in the way in
+// which every socket reaches them: our FIN by shutdown(2), the peer's FIN, or its
+// acknowledgement of ours, by a segment that this host injects. Whatever can fail is done
+// while the exporter's socket still lives, so the peer's FIN is injected here. There is
+// one exception: if our FIN was sent first (CLOSING), the peer's FIN must wait for ours,
+// and ours follows the unsent bytes, that is, the thaw.
 //
-// In SYN_SENT there is nothing to repair. The SYN goes out once more at the thaw, with the number that it had. Its timestamp can not be kept; should
-// the peer have answered the first SYN just now, it may refuse the second, and the connection comes about by the kernel's next repetition.
+// In SYN_SENT there is nothing to repair. The thaw sends the SYN again, with the sequence
+// number that it had. Its timestamp cannot be kept. If the peer has just answered the
+// first SYN, it may refuse the second one, and the kernel's next retransmission
+// establishes the connection.
 #include "tcp/restore.h"
 
 #include <fcntl.h>
@@ -93,14 +100,15 @@ Result<> RestoredSocket::restore_connection(const wire::TcpT& image) {
   TRY(fill_receive_queue(image));
   TRY(fill(fd, TCP_SEND_QUEUE, sent));
   unsent_.assign(send_queue.begin() + static_cast<std::ptrdiff_t>(sent.size()), send_queue.end());
-  buffers_.shrink(Buffer::Receive);  // before anything tells the peer of its size
+  buffers_.shrink(Buffer::Receive);  // before anything announces its size to the peer
   TRY(restore_windows(fd, image));
   TRY(select_queue(fd, TCP_NO_QUEUE));
   restore_options(fd, image, When::Connected);
   return {};
 }
 
-// It is received, and read, before the first byte of the connection. In repair mode nothing can be read.
+// Lets the socket receive the sample, and reads it, before the first byte of the
+// connection. Reading is not possible in repair mode.
 Result<> RestoredSocket::show_sample(const wire::TcpT& image) {
   if (sample_ == 0) return {};
   const int fd = fd_.get();
@@ -120,8 +128,10 @@ Result<> RestoredSocket::show_sample(const wire::TcpT& image) {
   return set_repair(fd, TCP_REPAIR_ON);
 }
 
-// A socket that never saw a segment expects its buffer to go to overhead for three quarters (since Linux 6.6), and finds no room to announce when a full
-// queue is read: a peer that waits for it would wait until its own probe. So the last bytes of such a queue come as segments.
+// A socket that has never received a segment assumes that three quarters of its buffer
+// are overhead (since Linux 6.6). When a full queue is read, it then finds no space to
+// announce, and a peer that waits for the window would wait until its own probe. So the
+// last bytes of such a queue are injected as segments.
 Result<> RestoredSocket::fill_receive_queue(const wire::TcpT& image) {
   const int fd = fd_.get();
   const ByteView queue = image.receive_queue;
@@ -156,7 +166,7 @@ Result<> RestoredSocket::finish_silently() {
       fin_waits_ = true;
       return {};
     case kFinWait2: {
-      // With the send queue selected nothing goes out, our FIN counts as sent.
+      // While the send queue is selected, nothing is sent, but our FIN counts as sent.
       TRY(select_queue(fd_.get(), TCP_SEND_QUEUE));
       if (::shutdown(fd_.get(), SHUT_WR) != 0) return fail_errno("shutdown");
       TRY(select_queue(fd_.get(), TCP_NO_QUEUE));
@@ -184,17 +194,19 @@ Result<> RestoredSocket::receive(const FreezeDelta& late) {
   if ((late.acked > 0 || late.window > 0) && !is_synchronized(state_)) return fail(EBADMSG, "an acknowledgement before the connection");
   TRY(done_by_owner(late));
   if (late.acked > snd_seq_ - acknowledged_) return fail(EBADMSG, "an acknowledgement of what was not sent");
-  peer_knows_all_ = late.all_acknowledged && nothing_to_read_ && late.bytes.empty() && !late.fin;  // of a full queue it may wait to hear that it is read
+  // If the queue is full, the peer may wait for the news that it was read.
+  peer_knows_all_ = late.all_acknowledged && nothing_to_read_ && late.bytes.empty() && !late.fin;
   auto received = late.acked > 0 || late.window > 0 ? hear(late) : Result<>();
   if (received && (!late.bytes.empty() || late.fin)) received = receive_data(late);
-  if (received || late.read > 0) return received;  // what others have read has to be there: they do not read it again
+  // What other threads have read must be there, because they do not read it again.
+  if (received || late.read > 0) return received;
   peer_knows_all_ = false;
   log::warn("event=late_data_left connection={} bytes={} error=\"{}\" consequence=\"the peer sends them again\"", to_string(tuple_), late.bytes.size(),
             to_string(received.error()));
   return {};
 }
 
-// What the peer does not have: it is nowhere else.
+// Applies what the peer does not have: it exists nowhere else.
 Result<> RestoredSocket::done_by_owner(const FreezeDelta& late) {
   const ByteView sent = ByteView(late.written).first(late.sent);
   if (!sent.empty()) {
@@ -210,12 +222,14 @@ Result<> RestoredSocket::done_by_owner(const FreezeDelta& late) {
   return {};
 }
 
-// By a segment, not into the repaired queue: others may wait behind the hole that it closes.
+// Injects the data as segments instead of putting it into the queue by repair mode,
+// because segments out of order may wait behind the gap that it closes.
 Result<> RestoredSocket::receive_data(const FreezeDelta& late) {
   const int fd = fd_.get();
   (void)buffers_.grow(Buffer::Receive, received_memory(fd) + 2 * late.bytes.size() + kLargestSegment);
   const auto enough = get<int>(fd, SOL_SOCKET, SO_RCVLOWAT, "SO_RCVLOWAT").value_or(1);
-  if (enough > 1) TRY(set(fd, SOL_SOCKET, SO_RCVLOWAT, 1, "SO_RCVLOWAT"));  // else it would not wake us
+  // Otherwise it would not wake us.
+  if (enough > 1) TRY(set(fd, SOL_SOCKET, SO_RCVLOWAT, 1, "SO_RCVLOWAT"));
   const bool fin_waits = late.fin && we_have_finished(state_);
   const std::uint32_t end = rcv_seq_ + static_cast<std::uint32_t>(late.bytes.size());
   Segment segment = next_segment();
@@ -232,8 +246,10 @@ Result<> RestoredSocket::receive_data(const FreezeDelta& late) {
   return {};
 }
 
-// The kernel takes a round trip from it, which is too short a one. So this is only for what the peer would not say again: small segments would wait
-// for an acknowledgement (Nagle), and bytes for the window, until a timer.
+// Injects the peer's last acknowledgement. The kernel takes a round-trip time from it,
+// which is too short. So this is done only for what the peer would not repeat: otherwise
+// small segments would wait for an acknowledgement (Nagle), and data for the window,
+// until a timer expires.
 Result<> RestoredSocket::hear(const FreezeDelta& late) {
   acknowledged_ += late.acked;
   if (late.window > 0) window_ = static_cast<std::uint16_t>(std::min<std::uint32_t>(late.window >> wscale_, 0xffff));
@@ -249,7 +265,9 @@ Result<unique_fd> RestoredSocket::thaw() && {
   if (const auto info = get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"))
     heard_ = {info->tcpi_segs_in - info->tcpi_data_segs_in, info->tcpi_bytes_acked};
   TRY(set(fd, SOL_SOCKET, SO_MARK, owner_mark_, "SO_MARK"));
-  if (peer_knows_all_) {  // unless something came while we were mute; what comes from here on, the kernel acknowledges
+  // Unless something arrived while the socket was frozen. What arrives from here on, the
+  // kernel acknowledges.
+  if (peer_knows_all_) {
     const auto received = queue_sequence(fd, TCP_RECV_QUEUE);
     peer_knows_all_ = received && *received == rcv_seq_;
     TRY(select_queue(fd, TCP_NO_QUEUE));
@@ -257,7 +275,7 @@ Result<unique_fd> RestoredSocket::thaw() && {
   TRY(set_repair(fd, state_ == kSynSent ? TCP_REPAIR_OFF_NO_WP : TCP_REPAIR_OFF));
   auto done = go_live();
   if (done) done = fault::point("go-live");
-  unique_fd live = std::move(fd_);  // no longer to be discarded silently
+  unique_fd live = std::move(fd_);  // not discarded silently any more
   if (done) return live;
   const linger reset{.l_onoff = 1, .l_linger = 0};
   (void)::setsockopt(live.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
@@ -274,7 +292,8 @@ Result<> RestoredSocket::go_live() {
   TRY(write_unsent());
   if ((finished_ || (we_have_finished(state_) && state_ != kFinWait2)) && ::shutdown(fd, SHUT_WR) != 0) return fail_errno("shutdown");
   if (fin_waits_) {
-    // What of our bytes and our FIN the peer has acknowledged by now, it has to acknowledge here too.
+    // What the peer has by now acknowledged of our bytes and our FIN, its injected FIN
+    // must acknowledge as well.
     TRY_LET(outstanding, queued(fd, SIOCOUTQ, "SIOCOUTQ"));
     acknowledged_ = snd_seq_ + 1 - outstanding;
     if (auto given = give_fin(); !given) log::error("event=fin_lost connection={} error=\"{}\"", to_string(tuple_), to_string(given.error()));
@@ -286,13 +305,18 @@ Result<> RestoredSocket::go_live() {
   return {};
 }
 
-// What the other socket received while mute, and this one too, was acknowledged by segments that never left; to this kernel the peer knows it all, and
-// unless we write, or read a good deal, it would wait for its retransmission timeout. The probe that ends repair mode does not help: its sequence
-// number is an old one, so the peer answers it, but takes nothing from it. So does this kernel with an old segment: its answer is what we want.
+// Makes the socket acknowledge everything. The exporter's socket and this one
+// acknowledged what they received while frozen by segments that never left. For this
+// kernel the peer has these acknowledgements; unless the application writes, or reads a
+// good deal, the peer would wait for its retransmission timeout. The probe that ends
+// repair mode does not help: its sequence number is an old one, so the peer answers it,
+// but takes nothing from it. This kernel likewise answers an old segment, and that answer
+// is the acknowledgement that is needed.
 Result<> RestoredSocket::acknowledge() const {
   Segment old = next_segment();
   ++heard_.answers;
-  old.seq = rcv_wup_ - 2;  // older than the last byte and the FIN that the peer knows to be received
+  // Older than the last byte and the FIN that the peer knows to be received.
+  old.seq = rcv_wup_ - 2;
   return inject(old, marks_.inject);
 }
 
@@ -309,7 +333,8 @@ Result<> RestoredSocket::write_unsent() {
       continue;
     }
     if (errno != EAGAIN) return fail_errno("writing the unsent rest of the send queue");
-    // The buffer was made large enough for all of it; where the kernel counts its overhead higher, it gets more.
+    // The buffer was made large enough for all the data. If the kernel counts more
+    // overhead, it is enlarged again.
     if (!buffers_.grow(Buffer::Send, 2 * buffers_.size(Buffer::Send))) return fail(ENOBUFS, "{} unsent bytes do not fit into the send buffer", rest.size());
   }
   return {};
@@ -326,7 +351,7 @@ Result<> RestoredSocket::send_syn() {
   return {};
 }
 
-// A segment that we put in is processed before inject() returns, unless the processor has too much to do.
+// An injected segment is processed before inject() returns, unless the CPU is overloaded.
 Result<> RestoredSocket::await(const char* what, const std::function<bool()>& done) const {
   if (done()) return {};
   const unique_fd changes(::epoll_create1(EPOLL_CLOEXEC));

@@ -1,4 +1,4 @@
-// Makes a TCP connection out of an image.
+// Creates a TCP connection from an image.
 #pragma once
 
 #include <functional>
@@ -20,27 +20,34 @@ struct Heard {
   std::uint64_t acknowledged = 0;  // bytes of ours
 };
 
-// A restored endpoint, mute (the freeze mark) and in repair mode until thaw(). Destroying one that was not thawed discards it without a packet on
+// A restored endpoint: frozen (output-blocked by the freeze mark), and in repair mode
+// until thaw(). The destructor discards a socket that has not thawed, without a packet on
 // the wire.
 class RestoredSocket {
  public:
-  // `transparent`: the local address is not this host's (IP_TRANSPARENT). Checks the image: EBADMSG if it can not be.
+  // `transparent`: the local address is not one of this host's (IP_TRANSPARENT). Checks
+  // the image. Errors: EBADMSG if the image is impossible.
   static Result<RestoredSocket> restore(const wire::TcpT& image, Marks marks, bool transparent);
   RestoredSocket(RestoredSocket&&) noexcept = default;
   RestoredSocket& operator=(RestoredSocket&&) = delete;
   ~RestoredSocket();
 
-  int fd() const { return fd_.get(); }  // borrows
-  // Of a thawed one: what its counters say though the peer has not answered yet.
+  int fd() const { return fd_.get(); }  // borrowed
+  // The counters of a thawed socket before any answer of the peer.
   const Heard& heard() const { return heard_; }
-  // The peer answers it, if it gets it, by an acknowledgement, and takes nothing from it: it is too old. For speak().
+  // Returns a segment for speak() that makes the peer answer by an acknowledgement. The
+  // peer takes nothing else from the segment, because it is too old.
   std::optional<Segment> question() const;
-  // Gives the socket what happened to the other one after its image was taken. What the peer would send again may be missing then; nothing else is. An error
-  // leaves it unfit for anything but being discarded.
+  // Applies to the socket what happened to the exporter's socket after its image was
+  // taken. Data that the peer would retransmit may be missing afterwards; nothing else
+  // is. After an error the socket can only be discarded.
   Result<> receive(const FreezeDelta& late);
-  // One live endpoint from here on: mark off, repair mode off (its window probe goes out), the unsent rest of the send queue written, and what
-  // comes behind it: our FIN, in SYN_SENT the SYN. All that was received is acknowledged. An error (EBADMSG: bytes of the image are still to come):
-  // mute() tells whether it fell mute again, and nobody heard of it, or whether it lived for a moment, and was reset.
+  // Makes the endpoint live: removes the mark, ends repair mode (which sends a window
+  // probe), writes the unsent rest of the send queue and what follows it: our FIN, or in
+  // SYN_SENT the SYN. Everything received is acknowledged. Errors: EBADMSG if bytes of
+  // the image are still to come. After an error, mute() says whether the socket is
+  // output-blocked (and nothing has left it), or whether it was live for a moment and was
+  // reset.
   Result<unique_fd> thaw() &&;
   bool mute() const { return bool(fd_); }
 
@@ -68,23 +75,23 @@ class RestoredSocket {
   unique_fd fd_;
   const Marks marks_;
   const FourTuple tuple_;
-  const std::uint8_t state_;  // what it is to be
+  const std::uint8_t state_;  // the state to reach
   const std::uint32_t owner_mark_;
   const bool owner_reuse_address_, read_shutdown_;
-  std::uint32_t rcv_seq_, snd_seq_;     // behind all bytes received, and to be sent
-  std::uint32_t to_come_;               // of the latter, behind snd_seq_
+  std::uint32_t rcv_seq_, snd_seq_;     // behind all bytes received, and all bytes to be sent
+  std::uint32_t to_come_;               // bytes to be sent behind snd_seq_ that are still missing
   std::uint32_t acknowledged_;          // by the peer, when the image was taken
   std::uint8_t wscale_;
   std::size_t sample_;                  // see overhead.h; 0: none
-  std::uint32_t rcv_wup_ = 0;           // the peer was told that so far everything is received
+  std::uint32_t rcv_wup_ = 0;           // the peer has an acknowledgement up to here
   std::uint16_t window_ = 0;            // the peer's, as in a header
-  bool fin_waits_ = false;              // the peer's, until ours is sent
-  bool peer_knows_all_ = false;         // that we have received all that it sent
+  bool fin_waits_ = false;              // the peer's FIN, until ours is sent
+  bool peer_knows_all_ = false;         // it has an acknowledgement of all that it sent
   bool nothing_to_read_ = false;
   Buffers buffers_;
   Bytes unsent_;
-  bool finished_ = false;               // our FIN is behind them, though it was not when the image was taken
-  std::uint32_t read_ = 0;              // of the receive queue, by somebody else
+  bool finished_ = false;  // our FIN is behind them, but was not when the image was taken
+  std::uint32_t read_ = 0;              // bytes of the receive queue that another thread has read
   mutable Heard heard_;
 };
 

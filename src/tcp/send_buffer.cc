@@ -21,7 +21,8 @@ SendBuffer::~SendBuffer() {
 bool SendBuffer::resize(std::size_t bytes) {
   if (lock_ < 0 || size_ <= 0) return false;
   touched_ = true;
-  const int half = static_cast<int>(std::clamp<std::size_t>(bytes / 2, 1, INT_MAX / 2));  // the kernel doubles what it is given
+  // The kernel doubles the value.
+  const int half = static_cast<int>(std::clamp<std::size_t>(bytes / 2, 1, INT_MAX / 2));
   if (!set(fd_, SOL_SOCKET, SO_SNDBUFFORCE, half, "SO_SNDBUFFORCE")) (void)set(fd_, SOL_SOCKET, SO_SNDBUF, half, "SO_SNDBUF");
   const auto now = get<int>(fd_, SOL_SOCKET, SO_SNDBUF, "SO_SNDBUF");
   return now && (bytes < owners() || static_cast<std::size_t>(*now) + 1 >= bytes);

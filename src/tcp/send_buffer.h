@@ -1,4 +1,4 @@
-// The size of a socket's send buffer, changed for a while.
+// Changes the size of a socket's send buffer temporarily.
 #pragma once
 
 #include <cstddef>
@@ -9,11 +9,11 @@ class SendBuffer {
  public:
   explicit SendBuffer(int fd);
   SendBuffer(const SendBuffer&) = delete;
-  ~SendBuffer();  // it is as its owner had it
+  ~SendBuffer();  // restores the owner's size
 
   std::size_t owners() const { return static_cast<std::size_t>(size_); }
-  // Whether it is so large now, or as small as the kernel allows. Not where the kernel could not be told to forget it (before Linux 5.16, a size that was
-  // set stays set).
+  // Returns true if the buffer now has this size, or the smallest size that the kernel
+  // allows. Has no effect before Linux 5.16, where a size that was set remains set.
   bool resize(std::size_t bytes);
 
  private:

@@ -1,6 +1,8 @@
-// The kernel shows this queue only while it is selected, and then send(2) of others goes on (the bytes are put behind it, though counted as sent).
-// So what was read counts only if nobody has written meanwhile. Writers who do not stop are kept waiting by a send buffer that is full: that is no error
-// to them, and they go on when it has its size again.
+// The kernel shows this queue only while it is selected, and while it is selected,
+// send(2) calls of other threads continue (their bytes are put behind it, though they
+// count as sent). So a read is valid only if nobody has written in the meantime. Writers
+// that do not pause are blocked by a full send buffer; for them this is not an error, and
+// they continue when the buffer has its size again.
 #include "tcp/send_queue.h"
 
 #include <linux/sockios.h>
@@ -21,7 +23,7 @@ namespace {
 
 constexpr int kAttempts = 200;
 
-// Nothing: somebody has written, or something was acknowledged.
+// Returns nothing if another thread has written, or if something was acknowledged.
 Result<std::optional<SendQueue>> try_to_read(int fd) {
   TRY_LET(before, Place::of(fd));
   TRY_LET(sequence, queue_sequence(fd, TCP_SEND_QUEUE));

@@ -1,4 +1,4 @@
-// The send queue of a mute socket, read while its owner's threads may write.
+// Reads the send queue of a frozen socket while its owner's threads may write.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,13 @@
 namespace sockmi::tcp {
 
 struct SendQueue {
-  std::uint32_t end = 0;      // sequence number behind its last byte; our FIN is left out
-  std::uint64_t written = 0;  // the same place, as Place has it
-  Bytes bytes;                // what is unacknowledged
+  std::uint32_t end = 0;      // sequence number behind its last byte, without our FIN
+  std::uint64_t written = 0;  // the same position, as Place counts
+  Bytes bytes;                // the unacknowledged bytes
 };
 
-// Of a socket in repair mode; afterwards no queue is selected, so send(2) fails (EINVAL) until repair mode ends. EAGAIN: writers do not let it rest.
+// Reads the send queue of a socket in repair mode. Afterwards no queue is selected, so
+// send(2) fails (EINVAL) until repair mode ends. Errors: EAGAIN if writers do not pause.
 Result<SendQueue> read_send_queue(int fd);
 
 }  // namespace sockmi::tcp

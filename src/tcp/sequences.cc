@@ -1,7 +1,9 @@
-// The receive queue must never be selected in repair mode while somebody may write: his bytes would go into it. So the last sequence number that was
-// received is told by the probe that ends repair mode, which leaves it behind as that of the last window update; so does any segment that comes in, be it out of
-// order, so none may come in meanwhile. The send queue's number can be asked for outside repair mode, too, as long as that queue is selected, and leaving
-// repair mode does not change that.
+// The receive queue must never be selected in repair mode while another thread may write,
+// because its bytes would enter that queue. So the last sequence number received is
+// learned from the probe that ends repair mode, which leaves it behind as that of the
+// last window update. Any segment that arrives, even out of order, does the same, so none
+// may arrive in the meantime. The send queue's number can be read outside repair mode as
+// well, as long as that queue is selected, and leaving repair mode does not deselect it.
 #include "tcp/sequences.h"
 
 #include <linux/tcp.h>
@@ -26,7 +28,8 @@ Result<Sequences> learn_received(int fd, std::optional<wire::Window>& before) {
     TRY_LET(then, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     TRY(set_repair(fd, TCP_REPAIR_ON));
     TRY_LET(real, window_of(fd));
-    if (!before) before.emplace(real.snd_wl1, real.snd_wnd, real.max_window, real.rcv_wnd, real.rcv_wup);  // the probe changes it
+    // The probe changes it.
+    if (!before) before.emplace(real.snd_wl1, real.snd_wnd, real.max_window, real.rcv_wnd, real.rcv_wup);
     TRY(set_repair(fd, TCP_REPAIR_OFF));
     TRY(set_repair(fd, TCP_REPAIR_ON));
     TRY_LET(probed, window_of(fd));
@@ -73,7 +76,8 @@ bool Sequences::match(int fd) const {
 }
 
 void Histories::remember(std::uint64_t cookie, const History& history) {
-  if (!history.sequences && !history.in_use && !all_.contains(cookie)) return;  // it would only push others out
+  // It would only displace others.
+  if (!history.sequences && !history.in_use && !all_.contains(cookie)) return;
   if (all_.insert_or_assign(cookie, history).second) order_.push_back(cookie);
   if (order_.size() <= kMost) return;
   all_.erase(order_.front());

@@ -1,5 +1,6 @@
-// The sequence numbers of a socket's two streams. Repair mode tells them, in which calls of the socket's owner fail; so they are learnt once, in two
-// instants of it, and the distance to what the socket counts at any time (Place) never changes.
+// The sequence numbers of a socket's two streams. They can be read only in repair mode,
+// which makes calls of the socket's owner fail. So they are learned once, in two instants
+// of repair mode; their distance to the socket's own counters (Place) never changes.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +16,16 @@ namespace sockmi::tcp {
 
 struct Sequences {
   std::uint32_t received = 0, written = 0;  // of the first byte that this socket counts
-  std::uint32_t mss = 0;                    // what the peer takes
-  std::uint32_t max_window = 0;             // the peer's, when these were learnt
+  std::uint32_t mss = 0;                    // the largest segment that the peer accepts
+  std::uint32_t max_window = 0;             // the peer's, at the time of learning
 
-  // Of a mute socket in ESTABLISHED. `before`: its windows until then; what it receives is acknowledged by this, as far as it knows. EAGAIN: it does not come
-  // to rest.
+  // Learns the sequence numbers of a frozen socket in ESTABLISHED. `before`: its windows
+  // until then. By this call the socket, as far as it knows, acknowledges what it has
+  // received. Errors: EAGAIN if the socket does not come to rest.
   static Result<Sequences> learn(int fd, std::optional<wire::Window>& before);
-  // Whether they are this socket's still, as far as that can be told without repair mode: another connection may have been made with it. What has been in
-  // repair mode since has to be learnt again.
+  // Returns true if they are still this socket's, as far as that can be checked without
+  // repair mode: the descriptor's socket may have been connected again. If the socket has
+  // been in repair mode since, they must be learned again.
   bool match(int fd) const;
 
   std::uint32_t end_of_received(const Place& place) const { return received + static_cast<std::uint32_t>(place.received); }
@@ -32,10 +35,10 @@ struct Sequences {
 // What is known of a socket before it is frozen.
 struct History {
   std::optional<Sequences> sequences;
-  bool in_use = false;  // others write or read while it is exported
+  bool in_use = false;  // other threads write or read while it is exported
 };
 
-// Of the last some thousand sockets that were given back.
+// The histories of the last few thousand sockets that were unfrozen.
 class Histories {
  public:
   void remember(std::uint64_t cookie, const History& history);

@@ -9,7 +9,8 @@
 namespace sockmi::tcp {
 namespace {
 
-// getpeername(2) knows no peer in SYN_SENT yet; this does, but takes no more room than it needs.
+// getpeername(2) does not return a peer in SYN_SENT; SO_PEERNAME does, but only into a
+// buffer of exactly the size it needs.
 Result<SocketAddress> peer_name(int fd, int family) {
   sockaddr_storage address{};
   socklen_t size = family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
@@ -17,7 +18,7 @@ Result<SocketAddress> peer_name(int fd, int family) {
   return SocketAddress::from(reinterpret_cast<const sockaddr*>(&address));
 }
 
-// A connection that has ended looks like a bound socket, but for this.
+// Otherwise a connection that has ended looks like a bound socket.
 bool has_ended(int fd) { return poll_now(fd, POLLRDHUP) & (POLLRDHUP | POLLERR); }
 
 }  // namespace

@@ -1,5 +1,7 @@
-// A read costs about as much as a small packet, and there are a hundred options; nearly all have nearly always the value of a fresh socket. Such
-// values are neither shipped nor set. Which they are is asked of the kernel once for each family, and with it which options it knows.
+// Reading an option costs about as much as a small packet, and there are a hundred
+// options, nearly all of which nearly always have the value of a fresh socket. Such
+// values are neither transferred nor set. The kernel is asked once per address family for
+// these values, and thereby for the options that it knows.
 #include "tcp/socket_options.h"
 
 #include <fcntl.h>
@@ -18,13 +20,14 @@
 namespace sockmi::tcp {
 namespace {
 
-// RestoredSocket by buffers.cc.
+// Restored by buffers.cc.
 constexpr int kBufferOptions[] = {SO_RCVBUF, SO_SNDBUF, SO_BUF_LOCK};
 
-// Pseudo-level for the flags of fcntl(2), which are not socket options but belong to the socket all the same.
+// Pseudo-level for the flags of fcntl(2), which are not socket options, but which belong
+// to the socket all the same.
 constexpr int kFlagsLevel = -1;
 
-// The longest are IPv6's extension headers.
+// The longest values are IPv6's extension headers.
 using Value = std::array<std::uint8_t, 2048 + 8>;
 
 std::optional<ByteView> read(int fd, int level, int name, Value& room) {
@@ -43,7 +46,7 @@ std::unique_ptr<wire::SocketOptionT> make_option(int level, int name, ByteView v
 
 struct Known {
   const Option* option;
-  Bytes fresh;  // what a fresh socket has
+  Bytes fresh;  // the value of a fresh socket
 };
 
 std::vector<Known> ask_kernel(int family) {
@@ -112,7 +115,7 @@ void restore_options(int fd, const wire::TcpT& image, When when) {
       if (when == When::Connected && option->value[0]) ::fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
       continue;
     }
-    // Only what the table names is set: an image must not reach any other option.
+    // Sets only options that are in the table: an image must not reach any other option.
     const auto known = std::ranges::find_if(moved_options(), [&](const Option& o) { return o.level == option->level && o.name == option->name; });
     if (known == moved_options().end() || known->when != when) continue;
     if (::setsockopt(fd, option->level, option->name, option->value.data(), static_cast<socklen_t>(option->value.size())) != 0)

@@ -1,4 +1,5 @@
-// getsockopt(2) and setsockopt(2) with values of one type, and what of an application's options goes into an image.
+// Typed getsockopt(2) and setsockopt(2), and the part of an application's options that is
+// in an image.
 #pragma once
 
 #include <sys/socket.h>
@@ -31,20 +32,23 @@ Result<> set_repair(int fd, int mode);            // TCP_REPAIR_ON, _OFF, _OFF_N
 Result<> select_queue(int fd, int queue);         // TCP_NO_QUEUE, TCP_RECV_QUEUE, TCP_SEND_QUEUE
 Result<std::uint32_t> queue_sequence(int fd, int queue);
 
-// What poll(2) says of the descriptor now.
+// Returns what poll(2) reports for the descriptor now.
 int poll_now(int fd, short events);
 
 using Settings = std::vector<std::unique_ptr<wire::SocketOptionT>>;
-// What the table says moves: only the application changes it. `passive`: the socket is bound or listening.
+// Reads the options that move according to the table; only the application changes them.
+// `passive`: the socket is bound or listening.
 Settings read_settings(int fd, int family, bool passive);
-// What is a field of the image besides, and the kernel changes too: congestion control, the sizes of buffers and window; and O_NONBLOCK.
+// Captures what has a field in the image as well, and what the kernel changes too:
+// congestion control, the sizes of buffers and window; also O_NONBLOCK.
 void capture_options(int fd, wire::TcpT& image);
 void add_option(wire::TcpT& image, int level, int name, ByteView value);
-// An option that this kernel can not set is not worth a connection; it is logged.
+// Sets the options of the image. An option that this kernel cannot set is logged; it does
+// not fail the connection.
 void restore_options(int fd, const wire::TcpT& image, When when);
 
 void restore_congestion_control(int fd, const wire::TcpT& image);
-// Lets a socket have an address that is another host's.
+// Allows a socket to have another host's address.
 Result<> set_transparent(int fd, int family);
 
 }  // namespace sockmi::tcp

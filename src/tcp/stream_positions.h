@@ -1,4 +1,5 @@
-// Where both streams of a socket stand. It needs no repair mode, in which calls of the socket's owner fail.
+// The positions of both streams of a socket. Reading them needs no repair mode, which
+// would make calls of the socket's owner fail.
 #pragma once
 
 #include <cstdint>
@@ -7,16 +8,20 @@
 
 namespace sockmi::tcp {
 
-// Bytes since this socket began, FINs left out. (Sequence numbers can be had in repair mode only; the distance to these never changes.)
+// Bytes since this socket began, without FINs. (Sequence numbers can be read only in
+// repair mode; their distance to these counters never changes.)
 struct Place {
   int state = 0;
-  std::uint64_t read = 0, received = 0;         // by the owner; from the peer, in order: what is between them waits unread
-  std::uint64_t acknowledged = 0, written = 0;  // by the peer (our FIN may count); by the owner
-  // All of one moment, but for what the owner's threads do meanwhile. EAGAIN: segments come in without a pause.
+  // By the owner / from the peer, in order. What is between them is unread.
+  std::uint64_t read = 0, received = 0;
+  std::uint64_t acknowledged = 0, written = 0;  // By the peer (our FIN may count) / by the owner.
+  // Returns positions of one moment, except for what the owner's threads do in the
+  // meantime. Errors: EAGAIN if segments arrive without a pause.
   static Result<Place> of(int fd);
 };
 
-// Of a socket that was connected. One that is closed without an error has both FINs.
+// For a socket that was connected. If it is closed without an error, both FINs were
+// exchanged.
 bool has_received_fin(int state);
 bool has_sent_fin(int state);
 
