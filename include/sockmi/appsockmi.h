@@ -1,9 +1,20 @@
-/* appsockmi.h - move live TLS connections of stock OpenSSL 3 to another host. See sockmi.h for the conventions.
+/**
+ * @file appsockmi.h
+ * Moves live TLS connections of stock OpenSSL 3 to another host.
  *
- * Three things make an SSL exportable: sockmi_enable() on its library context before the SSL_CTX is made; the property query
- * "?provider=sockmi" in that SSL_CTX (sockmi_enable makes it the context's default); sockmi_set_fd() instead of SSL_set_fd().
- * The first two can also be had by OpenSSL's configuration, for programs that are not to be changed: docs/provider.md. Without the third an SSL
- * is exportable between two records only.
+ * sockmi.h describes the conventions. An SSL may be used by one thread at a
+ * time, as with OpenSSL itself, and nothing but the SSL may use its socket.
+ *
+ * Three steps make an SSL exportable:
+ *
+ * 1. sockmi_enable() on its library context, before the SSL_CTX is created.
+ * 2. The property query "?provider=sockmi" in that SSL_CTX; sockmi_enable()
+ *    makes it the context's default.
+ * 3. sockmi_set_fd() instead of SSL_set_fd(3).
+ *
+ * OpenSSL's configuration can replace the first two, for programs that are not
+ * to be changed: docs/provider.md. Without the third, an SSL is exportable only
+ * between two records.
  */
 #ifndef SOCKMI_APPSOCKMI_H
 #define SOCKMI_APPSOCKMI_H
@@ -15,75 +26,226 @@
 extern "C" {
 #endif
 
+/** One request of import_ssl(). */
 struct import_ssl_req {
   /* in */
-  SSL *ssl;            /* fresh, from an SSL_CTX fit for the role; filled when the request is met, else as it was */
-  int preferred_state;
+  /* Fresh, from an SSL_CTX that suits the role. Owned by the caller. Filled if
+   * the request is met; else see import_ssl(). */
+  SSL *ssl;
+  int preferred_state; /* set of states to look for first; 0: none */
   struct sockmi_criteria criteria;
   /* out */
-  int ssl_state;       /* 0: this request was not met */
-  int fd;              /* the socket, also set into ssl by sockmi_set_fd(); owned by the caller */
-  void *payload;       /* malloc(3)ed, for the caller to free(3); NULL if there was none */
+  int ssl_state;       /* state of the endpoint; 0: request not met */
+  /* The socket; sockmi_set_fd() has set it into ssl. Owned by the caller; -1 if
+   * the request was not met. */
+  int fd;
+  void *payload;       /* owned by the caller: free(3); NULL: none */
   size_t payload_len;
   size_t write_taken;  /* see sockmi_write_taken() */
 };
 
-/* Switches the sockmi provider on in a library context (NULL: the default one), for SSL_CTXs made afterwards. Loads the default
- * provider too, and makes "?provider=sockmi" the default property query. 1 on success, as OpenSSL counts; 0 on error. */
+/**
+ * Enable the sockmi provider in a library context, for SSL_CTXs created later.
+ *
+ * Also loads the default provider, and makes "?provider=sockmi" the context's
+ * default property query.
+ *
+ * @param libctx  Borrowed. NULL: the default library context.
+ *
+ * @return 1; or 0 with errno set (OpenSSL's convention).
+ *   ENOTSUP  the library context is restricted to FIPS algorithms
+ *   EEXIST   another copy of libappsockmi has the provider in this context
+ */
 SOCKMI_API int sockmi_enable(OSSL_LIB_CTX *libctx);
 
-/* As SSL_set_fd(3), with a BIO that keeps record boundaries so that the SSL can be exported at any moment. Nothing beyond the record that is
- * being read is taken from fd, also with SSL_set_read_ahead(3): poll(2) tells of it. fd is not closed with the SSL. 1 on success, 0 on error. */
+/**
+ * Attach a socket to an SSL, like SSL_set_fd(3), so that the SSL can be
+ * exported at any moment.
+ *
+ * The BIO keeps record boundaries. It reads nothing from fd beyond the current
+ * record, even with SSL_set_read_ahead(3), so poll(2) reports what follows.
+ *
+ * @param ssl  Borrowed.
+ * @param fd   Borrowed; freeing the SSL does not close it.
+ *
+ * @return 1; or 0 with errno set (ENOMEM).
+ */
 SOCKMI_API int sockmi_set_fd(SSL *ssl, int fd);
 
-/* As import_socket(), for SSL objects. A met request's ssl works on as if the handshake had been made here; the SSL of a request
- * that was not met is as it was. */
+/**
+ * Import SSL objects. Like import_socket(), with an SSL in each request.
+ *
+ * The SSL of a met request continues as if the handshake had taken place here,
+ * except that SSL_session_reused(3) reports a resumption; see
+ * sockmi_session_reused(). It may already have data: read before polling. The
+ * SSL_CTX's servername, client_hello and ALPN callbacks are called, with the
+ * names of the original handshake.
+ *
+ * The SSL of an unmet request is as it was, with two exceptions. An endpoint
+ * that did not fit it may have changed what load_ssl() lists. If sockmid took
+ * the endpoint back because this process took too long to accept it, the SSL is
+ * unusable and must be replaced.
+ *
+ * @param irqs     1 to 64 requests, borrowed. The out fields of all of them are
+ *                 set, those of an unmet request to state 0, fd -1, no payload.
+ * @param nirqs    Number of requests.
+ * @param timeout  Milliseconds; 0: does not wait; negative: waits forever.
+ *
+ * @return As import_socket(). Further errors:
+ *   ENOTSUP  a bound or listening state; or the endpoint does not fit the SSL
+ *   ENOKEY   the provider is not in the SSL's path
+ *   EINVAL   also: a request without an SSL
+ *
+ * An endpoint that this process cannot use is not offered to it again.
+ * Thread-safe for different SSLs.
+ */
 SOCKMI_API int import_ssl(struct import_ssl_req *irqs, unsigned int nirqs, int timeout);
 
-/* As export_socket(). On 0 the ssl can neither read nor write nor derive any more (two writers under one key would break the cipher) and
- * its keys are wiped (sockmi_last_error() says so if that failed; else it is ""); the caller frees it and closes the descriptor. On -1 it works on.
- *
- * An SSL in its handshake (state: established), or in the middle of a record on a BIO that is not ours, is first brought to where it can be
- * saved: the call goes on with it as far as the peer does, for a second at most (less, if options->timeout is less).
- *
- * Besides export_socket()'s errors: EAGAIN (it did not get there, or an SSL_write is half done, see sockmi_write_taken(): try again after the
- * next read or write), EPROTO (the handshake failed), ENOTSUP (protocol version, cipher or state not served; compression; kernel TLS; a
- * renegotiation under way), EINVAL (state does not fit the SSL, no descriptor), ENOKEY (sockmi_enable() came after the SSL_CTX),
- * ESHUTDOWN (it was exported before). */
+/** Export an SSL with default options. See export_ssl_with(). */
 SOCKMI_API int export_ssl(SSL *ssl, int state, int af, const void *to);
+
+/**
+ * Export an SSL and its socket. Like export_socket_with().
+ *
+ * On success the SSL can neither read, nor write, nor derive keys any more (two
+ * writers under one key would break the cipher), and its keys are wiped.
+ * sockmi_last_error() reports it if the wiping failed; otherwise it returns "".
+ * The caller frees the SSL and closes the descriptor. On failure the SSL
+ * continues to work, with the exceptions that export_socket_with() lists.
+ *
+ * An SSL that is in its handshake (with an established state), or in the middle
+ * of a record on a BIO that sockmi_set_fd() did not create, is first brought to
+ * a point at which it can be saved: the call continues with it as far as the
+ * peer does, for at most one second, or options->timeout if that is less.
+ *
+ * @param ssl      Borrowed.
+ * @param state    SOCKMI_CLIENT_CONNECTED, SOCKMI_SERVER_CONNECTED,
+ *                 SOCKMI_CLIENT_ESTABLISHED or SOCKMI_SERVER_ESTABLISHED.
+ * @param af       See export_socket_with().
+ * @param to       See export_socket_with().
+ * @param options  Borrowed, with its strings and payload. NULL: defaults.
+ *
+ * @return 0; or -1 with errno set; sockmi_last_error() has the reason as text.
+ *   Errors of export_socket_with(), and:
+ *   EAGAIN     the point was not reached, or an SSL_write is half done, see
+ *              sockmi_write_taken(): try again after the next read or write
+ *   EPROTO     the handshake failed
+ *   ENOTSUP    protocol version, cipher or state is not supported; compression;
+ *              kernel TLS; a renegotiation in progress
+ *   EINVAL     the state does not fit the SSL; or the SSL has no descriptor
+ *   ENOKEY     sockmi_enable() was called after the SSL_CTX was created
+ *   ESHUTDOWN  the SSL was exported before
+ *
+ * After EINPROGRESS an SSL with sockmi_set_fd() neither reads nor writes
+ * (EPERM) while its socket is frozen. An SSL on another BIO must not be used
+ * until the socket is no longer frozen: a record that it writes before that
+ * breaks the connection on either host.
+ *
+ * Thread-safe for different SSLs.
+ */
 SOCKMI_API int export_ssl_with(SSL *ssl, int state, int af, const void *to, const struct sockmi_export_options *options);
 
-/* Writes the TLS state of ssl into a buffer of its own: *pbuf, to be freed with sockmi_image_free(), which wipes it. Returns its size in
- * bytes, or -1. The buffer holds keys: never write it to a disk. ssl is not spent: the caller must see to it that only one of the two
- * SSLs goes on. (The article returns 0: here the size is needed by load_ssl.) */
+/**
+ * Save the TLS state of an SSL into a buffer, for applications that move the
+ * socket themselves.
+ *
+ * The buffer contains keys: never write it to a disk. The SSL remains usable;
+ * the caller must ensure that only one of the two SSLs continues. Does not
+ * block.
+ *
+ * @param pbuf       Set to the buffer. Owned by the caller, who frees it with
+ *                   sockmi_image_free(), which wipes it.
+ * @param ssl        Borrowed.
+ * @param ssl_state  The SSL's state, as for export_ssl_with().
+ *
+ * @return The size of the buffer in bytes; or -1 with errno set: the TLS errors
+ *   of export_ssl_with(). (In the SockMi paper this call returns 0; here
+ *   load_ssl() needs the size.)
+ */
 SOCKMI_API int save_ssl(void **pbuf, SSL *ssl, int ssl_state);
+
+/**
+ * Wipe and free a buffer of save_ssl().
+ *
+ * @param buf  Ownership passes to the call.
+ * @param len  The return value of save_ssl().
+ */
 SOCKMI_API void sockmi_image_free(void *buf, size_t len);
 
-/* Fills ssl from such a buffer. 0, or -1 with errno (EBADMSG: truncated, altered or no image) and ssl as it was. Where an image is good, but
- * does not fit ssl's context (ENOTSUP, ENOKEY), ssl is as it was but for its groups, session id context, pre-shared key callbacks and a client's
- * ALPN protocols, of which OpenSSL does not tell what they were: set them again, or take a new SSL.
- * The servername, client_hello and ALPN callbacks of ssl's context are called, with the connection's names: docs/tls.md.
- * A BIO made by sockmi_set_fd() may be set before or after. */
+/**
+ * Fill an SSL from a buffer of save_ssl().
+ *
+ * Calls the servername, client_hello and ALPN callbacks of the SSL's context,
+ * with the connection's names: docs/tls.md. A BIO of sockmi_set_fd() may be set
+ * before or after this call.
+ *
+ * @param buf        Borrowed; need not be aligned.
+ * @param len        Size in bytes.
+ * @param ssl        Fresh; borrowed.
+ * @param ssl_state  The state that was saved.
+ *
+ * @return 0; or -1 with errno set.
+ *   EBADMSG          truncated, altered, or not an image
+ *   EINVAL           no buffer; not the state of an SSL, or not this image's;
+ *                    or the SSL has had a handshake already
+ *   ENOTSUP, ENOKEY  the image is good, but does not fit the SSL's context
+ *
+ * On an error the SSL is as it was, with one exception. After ENOTSUP or ENOKEY
+ * its groups, session id context, pre-shared key callbacks and a client's ALPN
+ * protocols may have changed, because OpenSSL does not return their old values:
+ * set them again, or use a new SSL.
+ */
 SOCKMI_API int load_ssl(void *buf, size_t len, SSL *ssl, int ssl_state);
 
-/* How many bytes at the head of the application's interrupted SSL_write (the one that had returned SSL_ERROR_WANT_WRITE when its SSL was
- * exported) are in the image and on their way already: the application goes on behind them. 0 if none was interrupted. As long as not all
- * of that has been sent, SSL_read and SSL_shutdown fail with SSL_ERROR_WANT_WRITE where they would have nothing to read.
- * Defined for SSL_MODE_ENABLE_PARTIAL_WRITE; without that mode such an SSL is exported only when no write is half done (EAGAIN). */
+/**
+ * Return how much of an interrupted SSL_write() the image contains.
+ *
+ * If the application's last SSL_write() had returned SSL_ERROR_WANT_WRITE when
+ * the SSL was exported, this many bytes at the beginning of its data are in the
+ * image and need not be written again: the application continues behind them.
+ * Until they have all been sent, SSL_read() and SSL_shutdown() fail with
+ * SSL_ERROR_WANT_WRITE where they would have nothing to read.
+ *
+ * Defined for SSL_MODE_ENABLE_PARTIAL_WRITE. Without that mode such an SSL is
+ * exported only while no write is half done (EAGAIN).
+ *
+ * @return Number of bytes; 0 if no write was interrupted.
+ */
 SOCKMI_API size_t sockmi_write_taken(const SSL *ssl);
 
-/* As SSL_session_reused(3), of the handshake with the peer. libssl itself takes a loaded SSL's session for a resumed one: an application that
- * chooses by it, as RFC 5929, 3, does for tls-unique, asks here. */
+/**
+ * Like SSL_session_reused(3), for the handshake with the peer.
+ *
+ * libssl itself takes the session of a loaded SSL for a resumed one. An
+ * application that depends on this (RFC 5929, section 3, for tls-unique) uses
+ * this call.
+ */
 SOCKMI_API int sockmi_session_reused(const SSL *ssl);
 
-/* A KeyUpdate of TLS 1.3 in both directions, for instance after import_ssl(): the keys and secrets of the traffic up to then are wiped here, and
- * whoever gets this process's memory later can not read what was said before. It shuts nobody out who holds the connection's traffic secrets:
- * the next ones are derived from them (RFC 8446, 7.2). After a host that is not trusted any more, make a new connection. The peer's half is done
- * when its answer has been read. 1 on success, 0 on error: ENOTSUP (not TLS 1.3), EAGAIN (an SSL_write is half done, or the handshake). */
+/**
+ * Update the keys of a TLS 1.3 connection in both directions, for instance
+ * after import_ssl().
+ *
+ * Sends a KeyUpdate. The keys and secrets of earlier traffic are wiped here, so
+ * that someone who obtains this process's memory later cannot read that
+ * traffic. This does not exclude anyone who has the connection's traffic
+ * secrets, because the next ones are derived from them (RFC 8446, section 7.2):
+ * after a host that is no longer trusted, make a new connection. The peer's
+ * half is done when its answer has been read.
+ *
+ * @return 1; or 0 with errno set.
+ *   ENOTSUP    not TLS 1.3
+ *   EAGAIN     an SSL_write or the handshake is half done
+ *   ESHUTDOWN  the SSL was exported
+ */
 SOCKMI_API int sockmi_update_keys(SSL *ssl);
 
-/* How many bytes of memory for keys and images this process could not lock, since RLIMIT_MEMLOCK did not allow it: they are kept out of core
- * dumps, but may be swapped to a disk. */
+/**
+ * Return how many bytes of memory for keys and images this process could not
+ * lock, because RLIMIT_MEMLOCK did not allow it.
+ *
+ * They are excluded from core dumps, but may be swapped to a disk. Thread-safe.
+ */
 SOCKMI_API size_t sockmi_unlocked_secrets(void);
 
 #ifdef __cplusplus

@@ -1,15 +1,35 @@
-/* sockmi.h - move live TCP connections to another host.
+/**
+ * @file sockmi.h
+ * Moves live TCP connections to another host.
  *
- * Applications use this header alone for sockets without TLS, and appsockmi.h (which includes it) for SSL objects.
- * All calls talk to the host's sockmid over its Unix socket ($SOCKMID_SOCKET, default /run/sockmid/sockmid.sock); none
- * needs a privilege. All may be called by several threads, each for another connection. What others may do with a socket
- * while it is exported: export_ssl(3). A call that fails returns -1, sets errno, and leaves a text for
- * sockmi_last_error(); the connection is then as it was before the call.
+ * Applications use this header alone for sockets without TLS, and appsockmi.h,
+ * which includes it, for SSL objects.
  *
- * Every call ends, also if sockmid stands still: exports within their time (options->timeout; a minute for each 64 endpoints if that is 0) and six
- * seconds, imports within theirs and six seconds, sockmi_event_open() and sockmi_export_done() within five (ETIMEDOUT). sockmi_event_next() does not wait.
+ * Daemon: all calls talk to this host's sockmid over its Unix socket
+ * ($SOCKMID_SOCKET, default /run/sockmid/sockmid.sock). None needs a privilege.
  *
- * Source: M. Bernaschi, F. Casadei, P. Ruco, "Migration of secure connections using SockMi", ;login:, 2007.
+ * Errors: unless stated otherwise, a call that fails returns -1, sets errno,
+ * and leaves a text for sockmi_last_error(); the connection is then as it was
+ * before the call.
+ *
+ * Ownership: every pointer and descriptor passed to a call is borrowed until
+ * the call returns, unless stated otherwise.
+ *
+ * Threads: all calls may be used by several threads, each for another
+ * connection. export_ssl(3) says what other threads and processes may do with
+ * a socket while it is exported.
+ *
+ * Signals: a signal does not interrupt a call. The connection to sockmid never
+ * raises SIGPIPE.
+ *
+ * Blocking: every call with a time limit ends, even if sockmid hangs. Exports
+ * end within their time limit (options->timeout; if that is 0, one minute per
+ * 64 endpoints) plus six seconds; imports within theirs plus six seconds;
+ * sockmi_event_open() and sockmi_export_done() within five seconds (ETIMEDOUT).
+ * sockmi_event_next() does not wait.
+ *
+ * Source: M. Bernaschi, F. Casadei, P. Ruco, "Migration of secure connections
+ * using SockMi", ;login:, 2007 (the SockMi paper).
  */
 #ifndef SOCKMI_SOCKMI_H
 #define SOCKMI_SOCKMI_H
@@ -24,110 +44,256 @@ extern "C" {
 
 #define SOCKMI_API __attribute__((visibility("default")))
 
-/* States of an endpoint. Bits, so that a set of them is their OR. */
+/* States of an endpoint. Each is one bit, so that their OR is a set of states.
+ * SOCKMI_CONNECTED: no TLS, or TLS that sockmi need not know about. */
 #define SOCKMI_BOUND 0x01           /* bound, neither listening nor connected */
 #define SOCKMI_LISTENING 0x02       /* listening */
-#define SOCKMI_CONNECTED 0x04       /* connected; no TLS, or TLS that is none of our business */
-#define SOCKMI_CLIENT_CONNECTED 0x08 /* TLS client, connected, handshake not performed */
-#define SOCKMI_SERVER_CONNECTED 0x10 /* TLS server, connected, handshake not performed */
-#define SOCKMI_CLIENT_ESTABLISHED 0x20 /* TLS client, handshake performed */
-#define SOCKMI_SERVER_ESTABLISHED 0x40 /* TLS server, handshake performed */
+#define SOCKMI_CONNECTED 0x04       /* connected */
+#define SOCKMI_CLIENT_CONNECTED 0x08 /* TLS client, before its handshake */
+#define SOCKMI_SERVER_CONNECTED 0x10 /* TLS server, before its handshake */
+#define SOCKMI_CLIENT_ESTABLISHED 0x20 /* TLS client, after its handshake */
+#define SOCKMI_SERVER_ESTABLISHED 0x40 /* TLS server, after its handshake */
 
-/* The largest payload that an application may attach to an endpoint, in bytes. */
+/* Maximum size in bytes of the payload of an endpoint. */
 #define SOCKMI_PAYLOAD_MAX (1u << 20)
 
-/* What one side's address must look like. All zero: anything. */
+/** What the address of one side must match. All zero: matches anything. */
 struct sockmi_match {
   int af;                /* AF_INET, AF_INET6; AF_UNSPEC: any address */
   unsigned char addr[16]; /* network order; IPv4 uses the first 4 bytes */
-  unsigned prefix;       /* how many leading bits of addr count; with AF_UNSPEC ignored */
+  unsigned prefix;       /* leading bits of addr that count; see af */
   uint16_t port;         /* host order; 0: any */
 };
 
+/** Which endpoints an import accepts. */
 struct sockmi_criteria {
-  unsigned states;     /* set of allowed states; 0: those that fit the call */
-  const char *service; /* the service the endpoint was exported under; NULL: "default" */
+  unsigned states;     /* set of accepted states; 0: all that fit the call */
+  const char *service; /* service of the export; borrowed; NULL: "default" */
   struct sockmi_match local, remote;
 };
 
+/** One request of import_socket(). */
 struct import_socket_req {
   /* in */
-  int preferred_state;
+  int preferred_state; /* set of states to look for first; 0: none */
   struct sockmi_criteria criteria;
   /* out */
-  int state;           /* 0: this request was not met */
-  int fd;              /* owned by the caller; close-on-exec; blocking mode as the exporter had it */
-  void *payload;       /* malloc(3)ed, for the caller to free(3); NULL if there was none */
+  int state;           /* state of the endpoint; 0: request not met */
+  /* Owned by the caller; -1 if the request was not met. Close-on-exec; in the
+   * blocking mode that the exporter used. */
+  int fd;
+  void *payload;       /* owned by the caller: free(3); NULL: none */
   size_t payload_len;
 };
 
+/** Options of an export. All zero: defaults. */
 struct sockmi_export_options {
-  const char *service;  /* NULL: "default" */
-  const void *payload;  /* opaque to sockmi; at most SOCKMI_PAYLOAD_MAX bytes (else EMSGSIZE) */
+  const char *service;  /* borrowed; NULL: "default" */
+  const void *payload;  /* opaque; borrowed; at most SOCKMI_PAYLOAD_MAX bytes */
   size_t payload_len;
-  int timeout;          /* milliseconds for the whole export, until it is decided; 0: a minute */
+  int timeout;          /* milliseconds until the decision; 0: one minute */
 };
 
-/* Takes as many endpoints from the daemon as requests can be met, best effort, each by the first request (in order) whose
- * criteria it meets, preferred states first. Waits until at least one is met. timeout in milliseconds; negative: for ever.
- * Returns the number imported, 0 on timeout, -1 on error, and then nothing was taken:
- * EINVAL (criteria make no sense), EACCES (policy), ENOENT/ECONNREFUSED (no daemon), ETIMEDOUT (the daemon does not answer). */
+/**
+ * Import sockets that other hosts export.
+ *
+ * Blocks until at least one request is met, and then meets as many as it can
+ * at that moment. Each endpoint goes to the first request, in order, whose
+ * criteria it meets; preferred states are looked for first. Ends at most six
+ * seconds after the timeout. An endpoint belongs either to the caller or to
+ * sockmid at any time, never to both.
+ *
+ * @param irqs     1 to 64 requests, borrowed. The out fields of all of them are
+ *                 set, those of an unmet request to state 0, fd -1, no payload.
+ * @param nirqs    Number of requests.
+ * @param timeout  Milliseconds; 0: does not wait; negative: waits forever.
+ *
+ * @return The number of requests met; 0 on timeout; -1 with errno set, and then
+ *   nothing was imported; sockmi_last_error() has the reason as text.
+ *   EINVAL        impossible criteria, a TLS state, or not 1 to 64 requests
+ *   EAFNOSUPPORT  an address family in the criteria is not known
+ *   EACCES        policy: this user may not import this service
+ *   ENOENT        the service is not configured, or sockmid is not running
+ *   ECONNREFUSED  sockmid is not running
+ *   ENOBUFS       this user has too many requests at sockmid
+ *   ENOMEM        no memory for the payload
+ *   EMFILE        this process can have no more descriptors
+ *   ETIMEDOUT     sockmid does not answer, or has taken the endpoint back
+ *                 because this process took too long to accept it
+ *   ECONNRESET    sockmid ended during the call
+ *
+ * Thread-safe.
+ */
 SOCKMI_API int import_socket(struct import_socket_req *irqs, unsigned int nirqs, int timeout);
 
-/* Moves the endpoint fd to another host and returns 0 once it lives there; fd is then dead (ENOTCONN) and still to be closed
- * by the caller. `to` is a struct in_addr or in6_addr as `af` says, the host that shall take it, or null: any that will.
- * On -1 the connection goes on here, unharmed, but for two: EINPROGRESS: it was decided that it goes, and the other host, or the daemon, does not
- * say whether it went; fd stays frozen (EPERM) until it does, or an operator decides, and then works again or is dead. ECONNABORTED: the other
- * host lost it after that, and the connection has ended. ETIMEDOUT is final: a daemon that stands still does not move it later. (If that happened in
- * the freeze, nothing that is sent leaves before the daemon goes on, or ends.) errno: ECANCELED (the other host failed or was restarted at the last step), EHOSTUNREACH (no host answered), ECONNREFUSED (refused by policy),
- * ENOBUFS (the importer's list is full), ESRCH (no application there imports this service), EPROTONOSUPPORT (not TCP),
- * ENOTCONN (not connected), EMSGSIZE (payload), EACCES (policy), ENOTSUP (the kernel lacks a way, see README), ETIMEDOUT. */
+/** Export a socket with default options. See export_socket_with(). */
 SOCKMI_API int export_socket(int fd, int state, int af, const void *to);
+
+/**
+ * Export a socket: move its endpoint to another host.
+ *
+ * Blocks until the endpoint lives on the other host, usually some milliseconds.
+ * On success fd is dead (ENOTCONN), and the caller must still close it.
+ *
+ * On failure the connection continues on this host, unharmed, with two
+ * exceptions:
+ *
+ * EINPROGRESS: it was decided that the endpoint moves, but the other host, or
+ * sockmid, has not said whether it did. fd stays frozen (its calls fail with
+ * EPERM) until that is known or an operator decides. Then fd either works again
+ * or is dead.
+ *
+ * ECONNABORTED: the other host lost the endpoint after the decision. The
+ * connection has ended.
+ *
+ * ETIMEDOUT is final: a sockmid that hangs does not move the endpoint later. If
+ * it hangs while the endpoint is frozen, nothing that is sent leaves this host
+ * before sockmid continues, or ends.
+ *
+ * @param fd       TCP socket. Borrowed.
+ * @param state    SOCKMI_BOUND, SOCKMI_LISTENING or SOCKMI_CONNECTED.
+ * @param af       Family of `to`: AF_INET or AF_INET6; AF_UNSPEC: any host.
+ * @param to       The target host's address, a struct in_addr or in6_addr.
+ *                 Borrowed. NULL: any host that accepts.
+ * @param options  Borrowed, with its strings and payload. NULL: defaults.
+ *
+ * @return 0; or -1 with errno set; sockmi_last_error() has the reason as text.
+ *   EINVAL           not one of these states, or not the socket's state; `to`
+ *                    is this host
+ *   EAFNOSUPPORT     `af` is not known
+ *   ENOTSOCK         fd is not a socket
+ *   EPROTONOSUPPORT  fd is not a TCP socket
+ *   ENOTCONN         the socket is closed, or neither bound nor connected
+ *   EMSGSIZE         the payload exceeds SOCKMI_PAYLOAD_MAX
+ *   EACCES           policy: this user may not export this service, or this
+ *                    bound or listening socket
+ *   EADDRNOTAVAIL    the local address does not belong to the socket's network
+ *                    namespace
+ *   ENOTSUP          this state, address or option cannot be moved
+ *   EBUSY            the socket is being exported already
+ *   ENOENT           the service is not configured on this host, or sockmid is
+ *                    not running
+ *   ECONNREFUSED     the other host does not serve this service, or stops; or
+ *                    sockmid is not running on this host
+ *   EHOSTUNREACH     no host answered
+ *   EHOSTDOWN        sockmid of this host is stopping
+ *   ESRCH            no application on the other host imports this service
+ *   ENOBUFS          the other host's import queue is full
+ *   ENOSPC           the disk of a sockmid's journal is full, or broken
+ *   ECANCELED        the other host failed, or was restarted, at the last step
+ *   ETIMEDOUT        the other host was not ready in time, or sockmid does not
+ *                    answer
+ *   ECONNRESET       sockmid ended before it had decided anything
+ *   EINPROGRESS      see above
+ *   ECONNABORTED     see above
+ *
+ * Thread-safe for different sockets.
+ */
 SOCKMI_API int export_socket_with(int fd, int state, int af, const void *to, const struct sockmi_export_options *options);
 
-/* Moves many endpoints of one service together, which costs a fraction of moving them one by one. Each goes or stays by itself. */
+/** One request of export_sockets(). */
 struct export_socket_req {
   /* in */
-  int fd;
+  int fd;              /* borrowed */
   int state;
-  const void *payload; /* opaque to sockmi; at most SOCKMI_PAYLOAD_MAX bytes */
+  const void *payload; /* opaque; borrowed; at most SOCKMI_PAYLOAD_MAX bytes */
   size_t payload_len;
   /* out */
-  int error;           /* 0: it lives there, and fd is dead; else the errno that export_socket() would give */
+  int error;           /* 0: moved, fd is dead; else errno of export_socket() */
 };
 
-/* `options` may be null; its payload does not count. Returns how many went; -1 if none
- * did, with errno and sockmi_last_error() of the last. */
+/**
+ * Export many sockets of one service together.
+ *
+ * This costs a fraction of exporting them one by one. Each endpoint moves or
+ * stays by itself. Blocks until all are decided; options->timeout bounds the
+ * whole call, and if it is 0, the limit is one minute per 64 endpoints.
+ *
+ * @param reqs     Requests, borrowed; see export_socket_with() for `fd`,
+ *                 `state` and `error`.
+ * @param nreqs    Number of requests.
+ * @param af       See export_socket_with().
+ * @param to       See export_socket_with().
+ * @param options  Borrowed. NULL: defaults. Its payload is ignored.
+ *
+ * @return The number of endpoints moved; or -1 if none was, with errno and
+ *   sockmi_last_error() of the last error. EINVAL also if a request has a TLS
+ *   state; then nothing was moved.
+ *
+ * Thread-safe for different sockets.
+ */
 SOCKMI_API int export_sockets(struct export_socket_req *reqs, unsigned int nreqs, int af, const void *to,
                               const struct sockmi_export_options *options);
 
-/* Events: one descriptor to poll(2) for everything the daemon wants to tell a holder of connections. */
+/* Events: one descriptor to poll(2) for everything that sockmid reports to an
+ * application that holds connections. */
 enum sockmi_event_type {
-  SOCKMI_EVENT_IMPORT = 1, /* an endpoint of the service waits: an import is possible now */
-  SOCKMI_EVENT_EXPORT = 2  /* the operator asks for connections to be exported (sockmictl export) */
+  SOCKMI_EVENT_IMPORT = 1, /* an endpoint of the service can be imported now */
+  SOCKMI_EVENT_EXPORT = 2  /* the operator requests exports (sockmictl) */
 };
 
+/** One event. The fields after `type` are those of SOCKMI_EVENT_EXPORT. */
 struct sockmi_event {
   enum sockmi_event_type type;
-  /* for SOCKMI_EVENT_EXPORT: */
-  uint64_t request;           /* to be given to sockmi_export_done() */
+  uint64_t request;           /* to be passed to sockmi_export_done() */
   struct sockmi_match local, remote; /* which connections; all zero: all */
-  int af;                     /* of `to`; AF_UNSPEC: no host was named, pass a null `to` */
-  unsigned char to[16];
+  int af;                     /* of `to`; AF_UNSPEC: any host, pass NULL */
+  unsigned char to[16];       /* target host */
 };
 
-/* Registers the caller as an importer and holder of connections of the service (NULL: "default") and returns a descriptor
- * that polls readable when an event may be there, or -1. It must be read with sockmi_event_next() only. While it is open,
- * the daemon tells other hosts that endpoints of this service are wanted here. close(2) ends it. */
+/**
+ * Register as an importer and holder of connections of a service.
+ *
+ * While the descriptor is open, sockmid reports to other hosts that endpoints
+ * of this service are wanted here. All processes with such a descriptor get an
+ * event for an endpoint; the first one to import it gets the endpoint. Waits
+ * for sockmid for at most five seconds.
+ *
+ * @param service  Borrowed. NULL: "default".
+ *
+ * @return A descriptor that polls readable when there may be an event, owned by
+ *   the caller; close(2) ends the registration. Read it only with
+ *   sockmi_event_next(). Or -1 with errno set (ENOENT, ECONNREFUSED: sockmid is
+ *   not running; EACCES, ENOENT: policy; ETIMEDOUT: sockmid does not answer).
+ *
+ * Thread-safe.
+ */
 SOCKMI_API int sockmi_event_open(const char *service);
 
-/* Fetches one event without blocking: 1 and *event, 0 when there is none, -1 with errno (EPIPE: the daemon is gone). */
+/**
+ * Fetch one event. Does not block.
+ *
+ * @param fd     Descriptor of sockmi_event_open(). Borrowed.
+ * @param event  Set if the return value is 1. Borrowed.
+ *
+ * @return 1 if *event was set; 0 if there is no event; or -1 with errno set
+ *   (EPIPE: sockmid is gone; EBADF: not a descriptor of sockmi_event_open()).
+ *
+ * Thread-safe.
+ */
 SOCKMI_API int sockmi_event_next(int fd, struct sockmi_event *event);
 
-/* Answers a SOCKMI_EVENT_EXPORT: how many connections were exported and how many could not be. 0, or -1 with errno. */
+/**
+ * Answer a SOCKMI_EVENT_EXPORT. Waits for sockmid for at most five seconds.
+ *
+ * @param request   sockmi_event.request.
+ * @param exported  Number of connections that were exported.
+ * @param failed    Number of connections that could not be exported.
+ *
+ * @return 0; or -1 with errno set (ENOENT: there is no such request, or it is
+ *   over; ENOENT, ECONNREFUSED: sockmid is not running; ETIMEDOUT: sockmid does
+ *   not answer).
+ *
+ * Thread-safe.
+ */
 SOCKMI_API int sockmi_export_done(uint64_t request, unsigned exported, unsigned failed);
 
-/* The calling thread's last error as one line of text; "" if there was none. Valid until the thread's next call. */
+/**
+ * Return the calling thread's last error as one line of text.
+ *
+ * @return The text, or "" if there was no error. Owned by the library; valid
+ *   until this thread's next call.
+ */
 SOCKMI_API const char *sockmi_last_error(void);
 
 #ifdef __cplusplus
