@@ -26,7 +26,8 @@ Result<const std::vector<net::HostAddress>*> KernelQueries::addresses() {
 Result<const std::vector<net::IpsecPolicy>*> KernelQueries::ipsec_policies() {
   return once(policies_, []() -> Result<std::vector<net::IpsecPolicy>> {
     const auto xfrm = net::thread_netlink(NETLINK_XFRM);
-    return xfrm ? net::ipsec_policies(**xfrm) : std::vector<net::IpsecPolicy>();  // a kernel without IPsec
+    // A kernel without IPsec has no policies.
+    return xfrm ? net::ipsec_policies(**xfrm) : std::vector<net::IpsecPolicy>();
   });
 }
 

@@ -1,5 +1,6 @@
-// What is asked of the kernel about many connections at one moment, in one network namespace: nothing twice that is the same for many of
-// them. It is not to outlive that moment, for what it remembers may change.
+// Caches answers of the kernel about many connections at one moment, in one network
+// namespace, so that nothing that several connections share is queried twice. Must not
+// outlive that moment, because the answers may change.
 #pragma once
 
 #include <map>
@@ -19,7 +20,7 @@ class KernelQueries {
 
   Result<const std::vector<net::HostAddress>*> addresses();
   Result<const std::vector<net::IpsecPolicy>*> ipsec_policies();
-  // See path.h. `interfaces` are the same each time.
+  // See path_lookup.h. `interfaces` must be the same in each call.
   Result<Route> route_to(const IpAddress& host, const Sender& sender = {});
   Result<bool> is_listed(unsigned interface, const std::vector<std::string>& interfaces);
 
