@@ -22,7 +22,10 @@ void send_to_itself(std::stop_token stop) {
   sockaddr_in own{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {htonl(INADDR_LOOPBACK)}};
   socklen_t size = sizeof own;
   auto* address = reinterpret_cast<sockaddr*>(&own);
-  must(::bind(socket.get(), address, size) == 0 && ::getsockname(socket.get(), address, &size) == 0 && ::connect(socket.get(), address, size) == 0, "socket");
+  must(::bind(socket.get(), address, size) == 0 &&
+           ::getsockname(socket.get(), address, &size) == 0 &&
+           ::connect(socket.get(), address, size) == 0,
+       "socket");
   for (char byte = 0; !stop.stop_requested();)
     if (::send(socket.get(), &byte, 1, 0) == 1) (void)!::recv(socket.get(), &byte, 1, 0);
 }
@@ -33,7 +36,8 @@ int main() {
   const std::jthread traffic(send_to_itself);
   std::vector<double> times;
   for (int i = 0; i < kBarriers; ++i) {
-    std::this_thread::sleep_for(std::chrono::microseconds(500));  // the daemon, too, comes from elsewhere
+    std::this_thread::sleep_for(
+        std::chrono::microseconds(500));  // the daemon, too, comes from elsewhere
     times.push_back(time_of([] { must(steer::barrier().has_value(), "barrier"); }));
   }
   std::puts(nlohmann::json{{"barrier_p50_us", median(times)}}.dump().c_str());

@@ -28,17 +28,22 @@ struct Pair {
 
 // Over loopback; with room for any queue, but as if nobody had asked for it.
 Pair connection() {
-  unique_fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), theirs(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  unique_fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
+      theirs(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {htonl(INADDR_LOOPBACK)}};
   auto* name = reinterpret_cast<sockaddr*>(&address);
   socklen_t size = sizeof address;
   for (const int fd : {listener.get(), theirs.get()})
-    for (const int option : {SO_RCVBUFFORCE, SO_SNDBUFFORCE}) must(::setsockopt(fd, SOL_SOCKET, option, &kBuffer, sizeof kBuffer) == 0, "buffer");
-  must(::bind(listener.get(), name, size) == 0 && ::listen(listener.get(), 1) == 0 && ::getsockname(listener.get(), name, &size) == 0, "listen");
+    for (const int option : {SO_RCVBUFFORCE, SO_SNDBUFFORCE})
+      must(::setsockopt(fd, SOL_SOCKET, option, &kBuffer, sizeof kBuffer) == 0, "buffer");
+  must(::bind(listener.get(), name, size) == 0 && ::listen(listener.get(), 1) == 0 &&
+           ::getsockname(listener.get(), name, &size) == 0,
+       "listen");
   must(::connect(theirs.get(), name, size) == 0, "connect");
   unique_fd ours(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   const int none = 0;
-  must(ours && ::setsockopt(ours.get(), SOL_SOCKET, SO_BUF_LOCK, &none, sizeof none) == 0, "accept");
+  must(ours && ::setsockopt(ours.get(), SOL_SOCKET, SO_BUF_LOCK, &none, sizeof none) == 0,
+       "accept");
   return {std::move(ours), std::move(theirs)};
 }
 
@@ -61,7 +66,8 @@ Costs costs(int queue) {
   std::vector<double> readings, moves;
   for (int i = 0; i < kMoves; ++i) {
     tcp::Settings settings;
-    readings.push_back(time_of([&] { settings = tcp::read_settings(pair.ours.get(), AF_INET, false); }));
+    readings.push_back(
+        time_of([&] { settings = tcp::read_settings(pair.ours.get(), AF_INET, false); }));
     const auto owner = tcp::OriginalOptions::of(pair.ours.get());
     must(owner.has_value(), "owner");
     std::optional<tcp::FrozenSocket> frozen;

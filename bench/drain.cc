@@ -32,25 +32,33 @@ void say(const std::string& line) {
   std::fflush(stdout);
 }
 
-SocketAddress address(char** argv) { return {*IpAddress::parse(argv[0]), static_cast<std::uint16_t>(std::atoi(argv[1]))}; }
+SocketAddress address(char** argv) {
+  return {*IpAddress::parse(argv[0]), static_cast<std::uint16_t>(std::atoi(argv[1]))};
+}
 
 int hold(const SocketAddress& local, unsigned count, const IpAddress& to) {
   sockaddr_storage name;
   const socklen_t size = local.to(name);
   const unique_fd listener(::socket(name.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  must(::bind(listener.get(), reinterpret_cast<sockaddr*>(&name), size) == 0 && ::listen(listener.get(), 4096) == 0, "listen");
+  must(::bind(listener.get(), reinterpret_cast<sockaddr*>(&name), size) == 0 &&
+           ::listen(listener.get(), 4096) == 0,
+       "listen");
   say("listening");
   Sockets sockets;
-  while (sockets.size() < count) sockets.emplace_back(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  while (sockets.size() < count)
+    sockets.emplace_back(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   say("ready");
   std::vector<export_socket_req> all;
-  for (const unique_fd& socket : sockets) all.push_back({.fd = socket.get(), .state = SOCKMI_CONNECTED});
+  for (const unique_fd& socket : sockets)
+    all.push_back({.fd = socket.get(), .state = SOCKMI_CONNECTED});
   while (std::getchar() != '\n') {
   }
   const sockmi_export_options options{.service = "web"};
   int gone = 0;
-  const double us = time_of([&] { gone = export_sockets(all.data(), count, to.family, to.bytes.data(), &options); });
-  if (gone != static_cast<int>(count)) std::fprintf(stderr, "%d of %u went: %s\n", gone, count, sockmi_last_error());
+  const double us = time_of(
+      [&] { gone = export_sockets(all.data(), count, to.family, to.bytes.data(), &options); });
+  if (gone != static_cast<int>(count))
+    std::fprintf(stderr, "%d of %u went: %s\n", gone, count, sockmi_last_error());
   say(std::to_string(us / 1e6));
   return gone == static_cast<int>(count) ? 0 : 1;
 }
@@ -62,8 +70,10 @@ int take(unsigned count) {
   Sockets sockets;
   while (sockets.size() < count) {
     import_socket_req wishes[kTogether]{};
-    for (auto& wish : wishes) wish.criteria = {.states = SOCKMI_CONNECTED, .service = "web"};
-    must(import_socket(wishes, std::min<unsigned>(kTogether, count - sockets.size()), -1) > 0, sockmi_last_error());
+    for (auto& wish : wishes)
+      wish.criteria = {.states = SOCKMI_CONNECTED, .service = "web"};
+    must(import_socket(wishes, std::min<unsigned>(kTogether, count - sockets.size()), -1) > 0,
+         sockmi_last_error());
     for (const auto& wish : wishes)
       if (wish.state) sockets.emplace_back(wish.fd);
   }
@@ -93,9 +103,12 @@ int main(int argc, char** argv) {
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
   const std::string_view what = argc > 1 ? argv[1] : "";
-  if (what == "hold" && argc == 6) return hold(address(argv + 2), static_cast<unsigned>(std::atoi(argv[4])), *IpAddress::parse(argv[5]));
+  if (what == "hold" && argc == 6)
+    return hold(address(argv + 2), static_cast<unsigned>(std::atoi(argv[4])),
+                *IpAddress::parse(argv[5]));
   if (what == "take" && argc == 3) return take(static_cast<unsigned>(std::atoi(argv[2])));
-  if (what == "connect" && argc == 5) return connect(address(argv + 2), static_cast<unsigned>(std::atoi(argv[4])));
+  if (what == "connect" && argc == 5)
+    return connect(address(argv + 2), static_cast<unsigned>(std::atoi(argv[4])));
   std::fprintf(stderr, "usage: see bench/drain.cc\n");
   return 2;
 }

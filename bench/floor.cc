@@ -62,7 +62,8 @@ int measure(const sockaddr* address, socklen_t size) {
       auto frozen = tcp::FrozenSocket::freeze(socket.get(), kMarks);
       must(frozen.has_value(), "freeze");
       auto image = frozen->capture();
-      const auto late = image ? frozen->received_since(*image) : Result<tcp::FreezeDelta>(std::unexpected(image.error()));
+      const auto late = image ? frozen->received_since(*image)
+                              : Result<tcp::FreezeDelta>(std::unexpected(image.error()));
       must(late && frozen->kill(), "capture");
       socket.reset();
       auto restored = tcp::RestoredSocket::restore(*image, kMarks, false);
@@ -87,7 +88,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   sockaddr_storage address;
-  const socklen_t size = SocketAddress{*ip, static_cast<std::uint16_t>(std::atoi(argv[3]))}.to(address);
+  const socklen_t size =
+      SocketAddress{*ip, static_cast<std::uint16_t>(std::atoi(argv[3]))}.to(address);
   const auto* target = reinterpret_cast<const sockaddr*>(&address);
   return std::strcmp(argv[1], "echo") == 0 ? echo(target, size) : measure(target, size);
 }

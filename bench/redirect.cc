@@ -102,17 +102,20 @@ class Daemon {
 
 std::vector<FourTuple> connections(const Host& home, const Host& client, unsigned count) {
   std::vector<FourTuple> out;
-  for (unsigned i = 0; i < count; ++i) out.push_back({{home.ip, kPort}, {client.ip, static_cast<std::uint16_t>(kFirstPort + i)}});
+  for (unsigned i = 0; i < count; ++i)
+    out.push_back({{home.ip, kPort}, {client.ip, static_cast<std::uint16_t>(kFirstPort + i)}});
   return out;
 }
 
 void redirect(const Daemon& home, const std::vector<FourTuple>& tuples, const Host& to) {
   std::vector<steer::Redirect> redirects;
-  for (const FourTuple& tuple : tuples) redirects.push_back({tuple, to.ip, std::chrono::minutes(10)});
+  for (const FourTuple& tuple : tuples)
+    redirects.push_back({tuple, to.ip, std::chrono::minutes(10)});
   must(home->redirect(redirects).has_value(), "redirect");
 }
 
-double milliseconds_to_add(const Daemon& home, const std::vector<FourTuple>& tuples, const Host& to) {
+double milliseconds_to_add(const Daemon& home, const std::vector<FourTuple>& tuples,
+                           const Host& to) {
   std::vector<double> times;
   for (unsigned i = 0; i < kAdditions; ++i) {
     times.push_back(time_of([&] { redirect(home, tuples, to); }) / 1000);
@@ -135,15 +138,20 @@ class Talk {
     socket_.reset(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     must(bool(socket_), "AF_PACKET");
     const auto interface = static_cast<int>(::if_nametoindex(kInterface));
-    to_ = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = interface, .sll_halen = ETH_ALEN};
+    to_ = {.sll_family = AF_PACKET,
+           .sll_protocol = htons(ETH_P_IP),
+           .sll_ifindex = interface,
+           .sll_halen = ETH_ALEN};
     std::copy(link.begin(), link.end(), to_.sll_addr);
     // As many packets, be they of many connections or of one: else these would stay in the processor's cache.
-    for (unsigned i = 0; i < kMany; ++i) packets_.push_back(packet(tuples[i % tuples.size()]));
+    for (unsigned i = 0; i < kMany; ++i)
+      packets_.push_back(packet(tuples[i % tuples.size()]));
   }
   // How many packets.
   std::uint64_t talk(Clock::duration time) {
     std::uint64_t sent = 0;
-    for (const auto began = Clock::now(); Clock::now() - began < time;) sent += send_some();
+    for (const auto began = Clock::now(); Clock::now() - began < time;)
+      sent += send_some();
     return sent;
   }
 
@@ -163,7 +171,8 @@ class Talk {
       std::memcpy(&word, reinterpret_cast<const char*>(&out.network) + 2 * i, 2);
       sum += word;
     }
-    while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+    while (sum >> 16)
+      sum = (sum & 0xffff) + (sum >> 16);
     out.network.ip_sum = static_cast<std::uint16_t>(~sum);
     out.transport.th_sport = htons(tuple.remote.port);
     out.transport.th_dport = htons(tuple.local.port);
@@ -177,7 +186,8 @@ class Talk {
     for (unsigned i = 0; i < kTogether; ++i) {
       parts[i] = {&packets_[next_], sizeof(Packet)};
       next_ = (next_ + 1) % packets_.size();
-      messages[i].msg_hdr = {.msg_name = &to_, .msg_namelen = sizeof to_, .msg_iov = &parts[i], .msg_iovlen = 1};
+      messages[i].msg_hdr = {
+          .msg_name = &to_, .msg_namelen = sizeof to_, .msg_iov = &parts[i], .msg_iovlen = 1};
     }
     const int sent = ::sendmmsg(socket_.get(), messages, kTogether, 0);
     must(sent > 0, "sendmmsg");
@@ -212,16 +222,20 @@ double packets_ratio(Talk& many, Talk& one, const Host& importer) {
 }
 
 // One home has one redirect and the other many, of which `talking` have packets. Then they change places: no two hosts are equally fast.
-double redirects_ratio(unsigned talking, const Host& client, const std::array<const Host*, 2>& homes, const std::array<const Daemon*, 2>& daemons,
-                       const Host& importer) {
+double redirects_ratio(unsigned talking, const Host& client,
+                       const std::array<const Host*, 2>& homes,
+                       const std::array<const Daemon*, 2>& daemons, const Host& importer) {
   double product = 1;
   for (const int one : {0, 1}) {
-    const auto few = connections(*homes[one], client, 1), all = connections(*homes[1 - one], client, kMany);
+    const auto few = connections(*homes[one], client, 1),
+               all = connections(*homes[1 - one], client, kMany);
     redirect(*daemons[one], few, importer);
     redirect(*daemons[1 - one], all, importer);
-    Talk to_one(client, *homes[one], few), to_many(client, *homes[1 - one], std::span(all).first(talking));
+    Talk to_one(client, *homes[one], few),
+        to_many(client, *homes[1 - one], std::span(all).first(talking));
     product *= packets_ratio(to_many, to_one, importer);
-    must((*daemons[one])->remove_redirects(few) && (*daemons[1 - one])->remove_redirects(all), "remove");
+    must((*daemons[one])->remove_redirects(few) && (*daemons[1 - one])->remove_redirects(all),
+         "remove");
   }
   return std::sqrt(product);
 }
@@ -237,11 +251,16 @@ int main(int argc, char** argv) {
   const Daemon here(home), over_there(other_home), there(importer);
   for (const Host* each : {&home, &other_home}) {
     std::vector<steer::ForeignAddress> guests;
-    for (const FourTuple& guest : connections(*each, client, kMany)) guests.push_back({guest, {}});
+    for (const FourTuple& guest : connections(*each, client, kMany))
+      guests.push_back({guest, {}});
     must(there->add_foreign_address(guests).has_value(), "shelter");
   }
   const double added = milliseconds_to_add(here, connections(home, client, kAdded), importer);
-  const auto ratio = [&](unsigned talking) { return redirects_ratio(talking, client, {&home, &other_home}, {&here, &over_there}, importer); };
-  const nlohmann::json out{{"redirect_add_10000_ms", added}, {"redirect_20000_over_1", ratio(1)}, {"redirect_20000_busy_over_1", ratio(kMany)}};
+  const auto ratio = [&](unsigned talking) {
+    return redirects_ratio(talking, client, {&home, &other_home}, {&here, &over_there}, importer);
+  };
+  const nlohmann::json out{{"redirect_add_10000_ms", added},
+                           {"redirect_20000_over_1", ratio(1)},
+                           {"redirect_20000_busy_over_1", ratio(kMany)}};
   std::puts(out.dump().c_str());
 }

@@ -21,8 +21,10 @@ constexpr auto kSlice = std::chrono::milliseconds(300), kLoading = std::chrono::
 template <class Function>
 void on_threads(Function&& function) {
   std::vector<std::thread> threads;
-  for (int i = 0; i < kThreads; ++i) threads.emplace_back([&, i] { function(i); });
-  for (auto& thread : threads) thread.join();
+  for (int i = 0; i < kThreads; ++i)
+    threads.emplace_back([&, i] { function(i); });
+  for (auto& thread : threads)
+    thread.join();
 }
 
 // The server's end of a new connection, idle; the client is gone without a word.
@@ -34,7 +36,8 @@ SslPtr new_session(SSL_CTX* ctx) {
   SSL_set_bio(client.get(), other, other);
   SSL_set_accept_state(server.get());
   SSL_set_connect_state(client.get());
-  for (int i = 0; i < 10 && !(SSL_is_init_finished(server.get()) && SSL_is_init_finished(client.get())); ++i) {
+  for (int i = 0;
+       i < 10 && !(SSL_is_init_finished(server.get()) && SSL_is_init_finished(client.get())); ++i) {
     SSL_do_handshake(client.get());
     SSL_do_handshake(server.get());
   }
@@ -55,7 +58,9 @@ double loads_per_second() {
     must(size > 0, sockmi_last_error());
     while (Clock::now() - began < kLoading) {
       const SslPtr ssl(SSL_new(ctx.get()));
-      must(load_ssl(image, static_cast<std::size_t>(size), ssl.get(), SOCKMI_SERVER_ESTABLISHED) == 0, sockmi_last_error());
+      must(load_ssl(image, static_cast<std::size_t>(size), ssl.get(), SOCKMI_SERVER_ESTABLISHED) ==
+               0,
+           sockmi_last_error());
       SSL_set_quiet_shutdown(ssl.get(), 1);
       ++loads;
     }
@@ -83,11 +88,15 @@ double bytes_per_session(bool sockmi) {
     std::vector<SslPtr> sessions;
     const auto add = [&] {
       sessions.push_back(new_session(ctx.get()));
-      must((sockmi ? sockmi_set_fd(sessions.back().get(), wire[0]) : SSL_set_fd(sessions.back().get(), wire[0])) == 1, "set_fd");
+      must((sockmi ? sockmi_set_fd(sessions.back().get(), wire[0])
+                   : SSL_set_fd(sessions.back().get(), wire[0])) == 1,
+           "set_fd");
     };
-    for (int i = 0; i < 1000; ++i) add();
+    for (int i = 0; i < 1000; ++i)
+      add();
     const double before = resident_bytes();
-    for (int i = 0; i < kForMemory; ++i) add();
+    for (int i = 0; i < kForMemory; ++i)
+      add();
     const double each = (resident_bytes() - before) / kForMemory;
     must(::write(result[1], &each, sizeof each) == sizeof each, "write");
     ::_exit(0);
@@ -95,30 +104,36 @@ double bytes_per_session(bool sockmi) {
   double each = 0;
   must(::read(result[0], &each, sizeof each) == sizeof each, "read");
   ::waitpid(child, nullptr, 0);
-  for (const int fd : {result[0], result[1], wire[0], wire[1]}) ::close(fd);
+  for (const int fd : {result[0], result[1], wire[0], wire[1]})
+    ::close(fd);
   return each;
 }
 
 // Handshakes with the provider against handshakes without, in turns, while so many sessions live in the process.
 double handshake_ratio() {
-  const CtxPtr with = make_context(TLS1_3_VERSION, kSuite, true), without = make_context(TLS1_3_VERSION, kSuite, false);
-  for (const CtxPtr* ctx : {&with, &without}) SSL_CTX_set_session_cache_mode(ctx->get(), SSL_SESS_CACHE_OFF);
+  const CtxPtr with = make_context(TLS1_3_VERSION, kSuite, true),
+               without = make_context(TLS1_3_VERSION, kSuite, false);
+  for (const CtxPtr* ctx : {&with, &without})
+    SSL_CTX_set_session_cache_mode(ctx->get(), SSL_SESS_CACHE_OFF);
   std::vector<std::vector<SslPtr>> live(kThreads);
   on_threads([&](int thread) {
-    for (int i = 0; i < kLive / kThreads; ++i) live[static_cast<std::size_t>(thread)].push_back(new_session(with.get()));
+    for (int i = 0; i < kLive / kThreads; ++i)
+      live[static_cast<std::size_t>(thread)].push_back(new_session(with.get()));
   });
   const auto rate = [&](SSL_CTX* ctx) {
     std::atomic<long> done{0};
     const auto began = Clock::now();
     on_threads([&](int) {
-      for (; Clock::now() - began < kSlice; ++done) new_session(ctx);
+      for (; Clock::now() - began < kSlice; ++done)
+        new_session(ctx);
     });
     return static_cast<double>(done) / microseconds(Clock::now() - began);
   };
   std::vector<double> ratios;
   for (int i = 0; i < kSlices; ++i) {
     const bool first = i % 2 == 0;
-    const double one = rate((first ? with : without).get()), other = rate((first ? without : with).get());
+    const double one = rate((first ? with : without).get()),
+                 other = rate((first ? without : with).get());
     ratios.push_back(first ? one / other : other / one);
   }
   return median(ratios);
@@ -127,7 +142,10 @@ double handshake_ratio() {
 }  // namespace
 
 int main() {
-  const double overhead = bytes_per_session(true) - bytes_per_session(false);  // first: a fork of a small process
-  const nlohmann::json out{{"session_overhead_bytes", overhead}, {"load_ssl_per_s_2threads", loads_per_second()}, {"handshake_ratio_2threads", handshake_ratio()}};
+  const double overhead =
+      bytes_per_session(true) - bytes_per_session(false);  // first: a fork of a small process
+  const nlohmann::json out{{"session_overhead_bytes", overhead},
+                           {"load_ssl_per_s_2threads", loads_per_second()},
+                           {"handshake_ratio_2threads", handshake_ratio()}};
   std::puts(out.dump().c_str());
 }

@@ -11,7 +11,9 @@ namespace sockmi::bench {
 
 using Clock = std::chrono::steady_clock;
 
-inline double microseconds(Clock::duration time) { return std::chrono::duration<double, std::micro>(time).count(); }
+inline double microseconds(Clock::duration time) {
+  return std::chrono::duration<double, std::micro>(time).count();
+}
 
 template <class Function>
 double time_of(Function&& function) {

@@ -15,8 +15,12 @@
 
 namespace sockmi::bench {
 
-struct SslFree { void operator()(SSL* p) const { SSL_free(p); } };
-struct CtxFree { void operator()(SSL_CTX* p) const { SSL_CTX_free(p); } };
+struct SslFree {
+  void operator()(SSL* p) const { SSL_free(p); }
+};
+struct CtxFree {
+  void operator()(SSL_CTX* p) const { SSL_CTX_free(p); }
+};
 using SslPtr = std::unique_ptr<SSL, SslFree>;
 using CtxPtr = std::unique_ptr<SSL_CTX, CtxFree>;
 
@@ -47,7 +51,9 @@ inline CtxPtr make_context(int version, const char* suite, bool sockmi) {
   CtxPtr ctx(SSL_CTX_new_ex(sockmi ? with_provider() : nullptr, nullptr, TLS_method()));
   SSL_CTX_set_min_proto_version(ctx.get(), version);
   SSL_CTX_set_max_proto_version(ctx.get(), version);
-  must((version == TLS1_3_VERSION ? SSL_CTX_set_ciphersuites(ctx.get(), suite) : SSL_CTX_set_cipher_list(ctx.get(), suite)) == 1, suite);
+  must((version == TLS1_3_VERSION ? SSL_CTX_set_ciphersuites(ctx.get(), suite)
+                                  : SSL_CTX_set_cipher_list(ctx.get(), suite)) == 1,
+       suite);
   SSL_CTX_set_mode(ctx.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   give_certificate(ctx.get());
   return ctx;
@@ -56,7 +62,9 @@ inline CtxPtr make_context(int version, const char* suite, bool sockmi) {
 // A connection over a socketpair whose both ends go through sockmi, or neither.
 class Connection {
  public:
-  Connection(int version, const char* suite, bool sockmi) : sockmi_(sockmi), ctx_(make_context(version, suite, sockmi)) {
+  Connection(int version, const char* suite, bool sockmi)
+      : sockmi_(sockmi),
+        ctx_(make_context(version, suite, sockmi)) {
     must(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds_.data()) == 0, "socketpair");
     for (const int fd : fds_) {
       const int size = 1 << 20;
@@ -67,7 +75,9 @@ class Connection {
     client_.reset(SSL_new(ctx_.get()));
     SSL_set_connect_state(client_.get());
     set_fd(client_.get(), fds_[1]);
-    for (int i = 0; i < 20 && !(SSL_is_init_finished(server_.get()) && SSL_is_init_finished(client_.get())); ++i) {
+    for (int i = 0;
+         i < 20 && !(SSL_is_init_finished(server_.get()) && SSL_is_init_finished(client_.get()));
+         ++i) {
       SSL_do_handshake(client_.get());
       SSL_do_handshake(server_.get());
     }
@@ -77,7 +87,8 @@ class Connection {
   }
   Connection(const Connection&) = delete;
   ~Connection() {
-    for (const int fd : fds_) ::close(fd);
+    for (const int fd : fds_)
+      ::close(fd);
   }
 
   SslPtr fresh_server() const {
@@ -100,17 +111,21 @@ class Connection {
     const auto began = Clock::now();
     std::size_t bytes = 0;
     do {
-      for (int i = 0; i < 64; ++i, bytes += size) exchange(server_.get(), client_.get(), size);
+      for (int i = 0; i < 64; ++i, bytes += size)
+        exchange(server_.get(), client_.get(), size);
     } while (Clock::now() - began < slice);
     return static_cast<double>(bytes) / microseconds(Clock::now() - began);
   }
 
  private:
-  void set_fd(SSL* ssl, int fd) const { must((sockmi_ ? sockmi_set_fd(ssl, fd) : SSL_set_fd(ssl, fd)) == 1, "set_fd"); }
+  void set_fd(SSL* ssl, int fd) const {
+    must((sockmi_ ? sockmi_set_fd(ssl, fd) : SSL_set_fd(ssl, fd)) == 1, "set_fd");
+  }
 
   static void exchange(SSL* from, SSL* to, std::size_t size) {
     static std::array<char, 16384> bytes{};
-    must(SSL_write(from, bytes.data(), static_cast<int>(size)) == static_cast<int>(size), "SSL_write");
+    must(SSL_write(from, bytes.data(), static_cast<int>(size)) == static_cast<int>(size),
+         "SSL_write");
     for (std::size_t got = 0; got < size;) {
       const int n = SSL_read(to, bytes.data(), static_cast<int>(bytes.size()));
       must(n > 0, "SSL_read");

@@ -18,7 +18,8 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: echo_client ADDRESS:PORT [MILLISECONDS [COUNT]]\n");
     return 2;
   }
-  const long interval = argc > 2 ? std::atol(argv[2]) : 1000, count = argc > 3 ? std::atol(argv[3]) : -1;
+  const long interval = argc > 2 ? std::atol(argv[2]) : 1000,
+             count = argc > 3 ? std::atol(argv[3]) : -1;
   setvbuf(stdout, nullptr, _IOLBF, 0);
   sockaddr_in server{};
   server.sin_family = AF_INET;
@@ -36,7 +37,8 @@ int main(int argc, char** argv) {
   timerfd_settime(timer, 0, &times, nullptr);
   for (long i = 1; count < 0 || i <= count; ++i) {
     const std::string line = "hello " + std::to_string(i) + "\n";
-    if (send(fd, line.data(), line.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(line.size())) break;
+    if (send(fd, line.data(), line.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(line.size()))
+      break;
     std::string reply;
     while (reply.find('\n') == std::string::npos) {
       char bytes[4096];

@@ -15,10 +15,10 @@
 #include <memory>
 #include <string>
 
-#include <CLI/CLI.hpp>
 #include <openssl/err.h>
 #include <openssl/sha.h>
 #include <sockmi/appsockmi.h>
+#include <CLI/CLI.hpp>
 
 namespace {
 
@@ -67,8 +67,12 @@ int handle_events(Fetch& f) {
   sockmi_event event;
   while (sockmi_event_next(f.events, &event) == 1) {
     if (event.type != SOCKMI_EVENT_EXPORT) continue;
-    const sockmi_export_options options{.service = f.service.c_str(), .payload = &f.state, .payload_len = sizeof f.state, .timeout = 0};
-    const bool moved = export_ssl_with(f.ssl, SOCKMI_CLIENT_ESTABLISHED, event.af, event.to, &options) == 0;
+    const sockmi_export_options options{.service = f.service.c_str(),
+                                        .payload = &f.state,
+                                        .payload_len = sizeof f.state,
+                                        .timeout = 0};
+    const bool moved =
+        export_ssl_with(f.ssl, SOCKMI_CLIENT_ESTABLISHED, event.af, event.to, &options) == 0;
     if (!moved) std::fprintf(stderr, "fetch: not exported: %s\n", sockmi_last_error());
     sockmi_export_done(event.request, moved, !moved);
     if (moved) return 0;
@@ -82,11 +86,14 @@ int download(Fetch& f) {
     const int got = SSL_read(f.ssl, bytes, sizeof bytes);
     const int error = got > 0 ? SSL_ERROR_NONE : SSL_get_error(f.ssl, got);
     if (got > 0) {
-      if (!take(f, bytes, static_cast<std::size_t>(got))) return complain("the response", "not understood");
+      if (!take(f, bytes, static_cast<std::size_t>(got)))
+        return complain("the response", "not understood");
     } else if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
       return complain("the connection", "broke");
     }
-    pollfd polled[] = {{f.events, POLLIN, 0}, {f.fd, static_cast<short>(error == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN), 0}};
+    pollfd polled[] = {
+        {f.events, POLLIN, 0},
+        {f.fd, static_cast<short>(error == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN), 0}};
     if (poll(polled, 2, got > 0 ? 0 : -1) > 0 && polled[0].revents && handle_events(f) == 0) {
       std::puts("exported");
       return 0;
@@ -95,7 +102,8 @@ int download(Fetch& f) {
   unsigned char sum[SHA256_DIGEST_LENGTH];
   SHA256_Final(sum, &f.state.digest);
   std::printf("sha256 ");
-  for (const unsigned char byte : sum) std::printf("%02x", byte);
+  for (const unsigned char byte : sum)
+    std::printf("%02x", byte);
   std::printf(" %llu\n", static_cast<unsigned long long>(f.state.received));
   return 0;
 }
@@ -103,15 +111,19 @@ int download(Fetch& f) {
 int start(Fetch& f, SSL_CTX* ctx, std::string address, const std::string& path) {
   const auto colon = address.rfind(':');
   if (colon == std::string::npos) return complain("--connect", "wants ADDRESS:PORT");
-  sockaddr_in server{.sin_family = AF_INET, .sin_port = htons(static_cast<std::uint16_t>(std::atoi(address.c_str() + colon + 1)))};
+  sockaddr_in server{
+      .sin_family = AF_INET,
+      .sin_port = htons(static_cast<std::uint16_t>(std::atoi(address.c_str() + colon + 1)))};
   inet_pton(AF_INET, address.substr(0, colon).c_str(), &server.sin_addr);
   f.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (connect(f.fd, reinterpret_cast<sockaddr*>(&server), sizeof server) != 0) return complain("connect", std::strerror(errno));
+  if (connect(f.fd, reinterpret_cast<sockaddr*>(&server), sizeof server) != 0)
+    return complain("connect", std::strerror(errno));
   f.ssl = SSL_new(ctx);
   sockmi_set_fd(f.ssl, f.fd);
   if (SSL_connect(f.ssl) != 1) return complain("TLS", ERR_reason_error_string(ERR_get_error()));
   const std::string request = "GET " + path + " HTTP/1.1\r\nHost: fetch\r\n\r\n";
-  if (SSL_write(f.ssl, request.data(), static_cast<int>(request.size())) <= 0) return complain("the request", "was not sent");
+  if (SSL_write(f.ssl, request.data(), static_cast<int>(request.size())) <= 0)
+    return complain("the request", "was not sent");
   fcntl(f.fd, F_SETFL, fcntl(f.fd, F_GETFL) | O_NONBLOCK);
   SHA256_Init(&f.state.digest);
   return 0;
@@ -128,7 +140,9 @@ int import_one(Fetch& f, SSL_CTX* ctx) {
   const bool fits = request.payload_len == sizeof f.state;
   if (fits) std::memcpy(&f.state, request.payload, sizeof f.state);
   std::free(request.payload);
-  return fits && f.state.head_size <= sizeof f.state.head ? 0 : complain("import", "a payload of another program");
+  return fits && f.state.head_size <= sizeof f.state.head
+             ? 0
+             : complain("import", "a payload of another program");
 }
 
 }  // namespace
@@ -141,7 +155,8 @@ int main(int argc, char** argv) {
   CLI::App app{"Downloads a file by HTTPS; the download can move to another host.", "fetch"};
   app.add_option("--connect", address, "ADDRESS:PORT of the server");
   app.add_option("--path", path, "what to download");
-  app.add_option("--service", f.service, "under which it is exported and imported")->capture_default_str();
+  app.add_option("--service", f.service, "under which it is exported and imported")
+      ->capture_default_str();
   app.add_flag("--import", importing, "take over a download from another host");
   CLI11_PARSE(app, argc, argv);
   if (sockmi_enable(nullptr) != 1) return complain("sockmi", sockmi_last_error());

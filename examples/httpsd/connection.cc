@@ -12,11 +12,11 @@
 #include <charconv>
 #include <cstring>
 
+#include <fmt/core.h>
+#include <openssl/err.h>
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <fmt/core.h>
-#include <openssl/err.h>
 
 #include "examples/payload_generated.h"
 
@@ -24,12 +24,13 @@ namespace httpsd {
 namespace {
 
 namespace http = boost::beast::http;
-constexpr std::size_t kPiece = 16384;       // one TLS record
+constexpr std::size_t kPiece = 16384;  // one TLS record
 constexpr std::size_t kLargestHead = 16384;
 
 std::string hex(const unsigned char* bytes, std::size_t size) {
   std::string out;
-  for (std::size_t i = 0; i < size; ++i) fmt::format_to(std::back_inserter(out), "{:02x}", bytes[i]);
+  for (std::size_t i = 0; i < size; ++i)
+    fmt::format_to(std::back_inserter(out), "{:02x}", bytes[i]);
   return out;
 }
 
@@ -71,8 +72,11 @@ Connection::~Connection() {
 }
 
 void Connection::answer(int status, const std::string& text, const std::string& headers) {
-  output_ += fmt::format("HTTP/1.1 {} {}\r\nServer: httpsd/{}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: {}\r\n{}\r\n{}", status,
-                         std::string(http::obsolete_reason(static_cast<http::status>(status))), server_name_, text.size(), keep_alive_ ? "keep-alive" : "close", headers, text);
+  output_ += fmt::format(
+      "HTTP/1.1 {} {}\r\nServer: httpsd/{}\r\nContent-Type: text/plain\r\nContent-Length: "
+      "{}\r\nConnection: {}\r\n{}\r\n{}",
+      status, std::string(http::obsolete_reason(static_cast<http::status>(status))), server_name_,
+      text.size(), keep_alive_ ? "keep-alive" : "close", headers, text);
 }
 
 bool Connection::open_file() {
@@ -84,17 +88,25 @@ bool Connection::open_file() {
   return file_ >= 0;
 }
 
-void Connection::begin_response(const std::string& method, const std::string& target, const std::string& range) {
+void Connection::begin_response(const std::string& method, const std::string& target,
+                                const std::string& range) {
   path_ = target.substr(0, target.find('?'));
-  struct stat status{};
-  if (!open_file() || ::fstat(file_, &status) != 0 || !S_ISREG(status.st_mode)) return answer(404, "not found\n");
+  struct stat status {};
+  if (!open_file() || ::fstat(file_, &status) != 0 || !S_ISREG(status.st_mode))
+    return answer(404, "not found\n");
   const auto size = static_cast<std::uint64_t>(status.st_size);
   Range wanted{0, size};
-  if (!range.empty() && !parse_range(range, size, wanted)) return answer(416, "", fmt::format("Content-Range: bytes */{}\r\n", size));
+  if (!range.empty() && !parse_range(range, size, wanted))
+    return answer(416, "", fmt::format("Content-Range: bytes */{}\r\n", size));
   const bool part = wanted.first != 0 || wanted.end != size;
-  output_ += fmt::format("HTTP/1.1 {}\r\nServer: httpsd/{}\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\n{}Connection: {}\r\n\r\n",
-                         part ? "206 Partial Content" : "200 OK", server_name_, wanted.end - wanted.first,
-                         part ? fmt::format("Content-Range: bytes {}-{}/{}\r\n", wanted.first, wanted.end - 1, size) : "", keep_alive_ ? "keep-alive" : "close");
+  output_ += fmt::format(
+      "HTTP/1.1 {}\r\nServer: httpsd/{}\r\nContent-Type: "
+      "application/octet-stream\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\n{}Connection: "
+      "{}\r\n\r\n",
+      part ? "206 Partial Content" : "200 OK", server_name_, wanted.end - wanted.first,
+      part ? fmt::format("Content-Range: bytes {}-{}/{}\r\n", wanted.first, wanted.end - 1, size)
+           : "",
+      keep_alive_ ? "keep-alive" : "close");
   offset_ = wanted.first;
   end_ = method == "HEAD" ? offset_ : wanted.end;
 }
@@ -148,7 +160,8 @@ bool Connection::process_input() {
     body_left_ = *parser.content_length();
     receiving_ = true;
     SHA256_Init(&digest_);
-    if (boost::beast::iequals(head[http::field::expect], "100-continue")) output_ += "HTTP/1.1 100 Continue\r\n\r\n";
+    if (boost::beast::iequals(head[http::field::expect], "100-continue"))
+      output_ += "HTTP/1.1 100 Continue\r\n\r\n";
     if (output_.empty()) receive_body();
   }
   return true;
@@ -166,7 +179,8 @@ Connection::Wants Connection::write_some() {
   const char* data = output_.data();
   std::size_t size = std::min(output_.size(), kPiece);
   if (size == 0) {
-    const ssize_t got = ::pread(file_, piece, std::min<std::uint64_t>(kPiece, end_ - offset_), static_cast<off_t>(offset_));
+    const ssize_t got = ::pread(file_, piece, std::min<std::uint64_t>(kPiece, end_ - offset_),
+                                static_cast<off_t>(offset_));
     if (got <= 0) return Wants::close;  // the file shrank: the length we promised can't be kept
     data = piece;
     size = static_cast<std::size_t>(got);
@@ -184,7 +198,10 @@ Connection::Wants Connection::wants_after(int failed) {
     case SSL_ERROR_WANT_READ: return Wants::read;
     case SSL_ERROR_WANT_WRITE: return Wants::write;
     case SSL_ERROR_ZERO_RETURN: SSL_shutdown(ssl_.get()); return Wants::close;
-    case SSL_ERROR_SSL: fmt::print(stderr, "event=tls_failed error=\"{}\"\n", ERR_error_string(ERR_peek_error(), nullptr)); return Wants::close;
+    case SSL_ERROR_SSL:
+      fmt::print(stderr, "event=tls_failed error=\"{}\"\n",
+                 ERR_error_string(ERR_peek_error(), nullptr));
+      return Wants::close;
     default: return Wants::close;  // the peer is gone
   }
 }
@@ -239,7 +256,9 @@ bool Connection::resume(const void* payload, std::size_t size, std::size_t taken
   if (size == 0 || !VerifyPayloadBuffer(verifier)) return false;
   PayloadT state;
   GetPayload(payload)->UnPackTo(&state);
-  if (state.digest.size() != sizeof digest_ || state.offset > state.end || state.input.size() > 2 * kLargestHead) return false;
+  if (state.digest.size() != sizeof digest_ || state.offset > state.end ||
+      state.input.size() > 2 * kLargestHead)
+    return false;
   input_.assign(state.input.begin(), state.input.end());
   output_.assign(state.output.begin(), state.output.end());
   path_ = state.path;
@@ -248,7 +267,8 @@ bool Connection::resume(const void* payload, std::size_t size, std::size_t taken
   body_left_ = state.body_left;
   receiving_ = state.receiving;
   std::memcpy(&digest_, state.digest.data(), sizeof digest_);
-  if (digest_.num >= sizeof digest_.data || digest_.md_len > SHA256_DIGEST_LENGTH) return false;  // an index into its own buffer
+  if (digest_.num >= sizeof digest_.data || digest_.md_len > SHA256_DIGEST_LENGTH)
+    return false;  // an index into its own buffer
   keep_alive_ = state.keep_alive;
   if (offset_ < end_ && !open_file()) return false;
   if (taken > output_.size() + (end_ - offset_)) return false;

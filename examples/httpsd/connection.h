@@ -18,7 +18,11 @@ using SslPtr = std::unique_ptr<SSL, SslFree>;
 
 class Connection {
  public:
-  Connection(SslPtr ssl, int fd, int root, const std::string& server_name) : ssl_(std::move(ssl)), fd_(fd), root_(root), server_name_(server_name) {}
+  Connection(SslPtr ssl, int fd, int root, const std::string& server_name)
+      : ssl_(std::move(ssl)),
+        fd_(fd),
+        root_(root),
+        server_name_(server_name) {}
   Connection(const Connection&) = delete;
   ~Connection();
 
@@ -36,9 +40,10 @@ class Connection {
  private:
   Wants write_some();
   Wants wants_after(int failed);  // `failed`: what SSL_read or SSL_write returned
-  bool process_input();  // false: more input is wanted
+  bool process_input();           // false: more input is wanted
   void answer(int status, const std::string& text, const std::string& headers = "");
-  void begin_response(const std::string& method, const std::string& target, const std::string& range);
+  void begin_response(const std::string& method, const std::string& target,
+                      const std::string& range);
   void receive_body();
   bool open_file();
   void consume_output(std::size_t bytes);

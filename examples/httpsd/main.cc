@@ -5,12 +5,16 @@
 
 int main(int argc, char** argv) {
   httpsd::Options options;
-  CLI::App app{"An HTTPS/1.1 file server whose live connections move between hosts. SIGUSR1 exports them all.", "httpsd"};
+  CLI::App app{
+      "An HTTPS/1.1 file server whose live connections move between hosts. SIGUSR1 exports them "
+      "all.",
+      "httpsd"};
   app.add_option("--listen", options.listen, "ADDRESS:PORT");
   app.add_option("--root", options.root, "folder of the files")->capture_default_str();
   app.add_option("--cert", options.cert, "certificate chain, PEM")->required();
   app.add_option("--key", options.key, "private key, PEM")->required();
-  app.add_option("--service", options.service, "under which connections are exported and imported")->capture_default_str();
+  app.add_option("--service", options.service, "under which connections are exported and imported")
+      ->capture_default_str();
   app.add_option("--name", options.name, "for the Server header")->capture_default_str();
   app.add_flag("--no-listen", options.no_listen, "only import");
   CLI11_PARSE(app, argc, argv);

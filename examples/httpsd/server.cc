@@ -30,7 +30,9 @@ std::string peer_of(int fd) {
   sockaddr_in address{};
   socklen_t size = sizeof address;
   char text[INET_ADDRSTRLEN] = "?";
-  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 && address.sin_family == AF_INET) ::inet_ntop(AF_INET, &address.sin_addr, text, sizeof text);
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 &&
+      address.sin_family == AF_INET)
+    ::inet_ntop(AF_INET, &address.sin_addr, text, sizeof text);
   return fmt::format("{}:{}", text, ntohs(address.sin_port));
 }
 
@@ -48,7 +50,8 @@ bool matches(const sockmi_match& match, const sockaddr_in& address) {
 
 Server::Wish::~Wish() {
   if (request == 0) return;
-  if (sockmi_export_done(request, exported, failed) != 0) fmt::print(stderr, "event=answer_failed error=\"{}\"\n", sockmi_last_error());
+  if (sockmi_export_done(request, exported, failed) != 0)
+    fmt::print(stderr, "event=answer_failed error=\"{}\"\n", sockmi_last_error());
 }
 
 bool Server::make_context() {
@@ -60,7 +63,9 @@ bool Server::make_context() {
   SSL_CTX_set_min_proto_version(ctx_, TLS1_2_VERSION);
   SSL_CTX_set_mode(ctx_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_options(ctx_, SSL_OP_IGNORE_UNEXPECTED_EOF);
-  if (SSL_CTX_use_certificate_chain_file(ctx_, options_.cert.c_str()) == 1 && SSL_CTX_use_PrivateKey_file(ctx_, options_.key.c_str(), SSL_FILETYPE_PEM) == 1) return true;
+  if (SSL_CTX_use_certificate_chain_file(ctx_, options_.cert.c_str()) == 1 &&
+      SSL_CTX_use_PrivateKey_file(ctx_, options_.key.c_str(), SSL_FILETYPE_PEM) == 1)
+    return true;
   ERR_print_errors_fp(stderr);
   return false;
 }
@@ -68,15 +73,19 @@ bool Server::make_context() {
 bool Server::make_listener() {
   const auto colon = options_.listen.rfind(':');
   sockaddr_in address{.sin_family = AF_INET};
-  if (colon == std::string::npos || ::inet_pton(AF_INET, options_.listen.substr(0, colon).c_str(), &address.sin_addr) != 1) {
+  if (colon == std::string::npos ||
+      ::inet_pton(AF_INET, options_.listen.substr(0, colon).c_str(), &address.sin_addr) != 1) {
     fmt::print(stderr, "httpsd: --listen wants ADDRESS:PORT\n");
     return false;
   }
-  address.sin_port = htons(static_cast<std::uint16_t>(std::atoi(options_.listen.c_str() + colon + 1)));
+  address.sin_port =
+      htons(static_cast<std::uint16_t>(std::atoi(options_.listen.c_str() + colon + 1)));
   listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const int one = 1;
   ::setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || ::listen(listener_, 1024) != 0) return complain(options_.listen.c_str());
+  if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(listener_, 1024) != 0)
+    return complain(options_.listen.c_str());
   watch(listener_, EPOLLIN, true);
   return true;
 }
@@ -87,7 +96,8 @@ bool Server::start() {
   epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
   sigset_t set;
   ::sigemptyset(&set);
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) ::sigaddset(&set, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1})
+    ::sigaddset(&set, signal);
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
   signals_ = ::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
   watch(signals_, EPOLLIN, true);
@@ -102,7 +112,8 @@ bool Server::start() {
 
 void Server::watch(int fd, std::uint32_t events, bool fresh) {
   epoll_event event{.events = events, .data = {.fd = fd}};
-  if (::epoll_ctl(epoll_, fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event) != 0) complain("epoll_ctl");
+  if (::epoll_ctl(epoll_, fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event) != 0)
+    complain("epoll_ctl");
 }
 
 void Server::accept_all() {
@@ -130,7 +141,9 @@ void Server::progress(int fd) {
   const auto it = clients_.find(fd);
   if (it == clients_.end()) return;
   const auto wants = it->second.connection->progress();
-  if (wants == Connection::Wants::close) fmt::print(stderr, "event=closed peer={} offset={}\n", peer_of(fd), it->second.connection->offset());
+  if (wants == Connection::Wants::close)
+    fmt::print(stderr, "event=closed peer={} offset={}\n", peer_of(fd),
+               it->second.connection->offset());
   if (wants == Connection::Wants::close || (it->second.wish && export_one(it->second))) {
     clients_.erase(it);
     return;
@@ -175,10 +188,14 @@ void Server::import_all() {
     if (count <= 0) return;
     for (unsigned i = 0; i < kBatch; ++i) {
       if (requests[i].ssl_state == 0) continue;
-      auto connection = std::make_unique<Connection>(std::move(ssls[i]), requests[i].fd, root_, options_.name);
-      const bool resumed = connection->resume(requests[i].payload, requests[i].payload_len, requests[i].write_taken);
+      auto connection =
+          std::make_unique<Connection>(std::move(ssls[i]), requests[i].fd, root_, options_.name);
+      const bool resumed =
+          connection->resume(requests[i].payload, requests[i].payload_len, requests[i].write_taken);
       std::free(requests[i].payload);
-      fmt::print(stderr, "event={} peer={} offset={} write_taken={}\n", resumed ? "imported" : "bad_payload", peer_of(requests[i].fd), connection->offset(), requests[i].write_taken);
+      fmt::print(stderr, "event={} peer={} offset={} write_taken={}\n",
+                 resumed ? "imported" : "bad_payload", peer_of(requests[i].fd),
+                 connection->offset(), requests[i].write_taken);
       if (resumed) add(std::move(connection));
     }
   }
@@ -189,8 +206,12 @@ bool Server::export_one(Client& client) {
   Connection& connection = *client.connection;
   const std::shared_ptr<Wish> wish = client.wish;
   const auto payload = connection.payload();
-  const sockmi_export_options options{.service = options_.service.c_str(), .payload = payload.data(), .payload_len = payload.size(), .timeout = 0};
-  const int state = SSL_is_init_finished(connection.ssl()) ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_SERVER_CONNECTED;
+  const sockmi_export_options options{.service = options_.service.c_str(),
+                                      .payload = payload.data(),
+                                      .payload_len = payload.size(),
+                                      .timeout = 0};
+  const int state =
+      SSL_is_init_finished(connection.ssl()) ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_SERVER_CONNECTED;
   const std::string peer = peer_of(connection.fd());
   if (export_ssl_with(connection.ssl(), state, wish->af, wish->to, &options) == 0) {
     ++wish->exported;
@@ -239,8 +260,10 @@ int Server::run() {
       } else if (fd == signals_) {
         signalfd_siginfo info;
         while (::read(signals_, &info, sizeof info) == sizeof info) {
-          if (info.ssi_signo == SIGUSR1) export_matching({});
-          else stop_ = true;
+          if (info.ssi_signo == SIGUSR1)
+            export_matching({});
+          else
+            stop_ = true;
         }
       } else if (fd == timer_) {
         std::uint64_t ticks;

@@ -31,17 +31,17 @@ struct import_ssl_req {
   /* in */
   /* Fresh, from an SSL_CTX that suits the role. Owned by the caller. Filled if
    * the request is met; else see import_ssl(). */
-  SSL *ssl;
+  SSL* ssl;
   int preferred_state; /* set of states to look for first; 0: none */
   struct sockmi_criteria criteria;
   /* out */
-  int ssl_state;       /* state of the endpoint; 0: request not met */
+  int ssl_state; /* state of the endpoint; 0: request not met */
   /* The socket; sockmi_set_fd() has set it into ssl. Owned by the caller; -1 if
    * the request was not met. */
   int fd;
-  void *payload;       /* owned by the caller: free(3); NULL: none */
+  void* payload; /* owned by the caller: free(3); NULL: none */
   size_t payload_len;
-  size_t write_taken;  /* see sockmi_write_taken() */
+  size_t write_taken; /* see sockmi_write_taken() */
 };
 
 /**
@@ -56,7 +56,7 @@ struct import_ssl_req {
  *   ENOTSUP  the library context is restricted to FIPS algorithms
  *   EEXIST   another copy of libappsockmi has the provider in this context
  */
-SOCKMI_API int sockmi_enable(OSSL_LIB_CTX *libctx);
+SOCKMI_API int sockmi_enable(OSSL_LIB_CTX* libctx);
 
 /**
  * Attach a socket to an SSL, like SSL_set_fd(3), so that the SSL can be
@@ -70,7 +70,7 @@ SOCKMI_API int sockmi_enable(OSSL_LIB_CTX *libctx);
  *
  * @return 1; or 0 with errno set (ENOMEM).
  */
-SOCKMI_API int sockmi_set_fd(SSL *ssl, int fd);
+SOCKMI_API int sockmi_set_fd(SSL* ssl, int fd);
 
 /**
  * Import SSL objects. Like import_socket(), with an SSL in each request.
@@ -99,10 +99,10 @@ SOCKMI_API int sockmi_set_fd(SSL *ssl, int fd);
  * An endpoint that this process cannot use is not offered to it again.
  * Thread-safe for different SSLs.
  */
-SOCKMI_API int import_ssl(struct import_ssl_req *irqs, unsigned int nirqs, int timeout);
+SOCKMI_API int import_ssl(struct import_ssl_req* irqs, unsigned int nirqs, int timeout);
 
 /** Export an SSL with default options. See export_ssl_with(). */
-SOCKMI_API int export_ssl(SSL *ssl, int state, int af, const void *to);
+SOCKMI_API int export_ssl(SSL* ssl, int state, int af, const void* to);
 
 /**
  * Export an SSL and its socket. Like export_socket_with().
@@ -143,7 +143,8 @@ SOCKMI_API int export_ssl(SSL *ssl, int state, int af, const void *to);
  *
  * Thread-safe for different SSLs.
  */
-SOCKMI_API int export_ssl_with(SSL *ssl, int state, int af, const void *to, const struct sockmi_export_options *options);
+SOCKMI_API int export_ssl_with(SSL* ssl, int state, int af, const void* to,
+                               const struct sockmi_export_options* options);
 
 /**
  * Save the TLS state of an SSL into a buffer, for applications that move the
@@ -162,7 +163,7 @@ SOCKMI_API int export_ssl_with(SSL *ssl, int state, int af, const void *to, cons
  *   of export_ssl_with(). (In the SockMi paper this call returns 0; here
  *   load_ssl() needs the size.)
  */
-SOCKMI_API int save_ssl(void **pbuf, SSL *ssl, int ssl_state);
+SOCKMI_API int save_ssl(void** pbuf, SSL* ssl, int ssl_state);
 
 /**
  * Wipe and free a buffer of save_ssl().
@@ -170,7 +171,7 @@ SOCKMI_API int save_ssl(void **pbuf, SSL *ssl, int ssl_state);
  * @param buf  Ownership passes to the call.
  * @param len  The return value of save_ssl().
  */
-SOCKMI_API void sockmi_image_free(void *buf, size_t len);
+SOCKMI_API void sockmi_image_free(void* buf, size_t len);
 
 /**
  * Fill an SSL from a buffer of save_ssl().
@@ -195,7 +196,7 @@ SOCKMI_API void sockmi_image_free(void *buf, size_t len);
  * protocols may have changed, because OpenSSL does not return their old values:
  * set them again, or use a new SSL.
  */
-SOCKMI_API int load_ssl(void *buf, size_t len, SSL *ssl, int ssl_state);
+SOCKMI_API int load_ssl(void* buf, size_t len, SSL* ssl, int ssl_state);
 
 /**
  * Return how much of an interrupted SSL_write() the image contains.
@@ -211,7 +212,7 @@ SOCKMI_API int load_ssl(void *buf, size_t len, SSL *ssl, int ssl_state);
  *
  * @return Number of bytes; 0 if no write was interrupted.
  */
-SOCKMI_API size_t sockmi_write_taken(const SSL *ssl);
+SOCKMI_API size_t sockmi_write_taken(const SSL* ssl);
 
 /**
  * Like SSL_session_reused(3), for the handshake with the peer.
@@ -220,7 +221,7 @@ SOCKMI_API size_t sockmi_write_taken(const SSL *ssl);
  * application that depends on this (RFC 5929, section 3, for tls-unique) uses
  * this call.
  */
-SOCKMI_API int sockmi_session_reused(const SSL *ssl);
+SOCKMI_API int sockmi_session_reused(const SSL* ssl);
 
 /**
  * Update the keys of a TLS 1.3 connection in both directions, for instance
@@ -238,7 +239,7 @@ SOCKMI_API int sockmi_session_reused(const SSL *ssl);
  *   EAGAIN     an SSL_write or the handshake is half done
  *   ESHUTDOWN  the SSL was exported
  */
-SOCKMI_API int sockmi_update_keys(SSL *ssl);
+SOCKMI_API int sockmi_update_keys(SSL* ssl);
 
 /**
  * Return how many bytes of memory for keys and images this process could not

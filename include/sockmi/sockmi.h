@@ -46,11 +46,11 @@ extern "C" {
 
 /* States of an endpoint. Each is one bit, so that their OR is a set of states.
  * SOCKMI_CONNECTED: no TLS, or TLS that sockmi need not know about. */
-#define SOCKMI_BOUND 0x01           /* bound, neither listening nor connected */
-#define SOCKMI_LISTENING 0x02       /* listening */
-#define SOCKMI_CONNECTED 0x04       /* connected */
-#define SOCKMI_CLIENT_CONNECTED 0x08 /* TLS client, before its handshake */
-#define SOCKMI_SERVER_CONNECTED 0x10 /* TLS server, before its handshake */
+#define SOCKMI_BOUND 0x01              /* bound, neither listening nor connected */
+#define SOCKMI_LISTENING 0x02          /* listening */
+#define SOCKMI_CONNECTED 0x04          /* connected */
+#define SOCKMI_CLIENT_CONNECTED 0x08   /* TLS client, before its handshake */
+#define SOCKMI_SERVER_CONNECTED 0x10   /* TLS server, before its handshake */
 #define SOCKMI_CLIENT_ESTABLISHED 0x20 /* TLS client, after its handshake */
 #define SOCKMI_SERVER_ESTABLISHED 0x40 /* TLS server, after its handshake */
 
@@ -59,16 +59,16 @@ extern "C" {
 
 /** What the address of one side must match. All zero: matches anything. */
 struct sockmi_match {
-  int af;                /* AF_INET, AF_INET6; AF_UNSPEC: any address */
+  int af;                 /* AF_INET, AF_INET6; AF_UNSPEC: any address */
   unsigned char addr[16]; /* network order; IPv4 uses the first 4 bytes */
-  unsigned prefix;       /* leading bits of addr that count; see af */
-  uint16_t port;         /* host order; 0: any */
+  unsigned prefix;        /* leading bits of addr that count; see af */
+  uint16_t port;          /* host order; 0: any */
 };
 
 /** Which endpoints an import accepts. */
 struct sockmi_criteria {
   unsigned states;     /* set of accepted states; 0: all that fit the call */
-  const char *service; /* service of the export; borrowed; NULL: "default" */
+  const char* service; /* service of the export; borrowed; NULL: "default" */
   struct sockmi_match local, remote;
 };
 
@@ -78,20 +78,20 @@ struct import_socket_req {
   int preferred_state; /* set of states to look for first; 0: none */
   struct sockmi_criteria criteria;
   /* out */
-  int state;           /* state of the endpoint; 0: request not met */
+  int state; /* state of the endpoint; 0: request not met */
   /* Owned by the caller; -1 if the request was not met. Close-on-exec; in the
    * blocking mode that the exporter used. */
   int fd;
-  void *payload;       /* owned by the caller: free(3); NULL: none */
+  void* payload; /* owned by the caller: free(3); NULL: none */
   size_t payload_len;
 };
 
 /** Options of an export. All zero: defaults. */
 struct sockmi_export_options {
-  const char *service;  /* borrowed; NULL: "default" */
-  const void *payload;  /* opaque; borrowed; at most SOCKMI_PAYLOAD_MAX bytes */
+  const char* service; /* borrowed; NULL: "default" */
+  const void* payload; /* opaque; borrowed; at most SOCKMI_PAYLOAD_MAX bytes */
   size_t payload_len;
-  int timeout;          /* milliseconds until the decision; 0: one minute */
+  int timeout; /* milliseconds until the decision; 0: one minute */
 };
 
 /**
@@ -124,10 +124,10 @@ struct sockmi_export_options {
  *
  * Thread-safe.
  */
-SOCKMI_API int import_socket(struct import_socket_req *irqs, unsigned int nirqs, int timeout);
+SOCKMI_API int import_socket(struct import_socket_req* irqs, unsigned int nirqs, int timeout);
 
 /** Export a socket with default options. See export_socket_with(). */
-SOCKMI_API int export_socket(int fd, int state, int af, const void *to);
+SOCKMI_API int export_socket(int fd, int state, int af, const void* to);
 
 /**
  * Export a socket: move its endpoint to another host.
@@ -189,17 +189,18 @@ SOCKMI_API int export_socket(int fd, int state, int af, const void *to);
  *
  * Thread-safe for different sockets.
  */
-SOCKMI_API int export_socket_with(int fd, int state, int af, const void *to, const struct sockmi_export_options *options);
+SOCKMI_API int export_socket_with(int fd, int state, int af, const void* to,
+                                  const struct sockmi_export_options* options);
 
 /** One request of export_sockets(). */
 struct export_socket_req {
   /* in */
-  int fd;              /* borrowed */
+  int fd; /* borrowed */
   int state;
-  const void *payload; /* opaque; borrowed; at most SOCKMI_PAYLOAD_MAX bytes */
+  const void* payload; /* opaque; borrowed; at most SOCKMI_PAYLOAD_MAX bytes */
   size_t payload_len;
   /* out */
-  int error;           /* 0: moved, fd is dead; else errno of export_socket() */
+  int error; /* 0: moved, fd is dead; else errno of export_socket() */
 };
 
 /**
@@ -222,8 +223,8 @@ struct export_socket_req {
  *
  * Thread-safe for different sockets.
  */
-SOCKMI_API int export_sockets(struct export_socket_req *reqs, unsigned int nreqs, int af, const void *to,
-                              const struct sockmi_export_options *options);
+SOCKMI_API int export_sockets(struct export_socket_req* reqs, unsigned int nreqs, int af,
+                              const void* to, const struct sockmi_export_options* options);
 
 /* Events: one descriptor to poll(2) for everything that sockmid reports to an
  * application that holds connections. */
@@ -235,10 +236,10 @@ enum sockmi_event_type {
 /** One event. The fields after `type` are those of SOCKMI_EVENT_EXPORT. */
 struct sockmi_event {
   enum sockmi_event_type type;
-  uint64_t request;           /* to be passed to sockmi_export_done() */
+  uint64_t request;                  /* to be passed to sockmi_export_done() */
   struct sockmi_match local, remote; /* which connections; all zero: all */
-  int af;                     /* of `to`; AF_UNSPEC: any host, pass NULL */
-  unsigned char to[16];       /* target host */
+  int af;                            /* of `to`; AF_UNSPEC: any host, pass NULL */
+  unsigned char to[16];              /* target host */
 };
 
 /**
@@ -258,7 +259,7 @@ struct sockmi_event {
  *
  * Thread-safe.
  */
-SOCKMI_API int sockmi_event_open(const char *service);
+SOCKMI_API int sockmi_event_open(const char* service);
 
 /**
  * Fetch one event. Does not block.
@@ -271,7 +272,7 @@ SOCKMI_API int sockmi_event_open(const char *service);
  *
  * Thread-safe.
  */
-SOCKMI_API int sockmi_event_next(int fd, struct sockmi_event *event);
+SOCKMI_API int sockmi_event_next(int fd, struct sockmi_event* event);
 
 /**
  * Answer a SOCKMI_EVENT_EXPORT. Waits for sockmid for at most five seconds.
@@ -294,7 +295,7 @@ SOCKMI_API int sockmi_export_done(uint64_t request, unsigned exported, unsigned 
  * @return The text, or "" if there was no error. Owned by the library; valid
  *   until this thread's next call.
  */
-SOCKMI_API const char *sockmi_last_error(void);
+SOCKMI_API const char* sockmi_last_error(void);
 
 #ifdef __cplusplus
 }

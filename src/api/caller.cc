@@ -52,8 +52,11 @@ std::size_t numbers_of(int pidfd) {
 // True if the process is visibly in another user namespace. To be called while the pidfd
 // is held, and before checking that the process lives.
 bool is_in_another_user_namespace(pid_t pid) {
-  struct stat ours {}, theirs {};
-  if (::stat("/proc/self/ns/user", &ours) != 0 || ::stat(fmt::format("/proc/{}/ns/user", pid).c_str(), &theirs) != 0) return false;
+  struct stat ours {
+  }, theirs{};
+  if (::stat("/proc/self/ns/user", &ours) != 0 ||
+      ::stat(fmt::format("/proc/{}/ns/user", pid).c_str(), &theirs) != 0)
+    return false;
   return ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev;
 }
 
@@ -67,7 +70,8 @@ User caller_of(int socket) {
   const User stranger{0, "uid:0 of a container"};
   if (peer.pid <= 0) return stranger;
   const unique_fd pidfd = pidfd_of(socket, peer.pid);
-  if (!pidfd || is_in_another_user_namespace(peer.pid) || numbers_of(pidfd.get()) != 1) return stranger;
+  if (!pidfd || is_in_another_user_namespace(peer.pid) || numbers_of(pidfd.get()) != 1)
+    return stranger;
   return {0, "root"};
 }
 

@@ -9,21 +9,32 @@ asio::awaitable<Result<Response>> get_doubts(daemon::Daemon& broker, Session&, R
   nlohmann::json out = nlohmann::json::array();
   for (const auto& [id, doubt] : broker.world().doubts.all()) {
     const auto since = doubt.since.time_since_epoch();
-    out.push_back({{"id", id}, {"kind", doubt.kind}, {"local", to_string(doubt.tuple.local)}, {"peer", to_string(doubt.tuple.remote)},
-                   {"host", doubt.host}, {"since_ms", std::chrono::duration_cast<std::chrono::milliseconds>(since).count()}});
+    out.push_back(
+        {{"id", id},
+         {"kind", doubt.kind},
+         {"local", to_string(doubt.tuple.local)},
+         {"peer", to_string(doubt.tuple.remote)},
+         {"host", doubt.host},
+         {"since_ms", std::chrono::duration_cast<std::chrono::milliseconds>(since).count()}});
   }
   co_return json_response(200, {{"doubts", std::move(out)}});
 }
 
 // For root only: a wrong decision leaves two live endpoints, or none.
 asio::awaitable<Result<Response>> post_doubt(daemon::Daemon& broker, Session&, Request& request) {
-  if (!request.user.is_root()) co_return fail(EACCES, "user {} may not decide what is in doubt", request.user.uid);
+  if (!request.user.is_root())
+    co_return fail(EACCES, "user {} may not decide what is in doubt", request.user.uid);
   const auto& body = request.http.body();
-  const auto wish = nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
-  const bool whole = wish.is_object() && wish.contains("id") && wish["id"].is_string() && wish.contains("decide") && wish["decide"].is_string();
+  const auto wish =
+      nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
+  const bool whole = wish.is_object() && wish.contains("id") && wish["id"].is_string() &&
+                     wish.contains("decide") && wish["decide"].is_string();
   const std::string how = whole ? wish["decide"].get<std::string>() : "";
-  if (how != "commit" && how != "discard") co_return fail(EINVAL, "the body is no {{\"id\": …, \"decide\": \"commit\" or \"discard\"}}");
-  CO_TRY(broker.world().doubts.decide(wish["id"].get<std::string>(), how == "commit" ? daemon::Decide::Commit : daemon::Decide::Discard));
+  if (how != "commit" && how != "discard")
+    co_return fail(EINVAL, "the body is no {{\"id\": …, \"decide\": \"commit\" or \"discard\"}}");
+  CO_TRY(broker.world().doubts.decide(
+      wish["id"].get<std::string>(),
+      how == "commit" ? daemon::Decide::Commit : daemon::Decide::Discard));
   co_return json_response(200, nlohmann::json::object());
 }
 

@@ -41,7 +41,9 @@ struct Outbox {
 };
 
 nlohmann::json to_json(const daemon::Match& match) {
-  return {{"ip", match.ip.any() ? "" : to_string(match.ip)}, {"prefix", match.prefix}, {"port", match.port}};
+  return {{"ip", match.ip.any() ? "" : to_string(match.ip)},
+          {"prefix", match.prefix},
+          {"port", match.port}};
 }
 
 Result<IpAddress> resolve_host(daemon::Daemon& broker, const std::string& name) {
@@ -54,19 +56,24 @@ Result<IpAddress> resolve_host(daemon::Daemon& broker, const std::string& name) 
 
 }  // namespace
 
-asio::awaitable<Result<Response>> get_events(daemon::Daemon& broker, Session& session, Request& request) {
+asio::awaitable<Result<Response>> get_events(daemon::Daemon& broker, Session& session,
+                                             Request& request) {
   std::string service = request.parameter("service");
   if (service.empty()) service = "default";
   CO_TRY(broker.world().policy.may_import(service, request.user));
   auto outbox = std::make_shared<Outbox>(session.socket().get_executor());
   auto& lists = broker.world().lists;
   const daemon::Criteria any{.service = service, .states = kAnyState, .local = {}, .remote = {}};
-  const auto watch = lists.watch(any, request.user, [outbox] { outbox->import_possible(); }, process_of(session));
-  const auto holder = broker.export_requests().hold(service, request.user, [outbox](const daemon::ExportRequest& wish) {
-    const nlohmann::json data{{"request", wish.request}, {"local", to_json(wish.local)}, {"remote", to_json(wish.remote)},
-                              {"to", wish.to.any() ? "" : to_string(wish.to)}};
-    outbox->put("event: export\ndata: " + data.dump() + "\n\n");
-  });
+  const auto watch = lists.watch(
+      any, request.user, [outbox] { outbox->import_possible(); }, process_of(session));
+  const auto holder = broker.export_requests().hold(
+      service, request.user, [outbox](const daemon::ExportRequest& wish) {
+        const nlohmann::json data{{"request", wish.request},
+                                  {"local", to_json(wish.local)},
+                                  {"remote", to_json(wish.remote)},
+                                  {"to", wish.to.any() ? "" : to_string(wish.to)}};
+        outbox->put("event: export\ndata: " + data.dump() + "\n\n");
+      });
   if (lists.has_for(service, request.user)) outbox->import_possible();
   if (!co_await session.begin_stream("text/event-stream")) co_return Response{.status = 0};
   for (;;) {
@@ -76,7 +83,8 @@ asio::awaitable<Result<Response>> get_events(daemon::Daemon& broker, Session& se
     const std::string text = outbox->take();
     const ByteView bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
     if (outbox->overfull || !co_await session.send(bytes)) {
-      log::warn("event=events_unread uid={} service={} reason=\"the client does not read\"", request.user.uid, service);
+      log::warn("event=events_unread uid={} service={} reason=\"the client does not read\"",
+                request.user.uid, service);
       break;
     }
   }
@@ -85,7 +93,8 @@ asio::awaitable<Result<Response>> get_events(daemon::Daemon& broker, Session& se
 
 asio::awaitable<Result<Response>> post_request(daemon::Daemon& broker, Session&, Request& request) {
   const auto& body = request.http.body();
-  const auto wish = nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
+  const auto wish =
+      nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
   if (!wish.is_object()) co_return fail(EINVAL, "the body is no JSON object");
   const auto text = [&](const char* key, const char* otherwise) {
     const auto it = wish.find(key);
@@ -98,16 +107,26 @@ asio::awaitable<Result<Response>> post_request(daemon::Daemon& broker, Session&,
   CO_TRY_LET(remote, daemon::Match::parse(text("peer", "")));
   CO_TRY_LET(to, resolve_host(broker, text("to", "")));
   const daemon::ExportRequest asked{.local = local, .remote = remote, .to = to};
-  auto outcome = co_await broker.export_requests().ask(service, asked, request.user, daemon::milliseconds(60000));
+  auto outcome = co_await broker.export_requests().ask(service, asked, request.user,
+                                                       daemon::milliseconds(60000));
   if (outcome.applications == 0)
-    co_return fail(ESRCH, "no application here{} holds connections of service '{}'", request.user.is_root() ? "" : " of " + request.user.name, service);
-  co_return json_response(200, {{"applications", outcome.applications}, {"answered", outcome.answered}, {"exported", outcome.exported},
-                       {"failed", outcome.failed}, {"silent", outcome.silent}});
+    co_return fail(ESRCH, "no application here{} holds connections of service '{}'",
+                   request.user.is_root() ? "" : " of " + request.user.name, service);
+  co_return json_response(200, {{"applications", outcome.applications},
+                                {"answered", outcome.answered},
+                                {"exported", outcome.exported},
+                                {"failed", outcome.failed},
+                                {"silent", outcome.silent}});
 }
 
-asio::awaitable<Result<Response>> post_request_done(daemon::Daemon& broker, Session&, Request& request) {
-  const auto number = [&](const char* key) { return std::strtoull(request.parameter(key).c_str(), nullptr, 10); };
-  CO_TRY(broker.export_requests().done(number("request"), request.user, static_cast<unsigned>(number("exported")), static_cast<unsigned>(number("failed"))));
+asio::awaitable<Result<Response>> post_request_done(daemon::Daemon& broker, Session&,
+                                                    Request& request) {
+  const auto number = [&](const char* key) {
+    return std::strtoull(request.parameter(key).c_str(), nullptr, 10);
+  };
+  CO_TRY(broker.export_requests().done(number("request"), request.user,
+                                       static_cast<unsigned>(number("exported")),
+                                       static_cast<unsigned>(number("failed"))));
   co_return json_response(200, nlohmann::json::object());
 }
 

@@ -1,5 +1,5 @@
-#include <nlohmann/json.hpp>
 #include <sockmi/sockmi.h>
+#include <nlohmann/json.hpp>
 
 #include "api/router.h"
 #include "migration/exporter.h"
@@ -8,27 +8,31 @@
 namespace sockmi::api {
 namespace {
 
-constexpr unsigned kTlsStates =
-    SOCKMI_CLIENT_CONNECTED | SOCKMI_SERVER_CONNECTED | SOCKMI_CLIENT_ESTABLISHED | SOCKMI_SERVER_ESTABLISHED;
+constexpr unsigned kTlsStates = SOCKMI_CLIENT_CONNECTED | SOCKMI_SERVER_CONNECTED |
+                                SOCKMI_CLIENT_ESTABLISHED | SOCKMI_SERVER_ESTABLISHED;
 
 constexpr unsigned kSocketStates = SOCKMI_CONNECTED | SOCKMI_BOUND | SOCKMI_LISTENING;
 
 Result<> check_state(unsigned state, bool has_tls) {
   if (state == 0 || (state & (state - 1)) || !(state & (kTlsStates | kSocketStates)))
     return fail(EINVAL, "{:#x} is not one state", state);
-  if (has_tls != bool(state & kTlsStates)) return fail(EINVAL, "state {:#x} and a TLS image {} there", state, has_tls ? "is" : "is not");
+  if (has_tls != bool(state & kTlsStates))
+    return fail(EINVAL, "state {:#x} and a TLS image {} there", state, has_tls ? "is" : "is not");
   return {};
 }
 
 }  // namespace
 
-asio::awaitable<Result<Response>> post_export(daemon::Daemon& broker, Session& session, Request& request) {
+asio::awaitable<Result<Response>> post_export(daemon::Daemon& broker, Session& session,
+                                              Request& request) {
   if (broker.world().stopping) co_return fail(EHOSTDOWN, "sockmid is stopping");
   CO_TRY_LET(wish, wire::read<wire::ExportRequest>(request.http.body()));
   const std::string service = wire::string(wish->service());
   const std::size_t count = wish->parts() ? wish->parts()->size() : 0;
   const std::size_t came = request.descriptors.size();
-  if (count == 0 || (came != count && came != count + 1)) co_return fail(EBADF, "an export comes with a descriptor for each part, not {} for {}", came, count);
+  if (count == 0 || (came != count && came != count + 1))
+    co_return fail(EBADF, "an export comes with a descriptor for each part, not {} for {}", came,
+                   count);
   std::shared_ptr<Token> token;
   if (came > count) {
     CO_TRY_LET(adopted, Token::adopt(std::move(request.descriptors.back())));
@@ -40,21 +44,30 @@ asio::awaitable<Result<Response>> post_export(daemon::Daemon& broker, Session& s
     CO_TRY_LET(address, IpAddress::from_bytes(wire::view(wish->target())));
     target = address;
   }
-  if (target == broker.world().settings.address) co_return fail(EINVAL, "{} is this host", to_string(target));
+  if (target == broker.world().settings.address)
+    co_return fail(EINVAL, "{} is this host", to_string(target));
   std::vector<daemon::ExportItem> departures;
   for (std::size_t i = 0; i < count; ++i) {
     const auto* part = wish->parts()->Get(static_cast<unsigned>(i));
-    wire::Endpoint endpoint{.service = service, .owner = request.user, .state = part->state(), .tls = wire::secret(part->tls()),
-                             .payload = wire::secret(part->payload())};
+    wire::Endpoint endpoint{.service = service,
+                            .owner = request.user,
+                            .state = part->state(),
+                            .tls = wire::secret(part->tls()),
+                            .payload = wire::secret(part->payload())};
     if (endpoint.payload.size() > SOCKMI_PAYLOAD_MAX)
-      co_return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", endpoint.payload.size(), SOCKMI_PAYLOAD_MAX);
+      co_return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", endpoint.payload.size(),
+                     SOCKMI_PAYLOAD_MAX);
     CO_TRY(check_state(endpoint.state, !endpoint.tls.empty()));
-    departures.push_back({std::move(request.descriptors[i]), std::move(endpoint), session.borrow_fd(), token});
+    departures.push_back(
+        {std::move(request.descriptors[i]), std::move(endpoint), session.borrow_fd(), token});
   }
-  auto results = co_await daemon::export_endpoints(broker.world(), std::move(departures), target, daemon::milliseconds(wish->timeout_ms()));
+  auto results = co_await daemon::export_endpoints(broker.world(), std::move(departures), target,
+                                                   daemon::milliseconds(wish->timeout_ms()));
   if (count == 1 && !results.front()) co_return std::unexpected(results.front().error());
   nlohmann::json out = nlohmann::json::array();
-  for (const auto& result : results) out.push_back({{"errno", result ? 0 : result.error().code}, {"error", result ? "" : to_string(result.error())}});
+  for (const auto& result : results)
+    out.push_back({{"errno", result ? 0 : result.error().code},
+                   {"error", result ? "" : to_string(result.error())}});
   co_return json_response(200, {{"results", std::move(out)}});
 }
 

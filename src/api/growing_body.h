@@ -22,7 +22,9 @@ struct GrowingBody {
    public:
     template <bool isRequest, class Fields>
     reader(boost::beast::http::header<isRequest, Fields>&, value_type& body) : body_(body) {}
-    void init(const boost::optional<std::uint64_t>&, boost::system::error_code& error) { error = {}; }
+    void init(const boost::optional<std::uint64_t>&, boost::system::error_code& error) {
+      error = {};
+    }
     template <class Buffers>
     std::size_t put(const Buffers& buffers, boost::system::error_code& error) {
       error = {};

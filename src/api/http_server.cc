@@ -8,15 +8,15 @@
 #include <optional>
 #include <sstream>
 
+#include <fmt/core.h>
+#include <openssl/crypto.h>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/write.hpp>
-#include <fmt/core.h>
 #include <nlohmann/json.hpp>
-#include <openssl/crypto.h>
 
 #include "api/caller.h"
 #include "base/log.h"
@@ -36,16 +36,23 @@ using std::chrono::milliseconds;
 constexpr milliseconds kToArrive{10'000}, kToBeRead{30'000}, kToBegin{60'000}, kToEnd{2'000};
 
 Response refusal(const boost::system::error_code& error) {
-  if (error == http::error::header_limit) return refuse(431, fmt::format("the header is larger than {} bytes", kLargestHeader));
+  if (error == http::error::header_limit)
+    return refuse(431, fmt::format("the header is larger than {} bytes", kLargestHeader));
   return refuse(400, "no HTTP/1.1 request: " + error.message());
 }
 
-int hex_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
+int hex_digit(char c) {
+  return c >= '0' && c <= '9'   ? c - '0'
+         : c >= 'a' && c <= 'f' ? c - 'a' + 10
+         : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                : -1;
+}
 
 std::string unescape(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 && hex_digit(text[i + 2]) >= 0) {
+    if (text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 &&
+        hex_digit(text[i + 2]) >= 0) {
       out += static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]));
       i += 2;
     } else {
@@ -63,11 +70,13 @@ void split_target(Request& request) {
     const auto pair = rest.substr(0, rest.find('&'));
     rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
     const auto equals = pair.find('=');
-    request.query.emplace_back(unescape(pair.substr(0, equals)), equals == pair.npos ? "" : unescape(pair.substr(equals + 1)));
+    request.query.emplace_back(unescape(pair.substr(0, equals)),
+                               equals == pair.npos ? "" : unescape(pair.substr(equals + 1)));
   }
 }
 
-std::string serialize_head(int status, const std::string& type, std::optional<std::size_t> length, bool keep_alive) {
+std::string serialize_head(int status, const std::string& type, std::optional<std::size_t> length,
+                           bool keep_alive) {
   http::response<http::empty_body> head{static_cast<http::status>(status), 11};
   head.set(http::field::content_type, type);
   if (length) head.content_length(*length);
@@ -77,7 +86,9 @@ std::string serialize_head(int status, const std::string& type, std::optional<st
   return text.str();
 }
 
-ByteView bytes_of(const std::string& text) { return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}; }
+ByteView bytes_of(const std::string& text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
 
 std::size_t descriptor_limit() {
   rlimit limit{};
@@ -87,13 +98,15 @@ std::size_t descriptor_limit() {
 }  // namespace
 
 Response json_response(int status, const nlohmann::json& value) {
-  return {.status = status, .text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"};
+  return {.status = status,
+          .text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"};
 }
 
 Response refuse(int status, const std::string& reason, int code) {
   nlohmann::json value{{"error", reason}};
   // The code may come from another host, and be any number.
-  if (const char* name = strerrorname_np(code); code != 0) value.update({{"errno", code}, {"name", name ? name : "?"}});
+  if (const char* name = strerrorname_np(code); code != 0)
+    value.update({{"errno", code}, {"name", name ? name : "?"}});
   return json_response(status, value);
 }
 
@@ -125,7 +138,8 @@ ssize_t Session::receive_now(std::vector<unique_fd>& descriptors) {
   std::uint8_t bytes[16384];
   alignas(cmsghdr) char control[CMSG_SPACE(kMostReceived * sizeof(int))];
   iovec part{bytes, sizeof bytes};
-  msghdr message{.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  msghdr message{
+      .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
   const ssize_t got = ::recvmsg(socket_.native_handle(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   const int error = errno;
   for (cmsghdr* c = got >= 0 ? CMSG_FIRSTHDR(&message) : nullptr; c; c = CMSG_NXTHDR(&message, c)) {
@@ -147,7 +161,9 @@ ssize_t Session::receive_now(std::vector<unique_fd>& descriptors) {
 asio::awaitable<bool> Session::receive(std::vector<unique_fd>& descriptors) {
   for (;;) {
     boost::system::error_code error;
-    if (!expired_) co_await socket_.async_wait(LocalSocket::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    if (!expired_)
+      co_await socket_.async_wait(LocalSocket::wait_read,
+                                  asio::redirect_error(asio::use_awaitable, error));
     if (error || expired_) co_return false;
     const ssize_t got = receive_now(descriptors);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
@@ -184,7 +200,9 @@ asio::awaitable<bool> Session::send(ByteView bytes, const std::vector<unique_fd>
     if (errno == EINTR) continue;
     if (errno != EAGAIN) co_return false;
     boost::system::error_code error;
-    if (!expired_) co_await socket_.async_wait(LocalSocket::wait_write, asio::redirect_error(asio::use_awaitable, error));
+    if (!expired_)
+      co_await socket_.async_wait(LocalSocket::wait_write,
+                                  asio::redirect_error(asio::use_awaitable, error));
     if (error || expired_) co_return false;
   }
   co_return true;
@@ -206,7 +224,8 @@ asio::awaitable<void> Session::drain() {
 asio::awaitable<void> Session::wait_gone() {
   for (;;) {
     boost::system::error_code error;
-    co_await socket_.async_wait(LocalSocket::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    co_await socket_.async_wait(LocalSocket::wait_read,
+                                asio::redirect_error(asio::use_awaitable, error));
     char byte;
     const ssize_t got = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     // A client that sends something now is treated as gone: its answer is not ready, and no
@@ -231,21 +250,25 @@ asio::awaitable<bool> Session::respond(Response response, bool keep_alive) {
   const ByteView body = response.body.empty() ? bytes_of(response.text) : ByteView(response.body);
   const bool went = co_await send(body);
   (void)share_.set(Holding::Bytes, 0);
-  co_return went && keep_alive;
+  co_return went&& keep_alive;
 }
 
 // Checks, as early as possible, whether the part of the request that has arrived exceeds
 // the limits of the request or of its user.
 Result<> Session::check(const http::request_parser<GrowingBody>& parser, const Request& request) {
-  if (request.descriptors.size() > kMostReceived) return fail(EINVAL, "a request has {} descriptors at most", kMostReceived);
+  if (request.descriptors.size() > kMostReceived)
+    return fail(EINVAL, "a request has {} descriptors at most", kMostReceived);
   TRY(share_.set(Holding::Descriptors, request.descriptors.size()));
   if (!parser.is_header_done()) return {};
   const auto& message = parser.get();
   const std::string_view target(message.target().data(), message.target().size());
-  const bool exports = message.method() == http::verb::post && target.substr(0, target.find('?')) == kExports;
-  if (!exports && !request.descriptors.empty()) return fail(EINVAL, "descriptors come with an export, and with nothing else");
+  const bool exports =
+      message.method() == http::verb::post && target.substr(0, target.find('?')) == kExports;
+  if (!exports && !request.descriptors.empty())
+    return fail(EINVAL, "descriptors come with an export, and with nothing else");
   const std::size_t most = exports ? kLargestBody : kLargestQuestion;
-  if (message.body().size() > most || parser.content_length().value_or(0) > most) return fail(EMSGSIZE, "the body is larger than {} bytes", most);
+  if (message.body().size() > most || parser.content_length().value_or(0) > most)
+    return fail(EMSGSIZE, "the body is larger than {} bytes", most);
   return share_.set(Holding::Bytes, message.body().size());
 }
 
@@ -258,8 +281,10 @@ asio::awaitable<Session::Received> Session::read(Request& request) {
   // which of them it has taken, both sides may have them, so it must be able to report
   // that.
   bool begun = !unread_.empty();
-  if (begun) arm(kToArrive);
-  else if (!state) arm(kToBegin);
+  if (begun)
+    arm(kToArrive);
+  else if (!state)
+    arm(kToBegin);
   while (!parser.is_done()) {
     boost::system::error_code error;
     if (!unread_.empty()) {
@@ -269,8 +294,10 @@ asio::awaitable<Session::Received> Session::read(Request& request) {
       if (error == http::error::need_more) error = {};
     }
     std::optional<Response> refused;
-    if (error) refused = refusal(error);
-    else if (auto right = check(parser, request); !right) refused = refuse_for(right.error());
+    if (error)
+      refused = refusal(error);
+    else if (auto right = check(parser, request); !right)
+      refused = refuse_for(right.error());
     if (refused) {
       request.descriptors.clear();
       co_await respond(std::move(*refused), false);
@@ -303,9 +330,12 @@ asio::awaitable<void> Session::run() {
 }
 
 Listener::Listener(asio::io_context& io, std::string path)
-    : acceptor_(io), path_(std::move(path)), quotas_(std::make_shared<Quotas>(descriptor_limit())) {}
+    : acceptor_(io),
+      path_(std::move(path)),
+      quotas_(std::make_shared<Quotas>(descriptor_limit())) {}
 
-std::unique_ptr<Listener> Listener::open(asio::io_context& io, const std::string& path, Session::Handler handler, std::string& error) {
+std::unique_ptr<Listener> Listener::open(asio::io_context& io, const std::string& path,
+                                         Session::Handler handler, std::string& error) {
   std::unique_ptr<Listener> listener(new Listener(io, path));
   boost::system::error_code code;
   // If a connection to the socket file fails, the file is a dead daemon's. If it
@@ -340,7 +370,8 @@ Listener::~Listener() {
 asio::awaitable<void> Listener::accept(Listener& self, Session::Handler handler) {
   for (;;) {
     boost::system::error_code error;
-    LocalSocket socket = co_await self.acceptor_.async_accept(asio::redirect_error(asio::use_awaitable, error));
+    LocalSocket socket =
+        co_await self.acceptor_.async_accept(asio::redirect_error(asio::use_awaitable, error));
     if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
     // Out of descriptors: clients that are being served will return some.
     if (error) {
@@ -353,7 +384,8 @@ asio::awaitable<void> Listener::accept(Listener& self, Session::Handler handler)
     auto share = self.quotas_->share_for(user);
     if (auto held = share.set(Holding::Sessions, 1); !held) {
       const Response refused = refuse(503, held.error().reason, held.error().code);
-      const std::string all = serialize_head(503, refused.type, refused.text.size(), false) + refused.text;
+      const std::string all =
+          serialize_head(503, refused.type, refused.text.size(), false) + refused.text;
       (void)::send(socket.native_handle(), all.data(), all.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       log::debug("event=session_refused uid={} error=\"{}\"", user.uid, held.error().reason);
       continue;

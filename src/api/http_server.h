@@ -51,8 +51,8 @@ struct Request {
 struct Response {
   int status = 200;
   std::string type = "application/json";
-  std::string text = {};                   // the body,
-  Secret body = {};                        // or this, if it contains secrets
+  std::string text = {};  // the body,
+  Secret body = {};       // or this, if it contains secrets
   std::vector<unique_fd> descriptors = {};
 };
 
@@ -74,14 +74,19 @@ class Session : public std::enable_shared_from_this<Session> {
  public:
   using Handler = std::function<asio::awaitable<Response>(Session&, Request&)>;
   Session(LocalSocket socket, User user, Quotas::Share share, Handler handler)
-      : socket_(std::move(socket)), timer_(socket_.get_executor()), user_(std::move(user)), share_(std::move(share)), handler_(std::move(handler)) {}
+      : socket_(std::move(socket)),
+        timer_(socket_.get_executor()),
+        user_(std::move(user)),
+        share_(std::move(share)),
+        handler_(std::move(handler)) {}
 
   asio::awaitable<void> run();
   int borrow_fd() { return socket_.native_handle(); }
   // For responses without an end: first the head, then raw bytes. Both return false if
   // the client has gone or does not read; the handler then returns status 0.
   asio::awaitable<bool> begin_stream(const std::string& type);
-  asio::awaitable<bool> send(ByteView bytes, const std::vector<unique_fd>& descriptors = kNoDescriptors);
+  asio::awaitable<bool> send(ByteView bytes,
+                             const std::vector<unique_fd>& descriptors = kNoDescriptors);
   // Returns when the client has closed its end, or sends something before it has its
   // answer, which counts as gone. What it has sent stays unread.
   asio::awaitable<void> wait_gone();
@@ -114,7 +119,8 @@ class Session : public std::enable_shared_from_this<Session> {
 // is 0666, because access is decided by user, not by file mode.
 class Listener {
  public:
-  static std::unique_ptr<Listener> open(asio::io_context& io, const std::string& path, Session::Handler handler, std::string& error);
+  static std::unique_ptr<Listener> open(asio::io_context& io, const std::string& path,
+                                        Session::Handler handler, std::string& error);
   ~Listener();
 
  private:

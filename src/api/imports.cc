@@ -6,11 +6,11 @@
 // reports afterwards is only informative.
 #include <algorithm>
 
+#include <fcntl.h>
+#include <sockmi/sockmi.h>
+#include <sys/socket.h>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <nlohmann/json.hpp>
-#include <sockmi/sockmi.h>
-#include <fcntl.h>
-#include <sys/socket.h>
 
 #include "api/router.h"
 #include "base/fault.h"
@@ -29,14 +29,18 @@ constexpr std::size_t kLongestReason = 200;
 // Returns an application's text as a single line for the log.
 std::string for_the_log(std::string text) {
   text.resize(std::min(text.size(), kLongestReason));
-  std::ranges::replace_if(text, [](const char c) { return (c >= 0 && c < ' ') || c == '"' || c == 0x7f; }, '?');
+  std::ranges::replace_if(
+      text, [](const char c) { return (c >= 0 && c < ' ') || c == '"' || c == 0x7f; }, '?');
   return text;
 }
 
 // Puts what was delivered to this client back on the ready list when its connection ends.
 class Delivered : public SessionState {
  public:
-  Delivered(daemon::World& world, daemon::Deliveries::Number number) : io_(world.io), deliveries_(world.deliveries), number(number) {}
+  Delivered(daemon::World& world, daemon::Deliveries::Number number)
+      : io_(world.io),
+        deliveries_(world.deliveries),
+        number(number) {}
   ~Delivered() override {
     if (!io_.stopped()) deliveries_.end(number);  // else they are destroyed already
   }
@@ -61,24 +65,30 @@ Result<daemon::Match> read_match(const wire::Match* from) {
   return match;
 }
 
-Result<std::vector<daemon::Criteria>> read_criteria(const wire::ImportRequest& wish, const daemon::Policy& policy, const User& user) {
+Result<std::vector<daemon::Criteria>> read_criteria(const wire::ImportRequest& wish,
+                                                    const daemon::Policy& policy,
+                                                    const User& user) {
   std::vector<daemon::Criteria> out;
   if (!wish.criteria() || wish.criteria()->size() == 0 || wish.criteria()->size() > kMostCriteria)
     return fail(EINVAL, "1 to {} criteria", kMostCriteria);
   for (const auto* each : *wish.criteria()) {
-    if (each->states() == 0 || (each->states() & ~kAllStates)) return fail(EINVAL, "{:#x} is no set of states", each->states());
+    if (each->states() == 0 || (each->states() & ~kAllStates))
+      return fail(EINVAL, "{:#x} is no set of states", each->states());
     TRY_LET(local, read_match(each->local()));
     TRY_LET(remote, read_match(each->remote()));
-    out.push_back({wire::string(each->service()), each->states(), each->preferred(), local, remote});
+    out.push_back(
+        {wire::string(each->service()), each->states(), each->preferred(), local, remote});
     TRY(policy.may_import(out.back().service, user));
   }
   return out;
 }
 
 // `criteria`: for each endpoint the index of the criterion that it meets.
-Response pack(std::span<const daemon::Deliveries::Handed> handed, const std::vector<std::size_t>& criteria) {
+Response pack(std::span<const daemon::Deliveries::Handed> handed,
+              const std::vector<std::size_t>& criteria) {
   std::size_t size = 1024;
-  for (const auto& each : handed) size += 256 + each.ready.endpoint.tls.size() + each.ready.endpoint.payload.size();
+  for (const auto& each : handed)
+    size += 256 + each.ready.endpoint.tls.size() + each.ready.endpoint.payload.size();
   wire::WipingBuilder builder(size);
   std::vector<flatbuffers::Offset<wire::Delivered>> delivered;
   Response response{.type = "application/vnd.sockmi"};
@@ -86,8 +96,10 @@ Response pack(std::span<const daemon::Deliveries::Handed> handed, const std::vec
     const auto& [ready, token] = handed[i];
     const auto id = builder.CreateVector(ready.id.data(), ready.id.size());
     const auto tls = builder.CreateVector(ready.endpoint.tls.data(), ready.endpoint.tls.size());
-    const auto payload = builder.CreateVector(ready.endpoint.payload.data(), ready.endpoint.payload.size());
-    delivered.push_back(wire::CreateDelivered(builder, static_cast<std::uint32_t>(criteria[i]), id, ready.endpoint.state, tls, payload));
+    const auto payload =
+        builder.CreateVector(ready.endpoint.payload.data(), ready.endpoint.payload.size());
+    delivered.push_back(wire::CreateDelivered(builder, static_cast<std::uint32_t>(criteria[i]), id,
+                                              ready.endpoint.state, tls, payload));
     response.descriptors.push_back(ready.socket.dup());
     response.descriptors.emplace_back(::fcntl(token.fd(), F_DUPFD_CLOEXEC, 0));
   }
@@ -98,11 +110,15 @@ Response pack(std::span<const daemon::Deliveries::Handed> handed, const std::vec
 
 // Waits until an endpoint of one of the services becomes ready. Returns false if the time
 // is over or the client has gone.
-asio::awaitable<bool> wait_for_ready(daemon::ImportQueue& lists, Session& session, const std::vector<daemon::Criteria>& criteria,
-                                     const User& user, pid_t process, daemon::Clock::time_point deadline) {
+asio::awaitable<bool> wait_for_ready(daemon::ImportQueue& lists, Session& session,
+                                     const std::vector<daemon::Criteria>& criteria,
+                                     const User& user, pid_t process,
+                                     daemon::Clock::time_point deadline) {
   auto ready = std::make_shared<daemon::Event>(session.socket().get_executor());
   std::vector<daemon::ImportQueue::Watch> watches;
-  for (const auto& each : criteria) watches.push_back(lists.watch(each, user, [ready] { ready->set(); }, process));
+  for (const auto& each : criteria)
+    watches.push_back(lists.watch(
+        each, user, [ready] { ready->set(); }, process));
   auto outcome = co_await (ready->wait(deadline) || session.wait_gone());
   co_return outcome.index() == 0 && std::get<0>(outcome);
 }
@@ -112,14 +128,19 @@ asio::awaitable<bool> wait_for_ready(daemon::ImportQueue& lists, Session& sessio
 pid_t process_of(Session& session) {
   ucred credentials{};
   socklen_t size = sizeof credentials;
-  return ::getsockopt(session.borrow_fd(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 ? credentials.pid : 0;
+  return ::getsockopt(session.borrow_fd(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0
+             ? credentials.pid
+             : 0;
 }
 
-asio::awaitable<Result<Response>> post_import(daemon::Daemon& broker, Session& session, Request& request) {
+asio::awaitable<Result<Response>> post_import(daemon::Daemon& broker, Session& session,
+                                              Request& request) {
   auto& lists = broker.world().lists;
   CO_TRY_LET(wish, wire::read<wire::ImportRequest>(request.http.body()));
   CO_TRY_LET(criteria, read_criteria(*wish, broker.world().policy, request.user));
-  const auto deadline = wish->timeout_ms() < 0 ? daemon::Clock::time_point::max() : daemon::Clock::now() + daemon::milliseconds(wish->timeout_ms());
+  const auto deadline = wish->timeout_ms() < 0
+                            ? daemon::Clock::time_point::max()
+                            : daemon::Clock::now() + daemon::milliseconds(wish->timeout_ms());
   const pid_t process = process_of(session);
   auto taken = lists.take(criteria, request.user, process);
   while (taken.empty() && daemon::Clock::now() < deadline) {
@@ -137,7 +158,8 @@ asio::awaitable<Result<Response>> post_import(daemon::Daemon& broker, Session& s
   co_return pack(broker.world().deliveries.handed(number), met);
 }
 
-asio::awaitable<Result<Response>> post_import_taken(daemon::Daemon& broker, Session& session, Request& request) {
+asio::awaitable<Result<Response>> post_import_taken(daemon::Daemon& broker, Session& session,
+                                                    Request& request) {
   const auto* delivered = dynamic_cast<Delivered*>(session.state.get());
   if (!delivered) co_return fail(EINVAL, "nothing was delivered to this client");
   CO_TRY(fault::point("taken"));
@@ -147,9 +169,11 @@ asio::awaitable<Result<Response>> post_import_taken(daemon::Daemon& broker, Sess
   if (said->failed())
     for (const auto* each : *said->failed()) {
       CO_TRY_LET(id, wire::read_id(wire::view(each->id())));
-      deliveries.failed(delivered->number, id, Error{each->error(), for_the_log(wire::string(each->reason()))});
+      deliveries.failed(delivered->number, id,
+                        Error{each->error(), for_the_log(wire::string(each->reason()))});
     }
-  for (const auto& id : ids) (void)deliveries.taken(delivered->number, id);
+  for (const auto& id : ids)
+    (void)deliveries.taken(delivered->number, id);
   session.state.reset();  // the rest goes back on the ready list
   co_return json_response(200, nlohmann::json::object());
 }

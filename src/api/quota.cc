@@ -5,7 +5,8 @@
 namespace sockmi::api {
 namespace {
 
-constexpr const char* kNames[kHoldings] = {"sessions", "descriptors in requests", "bytes in requests and answers"};
+constexpr const char* kNames[kHoldings] = {"sessions", "descriptors in requests",
+                                           "bytes in requests and answers"};
 constexpr Quotas::Amounts kMost = {1024, 4096, 64u << 20}, kMostOfAll = {16384, 65536, 256u << 20};
 
 }  // namespace
@@ -23,13 +24,17 @@ Result<> Quotas::change(std::uint32_t uid, Holding what, std::size_t from, std::
   const auto it = by_user_.find(uid);
   Amounts theirs = it == by_user_.end() ? Amounts{} : it->second;
   if (to > from && theirs[kind] - from + to > most_[kind])
-    return fail(ENOBUFS, "user {} has {} {}; {} are the most", uid, theirs[kind], kNames[kind], most_[kind]);
+    return fail(ENOBUFS, "user {} has {} {}; {} are the most", uid, theirs[kind], kNames[kind],
+                most_[kind]);
   if (to > from && all_[kind] - from + to > most_of_all_[kind])
-    return fail(ENOBUFS, "all users but root have {} {} together; {} are the most", all_[kind], kNames[kind], most_of_all_[kind]);
+    return fail(ENOBUFS, "all users but root have {} {} together; {} are the most", all_[kind],
+                kNames[kind], most_of_all_[kind]);
   theirs[kind] = theirs[kind] - from + to;
   all_[kind] = all_[kind] - from + to;
-  if (theirs == Amounts{}) by_user_.erase(uid);
-  else by_user_[uid] = theirs;
+  if (theirs == Amounts{})
+    by_user_.erase(uid);
+  else
+    by_user_[uid] = theirs;
   return {};
 }
 
@@ -44,7 +49,8 @@ Result<> Quotas::Share::set(Holding what, std::size_t amount) {
 
 Quotas::Share::~Share() {
   if (!quotas_) return;
-  for (std::size_t kind = 0; kind < kHoldings; ++kind) (void)set(static_cast<Holding>(kind), 0);
+  for (std::size_t kind = 0; kind < kHoldings; ++kind)
+    (void)set(static_cast<Holding>(kind), 0);
 }
 
 }  // namespace sockmi::api

@@ -29,7 +29,10 @@ class Quotas : public std::enable_shared_from_this<Quotas> {
   class Share {
    public:
     Share() = default;
-    Share(std::shared_ptr<Quotas> quotas, const User& user) : quotas_(std::move(quotas)), uid_(user.uid), free_(user.is_root()) {}
+    Share(std::shared_ptr<Quotas> quotas, const User& user)
+        : quotas_(std::move(quotas)),
+          uid_(user.uid),
+          free_(user.is_root()) {}
     Share(Share&&) = default;
     Share& operator=(Share&&) = delete;
     ~Share();

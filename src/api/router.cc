@@ -41,18 +41,24 @@ struct StatusOf {
 // 4xx: the client's request is at fault. 503: the connection is unharmed, and a later
 // attempt or another host may succeed. 504: the outcome is still unknown.
 constexpr StatusOf kStatus[] = {
-    {EINVAL, 400},          {EBADMSG, 400},  {EBADF, 400},    {ENOTSOCK, 400},    {EPROTONOSUPPORT, 400}, {ENOTCONN, 409}, {ENOTSUP, 422},
-    {EMSGSIZE, 413},        {ENOENT, 404},   {EACCES, 403},   {EHOSTUNREACH, 503}, {ECONNREFUSED, 503}, {EHOSTDOWN, 503},   {ENOBUFS, 503},
-    {ESRCH, 503},           {EADDRNOTAVAIL, 404}, {EEXIST, 409}, {EBUSY, 409}, {ETIMEDOUT, 503}, {ECONNRESET, 503},
+    {EINVAL, 400},          {EBADMSG, 400},     {EBADF, 400},        {ENOTSOCK, 400},
+    {EPROTONOSUPPORT, 400}, {ENOTCONN, 409},    {ENOTSUP, 422},      {EMSGSIZE, 413},
+    {ENOENT, 404},          {EACCES, 403},      {EHOSTUNREACH, 503}, {ECONNREFUSED, 503},
+    {EHOSTDOWN, 503},       {ENOBUFS, 503},     {ESRCH, 503},        {EADDRNOTAVAIL, 404},
+    {EEXIST, 409},          {EBUSY, 409},       {ETIMEDOUT, 503},    {ECONNRESET, 503},
     {ECANCELED, 503},       {EINPROGRESS, 504}, {ECONNABORTED, 500},
 };
 
-asio::awaitable<Response> dispatch(daemon::Daemon& broker, UserNames& names, Session& session, Request& request) {
+asio::awaitable<Response> dispatch(daemon::Daemon& broker, UserNames& names, Session& session,
+                                   Request& request) {
   const auto path = std::ranges::find(kRoutes, request.path, &Route::path);
   if (path == std::end(kRoutes)) co_return refuse(404, "no such resource: " + request.path);
-  const auto route = std::ranges::find_if(kRoutes, [&](const Route& r) { return r.path == request.path && r.method == request.http.method(); });
+  const auto route = std::ranges::find_if(kRoutes, [&](const Route& r) {
+    return r.path == request.path && r.method == request.http.method();
+  });
   if (route == std::end(kRoutes)) co_return refuse(405, "not by this method: " + request.path);
-  if (route->by_name && request.user.name.empty()) request.user.name = co_await names.of(request.user.uid);
+  if (route->by_name && request.user.name.empty())
+    request.user.name = co_await names.of(request.user.uid);
   Result<Response> response;
   // Our own code does not throw. A library may, when memory runs out or on unforeseen
   // input. The daemon continues to serve.
@@ -62,7 +68,8 @@ asio::awaitable<Response> dispatch(daemon::Daemon& broker, UserNames& names, Ses
     response = fail(EINVAL, "{}", e.what());
   }
   if (response) co_return std::move(*response);
-  log::debug("event=refused path={} uid={} error=\"{}\"", request.path, request.user.uid, to_string(response.error()));
+  log::debug("event=refused path={} uid={} error=\"{}\"", request.path, request.user.uid,
+             to_string(response.error()));
   co_return refuse_for(response.error());
 }
 
@@ -73,11 +80,16 @@ Response refuse_for(const Error& error) {
   return refuse(known == std::end(kStatus) ? 500 : known->status, error.reason, error.code);
 }
 
-Result<std::unique_ptr<Listener>> serve(asio::io_context& io, const std::string& path, daemon::Daemon& broker) {
+Result<std::unique_ptr<Listener>> serve(asio::io_context& io, const std::string& path,
+                                        daemon::Daemon& broker) {
   std::string error;
   auto names = std::make_shared<UserNames>(io);
   auto listener = Listener::open(
-      io, path, [&broker, names](Session& session, Request& request) { return dispatch(broker, *names, session, request); }, error);
+      io, path,
+      [&broker, names](Session& session, Request& request) {
+        return dispatch(broker, *names, session, request);
+      },
+      error);
   if (!listener) return fail(EADDRINUSE, "{}", error);
   return listener;
 }

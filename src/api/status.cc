@@ -17,7 +17,9 @@ using nlohmann::json;
 
 constexpr std::size_t kLargestPage = 4096;
 
-bool may_see(const User& user, const User& owner) { return user.is_root() || user == owner; }
+bool may_see(const User& user, const User& owner) {
+  return user.is_root() || user == owner;
+}
 
 // ?offset=N&limit=N: skips `offset` rows and shows the next `limit`, at most kLargestPage.
 // Producing all rows in one answer would keep the daemon from its other work.
@@ -26,10 +28,12 @@ struct Page {
 
   static Result<Page> of(const Request& request) {
     Page page;
-    for (const auto& [key, number] : {std::pair("offset", &page.offset), std::pair("limit", &page.limit)}) {
+    for (const auto& [key, number] :
+         {std::pair("offset", &page.offset), std::pair("limit", &page.limit)}) {
       const std::string text = request.parameter(key);
       const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
-      if (!text.empty() && (error != std::errc() || rest != text.data() + text.size())) return fail(EINVAL, "{}={}: no number", key, text);
+      if (!text.empty() && (error != std::errc() || rest != text.data() + text.size()))
+        return fail(EINVAL, "{}={}: no number", key, text);
     }
     page.limit = std::min(page.limit, kLargestPage);
     return page;
@@ -40,9 +44,12 @@ struct Page {
   }
 };
 
-json view(const FourTuple& tuple) { return {{"local", to_string(tuple.local)}, {"peer", to_string(tuple.remote)}}; }
+json view(const FourTuple& tuple) {
+  return {{"local", to_string(tuple.local)}, {"peer", to_string(tuple.remote)}};
+}
 
-json connection(const FourTuple& tuple, const std::string& service, const char* role, const std::string& home, const std::string& at) {
+json connection(const FourTuple& tuple, const std::string& service, const char* role,
+                const std::string& home, const std::string& at) {
   json out = view(tuple);
   out.update({{"service", service}, {"role", role}, {"home", home}, {"at", at}});
   return out;
@@ -55,41 +62,68 @@ asio::awaitable<Result<Response>> get_status(daemon::Daemon& broker, Session&, R
   const auto& world = broker.world();
   const auto& maxima = world.lists.maxima();
   const auto& count = world.counters;
-  const auto moved = std::ranges::count_if(world.away, [&](const auto& each) { return each.second.home == world.settings.host; });
+  const auto moved = std::ranges::count_if(
+      world.away, [&](const auto& each) { return each.second.home == world.settings.host; });
   const auto moved_unheard = std::ranges::count_if(world.unheard, [&](const auto& each) {
     const auto it = world.away.find(each.first);
     return it != world.away.end() && daemon::is_unheard(world, it->first, it->second);
   });
   json silent = json::array();
-  for (const auto& [host, silence] : world.silent) silent.push_back(host);
+  for (const auto& [host, silence] : world.silent)
+    silent.push_back(host);
   auto warnings = steer::warnings(world.settings.interfaces);
   std::ranges::move(broker.warnings(), std::back_inserter(warnings));
   std::ranges::move(broker.own_addresses().warnings(), std::back_inserter(warnings));
   co_return json_response(200, {
-      {"host", world.settings.host},
-      {"version", "0.1.0"},
-      {"address", to_string(world.settings.address)},
-      {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(daemon::Clock::now() - started).count()},
-      {"testing", world.settings.testing},
-      {"lists", {{"bound", {{"max", maxima.bound}}}, {"listening", {{"max", maxima.listening}}},
-                 {"connected", {{"used", world.lists.used()}, {"ready", world.lists.ready().size()}, {"max", maxima.connected}}}}},
-      {"connections", {{"imported", world.residents.size()}, {"moved", moved}, {"forwarded", world.away.size() - moved},
-                       {"unheard", broker.hearing().size()}, {"moved_unheard", moved_unheard}}},
-      {"repairs", {{"count", broker.repairs().count}, {"last", broker.repairs().last}, {"error", broker.repairs().error}}},
-      {"migrations", {{"exported", count.exported}, {"imported", count.imported}, {"failed", count.failed},
-                      {"returned_home", count.returned_home}, {"reset", count.reset}}},
-      {"homes", {{"silent", std::move(silent)}, {"told_again", count.told_again}, {"disowned", count.disowned},
-                 {"untold", world.journal.pending_ends().size()}}},
-      {"journal", {{"error", world.journal.error()}, {"unwritten", world.journal.unwritten()}, {"unreadable", world.journal.unreadable()}}},
-      {"log", {{"dropped_lines", log::dropped_lines()}}},
-      {"in_doubt", world.doubts.all().size()},
-      {"congestion_window", world.congestion.form()},
-      {"barrier", steer::barrier_form()},
-      {"warnings", std::move(warnings)},
-  });
+                                   {"host", world.settings.host},
+                                   {"version", "0.1.0"},
+                                   {"address", to_string(world.settings.address)},
+                                   {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(
+                                                    daemon::Clock::now() - started)
+                                                    .count()},
+                                   {"testing", world.settings.testing},
+                                   {"lists",
+                                    {{"bound", {{"max", maxima.bound}}},
+                                     {"listening", {{"max", maxima.listening}}},
+                                     {"connected",
+                                      {{"used", world.lists.used()},
+                                       {"ready", world.lists.ready().size()},
+                                       {"max", maxima.connected}}}}},
+                                   {"connections",
+                                    {{"imported", world.residents.size()},
+                                     {"moved", moved},
+                                     {"forwarded", world.away.size() - moved},
+                                     {"unheard", broker.hearing().size()},
+                                     {"moved_unheard", moved_unheard}}},
+                                   {"repairs",
+                                    {{"count", broker.repairs().count},
+                                     {"last", broker.repairs().last},
+                                     {"error", broker.repairs().error}}},
+                                   {"migrations",
+                                    {{"exported", count.exported},
+                                     {"imported", count.imported},
+                                     {"failed", count.failed},
+                                     {"returned_home", count.returned_home},
+                                     {"reset", count.reset}}},
+                                   {"homes",
+                                    {{"silent", std::move(silent)},
+                                     {"told_again", count.told_again},
+                                     {"disowned", count.disowned},
+                                     {"untold", world.journal.pending_ends().size()}}},
+                                   {"journal",
+                                    {{"error", world.journal.error()},
+                                     {"unwritten", world.journal.unwritten()},
+                                     {"unreadable", world.journal.unreadable()}}},
+                                   {"log", {{"dropped_lines", log::dropped_lines()}}},
+                                   {"in_doubt", world.doubts.all().size()},
+                                   {"congestion_window", world.congestion.form()},
+                                   {"barrier", steer::barrier_form()},
+                                   {"warnings", std::move(warnings)},
+                               });
 }
 
-asio::awaitable<Result<Response>> get_connections(daemon::Daemon& broker, Session&, Request& request) {
+asio::awaitable<Result<Response>> get_connections(daemon::Daemon& broker, Session&,
+                                                  Request& request) {
   const auto& world = broker.world();
   CO_TRY_LET(page, Page::of(request));
   json out = json::array();
@@ -98,19 +132,24 @@ asio::awaitable<Result<Response>> get_connections(daemon::Daemon& broker, Sessio
     ready.insert(each.cookie);
     if (!may_see(request.user, each.endpoint.owner) || !page.has_next()) continue;
     const auto it = world.residents.find(each.cookie);
-    out.push_back(connection(each.tuple, each.endpoint.service, "ready", it == world.residents.end() ? "" : it->second.home, world.settings.host));
+    out.push_back(connection(each.tuple, each.endpoint.service, "ready",
+                             it == world.residents.end() ? "" : it->second.home,
+                             world.settings.host));
     out.back()["heard"] = !broker.hearing().waits_for(each.cookie);
   }
   // The users of the other connections are not recorded, so only root sees them.
   if (request.user.is_root()) {
     for (const auto& [cookie, resident] : world.residents)
       if (!ready.contains(cookie) && page.has_next()) {
-        out.push_back(connection(resident.tuple, resident.service, "imported", resident.home, world.settings.host));
+        out.push_back(connection(resident.tuple, resident.service, "imported", resident.home,
+                                 world.settings.host));
         out.back()["heard"] = !broker.hearing().waits_for(cookie);
       }
     for (const auto& [tuple, away] : world.away)
       if (page.has_next()) {
-        out.push_back(connection(tuple, away.service, away.home == world.settings.host ? "moved" : "forwarded", away.home, away.host));
+        out.push_back(connection(tuple, away.service,
+                                 away.home == world.settings.host ? "moved" : "forwarded",
+                                 away.home, away.host));
         out.back()["heard"] = !daemon::is_unheard(world, tuple, away);
       }
   }
@@ -120,22 +159,34 @@ asio::awaitable<Result<Response>> get_connections(daemon::Daemon& broker, Sessio
 asio::awaitable<Result<Response>> get_peers(daemon::Daemon& broker, Session&, Request&) {
   json out = json::array();
   for (const auto& peer : broker.world().negotiation->peers())
-    out.push_back({{"host", peer.host}, {"address", to_string(peer.line.ip)}, {"line", to_string(peer.line)},
-                   {"last_heard_ms_ago", peer.last_heard_ms_ago}, {"connected", broker.world().transfer->connected(peer.host)}});
+    out.push_back({{"host", peer.host},
+                   {"address", to_string(peer.line.ip)},
+                   {"line", to_string(peer.line)},
+                   {"last_heard_ms_ago", peer.last_heard_ms_ago},
+                   {"connected", broker.world().transfer->connected(peer.host)}});
   co_return json_response(200, {{"peers", std::move(out)}});
 }
 
-asio::awaitable<Result<Response>> get_migrations(daemon::Daemon& broker, Session&, Request& request) {
+asio::awaitable<Result<Response>> get_migrations(daemon::Daemon& broker, Session&,
+                                                 Request& request) {
   CO_TRY_LET(page, Page::of(request));
   json out = json::array();
   for (const auto& record : broker.world().history) {
     if (!may_see(request.user, record.owner) || !page.has_next()) continue;
     json line = view(record.tuple);
     const auto since = record.started.time_since_epoch();
-    line.update({{"id", wire::to_hex(record.id)}, {"direction", record.exported ? "export" : "import"}, {"service", record.service},
-                 {"from", record.from}, {"to", record.to}, {"result", record.result}, {"error", record.error}, {"bytes", record.bytes},
-                 {"ahead", record.ahead}, {"freeze_us", record.freeze_us < 0 ? json() : json(record.freeze_us)},
-                 {"started_ms", std::chrono::duration_cast<std::chrono::milliseconds>(since).count()}});
+    line.update(
+        {{"id", wire::to_hex(record.id)},
+         {"direction", record.exported ? "export" : "import"},
+         {"service", record.service},
+         {"from", record.from},
+         {"to", record.to},
+         {"result", record.result},
+         {"error", record.error},
+         {"bytes", record.bytes},
+         {"ahead", record.ahead},
+         {"freeze_us", record.freeze_us < 0 ? json() : json(record.freeze_us)},
+         {"started_ms", std::chrono::duration_cast<std::chrono::milliseconds>(since).count()}});
     out.push_back(std::move(line));
   }
   co_return json_response(200, {{"migrations", std::move(out)}, {"total", page.seen}});
@@ -143,10 +194,12 @@ asio::awaitable<Result<Response>> get_migrations(daemon::Daemon& broker, Session
 
 asio::awaitable<Result<Response>> post_fault(daemon::Daemon& broker, Session&, Request& request) {
   if (!request.user.is_root()) co_return fail(EACCES, "fault points are root's");
-  if (!broker.world().settings.testing) co_return fail(EACCES, "fault points want 'testing = true' in the configuration");
+  if (!broker.world().settings.testing)
+    co_return fail(EACCES, "fault points want 'testing = true' in the configuration");
   const auto& body = request.http.body();
   const auto wish = json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
-  if (!wish.is_object() || !wish.contains("name") || !wish["name"].is_string()) co_return fail(EINVAL, "the body is no {{\"name\": …}}");
+  if (!wish.is_object() || !wish.contains("name") || !wish["name"].is_string())
+    co_return fail(EINVAL, "the body is no {{\"name\": …}}");
   fault::arm(wish["name"].get<std::string>(), wish.value("count", 1u));
   co_return json_response(200, json::object());
 }

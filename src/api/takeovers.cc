@@ -5,16 +5,24 @@
 namespace sockmi::api {
 
 // For root only: giving an address away ends what other users do on this host.
-asio::awaitable<Result<Response>> post_takeover(daemon::Daemon& broker, Session&, Request& request) {
-  if (!request.user.is_root()) co_return fail(EACCES, "user {} may not have an address taken over", request.user.uid);
+asio::awaitable<Result<Response>> post_takeover(daemon::Daemon& broker, Session&,
+                                                Request& request) {
+  if (!request.user.is_root())
+    co_return fail(EACCES, "user {} may not have an address taken over", request.user.uid);
   const auto& body = request.http.body();
-  const auto wish = nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
+  const auto wish =
+      nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
   if (!wish.is_object()) co_return fail(EINVAL, "the body is no JSON object");
   CO_TRY_LET(address, IpAddress::parse(wish.value("address", "")));
-  CO_TRY_LET(outcome, co_await broker.takeovers().give(address, wish.value("to", ""), wish.value("force", false)));
+  CO_TRY_LET(outcome, co_await broker.takeovers().give(address, wish.value("to", ""),
+                                                       wish.value("force", false)));
   nlohmann::json lost = nlohmann::json::array();
-  for (const auto& tuple : outcome.lost) lost.push_back({{"local", to_string(tuple.local)}, {"peer", to_string(tuple.remote)}});
-  co_return json_response(200, {{"address", to_string(address)}, {"host", outcome.host}, {"moved", outcome.moved}, {"lost", std::move(lost)}});
+  for (const auto& tuple : outcome.lost)
+    lost.push_back({{"local", to_string(tuple.local)}, {"peer", to_string(tuple.remote)}});
+  co_return json_response(200, {{"address", to_string(address)},
+                                {"host", outcome.host},
+                                {"moved", outcome.moved},
+                                {"lost", std::move(lost)}});
 }
 
 }  // namespace sockmi::api

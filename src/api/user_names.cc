@@ -5,8 +5,8 @@
 #include <thread>
 #include <vector>
 
-#include <boost/asio/post.hpp>
 #include <fmt/core.h>
+#include <boost/asio/post.hpp>
 
 #include "base/log.h"
 
@@ -16,17 +16,21 @@ namespace {
 constexpr std::chrono::seconds kNameServiceTimeout{2}, kNameLifetime{60};
 constexpr std::size_t kMostThreads = 8, kMostKnown = 4096;
 
-std::string unnamed(std::uint32_t uid) { return fmt::format("uid:{}", uid); }
+std::string unnamed(std::uint32_t uid) {
+  return fmt::format("uid:{}", uid);
+}
 
 // Blocks for as long as the name service does.
 std::string look_up(std::uint32_t uid) {
-  for (std::vector<char> buffer(1024); buffer.size() <= (1u << 20); buffer.resize(4 * buffer.size())) {
+  for (std::vector<char> buffer(1024); buffer.size() <= (1u << 20);
+       buffer.resize(4 * buffer.size())) {
     passwd entry{}, *found = nullptr;
     const int error = ::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
     if (error == ERANGE) continue;
     const std::string name = error == 0 && found ? found->pw_name : "";
     // Only user 0 is root, whatever a directory contains.
-    return name.empty() || name == "root" || name == "*" || name.starts_with("uid:") ? unnamed(uid) : name;
+    return name.empty() || name == "root" || name == "*" || name.starts_with("uid:") ? unnamed(uid)
+                                                                                     : name;
   }
   return unnamed(uid);
 }
@@ -62,11 +66,13 @@ void UserNames::learn(std::uint32_t uid, std::string name) {
   known_[uid] = {std::move(name), Clock::now() + kNameLifetime};
   const auto waiting = asked_.extract(uid);
   if (!waiting.empty())
-    for (const auto& each : waiting.mapped()) each->set();
+    for (const auto& each : waiting.mapped())
+      each->set();
 }
 
 asio::awaitable<std::string> UserNames::of(std::uint32_t uid) {
-  if (const auto it = known_.find(uid); it != known_.end() && Clock::now() < it->second.until) co_return it->second.text;
+  if (const auto it = known_.find(uid); it != known_.end() && Clock::now() < it->second.until)
+    co_return it->second.text;
   if (!asked_.contains(uid) && !begin(uid)) co_return unnamed(uid);
   auto answered = std::make_shared<daemon::Event>(io_.get_executor());
   asked_[uid].push_back(answered);

@@ -14,7 +14,9 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kPause{1000};
 
 // True for what a process lacks only for a while. Any other reason will persist.
-bool passes(int error) { return error == EMFILE || error == ENFILE || error == ENOMEM; }
+bool passes(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
 
 }  // namespace
 
@@ -24,14 +26,16 @@ Result<Deliveries::Number> Deliveries::begin(std::vector<ReadyEndpoint> those, p
   for (std::size_t i = 0; i < those.size(); ++i) {
     auto token = Token::make();
     if (!token) {
-      for (ReadyEndpoint& ready : those) lists_.add(std::move(ready));
+      for (ReadyEndpoint& ready : those)
+        lists_.add(std::move(ready));
       return pass(std::move(token));
     }
     tokens.push_back(std::move(*token));
   }
   Delivery& delivery = all_[++last_];
   delivery = {process, Clock::now(), {}};
-  for (std::size_t i = 0; i < those.size(); ++i) delivery.those.push_back({std::move(those[i]), std::move(tokens[i])});
+  for (std::size_t i = 0; i < those.size(); ++i)
+    delivery.those.push_back({std::move(those[i]), std::move(tokens[i])});
   return last_;
 }
 
@@ -42,7 +46,9 @@ std::span<const Deliveries::Handed> Deliveries::handed(Number delivery) const {
 
 bool Deliveries::taken(Number delivery, const wire::MigrationId& id) {
   const auto it = all_.find(delivery);
-  if (it == all_.end() || !std::erase_if(it->second.those, [&](const Handed& handed) { return handed.ready.id == id; })) return false;
+  if (it == all_.end() ||
+      !std::erase_if(it->second.those, [&](const Handed& handed) { return handed.ready.id == id; }))
+    return false;
   lists_.release(id);
   return true;
 }
@@ -51,18 +57,21 @@ void Deliveries::failed(Number delivery, const wire::MigrationId& id, const Erro
   const auto it = all_.find(delivery);
   if (it == all_.end()) return;
   auto& those = it->second.those;
-  const auto found = std::ranges::find(those, id, [](const Handed& handed) { return handed.ready.id; });
+  const auto found =
+      std::ranges::find(those, id, [](const Handed& handed) { return handed.ready.id; });
   if (found == those.end()) return;
   Handed handed = std::move(*found);
   those.erase(found);
-  log::warn("event=not_usable connection={} process={} error=\"{}\"", to_string(handed.ready.tuple), it->second.process, to_string(why));
+  log::warn("event=not_usable connection={} process={} error=\"{}\"", to_string(handed.ready.tuple),
+            it->second.process, to_string(why));
   give_back(std::move(handed), it->second.process, !passes(why.code));
 }
 
 void Deliveries::end(Number delivery) {
   auto node = all_.extract(delivery);
   if (node.empty()) return;
-  for (auto& handed : node.mapped().those) give_back(std::move(handed), node.mapped().process, false);
+  for (auto& handed : node.mapped().those)
+    give_back(std::move(handed), node.mapped().process, false);
 }
 
 void Deliveries::take_back(Clock::time_point began_before) {
@@ -72,7 +81,10 @@ void Deliveries::take_back(Clock::time_point began_before) {
   for (const Number number : late) {
     for (Handed& handed : all_[number].those)
       if (handed.token.take())
-        log::warn("event=taken_back connection={} process={} reason=\"the application has not said that it has it\"", to_string(handed.ready.tuple), all_[number].process);
+        log::warn(
+            "event=taken_back connection={} process={} reason=\"the application has not said that "
+            "it has it\"",
+            to_string(handed.ready.tuple), all_[number].process);
     end(number);
   }
 }

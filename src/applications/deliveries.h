@@ -10,8 +10,8 @@
 #include <span>
 #include <vector>
 
-#include "base/token.h"
 #include "applications/import_queue.h"
+#include "base/token.h"
 
 namespace sockmi::daemon {
 

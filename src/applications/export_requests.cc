@@ -16,7 +16,8 @@ std::uint64_t random_number() {
 
 }  // namespace
 
-ExportRequests::Holder ExportRequests::hold(const std::string& service, const User& user, std::function<void(const ExportRequest&)> ask) {
+ExportRequests::Holder ExportRequests::hold(const std::string& service, const User& user,
+                                            std::function<void(const ExportRequest&)> ask) {
   state_->holders.push_front({service, user, std::move(ask)});
   return {nullptr, [state = state_, it = state_->holders.begin()](void*) {
             for (auto question = state->questions.begin(); question != state->questions.end();) {
@@ -30,7 +31,8 @@ ExportRequests::Holder ExportRequests::hold(const std::string& service, const Us
 
 std::set<std::string> ExportRequests::services() const {
   std::set<std::string> out;
-  for (const Asked& holder : state_->holders) out.insert(holder.service);
+  for (const Asked& holder : state_->holders)
+    out.insert(holder.service);
   return out;
 }
 
@@ -45,9 +47,10 @@ void ExportRequests::settle(State& state, std::map<std::uint64_t, Question>::ite
 void ExportRequests::forget(State& state, const Open& open) {
   for (auto it = state.questions.begin(); it != state.questions.end();) {
     const Asked* holder = it->second.holder;
-    const bool older = it->second.open == nullptr && std::ranges::any_of(state.questions, [&](const auto& each) {
-                         return each.second.open == &open && each.second.holder == holder;
-                       });
+    const bool older =
+        it->second.open == nullptr && std::ranges::any_of(state.questions, [&](const auto& each) {
+          return each.second.open == &open && each.second.holder == holder;
+        });
     it = older ? state.questions.erase(it) : std::next(it);
   }
   for (auto& [number, question] : state.questions) {
@@ -57,12 +60,15 @@ void ExportRequests::forget(State& state, const Open& open) {
   }
 }
 
-asio::awaitable<ExportOutcome> ExportRequests::ask(std::string service, ExportRequest wish, User asker, std::chrono::milliseconds timeout) {
+asio::awaitable<ExportOutcome> ExportRequests::ask(std::string service, ExportRequest wish,
+                                                   User asker, std::chrono::milliseconds timeout) {
   Open open{{}, 0, Event(executor_)};
-  const std::shared_ptr<void> forgotten(nullptr, [state = state_, &open](void*) { forget(*state, open); });
+  const std::shared_ptr<void> forgotten(nullptr,
+                                        [state = state_, &open](void*) { forget(*state, open); });
   for (Asked& holder : state_->holders) {
     if (holder.service != service || !(asker.is_root() || asker == holder.user)) continue;
-    do wish.request = random_number();
+    do
+      wish.request = random_number();
     while (state_->questions.contains(wish.request));
     state_->questions.emplace(wish.request, Question{&open, &holder, !holder.silent});
     ++open.outcome.applications;
@@ -75,9 +81,11 @@ asio::awaitable<ExportOutcome> ExportRequests::ask(std::string service, ExportRe
   co_return open.outcome;
 }
 
-Result<> ExportRequests::done(std::uint64_t request, const User& user, unsigned exported, unsigned failed) {
+Result<> ExportRequests::done(std::uint64_t request, const User& user, unsigned exported,
+                              unsigned failed) {
   const auto it = state_->questions.find(request);
-  if (it == state_->questions.end() || it->second.holder->user.uid != user.uid) return fail(ENOENT, "no request {} waits for your answer", request);
+  if (it == state_->questions.end() || it->second.holder->user.uid != user.uid)
+    return fail(ENOENT, "no request {} waits for your answer", request);
   it->second.holder->silent = false;
   if (!it->second.open) {
     state_->questions.erase(it);

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "applications/import_queue.h"
 #include "base/user.h"
 #include "context/async_event.h"
-#include "applications/import_queue.h"
 
 namespace sockmi::daemon {
 
@@ -34,7 +34,8 @@ class ExportRequests {
   using Holder = std::shared_ptr<void>;
   // Registers an application. `ask` is called with each request for the service, as long
   // as the returned handle lives.
-  Holder hold(const std::string& service, const User& user, std::function<void(const ExportRequest&)> ask);
+  Holder hold(const std::string& service, const User& user,
+              std::function<void(const ExportRequest&)> ask);
 
   std::set<std::string> services() const;  // those with registered applications
 
@@ -42,7 +43,8 @@ class ExportRequests {
   // own), and waits until each has answered or gone, or the time is over. An application
   // that has not answered in time is not waited for again until it has answered a
   // request.
-  asio::awaitable<ExportOutcome> ask(std::string service, ExportRequest wish, User asker, std::chrono::milliseconds timeout);
+  asio::awaitable<ExportOutcome> ask(std::string service, ExportRequest wish, User asker,
+                                     std::chrono::milliseconds timeout);
   // Reports an application's answer. Errors: ENOENT if this user was not asked that, or
   // if nobody waits for the answer any more.
   Result<> done(std::uint64_t request, const User& user, unsigned exported, unsigned failed);

@@ -23,12 +23,14 @@ Result<Match> Match::parse(const std::string& text) {
   if (slash == text.npos) return match;
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data() + slash + 1, end, match.prefix);
-  if (error != std::errc() || rest != end || match.prefix > ip.size() * 8) return fail(EINVAL, "'{}': no ADDRESS/PREFIX", text);
+  if (error != std::errc() || rest != end || match.prefix > ip.size() * 8)
+    return fail(EINVAL, "'{}': no ADDRESS/PREFIX", text);
   return match;
 }
 
 bool Match::fits(const SocketAddress& address) const {
-  return address.ip.unmapped().in_prefix(ip.unmapped(), prefix) && (port == 0 || port == address.port);
+  return address.ip.unmapped().in_prefix(ip.unmapped(), prefix) &&
+         (port == 0 || port == address.port);
 }
 
 const std::size_t& ImportQueue::maximum(std::uint8_t state) const {
@@ -65,9 +67,11 @@ void ImportQueue::add(ReadyEndpoint ready) {
   tell(ready_.back());
 }
 
-bool ImportQueue::meets(const ReadyEndpoint& ready, const Criteria& wanted, std::uint8_t states, const User& user) const {
-  return ready.endpoint.service == wanted.service && (ready.endpoint.state & states) && wanted.local.fits(ready.tuple.local) &&
-         wanted.remote.fits(ready.tuple.remote) && policy_.may_have(wanted.service, user, ready.endpoint.owner);
+bool ImportQueue::meets(const ReadyEndpoint& ready, const Criteria& wanted, std::uint8_t states,
+                        const User& user) const {
+  return ready.endpoint.service == wanted.service && (ready.endpoint.state & states) &&
+         wanted.local.fits(ready.tuple.local) && wanted.remote.fits(ready.tuple.remote) &&
+         policy_.may_have(wanted.service, user, ready.endpoint.owner);
 }
 
 bool ImportQueue::may_have(const Watcher& watcher, const ReadyEndpoint& ready) const {
@@ -79,14 +83,18 @@ bool ImportQueue::may_have(const Watcher& watcher, const ReadyEndpoint& ready) c
 void ImportQueue::tell(const ReadyEndpoint& ready) {
   std::vector<std::function<void()>> notified;
   for (const auto& watcher : *watchers_)
-    if (may_have(watcher, ready) && !ready.kept_from.contains(watcher.process)) notified.push_back(watcher.notify);
-  for (const auto& notify : notified) notify();
+    if (may_have(watcher, ready) && !ready.kept_from.contains(watcher.process))
+      notified.push_back(watcher.notify);
+  for (const auto& notify : notified)
+    notify();
 }
 
 bool ImportQueue::is_wanted(const ReadyEndpoint& ready) const {
   return std::ranges::any_of(*watchers_, [&](const Watcher& watcher) {
     const auto kept = ready.kept_from.find(watcher.process);
-    return may_have(watcher, ready) && (kept == ready.kept_from.end() || kept->second != std::chrono::steady_clock::time_point::max());
+    return may_have(watcher, ready) &&
+           (kept == ready.kept_from.end() ||
+            kept->second != std::chrono::steady_clock::time_point::max());
   });
 }
 
@@ -94,19 +102,23 @@ void ImportQueue::look_after() {
   const auto now = std::chrono::steady_clock::now();
   for (ReadyEndpoint& ready : ready_) {
     if (is_wanted(ready)) ready.last_wanted = now;
-    if (std::erase_if(ready.kept_from, [&](const auto& each) { return each.second <= now; })) tell(ready);
+    if (std::erase_if(ready.kept_from, [&](const auto& each) { return each.second <= now; }))
+      tell(ready);
   }
 }
 
-std::vector<ImportQueue::Taken> ImportQueue::take(const std::vector<Criteria>& criteria, const User& user, pid_t process) {
+std::vector<ImportQueue::Taken> ImportQueue::take(const std::vector<Criteria>& criteria,
+                                                  const User& user, pid_t process) {
   std::vector<Taken> taken;
   for (std::size_t i = 0; i < criteria.size(); ++i) {
     const Criteria& wanted = criteria[i];
     const auto first = [&](std::uint8_t states) {
-      return std::ranges::find_if(
-          ready_, [&](const ReadyEndpoint& ready) { return meets(ready, wanted, states, user) && !ready.kept_from.contains(process); });
+      return std::ranges::find_if(ready_, [&](const ReadyEndpoint& ready) {
+        return meets(ready, wanted, states, user) && !ready.kept_from.contains(process);
+      });
     };
-    auto it = (wanted.states & wanted.preferred) ? first(wanted.states & wanted.preferred) : ready_.end();
+    auto it =
+        (wanted.states & wanted.preferred) ? first(wanted.states & wanted.preferred) : ready_.end();
     if (it == ready_.end()) it = first(wanted.states);
     if (it == ready_.end()) continue;
     taken.push_back({i, std::move(*it)});
@@ -115,7 +127,8 @@ std::vector<ImportQueue::Taken> ImportQueue::take(const std::vector<Criteria>& c
   return taken;
 }
 
-std::vector<ReadyEndpoint> ImportQueue::take_if(const std::function<bool(const ReadyEndpoint&)>& which) {
+std::vector<ReadyEndpoint> ImportQueue::take_if(
+    const std::function<bool(const ReadyEndpoint&)>& which) {
   std::vector<ReadyEndpoint> out;
   for (auto it = ready_.begin(); it != ready_.end();) {
     if (!which(*it)) {
@@ -130,13 +143,17 @@ std::vector<ReadyEndpoint> ImportQueue::take_if(const std::function<bool(const R
 
 bool ImportQueue::has_for(const std::string& service, const User& user) const {
   return std::ranges::any_of(ready_, [&](const ReadyEndpoint& ready) {
-    return ready.endpoint.service == service && policy_.may_have(service, user, ready.endpoint.owner);
+    return ready.endpoint.service == service &&
+           policy_.may_have(service, user, ready.endpoint.owner);
   });
 }
 
-ImportQueue::Watch ImportQueue::watch(Criteria criteria, const User& user, std::function<void()> notify, pid_t process) {
+ImportQueue::Watch ImportQueue::watch(Criteria criteria, const User& user,
+                                      std::function<void()> notify, pid_t process) {
   watchers_->push_front({std::move(criteria), user, std::move(notify), process});
-  return {nullptr, [watchers = watchers_, it = watchers_->begin()](void*) { watchers->erase(it); }};
+  return {nullptr, [watchers = watchers_, it = watchers_->begin()](void*) {
+            watchers->erase(it);
+          }};
 }
 
 std::size_t ImportQueue::watching(const std::string& service, const User& owner) const {

@@ -17,10 +17,10 @@
 #include <string>
 #include <vector>
 
+#include "applications/policy.h"
 #include "base/address.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
-#include "applications/policy.h"
 #include "wire/control_messages.h"
 
 namespace sockmi::daemon {
@@ -84,7 +84,8 @@ class ImportQueue {
   };
   // Each criterion in order takes the first endpoint that meets it, preferred states
   // first. Endpoints that were taken keep their slots until release().
-  std::vector<Taken> take(const std::vector<Criteria>& criteria, const User& user, pid_t process = 0);
+  std::vector<Taken> take(const std::vector<Criteria>& criteria, const User& user,
+                          pid_t process = 0);
   // Takes the endpoints for which `which` returns true.
   std::vector<ReadyEndpoint> take_if(const std::function<bool(const ReadyEndpoint&)>& which);
   // True if an application waits that may have the endpoint, now or after a pause.
@@ -110,7 +111,8 @@ class ImportQueue {
     std::function<void()> notify;
     pid_t process;
   };
-  bool meets(const ReadyEndpoint& ready, const Criteria& wanted, std::uint8_t states, const User& user) const;
+  bool meets(const ReadyEndpoint& ready, const Criteria& wanted, std::uint8_t states,
+             const User& user) const;
   bool may_have(const Watcher& watcher, const ReadyEndpoint& ready) const;
   void tell(const ReadyEndpoint& ready);
   const std::size_t& maximum(std::uint8_t state) const;

@@ -6,7 +6,8 @@ namespace sockmi::daemon {
 namespace {
 
 bool named(const std::vector<std::string>& users, const User& user) {
-  return std::ranges::find(users, user.name) != users.end() || std::ranges::find(users, "*") != users.end();
+  return std::ranges::find(users, user.name) != users.end() ||
+         std::ranges::find(users, "*") != users.end();
 }
 
 }  // namespace
@@ -34,10 +35,13 @@ bool Policy::may_have(const std::string& service, const User& user, const User& 
   return it->second.importers ? named(*it->second.importers, user) : user == owner;
 }
 
-Result<> Policy::may_listen(const std::string& service, const User& user, const SocketAddress& local) const {
+Result<> Policy::may_listen(const std::string& service, const User& user,
+                            const SocketAddress& local) const {
   const auto it = services_.find(service);
   if (it == services_.end()) return fail(ENOENT, "no service '{}' is configured here", service);
-  if (user.is_root() || !it->second.listen || std::ranges::find(*it->second.listen, local) != it->second.listen->end()) return {};
+  if (user.is_root() || !it->second.listen ||
+      std::ranges::find(*it->second.listen, local) != it->second.listen->end())
+    return {};
   return fail(EACCES, "{} is not among service.{}.listen", to_string(local), service);
 }
 

@@ -34,7 +34,8 @@ class Policy {
   bool may_have(const std::string& service, const User& user, const User& owner) const;
   // Checks whether a bound or listening socket of `user`, at this address, may belong to
   // the service. Errors: ENOENT if no such service is configured; EACCES if it may not.
-  Result<> may_listen(const std::string& service, const User& user, const SocketAddress& local) const;
+  Result<> may_listen(const std::string& service, const User& user,
+                      const SocketAddress& local) const;
   bool knows(const std::string& service) const { return services_.contains(service); }
 
  private:

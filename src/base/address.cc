@@ -20,7 +20,8 @@ Result<IpAddress> IpAddress::parse(std::string_view text) {
 }
 
 Result<IpAddress> IpAddress::from_bytes(ByteView bytes) {
-  if (bytes.size() != 4 && bytes.size() != 16) return fail(EINVAL, "an IP address has 4 or 16 bytes, not {}", bytes.size());
+  if (bytes.size() != 4 && bytes.size() != 16)
+    return fail(EINVAL, "an IP address has 4 or 16 bytes, not {}", bytes.size());
   IpAddress ip;
   ip.family = bytes.size() == 4 ? AF_INET : AF_INET6;
   std::ranges::copy(bytes, ip.bytes.begin());
@@ -45,10 +46,12 @@ Result<SocketAddress> SocketAddress::parse(std::string_view text) {
   const auto colon = text.rfind(':');
   if (colon == text.npos) return fail(EINVAL, "'{}' is no ADDRESS:PORT", text);
   std::string_view host = text.substr(0, colon), digits = text.substr(colon + 1);
-  if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  if (host.size() > 1 && host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
   SocketAddress out;
   const auto [end, error] = std::from_chars(digits.begin(), digits.end(), out.port);
-  if (error != std::errc() || end != digits.end()) return fail(EINVAL, "'{}' is no ADDRESS:PORT", text);
+  if (error != std::errc() || end != digits.end())
+    return fail(EINVAL, "'{}' is no ADDRESS:PORT", text);
   auto ip = IpAddress::parse(host);
   if (!ip) return pass(std::move(ip));
   out.ip = *ip;
@@ -94,9 +97,12 @@ std::string to_string(const IpAddress& ip) {
 
 std::string to_string(const SocketAddress& address) {
   const std::string host = to_string(address.ip);
-  return address.ip.family == AF_INET6 ? fmt::format("[{}]:{}", host, address.port) : fmt::format("{}:{}", host, address.port);
+  return address.ip.family == AF_INET6 ? fmt::format("[{}]:{}", host, address.port)
+                                       : fmt::format("{}:{}", host, address.port);
 }
 
-std::string to_string(const FourTuple& tuple) { return to_string(tuple.local) + "<-" + to_string(tuple.remote); }
+std::string to_string(const FourTuple& tuple) {
+  return to_string(tuple.local) + "<-" + to_string(tuple.remote);
+}
 
 }  // namespace sockmi

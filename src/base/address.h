@@ -47,7 +47,9 @@ struct SocketAddress {
 // A TCP connection from the point of view of its endpoint.
 struct FourTuple {
   SocketAddress local, remote;
-  FourTuple unmapped() const { return {{local.ip.unmapped(), local.port}, {remote.ip.unmapped(), remote.port}}; }
+  FourTuple unmapped() const {
+    return {{local.ip.unmapped(), local.port}, {remote.ip.unmapped(), remote.port}};
+  }
   auto operator<=>(const FourTuple&) const = default;
 };
 

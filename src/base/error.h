@@ -44,23 +44,23 @@ std::string to_string(const Error& error);
 // failed.
 #define SOCKMI_JOIN2(a, b) a##b
 #define SOCKMI_JOIN(a, b) SOCKMI_JOIN2(a, b)
-#define TRY(expr)                                                        \
+#define TRY(expr)                                                                  \
   if (auto SOCKMI_JOIN(tried_, __LINE__) = (expr); !SOCKMI_JOIN(tried_, __LINE__)) \
   return std::unexpected(std::move(SOCKMI_JOIN(tried_, __LINE__).error()))
 // `TRY_LET(name, expr)`: defines `name` as the value of `expr`, a Result<T>; returns from
 // the function with its error if it failed.
-#define TRY_LET(name, expr)                                              \
-  auto SOCKMI_JOIN(result_, name) = (expr);                              \
-  if (!SOCKMI_JOIN(result_, name))                                       \
+#define TRY_LET(name, expr)                                                \
+  auto SOCKMI_JOIN(result_, name) = (expr);                                \
+  if (!SOCKMI_JOIN(result_, name))                                         \
     return std::unexpected(std::move(SOCKMI_JOIN(result_, name).error())); \
   auto name = std::move(*SOCKMI_JOIN(result_, name))
 
 // The same inside a coroutine; `expr` may contain co_await.
-#define CO_TRY(expr)                                                     \
+#define CO_TRY(expr)                                                               \
   if (auto SOCKMI_JOIN(tried_, __LINE__) = (expr); !SOCKMI_JOIN(tried_, __LINE__)) \
   co_return std::unexpected(std::move(SOCKMI_JOIN(tried_, __LINE__).error()))
-#define CO_TRY_LET(name, expr)                                           \
-  auto SOCKMI_JOIN(result_, name) = (expr);                              \
-  if (!SOCKMI_JOIN(result_, name))                                       \
+#define CO_TRY_LET(name, expr)                                                \
+  auto SOCKMI_JOIN(result_, name) = (expr);                                   \
+  if (!SOCKMI_JOIN(result_, name))                                            \
     co_return std::unexpected(std::move(SOCKMI_JOIN(result_, name).error())); \
   auto name = std::move(*SOCKMI_JOIN(result_, name))

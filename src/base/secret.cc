@@ -14,8 +14,8 @@
 #include <mutex>
 #include <new>
 
-#include <boost/container/static_vector.hpp>
 #include <openssl/crypto.h>
+#include <boost/container/static_vector.hpp>
 
 #include "base/unlocked.h"
 
@@ -42,7 +42,10 @@ void* map_locked(std::size_t size) {
 // Rounds to one of few sizes, so that a released block fits a later request. The steps
 // are small for small sizes: there may be very many small blocks, and each should waste
 // little.
-std::size_t rounded(std::size_t size) { return size <= kStep * kSteps ? std::max<std::size_t>(1, (size + kStep - 1) / kStep) * kStep : std::bit_ceil(size); }
+std::size_t rounded(std::size_t size) {
+  return size <= kStep * kSteps ? std::max<std::size_t>(1, (size + kStep - 1) / kStep) * kStep
+                                : std::bit_ceil(size);
+}
 
 struct FreeBlock {
   FreeBlock* next;
@@ -66,10 +69,13 @@ class SmallBlocks {
   }
 
  private:
-  FreeBlock*& list(std::size_t size) { return lists_[size <= kStep * kSteps ? size / kStep : kSteps + std::countr_zero(size)]; }
+  FreeBlock*& list(std::size_t size) {
+    return lists_[size <= kStep * kSteps ? size / kStep : kSteps + std::countr_zero(size)];
+  }
   void refill(FreeBlock*& head, std::size_t size) {
     auto* slab = static_cast<std::byte*>(map_locked(kSlab));
-    for (std::size_t at = 0; at + size <= kSlab; at += size) head = new (slab + at) FreeBlock{head};
+    for (std::size_t at = 0; at + size <= kSlab; at += size)
+      head = new (slab + at) FreeBlock{head};
   }
   std::mutex mutex_;
   std::array<FreeBlock*, kSteps + 16> lists_{};
@@ -122,7 +128,9 @@ Blocks& blocks() {
 
 }  // namespace
 
-std::size_t unlocked_secret_bytes() { return unlocked; }
+std::size_t unlocked_secret_bytes() {
+  return unlocked;
+}
 
 void* secret_alloc(std::size_t size) {
   const std::size_t whole = rounded(size);

@@ -35,12 +35,14 @@ inline std::string describe(const std::exception_ptr& thrown) {
 // Runs `task` on `executor`, which may be an execution context. `name`: a string literal,
 // for the log.
 template <class Executor>
-void spawn(Executor&& executor, const char* name, boost::asio::awaitable<void> task, OnException on_exception = OnException::EndProcess) {
-  boost::asio::co_spawn(executor, std::move(task), [name, on_exception](const std::exception_ptr& thrown) {
-    if (!thrown) return;
-    log::critical("event=task_failed task={} error=\"{}\"", name, describe(thrown));
-    if (on_exception == OnException::EndProcess) std::abort();
-  });
+void spawn(Executor&& executor, const char* name, boost::asio::awaitable<void> task,
+           OnException on_exception = OnException::EndProcess) {
+  boost::asio::co_spawn(
+      executor, std::move(task), [name, on_exception](const std::exception_ptr& thrown) {
+        if (!thrown) return;
+        log::critical("event=task_failed task={} error=\"{}\"", name, describe(thrown));
+        if (on_exception == OnException::EndProcess) std::abort();
+      });
 }
 
 }  // namespace sockmi

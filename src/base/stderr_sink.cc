@@ -43,7 +43,8 @@ class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
       text = {cut, sizeof cut};
     }
     // A socket (systemd's journal) reports by itself that it has no room.
-    const ssize_t sent = ::send(STDERR_FILENO, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t sent =
+        ::send(STDERR_FILENO, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent >= 0 || errno != ENOTSOCK) return sent >= 0;
     pollfd room{STDERR_FILENO, POLLOUT, 0};
     if (::poll(&room, 1, 0) != 1 || !(room.revents & POLLOUT)) return false;
@@ -55,7 +56,11 @@ class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
 
 }  // namespace
 
-std::shared_ptr<spdlog::sinks::sink> make_stderr_sink() { return std::make_shared<StderrSink>(); }
-std::uint64_t dropped_lines() { return dropped; }
+std::shared_ptr<spdlog::sinks::sink> make_stderr_sink() {
+  return std::make_shared<StderrSink>();
+}
+std::uint64_t dropped_lines() {
+  return dropped;
+}
 
 }  // namespace sockmi::log

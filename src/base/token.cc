@@ -20,9 +20,11 @@ Result<Token> Token::make() {
 // with a slash. Reading from any other kind of descriptor might block.
 Result<Token> Token::adopt(unique_fd fd) {
   char name[PATH_MAX];
-  const ssize_t size = ::readlink(fmt::format("/proc/self/fd/{}", fd.get()).c_str(), name, sizeof name);
+  const ssize_t size =
+      ::readlink(fmt::format("/proc/self/fd/{}", fd.get()).c_str(), name, sizeof name);
   if (size < 0) return fail_errno("a descriptor's name");
-  if (std::string_view(name, static_cast<std::size_t>(size)) != "anon_inode:[eventfd]") return fail(EBADF, "the descriptor of a token is no eventfd");
+  if (std::string_view(name, static_cast<std::size_t>(size)) != "anon_inode:[eventfd]")
+    return fail(EBADF, "the descriptor of a token is no eventfd");
   return Token(std::move(fd));
 }
 
@@ -32,7 +34,8 @@ bool Token::take() {
   iovec into{&count, sizeof count};
   ssize_t got;
   // The other process can change O_NONBLOCK as well, so this call requests not to block.
-  do got = ::preadv2(fd_.get(), &into, 1, -1, RWF_NOWAIT);
+  do
+    got = ::preadv2(fd_.get(), &into, 1, -1, RWF_NOWAIT);
   while (got < 0 && errno == EINTR);
   return ours_ = got == sizeof count;
 }

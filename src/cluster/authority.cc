@@ -31,29 +31,41 @@ bool extend(X509* certificate, X509* issuer, int nid, const std::string& value) 
 
 std::string alternative_names(const std::string& host, const std::vector<IpAddress>& addresses) {
   std::string out = "DNS:" + host;
-  for (const IpAddress& address : addresses) out += ",IP:" + to_string(address);
+  for (const IpAddress& address : addresses)
+    out += ",IP:" + to_string(address);
   return out;
 }
 
 // Makes a certificate for the key `subject`. It is signed by `issuer` with `issuer_key`,
 // or is self-signed (an authority's) if `issuer` is null. `names`: a host's alternative
 // names.
-Result<Certificate> make_certificate(const std::string& name, const std::string& names, EVP_PKEY* subject, X509* issuer, EVP_PKEY* issuer_key, long days) {
+Result<Certificate> make_certificate(const std::string& name, const std::string& names,
+                                     EVP_PKEY* subject, X509* issuer, EVP_PKEY* issuer_key,
+                                     long days) {
   Certificate certificate(X509_new());
   X509* c = certificate.get();
   unsigned char serial[16];
   bool ok = c && RAND_bytes(serial, sizeof serial) == 1;
   serial[0] &= 0x7f;
-  const std::unique_ptr<BIGNUM, OpenSslDeleter<BIGNUM, BN_free>> number(BN_bin2bn(serial, sizeof serial, nullptr));
-  ok = ok && number && BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(c)) && X509_set_version(c, X509_VERSION_3) &&
-       X509_gmtime_adj(X509_getm_notBefore(c), -60 * 60) && X509_gmtime_adj(X509_getm_notAfter(c), days * kDay) && X509_set_pubkey(c, subject) &&
-       X509_NAME_add_entry_by_txt(X509_get_subject_name(c), "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0) &&
-       X509_set_issuer_name(c, X509_get_subject_name(issuer ? issuer : c));
+  const std::unique_ptr<BIGNUM, OpenSslDeleter<BIGNUM, BN_free>> number(
+      BN_bin2bn(serial, sizeof serial, nullptr));
+  ok =
+      ok && number && BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(c)) &&
+      X509_set_version(c, X509_VERSION_3) && X509_gmtime_adj(X509_getm_notBefore(c), -60 * 60) &&
+      X509_gmtime_adj(X509_getm_notAfter(c), days * kDay) && X509_set_pubkey(c, subject) &&
+      X509_NAME_add_entry_by_txt(X509_get_subject_name(c), "CN", MBSTRING_UTF8,
+                                 reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0) &&
+      X509_set_issuer_name(c, X509_get_subject_name(issuer ? issuer : c));
   X509* by = issuer ? issuer : c;
-  ok = ok && extend(c, by, NID_basic_constraints, issuer ? "critical,CA:FALSE" : "critical,CA:TRUE,pathlen:0") &&
-       extend(c, by, NID_key_usage, issuer ? "critical,digitalSignature" : "critical,keyCertSign,cRLSign") &&
+  ok = ok &&
+       extend(c, by, NID_basic_constraints,
+              issuer ? "critical,CA:FALSE" : "critical,CA:TRUE,pathlen:0") &&
+       extend(c, by, NID_key_usage,
+              issuer ? "critical,digitalSignature" : "critical,keyCertSign,cRLSign") &&
        extend(c, by, NID_subject_key_identifier, "hash");
-  if (issuer) ok = ok && extend(c, by, NID_ext_key_usage, "serverAuth,clientAuth") && extend(c, by, NID_subject_alt_name, names);
+  if (issuer)
+    ok = ok && extend(c, by, NID_ext_key_usage, "serverAuth,clientAuth") &&
+         extend(c, by, NID_subject_alt_name, names);
   ok = ok && X509_sign(c, issuer_key, EVP_sha256());
   if (!ok) return fail_openssl(EIO, "certificate for " + name);
   return certificate;
@@ -68,8 +80,10 @@ struct Authority {
     TRY_LET(certificates, read_certificates(cluster / "ca.crt"));
     TRY_LET(key, read_key(cluster / key_file));
     for (Certificate& each : certificates)
-      if (X509_check_private_key(each.get(), key.get()) == 1) return Authority{std::move(each), std::move(key)};
-    return fail_openssl(EINVAL, fmt::format("{} is no key of {}", (cluster / key_file).string(), (cluster / "ca.crt").string()));
+      if (X509_check_private_key(each.get(), key.get()) == 1)
+        return Authority{std::move(each), std::move(key)};
+    return fail_openssl(EINVAL, fmt::format("{} is no key of {}", (cluster / key_file).string(),
+                                            (cluster / "ca.crt").string()));
   }
 };
 
@@ -80,8 +94,10 @@ constexpr const char* kFormerKey = "ca.key.former";
 Result<Authority> make_authority() {
   std::array<unsigned char, 4> random{};
   Key key(EVP_EC_gen("P-256"));
-  if (!key || RAND_bytes(random.data(), random.size()) != 1) return fail_openssl(EIO, "making a key");
-  TRY_LET(certificate, make_certificate(fmt::format("sockmi cluster {:02x}", fmt::join(random, "")), "", key.get(), nullptr, key.get(), kCaDays));
+  if (!key || RAND_bytes(random.data(), random.size()) != 1)
+    return fail_openssl(EIO, "making a key");
+  TRY_LET(certificate, make_certificate(fmt::format("sockmi cluster {:02x}", fmt::join(random, "")),
+                                        "", key.get(), nullptr, key.get(), kCaDays));
   return Authority{std::move(certificate), std::move(key)};
 }
 
@@ -102,35 +118,43 @@ Result<> copy(const fs::path& from, const fs::path& to, mode_t mode, Existing ex
 }
 
 std::string serial_of(X509* certificate) {
-  const std::unique_ptr<BIGNUM, OpenSslDeleter<BIGNUM, BN_free>> number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
+  const std::unique_ptr<BIGNUM, OpenSslDeleter<BIGNUM, BN_free>> number(
+      ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
   char* hex = BN_bn2hex(number.get());
   const std::string out = hex ? hex : "";
   OPENSSL_free(hex);
   return out;
 }
 
-Result<> write_host(const fs::path& cluster, const std::string& host, const fs::path& out, const HostOptions& options, Existing existing) {
+Result<> write_host(const fs::path& cluster, const std::string& host, const fs::path& out,
+                    const HostOptions& options, Existing existing) {
   TRY(check_host_name(host));
   TRY_LET(ca, Authority::read(cluster));
   const Key key(EVP_EC_gen("P-256"));
   if (!key) return fail_openssl(EIO, "making a key");
-  TRY_LET(certificate, make_certificate(host, alternative_names(host, options.addresses), key.get(), ca.certificate.get(), ca.key.get(), options.days));
+  TRY_LET(certificate, make_certificate(host, alternative_names(host, options.addresses), key.get(),
+                                        ca.certificate.get(), ca.key.get(), options.days));
   // The record is written first: a certificate that is not recorded could not be revoked.
   TRY(make_folder(cluster / "issued"));
-  TRY(write_certificate(cluster / "issued" / (host + "-" + serial_of(certificate.get()) + ".crt"), certificate.get(), Existing::Keep));
+  TRY(write_certificate(cluster / "issued" / (host + "-" + serial_of(certificate.get()) + ".crt"),
+                        certificate.get(), Existing::Keep));
   TRY(write_key(out / "host.key", key.get(), existing));
   TRY(write_certificate(out / "host.crt", certificate.get(), existing));
   TRY(check_key_file(cluster / "cluster.key"));
-  for (const auto& [name, mode] : {std::pair("ca.crt", 0644), std::pair("cluster.key", 0600), std::pair("crl.pem", 0644)})
-    if (fs::exists(cluster / name)) TRY(copy(cluster / name, out / name, static_cast<mode_t>(mode), existing));
+  for (const auto& [name, mode] :
+       {std::pair("ca.crt", 0644), std::pair("cluster.key", 0600), std::pair("crl.pem", 0644)})
+    if (fs::exists(cluster / name))
+      TRY(copy(cluster / name, out / name, static_cast<mode_t>(mode), existing));
   return {};
 }
 
 Result<Secret> new_cluster_key() {
   Secret random(kClusterKeySize), line;
-  if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1) return fail_openssl(EIO, "random bytes");
+  if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1)
+    return fail_openssl(EIO, "random bytes");
   for (const auto byte : random)
-    for (const int nibble : {byte >> 4, byte & 15}) line.push_back("0123456789abcdef"[nibble]);
+    for (const int nibble : {byte >> 4, byte & 15})
+      line.push_back("0123456789abcdef"[nibble]);
   line.push_back('\n');
   return line;
 }
@@ -148,16 +172,21 @@ Result<std::vector<Certificate>> certificates_of(const fs::path& cluster, const 
   TRY(check_host_name(host));
   for (const auto& entry : fs::directory_iterator(cluster / "issued", error)) {
     auto certificate = read_certificate(entry.path());
-    const auto member = certificate ? member_of(certificate->get()) : Result<Member>(std::unexpected(certificate.error()));
+    const auto member = certificate ? member_of(certificate->get())
+                                    : Result<Member>(std::unexpected(certificate.error()));
     if (member && member->host == host) out.push_back(std::move(*certificate));
   }
   return out;
 }
 
 Result<> revoke(X509_CRL* list, X509* certificate) {
-  const std::unique_ptr<X509_REVOKED, OpenSslDeleter<X509_REVOKED, X509_REVOKED_free>> entry(X509_REVOKED_new());
-  const std::unique_ptr<ASN1_TIME, OpenSslDeleter<ASN1_TIME, ASN1_TIME_free>> now(X509_gmtime_adj(nullptr, 0));
-  if (!entry || !now || X509_REVOKED_set_serialNumber(entry.get(), const_cast<ASN1_INTEGER*>(X509_get0_serialNumber(certificate))) != 1 ||
+  const std::unique_ptr<X509_REVOKED, OpenSslDeleter<X509_REVOKED, X509_REVOKED_free>> entry(
+      X509_REVOKED_new());
+  const std::unique_ptr<ASN1_TIME, OpenSslDeleter<ASN1_TIME, ASN1_TIME_free>> now(
+      X509_gmtime_adj(nullptr, 0));
+  if (!entry || !now ||
+      X509_REVOKED_set_serialNumber(
+          entry.get(), const_cast<ASN1_INTEGER*>(X509_get0_serialNumber(certificate))) != 1 ||
       X509_REVOKED_set_revocationDate(entry.get(), now.get()) != 1)
     return fail_openssl(EIO, "revoking a certificate");
   X509_REVOKED* known = nullptr;
@@ -180,7 +209,8 @@ Result<X509_CRL*> list_of(const Authority& ca, std::vector<RevocationList>& list
   for (const RevocationList& each : lists)
     if (X509_NAME_cmp(X509_CRL_get_issuer(each.get()), name) == 0) return each.get();
   RevocationList& list = lists.emplace_back(X509_CRL_new());
-  if (!list || X509_CRL_set_version(list.get(), X509_CRL_VERSION_2) != 1 || X509_CRL_set_issuer_name(list.get(), name) != 1)
+  if (!list || X509_CRL_set_version(list.get(), X509_CRL_VERSION_2) != 1 ||
+      X509_CRL_set_issuer_name(list.get(), name) != 1)
     return fail_openssl(EIO, "a revocation list");
   return list.get();
 }
@@ -188,8 +218,10 @@ Result<X509_CRL*> list_of(const Authority& ca, std::vector<RevocationList>& list
 // Signs the list. It stays valid until the authority's own certificate expires: hosts
 // reject every certificate if the list is out of date.
 Result<> sign(X509_CRL* list, const Authority& ca) {
-  const std::unique_ptr<ASN1_TIME, OpenSslDeleter<ASN1_TIME, ASN1_TIME_free>> now(X509_gmtime_adj(nullptr, -60 * 60));
-  if (!now || X509_CRL_set1_lastUpdate(list, now.get()) != 1 || X509_CRL_set1_nextUpdate(list, X509_get0_notAfter(ca.certificate.get())) != 1 ||
+  const std::unique_ptr<ASN1_TIME, OpenSslDeleter<ASN1_TIME, ASN1_TIME_free>> now(
+      X509_gmtime_adj(nullptr, -60 * 60));
+  if (!now || X509_CRL_set1_lastUpdate(list, now.get()) != 1 ||
+      X509_CRL_set1_nextUpdate(list, X509_get0_notAfter(ca.certificate.get())) != 1 ||
       X509_CRL_sort(list) != 1 || X509_CRL_sign(list, ca.key.get(), EVP_sha256()) <= 0)
     return fail_openssl(EIO, "a revocation list");
   return {};
@@ -198,14 +230,17 @@ Result<> sign(X509_CRL* list, const Authority& ca) {
 }  // namespace
 
 Result<> check_host_name(const std::string& host) {
-  static constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
-  if (host.empty() || host.size() > 63 || host.find_first_not_of(kAllowed) != host.npos || host.front() == '-' || host.front() == '.')
+  static constexpr std::string_view kAllowed =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
+  if (host.empty() || host.size() > 63 || host.find_first_not_of(kAllowed) != host.npos ||
+      host.front() == '-' || host.front() == '.')
     return fail(EINVAL, "'{}' is no host name", host);
   return {};
 }
 
 Result<> init_cluster(const fs::path& folder) {
-  if (fs::exists(folder / "ca.key")) return fail(EEXIST, "{} holds a cluster already", folder.string());
+  if (fs::exists(folder / "ca.key"))
+    return fail(EEXIST, "{} holds a cluster already", folder.string());
   TRY(make_folder(folder));
   TRY_LET(ca, make_authority());
   TRY(write_key(folder / "ca.key", ca.key.get(), Existing::Keep));
@@ -214,13 +249,16 @@ Result<> init_cluster(const fs::path& folder) {
   return write_file(folder / "cluster.key", line, 0600, Existing::Keep);
 }
 
-Result<> issue_host(const fs::path& cluster, const std::string& host, const fs::path& out, const HostOptions& options) {
-  if (fs::exists(out / "host.key")) return fail(EEXIST, "{} holds a host's identity already", out.string());
+Result<> issue_host(const fs::path& cluster, const std::string& host, const fs::path& out,
+                    const HostOptions& options) {
+  if (fs::exists(out / "host.key"))
+    return fail(EEXIST, "{} holds a host's identity already", out.string());
   TRY(make_folder(out));
   return write_host(cluster, host, out, options, Existing::Keep);
 }
 
-Result<> renew_host(const fs::path& cluster, const fs::path& host_folder, const HostOptions& options) {
+Result<> renew_host(const fs::path& cluster, const fs::path& host_folder,
+                    const HostOptions& options) {
   TRY_LET(certificate, read_certificate(host_folder / "host.crt"));
   TRY_LET(member, member_of(certificate.get()));
   HostOptions wanted = options;
@@ -230,7 +268,9 @@ Result<> renew_host(const fs::path& cluster, const fs::path& host_folder, const 
 
 Result<std::size_t> revoke_host(const fs::path& cluster, const std::string& host) {
   TRY_LET(certificates, certificates_of(cluster, host));
-  if (certificates.empty()) return fail(ENOENT, "no certificate of {} is recorded in {}", host, (cluster / "issued").string());
+  if (certificates.empty())
+    return fail(ENOENT, "no certificate of {} is recorded in {}", host,
+                (cluster / "issued").string());
   TRY_LET(lists, known_lists(cluster));
   std::size_t count = 0;
   for (const char* key_file : {"ca.key", kFormerKey}) {
@@ -253,7 +293,9 @@ Result<std::size_t> revoke_host(const fs::path& cluster, const std::string& host
 // If this is interrupted, the former authority is in force, or both are;
 // retire_authority() completes it then.
 Result<> rotate_authority(const fs::path& cluster) {
-  if (fs::exists(cluster / kFormerKey)) return fail(EEXIST, "{} has two authorities already: retire the former one first", cluster.string());
+  if (fs::exists(cluster / kFormerKey))
+    return fail(EEXIST, "{} has two authorities already: retire the former one first",
+                cluster.string());
   TRY_LET(former, Authority::read(cluster));
   TRY_LET(ca, make_authority());
   TRY(write_key(cluster / kFormerKey, former.key.get(), Existing::Keep));
@@ -265,7 +307,8 @@ Result<> rotate_authority(const fs::path& cluster) {
 }
 
 Result<> retire_authority(const fs::path& cluster) {
-  if (!fs::exists(cluster / kFormerKey)) return fail(ENOENT, "{} has one authority", cluster.string());
+  if (!fs::exists(cluster / kFormerKey))
+    return fail(ENOENT, "{} has one authority", cluster.string());
   TRY_LET(ca, Authority::read(cluster));
   // A host that has a list of the former authority must get another list in its place. A
   // host does not accept a list of an authority that it does not know, so only the list

@@ -31,11 +31,13 @@ struct HostOptions {
 // Creates a cluster in `folder`. Errors: EEXIST if the folder has a ca.key already; no
 // file is ever overwritten.
 Result<> init_cluster(const std::filesystem::path& folder);
-Result<> issue_host(const std::filesystem::path& cluster, const std::string& host, const std::filesystem::path& out, const HostOptions& options = {});
+Result<> issue_host(const std::filesystem::path& cluster, const std::string& host,
+                    const std::filesystem::path& out, const HostOptions& options = {});
 // Writes a new key and a new certificate into the host's folder, and copies the cluster's
 // current files there. The host's name is kept. So are its addresses if `options` has
 // none.
-Result<> renew_host(const std::filesystem::path& cluster, const std::filesystem::path& host_folder, const HostOptions& options = {});
+Result<> renew_host(const std::filesystem::path& cluster, const std::filesystem::path& host_folder,
+                    const HostOptions& options = {});
 // Adds to crl.pem all certificates that have been issued for `host`, and returns how many
 // there are. `host` is a host name, or the path of a file with a certificate; a
 // certificate that is not recorded in issued/ (early versions kept no record) can be

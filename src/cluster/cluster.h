@@ -3,6 +3,6 @@
 // The module does not depend on the contents of images.
 #pragma once
 
-#include "cluster/identity.h"
-#include "cluster/discovery.h"
 #include "cluster/control_channel.h"
+#include "cluster/discovery.h"
+#include "cluster/identity.h"

@@ -20,14 +20,16 @@ namespace {
 
 using asio::ip::tcp;
 using std::chrono::milliseconds;
-constexpr std::size_t kMaxUnauthenticated = 64;        // unauthenticated connections
-constexpr std::size_t kMaxUnauthenticatedUnknown = 32; // of them, from addresses of no known member
-constexpr std::size_t kMostOfOneAddress = 8;      // of them, from one address
-constexpr std::size_t kMaxConnectionsPerHost = 4;             // per member: a lost one may still look open here
-constexpr std::size_t kMostRequests = 64;         // per member, unanswered; more wait in its socket
-constexpr std::size_t kMostUnread = 256;          // responses that the other end does not read
-constexpr milliseconds kPause{100};               // after a failed accept(2): out of descriptors
-constexpr milliseconds kRecheck{1000};            // interval of checking certificates again
+constexpr std::size_t kMaxUnauthenticated = 64;  // unauthenticated connections
+constexpr std::size_t kMaxUnauthenticatedUnknown =
+    32;                                       // of them, from addresses of no known member
+constexpr std::size_t kMostOfOneAddress = 8;  // of them, from one address
+constexpr std::size_t kMaxConnectionsPerHost =
+    4;                                     // per member: a lost one may still look open here
+constexpr std::size_t kMostRequests = 64;  // per member, unanswered; more wait in its socket
+constexpr std::size_t kMostUnread = 256;   // responses that the other end does not read
+constexpr milliseconds kPause{100};        // after a failed accept(2): out of descriptors
+constexpr milliseconds kRecheck{1000};     // interval of checking certificates again
 
 // A call that waits for its response.
 struct Call {
@@ -45,7 +47,9 @@ struct Outgoing {
   std::map<std::uint64_t, std::shared_ptr<Call>> calls;
   std::vector<std::pair<std::uint64_t, Secret>> waiting;
 
-  void send(std::uint64_t correlation, Secret message) { line->send(pack(correlation, false, std::move(message))); }
+  void send(std::uint64_t correlation, Secret message) {
+    line->send(pack(correlation, false, std::move(message)));
+  }
   void fail_all(const Error& error) {
     opening = false;
     line->close();
@@ -59,8 +63,13 @@ struct Outgoing {
 
 class TlsControlChannel : public ControlChannel {
  public:
-  TlsControlChannel(asio::io_context& io, const Identity& identity, const SocketAddress& listen, Handler handler)
-      : io_(io), acceptor_(io), identity_(identity), listen_(listen), handler_(std::move(handler)) {}
+  TlsControlChannel(asio::io_context& io, const Identity& identity, const SocketAddress& listen,
+                    Handler handler)
+      : io_(io),
+        acceptor_(io),
+        identity_(identity),
+        listen_(listen),
+        handler_(std::move(handler)) {}
 
   Result<> start() {
     TRY(contexts());
@@ -71,20 +80,25 @@ class TlsControlChannel : public ControlChannel {
     if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
     if (!error) acceptor_.bind(endpoint, error);
     if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
-    if (error) return fail(error.value(), "private line at {}: {}", to_string(listen), error.message());
+    if (error)
+      return fail(error.value(), "private line at {}: {}", to_string(listen), error.message());
     spawn(io_, "accept", accept());
     spawn(io_, "recheck", recheck());
     return {};
   }
 
-  asio::awaitable<Result<Secret>> call(std::string host, SocketAddress address, Secret message, milliseconds timeout) override {
-    if (message.size() > kLargestMessage) co_return fail(EMSGSIZE, "a message of {} bytes", message.size());
+  asio::awaitable<Result<Secret>> call(std::string host, SocketAddress address, Secret message,
+                                       milliseconds timeout) override {
+    if (message.size() > kLargestMessage)
+      co_return fail(EMSGSIZE, "a message of {} bytes", message.size());
     CO_TRY_LET(outgoing, line_to(host, address));
     const std::uint64_t correlation = ++last_correlation_;
     auto call = std::make_shared<Call>(acceptor_.get_executor());
     outgoing->calls[correlation] = call;
-    if (outgoing->opening) outgoing->waiting.emplace_back(correlation, std::move(message));
-    else outgoing->send(correlation, std::move(message));
+    if (outgoing->opening)
+      outgoing->waiting.emplace_back(correlation, std::move(message));
+    else
+      outgoing->send(correlation, std::move(message));
     call->done.expires_after(timeout);
     boost::system::error_code ignored;
     co_await call->done.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
@@ -92,7 +106,9 @@ class TlsControlChannel : public ControlChannel {
     co_return std::move(call->result);
   }
 
-  void set_member_addresses(std::function<bool(const IpAddress&)> is_member) override { is_member_ = std::move(is_member); }
+  void set_member_addresses(std::function<bool(const IpAddress&)> is_member) override {
+    is_member_ = std::move(is_member);
+  }
 
   bool connected(const std::string& host) const override {
     const auto it = outgoing_.find(host);
@@ -114,12 +130,17 @@ class TlsControlChannel : public ControlChannel {
   // which packets may be redirected.
   Result<std::shared_ptr<Outgoing>> line_to(const std::string& host, const SocketAddress& address) {
     if (const auto it = outgoing_.find(host); it != outgoing_.end())
-      if (const Outgoing& there = *it->second; (there.line->open() || there.opening) && there.address == address) return it->second;
+      if (const Outgoing& there = *it->second;
+          (there.line->open() || there.opening) && there.address == address)
+        return it->second;
     TRY_LET(with, contexts());
     // Drop closed entries. Names of homes come from other hosts' messages, so the map
     // could grow without bound otherwise.
-    std::erase_if(outgoing_, [](const auto& each) { return !each.second->line->open() && !each.second->opening; });
-    auto line = std::make_shared<ControlConnection>(tcp::socket(io_), with, asio::ssl::stream_base::client);
+    std::erase_if(outgoing_, [](const auto& each) {
+      return !each.second->line->open() && !each.second->opening;
+    });
+    auto line =
+        std::make_shared<ControlConnection>(tcp::socket(io_), with, asio::ssl::stream_base::client);
     auto outgoing = std::make_shared<Outgoing>(Outgoing{std::move(line), address, true, {}, {}});
     outgoing_[host] = outgoing;
     spawn(io_, "open_line", open_line(host, listen_.ip, outgoing));
@@ -128,11 +149,14 @@ class TlsControlChannel : public ControlChannel {
 
   // Continues if the caller that wanted the connection gives up: the next caller finds it
   // open.
-  static asio::awaitable<void> open_line(std::string host, IpAddress from, std::shared_ptr<Outgoing> outgoing) {
+  static asio::awaitable<void> open_line(std::string host, IpAddress from,
+                                         std::shared_ptr<Outgoing> outgoing) {
     auto opened = co_await outgoing->line->connect(from, outgoing->address);
     if (opened) opened = co_await outgoing->line->handshake(host);
     if (!opened) {
-      outgoing->fail_all({opened.error().code, fmt::format("{} at {}: {}", host, to_string(outgoing->address), opened.error().reason)});
+      outgoing->fail_all(
+          {opened.error().code,
+           fmt::format("{} at {}: {}", host, to_string(outgoing->address), opened.error().reason)});
       co_return;
     }
     outgoing->opening = false;
@@ -158,10 +182,13 @@ class TlsControlChannel : public ControlChannel {
   asio::awaitable<void> accept() {
     for (;;) {
       boost::system::error_code error;
-      tcp::socket socket = co_await acceptor_.async_accept(asio::redirect_error(asio::use_awaitable, error));
-      if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
+      tcp::socket socket =
+          co_await acceptor_.async_accept(asio::redirect_error(asio::use_awaitable, error));
+      if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor)
+        co_return;
       if (error) {
-        if (const long more = refusals_.take(); more >= 0) log::warn("event=line_not_accepted error=\"{}\" more={}", error.message(), more);
+        if (const long more = refusals_.take(); more >= 0)
+          log::warn("event=line_not_accepted error=\"{}\" more={}", error.message(), more);
         asio::steady_timer pause(io_, kPause);
         co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
         continue;
@@ -174,7 +201,11 @@ class TlsControlChannel : public ControlChannel {
         refuse(from, may ? with.error() : may.error());
         continue;
       }
-      spawn(io_, "serve", serve(std::make_shared<ControlConnection>(std::move(socket), *with, asio::ssl::stream_base::server), from), OnException::EndTask);
+      spawn(io_, "serve",
+            serve(std::make_shared<ControlConnection>(std::move(socket), *with,
+                                                      asio::ssl::stream_base::server),
+                  from),
+            OnException::EndTask);
     }
   }
 
@@ -184,18 +215,23 @@ class TlsControlChannel : public ControlChannel {
   Result<> may_begin_handshake(const IpAddress& from) {
     const auto it = strangers_->at.find(from);
     const bool known = known_.contains(from) || (is_member_ && is_member_(from));
-    if (it != strangers_->at.end() && it->second >= kMostOfOneAddress) return fail(EBUSY, "{} connections from there have not shown a certificate yet", it->second);
+    if (it != strangers_->at.end() && it->second >= kMostOfOneAddress)
+      return fail(EBUSY, "{} connections from there have not shown a certificate yet", it->second);
     if (!rate_.take(from)) return fail(EBUSY, "too many connections from there");
-    if (strangers_->all >= kMaxUnauthenticated || (!known && strangers_->unknown >= kMaxUnauthenticatedUnknown))
+    if (strangers_->all >= kMaxUnauthenticated ||
+        (!known && strangers_->unknown >= kMaxUnauthenticatedUnknown))
       return fail(EBUSY, "{} connections have not shown a certificate yet", strangers_->all);
     return {};
   }
 
   void refuse(const IpAddress& from, const Error& error) {
-    if (const long more = refusals_.take(); more >= 0) log::warn("event=line_refused from={} error=\"{}\" more={}", to_string(from), to_string(error), more);
+    if (const long more = refusals_.take(); more >= 0)
+      log::warn("event=line_refused from={} error=\"{}\" more={}", to_string(from),
+                to_string(error), more);
   }
 
-  asio::awaitable<Result<>> shake(std::shared_ptr<ControlConnection> line, IpAddress from, bool known) {
+  asio::awaitable<Result<>> shake(std::shared_ptr<ControlConnection> line, IpAddress from,
+                                  bool known) {
     // The counters are shared and not accessed through `this`: the event loop may destroy
     // this coroutine after the TlsControlChannel is gone.
     const std::shared_ptr<void> shaken(nullptr, [from, known, strangers = strangers_](void*) {
@@ -211,7 +247,8 @@ class TlsControlChannel : public ControlChannel {
 
   asio::awaitable<void> serve(std::shared_ptr<ControlConnection> line, IpAddress from) {
     const bool known = known_.contains(from) || (is_member_ && is_member_(from));
-    if (auto shaken = co_await shake(line, from, known); !shaken) co_return refuse(from, shaken.error());
+    if (auto shaken = co_await shake(line, from, known); !shaken)
+      co_return refuse(from, shaken.error());
     if (known_.size() < 4096) known_.insert(from);
     const auto member = enter(line);
     const std::shared_ptr<void> left(nullptr, [&](void*) {
@@ -219,7 +256,8 @@ class TlsControlChannel : public ControlChannel {
       member->lines.remove(line);
     });
     for (;;) {
-      while ((member->unanswered >= kMostRequests || line->unsent() >= kMostUnread) && line->open()) {
+      while ((member->unanswered >= kMostRequests || line->unsent() >= kMostUnread) &&
+             line->open()) {
         asio::steady_timer pause(io_, milliseconds(5));
         boost::system::error_code ignored;
         co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
@@ -239,7 +277,9 @@ class TlsControlChannel : public ControlChannel {
   // Registers a connection of a member. Keeps the latest kMaxConnectionsPerHost: these are the ones
   // that the member uses.
   std::shared_ptr<Caller> enter(const std::shared_ptr<ControlConnection>& line) {
-    std::erase_if(callers_, [&](const auto& each) { return each.second->lines.empty() && each.second->unanswered == 0; });
+    std::erase_if(callers_, [&](const auto& each) {
+      return each.second->lines.empty() && each.second->unanswered == 0;
+    });
     auto& caller = callers_[line->speaker().host];
     if (!caller) caller = std::make_shared<Caller>();
     caller->lines.push_back(line);
@@ -250,7 +290,8 @@ class TlsControlChannel : public ControlChannel {
     return caller;
   }
 
-  asio::awaitable<void> respond(std::shared_ptr<Caller> member, std::shared_ptr<ControlConnection> line, Frame frame) {
+  asio::awaitable<void> respond(std::shared_ptr<Caller> member,
+                                std::shared_ptr<ControlConnection> line, Frame frame) {
     ++member->unanswered;
     const std::shared_ptr<void> answered(nullptr, [&](void*) { --member->unanswered; });
     Secret answer = co_await handler_(line->speaker(), std::move(frame.message));
@@ -264,9 +305,11 @@ class TlsControlChannel : public ControlChannel {
       co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
       if (error) co_return;
       const auto credentials = identity_.now();
-      for (const auto& [host, outgoing] : outgoing_) outgoing->line->check(credentials);
+      for (const auto& [host, outgoing] : outgoing_)
+        outgoing->line->check(credentials);
       for (const auto& [host, caller] : callers_)
-        for (const auto& line : caller->lines) line->check(credentials);
+        for (const auto& line : caller->lines)
+          line->check(credentials);
     }
   }
 
@@ -285,15 +328,19 @@ class TlsControlChannel : public ControlChannel {
     std::size_t all = 0, unknown = 0;
   };
   // Counts of handshakes under way.
-  std::shared_ptr<UnauthenticatedConnections> strangers_ = std::make_shared<UnauthenticatedConnections>();
-  std::set<IpAddress> known_;  // addresses that members have called from
+  std::shared_ptr<UnauthenticatedConnections> strangers_ =
+      std::make_shared<UnauthenticatedConnections>();
+  std::set<IpAddress> known_;   // addresses that members have called from
   RateBySource rate_{50, 100};  // handshakes, about 200 microseconds each
   RareLog refusals_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<ControlChannel>> ControlChannel::open(asio::io_context& io, const Identity& identity, SocketAddress listen, Handler handler) {
+Result<std::unique_ptr<ControlChannel>> ControlChannel::open(asio::io_context& io,
+                                                             const Identity& identity,
+                                                             SocketAddress listen,
+                                                             Handler handler) {
   auto transfer = std::make_unique<TlsControlChannel>(io, identity, listen, std::move(handler));
   TRY(transfer->start());
   return transfer;

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
+#include <netinet/tcp.h>
 #include <boost/asio/read.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
-#include <netinet/tcp.h>
 
 #include "base/log.h"
 
@@ -26,7 +26,8 @@ constexpr std::size_t kCoalesceLimit = 4096;
 constexpr milliseconds kHandshake{3000};
 
 void put(Secret& out, std::uint64_t value, unsigned bytes) {
-  while (bytes-- > 0) out.push_back(static_cast<std::uint8_t>(value >> (8 * bytes)));
+  while (bytes-- > 0)
+    out.push_back(static_cast<std::uint8_t>(value >> (8 * bytes)));
 }
 
 void tune(tcp::socket& socket) {
@@ -37,7 +38,8 @@ void tune(tcp::socket& socket) {
   (void)::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
   (void)::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
   (void)::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof tries);
-  (void)::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds_unanswered, sizeof milliseconds_unanswered);
+  (void)::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT,
+                     &milliseconds_unanswered, sizeof milliseconds_unanswered);
 }
 
 }  // namespace
@@ -52,11 +54,16 @@ std::array<Secret, 2> pack(std::uint64_t correlation, bool response, Secret mess
   return {std::move(head), Secret()};
 }
 
-tcp::endpoint to_asio(const SocketAddress& address) { return {asio::ip::make_address(to_string(address.ip)), address.port}; }
+tcp::endpoint to_asio(const SocketAddress& address) {
+  return {asio::ip::make_address(to_string(address.ip)), address.port};
+}
 
-ControlConnection::ControlConnection(tcp::socket socket, std::shared_ptr<Contexts> contexts, asio::ssl::stream_base::handshake_type role)
-    : contexts_(std::move(contexts)), role_(role),
-      stream_(std::move(socket), role == asio::ssl::stream_base::server ? contexts_->server : contexts_->client) {
+ControlConnection::ControlConnection(tcp::socket socket, std::shared_ptr<Contexts> contexts,
+                                     asio::ssl::stream_base::handshake_type role)
+    : contexts_(std::move(contexts)),
+      role_(role),
+      stream_(std::move(socket),
+              role == asio::ssl::stream_base::server ? contexts_->server : contexts_->client) {
   tell_refusal(stream_.native_handle(), &refusal_);
 }
 
@@ -66,9 +73,12 @@ asio::awaitable<Result<>> ControlConnection::connect(IpAddress from, SocketAddre
   boost::system::error_code error;
   socket.open(to_asio(to).protocol(), error);
   const int one = 1;  // local ports are shared among destinations
-  if (!error) (void)::setsockopt(socket.native_handle(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+  if (!error)
+    (void)::setsockopt(socket.native_handle(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one,
+                       sizeof one);
   if (!error && from.family == to.ip.family) socket.bind(to_asio({from, 0}), error);
-  if (!error) co_await socket.async_connect(to_asio(to), asio::redirect_error(asio::use_awaitable, error));
+  if (!error)
+    co_await socket.async_connect(to_asio(to), asio::redirect_error(asio::use_awaitable, error));
   timer->cancel();
   if (error) co_return fail(EHOSTUNREACH, "{}", error.message());
   co_return Result<>();
@@ -82,8 +92,10 @@ asio::awaitable<Result<>> ControlConnection::handshake(std::string host) {
   co_await stream_.async_handshake(role_, asio::redirect_error(asio::use_awaitable, error));
   timer->cancel();
   Result<> done;
-  if (error) done = fail(ECONNRESET, "TLS handshake: {}", refusal_.empty() ? error.message() : refusal_);
-  else done = identify(host);
+  if (error)
+    done = fail(ECONNRESET, "TLS handshake: {}", refusal_.empty() ? error.message() : refusal_);
+  else
+    done = identify(host);
   if (!done) close();
   open_ = done.has_value();
   co_return done;
@@ -96,15 +108,19 @@ Result<> ControlConnection::identify(const std::string& expected) {
   if (error || !certificate) return fail(ECONNRESET, "the line was lost in its handshake");
   TRY_LET(member, contexts_->credentials->check(certificate));
   speaker_ = {member.host, SocketAddress::from(remote.data()).ip.unmapped()};
-  if (!expected.empty() && member.host != expected) return fail(EACCES, "{} answers in place of {}", member.host, expected);
-  if (!member.has(speaker_.address)) return fail(EACCES, "{} is at {}, for which it has no certificate", member.host, to_string(speaker_.address));
+  if (!expected.empty() && member.host != expected)
+    return fail(EACCES, "{} answers in place of {}", member.host, expected);
+  if (!member.has(speaker_.address))
+    return fail(EACCES, "{} is at {}, for which it has no certificate", member.host,
+                to_string(speaker_.address));
   checked_by_ = contexts_->credentials;
   not_after_ = member.not_after;
   return {};
 }
 
 void ControlConnection::check(const std::shared_ptr<const Credentials>& credentials) {
-  if (!open_ || (checked_by_ == credentials && std::chrono::system_clock::now() < not_after_)) return;
+  if (!open_ || (checked_by_ == credentials && std::chrono::system_clock::now() < not_after_))
+    return;
   X509* certificate = SSL_get0_peer_certificate(stream_.native_handle());
   const auto member = credentials->check(certificate);
   checked_by_ = credentials;
@@ -123,18 +139,23 @@ void ControlConnection::send(std::array<Secret, 2> frame) {
 asio::awaitable<Result<Frame>> ControlConnection::receive() {
   boost::system::error_code error;
   std::uint8_t header[kHeader];
-  co_await asio::async_read(stream_, asio::buffer(header), asio::redirect_error(asio::use_awaitable, error));
+  co_await asio::async_read(stream_, asio::buffer(header),
+                            asio::redirect_error(asio::use_awaitable, error));
   if (error) co_return fail(ECONNRESET, "the line was lost: {}", error.message());
   std::uint64_t size = 0;
   Frame frame;
-  for (int i = 0; i < 4; ++i) size = size << 8 | header[i];
-  for (int i = 4; i < 12; ++i) frame.correlation = frame.correlation << 8 | header[i];
+  for (int i = 0; i < 4; ++i)
+    size = size << 8 | header[i];
+  for (int i = 4; i < 12; ++i)
+    frame.correlation = frame.correlation << 8 | header[i];
   frame.response = header[12] == 1;
-  if (size > kLargestMessage || header[12] > 1) co_return fail(EBADMSG, "a frame of {} bytes", size);
+  if (size > kLargestMessage || header[12] > 1)
+    co_return fail(EBADMSG, "a frame of {} bytes", size);
   while (frame.message.size() < size) {
     const std::size_t at = frame.message.size();
     frame.message.resize(std::min<std::size_t>(size, at + std::max(kReadChunkBytes, at)));
-    co_await asio::async_read(stream_, asio::buffer(frame.message.data() + at, frame.message.size() - at),
+    co_await asio::async_read(stream_,
+                              asio::buffer(frame.message.data() + at, frame.message.size() - at),
                               asio::redirect_error(asio::use_awaitable, error));
     if (error) co_return fail(ECONNRESET, "the line was lost: {}", error.message());
   }
@@ -159,14 +180,15 @@ std::unique_ptr<asio::steady_timer> ControlConnection::close_after(milliseconds 
 // Writes the next piece. If the socket has room, the first piece is sent before this
 // function returns, so the other host does not wait for this host's other work.
 void ControlConnection::write() {
-  asio::async_write(stream_, asio::buffer(outbox_.front()), [self = shared_from_this()](boost::system::error_code error, std::size_t) {
-    self->outbox_.pop_front();
-    if (error) {
-      self->outbox_.clear();
-      self->close();  // receive() then fails, and with it the calls
-    }
-    if (!self->outbox_.empty()) self->write();
-  });
+  asio::async_write(stream_, asio::buffer(outbox_.front()),
+                    [self = shared_from_this()](boost::system::error_code error, std::size_t) {
+                      self->outbox_.pop_front();
+                      if (error) {
+                        self->outbox_.clear();
+                        self->close();  // receive() then fails, and with it the calls
+                      }
+                      if (!self->outbox_.empty()) self->write();
+                    });
 }
 
 }  // namespace sockmi::cluster

@@ -13,8 +13,8 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "base/secret.h"
-#include "cluster/tls_contexts.h"
 #include "cluster/authenticated_host.h"
+#include "cluster/tls_contexts.h"
 
 namespace sockmi::cluster {
 
@@ -36,7 +36,8 @@ asio::ip::tcp::endpoint to_asio(const SocketAddress& address);
 // Frames are written in the order of the calls of send().
 class ControlConnection : public std::enable_shared_from_this<ControlConnection> {
  public:
-  ControlConnection(asio::ip::tcp::socket socket, std::shared_ptr<Contexts> contexts, asio::ssl::stream_base::handshake_type role);
+  ControlConnection(asio::ip::tcp::socket socket, std::shared_ptr<Contexts> contexts,
+                    asio::ssl::stream_base::handshake_type role);
 
   bool open() const { return open_; }
   // Connects from the local address `from`: the other host learns by it where to reach

@@ -28,7 +28,9 @@ system_clock::time_point time_of(const ASN1_TIME* time) {
   return system_clock::from_time_t(::timegm(&parts));
 }
 
-std::string day_of(system_clock::time_point time) { return fmt::format("{:%Y-%m-%d}", fmt::gmtime(system_clock::to_time_t(time))); }
+std::string day_of(system_clock::time_point time) {
+  return fmt::format("{:%Y-%m-%d}", fmt::gmtime(system_clock::to_time_t(time)));
+}
 
 Result<std::vector<Secret>> read_cluster_keys(const fs::path& path) {
   TRY(check_key_file(path));
@@ -37,7 +39,8 @@ Result<std::vector<Secret>> read_cluster_keys(const fs::path& path) {
   Secret text(kMaxClusterKeys * (2 * kClusterKeySize + 1));
   const ssize_t size = ::read(file.get(), text.data(), text.size());
   std::vector<Secret> keys;
-  for (ByteView rest(text.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))); rest.size() >= 2 * kClusterKeySize;) {
+  for (ByteView rest(text.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+       rest.size() >= 2 * kClusterKeySize;) {
     Secret& key = keys.emplace_back();
     for (std::size_t i = 0; i < 2 * kClusterKeySize; i += 2) {
       const int high = OPENSSL_hexchar2int(rest[i]), low = OPENSSL_hexchar2int(rest[i + 1]);
@@ -45,7 +48,8 @@ Result<std::vector<Secret>> read_cluster_keys(const fs::path& path) {
       key.push_back(static_cast<std::uint8_t>(high << 4 | low));
     }
     rest = rest.subspan(2 * kClusterKeySize);
-    if (!rest.empty() && rest[0] != '\n') return fail(EINVAL, "{}: a key has {} digits", path.string(), 2 * kClusterKeySize);
+    if (!rest.empty() && rest[0] != '\n')
+      return fail(EINVAL, "{}: a key has {} digits", path.string(), 2 * kClusterKeySize);
     if (!rest.empty()) rest = rest.subspan(1);
   }
   if (keys.empty()) return fail(EINVAL, "{} is too short", path.string());
@@ -54,23 +58,28 @@ Result<std::vector<Secret>> read_cluster_keys(const fs::path& path) {
 
 }  // namespace
 
-bool Member::has(const IpAddress& address) const { return addresses.empty() || std::ranges::find(addresses, address.unmapped()) != addresses.end(); }
+bool Member::has(const IpAddress& address) const {
+  return addresses.empty() || std::ranges::find(addresses, address.unmapped()) != addresses.end();
+}
 
 Result<Member> member_of(X509* certificate) {
   Member member;
   char name[256] = {};
-  if (X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name, sizeof name) <= 0)
+  if (X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name,
+                                sizeof name) <= 0)
     return fail(EBADMSG, "a certificate without a name");
   member.host = name;
   TRY(check_host_name(member.host));
   const std::unique_ptr<GENERAL_NAMES, OpenSslDeleter<GENERAL_NAMES, GENERAL_NAMES_free>> names(
-      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+      static_cast<GENERAL_NAMES*>(
+          X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
   bool named = false;
   for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
     const GENERAL_NAME* each = sk_GENERAL_NAME_value(names.get(), i);
     if (each->type != GEN_DNS && each->type != GEN_IPADD) continue;
     const ASN1_STRING* value = each->type == GEN_DNS ? each->d.dNSName : each->d.iPAddress;
-    const ByteView bytes(ASN1_STRING_get0_data(value), static_cast<std::size_t>(ASN1_STRING_length(value)));
+    const ByteView bytes(ASN1_STRING_get0_data(value),
+                         static_cast<std::size_t>(ASN1_STRING_length(value)));
     if (each->type == GEN_DNS) {
       named |= std::ranges::equal(bytes, member.host);
     } else {
@@ -78,7 +87,10 @@ Result<Member> member_of(X509* certificate) {
       member.addresses.push_back(address.unmapped());
     }
   }
-  if (!named) return fail(EBADMSG, "the certificate of {} does not have that name among its alternative names", member.host);
+  if (!named)
+    return fail(EBADMSG,
+                "the certificate of {} does not have that name among its alternative names",
+                member.host);
   member.not_before = time_of(X509_get0_notBefore(certificate));
   member.not_after = time_of(X509_get0_notAfter(certificate));
   return member;
@@ -89,8 +101,12 @@ Result<std::shared_ptr<const Credentials>> Credentials::load(const fs::path& fol
   TRY_LET(certificate, read_certificate(folder / "host.crt"));
   TRY_LET(member, member_of(certificate.get()));
   TRY_LET(key, read_key(folder / "host.key"));
-  if (X509_check_private_key(certificate.get(), key.get()) != 1) return fail_openssl(EINVAL, (folder / "host.key").string());
-  if (EVP_PKEY_get_size(key.get()) > kLongestSignature) return fail(EINVAL, "{}: its signatures are too long for a datagram; use a key of an elliptic curve", (folder / "host.key").string());
+  if (X509_check_private_key(certificate.get(), key.get()) != 1)
+    return fail_openssl(EINVAL, (folder / "host.key").string());
+  if (EVP_PKEY_get_size(key.get()) > kLongestSignature)
+    return fail(EINVAL,
+                "{}: its signatures are too long for a datagram; use a key of an elliptic curve",
+                (folder / "host.key").string());
   TRY_LET(authorities, read_certificates(folder / "ca.crt"));
   TRY_LET(cluster_keys, read_cluster_keys(folder / "cluster.key"));
   out->own_ = std::move(member);
@@ -104,7 +120,8 @@ Result<std::shared_ptr<const Credentials>> Credentials::load(const fs::path& fol
   out->store_.reset(X509_STORE_new());
   if (!out->store_) return fail_openssl(ENOMEM, "a store of certificates");
   for (const Certificate& each : authorities)
-    if (X509_STORE_add_cert(out->store_.get(), each.get()) != 1) return fail_openssl(EINVAL, (folder / "ca.crt").string());
+    if (X509_STORE_add_cert(out->store_.get(), each.get()) != 1)
+      return fail_openssl(EINVAL, (folder / "ca.crt").string());
   out->certificate_ = std::move(certificate);
   out->authorities_ = std::move(authorities);
   TRY(out->read_revoked(folder / "crl.pem"));
@@ -121,47 +138,62 @@ Result<> Credentials::read_revoked(const fs::path& path) {
   if (!some) return {};
   TRY_LET(lists, read_revocations(path));
   for (const RevocationList& list : lists) {
-    const bool known = std::ranges::any_of(authorities_, [&](const Certificate& each) { return X509_CRL_verify(list.get(), X509_get0_pubkey(each.get())) == 1; });
+    const bool known = std::ranges::any_of(authorities_, [&](const Certificate& each) {
+      return X509_CRL_verify(list.get(), X509_get0_pubkey(each.get())) == 1;
+    });
     if (!known) return fail_openssl(EINVAL, path.string() + " is not this cluster's");
     ERR_clear_error();
-    if (X509_STORE_add_crl(store_.get(), list.get()) != 1) return fail_openssl(EINVAL, path.string());
+    if (X509_STORE_add_crl(store_.get(), list.get()) != 1)
+      return fail_openssl(EINVAL, path.string());
   }
   X509_STORE_set_verify_cb(store_.get(), [](int good, X509_STORE_CTX* context) {
     if (good == 1 || X509_STORE_CTX_get_error(context) != X509_V_ERR_UNABLE_TO_GET_CRL) return good;
     X509_STORE_CTX_set_error(context, X509_V_OK);
     return 1;
   });
-  if (X509_STORE_set_flags(store_.get(), X509_V_FLAG_CRL_CHECK) != 1) return fail_openssl(EINVAL, path.string());
+  if (X509_STORE_set_flags(store_.get(), X509_V_FLAG_CRL_CHECK) != 1)
+    return fail_openssl(EINVAL, path.string());
   return {};
 }
 
 // Returns the authority that issued our own certificate.
 const X509* Credentials::authority() const {
-  const auto it = std::ranges::find_if(authorities_, [this](const Certificate& each) { return X509_check_issued(each.get(), certificate_.get()) == X509_V_OK; });
+  const auto it = std::ranges::find_if(authorities_, [this](const Certificate& each) {
+    return X509_check_issued(each.get(), certificate_.get()) == X509_V_OK;
+  });
   return it == authorities_.end() ? authorities_.front().get() : it->get();
 }
 
 Result<Member> Credentials::check(X509* certificate) const {
   TRY_LET(member, member_of(certificate));
-  const std::unique_ptr<X509_STORE_CTX, OpenSslDeleter<X509_STORE_CTX, X509_STORE_CTX_free>> context(X509_STORE_CTX_new());
-  if (!context || X509_STORE_CTX_init(context.get(), store_.get(), certificate, nullptr) != 1) return fail_openssl(ENOMEM, "checking a certificate");
+  const std::unique_ptr<X509_STORE_CTX, OpenSslDeleter<X509_STORE_CTX, X509_STORE_CTX_free>>
+      context(X509_STORE_CTX_new());
+  if (!context || X509_STORE_CTX_init(context.get(), store_.get(), certificate, nullptr) != 1)
+    return fail_openssl(ENOMEM, "checking a certificate");
   const int good = X509_verify_cert(context.get());
   ERR_clear_error();
   if (good == 1) return member;
   const int error = X509_STORE_CTX_get_error(context.get());
   const std::string words = X509_verify_cert_error_string(error);
-  if (error == X509_V_ERR_CERT_HAS_EXPIRED) return fail(EACCES, "the certificate of {}: {} (on {})", member.host, words, day_of(member.not_after));
+  if (error == X509_V_ERR_CERT_HAS_EXPIRED)
+    return fail(EACCES, "the certificate of {}: {} (on {})", member.host, words,
+                day_of(member.not_after));
   if (error == X509_V_ERR_CERT_NOT_YET_VALID)
-    return fail(EACCES, "the certificate of {}: {} (before {}; is a clock wrong?)", member.host, words, day_of(member.not_before));
+    return fail(EACCES, "the certificate of {}: {} (before {}; is a clock wrong?)", member.host,
+                words, day_of(member.not_before));
   return fail(EACCES, "the certificate of {}: {}", member.host, words);
 }
 
 std::string Credentials::warning() const {
   const auto now = system_clock::now();
   const auto authority_ends = time_of(X509_get0_notAfter(authority()));
-  if (const auto valid = check(certificate_.get()); !valid) return valid.error().reason + ": no host of the cluster talks to this one";
-  for (const auto& [whose, ends] : {std::pair("this host's certificate", own_.not_after), std::pair("the cluster's authority", authority_ends)})
-    if (ends < now + kSoon) return fmt::format("{} expires on {}, in {} days", whose, day_of(ends), std::chrono::duration_cast<std::chrono::days>(ends - now).count());
+  if (const auto valid = check(certificate_.get()); !valid)
+    return valid.error().reason + ": no host of the cluster talks to this one";
+  for (const auto& [whose, ends] : {std::pair("this host's certificate", own_.not_after),
+                                    std::pair("the cluster's authority", authority_ends)})
+    if (ends < now + kSoon)
+      return fmt::format("{} expires on {}, in {} days", whose, day_of(ends),
+                         std::chrono::duration_cast<std::chrono::days>(ends - now).count());
   return "";
 }
 

@@ -21,7 +21,7 @@ constexpr std::int64_t kRemarkableMs = 10'000;  // a difference of this much is 
 // Larger differences of time are cut down to this one, so that the subtraction cannot
 // overflow.
 constexpr std::int64_t kFar = 1'000'000'000'000;
-constexpr std::size_t kMostSeen = 131'072;      // per sender, within the window
+constexpr std::size_t kMostSeen = 131'072;  // per sender, within the window
 constexpr std::size_t kMostHosts = 4096;
 // How long a warning about a host is kept after its last datagram.
 constexpr std::chrono::minutes kRemembered{1};
@@ -31,7 +31,9 @@ constexpr std::size_t kLongestName = 255;
 constexpr std::string_view kPurpose = "sockmi datagram";
 
 std::int64_t now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 using Mac = std::array<std::uint8_t, kMac>;
@@ -39,7 +41,9 @@ using Mac = std::array<std::uint8_t, kMac>;
 Mac authenticate(const Secret& key, ByteView bytes) {
   Mac mac{};
   unsigned size = kMac;
-  if (!HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), bytes.data(), bytes.size(), mac.data(), &size)) std::abort();
+  if (!HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), bytes.data(), bytes.size(),
+            mac.data(), &size))
+    std::abort();
   return mac;
 }
 
@@ -51,7 +55,9 @@ Bytes to_sign(ByteView body) {
 }
 
 using DigestContext = std::unique_ptr<EVP_MD_CTX, OpenSslDeleter<EVP_MD_CTX, EVP_MD_CTX_free>>;
-const EVP_MD* digest_for(EVP_PKEY* key) { return EVP_PKEY_is_a(key, "EC") || EVP_PKEY_is_a(key, "RSA") ? EVP_sha256() : nullptr; }
+const EVP_MD* digest_for(EVP_PKEY* key) {
+  return EVP_PKEY_is_a(key, "EC") || EVP_PKEY_is_a(key, "RSA") ? EVP_sha256() : nullptr;
+}
 
 Bytes sign(EVP_PKEY* key, ByteView body) {
   const DigestContext context(EVP_MD_CTX_new());
@@ -68,8 +74,10 @@ Bytes sign(EVP_PKEY* key, ByteView body) {
 bool is_signed(EVP_PKEY* key, ByteView body, ByteView signature) {
   const DigestContext context(EVP_MD_CTX_new());
   const Bytes text = to_sign(body);
-  const bool good = context && EVP_DigestVerifyInit(context.get(), nullptr, digest_for(key), nullptr, key) == 1 &&
-                    EVP_DigestVerify(context.get(), signature.data(), signature.size(), text.data(), text.size()) == 1;
+  const bool good =
+      context && EVP_DigestVerifyInit(context.get(), nullptr, digest_for(key), nullptr, key) == 1 &&
+      EVP_DigestVerify(context.get(), signature.data(), signature.size(), text.data(),
+                       text.size()) == 1;
   ERR_clear_error();
   return good;
 }
@@ -79,11 +87,19 @@ struct Parts {
 };
 
 Result<Parts> split(ByteView bytes) {
-  const auto number = [&](std::size_t at) { return static_cast<std::size_t>(bytes[at]) << 8 | bytes[at + 1]; };
-  if (bytes.size() < kHead || bytes.size() > Datagrams::kLargest || bytes[0] != kVersion) return fail(EBADMSG, "no datagram of this version, {} bytes", bytes.size());
-  const std::size_t body = number(1), certificate = number(3), signature = bytes[5], whole = kHead + body + certificate + signature;
-  if (whole >= bytes.size() || (bytes.size() - whole) % kMac != 0 || bytes.size() - whole > kMostMacs * kMac) return fail(EBADMSG, "a datagram whose sizes are wrong");
-  return Parts{bytes.subspan(kHead, body), bytes.subspan(kHead + body, certificate), bytes.subspan(whole - signature, signature), bytes.first(whole), bytes.subspan(whole)};
+  const auto number = [&](std::size_t at) {
+    return static_cast<std::size_t>(bytes[at]) << 8 | bytes[at + 1];
+  };
+  if (bytes.size() < kHead || bytes.size() > Datagrams::kLargest || bytes[0] != kVersion)
+    return fail(EBADMSG, "no datagram of this version, {} bytes", bytes.size());
+  const std::size_t body = number(1), certificate = number(3), signature = bytes[5],
+                    whole = kHead + body + certificate + signature;
+  if (whole >= bytes.size() || (bytes.size() - whole) % kMac != 0 ||
+      bytes.size() - whole > kMostMacs * kMac)
+    return fail(EBADMSG, "a datagram whose sizes are wrong");
+  return Parts{bytes.subspan(kHead, body), bytes.subspan(kHead + body, certificate),
+               bytes.subspan(whole - signature, signature), bytes.first(whole),
+               bytes.subspan(whole)};
 }
 
 bool is_of_cluster(const Credentials& credentials, const Parts& parts) {
@@ -100,22 +116,32 @@ bool is_of_cluster(const Credentials& credentials, const Parts& parts) {
 // still be recognized as one of the cluster.
 bool is_of_another_version(const Credentials& credentials, ByteView bytes) {
   for (std::size_t macs = kMac; macs <= kMostMacs * kMac && macs < bytes.size(); macs += kMac)
-    if (is_of_cluster(credentials, {{}, {}, {}, bytes.first(bytes.size() - macs), bytes.last(macs)})) return true;
+    if (is_of_cluster(credentials,
+                      {{}, {}, {}, bytes.first(bytes.size() - macs), bytes.last(macs)}))
+      return true;
   return false;
 }
 
 std::string describe(const std::string& host, std::chrono::seconds ahead) {
-  return fmt::format("the clock of {} is {} s {} ours", host, std::abs(ahead.count()), ahead.count() > 0 ? "ahead of" : "behind");
+  return fmt::format("the clock of {} is {} s {} ours", host, std::abs(ahead.count()),
+                     ahead.count() > 0 ? "ahead of" : "behind");
 }
 
 std::string other_version(const IpAddress& source) {
-  return fmt::format("the daemon at {} is of a version whose datagrams this one ({}) does not read: nothing moves between the two", to_string(source), kVersion);
+  return fmt::format(
+      "the daemon at {} is of a version whose datagrams this one ({}) does not read: nothing moves "
+      "between the two",
+      to_string(source), kVersion);
 }
 
 }  // namespace
 
-Datagrams::Datagrams(const Identity& identity, std::string line, RateBySource limit) : identity_(identity), line_(std::move(line)), rate_(std::move(limit)) {
-  while (epoch_ == 0) RAND_bytes(reinterpret_cast<unsigned char*>(&epoch_), sizeof epoch_);
+Datagrams::Datagrams(const Identity& identity, std::string line, RateBySource limit)
+    : identity_(identity),
+      line_(std::move(line)),
+      rate_(std::move(limit)) {
+  while (epoch_ == 0)
+    RAND_bytes(reinterpret_cast<unsigned char*>(&epoch_), sizeof epoch_);
 }
 
 Bytes Datagrams::seal(wire::DatagramT datagram) {
@@ -132,9 +158,11 @@ Bytes Datagrams::seal(wire::DatagramT datagram) {
   const Bytes& certificate = credentials->certificate_der();
   const Bytes signature = sign(credentials->key(), body);
   Bytes out{kVersion};
-  for (const std::size_t size : {body.size(), certificate.size()}) out.insert(out.end(), {static_cast<std::uint8_t>(size >> 8), static_cast<std::uint8_t>(size)});
+  for (const std::size_t size : {body.size(), certificate.size()})
+    out.insert(out.end(), {static_cast<std::uint8_t>(size >> 8), static_cast<std::uint8_t>(size)});
   out.push_back(static_cast<std::uint8_t>(signature.size()));
-  for (const ByteView part : {body, ByteView(certificate), ByteView(signature)}) out.insert(out.end(), part.begin(), part.end());
+  for (const ByteView part : {body, ByteView(certificate), ByteView(signature)})
+    out.insert(out.end(), part.begin(), part.end());
   const Bytes authenticated = out;
   for (const Secret& key : credentials->cluster_keys()) {
     const Mac mac = authenticate(key, authenticated);
@@ -151,18 +179,21 @@ Result<const Datagrams::Known*> Datagrams::whose(ByteView der) {
   SHA256(der.data(), der.size(), fingerprint.data());
   if (const auto it = known_.find(fingerprint); it != known_.end()) {
     const auto now = std::chrono::system_clock::now();
-    if (now >= it->second.member.not_before && now <= it->second.member.not_after) return &it->second;
+    if (now >= it->second.member.not_before && now <= it->second.member.not_after)
+      return &it->second;
     known_.erase(it);  // check() returns the reason
   }
   const unsigned char* at = der.data();
   const Certificate certificate(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
   ERR_clear_error();
-  if (!certificate || at != der.data() + der.size()) return fail(EBADMSG, "a datagram with a certificate that can't be read");
+  if (!certificate || at != der.data() + der.size())
+    return fail(EBADMSG, "a datagram with a certificate that can't be read");
   TRY_LET(member, credentials->check(certificate.get()));
   Key key(X509_get_pubkey(certificate.get()));
   if (!key) return fail_openssl(EBADMSG, "the certificate of " + member.host);
   if (known_.size() >= kMostHosts) known_.clear();
-  return &known_.insert_or_assign(fingerprint, Known{std::move(member), std::move(key)}).first->second;
+  return &known_.insert_or_assign(fingerprint, Known{std::move(member), std::move(key)})
+              .first->second;
 }
 
 Result<> Datagrams::check_time(const std::string& sender, std::int64_t time_ms, std::int64_t now) {
@@ -174,29 +205,37 @@ Result<> Datagrams::check_time(const std::string& sender, std::int64_t time_ms, 
   if (skews_.contains(sender) || skews_.size() < kMostHosts) {
     const auto [it, first] = skews_.try_emplace(sender);
     it->second = {std::chrono::seconds(ahead / 1000), std::chrono::steady_clock::now()};
-    if (first) log::warn("event=clock_differs host={} warning=\"{}\"", sender, describe(sender, it->second.ahead));
+    if (first)
+      log::warn("event=clock_differs host={} warning=\"{}\"", sender,
+                describe(sender, it->second.ahead));
   }
   if (std::abs(ahead) <= kWindowMs) return {};
-  return fail(ESTALE, "{}, or an old datagram is sent again", describe(sender, std::chrono::seconds(ahead / 1000)));
+  return fail(ESTALE, "{}, or an old datagram is sent again",
+              describe(sender, std::chrono::seconds(ahead / 1000)));
 }
 
 std::vector<std::string> Datagrams::warnings() const {
   std::vector<std::string> out;
   for (const auto& [source, heard] : other_versions_)
-    if (std::chrono::steady_clock::now() - heard < kRemembered) out.push_back(other_version(source));
+    if (std::chrono::steady_clock::now() - heard < kRemembered)
+      out.push_back(other_version(source));
   for (const auto& [host, skew] : skews_) {
     if (std::chrono::steady_clock::now() - skew.heard > kRemembered) continue;
     out.push_back(describe(host, skew.ahead) +
-                  (std::abs(skew.ahead.count()) * 1000 >= kWindowMs ? ": what it says is refused, and nothing moves between the two" : ""));
+                  (std::abs(skew.ahead.count()) * 1000 >= kWindowMs
+                       ? ": what it says is refused, and nothing moves between the two"
+                       : ""));
   }
   return out;
 }
 
-Result<> Datagrams::check_new(const std::string& sender, std::int64_t time_ms, std::uint64_t nonce, std::int64_t now) {
+Result<> Datagrams::check_new(const std::string& sender, std::int64_t time_ms, std::uint64_t nonce,
+                              std::int64_t now) {
   // seen_ has at most one entry per issued certificate: the sender has been
   // authenticated.
   Seen& seen = seen_[sender];
-  while (!seen.empty() && seen.begin()->first < now - kWindowMs) seen.erase(seen.begin());
+  while (!seen.empty() && seen.begin()->first < now - kWindowMs)
+    seen.erase(seen.begin());
   // If an entry were removed within the window, its datagram could be replayed.
   if (seen.size() >= kMostSeen) return fail(EBUSY, "too many datagrams of {}", sender);
   if (!seen.insert({time_ms, nonce}).second) return fail(EALREADY, "a datagram sent again");
@@ -204,7 +243,8 @@ Result<> Datagrams::check_new(const std::string& sender, std::int64_t time_ms, s
 }
 
 std::unexpected<Error> Datagrams::refuse_version(ByteView bytes, const IpAddress& source) {
-  if (!is_of_another_version(*identity_.now(), bytes)) return fail(EBADMSG, "no datagram of this version, {} bytes", bytes.size());
+  if (!is_of_another_version(*identity_.now(), bytes))
+    return fail(EBADMSG, "no datagram of this version, {} bytes", bytes.size());
   const auto now = std::chrono::steady_clock::now();
   std::erase_if(other_versions_, [&](const auto& each) { return now - each.second > kRemembered; });
   const auto it = other_versions_.find(source);
@@ -219,31 +259,46 @@ std::unexpected<Error> Datagrams::refuse_version(ByteView bytes, const IpAddress
 
 Result<wire::DatagramT> Datagrams::open(ByteView bytes, const IpAddress& source) {
   auto parted = split(bytes);
-  if (!parted) return bytes.empty() || bytes[0] == kVersion ? std::unexpected(parted.error()) : refuse_version(bytes, source);
+  if (!parted)
+    return bytes.empty() || bytes[0] == kVersion ? std::unexpected(parted.error())
+                                                 : refuse_version(bytes, source);
   const Parts& parts = *parted;
-  if (!is_of_cluster(*identity_.now(), parts)) return fail(EBADMSG, "a datagram from outside the cluster");
-  if (std::ranges::equal(parts.certificate, identity_.now()->certificate_der())) return fail(EALREADY, "our own datagram");
+  if (!is_of_cluster(*identity_.now(), parts))
+    return fail(EBADMSG, "a datagram from outside the cluster");
+  if (std::ranges::equal(parts.certificate, identity_.now()->certificate_der()))
+    return fail(EALREADY, "our own datagram");
   if (!rate_.take(source)) return fail(EBUSY, "too many datagrams from there");
   TRY_LET(known, whose(parts.certificate));
-  if (!is_signed(known->key.get(), parts.body, parts.signature)) return fail(EBADMSG, "a datagram with another's signature");
+  if (!is_signed(known->key.get(), parts.body, parts.signature))
+    return fail(EBADMSG, "a datagram with another's signature");
   const Secret aligned(parts.body.begin(), parts.body.end());
   flatbuffers::Verifier verifier(aligned.data(), aligned.size());
   if (!wire::VerifyDatagramBuffer(verifier)) return fail(EBADMSG, "a malformed datagram");
   wire::DatagramT datagram;
   wire::GetDatagram(aligned.data())->UnPackTo(&datagram);
   const Member& member = known->member;
-  if (datagram.sender != member.host) return fail(EBADMSG, "{} speaks in the name of another", member.host);
+  if (datagram.sender != member.host)
+    return fail(EBADMSG, "{} speaks in the name of another", member.host);
   if (datagram.sender == identity_.host) return fail(EALREADY, "our own datagram");
-  if (datagram.service.size() > kLongestName || datagram.owner.size() > kLongestName || datagram.reason.size() > 256) return fail(EBADMSG, "a datagram with too long a name");
+  if (datagram.service.size() > kLongestName || datagram.owner.size() > kLongestName ||
+      datagram.reason.size() > 256)
+    return fail(EBADMSG, "a datagram with too long a name");
   TRY_LET(line, SocketAddress::parse(datagram.line));
-  if (!member.has(line.ip)) return fail(EACCES, "{} says that it is at {}, for which it has no certificate", member.host, to_string(line.ip));
-  if (const auto other = IpAddress::parse(datagram.other_address); !other || !member.has(*other)) datagram.other_address.clear();
+  if (!member.has(line.ip))
+    return fail(EACCES, "{} says that it is at {}, for which it has no certificate", member.host,
+                to_string(line.ip));
+  if (const auto other = IpAddress::parse(datagram.other_address); !other || !member.has(*other))
+    datagram.other_address.clear();
   const std::int64_t now = now_ms();
   TRY(check_time(datagram.sender, datagram.time_ms, now));
-  if (!datagram.to.empty() && datagram.to != identity_.host) return fail(EALREADY, "a datagram for {}", datagram.to);
-  if (datagram.kind == wire::Kind::Confirm && datagram.to_epoch != epoch_) return fail(EALREADY, "a datagram from before our start");
+  if (!datagram.to.empty() && datagram.to != identity_.host)
+    return fail(EALREADY, "a datagram for {}", datagram.to);
+  if (datagram.kind == wire::Kind::Confirm && datagram.to_epoch != epoch_)
+    return fail(EALREADY, "a datagram from before our start");
   TRY(check_new(datagram.sender, datagram.time_ms, datagram.nonce, now));
-  std::ranges::replace_if(datagram.reason, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
+  std::ranges::replace_if(
+      datagram.reason, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; },
+      ' ');
   return datagram;
 }
 

@@ -20,9 +20,9 @@
 #include <set>
 
 #include "base/secret.h"
-#include "wire/discovery_generated.h"
 #include "cluster/identity.h"
 #include "cluster/rate_limit.h"
+#include "wire/discovery_generated.h"
 
 namespace sockmi::cluster {
 
@@ -65,7 +65,8 @@ class Datagrams {
   using Seen = std::set<std::pair<std::int64_t, std::uint64_t>>;
   Result<const Known*> whose(ByteView certificate);
   Result<> check_time(const std::string& sender, std::int64_t time_ms, std::int64_t now);
-  Result<> check_new(const std::string& sender, std::int64_t time_ms, std::uint64_t nonce, std::int64_t now);
+  Result<> check_new(const std::string& sender, std::int64_t time_ms, std::uint64_t nonce,
+                     std::int64_t now);
 
   const Identity identity_;
   const std::string line_;

@@ -57,7 +57,9 @@ struct Search {
   asio::steady_timer news;  // cancelled when an answer comes
   std::vector<Answer> answers;
   bool request_answered_by(const std::string& host) const {
-    return std::ranges::any_of(answers, [&](const Answer& answer) { return answer.said.sender == host && answer.said.kind == wire::Kind::Response; });
+    return std::ranges::any_of(answers, [&](const Answer& answer) {
+      return answer.said.sender == host && answer.said.kind == wire::Kind::Response;
+    });
   }
 };
 
@@ -70,7 +72,8 @@ Result<Offer> read_offer(const wire::DatagramT& said) {
   offer.state = said.state;
   offer.size = said.size;
   offer.count = said.count;
-  if (offer.count == 0 || offer.count > kLargestBatch) return fail(EBADMSG, "{} endpoints", offer.count);
+  if (offer.count == 0 || offer.count > kLargestBatch)
+    return fail(EBADMSG, "{} endpoints", offer.count);
   TRY_LET(local, SocketAddress::parse(said.local));
   TRY_LET(home, IpAddress::parse(said.home));
   offer.tuple = {local, {}};
@@ -105,8 +108,12 @@ wire::DatagramT write_offer(wire::Kind kind, const Offer& offer) {
 
 class UdpDiscovery : public Discovery {
  public:
-  UdpDiscovery(asio::io_context& io, const Identity& identity, DiscoveryConfig config, OfferHandler& importer)
-      : io_(io), socket_(io), config_(std::move(config)), importer_(importer),
+  UdpDiscovery(asio::io_context& io, const Identity& identity, DiscoveryConfig config,
+               OfferHandler& importer)
+      : io_(io),
+        socket_(io),
+        config_(std::move(config)),
+        importer_(importer),
         datagrams_(identity, to_string(SocketAddress{config_.address, config_.line_port})) {}
 
   Result<> start() {
@@ -121,7 +128,9 @@ class UdpDiscovery : public Discovery {
       error = join();
       if (!error) socket_.set_option(asio::ip::multicast::enable_loopback(false), error);
     }
-    if (error) return fail(error.value(), "negotiation at {}: {}", to_string(config_.group), error.message());
+    if (error)
+      return fail(error.value(), "negotiation at {}: {}", to_string(config_.group),
+                  error.message());
     spawn(io_, "listen", listen());
     spawn(io_, "greet", send_hello());
     return {};
@@ -141,14 +150,16 @@ class UdpDiscovery : public Discovery {
     config_.other_address = other_address;
     if (config_.static_peers.empty())
       if (const auto error = join(); error && error != asio::error::address_in_use)
-        log::warn("event=no_multicast group={} error=\"{}\"", to_string(config_.group), error.message());
+        log::warn("event=no_multicast group={} error=\"{}\"", to_string(config_.group),
+                  error.message());
     send_to_all({});
   }
 
   std::vector<PeerInfo> peers() const override {
     std::vector<PeerInfo> out;
     for (const auto& [host, peer] : peers_)
-      out.push_back({host, peer.line, peer.other_address, std::chrono::duration_cast<milliseconds>(Clock::now() - peer.heard).count()});
+      out.push_back({host, peer.line, peer.other_address,
+                     std::chrono::duration_cast<milliseconds>(Clock::now() - peer.heard).count()});
     return out;
   }
 
@@ -156,7 +167,8 @@ class UdpDiscovery : public Discovery {
   // Joins the multicast group on the interface that has our address. The socket may have
   // joined already (EADDRINUSE).
   boost::system::error_code join() {
-    const auto group = to_udp(config_.group).address().to_v4(), own = to_udp({config_.address, 0}).address().to_v4();
+    const auto group = to_udp(config_.group).address().to_v4(),
+               own = to_udp({config_.address, 0}).address().to_v4();
     boost::system::error_code error, joined;
     socket_.set_option(asio::ip::multicast::join_group(group, own), joined);
     socket_.set_option(asio::ip::multicast::outbound_interface(own), error);
@@ -175,7 +187,10 @@ class UdpDiscovery : public Discovery {
   asio::awaitable<Result<SelectedHost>> search_in(Search& search, const Offer& offer) {
     const auto start = Clock::now(), end = start + config_.timeout;
     std::set<std::string> asked;  // hosts that were sent a CONFIRM
-    Result<SelectedHost> refusal = fail(EHOSTUNREACH, "{} answered within {} ms", offer.target.any() ? "no host" : to_string(offer.target) + " has not", config_.timeout.count());
+    Result<SelectedHost> refusal =
+        fail(EHOSTUNREACH, "{} answered within {} ms",
+             offer.target.any() ? "no host" : to_string(offer.target) + " has not",
+             config_.timeout.count());
     int requests = 0;
     for (auto now = start; now < end; now = Clock::now()) {
       if (now >= start + requests * config_.timeout / 4) {
@@ -194,7 +209,8 @@ class UdpDiscovery : public Discovery {
       for (const Answer& answer : search.answers) {
         if (answer.said.kind != wire::Kind::Response || answer.said.error == 0) continue;
         ++refused;
-        refusal = std::unexpected(Error{answer.said.error, answer.said.sender + ": " + answer.said.reason});
+        refusal = std::unexpected(
+            Error{answer.said.error, answer.said.sender + ": " + answer.said.reason});
       }
       if (refused > 0 && (!offer.target.any() || refused + asked.size() >= recent_peers())) break;
       search.news.expires_at(std::min(end, start + requests * config_.timeout / 4));
@@ -205,23 +221,29 @@ class UdpDiscovery : public Discovery {
   }
 
   // Returns the answer of the host to ask next, or null if a better one may still come.
-  const Answer* choose(const Search& search, const std::set<std::string>& asked, Clock::duration passed) const {
+  const Answer* choose(const Search& search, const std::set<std::string>& asked,
+                       Clock::duration passed) const {
     std::vector<const Answer*> willing;
     for (const Answer& answer : search.answers)
-      if (answer.said.kind == wire::Kind::Response && answer.said.error == 0 && !asked.contains(answer.said.sender)) willing.push_back(&answer);
+      if (answer.said.kind == wire::Kind::Response && answer.said.error == 0 &&
+          !asked.contains(answer.said.sender))
+        willing.push_back(&answer);
     if (willing.empty()) return nullptr;
     if (config_.preference == Preference::first) return willing.front();
     const bool gathered = passed >= config_.timeout / 5 || search.answers.size() >= recent_peers();
     if (config_.preference == Preference::ready_first) {
-      const auto ready = std::ranges::find_if(willing, [](const Answer* answer) { return answer->said.waiting > 0; });
+      const auto ready = std::ranges::find_if(
+          willing, [](const Answer* answer) { return answer->said.waiting > 0; });
       if (ready != willing.end()) return *ready;
       return gathered ? willing.front() : nullptr;
     }
     if (!gathered) return nullptr;
-    return *std::ranges::min_element(willing, {}, [](const Answer* answer) { return answer->said.load; });
+    return *std::ranges::min_element(willing, {},
+                                     [](const Answer* answer) { return answer->said.load; });
   }
 
-  asio::awaitable<Result<SelectedHost>> confirm(Search& search, const Offer& offer, const Answer& chosen, Clock::time_point end) {
+  asio::awaitable<Result<SelectedHost>> confirm(Search& search, const Offer& offer,
+                                                const Answer& chosen, Clock::time_point end) {
     const auto line = SocketAddress::parse(chosen.said.line);
     if (!line) co_return std::unexpected(line.error());
     for (auto now = Clock::now(); now < end; now = Clock::now()) {
@@ -232,10 +254,12 @@ class UdpDiscovery : public Discovery {
       const auto again = std::min(end, now + config_.timeout / 4);
       while (Clock::now() < again) {
         const auto it = std::ranges::find_if(search.answers, [&](const Answer& answer) {
-          return answer.said.kind == wire::Kind::Confirmed && answer.said.sender == chosen.said.sender;
+          return answer.said.kind == wire::Kind::Confirmed &&
+                 answer.said.sender == chosen.said.sender;
         });
         if (it != search.answers.end()) {
-          if (it->said.error != 0) co_return fail(it->said.error, "{}: {}", it->said.sender, it->said.reason);
+          if (it->said.error != 0)
+            co_return fail(it->said.error, "{}: {}", it->said.sender, it->said.reason);
           co_return SelectedHost{chosen.said.sender, *line, other_address(chosen.said)};
         }
         search.news.expires_at(again);
@@ -247,7 +271,9 @@ class UdpDiscovery : public Discovery {
   }
 
   std::size_t recent_peers() const {
-    return std::ranges::count_if(peers_, [](const auto& peer) { return Clock::now() - peer.second.heard < std::chrono::seconds(15); });
+    return std::ranges::count_if(peers_, [](const auto& peer) {
+      return Clock::now() - peer.second.heard < std::chrono::seconds(15);
+    });
   }
 
   asio::awaitable<void> listen() {
@@ -255,12 +281,16 @@ class UdpDiscovery : public Discovery {
       std::uint8_t bytes[2048];
       udp::endpoint from;
       boost::system::error_code error;
-      const std::size_t size = co_await socket_.async_receive_from(asio::buffer(bytes), from, asio::redirect_error(asio::use_awaitable, error));
-      if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
+      const std::size_t size = co_await socket_.async_receive_from(
+          asio::buffer(bytes), from, asio::redirect_error(asio::use_awaitable, error));
+      if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor)
+        co_return;
       if (error) continue;  // an ICMP error for a datagram that we sent
       auto said = datagrams_.open({bytes, size}, SocketAddress::from(from.data()).ip);
-      if (said) hear(std::move(*said), from);
-      else report(said.error(), from);
+      if (said)
+        hear(std::move(*said), from);
+      else
+        report(said.error(), from);
     }
   }
 
@@ -271,18 +301,25 @@ class UdpDiscovery : public Discovery {
     // The latter two are in warnings().
     if (error.code == EALREADY || error.code == ESTALE || error.code == EPROTONOSUPPORT) return;
     const long left_out = error.code == EACCES ? refusals_.take() : -1;
-    if (left_out >= 0) log::warn("event=datagram_refused from={} error=\"{}\" more={}", from.address().to_string(), to_string(error), left_out);
-    else log::debug("event=datagram_refused from={} error=\"{}\"", from.address().to_string(), to_string(error));
+    if (left_out >= 0)
+      log::warn("event=datagram_refused from={} error=\"{}\" more={}", from.address().to_string(),
+                to_string(error), left_out);
+    else
+      log::debug("event=datagram_refused from={} error=\"{}\"", from.address().to_string(),
+                 to_string(error));
   }
 
   // If the table is full, removes the host that has been silent for longest.
   void make_room() {
-    if (peers_.size() >= kMostPeers) peers_.erase(std::ranges::min_element(peers_, {}, [](const auto& each) { return each.second.heard; }));
+    if (peers_.size() >= kMostPeers)
+      peers_.erase(
+          std::ranges::min_element(peers_, {}, [](const auto& each) { return each.second.heard; }));
   }
 
   void hear(wire::DatagramT said, const udp::endpoint& from) {
     const auto known = peers_.find(said.sender);
-    if (const auto line = SocketAddress::parse(said.line); line && (known == peers_.end() || said.time_ms >= known->second.said_at)) {
+    if (const auto line = SocketAddress::parse(said.line);
+        line && (known == peers_.end() || said.time_ms >= known->second.said_at)) {
       const bool started = known == peers_.end() || known->second.epoch != said.epoch;
       if (known == peers_.end()) make_room();
       peers_[said.sender] = {*line, other_address(said), Clock::now(), said.epoch, said.time_ms};
@@ -347,7 +384,8 @@ class UdpDiscovery : public Discovery {
 
   void send_to_all(const wire::DatagramT& datagram) {
     if (config_.static_peers.empty()) send(datagram, to_udp(config_.group));
-    for (const auto& peer : config_.static_peers) send(datagram, to_udp(peer));
+    for (const auto& peer : config_.static_peers)
+      send(datagram, to_udp(peer));
   }
 
   asio::awaitable<void> send_hello() {
@@ -381,7 +419,8 @@ MigrationId member(const MigrationId& batch, std::uint32_t i) {
   return id;
 }
 
-Result<std::unique_ptr<Discovery>> Discovery::open(asio::io_context& io, const Identity& identity, DiscoveryConfig config, OfferHandler& importer) {
+Result<std::unique_ptr<Discovery>> Discovery::open(asio::io_context& io, const Identity& identity,
+                                                   DiscoveryConfig config, OfferHandler& importer) {
   auto negotiation = std::make_unique<UdpDiscovery>(io, identity, std::move(config), importer);
   TRY(negotiation->start());
   return negotiation;

@@ -25,49 +25,53 @@ using MigrationId = std::array<std::uint8_t, 16>;
 // continues from the first endpoint's.
 MigrationId member(const MigrationId& batch, std::uint32_t i);
 
-struct Offer {                 // REQUEST
-  MigrationId id{};            // of the first endpoint
+struct Offer {       // REQUEST
+  MigrationId id{};  // of the first endpoint
   std::string service;
-  User owner;                  // the exporting user
-  std::uint8_t state = 0;      // a SOCKMI_* state bit
+  User owner;              // the exporting user
+  std::uint8_t state = 0;  // a SOCKMI_* state bit
   FourTuple tuple;
-  IpAddress home;              // the endpoint's own address
-  std::uint64_t size = 0;      // approximate size of the image in bytes
-  IpAddress target;            // any(): any host that accepts
-  std::uint32_t count = 1;     // endpoints in the batch; `tuple` is one of them
+  IpAddress home;           // the endpoint's own address
+  std::uint64_t size = 0;   // approximate size of the image in bytes
+  IpAddress target;         // any(): any host that accepts
+  std::uint32_t count = 1;  // endpoints in the batch; `tuple` is one of them
 };
-struct OfferReply {               // positive RESPONSE
+struct OfferReply {  // positive RESPONSE
   std::uint32_t waiting_importers = 0, free_places = 0, load_percent = 0;
 };
-struct SelectedHost {                // the result of the exporter's search
+struct SelectedHost {  // the result of the exporter's search
   std::string host;
-  SocketAddress line;          // where its control channel listens
-  IpAddress other_address;     // address of the other family; any(): none
+  SocketAddress line;       // where its control channel listens
+  IpAddress other_address;  // address of the other family; any(): none
   // Returns the address to which packets for `local` are redirected: one of the same
   // family. any() if the host has none.
-  const IpAddress& address_for(const IpAddress& local) const { return line.ip.family == local.unmapped().family ? line.ip : other_address; }
+  const IpAddress& address_for(const IpAddress& local) const {
+    return line.ip.family == local.unmapped().family ? line.ip : other_address;
+  }
 };
 enum class Preference { first, ready_first, least_loaded };
 
-struct PeerInfo {              // for /v1/peers
+struct PeerInfo {  // for /v1/peers
   std::string host;
   SocketAddress line;
-  IpAddress other_address;      // as in SelectedHost
+  IpAddress other_address;  // as in SelectedHost
   std::int64_t last_heard_ms_ago = -1;
   bool connected = false;
 };
 
 struct DiscoveryConfig {
-  std::string interface;        // for multicast
-  IpAddress address;            // our own, on that interface
-  IpAddress other_address;      // our own of the other family, if there is one
-  SocketAddress group;          // default 239.255.77.77:7077
+  std::string interface;    // for multicast
+  IpAddress address;        // our own, on that interface
+  IpAddress other_address;  // our own of the other family, if there is one
+  SocketAddress group;      // default 239.255.77.77:7077
   std::uint16_t line_port = 7078;
   std::vector<SocketAddress> static_peers;  // if not empty: unicast to these, no multicast
   std::chrono::milliseconds timeout{500};
   Preference preference = Preference::first;
   // Called on the first datagram of another daemon since that daemon or this one started.
-  std::function<void(const std::string& host, const SocketAddress& line)> on_start = [](const auto&, const auto&) {};
+  std::function<void(const std::string& host, const SocketAddress& line)> on_start =
+      [](const auto&, const auto&) {
+      };
 };
 
 class Discovery {
@@ -82,7 +86,8 @@ class Discovery {
     // Reserves for the exporter `host`.
     virtual Result<> reserve(const std::string& host, const Offer& offer) = 0;
   };
-  static Result<std::unique_ptr<Discovery>> open(asio::io_context& io, const Identity& identity, DiscoveryConfig config, OfferHandler& importer);
+  static Result<std::unique_ptr<Discovery>> open(asio::io_context& io, const Identity& identity,
+                                                 DiscoveryConfig config, OfferHandler& importer);
   virtual ~Discovery() = default;
   // Finds a host and makes it reserve a slot. Errors: EHOSTUNREACH if no host answers in
   // time. If all hosts that answered refuse: the refusal of the explicit target,

@@ -22,7 +22,7 @@ namespace asio = boost::asio;
 using Loaded = Result<std::shared_ptr<const Credentials>>;
 // The files of one change are written one after another.
 constexpr std::chrono::milliseconds kSettle{200};
-constexpr std::chrono::hours kDates{1};            // how often dates are checked
+constexpr std::chrono::hours kDates{1};  // how often dates are checked
 // Retry interval if the folder cannot be read or watched: descriptors may be short.
 constexpr std::chrono::seconds kAgain{5};
 
@@ -41,20 +41,24 @@ class Notices {
       if (!made || error) return false;
       (void)made.release();
     }
-    return ::inotify_add_watch(descriptor_.native_handle(), folder.c_str(), IN_CLOSE_WRITE | IN_MOVED_TO | IN_DELETE) >= 0;
+    return ::inotify_add_watch(descriptor_.native_handle(), folder.c_str(),
+                               IN_CLOSE_WRITE | IN_MOVED_TO | IN_DELETE) >= 0;
   }
 
   asio::awaitable<void> wait(asio::signal_set& hangup, asio::steady_timer& timer) {
     using namespace asio::experimental::awaitable_operators;
     if (descriptor_.is_open())
-      co_await (descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable) || hangup.async_wait(asio::use_awaitable) ||
-                timer.async_wait(asio::use_awaitable));
-    else co_await (hangup.async_wait(asio::use_awaitable) || timer.async_wait(asio::use_awaitable));
+      co_await (
+          descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable) ||
+          hangup.async_wait(asio::use_awaitable) || timer.async_wait(asio::use_awaitable));
+    else
+      co_await (hangup.async_wait(asio::use_awaitable) || timer.async_wait(asio::use_awaitable));
   }
 
   void take_all() {
     char events[4096];
-    while (descriptor_.is_open() && ::read(descriptor_.native_handle(), events, sizeof events) > 0) {
+    while (descriptor_.is_open() &&
+           ::read(descriptor_.native_handle(), events, sizeof events) > 0) {
     }
   }
 
@@ -62,11 +66,14 @@ class Notices {
   asio::posix::stream_descriptor descriptor_;
 };
 
-asio::awaitable<Loaded> load(std::filesystem::path folder) { co_return Credentials::load(folder); }
+asio::awaitable<Loaded> load(std::filesystem::path folder) {
+  co_return Credentials::load(folder);
+}
 
 }  // namespace
 
-asio::awaitable<void> keep_current(asio::io_context& io, asio::thread_pool& workers, Identity identity) {
+asio::awaitable<void> keep_current(asio::io_context& io, asio::thread_pool& workers,
+                                   Identity identity) {
   Notices notices(io);
   asio::signal_set hangup(io, SIGHUP);
   asio::steady_timer timer(io);
@@ -76,10 +83,13 @@ asio::awaitable<void> keep_current(asio::io_context& io, asio::thread_pool& work
     const bool watched = notices.watch(identity.folder);
     // The folder is also read the first time: it may have changed since it was loaded.
     Loaded loaded = co_await asio::co_spawn(workers, load(identity.folder), asio::use_awaitable);
-    const Result<> taken = loaded ? identity.replace(*loaded) : Result<>(std::unexpected(loaded.error()));
+    const Result<> taken =
+        loaded ? identity.replace(*loaded) : Result<>(std::unexpected(loaded.error()));
     const std::string failure = taken ? "" : to_string(taken.error());
-    if (taken && (!first || !failed.empty())) log::info("event=identity_read host={}", identity.host);
-    if (!taken && failure != failed) log::error("event=identity_not_read action=\"the former one goes on\" error=\"{}\"", failure);
+    if (taken && (!first || !failed.empty()))
+      log::info("event=identity_read host={}", identity.host);
+    if (!taken && failure != failed)
+      log::error("event=identity_not_read action=\"the former one goes on\" error=\"{}\"", failure);
     failed = failure;
     if (const std::string warning = identity.now()->warning(); warning != warned) {
       if (!warning.empty()) log::warn("event=certificate warning=\"{}\"", warning);

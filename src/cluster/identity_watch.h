@@ -13,6 +13,7 @@ namespace sockmi::cluster {
 // Runs as long as the daemon. Contents that cannot be read, or that are another host's,
 // are logged; the former credentials stay in force. `workers`: threads that read the
 // files.
-boost::asio::awaitable<void> keep_current(boost::asio::io_context& io, boost::asio::thread_pool& workers, Identity identity);
+boost::asio::awaitable<void> keep_current(boost::asio::io_context& io,
+                                          boost::asio::thread_pool& workers, Identity identity);
 
 }  // namespace sockmi::cluster

@@ -43,10 +43,12 @@ Result<std::vector<T>> read_all(const fs::path& path, Read read) {
   TRY_LET(file, open_file(path));
   std::vector<T> out;
   for (T value(read(file.get())); value; value.reset(read(file.get()))) {
-    if (out.size() == kMostInAFile) return fail(E2BIG, "{}: more than {} of them", path.string(), kMostInAFile);
+    if (out.size() == kMostInAFile)
+      return fail(E2BIG, "{}: more than {} of them", path.string(), kMostInAFile);
     out.push_back(std::move(value));
   }
-  if (out.empty() || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) return fail_openssl(EINVAL, path.string());
+  if (out.empty() || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+    return fail_openssl(EINVAL, path.string());
   ERR_clear_error();
   return out;
 }
@@ -57,23 +59,29 @@ Result<> write_pem(const fs::path& path, mode_t mode, Existing existing, Write w
   if (!memory || !write(memory.get())) return fail_openssl(EIO, path.string());
   char* data = nullptr;
   const long size = BIO_get_mem_data(memory.get(), &data);
-  return write_file(path, {reinterpret_cast<const std::uint8_t*>(data), static_cast<std::size_t>(size)}, mode, existing);
+  return write_file(path,
+                    {reinterpret_cast<const std::uint8_t*>(data), static_cast<std::size_t>(size)},
+                    mode, existing);
 }
 
 }  // namespace
 
 Result<Key> read_key(const fs::path& path) {
   TRY(check_key_file(path));
-  return read_pem<Key>(path, [](BIO* in) { return PEM_read_bio_PrivateKey(in, nullptr, nullptr, nullptr); });
+  return read_pem<Key>(
+      path, [](BIO* in) { return PEM_read_bio_PrivateKey(in, nullptr, nullptr, nullptr); });
 }
 Result<Certificate> read_certificate(const fs::path& path) {
-  return read_pem<Certificate>(path, [](BIO* in) { return PEM_read_bio_X509(in, nullptr, nullptr, nullptr); });
+  return read_pem<Certificate>(
+      path, [](BIO* in) { return PEM_read_bio_X509(in, nullptr, nullptr, nullptr); });
 }
 Result<std::vector<Certificate>> read_certificates(const fs::path& path) {
-  return read_all<Certificate>(path, [](BIO* in) { return PEM_read_bio_X509(in, nullptr, nullptr, nullptr); });
+  return read_all<Certificate>(
+      path, [](BIO* in) { return PEM_read_bio_X509(in, nullptr, nullptr, nullptr); });
 }
 Result<std::vector<RevocationList>> read_revocations(const fs::path& path) {
-  return read_all<RevocationList>(path, [](BIO* in) { return PEM_read_bio_X509_CRL(in, nullptr, nullptr, nullptr); });
+  return read_all<RevocationList>(
+      path, [](BIO* in) { return PEM_read_bio_X509_CRL(in, nullptr, nullptr, nullptr); });
 }
 
 Result<> write_file(const fs::path& path, ByteView bytes, mode_t mode, Existing existing) {
@@ -88,19 +96,26 @@ Result<> write_file(const fs::path& path, ByteView bytes, mode_t mode, Existing 
 }
 
 Result<> write_key(const fs::path& path, EVP_PKEY* key, Existing existing) {
-  return write_pem(path, 0600, existing, [&](BIO* out) { return PEM_write_bio_PrivateKey(out, key, nullptr, nullptr, 0, nullptr, nullptr); });
+  return write_pem(path, 0600, existing, [&](BIO* out) {
+    return PEM_write_bio_PrivateKey(out, key, nullptr, nullptr, 0, nullptr, nullptr);
+  });
 }
 Result<> write_certificate(const fs::path& path, X509* certificate, Existing existing) {
-  return write_pem(path, 0644, existing, [&](BIO* out) { return PEM_write_bio_X509(out, certificate); });
+  return write_pem(path, 0644, existing,
+                   [&](BIO* out) { return PEM_write_bio_X509(out, certificate); });
 }
 Result<> write_certificates(const fs::path& path, const std::vector<Certificate>& certificates) {
   return write_pem(path, 0644, Existing::Replace, [&](BIO* out) {
-    return std::ranges::all_of(certificates, [out](const Certificate& each) { return PEM_write_bio_X509(out, each.get()) == 1; });
+    return std::ranges::all_of(certificates, [out](const Certificate& each) {
+      return PEM_write_bio_X509(out, each.get()) == 1;
+    });
   });
 }
 Result<> write_revocations(const fs::path& path, const std::vector<RevocationList>& lists) {
   return write_pem(path, 0644, Existing::Replace, [&](BIO* out) {
-    return std::ranges::all_of(lists, [out](const RevocationList& each) { return PEM_write_bio_X509_CRL(out, each.get()) == 1; });
+    return std::ranges::all_of(lists, [out](const RevocationList& each) {
+      return PEM_write_bio_X509_CRL(out, each.get()) == 1;
+    });
   });
 }
 

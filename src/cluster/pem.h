@@ -35,11 +35,14 @@ Result<std::vector<RevocationList>> read_revocations(const std::filesystem::path
 // Keep: EEXIST if the file exists or is a symbolic link. Replace: at no moment is there
 // an incomplete file under this name.
 enum class Existing { Keep, Replace };
-Result<> write_file(const std::filesystem::path& path, ByteView bytes, mode_t mode, Existing existing);
+Result<> write_file(const std::filesystem::path& path, ByteView bytes, mode_t mode,
+                    Existing existing);
 Result<> write_key(const std::filesystem::path& path, EVP_PKEY* key, Existing existing);
 Result<> write_certificate(const std::filesystem::path& path, X509* certificate, Existing existing);
 // Write several objects. An existing file is replaced.
-Result<> write_certificates(const std::filesystem::path& path, const std::vector<Certificate>& certificates);
-Result<> write_revocations(const std::filesystem::path& path, const std::vector<RevocationList>& lists);
+Result<> write_certificates(const std::filesystem::path& path,
+                            const std::vector<Certificate>& certificates);
+Result<> write_revocations(const std::filesystem::path& path,
+                           const std::vector<RevocationList>& lists);
 
 }  // namespace sockmi::cluster

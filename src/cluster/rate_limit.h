@@ -15,12 +15,17 @@ namespace sockmi::cluster {
 class RateBySource {
  public:
   using Clock = std::chrono::steady_clock;
-  RateBySource(double per_second, double at_once, std::size_t most_sources = 1024) : per_second_(per_second), at_once_(at_once), most_(most_sources) {}
+  RateBySource(double per_second, double at_once, std::size_t most_sources = 1024)
+      : per_second_(per_second),
+        at_once_(at_once),
+        most_(most_sources) {}
 
   // Returns whether it may happen once more. Sources beyond the bound share one bucket.
   bool take(const IpAddress& source, Clock::time_point now = Clock::now()) {
     if (!buckets_.contains(source) && buckets_.size() >= most_) forget_full(now);
-    Bucket& bucket = buckets_.contains(source) || buckets_.size() < most_ ? buckets_.try_emplace(source, Bucket{at_once_, now}).first->second : others_;
+    Bucket& bucket = buckets_.contains(source) || buckets_.size() < most_
+                         ? buckets_.try_emplace(source, Bucket{at_once_, now}).first->second
+                         : others_;
     bucket.left = level(bucket, now);
     bucket.at = now;
     if (bucket.left < 1) return false;
@@ -34,7 +39,9 @@ class RateBySource {
     Clock::time_point at;
   };
   double level(const Bucket& bucket, Clock::time_point now) const {
-    return std::min(at_once_, bucket.left + per_second_ * std::chrono::duration<double>(now - bucket.at).count());
+    return std::min(
+        at_once_,
+        bucket.left + per_second_ * std::chrono::duration<double>(now - bucket.at).count());
   }
   void forget_full(Clock::time_point now) {
     if (now < next_forgetting_) return;  // it walks over all buckets

@@ -13,11 +13,14 @@ int refusal_index() {
 // Verifies like OpenSSL does, and also records the reason of a refusal.
 int verify(X509_STORE_CTX* context, void* credentials) {
   const int good = X509_verify_cert(context);
-  const auto* ssl = static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  const auto* ssl = static_cast<const SSL*>(
+      X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx()));
   auto* words = ssl ? static_cast<std::string*>(SSL_get_ex_data(ssl, refusal_index())) : nullptr;
   if (good != 1 && words) {
-    const auto member = static_cast<const Credentials*>(credentials)->check(X509_STORE_CTX_get0_cert(context));
-    *words = member ? X509_verify_cert_error_string(X509_STORE_CTX_get_error(context)) : member.error().reason;
+    const auto member =
+        static_cast<const Credentials*>(credentials)->check(X509_STORE_CTX_get0_cert(context));
+    *words = member ? X509_verify_cert_error_string(X509_STORE_CTX_get_error(context))
+                    : member.error().reason;
   }
   return good;
 }
@@ -25,7 +28,8 @@ int verify(X509_STORE_CTX* context, void* credentials) {
 Result<> configure(SSL_CTX* ctx, const Credentials& credentials) {
   X509_STORE_up_ref(credentials.store());
   SSL_CTX_set_cert_store(ctx, credentials.store());
-  if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 || SSL_CTX_use_certificate(ctx, credentials.certificate()) != 1 ||
+  if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
+      SSL_CTX_use_certificate(ctx, credentials.certificate()) != 1 ||
       SSL_CTX_use_PrivateKey(ctx, credentials.key()) != 1)
     return fail_openssl(EINVAL, "TLS for the private line");
   SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
@@ -42,14 +46,19 @@ Result<> configure(SSL_CTX* ctx, const Credentials& credentials) {
 }  // namespace
 
 Contexts::Contexts(std::shared_ptr<const Credentials> credentials)
-    : credentials(std::move(credentials)), server(boost::asio::ssl::context::tls_server), client(boost::asio::ssl::context::tls_client) {}
+    : credentials(std::move(credentials)),
+      server(boost::asio::ssl::context::tls_server),
+      client(boost::asio::ssl::context::tls_client) {}
 
 Result<std::shared_ptr<Contexts>> Contexts::make(std::shared_ptr<const Credentials> credentials) {
   auto out = std::make_shared<Contexts>(std::move(credentials));
-  for (auto* context : {&out->server, &out->client}) TRY(configure(context->native_handle(), *out->credentials));
+  for (auto* context : {&out->server, &out->client})
+    TRY(configure(context->native_handle(), *out->credentials));
   return out;
 }
 
-void tell_refusal(SSL* ssl, std::string* words) { SSL_set_ex_data(ssl, refusal_index(), words); }
+void tell_refusal(SSL* ssl, std::string* words) {
+  SSL_set_ex_data(ssl, refusal_index(), words);
+}
 
 }  // namespace sockmi::cluster

@@ -52,11 +52,16 @@ SEC("struct_ops/init") void BPF_PROG(init, struct sock* sk) {
 
 // The kernel requires the other functions. No packet arrives while a socket has this
 // congestion control.
-SEC("struct_ops/ssthresh") __u32 BPF_PROG(ssthresh, struct sock* sk) { return ((struct tcp_sock*)sk)->snd_ssthresh; }
+SEC("struct_ops/ssthresh") __u32 BPF_PROG(ssthresh, struct sock* sk) {
+  return ((struct tcp_sock*)sk)->snd_ssthresh;
+}
 SEC("struct_ops/cong_avoid") void BPF_PROG(cong_avoid, struct sock* sk, __u32 ack, __u32 acked) {}
-SEC("struct_ops/undo_cwnd") __u32 BPF_PROG(undo_cwnd, struct sock* sk) { return ((struct tcp_sock*)sk)->snd_cwnd; }
+SEC("struct_ops/undo_cwnd") __u32 BPF_PROG(undo_cwnd, struct sock* sk) {
+  return ((struct tcp_sock*)sk)->snd_cwnd;
+}
 
-SEC(".struct_ops") struct tcp_congestion_ops carrier = {
+SEC(".struct_ops")
+struct tcp_congestion_ops carrier = {
     .init = (void*)init,
     .ssthresh = (void*)ssthresh,
     .cong_avoid = (void*)cong_avoid,

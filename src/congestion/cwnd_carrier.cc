@@ -19,7 +19,8 @@
 
 // The compiled cwnd_carrier.bpf.c.
 asm(".section .rodata\n.balign 8\n"
-    "sockmi_carrier_bpf: .incbin \"" CARRIER_BPF "\"\n"
+    "sockmi_carrier_bpf: .incbin \"" CARRIER_BPF
+    "\"\n"
     "sockmi_carrier_bpf_end:\n.previous\n");
 extern "C" const std::uint8_t sockmi_carrier_bpf[], sockmi_carrier_bpf_end[];
 
@@ -28,13 +29,14 @@ namespace {
 
 constexpr std::string_view kName = "sockmi_........";  // in cwnd_carrier.bpf.c
 // Since Linux 6.4. Debian 12 has the headers of 6.1, so the values are repeated here.
-constexpr std::uint32_t kMapWithLink = 1u << 13;  // BPF_F_LINK
+constexpr std::uint32_t kMapWithLink = 1u << 13;                   // BPF_F_LINK
 constexpr auto kStructOpsLink = static_cast<bpf_attach_type>(44);  // BPF_STRUCT_OPS
 
 int log_libbpf(libbpf_print_level, const char* format, va_list values) {
   char line[512];
   int size = std::vsnprintf(line, sizeof line, format, values);
-  while (size > 0 && size < int(sizeof line) && line[size - 1] == '\n') line[--size] = 0;
+  while (size > 0 && size < int(sizeof line) && line[size - 1] == '\n')
+    line[--size] = 0;
   log::debug("event=bpf said=\"{}\"", line);
   return size;
 }
@@ -80,14 +82,17 @@ Result<std::unique_ptr<CwndCarrier::Kernel>> CwndCarrier::Kernel::load(std::uint
   if (!kernel->registration) return fail_errno("registering a congestion control");
   // Before version 1.2, libbpf only prepares a map of this kind for a link; the link must
   // still be made.
-  if ((flags & kMapWithLink) && ::bpf_link__fd(kernel->registration.get()) == ::bpf_map__fd(operations)) {
+  if ((flags & kMapWithLink) &&
+      ::bpf_link__fd(kernel->registration.get()) == ::bpf_map__fd(operations)) {
     kernel->link.reset(::bpf_link_create(::bpf_map__fd(operations), 0, kStructOpsLink, nullptr));
     if (!kernel->link) return fail_errno("linking a congestion control");
   }
   return kernel;
 }
 
-CwndCarrier::CwndCarrier(std::string form, std::unique_ptr<Kernel> kernel) : form_(std::move(form)), kernel_(std::move(kernel)) {}
+CwndCarrier::CwndCarrier(std::string form, std::unique_ptr<Kernel> kernel)
+    : form_(std::move(form)),
+      kernel_(std::move(kernel)) {}
 CwndCarrier::CwndCarrier(CwndCarrier&&) noexcept = default;
 CwndCarrier::~CwndCarrier() = default;
 
@@ -103,7 +108,8 @@ CwndCarrier CwndCarrier::open() {
     log::warn("event=congestion_window_not_carried reason=\"{}\"", to_string(kernel.error()));
     return CwndCarrier("not carried: " + to_string(kernel.error()), nullptr);
   }
-  log::info("event=congestion_window_carried by=struct_ops name={} linked={}", (*kernel)->name, linked);
+  log::info("event=congestion_window_carried by=struct_ops name={} linked={}", (*kernel)->name,
+            linked);
   std::string form = "struct_ops " + (*kernel)->name;
   return CwndCarrier(std::move(form), std::move(*kernel));
 }
@@ -111,7 +117,8 @@ CwndCarrier CwndCarrier::open() {
 namespace {
 
 Result<> choose(int fd, std::string_view name) {
-  if (::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), static_cast<socklen_t>(name.size())) != 0)
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(),
+                   static_cast<socklen_t>(name.size())) != 0)
     return fail_errno("congestion control " + std::string(name));
   return {};
 }
@@ -121,9 +128,11 @@ Result<> choose(int fd, std::string_view name) {
 Result<> pace(int fd, std::uint64_t rate) {
   std::uint64_t owners = 0;
   socklen_t size = sizeof owners;
-  if (::getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &owners, &size) != 0) return fail_errno("SO_MAX_PACING_RATE");
+  if (::getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &owners, &size) != 0)
+    return fail_errno("SO_MAX_PACING_RATE");
   for (const std::uint64_t limit : {std::min(rate, owners), owners})
-    if (::setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &limit, sizeof limit) != 0) return fail_errno("SO_MAX_PACING_RATE");
+    if (::setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &limit, sizeof limit) != 0)
+      return fail_errno("SO_MAX_PACING_RATE");
   return {};
 }
 
@@ -134,9 +143,11 @@ Result<> CwndCarrier::carry(int fd, const wire::TcpT& image) const {
   if (!kernel_ || window.cwnd == 0 || is_fresh(window)) return {};
   char real[17] = {};
   socklen_t size = 16;
-  if (::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, real, &size) != 0) return fail_errno("TCP_CONGESTION");
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, real, &size) != 0)
+    return fail_errno("TCP_CONGESTION");
   Result<> carried;
-  if (::bpf_map_update_elem(kernel_->wanted, &fd, &window, BPF_ANY) != 0) carried = fail_errno("a socket's BPF storage");
+  if (::bpf_map_update_elem(kernel_->wanted, &fd, &window, BPF_ANY) != 0)
+    carried = fail_errno("a socket's BPF storage");
   if (carried) carried = choose(fd, kernel_->name);
   // A slow start is not a reason to fail the migration.
   if (!carried) {

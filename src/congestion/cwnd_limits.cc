@@ -22,16 +22,19 @@
 namespace sockmi::congestion {
 namespace {
 
-constexpr std::uint32_t kInitial = 10;            // RFC 6928: every connection may begin with this
-constexpr std::uint32_t kMaxFlight = 64u << 20;   // bytes
-constexpr std::uint32_t kMinTimeout = 200'000;    // us; Linux's minimum retransmission timeout
+constexpr std::uint32_t kInitial = 10;           // RFC 6928: every connection may begin with this
+constexpr std::uint32_t kMaxFlight = 64u << 20;  // bytes
+constexpr std::uint32_t kMinTimeout = 200'000;   // us; Linux's minimum retransmission timeout
 // us. With a shorter round trip, a burst lasts no longer than the delay of a timer.
 constexpr std::uint32_t kMinPacedRtt = 1000;
 constexpr std::uint32_t kLargestSsthresh = 0x7fffffff;  // "not known yet"
 
 std::uint32_t after_silence(std::uint32_t cwnd, const wire::TcpT& image) {
-  const std::uint64_t timeout = std::max<std::uint64_t>(std::uint64_t(image.srtt_us) + 4ull * image.rttvar_us, kMinTimeout);
-  for (std::uint64_t silent = 1000ull * image.idle_ms; silent > timeout && cwnd > kInitial; silent -= timeout) cwnd = std::max(cwnd / 2, kInitial);
+  const std::uint64_t timeout =
+      std::max<std::uint64_t>(std::uint64_t(image.srtt_us) + 4ull * image.rttvar_us, kMinTimeout);
+  for (std::uint64_t silent = 1000ull * image.idle_ms; silent > timeout && cwnd > kInitial;
+       silent -= timeout)
+    cwnd = std::max(cwnd / 2, kInitial);
   return cwnd;
 }
 
@@ -40,13 +43,17 @@ std::uint32_t after_silence(std::uint32_t cwnd, const wire::TcpT& image) {
 Window admissible(const wire::TcpT& image) {
   if (image.snd_cwnd == 0 || image.mss == 0 || !image.window) return {0, 0};
   const std::uint64_t peer = std::max(image.window->max_window(), image.window->snd_wnd());
-  const auto most = std::max(std::uint32_t(std::min<std::uint64_t>(2 * peer, kMaxFlight) / image.mss), kInitial);
+  const auto most =
+      std::max(std::uint32_t(std::min<std::uint64_t>(2 * peer, kMaxFlight) / image.mss), kInitial);
   const bool in_flight = image.send_queue.size() > image.unsent;
   const std::uint32_t cwnd = std::min(image.snd_cwnd, most);
-  return {in_flight ? cwnd : after_silence(cwnd, image), std::clamp(image.snd_ssthresh, 2u, kLargestSsthresh)};
+  return {in_flight ? cwnd : after_silence(cwnd, image),
+          std::clamp(image.snd_ssthresh, 2u, kLargestSsthresh)};
 }
 
-bool is_fresh(const Window& window) { return window.cwnd == kInitial && window.ssthresh == kLargestSsthresh; }
+bool is_fresh(const Window& window) {
+  return window.cwnd == kInitial && window.ssthresh == kLargestSsthresh;
+}
 
 std::uint64_t pacing_rate(const Window& window, const wire::TcpT& image) {
   if (window.cwnd <= kInitial || image.srtt_us < kMinPacedRtt) return 0;

@@ -9,43 +9,51 @@
 
 #include "connections/redirects.h"
 #include "net/addresses.h"
-#include "steer/netns.h"
 #include "net/port_users.h"
+#include "steer/netns.h"
 
 namespace sockmi::daemon {
 namespace {
 
 // A wildcard overlaps with every address, of both families: clients of a port that is
 // bound at `::` may also reach an IPv4 socket with the same port.
-bool overlap(const IpAddress& a, const IpAddress& b) { return a.wildcard() || b.wildcard() || a == b; }
+bool overlap(const IpAddress& a, const IpAddress& b) {
+  return a.wildcard() || b.wildcard() || a == b;
+}
 
 Result<> is_local(steer::KernelQueries& kernel, const IpAddress& local) {
   if (local.wildcard()) return {};
   TRY_LET(all, kernel.addresses());
   const auto is_it = [&](const net::HostAddress& each) {
-    return each.ip == local || (each.loopback && each.ip.family == local.family && local.in_prefix(each.ip, each.prefix));
+    return each.ip == local || (each.loopback && each.ip.family == local.family &&
+                                local.in_prefix(each.ip, each.prefix));
   };
   if (std::ranges::any_of(*all, is_it)) return {};
-  return fail(EADDRNOTAVAIL, "{} is no address of the socket's network namespace", to_string(local));
+  return fail(EADDRNOTAVAIL, "{} is no address of the socket's network namespace",
+              to_string(local));
 }
 
 Result<> serves_alone(const tcp::SocketInfo& facts, const User& owner) {
   const SocketAddress& local = facts.tuple.local;
   TRY_LET(users, net::users_of_port(local.port));
   for (const net::PortUser& each : users)
-    if (each.cookie != facts.cookie && each.uid != owner.uid && overlap(each.local.ip.unmapped(), local.ip.unmapped()))
+    if (each.cookie != facts.cookie && each.uid != owner.uid &&
+        overlap(each.local.ip.unmapped(), local.ip.unmapped()))
       return fail(EACCES, "another user has a socket at port {}", local.port);
   return {};
 }
 
 // True if the home of this connection is another host. That host has checked the address,
 // and redirects its packets here.
-bool is_guest(const World& world, const ImportedConnection& resident) { return resident.home != world.settings.host; }
+bool is_guest(const World& world, const ImportedConnection& resident) {
+  return resident.home != world.settings.host;
+}
 
 bool was_accepted_by_a_guest(const World& world, const SocketAddress& local) {
   return std::ranges::any_of(world.residents, [&](const auto& each) {
     const SocketAddress& listener = each.second.tuple.local;
-    return is_passive(each.second.tuple) && is_guest(world, each.second) && listener.port == local.port &&
+    return is_passive(each.second.tuple) && is_guest(world, each.second) &&
+           listener.port == local.port &&
            (listener.ip.wildcard() || listener.ip.unmapped() == local.ip.unmapped());
   });
 }
@@ -54,13 +62,15 @@ Result<> check_family(int socket, const IpAddress& local) {
   if (local.family != AF_INET6 || !local.wildcard()) return {};
   int v6only = 0;
   socklen_t size = sizeof v6only;
-  if (::getsockopt(socket, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &size) != 0) return fail_errno("IPV6_V6ONLY");
+  if (::getsockopt(socket, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &size) != 0)
+    return fail_errno("IPV6_V6ONLY");
   return v6only ? fail(ENOTSUP, "the socket is an IPV6_V6ONLY wildcard") : Result<>();
 }
 
 }  // namespace
 
-Result<> owns_address(const World& world, Survey& survey, int socket, const tcp::SocketInfo& facts, const wire::Endpoint& endpoint) {
+Result<> owns_address(const World& world, Survey& survey, int socket, const tcp::SocketInfo& facts,
+                      const wire::Endpoint& endpoint) {
   const User& owner = endpoint.owner;
   const SocketAddress& local = facts.tuple.local;
   const auto resident = world.residents.find(facts.cookie);
@@ -83,7 +93,9 @@ Result<> owns_address(const World& world, Survey& survey, int socket, const tcp:
     return checks_port ? serves_alone(facts, owner) : Result<>();
   };
   auto checked = inode == *survey.own ? check() : steer::call_in(handle.get(), check);
-  return !checked && !is_passive(endpoint.state) && was_accepted_by_a_guest(world, local) ? Result<>() : checked;
+  return !checked && !is_passive(endpoint.state) && was_accepted_by_a_guest(world, local)
+             ? Result<>()
+             : checked;
 }
 
 }  // namespace sockmi::daemon

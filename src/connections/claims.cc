@@ -11,9 +11,11 @@ constexpr std::size_t kMostByWord = 262144;  // redirects that were set up on ot
 
 }  // namespace
 
-Result<> check_address(const World& world, const cluster::AuthenticatedHost& from, const std::string& host, const IpAddress& to) {
+Result<> check_address(const World& world, const cluster::AuthenticatedHost& from,
+                       const std::string& host, const IpAddress& to) {
   if (host == from.host && to == from.address) return {};
-  const auto peers = world.negotiation ? world.negotiation->peers() : std::vector<cluster::PeerInfo>();
+  const auto peers =
+      world.negotiation ? world.negotiation->peers() : std::vector<cluster::PeerInfo>();
   const auto known = std::ranges::find(peers, host, &cluster::PeerInfo::host);
   // Temporary: a repeated request succeeds as soon as that host has been discovered.
   if (known == peers.end()) return fail(EHOSTUNREACH, "host '{}' is not known here", host);
@@ -22,35 +24,48 @@ Result<> check_address(const World& world, const cluster::AuthenticatedHost& fro
 }
 
 Result<> check_room(const World& world) {
-  if (world.away.size() >= kMostByWord) return fail(ENOBUFS, "{} connections are away already", world.away.size());
+  if (world.away.size() >= kMostByWord)
+    return fail(ENOBUFS, "{} connections are away already", world.away.size());
   return {};
 }
 
-Result<> check_claim(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to) {
+Result<> check_claim(World& world, const std::string& from, const FourTuple& tuple,
+                     const IpAddress& to) {
   if (is_passive(tuple)) return fail(EACCES, "{} speaks of a port, not of a connection", from);
-  if (to.family != tuple.local.ip.unmapped().family) return fail(EACCES, "{} is of another family than {}", to_string(to), to_string(tuple));
+  if (to.family != tuple.local.ip.unmapped().family)
+    return fail(EACCES, "{} is of another family than {}", to_string(to), to_string(tuple));
   TRY(check_room(world));
   const auto found = world.found.find(tuple.unmapped());
-  if ((found != world.found.end() && found->second == to) || world.settings.believe_holders) return {};
-  return fail(EACCES, "{} has never sent {} away, as far as it knows", world.settings.host, to_string(tuple));
+  if ((found != world.found.end() && found->second == to) || world.settings.believe_holders)
+    return {};
+  return fail(EACCES, "{} has never sent {} away, as far as it knows", world.settings.host,
+              to_string(tuple));
 }
 
-const RemoteConnection* accepted_there(const World& world, const std::string& from, const FourTuple& tuple) {
+const RemoteConnection* accepted_there(const World& world, const std::string& from,
+                                       const FourTuple& tuple) {
   for (const auto& [listener, away] : world.away)
-    if (is_passive(listener) && away.host == from && away.home == world.settings.host && listener.local.port == tuple.local.port &&
+    if (is_passive(listener) && away.host == from && away.home == world.settings.host &&
+        listener.local.port == tuple.local.port &&
         (listener.local.ip.wildcard() || listener.local.ip.unmapped() == tuple.local.ip.unmapped()))
       return &away;
   return nullptr;
 }
 
 Result<> may_return(const World& world, const std::string& from, const FourTuple& tuple) {
-  if (world.away.contains(tuple) || accepted_there(world, from, tuple) || world.settings.believe_holders) return {};
-  if (const auto found = world.found.find(tuple.unmapped()); found != world.found.end() && world.negotiation) {
+  if (world.away.contains(tuple) || accepted_there(world, from, tuple) ||
+      world.settings.believe_holders)
+    return {};
+  if (const auto found = world.found.find(tuple.unmapped());
+      found != world.found.end() && world.negotiation) {
     const auto peers = world.negotiation->peers();
     const auto peer = std::ranges::find(peers, from, &cluster::PeerInfo::host);
-    if (peer != peers.end() && (found->second == peer->line.ip || found->second == peer->other_address)) return {};
+    if (peer != peers.end() &&
+        (found->second == peer->line.ip || found->second == peer->other_address))
+      return {};
   }
-  return fail(EACCES, "{} has never sent {} away, as far as it knows", world.settings.host, to_string(tuple));
+  return fail(EACCES, "{} has never sent {} away, as far as it knows", world.settings.host,
+              to_string(tuple));
 }
 
 }  // namespace sockmi::daemon

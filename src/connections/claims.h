@@ -1,8 +1,8 @@
 // Decides whether to accept what another host claims about the location of a connection.
 #pragma once
 
-#include "context/world.h"
 #include "cluster/authenticated_host.h"
+#include "context/world.h"
 
 namespace sockmi::daemon {
 
@@ -10,7 +10,8 @@ namespace sockmi::daemon {
 // which it is connected to us; otherwise it is an address that `host` itself has
 // announced. Errors: EHOSTUNREACH if `host` is not known here; EACCES if `to` is not its
 // address.
-Result<> check_address(const World& world, const cluster::AuthenticatedHost& from, const std::string& host, const IpAddress& to);
+Result<> check_address(const World& world, const cluster::AuthenticatedHost& from,
+                       const std::string& host, const IpAddress& to);
 
 // Errors: ENOBUFS if so many connections live elsewhere that no more are accepted on the
 // claim of another host.
@@ -21,11 +22,13 @@ Result<> check_room(const World& world);
 // it there before. Without that proof, the claim is accepted only if the administrator
 // has configured that holders are trusted (steer.believe_holders). Errors: EACCES if it
 // is not accepted; ENOBUFS (see check_room()).
-Result<> check_claim(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to);
+Result<> check_claim(World& world, const std::string& from, const FourTuple& tuple,
+                     const IpAddress& to);
 
 // Returns the record of our listener that lives at `from` and has accepted this
 // connection there, of which home has no record yet. Null if there is no such listener.
-const RemoteConnection* accepted_there(const World& world, const std::string& from, const FourTuple& tuple);
+const RemoteConnection* accepted_there(const World& world, const std::string& from,
+                                       const FourTuple& tuple);
 
 // Checks whether `from` may bring a connection home: we have moved it away, or a listener
 // of ours that moved has accepted it. If our record is lost, our kernel's redirect to

@@ -41,16 +41,19 @@ void ForeignAddresses::change(const FourTuple& guest, std::optional<milliseconds
 }
 
 boost::asio::awaitable<void> ForeignAddresses::write() {
-  co_await boost::asio::post(io_, boost::asio::use_awaitable);  // until now this runs within change()
+  co_await boost::asio::post(io_,
+                             boost::asio::use_awaitable);  // until now this runs within change()
   for (milliseconds pause{200}; !unwritten_.empty();) {
     std::vector<steer::ForeignAddress> changes;
-    for (const auto& [guest, expires_in] : unwritten_) changes.push_back({guest, expires_in});
+    for (const auto& [guest, expires_in] : unwritten_)
+      changes.push_back({guest, expires_in});
     auto done = steering_->add_foreign_address(changes);
     if (done) {
       unwritten_.clear();
       break;
     }
-    log::error("event=shelter_failed guests={} error=\"{}\"", changes.size(), to_string(done.error()));
+    log::error("event=shelter_failed guests={} error=\"{}\"", changes.size(),
+               to_string(done.error()));
     co_await sleep_for(pause);
     pause = std::min(2 * pause, milliseconds(5000));
   }

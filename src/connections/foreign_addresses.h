@@ -27,7 +27,10 @@ namespace sockmi::daemon {
 
 class ForeignAddresses {
  public:
-  ForeignAddresses(boost::asio::io_context& io, const std::unique_ptr<steer::NamespacedSteering>& steering) : io_(io), steering_(steering) {}
+  ForeignAddresses(boost::asio::io_context& io,
+                   const std::unique_ptr<steer::NamespacedSteering>& steering)
+      : io_(io),
+        steering_(steering) {}
   ForeignAddresses(const ForeignAddresses&) = delete;
 
   // `guest`: the addresses as they are in packets; without a peer, everything that is

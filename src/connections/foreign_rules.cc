@@ -15,20 +15,27 @@ IpAddress address_of(const FourTuple& tuple, const SocketAddress& home_line) {
 // `is_here`: the endpoint has lived here for some time. It was here first, so it
 // continues even if this host now has a connection of its own with the same addresses and
 // ports.
-Result<> rewrite_destination(World& world, const FourTuple& tuple, const IpAddress& address, bool is_here) {
+Result<> rewrite_destination(World& world, const FourTuple& tuple, const IpAddress& address,
+                             bool is_here) {
   const IpAddress& own = world.settings.address_for(address);
-  if (own.any()) return fail(EAFNOSUPPORT, "this host has no address of the family of {}", to_string(address));
-  if (is_passive(tuple)) return world.own_ports.lend(world, tuple, {address, tuple.local.port}, own, is_here);
+  if (own.any())
+    return fail(EAFNOSUPPORT, "this host has no address of the family of {}", to_string(address));
+  if (is_passive(tuple))
+    return world.own_ports.lend(world, tuple, {address, tuple.local.port}, own, is_here);
   const FourTuple there{{own, tuple.local.port}, tuple.remote};
-  if (!is_here && net::find_socket(there)) return fail(EADDRINUSE, "this host has a connection {} of its own", to_string(there));
+  if (!is_here && net::find_socket(there))
+    return fail(EADDRINUSE, "this host has a connection {} of its own", to_string(there));
   return world.steering->rewrite_destination({&tuple, 1}, own);
 }
 
-void take_back(World& world, const FourTuple& tuple, const IpAddress& address, const IpAddress& own) {
+void take_back(World& world, const FourTuple& tuple, const IpAddress& address,
+               const IpAddress& own) {
   if (own.any()) return;
-  if (is_passive(tuple)) return world.own_ports.take_back(world, tuple, {address, tuple.local.port}, own);
+  if (is_passive(tuple))
+    return world.own_ports.take_back(world, tuple, {address, tuple.local.port}, own);
   if (auto gone = world.steering->remove_readdress({&tuple, 1}, own, world.settings.linger); !gone)
-    log::error("event=rules_left connection={} error=\"{}\"", to_string(tuple), to_string(gone.error()));
+    log::error("event=rules_left connection={} error=\"{}\"", to_string(tuple),
+               to_string(gone.error()));
 }
 
 }  // namespace
@@ -45,7 +52,8 @@ void readd_foreign_rules(World& world, const FourTuple& tuple, const SocketAddre
   const IpAddress address = address_of(tuple, home_line);
   world.shelter.add({{address, tuple.local.port}, tuple.remote});
   if (const auto routed = world.steering->is_routed(home_line.ip); !routed)
-    log::warn("event=home_out_of_reach connection={} error=\"{}\"", to_string(tuple), to_string(routed.error()));
+    log::warn("event=home_out_of_reach connection={} error=\"{}\"", to_string(tuple),
+              to_string(routed.error()));
   else if (*routed)
     comes_by_router(world, tuple, home_line);
 }
@@ -54,8 +62,11 @@ void comes_by_router(World& world, const FourTuple& tuple, const SocketAddress& 
   const IpAddress address = address_of(tuple, home_line), own = world.settings.address_for(address);
   const auto done = rewrite_destination(world, tuple, address, true);
   if (done) return;
-  if (is_passive(tuple) && !own.any()) world.own_ports.want(tuple, {address, tuple.local.port}, own, done.error());
-  else log::error("event=not_readdressed connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
+  if (is_passive(tuple) && !own.any())
+    world.own_ports.want(tuple, {address, tuple.local.port}, own, done.error());
+  else
+    log::error("event=not_readdressed connection={} error=\"{}\"", to_string(tuple),
+               to_string(done.error()));
 }
 
 void rewrite_foreign_destinations(World& world, const IpAddress& before) {
@@ -72,14 +83,17 @@ void rewrite_foreign_destinations(World& world, const IpAddress& before) {
 void untrack(World& world, const FourTuple& tuple) {
   if (is_passive(tuple)) return;
   if (auto done = world.steering->untrack(tuple, world.settings.linger); !done)
-    log::warn("event=tracking_left connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
+    log::warn("event=tracking_left connection={} error=\"{}\"", to_string(tuple),
+              to_string(done.error()));
 }
 
-void remove_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_line, milliseconds linger) {
+void remove_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_line,
+                          milliseconds linger) {
   const IpAddress address = address_of(tuple, home_line);
   const FourTuple guest{{address, tuple.local.port}, tuple.remote};
   world.shelter.drop(guest, linger);
-  if (!world.shelter.has(guest)) take_back(world, tuple, address, world.settings.address_for(address));
+  if (!world.shelter.has(guest))
+    take_back(world, tuple, address, world.settings.address_for(address));
 }
 
 }  // namespace sockmi::daemon

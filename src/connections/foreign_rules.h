@@ -17,7 +17,8 @@ Result<> add_foreign_rules(World& world, const FourTuple& tuple, const SocketAdd
 void readd_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_line);
 // Has to be called once for each call of the two functions above, when the endpoint has
 // left or ended. The rules stay in force for `linger`.
-void remove_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_line, milliseconds linger);
+void remove_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_line,
+                          milliseconds linger);
 
 // Prepares for home sending the endpoint's packets through a router, whatever our own
 // route to home is. Errors are logged.

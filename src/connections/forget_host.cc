@@ -24,12 +24,14 @@ Forgotten forget_host(World& world, const std::string& host) {
     ++(held ? out.held : out.forwarded);
     // Packets in transit are redirected for a moment longer.
     if (auto done = redirect(world, tuple, away, milliseconds(1000)); !done)
-      log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
+      log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple),
+                 to_string(done.error()));
     it = world.away.erase(it);
     world.journal.is_back(tuple);
   }
   world.silent.erase(host);
-  log::warn("event=host_forgotten host={} untold={} forwarded={} held={}", host, out.untold, out.forwarded, out.held);
+  log::warn("event=host_forgotten host={} untold={} forwarded={} held={}", host, out.untold,
+            out.forwarded, out.held);
   return out;
 }
 

@@ -31,10 +31,10 @@
 #include "base/log.h"
 #include "base/spawn.h"
 #include "connections/claims.h"
-#include "context/async_event.h"
 #include "connections/foreign_rules.h"
-#include "connections/redirects.h"
 #include "connections/lifecycle.h"
+#include "connections/redirects.h"
+#include "context/async_event.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -49,12 +49,15 @@ constexpr std::size_t kMostAStep = 50;
 
 // Sends a request and returns the host's answer. The outer Result is an error if there
 // was no answer. While a host does not answer, only one caller at a time asks it.
-asio::awaitable<Result<Result<int>>> ask(World& world, std::string host, SocketAddress line, Secret message) {
+asio::awaitable<Result<Result<int>>> ask(World& world, std::string host, SocketAddress line,
+                                         Secret message) {
   if (const auto it = world.silent.find(host); it != world.silent.end()) {
-    if (Clock::now() < it->second.until) co_return fail(EHOSTUNREACH, "{} was silent a moment ago", host);
+    if (Clock::now() < it->second.until)
+      co_return fail(EHOSTUNREACH, "{} was silent a moment ago", host);
     it->second.until = Clock::now() + 2 * kHomeCallTimeout;
   }
-  const auto reply = co_await world.transfer->call(host, line, std::move(message), kHomeCallTimeout);
+  const auto reply =
+      co_await world.transfer->call(host, line, std::move(message), kHomeCallTimeout);
   if (reply) {
     if (world.silent.erase(host)) log::info("event=host_answers host={}", host);
     co_return wire::read_answer(*reply);
@@ -68,13 +71,18 @@ asio::awaitable<Result<Result<int>>> ask(World& world, std::string host, SocketA
 
 // True if the address belongs to this host, or to a container on it.
 bool is_own(const World& world, const IpAddress& ip) {
-  return world.steering->within(ip, [&]() -> Result<> {
-    const unique_fd socket(::socket(ip.family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    sockaddr_storage address;
-    const socklen_t size = SocketAddress{ip, 0}.to(address);
-    if (!socket || ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) return fail_errno(to_string(ip));
-    return {};
-  }).has_value();
+  return world.steering
+      ->within(ip,
+               [&]() -> Result<> {
+                 const unique_fd socket(::socket(ip.family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+                 sockaddr_storage address;
+                 const socklen_t size = SocketAddress{ip, 0}.to(address);
+                 if (!socket ||
+                     ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0)
+                   return fail_errno(to_string(ip));
+                 return {};
+               })
+      .has_value();
 }
 
 bool lives_at_home(const World& world, const FourTuple& tuple) {
@@ -95,24 +103,34 @@ Result<> lead(World& world, const FourTuple& tuple, const RemoteConnection& away
 
 // Accepts that `from` holds an endpoint of which this host should have a record and has
 // none. Returns 1.
-Result<int> accept_claim(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& service,
-                      std::uint64_t generation) {
+Result<int> accept_claim(World& world, const std::string& from, const FourTuple& tuple,
+                         const IpAddress& to, const std::string& service,
+                         std::uint64_t generation) {
   if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
   TRY(check_claim(world, from, tuple, to));
-  if (!is_own(world, tuple.local.ip.unmapped())) return fail(EACCES, "{} is no address of {}", to_string(tuple.local.ip), world.settings.host);
+  if (!is_own(world, tuple.local.ip.unmapped()))
+    return fail(EACCES, "{} is no address of {}", to_string(tuple.local.ip), world.settings.host);
   if (lives_at_home(world, tuple)) return fail(EACCES, "{} lives here", to_string(tuple));
-  const RemoteConnection away{service, from, to, world.settings.host, world.settings.line(), world.steering->in_other_namespace(tuple.local.ip),
-                  generation, {}};
+  const RemoteConnection away{service,
+                              from,
+                              to,
+                              world.settings.host,
+                              world.settings.line(),
+                              world.steering->in_other_namespace(tuple.local.ip),
+                              generation,
+                              {}};
   TRY(lead(world, tuple, away));
   world.found.erase(tuple.unmapped());  // a redirect found in the kernel proves one claim only
-  log::warn("event=forgotten connection={} service={} host={} action=\"redirected again\"", to_string(tuple), service, from);
+  log::warn("event=forgotten connection={} service={} host={} action=\"redirected again\"",
+            to_string(tuple), service, from);
   return 1;
 }
 
 // Removes the record of a connection that has ended. Its redirect stays a little longer,
 // because the last holder may be in TIME_WAIT. A new connection with the same addresses
 // and ports is home's own.
-Result<> forget(World& world, std::map<FourTuple, RemoteConnection>::iterator it, std::uint64_t generation = 0) {
+Result<> forget(World& world, std::map<FourTuple, RemoteConnection>::iterator it,
+                std::uint64_t generation = 0) {
   const auto [tuple, away] = *it;
   generation = std::max(generation, away.generation);
   if (is_passive(tuple)) {
@@ -126,7 +144,8 @@ Result<> forget(World& world, std::map<FourTuple, RemoteConnection>::iterator it
   if (away.home == world.settings.host) {
     world.journal.is_back(tuple);
   } else {
-    const ImportedConnection was{tuple, away.service, away.home, away.home_line, away.home, away.home_line, generation};
+    const ImportedConnection was{tuple,     away.service,   away.home, away.home_line,
+                                 away.home, away.home_line, generation};
     spawn(world.io, "tell_ended", notify_ended(world, world.journal.has_ended(was, 0), was));
   }
   return {};
@@ -137,11 +156,15 @@ asio::awaitable<void> reassert_held(World& world, std::string host, SocketAddres
   for (const auto& [cookie, resident] : world.residents)
     if (resident.home == host) those.push_back(resident);
   for (const ImportedConnection& resident : those) {
-    const auto answer = co_await ask(world, host, line, wire::pack_moved(resident.tuple, world.settings.address_for(resident.tuple.local.ip), world.settings.host, resident.service, resident.generation));
+    const auto answer = co_await ask(
+        world, host, line,
+        wire::pack_moved(resident.tuple, world.settings.address_for(resident.tuple.local.ip),
+                         world.settings.host, resident.service, resident.generation));
     if (!answer) co_return;  // repeated when that host starts again
     if (!*answer) {
       ++world.counters.disowned;
-      log::warn("event=disowned connection={} home={} error=\"{}\"", to_string(resident.tuple), host, to_string(answer->error()));
+      log::warn("event=disowned connection={} home={} error=\"{}\"", to_string(resident.tuple),
+                host, to_string(answer->error()));
     } else if (**answer == 1) {
       ++world.counters.told_again;
       log::warn("event=home_had_forgotten connection={} home={}", to_string(resident.tuple), host);
@@ -149,11 +172,15 @@ asio::awaitable<void> reassert_held(World& world, std::string host, SocketAddres
   }
 }
 
-void note_unheard(World& world, const FourTuple& tuple, const RemoteConnection& away, bool unheard) {
+void note_unheard(World& world, const FourTuple& tuple, const RemoteConnection& away,
+                  bool unheard) {
   if (is_unheard(world, tuple, away) == unheard) return;
   if (unheard) {
     world.unheard[tuple] = away.generation;
-    log::warn("event=unheard connection={} host={} reason=\"its peer has not answered since it moved there\"", to_string(tuple), away.host);
+    log::warn(
+        "event=unheard connection={} host={} reason=\"its peer has not answered since it moved "
+        "there\"",
+        to_string(tuple), away.host);
   } else {
     world.unheard.erase(tuple);
     log::info("event=heard connection={} host={}", to_string(tuple), away.host);
@@ -169,9 +196,11 @@ bool goes_by_router(const World& world, const RemoteConnection& away) {
 }
 
 // Queries the holder of a redirect. Returns false if the holder does not answer.
-asio::awaitable<bool> ask_about(World& world, FourTuple tuple, RemoteConnection away, SocketAddress line) {
+asio::awaitable<bool> ask_about(World& world, FourTuple tuple, RemoteConnection away,
+                                SocketAddress line) {
   const auto answer = co_await ask(world, away.host, line,
-                                wire::pack_held(tuple, away.service, world.settings.line(), away.generation, goes_by_router(world, away)));
+                                   wire::pack_held(tuple, away.service, world.settings.line(),
+                                                   away.generation, goes_by_router(world, away)));
   if (!answer) co_return false;
   const auto it = world.away.find(tuple);
   if (!*answer || it == world.away.end() || it->second != away) co_return true;
@@ -181,7 +210,9 @@ asio::awaitable<bool> ask_about(World& world, FourTuple tuple, RemoteConnection 
   }
   if (lives_at_home(world, tuple)) co_return true;  // it is returning just now
   log::warn("event=not_held connection={} host={}", to_string(tuple), away.host);
-  if (auto done = forget(world, it); !done) log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
+  if (auto done = forget(world, it); !done)
+    log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple),
+               to_string(done.error()));
   co_return true;
 }
 
@@ -200,7 +231,8 @@ asio::awaitable<void> compare(World& world, std::string host, SocketAddress line
   for (const auto& [tuple, away] : world.away)
     if (is_passive(tuple) && away.host == host)
       if (auto led = redirect_passive(world, tuple.local, host); !led)
-        log::error("event=listener_not_redirected local={} to={} error=\"{}\"", to_string(tuple.local), host, to_string(led.error()));
+        log::error("event=listener_not_redirected local={} to={} error=\"{}\"",
+                   to_string(tuple.local), host, to_string(led.error()));
   co_await reassert_held(world, host, line);
   co_await verify_holders(world, host, line);
 }
@@ -212,14 +244,17 @@ asio::awaitable<void> notify_moved(World& world, FourTuple tuple) {
   if (found == world.away.end()) co_return;
   const RemoteConnection away = found->second;
   for (milliseconds pause{20};; pause = std::min(2 * pause, kMaxHomeBackoff)) {
-    const auto answer = co_await ask(world, away.home, away.home_line, wire::pack_moved(tuple, away.address, away.host, away.service, away.generation));
+    const auto answer = co_await ask(
+        world, away.home, away.home_line,
+        wire::pack_moved(tuple, away.address, away.host, away.service, away.generation));
     const auto it = world.away.find(tuple);
     if (it == world.away.end() || it->second != away) co_return;  // it returned, or has ended
     // ENOENT: home has no record of it, or it has ended and that message arrived first.
     const bool forgotten = answer && !*answer && (*answer).error().code == ENOENT;
     if (forgotten || (answer && *answer)) break;
     co_await sleep_for(pause);
-    if (const auto now = world.away.find(tuple); now == world.away.end() || now->second != away) co_return;
+    if (const auto now = world.away.find(tuple); now == world.away.end() || now->second != away)
+      co_return;
   }
   // Packets in transit are redirected for a moment longer.
   (void)redirect(world, tuple, away, std::min(world.settings.linger, milliseconds(1000)));
@@ -238,27 +273,33 @@ asio::awaitable<void> notify_address(World& world, int family) {
     // Home may reject the new address because it has not received our HELLO with it yet.
     // Try again then. A home that does not answer asks us when it starts again.
     for (milliseconds pause{50}; pause < kMaxHomeBackoff; pause *= 2) {
-      if (!world.residents.contains(cookie) || world.settings.address_for(address) != address) break;
-      Secret said = wire::pack_moved(resident.tuple, address, world.settings.host, resident.service, resident.generation);
+      if (!world.residents.contains(cookie) || world.settings.address_for(address) != address)
+        break;
+      Secret said = wire::pack_moved(resident.tuple, address, world.settings.host, resident.service,
+                                     resident.generation);
       const auto answer = co_await ask(world, resident.home, resident.home_line, std::move(said));
       if (!answer || *answer || (*answer).error().code == ENOENT) break;
       co_await sleep_for(pause);
     }
 }
 
-asio::awaitable<void> notify_ended(World& world, std::uint64_t number, ImportedConnection resident) {
+asio::awaitable<void> notify_ended(World& world, std::uint64_t number,
+                                   ImportedConnection resident) {
   if (is_passive(resident.tuple)) co_await adopt_accepted(world, resident.tuple.local, resident);
   std::optional<Clock::time_point> denied;
   for (milliseconds pause{20};; pause = std::min(2 * pause, kMaxHomeBackoff)) {
-    const auto home = co_await ask(world, resident.home, resident.home_line, wire::pack_ended(resident.tuple, resident.generation));
+    const auto home = co_await ask(world, resident.home, resident.home_line,
+                                   wire::pack_ended(resident.tuple, resident.generation));
     if (home && (*home || (*home).error().code == ENOENT)) break;
     if (resident.from != resident.home) {
-      const auto before = co_await ask(world, resident.from, resident.from_line, wire::pack_ended(resident.tuple, resident.generation));
+      const auto before = co_await ask(world, resident.from, resident.from_line,
+                                       wire::pack_ended(resident.tuple, resident.generation));
       if (before && *before) break;
     }
     if (home && !denied) denied = Clock::now();
     if (home && Clock::now() > *denied + kRejectionGracePeriod) {
-      log::warn("event=not_believed connection={} home={} error=\"{}\"", to_string(resident.tuple), resident.home, to_string((*home).error()));
+      log::warn("event=not_believed connection={} home={} error=\"{}\"", to_string(resident.tuple),
+                resident.home, to_string((*home).error()));
       break;
     }
     co_await sleep_for(pause);
@@ -268,7 +309,8 @@ asio::awaitable<void> notify_ended(World& world, std::uint64_t number, ImportedC
   world.journal.told(number);
 }
 
-Result<int> moved(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
+                  const IpAddress& to, const std::string& host, const std::string& service,
                   std::uint64_t generation) {
   const auto it = world.away.find(tuple);
   if (it == world.away.end()) {
@@ -276,18 +318,25 @@ Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
     if (const RemoteConnection* listener = accepted_there(world, from, tuple)) {
       TRY(check_room(world));
       if (lives_at_home(world, tuple)) return fail(EACCES, "{} lives here", to_string(tuple));
-      const RemoteConnection away{listener->service, from, to, world.settings.host, world.settings.line(), listener->container, generation, {}};
+      const RemoteConnection away{
+          listener->service,   from,       to, world.settings.host, world.settings.line(),
+          listener->container, generation, {}};
       TRY(lead(world, tuple, away));
       return 0;
     }
-    if (from == host && !service.empty()) return accept_claim(world, from, tuple, to, service, generation);
+    if (from == host && !service.empty())
+      return accept_claim(world, from, tuple, to, service, generation);
   }
-  if (it == world.away.end() || it->second.home != world.settings.host) return fail(ENOENT, "{} is not away", to_string(tuple));
+  if (it == world.away.end() || it->second.home != world.settings.host)
+    return fail(ENOENT, "{} is not away", to_string(tuple));
   // The connection still lives at the same holder, whose address has changed.
-  const bool readdressed = from == host && it->second.host == host && it->second.address != to && generation == it->second.generation;
+  const bool readdressed = from == host && it->second.host == host && it->second.address != to &&
+                           generation == it->second.generation;
   // The message is outdated, or a repetition.
   if (generation != 0 && generation <= it->second.generation && !readdressed) return 0;
-  if (it->second.host == host && it->second.address == to && (generation == 0 || it->second.host != from)) return 0;
+  if (it->second.host == host && it->second.address == to &&
+      (generation == 0 || it->second.host != from))
+    return 0;
   if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
   RemoteConnection away = it->second;
   away.host = host;
@@ -298,27 +347,33 @@ Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
   return 0;
 }
 
-Result<> ended(World& world, const std::string& from, const FourTuple& tuple, std::uint64_t generation) {
+Result<> ended(World& world, const std::string& from, const FourTuple& tuple,
+               std::uint64_t generation) {
   const auto it = world.away.find(tuple);
   // There is no record, or the message is a repetition.
   if (it == world.away.end()) return fail(ENOENT, "{} is not away", to_string(tuple));
   const RemoteConnection& away = it->second;
-  if (away.host != from && (generation == 0 || away.told_by != from)) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
+  if (away.host != from && (generation == 0 || away.told_by != from))
+    return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
   // The message is about an earlier stay there.
   if (generation != 0 && generation < away.generation) return {};
   return forget(world, it, generation);
 }
 
-Result<int> held(World& world, const std::string& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
-                 std::uint64_t generation, bool routed) {
+Result<int> held(World& world, const std::string& from, const FourTuple& tuple,
+                 const std::string& service, const SocketAddress& line, std::uint64_t generation,
+                 bool routed) {
   if (world.away.contains(tuple)) return 1;
   const auto socket = world.find_socket(tuple);
   auto resident = socket ? world.residents.find(socket->cookie) : world.residents.end();
   // A socket that is only bound cannot be found by its address.
   if (resident == world.residents.end() && is_passive(tuple))
-    resident = std::ranges::find_if(world.residents, [&](const auto& each) { return each.second.tuple.unmapped() == tuple.unmapped(); });
+    resident = std::ranges::find_if(world.residents, [&](const auto& each) {
+      return each.second.tuple.unmapped() == tuple.unmapped();
+    });
   if (resident != world.residents.end()) {
-    if (routed && resident->second.home == from) comes_by_router(world, resident->second.tuple, resident->second.home_line);
+    if (routed && resident->second.home == from)
+      comes_by_router(world, resident->second.tuple, resident->second.home_line);
     return 1;
   }
   if (!socket) return 0;
@@ -336,7 +391,8 @@ asio::awaitable<void> ask_in_turn(World& world) {
   for (FourTuple last;;) {
     if (world.away.upper_bound(last) == world.away.end()) {
       last = {};
-      std::erase_if(world.unheard, [&](const auto& each) { return !world.away.contains(each.first); });
+      std::erase_if(world.unheard,
+                    [&](const auto& each) { return !world.away.contains(each.first); });
       co_await sleep_for(kRound);
     }
     co_await sleep_for(kStep);
@@ -363,7 +419,9 @@ bool is_unheard(const World& world, const FourTuple& tuple, const RemoteConnecti
 asio::awaitable<void> notify_routes(World& world, std::vector<IpAddress> hosts) {
   std::vector<std::pair<FourTuple, RemoteConnection>> those;
   for (const auto& [tuple, away] : world.away)
-    if (away.home == world.settings.host && std::ranges::find(hosts, away.address) != hosts.end() && goes_by_router(world, away)) those.emplace_back(tuple, away);
+    if (away.home == world.settings.host && std::ranges::find(hosts, away.address) != hosts.end() &&
+        goes_by_router(world, away))
+      those.emplace_back(tuple, away);
   for (const auto& [tuple, away] : those) {
     const auto peers = world.negotiation->peers();
     const auto peer = std::ranges::find(peers, away.host, &cluster::PeerInfo::host);

@@ -22,17 +22,20 @@ asio::awaitable<void> notify_address(World& world, int family);
 // unknown and is redirected again, 0 otherwise. Errors: ENOENT if we have no record of
 // it, or it has ended; EACCES if `from` does not hold it, or if its claim to an unknown
 // connection is not accepted; ENOBUFS (see check_room()).
-Result<int> moved(World& world, const std::string& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
+                  const IpAddress& to, const std::string& host, const std::string& service,
                   std::uint64_t generation = 0);
 // Removes the redirect of a connection that has ended. Errors: ENOENT if we have no
 // record of it; EACCES if `from` neither holds it nor sent it to its holder.
-Result<> ended(World& world, const std::string& from, const FourTuple& tuple, std::uint64_t generation = 0);
+Result<> ended(World& world, const std::string& from, const FourTuple& tuple,
+               std::uint64_t generation = 0);
 // Answers whether the connection is held here. Returns 1 if it lives here, or if it moved
 // on from here and its home has not confirmed that; 0 if not. (Daemon::held() also
 // returns 2: it lives here, and its peer has not answered.) `routed`: its packets come
 // through a router, with our address as their destination. Errors: EACCES if it lives
 // here without a record, and `service` is not served here.
-Result<int> held(World& world, const std::string& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+Result<int> held(World& world, const std::string& from, const FourTuple& tuple,
+                 const std::string& service, const SocketAddress& line,
                  std::uint64_t generation = 0, bool routed = false);
 
 // Compares records with another host, after its daemon or ours has started: what each

@@ -14,9 +14,9 @@
 
 #include "base/log.h"
 #include "base/spawn.h"
-#include "context/async_event.h"
 #include "connections/foreign_rules.h"
 #include "connections/home_protocol.h"
+#include "context/async_event.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -29,17 +29,21 @@ asio::awaitable<void> HostAddresses::follow(net::AddressNews news) {
   asio::posix::stream_descriptor descriptor(co_await asio::this_coro::executor, ::dup(news.fd()));
   for (;;) {
     news.read();
-    if (auto looked = look(); !looked) log::error("event=addresses_not_read error=\"{}\"", to_string(looked.error()));
+    if (auto looked = look(); !looked)
+      log::error("event=addresses_not_read error=\"{}\"", to_string(looked.error()));
     co_await sleep_for(kPause);
     boost::system::error_code error;
-    co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
+                                   asio::redirect_error(asio::use_awaitable, error));
     if (error) co_return;
   }
 }
 
 std::vector<std::string> HostAddresses::warnings() const {
   std::vector<std::string> out;
-  for (const IpAddress& each : gone_) out.push_back(fmt::format("address {} is gone: packets for it do not reach this host", to_string(each)));
+  for (const IpAddress& each : gone_)
+    out.push_back(
+        fmt::format("address {} is gone: packets for it do not reach this host", to_string(each)));
   return out;
 }
 
@@ -48,7 +52,8 @@ std::vector<std::string> HostAddresses::warnings() const {
 std::map<IpAddress, std::size_t> HostAddresses::wanted() const {
   std::map<IpAddress, std::size_t> out{{world_.settings.address, 0}};
   for (const auto& [tuple, away] : world_.away)
-    if (away.home == world_.settings.host && !away.container && !tuple.local.ip.wildcard()) ++out[tuple.local.ip.unmapped()];
+    if (away.home == world_.settings.host && !away.container && !tuple.local.ip.wildcard())
+      ++out[tuple.local.ip.unmapped()];
   return out;
 }
 
@@ -77,7 +82,8 @@ void HostAddresses::find_other(bool& changed) {
   const auto found = net::address_beside(address, before);
   if (!found || *found == before || (found->any() && gone_.contains(address))) return;
   world_.settings.other_address = *found;
-  log::warn("event=other_address_changed from={} to={}", before.any() ? "none" : to_string(before), found->any() ? "none" : to_string(*found));
+  log::warn("event=other_address_changed from={} to={}", before.any() ? "none" : to_string(before),
+            found->any() ? "none" : to_string(*found));
   changed = true;
   if (!found->any()) {
     rewrite_foreign_destinations(world_, before);

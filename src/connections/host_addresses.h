@@ -4,9 +4,9 @@
 
 #include <set>
 
-#include "takeover/takeover.h"
 #include "context/world.h"
 #include "net/own_address.h"
+#include "takeover/takeover.h"
 
 namespace sockmi::daemon {
 

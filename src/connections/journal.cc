@@ -17,13 +17,16 @@ constexpr std::size_t kLongestLine = 4096;
 constexpr std::size_t kRoomOfMove = 1024, kSpareRoom = 64 << 10;
 constexpr std::size_t kMostUnwritten = 1 << 20;
 // Each verb with the least number of words behind its key.
-const std::map<std::string, std::size_t> kVerbs = {{"committed", 0}, {"thawed", 1}, {"away", 5}, {"resident", 6}, {"ended", 6}, {"taken", 3}};
+const std::map<std::string, std::size_t> kVerbs = {{"committed", 0}, {"thawed", 1}, {"away", 5},
+                                                   {"resident", 6},  {"ended", 6},  {"taken", 3}};
 
 std::string encode(const std::string& text) {
   std::string out;
   for (const unsigned char c : text)
-    if (c > ' ' && c < 0x7f && c != '%') out += static_cast<char>(c);
-    else fmt::format_to(std::back_inserter(out), "%{:02x}", c);
+    if (c > ' ' && c < 0x7f && c != '%')
+      out += static_cast<char>(c);
+    else
+      fmt::format_to(std::back_inserter(out), "%{:02x}", c);
   return out;
 }
 
@@ -31,7 +34,9 @@ std::string decode(const std::string& word) {
   std::string out;
   for (std::size_t i = 0; i < word.size(); ++i) {
     unsigned char c = static_cast<unsigned char>(word[i]);
-    if (c == '%' && i + 2 < word.size() && std::from_chars(&word[i + 1], &word[i + 3], c, 16).ptr == &word[i + 3]) i += 2;
+    if (c == '%' && i + 2 < word.size() &&
+        std::from_chars(&word[i + 1], &word[i + 3], c, 16).ptr == &word[i + 3])
+      i += 2;
     out += static_cast<char>(c);
   }
   return out;
@@ -48,7 +53,8 @@ std::optional<wire::MigrationId> parse_id(const std::string& text) {
   wire::MigrationId id{};
   if (text.size() != 2 * id.size()) return std::nullopt;
   for (std::size_t i = 0; i < id.size(); ++i)
-    if (std::from_chars(&text[2 * i], &text[2 * i + 2], id[i], 16).ptr != &text[2 * i + 2]) return std::nullopt;
+    if (std::from_chars(&text[2 * i], &text[2 * i + 2], id[i], 16).ptr != &text[2 * i + 2])
+      return std::nullopt;
   return id;
 }
 
@@ -63,31 +69,39 @@ Result<FourTuple> parse_tuple(const std::string& text) {
 }
 
 Words words_of(const RemoteConnection& away) {
-  Words words{away.service, away.host, to_string(away.address), away.home, to_string(away.home_line)};
+  Words words{away.service, away.host, to_string(away.address), away.home,
+              to_string(away.home_line)};
   if (away.container) words.push_back("container");
   if (away.generation) words.push_back(std::to_string(away.generation));
   return words;
 }
 
 Words words_of(const ImportedConnection& it) {
-  return {to_string(it.tuple), it.service, it.home, to_string(it.home_line), it.from, to_string(it.from_line), std::to_string(it.generation)};
+  return {to_string(it.tuple),          it.service, it.home,
+          to_string(it.home_line),      it.from,    to_string(it.from_line),
+          std::to_string(it.generation)};
 }
 
 // Returns 0 for a line of an earlier version, which has no generation.
-std::uint64_t generation_of(const Words& words, std::size_t at) { return words.size() > at ? parse_number(words[at]).value_or(0) : 0; }
+std::uint64_t generation_of(const Words& words, std::size_t at) {
+  return words.size() > at ? parse_number(words[at]).value_or(0) : 0;
+}
 
 Result<RemoteConnection> read_away(const Words& words) {
   TRY_LET(address, IpAddress::parse(words[2]));
   TRY_LET(line, SocketAddress::parse(words[4]));
   const bool container = words.size() > 5 && words[5] == "container";
-  return RemoteConnection{words[0], words[1], address, words[3], line, container, generation_of(words, 5u + container), {}};
+  return RemoteConnection{
+      words[0], words[1], address, words[3], line, container, generation_of(words, 5u + container),
+      {}};
 }
 
 Result<ImportedConnection> read_resident(const Words& words) {
   TRY_LET(tuple, parse_tuple(words[0]));
   TRY_LET(home_line, SocketAddress::parse(words[3]));
   TRY_LET(from_line, SocketAddress::parse(words[5]));
-  return ImportedConnection{tuple, words[1], words[2], home_line, words[4], from_line, generation_of(words, 6)};
+  return ImportedConnection{
+      tuple, words[1], words[2], home_line, words[4], from_line, generation_of(words, 6)};
 }
 
 Words words_of(const TakenOver& it) {
@@ -100,13 +114,15 @@ Result<TakenOver> read_taken_over(const std::string& address, const Words& words
   TRY_LET(ip, IpAddress::parse(address));
   const auto prefix = parse_number(words[0]);
   if (!prefix || *prefix > ip.size() * 8) return fail(EINVAL, "'{}' is no prefix length", words[0]);
-  return TakenOver{ip, static_cast<unsigned>(*prefix), words[1], words[2], words.size() > 3 && words[3] == "deprecated"};
+  return TakenOver{ip, static_cast<unsigned>(*prefix), words[1], words[2],
+                   words.size() > 3 && words[3] == "deprecated"};
 }
 
 std::string line_of(const std::pair<std::string, std::string>& key, const Words* words) {
   std::string line = (words ? "" : "-") + key.first + " " + encode(key.second);
   if (words)
-    for (const std::string& word : *words) line += " " + encode(word);
+    for (const std::string& word : *words)
+      line += " " + encode(word);
   return line + "\n";
 }
 
@@ -119,7 +135,8 @@ bool is_fact(const std::pair<std::string, std::string>& key, const Words& words)
   if (key.first == "away") return parse_tuple(key.second) && read_away(words);
   if (key.first == "thawed") return parse_id(key.second) && parse_number(words[0]);
   if (key.first == "taken") return read_taken_over(key.second, words).has_value();
-  if (key.first == "resident" || key.first == "ended") return parse_number(key.second) && read_resident(words);
+  if (key.first == "resident" || key.first == "ended")
+    return parse_number(key.second) && read_resident(words);
   return true;
 }
 
@@ -154,7 +171,8 @@ void Journal::read(const std::string& all) {
   for (std::string line; std::getline(lines, line); ++lines_) {
     if (line.ends_with(JournalFile::kNotWritten)) continue;
     Words words;
-    for (const auto word : std::views::split(line, ' ')) words.push_back(decode({word.begin(), word.end()}));
+    for (const auto word : std::views::split(line, ' '))
+      words.push_back(decode({word.begin(), word.end()}));
     const bool readable = words.size() >= 2 && line.size() <= kLongestLine && is_printable(line);
     const bool ends = readable && words[0].starts_with('-');
     const Key key = readable ? Key{words[0].substr(ends), words[1]} : Key();
@@ -174,11 +192,14 @@ Result<> Journal::open_file() {
   Result<> kept;
   if (unreadable_ > 0) {
     const auto name = file_.keep_aside();
-    if (name) log::error("event=journal_damaged unreadable={} kept={}", unreadable_, name->string());
-    else kept = std::unexpected(name.error());
+    if (name)
+      log::error("event=journal_damaged unreadable={} kept={}", unreadable_, name->string());
+    else
+      kept = std::unexpected(name.error());
   }
   const bool unkept = !kept;
-  auto fresh = kept ? JournalFile::write_aside(path(), facts_as_text()) : Result<unique_fd>(std::unexpected(kept.error()));
+  auto fresh = kept ? JournalFile::write_aside(path(), facts_as_text())
+                    : Result<unique_fd>(std::unexpected(kept.error()));
   if (fresh) {
     if (auto done = file_.replace(std::move(*fresh), ""); done) {
       lines_ = facts_.size();
@@ -198,20 +219,25 @@ Result<> Journal::open_file() {
 }
 
 void Journal::take(Change change) {
-  if (change.key.first == "ended") last_number_ = std::max(last_number_, parse_number(change.key.second).value_or(0));
-  if (change.words) facts_[std::move(change.key)] = std::move(*change.words);
-  else facts_.erase(change.key);
+  if (change.key.first == "ended")
+    last_number_ = std::max(last_number_, parse_number(change.key.second).value_or(0));
+  if (change.words)
+    facts_[std::move(change.key)] = std::move(*change.words);
+  else
+    facts_.erase(change.key);
 }
 
 std::string Journal::text_of(const std::vector<Change>& changes) {
   std::string all;
-  for (const Change& change : changes) all += line_of(change.key, change.words ? &*change.words : nullptr);
+  for (const Change& change : changes)
+    all += line_of(change.key, change.words ? &*change.words : nullptr);
   return all;
 }
 
 std::string Journal::facts_as_text() const {
   std::string all;
-  for (const auto& [key, words] : facts_) all += line_of(key, &words);
+  for (const auto& [key, words] : facts_)
+    all += line_of(key, &words);
   return all;
 }
 
@@ -220,7 +246,9 @@ Result<> Journal::write(const std::string& lines, std::size_t count) {
   if (overflowed_) return fail(ENOSPC, "{}", error_);
   auto done = file_.append(unwritten_ + lines);
   if (!done) {
-    if (error_.empty()) log::error("event=journal_fails error=\"{}\" action=\"no endpoint moves until it works\"", to_string(done.error()));
+    if (error_.empty())
+      log::error("event=journal_fails error=\"{}\" action=\"no endpoint moves until it works\"",
+                 to_string(done.error()));
     error_ = to_string(done.error());
     return done;
   }
@@ -236,7 +264,8 @@ Result<> Journal::append_or_fail(std::vector<Change> changes) {
   const std::string lines = text_of(changes);
   TRY(write(lines, changes.size()));
   if (since_) *since_ += lines;
-  for (Change& change : changes) take(std::move(change));
+  for (Change& change : changes)
+    take(std::move(change));
   return {};
 }
 
@@ -252,13 +281,16 @@ void Journal::append(std::vector<Change> changes) {
     }
   }
   if (since_) *since_ += lines;
-  for (Change& change : changes) take(std::move(change));
+  for (Change& change : changes)
+    take(std::move(change));
 }
 
 Result<> Journal::reserve(std::size_t moves) {
   write_again();
-  if (!error_.empty()) return fail(ENOSPC, "no endpoint moves while the journal can not be written: {}", error_);
-  if (auto room = file_.reserve(moves * kRoomOfMove + kSpareRoom); !room) return fail(ENOSPC, "no endpoint moves: {}", to_string(room.error()));
+  if (!error_.empty())
+    return fail(ENOSPC, "no endpoint moves while the journal can not be written: {}", error_);
+  if (auto room = file_.reserve(moves * kRoomOfMove + kSpareRoom); !room)
+    return fail(ENOSPC, "no endpoint moves: {}", to_string(room.error()));
   return {};
 }
 
@@ -277,7 +309,8 @@ std::string Journal::begin_compaction() {
 // again.
 void Journal::end_compaction(Result<unique_fd> file) {
   const std::string since = *std::exchange(since_, std::nullopt);
-  auto done = file ? file_.replace(std::move(*file), since) : Result<>(std::unexpected(file.error()));
+  auto done =
+      file ? file_.replace(std::move(*file), since) : Result<>(std::unexpected(file.error()));
   if (!done) {
     log::error("event=journal_not_compacted error=\"{}\"", to_string(done.error()));
     compact_at_ = lines_ + 10'000;
@@ -292,18 +325,22 @@ void Journal::end_compaction(Result<unique_fd> file) {
   overflowed_ = false;
 }
 
-Result<> Journal::committed(const wire::MigrationId& id, const Decision& decision, const std::optional<RemoteConnection>& away) {
+Result<> Journal::committed(const wire::MigrationId& id, const Decision& decision,
+                            const std::optional<RemoteConnection>& away) {
   const auto& [cookie, tuple, host, line, mark] = decision;
   std::vector<Change> changes{{{"committed", wire::to_hex(id)},
-                               Words{std::to_string(cookie), to_string(tuple), host, to_string(line), std::to_string(mark)}}};
+                               Words{std::to_string(cookie), to_string(tuple), host,
+                                     to_string(line), std::to_string(mark)}}};
   const Key resident{"resident", std::to_string(cookie)};
   if (facts_.contains(resident)) changes.push_back({resident, {}});
   if (away) changes.push_back({{"away", to_string(tuple)}, words_of(*away)});
   return append_or_fail(std::move(changes));
 }
 
-void Journal::taken_back(const wire::MigrationId& id, const Decision& decision, const std::optional<ImportedConnection>& guest) {
-  std::vector<Change> changes{{{"committed", wire::to_hex(id)}, {}}, {{"away", to_string(decision.tuple)}, {}}};
+void Journal::taken_back(const wire::MigrationId& id, const Decision& decision,
+                         const std::optional<ImportedConnection>& guest) {
+  std::vector<Change> changes{{{"committed", wire::to_hex(id)}, {}},
+                              {{"away", to_string(decision.tuple)}, {}}};
   if (guest) changes.push_back({{"resident", std::to_string(decision.cookie)}, words_of(*guest)});
   append(std::move(changes));
 }
@@ -317,15 +354,18 @@ std::map<wire::MigrationId, Decision> Journal::decisions() const {
     if (words.size() < 5) continue;
     const auto tuple = parse_tuple(words[1]);
     const auto line = SocketAddress::parse(words[3]);
-    if (tuple && line) decision = {parse_number(words[0]).value_or(0), *tuple, words[2], *line,
-                                  static_cast<std::uint32_t>(parse_number(words[4]).value_or(0))};
+    if (tuple && line)
+      decision = {parse_number(words[0]).value_or(0), *tuple, words[2], *line,
+                  static_cast<std::uint32_t>(parse_number(words[4]).value_or(0))};
   }
   return out;
 }
 
-Result<> Journal::thawed(const std::string& host, const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports) {
+Result<> Journal::thawed(const std::string& host,
+                         const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports) {
   std::vector<Change> changes;
-  for (const auto& [id, cookie] : imports) changes.push_back({{"thawed", wire::to_hex(id)}, Words{std::to_string(cookie), host}});
+  for (const auto& [id, cookie] : imports)
+    changes.push_back({{"thawed", wire::to_hex(id)}, Words{std::to_string(cookie), host}});
   return append_or_fail(std::move(changes));
 }
 
@@ -336,30 +376,44 @@ void Journal::not_thawed(const wire::MigrationId& id) {
 std::map<wire::MigrationId, Thawed> Journal::thawed() const {
   std::map<wire::MigrationId, Thawed> out;
   for (const auto& [key, words] : facts_)
-    if (const auto id = key.first == "thawed" ? parse_id(key.second) : std::nullopt) out[*id] = {parse_number(words[0]).value_or(0), words.size() > 1 ? words[1] : ""};
+    if (const auto id = key.first == "thawed" ? parse_id(key.second) : std::nullopt)
+      out[*id] = {parse_number(words[0]).value_or(0), words.size() > 1 ? words[1] : ""};
   return out;
 }
 
-void Journal::acknowledged(const wire::MigrationId& id) { append({{{"committed", wire::to_hex(id)}, {}}}); }
-void Journal::is_away(const FourTuple& tuple, const RemoteConnection& away) { append({{{"away", to_string(tuple)}, words_of(away)}}); }
-void Journal::is_back(const FourTuple& tuple) { append({{{"away", to_string(tuple)}, {}}}); }
+void Journal::acknowledged(const wire::MigrationId& id) {
+  append({{{"committed", wire::to_hex(id)}, {}}});
+}
+void Journal::is_away(const FourTuple& tuple, const RemoteConnection& away) {
+  append({{{"away", to_string(tuple)}, words_of(away)}});
+}
+void Journal::is_back(const FourTuple& tuple) {
+  append({{{"away", to_string(tuple)}, {}}});
+}
 
 void Journal::lives_here(std::uint64_t cookie, const ImportedConnection& resident) {
   append({{{"resident", std::to_string(cookie)}, words_of(resident)}});
 }
 
-void Journal::is_home(std::uint64_t cookie) { append({{{"resident", std::to_string(cookie)}, {}}}); }
+void Journal::is_home(std::uint64_t cookie) {
+  append({{{"resident", std::to_string(cookie)}, {}}});
+}
 
 std::uint64_t Journal::has_ended(const ImportedConnection& resident, std::uint64_t cookie) {
   const std::uint64_t number = ++last_number_;
-  const Key before = cookie ? Key{"resident", std::to_string(cookie)} : Key{"away", to_string(resident.tuple)};
+  const Key before =
+      cookie ? Key{"resident", std::to_string(cookie)} : Key{"away", to_string(resident.tuple)};
   append({{{"ended", std::to_string(number)}, words_of(resident)}, {before, {}}});
   return number;
 }
 
-void Journal::told(std::uint64_t number) { append({{{"ended", std::to_string(number)}, {}}}); }
+void Journal::told(std::uint64_t number) {
+  append({{{"ended", std::to_string(number)}, {}}});
+}
 
-void Journal::took_over(const TakenOver& address) { append({{{"taken", to_string(address.ip)}, words_of(address)}}); }
+void Journal::took_over(const TakenOver& address) {
+  append({{{"taken", to_string(address.ip)}, words_of(address)}});
+}
 void Journal::gave_away(const IpAddress& address) {
   if (const Key key{"taken", to_string(address)}; facts_.contains(key)) append({{key, {}}});
 }

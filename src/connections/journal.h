@@ -76,18 +76,23 @@ class Journal {
 
   // Logs the decision that an endpoint moves. `away`: where it lives then; none if it
   // goes home. Errors: if the disk does not take it; then nothing is decided.
-  Result<> committed(const wire::MigrationId& id, const Decision& decision, const std::optional<RemoteConnection>& away);
+  Result<> committed(const wire::MigrationId& id, const Decision& decision,
+                     const std::optional<RemoteConnection>& away);
   // The importer has reported the outcome; nobody will ask for the decision again.
   void acknowledged(const wire::MigrationId& id);
   // The importer never had the endpoint, and it continues here. `guest`: its record as an
   // imported connection, if its home is elsewhere.
-  void taken_back(const wire::MigrationId& id, const Decision& decision, const std::optional<ImportedConnection>& guest);
+  void taken_back(const wire::MigrationId& id, const Decision& decision,
+                  const std::optional<ImportedConnection>& guest);
   std::map<wire::MigrationId, Decision> decisions() const;
-  bool has(const wire::MigrationId& id) const { return facts_.contains({"committed", wire::to_hex(id)}); }
+  bool has(const wire::MigrationId& id) const {
+    return facts_.contains({"committed", wire::to_hex(id)});
+  }
 
   // Logs imports from `host` that are about to thaw, with the cookies of their sockets.
   // Nothing may thaw that is not written.
-  Result<> thawed(const std::string& host, const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports);
+  Result<> thawed(const std::string& host,
+                  const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports);
   void not_thawed(const wire::MigrationId& id);  // did not thaw, or nobody will ask again
   std::map<wire::MigrationId, Thawed> thawed() const;
 
@@ -108,7 +113,9 @@ class Journal {
   std::vector<TakenOver> taken_over() const;
   std::map<std::uint64_t, ImportedConnection> residents() const { return residents("resident"); }
   std::map<std::uint64_t, ImportedConnection> pending_ends() const { return residents("ended"); }
-  bool is_untold(std::uint64_t number) const { return facts_.contains({"ended", std::to_string(number)}); }
+  bool is_untold(std::uint64_t number) const {
+    return facts_.contains({"ended", std::to_string(number)});
+  }
 
   // Reserves space for the decisions of `moves` endpoints that come or go. Errors: ENOSPC
   // if there is no space, or while the disk does not take what there is to write.
@@ -150,16 +157,16 @@ class Journal {
   unique_fd lock_;
   JournalFile file_;
   std::map<Key, Words> facts_;
-  std::size_t lines_ = 0;                   // in the file
+  std::size_t lines_ = 0;  // in the file
   std::size_t compact_at_ = 10'000;
   std::uint64_t last_number_ = 0;
-  std::string unwritten_;                   // lines that the disk did not take
+  std::string unwritten_;  // lines that the disk did not take
   std::size_t unwritten_lines_ = 0;
-  bool overflowed_ = false;                 // too many unwritten lines: only a new file is complete
-  std::optional<std::string> since_;        // what was logged since begin_compaction()
+  bool overflowed_ = false;           // too many unwritten lines: only a new file is complete
+  std::optional<std::string> since_;  // what was logged since begin_compaction()
   std::string error_;
   std::size_t unreadable_ = 0;
-  bool torn_ = false;                       // the last line of the file is incomplete
+  bool torn_ = false;  // the last line of the file is incomplete
 };
 
 }  // namespace sockmi::daemon

@@ -17,7 +17,9 @@ namespace {
 constexpr int kMostKept = 9;
 constexpr std::chrono::milliseconds kLockPatience{1000}, kLockPause{10};
 
-std::filesystem::path aside(const std::filesystem::path& path) { return path.string() + ".new"; }
+std::filesystem::path aside(const std::filesystem::path& path) {
+  return path.string() + ".new";
+}
 
 // Writes everything or fails; `wrote` is the number of bytes written in either case.
 Result<> write_all(int file, const std::string& text, std::size_t& wrote) {
@@ -38,9 +40,11 @@ Result<> write_all(int file, const std::string& text, std::size_t& wrote) {
 Result<unique_fd> JournalFile::lock(const std::filesystem::path& folder) {
   unique_fd locked(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!locked) return fail_errno(folder.string());
-  for (auto until = std::chrono::steady_clock::now() + kLockPatience; ::flock(locked.get(), LOCK_EX | LOCK_NB) != 0;) {
+  for (auto until = std::chrono::steady_clock::now() + kLockPatience;
+       ::flock(locked.get(), LOCK_EX | LOCK_NB) != 0;) {
     if (errno != EWOULDBLOCK && errno != EINTR) return fail_errno(folder.string());
-    if (std::chrono::steady_clock::now() > until) return fail(EBUSY, "{}: another sockmid uses this folder", folder.string());
+    if (std::chrono::steady_clock::now() > until)
+      return fail(EBUSY, "{}: another sockmid uses this folder", folder.string());
     std::this_thread::sleep_for(kLockPause);
   }
   return locked;
@@ -95,16 +99,19 @@ Result<> JournalFile::reserve(std::size_t bytes) {
     return {};
   }
   if (errno != EOPNOTSUPP) return fail_errno("room for the journal");
-  struct statvfs disk{};
+  struct statvfs disk {};
   if (::fstatvfs(file_.get(), &disk) != 0) return fail_errno("room for the journal");
-  if (disk.f_bavail * disk.f_frsize < bytes) return fail(ENOSPC, "room for the journal: No space left on device");
+  if (disk.f_bavail * disk.f_frsize < bytes)
+    return fail(ENOSPC, "room for the journal: No space left on device");
   return {};
 }
 
-Result<unique_fd> JournalFile::write_aside(const std::filesystem::path& path, const std::string& text) {
+Result<unique_fd> JournalFile::write_aside(const std::filesystem::path& path,
+                                           const std::string& text) {
   const auto fresh = aside(path);
   ::unlink(fresh.c_str());  // left by a daemon that died while writing
-  unique_fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_CLOEXEC, 0600));
+  unique_fd file(
+      ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_CLOEXEC, 0600));
   if (!file) return fail_errno(fresh.string());
   std::size_t wrote = 0;
   auto done = fault::point("journal-compact");

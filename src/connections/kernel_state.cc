@@ -12,8 +12,8 @@
 
 #include "base/log.h"
 #include "base/spawn.h"
-#include "context/async_event.h"
 #include "connections/home_protocol.h"
+#include "context/async_event.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -24,7 +24,10 @@ constexpr milliseconds kFirstRetry{20}, kLastRetry{1000};
 
 class Keeper {
  public:
-  Keeper(World& world, KernelState& repairs) : world_(world), upkeep_(*world.steering), repairs_(repairs) {}
+  Keeper(World& world, KernelState& repairs)
+      : world_(world),
+        upkeep_(*world.steering),
+        repairs_(repairs) {}
 
   asio::awaitable<void> mend() {
     if (Clock::now() > last_ + kCalm) pause_ = milliseconds(0);
@@ -45,7 +48,8 @@ class Keeper {
   bool look() {
     const auto began = Clock::now();
     const auto repaired = upkeep_.repair();
-    if (auto hosts = upkeep_.led_anew(); !hosts.empty()) spawn(world_.io, "tell_ways", notify_routes(world_, std::move(hosts)));
+    if (auto hosts = upkeep_.led_anew(); !hosts.empty())
+      spawn(world_.io, "tell_ways", notify_routes(world_, std::move(hosts)));
     last_ = Clock::now();
     const auto took = std::chrono::ceil<milliseconds>(last_ - began);
     pause_ = std::min(kMaxRepairPause, std::max(pause_, kShare * took));
@@ -79,7 +83,8 @@ asio::awaitable<void> keep_up(World& world, KernelState& repairs) {
   asio::posix::stream_descriptor descriptor(co_await asio::this_coro::executor, ::dup(upkeep.fd()));
   for (;;) {
     boost::system::error_code error;
-    co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
+                                   asio::redirect_error(asio::use_awaitable, error));
     if (error) co_return;
     if (upkeep.is_disturbed()) co_await keeper.mend();
   }

@@ -7,11 +7,11 @@
 
 #include "base/log.h"
 #include "base/spawn.h"
-#include "context/async_event.h"
 #include "connections/foreign_rules.h"
 #include "connections/home_protocol.h"
 #include "connections/orphaned_sockets.h"
 #include "connections/redirects.h"
+#include "context/async_event.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -24,7 +24,9 @@ constexpr std::uint8_t kEstablished = 1, kClose = 7, kCloseWait = 8, kBoundInact
 constexpr milliseconds kClosedCheckPeriod{250};
 constexpr std::size_t kMostALook = 200;
 
-bool is_guest(const World& world, const ImportedConnection& resident) { return resident.home != world.settings.host; }
+bool is_guest(const World& world, const ImportedConnection& resident) {
+  return resident.home != world.settings.host;
+}
 
 void end(World& world, std::uint64_t cookie) {
   world.doubts.settled(mute_id(cookie));
@@ -36,13 +38,15 @@ void end(World& world, std::uint64_t cookie) {
   untrack(world, resident.tuple);
   if (!is_guest(world, resident)) return;
   remove_foreign_rules(world, resident.tuple, resident.home_line, world.settings.linger);
-  spawn(world.io, "tell_ended", notify_ended(world, world.journal.has_ended(resident, cookie), resident));
+  spawn(world.io, "tell_ended",
+        notify_ended(world, world.journal.has_ended(resident, cookie), resident));
 }
 
 void end_noticed(World& world) {
   const auto ended = world.ends->ended();
   if (ended) {
-    for (const auto& socket : *ended) end(world, socket.cookie);
+    for (const auto& socket : *ended)
+      end(world, socket.cookie);
     return;
   }
   // The kernel has dropped notifications: every connection without a live socket has
@@ -55,7 +59,8 @@ void end_noticed(World& world) {
   std::vector<std::uint64_t> gone;
   for (const auto& [cookie, resident] : world.residents)
     if (!lives(world, *alive, cookie, resident.tuple)) gone.push_back(cookie);
-  for (const auto cookie : gone) end(world, cookie);
+  for (const auto cookie : gone)
+    end(world, cookie);
 }
 
 }  // namespace
@@ -65,22 +70,29 @@ Result<> may_come(const World& world, const std::string& from, const FourTuple& 
   if (it == world.away.end()) return {};
   const RemoteConnection& away = it->second;
   if (away.home == world.settings.host && away.host == from) return {};
-  if (away.home == world.settings.host) return fail(EBUSY, "{} lives at {}, as far as {} knows", to_string(tuple), away.host, world.settings.host);
-  return fail(EBUSY, "{} was here a moment ago, and {} does not know yet that it went on", to_string(tuple), it->second.home);
+  if (away.home == world.settings.host)
+    return fail(EBUSY, "{} lives at {}, as far as {} knows", to_string(tuple), away.host,
+                world.settings.host);
+  return fail(EBUSY, "{} was here a moment ago, and {} does not know yet that it went on",
+              to_string(tuple), it->second.home);
 }
 
-bool lives(const World& world, const std::map<std::uint64_t, net::TcpSocket>& alive, std::uint64_t cookie, const FourTuple& tuple) {
-  if (const auto it = alive.find(cookie); it != alive.end()) return it->second.tuple.unmapped() == tuple.unmapped();
+bool lives(const World& world, const std::map<std::uint64_t, net::TcpSocket>& alive,
+           std::uint64_t cookie, const FourTuple& tuple) {
+  if (const auto it = alive.find(cookie); it != alive.end())
+    return it->second.tuple.unmapped() == tuple.unmapped();
   const auto socket = world.find_socket(tuple);
   return socket && socket->cookie == cookie;
 }
 
-void went(World& world, std::uint64_t cookie, const FourTuple& tuple, const std::optional<RemoteConnection>& away) {
+void went(World& world, std::uint64_t cookie, const FourTuple& tuple,
+          const std::optional<RemoteConnection>& away) {
   world.residents.erase(cookie);
   if (away) world.away[tuple] = *away;
 }
 
-void has_left(World& world, const FourTuple& tuple, const std::string& home, const SocketAddress& home_line) {
+void has_left(World& world, const FourTuple& tuple, const std::string& home,
+              const SocketAddress& home_line) {
   untrack(world, tuple);
   if (home == world.settings.host) return;
   remove_foreign_rules(world, tuple, home_line, world.settings.linger);
@@ -113,7 +125,8 @@ asio::awaitable<void> watch_ends(World& world) {
   asio::posix::stream_descriptor descriptor(world.io, ::dup(world.ends->fd()));
   for (;;) {
     boost::system::error_code error;
-    co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
+                                   asio::redirect_error(asio::use_awaitable, error));
     if (error == asio::error::operation_aborted) co_return;
     if (error) {
       log::error("event=ends_not_watched error=\"{}\" action=\"tried again\"", error.message());
@@ -137,7 +150,8 @@ asio::awaitable<void> watch_closed(World& world) {
       auto it = world.residents.upper_bound(last);
       if (it == world.residents.end()) it = world.residents.begin();
       last = it->first;
-      if (!is_guest(world, it->second) || is_passive(it->second.tuple) || hidden.contains(last)) continue;
+      if (!is_guest(world, it->second) || is_passive(it->second.tuple) || hidden.contains(last))
+        continue;
       const auto socket = world.find_socket(it->second.tuple);
       if (socket ? socket->cookie != last : socket.error().code == ENOENT) missing.push_back(last);
     }
@@ -147,8 +161,10 @@ asio::awaitable<void> watch_closed(World& world) {
     if (!alive) continue;
     for (const auto cookie : missing) {
       const auto it = alive->find(cookie);
-      if (it != alive->end() && it->second.state != kClose && it->second.state != kBoundInactive) hidden.insert(cookie);
-      else end(world, cookie);
+      if (it != alive->end() && it->second.state != kClose && it->second.state != kBoundInactive)
+        hidden.insert(cookie);
+      else
+        end(world, cookie);
     }
   }
 }
@@ -158,11 +174,13 @@ asio::awaitable<void> shut_down(World& world) {
   for (;; co_await sleep_for(milliseconds(10))) {
     end_noticed(world);
     const auto untold = world.journal.pending_ends();
-    bool waiting = std::ranges::any_of(untold, [&](const auto& each) { return !world.silent.contains(each.second.home); });
+    bool waiting = std::ranges::any_of(
+        untold, [&](const auto& each) { return !world.silent.contains(each.second.home); });
     if (const auto alive = world.all_sockets())
       // A connection that its application has not closed need not be waited for.
       for (const auto& [cookie, socket] : *alive)
-        waiting |= socket.state != kEstablished && socket.state != kCloseWait && world.residents.contains(cookie);
+        waiting |= socket.state != kEstablished && socket.state != kCloseWait &&
+                   world.residents.contains(cookie);
     if (!waiting || Clock::now() > deadline) co_return;
   }
 }
@@ -171,11 +189,16 @@ bool rules_are_needed(const World& world) {
   // True if the endpoint is on the ready list: the daemon has its only descriptor, so it
   // ends with the daemon.
   const auto is_ready = [&](std::uint64_t cookie) {
-    return std::ranges::any_of(world.lists.ready(), [&](const ReadyEndpoint& ready) { return ready.cookie == cookie; });
+    return std::ranges::any_of(world.lists.ready(),
+                               [&](const ReadyEndpoint& ready) { return ready.cookie == cookie; });
   };
-  const auto is_steered_here = [](const auto& each) { return !each.second.container; };
+  const auto is_steered_here = [](const auto& each) {
+    return !each.second.container;
+  };
   return std::ranges::any_of(world.away, is_steered_here) ||
-         std::ranges::any_of(world.residents, [&](const auto& each) { return is_guest(world, each.second) && !is_ready(each.first); });
+         std::ranges::any_of(world.residents, [&](const auto& each) {
+           return is_guest(world, each.second) && !is_ready(each.first);
+         });
 }
 
 }  // namespace sockmi::daemon

@@ -15,8 +15,10 @@ Result<> may_come(const World& world, const std::string& from, const FourTuple& 
 // An endpoint leaves this host (went, has_left), came back (came_back), or lives here
 // from now on (lives_here). went() is called when the departure is decided (`away`: none
 // if it goes home), has_left() after that, when its socket here is gone too.
-void went(World& world, std::uint64_t cookie, const FourTuple& tuple, const std::optional<RemoteConnection>& away);
-void has_left(World& world, const FourTuple& tuple, const std::string& home, const SocketAddress& home_line);
+void went(World& world, std::uint64_t cookie, const FourTuple& tuple,
+          const std::optional<RemoteConnection>& away);
+void has_left(World& world, const FourTuple& tuple, const std::string& home,
+              const SocketAddress& home_line);
 void came_back(World& world, const FourTuple& tuple);
 void lives_here(World& world, std::uint64_t cookie, ImportedConnection resident);
 // An imported connection is at home from now on: its address has become ours.
@@ -25,7 +27,8 @@ void is_home(World& world, std::uint64_t cookie);
 // True if the socket with this cookie has this connection. `alive`: the result of
 // all_sockets(). That list may miss a socket while others are created and destroyed, so a
 // socket that is not in it is looked up by addresses and ports.
-bool lives(const World& world, const std::map<std::uint64_t, net::TcpSocket>& alive, std::uint64_t cookie, const FourTuple& tuple);
+bool lives(const World& world, const std::map<std::uint64_t, net::TcpSocket>& alive,
+           std::uint64_t cookie, const FourTuple& tuple);
 
 // Notices when imported connections end, as long as the daemon runs.
 asio::awaitable<void> watch_ends(World& world);

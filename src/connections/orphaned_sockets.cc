@@ -10,8 +10,8 @@
 
 #include "base/log.h"
 #include "base/spawn.h"
-#include "migration/delta_files.h"
 #include "connections/redirects.h"
+#include "migration/delta_files.h"
 #include "migration/settlement.h"
 #include "tcp/socket_info.h"
 #include "tcp/states.h"
@@ -24,7 +24,8 @@ namespace files = std::filesystem;
 std::optional<int> number(const std::string& text) {
   int value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
+  return error == std::errc() && end == text.data() + text.size() ? std::optional(value)
+                                                                  : std::nullopt;
 }
 
 // Calls `each` for every number among the file names in `folder`. Iterates without
@@ -32,7 +33,8 @@ std::optional<int> number(const std::string& text) {
 template <class Each>
 void for_each_number_in(const files::path& folder, Each each) {
   std::error_code error;
-  for (files::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+  for (files::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error))
     if (const auto value = number(entry->path().filename())) each(*value, entry->path());
 }
 
@@ -46,7 +48,8 @@ Result<unique_fd> descriptor_of(const net::TcpSocket& socket) {
       std::error_code error;
       if (found || files::read_symlink(link, error) != wanted || error) return;
       const unique_fd handle(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-      unique_fd copy(handle ? static_cast<int>(::syscall(SYS_pidfd_getfd, handle.get(), fd, 0)) : -1);
+      unique_fd copy(handle ? static_cast<int>(::syscall(SYS_pidfd_getfd, handle.get(), fd, 0))
+                            : -1);
       if (!copy) {
         found = fail_errno(fmt::format("descriptor {} of process {}", fd, pid));
         return;
@@ -66,7 +69,8 @@ Result<> give_back(World& world, const net::TcpSocket& socket, std::uint32_t mar
 
 // Reconstructs the exporter's state of a decided endpoint, as far as the journal contains
 // it.
-std::shared_ptr<ExportedEndpoint> remembered(World& world, const wire::MigrationId& id, const Decision& decision, const Sockets& sockets) {
+std::shared_ptr<ExportedEndpoint> remembered(World& world, const wire::MigrationId& id,
+                                             const Decision& decision, const Sockets& sockets) {
   const auto away = world.away.find(decision.tuple);
   // Goes home unless it is away.
   wire::Endpoint endpoint{.home = decision.host, .home_line = decision.line};
@@ -78,23 +82,38 @@ std::shared_ptr<ExportedEndpoint> remembered(World& world, const wire::Migration
   }
   unique_fd descriptor;
   const auto socket = sockets.find(decision.cookie);
-  if (is_passive(decision.tuple)) endpoint.state = socket != sockets.end() && socket->second.state == tcp::kListen ? SOCKMI_LISTENING : SOCKMI_BOUND;
+  if (is_passive(decision.tuple))
+    endpoint.state = socket != sockets.end() && socket->second.state == tcp::kListen
+                         ? SOCKMI_LISTENING
+                         : SOCKMI_BOUND;
   else if (socket != sockets.end() && socket->second.mark == steer::kFreezeMark)
     if (auto found = descriptor_of(socket->second)) descriptor = std::move(*found);
-  auto one = std::make_shared<ExportedEndpoint>(ExportItem{std::move(descriptor), std::move(endpoint), -1});
+  auto one = std::make_shared<ExportedEndpoint>(
+      ExportItem{std::move(descriptor), std::move(endpoint), -1});
   one->id = id;
   one->tuple = decision.tuple;
   one->cookie = decision.cookie;
   one->owner = tcp::OriginalOptions{.mark = decision.mark};
   one->redirected = away != world.away.end();
   one->decided = one->adopted = true;
-  one->record = {.id = id, .exported = true, .service = one->endpoint.service, .from = world.settings.host, .to = decision.host, .tuple = decision.tuple,
+  one->record = {.id = id,
+                 .exported = true,
+                 .service = one->endpoint.service,
+                 .from = world.settings.host,
+                 .to = decision.host,
+                 .tuple = decision.tuple,
                  .started = std::chrono::system_clock::now()};
   if (one->endpoint.home != world.settings.host)
-    one->guest = ImportedConnection{.tuple = decision.tuple, .service = one->endpoint.service, .home = one->endpoint.home, .home_line = one->endpoint.home_line,
-                          .from = one->endpoint.home, .from_line = one->endpoint.home_line, .generation = one->endpoint.generation};
+    one->guest = ImportedConnection{.tuple = decision.tuple,
+                                    .service = one->endpoint.service,
+                                    .home = one->endpoint.home,
+                                    .home_line = one->endpoint.home_line,
+                                    .from = one->endpoint.home,
+                                    .from_line = one->endpoint.home_line,
+                                    .generation = one->endpoint.generation};
   if (one->socket)
-    if (auto frozen = tcp::FrozenSocket::resume(one->socket.get(), *one->owner, kMarks)) one->frozen.emplace(std::move(*frozen));
+    if (auto frozen = tcp::FrozenSocket::resume(one->socket.get(), *one->owner, kMarks))
+      one->frozen.emplace(std::move(*frozen));
   return one;
 }
 
@@ -110,29 +129,38 @@ Result<Sockets> sockets_everywhere(World& world) {
   return all;
 }
 
-std::string mute_id(std::uint64_t cookie) { return fmt::format("socket-{}", cookie); }
+std::string mute_id(std::uint64_t cookie) {
+  return fmt::format("socket-{}", cookie);
+}
 
 void leave_mute(World& world, const FourTuple& tuple, std::uint64_t cookie, std::uint32_t mark) {
-  world.doubts.add(mute_id(cookie), {.kind = "mute", .tuple = tuple, .host = world.settings.host, .since = {},
-                                     .decide = [&world, tuple, cookie, mark](Decide how) -> Result<> {
-                                       if (how == Decide::Commit)
-                                         return world.steering->within(tuple.local.ip, [&] { return net::destroy(tuple, cookie); });
-                                       TRY_LET(sockets, sockets_everywhere(world));
-                                       const auto socket = sockets.find(cookie);
-                                       return socket == sockets.end() ? Result<>() : give_back(world, socket->second, mark);
-                                     }});
+  world.doubts.add(mute_id(cookie),
+                   {.kind = "mute",
+                    .tuple = tuple,
+                    .host = world.settings.host,
+                    .since = {},
+                    .decide = [&world, tuple, cookie, mark](Decide how) -> Result<> {
+                      if (how == Decide::Commit)
+                        return world.steering->within(tuple.local.ip,
+                                                      [&] { return net::destroy(tuple, cookie); });
+                      TRY_LET(sockets, sockets_everywhere(world));
+                      const auto socket = sockets.find(cookie);
+                      return socket == sockets.end() ? Result<>()
+                                                     : give_back(world, socket->second, mark);
+                    }});
 }
 
 void adopt_orphans(World& world, const Sockets& sockets) {
   const auto decisions = world.journal.decisions();
   drop_unexplained_late(world.settings.runtime, world.journal);
   std::set<std::uint64_t> decided;
-  for (const auto& [id, decision] : decisions) decided.insert(decision.cookie);
+  for (const auto& [id, decision] : decisions)
+    decided.insert(decision.cookie);
   for (const auto& [cookie, socket] : sockets) {
     if (socket.mark != steer::kFreezeMark || decided.contains(cookie)) continue;
     const auto given = give_back(world, socket, 0);
-    log::warn("event=mute_socket_found connection={} given_back={} error=\"{}\"", to_string(socket.tuple), given.has_value(),
-              given ? "" : to_string(given.error()));
+    log::warn("event=mute_socket_found connection={} given_back={} error=\"{}\"",
+              to_string(socket.tuple), given.has_value(), given ? "" : to_string(given.error()));
     if (!given) leave_mute(world, socket.tuple, cookie, 0);
   }
   for (const auto& [id, decision] : decisions) {
@@ -145,11 +173,13 @@ void adopt_orphans(World& world, const Sockets& sockets) {
       committed.late = std::move(*late);
       // The socket was an earlier daemon's: what was written to it after that is unknown.
       committed.late.more = false;
-      world.undecided.insert(id);   // an importer that asks has to wait for it
+      world.undecided.insert(id);  // an importer that asks has to wait for it
     } else if (late.error().code != ENOENT) {
-      log::error("event=late_unreadable migration={} error=\"{}\"", wire::to_hex(id), to_string(late.error()));
+      log::error("event=late_unreadable migration={} error=\"{}\"", wire::to_hex(id),
+                 to_string(late.error()));
     }
-    auto commitment = std::make_shared<CommitProgress>(world.io.get_executor(), std::move(committed));
+    auto commitment =
+        std::make_shared<CommitProgress>(world.io.get_executor(), std::move(committed));
     const cluster::SelectedHost importer{.host = decision.host, .line = decision.line};
     spawn(world.io, "repeat_commit", send_commit_until_acknowledged(world, importer, {commitment}));
     leave_in_doubt(world, importer, *one, std::move(commitment));

@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "context/async_event.h"
 #include "connections/redirects.h"
+#include "context/async_event.h"
 #include "context/world.h"
 
 namespace sockmi::daemon {
@@ -22,17 +22,23 @@ Result<unique_fd> hold(const SocketAddress& port) {
   if (!socket) return fail_errno("socket");
   const int yes = 1;
   const bool v4 = port.ip.family == AF_INET;
-  if (::setsockopt(socket.get(), v4 ? SOL_IP : SOL_IPV6, v4 ? IP_FREEBIND : IPV6_FREEBIND, &yes, sizeof yes) != 0) return fail_errno("IP_FREEBIND");
+  if (::setsockopt(socket.get(), v4 ? SOL_IP : SOL_IPV6, v4 ? IP_FREEBIND : IPV6_FREEBIND, &yes,
+                   sizeof yes) != 0)
+    return fail_errno("IP_FREEBIND");
   sockaddr_storage address;
   const socklen_t size = port.to(address);
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0) return socket;
-  if (errno == EADDRINUSE) return fail(EADDRINUSE, "{} is a port of this host's own, or of another guest, or was a moment ago", to_string(port));
+  if (errno == EADDRINUSE)
+    return fail(EADDRINUSE,
+                "{} is a port of this host's own, or of another guest, or was a moment ago",
+                to_string(port));
   return fail_errno("bind " + to_string(port));
 }
 
 }  // namespace
 
-Result<> PortReservations::lend(World& world, const FourTuple& guest, const SocketAddress& home, const IpAddress& own, bool is_here) {
+Result<> PortReservations::lend(World& world, const FourTuple& guest, const SocketAddress& home,
+                                const IpAddress& own, bool is_here) {
   const SocketAddress port{own, home.port};
   unique_fd held;
   if (!held_.contains(port) && !(is_here && guest.local.ip.wildcard())) {
@@ -45,15 +51,19 @@ Result<> PortReservations::lend(World& world, const FourTuple& guest, const Sock
   return {};
 }
 
-void PortReservations::take_back(World& world, const FourTuple& guest, const SocketAddress& home, const IpAddress& own) {
+void PortReservations::take_back(World& world, const FourTuple& guest, const SocketAddress& home,
+                                 const IpAddress& own) {
   if (!wanted_.erase(guest)) held_.erase({own, home.port});
   if (auto gone = world.steering->remove_readdress_port(home, own); !gone)
-    log::error("event=rules_left port={} error=\"{}\"", to_string(SocketAddress{own, home.port}), to_string(gone.error()));
+    log::error("event=rules_left port={} error=\"{}\"", to_string(SocketAddress{own, home.port}),
+               to_string(gone.error()));
 }
 
-void PortReservations::want(const FourTuple& guest, const SocketAddress& home, const IpAddress& own, const Error& why) {
+void PortReservations::want(const FourTuple& guest, const SocketAddress& home, const IpAddress& own,
+                            const Error& why) {
   if (!wanted_.try_emplace(guest, Wanted{home, own}).second) return;
-  log::error("event=port_taken guest={} error=\"{}\" reason=\"no new connections reach the guest\"", to_string(guest), to_string(why));
+  log::error("event=port_taken guest={} error=\"{}\" reason=\"no new connections reach the guest\"",
+             to_string(guest), to_string(why));
 }
 
 boost::asio::awaitable<void> PortReservations::watch(World& world) {
@@ -62,8 +72,10 @@ boost::asio::awaitable<void> PortReservations::watch(World& world) {
     const auto those = wanted_;
     for (const auto& [guest, it] : those) {
       if (!wanted_.contains(guest)) continue;  // it has left meanwhile
-      if (lend(world, guest, it.home, it.own, true)) log::info("event=port_free_again guest={}", to_string(guest));
-      else if (!it.left) co_await leave(world, guest);
+      if (lend(world, guest, it.home, it.own, true))
+        log::info("event=port_free_again guest={}", to_string(guest));
+      else if (!it.left)
+        co_await leave(world, guest);
     }
   }
 }
@@ -72,7 +84,8 @@ boost::asio::awaitable<void> PortReservations::watch(World& world) {
 // accepted received their packets through this port until now, so they are registered
 // first.
 boost::asio::awaitable<void> PortReservations::leave(World& world, FourTuple guest) {
-  const auto resident = std::ranges::find_if(world.residents, [&](const auto& each) { return each.second.tuple == guest; });
+  const auto resident = std::ranges::find_if(
+      world.residents, [&](const auto& each) { return each.second.tuple == guest; });
   if (resident != world.residents.end()) {
     const ImportedConnection listener = resident->second;
     co_await adopt_accepted(world, guest.local, listener);
@@ -81,14 +94,18 @@ boost::asio::awaitable<void> PortReservations::leave(World& world, FourTuple gue
   if (it == wanted_.end()) co_return;
   const auto gone = world.steering->remove_readdress_port(it->second.home, it->second.own);
   it->second.left = gone.has_value();
-  if (!gone) log::error("event=rules_left port={} error=\"{}\"", to_string(SocketAddress{it->second.own, it->second.home.port}), to_string(gone.error()));
+  if (!gone)
+    log::error("event=rules_left port={} error=\"{}\"",
+               to_string(SocketAddress{it->second.own, it->second.home.port}),
+               to_string(gone.error()));
 }
 
 std::vector<std::string> PortReservations::warnings() const {
   std::vector<std::string> out;
   for (const auto& [guest, it] : wanted_)
-    out.push_back(fmt::format("{} is used by a socket of this host: no new connections reach {}, which has moved here", to_string(SocketAddress{it.own, it.home.port}),
-                              to_string(it.home)));
+    out.push_back(fmt::format(
+        "{} is used by a socket of this host: no new connections reach {}, which has moved here",
+        to_string(SocketAddress{it.own, it.home.port}), to_string(it.home)));
   return out;
 }
 

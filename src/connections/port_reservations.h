@@ -29,12 +29,15 @@ class PortReservations {
   // its socket has been here for some time; if it is bound to a wildcard, it then holds
   // the port itself. Errors: EADDRINUSE if a socket of this host, or an imported listener
   // of another home, has that port.
-  Result<> lend(World& world, const FourTuple& guest, const SocketAddress& home, const IpAddress& own, bool is_here);
-  void take_back(World& world, const FourTuple& guest, const SocketAddress& home, const IpAddress& own);
+  Result<> lend(World& world, const FourTuple& guest, const SocketAddress& home,
+                const IpAddress& own, bool is_here);
+  void take_back(World& world, const FourTuple& guest, const SocketAddress& home,
+                 const IpAddress& own);
 
   // The listener `guest` is here, and its port is not available: it gets no new
   // connections. watch() tries again until it gets the port or the listener has gone.
-  void want(const FourTuple& guest, const SocketAddress& home, const IpAddress& own, const Error& why);
+  void want(const FourTuple& guest, const SocketAddress& home, const IpAddress& own,
+            const Error& why);
   boost::asio::awaitable<void> watch(World& world);
   std::vector<std::string> warnings() const;
 

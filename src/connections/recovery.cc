@@ -1,12 +1,11 @@
 #include "connections/recovery.h"
 
-
 #include "base/log.h"
 #include "base/spawn.h"
 #include "connections/foreign_rules.h"
 #include "connections/home_protocol.h"
-#include "connections/redirects.h"
 #include "connections/lifecycle.h"
+#include "connections/redirects.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -19,7 +18,8 @@ using Sockets = std::map<std::uint64_t, net::TcpSocket>;
 // Takes over the imported connections. The homes of those that ended while no daemon was
 // running are notified now.
 Result<> adopt_residents(World& world, const Sockets& alive) {
-  for (const auto& [number, resident] : world.journal.pending_ends()) spawn(world.io, "tell_ended", notify_ended(world, number, resident));
+  for (const auto& [number, resident] : world.journal.pending_ends())
+    spawn(world.io, "tell_ended", notify_ended(world, number, resident));
   for (const auto& [cookie, resident] : world.journal.residents()) {
     readd_foreign_rules(world, resident.tuple, resident.home_line);
     if (lives(world, alive, cookie, resident.tuple)) {
@@ -27,14 +27,16 @@ Result<> adopt_residents(World& world, const Sockets& alive) {
       continue;
     }
     remove_foreign_rules(world, resident.tuple, resident.home_line, world.settings.linger);
-    spawn(world.io, "tell_ended", notify_ended(world, world.journal.has_ended(resident, cookie), resident));
+    spawn(world.io, "tell_ended",
+          notify_ended(world, world.journal.has_ended(resident, cookie), resident));
   }
   TRY_LET(readdressed, world.steering->readdressed());
   // Left by a daemon that died before the endpoint had arrived for good.
   for (const auto& [guest, own] : readdressed) {
     if (world.shelter.has(guest)) continue;
-    TRY(is_passive(guest) ? world.steering->remove_readdress_port(guest.local, own)
-                          : world.steering->remove_readdress({&guest, 1}, own, world.settings.linger));
+    TRY(is_passive(guest)
+            ? world.steering->remove_readdress_port(guest.local, own)
+            : world.steering->remove_readdress({&guest, 1}, own, world.settings.linger));
     log::warn("event=readdress_unexplained guest={}", to_string(guest));
   }
   return world.shelter.adopt(world.settings.linger);
@@ -53,29 +55,35 @@ void drop_lost_namespaces(World& world, std::size_t closed) {
     if (closed > 0) {
       ++out_of_reach;
     } else {
-      log::warn("event=container_gone connection={} host={} reason=\"no network namespace here has its address any more\"", to_string(tuple),
-                away.host);
+      log::warn(
+          "event=container_gone connection={} host={} reason=\"no network namespace here has its "
+          "address any more\"",
+          to_string(tuple), away.host);
       world.journal.is_back(tuple);
     }
     return true;
   });
   if (out_of_reach > 0)
-    log::warn("event=containers_not_adopted away={} closed={} reason=\"network namespaces can not be looked into: wants CAP_SYS_ADMIN, see sockmid(8)\"",
-              out_of_reach, closed);
+    log::warn(
+        "event=containers_not_adopted away={} closed={} reason=\"network namespaces can not be "
+        "looked into: wants CAP_SYS_ADMIN, see sockmid(8)\"",
+        out_of_reach, closed);
 }
 
 // Logs an error that concerns a container's namespace: it does not keep the daemon from
 // starting.
 Result<> tolerate_namespace_error(const World& world, const FourTuple& tuple, Result<> done) {
   if (done || !world.steering->in_other_namespace(tuple.local.ip)) return done;
-  log::error("event=redirect_not_adopted connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
+  log::error("event=redirect_not_adopted connection={} error=\"{}\"", to_string(tuple),
+             to_string(done.error()));
   return {};
 }
 
 Result<> adopt_redirects(World& world, const Sockets& alive, std::size_t closed) {
   std::set<FourTuple> living;
   const auto live = [&](const Sockets& sockets) {
-    for (const auto& [cookie, socket] : sockets) living.insert(socket.tuple.unmapped());
+    for (const auto& [cookie, socket] : sockets)
+      living.insert(socket.tuple.unmapped());
   };
   live(alive);
   world.steering->within_others([&]() -> Result<> {
@@ -85,7 +93,8 @@ Result<> adopt_redirects(World& world, const Sockets& alive, std::size_t closed)
   });
   TRY_LET(found, world.steering->redirects());
   std::map<FourTuple, steer::Redirect> in_kernel;
-  for (const auto& redirect : found) in_kernel[redirect.tuple] = redirect;
+  for (const auto& redirect : found)
+    in_kernel[redirect.tuple] = redirect;
 
   world.away = world.journal.away();
   drop_lost_namespaces(world, closed);
@@ -95,7 +104,9 @@ Result<> adopt_redirects(World& world, const Sockets& alive, std::size_t closed)
     // A listener is redirected when the other host has been discovered, see reconcile().
     if (is_passive(tuple)) ports.insert({tuple.local.ip.unmapped(), tuple.local.port});
     // The kernel's redirect may be missing, about to expire, or for another interface.
-    else TRY(tolerate_namespace_error(world, tuple, world.steering->redirect(tuple, away.address, std::nullopt)));
+    else
+      TRY(tolerate_namespace_error(world, tuple,
+                                   world.steering->redirect(tuple, away.address, std::nullopt)));
     if (away.home != world.settings.host) spawn(world.io, "tell_moved", notify_moved(world, tuple));
   }
   // The journal does not explain these redirects. If the connection lives here, its move
@@ -103,16 +114,20 @@ Result<> adopt_redirects(World& world, const Sockets& alive, std::size_t closed)
   // any other one we have lost the record: if a host holds the connection, it reasserts
   // that within kUnclaimedRedirectLifetime.
   for (const auto& [tuple, redirect] : in_kernel) {
-    auto done = living.contains(tuple)  ? world.steering->remove_redirect(tuple)
-                : !redirect.expires_in ? world.steering->redirect(tuple, redirect.to, kUnclaimedRedirectLifetime)
-                                       : Result<>();
+    auto done = living.contains(tuple) ? world.steering->remove_redirect(tuple)
+                : !redirect.expires_in
+                    ? world.steering->redirect(tuple, redirect.to, kUnclaimedRedirectLifetime)
+                    : Result<>();
     TRY(tolerate_namespace_error(world, tuple, std::move(done)));
     if (!living.contains(tuple) && !redirect.expires_in) world.found[tuple] = redirect.to;
-    log::warn("event=redirect_unexplained connection={} to={} lives_here={}", to_string(tuple), to_string(redirect.to), living.contains(tuple));
+    log::warn("event=redirect_unexplained connection={} to={} lives_here={}", to_string(tuple),
+              to_string(redirect.to), living.contains(tuple));
   }
   TRY_LET(redirected, world.steering->redirected_ports());
   for (const SocketAddress& local : redirected) {
-    const auto explains = [&](const SocketAddress& port) { return port.port == local.port && (port.ip.wildcard() || port.ip == local.ip); };
+    const auto explains = [&](const SocketAddress& port) {
+      return port.port == local.port && (port.ip.wildcard() || port.ip == local.ip);
+    };
     if (std::ranges::any_of(ports, explains)) continue;
     log::warn("event=port_redirect_unexplained local={}", to_string(local));
     TRY(tolerate_namespace_error(world, {local, {}}, world.steering->remove_port_redirect(local)));

@@ -8,9 +8,9 @@
 #include <sockmi/sockmi.h>
 
 #include "base/log.h"
-#include "context/async_event.h"
 #include "connections/foreign_rules.h"
 #include "connections/lifecycle.h"
+#include "context/async_event.h"
 #include "tcp/listener.h"
 #include "tcp/states.h"
 
@@ -31,11 +31,17 @@ std::vector<SocketAddress> addresses_of(const SocketAddress& local) {
   ifaddrs* all = nullptr;
   if (::getifaddrs(&all) != 0) return out;
   for (const ifaddrs* each = all; each; each = each->ifa_next) {
-    if (!each->ifa_addr || (each->ifa_addr->sa_family != AF_INET && each->ifa_addr->sa_family != AF_INET6)) continue;
+    if (!each->ifa_addr ||
+        (each->ifa_addr->sa_family != AF_INET && each->ifa_addr->sa_family != AF_INET6))
+      continue;
     if (each->ifa_addr->sa_family == AF_INET6 && local.ip.family == AF_INET) continue;
     const IpAddress ip = SocketAddress::from(each->ifa_addr).ip;
-    const bool loopback = ip.family == AF_INET ? ip.bytes[0] == 127 : IN6_IS_ADDR_LOOPBACK(reinterpret_cast<const in6_addr*>(ip.bytes.data()));
-    const bool link_local = ip.family == AF_INET6 && ip.bytes[0] == 0xfe && (ip.bytes[1] & 0xc0) == 0x80;
+    const bool loopback =
+        ip.family == AF_INET
+            ? ip.bytes[0] == 127
+            : IN6_IS_ADDR_LOOPBACK(reinterpret_cast<const in6_addr*>(ip.bytes.data()));
+    const bool link_local =
+        ip.family == AF_INET6 && ip.bytes[0] == 0xfe && (ip.bytes[1] & 0xc0) == 0x80;
     if (!loopback && !link_local) out.push_back({ip, local.port});
   }
   ::freeifaddrs(all);
@@ -55,22 +61,31 @@ Result<std::vector<net::TcpSocket>> connections_of(const World& world, const Soc
 
 template <class Step>
 Result<> for_each_address(const SocketAddress& local, Step step) {
-  for (const SocketAddress& address : addresses_of(local)) TRY(step(address));
+  for (const SocketAddress& address : addresses_of(local))
+    TRY(step(address));
   return {};
 }
 
 }  // namespace
 
-bool is_passive(std::uint8_t state) { return state == SOCKMI_BOUND || state == SOCKMI_LISTENING; }
-bool is_passive(const FourTuple& tuple) { return tuple.remote.port == 0; }
+bool is_passive(std::uint8_t state) {
+  return state == SOCKMI_BOUND || state == SOCKMI_LISTENING;
+}
+bool is_passive(const FourTuple& tuple) {
+  return tuple.remote.port == 0;
+}
 
-asio::awaitable<Result<>> empty_accept_queue(World& world, int listener, SocketAddress local, std::vector<unique_fd>& accepted) {
-  CO_TRY(for_each_address(local, [&](const SocketAddress& address) { return world.steering->block_port(address, kBlockedPortLifetime); }));
+asio::awaitable<Result<>> empty_accept_queue(World& world, int listener, SocketAddress local,
+                                             std::vector<unique_fd>& accepted) {
+  CO_TRY(for_each_address(local, [&](const SocketAddress& address) {
+    return world.steering->block_port(address, kBlockedPortLifetime);
+  }));
   // No notification comes when a handshake ends, so the queue is polled as long as one is
   // in progress.
   for (const auto end = Clock::now() + kHandshakes;;) {
     CO_TRY_LET(connections, connections_of(world, local));
-    const bool under_way = std::ranges::any_of(connections, [](const auto& connection) { return connection.state == tcp::kSynRecv; });
+    const bool under_way = std::ranges::any_of(
+        connections, [](const auto& connection) { return connection.state == tcp::kSynRecv; });
     CO_TRY_LET(queue, tcp::drain_accept_queue(listener));
     std::ranges::move(queue, std::back_inserter(accepted));
     if (!under_way || Clock::now() > end) break;
@@ -80,8 +95,11 @@ asio::awaitable<Result<>> empty_accept_queue(World& world, int listener, SocketA
 }
 
 void release(World& world, const SocketAddress& local) {
-  auto released = for_each_address(local, [&](const SocketAddress& address) { return world.steering->unblock_port(address); });
-  if (!released) log::error("event=port_held local={} error=\"{}\"", to_string(local), to_string(released.error()));
+  auto released = for_each_address(
+      local, [&](const SocketAddress& address) { return world.steering->unblock_port(address); });
+  if (!released)
+    log::error("event=port_held local={} error=\"{}\"", to_string(local),
+               to_string(released.error()));
 }
 
 Result<> redirect_passive(World& world, const SocketAddress& local, const std::string& host) {
@@ -90,32 +108,44 @@ Result<> redirect_passive(World& world, const SocketAddress& local, const std::s
   if (peer == peers.end()) return fail(EHOSTUNREACH, "host '{}' is not known here", host);
   TRY_LET(connections, connections_of(world, local));
   return for_each_address(local, [&](const SocketAddress& address) -> Result<> {
-    const IpAddress& to = peer->line.ip.family == address.ip.family ? peer->line.ip : peer->other_address;
+    const IpAddress& to =
+        peer->line.ip.family == address.ip.family ? peer->line.ip : peer->other_address;
     if (to.any()) {
-      if (!local.ip.wildcard()) return fail(EAFNOSUPPORT, "{} has no address of the family of {}", host, to_string(address));
-      log::warn("event=address_not_redirected local={} to={} reason=\"it has no address of this family\"", to_string(address), host);
+      if (!local.ip.wildcard())
+        return fail(EAFNOSUPPORT, "{} has no address of the family of {}", host,
+                    to_string(address));
+      log::warn(
+          "event=address_not_redirected local={} to={} reason=\"it has no address of this family\"",
+          to_string(address), host);
       return {};
     }
     std::vector<FourTuple> staying;
     for (const auto& each : connections)
-      if (each.tuple.local.ip.unmapped() == address.ip && !world.away.contains(each.tuple)) staying.push_back(each.tuple);
+      if (each.tuple.local.ip.unmapped() == address.ip && !world.away.contains(each.tuple))
+        staying.push_back(each.tuple);
     return world.steering->redirect_port(address, to, staying);
   });
 }
 
 Result<> remove_passive_redirect(World& world, const SocketAddress& local) {
-  return for_each_address(local, [&](const SocketAddress& address) { return world.steering->remove_port_redirect(address); });
+  return for_each_address(local, [&](const SocketAddress& address) {
+    return world.steering->remove_port_redirect(address);
+  });
 }
 
-Result<> redirect(World& world, const FourTuple& tuple, const RemoteConnection& away, std::optional<milliseconds> expires_in) {
+Result<> redirect(World& world, const FourTuple& tuple, const RemoteConnection& away,
+                  std::optional<milliseconds> expires_in) {
   if (!is_passive(tuple)) return world.steering->redirect(tuple, away.address, expires_in);
-  return expires_in ? remove_passive_redirect(world, tuple.local) : redirect_passive(world, tuple.local, away.host);
+  return expires_in ? remove_passive_redirect(world, tuple.local)
+                    : redirect_passive(world, tuple.local, away.host);
 }
 
-asio::awaitable<void> adopt_accepted(World& world, SocketAddress local, ImportedConnection listener) {
+asio::awaitable<void> adopt_accepted(World& world, SocketAddress local,
+                                     ImportedConnection listener) {
   const auto connections = net::connections_of(local);
   if (!connections) {
-    log::error("event=accepted_not_adopted local={} error=\"{}\"", to_string(local), to_string(connections.error()));
+    log::error("event=accepted_not_adopted local={} error=\"{}\"", to_string(local),
+               to_string(connections.error()));
     co_return;
   }
   for (const auto& each : *connections) {
@@ -125,11 +155,15 @@ asio::awaitable<void> adopt_accepted(World& world, SocketAddress local, Imported
     resident.generation = std::max(next_generation(0), listener.generation + 1);
     lives_here(world, each.cookie, resident);
     readd_foreign_rules(world, each.tuple, listener.home_line);
-    const Secret said = wire::pack_moved(each.tuple, world.settings.address_for(each.tuple.local.ip), world.settings.host, listener.service,
-                                          resident.generation);
-    auto reply = co_await world.transfer->call(listener.home, listener.home_line, said, milliseconds(2000));
+    const Secret said =
+        wire::pack_moved(each.tuple, world.settings.address_for(each.tuple.local.ip),
+                         world.settings.host, listener.service, resident.generation);
+    auto reply =
+        co_await world.transfer->call(listener.home, listener.home_line, said, milliseconds(2000));
     auto answer = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
-    if (!answer) log::error("event=accepted_not_adopted connection={} error=\"{}\"", to_string(each.tuple), to_string(answer.error()));
+    if (!answer)
+      log::error("event=accepted_not_adopted connection={} error=\"{}\"", to_string(each.tuple),
+                 to_string(answer.error()));
   }
 }
 

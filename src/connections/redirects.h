@@ -14,7 +14,8 @@ bool is_passive(const FourTuple& tuple);  // the same, by the missing peer
 // Blocks new connections, lets handshakes in progress complete, and empties the accept
 // queue. `accepted` receives the accepted connections, also in case of an error. The port
 // stays blocked until release().
-asio::awaitable<Result<>> empty_accept_queue(World& world, int listener, SocketAddress local, std::vector<unique_fd>& accepted);
+asio::awaitable<Result<>> empty_accept_queue(World& world, int listener, SocketAddress local,
+                                             std::vector<unique_fd>& accepted);
 void release(World& world, const SocketAddress& local);
 
 // Redirects everything for `local` to `host`, except connections that have their own
@@ -24,12 +25,14 @@ Result<> redirect_passive(World& world, const SocketAddress& local, const std::s
 Result<> remove_passive_redirect(World& world, const SocketAddress& local);
 // Redirects an endpoint, with or without a peer, to where it lives: permanently, or for
 // `expires_in`. Without a peer, a redirect with `expires_in` ends immediately.
-Result<> redirect(World& world, const FourTuple& tuple, const RemoteConnection& away, std::optional<milliseconds> expires_in);
+Result<> redirect(World& world, const FourTuple& tuple, const RemoteConnection& away,
+                  std::optional<milliseconds> expires_in);
 
 // Registers the connections that an application here has accepted from a listener whose
 // home is elsewhere: packets reach them only as long as the listener is here. Before it
 // leaves or ends, home is notified of each of them, and they are treated like all
 // imported connections.
-asio::awaitable<void> adopt_accepted(World& world, SocketAddress local, ImportedConnection listener);
+asio::awaitable<void> adopt_accepted(World& world, SocketAddress local,
+                                     ImportedConnection listener);
 
 }  // namespace sockmi::daemon

@@ -12,18 +12,22 @@ namespace {
 
 constexpr milliseconds kFirstCheck{20}, kMaxProbePause{1000};
 constexpr milliseconds kFirstQuestion{500}, kLongestSilence{60000};  // between our questions
-constexpr milliseconds kReportUnheardAfter{3000};    // after this the log reports it
-constexpr std::size_t kMostAtOnce = 256;   // checking one takes some microseconds
+constexpr milliseconds kReportUnheardAfter{3000};  // after this the log reports it
+constexpr std::size_t kMostAtOnce = 256;           // checking one takes some microseconds
 
 // True if `now` is greater. It may be smaller, too: what we have injected is counted in
 // `before` immediately, and the socket may receive it a little later.
-bool has_more(std::uint32_t now, std::uint32_t before) { return static_cast<std::int32_t>(now - before) > 0; }
+bool has_more(std::uint32_t now, std::uint32_t before) {
+  return static_cast<std::int32_t>(now - before) > 0;
+}
 
 }  // namespace
 
-void UnheardPeers::expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::Heard& before, const std::optional<tcp::Segment>& question) {
+void UnheardPeers::expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::Heard& before,
+                          const std::optional<tcp::Segment>& question) {
   const auto now = Clock::now();
-  unheard_.insert_or_assign(cookie, Unheard{tuple, before, question, now, now + kFirstQuestion, kFirstQuestion});
+  unheard_.insert_or_assign(
+      cookie, Unheard{tuple, before, question, now, now + kFirstQuestion, kFirstQuestion});
   if (std::exchange(listening_, true)) return;
   spawn(io_, "listen_for_peers", listen());
 }
@@ -34,7 +38,9 @@ void UnheardPeers::injected(const FourTuple& tuple) {
 }
 
 bool UnheardPeers::is_silent(const FourTuple& tuple) const {
-  return std::ranges::any_of(unheard_, [&](const auto& each) { return each.second.warned && each.second.tuple.unmapped() == tuple.unmapped(); });
+  return std::ranges::any_of(unheard_, [&](const auto& each) {
+    return each.second.warned && each.second.tuple.unmapped() == tuple.unmapped();
+  });
 }
 
 // True if the peer has answered, or if the connection has ended and needs no answer. An
@@ -45,7 +51,8 @@ bool UnheardPeers::is_silent(const FourTuple& tuple) const {
 bool UnheardPeers::has_answered(std::uint64_t cookie, Unheard& each) {
   const auto counted = net::liveness_of(each.tuple, cookie);
   if (!counted) return counted.error().code == ENOENT;
-  if (counted->acknowledged > each.before.acknowledged || (has_more(counted->answers, each.before.answers) && counted->unacknowledged == 0)) {
+  if (counted->acknowledged > each.before.acknowledged ||
+      (has_more(counted->answers, each.before.answers) && counted->unacknowledged == 0)) {
     if (each.warned) log::info("event=heard connection={}", to_string(each.tuple));
     return true;
   }
@@ -57,13 +64,16 @@ bool UnheardPeers::has_answered(std::uint64_t cookie, Unheard& each) {
   }
   if (!each.warned && now > each.since + kReportUnheardAfter) {
     each.warned = true;
-    log::warn("event=unheard connection={} reason=\"its peer has not answered since it moved here\"", to_string(each.tuple));
+    log::warn(
+        "event=unheard connection={} reason=\"its peer has not answered since it moved here\"",
+        to_string(each.tuple));
   }
   return false;
 }
 
 asio::awaitable<void> UnheardPeers::listen() {
-  for (milliseconds pause = kFirstCheck; !unheard_.empty(); pause = std::min(2 * pause, kMaxProbePause)) {
+  for (milliseconds pause = kFirstCheck; !unheard_.empty();
+       pause = std::min(2 * pause, kMaxProbePause)) {
     co_await sleep_for(pause);
     std::size_t looks = std::min(kMostAtOnce, unheard_.size());
     for (auto it = unheard_.upper_bound(last_); looks > 0; --looks) {
@@ -72,8 +82,10 @@ asio::awaitable<void> UnheardPeers::listen() {
       last_ = it->first;
       it = has_answered(it->first, it->second) ? unheard_.erase(it) : std::next(it);
     }
-    const auto newest = std::ranges::max_element(unheard_, {}, [](const auto& each) { return each.second.since; });
-    if (newest != unheard_.end() && Clock::now() < newest->second.since + kMaxProbePause) pause = kFirstCheck;
+    const auto newest =
+        std::ranges::max_element(unheard_, {}, [](const auto& each) { return each.second.since; });
+    if (newest != unheard_.end() && Clock::now() < newest->second.since + kMaxProbePause)
+      pause = kFirstCheck;
   }
   listening_ = false;
 }

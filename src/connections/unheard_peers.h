@@ -21,7 +21,8 @@ class UnheardPeers {
   UnheardPeers(const UnheardPeers&) = delete;
   // Starts to wait for an answer. `before`: the socket's counters when it thawed.
   // `question`: the segment to ask with; none if the socket itself asks (SYN_SENT).
-  void expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::Heard& before, const std::optional<tcp::Segment>& question);
+  void expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::Heard& before,
+              const std::optional<tcp::Segment>& question);
   // We have injected a segment without data into the socket, which does not count as an
   // answer.
   void injected(const FourTuple& tuple);

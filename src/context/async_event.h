@@ -12,13 +12,15 @@ namespace asio = boost::asio;
 
 class Event {
  public:
-  explicit Event(const asio::any_io_executor& executor) : timer_(executor, asio::steady_timer::time_point::max()) {}
+  explicit Event(const asio::any_io_executor& executor)
+      : timer_(executor, asio::steady_timer::time_point::max()) {}
   void set() {
     happened_ = true;
     timer_.cancel();
   }
   // Returns true if the event has happened, false if `deadline` has passed first.
-  asio::awaitable<bool> wait(std::chrono::steady_clock::time_point deadline = asio::steady_timer::time_point::max()) {
+  asio::awaitable<bool> wait(
+      std::chrono::steady_clock::time_point deadline = asio::steady_timer::time_point::max()) {
     if (!happened_) {
       boost::system::error_code ignored;
       timer_.expires_at(deadline);

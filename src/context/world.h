@@ -15,20 +15,20 @@
 #include <boost/asio/thread_pool.hpp>
 
 #include "applications/deliveries.h"
-#include "migration/in_doubt.h"
-#include "connections/endings.h"
-#include "migration/crash_guard.h"
-#include "migration/low_latency.h"
 #include "applications/import_queue.h"
+#include "applications/policy.h"
+#include "cluster/cluster.h"
+#include "congestion/cwnd_carrier.h"
+#include "connections/endings.h"
+#include "connections/foreign_addresses.h"
 #include "connections/journal.h"
 #include "connections/port_reservations.h"
-#include "applications/policy.h"
-#include "connections/foreign_addresses.h"
 #include "connections/records.h"
-#include "congestion/cwnd_carrier.h"
-#include "cluster/cluster.h"
-#include "steer/namespaced_steering.h"
+#include "migration/crash_guard.h"
+#include "migration/in_doubt.h"
+#include "migration/low_latency.h"
 #include "net/sock_diag.h"
+#include "steer/namespaced_steering.h"
 #include "tcp/sequences.h"
 
 namespace sockmi::daemon {
@@ -40,21 +40,23 @@ using Clock = std::chrono::steady_clock;
 inline constexpr tcp::Marks kMarks{.freeze = steer::kFreezeMark, .inject = steer::kInjectMark};
 
 struct Settings {
-  std::string host;                   // our name in the cluster
-  IpAddress address;                  // where redirected packets and other daemons reach us
-  IpAddress other_address;            // for redirected packets of the other family; any(): none
+  std::string host;         // our name in the cluster
+  IpAddress address;        // where redirected packets and other daemons reach us
+  IpAddress other_address;  // for redirected packets of the other family; any(): none
   std::uint16_t line_port = 7078;
   std::vector<std::string> interfaces;  // on which the peers' packets arrive
-  milliseconds freeze_timeout{5000};  // an undecided freeze ends after this
-  milliseconds linger{60000};         // how long rules outlive their connection (TIME_WAIT)
-  milliseconds wait{30000};           // for an application to import; then the endpoint goes home
-  bool require_importer = true;       // refuse offers for which no application waits
-  std::vector<Match> takeover;        // addresses that this host may take over
-  bool believe_holders = false;       // accept claims to connections without a record, see claims.h
-  std::filesystem::path runtime;      // in memory (tmpfs): survives the daemon, but not the host
-  bool testing = false;               // fault points may be armed
+  milliseconds freeze_timeout{5000};    // an undecided freeze ends after this
+  milliseconds linger{60000};           // how long rules outlive their connection (TIME_WAIT)
+  milliseconds wait{30000};             // for an application to import; then the endpoint goes home
+  bool require_importer = true;         // refuse offers for which no application waits
+  std::vector<Match> takeover;          // addresses that this host may take over
+  bool believe_holders = false;   // accept claims to connections without a record, see claims.h
+  std::filesystem::path runtime;  // in memory (tmpfs): survives the daemon, but not the host
+  bool testing = false;           // fault points may be armed
 
-  const IpAddress& address_for(const IpAddress& local) const { return address.family == local.unmapped().family ? address : other_address; }
+  const IpAddress& address_for(const IpAddress& local) const {
+    return address.family == local.unmapped().family ? address : other_address;
+  }
   SocketAddress line() const { return {address, line_port}; }
 };
 
@@ -91,7 +93,11 @@ struct Counters {
 
 struct World {
   World(asio::io_context& io, Settings settings, Policy policy, QueueLimits maxima, Journal journal)
-      : io(io), settings(std::move(settings)), policy(std::move(policy)), lists(maxima, this->policy), journal(std::move(journal)) {}
+      : io(io),
+        settings(std::move(settings)),
+        policy(std::move(policy)),
+        lists(maxima, this->policy),
+        journal(std::move(journal)) {}
   World(const World&) = delete;
 
   asio::io_context& io;
@@ -108,13 +114,13 @@ struct World {
   std::unique_ptr<cluster::Discovery> negotiation;
   std::unique_ptr<cluster::ControlChannel> transfer;
   std::shared_ptr<CrashGuard> guard;  // none in tests
-  asio::thread_pool workers{1};  // for calls that block
+  asio::thread_pool workers{1};       // for calls that block
   std::function<Result<net::TcpSocket>(const FourTuple&)> find_socket = net::find_socket;
   std::function<Result<std::map<std::uint64_t, net::TcpSocket>>()> all_sockets = net::all_sockets;
 
   // The journal has to match `residents` and `away`: code that changes these also changes
   // it.
-  std::map<std::uint64_t, ImportedConnection> residents;   // by socket cookie
+  std::map<std::uint64_t, ImportedConnection> residents;  // by socket cookie
   std::map<FourTuple, RemoteConnection> away;
   RecentEnds endings;  // connections that were in `away`
   // Connections in `away` whose holder has received nothing from the peer, with their
@@ -122,17 +128,17 @@ struct World {
   std::map<FourTuple, std::uint64_t> unheard;
   // Redirects that our kernel had when we started, and that the journal does not explain.
   std::map<FourTuple, IpAddress> found;
-  std::map<std::string, UnreachableHost> silent;         // by host
+  std::map<std::string, UnreachableHost> silent;  // by host
   // Hosts with which we are comparing records (reconcile()). A value: the host has
   // started again meanwhile, and is asked there once more.
   std::map<std::string, std::optional<SocketAddress>> comparing;
-  tcp::Histories histories;                     // of sockets whose export has failed
-  std::set<wire::MigrationId> undecided;        // our exports between PREPARE and the decision
+  tcp::Histories histories;               // of sockets whose export has failed
+  std::set<wire::MigrationId> undecided;  // our exports between PREPARE and the decision
   Doubts doubts;
   std::deque<Record> history;
   Counters counters;
   LowLatency hurry;
-  bool stopping = false;             // the daemon is stopping: it begins nothing new
+  bool stopping = false;  // the daemon is stopping: it begins nothing new
   std::size_t exports_under_way = 0;
 
   void remember(Record record) {

@@ -10,34 +10,41 @@ namespace {
 
 using Verdicts = std::vector<Result<>>;  // one for each endpoint of a message
 
-Result<> prepare_one(Requests& requests, const AuthenticatedHost& from, const SocketAddress& line, const wire::PreparedImage& departing) {
+Result<> prepare_one(Requests& requests, const AuthenticatedHost& from, const SocketAddress& line,
+                     const wire::PreparedImage& departing) {
   TRY_LET(id, wire::read_id(wire::view(departing.id())));
   TRY_LET(endpoint, wire::read_endpoint(departing.endpoint()));
   return requests.prepare(from, id, line, std::move(endpoint), departing.ahead());
 }
 
-Result<Verdicts> on_prepare(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
+Result<Verdicts> on_prepare(Requests& requests, const AuthenticatedHost& from,
+                            const wire::Message& message) {
   const auto* said = message.request_as_Prepare();
   TRY_LET(line, SocketAddress::parse(wire::string(said->line())));
   Verdicts verdicts;
   if (said->endpoints() && said->endpoints()->size() > wire::kMostEndpoints)
     return fail(EMSGSIZE, "{} endpoints in one message", said->endpoints()->size());
   if (said->endpoints())
-    for (const auto* departing : *said->endpoints()) verdicts.push_back(prepare_one(requests, from, line, *departing));
+    for (const auto* departing : *said->endpoints())
+      verdicts.push_back(prepare_one(requests, from, line, *departing));
   return verdicts;
 }
 
-Result<Verdicts> on_commit(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
+Result<Verdicts> on_commit(Requests& requests, const AuthenticatedHost& from,
+                           const wire::Message& message) {
   TRY_LET(endpoints, wire::read_commit(*message.request_as_Commit()));
   return requests.commit(from, endpoints);
 }
 
-Result<Verdicts> on_passages(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
+Result<Verdicts> on_passages(Requests& requests, const AuthenticatedHost& from,
+                             const wire::Message& message) {
   TRY_LET(connections, wire::read_passages(*message.request_as_PathQueries()));
   return requests.passages(from, connections);
 }
 
-Result<> on_expect(Requests& requests, const AuthenticatedHost& from, const wire::Message&) { return requests.expect(from); }
+Result<> on_expect(Requests& requests, const AuthenticatedHost& from, const wire::Message&) {
+  return requests.expect(from);
+}
 
 Result<> on_ahead(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
   const auto* said = message.request_as_PreCopy();
@@ -65,7 +72,8 @@ Result<> on_rest(Requests& requests, const AuthenticatedHost& from, const wire::
   return result;
 }
 
-Result<> on_straggler(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
+Result<> on_straggler(Requests& requests, const AuthenticatedHost& from,
+                      const wire::Message& message) {
   wire::StragglerT straggler;
   message.request_as_Straggler()->UnPackTo(&straggler);
   return requests.straggler(from, straggler);
@@ -77,36 +85,49 @@ Result<> on_ended(Requests& requests, const AuthenticatedHost& from, const wire:
   return requests.ended(from, tuple, said->generation());
 }
 
-Result<> on_take_over(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
+Result<> on_take_over(Requests& requests, const AuthenticatedHost& from,
+                      const wire::Message& message) {
   return requests.take_over(from, *message.request_as_TakeOver());
 }
 
-Result<int> on_inquire(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
+Result<int> on_inquire(Requests& requests, const AuthenticatedHost& from,
+                       const wire::Message& message) {
   TRY_LET(id, wire::read_id(wire::view(message.request_as_QueryOutcome()->id())));
   return requests.inquire(from, id);
 }
 
-Result<int> on_moved(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
+Result<int> on_moved(Requests& requests, const AuthenticatedHost& from,
+                     const wire::Message& message) {
   const auto* said = message.request_as_Moved();
   TRY_LET(tuple, wire::read_tuple(said->local(), said->remote()));
   TRY_LET(to, IpAddress::parse(wire::string(said->to())));
-  return requests.moved(from, tuple, to, wire::string(said->host()), wire::string(said->service()), said->generation());
+  return requests.moved(from, tuple, to, wire::string(said->host()), wire::string(said->service()),
+                        said->generation());
 }
 
-Result<int> on_held(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
+Result<int> on_held(Requests& requests, const AuthenticatedHost& from,
+                    const wire::Message& message) {
   const auto* said = message.request_as_QueryHolder();
   TRY_LET(tuple, wire::read_tuple(said->local(), said->remote()));
   TRY_LET(line, SocketAddress::parse(wire::string(said->line())));
-  return requests.held(from, tuple, wire::string(said->service()), line, said->generation(), said->routed());
+  return requests.held(from, tuple, wire::string(said->service()), line, said->generation(),
+                       said->routed());
 }
 
 template <class Outcome>
-using Reactions = std::map<wire::Request, Result<Outcome> (*)(Requests&, const AuthenticatedHost&, const wire::Message&)>;
-const Reactions<Verdicts> kBatches = {{wire::Request::Prepare, on_prepare}, {wire::Request::Commit, on_commit}, {wire::Request::PathQueries, on_passages}};
-const Reactions<void> kOrders = {{wire::Request::PreCopy, on_ahead}, {wire::Request::Standby, on_expect}, {wire::Request::Abort, on_abort},
-                                 {wire::Request::Ended, on_ended}, {wire::Request::Straggler, on_straggler}, {wire::Request::TakeOver, on_take_over},
-                                 {wire::Request::LateWrite, on_rest}};
-const Reactions<int> kQuestions = {{wire::Request::QueryOutcome, on_inquire}, {wire::Request::Moved, on_moved}, {wire::Request::QueryHolder, on_held}};
+using Reactions = std::map<wire::Request, Result<Outcome> (*)(Requests&, const AuthenticatedHost&,
+                                                              const wire::Message&)>;
+const Reactions<Verdicts> kBatches = {{wire::Request::Prepare, on_prepare},
+                                      {wire::Request::Commit, on_commit},
+                                      {wire::Request::PathQueries, on_passages}};
+const Reactions<void> kOrders = {
+    {wire::Request::PreCopy, on_ahead},       {wire::Request::Standby, on_expect},
+    {wire::Request::Abort, on_abort},         {wire::Request::Ended, on_ended},
+    {wire::Request::Straggler, on_straggler}, {wire::Request::TakeOver, on_take_over},
+    {wire::Request::LateWrite, on_rest}};
+const Reactions<int> kQuestions = {{wire::Request::QueryOutcome, on_inquire},
+                                   {wire::Request::Moved, on_moved},
+                                   {wire::Request::QueryHolder, on_held}};
 
 }  // namespace
 
@@ -115,21 +136,29 @@ Secret dispatch(Requests& requests, const AuthenticatedHost& from, ByteView byte
   const auto message = wire::read<wire::Message>(bytes);
   if (!message) return wire::pack_answer(std::unexpected(message.error()));
   // FlatBuffers accepts a union that has a type and no value as well-formed.
-  if (!(*message)->request()) return wire::pack_answer(fail(EBADMSG, "a message without a request"));
-  const auto took = [&] { return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - began); };
+  if (!(*message)->request())
+    return wire::pack_answer(fail(EBADMSG, "a message without a request"));
+  const auto took = [&] {
+    return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() -
+                                                                 began);
+  };
   const wire::Request type = (*message)->request_type();
   if (const auto question = kQuestions.find(type); question != kQuestions.end()) {
     const auto answer = question->second(requests, from, **message);
-    return answer ? wire::pack_answer({}, *answer) : wire::pack_answer(std::unexpected(answer.error()));
+    return answer ? wire::pack_answer({}, *answer)
+                  : wire::pack_answer(std::unexpected(answer.error()));
   }
   if (const auto order = kOrders.find(type); order != kOrders.end()) {
     const auto done = order->second(requests, from, **message);
-    return done ? wire::pack_answer(Verdicts(), took()) : wire::pack_answer(std::unexpected(done.error()));
+    return done ? wire::pack_answer(Verdicts(), took())
+                : wire::pack_answer(std::unexpected(done.error()));
   }
   const auto batch = kBatches.find(type);
-  if (batch == kBatches.end()) return wire::pack_answer(fail(ENOTSUP, "a request unknown to this version"));
+  if (batch == kBatches.end())
+    return wire::pack_answer(fail(ENOTSUP, "a request unknown to this version"));
   const auto verdicts = batch->second(requests, from, **message);
-  return verdicts ? wire::pack_answer(*verdicts, took()) : wire::pack_answer(std::unexpected(verdicts.error()));
+  return verdicts ? wire::pack_answer(*verdicts, took())
+                  : wire::pack_answer(std::unexpected(verdicts.error()));
 }
 
 }  // namespace sockmi::daemon

@@ -5,23 +5,24 @@
 #include "base/log.h"
 #include "base/spawn.h"
 #include "base/unlocked.h"
-#include "connections/recovery.h"
+#include "cluster/identity_watch.h"
 #include "connections/claims.h"
-#include "migration/return_unclaimed.h"
 #include "connections/home_protocol.h"
 #include "connections/journal_keeper.h"
-#include "connections/orphaned_sockets.h"
-#include "migration/path_check.h"
 #include "connections/lifecycle.h"
-#include "wire/flatbuffer.h"
-#include "cluster/identity_watch.h"
-#include "steer/syn_filter.h"
-#include "steer/host_checks.h"
+#include "connections/orphaned_sockets.h"
+#include "connections/recovery.h"
+#include "migration/path_check.h"
+#include "migration/return_unclaimed.h"
 #include "steer/boot_filter.h"
+#include "steer/host_checks.h"
+#include "steer/syn_filter.h"
+#include "wire/flatbuffer.h"
 
 namespace sockmi::daemon {
 
-Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config, const cluster::Identity& identity) {
+Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config,
+                                             const cluster::Identity& identity) {
   TRY_LET(journal, Journal::open(config.state_folder));
   std::unique_ptr<Daemon> broker(new Daemon(io, config, identity, std::move(journal)));
   World& world = broker->world_;
@@ -33,7 +34,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   TRY_LET(ends, net::SocketEnds::open());
   world.ends = std::move(ends);
   TRY(adopt(world));
-  if (auto released = steer::release_connections(); !released) log::error("event=still_held error=\"{}\"", to_string(released.error()));
+  if (auto released = steer::release_connections(); !released)
+    log::error("event=still_held error=\"{}\"", to_string(released.error()));
   TRY_LET(sockets, sockets_everywhere(world));
   std::set<std::uint64_t> alive;
   for (const auto& [cookie, socket] : sockets)
@@ -44,19 +46,25 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   adopt_orphans(world, sockets);
   world.steering->keep(rules_are_needed(world));
   log::info("event=barrier form={}", steer::barrier_form());
-  for (const std::string& warning : steer::warnings(world.settings.interfaces)) log::warn("event=environment warning=\"{}\"", warning);
-  TRY_LET(transfer, cluster::ControlChannel::open(io, identity, world.settings.line(), [self = broker.get()](cluster::AuthenticatedHost from, Secret message) {
-    return self->answer(std::move(from), std::move(message));
-  }));
+  for (const std::string& warning : steer::warnings(world.settings.interfaces))
+    log::warn("event=environment warning=\"{}\"", warning);
+  TRY_LET(transfer, cluster::ControlChannel::open(
+                        io, identity, world.settings.line(),
+                        [self = broker.get()](cluster::AuthenticatedHost from, Secret message) {
+                          return self->answer(std::move(from), std::move(message));
+                        }));
   world.transfer = std::move(transfer);
   world.transfer->set_member_addresses([&world](const IpAddress& address) {
-    const auto peers = world.negotiation ? world.negotiation->peers() : std::vector<cluster::PeerInfo>();
-    return std::ranges::any_of(peers, [&](const cluster::PeerInfo& peer) { return peer.line.ip == address; });
+    const auto peers =
+        world.negotiation ? world.negotiation->peers() : std::vector<cluster::PeerInfo>();
+    return std::ranges::any_of(
+        peers, [&](const cluster::PeerInfo& peer) { return peer.line.ip == address; });
   });
   config.negotiation.on_start = [&io, &world](const std::string& host, const SocketAddress& line) {
     spawn(io, "compare_notes", reconcile(world, host, line));
   };
-  TRY_LET(negotiation, cluster::Discovery::open(io, identity, std::move(config.negotiation), broker->arrivals_));
+  TRY_LET(negotiation,
+          cluster::Discovery::open(io, identity, std::move(config.negotiation), broker->arrivals_));
   world.negotiation = std::move(negotiation);
   broker->takeovers_.adopt();
   spawn(io, "watch_kept", broker->takeovers_.watch_kept());
@@ -72,7 +80,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   return broker;
 }
 
-std::vector<Result<>> Daemon::passages(const AuthenticatedHost& from, const std::vector<wire::Crossing>& connections) {
+std::vector<Result<>> Daemon::passages(const AuthenticatedHost& from,
+                                       const std::vector<wire::Crossing>& connections) {
   std::vector<Result<>> verdicts;
   steer::KernelQueries kernel;
   for (const auto& each : connections) {
@@ -83,22 +92,27 @@ std::vector<Result<>> Daemon::passages(const AuthenticatedHost& from, const std:
 }
 
 // Answers QueryOutcome: -1 undecided, 0 aborted, 1 committed.
-Result<int> Daemon::inquire(const AuthenticatedHost&, const MigrationId& id) { return world_.undecided.contains(id) ? -1 : world_.journal.has(id) ? 1 : 0; }
+Result<int> Daemon::inquire(const AuthenticatedHost&, const MigrationId& id) {
+  return world_.undecided.contains(id) ? -1 : world_.journal.has(id) ? 1 : 0;
+}
 
-Result<int> Daemon::moved(const AuthenticatedHost& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+Result<int> Daemon::moved(const AuthenticatedHost& from, const FourTuple& tuple,
+                          const IpAddress& to, const std::string& host, const std::string& service,
                           std::uint64_t generation) {
   TRY(check_address(world_, from, host, to));
   return daemon::moved(world_, from.host, tuple, to, host, service, generation);
 }
 
-Result<int> Daemon::held(const AuthenticatedHost& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+Result<int> Daemon::held(const AuthenticatedHost& from, const FourTuple& tuple,
+                         const std::string& service, const SocketAddress& line,
                          std::uint64_t generation, bool routed) {
   TRY(check_address(world_, from, from.host, line.ip));
   TRY_LET(answer, daemon::held(world_, from.host, tuple, service, line, generation, routed));
   return answer == 1 && arrivals_.hearing().is_silent(tuple) ? 2 : answer;
 }
 
-Result<> Daemon::ended(const AuthenticatedHost& from, const FourTuple& tuple, std::uint64_t generation) {
+Result<> Daemon::ended(const AuthenticatedHost& from, const FourTuple& tuple,
+                       std::uint64_t generation) {
   return daemon::ended(world_, from.host, tuple, generation);
 }
 
@@ -107,20 +121,27 @@ std::vector<std::string> Daemon::warnings() const {
   std::ranges::move(takeovers_.warnings(), std::back_inserter(out));
   std::ranges::move(world_.own_ports.warnings(), std::back_inserter(out));
   if (const std::string dates = identity_.now()->warning(); !dates.empty()) out.push_back(dates);
-  if (unlocked_secret_bytes() > 0) out.push_back("memory of secrets could not be locked and may be swapped: LimitMEMLOCK of the service is too small");
+  if (unlocked_secret_bytes() > 0)
+    out.push_back(
+        "memory of secrets could not be locked and may be swapped: LimitMEMLOCK of the service is "
+        "too small");
   return out;
 }
 
-asio::awaitable<Secret> Daemon::answer(AuthenticatedHost from, Secret message) { co_return dispatch(*this, from, message); }
+asio::awaitable<Secret> Daemon::answer(AuthenticatedHost from, Secret message) {
+  co_return dispatch(*this, from, message);
+}
 
 asio::awaitable<void> Daemon::shut_down() {
-  log::info("event=stopping exports={} ready={} in_doubt={}", world_.exports_under_way, world_.lists.ready().size(), arrivals_.in_doubt());
+  log::info("event=stopping exports={} ready={} in_doubt={}", world_.exports_under_way,
+            world_.lists.ready().size(), arrivals_.in_doubt());
   world_.stopping = true;
   arrivals_.refuse_reserved();
   co_await drain(world_, arrivals_);
   co_await daemon::shut_down(world_);
   const bool needed = rules_are_needed(world_);
-  if (needed || !world_.away.empty()) log::info("event=rules_stay imported={} away={}", world_.residents.size(), world_.away.size());
+  if (needed || !world_.away.empty())
+    log::info("event=rules_stay imported={} away={}", world_.residents.size(), world_.away.size());
   world_.steering->keep(needed);
 }
 

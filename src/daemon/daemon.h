@@ -2,14 +2,14 @@
 // daemons.
 #pragma once
 
-#include "migration/importer.h"
-#include "daemon/control_dispatch.h"
 #include "applications/export_requests.h"
-#include "migration/exporter.h"
 #include "connections/host_addresses.h"
-#include "takeover/takeover.h"
 #include "connections/kernel_state.h"
 #include "context/world.h"
+#include "daemon/control_dispatch.h"
+#include "migration/exporter.h"
+#include "migration/importer.h"
+#include "takeover/takeover.h"
 
 namespace sockmi::daemon {
 
@@ -23,7 +23,8 @@ class Daemon : private Requests {
     cluster::DiscoveryConfig negotiation;
     std::shared_ptr<CrashGuard> guard;
   };
-  static Result<std::unique_ptr<Daemon>> open(asio::io_context& io, Config config, const cluster::Identity& identity);
+  static Result<std::unique_ptr<Daemon>> open(asio::io_context& io, Config config,
+                                              const cluster::Identity& identity);
 
   World& world() { return world_; }
   ExportRequests& export_requests() { return export_requests_; }
@@ -42,32 +43,53 @@ class Daemon : private Requests {
 
  private:
   Daemon(asio::io_context& io, Config& config, const cluster::Identity& identity, Journal journal)
-      : identity_(identity), world_(io, config.settings, std::move(config.policy), config.maxima, std::move(journal)), arrivals_(world_),
-        export_requests_(io.get_executor()), takeovers_(world_, export_requests_), own_addresses_(world_, takeovers_) {}
+      : identity_(identity),
+        world_(io, config.settings, std::move(config.policy), config.maxima, std::move(journal)),
+        arrivals_(world_),
+        export_requests_(io.get_executor()),
+        takeovers_(world_, export_requests_),
+        own_addresses_(world_, takeovers_) {}
   asio::awaitable<Secret> answer(AuthenticatedHost from, Secret message);
 
   Result<> expect(const AuthenticatedHost& from) override { return arrivals_.expect(from.host); }
-  std::vector<Result<>> passages(const AuthenticatedHost& from, const std::vector<wire::Crossing>& connections) override;
-  Result<> receive_pre_copy(const AuthenticatedHost& from, const MigrationId& id, ByteView bytes) override { return arrivals_.receive_pre_copy(id, from.host, bytes); }
-  Result<> prepare(const AuthenticatedHost& from, const MigrationId& id, const SocketAddress& line, wire::Endpoint endpoint, std::uint32_t ahead) override {
+  std::vector<Result<>> passages(const AuthenticatedHost& from,
+                                 const std::vector<wire::Crossing>& connections) override;
+  Result<> receive_pre_copy(const AuthenticatedHost& from, const MigrationId& id,
+                            ByteView bytes) override {
+    return arrivals_.receive_pre_copy(id, from.host, bytes);
+  }
+  Result<> prepare(const AuthenticatedHost& from, const MigrationId& id, const SocketAddress& line,
+                   wire::Endpoint endpoint, std::uint32_t ahead) override {
     return arrivals_.prepare(id, from.host, line, std::move(endpoint), ahead);
   }
-  std::vector<Result<>> commit(const AuthenticatedHost& from, const std::vector<wire::Committed>& endpoints) override {
+  std::vector<Result<>> commit(const AuthenticatedHost& from,
+                               const std::vector<wire::Committed>& endpoints) override {
     return arrivals_.commit(endpoints, from.host);
   }
   Result<> abort(const AuthenticatedHost& from, const std::vector<MigrationId>& ids) override {
-    for (const auto& id : ids) arrivals_.abort(id, from.host);
+    for (const auto& id : ids)
+      arrivals_.abort(id, from.host);
     return {};
   }
-  Result<> rest(const AuthenticatedHost& from, const MigrationId& id, const wire::FreezeDeltaT& late) override { return arrivals_.rest(from.host, id, late); }
-  Result<> straggler(const AuthenticatedHost& from, const wire::StragglerT& straggler) override { return arrivals_.receive(from.host, straggler); }
-  Result<> ended(const AuthenticatedHost& from, const FourTuple& tuple, std::uint64_t generation) override;
-  Result<> take_over(const AuthenticatedHost& from, const wire::TakeOver& said) override { return takeovers_.told(from.host, said); }
+  Result<> rest(const AuthenticatedHost& from, const MigrationId& id,
+                const wire::FreezeDeltaT& late) override {
+    return arrivals_.rest(from.host, id, late);
+  }
+  Result<> straggler(const AuthenticatedHost& from, const wire::StragglerT& straggler) override {
+    return arrivals_.receive(from.host, straggler);
+  }
+  Result<> ended(const AuthenticatedHost& from, const FourTuple& tuple,
+                 std::uint64_t generation) override;
+  Result<> take_over(const AuthenticatedHost& from, const wire::TakeOver& said) override {
+    return takeovers_.told(from.host, said);
+  }
   Result<int> inquire(const AuthenticatedHost& from, const MigrationId& id) override;
-  Result<int> moved(const AuthenticatedHost& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+  Result<int> moved(const AuthenticatedHost& from, const FourTuple& tuple, const IpAddress& to,
+                    const std::string& host, const std::string& service,
                     std::uint64_t generation) override;
-  Result<int> held(const AuthenticatedHost& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
-                   std::uint64_t generation, bool routed) override;
+  Result<int> held(const AuthenticatedHost& from, const FourTuple& tuple,
+                   const std::string& service, const SocketAddress& line, std::uint64_t generation,
+                   bool routed) override;
 
   const cluster::Identity identity_;
   World world_;

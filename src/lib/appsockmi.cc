@@ -9,8 +9,8 @@
 #include <sockmi/appsockmi.h>
 
 #include "base/unlocked.h"
-#include "lib/last_error.h"
 #include "lib/daemon_requests.h"
+#include "lib/last_error.h"
 #include "tls/tls.h"
 
 using namespace sockmi;
@@ -20,15 +20,18 @@ namespace {
 
 // Maximum time to wait for an unfinished handshake or record.
 constexpr std::chrono::milliseconds kRecordTimeout{1000};
-constexpr unsigned kSslStates = SOCKMI_CLIENT_CONNECTED | SOCKMI_SERVER_CONNECTED | SOCKMI_CLIENT_ESTABLISHED | SOCKMI_SERVER_ESTABLISHED;
+constexpr unsigned kSslStates = SOCKMI_CLIENT_CONNECTED | SOCKMI_SERVER_CONNECTED |
+                                SOCKMI_CLIENT_ESTABLISHED | SOCKMI_SERVER_ESTABLISHED;
 
 // Returns the state that the SSL is in. Errors: EAGAIN in the middle of a handshake,
 // which is none of the states.
 Result<int> state_of(SSL* ssl) {
   const bool server = SSL_is_server(ssl);
   switch (tls::phase(ssl)) {
-    case tls::Phase::before_handshake: return server ? SOCKMI_SERVER_CONNECTED : SOCKMI_CLIENT_CONNECTED;
-    case tls::Phase::established: return server ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_CLIENT_ESTABLISHED;
+    case tls::Phase::before_handshake:
+      return server ? SOCKMI_SERVER_CONNECTED : SOCKMI_CLIENT_CONNECTED;
+    case tls::Phase::established:
+      return server ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_CLIENT_ESTABLISHED;
     case tls::Phase::in_handshake: break;
   }
   return fail(EAGAIN, "in the middle of the handshake");
@@ -37,7 +40,8 @@ Result<int> state_of(SSL* ssl) {
 Result<Secret> save(SSL* ssl, int state) {
   if (tls::is_spent(ssl)) return fail(ESHUTDOWN, "this SSL was exported");
   TRY_LET(real, state_of(ssl));
-  if (state == SOCKMI_BOUND || state == SOCKMI_LISTENING) return fail(ENOTSUP, "a bound or listening socket has no TLS: use export_socket()");
+  if (state == SOCKMI_BOUND || state == SOCKMI_LISTENING)
+    return fail(ENOTSUP, "a bound or listening socket has no TLS: use export_socket()");
   if (state != real) return fail(EINVAL, "the SSL is in state {:#x}, not {:#x}", real, state);
   return tls::save(ssl);
 }
@@ -63,9 +67,13 @@ int sockmi_set_fd(SSL* ssl, int fd) {
   return set ? 1 : 0;
 }
 
-size_t sockmi_write_taken(const SSL* ssl) { return tls::write_taken(ssl); }
+size_t sockmi_write_taken(const SSL* ssl) {
+  return tls::write_taken(ssl);
+}
 
-int sockmi_session_reused(const SSL* ssl) { return tls::was_reused(ssl); }
+int sockmi_session_reused(const SSL* ssl) {
+  return tls::was_reused(ssl);
+}
 
 int sockmi_update_keys(SSL* ssl) {
   clear_error();
@@ -74,7 +82,9 @@ int sockmi_update_keys(SSL* ssl) {
   return updated ? 1 : 0;
 }
 
-size_t sockmi_unlocked_secrets(void) { return unlocked_secret_bytes(); }
+size_t sockmi_unlocked_secrets(void) {
+  return unlocked_secret_bytes();
+}
 
 int save_ssl(void** pbuf, SSL* ssl, int ssl_state) {
   clear_error();
@@ -85,31 +95,42 @@ int save_ssl(void** pbuf, SSL* ssl, int ssl_state) {
   return static_cast<int>(image->size());
 }
 
-void sockmi_image_free(void* buf, size_t len) { secret_free(buf, len); }
+void sockmi_image_free(void* buf, size_t len) {
+  secret_free(buf, len);
+}
 
 int load_ssl(void* buf, size_t len, SSL* ssl, int ssl_state) {
   clear_error();
   const auto state = static_cast<unsigned>(ssl_state);
-  if (!std::has_single_bit(state) || !(state & kSslStates)) return report({EINVAL, "not the state of an SSL"});
+  if (!std::has_single_bit(state) || !(state & kSslStates))
+    return report({EINVAL, "not the state of an SSL"});
   if (!buf && len > 0) return report({EINVAL, "no buffer"});
   // The image must be aligned; the caller's buffer need not be.
-  const Secret copy(static_cast<const std::uint8_t*>(buf), static_cast<const std::uint8_t*>(buf) + len);
+  const Secret copy(static_cast<const std::uint8_t*>(buf),
+                    static_cast<const std::uint8_t*>(buf) + len);
   const auto loaded = tls::load(copy, ssl, kind_of(state));
   return loaded ? 0 : report(loaded.error());
 }
 
-int export_ssl_with(SSL* ssl, int state, int af, const void* to, const sockmi_export_options* options) {
+int export_ssl_with(SSL* ssl, int state, int af, const void* to,
+                    const sockmi_export_options* options) {
   clear_error();
   const int fd = tls::get_fd(ssl);
-  if (fd < 0) return report(tls::is_spent(ssl) ? Error{ESHUTDOWN, "this SSL was exported"} : Error{EINVAL, "the SSL has no descriptor"});
+  if (fd < 0)
+    return report(tls::is_spent(ssl) ? Error{ESHUTDOWN, "this SSL was exported"}
+                                     : Error{EINVAL, "the SSL has no descriptor"});
   sockmi_export_options rest = options ? *options : sockmi_export_options{};
   if (kind_of(static_cast<unsigned>(state)).established) {
     using Milliseconds = std::chrono::milliseconds;
     const auto begun = std::chrono::steady_clock::now();
-    const auto quiet = tls::quiesce(ssl, rest.timeout > 0 ? std::min(kRecordTimeout, Milliseconds(rest.timeout)) : kRecordTimeout);
+    const auto quiet =
+        tls::quiesce(ssl, rest.timeout > 0 ? std::min(kRecordTimeout, Milliseconds(rest.timeout))
+                                           : kRecordTimeout);
     if (!quiet) return report(quiet.error());
-    const auto spent = std::chrono::duration_cast<Milliseconds>(std::chrono::steady_clock::now() - begun);
-    if (rest.timeout > 0) rest.timeout = std::max(1, rest.timeout - static_cast<int>(spent.count()));
+    const auto spent =
+        std::chrono::duration_cast<Milliseconds>(std::chrono::steady_clock::now() - begun);
+    if (rest.timeout > 0)
+      rest.timeout = std::max(1, rest.timeout - static_cast<int>(spent.count()));
   }
   const auto image = save(ssl, state);
   if (!image) return report(image.error());
@@ -118,11 +139,14 @@ int export_ssl_with(SSL* ssl, int state, int af, const void* to, const sockmi_ex
   if (!exported) return report(exported.error());
   // The connection has moved, so this returns success in any case. The error text reports
   // keys that are left.
-  if (const auto spent = tls::spend(ssl); !spent) (void)report({spent.error().code, "keys are left in memory: " + to_string(spent.error())});
+  if (const auto spent = tls::spend(ssl); !spent)
+    (void)report({spent.error().code, "keys are left in memory: " + to_string(spent.error())});
   return 0;
 }
 
-int export_ssl(SSL* ssl, int state, int af, const void* to) { return export_ssl_with(ssl, state, af, to, nullptr); }
+int export_ssl(SSL* ssl, int state, int af, const void* to) {
+  return export_ssl_with(ssl, state, af, to, nullptr);
+}
 
 int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
   clear_error();
@@ -136,13 +160,15 @@ int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
   for (const auto& request : requests) {
     if (!request.ssl) return report({EINVAL, "an import request without an SSL"});
     const unsigned states = request.criteria.states ? request.criteria.states : kSslStates;
-    if (states & ~kSslStates) return report({ENOTSUP, "a bound or listening socket has no TLS: use import_socket()"});
+    if (states & ~kSslStates)
+      return report({ENOTSUP, "a bound or listening socket has no TLS: use import_socket()"});
     wishes.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
   }
   const auto accept = [&](ImportedEndpoint arrived) -> Result<> {
     auto& request = requests[arrived.wish];
     void* payload = copy_payload(arrived.payload);
-    if (!payload && !arrived.payload.empty()) return fail(ENOMEM, "no memory for a payload of {} bytes", arrived.payload.size());
+    if (!payload && !arrived.payload.empty())
+      return fail(ENOMEM, "no memory for a payload of {} bytes", arrived.payload.size());
     const Secret image(arrived.tls.begin(), arrived.tls.end());
     auto loaded = tls::load(image, request.ssl, kind_of(arrived.state));
     if (loaded) {

@@ -10,9 +10,9 @@
 
 #include "base/address.h"
 #include "base/token.h"
+#include "lib/http_client.h"
 #include "wire/control_messages.h"
 #include "wire/flatbuffer.h"
-#include "lib/http_client.h"
 
 namespace sockmi::lib {
 namespace {
@@ -27,7 +27,8 @@ Result<ByteView> address_bytes(int af, const void* address) {
 
 Result<flatbuffers::Offset<wire::Match>> pack(Builder& builder, const sockmi_match& match) {
   TRY_LET(ip, address_bytes(match.af, match.addr));
-  if (match.af != AF_UNSPEC && match.prefix > ip.size() * 8) return fail(EINVAL, "a prefix of {} bits", match.prefix);
+  if (match.af != AF_UNSPEC && match.prefix > ip.size() * 8)
+    return fail(EINVAL, "a prefix of {} bits", match.prefix);
   const auto bytes = builder.CreateVector(ip.data(), ip.size());
   return wire::CreateMatch(builder, bytes, static_cast<std::uint8_t>(match.prefix), match.port);
 }
@@ -38,19 +39,23 @@ Result<Secret> pack(const std::vector<ImportCriteria>& wishes, int timeout) {
   for (const ImportCriteria& wish : wishes) {
     TRY_LET(local, pack(builder, wish.criteria->local));
     TRY_LET(remote, pack(builder, wish.criteria->remote));
-    const auto service = builder.CreateString(wish.criteria->service ? wish.criteria->service : "default");
-    criteria.push_back(wire::CreateCriteria(builder, service, static_cast<std::uint8_t>(wish.states),
-                                             static_cast<std::uint8_t>(wish.preferred), local, remote));
+    const auto service =
+        builder.CreateString(wish.criteria->service ? wish.criteria->service : "default");
+    criteria.push_back(
+        wire::CreateCriteria(builder, service, static_cast<std::uint8_t>(wish.states),
+                             static_cast<std::uint8_t>(wish.preferred), local, remote));
   }
   builder.Finish(wire::CreateImportRequestDirect(builder, &criteria, timeout));
   return builder.take();
 }
 
-constexpr std::size_t kMostTogether = 64;          // descriptors in one message
+constexpr std::size_t kMostTogether = 64;  // descriptors in one message
 // Bytes of images and payloads in one message. A single endpoint may have more.
 constexpr std::size_t kMostBytesTogether = 1 << 20;
 
-std::size_t size_of(const ExportItem& one) { return one.tls.size() + one.payload.size(); }
+std::size_t size_of(const ExportItem& one) {
+  return one.tls.size() + one.payload.size();
+}
 
 // Returns how many of the endpoints go into one request.
 std::size_t together(std::span<const ExportItem> all) {
@@ -60,35 +65,45 @@ std::size_t together(std::span<const ExportItem> all) {
   return count;
 }
 
-Result<Secret> pack(std::span<const ExportItem> all, int af, const void* to, const char* service_name, std::chrono::milliseconds timeout) {
+Result<Secret> pack(std::span<const ExportItem> all, int af, const void* to,
+                    const char* service_name, std::chrono::milliseconds timeout) {
   TRY_LET(target, address_bytes(af, to));
   std::size_t size = 1024;
-  for (const ExportItem& one : all) size += 64 + size_of(one);
+  for (const ExportItem& one : all)
+    size += 64 + size_of(one);
   Builder builder(size);
   std::vector<flatbuffers::Offset<wire::ExportPart>> parts;
   for (const ExportItem& one : all) {
     const auto tls = builder.CreateVector(one.tls.data(), one.tls.size());
     const auto payload = builder.CreateVector(one.payload.data(), one.payload.size());
-    parts.push_back(wire::CreateExportPart(builder, static_cast<std::uint8_t>(one.state), tls, payload));
+    parts.push_back(
+        wire::CreateExportPart(builder, static_cast<std::uint8_t>(one.state), tls, payload));
   }
   const auto service = builder.CreateString(service_name ? service_name : "default");
   const auto target_bytes = builder.CreateVector(target.data(), target.size());
-  builder.Finish(wire::CreateExportRequest(builder, service, target_bytes, static_cast<std::uint32_t>(timeout.count()), builder.CreateVector(parts)));
+  builder.Finish(wire::CreateExportRequest(builder, service, target_bytes,
+                                           static_cast<std::uint32_t>(timeout.count()),
+                                           builder.CreateVector(parts)));
   return builder.take();
 }
 
 Result<> check(const ExportItem& one) {
-  if (one.payload.size() > SOCKMI_PAYLOAD_MAX) return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", one.payload.size(), SOCKMI_PAYLOAD_MAX);
+  if (one.payload.size() > SOCKMI_PAYLOAD_MAX)
+    return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", one.payload.size(),
+                SOCKMI_PAYLOAD_MAX);
   return {};
 }
 
 Result<std::vector<Result<>>> read_results(const Reply& reply, std::size_t count) {
-  const auto answer = nlohmann::json::parse(reply.body.begin(), reply.body.end(), nullptr, /*allow_exceptions=*/false);
-  if (!answer.is_object() || !answer["results"].is_array() || answer["results"].size() != count) return fail(EPROTO, "sockmid answered nonsense");
+  const auto answer = nlohmann::json::parse(reply.body.begin(), reply.body.end(), nullptr,
+                                            /*allow_exceptions=*/false);
+  if (!answer.is_object() || !answer["results"].is_array() || answer["results"].size() != count)
+    return fail(EPROTO, "sockmid answered nonsense");
   std::vector<Result<>> results;
   for (const auto& each : answer["results"]) {
     const int code = each.value("errno", EPROTO);
-    results.push_back(code == 0 ? Result<>() : std::unexpected(Error{code, each.value("error", std::string())}));
+    results.push_back(code == 0 ? Result<>()
+                                : std::unexpected(Error{code, each.value("error", std::string())}));
   }
   return results;
 }
@@ -97,7 +112,7 @@ Result<std::vector<Result<>>> read_results(const Reply& reply, std::size_t count
 
 namespace {
 
-constexpr std::chrono::milliseconds kExport{60'000};   // default timeout of an export
+constexpr std::chrono::milliseconds kExport{60'000};  // default timeout of an export
 // The daemon has the same deadline, and its answer says more about what was wrong. So we
 // wait this much longer.
 constexpr std::chrono::milliseconds kReplyMargin{1000};
@@ -109,13 +124,16 @@ constexpr std::chrono::milliseconds kSettling{5'000};  // from a decision to its
 // when it continues, and what holds if it dies.
 class Asked {
  public:
-  static Result<Asked> send(std::span<const ExportItem> those, int af, const void* to, const char* service, Deadline until) {
+  static Result<Asked> send(std::span<const ExportItem> those, int af, const void* to,
+                            const char* service, Deadline until) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
     if (left.count() <= 0) return fail(ETIMEDOUT, "no time is left");
-    for (const ExportItem& one : those) TRY(check(one));
+    for (const ExportItem& one : those)
+      TRY(check(one));
     TRY_LET(token, Token::make());
     std::vector<int> descriptors;
-    for (const ExportItem& one : those) descriptors.push_back(one.fd);
+    for (const ExportItem& one : those)
+      descriptors.push_back(one.fd);
     descriptors.push_back(token.fd());
     TRY_LET(request, pack(those, af, to, service, left));
     TRY_LET(client, Client::connect(until));
@@ -125,18 +143,26 @@ class Asked {
   }
 
   Result<std::vector<Result<>>> results() {
-    const auto more = [this] { return token_.take() ? std::nullopt : std::optional(Clock::now() + kSettling); };
+    const auto more = [this] {
+      return token_.take() ? std::nullopt : std::optional(Clock::now() + kSettling);
+    };
     auto reply = client_.read_reply(until_ + kReplyMargin, more);
     answered_ = reply.has_value();
     if (reply && reply->refused) return std::unexpected(std::move(*reply->refused));
     auto results = reply ? read_results(*reply, count_) : std::unexpected(std::move(reply.error()));
     if (results || token_.take()) return results;
-    return fail(EINPROGRESS, "sockmid has decided that it goes, and does not say what became of it: {}", results.error().reason);
+    return fail(EINPROGRESS,
+                "sockmid has decided that it goes, and does not say what became of it: {}",
+                results.error().reason);
   }
   bool answered() const { return answered_; }
 
  private:
-  Asked(Client client, Token token, std::size_t count, Deadline until) : client_(std::move(client)), token_(std::move(token)), count_(count), until_(until) {}
+  Asked(Client client, Token token, std::size_t count, Deadline until)
+      : client_(std::move(client)),
+        token_(std::move(token)),
+        count_(count),
+        until_(until) {}
   Client client_;
   Token token_;
   std::size_t count_;
@@ -148,13 +174,16 @@ class Asked {
 
 // While the daemon moves one request's endpoints, the next request is sent already. After
 // a request that the daemon does not answer in time, no further requests are sent.
-void export_endpoints(std::span<const ExportItem> all, int af, const void* to, const sockmi_export_options& options,
+void export_endpoints(std::span<const ExportItem> all, int af, const void* to,
+                      const sockmi_export_options& options,
                       const std::function<void(std::size_t, Result<>)>& settle) {
   struct UnderWay {
     Result<Asked> asked;
     std::size_t first, count;
   };
-  const Deadline end = options.timeout > 0 ? Clock::now() + std::chrono::milliseconds(options.timeout) : Deadline::max();
+  const Deadline end = options.timeout > 0
+                           ? Clock::now() + std::chrono::milliseconds(options.timeout)
+                           : Deadline::max();
   bool silent = false;
   const auto send = [&](std::span<const ExportItem> those) -> Result<Asked> {
     if (silent) return fail(ETIMEDOUT, "sockmid does not answer");
@@ -170,17 +199,22 @@ void export_endpoints(std::span<const ExportItem> all, int af, const void* to, c
     UnderWay& oldest = under_way.front();
     auto results = oldest.asked ? oldest.asked->results() : std::unexpected(oldest.asked.error());
     silent |= oldest.asked ? !oldest.asked->answered() : oldest.asked.error().code == ETIMEDOUT;
-    for (std::size_t i = 0; i < oldest.count; ++i) settle(oldest.first + i, results ? std::move((*results)[i]) : std::unexpected(results.error()));
+    for (std::size_t i = 0; i < oldest.count; ++i)
+      settle(oldest.first + i,
+             results ? std::move((*results)[i]) : std::unexpected(results.error()));
     under_way.pop_front();
   }
 }
 
-Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteView tls, const sockmi_export_options* options) {
+Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteView tls,
+                         const sockmi_export_options* options) {
   static constexpr sockmi_export_options kNone{};
   if (!options) options = &kNone;
-  const ExportItem one{fd, state, tls, {static_cast<const std::uint8_t*>(options->payload), options->payload_len}};
+  const ExportItem one{
+      fd, state, tls, {static_cast<const std::uint8_t*>(options->payload), options->payload_len}};
   Result<> settled = fail(EPROTO, "undecided");
-  export_endpoints({&one, 1}, af, to, *options, [&](std::size_t, Result<> result) { settled = std::move(result); });
+  export_endpoints({&one, 1}, af, to, *options,
+                   [&](std::size_t, Result<> result) { settled = std::move(result); });
   return settled;
 }
 
@@ -203,12 +237,14 @@ Result<std::vector<Delivery>> read_delivered(Reply& reply, std::size_t wishes) {
   if (response->delivered())
     for (const auto* each : *response->delivered()) {
       TRY(wire::read_id(wire::view(each->id())));
-      if (each->request() >= wishes || met[each->request()]) return fail(EPROTO, "an endpoint that nobody asked for");
+      if (each->request() >= wishes || met[each->request()])
+        return fail(EPROTO, "an endpoint that nobody asked for");
       met[each->request()] = true;
       delivered.push_back({each, {}, {}});
     }
   auto& descriptors = reply.descriptors;
-  if (descriptors.size() > 2 * delivered.size()) return fail(EPROTO, "{} endpoints and {} descriptors", delivered.size(), descriptors.size());
+  if (descriptors.size() > 2 * delivered.size())
+    return fail(EPROTO, "{} endpoints and {} descriptors", delivered.size(), descriptors.size());
   for (std::size_t i = 0; 2 * i + 1 < descriptors.size(); ++i) {
     auto token = Token::adopt(std::move(descriptors[2 * i + 1]));
     if (!token) return fail(EPROTO, "an endpoint without a token");
@@ -225,23 +261,30 @@ struct Failed {
 
 // Notifies the daemon of what was taken, and what could not be taken and why. The daemon
 // sees from the tokens what was taken, so nothing depends on the arrival of this message.
-Result<> tell(Client& client, const std::vector<const wire::Delivered*>& taken, const std::vector<Failed>& failed) {
+Result<> tell(Client& client, const std::vector<const wire::Delivered*>& taken,
+              const std::vector<Failed>& failed) {
   Builder builder;
   std::vector<flatbuffers::Offset<wire::NotTaken>> reasons;
   for (const auto& [which, why] : failed)
-    reasons.push_back(wire::CreateNotTaken(builder, builder.CreateVector(which->id()->data(), which->id()->size()), why.code, builder.CreateString(why.reason)));
+    reasons.push_back(wire::CreateNotTaken(
+        builder, builder.CreateVector(which->id()->data(), which->id()->size()), why.code,
+        builder.CreateString(why.reason)));
   std::vector<std::uint8_t> ids;
-  for (const auto* each : taken) ids.insert(ids.end(), each->id()->begin(), each->id()->end());
+  for (const auto* each : taken)
+    ids.insert(ids.end(), each->id()->begin(), each->id()->end());
   builder.Finish(wire::CreateTakenRequestDirect(builder, &ids, &reasons));
-  const auto told = client.call("POST", "/v1/imports/taken", builder.take(), Clock::now() + std::chrono::seconds(1));
+  const auto told = client.call("POST", "/v1/imports/taken", builder.take(),
+                                Clock::now() + std::chrono::seconds(1));
   return told ? Result<>() : std::unexpected(told.error());
 }
 
 }  // namespace
 
-Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int timeout, const std::function<Result<>(ImportedEndpoint)>& accept,
+Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int timeout,
+                                  const std::function<Result<>(ImportedEndpoint)>& accept,
                                   const std::function<void(std::size_t)>& give_up) {
-  const Deadline until = timeout < 0 ? Deadline::max() : soon() + std::chrono::milliseconds(timeout);
+  const Deadline until =
+      timeout < 0 ? Deadline::max() : soon() + std::chrono::milliseconds(timeout);
   TRY_LET(request, pack(wishes, timeout));
   TRY_LET(client, Client::connect(soon()));
   TRY_LET(reply, client.call("POST", "/v1/imports", request, until));
@@ -251,15 +294,16 @@ Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int
   std::vector<Failed> failed;
   Result<> last;
   for (auto& [what, socket, token] : delivered) {
-    auto used = token ? accept({what->request(), what->state(), std::move(socket), wire::view(what->tls()), wire::view(what->payload())})
+    auto used = token ? accept({what->request(), what->state(), std::move(socket),
+                                wire::view(what->tls()), wire::view(what->payload())})
                       : Result<>(fail(EMFILE, "no more descriptors"));
     if (!used) {
       last = used;
       failed.push_back({what, std::move(used.error())});
     } else if (token->take()) {
       taken.push_back(what);
-    // The daemon waits only for a limited time, and has given the endpoint to other
-    // importers.
+      // The daemon waits only for a limited time, and has given the endpoint to other
+      // importers.
     } else {
       give_up(what->request());
       last = fail(ETIMEDOUT, "sockmid has taken the endpoint back: the import took too long");

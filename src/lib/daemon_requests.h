@@ -23,9 +23,11 @@ struct ExportItem {
 };
 // Exports endpoints, as many together as one request can carry. Calls `settle` once for
 // each endpoint, with its index and result.
-void export_endpoints(std::span<const ExportItem> all, int af, const void* to, const sockmi_export_options& options,
+void export_endpoints(std::span<const ExportItem> all, int af, const void* to,
+                      const sockmi_export_options& options,
                       const std::function<void(std::size_t, Result<>)>& settle);
-Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteView tls, const sockmi_export_options* options);
+Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteView tls,
+                         const sockmi_export_options* options);
 
 struct ImportCriteria {
   const sockmi_criteria* criteria;
@@ -42,7 +44,8 @@ struct ImportedEndpoint {
 // receives the reason. Calls `give_up` with the index of the criteria if an endpoint that
 // `accept` has used is not ours after all. `timeout` is in milliseconds; negative: none.
 // Returns how many endpoints were imported, 0 on timeout.
-Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int timeout, const std::function<Result<>(ImportedEndpoint)>& accept,
+Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int timeout,
+                                  const std::function<Result<>(ImportedEndpoint)>& accept,
                                   const std::function<void(std::size_t)>& give_up);
 
 void* copy_payload(ByteView payload);  // allocated by malloc(3); null if empty

@@ -7,8 +7,8 @@
 #include <map>
 #include <mutex>
 
-#include <nlohmann/json.hpp>
 #include <sockmi/sockmi.h>
+#include <nlohmann/json.hpp>
 
 #include "base/address.h"
 #include "lib/http_client.h"
@@ -52,7 +52,8 @@ bool read_event(const std::string& text, sockmi_event& event) {
   const auto data = text.find("\ndata: ");
   // Otherwise a kind of event that a later version may send.
   if (!text.starts_with("event: export\n") || data == text.npos) return false;
-  const auto json = nlohmann::json::parse(text.substr(data + 7), nullptr, /*allow_exceptions=*/false);
+  const auto json =
+      nlohmann::json::parse(text.substr(data + 7), nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return false;
   event.type = SOCKMI_EVENT_EXPORT;
   event.request = json.value("request", std::uint64_t{0});
@@ -89,7 +90,8 @@ int sockmi_event_open(const char* service) {
   const Deadline until = soon();
   auto client = Client::connect(until);
   if (!client) return report(client.error());
-  auto stream = std::move(*client).stream("/v1/events?service=" + escape(service ? service : "default"), until);
+  auto stream = std::move(*client).stream(
+      "/v1/events?service=" + escape(service ? service : "default"), until);
   if (!stream) return report(stream.error());
   std::lock_guard lock(mutex);
   unread[stream->get()].clear();
@@ -116,6 +118,9 @@ int sockmi_export_done(uint64_t request, unsigned exported, unsigned failed) {
   const Deadline until = soon();
   auto client = Client::connect(until);
   if (!client) return report(client.error());
-  auto reply = client->call("POST", fmt::format("/v1/requests/done?request={}&exported={}&failed={}", request, exported, failed), {}, until);
+  auto reply = client->call(
+      "POST",
+      fmt::format("/v1/requests/done?request={}&exported={}&failed={}", request, exported, failed),
+      {}, until);
   return reply ? 0 : report(reply.error());
 }

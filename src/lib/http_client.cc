@@ -37,16 +37,20 @@ std::string request_head(const std::string& method, const std::string& target, s
 }
 
 Error refusal(int status, const Secret& body) {
-  const auto value = nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
+  const auto value =
+      nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
   Error error{EPROTO, fmt::format("sockmid answered {}", status)};
   if (!value.is_object()) return error;
-  if (const auto it = value.find("error"); it != value.end() && it->is_string()) error.reason = it->get<std::string>();
-  if (const auto it = value.find("errno"); it != value.end() && it->is_number_integer()) error.code = it->get<int>();
+  if (const auto it = value.find("error"); it != value.end() && it->is_string())
+    error.reason = it->get<std::string>();
+  if (const auto it = value.find("errno"); it != value.end() && it->is_number_integer())
+    error.code = it->get<int>();
   return error;
 }
 
 std::chrono::milliseconds left(Deadline until) {
-  return std::max(std::chrono::milliseconds(0), std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()));
+  return std::max(std::chrono::milliseconds(0),
+                  std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()));
 }
 
 // Waits for POLLIN or POLLOUT. Errors: ETIMEDOUT at the deadline.
@@ -61,12 +65,16 @@ Result<> wait_for(int fd, short events, Deadline until) {
   }
 }
 
-Result<std::size_t> receive(int fd, std::span<std::uint8_t> into, std::vector<unique_fd>& descriptors, Deadline until) {
+Result<std::size_t> receive(int fd, std::span<std::uint8_t> into,
+                            std::vector<unique_fd>& descriptors, Deadline until) {
   alignas(cmsghdr) char control[CMSG_SPACE(253 * sizeof(int))];
   iovec part{into.data(), into.size()};
-  msghdr message{.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  msghdr message{
+      .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
   ssize_t got;
-  while ((got = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT)) < 0 && (errno == EAGAIN || errno == EINTR)) TRY(wait_for(fd, POLLIN, until));
+  while ((got = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT)) < 0 &&
+         (errno == EAGAIN || errno == EINTR))
+    TRY(wait_for(fd, POLLIN, until));
   if (got < 0) return fail_errno("sockmid");
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
     if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
@@ -93,10 +101,12 @@ Result<Client> Client::connect(Deadline until) {
   // connect(2) sleeps while the daemon's queue is full. (poll(2) could not report when
   // the queue has space again.)
   for (;;) {
-    const auto time = std::clamp(left(until), std::chrono::milliseconds(1), std::chrono::milliseconds(kAnswerTime));
+    const auto time = std::clamp(left(until), std::chrono::milliseconds(1),
+                                 std::chrono::milliseconds(kAnswerTime));
     const timeval most{.tv_sec = time.count() / 1000, .tv_usec = time.count() % 1000 * 1000};
     ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &most, sizeof most);
-    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return Client(std::move(socket));
+    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
+      return Client(std::move(socket));
     if (errno == EAGAIN) return fail(ETIMEDOUT, "sockmid at {} takes no connection", path);
     if (errno != EINTR) return fail_errno(fmt::format("no sockmid at {}", path));
   }
@@ -131,13 +141,15 @@ Result<> Client::send(ByteView bytes, std::span<const int> descriptors, Deadline
   return {};
 }
 
-Result<> Client::send_request(const std::string& method, const std::string& target, ByteView body, std::span<const int> descriptors, Deadline until) {
+Result<> Client::send_request(const std::string& method, const std::string& target, ByteView body,
+                              std::span<const int> descriptors, Deadline until) {
   const std::string head = request_head(method, target, body.size());
   TRY(send({reinterpret_cast<const std::uint8_t*>(head.data()), head.size()}, descriptors, until));
   return send(body, {}, until);
 }
 
-Result<Reply> Client::call(const std::string& method, const std::string& target, ByteView body, Deadline until) {
+Result<Reply> Client::call(const std::string& method, const std::string& target, ByteView body,
+                           Deadline until) {
   TRY(send_request(method, target, body, {}, until));
   auto reply = read_reply(until);
   if (reply && reply->refused) return std::unexpected(std::move(*reply->refused));
@@ -166,7 +178,8 @@ Result<Reply> Client::read_reply(Deadline until, std::function<std::optional<Dea
     boost::system::error_code error;
     const std::size_t used = parser.put(boost::asio::buffer(unread.data(), unread.size()), error);
     unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(used));
-    if (error && error != http::error::need_more) return fail(EPROTO, "sockmid: {}", error.message());
+    if (error && error != http::error::need_more)
+      return fail(EPROTO, "sockmid: {}", error.message());
   }
   reply.status = parser.get().result_int();
   reply.body = std::move(parser.get().body());
@@ -189,7 +202,8 @@ Result<unique_fd> Client::stream(const std::string& target, Deadline until) && {
     boost::system::error_code error;
     const std::size_t used = parser.put(boost::asio::buffer(unread.data(), unread.size()), error);
     unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(used));
-    if (error && error != http::error::need_more) return fail(EPROTO, "sockmid: {}", error.message());
+    if (error && error != http::error::need_more)
+      return fail(EPROTO, "sockmid: {}", error.message());
   }
   if (parser.get().result_int() >= 400) {
     parser.eager(true);

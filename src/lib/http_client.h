@@ -21,7 +21,9 @@ using Deadline = Clock::time_point;  // max(): no limit
 
 // For requests that the daemon answers immediately.
 inline constexpr std::chrono::seconds kAnswerTime{5};
-inline Deadline soon() { return Clock::now() + kAnswerTime; }
+inline Deadline soon() {
+  return Clock::now() + kAnswerTime;
+}
 
 struct Reply {
   int status = 0;
@@ -36,11 +38,13 @@ class Client {
   static Result<Client> connect(Deadline until);
   // Sends one request and returns the response. A refusal by the daemon is returned as an
   // Error.
-  Result<Reply> call(const std::string& method, const std::string& target, ByteView body, Deadline until);
+  Result<Reply> call(const std::string& method, const std::string& target, ByteView body,
+                     Deadline until);
   // The two halves of call(), with any number of descriptors (borrowed). When the
   // deadline of read_reply() has passed, `more` is called once, and can return a later
   // deadline.
-  Result<> send_request(const std::string& method, const std::string& target, ByteView body, std::span<const int> descriptors, Deadline until);
+  Result<> send_request(const std::string& method, const std::string& target, ByteView body,
+                        std::span<const int> descriptors, Deadline until);
   Result<Reply> read_reply(Deadline until, std::function<std::optional<Deadline>()> more = {});
   // Sends a request whose response has no end. The returned descriptor yields the
   // response's body.

@@ -5,7 +5,7 @@
 
 namespace sockmi::lib {
 
-int report(const Error& error);   // returns -1, with errno and the text set
-void clear_error();               // called at the start of each API function
+int report(const Error& error);  // returns -1, with errno and the text set
+void clear_error();              // called at the start of each API function
 
 }  // namespace sockmi::lib

@@ -2,6 +2,7 @@
 
 #include "tls/provider/provider.h"
 
-int sockmi_provider_init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* in, const OSSL_DISPATCH** out, void** context) {
+int sockmi_provider_init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* in,
+                         const OSSL_DISPATCH** out, void** context) {
   return sockmi::tls::provider_init(handle, in, out, context);
 }

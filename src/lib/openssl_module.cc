@@ -9,6 +9,7 @@
 
 extern "C" SOCKMI_API OSSL_provider_init_fn OSSL_provider_init;
 
-int OSSL_provider_init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* in, const OSSL_DISPATCH** out, void** context) {
+int OSSL_provider_init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* in,
+                       const OSSL_DISPATCH** out, void** context) {
   return sockmi_provider_init(handle, in, out, context);
 }

@@ -4,14 +4,14 @@
 
 #include <sockmi/sockmi.h>
 
-#include "lib/last_error.h"
 #include "lib/daemon_requests.h"
+#include "lib/last_error.h"
 
 namespace sockmi::lib {
 namespace {
 thread_local std::string last_error;
 constexpr int kSocketStates = SOCKMI_CONNECTED | SOCKMI_BOUND | SOCKMI_LISTENING;
-}
+}  // namespace
 
 int report(const Error& error) {
   last_error = to_string(error);
@@ -19,38 +19,51 @@ int report(const Error& error) {
   return -1;
 }
 
-void clear_error() { last_error.clear(); }
+void clear_error() {
+  last_error.clear();
+}
 
 }  // namespace sockmi::lib
 
 using namespace sockmi;
 using namespace sockmi::lib;
 
-const char* sockmi_last_error(void) { return last_error.c_str(); }
+const char* sockmi_last_error(void) {
+  return last_error.c_str();
+}
 
-int export_socket_with(int fd, int state, int af, const void* to, const sockmi_export_options* options) {
+int export_socket_with(int fd, int state, int af, const void* to,
+                       const sockmi_export_options* options) {
   clear_error();
   if (state & ~kSocketStates) return report({EINVAL, "a TLS state: use export_ssl()"});
   const auto exported = export_endpoint(fd, static_cast<unsigned>(state), af, to, {}, options);
   return exported ? 0 : report(exported.error());
 }
 
-int export_socket(int fd, int state, int af, const void* to) { return export_socket_with(fd, state, af, to, nullptr); }
+int export_socket(int fd, int state, int af, const void* to) {
+  return export_socket_with(fd, state, af, to, nullptr);
+}
 
-int export_sockets(export_socket_req* reqs, unsigned nreqs, int af, const void* to, const sockmi_export_options* options) {
+int export_sockets(export_socket_req* reqs, unsigned nreqs, int af, const void* to,
+                   const sockmi_export_options* options) {
   clear_error();
   static constexpr sockmi_export_options kNone{};
   std::vector<ExportItem> all;
   for (export_socket_req& request : std::span(reqs, nreqs)) {
     request.error = ECANCELED;
     if (request.state & ~kSocketStates) return report({EINVAL, "a TLS state: use export_ssl()"});
-    all.push_back({request.fd, static_cast<unsigned>(request.state), {}, {static_cast<const std::uint8_t*>(request.payload), request.payload_len}});
+    all.push_back({request.fd,
+                   static_cast<unsigned>(request.state),
+                   {},
+                   {static_cast<const std::uint8_t*>(request.payload), request.payload_len}});
   }
   int gone = 0;
   export_endpoints(all, af, to, options ? *options : kNone, [&](std::size_t i, Result<> result) {
     reqs[i].error = result ? 0 : result.error().code;
-    if (result) ++gone;
-    else (void)report(result.error());
+    if (result)
+      ++gone;
+    else
+      (void)report(result.error());
   });
   return gone > 0 || nreqs == 0 ? gone : -1;
 }
@@ -71,7 +84,8 @@ int import_socket(import_socket_req* irqs, unsigned nirqs, int timeout) {
   const auto accept = [&](ImportedEndpoint arrived) -> Result<> {
     auto& request = requests[arrived.wish];
     void* payload = copy_payload(arrived.payload);
-    if (!payload && !arrived.payload.empty()) return fail(ENOMEM, "no memory for a payload of {} bytes", arrived.payload.size());
+    if (!payload && !arrived.payload.empty())
+      return fail(ENOMEM, "no memory for a payload of {} bytes", arrived.payload.size());
     request.payload = payload;
     request.payload_len = arrived.payload.size();
     request.state = static_cast<int>(arrived.state);

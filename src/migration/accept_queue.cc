@@ -14,24 +14,35 @@ void keep_here(World& world, const ExportedEndpoint& listener, unique_fd socket)
   if (!facts) return;  // the connection has ended
   wire::MigrationId id{};
   RAND_bytes(id.data(), id.size());
-  world.lists.add({.id = id, .endpoint = {.service = listener.endpoint.service, .owner = listener.endpoint.owner, .state = SOCKMI_CONNECTED},
-                   .tuple = facts->tuple, .socket = std::move(socket), .cookie = facts->cookie, .since = Clock::now()});
+  world.lists.add({.id = id,
+                   .endpoint = {.service = listener.endpoint.service,
+                                .owner = listener.endpoint.owner,
+                                .state = SOCKMI_CONNECTED},
+                   .tuple = facts->tuple,
+                   .socket = std::move(socket),
+                   .cookie = facts->cookie,
+                   .since = Clock::now()});
 }
 
 }  // namespace
 
 asio::awaitable<Result<>> move_waiting(World& world, ExportedEndpoint& listener, IpAddress target) {
   std::vector<unique_fd> accepted;
-  auto emptied = co_await empty_accept_queue(world, listener.socket.get(), listener.tuple.local, accepted);
+  auto emptied =
+      co_await empty_accept_queue(world, listener.socket.get(), listener.tuple.local, accepted);
   std::vector<ExportItem> departures;
   std::vector<unique_fd> kept;
   for (unique_fd& socket : accepted) {
     kept.push_back(socket.dup());
-    departures.push_back({std::move(socket), {.service = listener.endpoint.service, .owner = listener.endpoint.owner, .state = SOCKMI_CONNECTED}});
+    departures.push_back({std::move(socket),
+                          {.service = listener.endpoint.service,
+                           .owner = listener.endpoint.owner,
+                           .state = SOCKMI_CONNECTED}});
   }
   // g++ 12 destroys the result of a conditional expression with co_await twice.
   std::vector<Result<>> results;
-  if (!departures.empty()) results = co_await export_endpoints(world, std::move(departures), target);
+  if (!departures.empty())
+    results = co_await export_endpoints(world, std::move(departures), target);
   // A connection that cannot move was accepted here, and waits here for an application.
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (results[i]) continue;

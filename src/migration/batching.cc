@@ -14,14 +14,19 @@ namespace {
 struct Load {
   std::size_t frozen = 0, ahead = 0;
   Load operator+(const Load& other) const { return {frozen + other.frozen, ahead + other.ahead}; }
-  bool fits() const { return frozen <= kMaxFrozenBytesPerBatch && ahead <= kMaxPreCopyBytesPerBatch; }
+  bool fits() const {
+    return frozen <= kMaxFrozenBytesPerBatch && ahead <= kMaxPreCopyBytesPerBatch;
+  }
 };
 
 // Returns the present size of an endpoint's queues. A bound or listening socket has none.
 Load load_of(const ExportItem& departure) {
   const int fd = departure.socket.get();
-  const std::size_t unread = tcp::queued(fd, SIOCINQ, "SIOCINQ").value_or(0), unacknowledged = tcp::queued(fd, SIOCOUTQ, "SIOCOUTQ").value_or(0);
-  return {departure.endpoint.tls.size() + departure.endpoint.payload.size() + unacknowledged + std::min(unread, kMinPreCopyBytes), unread};
+  const std::size_t unread = tcp::queued(fd, SIOCINQ, "SIOCINQ").value_or(0),
+                    unacknowledged = tcp::queued(fd, SIOCOUTQ, "SIOCOUTQ").value_or(0);
+  return {departure.endpoint.tls.size() + departure.endpoint.payload.size() + unacknowledged +
+              std::min(unread, kMinPreCopyBytes),
+          unread};
 }
 
 }  // namespace

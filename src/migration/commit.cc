@@ -12,7 +12,8 @@ namespace {
 // Returns when the other host answered, by our clock. The host's own processing time
 // (`took`) is taken from the round trip, and the rest is split evenly between both
 // directions, as in NTP.
-Clock::time_point answered_at(Clock::time_point sent, Clock::time_point received, std::chrono::microseconds took) {
+Clock::time_point answered_at(Clock::time_point sent, Clock::time_point received,
+                              std::chrono::microseconds took) {
   return received - std::max(Clock::duration(0), received - sent - took) / 2;
 }
 
@@ -26,14 +27,19 @@ void know(CommitProgress& one, Outcome outcome, Error reason) {
 
 // Sends one COMMIT for all of them. Returns an error if at least one endpoint is still
 // without an answer.
-asio::awaitable<Result<>> ask(World& world, const cluster::SelectedHost& importer, const Commitments& those) {
+asio::awaitable<Result<>> ask(World& world, const cluster::SelectedHost& importer,
+                              const Commitments& those) {
   std::vector<wire::Committed> endpoints;
-  for (const auto& one : those) endpoints.push_back(one->what);
+  for (const auto& one : those)
+    endpoints.push_back(one->what);
   const auto sent = Clock::now();
-  CO_TRY_LET(reply, co_await world.transfer->call(importer.host, importer.line, wire::pack_commit(endpoints), milliseconds(1000)));
+  CO_TRY_LET(reply,
+             co_await world.transfer->call(importer.host, importer.line,
+                                           wire::pack_commit(endpoints), milliseconds(1000)));
   CO_TRY(fault::point("commit-reply"));
   CO_TRY_LET(verdicts, wire::read_verdicts(reply, those.size()));
-  const auto thawed = answered_at(sent, Clock::now(), wire::read_took(reply).value_or(std::chrono::microseconds(0)));
+  const auto thawed = answered_at(sent, Clock::now(),
+                                  wire::read_took(reply).value_or(std::chrono::microseconds(0)));
   Result<> open;
   for (std::size_t i = 0; i < those.size(); ++i) {
     const Outcome outcome = outcome_of(verdicts[i]);
@@ -42,7 +48,8 @@ asio::awaitable<Result<>> ask(World& world, const cluster::SelectedHost& importe
       continue;
     }
     if (!verdicts[i])
-      log::error("event=commit_refused migration={} host={} error=\"{}\"", wire::to_hex(those[i]->what.id), importer.host, to_string(verdicts[i].error()));
+      log::error("event=commit_refused migration={} host={} error=\"{}\"",
+                 wire::to_hex(those[i]->what.id), importer.host, to_string(verdicts[i].error()));
     those[i]->asked = true;
     those[i]->thawed = thawed;
     world.undecided.erase(those[i]->what.id);
@@ -56,16 +63,19 @@ asio::awaitable<Result<>> ask(World& world, const cluster::SelectedHost& importe
 void CommitProgress::decide(Decide how) {
   // An importer that asks us later gets the answer that the endpoint does not move.
   if (how == Decide::Discard) asked = true;
-  know(*this, how == Decide::Commit ? Outcome::Lives : Outcome::NeverThawed, {ECANCELED, "an operator discarded the move"});
+  know(*this, how == Decide::Commit ? Outcome::Lives : Outcome::NeverThawed,
+       {ECANCELED, "an operator discarded the move"});
 }
 
-asio::awaitable<void> send_commit_until_acknowledged(World& world, cluster::SelectedHost importer, Commitments commitments) {
+asio::awaitable<void> send_commit_until_acknowledged(World& world, cluster::SelectedHost importer,
+                                                     Commitments commitments) {
   Commitments open = commitments;
   for (milliseconds pause{20};; pause = std::min(2 * pause, milliseconds(5000))) {
     auto answered = co_await ask(world, importer, open);
     std::erase_if(open, [](const auto& one) { return one->asked; });
     if (open.empty()) break;
-    log::warn("event=commit_repeated migration={} count={} host={} error=\"{}\"", wire::to_hex(open.front()->what.id), open.size(), importer.host,
+    log::warn("event=commit_repeated migration={} count={} host={} error=\"{}\"",
+              wire::to_hex(open.front()->what.id), open.size(), importer.host,
               answered ? "" : to_string(answered.error()));
     co_await sleep_for(pause);
     std::erase_if(open, [](const auto& one) { return one->asked; });
@@ -80,7 +90,8 @@ asio::awaitable<void> send_commit_until_acknowledged(World& world, cluster::Sele
     ids.push_back(one->what.id);
   }
   // Sent once: if it is lost, the importer only keeps its record a little longer.
-  co_await world.transfer->call(importer.host, importer.line, wire::pack_abort(ids), milliseconds(1000));
+  co_await world.transfer->call(importer.host, importer.line, wire::pack_abort(ids),
+                                milliseconds(1000));
 }
 
 }  // namespace sockmi::daemon

@@ -5,33 +5,37 @@
 #include <memory>
 #include <vector>
 
-#include "migration/in_doubt.h"
 #include "context/async_event.h"
-#include "migration/outcomes.h"
 #include "context/world.h"
+#include "migration/in_doubt.h"
+#include "migration/outcomes.h"
 
 namespace sockmi::daemon {
 
 // The COMMIT of one decided endpoint.
 struct CommitProgress {
-  CommitProgress(const asio::any_io_executor& executor, wire::Committed what) : what(std::move(what)), known(executor), settled(executor) {}
+  CommitProgress(const asio::any_io_executor& executor, wire::Committed what)
+      : what(std::move(what)),
+        known(executor),
+        settled(executor) {}
   wire::Committed what;
   Outcome outcome = Outcome::Unknown;
-  Error reason;               // if the endpoint does not live at the importer
-  bool asked = false;         // the importer itself has answered; false: an operator has decided
-  Clock::time_point thawed;   // time of the thaw at the importer, by our clock, once it is known
+  Error reason;              // if the endpoint does not live at the importer
+  bool asked = false;        // the importer itself has answered; false: an operator has decided
+  Clock::time_point thawed;  // time of the thaw at the importer, by our clock, once it is known
   Event known;
   // Set by the caller when the old socket is dealt with. Until then the journal keeps the
   // decision, for the daemon after this one.
   Event settled;
 
-  void decide(Decide how);    // by an operator
+  void decide(Decide how);  // by an operator
 };
 using Commitments = std::vector<std::shared_ptr<CommitProgress>>;
 
 // Returns when the outcome of all is known, when its consequences are done
 // (CommitProgress::settled), and when neither the journal nor the importer needs to
 // remember it any longer.
-asio::awaitable<void> send_commit_until_acknowledged(World& world, cluster::SelectedHost importer, Commitments commitments);
+asio::awaitable<void> send_commit_until_acknowledged(World& world, cluster::SelectedHost importer,
+                                                     Commitments commitments);
 
 }  // namespace sockmi::daemon

@@ -16,13 +16,13 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/log.h"
-#include "context/async_event.h"
 #include "connections/journal.h"
+#include "context/async_event.h"
 
 namespace sockmi::daemon {
 namespace {
 
-constexpr int kLine = 3;           // the child's descriptor of the socket to the daemon
+constexpr int kLine = 3;          // the child's descriptor of the socket to the daemon
 constexpr std::size_t kMost = 2;  // descriptors of a note: the socket, and the asker's connection
 
 union Control {
@@ -35,9 +35,12 @@ struct Held {
   std::vector<unique_fd> descriptors;
 };
 
-void settle(const std::filesystem::path& state_folder, tcp::Marks marks, std::map<wire::MigrationId, Held>& all) {
+void settle(const std::filesystem::path& state_folder, tcp::Marks marks,
+            std::map<wire::MigrationId, Held>& all) {
   const auto journal = Journal::look(state_folder);
-  if (!journal) return log::error("event=sockets_left_mute count={} error=\"{}\"", all.size(), to_string(journal.error()));
+  if (!journal)
+    return log::error("event=sockets_left_mute count={} error=\"{}\"", all.size(),
+                      to_string(journal.error()));
   for (auto& [id, held] : all) {
     auto frozen = tcp::FrozenSocket::resume(held.descriptors.front().get(), held.owner, marks);
     if (!frozen) continue;  // The daemon had not frozen it yet, or had finished with it.
@@ -46,7 +49,8 @@ void settle(const std::filesystem::path& state_folder, tcp::Marks marks, std::ma
     const bool decided = journal->has(id);
     const auto done = decided ? Result<>() : frozen->give_back();
     if (decided) frozen->leave();
-    log::warn("event=daemon_died_in_freeze migration={} committed={} error=\"{}\"", wire::to_hex(id), decided, done ? "" : to_string(done.error()));
+    log::warn("event=daemon_died_in_freeze migration={} committed={} error=\"{}\"",
+              wire::to_hex(id), decided, done ? "" : to_string(done.error()));
   }
 }
 
@@ -58,19 +62,27 @@ void settle(const std::filesystem::path& state_folder, tcp::Marks marks, std::ma
 bool CrashGuard::listen(int line, Note& note, std::vector<unique_fd>& descriptors) {
   iovec part{&note, sizeof note};
   Control control;
-  msghdr message{.msg_name = nullptr, .msg_namelen = 0, .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control, .msg_flags = 0};
+  msghdr message{.msg_name = nullptr,
+                 .msg_namelen = 0,
+                 .msg_iov = &part,
+                 .msg_iovlen = 1,
+                 .msg_control = &control,
+                 .msg_controllen = sizeof control,
+                 .msg_flags = 0};
   ssize_t got;
   while ((got = ::recvmsg(line, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
   }
   descriptors.clear();
-  if (const cmsghdr* header = CMSG_FIRSTHDR(&message); got > 0 && header && header->cmsg_type == SCM_RIGHTS)
+  if (const cmsghdr* header = CMSG_FIRSTHDR(&message);
+      got > 0 && header && header->cmsg_type == SCM_RIGHTS)
     for (std::size_t i = 0; i < (header->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
       int received;
       std::memcpy(&received, CMSG_DATA(header) + i * sizeof received, sizeof received);
       descriptors.emplace_back(received);
     }
   if (got == sizeof note && (message.msg_flags & MSG_CTRUNC)) {
-    log::error("event=unguarded migration={} error=\"a descriptor did not get through\"", wire::to_hex(note.id));
+    log::error("event=unguarded migration={} error=\"a descriptor did not get through\"",
+               wire::to_hex(note.id));
     return listen(line, note, descriptors);
   }
   return got == sizeof note;
@@ -78,13 +90,16 @@ bool CrashGuard::listen(int line, Note& note, std::vector<unique_fd>& descriptor
 
 void CrashGuard::watch(const std::filesystem::path& state_folder, tcp::Marks marks) {
   // Only the daemon's end ends this process.
-  for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::signal(number, SIG_IGN);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP})
+    ::signal(number, SIG_IGN);
   ::prctl(PR_SET_NAME, "sockmid-guard");
   std::map<wire::MigrationId, Held> held;
   Note note;
   for (std::vector<unique_fd> descriptors; listen(kLine, note, descriptors);) {
-    if (descriptors.empty()) held.erase(note.id);
-    else held[note.id] = {note.owner, std::exchange(descriptors, {})};
+    if (descriptors.empty())
+      held.erase(note.id);
+    else
+      held[note.id] = {note.owner, std::exchange(descriptors, {})};
   }
   if (!held.empty()) settle(state_folder, marks, held);
   ::_exit(0);
@@ -98,11 +113,13 @@ Result<std::shared_ptr<CrashGuard>> CrashGuard::start(const std::filesystem::pat
 
 Result<> CrashGuard::launch() {
   int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("socketpair");
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return fail_errno("socketpair");
   unique_fd ours(ends[0]), theirs(ends[1]);
   // A stopped guard must not block the daemon.
   const timeval patience{.tv_sec = 0, .tv_usec = 100'000};
-  if (::setsockopt(ours.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0) return fail_errno("socketpair");
+  if (::setsockopt(ours.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0)
+    return fail_errno("socketpair");
   std::string name = "sockmid-guard", argument = kArgument, folder = state_folder_.string();
   char* const arguments[] = {name.data(), argument.data(), folder.data(), nullptr};
   posix_spawn_file_actions_t actions;
@@ -131,9 +148,11 @@ CrashGuard::~CrashGuard() {
 
 asio::awaitable<void> CrashGuard::keep(std::shared_ptr<CrashGuard> guard, asio::io_context& io) {
   for (;;) {
-    asio::posix::stream_descriptor end(io, static_cast<int>(::syscall(SYS_pidfd_open, guard->child_, 0)));
+    asio::posix::stream_descriptor end(
+        io, static_cast<int>(::syscall(SYS_pidfd_open, guard->child_, 0)));
     boost::system::error_code error;
-    co_await end.async_wait(asio::posix::stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    co_await end.async_wait(asio::posix::stream_descriptor::wait_read,
+                            asio::redirect_error(asio::use_awaitable, error));
     if (error) co_return;
     guard->bury();
     for (auto launched = guard->launch(); !launched; launched = guard->launch()) {
@@ -141,11 +160,13 @@ asio::awaitable<void> CrashGuard::keep(std::shared_ptr<CrashGuard> guard, asio::
       co_await sleep_for(std::chrono::milliseconds(1000));
     }
     log::warn("event=guard_replaced held={}", guard->held_.size());
-    for (const auto& [id, holding] : guard->held_) guard->say({id, holding.owner}, {&holding.fd, 1});
+    for (const auto& [id, holding] : guard->held_)
+      guard->say({id, holding.owner}, {&holding.fd, 1});
   }
 }
 
-CrashGuard::Lease CrashGuard::hold(const wire::MigrationId& id, int fd, const tcp::OriginalOptions& owner, int asker) {
+CrashGuard::Lease CrashGuard::hold(const wire::MigrationId& id, int fd,
+                                   const tcp::OriginalOptions& owner, int asker) {
   const int descriptors[kMost] = {fd, asker};
   held_[id] = {fd, owner};
   say({id, owner}, std::span(descriptors).first(asker < 0 ? 1 : 2));
@@ -167,9 +188,17 @@ void CrashGuard::say(const Note& note, std::span<const int> descriptors) {
   Note copy = note;
   iovec part{&copy, sizeof copy};
   Control control{};
-  msghdr message{.msg_name = nullptr, .msg_namelen = 0, .msg_iov = &part, .msg_iovlen = 1, .msg_control = nullptr, .msg_controllen = 0, .msg_flags = 0};
+  msghdr message{.msg_name = nullptr,
+                 .msg_namelen = 0,
+                 .msg_iov = &part,
+                 .msg_iovlen = 1,
+                 .msg_control = nullptr,
+                 .msg_controllen = 0,
+                 .msg_flags = 0};
   if (!descriptors.empty()) {
-    control.header = {.cmsg_len = CMSG_LEN(descriptors.size_bytes()), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    control.header = {.cmsg_len = CMSG_LEN(descriptors.size_bytes()),
+                      .cmsg_level = SOL_SOCKET,
+                      .cmsg_type = SCM_RIGHTS};
     std::memcpy(CMSG_DATA(&control.header), descriptors.data(), descriptors.size_bytes());
     message.msg_control = &control;
     message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
@@ -182,7 +211,9 @@ void CrashGuard::say(const Note& note, std::span<const int> descriptors) {
     ::kill(child_, SIGKILL);
     errno = error;
   }
-  if (sent < 0) log::error("event=unguarded migration={} error=\"{}\"", wire::to_hex(note.id), to_string(fail_errno("guard").error()));
+  if (sent < 0)
+    log::error("event=unguarded migration={} error=\"{}\"", wire::to_hex(note.id),
+               to_string(fail_errno("guard").error()));
 }
 
 }  // namespace sockmi::daemon

@@ -38,8 +38,8 @@
 #include <boost/asio/io_context.hpp>
 
 #include "base/unique_fd.h"
-#include "wire/control_messages.h"
 #include "tcp/capture.h"
+#include "wire/control_messages.h"
 
 namespace sockmi::daemon {
 
@@ -83,7 +83,8 @@ class CrashGuard : public std::enable_shared_from_this<CrashGuard> {
   Lease hold(const wire::MigrationId& id, int fd, const tcp::OriginalOptions& owner, int asker);
 
  private:
-  explicit CrashGuard(std::filesystem::path state_folder) : state_folder_(std::move(state_folder)) {}
+  explicit CrashGuard(std::filesystem::path state_folder)
+      : state_folder_(std::move(state_folder)) {}
   struct Note {
     wire::MigrationId id;
     tcp::OriginalOptions owner;

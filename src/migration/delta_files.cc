@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "wire/flatbuffer.h"
 #include "cluster/control_connection.h"
+#include "wire/flatbuffer.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -21,9 +21,12 @@ files::path path_of(const files::path& folder, const wire::MigrationId& id) {
 
 }  // namespace
 
-bool is_in_commit_alone(const wire::FreezeDeltaT& late) { return !late.written.empty() || late.read > 0 || late.finished; }
+bool is_in_commit_alone(const wire::FreezeDeltaT& late) {
+  return !late.written.empty() || late.read > 0 || late.finished;
+}
 
-Result<> keep_late(const files::path& folder, const wire::MigrationId& id, const wire::FreezeDeltaT& late) {
+Result<> keep_late(const files::path& folder, const wire::MigrationId& id,
+                   const wire::FreezeDeltaT& late) {
   const files::path path = path_of(folder, id);
   const Secret message = wire::pack_rest(id, late);
   const unique_fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
@@ -47,13 +50,16 @@ Result<wire::FreezeDeltaT> kept_late(const files::path& folder, const wire::Migr
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat facts {};
   if (!file || ::fstat(file.get(), &facts) != 0) return fail_errno(path);
-  if (!S_ISREG(facts.st_mode) || facts.st_uid != ::geteuid()) return fail(EPERM, "{}: not a file of ours", path.string());
-  if (facts.st_size > static_cast<off_t>(cluster::kLargestMessage)) return fail(EFBIG, "{}: {} bytes", path.string(), facts.st_size);
+  if (!S_ISREG(facts.st_mode) || facts.st_uid != ::geteuid())
+    return fail(EPERM, "{}: not a file of ours", path.string());
+  if (facts.st_size > static_cast<off_t>(cluster::kLargestMessage))
+    return fail(EFBIG, "{}: {} bytes", path.string(), facts.st_size);
   Secret text(static_cast<std::size_t>(facts.st_size));
   for (std::size_t have = 0; have < text.size();) {
     const ssize_t got = ::read(file.get(), text.data() + have, text.size() - have);
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return got < 0 ? fail_errno(path) : fail(EIO, "{}: it ends before its end", path.string());
+    if (got <= 0)
+      return got < 0 ? fail_errno(path) : fail(EIO, "{}: it ends before its end", path.string());
     have += static_cast<std::size_t>(got);
   }
   TRY_LET(message, wire::read<wire::Message>(text));
@@ -66,19 +72,24 @@ Result<wire::FreezeDeltaT> kept_late(const files::path& folder, const wire::Migr
 
 void drop_late(const files::path& folder, const wire::MigrationId& id) {
   const files::path path = path_of(folder, id);
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT) log::error("event=late_left error=\"{}\"", to_string(fail_errno(path).error()));
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+    log::error("event=late_left error=\"{}\"", to_string(fail_errno(path).error()));
 }
 
 void drop_unexplained_late(const files::path& folder, const Journal& journal) {
   std::error_code error;
   std::vector<files::path> unexplained;
-  for (files::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+  for (files::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
     const std::string name = entry->path().filename();
     if (!name.starts_with(kPrefix)) continue;
-    const bool decided = std::ranges::any_of(journal.decisions(), [&](const auto& each) { return name.substr(kPrefix.size()) == wire::to_hex(each.first); });
+    const bool decided = std::ranges::any_of(journal.decisions(), [&](const auto& each) {
+      return name.substr(kPrefix.size()) == wire::to_hex(each.first);
+    });
     if (!decided) unexplained.push_back(entry->path());
   }
-  for (const auto& path : unexplained) files::remove(path, error);
+  for (const auto& path : unexplained)
+    files::remove(path, error);
 }
 
 }  // namespace sockmi::daemon

@@ -19,9 +19,11 @@ namespace sockmi::daemon {
 // True if nobody sends the data of `late` again when COMMIT is lost.
 bool is_in_commit_alone(const wire::FreezeDeltaT& late);
 
-Result<> keep_late(const std::filesystem::path& folder, const wire::MigrationId& id, const wire::FreezeDeltaT& late);
+Result<> keep_late(const std::filesystem::path& folder, const wire::MigrationId& id,
+                   const wire::FreezeDeltaT& late);
 // Errors: ENOENT if nothing was kept.
-Result<wire::FreezeDeltaT> kept_late(const std::filesystem::path& folder, const wire::MigrationId& id);
+Result<wire::FreezeDeltaT> kept_late(const std::filesystem::path& folder,
+                                     const wire::MigrationId& id);
 void drop_late(const std::filesystem::path& folder, const wire::MigrationId& id);
 // Removes the files of migrations that were not decided.
 void drop_unexplained_late(const std::filesystem::path& folder, const Journal& journal);

@@ -21,8 +21,16 @@ wire::FreezeDeltaT to_image(tcp::FreezeDelta late) {
 }
 
 tcp::FreezeDelta from_image(const wire::FreezeDeltaT& late) {
-  return {.bytes = late.bytes, .fin = late.fin, .acked = late.acked, .window = late.window, .all_acknowledged = late.all_acknowledged, .written = late.written,
-          .sent = late.sent, .finished = late.finished, .read = late.read, .more = late.more};
+  return {.bytes = late.bytes,
+          .fin = late.fin,
+          .acked = late.acked,
+          .window = late.window,
+          .all_acknowledged = late.all_acknowledged,
+          .written = late.written,
+          .sent = late.sent,
+          .finished = late.finished,
+          .read = late.read,
+          .more = late.more};
 }
 
 wire::StragglerT straggler_of(const ExportedEndpoint& one, tcp::FreezeDelta late) {
@@ -50,11 +58,17 @@ Result<> hold(const std::filesystem::path& runtime, ExportedEndpoint& one) {
 Result<> report(World& world, ExportedEndpoint& one) {
   Record& record = one.record;
   const int error = one.result ? 0 : one.result.error().code;
-  record.result = one.result ? "committed" : error == EINPROGRESS ? "in doubt" : error == ECONNABORTED ? "lost" : "aborted";
+  record.result = one.result              ? "committed"
+                  : error == EINPROGRESS  ? "in doubt"
+                  : error == ECONNABORTED ? "lost"
+                                          : "aborted";
   if (!one.result) record.error = to_string(one.result.error());
   ++(one.result ? world.counters.exported : world.counters.failed);
-  log::info("event=export migration={} service={} connection={} to={} result={} freeze_us={} error=\"{}\"", wire::to_hex(record.id),
-            record.service, to_string(record.tuple), record.to, record.result, record.freeze_us, record.error);
+  log::info(
+      "event=export migration={} service={} connection={} to={} result={} freeze_us={} "
+      "error=\"{}\"",
+      wire::to_hex(record.id), record.service, to_string(record.tuple), record.to, record.result,
+      record.freeze_us, record.error);
   world.remember(std::move(record));
   return std::move(one.result);
 }

@@ -4,8 +4,8 @@
 
 #include <optional>
 
-#include "migration/exporter.h"
 #include "connections/redirects.h"
+#include "migration/exporter.h"
 #include "tcp/capture.h"
 #include "tcp/packet_options.h"
 
@@ -47,7 +47,10 @@ struct ExportedEndpoint {
   bool passive() const { return is_passive(endpoint.state); }
 
   ExportedEndpoint(ExportItem departure)
-      : socket(std::move(departure.socket)), endpoint(std::move(departure.endpoint)), asker(departure.asker), token(std::move(departure.token)) {}
+      : socket(std::move(departure.socket)),
+        endpoint(std::move(departure.endpoint)),
+        asker(departure.asker),
+        token(std::move(departure.token)) {}
   ExportedEndpoint(ExportedEndpoint&&) = default;
   // If the daemon stops before the importer has said what became of a decided endpoint,
   // the socket stays output-blocked, because the endpoint may live there. The next daemon

@@ -58,30 +58,30 @@
 #include <algorithm>
 #include <set>
 
-#include <boost/asio/post.hpp>
 #include <openssl/rand.h>
 #include <sockmi/sockmi.h>
 #include <sys/socket.h>
+#include <boost/asio/post.hpp>
 
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/spawn.h"
-#include "migration/commit.h"
+#include "connections/address_ownership.h"
+#include "connections/lifecycle.h"
+#include "connections/redirects.h"
 #include "context/async_event.h"
+#include "migration/accept_queue.h"
+#include "migration/batching.h"
+#include "migration/commit.h"
 #include "migration/delta_files.h"
 #include "migration/export_state.h"
-#include "connections/address_ownership.h"
-#include "connections/redirects.h"
 #include "migration/path_check.h"
 #include "migration/pre_copy.h"
 #include "migration/privileges.h"
-#include "connections/lifecycle.h"
 #include "migration/settlement.h"
-#include "migration/batching.h"
-#include "migration/accept_queue.h"
 #include "tcp/capture.h"
-#include "tcp/socket_info.h"
 #include "tcp/listener.h"
+#include "tcp/socket_info.h"
 #include "tcp/states.h"
 
 namespace sockmi::daemon {
@@ -93,13 +93,21 @@ constexpr int kMaxPreCopyPasses = 8;  // Pre-copy passes; each one leaves less t
 // Then the application learns that the outcome is unknown; COMMIT is still repeated.
 constexpr milliseconds kCommitPatience{3000};
 
-Result<> given_up() { return fail(ECANCELED, "the application waits no longer"); }
+Result<> given_up() {
+  return fail(ECANCELED, "the application waits no longer");
+}
 
 class Exporter {
  public:
-  Exporter(World& world, std::vector<ExportItem> departures, IpAddress target, Clock::time_point decide_by)
-      : world_(world), settings_(world.settings), target_(target), decide_by_(decide_by), kill_is_safe_(std::make_shared<Event>(world.io.get_executor())) {
-    for (auto& departure : departures) all_.emplace_back(std::move(departure));
+  Exporter(World& world, std::vector<ExportItem> departures, IpAddress target,
+           Clock::time_point decide_by)
+      : world_(world),
+        settings_(world.settings),
+        target_(target),
+        decide_by_(decide_by),
+        kill_is_safe_(std::make_shared<Event>(world.io.get_executor())) {
+    for (auto& departure : departures)
+      all_.emplace_back(std::move(departure));
   }
   Exporter(const Exporter&) = delete;
 
@@ -114,7 +122,8 @@ class Exporter {
     co_await try_path();
     co_await pre_copy_queues();
     each([&](ExportedEndpoint& one) { return read_settings(one); });
-    if (auto expected = co_await expect(); !expected) each([&](ExportedEndpoint&) { return Result<>(expected); });
+    if (auto expected = co_await expect(); !expected)
+      each([&](ExportedEndpoint&) { return Result<>(expected); });
     each([&](ExportedEndpoint& one) { return guard(one); });
     // Each socket is output-blocked from its freeze on. It acknowledges nothing any more
     // that is missing from its image or from what is sent after the image.
@@ -128,7 +137,8 @@ class Exporter {
     // cannot listen next to existing connections on its address unless they share the
     // address with it.)
     for (ExportedEndpoint* one : going())
-      if (one->endpoint.state == SOCKMI_LISTENING) one->result = co_await move_waiting(world_, *one, choice_.line.ip);
+      if (one->endpoint.state == SOCKMI_LISTENING)
+        one->result = co_await move_waiting(world_, *one, choice_.line.ip);
     redirect();
     // The peers' packets reach the importer's sockets. If this daemon dies, the kernel
     // itself ends the redirects.
@@ -159,36 +169,49 @@ class Exporter {
     return out;
   }
   void fail_all(const std::vector<ExportedEndpoint*>& those, const Error& error) {
-    for (ExportedEndpoint* one : those) one->result = std::unexpected(error);
+    for (ExportedEndpoint* one : those)
+      one->result = std::unexpected(error);
   }
 
   void examine() {
     wire::MigrationId id{};
     RAND_bytes(id.data(), id.size());
-    for (std::size_t i = 0; i < all_.size(); ++i) all_[i].id = cluster::member(id, i);
+    for (std::size_t i = 0; i < all_.size(); ++i)
+      all_[i].id = cluster::member(id, i);
     std::set<std::uint64_t> sockets;
     Survey survey;
     each([&](ExportedEndpoint& one) -> Result<> {
       auto facts = tcp::socket_info(one.socket.get());
       const auto resident = facts ? world_.residents.find(facts->cookie) : world_.residents.end();
-      const bool ours = resident == world_.residents.end() || resident->second.home == settings_.host;
+      const bool ours =
+          resident == world_.residents.end() || resident->second.home == settings_.host;
       if (facts) one.tuple = facts->tuple, one.cookie = facts->cookie;
       one.endpoint.home = ours ? settings_.host : resident->second.home;
       one.endpoint.home_line = ours ? settings_.line() : resident->second.home_line;
       one.endpoint.generation = next_generation(ours ? 0 : resident->second.generation);
-      one.record = {.id = one.id, .exported = true, .service = one.endpoint.service, .from = settings_.host, .owner = one.endpoint.owner, .tuple = one.tuple,
+      one.record = {.id = one.id,
+                    .exported = true,
+                    .service = one.endpoint.service,
+                    .from = settings_.host,
+                    .owner = one.endpoint.owner,
+                    .tuple = one.tuple,
                     .started = std::chrono::system_clock::now()};
       if (one.token && one.token->is_lost()) return given_up();
       if (!facts) return pass(std::move(facts));
       if (facts->connected())
         if (auto place = tcp::Place::of(one.socket.get())) one.began = *place;
-      if (!sockets.insert(one.cookie).second) return fail(EBUSY, "the same socket is in this export twice");
-      const std::uint8_t state = facts->state == tcp::kListen ? SOCKMI_LISTENING : facts->state == tcp::kClose ? SOCKMI_BOUND : 0;
+      if (!sockets.insert(one.cookie).second)
+        return fail(EBUSY, "the same socket is in this export twice");
+      const std::uint8_t state = facts->state == tcp::kListen  ? SOCKMI_LISTENING
+                                 : facts->state == tcp::kClose ? SOCKMI_BOUND
+                                                               : 0;
       if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
-        return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL, "the socket is not in the state that it is exported as");
+        return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL,
+                    "the socket is not in the state that it is exported as");
       TRY(world_.steering->learn(one.socket.get(), one.tuple.local.ip));
       TRY(owns_address(world_, survey, one.socket.get(), *facts, one.endpoint));
-      TRY_LET(wire, may_leave(world_, survey.at[one.tuple.local.ip.unmapped()], one.socket.get(), *facts, ours));
+      TRY_LET(wire, may_leave(world_, survey.at[one.tuple.local.ip.unmapped()], one.socket.get(),
+                              *facts, ours));
       one.wire = wire;
       return {};
     });
@@ -200,13 +223,21 @@ class Exporter {
     CO_TRY(fault::point("negotiate"));
     const ExportedEndpoint& first = *those.front();
     std::size_t size = 0;
-    for (const ExportedEndpoint* one : those) size += one->endpoint.tls.size() + one->endpoint.payload.size();
-    cluster::Offer offer{.id = all_.front().id, .service = first.endpoint.service, .owner = first.endpoint.owner, .state = first.endpoint.state,
-                      .tuple = first.tuple, .home = first.tuple.local.ip.unmapped(), .size = size, .target = target_,
-                      .count = static_cast<std::uint32_t>(all_.size())};
+    for (const ExportedEndpoint* one : those)
+      size += one->endpoint.tls.size() + one->endpoint.payload.size();
+    cluster::Offer offer{.id = all_.front().id,
+                         .service = first.endpoint.service,
+                         .owner = first.endpoint.owner,
+                         .state = first.endpoint.state,
+                         .tuple = first.tuple,
+                         .home = first.tuple.local.ip.unmapped(),
+                         .size = size,
+                         .target = target_,
+                         .count = static_cast<std::uint32_t>(all_.size())};
     CO_TRY_LET(choice, co_await world_.negotiation->find(std::move(offer)));
     choice_ = choice;
-    for (ExportedEndpoint& one : all_) one.record.to = choice_.host;
+    for (ExportedEndpoint& one : all_)
+      one.record.to = choice_.host;
     co_return Result<>();
   }
 
@@ -218,15 +249,19 @@ class Exporter {
     if (those.empty()) co_return;
     std::vector<wire::Crossing> crossings;
     steer::KernelQueries before;
-    for (const ExportedEndpoint* one : those) crossings.push_back(crossing(before, one->tuple, one->wire, is_ours(*one)));
-    auto reply = co_await world_.transfer->call(choice_.host, choice_.line, wire::pack_passages(crossings), kCommitPatience);
-    auto verdicts = reply ? wire::read_verdicts(*reply, those.size()) : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
+    for (const ExportedEndpoint* one : those)
+      crossings.push_back(crossing(before, one->tuple, one->wire, is_ours(*one)));
+    auto reply = co_await world_.transfer->call(choice_.host, choice_.line,
+                                                wire::pack_passages(crossings), kCommitPatience);
+    auto verdicts = reply ? wire::read_verdicts(*reply, those.size())
+                          : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
     if (!verdicts) co_return fail_all(those, verdicts.error());
     steer::KernelQueries now;  // The reply may have changed the known MTU.
     for (std::size_t i = 0; i < those.size(); ++i) {
       ExportedEndpoint& one = *those[i];
       one.result = std::move((*verdicts)[i]);
-      if (one.result && is_ours(one)) one.result = is_wide_enough(now, address(one), one.wire.largest);
+      if (one.result && is_ours(one))
+        one.result = is_wide_enough(now, address(one), one.wire.largest);
     }
   }
 
@@ -236,7 +271,8 @@ class Exporter {
     for (int pass = 0; pass < kMaxPreCopyPasses && !those.empty(); ++pass) {
       std::vector<ExportedEndpoint*> again;
       for (ExportedEndpoint* one : those)
-        if (co_await pre_copy(world_, choice_, one->id, one->socket.get(), one->ahead, decide_by_)) again.push_back(one);
+        if (co_await pre_copy(world_, choice_, one->id, one->socket.get(), one->ahead, decide_by_))
+          again.push_back(one);
       those = std::move(again);
     }
   }
@@ -244,7 +280,8 @@ class Exporter {
   // Reading the options takes as long as the rest of the freeze, so they are read before
   // it. They are not read any earlier, because the application may still change them.
   Result<> read_settings(ExportedEndpoint& one) {
-    if (!one.passive()) one.settings = tcp::read_settings(one.socket.get(), one.tuple.local.ip.family, false);
+    if (!one.passive())
+      one.settings = tcp::read_settings(one.socket.get(), one.tuple.local.ip.family, false);
     return {};
   }
 
@@ -253,27 +290,38 @@ class Exporter {
   asio::awaitable<Result<>> expect() {
     if (going().empty()) co_return Result<>();
     world_.hurry.stand_by();
-    auto expected = co_await world_.transfer->call(choice_.host, choice_.line, wire::pack_expect(), kCommitPatience);
+    auto expected = co_await world_.transfer->call(choice_.host, choice_.line, wire::pack_expect(),
+                                                   kCommitPatience);
     co_return expected ? Result<>() : std::unexpected(expected.error());
   }
 
-  const IpAddress& address(const ExportedEndpoint& one) const { return choice_.address_for(one.tuple.local.ip); }
+  const IpAddress& address(const ExportedEndpoint& one) const {
+    return choice_.address_for(one.tuple.local.ip);
+  }
   bool is_ours(const ExportedEndpoint& one) const { return one.endpoint.home == settings_.host; }
   bool goes_home(const ExportedEndpoint& one) const { return choice_.host == one.endpoint.home; }
   std::optional<RemoteConnection> away(const ExportedEndpoint& one) const {
     if (goes_home(one)) return std::nullopt;
-    return RemoteConnection{one.endpoint.service, choice_.host, address(one), one.endpoint.home, one.endpoint.home_line,
-                world_.steering->in_other_namespace(one.tuple.local.ip), one.endpoint.generation, {}};
+    return RemoteConnection{one.endpoint.service,
+                            choice_.host,
+                            address(one),
+                            one.endpoint.home,
+                            one.endpoint.home_line,
+                            world_.steering->in_other_namespace(one.tuple.local.ip),
+                            one.endpoint.generation,
+                            {}};
   }
 
   Result<> guard(ExportedEndpoint& one) {
     if (one.passive()) return {};
     TRY_LET(owner, tcp::OriginalOptions::of(one.socket.get()));
-    if (world_.guard && owner.mark != steer::kFreezeMark) one.guarded = world_.guard->hold(one.id, one.socket.get(), owner, one.asker);
+    if (world_.guard && owner.mark != steer::kFreezeMark)
+      one.guarded = world_.guard->hold(one.id, one.socket.get(), owner, one.asker);
     one.owner = owner;
     one.history = world_.histories.find(one.cookie);
     const auto now = tcp::Place::of(one.socket.get());
-    one.history.in_use |= one.began && now && (now->written != one.began->written || now->read != one.began->read);
+    one.history.in_use |=
+        one.began && now && (now->written != one.began->written || now->read != one.began->read);
     return {};
   }
 
@@ -295,7 +343,8 @@ class Exporter {
       limit_privileges(one);
       return {};
     }
-    TRY_LET(frozen, tcp::FrozenSocket::freeze(one.socket.get(), *one.owner, kMarks, std::move(one.settings), one.history));
+    TRY_LET(frozen, tcp::FrozenSocket::freeze(one.socket.get(), *one.owner, kMarks,
+                                              std::move(one.settings), one.history));
     one.frozen.emplace(std::move(frozen));
     TRY(fault::point("capture"));
     TRY_LET(image, one.frozen->capture(&one.ahead));
@@ -306,7 +355,8 @@ class Exporter {
 
   void limit_privileges(ExportedEndpoint& one) {
     one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere, this daemon has set it
-    if (world_.steering->in_other_namespace(one.tuple.local.ip)) leave_privileges_behind(one.endpoint.tcp);
+    if (world_.steering->in_other_namespace(one.tuple.local.ip))
+      leave_privileges_behind(one.endpoint.tcp);
   }
 
   asio::awaitable<void> prepare() {
@@ -318,16 +368,21 @@ class Exporter {
       images.push_back({one->id, &one->endpoint, one->ahead.size()});
     }
     Secret message = wire::pack_prepare(images, settings_.line());
-    for (ExportedEndpoint* one : those) one->record.bytes = message.size() / those.size(), one->record.ahead = one->ahead.size();
+    for (ExportedEndpoint* one : those)
+      one->record.bytes = message.size() / those.size(), one->record.ahead = one->ahead.size();
     if (auto may = fault::point("prepare-send"); !may) co_return fail_all(those, may.error());
-    auto reply = co_await world_.transfer->call(choice_.host, choice_.line, std::move(message), time_left());
-    auto verdicts = reply ? wire::read_verdicts(*reply, those.size()) : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
+    auto reply =
+        co_await world_.transfer->call(choice_.host, choice_.line, std::move(message), time_left());
+    auto verdicts = reply ? wire::read_verdicts(*reply, those.size())
+                          : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
     if (!verdicts) co_return fail_all(those, verdicts.error());
-    for (std::size_t i = 0; i < those.size(); ++i) those[i]->result = std::move((*verdicts)[i]);
+    for (std::size_t i = 0; i < those.size(); ++i)
+      those[i]->result = std::move((*verdicts)[i]);
   }
 
   milliseconds time_left() const {
-    return std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(decide_by_ - Clock::now()));
+    return std::max(milliseconds(1),
+                    std::chrono::duration_cast<milliseconds>(decide_by_ - Clock::now()));
   }
 
   // Endpoints that return home need no redirect of this host: home lets their packets in
@@ -349,10 +404,12 @@ class Exporter {
       auto done = fault::point("redirect");
       if (done) done = world_.steering->redirect(redirects);
       if (!done) return fail_all(those, done.error());
-      for (ExportedEndpoint* one : those) one->redirected = true;
+      for (ExportedEndpoint* one : those)
+        one->redirected = true;
     }
     asio::post(world_.workers, [event = kill_is_safe_, io = &world_.io] {
-      if (auto passed = steer::barrier(); !passed) log::error("event=barrier_failed error=\"{}\"", to_string(passed.error()));
+      if (auto passed = steer::barrier(); !passed)
+        log::error("event=barrier_failed error=\"{}\"", to_string(passed.error()));
       asio::post(*io, [event] { event->set(); });
     });
   }
@@ -366,7 +423,8 @@ class Exporter {
     if (one.token && !one.token->take()) return given_up();
     (void)fault::point("token");  // from here on the asker cannot give up
     TRY(hold(world_.settings.runtime, one));
-    const Decision decision{one.cookie, one.tuple, choice_.host, choice_.line, one.owner ? one.owner->mark : 0};
+    const Decision decision{one.cookie, one.tuple, choice_.host, choice_.line,
+                            one.owner ? one.owner->mark : 0};
     TRY(world_.journal.committed(one.id, decision, away(one)));
     one.decided = true;
     return {};
@@ -384,20 +442,27 @@ class Exporter {
       if (!one.passive() && one.redirected) redirected.push_back(one.tuple);
       ids.push_back(one.id);
     }
-    if (auto removed = redirected.empty() ? Result<>() : world_.steering->remove_redirects(redirected); !removed)
-      log::error("event=redirects_left count={} error=\"{}\"", redirected.size(), to_string(removed.error()));
+    if (auto removed =
+            redirected.empty() ? Result<>() : world_.steering->remove_redirects(redirected);
+        !removed)
+      log::error("event=redirects_left count={} error=\"{}\"", redirected.size(),
+                 to_string(removed.error()));
     for (ExportedEndpoint& one : all_) {
       if (one.result) continue;
       world_.undecided.erase(one.id);
       if (!one.frozen) continue;
       world_.histories.remember(one.cookie, one.frozen->history());
-      if (auto given = world_.steering->within(one.tuple.local.ip, [&] { return one.frozen->give_back(); }); !given)
-        log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple), to_string(given.error()));
+      if (auto given =
+              world_.steering->within(one.tuple.local.ip, [&] { return one.frozen->give_back(); });
+          !given)
+        log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple),
+                   to_string(given.error()));
       one.frozen.reset();
     }
     // The importer has at least reserved slots. If this message is lost, the importer
     // asks, and finds no record.
-    if (!ids.empty() && !choice_.host.empty()) spawn(world_.io, "send", send(world_, choice_, wire::pack_abort(ids)));
+    if (!ids.empty() && !choice_.host.empty())
+      spawn(world_.io, "send", send(world_, choice_, wire::pack_abort(ids)));
   }
 
   // Sends the message once: nothing depends on it.
@@ -410,23 +475,29 @@ class Exporter {
     if (those.empty()) co_return world_.hurry.end();
     std::vector<steer::Redirect> permanent;
     for (ExportedEndpoint* one : those) {
-      if (const auto resident = world_.residents.find(one->cookie); resident != world_.residents.end() && !is_ours(*one)) one->guest = resident->second;
+      if (const auto resident = world_.residents.find(one->cookie);
+          resident != world_.residents.end() && !is_ours(*one))
+        one->guest = resident->second;
       went(world_, one->cookie, one->tuple, away(*one));
-      if (one->redirected && !one->passive()) permanent.push_back({one->tuple, address(*one), std::nullopt});
+      if (one->redirected && !one->passive())
+        permanent.push_back({one->tuple, address(*one), std::nullopt});
       // Otherwise an importer that asks has to wait for COMMIT itself.
       if (!is_in_commit_alone(one->late)) world_.undecided.erase(one->id);
-      commitments_.push_back(std::make_shared<CommitProgress>(world_.io.get_executor(), wire::Committed{one->id, std::move(one->late)}));
+      commitments_.push_back(std::make_shared<CommitProgress>(
+          world_.io.get_executor(), wire::Committed{one->id, std::move(one->late)}));
     }
     (void)fault::point("decided");  // nothing may fail here any more, but we may die
     // The message has left when this returns.
-    spawn(world_.io, "repeat_commit", send_commit_until_acknowledged(world_, choice_, commitments_));
+    spawn(world_.io, "repeat_commit",
+          send_commit_until_acknowledged(world_, choice_, commitments_));
     // Until now the redirects expired by themselves after seconds. They become permanent
     // while the importer's answer is still in flight.
     if (auto done = permanent.empty() ? Result<>() : world_.steering->redirect(permanent); !done)
       spawn(world_.io, "insist_on_redirects", insist_on_redirects(world_, std::move(permanent)));
     (void)fault::point("handed-over");
     const auto deadline = Clock::now() + kCommitPatience;
-    for (const auto& commitment : commitments_) co_await commitment->known.wait(deadline);
+    for (const auto& commitment : commitments_)
+      co_await commitment->known.wait(deadline);
     std::vector<ExportedEndpoint*> there;
     for (std::size_t i = 0; i < those.size(); ++i)
       if (commitments_[i]->outcome == Outcome::Lives) there.push_back(those[i]);
@@ -446,7 +517,9 @@ class Exporter {
         continue;
       }
       if (commitments_[i]->outcome == Outcome::Lives)
-        those[i]->record.freeze_us = std::chrono::duration_cast<std::chrono::microseconds>(commitments_[i]->thawed - froze_).count();
+        those[i]->record.freeze_us =
+            std::chrono::duration_cast<std::chrono::microseconds>(commitments_[i]->thawed - froze_)
+                .count();
       co_await settle(world_, choice_, *those[i], *commitments_[i]);
     }
   }
@@ -471,7 +544,9 @@ struct UnderWay {
 
 }  // namespace
 
-asio::awaitable<std::vector<Result<>>> export_endpoints(World& world, std::vector<ExportItem> departures, IpAddress target, milliseconds timeout) {
+asio::awaitable<std::vector<Result<>>> export_endpoints(World& world,
+                                                        std::vector<ExportItem> departures,
+                                                        IpAddress target, milliseconds timeout) {
   const auto decide_by = timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max();
   const UnderWay counted(world);
   std::vector<Result<>> results;
@@ -479,12 +554,14 @@ asio::awaitable<std::vector<Result<>>> export_endpoints(World& world, std::vecto
   for (auto& share : shares(std::move(departures))) {
     Exporter batch(world, std::move(share), target, decide_by);
     co_await batch.run(found);
-    for (auto& one : batch.all()) results.push_back(report(world, one));
+    for (auto& one : batch.all())
+      results.push_back(report(world, one));
   }
   co_return results;
 }
 
-asio::awaitable<Result<>> export_endpoint(World& world, ExportItem departure, IpAddress target, milliseconds timeout) {
+asio::awaitable<Result<>> export_endpoint(World& world, ExportItem departure, IpAddress target,
+                                          milliseconds timeout) {
   std::vector<ExportItem> one;
   one.push_back(std::move(departure));
   auto results = co_await export_endpoints(world, std::move(one), target, timeout);

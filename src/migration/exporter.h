@@ -32,7 +32,11 @@ struct ExportItem {
 // these errors: EINPROGRESS if the importer has not yet said what became of it (the
 // socket stays frozen until it has), ECONNABORTED if the importer lost it after its thaw.
 // `timeout` bounds the time until the decision; 0: only the configured timeouts apply.
-asio::awaitable<std::vector<Result<>>> export_endpoints(World& world, std::vector<ExportItem> departures, IpAddress target, milliseconds timeout = {});
-asio::awaitable<Result<>> export_endpoint(World& world, ExportItem departure, IpAddress target, milliseconds timeout = {});
+asio::awaitable<std::vector<Result<>>> export_endpoints(World& world,
+                                                        std::vector<ExportItem> departures,
+                                                        IpAddress target,
+                                                        milliseconds timeout = {});
+asio::awaitable<Result<>> export_endpoint(World& world, ExportItem departure, IpAddress target,
+                                          milliseconds timeout = {});
 
 }  // namespace sockmi::daemon

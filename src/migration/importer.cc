@@ -16,17 +16,17 @@
 #include "base/log.h"
 #include "base/spawn.h"
 #include "connections/claims.h"
-#include "context/async_event.h"
 #include "connections/foreign_rules.h"
-#include "migration/export_state.h"
-#include "connections/redirects.h"
-#include "migration/privileges.h"
 #include "connections/lifecycle.h"
+#include "connections/redirects.h"
+#include "context/async_event.h"
+#include "migration/export_state.h"
+#include "migration/privileges.h"
 #include "migration/settlement.h"
 #include "net/addresses.h"
 #include "tcp/inject.h"
-#include "tcp/socket_info.h"
 #include "tcp/listener.h"
+#include "tcp/socket_info.h"
 #include "tcp/states.h"
 
 namespace sockmi::daemon {
@@ -34,14 +34,18 @@ namespace sockmi::daemon {
 // the host that sent them, and the kernel drops packets with its own source address as
 // forged.
 Result<> Importer::check_peer(const FourTuple& tuple) const {
-  if (tuple.remote.ip.any() || tuple.remote.ip.unmapped() != world_.settings.address_for(tuple.remote.ip)) return {};
+  if (tuple.remote.ip.any() ||
+      tuple.remote.ip.unmapped() != world_.settings.address_for(tuple.remote.ip))
+    return {};
   return fail(ENOTSUP, "the peer of this connection is {} itself", world_.settings.host);
 }
 
 Result<cluster::OfferReply> Importer::can_accept(const cluster::Offer& offer) {
   TRY(fault::point("reserve-refused"));
-  if (world_.stopping) return fail(ECONNREFUSED, "the daemon of {} is stopping", world_.settings.host);
-  if (!world_.policy.knows(offer.service)) return fail(ECONNREFUSED, "service '{}' is not served here", offer.service);
+  if (world_.stopping)
+    return fail(ECONNREFUSED, "the daemon of {} is stopping", world_.settings.host);
+  if (!world_.policy.knows(offer.service))
+    return fail(ECONNREFUSED, "service '{}' is not served here", offer.service);
   // Of several endpoints, the offer has only the first one's addresses; PREPARE reports
   // the others.
   if (offer.count == 1) TRY(check_peer(offer.tuple));
@@ -49,12 +53,14 @@ Result<cluster::OfferReply> Importer::can_accept(const cluster::Offer& offer) {
   if (world_.lists.free_places(offer.state) < offer.count) return fail(ENOBUFS, "import list full");
   const auto waiting = world_.lists.watching(offer.service, offer.owner);
   if (waiting == 0 && world_.settings.require_importer)
-    return fail(ESRCH, "no application on {} that may have it imports service '{}'", world_.settings.host, offer.service);
+    return fail(ESRCH, "no application on {} that may have it imports service '{}'",
+                world_.settings.host, offer.service);
   double load[1] = {0};
   (void)::getloadavg(load, 1);
-  return cluster::OfferReply{.waiting_importers = static_cast<std::uint32_t>(waiting),
-                       .free_places = static_cast<std::uint32_t>(world_.lists.free_places(offer.state)),
-                       .load_percent = static_cast<std::uint32_t>(load[0] * 100)};
+  return cluster::OfferReply{
+      .waiting_importers = static_cast<std::uint32_t>(waiting),
+      .free_places = static_cast<std::uint32_t>(world_.lists.free_places(offer.state)),
+      .load_percent = static_cast<std::uint32_t>(load[0] * 100)};
 }
 
 Result<> Importer::reserve(const std::string& host, const cluster::Offer& offer) {
@@ -73,12 +79,15 @@ Result<> Importer::reserve(const std::string& host, const cluster::Offer& offer)
     done = world_.lists.reserve(id, offer.state);
   }
   if (!done)
-    for (const auto& id : made) release(id);
-  else if (!made.empty()) spawn(world_.io, "expire", expire(batch, std::move(made)));
+    for (const auto& id : made)
+      release(id);
+  else if (!made.empty())
+    spawn(world_.io, "expire", expire(batch, std::move(made)));
   return done;
 }
 
-asio::awaitable<void> Importer::expire(std::shared_ptr<Reservations::Batch> batch, std::vector<wire::MigrationId> ids) {
+asio::awaitable<void> Importer::expire(std::shared_ptr<Reservations::Batch> batch,
+                                       std::vector<wire::MigrationId> ids) {
   const auto patience = world_.settings.freeze_timeout;
   while (Clock::now() < batch->prolonged + patience)
     co_await sleep_for(std::chrono::ceil<milliseconds>(batch->prolonged + patience - Clock::now()));
@@ -94,10 +103,12 @@ void Importer::release(const wire::MigrationId& which) {
 }
 
 void Importer::refuse_reserved() {
-  while (!reserved_.empty()) release(reserved_.first());
+  while (!reserved_.empty())
+    release(reserved_.first());
 }
 
-Result<> Importer::receive_pre_copy(const wire::MigrationId& id, const std::string& host, ByteView bytes) {
+Result<> Importer::receive_pre_copy(const wire::MigrationId& id, const std::string& host,
+                                    ByteView bytes) {
   TRY(reserved_.check(id, host));
   reserved_.prolong(id);
   TRY(fault::point("ahead-refused"));
@@ -110,9 +121,11 @@ Result<> Importer::expect(const std::string& host) {
   return {};
 }
 
-Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host, const SocketAddress& line, wire::Endpoint endpoint,
+Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
+                           const SocketAddress& line, wire::Endpoint endpoint,
                            std::uint32_t ahead) {
-  if (outcomes_.of(host, id) != Outcome::Unknown || prepared_.contains(id)) return fail(EALREADY, "this endpoint was prepared before");
+  if (outcomes_.of(host, id) != Outcome::Unknown || prepared_.contains(id))
+    return fail(EALREADY, "this endpoint was prepared before");
   TRY(reserved_.check(id, host));
   TRY(check_peer(tuple_of(endpoint.tcp)));
   TRY(may_come(world_, host, tuple_of(endpoint.tcp)));
@@ -127,9 +140,12 @@ Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
   }
   // A firewall of this host must know the connection before the thaw. The exporter
   // already has our answer while this runs.
-  asio::post(world_.io, [this, tuple = tuple_of(prepared.endpoint.tcp), established = prepared.endpoint.tcp.state != tcp::kSynSent] {
-    if (auto tracked = is_passive(tuple) ? Result<>() : world_.steering->track(tuple, established); !tracked)
-      log::warn("event=not_tracked connection={} error=\"{}\"", to_string(tuple), to_string(tracked.error()));
+  asio::post(world_.io, [this, tuple = tuple_of(prepared.endpoint.tcp),
+                         established = prepared.endpoint.tcp.state != tcp::kSynSent] {
+    if (auto tracked = is_passive(tuple) ? Result<>() : world_.steering->track(tuple, established);
+        !tracked)
+      log::warn("event=not_tracked connection={} error=\"{}\"", to_string(tuple),
+                to_string(tracked.error()));
   });
   prepared_.emplace(id, std::move(prepared));
   spawn(world_.io, "resolve_doubt", resolve_in_doubt(id));
@@ -140,7 +156,8 @@ Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
 // bypass the redirect from here on (begin_return(); the redirect is in force again if
 // this daemon dies), elsewhere they arrive once the exporter redirects them.
 Result<> Importer::restore(PreparedEndpoint& prepared) {
-  const auto& [endpoint, home] = std::pair<wire::Endpoint&, bool>(prepared.endpoint, comes_home(prepared.endpoint));
+  const auto& [endpoint, home] =
+      std::pair<wire::Endpoint&, bool>(prepared.endpoint, comes_home(prepared.endpoint));
   const FourTuple tuple = tuple_of(endpoint.tcp);
   if (!home) TRY(add_foreign_rules(world_, tuple, endpoint.home_line));
   drop_our_marks(endpoint.tcp);
@@ -153,7 +170,8 @@ Result<> Importer::restore(PreparedEndpoint& prepared) {
       TRY_LET(socket, tcp::RestoredSocket::restore(endpoint.tcp, kMarks, !home));
       prepared.socket.emplace(std::move(socket));
       if (auto carried = world_.congestion.carry(prepared.socket->fd(), endpoint.tcp); !carried)
-        log::warn("event=congestion_window_not_carried connection={} error=\"{}\"", to_string(tuple), to_string(carried.error()));
+        log::warn("event=congestion_window_not_carried connection={} error=\"{}\"",
+                  to_string(tuple), to_string(carried.error()));
       if (home) TRY(world_.steering->begin_return(tuple, world_.settings.freeze_timeout));
     }
     return fault::point("prepared-reply");
@@ -161,21 +179,26 @@ Result<> Importer::restore(PreparedEndpoint& prepared) {
   auto done = home ? world_.steering->within(tuple.local.ip, make) : make();
   if (done) {
     auto facts = tcp::socket_info(prepared.socket ? prepared.socket->fd() : prepared.passive.get());
-    if (facts) prepared.cookie = facts->cookie;
-    else done = pass(std::move(facts));
+    if (facts)
+      prepared.cookie = facts->cookie;
+    else
+      done = pass(std::move(facts));
   }
-  if (!done && !home) remove_foreign_rules(world_, tuple, endpoint.home_line, world_.settings.linger);
+  if (!done && !home)
+    remove_foreign_rules(world_, tuple, endpoint.home_line, world_.settings.linger);
   return done;
 }
 
-Result<Importer::PreparedEndpoint*> Importer::find(const wire::MigrationId& id, const std::string& host) {
+Result<Importer::PreparedEndpoint*> Importer::find(const wire::MigrationId& id,
+                                                   const std::string& host) {
   const auto it = prepared_.find(id);
   if (it == prepared_.end()) return fail(ENOENT, "no such endpoint is prepared here");
   if (it->second.host != host) return fail(EACCES, "not your endpoint");
   return &it->second;
 }
 
-std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpoints, const std::string& host) {
+std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpoints,
+                                       const std::string& host) {
   std::vector<Result<>> verdicts;
   // Their packets may have been redirected until now: by home, or by a host that had the
   // connection before.
@@ -190,22 +213,27 @@ std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpo
     const wire::Endpoint& endpoint = prepared_.at(id).endpoint;
     const FourTuple tuple = tuple_of(endpoint.tcp);
     if (!may_thaw) continue;
-    if (const auto away = world_.away.find(tuple); away != world_.away.end()) prepared_.at(id).was_away = away->second;
+    if (const auto away = world_.away.find(tuple); away != world_.away.end())
+      prepared_.at(id).was_away = away->second;
     // Before its redirect is removed: a delayed message of another host must not install
     // the redirect again.
     came_back(world_, tuple);
-    if (!is_passive(tuple)) here.push_back(tuple);
-    else if (comes_home(endpoint)) (void)remove_passive_redirect(world_, tuple.local);
+    if (!is_passive(tuple))
+      here.push_back(tuple);
+    else if (comes_home(endpoint))
+      (void)remove_passive_redirect(world_, tuple.local);
   }
   if (auto removed = here.empty() ? Result<>() : world_.steering->remove_redirects(here); !removed)
     spawn(world_.io, "insist_on_removal", insist_on_removal(world_, std::move(here)));
-  for (const auto& [id, late] : endpoints) verdicts.push_back(verdict(id, late, host, may_thaw));
+  for (const auto& [id, late] : endpoints)
+    verdicts.push_back(verdict(id, late, host, may_thaw));
   (void)fault::point("thawed");
   if (prepared_.empty() && reserved_.empty()) world_.hurry.end();
   return verdicts;
 }
 
-Result<> Importer::verdict(const wire::MigrationId& id, const wire::FreezeDeltaT& late, const std::string& host, const Result<>& may_thaw) {
+Result<> Importer::verdict(const wire::MigrationId& id, const wire::FreezeDeltaT& late,
+                           const std::string& host, const Result<>& may_thaw) {
   if (prepared_.contains(id)) {
     TRY(find(id, host));
     if (may_thaw) return thaw(id, late);
@@ -229,9 +257,12 @@ Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& l
     socket = std::move(live);
     return {};
   };
-  if (const auto woken = prepared.socket ? world_.steering->within(tuple.local.ip, wake) : Result<>(); !woken) {
+  if (const auto woken =
+          prepared.socket ? world_.steering->within(tuple.local.ip, wake) : Result<>();
+      !woken) {
     const Outcome outcome = prepared.socket->mute() ? Outcome::NeverThawed : Outcome::Ended;
-    log::error("event=thaw_failed migration={} connection={} lost={} error=\"{}\"", wire::to_hex(id), to_string(tuple), outcome == Outcome::Ended,
+    log::error("event=thaw_failed migration={} connection={} lost={} error=\"{}\"",
+               wire::to_hex(id), to_string(tuple), outcome == Outcome::Ended,
                to_string(woken.error()));
     const auto was_away = prepared.was_away;
     const std::string host = prepared.host;
@@ -248,19 +279,24 @@ Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& l
   auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
   prepared_.erase(id);
   world_.doubts.settled(wire::to_hex(id));
-  if (!late.more) asio::post(world_.io, [this, settled] { settle(*settled); });
-  else rests_.expect(id, std::get<1>(*settled).host, std::get<2>(*settled).get(), [this, settled] { settle(*settled); });
+  if (!late.more)
+    asio::post(world_.io, [this, settled] { settle(*settled); });
+  else
+    rests_.expect(id, std::get<1>(*settled).host, std::get<2>(*settled).get(),
+                  [this, settled] { settle(*settled); });
   return {};
 }
 
 // The connection continues where it was before, and home has already removed its
 // redirect. Installs it again.
-void Importer::redirect_again(const FourTuple& tuple, const std::optional<RemoteConnection>& was_away) {
+void Importer::redirect_again(const FourTuple& tuple,
+                              const std::optional<RemoteConnection>& was_away) {
   if (!was_away) return;
   world_.away[tuple] = *was_away;
   world_.journal.is_away(tuple, *was_away);
   if (auto done = redirect(world_, tuple, *was_away, std::nullopt); !done)
-    log::error("event=redirect_lost connection={} error=\"{}\"", to_string(tuple), to_string(done.error()));
+    log::error("event=redirect_lost connection={} error=\"{}\"", to_string(tuple),
+               to_string(done.error()));
 }
 
 void Importer::settle(Settled& settled) {
@@ -271,17 +307,31 @@ void Importer::settle(Settled& settled) {
   // The end of a socket in another namespace is not reported to us, and nothing depends
   // on it: the connection is at home there.
   if (!world_.steering->in_other_namespace(tuple.local.ip))
-    lives_here(world_, cookie, {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line, prepared.host, prepared.line,
-                                 prepared.endpoint.generation});
+    lives_here(
+        world_, cookie,
+        {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line,
+         prepared.host, prepared.line, prepared.endpoint.generation});
   ++world_.counters.imported;
-  log::info("event=import migration={} service={} connection={} from={}", wire::to_hex(id), prepared.endpoint.service, to_string(tuple), prepared.host);
-  world_.remember({.id = id, .exported = false, .service = prepared.endpoint.service, .from = prepared.host, .to = world_.settings.host,
-                   .result = "committed", .owner = prepared.endpoint.owner, .tuple = tuple, .started = std::chrono::system_clock::now(),
+  log::info("event=import migration={} service={} connection={} from={}", wire::to_hex(id),
+            prepared.endpoint.service, to_string(tuple), prepared.host);
+  world_.remember({.id = id,
+                   .exported = false,
+                   .service = prepared.endpoint.service,
+                   .from = prepared.host,
+                   .to = world_.settings.host,
+                   .result = "committed",
+                   .owner = prepared.endpoint.owner,
+                   .tuple = tuple,
+                   .started = std::chrono::system_clock::now(),
                    .bytes = prepared.endpoint.tls.size() + prepared.endpoint.payload.size()});
   // The queues are in the socket now.
   prepared.endpoint.tcp.receive_queue = {};
   prepared.endpoint.tcp.send_queue = {};
-  world_.lists.add({.id = id, .endpoint = std::move(prepared.endpoint), .tuple = tuple, .socket = std::move(socket), .cookie = cookie,
+  world_.lists.add({.id = id,
+                    .endpoint = std::move(prepared.endpoint),
+                    .tuple = tuple,
+                    .socket = std::move(socket),
+                    .cookie = cookie,
                     .since = Clock::now()});
 }
 
@@ -291,8 +341,13 @@ Result<> Importer::receive(const std::string& host, const wire::StragglerT& stra
   // A FIN alone: UnheardPeers counts segments without data, so this one must not count as
   // the peer's answer.
   if (straggler.late->bytes.empty()) hearing_.injected(tuple);
-  return tcp::inject_data({.tuple = tuple, .seq = straggler.seq, .ack = straggler.ack, .window = straggler.window, .fin = straggler.late->fin,
-                           .data = straggler.late->bytes}, steer::kInjectMark, known.next);
+  return tcp::inject_data({.tuple = tuple,
+                           .seq = straggler.seq,
+                           .ack = straggler.ack,
+                           .window = straggler.window,
+                           .fin = straggler.late->fin,
+                           .data = straggler.late->bytes},
+                          steer::kInjectMark, known.next);
 }
 
 void Importer::abort(const wire::MigrationId& id, const std::string& host) {
@@ -308,8 +363,11 @@ void Importer::discard(const wire::MigrationId& id, const std::string& why) {
   // The packets take their former way before the socket is closed.
   const wire::Endpoint& endpoint = it->second.endpoint;
   untrack(world_, tuple_of(endpoint.tcp));
-  if (!comes_home(endpoint)) remove_foreign_rules(world_, tuple_of(endpoint.tcp), endpoint.home_line, world_.settings.linger);
-  else if (it->second.socket) (void)world_.steering->cancel_return(tuple_of(endpoint.tcp));
+  if (!comes_home(endpoint))
+    remove_foreign_rules(world_, tuple_of(endpoint.tcp), endpoint.home_line,
+                         world_.settings.linger);
+  else if (it->second.socket)
+    (void)world_.steering->cancel_return(tuple_of(endpoint.tcp));
   prepared_.erase(it);
   world_.lists.release(id);
   world_.doubts.settled(wire::to_hex(id));
@@ -322,7 +380,8 @@ asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
     if (it == prepared_.end()) co_return;
     const std::string host = it->second.host;
     const SocketAddress line = it->second.line;
-    auto reply = co_await world_.transfer->call(host, line, wire::pack_inquire(id), milliseconds(2000));
+    auto reply =
+        co_await world_.transfer->call(host, line, wire::pack_inquire(id), milliseconds(2000));
     auto decided = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     if (!prepared_.contains(id)) co_return;
     if (decided && *decided != -1) {
@@ -330,8 +389,13 @@ asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
       (void)decide(id, *decided == 1 ? Decide::Commit : Decide::Discard);
       co_return;
     }
-    world_.doubts.add(wire::to_hex(id), {.kind = "import", .tuple = tuple_of(prepared_.at(id).endpoint.tcp), .host = host, .since = {},
-                                          .decide = [this, id](Decide how) { return decide_by_operator(id, how); }});
+    world_.doubts.add(wire::to_hex(id), {.kind = "import",
+                                         .tuple = tuple_of(prepared_.at(id).endpoint.tcp),
+                                         .host = host,
+                                         .since = {},
+                                         .decide = [this, id](Decide how) {
+                                           return decide_by_operator(id, how);
+                                         }});
     co_await sleep_for(pause);
   }
 }
@@ -342,7 +406,8 @@ asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
 Result<> Importer::decide_by_operator(const wire::MigrationId& id, Decide how) {
   const auto it = prepared_.find(id);
   if (how == Decide::Commit && it != prepared_.end() && it->second.endpoint.tcp.to_come > 0)
-    return fail(ENODATA, "{} bytes of its send queue are not here yet; only {} can say them", it->second.endpoint.tcp.to_come, it->second.host);
+    return fail(ENODATA, "{} bytes of its send queue are not here yet; only {} can say them",
+                it->second.endpoint.tcp.to_come, it->second.host);
   return decide(id, how);
 }
 

@@ -2,20 +2,24 @@
 #pragma once
 
 #include "connections/unheard_peers.h"
+#include "context/world.h"
 #include "migration/export_state.h"
+#include "migration/late_writes.h"
 #include "migration/outcomes.h"
 #include "migration/pre_copy.h"
 #include "migration/reservations.h"
-#include "migration/late_writes.h"
 #include "migration/stragglers.h"
-#include "context/world.h"
 #include "tcp/restore.h"
 
 namespace sockmi::daemon {
 
 class Importer : public cluster::Discovery::OfferHandler {
  public:
-  explicit Importer(World& world) : world_(world), hearing_(world.io), rests_(world.io), outcomes_(world.journal) {}
+  explicit Importer(World& world)
+      : world_(world),
+        hearing_(world.io),
+        rests_(world.io),
+        outcomes_(world.journal) {}
 
   // Loads the outcomes of the endpoints that earlier daemons thawed. `alive`: the cookies
   // of all sockets.
@@ -34,8 +38,10 @@ class Importer : public cluster::Discovery::OfferHandler {
   // number of bytes of the receive queue that were pre-copied. A verdict of commit() says
   // what became of the endpoint (see outcomes.h). abort() discards the endpoint or its
   // reservation; if the endpoint has thawed, it drops the record of that.
-  Result<> prepare(const wire::MigrationId& id, const std::string& host, const SocketAddress& line, wire::Endpoint endpoint, std::uint32_t ahead);
-  std::vector<Result<>> commit(const std::vector<wire::Committed>& endpoints, const std::string& host);
+  Result<> prepare(const wire::MigrationId& id, const std::string& host, const SocketAddress& line,
+                   wire::Endpoint endpoint, std::uint32_t ahead);
+  std::vector<Result<>> commit(const std::vector<wire::Committed>& endpoints,
+                               const std::string& host);
   void abort(const wire::MigrationId& id, const std::string& host);
   // For a daemon that stops: releases the reservations that are not prepared yet.
   // Prepared endpoints may still be undecided (in_doubt()).
@@ -43,7 +49,10 @@ class Importer : public cluster::Discovery::OfferHandler {
   bool in_doubt() const { return !prepared_.empty() || !rests_.empty(); }
   // The late writes, and what else other threads did to the exporter's socket since the
   // decision. No application gets the endpoint before this has arrived.
-  Result<> rest(const std::string& host, const wire::MigrationId& id, const wire::FreezeDeltaT& late) { return rests_.take(id, host, from_image(late)); }
+  Result<> rest(const std::string& host, const wire::MigrationId& id,
+                const wire::FreezeDeltaT& late) {
+    return rests_.take(id, host, from_image(late));
+  }
   // A straggler: a segment that arrived at the exporter after the endpoint was committed.
   Result<> receive(const std::string& host, const wire::StragglerT& straggler);
 
@@ -57,11 +66,14 @@ class Importer : public cluster::Discovery::OfferHandler {
     std::uint64_t cookie = 0;
     std::optional<RemoteConnection> was_away;  // before COMMIT arrived
   };
-  bool comes_home(const wire::Endpoint& endpoint) const { return endpoint.home == world_.settings.host; }
+  bool comes_home(const wire::Endpoint& endpoint) const {
+    return endpoint.home == world_.settings.host;
+  }
   Result<> check_peer(const FourTuple& tuple) const;
   Result<> restore(PreparedEndpoint& prepared);
   Result<PreparedEndpoint*> find(const wire::MigrationId& id, const std::string& host);
-  Result<> verdict(const wire::MigrationId& id, const wire::FreezeDeltaT& late, const std::string& host, const Result<>& may_thaw);
+  Result<> verdict(const wire::MigrationId& id, const wire::FreezeDeltaT& late,
+                   const std::string& host, const Result<>& may_thaw);
   Result<> thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& late);
   using Settled = std::tuple<wire::MigrationId, PreparedEndpoint, unique_fd>;
   void settle(Settled& settled);
@@ -69,7 +81,8 @@ class Importer : public cluster::Discovery::OfferHandler {
   void redirect_again(const FourTuple& tuple, const std::optional<RemoteConnection>& was_away);
   Result<> decide(const wire::MigrationId& id, Decide how);
   Result<> decide_by_operator(const wire::MigrationId& id, Decide how);
-  asio::awaitable<void> expire(std::shared_ptr<Reservations::Batch> batch, std::vector<wire::MigrationId> ids);
+  asio::awaitable<void> expire(std::shared_ptr<Reservations::Batch> batch,
+                               std::vector<wire::MigrationId> ids);
   void release(const wire::MigrationId& id);
   asio::awaitable<void> resolve_in_doubt(wire::MigrationId id);
 
@@ -77,8 +90,8 @@ class Importer : public cluster::Discovery::OfferHandler {
   UnheardPeers hearing_;
   LateWrites rests_;
   std::map<wire::MigrationId, PreparedEndpoint> prepared_;
-  Reservations reserved_;                             // not prepared yet
-  PreCopies pre_copies_;                              // of reserved endpoints only
+  Reservations reserved_;  // not prepared yet
+  PreCopies pre_copies_;   // of reserved endpoints only
   Stragglers stragglers_;
   Outcomes outcomes_;
 };

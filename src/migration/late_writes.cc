@@ -13,7 +13,8 @@ constexpr std::size_t kMostTaken = 4096;
 
 }  // namespace
 
-void LateWrites::expect(const wire::MigrationId& id, const std::string& host, int fd, std::function<void()> done) {
+void LateWrites::expect(const wire::MigrationId& id, const std::string& host, int fd,
+                        std::function<void()> done) {
   const auto one = std::make_shared<Waiting>(io_.get_executor(), host, fd, std::move(done));
   waiting_[id] = one;
   spawn(io_, "wait_for_rest", wait(id, one));
@@ -21,17 +22,26 @@ void LateWrites::expect(const wire::MigrationId& id, const std::string& host, in
 
 asio::awaitable<void> LateWrites::wait(wire::MigrationId id, std::shared_ptr<Waiting> one) {
   const bool told = co_await one->told.wait(std::chrono::steady_clock::now() + kLateWriteTimeout);
-  if (!told) log::warn("event=no_rest migration={} host={} consequence=\"what others wrote there last may be missing\"", wire::to_hex(id), one->host);
+  if (!told)
+    log::warn(
+        "event=no_rest migration={} host={} consequence=\"what others wrote there last may be "
+        "missing\"",
+        wire::to_hex(id), one->host);
   waiting_.erase(id);
   one->done();
 }
 
-Result<> LateWrites::take(const wire::MigrationId& id, const std::string& host, const tcp::FreezeDelta& rest) {
+Result<> LateWrites::take(const wire::MigrationId& id, const std::string& host,
+                          const tcp::FreezeDelta& rest) {
   const auto it = waiting_.find(id);
   if (it == waiting_.end() || it->second->host != host || it->second->fd < 0)
-    return std::ranges::find(taken_, std::pair(id, host)) != taken_.end() ? Result<>() : fail(ENOENT, "nobody waits for the rest of this endpoint");
+    return std::ranges::find(taken_, std::pair(id, host)) != taken_.end()
+               ? Result<>()
+               : fail(ENOENT, "nobody waits for the rest of this endpoint");
   auto added = tcp::add_rest(it->second->fd, rest);
-  if (!added) log::error("event=rest_lost migration={} bytes={} error=\"{}\"", wire::to_hex(id), rest.written.size(), to_string(added.error()));
+  if (!added)
+    log::error("event=rest_lost migration={} bytes={} error=\"{}\"", wire::to_hex(id),
+               rest.written.size(), to_string(added.error()));
   it->second->fd = -1;  // it was taken
   taken_.emplace_back(id, host);
   if (taken_.size() > kMostTaken) taken_.pop_front();

@@ -9,8 +9,8 @@
 #include <string>
 
 #include "context/async_event.h"
-#include "wire/control_messages.h"
 #include "tcp/freeze_delta.h"
+#include "wire/control_messages.h"
 
 namespace sockmi::daemon {
 
@@ -25,7 +25,8 @@ class LateWrites {
 
   // Waits for the late writes of an endpoint. Calls `done` once, with or without them.
   // `fd` is borrowed; `done` owns it.
-  void expect(const wire::MigrationId& id, const std::string& host, int fd, std::function<void()> done);
+  void expect(const wire::MigrationId& id, const std::string& host, int fd,
+              std::function<void()> done);
   // Adds the late writes to the socket. May be repeated if the answer was lost. Errors:
   // ENOENT if they are not, or no longer, expected from `host`.
   Result<> take(const wire::MigrationId& id, const std::string& host, const tcp::FreezeDelta& rest);
@@ -33,8 +34,12 @@ class LateWrites {
 
  private:
   struct Waiting {
-    Waiting(const asio::any_io_executor& executor, std::string host, int fd, std::function<void()> done)
-        : told(executor), host(std::move(host)), fd(fd), done(std::move(done)) {}
+    Waiting(const asio::any_io_executor& executor, std::string host, int fd,
+            std::function<void()> done)
+        : told(executor),
+          host(std::move(host)),
+          fd(fd),
+          done(std::move(done)) {}
     Event told;
     std::string host;
     int fd;

@@ -8,7 +8,9 @@ constexpr int kNeverThawed = ECANCELED, kEnded = ECONNABORTED;
 
 Outcome outcome_of(const Result<>& verdict) {
   if (verdict) return Outcome::Lives;
-  return verdict.error().code == kNeverThawed ? Outcome::NeverThawed : verdict.error().code == kEnded ? Outcome::Ended : Outcome::Unknown;
+  return verdict.error().code == kNeverThawed ? Outcome::NeverThawed
+         : verdict.error().code == kEnded     ? Outcome::Ended
+                                              : Outcome::Unknown;
 }
 
 Result<> verdict_on(Outcome outcome) {
@@ -22,19 +24,23 @@ Result<> verdict_on(Outcome outcome) {
 }
 
 void Outcomes::adopt(const std::set<std::uint64_t>& alive) {
-  for (const auto& [id, thawed] : journal_.thawed()) remember(thawed.host, id, alive.contains(thawed.cookie) ? Outcome::Lives : Outcome::Ended);
+  for (const auto& [id, thawed] : journal_.thawed())
+    remember(thawed.host, id, alive.contains(thawed.cookie) ? Outcome::Lives : Outcome::Ended);
 }
 
 Outcome Outcomes::of(const std::string& host, const wire::MigrationId& id) const {
   for (const auto& each : {host, std::string()})
     if (const auto of_host = hosts_.find(each); of_host != hosts_.end())
-      if (const auto it = of_host->second.known.find(id); it != of_host->second.known.end()) return it->second;
+      if (const auto it = of_host->second.known.find(id); it != of_host->second.known.end())
+        return it->second;
   return Outcome::Unknown;
 }
 
-Result<> Outcomes::thaw(const std::string& host, const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports) {
+Result<> Outcomes::thaw(const std::string& host,
+                        const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports) {
   TRY(journal_.thawed(host, imports));
-  for (const auto& [id, cookie] : imports) remember(host, id, Outcome::Lives);
+  for (const auto& [id, cookie] : imports)
+    remember(host, id, Outcome::Lives);
   return {};
 }
 

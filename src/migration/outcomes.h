@@ -36,7 +36,8 @@ class Outcomes {
   Outcome of(const std::string& host, const wire::MigrationId& id) const;
   // Records the thaw of `imports`. Call it before they thaw; on an error, none of them
   // may.
-  Result<> thaw(const std::string& host, const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports);
+  Result<> thaw(const std::string& host,
+                const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports);
   // Changes the outcome of an endpoint that was recorded as thawed, or of one without a
   // record.
   void correct(const std::string& host, const wire::MigrationId& id, Outcome outcome);

@@ -14,22 +14,30 @@ Result<> check_signature(const tcp::SocketInfo& facts) {
 
 }  // namespace
 
-Result<tcp::Wire> may_leave(const World& world, steer::KernelQueries& kernel, int socket, const tcp::SocketInfo& facts, bool is_ours) {
+Result<tcp::Wire> may_leave(const World& world, steer::KernelQueries& kernel, int socket,
+                            const tcp::SocketInfo& facts, bool is_ours) {
   TRY_LET(wire, tcp::wire_of(socket, facts));
   const IpAddress local = facts.tuple.local.ip.unmapped();
   // In a container, all of its interfaces are watched.
-  const auto interfaces = is_ours && !world.steering->in_other_namespace(local) ? world.settings.interfaces : std::vector<std::string>();
+  const auto interfaces = is_ours && !world.steering->in_other_namespace(local)
+                              ? world.settings.interfaces
+                              : std::vector<std::string>();
   TRY(world.steering->within(local, [&]() -> Result<> {
     TRY(check_signature(facts));
-    return facts.connected() ? steer::check_wire(kernel, socket, facts.tuple, {local, wire.mark, wire.device}, interfaces) : Result<>();
+    return facts.connected() ? steer::check_wire(kernel, socket, facts.tuple,
+                                                 {local, wire.mark, wire.device}, interfaces)
+                             : Result<>();
   }));
   return wire;
 }
 
-wire::Crossing crossing(steer::KernelQueries& kernel, const FourTuple& tuple, const tcp::Wire& wire, bool is_ours) {
+wire::Crossing crossing(steer::KernelQueries& kernel, const FourTuple& tuple, const tcp::Wire& wire,
+                        bool is_ours) {
   bool near = false;
   if (is_ours && wire.near)
-    if (const auto route = kernel.route_to(tuple.remote.ip, {tuple.local.ip, wire.mark, wire.device})) near = !route->by_router;
+    if (const auto route =
+            kernel.route_to(tuple.remote.ip, {tuple.local.ip, wire.mark, wire.device}))
+      near = !route->by_router;
   return {tuple, wire.largest, near};
 }
 
@@ -37,20 +45,26 @@ Result<> is_wide_enough(steer::KernelQueries& kernel, const IpAddress& importer,
   if (importer.any()) return {};
   TRY_LET(route, kernel.route_to(importer));
   if (route.mtu >= largest) return {};
-  return fail(ENOTSUP, "the way to {} takes packets of {} bytes, and the peer sends such of {}", to_string(importer), route.mtu, largest);
+  return fail(ENOTSUP, "the way to {} takes packets of {} bytes, and the peer sends such of {}",
+              to_string(importer), route.mtu, largest);
 }
 
-Result<> may_arrive(const World& world, steer::KernelQueries& kernel, const wire::Crossing& connection) {
+Result<> may_arrive(const World& world, steer::KernelQueries& kernel,
+                    const wire::Crossing& connection) {
   const auto& [tuple, largest, near] = connection;
   const std::string& host = world.settings.host;
   TRY_LET(to_peer, kernel.route_to(tuple.remote.ip));
   if (to_peer.local) return fail(ENOTSUP, "the peer of this connection is {} itself", host);
   if (near && to_peer.by_router)
-    return fail(ENOTSUP, "the connection sends with a hop limit of 255, which its peer may insist on, and from {} there is a router in between", host);
+    return fail(ENOTSUP,
+                "the connection sends with a hop limit of 255, which its peer may insist on, and "
+                "from {} there is a router in between",
+                host);
   // As far as this host knows, the path back is equally wide.
   TRY_LET(to_home, kernel.route_to(tuple.local.ip));
   if (to_home.local || to_home.mtu >= largest) return {};
-  return fail(ENOTSUP, "the way to {} takes packets of {} bytes, and the peer sends such of {}", host, to_home.mtu, largest);
+  return fail(ENOTSUP, "the way to {} takes packets of {} bytes, and the peer sends such of {}",
+              host, to_home.mtu, largest);
 }
 
 }  // namespace sockmi::daemon

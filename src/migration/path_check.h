@@ -3,9 +3,9 @@
 #pragma once
 
 #include "context/world.h"
-#include "wire/control_messages.h"
 #include "steer/kernel_queries.h"
 #include "tcp/packet_options.h"
+#include "wire/control_messages.h"
 
 namespace sockmi::daemon {
 
@@ -15,10 +15,12 @@ namespace sockmi::daemon {
 // At the exporter. Returns the properties of the socket's packets. Errors: ENOTSUP, with
 // the reason, if the packets of this socket do not look as the socket says, or if another
 // host could not recreate it. `is_ours`: this host is its home.
-Result<tcp::Wire> may_leave(const World& world, steer::KernelQueries& kernel, int socket, const tcp::SocketInfo& facts, bool is_ours);
+Result<tcp::Wire> may_leave(const World& world, steer::KernelQueries& kernel, int socket,
+                            const tcp::SocketInfo& facts, bool is_ours);
 // Returns the path query for the importer. `is_ours`: the peer's packets arrive at this
 // host first.
-wire::Crossing crossing(steer::KernelQueries& kernel, const FourTuple& tuple, const tcp::Wire& wire, bool is_ours);
+wire::Crossing crossing(steer::KernelQueries& kernel, const FourTuple& tuple, const tcp::Wire& wire,
+                        bool is_ours);
 // Checks whether packets of `largest` bytes fit the path from here to `importer`. The
 // kernel knows once a packet of that size was sent there. Errors: ENOTSUP.
 // any(): the importer has no address of this family; installing the redirect reports
@@ -27,6 +29,7 @@ Result<> is_wide_enough(steer::KernelQueries& kernel, const IpAddress& importer,
 
 // At the importer. Errors: ENOTSUP, with the reason, if the connection would not work
 // here.
-Result<> may_arrive(const World& world, steer::KernelQueries& kernel, const wire::Crossing& connection);
+Result<> may_arrive(const World& world, steer::KernelQueries& kernel,
+                    const wire::Crossing& connection);
 
 }  // namespace sockmi::daemon

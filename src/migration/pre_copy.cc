@@ -9,7 +9,7 @@ namespace {
 
 // Bytes per message; each message prolongs the importer's reservation.
 constexpr std::size_t kPreCopyChunkBytes = 4 << 20;
-constexpr milliseconds kPreCopyTimeout{30000};  // per message, for the slowest links
+constexpr milliseconds kPreCopyTimeout{30000};          // per message, for the slowest links
 constexpr std::size_t kPreCopyBudgetBytes = 256 << 20;  // bytes, of all endpoints together
 // Bytes kept free for the image's part, which is appended, so that the buffer need not be
 // moved for it.
@@ -17,20 +17,25 @@ constexpr std::size_t kImageHeadroomBytes = 1 << 20;
 
 }  // namespace
 
-asio::awaitable<bool> pre_copy(World& world, const cluster::SelectedHost& importer, const wire::MigrationId& id, int socket, tcp::PreCopyRange& known,
+asio::awaitable<bool> pre_copy(World& world, const cluster::SelectedHost& importer,
+                               const wire::MigrationId& id, int socket, tcp::PreCopyRange& known,
                                Clock::time_point deadline) {
   const auto bytes = tcp::read_ahead(socket, known, kMinPreCopyBytes);
   Result<> sent = bytes ? Result<>() : std::unexpected(bytes.error());
   for (ByteView rest = sent ? ByteView(*bytes) : ByteView(); sent && !rest.empty();) {
     const ByteView piece = rest.first(std::min(rest.size(), kPreCopyChunkBytes));
     rest = rest.subspan(piece.size());
-    const auto patience = std::min(kPreCopyTimeout, std::chrono::duration_cast<milliseconds>(deadline - Clock::now()));
-    const auto reply = co_await world.transfer->call(importer.host, importer.line, wire::pack_ahead(id, piece), patience);
-    const auto answer = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
+    const auto patience = std::min(
+        kPreCopyTimeout, std::chrono::duration_cast<milliseconds>(deadline - Clock::now()));
+    const auto reply = co_await world.transfer->call(importer.host, importer.line,
+                                                     wire::pack_ahead(id, piece), patience);
+    const auto answer =
+        reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     if (!answer) sent = std::unexpected(answer.error());
   }
   if (sent) co_return !bytes->empty();
-  log::debug("event=not_sent_ahead migration={} error=\"{}\"", wire::to_hex(id), to_string(sent.error()));
+  log::debug("event=not_sent_ahead migration={} error=\"{}\"", wire::to_hex(id),
+             to_string(sent.error()));
   known = {};
   co_return false;
 }
@@ -49,9 +54,11 @@ Result<> PreCopies::add(const wire::MigrationId& id, const std::string& host, By
   return {};
 }
 
-Result<> PreCopies::put_before(wire::TcpT& image, std::uint32_t count, const wire::MigrationId& id, const std::string& host) {
+Result<> PreCopies::put_before(wire::TcpT& image, std::uint32_t count, const wire::MigrationId& id,
+                               const std::string& host) {
   const auto it = copies_.find(id);
-  if (count > 0 && (it == copies_.end() || it->second.host != host || it->second.bytes.size() < count))
+  if (count > 0 &&
+      (it == copies_.end() || it->second.host != host || it->second.bytes.size() < count))
     return fail(EBADMSG, "{} bytes of the receive queue were not sent ahead", count);
   if (count > 0) {
     Bytes queue = std::move(it->second.bytes);

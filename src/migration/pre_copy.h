@@ -26,7 +26,8 @@ inline constexpr std::size_t kMinPreCopyBytes = 64 << 10;
 // The exporter's half, one pass: sends what is unread behind `known` if it is at least
 // kMinPreCopyBytes bytes. Returns true if it sent something; that took time, so another pass may be
 // worth it. On failure, returns false and empties `known`: pre-copy is then over.
-asio::awaitable<bool> pre_copy(World& world, const cluster::SelectedHost& importer, const wire::MigrationId& id, int socket, tcp::PreCopyRange& known,
+asio::awaitable<bool> pre_copy(World& world, const cluster::SelectedHost& importer,
+                               const wire::MigrationId& id, int socket, tcp::PreCopyRange& known,
                                Clock::time_point deadline);
 
 // The importer's half: the pre-copied bytes of endpoints for which a slot is reserved.
@@ -37,7 +38,8 @@ class PreCopies {
   Result<> add(const wire::MigrationId& id, const std::string& host, ByteView bytes);
   // Puts the last `count` bytes that `host` sent in front of the image's receive queue,
   // and drops the others. Errors: EBADMSG if `host` did not send that many.
-  Result<> put_before(wire::TcpT& image, std::uint32_t count, const wire::MigrationId& id, const std::string& host);
+  Result<> put_before(wire::TcpT& image, std::uint32_t count, const wire::MigrationId& id,
+                      const std::string& host);
   void forget(const wire::MigrationId& id);
 
  private:

@@ -16,11 +16,14 @@ constexpr std::uint32_t kOurs = steer::kFreezeMark & 0xffff0000;
 bool takes_privilege(const wire::SocketOptionT& option) {
   if (option.level == SOL_SOCKET && option.name == SO_PRIORITY) {
     int priority = kHighestForAll + 1;
-    if (option.value.size() == sizeof priority) std::memcpy(&priority, option.value.data(), sizeof priority);
+    if (option.value.size() == sizeof priority)
+      std::memcpy(&priority, option.value.data(), sizeof priority);
     return priority < 0 || priority > kHighestForAll;
   }
   if (option.level == SOL_SOCKET) return option.name == SO_TXTIME;
-  return option.level == IPPROTO_IPV6 && (option.name == IPV6_HOPOPTS || option.name == IPV6_DSTOPTS || option.name == IPV6_RTHDRDSTOPTS);
+  return option.level == IPPROTO_IPV6 &&
+         (option.name == IPV6_HOPOPTS || option.name == IPV6_DSTOPTS ||
+          option.name == IPV6_RTHDRDSTOPTS);
 }
 
 }  // namespace
@@ -28,7 +31,8 @@ bool takes_privilege(const wire::SocketOptionT& option) {
 void leave_privileges_behind(wire::TcpT& socket) {
   socket.mark = 0;
   socket.transparent = false;
-  std::erase_if(socket.options, [](const auto& option) { return !option || takes_privilege(*option); });
+  std::erase_if(socket.options,
+                [](const auto& option) { return !option || takes_privilege(*option); });
 }
 
 void drop_our_marks(wire::TcpT& socket) {

@@ -4,9 +4,11 @@
 
 namespace sockmi::daemon {
 
-Result<bool> Reservations::add(const wire::MigrationId& id, const std::string& host, const std::shared_ptr<Batch>& batch) {
+Result<bool> Reservations::add(const wire::MigrationId& id, const std::string& host,
+                               const std::shared_ptr<Batch>& batch) {
   if (const auto it = all_.find(id); it != all_.end()) {
-    if (it->second.host != host) return fail(EACCES, "the place is reserved for {}", it->second.host);
+    if (it->second.host != host)
+      return fail(EACCES, "the place is reserved for {}", it->second.host);
     return false;
   }
   std::size_t& count = counts_[host];

@@ -16,7 +16,7 @@ class Reservations {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr std::size_t kMostOfAHost = 8192;       // two batches of the largest kind
-  static constexpr std::chrono::minutes kMaxLifetime{5};      // a batch cannot be prolonged beyond this
+  static constexpr std::chrono::minutes kMaxLifetime{5};  // a batch cannot be prolonged beyond this
 
   // The reservations of one CONFIRM. Prolonging one of them prolongs all, because their
   // queues are pre-copied one after the other.
@@ -25,7 +25,8 @@ class Reservations {
   };
   // Returns false if the reservation exists already. Errors: ENOBUFS if the host has too
   // many; EACCES if it is another host's.
-  Result<bool> add(const wire::MigrationId& id, const std::string& host, const std::shared_ptr<Batch>& batch);
+  Result<bool> add(const wire::MigrationId& id, const std::string& host,
+                   const std::shared_ptr<Batch>& batch);
   // Checks that `host` has reserved `id`. Errors: ENOBUFS if nobody has; EACCES if
   // another host has.
   Result<> check(const wire::MigrationId& id, const std::string& host) const;

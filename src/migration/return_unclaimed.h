@@ -5,8 +5,8 @@
 // the peer learns of it.
 #pragma once
 
-#include "migration/importer.h"
 #include "context/world.h"
+#include "migration/importer.h"
 
 namespace sockmi::daemon {
 

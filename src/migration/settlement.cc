@@ -11,10 +11,10 @@
 #include "base/spawn.h"
 #include "connections/foreign_rules.h"
 #include "connections/home_protocol.h"
-#include "migration/delta_files.h"
+#include "connections/lifecycle.h"
 #include "connections/orphaned_sockets.h"
 #include "connections/redirects.h"
-#include "connections/lifecycle.h"
+#include "migration/delta_files.h"
 #include "migration/late_writes.h"
 #include "wire/late_write.h"
 
@@ -46,9 +46,11 @@ asio::awaitable<void> send(World& world, cluster::SelectedHost choice, Secret me
 }
 
 // Retries for as long as the importer waits for it.
-asio::awaitable<Result<>> call_with_rest(World& world, const cluster::SelectedHost& importer, Secret message) {
+asio::awaitable<Result<>> call_with_rest(World& world, const cluster::SelectedHost& importer,
+                                         Secret message) {
   Result<> taken;
-  for (const auto deadline = Clock::now() + LateWrites::kLateWriteTimeout; Clock::now() < deadline; co_await sleep_for(kVerdictRetryPause)) {
+  for (const auto deadline = Clock::now() + LateWrites::kLateWriteTimeout; Clock::now() < deadline;
+       co_await sleep_for(kVerdictRetryPause)) {
     auto reply = co_await world.transfer->call(importer.host, importer.line, message, kRest);
     auto answer = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     taken = answer ? Result<>() : std::unexpected(answer.error());
@@ -57,14 +59,17 @@ asio::awaitable<Result<>> call_with_rest(World& world, const cluster::SelectedHo
   co_return taken;
 }
 
-asio::awaitable<void> send_rest(World& world, cluster::SelectedHost importer, wire::MigrationId id, FourTuple tuple, wire::FreezeDeltaT rest) {
+asio::awaitable<void> send_rest(World& world, cluster::SelectedHost importer, wire::MigrationId id,
+                                FourTuple tuple, wire::FreezeDeltaT rest) {
   auto taken = co_await call_with_rest(world, importer, wire::pack_rest(id, rest));
   if (!taken && !rest.written.empty())
-    log::error("event=written_too_late connection={} bytes={} error=\"{}\"", to_string(tuple), rest.written.size(), to_string(taken.error()));
+    log::error("event=written_too_late connection={} bytes={} error=\"{}\"", to_string(tuple),
+               rest.written.size(), to_string(taken.error()));
 }
 
 // If this is lost, the applications only get the endpoints a little later.
-asio::awaitable<void> send_untouched(World& world, cluster::SelectedHost importer, std::vector<wire::MigrationId> untouched) {
+asio::awaitable<void> send_untouched(World& world, cluster::SelectedHost importer,
+                                     std::vector<wire::MigrationId> untouched) {
   (void)co_await call_with_rest(world, importer, wire::pack_rest(untouched));
 }
 
@@ -75,15 +80,21 @@ void send_stragglers(World& world, const cluster::SelectedHost& importer, Export
   auto late = one.frozen->received_since(one.endpoint.tcp);
   if (!late || (late->bytes.empty() && !late->fin)) return;
   log::debug("event=stragglers connection={} bytes={}", to_string(one.tuple), late->bytes.size());
-  spawn(world.io, "send", send(world, importer, wire::pack_straggler(straggler_of(one, std::move(*late)))));
+  spawn(world.io, "send",
+        send(world, importer, wire::pack_straggler(straggler_of(one, std::move(*late)))));
 }
 
 // `peer_too`: resets the connection at the peer as well, if we have a descriptor.
 void end_socket(World& world, ExportedEndpoint& one, bool peer_too) {
   Result<> ended;
-  if (one.frozen) ended = peer_too ? one.frozen->reset() : one.frozen->kill();
-  else if (one.adopted) ended = world.steering->within(one.tuple.local.ip, [&] { return net::destroy(one.tuple, one.cookie); });
-  if (!ended) log::error("event=kill_failed connection={} error=\"{}\"", to_string(one.tuple), to_string(ended.error()));
+  if (one.frozen)
+    ended = peer_too ? one.frozen->reset() : one.frozen->kill();
+  else if (one.adopted)
+    ended = world.steering->within(one.tuple.local.ip,
+                                   [&] { return net::destroy(one.tuple, one.cookie); });
+  if (!ended)
+    log::error("event=kill_failed connection={} error=\"{}\"", to_string(one.tuple),
+               to_string(ended.error()));
   one.frozen.reset();
 }
 
@@ -113,8 +124,10 @@ bool lives_mute(const World& world, const ExportedEndpoint& one) {
 // connection does not leave this host.)
 asio::awaitable<void> lives_nowhere(World& world, ExportedEndpoint& one) {
   world.away.erase(one.tuple);
-  if (one.redirected && one.passive()) (void)remove_passive_redirect(world, one.tuple.local);
-  else if (one.redirected) co_await insist_on_removal(world, std::vector<FourTuple>(1, one.tuple));
+  if (one.redirected && one.passive())
+    (void)remove_passive_redirect(world, one.tuple.local);
+  else if (one.redirected)
+    co_await insist_on_removal(world, std::vector<FourTuple>(1, one.tuple));
   end_socket(world, one, true);
   if (!one.guest) {
     world.journal.is_back(one.tuple);
@@ -132,25 +145,37 @@ asio::awaitable<void> goes_on_here(World& world, ExportedEndpoint& one) {
   world.journal.taken_back(one.id, decision, one.guest);
   world.away.erase(one.tuple);
   if (one.guest) world.residents[one.cookie] = *one.guest;
-  if (one.redirected && one.passive()) (void)remove_passive_redirect(world, one.tuple.local);
-  else if (one.redirected) co_await insist_on_removal(world, std::vector<FourTuple>(1, one.tuple));
+  if (one.redirected && one.passive())
+    (void)remove_passive_redirect(world, one.tuple.local);
+  else if (one.redirected)
+    co_await insist_on_removal(world, std::vector<FourTuple>(1, one.tuple));
   if (one.endpoint.state == SOCKMI_LISTENING) release(world, one.tuple.local);
   if (one.guest && one.adopted) readd_foreign_rules(world, one.tuple, one.guest->home_line);
   if (one.frozen) {
-    if (auto given = world.steering->within(one.tuple.local.ip, [&] { return one.frozen->give_back(); }); !given)
-      log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple), to_string(given.error()));
-  } else if (one.adopted && !one.passive() && lives_mute(world, one)) leave_mute(world, one.tuple, one.cookie, one.owner->mark);
+    if (auto given =
+            world.steering->within(one.tuple.local.ip, [&] { return one.frozen->give_back(); });
+        !given)
+      log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple),
+                 to_string(given.error()));
+  } else if (one.adopted && !one.passive() && lives_mute(world, one))
+    leave_mute(world, one.tuple, one.cookie, one.owner->mark);
   one.frozen.reset();
 }
 
 // The importer has not been asked yet about an endpoint that was recovered from the
 // journal, so it gets some time before the endpoint counts as in doubt.
-asio::awaitable<void> await_verdict(World& world, cluster::SelectedHost importer, std::shared_ptr<ExportedEndpoint> one, std::shared_ptr<CommitProgress> commitment) {
+asio::awaitable<void> await_verdict(World& world, cluster::SelectedHost importer,
+                                    std::shared_ptr<ExportedEndpoint> one,
+                                    std::shared_ptr<CommitProgress> commitment) {
   const std::string id = wire::to_hex(one->id);
   const milliseconds patience = one->adopted ? kVerdictTimeout : milliseconds(0);
   const bool known = co_await commitment->known.wait(Clock::now() + patience);
   if (!known) {
-    world.doubts.add(id, {.kind = "export", .tuple = one->tuple, .host = importer.host, .since = {}, .decide = [commitment](Decide how) -> Result<> {
+    world.doubts.add(id, {.kind = "export",
+                          .tuple = one->tuple,
+                          .host = importer.host,
+                          .since = {},
+                          .decide = [commitment](Decide how) -> Result<> {
                             commitment->decide(how);
                             return {};
                           }});
@@ -163,22 +188,29 @@ asio::awaitable<void> await_verdict(World& world, cluster::SelectedHost importer
 
 }  // namespace
 
-void seal(World& world, const cluster::SelectedHost& importer, std::span<ExportedEndpoint* const> those) {
+void seal(World& world, const cluster::SelectedHost& importer,
+          std::span<ExportedEndpoint* const> those) {
   std::vector<wire::MigrationId> untouched;  // nearly always all of them
   for (ExportedEndpoint* one : those) {
     if (!one->frozen || one->sealed || one->endpoint.tcp.local_ip.empty()) continue;
     one->sealed = true;
     auto rest = one->frozen->seal(one->endpoint.tcp);
-    if (!rest) log::error("event=not_sealed connection={} error=\"{}\"", to_string(one->tuple), to_string(rest.error()));
+    if (!rest)
+      log::error("event=not_sealed connection={} error=\"{}\"", to_string(one->tuple),
+                 to_string(rest.error()));
     if (!one->more) continue;
     const wire::FreezeDeltaT late = to_image(rest ? std::move(*rest) : tcp::FreezeDelta());
-    if (is_in_commit_alone(late)) spawn(world.io, "send_rest", send_rest(world, importer, one->id, one->tuple, late));
-    else untouched.push_back(one->id);
+    if (is_in_commit_alone(late))
+      spawn(world.io, "send_rest", send_rest(world, importer, one->id, one->tuple, late));
+    else
+      untouched.push_back(one->id);
   }
-  if (!untouched.empty()) spawn(world.io, "send_untouched", send_untouched(world, importer, std::move(untouched)));
+  if (!untouched.empty())
+    spawn(world.io, "send_untouched", send_untouched(world, importer, std::move(untouched)));
 }
 
-asio::awaitable<void> settle(World& world, const cluster::SelectedHost& importer, ExportedEndpoint& one, CommitProgress& commitment) {
+asio::awaitable<void> settle(World& world, const cluster::SelectedHost& importer,
+                             ExportedEndpoint& one, CommitProgress& commitment) {
   const Error& reason = commitment.reason;
   switch (commitment.outcome) {
     case Outcome::NeverThawed:
@@ -189,19 +221,21 @@ asio::awaitable<void> settle(World& world, const cluster::SelectedHost& importer
       one.result = fail(ECONNABORTED, "{}: {}", importer.host, reason.reason);
       co_await lives_nowhere(world, one);
       break;
-    default:
-      one.result = {};
-      lives_there(world, importer, one);
+    default: one.result = {}; lives_there(world, importer, one);
   }
   commitment.settled.set();
 }
 
-void leave_in_doubt(World& world, const cluster::SelectedHost& importer, ExportedEndpoint& one, std::shared_ptr<CommitProgress> commitment) {
+void leave_in_doubt(World& world, const cluster::SelectedHost& importer, ExportedEndpoint& one,
+                    std::shared_ptr<CommitProgress> commitment) {
   auto waiting = std::make_shared<ExportedEndpoint>(std::move(one));
   one.frozen.reset();
   one.record = waiting->record;
-  one.result = fail(EINPROGRESS, "{} does not say whether it has it; the socket stays frozen until it does", importer.host);
-  spawn(world.io, "await_verdict", await_verdict(world, importer, std::move(waiting), std::move(commitment)));
+  one.result =
+      fail(EINPROGRESS, "{} does not say whether it has it; the socket stays frozen until it does",
+           importer.host);
+  spawn(world.io, "await_verdict",
+        await_verdict(world, importer, std::move(waiting), std::move(commitment)));
 }
 
 asio::awaitable<void> insist_on_redirects(World& world, std::vector<steer::Redirect> redirects) {
@@ -214,7 +248,8 @@ asio::awaitable<void> insist_on_redirects(World& world, std::vector<steer::Redir
     if (redirects.empty()) co_return;
     const auto done = world.steering->redirect(redirects);
     if (done) co_return;
-    log::error("event=redirect_not_permanent count={} error=\"{}\"", redirects.size(), to_string(done.error()));
+    log::error("event=redirect_not_permanent count={} error=\"{}\"", redirects.size(),
+               to_string(done.error()));
     co_await sleep_for(kVerdictRetryPause);
   }
 }
@@ -223,7 +258,8 @@ asio::awaitable<void> insist_on_removal(World& world, std::vector<FourTuple> tup
   for (;;) {
     const auto done = world.steering->remove_redirects(tuples);
     if (done) co_return;
-    log::error("event=redirects_left count={} error=\"{}\"", tuples.size(), to_string(done.error()));
+    log::error("event=redirects_left count={} error=\"{}\"", tuples.size(),
+               to_string(done.error()));
     co_await sleep_for(kVerdictRetryPause);
     // It has moved again.
     std::erase_if(tuples, [&](const FourTuple& tuple) { return world.away.contains(tuple); });

@@ -9,8 +9,8 @@
 #include <map>
 #include <string>
 
-#include "wire/control_messages.h"
 #include "tcp/inject.h"
+#include "wire/control_messages.h"
 
 namespace sockmi::daemon {
 

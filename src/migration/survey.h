@@ -13,7 +13,7 @@ namespace sockmi::daemon {
 struct Survey {
   // By local address, which determines the namespace: see NamespacedSteering::within().
   std::map<IpAddress, steer::KernelQueries> at;
-  std::map<ino_t, steer::KernelQueries> in;      // by the socket's network namespace
+  std::map<ino_t, steer::KernelQueries> in;  // by the socket's network namespace
   std::optional<ino_t> own;                  // the daemon's
 };
 

@@ -42,7 +42,8 @@ struct Message {
     header->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | type;
     header->nlmsg_flags = NLM_F_REQUEST | flags;
     header->nlmsg_seq = netfilter.next_sequence();
-    static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(nfgenmsg)))->nfgen_family = static_cast<std::uint8_t>(family);
+    static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(nfgenmsg)))->nfgen_family =
+        static_cast<std::uint8_t>(family);
   }
   void add_tuple(std::uint16_t name, const SocketAddress& from, const SocketAddress& to) {
     const bool v4 = from.ip.family == AF_INET;
@@ -59,7 +60,8 @@ struct Message {
     mnl_attr_nest_end(header, whole);
   }
   void add_state(std::uint8_t state) {
-    const nf_ct_tcp_flags liberal{.flags = IP_CT_TCP_FLAG_BE_LIBERAL, .mask = IP_CT_TCP_FLAG_BE_LIBERAL};
+    const nf_ct_tcp_flags liberal{.flags = IP_CT_TCP_FLAG_BE_LIBERAL,
+                                  .mask = IP_CT_TCP_FLAG_BE_LIBERAL};
     nlattr* info = mnl_attr_nest_start(header, CTA_PROTOINFO);
     nlattr* tcp = mnl_attr_nest_start(header, CTA_PROTOINFO_TCP);
     mnl_attr_put_u8(header, CTA_PROTOINFO_TCP_STATE, state);
@@ -86,7 +88,9 @@ std::uint32_t seconds_of_silence() {
 }
 
 // Whether the error is the answer of a kernel without ctnetlink.
-bool is_missing(const Error& error) { return error.code == EINVAL || error.code == EOPNOTSUPP; }
+bool is_missing(const Error& error) {
+  return error.code == EINVAL || error.code == EOPNOTSUPP;
+}
 
 Result<> forget(Netlink& netfilter, const SocketAddress& from, const SocketAddress& to) {
   Message m(netfilter, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, from.ip.family);
@@ -95,7 +99,8 @@ Result<> forget(Netlink& netfilter, const SocketAddress& from, const SocketAddre
   return !done && done.error().code == ENOENT ? Result<>() : done;
 }
 
-Result<> add(Netlink& netfilter, const SocketAddress& from, const SocketAddress& to, std::uint8_t state) {
+Result<> add(Netlink& netfilter, const SocketAddress& from, const SocketAddress& to,
+             std::uint8_t state) {
   Message m(netfilter, IPCTNL_MSG_CT_NEW, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, from.ip.family);
   m.add_tuple(CTA_TUPLE_ORIG, from, to);
   m.add_tuple(CTA_TUPLE_REPLY, to, from);
@@ -112,7 +117,8 @@ struct Entry {
 };
 
 ByteView bytes_of(const nlattr* attribute) {
-  return {static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)), mnl_attr_get_payload_len(attribute)};
+  return {static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)),
+          mnl_attr_get_payload_len(attribute)};
 }
 
 int read_address(const nlattr* attribute, void* data) {
@@ -126,26 +132,33 @@ int read_address(const nlattr* attribute, void* data) {
 
 int read_protocol(const nlattr* attribute, void* data) {
   auto& tuple = *static_cast<FourTuple*>(data);
-  if (mnl_attr_get_type(attribute) == CTA_PROTO_SRC_PORT) tuple.local.port = ntohs(mnl_attr_get_u16(attribute));
-  if (mnl_attr_get_type(attribute) == CTA_PROTO_DST_PORT) tuple.remote.port = ntohs(mnl_attr_get_u16(attribute));
+  if (mnl_attr_get_type(attribute) == CTA_PROTO_SRC_PORT)
+    tuple.local.port = ntohs(mnl_attr_get_u16(attribute));
+  if (mnl_attr_get_type(attribute) == CTA_PROTO_DST_PORT)
+    tuple.remote.port = ntohs(mnl_attr_get_u16(attribute));
   return MNL_CB_OK;
 }
 
 int read_tuple(const nlattr* attribute, void* tuple) {
-  if (mnl_attr_get_type(attribute) == CTA_TUPLE_IP) return mnl_attr_parse_nested(attribute, read_address, tuple);
-  if (mnl_attr_get_type(attribute) == CTA_TUPLE_PROTO) return mnl_attr_parse_nested(attribute, read_protocol, tuple);
+  if (mnl_attr_get_type(attribute) == CTA_TUPLE_IP)
+    return mnl_attr_parse_nested(attribute, read_address, tuple);
+  if (mnl_attr_get_type(attribute) == CTA_TUPLE_PROTO)
+    return mnl_attr_parse_nested(attribute, read_protocol, tuple);
   return MNL_CB_OK;
 }
 
 int read_offset(const nlattr* attribute, void* renumbered) {
-  const bool offset = mnl_attr_get_type(attribute) == CTA_SEQADJ_OFFSET_BEFORE || mnl_attr_get_type(attribute) == CTA_SEQADJ_OFFSET_AFTER;
-  if (offset && mnl_attr_get_payload_len(attribute) == 4) *static_cast<bool*>(renumbered) |= mnl_attr_get_u32(attribute) != 0;
+  const bool offset = mnl_attr_get_type(attribute) == CTA_SEQADJ_OFFSET_BEFORE ||
+                      mnl_attr_get_type(attribute) == CTA_SEQADJ_OFFSET_AFTER;
+  if (offset && mnl_attr_get_payload_len(attribute) == 4)
+    *static_cast<bool*>(renumbered) |= mnl_attr_get_u32(attribute) != 0;
   return MNL_CB_OK;
 }
 
 // The fields are zero in an entry that was created by netlink.
 int read_proxy(const nlattr* attribute, void* renumbered) {
-  if (mnl_attr_get_payload_len(attribute) == 4) *static_cast<bool*>(renumbered) |= mnl_attr_get_u32(attribute) != 0;
+  if (mnl_attr_get_payload_len(attribute) == 4)
+    *static_cast<bool*>(renumbered) |= mnl_attr_get_u32(attribute) != 0;
   return MNL_CB_OK;
 }
 
@@ -161,7 +174,8 @@ int read_entry(const nlattr* attribute, void* data) {
   return MNL_CB_OK;
 }
 
-Result<std::optional<Entry>> find(Netlink& netfilter, const SocketAddress& from, const SocketAddress& to) {
+Result<std::optional<Entry>> find(Netlink& netfilter, const SocketAddress& from,
+                                  const SocketAddress& to) {
   // NLM_F_ACK: the acknowledgement marks the end of the answer.
   Message m(netfilter, IPCTNL_MSG_CT_GET, NLM_F_ACK, from.ip.family);
   m.add_tuple(CTA_TUPLE_ORIG, from, to);
@@ -169,35 +183,43 @@ Result<std::optional<Entry>> find(Netlink& netfilter, const SocketAddress& from,
   auto asked = netfilter.dump(m.header, "connection tracking", [&](const nlmsghdr* message) {
     mnl_attr_parse(message, sizeof(nfgenmsg), read_entry, &found.emplace());
   });
-  if (!asked && asked.error().code != ENOENT && !is_missing(asked.error())) return pass(std::move(asked));
+  if (!asked && asked.error().code != ENOENT && !is_missing(asked.error()))
+    return pass(std::move(asked));
   return found;
 }
 
 }  // namespace
 
-bool tracks_connections() { return ::access("/proc/sys/net/netfilter/nf_conntrack_count", F_OK) == 0; }
+bool tracks_connections() {
+  return ::access("/proc/sys/net/netfilter/nf_conntrack_count", F_OK) == 0;
+}
 
 Result<> track(Netlink& netfilter, const FourTuple& tuple, bool established) {
   if (!tracks_connections()) return {};
   const FourTuple plain = tuple.unmapped();
   // The direction does not matter for an established connection. Otherwise the SYN is
   // ours.
-  const auto& [from, to] = established ? std::pair(plain.remote, plain.local) : std::pair(plain.local, plain.remote);
-  const auto try_to_add = [&] { return add(netfilter, from, to, established ? kEstablished : kSynSent); };
+  const auto& [from, to] =
+      established ? std::pair(plain.remote, plain.local) : std::pair(plain.local, plain.remote);
+  const auto try_to_add = [&] {
+    return add(netfilter, from, to, established ? kEstablished : kSynSent);
+  };
   auto done = try_to_add();
   // Repeats because a packet of the peer may create an entry between the two steps.
   for (int attempt = 0; attempt < 3 && !done && done.error().code == EEXIST; ++attempt) {
     done = forget(netfilter, from, to);
     if (done) done = try_to_add();
   }
-  if (!done && is_missing(done.error())) return fail(EOPNOTSUPP, "connection tracking: this kernel has no ctnetlink");
+  if (!done && is_missing(done.error()))
+    return fail(EOPNOTSUPP, "connection tracking: this kernel has no ctnetlink");
   return done;
 }
 
 Result<> untrack(Netlink& netfilter, const FourTuple& tuple, std::chrono::milliseconds linger) {
   if (!tracks_connections()) return {};
   const FourTuple plain = tuple.unmapped();
-  const auto seconds = std::max(std::chrono::seconds(1), std::chrono::ceil<std::chrono::seconds>(linger));
+  const auto seconds =
+      std::max(std::chrono::seconds(1), std::chrono::ceil<std::chrono::seconds>(linger));
   Message m(netfilter, IPCTNL_MSG_CT_NEW, NLM_F_ACK, plain.local.ip.family);
   m.add_tuple(CTA_TUPLE_ORIG, plain.remote, plain.local);
   mnl_attr_put_u32(m.header, CTA_TIMEOUT, htonl(static_cast<std::uint32_t>(seconds.count())));
@@ -215,9 +237,15 @@ Result<> check_translation(const FourTuple& tuple) {
   if (!entry) return {};
   const FourTuple& original = entry->original;
   if (entry->reply.local != original.remote || entry->reply.remote != original.local)
-    return fail(ENOTSUP, "this host translates addresses of this connection ({} to {}, answered by {} to {}): such a connection does not move",
-                to_string(original.local), to_string(original.remote), to_string(entry->reply.local), to_string(entry->reply.remote));
-  if (entry->renumbered) return fail(ENOTSUP, "this host changes the sequence numbers of this connection (SYN proxy, or a helper of its firewall)");
+    return fail(ENOTSUP,
+                "this host translates addresses of this connection ({} to {}, answered by {} to "
+                "{}): such a connection does not move",
+                to_string(original.local), to_string(original.remote),
+                to_string(entry->reply.local), to_string(entry->reply.remote));
+  if (entry->renumbered)
+    return fail(ENOTSUP,
+                "this host changes the sequence numbers of this connection (SYN proxy, or a helper "
+                "of its firewall)");
   return {};
 }
 

@@ -10,24 +10,34 @@ namespace sockmi::net {
 namespace {
 
 bool is_in(const IpAddress& ip, const xfrm_address_t& network, unsigned bits) {
-  const auto prefix = IpAddress::from_bytes({reinterpret_cast<const std::uint8_t*>(&network), ip.size()});
+  const auto prefix =
+      IpAddress::from_bytes({reinterpret_cast<const std::uint8_t*>(&network), ip.size()});
   return prefix && ip.in_prefix(*prefix, bits);
 }
 
-bool matches(std::uint16_t port, __be16 wanted, __be16 mask) { return ((htons(port) ^ wanted) & mask) == 0; }
+bool matches(std::uint16_t port, __be16 wanted, __be16 mask) {
+  return ((htons(port) ^ wanted) & mask) == 0;
+}
 
 bool applies(const xfrm_selector& selector, const SocketAddress& from, const SocketAddress& to) {
-  return (selector.family == AF_UNSPEC || selector.family == from.ip.family) && (selector.proto == 0 || selector.proto == IPPROTO_TCP) &&
-         is_in(from.ip, selector.saddr, selector.prefixlen_s) && is_in(to.ip, selector.daddr, selector.prefixlen_d) &&
-         matches(from.port, selector.sport, selector.sport_mask) && matches(to.port, selector.dport, selector.dport_mask);
+  return (selector.family == AF_UNSPEC || selector.family == from.ip.family) &&
+         (selector.proto == 0 || selector.proto == IPPROTO_TCP) &&
+         is_in(from.ip, selector.saddr, selector.prefixlen_s) &&
+         is_in(to.ip, selector.daddr, selector.prefixlen_d) &&
+         matches(from.port, selector.sport, selector.sport_mask) &&
+         matches(to.port, selector.dport, selector.dport_mask);
 }
 
 bool has_transformation(const nlmsghdr* message) {
   bool found = false;
-  mnl_attr_parse(message, sizeof(xfrm_userpolicy_info), [](const nlattr* attribute, void* out) {
-    if (mnl_attr_get_type(attribute) == XFRMA_TMPL) *static_cast<bool*>(out) = mnl_attr_get_payload_len(attribute) > 0;
-    return MNL_CB_OK;
-  }, &found);
+  mnl_attr_parse(
+      message, sizeof(xfrm_userpolicy_info),
+      [](const nlattr* attribute, void* out) {
+        if (mnl_attr_get_type(attribute) == XFRMA_TMPL)
+          *static_cast<bool*>(out) = mnl_attr_get_payload_len(attribute) > 0;
+        return MNL_CB_OK;
+      },
+      &found);
   return found;
 }
 
@@ -45,18 +55,24 @@ Result<std::vector<IpsecPolicy>> ipsec_policies(Netlink& xfrm) {
     if (message->nlmsg_type != XFRM_MSG_NEWPOLICY) return;
     const auto& policy = *static_cast<const xfrm_userpolicy_info*>(mnl_nlmsg_get_payload(message));
     if (policy.action != XFRM_POLICY_ALLOW || !has_transformation(message)) return;
-    if (policy.dir == XFRM_POLICY_OUT || policy.dir == XFRM_POLICY_IN) policies.push_back({policy.sel, policy.dir == XFRM_POLICY_OUT});
+    if (policy.dir == XFRM_POLICY_OUT || policy.dir == XFRM_POLICY_IN)
+      policies.push_back({policy.sel, policy.dir == XFRM_POLICY_OUT});
   });
-  if (!asked && asked.error().code != EOPNOTSUPP && asked.error().code != EINVAL) return pass(std::move(asked));
+  if (!asked && asked.error().code != EOPNOTSUPP && asked.error().code != EINVAL)
+    return pass(std::move(asked));
   return policies;
 }
 
 Result<> check_ipsec(std::span<const IpsecPolicy> policies, const FourTuple& connection) {
   const FourTuple tuple = connection.unmapped();
   const bool found = std::ranges::any_of(policies, [&](const IpsecPolicy& each) {
-    return each.out ? applies(each.selector, tuple.local, tuple.remote) : applies(each.selector, tuple.remote, tuple.local);
+    return each.out ? applies(each.selector, tuple.local, tuple.remote)
+                    : applies(each.selector, tuple.remote, tuple.local);
   });
-  if (found) return fail(ENOTSUP, "IPsec of this host encrypts the packets of {}: another host has not its keys", to_string(tuple));
+  if (found)
+    return fail(ENOTSUP,
+                "IPsec of this host encrypts the packets of {}: another host has not its keys",
+                to_string(tuple));
   return {};
 }
 

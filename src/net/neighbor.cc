@@ -21,8 +21,11 @@ constexpr LinkAddress kEverybody{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 Result<LinkAddress> link_address(unsigned interface) {
   const unique_fd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq request{};
-  if (!::if_indextoname(interface, request.ifr_name) || ::ioctl(any.get(), SIOCGIFHWADDR, &request) != 0) return fail_errno("interface");
-  if (request.ifr_hwaddr.sa_family != ARPHRD_ETHER) return fail(ENOTSUP, "{} is no Ethernet", request.ifr_name);
+  if (!::if_indextoname(interface, request.ifr_name) ||
+      ::ioctl(any.get(), SIOCGIFHWADDR, &request) != 0)
+    return fail_errno("interface");
+  if (request.ifr_hwaddr.sa_family != ARPHRD_ETHER)
+    return fail(ENOTSUP, "{} is no Ethernet", request.ifr_name);
   LinkAddress out;
   std::memcpy(out.data(), request.ifr_hwaddr.sa_data, out.size());
   return out;
@@ -31,25 +34,40 @@ Result<LinkAddress> link_address(unsigned interface) {
 // --- IPv4 ---
 
 Result<unique_fd> arp_socket(unsigned interface) {
-  unique_fd socket(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETH_P_ARP)));
+  unique_fd socket(
+      ::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETH_P_ARP)));
   if (!socket) return fail_errno("ARP socket (wants CAP_NET_RAW)");
-  sockaddr_ll here{.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP), .sll_ifindex = static_cast<int>(interface)};
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&here), sizeof here) != 0) return fail_errno("ARP socket");
+  sockaddr_ll here{.sll_family = AF_PACKET,
+                   .sll_protocol = htons(ETH_P_ARP),
+                   .sll_ifindex = static_cast<int>(interface)};
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&here), sizeof here) != 0)
+    return fail_errno("ARP socket");
   return socket;
 }
 
-Result<> send_arp(int fd, unsigned interface, std::uint16_t operation, const LinkAddress& from, const IpAddress& sender, const LinkAddress& to,
-                  const IpAddress& target) {
+Result<> send_arp(int fd, unsigned interface, std::uint16_t operation, const LinkAddress& from,
+                  const IpAddress& sender, const LinkAddress& to, const IpAddress& target) {
   ether_arp packet{};
-  packet.ea_hdr = {.ar_hrd = htons(ARPHRD_ETHER), .ar_pro = htons(ETH_P_IP), .ar_hln = 6, .ar_pln = 4, .ar_op = htons(operation)};
+  packet.ea_hdr = {.ar_hrd = htons(ARPHRD_ETHER),
+                   .ar_pro = htons(ETH_P_IP),
+                   .ar_hln = 6,
+                   .ar_pln = 4,
+                   .ar_op = htons(operation)};
   std::ranges::copy(from, packet.arp_sha);
   std::ranges::copy(sender.bytes.begin(), sender.bytes.begin() + 4, packet.arp_spa);
   std::ranges::copy(to, packet.arp_tha);
   std::ranges::copy(target.bytes.begin(), target.bytes.begin() + 4, packet.arp_tpa);
-  sockaddr_ll everybody{.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP), .sll_ifindex = static_cast<int>(interface), .sll_hatype = 0,
-                        .sll_pkttype = 0, .sll_halen = 6, .sll_addr = {}};
+  sockaddr_ll everybody{.sll_family = AF_PACKET,
+                        .sll_protocol = htons(ETH_P_ARP),
+                        .sll_ifindex = static_cast<int>(interface),
+                        .sll_hatype = 0,
+                        .sll_pkttype = 0,
+                        .sll_halen = 6,
+                        .sll_addr = {}};
   std::ranges::copy(kEverybody, everybody.sll_addr);
-  if (::sendto(fd, &packet, sizeof packet, 0, reinterpret_cast<const sockaddr*>(&everybody), sizeof everybody) < 0) return fail_errno("ARP");
+  if (::sendto(fd, &packet, sizeof packet, 0, reinterpret_cast<const sockaddr*>(&everybody),
+               sizeof everybody) < 0)
+    return fail_errno("ARP");
   return {};
 }
 
@@ -77,19 +95,31 @@ Result<unique_fd> icmp_socket(unsigned interface) {
       // Multicast loopback is off, because otherwise our own kernel would answer us.
       ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_MULTICAST_LOOP, &off, sizeof off) != 0 ||
       ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_MULTICAST_IF, &index, sizeof index) != 0 ||
-      ::setsockopt(socket.get(), IPPROTO_ICMPV6, ICMP6_FILTER, &advertisements, sizeof advertisements) != 0)
+      ::setsockopt(socket.get(), IPPROTO_ICMPV6, ICMP6_FILTER, &advertisements,
+                   sizeof advertisements) != 0)
     return fail_errno("ICMPv6 socket");
   return socket;
 }
 
-Result<> send_neighbour(int fd, unsigned interface, std::uint8_t type, const IpAddress& target, const LinkAddress& link, const in6_addr& to) {
+Result<> send_neighbour(int fd, unsigned interface, std::uint8_t type, const IpAddress& target,
+                        const LinkAddress& link, const in6_addr& to) {
   const bool advert = type == ND_NEIGHBOR_ADVERT;
-  Neighbour packet{.head = {}, .target = {}, .option = std::uint8_t(advert ? ND_OPT_TARGET_LINKADDR : ND_OPT_SOURCE_LINKADDR), .eights = 1, .link = link};
+  Neighbour packet{.head = {},
+                   .target = {},
+                   .option = std::uint8_t(advert ? ND_OPT_TARGET_LINKADDR : ND_OPT_SOURCE_LINKADDR),
+                   .eights = 1,
+                   .link = link};
   packet.head.icmp6_type = type;
   if (advert) packet.head.icmp6_dataun.icmp6_un_data32[0] = ND_NA_FLAG_OVERRIDE;
   std::ranges::copy(target.bytes, packet.target.s6_addr);
-  const sockaddr_in6 there{.sin6_family = AF_INET6, .sin6_port = 0, .sin6_flowinfo = 0, .sin6_addr = to, .sin6_scope_id = interface};
-  if (::sendto(fd, &packet, sizeof packet, 0, reinterpret_cast<const sockaddr*>(&there), sizeof there) < 0) return fail_errno("neighbour discovery");
+  const sockaddr_in6 there{.sin6_family = AF_INET6,
+                           .sin6_port = 0,
+                           .sin6_flowinfo = 0,
+                           .sin6_addr = to,
+                           .sin6_scope_id = interface};
+  if (::sendto(fd, &packet, sizeof packet, 0, reinterpret_cast<const sockaddr*>(&there),
+               sizeof there) < 0)
+    return fail_errno("neighbour discovery");
   return {};
 }
 
@@ -112,7 +142,8 @@ Result<> announce(const IpAddress& address, unsigned interface) {
   TRY_LET(socket, icmp_socket(interface));
   sockaddr_storage from{};
   const socklen_t size = SocketAddress{address, 0}.to(from);
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&from), size) != 0) return fail_errno("announcing " + to_string(address));
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&from), size) != 0)
+    return fail_errno("announcing " + to_string(address));
   static constexpr in6_addr kAllNodes{{{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}}};
   return send_neighbour(socket.get(), interface, ND_NEIGHBOR_ADVERT, address, link, kAllNodes);
 }
@@ -132,7 +163,8 @@ Result<> Probe::ask() {
     const IpAddress nobody{.family = AF_INET, .bytes = {}};
     return send_arp(socket_.get(), interface_, ARPOP_REQUEST, ours_, nobody, {}, address_);
   }
-  return send_neighbour(socket_.get(), interface_, ND_NEIGHBOR_SOLICIT, address_, ours_, solicited_node(address_));
+  return send_neighbour(socket_.get(), interface_, ND_NEIGHBOR_SOLICIT, address_, ours_,
+                        solicited_node(address_));
 }
 
 bool Probe::heard() {
@@ -142,7 +174,9 @@ bool Probe::heard() {
       if (static_cast<std::size_t>(got) < sizeof(ether_arp)) continue;
       ether_arp arp;
       std::memcpy(&arp, packet, sizeof arp);
-      if (std::equal(arp.arp_spa, arp.arp_spa + 4, address_.bytes.begin()) && !std::ranges::equal(arp.arp_sha, ours_)) return true;
+      if (std::equal(arp.arp_spa, arp.arp_spa + 4, address_.bytes.begin()) &&
+          !std::ranges::equal(arp.arp_sha, ours_))
+        return true;
     } else {
       if (static_cast<std::size_t>(got) < sizeof(nd_neighbor_advert)) continue;
       nd_neighbor_advert advert;

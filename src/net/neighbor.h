@@ -23,7 +23,7 @@ Result<> announce(const IpAddress& address, unsigned interface);
 class Probe {
  public:
   static Result<Probe> open(const IpAddress& address, unsigned interface);
-  Result<> ask();  // sends one probe; repeat it, packets get lost
+  Result<> ask();                           // sends one probe; repeat it, packets get lost
   int fd() const { return socket_.get(); }  // readable when heard() has packets to read
   bool heard();
 

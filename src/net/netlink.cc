@@ -12,8 +12,9 @@ namespace {
 // unused part of the buffer costs nothing.
 constexpr int kBuffer = 16 << 20;
 constexpr int kNews = 4 << 20;  // in bytes; likewise
-constexpr timeval kNetlinkTimeout{.tv_sec = 5, .tv_usec = 0};  // the kernel answers immediately, or never
-constexpr std::size_t kOverhead = 32;  // bytes of the buffer that the kernel uses itself
+constexpr timeval kNetlinkTimeout{.tv_sec = 5,
+                                  .tv_usec = 0};  // the kernel answers immediately, or never
+constexpr std::size_t kOverhead = 32;             // bytes of the buffer that the kernel uses itself
 
 class KernelNetlink : public Netlink {
  public:
@@ -23,7 +24,8 @@ class KernelNetlink : public Netlink {
     (void)::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kNetlinkTimeout, sizeof kNetlinkTimeout);
     // SO_SNDBUFFORCE requires CAP_NET_ADMIN in the initial user namespace. SO_SNDBUF is
     // limited to wmem_max.
-    if (::setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &half, sizeof half) != 0) (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &half, sizeof half);
+    if (::setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &half, sizeof half) != 0)
+      (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &half, sizeof half);
     int size = 0;
     socklen_t length = sizeof size;
     (void)::getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &length);
@@ -33,7 +35,8 @@ class KernelNetlink : public Netlink {
   }
   ~KernelNetlink() override { mnl_socket_close(socket_); }
 
-  Result<> transact(const void* messages, std::size_t size, unsigned acks, const char* what) override {
+  Result<> transact(const void* messages, std::size_t size, unsigned acks,
+                    const char* what) override {
     drain();
     const auto [first, last] = sequences_of(messages, size);
     if (mnl_socket_sendto(socket_, messages, size) < 0) return fail_errno(what);
@@ -42,7 +45,8 @@ class KernelNetlink : public Netlink {
       const auto got = receive();
       if (got < 0) return fail_errno(what);
       int left = static_cast<int>(got);
-      for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_); mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+      for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_); mnl_nlmsg_ok(message, left);
+           message = mnl_nlmsg_next(message, &left)) {
         if (message->nlmsg_type != NLMSG_ERROR || !is_answer(message, first, last)) continue;
         ++seen;
         const auto* ack = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(message));
@@ -61,14 +65,16 @@ class KernelNetlink : public Netlink {
     return result;
   }
 
-  Result<> dump(const nlmsghdr* request, const char* what, const std::function<void(const nlmsghdr*)>& each) override {
+  Result<> dump(const nlmsghdr* request, const char* what,
+                const std::function<void(const nlmsghdr*)>& each) override {
     drain();
     if (mnl_socket_sendto(socket_, request, request->nlmsg_len) < 0) return fail_errno(what);
     for (;;) {
       const auto got = receive();
       if (got < 0) return fail_errno(what);
       int left = static_cast<int>(got);
-      for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_); mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+      for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_); mnl_nlmsg_ok(message, left);
+           message = mnl_nlmsg_next(message, &left)) {
         if (!is_answer(message, request->nlmsg_seq, request->nlmsg_seq)) continue;
         if (message->nlmsg_type == NLMSG_DONE) return {};
         if (message->nlmsg_type == NLMSG_ERROR) {
@@ -95,17 +101,22 @@ class KernelNetlink : public Netlink {
   // those of the next one.
   ssize_t receive() {
     for (;;)
-      if (const auto got = mnl_socket_recvfrom(socket_, buffer_, sizeof buffer_); got >= 0 || errno != EINTR) return got;
+      if (const auto got = mnl_socket_recvfrom(socket_, buffer_, sizeof buffer_);
+          got >= 0 || errno != EINTR)
+        return got;
   }
   static std::pair<unsigned, unsigned> sequences_of(const void* messages, std::size_t size) {
     std::pair<unsigned, unsigned> out{~0u, 0};
     int left = static_cast<int>(size);
-    for (auto* each = static_cast<const nlmsghdr*>(messages); mnl_nlmsg_ok(each, left); each = mnl_nlmsg_next(each, &left))
-      out = {std::min<unsigned>(out.first, each->nlmsg_seq), std::max<unsigned>(out.second, each->nlmsg_seq)};
+    for (auto* each = static_cast<const nlmsghdr*>(messages); mnl_nlmsg_ok(each, left);
+         each = mnl_nlmsg_next(each, &left))
+      out = {std::min<unsigned>(out.first, each->nlmsg_seq),
+             std::max<unsigned>(out.second, each->nlmsg_seq)};
     return out;
   }
   bool is_answer(const nlmsghdr* message, unsigned first, unsigned last) const {
-    return message->nlmsg_pid == mnl_socket_get_portid(socket_) && message->nlmsg_seq >= first && message->nlmsg_seq <= last;
+    return message->nlmsg_pid == mnl_socket_get_portid(socket_) && message->nlmsg_seq >= first &&
+           message->nlmsg_seq <= last;
   }
   mnl_socket* socket_;
   std::size_t capacity_ = 0;
@@ -132,9 +143,11 @@ Result<unique_fd> subscribe(int bus, std::initializer_list<int> groups) {
     (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &kNews, sizeof kNews);
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return fail_errno("netlink");
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return fail_errno("netlink");
   for (const int group : groups)
-    if (::setsockopt(socket.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) return fail_errno("netlink group");
+    if (::setsockopt(socket.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0)
+      return fail_errno("netlink group");
   return socket;
 }
 

@@ -21,10 +21,12 @@ class Netlink {
   virtual ~Netlink() = default;
   // Sends `size` bytes of messages and waits for `acks` acknowledgements, or for the
   // first error, which is returned unchanged. `what` is used in the error's text.
-  virtual Result<> transact(const void* messages, std::size_t size, unsigned acks, const char* what) = 0;
+  virtual Result<> transact(const void* messages, std::size_t size, unsigned acks,
+                            const char* what) = 0;
   // Sends one request and calls `each` for every message of the answer: the many messages
   // of a dump, or the single one requested.
-  virtual Result<> dump(const nlmsghdr* request, const char* what, const std::function<void(const nlmsghdr*)>& each) = 0;
+  virtual Result<> dump(const nlmsghdr* request, const char* what,
+                        const std::function<void(const nlmsghdr*)>& each) = 0;
   // Returns how many bytes the kernel accepts in one transact().
   virtual std::size_t capacity() const = 0;
   // Returns the number by which the kernel identifies this socket to subscribers of

@@ -17,7 +17,8 @@ namespace sockmi::net {
 namespace {
 
 constexpr std::uint32_t kForEver = 0xffffffff;  // seconds
-constexpr std::uint32_t kUnfit = IFA_F_TEMPORARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE | IFA_F_DADFAILED;
+constexpr std::uint32_t kUnfit =
+    IFA_F_TEMPORARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE | IFA_F_DADFAILED;
 
 struct Address {
   IpAddress ip;
@@ -29,7 +30,8 @@ struct Address {
 
 int read_attribute(const nlattr* attribute, void* data) {
   Address& out = *static_cast<Address*>(data);
-  const ByteView value(static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)), mnl_attr_get_payload_len(attribute));
+  const ByteView value(static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)),
+                       mnl_attr_get_payload_len(attribute));
   switch (mnl_attr_get_type(attribute)) {
     case IFA_LOCAL:  // if it is present, IFA_ADDRESS is the address of the other end
       if (const auto ip = IpAddress::from_bytes(value)) out.ip = *ip;
@@ -38,14 +40,18 @@ int read_attribute(const nlattr* attribute, void* data) {
       if (const auto ip = IpAddress::from_bytes(value); ip && out.ip.any()) out.ip = *ip;
       break;
     case IFA_FLAGS: out.flags = mnl_attr_get_u32(attribute); break;
-    case IFA_CACHEINFO: out.preferred = static_cast<const ifa_cacheinfo*>(mnl_attr_get_payload(attribute))->ifa_prefered; break;
+    case IFA_CACHEINFO:
+      out.preferred =
+          static_cast<const ifa_cacheinfo*>(mnl_attr_get_payload(attribute))->ifa_prefered;
+      break;
   }
   return MNL_CB_OK;
 }
 
 Address read(const nlmsghdr* message) {
   const auto* head = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(message));
-  Address out{.ip = {}, .interface = head->ifa_index, .flags = head->ifa_flags, .scope = head->ifa_scope};
+  Address out{
+      .ip = {}, .interface = head->ifa_index, .flags = head->ifa_flags, .scope = head->ifa_scope};
   mnl_attr_parse(message, sizeof *head, read_attribute, &out);
   // For IPv4 the same bit means "secondary".
   if (out.ip.family == AF_INET) out.flags &= ~std::uint32_t(IFA_F_TEMPORARY);
@@ -61,17 +67,24 @@ Result<IpAddress> address_beside(const IpAddress& ours, const IpAddress& before)
   header->nlmsg_type = RTM_GETADDR;
   header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   header->nlmsg_seq = route->next_sequence();
-  static_cast<ifaddrmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ifaddrmsg)))->ifa_family = AF_UNSPEC;
+  static_cast<ifaddrmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ifaddrmsg)))->ifa_family =
+      AF_UNSPEC;
   std::vector<Address> all;
-  TRY(route->dump(header, "addresses", [&](const nlmsghdr* message) { all.push_back(read(message)); }));
+  TRY(route->dump(header, "addresses",
+                  [&](const nlmsghdr* message) { all.push_back(read(message)); }));
   unsigned interface = 0;
   for (const Address& each : all)
     if (each.ip == ours) interface = each.interface;
-  const auto rank = [&](const Address& each) { return std::tuple(each.preferred == kForEver, each.ip == before, each.preferred); };
+  const auto rank = [&](const Address& each) {
+    return std::tuple(each.preferred == kForEver, each.ip == before, each.preferred);
+  };
   std::optional<Address> best;
   for (const Address& each : all) {
-    if (each.interface != interface || each.ip.any() || each.ip.family == ours.family || each.scope >= RT_SCOPE_LINK || (each.flags & kUnfit)) continue;
-    if (!best || rank(each) > rank(*best) || (each.ip == before && rank(each) == rank(*best))) best = each;
+    if (each.interface != interface || each.ip.any() || each.ip.family == ours.family ||
+        each.scope >= RT_SCOPE_LINK || (each.flags & kUnfit))
+      continue;
+    if (!best || rank(each) > rank(*best) || (each.ip == before && rank(each) == rank(*best)))
+      best = each;
   }
   return best ? best->ip : IpAddress();
 }

@@ -23,21 +23,26 @@ Result<NextHop> next_hop_to(Netlink& route, const IpAddress& address) {
       NextHop& way;
       bool& other_family;
     } found{way, other_family};
-    mnl_attr_parse(message, sizeof(rtmsg), [](const nlattr* attribute, void* data) {
-      auto& [way, other_family] = *static_cast<Found*>(data);
-      const ByteView value(static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)), mnl_attr_get_payload_len(attribute));
-      switch (mnl_attr_get_type(attribute)) {
-        case RTA_OIF: way.interface = mnl_attr_get_u32(attribute); break;
-        case RTA_GATEWAY:
-          if (auto gateway = IpAddress::from_bytes(value)) way.gateway = *gateway;
-          break;
-        case RTA_VIA: other_family = true; break;
-      }
-      return MNL_CB_OK;
-    }, &found);
+    mnl_attr_parse(
+        message, sizeof(rtmsg),
+        [](const nlattr* attribute, void* data) {
+          auto& [way, other_family] = *static_cast<Found*>(data);
+          const ByteView value(static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)),
+                               mnl_attr_get_payload_len(attribute));
+          switch (mnl_attr_get_type(attribute)) {
+            case RTA_OIF: way.interface = mnl_attr_get_u32(attribute); break;
+            case RTA_GATEWAY:
+              if (auto gateway = IpAddress::from_bytes(value)) way.gateway = *gateway;
+              break;
+            case RTA_VIA: other_family = true; break;
+          }
+          return MNL_CB_OK;
+        },
+        &found);
   }));
   if (!unicast) return fail(ENOTSUP, "{} is no other host", to_string(host));
-  if (other_family) return fail(ENOTSUP, "the router to {} has an address of the other family", to_string(host));
+  if (other_family)
+    return fail(ENOTSUP, "the router to {} has an address of the other family", to_string(host));
   return way;
 }
 

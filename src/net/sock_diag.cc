@@ -11,8 +11,8 @@
 #include <optional>
 
 #include "base/unique_fd.h"
-#include "net/peer_liveness.h"
 #include "net/netlink.h"
+#include "net/peer_liveness.h"
 #include "net/port_users.h"
 #include "net/thread_netlink.h"
 
@@ -21,36 +21,50 @@ namespace {
 
 // Offsets in struct tcp_info. Only linux/tcp.h has the whole struct, and it cannot be
 // included together with netinet/tcp.h.
-constexpr std::size_t kUnacknowledged = 24, kAcknowledged = 120, kSegmentsIn = 140, kDataSegmentsIn = 152;
+constexpr std::size_t kUnacknowledged = 24, kAcknowledged = 120, kSegmentsIn = 140,
+                      kDataSegmentsIn = 152;
 // In bytes. A limit, not an allocation: a notification counts as 1-2 KiB, and 20,000
 // sockets may end at the same time.
 constexpr int kBuffer = 64 << 20;
 constexpr std::uint32_t kAlive = ~(1u << TCP_TIME_WAIT);
 // A state that only sock_diag has: bound, but neither listening nor connected.
 constexpr std::uint32_t kBoundInactive = 1u << 13;
-constexpr std::uint32_t kConnections = kAlive & ~(1u << TCP_CLOSE | 1u << TCP_LISTEN | kBoundInactive);
+constexpr std::uint32_t kConnections =
+    kAlive & ~(1u << TCP_CLOSE | 1u << TCP_LISTEN | kBoundInactive);
 
 SocketAddress address(std::uint8_t family, const __be32* bytes, __be16 port) {
   const std::size_t size = family == AF_INET ? 4 : 16;
-  return {*IpAddress::from_bytes({reinterpret_cast<const std::uint8_t*>(bytes), size}), ntohs(port)};
+  return {*IpAddress::from_bytes({reinterpret_cast<const std::uint8_t*>(bytes), size}),
+          ntohs(port)};
 }
 
 void read_attributes(const nlmsghdr* message, TcpSocket& out) {
-  mnl_attr_parse(message, sizeof(inet_diag_msg), [](const nlattr* attribute, void* data) {
-    auto& socket = *static_cast<TcpSocket*>(data);
-    if (mnl_attr_get_type(attribute) == INET_DIAG_MARK && mnl_attr_get_payload_len(attribute) == 4) socket.mark = mnl_attr_get_u32(attribute);
-    if (mnl_attr_get_type(attribute) == INET_DIAG_MD5SIG) socket.is_signed = mnl_attr_get_payload_len(attribute) > 0;
-    return MNL_CB_OK;
-  }, &out);
+  mnl_attr_parse(
+      message, sizeof(inet_diag_msg),
+      [](const nlattr* attribute, void* data) {
+        auto& socket = *static_cast<TcpSocket*>(data);
+        if (mnl_attr_get_type(attribute) == INET_DIAG_MARK &&
+            mnl_attr_get_payload_len(attribute) == 4)
+          socket.mark = mnl_attr_get_u32(attribute);
+        if (mnl_attr_get_type(attribute) == INET_DIAG_MD5SIG)
+          socket.is_signed = mnl_attr_get_payload_len(attribute) > 0;
+        return MNL_CB_OK;
+      },
+      &out);
 }
 
 std::optional<TcpSocket> read(const nlmsghdr* message) {
-  if (message->nlmsg_type < NLMSG_MIN_TYPE || mnl_nlmsg_get_payload_len(message) < sizeof(inet_diag_msg)) return std::nullopt;
+  if (message->nlmsg_type < NLMSG_MIN_TYPE ||
+      mnl_nlmsg_get_payload_len(message) < sizeof(inet_diag_msg))
+    return std::nullopt;
   const auto* diag = static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(message));
   const auto& id = diag->id;
-  FourTuple tuple{address(diag->idiag_family, id.idiag_src, id.idiag_sport), address(diag->idiag_family, id.idiag_dst, id.idiag_dport)};
+  FourTuple tuple{address(diag->idiag_family, id.idiag_src, id.idiag_sport),
+                  address(diag->idiag_family, id.idiag_dst, id.idiag_dport)};
   if (tuple.remote.port == 0) tuple.remote = {};
-  TcpSocket socket{.cookie = id.idiag_cookie[0] | std::uint64_t(id.idiag_cookie[1]) << 32, .tuple = tuple, .state = diag->idiag_state,
+  TcpSocket socket{.cookie = id.idiag_cookie[0] | std::uint64_t(id.idiag_cookie[1]) << 32,
+                   .tuple = tuple,
+                   .state = diag->idiag_state,
                    .inode = diag->idiag_inode};
   read_attributes(message, socket);
   return socket;
@@ -65,7 +79,8 @@ struct Question {
     header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
     header->nlmsg_flags = NLM_F_REQUEST | flags;
     header->nlmsg_seq = diag.next_sequence();
-    request = static_cast<inet_diag_req_v2*>(mnl_nlmsg_put_extra_header(header, sizeof(inet_diag_req_v2)));
+    request = static_cast<inet_diag_req_v2*>(
+        mnl_nlmsg_put_extra_header(header, sizeof(inet_diag_req_v2)));
     request->sdiag_family = static_cast<std::uint8_t>(family);
     request->sdiag_protocol = IPPROTO_TCP;
     request->idiag_states = states;
@@ -94,7 +109,8 @@ Result<> for_each_message(std::uint32_t states, std::uint16_t port, Each each) {
     const Question all(*diag, family, NLM_F_DUMP, states);
     all.request->id.idiag_sport = htons(port);
     TRY(diag->dump(all.header, "sock_diag", [&](const nlmsghdr* message) {
-      if (const auto socket = read(message)) each(*socket, *static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(message)));
+      if (const auto socket = read(message))
+        each(*socket, *static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(message)));
     }));
   }
   return {};
@@ -102,7 +118,8 @@ Result<> for_each_message(std::uint32_t states, std::uint16_t port, Each each) {
 
 template <class Each>
 Result<> for_each_socket(std::uint32_t states, std::uint16_t port, Each each) {
-  return for_each_message(states, port, [&](const TcpSocket& socket, const inet_diag_msg&) { each(socket); });
+  return for_each_message(states, port,
+                          [&](const TcpSocket& socket, const inet_diag_msg&) { each(socket); });
 }
 
 class KernelSocketEnds : public SocketEnds {
@@ -116,7 +133,8 @@ class KernelSocketEnds : public SocketEnds {
     alignas(nlmsghdr) char buffer[65536];
     for (;;) {
       const ssize_t got = ::recv(notices_.get(), buffer, sizeof buffer, MSG_DONTWAIT);
-      if (got < 0 && errno == EAGAIN && missed) return fail(ENOBUFS, "the kernel has dropped notices of ended sockets");
+      if (got < 0 && errno == EAGAIN && missed)
+        return fail(ENOBUFS, "the kernel has dropped notices of ended sockets");
       if (got < 0 && errno == EAGAIN) return out;
       if (got < 0 && errno == EINTR) continue;
       // The kernel reports the loss once, and drops notifications until all remaining
@@ -125,7 +143,8 @@ class KernelSocketEnds : public SocketEnds {
       if (got < 0 && errno == ENOBUFS) continue;
       if (got <= 0) return fail_errno("sock_diag");
       int left = static_cast<int>(got);
-      for (auto* m = reinterpret_cast<const nlmsghdr*>(buffer); mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left))
+      for (auto* m = reinterpret_cast<const nlmsghdr*>(buffer); mnl_nlmsg_ok(m, left);
+           m = mnl_nlmsg_next(m, &left))
         if (const auto socket = read(m)) out.push_back(*socket);
     }
   }
@@ -156,16 +175,20 @@ Result<std::vector<TcpSocket>> connections_of(const SocketAddress& local) {
   std::vector<TcpSocket> out;
   TRY(for_each_socket(kConnections, local.port, [&](const TcpSocket& socket) {
     const SocketAddress& here = socket.tuple.local;
-    if (here.port == local.port && (local.ip.wildcard() || here.ip.unmapped() == local.ip.unmapped())) out.push_back(socket);
+    if (here.port == local.port &&
+        (local.ip.wildcard() || here.ip.unmapped() == local.ip.unmapped()))
+      out.push_back(socket);
   }));
   return out;
 }
 
 Result<std::vector<PortUser>> users_of_port(std::uint16_t port) {
   std::vector<PortUser> out;
-  TRY(for_each_message(1u << TCP_LISTEN | kBoundInactive, port, [&](const TcpSocket& socket, const inet_diag_msg& told) {
-    if (socket.tuple.local.port == port) out.push_back({socket.cookie, socket.tuple.local, told.idiag_uid});
-  }));
+  TRY(for_each_message(1u << TCP_LISTEN | kBoundInactive, port,
+                       [&](const TcpSocket& socket, const inet_diag_msg& told) {
+                         if (socket.tuple.local.port == port)
+                           out.push_back({socket.cookie, socket.tuple.local, told.idiag_uid});
+                       }));
   return out;
 }
 
@@ -176,7 +199,9 @@ Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cook
   const FourTuple wanted = tuple.unmapped();
   const auto take = [&](const TcpSocket& socket) {
     // The kernel may answer with the listener, or with a socket in TIME_WAIT.
-    if (socket.tuple.unmapped() == wanted && socket.state != TCP_TIME_WAIT && socket.cookie == cookie.value_or(socket.cookie)) found = socket;
+    if (socket.tuple.unmapped() == wanted && socket.state != TCP_TIME_WAIT &&
+        socket.cookie == cookie.value_or(socket.cookie))
+      found = socket;
   };
   if (tuple.remote.ip.any()) {
     TRY(for_each_socket(kAlive, tuple.local.port, take));
@@ -205,27 +230,35 @@ Result<Liveness> liveness_of(const FourTuple& tuple, std::uint64_t cookie) {
   auto asked = diag->dump(one.header, "sock_diag", [&](const nlmsghdr* message) {
     const auto socket = read(message);
     if (!socket || socket->cookie != cookie) return;
-    mnl_attr_parse(message, sizeof(inet_diag_msg), [](const nlattr* attribute, void* out) {
-      if (mnl_attr_get_type(attribute) == INET_DIAG_INFO && mnl_attr_get_payload_len(attribute) >= kDataSegmentsIn + 4) {
-        const auto* info = static_cast<const char*>(mnl_attr_get_payload(attribute));
-        Liveness& now = static_cast<std::optional<Liveness>*>(out)->emplace();
-        std::memcpy(&now.unacknowledged, info + kUnacknowledged, sizeof now.unacknowledged);
-        std::memcpy(&now.acknowledged, info + kAcknowledged, sizeof now.acknowledged);
-        std::uint32_t with_data = 0;
-        std::memcpy(&now.answers, info + kSegmentsIn, sizeof now.answers);
-        std::memcpy(&with_data, info + kDataSegmentsIn, sizeof with_data);
-        now.answers -= with_data;
-      }
-      return MNL_CB_OK;
-    }, &found);
+    mnl_attr_parse(
+        message, sizeof(inet_diag_msg),
+        [](const nlattr* attribute, void* out) {
+          if (mnl_attr_get_type(attribute) == INET_DIAG_INFO &&
+              mnl_attr_get_payload_len(attribute) >= kDataSegmentsIn + 4) {
+            const auto* info = static_cast<const char*>(mnl_attr_get_payload(attribute));
+            Liveness& now = static_cast<std::optional<Liveness>*>(out)->emplace();
+            std::memcpy(&now.unacknowledged, info + kUnacknowledged, sizeof now.unacknowledged);
+            std::memcpy(&now.acknowledged, info + kAcknowledged, sizeof now.acknowledged);
+            std::uint32_t with_data = 0;
+            std::memcpy(&now.answers, info + kSegmentsIn, sizeof now.answers);
+            std::memcpy(&with_data, info + kDataSegmentsIn, sizeof with_data);
+            now.answers -= with_data;
+          }
+          return MNL_CB_OK;
+        },
+        &found);
   });
   if (!asked && asked.error().code != ENOENT) return pass(std::move(asked));
   if (!found) return fail(ENOENT, "no socket of {} lives here", to_string(tuple));
   return *found;
 }
 
-Result<TcpSocket> find_socket(const FourTuple& tuple) { return find(tuple, std::nullopt); }
-Result<TcpSocket> find_by_cookie(const FourTuple& tuple, std::uint64_t cookie) { return find(tuple, cookie); }
+Result<TcpSocket> find_socket(const FourTuple& tuple) {
+  return find(tuple, std::nullopt);
+}
+Result<TcpSocket> find_by_cookie(const FourTuple& tuple, std::uint64_t cookie) {
+  return find(tuple, cookie);
+}
 
 Result<> destroy(const FourTuple& tuple, std::uint64_t cookie) {
   const FourTuple wanted = tuple.unmapped();
@@ -245,8 +278,11 @@ Result<std::unique_ptr<SocketEnds>> SocketEnds::open() {
   if (!notices) return fail_errno("sock_diag");
   if (::setsockopt(notices.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kBuffer, sizeof kBuffer) != 0)
     (void)::setsockopt(notices.get(), SOL_SOCKET, SO_RCVBUF, &kBuffer, sizeof kBuffer);
-  sockaddr_nl address{.nl_family = AF_NETLINK, .nl_groups = 1u << (SKNLGRP_INET_TCP_DESTROY - 1) | 1u << (SKNLGRP_INET6_TCP_DESTROY - 1)};
-  if (::bind(notices.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return fail_errno("sock_diag");
+  sockaddr_nl address{
+      .nl_family = AF_NETLINK,
+      .nl_groups = 1u << (SKNLGRP_INET_TCP_DESTROY - 1) | 1u << (SKNLGRP_INET6_TCP_DESTROY - 1)};
+  if (::bind(notices.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return fail_errno("sock_diag");
   return std::make_unique<KernelSocketEnds>(std::move(notices));
 }
 

@@ -16,7 +16,7 @@ struct TcpSocket {
   // remote is any() if the socket has no peer. The ports are 0 if the socket was
   // disconnected before it was destroyed; then only the cookie identifies it.
   FourTuple tuple;
-  std::uint8_t state = 0;  // TCP_ESTABLISHED, ...
+  std::uint8_t state = 0;   // TCP_ESTABLISHED, ...
   std::uint32_t inode = 0;  // 0: no application has the socket any more
   std::uint32_t mark = 0;   // SO_MARK
   bool is_signed = false;   // has keys of TCP-MD5 (RFC 2385)

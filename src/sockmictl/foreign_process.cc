@@ -16,7 +16,9 @@ SignalsHeld::SignalsHeld() {
   ::sigprocmask(SIG_BLOCK, &all, &before_);
 }
 
-SignalsHeld::~SignalsHeld() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
+SignalsHeld::~SignalsHeld() {
+  ::sigprocmask(SIG_SETMASK, &before_, nullptr);
+}
 
 Result<ForeignProcess> ForeignProcess::hold(pid_t pid) {
   ForeignProcess process(pid);
@@ -42,7 +44,8 @@ Result<bool> ForeignProcess::hold_threads() {
   bool found = false;
   std::error_code error;
   // Increments with an error code: the process may end during the iteration.
-  for (std::filesystem::directory_iterator entry(fmt::format("/proc/{}/task", pid_), error), end; !error && entry != end; entry.increment(error)) {
+  for (std::filesystem::directory_iterator entry(fmt::format("/proc/{}/task", pid_), error), end;
+       !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename();
     pid_t thread = 0;
     std::from_chars(name.data(), name.data() + name.size(), thread);
@@ -59,15 +62,20 @@ Result<bool> ForeignProcess::hold_threads() {
     }
     // Any stop other than the requested one is a signal on its way. The thread gets it at
     // the end.
-    if (!WIFSTOPPED(status)) threads_.erase(thread);
-    else if (status >> 16 == 0) threads_[thread] = WSTOPSIG(status);
+    if (!WIFSTOPPED(status))
+      threads_.erase(thread);
+    else if (status >> 16 == 0)
+      threads_[thread] = WSTOPSIG(status);
   }
-  if (error) return fail(error.value() == ENOENT ? ESRCH : error.value(), "process {}: {}", pid_, error.message());
+  if (error)
+    return fail(error.value() == ENOENT ? ESRCH : error.value(), "process {}: {}", pid_,
+                error.message());
   return found;
 }
 
 ForeignProcess::~ForeignProcess() {
-  for (const auto& [thread, signal] : threads_) ::ptrace(PTRACE_DETACH, thread, nullptr, signal);
+  for (const auto& [thread, signal] : threads_)
+    ::ptrace(PTRACE_DETACH, thread, nullptr, signal);
 }
 
 Result<unique_fd> ForeignProcess::duplicate(int fd) const {

@@ -6,12 +6,12 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "lib/http_client.h"
-#include "lib/daemon_requests.h"
 #include "cluster/authority.h"
+#include "lib/daemon_requests.h"
+#include "lib/http_client.h"
 #include "sockmictl/foreign_process.h"
-#include "steer/syn_filter.h"
 #include "steer/namespaced_steering.h"
+#include "steer/syn_filter.h"
 
 using namespace sockmi;
 using nlohmann::json;
@@ -33,27 +33,56 @@ struct View {
 
 const View kViews[] = {
     {"status", "the daemon: lists, counters", "/v1/status", nullptr, {}},
-    {"connections", "connections under the daemon's care", "/v1/connections", "connections",
-     {{"LOCAL", "local"}, {"PEER", "peer"}, {"SERVICE", "service"}, {"ROLE", "role"}, {"HOME", "home"}, {"AT", "at"}, {"HEARD", "heard"}}},
-    {"peers", "the other daemons", "/v1/peers", "peers",
-     {{"HOST", "host"}, {"ADDRESS", "address"}, {"HEARD MS AGO", "last_heard_ms_ago"}, {"CONNECTED", "connected"}}},
-    {"migrations", "what was moved, newest last", "/v1/migrations", "migrations",
-     {{"PEER", "peer"}, {"SERVICE", "service"}, {"FROM", "from"}, {"TO", "to"}, {"RESULT", "result"}, {"FREEZE US", "freeze_us"}, {"ERROR", "error"}}},
+    {"connections",
+     "connections under the daemon's care",
+     "/v1/connections",
+     "connections",
+     {{"LOCAL", "local"},
+      {"PEER", "peer"},
+      {"SERVICE", "service"},
+      {"ROLE", "role"},
+      {"HOME", "home"},
+      {"AT", "at"},
+      {"HEARD", "heard"}}},
+    {"peers",
+     "the other daemons",
+     "/v1/peers",
+     "peers",
+     {{"HOST", "host"},
+      {"ADDRESS", "address"},
+      {"HEARD MS AGO", "last_heard_ms_ago"},
+      {"CONNECTED", "connected"}}},
+    {"migrations",
+     "what was moved, newest last",
+     "/v1/migrations",
+     "migrations",
+     {{"PEER", "peer"},
+      {"SERVICE", "service"},
+      {"FROM", "from"},
+      {"TO", "to"},
+      {"RESULT", "result"},
+      {"FREEZE US", "freeze_us"},
+      {"ERROR", "error"}}},
 };
 
-std::string cell(const json& value) { return value.is_null() ? "-" : value.is_string() ? value.get<std::string>() : value.dump(); }
+std::string cell(const json& value) {
+  return value.is_null() ? "-" : value.is_string() ? value.get<std::string>() : value.dump();
+}
 
 void print_table(const json& rows, const std::vector<Column>& columns) {
   std::vector<std::size_t> widths;
   for (const Column& column : columns) {
     std::size_t width = std::string_view(column.title).size();
-    for (const auto& row : rows) width = std::max(width, cell(row.value(column.key, json())).size());
+    for (const auto& row : rows)
+      width = std::max(width, cell(row.value(column.key, json())).size());
     widths.push_back(width);
   }
-  for (std::size_t i = 0; i < columns.size(); ++i) fmt::print("{:<{}}  ", columns[i].title, widths[i]);
+  for (std::size_t i = 0; i < columns.size(); ++i)
+    fmt::print("{:<{}}  ", columns[i].title, widths[i]);
   fmt::print("\n");
   for (const auto& row : rows) {
-    for (std::size_t i = 0; i < columns.size(); ++i) fmt::print("{:<{}}  ", cell(row.value(columns[i].key, json())), widths[i]);
+    for (std::size_t i = 0; i < columns.size(); ++i)
+      fmt::print("{:<{}}  ", cell(row.value(columns[i].key, json())), widths[i]);
     fmt::print("\n");
   }
 }
@@ -61,20 +90,25 @@ void print_table(const json& rows, const std::vector<Column>& columns) {
 void print_tree(const json& value, const std::string& prefix = "") {
   for (const auto& [key, each] : value.items()) {
     const std::string name = prefix.empty() ? key : prefix + "." + key;
-    if (each.is_object()) print_tree(each, name);
-    else fmt::print("{:<28} {}\n", name, cell(each));
+    if (each.is_object())
+      print_tree(each, name);
+    else
+      fmt::print("{:<28} {}\n", name, cell(each));
   }
 }
 
 // Timeout for applications to export their connections; the daemon waits a minute for
 // them.
 constexpr std::chrono::seconds kApplications{70};
-constexpr std::chrono::minutes kTakeover{10};       // timeout to move everything at an address
+constexpr std::chrono::minutes kTakeover{10};  // timeout to move everything at an address
 
-Result<json> ask(const char* method, const std::string& path, const std::string& body = "", std::chrono::seconds patience = lib::kAnswerTime) {
+Result<json> ask(const char* method, const std::string& path, const std::string& body = "",
+                 std::chrono::seconds patience = lib::kAnswerTime) {
   const lib::Deadline until = lib::Clock::now() + patience;
   TRY_LET(client, lib::Client::connect(until));
-  TRY_LET(reply, client.call(method, path, {reinterpret_cast<const std::uint8_t*>(body.data()), body.size()}, until));
+  TRY_LET(reply,
+          client.call(method, path,
+                      {reinterpret_cast<const std::uint8_t*>(body.data()), body.size()}, until));
   return json::parse(reply.body.begin(), reply.body.end());
 }
 
@@ -86,26 +120,35 @@ Result<json> ask_for(const View& view) {
     TRY_LET(answer, ask("GET", fmt::format("{}?offset={}&limit=1000", view.path, all.size())));
     const json part = answer.value(view.list, json::array());
     all.insert(all.end(), part.begin(), part.end());
-    if (part.empty() || all.size() >= answer.value("total", all.size())) return json{{view.list, std::move(all)}};
+    if (part.empty() || all.size() >= answer.value("total", all.size()))
+      return json{{view.list, std::move(all)}};
   }
 }
 
 Result<> show(const View& view, bool as_json) {
   TRY_LET(answer, ask_for(view));
-  if (as_json) fmt::print("{}\n", answer.dump(2));
-  else if (view.list) print_table(answer[view.list], view.columns);
-  else print_tree(answer);
+  if (as_json)
+    fmt::print("{}\n", answer.dump(2));
+  else if (view.list)
+    print_table(answer[view.list], view.columns);
+  else
+    print_tree(answer);
   return {};
 }
 
 Result<> request_export(const json& wish, bool as_json) {
   TRY_LET(answer, ask("POST", "/v1/requests", wish.dump(), kApplications));
-  if (as_json) fmt::print("{}\n", answer.dump());
-  else fmt::print("{} exported, {} failed, by {} of {} applications\n", cell(answer["exported"]), cell(answer["failed"]),
-                  cell(answer["answered"]), cell(answer["applications"]));
+  if (as_json)
+    fmt::print("{}\n", answer.dump());
+  else
+    fmt::print("{} exported, {} failed, by {} of {} applications\n", cell(answer["exported"]),
+               cell(answer["failed"]), cell(answer["answered"]), cell(answer["applications"]));
   if (answer["answered"] != answer["applications"])
-    return fail(ETIMEDOUT, "not every application answered: those of {}", answer.value("silent", json::array()).dump());
-  if (answer["failed"] != 0) return fail(EIO, "{} connections could not be exported; see 'sockmictl migrations'", answer["failed"].dump());
+    return fail(ETIMEDOUT, "not every application answered: those of {}",
+                answer.value("silent", json::array()).dump());
+  if (answer["failed"] != 0)
+    return fail(EIO, "{} connections could not be exported; see 'sockmictl migrations'",
+                answer["failed"].dump());
   return {};
 }
 
@@ -130,8 +173,10 @@ Result<> export_foreign(pid_t pid, int fd, const json& wish) {
   TRY_LET(process, sockmictl::ForeignProcess::hold(pid));
   TRY_LET(socket, process.duplicate(fd));
   const std::string service = wish.value("service", "default");
-  const sockmi_export_options options{.service = service.c_str(), .payload = nullptr, .payload_len = 0, .timeout = kStandsStill};
-  TRY(lib::export_endpoint(socket.get(), SOCKMI_CONNECTED, to.family, to.bytes.data(), {}, &options));
+  const sockmi_export_options options{
+      .service = service.c_str(), .payload = nullptr, .payload_len = 0, .timeout = kStandsStill};
+  TRY(lib::export_endpoint(socket.get(), SOCKMI_CONNECTED, to.family, to.bytes.data(), {},
+                           &options));
   fmt::print("exported descriptor {} of process {}\n", fd, pid);
   std::fflush(stdout);
   return {};
@@ -139,22 +184,33 @@ Result<> export_foreign(pid_t pid, int fd, const json& wish) {
 
 Result<> take_over(const json& wish, bool as_json) {
   TRY_LET(answer, ask("POST", "/v1/takeovers", wish.dump(), kTakeover));
-  if (as_json) fmt::print("{}\n", answer.dump());
-  else fmt::print("{} is an address of {} now: {} connections moved, {} lost\n",
-                  cell(answer["address"]), cell(answer["host"]), cell(answer["moved"]), answer["lost"].size());
+  if (as_json)
+    fmt::print("{}\n", answer.dump());
+  else
+    fmt::print("{} is an address of {} now: {} connections moved, {} lost\n",
+               cell(answer["address"]), cell(answer["host"]), cell(answer["moved"]),
+               answer["lost"].size());
   return {};
 }
 
 Result<> forget_host(const std::string& host, bool as_json) {
   TRY_LET(answer, ask("POST", "/v1/hosts/forget", json{{"host", host}}.dump()));
-  if (as_json) fmt::print("{}\n", answer.dump());
-  else fmt::print("{} is forgotten: {} ends and {} moves that it was to hear of, {} connections that it held\n", host, cell(answer["untold"]),
-                  cell(answer["forwarded"]), cell(answer["held"]));
+  if (as_json)
+    fmt::print("{}\n", answer.dump());
+  else
+    fmt::print(
+        "{} is forgotten: {} ends and {} moves that it was to hear of, {} connections that it "
+        "held\n",
+        host, cell(answer["untold"]), cell(answer["forwarded"]), cell(answer["held"]));
   return {};
 }
 
-const View kDoubts{"doubt", "", "/v1/doubt", "doubts",
-                   {{"ID", "id"}, {"KIND", "kind"}, {"LOCAL", "local"}, {"PEER", "peer"}, {"OTHER HOST", "host"}}};
+const View kDoubts{
+    "doubt",
+    "",
+    "/v1/doubt",
+    "doubts",
+    {{"ID", "id"}, {"KIND", "kind"}, {"LOCAL", "local"}, {"PEER", "peer"}, {"OTHER HOST", "host"}}};
 
 Result<> decide(const std::string& id, const char* how) {
   const auto answer = ask("POST", "/v1/doubt", json{{"id", id}, {"decide", how}}.dump());
@@ -168,7 +224,10 @@ Result<> flush() {
   TRY(steer::open_all_doors());
   TRY_LET(closed, steer::flush_others());
   if (closed > 0)
-    std::fprintf(stderr, "sockmictl: %zu other network namespaces could not be looked into (wants CAP_SYS_ADMIN): what may be left in them stays\n", closed);
+    std::fprintf(stderr,
+                 "sockmictl: %zu other network namespaces could not be looked into (wants "
+                 "CAP_SYS_ADMIN): what may be left in them stays\n",
+                 closed);
   return {};
 }
 
@@ -181,56 +240,116 @@ int main(int argc, char** argv) {
   app.add_flag("--json", as_json, "print JSON");
   app.add_option_function<std::string>(
       "--socket", [](const std::string& path) { ::setenv("SOCKMID_SOCKET", path.c_str(), 1); },
-      "the daemon's socket (default: $SOCKMID_SOCKET, or " + std::string(lib::kDefaultSocket) + ")");
+      "the daemon's socket (default: $SOCKMID_SOCKET, or " + std::string(lib::kDefaultSocket) +
+          ")");
   app.set_version_flag("--version", "sockmictl 0.1.0");
   app.fallthrough();
   std::function<Result<>()> action;
 
   for (const View& view : kViews)
-    app.add_subcommand(view.name, view.about)->callback([&] { action = [&] { return show(view, as_json); }; });
+    app.add_subcommand(view.name, view.about)->callback([&] {
+      action = [&] {
+        return show(view, as_json);
+      };
+    });
 
   json wish = json::object();
-  auto* exports = app.add_subcommand("export", "ask applications to export their connections, and wait until they have");
-  const std::pair<const char*, const char*> wishes[] = {{"--service", "whose connections"}, {"--to", "the host that shall take them, by name or address (default: any)"},
-                                                        {"--local", "only those with this local ADDRESS[:PORT]"}, {"--peer", "only those with this peer ADDRESS[:PORT]"}};
+  auto* exports = app.add_subcommand(
+      "export", "ask applications to export their connections, and wait until they have");
+  const std::pair<const char*, const char*> wishes[] = {
+      {"--service", "whose connections"},
+      {"--to", "the host that shall take them, by name or address (default: any)"},
+      {"--local", "only those with this local ADDRESS[:PORT]"},
+      {"--peer", "only those with this peer ADDRESS[:PORT]"}};
   for (const auto& [option, about] : wishes)
-    exports->add_option_function<std::string>(option, [&wish, key = option + 2](const std::string& text) { wish[key] = text; }, about);
+    exports->add_option_function<std::string>(
+        option, [&wish, key = option + 2](const std::string& text) { wish[key] = text; }, about);
   pid_t pid = 0;
   int descriptor = -1;
-  auto* of_process = exports->add_option("--pid", pid, "instead: a socket of this process, which need not cooperate; you must be allowed to trace it")
-                         ->excludes("--local")->excludes("--peer");
-  auto* of_descriptor = exports->add_option("--fd", descriptor, "the socket's number in that process")->needs(of_process);
+  auto* of_process = exports
+                         ->add_option("--pid", pid,
+                                      "instead: a socket of this process, which need not "
+                                      "cooperate; you must be allowed to trace it")
+                         ->excludes("--local")
+                         ->excludes("--peer");
+  auto* of_descriptor =
+      exports->add_option("--fd", descriptor, "the socket's number in that process")
+          ->needs(of_process);
   of_process->needs(of_descriptor);
-  exports->callback([&] { action = [&] { return pid != 0 ? export_foreign(pid, descriptor, wish) : request_export(wish, as_json); }; });
+  exports->callback([&] {
+    action = [&] {
+      return pid != 0 ? export_foreign(pid, descriptor, wish) : request_export(wish, as_json);
+    };
+  });
 
   json takeover = json::object();
-  auto* takeovers = app.add_subcommand("takeover", "give an address of this host to another, with all connections and listeners that are at it");
-  for (const auto& [option, key, about] : {std::tuple("ADDRESS", "address", "a service address"), std::tuple("--to", "to", "the host, by name or address")})
-    takeovers->add_option_function<std::string>(option, [&takeover, key](const std::string& text) { takeover[key] = text; }, about)->required();
-  takeovers->add_flag_callback("--force", [&] { takeover["force"] = true; }, "even if connections are left that no application exports: they end");
-  takeovers->callback([&] { action = [&] { return take_over(takeover, as_json); }; });
+  auto* takeovers = app.add_subcommand(
+      "takeover",
+      "give an address of this host to another, with all connections and listeners that are at it");
+  for (const auto& [option, key, about] :
+       {std::tuple("ADDRESS", "address", "a service address"),
+        std::tuple("--to", "to", "the host, by name or address")})
+    takeovers
+        ->add_option_function<std::string>(
+            option, [&takeover, key](const std::string& text) { takeover[key] = text; }, about)
+        ->required();
+  takeovers->add_flag_callback(
+      "--force", [&] { takeover["force"] = true; },
+      "even if connections are left that no application exports: they end");
+  takeovers->callback([&] {
+    action = [&] {
+      return take_over(takeover, as_json);
+    };
+  });
 
   std::string gone;
-  auto* forget = app.add_subcommand("forget", "give up a host that never comes back: what waits for its word, and what it held");
+  auto* forget = app.add_subcommand(
+      "forget", "give up a host that never comes back: what waits for its word, and what it held");
   forget->add_option("HOST", gone, "its name")->required();
-  forget->callback([&] { action = [&] { return forget_host(gone, as_json); }; });
-  auto* doubt = app.add_subcommand("doubt", "endpoints of moves that a dead host or daemon has left undecided: lists them, or decides one (root)");
+  forget->callback([&] {
+    action = [&] {
+      return forget_host(gone, as_json);
+    };
+  });
+  auto* doubt = app.add_subcommand("doubt",
+                                   "endpoints of moves that a dead host or daemon has left "
+                                   "undecided: lists them, or decides one (root)");
   std::string doubtful;
-  doubt->callback([&] { if (!action) action = [&] { return show(kDoubts, as_json); }; });
-  for (const auto& [name, about] : {std::pair("commit", "it lives at its importer"), std::pair("discard", "it lives at its exporter")}) {
+  doubt->callback([&] {
+    if (!action)
+      action = [&] {
+        return show(kDoubts, as_json);
+      };
+  });
+  for (const auto& [name, about] : {std::pair("commit", "it lives at its importer"),
+                                    std::pair("discard", "it lives at its exporter")}) {
     auto* decision = doubt->add_subcommand(name, about);
     decision->add_option("ID", doubtful, "as listed")->required();
-    decision->callback([&, name] { action = [&, name] { return decide(doubtful, name); }; });
+    decision->callback([&, name] {
+      action = [&, name] {
+        return decide(doubtful, name);
+      };
+    });
   }
 
-  app.add_subcommand("flush", "remove all rules of sockmi from this host's kernel, and of its containers (the daemon must not run)")->callback([&] { action = flush; });
+  app.add_subcommand("flush",
+                     "remove all rules of sockmi from this host's kernel, and of its containers "
+                     "(the daemon must not run)")
+      ->callback([&] { action = flush; });
 
-  auto* cluster = app.add_subcommand("cluster", "make a cluster, and its hosts' identities")->require_subcommand(1);
+  auto* cluster = app.add_subcommand("cluster", "make a cluster, and its hosts' identities")
+                      ->require_subcommand(1);
   std::string folder, host, from, out;
-  auto* init = cluster->add_subcommand("init", "make a cluster's CA in a new folder; keep ca.key off the hosts");
+  auto* init = cluster->add_subcommand(
+      "init", "make a cluster's CA in a new folder; keep ca.key off the hosts");
   init->add_option("DIR", folder)->required();
-  init->callback([&] { action = [&] { return cluster::init_cluster(folder); }; });
-  auto* issue = cluster->add_subcommand("issue", "make a host's identity: a folder to be copied to that host");
+  init->callback([&] {
+    action = [&] {
+      return cluster::init_cluster(folder);
+    };
+  });
+  auto* issue = cluster->add_subcommand(
+      "issue", "make a host's identity: a folder to be copied to that host");
   issue->add_option("HOST", host)->required();
   issue->add_option("--cluster", from, "the cluster's folder")->required();
   issue->add_option("--out", out, "the host's folder, new")->required();
@@ -243,63 +362,97 @@ int main(int argc, char** argv) {
     }
     return then();
   };
-  const char* kAddress = "an address of the host: it is believed at these only (default: at any); may be repeated";
+  const char* kAddress =
+      "an address of the host: it is believed at these only (default: at any); may be repeated";
   issue->add_option("--address", addresses, kAddress);
-  issue->add_option("--days", options.days, "until the certificate expires")->check(CLI::Range(1, 3650))->capture_default_str();
-  issue->callback([&] { action = [&] { return with_addresses([&] { return cluster::issue_host(from, host, out, options); }); }; });
-  auto* renew = cluster->add_subcommand("renew", "a new key and certificate for a host that has one, in a copy of its folder or in the folder itself");
+  issue->add_option("--days", options.days, "until the certificate expires")
+      ->check(CLI::Range(1, 3650))
+      ->capture_default_str();
+  issue->callback([&] {
+    action = [&] {
+      return with_addresses([&] { return cluster::issue_host(from, host, out, options); });
+    };
+  });
+  auto* renew = cluster->add_subcommand("renew",
+                                        "a new key and certificate for a host that has one, in a "
+                                        "copy of its folder or in the folder itself");
   renew->add_option("DIR", out, "the host's folder")->required();
   renew->add_option("--cluster", from, "the cluster's folder")->required();
   renew->add_option("--address", addresses, "other addresses than so far; may be repeated");
-  renew->add_option("--days", options.days, "until the certificate expires")->check(CLI::Range(1, 3650))->capture_default_str();
-  renew->callback([&] { action = [&] { return with_addresses([&] { return cluster::renew_host(from, out, options); }); }; });
-  auto* revoke = cluster->add_subcommand("revoke", "no certificate that a host was issued so far counts any more; copy crl.pem to every host");
+  renew->add_option("--days", options.days, "until the certificate expires")
+      ->check(CLI::Range(1, 3650))
+      ->capture_default_str();
+  renew->callback([&] {
+    action = [&] {
+      return with_addresses([&] { return cluster::renew_host(from, out, options); });
+    };
+  });
+  auto* revoke = cluster->add_subcommand(
+      "revoke",
+      "no certificate that a host was issued so far counts any more; copy crl.pem to every host");
   revoke->add_option("HOST", host, "its name, or a file with its certificate")->required();
   revoke->add_option("--cluster", from, "the cluster's folder")->required();
   revoke->callback([&] {
     action = [&]() -> Result<> {
       TRY_LET(count, cluster::revoke_host(from, host));
-      fmt::print("{} certificates of {} are revoked: copy {}/crl.pem into the identity folder of every host\n", count, host, from);
+      fmt::print(
+          "{} certificates of {} are revoked: copy {}/crl.pem into the identity folder of every "
+          "host\n",
+          count, host, from);
       return {};
     };
   });
-  auto* rekey = cluster->add_subcommand("rekey", "a new cluster key beside the former one; copy cluster.key to every host");
+  auto* rekey = cluster->add_subcommand(
+      "rekey", "a new cluster key beside the former one; copy cluster.key to every host");
   rekey->add_option("--cluster", from, "the cluster's folder")->required();
   rekey->callback([&] {
     action = [&]() -> Result<> {
       TRY(cluster::rekey_cluster(from));
-      fmt::print("copy {}/cluster.key into the identity folder of every host, in any order\n", from);
+      fmt::print("copy {}/cluster.key into the identity folder of every host, in any order\n",
+                 from);
       return {};
     };
   });
 
-  auto* rotate = cluster->add_subcommand("rotate", "a new authority beside the former one; copy ca.crt to every host, and only then renew the hosts");
+  auto* rotate = cluster->add_subcommand("rotate",
+                                         "a new authority beside the former one; copy ca.crt to "
+                                         "every host, and only then renew the hosts");
   rotate->add_option("--cluster", from, "the cluster's folder")->required();
   rotate->callback([&] {
     action = [&]() -> Result<> {
       TRY(cluster::rotate_authority(from));
-      fmt::print("copy {}/ca.crt into the identity folder of every host; then renew every host, and end with 'cluster retire'\n", from);
+      fmt::print(
+          "copy {}/ca.crt into the identity folder of every host; then renew every host, and end "
+          "with 'cluster retire'\n",
+          from);
       return {};
     };
   });
-  auto* retire = cluster->add_subcommand("retire", "the former authority counts no more, nor what it has issued; copy ca.crt and crl.pem to every host");
+  auto* retire = cluster->add_subcommand("retire",
+                                         "the former authority counts no more, nor what it has "
+                                         "issued; copy ca.crt and crl.pem to every host");
   retire->add_option("--cluster", from, "the cluster's folder")->required();
   retire->callback([&] {
     action = [&]() -> Result<> {
       TRY(cluster::retire_authority(from));
-      fmt::print("copy {0}/ca.crt, and {0}/crl.pem if there is one, into the identity folder of every host\n", from);
+      fmt::print(
+          "copy {0}/ca.crt, and {0}/crl.pem if there is one, into the identity folder of every "
+          "host\n",
+          from);
       return {};
     };
   });
 
   std::string point;
   unsigned count = 1;
-  auto* fault = app.add_subcommand("fault", "make a step of the next migrations fail (daemons with 'testing = true' only)");
+  auto* fault = app.add_subcommand(
+      "fault", "make a step of the next migrations fail (daemons with 'testing = true' only)");
   fault->add_option("NAME", point)->required();
   fault->add_option("COUNT", count);
   fault->callback([&] {
     action = [&]() -> Result<> {
-      auto answer = ask("POST", "/v1/testing/faults", json{{"name", point}, {"count", count}}.dump());
+      auto answer =
+          ask("POST", "/v1/testing/faults", json{{"name", point}, {"count", count}}.dump());
       return answer ? Result<>() : Result<>(std::unexpected(answer.error()));
     };
   });

@@ -26,7 +26,8 @@ Setter text(std::function<Result<>(Config&, const std::string&)> set) {
     return set(config, read);
   };
 }
-Setter number(std::int64_t least, std::int64_t most, std::function<void(Config&, std::int64_t)> set) {
+Setter number(std::int64_t least, std::int64_t most,
+              std::function<void(Config&, std::int64_t)> set) {
   return [=](Config& config, const toml::node& node) -> Result<> {
     TRY_LET(read, value<std::int64_t>(node, "number"));
     if (read < least || read > most) return fail(EINVAL, "must be from {} to {}", least, most);
@@ -114,24 +115,30 @@ const std::map<std::string, Setter>& setters() {
   return table;
 }
 
-Result<> read_services(const toml::table& services, std::map<std::string, daemon::ServiceRule>& out) {
+Result<> read_services(const toml::table& services,
+                       std::map<std::string, daemon::ServiceRule>& out) {
   for (const auto& [name, node] : services) {
     const auto* table = node.as_table();
     if (!table) return fail(EINVAL, "service.{}: wants a table", name.str());
     daemon::ServiceRule rule;
     for (const auto& [key, users] : *table) {
       auto list = strings(users);
-      if (!list) return fail(EINVAL, "service.{}.{}: {}", name.str(), key.str(), list.error().reason);
-      if (key == "export") rule.exporters = *list;
-      else if (key == "import") rule.importers = *list;
+      if (!list)
+        return fail(EINVAL, "service.{}.{}: {}", name.str(), key.str(), list.error().reason);
+      if (key == "export")
+        rule.exporters = *list;
+      else if (key == "import")
+        rule.importers = *list;
       else if (key == "listen") {
         rule.listen.emplace();
         for (const std::string& each : *list) {
           auto address = SocketAddress::parse(each);
-          if (!address) return fail(EINVAL, "service.{}.listen: {}", name.str(), address.error().reason);
+          if (!address)
+            return fail(EINVAL, "service.{}.listen: {}", name.str(), address.error().reason);
           rule.listen->push_back(*address);
         }
-      } else return fail(EINVAL, "service.{}.{}: no such key", name.str(), key.str());
+      } else
+        return fail(EINVAL, "service.{}.{}: no such key", name.str(), key.str());
     }
     out[std::string(name.str())] = rule;
   }
@@ -147,8 +154,10 @@ Result<> read_table(const toml::table& table, const std::string& prefix, Config&
       continue;
     }
     const auto setter = setters().find(name);
-    if (setter == setters().end()) return fail(EINVAL, "line {}: {}: no such key", node.source().begin.line, name);
-    if (auto set = setter->second(config, node); !set) return fail(EINVAL, "line {}: {}: {}", node.source().begin.line, name, set.error().reason);
+    if (setter == setters().end())
+      return fail(EINVAL, "line {}: {}: no such key", node.source().begin.line, name);
+    if (auto set = setter->second(config, node); !set)
+      return fail(EINVAL, "line {}: {}: {}", node.source().begin.line, name, set.error().reason);
   }
   return {};
 }
@@ -165,15 +174,19 @@ Result<Config> read_config(const std::string& path) {
   } catch (const toml::parse_error& error) {
     return fail(EINVAL, "{}:{}: {}", path, error.source().begin.line, error.description());
   }
-  if (auto read = read_table(table, "", config); !read) return fail(EINVAL, "{}: {}", path, read.error().reason);
+  if (auto read = read_table(table, "", config); !read)
+    return fail(EINVAL, "{}: {}", path, read.error().reason);
   if (const auto* services = table["service"].as_table()) {
     std::map<std::string, daemon::ServiceRule> rules;
-    if (auto read = read_services(*services, rules); !read) return fail(EINVAL, "{}: {}", path, read.error().reason);
+    if (auto read = read_services(*services, rules); !read)
+      return fail(EINVAL, "{}: {}", path, read.error().reason);
     config.broker.policy = daemon::Policy(std::move(rules));
   }
   if (config.broker.settings.address.any()) return fail(EINVAL, "{}: address is missing", path);
-  if (config.broker.settings.interfaces.empty()) return fail(EINVAL, "{}: interfaces is missing", path);
-  if (const auto other = net::address_beside(config.broker.settings.address)) config.broker.settings.other_address = *other;
+  if (config.broker.settings.interfaces.empty())
+    return fail(EINVAL, "{}: interfaces is missing", path);
+  if (const auto other = net::address_beside(config.broker.settings.address))
+    config.broker.settings.other_address = *other;
   config.broker.negotiation.address = config.broker.settings.address;
   config.broker.negotiation.other_address = config.broker.settings.other_address;
   config.broker.negotiation.line_port = config.broker.settings.line_port;

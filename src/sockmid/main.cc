@@ -6,17 +6,17 @@
 #include <csignal>
 #include <cstdio>
 
+#include <systemd/sd-daemon.h>
 #include <CLI/CLI.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/signal_set.hpp>
-#include <systemd/sd-daemon.h>
 
 #include "api/router.h"
 #include "base/log.h"
 #include "base/spawn.h"
 #include "base/stderr_sink.h"
-#include "connections/redirects.h"
 #include "cluster/credentials.h"
+#include "connections/redirects.h"
 #include "sockmid/config.h"
 #include "sockmid/wiping_heap.h"
 #include "steer/boot_filter.h"
@@ -47,7 +47,8 @@ Result<> check_identity(const sockmid::Config& config) {
   if (!std::filesystem::exists(config.identity)) return {};
   TRY_LET(credentials, cluster::Credentials::load(config.identity));
   TRY(credentials->check(credentials->certificate()));
-  if (const std::string warning = credentials->warning(); !warning.empty()) std::printf("warning: %s\n", warning.c_str());
+  if (const std::string warning = credentials->warning(); !warning.empty())
+    std::printf("warning: %s\n", warning.c_str());
   return {};
 }
 
@@ -75,7 +76,8 @@ Result<> run(sockmid::Config config) {
   std::puts("sockmid ready");
   std::fflush(stdout);
   (void)::sd_notify(0, "READY=1");
-  for (std::size_t handled = 0; !io.stopped();) handled = broker->world().hurry.poll(handled) ? io.poll() : io.run_one();
+  for (std::size_t handled = 0; !io.stopped();)
+    handled = broker->world().hurry.poll(handled) ? io.poll() : io.run_one();
   log::info("event=stopped host={}", identity.host);
   return {};
 }
@@ -115,12 +117,17 @@ int main(int argc, char** argv) {
     daemon::CrashGuard::watch(argv[2], daemon::kMarks);
   }
   const bool wiped = sockmid::wipe_openssl_heap();
-  CLI::App app{"Moves live TCP and TLS connections between hosts: the daemon, one a host.", "sockmid"};
+  CLI::App app{"Moves live TCP and TLS connections between hosts: the daemon, one a host.",
+               "sockmid"};
   std::string path = "/etc/sockmi/sockmid.toml";
   bool check = false, held = false, verbose = false;
-  app.add_option("--config", path, "configuration file, see sockmid.toml(5)")->capture_default_str();
-  app.add_flag("--check", check, "only say whether the configuration is right, and the host's certificate in force");
-  app.add_flag("--hold", held, "at a boot, before there are addresses: drop what comes for moved connections, until the daemon runs, or for 300 s");
+  app.add_option("--config", path, "configuration file, see sockmid.toml(5)")
+      ->capture_default_str();
+  app.add_flag("--check", check,
+               "only say whether the configuration is right, and the host's certificate in force");
+  app.add_flag("--hold", held,
+               "at a boot, before there are addresses: drop what comes for moved connections, "
+               "until the daemon runs, or for 300 s");
   app.add_flag("--verbose", verbose, "log what is refused and why");
   app.set_version_flag("--version", "sockmid 0.1.0");
   CLI11_PARSE(app, argc, argv);
@@ -129,7 +136,10 @@ int main(int argc, char** argv) {
   if (!wiped) log::error("event=openssl_heap_not_wiped");
   raise_descriptor_limit();
   auto config = sockmid::read_config(path);
-  auto done = !config ? Result<>(std::unexpected(config.error())) : check ? check_identity(*config) : held ? hold(*config) : run(std::move(*config));
+  auto done = !config ? Result<>(std::unexpected(config.error()))
+              : check ? check_identity(*config)
+              : held  ? hold(*config)
+                      : run(std::move(*config));
   if (!done) {
     std::fprintf(stderr, "sockmid: %s\n", to_string(done.error()).c_str());
     return config ? 1 : 2;

@@ -34,8 +34,12 @@ void give(void* block) noexcept {
   std::free(block);
 }
 
-void* openssl_take(std::size_t size, const char*, int) { return std::malloc(size); }
-void openssl_give(void* block, const char*, int) { give(block); }
+void* openssl_take(std::size_t size, const char*, int) {
+  return std::malloc(size);
+}
+void openssl_give(void* block, const char*, int) {
+  give(block);
+}
 
 // Does not use realloc(3), which may leave the old block's contents behind.
 void* openssl_resize(void* block, std::size_t size, const char*, int) {
@@ -52,21 +56,47 @@ void* openssl_resize(void* block, std::size_t size, const char*, int) {
 
 }  // namespace
 
-void* operator new(std::size_t size) { return take(size); }
-void* operator new[](std::size_t size) { return take(size); }
-void* operator new(std::size_t size, std::align_val_t alignment) { return take_aligned(size, alignment); }
-void* operator new[](std::size_t size, std::align_val_t alignment) { return take_aligned(size, alignment); }
-void operator delete(void* block) noexcept { give(block); }
-void operator delete[](void* block) noexcept { give(block); }
-void operator delete(void* block, std::size_t) noexcept { give(block); }
-void operator delete[](void* block, std::size_t) noexcept { give(block); }
-void operator delete(void* block, std::align_val_t) noexcept { give(block); }
-void operator delete[](void* block, std::align_val_t) noexcept { give(block); }
-void operator delete(void* block, std::size_t, std::align_val_t) noexcept { give(block); }
-void operator delete[](void* block, std::size_t, std::align_val_t) noexcept { give(block); }
+void* operator new(std::size_t size) {
+  return take(size);
+}
+void* operator new[](std::size_t size) {
+  return take(size);
+}
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  return take_aligned(size, alignment);
+}
+void* operator new[](std::size_t size, std::align_val_t alignment) {
+  return take_aligned(size, alignment);
+}
+void operator delete(void* block) noexcept {
+  give(block);
+}
+void operator delete[](void* block) noexcept {
+  give(block);
+}
+void operator delete(void* block, std::size_t) noexcept {
+  give(block);
+}
+void operator delete[](void* block, std::size_t) noexcept {
+  give(block);
+}
+void operator delete(void* block, std::align_val_t) noexcept {
+  give(block);
+}
+void operator delete[](void* block, std::align_val_t) noexcept {
+  give(block);
+}
+void operator delete(void* block, std::size_t, std::align_val_t) noexcept {
+  give(block);
+}
+void operator delete[](void* block, std::size_t, std::align_val_t) noexcept {
+  give(block);
+}
 
 namespace sockmi::sockmid {
 
-bool wipe_openssl_heap() { return CRYPTO_set_mem_functions(openssl_take, openssl_resize, openssl_give) == 1; }
+bool wipe_openssl_heap() {
+  return CRYPTO_set_mem_functions(openssl_take, openssl_resize, openssl_give) == 1;
+}
 
 }  // namespace sockmi::sockmid

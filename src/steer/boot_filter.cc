@@ -10,12 +10,16 @@ namespace {
 constexpr const char* kTable = "inet sockmi_hold";
 
 std::string set_of(char v, const std::string& elements, std::chrono::seconds longest) {
-  return fmt::format("  set held{v} {{ type ipv{v}_addr . inet_service . ipv{v}_addr . inet_service; flags timeout; timeout {t}s; {e} }}\n", fmt::arg("v", v),
-                     fmt::arg("t", longest.count()), fmt::arg("e", elements.empty() ? "" : "elements = { " + elements + " }"));
+  return fmt::format(
+      "  set held{v} {{ type ipv{v}_addr . inet_service . ipv{v}_addr . inet_service; flags "
+      "timeout; timeout {t}s; {e} }}\n",
+      fmt::arg("v", v), fmt::arg("t", longest.count()),
+      fmt::arg("e", elements.empty() ? "" : "elements = { " + elements + " }"));
 }
 
 std::string element_of(const FourTuple& tuple) {
-  return fmt::format("{} . {} . {} . {}", to_string(tuple.local.ip), tuple.local.port, to_string(tuple.remote.ip), tuple.remote.port);
+  return fmt::format("{} . {} . {} . {}", to_string(tuple.local.ip), tuple.local.port,
+                     to_string(tuple.remote.ip), tuple.remote.port);
 }
 
 }  // namespace
@@ -36,10 +40,13 @@ Result<> hold_connections(std::span<const FourTuple> tuples, std::chrono::second
     ip6 daddr . tcp dport . ip6 saddr . tcp sport @held6 drop
   }}
 }}
-)", kTable, set_of('4', four, longest), set_of('6', six, longest)));
+)",
+                             kTable, set_of('4', four, longest), set_of('6', six, longest)));
 }
 
 // Adds the table first, because deleting a table that does not exist is an error.
-Result<> release_connections() { return run_nft(fmt::format("add table {0}\ndelete table {0}\n", kTable)); }
+Result<> release_connections() {
+  return run_nft(fmt::format("add table {0}\ndelete table {0}\n", kTable));
+}
 
 }  // namespace sockmi::steer

@@ -44,7 +44,9 @@ class Transaction {
   }
   template <class Build>
   void add(std::uint16_t type, std::uint16_t flags, Build build) {
-    build(nftnl_nlmsg_build_hdr(at(), type, NFPROTO_INET, static_cast<std::uint16_t>(NLM_F_ACK | flags), netlink_.next_sequence()));
+    build(nftnl_nlmsg_build_hdr(at(), type, NFPROTO_INET,
+                                static_cast<std::uint16_t>(NLM_F_ACK | flags),
+                                netlink_.next_sequence()));
     close();
     ++messages_;
   }
@@ -67,7 +69,8 @@ void add_table(Transaction& all, std::uint16_t type) {
   const Pointer<nftnl_table> table(nftnl_table_alloc(), nftnl_table_free);
   nftnl_table_set_str(table.get(), NFTNL_TABLE_NAME, kTable);
   if (type == NFT_MSG_NEWTABLE) nftnl_table_set_u32(table.get(), NFTNL_TABLE_FLAGS, kOwned);
-  all.add(type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE | NLM_F_EXCL : 0, [&](nlmsghdr* header) { nftnl_table_nlmsg_build_payload(header, table.get()); });
+  all.add(type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE | NLM_F_EXCL : 0,
+          [&](nlmsghdr* header) { nftnl_table_nlmsg_build_payload(header, table.get()); });
 }
 
 void add_set(Transaction& all, const SetName& name, bool v4, bool connections, std::uint32_t id) {
@@ -78,9 +81,11 @@ void add_set(Transaction& all, const SetName& name, bool v4, bool connections, s
   nftnl_set_set_str(set.get(), NFTNL_SET_NAME, name.set.c_str());
   nftnl_set_set_u32(set.get(), NFTNL_SET_FAMILY, NFPROTO_INET);
   nftnl_set_set_u32(set.get(), NFTNL_SET_ID, id);
-  nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_TYPE, connections ? port << 2 * kTypeBits | port : port);
+  nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_TYPE,
+                    connections ? port << 2 * kTypeBits | port : port);
   nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_LEN, connections ? 2 * size : size);
-  all.add(NFT_MSG_NEWSET, NLM_F_CREATE, [&](nlmsghdr* header) { nftnl_set_nlmsg_build_payload(header, set.get()); });
+  all.add(NFT_MSG_NEWSET, NLM_F_CREATE,
+          [&](nlmsghdr* header) { nftnl_set_nlmsg_build_payload(header, set.get()); });
 }
 
 void add_chain(Transaction& all, const char* name, bool hooked) {
@@ -93,7 +98,8 @@ void add_chain(Transaction& all, const char* name, bool hooked) {
     nftnl_chain_set_s32(chain.get(), NFTNL_CHAIN_PRIO, -300);
     nftnl_chain_set_u32(chain.get(), NFTNL_CHAIN_POLICY, NF_ACCEPT);
   }
-  all.add(NFT_MSG_NEWCHAIN, NLM_F_CREATE, [&](nlmsghdr* header) { nftnl_chain_nlmsg_build_payload(header, chain.get()); });
+  all.add(NFT_MSG_NEWCHAIN, NLM_F_CREATE,
+          [&](nlmsghdr* header) { nftnl_chain_nlmsg_build_payload(header, chain.get()); });
 }
 
 Rule of_family(bool v4, const char* chain) {
@@ -109,7 +115,8 @@ Rule of_connection(bool v4, const SetName& set) {
   const unsigned size = v4 ? 4 : 16, source = v4 ? 12 : 8, units = size / 4;
   Rule rule = of_family(v4, kResets);
   rule.payload(Header::kNetwork, source + size, size, 0).payload(Header::kTransport, 2, 2, units);
-  rule.payload(Header::kNetwork, source, size, units + 1).payload(Header::kTransport, 0, 2, 2 * units + 1);
+  rule.payload(Header::kNetwork, source, size, units + 1)
+      .payload(Header::kTransport, 0, 2, 2 * units + 1);
   rule.lookup(set, 0);
   return rule;
 }
@@ -117,14 +124,17 @@ Rule of_connection(bool v4, const SetName& set) {
 Rule of_port(bool v4, const SetName& set) {
   const unsigned size = v4 ? 4 : 16;
   Rule rule = of_family(v4, kResets);
-  rule.payload(Header::kNetwork, v4 ? 12 : 8, size, 0).payload(Header::kTransport, 0, 2, size / 4).lookup(set, 0);
+  rule.payload(Header::kNetwork, v4 ? 12 : 8, size, 0)
+      .payload(Header::kTransport, 0, 2, size / 4)
+      .lookup(set, 0);
   return rule;
 }
 
 std::vector<Rule> rules() {
   std::vector<Rule> out;
   const ByteView freeze(reinterpret_cast<const std::uint8_t*>(&kFreezeMark), sizeof kFreezeMark);
-  out.push_back(std::move(Rule(NFPROTO_INET, kTable, kOutput).meta_is(NFT_META_MARK, freeze).drop()));
+  out.push_back(
+      std::move(Rule(NFPROTO_INET, kTable, kOutput).meta_is(NFT_META_MARK, freeze).drop()));
   const std::uint8_t tcp[] = {IPPROTO_TCP};
   // RST alone, or with ACK if the segment that it answers has no ACK.
   for (const std::uint8_t flags : {0x04, 0x14}) {
@@ -156,13 +166,16 @@ Result<> make(net::Netlink& netlink, bool anew) {
   add_chain(all, kResets, false);
   add_chain(all, kOutput, true);
   for (const Rule& rule : rules())
-    all.add(NFT_MSG_NEWRULE, NLM_F_APPEND | NLM_F_CREATE,
-            [&](nlmsghdr* header) { nftnl_rule_nlmsg_build_payload(header, const_cast<nftnl_rule*>(rule.get())); });
+    all.add(NFT_MSG_NEWRULE, NLM_F_APPEND | NLM_F_CREATE, [&](nlmsghdr* header) {
+      nftnl_rule_nlmsg_build_payload(header, const_cast<nftnl_rule*>(rule.get()));
+    });
   return all.send();
 }
 
 GuardSets guard_sets(char v) {
-  const auto name = [v](const char* set) { return SetName{NFPROTO_INET, kTable, std::string(set) + v}; };
+  const auto name = [v](const char* set) {
+    return SetName{NFPROTO_INET, kTable, std::string(set) + v};
+  };
   return {name("moved"), name("ports"), name("stay")};
 }
 

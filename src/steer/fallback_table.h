@@ -14,7 +14,9 @@ struct GuardSets {
   SetName stay;   // connections to such ports that still live here
 };
 extern const GuardSets kGuard4, kGuard6;
-inline const GuardSets& guard_of(const IpAddress& ip) { return ip.unmapped().family == AF_INET ? kGuard4 : kGuard6; }
+inline const GuardSets& guard_of(const IpAddress& ip) {
+  return ip.unmapped().family == AF_INET ? kGuard4 : kGuard6;
+}
 
 // Creates the table. It is owned by the socket of `netlink` and disappears with it.
 // Replaces a table of the same name that was left by somebody else. Errors: EOPNOTSUPP on

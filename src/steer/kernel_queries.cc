@@ -38,7 +38,8 @@ Result<Route> KernelQueries::route_to(const IpAddress& host, const Sender& sende
   return routes_.emplace(key, steer::route_to(*route, host, sender)).first->second;
 }
 
-Result<bool> KernelQueries::is_listed(unsigned interface, const std::vector<std::string>& interfaces) {
+Result<bool> KernelQueries::is_listed(unsigned interface,
+                                      const std::vector<std::string>& interfaces) {
   if (const auto known = listed_.find(interface); known != listed_.end()) return known->second;
   TRY_LET(route, net::thread_netlink(NETLINK_ROUTE));
   return listed_.emplace(interface, steer::is_listed(*route, interface, interfaces)).first->second;

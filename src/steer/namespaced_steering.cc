@@ -19,22 +19,29 @@ namespace {
 Result<bool> leads(Steering& steering, bool for_good) {
   TRY_LET(redirects, steering.redirects());
   TRY_LET(ports, steering.redirected_ports());
-  return !ports.empty() || std::ranges::any_of(redirects, [&](const Redirect& each) { return !for_good || !each.expires_in; });
+  return !ports.empty() || std::ranges::any_of(redirects, [&](const Redirect& each) {
+    return !for_good || !each.expires_in;
+  });
 }
 
 }  // namespace
 
-NamespacedSteering::NamespacedSteering(std::unique_ptr<Steering> ours) : ours_(std::move(ours)), watch_(::epoll_create1(EPOLL_CLOEXEC)) {
+NamespacedSteering::NamespacedSteering(std::unique_ptr<Steering> ours)
+    : ours_(std::move(ours)),
+      watch_(::epoll_create1(EPOLL_CLOEXEC)) {
   if (const auto own = own_namespace()) our_inode_ = own->inode;
-  if (auto route = net::Netlink::open(NETLINK_ROUTE)) route_ = std::move(*route);
-  else log::error("event=addresses_not_known error=\"{}\"", to_string(route.error()));
+  if (auto route = net::Netlink::open(NETLINK_ROUTE))
+    route_ = std::move(*route);
+  else
+    log::error("event=addresses_not_known error=\"{}\"", to_string(route.error()));
   watch(*ours_);
 }
 
 // The kernel removes the descriptor from the epoll set when the steering closes it.
 void NamespacedSteering::watch(Steering& steering) const {
   epoll_event event{.events = EPOLLIN, .data = {}};
-  if (const auto* upkeep = dynamic_cast<Upkeep*>(&steering); upkeep && ::epoll_ctl(watch_.get(), EPOLL_CTL_ADD, upkeep->fd(), &event) != 0)
+  if (const auto* upkeep = dynamic_cast<Upkeep*>(&steering);
+      upkeep && ::epoll_ctl(watch_.get(), EPOLL_CTL_ADD, upkeep->fd(), &event) != 0)
     log::error("event=not_watched error=\"{}\"", to_string(fail_errno("epoll").error()));
 }
 
@@ -45,13 +52,15 @@ bool NamespacedSteering::is_disturbed() {
   };
   disturbed_ |= read(*ours_);
   bool any = disturbed_;
-  for (const auto& [inode, place] : places_) any |= place->disturbed |= read(*place->steering);
+  for (const auto& [inode, place] : places_)
+    any |= place->disturbed |= read(*place->steering);
   return any;
 }
 
 Result<std::string> NamespacedSteering::repair() {
   std::string all;
-  const auto mend = [&all](Steering& steering, bool& disturbed, const std::string& where) -> Result<> {
+  const auto mend = [&all](Steering& steering, bool& disturbed,
+                           const std::string& where) -> Result<> {
     TRY_LET(what, dynamic_cast<Upkeep&>(steering).repair());
     disturbed = false;
     if (!what.empty()) all += (all.empty() ? "" : "; ") + what + where;
@@ -61,7 +70,9 @@ Result<std::string> NamespacedSteering::repair() {
   if (disturbed_) result = mend(*ours_, disturbed_, "");
   for (const auto& [inode, place] : places_) {
     if (!place->disturbed) continue;
-    auto done = call_in(place->handle.get(), [&] { return mend(*place->steering, place->disturbed, fmt::format(" in namespace {}", inode)); });
+    auto done = call_in(place->handle.get(), [&] {
+      return mend(*place->steering, place->disturbed, fmt::format(" in namespace {}", inode));
+    });
     if (!done && result) result = std::move(done);
   }
   if (!result) {
@@ -94,15 +105,21 @@ Result<> NamespacedSteering::learn(int socket, const IpAddress& local) {
     if (is_free) return {};
     // A socket in our namespace does not prove that the address is ours: with IP_FREEBIND
     // it may be bound to any address.
-    if (!is_our_own(address)) return fail(EADDRINUSE, "{} is the address of another network namespace", to_string(address));
+    if (!is_our_own(address))
+      return fail(EADDRINUSE, "{} is the address of another network namespace", to_string(address));
     places_of_.erase(other);
     return {};
   }
   TRY(check_owner(handle.get()));
-  if (is_our_own(address)) return fail(EADDRINUSE, "{} is an address of the host's own network namespace", to_string(address));
-  if (const auto known = places_.find(inode); !is_free && (known == places_.end() || other->second != known->second.get()) &&
-                                              leads(*other->second->steering, false).value_or(true))
-    return fail(EADDRINUSE, "{} is the address of another network namespace, whose connections are away", to_string(address));
+  if (is_our_own(address))
+    return fail(EADDRINUSE, "{} is an address of the host's own network namespace",
+                to_string(address));
+  if (const auto known = places_.find(inode);
+      !is_free && (known == places_.end() || other->second != known->second.get()) &&
+      leads(*other->second->steering, false).value_or(true))
+    return fail(EADDRINUSE,
+                "{} is the address of another network namespace, whose connections are away",
+                to_string(address));
   auto& place = places_[inode];
   if (!place) {
     auto opened = open(std::move(handle));
@@ -117,12 +134,15 @@ Result<> NamespacedSteering::learn(int socket, const IpAddress& local) {
   // Addresses of loopback or behind NAT are not among them: no neighbor could reach them
   // on another host.
   if (std::ranges::find(place->addresses, address, &net::HostAddress::ip) == place->addresses.end())
-    return fail(ENOTSUP, "{} is no address of the connection's network namespace that its segment can reach", to_string(address));
+    return fail(ENOTSUP,
+                "{} is no address of the connection's network namespace that its segment can reach",
+                to_string(address));
   places_of_[address] = place.get();
   return {};
 }
 
-Result<std::unique_ptr<NamespacedSteering::Place>> NamespacedSteering::open(unique_fd handle) const {
+Result<std::unique_ptr<NamespacedSteering::Place>> NamespacedSteering::open(
+    unique_fd handle) const {
   auto place = std::make_unique<Place>();
   place->handle = std::move(handle);
   TRY(call_in(place->handle.get(), [&]() -> Result<> {
@@ -147,20 +167,25 @@ Result<std::size_t> NamespacedSteering::adopt() {
   Served served = served_from(our_inode_);
   for (auto& [handle, inode] : served.namespaces) {
     auto opened = open(std::move(handle));
-    auto adopted = opened ? adopt(std::move(*opened), inode, own) : Result<>(std::unexpected(opened.error()));
+    auto adopted =
+        opened ? adopt(std::move(*opened), inode, own) : Result<>(std::unexpected(opened.error()));
     if (adopted) continue;
     ++served.closed;
-    log::warn("event=namespace_not_adopted inode={} error=\"{}\"", inode, to_string(adopted.error()));
+    log::warn("event=namespace_not_adopted inode={} error=\"{}\"", inode,
+              to_string(adopted.error()));
   }
   return served.closed;
 }
 
 // What a container says does not count for addresses that are ours, or that it no longer
 // has.
-Result<> NamespacedSteering::adopt(std::unique_ptr<Place> place, ino_t inode, std::span<const net::HostAddress> own) {
+Result<> NamespacedSteering::adopt(std::unique_ptr<Place> place, ino_t inode,
+                                   std::span<const net::HostAddress> own) {
   const auto is_its = [&](const IpAddress& ip) {
-    return std::ranges::find(place->addresses, ip, &net::HostAddress::ip) != place->addresses.end() &&
-           std::ranges::find(own, ip, &net::HostAddress::ip) == own.end() && !places_of_.contains(ip);
+    return std::ranges::find(place->addresses, ip, &net::HostAddress::ip) !=
+               place->addresses.end() &&
+           std::ranges::find(own, ip, &net::HostAddress::ip) == own.end() &&
+           !places_of_.contains(ip);
   };
   std::vector<FourTuple> strangers;
   TRY_LET(redirects, place->steering->redirects());
@@ -201,7 +226,8 @@ Steering& NamespacedSteering::at(const IpAddress& local) const {
   return place ? *place->steering : *ours_;
 }
 
-Result<> NamespacedSteering::within(const IpAddress& local, const std::function<Result<>()>& function) const {
+Result<> NamespacedSteering::within(const IpAddress& local,
+                                    const std::function<Result<>()>& function) const {
   const Place* place = place_of(local);
   return place ? call_in(place->handle.get(), function) : function();
 }
@@ -213,12 +239,18 @@ void NamespacedSteering::within_others(const std::function<Result<>()>& function
 }
 
 namespace {
-const IpAddress& local_of(const Redirect& redirect) { return redirect.tuple.local.ip; }
-const IpAddress& local_of(const FourTuple& tuple) { return tuple.local.ip; }
+const IpAddress& local_of(const Redirect& redirect) {
+  return redirect.tuple.local.ip;
+}
+const IpAddress& local_of(const FourTuple& tuple) {
+  return tuple.local.ip;
+}
 }  // namespace
 
 template <class Item>
-Result<> NamespacedSteering::part(std::span<const Item> items, const std::function<Result<>(Steering&, std::span<const Item>)>& step) const {
+Result<> NamespacedSteering::part(
+    std::span<const Item> items,
+    const std::function<Result<>(Steering&, std::span<const Item>)>& step) const {
   if (places_of_.empty()) return step(*ours_, items);
   std::map<IpAddress, Steering*> known;  // many items share an address
   std::map<Steering*, std::vector<Item>> parts;
@@ -227,35 +259,49 @@ Result<> NamespacedSteering::part(std::span<const Item> items, const std::functi
     if (!steering) steering = &at(local_of(item));
     parts[steering].push_back(item);
   }
-  for (const auto& [steering, those] : parts) TRY(step(*steering, those));
+  for (const auto& [steering, those] : parts)
+    TRY(step(*steering, those));
   return {};
 }
 
 Result<> NamespacedSteering::check_reach(const IpAddress& local, const IpAddress& to) const {
   const Place* place = place_of(local);
-  const auto reaches = [&](const net::HostAddress& each) { return to.family == each.ip.family && to.in_prefix(each.ip, each.prefix); };
+  const auto reaches = [&](const net::HostAddress& each) {
+    return to.family == each.ip.family && to.in_prefix(each.ip, each.prefix);
+  };
   if (!place || std::ranges::any_of(place->addresses, reaches)) return {};
-  return fail(ENETUNREACH, "{} is not on the segment of the connection's network namespace", to_string(to));
+  return fail(ENETUNREACH, "{} is not on the segment of the connection's network namespace",
+              to_string(to));
 }
 
 Result<> NamespacedSteering::redirect(std::span<const Redirect> redirects) {
-  for (const auto& [tuple, to, expires_in, ended] : redirects) TRY(check_reach(tuple.local.ip, to));
-  return part<Redirect>(redirects, [](Steering& steering, std::span<const Redirect> those) { return steering.redirect(those); });
+  for (const auto& [tuple, to, expires_in, ended] : redirects)
+    TRY(check_reach(tuple.local.ip, to));
+  return part<Redirect>(redirects, [](Steering& steering, std::span<const Redirect> those) {
+    return steering.redirect(those);
+  });
 }
 
 Result<> NamespacedSteering::remove_redirects(std::span<const FourTuple> tuples) {
-  return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) { return steering.remove_redirects(those); });
+  return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) {
+    return steering.remove_redirects(those);
+  });
 }
 
 Result<> NamespacedSteering::stay(std::span<const FourTuple> tuples) {
-  return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) { return steering.stay(those); });
+  return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) {
+    return steering.stay(those);
+  });
 }
 
 Result<> NamespacedSteering::unstay(std::span<const FourTuple> tuples) {
-  return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) { return steering.unstay(those); });
+  return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) {
+    return steering.unstay(those);
+  });
 }
 
-Result<> NamespacedSteering::redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) {
+Result<> NamespacedSteering::redirect_port(const SocketAddress& local, const IpAddress& to,
+                                           std::span<const FourTuple> staying) {
   TRY(check_reach(local.ip, to));
   return at(local.ip).redirect_port(local, to, staying);
 }
@@ -294,7 +340,8 @@ Result<std::size_t> flush_others() {
   const Served served = served_from(own.inode);
   Result<> result;
   for (const NetworkNamespace& each : served.namespaces)
-    if (auto flushed = call_in(each.handle.get(), flush); !flushed && result) result = std::move(flushed);
+    if (auto flushed = call_in(each.handle.get(), flush); !flushed && result)
+      result = std::move(flushed);
   if (!result) return pass(std::move(result));
   return served.closed;
 }

@@ -28,8 +28,8 @@
 
 #include "net/addresses.h"
 #include "steer/netns.h"
-#include "steer/steering.h"
 #include "steer/ruleset_monitor.h"
+#include "steer/steering.h"
 
 namespace sockmi::steer {
 
@@ -62,28 +62,52 @@ class NamespacedSteering : public Steering, public Upkeep {
   Result<> redirect(std::span<const Redirect> redirects) override;
   Result<> remove_redirects(std::span<const FourTuple> tuples) override;
   Result<std::vector<Redirect>> redirects() override;
-  Result<> begin_return(const FourTuple& tuple, std::chrono::milliseconds timeout) override { return at(tuple.local.ip).begin_return(tuple, timeout); }
-  Result<> cancel_return(const FourTuple& tuple) override { return at(tuple.local.ip).cancel_return(tuple); }
-  Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) override;
-  Result<> remove_port_redirect(const SocketAddress& local) override { return at(local.ip).remove_port_redirect(local); }
-  Result<> block_port(const SocketAddress& local, std::chrono::milliseconds timeout) override { return at(local.ip).block_port(local, timeout); }
-  Result<> unblock_port(const SocketAddress& local) override { return at(local.ip).unblock_port(local); }
+  Result<> begin_return(const FourTuple& tuple, std::chrono::milliseconds timeout) override {
+    return at(tuple.local.ip).begin_return(tuple, timeout);
+  }
+  Result<> cancel_return(const FourTuple& tuple) override {
+    return at(tuple.local.ip).cancel_return(tuple);
+  }
+  Result<> redirect_port(const SocketAddress& local, const IpAddress& to,
+                         std::span<const FourTuple> staying) override;
+  Result<> remove_port_redirect(const SocketAddress& local) override {
+    return at(local.ip).remove_port_redirect(local);
+  }
+  Result<> block_port(const SocketAddress& local, std::chrono::milliseconds timeout) override {
+    return at(local.ip).block_port(local, timeout);
+  }
+  Result<> unblock_port(const SocketAddress& local) override {
+    return at(local.ip).unblock_port(local);
+  }
   Result<std::vector<SocketAddress>> redirected_ports() override;
   Result<> stay(std::span<const FourTuple> tuples) override;
   Result<> unstay(std::span<const FourTuple> tuples) override;
-  Result<> track(const FourTuple& tuple, bool established) override { return at(tuple.local.ip).track(tuple, established); }
-  Result<> untrack(const FourTuple& tuple, std::chrono::milliseconds linger) override { return at(tuple.local.ip).untrack(tuple, linger); }
+  Result<> track(const FourTuple& tuple, bool established) override {
+    return at(tuple.local.ip).track(tuple, established);
+  }
+  Result<> untrack(const FourTuple& tuple, std::chrono::milliseconds linger) override {
+    return at(tuple.local.ip).untrack(tuple, linger);
+  }
   // Foreign addresses exist only in the daemon's own namespace.
-  Result<> add_foreign_address(std::span<const ForeignAddress> guests) override { return ours_->add_foreign_address(guests); }
+  Result<> add_foreign_address(std::span<const ForeignAddress> guests) override {
+    return ours_->add_foreign_address(guests);
+  }
   Result<std::vector<ForeignAddress>> sheltered() override { return ours_->sheltered(); }
   Result<std::vector<Readdressed>> readdressed() override { return ours_->readdressed(); }
   Result<bool> is_routed(const IpAddress& host) override { return ours_->is_routed(host); }
-  Result<> rewrite_destination(std::span<const FourTuple> tuples, const IpAddress& own) override { return ours_->rewrite_destination(tuples, own); }
-  Result<> remove_readdress(std::span<const FourTuple> tuples, const IpAddress& own, std::chrono::milliseconds linger) override {
+  Result<> rewrite_destination(std::span<const FourTuple> tuples, const IpAddress& own) override {
+    return ours_->rewrite_destination(tuples, own);
+  }
+  Result<> remove_readdress(std::span<const FourTuple> tuples, const IpAddress& own,
+                            std::chrono::milliseconds linger) override {
     return ours_->remove_readdress(tuples, own, linger);
   }
-  Result<> readdress_port(const SocketAddress& home, const IpAddress& own) override { return ours_->readdress_port(home, own); }
-  Result<> remove_readdress_port(const SocketAddress& home, const IpAddress& own) override { return ours_->remove_readdress_port(home, own); }
+  Result<> readdress_port(const SocketAddress& home, const IpAddress& own) override {
+    return ours_->readdress_port(home, own);
+  }
+  Result<> remove_readdress_port(const SocketAddress& home, const IpAddress& own) override {
+    return ours_->remove_readdress_port(home, own);
+  }
 
   // The following functions cover all namespaces.
   int fd() const override { return watch_.get(); }
@@ -113,12 +137,13 @@ class NamespacedSteering : public Steering, public Upkeep {
   Result<> check_reach(const IpAddress& local, const IpAddress& to) const;
   // Calls `step` once for each namespace, with the items that belong to it.
   template <class Item>
-  Result<> part(std::span<const Item> items, const std::function<Result<>(Steering&, std::span<const Item>)>& step) const;
+  Result<> part(std::span<const Item> items,
+                const std::function<Result<>(Steering&, std::span<const Item>)>& step) const;
 
   void watch(Steering& steering) const;
 
   std::unique_ptr<Steering> ours_;
-  unique_fd watch_;  // readable when the fd() of any Upkeep is
+  unique_fd watch_;         // readable when the fd() of any Upkeep is
   bool disturbed_ = false;  // our own namespace
   ino_t our_inode_ = 0;
   // Opened in our own namespace; works in it from whichever namespace we are called.

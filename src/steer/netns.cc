@@ -27,7 +27,8 @@ std::string unescape(const std::string& text) {
       out += text[i];
       continue;
     }
-    out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
+    out +=
+        static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
     i += 3;
   }
   return out;
@@ -39,7 +40,8 @@ std::vector<std::string> mounted() {
   for (std::string line; std::getline(mounts, line);) {
     std::istringstream words(line);
     std::string number, parent, device, root, point;
-    if (words >> number >> parent >> device >> root >> point && root.starts_with("net:[")) out.push_back(unescape(point));
+    if (words >> number >> parent >> device >> root >> point && root.starts_with("net:["))
+      out.push_back(unescape(point));
   }
   return out;
 }
@@ -47,9 +49,11 @@ std::vector<std::string> mounted() {
 std::vector<std::string> of_processes() {
   std::vector<std::string> out;
   std::error_code error;
-  for (std::filesystem::directory_iterator each("/proc", error), end; !error && each != end; each.increment(error)) {
+  for (std::filesystem::directory_iterator each("/proc", error), end; !error && each != end;
+       each.increment(error)) {
     const std::string name = each->path().filename();
-    if (std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; })) out.push_back(each->path() / "ns/net");
+    if (std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; }))
+      out.push_back(each->path() / "ns/net");
   }
   return out;
 }
@@ -75,7 +79,9 @@ Result<> call_in(int handle, const std::function<Result<>()>& function) {
   Result<> result;
   try {
     std::thread([&] {
-      result = ::setns(handle, CLONE_NEWNET) == 0 ? function() : fail_errno("entering another network namespace (wants CAP_SYS_ADMIN)");
+      result = ::setns(handle, CLONE_NEWNET) == 0
+                   ? function()
+                   : fail_errno("entering another network namespace (wants CAP_SYS_ADMIN)");
     }).join();
   } catch (const std::system_error& error) {
     return fail(error.code().value(), "a thread for another network namespace: {}", error.what());
@@ -85,14 +91,17 @@ Result<> call_in(int handle, const std::function<Result<>()>& function) {
 
 Result<> check_owner(int handle) {
   const unique_fd theirs(::ioctl(handle, NS_GET_USERNS));
-  if (!theirs) return fail(EACCES, "the network namespace belongs to a user namespace that is not below ours");
+  if (!theirs)
+    return fail(EACCES, "the network namespace belongs to a user namespace that is not below ours");
   struct stat ours {};
   if (::stat("/proc/self/ns/user", &ours) != 0) return fail_errno("our user namespace");
   TRY_LET(inode, inode_of(theirs.get()));
   if (inode == ours.st_ino) return {};
   uid_t owner = 0;
-  if (::ioctl(theirs.get(), NS_GET_OWNER_UID, &owner) != 0) return fail_errno("the owner of a user namespace");
-  return owner == 0 ? Result<>() : fail(EACCES, "the network namespace belongs to user {}, not to root", owner);
+  if (::ioctl(theirs.get(), NS_GET_OWNER_UID, &owner) != 0)
+    return fail_errno("the owner of a user namespace");
+  return owner == 0 ? Result<>()
+                    : fail(EACCES, "the network namespace belongs to user {}, not to root", owner);
 }
 
 std::vector<NetworkNamespace> other_namespaces() {
@@ -105,7 +114,8 @@ std::vector<NetworkNamespace> other_namespaces() {
     // O_NONBLOCK, because any kind of file may be mounted over the path.
     unique_fd handle(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     if (!handle || ::ioctl(handle.get(), NS_GET_NSTYPE) != CLONE_NEWNET) continue;
-    if (const auto inode = inode_of(handle.get()); inode && seen.insert(*inode).second) out.push_back({std::move(handle), *inode});
+    if (const auto inode = inode_of(handle.get()); inode && seen.insert(*inode).second)
+      out.push_back({std::move(handle), *inode});
   }
   return out;
 }
@@ -121,7 +131,9 @@ Served served_from(ino_t daemon) {
       ours = found;
       return {};
     });
-    if (!looked) log::debug("event=namespace_closed inode={} error=\"{}\"", each.inode, to_string(looked.error()));
+    if (!looked)
+      log::debug("event=namespace_closed inode={} error=\"{}\"", each.inode,
+                 to_string(looked.error()));
     out.closed += !looked;
     if (ours) out.namespaces.push_back(std::move(each));
   }

@@ -54,7 +54,7 @@ struct Served {
   // Those with our tables whose mark says that they are served from `daemon`. Namespaces
   // that check_owner() refuses are not examined.
   std::vector<NetworkNamespace> namespaces;
-  std::size_t closed = 0;                    // number of namespaces that could not be read
+  std::size_t closed = 0;  // number of namespaces that could not be read
 };
 Served served_from(ino_t daemon);
 

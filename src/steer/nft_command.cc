@@ -7,7 +7,8 @@
 namespace sockmi::steer {
 
 Result<> run_nft(const std::string& commands) {
-  const std::unique_ptr<nft_ctx, decltype(&nft_ctx_free)> nft(nft_ctx_new(NFT_CTX_DEFAULT), nft_ctx_free);
+  const std::unique_ptr<nft_ctx, decltype(&nft_ctx_free)> nft(nft_ctx_new(NFT_CTX_DEFAULT),
+                                                              nft_ctx_free);
   if (!nft) return fail(ENOMEM, "libnftables");
   nft_ctx_buffer_error(nft.get());
   nft_ctx_buffer_output(nft.get());

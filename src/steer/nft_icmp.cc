@@ -46,7 +46,8 @@ struct Layout {
   static constexpr unsigned kConnection = 0, kInterface = 14, kImporter = 0;
 
   Rule start(std::uint32_t family, const char* chain) const {
-    const std::uint8_t type[] = {std::uint8_t(ethertype >> 8), std::uint8_t(ethertype)}, plain[] = {0x45}, tcp[] = {IPPROTO_TCP};
+    const std::uint8_t type[] = {std::uint8_t(ethertype >> 8), std::uint8_t(ethertype)},
+                       plain[] = {0x45}, tcp[] = {IPPROTO_TCP};
     Rule rule(family, "sockmi", chain);
     rule.meta_is(NFT_META_PROTOCOL, type).meta_is(NFT_META_L4PROTO, {&icmp, 1});
     if (nfproto == NFPROTO_IPV4) rule.payload_is(Header::kTransport, kQuote, plain);
@@ -56,14 +57,18 @@ struct Layout {
   Rule about_connection(std::uint32_t family, const char* chain) const {
     const unsigned ports = kQuote + header_size;
     Rule rule = start(family, chain);
-    rule.payload(Header::kTransport, kQuote + destination, address_size, kConnection).payload(Header::kTransport, ports + 2, 2, units());
-    rule.payload(Header::kTransport, kQuote + source, address_size, home()).payload(Header::kTransport, ports, 2, home() + units());
+    rule.payload(Header::kTransport, kQuote + destination, address_size, kConnection)
+        .payload(Header::kTransport, ports + 2, 2, units());
+    rule.payload(Header::kTransport, kQuote + source, address_size, home())
+        .payload(Header::kTransport, ports, 2, home() + units());
     return rule;
   }
   Rule at_home() const { return about_connection(NFPROTO_NETDEV, chain); }
   Rule near(const SetName& map, unsigned key, const Segment& segment) const {
     Rule rule = at_home();
-    rule.lookup(map, key, kImporter).immediate(segment.index, kInterface).forward(nfproto, kInterface, kImporter);
+    rule.lookup(map, key, kImporter)
+        .immediate(segment.index, kInterface)
+        .forward(nfproto, kInterface, kImporter);
     return rule;
   }
   Rule routed(const SetName& map, unsigned key) const {
@@ -71,10 +76,13 @@ struct Layout {
     const bool covered = nfproto == NFPROTO_IPV6;  // the ICMPv4 checksum does not cover addresses
     const unsigned scratch = kInterface - units();
     rule.lookup(map, key, kImporter);
-    rule.payload(Header::kNetwork, destination, address_size, scratch).set_address(nfproto, source, scratch, covered);
+    rule.payload(Header::kNetwork, destination, address_size, scratch)
+        .set_address(nfproto, source, scratch, covered);
     rule.set_address(nfproto, destination, kImporter, covered);
-    rule.payload(Header::kNetwork, destination, address_size, scratch).lookup(sets.out, scratch, kInterface);
-    rule.payload(Header::kNetwork, destination, address_size, kImporter).lookup(sets.via, kImporter, kImporter);
+    rule.payload(Header::kNetwork, destination, address_size, scratch)
+        .lookup(sets.out, scratch, kInterface);
+    rule.payload(Header::kNetwork, destination, address_size, kImporter)
+        .lookup(sets.via, kImporter, kImporter);
     rule.forward(nfproto, kInterface, kImporter);
     return rule;
   }
@@ -96,9 +104,12 @@ const Layout kLayouts[] = {
 std::vector<Rule> icmp_rules(const std::vector<Segment>& segments) {
   std::vector<Rule> out;
   for (const Layout& l : kLayouts) {
-    const auto maps = [&](const Segment& segment) { return l.nfproto == NFPROTO_IPV4 ? segment.four : segment.six; };
+    const auto maps = [&](const Segment& segment) {
+      return l.nfproto == NFPROTO_IPV4 ? segment.four : segment.six;
+    };
     for (const Segment& segment : segments)
-      if (segment.index != 0) out.push_back(l.near(maps(segment).redirects, l.kConnection, segment));
+      if (segment.index != 0)
+        out.push_back(l.near(maps(segment).redirects, l.kConnection, segment));
     out.push_back(l.routed(l.sets.away, l.kConnection));
     out.push_back(std::move(l.at_home().lookup(l.sets.stay, l.kConnection).accept()));
     for (const Segment& segment : segments)

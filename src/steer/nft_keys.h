@@ -14,6 +14,8 @@ FourTuple tuple_of(ByteView key);
 SocketAddress address_of(ByteView key);
 Bytes bytes_of(const IpAddress& ip);  // 4 or 16 bytes
 
-inline bool is_v4(const IpAddress& ip) { return ip.unmapped().family == AF_INET; }
+inline bool is_v4(const IpAddress& ip) {
+  return ip.unmapped().family == AF_INET;
+}
 
 }  // namespace sockmi::steer

@@ -32,7 +32,7 @@ struct Change {
   enum What { kPut, kRemove } what;
   // Must outlive the Sets object, which identifies a set by the address of its SetName.
   const SetName* set;
-  Element element;     // kRemove: only the key counts
+  Element element;  // kRemove: only the key counts
 };
 
 class Sets {

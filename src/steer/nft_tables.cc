@@ -44,10 +44,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "steer/nft_command.h"
+#include "steer/nft_icmp.h"
 #include "steer/nft_upgrade.h"
 #include "steer/reused_tuples.h"
-#include "steer/nft_icmp.h"
-#include "steer/nft_command.h"
 #include "steer/steering.h"
 
 namespace sockmi::steer {
@@ -55,13 +55,29 @@ namespace {
 
 // Removes the tables whether they exist or not: adding a table that exists is not an
 // error, deleting one that does not exist is.
-constexpr const char* kRemove = "add table netdev sockmi; delete table netdev sockmi; add table inet sockmi; delete table inet sockmi;";
+constexpr const char* kRemove =
+    "add table netdev sockmi; delete table netdev sockmi; add table inet sockmi; delete table inet "
+    "sockmi;";
 
 FamilySets family_sets(char v) {
-  const auto at_home = [v](const char* name) { return SetName{NFPROTO_NETDEV, "sockmi", std::string(name) + v}; };
-  const auto on_importer = [v](const char* name) { return SetName{NFPROTO_INET, "sockmi", std::string(name) + v}; };
-  return {at_home("coming"), at_home("away"), SetName{NFPROTO_NETDEV, "sockmi", std::string("endedaway") + v, true}, at_home("portsaway"), at_home("via"), at_home("out"), at_home("stay"),
-          on_importer("guests"), on_importer("guestports"), on_importer("readdress"), on_importer("readdressports"), on_importer("held")};
+  const auto at_home = [v](const char* name) {
+    return SetName{NFPROTO_NETDEV, "sockmi", std::string(name) + v};
+  };
+  const auto on_importer = [v](const char* name) {
+    return SetName{NFPROTO_INET, "sockmi", std::string(name) + v};
+  };
+  return {at_home("coming"),
+          at_home("away"),
+          SetName{NFPROTO_NETDEV, "sockmi", std::string("endedaway") + v, true},
+          at_home("portsaway"),
+          at_home("via"),
+          at_home("out"),
+          at_home("stay"),
+          on_importer("guests"),
+          on_importer("guestports"),
+          on_importer("readdress"),
+          on_importer("readdressports"),
+          on_importer("held")};
 }
 
 // `v`: 4 or 6. The sets whose keys are connections have timeouts, so that the kernel
@@ -69,19 +85,26 @@ FamilySets family_sets(char v) {
 std::string at_home(char v, const std::vector<Segment>& segments) {
   const std::string address = fmt::format("ipv{}_addr", v), ip = v == '4' ? "ip" : "ip6";
   const std::string port = address + " . inet_service", connection = port + " . " + port;
-  const std::string to_port = fmt::format("{} daddr . tcp dport", ip), of_connection = fmt::format("{} saddr . tcp sport . {}", ip, to_port);
+  const std::string to_port = fmt::format("{} daddr . tcp dport", ip),
+                    of_connection = fmt::format("{} saddr . tcp sport . {}", ip, to_port);
   std::string maps, redirects, ended, ports;
   for (const Segment& segment : segments) {
     const auto& [redirected, over, moved] = v == '4' ? segment.four : segment.six;
-    maps += fmt::format("\n  map {} {{ type {} : {}; flags timeout; }}", redirected.set, connection, address);
-    maps += fmt::format("\n  map {} {{ type {} : {}; flags dynamic,timeout; }}", over.set, connection, address);
+    maps += fmt::format("\n  map {} {{ type {} : {}; flags timeout; }}", redirected.set, connection,
+                        address);
+    maps += fmt::format("\n  map {} {{ type {} : {}; flags dynamic,timeout; }}", over.set,
+                        connection, address);
     maps += fmt::format("\n  map {} {{ type {} : {}; flags timeout; }}", moved.set, port, address);
     if (segment.index == 0) continue;
-    redirects += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection, redirected.set, segment.interface);
-    ended += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection, over.set, segment.interface);
-    ports += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, to_port, moved.set, segment.interface);
+    redirects += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection,
+                             redirected.set, segment.interface);
+    ended += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection, over.set,
+                         segment.interface);
+    ports += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, to_port, moved.set,
+                         segment.interface);
   }
-  const std::string routed = fmt::format("fwd {0} to {0} daddr map @via{1} device {0} daddr map @out{1}", ip, v);
+  const std::string routed =
+      fmt::format("fwd {0} to {0} daddr map @via{1} device {0} daddr map @out{1}", ip, v);
   return maps + fmt::format(R"(
   set coming{v} {{ type {connection}; flags timeout; }}
   map away{v} {{ type {connection} : {address}; flags timeout; }}
@@ -99,23 +122,30 @@ std::string at_home(char v, const std::vector<Segment>& segments) {
     {of_connection} @stay{v} accept{ports}
     {ip} daddr set {to_port} map @portsaway{v} {routed}
   }}
-  chain icmp{v} {{ }})", fmt::arg("v", v), fmt::arg("connection", connection), fmt::arg("address", address), fmt::arg("port", port),
-                           fmt::arg("of_connection", of_connection), fmt::arg("to_port", to_port), fmt::arg("coming", kComingMark),
-                           fmt::arg("redirects", redirects), fmt::arg("ended", ended), fmt::arg("ports", ports), fmt::arg("ip", ip), fmt::arg("routed", routed));
+  chain icmp{v} {{ }})",
+                            fmt::arg("v", v), fmt::arg("connection", connection),
+                            fmt::arg("address", address), fmt::arg("port", port),
+                            fmt::arg("of_connection", of_connection), fmt::arg("to_port", to_port),
+                            fmt::arg("coming", kComingMark), fmt::arg("redirects", redirects),
+                            fmt::arg("ended", ended), fmt::arg("ports", ports), fmt::arg("ip", ip),
+                            fmt::arg("routed", routed));
 }
 
 std::string netdev_table(const std::vector<Segment>& segments) {
   std::string chains;
   for (const Segment& segment : segments)
-    if (segment.index != 0) chains += fmt::format(R"(
+    if (segment.index != 0)
+      chains += fmt::format(R"(
   chain in{} {{
     type filter hook ingress device "{}" priority -500; policy accept;
     meta protocol ip meta l4proto tcp goto tcp4
     meta protocol ip6 meta l4proto tcp goto tcp6
     icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} goto icmp4
     icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} goto icmp6
-  }})", segment.index, segment.interface);
-  return fmt::format("table netdev sockmi {{{}{}{}\n}}\n", at_home('4', segments), at_home('6', segments), chains);
+  }})",
+                            segment.index, segment.interface);
+  return fmt::format("table netdev sockmi {{{}{}{}\n}}\n", at_home('4', segments),
+                     at_home('6', segments), chains);
 }
 
 std::string on_importer(char v) {
@@ -124,7 +154,8 @@ std::string on_importer(char v) {
   set guestports{v} {{ type {a} . inet_service; flags timeout; }}
   map readdress{v} {{ type {a} . inet_service . {a} . inet_service : {a}; flags timeout; }}
   map readdressports{v} {{ type {a} . inet_service : {a}; flags timeout; }}
-  set held{v} {{ type {a} . inet_service; flags timeout; }})", fmt::arg("v", v), fmt::arg("a", fmt::format("ipv{}_addr", v)));
+  set held{v} {{ type {a} . inet_service; flags timeout; }})",
+                     fmt::arg("v", v), fmt::arg("a", fmt::format("ipv{}_addr", v)));
 }
 
 std::string inet_table() {
@@ -155,7 +186,9 @@ std::string inet_table() {
     meta mark {freeze:#x} drop
   }}
 }}
-)", fmt::arg("four", on_importer('4')), fmt::arg("six", on_importer('6')), fmt::arg("inject", kInjectMark), fmt::arg("coming", kComingMark),
+)",
+                     fmt::arg("four", on_importer('4')), fmt::arg("six", on_importer('6')),
+                     fmt::arg("inject", kInjectMark), fmt::arg("coming", kComingMark),
                      fmt::arg("freeze", kFreezeMark), fmt::arg("deliver", kDeliverMark));
 }
 
@@ -171,7 +204,9 @@ Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfa
     // Without the number for the first interface: most hosts have only one.
     const std::string number = out.empty() ? "" : fmt::format("_{}", index);
     const auto maps = [&](char v) {
-      const auto map = [&](const char* name, bool fleeting) { return SetName{NFPROTO_NETDEV, "sockmi", fmt::format("{}{}{}", name, v, number), fleeting}; };
+      const auto map = [&](const char* name, bool fleeting) {
+        return SetName{NFPROTO_NETDEV, "sockmi", fmt::format("{}{}{}", name, v, number), fleeting};
+      };
       return Segment::Maps{map("redir", false), map("ended", true), map("ports", false)};
     };
     out.push_back({interface, index, maps('4'), maps('6')});
@@ -182,20 +217,25 @@ Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfa
 bool look_up(std::vector<Segment>& segments) {
   bool changed = false;
   for (Segment& segment : segments) {
-    const unsigned before = std::exchange(segment.index, ::if_nametoindex(segment.interface.c_str()));
+    const unsigned before =
+        std::exchange(segment.index, ::if_nametoindex(segment.interface.c_str()));
     changed |= segment.index != before;
   }
   return changed;
 }
 
-Result<> create_tables(net::Netlink& netfilter, const std::vector<Segment>& segments, ino_t daemon, bool anew) {
-  const std::string mark = daemon ? fmt::format("add chain netdev sockmi {}\n", mark_of_service(daemon)) : "";
+Result<> create_tables(net::Netlink& netfilter, const std::vector<Segment>& segments, ino_t daemon,
+                       bool anew) {
+  const std::string mark =
+      daemon ? fmt::format("add chain netdev sockmi {}\n", mark_of_service(daemon)) : "";
   TRY_LET(change, change_to(netfilter, netdev_table(segments) + inet_table() + mark, anew));
   if (!change.empty()) TRY(run_nft(change));
   auto rules = icmp_rules(segments);
   std::ranges::move(begun_rules(segments), std::back_inserter(rules));
   return replace_rules(netfilter, rules);
 }
-Result<> remove_tables() { return run_nft(kRemove); }
+Result<> remove_tables() {
+  return run_nft(kRemove);
+}
 
 }  // namespace sockmi::steer

@@ -20,11 +20,11 @@ namespace sockmi::steer {
 struct FamilySets {
   // At home, table "netdev sockmi". A connection is the key (peer, its port, home, its
   // port) and a port the key (home, port), in the order of the packets.
-  SetName coming;           // connections that are returning home
+  SetName coming;            // connections that are returning home
   SetName away, ended_away;  // connections; ended connections -> importer behind a router
-  SetName ports_away;       // ports of moved listeners -> importer behind a router
-  SetName via, out;         // importer behind a router -> the router; -> the interface
-  SetName stay;             // connections that still live here although their listener has moved
+  SetName ports_away;        // ports of moved listeners -> importer behind a router
+  SetName via, out;          // importer behind a router -> the router; -> the interface
+  SetName stay;              // connections that still live here although their listener has moved
   // On the importer, table "inet sockmi":
   SetName guests;           // foreign connections that live here or lived here shortly before
   SetName guest_ports;      // likewise, ports
@@ -33,7 +33,9 @@ struct FamilySets {
   SetName held;             // ports: new connections get no answer while the listener moves
 };
 extern const FamilySets kSets4, kSets6;
-inline const FamilySets& sets_of(const IpAddress& ip) { return ip.unmapped().family == AF_INET ? kSets4 : kSets6; }
+inline const FamilySets& sets_of(const IpAddress& ip) {
+  return ip.unmapped().family == AF_INET ? kSets4 : kSets6;
+}
 
 // The maps to importers on the link of one interface. Each interface has maps of its own,
 // because a rule can name only one interface.
@@ -44,7 +46,9 @@ struct Segment {
     // Connections, connections that have ended, and ports -> importer.
     SetName redirects, ended, ports;
   } four, six;
-  const Maps& maps_of(const IpAddress& ip) const { return ip.unmapped().family == AF_INET ? four : six; }
+  const Maps& maps_of(const IpAddress& ip) const {
+    return ip.unmapped().family == AF_INET ? four : six;
+  }
 };
 
 // `interfaces`: those by which the peers' packets come in. Errors: ENODEV if an interface
@@ -54,7 +58,8 @@ Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfa
 // Creates our tables. If an earlier daemon has left tables, they are changed to ours and
 // keep the elements of their maps and sets: see nft_upgrade.cc. `daemon`: see
 // make_nft_steering(). `anew`: changes them even if they seem to be like ours already.
-Result<> create_tables(net::Netlink& netfilter, const std::vector<Segment>& segments, ino_t daemon, bool anew = false);
+Result<> create_tables(net::Netlink& netfilter, const std::vector<Segment>& segments, ino_t daemon,
+                       bool anew = false);
 // Looks up the interfaces' indexes again, because an interface that was deleted and
 // created again has another index. Returns whether one has changed.
 bool look_up(std::vector<Segment>& segments);

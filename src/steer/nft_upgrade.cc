@@ -30,15 +30,21 @@ constexpr const char* kTable = "sockmi";
 using RulePointer = std::unique_ptr<nftnl_rule, decltype(&nftnl_rule_free)>;
 using ChainPointer = std::unique_ptr<nftnl_chain, decltype(&nftnl_chain_free)>;
 
-const char* family_name(std::uint32_t family) { return family == NFPROTO_NETDEV ? "netdev" : family == NFPROTO_INET ? "inet" : nullptr; }
+const char* family_name(std::uint32_t family) {
+  return family == NFPROTO_NETDEV ? "netdev" : family == NFPROTO_INET ? "inet" : nullptr;
+}
 
-Result<> for_each_chain(net::Netlink& netfilter, const std::function<void(const char* family, std::string_view name)>& each) {
+Result<> for_each_chain(
+    net::Netlink& netfilter,
+    const std::function<void(const char* family, std::string_view name)>& each) {
   char buffer[256];
-  nlmsghdr* all = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, NLM_F_DUMP, netfilter.next_sequence());
+  nlmsghdr* all = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, NLM_F_DUMP,
+                                        netfilter.next_sequence());
   return netfilter.dump(all, "chains", [&](const nlmsghdr* message) {
     const ChainPointer chain(nftnl_chain_alloc(), nftnl_chain_free);
     if (!chain || nftnl_chain_nlmsg_parse(message, chain.get()) < 0) return;
-    const std::string_view table = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_TABLE), name = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_NAME);
+    const std::string_view table = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_TABLE),
+                           name = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_NAME);
     const char* family = family_name(nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_FAMILY));
     if (table == kTable && family) each(family, name);
   });
@@ -67,23 +73,28 @@ Result<std::string> fingerprint(net::Netlink& netfilter) {
     const RulePointer ask(nftnl_rule_alloc(), nftnl_rule_free);
     nftnl_rule_set_str(ask.get(), NFTNL_RULE_TABLE, kTable);
     char buffer[4096];
-    nlmsghdr* all = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETRULE, family, NLM_F_DUMP, netfilter.next_sequence());
+    nlmsghdr* all = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETRULE, family, NLM_F_DUMP,
+                                          netfilter.next_sequence());
     nftnl_rule_nlmsg_build_payload(all, ask.get());
     TRY(netfilter.dump(all, "rules", [&](const nlmsghdr* message) {
       const RulePointer rule(nftnl_rule_alloc(), nftnl_rule_free);
       if (!rule || nftnl_rule_nlmsg_parse(message, rule.get()) < 0) return;
       if (std::string_view(nftnl_rule_get_str(rule.get(), NFTNL_RULE_TABLE)) == kTable)
-        out += fmt::format("{} {} {}\n", family, nftnl_rule_get_str(rule.get(), NFTNL_RULE_CHAIN), nftnl_rule_get_u64(rule.get(), NFTNL_RULE_HANDLE));
+        out += fmt::format("{} {} {}\n", family, nftnl_rule_get_str(rule.get(), NFTNL_RULE_CHAIN),
+                           nftnl_rule_get_u64(rule.get(), NFTNL_RULE_HANDLE));
     }));
   }
   return out;
 }
 
-std::string mark_of_service(ino_t daemon) { return fmt::format("served_from_{}", daemon); }
+std::string mark_of_service(ino_t daemon) {
+  return fmt::format("served_from_{}", daemon);
+}
 
 Result<bool> has_chain(net::Netlink& netfilter, const std::string& wanted) {
   bool found = false;
-  TRY(for_each_chain(netfilter, [&](const char*, std::string_view name) { found |= name == wanted; }));
+  TRY(for_each_chain(netfilter,
+                     [&](const char*, std::string_view name) { found |= name == wanted; }));
   return found;
 }
 

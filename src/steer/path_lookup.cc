@@ -16,9 +16,9 @@
 #include <algorithm>
 
 #include "base/unique_fd.h"
+#include "net/conntrack.h"
 #include "net/netlink.h"
 #include "steer/kernel_queries.h"
-#include "net/conntrack.h"
 
 namespace sockmi::steer {
 namespace {
@@ -29,7 +29,8 @@ struct Message {
 };
 
 int read_metric(const nlattr* attribute, void* mtu) {
-  if (mnl_attr_get_type(attribute) == RTAX_MTU && mnl_attr_get_payload_len(attribute) == 4) *static_cast<unsigned*>(mtu) = mnl_attr_get_u32(attribute);
+  if (mnl_attr_get_type(attribute) == RTAX_MTU && mnl_attr_get_payload_len(attribute) == 4)
+    *static_cast<unsigned*>(mtu) = mnl_attr_get_u32(attribute);
   return MNL_CB_OK;
 }
 
@@ -47,7 +48,9 @@ int read_attribute(const nlattr* attribute, void* data) {
 unsigned mtu_of(unsigned interface) {
   const unique_fd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq request{};
-  if (!::if_indextoname(interface, request.ifr_name) || ::ioctl(any.get(), SIOCGIFMTU, &request) != 0) return 0;
+  if (!::if_indextoname(interface, request.ifr_name) ||
+      ::ioctl(any.get(), SIOCGIFMTU, &request) != 0)
+    return 0;
   return static_cast<unsigned>(request.ifr_mtu);
 }
 
@@ -73,7 +76,8 @@ Result<Route> ask(net::Netlink& netlink, const IpAddress& host, const Sender& se
     mnl_attr_parse(message, sizeof(rtmsg), read_attribute, &route);
   }));
   route.local = type == RTN_LOCAL;
-  if (type != RTN_LOCAL && type != RTN_UNICAST) return fail(ENETUNREACH, "there is no route to {}", to_string(host));
+  if (type != RTN_LOCAL && type != RTN_UNICAST)
+    return fail(ENETUNREACH, "there is no route to {}", to_string(host));
   const unsigned link = mtu_of(route.interface);
   route.mtu = route.mtu == 0 ? link : std::min(route.mtu, link);
   return route;
@@ -85,12 +89,16 @@ Result<> check_original_destination(int socket, const FourTuple& tuple) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
   const bool v4 = tuple.local.ip.unmapped().family == AF_INET;
-  if (::getsockopt(socket, v4 ? SOL_IP : SOL_IPV6, SO_ORIGINAL_DST, &address, &size) != 0) return {};
+  if (::getsockopt(socket, v4 ? SOL_IP : SOL_IPV6, SO_ORIGINAL_DST, &address, &size) != 0)
+    return {};
   const SocketAddress original = SocketAddress::from(reinterpret_cast<const sockaddr*>(&address));
   const FourTuple plain = tuple.unmapped();
   // For a connection that we began, the original destination is the peer.
   if (original == plain.local || original == plain.remote) return {};
-  return fail(ENOTSUP, "the peer speaks to {}, which this host translates to {}: such a connection does not move", to_string(original), to_string(plain.local));
+  return fail(
+      ENOTSUP,
+      "the peer speaks to {}, which this host translates to {}: such a connection does not move",
+      to_string(original), to_string(plain.local));
 }
 
 }  // namespace
@@ -106,7 +114,8 @@ Result<Route> route_to(net::Netlink& route, const IpAddress& host, const Sender&
 
 // An interface counts as listed by its own name, or if an interface below it is listed: a
 // port of a bridge, a member of a bond.
-Result<bool> is_listed(net::Netlink& route, unsigned interface, const std::vector<std::string>& interfaces) {
+Result<bool> is_listed(net::Netlink& route, unsigned interface,
+                       const std::vector<std::string>& interfaces) {
   char name[IF_NAMESIZE] = {};
   if (!::if_indextoname(interface, name)) return fail_errno("interface");
   if (std::ranges::find(interfaces, name) != interfaces.end()) return true;
@@ -122,28 +131,38 @@ Result<bool> is_listed(net::Netlink& route, unsigned interface, const std::vecto
   };
   TRY(route.dump(m.header, "interfaces", [&](const nlmsghdr* message) {
     Link link;
-    mnl_attr_parse(message, sizeof(ifinfomsg), [](const nlattr* attribute, void* data) {
-      Link& out = *static_cast<Link*>(data);
-      if (mnl_attr_get_type(attribute) == IFLA_IFNAME) out.name = mnl_attr_get_str(attribute);
-      if (mnl_attr_get_type(attribute) == IFLA_MASTER) out.master = mnl_attr_get_u32(attribute);
-      return MNL_CB_OK;
-    }, &link);
-    listed |= link.master == interface && std::ranges::find(interfaces, link.name) != interfaces.end();
+    mnl_attr_parse(
+        message, sizeof(ifinfomsg),
+        [](const nlattr* attribute, void* data) {
+          Link& out = *static_cast<Link*>(data);
+          if (mnl_attr_get_type(attribute) == IFLA_IFNAME) out.name = mnl_attr_get_str(attribute);
+          if (mnl_attr_get_type(attribute) == IFLA_MASTER) out.master = mnl_attr_get_u32(attribute);
+          return MNL_CB_OK;
+        },
+        &link);
+    listed |=
+        link.master == interface && std::ranges::find(interfaces, link.name) != interfaces.end();
   }));
   return listed;
 }
 
-Result<> check_wire(KernelQueries& kernel, int socket, const FourTuple& tuple, const Sender& sender, const std::vector<std::string>& interfaces) {
+Result<> check_wire(KernelQueries& kernel, int socket, const FourTuple& tuple, const Sender& sender,
+                    const std::vector<std::string>& interfaces) {
   static const IpAddress loopback = *IpAddress::parse("127.0.0.0");
   const IpAddress peer = tuple.remote.ip.unmapped();
   TRY_LET(route, kernel.route_to(peer, sender));
-  if (route.local || peer.in_prefix(loopback, 8)) return fail(ENOTSUP, "the peer of this connection, {}, is on this host: its packets are on no wire", to_string(peer));
+  if (route.local || peer.in_prefix(loopback, 8))
+    return fail(ENOTSUP,
+                "the peer of this connection, {}, is on this host: its packets are on no wire",
+                to_string(peer));
   if (!interfaces.empty()) {
     TRY_LET(listed, kernel.is_listed(route.interface, interfaces));
     char name[IF_NAMESIZE] = "?";
     if (!listed)
-      return fail(ENOTSUP, "{} is reached by {}, which is none of `interfaces`: its packets would not be redirected", to_string(peer),
-                  ::if_indextoname(route.interface, name) ? name : "?");
+      return fail(
+          ENOTSUP,
+          "{} is reached by {}, which is none of `interfaces`: its packets would not be redirected",
+          to_string(peer), ::if_indextoname(route.interface, name) ? name : "?");
   }
   TRY_LET(policies, kernel.ipsec_policies());
   TRY(net::check_ipsec(*policies, tuple));

@@ -18,10 +18,10 @@ namespace sockmi::steer {
 class KernelQueries;
 
 struct Route {
-  bool local = false;       // the address is one of this host's
+  bool local = false;  // the address is one of this host's
   unsigned interface = 0;
-  bool by_router = false;   // false: the address is on the link of the interface
-  unsigned mtu = 0;         // bytes; the path's if known, at most the interface's
+  bool by_router = false;  // false: the address is on the link of the interface
+  unsigned mtu = 0;        // bytes; the path's if known, at most the interface's
 };
 
 // The properties of a socket that select its packets' route. 0 and none: the property has
@@ -36,13 +36,15 @@ struct Sender {
 Result<Route> route_to(net::Netlink& route, const IpAddress& host, const Sender& sender);
 // Returns whether an interface is one of `interfaces`, or has one of them below it: a port
 // of a bridge, a member of a bond.
-Result<bool> is_listed(net::Netlink& route, unsigned interface, const std::vector<std::string>& interfaces);
+Result<bool> is_listed(net::Netlink& route, unsigned interface,
+                       const std::vector<std::string>& interfaces);
 
 // Checks that the packets of a connection with another host have the same addresses,
 // ports and sequence numbers on the wire as in the socket. An empty `interfaces` is not
 // checked. Errors: ENOTSUP, with the reason, if the peer is this host; if an interface
 // other than `interfaces` leads to it; if the kernel encrypts the packets; or if their
 // addresses, ports or sequence numbers are translated.
-Result<> check_wire(KernelQueries& kernel, int socket, const FourTuple& tuple, const Sender& sender, const std::vector<std::string>& interfaces);
+Result<> check_wire(KernelQueries& kernel, int socket, const FourTuple& tuple, const Sender& sender,
+                    const std::vector<std::string>& interfaces);
 
 }  // namespace sockmi::steer

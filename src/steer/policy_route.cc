@@ -28,12 +28,14 @@ struct Match {
   std::uint32_t mark;
 };
 
-Result<> change_rule(net::Netlink& route, int family, std::uint16_t type, std::uint16_t flags, const Match& match) {
+Result<> change_rule(net::Netlink& route, int family, std::uint16_t type, std::uint16_t flags,
+                     const Match& match) {
   Message m;
   m.header->nlmsg_type = type;
   m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
   m.header->nlmsg_seq = route.next_sequence();
-  auto* rule = static_cast<fib_rule_hdr*>(mnl_nlmsg_put_extra_header(m.header, sizeof(fib_rule_hdr)));
+  auto* rule =
+      static_cast<fib_rule_hdr*>(mnl_nlmsg_put_extra_header(m.header, sizeof(fib_rule_hdr)));
   rule->family = static_cast<unsigned char>(family);
   rule->action = FR_ACT_TO_TBL;
   if (match.interface) {
@@ -73,10 +75,12 @@ Result<unsigned> add(net::Netlink& route, int family, const std::vector<std::str
   TRY_LET(missing, counted(change_route(route, family, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL)));
   // Packets that this host generates count as received from "lo".
   std::vector<Match> matches = {{"lo", kInjectMark}};
-  for (const auto& interface : interfaces) matches.push_back({interface.c_str(), kDeliverMark});
+  for (const auto& interface : interfaces)
+    matches.push_back({interface.c_str(), kDeliverMark});
   // Rules of an earlier daemon are in use, so they are not removed first.
   for (const Match& match : matches) {
-    TRY_LET(added, counted(change_rule(route, family, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, match)));
+    TRY_LET(added,
+            counted(change_rule(route, family, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, match)));
     missing += added;
   }
   return missing;
@@ -98,12 +102,14 @@ Result<> remove(net::Netlink& route, int family) {
 template <class T>
 bool is_off(int family, const Result<T>& result) {
   constexpr int kOff[] = {EAFNOSUPPORT, EOPNOTSUPP, ENODEV, EACCES};
-  return family == AF_INET6 && !result && std::ranges::find(kOff, result.error().code) != std::end(kOff);
+  return family == AF_INET6 && !result &&
+         std::ranges::find(kOff, result.error().code) != std::end(kOff);
 }
 
 }  // namespace
 
-Result<unsigned> add_delivery_route(net::Netlink& route, const std::vector<std::string>& interfaces) {
+Result<unsigned> add_delivery_route(net::Netlink& route,
+                                    const std::vector<std::string>& interfaces) {
   unsigned missing = 0;
   for (const int family : {AF_INET, AF_INET6}) {
     auto added = add(route, family, interfaces);

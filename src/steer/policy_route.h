@@ -16,7 +16,8 @@ inline constexpr std::uint32_t kDeliveryTable = 29547;  // T, our own table
 // Keeps those of an earlier daemon. Returns the number of rules and routes that were
 // missing. (Without the mark, or with a local route for the address itself, this host
 // would answer ARP requests for the address.)
-Result<unsigned> add_delivery_route(net::Netlink& route, const std::vector<std::string>& interfaces);
+Result<unsigned> add_delivery_route(net::Netlink& route,
+                                    const std::vector<std::string>& interfaces);
 Result<> remove_delivery_route(net::Netlink& route);
 
 }  // namespace sockmi::steer

@@ -10,17 +10,17 @@
 
 #include "base/log.h"
 #include "base/unique_fd.h"
-#include "steer/nft_upgrade.h"
-#include "steer/table_lock.h"
-#include "steer/policy_route.h"
-#include "steer/boot_filter.h"
-#include "steer/nft_keys.h"
-#include "steer/fallback_table.h"
+#include "net/conntrack.h"
 #include "net/route.h"
+#include "steer/boot_filter.h"
+#include "steer/fallback_table.h"
+#include "steer/nft_keys.h"
 #include "steer/nft_sets.h"
 #include "steer/nft_tables.h"
-#include "net/conntrack.h"
+#include "steer/nft_upgrade.h"
+#include "steer/policy_route.h"
 #include "steer/ruleset_monitor.h"
+#include "steer/table_lock.h"
 
 namespace sockmi::steer {
 namespace {
@@ -29,23 +29,36 @@ using std::chrono::milliseconds;
 
 class NftSteering : public Steering, public Upkeep {
  public:
-  NftSteering(unique_fd claim, std::unique_ptr<Changes> changes, std::unique_ptr<net::Netlink> netfilter, std::unique_ptr<net::Netlink> route,
+  NftSteering(unique_fd claim, std::unique_ptr<Changes> changes,
+              std::unique_ptr<net::Netlink> netfilter, std::unique_ptr<net::Netlink> route,
               std::vector<std::string> interfaces, std::vector<Segment> segments, ino_t daemon)
-      : claim_(std::move(claim)), changes_(std::move(changes)), netfilter_(std::move(netfilter)), route_(std::move(route)),
-        interfaces_(std::move(interfaces)), daemon_(daemon), segments_(std::move(segments)), sets_(*netfilter_) {}
+      : claim_(std::move(claim)),
+        changes_(std::move(changes)),
+        netfilter_(std::move(netfilter)),
+        route_(std::move(route)),
+        interfaces_(std::move(interfaces)),
+        daemon_(daemon),
+        segments_(std::move(segments)),
+        sets_(*netfilter_) {}
   // From here on the elements that an earlier daemon left are remembered, whatever
   // happens to them in the kernel.
   Result<> set_up() {
     TRY(build(false));
     for (const FamilySets* sets : {&kSets4, &kSets6})
-      for (const SetName* set : {&sets->coming, &sets->away, &sets->ended_away, &sets->ports_away, &sets->via, &sets->out, &sets->stay, &sets->guests,
-                                 &sets->guest_ports, &sets->readdress, &sets->readdress_ports, &sets->held})
+      for (const SetName* set :
+           {&sets->coming, &sets->away, &sets->ended_away, &sets->ports_away, &sets->via,
+            &sets->out, &sets->stay, &sets->guests, &sets->guest_ports, &sets->readdress,
+            &sets->readdress_ports, &sets->held})
         TRY(sets_.know(*set));
     for (const Segment& segment : segments_)
       for (const auto* maps : {&segment.four, &segment.six})
-        for (const SetName* set : {&maps->redirects, &maps->ended, &maps->ports}) TRY(sets_.know(*set));
-    if (auto made = make_last_guard(*netfilter_); !made) log::warn("event=no_guard error=\"{}\" reason=\"it wants Linux 5.12\"", to_string(made.error()));
-    else TRY(fill_last_guard());
+        for (const SetName* set : {&maps->redirects, &maps->ended, &maps->ports})
+          TRY(sets_.know(*set));
+    if (auto made = make_last_guard(*netfilter_); !made)
+      log::warn("event=no_guard error=\"{}\" reason=\"it wants Linux 5.12\"",
+                to_string(made.error()));
+    else
+      TRY(fill_last_guard());
     auto added = add_delivery_route(*route_, interfaces_);
     return added ? Result<>() : pass(std::move(added));
   }
@@ -67,20 +80,27 @@ class NftSteering : public Steering, public Upkeep {
   std::vector<IpAddress> led_anew() override { return std::exchange(led_anew_, {}); }
   ~NftSteering() override {
     if (keep_) return;
-    if (auto gone = remove_tables(); !gone) log::error("event=tables_left error=\"{}\"", to_string(gone.error()));
-    if (auto gone = remove_delivery_route(*route_); !gone) log::error("event=route_left error=\"{}\"", to_string(gone.error()));
+    if (auto gone = remove_tables(); !gone)
+      log::error("event=tables_left error=\"{}\"", to_string(gone.error()));
+    if (auto gone = remove_delivery_route(*route_); !gone)
+      log::error("event=route_left error=\"{}\"", to_string(gone.error()));
   }
 
   Result<> redirect(std::span<const Redirect> redirects) override {
     std::vector<Change> changes;
     std::set<IpAddress> hosts;
     for (const auto& [tuple, to, expires_in, ended] : redirects) {
-      if (is_v4(tuple.local.ip) != is_v4(to)) return fail(EAFNOSUPPORT, "{} can not be redirected to {}", to_string(tuple), to_string(to));
+      if (is_v4(tuple.local.ip) != is_v4(to))
+        return fail(EAFNOSUPPORT, "{} can not be redirected to {}", to_string(tuple),
+                    to_string(to));
       if (hosts.insert(to.unmapped()).second) TRY(lead_to(changes, to.unmapped()));
       const auto living = maps_of_connections(to), over = maps_of_ended(to);
       TRY_LET(mine, map_to(ended ? over : living, to));
-      for (const auto* maps : {&living, &over}) put_only_in(changes, *maps, mine, to, key_of(tuple), expires_in);
-      guard(changes, {expires_in ? Change::kRemove : Change::kPut, &guard_of(tuple.local.ip).moved, {key_of(tuple), {}, {}}});
+      for (const auto* maps : {&living, &over})
+        put_only_in(changes, *maps, mine, to, key_of(tuple), expires_in);
+      guard(changes, {expires_in ? Change::kRemove : Change::kPut,
+                      &guard_of(tuple.local.ip).moved,
+                      {key_of(tuple), {}, {}}});
     }
     return apply(changes);
   }
@@ -89,7 +109,8 @@ class NftSteering : public Steering, public Upkeep {
     for (const FourTuple& tuple : tuples) {
       const Bytes key = key_of(tuple);
       for (const auto& maps : {maps_of_connections(tuple.local.ip), maps_of_ended(tuple.local.ip)})
-        for (const SetName* map : maps) changes.push_back(remove(*map, key));
+        for (const SetName* map : maps)
+          changes.push_back(remove(*map, key));
       changes.push_back(remove(sets_of(tuple.local.ip).coming, key));
       guard(changes, remove(guard_of(tuple.local.ip).moved, key));
     }
@@ -101,14 +122,17 @@ class NftSteering : public Steering, public Upkeep {
       for (const SetName* map : maps_of_connections({.family = family})) {
         TRY_LET(elements, sets_.list(*map));
         for (const Element& element : elements)
-          if (auto to = IpAddress::from_bytes(element.data)) out.push_back({tuple_of(element.key), *to, element.expires_in});
+          if (auto to = IpAddress::from_bytes(element.data))
+            out.push_back({tuple_of(element.key), *to, element.expires_in});
       }
     return out;
   }
   Result<> begin_return(const FourTuple& tuple, milliseconds timeout) override {
     return apply(put(sets_of(tuple.local.ip).coming, key_of(tuple), {}, timeout));
   }
-  Result<> cancel_return(const FourTuple& tuple) override { return apply(remove(sets_of(tuple.local.ip).coming, key_of(tuple))); }
+  Result<> cancel_return(const FourTuple& tuple) override {
+    return apply(remove(sets_of(tuple.local.ip).coming, key_of(tuple)));
+  }
 
   Result<> track(const FourTuple& tuple, bool established) override {
     if (!can_track_) return {};
@@ -122,8 +146,10 @@ class NftSteering : public Steering, public Upkeep {
     return can_track_ ? net::untrack(*netfilter_, tuple, linger) : Result<>();
   }
 
-  Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) override {
-    if (is_v4(local.ip) != is_v4(to)) return fail(EAFNOSUPPORT, "{} can not be redirected to {}", to_string(local), to_string(to));
+  Result<> redirect_port(const SocketAddress& local, const IpAddress& to,
+                         std::span<const FourTuple> staying) override {
+    if (is_v4(local.ip) != is_v4(to))
+      return fail(EAFNOSUPPORT, "{} can not be redirected to {}", to_string(local), to_string(to));
     std::vector<Change> changes = stays(staying, Change::kPut);
     TRY(lead_to(changes, to.unmapped()));
     TRY(add_only_in(changes, maps_of_ports(to), to, key_of(local), std::nullopt));
@@ -133,12 +159,14 @@ class NftSteering : public Steering, public Upkeep {
   Result<> remove_port_redirect(const SocketAddress& local) override {
     const FamilySets& sets = sets_of(local.ip);
     std::vector<Change> changes;
-    for (const SetName* map : maps_of_ports(local.ip)) changes.push_back(remove(*map, key_of(local)));
+    for (const SetName* map : maps_of_ports(local.ip))
+      changes.push_back(remove(*map, key_of(local)));
     guard(changes, remove(guard_of(local.ip).ports, key_of(local)));
     TRY_LET(staying, sets_.list(sets.stay));
     std::vector<FourTuple> tuples;
     for (const Element& element : staying)
-      if (const FourTuple tuple = tuple_of(element.key); key_of(tuple.local) == key_of(local)) tuples.push_back(tuple);
+      if (const FourTuple tuple = tuple_of(element.key); key_of(tuple.local) == key_of(local))
+        tuples.push_back(tuple);
     std::ranges::move(stays(tuples, Change::kRemove), std::back_inserter(changes));
     return apply(changes);
   }
@@ -147,23 +175,31 @@ class NftSteering : public Steering, public Upkeep {
     for (const int family : {AF_INET, AF_INET6})
       for (const SetName* map : maps_of_ports({.family = family})) {
         TRY_LET(elements, sets_.list(*map));
-        for (const Element& element : elements) out.push_back(address_of(element.key));
+        for (const Element& element : elements)
+          out.push_back(address_of(element.key));
       }
     return out;
   }
-  Result<> stay(std::span<const FourTuple> tuples) override { return apply(stays(tuples, Change::kPut)); }
-  Result<> unstay(std::span<const FourTuple> tuples) override { return apply(stays(tuples, Change::kRemove)); }
+  Result<> stay(std::span<const FourTuple> tuples) override {
+    return apply(stays(tuples, Change::kPut));
+  }
+  Result<> unstay(std::span<const FourTuple> tuples) override {
+    return apply(stays(tuples, Change::kRemove));
+  }
   Result<> block_port(const SocketAddress& local, milliseconds timeout) override {
     return apply(put(sets_of(local.ip).held, key_of(local), {}, timeout));
   }
-  Result<> unblock_port(const SocketAddress& local) override { return apply(remove(sets_of(local.ip).held, key_of(local))); }
+  Result<> unblock_port(const SocketAddress& local) override {
+    return apply(remove(sets_of(local.ip).held, key_of(local)));
+  }
 
   Result<> add_foreign_address(std::span<const ForeignAddress> guests) override {
     std::vector<Change> changes;
     for (const auto& [guest, expires_in] : guests) {
       const FamilySets& sets = sets_of(guest.local.ip);
       const bool port = guest.remote.port == 0;
-      changes.push_back(put(port ? sets.guest_ports : sets.guests, port ? key_of(guest.local) : key_of(guest), {}, expires_in));
+      changes.push_back(put(port ? sets.guest_ports : sets.guests,
+                            port ? key_of(guest.local) : key_of(guest), {}, expires_in));
     }
     return sets_.apply(changes);
   }
@@ -171,9 +207,11 @@ class NftSteering : public Steering, public Upkeep {
     std::vector<ForeignAddress> out;
     for (const FamilySets* sets : {&kSets4, &kSets6}) {
       TRY_LET(connections, sets_.list(sets->guests));
-      for (const Element& element : connections) out.push_back({tuple_of(element.key), element.expires_in});
+      for (const Element& element : connections)
+        out.push_back({tuple_of(element.key), element.expires_in});
       TRY_LET(ports, sets_.list(sets->guest_ports));
-      for (const Element& element : ports) out.push_back({{address_of(element.key), {}}, element.expires_in});
+      for (const Element& element : ports)
+        out.push_back({{address_of(element.key), {}}, element.expires_in});
     }
     return out;
   }
@@ -185,28 +223,33 @@ class NftSteering : public Steering, public Upkeep {
   Result<> rewrite_destination(std::span<const FourTuple> tuples, const IpAddress& own) override {
     std::vector<Change> changes;
     for (const FourTuple& tuple : tuples) {
-      TRY_LET(change, given_back(sets_of(own).readdress, key_of(arriving(tuple, own)), tuple.local));
+      TRY_LET(change,
+              given_back(sets_of(own).readdress, key_of(arriving(tuple, own)), tuple.local));
       changes.push_back(std::move(change));
     }
     return apply(changes);
   }
-  Result<> remove_readdress(std::span<const FourTuple> tuples, const IpAddress& own, milliseconds linger) override {
+  Result<> remove_readdress(std::span<const FourTuple> tuples, const IpAddress& own,
+                            milliseconds linger) override {
     std::vector<Change> changes;
     for (const FourTuple& tuple : tuples) {
       const Bytes key = key_of(arriving(tuple, own));
       TRY_LET(there, sets_.find(sets_of(own).readdress, key));
-      if (there == bytes_of(tuple.local.ip)) changes.push_back(put(sets_of(own).readdress, key, *there, linger));
+      if (there == bytes_of(tuple.local.ip))
+        changes.push_back(put(sets_of(own).readdress, key, *there, linger));
     }
     return apply(changes);
   }
   Result<> readdress_port(const SocketAddress& home, const IpAddress& own) override {
-    TRY_LET(change, given_back(sets_of(own).readdress_ports, key_of(SocketAddress{own, home.port}), home));
+    TRY_LET(change,
+            given_back(sets_of(own).readdress_ports, key_of(SocketAddress{own, home.port}), home));
     return apply(change);
   }
   Result<> remove_readdress_port(const SocketAddress& home, const IpAddress& own) override {
     const Bytes key = key_of(SocketAddress{own, home.port});
     TRY_LET(there, sets_.find(sets_of(own).readdress_ports, key));
-    return there == bytes_of(home.ip) ? apply(remove(sets_of(own).readdress_ports, key)) : Result<>();
+    return there == bytes_of(home.ip) ? apply(remove(sets_of(own).readdress_ports, key))
+                                      : Result<>();
   }
   Result<std::vector<Readdressed>> readdressed() override {
     std::vector<Readdressed> out;
@@ -218,9 +261,11 @@ class NftSteering : public Steering, public Upkeep {
     };
     for (const FamilySets* sets : {&kSets4, &kSets6}) {
       TRY_LET(connections, sets_.list(sets->readdress));
-      for (const Element& element : connections) add(tuple_of(element.key), element);
+      for (const Element& element : connections)
+        add(tuple_of(element.key), element);
       TRY_LET(ports, sets_.list(sets->readdress_ports));
-      for (const Element& element : ports) add({address_of(element.key), {}}, element);
+      for (const Element& element : ports)
+        add({address_of(element.key), {}}, element);
     }
     return out;
   }
@@ -272,8 +317,10 @@ class NftSteering : public Steering, public Upkeep {
       const auto now = way(host);
       if (!now || *now == before) continue;
       auto led = lead_anew(host);
-      if (led) before = *now;
-      else if (done) done = std::move(led);
+      if (led)
+        before = *now;
+      else if (done)
+        done = std::move(led);
     }
     return done;
   }
@@ -283,10 +330,12 @@ class NftSteering : public Steering, public Upkeep {
     for (const auto& maps : {maps_of_connections(host), maps_of_ended(host), maps_of_ports(host)})
       for (const SetName* map : maps) {
         TRY_LET(elements, sets_.list(*map));
-        std::erase_if(elements, [data = bytes_of(host)](const Element& each) { return each.data != data; });
+        std::erase_if(elements,
+                      [data = bytes_of(host)](const Element& each) { return each.data != data; });
         if (elements.empty()) continue;
         TRY_LET(mine, map_to(maps, host));
-        for (const Element& each : elements) put_only_in(changes, maps, mine, host, each.key, each.expires_in);
+        for (const Element& each : elements)
+          put_only_in(changes, maps, mine, host, each.key, each.expires_in);
       }
     if (changes.empty()) return {};
     TRY(add_way(changes, host));
@@ -300,12 +349,15 @@ class NftSteering : public Steering, public Upkeep {
     std::vector<Change> changes;
     TRY_LET(found, redirects());
     for (const Redirect& each : found)
-      if (!each.expires_in) changes.push_back(put(guard_of(each.tuple.local.ip).moved, key_of(each.tuple)));
+      if (!each.expires_in)
+        changes.push_back(put(guard_of(each.tuple.local.ip).moved, key_of(each.tuple)));
     TRY_LET(ports, redirected_ports());
-    for (const SocketAddress& each : ports) changes.push_back(put(guard_of(each.ip).ports, key_of(each)));
+    for (const SocketAddress& each : ports)
+      changes.push_back(put(guard_of(each.ip).ports, key_of(each)));
     for (const auto& [sets, guard] : {std::pair(&kSets4, &kGuard4), std::pair(&kSets6, &kGuard6)}) {
       TRY_LET(staying, sets_.list(sets->stay));
-      for (Element& each : staying) changes.push_back(put(guard->stay, std::move(each.key)));
+      for (Element& each : staying)
+        changes.push_back(put(guard->stay, std::move(each.key)));
     }
     return sets_.apply(changes);
   }
@@ -313,10 +365,13 @@ class NftSteering : public Steering, public Upkeep {
     if (guarded_) changes.push_back(std::move(change));
   }
 
-  static Change put(const SetName& set, Bytes key, Bytes data = {}, std::optional<milliseconds> expires_in = {}) {
+  static Change put(const SetName& set, Bytes key, Bytes data = {},
+                    std::optional<milliseconds> expires_in = {}) {
     return {Change::kPut, &set, {std::move(key), std::move(data), expires_in}};
   }
-  static Change remove(const SetName& set, Bytes key) { return {Change::kRemove, &set, {std::move(key), {}, {}}}; }
+  static Change remove(const SetName& set, Bytes key) {
+    return {Change::kRemove, &set, {std::move(key), {}, {}}};
+  }
   Result<> apply(const Change& change) { return apply(std::span(&change, 1)); }
   Result<> apply(std::span<const Change> changes) {
     auto done = sets_.apply(changes);
@@ -338,11 +393,14 @@ class NftSteering : public Steering, public Upkeep {
   }
 
   // The tuple in the packets that home has sent on through a router.
-  static FourTuple arriving(const FourTuple& tuple, const IpAddress& own) { return {{own, tuple.local.port}, tuple.remote}; }
+  static FourTuple arriving(const FourTuple& tuple, const IpAddress& own) {
+    return {{own, tuple.local.port}, tuple.remote};
+  }
   Result<Change> given_back(const SetName& set, Bytes key, const SocketAddress& home) {
     const Bytes data = bytes_of(home.ip);
     TRY_LET(other, sets_.find(set, key));
-    if (other && *other != data) return fail(EADDRINUSE, "{}: another home's connection has this port here", to_string(home));
+    if (other && *other != data)
+      return fail(EADDRINUSE, "{}: another home's connection has this port here", to_string(home));
     return put(set, std::move(key), data);
   }
 
@@ -359,44 +417,52 @@ class NftSteering : public Steering, public Upkeep {
   }
   // Returns the map for an importer, by its next hop: there is one map for each link, and
   // one for importers behind routers.
-  Result<const SetName*> map_to(const std::vector<const SetName*>& maps, const IpAddress& importer) {
+  Result<const SetName*> map_to(const std::vector<const SetName*>& maps,
+                                const IpAddress& importer) {
     TRY_LET(way, way(importer.unmapped()));
     if (way.routed()) return maps.back();
     for (std::size_t i = 0; i < segments_.size(); ++i)
       if (segments_[i].index == way.interface) return maps[i];
     char name[IF_NAMESIZE] = "?";
-    return fail(ENETUNREACH, "{} is reached by {}, which is none of our interfaces: add it to `interfaces`", to_string(importer),
-                ::if_indextoname(way.interface, name) ? name : "?");
+    return fail(ENETUNREACH,
+                "{} is reached by {}, which is none of our interfaces: add it to `interfaces`",
+                to_string(importer), ::if_indextoname(way.interface, name) ? name : "?");
   }
   std::vector<const SetName*> maps_of_connections(const IpAddress& ip) const {
     std::vector<const SetName*> maps;
-    for (const Segment& segment : segments_) maps.push_back(&segment.maps_of(ip).redirects);
+    for (const Segment& segment : segments_)
+      maps.push_back(&segment.maps_of(ip).redirects);
     maps.push_back(&sets_of(ip).away);
     return maps;
   }
   std::vector<const SetName*> maps_of_ended(const IpAddress& ip) const {
     std::vector<const SetName*> maps;
-    for (const Segment& segment : segments_) maps.push_back(&segment.maps_of(ip).ended);
+    for (const Segment& segment : segments_)
+      maps.push_back(&segment.maps_of(ip).ended);
     maps.push_back(&sets_of(ip).ended_away);
     return maps;
   }
   std::vector<const SetName*> maps_of_ports(const IpAddress& ip) const {
     std::vector<const SetName*> maps;
-    for (const Segment& segment : segments_) maps.push_back(&segment.maps_of(ip).ports);
+    for (const Segment& segment : segments_)
+      maps.push_back(&segment.maps_of(ip).ports);
     maps.push_back(&sets_of(ip).ports_away);
     return maps;
   }
   // Puts the key into the importer's map and removes it from all others: the next
   // importer may be reached in another way than the last one.
-  Result<> add_only_in(std::vector<Change>& changes, const std::vector<const SetName*>& maps, const IpAddress& to, const Bytes& key,
+  Result<> add_only_in(std::vector<Change>& changes, const std::vector<const SetName*>& maps,
+                       const IpAddress& to, const Bytes& key,
                        std::optional<milliseconds> expires_in) {
     TRY_LET(mine, map_to(maps, to));
     put_only_in(changes, maps, mine, to, key, expires_in);
     return {};
   }
-  static void put_only_in(std::vector<Change>& changes, const std::vector<const SetName*>& maps, const SetName* mine, const IpAddress& to,
-                          const Bytes& key, std::optional<milliseconds> expires_in) {
-    for (const SetName* map : maps) changes.push_back(map == mine ? put(*map, key, bytes_of(to), expires_in) : remove(*map, key));
+  static void put_only_in(std::vector<Change>& changes, const std::vector<const SetName*>& maps,
+                          const SetName* mine, const IpAddress& to, const Bytes& key,
+                          std::optional<milliseconds> expires_in) {
+    for (const SetName* map : maps)
+      changes.push_back(map == mine ? put(*map, key, bytes_of(to), expires_in) : remove(*map, key));
   }
   Result<> lead_to(std::vector<Change>& changes, const IpAddress& host) {
     TRY_LET(now, way(host));
@@ -410,7 +476,8 @@ class NftSteering : public Steering, public Upkeep {
     if (!way.routed()) return {};
     const auto* index = reinterpret_cast<const std::uint8_t*>(&way.interface);
     const FamilySets& sets = sets_of(host);
-    for (auto& [set, data] : {std::pair(&sets.out, Bytes(index, index + sizeof way.interface)), std::pair(&sets.via, bytes_of(way.gateway))}) {
+    for (auto& [set, data] : {std::pair(&sets.out, Bytes(index, index + sizeof way.interface)),
+                              std::pair(&sets.via, bytes_of(way.gateway))}) {
       TRY_LET(now, sets_.find(*set, bytes_of(host)));
       if (now != data) changes.push_back(put(*set, bytes_of(host), data));
     }
@@ -436,14 +503,16 @@ class NftSteering : public Steering, public Upkeep {
 
 }  // namespace
 
-Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::string>& interfaces, ino_t daemon) {
+Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::string>& interfaces,
+                                                    ino_t daemon) {
   TRY_LET(claim, claim_namespace());
   TRY_LET(changes, Changes::open());
   TRY_LET(netfilter, net::Netlink::open(NETLINK_NETFILTER));
   TRY_LET(route, net::Netlink::open(NETLINK_ROUTE));
   TRY_LET(segments, segments_of(interfaces));
-  auto steering = std::make_unique<NftSteering>(std::move(claim), std::move(changes), std::move(netfilter), std::move(route), interfaces,
-                                                std::move(segments), daemon);
+  auto steering =
+      std::make_unique<NftSteering>(std::move(claim), std::move(changes), std::move(netfilter),
+                                    std::move(route), interfaces, std::move(segments), daemon);
   TRY(steering->set_up());
   return steering;
 }

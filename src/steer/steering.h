@@ -63,7 +63,8 @@ class Steering {
   virtual Result<> redirect(std::span<const Redirect> redirects) = 0;
   // No error for connections that are not redirected.
   virtual Result<> remove_redirects(std::span<const FourTuple> tuples) = 0;
-  Result<> redirect(const FourTuple& tuple, const IpAddress& to, std::optional<std::chrono::milliseconds> timeout) {
+  Result<> redirect(const FourTuple& tuple, const IpAddress& to,
+                    std::optional<std::chrono::milliseconds> timeout) {
     const Redirect one{tuple, to, timeout};
     return redirect({&one, 1});
   }
@@ -85,7 +86,8 @@ class Steering {
 
   // A listener has moved: redirects all connections to its address and port to `to`,
   // except `staying`, which still live here.
-  virtual Result<> redirect_port(const SocketAddress& local, const IpAddress& to, std::span<const FourTuple> staying) = 0;
+  virtual Result<> redirect_port(const SocketAddress& local, const IpAddress& to,
+                                 std::span<const FourTuple> staying) = 0;
   // Also removes the exemptions of connections that stay here.
   virtual Result<> remove_port_redirect(const SocketAddress& local) = 0;
   // Returns the ports as read from the kernel.
@@ -117,7 +119,8 @@ class Steering {
   // only its home's address differs.
   virtual Result<> rewrite_destination(std::span<const FourTuple> tuples, const IpAddress& own) = 0;
   // Lets these entries expire after `linger`.
-  virtual Result<> remove_readdress(std::span<const FourTuple> tuples, const IpAddress& own, std::chrono::milliseconds linger) = 0;
+  virtual Result<> remove_readdress(std::span<const FourTuple> tuples, const IpAddress& own,
+                                    std::chrono::milliseconds linger) = 0;
   // Does the same for all connections of a listener's port. Errors: EADDRINUSE if the
   // listener of another home has this port here.
   virtual Result<> readdress_port(const SocketAddress& home, const IpAddress& own) = 0;
@@ -139,7 +142,8 @@ class Steering {
 // addresses stay in force, even if its rules differ from ours and are replaced. `daemon`:
 // the network namespace in which the daemon lives, if it is not this one; the tables
 // carry its number.
-Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::string>& interfaces, ino_t daemon = 0);
+Result<std::unique_ptr<Steering>> make_nft_steering(const std::vector<std::string>& interfaces,
+                                                    ino_t daemon = 0);
 
 // Removes everything that a dead daemon left in this network namespace. Errors:
 // EADDRINUSE if a daemon is alive.

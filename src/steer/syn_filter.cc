@@ -19,15 +19,20 @@ table inet sockmi_door {{
     type filter hook prerouting priority raw - 10; policy accept;
     {} daddr @closed tcp flags & (syn | ack) == syn drop
   }}
-}})", kRemove, v4 ? "ipv4_addr" : "ipv6_addr", to_string(address), at_most.count(), v4 ? "ip" : "ip6")));
+}})",
+                          kRemove, v4 ? "ipv4_addr" : "ipv6_addr", to_string(address),
+                          at_most.count(), v4 ? "ip" : "ip6")));
   return SynFilter();
 }
 
 SynFilter::~SynFilter() {
   if (!closed_) return;
-  if (auto opened = open_all_doors(); !opened) log::error("event=door_left_closed error=\"{}\"", to_string(opened.error()));
+  if (auto opened = open_all_doors(); !opened)
+    log::error("event=door_left_closed error=\"{}\"", to_string(opened.error()));
 }
 
-Result<> open_all_doors() { return run_nft(kRemove); }
+Result<> open_all_doors() {
+  return run_nft(kRemove);
+}
 
 }  // namespace sockmi::steer

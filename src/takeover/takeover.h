@@ -33,8 +33,8 @@
 namespace sockmi::daemon {
 
 struct TakeoverOutcome {
-  std::string host;             // the new holder
-  unsigned moved = 0;           // connections
+  std::string host;    // the new holder
+  unsigned moved = 0;  // connections
   // Only with `force`: the connections that were left, because no application exported
   // them.
   std::vector<FourTuple> lost;
@@ -82,8 +82,10 @@ class Takeovers {
   asio::awaitable<void> put_back(TakenOver address);
   asio::awaitable<void> resolve_in_doubt(IpAddress address, std::uint64_t attempt);
 
-  asio::awaitable<Result<>> say(const cluster::PeerInfo& to, wire::TakeOverStep step, const net::HostAddress& address);
-  asio::awaitable<Result<TakeoverOutcome>> move_connections(IpAddress address, cluster::PeerInfo to, bool force);
+  asio::awaitable<Result<>> say(const cluster::PeerInfo& to, wire::TakeOverStep step,
+                                const net::HostAddress& address);
+  asio::awaitable<Result<TakeoverOutcome>> move_connections(IpAddress address, cluster::PeerInfo to,
+                                                            bool force);
   asio::awaitable<Result<>> send_commit(net::HostAddress address, cluster::PeerInfo to);
 
   World& world_;
@@ -102,8 +104,8 @@ class Takeovers {
     Result<bool> elsewhere = false;
   };
   std::map<IpAddress, std::optional<Probe>> probes_;  // none: in progress
-  std::map<IpAddress, TakenOver> taken_over_;  // as in the journal
-  std::set<IpAddress> missing_;                // of those: being added again
+  std::map<IpAddress, TakenOver> taken_over_;         // as in the journal
+  std::set<IpAddress> missing_;                       // of those: being added again
 };
 
 }  // namespace sockmi::daemon

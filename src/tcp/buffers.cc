@@ -13,7 +13,11 @@
 namespace sockmi::tcp {
 namespace {
 
-constexpr struct { int plain, force; std::uint32_t lock; } kNames[] = {{SO_RCVBUF, SO_RCVBUFFORCE, SOCK_RCVBUF_LOCK}, {SO_SNDBUF, SO_SNDBUFFORCE, SOCK_SNDBUF_LOCK}};
+constexpr struct {
+  int plain, force;
+  std::uint32_t lock;
+} kNames[] = {{SO_RCVBUF, SO_RCVBUFFORCE, SOCK_RCVBUF_LOCK},
+              {SO_SNDBUF, SO_SNDBUFFORCE, SOCK_SNDBUF_LOCK}};
 
 // Requires Linux 5.16. Before that, a size that has been set remains set.
 bool can_unlock(int fd) {
@@ -29,13 +33,15 @@ Buffers::Buffers(int fd, const wire::TcpT& image) : fd_(fd) {
     int value;
     std::memcpy(&value, option->value.data(), sizeof value);
     for (const int i : {0, 1})
-      if (option->name == kNames[i].plain) owners_[i] = static_cast<std::size_t>(std::max(0, value));
+      if (option->name == kNames[i].plain)
+        owners_[i] = static_cast<std::size_t>(std::max(0, value));
     if (option->name == SO_BUF_LOCK) lock_ = value & (SOCK_SNDBUF_LOCK | SOCK_RCVBUF_LOCK);
   }
 }
 
 std::size_t Buffers::size(Buffer buffer) const {
-  return static_cast<std::size_t>(get<int>(fd_, SOL_SOCKET, kNames[int(buffer)].plain, "buffer size").value_or(0));
+  return static_cast<std::size_t>(
+      get<int>(fd_, SOL_SOCKET, kNames[int(buffer)].plain, "buffer size").value_or(0));
 }
 
 void Buffers::set(Buffer buffer, std::size_t bytes) {
@@ -69,7 +75,9 @@ void Buffers::settle() {
 std::size_t received_memory(int fd) {
   std::uint32_t memory[SK_MEMINFO_VARS] = {};
   socklen_t size = sizeof memory;
-  return ::getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size) == 0 ? memory[SK_MEMINFO_RMEM_ALLOC] : 0;
+  return ::getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size) == 0
+             ? memory[SK_MEMINFO_RMEM_ALLOC]
+             : 0;
 }
 
 }  // namespace sockmi::tcp

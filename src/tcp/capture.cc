@@ -56,12 +56,15 @@ constexpr std::uint32_t kMostLate = 1 << 30;  // no window is larger
 Result<> can_be_moved(int fd, const SocketInfo& facts) {
   static const IpAddress link_local = *IpAddress::parse("fe80::");
   if (!facts.connected()) return fail(ENOTCONN, "the socket is not connected");
-  if (!is_movable(facts.state)) return fail(ENOTSUP, "a connection in state {} does not move", facts.state);
-  if (facts.tuple.local.ip.in_prefix(link_local, 10)) return fail(ENOTSUP, "{} is an address of one link only", to_string(facts.tuple.local.ip));
+  if (!is_movable(facts.state))
+    return fail(ENOTSUP, "a connection in state {} does not move", facts.state);
+  if (facts.tuple.local.ip.in_prefix(link_local, 10))
+    return fail(ENOTSUP, "{} is an address of one link only", to_string(facts.tuple.local.ip));
   char name[16] = {};
   socklen_t size = sizeof name;
   if (::getsockopt(fd, IPPROTO_TCP, TCP_ULP, name, &size) == 0 && size > 0)
-    return fail(ENOTSUP, "the kernel's '{}' is on this connection, and its state can not be read", std::string(name, ::strnlen(name, size)));
+    return fail(ENOTSUP, "the kernel's '{}' is on this connection, and its state can not be read",
+                std::string(name, ::strnlen(name, size)));
   if (is_synchronized(facts.state)) {
     TRY_LET(urgent, has_urgent(fd));
     if (urgent) return fail(ENOTSUP, "urgent data waits in the receive queue");
@@ -69,23 +72,32 @@ Result<> can_be_moved(int fd, const SocketInfo& facts) {
   return {};
 }
 
-constexpr bool can_write(int state) { return state == kEstablished || state == kCloseWait; }
+constexpr bool can_write(int state) {
+  return state == kEstablished || state == kCloseWait;
+}
 
 }  // namespace
 
 FrozenSocket::FrozenSocket(FrozenSocket&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), marks_(other.marks_), facts_(other.facts_), settings_(std::move(other.settings_)), owner_(other.owner_),
-      history_(other.history_), known_(other.known_) {}
+    : fd_(std::exchange(other.fd_, -1)),
+      marks_(other.marks_),
+      facts_(other.facts_),
+      settings_(std::move(other.settings_)),
+      owner_(other.owner_),
+      history_(other.history_),
+      known_(other.known_) {}
 
 FrozenSocket::~FrozenSocket() {
   if (fd_ < 0) return;
-  if (auto given = give_back(); !given) log::error("event=give_back_failed error=\"{}\"", to_string(given.error()));
+  if (auto given = give_back(); !given)
+    log::error("event=give_back_failed error=\"{}\"", to_string(given.error()));
 }
 
 Result<OriginalOptions> OriginalOptions::of(int fd) {
   TRY_LET(mark, get<std::uint32_t>(fd, SOL_SOCKET, SO_MARK, "SO_MARK"));
   TRY_LET(reuse_address, get<int>(fd, SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR"));
-  return OriginalOptions{mark, reuse_address, get<int>(fd, SOL_SOCKET, SO_PEEK_OFF, "SO_PEEK_OFF").value_or(-1)};
+  return OriginalOptions{mark, reuse_address,
+                         get<int>(fd, SOL_SOCKET, SO_PEEK_OFF, "SO_PEEK_OFF").value_or(-1)};
 }
 
 Result<FrozenSocket> FrozenSocket::freeze(int fd, Marks marks) {
@@ -93,16 +105,19 @@ Result<FrozenSocket> FrozenSocket::freeze(int fd, Marks marks) {
   return freeze(fd, owner, marks);
 }
 
-Result<FrozenSocket> FrozenSocket::freeze(int fd, const OriginalOptions& owner, Marks marks, Settings settings, const History& history) {
+Result<FrozenSocket> FrozenSocket::freeze(int fd, const OriginalOptions& owner, Marks marks,
+                                          Settings settings, const History& history) {
   FrozenSocket frozen(-1, owner, marks);
   frozen.history_ = history;
   TRY_LET(facts, socket_info(fd));
   frozen.facts_ = facts;
   // `owner` may have been read before another freeze.
   TRY_LET(mark, get<std::uint32_t>(fd, SOL_SOCKET, SO_MARK, "SO_MARK"));
-  if (mark == marks.freeze || owner.mark == marks.freeze) return fail(EBUSY, "the connection is being exported already");
+  if (mark == marks.freeze || owner.mark == marks.freeze)
+    return fail(EBUSY, "the connection is being exported already");
   TRY(can_be_moved(fd, facts));
-  frozen.settings_ = settings.empty() ? read_settings(fd, facts.tuple.local.ip.family, false) : std::move(settings);
+  frozen.settings_ = settings.empty() ? read_settings(fd, facts.tuple.local.ip.family, false)
+                                      : std::move(settings);
   TRY(set(fd, SOL_SOCKET, SO_MARK, marks.freeze, "SO_MARK"));
   frozen.fd_ = fd;  // from here on the destructor unfreezes it
   if (owner.peek_offset >= 0) TRY(set(fd, SOL_SOCKET, SO_PEEK_OFF, -1, "SO_PEEK_OFF"));
@@ -142,7 +157,8 @@ Result<> FrozenSocket::remember() {
     TRY_LET(unsent, queued(fd_, SIOCOUTQNSD, "SIOCOUTQNSD"));
     TRY_LET(outstanding_after, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));
     TRY_LET(after, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-    if (before.tcpi_bytes_acked != after.tcpi_bytes_acked || outstanding != outstanding_after) continue;
+    if (before.tcpi_bytes_acked != after.tcpi_bytes_acked || outstanding != outstanding_after)
+      continue;
     known_.sent = after.tcpi_bytes_acked + outstanding - unsent;
     return {};
   }
@@ -175,7 +191,8 @@ Result<wire::TcpT> FrozenSocket::capture(PreCopyRange* ahead) {
   image.read_shutdown = !peer_has_finished(image.state) && (poll_now(fd_, POLLRDHUP) & POLLRDHUP);
   image.mark = owner_.mark;
   image.reuse_address = owner_.reuse_address == 1;
-  for (const auto& setting : settings_) image.options.push_back(std::make_unique<wire::SocketOptionT>(*setting));
+  for (const auto& setting : settings_)
+    image.options.push_back(std::make_unique<wire::SocketOptionT>(*setting));
   capture_options(fd_, image);
   return image;
 }
@@ -209,7 +226,8 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
       // read.
       if (info.tcpi_unacked > 1) return fail(ENOTSUP, "data was sent with the SYN");
       TRY_LET(snd_seq, queue_sequence(fd_, TCP_SEND_QUEUE));
-      if (snd_seq == 1) return fail(ENOTSUP, "the kernel takes an initial sequence number of 0 for none");
+      if (snd_seq == 1)
+        return fail(ENOTSUP, "the kernel takes an initial sequence number of 0 for none");
       image.snd_seq = snd_seq;
       return select_queue(fd_, TCP_NO_QUEUE);
     }
@@ -223,12 +241,15 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
     TRY(learnt);
     TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
     TRY_LET(place, Place::of(fd_));
-    if (place.state == state && (poll_now(fd_, POLLPRI) & POLLPRI)) return fail(ENOTSUP, "urgent data has come in");
-    auto receive_queue = peek(ahead ? ahead->keep(place.read, place.received) : 0, static_cast<std::uint32_t>(place.received - place.read));
+    if (place.state == state && (poll_now(fd_, POLLPRI) & POLLPRI))
+      return fail(ENOTSUP, "urgent data has come in");
+    auto receive_queue = peek(ahead ? ahead->keep(place.read, place.received) : 0,
+                              static_cast<std::uint32_t>(place.received - place.read));
     TRY(set_repair(fd_, TCP_REPAIR_ON));
     TRY_LET(send_queue, read_send_queue(fd_));
     TRY_LET(after, Place::of(fd_));
-    const bool steady = receive_queue && place.state == state && after.state == state && after.read == place.read;
+    const bool steady =
+        receive_queue && place.state == state && after.state == state && after.read == place.read;
     if (!steady && attempt < kAttempts) continue;
     if (!receive_queue) return std::unexpected(receive_queue.error());
     if (!steady) return fail(EAGAIN, "the socket does not come to rest");
@@ -239,8 +260,10 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
     image.send_queue = std::move(send_queue.bytes);
     // The bytes that count as acknowledged include what a frozen socket "sent". So this
     // is true only if nothing has arrived since the look before the freeze.
-    known_.all_acknowledged = state == kEstablished && known_.told == image.rcv_seq && place.received == facts_.received;
-    image.unsent = static_cast<std::uint32_t>(std::min<std::uint64_t>(send_queue.written - std::min(known_.sent, send_queue.written), image.send_queue.size()));
+    known_.all_acknowledged =
+        state == kEstablished && known_.told == image.rcv_seq && place.received == facts_.received;
+    image.unsent = static_cast<std::uint32_t>(std::min<std::uint64_t>(
+        send_queue.written - std::min(known_.sent, send_queue.written), image.send_queue.size()));
     image.window = std::make_unique<wire::Window>(window);
     return {};
   }
@@ -256,7 +279,9 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
 //
 // Errors: EAGAIN if a segment arrived in the meantime.
 Result<> FrozenSocket::learn_sequence(const wire::TcpT& image, wire::Window& window) {
-  const auto look = [&] { return get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"); };
+  const auto look = [&] {
+    return get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW");
+  };
   TRY_LET(before, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
   TRY_LET(real, look());
   std::uint32_t sequence = 0;
@@ -276,7 +301,8 @@ Result<> FrozenSocket::learn_sequence(const wire::TcpT& image, wire::Window& win
     sequence = received;
   }
   TRY_LET(after, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-  if (before.tcpi_state != image.state || after.tcpi_state != image.state || before.tcpi_segs_in != after.tcpi_segs_in)
+  if (before.tcpi_state != image.state || after.tcpi_state != image.state ||
+      before.tcpi_segs_in != after.tcpi_segs_in)
     return fail(EAGAIN, "the socket does not come to rest");
   known_.base = sequence - static_cast<std::uint32_t>(after.tcpi_bytes_received);
   window = wire::Window(real.snd_wl1, real.snd_wnd, real.max_window, real.rcv_wnd, real.rcv_wup);
@@ -341,7 +367,9 @@ Result<FreezeDelta> FrozenSocket::seal(const wire::TcpT& image) {
   late.finished = finished && !known_.finished;
   late.sent = 0;
   late.read -= static_cast<std::uint32_t>(known_.seen.read - known_.captured.read);
-  late.written.erase(late.written.begin(), late.written.begin() + static_cast<std::ptrdiff_t>(known_.seen.written - known_.captured.written));
+  late.written.erase(late.written.begin(),
+                     late.written.begin() + static_cast<std::ptrdiff_t>(known_.seen.written -
+                                                                        known_.captured.written));
   return late;
 }
 
@@ -349,19 +377,26 @@ Result<FreezeDelta> FrozenSocket::seal(const wire::TcpT& image) {
 // With a FIN of ours it is not needed: the FIN is sent again anyway, and acknowledged
 // with everything before it.
 Result<> FrozenSocket::heard_last(const wire::TcpT& image, const Place& now, FreezeDelta& late) {
-  if ((image.send_queue.empty() && late.written.empty()) || we_have_finished(image.state)) return {};
-  const std::uint64_t outstanding = known_.captured.written - std::min(known_.captured.written, now.acknowledged);
+  if ((image.send_queue.empty() && late.written.empty()) || we_have_finished(image.state))
+    return {};
+  const std::uint64_t outstanding =
+      known_.captured.written - std::min(known_.captured.written, now.acknowledged);
   const auto sent = static_cast<std::uint32_t>(image.send_queue.size()) - image.unsent;
-  if (late.sent > 0) late.acked = static_cast<std::uint32_t>(std::min<std::uint64_t>(late.sent, now.acknowledged - known_.captured.acknowledged));
-  else if (outstanding <= image.unsent) late.acked = sent;
+  if (late.sent > 0)
+    late.acked = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(late.sent, now.acknowledged - known_.captured.acknowledged));
+  else if (outstanding <= image.unsent)
+    late.acked = sent;
   TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
-  if (image.unsent + late.written.size() > late.sent && window.snd_wnd > image.window->snd_wnd()) late.window = window.snd_wnd;
+  if (image.unsent + late.written.size() > late.sent && window.snd_wnd > image.window->snd_wnd())
+    late.window = window.snd_wnd;
   return {};
 }
 
 // Adds what the owner's threads did. `received`: the received bytes that the importer has
 // or gets.
-Result<> FrozenSocket::done_by_owner(const wire::TcpT& image, std::uint64_t received, FreezeDelta& late) {
+Result<> FrozenSocket::done_by_owner(const wire::TcpT& image, std::uint64_t received,
+                                     FreezeDelta& late) {
   TRY_LET(now, Place::of(fd_));
   late.read = static_cast<std::uint32_t>(std::min(now.read, received) - known_.captured.read);
   late.finished = has_sent_fin(now.state) && !we_have_finished(image.state);
@@ -373,12 +408,15 @@ Result<> FrozenSocket::done_by_owner(const wire::TcpT& image, std::uint64_t rece
     now = after;
     // What the peer has acknowledged since is no longer in the queue. The importer needs
     // only its length, because FreezeDelta::acked covers it.
-    const std::uint32_t gone = size - static_cast<std::uint32_t>(std::min<std::size_t>(size, queue.bytes.size()));
-    if (gone > 0 && now.acknowledged < known_.captured.written + gone) return fail(EIO, "{} bytes were written, and {} are there", size, queue.bytes.size());
+    const std::uint32_t gone =
+        size - static_cast<std::uint32_t>(std::min<std::size_t>(size, queue.bytes.size()));
+    if (gone > 0 && now.acknowledged < known_.captured.written + gone)
+      return fail(EIO, "{} bytes were written, and {} are there", size, queue.bytes.size());
     late.written.assign(gone, 0);
     late.written.insert(late.written.end(), queue.bytes.end() - (size - gone), queue.bytes.end());
   }
-  late.sent = static_cast<std::uint32_t>(std::min<std::uint64_t>(known_.sent - std::min(known_.sent, known_.captured.written), late.written.size()));
+  late.sent = static_cast<std::uint32_t>(std::min<std::uint64_t>(
+      known_.sent - std::min(known_.sent, known_.captured.written), late.written.size()));
   return {};
 }
 
@@ -386,15 +424,20 @@ Result<FreezeDelta> FrozenSocket::peek_late(const wire::TcpT& image, Place& now)
   TRY_LET(place, Place::of(fd_));
   now = place;
   const bool closed = place.state == kClose;
-  if (closed && (poll_now(fd_, 0) & POLLERR)) return fail(ECONNRESET, "the connection has ended meanwhile");
-  if (image.state == kSynSent) return place.state == kSynSent ? Result<FreezeDelta>(FreezeDelta()) : fail(EAGAIN, "the peer has answered our SYN");
+  if (closed && (poll_now(fd_, 0) & POLLERR))
+    return fail(ECONNRESET, "the connection has ended meanwhile");
+  if (image.state == kSynSent)
+    return place.state == kSynSent ? Result<FreezeDelta>(FreezeDelta())
+                                   : fail(EAGAIN, "the peer has answered our SYN");
   // A connection that is closed without an error has both FINs.
   FreezeDelta late{.fin = !peer_has_finished(image.state) && has_received_fin(place.state)};
-  const std::uint32_t size = known_.base + static_cast<std::uint32_t>(place.received) - image.rcv_seq;
+  const std::uint32_t size =
+      known_.base + static_cast<std::uint32_t>(place.received) - image.rcv_seq;
   if (size == 0) return late;  // the usual case
   TRY_LET(urgent, has_urgent(fd_));
   if (urgent) return fail(ENOTSUP, "urgent data has come in");
-  const auto unread = static_cast<std::uint32_t>(place.received - place.read), taken = size - std::min(size, unread);
+  const auto unread = static_cast<std::uint32_t>(place.received - place.read),
+             taken = size - std::min(size, unread);
   if (size > kMostLate) return fail(EIO, "{} bytes have come in", size);
   TRY_LET(bytes, peek(unread - (size - taken), unread));
   TRY_LET(after, Place::of(fd_));
@@ -426,17 +469,23 @@ Result<> FrozenSocket::reset() {
 }
 
 Result<> FrozenSocket::give_back() {
-  const auto old = old_segment(fd_, known_.outside ? &*history_.sequences : nullptr), last = last_acknowledgement(fd_, facts_);
+  const auto old = old_segment(fd_, known_.outside ? &*history_.sequences : nullptr),
+             last = last_acknowledgement(fd_, facts_);
   const int fd = std::exchange(fd_, -1);
   TRY(set(fd, SOL_SOCKET, SO_MARK, owner_.mark, "SO_MARK"));
   TRY(set_repair(fd, TCP_REPAIR_OFF));
-  if (owner_.peek_offset >= 0) TRY(set(fd, SOL_SOCKET, SO_PEEK_OFF, owner_.peek_offset, "SO_PEEK_OFF"));
+  if (owner_.peek_offset >= 0)
+    TRY(set(fd, SOL_SOCKET, SO_PEEK_OFF, owner_.peek_offset, "SO_PEEK_OFF"));
   TRY(set(fd, SOL_SOCKET, SO_REUSEADDR, int(owner_.reuse_address == 1), "SO_REUSEADDR"));
   Result<> acknowledged;
-  if (!old) acknowledged = std::unexpected(old.error());
-  else if (*old) acknowledged = inject(**old, marks_.inject);
-  else if (last && *last) acknowledged = speak(**last);
-  if (!acknowledged) log::warn("event=not_acknowledged error=\"{}\"", to_string(acknowledged.error()));
+  if (!old)
+    acknowledged = std::unexpected(old.error());
+  else if (*old)
+    acknowledged = inject(**old, marks_.inject);
+  else if (last && *last)
+    acknowledged = speak(**last);
+  if (!acknowledged)
+    log::warn("event=not_acknowledged error=\"{}\"", to_string(acknowledged.error()));
   return {};
 }
 

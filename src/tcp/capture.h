@@ -4,14 +4,14 @@
 #include <optional>
 
 #include "base/error.h"
-#include "wire/tcp_generated.h"
-#include "tcp/pre_copy.h"
-#include "tcp/socket_info.h"
 #include "tcp/freeze_delta.h"
 #include "tcp/marks.h"
-#include "tcp/stream_positions.h"
+#include "tcp/pre_copy.h"
 #include "tcp/sequences.h"
+#include "tcp/socket_info.h"
 #include "tcp/socket_options.h"
+#include "tcp/stream_positions.h"
+#include "wire/tcp_generated.h"
 
 namespace sockmi::tcp {
 
@@ -46,7 +46,8 @@ class FrozenSocket {
   // time matters passes its result; if `settings` is empty, it is called here. `history`:
   // what an earlier freeze of the socket has found.
   static Result<FrozenSocket> freeze(int fd, Marks marks);
-  static Result<FrozenSocket> freeze(int fd, const OriginalOptions& owner, Marks marks, Settings settings = {}, const History& history = {});
+  static Result<FrozenSocket> freeze(int fd, const OriginalOptions& owner, Marks marks,
+                                     Settings settings = {}, const History& history = {});
   // Takes over a socket that was frozen by a process that has died: to destroy it, or to
   // unfreeze it. Errors: ENOENT if it is not frozen.
   static Result<FrozenSocket> resume(int fd, const OriginalOptions& owner, Marks marks);
@@ -90,7 +91,10 @@ class FrozenSocket {
   Result<> give_back();
 
  private:
-  FrozenSocket(int fd, const OriginalOptions& owner, Marks marks) : fd_(fd), marks_(marks), owner_(owner) {}
+  FrozenSocket(int fd, const OriginalOptions& owner, Marks marks)
+      : fd_(fd),
+        marks_(marks),
+        owner_(owner) {}
   bool stay_outside();
   Result<> remember();
   void captured(const Place& place, std::uint64_t written);
@@ -110,16 +114,16 @@ class FrozenSocket {
   History history_;
   // What is known about the socket. Positions are those of Place.
   struct Known {
-    std::uint64_t sent = 0;      // what had left the socket when it was frozen; our FIN counts
+    std::uint64_t sent = 0;  // what had left the socket when it was frozen; our FIN counts
     // The peer had received an acknowledgement of everything before this sequence number,
     // and the window `announced`.
     std::optional<std::uint32_t> told;
     std::optional<wire::Window> announced;
-    std::uint32_t base = 0;      // sequence number minus position, for received bytes
-    Place captured;              // at the last image
-    Place seen;                  // at the last look
-    bool finished = false;       // our FIN, at the last look
-    bool outside = false;        // repair mode is avoided
+    std::uint32_t base = 0;  // sequence number minus position, for received bytes
+    Place captured;          // at the last image
+    Place seen;              // at the last look
+    bool finished = false;   // our FIN, at the last look
+    bool outside = false;    // repair mode is avoided
     bool all_acknowledged = false, sealed = false;
   } known_;
 };

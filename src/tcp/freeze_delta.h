@@ -7,7 +7,7 @@
 namespace sockmi::tcp {
 
 struct FreezeDelta {
-  Bytes bytes;  // received behind the image's receive queue
+  Bytes bytes;       // received behind the image's receive queue
   bool fin = false;  // and the peer's FIN behind them
   // Set only if the peer may never repeat it. `acked`: everything sent has been
   // acknowledged, this many bytes of it since the image. `window`: the peer opened its
@@ -26,7 +26,10 @@ struct FreezeDelta {
   // Other threads may sleep in a call, and wake up until seal(). What they do then
   // follows in a second message (late writes).
   bool more = false;
-  bool empty() const { return bytes.empty() && !fin && acked == 0 && window == 0 && written.empty() && !finished && read == 0; }
+  bool empty() const {
+    return bytes.empty() && !fin && acked == 0 && window == 0 && written.empty() && !finished &&
+           read == 0;
+  }
 };
 
 }  // namespace sockmi::tcp

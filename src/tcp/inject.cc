@@ -35,7 +35,8 @@ std::uint64_t sum(ByteView bytes, std::uint64_t so_far = 0) {
 }
 
 std::uint16_t folded(std::uint64_t sum) {
-  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+  while (sum >> 16)
+    sum = (sum & 0xffff) + (sum >> 16);
   return static_cast<std::uint16_t>(~sum);
 }
 
@@ -55,7 +56,8 @@ tcphdr tcp_header(const Segment& segment) {
   header.th_seq = htonl(segment.seq);
   header.th_ack = htonl(segment.ack);
   header.th_off = sizeof header / 4;
-  header.th_flags = static_cast<std::uint8_t>(TH_ACK | (segment.fin ? TH_FIN : 0) | (segment.data.empty() ? 0 : TH_PUSH));
+  header.th_flags = static_cast<std::uint8_t>(TH_ACK | (segment.fin ? TH_FIN : 0) |
+                                              (segment.data.empty() ? 0 : TH_PUSH));
   header.th_win = htons(segment.window);
   return header;
 }
@@ -86,12 +88,15 @@ ip6_hdr ip6_header(const IpAddress& from, const IpAddress& to, std::size_t lengt
 
 // Sends a segment through a raw socket that `set_up` prepares.
 Result<> send(const Segment& segment, const std::function<Result<>(int)>& set_up) {
-  if (segment.data.size() > kLargestSegment) return fail(EMSGSIZE, "a segment of {} bytes", segment.data.size());
+  if (segment.data.size() > kLargestSegment)
+    return fail(EMSGSIZE, "a segment of {} bytes", segment.data.size());
   const IpAddress from = segment.tuple.remote.ip.unmapped(), to = segment.tuple.local.ip.unmapped();
-  if (from.family != to.family || from.any()) return fail(EINVAL, "a segment from {} to {}", to_string(from), to_string(to));
+  if (from.family != to.family || from.any())
+    return fail(EINVAL, "a segment from {} to {}", to_string(from), to_string(to));
   const std::size_t length = sizeof(tcphdr) + segment.data.size();
   tcphdr header = tcp_header(segment);
-  header.th_sum = folded(pseudo_header(from, to, static_cast<std::uint16_t>(length)) + sum(bytes_of(header)) + sum(segment.data));
+  header.th_sum = folded(pseudo_header(from, to, static_cast<std::uint16_t>(length)) +
+                         sum(bytes_of(header)) + sum(segment.data));
   const ip v4 = ip4_header(from, to, length);
   const ip6_hdr v6 = ip6_header(from, to, length);
 
@@ -101,10 +106,14 @@ Result<> send(const Segment& segment, const std::function<Result<>(int)>& set_up
   sockaddr_storage address;
   const socklen_t size = SocketAddress{to, 0}.to(address);
   const ByteView first = to.family == AF_INET ? bytes_of(v4) : bytes_of(v6);
-  const auto part = [](ByteView bytes) { return iovec{const_cast<std::uint8_t*>(bytes.data()), bytes.size()}; };
+  const auto part = [](ByteView bytes) {
+    return iovec{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
+  };
   iovec parts[] = {part(first), part(bytes_of(header)), part(segment.data)};
-  const msghdr message{.msg_name = &address, .msg_namelen = size, .msg_iov = parts, .msg_iovlen = std::size(parts)};
-  if (::sendmsg(raw.get(), &message, MSG_NOSIGNAL) < 0) return fail_errno("sending a segment to " + to_string(segment.tuple.local));
+  const msghdr message{
+      .msg_name = &address, .msg_namelen = size, .msg_iov = parts, .msg_iovlen = std::size(parts)};
+  if (::sendmsg(raw.get(), &message, MSG_NOSIGNAL) < 0)
+    return fail_errno("sending a segment to " + to_string(segment.tuple.local));
   return {};
 }
 
@@ -113,7 +122,8 @@ constexpr std::size_t kSmall = 600;
 // Returns a size that fills its memory to 60 percent (overhead.h), or all of `rest`.
 std::size_t large_piece(std::size_t rest, std::size_t least) {
   std::size_t piece = kLargestSegment;
-  while (piece > rest && piece > least) piece /= 2;
+  while (piece > rest && piece > least)
+    piece /= 2;
   return std::min(piece, rest);
 }
 
@@ -126,7 +136,9 @@ std::size_t piece_before_measurement(std::size_t rest) {
 
 // A segment smaller than the peer's is not measured, and no two are of equal size.
 std::size_t piece_behind_sample(std::size_t rest) {
-  return rest >= kLeastMeasured ? large_piece(rest, kLeastMeasured) : rest > 2 * kSmall ? rest / 2 + 1 + rest % 2 : rest;
+  return rest >= kLeastMeasured ? large_piece(rest, kLeastMeasured)
+         : rest > 2 * kSmall    ? rest / 2 + 1 + rest % 2
+                                : rest;
 }
 
 }  // namespace
@@ -134,7 +146,8 @@ std::size_t piece_behind_sample(std::size_t rest) {
 Result<> inject(const Segment& segment, std::uint32_t mark) {
   return send(segment, [mark](int raw) -> Result<> {
     TRY(set(raw, SOL_SOCKET, SO_MARK, mark, "SO_MARK"));
-    if (::setsockopt(raw, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2) != 0) return fail_errno("SO_BINDTODEVICE lo");
+    if (::setsockopt(raw, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2) != 0)
+      return fail_errno("SO_BINDTODEVICE lo");
     return {};
   });
 }
@@ -146,7 +159,8 @@ Result<> speak(const Segment& segment) {
 Result<> inject_data(Segment segment, std::uint32_t mark, Next next) {
   const bool fin = std::exchange(segment.fin, false);
   for (ByteView rest = segment.data;;) {
-    segment.data = rest.first(next == Next::IsMeasured ? piece_before_measurement(rest.size()) : piece_behind_sample(rest.size()));
+    segment.data = rest.first(next == Next::IsMeasured ? piece_before_measurement(rest.size())
+                                                       : piece_behind_sample(rest.size()));
     rest = rest.subspan(segment.data.size());
     segment.fin = fin && rest.empty();
     TRY(inject(segment, mark));

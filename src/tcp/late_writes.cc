@@ -21,7 +21,8 @@ Result<> write_all(int fd, ByteView bytes) {
       continue;
     }
     if (errno != EAGAIN) return fail_errno("writing what others wrote");
-    if (room > kLargest || !buffer.resize(buffer.owners() + room)) return fail(ENOBUFS, "{} bytes do not fit into the send buffer", bytes.size());
+    if (room > kLargest || !buffer.resize(buffer.owners() + room))
+      return fail(ENOBUFS, "{} bytes do not fit into the send buffer", bytes.size());
     room *= 2;
   }
   return {};

@@ -31,7 +31,8 @@ Result<> bind_beside(int fd, const SocketAddress& local) {
 
 Result<wire::TcpT> capture_passive(int fd) {
   TRY_LET(facts, socket_info(fd));
-  if (facts.state != kClose && facts.state != kListen) return fail(EISCONN, "the socket is connected (state {})", facts.state);
+  if (facts.state != kClose && facts.state != kListen)
+    return fail(EISCONN, "the socket is connected (state {})", facts.state);
   wire::TcpT image;
   image.state = facts.state;
   const auto local = facts.tuple.local.ip.view();
@@ -62,13 +63,18 @@ Result<unique_fd> restore_passive(const wire::TcpT& image, bool transparent) {
   TRY(set(fd, SOL_SOCKET, SO_MARK, image.mark, "SO_MARK"));
   if (transparent || image.transparent) TRY(set_transparent(fd, local.ip.family));
   restore_congestion_control(fd, image);
-  if (image.window_clamp != 0) TRY(set(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, image.window_clamp, "TCP_WINDOW_CLAMP"));
-  for (const When when : {When::Open, When::Connected, When::Passive}) restore_options(fd, image, when);
+  if (image.window_clamp != 0)
+    TRY(set(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, image.window_clamp, "TCP_WINDOW_CLAMP"));
+  for (const When when : {When::Open, When::Connected, When::Passive})
+    restore_options(fd, image, when);
   // If the application has not set it, it reads as the result of the other options.
-  if (get<std::uint32_t>(fd, IPPROTO_TCP, TCP_MAXSEG, "TCP_MAXSEG") != image.mss) TRY(set(fd, IPPROTO_TCP, TCP_MAXSEG, image.mss, "TCP_MAXSEG"));
+  if (get<std::uint32_t>(fd, IPPROTO_TCP, TCP_MAXSEG, "TCP_MAXSEG") != image.mss)
+    TRY(set(fd, IPPROTO_TCP, TCP_MAXSEG, image.mss, "TCP_MAXSEG"));
   Buffers(fd, image).settle();
   TRY(bind_beside(fd, local));
-  if (image.state == kListen && ::listen(fd, static_cast<int>(std::min(image.backlog, 0x7fffffffu))) != 0) return fail_errno("listen " + to_string(local));
+  if (image.state == kListen &&
+      ::listen(fd, static_cast<int>(std::min(image.backlog, 0x7fffffffu))) != 0)
+    return fail_errno("listen " + to_string(local));
   TRY(set(fd, SOL_SOCKET, SO_REUSEADDR, int(image.reuse_address), "SO_REUSEADDR"));
   return socket;
 }
@@ -81,8 +87,10 @@ Result<std::vector<unique_fd>> drain_accept_queue(int fd) {
   while (why == 0) {
     const int connection = ::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC);
     // ECONNABORTED: a connection that ended before accept4().
-    if (connection >= 0) accepted.emplace_back(connection);
-    else if (errno != ECONNABORTED && errno != EINTR) why = errno;
+    if (connection >= 0)
+      accepted.emplace_back(connection);
+    else if (errno != ECONNABORTED && errno != EINTR)
+      why = errno;
   }
   (void)::fcntl(fd, F_SETFL, flags);
   errno = why;

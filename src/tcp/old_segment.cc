@@ -23,8 +23,10 @@ Result<bool> is_reachable_by_loopback(int fd) {
   if (::getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, &size) == 0 && size > 0) return false;
   const unique_fd here(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const unique_fd its(::ioctl(fd, SIOCGSKNS)), ours(::ioctl(here.get(), SIOCGSKNS));
-  struct stat one {}, other {};
-  if (::fstat(its.get(), &one) != 0 || ::fstat(ours.get(), &other) != 0) return fail_errno("the socket's network namespace");
+  struct stat one {
+  }, other{};
+  if (::fstat(its.get(), &one) != 0 || ::fstat(ours.get(), &other) != 0)
+    return fail_errno("the socket's network namespace");
   return one.st_dev == other.st_dev && one.st_ino == other.st_ino;
 }
 
@@ -45,14 +47,20 @@ Result<std::optional<Segment>> old_segment(int fd, const Sequences* sequences) {
   if (!reachable) return std::nullopt;
   if (sequences) {
     TRY_LET(place, Place::of(fd));
-    return Segment{.tuple = facts->tuple, .seq = sequences->end_of_received(place) - 2, .ack = sequences->acknowledged(place) - 1, .data = kByte};
+    return Segment{.tuple = facts->tuple,
+                   .seq = sequences->end_of_received(place) - 2,
+                   .ack = sequences->acknowledged(place) - 1,
+                   .data = kByte};
   }
   TRY(set_repair(fd, TCP_REPAIR_ON));
   TRY_LET(window, get<tcp_repair_window>(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
   TRY_LET(snd_seq, queue_sequence(fd, TCP_SEND_QUEUE));
   TRY_LET(outstanding, queued(fd, SIOCOUTQ, "SIOCOUTQ"));
   TRY(select_queue(fd, TCP_NO_QUEUE));
-  return Segment{.tuple = facts->tuple, .seq = window.rcv_wup - 2, .ack = snd_seq - outstanding - 1, .data = kByte};
+  return Segment{.tuple = facts->tuple,
+                 .seq = window.rcv_wup - 2,
+                 .ack = snd_seq - outstanding - 1,
+                 .data = kByte};
 }
 
 // If both FINs arrived while the socket was frozen, what is left of the connection
@@ -61,12 +69,14 @@ Result<std::optional<Segment>> old_segment(int fd, const Sequences* sequences) {
 Result<std::optional<Segment>> last_acknowledgement(int fd, const SocketInfo& before) {
   const bool waited = is_synchronized(before.state) && !peer_has_finished(before.state);
   const auto info = get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO");
-  if (!waited || !info || info->tcpi_state != kClose || (poll_now(fd, 0) & POLLERR)) return std::nullopt;
+  if (!waited || !info || info->tcpi_state != kClose || (poll_now(fd, 0) & POLLERR))
+    return std::nullopt;
   TRY(set_repair(fd, TCP_REPAIR_ON));
   TRY_LET(snd_seq, queue_sequence(fd, TCP_SEND_QUEUE));
   TRY_LET(rcv_seq, queue_sequence(fd, TCP_RECV_QUEUE));
   TRY(select_queue(fd, TCP_NO_QUEUE));
-  return Segment{.tuple = {before.tuple.remote, before.tuple.local}, .seq = snd_seq, .ack = rcv_seq};
+  return Segment{
+      .tuple = {before.tuple.remote, before.tuple.local}, .seq = snd_seq, .ack = rcv_seq};
 }
 
 }  // namespace sockmi::tcp

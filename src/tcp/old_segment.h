@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "tcp/inject.h"
-#include "tcp/socket_info.h"
 #include "tcp/sequences.h"
+#include "tcp/socket_info.h"
 
 namespace sockmi::tcp {
 

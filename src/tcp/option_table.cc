@@ -146,14 +146,16 @@ constexpr Unmoved kUnmoved[] = {
     {SOL_SOCKET, SO_BINDTOIFINDEX, kOfThisHost},
     {SOL_SOCKET, SO_INCOMING_CPU, kOfThisHost},
     {SOL_SOCKET, SO_RESERVE_MEM, kOfThisHost},
-    {SOL_SOCKET, SO_ATTACH_FILTER, "a program, not a value: what it drops would be lost on the way"},
+    {SOL_SOCKET, SO_ATTACH_FILTER,
+     "a program, not a value: what it drops would be lost on the way"},
     {SOL_SOCKET, SO_LOCK_FILTER, "moves no more than the filter"},
     {SOL_SOCKET, SO_RCVTIMEO_NEW, "SO_RCVTIMEO by another number"},
     {SOL_SOCKET, SO_SNDTIMEO_NEW, "SO_SNDTIMEO by another number"},
     {IPPROTO_TCP, TCP_MAXSEG, kField},
     {IPPROTO_TCP, TCP_WINDOW_CLAMP, kField},
     {IPPROTO_TCP, TCP_CONGESTION, kField},
-    {IPPROTO_TCP, TCP_ULP, "a socket with an upper-layer protocol (kernel TLS) is refused: its state can not be read"},
+    {IPPROTO_TCP, TCP_ULP,
+     "a socket with an upper-layer protocol (kernel TLS) is refused: its state can not be read"},
     {IPPROTO_TCP, TCP_MD5SIG, "a key that can not be read"},
     {IPPROTO_TCP, TCP_REPAIR, kRepair},
     {IPPROTO_TCP, TCP_REPAIR_QUEUE, kRepair},
@@ -173,7 +175,11 @@ constexpr Unmoved kUnmoved[] = {
 
 }  // namespace
 
-std::span<const Option> moved_options() { return kMoved; }
-std::span<const Unmoved> unmoved_options() { return kUnmoved; }
+std::span<const Option> moved_options() {
+  return kMoved;
+}
+std::span<const Unmoved> unmoved_options() {
+  return kUnmoved;
+}
 
 }  // namespace sockmi::tcp

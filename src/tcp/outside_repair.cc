@@ -33,7 +33,8 @@ std::optional<Windows> Windows::of(int fd) {
   std::array<std::uint8_t, 1024> room;
   std::array<std::uint32_t, 2> both;
   socklen_t size = room.size();
-  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, room.data(), &size) != 0 || size < at + sizeof both) return std::nullopt;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, room.data(), &size) != 0 || size < at + sizeof both)
+    return std::nullopt;
   std::memcpy(both.data(), room.data() + at, sizeof both);
   return Windows{both[0], both[1]};
 }
@@ -52,7 +53,8 @@ void acknowledge_now(int fd) {
 bool can_stay_outside(int fd, bool in_use) {
   const auto outstanding = queued(fd, SIOCOUTQ, "SIOCOUTQ");
   const auto info = get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO");
-  return outstanding && *outstanding <= (in_use ? kSmallSendQueue : 0) && info && info->tcpi_state == kEstablished && Windows::of(fd);
+  return outstanding && *outstanding <= (in_use ? kSmallSendQueue : 0) && info &&
+         info->tcpi_state == kEstablished && Windows::of(fd);
 }
 
 Result<std::uint64_t> look_at_sent(int fd) {
@@ -61,7 +63,8 @@ Result<std::uint64_t> look_at_sent(int fd) {
     TRY_LET(before, Place::of(fd));
     TRY_LET(unsent, queued(fd, SIOCOUTQNSD, "SIOCOUTQNSD"));
     TRY_LET(after, Place::of(fd));
-    if (before.state != kEstablished || after.state != kEstablished) return fail(EAGAIN, "the connection ends");
+    if (before.state != kEstablished || after.state != kEstablished)
+      return fail(EAGAIN, "the connection ends");
     if (before.written == after.written) return after.written - unsent;
     if (!full) (void)full.emplace(fd).resize(1);
   }
@@ -81,15 +84,19 @@ void describe(wire::TcpT& image, const tcp_info& info) {
   image.rcv_ssthresh = info.tcpi_rcv_ssthresh;
 }
 
-Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyRange* ahead, const Sequences& sequences, const std::optional<wire::Window>& announced) {
+Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyRange* ahead,
+                                             const Sequences& sequences,
+                                             const std::optional<wire::Window>& announced) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     TRY_LET(info, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     acknowledge_now(fd);
     const auto windows = Windows::of(fd);
     TRY_LET(place, Place::of(fd));
-    if (info.tcpi_state != kEstablished || place.state != kEstablished || !windows) return std::nullopt;
+    if (info.tcpi_state != kEstablished || place.state != kEstablished || !windows)
+      return std::nullopt;
     if (poll_now(fd, POLLPRI) & POLLPRI) return fail(ENOTSUP, "urgent data has come in");
-    auto queue = peek_received_behind(fd, ahead ? ahead->keep(place.read, place.received) : 0, static_cast<std::uint32_t>(place.received - place.read));
+    auto queue = peek_received_behind(fd, ahead ? ahead->keep(place.read, place.received) : 0,
+                                      static_cast<std::uint32_t>(place.received - place.read));
     TRY_LET(after, Place::of(fd));
     if (after.state != kEstablished || after.read != place.read) continue;
     if (!queue) return std::unexpected(queue.error());
@@ -104,9 +111,12 @@ Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyR
     // smaller window, a restored socket would open it slowly. With a larger one, the
     // peer's segments would not fit.
     const bool told = announced && announced->rcv_wup() == image.rcv_seq;
-    image.window = std::make_unique<wire::Window>(announced ? announced->snd_wl1() : image.rcv_seq - 1, windows->send, std::max(sequences.max_window, windows->send),
-                                                   told ? announced->rcv_wnd() : windows->receive,
-                                                   told ? image.rcv_seq : sequences.received + static_cast<std::uint32_t>(info.tcpi_bytes_received));
+    image.window = std::make_unique<wire::Window>(
+        announced ? announced->snd_wl1() : image.rcv_seq - 1, windows->send,
+        std::max(sequences.max_window, windows->send),
+        told ? announced->rcv_wnd() : windows->receive,
+        told ? image.rcv_seq
+             : sequences.received + static_cast<std::uint32_t>(info.tcpi_bytes_received));
     return place;
   }
   return fail(EAGAIN, "the socket does not come to rest");

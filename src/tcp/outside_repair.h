@@ -8,10 +8,10 @@
 #include <optional>
 
 #include "base/error.h"
-#include "wire/tcp_generated.h"
 #include "tcp/pre_copy.h"
-#include "tcp/stream_positions.h"
 #include "tcp/sequences.h"
+#include "tcp/stream_positions.h"
+#include "wire/tcp_generated.h"
 
 namespace sockmi::tcp {
 
@@ -30,6 +30,8 @@ void describe(wire::TcpT& image, const tcp_info& info);
 // Returns the position of the socket at the capture. `announced`: the receive window that
 // the peer has been told, if it is known. None if repair mode can no longer be avoided.
 // Errors: EAGAIN if the socket does not come to rest.
-Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyRange* ahead, const Sequences& sequences, const std::optional<wire::Window>& announced);
+Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyRange* ahead,
+                                             const Sequences& sequences,
+                                             const std::optional<wire::Window>& announced);
 
 }  // namespace sockmi::tcp

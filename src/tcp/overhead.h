@@ -17,8 +17,8 @@
 
 #include <cstddef>
 
-#include "wire/tcp_generated.h"
 #include "tcp/inject.h"
+#include "wire/tcp_generated.h"
 
 namespace sockmi::tcp {
 
@@ -26,6 +26,8 @@ namespace sockmi::tcp {
 // or its segments have more overhead than ours (a driver that uses a page for each) and
 // must be measured; or they are too long.
 std::size_t sample_size(const wire::TcpT& image);
-inline Next next_after(const wire::TcpT& image) { return sample_size(image) > 0 ? Next::IsAsSample : Next::IsMeasured; }
+inline Next next_after(const wire::TcpT& image) {
+  return sample_size(image) > 0 ? Next::IsAsSample : Next::IsMeasured;
+}
 
 }  // namespace sockmi::tcp

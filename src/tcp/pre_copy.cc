@@ -26,10 +26,13 @@ constexpr int kAttempts = 100;
 Result<PreCopyRange> unread(int fd) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     TRY_LET(before, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-    if (!is_synchronized(before.tcpi_state)) return fail(ENOTCONN, "the connection has ended, or not begun");
+    if (!is_synchronized(before.tcpi_state))
+      return fail(ENOTCONN, "the connection has ended, or not begun");
     TRY_LET(size, queued(fd, SIOCINQ, "SIOCINQ"));
     TRY_LET(after, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-    if (before.tcpi_bytes_received != after.tcpi_bytes_received || before.tcpi_state != after.tcpi_state) continue;
+    if (before.tcpi_bytes_received != after.tcpi_bytes_received ||
+        before.tcpi_state != after.tcpi_state)
+      continue;
     const std::uint64_t end = after.tcpi_bytes_received - peer_has_finished(after.tcpi_state);
     return PreCopyRange{end - size, end};
   }
@@ -39,15 +42,18 @@ Result<PreCopyRange> unread(int fd) {
 Result<> can_be_peeked(int fd) {
   TRY_LET(urgent, has_urgent(fd));
   if (urgent) return fail(ENOTSUP, "urgent data waits in the receive queue");
-  if (get<int>(fd, SOL_SOCKET, SO_PEEK_OFF, "SO_PEEK_OFF").value_or(-1) >= 0) return fail(ENOTSUP, "peeks have an offset");
+  if (get<int>(fd, SOL_SOCKET, SO_PEEK_OFF, "SO_PEEK_OFF").value_or(-1) >= 0)
+    return fail(ENOTSUP, "peeks have an offset");
   return {};
 }
 
 }  // namespace
 
 std::uint32_t PreCopyRange::keep(std::uint64_t begin, std::uint64_t end) {
-  if (begin < from || begin > to || to > end) from = to;
-  else from = begin;
+  if (begin < from || begin > to || to > end)
+    from = to;
+  else
+    from = begin;
   return size();
 }
 

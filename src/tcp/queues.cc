@@ -36,8 +36,10 @@ Result<Bytes> peek_received(int fd, std::uint32_t size) {
 // Older kernels have no SO_PEEK_OFF for TCP, or not for IPv6. There the whole queue must
 // be read.
 Result<Bytes> peek_received_behind(int fd, std::uint32_t skipped, std::uint32_t size) {
-  const bool skips = skipped > 0 && skipped < size && set(fd, SOL_SOCKET, SO_PEEK_OFF, static_cast<int>(skipped), "SO_PEEK_OFF");
-  auto bytes = skipped < size ? peek_received(fd, skips ? size - skipped : size) : Result<Bytes>(Bytes());
+  const bool skips = skipped > 0 && skipped < size &&
+                     set(fd, SOL_SOCKET, SO_PEEK_OFF, static_cast<int>(skipped), "SO_PEEK_OFF");
+  auto bytes =
+      skipped < size ? peek_received(fd, skips ? size - skipped : size) : Result<Bytes>(Bytes());
   if (skips) {
     TRY(set(fd, SOL_SOCKET, SO_PEEK_OFF, -1, "SO_PEEK_OFF"));
   } else if (bytes && !bytes->empty()) {
@@ -68,7 +70,8 @@ Result<Bytes> peek_unacknowledged(int fd, std::uint32_t size) {
     if (prefix > room) return fail(EAGAIN, "the send queue moved");
     const std::size_t kept = size - std::min<std::size_t>(size, prefix);
     std::copy(bytes.end() - static_cast<std::ptrdiff_t>(kept), bytes.end(), bytes.begin());
-    std::copy_n(rest.get() + prefix - (size - kept), size - kept, bytes.end() - static_cast<std::ptrdiff_t>(size - kept));
+    std::copy_n(rest.get() + prefix - (size - kept), size - kept,
+                bytes.end() - static_cast<std::ptrdiff_t>(size - kept));
     return bytes;
   }
 }
@@ -78,7 +81,8 @@ Result<> fill(int fd, int queue, ByteView bytes) {
   TRY(select_queue(fd, queue));
   std::size_t piece = bytes.size();
   while (!bytes.empty()) {
-    const ssize_t sent = ::send(fd, bytes.data(), std::min(piece, bytes.size()), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t sent =
+        ::send(fd, bytes.data(), std::min(piece, bytes.size()), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent > 0) {
       bytes = bytes.subspan(static_cast<std::size_t>(sent));
     } else if (errno == ENOMEM && piece > 1024) {
@@ -93,7 +97,9 @@ Result<> fill(int fd, int queue, ByteView bytes) {
 Result<> skip_received(int fd, std::uint32_t size) {
   while (size > 0) {
     const ssize_t got = ::recv(fd, nullptr, size, MSG_TRUNC | MSG_DONTWAIT);
-    if (got <= 0) return got < 0 ? fail_errno("skipping what was read") : fail(ENODATA, "{} bytes that were read are not there", size);
+    if (got <= 0)
+      return got < 0 ? fail_errno("skipping what was read")
+                     : fail(ENODATA, "{} bytes that were read are not there", size);
     size -= static_cast<std::uint32_t>(got);
   }
   return {};
@@ -114,7 +120,9 @@ Result<bool> has_urgent(int fd) {
     if (!other) return pass(std::move(other));
     TRY_LET(after, queued(fd, SIOCINQ, "SIOCINQ"));
     TRY_LET(received_after, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-    if (before == after && received_before.tcpi_bytes_received == received_after.tcpi_bytes_received) return *other != before;
+    if (before == after &&
+        received_before.tcpi_bytes_received == received_after.tcpi_bytes_received)
+      return *other != before;
   }
   return fail(EAGAIN, "the receive queue does not come to rest");
 }

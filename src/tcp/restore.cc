@@ -29,9 +29,9 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "tcp/image_check.h"
-#include "tcp/repair_connect.h"
 #include "tcp/overhead.h"
 #include "tcp/queues.h"
+#include "tcp/repair_connect.h"
 #include "tcp/socket_options.h"
 #include "tcp/states.h"
 
@@ -43,9 +43,17 @@ constexpr int kInjectionTimeoutMs = 200;  // ms, for a segment inside this host
 }  // namespace
 
 RestoredSocket::RestoredSocket(const wire::TcpT& image, Marks marks)
-    : marks_(marks), tuple_(tuple_of(image)), state_(image.state), owner_mark_(image.mark), owner_reuse_address_(image.reuse_address),
-      read_shutdown_(image.read_shutdown), rcv_seq_(image.rcv_seq), snd_seq_(image.snd_seq), to_come_(image.to_come),
-      acknowledged_(image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size())), wscale_(image.negotiated & TCPI_OPT_WSCALE ? image.snd_wscale : 0),
+    : marks_(marks),
+      tuple_(tuple_of(image)),
+      state_(image.state),
+      owner_mark_(image.mark),
+      owner_reuse_address_(image.reuse_address),
+      read_shutdown_(image.read_shutdown),
+      rcv_seq_(image.rcv_seq),
+      snd_seq_(image.snd_seq),
+      to_come_(image.to_come),
+      acknowledged_(image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size())),
+      wscale_(image.negotiated & TCPI_OPT_WSCALE ? image.snd_wscale : 0),
       sample_(sample_size(image)) {
   if (!image.window) return;
   rcv_wup_ = image.window->rcv_wup();
@@ -59,7 +67,8 @@ RestoredSocket::~RestoredSocket() {
   (void)::connect(fd_.get(), &none, sizeof none);
 }
 
-Result<RestoredSocket> RestoredSocket::restore(const wire::TcpT& image, Marks marks, bool transparent) {
+Result<RestoredSocket> RestoredSocket::restore(const wire::TcpT& image, Marks marks,
+                                               bool transparent) {
   TRY(check_connection(image));
   RestoredSocket restored(image, marks);
   TRY(restored.restore_socket(image, transparent));
@@ -82,7 +91,8 @@ Result<> RestoredSocket::restore_socket(const wire::TcpT& image, bool transparen
   restore_options(fd, image, When::Open);
   TRY(bind_local(fd, tuple_.local));
   if (image.state == kSynSent) {
-    if (image.window_clamp != 0) TRY(set(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, image.window_clamp, "TCP_WINDOW_CLAMP"));
+    if (image.window_clamp != 0)
+      TRY(set(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, image.window_clamp, "TCP_WINDOW_CLAMP"));
     TRY(select_queue(fd, TCP_SEND_QUEUE));
     TRY(set(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, image.snd_seq - 1, "TCP_QUEUE_SEQ"));
     restore_options(fd, image, When::Connected);
@@ -94,9 +104,11 @@ Result<> RestoredSocket::restore_connection(const wire::TcpT& image) {
   const int fd = fd_.get();
   TRY(connect_silently(fd, image, sample_));
   TRY(show_sample(image));
-  if (!image.receive_queue.empty()) (void)buffers_.grow(Buffer::Receive, 2 * image.receive_queue.size());
+  if (!image.receive_queue.empty())
+    (void)buffers_.grow(Buffer::Receive, 2 * image.receive_queue.size());
   if (!image.send_queue.empty()) (void)buffers_.grow(Buffer::Send, 2 * image.send_queue.size());
-  const ByteView send_queue = image.send_queue, sent = send_queue.first(send_queue.size() - image.unsent);
+  const ByteView send_queue = image.send_queue,
+                 sent = send_queue.first(send_queue.size() - image.unsent);
   TRY(fill_receive_queue(image));
   TRY(fill(fd, TCP_SEND_QUEUE, sent));
   unsent_.assign(send_queue.begin() + static_cast<std::ptrdiff_t>(sent.size()), send_queue.end());
@@ -118,9 +130,13 @@ Result<> RestoredSocket::show_sample(const wire::TcpT& image) {
   segment.seq -= static_cast<std::uint32_t>(image.receive_queue.size() + sample_);
   const std::uint32_t end = segment.seq + static_cast<std::uint32_t>(sample_);
   (void)buffers_.grow(Buffer::Receive, 4 * kLargestSegment);
-  if (auto injected = inject(segment, marks_.inject)) injected = await("the sample", [&] { return has_received(end); });
+  if (auto injected = inject(segment, marks_.inject))
+    injected = await("the sample", [&] { return has_received(end); });
   if (!has_received(end)) {
-    log::warn("event=no_injection connection={} consequence=\"the peer may be promised too wide a window\"", to_string(tuple_));
+    log::warn(
+        "event=no_injection connection={} consequence=\"the peer may be promised too wide a "
+        "window\"",
+        to_string(tuple_));
     TRY(fill(fd, TCP_RECV_QUEUE, zeros));
   }
   TRY(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
@@ -136,19 +152,23 @@ Result<> RestoredSocket::fill_receive_queue(const wire::TcpT& image) {
   const int fd = fd_.get();
   const ByteView queue = image.receive_queue;
   const std::uint32_t room = image.window->rcv_wup() + image.window->rcv_wnd() - image.rcv_seq;
-  if (queue.empty() || sample_ > 0 || 2ull * room > image.window_clamp) return fill(fd, TCP_RECV_QUEUE, queue);
+  if (queue.empty() || sample_ > 0 || 2ull * room > image.window_clamp)
+    return fill(fd, TCP_RECV_QUEUE, queue);
   Segment segment = next_segment();
   segment.data = queue.last(std::min<std::size_t>(queue.size(), kLargestSegment));
   segment.seq -= static_cast<std::uint32_t>(segment.data.size());
   TRY(fill(fd, TCP_RECV_QUEUE, queue.first(queue.size() - segment.data.size())));
   (void)buffers_.grow(Buffer::Receive, received_memory(fd) + 2 * kLargestSegment);
   const std::uint32_t window = image.window->snd_wnd();
-  TRY(set(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, tcp_repair_window{segment.seq - 1, window, std::max(window, image.window->max_window()), kLargestSegment, segment.seq},
+  TRY(set(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW,
+          tcp_repair_window{segment.seq - 1, window, std::max(window, image.window->max_window()),
+                            kLargestSegment, segment.seq},
           "TCP_REPAIR_WINDOW"));
   if (auto injected = inject_data(segment, marks_.inject, Next::IsMeasured))
     injected = await("the end of the receive queue", [&] { return has_received(rcv_seq_); });
   if (has_received(rcv_seq_)) return {};
-  log::warn("event=no_injection connection={} consequence=\"the peer may wait for its own probe\"", to_string(tuple_));
+  log::warn("event=no_injection connection={} consequence=\"the peer may wait for its own probe\"",
+            to_string(tuple_));
   return fill(fd, TCP_RECV_QUEUE, segment.data);
 }
 
@@ -160,11 +180,8 @@ bool RestoredSocket::has_received(std::uint32_t end) const {
 Result<> RestoredSocket::finish_silently() {
   switch (state_) {
     case kCloseWait:
-    case kLastAck:
-      return give_fin();
-    case kClosing:
-      fin_waits_ = true;
-      return {};
+    case kLastAck: return give_fin();
+    case kClosing: fin_waits_ = true; return {};
     case kFinWait2: {
       // While the send queue is selected, nothing is sent, but our FIN counts as sent.
       TRY(select_queue(fd_.get(), TCP_SEND_QUEUE));
@@ -174,8 +191,7 @@ Result<> RestoredSocket::finish_silently() {
       TRY(inject(next_segment(), marks_.inject));
       return await("the acknowledgement of our FIN", [&] { return state() == kFinWait2; });
     }
-    default:
-      return {};
+    default: return {};
   }
 }
 
@@ -188,12 +204,17 @@ Result<> RestoredSocket::give_fin() {
 }
 
 Result<> RestoredSocket::receive(const FreezeDelta& late) {
-  if (late.sent > to_come_ || late.written.size() < to_come_) return fail(EBADMSG, "{} bytes were to come, and {} have", to_come_, late.written.size());
-  if (!late.written.empty() && we_have_finished(state_)) return fail(EBADMSG, "bytes behind the end of ours");
-  if ((!late.bytes.empty() || late.fin) && (!is_synchronized(state_) || peer_has_finished(state_))) return fail(EBADMSG, "bytes behind the end of the stream");
-  if ((late.acked > 0 || late.window > 0) && !is_synchronized(state_)) return fail(EBADMSG, "an acknowledgement before the connection");
+  if (late.sent > to_come_ || late.written.size() < to_come_)
+    return fail(EBADMSG, "{} bytes were to come, and {} have", to_come_, late.written.size());
+  if (!late.written.empty() && we_have_finished(state_))
+    return fail(EBADMSG, "bytes behind the end of ours");
+  if ((!late.bytes.empty() || late.fin) && (!is_synchronized(state_) || peer_has_finished(state_)))
+    return fail(EBADMSG, "bytes behind the end of the stream");
+  if ((late.acked > 0 || late.window > 0) && !is_synchronized(state_))
+    return fail(EBADMSG, "an acknowledgement before the connection");
   TRY(done_by_owner(late));
-  if (late.acked > snd_seq_ - acknowledged_) return fail(EBADMSG, "an acknowledgement of what was not sent");
+  if (late.acked > snd_seq_ - acknowledged_)
+    return fail(EBADMSG, "an acknowledgement of what was not sent");
   // If the queue is full, the peer may wait for the news that it was read.
   peer_knows_all_ = late.all_acknowledged && nothing_to_read_ && late.bytes.empty() && !late.fin;
   auto received = late.acked > 0 || late.window > 0 ? hear(late) : Result<>();
@@ -201,8 +222,10 @@ Result<> RestoredSocket::receive(const FreezeDelta& late) {
   // What other threads have read must be there, because they do not read it again.
   if (received || late.read > 0) return received;
   peer_knows_all_ = false;
-  log::warn("event=late_data_left connection={} bytes={} error=\"{}\" consequence=\"the peer sends them again\"", to_string(tuple_), late.bytes.size(),
-            to_string(received.error()));
+  log::warn(
+      "event=late_data_left connection={} bytes={} error=\"{}\" consequence=\"the peer sends them "
+      "again\"",
+      to_string(tuple_), late.bytes.size(), to_string(received.error()));
   return {};
 }
 
@@ -226,7 +249,8 @@ Result<> RestoredSocket::done_by_owner(const FreezeDelta& late) {
 // because segments out of order may wait behind the gap that it closes.
 Result<> RestoredSocket::receive_data(const FreezeDelta& late) {
   const int fd = fd_.get();
-  (void)buffers_.grow(Buffer::Receive, received_memory(fd) + 2 * late.bytes.size() + kLargestSegment);
+  (void)buffers_.grow(Buffer::Receive,
+                      received_memory(fd) + 2 * late.bytes.size() + kLargestSegment);
   const auto enough = get<int>(fd, SOL_SOCKET, SO_RCVLOWAT, "SO_RCVLOWAT").value_or(1);
   // Otherwise it would not wake us.
   if (enough > 1) TRY(set(fd, SOL_SOCKET, SO_RCVLOWAT, 1, "SO_RCVLOWAT"));
@@ -235,8 +259,10 @@ Result<> RestoredSocket::receive_data(const FreezeDelta& late) {
   Segment segment = next_segment();
   segment.data = late.bytes;
   segment.fin = late.fin && !fin_waits;
-  auto done = segment.data.empty() && !segment.fin ? Result<>() : inject_data(segment, marks_.inject, next());
-  if (done) done = await("the bytes that came late", [&] { return has_received(end + segment.fin); });
+  auto done = segment.data.empty() && !segment.fin ? Result<>()
+                                                   : inject_data(segment, marks_.inject, next());
+  if (done)
+    done = await("the bytes that came late", [&] { return has_received(end + segment.fin); });
   TRY(select_queue(fd, TCP_NO_QUEUE));
   buffers_.shrink(Buffer::Receive);
   if (enough > 1) TRY(set(fd, SOL_SOCKET, SO_RCVLOWAT, enough, "SO_RCVLOWAT"));
@@ -252,7 +278,8 @@ Result<> RestoredSocket::receive_data(const FreezeDelta& late) {
 // until a timer expires.
 Result<> RestoredSocket::hear(const FreezeDelta& late) {
   acknowledged_ += late.acked;
-  if (late.window > 0) window_ = static_cast<std::uint16_t>(std::min<std::uint32_t>(late.window >> wscale_, 0xffff));
+  if (late.window > 0)
+    window_ = static_cast<std::uint16_t>(std::min<std::uint32_t>(late.window >> wscale_, 0xffff));
   Segment segment = next_segment();
   segment.seq += peer_has_finished(state_);
   return inject(segment, marks_.inject);
@@ -290,18 +317,24 @@ Result<> RestoredSocket::go_live() {
     return send_syn();
   }
   TRY(write_unsent());
-  if ((finished_ || (we_have_finished(state_) && state_ != kFinWait2)) && ::shutdown(fd, SHUT_WR) != 0) return fail_errno("shutdown");
+  if ((finished_ || (we_have_finished(state_) && state_ != kFinWait2)) &&
+      ::shutdown(fd, SHUT_WR) != 0)
+    return fail_errno("shutdown");
   if (fin_waits_) {
     // What the peer has by now acknowledged of our bytes and our FIN, its injected FIN
     // must acknowledge as well.
     TRY_LET(outstanding, queued(fd, SIOCOUTQ, "SIOCOUTQ"));
     acknowledged_ = snd_seq_ + 1 - outstanding;
-    if (auto given = give_fin(); !given) log::error("event=fin_lost connection={} error=\"{}\"", to_string(tuple_), to_string(given.error()));
+    if (auto given = give_fin(); !given)
+      log::error("event=fin_lost connection={} error=\"{}\"", to_string(tuple_),
+                 to_string(given.error()));
   }
   if (read_ > 0) TRY(skip_received(fd, read_));
   if (read_shutdown_) (void)::shutdown(fd, SHUT_RD);
   buffers_.settle();
-  if (auto done = peer_knows_all_ ? Result<>() : acknowledge(); !done) log::warn("event=not_acknowledged connection={} error=\"{}\"", to_string(tuple_), to_string(done.error()));
+  if (auto done = peer_knows_all_ ? Result<>() : acknowledge(); !done)
+    log::warn("event=not_acknowledged connection={} error=\"{}\"", to_string(tuple_),
+              to_string(done.error()));
   return {};
 }
 
@@ -322,7 +355,11 @@ Result<> RestoredSocket::acknowledge() const {
 
 std::optional<Segment> RestoredSocket::question() const {
   if (!is_synchronized(state_)) return {};
-  return Segment{.tuple = {tuple_.remote, tuple_.local}, .seq = acknowledged_ - 1, .ack = rcv_seq_ + peer_has_finished(state_), .window = 1024, .data = {}};
+  return Segment{.tuple = {tuple_.remote, tuple_.local},
+                 .seq = acknowledged_ - 1,
+                 .ack = rcv_seq_ + peer_has_finished(state_),
+                 .window = 1024,
+                 .data = {}};
 }
 
 Result<> RestoredSocket::write_unsent() {
@@ -335,7 +372,8 @@ Result<> RestoredSocket::write_unsent() {
     if (errno != EAGAIN) return fail_errno("writing the unsent rest of the send queue");
     // The buffer was made large enough for all the data. If the kernel counts more
     // overhead, it is enlarged again.
-    if (!buffers_.grow(Buffer::Send, 2 * buffers_.size(Buffer::Send))) return fail(ENOBUFS, "{} unsent bytes do not fit into the send buffer", rest.size());
+    if (!buffers_.grow(Buffer::Send, 2 * buffers_.size(Buffer::Send)))
+      return fail(ENOBUFS, "{} unsent bytes do not fit into the send buffer", rest.size());
   }
   return {};
 }
@@ -346,7 +384,8 @@ Result<> RestoredSocket::send_syn() {
   sockaddr_storage address;
   const socklen_t size = tuple_.remote.to(address);
   const int connected = ::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), size);
-  if (connected != 0 && errno != EINPROGRESS) return fail_errno("connect " + to_string(tuple_.remote));
+  if (connected != 0 && errno != EINPROGRESS)
+    return fail_errno("connect " + to_string(tuple_.remote));
   ::fcntl(fd_.get(), F_SETFL, flags);
   return {};
 }
@@ -356,7 +395,8 @@ Result<> RestoredSocket::await(const char* what, const std::function<bool()>& do
   if (done()) return {};
   const unique_fd changes(::epoll_create1(EPOLL_CLOEXEC));
   epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
-  if (!changes || ::epoll_ctl(changes.get(), EPOLL_CTL_ADD, fd_.get(), &event) != 0) return fail_errno("epoll");
+  if (!changes || ::epoll_ctl(changes.get(), EPOLL_CTL_ADD, fd_.get(), &event) != 0)
+    return fail_errno("epoll");
   do
     if (done()) return {};
   while (::epoll_wait(changes.get(), &event, 1, kInjectionTimeoutMs) > 0);

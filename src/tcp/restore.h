@@ -7,11 +7,11 @@
 #include "base/address.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
-#include "wire/tcp_generated.h"
 #include "tcp/buffers.h"
-#include "tcp/inject.h"
 #include "tcp/freeze_delta.h"
+#include "tcp/inject.h"
 #include "tcp/marks.h"
+#include "wire/tcp_generated.h"
 
 namespace sockmi::tcp {
 
@@ -67,7 +67,9 @@ class RestoredSocket {
   Result<> write_unsent();
   Result<> acknowledge() const;
   Result<> await(const char* what, const std::function<bool()>& done) const;
-  Segment next_segment() const { return {.tuple = tuple_, .seq = rcv_seq_, .ack = acknowledged_, .window = window_}; }
+  Segment next_segment() const {
+    return {.tuple = tuple_, .seq = rcv_seq_, .ack = acknowledged_, .window = window_};
+  }
   Next next() const { return sample_ > 0 ? Next::IsAsSample : Next::IsMeasured; }
   bool has_received(std::uint32_t end) const;
   std::uint8_t state() const;
@@ -78,20 +80,20 @@ class RestoredSocket {
   const std::uint8_t state_;  // the state to reach
   const std::uint32_t owner_mark_;
   const bool owner_reuse_address_, read_shutdown_;
-  std::uint32_t rcv_seq_, snd_seq_;     // behind all bytes received, and all bytes to be sent
-  std::uint32_t to_come_;               // bytes to be sent behind snd_seq_ that are still missing
-  std::uint32_t acknowledged_;          // by the peer, when the image was taken
+  std::uint32_t rcv_seq_, snd_seq_;  // behind all bytes received, and all bytes to be sent
+  std::uint32_t to_come_;            // bytes to be sent behind snd_seq_ that are still missing
+  std::uint32_t acknowledged_;       // by the peer, when the image was taken
   std::uint8_t wscale_;
-  std::size_t sample_;                  // see overhead.h; 0: none
-  std::uint32_t rcv_wup_ = 0;           // the peer has an acknowledgement up to here
-  std::uint16_t window_ = 0;            // the peer's, as in a header
-  bool fin_waits_ = false;              // the peer's FIN, until ours is sent
-  bool peer_knows_all_ = false;         // it has an acknowledgement of all that it sent
+  std::size_t sample_;           // see overhead.h; 0: none
+  std::uint32_t rcv_wup_ = 0;    // the peer has an acknowledgement up to here
+  std::uint16_t window_ = 0;     // the peer's, as in a header
+  bool fin_waits_ = false;       // the peer's FIN, until ours is sent
+  bool peer_knows_all_ = false;  // it has an acknowledgement of all that it sent
   bool nothing_to_read_ = false;
   Buffers buffers_;
   Bytes unsent_;
-  bool finished_ = false;  // our FIN is behind them, but was not when the image was taken
-  std::uint32_t read_ = 0;              // bytes of the receive queue that another thread has read
+  bool finished_ = false;   // our FIN is behind them, but was not when the image was taken
+  std::uint32_t read_ = 0;  // bytes of the receive queue that another thread has read
   mutable Heard heard_;
 };
 

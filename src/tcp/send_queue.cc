@@ -12,11 +12,11 @@
 
 #include <optional>
 
-#include "tcp/stream_positions.h"
 #include "tcp/queues.h"
 #include "tcp/send_buffer.h"
 #include "tcp/socket_options.h"
 #include "tcp/states.h"
+#include "tcp/stream_positions.h"
 
 namespace sockmi::tcp {
 namespace {
@@ -33,7 +33,8 @@ Result<std::optional<SendQueue>> try_to_read(int fd) {
   TRY_LET(sequence_after, queue_sequence(fd, TCP_SEND_QUEUE));
   TRY(select_queue(fd, TCP_NO_QUEUE));
   TRY_LET(after, Place::of(fd));
-  const bool steady = sequence == sequence_after && before.written == after.written && before.acknowledged == after.acknowledged && before.state == after.state;
+  const bool steady = sequence == sequence_after && before.written == after.written &&
+                      before.acknowledged == after.acknowledged && before.state == after.state;
   if (!steady) return std::nullopt;
   if (!bytes) return std::unexpected(bytes.error());
   return SendQueue{sequence - has_sent_fin(after.state), after.written, std::move(*bytes)};

@@ -19,8 +19,12 @@ namespace {
 constexpr int kAttempts = 100;
 constexpr std::size_t kMost = 4096;
 
-Result<tcp_repair_window> window_of(int fd) { return get<tcp_repair_window>(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"); }
-Result<std::uint32_t> selected_sequence(int fd) { return get<std::uint32_t>(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, "TCP_QUEUE_SEQ"); }
+Result<tcp_repair_window> window_of(int fd) {
+  return get<tcp_repair_window>(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW");
+}
+Result<std::uint32_t> selected_sequence(int fd) {
+  return get<std::uint32_t>(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, "TCP_QUEUE_SEQ");
+}
 
 // Leaves the send queue selected.
 Result<Sequences> learn_received(int fd, std::optional<wire::Window>& before) {
@@ -29,7 +33,8 @@ Result<Sequences> learn_received(int fd, std::optional<wire::Window>& before) {
     TRY(set_repair(fd, TCP_REPAIR_ON));
     TRY_LET(real, window_of(fd));
     // The probe changes it.
-    if (!before) before.emplace(real.snd_wl1, real.snd_wnd, real.max_window, real.rcv_wnd, real.rcv_wup);
+    if (!before)
+      before.emplace(real.snd_wl1, real.snd_wnd, real.max_window, real.rcv_wnd, real.rcv_wup);
     TRY(set_repair(fd, TCP_REPAIR_OFF));
     TRY(set_repair(fd, TCP_REPAIR_ON));
     TRY_LET(probed, window_of(fd));
@@ -37,9 +42,11 @@ Result<Sequences> learn_received(int fd, std::optional<wire::Window>& before) {
     TRY(select_queue(fd, TCP_SEND_QUEUE));
     TRY(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
     TRY_LET(now, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-    if (then.tcpi_state != kEstablished || now.tcpi_state != kEstablished) return fail(EAGAIN, "a FIN has come in");
+    if (then.tcpi_state != kEstablished || now.tcpi_state != kEstablished)
+      return fail(EAGAIN, "a FIN has come in");
     if (then.tcpi_segs_in != now.tcpi_segs_in) continue;
-    const std::uint32_t received = probed.snd_wl1 + 1 - static_cast<std::uint32_t>(now.tcpi_bytes_received);
+    const std::uint32_t received =
+        probed.snd_wl1 + 1 - static_cast<std::uint32_t>(now.tcpi_bytes_received);
     return Sequences{.received = received, .mss = mss, .max_window = real.max_window};
   }
   return fail(EAGAIN, "the socket does not come to rest");
@@ -51,8 +58,10 @@ Result<std::uint32_t> learn_written(int fd) {
     TRY_LET(before, Place::of(fd));
     TRY_LET(sequence, selected_sequence(fd));
     TRY_LET(after, Place::of(fd));
-    if (before.state != kEstablished || after.state != kEstablished) return fail(EAGAIN, "the connection ends");
-    if (before.written == after.written) return sequence - static_cast<std::uint32_t>(after.written);
+    if (before.state != kEstablished || after.state != kEstablished)
+      return fail(EAGAIN, "the connection ends");
+    if (before.written == after.written)
+      return sequence - static_cast<std::uint32_t>(after.written);
     if (!full) (void)full.emplace(fd).resize(1);
   }
   return fail(EAGAIN, "the application writes without a pause");
@@ -72,7 +81,8 @@ bool Sequences::match(int fd) const {
   const auto sequence = selected_sequence(fd);
   const auto after = Place::of(fd);
   if (!before || !sequence || !after) return false;
-  return *sequence - written - static_cast<std::uint32_t>(before->written) <= static_cast<std::uint32_t>(after->written - before->written);
+  return *sequence - written - static_cast<std::uint32_t>(before->written) <=
+         static_cast<std::uint32_t>(after->written - before->written);
 }
 
 void Histories::remember(std::uint64_t cookie, const History& history) {

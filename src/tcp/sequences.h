@@ -9,8 +9,8 @@
 #include <optional>
 
 #include "base/error.h"
-#include "wire/tcp_generated.h"
 #include "tcp/stream_positions.h"
+#include "wire/tcp_generated.h"
 
 namespace sockmi::tcp {
 
@@ -28,8 +28,12 @@ struct Sequences {
   // been in repair mode since, they must be learned again.
   bool match(int fd) const;
 
-  std::uint32_t end_of_received(const Place& place) const { return received + static_cast<std::uint32_t>(place.received); }
-  std::uint32_t acknowledged(const Place& place) const { return written + static_cast<std::uint32_t>(place.acknowledged); }
+  std::uint32_t end_of_received(const Place& place) const {
+    return received + static_cast<std::uint32_t>(place.received);
+  }
+  std::uint32_t acknowledged(const Place& place) const {
+    return written + static_cast<std::uint32_t>(place.acknowledged);
+  }
 };
 
 // What is known of a socket before it is frozen.

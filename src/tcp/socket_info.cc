@@ -14,23 +14,29 @@ namespace {
 Result<SocketAddress> peer_name(int fd, int family) {
   sockaddr_storage address{};
   socklen_t size = family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &address, &size) != 0) return fail_errno("SO_PEERNAME");
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &address, &size) != 0)
+    return fail_errno("SO_PEERNAME");
   return SocketAddress::from(reinterpret_cast<const sockaddr*>(&address));
 }
 
 // Otherwise a connection that has ended looks like a bound socket.
-bool has_ended(int fd) { return poll_now(fd, POLLRDHUP) & (POLLRDHUP | POLLERR); }
+bool has_ended(int fd) {
+  return poll_now(fd, POLLRDHUP) & (POLLRDHUP | POLLERR);
+}
 
 }  // namespace
 
-Result<std::uint64_t> cookie_of(int fd) { return get<std::uint64_t>(fd, SOL_SOCKET, SO_COOKIE, "SO_COOKIE"); }
+Result<std::uint64_t> cookie_of(int fd) {
+  return get<std::uint64_t>(fd, SOL_SOCKET, SO_COOKIE, "SO_COOKIE");
+}
 
 Result<SocketInfo> socket_info(int fd) {
   TRY_LET(protocol, get<int>(fd, SOL_SOCKET, SO_PROTOCOL, "the descriptor"));
   SocketInfo facts;
   sockaddr_storage address{};
   socklen_t size = sizeof address;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return fail_errno("getsockname");
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0)
+    return fail_errno("getsockname");
   if (protocol != IPPROTO_TCP || (address.ss_family != AF_INET && address.ss_family != AF_INET6))
     return fail(EPROTONOSUPPORT, "the socket is not TCP");
   facts.tuple.local = SocketAddress::from(reinterpret_cast<const sockaddr*>(&address));
@@ -41,7 +47,8 @@ Result<SocketInfo> socket_info(int fd) {
   facts.cookie = cookie;
   if (facts.state == kClose) {
     if (has_ended(fd)) return fail(ENOTCONN, "the connection is closed");
-    if (facts.tuple.local == SocketAddress{.ip = {.family = address.ss_family}}) return fail(ENOTCONN, "the socket is neither bound nor connected");
+    if (facts.tuple.local == SocketAddress{.ip = {.family = address.ss_family}})
+      return fail(ENOTCONN, "the socket is neither bound nor connected");
   } else if (facts.state != kListen) {
     TRY_LET(remote, peer_name(fd, address.ss_family));
     facts.tuple.remote = remote;

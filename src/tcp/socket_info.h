@@ -13,7 +13,7 @@ struct SocketInfo {
   // IPv4-mapped addresses as IPv6, as the socket has them; no remote address if it is
   // bound or listening.
   FourTuple tuple;
-  std::uint8_t state = 0;    // of states.h; kClose: bound
+  std::uint8_t state = 0;  // of states.h; kClose: bound
   // Bytes received in order since the connection began, or since this socket of it was
   // created.
   std::uint64_t received = 0;

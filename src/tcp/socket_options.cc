@@ -55,7 +55,8 @@ std::vector<Known> ask_kernel(int family) {
   Value room;
   for (const Option& option : moved_options())
     if (option.level != IPPROTO_IPV6 || family == AF_INET6)
-      if (const auto value = read(socket.get(), option.level, option.name, room)) all.push_back({&option, Bytes(value->begin(), value->end())});
+      if (const auto value = read(socket.get(), option.level, option.name, room))
+        all.push_back({&option, Bytes(value->begin(), value->end())});
   return all;
 }
 
@@ -66,8 +67,12 @@ const std::vector<Known>& known_options(bool v6) {
 
 }  // namespace
 
-Result<> set_repair(int fd, int mode) { return set(fd, IPPROTO_TCP, TCP_REPAIR, mode, "TCP_REPAIR"); }
-Result<> select_queue(int fd, int queue) { return set(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, queue, "TCP_REPAIR_QUEUE"); }
+Result<> set_repair(int fd, int mode) {
+  return set(fd, IPPROTO_TCP, TCP_REPAIR, mode, "TCP_REPAIR");
+}
+Result<> select_queue(int fd, int queue) {
+  return set(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, queue, "TCP_REPAIR_QUEUE");
+}
 
 Result<std::uint32_t> queue_sequence(int fd, int queue) {
   TRY(select_queue(fd, queue));
@@ -79,7 +84,9 @@ int poll_now(int fd, short events) {
   return ::poll(&ask, 1, 0) == 1 ? ask.revents : 0;
 }
 
-void add_option(wire::TcpT& image, int level, int name, ByteView value) { image.options.push_back(make_option(level, name, value)); }
+void add_option(wire::TcpT& image, int level, int name, ByteView value) {
+  image.options.push_back(make_option(level, name, value));
+}
 
 Settings read_settings(int fd, int family, bool passive) {
   Settings settings;
@@ -87,7 +94,8 @@ Settings read_settings(int fd, int family, bool passive) {
   for (const auto& [option, fresh] : known_options(family == AF_INET6)) {
     if (option->when == When::Passive && !passive) continue;
     const auto value = read(fd, option->level, option->name, room);
-    if (value && (option->otherwise == DefaultOrigin::OfTheHost || !std::ranges::equal(*value, fresh)))
+    if (value &&
+        (option->otherwise == DefaultOrigin::OfTheHost || !std::ranges::equal(*value, fresh)))
       settings.push_back(make_option(option->level, option->name, *value));
   }
   return settings;
@@ -97,13 +105,17 @@ void capture_options(int fd, wire::TcpT& image) {
   const bool v6 = image.local_ip.size() == 16;
   char congestion[17] = {};
   socklen_t size = 16;
-  if (::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, &size) == 0) image.congestion = congestion;
-  image.window_clamp = get<std::uint32_t>(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, "TCP_WINDOW_CLAMP").value_or(0);
-  image.transparent = (v6 ? get<int>(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, "IPV6_TRANSPARENT") : get<int>(fd, IPPROTO_IP, IP_TRANSPARENT, "IP_TRANSPARENT"))
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, &size) == 0)
+    image.congestion = congestion;
+  image.window_clamp =
+      get<std::uint32_t>(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, "TCP_WINDOW_CLAMP").value_or(0);
+  image.transparent = (v6 ? get<int>(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, "IPV6_TRANSPARENT")
+                          : get<int>(fd, IPPROTO_IP, IP_TRANSPARENT, "IP_TRANSPARENT"))
                           .value_or(0) == 1;
   Value room;
   for (const int name : kBufferOptions)
-    if (const auto value = read(fd, SOL_SOCKET, name, room)) add_option(image, SOL_SOCKET, name, *value);
+    if (const auto value = read(fd, SOL_SOCKET, name, room))
+      add_option(image, SOL_SOCKET, name, *value);
   const std::uint8_t nonblocking = (::fcntl(fd, F_GETFL) & O_NONBLOCK) ? 1 : 0;
   add_option(image, kFlagsLevel, 0, {&nonblocking, 1});
 }
@@ -116,21 +128,26 @@ void restore_options(int fd, const wire::TcpT& image, When when) {
       continue;
     }
     // Sets only options that are in the table: an image must not reach any other option.
-    const auto known = std::ranges::find_if(moved_options(), [&](const Option& o) { return o.level == option->level && o.name == option->name; });
+    const auto known = std::ranges::find_if(moved_options(), [&](const Option& o) {
+      return o.level == option->level && o.name == option->name;
+    });
     if (known == moved_options().end() || known->when != when) continue;
-    if (::setsockopt(fd, option->level, option->name, option->value.data(), static_cast<socklen_t>(option->value.size())) != 0)
+    if (::setsockopt(fd, option->level, option->name, option->value.data(),
+                     static_cast<socklen_t>(option->value.size())) != 0)
       log::debug("event=option_not_restored option={} errno={}", known->text, errno);
   }
 }
 
 void restore_congestion_control(int fd, const wire::TcpT& image) {
   if (!image.congestion.empty() &&
-      ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, image.congestion.data(), static_cast<socklen_t>(image.congestion.size())) != 0)
+      ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, image.congestion.data(),
+                   static_cast<socklen_t>(image.congestion.size())) != 0)
     log::warn("event=congestion_control_not_here name={}", image.congestion);
 }
 
 Result<> set_transparent(int fd, int family) {
-  return family == AF_INET6 ? set(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT") : set(fd, IPPROTO_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT");
+  return family == AF_INET6 ? set(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT")
+                            : set(fd, IPPROTO_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT");
 }
 
 }  // namespace sockmi::tcp

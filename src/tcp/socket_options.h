@@ -9,8 +9,8 @@
 
 #include "base/error.h"
 #include "base/secret.h"
-#include "wire/tcp_generated.h"
 #include "tcp/option_table.h"
+#include "wire/tcp_generated.h"
 
 namespace sockmi::tcp {
 
@@ -28,8 +28,8 @@ Result<T> get(int fd, int level, int name, const char* what) {
   return value;
 }
 
-Result<> set_repair(int fd, int mode);            // TCP_REPAIR_ON, _OFF, _OFF_NO_WP
-Result<> select_queue(int fd, int queue);         // TCP_NO_QUEUE, TCP_RECV_QUEUE, TCP_SEND_QUEUE
+Result<> set_repair(int fd, int mode);     // TCP_REPAIR_ON, _OFF, _OFF_NO_WP
+Result<> select_queue(int fd, int queue);  // TCP_NO_QUEUE, TCP_RECV_QUEUE, TCP_SEND_QUEUE
 Result<std::uint32_t> queue_sequence(int fd, int queue);
 
 // Returns what poll(2) reports for the descriptor now.

@@ -16,8 +16,12 @@ constexpr int kAttempts = 100;
 
 }  // namespace
 
-bool has_received_fin(int state) { return peer_has_finished(state) || state == kClose; }
-bool has_sent_fin(int state) { return we_have_finished(state) || state == kClose; }
+bool has_received_fin(int state) {
+  return peer_has_finished(state) || state == kClose;
+}
+bool has_sent_fin(int state) {
+  return we_have_finished(state) || state == kClose;
+}
 
 Result<Place> Place::of(int fd) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -25,12 +29,14 @@ Result<Place> Place::of(int fd) {
     TRY_LET(unread, queued(fd, SIOCINQ, "SIOCINQ"));
     TRY_LET(outstanding, queued(fd, SIOCOUTQ, "SIOCOUTQ"));
     TRY_LET(after, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-    const bool steady = before.tcpi_state == after.tcpi_state && before.tcpi_bytes_received == after.tcpi_bytes_received &&
+    const bool steady = before.tcpi_state == after.tcpi_state &&
+                        before.tcpi_bytes_received == after.tcpi_bytes_received &&
                         before.tcpi_bytes_acked == after.tcpi_bytes_acked;
     if (!steady) continue;
     const int state = after.tcpi_state;
     const std::uint64_t received = after.tcpi_bytes_received - has_received_fin(state);
-    return Place{state, received - unread, received, after.tcpi_bytes_acked, after.tcpi_bytes_acked + outstanding - has_sent_fin(state)};
+    return Place{state, received - unread, received, after.tcpi_bytes_acked,
+                 after.tcpi_bytes_acked + outstanding - has_sent_fin(state)};
   }
   return fail(EAGAIN, "the socket does not come to rest");
 }

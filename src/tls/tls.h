@@ -49,7 +49,7 @@ bool is_spent(const SSL* ssl);
 void doubt(SSL* ssl);
 
 std::size_t write_taken(const SSL* ssl);
-bool was_reused(const SSL* ssl);    // whether the handshake with the peer was a resumption
+bool was_reused(const SSL* ssl);     // whether the handshake with the peer was a resumption
 bool in_mid_record(const SSL* ssl);  // libssl has read a part of a record
 
 // Sends a KeyUpdate that requests one from the peer. What the socket does not accept is

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t kLongestName = 255;
 constexpr std::uint32_t kMostPadding = 1 << 17;  // twice the largest packet
-constexpr std::size_t kLongestReason = 1024;  // of an error, for logs and users
+constexpr std::size_t kLongestReason = 1024;     // of an error, for logs and users
 
 template <class Table>
 Secret pack(Request type, WipingBuilder& builder, flatbuffers::Offset<Table> request) {
@@ -18,18 +18,22 @@ Secret pack(Request type, WipingBuilder& builder, flatbuffers::Offset<Table> req
   return builder.take();
 }
 
-flatbuffers::Offset<flatbuffers::Vector<std::uint8_t>> vector(WipingBuilder& builder, ByteView bytes) {
+flatbuffers::Offset<flatbuffers::Vector<std::uint8_t>> vector(WipingBuilder& builder,
+                                                              ByteView bytes) {
   return builder.CreateVector(bytes.data(), bytes.size());
 }
 
 // Returns the peer's address; "" for a bound or listening socket, which has no peer.
-std::string remote_of(const FourTuple& tuple) { return tuple.remote.port == 0 ? std::string() : to_string(tuple.remote); }
+std::string remote_of(const FourTuple& tuple) {
+  return tuple.remote.port == 0 ? std::string() : to_string(tuple.remote);
+}
 
 // Reads an error that another host has sent. Control characters are replaced, so that no
 // host can forge a line of our log.
 Error error_of(int code, const flatbuffers::String* reason) {
   std::string text = string(reason).substr(0, kLongestReason);
-  std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
+  std::ranges::replace_if(
+      text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
   return {code, std::move(text)};
 }
 
@@ -37,13 +41,15 @@ Error error_of(int code, const flatbuffers::String* reason) {
 
 std::string to_hex(const MigrationId& id) {
   std::string out;
-  for (const auto byte : id) fmt::format_to(std::back_inserter(out), "{:02x}", byte);
+  for (const auto byte : id)
+    fmt::format_to(std::back_inserter(out), "{:02x}", byte);
   return out;
 }
 
 Result<MigrationId> read_id(ByteView bytes) {
   MigrationId id;
-  if (bytes.size() != id.size()) return fail(EBADMSG, "a migration id has {} bytes, not {}", id.size(), bytes.size());
+  if (bytes.size() != id.size())
+    return fail(EBADMSG, "a migration id has {} bytes, not {}", id.size(), bytes.size());
   std::ranges::copy(bytes, id.begin());
   return id;
 }
@@ -58,7 +64,8 @@ FourTuple tuple_of(const TcpT& tcp) {
 Secret pack_prepare(std::span<const OutgoingImage> endpoints, const SocketAddress& line) {
   std::size_t size = 1024;
   for (const auto& [id, endpoint, ahead] : endpoints)
-    size += 2048 + endpoint->tls.size() + endpoint->payload.size() + endpoint->tcp.receive_queue.size() + endpoint->tcp.send_queue.size();
+    size += 2048 + endpoint->tls.size() + endpoint->payload.size() +
+            endpoint->tcp.receive_queue.size() + endpoint->tcp.send_queue.size();
   WipingBuilder builder(size);
   std::vector<flatbuffers::Offset<wire::PreparedImage>> all;
   for (const auto& [id, endpoint, ahead] : endpoints) {
@@ -69,19 +76,23 @@ Secret pack_prepare(std::span<const OutgoingImage> endpoints, const SocketAddres
     const auto payload = vector(builder, endpoint->payload);
     const auto home = builder.CreateString(endpoint->home);
     const auto home_line = builder.CreateString(to_string(endpoint->home_line));
-    const auto image = CreateEndpointImage(builder, service, owner, endpoint->state, tcp, tls, payload, home, home_line,
-                                           endpoint->generation, endpoint->owner.uid);
+    const auto image =
+        CreateEndpointImage(builder, service, owner, endpoint->state, tcp, tls, payload, home,
+                            home_line, endpoint->generation, endpoint->owner.uid);
     all.push_back(CreatePreparedImage(builder, vector(builder, id), image, ahead));
   }
-  return pack(Request::Prepare, builder, CreatePrepareDirect(builder, to_string(line).c_str(), &all));
+  return pack(Request::Prepare, builder,
+              CreatePrepareDirect(builder, to_string(line).c_str(), &all));
 }
 
 Result<Endpoint> read_endpoint(const EndpointImage* from) {
-  if (!from || !from->tcp() || !from->service() || !from->owner() || !from->home() || !from->home_line())
+  if (!from || !from->tcp() || !from->service() || !from->owner() || !from->home() ||
+      !from->home_line())
     return fail(EBADMSG, "an endpoint with parts missing");
   for (const auto* name : {from->service(), from->owner(), from->home()})
     if (name->size() > kLongestName) return fail(EBADMSG, "a name of {} bytes", name->size());
-  if (has_unknown_fields(*from)) return fail(ENOTSUP, "an endpoint with parts that only a newer build knows");
+  if (has_unknown_fields(*from))
+    return fail(ENOTSUP, "an endpoint with parts that only a newer build knows");
   Endpoint out;
   out.service = from->service()->str();
   out.owner = {from->owner_uid(), from->owner()->str()};
@@ -103,7 +114,8 @@ Secret pack_commit(const std::vector<Committed>& endpoints) {
   WipingBuilder builder(1024);
   std::vector<flatbuffers::Offset<CommittedImage>> all;
   for (const Committed& each : endpoints) {
-    all.push_back(CreateCommittedImage(builder, vector(builder, each.id), FreezeDelta::Pack(builder, &each.late)));
+    all.push_back(CreateCommittedImage(builder, vector(builder, each.id),
+                                       FreezeDelta::Pack(builder, &each.late)));
   }
   return pack(Request::Commit, builder, CreateCommitDirect(builder, &all));
 }
@@ -111,7 +123,8 @@ Secret pack_commit(const std::vector<Committed>& endpoints) {
 Result<std::vector<Committed>> read_commit(const Commit& from) {
   std::vector<Committed> out;
   if (!from.endpoints()) return out;
-  if (from.endpoints()->size() > kMostEndpoints) return fail(EMSGSIZE, "{} endpoints in one message", from.endpoints()->size());
+  if (from.endpoints()->size() > kMostEndpoints)
+    return fail(EMSGSIZE, "{} endpoints in one message", from.endpoints()->size());
   for (const auto* each : *from.endpoints()) {
     TRY_LET(id, read_id(view(each->id())));
     Committed& endpoint = out.emplace_back(Committed{.id = id});
@@ -123,12 +136,14 @@ Result<std::vector<Committed>> read_commit(const Commit& from) {
 Secret pack_abort(std::span<const MigrationId> ids) {
   WipingBuilder builder;
   const auto* first = reinterpret_cast<const std::uint8_t*>(ids.data());
-  return pack(Request::Abort, builder, CreateAbort(builder, builder.CreateVector(first, ids.size_bytes())));
+  return pack(Request::Abort, builder,
+              CreateAbort(builder, builder.CreateVector(first, ids.size_bytes())));
 }
 
 Result<std::vector<MigrationId>> read_ids(ByteView bytes) {
   std::vector<MigrationId> out;
-  if (bytes.size() > kMostEndpoints * sizeof(MigrationId)) return fail(EMSGSIZE, "{} bytes of migration ids in one message", bytes.size());
+  if (bytes.size() > kMostEndpoints * sizeof(MigrationId))
+    return fail(EMSGSIZE, "{} bytes of migration ids in one message", bytes.size());
   for (; !bytes.empty(); bytes = bytes.subspan(sizeof(MigrationId))) {
     TRY_LET(id, read_id(bytes.first(std::min(bytes.size(), sizeof(MigrationId)))));
     out.push_back(id);
@@ -139,13 +154,15 @@ Result<std::vector<MigrationId>> read_ids(ByteView bytes) {
 Secret pack_rest(const MigrationId& id, const FreezeDeltaT& late) {
   WipingBuilder builder(256 + late.written.size());
   const auto name = vector(builder, id);
-  return pack(Request::LateWrite, builder, CreateLateWrite(builder, name, FreezeDelta::Pack(builder, &late)));
+  return pack(Request::LateWrite, builder,
+              CreateLateWrite(builder, name, FreezeDelta::Pack(builder, &late)));
 }
 
 Secret pack_rest(std::span<const MigrationId> untouched) {
   WipingBuilder builder;
   const auto* first = reinterpret_cast<const std::uint8_t*>(untouched.data());
-  return pack(Request::LateWrite, builder, CreateLateWrite(builder, builder.CreateVector(first, untouched.size_bytes())));
+  return pack(Request::LateWrite, builder,
+              CreateLateWrite(builder, builder.CreateVector(first, untouched.size_bytes())));
 }
 
 Secret pack_straggler(const StragglerT& straggler) {
@@ -163,20 +180,24 @@ Secret pack_passages(const std::vector<Crossing>& connections) {
   std::vector<flatbuffers::Offset<PathQuery>> passages;
   std::uint32_t largest = 0;
   for (const auto& [tuple, size, near] : connections) {
-    const auto local = builder.CreateString(to_string(tuple.local)), remote = builder.CreateString(to_string(tuple.remote));
+    const auto local = builder.CreateString(to_string(tuple.local)),
+               remote = builder.CreateString(to_string(tuple.remote));
     passages.push_back(CreatePathQuery(builder, local, remote, size, near));
     largest = std::max(largest, size);
   }
   const auto all = builder.CreateVector(passages);
   // The padding has twice the size of the largest packet, because one packet is full only
   // if the data extends past its end.
-  return pack(Request::PathQueries, builder, CreatePathQueries(builder, all, vector(builder, Bytes(std::min(2 * largest, kMostPadding)))));
+  return pack(
+      Request::PathQueries, builder,
+      CreatePathQueries(builder, all, vector(builder, Bytes(std::min(2 * largest, kMostPadding)))));
 }
 
 Result<std::vector<Crossing>> read_passages(const PathQueries& said) {
   std::vector<Crossing> connections;
   if (!said.connections()) return connections;
-  if (said.connections()->size() > kMostEndpoints) return fail(EMSGSIZE, "{} connections in one message", said.connections()->size());
+  if (said.connections()->size() > kMostEndpoints)
+    return fail(EMSGSIZE, "{} connections in one message", said.connections()->size());
   for (const auto* each : *said.connections()) {
     TRY_LET(tuple, read_tuple(each->local(), each->remote()));
     if (tuple.remote.port == 0) return fail(EBADMSG, "a connection without a peer");
@@ -196,31 +217,36 @@ Secret pack_inquire(const MigrationId& id) {
   return pack(Request::QueryOutcome, builder, CreateQueryOutcome(builder, vector(builder, id)));
 }
 
-Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
-                  std::uint64_t generation) {
+Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host,
+                  const std::string& service, std::uint64_t generation) {
   WipingBuilder builder;
   return pack(Request::Moved, builder,
-              CreateMovedDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(), to_string(to).c_str(),
-                                host.c_str(), service.c_str(), generation));
+              CreateMovedDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(),
+                                to_string(to).c_str(), host.c_str(), service.c_str(), generation));
 }
 
-Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line, std::uint64_t generation, bool routed) {
+Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+                 std::uint64_t generation, bool routed) {
   WipingBuilder builder;
-  return pack(Request::QueryHolder, builder,
-              CreateQueryHolderDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(), service.c_str(), to_string(line).c_str(),
-                               generation, routed));
+  return pack(
+      Request::QueryHolder, builder,
+      CreateQueryHolderDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(),
+                              service.c_str(), to_string(line).c_str(), generation, routed));
 }
 
 Secret pack_ended(const FourTuple& tuple, std::uint64_t generation) {
   WipingBuilder builder;
   return pack(Request::Ended, builder,
-              CreateEndedDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(), generation));
+              CreateEndedDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(),
+                                generation));
 }
 
-Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned prefix, bool deprecated) {
+Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned prefix,
+                      bool deprecated) {
   WipingBuilder builder;
   return pack(Request::TakeOver, builder,
-              CreateTakeOverDirect(builder, step, to_string(address).c_str(), static_cast<std::uint8_t>(prefix), deprecated));
+              CreateTakeOverDirect(builder, step, to_string(address).c_str(),
+                                   static_cast<std::uint8_t>(prefix), deprecated));
 }
 
 Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers::String* remote) {
@@ -233,7 +259,8 @@ Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers
 
 Secret pack_answer(const Result<>& result, int decided) {
   WipingBuilder builder(256);
-  builder.Finish(CreateAnswerDirect(builder, result ? 0 : result.error().code, result ? "" : result.error().reason.c_str(),
+  builder.Finish(CreateAnswerDirect(builder, result ? 0 : result.error().code,
+                                    result ? "" : result.error().reason.c_str(),
                                     static_cast<std::int8_t>(decided)));
   return builder.take();
 }
@@ -241,18 +268,23 @@ Secret pack_answer(const Result<>& result, int decided) {
 Secret pack_answer(const std::vector<Result<>>& verdicts, std::chrono::microseconds took) {
   WipingBuilder builder(64 + 32 * verdicts.size());
   std::vector<flatbuffers::Offset<Verdict>> all;
-  for (const auto& verdict : verdicts) all.push_back(CreateVerdictDirect(builder, verdict ? 0 : verdict.error().code, verdict ? nullptr : verdict.error().reason.c_str()));
-  builder.Finish(CreateAnswerDirect(builder, 0, "", 0, &all, static_cast<std::uint32_t>(took.count())));
+  for (const auto& verdict : verdicts)
+    all.push_back(CreateVerdictDirect(builder, verdict ? 0 : verdict.error().code,
+                                      verdict ? nullptr : verdict.error().reason.c_str()));
+  builder.Finish(
+      CreateAnswerDirect(builder, 0, "", 0, &all, static_cast<std::uint32_t>(took.count())));
   return builder.take();
 }
 
 Result<std::vector<Result<>>> read_verdicts(ByteView bytes, std::size_t count) {
   TRY(read_answer(bytes));
   TRY_LET(answer, read<Answer>(bytes));
-  if (!answer->verdicts() || answer->verdicts()->size() != count) return fail(EPROTO, "not as many verdicts as endpoints");
+  if (!answer->verdicts() || answer->verdicts()->size() != count)
+    return fail(EPROTO, "not as many verdicts as endpoints");
   std::vector<Result<>> out;
   for (const auto* each : *answer->verdicts())
-    out.push_back(each->error() == 0 ? Result<>() : std::unexpected(error_of(each->error(), each->reason())));
+    out.push_back(each->error() == 0 ? Result<>()
+                                     : std::unexpected(error_of(each->error(), each->reason())));
   return out;
 }
 

@@ -2,9 +2,9 @@
 // messages about it.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <set>
-#include <array>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,13 +23,13 @@ Result<MigrationId> read_id(ByteView bytes);
 
 struct Endpoint {
   std::string service;
-  User owner;                 // the user who exported it
-  std::uint8_t state = 0;     // one SOCKMI_* bit
+  User owner;              // the user who exported it
+  std::uint8_t state = 0;  // one SOCKMI_* bit
   TcpT tcp;
-  Secret tls;                 // sealed; empty: no TLS
+  Secret tls;  // sealed; empty: no TLS
   Secret payload;
-  std::string home;           // the host that owns the local address
-  SocketAddress home_line;    // where home's control channel listens
+  std::string home;              // the host that owns the local address
+  SocketAddress home_line;       // where home's control channel listens
   std::uint64_t generation = 0;  // see connections/records.h
 };
 
@@ -71,10 +71,13 @@ Secret pack_ahead(const MigrationId& id, ByteView bytes);
 Secret pack_inquire(const MigrationId& id);
 Secret pack_rest(const MigrationId& id, const FreezeDeltaT& late);
 Secret pack_straggler(const StragglerT& straggler);
-Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service = {}, std::uint64_t generation = 0);
-Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line, std::uint64_t generation = 0, bool routed = false);
+Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host,
+                  const std::string& service = {}, std::uint64_t generation = 0);
+Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line,
+                 std::uint64_t generation = 0, bool routed = false);
 Secret pack_ended(const FourTuple& tuple, std::uint64_t generation = 0);
-Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned prefix, bool deprecated);
+Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned prefix,
+                      bool deprecated);
 // Reads the connection that a Moved, an Ended or a QueryHolder is about. An empty
 // `remote`: it has no peer.
 Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers::String* remote);

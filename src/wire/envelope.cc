@@ -13,7 +13,8 @@ namespace {
 constexpr std::size_t kHead = 14, kDigest = 32;
 
 void put(Secret& out, std::uint32_t value, unsigned bytes) {
-  while (bytes-- > 0) out.push_back(static_cast<std::uint8_t>(value >> (8 * bytes)));
+  while (bytes-- > 0)
+    out.push_back(static_cast<std::uint8_t>(value >> (8 * bytes)));
 }
 
 Secret make_head(std::uint16_t kind, std::uint16_t version, std::size_t length) {
@@ -44,11 +45,14 @@ Secret seal(std::uint16_t kind, std::uint16_t version, ByteView body) {
 
 Result<Secret> unseal(std::uint16_t kind, std::uint16_t version, ByteView sealed) {
   if (sealed.size() < kHead + kDigest) return fail(EBADMSG, "no image: {} bytes", sealed.size());
-  const ByteView head = sealed.first(kHead), sum = sealed.subspan(kHead, kDigest), body = sealed.subspan(kHead + kDigest);
-  if (!std::ranges::equal(digest(head, body), sum)) return fail(EBADMSG, "no image, or a damaged one");
+  const ByteView head = sealed.first(kHead), sum = sealed.subspan(kHead, kDigest),
+                 body = sealed.subspan(kHead + kDigest);
+  if (!std::ranges::equal(digest(head, body), sum))
+    return fail(EBADMSG, "no image, or a damaged one");
   const Secret expected = make_head(kind, version, body.size());
   if (std::ranges::equal(head, expected)) return Secret(body.begin(), body.end());
-  if (std::ranges::equal(head.first(8), ByteView(expected).first(8))) return fail(ENOTSUP, "an image of another version");
+  if (std::ranges::equal(head.first(8), ByteView(expected).first(8)))
+    return fail(ENOTSUP, "an image of another version");
   return fail(EBADMSG, "an image of another kind");
 }
 

@@ -11,9 +11,9 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "cluster/cluster.h"
 #include "wire/control_messages.h"
 #include "wire/flatbuffer.h"
-#include "cluster/cluster.h"
 
 namespace asio = boost::asio;
 using namespace sockmi;
@@ -24,10 +24,13 @@ namespace {
 using Words = std::vector<std::string>;
 
 FourTuple tuple_of(const std::string& local, const std::string& remote) {
-  return {*SocketAddress::parse(local), remote == "-" ? SocketAddress() : *SocketAddress::parse(remote)};
+  return {*SocketAddress::parse(local),
+          remote == "-" ? SocketAddress() : *SocketAddress::parse(remote)};
 }
 
-wire::MigrationId id_of(const std::string& number) { return cluster::member({}, static_cast<std::uint32_t>(std::stoul(number))); }
+wire::MigrationId id_of(const std::string& number) {
+  return cluster::member({}, static_cast<std::uint32_t>(std::stoul(number)));
+}
 
 Secret empty_union(int type) {
   wire::WipingBuilder builder;
@@ -47,11 +50,17 @@ Secret straggler(const Words& words) {
   return wire::pack_straggler(said);
 }
 
-Secret expect(const Words&) { return wire::pack_expect(); }
+Secret expect(const Words&) {
+  return wire::pack_expect();
+}
 
 // ID [LOCAL REMOTE HOME]
 Secret prepare(const Words& words) {
-  wire::Endpoint endpoint{.service = "web", .owner = {0, "root"}, .state = 4, .home = "hostB", .home_line = *SocketAddress::parse("10.77.0.2:7078")};
+  wire::Endpoint endpoint{.service = "web",
+                          .owner = {0, "root"},
+                          .state = 4,
+                          .home = "hostB",
+                          .home_line = *SocketAddress::parse("10.77.0.2:7078")};
   endpoint.tcp.local_ip = {10, 77, 0, 2};
   endpoint.tcp.local_port = 443;
   endpoint.tcp.remote_ip = {10, 77, 0, 100};
@@ -68,34 +77,69 @@ Secret prepare(const Words& words) {
   return wire::pack_prepare({&one, 1}, endpoint.home_line);
 }
 
-Secret take_over(wire::TakeOverStep step, const Words& words) { return wire::pack_take_over(step, *IpAddress::parse(words[0]), 24, false); }
+Secret take_over(wire::TakeOverStep step, const Words& words) {
+  return wire::pack_take_over(step, *IpAddress::parse(words[0]), 24, false);
+}
 
 const std::map<std::string, std::function<Secret(const Words&)>> kMessages = {
-    {"null", [](const Words& w) { return empty_union(std::stoi(w[0])); }},
-    {"moved", [](const Words& w) { return wire::pack_moved(tuple_of(w[0], w[1]), *IpAddress::parse(w[2]), w[3], w[4]); }},
-    {"ended", [](const Words& w) { return wire::pack_ended(tuple_of(w[0], w[1])); }},
-    {"held", [](const Words& w) { return wire::pack_held(tuple_of(w[0], w[1]), w[2], *SocketAddress::parse(w[3])); }},
+    {"null",
+     [](const Words& w) {
+       return empty_union(std::stoi(w[0]));
+     }},
+    {"moved",
+     [](const Words& w) {
+       return wire::pack_moved(tuple_of(w[0], w[1]), *IpAddress::parse(w[2]), w[3], w[4]);
+     }},
+    {"ended",
+     [](const Words& w) {
+       return wire::pack_ended(tuple_of(w[0], w[1]));
+     }},
+    {"held",
+     [](const Words& w) {
+       return wire::pack_held(tuple_of(w[0], w[1]), w[2], *SocketAddress::parse(w[3]));
+     }},
     {"straggler", straggler},
     {"expect", expect},
     {"prepare", prepare},
-    {"ahead", [](const Words& w) { return wire::pack_ahead(id_of(w[0]), Bytes(16, 'x')); }},
-    {"abort", [](const Words& w) {
+    {"ahead",
+     [](const Words& w) {
+       return wire::pack_ahead(id_of(w[0]), Bytes(16, 'x'));
+     }},
+    {"abort",
+     [](const Words& w) {
        const auto id = id_of(w[0]);
        return wire::pack_abort({&id, 1});
      }},
-    {"passages", [](const Words& w) { return wire::pack_passages({{.tuple = tuple_of(w[0], w[1]), .largest = 100, .near = false}}); }},
-    {"drop", [](const Words& w) { return take_over(wire::TakeOverStep::Drop, w); }},
-    {"hold", [](const Words& w) { return take_over(wire::TakeOverStep::Hold, w); }},
-    {"keep", [](const Words& w) { return take_over(wire::TakeOverStep::Keep, w); }},
+    {"passages",
+     [](const Words& w) {
+       return wire::pack_passages({{.tuple = tuple_of(w[0], w[1]), .largest = 100, .near = false}});
+     }},
+    {"drop",
+     [](const Words& w) {
+       return take_over(wire::TakeOverStep::Drop, w);
+     }},
+    {"hold",
+     [](const Words& w) {
+       return take_over(wire::TakeOverStep::Hold, w);
+     }},
+    {"keep",
+     [](const Words& w) {
+       return take_over(wire::TakeOverStep::Keep, w);
+     }},
 };
 
 class Member {
  public:
   Member(char** words)
-      : identity_(*cluster::Identity::load(words[0])), address_(*IpAddress::parse(words[1])), host_(words[2]), line_(*SocketAddress::parse(words[3])) {}
+      : identity_(*cluster::Identity::load(words[0])),
+        address_(*IpAddress::parse(words[1])),
+        host_(words[2]),
+        line_(*SocketAddress::parse(words[3])) {}
 
   asio::awaitable<void> run(std::string command, Words words) {
-    transfer_ = *cluster::ControlChannel::open(io_, identity_, {address_, 17078}, [](cluster::AuthenticatedHost, Secret) -> asio::awaitable<Secret> { co_return Secret(); });
+    transfer_ = *cluster::ControlChannel::open(
+        io_, identity_, {address_, 17078},
+        [](cluster::AuthenticatedHost, Secret) -> asio::awaitable<Secret> { co_return Secret(); });
     if (command == "reserve") {
       co_await reserve(words);
     } else if (command == "hello") {
@@ -104,7 +148,8 @@ class Member {
       std::mt19937 random(static_cast<unsigned>(std::stoul(words[0])));
       for (int i = 0; i < std::stoi(words[1]); ++i) {
         Secret bytes(random() % 400);
-        for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random());
+        for (auto& byte : bytes)
+          byte = static_cast<std::uint8_t>(random());
         co_await say(std::move(bytes));
       }
     } else {
@@ -113,10 +158,11 @@ class Member {
   }
 
   void start(std::string command, Words words) {
-    asio::co_spawn(io_, run(std::move(command), std::move(words)), [this](std::exception_ptr thrown) {
-      if (thrown) std::puts("failed");
-      io_.stop();
-    });
+    asio::co_spawn(io_, run(std::move(command), std::move(words)),
+                   [this](std::exception_ptr thrown) {
+                     if (thrown) std::puts("failed");
+                     io_.stop();
+                   });
     io_.run();
   }
 
@@ -129,19 +175,30 @@ class Member {
     }
     const auto answer = wire::read_answer(*reply);
     const auto verdicts = wire::read_verdicts(*reply, 1);
-    if (answer && verdicts && !verdicts->front()) std::printf("answer %d 0 %s\n", verdicts->front().error().code, verdicts->front().error().reason.c_str());
-    else if (answer) std::printf("answer 0 %d -\n", *answer);
-    else std::printf("answer %d 0 %s\n", answer.error().code, answer.error().reason.c_str());
+    if (answer && verdicts && !verdicts->front())
+      std::printf("answer %d 0 %s\n", verdicts->front().error().code,
+                  verdicts->front().error().reason.c_str());
+    else if (answer)
+      std::printf("answer 0 %d -\n", *answer);
+    else
+      std::printf("answer %d 0 %s\n", answer.error().code, answer.error().reason.c_str());
     std::fflush(stdout);
   }
 
   struct Nobody : cluster::Discovery::OfferHandler {
-    Result<cluster::OfferReply> can_accept(const cluster::Offer&) override { return fail(EPERM, "no"); }
-    Result<> reserve(const std::string&, const cluster::Offer&) override { return fail(EPERM, "no"); }
+    Result<cluster::OfferReply> can_accept(const cluster::Offer&) override {
+      return fail(EPERM, "no");
+    }
+    Result<> reserve(const std::string&, const cluster::Offer&) override {
+      return fail(EPERM, "no");
+    }
   };
 
   std::unique_ptr<cluster::Discovery> negotiate(Nobody& nobody) {
-    cluster::DiscoveryConfig config{.interface = "eth0", .address = address_, .group = *SocketAddress::parse("239.255.77.77:7077"), .line_port = 17078};
+    cluster::DiscoveryConfig config{.interface = "eth0",
+                                    .address = address_,
+                                    .group = *SocketAddress::parse("239.255.77.77:7077"),
+                                    .line_port = 17078};
     config.timeout = 2000ms;
     return *cluster::Discovery::open(io_, identity_, config, nobody);
   }
@@ -161,10 +218,18 @@ class Member {
     const auto local = *SocketAddress::parse("10.77.0.100:9");
     for (std::uint32_t i = 0; i < std::stoul(words[2]); ++i) {
       const auto count = static_cast<std::uint32_t>(std::stoul(words[1]));
-      cluster::Offer offer{.id = cluster::member(id_of(words[0]), i * count), .service = "web", .owner = {0, "root"}, .state = 4, .tuple = {local, local},
-                        .home = local.ip, .size = 1, .target = line_.ip, .count = count};
+      cluster::Offer offer{.id = cluster::member(id_of(words[0]), i * count),
+                           .service = "web",
+                           .owner = {0, "root"},
+                           .state = 4,
+                           .tuple = {local, local},
+                           .home = local.ip,
+                           .size = 1,
+                           .target = line_.ip,
+                           .count = count};
       const auto found = co_await negotiation->find(offer);
-      std::printf("reserved %d %s\n", found ? 0 : found.error().code, found ? "-" : found.error().reason.c_str());
+      std::printf("reserved %d %s\n", found ? 0 : found.error().code,
+                  found ? "-" : found.error().reason.c_str());
       std::fflush(stdout);
     }
   }

@@ -32,17 +32,22 @@ enum { kMost = 1 << 20 };
 static struct {
   atomic_int stop;
   atomic_long written, read, wrong, write_errors[134], read_errors[134];
-} *seen;
+} * seen;
 static int fd;
 
-static unsigned char at(long place) { return (unsigned char)((unsigned)(place / 4) >> (24 - 8 * (place % 4))); }
+static unsigned char at(long place) {
+  return (unsigned char)((unsigned)(place / 4) >> (24 - 8 * (place % 4)));
+}
 
-static void count(atomic_long *errors) { ++errors[errno < 133 ? errno : 133]; }
+static void count(atomic_long* errors) {
+  ++errors[errno < 133 ? errno : 133];
+}
 
 /* Whether it can go on. */
 static int put(size_t size, int flags) {
   static _Thread_local unsigned char bytes[kMost];
-  for (size_t i = 0; i < size; ++i) bytes[i] = at(seen->written + (long)i);
+  for (size_t i = 0; i < size; ++i)
+    bytes[i] = at(seen->written + (long)i);
   const ssize_t sent = send(fd, bytes, size, flags | MSG_NOSIGNAL);
   if (sent > 0) seen->written += sent;
   if (sent < 0 && errno != EAGAIN) count(seen->write_errors);
@@ -58,42 +63,45 @@ static int take(int flags) {
   return got > 0 || (got < 0 && (errno == EAGAIN || errno == EPERM));
 }
 
-static void *tiny(void *unused) {
+static void* tiny(void* unused) {
   while (!seen->stop && put(4, MSG_DONTWAIT)) {
   }
   return unused;
 }
 
-static void *steady(void *unused) {
-  while (!seen->stop && put(256, MSG_DONTWAIT)) usleep(20);
+static void* steady(void* unused) {
+  while (!seen->stop && put(256, MSG_DONTWAIT))
+    usleep(20);
   return unused;
 }
 
-static void *sleeper(void *unused) {
+static void* sleeper(void* unused) {
   while (!seen->stop && put(kMost, 0)) {
   }
   return unused;
 }
 
-static void *reader(void *unused) {
+static void* reader(void* unused) {
   struct pollfd readable = {fd, POLLIN, 0};
   while (!seen->stop)
     if (poll(&readable, 1, 20) == 1 && !take(MSG_DONTWAIT)) break;
   return unused;
 }
 
-static void *waker(void *unused) {
+static void* waker(void* unused) {
   int repaired = 0, repair = 0, size = 200000;
   while (!seen->stop && repaired < 100) {
     socklen_t length = sizeof repair;
-    repaired = getsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &repair, &length) == 0 && repair ? repaired + 1 : 0;
+    repaired =
+        getsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &repair, &length) == 0 && repair ? repaired + 1 : 0;
     usleep(1000);
   }
-  if (!seen->stop && setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0) printf("waked\n");
+  if (!seen->stop && setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0)
+    printf("waked\n");
   return unused;
 }
 
-static void report(const char *what, atomic_long *errors) {
+static void report(const char* what, atomic_long* errors) {
   for (int i = 0; i < 134; ++i)
     if (errors[i]) printf("%s failed %ld times: errno %d %s\n", what, errors[i], i, strerror(i));
 }
@@ -116,35 +124,47 @@ static int was_repaired(void) {
   return getsockopt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, &sequence, &length) != 0;
 }
 
-static int serve(struct sockaddr_in *address, char **words) {
-  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, small = 16384, exports = atoi(words[2]);
+static int serve(struct sockaddr_in* address, char** words) {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, small = 16384,
+            exports = atoi(words[2]);
   struct in_addr target;
   inet_pton(AF_INET, words[0], &target);
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  if (bind(listener, (struct sockaddr *)address, sizeof *address) || listen(listener, 8)) return perror("listen"), 1;
+  if (bind(listener, (struct sockaddr*)address, sizeof *address) || listen(listener, 8))
+    return perror("listen"), 1;
   printf("ready\n");
   fd = accept(listener, NULL, NULL);
   close(listener);
   pthread_t threads[8];
   int started = 0;
   pid_t child = 0;
-  for (char **user = words + 3; *user; ++user) {
+  for (char** user = words + 3; *user; ++user) {
     if (!strcmp(*user, "child") && !(child = fork())) {
       tiny(NULL);
       _exit(0);
     }
     if (!strcmp(*user, "waker")) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
-    void *(*work)(void *) = !strcmp(*user, "tiny") ? tiny : !strcmp(*user, "steady") ? steady : !strcmp(*user, "sleeper") ? sleeper : !strcmp(*user, "reader") ? reader : !strcmp(*user, "waker") ? waker : NULL;
+    void* (*work)(void*) = !strcmp(*user, "tiny")      ? tiny
+                           : !strcmp(*user, "steady")  ? steady
+                           : !strcmp(*user, "sleeper") ? sleeper
+                           : !strcmp(*user, "reader")  ? reader
+                           : !strcmp(*user, "waker")   ? waker
+                                                       : NULL;
     if (work) pthread_create(&threads[started++], NULL, work, NULL);
   }
-  for (int i = 0; i < 3000 && seen->written + seen->read < 100000; ++i) usleep(1000);
+  for (int i = 0; i < 3000 && seen->written + seen->read < 100000; ++i)
+    usleep(1000);
   struct sockmi_export_options options = {.service = words[1]};
   int gone = 0, failed = 0, repaired = 0;
-  for (; !gone && failed < exports; failed += !gone, repaired += !gone && was_repaired()) gone = has_gone(export_socket_with(fd, SOCKMI_CONNECTED, AF_INET, &target, &options));
-  printf("%s after %d failures, %d in repair mode: %s\n", gone ? "gone" : "here", failed, repaired, gone ? "" : sockmi_last_error());
-  if (!gone) usleep(100000); /* so that what was written in the last freeze goes on without another call */
+  for (; !gone && failed < exports; failed += !gone, repaired += !gone && was_repaired())
+    gone = has_gone(export_socket_with(fd, SOCKMI_CONNECTED, AF_INET, &target, &options));
+  printf("%s after %d failures, %d in repair mode: %s\n", gone ? "gone" : "here", failed, repaired,
+         gone ? "" : sockmi_last_error());
+  if (!gone)
+    usleep(100000); /* so that what was written in the last freeze goes on without another call */
   seen->stop = 1;
-  for (int i = 0; i < started; ++i) pthread_join(threads[i], NULL);
+  for (int i = 0; i < started; ++i)
+    pthread_join(threads[i], NULL);
   if (child) waitpid(child, NULL, 0);
   if (!gone) {
     shutdown(fd, SHUT_WR);
@@ -157,9 +177,9 @@ static int serve(struct sockaddr_in *address, char **words) {
   return 0;
 }
 
-static int peer(struct sockaddr_in *address) {
+static int peer(struct sockaddr_in* address) {
   fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (connect(fd, (struct sockaddr *)address, sizeof *address)) return perror("connect"), 1;
+  if (connect(fd, (struct sockaddr*)address, sizeof *address)) return perror("connect"), 1;
   struct pollfd ready = {fd, POLLIN | POLLOUT, 0};
   while (poll(&ready, 1, -1) == 1) {
     if ((ready.revents & POLLIN) && !take(MSG_DONTWAIT)) break;
@@ -173,11 +193,12 @@ static int peer(struct sockaddr_in *address) {
   return 0;
 }
 
-int main(int count, char **words) {
+int main(int count, char** words) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (count < 4 || seen == MAP_FAILED) return 2;
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(words[3]))};
+  struct sockaddr_in address = {.sin_family = AF_INET,
+                                .sin_port = htons((unsigned short)atoi(words[3]))};
   inet_pton(AF_INET, words[2], &address.sin_addr);
   if (!strcmp(words[1], "peer")) return peer(&address);
   return count >= 7 ? serve(&address, words + 4) : 2;

@@ -5,11 +5,11 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "cluster/datagram.h"
 #include "daemon/control_dispatch.h"
+#include "tcp/image_check.h"
 #include "wire/control_messages.h"
 #include "wire/flatbuffer.h"
-#include "cluster/datagram.h"
-#include "tcp/image_check.h"
 
 using namespace sockmi;
 
@@ -25,26 +25,31 @@ class Echo : public daemon::Requests {
   using AuthenticatedHost = daemon::AuthenticatedHost;
   using MigrationId = daemon::MigrationId;
   Result<> expect(const AuthenticatedHost&) override { return {}; }
-  std::vector<Result<>> passages(const AuthenticatedHost&, const std::vector<wire::Crossing>& connections) override {
+  std::vector<Result<>> passages(const AuthenticatedHost&,
+                                 const std::vector<wire::Crossing>& connections) override {
     const Secret again = wire::pack_passages(connections);
     need(wire::read_passages(*said(again)->request_as_PathQueries())->size() == connections.size());
     return std::vector<Result<>>(connections.size());
   }
-  Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId& id, ByteView bytes) override {
+  Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId& id,
+                            ByteView bytes) override {
     const Secret again = wire::pack_ahead(id, bytes);
     need(std::ranges::equal(wire::view(said(again)->request_as_PreCopy()->bytes()), bytes));
     return {};
   }
-  Result<> prepare(const AuthenticatedHost&, const MigrationId& id, const SocketAddress& line, wire::Endpoint endpoint, std::uint32_t ahead) override {
+  Result<> prepare(const AuthenticatedHost&, const MigrationId& id, const SocketAddress& line,
+                   wire::Endpoint endpoint, std::uint32_t ahead) override {
     (void)to_string(wire::tuple_of(endpoint.tcp));
     (void)tcp::check_connection(endpoint.tcp);
     (void)tcp::check_passive(endpoint.tcp);
     const wire::OutgoingImage one{id, &endpoint, ahead};
     const Secret again = wire::pack_prepare({&one, 1}, line);
-    need(wire::read_endpoint(said(again)->request_as_Prepare()->endpoints()->Get(0)->endpoint()).has_value());
+    need(wire::read_endpoint(said(again)->request_as_Prepare()->endpoints()->Get(0)->endpoint())
+             .has_value());
     return {};
   }
-  std::vector<Result<>> commit(const AuthenticatedHost&, const std::vector<wire::Committed>& committed) override {
+  std::vector<Result<>> commit(const AuthenticatedHost&,
+                               const std::vector<wire::Committed>& committed) override {
     const Secret again = wire::pack_commit(committed);
     need(wire::read_commit(*said(again)->request_as_Commit())->size() == committed.size());
     return std::vector<Result<>>(committed.size());
@@ -54,9 +59,11 @@ class Echo : public daemon::Requests {
     need(*wire::read_ids(wire::view(said(again)->request_as_Abort()->ids())) == ids);
     return {};
   }
-  Result<> rest(const AuthenticatedHost&, const MigrationId& id, const wire::FreezeDeltaT& late) override {
+  Result<> rest(const AuthenticatedHost&, const MigrationId& id,
+                const wire::FreezeDeltaT& late) override {
     const Secret again = wire::pack_rest(id, late);
-    need(std::ranges::equal(wire::view(said(again)->request_as_LateWrite()->late()->written()), late.written));
+    need(std::ranges::equal(wire::view(said(again)->request_as_LateWrite()->late()->written()),
+                            late.written));
     return {};
   }
   Result<> straggler(const AuthenticatedHost&, const wire::StragglerT& straggler) override {
@@ -73,18 +80,21 @@ class Echo : public daemon::Requests {
     need(wire::to_hex(id).size() == 32);
     return 0;
   }
-  Result<int> moved(const AuthenticatedHost&, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+  Result<int> moved(const AuthenticatedHost&, const FourTuple& tuple, const IpAddress& to,
+                    const std::string& host, const std::string& service,
                     std::uint64_t generation) override {
     const Secret again = wire::pack_moved(tuple, to, host, service, generation);
     const auto* moved = said(again)->request_as_Moved();
-    need(wire::read_tuple(moved->local(), moved->remote()) == tuple && IpAddress::parse(moved->to()->str()) == to);
+    need(wire::read_tuple(moved->local(), moved->remote()) == tuple &&
+         IpAddress::parse(moved->to()->str()) == to);
     return 0;
   }
-  Result<int> held(const AuthenticatedHost&, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
-                   std::uint64_t generation, bool routed) override {
+  Result<int> held(const AuthenticatedHost&, const FourTuple& tuple, const std::string& service,
+                   const SocketAddress& line, std::uint64_t generation, bool routed) override {
     const Secret again = wire::pack_held(tuple, service, line, generation, routed);
     const auto* held = said(again)->request_as_QueryHolder();
-    need(wire::read_tuple(held->local(), held->remote()) == tuple && SocketAddress::parse(held->line()->str()) == line && held->routed() == routed);
+    need(wire::read_tuple(held->local(), held->remote()) == tuple &&
+         SocketAddress::parse(held->line()->str()) == line && held->routed() == routed);
     return 0;
   }
 
@@ -136,7 +146,8 @@ Bytes with_mac(ByteView bytes) {
   const Secret& key = credentials->cluster_keys()[0];
   Bytes out(bytes.begin(), bytes.end());
   out.resize(bytes.size() + 32);
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), bytes.data(), bytes.size(), out.data() + bytes.size(), nullptr);
+  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), bytes.data(), bytes.size(),
+       out.data() + bytes.size(), nullptr);
   return out;
 }
 
@@ -157,9 +168,11 @@ void read_datagram(ByteView bytes) {
   need(opened->service == datagram.service && opened->sender == "hostA");
   need(b.open(sealed).error().code == EALREADY);
   for (const auto* address : {&opened->local, &opened->remote})
-    if (const auto parsed = SocketAddress::parse(*address)) need(SocketAddress::parse(to_string(*parsed)) == *parsed);
+    if (const auto parsed = SocketAddress::parse(*address))
+      need(SocketAddress::parse(to_string(*parsed)) == *parsed);
   for (const auto* address : {&opened->home, &opened->target})
-    if (const auto parsed = IpAddress::parse(*address)) need(IpAddress::parse(to_string(*parsed)) == *parsed);
+    if (const auto parsed = IpAddress::parse(*address))
+      need(IpAddress::parse(to_string(*parsed)) == *parsed);
 }
 
 // A member's datagram that whoever has the cluster's key has changed at some places (2 bytes) to something else (1 byte): sizes, certificate, signature.
@@ -171,11 +184,13 @@ void change_datagram(ByteView changes) {
   datagram.service = "web";
   const Bytes sealed = a.seal(datagram);
   Bytes changed(sealed.begin(), sealed.end() - 32);
-  for (; changes.size() >= 3; changes = changes.subspan(3)) changed[(changes[0] << 8 | changes[1]) % changed.size()] = changes[2];
+  for (; changes.size() >= 3; changes = changes.subspan(3))
+    changed[(changes[0] << 8 | changes[1]) % changed.size()] = changes[2];
   const Bytes again = with_mac(changed);
   const auto opened = b.open(again);
   need(opened || again != sealed);
-  need(!opened || (opened->sender == "hostA" && opened->service == "web"));  // the certificate may say the same in other bytes
+  need(!opened || (opened->sender == "hostA" &&
+                   opened->service == "web"));  // the certificate may say the same in other bytes
 }
 
 }  // namespace

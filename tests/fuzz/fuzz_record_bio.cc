@@ -38,10 +38,13 @@ class World {
   bool read(std::size_t size) {
     Bytes out(size);
     bool retry = false;
-    const int got = buffer_->read(reinterpret_cast<char*>(out.data()), static_cast<int>(size), retry);
+    const int got =
+        buffer_->read(reinterpret_cast<char*>(out.data()), static_cast<int>(size), retry);
     if (got < 0) return need(retry), false;
-    need(got > 0 && static_cast<std::size_t>(got) <= size && read_ + static_cast<std::size_t>(got) <= coming_.size());
-    need(std::equal(out.begin(), out.begin() + got, coming_.begin() + static_cast<std::ptrdiff_t>(read_)));
+    need(got > 0 && static_cast<std::size_t>(got) <= size &&
+         read_ + static_cast<std::size_t>(got) <= coming_.size());
+    need(std::equal(out.begin(), out.begin() + got,
+                    coming_.begin() + static_cast<std::ptrdiff_t>(read_)));
     read_ += static_cast<std::size_t>(got);
     return true;
   }
@@ -49,11 +52,13 @@ class World {
   // As libssl: a record that was not taken is offered again until it is.
   void write(std::size_t size) {
     if (pending_.empty()) {
-      for (std::size_t i = 0; i < size; ++i) pending_.push_back(static_cast<std::uint8_t>(going_.size() + i * 7));
+      for (std::size_t i = 0; i < size; ++i)
+        pending_.push_back(static_cast<std::uint8_t>(going_.size() + i * 7));
       going_.insert(going_.end(), pending_.begin(), pending_.end());
     }
     bool retry = false;
-    const int taken = buffer_->write(reinterpret_cast<const char*>(pending_.data()), static_cast<int>(pending_.size()), retry);
+    const int taken = buffer_->write(reinterpret_cast<const char*>(pending_.data()),
+                                     static_cast<int>(pending_.size()), retry);
     if (taken < 0) return need(retry && buffer_->interrupted_record() == pending_.size());
     need(static_cast<std::size_t>(taken) == pending_.size());
     pending_.clear();
@@ -64,7 +69,8 @@ class World {
     const ssize_t got = ::recv(theirs_.get(), in.data(), size, 0);
     if (got < 0) return false;
     need(arrived_ + static_cast<std::size_t>(got) <= going_.size());
-    need(std::equal(in.begin(), in.begin() + got, going_.begin() + static_cast<std::ptrdiff_t>(arrived_)));
+    need(std::equal(in.begin(), in.begin() + got,
+                    going_.begin() + static_cast<std::ptrdiff_t>(arrived_)));
     arrived_ += static_cast<std::size_t>(got);
     return true;
   }

@@ -7,11 +7,11 @@
 #include <openssl/err.h>
 
 #include "base/unique_fd.h"
-#include "wire/flatbuffer.h"
-#include "wire/envelope.h"
-#include "wire/tls_generated.h"
 #include "images/known_answer.h"
 #include "tls/provider/secret_registry.h"
+#include "wire/envelope.h"
+#include "wire/flatbuffer.h"
+#include "wire/tls_generated.h"
 
 using namespace sockmi;
 using namespace sockmi::tls;
@@ -40,7 +40,8 @@ void use(SSL* ssl, ByteView bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const Secret body(data, data + size);
   Kind kind{true, true};
-  if (const auto tls = wire::read<wire::Tls>(body)) kind = {(*tls)->server(), (*tls)->established()};
+  if (const auto tls = wire::read<wire::Tls>(body))
+    kind = {(*tls)->server(), (*tls)->established()};
   SSL* ssl = SSL_new(test::any_context());
   if (load(wire::seal(wire::kTlsKind, wire::kTlsVersion, body), ssl, kind))
     use(ssl, ByteView(body).last(std::min<std::size_t>(size, 300)));
@@ -55,16 +56,22 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t most);
 
 // Blind changes seldom leave a table that can be read. Half of the time, one field gets a new value and the table is written anew.
-extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t most, unsigned seed) {
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
+                                               std::size_t most, unsigned seed) {
   const Secret body(data, data + size);
   const auto tls = wire::read<wire::Tls>(body);
   if (!tls || seed % 2) return LLVMFuzzerMutate(data, size, most);
   wire::TlsT t;
   (*tls)->UnPackTo(&t);
-  const auto change = [&](auto& value) { LLVMFuzzerMutate(reinterpret_cast<std::uint8_t*>(&value), sizeof value, sizeof value); };
-  std::vector<std::uint8_t>* const vectors[] = {&t.session, &t.client_secret, &t.server_secret, &t.exporter_secret, &t.resumption_secret, &t.client_random,
-                                                &t.server_random, &t.explicit_nonce, &t.alpn, &t.unread, &t.waiting, &t.unsent, &t.client_finished,
-                                                &t.server_finished};
+  const auto change = [&](auto& value) {
+    LLVMFuzzerMutate(reinterpret_cast<std::uint8_t*>(&value), sizeof value, sizeof value);
+  };
+  std::vector<std::uint8_t>* const vectors[] = {
+      &t.session,         &t.client_secret,     &t.server_secret,
+      &t.exporter_secret, &t.resumption_secret, &t.client_random,
+      &t.server_random,   &t.explicit_nonce,    &t.alpn,
+      &t.unread,          &t.waiting,           &t.unsent,
+      &t.client_finished, &t.server_finished};
   const unsigned choice = seed / 2 % (std::size(vectors) + 12);
   if (choice < std::size(vectors)) {
     auto& value = *vectors[choice];
@@ -84,7 +91,10 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
       case 8: t.no_extended_master = !t.no_extended_master; break;
       case 9: change(t.shutdown); break;
       case 10: change(t.num_tickets); break;
-      case 11: t.peer_chain.push_back(std::make_unique<wire::CertificateT>()); t.peer_chain.back()->der = t.session; break;
+      case 11:
+        t.peer_chain.push_back(std::make_unique<wire::CertificateT>());
+        t.peer_chain.back()->der = t.session;
+        break;
     }
   }
   flatbuffers::FlatBufferBuilder builder;

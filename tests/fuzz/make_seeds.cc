@@ -3,9 +3,9 @@
 #include <fstream>
 
 #include "wire/control_messages.h"
+#include "wire/discovery_generated.h"
 #include "wire/flatbuffer.h"
 #include "wire/late_write.h"
-#include "wire/discovery_generated.h"
 
 int main(int argc, char** argv) {
   using namespace sockmi;
@@ -13,10 +13,18 @@ int main(int argc, char** argv) {
   if (argc != 2) return 1;
   const auto write = [&](const char* name, char kind, ByteView bytes) {
     std::ofstream out(std::filesystem::path(argv[1]) / name, std::ios::binary);
-    out.put(kind).write(reinterpret_cast<const char*>(bytes.data()), static_cast<long>(bytes.size()));
+    out.put(kind).write(reinterpret_cast<const char*>(bytes.data()),
+                        static_cast<long>(bytes.size()));
   };
-  const auto local = *SocketAddress::parse("10.0.0.1:443"), remote = *SocketAddress::parse("[fd00::9]:40000");
-  Endpoint endpoint{.service = "web", .owner = {33, "www-data"}, .state = 0x40, .tls = Secret(8, 't'), .payload = Secret(8, 'p'), .home = "hostA", .home_line = local};
+  const auto local = *SocketAddress::parse("10.0.0.1:443"),
+             remote = *SocketAddress::parse("[fd00::9]:40000");
+  Endpoint endpoint{.service = "web",
+                    .owner = {33, "www-data"},
+                    .state = 0x40,
+                    .tls = Secret(8, 't'),
+                    .payload = Secret(8, 'p'),
+                    .home = "hostA",
+                    .home_line = local};
   endpoint.tcp.local_ip = {10, 0, 0, 1};
   endpoint.tcp.remote_ip = {10, 0, 0, 9};
   endpoint.tcp.window = std::make_unique<Window>(1, 2, 3, 4, 5);
@@ -49,7 +57,8 @@ int main(int argc, char** argv) {
   straggler.remote = to_string(remote);
   straggler.late = std::make_unique<FreezeDeltaT>(late);
   write("straggler", 'm', pack_straggler(straggler));
-  for (const auto type : EnumValuesRequest()) {  // a union that has a type and no value is well-formed to FlatBuffers
+  for (const auto type :
+       EnumValuesRequest()) {  // a union that has a type and no value is well-formed to FlatBuffers
     WipingBuilder b;
     b.Finish(CreateMessage(b, type));
     write(("null_" + std::to_string(static_cast<int>(type))).c_str(), 'm', b.take());
@@ -65,7 +74,8 @@ int main(int argc, char** argv) {
   }
   {
     WipingBuilder b;
-    const std::vector criteria{CreateCriteriaDirect(b, "web", 0x40, 0x40, CreateMatchDirect(b, &ip, 24, 443), CreateMatch(b))};
+    const std::vector criteria{CreateCriteriaDirect(
+        b, "web", 0x40, 0x40, CreateMatchDirect(b, &ip, 24, 443), CreateMatch(b))};
     b.Finish(CreateImportRequestDirect(b, &criteria, -1));
     write("import", 'i', b.take());
   }

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <openssl/ssl.h>
+#include <nlohmann/json.hpp>
 
 #include "base/secret.h"
 #include "tls/tls.h"
@@ -23,39 +23,55 @@ inline constexpr std::string_view kExporterLabel = "EXPORTER-known-answer";
 inline constexpr long kSessionTime = 1'000'000'000;  // 2001: no session is too old to go on
 
 struct KnownAnswer {
-  std::string name;                  // of the files, without their endings
-  Bytes image;                       // NAME.image; the rest is NAME.json
+  std::string name;  // of the files, without their endings
+  Bytes image;       // NAME.image; the rest is NAME.json
   bool server = false, established = false;
-  std::string version, suite;        // as SSL_get_version(3) and SSL_CIPHER_get_name(3) tell them
+  std::string version, suite;  // as SSL_get_version(3) and SSL_CIPHER_get_name(3) tell them
   std::string alpn, server_name;
-  bool extended_master = false;      // TLS 1.2
-  Bytes exporter;                    // of kExporterLabel, no context
-  Bytes arrives;                     // what the peer sends next
-  std::string reads;                 // what the application reads of it, behind what the image has
-  unsigned pending = 0;              // SSL_pending(3) after the load
-  std::string writes;                // what the application writes first
-  Bytes leaves;                      // what then goes to the peer, unsent bytes of the image first; empty: it has a random part
+  bool extended_master = false;  // TLS 1.2
+  Bytes exporter;                // of kExporterLabel, no context
+  Bytes arrives;                 // what the peer sends next
+  std::string reads;             // what the application reads of it, behind what the image has
+  unsigned pending = 0;          // SSL_pending(3) after the load
+  std::string writes;            // what the application writes first
+  Bytes
+      leaves;  // what then goes to the peer, unsent bytes of the image first; empty: it has a random part
   unsigned write_taken = 0;
-  std::string other_end;             // the image of the same connection's other end, taken at the same moment; empty: none
+  std::string
+      other_end;  // the image of the same connection's other end, taken at the same moment; empty: none
 };
 
 inline std::string to_hex(ByteView bytes) {
   std::string out;
-  for (const auto byte : bytes) fmt::format_to(std::back_inserter(out), "{:02x}", byte);
+  for (const auto byte : bytes)
+    fmt::format_to(std::back_inserter(out), "{:02x}", byte);
   return out;
 }
 inline Bytes from_hex(const std::string& text) {
   Bytes out;
-  for (std::size_t i = 0; i + 1 < text.size(); i += 2) out.push_back(static_cast<std::uint8_t>(std::stoul(text.substr(i, 2), nullptr, 16)));
+  for (std::size_t i = 0; i + 1 < text.size(); i += 2)
+    out.push_back(static_cast<std::uint8_t>(std::stoul(text.substr(i, 2), nullptr, 16)));
   return out;
 }
 
 inline void write_files(const KnownAnswer& a, const std::filesystem::path& folder) {
-  std::ofstream(folder / (a.name + ".image"), std::ios::binary).write(reinterpret_cast<const char*>(a.image.data()), static_cast<long>(a.image.size()));
-  const nlohmann::ordered_json json = {
-      {"server", a.server}, {"established", a.established}, {"version", a.version}, {"suite", a.suite}, {"alpn", a.alpn},
-      {"server_name", a.server_name}, {"extended_master", a.extended_master}, {"exporter", to_hex(a.exporter)}, {"arrives", to_hex(a.arrives)}, {"reads", a.reads},
-      {"pending", a.pending}, {"writes", a.writes}, {"leaves", to_hex(a.leaves)}, {"write_taken", a.write_taken}, {"other_end", a.other_end}};
+  std::ofstream(folder / (a.name + ".image"), std::ios::binary)
+      .write(reinterpret_cast<const char*>(a.image.data()), static_cast<long>(a.image.size()));
+  const nlohmann::ordered_json json = {{"server", a.server},
+                                       {"established", a.established},
+                                       {"version", a.version},
+                                       {"suite", a.suite},
+                                       {"alpn", a.alpn},
+                                       {"server_name", a.server_name},
+                                       {"extended_master", a.extended_master},
+                                       {"exporter", to_hex(a.exporter)},
+                                       {"arrives", to_hex(a.arrives)},
+                                       {"reads", a.reads},
+                                       {"pending", a.pending},
+                                       {"writes", a.writes},
+                                       {"leaves", to_hex(a.leaves)},
+                                       {"write_taken", a.write_taken},
+                                       {"other_end", a.other_end}};
   std::ofstream(folder / (a.name + ".json")) << json.dump(1) << '\n';
 }
 
@@ -65,7 +81,8 @@ inline Bytes file(const std::filesystem::path& path) {
 }
 
 inline KnownAnswer read_files(const std::filesystem::path& image) {
-  const auto json = nlohmann::json::parse(std::ifstream(std::filesystem::path(image).replace_extension(".json")));
+  const auto json =
+      nlohmann::json::parse(std::ifstream(std::filesystem::path(image).replace_extension(".json")));
   KnownAnswer a;
   a.name = image.stem();
   a.image = file(image);
@@ -111,13 +128,19 @@ inline SSL_CTX* any_context() {
     SSL_CTX* made = SSL_CTX_new_ex(provided(), nullptr, TLS_method());
     SSL_CTX_set_security_level(made, 0);  // CCM-8 has a short tag
     SSL_CTX_set_cipher_list(made, "ALL");
-    SSL_CTX_set_ciphersuites(made, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_CCM_SHA256:TLS_AES_128_CCM_8_SHA256");
+    SSL_CTX_set_ciphersuites(made,
+                             "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_"
+                             "SHA256:TLS_AES_128_CCM_SHA256:TLS_AES_128_CCM_8_SHA256");
     SSL_CTX_set_mode(made, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_alpn_select_cb(made, [](SSL*, const unsigned char** out, unsigned char* size, const unsigned char* in, unsigned, void*) {
-      *out = in + 1;
-      *size = in[0];
-      return SSL_TLSEXT_ERR_OK;
-    }, nullptr);
+    SSL_CTX_set_alpn_select_cb(
+        made,
+        [](SSL*, const unsigned char** out, unsigned char* size, const unsigned char* in, unsigned,
+           void*) {
+          *out = in + 1;
+          *size = in[0];
+          return SSL_TLSEXT_ERR_OK;
+        },
+        nullptr);
     return made;
   }();
   return ctx;

@@ -31,14 +31,20 @@ struct Wire {
 Bytes drain(int fd) {
   Bytes out(1 << 20);
   std::size_t size = 0;
-  for (ssize_t got; (got = ::recv(fd, out.data() + size, out.size() - size, 0)) > 0;) size += static_cast<std::size_t>(got);
+  for (ssize_t got; (got = ::recv(fd, out.data() + size, out.size() - size, 0)) > 0;)
+    size += static_cast<std::size_t>(got);
   out.resize(size);
   return out;
 }
 
-void put(int fd, ByteView bytes) { need(::send(fd, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()), "send"); }
+void put(int fd, ByteView bytes) {
+  need(::send(fd, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()), "send");
+}
 
-void say(SSL* ssl, const std::string& text) { need(SSL_write(ssl, text.data(), static_cast<int>(text.size())) == static_cast<int>(text.size()), "SSL_write"); }
+void say(SSL* ssl, const std::string& text) {
+  need(SSL_write(ssl, text.data(), static_cast<int>(text.size())) == static_cast<int>(text.size()),
+       "SSL_write");
+}
 
 void hear(SSL* ssl, const std::string& text) {
   std::string got(text.size(), 0);
@@ -55,17 +61,22 @@ struct Ends {
   Wire wire;
   SslPtr server, client;
 
-  explicit Ends(const Case& c) : ctx(make_ctx(c, provided())), server(SSL_new(ctx.get())), client(SSL_new(ctx.get())) {
+  explicit Ends(const Case& c)
+      : ctx(make_ctx(c, provided())),
+        server(SSL_new(ctx.get())),
+        client(SSL_new(ctx.get())) {
     SSL_set_accept_state(server.get());
     SSL_set_connect_state(client.get());
     SSL_set_alpn_protos(client.get(), reinterpret_cast<const unsigned char*>("\x02h2"), 3);
     SSL_set_tlsext_host_name(client.get(), "server.test");
-    need(set_fd(server.get(), wire.server.get()) && set_fd(client.get(), wire.client.get()), "set_fd");
+    need(set_fd(server.get(), wire.server.get()) && set_fd(client.get(), wire.client.get()),
+         "set_fd");
   }
 
   // Records have gone both ways afterwards, and in TLS 1.3 each side's keys are of another generation.
   void establish() {
-    for (int i = 0; i < 10; ++i) SSL_do_handshake(client.get()), SSL_do_handshake(server.get());
+    for (int i = 0; i < 10; ++i)
+      SSL_do_handshake(client.get()), SSL_do_handshake(server.get());
     need(SSL_is_init_finished(client.get()) && SSL_is_init_finished(server.get()), "handshake");
     ERR_clear_error();
     for (int round = 0; round < 3; ++round) {
@@ -73,9 +84,11 @@ struct Ends {
       hear(server.get(), "a question");
       say(server.get(), "an answer");
       hear(client.get(), "an answer");
-      if (round == 0 && SSL_version(client.get()) == TLS1_3_VERSION) need(SSL_key_update(client.get(), SSL_KEY_UPDATE_REQUESTED), "KeyUpdate");
+      if (round == 0 && SSL_version(client.get()) == TLS1_3_VERSION)
+        need(SSL_key_update(client.get(), SSL_KEY_UPDATE_REQUESTED), "KeyUpdate");
     }
-    for (SSL* ssl : {server.get(), client.get()}) SSL_SESSION_set_time(SSL_get_session(ssl), kSessionTime);
+    for (SSL* ssl : {server.get(), client.get()})
+      SSL_SESSION_set_time(SSL_get_session(ssl), kSessionTime);
   }
 };
 
@@ -96,23 +109,31 @@ KnownAnswer answer_of(const std::string& name, SSL* ssl) {
   a.server_name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
   a.extended_master = SSL_version(ssl) == TLS1_2_VERSION && SSL_get_extms_support(ssl) == 1;
   a.exporter.resize(32);
-  need(SSL_export_keying_material(ssl, a.exporter.data(), 32, kExporterLabel.data(), kExporterLabel.size(), nullptr, 0, 0) == 1, "exporter");
+  need(SSL_export_keying_material(ssl, a.exporter.data(), 32, kExporterLabel.data(),
+                                  kExporterLabel.size(), nullptr, 0, 0) == 1,
+       "exporter");
   return a;
 }
 
-bool is_aead(SSL* ssl) { return SSL_CIPHER_is_aead(SSL_get_current_cipher(ssl)) == 1; }
+bool is_aead(SSL* ssl) {
+  return SSL_CIPHER_is_aead(SSL_get_current_cipher(ssl)) == 1;
+}
 
-void append(Bytes& to, const Bytes& more) { to.insert(to.end(), more.begin(), more.end()); }
+void append(Bytes& to, const Bytes& more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
 
 // What `from` sends next: a record, in TLS 1.3 a KeyUpdate, and one more.
 void speak(SSL* from, KnownAnswer& speaker, KnownAnswer& hearer, int hearer_fd) {
-  speaker.writes = fmt::format("the {}'s first record behind its image", speaker.server ? "server" : "client");
+  speaker.writes =
+      fmt::format("the {}'s first record behind its image", speaker.server ? "server" : "client");
   say(from, speaker.writes);
   const Bytes first = drain(hearer_fd);
   if (is_aead(from)) speaker.leaves = first;  // CBC: every record has a random IV
   hearer.arrives = first;
   hearer.reads = speaker.writes;
-  if (SSL_version(from) == TLS1_3_VERSION) need(SSL_key_update(from, SSL_KEY_UPDATE_NOT_REQUESTED), "KeyUpdate");
+  if (SSL_version(from) == TLS1_3_VERSION)
+    need(SSL_key_update(from, SSL_KEY_UPDATE_NOT_REQUESTED), "KeyUpdate");
   say(from, "; and one more");
   append(hearer.arrives, drain(hearer_fd));
   hearer.reads += "; and one more";
@@ -122,7 +143,8 @@ void make_quiet(const Case& c, const std::filesystem::path& folder) {
   Ends ends(c);
   ends.establish();
   const std::string name = c.name;
-  KnownAnswer server = answer_of(name + "-server", ends.server.get()), client = answer_of(name + "-client", ends.client.get());
+  KnownAnswer server = answer_of(name + "-server", ends.server.get()),
+              client = answer_of(name + "-client", ends.client.get());
   server.other_end = client.name;
   client.other_end = server.name;
   speak(ends.server.get(), server, client, ends.wire.client.get());
@@ -149,7 +171,8 @@ void make_busy(const Case& c, const std::filesystem::path& folder) {
   put(ends.wire.client.get(), ByteView(cut).first(20));
   hear(server, text.substr(0, 10));
   const int smallest = 1;
-  need(::setsockopt(ends.wire.server.get(), SOL_SOCKET, SO_SNDBUF, &smallest, sizeof smallest) == 0, "SO_SNDBUF");
+  need(::setsockopt(ends.wire.server.get(), SOL_SOCKET, SO_SNDBUF, &smallest, sizeof smallest) == 0,
+       "SO_SNDBUF");
   say(server, "x");  // so that there is room for a part of the next one
   const std::string much = pattern(3000);
   while (SSL_write(server, much.data(), 3000) > 0) {
@@ -200,7 +223,8 @@ const Case kQuiet[] = {
     {"tls12-mac-first-sha1", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA", true, kMacFirst},
     {"tls12-mac-first-sha256", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256", true, kMacFirst},
     {"tls12-mac-first-sha384", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA384", true, kMacFirst},
-    {"tls12-no-extended-master", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", true, SSL_OP_NO_EXTENDED_MASTER_SECRET},
+    {"tls12-no-extended-master", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", true,
+     SSL_OP_NO_EXTENDED_MASTER_SECRET},
 };
 const Case kBusy[] = {
     {"tls13-busy", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256", true},
@@ -215,7 +239,10 @@ int main(int argc, char** argv) {
   using namespace sockmi::tls::test;
   need(argc == 2, "usage: make_images NEW_FOLDER");
   need(std::filesystem::create_directories(argv[1]), "the folder is there already");
-  for (const auto& c : kQuiet) make_quiet(c, argv[1]);
-  for (const auto& c : kBusy) make_busy(c, argv[1]);
-  make_before_handshake({"before-handshake", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256", true}, argv[1]);
+  for (const auto& c : kQuiet)
+    make_quiet(c, argv[1]);
+  for (const auto& c : kBusy)
+    make_busy(c, argv[1]);
+  make_before_handshake({"before-handshake", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256", true},
+                        argv[1]);
 }

@@ -38,13 +38,16 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::nanoseconds;
 
-constexpr std::size_t kVirtioHeader = 10;                // struct virtio_net_hdr; its header file is no C++
-constexpr unsigned kFrame = 68 << 10, kFrames = 512;     // a frame holds the largest segment there is
-constexpr unsigned kBlock = kFrame;                      // one frame each: large blocks may not be had
-constexpr std::size_t kHeld = 256 << 20, kBatch = 64;    // bytes on the wire, one way; frames sent by one call
+constexpr std::size_t kVirtioHeader = 10;  // struct virtio_net_hdr; its header file is no C++
+constexpr unsigned kFrame = 68 << 10, kFrames = 512;  // a frame holds the largest segment there is
+constexpr unsigned kBlock = kFrame;                   // one frame each: large blocks may not be had
+constexpr std::size_t kHeld = 256 << 20,
+                      kBatch = 64;  // bytes on the wire, one way; frames sent by one call
 volatile sig_atomic_t ended = 0;
 
-[[noreturn]] void fail_errno(const std::string& what) { throw std::system_error(errno, std::generic_category(), what); }
+[[noreturn]] void fail_errno(const std::string& what) {
+  throw std::system_error(errno, std::generic_category(), what);
+}
 
 class Port {
  public:
@@ -54,12 +57,19 @@ class Port {
     set(PACKET_VNET_HDR, 1);
     set(PACKET_IGNORE_OUTGOING, 1);  // our own frames are nothing new
     set(PACKET_QDISC_BYPASS, 1);
-    set(PACKET_RX_RING, tpacket_req{.tp_block_size = kBlock, .tp_block_nr = kFrames, .tp_frame_size = kFrame, .tp_frame_nr = kFrames});
-    ring_ = static_cast<std::uint8_t*>(::mmap(nullptr, std::size_t(kFrame) * kFrames, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0));
+    set(PACKET_RX_RING, tpacket_req{.tp_block_size = kBlock,
+                                    .tp_block_nr = kFrames,
+                                    .tp_frame_size = kFrame,
+                                    .tp_frame_nr = kFrames});
+    ring_ = static_cast<std::uint8_t*>(
+        ::mmap(nullptr, std::size_t(kFrame) * kFrames, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0));
     if (ring_ == MAP_FAILED) fail_errno("mapping the ring");
-    const sockaddr_ll address{.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = int(::if_nametoindex(name.c_str()))};
+    const sockaddr_ll address{.sll_family = AF_PACKET,
+                              .sll_protocol = htons(ETH_P_ALL),
+                              .sll_ifindex = int(::if_nametoindex(name.c_str()))};
     if (address.sll_ifindex == 0) fail_errno(name);
-    if (::bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) fail_errno("bind to " + name);
+    if (::bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+      fail_errno("bind to " + name);
   }
 
   int fd() const { return fd_; }
@@ -68,7 +78,9 @@ class Port {
   unsigned missed() const {
     tpacket_stats statistics{};
     socklen_t size = sizeof statistics;
-    return ::getsockopt(fd_, SOL_PACKET, PACKET_STATISTICS, &statistics, &size) == 0 ? statistics.tp_drops : 0;
+    return ::getsockopt(fd_, SOL_PACKET, PACKET_STATISTICS, &statistics, &size) == 0
+               ? statistics.tp_drops
+               : 0;
   }
 
   // Calls `each` with a virtio header and its frame, once for each frame that is there.
@@ -79,7 +91,8 @@ class Port {
       std::atomic_ref status(header->tp_status);
       if ((status.load(std::memory_order_acquire) & TP_STATUS_USER) == 0) return;
       if (header->tp_snaplen == header->tp_len) {
-        const auto* frame = reinterpret_cast<const std::uint8_t*>(header) + header->tp_mac - kVirtioHeader;
+        const auto* frame =
+            reinterpret_cast<const std::uint8_t*>(header) + header->tp_mac - kVirtioHeader;
         each(frame, header->tp_snaplen + kVirtioHeader);
       }
       status.store(TP_STATUS_KERNEL, std::memory_order_release);
@@ -90,7 +103,8 @@ class Port {
  private:
   template <class T>
   void set(int name, const T& value) {
-    if (::setsockopt(fd_, SOL_PACKET, name, &value, sizeof value) != 0) fail_errno("packet socket option " + std::to_string(name));
+    if (::setsockopt(fd_, SOL_PACKET, name, &value, sizeof value) != 0)
+      fail_errno("packet socket option " + std::to_string(name));
   }
 
   int fd_;  // its end is that of the program
@@ -102,7 +116,9 @@ struct Link {
   nanoseconds delay, queue;
   double bits_per_ns;  // 0: any number
 
-  nanoseconds duration(std::size_t bytes) const { return nanoseconds(bits_per_ns > 0 ? std::int64_t(8.0 * double(bytes) / bits_per_ns) : 0); }
+  nanoseconds duration(std::size_t bytes) const {
+    return nanoseconds(bits_per_ns > 0 ? std::int64_t(8.0 * double(bytes) / bits_per_ns) : 0);
+  }
 };
 
 // One direction. The queue before the slow part needs no storage of its own: how long a frame waits there is known when it comes.
@@ -145,9 +161,12 @@ class Wire {
     }
   }
 
-  Clock::time_point next() const { return frames_.empty() ? Clock::time_point::max() : frames_.front().leaves; }
+  Clock::time_point next() const {
+    return frames_.empty() ? Clock::time_point::max() : frames_.front().leaves;
+  }
   std::string said() const {
-    return std::to_string(passed_) + " passed, " + std::to_string(dropped_) + " dropped, " + std::to_string(in_.missed()) + " missed";
+    return std::to_string(passed_) + " passed, " + std::to_string(dropped_) + " dropped, " +
+           std::to_string(in_.missed()) + " missed";
   }
 
  private:
@@ -169,7 +188,9 @@ void run(const Link& link, const std::string& a, const std::string& b) {
   pollfd readable[] = {{left.fd(), POLLIN, 0}, {right.fd(), POLLIN, 0}};
   ::prctl(PR_SET_TIMERSLACK, 1);  // nanosecond: else timers are 50 us late
   const sched_param first{.sched_priority = 1};
-  (void)::sched_setscheduler(0, SCHED_FIFO, &first);  // a wire does not wait for a processor; without the privilege, this one may
+  (void)::sched_setscheduler(
+      0, SCHED_FIFO,
+      &first);  // a wire does not wait for a processor; without the privilege, this one may
   std::puts("ready");
   std::fflush(stdout);
   while (!ended) {
@@ -180,11 +201,14 @@ void run(const Link& link, const std::string& a, const std::string& b) {
       wire.let_out(now);
       next = std::min(next, wire.next());
     }
-    const auto pause = std::max(nanoseconds(0), std::min<nanoseconds>(next - Clock::now(), std::chrono::seconds(1)));
-    const timespec wait{.tv_sec = pause.count() / 1'000'000'000, .tv_nsec = pause.count() % 1'000'000'000};
+    const auto pause = std::max(
+        nanoseconds(0), std::min<nanoseconds>(next - Clock::now(), std::chrono::seconds(1)));
+    const timespec wait{.tv_sec = pause.count() / 1'000'000'000,
+                        .tv_nsec = pause.count() % 1'000'000'000};
     (void)::ppoll(readable, 2, &wait, nullptr);
   }
-  std::printf("%s to %s: %s; %s to %s: %s\n", a.c_str(), b.c_str(), wires[0].said().c_str(), b.c_str(), a.c_str(), wires[1].said().c_str());
+  std::printf("%s to %s: %s; %s to %s: %s\n", a.c_str(), b.c_str(), wires[0].said().c_str(),
+              b.c_str(), a.c_str(), wires[1].said().c_str());
 }
 
 }  // namespace
@@ -197,14 +221,19 @@ int main(int argc, char** argv) {
   app.add_option("PORT_B", b)->required();
   app.add_option("--delay-ms", delay, "one way")->required()->check(CLI::Range(0.0, 10'000.0));
   app.add_option("--rate-mbit", rate, "0: as fast as it goes")->check(CLI::Range(0.0, 1e6));
-  app.add_option("--queue-ms", queue, "how long a frame may wait for the rate")->check(CLI::Range(0.0, 10'000.0));
+  app.add_option("--queue-ms", queue, "how long a frame may wait for the rate")
+      ->check(CLI::Range(0.0, 10'000.0));
   CLI11_PARSE(app, argc, argv);
   for (const int number : {SIGTERM, SIGINT}) {
-    struct sigaction action{};  // no SA_RESTART: ppoll() ends
-    action.sa_handler = [](int) { ended = 1; };
+    struct sigaction action {};  // no SA_RESTART: ppoll() ends
+    action.sa_handler = [](int) {
+      ended = 1;
+    };
     ::sigaction(number, &action, nullptr);
   }
-  const auto ns = [](double milliseconds) { return nanoseconds(std::int64_t(milliseconds * 1e6)); };
+  const auto ns = [](double milliseconds) {
+    return nanoseconds(std::int64_t(milliseconds * 1e6));
+  };
   try {
     run({.delay = ns(delay), .queue = ns(queue), .bits_per_ns = rate / 1e3}, a, b);
   } catch (const std::exception& error) {

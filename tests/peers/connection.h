@@ -45,8 +45,8 @@ using SslPtr = std::unique_ptr<SSL, SslFree>;
 struct Connection {
   Fd tls, plain;  // non-blocking
   SslPtr ssl;
-  bool plain_ended = false;       // the plain end has sent its last byte
-  std::string to_tls, to_plain;   // read from one end, not yet taken by the other
+  bool plain_ended = false;      // the plain end has sent its last byte
+  std::string to_tls, to_plain;  // read from one end, not yet taken by the other
   std::uint64_t hops = 0;
 };
 

@@ -9,7 +9,8 @@ namespace mover {
 namespace {
 
 constexpr const char* kSuites13 =
-    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_CCM_SHA256:TLS_AES_128_CCM_8_SHA256";
+    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_CCM_"
+    "SHA256:TLS_AES_128_CCM_8_SHA256";
 constexpr const char* kSuites12 = "ALL:!aNULL:!eNULL:@SECLEVEL=0";
 
 void must(bool done, const char* what) {
@@ -19,7 +20,8 @@ void must(bool done, const char* what) {
 // RFC 7301, 3.1.
 std::string wire_format(const std::vector<std::string>& protocols) {
   std::string out;
-  for (const auto& protocol : protocols) out += static_cast<char>(protocol.size()) + protocol;
+  for (const auto& protocol : protocols)
+    out += static_cast<char>(protocol.size()) + protocol;
   return out;
 }
 
@@ -32,9 +34,12 @@ void fail_openssl(const std::string& what) {
 }
 
 Context::Context(const TlsOptions& options) : ctx_(nullptr), options_(options) {
-  if (sockmi_enable(nullptr) != 1) throw Failure(std::string("sockmi_enable: ") + sockmi_last_error());
+  if (sockmi_enable(nullptr) != 1)
+    throw Failure(std::string("sockmi_enable: ") + sockmi_last_error());
   ctx_ = SSL_CTX_new(TLS_method());
-  must(ctx_ && SSL_CTX_set_cipher_list(ctx_, kSuites12) && SSL_CTX_set_ciphersuites(ctx_, kSuites13), "SSL_CTX");
+  must(
+      ctx_ && SSL_CTX_set_cipher_list(ctx_, kSuites12) && SSL_CTX_set_ciphersuites(ctx_, kSuites13),
+      "SSL_CTX");
   SSL_CTX_set_min_proto_version(ctx_, TLS1_2_VERSION);
   SSL_CTX_set_dh_auto(ctx_, 1);
   SSL_CTX_set_mode(ctx_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -42,7 +47,8 @@ Context::Context(const TlsOptions& options) : ctx_(nullptr), options_(options) {
 }
 
 // The first of the client's that is ours too. One who only takes connections takes them with any protocol.
-int Context::select_alpn(SSL*, const unsigned char** out, unsigned char* size, const unsigned char* in, unsigned in_size, void* self) {
+int Context::select_alpn(SSL*, const unsigned char** out, unsigned char* size,
+                         const unsigned char* in, unsigned in_size, void* self) {
   const auto& options = static_cast<const Context*>(self)->options_;
   const bool any = options.certificate.empty();
   for (unsigned at = 0; at < in_size; at += 1u + in[at]) {
@@ -71,7 +77,8 @@ SslPtr Context::shake_hands(int fd, bool server) const {
   }
   if (!o.ciphers.empty())
     must(o.version == "1.3" ? SSL_set_ciphersuites(ssl.get(), o.ciphers.c_str())
-                            : SSL_set_cipher_list(ssl.get(), (o.ciphers + ":@SECLEVEL=0").c_str()), "--ciphers");
+                            : SSL_set_cipher_list(ssl.get(), (o.ciphers + ":@SECLEVEL=0").c_str()),
+         "--ciphers");
   if (server) {
     must(SSL_use_certificate_chain_file(ssl.get(), o.certificate.c_str()) == 1, "--certificate");
     must(SSL_use_PrivateKey_file(ssl.get(), o.key.c_str(), SSL_FILETYPE_PEM) == 1, "--key");
@@ -80,12 +87,18 @@ SslPtr Context::shake_hands(int fd, bool server) const {
       must(SSL_CTX_load_verify_file(ctx_, o.ca.c_str()) == 1, "--ca");
       SSL_set_verify(ssl.get(), SSL_VERIFY_PEER, nullptr);
     }
-    if (!o.name.empty()) must(SSL_set_tlsext_host_name(ssl.get(), o.name.c_str()) && SSL_set1_host(ssl.get(), o.name.c_str()), "--name");
+    if (!o.name.empty())
+      must(SSL_set_tlsext_host_name(ssl.get(), o.name.c_str()) &&
+               SSL_set1_host(ssl.get(), o.name.c_str()),
+           "--name");
     const std::string protocols = wire_format(o.alpn);
     const auto* wire = reinterpret_cast<const unsigned char*>(protocols.data());
-    if (!protocols.empty()) must(SSL_set_alpn_protos(ssl.get(), wire, static_cast<unsigned>(protocols.size())) == 0, "--alpn");
+    if (!protocols.empty())
+      must(SSL_set_alpn_protos(ssl.get(), wire, static_cast<unsigned>(protocols.size())) == 0,
+           "--alpn");
   }
-  if (sockmi_set_fd(ssl.get(), fd) != 1) throw Failure(std::string("sockmi_set_fd: ") + sockmi_last_error());
+  if (sockmi_set_fd(ssl.get(), fd) != 1)
+    throw Failure(std::string("sockmi_set_fd: ") + sockmi_last_error());
   must((server ? SSL_accept(ssl.get()) : SSL_connect(ssl.get())) == 1, "handshake");
   return ssl;
 }

@@ -27,7 +27,8 @@ class Context {
 
  private:
   SslPtr shake_hands(int fd, bool server) const;
-  static int select_alpn(SSL*, const unsigned char** out, unsigned char* size, const unsigned char* in, unsigned in_size, void* self);
+  static int select_alpn(SSL*, const unsigned char** out, unsigned char* size,
+                         const unsigned char* in, unsigned in_size, void* self);
   SSL_CTX* ctx_;
   TlsOptions options_;
 };

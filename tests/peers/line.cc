@@ -50,7 +50,8 @@ void send_head(int to, Head& head, int tls, int plain) {
   rights->cmsg_len = CMSG_LEN(2 * sizeof(int));
   const int fds[] = {tls, plain};
   std::memcpy(CMSG_DATA(rights), fds, sizeof fds);
-  if (::sendmsg(to, &message, MSG_NOSIGNAL) != static_cast<ssize_t>(sizeof head)) fail_errno("hand over");
+  if (::sendmsg(to, &message, MSG_NOSIGNAL) != static_cast<ssize_t>(sizeof head))
+    fail_errno("hand over");
 }
 
 Head receive_head(int from, Fd& tls, Fd& plain) {
@@ -64,9 +65,11 @@ Head receive_head(int from, Fd& tls, Fd& plain) {
   message.msg_controllen = sizeof control;
   const ssize_t got = ::recvmsg(from, &message, MSG_WAITALL | MSG_CMSG_CLOEXEC);
   const cmsghdr* rights = CMSG_FIRSTHDR(&message);
-  if (got != static_cast<ssize_t>(sizeof head) || head.magic != Head::kMagic || !rights || rights->cmsg_len != CMSG_LEN(2 * sizeof(int)))
+  if (got != static_cast<ssize_t>(sizeof head) || head.magic != Head::kMagic || !rights ||
+      rights->cmsg_len != CMSG_LEN(2 * sizeof(int)))
     throw Failure("take: not a mover's message");
-  if (head.image > kLargest || head.to_tls > kLargest || head.to_plain > kLargest) throw Failure("take: too large");
+  if (head.image > kLargest || head.to_tls > kLargest || head.to_plain > kLargest)
+    throw Failure("take: too large");
   int fds[2];
   std::memcpy(fds, CMSG_DATA(rights), sizeof fds);
   tls = Fd(fds[0]);
@@ -84,11 +87,15 @@ std::string receive_bytes(int from, std::size_t size) {
   return out;
 }
 
-int state(bool server) { return server ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_CLIENT_ESTABLISHED; }
+int state(bool server) {
+  return server ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_CLIENT_ESTABLISHED;
+}
 
 }  // namespace
 
-ControlConnection::ControlConnection(const std::string& at, const std::string& next) : next_path_(next), listener_(at.empty() ? Fd() : listen_unix(at)) {}
+ControlConnection::ControlConnection(const std::string& at, const std::string& next)
+    : next_path_(next),
+      listener_(at.empty() ? Fd() : listen_unix(at)) {}
 
 bool ControlConnection::give(Connection& c) {
   if (!next_) next_ = connect_unix(next_path_);
@@ -118,7 +125,8 @@ bool ControlConnection::give(Connection& c) {
 // False: the next mover has ended.
 bool ControlConnection::wait_for_one() {
   for (;;) {
-    pollfd polled[] = {{previous_ ? previous_.get() : listener_.get(), POLLIN, 0}, {next_.get(), POLLIN, 0}};
+    pollfd polled[] = {{previous_ ? previous_.get() : listener_.get(), POLLIN, 0},
+                       {next_.get(), POLLIN, 0}};
     if (::poll(polled, 2, -1) < 0) {
       if (errno == EINTR) continue;
       fail_errno("poll");
@@ -146,7 +154,8 @@ Connection ControlConnection::receive(const Context& context) {
   c.ssl = context.fresh();
   // The BIO may be there before the image or come after it: turn about.
   const auto set_fd = [&] {
-    if (sockmi_set_fd(c.ssl.get(), c.tls.get()) != 1) throw Failure(std::string("sockmi_set_fd: ") + sockmi_last_error());
+    if (sockmi_set_fd(c.ssl.get(), c.tls.get()) != 1)
+      throw Failure(std::string("sockmi_set_fd: ") + sockmi_last_error());
   };
   const bool fd_first = c.hops % 2 == 0;
   if (fd_first) set_fd();

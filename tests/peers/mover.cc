@@ -41,7 +41,8 @@ Connection begin(const Options& options, const Context& context, bool server) {
   c.plain = server ? std::move(out) : std::move(in);
   c.ssl = server ? context.accept(c.tls.get()) : context.connect(c.tls.get());
   say("established " + describe(c.ssl.get()));
-  for (const Fd* fd : {&c.tls, &c.plain}) set_relaying(*fd);
+  for (const Fd* fd : {&c.tls, &c.plain})
+    set_relaying(*fd);
   return c;
 }
 
@@ -76,9 +77,11 @@ int run(const Options& options, const std::string& how) {
 void add_options(CLI::App& app, const std::string& how, Options& options) {
   const bool takes = how == "take";
   if (!takes) {
-    app.add_option("--listen", options.listen, "ADDRESS:PORT where one connection is accepted")->required();
+    app.add_option("--listen", options.listen, "ADDRESS:PORT where one connection is accepted")
+        ->required();
     app.add_option("--backend", options.backend, "ADDRESS:PORT where it goes on")->required();
-    app.add_option("--tls", options.tls.version, "only this version")->check(CLI::IsMember({"1.2", "1.3"}));
+    app.add_option("--tls", options.tls.version, "only this version")
+        ->check(CLI::IsMember({"1.2", "1.3"}));
     app.add_option("--ciphers", options.tls.ciphers, "cipher list; with --tls 1.3, cipher suites");
     app.add_option("--alpn", options.tls.alpn, "protocols")->delimiter(',');
   }
@@ -92,8 +95,10 @@ void add_options(CLI::App& app, const std::string& how, Options& options) {
   }
   auto* at = app.add_option("--at", options.at, "Unix socket where connections are taken");
   if (takes) at->required();
-  auto* next = app.add_option("--hand-over", options.next, "Unix socket of the mover that gets the connection");
-  auto* every = app.add_option("--every", options.every, "a hop after so many bytes")->check(CLI::PositiveNumber);
+  auto* next = app.add_option("--hand-over", options.next,
+                              "Unix socket of the mover that gets the connection");
+  auto* every = app.add_option("--every", options.every, "a hop after so many bytes")
+                    ->check(CLI::PositiveNumber);
   next->needs(every);
   every->needs(next);
 }
@@ -104,7 +109,8 @@ int main(int argc, char** argv) {
   Options options;
   CLI::App app{"Relays between TLS and TCP; the TLS end moves between processes.", "mover"};
   for (const auto& [how, what] :
-       {std::pair("serve", "TLS in, TCP out"), std::pair("connect", "TCP in, TLS out"), std::pair("take", "waits for one that moves")})
+       {std::pair("serve", "TLS in, TCP out"), std::pair("connect", "TCP in, TLS out"),
+        std::pair("take", "waits for one that moves")})
     add_options(*app.add_subcommand(how, what), how, options);
   app.require_subcommand(1);
   CLI11_PARSE(app, argc, argv);

@@ -16,7 +16,7 @@
 namespace mover {
 namespace {
 
-constexpr std::size_t kRoom = 1 << 16;   // of each direction
+constexpr std::size_t kRoom = 1 << 16;  // of each direction
 constexpr std::size_t kPiece = 1 << 14;
 
 }  // namespace
@@ -29,7 +29,8 @@ bool Relay::not_done(int result) {
     case SSL_ERROR_ZERO_RETURN: tls_ended_ = true; return false;
     case SSL_ERROR_SYSCALL: break;
     default:
-      if (ERR_GET_REASON(ERR_peek_error()) != SSL_R_UNEXPECTED_EOF_WHILE_READING) fail_openssl("TLS");
+      if (ERR_GET_REASON(ERR_peek_error()) != SSL_R_UNEXPECTED_EOF_WHILE_READING)
+        fail_openssl("TLS");
   }
   if (!tls_ended_) std::fputs("the peer closed without close_notify\n", stderr);
   tls_ended_ = tls_gone_ = true;
@@ -53,7 +54,8 @@ bool Relay::read_plain() {
 
 bool Relay::write_plain() {
   if (!c_.to_plain.empty() && !plain_gone_) {
-    const ssize_t sent = ::send(c_.plain.get(), c_.to_plain.data(), c_.to_plain.size(), MSG_NOSIGNAL);
+    const ssize_t sent =
+        ::send(c_.plain.get(), c_.to_plain.data(), c_.to_plain.size(), MSG_NOSIGNAL);
     if (sent < 0 && errno == EAGAIN) return false;
     plain_gone_ = sent < 0;
     if (sent > 0) c_.to_plain.erase(0, static_cast<std::size_t>(sent));
@@ -66,7 +68,8 @@ bool Relay::write_plain() {
 
 bool Relay::read_tls() {
   char piece[kPiece];
-  const std::size_t room = std::min<std::uint64_t>({kRoom - c_.to_plain.size(), sizeof piece, left_});
+  const std::size_t room =
+      std::min<std::uint64_t>({kRoom - c_.to_plain.size(), sizeof piece, left_});
   if (tls_ended_ || room == 0) return false;
   ERR_clear_error();
   const int got = SSL_read(c_.ssl.get(), piece, static_cast<int>(room));
@@ -91,15 +94,24 @@ bool Relay::write_tls() {
   return close_sent_ = true;
 }
 
-bool Relay::over() const { return plain_gone_ || (plain_shut_ && (tls_gone_ || close_sent_)); }
+bool Relay::over() const {
+  return plain_gone_ || (plain_shut_ && (tls_gone_ || close_sent_));
+}
 
 void Relay::wait() const {
   // The rest of a record that the last mover's socket had not taken is with the BIO, and no SSL call waits for it.
   const bool unsent = BIO_wpending(SSL_get_wbio(c_.ssl.get())) > 0;
-  const auto when = [](bool wanted, int event) { return static_cast<short>(wanted ? event : 0); };
-  pollfd polled[] = {
-      {c_.tls.get(), static_cast<short>(when(!tls_ended_ && c_.to_plain.size() < kRoom, POLLIN) | when(wants_write_ || unsent, POLLOUT)), 0},
-      {c_.plain.get(), static_cast<short>(when(!c_.plain_ended && c_.to_tls.size() < kRoom, POLLIN) | when(!c_.to_plain.empty(), POLLOUT)), 0}};
+  const auto when = [](bool wanted, int event) {
+    return static_cast<short>(wanted ? event : 0);
+  };
+  pollfd polled[] = {{c_.tls.get(),
+                      static_cast<short>(when(!tls_ended_ && c_.to_plain.size() < kRoom, POLLIN) |
+                                         when(wants_write_ || unsent, POLLOUT)),
+                      0},
+                     {c_.plain.get(),
+                      static_cast<short>(when(!c_.plain_ended && c_.to_tls.size() < kRoom, POLLIN) |
+                                         when(!c_.to_plain.empty(), POLLOUT)),
+                      0}};
   // A dead end says POLLHUP even when nothing is asked of it.
   for (pollfd& each : polled)
     if (each.events == 0) each.fd = -1;
@@ -109,7 +121,8 @@ void Relay::wait() const {
 Relay::Outcome Relay::run() {
   for (;;) {
     wants_write_ = false;
-    const bool wrote = write_tls(), read = read_tls(), filled = read_plain(), emptied = write_plain();
+    const bool wrote = write_tls(), read = read_tls(), filled = read_plain(),
+               emptied = write_plain();
     if (over()) return Outcome::ended;
     if (left_ == 0) {
       // A connection that is being closed stays where it is.

@@ -8,7 +8,9 @@ namespace mover {
 class Relay {
  public:
   // `every`: a hop is due after so many plaintext bytes, in whichever direction; 0: never.
-  Relay(Connection& connection, std::uint64_t every) : c_(connection), left_(every ? every : UINT64_MAX) {}
+  Relay(Connection& connection, std::uint64_t every)
+      : c_(connection),
+        left_(every ? every : UINT64_MAX) {}
 
   enum class Outcome { ended, hop_due };
   Outcome run();

@@ -21,7 +21,8 @@ static void must(int done, const char* what) {
 }
 
 static int connect_to(const char* address, const char* port) {
-  struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(port))};
+  struct sockaddr_in server = {.sin_family = AF_INET,
+                               .sin_port = htons((unsigned short)atoi(port))};
   must(inet_pton(AF_INET, address, &server.sin_addr) == 1, "ADDRESS");
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   must(connect(fd, (struct sockaddr*)&server, sizeof server) == 0, "connect");
@@ -37,9 +38,11 @@ static int is_waiting(WOLFSSL* ssl, int result) {
 static int drain(WOLFSSL* ssl) {
   char in[16384];
   int got;
-  while ((got = wolfSSL_read(ssl, in, sizeof in)) > 0) must(write(1, in, (size_t)got) == got, "standard output");
+  while ((got = wolfSSL_read(ssl, in, sizeof in)) > 0)
+    must(write(1, in, (size_t)got) == got, "standard output");
   if (wolfSSL_get_error(ssl, got) == WOLFSSL_ERROR_ZERO_RETURN) return 0;
-  must(is_waiting(ssl, got), wolfSSL_ERR_reason_error_string((unsigned long)wolfSSL_get_error(ssl, got)));
+  must(is_waiting(ssl, got),
+       wolfSSL_ERR_reason_error_string((unsigned long)wolfSSL_get_error(ssl, got)));
   return 1;
 }
 
@@ -53,7 +56,8 @@ static void relay(WOLFSSL* ssl, int fd) {
       must(sent == size || is_waiting(ssl, sent), "write");
       if (sent == size) size = 0;
     }
-    struct pollfd polled[] = {{fd, (short)(POLLIN | (size > 0 ? POLLOUT : 0)), 0}, {size > 0 ? -1 : 0, POLLIN, 0}};
+    struct pollfd polled[] = {{fd, (short)(POLLIN | (size > 0 ? POLLOUT : 0)), 0},
+                              {size > 0 ? -1 : 0, POLLIN, 0}};
     poll(polled, 2, -1);
     if (polled[1].revents && (size = read(0, out, sizeof out)) <= 0) break;
   }
@@ -63,13 +67,15 @@ static void relay(WOLFSSL* ssl, int fd) {
 
 int main(int argc, char** argv) {
   must(argc == 5, "ADDRESS PORT TLS CA");
-  WOLFSSL_CTX* ctx = wolfSSL_CTX_new(strcmp(argv[3], "1.2") == 0 ? wolfTLSv1_2_client_method() : wolfTLSv1_3_client_method());
+  WOLFSSL_CTX* ctx = wolfSSL_CTX_new(strcmp(argv[3], "1.2") == 0 ? wolfTLSv1_2_client_method()
+                                                                 : wolfTLSv1_3_client_method());
   must(ctx && wolfSSL_CTX_load_verify_locations(ctx, argv[4], NULL) == WOLFSSL_SUCCESS, "CA");
   WOLFSSL* ssl = wolfSSL_new(ctx);
   const int fd = connect_to(argv[1], argv[2]);
   wolfSSL_set_fd(ssl, fd);
   const int result = wolfSSL_connect(ssl);
-  must(result == WOLFSSL_SUCCESS, wolfSSL_ERR_reason_error_string((unsigned long)wolfSSL_get_error(ssl, result)));
+  must(result == WOLFSSL_SUCCESS,
+       wolfSSL_ERR_reason_error_string((unsigned long)wolfSSL_get_error(ssl, result)));
   relay(ssl, fd);
   wolfSSL_free(ssl);
   wolfSSL_CTX_free(ctx);

@@ -36,17 +36,26 @@ auto& counts = *new Counts;
 thread_local bool hopping = false;  // libappsockmi calls libssl too
 
 // What would have been called without us.
-#define NEXT(name) ([] { static const auto it = reinterpret_cast<decltype(&name)>(::dlsym(RTLD_NEXT, #name)); return it; }())
+#define NEXT(name)                                                                       \
+  ([] {                                                                                  \
+    static const auto it = reinterpret_cast<decltype(&name)>(::dlsym(RTLD_NEXT, #name)); \
+    return it;                                                                           \
+  }())
 
 int every() {
-  static const int it = [] { const char* given = std::getenv("HOP_EVERY"); return given ? std::atoi(given) : 3; }();
+  static const int it = [] {
+    const char* given = std::getenv("HOP_EVERY");
+    return given ? std::atoi(given) : 3;
+  }();
   return it;
 }
 
 Connection* find(const SSL* ssl) {
   std::lock_guard lock(mutex);
   const auto it = hopping ? connections.end() : connections.find(ssl);
-  return it == connections.end() ? nullptr : &it->second;  // stays where it is until the program frees its SSL
+  return it == connections.end()
+             ? nullptr
+             : &it->second;  // stays where it is until the program frees its SSL
 }
 
 SSL* now(const SSL* ssl) {
@@ -84,7 +93,8 @@ void hop(const SSL* program, Connection& connection) {
     return;
   }
   BIO *const in = SSL_get_rbio(old), *const out = SSL_get_wbio(old);
-  for (BIO* bio : {in, out}) BIO_up_ref(bio);
+  for (BIO* bio : {in, out})
+    BIO_up_ref(bio);
   spend(old, old == program);
   SSL_set0_rbio(next, in);
   SSL_set0_wbio(next, out);
@@ -119,7 +129,8 @@ int transfer(SSL* ssl, Call call) {
 struct Report {
   ~Report() {
     std::string text = "hop: " + std::to_string(counts.hops) + " hops";
-    for (const auto& [error, times] : counts.refused) text += ", " + std::to_string(times) + " " + ::strerrorname_np(error);
+    for (const auto& [error, times] : counts.refused)
+      text += ", " + std::to_string(times) + " " + ::strerrorname_np(error);
     if (!counts.broken.empty()) text += ", BROKEN: " + counts.broken;
     text += "\n";
     (void)!::write(STDERR_FILENO, text.data(), text.size());
@@ -129,10 +140,14 @@ struct Report {
 }  // namespace
 
 #define HERE extern "C" SOCKMI_API
-#define FORWARD(type, name) \
-  HERE type name(SSL* ssl) { return NEXT(name)(now(ssl)); }
-#define FORWARD_CONST(type, name) \
-  HERE type name(const SSL* ssl) { return NEXT(name)(now(ssl)); }
+#define FORWARD(type, name)      \
+  HERE type name(SSL* ssl) {     \
+    return NEXT(name)(now(ssl)); \
+  }
+#define FORWARD_CONST(type, name)  \
+  HERE type name(const SSL* ssl) { \
+    return NEXT(name)(now(ssl));   \
+  }
 
 HERE int SSL_read(SSL* ssl, void* buf, int num) {
   return transfer(ssl, [=](SSL* to) { return NEXT(SSL_read)(to, buf, num); });
@@ -147,10 +162,18 @@ HERE int SSL_write_ex(SSL* ssl, const void* buf, size_t num, size_t* done) {
   return transfer(ssl, [=](SSL* to) { return NEXT(SSL_write_ex)(to, buf, num, done); });
 }
 
-HERE int SSL_peek(SSL* ssl, void* buf, int num) { return NEXT(SSL_peek)(now(ssl), buf, num); }
-HERE int SSL_get_error(const SSL* ssl, int result) { return NEXT(SSL_get_error)(now(ssl), result); }
-HERE void SSL_set_shutdown(SSL* ssl, int mode) { NEXT(SSL_set_shutdown)(now(ssl), mode); }
-HERE int SSL_key_update(SSL* ssl, int type) { return NEXT(SSL_key_update)(now(ssl), type); }
+HERE int SSL_peek(SSL* ssl, void* buf, int num) {
+  return NEXT(SSL_peek)(now(ssl), buf, num);
+}
+HERE int SSL_get_error(const SSL* ssl, int result) {
+  return NEXT(SSL_get_error)(now(ssl), result);
+}
+HERE void SSL_set_shutdown(SSL* ssl, int mode) {
+  NEXT(SSL_set_shutdown)(now(ssl), mode);
+}
+HERE int SSL_key_update(SSL* ssl, int type) {
+  return NEXT(SSL_key_update)(now(ssl), type);
+}
 FORWARD_CONST(int, SSL_pending)
 FORWARD_CONST(int, SSL_has_pending)
 FORWARD_CONST(int, SSL_want)

@@ -22,8 +22,8 @@
 #include <openssl/params.h>
 #include <openssl/ssl3.h>
 
-#include "tls/session/record_bio.h"
 #include "tls/provider/dispatch.h"
+#include "tls/session/record_bio.h"
 
 namespace sockmi::tls {
 
@@ -47,7 +47,9 @@ struct CipherTable {
   OSSL_FUNC_cipher_settable_ctx_params_fn* settable_ctx_params;
 };
 
-void CipherContext::note_plaintext(std::size_t size) { call_plaintext = errno == kGoesOn ? call_plaintext + size : size; }
+void CipherContext::note_plaintext(std::size_t size) {
+  call_plaintext = errno == kGoesOn ? call_plaintext + size : size;
+}
 
 namespace {
 
@@ -55,10 +57,17 @@ struct Named {
   const char* name;
   Kind kind;
 };
-constexpr Named kNamed[] = {{"AES-128-GCM", Kind::gcm}, {"AES-256-GCM", Kind::gcm}, {"AES-128-CCM", Kind::ccm}, {"AES-256-CCM", Kind::ccm},
-                            {"ChaCha20-Poly1305", Kind::chacha}, {"AES-128-CBC", Kind::cbc}, {"AES-256-CBC", Kind::cbc},
-                            {"AES-128-CBC-HMAC-SHA1", Kind::cbc_stitched}, {"AES-256-CBC-HMAC-SHA1", Kind::cbc_stitched},
-                            {"AES-128-CBC-HMAC-SHA256", Kind::cbc_stitched}, {"AES-256-CBC-HMAC-SHA256", Kind::cbc_stitched}};
+constexpr Named kNamed[] = {{"AES-128-GCM", Kind::gcm},
+                            {"AES-256-GCM", Kind::gcm},
+                            {"AES-128-CCM", Kind::ccm},
+                            {"AES-256-CCM", Kind::ccm},
+                            {"ChaCha20-Poly1305", Kind::chacha},
+                            {"AES-128-CBC", Kind::cbc},
+                            {"AES-256-CBC", Kind::cbc},
+                            {"AES-128-CBC-HMAC-SHA1", Kind::cbc_stitched},
+                            {"AES-256-CBC-HMAC-SHA1", Kind::cbc_stitched},
+                            {"AES-128-CBC-HMAC-SHA256", Kind::cbc_stitched},
+                            {"AES-256-CBC-HMAC-SHA256", Kind::cbc_stitched}};
 constexpr std::size_t kCount = std::size(kNamed);
 constexpr std::size_t kAad = 13;  // sequence number (8), type, version (2), length (2)
 constexpr std::size_t kBlock = 16;
@@ -66,16 +75,20 @@ CipherTable tables[kCount];
 
 // Size of what a record's plaintext begins with before the application's bytes: the
 // explicit nonce, or the IV of CBC.
-std::size_t explicit_part(Kind kind) { return kind == Kind::gcm || kind == Kind::ccm ? 8 : kind == Kind::chacha ? 0 : kBlock; }
+std::size_t explicit_part(Kind kind) {
+  return kind == Kind::gcm || kind == Kind::ccm ? 8 : kind == Kind::chacha ? 0 : kBlock;
+}
 
 // Returns the size of the application's content in an inner plaintext. RFC 8446, 5.2:
 // content, type, zeros.
 std::size_t inner_plaintext(const unsigned char* in, std::size_t size) {
-  while (size > 0 && in[size - 1] == 0) --size;
+  while (size > 0 && in[size - 1] == 0)
+    --size;
   return size > 0 && in[size - 1] == SSL3_RT_APPLICATION_DATA ? size - 1 : 0;
 }
 
-int init(void* v, const unsigned char* key, std::size_t key_size, const unsigned char* iv, std::size_t iv_size, const OSSL_PARAM params[], bool encrypting) {
+int init(void* v, const unsigned char* key, std::size_t key_size, const unsigned char* iv,
+         std::size_t iv_size, const OSSL_PARAM params[], bool encrypting) {
   auto* c = static_cast<CipherContext*>(v);
   if (!c->inner) return 0;
   if (key) {
@@ -98,12 +111,15 @@ int init(void* v, const unsigned char* key, std::size_t key_size, const unsigned
       iv = nonce;
     }
   }
-  return (encrypting ? c->table->encrypt_init : c->table->decrypt_init)(c->inner, key, key_size, iv, iv_size, params);
+  return (encrypting ? c->table->encrypt_init : c->table->decrypt_init)(c->inner, key, key_size, iv,
+                                                                        iv_size, params);
 }
-int encrypt_init(void* v, const unsigned char* key, std::size_t key_size, const unsigned char* iv, std::size_t iv_size, const OSSL_PARAM params[]) {
+int encrypt_init(void* v, const unsigned char* key, std::size_t key_size, const unsigned char* iv,
+                 std::size_t iv_size, const OSSL_PARAM params[]) {
   return init(v, key, key_size, iv, iv_size, params, true);
 }
-int decrypt_init(void* v, const unsigned char* key, std::size_t key_size, const unsigned char* iv, std::size_t iv_size, const OSSL_PARAM params[]) {
+int decrypt_init(void* v, const unsigned char* key, std::size_t key_size, const unsigned char* iv,
+                 std::size_t iv_size, const OSSL_PARAM params[]) {
   return init(v, key, key_size, iv, iv_size, params, false);
 }
 
@@ -117,10 +133,12 @@ void note_plaintext(CipherContext& c, const unsigned char* in, std::size_t size)
 // Called after a record is encrypted. A TLS 1.2 GCM record begins with the explicit nonce
 // that the default provider has chosen for it.
 void note_nonce(CipherContext& c, int done, const unsigned char* record) {
-  if (done > 0 && c.tls12 && c.encrypting && record && c.table->kind == Kind::gcm) std::memcpy(c.explicit_nonce.data(), record, c.explicit_nonce.size());
+  if (done > 0 && c.tls12 && c.encrypting && record && c.table->kind == Kind::gcm)
+    std::memcpy(c.explicit_nonce.data(), record, c.explicit_nonce.size());
 }
 
-int update(void* v, unsigned char* out, std::size_t* out_size, std::size_t room, const unsigned char* in, std::size_t size) {
+int update(void* v, unsigned char* out, std::size_t* out_size, std::size_t room,
+           const unsigned char* in, std::size_t size) {
   auto* c = static_cast<CipherContext*>(v);
   if (!c->inner) return 0;
   if (out) note_plaintext(*c, in, size);
@@ -132,7 +150,8 @@ int final(void* v, unsigned char* out, std::size_t* out_size, std::size_t room) 
   auto* c = static_cast<CipherContext*>(v);
   return c->inner && c->table->final(c->inner, out, out_size, room);
 }
-int cipher(void* v, unsigned char* out, std::size_t* out_size, std::size_t room, const unsigned char* in, std::size_t size) {
+int cipher(void* v, unsigned char* out, std::size_t* out_size, std::size_t room,
+           const unsigned char* in, std::size_t size) {
   auto* c = static_cast<CipherContext*>(v);
   if (!c->inner) return 0;
   if (out) note_plaintext(*c, in, size);
@@ -169,9 +188,13 @@ int set_ctx_params(void* v, const OSSL_PARAM params[]) {
   if (!std::exchange(c->tls12, true)) Registry::get().working(*c);
   c->own.count = read_u64(moved) + 1;
   write_u64(moved, c->own.next() - 1);
-  const std::size_t length = std::size_t(moved[11]) << 8 | moved[12], explicit_size = explicit_part(c->table->kind);
-  c->note_plaintext(moved[8] == SSL3_RT_APPLICATION_DATA && length >= explicit_size ? length - explicit_size : 0);
-  const OSSL_PARAM given[] = {OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TLS1_AAD, moved, kAad), OSSL_PARAM_END};
+  const std::size_t length = std::size_t(moved[11]) << 8 | moved[12],
+                    explicit_size = explicit_part(c->table->kind);
+  c->note_plaintext(
+      moved[8] == SSL3_RT_APPLICATION_DATA && length >= explicit_size ? length - explicit_size : 0);
+  const OSSL_PARAM given[] = {
+      OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TLS1_AAD, moved, kAad),
+      OSSL_PARAM_END};
   return c->table->set_ctx_params(c->inner, given);
 }
 
@@ -215,22 +238,34 @@ int get_params(OSSL_PARAM params[]) {
   return !multiblock || OSSL_PARAM_set_int(multiblock, 0);
 }
 template <std::size_t I>
-const OSSL_PARAM* gettable(void*) { return tables[I].gettable_params(DefaultProvider::get().context); }
+const OSSL_PARAM* gettable(void*) {
+  return tables[I].gettable_params(DefaultProvider::get().context);
+}
 template <std::size_t I>
-const OSSL_PARAM* gettable_ctx(void*, void*) { return tables[I].gettable_ctx_params(nullptr, DefaultProvider::get().context); }
+const OSSL_PARAM* gettable_ctx(void*, void*) {
+  return tables[I].gettable_ctx_params(nullptr, DefaultProvider::get().context);
+}
 template <std::size_t I>
-const OSSL_PARAM* settable_ctx(void*, void*) { return tables[I].settable_ctx_params(nullptr, DefaultProvider::get().context); }
+const OSSL_PARAM* settable_ctx(void*, void*) {
+  return tables[I].settable_ctx_params(nullptr, DefaultProvider::get().context);
+}
 
 template <std::size_t I>
 const OSSL_DISPATCH* dispatch() {
   static const std::vector<OSSL_DISPATCH> table = [] {
     std::vector<OSSL_DISPATCH> out{
-        {OSSL_FUNC_CIPHER_NEWCTX, generic(new_context<I>)},           {OSSL_FUNC_CIPHER_FREECTX, generic(free_context)},
-        {OSSL_FUNC_CIPHER_ENCRYPT_INIT, generic(encrypt_init)},       {OSSL_FUNC_CIPHER_DECRYPT_INIT, generic(decrypt_init)},
-        {OSSL_FUNC_CIPHER_UPDATE, generic(update)},                   {OSSL_FUNC_CIPHER_FINAL, generic(final)},
-        {OSSL_FUNC_CIPHER_CIPHER, generic(cipher)},                   {OSSL_FUNC_CIPHER_GET_PARAMS, generic(get_params<I>)},
-        {OSSL_FUNC_CIPHER_GET_CTX_PARAMS, generic(get_ctx_params)},   {OSSL_FUNC_CIPHER_SET_CTX_PARAMS, generic(set_ctx_params)},
-        {OSSL_FUNC_CIPHER_GETTABLE_PARAMS, generic(gettable<I>)},     {OSSL_FUNC_CIPHER_GETTABLE_CTX_PARAMS, generic(gettable_ctx<I>)},
+        {OSSL_FUNC_CIPHER_NEWCTX, generic(new_context<I>)},
+        {OSSL_FUNC_CIPHER_FREECTX, generic(free_context)},
+        {OSSL_FUNC_CIPHER_ENCRYPT_INIT, generic(encrypt_init)},
+        {OSSL_FUNC_CIPHER_DECRYPT_INIT, generic(decrypt_init)},
+        {OSSL_FUNC_CIPHER_UPDATE, generic(update)},
+        {OSSL_FUNC_CIPHER_FINAL, generic(final)},
+        {OSSL_FUNC_CIPHER_CIPHER, generic(cipher)},
+        {OSSL_FUNC_CIPHER_GET_PARAMS, generic(get_params<I>)},
+        {OSSL_FUNC_CIPHER_GET_CTX_PARAMS, generic(get_ctx_params)},
+        {OSSL_FUNC_CIPHER_SET_CTX_PARAMS, generic(set_ctx_params)},
+        {OSSL_FUNC_CIPHER_GETTABLE_PARAMS, generic(gettable<I>)},
+        {OSSL_FUNC_CIPHER_GETTABLE_CTX_PARAMS, generic(gettable_ctx<I>)},
         {OSSL_FUNC_CIPHER_SETTABLE_CTX_PARAMS, generic(settable_ctx<I>)}};
     if (tables[I].dupctx) out.push_back({OSSL_FUNC_CIPHER_DUPCTX, generic(duplicate)});
     out.push_back({0, nullptr});
@@ -245,21 +280,36 @@ const OSSL_DISPATCH* dispatch_of(std::size_t i, std::index_sequence<I...>) {
 }
 
 void fill(CipherTable& table, const OSSL_DISPATCH* d) {
-  for (; d->function_id; ++d) switch (d->function_id) {
+  for (; d->function_id; ++d)
+    switch (d->function_id) {
       case OSSL_FUNC_CIPHER_NEWCTX: table.newctx = OSSL_FUNC_cipher_newctx(d); break;
       case OSSL_FUNC_CIPHER_FREECTX: table.freectx = OSSL_FUNC_cipher_freectx(d); break;
       case OSSL_FUNC_CIPHER_DUPCTX: table.dupctx = OSSL_FUNC_cipher_dupctx(d); break;
-      case OSSL_FUNC_CIPHER_ENCRYPT_INIT: table.encrypt_init = OSSL_FUNC_cipher_encrypt_init(d); break;
-      case OSSL_FUNC_CIPHER_DECRYPT_INIT: table.decrypt_init = OSSL_FUNC_cipher_decrypt_init(d); break;
+      case OSSL_FUNC_CIPHER_ENCRYPT_INIT:
+        table.encrypt_init = OSSL_FUNC_cipher_encrypt_init(d);
+        break;
+      case OSSL_FUNC_CIPHER_DECRYPT_INIT:
+        table.decrypt_init = OSSL_FUNC_cipher_decrypt_init(d);
+        break;
       case OSSL_FUNC_CIPHER_UPDATE: table.update = OSSL_FUNC_cipher_update(d); break;
       case OSSL_FUNC_CIPHER_FINAL: table.final = OSSL_FUNC_cipher_final(d); break;
       case OSSL_FUNC_CIPHER_CIPHER: table.cipher = OSSL_FUNC_cipher_cipher(d); break;
       case OSSL_FUNC_CIPHER_GET_PARAMS: table.get_params = OSSL_FUNC_cipher_get_params(d); break;
-      case OSSL_FUNC_CIPHER_GET_CTX_PARAMS: table.get_ctx_params = OSSL_FUNC_cipher_get_ctx_params(d); break;
-      case OSSL_FUNC_CIPHER_SET_CTX_PARAMS: table.set_ctx_params = OSSL_FUNC_cipher_set_ctx_params(d); break;
-      case OSSL_FUNC_CIPHER_GETTABLE_PARAMS: table.gettable_params = OSSL_FUNC_cipher_gettable_params(d); break;
-      case OSSL_FUNC_CIPHER_GETTABLE_CTX_PARAMS: table.gettable_ctx_params = OSSL_FUNC_cipher_gettable_ctx_params(d); break;
-      case OSSL_FUNC_CIPHER_SETTABLE_CTX_PARAMS: table.settable_ctx_params = OSSL_FUNC_cipher_settable_ctx_params(d); break;
+      case OSSL_FUNC_CIPHER_GET_CTX_PARAMS:
+        table.get_ctx_params = OSSL_FUNC_cipher_get_ctx_params(d);
+        break;
+      case OSSL_FUNC_CIPHER_SET_CTX_PARAMS:
+        table.set_ctx_params = OSSL_FUNC_cipher_set_ctx_params(d);
+        break;
+      case OSSL_FUNC_CIPHER_GETTABLE_PARAMS:
+        table.gettable_params = OSSL_FUNC_cipher_gettable_params(d);
+        break;
+      case OSSL_FUNC_CIPHER_GETTABLE_CTX_PARAMS:
+        table.gettable_ctx_params = OSSL_FUNC_cipher_gettable_ctx_params(d);
+        break;
+      case OSSL_FUNC_CIPHER_SETTABLE_CTX_PARAMS:
+        table.settable_ctx_params = OSSL_FUNC_cipher_settable_ctx_params(d);
+        break;
       default: break;
     }
 }
@@ -274,16 +324,25 @@ void disable(CipherContext& context) {
   context.tls12 = false;
 }
 
-bool rekey_tls12(CipherContext& context, const Tls12Keys& keys, const std::array<std::uint8_t, 8>& last_explicit_nonce) {
+bool rekey_tls12(CipherContext& context, const Tls12Keys& keys,
+                 const std::array<std::uint8_t, 8>& last_explicit_nonce) {
   const Kind kind = context.table->kind;
-  const auto inner_init = context.encrypting ? context.table->encrypt_init : context.table->decrypt_init;
+  const auto inner_init =
+      context.encrypting ? context.table->encrypt_init : context.table->decrypt_init;
   // Every record brings its own IV: the first block of a CBC record has no meaning.
   static constexpr std::uint8_t kAnyIv[kBlock] = {};
   const bool whole_iv = kind == Kind::chacha, cbc = kind == Kind::cbc || kind == Kind::cbc_stitched;
   const std::uint8_t* iv = whole_iv ? keys.iv.data() : cbc ? kAnyIv : nullptr;
-  if (!inner_init(context.inner, keys.key.data(), keys.key.size(), iv, whole_iv ? keys.iv.size() : cbc ? kBlock : 0, nullptr)) return false;
+  if (!inner_init(context.inner, keys.key.data(), keys.key.size(), iv,
+                  whole_iv ? keys.iv.size()
+                  : cbc    ? kBlock
+                           : 0,
+                  nullptr))
+    return false;
   const auto set_octets = [&](const char* name, const Secret& value, std::size_t size) {
-    const OSSL_PARAM given[] = {OSSL_PARAM_construct_octet_string(name, const_cast<std::uint8_t*>(value.data()), size), OSSL_PARAM_END};
+    const OSSL_PARAM given[] = {
+        OSSL_PARAM_construct_octet_string(name, const_cast<std::uint8_t*>(value.data()), size),
+        OSSL_PARAM_END};
     return context.table->set_ctx_params(context.inner, given) == 1;
   };
   if (kind == Kind::gcm || kind == Kind::ccm) {
@@ -299,7 +358,9 @@ bool rekey_tls12(CipherContext& context, const Tls12Keys& keys, const std::array
     }
     if (!set_octets(OSSL_CIPHER_PARAM_AEAD_TLS1_IV_FIXED, fixed, size)) return false;
   }
-  if (kind == Kind::cbc_stitched && !set_octets(OSSL_CIPHER_PARAM_AEAD_MAC_KEY, keys.mac, keys.mac.size())) return false;
+  if (kind == Kind::cbc_stitched &&
+      !set_octets(OSSL_CIPHER_PARAM_AEAD_MAC_KEY, keys.mac, keys.mac.size()))
+    return false;
   if (context.mac && !rekey_mac(*context.mac, keys.mac)) return false;
   Registry::get().gone(context);
   context.secret = Key(keys.key);
@@ -322,13 +383,16 @@ const OSSL_ALGORITHM* wrapped_ciphers() {
     static OSSL_ALGORITHM out[kCount + 1];
     std::size_t count = 0;
     int no_cache = 0;
-    for (const OSSL_ALGORITHM* a = OSSL_PROVIDER_query_operation(DefaultProvider::get().provider, OSSL_OP_CIPHER, &no_cache); a && a->algorithm_names; ++a)
+    for (const OSSL_ALGORITHM* a = OSSL_PROVIDER_query_operation(DefaultProvider::get().provider,
+                                                                 OSSL_OP_CIPHER, &no_cache);
+         a && a->algorithm_names; ++a)
       for (std::size_t i = 0; i < kCount; ++i)
         if (has_name(a->algorithm_names, kNamed[i].name)) {
           tables[i].kind = kNamed[i].kind;
           fill(tables[i], a->implementation);
           // All names of the cipher: libssl uses the name that OBJ_nid2sn returns.
-          out[count++] = {a->algorithm_names, "provider=sockmi", dispatch_of(i, std::make_index_sequence<kCount>()), nullptr};
+          out[count++] = {a->algorithm_names, "provider=sockmi",
+                          dispatch_of(i, std::make_index_sequence<kCount>()), nullptr};
         }
     return out;
   }();

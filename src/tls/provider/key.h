@@ -16,7 +16,10 @@ class Key {
  public:
   static constexpr std::size_t kLargest = 48;  // SHA-384; TLS 1.2's master secret
   Key() = default;
-  explicit Key(ByteView bytes) : size_(static_cast<std::uint8_t>(bytes.size() <= kLargest ? bytes.size() : 0)) { std::copy_n(bytes.begin(), size_, bytes_.begin()); }
+  explicit Key(ByteView bytes)
+      : size_(static_cast<std::uint8_t>(bytes.size() <= kLargest ? bytes.size() : 0)) {
+    std::copy_n(bytes.begin(), size_, bytes_.begin());
+  }
   Key(const Key&) = default;
   Key& operator=(const Key&) = default;
   ~Key() { OPENSSL_cleanse(bytes_.data(), bytes_.size()); }
@@ -24,7 +27,9 @@ class Key {
   ByteView view() const { return {bytes_.data(), size_}; }
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
-  friend bool operator==(const Key& a, ByteView b) { return a.size_ == b.size() && std::ranges::equal(a.view(), b); }
+  friend bool operator==(const Key& a, ByteView b) {
+    return a.size_ == b.size() && std::ranges::equal(a.view(), b);
+  }
   friend bool operator==(const Key& a, const Key& b) { return a == b.view(); }
 
  private:

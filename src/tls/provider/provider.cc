@@ -17,8 +17,8 @@
 #include <openssl/params.h>
 #include <openssl/provider.h>
 
-#include "tls/tls.h"
 #include "tls/provider/dispatch.h"
+#include "tls/tls.h"
 
 namespace sockmi::tls {
 
@@ -45,9 +45,10 @@ const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) {
 
 // The parameters that `openssl list -providers` shows.
 const OSSL_PARAM* gettable_params(void*) {
-  static const OSSL_PARAM gettable[] = {OSSL_PARAM_DEFN(OSSL_PROV_PARAM_NAME, OSSL_PARAM_UTF8_PTR, nullptr, 0),
-                                        OSSL_PARAM_DEFN(OSSL_PROV_PARAM_VERSION, OSSL_PARAM_UTF8_PTR, nullptr, 0),
-                                        OSSL_PARAM_DEFN(OSSL_PROV_PARAM_STATUS, OSSL_PARAM_INTEGER, nullptr, 0), OSSL_PARAM_END};
+  static const OSSL_PARAM gettable[] = {
+      OSSL_PARAM_DEFN(OSSL_PROV_PARAM_NAME, OSSL_PARAM_UTF8_PTR, nullptr, 0),
+      OSSL_PARAM_DEFN(OSSL_PROV_PARAM_VERSION, OSSL_PARAM_UTF8_PTR, nullptr, 0),
+      OSSL_PARAM_DEFN(OSSL_PROV_PARAM_STATUS, OSSL_PARAM_INTEGER, nullptr, 0), OSSL_PARAM_END};
   return gettable;
 }
 int get_params(void*, OSSL_PARAM params[]) {
@@ -55,17 +56,19 @@ int get_params(void*, OSSL_PARAM params[]) {
   OSSL_PARAM* version = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_VERSION);
   OSSL_PARAM* status = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_STATUS);
   return (!name || OSSL_PARAM_set_utf8_ptr(name, "sockmi: TLS connections that can move")) &&
-         (!version || OSSL_PARAM_set_utf8_ptr(version, SOCKMI_VERSION)) && (!status || OSSL_PARAM_set_int(status, 1));
+         (!version || OSSL_PARAM_set_utf8_ptr(version, SOCKMI_VERSION)) &&
+         (!status || OSSL_PARAM_set_int(status, 1));
 }
 void teardown(void*) {}
 
 constexpr const char* kName = "sockmi";
 const OSSL_DISPATCH* functions() {
-  static const OSSL_DISPATCH all[] = {{OSSL_FUNC_PROVIDER_QUERY_OPERATION, generic(query)},
-                                      {OSSL_FUNC_PROVIDER_GETTABLE_PARAMS, generic(gettable_params)},
-                                      {OSSL_FUNC_PROVIDER_GET_PARAMS, generic(get_params)},
-                                      {OSSL_FUNC_PROVIDER_TEARDOWN, generic(teardown)},
-                                      {0, nullptr}};
+  static const OSSL_DISPATCH all[] = {
+      {OSSL_FUNC_PROVIDER_QUERY_OPERATION, generic(query)},
+      {OSSL_FUNC_PROVIDER_GETTABLE_PARAMS, generic(gettable_params)},
+      {OSSL_FUNC_PROVIDER_GET_PARAMS, generic(get_params)},
+      {OSSL_FUNC_PROVIDER_TEARDOWN, generic(teardown)},
+      {0, nullptr}};
   return all;
 }
 
@@ -73,14 +76,16 @@ const OSSL_DISPATCH* functions() {
 // of the library, whose registry save() uses.
 bool preferred(OSSL_LIB_CTX* libctx) {
   EVP_CIPHER* cipher = EVP_CIPHER_fetch(libctx, "AES-128-GCM", nullptr);
-  const bool ours = cipher && OSSL_PROVIDER_get0_dispatch(EVP_CIPHER_get0_provider(cipher)) == functions();
+  const bool ours =
+      cipher && OSSL_PROVIDER_get0_dispatch(EVP_CIPHER_get0_provider(cipher)) == functions();
   EVP_CIPHER_free(cipher);
   return ours;
 }
 
 }  // namespace
 
-int provider_init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH*, const OSSL_DISPATCH** out, void** context) {
+int provider_init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH*, const OSSL_DISPATCH** out,
+                  void** context) {
   *out = functions();
   *context = const_cast<OSSL_CORE_HANDLE*>(handle);
   return 1;
@@ -93,19 +98,25 @@ Result<> enable(OSSL_LIB_CTX* libctx) {
   static std::mutex mutex;
   static auto* const loaded = new std::vector<OSSL_PROVIDER*>;
   std::lock_guard lock(mutex);
-  if (EVP_default_properties_is_fips_enabled(libctx)) return fail(ENOTSUP, "this library context is for validated (FIPS) algorithms only");
+  if (EVP_default_properties_is_fips_enabled(libctx))
+    return fail(ENOTSUP, "this library context is for validated (FIPS) algorithms only");
   const bool available = OSSL_PROVIDER_available(libctx, kName);
   if (available && preferred(libctx)) return {};
-  if (!EVP_set_default_properties(libctx, "?provider=sockmi")) return fail_openssl(EINVAL, "preferring the sockmi provider");
+  if (!EVP_set_default_properties(libctx, "?provider=sockmi"))
+    return fail_openssl(EINVAL, "preferring the sockmi provider");
   if (!available) {
-    if (!OSSL_PROVIDER_add_builtin(libctx, kName, provider_init)) return fail_openssl(EINVAL, "adding the sockmi provider");
+    if (!OSSL_PROVIDER_add_builtin(libctx, kName, provider_init))
+      return fail_openssl(EINVAL, "adding the sockmi provider");
     for (const char* name : {"default", kName}) {
       OSSL_PROVIDER* provider = OSSL_PROVIDER_load(libctx, name);
       if (!provider) return fail_openssl(EINVAL, std::string("loading the provider ") + name);
       loaded->push_back(provider);
     }
   }
-  if (!preferred(libctx)) return fail(EEXIST, "the provider \"sockmi\" of this library context is another copy of libappsockmi's");
+  if (!preferred(libctx))
+    return fail(
+        EEXIST,
+        "the provider \"sockmi\" of this library context is another copy of libappsockmi's");
   return {};
 }
 

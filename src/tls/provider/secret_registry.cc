@@ -19,7 +19,9 @@ thread_local std::unique_ptr<Expected> expected;  // null: none
 
 // Returns true if this end of the connection already has a context for the opposite
 // direction.
-bool has_end(const Connection& connection, bool client, bool encrypting) { return connection.contexts[!client][!encrypting] != nullptr; }
+bool has_end(const Connection& connection, bool client, bool encrypting) {
+  return connection.contexts[!client][!encrypting] != nullptr;
+}
 
 Key Connection::*secret_of(std::string_view label) {
   if (label == "c ap traffic") return &Connection::client;
@@ -38,19 +40,24 @@ Registry& Registry::get() {
   return *registry;
 }
 
-Connection::~Connection() { Registry::get().forget(*this); }
+Connection::~Connection() {
+  Registry::get().forget(*this);
+}
 
 void Registry::forget(Connection& connection) {
   std::lock_guard lock(mutex_);
-  if (const auto it = find(Tag(connection.exporter.view()), connection); it != by_secret_.end()) by_secret_.erase(it);
+  if (const auto it = find(Tag(connection.exporter.view()), connection); it != by_secret_.end())
+    by_secret_.erase(it);
   const auto [first, last] = by_master_.equal_range(connection.master);
-  const auto it = std::find_if(first, last, [](const auto& entry) { return entry.second.expired(); });
+  const auto it =
+      std::find_if(first, last, [](const auto& entry) { return entry.second.expired(); });
   if (it != last) by_master_.erase(it);
 }
 
 Registry::Table<Registry::Known>::iterator Registry::find(Tag tag, const Connection& connection) {
   const auto [first, last] = by_secret_.equal_range(tag);
-  const auto it = std::find_if(first, last, [&](const auto& entry) { return entry.second.connection == &connection; });
+  const auto it = std::find_if(
+      first, last, [&](const auto& entry) { return entry.second.connection == &connection; });
   return it == last ? by_secret_.end() : it;
 }
 
@@ -70,14 +77,17 @@ void Registry::derived(ByteView from, std::string_view label, ByteView out) {
     if (member) {
       connections.push_back(connection_of(from, out));
       Connection& connection = *connections.front();
-      if ((connection.*member).empty() && label == "exp master") by_secret_.emplace(Tag(out), Known{&connection, false, 0});
+      if ((connection.*member).empty() && label == "exp master")
+        by_secret_.emplace(Tag(out), Known{&connection, false, 0});
       (connection.*member) = Key(out);
-      if (!connection.client.empty() && !connection.server.empty() && !connection.exporter.empty() && !connection.resumption.empty())
+      if (!connection.client.empty() && !connection.server.empty() &&
+          !connection.exporter.empty() && !connection.resumption.empty())
         by_master_.erase(connection.master);
     } else {
       const auto [first, last] = by_secret_.equal_range(Tag(from));
       for (auto it = first; it != last; client = it++->second.client)
-        if (auto connection = it->second.connection->weak_from_this().lock()) connections.push_back(std::move(connection));
+        if (auto connection = it->second.connection->weak_from_this().lock())
+          connections.push_back(std::move(connection));
     }
   }
   if (label != "exp master" && label != "res master") expect(std::move(connections), client, out);
@@ -88,8 +98,10 @@ void Registry::derived(ByteView from, std::string_view label, ByteView out) {
 // returned.
 std::shared_ptr<Connection> Registry::connection_of(ByteView master, ByteView secret) {
   std::shared_ptr<Connection> connection;
-  if (const auto it = by_secret_.find(Tag(secret)); it != by_secret_.end()) connection = it->second.connection->weak_from_this().lock();
-  if (const auto it = by_master_.find(Tag(master)); !connection && it != by_master_.end()) connection = it->second.lock();
+  if (const auto it = by_secret_.find(Tag(secret)); it != by_secret_.end())
+    connection = it->second.connection->weak_from_this().lock();
+  if (const auto it = by_master_.find(Tag(master)); !connection && it != by_master_.end())
+    connection = it->second.lock();
   if (connection) return connection;
   connection = Connection::make();
   connection->master = Tag(master);
@@ -97,10 +109,12 @@ std::shared_ptr<Connection> Registry::connection_of(ByteView master, ByteView se
   return connection;
 }
 
-void Registry::expect(std::vector<std::shared_ptr<Connection>> connections, bool client, ByteView secret) {
+void Registry::expect(std::vector<std::shared_ptr<Connection>> connections, bool client,
+                      ByteView secret) {
   expected.reset();
   if (connections.empty()) return;
-  expected.reset(new Expected{.of = std::move(connections), .client = client, .secret = Key(secret), .key = Key()});
+  expected.reset(new Expected{
+      .of = std::move(connections), .client = client, .secret = Key(secret), .key = Key()});
 }
 
 void Registry::keyed(CipherContext& context, ByteView key) {
@@ -111,7 +125,9 @@ void Registry::keyed(CipherContext& context, ByteView key) {
   context.secret = own->secret;
   const Tag tag(context.secret.view());
   std::lock_guard lock(mutex_);
-  const auto of_this_end = std::ranges::find_if(own->of, [&](const auto& each) { return has_end(*each, context.client, context.encrypting); });
+  const auto of_this_end = std::ranges::find_if(own->of, [&](const auto& each) {
+    return has_end(*each, context.client, context.encrypting);
+  });
   context.connection = of_this_end == own->of.end() ? own->of.front() : *of_this_end;
   Connection& connection = *context.connection;
   connection.contexts[context.client][context.encrypting] = &context;
@@ -138,7 +154,8 @@ void Registry::gone(CipherContext& context) {
     return;
   }
   const auto [first, last] = by_key_.equal_range(Tag(context.secret.view(), context.encrypting));
-  const auto it = std::find_if(first, last, [&](const auto& entry) { return entry.second == &context; });
+  const auto it =
+      std::find_if(first, last, [&](const auto& entry) { return entry.second == &context; });
   if (it != last) by_key_.erase(it);
 }
 
@@ -190,7 +207,9 @@ void Registry::apply_substitutions(Secret& seed) {
   constexpr std::size_t kRandom = 32;
   std::lock_guard lock(mutex_);
   for (std::size_t at = 0; at + kRandom <= seed.size(); ++at) {
-    const auto it = substitutions_.find(Secret(seed.begin() + static_cast<std::ptrdiff_t>(at), seed.begin() + static_cast<std::ptrdiff_t>(at + kRandom)));
+    const auto it =
+        substitutions_.find(Secret(seed.begin() + static_cast<std::ptrdiff_t>(at),
+                                   seed.begin() + static_cast<std::ptrdiff_t>(at + kRandom)));
     if (it == substitutions_.end()) continue;
     std::ranges::copy(it->second, seed.begin() + static_cast<std::ptrdiff_t>(at));
     at += kRandom - 1;

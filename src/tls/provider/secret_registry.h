@@ -43,8 +43,10 @@ struct Connection : std::enable_shared_from_this<Connection> {
   Key client, server, exporter, resumption;
   // Indices: [with the client's secrets][encrypting].
   std::array<std::array<CipherContext*, 2>, 2> contexts{};
-  Tag master;                                                 // while not all secrets are known
-  static std::shared_ptr<Connection> make() { return std::allocate_shared<Connection>(SecretAllocator<Connection>()); }
+  Tag master;  // while not all secrets are known
+  static std::shared_ptr<Connection> make() {
+    return std::allocate_shared<Connection>(SecretAllocator<Connection>());
+  }
   ~Connection();
 };
 
@@ -68,11 +70,11 @@ struct CipherContext {
   static void operator delete(void* context, std::size_t size) { secret_free(context, size); }
 
   const CipherTable* table = nullptr;
-  void* inner = nullptr;     // the default provider's; null: endpoint exported, keys wiped
+  void* inner = nullptr;  // the default provider's; null: endpoint exported, keys wiped
   bool encrypting = false;
-  bool shadow = false;       // of a handshake replay's dummy peer: not in the registry
-  bool client = false;       // TLS 1.3: it uses the client's secrets
-  Key secret;                // TLS 1.3: the traffic secret; TLS 1.2: the key
+  bool shadow = false;  // of a handshake replay's dummy peer: not in the registry
+  bool client = false;  // TLS 1.3: it uses the client's secrets
+  Key secret;           // TLS 1.3: the traffic secret; TLS 1.2: the key
   bool has_static_iv = false;
   std::array<std::uint8_t, 12> static_iv{};
   Sequence own;
@@ -100,7 +102,7 @@ class Registry {
   // `connections`. An empty vector cancels the announcement.
   void expect(std::vector<std::shared_ptr<Connection>> connections, bool client, ByteView secret);
   void keyed(CipherContext& context, ByteView key);  // TLS 1.3: the context has a new key
-  void working(CipherContext& context);  // TLS 1.2: the context gets its first record
+  void working(CipherContext& context);              // TLS 1.2: the context gets its first record
   void gone(CipherContext& context);
 
   // --- called by save() and the handshake replay ---
@@ -129,7 +131,8 @@ class Registry {
  private:
   friend struct Connection;
   template <class Value>
-  using Table = std::unordered_multimap<Tag, Value, Tag::Hash, std::equal_to<>, SecretAllocator<std::pair<const Tag, Value>>>;
+  using Table = std::unordered_multimap<Tag, Value, Tag::Hash, std::equal_to<>,
+                                        SecretAllocator<std::pair<const Tag, Value>>>;
   struct Known {
     Connection* connection;
     bool client;
@@ -153,13 +156,13 @@ struct Finished {
 
 // What this thread is doing with an SSL, and how the provider behaves during it.
 struct Scope {
-  bool probing = false;                        // record the first secret that a key is derived from
+  bool probing = false;  // record the first secret that a key is derived from
   Secret probed;
-  std::shared_ptr<Connection> inject;          // TLS 1.3: secrets to return to the target
-  bool inject_shadow = false;                  // and to the dummy peer
-  const Finished* inject_finished = nullptr;   // TLS 1.2: to return to both
-  bool shadow = false;                         // the dummy peer is running
-  std::vector<CipherContext*> contexts;        // the target's contexts that exist
+  std::shared_ptr<Connection> inject;         // TLS 1.3: secrets to return to the target
+  bool inject_shadow = false;                 // and to the dummy peer
+  const Finished* inject_finished = nullptr;  // TLS 1.2: to return to both
+  bool shadow = false;                        // the dummy peer is running
+  std::vector<CipherContext*> contexts;       // the target's contexts that exist
   Scope() : outer_(std::exchange(current_, this)) {}
   ~Scope() { current_ = outer_; }
   Scope(const Scope&) = delete;

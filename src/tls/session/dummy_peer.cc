@@ -8,9 +8,9 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
+#include "tls/provider/dispatch.h"
 #include "tls/session/memory_link.h"
 #include "tls/tls.h"
-#include "tls/provider/dispatch.h"
 
 namespace sockmi::tls {
 namespace {
@@ -28,7 +28,8 @@ int alpn_index() {
   static const int it = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
   return it;
 }
-int select_alpn(SSL* ssl, const unsigned char** out, unsigned char* size, const unsigned char* in, unsigned in_size, void*) {
+int select_alpn(SSL* ssl, const unsigned char** out, unsigned char* size, const unsigned char* in,
+                unsigned in_size, void*) {
   const auto* wanted = static_cast<const ByteView*>(SSL_get_ex_data(ssl, alpn_index()));
   if (!wanted || wanted->empty()) return SSL_TLSEXT_ERR_NOACK;
   for (unsigned at = 0; at < in_size && at + 1 + in[at] <= in_size; at += 1 + in[at]) {
@@ -64,7 +65,10 @@ SSL_SESSION* handshake_with_certificate() {
   const SslPointer client(SSL_new(ctx)), server(SSL_new(ctx));
   SSL_set_connect_state(client.get());
   SSL_set_accept_state(server.get());
-  SSL_SESSION* session = connect_in_memory(client.get(), server.get()) && shake_hands(client.get(), server.get()) ? SSL_get1_session(client.get()) : nullptr;
+  SSL_SESSION* session =
+      connect_in_memory(client.get(), server.get()) && shake_hands(client.get(), server.get())
+          ? SSL_get1_session(client.get())
+          : nullptr;
   // Without this, freeing the client marks the session as not resumable.
   SSL_set_shutdown(client.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   SSL_CTX_free(ctx);
@@ -93,16 +97,21 @@ SSL_CTX* shadow_context(int version, const SSL_CIPHER* cipher) {
   SSL_CTX_set_alpn_select_cb(ctx, select_alpn, nullptr);
   // Without this callback, an SSL that is only temporarily in this context would call the
   // callback of the context it was made from.
-  SSL_CTX_set_tlsext_servername_callback(ctx, +[](SSL*, int*, void*) -> int { return SSL_TLSEXT_ERR_NOACK; });
+  SSL_CTX_set_tlsext_servername_callback(
+      ctx, +[](SSL*, int*, void*) -> int { return SSL_TLSEXT_ERR_NOACK; });
   // Without this callback, a client does not offer the suites with a pre-shared key. A
   // resumption does not call it.
-  if (version != TLS1_3_VERSION) SSL_CTX_set_psk_client_callback(ctx, [](SSL*, const char*, char*, unsigned, unsigned char*, unsigned) { return 0u; });
+  if (version != TLS1_3_VERSION)
+    SSL_CTX_set_psk_client_callback(
+        ctx, [](SSL*, const char*, char*, unsigned, unsigned char*, unsigned) { return 0u; });
   SSL_CTX_set_options(ctx, SSL_OP_ALLOW_NO_DHE_KEX | SSL_OP_NO_TICKET);
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER);
   return ctx;
 }
 
-void choose_alpn(SSL* shadow, const ByteView* protocol) { SSL_set_ex_data(shadow, alpn_index(), const_cast<ByteView*>(protocol)); }
+void choose_alpn(SSL* shadow, const ByteView* protocol) {
+  SSL_set_ex_data(shadow, alpn_index(), const_cast<ByteView*>(protocol));
+}
 
 SSL_SESSION* new_session_with_chain() {
   static SSL_SESSION* const origin = handshake_with_certificate();

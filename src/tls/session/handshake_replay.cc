@@ -39,8 +39,8 @@
 #include <openssl/err.h>
 #include <openssl/rand.h>
 
-#include "wire/flatbuffer.h"
 #include "tls/session/dummy_peer.h"
+#include "wire/flatbuffer.h"
 
 namespace sockmi::tls {
 namespace {
@@ -55,8 +55,9 @@ void set_usual_groups(SSL* ssl) {
 #if OPENSSL_VERSION_PREREQ(3, 5)
   SSL_set1_groups_list(ssl, "DEFAULT");
 #else
-  static constexpr int kUsual[] = {NID_X25519,    NID_X9_62_prime256v1, NID_X448,      NID_secp521r1, NID_secp384r1,
-                                   NID_ffdhe2048, NID_ffdhe3072,        NID_ffdhe4096, NID_ffdhe6144, NID_ffdhe8192};
+  static constexpr int kUsual[] = {
+      NID_X25519,    NID_X9_62_prime256v1, NID_X448,      NID_secp521r1, NID_secp384r1,
+      NID_ffdhe2048, NID_ffdhe3072,        NID_ffdhe4096, NID_ffdhe6144, NID_ffdhe8192};
   SSL_set1_groups(ssl, const_cast<int*>(kUsual), std::size(kUsual));
 #endif
 }
@@ -72,7 +73,8 @@ int find_psk(SSL* ssl, const unsigned char*, std::size_t, SSL_SESSION** out) {
   *out = static_cast<SSL_SESSION*>(SSL_get_ex_data(ssl, psk_index()));
   return *out && SSL_SESSION_up_ref(*out);
 }
-int use_psk(SSL* ssl, const EVP_MD*, const unsigned char** id, std::size_t* id_size, SSL_SESSION** out) {
+int use_psk(SSL* ssl, const EVP_MD*, const unsigned char** id, std::size_t* id_size,
+            SSL_SESSION** out) {
   static constexpr unsigned char kIdentity[] = "sockmi";
   *id = kIdentity;
   *id_size = sizeof kIdentity - 1;
@@ -83,9 +85,13 @@ int use_psk(SSL* ssl, const EVP_MD*, const unsigned char** id, std::size_t* id_s
 void tell_nobody(const SSL*, int, int) {}
 
 // `name` null: none. (The macro casts its argument.)
-void set_host_name(SSL* ssl, const char* name) { SSL_set_tlsext_host_name(ssl, name); }
+void set_host_name(SSL* ssl, const char* name) {
+  SSL_set_tlsext_host_name(ssl, name);
+}
 
-Secret secret(const flatbuffers::Vector<std::uint8_t>* bytes) { return wire::secret(bytes); }
+Secret secret(const flatbuffers::Vector<std::uint8_t>* bytes) {
+  return wire::secret(bytes);
+}
 
 Secret master_of(const SSL_SESSION* session) {
   Secret master(SSL_MAX_MASTER_KEY_LENGTH);
@@ -98,10 +104,21 @@ Secret master_of(const SSL_SESSION* session) {
 class HandshakeReplay {
  public:
   HandshakeReplay(SSL* target, LoadPlan& script)
-      : target_(target), script_(script), tls_(*script.tls), tls13_(tls_.version() == TLS1_3_VERSION), alpn_(wire::view(tls_.alpn())), options_(SSL_get_options(target)),
-        tickets_(SSL_get_num_tickets(target)), info_callback_(SSL_get_info_callback(target)), status_type_(SSL_get_tlsext_status_type(target)),
-        name_before_(text(SSL_get_servername(target, TLSEXT_NAMETYPE_host_name))), context_(up_ref(SSL_get_SSL_CTX(target))), rbio_(up_ref(SSL_get_rbio(target))),
-        wbio_(up_ref(SSL_get_wbio(target))), shadow_(SSL_new(shadow_context(tls_.version(), SSL_SESSION_get0_cipher(script.session.get())))) {}
+      : target_(target),
+        script_(script),
+        tls_(*script.tls),
+        tls13_(tls_.version() == TLS1_3_VERSION),
+        alpn_(wire::view(tls_.alpn())),
+        options_(SSL_get_options(target)),
+        tickets_(SSL_get_num_tickets(target)),
+        info_callback_(SSL_get_info_callback(target)),
+        status_type_(SSL_get_tlsext_status_type(target)),
+        name_before_(text(SSL_get_servername(target, TLSEXT_NAMETYPE_host_name))),
+        context_(up_ref(SSL_get_SSL_CTX(target))),
+        rbio_(up_ref(SSL_get_rbio(target))),
+        wbio_(up_ref(SSL_get_wbio(target))),
+        shadow_(SSL_new(
+            shadow_context(tls_.version(), SSL_SESSION_get0_cipher(script.session.get())))) {}
   HandshakeReplay(const HandshakeReplay&) = delete;
 
   ~HandshakeReplay() {
@@ -131,7 +148,8 @@ class HandshakeReplay {
   }
 
   Result<> perform() {
-    if (!shadow_ || !connect_in_memory(shadow_.get(), target_)) return fail_openssl(ENOMEM, "rehearsal");
+    if (!shadow_ || !connect_in_memory(shadow_.get(), target_))
+      return fail_openssl(ENOMEM, "rehearsal");
     set_stage();
     Scope scope;
     const Secret master = tls13_ ? set_psk(scope) : set_resumption();
@@ -142,10 +160,17 @@ class HandshakeReplay {
     // The dummy peer makes records only if there are unread data, so only then does it
     // need the real secrets.
     shadow_knows_ = scope.inject_shadow = tls13_ && has_unread();
-    const bool shaken = shake_hands(shadow_.get(), target_, [&](const SSL* turn) { scope.shadow = turn != target_; }) && SSL_session_reused(target_);
+    const bool shaken = shake_hands(shadow_.get(), target_,
+                                    [&](const SSL* turn) { scope.shadow = turn != target_; }) &&
+                        SSL_session_reused(target_);
     if (cached_) SSL_CTX_remove_session(cache(), cached_.get());
-    if (!shaken && SSL_want(target_) == SSL_CLIENT_HELLO_CB) return fail(ENOTSUP, "the application's client_hello callback has to answer at once in a load");
-    if (!shaken) return fail_openssl(ENOTSUP, "the SSL's context does not allow this session (version, cipher, or the provider is not in its path)");
+    if (!shaken && SSL_want(target_) == SSL_CLIENT_HELLO_CB)
+      return fail(ENOTSUP,
+                  "the application's client_hello callback has to answer at once in a load");
+    if (!shaken)
+      return fail_openssl(ENOTSUP,
+                          "the SSL's context does not allow this session (version, cipher, or the "
+                          "provider is not in its path)");
     if (scope.contexts.empty()) return fail(ENOKEY, "the provider is not in the SSL's path");
     TRY(give_unread(scope));
     TRY(tls13_ ? take_over_tls13(scope, master) : take_over_tls12(scope, master));
@@ -163,7 +188,9 @@ class HandshakeReplay {
     SSL_CTX_up_ref(context);
     return context;
   }
-  static std::optional<std::string> text(const char* from) { return from ? std::optional<std::string>(from) : std::nullopt; }
+  static std::optional<std::string> text(const char* from) {
+    return from ? std::optional<std::string>(from) : std::nullopt;
+  }
   const char* name() const { return tls_.server_name() ? tls_.server_name()->c_str() : nullptr; }
   // The cache in which the server looks up sessions. It is that of the original context,
   // even if a virtual host's context replaces it during the handshake.
@@ -186,7 +213,8 @@ class HandshakeReplay {
       protocols.insert(protocols.end(), alpn_.begin(), alpn_.end());
       SSL_set_alpn_protos(client(), protocols.data(), static_cast<unsigned>(protocols.size()));
     }
-    SSL_set_tlsext_max_fragment_length(client(), SSL_SESSION_get_max_fragment_length(script_.session.get()));
+    SSL_set_tlsext_max_fragment_length(client(),
+                                       SSL_SESSION_get_max_fragment_length(script_.session.get()));
     SSL_set_num_tickets(server(), 0);
     SSL_set_options(target_, SSL_OP_ALLOW_NO_DHE_KEX);
     // The replay must negotiate the same extensions as the real handshake. The client
@@ -204,8 +232,10 @@ class HandshakeReplay {
     const unsigned char* id = SSL_SESSION_get0_id_context(script_.session.get(), &size);
     id_context_.assign(id, id + size);
     const Bytes shown = size > 0 ? id_context_ : Bytes{'s', 'o', 'c', 'k', 'm', 'i'};
-    SSL_SESSION_set1_id_context(script_.session.get(), shown.data(), static_cast<unsigned>(shown.size()));
-    for (SSL* ssl : {server(), client()}) SSL_set_session_id_context(ssl, shown.data(), static_cast<unsigned>(shown.size()));
+    SSL_SESSION_set1_id_context(script_.session.get(), shown.data(),
+                                static_cast<unsigned>(shown.size()));
+    for (SSL* ssl : {server(), client()})
+      SSL_set_session_id_context(ssl, shown.data(), static_cast<unsigned>(shown.size()));
     id = SSL_SESSION_get_id(script_.session.get(), &size);
     session_id_.assign(id, id + size);
   }
@@ -223,14 +253,16 @@ class HandshakeReplay {
   Secret set_psk(Scope& scope) {
     SSL_SESSION* session = script_.session.get();
     const Secret real = master_of(session);
-    Secret psk(static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session)))));
+    Secret psk(static_cast<std::size_t>(
+        EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session)))));
     RAND_bytes(psk.data(), static_cast<int>(psk.size()));
     SSL_SESSION_set1_master_key(session, psk.data(), psk.size());
     // With an id, a client would remove the session of that id from its cache, and notify
     // the application.
     SSL_SESSION_set1_id(session, psk.data(), 0);
     make_young(session);
-    for (SSL* ssl : {server(), client()}) SSL_set_ex_data(ssl, psk_index(), session);
+    for (SSL* ssl : {server(), client()})
+      SSL_set_ex_data(ssl, psk_index(), session);
     SSL_set_psk_find_session_callback(server(), find_psk);
     SSL_set_psk_use_session_callback(client(), use_psk);
     scope.inject = Connection::make();
@@ -257,8 +289,9 @@ class HandshakeReplay {
     RAND_bytes(id, sizeof id);
     SSL_SESSION_set1_id(session, id, sizeof id);
     make_young(session);
-    by_callback_ = (SSL_CTX_get_session_cache_mode(cache()) & SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) != 0 ||
-                   (SSL_CTX_sess_get_remove_cb(cache()) && script_.chain.empty());
+    by_callback_ =
+        (SSL_CTX_get_session_cache_mode(cache()) & SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) != 0 ||
+        (SSL_CTX_sess_get_remove_cb(cache()) && script_.chain.empty());
     if (by_callback_) {
       SSL_set_session_secret_cb(server(), fill_session, this);
     } else {
@@ -269,7 +302,8 @@ class HandshakeReplay {
     return master_of(session);
   }
 
-  static int fill_session(SSL* ssl, void* secret, int* size, STACK_OF(SSL_CIPHER)*, const SSL_CIPHER** cipher, void* rehearsal) {
+  static int fill_session(SSL* ssl, void* secret, int* size, STACK_OF(SSL_CIPHER) *,
+                          const SSL_CIPHER** cipher, void* rehearsal) {
     const HandshakeReplay& self = *static_cast<HandshakeReplay*>(rehearsal);
     const SSL_SESSION* ours = self.script_.session.get();
     SSL_SESSION* live = SSL_get_session(ssl);
@@ -282,12 +316,15 @@ class HandshakeReplay {
     unsigned context_size = 0;
     const unsigned char* id_context = SSL_SESSION_get0_id_context(ours, &context_size);
     SSL_SESSION_set1_id_context(live, id_context, context_size);
-    *size = static_cast<int>(SSL_SESSION_get_master_key(ours, static_cast<unsigned char*>(secret), static_cast<std::size_t>(*size)));
+    *size = static_cast<int>(SSL_SESSION_get_master_key(ours, static_cast<unsigned char*>(secret),
+                                                        static_cast<std::size_t>(*size)));
     *cipher = SSL_SESSION_get0_cipher(ours);
     return 1;
   }
 
-  bool has_unread() const { return !wire::view(tls_.unread()).empty() || (tls_.shutdown() & SSL_RECEIVED_SHUTDOWN); }
+  bool has_unread() const {
+    return !wire::view(tls_.unread()).empty() || (tls_.shutdown() & SSL_RECEIVED_SHUTDOWN);
+  }
 
   // In TLS 1.3 the dummy peer has the real peer's keys by now. In TLS 1.2 it has the
   // replay's keys, which the target still has too and loses later.
@@ -295,14 +332,19 @@ class HandshakeReplay {
     if (!has_unread()) return {};
     const ByteView unread = wire::view(tls_.unread());
     scope.shadow = true;
-    const bool sent = unread.empty() ? SSL_shutdown(shadow_.get()) >= 0 : SSL_write(shadow_.get(), unread.data(), static_cast<int>(unread.size())) > 0;
+    const bool sent = unread.empty() ? SSL_shutdown(shadow_.get()) >= 0
+                                     : SSL_write(shadow_.get(), unread.data(),
+                                                 static_cast<int>(unread.size())) > 0;
     scope.shadow = false;
     char byte;
     const int peeked = sent ? SSL_peek(target_, &byte, 1) : -1;
     OPENSSL_cleanse(&byte, 1);
-    const bool arrived = unread.empty() ? SSL_get_error(target_, peeked) == SSL_ERROR_ZERO_RETURN
-                                        : peeked == 1 && static_cast<std::size_t>(SSL_pending(target_)) == unread.size();
-    if (!arrived) return fail_openssl(EBADMSG, "TLS image: what is unread can not be given to the SSL");
+    const bool arrived =
+        unread.empty()
+            ? SSL_get_error(target_, peeked) == SSL_ERROR_ZERO_RETURN
+            : peeked == 1 && static_cast<std::size_t>(SSL_pending(target_)) == unread.size();
+    if (!arrived)
+      return fail_openssl(EBADMSG, "TLS image: what is unread can not be given to the SSL");
     return {};
   }
 
@@ -311,27 +353,38 @@ class HandshakeReplay {
     CipherContext* reading = Registry::get().current(*scope.inject, tls_.server(), false).context;
     if (!writing || !reading) return fail(ENOKEY, "the provider is not in the SSL's path");
     move_on(*writing, *reading);
-    attachment(target_).known = {.random = client_random_of(target_), .connection = scope.inject, .client = {}, .server = {}};
-    if (!master.empty()) SSL_SESSION_set1_master_key(SSL_get_session(target_), master.data(), master.size());
+    attachment(target_).known = {.random = client_random_of(target_),
+                                 .connection = scope.inject,
+                                 .client = {},
+                                 .server = {}};
+    if (!master.empty())
+      SSL_SESSION_set1_master_key(SSL_get_session(target_), master.data(), master.size());
     return {};
   }
 
   Result<> take_over_tls12(const Scope& scope, const Secret& master) {
     CipherContext *writing = nullptr, *reading = nullptr;
     for (CipherContext* context : scope.contexts)
-      if (Registry::get().by_key(context->encrypting, context->secret.view(), context) == context) (context->encrypting ? writing : reading) = context;
+      if (Registry::get().by_key(context->encrypting, context->secret.view(), context) == context)
+        (context->encrypting ? writing : reading) = context;
     if (!writing || !reading) return fail(ENOKEY, "the provider is not in the SSL's path");
     SslData& kept = attachment(target_);
     kept.client_random = secret(tls_.client_random());
     kept.server_random = secret(tls_.server_random());
-    auto [client, server] = tls12_keys(SSL_get_current_cipher(target_), script_.suite, master, kept.client_random, kept.server_random);
+    auto [client, server] = tls12_keys(SSL_get_current_cipher(target_), script_.suite, master,
+                                       kept.client_random, kept.server_random);
     std::array<std::uint8_t, 8> nonce;
     std::ranges::copy(*tls_.explicit_nonce(), nonce.begin());
-    if (!rekey_tls12(*writing, tls_.server() ? server : client, nonce) || !rekey_tls12(*reading, tls_.server() ? client : server, nonce))
+    if (!rekey_tls12(*writing, tls_.server() ? server : client, nonce) ||
+        !rekey_tls12(*reading, tls_.server() ? client : server, nonce))
       return fail(EIO, "setting the keys");
     move_on(*writing, *reading);
-    kept.known = {.random = client_random_of(target_), .connection = nullptr, .client = std::move(client), .server = std::move(server),
-                  .reading = reading, .writing = writing};
+    kept.known = {.random = client_random_of(target_),
+                  .connection = nullptr,
+                  .client = std::move(client),
+                  .server = std::move(server),
+                  .reading = reading,
+                  .writing = writing};
     kept.rehearsed_client_random = kept.known.random;
     kept.rehearsed_server_random.resize(SSL3_RANDOM_SIZE);
     SSL_get_server_random(target_, kept.rehearsed_server_random.data(), SSL3_RANDOM_SIZE);
@@ -349,21 +402,28 @@ class HandshakeReplay {
     const unsigned char* alpn = nullptr;
     unsigned size = 0;
     SSL_get0_alpn_selected(target_, &alpn, &size);
-    if (!std::ranges::equal(ByteView(alpn, size), alpn_)) return fail(ENOTSUP, "the SSL's context chooses another ALPN protocol");
+    if (!std::ranges::equal(ByteView(alpn, size), alpn_))
+      return fail(ENOTSUP, "the SSL's context chooses another ALPN protocol");
     // On a server too, because it may have ignored the name.
     set_host_name(target_, name());
     SSL_SESSION* const session = SSL_get_session(target_);
     SSL_SESSION_set1_hostname(session, name());
     SSL_SESSION_set1_id(session, session_id_.data(), static_cast<unsigned>(session_id_.size()));
-    SSL_SESSION_set1_id_context(session, id_context_.data(), static_cast<unsigned>(id_context_.size()));
-    SSL_set_session_id_context(target_, id_context_.data(), static_cast<unsigned>(id_context_.size()));
+    SSL_SESSION_set1_id_context(session, id_context_.data(),
+                                static_cast<unsigned>(id_context_.size()));
+    SSL_set_session_id_context(target_, id_context_.data(),
+                               static_cast<unsigned>(id_context_.size()));
     SSL_SESSION_set_time(session, time_);
     SSL_SESSION_set_timeout(session, timeout_);
     SSL_set_verify_result(target_, tls_.verify_result());
     if (!script_.chain.empty()) {
       STACK_OF(X509)* chain = SSL_get_peer_cert_chain(target_);
-      if (!chain) return fail(ENOTSUP, "the SSL has no place for its peer's chain: its context has to look sessions up in its own cache");
-      while (X509* stale = sk_X509_pop(chain)) X509_free(stale);
+      if (!chain)
+        return fail(ENOTSUP,
+                    "the SSL has no place for its peer's chain: its context has to look sessions "
+                    "up in its own cache");
+      while (X509* stale = sk_X509_pop(chain))
+        X509_free(stale);
       for (X509* each : script_.chain) {
         X509_up_ref(each);
         sk_X509_push(chain, each);
@@ -371,7 +431,8 @@ class HandshakeReplay {
     }
     tickets_ = tls_.num_tickets();
     if (tls_.shutdown()) SSL_set_shutdown(target_, tls_.shutdown());
-    if (tls_.key_update() && !SSL_key_update(target_, tls_.key_update() - 1)) return fail_openssl(EBADMSG, "TLS image: KeyUpdate");
+    if (tls_.key_update() && !SSL_key_update(target_, tls_.key_update() - 1))
+      return fail_openssl(EBADMSG, "TLS image: KeyUpdate");
     return {};
   }
 

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "base/error.h"
-#include "wire/tls_generated.h"
-#include "tls/session/ssl_data.h"
 #include "tls/session/memory_link.h"
+#include "tls/session/ssl_data.h"
+#include "wire/tls_generated.h"
 
 namespace sockmi::tls {
 

@@ -9,12 +9,14 @@ namespace sockmi::tls {
 Result<> update_keys(SSL* ssl) {
   if (is_spent(ssl)) return fail(ESHUTDOWN, "this SSL was exported");
   if (phase(ssl) != Phase::established) return fail(EAGAIN, "the handshake is not finished");
-  if (SSL_version(ssl) != TLS1_3_VERSION) return fail(ENOTSUP, "{} has no KeyUpdate", SSL_get_version(ssl));
+  if (SSL_version(ssl) != TLS1_3_VERSION)
+    return fail(ENOTSUP, "{} has no KeyUpdate", SSL_get_version(ssl));
   ERR_clear_error();
   // Fails if an SSL_write is half done.
   if (SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED) != 1) return fail_openssl(EAGAIN, "KeyUpdate");
   const int sent = SSL_do_handshake(ssl);
-  if (sent != 1 && SSL_get_error(ssl, sent) != SSL_ERROR_WANT_WRITE) return fail_openssl(EPROTO, "KeyUpdate");
+  if (sent != 1 && SSL_get_error(ssl, sent) != SSL_ERROR_WANT_WRITE)
+    return fail_openssl(EPROTO, "KeyUpdate");
   return {};
 }
 

@@ -3,11 +3,11 @@
 
 #include <openssl/x509.h>
 
-#include "wire/flatbuffer.h"
-#include "wire/envelope.h"
-#include "tls/session/handshake_replay.h"
 #include "tls/session/dummy_peer.h"
+#include "tls/session/handshake_replay.h"
 #include "tls/tls.h"
+#include "wire/envelope.h"
+#include "wire/flatbuffer.h"
 
 namespace sockmi::tls {
 namespace {
@@ -28,18 +28,21 @@ Result<SessionPointer> read_session(ByteView der, bool with_chain) {
   if (!session) return fail_openssl(ENOMEM, "session");
   const unsigned char* at = der.data();
   SSL_SESSION* filled = session.get();
-  if (der.empty() || !d2i_SSL_SESSION(&filled, &at, static_cast<long>(der.size())) || at != der.data() + der.size())
+  if (der.empty() || !d2i_SSL_SESSION(&filled, &at, static_cast<long>(der.size())) ||
+      at != der.data() + der.size())
     return fail_openssl(EBADMSG, "TLS image: session");
   return session;
 }
 
 Result<> read_chain(const wire::Tls& tls, Checked& out) {
   if (!tls.peer_chain()) return {};
-  if (tls.peer_chain()->size() > kMostCertificates) return fail(EBADMSG, "TLS image: {} certificates", tls.peer_chain()->size());
+  if (tls.peer_chain()->size() > kMostCertificates)
+    return fail(EBADMSG, "TLS image: {} certificates", tls.peer_chain()->size());
   for (const auto* each : *tls.peer_chain()) {
     const ByteView der = wire::view(each->der());
     const unsigned char* at = der.data();
-    out.chain.emplace_back(der.empty() ? nullptr : d2i_X509(nullptr, &at, static_cast<long>(der.size())));
+    out.chain.emplace_back(der.empty() ? nullptr
+                                       : d2i_X509(nullptr, &at, static_cast<long>(der.size())));
     if (!out.chain.back()) return fail_openssl(EBADMSG, "TLS image: certificate");
     out.script.chain.push_back(out.chain.back().get());
   }
@@ -47,30 +50,43 @@ Result<> read_chain(const wire::Tls& tls, Checked& out) {
 }
 
 Result<> check_established(const wire::Tls& tls, Checked& out) {
-  const auto refuse = [](const char* what) { return fail(EBADMSG, "TLS image: {}", what); };
+  const auto refuse = [](const char* what) {
+    return fail(EBADMSG, "TLS image: {}", what);
+  };
   TRY(read_chain(tls, out));
   TRY_LET(session, read_session(wire::view(tls.session()), !out.chain.empty()));
   const SSL_CIPHER* cipher = SSL_SESSION_get0_cipher(session.get());
-  if (!cipher || SSL_CIPHER_get_protocol_id(cipher) != tls.cipher() || SSL_SESSION_get_protocol_version(session.get()) != tls.version())
+  if (!cipher || SSL_CIPHER_get_protocol_id(cipher) != tls.cipher() ||
+      SSL_SESSION_get_protocol_version(session.get()) != tls.version())
     return refuse("session of another cipher or version");
   const auto suite = find_suite(tls.version(), cipher);
-  if (!suite) return fail(ENOTSUP, "TLS image: version {:#x} with suite {:#x} is not served", tls.version(), tls.cipher());
+  if (!suite)
+    return fail(ENOTSUP, "TLS image: version {:#x} with suite {:#x} is not served", tls.version(),
+                tls.cipher());
   out.script.suite = *suite;
   out.script.session = std::move(session);
-  const auto size_is = [](const auto* bytes, std::size_t size) { return bytes && bytes->size() == size; };
+  const auto size_is = [](const auto* bytes, std::size_t size) {
+    return bytes && bytes->size() == size;
+  };
   if (tls.version() == TLS1_3_VERSION) {
-    const auto hash = static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(cipher)));
-    for (const auto* each : {tls.client_secret(), tls.server_secret(), tls.exporter_secret(), tls.resumption_secret()})
+    const auto hash =
+        static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(cipher)));
+    for (const auto* each :
+         {tls.client_secret(), tls.server_secret(), tls.exporter_secret(), tls.resumption_secret()})
       if (!size_is(each, hash)) return refuse("secrets");
     if (tls.key_update() > 1 + SSL_KEY_UPDATE_REQUESTED) return refuse("KeyUpdate");
   } else {
-    if (!size_is(tls.client_random(), SSL3_RANDOM_SIZE) || !size_is(tls.server_random(), SSL3_RANDOM_SIZE)) return refuse("randoms");
-    if (!size_is(tls.client_finished(), 12) || !size_is(tls.server_finished(), 12)) return refuse("Finished");
+    if (!size_is(tls.client_random(), SSL3_RANDOM_SIZE) ||
+        !size_is(tls.server_random(), SSL3_RANDOM_SIZE))
+      return refuse("randoms");
+    if (!size_is(tls.client_finished(), 12) || !size_is(tls.server_finished(), 12))
+      return refuse("Finished");
     if (!size_is(tls.explicit_nonce(), 8)) return refuse("nonce");
     if (tls.key_update()) return refuse("KeyUpdate");
   }
   if (tls.alpn() && tls.alpn()->size() > 255) return refuse("ALPN");
-  if (tls.server_name() && tls.server_name()->size() > TLSEXT_MAXLEN_host_name) return refuse("server name");
+  if (tls.server_name() && tls.server_name()->size() > TLSEXT_MAXLEN_host_name)
+    return refuse("server name");
   if (wire::view(tls.unread()).size() > SSL3_RT_MAX_PLAIN_LENGTH) return refuse("unread bytes");
   if (tls.shutdown() & ~(SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)) return refuse("shutdown");
   return {};
@@ -91,9 +107,12 @@ Result<Checked> check(ByteView sealed) {
 Result<> load(ByteView sealed, SSL* ssl, Kind kind) {
   TRY_LET(image, check(sealed));
   const wire::Tls& tls = *image.script.tls;
-  if (!SSL_in_before(ssl) || is_spent(ssl)) return fail(EINVAL, "the SSL has had a handshake already");
+  if (!SSL_in_before(ssl) || is_spent(ssl))
+    return fail(EINVAL, "the SSL has had a handshake already");
   const Kind real{tls.server(), tls.established()};
-  if (kind != real) return fail(EINVAL, "the image is of a {} {} its handshake", real.server ? "server" : "client", real.established ? "after" : "before");
+  if (kind != real)
+    return fail(EINVAL, "the image is of a {} {} its handshake", real.server ? "server" : "client",
+                real.established ? "after" : "before");
   const int fd = SSL_get_rbio(ssl) ? SSL_get_fd(ssl) : -1;
   if (real.established) {
     TRY(rehearse(ssl, image.script));

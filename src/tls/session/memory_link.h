@@ -27,7 +27,8 @@ bool shake_hands(SSL* a, SSL* b, Turn&& turn) {
     const int result = SSL_do_handshake(ssl);
     return result == 1 || SSL_get_error(ssl, result) == SSL_ERROR_WANT_READ;
   };
-  for (int flight = 0; flight < 10 && !(SSL_is_init_finished(a) && SSL_is_init_finished(b)); ++flight)
+  for (int flight = 0; flight < 10 && !(SSL_is_init_finished(a) && SSL_is_init_finished(b));
+       ++flight)
     if (!step(a) || !step(b)) return false;
   return SSL_is_init_finished(a) && SSL_is_init_finished(b);
 }

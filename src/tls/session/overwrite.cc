@@ -7,8 +7,8 @@
 // called, and none can refuse.
 #include <openssl/rand.h>
 
-#include "tls/session/handshake_replay.h"
 #include "tls/session/dummy_peer.h"
+#include "tls/session/handshake_replay.h"
 
 namespace sockmi::tls {
 namespace {
@@ -31,19 +31,25 @@ class InContext {
 
 // Returns a plan to load a session of the SSL's suite with random secrets. `builder` owns
 // what the plan points to.
-LoadPlan random_script(bool server, SessionPointer session, flatbuffers::FlatBufferBuilder& builder) {
-  const auto hash = static_cast<std::size_t>(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session.get()))));
+LoadPlan random_script(bool server, SessionPointer session,
+                       flatbuffers::FlatBufferBuilder& builder) {
+  const auto hash = static_cast<std::size_t>(
+      EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session.get()))));
   wire::TlsT other;
   other.server = server;
   other.established = true;
   other.version = TLS1_3_VERSION;
-  for (auto* each : {&other.client_secret, &other.server_secret, &other.exporter_secret, &other.resumption_secret}) {
+  for (auto* each : {&other.client_secret, &other.server_secret, &other.exporter_secret,
+                     &other.resumption_secret}) {
     each->resize(hash);
     RAND_bytes(each->data(), static_cast<int>(hash));
   }
   SSL_SESSION_set1_master_key(session.get(), other.client_secret.data(), hash);
   builder.Finish(wire::Tls::Pack(builder, &other));
-  return {.tls = flatbuffers::GetRoot<wire::Tls>(builder.GetBufferPointer()), .suite = {}, .session = std::move(session), .chain = {}};
+  return {.tls = flatbuffers::GetRoot<wire::Tls>(builder.GetBufferPointer()),
+          .suite = {},
+          .session = std::move(session),
+          .chain = {}};
 }
 
 }  // namespace

@@ -33,7 +33,10 @@ class NonBlocking {
 }  // namespace
 
 Result<> quiesce(SSL* ssl, std::chrono::milliseconds patience) {
-  const auto unsettled = [ssl] { return phase(ssl) == Phase::in_handshake || (phase(ssl) == Phase::established && in_mid_record(ssl)); };
+  const auto unsettled = [ssl] {
+    return phase(ssl) == Phase::in_handshake ||
+           (phase(ssl) == Phase::established && in_mid_record(ssl));
+  };
   if (!unsettled()) return {};
   const int fd = SSL_get_fd(ssl);
   if (fd < 0) return fail(EINVAL, "the SSL has no descriptor");
@@ -43,13 +46,21 @@ Result<> quiesce(SSL* ssl, std::chrono::milliseconds patience) {
     // Peeking removes nothing: a complete record is decrypted and stays unread for the
     // application.
     char byte;
-    const int result = phase(ssl) == Phase::in_handshake ? SSL_do_handshake(ssl) : SSL_peek(ssl, &byte, 1);
+    const int result =
+        phase(ssl) == Phase::in_handshake ? SSL_do_handshake(ssl) : SSL_peek(ssl, &byte, 1);
     const int error = SSL_get_error(ssl, result);
     if (!unsettled()) return {};
-    if (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) return fail_openssl(EPROTO, "before the export");
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    if (left <= 0) return fail(EAGAIN, "{}", phase(ssl) == Phase::in_handshake ? "the handshake is not finished" : "in the middle of a record");
-    pollfd wait{.fd = fd, .events = static_cast<short>(error == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN), .revents = 0};
+    if (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE)
+      return fail_openssl(EPROTO, "before the export");
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    if (left <= 0)
+      return fail(EAGAIN, "{}",
+                  phase(ssl) == Phase::in_handshake ? "the handshake is not finished"
+                                                    : "in the middle of a record");
+    pollfd wait{.fd = fd,
+                .events = static_cast<short>(error == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN),
+                .revents = 0};
     ::poll(&wait, 1, static_cast<int>(left));
   }
 }

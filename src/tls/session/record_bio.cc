@@ -24,14 +24,18 @@ constexpr const char* kName = "sockmi record";
 // The buffer that a connection of this thread released last.
 thread_local Bytes spare;
 
-Bytes take_room() { return std::exchange(spare, Bytes()); }
+Bytes take_room() {
+  return std::exchange(spare, Bytes());
+}
 void give_room(Bytes&& room) {
   if (spare.empty() && room.size() == kRecordRoomBytes) spare = std::move(room);
   room = Bytes();
 }
 
 // Returns whether OpenSSL's own socket BIO would retry, which includes a signal's EINTR.
-bool may_retry() { return BIO_sock_non_fatal_error(errno) == 1; }
+bool may_retry() {
+  return BIO_sock_non_fatal_error(errno) == 1;
+}
 
 }  // namespace
 
@@ -54,7 +58,8 @@ std::size_t RecordBuffer::next_record() const {
   if (end_ - at_ < kHeader) return 0;
   const std::uint8_t* header = in_.data() + at_;
   const std::size_t size = kHeader + (std::size_t(header[3]) << 8 | header[4]);
-  if (header[0] < SSL3_RT_CHANGE_CIPHER_SPEC || header[0] > 24 || header[1] != SSL3_VERSION_MAJOR || size > kLargest) {
+  if (header[0] < SSL3_RT_CHANGE_CIPHER_SPEC || header[0] > 24 || header[1] != SSL3_VERSION_MAJOR ||
+      size > kLargest) {
     pass_through_ = true;
     return end_ - at_;
   }
@@ -74,7 +79,8 @@ bool RecordBuffer::receive(std::size_t most, bool& retry) {
     end_ -= at_;
     at_ = record_end_ = 0;
   }
-  if (in_.size() < std::max(kRecordRoomBytes, end_ + most)) in_.resize(std::max(kRecordRoomBytes, end_ + most));
+  if (in_.size() < std::max(kRecordRoomBytes, end_ + most))
+    in_.resize(std::max(kRecordRoomBytes, end_ + most));
   const ssize_t got = ::recv(fd_, in_.data() + end_, most, 0);
   if (got > 0) {
     end_ += static_cast<std::size_t>(got);
@@ -98,10 +104,12 @@ int RecordBuffer::read(char* out, int size, bool& retry) {
       touched_ = true;
       break;
     }
-    const std::size_t lacking = pass_through_ ? static_cast<std::size_t>(size) : (record > 0 ? record : kHeader) - here;
+    const std::size_t lacking =
+        pass_through_ ? static_cast<std::size_t>(size) : (record > 0 ? record : kHeader) - here;
     if (!receive(lacking, retry)) return ended_ ? 0 : -1;
   }
-  const std::size_t given = std::min<std::size_t>(static_cast<std::size_t>(size), record_end_ - at_);
+  const std::size_t given =
+      std::min<std::size_t>(static_cast<std::size_t>(size), record_end_ - at_);
   std::memcpy(out, in_.data() + at_, given);
   at_ += given;
   if (at_ == end_) {
@@ -160,7 +168,9 @@ void RecordBuffer::adopt(ByteView waiting, ByteView unsent) {
 
 namespace {
 
-RecordBuffer* buffer_of(BIO* bio) { return static_cast<RecordBuffer*>(BIO_get_data(bio)); }
+RecordBuffer* buffer_of(BIO* bio) {
+  return static_cast<RecordBuffer*>(BIO_get_data(bio));
+}
 
 // If another SSL has left bytes here to be sent, an application that only waits to read
 // does not know of them. So SSL_read reports WANT_WRITE.
@@ -187,12 +197,8 @@ long bio_ctrl(BIO* bio, int command, long number, void* pointer) {
       if (pointer) *static_cast<int*>(pointer) = buffer->fd();
       return buffer->fd();
     case BIO_CTRL_GET_CLOSE: return BIO_get_shutdown(bio);
-    case BIO_CTRL_SET_CLOSE:
-      BIO_set_shutdown(bio, static_cast<int>(number));
-      return 1;
-    case BIO_CTRL_FLUSH:
-      (void)buffer->flush();
-      return 1;
+    case BIO_CTRL_SET_CLOSE: BIO_set_shutdown(bio, static_cast<int>(number)); return 1;
+    case BIO_CTRL_FLUSH: (void)buffer->flush(); return 1;
     case BIO_CTRL_EOF: return buffer->at_end();
     case BIO_CTRL_PENDING: return static_cast<long>(buffer->ready());
     case BIO_CTRL_WPENDING: return static_cast<long>(buffer->unsent().size());
@@ -210,7 +216,8 @@ int bio_destroy(BIO* bio) {
 const BIO_METHOD* method() {
   static const BIO_METHOD* it = [] {
     // The descriptor bit lets SSL_get_fd(3) find this BIO.
-    BIO_METHOD* m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK | BIO_TYPE_DESCRIPTOR, kName);
+    BIO_METHOD* m =
+        BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK | BIO_TYPE_DESCRIPTOR, kName);
     BIO_meth_set_read(m, bio_read);
     BIO_meth_set_write(m, bio_write);
     BIO_meth_set_ctrl(m, bio_ctrl);

@@ -6,14 +6,14 @@
 #include <openssl/err.h>
 #include <openssl/sslerr.h>
 
-#include "wire/flatbuffer.h"
-#include "wire/envelope.h"
-#include "wire/tls_generated.h"
-#include "tls/session/ssl_data.h"
-#include "tls/session/record_bio.h"
-#include "tls/session/handshake_replay.h"
-#include "tls/tls.h"
 #include "tls/provider/dispatch.h"
+#include "tls/session/handshake_replay.h"
+#include "tls/session/record_bio.h"
+#include "tls/session/ssl_data.h"
+#include "tls/tls.h"
+#include "wire/envelope.h"
+#include "wire/flatbuffer.h"
+#include "wire/tls_generated.h"
 
 namespace sockmi::tls {
 namespace {
@@ -25,7 +25,11 @@ struct Live {
   Secret client_random, server_random;
 };
 
-Error not_ours() { return {ENOKEY, "the provider is not in the SSL's path: sockmi_enable() must come before its SSL_CTX is made"}; }
+Error not_ours() {
+  return {ENOKEY,
+          "the provider is not in the SSL's path: sockmi_enable() must come before its SSL_CTX is "
+          "made"};
+}
 
 // Finds the Connection of an SSL. libssl does not expose its secrets, so this derives a
 // dummy exporter value: the provider sees which exporter secret libssl uses for it.
@@ -34,7 +38,9 @@ std::shared_ptr<Connection> probe(SSL* ssl) {
   scope.probing = true;
   std::uint8_t value[32];
   constexpr std::string_view kLabel = "EXPORTER-sockmi-probe";
-  if (SSL_export_keying_material(ssl, value, sizeof value, kLabel.data(), kLabel.size(), nullptr, 0, 0) != 1) return nullptr;
+  if (SSL_export_keying_material(ssl, value, sizeof value, kLabel.data(), kLabel.size(), nullptr, 0,
+                                 0) != 1)
+    return nullptr;
   return Registry::get().by_exporter(scope.probed, SSL_is_server(ssl));
 }
 
@@ -43,21 +49,31 @@ std::shared_ptr<Connection> probe(SSL* ssl) {
 SslData::Known& known_of(SSL* ssl) {
   SslData::Known& known = attachment(ssl).known;
   Secret random = client_random_of(ssl);
-  if (known.random != random) known = {.random = std::move(random), .connection = nullptr, .client = {}, .server = {}};
+  if (known.random != random)
+    known = {.random = std::move(random), .connection = nullptr, .client = {}, .server = {}};
   return known;
 }
 
-Secret secret(const Key& key) { return {key.view().begin(), key.view().end()}; }
+Secret secret(const Key& key) {
+  return {key.view().begin(), key.view().end()};
+}
 
 Result<Live> find_tls13(SSL* ssl) {
   auto& connection = known_of(ssl).connection;
   if (!connection) connection = probe(ssl);
   if (!connection) return std::unexpected(not_ours());
   const bool server = SSL_is_server(ssl);
-  auto writing = Registry::get().current(*connection, /*client=*/!server, true), reading = Registry::get().current(*connection, server, false);
+  auto writing = Registry::get().current(*connection, /*client=*/!server, true),
+       reading = Registry::get().current(*connection, server, false);
   if (!writing.context || !reading.context) return std::unexpected(not_ours());
-  Live live{.reading = reading.context, .writing = writing.context, .client_secret = std::move(writing.secret), .server_secret = std::move(reading.secret),
-            .exporter_secret = secret(connection->exporter), .resumption_secret = secret(connection->resumption), .client_random = {}, .server_random = {}};
+  Live live{.reading = reading.context,
+            .writing = writing.context,
+            .client_secret = std::move(writing.secret),
+            .server_secret = std::move(reading.secret),
+            .exporter_secret = secret(connection->exporter),
+            .resumption_secret = secret(connection->resumption),
+            .client_random = {},
+            .server_random = {}};
   if (server) std::swap(live.client_secret, live.server_secret);
   return live;
 }
@@ -77,11 +93,14 @@ Result<Live> find_tls12(SSL* ssl, const Suite& suite) {
   if (known.client.key.empty()) {
     Secret master(SSL_MAX_MASTER_KEY_LENGTH);
     master.resize(SSL_SESSION_get_master_key(SSL_get_session(ssl), master.data(), master.size()));
-    std::tie(known.client, known.server) = tls12_keys(SSL_get_current_cipher(ssl), suite, master, live.client_random, live.server_random);
+    std::tie(known.client, known.server) = tls12_keys(SSL_get_current_cipher(ssl), suite, master,
+                                                      live.client_random, live.server_random);
   }
   const bool server = SSL_is_server(ssl);
-  known.writing = live.writing = Registry::get().by_key(true, (server ? known.server : known.client).key, known.writing);
-  known.reading = live.reading = Registry::get().by_key(false, (server ? known.client : known.server).key, known.reading);
+  known.writing = live.writing =
+      Registry::get().by_key(true, (server ? known.server : known.client).key, known.writing);
+  known.reading = live.reading =
+      Registry::get().by_key(false, (server ? known.client : known.server).key, known.reading);
   if (!live.writing || !live.reading) return std::unexpected(not_ours());
   return live;
 }
@@ -115,14 +134,18 @@ Result<Suite> suite_of(SSL* ssl) {
   const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl);
   if (!cipher) return fail(ENOTSUP, "the SSL has no cipher");
   const auto suite = find_suite(SSL_version(ssl), cipher);
-  if (!suite || SSL_CIPHER_get_kx_nid(cipher) == NID_kx_srp) return fail(ENOTSUP, "{} with {} is not served", SSL_get_version(ssl), SSL_CIPHER_get_name(cipher));
+  if (!suite || SSL_CIPHER_get_kx_nid(cipher) == NID_kx_srp)
+    return fail(ENOTSUP, "{} with {} is not served", SSL_get_version(ssl),
+                SSL_CIPHER_get_name(cipher));
   if (SSL_get_current_compression(ssl)) return fail(ENOTSUP, "compression is not served");
 #if OPENSSL_VERSION_PREREQ(3, 2)
-  if (SSL_get_negotiated_server_cert_type(ssl) == TLSEXT_cert_type_rpk || SSL_get_negotiated_client_cert_type(ssl) == TLSEXT_cert_type_rpk)
+  if (SSL_get_negotiated_server_cert_type(ssl) == TLSEXT_cert_type_rpk ||
+      SSL_get_negotiated_client_cert_type(ssl) == TLSEXT_cert_type_rpk)
     return fail(ENOTSUP, "raw public keys are not served");
 #endif
   if (SSL_renegotiate_pending(ssl)) return fail(ENOTSUP, "a renegotiation is under way");
-  if (BIO_get_ktls_send(SSL_get_wbio(ssl)) || BIO_get_ktls_recv(SSL_get_rbio(ssl))) return fail(ENOTSUP, "kernel TLS is active");
+  if (BIO_get_ktls_send(SSL_get_wbio(ssl)) || BIO_get_ktls_recv(SSL_get_rbio(ssl)))
+    return fail(ENOTSUP, "kernel TLS is active");
   return *suite;
 }
 
@@ -131,7 +154,9 @@ Result<Live> find_live(SSL* ssl) {
   return SSL_version(ssl) == TLS1_3_VERSION ? find_tls13(ssl) : find_tls12(ssl, suite);
 }
 
-std::vector<std::uint8_t> bytes(ByteView view) { return {view.begin(), view.end()}; }
+std::vector<std::uint8_t> bytes(ByteView view) {
+  return {view.begin(), view.end()};
+}
 
 // The object API's vectors are in ordinary memory. Vectors of secrets therefore only get
 // their size; the bytes are written into the finished image in place.
@@ -146,11 +171,13 @@ struct State : wire::TlsT {
 
 Secret finish(const State& state) {
   std::size_t room = 4096 + state.waiting.size() + state.unsent.size();
-  for (const auto& [place, bytes] : state.secrets) room += bytes.size();
+  for (const auto& [place, bytes] : state.secrets)
+    room += bytes.size();
   wire::WipingBuilder builder(room);
   builder.Finish(wire::Tls::Pack(builder, &state));
   const auto* made = flatbuffers::GetRoot<wire::Tls>(builder.GetBufferPointer());
-  for (const auto& [place, bytes] : state.secrets) std::ranges::copy(bytes, const_cast<std::uint8_t*>((made->*place)()->data()));
+  for (const auto& [place, bytes] : state.secrets)
+    std::ranges::copy(bytes, const_cast<std::uint8_t*>((made->*place)()->data()));
   return wire::seal(wire::kTlsKind, wire::kTlsVersion, builder.take());
 }
 
@@ -172,7 +199,8 @@ Result<> save_buffers(SSL* ssl, const Live& live, State& state) {
     save_left(ssl, state);
     // SSL_free_buffers(3) succeeds only if the buffers are empty. Before 3.0.14 it must
     // not be called while libssl reads (CVE-2024-4741).
-    if (SSL_want_write(ssl) || (SSL_pending(ssl) == 0 && SSL_free_buffers(ssl) != 1)) return fail(EAGAIN, "an SSL_write is half done");
+    if (SSL_want_write(ssl) || (SSL_pending(ssl) == 0 && SSL_free_buffers(ssl) != 1))
+      return fail(EAGAIN, "an SSL_write is half done");
     return {};
   }
   if (buffer->passes_through()) return fail(EAGAIN, "what the peer sends is no TLS");
@@ -180,7 +208,8 @@ Result<> save_buffers(SSL* ssl, const Live& live, State& state) {
   (void)buffer->flush();
   state.unsent = bytes(buffer->unsent());
   if (buffer->interrupted_record() > 0) {
-    if (!(SSL_get_mode(ssl) & SSL_MODE_ENABLE_PARTIAL_WRITE)) return fail(EAGAIN, "an SSL_write is half done");
+    if (!(SSL_get_mode(ssl) & SSL_MODE_ENABLE_PARTIAL_WRITE))
+      return fail(EAGAIN, "an SSL_write is half done");
     state.write_taken = static_cast<std::uint32_t>(live.writing->call_sent());
   }
   return {};
@@ -192,7 +221,8 @@ Result<> save_unread(SSL* ssl, State& state) {
   const int size = SSL_pending(ssl);
   if (size <= 0) return {};
   Secret unread(static_cast<std::size_t>(size));
-  if (SSL_peek(ssl, unread.data(), size) != size) return fail_openssl(EAGAIN, "what is unread can not be read");
+  if (SSL_peek(ssl, unread.data(), size) != size)
+    return fail_openssl(EAGAIN, "what is unread can not be read");
   state.keep(&State::unread, &wire::Tls::unread, std::move(unread));
   return {};
 }
@@ -200,7 +230,8 @@ Result<> save_unread(SSL* ssl, State& state) {
 // Saves verify_data, sorted by side.
 void save_finished(const SSL* ssl, wire::TlsT& state) {
   std::uint8_t ours[EVP_MAX_MD_SIZE], theirs[EVP_MAX_MD_SIZE];
-  const std::size_t our_size = SSL_get_finished(ssl, ours, sizeof ours), their_size = SSL_get_peer_finished(ssl, theirs, sizeof theirs);
+  const std::size_t our_size = SSL_get_finished(ssl, ours, sizeof ours),
+                    their_size = SSL_get_peer_finished(ssl, theirs, sizeof theirs);
   state.client_finished.assign(ours, ours + our_size);
   state.server_finished.assign(theirs, theirs + their_size);
   if (SSL_is_server(ssl)) std::swap(state.client_finished, state.server_finished);
@@ -211,7 +242,8 @@ void save_what_getters_answer(SSL* ssl, wire::TlsT& state) {
   unsigned alpn_size = 0;
   SSL_get0_alpn_selected(ssl, &alpn, &alpn_size);
   state.alpn.assign(alpn, alpn + alpn_size);
-  if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) state.server_name = name;
+  if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name))
+    state.server_name = name;
   state.reused = was_reused(ssl);
   state.verify_result = SSL_get_verify_result(ssl);
   state.num_tickets = static_cast<std::uint32_t>(SSL_get_num_tickets(ssl));
@@ -231,15 +263,18 @@ Result<Secret> save_before_handshake(SSL* ssl) {
   State state;
   state.server = SSL_is_server(ssl);
   const RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
-  if (buffer) state.waiting = bytes(buffer->waiting());
-  else save_left(ssl, state);
+  if (buffer)
+    state.waiting = bytes(buffer->waiting());
+  else
+    save_left(ssl, state);
   return finish(state);
 }
 
 Result<Secret> save_established(SSL* ssl) {
   TRY(suite_of(ssl));
   if (in_mid_record(ssl)) return fail(EAGAIN, "in the middle of a record");
-  if (authenticates_its_client(ssl)) return fail(EAGAIN, "in the middle of an authentication after the handshake");
+  if (authenticates_its_client(ssl))
+    return fail(EAGAIN, "in the middle of an authentication after the handshake");
   State state;
   // First, because libssl may send queued data during it, including a KeyUpdate with new
   // keys.
@@ -258,14 +293,17 @@ Result<Secret> save_established(SSL* ssl) {
   if (state.version == TLS1_3_VERSION) {
     state.keep(&State::client_secret, &wire::Tls::client_secret, std::move(live.client_secret));
     state.keep(&State::server_secret, &wire::Tls::server_secret, std::move(live.server_secret));
-    state.keep(&State::exporter_secret, &wire::Tls::exporter_secret, std::move(live.exporter_secret));
-    state.keep(&State::resumption_secret, &wire::Tls::resumption_secret, std::move(live.resumption_secret));
+    state.keep(&State::exporter_secret, &wire::Tls::exporter_secret,
+               std::move(live.exporter_secret));
+    state.keep(&State::resumption_secret, &wire::Tls::resumption_secret,
+               std::move(live.resumption_secret));
     state.key_update = static_cast<std::uint8_t>(SSL_get_key_update_type(ssl) + 1);
   } else {
     state.client_random = bytes(live.client_random);
     state.server_random = bytes(live.server_random);
     save_finished(ssl, state);
-    state.explicit_nonce.assign(live.writing->explicit_nonce.begin(), live.writing->explicit_nonce.end());
+    state.explicit_nonce.assign(live.writing->explicit_nonce.begin(),
+                                live.writing->explicit_nonce.end());
     state.encrypt_then_mac = live.writing->mac && live.writing->mac_size == 0;
     state.no_extended_master = SSL_get_extms_support(ssl) != 1;
   }
@@ -279,7 +317,9 @@ Result<Secret> save_established(SSL* ssl) {
 
 bool was_reused(const SSL* ssl) {
   const SslData* kept = find_attachment(ssl);
-  const bool since_loaded = kept && kept->loaded && (kept->rehearsed_client_random.empty() || kept->rehearsed_client_random == client_random_of(ssl));
+  const bool since_loaded = kept && kept->loaded &&
+                            (kept->rehearsed_client_random.empty() ||
+                             kept->rehearsed_client_random == client_random_of(ssl));
   return since_loaded ? kept->reused : SSL_session_reused(ssl) == 1;
 }
 
@@ -295,11 +335,13 @@ Phase phase(const SSL* ssl) {
   if (SSL_is_init_finished(ssl)) return Phase::established;
   if (SSL_in_before(ssl)) return Phase::before_handshake;
   // To libssl a KeyUpdate that it must send is the beginning of another handshake.
-  if (SSL_get_state(ssl) == TLS_ST_OK && SSL_get_key_update_type(ssl) != SSL_KEY_UPDATE_NONE) return Phase::established;
+  if (SSL_get_state(ssl) == TLS_ST_OK && SSL_get_key_update_type(ssl) != SSL_KEY_UPDATE_NONE)
+    return Phase::established;
   // A server that waits for the rest of a ClientHello has begun its handshake, but libssl
   // has not received a byte of it.
   const RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
-  if (SSL_is_server(ssl) && SSL_get_state(ssl) == TLS_ST_BEFORE && buffer && buffer->untouched()) return Phase::before_handshake;
+  if (SSL_is_server(ssl) && SSL_get_state(ssl) == TLS_ST_BEFORE && buffer && buffer->untouched())
+    return Phase::before_handshake;
   return Phase::in_handshake;
 }
 
@@ -349,7 +391,9 @@ void doubt(SSL* ssl) {
   if (RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl))) buffer->doubt();
 }
 
-int get_fd(const SSL* ssl) { return SSL_get_fd(ssl); }
+int get_fd(const SSL* ssl) {
+  return SSL_get_fd(ssl);
+}
 
 std::size_t write_taken(const SSL* ssl) {
   const SslData* loaded = find_attachment(ssl);

@@ -8,16 +8,17 @@
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 
+#include "tls/provider/dispatch.h"
 #include "tls/provider/secret_registry.h"
 #include "tls/tls.h"
-#include "tls/provider/dispatch.h"
 
 namespace sockmi::tls {
 namespace {
 
 int index() {
-  static const int it = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr,
-                                             [](void*, void* p, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<SslData*>(p); });
+  static const int it = SSL_get_ex_new_index(
+      0, nullptr, nullptr, nullptr,
+      [](void*, void* p, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<SslData*>(p); });
   return it;
 }
 
@@ -26,14 +27,18 @@ int index() {
 constexpr struct {
   int cipher;
   Suite suite;
-} kCiphers[] = {{NID_aes_128_gcm, {16, 4}}, {NID_aes_256_gcm, {32, 4}},        {NID_aes_128_ccm, {16, 4}},  {NID_aes_256_ccm, {32, 4}},
-                {NID_chacha20_poly1305, {32, 12}}, {NID_aes_128_cbc, {16, 16}}, {NID_aes_256_cbc, {32, 16}}};
+} kCiphers[] = {{NID_aes_128_gcm, {16, 4}},        {NID_aes_256_gcm, {32, 4}},
+                {NID_aes_128_ccm, {16, 4}},        {NID_aes_256_ccm, {32, 4}},
+                {NID_chacha20_poly1305, {32, 12}}, {NID_aes_128_cbc, {16, 16}},
+                {NID_aes_256_cbc, {32, 16}}};
 constexpr struct {
   int digest;
   std::size_t size;
 } kMacs[] = {{NID_undef, 0}, {NID_sha1, 20}, {NID_sha256, 32}, {NID_sha384, 48}};
 
-OSSL_PARAM octets(const char* name, const void* data, std::size_t size) { return OSSL_PARAM_construct_octet_string(name, const_cast<void*>(data), size); }
+OSSL_PARAM octets(const char* name, const void* data, std::size_t size) {
+  return OSSL_PARAM_construct_octet_string(name, const_cast<void*>(data), size);
+}
 
 // Derives in the plain library context: our own derivations must not be recorded as
 // libssl's.
@@ -55,7 +60,9 @@ SslData::~SslData() {
     if (!random->empty()) Registry::get().end_substitution(*random);
 }
 
-SslData* find_attachment(const SSL* ssl) { return static_cast<SslData*>(SSL_get_ex_data(ssl, index())); }
+SslData* find_attachment(const SSL* ssl) {
+  return static_cast<SslData*>(SSL_get_ex_data(ssl, index()));
+}
 
 SslData& attachment(SSL* ssl) {
   if (SslData* there = find_attachment(ssl)) return *there;
@@ -80,20 +87,27 @@ Secret client_random_of(const SSL* ssl) {
   return random;
 }
 
-std::pair<Tls12Keys, Tls12Keys> tls12_keys(const SSL_CIPHER* cipher, const Suite& suite, const Secret& master, const Secret& client_random,
+std::pair<Tls12Keys, Tls12Keys> tls12_keys(const SSL_CIPHER* cipher, const Suite& suite,
+                                           const Secret& master, const Secret& client_random,
                                            const Secret& server_random) {
   // Suites older than TLS 1.2 name the digest of their time; in TLS 1.2 they use SHA-256
   // (RFC 5246, 5).
   const EVP_MD* named = SSL_CIPHER_get_handshake_digest(cipher);
   const char* digest = named && EVP_MD_is_a(named, "SHA384") ? "SHA384" : "SHA256";
-  const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char*>(digest), 0),
-                               octets(OSSL_KDF_PARAM_SECRET, master.data(), master.size()), octets(OSSL_KDF_PARAM_SEED, "key expansion", 13),
-                               octets(OSSL_KDF_PARAM_SEED, server_random.data(), server_random.size()),
-                               octets(OSSL_KDF_PARAM_SEED, client_random.data(), client_random.size()), OSSL_PARAM_END};
-  const Secret block = derive("TLS1-PRF", 2 * (suite.mac_size + suite.key_size + suite.iv_size), params);
+  const OSSL_PARAM params[] = {
+      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char*>(digest), 0),
+      octets(OSSL_KDF_PARAM_SECRET, master.data(), master.size()),
+      octets(OSSL_KDF_PARAM_SEED, "key expansion", 13),
+      octets(OSSL_KDF_PARAM_SEED, server_random.data(), server_random.size()),
+      octets(OSSL_KDF_PARAM_SEED, client_random.data(), client_random.size()),
+      OSSL_PARAM_END};
+  const Secret block =
+      derive("TLS1-PRF", 2 * (suite.mac_size + suite.key_size + suite.iv_size), params);
   auto at = block.begin();
   std::pair<Tls12Keys, Tls12Keys> keys;
-  const std::pair<Secret Tls12Keys::*, std::size_t> parts[] = {{&Tls12Keys::mac, suite.mac_size}, {&Tls12Keys::key, suite.key_size}, {&Tls12Keys::iv, suite.iv_size}};
+  const std::pair<Secret Tls12Keys::*, std::size_t> parts[] = {{&Tls12Keys::mac, suite.mac_size},
+                                                               {&Tls12Keys::key, suite.key_size},
+                                                               {&Tls12Keys::iv, suite.iv_size}};
   for (const auto& [part, size] : parts)
     for (Tls12Keys* side : {&keys.first, &keys.second}) {
       (side->*part).assign(at, at + static_cast<std::ptrdiff_t>(size));
@@ -106,7 +120,8 @@ std::optional<Suite> find_suite(int version, const SSL_CIPHER* cipher) {
   if (version != TLS1_3_VERSION && version != TLS1_2_VERSION) return std::nullopt;
   for (const auto& [nid, suite] : kCiphers)
     for (const auto& [digest, size] : kMacs)
-      if (SSL_CIPHER_get_cipher_nid(cipher) == nid && SSL_CIPHER_get_digest_nid(cipher) == digest) return Suite{suite.key_size, suite.iv_size, size};
+      if (SSL_CIPHER_get_cipher_nid(cipher) == nid && SSL_CIPHER_get_digest_nid(cipher) == digest)
+        return Suite{suite.key_size, suite.iv_size, size};
   return std::nullopt;
 }
 

@@ -12,12 +12,12 @@
 namespace sockmi::tls {
 
 struct SslData {
-  Bytes waiting, unsent;       // for a record BIO that is not set yet
+  Bytes waiting, unsent;  // for a record BIO that is not set yet
   std::size_t write_taken = 0;
   // Of an SSL that was loaded here: whether the handshake with the peer was a resumption.
   bool reused = false;
   bool loaded = false;
-  bool spent = false;          // it was exported
+  bool spent = false;  // it was exported
   // TLS 1.2, loaded here: the randoms of the real handshake, and those of the handshake
   // replay, which the provider replaces by the real ones.
   Secret client_random, server_random, rehearsed_client_random, rehearsed_server_random;
@@ -25,8 +25,8 @@ struct SslData {
   // so that the next save need not find it out again.
   struct Known {
     Secret random;
-    std::shared_ptr<Connection> connection;  // TLS 1.3
-    Tls12Keys client, server;                // TLS 1.2
+    std::shared_ptr<Connection> connection;                // TLS 1.3
+    Tls12Keys client, server;                              // TLS 1.2
     CipherContext *reading = nullptr, *writing = nullptr;  // TLS 1.2; may dangle
   } known;
   ~SslData();
@@ -46,7 +46,8 @@ std::optional<Suite> find_suite(int version, const SSL_CIPHER* cipher);
 
 // Computes the client's and the server's write keys, independently of libssl (RFC 5246,
 // 6.3).
-std::pair<Tls12Keys, Tls12Keys> tls12_keys(const SSL_CIPHER* cipher, const Suite& suite, const Secret& master, const Secret& client_random,
+std::pair<Tls12Keys, Tls12Keys> tls12_keys(const SSL_CIPHER* cipher, const Suite& suite,
+                                           const Secret& master, const Secret& client_random,
                                            const Secret& server_random);
 Secret client_random_of(const SSL* ssl);
 

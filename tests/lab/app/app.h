@@ -13,14 +13,18 @@ namespace app {
 
 using Json = nlohmann::json;
 
-[[noreturn]] inline void fail_errno(const std::string& what) { throw std::system_error(errno, std::generic_category(), what); }
+[[noreturn]] inline void fail_errno(const std::string& what) {
+  throw std::system_error(errno, std::generic_category(), what);
+}
 
 // The words of one command, taken from left to right.
 class Words {
  public:
   explicit Words(std::vector<std::string> words) : words_(std::move(words)) {}
   bool more() const { return at_ < words_.size(); }
-  std::string word() { return more() ? words_[at_++] : throw std::invalid_argument("a word is missing"); }
+  std::string word() {
+    return more() ? words_[at_++] : throw std::invalid_argument("a word is missing");
+  }
   std::int64_t number() { return std::stoll(word(), nullptr, 0); }
   int small() { return static_cast<int>(number()); }
   std::size_t size() { return static_cast<std::size_t>(number()); }

@@ -80,7 +80,10 @@ Json receive_hashed(int fd, std::size_t count) {
 std::vector<std::uint8_t> receive_exactly(int fd, std::size_t size) {
   std::vector<std::uint8_t> out;
   errno = EPIPE;
-  if (receive_some(fd, size, [&](const std::uint8_t* at, std::size_t got) { out.insert(out.end(), at, at + got); })) fail_errno("the peer ended");
+  if (receive_some(fd, size, [&](const std::uint8_t* at, std::size_t got) {
+        out.insert(out.end(), at, at + got);
+      }))
+    fail_errno("the peer ended");
   return out;
 }
 
@@ -101,10 +104,14 @@ Json fill(Words& words) {
   const auto bytes = stream(seed, from, most);
   std::size_t at = 0;
   while (at < bytes.size()) {
-    const ssize_t sent = ::send(fd, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent >= 0) at += static_cast<std::size_t>(sent);
-    else if (errno != EAGAIN) fail_errno("send");
-    else if (!wait_ready(fd, POLLOUT, kQuiet)) break;
+    const ssize_t sent =
+        ::send(fd, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent >= 0)
+      at += static_cast<std::size_t>(sent);
+    else if (errno != EAGAIN)
+      fail_errno("send");
+    else if (!wait_ready(fd, POLLOUT, kQuiet))
+      break;
   }
   return {{"bytes", at}};
 }
@@ -114,7 +121,9 @@ Json receive(Words& words) {
   return receive_hashed(fd, words.size());
 }
 
-Json receive_all(Words& words) { return receive_hashed(words.small(), SIZE_MAX); }
+Json receive_all(Words& words) {
+  return receive_hashed(words.small(), SIZE_MAX);
+}
 
 Json echo(Words& words) {
   const int fd = words.small();
@@ -137,7 +146,8 @@ Json ask(Words& words) {
     ::usleep(think(random));
     send_all(fd, bytes.data() + at, size);
     const auto reply = receive_exactly(fd, size);
-    if (!std::equal(reply.begin(), reply.end(), bytes.begin() + static_cast<std::ptrdiff_t>(at))) throw std::invalid_argument("another answer came");
+    if (!std::equal(reply.begin(), reply.end(), bytes.begin() + static_cast<std::ptrdiff_t>(at)))
+      throw std::invalid_argument("another answer came");
   }
   return Json::object();
 }

@@ -22,28 +22,29 @@ namespace {
 using namespace app;
 
 const std::map<std::string, Json (*)(Words&)> kCommands = {
-    {"socket", make_socket},        // FAMILY (4 or 6) → fd
-    {"bind", app::bind},            // FD ADDRESS PORT
-    {"listen", app::listen},        // FD BACKLOG
-    {"connect", app::connect},      // FD ADDRESS PORT
+    {"socket", make_socket},           // FAMILY (4 or 6) → fd
+    {"bind", app::bind},               // FD ADDRESS PORT
+    {"listen", app::listen},           // FD BACKLOG
+    {"connect", app::connect},         // FD ADDRESS PORT
     {"connect-later", connect_later},  // FD ADDRESS PORT: does not wait
-    {"connected", wait_connected},  // FD MILLISECONDS
-    {"disconnect", app::disconnect},  // FD: as connect(2) with AF_UNSPEC
-    {"accept", app::accept},        // FD MILLISECONDS → fd
-    {"shutdown", shut_down},        // FD: no more will be sent
-    {"close", app::close},          // FD
-    {"state", state},               // FD → TCP_INFO, queues and addresses
-    {"setopt", set_option},         // FD LEVEL NAME HEX
-    {"getopt", get_option},         // FD LEVEL NAME → value
-    {"send", app::send},            // FD SEED FROM COUNT: bytes FROM to FROM + COUNT of the stream
-    {"fill", fill},                 // FD SEED FROM MOST → bytes: until no more goes
-    {"recv", receive},              // FD COUNT → bytes, sha256, end
-    {"recv-all", receive_all},      // FD → the same, to the end
-    {"echo", echo},                 // FD SIZE TIMES: receives so much, sends it back
-    {"ask", ask},                   // FD SIZE TIMES SEED MICROSECONDS: thinks so long at most, sends so much, receives the same back
-    {"pour", pour},                 // FD COUNT: sends so many bytes
-    {"sink", sink},                 // FD COUNT → us: receives so many, from the first one to the last
-    {"ping", ping},                 // FD TIMES → us: the median time of a byte and its echo
+    {"connected", wait_connected},     // FD MILLISECONDS
+    {"disconnect", app::disconnect},   // FD: as connect(2) with AF_UNSPEC
+    {"accept", app::accept},           // FD MILLISECONDS → fd
+    {"shutdown", shut_down},           // FD: no more will be sent
+    {"close", app::close},             // FD
+    {"state", state},                  // FD → TCP_INFO, queues and addresses
+    {"setopt", set_option},            // FD LEVEL NAME HEX
+    {"getopt", get_option},            // FD LEVEL NAME → value
+    {"send", app::send},        // FD SEED FROM COUNT: bytes FROM to FROM + COUNT of the stream
+    {"fill", fill},             // FD SEED FROM MOST → bytes: until no more goes
+    {"recv", receive},          // FD COUNT → bytes, sha256, end
+    {"recv-all", receive_all},  // FD → the same, to the end
+    {"echo", echo},             // FD SIZE TIMES: receives so much, sends it back
+    {"ask",
+     ask},  // FD SIZE TIMES SEED MICROSECONDS: thinks so long at most, sends so much, receives the same back
+    {"pour", pour},  // FD COUNT: sends so many bytes
+    {"sink", sink},  // FD COUNT → us: receives so many, from the first one to the last
+    {"ping", ping},  // FD TIMES → us: the median time of a byte and its echo
     {"export", app::export_socket},            // FD STATE SERVICE [ADDRESS or "any" [MILLISECONDS]]
     {"export-together", app::export_sockets},  // SERVICE ADDRESS FD... → errors: connections
     {"import", app::import_socket},            // STATES SERVICE MILLISECONDS → fd, state
@@ -91,7 +92,8 @@ int main(int argc, char** argv) {
     const ssize_t got = ::read(STDIN_FILENO, bytes, sizeof bytes);
     if (got <= 0) return 0;
     unread.append(bytes, static_cast<std::size_t>(got));
-    for (std::size_t end; (end = unread.find('\n')) != std::string::npos; unread.erase(0, end + 1)) {
+    for (std::size_t end; (end = unread.find('\n')) != std::string::npos;
+         unread.erase(0, end + 1)) {
       std::printf("reply %u %s\n", number++, answer(unread.substr(0, end)).dump().c_str());
       std::fflush(stdout);
     }

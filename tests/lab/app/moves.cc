@@ -20,7 +20,8 @@ struct Target {
   explicit Target(const std::string& text) {
     if (text.empty()) return;
     family = text.find(':') == std::string::npos ? AF_INET : AF_INET6;
-    if (::inet_pton(family, text.c_str(), bytes) != 1) throw std::invalid_argument(text + " is no address");
+    if (::inet_pton(family, text.c_str(), bytes) != 1)
+      throw std::invalid_argument(text + " is no address");
   }
   const void* address() const { return family == AF_UNSPEC ? nullptr : bytes; }
   int family = AF_UNSPEC;
@@ -37,7 +38,8 @@ Json export_socket(Words& words) {
   sockmi_export_options options{};
   options.service = service.c_str();
   if (words.more()) options.timeout = words.small();
-  if (::export_socket_with(fd, state, target.family, target.address(), &options) != 0) fail_sockmi();
+  if (::export_socket_with(fd, state, target.family, target.address(), &options) != 0)
+    fail_sockmi();
   return Json::object();
 }
 
@@ -47,10 +49,13 @@ Json export_sockets(Words& words) {
   sockmi_export_options options{};
   options.service = service.c_str();
   std::vector<export_socket_req> all;
-  while (words.more()) all.push_back({.fd = words.small(), .state = SOCKMI_CONNECTED});
-  (void)::export_sockets(all.data(), static_cast<unsigned>(all.size()), target.family, target.address(), &options);
+  while (words.more())
+    all.push_back({.fd = words.small(), .state = SOCKMI_CONNECTED});
+  (void)::export_sockets(all.data(), static_cast<unsigned>(all.size()), target.family,
+                         target.address(), &options);
   Json errors = Json::array();
-  for (const auto& each : all) errors.push_back(each.error);
+  for (const auto& each : all)
+    errors.push_back(each.error);
   return {{"errors", std::move(errors)}};
 }
 

@@ -16,8 +16,9 @@
 namespace app {
 namespace {
 
-constexpr const char* kStates[] = {"",          "ESTABLISHED", "SYN_SENT",   "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT",
-                                   "CLOSE",     "CLOSE_WAIT",  "LAST_ACK",   "LISTEN",   "CLOSING",   "NEW_SYN_RECV"};
+constexpr const char* kStates[] = {
+    "",      "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",   "TIME_WAIT",
+    "CLOSE", "CLOSE_WAIT",  "LAST_ACK", "LISTEN",   "CLOSING",   "NEW_SYN_RECV"};
 
 struct Address {
   sockaddr_storage storage{};
@@ -52,7 +53,8 @@ Json text(int fd, int (*name)(int, sockaddr*, socklen_t*)) {
   const auto* in = reinterpret_cast<sockaddr_in*>(&a.storage);
   const auto* in6 = reinterpret_cast<sockaddr_in6*>(&a.storage);
   char ip[INET6_ADDRSTRLEN] = "";
-  ::inet_ntop(a.storage.ss_family, v6 ? static_cast<const void*>(&in6->sin6_addr) : &in->sin_addr, ip, sizeof ip);
+  ::inet_ntop(a.storage.ss_family, v6 ? static_cast<const void*>(&in6->sin6_addr) : &in->sin_addr,
+              ip, sizeof ip);
   return {ip, ntohs(v6 ? in6->sin6_port : in->sin_port)};
 }
 
@@ -118,7 +120,8 @@ Json wait_connected(Words& words) {
   errno = ETIMEDOUT;
   if (!wait_ready(fd, POLLOUT, words.small())) fail_errno("connect");
   socklen_t size = sizeof errno;
-  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &errno, &size) != 0 || errno != 0) fail_errno("connect");
+  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &errno, &size) != 0 || errno != 0)
+    fail_errno("connect");
   return Json::object();
 }
 
@@ -152,21 +155,37 @@ Json state(Words& words) {
   tcp_info info{};
   socklen_t size = sizeof info;
   if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) fail_errno("TCP_INFO");
-  return {{"state", kStates[info.tcpi_state]}, {"local", text(fd, ::getsockname)}, {"peer", text(fd, ::getpeername)},
-          {"unread", queued(fd, SIOCINQ)}, {"unacknowledged", queued(fd, SIOCOUTQ)}, {"unsent", queued(fd, SIOCOUTQNSD)},
-          {"negotiated", info.tcpi_options}, {"snd_wscale", int(info.tcpi_snd_wscale)}, {"rcv_wscale", int(info.tcpi_rcv_wscale)},
-          {"snd_mss", info.tcpi_snd_mss}, {"rcv_mss", info.tcpi_rcv_mss}, {"advmss", info.tcpi_advmss}, {"pmtu", info.tcpi_pmtu},
-          {"cwnd", info.tcpi_snd_cwnd}, {"ssthresh", info.tcpi_snd_ssthresh}, {"snd_wnd", info.tcpi_snd_wnd},
-          {"rcv_space", info.tcpi_rcv_space}, {"retransmits", info.tcpi_total_retrans}, {"rtt_us", info.tcpi_rtt},
-          {"waiting", info.tcpi_unacked}, {"backlog", info.tcpi_sacked}};  // the last two: of a listener
+  return {{"state", kStates[info.tcpi_state]},
+          {"local", text(fd, ::getsockname)},
+          {"peer", text(fd, ::getpeername)},
+          {"unread", queued(fd, SIOCINQ)},
+          {"unacknowledged", queued(fd, SIOCOUTQ)},
+          {"unsent", queued(fd, SIOCOUTQNSD)},
+          {"negotiated", info.tcpi_options},
+          {"snd_wscale", int(info.tcpi_snd_wscale)},
+          {"rcv_wscale", int(info.tcpi_rcv_wscale)},
+          {"snd_mss", info.tcpi_snd_mss},
+          {"rcv_mss", info.tcpi_rcv_mss},
+          {"advmss", info.tcpi_advmss},
+          {"pmtu", info.tcpi_pmtu},
+          {"cwnd", info.tcpi_snd_cwnd},
+          {"ssthresh", info.tcpi_snd_ssthresh},
+          {"snd_wnd", info.tcpi_snd_wnd},
+          {"rcv_space", info.tcpi_rcv_space},
+          {"retransmits", info.tcpi_total_retrans},
+          {"rtt_us", info.tcpi_rtt},
+          {"waiting", info.tcpi_unacked},
+          {"backlog", info.tcpi_sacked}};  // the last two: of a listener
 }
 
 Json set_option(Words& words) {
   const int fd = words.small(), level = words.small(), name = words.small();
   const std::string hex = words.word();
   std::vector<unsigned char> value;
-  for (std::size_t at = 0; at + 1 < hex.size(); at += 2) value.push_back(static_cast<unsigned char>(std::stoi(hex.substr(at, 2), nullptr, 16)));
-  if (::setsockopt(fd, level, name, value.data(), static_cast<socklen_t>(value.size())) != 0) fail_errno("setsockopt");
+  for (std::size_t at = 0; at + 1 < hex.size(); at += 2)
+    value.push_back(static_cast<unsigned char>(std::stoi(hex.substr(at, 2), nullptr, 16)));
+  if (::setsockopt(fd, level, name, value.data(), static_cast<socklen_t>(value.size())) != 0)
+    fail_errno("setsockopt");
   return Json::object();
 }
 

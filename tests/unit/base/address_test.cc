@@ -6,7 +6,8 @@ namespace sockmi {
 namespace {
 
 TEST(Address, PrintsWhatItParsed) {
-  for (const char* text : {"10.0.0.1:80", "[fd00::1]:8443", "255.255.255.255:65535", "[::ffff:10.0.0.1]:1"}) {
+  for (const char* text :
+       {"10.0.0.1:80", "[fd00::1]:8443", "255.255.255.255:65535", "[::ffff:10.0.0.1]:1"}) {
     const auto address = SocketAddress::parse(text);
     ASSERT_TRUE(address) << text;
     EXPECT_EQ(to_string(*address), text);
@@ -14,7 +15,9 @@ TEST(Address, PrintsWhatItParsed) {
 }
 
 TEST(Address, RefusesWhatIsNone) {
-  for (const char* text : {"", ":", "10.0.0.1", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:-1", "10.0.0.256:80", "[fd00::1:80", "fd00::1]:80", "host:80", "10.0.0.1:80x"})
+  for (const char* text :
+       {"", ":", "10.0.0.1", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:-1", "10.0.0.256:80",
+        "[fd00::1:80", "fd00::1]:80", "host:80", "10.0.0.1:80x"})
     EXPECT_FALSE(SocketAddress::parse(text)) << text;
 }
 

@@ -23,7 +23,8 @@ std::string flags_of(const void* p) {
   bool inside = false;
   for (std::string line; std::getline(smaps, line);) {
     unsigned long begin, end;
-    if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2) inside = begin <= wanted && wanted < end;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2)
+      inside = begin <= wanted && wanted < end;
     if (inside && line.starts_with("VmFlags:")) return line + " ";
   }
   return "";
@@ -64,7 +65,9 @@ TEST(Secret, WhatCanNotBeLockedIsCounted) {
   EXPECT_EQ(unlocked_secret_bytes(), 0u);
   const auto count = [] {
     const rlimit none{.rlim_cur = 0, .rlim_max = 0};
-    if (::setrlimit(RLIMIT_MEMLOCK, &none) != 0 || (::geteuid() == 0 && ::setresuid(65534, 65534, 65534) != 0)) ::_exit(2);
+    if (::setrlimit(RLIMIT_MEMLOCK, &none) != 0 ||
+        (::geteuid() == 0 && ::setresuid(65534, 65534, 65534) != 0))
+      ::_exit(2);
     void* block = secret_alloc(std::size_t(64) << 20);
     ::_exit(block && unlocked_secret_bytes() == std::size_t(64) << 20 ? 0 : 1);
   };
@@ -73,8 +76,11 @@ TEST(Secret, WhatCanNotBeLockedIsCounted) {
 
 TEST(Secret, BlocksDoNotOverlap) {
   std::vector<Secret> all;
-  for (std::size_t size = 1; size < 9000; size = size * 3 / 2 + 1) all.emplace_back(size, static_cast<std::uint8_t>(size));
-  for (const auto& secret : all) EXPECT_TRUE(std::ranges::all_of(secret, [&](auto byte) { return byte == static_cast<std::uint8_t>(secret.size()); }));
+  for (std::size_t size = 1; size < 9000; size = size * 3 / 2 + 1)
+    all.emplace_back(size, static_cast<std::uint8_t>(size));
+  for (const auto& secret : all)
+    EXPECT_TRUE(std::ranges::all_of(
+        secret, [&](auto byte) { return byte == static_cast<std::uint8_t>(secret.size()); }));
 }
 
 }  // namespace

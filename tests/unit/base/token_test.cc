@@ -9,7 +9,9 @@ namespace sockmi {
 namespace {
 
 // As another process has it.
-Token other(const Token& token) { return std::move(*Token::adopt(unique_fd(::fcntl(token.fd(), F_DUPFD_CLOEXEC, 0)))); }
+Token other(const Token& token) {
+  return std::move(*Token::adopt(unique_fd(::fcntl(token.fd(), F_DUPFD_CLOEXEC, 0))));
+}
 
 TEST(Token, OneOfTwoGetsIt) {
   auto ours = Token::make();
@@ -37,7 +39,8 @@ TEST(Token, NothingElseIsOne) {
   int ends[2];
   ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
   const unique_fd in(ends[0]), out(ends[1]);
-  for (const int fd : {ends[0], ::open("/etc/hostname", O_RDONLY | O_CLOEXEC), ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)}) {
+  for (const int fd : {ends[0], ::open("/etc/hostname", O_RDONLY | O_CLOEXEC),
+                       ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)}) {
     const auto adopted = Token::adopt(unique_fd(fd == ends[0] ? ::dup(fd) : fd));
     ASSERT_FALSE(adopted);
     EXPECT_EQ(adopted.error().code, EBADF);

@@ -45,7 +45,8 @@ TEST_F(DatagramTest, EveryBitAndByteMatters) {
     bytes[bit / 8] ^= static_cast<std::uint8_t>(1u << bit % 8);
     EXPECT_EQ(b_->open(bytes).error().code, EBADMSG) << bit;
   }
-  for (std::size_t size = 0; size < good.size(); ++size) EXPECT_EQ(b_->open(ByteView(good).first(size)).error().code, EBADMSG) << size;
+  for (std::size_t size = 0; size < good.size(); ++size)
+    EXPECT_EQ(b_->open(ByteView(good).first(size)).error().code, EBADMSG) << size;
   EXPECT_EQ(b_->open(Bytes(3000)).error().code, EBADMSG);
 }
 
@@ -54,7 +55,9 @@ TEST_F(DatagramTest, AnotherClusterIsNotHeard) {
   Datagrams stranger(host("hostA", "other"), "10.0.0.1:7078");
   EXPECT_EQ(b_->open(stranger.seal(request())).error().code, EBADMSG);
   // Nor one that has stolen the key that all hosts share.
-  std::filesystem::copy_file(folder_ / "cluster" / "cluster.key", folder_ / "other.hostA" / "cluster.key", std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(folder_ / "cluster" / "cluster.key",
+                             folder_ / "other.hostA" / "cluster.key",
+                             std::filesystem::copy_options::overwrite_existing);
   Datagrams thief(*Identity::load(folder_ / "other.hostA"), "10.0.0.1:7078");
   EXPECT_EQ(b_->open(thief.seal(request())).error().code, EACCES);
 }
@@ -68,7 +71,9 @@ TEST_F(DatagramTest, AMemberDoesNotSpeakInTheNameOfAnother) {
 
 TEST_F(DatagramTest, AnAddressIsOneOfTheCertificate) {
   const auto out = folder_ / "hostD";
-  ASSERT_TRUE(issue_host(folder_ / "cluster", "hostD", out, {.addresses = {*IpAddress::parse("10.0.0.4"), *IpAddress::parse("fd00::4")}}));
+  ASSERT_TRUE(
+      issue_host(folder_ / "cluster", "hostD", out,
+                 {.addresses = {*IpAddress::parse("10.0.0.4"), *IpAddress::parse("fd00::4")}}));
   const auto d = *Identity::load(out);
   Datagrams liar(d, "10.0.0.1:7078"), honest(d, "10.0.0.4:7078");
   EXPECT_EQ(b_->open(liar.seal(request())).error().code, EACCES);
@@ -124,13 +129,15 @@ TEST_F(DatagramTest, AFloodOfOneSourceIsBoundedAndCostsOthersNothing) {
   Datagrams hears(*Identity::load(folder_ / "cluster.hostB"), "10.0.0.2:7078", {0.001, 5});
   const Bytes again = a_->seal(request());
   EXPECT_TRUE(hears.open(again, loud));
-  for (int i = 0; i < 4; ++i) EXPECT_EQ(hears.open(again, loud).error().code, EALREADY);
+  for (int i = 0; i < 4; ++i)
+    EXPECT_EQ(hears.open(again, loud).error().code, EALREADY);
   EXPECT_EQ(hears.open(a_->seal(request()), loud).error().code, EBUSY);
   EXPECT_TRUE(hears.open(a_->seal(request()), quiet));
   // Who does not have the cluster's key can not use up what a member may send from there.
   Bytes forged = again;
   forged.back() ^= 1;
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(hears.open(forged, quiet).error().code, EBADMSG);
+  for (int i = 0; i < 100; ++i)
+    EXPECT_EQ(hears.open(forged, quiet).error().code, EBADMSG);
   EXPECT_TRUE(hears.open(a_->seal(request()), quiet));
 }
 
@@ -138,7 +145,8 @@ TEST_F(DatagramTest, AnotherVersionOfTheClusterIsNamed) {
   const auto credentials = *Credentials::load(folder_ / "cluster.hostA");
   const Secret& key = credentials->cluster_keys()[0];
   const IpAddress source = *IpAddress::parse("10.0.0.7");
-  for (const std::uint8_t first : {0x1c, 0x03}) {  // version 1 began on an offset; and one that is to come
+  for (const std::uint8_t first :
+       {0x1c, 0x03}) {  // version 1 began on an offset; and one that is to come
     Bytes bytes(200, 'x');
     bytes[0] = first;
     unsigned size = 32;
@@ -153,7 +161,9 @@ TEST_F(DatagramTest, AnotherVersionOfTheClusterIsNamed) {
   EXPECT_NE(b_->warnings()[0].find("the daemon at 10.0.0.7 is of a version"), std::string::npos);
 }
 
-TEST_F(DatagramTest, OurOwnEchoIsNotHeard) { EXPECT_EQ(a_->open(a_->seal(request())).error().code, EALREADY); }
+TEST_F(DatagramTest, OurOwnEchoIsNotHeard) {
+  EXPECT_EQ(a_->open(a_->seal(request())).error().code, EALREADY);
+}
 
 }  // namespace
 }  // namespace sockmi::cluster

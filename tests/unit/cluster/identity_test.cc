@@ -17,8 +17,9 @@ TEST_F(IdentityTest, AHostKnowsItsNameAndTheClustersKey) {
 
 TEST_F(IdentityTest, KeysAreForTheirOwnerOnly) {
   const auto a = host("hostA");
-  for (const auto& key : {folder_ / "cluster" / "ca.key", folder_ / "cluster" / "cluster.key", a.folder / "host.key", a.folder / "cluster.key"}) {
-    struct stat status{};
+  for (const auto& key : {folder_ / "cluster" / "ca.key", folder_ / "cluster" / "cluster.key",
+                          a.folder / "host.key", a.folder / "cluster.key"}) {
+    struct stat status {};
     ASSERT_EQ(::stat(key.c_str(), &status), 0) << key;
     EXPECT_EQ(status.st_mode & 0777, 0600u) << key;
   }
@@ -30,7 +31,8 @@ TEST_F(IdentityTest, AKeyThatOthersCanReadOrReplaceIsRefused) {
   const auto folder = host("hostA").folder;
   const auto refused = [&](const char* why) {
     const auto loaded = Identity::load(folder);
-    return !loaded && loaded.error().code == EACCES && loaded.error().reason.find(why) != std::string::npos;
+    return !loaded && loaded.error().code == EACCES &&
+           loaded.error().reason.find(why) != std::string::npos;
   };
   for (const char* name : {"host.key", "cluster.key"}) {
     const auto key = folder / name;
@@ -96,10 +98,13 @@ TEST_F(IdentityTest, AnExpiredCertificateIsSaid) {
   const auto credentials = *Credentials::load(folder_ / "old");
   const auto checked = credentials->check(credentials->certificate());
   ASSERT_FALSE(checked);
-  EXPECT_NE(checked.error().reason.find("old: certificate has expired (on "), std::string::npos) << checked.error().reason;
+  EXPECT_NE(checked.error().reason.find("old: certificate has expired (on "), std::string::npos)
+      << checked.error().reason;
   EXPECT_NE(credentials->warning(), "");
   ASSERT_TRUE(issue_host(folder_ / "cluster", "soon", folder_ / "soon", {.days = 5}));
-  EXPECT_NE((*Credentials::load(folder_ / "soon"))->warning().find("this host's certificate expires on"), std::string::npos);
+  EXPECT_NE(
+      (*Credentials::load(folder_ / "soon"))->warning().find("this host's certificate expires on"),
+      std::string::npos);
   EXPECT_EQ(host("hostA").now()->warning(), "");
 }
 
@@ -133,7 +138,8 @@ TEST_F(IdentityTest, OneAuthoritySucceedsAnother) {
   ASSERT_TRUE(rotate_authority(cluster));
   EXPECT_EQ(rotate_authority(cluster).error().code, EEXIST);
   const auto copy = [&](const char* name) {
-    std::filesystem::copy_file(cluster / name, a.folder / name, std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::copy_file(cluster / name, a.folder / name,
+                               std::filesystem::copy_options::overwrite_existing);
   };
   copy("ca.crt");
   copy("crl.pem");
@@ -173,7 +179,8 @@ TEST_F(IdentityTest, WhatWasIssuedWithoutARecordIsRevokedByItsFile) {
   const auto credentials = *Credentials::load(a.folder);
   EXPECT_EQ(credentials->check(credentials->certificate()).error().code, EACCES);
   ASSERT_TRUE(init_cluster(folder_ / "other"));
-  EXPECT_EQ(revoke_host(folder_ / "other", (a.folder / "host.crt").string()).error().code, EINVAL) << "it is another cluster's";
+  EXPECT_EQ(revoke_host(folder_ / "other", (a.folder / "host.crt").string()).error().code, EINVAL)
+      << "it is another cluster's";
 }
 
 TEST_F(IdentityTest, AnotherHostsFolderIsNotTakenOver) {

@@ -10,10 +10,13 @@ using namespace std::chrono_literals;
 
 class RateTest : public testing::Test {
  protected:
-  static IpAddress source(int number) { return *IpAddress::parse("10.0.0." + std::to_string(number)); }
+  static IpAddress source(int number) {
+    return *IpAddress::parse("10.0.0." + std::to_string(number));
+  }
   int takes(RateBySource& rate, const IpAddress& from, int tries) {
     int taken = 0;
-    for (int i = 0; i < tries; ++i) taken += rate.take(from, now_);
+    for (int i = 0; i < tries; ++i)
+      taken += rate.take(from, now_);
     return taken;
   }
   RateBySource::Clock::time_point now_ = RateBySource::Clock::now();
@@ -33,7 +36,8 @@ TEST_F(RateTest, SourcesBeyondTheBoundShare) {
   RateBySource rate(10, 20, 2);
   EXPECT_EQ(takes(rate, source(1), 1) + takes(rate, source(2), 1), 2);
   int taken = 0;
-  for (int i = 3; i < 200; ++i) taken += takes(rate, source(i), 1);
+  for (int i = 3; i < 200; ++i)
+    taken += takes(rate, source(i), 1);
   EXPECT_LE(taken, 20);
   EXPECT_EQ(takes(rate, source(1), 100), 19) << "who has a bucket keeps it";
 }

@@ -8,8 +8,8 @@
 
 #include <boost/asio/detached.hpp>
 
-#include "folders.h"
 #include "cluster/control_connection.h"
+#include "folders.h"
 
 namespace sockmi::cluster {
 namespace {
@@ -25,17 +25,23 @@ class TransferTest : public test::Cluster {
   }
   static asio::awaitable<Secret> echo(AuthenticatedHost, Secret message) { co_return message; }
 
-  std::unique_ptr<ControlChannel> start(const Identity& identity, const SocketAddress& at, ControlChannel::Handler handler = echo) {
+  std::unique_ptr<ControlChannel> start(const Identity& identity, const SocketAddress& at,
+                                        ControlChannel::Handler handler = echo) {
     auto transfer = ControlChannel::open(io_, identity, at, std::move(handler));
     EXPECT_TRUE(transfer);
     return std::move(*transfer);
   }
 
   // Runs one call to its end.
-  Result<Secret> call(ControlChannel& from, std::string host, const SocketAddress& to, Secret message, std::chrono::milliseconds timeout = 5s) {
+  Result<Secret> call(ControlChannel& from, std::string host, const SocketAddress& to,
+                      Secret message, std::chrono::milliseconds timeout = 5s) {
     Result<Secret> result = fail(EINVAL, "not run");
-    asio::co_spawn(io_, [&]() -> asio::awaitable<void> { result = co_await from.call(host, to, std::move(message), timeout); },
-                   [this](std::exception_ptr) { io_.stop(); });
+    asio::co_spawn(
+        io_,
+        [&]() -> asio::awaitable<void> {
+          result = co_await from.call(host, to, std::move(message), timeout);
+        },
+        [this](std::exception_ptr) { io_.stop(); });
     io_.restart();
     io_.run();
     return result;
@@ -63,16 +69,19 @@ TEST_F(TransferTest, WhoDoesNotReadIsNotAnsweredForEver) {
   std::uint64_t handled = 0, answered = 0;
   const auto identity = host("hostA");
   const auto b_at = free_address();
-  const auto b = start(host("hostB"), b_at, [&](AuthenticatedHost, Secret message) -> asio::awaitable<Secret> {
-    ++handled;
-    co_return message;
-  });
+  const auto b =
+      start(host("hostB"), b_at, [&](AuthenticatedHost, Secret message) -> asio::awaitable<Secret> {
+        ++handled;
+        co_return message;
+      });
   const auto contexts = *Contexts::make(identity.now());
-  const auto line = std::make_shared<ControlConnection>(asio::ip::tcp::socket(io_), contexts, asio::ssl::stream_base::client);
+  const auto line = std::make_shared<ControlConnection>(asio::ip::tcp::socket(io_), contexts,
+                                                        asio::ssl::stream_base::client);
   const auto ask = [&]() -> asio::awaitable<void> {
     EXPECT_TRUE(co_await line->connect(b_at.ip, b_at));
     EXPECT_TRUE(co_await line->handshake("hostB"));
-    for (std::uint64_t i = 0; i < kAsked; ++i) line->send(pack(i, false, Secret(kSize, 'm')));
+    for (std::uint64_t i = 0; i < kAsked; ++i)
+      line->send(pack(i, false, Secret(kSize, 'm')));
   };
   asio::co_spawn(io_, ask(), asio::detached);
   while (handled == 0 && io_.run_one_for(60s) > 0) {
@@ -101,10 +110,11 @@ TEST_F(TransferTest, TheHandlerKnowsWhoAsks) {
   std::string asked;
   const auto a_at = free_address(), b_at = free_address();
   const auto a = start(host("hostA"), a_at);
-  const auto b = start(host("hostB"), b_at, [&](AuthenticatedHost from, Secret) -> asio::awaitable<Secret> {
-    asked = from.host;
-    co_return Secret();
-  });
+  const auto b =
+      start(host("hostB"), b_at, [&](AuthenticatedHost from, Secret) -> asio::awaitable<Secret> {
+        asked = from.host;
+        co_return Secret();
+      });
   ASSERT_TRUE(call(*a, "hostB", b_at, {}));
   EXPECT_EQ(asked, "hostA");
 }
@@ -120,10 +130,11 @@ TEST_F(TransferTest, AStrangerIsNotServed) {
   bool asked = false;
   const auto a_at = free_address(), b_at = free_address();
   const auto stranger = start(host("hostA", "other"), a_at);
-  const auto b = start(host("hostB"), b_at, [&](AuthenticatedHost, Secret) -> asio::awaitable<Secret> {
-    asked = true;
-    co_return Secret();
-  });
+  const auto b =
+      start(host("hostB"), b_at, [&](AuthenticatedHost, Secret) -> asio::awaitable<Secret> {
+        asked = true;
+        co_return Secret();
+      });
   EXPECT_FALSE(call(*stranger, "hostB", b_at, {1}));
   EXPECT_FALSE(asked);
 }
@@ -137,11 +148,12 @@ TEST_F(TransferTest, NobodyThereIsAnErrorAtOnce) {
 TEST_F(TransferTest, AnAnswerThatDoesNotComeIsATimeout) {
   const auto a_at = free_address(), b_at = free_address();
   const auto a = start(host("hostA"), a_at);
-  const auto b = start(host("hostB"), b_at, [&](AuthenticatedHost, Secret) -> asio::awaitable<Secret> {
-    asio::steady_timer never(io_, asio::steady_timer::time_point::max());
-    co_await never.async_wait(asio::use_awaitable);
-    co_return Secret();
-  });
+  const auto b =
+      start(host("hostB"), b_at, [&](AuthenticatedHost, Secret) -> asio::awaitable<Secret> {
+        asio::steady_timer never(io_, asio::steady_timer::time_point::max());
+        co_await never.async_wait(asio::use_awaitable);
+        co_return Secret();
+      });
   EXPECT_EQ(call(*a, "hostB", b_at, {1}, 100ms).error().code, ETIMEDOUT);
 }
 
@@ -161,11 +173,14 @@ TEST_F(TransferTest, CallsThatComeWhileALineIsOpenedShareIt) {
   const auto a = start(host("hostA"), free_address()), b = start(host("hostB"), b_at);
   int answered = 0;
   for (std::uint8_t i = 0; i < 3; ++i)
-    asio::co_spawn(io_, [&, i]() -> asio::awaitable<void> {
-      const auto answer = co_await a->call("hostB", b_at, Secret(1, i), 5s);
-      EXPECT_TRUE(answer && *answer == Secret(1, i));
-      if (++answered == 3) io_.stop();
-    }, [](std::exception_ptr) {});
+    asio::co_spawn(
+        io_,
+        [&, i]() -> asio::awaitable<void> {
+          const auto answer = co_await a->call("hostB", b_at, Secret(1, i), 5s);
+          EXPECT_TRUE(answer && *answer == Secret(1, i));
+          if (++answered == 3) io_.stop();
+        },
+        [](std::exception_ptr) {});
   io_.run();
   EXPECT_EQ(answered, 3);
 }
@@ -175,7 +190,8 @@ TEST_F(TransferTest, CallsThatComeWhileALineIsOpenedShareIt) {
 TEST_F(TransferTest, SilentStrangersDoNotKeepAMemberOut) {
   const auto a_at = free_address(), b_at = free_address();
   const auto a = start(host("hostA"), a_at), b = start(host("hostB"), b_at);
-  b->set_member_addresses([](const IpAddress& address) { return address == *IpAddress::parse("127.0.0.1"); });
+  b->set_member_addresses(
+      [](const IpAddress& address) { return address == *IpAddress::parse("127.0.0.1"); });
   std::vector<asio::ip::tcp::socket> silent;
   for (int i = 0; i < 64; ++i) {
     auto& socket = silent.emplace_back(io_);
@@ -189,7 +205,8 @@ TEST_F(TransferTest, SilentStrangersDoNotKeepAMemberOut) {
 
 TEST_F(TransferTest, TheAddressIsOneOfTheCertificate) {
   const auto a_at = free_address(), b_at = free_address();
-  ASSERT_TRUE(issue_host(folder_ / "cluster", "hostC", folder_ / "hostC", {.addresses = {*IpAddress::parse("192.0.2.3")}}));
+  ASSERT_TRUE(issue_host(folder_ / "cluster", "hostC", folder_ / "hostC",
+                         {.addresses = {*IpAddress::parse("192.0.2.3")}}));
   const auto a = start(host("hostA"), a_at), c = start(*Identity::load(folder_ / "hostC"), b_at);
   const auto answer = call(*a, "hostC", b_at, {1});
   EXPECT_EQ(answer.error().code, EACCES);
@@ -205,7 +222,9 @@ TEST_F(TransferTest, ALineOfARevokedHostIsClosed) {
   std::filesystem::copy_file(folder_ / "cluster" / "crl.pem", b_is.folder / "crl.pem");
   ASSERT_TRUE(b_is.replace(*Credentials::load(b_is.folder)));
   io_.restart();
-  for (const auto end = std::chrono::steady_clock::now() + 5s; a->connected("hostB") && std::chrono::steady_clock::now() < end;) io_.run_one_for(100ms);
+  for (const auto end = std::chrono::steady_clock::now() + 5s;
+       a->connected("hostB") && std::chrono::steady_clock::now() < end;)
+    io_.run_one_for(100ms);
   EXPECT_FALSE(a->connected("hostB"));
   EXPECT_FALSE(call(*a, "hostB", b_at, {1}, 2s));
 }
@@ -214,14 +233,18 @@ TEST_F(TransferTest, AMembersUnansweredRequestsAreBounded) {
   const auto a_at = free_address(), b_at = free_address();
   std::size_t asked = 0;
   const auto a = start(host("hostA"), a_at);
-  const auto b = start(host("hostB"), b_at, [&](AuthenticatedHost, Secret) -> asio::awaitable<Secret> {
-    ++asked;
-    asio::steady_timer never(io_, asio::steady_timer::time_point::max());
-    co_await never.async_wait(asio::use_awaitable);
-    co_return Secret();
-  });
+  const auto b =
+      start(host("hostB"), b_at, [&](AuthenticatedHost, Secret) -> asio::awaitable<Secret> {
+        ++asked;
+        asio::steady_timer never(io_, asio::steady_timer::time_point::max());
+        co_await never.async_wait(asio::use_awaitable);
+        co_return Secret();
+      });
   for (int i = 0; i < 200; ++i)
-    asio::co_spawn(io_, [&]() -> asio::awaitable<void> { (void)co_await a->call("hostB", b_at, Secret(1), 1s); }, [](std::exception_ptr) {});
+    asio::co_spawn(
+        io_,
+        [&]() -> asio::awaitable<void> { (void)co_await a->call("hostB", b_at, Secret(1), 1s); },
+        [](std::exception_ptr) {});
   (void)call(*a, "hostB", b_at, {1}, 1s);
   EXPECT_EQ(asked, 64u);
 }

@@ -16,7 +16,9 @@ wire::TcpT image_with(std::uint32_t cwnd, std::uint32_t ssthresh = 0x7fffffff) {
   return image;
 }
 
-TEST(Window, GoesAsItIs) { EXPECT_EQ(admissible(image_with(700, 500)), (Window{700, 500})); }
+TEST(Window, GoesAsItIs) {
+  EXPECT_EQ(admissible(image_with(700, 500)), (Window{700, 500}));
+}
 
 TEST(Window, OfAnImageThatSaysNothingIsNone) {
   EXPECT_EQ(admissible(image_with(0)).cwnd, 0u);
@@ -28,7 +30,9 @@ TEST(Window, OfAnImageThatSaysNothingIsNone) {
   EXPECT_EQ(admissible(image).cwnd, 0u);
 }
 
-TEST(Window, IsNoMoreThanTwiceWhatThePeerEverOpened) { EXPECT_EQ(admissible(image_with(5000)).cwnd, 4000u); }
+TEST(Window, IsNoMoreThanTwiceWhatThePeerEverOpened) {
+  EXPECT_EQ(admissible(image_with(5000)).cwnd, 4000u);
+}
 
 TEST(Window, IsBoundedWhateverThePeersWindowIsSaidToBe) {
   auto image = image_with(0xffffffff);
@@ -42,7 +46,9 @@ TEST(Window, MayAlwaysBeTheInitialOne) {
   EXPECT_EQ(admissible(image).cwnd, 10u);
 }
 
-TEST(Window, ThatCongestionMadeSmallStaysSmall) { EXPECT_EQ(admissible(image_with(1, 2)), (Window{1, 2})); }
+TEST(Window, ThatCongestionMadeSmallStaysSmall) {
+  EXPECT_EQ(admissible(image_with(1, 2)), (Window{1, 2}));
+}
 
 TEST(Window, ThresholdIsOneThatAKernelCouldHave) {
   EXPECT_EQ(admissible(image_with(10, 0)).ssthresh, 2u);
@@ -76,7 +82,8 @@ TEST(Window, IsNotHalvedWhileDataIsInFlight) {
 
 TEST(Pacing, SpreadsTheWindowOverARoundTrip) {
   const auto image = image_with(400);
-  EXPECT_EQ(pacing_rate(admissible(image), image), 12'000'000u);  // 400 kB in 40 ms, and a fifth more
+  EXPECT_EQ(pacing_rate(admissible(image), image),
+            12'000'000u);  // 400 kB in 40 ms, and a fifth more
 }
 
 TEST(Pacing, IsNotForNearPeersOrSmallWindows) {

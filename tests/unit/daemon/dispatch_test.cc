@@ -13,18 +13,43 @@ namespace {
 class Nobody : public Requests {
  public:
   Result<> expect(const AuthenticatedHost&) override { return called(); }
-  std::vector<Result<>> passages(const AuthenticatedHost&, const std::vector<wire::Crossing>&) override { return {called()}; }
-  Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId&, ByteView) override { return called(); }
-  Result<> prepare(const AuthenticatedHost&, const MigrationId&, const SocketAddress&, wire::Endpoint, std::uint32_t) override { return called(); }
-  std::vector<Result<>> commit(const AuthenticatedHost&, const std::vector<wire::Committed>&) override { return {called()}; }
-  Result<> abort(const AuthenticatedHost&, const std::vector<MigrationId>&) override { return called(); }
-  Result<> rest(const AuthenticatedHost&, const MigrationId&, const wire::FreezeDeltaT&) override { return called(); }
-  Result<> straggler(const AuthenticatedHost&, const wire::StragglerT&) override { return called(); }
-  Result<> ended(const AuthenticatedHost&, const FourTuple&, std::uint64_t) override { return called(); }
+  std::vector<Result<>> passages(const AuthenticatedHost&,
+                                 const std::vector<wire::Crossing>&) override {
+    return {called()};
+  }
+  Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId&, ByteView) override {
+    return called();
+  }
+  Result<> prepare(const AuthenticatedHost&, const MigrationId&, const SocketAddress&,
+                   wire::Endpoint, std::uint32_t) override {
+    return called();
+  }
+  std::vector<Result<>> commit(const AuthenticatedHost&,
+                               const std::vector<wire::Committed>&) override {
+    return {called()};
+  }
+  Result<> abort(const AuthenticatedHost&, const std::vector<MigrationId>&) override {
+    return called();
+  }
+  Result<> rest(const AuthenticatedHost&, const MigrationId&, const wire::FreezeDeltaT&) override {
+    return called();
+  }
+  Result<> straggler(const AuthenticatedHost&, const wire::StragglerT&) override {
+    return called();
+  }
+  Result<> ended(const AuthenticatedHost&, const FourTuple&, std::uint64_t) override {
+    return called();
+  }
   Result<> take_over(const AuthenticatedHost&, const wire::TakeOver&) override { return called(); }
   Result<int> inquire(const AuthenticatedHost&, const MigrationId&) override { return calls++; }
-  Result<int> moved(const AuthenticatedHost&, const FourTuple&, const IpAddress&, const std::string&, const std::string&, std::uint64_t) override { return calls++; }
-  Result<int> held(const AuthenticatedHost&, const FourTuple&, const std::string&, const SocketAddress&, std::uint64_t, bool) override { return calls++; }
+  Result<int> moved(const AuthenticatedHost&, const FourTuple&, const IpAddress&,
+                    const std::string&, const std::string&, std::uint64_t) override {
+    return calls++;
+  }
+  Result<int> held(const AuthenticatedHost&, const FourTuple&, const std::string&,
+                   const SocketAddress&, std::uint64_t, bool) override {
+    return calls++;
+  }
   int calls = 0;
 
  private:
@@ -54,8 +79,12 @@ TEST(Dispatch, MoreThanABatchIsRefused) {
   Nobody nobody;
   const std::vector<MigrationId> ids(wire::kMostEndpoints + 1);
   EXPECT_EQ(code_of(nobody, wire::pack_abort(ids)), EMSGSIZE);
-  EXPECT_EQ(code_of(nobody, wire::pack_commit(std::vector<wire::Committed>(wire::kMostEndpoints + 1))), EMSGSIZE);
-  EXPECT_EQ(code_of(nobody, wire::pack_passages(std::vector<wire::Crossing>(wire::kMostEndpoints + 1))), EMSGSIZE);
+  EXPECT_EQ(
+      code_of(nobody, wire::pack_commit(std::vector<wire::Committed>(wire::kMostEndpoints + 1))),
+      EMSGSIZE);
+  EXPECT_EQ(
+      code_of(nobody, wire::pack_passages(std::vector<wire::Crossing>(wire::kMostEndpoints + 1))),
+      EMSGSIZE);
   EXPECT_EQ(nobody.calls, 0);
 }
 
@@ -63,12 +92,14 @@ TEST(Dispatch, TheWordThatNothingWasDoneIsOfEachThatItNames) {
   Nobody nobody;
   EXPECT_EQ(code_of(nobody, wire::pack_rest(std::vector<MigrationId>(5))), 0);
   EXPECT_EQ(nobody.calls, 5);
-  EXPECT_EQ(code_of(nobody, wire::pack_rest(std::vector<MigrationId>(wire::kMostEndpoints + 1))), EMSGSIZE);
+  EXPECT_EQ(code_of(nobody, wire::pack_rest(std::vector<MigrationId>(wire::kMostEndpoints + 1))),
+            EMSGSIZE);
   EXPECT_EQ(nobody.calls, 5);
 }
 
 TEST(Dispatch, AReasonIsOneLineOfABoundedLength) {
-  const auto read = wire::read_answer(wire::pack_answer(fail(EIO, "one\nlevel=error {}", std::string(5000, 'x'))));
+  const auto read = wire::read_answer(
+      wire::pack_answer(fail(EIO, "one\nlevel=error {}", std::string(5000, 'x'))));
   ASSERT_FALSE(read);
   EXPECT_EQ(read.error().reason.find('\n'), std::string::npos);
   EXPECT_LE(read.error().reason.size(), 1024u);

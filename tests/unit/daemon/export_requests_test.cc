@@ -1,9 +1,9 @@
 #include "applications/export_requests.h"
 
+#include <gtest/gtest.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
-#include <gtest/gtest.h>
 
 namespace sockmi::daemon {
 namespace {
@@ -13,11 +13,14 @@ class ExportRequestsTest : public testing::Test {
   inline static const User alice{1000, "alice"}, bob{1001, "bob"}, root{0, "root"};
   // An application that remembers what it was asked.
   ExportRequests::Holder hold(const char* service, const User& user = alice) {
-    return requests_.hold(service, user, [this](const ExportRequest& wish) { asked_.push_back(wish.request); });
+    return requests_.hold(service, user,
+                          [this](const ExportRequest& wish) { asked_.push_back(wish.request); });
   }
-  void ask(const char* service, std::chrono::milliseconds timeout = std::chrono::minutes(1), const User& asker = root) {
+  void ask(const char* service, std::chrono::milliseconds timeout = std::chrono::minutes(1),
+           const User& asker = root) {
     outcome_.reset();
-    asio::co_spawn(io_, requests_.ask(service, {}, asker, timeout), [this](std::exception_ptr, ExportOutcome outcome) { outcome_ = outcome; });
+    asio::co_spawn(io_, requests_.ask(service, {}, asker, timeout),
+                   [this](std::exception_ptr, ExportOutcome outcome) { outcome_ = outcome; });
     io_.restart();
     io_.poll();
   }
@@ -76,7 +79,8 @@ TEST_F(ExportRequestsTest, NobodyHoldsAnything) {
 TEST_F(ExportRequestsTest, AnAnswerThatComesTooLateIsToNobody) {
   const auto one = hold("web");
   ask("web", std::chrono::milliseconds(0));
-  while (!settled()) io_.run_one();
+  while (!settled())
+    io_.run_one();
   EXPECT_EQ(outcome_->answered, 0u);
   EXPECT_EQ(requests_.done(asked_[0], alice, 1, 0).error().code, ENOENT);
 }
@@ -101,9 +105,11 @@ TEST_F(ExportRequestsTest, OnlyWhoWasAskedAnswers) {
 TEST_F(ExportRequestsTest, WhoDoesNotAnswerIsNamedAndNotWaitedForAgain) {
   const auto hers = hold("web", alice), his = hold("web", bob);
   ask("web", std::chrono::milliseconds(0));
-  while (!settled()) io_.run_one();
+  while (!settled())
+    io_.run_one();
   EXPECT_EQ(outcome_->silent.size(), 2u);
-  EXPECT_EQ(requests_.done(asked_[1], alice, 1, 0).error().code, ENOENT) << "too late, but she is there";
+  EXPECT_EQ(requests_.done(asked_[1], alice, 1, 0).error().code, ENOENT)
+      << "too late, but she is there";
   ask("web");
   ASSERT_EQ(asked_.size(), 4u);
   EXPECT_FALSE(settled());

@@ -10,36 +10,53 @@ namespace sockmi::daemon {
 class FakeSteering : public steer::Steering {
  public:
   Result<> redirect(std::span<const steer::Redirect> redirects) override {
-    for (const auto& each : redirects) redirected[each.tuple] = each;
+    for (const auto& each : redirects)
+      redirected[each.tuple] = each;
     return {};
   }
   Result<> remove_redirects(std::span<const FourTuple> tuples) override {
-    for (const auto& tuple : tuples) redirected.erase(tuple);
+    for (const auto& tuple : tuples)
+      redirected.erase(tuple);
     return {};
   }
-  Result<std::vector<steer::Redirect>> redirects() override { return std::vector<steer::Redirect>(); }
+  Result<std::vector<steer::Redirect>> redirects() override {
+    return std::vector<steer::Redirect>();
+  }
   Result<> begin_return(const FourTuple&, std::chrono::milliseconds) override { return {}; }
   Result<> cancel_return(const FourTuple&) override { return {}; }
   Result<> track(const FourTuple&, bool) override { return {}; }
   Result<> untrack(const FourTuple&, std::chrono::milliseconds) override { return {}; }
-  Result<> redirect_port(const SocketAddress&, const IpAddress&, std::span<const FourTuple>) override { return {}; }
+  Result<> redirect_port(const SocketAddress&, const IpAddress&,
+                         std::span<const FourTuple>) override {
+    return {};
+  }
   Result<> remove_port_redirect(const SocketAddress&) override { return {}; }
-  Result<std::vector<SocketAddress>> redirected_ports() override { return std::vector<SocketAddress>(); }
+  Result<std::vector<SocketAddress>> redirected_ports() override {
+    return std::vector<SocketAddress>();
+  }
   Result<> stay(std::span<const FourTuple>) override { return {}; }
   Result<> unstay(std::span<const FourTuple>) override { return {}; }
   Result<> block_port(const SocketAddress&, std::chrono::milliseconds) override { return {}; }
   Result<> unblock_port(const SocketAddress&) override { return {}; }
   Result<> add_foreign_address(std::span<const steer::ForeignAddress>) override { return {}; }
-  Result<std::vector<steer::ForeignAddress>> sheltered() override { return std::vector<steer::ForeignAddress>(); }
+  Result<std::vector<steer::ForeignAddress>> sheltered() override {
+    return std::vector<steer::ForeignAddress>();
+  }
   Result<bool> is_routed(const IpAddress&) override { return false; }
   Result<> rewrite_destination(std::span<const FourTuple> tuples, const IpAddress& own) override {
-    for (const auto& tuple : tuples) readdressed_to[tuple] = own;
+    for (const auto& tuple : tuples)
+      readdressed_to[tuple] = own;
     return {};
   }
-  Result<> remove_readdress(std::span<const FourTuple>, const IpAddress&, std::chrono::milliseconds) override { return {}; }
+  Result<> remove_readdress(std::span<const FourTuple>, const IpAddress&,
+                            std::chrono::milliseconds) override {
+    return {};
+  }
   Result<> readdress_port(const SocketAddress&, const IpAddress&) override { return {}; }
   Result<> remove_readdress_port(const SocketAddress&, const IpAddress&) override { return {}; }
-  Result<std::vector<steer::Readdressed>> readdressed() override { return std::vector<steer::Readdressed>(); }
+  Result<std::vector<steer::Readdressed>> readdressed() override {
+    return std::vector<steer::Readdressed>();
+  }
   void keep(bool) override {}
   std::map<FourTuple, steer::Redirect> redirected;
   std::map<FourTuple, IpAddress> readdressed_to;

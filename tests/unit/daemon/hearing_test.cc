@@ -19,7 +19,8 @@ class HearingTest : public testing::Test {
     sockaddr_storage address{};
     socklen_t size = SocketAddress{*IpAddress::parse("127.0.0.1"), 0}.to(address);
     auto* name = reinterpret_cast<sockaddr*>(&address);
-    ASSERT_TRUE(::bind(listener.get(), name, size) == 0 && ::listen(listener.get(), 1) == 0 && ::getsockname(listener.get(), name, &size) == 0);
+    ASSERT_TRUE(::bind(listener.get(), name, size) == 0 && ::listen(listener.get(), 1) == 0 &&
+                ::getsockname(listener.get(), name, &size) == 0);
     peer_.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     ASSERT_EQ(::connect(peer_.get(), name, size), 0);
     ours_.reset(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
@@ -41,7 +42,9 @@ class HearingTest : public testing::Test {
   FourTuple tuple_;
 };
 
-TEST_F(HearingTest, SilenceIsNoAnswer) { EXPECT_FALSE(is_heard()); }
+TEST_F(HearingTest, SilenceIsNoAnswer) {
+  EXPECT_FALSE(is_heard());
+}
 
 TEST_F(HearingTest, ASegmentWithoutDataIsOne) {
   ASSERT_EQ(::shutdown(peer_.get(), SHUT_WR), 0);

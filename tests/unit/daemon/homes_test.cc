@@ -5,9 +5,9 @@
 #include "connections/claims.h"
 #include "context/async_event.h"
 
+#include <gtest/gtest.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <gtest/gtest.h>
 
 #include "fake_steering.h"
 
@@ -17,7 +17,8 @@ namespace {
 // Answers what the test says, and remembers whom it was asked to ask.
 class FakeTransfer : public cluster::ControlChannel {
  public:
-  asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret, milliseconds) override {
+  asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret,
+                                       milliseconds) override {
     asked.push_back(host);
     const auto it = answers.find(host);
     if (it == answers.end()) co_return fail(EHOSTUNREACH, "silent");
@@ -38,7 +39,9 @@ class HomesTest : public testing::Test {
     auto journal = Journal::open(folder_);
     ASSERT_TRUE(journal);
     Settings settings{.host = "home", .address = ip("127.0.0.1")};
-    world_ = std::make_unique<World>(io_, settings, Policy(std::map<std::string, ServiceRule>{{"web", {}}}), QueueLimits{}, std::move(*journal));
+    world_ = std::make_unique<World>(io_, settings,
+                                     Policy(std::map<std::string, ServiceRule>{{"web", {}}}),
+                                     QueueLimits{}, std::move(*journal));
     auto steering = std::make_unique<FakeSteering>();
     steering_ = steering.get();
     world_->steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
@@ -49,14 +52,18 @@ class HomesTest : public testing::Test {
   static IpAddress ip(const char* text) { return *IpAddress::parse(text); }
   auto& redirected() { return steering_->redirected; }
   auto& transfer() { return static_cast<FakeTransfer&>(*world_->transfer); }
-  void send_to(const std::string& host, const char* address) { world_->away[tuple_] = {"web", host, ip(address), "home", world_->settings.line()}; }
+  void send_to(const std::string& host, const char* address) {
+    world_->away[tuple_] = {"web", host, ip(address), "home", world_->settings.line()};
+  }
 
   asio::io_context io_;
   std::filesystem::path folder_;
   std::unique_ptr<World> world_;
   FakeSteering* steering_ = nullptr;
-  const FourTuple tuple_{*SocketAddress::parse("127.0.0.1:1"), *SocketAddress::parse("192.0.2.9:9")};
-  const FourTuple elsewhere_{*SocketAddress::parse("192.0.2.1:1"), *SocketAddress::parse("192.0.2.9:9")};
+  const FourTuple tuple_{*SocketAddress::parse("127.0.0.1:1"),
+                         *SocketAddress::parse("192.0.2.9:9")};
+  const FourTuple elsewhere_{*SocketAddress::parse("192.0.2.1:1"),
+                             *SocketAddress::parse("192.0.2.9:9")};
 };
 
 TEST_F(HomesTest, TheHolderAloneMaySendItOnOrEndIt) {
@@ -100,7 +107,8 @@ TEST_F(HomesTest, AnEndEndsWhatIsOlderThanItEvenIfThatComesLater) {
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web", 10).error().code, ENOENT);
   EXPECT_TRUE(world_->away.empty());
   EXPECT_TRUE(redirected().at(tuple_).expires_in);
-  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web", 12), 1) << "a later one with the same ports";
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web", 12), 1)
+      << "a later one with the same ports";
 }
 
 TEST_F(HomesTest, WhoHasItBringsItHome) {
@@ -111,7 +119,9 @@ TEST_F(HomesTest, WhoHasItBringsItHome) {
 }
 
 TEST_F(HomesTest, WhatIsAboutToGoIsNoForgottenGuest) {
-  world_->find_socket = [this](const FourTuple&) { return Result<net::TcpSocket>({.cookie = 7, .tuple = elsewhere_, .mark = steer::kFreezeMark}); };
+  world_->find_socket = [this](const FourTuple&) {
+    return Result<net::TcpSocket>({.cookie = 7, .tuple = elsewhere_, .mark = steer::kFreezeMark});
+  };
   EXPECT_EQ(held(*world_, "A", elsewhere_, "web", world_->settings.line()), 1);
   EXPECT_TRUE(world_->residents.empty());
 }
@@ -129,13 +139,15 @@ TEST_F(HomesTest, WhoIsNotInAListOfAllSocketsIsAskedForByName) {
   EXPECT_TRUE(lives(*world_, {}, 7, tuple_));
   found.reset();
   EXPECT_TRUE(lives(*world_, {{7, {.cookie = 7, .tuple = tuple_}}}, 7, tuple_));
-  EXPECT_FALSE(lives(*world_, {{7, {.cookie = 7, .tuple = elsewhere_}}}, 7, tuple_)) << "cookies begin anew with the kernel";
+  EXPECT_FALSE(lives(*world_, {{7, {.cookie = 7, .tuple = elsewhere_}}}, 7, tuple_))
+      << "cookies begin anew with the kernel";
 }
 
 // Answers nothing for a while.
 class SlowTransfer : public FakeTransfer {
  public:
-  asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret, milliseconds) override {
+  asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret,
+                                       milliseconds) override {
     asked.push_back(host);
     most = std::max(most, ++under_way);
     co_await sleep_for(milliseconds(10));
@@ -151,7 +163,8 @@ TEST_F(HomesTest, WhoStartsAgainAndAgainIsAskedOnceAtATime) {
   SlowTransfer& transfer = *slow;
   world_->transfer = std::move(slow);
   for (int i = 0; i < 10; ++i)
-    asio::co_spawn(io_, reconcile(*world_, "B", *SocketAddress::parse("192.0.2.2:7078")), asio::detached);
+    asio::co_spawn(io_, reconcile(*world_, "B", *SocketAddress::parse("192.0.2.2:7078")),
+                   asio::detached);
   io_.run();
   EXPECT_EQ(transfer.most, 1);
   EXPECT_EQ(transfer.asked.size(), 2u) << "it has started since the first question";
@@ -167,7 +180,10 @@ TEST_F(HomesTest, NobodyBringsHomeWhatWasNeverSentAway) {
   world_->away[listener] = {"web", "B", ip("192.0.2.2"), "home", world_->settings.line()};
   EXPECT_TRUE(may_return(*world_, "B", tuple_)) << "accepted there, by our listener";
   EXPECT_EQ(may_return(*world_, "C", tuple_).error().code, EACCES);
-  EXPECT_EQ(may_return(*world_, "B", {*SocketAddress::parse("127.0.0.1:2"), tuple_.remote}).error().code, EACCES) << "of another port";
+  EXPECT_EQ(
+      may_return(*world_, "B", {*SocketAddress::parse("127.0.0.1:2"), tuple_.remote}).error().code,
+      EACCES)
+      << "of another port";
   world_->away.clear();
   world_->settings.believe_holders = true;
   EXPECT_TRUE(may_return(*world_, "B", tuple_));
@@ -184,20 +200,23 @@ TEST_F(HomesTest, WhoSentItOnMaySayThatItEndedThere) {
 
 TEST_F(HomesTest, AMemberIsBelievedThatItHoldsWhatOurKernelStillLeadsThere) {
   world_->found[tuple_] = ip("192.0.2.2");
-  EXPECT_EQ(moved(*world_, "C", tuple_, ip("192.0.2.3"), "C", "web").error().code, EACCES) << "it leads elsewhere";
+  EXPECT_EQ(moved(*world_, "C", tuple_, ip("192.0.2.3"), "C", "web").error().code, EACCES)
+      << "it leads elsewhere";
   EXPECT_TRUE(redirected().empty());
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web"), 1);
   EXPECT_EQ(redirected().at(tuple_).to, ip("192.0.2.2"));
   EXPECT_TRUE(world_->journal.away().contains(tuple_));
   EXPECT_TRUE(ended(*world_, "B", tuple_));
-  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EACCES) << "the next connection of these ports is another one";
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EACCES)
+      << "the next connection of these ports is another one";
 }
 
 TEST_F(HomesTest, AMemberIsNotBelievedWithoutEvidence) {
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EACCES);
   const FourTuple port{tuple_.local, {}};
   world_->found[port] = ip("192.0.2.2");
-  EXPECT_EQ(moved(*world_, "B", port, ip("192.0.2.2"), "B", "web").error().code, EACCES) << "a whole port";
+  EXPECT_EQ(moved(*world_, "B", port, ip("192.0.2.2"), "B", "web").error().code, EACCES)
+      << "a whole port";
   EXPECT_TRUE(redirected().empty());
   EXPECT_TRUE(world_->journal.away().empty());
 }
@@ -205,7 +224,8 @@ TEST_F(HomesTest, AMemberIsNotBelievedWithoutEvidence) {
 TEST_F(HomesTest, ANewAddressIsOneOfThatHost) {
   const cluster::AuthenticatedHost from{"B", ip("192.0.2.2")};
   EXPECT_TRUE(check_address(*world_, from, "B", ip("192.0.2.2")));
-  EXPECT_EQ(check_address(*world_, from, "B", ip("192.0.2.7")).error().code, EHOSTUNREACH) << "never heard";
+  EXPECT_EQ(check_address(*world_, from, "B", ip("192.0.2.7")).error().code, EHOSTUNREACH)
+      << "never heard";
   EXPECT_EQ(check_address(*world_, from, "C", ip("192.0.2.2")).error().code, EHOSTUNREACH);
 }
 
@@ -222,14 +242,16 @@ TEST_F(HomesTest, AnEndIsToldToWhoeverSentItHereIfHomeIsSilent) {
   const SocketAddress line = *SocketAddress::parse("192.0.2.1:7078");
   const ImportedConnection resident{elsewhere_, "web", "A", line, "B", line};
   transfer().answers["B"] = {};
-  asio::co_spawn(io_, notify_ended(*world_, world_->journal.has_ended(resident, 7), resident), asio::detached);
+  asio::co_spawn(io_, notify_ended(*world_, world_->journal.has_ended(resident, 7), resident),
+                 asio::detached);
   io_.run();
   EXPECT_EQ(transfer().asked, (std::vector<std::string>{"A", "B"}));
   EXPECT_TRUE(world_->journal.pending_ends().empty());
 }
 
 TEST_F(HomesTest, WhoForwardsItEndsItAndTellsHome) {
-  world_->away[elsewhere_] = {"web", "C", ip("192.0.2.3"), "A", *SocketAddress::parse("192.0.2.1:7078")};
+  world_->away[elsewhere_] = {"web", "C", ip("192.0.2.3"), "A",
+                              *SocketAddress::parse("192.0.2.1:7078")};
   world_->journal.is_away(elsewhere_, world_->away[elsewhere_]);
   transfer().answers["A"] = {};
   EXPECT_TRUE(ended(*world_, "C", elsewhere_));
@@ -241,9 +263,11 @@ TEST_F(HomesTest, WhoForwardsItEndsItAndTellsHome) {
 }
 
 TEST_F(HomesTest, ItForwardsUntilHomeKnows) {
-  world_->away[elsewhere_] = {"web", "C", ip("192.0.2.3"), "A", *SocketAddress::parse("192.0.2.1:7078")};
+  world_->away[elsewhere_] = {"web", "C", ip("192.0.2.3"), "A",
+                              *SocketAddress::parse("192.0.2.1:7078")};
   asio::co_spawn(io_, notify_moved(*world_, elsewhere_), asio::detached);
-  while (transfer().asked.empty()) io_.run_one();
+  while (transfer().asked.empty())
+    io_.run_one();
   EXPECT_TRUE(world_->away.contains(elsewhere_));
   EXPECT_TRUE(world_->silent.contains("A"));
   transfer().answers["A"] = {};
@@ -260,7 +284,9 @@ TEST_F(HomesTest, AGuestThatIsOnlyBoundIsHeldThoughNoneFindsItsSocket) {
 }
 
 TEST_F(HomesTest, AGuestWhosePacketsComeByARouterIsReaddressed) {
-  world_->find_socket = [](const FourTuple& tuple) -> Result<net::TcpSocket> { return net::TcpSocket{.cookie = 7, .tuple = tuple}; };
+  world_->find_socket = [](const FourTuple& tuple) -> Result<net::TcpSocket> {
+    return net::TcpSocket{.cookie = 7, .tuple = tuple};
+  };
   world_->residents[7] = {elsewhere_, "web", "A", *SocketAddress::parse("192.0.2.1:7078"), "A", {}};
   EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}), 1);
   EXPECT_EQ(held(*world_, "B", elsewhere_, "web", {}, 0, true), 1);
@@ -269,7 +295,9 @@ TEST_F(HomesTest, AGuestWhosePacketsComeByARouterIsReaddressed) {
   EXPECT_EQ(steering_->readdressed_to.at(elsewhere_), world_->settings.address);
 }
 
-TEST_F(HomesTest, AGuestThatNoSocketHereHasIsNotHeld) { EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}), 0); }
+TEST_F(HomesTest, AGuestThatNoSocketHereHasIsNotHeld) {
+  EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}), 0);
+}
 
 }  // namespace
 }  // namespace sockmi::daemon

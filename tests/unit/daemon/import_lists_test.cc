@@ -12,7 +12,8 @@ class ImportListsTest : public testing::Test {
   inline static const User www{33, "www"}, mallory{66, "mallory"}, root{0, "root"};
   static wire::MigrationId id(std::uint8_t number) { return {number}; }
 
-  void add(std::uint8_t number, const char* peer, std::uint8_t state = SOCKMI_SERVER_ESTABLISHED, const User& owner = www) {
+  void add(std::uint8_t number, const char* peer, std::uint8_t state = SOCKMI_SERVER_ESTABLISHED,
+           const User& owner = www) {
     ASSERT_TRUE(lists_.reserve(id(number), state));
     ReadyEndpoint ready;
     ready.id = id(number);
@@ -23,11 +24,14 @@ class ImportListsTest : public testing::Test {
     ready.since = now_;
     lists_.add(std::move(ready));
   }
-  static Criteria any(std::uint8_t states = SOCKMI_SERVER_ESTABLISHED | SOCKMI_SERVER_CONNECTED) { return {.service = "web", .states = states, .local = {}, .remote = {}}; }
+  static Criteria any(std::uint8_t states = SOCKMI_SERVER_ESTABLISHED | SOCKMI_SERVER_CONNECTED) {
+    return {.service = "web", .states = states, .local = {}, .remote = {}};
+  }
   // The peers' ports that each criterion got; 0: none.
   std::vector<std::uint16_t> take(const std::vector<Criteria>& criteria, const User& user = www) {
     std::vector<std::uint16_t> ports(criteria.size());
-    for (const auto& taken : lists_.take(criteria, user)) ports[taken.criterion] = taken.ready.tuple.remote.port;
+    for (const auto& taken : lists_.take(criteria, user))
+      ports[taken.criterion] = taken.ready.tuple.remote.port;
     return ports;
   }
 
@@ -75,7 +79,8 @@ TEST_F(ImportListsTest, AnotherUsersEndpointIsNotTaken) {
 }
 
 TEST_F(ImportListsTest, BeyondTheMaximumIsRefusedUntilAPlaceIsFree) {
-  for (std::uint8_t n = 1; n <= 3; ++n) ASSERT_TRUE(lists_.reserve(id(n), SOCKMI_SERVER_ESTABLISHED));
+  for (std::uint8_t n = 1; n <= 3; ++n)
+    ASSERT_TRUE(lists_.reserve(id(n), SOCKMI_SERVER_ESTABLISHED));
   EXPECT_TRUE(lists_.reserve(id(3), SOCKMI_SERVER_ESTABLISHED)) << "it has its place already";
   EXPECT_EQ(lists_.reserve(id(4), SOCKMI_SERVER_ESTABLISHED).error().code, ENOBUFS);
   EXPECT_EQ(lists_.reserve(id(4), SOCKMI_LISTENING).error().code, ENOBUFS);
@@ -113,7 +118,10 @@ TEST_F(ImportListsTest, WhoMayNotHaveItIsNoImporterOfIt) {
 TEST_F(ImportListsTest, SomeComeOut) {
   add(1, "10.0.0.9:1001");
   add(2, "10.0.0.9:1002");
-  EXPECT_EQ(lists_.take_if([](const ReadyEndpoint& ready) { return ready.tuple.remote.port == 1001; }).size(), 1u);
+  EXPECT_EQ(
+      lists_.take_if([](const ReadyEndpoint& ready) { return ready.tuple.remote.port == 1001; })
+          .size(),
+      1u);
   EXPECT_EQ(lists_.ready().size(), 1u);
 }
 
@@ -122,7 +130,8 @@ class DeliveriesTest : public ImportListsTest {
   static constexpr pid_t kOne = 11, kOther = 12;
   Deliveries::Number deliver(pid_t process) {
     std::vector<ReadyEndpoint> those;
-    for (auto& each : lists_.take({any(), any()}, www, process)) those.push_back(std::move(each.ready));
+    for (auto& each : lists_.take({any(), any()}, www, process))
+      those.push_back(std::move(each.ready));
     return deliveries_.begin(std::move(those), process).value();
   }
   // As the application does.
@@ -147,7 +156,8 @@ TEST_F(DeliveriesTest, WhatIsTakenIsGoneAndItsPlaceFree) {
 
 TEST_F(DeliveriesTest, WhatCanNotBeUsedGoesToOthersAlone) {
   int one = 0, other = 0;
-  const auto watch = lists_.watch(any(), www, [&] { ++one; }, kOne);
+  const auto watch = lists_.watch(
+      any(), www, [&] { ++one; }, kOne);
   add(1, "10.0.0.9:1001");
   EXPECT_EQ(one, 1);
   const auto number = deliver(kOne);
@@ -157,23 +167,27 @@ TEST_F(DeliveriesTest, WhatCanNotBeUsedGoesToOthersAlone) {
   EXPECT_FALSE(lists_.is_wanted(lists_.ready().front()));
   EXPECT_EQ(deliver(kOne), 0u);
   {
-    const auto second = lists_.watch(any(), mallory, [&] { ++other; }, kOther);
+    const auto second = lists_.watch(
+        any(), mallory, [&] { ++other; }, kOther);
     EXPECT_FALSE(lists_.is_wanted(lists_.ready().front())) << "another user may not have it";
   }
-  const auto second = lists_.watch(any(), www, [&] { ++other; }, kOther);
+  const auto second = lists_.watch(
+      any(), www, [&] { ++other; }, kOther);
   EXPECT_TRUE(lists_.is_wanted(lists_.ready().front()));
   EXPECT_NE(deliver(kOther), 0u);
 }
 
 TEST_F(DeliveriesTest, WhoLacksDescriptorsMayHaveItLater) {
   int told = 0;
-  const auto watch = lists_.watch(any(), www, [&] { ++told; }, kOne);
+  const auto watch = lists_.watch(
+      any(), www, [&] { ++told; }, kOne);
   add(1, "10.0.0.9:1001");
   deliveries_.failed(deliver(kOne), id(1), {EMFILE, "too many"});
   EXPECT_EQ(told, 1);
   EXPECT_EQ(deliver(kOne), 0u) << "at once, so a loop";
   EXPECT_TRUE(lists_.is_wanted(lists_.ready().front()));
-  while (told == 1 && std::chrono::steady_clock::now() < now_ + std::chrono::seconds(20)) lists_.look_after();
+  while (told == 1 && std::chrono::steady_clock::now() < now_ + std::chrono::seconds(20))
+    lists_.look_after();
   EXPECT_EQ(told, 2);
   EXPECT_NE(deliver(kOne), 0u);
 }
@@ -209,7 +223,8 @@ TEST_F(DeliveriesTest, WhatIsTakenByTokenDoesNotComeBack) {
 TEST_F(DeliveriesTest, WhatWasTakenBackCanNotBeTaken) {
   add(1, "10.0.0.9:1001");
   const auto number = deliver(kOne);
-  Token theirs = std::move(*Token::adopt(unique_fd(::dup(deliveries_.handed(number).front().token.fd()))));
+  Token theirs =
+      std::move(*Token::adopt(unique_fd(::dup(deliveries_.handed(number).front().token.fd()))));
   deliveries_.end(number);
   EXPECT_FALSE(theirs.take());
   EXPECT_EQ(ready(), 1u);
@@ -220,7 +235,9 @@ TEST(Match, IsReadAsPeopleWriteIt) {
   EXPECT_TRUE(Match::parse("10.0.0.0/8")->fits(*SocketAddress::parse("10.9.9.9:80")));
   EXPECT_FALSE(Match::parse("10.0.0.1")->fits(*SocketAddress::parse("10.0.0.2:80")));
   EXPECT_FALSE(Match::parse("[fd00::1]:80")->fits(*SocketAddress::parse("[fd00::1]:81")));
-  for (const char* wrong : {"10.0.0.0/", "10.0.0.0/x", "10.0.0.0/33", "10.0.0.0/8 ", "10.0.0.0/-1", "host"}) EXPECT_FALSE(Match::parse(wrong)) << wrong;
+  for (const char* wrong :
+       {"10.0.0.0/", "10.0.0.0/x", "10.0.0.0/33", "10.0.0.0/8 ", "10.0.0.0/-1", "host"})
+    EXPECT_FALSE(Match::parse(wrong)) << wrong;
 }
 
 }  // namespace

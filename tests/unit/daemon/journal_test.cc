@@ -41,12 +41,15 @@ class JournalTest : public testing::Test {
   void write(const std::string& text) { std::ofstream(folder_ / "journal", std::ios::app) << text; }
 
   const wire::MigrationId one_{1}, two_{2};
-  const FourTuple tuple_{*SocketAddress::parse("10.0.0.1:443"), *SocketAddress::parse("10.0.0.9:1001")};
-  const FourTuple other_{*SocketAddress::parse("[fd00::1]:443"), *SocketAddress::parse("[fd00::9]:1001")};
+  const FourTuple tuple_{*SocketAddress::parse("10.0.0.1:443"),
+                         *SocketAddress::parse("10.0.0.9:1001")};
+  const FourTuple other_{*SocketAddress::parse("[fd00::1]:443"),
+                         *SocketAddress::parse("[fd00::9]:1001")};
   const SocketAddress line_ = *SocketAddress::parse("10.0.0.1:7078");
   const RemoteConnection away_{"web", "hostB", *IpAddress::parse("10.0.0.2"), "hostA", line_};
   const Decision decision_{7, tuple_, "hostB", *SocketAddress::parse("[fd00::2]:7078"), 42};
-  const ImportedConnection resident_{tuple_, "a name, 100%\n", "hostA", line_, "", *SocketAddress::parse("[fd00::3]:7078")};
+  const ImportedConnection resident_{
+      tuple_, "a name, 100%\n", "hostA", line_, "", *SocketAddress::parse("[fd00::3]:7078")};
   std::filesystem::path folder_;
 };
 
@@ -85,7 +88,8 @@ TEST_F(JournalTest, WhoNeverThawedElsewhereIsWhatItWas) {
 
 TEST_F(JournalTest, WhatThawedIsRememberedUntilNobodyAsks) {
   ASSERT_TRUE(open().thawed("B", {{one_, 7}, {two_, 8}}));
-  EXPECT_EQ(open().thawed(), (std::map<wire::MigrationId, Thawed>{{one_, {7, "B"}}, {two_, {8, "B"}}}));
+  EXPECT_EQ(open().thawed(),
+            (std::map<wire::MigrationId, Thawed>{{one_, {7, "B"}}, {two_, {8, "B"}}}));
   open().not_thawed(one_);
   EXPECT_EQ(open().thawed(), (std::map<wire::MigrationId, Thawed>{{two_, {8, "B"}}}));
 }
@@ -95,7 +99,8 @@ TEST_F(JournalTest, OneOfAContainerIsMarked) {
   inside.container = true;
   ASSERT_TRUE(open().committed(one_, decision_, inside));
   open().is_away(other_, away_);
-  EXPECT_EQ(open().away(), (std::map<FourTuple, RemoteConnection>{{tuple_, inside}, {other_, away_}}));
+  EXPECT_EQ(open().away(),
+            (std::map<FourTuple, RemoteConnection>{{tuple_, inside}, {other_, away_}}));
 }
 
 TEST_F(JournalTest, LinesOfBeforeThereWasAMarkAreOfNoContainer) {
@@ -158,7 +163,8 @@ TEST_F(JournalTest, AnEndIsRememberedUntilItIsTold) {
 }
 
 TEST_F(JournalTest, AnAddressThatWasTakenOverIsKnownUntilItIsGivenAway) {
-  const TakenOver four{*IpAddress::parse("10.0.0.50"), 24, "eth0", "hostB", true}, six{*IpAddress::parse("fd00::50"), 64, "a b", "hostC", false};
+  const TakenOver four{*IpAddress::parse("10.0.0.50"), 24, "eth0", "hostB", true},
+      six{*IpAddress::parse("fd00::50"), 64, "a b", "hostC", false};
   {
     auto journal = open();
     journal.took_over(four);
@@ -180,9 +186,13 @@ TEST_F(JournalTest, ATornLineWasNotWritten) {
 }
 
 TEST_F(JournalTest, GarbageIsPassedOver) {
-  write("\n\n \ncommitted\n-\n- -\naway x\naway x a b c d e\naway 1.1.1.1:1<-2.2.2.2:2 web hostB nowhere hostA 10.0.0.1:7078\n" + std::string(10'000, 'x') +
-        "\nresident 99999999999999999999 10.0.0.1:443<-10.0.0.9:1001 web hostA 10.0.0.1:7078 hostA 10.0.0.1:7078\nended -1 a b c d e f\n%%% %\n" +
-        std::string("\0\xff\xfe\n", 4) + "committed " + wire::to_hex(one_) + "\n");
+  write(
+      "\n\n \ncommitted\n-\n- -\naway x\naway x a b c d e\naway 1.1.1.1:1<-2.2.2.2:2 web hostB "
+      "nowhere hostA 10.0.0.1:7078\n" +
+      std::string(10'000, 'x') +
+      "\nresident 99999999999999999999 10.0.0.1:443<-10.0.0.9:1001 web hostA 10.0.0.1:7078 hostA "
+      "10.0.0.1:7078\nended -1 a b c d e f\n%%% %\n" +
+      std::string("\0\xff\xfe\n", 4) + "committed " + wire::to_hex(one_) + "\n");
   auto journal = open();
   EXPECT_TRUE(journal.has(one_));
   EXPECT_TRUE(journal.away().empty());
@@ -208,7 +218,8 @@ TEST_F(JournalTest, ItDoesNotGrowForEver) {
   for (int i = 0; i < 25'000; ++i) {
     journal.is_away(tuple_, away_);
     journal.is_back(tuple_);
-    if (journal.wants_compaction()) journal.end_compaction(JournalFile::write_aside(journal.path(), journal.begin_compaction()));
+    if (journal.wants_compaction())
+      journal.end_compaction(JournalFile::write_aside(journal.path(), journal.begin_compaction()));
   }
   EXPECT_LT(text().size(), 1u << 20);
 }
@@ -246,7 +257,8 @@ TEST_F(JournalTest, OneDaemonHasItAtATime) {
   auto first = open();
   first.is_away(tuple_, away_);
   const std::string before = text();
-  struct stat file{}, after{};
+  struct stat file {
+  }, after{};
   ASSERT_EQ(::stat((folder_ / "journal").c_str(), &file), 0);
   const auto second = Journal::open(folder_);
   ASSERT_FALSE(second);
@@ -274,7 +286,9 @@ TEST_F(JournalTest, AFolderInItsPlaceIsAnError) {
 }
 
 TEST_F(JournalTest, FactsOfALaterVersionStay) {
-  write("thawed-later 17 a%20word x\nother 1\n-other 1\naway 10.0.0.1:443<-10.0.0.9:1001 web hostB 10.0.0.2 hostA 10.0.0.1:7078 container more\n");
+  write(
+      "thawed-later 17 a%20word x\nother 1\n-other 1\naway 10.0.0.1:443<-10.0.0.9:1001 web hostB "
+      "10.0.0.2 hostA 10.0.0.1:7078 container more\n");
   EXPECT_EQ(open().unreadable(), 0u);
   EXPECT_NE(text().find("thawed-later 17 a%20word x\n"), std::string::npos);
   EXPECT_EQ(text().find("other 1"), std::string::npos);
@@ -295,7 +309,8 @@ TEST_F(JournalTest, AFileWithALineThatIsNoFactIsKept) {
 }
 
 TEST_F(JournalTest, WhereADamagedFileCanNotBeKeptItStays) {
-  for (int i = 1; i <= 9; ++i) std::ofstream(folder_ / fmt::format("journal.damaged-{}", i)) << "x";
+  for (int i = 1; i <= 9; ++i)
+    std::ofstream(folder_ / fmt::format("journal.damaged-{}", i)) << "x";
   write("away x y\n");
   auto journal = open();
   EXPECT_EQ(text(), "away x y\n");
@@ -328,7 +343,8 @@ class FullDiskTest : public JournalTest {
  protected:
   void SetUp() override {
     JournalTest::SetUp();
-    if (::mount("unit", folder_.c_str(), "tmpfs", 0, "size=256k") != 0) GTEST_SKIP() << "no tmpfs can be mounted here";
+    if (::mount("unit", folder_.c_str(), "tmpfs", 0, "size=256k") != 0)
+      GTEST_SKIP() << "no tmpfs can be mounted here";
   }
   void TearDown() override {
     ::umount2(folder_.c_str(), MNT_DETACH);
@@ -347,7 +363,8 @@ TEST_F(FullDiskTest, AMoveThatMayBeginCanBeDecided) {
   auto journal = open();
   ASSERT_TRUE(journal.reserve(4));
   fill();
-  for (std::uint8_t i = 1; i <= 4; ++i) EXPECT_TRUE(journal.committed({i}, {i, tuple_, {}, {}, 0}, away_));
+  for (std::uint8_t i = 1; i <= 4; ++i)
+    EXPECT_TRUE(journal.committed({i}, {i, tuple_, {}, {}, 0}, away_));
   EXPECT_EQ(journal.error(), "");
 }
 
@@ -357,7 +374,8 @@ TEST_F(FullDiskTest, NoMoveBeginsAndFactsAreWrittenWhenThereIsRoom) {
   const auto refused = journal.reserve(1);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ENOSPC);
-  for (std::uint64_t cookie = 0; cookie < 100; ++cookie) journal.lives_here(cookie, resident_);
+  for (std::uint64_t cookie = 0; cookie < 100; ++cookie)
+    journal.lives_here(cookie, resident_);
   EXPECT_EQ(journal.residents().size(), 100u);
   EXPECT_GT(journal.unwritten(), 0u);
   EXPECT_FALSE(journal.committed(one_, decision_, away_));
@@ -375,7 +393,8 @@ TEST_F(FullDiskTest, NoMoveBeginsAndFactsAreWrittenWhenThereIsRoom) {
 TEST_F(FullDiskTest, WhatIsThereIsReadAndKept) {
   {
     auto journal = open();
-    for (std::uint64_t cookie = 0; cookie < 200; ++cookie) journal.lives_here(cookie, resident_);
+    for (std::uint64_t cookie = 0; cookie < 200; ++cookie)
+      journal.lives_here(cookie, resident_);
   }
   fill();
   auto journal = open();
@@ -386,7 +405,8 @@ TEST_F(FullDiskTest, WhatIsThereIsReadAndKept) {
 TEST_F(FullDiskTest, TooMuchThatIsNotWrittenIsWrittenAsANewFile) {
   auto journal = open();
   fill();
-  for (std::uint64_t i = 0; i < 20'000; ++i) journal.is_away(tuple_, away_);
+  for (std::uint64_t i = 0; i < 20'000; ++i)
+    journal.is_away(tuple_, away_);
   journal.lives_here(7, resident_);
   ASSERT_TRUE(journal.wants_compaction());
   make_room();

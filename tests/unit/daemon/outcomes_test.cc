@@ -26,8 +26,11 @@ class OutcomesTest : public testing::Test {
 };
 
 TEST_F(OutcomesTest, AVerdictSaysWhatBecameOfIt) {
-  for (const Outcome outcome : {Outcome::Unknown, Outcome::Lives, Outcome::NeverThawed, Outcome::Ended}) EXPECT_EQ(outcome_of(verdict_on(outcome)), outcome);
-  for (const int code : {ENOENT, EACCES, EIO, EPROTO, ENOBUFS}) EXPECT_EQ(outcome_of(fail(code, "")), Outcome::Unknown) << code << " is no verdict";
+  for (const Outcome outcome :
+       {Outcome::Unknown, Outcome::Lives, Outcome::NeverThawed, Outcome::Ended})
+    EXPECT_EQ(outcome_of(verdict_on(outcome)), outcome);
+  for (const int code : {ENOENT, EACCES, EIO, EPROTO, ENOBUFS})
+    EXPECT_EQ(outcome_of(fail(code, "")), Outcome::Unknown) << code << " is no verdict";
 }
 
 TEST_F(OutcomesTest, TheNextDaemonKnowsWhatHasThawed) {
@@ -68,7 +71,11 @@ TEST_F(OutcomesTest, AnotherHostsWordIsAboutItsOwnAlone) {
     ASSERT_TRUE(outcomes.thaw("B", {{one_, 7}}));
     outcomes.forget("C", one_);
     outcomes.correct("C", one_, Outcome::NeverThawed);
-    for (int i = 0; i < 70'000; ++i) outcomes.correct("C", {9, static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i >> 16)}, Outcome::NeverThawed);
+    for (int i = 0; i < 70'000; ++i)
+      outcomes.correct("C",
+                       {9, static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(i >> 8),
+                        static_cast<std::uint8_t>(i >> 16)},
+                       Outcome::NeverThawed);
     EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives);
   }
   Journal journal = open();

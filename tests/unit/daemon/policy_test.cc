@@ -7,7 +7,8 @@ namespace {
 
 using Users = std::vector<std::string>;
 
-const User alice{1000, "alice"}, bob{1001, "bob"}, www{33, "www"}, backup{34, "backup"}, root{0, "root"};
+const User alice{1000, "alice"}, bob{1001, "bob"}, www{33, "www"}, backup{34, "backup"},
+    root{0, "root"};
 
 TEST(Policy, WithoutConfigurationThereIsOneServiceForTheSameUser) {
   const Policy policy;
@@ -31,8 +32,9 @@ TEST(Policy, RootIsUserZeroAndNobodyElse) {
 }
 
 TEST(Policy, NamesWhoMay) {
-  const Policy policy({{"web", {.exporters = Users{"www"}, .importers = Users{"www", "backup"}, .listen = {}}},
-                       {"open", {.exporters = Users{"*"}, .importers = Users{"*"}, .listen = {}}}});
+  const Policy policy(
+      {{"web", {.exporters = Users{"www"}, .importers = Users{"www", "backup"}, .listen = {}}},
+       {"open", {.exporters = Users{"*"}, .importers = Users{"*"}, .listen = {}}}});
   EXPECT_TRUE(policy.may_export("web", www));
   EXPECT_EQ(policy.may_export("web", bob).error().code, EACCES);
   EXPECT_EQ(policy.may_import("web", bob).error().code, EACCES);
@@ -48,8 +50,10 @@ TEST(Policy, AnEmptyListIsNobodyButRoot) {
 }
 
 TEST(Policy, NamesWhereAServiceListens) {
-  const SocketAddress port = *SocketAddress::parse("10.0.0.1:8443"), other = *SocketAddress::parse("10.0.0.1:8444");
-  const Policy policy({{"web", {.exporters = {}, .importers = {}, .listen = {{port}}}}, {"open", {}}});
+  const SocketAddress port = *SocketAddress::parse("10.0.0.1:8443"),
+                      other = *SocketAddress::parse("10.0.0.1:8444");
+  const Policy policy(
+      {{"web", {.exporters = {}, .importers = {}, .listen = {{port}}}}, {"open", {}}});
   EXPECT_TRUE(policy.may_listen("web", www, port));
   EXPECT_EQ(policy.may_listen("web", www, other).error().code, EACCES);
   EXPECT_TRUE(policy.may_listen("web", root, other));

@@ -7,13 +7,18 @@ namespace {
 
 constexpr wire::MigrationId kOne{1}, kOther{2};
 
-Bytes bytes(const std::string& text) { return {text.begin(), text.end()}; }
+Bytes bytes(const std::string& text) {
+  return {text.begin(), text.end()};
+}
 
 class PreCopiesTest : public testing::Test {
  protected:
-  void add(const wire::MigrationId& id, const std::string& text) { ASSERT_TRUE(copies_.add(id, "hostA", bytes(text))); }
+  void add(const wire::MigrationId& id, const std::string& text) {
+    ASSERT_TRUE(copies_.add(id, "hostA", bytes(text)));
+  }
   // The receive queue that comes of it.
-  Result<std::string> put(const wire::MigrationId& id, std::uint32_t count, const std::string& queue, const std::string& host = "hostA") {
+  Result<std::string> put(const wire::MigrationId& id, std::uint32_t count,
+                          const std::string& queue, const std::string& host = "hostA") {
     wire::TcpT image;
     image.receive_queue = bytes(queue);
     TRY(copies_.put_before(image, count, id, host));

@@ -39,7 +39,8 @@ TEST(Privileges, WhatAnybodyMaySetGoesAlong) {
 
 // A segment with one of them passes our rules.
 TEST(Privileges, OurMarksAreNobodyElses) {
-  for (const std::uint32_t mark : {steer::kFreezeMark, steer::kDeliverMark, steer::kInjectMark, steer::kComingMark}) {
+  for (const std::uint32_t mark :
+       {steer::kFreezeMark, steer::kDeliverMark, steer::kInjectMark, steer::kComingMark}) {
     wire::TcpT socket;
     socket.mark = mark;
     drop_our_marks(socket);

@@ -25,7 +25,8 @@ TEST_F(ReservationsTest, APlaceIsItsReserversAlone) {
 }
 
 TEST_F(ReservationsTest, AHostHasSoManyAndOthersTheirOwn) {
-  for (std::uint32_t i = 0; i < Reservations::kMostOfAHost; ++i) ASSERT_TRUE(all_.add(id(i), "B", batch()));
+  for (std::uint32_t i = 0; i < Reservations::kMostOfAHost; ++i)
+    ASSERT_TRUE(all_.add(id(i), "B", batch()));
   EXPECT_EQ(all_.add(id(1u << 20), "B", batch()).error().code, ENOBUFS);
   EXPECT_TRUE(all_.add(id(1u << 20), "C", batch()));
   all_.erase(id(0));

@@ -20,7 +20,8 @@ class Shares : public testing::Test {
     std::vector<std::vector<std::size_t>> out;
     for (const auto& share : shares(std::move(departures_))) {
       out.emplace_back();
-      for (const auto& departure : share) out.back().push_back(departure.endpoint.payload.size());
+      for (const auto& departure : share)
+        out.back().push_back(departure.endpoint.payload.size());
     }
     return out;
   }
@@ -29,21 +30,31 @@ class Shares : public testing::Test {
 };
 
 TEST_F(Shares, WhatIsLittleMovesTogether) {
-  for (int i = 0; i < 1000; ++i) add(1000);
+  for (int i = 0; i < 1000; ++i)
+    add(1000);
   EXPECT_EQ(cut(), Sizes{std::vector<std::size_t>(1000, 1000)});
 }
 
 TEST_F(Shares, MuchMovesInTheOrderInWhichItCame) {
-  for (const std::size_t size : {kMaxFrozenBytesPerBatch / 2, kMaxFrozenBytesPerBatch / 2, std::size_t(1), kMaxFrozenBytesPerBatch, std::size_t(2), std::size_t(3)}) add(size);
-  EXPECT_EQ(cut(), (Sizes{{kMaxFrozenBytesPerBatch / 2, kMaxFrozenBytesPerBatch / 2}, {1}, {kMaxFrozenBytesPerBatch}, {2, 3}}));
+  for (const std::size_t size :
+       {kMaxFrozenBytesPerBatch / 2, kMaxFrozenBytesPerBatch / 2, std::size_t(1),
+        kMaxFrozenBytesPerBatch, std::size_t(2), std::size_t(3)})
+    add(size);
+  EXPECT_EQ(cut(), (Sizes{{kMaxFrozenBytesPerBatch / 2, kMaxFrozenBytesPerBatch / 2},
+                          {1},
+                          {kMaxFrozenBytesPerBatch},
+                          {2, 3}}));
 }
 
 TEST_F(Shares, WhatIsTooMuchMovesAlone) {
-  for (const std::size_t size : {std::size_t(1), 3 * kMaxFrozenBytesPerBatch, std::size_t(2)}) add(size);
+  for (const std::size_t size : {std::size_t(1), 3 * kMaxFrozenBytesPerBatch, std::size_t(2)})
+    add(size);
   EXPECT_EQ(cut(), (Sizes{{1}, {3 * kMaxFrozenBytesPerBatch}, {2}}));
 }
 
-TEST_F(Shares, OfNothing) { EXPECT_EQ(cut(), Sizes()); }
+TEST_F(Shares, OfNothing) {
+  EXPECT_EQ(cut(), Sizes());
+}
 
 }  // namespace
 }  // namespace sockmi::daemon

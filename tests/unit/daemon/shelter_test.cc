@@ -13,7 +13,8 @@ using std::chrono::milliseconds;
 
 class Written : public FakeSteering {
  public:
-  explicit Written(std::vector<std::vector<steer::ForeignAddress>>& transactions) : transactions_(transactions) {}
+  explicit Written(std::vector<std::vector<steer::ForeignAddress>>& transactions)
+      : transactions_(transactions) {}
   Result<> add_foreign_address(std::span<const steer::ForeignAddress> guests) override {
     transactions_.emplace_back(guests.begin(), guests.end());
     return {};
@@ -25,17 +26,21 @@ class Written : public FakeSteering {
 
 class ShelterTest : public testing::Test {
  protected:
-  static FourTuple guest(std::uint16_t port) { return {{*IpAddress::parse("192.0.2.1"), 443}, {*IpAddress::parse("192.0.2.9"), port}}; }
+  static FourTuple guest(std::uint16_t port) {
+    return {{*IpAddress::parse("192.0.2.1"), 443}, {*IpAddress::parse("192.0.2.9"), port}};
+  }
 
   boost::asio::io_context io_;
   std::vector<std::vector<steer::ForeignAddress>> transactions_;
-  std::unique_ptr<steer::NamespacedSteering> steering_ = std::make_unique<steer::NamespacedSteering>(std::make_unique<Written>(transactions_));
+  std::unique_ptr<steer::NamespacedSteering> steering_ =
+      std::make_unique<steer::NamespacedSteering>(std::make_unique<Written>(transactions_));
   ForeignAddresses shelter_{io_, steering_};
 };
 
 TEST_F(ShelterTest, GuestsThatComeTogetherAreWrittenTogetherAndLater) {
   boost::asio::post(io_, [&] {  // as a message is answered
-    for (const std::uint16_t port : {1, 2, 3}) shelter_.add(guest(port));
+    for (const std::uint16_t port : {1, 2, 3})
+      shelter_.add(guest(port));
     EXPECT_TRUE(transactions_.empty());
   });
   io_.run();

@@ -5,15 +5,15 @@
 
 #include <random>
 
+#include <gtest/gtest.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <gtest/gtest.h>
 
 #include "base/spawn.h"
-#include "daemon/control_dispatch.h"
-#include "context/async_event.h"
 #include "connections/home_protocol.h"
 #include "connections/lifecycle.h"
+#include "context/async_event.h"
+#include "daemon/control_dispatch.h"
 #include "fake_steering.h"
 
 namespace sockmi::daemon {
@@ -53,7 +53,8 @@ class FakeTransfer : public cluster::ControlChannel {
  public:
   void set_member_addresses(std::function<bool(const IpAddress&)>) override {}
   FakeTransfer(Net& net, std::string from) : net_(net), from_(std::move(from)) {}
-  asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret message, milliseconds timeout) override;
+  asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret message,
+                                       milliseconds timeout) override;
   bool connected(const std::string&) const override { return true; }
 
  private:
@@ -63,10 +64,14 @@ class FakeTransfer : public cluster::ControlChannel {
 
 class Host : public Requests {
  public:
-  Host(asio::io_context& io, Net& net, std::string name, IpAddress address, const std::filesystem::path& folder) : folder_(folder / name) {
+  Host(asio::io_context& io, Net& net, std::string name, IpAddress address,
+       const std::filesystem::path& folder)
+      : folder_(folder / name) {
     auto journal = Journal::open(folder_);
     Settings settings{.host = name, .address = address, .linger = milliseconds(50)};
-    world_ = std::make_unique<World>(io, settings, Policy(std::map<std::string, ServiceRule>{{"web", {}}}), QueueLimits{}, std::move(*journal));
+    world_ = std::make_unique<World>(io, settings,
+                                     Policy(std::map<std::string, ServiceRule>{{"web", {}}}),
+                                     QueueLimits{}, std::move(*journal));
     auto steering = std::make_unique<FakeSteering>();
     steering_ = steering.get();
     world_->steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
@@ -89,24 +94,48 @@ class Host : public Requests {
   }
   // What is said of endpoints that are under way does not come here.
   Result<> expect(const AuthenticatedHost&) override { return unexpected(); }
-  Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId&, ByteView) override { return unexpected(); }
-  Result<> prepare(const AuthenticatedHost&, const MigrationId&, const SocketAddress&, wire::Endpoint, std::uint32_t) override { return unexpected(); }
-  std::vector<Result<>> commit(const AuthenticatedHost&, const std::vector<wire::Committed>&) override { return {unexpected()}; }
-  Result<> abort(const AuthenticatedHost&, const std::vector<MigrationId>&) override { return unexpected(); }
-  Result<> rest(const AuthenticatedHost&, const MigrationId&, const wire::FreezeDeltaT&) override { return unexpected(); }
-  Result<> straggler(const AuthenticatedHost&, const wire::StragglerT&) override { return unexpected(); }
-  Result<> take_over(const AuthenticatedHost&, const wire::TakeOver&) override { return unexpected(); }
-  std::vector<Result<>> passages(const AuthenticatedHost&, const std::vector<wire::Crossing>&) override { return {unexpected()}; }
-  Result<int> inquire(const AuthenticatedHost&, const MigrationId&) override { return pass(unexpected()); }
-  Result<> ended(const AuthenticatedHost& from, const FourTuple& tuple, std::uint64_t generation) override {
+  Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId&, ByteView) override {
+    return unexpected();
+  }
+  Result<> prepare(const AuthenticatedHost&, const MigrationId&, const SocketAddress&,
+                   wire::Endpoint, std::uint32_t) override {
+    return unexpected();
+  }
+  std::vector<Result<>> commit(const AuthenticatedHost&,
+                               const std::vector<wire::Committed>&) override {
+    return {unexpected()};
+  }
+  Result<> abort(const AuthenticatedHost&, const std::vector<MigrationId>&) override {
+    return unexpected();
+  }
+  Result<> rest(const AuthenticatedHost&, const MigrationId&, const wire::FreezeDeltaT&) override {
+    return unexpected();
+  }
+  Result<> straggler(const AuthenticatedHost&, const wire::StragglerT&) override {
+    return unexpected();
+  }
+  Result<> take_over(const AuthenticatedHost&, const wire::TakeOver&) override {
+    return unexpected();
+  }
+  std::vector<Result<>> passages(const AuthenticatedHost&,
+                                 const std::vector<wire::Crossing>&) override {
+    return {unexpected()};
+  }
+  Result<int> inquire(const AuthenticatedHost&, const MigrationId&) override {
+    return pass(unexpected());
+  }
+  Result<> ended(const AuthenticatedHost& from, const FourTuple& tuple,
+                 std::uint64_t generation) override {
     return daemon::ended(*world_, from.host, tuple, generation);
   }
-  Result<int> moved(const AuthenticatedHost& from, const FourTuple& tuple, const IpAddress& to, const std::string& host, const std::string& service,
+  Result<int> moved(const AuthenticatedHost& from, const FourTuple& tuple, const IpAddress& to,
+                    const std::string& host, const std::string& service,
                     std::uint64_t generation) override {
     return daemon::moved(*world_, from.host, tuple, to, host, service, generation);
   }
-  Result<int> held(const AuthenticatedHost& from, const FourTuple& tuple, const std::string& service, const SocketAddress& line,
-                   std::uint64_t generation, bool routed) override {
+  Result<int> held(const AuthenticatedHost& from, const FourTuple& tuple,
+                   const std::string& service, const SocketAddress& line, std::uint64_t generation,
+                   bool routed) override {
     return daemon::held(*world_, from.host, tuple, service, line, generation, routed);
   }
 
@@ -127,12 +156,17 @@ class Net {
  public:
   Net(asio::io_context& io, const Odds& odds, unsigned seed) : io(io), random(seed), odds_(odds) {}
   bool happens(double odds) { return std::uniform_real_distribution<>(0, 1)(random) < odds; }
-  milliseconds some(milliseconds most) { return milliseconds(std::uniform_int_distribution<int>(0, int(most.count()))(random)); }
+  milliseconds some(milliseconds most) {
+    return milliseconds(std::uniform_int_distribution<int>(0, int(most.count()))(random));
+  }
   SocketAddress line(int host) const { return {address(host), 7078}; }
-  static IpAddress address(int host) { return *IpAddress::parse("192.0.2." + std::to_string(host + 1)); }
+  static IpAddress address(int host) {
+    return *IpAddress::parse("192.0.2." + std::to_string(host + 1));
+  }
 
   // None: it was lost on the way there, or back.
-  asio::awaitable<std::optional<Secret>> deliver(std::string from, std::string to, std::shared_ptr<Secret> message) {
+  asio::awaitable<std::optional<Secret>> deliver(std::string from, std::string to,
+                                                 std::shared_ptr<Secret> message) {
     if (happens(odds_.doubled)) spawn(io, "again", again(from, to, message));
     if (happens(odds_.lost)) co_return std::nullopt;
     co_await sleep_for(some(kLongestDelay));
@@ -154,7 +188,8 @@ class Net {
   const Odds& odds_;
 };
 
-asio::awaitable<Result<Secret>> FakeTransfer::call(std::string host, SocketAddress, Secret message, milliseconds) {
+asio::awaitable<Result<Secret>> FakeTransfer::call(std::string host, SocketAddress, Secret message,
+                                                   milliseconds) {
   auto answer = co_await net_.deliver(from_, host, std::make_shared<Secret>(std::move(message)));
   if (!answer) co_return fail(EHOSTUNREACH, "lost");
   co_return std::move(*answer);
@@ -170,7 +205,9 @@ class Walks : public testing::TestWithParam<Odds> {
     RecordProperty("seed", std::to_string(seed));
     SCOPED_TRACE(seed);
     net_ = std::make_unique<Net>(io_, GetParam(), seed);
-    for (int i = 0; i < kHosts; ++i) net_->hosts[name_of(i)] = std::make_unique<Host>(io_, *net_, name_of(i), Net::address(i), folder_);
+    for (int i = 0; i < kHosts; ++i)
+      net_->hosts[name_of(i)] =
+          std::make_unique<Host>(io_, *net_, name_of(i), Net::address(i), folder_);
   }
   void TearDown() override {
     net_.reset();
@@ -181,7 +218,8 @@ class Walks : public testing::TestWithParam<Odds> {
 
   // One connection: home is host 0. A hop is what migration.cc and arrival.cc tell residents.h of it, and in their order.
   asio::awaitable<void> walk(int number) {
-    const FourTuple tuple{{Net::address(0), 8443}, {*IpAddress::parse("198.51.100.1"), std::uint16_t(1000 + number)}};
+    const FourTuple tuple{{Net::address(0), 8443},
+                          {*IpAddress::parse("198.51.100.1"), std::uint16_t(1000 + number)}};
     const std::string home = name_of(0);
     int at = 0;
     std::uint64_t cookie = 0, generation = 0;
@@ -197,7 +235,9 @@ class Walks : public testing::TestWithParam<Odds> {
       if (!may_come(world(to), name_of(at), tuple)) break;
       generation = next_generation(resident ? generation : 0);
       std::optional<RemoteConnection> away;
-      if (to != 0) away = RemoteConnection{"web", name_of(to), Net::address(to), home, net_->line(0), false, generation, {}};
+      if (to != 0)
+        away = RemoteConnection{"web",         name_of(to), Net::address(to), home,
+                                net_->line(0), false,       generation,       {}};
       if (at == 0 && away) (void)world(0).steering->redirect(tuple, away->address, std::nullopt);
       const std::uint64_t left = std::exchange(cookie, ++cookies_);
       net_->hosts.at(name_of(to))->sockets[cookie] = tuple;  // frozen
@@ -208,7 +248,8 @@ class Walks : public testing::TestWithParam<Odds> {
       (void)world(to).steering->remove_redirect(tuple);
       co_await sleep_for(net_->some(milliseconds(3)));
       const auto settle = [this, to, at, tuple, cookie, generation, home] {
-        lives_here(world(to), cookie, {tuple, "web", home, net_->line(0), name_of(at), net_->line(at), generation});
+        lives_here(world(to), cookie,
+                   {tuple, "web", home, net_->line(0), name_of(at), net_->line(at), generation});
       };
       const auto leave = [this, at, left, tuple, home] {
         net_->hosts.at(name_of(at))->sockets.erase(left);
@@ -235,11 +276,16 @@ class Walks : public testing::TestWithParam<Odds> {
   std::string left() {
     std::string out;
     for (auto& [name, host] : net_->hosts) {
-      for (const auto& [tuple, away] : host->world().away) out += name + ": " + to_string(tuple) + " is at " + away.host + "\n";
-      for (const auto& [cookie, resident] : host->world().residents) out += name + ": " + to_string(resident.tuple) + " lives here\n";
-      for (const auto& [number, resident] : host->world().journal.pending_ends()) out += name + ": " + to_string(resident.tuple) + " is untold\n";
+      for (const auto& [tuple, away] : host->world().away)
+        out += name + ": " + to_string(tuple) + " is at " + away.host + "\n";
+      for (const auto& [cookie, resident] : host->world().residents)
+        out += name + ": " + to_string(resident.tuple) + " lives here\n";
+      for (const auto& [number, resident] : host->world().journal.pending_ends())
+        out += name + ": " + to_string(resident.tuple) + " is untold\n";
       for (const auto& [tuple, redirect] : host->redirected())
-        if (!redirect.expires_in) out += name + ": " + to_string(tuple) + " is redirected to " + to_string(redirect.to) + " for good\n";
+        if (!redirect.expires_in)
+          out += name + ": " + to_string(tuple) + " is redirected to " + to_string(redirect.to) +
+                 " for good\n";
     }
     return out;
   }
@@ -252,15 +298,20 @@ class Walks : public testing::TestWithParam<Odds> {
 };
 
 TEST_P(Walks, InTheEndNobodyRemembersAnything) {
-  for (int i = 0; i < GetParam().walks; ++i) spawn(io_, "walk", walk(i));
-  for (const auto until = Clock::now() + kLateWriteTimeout; (ended_ < GetParam().walks || !left().empty()) && Clock::now() < until;) io_.run_for(milliseconds(50));
+  for (int i = 0; i < GetParam().walks; ++i)
+    spawn(io_, "walk", walk(i));
+  for (const auto until = Clock::now() + kLateWriteTimeout;
+       (ended_ < GetParam().walks || !left().empty()) && Clock::now() < until;)
+    io_.run_for(milliseconds(50));
   EXPECT_EQ(ended_, GetParam().walks);
   EXPECT_EQ(left(), "");
-  for (auto& [name, host] : net_->hosts) EXPECT_EQ(host->world().counters.disowned, 0u);
+  for (auto& [name, host] : net_->hosts)
+    EXPECT_EQ(host->world().counters.disowned, 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Network, Walks,
-                         testing::Values(Odds{"late", 500, 0, 0}, Odds{"doubled", 500, 0, 0.5}, Odds{"lost", 60, 0.1, 0.3}),
+                         testing::Values(Odds{"late", 500, 0, 0}, Odds{"doubled", 500, 0, 0.5},
+                                         Odds{"lost", 60, 0.1, 0.3}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

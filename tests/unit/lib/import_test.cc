@@ -32,7 +32,13 @@ struct Endpoint {
 // Serves one client: delivers, with `descriptors` of them (two an endpoint), and hears what was taken. Then it answers that, or not.
 class Daemon {
  public:
-  enum class End { answers, has_taken_back, dies, refuses, is_silent };  // has_taken_back: the first one, before it is delivered
+  enum class End {
+    answers,
+    has_taken_back,
+    dies,
+    refuses,
+    is_silent
+  };  // has_taken_back: the first one, before it is delivered
 
   Daemon(std::vector<Endpoint> endpoints, std::size_t descriptors, End end) {
     char name[] = "/tmp/import_test.XXXXXX";
@@ -40,7 +46,9 @@ class Daemon {
     sockaddr_un address{.sun_family = AF_UNIX};
     std::strcpy(address.sun_path, (folder_ / "socket").c_str());
     listener_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) | ::listen(listener_.get(), 1), 0);
+    EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) |
+                  ::listen(listener_.get(), 1),
+              0);
     ::setenv("SOCKMID_SOCKET", address.sun_path, 1);
     for (std::size_t i = 0; i < descriptors; ++i) {
       if (i % 2) {
@@ -105,15 +113,23 @@ class Daemon {
     }
   }
 
-  static void answer(int fd, int status, std::string body, const std::vector<unique_fd>& descriptors) {
-    body.insert(0, "HTTP/1.1 " + std::to_string(status) + " x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n");
+  static void answer(int fd, int status, std::string body,
+                     const std::vector<unique_fd>& descriptors) {
+    body.insert(0, "HTTP/1.1 " + std::to_string(status) +
+                       " x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n");
     std::vector<int> numbers;
-    for (const auto& each : descriptors) numbers.push_back(each.get());
+    for (const auto& each : descriptors)
+      numbers.push_back(each.get());
     const std::size_t size = numbers.size() * sizeof(int);
     std::vector<char> control(size == 0 ? 0 : CMSG_SPACE(size));
     iovec part{body.data(), body.size()};
-    msghdr message{.msg_name = nullptr, .msg_namelen = 0, .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.data(),
-                   .msg_controllen = control.size(), .msg_flags = 0};
+    msghdr message{.msg_name = nullptr,
+                   .msg_namelen = 0,
+                   .msg_iov = &part,
+                   .msg_iovlen = 1,
+                   .msg_control = control.data(),
+                   .msg_controllen = control.size(),
+                   .msg_flags = 0};
     if (size > 0) {
       cmsghdr* header = CMSG_FIRSTHDR(&message);
       *header = {.cmsg_len = CMSG_LEN(size), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
@@ -128,9 +144,11 @@ class Daemon {
     wire::WipingBuilder builder;
     std::vector<flatbuffers::Offset<wire::Delivered>> delivered;
     for (const auto& [request, tls, payload] : endpoints) {
-      const Bytes id(16, static_cast<std::uint8_t>('a' + delivered.size())), tls_bytes(tls.begin(), tls.end()), payload_bytes(payload.begin(), payload.end());
+      const Bytes id(16, static_cast<std::uint8_t>('a' + delivered.size())),
+          tls_bytes(tls.begin(), tls.end()), payload_bytes(payload.begin(), payload.end());
       const std::uint8_t state = tls.empty() ? SOCKMI_CONNECTED : SOCKMI_SERVER_CONNECTED;
-      delivered.push_back(wire::CreateDeliveredDirect(builder, request, &id, state, &tls_bytes, &payload_bytes));
+      delivered.push_back(
+          wire::CreateDeliveredDirect(builder, request, &id, state, &tls_bytes, &payload_bytes));
     }
     builder.Finish(wire::CreateImportResponseDirect(builder, &delivered));
     const Secret body = builder.take();
@@ -142,11 +160,15 @@ class Daemon {
     const auto said = wire::read<wire::TakenRequest>(aligned);
     ASSERT_TRUE(said);
     const ByteView ids = wire::view((*said)->ids());
-    for (std::size_t i = 0; i < ids.size(); i += 16) taken_ += static_cast<char>(ids[i]);
+    for (std::size_t i = 0; i < ids.size(); i += 16)
+      taken_ += static_cast<char>(ids[i]);
     if ((*said)->failed())
-      for (const auto* each : *(*said)->failed()) failed_ += static_cast<char>(each->id()->Get(0)), error_ = each->error();
-    if (end == End::is_silent) (void)read_body(client.get());  // it gives up
-    else if (end != End::dies) answer(client.get(), end == End::refuses ? 400 : 200, "{}", {});
+      for (const auto* each : *(*said)->failed())
+        failed_ += static_cast<char>(each->id()->Get(0)), error_ = each->error();
+    if (end == End::is_silent)
+      (void)read_body(client.get());  // it gives up
+    else if (end != End::dies)
+      answer(client.get(), end == End::refuses ? 400 : 200, "{}", {});
   }
 
   std::filesystem::path folder_;
@@ -162,7 +184,8 @@ using Requests = std::array<import_socket_req, 3>;
 
 int import(Requests& requests) {
   requests = {};
-  for (auto& request : requests) request.fd = request.state = 12345;
+  for (auto& request : requests)
+    request.fd = request.state = 12345;
   return import_socket(requests.data(), requests.size(), -1);
 }
 
@@ -236,7 +259,8 @@ TEST(Import, AnEndpointWithoutADescriptorStays) {
 }
 
 TEST(Import, AnOddAnswerIsNotUsedInPart) {
-  const std::vector<Endpoint> twice{{0, "", "one"}, {0, "", "two"}}, beyond{{0, "", "one"}, {3, "", "two"}}, fewer{{0, "", "one"}};
+  const std::vector<Endpoint> twice{{0, "", "one"}, {0, "", "two"}},
+      beyond{{0, "", "one"}, {3, "", "two"}}, fewer{{0, "", "one"}};
   for (const auto& endpoints : {twice, beyond, fewer}) {
     Daemon daemon(endpoints, 4, Daemon::End::answers);
     Requests requests;
@@ -245,7 +269,8 @@ TEST(Import, AnOddAnswerIsNotUsedInPart) {
     EXPECT_EQ(daemon.taken(), "");
     EXPECT_TRUE(daemon.is_closed(0) && daemon.is_closed(1));
     EXPECT_FALSE(daemon.has_token_of(0) || daemon.has_token_of(1));
-    for (const auto& request : requests) expect_unmet(request);
+    for (const auto& request : requests)
+      expect_unmet(request);
   }
 }
 
@@ -270,11 +295,13 @@ TEST(Import, AnImageThatCanNotBeUsedStays) {
 
 TEST(Import, ARefusedListIsClearToItsEnd) {
   Requests requests{};
-  for (auto& request : requests) request.fd = request.state = 12345;
+  for (auto& request : requests)
+    request.fd = request.state = 12345;
   requests[0].criteria.states = SOCKMI_SERVER_ESTABLISHED;
   EXPECT_EQ(import_socket(requests.data(), requests.size(), 0), -1);
   EXPECT_EQ(errno, EINVAL);
-  for (const auto& request : requests) expect_unmet(request);
+  for (const auto& request : requests)
+    expect_unmet(request);
 }
 
 }  // namespace

@@ -28,12 +28,15 @@ class Silence : public testing::Test {
     address_.sun_family = AF_UNIX;
     std::strcpy(address_.sun_path, (folder_ / "socket").c_str());
     listener_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    ASSERT_EQ(::bind(listener_.get(), address(), sizeof address_) | ::listen(listener_.get(), 100), 0);
+    ASSERT_EQ(::bind(listener_.get(), address(), sizeof address_) | ::listen(listener_.get(), 100),
+              0);
     ::setenv("SOCKMID_SOCKET", address_.sun_path, 1);
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
   const sockaddr* address() const { return reinterpret_cast<const sockaddr*>(&address_); }
-  unique_fd accept() { return unique_fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)); }
+  unique_fd accept() {
+    return unique_fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  }
 
   // A request, as far as it is here; its last descriptor.
   static std::string receive(int client, unique_fd& last) {
@@ -53,18 +56,30 @@ class Silence : public testing::Test {
       }
     return {bytes, bytes + std::max<ssize_t>(got, 0)};
   }
-  static void send(int client, const std::string& text) { EXPECT_EQ(::send(client, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size())); }
+  static void send(int client, const std::string& text) {
+    EXPECT_EQ(::send(client, text.data(), text.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(text.size()));
+  }
 
   // Every function of the C API that asks a daemon, all at once: each fails with ETIMEDOUT.
   static void expect_all_end() {
-    static constexpr sockmi_export_options kShort{.service = nullptr, .payload = nullptr, .payload_len = 0, .timeout = 200};
+    static constexpr sockmi_export_options kShort{
+        .service = nullptr, .payload = nullptr, .payload_len = 0, .timeout = 200};
     const std::vector<std::pair<const char*, std::function<int()>>> calls = {
-        {"export_socket", [] { return export_socket_with(0, SOCKMI_CONNECTED, AF_UNSPEC, nullptr, &kShort); }},
+        {"export_socket",
+         [] {
+           return export_socket_with(0, SOCKMI_CONNECTED, AF_UNSPEC, nullptr, &kShort);
+         }},
         {"export_sockets",
          [] {
-           std::vector<export_socket_req> many(200, {.fd = 0, .state = SOCKMI_CONNECTED, .payload = nullptr, .payload_len = 0, .error = 0});
+           std::vector<export_socket_req> many(200, {.fd = 0,
+                                                     .state = SOCKMI_CONNECTED,
+                                                     .payload = nullptr,
+                                                     .payload_len = 0,
+                                                     .error = 0});
            const int gone = export_sockets(many.data(), 200, AF_UNSPEC, nullptr, &kShort);
-           for (const auto& one : many) EXPECT_EQ(one.error, ETIMEDOUT);
+           for (const auto& one : many)
+             EXPECT_EQ(one.error, ETIMEDOUT);
            return gone;
          }},
         {"import_socket",
@@ -72,15 +87,21 @@ class Silence : public testing::Test {
            import_socket_req request{};
            return import_socket(&request, 1, 200);
          }},
-        {"sockmi_event_open", [] { return sockmi_event_open(nullptr); }},
-        {"sockmi_export_done", [] { return sockmi_export_done(1, 0, 0); }}};
+        {"sockmi_event_open",
+         [] {
+           return sockmi_event_open(nullptr);
+         }},
+        {"sockmi_export_done", [] {
+           return sockmi_export_done(1, 0, 0);
+         }}};
     std::vector<std::future<std::pair<int, int>>> outcomes;
     for (const auto& [name, call] : calls)
       outcomes.push_back(std::async(std::launch::async, [&call = call] {
         const int result = call();
         return std::pair(result, errno);
       }));
-    for (std::size_t i = 0; i < calls.size(); ++i) EXPECT_EQ(outcomes[i].get(), std::pair(-1, ETIMEDOUT)) << calls[i].first;
+    for (std::size_t i = 0; i < calls.size(); ++i)
+      EXPECT_EQ(outcomes[i].get(), std::pair(-1, ETIMEDOUT)) << calls[i].first;
   }
 
   std::filesystem::path folder_;
@@ -91,18 +112,22 @@ class Silence : public testing::Test {
 TEST_F(Silence, OfADaemonThatAcceptsNobody) {
   ASSERT_EQ(::listen(listener_.get(), 0), 0);
   std::vector<unique_fd> waiting;
-  do waiting.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  do
+    waiting.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   while (::connect(waiting.back().get(), address(), sizeof address_) == 0);
   ASSERT_EQ(errno, EAGAIN);
   expect_all_end();
 }
 
-TEST_F(Silence, OfADaemonThatReadsNothing) { expect_all_end(); }
+TEST_F(Silence, OfADaemonThatReadsNothing) {
+  expect_all_end();
+}
 
 TEST_F(Silence, OfADaemonThatAnswersHalf) {
   std::vector<unique_fd> clients;
   auto daemon = std::async(std::launch::async, [&] {
-    while (clients.emplace_back(accept())) send(clients.back().get(), "HTTP/1.1 200 OK\r\nContent-Le");
+    while (clients.emplace_back(accept()))
+      send(clients.back().get(), "HTTP/1.1 200 OK\r\nContent-Le");
   });
   expect_all_end();
   ::shutdown(listener_.get(), SHUT_RD);
@@ -112,13 +137,15 @@ TEST_F(Silence, OfADaemonThatAnswersHalf) {
 // Large requests do not fit into the socket's buffer.
 TEST_F(Silence, OfADaemonThatReadsNothingOfALargeRequest) {
   const std::string payload(SOCKMI_PAYLOAD_MAX, 'x');
-  const sockmi_export_options large{.service = nullptr, .payload = payload.data(), .payload_len = payload.size(), .timeout = 200};
+  const sockmi_export_options large{
+      .service = nullptr, .payload = payload.data(), .payload_len = payload.size(), .timeout = 200};
   EXPECT_EQ(export_socket_with(0, SOCKMI_CONNECTED, AF_UNSPEC, nullptr, &large), -1);
   EXPECT_EQ(errno, ETIMEDOUT);
 }
 
 int export_one() {
-  const sockmi_export_options options{.service = nullptr, .payload = nullptr, .payload_len = 0, .timeout = 200};
+  const sockmi_export_options options{
+      .service = nullptr, .payload = nullptr, .payload_len = 0, .timeout = 200};
   return export_socket_with(0, SOCKMI_CONNECTED, AF_UNSPEC, nullptr, &options) == 0 ? 0 : errno;
 }
 
@@ -158,7 +185,8 @@ TEST_F(Silence, MayEndBehindTheDecision) {
   (void)receive(client.get(), last);
   ASSERT_TRUE(Token::adopt(std::move(last))->take());
   send(client.get(), "HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n{\"results\":[{\"errno\"");
-  EXPECT_EQ(exporting.wait_for(std::chrono::milliseconds(1500)), std::future_status::timeout) << "it does not wait for the rest";
+  EXPECT_EQ(exporting.wait_for(std::chrono::milliseconds(1500)), std::future_status::timeout)
+      << "it does not wait for the rest";
   send(client.get(), ":0,\"error\":\"\"}]}");
   EXPECT_EQ(exporting.get(), 0) << sockmi_last_error();
 }

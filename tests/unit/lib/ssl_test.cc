@@ -16,7 +16,9 @@
 
 namespace {
 
-struct SslFree { void operator()(SSL* p) const { SSL_free(p); } };
+struct SslFree {
+  void operator()(SSL* p) const { SSL_free(p); }
+};
 using SslPtr = std::unique_ptr<SSL, SslFree>;
 
 SSL_CTX* context() {
@@ -56,7 +58,8 @@ class LoadSsl : public testing::Test {
     sockmi_image_free(image, static_cast<std::size_t>(size));
   }
   void TearDown() override {
-    for (const int fd : fds_) ::close(fd);
+    for (const int fd : fds_)
+      ::close(fd);
     ERR_clear_error();
   }
 
@@ -106,7 +109,8 @@ TEST_F(LoadSsl, ABadImageIsRefusedAndTheSslIsAsItWas) {
 
 TEST_F(LoadSsl, TheStateMustBeTheImages) {
   SslPtr fresh(SSL_new(context()));
-  for (const int state : {SOCKMI_CLIENT_ESTABLISHED, SOCKMI_SERVER_CONNECTED, SOCKMI_LISTENING, 0, SOCKMI_SERVER_ESTABLISHED | SOCKMI_CLIENT_ESTABLISHED})
+  for (const int state : {SOCKMI_CLIENT_ESTABLISHED, SOCKMI_SERVER_CONNECTED, SOCKMI_LISTENING, 0,
+                          SOCKMI_SERVER_ESTABLISHED | SOCKMI_CLIENT_ESTABLISHED})
     EXPECT_EQ(load(image_, fresh.get(), state), EINVAL) << state;
   EXPECT_EQ(load(image_, server_.get()), EINVAL) << "it has a session already";
 }
@@ -146,13 +150,15 @@ class SaveWithoutOurBio : public LoadSsl {
 
 TEST_F(SaveWithoutOurBio, InTheMiddleOfARecordItIsToBeTriedAgain) {
   char bytes[4];
-  for (const std::size_t piece : {std::size_t(3), std::size_t(2), std::size_t(7)}) {  // of the header; its rest; of the body
+  for (const std::size_t piece :
+       {std::size_t(3), std::size_t(2), std::size_t(7)}) {  // of the header; its rest; of the body
     ASSERT_EQ(::send(fds_[1], record_.data(), piece, 0), static_cast<ssize_t>(piece));
     record_.erase(0, piece);
     ASSERT_EQ(SSL_read(server_.get(), bytes, 4), -1);
     EXPECT_EQ(save(), EAGAIN) << piece;
   }
-  ASSERT_EQ(::send(fds_[1], record_.data(), record_.size(), 0), static_cast<ssize_t>(record_.size()));
+  ASSERT_EQ(::send(fds_[1], record_.data(), record_.size(), 0),
+            static_cast<ssize_t>(record_.size()));
   ASSERT_EQ(SSL_read(server_.get(), bytes, 3), 3);
   EXPECT_EQ(save(), 0) << sockmi_last_error();
   SslPtr next(SSL_new(context()));
@@ -167,17 +173,22 @@ TEST_F(SaveWithoutOurBio, InTheMiddleOfARecordItIsToBeTriedAgain) {
 
 TEST_F(SaveWithoutOurBio, AnInterruptedWriteIsToBeEndedFirst) {
   std::string bytes(16384, 'x');
-  const auto write = [&] { return SSL_write(server_.get(), bytes.data(), static_cast<int>(bytes.size())); };
+  const auto write = [&] {
+    return SSL_write(server_.get(), bytes.data(), static_cast<int>(bytes.size()));
+  };
   int done;
-  do done = write();
+  do
+    done = write();
   while (done > 0);
   ASSERT_EQ(SSL_get_error(server_.get(), done), SSL_ERROR_WANT_WRITE);
   EXPECT_EQ(save(), EAGAIN);
-  ASSERT_EQ(::send(fds_[1], record_.data(), record_.size(), 0), static_cast<ssize_t>(record_.size()));
+  ASSERT_EQ(::send(fds_[1], record_.data(), record_.size(), 0),
+            static_cast<ssize_t>(record_.size()));
   ASSERT_EQ(SSL_read(server_.get(), bytes.data(), 4), 4);
   EXPECT_EQ(save(), EAGAIN) << "a read in between changes nothing";
   char sink[65536];
-  do ASSERT_GT(::recv(fds_[1], sink, sizeof sink, 0), 0);
+  do
+    ASSERT_GT(::recv(fds_[1], sink, sizeof sink, 0), 0);
   while (write() != static_cast<int>(bytes.size()));
   EXPECT_EQ(save(), 0) << sockmi_last_error();
   EXPECT_EQ(write(), static_cast<int>(bytes.size())) << "it goes on as it was";

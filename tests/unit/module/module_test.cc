@@ -17,18 +17,26 @@
 namespace {
 
 template <auto Free>
-struct Deleter { void operator()(auto* p) const { Free(p); } };
+struct Deleter {
+  void operator()(auto* p) const { Free(p); }
+};
 using Context = std::unique_ptr<OSSL_LIB_CTX, Deleter<OSSL_LIB_CTX_free>>;
 using SslCtx = std::unique_ptr<SSL_CTX, Deleter<SSL_CTX_free>>;
 using Ssl = std::unique_ptr<SSL, Deleter<SSL_free>>;
 
-const char kPreferred[] = "alg_section = algorithms\n[algorithms]\ndefault_properties = ?provider=sockmi\n";
+const char kPreferred[] =
+    "alg_section = algorithms\n[algorithms]\ndefault_properties = ?provider=sockmi\n";
 
 struct Configuration {
-  const std::string path = testing::TempDir() + "sockmi_module_test." + std::to_string(::getpid()) + ".cnf";
+  const std::string path =
+      testing::TempDir() + "sockmi_module_test." + std::to_string(::getpid()) + ".cnf";
   explicit Configuration(const char* algorithms) {
-    std::ofstream(path) << "openssl_conf = init\n[default_provider]\nactivate = 1\n[sockmi_provider]\nactivate = 1\nmodule = " MODULE "\n"
-                           "[all]\ndefault = default_provider\nsockmi = sockmi_provider\n[init]\nproviders = all\n" << algorithms;
+    std::ofstream(path)
+        << "openssl_conf = init\n[default_provider]\nactivate = 1\n[sockmi_provider]\nactivate = "
+           "1\nmodule = " MODULE
+           "\n"
+           "[all]\ndefault = default_provider\nsockmi = sockmi_provider\n[init]\nproviders = all\n"
+        << algorithms;
   }
   ~Configuration() { ::unlink(path.c_str()); }
 };
@@ -46,7 +54,8 @@ Context with_module(const char* algorithms = kPreferred) {
 
 int providers(OSSL_LIB_CTX* libctx) {
   int count = 0;
-  OSSL_PROVIDER_do_all(libctx, [](OSSL_PROVIDER*, void* counted) { return ++*static_cast<int*>(counted); }, &count);
+  OSSL_PROVIDER_do_all(
+      libctx, [](OSSL_PROVIDER*, void* counted) { return ++*static_cast<int*>(counted); }, &count);
   return count;
 }
 
@@ -75,13 +84,15 @@ int move(OSSL_LIB_CTX* libctx) {
   SSL_set_connect_state(client.get());
   SSL_set_fd(server.get(), fds[0]);
   SSL_set_fd(client.get(), fds[1]);
-  for (int i = 0; i < 5; ++i) SSL_do_handshake(client.get()), SSL_do_handshake(server.get());
+  for (int i = 0; i < 5; ++i)
+    SSL_do_handshake(client.get()), SSL_do_handshake(server.get());
   EXPECT_TRUE(SSL_is_init_finished(server.get()));
   void* image = nullptr;
   const int size = save_ssl(&image, server.get(), SOCKMI_SERVER_ESTABLISHED);
   int error = size > 0 ? 0 : errno;
   if (size > 0) {
-    EXPECT_EQ(load_ssl(image, static_cast<size_t>(size), next.get(), SOCKMI_SERVER_ESTABLISHED), 0) << sockmi_last_error();
+    EXPECT_EQ(load_ssl(image, static_cast<size_t>(size), next.get(), SOCKMI_SERVER_ESTABLISHED), 0)
+        << sockmi_last_error();
     sockmi_image_free(image, static_cast<size_t>(size));
     SSL_set_fd(next.get(), fds[0]);
     char bytes[4] = {};
@@ -89,7 +100,8 @@ int move(OSSL_LIB_CTX* libctx) {
     EXPECT_EQ(SSL_read(client.get(), bytes, 4), 4);
     EXPECT_EQ(std::string(bytes, 4), "pong");
   }
-  for (const int fd : fds) ::close(fd);
+  for (const int fd : fds)
+    ::close(fd);
   ERR_clear_error();
   return error;
 }
@@ -126,7 +138,8 @@ TEST(Module, EnablePrefersItWhereTheConfigurationDoesNot) {
 }
 
 TEST(Module, EnableDoesNotTakeFipsAway) {
-  const Context libctx = with_module("alg_section = algorithms\n[algorithms]\ndefault_properties = fips=yes\n");
+  const Context libctx =
+      with_module("alg_section = algorithms\n[algorithms]\ndefault_properties = fips=yes\n");
   EXPECT_EQ(sockmi_enable(libctx.get()), 0);
   EXPECT_EQ(errno, ENOTSUP);
   EXPECT_EQ(EVP_default_properties_is_fips_enabled(libctx.get()), 1);
@@ -143,7 +156,8 @@ TEST(Module, MayComeAfterEnable) {
 // As one of another copy of the library would be: what it sees, nobody here will find.
 TEST(Module, EnableSaysThatAnotherIsInItsPlace) {
   const Context libctx(OSSL_LIB_CTX_new());
-  const auto other = [](const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATCH** out, void**) {
+  const auto other = [](const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATCH** out,
+                        void**) {
     static const OSSL_DISPATCH nothing[] = {{0, nullptr}};
     *out = nothing;
     return 1;
@@ -157,7 +171,8 @@ TEST(Module, EnableSaysThatAnotherIsInItsPlace) {
 }
 
 TEST(Module, ComesBackAfterItWasUnloaded) {
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(move(with_module().get()), 0);
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(move(with_module().get()), 0);
 }
 
 TEST(Module, ServesTheDefaultLibraryContext) {
@@ -169,8 +184,12 @@ TEST(Module, ServesTheDefaultLibraryContext) {
 // even then by the leak checker, which looks last.
 TEST(Module, AProgramsEndIsClean) {
   const Configuration configuration(kPreferred);
-  const std::string program = "LD_PRELOAD=" LIBASAN " OPENSSL_CONF=" + configuration.path + " openssl list -cipher-algorithms";
-  EXPECT_EQ(std::system(("bash -o pipefail -c \"" + program + " | grep 'gcm.*@ sockmi' >/dev/null\"").c_str()), 0);
+  const std::string program = "LD_PRELOAD=" LIBASAN " OPENSSL_CONF=" + configuration.path +
+                              " openssl list -cipher-algorithms";
+  EXPECT_EQ(
+      std::system(
+          ("bash -o pipefail -c \"" + program + " | grep 'gcm.*@ sockmi' >/dev/null\"").c_str()),
+      0);
 }
 
 }  // namespace

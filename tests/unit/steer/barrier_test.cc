@@ -21,28 +21,34 @@ std::string read_switch() {
   return text;
 }
 
-bool write_switch(const char* text) { return bool(std::ofstream(kSwitch) << text << std::flush); }
+bool write_switch(const char* text) {
+  return bool(std::ofstream(kSwitch) << text << std::flush);
+}
 
 TEST(Barrier, PutsBackWhatItFound) {
   const std::string before = read_switch();
   std::vector<std::thread> threads;
   for (int i = 0; i < 8; ++i)
     threads.emplace_back([] {
-      for (int n = 0; n < 20; ++n) EXPECT_TRUE(barrier());
+      for (int n = 0; n < 20; ++n)
+        EXPECT_TRUE(barrier());
     });
-  for (auto& thread : threads) thread.join();
+  for (auto& thread : threads)
+    thread.join();
   EXPECT_EQ(read_switch(), before);
 }
 
 TEST(Barrier, WhatAKilledOneLeftIsPutRight) {
-  if (std::string(barrier_form()) != "expedited" || read_switch() != "0" || !write_switch("29547")) GTEST_SKIP() << "not allowed to expedite here";
+  if (std::string(barrier_form()) != "expedited" || read_switch() != "0" || !write_switch("29547"))
+    GTEST_SKIP() << "not allowed to expedite here";
   EXPECT_TRUE(barrier());
   EXPECT_EQ(read_switch(), "0");
 }
 
 TEST(Barrier, DoesNotWaitForALockOfOthers) {
   const unique_fd file(::open(kSwitch, O_RDONLY | O_CLOEXEC));
-  if (!file || ::flock(file.get(), LOCK_EX | LOCK_NB) != 0) GTEST_SKIP() << "no such switch here, or it is in use";
+  if (!file || ::flock(file.get(), LOCK_EX | LOCK_NB) != 0)
+    GTEST_SKIP() << "no such switch here, or it is in use";
   const std::string before = read_switch();
   EXPECT_TRUE(barrier());
   EXPECT_EQ(read_switch(), before);

@@ -56,8 +56,10 @@ TEST_P(Firewalled, AMovedConnectionPassesThereAndBackAgain) {
 class Iptabled : public Firewalled {
  protected:
   const char* protection() const override {
-    return "for each in iptables ip6tables; do $each -A INPUT -i lo -j ACCEPT && $each -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT && "
-           "$each -A INPUT -p tcp --syn --dport 8000 -j ACCEPT && $each -P INPUT DROP && $each -P FORWARD DROP || exit 1; done; "
+    return "for each in iptables ip6tables; do $each -A INPUT -i lo -j ACCEPT && $each -A INPUT -m "
+           "conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT && "
+           "$each -A INPUT -p tcp --syn --dport 8000 -j ACCEPT && $each -P INPUT DROP && $each -P "
+           "FORWARD DROP || exit 1; done; "
            "ip6tables -I INPUT -p icmpv6 -j ACCEPT";
   }
 };
@@ -72,7 +74,8 @@ TEST_P(Iptabled, AMovedConnectionPasses) {
 
 bool warned(const Host& host, const std::vector<std::string>& interfaces, const std::string& of) {
   const auto lines = host.in([&] { return warnings(interfaces); });
-  return std::ranges::any_of(lines, [&](const std::string& line) { return line.find(of) != std::string::npos; });
+  return std::ranges::any_of(
+      lines, [&](const std::string& line) { return line.find(of) != std::string::npos; });
 }
 
 TEST_P(Firewalled, OneThatMustHaveSeenTheBeginningLetsAMovedConnectionPass) {
@@ -88,8 +91,12 @@ class Backed : public Steered {
   void prepare() override {
     Host &one = network->home, &two = importer();
     one.run("ip link add eth1 type veth peer name eth1 netns " + two.path());
-    one.run("ip addr add 10.77.9.1/24 dev eth1 && ip addr add fd77:9::1/64 dev eth1 nodad && ip link set eth1 up");
-    two.run("ip addr add 10.77.9.2/24 dev eth1 && ip addr add fd77:9::2/64 dev eth1 nodad && ip link set eth1 up");
+    one.run(
+        "ip addr add 10.77.9.1/24 dev eth1 && ip addr add fd77:9::1/64 dev eth1 nodad && ip link "
+        "set eth1 up");
+    two.run(
+        "ip addr add 10.77.9.2/24 dev eth1 && ip addr add fd77:9::2/64 dev eth1 nodad && ip link "
+        "set eth1 up");
     for (Host* host : {&one, &two}) {
       host->stop();
       host->start({"eth0", "eth1"});
@@ -100,7 +107,8 @@ class Backed : public Steered {
 INSTANTIATE_TEST_SUITE_P(OnHomesSegment, Backed, on_homes_segment(AF_INET, AF_INET6), name_of);
 
 TEST_P(Backed, PacketsGoByTheInterfaceThatTheImporterIsAt) {
-  ASSERT_NO_FATAL_FAILURE(move(importer(), Network::address(family(), 9, 2), [](int, const auto&) {}));
+  ASSERT_NO_FATAL_FAILURE(
+      move(importer(), Network::address(family(), 9, 2), [](int, const auto&) {}));
   expect_flow(client, server, 1'000'000);
   expect_flow(server, client, 1'000'000);
 }
@@ -112,7 +120,8 @@ INSTANTIATE_TEST_SUITE_P(OnHomesSegment, BackedIpv4, on_homes_segment(AF_INET), 
 TEST_P(BackedIpv4, AStrictReversePathFilterThereIsWarnedOf) {
   EXPECT_FALSE(warned(importer(), {"eth0", "eth1"}, "rp_filter"));
   importer().run("sysctl -qw net.ipv4.conf.eth1.rp_filter=1");
-  ASSERT_NO_FATAL_FAILURE(move(importer(), Network::address(family(), 9, 2), [](int, const auto&) {}));
+  ASSERT_NO_FATAL_FAILURE(
+      move(importer(), Network::address(family(), 9, 2), [](int, const auto&) {}));
   ASSERT_EQ(::send(client.get(), "lost", 4, 0), 4);
   EXPECT_FALSE(ready(server.get(), POLLIN, 300)) << "it works: no need to warn";
   EXPECT_TRUE(warned(importer(), {"eth0", "eth1"}, "eth1.rp_filter"));

@@ -23,7 +23,8 @@ class Inhabitant {
       if (pid != 0) return pid;
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       ::close_range(3, ~0u, 0);  // what daemons hold among them
-      for (;;) ::pause();
+      for (;;)
+        ::pause();
     });
     ::close(closed[1]);
     EXPECT_EQ(::read(closed[0], closed, 1), 0);
@@ -91,12 +92,15 @@ class Namespaces : public testing::Test {
     start();
     EXPECT_EQ(adopt(), 0u);
   }
-  static bool has_rules(const Host& host) { return !host.run("nft list tables | grep sockmi || true").empty(); }
+  static bool has_rules(const Host& host) {
+    return !host.run("nft list tables | grep sockmi || true").empty();
+  }
 
   std::optional<Network> network;
   std::optional<Inhabitant> inhabitant;
   std::unique_ptr<NamespacedSteering> daemon;
-  const FourTuple tuple{{Network::address(AF_INET, 1, 2), 443}, {Network::address(AF_INET, 3, 2), 1001}};
+  const FourTuple tuple{{Network::address(AF_INET, 1, 2), 443},
+                        {Network::address(AF_INET, 3, 2), 1001}};
   const IpAddress importer = Network::address(AF_INET, 1, 9);
 };
 
@@ -143,7 +147,8 @@ TEST_F(Namespaces, WhatEndsByItselfIsNotKept) {
 TEST_F(Namespaces, WhatIsSaidOfAddressesThatAreNotTheContainersIsRemoved) {
   ASSERT_NO_FATAL_FAILURE(learn());
   ASSERT_TRUE(daemon->redirect(tuple, importer, std::nullopt));
-  container().run("nft add element netdev sockmi redir4 '{ 10.77.3.2 . 9 . 10.77.1.1 . 443 : 10.77.1.9 }'");
+  container().run(
+      "nft add element netdev sockmi redir4 '{ 10.77.3.2 . 9 . 10.77.1.1 . 443 : 10.77.1.9 }'");
   container().run("ip addr add 10.77.1.1/24 dev eth0");  // home's
   restart();
   EXPECT_FALSE(daemon->in_other_namespace(Network::address(AF_INET, 1, 1)));
@@ -218,7 +223,8 @@ TEST_F(Namespaces, FlushFindsThem) {
 
 TEST_F(Namespaces, AListenerIsNotLedWhereItsSegmentDoesNotReach) {
   ASSERT_NO_FATAL_FAILURE(learn());
-  EXPECT_EQ(daemon->redirect_port(tuple.local, Network::address(AF_INET, 2, 2), {}).error().code, ENETUNREACH);
+  EXPECT_EQ(daemon->redirect_port(tuple.local, Network::address(AF_INET, 2, 2), {}).error().code,
+            ENETUNREACH);
 }
 
 }  // namespace

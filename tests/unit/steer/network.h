@@ -24,7 +24,9 @@
 
 namespace sockmi::steer {
 
-inline unique_fd this_namespace() { return unique_fd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)); }
+inline unique_fd this_namespace() {
+  return unique_fd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+}
 
 inline void enter(const unique_fd& name) {
   if (::setns(name.get(), CLONE_NEWNET) != 0) throw std::runtime_error("setns");
@@ -37,7 +39,8 @@ class Host {
     if (::unshare(CLONE_NEWNET) != 0) throw std::runtime_error("unshare");
     namespace_ = this_namespace();
     enter(before);
-    run("sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0 && ip link set lo up");
+    run("sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0 && ip link "
+        "set lo up");
   }
   Host(Host&&) = default;
   ~Host() { stop(); }
@@ -57,7 +60,8 @@ class Host {
       FILE* pipe = ::popen(("exec 2>&1; " + command).c_str(), "r");
       std::string output;
       char buffer[4096];
-      for (std::size_t got; (got = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) output.append(buffer, got);
+      for (std::size_t got; (got = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;)
+        output.append(buffer, got);
       if (::pclose(pipe) != 0) throw std::runtime_error(command + ": " + output);
       return output;
     });
@@ -107,13 +111,18 @@ struct Network {
     plug(near, "segment", 1, 2);
     plug(far, nullptr, 2, 2);
     plug(client, nullptr, 3, 2);
-    router.run("ip addr add 10.77.1.254/24 dev segment && ip addr add fd77:1::fe/64 dev segment nodad");
+    router.run(
+        "ip addr add 10.77.1.254/24 dev segment && ip addr add fd77:1::fe/64 dev segment nodad");
     router.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
-    router.run("ip route add 10.77.3.2 dev leg3 mtu lock 1400 && ip -6 route add fd77:3::2 dev leg3 mtu 1400");
-    for (Host* host : {&home, &near, &far}) host->start();
+    router.run(
+        "ip route add 10.77.3.2 dev leg3 mtu lock 1400 && ip -6 route add fd77:3::2 dev leg3 mtu "
+        "1400");
+    for (Host* host : {&home, &near, &far})
+      host->start();
   }
   static IpAddress address(int family, int segment, int number) {
-    return *IpAddress::parse(family == AF_INET ? fmt::format("10.77.{}.{}", segment, number) : fmt::format("fd77:{}::{:x}", segment, number));
+    return *IpAddress::parse(family == AF_INET ? fmt::format("10.77.{}.{}", segment, number)
+                                               : fmt::format("fd77:{}::{:x}", segment, number));
   }
 
  private:
@@ -121,10 +130,14 @@ struct Network {
     const std::string leg = bridge ? fmt::format("to{}", number) : fmt::format("leg{}", segment);
     router.run(fmt::format("ip link add {} type veth peer name eth0 netns {}", leg, host.path()));
     router.run(bridge ? fmt::format("ip link set {} master {} up", leg, bridge)
-                      : fmt::format("ip link set {0} up && ip addr add 10.77.{1}.254/24 dev {0} && ip addr add fd77:{1}::fe/64 dev {0} nodad", leg, segment));
-    host.run(fmt::format("ip addr add 10.77.{0}.{1}/24 dev eth0 && ip addr add fd77:{0}::{1:x}/64 dev eth0 nodad && ip link set eth0 up && "
-                         "ip route add default via 10.77.{0}.254 && ip -6 route add default via fd77:{0}::fe",
-                         segment, number));
+                      : fmt::format("ip link set {0} up && ip addr add 10.77.{1}.254/24 dev {0} && "
+                                    "ip addr add fd77:{1}::fe/64 dev {0} nodad",
+                                    leg, segment));
+    host.run(fmt::format(
+        "ip addr add 10.77.{0}.{1}/24 dev eth0 && ip addr add fd77:{0}::{1:x}/64 dev eth0 nodad && "
+        "ip link set eth0 up && "
+        "ip route add default via 10.77.{0}.254 && ip -6 route add default via fd77:{0}::fe",
+        segment, number));
   }
 };
 

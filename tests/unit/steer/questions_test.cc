@@ -5,8 +5,8 @@
 
 #include <linux/netlink.h>
 
-#include "network.h"
 #include "net/thread_netlink.h"
+#include "network.h"
 
 namespace sockmi::steer {
 namespace {
@@ -19,15 +19,19 @@ class QuestionsTest : public testing::Test {
   }
   static bool has(KernelQueries& kernel, const char* address) {
     const auto all = kernel.addresses();
-    return all && std::ranges::find(**all, *IpAddress::parse(address), &net::HostAddress::ip) != (*all)->end();
+    return all && std::ranges::find(**all, *IpAddress::parse(address), &net::HostAddress::ip) !=
+                      (*all)->end();
   }
-  static net::Netlink* route_socket() { return net::thread_netlink(NETLINK_ROUTE).value_or(nullptr); }
+  static net::Netlink* route_socket() {
+    return net::thread_netlink(NETLINK_ROUTE).value_or(nullptr);
+  }
 
   std::optional<Host> one_, other_;
 };
 
 TEST_F(QuestionsTest, ASocketIsOpenedOnceInEachNamespace) {
-  net::Netlink *first = one_->in(route_socket), *there = other_->in(route_socket), *again = one_->in(route_socket);
+  net::Netlink *first = one_->in(route_socket), *there = other_->in(route_socket),
+               *again = one_->in(route_socket);
   ASSERT_TRUE(first);
   EXPECT_EQ(first, again);
   EXPECT_NE(first, there);

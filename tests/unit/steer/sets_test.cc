@@ -18,7 +18,10 @@ const Change kRemove{Change::kRemove, &kSet, {.key = {1, 2, 3, 4}, .data = {}, .
 std::vector<Change> many(std::uint16_t count) {
   std::vector<Change> changes;
   for (std::uint16_t i = 0; i < count; ++i)
-    changes.push_back({Change::kPut, &kSet, {.key = {std::uint8_t(i >> 8), std::uint8_t(i), 0, 0}, .data = {9}, .expires_in = {}}});
+    changes.push_back(
+        {Change::kPut,
+         &kSet,
+         {.key = {std::uint8_t(i >> 8), std::uint8_t(i), 0, 0}, .data = {9}, .expires_in = {}}});
   return changes;
 }
 
@@ -107,7 +110,8 @@ TEST_F(SetsTest, WhatDoesNotFitInOneTransactionGoesInTwoAndIsAllOrNone) {
   ASSERT_EQ(kernel.seen.size(), 4u);
   EXPECT_EQ(kernel.seen[1], "-" + std::string(252, '+'));
   EXPECT_EQ(kernel.seen[2], std::string(48, '+'));
-  EXPECT_EQ(kernel.seen[3], std::string(252, '-') + "+") << "the one that was there before is put back";
+  EXPECT_EQ(kernel.seen[3], std::string(252, '-') + "+")
+      << "the one that was there before is put back";
 }
 
 }  // namespace

@@ -29,12 +29,14 @@ Pair connect_pair() {
   sockaddr_in own{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {htonl(INADDR_LOOPBACK)}};
   socklen_t size = sizeof own;
   auto* address = reinterpret_cast<sockaddr*>(&own);
-  EXPECT_TRUE(::bind(listener.get(), address, size) == 0 && ::listen(listener.get(), 1) == 0 && ::getsockname(listener.get(), address, &size) == 0);
+  EXPECT_TRUE(::bind(listener.get(), address, size) == 0 && ::listen(listener.get(), 1) == 0 &&
+              ::getsockname(listener.get(), address, &size) == 0);
   Pair pair;
   pair.client = unique_fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   EXPECT_EQ(::connect(pair.client.get(), address, size), 0);
   pair.server = unique_fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  pair.tuple = {name_of(pair.server.get(), ::getsockname), name_of(pair.server.get(), ::getpeername)};
+  pair.tuple = {name_of(pair.server.get(), ::getsockname),
+                name_of(pair.server.get(), ::getpeername)};
   size = sizeof pair.cookie;
   EXPECT_EQ(::getsockopt(pair.server.get(), SOL_SOCKET, SO_COOKIE, &pair.cookie, &size), 0);
   return pair;

@@ -15,16 +15,19 @@ using std::chrono::milliseconds;
 inline constexpr std::uint16_t kPort = 8000;
 inline constexpr int kPatience = 20'000;  // ms; a test that works waits for far less
 
-inline unique_fd listen_at(const Host& host, const SocketAddress& address, bool transparent = false) {
+inline unique_fd listen_at(const Host& host, const SocketAddress& address,
+                           bool transparent = false) {
   return host.in([&] {
     unique_fd fd(::socket(address.ip.family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const int one = 1;
     ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (transparent) ::setsockopt(fd.get(), SOL_IP, IP_TRANSPARENT, &one, sizeof one);
-    if (transparent && address.ip.family == AF_INET6) ::setsockopt(fd.get(), SOL_IPV6, IPV6_TRANSPARENT, &one, sizeof one);
+    if (transparent && address.ip.family == AF_INET6)
+      ::setsockopt(fd.get(), SOL_IPV6, IPV6_TRANSPARENT, &one, sizeof one);
     sockaddr_storage name;
     const socklen_t size = address.to(name);
-    EXPECT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&name), size), 0) << std::strerror(errno);
+    EXPECT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&name), size), 0)
+        << std::strerror(errno);
     EXPECT_EQ(::listen(fd.get(), 64), 0);
     return fd;
   });
@@ -48,11 +51,14 @@ inline unique_fd begin_connect(const Host& host, const SocketAddress& to) {
 inline bool connected(const unique_fd& fd, int timeout = kPatience) {
   int error = 0;
   socklen_t size = sizeof error;
-  return ready(fd.get(), POLLOUT, timeout) && ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
+  return ready(fd.get(), POLLOUT, timeout) &&
+         ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
 }
 
 inline unique_fd accept_from(const unique_fd& listener, int timeout = kPatience) {
-  return unique_fd(ready(listener.get(), POLLIN, timeout) ? ::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK) : -1);
+  return unique_fd(ready(listener.get(), POLLIN, timeout)
+                       ? ::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)
+                       : -1);
 }
 
 inline FourTuple tuple_of_socket(const unique_fd& fd) {
@@ -61,26 +67,31 @@ inline FourTuple tuple_of_socket(const unique_fd& fd) {
   ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&local), &size);
   size = sizeof remote;
   ::getpeername(fd.get(), reinterpret_cast<sockaddr*>(&remote), &size);
-  return {SocketAddress::from(reinterpret_cast<sockaddr*>(&local)), SocketAddress::from(reinterpret_cast<sockaddr*>(&remote))};
+  return {SocketAddress::from(reinterpret_cast<sockaddr*>(&local)),
+          SocketAddress::from(reinterpret_cast<sockaddr*>(&remote))};
 }
 
 // Sends `size` bytes one way and compares.
 inline void expect_flow(const unique_fd& from, const unique_fd& to, std::size_t size) {
   std::string sent(size, '\0'), got;
-  for (std::size_t i = 0; i < size; ++i) sent[i] = static_cast<char>(i * 2654435761u >> 24);
+  for (std::size_t i = 0; i < size; ++i)
+    sent[i] = static_cast<char>(i * 2654435761u >> 24);
   std::size_t written = 0;
   std::vector<char> buffer(256 << 10);
   while (got.size() < size) {
-    pollfd both[] = {{to.get(), POLLIN, 0}, {from.get(), static_cast<short>(written < size ? POLLOUT : 0), 0}};
+    pollfd both[] = {{to.get(), POLLIN, 0},
+                     {from.get(), static_cast<short>(written < size ? POLLOUT : 0), 0}};
     ASSERT_GT(::poll(both, 2, kPatience), 0) << "stalled after " << got.size() << " bytes";
     if (both[1].revents) {
-      const auto n = ::send(from.get(), sent.data() + written, size - written, MSG_NOSIGNAL | MSG_DONTWAIT);
+      const auto n =
+          ::send(from.get(), sent.data() + written, size - written, MSG_NOSIGNAL | MSG_DONTWAIT);
       ASSERT_TRUE(n > 0 || errno == EAGAIN) << std::strerror(errno);
       if (n > 0) written += static_cast<std::size_t>(n);
     }
     if (both[0].revents) {
       const auto n = ::recv(to.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-      ASSERT_TRUE(n > 0 || (n < 0 && errno == EAGAIN)) << "after " << got.size() << " bytes: " << (n ? std::strerror(errno) : "end");
+      ASSERT_TRUE(n > 0 || (n < 0 && errno == EAGAIN))
+          << "after " << got.size() << " bytes: " << (n ? std::strerror(errno) : "end");
       if (n > 0) got.append(buffer.data(), static_cast<std::size_t>(n));
     }
   }
@@ -93,7 +104,6 @@ struct Place {
   Host Network::*host;
 };
 inline const Place kNear{"near", 1, &Network::near}, kFar{"far", 2, &Network::far};
-
 
 class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
  protected:
@@ -132,21 +142,24 @@ class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
   template <class Function>
   void move(const Host& host, const IpAddress& address, Function while_frozen) {
     const bool home_again = &host == &network->home;
-    const Result<> redirected =
-        home_again ? Result<>() : network->home.in([&] { return network->home.steering->redirect(tuple, address, milliseconds(60'000)); });
+    const Result<> redirected = home_again ? Result<>() : network->home.in([&] {
+      return network->home.steering->redirect(tuple, address, milliseconds(60'000));
+    });
     ASSERT_TRUE(redirected) << to_string(redirected.error());
     auto frozen = tcp::FrozenSocket::freeze(server.get(), {kFreezeMark, kInjectMark});
     ASSERT_TRUE(frozen) << to_string(frozen.error());
     auto image = frozen->capture();
     ASSERT_TRUE(image) << to_string(image.error());
     ASSERT_NO_FATAL_FAILURE(expect(host, address));
-    auto restored = host.in([&] { return tcp::RestoredSocket::restore(*image, {kFreezeMark, kInjectMark}, !home_again); });
+    auto restored = host.in([&] {
+      return tcp::RestoredSocket::restore(*image, {kFreezeMark, kInjectMark}, !home_again);
+    });
     ASSERT_TRUE(restored) << to_string(restored.error());
     while_frozen(restored->fd(), *image);
     ASSERT_TRUE(frozen->kill());
     if (home_again) {
-        ASSERT_TRUE(network->home.in([&] { return network->home.steering->remove_redirect(tuple); }));
-      }
+      ASSERT_TRUE(network->home.in([&] { return network->home.steering->remove_redirect(tuple); }));
+    }
     auto thawed = std::move(*restored).thaw();
     ASSERT_TRUE(thawed) << to_string(thawed.error());
     server = std::move(*thawed);
@@ -170,13 +183,16 @@ class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
 };
 
 // A test is run for importers near and far, IPv4 and IPv6.
-inline auto everywhere() { return testing::Combine(testing::Values(AF_INET, AF_INET6), testing::Values(kNear, kFar)); }
+inline auto everywhere() {
+  return testing::Combine(testing::Values(AF_INET, AF_INET6), testing::Values(kNear, kFar));
+}
 template <class... Families>
 auto on_homes_segment(Families... families) {
   return testing::Combine(testing::Values(families...), testing::Values(kNear));
 }
 inline std::string name_of(const testing::TestParamInfo<std::tuple<int, Place>>& info) {
-  return fmt::format("{}_ipv{}", std::get<1>(info.param).name, std::get<0>(info.param) == AF_INET ? 4 : 6);
+  return fmt::format("{}_ipv{}", std::get<1>(info.param).name,
+                     std::get<0>(info.param) == AF_INET ? 4 : 6);
 }
 
 }  // namespace sockmi::steer

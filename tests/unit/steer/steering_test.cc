@@ -36,8 +36,13 @@ TEST_P(Steered, AFrozenSocketReceivesAndSaysNothing) {
 TEST_P(Steered, AnInjectedSegmentReachesAFrozenSocketHereWhoseAddressIsElsewhere) {
   move([&](int frozen, const auto& image) {
     const std::string text = "injected";
-    const tcp::Segment segment{.tuple = tuple, .seq = image.rcv_seq, .ack = image.snd_seq - std::uint32_t(image.send_queue.size()), .window = 100, .fin = false,
-                               .data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}};
+    const tcp::Segment segment{
+        .tuple = tuple,
+        .seq = image.rcv_seq,
+        .ack = image.snd_seq - std::uint32_t(image.send_queue.size()),
+        .window = 100,
+        .fin = false,
+        .data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}};
     const auto injected = importer().in([&] { return tcp::inject(segment, kInjectMark); });
     ASSERT_TRUE(injected) << to_string(injected.error());
     EXPECT_TRUE(ready(frozen, POLLIN));
@@ -54,16 +59,23 @@ TEST_P(OnHomesSegment, TheImporterDoesNotClaimHomesAddress) {
   ASSERT_NO_FATAL_FAILURE(move());
   // Home is unplugged, so that nobody else can answer.
   network->router.run("ip link set to1 down");
-  network->router.run(family() == AF_INET ? "ip neigh flush dev segment; ! ping -c 1 -W 1 10.77.1.1" : "ip neigh flush dev segment; ! ping -c 1 -W 1 fd77:1::1");
-  EXPECT_EQ(network->router.run("ip neigh show dev segment").find("10.77.1.1 lladdr"), std::string::npos);
-  EXPECT_EQ(network->router.run("ip neigh show dev segment").find("fd77:1::1 lladdr"), std::string::npos);
+  network->router.run(family() == AF_INET
+                          ? "ip neigh flush dev segment; ! ping -c 1 -W 1 10.77.1.1"
+                          : "ip neigh flush dev segment; ! ping -c 1 -W 1 fd77:1::1");
+  EXPECT_EQ(network->router.run("ip neigh show dev segment").find("10.77.1.1 lladdr"),
+            std::string::npos);
+  EXPECT_EQ(network->router.run("ip neigh show dev segment").find("fd77:1::1 lladdr"),
+            std::string::npos);
 }
 
 TEST_P(Steered, AListenersPortMovesWhileItsOlderConnectionsStay) {
-  const auto redirected = network->home.in([&] { return network->home.steering->redirect_port(home, importer_address(), {&tuple, 1}); });
+  const auto redirected = network->home.in([&] {
+    return network->home.steering->redirect_port(home, importer_address(), {&tuple, 1});
+  });
   ASSERT_TRUE(redirected) << to_string(redirected.error());
   importer().in([&] {
-    ASSERT_TRUE(importer().steering->add_foreign_address(std::array<ForeignAddress, 1>{{{{home, {}}, {}}}}));
+    ASSERT_TRUE(importer().steering->add_foreign_address(
+        std::array<ForeignAddress, 1>{{{{home, {}}, {}}}}));
     if (place().segment != 1) {
       ASSERT_TRUE(importer().steering->readdress_port(home, importer_address()));
     }
@@ -80,11 +92,13 @@ TEST_P(Steered, AListenersPortMovesWhileItsOlderConnectionsStay) {
   ASSERT_TRUE(network->home.in([&] { return network->home.steering->remove_port_redirect(home); }));
   const unique_fd at_home = begin_connect(network->client, home);
   EXPECT_TRUE(accept_from(listener));
-  EXPECT_EQ(network->home.run("nft list table netdev sockmi").find("elements = { 10.77.1.1"), std::string::npos);
+  EXPECT_EQ(network->home.run("nft list table netdev sockmi").find("elements = { 10.77.1.1"),
+            std::string::npos);
 }
 
 TEST_P(Steered, WhoConnectsToAHeldPortWaitsForAnAnswer) {
-  ASSERT_TRUE(network->home.in([&] { return network->home.steering->block_port(home, milliseconds(60'000)); }));
+  ASSERT_TRUE(network->home.in(
+      [&] { return network->home.steering->block_port(home, milliseconds(60'000)); }));
   const unique_fd newcomer = begin_connect(network->client, home);
   EXPECT_FALSE(connected(newcomer, 200));
   expect_flow(client, server, 1000);  // an old one is not held
@@ -99,7 +113,8 @@ TEST_P(Steered, ConnectionsThatOnlyTheirHomesTellApartAreRefused) {
     other.local.ip = Network::address(family(), 1, 77);
     ASSERT_TRUE(steering.rewrite_destination({&tuple, 1}, importer_address()));
     EXPECT_TRUE(steering.rewrite_destination({&tuple, 1}, importer_address())) << "the same again";
-    EXPECT_EQ(steering.rewrite_destination({&other, 1}, importer_address()).error().code, EADDRINUSE);
+    EXPECT_EQ(steering.rewrite_destination({&other, 1}, importer_address()).error().code,
+              EADDRINUSE);
     ASSERT_TRUE(steering.remove_readdress({&tuple, 1}, importer_address(), milliseconds(0)));
     EXPECT_TRUE(steering.rewrite_destination({&other, 1}, importer_address()));
   });
@@ -112,7 +127,9 @@ TEST_P(Steered, NothingIsLeftBehind) {
     host->stop();
     EXPECT_EQ(host->run("nft list ruleset"), "");
     EXPECT_EQ(host->run("ip rule; ip -6 rule").find("29547"), std::string::npos);
-    EXPECT_EQ(host->run("ip route show table 29547 2>/dev/null; ip -6 route show table 29547 2>/dev/null; true"), "");
+    EXPECT_EQ(host->run("ip route show table 29547 2>/dev/null; ip -6 route show table 29547 "
+                        "2>/dev/null; true"),
+              "");
   }
 }
 
@@ -128,13 +145,15 @@ TEST_P(Steered, TenThousandAreOneCall) {
     const auto put = steering.redirect(all);
     ASSERT_TRUE(put) << to_string(put.error());
     EXPECT_EQ(steering.redirects()->size(), all.size());
-    for (Redirect& each : all) each.expires_in.reset();
+    for (Redirect& each : all)
+      each.expires_in.reset();
     ASSERT_TRUE(steering.redirect(all)) << "replaced";
     const auto now = steering.redirects();
     ASSERT_EQ(now->size(), all.size());
     EXPECT_FALSE(now->front().expires_in);
     std::vector<FourTuple> tuples;
-    for (const Redirect& each : all) tuples.push_back(each.tuple);
+    for (const Redirect& each : all)
+      tuples.push_back(each.tuple);
     ASSERT_TRUE(steering.remove_redirects(tuples));
     EXPECT_EQ(steering.redirects()->size(), 0u);
   });

@@ -43,13 +43,15 @@ class MissedChanges : public testing::Test {
     changes_ = host_->in([] { return std::move(*Changes::open()); });
   }
   void flood(int bus, const std::string& command) {
-    for (int i = 0; i < kMostFloods && host_->in([bus] { return missed(bus); }) == 0; ++i) host_->run(command);
+    for (int i = 0; i < kMostFloods && host_->in([bus] { return missed(bus); }) == 0; ++i)
+      host_->run(command);
     ASSERT_GT(host_->in([bus] { return missed(bus); }), 0u) << "its buffer takes more than a flood";
   }
   // Reads all there is. What the last call said.
   News read_all() {
     News news;
-    while (is_readable(*changes_)) news = changes_->heard(0);
+    while (is_readable(*changes_))
+      news = changes_->heard(0);
     return news;
   }
 
@@ -58,9 +60,12 @@ class MissedChanges : public testing::Test {
 };
 
 TEST_F(MissedChanges, OfTablesAreEverything) {
-  host_->run("nft 'add table netdev sockmi; add table ip other; add set ip other some { type ipv4_addr; }'");
-  flood(NETLINK_NETFILTER, "seq -f 10.1.%g 1 200 | awk '{for (i = 0; i < 200; ++i) print $1 \".\" i}' | paste -sd, | "
-                           "sed 's/.*/add element ip other some { & }/; s/$/; flush set ip other some/' | nft -f -");
+  host_->run(
+      "nft 'add table netdev sockmi; add table ip other; add set ip other some { type ipv4_addr; "
+      "}'");
+  flood(NETLINK_NETFILTER,
+        "seq -f 10.1.%g 1 200 | awk '{for (i = 0; i < 200; ++i) print $1 \".\" i}' | paste -sd, | "
+        "sed 's/.*/add element ip other some { & }/; s/$/; flush set ip other some/' | nft -f -");
   const News first = changes_->heard(0);
   EXPECT_TRUE(first.ours && first.surroundings);
   // While old notices are left, the kernel says nothing of this one.
@@ -72,7 +77,9 @@ TEST_F(MissedChanges, OfTablesAreEverything) {
 }
 
 TEST_F(MissedChanges, OfRoutesAreEverything) {
-  flood(NETLINK_ROUTE, "for change in add del; do for i in $(seq 20); do seq -f \"route $change 10.$i.%g.0/24 dev lo\" 1 250; done; done | ip -batch -");
+  flood(NETLINK_ROUTE,
+        "for change in add del; do for i in $(seq 20); do seq -f \"route $change 10.$i.%g.0/24 dev "
+        "lo\" 1 250; done; done | ip -batch -");
   const News first = changes_->heard(0);
   EXPECT_TRUE(first.ours && first.surroundings);
   EXPECT_TRUE(read_all().surroundings);

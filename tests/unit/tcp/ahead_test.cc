@@ -34,7 +34,8 @@ class ReadAhead : public testing::TestWithParam<const char*> {
     auto image = frozen->capture(&ahead_);
     EXPECT_TRUE(image) << to_string(image.error());
     EXPECT_TRUE(frozen->kill());
-    image->receive_queue.insert(image->receive_queue.begin(), sent_ahead_.end() - ahead_.size(), sent_ahead_.end());
+    image->receive_queue.insert(image->receive_queue.begin(), sent_ahead_.end() - ahead_.size(),
+                                sent_ahead_.end());
     sent_ahead_.clear();
     mover_ = make(*image);
     return std::exchange(ahead_, {}).size();
@@ -145,7 +146,8 @@ TEST_P(ReadAhead, UrgentDataIsLeftAlone) {
 
 TEST_P(ReadAhead, OwnersWhoPeekAreLeftAlone) {
   const int offset = 2;
-  if (::setsockopt(mover_.get(), SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) != 0) GTEST_SKIP() << "no SO_PEEK_OFF for TCP here";
+  if (::setsockopt(mover_.get(), SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) != 0)
+    GTEST_SKIP() << "no SO_PEEK_OFF for TCP here";
   send("peeked at");
   EXPECT_EQ(read_ahead().error().code, ENOTSUP);
   EXPECT_EQ(move_with_it(), 0u);
@@ -175,7 +177,8 @@ TEST_P(ReadAhead, AnythingAtAnyTime) {
         case 0:
         case 1: {
           std::string text(size, 0);
-          for (char& letter : text) letter = static_cast<char>('a' + random() % 26);
+          for (char& letter : text)
+            letter = static_cast<char>('a' + random() % 26);
           send(text);
           all += text;
           break;

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <arpa/inet.h>
-#include <net/if.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
@@ -31,8 +31,11 @@ constexpr Marks kMarks{.freeze = 0x5e, .inject = 0x5f};
 // What steering does on real hosts. What a socket with the freeze mark sends is dropped. And between the end of a socket and its restoring the kernel would
 // answer the peer that there is no such connection: here that answer, a RST without an owner, is dropped.
 inline bool steer() {
-  return std::system("nft 'table inet unit { chain out { type filter hook output priority 0; meta mark 0x5e drop; "
-                     "tcp flags & rst == rst meta skuid >= 0 accept; tcp flags & rst == rst drop; }; }'") == 0;
+  return std::system(
+             "nft 'table inet unit { chain out { type filter hook output priority 0; meta mark "
+             "0x5e drop; "
+             "tcp flags & rst == rst meta skuid >= 0 accept; tcp flags & rst == rst drop; }; }'") ==
+         0;
 }
 
 inline bool enter_namespace() {
@@ -116,7 +119,9 @@ struct Connection {
     socklen_t size;
     const auto raw = name(to, size);
     unique_fd fd(::socket(to.ip.family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
-    EXPECT_TRUE(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&raw), size) == 0 || errno == EINPROGRESS) << std::strerror(errno);
+    EXPECT_TRUE(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&raw), size) == 0 ||
+                errno == EINPROGRESS)
+        << std::strerror(errno);
     return fd;
   }
 
@@ -148,9 +153,13 @@ inline unique_fd thawed(Result<RestoredSocket>&& restored) {
   return live ? std::move(*live) : unique_fd();
 }
 
-inline unique_fd make(const wire::TcpT& image) { return thawed(RestoredSocket::restore(image, kMarks, false)); }
+inline unique_fd make(const wire::TcpT& image) {
+  return thawed(RestoredSocket::restore(image, kMarks, false));
+}
 
-inline void move(unique_fd& socket) { socket = make(take(socket)); }
+inline void move(unique_fd& socket) {
+  socket = make(take(socket));
+}
 
 inline void say(int fd, const std::string& text) {
   ASSERT_EQ(::send(fd, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
@@ -176,7 +185,8 @@ inline std::string fill_up(int fd) {
 // All that comes until the end of the stream.
 inline std::string hear_out(int fd) {
   std::string all, piece(1 << 16, 0);
-  for (ssize_t got; (got = ::recv(fd, piece.data(), piece.size(), 0)) > 0;) all.append(piece, 0, static_cast<std::size_t>(got));
+  for (ssize_t got; (got = ::recv(fd, piece.data(), piece.size(), 0)) > 0;)
+    all.append(piece, 0, static_cast<std::size_t>(got));
   return all;
 }
 

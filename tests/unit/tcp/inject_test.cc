@@ -47,10 +47,13 @@ TEST_P(Inject, DataAndFinArrive) {
 TEST_P(Inject, TheKernelPromisesNoRoomThatThePeersSegmentsDoNotFind) {
   const int fd = pair_.mover.get(), size = 1 << 20;
   ASSERT_EQ(::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size), 0);
-  const auto room = [&] { return value_of(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP); };
+  const auto room = [&] {
+    return value_of(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP);
+  };
   Segment segment = next();
   const int before = room();
-  for (const std::size_t length : {700, 1'199, 1'201, 1'900, 3'500, 7'900, 15'900, 31'900, 65'000}) {
+  for (const std::size_t length :
+       {700, 1'199, 1'201, 1'900, 3'500, 7'900, 15'900, 31'900, 65'000}) {
     SCOPED_TRACE(length);
     const std::string text(length, 'x');
     segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
@@ -98,38 +101,52 @@ TEST_P(Inject, WhatIsTooLargeOrOfTwoFamiliesIsRefused) {
   segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
   EXPECT_EQ(inject(segment, kMarks.inject).error().code, EMSGSIZE);
   segment.data = {};
-  segment.tuple.remote.ip = *IpAddress::parse(segment.tuple.local.ip.unmapped().family == AF_INET ? "::1" : "127.0.0.1");
+  segment.tuple.remote.ip =
+      *IpAddress::parse(segment.tuple.local.ip.unmapped().family == AF_INET ? "::1" : "127.0.0.1");
   EXPECT_EQ(inject(segment, kMarks.inject).error().code, EINVAL);
 }
 
 // A socket here whose address is not: as steer sets it up, by a rule and a table. Then the address is one of an interface, and the same holds.
 TEST_P(Inject, TheRuleForTheMarkLeadsToAForeignAddress) {
   const bool v6 = pair_.address.ip.unmapped().family == AF_INET6;
-  const std::string ip = v6 ? "ip -6 " : "ip ", ours = v6 ? "fd00:9::9" : "10.9.9.9", net = v6 ? "fd00:9::/64" : "10.9.9.0/24";
-  const auto run = [&](const std::string& command) { return std::system((ip + command).c_str()); };
+  const std::string ip = v6 ? "ip -6 " : "ip ", ours = v6 ? "fd00:9::9" : "10.9.9.9",
+                    net = v6 ? "fd00:9::/64" : "10.9.9.0/24";
+  const auto run = [&](const std::string& command) {
+    return std::system((ip + command).c_str());
+  };
   const auto undo = [&] {
     run("rule del fwmark 0x5f lookup 77 2>/dev/null");
     run("link del inj0 2>/dev/null");
   };
   undo();
-  ASSERT_EQ(run("link add inj0 type veth peer name inj1") | run("link set inj0 up") | run("link set inj1 up"), 0);
-  ASSERT_EQ(run("route add " + net + " dev inj0") | run("route replace local default dev lo table 77"), 0);
+  ASSERT_EQ(run("link add inj0 type veth peer name inj1") | run("link set inj0 up") |
+                run("link set inj1 up"),
+            0);
+  ASSERT_EQ(
+      run("route add " + net + " dev inj0") | run("route replace local default dev lo table 77"),
+      0);
   auto image = take(pair_.mover);
   const auto place = [](Bytes& field, const std::string& text) {
     const auto parsed = *IpAddress::parse(text);
-    std::copy_n(parsed.bytes.begin(), parsed.size(), field.end() - static_cast<std::ptrdiff_t>(parsed.size()));
+    std::copy_n(parsed.bytes.begin(), parsed.size(),
+                field.end() - static_cast<std::ptrdiff_t>(parsed.size()));
   };
   place(image.local_ip, ours);
   place(image.remote_ip, v6 ? "fd00:9::8" : "10.9.9.8");
   auto restored = RestoredSocket::restore(image, kMarks, true);
   ASSERT_TRUE(restored) << to_string(restored.error());
   const auto say_next = [&](const std::string& text) {
-    Segment segment{.tuple = socket_info(restored->fd())->tuple, .seq = image.rcv_seq, .ack = image.snd_seq, .window = 1000};
+    Segment segment{.tuple = socket_info(restored->fd())->tuple,
+                    .seq = image.rcv_seq,
+                    .ack = image.snd_seq,
+                    .window = 1000};
     segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
     (void)inject(segment, kMarks.inject);
     image.rcv_seq += static_cast<std::uint32_t>(text.size());
   };
-  const auto received = [&] { return queued(restored->fd(), SIOCINQ); };
+  const auto received = [&] {
+    return queued(restored->fd(), SIOCINQ);
+  };
   EXPECT_EQ(run("rule add fwmark 0x5f lookup 77"), 0);
   say_next("one");
   EXPECT_TRUE(eventually([&] { return received() == 3; }));

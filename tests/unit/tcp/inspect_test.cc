@@ -5,8 +5,10 @@ namespace sockmi::tcp {
 namespace {
 
 TEST(Inspect, SaysWhyADescriptorIsNoConnection) {
-  const unique_fd file(::open("/dev/null", O_RDONLY | O_CLOEXEC)), udp(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
-      fresh(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), local(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const unique_fd file(::open("/dev/null", O_RDONLY | O_CLOEXEC)),
+      udp(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
+      fresh(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
+      local(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   EXPECT_EQ(socket_info(-1).error().code, EBADF);
   EXPECT_EQ(socket_info(file.get()).error().code, ENOTSOCK);
   EXPECT_EQ(socket_info(udp.get()).error().code, EPROTONOSUPPORT);
@@ -24,7 +26,8 @@ INSTANTIATE_TEST_SUITE_P(Families, InspectEach, testing::ValuesIn(kFamilies));
 
 TEST_P(InspectEach, SaysStateAndAddresses) {
   Connection pair = Connection::make(GetParam());
-  const auto mover = socket_info(pair.mover.get()), peer = socket_info(pair.peer.get()), listener = socket_info(pair.listener.get());
+  const auto mover = socket_info(pair.mover.get()), peer = socket_info(pair.peer.get()),
+             listener = socket_info(pair.listener.get());
   EXPECT_EQ(mover->state, kEstablished);
   EXPECT_EQ(mover->tuple.local, pair.address);
   EXPECT_EQ(mover->tuple.remote, peer->tuple.local);

@@ -12,7 +12,8 @@ class LateData : public testing::TestWithParam<const char*> {
   }
 
   // Freezes and captures the mover; between that and the end of its old socket, `meanwhile` happens, and `await` until it has come.
-  Result<FreezeDelta> late(const std::function<void()>& meanwhile, const std::function<bool()>& come) {
+  Result<FreezeDelta> late(const std::function<void()>& meanwhile,
+                           const std::function<bool()>& come) {
     TRY_LET(frozen, FrozenSocket::freeze(mover_.get(), kMarks));
     TRY_LET(image, frozen.capture());
     image_ = std::move(image);
@@ -28,11 +29,13 @@ class LateData : public testing::TestWithParam<const char*> {
 
   // Of a frozen or a restored socket.
   static std::uint32_t send_window(int fd) {
-    const int on = TCP_REPAIR_ON, off = TCP_REPAIR_OFF_NO_WP, before = value_of(fd, IPPROTO_TCP, TCP_REPAIR);
+    const int on = TCP_REPAIR_ON, off = TCP_REPAIR_OFF_NO_WP,
+              before = value_of(fd, IPPROTO_TCP, TCP_REPAIR);
     tcp_repair_window window{};
     socklen_t size = sizeof window;
     ::setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof on);
-    EXPECT_EQ(::getsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window, &size), 0) << std::strerror(errno);
+    EXPECT_EQ(::getsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window, &size), 0)
+        << std::strerror(errno);
     if (before == 0) ::setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &off, sizeof off);
     return window.snd_wnd;
   }
@@ -43,7 +46,8 @@ class LateData : public testing::TestWithParam<const char*> {
     ASSERT_TRUE(restored) << to_string(restored.error());
     const auto received = restored->receive(late);
     ASSERT_TRUE(received) << to_string(received.error());
-    EXPECT_EQ(queued(restored->fd(), SIOCINQ), image_.receive_queue.size() + late.bytes.size()) << "no repetition of the peer's is needed";
+    EXPECT_EQ(queued(restored->fd(), SIOCINQ), image_.receive_queue.size() + late.bytes.size())
+        << "no repetition of the peer's is needed";
     mover_ = thawed(std::move(restored));
   }
 
@@ -157,7 +161,12 @@ TEST_P(LateData, AcknowledgementsOfAllThatWasSent) {
   auto quiet = FrozenSocket::freeze(peer_.get(), kMarks);
   ASSERT_TRUE(quiet);
   say(mover_.get(), "sent");
-  const auto received = late([&] { EXPECT_TRUE(quiet->give_back()); say(peer_.get(), "and answered"); }, [&] { return has_received(12); });
+  const auto received = late(
+      [&] {
+        EXPECT_TRUE(quiet->give_back());
+        say(peer_.get(), "and answered");
+      },
+      [&] { return has_received(12); });
   ASSERT_TRUE(received) << to_string(received.error());
   EXPECT_EQ(image_.send_queue.size(), 4u);
   EXPECT_EQ(received->acked, 4u);
@@ -172,7 +181,8 @@ TEST_P(LateData, AcknowledgementsOfAllThatWasSent) {
 // The peer, that waits for bytes, says only once that it has room again.
 TEST_P(LateData, AWiderWindow) {
   const std::string all = fill_up(mover_.get());
-  ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCOUTQ) == queued(mover_.get(), SIOCOUTQNSD); }));
+  ASSERT_TRUE(eventually(
+      [&] { return queued(mover_.get(), SIOCOUTQ) == queued(mover_.get(), SIOCOUTQNSD); }));
   const std::size_t waiting = queued(peer_.get(), SIOCINQ);
   std::string heard;
   std::uint32_t narrow = 0;
@@ -206,7 +216,9 @@ TEST_P(LateData, AWindowFull) {
   std::string all;
   const int patience = 100;  // SO_RCVLOWAT: the reader is not to be woken by each segment
   ::setsockopt(mover_.get(), SOL_SOCKET, SO_RCVLOWAT, &patience, sizeof patience);
-  const auto all_came = [&] { return has_received(queued(peer_.get(), SIOCOUTQ) - queued(peer_.get(), SIOCOUTQNSD)); };
+  const auto all_came = [&] {
+    return has_received(queued(peer_.get(), SIOCOUTQ) - queued(peer_.get(), SIOCOUTQNSD));
+  };
   const auto received = late([&] { all = fill_up(peer_.get()); }, all_came);
   ASSERT_TRUE(received) << to_string(received.error());
   EXPECT_GT(received->bytes.size(), kLargestSegment);
@@ -249,7 +261,8 @@ TEST_P(LateData, AFinBehindOurs) {
 TEST_P(LateData, AFinWhileOursWaitsBehindData) {
   const std::string all = fill_up(mover_.get());
   ::shutdown(mover_.get(), SHUT_WR);
-  const auto received = late([&] { ::shutdown(peer_.get(), SHUT_WR); }, [&] { return state_of(mover_.get()) == kClosing; });
+  const auto received = late([&] { ::shutdown(peer_.get(), SHUT_WR); },
+                             [&] { return state_of(mover_.get()) == kClosing; });
   ASSERT_TRUE(received) << to_string(received.error());
   EXPECT_TRUE(received->fin);
   restore_with(*received);
@@ -274,14 +287,16 @@ TEST_P(LateData, JoinsWhatWaitsOutOfOrder) {
 }
 
 TEST_P(LateData, UrgentDataIsRefused) {
-  const auto received = late([&] { ASSERT_EQ(::send(peer_.get(), "xy", 2, MSG_OOB), 2); }, [&] { return has_received(1); });
+  const auto received = late([&] { ASSERT_EQ(::send(peer_.get(), "xy", 2, MSG_OOB), 2); },
+                             [&] { return has_received(1); });
   EXPECT_EQ(received.error().code, ENOTSUP);
 }
 
 TEST_P(LateData, ResetIsAnError) {
   const linger at_once{1, 0};
   ::setsockopt(peer_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-  const auto received = late([&] { peer_.reset(); }, [&] { return state_of(mover_.get()) == kClose; });
+  const auto received =
+      late([&] { peer_.reset(); }, [&] { return state_of(mover_.get()) == kClose; });
   EXPECT_EQ(received.error().code, ECONNRESET);
   EXPECT_EQ(::recv(mover_.get(), nullptr, 0, 0), -1);
   EXPECT_EQ(errno, ECONNRESET) << "the owner hears of it";

@@ -30,7 +30,9 @@ TEST_P(Move, BothWaysWorkAfterwards) {
 TEST_P(Move, UnreadBytesTravel) {
   const std::string text(40'000, 'u');
   say(peer_.get(), text);
-  ASSERT_EQ(::recv(mover_.get(), std::string(text.size(), 0).data(), text.size(), MSG_PEEK | MSG_WAITALL), static_cast<ssize_t>(text.size()));
+  ASSERT_EQ(
+      ::recv(mover_.get(), std::string(text.size(), 0).data(), text.size(), MSG_PEEK | MSG_WAITALL),
+      static_cast<ssize_t>(text.size()));
   const auto image = take(mover_);
   EXPECT_EQ(image.receive_queue.size(), text.size());
   mover_ = make(image);
@@ -38,7 +40,8 @@ TEST_P(Move, UnreadBytesTravel) {
 }
 
 TEST_P(Move, UnsentBytesTravel) {
-  const std::string all = fill_up(mover_.get());  // the peer does not read: what its window does not take stays with the mover
+  const std::string all = fill_up(
+      mover_.get());  // the peer does not read: what its window does not take stays with the mover
   const auto image = take(mover_);
   EXPECT_GT(image.send_queue.size(), 100'000u);
   mover_ = make(image);
@@ -59,7 +62,8 @@ TEST_P(Move, BuffersDoNotGrowWithTheMoves) {
   for (int i = 0; i < 6; ++i) {
     fill_up(mover_.get());
     fill_up(peer_.get());
-    const int send_buffer = value_of(mover_.get(), SOL_SOCKET, SO_SNDBUF), receive_buffer = value_of(mover_.get(), SOL_SOCKET, SO_RCVBUF);
+    const int send_buffer = value_of(mover_.get(), SOL_SOCKET, SO_SNDBUF),
+              receive_buffer = value_of(mover_.get(), SOL_SOCKET, SO_RCVBUF);
     move(mover_);
     EXPECT_LE(value_of(mover_.get(), SOL_SOCKET, SO_SNDBUF), send_buffer);
     EXPECT_LE(value_of(mover_.get(), SOL_SOCKET, SO_RCVBUF), receive_buffer + receive_buffer / 2);
@@ -74,7 +78,8 @@ TEST_P(Move, GivenBackItIsAsItWas) {
     ASSERT_TRUE(owner);
     auto frozen = FrozenSocket::freeze(mover_.get(), kMarks);
     ASSERT_TRUE(frozen);
-    EXPECT_EQ(FrozenSocket::freeze(mover_.get(), *owner, kMarks).error().code, EBUSY) << "who looked before the freeze";
+    EXPECT_EQ(FrozenSocket::freeze(mover_.get(), *owner, kMarks).error().code, EBUSY)
+        << "who looked before the freeze";
     ASSERT_TRUE(frozen->capture());
     EXPECT_EQ(FrozenSocket::freeze(mover_.get(), kMarks).error().code, EBUSY) << "by two at once";
   }
@@ -124,7 +129,9 @@ TEST_P(Move, AnImageThatCanNotBeIsRefused) {
   EXPECT_EQ(refused([](auto& i) { i.state = kSynSent, i.snd_seq = 1; }), EBADMSG);
   EXPECT_EQ(refused([](auto& i) { i.state = kSynSent, i.receive_queue = {1}; }), EBADMSG);
   EXPECT_EQ(refused([](auto& i) { i.state = kFinWait2, i.send_queue = {1}; }), EBADMSG);
-  EXPECT_EQ(refused([](auto& i) { i.window = std::make_unique<wire::Window>(0, 0, 0, 0xffffffff, 0); }), EBADMSG);
+  EXPECT_EQ(
+      refused([](auto& i) { i.window = std::make_unique<wire::Window>(0, 0, 0, 0xffffffff, 0); }),
+      EBADMSG);
   mover_ = make(good);
 }
 

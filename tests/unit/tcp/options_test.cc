@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "connection.h"
-#include "tcp/option_table.h"
 #include "tcp/listener.h"
+#include "tcp/option_table.h"
 #include "tcp/socket_options.h"
 
 namespace sockmi::tcp {
@@ -46,11 +46,15 @@ std::vector<Bytes> candidates(std::size_t size) {
 bool change(int fd, int level, int name) {
   const Bytes before = read(fd, level, name);
   for (const Bytes& value : candidates(before.size()))
-    if (::setsockopt(fd, level, name, value.data(), static_cast<socklen_t>(value.size())) == 0 && read(fd, level, name) != before) return true;
+    if (::setsockopt(fd, level, name, value.data(), static_cast<socklen_t>(value.size())) == 0 &&
+        read(fd, level, name) != before)
+      return true;
   return false;
 }
 
-std::string name(const Option& option) { return option.text; }
+std::string name(const Option& option) {
+  return option.text;
+}
 
 class Options : public testing::TestWithParam<const char*> {
  protected:
@@ -68,11 +72,13 @@ TEST_P(Options, EachRowMoves) {
     if (option.when == When::Passive || (option.level == IPPROTO_IPV6 && !v6())) continue;
     Connection pair = Connection::make(GetParam());
     if (!readable(pair.mover.get(), option.level, option.name)) continue;  // not by this kernel
-    changed += option.when == When::Connected && change(pair.mover.get(), option.level, option.name);
+    changed +=
+        option.when == When::Connected && change(pair.mover.get(), option.level, option.name);
     const Bytes before = read(pair.mover.get(), option.level, option.name);
     for (int i = 0; i < 2; ++i) {
       move(pair.mover);
-      EXPECT_EQ(read(pair.mover.get(), option.level, option.name), before) << name(option) << ", move " << i + 1;
+      EXPECT_EQ(read(pair.mover.get(), option.level, option.name), before)
+          << name(option) << ", move " << i + 1;
     }
   }
   EXPECT_GT(changed, 50) << "a kernel, or its rights, may spare some";
@@ -87,8 +93,10 @@ TEST_P(Options, EachRowMovesWithAListener) {
     unique_fd listener(::socket(address.ip.family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!readable(listener.get(), option.level, option.name)) continue;
     change(listener.get(), option.level, option.name);
-    if (option.level == IPPROTO_IPV6 && option.name == IPV6_V6ONLY) continue;  // mapped addresses want it off; see passive_test.cc
-    ASSERT_EQ(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&raw), size), 0) << name(option);
+    if (option.level == IPPROTO_IPV6 && option.name == IPV6_V6ONLY)
+      continue;  // mapped addresses want it off; see passive_test.cc
+    ASSERT_EQ(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&raw), size), 0)
+        << name(option);
     ASSERT_EQ(::listen(listener.get(), 1), 0);
     const Bytes before = read(listener.get(), option.level, option.name);
     const auto image = capture_passive(listener.get());
@@ -106,15 +114,18 @@ TEST_P(Options, AllRowsMoveTogether) {
   const int fd = pair.mover.get();
   std::vector<const Option*> changed;
   for (const Option& option : moved_options())
-    if (option.when == When::Connected && (option.level != IPPROTO_IPV6 || v6()) && option.name != IP_OPTIONS && option.name != SO_DONTROUTE &&
+    if (option.when == When::Connected && (option.level != IPPROTO_IPV6 || v6()) &&
+        option.name != IP_OPTIONS && option.name != SO_DONTROUTE &&
         readable(fd, option.level, option.name) && change(fd, option.level, option.name))
       changed.push_back(&option);
   EXPECT_GT(changed.size(), 50u);
   std::vector<Bytes> values;
-  for (const Option* option : changed) values.push_back(read(fd, option->level, option->name));
+  for (const Option* option : changed)
+    values.push_back(read(fd, option->level, option->name));
   move(pair.mover);
   for (std::size_t i = 0; i < changed.size(); ++i)
-    EXPECT_EQ(read(pair.mover.get(), changed[i]->level, changed[i]->name), values[i]) << name(*changed[i]);
+    EXPECT_EQ(read(pair.mover.get(), changed[i]->level, changed[i]->name), values[i])
+        << name(*changed[i]);
 }
 
 TEST_P(Options, FieldsMove) {
@@ -125,14 +136,16 @@ TEST_P(Options, FieldsMove) {
   ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
   ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
   ::fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
-  const int send_buffer = value_of(fd, SOL_SOCKET, SO_SNDBUF), clamp = value_of(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP);
+  const int send_buffer = value_of(fd, SOL_SOCKET, SO_SNDBUF),
+            clamp = value_of(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP);
   move(pair.mover);
   const int moved = pair.mover.get();
   EXPECT_EQ(value_of(moved, SOL_SOCKET, SO_MARK), mark);
   EXPECT_EQ(value_of(moved, SOL_SOCKET, SO_REUSEADDR), 1);
   EXPECT_EQ(value_of(moved, SOL_SOCKET, SO_RCVBUF), 2 * size);
   EXPECT_EQ(value_of(moved, SOL_SOCKET, SO_SNDBUF), send_buffer);
-  EXPECT_EQ(value_of(moved, SOL_SOCKET, SO_BUF_LOCK), 2) << "the receive buffer is fixed, the send buffer is tuned";
+  EXPECT_EQ(value_of(moved, SOL_SOCKET, SO_BUF_LOCK), 2)
+      << "the receive buffer is fixed, the send buffer is tuned";
   EXPECT_EQ(value_of(moved, IPPROTO_TCP, TCP_WINDOW_CLAMP), clamp);
   EXPECT_EQ(::fcntl(moved, F_GETFL), O_RDWR | O_NONBLOCK);
   const Bytes congestion = read(moved, IPPROTO_TCP, TCP_CONGESTION);
@@ -153,7 +166,8 @@ TEST_P(Options, OnlyTheTablesOptionsAreSet) {
   Connection pair = Connection::make(GetParam());
   auto image = take(pair.mover);
   const int one = 1, index = 1;
-  add_option(image, SOL_SOCKET, SO_BINDTOIFINDEX, {reinterpret_cast<const std::uint8_t*>(&index), sizeof index});
+  add_option(image, SOL_SOCKET, SO_BINDTOIFINDEX,
+             {reinterpret_cast<const std::uint8_t*>(&index), sizeof index});
   add_option(image, SOL_SOCKET, SO_MARK, {reinterpret_cast<const std::uint8_t*>(&one), sizeof one});
   pair.mover = make(image);
   EXPECT_EQ(value_of(pair.mover.get(), SOL_SOCKET, SO_BINDTOIFINDEX), 0);
@@ -166,21 +180,27 @@ TEST_P(Options, TheTablesHaveAllOptionsOfThisKernel) {
   ::uname(&kernel);
   int version[2] = {};
   std::sscanf(kernel.release, "%d.%d", &version[0], &version[1]);
-  const bool known = std::ranges::lexicographical_compare(version, kNewestLinux) || std::ranges::equal(version, kNewestLinux);
+  const bool known = std::ranges::lexicographical_compare(version, kNewestLinux) ||
+                     std::ranges::equal(version, kNewestLinux);
   const auto named = [](auto table, int level, int number) {
-    return std::ranges::any_of(table, [&](const auto& row) { return row.level == level && row.name == number; });
+    return std::ranges::any_of(
+        table, [&](const auto& row) { return row.level == level && row.name == number; });
   };
   for (const int level : {SOL_SOCKET, int(IPPROTO_TCP), int(IPPROTO_IP), int(IPPROTO_IPV6)}) {
     if (level == IPPROTO_IPV6 && !v6()) continue;
     for (int number = 0; number <= 200; ++number) {
-      EXPECT_FALSE(named(moved_options(), level, number) && named(unmoved_options(), level, number)) << level << ' ' << number;
-      if (named(moved_options(), level, number) || named(unmoved_options(), level, number)) continue;
+      EXPECT_FALSE(named(moved_options(), level, number) && named(unmoved_options(), level, number))
+          << level << ' ' << number;
+      if (named(moved_options(), level, number) || named(unmoved_options(), level, number))
+        continue;
       Connection pair = Connection::make(GetParam());
       unique_fd fresh(::socket(v6() ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
       for (const int fd : {pair.mover.get(), fresh.get()}) {
         if (!readable(fd, level, number) || !change(fd, level, number)) continue;
-        if (known) ADD_FAILURE() << "option " << number << " of level " << level << " is in no table";
-        else std::printf("option %d of level %d is in no table\n", number, level);
+        if (known)
+          ADD_FAILURE() << "option " << number << " of level " << level << " is in no table";
+        else
+          std::printf("option %d of level %d is in no table\n", number, level);
       }
     }
   }

@@ -2,8 +2,8 @@
 #include <cstdlib>
 
 #include "connection.h"
-#include "tcp/socket_info.h"
 #include "tcp/overhead.h"
+#include "tcp/socket_info.h"
 
 namespace sockmi::tcp {
 namespace {
@@ -29,7 +29,8 @@ class Overhead : public testing::TestWithParam<const char*> {
   }
   // The part of the buffer that the kernel takes for bytes.
   double promised() const {
-    return double(value_of(pair_.mover.get(), IPPROTO_TCP, TCP_WINDOW_CLAMP)) / value_of(pair_.mover.get(), SOL_SOCKET, SO_RCVBUF);
+    return double(value_of(pair_.mover.get(), IPPROTO_TCP, TCP_WINDOW_CLAMP)) /
+           value_of(pair_.mover.get(), SOL_SOCKET, SO_RCVBUF);
   }
 
   Connection pair_;
@@ -61,7 +62,8 @@ TEST(OverheadSample, IsForAnUploadWhoseSegmentsAreNoLooserThanIt) {
   auto option = std::make_unique<wire::SocketOptionT>();
   option->level = SOL_SOCKET;
   option->name = SO_RCVBUF;
-  option->value.assign(reinterpret_cast<const std::uint8_t*>(&buffer), reinterpret_cast<const std::uint8_t*>(&buffer + 1));
+  option->value.assign(reinterpret_cast<const std::uint8_t*>(&buffer),
+                       reinterpret_cast<const std::uint8_t*>(&buffer + 1));
   image.options.push_back(std::move(option));
   image.window_clamp = 600'000;
   EXPECT_GE(sample_size(image), image.mss);

@@ -1,6 +1,6 @@
 #include "connection.h"
-#include "tcp/socket_info.h"
 #include "tcp/listener.h"
+#include "tcp/socket_info.h"
 
 namespace sockmi::tcp {
 namespace {
@@ -25,7 +25,9 @@ class Passive : public testing::TestWithParam<const char*> {
     EXPECT_TRUE(restored) << to_string(restored.error());
     return restored ? std::move(*restored) : unique_fd();
   }
-  unique_fd accept() { return unique_fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)); }
+  unique_fd accept() {
+    return unique_fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  }
 
   SocketAddress address_;
   unique_fd listener_;
@@ -116,12 +118,15 @@ TEST_P(Passive, AnyAddressAndV6OnlyMove) {
 
 TEST_P(Passive, WaitingConnectionsAreTakenOut) {
   std::vector<unique_fd> clients;
-  for (int i = 0; i < 4; ++i) clients.push_back(Connection::connect(address_));
-  for (auto& client : clients) say(client.get(), "x");
+  for (int i = 0; i < 4; ++i)
+    clients.push_back(Connection::connect(address_));
+  for (auto& client : clients)
+    say(client.get(), "x");
   const auto waiting = drain_accept_queue(listener_.get());
   ASSERT_TRUE(waiting);
   EXPECT_EQ(waiting->size(), clients.size());
-  for (const auto& connection : *waiting) EXPECT_EQ(hear(connection.get(), 1), "x");
+  for (const auto& connection : *waiting)
+    EXPECT_EQ(hear(connection.get(), 1), "x");
   EXPECT_EQ(::fcntl(listener_.get(), F_GETFL) & O_NONBLOCK, 0);
   EXPECT_EQ(drain_accept_queue(listener_.get())->size(), 0u);
   EXPECT_FALSE(drain_accept_queue(clients[0].get()));

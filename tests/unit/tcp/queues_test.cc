@@ -9,14 +9,15 @@
 
 #include "connection.h"
 #include "tcp/inject.h"
-#include "tcp/socket_info.h"
 #include "tcp/queues.h"
+#include "tcp/socket_info.h"
 #include "tcp/socket_options.h"
 
 namespace {
-std::function<void()> before_look;   // what others do to a socket just before the length of its receive queue is asked for
-std::function<void()> after_probe;   // once, when the probe that ends repair mode has gone
-}
+std::function<void()>
+    before_look;  // what others do to a socket just before the length of its receive queue is asked for
+std::function<void()> after_probe;  // once, when the probe that ends repair mode has gone
+}  // namespace
 
 // In place of the C library's.
 extern "C" int ioctl(int fd, unsigned long request, ...) noexcept {
@@ -33,7 +34,8 @@ extern "C" int ioctl(int fd, unsigned long request, ...) noexcept {
 
 extern "C" int setsockopt(int fd, int level, int name, const void* value, socklen_t size) noexcept {
   const auto result = static_cast<int>(::syscall(SYS_setsockopt, fd, level, name, value, size));
-  if (level == IPPROTO_TCP && name == TCP_REPAIR && *static_cast<const int*>(value) == TCP_REPAIR_OFF)
+  if (level == IPPROTO_TCP && name == TCP_REPAIR &&
+      *static_cast<const int*>(value) == TCP_REPAIR_OFF)
     if (const auto run = std::exchange(after_probe, nullptr)) run();
   return result;
 }
@@ -49,7 +51,9 @@ void turn(Connection& pair, std::uint32_t up_to_wrap) {
   auto ours = take(pair.mover), theirs = take(pair.peer);
   const auto turned = [&](wire::TcpT& image, std::uint32_t sent, std::uint32_t received) {
     const wire::Window was = *image.window;
-    image.window = std::make_unique<wire::Window>(was.snd_wl1() + received, was.snd_wnd(), was.max_window(), was.rcv_wnd(), was.rcv_wup() + received);
+    image.window =
+        std::make_unique<wire::Window>(was.snd_wl1() + received, was.snd_wnd(), was.max_window(),
+                                       was.rcv_wnd(), was.rcv_wup() + received);
     image.snd_seq += sent;
     image.rcv_seq += received;
   };
@@ -57,7 +61,8 @@ void turn(Connection& pair, std::uint32_t up_to_wrap) {
   turned(ours, out, in);
   turned(theirs, in, out);
   // The first one restored probes the other's window; nobody must answer that there is no such connection.
-  auto first = RestoredSocket::restore(ours, kMarks, false), second = RestoredSocket::restore(theirs, kMarks, false);
+  auto first = RestoredSocket::restore(ours, kMarks, false),
+       second = RestoredSocket::restore(theirs, kMarks, false);
   pair.mover = thawed(std::move(first));
   pair.peer = thawed(std::move(second));
 }
@@ -67,7 +72,8 @@ class Stream {
  public:
   void write(int fd, std::size_t most) {
     std::string piece(most, 0);
-    for (std::size_t i = 0; i < most; ++i) piece[i] = at(written_ + i);
+    for (std::size_t i = 0; i < most; ++i)
+      piece[i] = at(written_ + i);
     const ssize_t sent = ::send(fd, piece.data(), piece.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent > 0) written_ += static_cast<std::size_t>(sent);
   }
@@ -78,7 +84,8 @@ class Stream {
       if (piece[static_cast<std::size_t>(i)] != at(read_)) wrong_ = true;
   }
   void read_out(int fd) {
-    while (read_ < written_ && !wrong_ && readable(fd)) read(fd, 1 << 20);
+    while (read_ < written_ && !wrong_ && readable(fd))
+      read(fd, 1 << 20);
   }
   bool correct() const { return !wrong_; }
   std::size_t missing() const { return written_ - read_; }
@@ -104,7 +111,8 @@ class Queues : public testing::TestWithParam<const char*> {
   void arrive(const std::string& text) {
     const auto before = queued(pair_.mover.get(), SIOCINQ);
     say(pair_.peer.get(), text);
-    ASSERT_TRUE(eventually([&] { return queued(pair_.mover.get(), SIOCINQ) == before + text.size(); }));
+    ASSERT_TRUE(
+        eventually([&] { return queued(pair_.mover.get(), SIOCINQ) == before + text.size(); }));
   }
   Connection pair_;
   unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
@@ -116,7 +124,9 @@ TEST_P(Queues, AnythingAtAnyTimeAcrossTheWrap) {
   for (unsigned seed = 1; seed <= 12; ++seed) {
     SCOPED_TRACE(seed);
     std::minstd_rand random(seed);
-    const auto upto = [&](std::uint32_t most) { return random() % most; };
+    const auto upto = [&](std::uint32_t most) {
+      return random() % most;
+    };
     connect();
     turn(pair_, upto(300'000));
     Stream out, in;
@@ -204,13 +214,19 @@ Segment out_of_order(int fd, std::uint32_t missing) {
   EXPECT_TRUE(set_repair(fd, TCP_REPAIR_ON));
   const auto seq = queue_sequence(fd, TCP_RECV_QUEUE), ack = queue_sequence(fd, TCP_SEND_QUEUE);
   EXPECT_TRUE(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
-  return {.tuple = socket_info(fd)->tuple, .seq = *seq + missing, .ack = *ack, .window = 1000, .data = kByte};
+  return {.tuple = socket_info(fd)->tuple,
+          .seq = *seq + missing,
+          .ack = *ack,
+          .window = 1000,
+          .data = kByte};
 }
 
 TEST_P(Queues, ASegmentOutOfOrderIsNotTakenForTheLastOne) {
   const Segment segment = out_of_order(pair_.mover.get(), 5000);
   bool came = false;
-  after_probe = [&] { came = inject(segment, kMarks.inject).has_value(); };
+  after_probe = [&] {
+    came = inject(segment, kMarks.inject).has_value();
+  };
   auto frozen = FrozenSocket::freeze(pair_.mover.get(), kMarks);
   ASSERT_TRUE(frozen) << to_string(frozen.error());
   const auto image = frozen->capture();
@@ -227,7 +243,8 @@ TEST_P(Queues, AWindowToldFromBeyondItMoves) {
   auto image = take(pair_.mover);
   ASSERT_EQ(image.window->snd_wl1(), segment.seq);
   const wire::Window was = *image.window;
-  image.window = std::make_unique<wire::Window>(was.snd_wl1(), was.snd_wnd(), was.max_window(), 0, was.rcv_wup());
+  image.window = std::make_unique<wire::Window>(was.snd_wl1(), was.snd_wnd(), was.max_window(), 0,
+                                                was.rcv_wup());
   pair_.mover = make(image);
   ASSERT_TRUE(pair_.mover);
   say(pair_.mover.get(), "moved");
@@ -237,7 +254,8 @@ TEST_P(Queues, AWindowToldFromBeyondItMoves) {
 TEST_P(Queues, FullBothWays) {
   for (int moves = 1; moves <= 3; ++moves) {
     const std::string there = fill_up(peer_.get()), back = fill_up(mover_.get());
-    for (int i = 0; i < moves; ++i) move(mover_);
+    for (int i = 0; i < moves; ++i)
+      move(mover_);
     EXPECT_TRUE(hear(mover_.get(), there.size()) == there);
     EXPECT_TRUE(hear(peer_.get(), back.size()) == back);
   }
@@ -247,7 +265,8 @@ TEST_P(Queues, LargerThanTheDefaultBuffers) {
   const int large = 16 << 20;
   for (const int fd : {mover_.get(), peer_.get()})
     for (const int name : {SO_RCVBUFFORCE, SO_SNDBUFFORCE})
-      if (::setsockopt(fd, SOL_SOCKET, name, &large, sizeof large) != 0) GTEST_SKIP() << "no large buffers to be had here";
+      if (::setsockopt(fd, SOL_SOCKET, name, &large, sizeof large) != 0)
+        GTEST_SKIP() << "no large buffers to be had here";
   const std::string there = fill_up(peer_.get()), back = fill_up(mover_.get());
   EXPECT_GT(back.size(), 8u << 20);
   move(mover_);
@@ -262,7 +281,9 @@ TEST_P(Queues, AFullQueueThatIsReadOpensTheWindowAtOnce) {
   for (int attempt = 0; attempt < 5 && fastest > 20ms; ++attempt) {
     connect();
     const std::string all = fill_up(peer_.get());
-    ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) + queued(peer_.get(), SIOCOUTQ) == all.size(); }));
+    ASSERT_TRUE(eventually([&] {
+      return queued(mover_.get(), SIOCINQ) + queued(peer_.get(), SIOCOUTQ) == all.size();
+    }));
     move(mover_);
     const auto began = Clock::now();
     ASSERT_TRUE(hear(mover_.get(), all.size()) == all);
@@ -287,7 +308,8 @@ TEST_P(Queues, OurUnsentBytesGoAsSoonAsThePeerReads) {
 
 TEST_P(Queues, TheWindowMayOpenAsFarAsBefore) {
   const int large = 4 << 20;
-  if (::setsockopt(peer_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof large) != 0) GTEST_SKIP() << "no large buffers to be had here";
+  if (::setsockopt(peer_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof large) != 0)
+    GTEST_SKIP() << "no large buffers to be had here";
   const auto may_open = [&] {
     tcp_info info{};
     socklen_t size = sizeof info;
@@ -296,7 +318,8 @@ TEST_P(Queues, TheWindowMayOpenAsFarAsBefore) {
   };
   for (int i = 0; i < 200 && may_open() <= 200'000; ++i) {  // autotuning follows the reader
     fill_up(peer_.get());
-    while (queued(mover_.get(), SIOCINQ) > 0) hear(mover_.get(), queued(mover_.get(), SIOCINQ));
+    while (queued(mover_.get(), SIOCINQ) > 0)
+      hear(mover_.get(), queued(mover_.get(), SIOCINQ));
   }
   const auto before = may_open();
   EXPECT_GT(before, 200'000u);

@@ -13,7 +13,9 @@ namespace sockmi::tcp {
 namespace {
 
 // Place `place` of a stream.
-char at(std::size_t place) { return static_cast<char>(place * 2654435761u >> 13); }
+char at(std::size_t place) {
+  return static_cast<char>(place * 2654435761u >> 13);
+}
 
 class Sharing : public testing::TestWithParam<const char*> {
  protected:
@@ -25,7 +27,8 @@ class Sharing : public testing::TestWithParam<const char*> {
 
   FrozenSocket freeze(const History& history = {}) {
     const auto owner = OriginalOptions::of(mover_.get());
-    auto frozen = FrozenSocket::freeze(mover_.get(), owner.value_or(OriginalOptions()), kMarks, {}, history);
+    auto frozen =
+        FrozenSocket::freeze(mover_.get(), owner.value_or(OriginalOptions()), kMarks, {}, history);
     EXPECT_TRUE(frozen) << to_string(frozen.error());
     return std::move(*frozen);
   }
@@ -123,7 +126,9 @@ TEST_P(Sharing, AnEndInTheFreezeGoesToo) {
 
 TEST_P(Sharing, TheKillEndsBlockedWriters) {
   fill_up(mover_.get());
-  std::thread writer([fd = mover_.get()] { EXPECT_LT(::send(fd, std::string(1 << 20, 'x').data(), 1 << 20, MSG_NOSIGNAL), 1 << 20); });
+  std::thread writer([fd = mover_.get()] {
+    EXPECT_LT(::send(fd, std::string(1 << 20, 'x').data(), 1 << 20, MSG_NOSIGNAL), 1 << 20);
+  });
   auto frozen = freeze();
   const auto image = capture(frozen);
   ASSERT_TRUE(frozen.hold(image));
@@ -134,10 +139,12 @@ TEST_P(Sharing, TheKillEndsBlockedWriters) {
 
 TEST_P(Sharing, WhatASleeperWritesBehindTheLastLookArrives) {
   std::string text(1 << 20, 0);
-  for (std::size_t i = 0; i < text.size(); ++i) text[i] = at(i);
+  for (std::size_t i = 0; i < text.size(); ++i)
+    text[i] = at(i);
   ASSERT_TRUE(set(mover_.get(), SOL_SOCKET, SO_SNDBUF, 16 << 10, "SO_SNDBUF"));
   ssize_t sent = 0;
-  std::thread sleeper([&, fd = mover_.get()] { sent = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL); });
+  std::thread sleeper(
+      [&, fd = mover_.get()] { sent = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL); });
   ASSERT_TRUE(eventually([&] { return (poll_now(mover_.get(), POLLOUT) & POLLOUT) == 0; }));
   auto frozen = freeze();
   const auto image = capture(frozen);
@@ -145,7 +152,8 @@ TEST_P(Sharing, WhatASleeperWritesBehindTheLastLookArrives) {
   ASSERT_TRUE(late) << to_string(late.error());
   EXPECT_TRUE(late->more);
   const std::size_t before = queued(mover_.get(), SIOCOUTQ);
-  ASSERT_TRUE(set(mover_.get(), SOL_SOCKET, SO_SNDBUF, 100 << 10, "SO_SNDBUF"));  // which wakes who waits for room
+  ASSERT_TRUE(set(mover_.get(), SOL_SOCKET, SO_SNDBUF, 100 << 10,
+                  "SO_SNDBUF"));  // which wakes who waits for room
   EXPECT_TRUE(eventually([&] { return queued(mover_.get(), SIOCOUTQ) > before; }));
   const auto rest = frozen.seal(image);
   ASSERT_TRUE(rest) << to_string(rest.error());
@@ -155,11 +163,14 @@ TEST_P(Sharing, WhatASleeperWritesBehindTheLastLookArrives) {
   arrive(image, *late);
   ASSERT_TRUE(add_rest(mover_.get(), *rest));
   ASSERT_GT(sent, 0);
-  EXPECT_TRUE(hear(peer_.get(), static_cast<std::size_t>(sent)) == text.substr(0, static_cast<std::size_t>(sent)));
+  EXPECT_TRUE(hear(peer_.get(), static_cast<std::size_t>(sent)) ==
+              text.substr(0, static_cast<std::size_t>(sent)));
 }
 
 // Whoever enters repair mode leaves no queue selected.
-bool has_been_outside(int fd) { return get<std::uint32_t>(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, "TCP_QUEUE_SEQ").has_value(); }
+bool has_been_outside(int fd) {
+  return get<std::uint32_t>(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, "TCP_QUEUE_SEQ").has_value();
+}
 
 TEST_P(Sharing, AnotherExportThatFailsNeedsNoRepairMode) {
   History history{.in_use = true};
@@ -190,17 +201,20 @@ TEST_P(Sharing, AWindowThatShrinksIsNotTakenForALargerOne) {
   for (int round = 0; round < 3; ++round) {
     SCOPED_TRACE(round);
     auto frozen = freeze(history);
-    for (std::size_t i = 0; i < kPieces; ++i) say(peer_.get(), std::string(kPiece, 'x'));
+    for (std::size_t i = 0; i < kPieces; ++i)
+      say(peer_.get(), std::string(kPiece, 'x'));
     waiting += kPieces * kPiece;
     ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == waiting; }));
     const auto image = capture(frozen);
     history = frozen.history();
     ASSERT_TRUE(history.sequences);
     ASSERT_TRUE(set_repair(mover_.get(), TCP_REPAIR_ON));
-    const auto real = get<tcp_repair_window>(mover_.get(), IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW");
+    const auto real =
+        get<tcp_repair_window>(mover_.get(), IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW");
     ASSERT_TRUE(set_repair(mover_.get(), TCP_REPAIR_OFF_NO_WP));
     ASSERT_TRUE(real);
-    const auto beyond = static_cast<std::int32_t>(image.window->rcv_wup() + image.window->rcv_wnd() - real->rcv_wup - real->rcv_wnd);
+    const auto beyond = static_cast<std::int32_t>(
+        image.window->rcv_wup() + image.window->rcv_wnd() - real->rcv_wup - real->rcv_wnd);
     EXPECT_LE(beyond, static_cast<std::int32_t>(kPiece));
     ASSERT_TRUE(frozen.give_back());
   }
@@ -221,7 +235,8 @@ TEST_P(Sharing, NumbersOfAnEarlierConnectionDoNotCount) {
   const auto listener = Connection::listen(other);
   sockaddr_storage to;
   const socklen_t size = other.to(to);
-  ASSERT_EQ(::connect(mover_.get(), reinterpret_cast<const sockaddr*>(&to), size), 0) << std::strerror(errno);
+  ASSERT_EQ(::connect(mover_.get(), reinterpret_cast<const sockaddr*>(&to), size), 0)
+      << std::strerror(errno);
   EXPECT_FALSE(history.sequences->match(mover_.get()));
 }
 
@@ -313,7 +328,9 @@ TEST_P(Sharing, WhatDoesNotGoInIsMissedIfOthersHaveRead) {
     mover_.reset();
     auto restored = RestoredSocket::restore(image, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());
-    ASSERT_EQ(std::system("nft 'table inet deaf { chain out { type filter hook output priority 0; meta mark 0x5f drop; }; }'"), 0);
+    ASSERT_EQ(std::system("nft 'table inet deaf { chain out { type filter hook output priority 0; "
+                          "meta mark 0x5f drop; }; }'"),
+              0);
     const auto received = restored->receive(*late);
     ASSERT_EQ(std::system("nft delete table inet deaf"), 0);
     EXPECT_EQ(received.has_value(), !read);
@@ -339,7 +356,8 @@ TEST_P(Sharing, NothingIsSentBehindASendQueueOrWithoutBytes) {
 
 TEST(Histories, AreForgottenWhenThereAreMany) {
   Histories histories;
-  for (std::uint64_t cookie = 1; cookie <= 5000; ++cookie) histories.remember(cookie, {.in_use = true});
+  for (std::uint64_t cookie = 1; cookie <= 5000; ++cookie)
+    histories.remember(cookie, {.in_use = true});
   EXPECT_FALSE(histories.find(1).in_use);
   EXPECT_TRUE(histories.find(5000).in_use);
   EXPECT_FALSE(histories.find(6000).in_use);
@@ -362,7 +380,8 @@ void stream(Connection& pair, std::size_t piece, bool blocking, int moves) {
   std::atomic<std::size_t> arrived = 0, read = 0;
   const auto write = [&](int fd, std::size_t& written, int flags) {
     std::string text(piece, 0);
-    for (std::size_t i = 0; i < piece; ++i) text[i] = at(written + i);
+    for (std::size_t i = 0; i < piece; ++i)
+      text[i] = at(written + i);
     const ssize_t sent = ::send(fd, text.data(), piece, MSG_NOSIGNAL | flags);
     if (sent > 0) written += static_cast<std::size_t>(sent);
     return sent >= 0 || errno == EAGAIN || errno == EINVAL;
@@ -383,11 +402,11 @@ void stream(Connection& pair, std::size_t piece, bool blocking, int moves) {
     }
   };
   std::optional<Peer> peer(std::in_place, stop, std::thread([&] {
-    while (!stop) {
-      if (look(pair.peer.get(), arrived) <= 0) std::this_thread::yield();
-      write(pair.peer.get(), theirs, MSG_DONTWAIT);
-    }
-  }));
+                             while (!stop) {
+                               if (look(pair.peer.get(), arrived) <= 0) std::this_thread::yield();
+                               write(pair.peer.get(), theirs, MSG_DONTWAIT);
+                             }
+                           }));
   History history;
   for (int i = 0; i < moves && !wrong; ++i) {
     const int fd = pair.mover.get();
@@ -403,14 +422,18 @@ void stream(Connection& pair, std::size_t piece, bool blocking, int moves) {
       }
     };
     std::optional<Others> others(std::in_place, gone, std::thread([&] {
-      while (!gone && write(fd, ours, blocking ? 0 : MSG_DONTWAIT)) before = ours;
-    }), std::thread([&] {
-      while (!gone) look(fd, read);
-    }));
+                                   while (!gone && write(fd, ours, blocking ? 0 : MSG_DONTWAIT))
+                                     before = ours;
+                                 }),
+                                 std::thread([&] {
+                                   while (!gone)
+                                     look(fd, read);
+                                 }));
     const auto began = before.load();
     ASSERT_TRUE(eventually([&] { return before > began; }));
     history.in_use = i % 8 >= 2;
-    auto frozen = FrozenSocket::freeze(fd, OriginalOptions::of(fd).value_or(OriginalOptions()), kMarks, {}, history);
+    auto frozen = FrozenSocket::freeze(fd, OriginalOptions::of(fd).value_or(OriginalOptions()),
+                                       kMarks, {}, history);
     ASSERT_TRUE(frozen) << to_string(frozen.error());
     auto image = frozen->capture();
     ASSERT_TRUE(image) << to_string(image.error());
@@ -437,18 +460,26 @@ void stream(Connection& pair, std::size_t piece, bool blocking, int moves) {
     ASSERT_TRUE(received) << to_string(received.error());
     pair.mover = thawed(std::move(restored));
   }
-  EXPECT_TRUE(eventually([&] { return wrong || arrived == ours; })) << "of " << ours << " bytes, " << arrived << " came";
+  EXPECT_TRUE(eventually([&] { return wrong || arrived == ours; }))
+      << "of " << ours << " bytes, " << arrived << " came";
   peer.reset();
   EXPECT_TRUE(eventually([&] {
     look(pair.mover.get(), read);
     return wrong || read == theirs;
-  })) << "of " << theirs << " bytes of the peer's, " << read << " came";
+  })) << "of "
+      << theirs << " bytes of the peer's, " << read << " came";
   EXPECT_FALSE(wrong);
 }
 
-TEST_P(Sharing, TinyWritesWithoutAPause) { stream(pair_, 4, false, 60); }
-TEST_P(Sharing, LargeWritesWithoutAPause) { stream(pair_, 100'000, false, 16); }
-TEST_P(Sharing, WritersThatSleep) { stream(pair_, 300'000, true, 8); }
+TEST_P(Sharing, TinyWritesWithoutAPause) {
+  stream(pair_, 4, false, 60);
+}
+TEST_P(Sharing, LargeWritesWithoutAPause) {
+  stream(pair_, 100'000, false, 16);
+}
+TEST_P(Sharing, WritersThatSleep) {
+  stream(pair_, 300'000, true, 8);
+}
 
 }  // namespace
 }  // namespace sockmi::tcp

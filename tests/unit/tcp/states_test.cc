@@ -104,10 +104,12 @@ TEST_P(States, ClosingWithUnsentData) {
 TEST_P(States, ThreeMovesWhileClosing) {
   const std::string all = fill_up(mover_.get());
   finish(mover_);
-  for (int i = 0; i < 3; ++i) move(mover_);
+  for (int i = 0; i < 3; ++i)
+    move(mover_);
   finish(peer_);
   ASSERT_TRUE(comes_to(kClosing));
-  for (int i = 0; i < 3; ++i) move(mover_);
+  for (int i = 0; i < 3; ++i)
+    move(mover_);
   EXPECT_TRUE(hear_out(peer_.get()) == all);
   EXPECT_TRUE(comes_to(kClose));
 }
@@ -147,7 +149,9 @@ TEST_P(States, SynSent) {
 }
 
 TEST_P(States, WhatIsNoConnectionIsRefused) {
-  const auto refused = [](int fd) { return FrozenSocket::freeze(fd, kMarks).error().code; };
+  const auto refused = [](int fd) {
+    return FrozenSocket::freeze(fd, kMarks).error().code;
+  };
   EXPECT_EQ(refused(pair_.listener.get()), ENOTCONN);
   finish(mover_);
   EXPECT_EQ(hear_out(peer_.get()), "");

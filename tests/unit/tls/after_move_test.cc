@@ -15,7 +15,8 @@ TEST_P(AfterMove, FiveHopsOfTwentyExchanges) {
   pair.handshake();
   for (int hop = 0; hop < 5; ++hop) {
     pair.hop();
-    for (int i = 0; i < 20; ++i) pair.talk("exchange " + std::to_string(hop * 20 + i));
+    for (int i = 0; i < 20; ++i)
+      pair.talk("exchange " + std::to_string(hop * 20 + i));
   }
 }
 
@@ -23,7 +24,8 @@ TEST_P(AfterMove, AThousandMessages) {
   Pair pair(GetParam());
   pair.handshake();
   pair.hop();
-  for (int i = 0; i < 1000; ++i) pair.talk(std::to_string(i));
+  for (int i = 0; i < 1000; ++i)
+    pair.talk(std::to_string(i));
 }
 
 // --- both ends of one connection ---
@@ -147,17 +149,25 @@ struct Answers {
 };
 Answers ask(SSL* ssl) {
   char ours[64], theirs[64];
-  const std::size_t our_size = SSL_get_finished(ssl, ours, sizeof ours), their_size = SSL_get_peer_finished(ssl, theirs, sizeof theirs);
+  const std::size_t our_size = SSL_get_finished(ssl, ours, sizeof ours),
+                    their_size = SSL_get_peer_finished(ssl, theirs, sizeof theirs);
   const unsigned char* alpn = nullptr;
   unsigned size = 0;
   SSL_get0_alpn_selected(ssl, &alpn, &size);
   const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
   // verify_data is carried for TLS 1.2, whose channel binding it is.
   const bool tls12 = SSL_version(ssl) == TLS1_2_VERSION;
-  return {.finished = tls12 ? std::string(ours, our_size) : "", .peer_finished = tls12 ? std::string(theirs, their_size) : "",
-          .alpn = std::string(reinterpret_cast<const char*>(alpn), size), .name = name ? name : "", .cipher = SSL_get_cipher_name(ssl),
-          .version = SSL_get_version(ssl), .verify = SSL_get_verify_result(ssl), .reused = was_reused(ssl), .extms = static_cast<int>(SSL_get_extms_support(ssl)),
-          .tickets = SSL_get_num_tickets(ssl), .fragment = SSL_SESSION_get_max_fragment_length(SSL_get_session(ssl))};
+  return {.finished = tls12 ? std::string(ours, our_size) : "",
+          .peer_finished = tls12 ? std::string(theirs, their_size) : "",
+          .alpn = std::string(reinterpret_cast<const char*>(alpn), size),
+          .name = name ? name : "",
+          .cipher = SSL_get_cipher_name(ssl),
+          .version = SSL_get_version(ssl),
+          .verify = SSL_get_verify_result(ssl),
+          .reused = was_reused(ssl),
+          .extms = static_cast<int>(SSL_get_extms_support(ssl)),
+          .tickets = SSL_get_num_tickets(ssl),
+          .fragment = SSL_SESSION_get_max_fragment_length(SSL_get_session(ssl))};
 }
 
 TEST_P(AfterMove, GettersAnswerAsTheOneBefore) {
@@ -178,16 +188,22 @@ TEST_P(AfterMove, GettersAnswerAsTheOneBefore) {
   Tap tap(pair.mover.get());
   ASSERT_GT(SSL_write(pair.mover.get(), pattern(3000).data(), 3000), 0);
   const std::string wire = tap.take();
-  EXPECT_LT(static_cast<unsigned char>(wire[3]) << 8 | static_cast<unsigned char>(wire[4]), 1024 + 256);
+  EXPECT_LT(static_cast<unsigned char>(wire[3]) << 8 | static_cast<unsigned char>(wire[4]),
+            1024 + 256);
 }
 
 // Offered and not chosen, or not offered and wanted.
 TEST_P(AfterMove, NoAlpnIsNoAlpn) {
   for (const bool offered : {true, false}) {
     Pair pair(GetParam());
-    if (offered) SSL_CTX_set_alpn_select_cb(GetParam().server ? pair.mover_ctx.get() : pair.peer_ctx.get(), nullptr, nullptr);
-    else SSL_set_alpn_protos(pair.client(), nullptr, 0);
-    if (!GetParam().server && offered) SSL_CTX_set_alpn_protos(pair.mover_ctx.get(), reinterpret_cast<const unsigned char*>("\x02h2"), 3);
+    if (offered)
+      SSL_CTX_set_alpn_select_cb(GetParam().server ? pair.mover_ctx.get() : pair.peer_ctx.get(),
+                                 nullptr, nullptr);
+    else
+      SSL_set_alpn_protos(pair.client(), nullptr, 0);
+    if (!GetParam().server && offered)
+      SSL_CTX_set_alpn_protos(pair.mover_ctx.get(),
+                              reinterpret_cast<const unsigned char*>("\x02h2"), 3);
     pair.handshake();
     for (int hop = 0; hop < 2; ++hop) {
       pair.hop();
@@ -227,7 +243,8 @@ TEST_P(AfterMove, ThePeersWholeChainAndItsVerificationAreKnown) {
   // Any certificates will do for a chain that nobody verifies.
   for (const long key : {SSL_CERT_SET_FIRST, SSL_CERT_SET_NEXT}) {
     SSL_set_current_cert(pair.peer.get(), key);
-    for (int i = 0; i < 2; ++i) SSL_add1_chain_cert(pair.peer.get(), SSL_CTX_get0_certificate(pair.mover_ctx.get()));
+    for (int i = 0; i < 2; ++i)
+      SSL_add1_chain_cert(pair.peer.get(), SSL_CTX_get0_certificate(pair.mover_ctx.get()));
   }
   SSL_set_verify(pair.mover.get(), SSL_VERIFY_PEER, [](int, X509_STORE_CTX*) { return 1; });
   static constexpr unsigned char kId[] = "chain";

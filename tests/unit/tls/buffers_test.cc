@@ -64,7 +64,8 @@ TEST_P(Buffers, ReadAheadIsNoMatter) {
   pair.handshake();
   read_all(pair.mover.get());
   SSL_set_read_ahead(pair.mover.get(), 1);
-  for (int i = 0; i < 3; ++i) ASSERT_EQ(SSL_write(pair.peer.get(), "abc", 3), 3);
+  for (int i = 0; i < 3; ++i)
+    ASSERT_EQ(SSL_write(pair.peer.get(), "abc", 3), 3);
   char bytes[2];
   ASSERT_EQ(SSL_read(pair.mover.get(), bytes, 2), 2);
   pair.hop();
@@ -75,7 +76,8 @@ TEST_P(Buffers, WhatWaitsMovesOnBeforeABioIsSet) {
   Pair pair(GetParam());
   pair.handshake();
   read_all(pair.mover.get());
-  for (int i = 0; i < 3; ++i) ASSERT_EQ(SSL_write(pair.peer.get(), "abc", 3), 3);
+  for (int i = 0; i < 3; ++i)
+    ASSERT_EQ(SSL_write(pair.peer.get(), "abc", 3), 3);
   char byte;
   ASSERT_EQ(SSL_read(pair.mover.get(), &byte, 1), 1);
   auto image = save(pair.mover.get());
@@ -100,11 +102,13 @@ void write_with_moves(Pair& pair, const std::string& text, std::size_t piece) {
   int moves = 0, interruptions = 0;
   const auto read_a_little = [&] {
     char bytes[1000];
-    if (const int n = SSL_read(pair.peer.get(), bytes, sizeof bytes); n > 0) got.append(bytes, static_cast<std::size_t>(n));
+    if (const int n = SSL_read(pair.peer.get(), bytes, sizeof bytes); n > 0)
+      got.append(bytes, static_cast<std::size_t>(n));
     ERR_clear_error();
   };
   while (at < text.size()) {
-    const int n = SSL_write(pair.mover.get(), text.data() + at, static_cast<int>(std::min(piece, text.size() - at)));
+    const int n = SSL_write(pair.mover.get(), text.data() + at,
+                            static_cast<int>(std::min(piece, text.size() - at)));
     if (n > 0) {
       at += static_cast<std::size_t>(n);
       continue;
@@ -115,13 +119,16 @@ void write_with_moves(Pair& pair, const std::string& text, std::size_t piece) {
       pair.hop();
       at += write_taken(pair.mover.get());
     }
-    for (int i = 0; i < 5; ++i) read_a_little();
+    for (int i = 0; i < 5; ++i)
+      read_a_little();
   }
   EXPECT_GE(moves, 5);
   while (got.size() < text.size()) {
     char none;
-    const int n = SSL_read(pair.mover.get(), &none, 1);  // what another SSL left to be sent goes out
-    ASSERT_TRUE(SSL_get_error(pair.mover.get(), n) == SSL_ERROR_WANT_READ || SSL_get_error(pair.mover.get(), n) == SSL_ERROR_WANT_WRITE);
+    const int n =
+        SSL_read(pair.mover.get(), &none, 1);  // what another SSL left to be sent goes out
+    ASSERT_TRUE(SSL_get_error(pair.mover.get(), n) == SSL_ERROR_WANT_READ ||
+                SSL_get_error(pair.mover.get(), n) == SSL_ERROR_WANT_WRITE);
     const std::size_t before = got.size();
     got += read_all(pair.peer.get());
     ASSERT_GT(got.size(), before) << "nothing comes any more";
@@ -135,7 +142,8 @@ void use_small_buffers(Pair& pair) {
 }
 
 TEST_P(Buffers, AnInterruptedWriteGoesOnBehindWhatWasTaken) {
-  for (const std::size_t piece : {std::size_t{1} << 20, std::size_t{16384}, std::size_t{16383}, std::size_t{40'000}}) {
+  for (const std::size_t piece :
+       {std::size_t{1} << 20, std::size_t{16384}, std::size_t{16383}, std::size_t{40'000}}) {
     Pair pair(GetParam());
     use_small_buffers(pair);
     pair.handshake();
@@ -152,7 +160,8 @@ TEST_P(Buffers, WhoOnlyReadsIsToldOfWhatIsLeftToBeSent) {
   const std::string text = pattern(16'000);
   std::string sent;
   int n = 0;
-  while ((n = SSL_write(pair.mover.get(), text.data(), 16'000)) > 0) sent += text;
+  while ((n = SSL_write(pair.mover.get(), text.data(), 16'000)) > 0)
+    sent += text;
   pair.hop();
   ASSERT_EQ(write_taken(pair.mover.get()), 16'000u);
   sent += text;
@@ -180,7 +189,8 @@ TEST_P(Buffers, WithoutPartialWritesAnInterruptedOneIsFinishedFirst) {
   ASSERT_EQ(SSL_get_error(pair.mover.get(), n), SSL_ERROR_WANT_WRITE);
   EXPECT_EQ(save(pair.mover.get()).error().code, EAGAIN);
   std::string got;
-  while ((n = SSL_write(pair.mover.get(), text.data(), size)) <= 0) got += read_all(pair.peer.get());
+  while ((n = SSL_write(pair.mover.get(), text.data(), size)) <= 0)
+    got += read_all(pair.peer.get());
   ASSERT_EQ(n, size);
   pair.hop();
   while (got.size() < text.size()) {
@@ -194,7 +204,9 @@ TEST_P(Buffers, WithoutPartialWritesAnInterruptedOneIsFinishedFirst) {
 // --- on a plain socket BIO ---
 
 // One that never heard of sockmi_set_fd().
-void use_plain_bio(Pair& pair) { SSL_set_fd(pair.mover.get(), pair.mover_fd.get()); }
+void use_plain_bio(Pair& pair) {
+  SSL_set_fd(pair.mover.get(), pair.mover_fd.get());
+}
 
 TEST_P(Buffers, OnAPlainBioItMovesBetweenRecords) {
   Pair pair(GetParam());
@@ -224,7 +236,8 @@ TEST_P(Buffers, OnAPlainBioHalfARecordIsRefusedUnharmed) {
     put(pair.peer_fd, record.substr(0, cut));
     ASSERT_EQ(read_all(pair.mover.get()), "");
     EXPECT_EQ(save(pair.mover.get()).error().code, EAGAIN) << "cut at " << cut;
-    EXPECT_EQ(quiesce(pair.mover.get(), std::chrono::milliseconds(1)).error().code, EAGAIN) << "cut at " << cut;
+    EXPECT_EQ(quiesce(pair.mover.get(), std::chrono::milliseconds(1)).error().code, EAGAIN)
+        << "cut at " << cut;
     put(pair.peer_fd, record.substr(cut));
     ASSERT_EQ(read_all(pair.mover.get()), "text") << "cut at " << cut;
   }

@@ -10,8 +10,8 @@ constexpr std::string_view kHost = "server.test";  // Pair's client asks for it
 
 // What was called, with the connection's name or without one.
 struct Calls {
-  int named = 0, unnamed = 0, hello = 0, hello_unnamed = 0, alpn = 0, certificate = 0, verify = 0, info = 0, status = 0, new_session = 0, get_session = 0,
-      remove_session = 0, psk = 0;
+  int named = 0, unnamed = 0, hello = 0, hello_unnamed = 0, alpn = 0, certificate = 0, verify = 0,
+      info = 0, status = 0, new_session = 0, get_session = 0, remove_session = 0, psk = 0;
   bool operator==(const Calls&) const = default;
 } calls;
 
@@ -39,9 +39,12 @@ int read_hello(SSL* ssl, int* alert, void*) {
   const unsigned char* extension;
   std::size_t size;
   ++calls.hello;
-  const bool named = SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &extension, &size) == 1 &&
-                     std::string_view(reinterpret_cast<const char*>(extension), size).ends_with(kHost);
-  const bool has_alpn = SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &extension, &size) == 1;
+  const bool named =
+      SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &extension, &size) == 1 &&
+      std::string_view(reinterpret_cast<const char*>(extension), size).ends_with(kHost);
+  const bool has_alpn =
+      SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &extension,
+                                &size) == 1;
   if (named && has_alpn) return SSL_CLIENT_HELLO_SUCCESS;
   ++calls.hello_unnamed;
   *alert = SSL_AD_UNRECOGNIZED_NAME;
@@ -78,7 +81,8 @@ class Callbacks : public testing::TestWithParam<Case> {
   CtxPtr host_;
   Pair pair_;
 };
-const Case kServers[] = {case_of("Tls13Aes128Server"), case_of("Tls13Aes256Server"), case_of("Tls12Aes128Server"), case_of("Tls12CbcSha1Server")};
+const Case kServers[] = {case_of("Tls13Aes128Server"), case_of("Tls13Aes256Server"),
+                         case_of("Tls12Aes128Server"), case_of("Tls12CbcSha1Server")};
 class OfAServer : public Callbacks {};
 INSTANTIATE_TEST_SUITE_P(Suites, OfAServer, testing::ValuesIn(kServers), kName);
 const Case kClients[] = {case_of("Tls13Aes128Client"), case_of("Tls12Aes256Client")};
@@ -109,11 +113,13 @@ TEST_P(OfAServer, AClientHelloCallbackSeesTheName) {
 TEST_P(OfAServer, AClientHelloCallbackThatWantsTimeIsRefusedWithTheReason) {
   pair_.handshake();
   const auto image = save(pair_.mover.get());
-  SSL_CTX_set_client_hello_cb(ctx(), +[](SSL*, int*, void*) { return SSL_CLIENT_HELLO_RETRY; }, nullptr);
+  SSL_CTX_set_client_hello_cb(
+      ctx(), +[](SSL*, int*, void*) { return SSL_CLIENT_HELLO_RETRY; }, nullptr);
   SslPtr ssl = pair_.fresh();
   const auto loaded = load(*image, ssl.get(), {true, true});
   ASSERT_FALSE(loaded);
-  EXPECT_NE(to_string(loaded.error()).find("client_hello callback"), std::string::npos) << to_string(loaded.error());
+  EXPECT_NE(to_string(loaded.error()).find("client_hello callback"), std::string::npos)
+      << to_string(loaded.error());
   EXPECT_TRUE(SSL_in_before(ssl.get()));
 }
 
@@ -130,7 +136,8 @@ TEST_P(OfAServer, TheVirtualHostIsTheOneThatTheNameChose) {
     EXPECT_EQ(SSL_get_SSL_CTX(pair_.mover.get()), host_.get());
     EXPECT_EQ(SSL_get_certificate(pair_.mover.get()), SSL_CTX_get0_certificate(host_.get()));
   }
-  EXPECT_EQ(SSL_CTX_sess_number(ctx()), cached) << "a rehearsal's session stays in the first context's cache";
+  EXPECT_EQ(SSL_CTX_sess_number(ctx()), cached)
+      << "a rehearsal's session stays in the first context's cache";
 }
 
 TEST_P(OfAServer, AFailedLoadLeavesTheContextThatTheSslHad) {
@@ -147,17 +154,31 @@ TEST_P(OfAServer, AFailedLoadLeavesTheContextThatTheSslHad) {
 
 // Whatever else a context can have. `asked` counts what is documented to be asked.
 void set_all_others(SSL_CTX* ctx) {
-  SSL_CTX_set_cert_cb(ctx, +[](SSL*, void*) { return ++calls.certificate, 1; }, nullptr);
-  SSL_CTX_set_cert_verify_callback(ctx, +[](X509_STORE_CTX*, void*) { return ++calls.verify, 1; }, nullptr);
-  SSL_CTX_set_info_callback(ctx, +[](const SSL*, int, int) { ++calls.info; });
-  SSL_CTX_set_tlsext_status_cb(ctx, +[](SSL* ssl, void*) {
-    ++calls.status;
-    return SSL_is_server(ssl) ? SSL_TLSEXT_ERR_NOACK : 1;
-  });
-  SSL_CTX_sess_set_new_cb(ctx, +[](SSL*, SSL_SESSION*) { return ++calls.new_session, 0; });
-  SSL_CTX_sess_set_get_cb(ctx, +[](SSL*, const unsigned char*, int, int*) -> SSL_SESSION* { return ++calls.get_session, nullptr; });
-  SSL_CTX_set_psk_find_session_callback(ctx, +[](SSL*, const unsigned char*, std::size_t, SSL_SESSION** out) { return ++calls.psk, *out = nullptr, 1; });
-  SSL_CTX_set_psk_use_session_callback(ctx, +[](SSL*, const EVP_MD*, const unsigned char**, std::size_t*, SSL_SESSION** out) { return ++calls.psk, *out = nullptr, 1; });
+  SSL_CTX_set_cert_cb(
+      ctx, +[](SSL*, void*) { return ++calls.certificate, 1; }, nullptr);
+  SSL_CTX_set_cert_verify_callback(
+      ctx, +[](X509_STORE_CTX*, void*) { return ++calls.verify, 1; }, nullptr);
+  SSL_CTX_set_info_callback(
+      ctx, +[](const SSL*, int, int) { ++calls.info; });
+  SSL_CTX_set_tlsext_status_cb(
+      ctx, +[](SSL* ssl, void*) {
+        ++calls.status;
+        return SSL_is_server(ssl) ? SSL_TLSEXT_ERR_NOACK : 1;
+      });
+  SSL_CTX_sess_set_new_cb(
+      ctx, +[](SSL*, SSL_SESSION*) { return ++calls.new_session, 0; });
+  SSL_CTX_sess_set_get_cb(
+      ctx, +[](SSL*, const unsigned char*, int, int*) -> SSL_SESSION* {
+        return ++calls.get_session, nullptr;
+      });
+  SSL_CTX_set_psk_find_session_callback(
+      ctx, +[](SSL*, const unsigned char*, std::size_t, SSL_SESSION** out) {
+        return ++calls.psk, *out = nullptr, 1;
+      });
+  SSL_CTX_set_psk_use_session_callback(
+      ctx, +[](SSL*, const EVP_MD*, const unsigned char**, std::size_t*, SSL_SESSION** out) {
+        return ++calls.psk, *out = nullptr, 1;
+      });
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_BOTH);
 }
 
@@ -169,7 +190,8 @@ TEST_P(OfAServer, NoOtherIsCalled) {
 
 // Sessions leave a cache with a word to the application: a rehearsal's is not put there.
 TEST_P(OfAServer, NoSessionIsTakenOutOfTheCacheThatWasNotPutThere) {
-  SSL_CTX_sess_set_remove_cb(ctx(), +[](SSL_CTX*, SSL_SESSION*) { ++calls.remove_session; });
+  SSL_CTX_sess_set_remove_cb(
+      ctx(), +[](SSL_CTX*, SSL_SESSION*) { ++calls.remove_session; });
   renew();
   pair_.handshake();
   const auto image = save(pair_.mover.get());
@@ -180,7 +202,8 @@ TEST_P(OfAServer, NoSessionIsTakenOutOfTheCacheThatWasNotPutThere) {
 }
 
 TEST_P(OfAServer, OneThatAsksForCertificatesNeedsNoSessionIdContext) {
-  SSL_CTX_set_verify(ctx(), SSL_VERIFY_PEER, +[](int, X509_STORE_CTX*) { return 1; });
+  SSL_CTX_set_verify(
+      ctx(), SSL_VERIFY_PEER, +[](int, X509_STORE_CTX*) { return 1; });
   renew();
   (void)calls_of_a_move();
   unsigned size = 1;
@@ -190,7 +213,8 @@ TEST_P(OfAServer, OneThatAsksForCertificatesNeedsNoSessionIdContext) {
 
 TEST_P(OfAClient, NoneIsCalled) {
   set_all_others(ctx());
-  SSL_CTX_sess_set_remove_cb(ctx(), +[](SSL_CTX*, SSL_SESSION*) { ++calls.remove_session; });
+  SSL_CTX_sess_set_remove_cb(
+      ctx(), +[](SSL_CTX*, SSL_SESSION*) { ++calls.remove_session; });
   renew();
   pair_.handshake();
   pair_.talk("before");

@@ -36,12 +36,18 @@ inline const Case kCases[] = {
     {"Tls12CbcSha256Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256", false},
     {"Tls12CbcSha384Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA384", true},
     {"Tls12CbcSha384Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA384", false},
-    {"Tls12MacFirstSha1Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA", true, SSL_OP_NO_ENCRYPT_THEN_MAC},
-    {"Tls12MacFirstSha1Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA", false, SSL_OP_NO_ENCRYPT_THEN_MAC},
-    {"Tls12MacFirstSha256Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256", true, SSL_OP_NO_ENCRYPT_THEN_MAC},
-    {"Tls12MacFirstSha256Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256", false, SSL_OP_NO_ENCRYPT_THEN_MAC},
-    {"Tls12MacFirstSha384Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA384", true, SSL_OP_NO_ENCRYPT_THEN_MAC},
-    {"Tls12MacFirstSha384Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA384", false, SSL_OP_NO_ENCRYPT_THEN_MAC},
+    {"Tls12MacFirstSha1Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA", true,
+     SSL_OP_NO_ENCRYPT_THEN_MAC},
+    {"Tls12MacFirstSha1Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA", false,
+     SSL_OP_NO_ENCRYPT_THEN_MAC},
+    {"Tls12MacFirstSha256Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256", true,
+     SSL_OP_NO_ENCRYPT_THEN_MAC},
+    {"Tls12MacFirstSha256Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256", false,
+     SSL_OP_NO_ENCRYPT_THEN_MAC},
+    {"Tls12MacFirstSha384Server", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA384", true,
+     SSL_OP_NO_ENCRYPT_THEN_MAC},
+    {"Tls12MacFirstSha384Client", TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA384", false,
+     SSL_OP_NO_ENCRYPT_THEN_MAC},
     {"Tls12RsaServer", TLS1_2_VERSION, "AES128-SHA256", true},
     {"Tls12RsaClient", TLS1_2_VERSION, "AES256-GCM-SHA384", false},
     {"Tls12DheServer", TLS1_2_VERSION, "DHE-RSA-AES256-SHA256", true},
@@ -53,18 +59,27 @@ inline const Case kCases[] = {
     {"Tls12DhePskServer", TLS1_2_VERSION, "DHE-PSK-AES128-CCM8", true},
     {"Tls12AnonymousServer", TLS1_2_VERSION, "ADH-AES256-GCM-SHA384", true},
     {"Tls12AnonymousClient", TLS1_2_VERSION, "AECDH-AES128-SHA", false},
-    {"Tls12NoExtendedMasterServer", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", true, SSL_OP_NO_EXTENDED_MASTER_SECRET},
-    {"Tls12NoExtendedMasterClient", TLS1_2_VERSION, "ECDHE-RSA-AES128-SHA", false, SSL_OP_NO_EXTENDED_MASTER_SECRET},
+    {"Tls12NoExtendedMasterServer", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", true,
+     SSL_OP_NO_EXTENDED_MASTER_SECRET},
+    {"Tls12NoExtendedMasterClient", TLS1_2_VERSION, "ECDHE-RSA-AES128-SHA", false,
+     SSL_OP_NO_EXTENDED_MASTER_SECRET},
 };
 
-inline const Case& case_of(std::string_view name) { return *std::ranges::find(kCases, name, &Case::name); }
+inline const Case& case_of(std::string_view name) {
+  return *std::ranges::find(kCases, name, &Case::name);
+}
 
 // One of each way to protect records, in each role.
-inline const Case kFamilies[] = {case_of("Tls13Aes128Server"),       case_of("Tls13Aes256Client"),         case_of("Tls13ChaChaServer"),
-                                 case_of("Tls13CcmClient"),          case_of("Tls12Aes128Server"),         case_of("Tls12Aes256Client"),
-                                 case_of("Tls12ChaChaClient"),       case_of("Tls12CcmServer"),            case_of("Tls12CbcSha1Server"),
-                                 case_of("Tls12CbcSha384Client"),    case_of("Tls12MacFirstSha1Client"),   case_of("Tls12MacFirstSha256Server"),
-                                 case_of("Tls12MacFirstSha384Server")};
-constexpr auto kName = [](const auto& info) { return info.param.name; };
+inline const Case kFamilies[] = {
+    case_of("Tls13Aes128Server"),        case_of("Tls13Aes256Client"),
+    case_of("Tls13ChaChaServer"),        case_of("Tls13CcmClient"),
+    case_of("Tls12Aes128Server"),        case_of("Tls12Aes256Client"),
+    case_of("Tls12ChaChaClient"),        case_of("Tls12CcmServer"),
+    case_of("Tls12CbcSha1Server"),       case_of("Tls12CbcSha384Client"),
+    case_of("Tls12MacFirstSha1Client"),  case_of("Tls12MacFirstSha256Server"),
+    case_of("Tls12MacFirstSha384Server")};
+constexpr auto kName = [](const auto& info) {
+  return info.param.name;
+};
 
 }  // namespace sockmi::tls::test

@@ -2,10 +2,10 @@
 // makes them, for the checks behind the seal. The sanitizers watch.
 #include <set>
 
-#include "wire/envelope.h"
 #include "images/known_answer.h"
 #include "pair.h"
 #include "tls/provider/secret_registry.h"
+#include "wire/envelope.h"
 
 namespace sockmi::tls::test {
 namespace {
@@ -20,7 +20,9 @@ class Damaged : public testing::TestWithParam<const char*> {
     renew();
   }
   void renew() { target_.reset(SSL_new(any_context())); }
-  Result<> try_load(ByteView image) { return load(image, target_.get(), {a_.server, a_.established}); }
+  Result<> try_load(ByteView image) {
+    return load(image, target_.get(), {a_.server, a_.established});
+  }
   // That a refused image has left nothing behind, a handshake of the target's own shows.
   void expect_fit() {
     SslPtr peer(SSL_new(any_context()));
@@ -33,19 +35,23 @@ class Damaged : public testing::TestWithParam<const char*> {
     SSL* const client = a_.server ? peer.get() : target_.get();
     SSL_set_accept_state(server);
     SSL_set_connect_state(client);
-    for (int i = 0; i < 10; ++i) SSL_do_handshake(client), SSL_do_handshake(server);
+    for (int i = 0; i < 10; ++i)
+      SSL_do_handshake(client), SSL_do_handshake(server);
     ERR_clear_error();
     EXPECT_FALSE(SSL_session_reused(client));
-    EXPECT_EQ(SSL_get_servername(client, TLSEXT_NAMETYPE_host_name), nullptr);  // it was not given one
+    EXPECT_EQ(SSL_get_servername(client, TLSEXT_NAMETYPE_host_name),
+              nullptr);  // it was not given one
     Pair::transfer(client, server, "as if nothing had been");
     Pair::transfer(server, client, "as if nothing had been");
   }
-  const KnownAnswer a_ = read_files(SOCKMI_SOURCE "/tests/data/images/1.0/" + std::string(GetParam()) + ".image");
+  const KnownAnswer a_ =
+      read_files(SOCKMI_SOURCE "/tests/data/images/1.0/" + std::string(GetParam()) + ".image");
   SslPtr target_;
 };
 
 TEST_P(Damaged, EveryTruncationIsRefused) {
-  for (std::size_t size = 0; size < a_.image.size(); ++size) ASSERT_EQ(try_load(ByteView(a_.image).first(size)).error().code, EBADMSG) << size;
+  for (std::size_t size = 0; size < a_.image.size(); ++size)
+    ASSERT_EQ(try_load(ByteView(a_.image).first(size)).error().code, EBADMSG) << size;
   expect_fit();
 }
 
@@ -82,14 +88,16 @@ TEST_P(Damaged, WithASealThatFitsItIsLoadedOrRefused) {
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     unique_fd ours(fds[0]), theirs(fds[1]);
     ASSERT_TRUE(set_fd(target_.get(), ours.get()));
-    ASSERT_EQ(::send(theirs.get(), a_.arrives.data(), a_.arrives.size(), 0), static_cast<ssize_t>(a_.arrives.size()));
+    ASSERT_EQ(::send(theirs.get(), a_.arrives.data(), a_.arrives.size(), 0),
+              static_cast<ssize_t>(a_.arrives.size()));
     char text[100];
     SSL_read(target_.get(), text, sizeof text);
     SSL_write(target_.get(), text, 10);
     ERR_clear_error();
     renew();
   };
-  for (std::size_t size = 0; size < body.size(); ++size) attempt(body.first(size), size);
+  for (std::size_t size = 0; size < body.size(); ++size)
+    attempt(body.first(size), size);
   Bytes bytes(body.begin(), body.end());
   for (std::size_t bit = 0; bit < 8 * bytes.size(); bit += kStride) {
     bytes[bit / 8] ^= static_cast<std::uint8_t>(1u << bit % 8);
@@ -102,7 +110,10 @@ TEST_P(Damaged, WithASealThatFitsItIsLoadedOrRefused) {
   EXPECT_EQ(Registry::get().entries(), contexts);
 }
 
-INSTANTIATE_TEST_SUITE_P(Images, Damaged, testing::Values("tls13-aes128-gcm-server", "tls13-busy", "tls12-chacha20-client", "tls12-cbc-busy", "before-handshake-server"),
+INSTANTIATE_TEST_SUITE_P(Images, Damaged,
+                         testing::Values("tls13-aes128-gcm-server", "tls13-busy",
+                                         "tls12-chacha20-client", "tls12-cbc-busy",
+                                         "before-handshake-server"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::ranges::replace(name, '-', '_');

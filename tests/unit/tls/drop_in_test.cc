@@ -18,14 +18,20 @@ struct Form {
   const char* of;  // one of cases.h
   bool ours;       // set_fd(), else SSL_set_fd()
   bool read_ahead;
-  bool moves;      // between any two calls
+  bool moves;  // between any two calls
 };
-const Form kForms[] = {{"Tls13Plain", "Tls13Aes128Server", false, false, false},     {"Tls12Plain", "Tls12Aes128Server", false, false, false},
-                       {"Tls13Server", "Tls13Aes128Server", true, false, false},     {"Tls13Client", "Tls13ChaChaClient", true, false, false},
-                       {"Tls12Server", "Tls12Aes128Server", true, false, false},     {"Tls12Client", "Tls12CbcSha384Client", true, false, false},
-                       {"Tls13ReadAhead", "Tls13Aes128Server", true, true, false},   {"Tls12ReadAhead", "Tls12Aes256Client", true, true, false},
-                       {"Tls13Moves", "Tls13Aes256Server", true, false, true},       {"Tls13ClientMoves", "Tls13Aes128Client", true, false, true},
-                       {"Tls12Moves", "Tls12ChaChaServer", true, false, true},       {"Tls12ReadAheadMoves", "Tls12CbcSha1Server", true, true, true}};
+const Form kForms[] = {{"Tls13Plain", "Tls13Aes128Server", false, false, false},
+                       {"Tls12Plain", "Tls12Aes128Server", false, false, false},
+                       {"Tls13Server", "Tls13Aes128Server", true, false, false},
+                       {"Tls13Client", "Tls13ChaChaClient", true, false, false},
+                       {"Tls12Server", "Tls12Aes128Server", true, false, false},
+                       {"Tls12Client", "Tls12CbcSha384Client", true, false, false},
+                       {"Tls13ReadAhead", "Tls13Aes128Server", true, true, false},
+                       {"Tls12ReadAhead", "Tls12Aes256Client", true, true, false},
+                       {"Tls13Moves", "Tls13Aes256Server", true, false, true},
+                       {"Tls13ClientMoves", "Tls13Aes128Client", true, false, true},
+                       {"Tls12Moves", "Tls12ChaChaServer", true, false, true},
+                       {"Tls12ReadAheadMoves", "Tls12CbcSha1Server", true, true, true}};
 
 class DropIn : public testing::TestWithParam<Form> {
  protected:
@@ -55,12 +61,15 @@ class DropIn : public testing::TestWithParam<Form> {
     return ::poll(&wait, 1, timeout_ms) == 1;
   }
   // What a program may ask before it waits: something to be read is here.
-  bool something_to_read(int timeout_ms) const { return SSL_has_pending(mover()) || readable(timeout_ms); }
+  bool something_to_read(int timeout_ms) const {
+    return SSL_has_pending(mover()) || readable(timeout_ms);
+  }
   // As the manual has it: wait for the descriptor, read once, and again while there is more of the same record.
   std::string poll_and_read(std::size_t size) {
     std::string got;
     char bytes[300];
-    while (got.size() < size && something_to_read(1000)) do {
+    while (got.size() < size && something_to_read(1000))
+      do {
         const int n = SSL_read(mover(), bytes, sizeof bytes);
         if (n <= 0) break;
         got.append(bytes, static_cast<std::size_t>(n));
@@ -70,7 +79,8 @@ class DropIn : public testing::TestWithParam<Form> {
     return got;
   }
 };
-INSTANTIATE_TEST_SUITE_P(Forms, DropIn, testing::ValuesIn(kForms), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Forms, DropIn, testing::ValuesIn(kForms),
+                         [](const auto& info) { return info.param.name; });
 
 TEST_P(DropIn, ASecondRecordInOneSegmentIsSeen) {
   connect();
@@ -83,7 +93,8 @@ TEST_P(DropIn, ASecondRecordInOneSegmentIsSeen) {
   ASSERT_EQ(SSL_read(mover(), &byte, 1), 1);
   EXPECT_EQ(byte, 'A');
   maybe_move();
-  EXPECT_TRUE(SSL_pending(mover()) > 0 || something_to_read(0)) << "neither SSL_pending, SSL_has_pending nor poll tells of the second";
+  EXPECT_TRUE(SSL_pending(mover()) > 0 || something_to_read(0))
+      << "neither SSL_pending, SSL_has_pending nor poll tells of the second";
   ASSERT_EQ(SSL_read(mover(), &byte, 1), 1);
   EXPECT_EQ(byte, 'B');
   EXPECT_FALSE(readable(0));
@@ -91,7 +102,8 @@ TEST_P(DropIn, ASecondRecordInOneSegmentIsSeen) {
 
 TEST_P(DropIn, DataInTheSegmentOfTheHandshakesEndIsSeen) {
   const Case& is = case_of(GetParam().of);
-  if (!is.server || is.version != TLS1_3_VERSION) GTEST_SKIP() << "it is TLS 1.3's client whose data can follow at once";
+  if (!is.server || is.version != TLS1_3_VERSION)
+    GTEST_SKIP() << "it is TLS 1.3's client whose data can follow at once";
   SSL_do_handshake(pair_.peer.get());
   SSL_do_handshake(mover());
   Tap tap(pair_.peer.get());
@@ -105,7 +117,8 @@ TEST_P(DropIn, DataInTheSegmentOfTheHandshakesEndIsSeen) {
 TEST_P(DropIn, AnUploadInSmallRecordsComesWhole) {
   connect();
   const std::string text = pattern(100'000);
-  for (std::size_t at = 0; at < text.size(); at += 1000) ASSERT_EQ(SSL_write(pair_.peer.get(), text.data() + at, 1000), 1000);
+  for (std::size_t at = 0; at < text.size(); at += 1000)
+    ASSERT_EQ(SSL_write(pair_.peer.get(), text.data() + at, 1000), 1000);
   EXPECT_TRUE(poll_and_read(text.size()) == text);
 }
 
@@ -136,7 +149,8 @@ TEST_P(DropIn, ARecordThatComesInPiecesIsWaitedFor) {
   for (const char byte : record) {
     EXPECT_FALSE(readable(0)) << "what has come is taken, so that poll waits";
     EXPECT_FALSE(SSL_pending(mover()) > 0);
-    EXPECT_EQ(BIO_pending(SSL_get_rbio(mover())), 0) << "who reads as long as the BIO has something would spin";
+    EXPECT_EQ(BIO_pending(SSL_get_rbio(mover())), 0)
+        << "who reads as long as the BIO has something would spin";
     put(pair_.peer_fd, std::string_view(&byte, 1));
     ASSERT_TRUE(readable(0));
     got += read_all(mover());
@@ -149,7 +163,8 @@ TEST_P(DropIn, ABlockingSocketGivesWhatHasComeAndBlocksForMore) {
   connect();
   ::fcntl(pair_.mover_fd.get(), F_SETFL, 0);
   Tap tap(pair_.peer.get());
-  const std::string first = tap.record(pair_.peer.get(), "first"), second = tap.record(pair_.peer.get(), "second");
+  const std::string first = tap.record(pair_.peer.get(), "first"),
+                    second = tap.record(pair_.peer.get(), "second");
   put(pair_.peer_fd, first + second.substr(0, second.size() - 1));
   char bytes[10];
   ASSERT_EQ(SSL_read(mover(), bytes, sizeof bytes), 5);  // and does not wait for the second
@@ -169,7 +184,8 @@ TEST_P(DropIn, ASignalEndsABlockedRead) {
   connect();
   ::fcntl(pair_.mover_fd.get(), F_SETFL, 0);
   struct sigaction action = {}, before = {};
-  action.sa_handler = [](int) {};  // no SA_RESTART
+  action.sa_handler = [](int) {
+  };  // no SA_RESTART
   ASSERT_EQ(::sigaction(SIGUSR1, &action, &before), 0);
   Tap tap(pair_.peer.get());
   const std::string record = tap.record(pair_.peer.get(), "text");

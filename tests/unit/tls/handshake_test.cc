@@ -47,7 +47,10 @@ TEST(BeforeTheHandshake, AClientMoves) {
 
 class InTheHandshake : public testing::TestWithParam<Case> {};
 INSTANTIATE_TEST_SUITE_P(Roles, InTheHandshake,
-                         testing::Values(case_of("Tls13Aes128Server"), case_of("Tls13Aes128Client"), case_of("Tls12Aes128Server"), case_of("Tls12Aes128Client")), kName);
+                         testing::Values(case_of("Tls13Aes128Server"), case_of("Tls13Aes128Client"),
+                                         case_of("Tls12Aes128Server"),
+                                         case_of("Tls12Aes128Client")),
+                         kName);
 
 TEST_P(InTheHandshake, AnSslThatGetsNoFurtherIsRefusedUnharmed) {
   Pair pair(GetParam());
@@ -80,7 +83,8 @@ TEST_P(InTheHandshake, AFailureIsSaid) {
   Pair pair(GetParam());
   if (GetParam().server) SSL_do_handshake(pair.peer.get());
   SSL_do_handshake(pair.mover.get());
-  put(pair.peer_fd, std::string_view("\x15\x03\x03\x00\x02\x02\x28", 7));  // alert: handshake_failure
+  put(pair.peer_fd,
+      std::string_view("\x15\x03\x03\x00\x02\x02\x28", 7));  // alert: handshake_failure
   EXPECT_EQ(quiesce(pair.mover.get(), std::chrono::seconds(10)).error().code, EPROTO);
   ERR_clear_error();
 }

@@ -13,8 +13,12 @@
 namespace sockmi::tls::test {
 namespace {
 
-struct KdfFree { void operator()(EVP_KDF* p) const { EVP_KDF_free(p); } };
-struct KdfCtxFree { void operator()(EVP_KDF_CTX* p) const { EVP_KDF_CTX_free(p); } };
+struct KdfFree {
+  void operator()(EVP_KDF* p) const { EVP_KDF_free(p); }
+};
+struct KdfCtxFree {
+  void operator()(EVP_KDF_CTX* p) const { EVP_KDF_CTX_free(p); }
+};
 using Kdf = std::unique_ptr<EVP_KDF, KdfFree>;
 using KdfCtx = std::unique_ptr<EVP_KDF_CTX, KdfCtxFree>;
 
@@ -27,14 +31,17 @@ OSSL_LIB_CTX* with_provider() {
   return ctx;
 }
 
-OSSL_PARAM octets(const char* name, const char* text) { return OSSL_PARAM_construct_octet_string(name, const_cast<char*>(text), std::strlen(text)); }
+OSSL_PARAM octets(const char* name, const char* text) {
+  return OSSL_PARAM_construct_octet_string(name, const_cast<char*>(text), std::strlen(text));
+}
 
 // A context that knows its digest and secret already, the seed is still to come.
 KdfCtx prepared(OSSL_LIB_CTX* libctx) {
   const Kdf kdf(EVP_KDF_fetch(libctx, "TLS1-PRF", nullptr));
   KdfCtx ctx(EVP_KDF_CTX_new(kdf.get()));
-  const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char*>("SHA256"), 0),
-                               octets(OSSL_KDF_PARAM_SECRET, "secret"), OSSL_PARAM_END};
+  const OSSL_PARAM params[] = {
+      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char*>("SHA256"), 0),
+      octets(OSSL_KDF_PARAM_SECRET, "secret"), OSSL_PARAM_END};
   EXPECT_EQ(EVP_KDF_CTX_set_params(ctx.get(), params), 1);
   return ctx;
 }

@@ -1,15 +1,18 @@
 // Keys are changed after a move, in both directions, if the application wants it.
 #include "cases.h"
-#include "wire/flatbuffer.h"
-#include "wire/envelope.h"
-#include "wire/tls_generated.h"
 #include "pair.h"
+#include "wire/envelope.h"
+#include "wire/flatbuffer.h"
+#include "wire/tls_generated.h"
 
 namespace sockmi::tls::test {
 namespace {
 
 class KeyUpdate : public testing::TestWithParam<Case> {};
-INSTANTIATE_TEST_SUITE_P(Suites, KeyUpdate, testing::Values(case_of("Tls13Aes128Server"), case_of("Tls13Aes256Client"), case_of("Tls13ChaChaServer")), kName);
+INSTANTIATE_TEST_SUITE_P(Suites, KeyUpdate,
+                         testing::Values(case_of("Tls13Aes128Server"), case_of("Tls13Aes256Client"),
+                                         case_of("Tls13ChaChaServer")),
+                         kName);
 
 struct Secrets {
   Secret client, server;

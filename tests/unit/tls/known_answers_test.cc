@@ -19,7 +19,10 @@ struct Loaded {
     EXPECT_TRUE(loaded) << to_string(loaded.error());
     EXPECT_TRUE(set_fd(ssl.get(), fd.get()));
   }
-  void arrives(ByteView bytes) const { ASSERT_EQ(::send(wire.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size())); }
+  void arrives(ByteView bytes) const {
+    ASSERT_EQ(::send(wire.get(), bytes.data(), bytes.size(), 0),
+              static_cast<ssize_t>(bytes.size()));
+  }
   Bytes left() const {
     Bytes out(1 << 20);
     const ssize_t size = ::recv(wire.get(), out.data(), out.size(), 0);
@@ -28,7 +31,8 @@ struct Loaded {
   }
   std::string read() const {
     std::string out, buffer(20'000, 0);
-    for (int n; (n = SSL_read(ssl.get(), buffer.data(), 20'000)) > 0;) out.append(buffer, 0, static_cast<std::size_t>(n));
+    for (int n; (n = SSL_read(ssl.get(), buffer.data(), 20'000)) > 0;)
+      out.append(buffer, 0, static_cast<std::size_t>(n));
     EXPECT_EQ(SSL_get_error(ssl.get(), -1), SSL_ERROR_WANT_READ);
     ERR_clear_error();
     return out;
@@ -53,10 +57,12 @@ TEST_P(Established, ReadsWhatThePeerSends) {
 TEST_P(Established, WritesTheRecordThatThePeerWaitsFor) {
   Loaded it(a_);
   EXPECT_EQ(write_taken(it.ssl.get()), a_.write_taken);
-  ASSERT_EQ(SSL_write(it.ssl.get(), a_.writes.data(), static_cast<int>(a_.writes.size())), static_cast<int>(a_.writes.size()));
+  ASSERT_EQ(SSL_write(it.ssl.get(), a_.writes.data(), static_cast<int>(a_.writes.size())),
+            static_cast<int>(a_.writes.size()));
   Bytes left = it.left();
   ASSERT_GE(left.size(), a_.leaves.size());
-  if (!SSL_CIPHER_is_aead(SSL_get_current_cipher(it.ssl.get()))) left.resize(a_.leaves.size());  // the rest has a random IV
+  if (!SSL_CIPHER_is_aead(SSL_get_current_cipher(it.ssl.get())))
+    left.resize(a_.leaves.size());  // the rest has a random IV
   EXPECT_EQ(left, a_.leaves);
 }
 
@@ -75,7 +81,9 @@ TEST_P(Established, AnswersAsItsModelDid) {
   }
   EXPECT_EQ(SSL_SESSION_get_time(SSL_get_session(ssl)), kSessionTime);
   Bytes exporter(32);
-  ASSERT_EQ(SSL_export_keying_material(ssl, exporter.data(), 32, kExporterLabel.data(), kExporterLabel.size(), nullptr, 0, 0), 1);
+  ASSERT_EQ(SSL_export_keying_material(ssl, exporter.data(), 32, kExporterLabel.data(),
+                                       kExporterLabel.size(), nullptr, 0, 0),
+            1);
   EXPECT_EQ(exporter, a_.exporter);
 }
 
@@ -98,7 +106,8 @@ TEST_P(BeforeHandshake, TheHandshakeGoesOn) {
     it.arrives(a_.arrives);
     EXPECT_EQ(SSL_do_handshake(it.ssl.get()), -1);
     EXPECT_EQ(SSL_get_error(it.ssl.get(), -1), SSL_ERROR_WANT_READ);
-    EXPECT_STREQ(SSL_get_servername(it.ssl.get(), TLSEXT_NAMETYPE_host_name), a_.server_name.c_str());
+    EXPECT_STREQ(SSL_get_servername(it.ssl.get(), TLSEXT_NAMETYPE_host_name),
+                 a_.server_name.c_str());
     const Bytes left = it.left();
     ASSERT_GT(left.size(), 6u);
     EXPECT_EQ(left[5], SSL3_MT_SERVER_HELLO);
@@ -106,7 +115,8 @@ TEST_P(BeforeHandshake, TheHandshakeGoesOn) {
     SslPtr peer(SSL_new(any_context()));
     SSL_set_accept_state(peer.get());
     SSL_set_fd(peer.get(), it.wire.get());
-    for (int i = 0; i < 5; ++i) SSL_do_handshake(it.ssl.get()), SSL_do_handshake(peer.get());
+    for (int i = 0; i < 5; ++i)
+      SSL_do_handshake(it.ssl.get()), SSL_do_handshake(peer.get());
     ERR_clear_error();
     Pair::transfer(it.ssl.get(), peer.get(), "hello");
   }
@@ -118,13 +128,19 @@ auto files_that(bool (*fit)(const KnownAnswer&)) {
   return testing::ValuesIn(out);
 }
 std::string name_of(const testing::TestParamInfo<std::filesystem::path>& info) {
-  std::string name = info.param.parent_path().filename().string() + "_" + info.param.stem().string();
-  std::ranges::replace_if(name, [](char c) { return c == '-' || c == '.'; }, '_');
+  std::string name =
+      info.param.parent_path().filename().string() + "_" + info.param.stem().string();
+  std::ranges::replace_if(
+      name, [](char c) { return c == '-' || c == '.'; }, '_');
   return name;
 }
-INSTANTIATE_TEST_SUITE_P(Images, Established, files_that([](const KnownAnswer& a) { return a.established; }), name_of);
-INSTANTIATE_TEST_SUITE_P(Images, BothEnds, files_that([](const KnownAnswer& a) { return !a.other_end.empty(); }), name_of);
-INSTANTIATE_TEST_SUITE_P(Images, BeforeHandshake, files_that([](const KnownAnswer& a) { return !a.established; }), name_of);
+INSTANTIATE_TEST_SUITE_P(Images, Established,
+                         files_that([](const KnownAnswer& a) { return a.established; }), name_of);
+INSTANTIATE_TEST_SUITE_P(Images, BothEnds,
+                         files_that([](const KnownAnswer& a) { return !a.other_end.empty(); }),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Images, BeforeHandshake,
+                         files_that([](const KnownAnswer& a) { return !a.established; }), name_of);
 
 }  // namespace
 }  // namespace sockmi::tls::test

@@ -25,8 +25,11 @@ TEST_P(Migration, ExportersAgreeWithThePeer) {
   for (int hop = 0; hop < 2; ++hop) {
     pair.hop();
     unsigned char ours[32], theirs[32];
-    ASSERT_EQ(SSL_export_keying_material(pair.mover.get(), ours, 32, "EXPORTER-x", 10, nullptr, 0, 0), 1);
-    ASSERT_EQ(SSL_export_keying_material(pair.peer.get(), theirs, 32, "EXPORTER-x", 10, nullptr, 0, 0), 1);
+    ASSERT_EQ(
+        SSL_export_keying_material(pair.mover.get(), ours, 32, "EXPORTER-x", 10, nullptr, 0, 0), 1);
+    ASSERT_EQ(
+        SSL_export_keying_material(pair.peer.get(), theirs, 32, "EXPORTER-x", 10, nullptr, 0, 0),
+        1);
     EXPECT_EQ(memcmp(ours, theirs, 32), 0);
   }
 }
@@ -81,7 +84,8 @@ TEST_P(Migration, ARecordCutAtAnyByteArrivesWhole) {
       ASSERT_EQ(SSL_read(pair.mover.get(), text, sizeof text), -1);
     }
     pair.hop();
-    ASSERT_EQ(::send(pair.peer_fd.get(), record + cut, static_cast<std::size_t>(size - cut), 0), size - cut);
+    ASSERT_EQ(::send(pair.peer_fd.get(), record + cut, static_cast<std::size_t>(size - cut), 0),
+              size - cut);
     ASSERT_EQ(SSL_read(pair.mover.get(), text, sizeof text), 18) << "cut at " << cut;
   }
 }
@@ -92,7 +96,8 @@ TEST_P(Migration, ABadImageLeavesTheSslFitForAHandshake) {
   const Secret image = *save(pair.mover.get());
   Pair other(GetParam());
   const Kind kind{GetParam().server, true};
-  for (std::size_t size = 0; size < image.size(); size += 7) EXPECT_EQ(load(ByteView(image).first(size), other.mover.get(), kind).error().code, EBADMSG);
+  for (std::size_t size = 0; size < image.size(); size += 7)
+    EXPECT_EQ(load(ByteView(image).first(size), other.mover.get(), kind).error().code, EBADMSG);
   for (std::size_t bit = 0; bit < image.size() * 8; bit += 5) {
     Secret flipped = image;
     flipped[bit / 8] ^= static_cast<std::uint8_t>(1 << bit % 8);

@@ -76,13 +76,15 @@ TEST(Refused, Dtls) {
   one = BIO_new_dgram(fds[0], BIO_NOCLOSE);
   other = BIO_new_dgram(fds[1], BIO_NOCLOSE);
   BIO_ADDR* any = BIO_ADDR_new();
-  for (BIO* bio : {one, other}) BIO_ctrl(bio, BIO_CTRL_DGRAM_SET_CONNECTED, 0, any);
+  for (BIO* bio : {one, other})
+    BIO_ctrl(bio, BIO_CTRL_DGRAM_SET_CONNECTED, 0, any);
   BIO_ADDR_free(any);
   SSL_set_bio(client.get(), one, one);
   SSL_set_bio(server.get(), other, other);
   SSL_set_mtu(client.get(), 1400);
   SSL_set_mtu(server.get(), 1400);
-  for (SSL* ssl : {client.get(), server.get()}) SSL_set_options(ssl, SSL_OP_NO_QUERY_MTU);
+  for (SSL* ssl : {client.get(), server.get()})
+    SSL_set_options(ssl, SSL_OP_NO_QUERY_MTU);
   SSL_set_connect_state(client.get());
   SSL_set_accept_state(server.get());
   for (int i = 0; i < 10; ++i)
@@ -108,7 +110,8 @@ TEST(Refused, AnAuthenticationAfterTheHandshake) {
   pair.talk("before");
   SSL* const server = pair.mover.get();
   ASSERT_TRUE(save(server));  // which does not begin one
-  SSL_set_verify(server, SSL_VERIFY_PEER | SSL_VERIFY_POST_HANDSHAKE, +[](int, X509_STORE_CTX*) { return 1; });
+  SSL_set_verify(
+      server, SSL_VERIFY_PEER | SSL_VERIFY_POST_HANDSHAKE, +[](int, X509_STORE_CTX*) { return 1; });
   ASSERT_EQ(SSL_verify_client_post_handshake(server), 1);
   ASSERT_EQ(SSL_do_handshake(server), 1);
   refused(server, EAGAIN, "authentication after the handshake");
@@ -129,9 +132,11 @@ TEST(Refused, AnAuthenticationAfterTheHandshake) {
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 TEST(Refused, Srp) {
   Pair pair({"", TLS1_2_VERSION, "SRP-AES-128-CBC-SHA", true});
-  SSL_CTX_set_srp_username_callback(pair.mover_ctx.get(), +[](SSL* ssl, int*, void*) -> int {
-    return SSL_set_srp_server_param_pw(ssl, "user", "password", "1024") == 1 ? SSL_ERROR_NONE : SSL3_AL_FATAL;
-  });
+  SSL_CTX_set_srp_username_callback(
+      pair.mover_ctx.get(), +[](SSL* ssl, int*, void*) -> int {
+        return SSL_set_srp_server_param_pw(ssl, "user", "password", "1024") == 1 ? SSL_ERROR_NONE
+                                                                                 : SSL3_AL_FATAL;
+      });
   pair.mover = pair.fresh();
   ASSERT_TRUE(set_fd(pair.mover.get(), pair.mover_fd.get()));
   char user[] = "user", password[] = "password";
@@ -157,7 +162,8 @@ TEST(Refused, AnImageThatTheContextDoesNotAllow) {
     }
     const auto image = save(pair.mover.get());
     ASSERT_TRUE(image);
-    const CtxPtr old = make_ctx(case_of("Tls12Aes128Server"), with_provider()), unseen = make_ctx(case_of("Tls13Aes128Server"), nullptr);
+    const CtxPtr old = make_ctx(case_of("Tls12Aes128Server"), with_provider()),
+                 unseen = make_ctx(case_of("Tls13Aes128Server"), nullptr);
     for (const CtxPtr* ctx : {&old, &unseen}) {
       SslPtr ssl = Pair::fresh_of(*ctx, true);
       const auto loaded = load(*image, ssl.get(), {true, true});

@@ -15,7 +15,9 @@
 #include "pair.h"
 
 // Frames of ended calls are not searched: they have to be on the stack, where a newer AddressSanitizer does not keep them.
-extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() { return "detect_stack_use_after_return=0"; }
+extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
+  return "detect_stack_use_after_return=0";
+}
 
 namespace sockmi::tls::test {
 namespace {
@@ -25,7 +27,8 @@ constexpr std::uint8_t kMask = 0xa5;  // so that a search does not find what it 
 // The first half of a secret, as the key log has it: enough to know it by.
 std::string masked(std::string_view hex) {
   std::string out;
-  for (std::size_t i = 0; i < 32; i += 2) out.push_back(static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16) ^ kMask));
+  for (std::size_t i = 0; i < 32; i += 2)
+    out.push_back(static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16) ^ kMask));
   return out;
 }
 std::map<std::string, std::string>& known_secrets() {
@@ -36,7 +39,8 @@ void log_key(const SSL*, const char* line) {
   std::istringstream words(line);
   std::string label, random, secret;
   words >> label >> random >> secret;
-  if (label == "CLIENT_TRAFFIC_SECRET_0" || label == "SERVER_TRAFFIC_SECRET_0" || label == "EXPORTER_SECRET" || label == "CLIENT_RANDOM")
+  if (label == "CLIENT_TRAFFIC_SECRET_0" || label == "SERVER_TRAFFIC_SECRET_0" ||
+      label == "EXPORTER_SECRET" || label == "CLIENT_RANDOM")
     known_secrets()[label == "CLIENT_RANDOM" ? "master secret" : label] = masked(secret);
 }
 
@@ -47,24 +51,31 @@ struct Found {
 // Below our frame the stack is dead: libssl does not wipe it, and the next call writes over it. What is searched, and for what, lies in one mapping that is left out of the search.
 class Search {
  public:
-  Search() : room_(static_cast<char*>(::mmap(nullptr, kRoom, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))), memory_(::open("/proc/self/mem", O_RDONLY)) {}
+  Search()
+      : room_(static_cast<char*>(
+            ::mmap(nullptr, kRoom, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))),
+        memory_(::open("/proc/self/mem", O_RDONLY)) {}
   Search(const Search&) = delete;
   ~Search() { ::munmap(room_, kRoom); }
 
   Found find(const std::string& masked) {
-    for (std::size_t i = 0; i < masked.size(); ++i) room_[i] = static_cast<char>(masked[i] ^ static_cast<char>(kMask));
+    for (std::size_t i = 0; i < masked.size(); ++i)
+      room_[i] = static_cast<char>(masked[i] ^ static_cast<char>(kMask));
     Found found;
     std::ifstream maps("/proc/self/smaps");
     unsigned long first = 0, last = 0, resident = 0;
     char mode[5] = "";
     for (std::string line; std::getline(maps, line);) {
-      if (line.find('-') < line.find(' ')) std::sscanf(line.c_str(), "%lx-%lx %4s", &first, &last, mode);
+      if (line.find('-') < line.find(' '))
+        std::sscanf(line.c_str(), "%lx-%lx %4s", &first, &last, mode);
       std::sscanf(line.c_str(), "Rss: %lu kB", &resident);
-      const bool ours = first == reinterpret_cast<unsigned long>(room_), sanitizers = last - first >= (1ul << 30);
+      const bool ours = first == reinterpret_cast<unsigned long>(room_),
+                 sanitizers = last - first >= (1ul << 30);
       const auto frame = reinterpret_cast<unsigned long>(__builtin_frame_address(0));
       if (first < frame && frame < last) first = frame;
       if (line.starts_with("VmFlags:") && mode[1] == 'w' && resident > 0 && !ours && !sanitizers)
-        (line.find(" dd") == std::string::npos ? found.open : found.locked) += count(first, last, masked.size());
+        (line.find(" dd") == std::string::npos ? found.open : found.locked) +=
+            count(first, last, masked.size());
     }
     return found;
   }
@@ -75,16 +86,23 @@ class Search {
     int seen = 0;
     char* const piece = room_ + 4096;
     for (unsigned long at = first; at < last; at += kPiece - size) {
-      const ssize_t got = ::pread(memory_.get(), piece, std::min<std::size_t>(kPiece, last - at), static_cast<off_t>(at));
+      const ssize_t got = ::pread(memory_.get(), piece, std::min<std::size_t>(kPiece, last - at),
+                                  static_cast<off_t>(at));
       if (got <= 0) break;
-      for (char* next = piece; (next = static_cast<char*>(::memmem(next, static_cast<std::size_t>(piece + got - next), room_, size))); ++next) ++seen;
+      for (char* next = piece;
+           (next = static_cast<char*>(
+                ::memmem(next, static_cast<std::size_t>(piece + got - next), room_, size)));
+           ++next)
+        ++seen;
     }
     return seen;
   }
   char* room_;
   unique_fd memory_;
 };
-Found find(const std::string& masked) { return Search().find(masked); }
+Found find(const std::string& masked) {
+  return Search().find(masked);
+}
 
 // A connection whose peer is another process: what is found here is ours.
 class Secrecy : public testing::TestWithParam<Case> {
@@ -114,7 +132,8 @@ class Secrecy : public testing::TestWithParam<Case> {
     char byte;
     ASSERT_EQ(SSL_read(pair_->mover.get(), &byte, 1), 1);
     ASSERT_FALSE(known_secrets().empty());
-    SSL_CTX_set_keylog_callback(pair_->mover_ctx.get(), nullptr);  // a rehearsal would be logged too
+    SSL_CTX_set_keylog_callback(pair_->mover_ctx.get(),
+                                nullptr);  // a rehearsal would be logged too
   }
   void TearDown() override {
     pair_->mover.reset();
@@ -128,13 +147,15 @@ class Secrecy : public testing::TestWithParam<Case> {
   void expect_nothing_left(const char* when) {
     for (const auto& [label, secret] : known_secrets()) {
       const Found now = find(secret);
-      EXPECT_EQ(now.locked + now.open, 0) << label << ": " << now.locked << " locked, " << now.open << " open, " << when;
+      EXPECT_EQ(now.locked + now.open, 0)
+          << label << ": " << now.locked << " locked, " << now.open << " open, " << when;
     }
   }
   std::unique_ptr<Pair> pair_;
   pid_t child_ = -1;
 };
-const Case kSearched[] = {case_of("Tls13Aes128Server"), case_of("Tls13Aes256Client"), case_of("Tls12Aes128Server"), case_of("Tls12ChaChaClient"),
+const Case kSearched[] = {case_of("Tls13Aes128Server"), case_of("Tls13Aes256Client"),
+                          case_of("Tls12Aes128Server"), case_of("Tls12ChaChaClient"),
                           case_of("Tls12CbcSha1Server")};
 INSTANTIATE_TEST_SUITE_P(Versions, Secrecy, testing::ValuesIn(kSearched), kName);
 
@@ -143,17 +164,23 @@ class SecrecyOfAStrictServer : public Secrecy {
   void prepare() override {
     Secrecy::prepare();
     SSL_CTX* const ctx = pair_->mover_ctx.get();
-    SSL_CTX_set_tlsext_servername_callback(ctx, +[](SSL*, int* alert, void*) -> int {
-      *alert = SSL_AD_UNRECOGNIZED_NAME;
-      return known_secrets().empty() ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
-    });
-    SSL_CTX_set_client_hello_cb(ctx, +[](SSL*, int* alert, void*) -> int {
-      *alert = SSL_AD_UNRECOGNIZED_NAME;
-      return known_secrets().empty() ? SSL_CLIENT_HELLO_SUCCESS : SSL_CLIENT_HELLO_ERROR;
-    }, nullptr);
+    SSL_CTX_set_tlsext_servername_callback(
+        ctx, +[](SSL*, int* alert, void*) -> int {
+          *alert = SSL_AD_UNRECOGNIZED_NAME;
+          return known_secrets().empty() ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+        });
+    SSL_CTX_set_client_hello_cb(
+        ctx,
+        +[](SSL*, int* alert, void*) -> int {
+          *alert = SSL_AD_UNRECOGNIZED_NAME;
+          return known_secrets().empty() ? SSL_CLIENT_HELLO_SUCCESS : SSL_CLIENT_HELLO_ERROR;
+        },
+        nullptr);
   }
 };
-INSTANTIATE_TEST_SUITE_P(Versions, SecrecyOfAStrictServer, testing::Values(case_of("Tls13Aes128Server"), case_of("Tls13Aes256Server"), case_of("Tls12Aes128Server")),
+INSTANTIATE_TEST_SUITE_P(Versions, SecrecyOfAStrictServer,
+                         testing::Values(case_of("Tls13Aes128Server"), case_of("Tls13Aes256Server"),
+                                         case_of("Tls12Aes128Server")),
                          kName);
 
 // Sessions are cached; TLS 1.3 gives tickets, too. (In TLS 1.2 libssl leaves in freed memory what it has packed into a ticket: the master secret.)
@@ -167,7 +194,8 @@ INSTANTIATE_TEST_SUITE_P(Versions, SecrecyWithACache, testing::ValuesIn(kSearche
 
 TEST_P(Secrecy, AnImageIsHeldInLockedMemoryOnly) {
   std::map<std::string, Found> before;
-  for (const auto& [label, secret] : known_secrets()) before[label] = find(secret);
+  for (const auto& [label, secret] : known_secrets())
+    before[label] = find(secret);
   const auto image = save(pair_->mover.get());
   ASSERT_TRUE(image);
   for (const auto& [label, secret] : known_secrets()) {

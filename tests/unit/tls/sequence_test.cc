@@ -1,9 +1,9 @@
 // Record numbers are carried whole: at the carry of each of their bytes, and beyond 2^32.
 #include "cases.h"
-#include "wire/flatbuffer.h"
-#include "wire/envelope.h"
-#include "wire/tls_generated.h"
 #include "pair.h"
+#include "wire/envelope.h"
+#include "wire/flatbuffer.h"
+#include "wire/tls_generated.h"
 
 namespace sockmi::tls::test {
 namespace {
@@ -35,14 +35,18 @@ TEST_P(Sequence, IsCarriedAtEachByte) {
     const std::uint64_t carry = (std::uint64_t{1} << 8 * byte) - 8;
     pair.mover = pair.fresh();
     pair.peer = Pair::fresh_of(pair.peer_ctx, !GetParam().server);
-    ASSERT_TRUE(load(moved_on(*ours, carry - records), pair.mover.get(), {GetParam().server, true}));
-    ASSERT_TRUE(load(moved_on(*theirs, carry - records), pair.peer.get(), {!GetParam().server, true}));
+    ASSERT_TRUE(
+        load(moved_on(*ours, carry - records), pair.mover.get(), {GetParam().server, true}));
+    ASSERT_TRUE(
+        load(moved_on(*theirs, carry - records), pair.peer.get(), {!GetParam().server, true}));
     ASSERT_TRUE(set_fd(pair.mover.get(), pair.mover_fd.get()));
     ASSERT_TRUE(set_fd(pair.peer.get(), pair.peer_fd.get()));
     records = carry;
-    for (int i = 0; i < 6; ++i) pair.talk("over the carry");
+    for (int i = 0; i < 6; ++i)
+      pair.talk("over the carry");
     pair.hop();
-    for (int i = 0; i < 6; ++i) pair.talk("and beyond");
+    for (int i = 0; i < 6; ++i)
+      pair.talk("and beyond");
   }
 }
 

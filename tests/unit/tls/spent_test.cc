@@ -24,14 +24,17 @@ TEST_P(Spent, EveryCallFailsAndNothingGoesOut) {
   EXPECT_LE(SSL_peek(ssl, bytes, 1), 0);
   EXPECT_EQ(SSL_pending(ssl), 0);
   EXPECT_LE(SSL_do_handshake(ssl), 0);
-  EXPECT_LE(SSL_export_keying_material(ssl, reinterpret_cast<unsigned char*>(bytes), 32, "EXPORTER-x", 10, nullptr, 0, 0), 0);
+  EXPECT_LE(SSL_export_keying_material(ssl, reinterpret_cast<unsigned char*>(bytes), 32,
+                                       "EXPORTER-x", 10, nullptr, 0, 0),
+            0);
   EXPECT_EQ(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED), 0);
   EXPECT_EQ(save(ssl).error().code, ESHUTDOWN);
   SSL_shutdown(ssl);
   pair.mover.reset();
   while (SSL_read(pair.peer.get(), bytes, sizeof bytes) > 0) {
   }
-  EXPECT_EQ(::recv(pair.peer_fd.get(), bytes, sizeof bytes, MSG_DONTWAIT), -1) << "something went out";
+  EXPECT_EQ(::recv(pair.peer_fd.get(), bytes, sizeof bytes, MSG_DONTWAIT), -1)
+      << "something went out";
   ERR_clear_error();
 }
 
@@ -54,7 +57,9 @@ TEST_P(Spent, AnSslInDoubtStandsStillWhileItsSocketIsFrozen) {
   pair.handshake();
   read_all(pair.peer.get());
   read_all(pair.mover.get());
-  const auto mark = [&](std::uint32_t value) { return ::setsockopt(pair.mover_fd.get(), SOL_SOCKET, SO_MARK, &value, sizeof value) == 0; };
+  const auto mark = [&](std::uint32_t value) {
+    return ::setsockopt(pair.mover_fd.get(), SOL_SOCKET, SO_MARK, &value, sizeof value) == 0;
+  };
   if (!mark(kFreezeMark)) GTEST_SKIP() << "wants CAP_NET_ADMIN";
   SSL* ssl = pair.mover.get();
   doubt(ssl);
@@ -66,9 +71,11 @@ TEST_P(Spent, AnSslInDoubtStandsStillWhileItsSocketIsFrozen) {
   };
   char byte;
   expect_frozen(SSL_read(ssl, &byte, 1));
-  EXPECT_EQ(::recv(pair.mover_fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT), 1) << "something was read";
+  EXPECT_EQ(::recv(pair.mover_fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT), 1)
+      << "something was read";
   expect_frozen(SSL_write(ssl, "y", 1));
-  EXPECT_EQ(::recv(pair.peer_fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT), -1) << "something was written";
+  EXPECT_EQ(::recv(pair.peer_fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT), -1)
+      << "something was written";
   ASSERT_TRUE(mark(0));
   EXPECT_EQ(read_all(ssl), "x");
   EXPECT_EQ(SSL_write(ssl, "y", 1), 1);

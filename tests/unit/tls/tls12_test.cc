@@ -9,7 +9,8 @@ namespace sockmi::tls::test {
 namespace {
 
 TEST(Tls12, NoExplicitNonceIsUsedTwice) {
-  for (const char* name : {"Tls12Aes128Server", "Tls12Aes256Client", "Tls12CcmServer", "Tls12Ccm8Client"}) {
+  for (const char* name :
+       {"Tls12Aes128Server", "Tls12Aes256Client", "Tls12CcmServer", "Tls12Ccm8Client"}) {
     Pair pair(case_of(name));
     pair.handshake();
     pair.talk("some were used");
@@ -21,7 +22,9 @@ TEST(Tls12, NoExplicitNonceIsUsedTwice) {
     for (int hop = 0; hop < 4; ++hop) {
       pair.hop();
       Tap tap(pair.mover.get());
-      for (int i = 0; i < 3; ++i) EXPECT_TRUE(nonces.insert(tap.record(pair.mover.get(), "x").substr(5, 8)).second) << name << ' ' << hop << ' ' << i;
+      for (int i = 0; i < 3; ++i)
+        EXPECT_TRUE(nonces.insert(tap.record(pair.mover.get(), "x").substr(5, 8)).second)
+            << name << ' ' << hop << ' ' << i;
     }
   }
 }
@@ -69,7 +72,8 @@ TEST(Tls12, AServerWithoutLookupInOpenSslsCache) {
   for (const Case& c : kFamilies) {
     if (c.version != TLS1_2_VERSION || !c.server) continue;
     Pair pair(c);
-    SSL_CTX_set_session_cache_mode(pair.mover_ctx.get(), SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_set_session_cache_mode(pair.mover_ctx.get(),
+                                   SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
     pair.handshake();
     for (int hop = 0; hop < 3; ++hop) {
       pair.hop();
@@ -77,8 +81,12 @@ TEST(Tls12, AServerWithoutLookupInOpenSslsCache) {
       EXPECT_STREQ(SSL_get_cipher_name(pair.mover.get()), c.suite);
       EXPECT_STREQ(SSL_get_servername(pair.mover.get(), TLSEXT_NAMETYPE_host_name), "server.test");
       unsigned char ours[32], theirs[32];
-      ASSERT_EQ(SSL_export_keying_material(pair.mover.get(), ours, 32, "EXPORTER-x", 10, nullptr, 0, 0), 1);
-      ASSERT_EQ(SSL_export_keying_material(pair.peer.get(), theirs, 32, "EXPORTER-x", 10, nullptr, 0, 0), 1);
+      ASSERT_EQ(
+          SSL_export_keying_material(pair.mover.get(), ours, 32, "EXPORTER-x", 10, nullptr, 0, 0),
+          1);
+      ASSERT_EQ(
+          SSL_export_keying_material(pair.peer.get(), theirs, 32, "EXPORTER-x", 10, nullptr, 0, 0),
+          1);
       EXPECT_EQ(std::memcmp(ours, theirs, 32), 0);
     }
     EXPECT_EQ(SSL_CTX_sess_number(pair.mover_ctx.get()), 0);
@@ -87,12 +95,14 @@ TEST(Tls12, AServerWithoutLookupInOpenSslsCache) {
 
 // The server asks, the client begins: its Finished of the first handshake has to be the real one (RFC 5746).
 TEST(Tls12, RenegotiationAfterAMove) {
-  for (const char* name : {"Tls12Aes128Client", "Tls12CbcSha384Client", "Tls12ChaChaClient", "Tls12MacFirstSha1Client", "Tls12Aes128Server", "Tls12CbcSha1Server"}) {
+  for (const char* name : {"Tls12Aes128Client", "Tls12CbcSha384Client", "Tls12ChaChaClient",
+                           "Tls12MacFirstSha1Client", "Tls12Aes128Server", "Tls12CbcSha1Server"}) {
     Pair pair(case_of(name));
     pair.handshake();
     pair.hop();
     ASSERT_EQ(SSL_renegotiate(pair.server()), 1);
-    EXPECT_EQ(pair.c.server ? save(pair.mover.get()).error().code : ENOTSUP, ENOTSUP) << "under way";
+    EXPECT_EQ(pair.c.server ? save(pair.mover.get()).error().code : ENOTSUP, ENOTSUP)
+        << "under way";
     char byte;
     for (int i = 0; i < 10; ++i) {
       SSL_do_handshake(pair.server());

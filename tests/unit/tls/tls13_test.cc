@@ -6,7 +6,10 @@ namespace sockmi::tls::test {
 namespace {
 
 class Tls13 : public testing::TestWithParam<Case> {};
-INSTANTIATE_TEST_SUITE_P(Roles, Tls13, testing::Values(case_of("Tls13Aes128Server"), case_of("Tls13Aes256Client"), case_of("Tls13ChaChaServer"), case_of("Tls13ChaChaClient")),
+INSTANTIATE_TEST_SUITE_P(Roles, Tls13,
+                         testing::Values(case_of("Tls13Aes128Server"), case_of("Tls13Aes256Client"),
+                                         case_of("Tls13ChaChaServer"),
+                                         case_of("Tls13ChaChaClient")),
                          kName);
 
 TEST_P(Tls13, KeyUpdatesBeforeAndAfterAMove) {
@@ -15,7 +18,8 @@ TEST_P(Tls13, KeyUpdatesBeforeAndAfterAMove) {
   for (int hop = 0; hop < 4; ++hop) {
     SSL_key_update(pair.peer.get(), SSL_KEY_UPDATE_REQUESTED);
     pair.talk("the peer updates");
-    SSL_key_update(pair.mover.get(), hop % 2 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED);
+    SSL_key_update(pair.mover.get(),
+                   hop % 2 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED);
     pair.talk("we update");
     pair.hop();
     pair.talk("moved");
@@ -72,7 +76,8 @@ TEST_P(Tls13, WhatThePeerRequestedIsSentElsewhere) {
   pair.hop();
   Tap tap(pair.mover.get());
   const std::string wire = tap.record(pair.mover.get(), "y");
-  const std::size_t first = 5 + (static_cast<unsigned char>(wire[3]) << 8 | static_cast<unsigned char>(wire[4]));
+  const std::size_t first =
+      5 + (static_cast<unsigned char>(wire[3]) << 8 | static_cast<unsigned char>(wire[4]));
   EXPECT_GT(wire.size(), first) << "the KeyUpdate goes before";
   put(pair.mover_fd, wire);
   EXPECT_EQ(read_all(pair.peer.get()), "y");
@@ -101,8 +106,12 @@ TEST_P(Tls13, ChannelBindingByExporter) {
   pair.handshake();
   for (int hop = 0; hop < 3; ++hop) {
     unsigned char ours[32], theirs[32];  // RFC 9266
-    ASSERT_EQ(SSL_export_keying_material(pair.mover.get(), ours, 32, "EXPORTER-Channel-Binding", 24, nullptr, 0, 1), 1);
-    ASSERT_EQ(SSL_export_keying_material(pair.peer.get(), theirs, 32, "EXPORTER-Channel-Binding", 24, nullptr, 0, 1), 1);
+    ASSERT_EQ(SSL_export_keying_material(pair.mover.get(), ours, 32, "EXPORTER-Channel-Binding", 24,
+                                         nullptr, 0, 1),
+              1);
+    ASSERT_EQ(SSL_export_keying_material(pair.peer.get(), theirs, 32, "EXPORTER-Channel-Binding",
+                                         24, nullptr, 0, 1),
+              1);
     EXPECT_EQ(std::memcmp(ours, theirs, 32), 0);
     pair.hop();
   }
@@ -141,7 +150,8 @@ void collect_tickets(SSL_CTX* ctx) {
   });
 }
 void drop_tickets() {
-  for (SSL_SESSION* each : tickets()) SSL_SESSION_free(each);
+  for (SSL_SESSION* each : tickets())
+    SSL_SESSION_free(each);
   tickets().clear();
 }
 
@@ -150,13 +160,15 @@ void resumes(const Pair& pair, SSL_SESSION* ticket) {
   int fds[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
   const unique_fd one(fds[0]), other(fds[1]);
-  SslPtr client = Pair::fresh_of(pair.c.server ? pair.peer_ctx : pair.mover_ctx, false), server = Pair::fresh_of(pair.c.server ? pair.mover_ctx : pair.peer_ctx, true);
+  SslPtr client = Pair::fresh_of(pair.c.server ? pair.peer_ctx : pair.mover_ctx, false),
+         server = Pair::fresh_of(pair.c.server ? pair.mover_ctx : pair.peer_ctx, true);
   SSL_set_fd(client.get(), fds[0]);
   SSL_set_fd(server.get(), fds[1]);
   SSL_set_session(client.get(), ticket);
   SSL_set_alpn_protos(client.get(), reinterpret_cast<const unsigned char*>("\x02h2"), 3);
   SSL_set_tlsext_host_name(client.get(), "server.test");
-  for (int i = 0; i < 10 && !(SSL_is_init_finished(client.get()) && SSL_is_init_finished(server.get())); ++i) {
+  for (int i = 0;
+       i < 10 && !(SSL_is_init_finished(client.get()) && SSL_is_init_finished(server.get())); ++i) {
     SSL_do_handshake(client.get());
     SSL_do_handshake(server.get());
   }
@@ -180,7 +192,8 @@ TEST_P(Tls13, TicketsOfBeforeAndAfterAMoveResume) {
     pair.talk("another ticket");
     EXPECT_EQ(tickets().size(), before + 1 + static_cast<std::size_t>(hop));
   }
-  for (SSL_SESSION* each : tickets()) resumes(pair, each);
+  for (SSL_SESSION* each : tickets())
+    resumes(pair, each);
   drop_tickets();
 }
 
@@ -194,7 +207,8 @@ TEST_P(Tls13, ATicketInFlightIsReadElsewhere) {
   pair.talk("the client reads its tickets");
   EXPECT_GE(tickets().size(), before);
   ASSERT_GT(tickets().size(), 0u);
-  for (SSL_SESSION* each : tickets()) resumes(pair, each);
+  for (SSL_SESSION* each : tickets())
+    resumes(pair, each);
   drop_tickets();
 }
 
@@ -207,8 +221,10 @@ TEST_P(Tls13, AResumedConnectionMovesToo) {
   ASSERT_GT(tickets().size(), 0u);
   Pair pair(GetParam());
   // The server's ticket keys are its context's.
-  (pair.c.server ? pair.mover_ctx : pair.peer_ctx).swap(pair.c.server ? first.mover_ctx : first.peer_ctx);
-  (pair.c.server ? pair.mover : pair.peer) = Pair::fresh_of(pair.c.server ? pair.mover_ctx : pair.peer_ctx, true);
+  (pair.c.server ? pair.mover_ctx : pair.peer_ctx)
+      .swap(pair.c.server ? first.mover_ctx : first.peer_ctx);
+  (pair.c.server ? pair.mover : pair.peer) =
+      Pair::fresh_of(pair.c.server ? pair.mover_ctx : pair.peer_ctx, true);
   if (pair.c.server) {
     ASSERT_TRUE(set_fd(pair.mover.get(), pair.mover_fd.get()));
   } else {

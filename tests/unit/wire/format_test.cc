@@ -7,8 +7,8 @@
 #include <gtest/gtest.h>
 
 #include "wire/control_messages.h"
-#include "wire/flatbuffer.h"
 #include "wire/envelope.h"
+#include "wire/flatbuffer.h"
 #include "wire/tls_generated.h"
 
 namespace sockmi::wire {
@@ -29,7 +29,8 @@ Fields find(const char* path, const char* pattern) {
 
 TEST(Format, EveryFieldIsDocumentedAndEveryDocumentedFieldIsThere) {
   const Fields schema = find("src/wire/tls.fbs", "  %63[a-z0-9_]:%63[^;(];");
-  EXPECT_EQ(schema.size(), TlsTypeTable()->num_elems + CertificateTypeTable()->num_elems) << "a field that this test's pattern does not find";
+  EXPECT_EQ(schema.size(), TlsTypeTable()->num_elems + CertificateTypeTable()->num_elems)
+      << "a field that this test's pattern does not find";
   EXPECT_EQ(find("docs/image-format.md", "| `%63[a-z0-9_]` | `%63[^`]`"), schema);
 }
 
@@ -43,7 +44,8 @@ TEST(Format, TheDocumentNamesTheNumbersOfTheEnvelope) {
 Secret image_with(bool tls, bool certificate) {
   WipingBuilder builder;
   const auto add_unknown = [&](const flatbuffers::TypeTable& type) {
-    builder.AddElement<std::uint8_t>(flatbuffers::FieldIndexToOffset(static_cast<flatbuffers::voffset_t>(type.num_elems)), 1, 0);
+    builder.AddElement<std::uint8_t>(
+        flatbuffers::FieldIndexToOffset(static_cast<flatbuffers::voffset_t>(type.num_elems)), 1, 0);
   };
   const auto der = builder.CreateVector(std::vector<std::uint8_t>{1, 2, 3});
   const auto one = builder.StartTable();
@@ -73,7 +75,11 @@ TEST(Format, AnEndpointWithUnknownFieldsIsRefused) {
     const auto tcp_start = builder.StartTable();
     builder.AddOffset(Tcp::VT_LOCAL_IP, ip);
     builder.AddOffset(Tcp::VT_REMOTE_IP, ip);
-    if (unknown) builder.AddElement<std::uint8_t>(flatbuffers::FieldIndexToOffset(static_cast<flatbuffers::voffset_t>(TcpTypeTable()->num_elems)), 1, 0);
+    if (unknown)
+      builder.AddElement<std::uint8_t>(
+          flatbuffers::FieldIndexToOffset(
+              static_cast<flatbuffers::voffset_t>(TcpTypeTable()->num_elems)),
+          1, 0);
     const flatbuffers::Offset<Tcp> tcp(builder.EndTable(tcp_start));
     builder.Finish(CreateEndpointImage(builder, text, text, 0x40, tcp, 0, 0, text, text));
     const Secret bytes = builder.take();

@@ -1,8 +1,8 @@
 #include <gtest/gtest.h>
 
 #include "wire/control_messages.h"
-#include "wire/flatbuffer.h"
 #include "wire/envelope.h"
+#include "wire/flatbuffer.h"
 
 namespace sockmi::wire {
 namespace {
@@ -68,9 +68,11 @@ TEST(Endpoint, DamageIsReadOrRefusedCleanly) {
     const auto message = read<Message>(bytes);
     const auto* prepare = message ? (*message)->request_as_Prepare() : nullptr;
     if (prepare && prepare->endpoints())
-      for (const auto* departing : *prepare->endpoints()) (void)read_endpoint(departing->endpoint());
+      for (const auto* departing : *prepare->endpoints())
+        (void)read_endpoint(departing->endpoint());
   };
-  for (std::size_t size = 0; size < good.size(); ++size) try_it(Secret(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(size)));
+  for (std::size_t size = 0; size < good.size(); ++size)
+    try_it(Secret(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(size)));
   for (std::size_t bit = 0; bit < 8 * good.size(); ++bit) {
     Secret bytes = good;
     bytes[bit / 8] ^= static_cast<std::uint8_t>(1u << bit % 8);
@@ -83,7 +85,11 @@ TEST(Endpoint, MissingPartsAreRefused) {
   Endpoint odd = example();
   odd.tcp.remote_ip = {10, 0, 0};
   const Secret bytes = packed(odd);
-  EXPECT_EQ(read_endpoint((*read<Message>(bytes))->request_as_Prepare()->endpoints()->Get(0)->endpoint()).error().code, EINVAL);
+  EXPECT_EQ(
+      read_endpoint((*read<Message>(bytes))->request_as_Prepare()->endpoints()->Get(0)->endpoint())
+          .error()
+          .code,
+      EINVAL);
 }
 
 TEST(Commit, CarriesWhatCameLate) {
@@ -126,7 +132,8 @@ TEST(Message, AheadHasBytesOfAnEndpoint) {
 }
 
 TEST(Answer, HasAVerdictForEach) {
-  const Secret bytes = pack_answer(std::vector<Result<>>{{}, fail(ENOBUFS, "full")}, std::chrono::microseconds(7));
+  const Secret bytes =
+      pack_answer(std::vector<Result<>>{{}, fail(ENOBUFS, "full")}, std::chrono::microseconds(7));
   const auto verdicts = read_verdicts(bytes, 2);
   ASSERT_TRUE(verdicts);
   EXPECT_TRUE((*verdicts)[0]);
@@ -148,7 +155,8 @@ TEST(Seal, OpensOnlyWhatItClosed) {
   EXPECT_EQ(unseal(kTlsKind, kTlsVersion, sealed), body);
   EXPECT_EQ(unseal(kTlsKind, kTlsVersion + 1, sealed).error().code, ENOTSUP);
   EXPECT_FALSE(unseal(kTlsKind + 1, kTlsVersion, sealed));
-  for (std::size_t size = 0; size < sealed.size(); ++size) EXPECT_EQ(unseal(kTlsKind, kTlsVersion, ByteView(sealed).first(size)).error().code, EBADMSG);
+  for (std::size_t size = 0; size < sealed.size(); ++size)
+    EXPECT_EQ(unseal(kTlsKind, kTlsVersion, ByteView(sealed).first(size)).error().code, EBADMSG);
   Secret longer = sealed;
   longer.push_back(0);
   EXPECT_EQ(unseal(kTlsKind, kTlsVersion, longer).error().code, EBADMSG);
