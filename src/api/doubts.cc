@@ -5,7 +5,10 @@
 
 namespace sockmi::api {
 
-asio::awaitable<Result<Response>> get_doubts(daemon::Daemon& broker, Session&, Request&) {
+// For root only: whose endpoints they are is not recorded.
+asio::awaitable<Result<Response>> get_doubts(daemon::Daemon& broker, Session&, Request& request) {
+  if (!request.user.is_root())
+    co_return fail(EACCES, "user {} may not see what is in doubt", request.user.uid);
   nlohmann::json out = nlohmann::json::array();
   for (const auto& [id, doubt] : broker.world().doubts.all()) {
     const auto since = doubt.since.time_since_epoch();

@@ -84,6 +84,13 @@ def test_nobody_orders_the_applications_of_others_to_export(lab):
     root.kill()
 
 
+def test_nobody_sees_what_is_in_doubt(lab):
+    lab.start_daemon(lab.hostA)
+    status, answer = as_nobody(lab.hostA, "GET", "/v1/doubt")
+    expect(status == 403, lambda: f"{status} {answer}")
+    expect(lab.hostA.api("/v1/doubt")["doubts"] == [], "root does not see it")
+
+
 def test_nobody_answers_for_others(lab):
     lab.start_daemon(lab.hostA)
     root = subscribe(lab.hostA, wrap=(), name="root's application")

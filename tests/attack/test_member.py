@@ -1,5 +1,7 @@
 """What a host with a valid certificate can do to others: no more than docs/operation.md says."""
 import errno
+import pathlib
+import re
 import socket
 import time
 
@@ -9,7 +11,8 @@ from member import Member, alive, reserve
 from namespace import within
 from socket_app import Connection, start
 
-TYPES = range(1, 12)  # of image::Request
+SCHEMA = (pathlib.Path(__file__).resolve().parents[2] / "src/wire/control.fbs").read_text()
+TYPES = range(1, 1 + len(re.search(r"union Request \{([^}]*)\}", SCHEMA)[1].split(",")))
 
 
 def test_a_message_without_a_request_is_refused(lab):
