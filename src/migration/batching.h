@@ -4,8 +4,8 @@
 // The endpoints of one part are frozen together until the last one is transferred. Small
 // endpoints gain by that, because most of a migration's cost is per batch. Long queues
 // would keep the other endpoints waiting, and a message has a maximum size. So the parts
-// move one after the other. Each freezes at most kMaxFrozenBytesPerBatch bytes (about 2 ms per MiB),
-// or one endpoint.
+// move one after the other. Each freezes at most kMaxFrozenBytesPerBatch bytes (about
+// 2 ms per MiB), or one endpoint.
 #pragma once
 
 #include <vector>

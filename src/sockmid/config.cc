@@ -58,9 +58,21 @@ constexpr std::int64_t kHour = 3'600'000;
 
 const std::map<std::string, Setter>& setters() {
   static const std::map<std::string, Setter> table = {
-      {"socket", text([](Config& c, const std::string& v) -> Result<> { c.socket = v; return {}; })},
-      {"identity", text([](Config& c, const std::string& v) -> Result<> { c.identity = v; return {}; })},
-      {"state", text([](Config& c, const std::string& v) -> Result<> { c.broker.state_folder = v; return {}; })},
+      {"socket",
+       text([](Config& c, const std::string& v) -> Result<> {
+         c.socket = v;
+         return {};
+       })},
+      {"identity",
+       text([](Config& c, const std::string& v) -> Result<> {
+         c.identity = v;
+         return {};
+       })},
+      {"state",
+       text([](Config& c, const std::string& v) -> Result<> {
+         c.broker.state_folder = v;
+         return {};
+       })},
       {"address", text([](Config& c, const std::string& v) -> Result<> {
          TRY_LET(ip, IpAddress::parse(v));
          c.broker.settings.address = ip;
@@ -77,10 +89,15 @@ const std::map<std::string, Setter>& setters() {
          c.broker.negotiation.group = group;
          return {};
        })},
-      {"negotiation.timeout_ms", number(10, 60'000, [](Config& c, std::int64_t v) { c.broker.negotiation.timeout = milliseconds(v); })},
+      {"negotiation.timeout_ms",
+       number(10, 60'000, [](Config& c, std::int64_t v) {
+         c.broker.negotiation.timeout = milliseconds(v);
+       })},
       {"negotiation.preference", text([](Config& c, const std::string& v) -> Result<> {
          static const std::map<std::string, cluster::Preference> names = {
-             {"first", cluster::Preference::first}, {"ready-first", cluster::Preference::ready_first}, {"least-loaded", cluster::Preference::least_loaded}};
+             {"first", cluster::Preference::first},
+             {"ready-first", cluster::Preference::ready_first},
+             {"least-loaded", cluster::Preference::least_loaded}};
          const auto it = names.find(v);
          if (it == names.end()) return fail(EINVAL, "wants first, ready-first or least-loaded");
          c.broker.negotiation.preference = it->second;
@@ -94,12 +111,30 @@ const std::map<std::string, Setter>& setters() {
          }
          return {};
        }},
-      {"transfer.port", number(1, 65535, [](Config& c, std::int64_t v) { c.broker.settings.line_port = static_cast<std::uint16_t>(v); })},
-      {"import.max_bound", number(0, 1 << 20, [](Config& c, std::int64_t v) { c.broker.maxima.bound = static_cast<std::size_t>(v); })},
-      {"import.max_listening", number(0, 1 << 20, [](Config& c, std::int64_t v) { c.broker.maxima.listening = static_cast<std::size_t>(v); })},
-      {"import.max_connected", number(0, 1 << 24, [](Config& c, std::int64_t v) { c.broker.maxima.connected = static_cast<std::size_t>(v); })},
-      {"import.wait_ms", number(10, 24 * kHour, [](Config& c, std::int64_t v) { c.broker.settings.wait = milliseconds(v); })},
-      {"import.require_importer", yes_no([](Config& c, bool v) { c.broker.settings.require_importer = v; })},
+      {"transfer.port",
+       number(1, 65535, [](Config& c, std::int64_t v) {
+         c.broker.settings.line_port = static_cast<std::uint16_t>(v);
+       })},
+      {"import.max_bound",
+       number(0, 1 << 20, [](Config& c, std::int64_t v) {
+         c.broker.maxima.bound = static_cast<std::size_t>(v);
+       })},
+      {"import.max_listening",
+       number(0, 1 << 20, [](Config& c, std::int64_t v) {
+         c.broker.maxima.listening = static_cast<std::size_t>(v);
+       })},
+      {"import.max_connected",
+       number(0, 1 << 24, [](Config& c, std::int64_t v) {
+         c.broker.maxima.connected = static_cast<std::size_t>(v);
+       })},
+      {"import.wait_ms",
+       number(10, 24 * kHour, [](Config& c, std::int64_t v) {
+         c.broker.settings.wait = milliseconds(v);
+       })},
+      {"import.require_importer",
+       yes_no([](Config& c, bool v) {
+         c.broker.settings.require_importer = v;
+       })},
       {"takeover.addresses", [](Config& c, const toml::node& node) -> Result<> {
          TRY_LET(list, strings(node));
          for (const auto& each : list) {
@@ -108,9 +143,18 @@ const std::map<std::string, Setter>& setters() {
          }
          return {};
        }},
-      {"steer.freeze_timeout_ms", number(1500, 60'000, [](Config& c, std::int64_t v) { c.broker.settings.freeze_timeout = milliseconds(v); })},
-      {"steer.believe_holders", yes_no([](Config& c, bool v) { c.broker.settings.believe_holders = v; })},
-      {"steer.linger_ms", number(0, kHour, [](Config& c, std::int64_t v) { c.broker.settings.linger = milliseconds(v); })},
+      {"steer.freeze_timeout_ms",
+       number(1500, 60'000, [](Config& c, std::int64_t v) {
+         c.broker.settings.freeze_timeout = milliseconds(v);
+       })},
+      {"steer.believe_holders",
+       yes_no([](Config& c, bool v) {
+         c.broker.settings.believe_holders = v;
+       })},
+      {"steer.linger_ms",
+       number(0, kHour, [](Config& c, std::int64_t v) {
+         c.broker.settings.linger = milliseconds(v);
+       })},
   };
   return table;
 }

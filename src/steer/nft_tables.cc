@@ -141,7 +141,8 @@ std::string netdev_table(const std::vector<Segment>& segments) {
     meta protocol ip meta l4proto tcp goto tcp4
     meta protocol ip6 meta l4proto tcp goto tcp6
     icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} goto icmp4
-    icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} goto icmp6
+    icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded,
+      parameter-problem }} goto icmp6
   }})",
                             segment.index, segment.interface);
   return fmt::format("table netdev sockmi {{{}{}{}\n}}\n", at_home('4', segments),
@@ -170,7 +171,8 @@ std::string inet_table() {
     ip daddr set ip daddr . tcp dport map @readdressports4
     ip6 daddr set ip6 daddr . tcp dport map @readdressports6
     icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} jump quoted4
-    icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} jump quoted6
+    icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded,
+      parameter-problem }} jump quoted6
     meta mark {coming:#x} socket mark {freeze:#x} accept
     meta mark {coming:#x} drop
     tcp flags & (fin | syn | rst | ack) == syn ip daddr . tcp dport @held4 drop

@@ -1,5 +1,5 @@
-// The word that nothing more was done to any of these sockets: one message for many of them. What was done to one is said of that one alone (pack_rest()
-// of endpoint.h).
+// The LateWrite message for sockets to which nothing more was done: one message for many of
+// them. For a socket to which something was done, see pack_rest() in control_messages.h.
 #pragma once
 
 #include "wire/control_messages.h"
