@@ -228,11 +228,14 @@ asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress a
     // Handshakes complete and closing connections end, without a notification.
     co_await sleep_for(pause);
   }
-  CO_TRY(co_await send_commit(here, to));
+  CO_TRY(co_await hand_over_address(here, to));
   co_return outcome;
 }
 
-asio::awaitable<Result<>> Takeovers::send_commit(HostAddress address, cluster::PeerInfo to) {
+asio::awaitable<Result<>> Takeovers::hand_over_address(HostAddress address, cluster::PeerInfo to) {
+  // Until then, an answer to a probe may come from the kernel of a host whose daemon is dead,
+  // and which loses the address when the Hold expires.
+  const auto hold_ends = Clock::now() + kHoldReplyTimeout + kHoldLifetime;
   auto held = co_await say(to, wire::TakeOverStep::Hold, address);
   if (held) held = fault::point("takeover-remove");
   const auto taken = taken_over_.extract(address.ip);  // put_back() does not add it again now
@@ -246,7 +249,8 @@ asio::awaitable<Result<>> Takeovers::send_commit(HostAddress address, cluster::P
   // *Decided.* The connections live there, and the address is removed from here.
   Result<> kept;
   bool elsewhere = false;
-  for (const auto doubt = Clock::now() + kInDoubtAfter; !elsewhere;) {
+  const auto doubt = Clock::now() + kInDoubtAfter;
+  for (bool final = false; !final;) {
     kept = fault::point("takeover-keep");
     if (kept) kept = co_await say(to, wire::TakeOverStep::Keep, address);
     if (kept) break;
@@ -257,9 +261,10 @@ asio::awaitable<Result<>> Takeovers::send_commit(HostAddress address, cluster::P
     log::warn("event=takeover_doubt address={} host={} error=\"{}\"", to_string(address.ip),
               to.host, to_string(kept.error()));
     if (Clock::now() > doubt) {
+      const bool held_by_daemon = Clock::now() > hold_ends;
       const auto heard = co_await answered(address);
-      if (heard && !*heard) break;
       elsewhere = heard && *heard;
+      final = heard && (!elsewhere || held_by_daemon);
     }
     co_await sleep_for(milliseconds(200));
   }

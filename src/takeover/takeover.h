@@ -15,7 +15,8 @@
 //
 // The outcome is in doubt if one of the two does not answer after Hold. Then neither host
 // guesses: it probes the link (ARP) for another host that still has the address. A host
-// that gets no answer keeps the address.
+// that gets no answer keeps the address. The old host relies on an answer only after the
+// Hold has expired: before, it may come from the kernel of a host whose daemon is dead.
 //
 // Alternatives considered:
 // - Add the address to the new host only after it is removed from the old one. Then no
@@ -86,7 +87,7 @@ class Takeovers {
                                 const net::HostAddress& address);
   asio::awaitable<Result<TakeoverOutcome>> move_connections(IpAddress address, cluster::PeerInfo to,
                                                             bool force);
-  asio::awaitable<Result<>> send_commit(net::HostAddress address, cluster::PeerInfo to);
+  asio::awaitable<Result<>> hand_over_address(net::HostAddress address, cluster::PeerInfo to);
 
   World& world_;
   ExportRequests& requests_;

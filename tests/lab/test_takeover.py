@@ -308,6 +308,19 @@ def test_the_old_holder_takes_it_back_from_a_host_that_died(lab):
     lab.hostB.run(lab.sockmictl, "flush")
 
 
+def test_the_old_holder_takes_it_back_from_a_host_whose_daemon_died(lab):
+    """The kernel of that host answers for the address until the Hold expires."""
+    start(lab)
+    lab.hostA.arm("takeover-keep", 1000)
+    asked = lab.hostA.popen(lab.sockmictl, "takeover", SERVICE, "--to", "hostB")
+    wait_until(lambda: holders(lab) == ["hostB"], "hostB holds it, hostA does not")
+    lab.hostB.daemon.kill()
+    expect(asked.wait(90) == 1, asked.tail())
+    expect(holders(lab) == ["hostA"], holders(lab))
+    expect("hostA" in who_answers(lab), "hostA does not answer")
+    lab.hostB.run(lab.sockmictl, "flush")
+
+
 def test_new_clients_come_all_the_time(lab):
     start(lab)
     lab.file("f", CONTENT[:100_000])
