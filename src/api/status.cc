@@ -57,8 +57,12 @@ json connection(const FourTuple& tuple, const std::string& service, const char* 
 
 }  // namespace
 
+// One import list: of bound, listening or connected endpoints.
+json import_list(const daemon::ImportQueue& queue, std::uint8_t state, std::size_t max) {
+  return {{"used", queue.used(state)}, {"ready", queue.ready(state)}, {"max", max}};
+}
+
 asio::awaitable<Result<Response>> get_status(daemon::Daemon& broker, Session&, Request&) {
-  static const auto started = daemon::Clock::now();
   const auto& world = broker.world();
   const auto& maxima = world.lists.maxima();
   const auto& count = world.counters;
@@ -74,52 +78,50 @@ asio::awaitable<Result<Response>> get_status(daemon::Daemon& broker, Session&, R
   auto warnings = steer::warnings(world.settings.interfaces);
   std::ranges::move(broker.warnings(), std::back_inserter(warnings));
   std::ranges::move(broker.own_addresses().warnings(), std::back_inserter(warnings));
-  co_return json_response(200, {
-                                   {"host", world.settings.host},
-                                   {"version", "0.1.0"},
-                                   {"address", to_string(world.settings.address)},
-                                   {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(
-                                                    daemon::Clock::now() - started)
-                                                    .count()},
-                                   {"testing", world.settings.testing},
-                                   {"lists",
-                                    {{"bound", {{"max", maxima.bound}}},
-                                     {"listening", {{"max", maxima.listening}}},
-                                     {"connected",
-                                      {{"used", world.lists.used()},
-                                       {"ready", world.lists.ready().size()},
-                                       {"max", maxima.connected}}}}},
-                                   {"connections",
-                                    {{"imported", world.residents.size()},
-                                     {"moved", moved},
-                                     {"forwarded", world.away.size() - moved},
-                                     {"unheard", broker.hearing().size()},
-                                     {"moved_unheard", moved_unheard}}},
-                                   {"repairs",
-                                    {{"count", broker.repairs().count},
-                                     {"last", broker.repairs().last},
-                                     {"error", broker.repairs().error}}},
-                                   {"migrations",
-                                    {{"exported", count.exported},
-                                     {"imported", count.imported},
-                                     {"failed", count.failed},
-                                     {"returned_home", count.returned_home},
-                                     {"reset", count.reset}}},
-                                   {"homes",
-                                    {{"silent", std::move(silent)},
-                                     {"told_again", count.told_again},
-                                     {"disowned", count.disowned},
-                                     {"untold", world.journal.pending_ends().size()}}},
-                                   {"journal",
-                                    {{"error", world.journal.error()},
-                                     {"unwritten", world.journal.unwritten()},
-                                     {"unreadable", world.journal.unreadable()}}},
-                                   {"log", {{"dropped_lines", log::dropped_lines()}}},
-                                   {"in_doubt", world.doubts.all().size()},
-                                   {"congestion_window", world.congestion.form()},
-                                   {"barrier", steer::barrier_form()},
-                                   {"warnings", std::move(warnings)},
-                               });
+  co_return json_response(
+      200, {
+               {"host", world.settings.host},
+               {"version", SOCKMI_VERSION},
+               {"address", to_string(world.settings.address)},
+               {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(daemon::Clock::now() -
+                                                                             world.started)
+                                .count()},
+               {"testing", world.settings.testing},
+               {"lists",
+                {{"bound", import_list(world.lists, SOCKMI_BOUND, maxima.bound)},
+                 {"listening", import_list(world.lists, SOCKMI_LISTENING, maxima.listening)},
+                 {"connected", import_list(world.lists, SOCKMI_CONNECTED, maxima.connected)}}},
+               {"connections",
+                {{"imported", world.residents.size()},
+                 {"moved", moved},
+                 {"forwarded", world.away.size() - moved},
+                 {"unheard", broker.hearing().size()},
+                 {"moved_unheard", moved_unheard}}},
+               {"repairs",
+                {{"count", broker.repairs().count},
+                 {"last", broker.repairs().last},
+                 {"error", broker.repairs().error}}},
+               {"migrations",
+                {{"exported", count.exported},
+                 {"imported", count.imported},
+                 {"failed", count.failed},
+                 {"returned_home", count.returned_home},
+                 {"reset", count.reset}}},
+               {"homes",
+                {{"silent", std::move(silent)},
+                 {"told_again", count.told_again},
+                 {"disowned", count.disowned},
+                 {"untold", world.journal.pending_ends().size()}}},
+               {"journal",
+                {{"error", world.journal.error()},
+                 {"unwritten", world.journal.unwritten()},
+                 {"unreadable", world.journal.unreadable()}}},
+               {"log", {{"dropped_lines", log::dropped_lines()}}},
+               {"in_doubt", world.doubts.all().size()},
+               {"congestion_window", world.congestion.form()},
+               {"barrier", steer::barrier_form()},
+               {"warnings", std::move(warnings)},
+           });
 }
 
 asio::awaitable<Result<Response>> get_connections(daemon::Daemon& broker, Session&,

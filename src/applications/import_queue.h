@@ -7,6 +7,7 @@
 // refused, and an endpoint is never dropped.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -73,7 +74,8 @@ class ImportQueue {
   // Idempotent. Errors: ENOBUFS if the list is full.
   Result<> reserve(const wire::MigrationId& id, std::uint8_t state);
   void release(const wire::MigrationId& id);
-  std::size_t used() const { return reserved_.size(); }
+  // Slots in use, of those for endpoints of this state.
+  std::size_t used(std::uint8_t state) const { return maximum(state) - free_places(state); }
   const QueueLimits& maxima() const { return maxima_; }
 
   // --- endpoints that are ready ---
@@ -95,6 +97,12 @@ class ImportQueue {
   void look_after();
   bool has_for(const std::string& service, const User& user) const;  // one that this user may have
   const std::list<ReadyEndpoint>& ready() const { return ready_; }
+  // Number of ready endpoints that use the slots for endpoints of this state.
+  std::size_t ready(std::uint8_t state) const {
+    return std::ranges::count_if(ready_, [&](const ReadyEndpoint& each) {
+      return &maximum(each.endpoint.state) == &maximum(state);
+    });
+  }
 
   // --- applications that wait ---
   // Calls `notify` whenever an endpoint becomes ready that meets the criteria and that the

@@ -136,6 +136,7 @@ struct World {
   std::set<wire::MigrationId> undecided;  // our exports between PREPARE and the decision
   Doubts doubts;
   std::deque<Record> history;
+  const Clock::time_point started = Clock::now();
   Counters counters;
   LowLatency hurry;
   bool stopping = false;  // the daemon is stopping: it begins nothing new

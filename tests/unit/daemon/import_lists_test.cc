@@ -89,6 +89,16 @@ TEST_F(ImportListsTest, BeyondTheMaximumIsRefusedUntilAPlaceIsFree) {
   EXPECT_TRUE(lists_.reserve(id(5), SOCKMI_SERVER_ESTABLISHED));
 }
 
+TEST_F(ImportListsTest, CountsEndpointsByTheirStatesMaximum) {
+  ASSERT_TRUE(lists_.reserve(id(1), SOCKMI_BOUND));
+  add(2, "10.0.0.9:1002");
+  add(3, "10.0.0.9:1003", SOCKMI_SERVER_CONNECTED);
+  EXPECT_EQ(lists_.used(SOCKMI_BOUND), 1u);
+  EXPECT_EQ(lists_.ready(SOCKMI_BOUND), 0u);
+  EXPECT_EQ(lists_.used(SOCKMI_CONNECTED), 2u);
+  EXPECT_EQ(lists_.ready(SOCKMI_CONNECTED), 2u);
+}
+
 TEST_F(ImportListsTest, WatchersHearOfTheirServiceUntilTheyEnd) {
   int web = 0, mail = 0;
   auto watch = lists_.watch(any(), www, [&] { ++web; });
@@ -149,7 +159,7 @@ TEST_F(DeliveriesTest, WhatIsTakenIsGoneAndItsPlaceFree) {
   EXPECT_FALSE(deliveries_.taken(number, id(2)));
   EXPECT_TRUE(deliveries_.taken(number, id(1)));
   EXPECT_FALSE(deliveries_.taken(number, id(1)));
-  EXPECT_EQ(lists_.used(), 0u);
+  EXPECT_EQ(lists_.used(SOCKMI_CONNECTED), 0u);
   deliveries_.end(number);
   EXPECT_EQ(ready(), 0u);
 }
@@ -210,14 +220,14 @@ TEST_F(DeliveriesTest, WhatIsTakenByTokenDoesNotComeBack) {
   EXPECT_TRUE(take_token(number));
   deliveries_.end(number);
   EXPECT_EQ(ready(), 0u);
-  EXPECT_EQ(lists_.used(), 0u);
+  EXPECT_EQ(lists_.used(SOCKMI_CONNECTED), 0u);
 
   add(2, "10.0.0.9:1002");
   number = deliver(kOne);
   EXPECT_TRUE(take_token(number));
   deliveries_.take_back(std::chrono::steady_clock::now() + std::chrono::seconds(1));
   EXPECT_EQ(ready(), 0u);
-  EXPECT_EQ(lists_.used(), 0u);
+  EXPECT_EQ(lists_.used(SOCKMI_CONNECTED), 0u);
 }
 
 TEST_F(DeliveriesTest, WhatWasTakenBackCanNotBeTaken) {
