@@ -84,7 +84,7 @@ Costs costs(int queue) {
       must(received.has_value(), "the last look");
       late = std::move(*received);
     });
-    must(frozen->kill().has_value(), "kill");
+    must(frozen->destroy_silently().has_value(), "kill");
     pair.ours.reset();
     const double in = time_of([&] {
       auto restored = tcp::RestoredSocket::restore(image, kNoMarks, false);

@@ -64,7 +64,7 @@ int measure(const sockaddr* address, socklen_t size) {
       auto image = frozen->capture();
       const auto late = image ? frozen->received_since(*image)
                               : Result<tcp::FreezeDelta>(std::unexpected(image.error()));
-      must(late && frozen->kill(), "capture");
+      must(late && frozen->destroy_silently(), "capture");
       socket.reset();
       auto restored = tcp::RestoredSocket::restore(*image, kMarks, false);
       must(restored && restored->receive(*late), "restore");

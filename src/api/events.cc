@@ -46,27 +46,27 @@ nlohmann::json to_json(const daemon::Match& match) {
           {"port", match.port}};
 }
 
-Result<IpAddress> resolve_host(daemon::Daemon& broker, const std::string& name) {
+Result<IpAddress> resolve_host(daemon::Daemon& daemon, const std::string& name) {
   if (name.empty()) return IpAddress{};
   if (auto ip = IpAddress::parse(name)) return ip;
-  for (const auto& peer : broker.world().negotiation->peers())
+  for (const auto& peer : daemon.world().discovery->hosts())
     if (peer.host == name) return peer.line.ip;
   return fail(EHOSTUNREACH, "host '{}' is not known here", name);
 }
 
 }  // namespace
 
-asio::awaitable<Result<Response>> get_events(daemon::Daemon& broker, Session& session,
+asio::awaitable<Result<Response>> get_events(daemon::Daemon& daemon, Session& session,
                                              Request& request) {
   std::string service = request.parameter("service");
   if (service.empty()) service = "default";
-  CO_TRY(broker.world().policy.may_import(service, request.user));
+  CO_TRY(daemon.world().policy.may_import(service, request.user));
   auto outbox = std::make_shared<Outbox>(session.socket().get_executor());
-  auto& lists = broker.world().lists;
+  auto& lists = daemon.world().import_queue;
   const daemon::Criteria any{.service = service, .states = kAnyState, .local = {}, .remote = {}};
   const auto watch = lists.watch(
       any, request.user, [outbox] { outbox->import_possible(); }, process_of(session));
-  const auto holder = broker.export_requests().hold(
+  const auto holder = daemon.export_requests().hold(
       service, request.user, [outbox](const daemon::ExportRequest& wish) {
         const nlohmann::json data{{"request", wish.request},
                                   {"local", to_json(wish.local)},
@@ -91,7 +91,7 @@ asio::awaitable<Result<Response>> get_events(daemon::Daemon& broker, Session& se
   co_return Response{.status = 0};
 }
 
-asio::awaitable<Result<Response>> post_request(daemon::Daemon& broker, Session&, Request& request) {
+asio::awaitable<Result<Response>> post_request(daemon::Daemon& daemon, Session&, Request& request) {
   const auto& body = request.http.body();
   const auto wish =
       nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
@@ -102,12 +102,12 @@ asio::awaitable<Result<Response>> post_request(daemon::Daemon& broker, Session&,
   };
   const std::string service = text("service", "default");
   // Besides, only the user's own applications are asked, see ExportRequests.
-  CO_TRY(broker.world().policy.may_export(service, request.user));
+  CO_TRY(daemon.world().policy.may_export(service, request.user));
   CO_TRY_LET(local, daemon::Match::parse(text("local", "")));
   CO_TRY_LET(remote, daemon::Match::parse(text("peer", "")));
-  CO_TRY_LET(to, resolve_host(broker, text("to", "")));
+  CO_TRY_LET(to, resolve_host(daemon, text("to", "")));
   const daemon::ExportRequest asked{.local = local, .remote = remote, .to = to};
-  auto outcome = co_await broker.export_requests().ask(service, asked, request.user,
+  auto outcome = co_await daemon.export_requests().ask(service, asked, request.user,
                                                        daemon::milliseconds(60000));
   if (outcome.applications == 0)
     co_return fail(ESRCH, "no application here{} holds connections of service '{}'",
@@ -119,12 +119,12 @@ asio::awaitable<Result<Response>> post_request(daemon::Daemon& broker, Session&,
                                 {"silent", outcome.silent}});
 }
 
-asio::awaitable<Result<Response>> post_request_done(daemon::Daemon& broker, Session&,
+asio::awaitable<Result<Response>> post_request_done(daemon::Daemon& daemon, Session&,
                                                     Request& request) {
   const auto number = [&](const char* key) {
     return std::strtoull(request.parameter(key).c_str(), nullptr, 10);
   };
-  CO_TRY(broker.export_requests().done(number("request"), request.user,
+  CO_TRY(daemon.export_requests().done(number("request"), request.user,
                                        static_cast<unsigned>(number("exported")),
                                        static_cast<unsigned>(number("failed"))));
   co_return json_response(200, nlohmann::json::object());

@@ -6,7 +6,7 @@
 namespace sockmi::api {
 
 // For root only: it gives up connections of all users.
-asio::awaitable<Result<Response>> post_forget(daemon::Daemon& broker, Session&, Request& request) {
+asio::awaitable<Result<Response>> post_forget(daemon::Daemon& daemon, Session&, Request& request) {
   if (!request.user.is_root())
     co_return fail(EACCES, "user {} may not have a host forgotten", request.user.uid);
   const auto& body = request.http.body();
@@ -15,8 +15,8 @@ asio::awaitable<Result<Response>> post_forget(daemon::Daemon& broker, Session&, 
   if (!wish.is_object() || !wish.contains("host") || !wish["host"].is_string())
     co_return fail(EINVAL, "the body is no {{\"host\": …}}");
   const std::string host = wish["host"].get<std::string>();
-  if (host == broker.world().settings.host) co_return fail(EINVAL, "{} is this host", host);
-  const auto forgotten = daemon::forget_host(broker.world(), host);
+  if (host == daemon.world().settings.host) co_return fail(EINVAL, "{} is this host", host);
+  const auto forgotten = daemon::forget_host(daemon.world(), host);
   co_return json_response(200, {{"host", host},
                                 {"untold", forgotten.untold},
                                 {"forwarded", forgotten.forwarded},

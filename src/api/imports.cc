@@ -133,11 +133,11 @@ pid_t process_of(Session& session) {
              : 0;
 }
 
-asio::awaitable<Result<Response>> post_import(daemon::Daemon& broker, Session& session,
+asio::awaitable<Result<Response>> post_import(daemon::Daemon& daemon, Session& session,
                                               Request& request) {
-  auto& lists = broker.world().lists;
+  auto& lists = daemon.world().import_queue;
   CO_TRY_LET(wish, wire::read<wire::ImportRequest>(request.http.body()));
-  CO_TRY_LET(criteria, read_criteria(*wish, broker.world().policy, request.user));
+  CO_TRY_LET(criteria, read_criteria(*wish, daemon.world().policy, request.user));
   const auto deadline = wish->timeout_ms() < 0
                             ? daemon::Clock::time_point::max()
                             : daemon::Clock::now() + daemon::milliseconds(wish->timeout_ms());
@@ -153,19 +153,19 @@ asio::awaitable<Result<Response>> post_import(daemon::Daemon& broker, Session& s
     those.push_back(std::move(each.ready));
     met.push_back(each.criterion);
   }
-  CO_TRY_LET(number, broker.world().deliveries.begin(std::move(those), process));
-  session.state = std::make_unique<Delivered>(broker.world(), number);
-  co_return pack(broker.world().deliveries.handed(number), met);
+  CO_TRY_LET(number, daemon.world().deliveries.begin(std::move(those), process));
+  session.state = std::make_unique<Delivered>(daemon.world(), number);
+  co_return pack(daemon.world().deliveries.handed(number), met);
 }
 
-asio::awaitable<Result<Response>> post_import_taken(daemon::Daemon& broker, Session& session,
+asio::awaitable<Result<Response>> post_import_taken(daemon::Daemon& daemon, Session& session,
                                                     Request& request) {
   const auto* delivered = dynamic_cast<Delivered*>(session.state.get());
   if (!delivered) co_return fail(EINVAL, "nothing was delivered to this client");
   CO_TRY(fault::point("taken"));
   CO_TRY_LET(said, wire::read<wire::TakenRequest>(request.http.body()));
   CO_TRY_LET(ids, wire::read_ids(wire::view(said->ids())));
-  auto& deliveries = broker.world().deliveries;
+  auto& deliveries = daemon.world().deliveries;
   if (said->failed())
     for (const auto* each : *said->failed()) {
       CO_TRY_LET(id, wire::read_id(wire::view(each->id())));

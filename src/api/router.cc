@@ -49,7 +49,7 @@ constexpr StatusOf kStatus[] = {
     {ECANCELED, 503},       {EINPROGRESS, 504}, {ECONNABORTED, 500},
 };
 
-asio::awaitable<Response> dispatch(daemon::Daemon& broker, UserNames& names, Session& session,
+asio::awaitable<Response> dispatch(daemon::Daemon& daemon, UserNames& names, Session& session,
                                    Request& request) {
   const auto path = std::ranges::find(kRoutes, request.path, &Route::path);
   if (path == std::end(kRoutes)) co_return refuse(404, "no such resource: " + request.path);
@@ -63,7 +63,7 @@ asio::awaitable<Response> dispatch(daemon::Daemon& broker, UserNames& names, Ses
   // Our own code does not throw. A library may, when memory runs out or on unforeseen
   // input. The daemon continues to serve.
   try {
-    response = co_await route->action(broker, session, request);
+    response = co_await route->action(daemon, session, request);
   } catch (const std::exception& e) {
     response = fail(EINVAL, "{}", e.what());
   }
@@ -81,13 +81,13 @@ Response refuse_for(const Error& error) {
 }
 
 Result<std::unique_ptr<Listener>> serve(asio::io_context& io, const std::string& path,
-                                        daemon::Daemon& broker) {
+                                        daemon::Daemon& daemon) {
   std::string error;
   auto names = std::make_shared<UserNames>(io);
   auto listener = Listener::open(
       io, path,
-      [&broker, names](Session& session, Request& request) {
-        return dispatch(broker, *names, session, request);
+      [&daemon, names](Session& session, Request& request) {
+        return dispatch(daemon, *names, session, request);
       },
       error);
   if (!listener) return fail(EADDRINUSE, "{}", error);

@@ -11,7 +11,7 @@ namespace sockmi::api {
 
 // Serves the daemon's API at a Unix socket.
 Result<std::unique_ptr<Listener>> serve(asio::io_context& io, const std::string& path,
-                                        daemon::Daemon& broker);
+                                        daemon::Daemon& daemon);
 
 // The client; 0: it is in a process namespace that we cannot see.
 pid_t process_of(Session& session);

@@ -2,6 +2,8 @@
 #include <charconv>
 #include <set>
 
+#include <sockmi/sockmi.h>
+
 #include <nlohmann/json.hpp>
 
 #include "api/router.h"
@@ -62,9 +64,9 @@ json import_list(const daemon::ImportQueue& queue, std::uint8_t state, std::size
   return {{"used", queue.used(state)}, {"ready", queue.ready(state)}, {"max", max}};
 }
 
-asio::awaitable<Result<Response>> get_status(daemon::Daemon& broker, Session&, Request&) {
-  const auto& world = broker.world();
-  const auto& maxima = world.lists.maxima();
+asio::awaitable<Result<Response>> get_status(daemon::Daemon& daemon, Session&, Request&) {
+  const auto& world = daemon.world();
+  const auto& maxima = world.import_queue.maxima();
   const auto& count = world.counters;
   const auto moved = std::ranges::count_if(
       world.away, [&](const auto& each) { return each.second.home == world.settings.host; });
@@ -76,68 +78,69 @@ asio::awaitable<Result<Response>> get_status(daemon::Daemon& broker, Session&, R
   for (const auto& [host, silence] : world.silent)
     silent.push_back(host);
   auto warnings = steer::warnings(world.settings.interfaces);
-  std::ranges::move(broker.warnings(), std::back_inserter(warnings));
-  std::ranges::move(broker.own_addresses().warnings(), std::back_inserter(warnings));
+  std::ranges::move(daemon.warnings(), std::back_inserter(warnings));
+  std::ranges::move(daemon.own_addresses().warnings(), std::back_inserter(warnings));
   co_return json_response(
-      200, {
-               {"host", world.settings.host},
-               {"version", SOCKMI_VERSION},
-               {"address", to_string(world.settings.address)},
-               {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(daemon::Clock::now() -
-                                                                             world.started)
-                                .count()},
-               {"testing", world.settings.testing},
-               {"lists",
-                {{"bound", import_list(world.lists, SOCKMI_BOUND, maxima.bound)},
-                 {"listening", import_list(world.lists, SOCKMI_LISTENING, maxima.listening)},
-                 {"connected", import_list(world.lists, SOCKMI_CONNECTED, maxima.connected)}}},
-               {"connections",
-                {{"imported", world.residents.size()},
-                 {"moved", moved},
-                 {"forwarded", world.away.size() - moved},
-                 {"unheard", broker.hearing().size()},
-                 {"moved_unheard", moved_unheard}}},
-               {"repairs",
-                {{"count", broker.repairs().count},
-                 {"last", broker.repairs().last},
-                 {"error", broker.repairs().error}}},
-               {"migrations",
-                {{"exported", count.exported},
-                 {"imported", count.imported},
-                 {"failed", count.failed},
-                 {"returned_home", count.returned_home},
-                 {"reset", count.reset}}},
-               {"homes",
-                {{"silent", std::move(silent)},
-                 {"told_again", count.told_again},
-                 {"disowned", count.disowned},
-                 {"untold", world.journal.pending_ends().size()}}},
-               {"journal",
-                {{"error", world.journal.error()},
-                 {"unwritten", world.journal.unwritten()},
-                 {"unreadable", world.journal.unreadable()}}},
-               {"log", {{"dropped_lines", log::dropped_lines()}}},
-               {"in_doubt", world.doubts.all().size()},
-               {"congestion_window", world.congestion.form()},
-               {"barrier", steer::barrier_form()},
-               {"warnings", std::move(warnings)},
-           });
+      200,
+      {
+          {"host", world.settings.host},
+          {"version", SOCKMI_VERSION},
+          {"address", to_string(world.settings.address)},
+          {"uptime_s",
+           std::chrono::duration_cast<std::chrono::seconds>(daemon::Clock::now() - world.started)
+               .count()},
+          {"testing", world.settings.testing},
+          {"lists",
+           {{"bound", import_list(world.import_queue, SOCKMI_BOUND, maxima.bound)},
+            {"listening", import_list(world.import_queue, SOCKMI_LISTENING, maxima.listening)},
+            {"connected", import_list(world.import_queue, SOCKMI_CONNECTED, maxima.connected)}}},
+          {"connections",
+           {{"imported", world.residents.size()},
+            {"moved", moved},
+            {"forwarded", world.away.size() - moved},
+            {"unheard", daemon.unheard_peers().size()},
+            {"moved_unheard", moved_unheard}}},
+          {"repairs",
+           {{"count", daemon.repairs().count},
+            {"last", daemon.repairs().last},
+            {"error", daemon.repairs().error}}},
+          {"migrations",
+           {{"exported", count.exported},
+            {"imported", count.imported},
+            {"failed", count.failed},
+            {"returned_home", count.returned_home},
+            {"reset", count.reset}}},
+          {"homes",
+           {{"silent", std::move(silent)},
+            {"told_again", count.reasserted},
+            {"disowned", count.rejected},
+            {"untold", world.journal.pending_ends().size()}}},
+          {"journal",
+           {{"error", world.journal.error()},
+            {"unwritten", world.journal.unwritten()},
+            {"unreadable", world.journal.unreadable()}}},
+          {"log", {{"dropped_lines", log::dropped_lines()}}},
+          {"in_doubt", world.in_doubt.all().size()},
+          {"congestion_window", world.congestion.form()},
+          {"barrier", steer::barrier_form()},
+          {"warnings", std::move(warnings)},
+      });
 }
 
-asio::awaitable<Result<Response>> get_connections(daemon::Daemon& broker, Session&,
+asio::awaitable<Result<Response>> get_connections(daemon::Daemon& daemon, Session&,
                                                   Request& request) {
-  const auto& world = broker.world();
+  const auto& world = daemon.world();
   CO_TRY_LET(page, Page::of(request));
   json out = json::array();
   std::set<std::uint64_t> ready;
-  for (const auto& each : world.lists.ready()) {
+  for (const auto& each : world.import_queue.ready()) {
     ready.insert(each.cookie);
     if (!may_see(request.user, each.endpoint.owner) || !page.has_next()) continue;
     const auto it = world.residents.find(each.cookie);
     out.push_back(connection(each.tuple, each.endpoint.service, "ready",
                              it == world.residents.end() ? "" : it->second.home,
                              world.settings.host));
-    out.back()["heard"] = !broker.hearing().waits_for(each.cookie);
+    out.back()["heard"] = !daemon.unheard_peers().waits_for(each.cookie);
   }
   // The users of the other connections are not recorded, so only root sees them.
   if (request.user.is_root()) {
@@ -145,7 +148,7 @@ asio::awaitable<Result<Response>> get_connections(daemon::Daemon& broker, Sessio
       if (!ready.contains(cookie) && page.has_next()) {
         out.push_back(connection(resident.tuple, resident.service, "imported", resident.home,
                                  world.settings.host));
-        out.back()["heard"] = !broker.hearing().waits_for(cookie);
+        out.back()["heard"] = !daemon.unheard_peers().waits_for(cookie);
       }
     for (const auto& [tuple, away] : world.away)
       if (page.has_next()) {
@@ -158,22 +161,22 @@ asio::awaitable<Result<Response>> get_connections(daemon::Daemon& broker, Sessio
   co_return json_response(200, {{"connections", std::move(out)}, {"total", page.seen}});
 }
 
-asio::awaitable<Result<Response>> get_peers(daemon::Daemon& broker, Session&, Request&) {
+asio::awaitable<Result<Response>> get_peers(daemon::Daemon& daemon, Session&, Request&) {
   json out = json::array();
-  for (const auto& peer : broker.world().negotiation->peers())
+  for (const auto& peer : daemon.world().discovery->hosts())
     out.push_back({{"host", peer.host},
                    {"address", to_string(peer.line.ip)},
                    {"line", to_string(peer.line)},
                    {"last_heard_ms_ago", peer.last_heard_ms_ago},
-                   {"connected", broker.world().transfer->connected(peer.host)}});
+                   {"connected", daemon.world().control->connected(peer.host)}});
   co_return json_response(200, {{"peers", std::move(out)}});
 }
 
-asio::awaitable<Result<Response>> get_migrations(daemon::Daemon& broker, Session&,
+asio::awaitable<Result<Response>> get_migrations(daemon::Daemon& daemon, Session&,
                                                  Request& request) {
   CO_TRY_LET(page, Page::of(request));
   json out = json::array();
-  for (const auto& record : broker.world().history) {
+  for (const auto& record : daemon.world().history) {
     if (!may_see(request.user, record.owner) || !page.has_next()) continue;
     json line = view(record.tuple);
     const auto since = record.started.time_since_epoch();
@@ -194,9 +197,9 @@ asio::awaitable<Result<Response>> get_migrations(daemon::Daemon& broker, Session
   co_return json_response(200, {{"migrations", std::move(out)}, {"total", page.seen}});
 }
 
-asio::awaitable<Result<Response>> post_fault(daemon::Daemon& broker, Session&, Request& request) {
+asio::awaitable<Result<Response>> post_fault(daemon::Daemon& daemon, Session&, Request& request) {
   if (!request.user.is_root()) co_return fail(EACCES, "fault points are root's");
-  if (!broker.world().settings.testing)
+  if (!daemon.world().settings.testing)
     co_return fail(EACCES, "fault points want 'testing = true' in the configuration");
   const auto& body = request.http.body();
   const auto wish = json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);

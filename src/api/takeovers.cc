@@ -5,7 +5,7 @@
 namespace sockmi::api {
 
 // For root only: giving an address away ends what other users do on this host.
-asio::awaitable<Result<Response>> post_takeover(daemon::Daemon& broker, Session&,
+asio::awaitable<Result<Response>> post_takeover(daemon::Daemon& daemon, Session&,
                                                 Request& request) {
   if (!request.user.is_root())
     co_return fail(EACCES, "user {} may not have an address taken over", request.user.uid);
@@ -14,7 +14,7 @@ asio::awaitable<Result<Response>> post_takeover(daemon::Daemon& broker, Session&
       nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
   if (!wish.is_object()) co_return fail(EINVAL, "the body is no JSON object");
   CO_TRY_LET(address, IpAddress::parse(wish.value("address", "")));
-  CO_TRY_LET(outcome, co_await broker.takeovers().give(address, wish.value("to", ""),
+  CO_TRY_LET(outcome, co_await daemon.takeovers().give(address, wish.value("to", ""),
                                                        wish.value("force", false)));
   nlohmann::json lost = nlohmann::json::array();
   for (const auto& tuple : outcome.lost)

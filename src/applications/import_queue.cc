@@ -39,7 +39,7 @@ const std::size_t& ImportQueue::maximum(std::uint8_t state) const {
   return maxima_.connected;
 }
 
-std::size_t ImportQueue::free_places(std::uint8_t state) const {
+std::size_t ImportQueue::free_slots(std::uint8_t state) const {
   const auto& most = maximum(state);
   const auto count = taken_.find(&most);
   const std::size_t taken = count == taken_.end() ? 0 : count->second;
@@ -48,7 +48,7 @@ std::size_t ImportQueue::free_places(std::uint8_t state) const {
 
 Result<> ImportQueue::reserve(const wire::MigrationId& id, std::uint8_t state) {
   if (reserved_.contains(id)) return {};
-  if (free_places(state) == 0) return fail(ENOBUFS, "import list full ({} places)", maximum(state));
+  if (free_slots(state) == 0) return fail(ENOBUFS, "import list full ({} places)", maximum(state));
   reserved_.emplace(id, state);
   ++taken_[&maximum(state)];
   return {};

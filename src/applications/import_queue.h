@@ -70,12 +70,12 @@ class ImportQueue {
   ImportQueue(QueueLimits maxima, const Policy& policy) : maxima_(maxima), policy_(policy) {}
 
   // --- slots ---
-  std::size_t free_places(std::uint8_t state) const;
+  std::size_t free_slots(std::uint8_t state) const;
   // Idempotent. Errors: ENOBUFS if the list is full.
   Result<> reserve(const wire::MigrationId& id, std::uint8_t state);
   void release(const wire::MigrationId& id);
   // Slots in use, of those for endpoints of this state.
-  std::size_t used(std::uint8_t state) const { return maximum(state) - free_places(state); }
+  std::size_t used(std::uint8_t state) const { return maximum(state) - free_slots(state); }
   const QueueLimits& maxima() const { return maxima_; }
 
   // --- endpoints that are ready ---

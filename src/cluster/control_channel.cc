@@ -91,7 +91,7 @@ class TlsControlChannel : public ControlChannel {
                                        milliseconds timeout) override {
     if (message.size() > kLargestMessage)
       co_return fail(EMSGSIZE, "a message of {} bytes", message.size());
-    CO_TRY_LET(outgoing, line_to(host, address));
+    CO_TRY_LET(outgoing, connection_to(host, address));
     const std::uint64_t correlation = ++last_correlation_;
     auto call = std::make_shared<Call>(acceptor_.get_executor());
     outgoing->calls[correlation] = call;
@@ -128,7 +128,8 @@ class TlsControlChannel : public ControlChannel {
   // Returns the connection to `host` at `address`. A connection to the same host at
   // another address is not reused: it does not prove that the host is at `address`, to
   // which packets may be redirected.
-  Result<std::shared_ptr<Outgoing>> line_to(const std::string& host, const SocketAddress& address) {
+  Result<std::shared_ptr<Outgoing>> connection_to(const std::string& host,
+                                                  const SocketAddress& address) {
     if (const auto it = outgoing_.find(host); it != outgoing_.end())
       if (const Outgoing& there = *it->second;
           (there.line->open() || there.opening) && there.address == address)
@@ -143,14 +144,14 @@ class TlsControlChannel : public ControlChannel {
         std::make_shared<ControlConnection>(tcp::socket(io_), with, asio::ssl::stream_base::client);
     auto outgoing = std::make_shared<Outgoing>(Outgoing{std::move(line), address, true, {}, {}});
     outgoing_[host] = outgoing;
-    spawn(io_, "open_line", open_line(host, listen_.ip, outgoing));
+    spawn(io_, "open_line", open_connection(host, listen_.ip, outgoing));
     return outgoing;
   }
 
   // Continues if the caller that wanted the connection gives up: the next caller finds it
   // open.
-  static asio::awaitable<void> open_line(std::string host, IpAddress from,
-                                         std::shared_ptr<Outgoing> outgoing) {
+  static asio::awaitable<void> open_connection(std::string host, IpAddress from,
+                                               std::shared_ptr<Outgoing> outgoing) {
     auto opened = co_await outgoing->line->connect(from, outgoing->address);
     if (opened) opened = co_await outgoing->line->handshake(host);
     if (!opened) {
@@ -213,14 +214,14 @@ class TlsControlChannel : public ControlChannel {
   // connections can use up the capacity for other unknown addresses, but not keep out a
   // member that connects from its own address.
   Result<> may_begin_handshake(const IpAddress& from) {
-    const auto it = strangers_->at.find(from);
+    const auto it = unauthenticated_->at.find(from);
     const bool known = known_.contains(from) || (is_member_ && is_member_(from));
-    if (it != strangers_->at.end() && it->second >= kMostOfOneAddress)
+    if (it != unauthenticated_->at.end() && it->second >= kMostOfOneAddress)
       return fail(EBUSY, "{} connections from there have not shown a certificate yet", it->second);
     if (!rate_.take(from)) return fail(EBUSY, "too many connections from there");
-    if (strangers_->all >= kMaxUnauthenticated ||
-        (!known && strangers_->unknown >= kMaxUnauthenticatedUnknown))
-      return fail(EBUSY, "{} connections have not shown a certificate yet", strangers_->all);
+    if (unauthenticated_->all >= kMaxUnauthenticated ||
+        (!known && unauthenticated_->unknown >= kMaxUnauthenticatedUnknown))
+      return fail(EBUSY, "{} connections have not shown a certificate yet", unauthenticated_->all);
     return {};
   }
 
@@ -234,14 +235,14 @@ class TlsControlChannel : public ControlChannel {
                                   bool known) {
     // The counters are shared and not accessed through `this`: the event loop may destroy
     // this coroutine after the TlsControlChannel is gone.
-    const std::shared_ptr<void> shaken(nullptr, [from, known, strangers = strangers_](void*) {
+    const std::shared_ptr<void> shaken(nullptr, [from, known, strangers = unauthenticated_](void*) {
       --strangers->all;
       strangers->unknown -= !known;
       if (--strangers->at[from] == 0) strangers->at.erase(from);
     });
-    ++strangers_->all;
-    ++strangers_->at[from];
-    strangers_->unknown += !known;
+    ++unauthenticated_->all;
+    ++unauthenticated_->at[from];
+    unauthenticated_->unknown += !known;
     co_return co_await line->handshake();
   }
 
@@ -328,7 +329,7 @@ class TlsControlChannel : public ControlChannel {
     std::size_t all = 0, unknown = 0;
   };
   // Counts of handshakes under way.
-  std::shared_ptr<UnauthenticatedConnections> strangers_ =
+  std::shared_ptr<UnauthenticatedConnections> unauthenticated_ =
       std::make_shared<UnauthenticatedConnections>();
   std::set<IpAddress> known_;   // addresses that members have called from
   RateBySource rate_{50, 100};  // handshakes, about 200 microseconds each

@@ -64,7 +64,7 @@ ControlConnection::ControlConnection(tcp::socket socket, std::shared_ptr<Context
       role_(role),
       stream_(std::move(socket),
               role == asio::ssl::stream_base::server ? contexts_->server : contexts_->client) {
-  tell_refusal(stream_.native_handle(), &refusal_);
+  send_refusal(stream_.native_handle(), &refusal_);
 }
 
 asio::awaitable<Result<>> ControlConnection::connect(IpAddress from, SocketAddress to) {

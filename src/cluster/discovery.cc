@@ -114,7 +114,7 @@ class UdpDiscovery : public Discovery {
         socket_(io),
         config_(std::move(config)),
         importer_(importer),
-        datagrams_(identity, to_string(SocketAddress{config_.address, config_.line_port})) {}
+        datagrams_(identity, to_string(SocketAddress{config_.address, config_.control_port})) {}
 
   Result<> start() {
     boost::system::error_code error;
@@ -155,8 +155,8 @@ class UdpDiscovery : public Discovery {
     send_to_all({});
   }
 
-  std::vector<PeerInfo> peers() const override {
-    std::vector<PeerInfo> out;
+  std::vector<HostInfo> hosts() const override {
+    std::vector<HostInfo> out;
     for (const auto& [host, peer] : peers_)
       out.push_back({host, peer.line, peer.other_address,
                      std::chrono::duration_cast<milliseconds>(Clock::now() - peer.heard).count()});
@@ -288,7 +288,7 @@ class UdpDiscovery : public Discovery {
       if (error) continue;  // an ICMP error for a datagram that we sent
       auto said = datagrams_.open({bytes, size}, SocketAddress::from(from.data()).ip);
       if (said)
-        hear(std::move(*said), from);
+        receive_datagrams(std::move(*said), from);
       else
         report(said.error(), from);
     }
@@ -316,7 +316,7 @@ class UdpDiscovery : public Discovery {
           std::ranges::min_element(peers_, {}, [](const auto& each) { return each.second.heard; }));
   }
 
-  void hear(wire::DatagramT said, const udp::endpoint& from) {
+  void receive_datagrams(wire::DatagramT said, const udp::endpoint& from) {
     const auto known = peers_.find(said.sender);
     if (const auto line = SocketAddress::parse(said.line);
         line && (known == peers_.end() || said.time_ms >= known->second.said_at)) {
@@ -359,7 +359,7 @@ class UdpDiscovery : public Discovery {
       const auto willing = importer_.can_accept(*offer);
       if (willing) {
         out.waiting = willing->waiting_importers;
-        out.free = willing->free_places;
+        out.free = willing->free_slots;
         out.load = willing->load_percent;
       } else {
         verdict = std::unexpected(willing.error());

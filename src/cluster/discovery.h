@@ -37,7 +37,7 @@ struct Offer {       // REQUEST
   std::uint32_t count = 1;  // endpoints in the batch; `tuple` is one of them
 };
 struct OfferReply {  // positive RESPONSE
-  std::uint32_t waiting_importers = 0, free_places = 0, load_percent = 0;
+  std::uint32_t waiting_importers = 0, free_slots = 0, load_percent = 0;
 };
 struct SelectedHost {  // the result of the exporter's search
   std::string host;
@@ -51,7 +51,7 @@ struct SelectedHost {  // the result of the exporter's search
 };
 enum class Preference { first, ready_first, least_loaded };
 
-struct PeerInfo {  // for /v1/peers
+struct HostInfo {  // for /v1/peers
   std::string host;
   SocketAddress line;
   IpAddress other_address;  // as in SelectedHost
@@ -64,7 +64,7 @@ struct DiscoveryConfig {
   IpAddress address;        // our own, on that interface
   IpAddress other_address;  // our own of the other family, if there is one
   SocketAddress group;      // default 239.255.77.77:7077
-  std::uint16_t line_port = 7078;
+  std::uint16_t control_port = 7078;
   std::vector<SocketAddress> static_peers;  // if not empty: unicast to these, no multicast
   std::chrono::milliseconds timeout{500};
   Preference preference = Preference::first;
@@ -100,7 +100,7 @@ class Discovery {
   virtual void addresses_changed(const IpAddress& other_address) = 0;
   // The hosts of which a valid datagram has been received: a HELLO (sent at start and
   // every 5 s) or any other.
-  virtual std::vector<PeerInfo> peers() const = 0;
+  virtual std::vector<HostInfo> hosts() const = 0;
 };
 
 }  // namespace sockmi::cluster

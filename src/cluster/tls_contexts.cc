@@ -57,7 +57,7 @@ Result<std::shared_ptr<Contexts>> Contexts::make(std::shared_ptr<const Credentia
   return out;
 }
 
-void tell_refusal(SSL* ssl, std::string* words) {
+void send_refusal(SSL* ssl, std::string* words) {
   SSL_set_ex_data(ssl, refusal_index(), words);
 }
 

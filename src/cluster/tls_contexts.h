@@ -20,6 +20,6 @@ struct Contexts {
 
 // Makes a refused certificate's reason be written to `words`, which must live as long as
 // the handshake.
-void tell_refusal(SSL* ssl, std::string* words);
+void send_refusal(SSL* ssl, std::string* words);
 
 }  // namespace sockmi::cluster

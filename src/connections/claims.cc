@@ -14,9 +14,8 @@ constexpr std::size_t kMostByWord = 262144;  // redirects that were set up on ot
 Result<> check_address(const World& world, const cluster::AuthenticatedHost& from,
                        const std::string& host, const IpAddress& to) {
   if (host == from.host && to == from.address) return {};
-  const auto peers =
-      world.negotiation ? world.negotiation->peers() : std::vector<cluster::PeerInfo>();
-  const auto known = std::ranges::find(peers, host, &cluster::PeerInfo::host);
+  const auto peers = world.discovery ? world.discovery->hosts() : std::vector<cluster::HostInfo>();
+  const auto known = std::ranges::find(peers, host, &cluster::HostInfo::host);
   // Temporary: a repeated request succeeds as soon as that host has been discovered.
   if (known == peers.end()) return fail(EHOSTUNREACH, "host '{}' is not known here", host);
   if (to == known->line.ip || (to == known->other_address && !to.any())) return {};
@@ -57,9 +56,9 @@ Result<> may_return(const World& world, const std::string& from, const FourTuple
       world.settings.believe_holders)
     return {};
   if (const auto found = world.found.find(tuple.unmapped());
-      found != world.found.end() && world.negotiation) {
-    const auto peers = world.negotiation->peers();
-    const auto peer = std::ranges::find(peers, from, &cluster::PeerInfo::host);
+      found != world.found.end() && world.discovery) {
+    const auto peers = world.discovery->hosts();
+    const auto peer = std::ranges::find(peers, from, &cluster::HostInfo::host);
     if (peer != peers.end() &&
         (found->second == peer->line.ip || found->second == peer->other_address))
       return {};

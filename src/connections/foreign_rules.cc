@@ -8,8 +8,8 @@ namespace {
 
 // Returns the endpoint's address as it is in packets. For a wildcard, this is home's own
 // address.
-IpAddress address_of(const FourTuple& tuple, const SocketAddress& home_line) {
-  return tuple.local.ip.wildcard() ? home_line.ip : tuple.local.ip.unmapped();
+IpAddress address_of(const FourTuple& tuple, const SocketAddress& home_control) {
+  return tuple.local.ip.wildcard() ? home_control.ip : tuple.local.ip.unmapped();
 }
 
 // `is_here`: the endpoint has lived here for some time. It was here first, so it
@@ -21,7 +21,7 @@ Result<> rewrite_destination(World& world, const FourTuple& tuple, const IpAddre
   if (own.any())
     return fail(EAFNOSUPPORT, "this host has no address of the family of {}", to_string(address));
   if (is_passive(tuple))
-    return world.own_ports.lend(world, tuple, {address, tuple.local.port}, own, is_here);
+    return world.port_reservations.lend(world, tuple, {address, tuple.local.port}, own, is_here);
   const FourTuple there{{own, tuple.local.port}, tuple.remote};
   if (!is_here && net::find_socket(there))
     return fail(EADDRINUSE, "this host has a connection {} of its own", to_string(there));
@@ -32,7 +32,7 @@ void take_back(World& world, const FourTuple& tuple, const IpAddress& address,
                const IpAddress& own) {
   if (own.any()) return;
   if (is_passive(tuple))
-    return world.own_ports.take_back(world, tuple, {address, tuple.local.port}, own);
+    return world.port_reservations.take_back(world, tuple, {address, tuple.local.port}, own);
   if (auto gone = world.steering->remove_readdress({&tuple, 1}, own, world.settings.linger); !gone)
     log::error("event=rules_left connection={} error=\"{}\"", to_string(tuple),
                to_string(gone.error()));
@@ -40,30 +40,32 @@ void take_back(World& world, const FourTuple& tuple, const IpAddress& address,
 
 }  // namespace
 
-Result<> add_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_line) {
-  const IpAddress address = address_of(tuple, home_line);
-  TRY_LET(routed, world.steering->is_routed(home_line.ip));
+Result<> add_foreign_rules(World& world, const FourTuple& tuple,
+                           const SocketAddress& home_control) {
+  const IpAddress address = address_of(tuple, home_control);
+  TRY_LET(routed, world.steering->is_routed(home_control.ip));
   if (routed) TRY(rewrite_destination(world, tuple, address, false));
-  world.shelter.add({{address, tuple.local.port}, tuple.remote});
+  world.foreign_addresses.add({{address, tuple.local.port}, tuple.remote});
   return {};
 }
 
-void readd_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_line) {
-  const IpAddress address = address_of(tuple, home_line);
-  world.shelter.add({{address, tuple.local.port}, tuple.remote});
-  if (const auto routed = world.steering->is_routed(home_line.ip); !routed)
+void readd_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_control) {
+  const IpAddress address = address_of(tuple, home_control);
+  world.foreign_addresses.add({{address, tuple.local.port}, tuple.remote});
+  if (const auto routed = world.steering->is_routed(home_control.ip); !routed)
     log::warn("event=home_out_of_reach connection={} error=\"{}\"", to_string(tuple),
               to_string(routed.error()));
   else if (*routed)
-    comes_by_router(world, tuple, home_line);
+    comes_by_router(world, tuple, home_control);
 }
 
-void comes_by_router(World& world, const FourTuple& tuple, const SocketAddress& home_line) {
-  const IpAddress address = address_of(tuple, home_line), own = world.settings.address_for(address);
+void comes_by_router(World& world, const FourTuple& tuple, const SocketAddress& home_control) {
+  const IpAddress address = address_of(tuple, home_control),
+                  own = world.settings.address_for(address);
   const auto done = rewrite_destination(world, tuple, address, true);
   if (done) return;
   if (is_passive(tuple) && !own.any())
-    world.own_ports.want(tuple, {address, tuple.local.port}, own, done.error());
+    world.port_reservations.want(tuple, {address, tuple.local.port}, own, done.error());
   else
     log::error("event=not_readdressed connection={} error=\"{}\"", to_string(tuple),
                to_string(done.error()));
@@ -71,12 +73,12 @@ void comes_by_router(World& world, const FourTuple& tuple, const SocketAddress& 
 
 void rewrite_foreign_destinations(World& world, const IpAddress& before) {
   for (const auto& [cookie, resident] : world.residents) {
-    const IpAddress address = address_of(resident.tuple, resident.home_line);
+    const IpAddress address = address_of(resident.tuple, resident.home_control);
     if (world.settings.address_for(address) == world.settings.address) continue;
-    const auto routed = world.steering->is_routed(resident.home_line.ip);
+    const auto routed = world.steering->is_routed(resident.home_control.ip);
     if (!routed || !*routed) continue;
     take_back(world, resident.tuple, address, before);
-    comes_by_router(world, resident.tuple, resident.home_line);
+    comes_by_router(world, resident.tuple, resident.home_control);
   }
 }
 
@@ -87,12 +89,12 @@ void untrack(World& world, const FourTuple& tuple) {
               to_string(done.error()));
 }
 
-void remove_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_line,
+void remove_foreign_rules(World& world, const FourTuple& tuple, const SocketAddress& home_control,
                           milliseconds linger) {
-  const IpAddress address = address_of(tuple, home_line);
+  const IpAddress address = address_of(tuple, home_control);
   const FourTuple guest{{address, tuple.local.port}, tuple.remote};
-  world.shelter.drop(guest, linger);
-  if (!world.shelter.has(guest))
+  world.foreign_addresses.drop(guest, linger);
+  if (!world.foreign_addresses.has(guest))
     take_back(world, tuple, address, world.settings.address_for(address));
 }
 

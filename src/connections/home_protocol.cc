@@ -56,8 +56,7 @@ asio::awaitable<Result<Result<int>>> ask(World& world, std::string host, SocketA
       co_return fail(EHOSTUNREACH, "{} was silent a moment ago", host);
     it->second.until = Clock::now() + 2 * kHomeCallTimeout;
   }
-  const auto reply =
-      co_await world.transfer->call(host, line, std::move(message), kHomeCallTimeout);
+  const auto reply = co_await world.control->call(host, line, std::move(message), kHomeCallTimeout);
   if (reply) {
     if (world.silent.erase(host)) log::info("event=host_answers host={}", host);
     co_return wire::read_answer(*reply);
@@ -144,8 +143,8 @@ Result<> forget(World& world, std::map<FourTuple, RemoteConnection>::iterator it
   if (away.home == world.settings.host) {
     world.journal.is_back(tuple);
   } else {
-    const ImportedConnection was{tuple,     away.service,   away.home, away.home_line,
-                                 away.home, away.home_line, generation};
+    const ImportedConnection was{tuple,     away.service,      away.home, away.home_control,
+                                 away.home, away.home_control, generation};
     spawn(world.io, "tell_ended", notify_ended(world, world.journal.has_ended(was, 0), was));
   }
   return {};
@@ -162,11 +161,11 @@ asio::awaitable<void> reassert_held(World& world, std::string host, SocketAddres
                          world.settings.host, resident.service, resident.generation));
     if (!answer) co_return;  // repeated when that host starts again
     if (!*answer) {
-      ++world.counters.disowned;
+      ++world.counters.rejected;
       log::warn("event=disowned connection={} home={} error=\"{}\"", to_string(resident.tuple),
                 host, to_string(answer->error()));
     } else if (**answer == 1) {
-      ++world.counters.told_again;
+      ++world.counters.reasserted;
       log::warn("event=home_had_forgotten connection={} home={}", to_string(resident.tuple), host);
     }
   }
@@ -198,9 +197,10 @@ bool goes_by_router(const World& world, const RemoteConnection& away) {
 // Queries the holder of a redirect. Returns false if the holder does not answer.
 asio::awaitable<bool> ask_about(World& world, FourTuple tuple, RemoteConnection away,
                                 SocketAddress line) {
-  const auto answer = co_await ask(world, away.host, line,
-                                   wire::pack_held(tuple, away.service, world.settings.line(),
-                                                   away.generation, goes_by_router(world, away)));
+  const auto answer =
+      co_await ask(world, away.host, line,
+                   wire::pack_query_holder(tuple, away.service, world.settings.line(),
+                                           away.generation, goes_by_router(world, away)));
   if (!answer) co_return false;
   const auto it = world.away.find(tuple);
   if (!*answer || it == world.away.end() || it->second != away) co_return true;
@@ -245,7 +245,7 @@ asio::awaitable<void> notify_moved(World& world, FourTuple tuple) {
   const RemoteConnection away = found->second;
   for (milliseconds pause{20};; pause = std::min(2 * pause, kMaxHomeBackoff)) {
     const auto answer = co_await ask(
-        world, away.home, away.home_line,
+        world, away.home, away.home_control,
         wire::pack_moved(tuple, away.address, away.host, away.service, away.generation));
     const auto it = world.away.find(tuple);
     if (it == world.away.end() || it->second != away) co_return;  // it returned, or has ended
@@ -277,7 +277,8 @@ asio::awaitable<void> notify_address(World& world, int family) {
         break;
       Secret said = wire::pack_moved(resident.tuple, address, world.settings.host, resident.service,
                                      resident.generation);
-      const auto answer = co_await ask(world, resident.home, resident.home_line, std::move(said));
+      const auto answer =
+          co_await ask(world, resident.home, resident.home_control, std::move(said));
       if (!answer || *answer || (*answer).error().code == ENOENT) break;
       co_await sleep_for(pause);
     }
@@ -288,7 +289,7 @@ asio::awaitable<void> notify_ended(World& world, std::uint64_t number,
   if (is_passive(resident.tuple)) co_await adopt_accepted(world, resident.tuple.local, resident);
   std::optional<Clock::time_point> denied;
   for (milliseconds pause{20};; pause = std::min(2 * pause, kMaxHomeBackoff)) {
-    const auto home = co_await ask(world, resident.home, resident.home_line,
+    const auto home = co_await ask(world, resident.home, resident.home_control,
                                    wire::pack_ended(resident.tuple, resident.generation));
     if (home && (*home || (*home).error().code == ENOENT)) break;
     if (resident.from != resident.home) {
@@ -373,7 +374,7 @@ Result<int> held(World& world, const std::string& from, const FourTuple& tuple,
     });
   if (resident != world.residents.end()) {
     if (routed && resident->second.home == from)
-      comes_by_router(world, resident->second.tuple, resident->second.home_line);
+      comes_by_router(world, resident->second.tuple, resident->second.home_control);
     return 1;
   }
   if (!socket) return 0;
@@ -382,7 +383,7 @@ Result<int> held(World& world, const std::string& from, const FourTuple& tuple,
   if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
   // The connection lives here, and this host has lost its record of it.
   readd_foreign_rules(world, tuple, line);
-  lives_here(world, socket->cookie, {tuple, service, from, line, from, line, generation});
+  add_imported(world, socket->cookie, {tuple, service, from, line, from, line, generation});
   log::warn("event=remembered connection={} home={}", to_string(tuple), from);
   return 1;
 }
@@ -401,8 +402,8 @@ asio::awaitable<void> ask_in_turn(World& world) {
       if (it == world.away.end()) break;
       const auto [tuple, away] = *it;
       last = tuple;
-      const auto peers = world.negotiation->peers();
-      const auto peer = std::ranges::find(peers, away.host, &cluster::PeerInfo::host);
+      const auto peers = world.discovery->hosts();
+      const auto peer = std::ranges::find(peers, away.host, &cluster::HostInfo::host);
       if (peer == peers.end()) continue;
       const SocketAddress line = peer->line;
       (void)co_await ask_about(world, tuple, away, line);
@@ -423,8 +424,8 @@ asio::awaitable<void> notify_routes(World& world, std::vector<IpAddress> hosts) 
         goes_by_router(world, away))
       those.emplace_back(tuple, away);
   for (const auto& [tuple, away] : those) {
-    const auto peers = world.negotiation->peers();
-    const auto peer = std::ranges::find(peers, away.host, &cluster::PeerInfo::host);
+    const auto peers = world.discovery->hosts();
+    const auto peer = std::ranges::find(peers, away.host, &cluster::HostInfo::host);
     if (peer == peers.end()) continue;
     const SocketAddress line = peer->line;
     for (milliseconds pause{50}; pause < kMaxHomeBackoff; pause *= 2) {

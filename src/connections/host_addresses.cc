@@ -72,7 +72,7 @@ Result<> HostAddresses::look() {
     changed = true;
   }
   find_other(changed);
-  if (changed) world_.negotiation->addresses_changed(world_.settings.other_address);
+  if (changed) world_.discovery->addresses_changed(world_.settings.other_address);
   takeovers_.put_back(all);
   return {};
 }

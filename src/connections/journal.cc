@@ -70,7 +70,7 @@ Result<FourTuple> parse_tuple(const std::string& text) {
 
 Words words_of(const RemoteConnection& away) {
   Words words{away.service, away.host, to_string(away.address), away.home,
-              to_string(away.home_line)};
+              to_string(away.home_control)};
   if (away.container) words.push_back("container");
   if (away.generation) words.push_back(std::to_string(away.generation));
   return words;
@@ -78,7 +78,7 @@ Words words_of(const RemoteConnection& away) {
 
 Words words_of(const ImportedConnection& it) {
   return {to_string(it.tuple),          it.service, it.home,
-          to_string(it.home_line),      it.from,    to_string(it.from_line),
+          to_string(it.home_control),   it.from,    to_string(it.from_line),
           std::to_string(it.generation)};
 }
 
@@ -98,10 +98,10 @@ Result<RemoteConnection> read_away(const Words& words) {
 
 Result<ImportedConnection> read_resident(const Words& words) {
   TRY_LET(tuple, parse_tuple(words[0]));
-  TRY_LET(home_line, SocketAddress::parse(words[3]));
+  TRY_LET(home_control, SocketAddress::parse(words[3]));
   TRY_LET(from_line, SocketAddress::parse(words[5]));
   return ImportedConnection{
-      tuple, words[1], words[2], home_line, words[4], from_line, generation_of(words, 6)};
+      tuple, words[1], words[2], home_control, words[4], from_line, generation_of(words, 6)};
 }
 
 Words words_of(const TakenOver& it) {
@@ -391,11 +391,11 @@ void Journal::is_back(const FourTuple& tuple) {
   append({{{"away", to_string(tuple)}, {}}});
 }
 
-void Journal::lives_here(std::uint64_t cookie, const ImportedConnection& resident) {
+void Journal::add_imported(std::uint64_t cookie, const ImportedConnection& resident) {
   append({{{"resident", std::to_string(cookie)}, words_of(resident)}});
 }
 
-void Journal::is_home(std::uint64_t cookie) {
+void Journal::rehome(std::uint64_t cookie) {
   append({{{"resident", std::to_string(cookie)}, {}}});
 }
 

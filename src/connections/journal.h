@@ -99,8 +99,8 @@ class Journal {
   // These facts cannot fail: see the top of this file.
   void is_away(const FourTuple& tuple, const RemoteConnection& away);
   void is_back(const FourTuple& tuple);
-  void lives_here(std::uint64_t cookie, const ImportedConnection& resident);
-  void is_home(std::uint64_t cookie);
+  void add_imported(std::uint64_t cookie, const ImportedConnection& resident);
+  void rehome(std::uint64_t cookie);
   // An imported connection has ended; for `cookie` 0, a forwarded one. Returns the number
   // under which the pending notification of its home is kept. told(): home has confirmed
   // it.

@@ -29,7 +29,7 @@ bool is_guest(const World& world, const ImportedConnection& resident) {
 }
 
 void end(World& world, std::uint64_t cookie) {
-  world.doubts.settled(mute_id(cookie));
+  world.in_doubt.settled(frozen_id(cookie));
   const auto it = world.residents.find(cookie);
   if (it == world.residents.end()) return;
   const ImportedConnection resident = std::move(it->second);
@@ -37,7 +37,7 @@ void end(World& world, std::uint64_t cookie) {
   log::debug("event=ended connection={}", to_string(resident.tuple));
   untrack(world, resident.tuple);
   if (!is_guest(world, resident)) return;
-  remove_foreign_rules(world, resident.tuple, resident.home_line, world.settings.linger);
+  remove_foreign_rules(world, resident.tuple, resident.home_control, world.settings.linger);
   spawn(world.io, "tell_ended",
         notify_ended(world, world.journal.has_ended(resident, cookie), resident));
 }
@@ -85,40 +85,40 @@ bool lives(const World& world, const std::map<std::uint64_t, net::TcpSocket>& al
   return socket && socket->cookie == cookie;
 }
 
-void went(World& world, std::uint64_t cookie, const FourTuple& tuple,
-          const std::optional<RemoteConnection>& away) {
+void mark_moved(World& world, std::uint64_t cookie, const FourTuple& tuple,
+                const std::optional<RemoteConnection>& away) {
   world.residents.erase(cookie);
   if (away) world.away[tuple] = *away;
 }
 
-void has_left(World& world, const FourTuple& tuple, const std::string& home,
-              const SocketAddress& home_line) {
+void finish_export(World& world, const FourTuple& tuple, const std::string& home,
+                   const SocketAddress& home_control) {
   untrack(world, tuple);
   if (home == world.settings.host) return;
-  remove_foreign_rules(world, tuple, home_line, world.settings.linger);
+  remove_foreign_rules(world, tuple, home_control, world.settings.linger);
   if (world.away.contains(tuple)) spawn(world.io, "tell_moved", notify_moved(world, tuple));
 }
 
-void came_back(World& world, const FourTuple& tuple) {
+void mark_returned(World& world, const FourTuple& tuple) {
   if (world.away.erase(tuple)) world.journal.is_back(tuple);
 }
 
-void lives_here(World& world, std::uint64_t cookie, ImportedConnection resident) {
-  if (is_guest(world, resident)) world.journal.lives_here(cookie, resident);
+void add_imported(World& world, std::uint64_t cookie, ImportedConnection resident) {
+  if (is_guest(world, resident)) world.journal.add_imported(cookie, resident);
   // The connection has a record already if its home has queried it (see held()). Its
   // rules are reference-counted, and it counts once.
   if (!world.residents.insert_or_assign(cookie, resident).second && is_guest(world, resident))
-    remove_foreign_rules(world, resident.tuple, resident.home_line, world.settings.linger);
+    remove_foreign_rules(world, resident.tuple, resident.home_control, world.settings.linger);
 }
 
-void is_home(World& world, std::uint64_t cookie) {
+void rehome(World& world, std::uint64_t cookie) {
   ImportedConnection& resident = world.residents.at(cookie);
   // Expires immediately (0 would mean never): new connections to the address are ours to
   // answer.
-  remove_foreign_rules(world, resident.tuple, resident.home_line, milliseconds(1));
+  remove_foreign_rules(world, resident.tuple, resident.home_control, milliseconds(1));
   resident.home = world.settings.host;
-  resident.home_line = world.settings.line();
-  world.journal.is_home(cookie);
+  resident.home_control = world.settings.line();
+  world.journal.rehome(cookie);
 }
 
 asio::awaitable<void> watch_ends(World& world) {
@@ -189,7 +189,7 @@ bool rules_are_needed(const World& world) {
   // True if the endpoint is on the ready list: the daemon has its only descriptor, so it
   // ends with the daemon.
   const auto is_ready = [&](std::uint64_t cookie) {
-    return std::ranges::any_of(world.lists.ready(),
+    return std::ranges::any_of(world.import_queue.ready(),
                                [&](const ReadyEndpoint& ready) { return ready.cookie == cookie; });
   };
   const auto is_steered_here = [](const auto& each) {

@@ -13,16 +13,16 @@ namespace sockmi::daemon {
 Result<> may_come(const World& world, const std::string& from, const FourTuple& tuple);
 
 // An endpoint leaves this host (went, has_left), came back (came_back), or lives here
-// from now on (lives_here). went() is called when the departure is decided (`away`: none
-// if it goes home), has_left() after that, when its socket here is gone too.
-void went(World& world, std::uint64_t cookie, const FourTuple& tuple,
-          const std::optional<RemoteConnection>& away);
-void has_left(World& world, const FourTuple& tuple, const std::string& home,
-              const SocketAddress& home_line);
-void came_back(World& world, const FourTuple& tuple);
-void lives_here(World& world, std::uint64_t cookie, ImportedConnection resident);
+// from now on (lives_here). mark_moved() is called when the departure is decided (`away`: none
+// if it goes home), finish_export() after that, when its socket here is gone too.
+void mark_moved(World& world, std::uint64_t cookie, const FourTuple& tuple,
+                const std::optional<RemoteConnection>& away);
+void finish_export(World& world, const FourTuple& tuple, const std::string& home,
+                   const SocketAddress& home_control);
+void mark_returned(World& world, const FourTuple& tuple);
+void add_imported(World& world, std::uint64_t cookie, ImportedConnection resident);
 // An imported connection is at home from now on: its address has become ours.
-void is_home(World& world, std::uint64_t cookie);
+void rehome(World& world, std::uint64_t cookie);
 
 // True if the socket with this cookie has this connection. `alive`: the result of
 // all_sockets(). That list may miss a socket while others are created and destroyed, so a

@@ -61,10 +61,10 @@ Result<unique_fd> descriptor_of(const net::TcpSocket& socket) {
   return found;
 }
 
-Result<> give_back(World& world, const net::TcpSocket& socket, std::uint32_t mark) {
+Result<> unfreeze(World& world, const net::TcpSocket& socket, std::uint32_t mark) {
   TRY_LET(descriptor, descriptor_of(socket));
   TRY_LET(frozen, tcp::FrozenSocket::resume(descriptor.get(), {.mark = mark}, kMarks));
-  return world.steering->within(socket.tuple.local.ip, [&] { return frozen.give_back(); });
+  return world.steering->within(socket.tuple.local.ip, [&] { return frozen.unfreeze(); });
 }
 
 // Reconstructs the exporter's state of a decided endpoint, as far as the journal contains
@@ -73,11 +73,11 @@ std::shared_ptr<ExportedEndpoint> remembered(World& world, const wire::Migration
                                              const Decision& decision, const Sockets& sockets) {
   const auto away = world.away.find(decision.tuple);
   // Goes home unless it is away.
-  wire::Endpoint endpoint{.home = decision.host, .home_line = decision.line};
+  wire::Endpoint endpoint{.home = decision.host, .home_control = decision.line};
   if (away != world.away.end()) {
     endpoint.service = away->second.service;
     endpoint.home = away->second.home;
-    endpoint.home_line = away->second.home_line;
+    endpoint.home_control = away->second.home_control;
     endpoint.generation = away->second.generation;
   }
   unique_fd descriptor;
@@ -107,9 +107,9 @@ std::shared_ptr<ExportedEndpoint> remembered(World& world, const wire::Migration
     one->guest = ImportedConnection{.tuple = decision.tuple,
                                     .service = one->endpoint.service,
                                     .home = one->endpoint.home,
-                                    .home_line = one->endpoint.home_line,
+                                    .home_control = one->endpoint.home_control,
                                     .from = one->endpoint.home,
-                                    .from_line = one->endpoint.home_line,
+                                    .from_line = one->endpoint.home_control,
                                     .generation = one->endpoint.generation};
   if (one->socket)
     if (auto frozen = tcp::FrozenSocket::resume(one->socket.get(), *one->owner, kMarks))
@@ -129,25 +129,25 @@ Result<Sockets> sockets_everywhere(World& world) {
   return all;
 }
 
-std::string mute_id(std::uint64_t cookie) {
+std::string frozen_id(std::uint64_t cookie) {
   return fmt::format("socket-{}", cookie);
 }
 
-void leave_mute(World& world, const FourTuple& tuple, std::uint64_t cookie, std::uint32_t mark) {
-  world.doubts.add(mute_id(cookie),
-                   {.kind = "mute",
-                    .tuple = tuple,
-                    .host = world.settings.host,
-                    .since = {},
-                    .decide = [&world, tuple, cookie, mark](Decide how) -> Result<> {
-                      if (how == Decide::Commit)
-                        return world.steering->within(tuple.local.ip,
-                                                      [&] { return net::destroy(tuple, cookie); });
-                      TRY_LET(sockets, sockets_everywhere(world));
-                      const auto socket = sockets.find(cookie);
-                      return socket == sockets.end() ? Result<>()
-                                                     : give_back(world, socket->second, mark);
-                    }});
+void leave_frozen(World& world, const FourTuple& tuple, std::uint64_t cookie, std::uint32_t mark) {
+  world.in_doubt.add(frozen_id(cookie),
+                     {.kind = "mute",
+                      .tuple = tuple,
+                      .host = world.settings.host,
+                      .since = {},
+                      .decide = [&world, tuple, cookie, mark](Decide how) -> Result<> {
+                        if (how == Decide::Commit)
+                          return world.steering->within(
+                              tuple.local.ip, [&] { return net::destroy(tuple, cookie); });
+                        TRY_LET(sockets, sockets_everywhere(world));
+                        const auto socket = sockets.find(cookie);
+                        return socket == sockets.end() ? Result<>()
+                                                       : unfreeze(world, socket->second, mark);
+                      }});
 }
 
 void adopt_orphans(World& world, const Sockets& sockets) {
@@ -158,10 +158,10 @@ void adopt_orphans(World& world, const Sockets& sockets) {
     decided.insert(decision.cookie);
   for (const auto& [cookie, socket] : sockets) {
     if (socket.mark != steer::kFreezeMark || decided.contains(cookie)) continue;
-    const auto given = give_back(world, socket, 0);
+    const auto given = unfreeze(world, socket, 0);
     log::warn("event=mute_socket_found connection={} given_back={} error=\"{}\"",
               to_string(socket.tuple), given.has_value(), given ? "" : to_string(given.error()));
-    if (!given) leave_mute(world, socket.tuple, cookie, 0);
+    if (!given) leave_frozen(world, socket.tuple, cookie, 0);
   }
   for (const auto& [id, decision] : decisions) {
     // Written by an older daemon, without the importer. An importer that asks gets an

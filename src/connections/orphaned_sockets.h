@@ -20,9 +20,9 @@ Result<Sockets> sockets_everywhere(World& world);
 // (CAP_SYS_PTRACE). Where that is not allowed, the socket is in doubt.
 void adopt_orphans(World& world, const Sockets& sockets);
 
-// The id by which leave_mute() lists a frozen socket as in doubt. `mark`: the socket's
+// The id by which leave_frozen() lists a frozen socket as in doubt. `mark`: the socket's
 // own SO_MARK.
-std::string mute_id(std::uint64_t cookie);
-void leave_mute(World& world, const FourTuple& tuple, std::uint64_t cookie, std::uint32_t mark);
+std::string frozen_id(std::uint64_t cookie);
+void leave_frozen(World& world, const FourTuple& tuple, std::uint64_t cookie, std::uint32_t mark);
 
 }  // namespace sockmi::daemon

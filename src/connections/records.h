@@ -22,7 +22,7 @@ std::uint64_t next_generation(std::uint64_t last);
 struct ImportedConnection {
   FourTuple tuple;
   std::string service, home;
-  SocketAddress home_line;
+  SocketAddress home_control;
   std::string from;
   SocketAddress from_line;
   std::uint64_t generation = 0;
@@ -34,7 +34,7 @@ struct RemoteConnection {
   std::string service, host;
   IpAddress address;
   std::string home;
-  SocketAddress home_line;
+  SocketAddress home_control;
   // Its address belongs to another network namespace of this host, which has our
   // redirect.
   bool container = false;

@@ -21,25 +21,25 @@ Result<> adopt_residents(World& world, const Sockets& alive) {
   for (const auto& [number, resident] : world.journal.pending_ends())
     spawn(world.io, "tell_ended", notify_ended(world, number, resident));
   for (const auto& [cookie, resident] : world.journal.residents()) {
-    readd_foreign_rules(world, resident.tuple, resident.home_line);
+    readd_foreign_rules(world, resident.tuple, resident.home_control);
     if (lives(world, alive, cookie, resident.tuple)) {
       world.residents[cookie] = resident;
       continue;
     }
-    remove_foreign_rules(world, resident.tuple, resident.home_line, world.settings.linger);
+    remove_foreign_rules(world, resident.tuple, resident.home_control, world.settings.linger);
     spawn(world.io, "tell_ended",
           notify_ended(world, world.journal.has_ended(resident, cookie), resident));
   }
   TRY_LET(readdressed, world.steering->readdressed());
   // Left by a daemon that died before the endpoint had arrived for good.
   for (const auto& [guest, own] : readdressed) {
-    if (world.shelter.has(guest)) continue;
+    if (world.foreign_addresses.has(guest)) continue;
     TRY(is_passive(guest)
             ? world.steering->remove_readdress_port(guest.local, own)
             : world.steering->remove_readdress({&guest, 1}, own, world.settings.linger));
     log::warn("event=readdress_unexplained guest={}", to_string(guest));
   }
-  return world.shelter.adopt(world.settings.linger);
+  return world.foreign_addresses.adopt(world.settings.linger);
 }
 
 // Drops moved connections of containers that are gone: a container that stopped while no

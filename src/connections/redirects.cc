@@ -103,8 +103,8 @@ void release(World& world, const SocketAddress& local) {
 }
 
 Result<> redirect_passive(World& world, const SocketAddress& local, const std::string& host) {
-  const auto peers = world.negotiation->peers();
-  const auto peer = std::ranges::find(peers, host, &cluster::PeerInfo::host);
+  const auto peers = world.discovery->hosts();
+  const auto peer = std::ranges::find(peers, host, &cluster::HostInfo::host);
   if (peer == peers.end()) return fail(EHOSTUNREACH, "host '{}' is not known here", host);
   TRY_LET(connections, connections_of(world, local));
   return for_each_address(local, [&](const SocketAddress& address) -> Result<> {
@@ -153,13 +153,13 @@ asio::awaitable<void> adopt_accepted(World& world, SocketAddress local,
     ImportedConnection resident = listener;
     resident.tuple = each.tuple;
     resident.generation = std::max(next_generation(0), listener.generation + 1);
-    lives_here(world, each.cookie, resident);
-    readd_foreign_rules(world, each.tuple, listener.home_line);
+    add_imported(world, each.cookie, resident);
+    readd_foreign_rules(world, each.tuple, listener.home_control);
     const Secret said =
         wire::pack_moved(each.tuple, world.settings.address_for(each.tuple.local.ip),
                          world.settings.host, listener.service, resident.generation);
-    auto reply =
-        co_await world.transfer->call(listener.home, listener.home_line, said, milliseconds(2000));
+    auto reply = co_await world.control->call(listener.home, listener.home_control, said,
+                                              milliseconds(2000));
     auto answer = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     if (!answer)
       log::error("event=accepted_not_adopted connection={} error=\"{}\"", to_string(each.tuple),

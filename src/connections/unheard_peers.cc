@@ -58,7 +58,7 @@ bool UnheardPeers::has_answered(std::uint64_t cookie, Unheard& each) {
   }
   const auto now = Clock::now();
   if (each.question && now >= each.ask_at) {
-    (void)tcp::speak(*each.question);  // a send error counts as packet loss
+    (void)tcp::send_to_peer(*each.question);  // a send error counts as packet loss
     each.pause = std::min(2 * each.pause, kLongestSilence);
     each.ask_at = now + each.pause;
   }

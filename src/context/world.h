@@ -43,7 +43,7 @@ struct Settings {
   std::string host;         // our name in the cluster
   IpAddress address;        // where redirected packets and other daemons reach us
   IpAddress other_address;  // for redirected packets of the other family; any(): none
-  std::uint16_t line_port = 7078;
+  std::uint16_t control_port = 7078;
   std::vector<std::string> interfaces;  // on which the peers' packets arrive
   milliseconds freeze_timeout{5000};    // an undecided freeze ends after this
   milliseconds linger{60000};           // how long rules outlive their connection (TIME_WAIT)
@@ -57,7 +57,7 @@ struct Settings {
   const IpAddress& address_for(const IpAddress& local) const {
     return address.family == local.unmapped().family ? address : other_address;
   }
-  SocketAddress line() const { return {address, line_port}; }
+  SocketAddress line() const { return {address, control_port}; }
 };
 
 // A host that did not answer. It is not asked before `until`.
@@ -87,8 +87,8 @@ struct Record {
 struct Counters {
   std::uint64_t exported = 0, imported = 0, failed = 0, returned_home = 0, reset = 0;
   // Imported connections that we reasserted to their home: it had lost its record and
-  // redirects them again (told_again), or rejects them (disowned).
-  std::uint64_t told_again = 0, disowned = 0;
+  // redirects them again (reasserted), or rejects them (rejected).
+  std::uint64_t reasserted = 0, rejected = 0;
 };
 
 struct World {
@@ -96,23 +96,23 @@ struct World {
       : io(io),
         settings(std::move(settings)),
         policy(std::move(policy)),
-        lists(maxima, this->policy),
+        import_queue(maxima, this->policy),
         journal(std::move(journal)) {}
   World(const World&) = delete;
 
   asio::io_context& io;
   Settings settings;  // only HostAddresses changes it, and only other_address
   const Policy policy;
-  ImportQueue lists;
-  Deliveries deliveries{lists};
+  ImportQueue import_queue;
+  Deliveries deliveries{import_queue};
   Journal journal;
   const congestion::CwndCarrier congestion = congestion::CwndCarrier::open();
   std::unique_ptr<steer::NamespacedSteering> steering;
-  ForeignAddresses shelter{io, steering};
-  PortReservations own_ports;
+  ForeignAddresses foreign_addresses{io, steering};
+  PortReservations port_reservations;
   std::unique_ptr<net::SocketEnds> ends;
-  std::unique_ptr<cluster::Discovery> negotiation;
-  std::unique_ptr<cluster::ControlChannel> transfer;
+  std::unique_ptr<cluster::Discovery> discovery;
+  std::unique_ptr<cluster::ControlChannel> control;
   std::shared_ptr<CrashGuard> guard;  // none in tests
   asio::thread_pool workers{1};       // for calls that block
   std::function<Result<net::TcpSocket>(const FourTuple&)> find_socket = net::find_socket;
@@ -134,11 +134,11 @@ struct World {
   std::map<std::string, std::optional<SocketAddress>> comparing;
   tcp::Histories histories;               // of sockets whose export has failed
   std::set<wire::MigrationId> undecided;  // our exports between PREPARE and the decision
-  Doubts doubts;
+  Doubts in_doubt;
   std::deque<Record> history;
   const Clock::time_point started = Clock::now();
   Counters counters;
-  LowLatency hurry;
+  LowLatency low_latency;
   bool stopping = false;  // the daemon is stopping: it begins nothing new
   std::size_t exports_under_way = 0;
 

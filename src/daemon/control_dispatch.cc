@@ -36,17 +36,18 @@ Result<Verdicts> on_commit(Requests& requests, const AuthenticatedHost& from,
   return requests.commit(from, endpoints);
 }
 
-Result<Verdicts> on_passages(Requests& requests, const AuthenticatedHost& from,
-                             const wire::Message& message) {
+Result<Verdicts> on_path_queries(Requests& requests, const AuthenticatedHost& from,
+                                 const wire::Message& message) {
   TRY_LET(connections, wire::read_passages(*message.request_as_PathQueries()));
   return requests.passages(from, connections);
 }
 
-Result<> on_expect(Requests& requests, const AuthenticatedHost& from, const wire::Message&) {
+Result<> on_standby(Requests& requests, const AuthenticatedHost& from, const wire::Message&) {
   return requests.expect(from);
 }
 
-Result<> on_ahead(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
+Result<> on_pre_copy(Requests& requests, const AuthenticatedHost& from,
+                     const wire::Message& message) {
   const auto* said = message.request_as_PreCopy();
   TRY_LET(id, wire::read_id(wire::view(said->id())));
   return requests.receive_pre_copy(from, id, wire::view(said->bytes()));
@@ -57,7 +58,8 @@ Result<> on_abort(Requests& requests, const AuthenticatedHost& from, const wire:
   return requests.abort(from, ids);
 }
 
-Result<> on_rest(Requests& requests, const AuthenticatedHost& from, const wire::Message& message) {
+Result<> on_late_write(Requests& requests, const AuthenticatedHost& from,
+                       const wire::Message& message) {
   const auto* said = message.request_as_LateWrite();
   if (said->late()) {
     TRY_LET(id, wire::read_id(wire::view(said->id())));
@@ -90,8 +92,8 @@ Result<> on_take_over(Requests& requests, const AuthenticatedHost& from,
   return requests.take_over(from, *message.request_as_TakeOver());
 }
 
-Result<int> on_inquire(Requests& requests, const AuthenticatedHost& from,
-                       const wire::Message& message) {
+Result<int> on_query_outcome(Requests& requests, const AuthenticatedHost& from,
+                             const wire::Message& message) {
   TRY_LET(id, wire::read_id(wire::view(message.request_as_QueryOutcome()->id())));
   return requests.inquire(from, id);
 }
@@ -105,8 +107,8 @@ Result<int> on_moved(Requests& requests, const AuthenticatedHost& from,
                         said->generation());
 }
 
-Result<int> on_held(Requests& requests, const AuthenticatedHost& from,
-                    const wire::Message& message) {
+Result<int> on_query_holder(Requests& requests, const AuthenticatedHost& from,
+                            const wire::Message& message) {
   const auto* said = message.request_as_QueryHolder();
   TRY_LET(tuple, wire::read_tuple(said->local(), said->remote()));
   TRY_LET(line, SocketAddress::parse(wire::string(said->line())));
@@ -119,15 +121,15 @@ using Reactions = std::map<wire::Request, Result<Outcome> (*)(Requests&, const A
                                                               const wire::Message&)>;
 const Reactions<Verdicts> kBatches = {{wire::Request::Prepare, on_prepare},
                                       {wire::Request::Commit, on_commit},
-                                      {wire::Request::PathQueries, on_passages}};
+                                      {wire::Request::PathQueries, on_path_queries}};
 const Reactions<void> kOrders = {
-    {wire::Request::PreCopy, on_ahead},       {wire::Request::Standby, on_expect},
+    {wire::Request::PreCopy, on_pre_copy},    {wire::Request::Standby, on_standby},
     {wire::Request::Abort, on_abort},         {wire::Request::Ended, on_ended},
     {wire::Request::Straggler, on_straggler}, {wire::Request::TakeOver, on_take_over},
-    {wire::Request::LateWrite, on_rest}};
-const Reactions<int> kQuestions = {{wire::Request::QueryOutcome, on_inquire},
+    {wire::Request::LateWrite, on_late_write}};
+const Reactions<int> kQuestions = {{wire::Request::QueryOutcome, on_query_outcome},
                                    {wire::Request::Moved, on_moved},
-                                   {wire::Request::QueryHolder, on_held}};
+                                   {wire::Request::QueryHolder, on_query_holder}};
 
 }  // namespace
 

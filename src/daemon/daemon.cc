@@ -24,8 +24,8 @@ namespace sockmi::daemon {
 Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config,
                                              const cluster::Identity& identity) {
   TRY_LET(journal, Journal::open(config.state_folder));
-  std::unique_ptr<Daemon> broker(new Daemon(io, config, identity, std::move(journal)));
-  World& world = broker->world_;
+  std::unique_ptr<Daemon> daemon(new Daemon(io, config, identity, std::move(journal)));
+  World& world = daemon->world_;
   world.guard = std::move(config.guard);
   TRY_LET(addresses, net::AddressNews::open());
   TRY_LET(steering, steer::make_nft_steering(world.settings.interfaces));
@@ -42,7 +42,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
     // Without an inode no application has the socket: it ended with the daemon that had
     // it.
     if (socket.inode != 0) alive.insert(cookie);
-  broker->arrivals_.adopt(alive);
+  daemon->importer_.adopt(alive);
   adopt_orphans(world, sockets);
   world.steering->keep(rules_are_needed(world));
   log::info("event=barrier form={}", steer::barrier_form());
@@ -50,34 +50,34 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
     log::warn("event=environment warning=\"{}\"", warning);
   TRY_LET(transfer, cluster::ControlChannel::open(
                         io, identity, world.settings.line(),
-                        [self = broker.get()](cluster::AuthenticatedHost from, Secret message) {
+                        [self = daemon.get()](cluster::AuthenticatedHost from, Secret message) {
                           return self->answer(std::move(from), std::move(message));
                         }));
-  world.transfer = std::move(transfer);
-  world.transfer->set_member_addresses([&world](const IpAddress& address) {
+  world.control = std::move(transfer);
+  world.control->set_member_addresses([&world](const IpAddress& address) {
     const auto peers =
-        world.negotiation ? world.negotiation->peers() : std::vector<cluster::PeerInfo>();
+        world.discovery ? world.discovery->hosts() : std::vector<cluster::HostInfo>();
     return std::ranges::any_of(
-        peers, [&](const cluster::PeerInfo& peer) { return peer.line.ip == address; });
+        peers, [&](const cluster::HostInfo& peer) { return peer.line.ip == address; });
   });
-  config.negotiation.on_start = [&io, &world](const std::string& host, const SocketAddress& line) {
+  config.discovery.on_start = [&io, &world](const std::string& host, const SocketAddress& line) {
     spawn(io, "compare_notes", reconcile(world, host, line));
   };
   TRY_LET(negotiation,
-          cluster::Discovery::open(io, identity, std::move(config.negotiation), broker->arrivals_));
-  world.negotiation = std::move(negotiation);
-  broker->takeovers_.adopt();
-  spawn(io, "watch_kept", broker->takeovers_.watch_kept());
+          cluster::Discovery::open(io, identity, std::move(config.discovery), daemon->importer_));
+  world.discovery = std::move(negotiation);
+  daemon->takeovers_.adopt();
+  spawn(io, "watch_kept", daemon->takeovers_.watch_kept());
   spawn(io, "ask_in_turn", ask_in_turn(world));
-  spawn(io, "keep_up", keep_up(world, broker->repairs_));
+  spawn(io, "keep_up", keep_up(world, daemon->repairs_));
   spawn(io, "keep_current", cluster::keep_current(io, world.workers, identity));
-  spawn(io, "follow_addresses", broker->own_addresses_.follow(std::move(addresses)));
-  spawn(io, "own_ports", world.own_ports.watch(world));
+  spawn(io, "follow_addresses", daemon->own_addresses_.follow(std::move(addresses)));
+  spawn(io, "own_ports", world.port_reservations.watch(world));
   spawn(io, "watch_ends", watch_ends(world));
   spawn(io, "watch_closed", watch_closed(world));
   spawn(io, "return_unclaimed", return_unclaimed(world));
   spawn(io, "keep_journal", keep_journal(world));
-  return broker;
+  return daemon;
 }
 
 std::vector<Result<>> Daemon::passages(const AuthenticatedHost& from,
@@ -108,7 +108,7 @@ Result<int> Daemon::held(const AuthenticatedHost& from, const FourTuple& tuple,
                          std::uint64_t generation, bool routed) {
   TRY(check_address(world_, from, from.host, line.ip));
   TRY_LET(answer, daemon::held(world_, from.host, tuple, service, line, generation, routed));
-  return answer == 1 && arrivals_.hearing().is_silent(tuple) ? 2 : answer;
+  return answer == 1 && importer_.unheard_peers().is_silent(tuple) ? 2 : answer;
 }
 
 Result<> Daemon::ended(const AuthenticatedHost& from, const FourTuple& tuple,
@@ -117,9 +117,9 @@ Result<> Daemon::ended(const AuthenticatedHost& from, const FourTuple& tuple,
 }
 
 std::vector<std::string> Daemon::warnings() const {
-  std::vector<std::string> out = world_.negotiation->warnings();
+  std::vector<std::string> out = world_.discovery->warnings();
   std::ranges::move(takeovers_.warnings(), std::back_inserter(out));
-  std::ranges::move(world_.own_ports.warnings(), std::back_inserter(out));
+  std::ranges::move(world_.port_reservations.warnings(), std::back_inserter(out));
   if (const std::string dates = identity_.now()->warning(); !dates.empty()) out.push_back(dates);
   if (unlocked_secret_bytes() > 0)
     out.push_back(
@@ -134,10 +134,10 @@ asio::awaitable<Secret> Daemon::answer(AuthenticatedHost from, Secret message) {
 
 asio::awaitable<void> Daemon::shut_down() {
   log::info("event=stopping exports={} ready={} in_doubt={}", world_.exports_under_way,
-            world_.lists.ready().size(), arrivals_.in_doubt());
+            world_.import_queue.ready().size(), importer_.in_doubt());
   world_.stopping = true;
-  arrivals_.refuse_reserved();
-  co_await drain(world_, arrivals_);
+  importer_.refuse_reserved();
+  co_await drain(world_, importer_);
   co_await daemon::shut_down(world_);
   const bool needed = rules_are_needed(world_);
   if (needed || !world_.away.empty())

@@ -20,7 +20,7 @@ class Daemon : private Requests {
     Policy policy;
     QueueLimits maxima;
     std::filesystem::path state_folder;
-    cluster::DiscoveryConfig negotiation;
+    cluster::DiscoveryConfig discovery;
     std::shared_ptr<CrashGuard> guard;
   };
   static Result<std::unique_ptr<Daemon>> open(asio::io_context& io, Config config,
@@ -29,7 +29,7 @@ class Daemon : private Requests {
   World& world() { return world_; }
   ExportRequests& export_requests() { return export_requests_; }
   Takeovers& takeovers() { return takeovers_; }
-  const UnheardPeers& hearing() const { return arrivals_.hearing(); }
+  const UnheardPeers& unheard_peers() const { return importer_.unheard_peers(); }
   const KernelState& repairs() const { return repairs_; }
   // What is wrong with the cluster's certificates and clocks, with the addresses and
   // ports of this host, or with the secrecy of this process.
@@ -45,38 +45,38 @@ class Daemon : private Requests {
   Daemon(asio::io_context& io, Config& config, const cluster::Identity& identity, Journal journal)
       : identity_(identity),
         world_(io, config.settings, std::move(config.policy), config.maxima, std::move(journal)),
-        arrivals_(world_),
+        importer_(world_),
         export_requests_(io.get_executor()),
         takeovers_(world_, export_requests_),
         own_addresses_(world_, takeovers_) {}
   asio::awaitable<Secret> answer(AuthenticatedHost from, Secret message);
 
-  Result<> expect(const AuthenticatedHost& from) override { return arrivals_.expect(from.host); }
+  Result<> expect(const AuthenticatedHost& from) override { return importer_.expect(from.host); }
   std::vector<Result<>> passages(const AuthenticatedHost& from,
                                  const std::vector<wire::Crossing>& connections) override;
   Result<> receive_pre_copy(const AuthenticatedHost& from, const MigrationId& id,
                             ByteView bytes) override {
-    return arrivals_.receive_pre_copy(id, from.host, bytes);
+    return importer_.receive_pre_copy(id, from.host, bytes);
   }
   Result<> prepare(const AuthenticatedHost& from, const MigrationId& id, const SocketAddress& line,
                    wire::Endpoint endpoint, std::uint32_t ahead) override {
-    return arrivals_.prepare(id, from.host, line, std::move(endpoint), ahead);
+    return importer_.prepare(id, from.host, line, std::move(endpoint), ahead);
   }
   std::vector<Result<>> commit(const AuthenticatedHost& from,
                                const std::vector<wire::Committed>& endpoints) override {
-    return arrivals_.commit(endpoints, from.host);
+    return importer_.commit(endpoints, from.host);
   }
   Result<> abort(const AuthenticatedHost& from, const std::vector<MigrationId>& ids) override {
     for (const auto& id : ids)
-      arrivals_.abort(id, from.host);
+      importer_.abort(id, from.host);
     return {};
   }
   Result<> rest(const AuthenticatedHost& from, const MigrationId& id,
                 const wire::FreezeDeltaT& late) override {
-    return arrivals_.rest(from.host, id, late);
+    return importer_.rest(from.host, id, late);
   }
   Result<> straggler(const AuthenticatedHost& from, const wire::StragglerT& straggler) override {
-    return arrivals_.receive(from.host, straggler);
+    return importer_.receive(from.host, straggler);
   }
   Result<> ended(const AuthenticatedHost& from, const FourTuple& tuple,
                  std::uint64_t generation) override;
@@ -93,7 +93,7 @@ class Daemon : private Requests {
 
   const cluster::Identity identity_;
   World world_;
-  Importer arrivals_;
+  Importer importer_;
   ExportRequests export_requests_;
   Takeovers takeovers_;
   KernelState repairs_;

@@ -38,7 +38,7 @@ Result<int> state_of(SSL* ssl) {
 }
 
 Result<Secret> save(SSL* ssl, int state) {
-  if (tls::is_spent(ssl)) return fail(ESHUTDOWN, "this SSL was exported");
+  if (tls::is_retired(ssl)) return fail(ESHUTDOWN, "this SSL was exported");
   TRY_LET(real, state_of(ssl));
   if (state == SOCKMI_BOUND || state == SOCKMI_LISTENING)
     return fail(ENOTSUP, "a bound or listening socket has no TLS: use export_socket()");
@@ -117,8 +117,8 @@ int export_ssl_with(SSL* ssl, int state, int af, const void* to,
   clear_error();
   const int fd = tls::get_fd(ssl);
   if (fd < 0)
-    return report(tls::is_spent(ssl) ? Error{ESHUTDOWN, "this SSL was exported"}
-                                     : Error{EINVAL, "the SSL has no descriptor"});
+    return report(tls::is_retired(ssl) ? Error{ESHUTDOWN, "this SSL was exported"}
+                                       : Error{EINVAL, "the SSL has no descriptor"});
   sockmi_export_options rest = options ? *options : sockmi_export_options{};
   if (kind_of(static_cast<unsigned>(state)).established) {
     using Milliseconds = std::chrono::milliseconds;
@@ -139,7 +139,7 @@ int export_ssl_with(SSL* ssl, int state, int af, const void* to,
   if (!exported) return report(exported.error());
   // The connection has moved, so this returns success in any case. The error text reports
   // keys that are left.
-  if (const auto spent = tls::spend(ssl); !spent)
+  if (const auto spent = tls::retire(ssl); !spent)
     (void)report({spent.error().code, "keys are left in memory: " + to_string(spent.error())});
   return 0;
 }
@@ -173,7 +173,7 @@ int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
     auto loaded = tls::load(image, request.ssl, kind_of(arrived.state));
     if (loaded) {
       loaded = tls::set_fd(request.ssl, arrived.socket.get());
-      if (!loaded) (void)tls::spend(request.ssl);  // the connection goes to another importer
+      if (!loaded) (void)tls::retire(request.ssl);  // the connection goes to another importer
     }
     if (!loaded) {
       std::free(payload);
@@ -188,7 +188,7 @@ int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
   };
   const auto imported = import_endpoints(wishes, timeout, accept, [&](std::size_t i) {
     auto& request = requests[i];
-    (void)tls::spend(request.ssl);
+    (void)tls::retire(request.ssl);
     give_up(request);
     request.ssl_state = 0;
     request.write_taken = 0;

@@ -14,19 +14,20 @@ void keep_here(World& world, const ExportedEndpoint& listener, unique_fd socket)
   if (!facts) return;  // the connection has ended
   wire::MigrationId id{};
   RAND_bytes(id.data(), id.size());
-  world.lists.add({.id = id,
-                   .endpoint = {.service = listener.endpoint.service,
-                                .owner = listener.endpoint.owner,
-                                .state = SOCKMI_CONNECTED},
-                   .tuple = facts->tuple,
-                   .socket = std::move(socket),
-                   .cookie = facts->cookie,
-                   .since = Clock::now()});
+  world.import_queue.add({.id = id,
+                          .endpoint = {.service = listener.endpoint.service,
+                                       .owner = listener.endpoint.owner,
+                                       .state = SOCKMI_CONNECTED},
+                          .tuple = facts->tuple,
+                          .socket = std::move(socket),
+                          .cookie = facts->cookie,
+                          .since = Clock::now()});
 }
 
 }  // namespace
 
-asio::awaitable<Result<>> move_waiting(World& world, ExportedEndpoint& listener, IpAddress target) {
+asio::awaitable<Result<>> move_accept_queue(World& world, ExportedEndpoint& listener,
+                                            IpAddress target) {
   std::vector<unique_fd> accepted;
   auto emptied =
       co_await empty_accept_queue(world, listener.socket.get(), listener.tuple.local, accepted);

@@ -9,6 +9,7 @@ namespace sockmi::daemon {
 // own. A connection that cannot move is put into the import queue here and waits for an
 // application. Afterwards no new connection begins at the listener. Returns an error if a
 // connection could not move, or if the queue could not be emptied.
-asio::awaitable<Result<>> move_waiting(World& world, ExportedEndpoint& listener, IpAddress target);
+asio::awaitable<Result<>> move_accept_queue(World& world, ExportedEndpoint& listener,
+                                            IpAddress target);
 
 }  // namespace sockmi::daemon

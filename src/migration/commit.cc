@@ -33,9 +33,8 @@ asio::awaitable<Result<>> ask(World& world, const cluster::SelectedHost& importe
   for (const auto& one : those)
     endpoints.push_back(one->what);
   const auto sent = Clock::now();
-  CO_TRY_LET(reply,
-             co_await world.transfer->call(importer.host, importer.line,
-                                           wire::pack_commit(endpoints), milliseconds(1000)));
+  CO_TRY_LET(reply, co_await world.control->call(importer.host, importer.line,
+                                                 wire::pack_commit(endpoints), milliseconds(1000)));
   CO_TRY(fault::point("commit-reply"));
   CO_TRY_LET(verdicts, wire::read_verdicts(reply, those.size()));
   const auto thawed = answered_at(sent, Clock::now(),
@@ -90,8 +89,8 @@ asio::awaitable<void> send_commit_until_acknowledged(World& world, cluster::Sele
     ids.push_back(one->what.id);
   }
   // Sent once: if it is lost, the importer only keeps its record a little longer.
-  co_await world.transfer->call(importer.host, importer.line, wire::pack_abort(ids),
-                                milliseconds(1000));
+  co_await world.control->call(importer.host, importer.line, wire::pack_abort(ids),
+                               milliseconds(1000));
 }
 
 }  // namespace sockmi::daemon

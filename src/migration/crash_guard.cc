@@ -47,7 +47,7 @@ void settle(const std::filesystem::path& state_folder, tcp::Marks marks,
     // The importer has not confirmed that the endpoint lives there. The next daemon asks;
     // until then the socket stays output-blocked.
     const bool decided = journal->has(id);
-    const auto done = decided ? Result<>() : frozen->give_back();
+    const auto done = decided ? Result<>() : frozen->unfreeze();
     if (decided) frozen->leave();
     log::warn("event=daemon_died_in_freeze migration={} committed={} error=\"{}\"",
               wire::to_hex(id), decided, done ? "" : to_string(done.error()));

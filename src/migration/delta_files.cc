@@ -28,7 +28,7 @@ bool is_in_commit_alone(const wire::FreezeDeltaT& late) {
 Result<> keep_late(const files::path& folder, const wire::MigrationId& id,
                    const wire::FreezeDeltaT& late) {
   const files::path path = path_of(folder, id);
-  const Secret message = wire::pack_rest(id, late);
+  const Secret message = wire::pack_late_write(id, late);
   const unique_fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!file) return fail_errno(path);
   for (ByteView rest = message; !rest.empty();) {

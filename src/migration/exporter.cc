@@ -138,7 +138,7 @@ class Exporter {
     // address with it.)
     for (ExportedEndpoint* one : going())
       if (one->endpoint.state == SOCKMI_LISTENING)
-        one->result = co_await move_waiting(world_, *one, choice_.line.ip);
+        one->result = co_await move_accept_queue(world_, *one, choice_.line.ip);
     redirect();
     // The peers' packets reach the importer's sockets. If this daemon dies, the kernel
     // itself ends the redirects.
@@ -187,7 +187,7 @@ class Exporter {
           resident == world_.residents.end() || resident->second.home == settings_.host;
       if (facts) one.tuple = facts->tuple, one.cookie = facts->cookie;
       one.endpoint.home = ours ? settings_.host : resident->second.home;
-      one.endpoint.home_line = ours ? settings_.line() : resident->second.home_line;
+      one.endpoint.home_control = ours ? settings_.line() : resident->second.home_control;
       one.endpoint.generation = next_generation(ours ? 0 : resident->second.generation);
       one.record = {.id = one.id,
                     .exported = true,
@@ -208,7 +208,7 @@ class Exporter {
       if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
         return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL,
                     "the socket is not in the state that it is exported as");
-      TRY(world_.steering->learn(one.socket.get(), one.tuple.local.ip));
+      TRY(world_.steering->track_namespace(one.socket.get(), one.tuple.local.ip));
       TRY(owns_address(world_, survey, one.socket.get(), *facts, one.endpoint));
       TRY_LET(wire, may_leave(world_, survey.at[one.tuple.local.ip.unmapped()], one.socket.get(),
                               *facts, ours));
@@ -234,7 +234,7 @@ class Exporter {
                          .size = size,
                          .target = target_,
                          .count = static_cast<std::uint32_t>(all_.size())};
-    CO_TRY_LET(choice, co_await world_.negotiation->find(std::move(offer)));
+    CO_TRY_LET(choice, co_await world_.discovery->find(std::move(offer)));
     choice_ = choice;
     for (ExportedEndpoint& one : all_)
       one.record.to = choice_.host;
@@ -251,8 +251,8 @@ class Exporter {
     steer::KernelQueries before;
     for (const ExportedEndpoint* one : those)
       crossings.push_back(crossing(before, one->tuple, one->wire, is_ours(*one)));
-    auto reply = co_await world_.transfer->call(choice_.host, choice_.line,
-                                                wire::pack_passages(crossings), kCommitPatience);
+    auto reply = co_await world_.control->call(choice_.host, choice_.line,
+                                               wire::pack_path_queries(crossings), kCommitPatience);
     auto verdicts = reply ? wire::read_verdicts(*reply, those.size())
                           : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
     if (!verdicts) co_return fail_all(those, verdicts.error());
@@ -289,9 +289,9 @@ class Exporter {
   // handshake nor for a sleeping host: both daemons poll from here on.
   asio::awaitable<Result<>> expect() {
     if (going().empty()) co_return Result<>();
-    world_.hurry.stand_by();
-    auto expected = co_await world_.transfer->call(choice_.host, choice_.line, wire::pack_expect(),
-                                                   kCommitPatience);
+    world_.low_latency.stand_by();
+    auto expected = co_await world_.control->call(choice_.host, choice_.line, wire::pack_standby(),
+                                                  kCommitPatience);
     co_return expected ? Result<>() : std::unexpected(expected.error());
   }
 
@@ -306,7 +306,7 @@ class Exporter {
                             choice_.host,
                             address(one),
                             one.endpoint.home,
-                            one.endpoint.home_line,
+                            one.endpoint.home_control,
                             world_.steering->in_other_namespace(one.tuple.local.ip),
                             one.endpoint.generation,
                             {}};
@@ -331,7 +331,7 @@ class Exporter {
       if (now > decide_by_) return fail(ETIMEDOUT, "no host was found in time");
       decide_by_ = std::min(decide_by_, now + settings_.freeze_timeout - kDecisionMargin);
       froze_ = now;
-      world_.hurry.begin();
+      world_.low_latency.begin();
     }
     // Exports back to home at shutdown have no asker and continue.
     if (world_.stopping && one.asker >= 0) return fail(EHOSTDOWN, "sockmid is stopping");
@@ -372,7 +372,7 @@ class Exporter {
       one->record.bytes = message.size() / those.size(), one->record.ahead = one->ahead.size();
     if (auto may = fault::point("prepare-send"); !may) co_return fail_all(those, may.error());
     auto reply =
-        co_await world_.transfer->call(choice_.host, choice_.line, std::move(message), time_left());
+        co_await world_.control->call(choice_.host, choice_.line, std::move(message), time_left());
     auto verdicts = reply ? wire::read_verdicts(*reply, those.size())
                           : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
     if (!verdicts) co_return fail_all(those, verdicts.error());
@@ -453,7 +453,7 @@ class Exporter {
       if (!one.frozen) continue;
       world_.histories.remember(one.cookie, one.frozen->history());
       if (auto given =
-              world_.steering->within(one.tuple.local.ip, [&] { return one.frozen->give_back(); });
+              world_.steering->within(one.tuple.local.ip, [&] { return one.frozen->unfreeze(); });
           !given)
         log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple),
                    to_string(given.error()));
@@ -467,18 +467,18 @@ class Exporter {
 
   // Sends the message once: nothing depends on it.
   static asio::awaitable<void> send(World& world, cluster::SelectedHost choice, Secret message) {
-    co_await world.transfer->call(choice.host, choice.line, std::move(message), milliseconds(1000));
+    co_await world.control->call(choice.host, choice.line, std::move(message), milliseconds(1000));
   }
 
   asio::awaitable<void> send_commit() {
     const auto those = going();
-    if (those.empty()) co_return world_.hurry.end();
+    if (those.empty()) co_return world_.low_latency.end();
     std::vector<steer::Redirect> permanent;
     for (ExportedEndpoint* one : those) {
       if (const auto resident = world_.residents.find(one->cookie);
           resident != world_.residents.end() && !is_ours(*one))
         one->guest = resident->second;
-      went(world_, one->cookie, one->tuple, away(*one));
+      mark_moved(world_, one->cookie, one->tuple, away(*one));
       if (one->redirected && !one->passive())
         permanent.push_back({one->tuple, address(*one), std::nullopt});
       // Otherwise an importer that asks has to wait for COMMIT itself.
@@ -502,7 +502,7 @@ class Exporter {
     for (std::size_t i = 0; i < those.size(); ++i)
       if (commitments_[i]->outcome == Outcome::Lives) there.push_back(those[i]);
     seal(world_, choice_, there);
-    world_.hurry.end();
+    world_.low_latency.end();
   }
 
   // Settles each endpoint by what the importer has said. An endpoint without an answer

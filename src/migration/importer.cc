@@ -50,8 +50,9 @@ Result<cluster::OfferReply> Importer::can_accept(const cluster::Offer& offer) {
   // the others.
   if (offer.count == 1) TRY(check_peer(offer.tuple));
   TRY(world_.journal.reserve(offer.count));  // the journal must also record what arrives
-  if (world_.lists.free_places(offer.state) < offer.count) return fail(ENOBUFS, "import list full");
-  const auto waiting = world_.lists.watching(offer.service, offer.owner);
+  if (world_.import_queue.free_slots(offer.state) < offer.count)
+    return fail(ENOBUFS, "import list full");
+  const auto waiting = world_.import_queue.watching(offer.service, offer.owner);
   if (waiting == 0 && world_.settings.require_importer)
     return fail(ESRCH, "no application on {} that may have it imports service '{}'",
                 world_.settings.host, offer.service);
@@ -59,14 +60,14 @@ Result<cluster::OfferReply> Importer::can_accept(const cluster::Offer& offer) {
   (void)::getloadavg(load, 1);
   return cluster::OfferReply{
       .waiting_importers = static_cast<std::uint32_t>(waiting),
-      .free_places = static_cast<std::uint32_t>(world_.lists.free_places(offer.state)),
+      .free_slots = static_cast<std::uint32_t>(world_.import_queue.free_slots(offer.state)),
       .load_percent = static_cast<std::uint32_t>(load[0] * 100)};
 }
 
 Result<> Importer::reserve(const std::string& host, const cluster::Offer& offer) {
   auto acceptable = can_accept(offer);
   if (!acceptable) return pass(std::move(acceptable));
-  world_.hurry.stand_by();
+  world_.low_latency.stand_by();
   const auto batch = std::make_shared<Reservations::Batch>();
   std::vector<wire::MigrationId> made;
   Result<> done;
@@ -76,7 +77,7 @@ Result<> Importer::reserve(const std::string& host, const cluster::Offer& offer)
     if (!added) done = std::unexpected(added.error());
     if (!added || !*added) continue;  // or confirmed twice
     made.push_back(id);
-    done = world_.lists.reserve(id, offer.state);
+    done = world_.import_queue.reserve(id, offer.state);
   }
   if (!done)
     for (const auto& id : made)
@@ -99,7 +100,7 @@ void Importer::release(const wire::MigrationId& which) {
   const wire::MigrationId id = which;  // `which` may refer to the one in reserved_
   reserved_.erase(id);
   pre_copies_.forget(id);
-  world_.lists.release(id);
+  world_.import_queue.release(id);
 }
 
 void Importer::refuse_reserved() {
@@ -117,7 +118,7 @@ Result<> Importer::receive_pre_copy(const wire::MigrationId& id, const std::stri
 
 Result<> Importer::expect(const std::string& host) {
   if (reserved_.of(host) == 0) return fail(ENOBUFS, "no place was reserved");
-  world_.hurry.begin();
+  world_.low_latency.begin();
   return {};
 }
 
@@ -135,7 +136,7 @@ Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
   const auto restored = restore(prepared);
   reserved_.erase(id);
   if (!restored) {
-    world_.lists.release(id);
+    world_.import_queue.release(id);
     return restored;
   }
   // A firewall of this host must know the connection before the thaw. The exporter
@@ -159,7 +160,7 @@ Result<> Importer::restore(PreparedEndpoint& prepared) {
   const auto& [endpoint, home] =
       std::pair<wire::Endpoint&, bool>(prepared.endpoint, comes_home(prepared.endpoint));
   const FourTuple tuple = tuple_of(endpoint.tcp);
-  if (!home) TRY(add_foreign_rules(world_, tuple, endpoint.home_line));
+  if (!home) TRY(add_foreign_rules(world_, tuple, endpoint.home_control));
   drop_our_marks(endpoint.tcp);
   const auto make = [&]() -> Result<> {
     TRY(fault::point("restore"));
@@ -185,7 +186,7 @@ Result<> Importer::restore(PreparedEndpoint& prepared) {
       done = pass(std::move(facts));
   }
   if (!done && !home)
-    remove_foreign_rules(world_, tuple, endpoint.home_line, world_.settings.linger);
+    remove_foreign_rules(world_, tuple, endpoint.home_control, world_.settings.linger);
   return done;
 }
 
@@ -217,7 +218,7 @@ std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpo
       prepared_.at(id).was_away = away->second;
     // Before its redirect is removed: a delayed message of another host must not install
     // the redirect again.
-    came_back(world_, tuple);
+    mark_returned(world_, tuple);
     if (!is_passive(tuple))
       here.push_back(tuple);
     else if (comes_home(endpoint))
@@ -228,7 +229,7 @@ std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpo
   for (const auto& [id, late] : endpoints)
     verdicts.push_back(verdict(id, late, host, may_thaw));
   (void)fault::point("thawed");
-  if (prepared_.empty() && reserved_.empty()) world_.hurry.end();
+  if (prepared_.empty() && reserved_.empty()) world_.low_latency.end();
   return verdicts;
 }
 
@@ -275,10 +276,11 @@ Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& l
   stragglers_.expect(prepared.host, prepared.endpoint.tcp, late.bytes.size());
   // Before a straggler arrives, which is not an answer of the peer.
   if (prepared.socket && !world_.steering->in_other_namespace(tuple.local.ip))
-    hearing_.expect(prepared.cookie, tuple, prepared.socket->heard(), prepared.socket->question());
+    unheard_peers_.expect(prepared.cookie, tuple, prepared.socket->heard(),
+                          prepared.socket->question());
   auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
   prepared_.erase(id);
-  world_.doubts.settled(wire::to_hex(id));
+  world_.in_doubt.settled(wire::to_hex(id));
   if (!late.more)
     asio::post(world_.io, [this, settled] { settle(*settled); });
   else
@@ -307,9 +309,9 @@ void Importer::settle(Settled& settled) {
   // The end of a socket in another namespace is not reported to us, and nothing depends
   // on it: the connection is at home there.
   if (!world_.steering->in_other_namespace(tuple.local.ip))
-    lives_here(
+    add_imported(
         world_, cookie,
-        {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_line,
+        {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_control,
          prepared.host, prepared.line, prepared.endpoint.generation});
   ++world_.counters.imported;
   log::info("event=import migration={} service={} connection={} from={}", wire::to_hex(id),
@@ -327,12 +329,12 @@ void Importer::settle(Settled& settled) {
   // The queues are in the socket now.
   prepared.endpoint.tcp.receive_queue = {};
   prepared.endpoint.tcp.send_queue = {};
-  world_.lists.add({.id = id,
-                    .endpoint = std::move(prepared.endpoint),
-                    .tuple = tuple,
-                    .socket = std::move(socket),
-                    .cookie = cookie,
-                    .since = Clock::now()});
+  world_.import_queue.add({.id = id,
+                           .endpoint = std::move(prepared.endpoint),
+                           .tuple = tuple,
+                           .socket = std::move(socket),
+                           .cookie = cookie,
+                           .since = Clock::now()});
 }
 
 Result<> Importer::receive(const std::string& host, const wire::StragglerT& straggler) {
@@ -340,7 +342,7 @@ Result<> Importer::receive(const std::string& host, const wire::StragglerT& stra
   const FourTuple& tuple = known.tuple;
   // A FIN alone: UnheardPeers counts segments without data, so this one must not count as
   // the peer's answer.
-  if (straggler.late->bytes.empty()) hearing_.injected(tuple);
+  if (straggler.late->bytes.empty()) unheard_peers_.injected(tuple);
   return tcp::inject_data({.tuple = tuple,
                            .seq = straggler.seq,
                            .ack = straggler.ack,
@@ -364,13 +366,13 @@ void Importer::discard(const wire::MigrationId& id, const std::string& why) {
   const wire::Endpoint& endpoint = it->second.endpoint;
   untrack(world_, tuple_of(endpoint.tcp));
   if (!comes_home(endpoint))
-    remove_foreign_rules(world_, tuple_of(endpoint.tcp), endpoint.home_line,
+    remove_foreign_rules(world_, tuple_of(endpoint.tcp), endpoint.home_control,
                          world_.settings.linger);
   else if (it->second.socket)
     (void)world_.steering->cancel_return(tuple_of(endpoint.tcp));
   prepared_.erase(it);
-  world_.lists.release(id);
-  world_.doubts.settled(wire::to_hex(id));
+  world_.import_queue.release(id);
+  world_.in_doubt.settled(wire::to_hex(id));
 }
 
 asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
@@ -381,7 +383,7 @@ asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
     const std::string host = it->second.host;
     const SocketAddress line = it->second.line;
     auto reply =
-        co_await world_.transfer->call(host, line, wire::pack_inquire(id), milliseconds(2000));
+        co_await world_.control->call(host, line, wire::pack_query_outcome(id), milliseconds(2000));
     auto decided = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     if (!prepared_.contains(id)) co_return;
     if (decided && *decided != -1) {
@@ -389,13 +391,13 @@ asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
       (void)decide(id, *decided == 1 ? Decide::Commit : Decide::Discard);
       co_return;
     }
-    world_.doubts.add(wire::to_hex(id), {.kind = "import",
-                                         .tuple = tuple_of(prepared_.at(id).endpoint.tcp),
-                                         .host = host,
-                                         .since = {},
-                                         .decide = [this, id](Decide how) {
-                                           return decide_by_operator(id, how);
-                                         }});
+    world_.in_doubt.add(wire::to_hex(id), {.kind = "import",
+                                           .tuple = tuple_of(prepared_.at(id).endpoint.tcp),
+                                           .host = host,
+                                           .since = {},
+                                           .decide = [this, id](Decide how) {
+                                             return decide_by_operator(id, how);
+                                           }});
     co_await sleep_for(pause);
   }
 }

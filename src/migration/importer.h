@@ -17,14 +17,14 @@ class Importer : public cluster::Discovery::OfferHandler {
  public:
   explicit Importer(World& world)
       : world_(world),
-        hearing_(world.io),
+        unheard_peers_(world.io),
         rests_(world.io),
         outcomes_(world.journal) {}
 
   // Loads the outcomes of the endpoints that earlier daemons thawed. `alive`: the cookies
   // of all sockets.
   void adopt(const std::set<std::uint64_t>& alive) { outcomes_.adopt(alive); }
-  const UnheardPeers& hearing() const { return hearing_; }
+  const UnheardPeers& unheard_peers() const { return unheard_peers_; }
 
   Result<cluster::OfferReply> can_accept(const cluster::Offer& offer) override;
   Result<> reserve(const std::string& host, const cluster::Offer& offer) override;
@@ -87,7 +87,7 @@ class Importer : public cluster::Discovery::OfferHandler {
   asio::awaitable<void> resolve_in_doubt(wire::MigrationId id);
 
   World& world_;
-  UnheardPeers hearing_;
+  UnheardPeers unheard_peers_;
   LateWrites rests_;
   std::map<wire::MigrationId, PreparedEndpoint> prepared_;
   Reservations reserved_;  // not prepared yet

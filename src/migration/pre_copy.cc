@@ -27,8 +27,8 @@ asio::awaitable<bool> pre_copy(World& world, const cluster::SelectedHost& import
     rest = rest.subspan(piece.size());
     const auto patience = std::min(
         kPreCopyTimeout, std::chrono::duration_cast<milliseconds>(deadline - Clock::now()));
-    const auto reply = co_await world.transfer->call(importer.host, importer.line,
-                                                     wire::pack_ahead(id, piece), patience);
+    const auto reply = co_await world.control->call(importer.host, importer.line,
+                                                    wire::pack_pre_copy(id, piece), patience);
     const auto answer =
         reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     if (!answer) sent = std::unexpected(answer.error());

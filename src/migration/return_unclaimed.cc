@@ -45,7 +45,7 @@ milliseconds patience_with_home(const World& world) {
 
 bool no_application_can_have(const World& world, const ReadyEndpoint& ready,
                              Clock::time_point now) {
-  if (world.lists.is_wanted(ready)) return ready.came_back >= kMostReturns;
+  if (world.import_queue.is_wanted(ready)) return ready.came_back >= kMostReturns;
   const bool failed = std::ranges::any_of(
       ready.kept_from, [](const auto& each) { return each.second == Clock::time_point::max(); });
   return failed || (world.settings.require_importer && now - ready.last_wanted > kGap);
@@ -63,7 +63,7 @@ IpAddress target_of(const World& world, const ReadyEndpoint& ready, Clock::time_
   const ImportedConnection* guest = elsewhere(world, ready);
   const bool refused =
       ready.homeless_since && now - *ready.homeless_since >= patience_with_home(world);
-  return guest && (!refused || world.stopping) ? guest->home_line.ip : IpAddress{};
+  return guest && (!refused || world.stopping) ? guest->home_control.ip : IpAddress{};
 }
 
 bool has_ended(const ReadyEndpoint& ready) {
@@ -79,7 +79,7 @@ void reset(World& world, const ReadyEndpoint& ready, const Error& why) {
       to_string(ready.tuple), to_string(why));
   const linger abort{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(ready.socket.get(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
-  world.lists.release(ready.id);
+  world.import_queue.release(ready.id);
 }
 
 // Puts the endpoint back into the import queue, where an application may still take it,
@@ -88,7 +88,7 @@ void stays(World& world, ReadyEndpoint ready, const Error& why, bool was_last) {
   const auto now = Clock::now();
   if (has_ended(ready)) {
     log::info("event=ended_unclaimed connection={}", to_string(ready.tuple));
-    return world.lists.release(ready.id);
+    return world.import_queue.release(ready.id);
   }
   if (was_last && !world.stopping) return reset(world, ready, why);
   if (!ready.homeless_since) {
@@ -99,7 +99,7 @@ void stays(World& world, ReadyEndpoint ready, const Error& why, bool was_last) {
   const auto waited = std::chrono::duration_cast<milliseconds>(now - *ready.homeless_since) / 2;
   ready.next_try = now + std::clamp(waited, kMinReturnBackoff,
                                     world.stopping ? 2 * kMinReturnBackoff : kMaxReturnBackoff);
-  world.lists.add(std::move(ready));
+  world.import_queue.add(std::move(ready));
 }
 
 asio::awaitable<void> send(World& world, std::vector<ReadyEndpoint> those, IpAddress target) {
@@ -123,7 +123,7 @@ asio::awaitable<void> send(World& world, std::vector<ReadyEndpoint> those, IpAdd
     log::warn("event={} connection={} reason=\"{}\"", target.any() ? "sent_on" : "returned_home",
               to_string(those[i].tuple),
               world.stopping ? "this daemon stops" : "nobody imported it");
-    world.lists.release(those[i].id);
+    world.import_queue.release(those[i].id);
   }
 }
 
@@ -160,8 +160,8 @@ asio::awaitable<void> return_unclaimed(World& world) {
       next = now + step;
     }
     world.deliveries.take_back(now - std::min(kTaking, world.settings.wait));
-    world.lists.look_after();
-    send_all(world, world.lists.take_if(
+    world.import_queue.look_after();
+    send_all(world, world.import_queue.take_if(
                         [&](const ReadyEndpoint& ready) { return is_due(world, ready, now); }));
   }
 }
@@ -178,10 +178,10 @@ asio::awaitable<void> drain(World& world, const Importer& arrivals) {
     const bool doubt =
         arrivals.in_doubt() && now < began + world.settings.freeze_timeout + milliseconds(1000);
     const bool busy = doubt || world.exports_under_way > 0 || !world.deliveries.empty() ||
-                      std::ranges::any_of(world.lists.ready(), is_waited_for);
+                      std::ranges::any_of(world.import_queue.ready(), is_waited_for);
     if (!busy || now > began + kDrain) break;
   }
-  for (const ReadyEndpoint& ready : world.lists.ready())
+  for (const ReadyEndpoint& ready : world.import_queue.ready())
     log::error("event=lost_at_stop connection={} reason=\"no host would have it\"",
                to_string(ready.tuple));
   if (world.exports_under_way > 0 || arrivals.in_doubt())

@@ -28,7 +28,7 @@ constexpr milliseconds kRest{500};  // for one answer to the late writes
 // listener accepted stay here; the others are found at the listener's new place.
 asio::awaitable<void> leave_guest(World& world, ImportedConnection listener) {
   co_await adopt_accepted(world, listener.tuple.local, listener);
-  has_left(world, listener.tuple, listener.home, listener.home_line);
+  finish_export(world, listener.tuple, listener.home, listener.home_control);
 }
 
 // Stops the listener for every duplicate of its descriptor. A bound socket does not send
@@ -42,7 +42,7 @@ void forget_passive(World& world, ExportedEndpoint& one) {
 }
 
 asio::awaitable<void> send(World& world, cluster::SelectedHost choice, Secret message) {
-  co_await world.transfer->call(choice.host, choice.line, std::move(message), milliseconds(1000));
+  co_await world.control->call(choice.host, choice.line, std::move(message), milliseconds(1000));
 }
 
 // Retries for as long as the importer waits for it.
@@ -51,7 +51,7 @@ asio::awaitable<Result<>> call_with_rest(World& world, const cluster::SelectedHo
   Result<> taken;
   for (const auto deadline = Clock::now() + LateWrites::kLateWriteTimeout; Clock::now() < deadline;
        co_await sleep_for(kVerdictRetryPause)) {
-    auto reply = co_await world.transfer->call(importer.host, importer.line, message, kRest);
+    auto reply = co_await world.control->call(importer.host, importer.line, message, kRest);
     auto answer = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     taken = answer ? Result<>() : std::unexpected(answer.error());
     if (reply) break;
@@ -61,7 +61,7 @@ asio::awaitable<Result<>> call_with_rest(World& world, const cluster::SelectedHo
 
 asio::awaitable<void> send_rest(World& world, cluster::SelectedHost importer, wire::MigrationId id,
                                 FourTuple tuple, wire::FreezeDeltaT rest) {
-  auto taken = co_await call_with_rest(world, importer, wire::pack_rest(id, rest));
+  auto taken = co_await call_with_rest(world, importer, wire::pack_late_write(id, rest));
   if (!taken && !rest.written.empty())
     log::error("event=written_too_late connection={} bytes={} error=\"{}\"", to_string(tuple),
                rest.written.size(), to_string(taken.error()));
@@ -70,7 +70,7 @@ asio::awaitable<void> send_rest(World& world, cluster::SelectedHost importer, wi
 // If this is lost, the applications only get the endpoints a little later.
 asio::awaitable<void> send_untouched(World& world, cluster::SelectedHost importer,
                                      std::vector<wire::MigrationId> untouched) {
-  (void)co_await call_with_rest(world, importer, wire::pack_rest(untouched));
+  (void)co_await call_with_rest(world, importer, wire::pack_late_write(untouched));
 }
 
 // Sends what stragglers brought since the decision. Nobody has acknowledged it, so if
@@ -88,7 +88,7 @@ void send_stragglers(World& world, const cluster::SelectedHost& importer, Export
 void end_socket(World& world, ExportedEndpoint& one, bool peer_too) {
   Result<> ended;
   if (one.frozen)
-    ended = peer_too ? one.frozen->reset() : one.frozen->kill();
+    ended = peer_too ? one.frozen->reset() : one.frozen->destroy_silently();
   else if (one.adopted)
     ended = world.steering->within(one.tuple.local.ip,
                                    [&] { return net::destroy(one.tuple, one.cookie); });
@@ -107,7 +107,7 @@ void lives_there(World& world, const cluster::SelectedHost& importer, ExportedEn
   seal(world, importer, std::array{&one});
   if (one.sealed) send_stragglers(world, importer, one);
   end_socket(world, one, false);
-  has_left(world, one.tuple, one.endpoint.home, one.endpoint.home_line);
+  finish_export(world, one.tuple, one.endpoint.home, one.endpoint.home_control);
 }
 
 bool lives_mute(const World& world, const ExportedEndpoint& one) {
@@ -133,7 +133,7 @@ asio::awaitable<void> lives_nowhere(World& world, ExportedEndpoint& one) {
     world.journal.is_back(one.tuple);
     co_return;
   }
-  remove_foreign_rules(world, one.tuple, one.guest->home_line, world.settings.linger);
+  remove_foreign_rules(world, one.tuple, one.guest->home_control, world.settings.linger);
   ImportedConnection ended = *one.guest;
   ended.generation = one.endpoint.generation;
   spawn(world.io, "tell_ended", notify_ended(world, world.journal.has_ended(ended, 0), ended));
@@ -150,15 +150,15 @@ asio::awaitable<void> goes_on_here(World& world, ExportedEndpoint& one) {
   else if (one.redirected)
     co_await insist_on_removal(world, std::vector<FourTuple>(1, one.tuple));
   if (one.endpoint.state == SOCKMI_LISTENING) release(world, one.tuple.local);
-  if (one.guest && one.adopted) readd_foreign_rules(world, one.tuple, one.guest->home_line);
+  if (one.guest && one.adopted) readd_foreign_rules(world, one.tuple, one.guest->home_control);
   if (one.frozen) {
     if (auto given =
-            world.steering->within(one.tuple.local.ip, [&] { return one.frozen->give_back(); });
+            world.steering->within(one.tuple.local.ip, [&] { return one.frozen->unfreeze(); });
         !given)
       log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple),
                  to_string(given.error()));
   } else if (one.adopted && !one.passive() && lives_mute(world, one))
-    leave_mute(world, one.tuple, one.cookie, one.owner->mark);
+    leave_frozen(world, one.tuple, one.cookie, one.owner->mark);
   one.frozen.reset();
 }
 
@@ -171,17 +171,17 @@ asio::awaitable<void> await_verdict(World& world, cluster::SelectedHost importer
   const milliseconds patience = one->adopted ? kVerdictTimeout : milliseconds(0);
   const bool known = co_await commitment->known.wait(Clock::now() + patience);
   if (!known) {
-    world.doubts.add(id, {.kind = "export",
-                          .tuple = one->tuple,
-                          .host = importer.host,
-                          .since = {},
-                          .decide = [commitment](Decide how) -> Result<> {
-                            commitment->decide(how);
-                            return {};
-                          }});
+    world.in_doubt.add(id, {.kind = "export",
+                            .tuple = one->tuple,
+                            .host = importer.host,
+                            .since = {},
+                            .decide = [commitment](Decide how) -> Result<> {
+                              commitment->decide(how);
+                              return {};
+                            }});
     co_await commitment->known.wait();
   }
-  world.doubts.settled(id);
+  world.in_doubt.settled(id);
   co_await settle(world, importer, *one, *commitment);
   (void)report(world, *one);
 }

@@ -70,28 +70,28 @@ const std::map<std::string, Setter>& setters() {
        })},
       {"state",
        text([](Config& c, const std::string& v) -> Result<> {
-         c.broker.state_folder = v;
+         c.daemon.state_folder = v;
          return {};
        })},
       {"address", text([](Config& c, const std::string& v) -> Result<> {
          TRY_LET(ip, IpAddress::parse(v));
-         c.broker.settings.address = ip;
+         c.daemon.settings.address = ip;
          return {};
        })},
       {"interfaces", [](Config& c, const toml::node& node) -> Result<> {
          TRY_LET(list, strings(node));
-         c.broker.settings.interfaces = list;
+         c.daemon.settings.interfaces = list;
          return {};
        }},
-      {"testing", yes_no([](Config& c, bool v) { c.broker.settings.testing = v; })},
+      {"testing", yes_no([](Config& c, bool v) { c.daemon.settings.testing = v; })},
       {"negotiation.group", text([](Config& c, const std::string& v) -> Result<> {
          TRY_LET(group, SocketAddress::parse(v));
-         c.broker.negotiation.group = group;
+         c.daemon.discovery.group = group;
          return {};
        })},
       {"negotiation.timeout_ms",
        number(10, 60'000, [](Config& c, std::int64_t v) {
-         c.broker.negotiation.timeout = milliseconds(v);
+         c.daemon.discovery.timeout = milliseconds(v);
        })},
       {"negotiation.preference", text([](Config& c, const std::string& v) -> Result<> {
          static const std::map<std::string, cluster::Preference> names = {
@@ -100,60 +100,60 @@ const std::map<std::string, Setter>& setters() {
              {"least-loaded", cluster::Preference::least_loaded}};
          const auto it = names.find(v);
          if (it == names.end()) return fail(EINVAL, "wants first, ready-first or least-loaded");
-         c.broker.negotiation.preference = it->second;
+         c.daemon.discovery.preference = it->second;
          return {};
        })},
       {"negotiation.peers", [](Config& c, const toml::node& node) -> Result<> {
          TRY_LET(list, strings(node));
          for (const auto& each : list) {
            TRY_LET(peer, SocketAddress::parse(each));
-           c.broker.negotiation.static_peers.push_back(peer);
+           c.daemon.discovery.static_peers.push_back(peer);
          }
          return {};
        }},
       {"transfer.port",
        number(1, 65535, [](Config& c, std::int64_t v) {
-         c.broker.settings.line_port = static_cast<std::uint16_t>(v);
+         c.daemon.settings.control_port = static_cast<std::uint16_t>(v);
        })},
       {"import.max_bound",
        number(0, 1 << 20, [](Config& c, std::int64_t v) {
-         c.broker.maxima.bound = static_cast<std::size_t>(v);
+         c.daemon.maxima.bound = static_cast<std::size_t>(v);
        })},
       {"import.max_listening",
        number(0, 1 << 20, [](Config& c, std::int64_t v) {
-         c.broker.maxima.listening = static_cast<std::size_t>(v);
+         c.daemon.maxima.listening = static_cast<std::size_t>(v);
        })},
       {"import.max_connected",
        number(0, 1 << 24, [](Config& c, std::int64_t v) {
-         c.broker.maxima.connected = static_cast<std::size_t>(v);
+         c.daemon.maxima.connected = static_cast<std::size_t>(v);
        })},
       {"import.wait_ms",
        number(10, 24 * kHour, [](Config& c, std::int64_t v) {
-         c.broker.settings.wait = milliseconds(v);
+         c.daemon.settings.wait = milliseconds(v);
        })},
       {"import.require_importer",
        yes_no([](Config& c, bool v) {
-         c.broker.settings.require_importer = v;
+         c.daemon.settings.require_importer = v;
        })},
       {"takeover.addresses", [](Config& c, const toml::node& node) -> Result<> {
          TRY_LET(list, strings(node));
          for (const auto& each : list) {
            TRY_LET(match, daemon::Match::parse(each));
-           c.broker.settings.takeover.push_back(match);
+           c.daemon.settings.takeover.push_back(match);
          }
          return {};
        }},
       {"steer.freeze_timeout_ms",
        number(1500, 60'000, [](Config& c, std::int64_t v) {
-         c.broker.settings.freeze_timeout = milliseconds(v);
+         c.daemon.settings.freeze_timeout = milliseconds(v);
        })},
       {"steer.believe_holders",
        yes_no([](Config& c, bool v) {
-         c.broker.settings.believe_holders = v;
+         c.daemon.settings.believe_holders = v;
        })},
       {"steer.linger_ms",
        number(0, kHour, [](Config& c, std::int64_t v) {
-         c.broker.settings.linger = milliseconds(v);
+         c.daemon.settings.linger = milliseconds(v);
        })},
   };
   return table;
@@ -210,8 +210,8 @@ Result<> read_table(const toml::table& table, const std::string& prefix, Config&
 
 Result<Config> read_config(const std::string& path) {
   Config config;
-  config.broker.state_folder = "/var/lib/sockmi";
-  config.broker.negotiation.group = *SocketAddress::parse("239.255.77.77:7077");
+  config.daemon.state_folder = "/var/lib/sockmi";
+  config.daemon.discovery.group = *SocketAddress::parse("239.255.77.77:7077");
   toml::table table;
   try {
     table = toml::parse_file(path);
@@ -224,16 +224,16 @@ Result<Config> read_config(const std::string& path) {
     std::map<std::string, daemon::ServiceRule> rules;
     if (auto read = read_services(*services, rules); !read)
       return fail(EINVAL, "{}: {}", path, read.error().reason);
-    config.broker.policy = daemon::Policy(std::move(rules));
+    config.daemon.policy = daemon::Policy(std::move(rules));
   }
-  if (config.broker.settings.address.any()) return fail(EINVAL, "{}: address is missing", path);
-  if (config.broker.settings.interfaces.empty())
+  if (config.daemon.settings.address.any()) return fail(EINVAL, "{}: address is missing", path);
+  if (config.daemon.settings.interfaces.empty())
     return fail(EINVAL, "{}: interfaces is missing", path);
-  if (const auto other = net::address_beside(config.broker.settings.address))
-    config.broker.settings.other_address = *other;
-  config.broker.negotiation.address = config.broker.settings.address;
-  config.broker.negotiation.other_address = config.broker.settings.other_address;
-  config.broker.negotiation.line_port = config.broker.settings.line_port;
+  if (const auto other = net::address_beside(config.daemon.settings.address))
+    config.daemon.settings.other_address = *other;
+  config.daemon.discovery.address = config.daemon.settings.address;
+  config.daemon.discovery.other_address = config.daemon.settings.other_address;
+  config.daemon.discovery.control_port = config.daemon.settings.control_port;
   return config;
 }
 

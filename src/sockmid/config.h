@@ -9,7 +9,7 @@ struct Config {
   std::string socket = "/run/sockmid/sockmid.sock";
   std::filesystem::path identity = "/etc/sockmi/host";
   // Without the host's name, which is in its certificate.
-  daemon::Daemon::Config broker;
+  daemon::Daemon::Config daemon;
 };
 
 // Errors: EINVAL, with what is wrong and where.

@@ -54,21 +54,21 @@ Result<> check_identity(const sockmid::Config& config) {
 
 Result<> run(sockmid::Config config) {
   keep_memory_private();
-  TRY_LET(guard, daemon::CrashGuard::start(config.broker.state_folder));
-  config.broker.guard = guard;
+  TRY_LET(guard, daemon::CrashGuard::start(config.daemon.state_folder));
+  config.daemon.guard = guard;
   TRY_LET(identity, cluster::Identity::load(config.identity));
-  config.broker.settings.host = identity.host;
-  config.broker.settings.runtime = std::filesystem::path(config.socket).parent_path();
+  config.daemon.settings.host = identity.host;
+  config.daemon.settings.runtime = std::filesystem::path(config.socket).parent_path();
   std::error_code error;
-  std::filesystem::create_directories(config.broker.settings.runtime, error);
+  std::filesystem::create_directories(config.daemon.settings.runtime, error);
   boost::asio::io_context io(1);
-  TRY_LET(broker, daemon::Daemon::open(io, std::move(config.broker), identity));
-  TRY_LET(listener, api::serve(io, config.socket, *broker));
+  TRY_LET(daemon, daemon::Daemon::open(io, std::move(config.daemon), identity));
+  TRY_LET(listener, api::serve(io, config.socket, *daemon));
   spawn(io, "keep_guard", daemon::CrashGuard::keep(guard, io));
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](auto, int) {
     (void)::sd_notify(0, "STOPPING=1");
-    boost::asio::co_spawn(io, broker->shut_down(), [&](auto...) { io.stop(); });
+    boost::asio::co_spawn(io, daemon->shut_down(), [&](auto...) { io.stop(); });
     // A second signal ends the daemon without waiting.
     signals.async_wait([&](auto, int) { io.stop(); });
   });
@@ -77,7 +77,7 @@ Result<> run(sockmid::Config config) {
   std::fflush(stdout);
   (void)::sd_notify(0, "READY=1");
   for (std::size_t handled = 0; !io.stopped();)
-    handled = broker->world().hurry.poll(handled) ? io.poll() : io.run_one();
+    handled = daemon->world().low_latency.poll(handled) ? io.poll() : io.run_one();
   log::info("event=stopped host={}", identity.host);
   return {};
 }
@@ -87,12 +87,12 @@ Result<> run(sockmid::Config config) {
 // steer/boot_filter.h). Does nothing if a daemon runs: it restores its rules itself, and
 // what it redirects must not be dropped.
 Result<> hold(const sockmid::Config& config) {
-  const auto locked = daemon::JournalFile::lock(config.broker.state_folder);
+  const auto locked = daemon::JournalFile::lock(config.daemon.state_folder);
   if (!locked && locked.error().code == EBUSY) {
     log::info("event=not_held reason=\"a daemon runs\"");
     return {};
   }
-  TRY_LET(journal, daemon::Journal::look(config.broker.state_folder));
+  TRY_LET(journal, daemon::Journal::look(config.daemon.state_folder));
   std::vector<FourTuple> tuples;
   for (const auto& [tuple, away] : journal.away())
     if (!away.container && !daemon::is_passive(tuple)) tuples.push_back(tuple);

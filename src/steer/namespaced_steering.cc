@@ -94,7 +94,7 @@ NamespacedSteering::Place::~Place() {
   if (!gone) log::error("event=namespace_left error=\"{}\"", to_string(gone.error()));
 }
 
-Result<> NamespacedSteering::learn(int socket, const IpAddress& local) {
+Result<> NamespacedSteering::track_namespace(int socket, const IpAddress& local) {
   unique_fd handle(::ioctl(socket, SIOCGSKNS));
   if (!handle) return fail_errno("finding the socket's network namespace");
   TRY_LET(inode, inode_of(handle.get()));

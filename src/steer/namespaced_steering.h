@@ -48,13 +48,13 @@ class NamespacedSteering : public Steering, public Upkeep {
   // namespace of `socket`. Requires CAP_SYS_ADMIN if that namespace is not the daemon's.
   // Errors: ENOTSUP if packets for `local` cannot be steered in that namespace; EACCES if
   // the namespace is not served; EADDRINUSE if the address belongs to another namespace.
-  Result<> learn(int socket, const IpAddress& local);
+  Result<> track_namespace(int socket, const IpAddress& local);
   bool in_other_namespace(const IpAddress& local) const { return place_of(local); }
   // Calls `function` in the namespace that the address belongs to.
   Result<> within(const IpAddress& local, const std::function<Result<>()>& function) const;
   // Calls `function` in each other namespace that is served.
   void within_others(const std::function<Result<>()>& function) const;
-  // Releases the namespaces in which nothing is redirected any more and for which learn()
+  // Releases the namespaces in which nothing is redirected any more and for which track_namespace()
   // was not called during the time `idle`.
   void forget_idle(std::chrono::milliseconds idle);
 

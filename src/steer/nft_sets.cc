@@ -133,7 +133,7 @@ Result<> Sets::transact(std::span<const Change> changes, std::vector<Change>* un
     // are put back.
     std::vector<Change> gone;
     for (const SetName* set : sets) {
-      TRY_LET(those, learn(*set));
+      TRY_LET(those, track_namespace(*set));
       std::ranges::move(those, std::back_inserter(gone));
     }
     std::set<std::pair<const SetName*, Bytes>> asked;
@@ -223,7 +223,7 @@ Result<> Sets::put_back(std::span<const Change> changes) {
 }
 
 Result<> Sets::know(const SetName& set) {
-  if (!known_.contains(&set)) TRY(learn(set));
+  if (!known_.contains(&set)) TRY(track_namespace(set));
   return {};
 }
 
@@ -233,14 +233,14 @@ Result<std::size_t> Sets::restore() {
     sets.push_back(set);
   std::size_t count = 0;
   for (const SetName* set : sets) {
-    TRY_LET(gone, learn(*set));
+    TRY_LET(gone, track_namespace(*set));
     TRY(put_back(gone));
     count += gone.size();
   }
   return count;
 }
 
-Result<std::vector<Change>> Sets::learn(const SetName& set) {
+Result<std::vector<Change>> Sets::track_namespace(const SetName& set) {
   TRY_LET(elements, list(set));
   const auto now = Clock::now();
   Contents there;

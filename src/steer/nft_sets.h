@@ -75,7 +75,7 @@ class Sets {
   void remember(std::span<const Change> changes);
   // Reads the set and remembers what is there now. Returns the changes that would restore
   // what was remembered before.
-  Result<std::vector<Change>> learn(const SetName& set);
+  Result<std::vector<Change>> track_namespace(const SetName& set);
   // Remembers the changes even if they fail, so that the next restore() applies them.
   Result<> put_back(std::span<const Change> changes);
 

@@ -56,7 +56,8 @@ std::string interface_name(unsigned index) {
   return ::if_indextoname(index, name) ? name : "?";
 }
 
-asio::awaitable<void> hear(asio::posix::stream_descriptor& descriptor, net::Probe& probe) {
+asio::awaitable<void> wait_for_answer(asio::posix::stream_descriptor& descriptor,
+                                      net::Probe& probe) {
   while (!probe.heard())
     co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
 }
@@ -69,7 +70,8 @@ asio::awaitable<Result<bool>> answered(HostAddress address, int times = 3,
   asio::posix::stream_descriptor descriptor(co_await asio::this_coro::executor, ::dup(probe.fd()));
   for (int i = 0; i < times; ++i) {
     CO_TRY(probe.ask());
-    if ((co_await (hear(descriptor, probe) || sleep_for(pause))).index() == 0) co_return true;
+    if ((co_await (wait_for_answer(descriptor, probe) || sleep_for(pause))).index() == 0)
+      co_return true;
   }
   co_return false;
 }
@@ -80,8 +82,8 @@ std::string doubled(const IpAddress& address) {
       to_string(address));
 }
 
-Result<cluster::PeerInfo> find_peer(World& world, const std::string& name) {
-  for (const auto& peer : world.negotiation->peers())
+Result<cluster::HostInfo> find_host(World& world, const std::string& name) {
+  for (const auto& peer : world.discovery->hosts())
     if (peer.host == name || to_string(peer.line.ip) == name) return peer;
   return fail(EHOSTUNREACH, "host '{}' is not known here", name);
 }
@@ -97,7 +99,7 @@ std::string some(const std::vector<net::TcpSocket>& connections) {
 void adopt_connections(World& world, const std::string& from, const IpAddress& address) {
   for (const auto& [cookie, resident] : world.residents)
     if (resident.tuple.local.ip.unmapped() == address && resident.home == from)
-      is_home(world, cookie);
+      rehome(world, cookie);
 }
 
 // Removes the records of the address's connections, which are the new holder's now. The
@@ -131,7 +133,7 @@ asio::awaitable<void> announce(HostAddress address) {
 asio::awaitable<Result<TakeoverOutcome>> Takeovers::give(IpAddress address, std::string to,
                                                          bool force) {
   CO_TRY_LET(here, ours(address));
-  CO_TRY_LET(host, find_peer(world_, to));
+  CO_TRY_LET(host, find_host(world_, to));
   if (*giving_) co_return fail(EBUSY, "another takeover is under way");
   *giving_ = true;
   const std::shared_ptr<void> done(nullptr, [giving = giving_](void*) { *giving = false; });
@@ -177,7 +179,7 @@ Result<HostAddress> Takeovers::ours(const IpAddress& address) const {
 }
 
 asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress address,
-                                                                     cluster::PeerInfo to,
+                                                                     cluster::HostInfo to,
                                                                      bool force) {
   TakeoverOutcome outcome{.host = to.host};
   CO_TRY_LET(here, ours(address));
@@ -232,7 +234,7 @@ asio::awaitable<Result<TakeoverOutcome>> Takeovers::move_connections(IpAddress a
   co_return outcome;
 }
 
-asio::awaitable<Result<>> Takeovers::hand_over_address(HostAddress address, cluster::PeerInfo to) {
+asio::awaitable<Result<>> Takeovers::hand_over_address(HostAddress address, cluster::HostInfo to) {
   // Until then, an answer to a probe may come from the kernel of a host whose daemon is dead,
   // and which loses the address when the Hold expires.
   const auto hold_ends = Clock::now() + kHoldReplyTimeout + kHoldLifetime;
@@ -280,9 +282,9 @@ asio::awaitable<Result<>> Takeovers::hand_over_address(HostAddress address, clus
   co_return Result<>();
 }
 
-asio::awaitable<Result<>> Takeovers::say(const cluster::PeerInfo& to, wire::TakeOverStep step,
+asio::awaitable<Result<>> Takeovers::say(const cluster::HostInfo& to, wire::TakeOverStep step,
                                          const HostAddress& address) {
-  auto reply = co_await world_.transfer->call(
+  auto reply = co_await world_.control->call(
       to.host, to.line, wire::pack_take_over(step, address.ip, address.prefix, address.deprecated),
       kHoldReplyTimeout);
   if (!reply) co_return pass(std::move(reply));

@@ -83,11 +83,11 @@ class Takeovers {
   asio::awaitable<void> put_back(TakenOver address);
   asio::awaitable<void> resolve_in_doubt(IpAddress address, std::uint64_t attempt);
 
-  asio::awaitable<Result<>> say(const cluster::PeerInfo& to, wire::TakeOverStep step,
+  asio::awaitable<Result<>> say(const cluster::HostInfo& to, wire::TakeOverStep step,
                                 const net::HostAddress& address);
-  asio::awaitable<Result<TakeoverOutcome>> move_connections(IpAddress address, cluster::PeerInfo to,
+  asio::awaitable<Result<TakeoverOutcome>> move_connections(IpAddress address, cluster::HostInfo to,
                                                             bool force);
-  asio::awaitable<Result<>> hand_over_address(net::HostAddress address, cluster::PeerInfo to);
+  asio::awaitable<Result<>> hand_over_address(net::HostAddress address, cluster::HostInfo to);
 
   World& world_;
   ExportRequests& requests_;

@@ -89,7 +89,7 @@ FrozenSocket::FrozenSocket(FrozenSocket&& other) noexcept
 
 FrozenSocket::~FrozenSocket() {
   if (fd_ < 0) return;
-  if (auto given = give_back(); !given)
+  if (auto given = unfreeze(); !given)
     log::error("event=give_back_failed error=\"{}\"", to_string(given.error()));
 }
 
@@ -449,7 +449,7 @@ Result<FreezeDelta> FrozenSocket::peek_late(const wire::TcpT& image, Place& now)
   return late;
 }
 
-Result<> FrozenSocket::kill() {
+Result<> FrozenSocket::destroy_silently() {
   // close(2) in repair mode would be silent as well, but a duplicate of the descriptor
   // would remain alive and continue to acknowledge.
   TRY(set_repair(fd_, TCP_REPAIR_ON));
@@ -468,7 +468,7 @@ Result<> FrozenSocket::reset() {
   return {};
 }
 
-Result<> FrozenSocket::give_back() {
+Result<> FrozenSocket::unfreeze() {
   const auto old = old_segment(fd_, known_.outside ? &*history_.sequences : nullptr),
              last = last_acknowledgement(fd_, facts_);
   const int fd = std::exchange(fd_, -1);
@@ -483,7 +483,7 @@ Result<> FrozenSocket::give_back() {
   else if (*old)
     acknowledged = inject(**old, marks_.inject);
   else if (last && *last)
-    acknowledged = speak(**last);
+    acknowledged = send_to_peer(**last);
   if (!acknowledged)
     log::warn("event=not_acknowledged error=\"{}\"", to_string(acknowledged.error()));
   return {};

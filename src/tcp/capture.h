@@ -79,7 +79,7 @@ class FrozenSocket {
   Result<FreezeDelta> seal(const wire::TcpT& image);
   // Destroys the socket without a packet on the wire; every duplicate of the descriptor
   // is dead as well. To be called only after the point of no return.
-  Result<> kill();
+  Result<> destroy_silently();
   // Leaves the socket as it is: output-blocked, for a later process.
   void leave() { fd_ = -1; }
   // Destroys the socket and resets the connection at the peer, because its endpoint lives
@@ -88,7 +88,7 @@ class FrozenSocket {
   // Unfreezes the socket: ends repair mode (with a window probe) and restores the owner's
   // mark. What the socket received in the meantime is acknowledged, provided that this
   // thread is in the socket's network namespace.
-  Result<> give_back();
+  Result<> unfreeze();
 
  private:
   FrozenSocket(int fd, const OriginalOptions& owner, Marks marks)

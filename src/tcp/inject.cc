@@ -152,7 +152,7 @@ Result<> inject(const Segment& segment, std::uint32_t mark) {
   });
 }
 
-Result<> speak(const Segment& segment) {
+Result<> send_to_peer(const Segment& segment) {
   return send(segment, [](int) { return Result<>(); });
 }
 

@@ -33,7 +33,7 @@ enum class Next { IsMeasured, IsAsSample };
 // after the return, so the caller must wait for its effect. Requires CAP_NET_RAW.
 Result<> inject(const Segment& segment, std::uint32_t mark);
 // Sends a segment to the peer. `tuple` is from the peer's point of view.
-Result<> speak(const Segment& segment);
+Result<> send_to_peer(const Segment& segment);
 // Like inject(), for data of any size, in as many segments as needed. A FIN goes with the
 // last one.
 Result<> inject_data(Segment segment, std::uint32_t mark, Next next);

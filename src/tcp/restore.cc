@@ -217,7 +217,7 @@ Result<> RestoredSocket::receive(const FreezeDelta& late) {
     return fail(EBADMSG, "an acknowledgement of what was not sent");
   // If the queue is full, the peer may wait for the news that it was read.
   peer_knows_all_ = late.all_acknowledged && nothing_to_read_ && late.bytes.empty() && !late.fin;
-  auto received = late.acked > 0 || late.window > 0 ? hear(late) : Result<>();
+  auto received = late.acked > 0 || late.window > 0 ? inject_ack(late) : Result<>();
   if (received && (!late.bytes.empty() || late.fin)) received = receive_data(late);
   // What other threads have read must be there, because they do not read it again.
   if (received || late.read > 0) return received;
@@ -276,7 +276,7 @@ Result<> RestoredSocket::receive_data(const FreezeDelta& late) {
 // which is too short. So this is done only for what the peer would not repeat: otherwise
 // small segments would wait for an acknowledgement (Nagle), and data for the window,
 // until a timer expires.
-Result<> RestoredSocket::hear(const FreezeDelta& late) {
+Result<> RestoredSocket::inject_ack(const FreezeDelta& late) {
   acknowledged_ += late.acked;
   if (late.window > 0)
     window_ = static_cast<std::uint16_t>(std::min<std::uint32_t>(late.window >> wscale_, 0xffff));

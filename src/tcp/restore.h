@@ -35,7 +35,7 @@ class RestoredSocket {
   int fd() const { return fd_.get(); }  // borrowed
   // The counters of a thawed socket before any answer of the peer.
   const Heard& heard() const { return heard_; }
-  // Returns a segment for speak() that makes the peer answer by an acknowledgement. The
+  // Returns a segment for send_to_peer() that makes the peer answer by an acknowledgement. The
   // peer takes nothing else from the segment, because it is too old.
   std::optional<Segment> question() const;
   // Applies to the socket what happened to the exporter's socket after its image was
@@ -62,7 +62,7 @@ class RestoredSocket {
   Result<> go_live();
   Result<> send_syn();
   Result<> done_by_owner(const FreezeDelta& late);
-  Result<> hear(const FreezeDelta& late);
+  Result<> inject_ack(const FreezeDelta& late);
   Result<> receive_data(const FreezeDelta& late);
   Result<> write_unsent();
   Result<> acknowledge() const;

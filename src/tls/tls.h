@@ -40,9 +40,9 @@ Result<> load(ByteView image, SSL* ssl, Kind kind);
 // Retires an SSL that has been exported. The SSL cannot read, write or derive keys any
 // more, its keys are wiped, and nothing is sent, not even an alert. On error all this
 // holds too, except that copies of the keys are left in libssl's memory.
-Result<> spend(SSL* ssl);
-// Whether spend() was called on the SSL and it has not got a new BIO since.
-bool is_spent(const SSL* ssl);
+Result<> retire(SSL* ssl);
+// Whether retire() was called on the SSL and it has not got a new BIO since.
+bool is_retired(const SSL* ssl);
 
 // For an SSL whose migration is in doubt: as long as its socket is frozen, an SSL on our
 // BIO neither reads nor writes (EPERM).

@@ -75,10 +75,10 @@ Secret pack_prepare(std::span<const OutgoingImage> endpoints, const SocketAddres
     const auto tls = vector(builder, endpoint->tls);
     const auto payload = vector(builder, endpoint->payload);
     const auto home = builder.CreateString(endpoint->home);
-    const auto home_line = builder.CreateString(to_string(endpoint->home_line));
+    const auto home_control = builder.CreateString(to_string(endpoint->home_control));
     const auto image =
         CreateEndpointImage(builder, service, owner, endpoint->state, tcp, tls, payload, home,
-                            home_line, endpoint->generation, endpoint->owner.uid);
+                            home_control, endpoint->generation, endpoint->owner.uid);
     all.push_back(CreatePreparedImage(builder, vector(builder, id), image, ahead));
   }
   return pack(Request::Prepare, builder,
@@ -87,7 +87,7 @@ Secret pack_prepare(std::span<const OutgoingImage> endpoints, const SocketAddres
 
 Result<Endpoint> read_endpoint(const EndpointImage* from) {
   if (!from || !from->tcp() || !from->service() || !from->owner() || !from->home() ||
-      !from->home_line())
+      !from->home_control())
     return fail(EBADMSG, "an endpoint with parts missing");
   for (const auto* name : {from->service(), from->owner(), from->home()})
     if (name->size() > kLongestName) return fail(EBADMSG, "a name of {} bytes", name->size());
@@ -104,8 +104,8 @@ Result<Endpoint> read_endpoint(const EndpointImage* from) {
   out.tls = secret(from->tls());
   out.payload = secret(from->payload());
   out.home = from->home()->str();
-  TRY_LET(line, SocketAddress::parse(from->home_line()->str()));
-  out.home_line = line;
+  TRY_LET(line, SocketAddress::parse(from->home_control()->str()));
+  out.home_control = line;
   out.generation = from->generation();
   return out;
 }
@@ -151,14 +151,14 @@ Result<std::vector<MigrationId>> read_ids(ByteView bytes) {
   return out;
 }
 
-Secret pack_rest(const MigrationId& id, const FreezeDeltaT& late) {
+Secret pack_late_write(const MigrationId& id, const FreezeDeltaT& late) {
   WipingBuilder builder(256 + late.written.size());
   const auto name = vector(builder, id);
   return pack(Request::LateWrite, builder,
               CreateLateWrite(builder, name, FreezeDelta::Pack(builder, &late)));
 }
 
-Secret pack_rest(std::span<const MigrationId> untouched) {
+Secret pack_late_write(std::span<const MigrationId> untouched) {
   WipingBuilder builder;
   const auto* first = reinterpret_cast<const std::uint8_t*>(untouched.data());
   return pack(Request::LateWrite, builder,
@@ -170,12 +170,12 @@ Secret pack_straggler(const StragglerT& straggler) {
   return pack(Request::Straggler, builder, Straggler::Pack(builder, &straggler));
 }
 
-Secret pack_expect() {
+Secret pack_standby() {
   WipingBuilder builder;
   return pack(Request::Standby, builder, CreateStandby(builder));
 }
 
-Secret pack_passages(const std::vector<Crossing>& connections) {
+Secret pack_path_queries(const std::vector<Crossing>& connections) {
   WipingBuilder builder;
   std::vector<flatbuffers::Offset<PathQuery>> passages;
   std::uint32_t largest = 0;
@@ -206,13 +206,13 @@ Result<std::vector<Crossing>> read_passages(const PathQueries& said) {
   return connections;
 }
 
-Secret pack_ahead(const MigrationId& id, ByteView bytes) {
+Secret pack_pre_copy(const MigrationId& id, ByteView bytes) {
   WipingBuilder builder(256 + bytes.size());
   const auto name = vector(builder, id);
   return pack(Request::PreCopy, builder, CreatePreCopy(builder, name, vector(builder, bytes)));
 }
 
-Secret pack_inquire(const MigrationId& id) {
+Secret pack_query_outcome(const MigrationId& id) {
   WipingBuilder builder;
   return pack(Request::QueryOutcome, builder, CreateQueryOutcome(builder, vector(builder, id)));
 }
@@ -225,8 +225,8 @@ Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string
                                 to_string(to).c_str(), host.c_str(), service.c_str(), generation));
 }
 
-Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line,
-                 std::uint64_t generation, bool routed) {
+Secret pack_query_holder(const FourTuple& tuple, const std::string& service,
+                         const SocketAddress& line, std::uint64_t generation, bool routed) {
   WipingBuilder builder;
   return pack(
       Request::QueryHolder, builder,

@@ -29,7 +29,7 @@ struct Endpoint {
   Secret tls;  // sealed; empty: no TLS
   Secret payload;
   std::string home;              // the host that owns the local address
-  SocketAddress home_line;       // where home's control channel listens
+  SocketAddress home_control;    // where home's control channel listens
   std::uint64_t generation = 0;  // see connections/records.h
 };
 
@@ -64,17 +64,18 @@ Secret pack_commit(const std::vector<Committed>& endpoints);
 Result<std::vector<Committed>> read_commit(const Commit& from);
 Secret pack_abort(std::span<const MigrationId> ids);
 Result<std::vector<MigrationId>> read_ids(ByteView bytes);  // 16 bytes each
-Secret pack_expect();
-Secret pack_passages(const std::vector<Crossing>& connections);
+Secret pack_standby();
+Secret pack_path_queries(const std::vector<Crossing>& connections);
 Result<std::vector<Crossing>> read_passages(const PathQueries& said);
-Secret pack_ahead(const MigrationId& id, ByteView bytes);
-Secret pack_inquire(const MigrationId& id);
-Secret pack_rest(const MigrationId& id, const FreezeDeltaT& late);
+Secret pack_pre_copy(const MigrationId& id, ByteView bytes);
+Secret pack_query_outcome(const MigrationId& id);
+Secret pack_late_write(const MigrationId& id, const FreezeDeltaT& late);
 Secret pack_straggler(const StragglerT& straggler);
 Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host,
                   const std::string& service = {}, std::uint64_t generation = 0);
-Secret pack_held(const FourTuple& tuple, const std::string& service, const SocketAddress& line,
-                 std::uint64_t generation = 0, bool routed = false);
+Secret pack_query_holder(const FourTuple& tuple, const std::string& service,
+                         const SocketAddress& line, std::uint64_t generation = 0,
+                         bool routed = false);
 Secret pack_ended(const FourTuple& tuple, std::uint64_t generation = 0);
 Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned prefix,
                       bool deprecated);

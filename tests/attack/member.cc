@@ -51,7 +51,7 @@ Secret straggler(const Words& words) {
 }
 
 Secret expect(const Words&) {
-  return wire::pack_expect();
+  return wire::pack_standby();
 }
 
 // ID [LOCAL REMOTE HOME]
@@ -60,7 +60,7 @@ Secret prepare(const Words& words) {
                           .owner = {0, "root"},
                           .state = 4,
                           .home = "hostB",
-                          .home_line = *SocketAddress::parse("10.77.0.2:7078")};
+                          .home_control = *SocketAddress::parse("10.77.0.2:7078")};
   endpoint.tcp.local_ip = {10, 77, 0, 2};
   endpoint.tcp.local_port = 443;
   endpoint.tcp.remote_ip = {10, 77, 0, 100};
@@ -74,7 +74,7 @@ Secret prepare(const Words& words) {
     endpoint.tcp.remote_port = tuple.remote.port;
   }
   const wire::OutgoingImage one{id_of(words[0]), &endpoint, 0};
-  return wire::pack_prepare({&one, 1}, endpoint.home_line);
+  return wire::pack_prepare({&one, 1}, endpoint.home_control);
 }
 
 Secret take_over(wire::TakeOverStep step, const Words& words) {
@@ -96,14 +96,14 @@ const std::map<std::string, std::function<Secret(const Words&)>> kMessages = {
      }},
     {"held",
      [](const Words& w) {
-       return wire::pack_held(tuple_of(w[0], w[1]), w[2], *SocketAddress::parse(w[3]));
+       return wire::pack_query_holder(tuple_of(w[0], w[1]), w[2], *SocketAddress::parse(w[3]));
      }},
     {"straggler", straggler},
     {"expect", expect},
     {"prepare", prepare},
     {"ahead",
      [](const Words& w) {
-       return wire::pack_ahead(id_of(w[0]), Bytes(16, 'x'));
+       return wire::pack_pre_copy(id_of(w[0]), Bytes(16, 'x'));
      }},
     {"abort",
      [](const Words& w) {
@@ -112,7 +112,8 @@ const std::map<std::string, std::function<Secret(const Words&)>> kMessages = {
      }},
     {"passages",
      [](const Words& w) {
-       return wire::pack_passages({{.tuple = tuple_of(w[0], w[1]), .largest = 100, .near = false}});
+       return wire::pack_path_queries(
+           {{.tuple = tuple_of(w[0], w[1]), .largest = 100, .near = false}});
      }},
     {"drop",
      [](const Words& w) {
@@ -198,7 +199,7 @@ class Member {
     cluster::DiscoveryConfig config{.interface = "eth0",
                                     .address = address_,
                                     .group = *SocketAddress::parse("239.255.77.77:7077"),
-                                    .line_port = 17078};
+                                    .control_port = 17078};
     config.timeout = 2000ms;
     return *cluster::Discovery::open(io_, identity_, config, nobody);
   }

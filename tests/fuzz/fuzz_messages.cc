@@ -27,13 +27,13 @@ class Echo : public daemon::Requests {
   Result<> expect(const AuthenticatedHost&) override { return {}; }
   std::vector<Result<>> passages(const AuthenticatedHost&,
                                  const std::vector<wire::Crossing>& connections) override {
-    const Secret again = wire::pack_passages(connections);
+    const Secret again = wire::pack_path_queries(connections);
     need(wire::read_passages(*said(again)->request_as_PathQueries())->size() == connections.size());
     return std::vector<Result<>>(connections.size());
   }
   Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId& id,
                             ByteView bytes) override {
-    const Secret again = wire::pack_ahead(id, bytes);
+    const Secret again = wire::pack_pre_copy(id, bytes);
     need(std::ranges::equal(wire::view(said(again)->request_as_PreCopy()->bytes()), bytes));
     return {};
   }
@@ -61,7 +61,7 @@ class Echo : public daemon::Requests {
   }
   Result<> rest(const AuthenticatedHost&, const MigrationId& id,
                 const wire::FreezeDeltaT& late) override {
-    const Secret again = wire::pack_rest(id, late);
+    const Secret again = wire::pack_late_write(id, late);
     need(std::ranges::equal(wire::view(said(again)->request_as_LateWrite()->late()->written()),
                             late.written));
     return {};
@@ -91,7 +91,7 @@ class Echo : public daemon::Requests {
   }
   Result<int> held(const AuthenticatedHost&, const FourTuple& tuple, const std::string& service,
                    const SocketAddress& line, std::uint64_t generation, bool routed) override {
-    const Secret again = wire::pack_held(tuple, service, line, generation, routed);
+    const Secret again = wire::pack_query_holder(tuple, service, line, generation, routed);
     const auto* held = said(again)->request_as_QueryHolder();
     need(wire::read_tuple(held->local(), held->remote()) == tuple &&
          SocketAddress::parse(held->line()->str()) == line && held->routed() == routed);

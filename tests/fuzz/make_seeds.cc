@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
                     .tls = Secret(8, 't'),
                     .payload = Secret(8, 'p'),
                     .home = "hostA",
-                    .home_line = local};
+                    .home_control = local};
   endpoint.tcp.local_ip = {10, 0, 0, 1};
   endpoint.tcp.remote_ip = {10, 0, 0, 9};
   endpoint.tcp.window = std::make_unique<Window>(1, 2, 3, 4, 5);
@@ -40,18 +40,19 @@ int main(int argc, char** argv) {
   late.window = 5;
   write("commit", 'm', pack_commit(committed));
   write("abort", 'm', pack_abort({&id, 1}));
-  write("inquire", 'm', pack_inquire(id));
-  write("expect", 'm', pack_expect());
-  write("passages", 'm', pack_passages({{.tuple = {local, remote}, .largest = 100, .near = true}}));
-  write("ahead", 'm', pack_ahead(id, late.bytes));
+  write("inquire", 'm', pack_query_outcome(id));
+  write("expect", 'm', pack_standby());
+  write("passages", 'm',
+        pack_path_queries({{.tuple = {local, remote}, .largest = 100, .near = true}}));
+  write("ahead", 'm', pack_pre_copy(id, late.bytes));
   write("moved", 'm', pack_moved({local, remote}, local.ip, "hostB"));
-  write("held", 'm', pack_held({local, remote}, "web", local));
+  write("held", 'm', pack_query_holder({local, remote}, "web", local));
   write("take_over", 'm', pack_take_over(TakeOverStep::Hold, local.ip, 24, true));
   late.written = {6, 7};
   late.sent = 1;
   late.more = true;
-  write("rest", 'm', pack_rest(id, late));
-  write("rest_untouched", 'm', pack_rest({&id, 1}));
+  write("rest", 'm', pack_late_write(id, late));
+  write("rest_untouched", 'm', pack_late_write({&id, 1}));
   StragglerT straggler;
   straggler.local = to_string(local);
   straggler.remote = to_string(remote);

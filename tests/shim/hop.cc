@@ -69,7 +69,7 @@ void refused(int error) {
 }
 
 // What export_ssl() does to an SSL that has gone. The program's own lives on as a name, and for what does not change (certificates, ex_data).
-void spend(SSL* ssl, bool of_the_program) {
+void retire(SSL* ssl, bool of_the_program) {
   SSL_set_quiet_shutdown(ssl, 1);
   SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   SSL_set_bio(ssl, nullptr, nullptr);
@@ -95,7 +95,7 @@ void hop(const SSL* program, Connection& connection) {
   BIO *const in = SSL_get_rbio(old), *const out = SSL_get_wbio(old);
   for (BIO* bio : {in, out})
     BIO_up_ref(bio);
-  spend(old, old == program);
+  retire(old, old == program);
   SSL_set0_rbio(next, in);
   SSL_set0_wbio(next, out);
   connection.now = next;

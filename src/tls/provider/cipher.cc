@@ -204,8 +204,8 @@ void* new_context(void*) {
   c->table = &tables[I];
   c->inner = tables[I].newctx(DefaultProvider::get().context);
   if (Scope* scope = Scope::current()) {
-    c->shadow = scope->shadow;
-    if (!c->shadow) scope->contexts.push_back(c);
+    c->dummy = scope->dummy;
+    if (!c->dummy) scope->contexts.push_back(c);
   }
   return c;
 }

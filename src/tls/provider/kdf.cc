@@ -60,13 +60,13 @@ int derive_tls13(void* v, unsigned char* out, std::size_t size, const OSSL_PARAM
                                label_bytes.size());
   if (Scope* scope = Scope::current()) {
     if (scope->probing && scope->probed.empty()) scope->probed.assign(key.begin(), key.end());
-    const Key* real = scope->inject && (!scope->shadow || scope->inject_shadow)
+    const Key* real = scope->inject && (!scope->dummy || scope->inject_shadow)
                           ? injected(*scope->inject, label)
                           : nullptr;
     if (real && real->size() == size) std::memcpy(out, real->view().data(), size);
-    if (real && !scope->shadow && label.ends_with(" ap traffic"))
+    if (real && !scope->dummy && label.ends_with(" ap traffic"))
       Registry::get().expect({scope->inject}, label.front() == 'c', real->view());
-    if (real || scope->shadow) return done;
+    if (real || scope->dummy) return done;
   }
   Registry::get().derived(key, label, ByteView(out, size));
   return done;

@@ -119,7 +119,7 @@ void Registry::expect(std::vector<std::shared_ptr<Connection>> connections, bool
 
 void Registry::keyed(CipherContext& context, ByteView key) {
   context.secret = Key(key);
-  if (context.shadow || !expected || !(expected->key == key)) return;
+  if (context.dummy || !expected || !(expected->key == key)) return;
   const std::unique_ptr<Expected> own = std::move(expected);
   context.client = own->client;
   context.secret = own->secret;
@@ -137,7 +137,7 @@ void Registry::keyed(CipherContext& context, ByteView key) {
 }
 
 void Registry::working(CipherContext& context) {
-  if (context.shadow) return;
+  if (context.dummy) return;
   std::lock_guard lock(mutex_);
   by_key_.emplace(Tag(context.secret.view(), context.encrypting), &context);
 }

@@ -72,7 +72,7 @@ struct CipherContext {
   const CipherTable* table = nullptr;
   void* inner = nullptr;  // the default provider's; null: endpoint exported, keys wiped
   bool encrypting = false;
-  bool shadow = false;  // of a handshake replay's dummy peer: not in the registry
+  bool dummy = false;   // of a handshake replay's dummy peer: not in the registry
   bool client = false;  // TLS 1.3: it uses the client's secrets
   Key secret;           // TLS 1.3: the traffic secret; TLS 1.2: the key
   bool has_static_iv = false;
@@ -161,7 +161,7 @@ struct Scope {
   std::shared_ptr<Connection> inject;         // TLS 1.3: secrets to return to the target
   bool inject_shadow = false;                 // and to the dummy peer
   const Finished* inject_finished = nullptr;  // TLS 1.2: to return to both
-  bool shadow = false;                        // the dummy peer is running
+  bool dummy = false;                         // the dummy peer is running
   std::vector<CipherContext*> contexts;       // the target's contexts that exist
   Scope() : outer_(std::exchange(current_, this)) {}
   ~Scope() { current_ = outer_; }

@@ -109,8 +109,8 @@ SSL_CTX* shadow_context(int version, const SSL_CIPHER* cipher) {
   return ctx;
 }
 
-void choose_alpn(SSL* shadow, const ByteView* protocol) {
-  SSL_set_ex_data(shadow, alpn_index(), const_cast<ByteView*>(protocol));
+void choose_alpn(SSL* dummy, const ByteView* protocol) {
+  SSL_set_ex_data(dummy, alpn_index(), const_cast<ByteView*>(protocol));
 }
 
 SSL_SESSION* new_session_with_chain() {

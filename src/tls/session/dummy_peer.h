@@ -14,7 +14,7 @@ SSL_CTX* shadow_context(int version, const SSL_CIPHER* cipher);
 
 // Sets the ALPN protocol that the dummy peer chooses as a server; empty: none. `protocol`
 // must live as long as the handshake.
-void choose_alpn(SSL* shadow, const ByteView* protocol);
+void choose_alpn(SSL* dummy, const ByteView* protocol);
 
 // Returns a session that has a peer's certificate chain, which has no setter. The caller
 // fills it with the real contents. Null if memory is short.

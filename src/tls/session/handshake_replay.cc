@@ -103,10 +103,10 @@ Secret master_of(const SSL_SESSION* session) {
 // also clears the target, so that the target can perform a handshake of its own.
 class HandshakeReplay {
  public:
-  HandshakeReplay(SSL* target, LoadPlan& script)
+  HandshakeReplay(SSL* target, LoadPlan& plan)
       : target_(target),
-        script_(script),
-        tls_(*script.tls),
+        script_(plan),
+        tls_(*plan.tls),
         tls13_(tls_.version() == TLS1_3_VERSION),
         alpn_(wire::view(tls_.alpn())),
         options_(SSL_get_options(target)),
@@ -117,8 +117,8 @@ class HandshakeReplay {
         context_(up_ref(SSL_get_SSL_CTX(target))),
         rbio_(up_ref(SSL_get_rbio(target))),
         wbio_(up_ref(SSL_get_wbio(target))),
-        shadow_(SSL_new(
-            shadow_context(tls_.version(), SSL_SESSION_get0_cipher(script.session.get())))) {}
+        shadow_(
+            SSL_new(shadow_context(tls_.version(), SSL_SESSION_get0_cipher(plan.session.get())))) {}
   HandshakeReplay(const HandshakeReplay&) = delete;
 
   ~HandshakeReplay() {
@@ -150,7 +150,7 @@ class HandshakeReplay {
   Result<> perform() {
     if (!shadow_ || !connect_in_memory(shadow_.get(), target_))
       return fail_openssl(ENOMEM, "rehearsal");
-    set_stage();
+    set_link();
     Scope scope;
     const Secret master = tls13_ ? set_psk(scope) : set_resumption();
     // An empty ticket: libssl cannot copy that session.
@@ -161,7 +161,7 @@ class HandshakeReplay {
     // need the real secrets.
     shadow_knows_ = scope.inject_shadow = tls13_ && has_unread();
     const bool shaken = shake_hands(shadow_.get(), target_,
-                                    [&](const SSL* turn) { scope.shadow = turn != target_; }) &&
+                                    [&](const SSL* turn) { scope.dummy = turn != target_; }) &&
                         SSL_session_reused(target_);
     if (cached_) SSL_CTX_remove_session(cache(), cached_.get());
     if (!shaken && SSL_want(target_) == SSL_CLIENT_HELLO_CB)
@@ -198,7 +198,7 @@ class HandshakeReplay {
   SSL* server() const { return tls_.server() ? target_ : shadow_.get(); }
   SSL* client() const { return tls_.server() ? shadow_.get() : target_; }
 
-  void set_stage() {
+  void set_link() {
     SSL_set_info_callback(target_, tell_nobody);
     SSL_set_accept_state(server());
     SSL_set_connect_state(client());
@@ -331,11 +331,11 @@ class HandshakeReplay {
   Result<> give_unread(Scope& scope) {
     if (!has_unread()) return {};
     const ByteView unread = wire::view(tls_.unread());
-    scope.shadow = true;
+    scope.dummy = true;
     const bool sent = unread.empty() ? SSL_shutdown(shadow_.get()) >= 0
                                      : SSL_write(shadow_.get(), unread.data(),
                                                  static_cast<int>(unread.size())) > 0;
-    scope.shadow = false;
+    scope.dummy = false;
     char byte;
     const int peeked = sent ? SSL_peek(target_, &byte, 1) : -1;
     OPENSSL_cleanse(&byte, 1);
@@ -457,8 +457,8 @@ class HandshakeReplay {
 
 }  // namespace
 
-Result<> rehearse(SSL* target, LoadPlan& script) {
-  auto performed = HandshakeReplay(target, script).perform();
+Result<> replay_handshake(SSL* target, LoadPlan& plan) {
+  auto performed = HandshakeReplay(target, plan).perform();
   if (!performed) drop_attachment(target);
   return performed;
 }

@@ -18,7 +18,7 @@ struct LoadPlan {
 
 // Performs the handshake replay. The target's BIOs are kept. Errors: ENOTSUP, ENOKEY,
 // EBADMSG; after an error the target can still perform a handshake of its own.
-Result<> rehearse(SSL* target, LoadPlan& script);
+Result<> replay_handshake(SSL* target, LoadPlan& plan);
 
 // Removes all secrets from an SSL that has been exported. The SSL is then as before its
 // handshake: see overwrite.cc. On error copies of secrets are left.

@@ -7,7 +7,7 @@
 namespace sockmi::tls {
 
 Result<> update_keys(SSL* ssl) {
-  if (is_spent(ssl)) return fail(ESHUTDOWN, "this SSL was exported");
+  if (is_retired(ssl)) return fail(ESHUTDOWN, "this SSL was exported");
   if (phase(ssl) != Phase::established) return fail(EAGAIN, "the handshake is not finished");
   if (SSL_version(ssl) != TLS1_3_VERSION)
     return fail(ENOTSUP, "{} has no KeyUpdate", SSL_get_version(ssl));

@@ -18,9 +18,9 @@ constexpr std::size_t kMostCertificates = 100;
 
 // An image after its parts have been checked, also against each other.
 struct Checked {
-  Secret body;  // owns the data that `script.tls` points into
+  Secret body;  // owns the data that `plan.tls` points into
   std::vector<CertificatePointer> chain;
-  LoadPlan script;
+  LoadPlan plan;
 };
 
 Result<SessionPointer> read_session(ByteView der, bool with_chain) {
@@ -44,7 +44,7 @@ Result<> read_chain(const wire::Tls& tls, Checked& out) {
     out.chain.emplace_back(der.empty() ? nullptr
                                        : d2i_X509(nullptr, &at, static_cast<long>(der.size())));
     if (!out.chain.back()) return fail_openssl(EBADMSG, "TLS image: certificate");
-    out.script.chain.push_back(out.chain.back().get());
+    out.plan.chain.push_back(out.chain.back().get());
   }
   return {};
 }
@@ -63,8 +63,8 @@ Result<> check_established(const wire::Tls& tls, Checked& out) {
   if (!suite)
     return fail(ENOTSUP, "TLS image: version {:#x} with suite {:#x} is not served", tls.version(),
                 tls.cipher());
-  out.script.suite = *suite;
-  out.script.session = std::move(session);
+  out.plan.suite = *suite;
+  out.plan.session = std::move(session);
   const auto size_is = [](const auto* bytes, std::size_t size) {
     return bytes && bytes->size() == size;
   };
@@ -97,7 +97,7 @@ Result<Checked> check(ByteView sealed) {
   TRY_LET(body, wire::unseal(wire::kTlsKind, wire::kTlsVersion, sealed));
   out.body = std::move(body);
   TRY_LET(tls, wire::read<wire::Tls>(out.body));
-  out.script.tls = tls;
+  out.plan.tls = tls;
   if (tls->established()) TRY(check_established(*tls, out));
   return out;
 }
@@ -106,8 +106,8 @@ Result<Checked> check(ByteView sealed) {
 
 Result<> load(ByteView sealed, SSL* ssl, Kind kind) {
   TRY_LET(image, check(sealed));
-  const wire::Tls& tls = *image.script.tls;
-  if (!SSL_in_before(ssl) || is_spent(ssl))
+  const wire::Tls& tls = *image.plan.tls;
+  if (!SSL_in_before(ssl) || is_retired(ssl))
     return fail(EINVAL, "the SSL has had a handshake already");
   const Kind real{tls.server(), tls.established()};
   if (kind != real)
@@ -115,7 +115,7 @@ Result<> load(ByteView sealed, SSL* ssl, Kind kind) {
                 real.established ? "after" : "before");
   const int fd = SSL_get_rbio(ssl) ? SSL_get_fd(ssl) : -1;
   if (real.established) {
-    TRY(rehearse(ssl, image.script));
+    TRY(replay_handshake(ssl, image.plan));
   } else {
     real.server ? SSL_set_accept_state(ssl) : SSL_set_connect_state(ssl);
   }

@@ -70,9 +70,9 @@ Result<> overwrite_secrets(SSL* ssl) {
   if (!cipher) return {};  // its handshake had not derived secrets yet
   flatbuffers::FlatBufferBuilder builder;
   SSL_CTX* const private_context = shadow_context(TLS1_3_VERSION, cipher);
-  LoadPlan script = random_script(SSL_is_server(ssl), std::move(session), builder);
+  LoadPlan plan = random_script(SSL_is_server(ssl), std::move(session), builder);
   const InContext meanwhile(ssl, private_context);
-  const auto overwritten = rehearse(ssl, script);
+  const auto overwritten = replay_handshake(ssl, plan);
   SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   forget();
   return overwritten;

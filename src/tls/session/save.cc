@@ -346,7 +346,7 @@ Phase phase(const SSL* ssl) {
 }
 
 Result<Secret> save(SSL* ssl) {
-  if (is_spent(ssl)) return fail(ESHUTDOWN, "this SSL was exported");
+  if (is_retired(ssl)) return fail(ESHUTDOWN, "this SSL was exported");
   switch (phase(ssl)) {
     case Phase::before_handshake: return save_before_handshake(ssl);
     case Phase::established: return save_established(ssl);
@@ -355,7 +355,7 @@ Result<Secret> save(SSL* ssl) {
   return fail(EAGAIN, "in the middle of a handshake");
 }
 
-Result<> spend(SSL* ssl) {
+Result<> retire(SSL* ssl) {
   Result<> gone;
   SSL_set_quiet_shutdown(ssl, 1);
   SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);

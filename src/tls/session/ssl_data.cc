@@ -76,7 +76,7 @@ void drop_attachment(SSL* ssl) {
   SSL_set_ex_data(ssl, index(), nullptr);
 }
 
-bool is_spent(const SSL* ssl) {
+bool is_retired(const SSL* ssl) {
   const SslData* kept = find_attachment(ssl);
   return kept && kept->spent && !SSL_get_rbio(ssl);
 }

@@ -82,18 +82,19 @@ TEST(Dispatch, MoreThanABatchIsRefused) {
   EXPECT_EQ(
       code_of(nobody, wire::pack_commit(std::vector<wire::Committed>(wire::kMostEndpoints + 1))),
       EMSGSIZE);
-  EXPECT_EQ(
-      code_of(nobody, wire::pack_passages(std::vector<wire::Crossing>(wire::kMostEndpoints + 1))),
-      EMSGSIZE);
+  EXPECT_EQ(code_of(nobody,
+                    wire::pack_path_queries(std::vector<wire::Crossing>(wire::kMostEndpoints + 1))),
+            EMSGSIZE);
   EXPECT_EQ(nobody.calls, 0);
 }
 
 TEST(Dispatch, TheWordThatNothingWasDoneIsOfEachThatItNames) {
   Nobody nobody;
-  EXPECT_EQ(code_of(nobody, wire::pack_rest(std::vector<MigrationId>(5))), 0);
+  EXPECT_EQ(code_of(nobody, wire::pack_late_write(std::vector<MigrationId>(5))), 0);
   EXPECT_EQ(nobody.calls, 5);
-  EXPECT_EQ(code_of(nobody, wire::pack_rest(std::vector<MigrationId>(wire::kMostEndpoints + 1))),
-            EMSGSIZE);
+  EXPECT_EQ(
+      code_of(nobody, wire::pack_late_write(std::vector<MigrationId>(wire::kMostEndpoints + 1))),
+      EMSGSIZE);
   EXPECT_EQ(nobody.calls, 5);
 }
 

@@ -29,15 +29,15 @@ class HearingTest : public testing::Test {
     const auto now = net::liveness_of(facts->tuple, facts->cookie);
     ASSERT_TRUE(now) << to_string(now.error());
     tuple_ = facts->tuple;
-    hearing_.expect(facts->cookie, tuple_, {now->answers, now->acknowledged}, std::nullopt);
+    unheard_peers_.expect(facts->cookie, tuple_, {now->answers, now->acknowledged}, std::nullopt);
   }
   bool is_heard() {
     io_.run_for(std::chrono::milliseconds(300));
-    return hearing_.size() == 0;
+    return unheard_peers_.size() == 0;
   }
 
   asio::io_context io_;
-  UnheardPeers hearing_{io_};
+  UnheardPeers unheard_peers_{io_};
   unique_fd ours_, peer_;
   FourTuple tuple_;
 };
@@ -52,7 +52,7 @@ TEST_F(HearingTest, ASegmentWithoutDataIsOne) {
 }
 
 TEST_F(HearingTest, WhatWeInjectIsNone) {
-  hearing_.injected(tuple_);
+  unheard_peers_.injected(tuple_);
   EXPECT_FALSE(is_heard()) << "not even before the socket has got it";
   ASSERT_EQ(::shutdown(peer_.get(), SHUT_WR), 0);
   EXPECT_FALSE(is_heard());
@@ -63,7 +63,7 @@ TEST_F(HearingTest, WhatWeInjectIsNone) {
 TEST_F(HearingTest, WhatIsInjectedElsewhereChangesNothing) {
   FourTuple other = tuple_;
   other.remote.port ^= 1;
-  hearing_.injected(other);
+  unheard_peers_.injected(other);
   ASSERT_EQ(::shutdown(peer_.get(), SHUT_WR), 0);
   EXPECT_TRUE(is_heard());
 }

@@ -45,13 +45,13 @@ class HomesTest : public testing::Test {
     auto steering = std::make_unique<FakeSteering>();
     steering_ = steering.get();
     world_->steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
-    world_->transfer = std::make_unique<FakeTransfer>();
+    world_->control = std::make_unique<FakeTransfer>();
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
   static IpAddress ip(const char* text) { return *IpAddress::parse(text); }
   auto& redirected() { return steering_->redirected; }
-  auto& transfer() { return static_cast<FakeTransfer&>(*world_->transfer); }
+  auto& transfer() { return static_cast<FakeTransfer&>(*world_->control); }
   void send_to(const std::string& host, const char* address) {
     world_->away[tuple_] = {"web", host, ip(address), "home", world_->settings.line()};
   }
@@ -161,7 +161,7 @@ TEST_F(HomesTest, WhoStartsAgainAndAgainIsAskedOnceAtATime) {
   send_to("B", "192.0.2.2");
   auto slow = std::make_unique<SlowTransfer>();
   SlowTransfer& transfer = *slow;
-  world_->transfer = std::move(slow);
+  world_->control = std::move(slow);
   for (int i = 0; i < 10; ++i)
     asio::co_spawn(io_, reconcile(*world_, "B", *SocketAddress::parse("192.0.2.2:7078")),
                    asio::detached);

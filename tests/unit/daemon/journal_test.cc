@@ -77,7 +77,7 @@ TEST_F(JournalTest, ADecisionSaysWhoHasToBeAsked) {
 TEST_F(JournalTest, WhoNeverThawedElsewhereIsWhatItWas) {
   {
     auto journal = open();
-    journal.lives_here(7, resident_);
+    journal.add_imported(7, resident_);
     ASSERT_TRUE(journal.committed(one_, decision_, away_));
     journal.taken_back(one_, decision_, resident_);
   }
@@ -123,21 +123,21 @@ TEST_F(JournalTest, AnAcknowledgedDecisionIsForgottenWhatFollowedFromItIsNot) {
 
 TEST_F(JournalTest, WhoIsDecidedToGoIsNoResidentAnyMore) {
   auto journal = open();
-  journal.lives_here(7, resident_);
+  journal.add_imported(7, resident_);
   ASSERT_TRUE(journal.committed(one_, decision_, std::nullopt));
   EXPECT_TRUE(journal.residents().empty());
   EXPECT_TRUE(look().residents().empty());
 }
 
 TEST_F(JournalTest, AResidentIsReadAsItWasWritten) {
-  open().lives_here(7, resident_);
+  open().add_imported(7, resident_);
   const auto found = open().residents();
   ASSERT_TRUE(found.contains(7));
   const ImportedConnection& read = found.at(7);
   EXPECT_EQ(read.tuple, resident_.tuple);
   EXPECT_EQ(read.service, resident_.service);
   EXPECT_EQ(read.home, resident_.home);
-  EXPECT_EQ(read.home_line, resident_.home_line);
+  EXPECT_EQ(read.home_control, resident_.home_control);
   EXPECT_EQ(read.from, resident_.from);
   EXPECT_EQ(read.from_line, resident_.from_line);
 }
@@ -145,7 +145,7 @@ TEST_F(JournalTest, AResidentIsReadAsItWasWritten) {
 TEST_F(JournalTest, AnEndIsRememberedUntilItIsTold) {
   {
     auto journal = open();
-    journal.lives_here(7, resident_);
+    journal.add_imported(7, resident_);
     journal.is_away(other_, away_);
     EXPECT_EQ(journal.has_ended(resident_, 7), 1u);
     ImportedConnection sent_on = resident_;
@@ -204,7 +204,7 @@ TEST_F(JournalTest, OpeningItKeepsTheFactsAlone) {
   {
     auto journal = open();
     for (int i = 0; i < 100; ++i) {
-      journal.lives_here(7, resident_);
+      journal.add_imported(7, resident_);
       journal.told(journal.has_ended(resident_, 7));
     }
     journal.is_away(tuple_, away_);
@@ -231,7 +231,7 @@ TEST_F(JournalTest, WhatIsSaidDuringACompactionIsInTheNewFile) {
   journal.is_back(tuple_);
   ASSERT_TRUE(journal.committed(one_, {7, other_, {}, {}, 0}, away_));
   journal.end_compaction(JournalFile::write_aside(journal.path(), before));
-  journal.lives_here(7, resident_);
+  journal.add_imported(7, resident_);
   const auto read = look();
   EXPECT_TRUE(read.has(one_));
   EXPECT_EQ(read.away(), (std::map<FourTuple, RemoteConnection>{{other_, away_}}));
@@ -323,7 +323,7 @@ TEST_F(JournalTest, ADecisionThatIsNotWrittenIsNoFactAndOthersAreWrittenLater) {
   fault::arm("journal-write", 2);
   EXPECT_FALSE(journal.committed(one_, decision_, away_));
   EXPECT_FALSE(journal.has(one_));
-  journal.lives_here(7, resident_);
+  journal.add_imported(7, resident_);
   EXPECT_EQ(journal.residents().size(), 1u);
   EXPECT_EQ(journal.unwritten(), 1u);
   EXPECT_EQ(text(), "");
@@ -375,7 +375,7 @@ TEST_F(FullDiskTest, NoMoveBeginsAndFactsAreWrittenWhenThereIsRoom) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ENOSPC);
   for (std::uint64_t cookie = 0; cookie < 100; ++cookie)
-    journal.lives_here(cookie, resident_);
+    journal.add_imported(cookie, resident_);
   EXPECT_EQ(journal.residents().size(), 100u);
   EXPECT_GT(journal.unwritten(), 0u);
   EXPECT_FALSE(journal.committed(one_, decision_, away_));
@@ -394,7 +394,7 @@ TEST_F(FullDiskTest, WhatIsThereIsReadAndKept) {
   {
     auto journal = open();
     for (std::uint64_t cookie = 0; cookie < 200; ++cookie)
-      journal.lives_here(cookie, resident_);
+      journal.add_imported(cookie, resident_);
   }
   fill();
   auto journal = open();
@@ -407,7 +407,7 @@ TEST_F(FullDiskTest, TooMuchThatIsNotWrittenIsWrittenAsANewFile) {
   fill();
   for (std::uint64_t i = 0; i < 20'000; ++i)
     journal.is_away(tuple_, away_);
-  journal.lives_here(7, resident_);
+  journal.add_imported(7, resident_);
   ASSERT_TRUE(journal.wants_compaction());
   make_room();
   EXPECT_FALSE(journal.reserve(1));

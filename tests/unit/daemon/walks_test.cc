@@ -75,7 +75,7 @@ class Host : public Requests {
     auto steering = std::make_unique<FakeSteering>();
     steering_ = steering.get();
     world_->steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
-    world_->transfer = std::make_unique<FakeTransfer>(net, name);
+    world_->control = std::make_unique<FakeTransfer>(net, name);
     auto ends = std::make_unique<FakeEnds>();
     ends_ = ends.get();
     world_->ends = std::move(ends);
@@ -241,19 +241,19 @@ class Walks : public testing::TestWithParam<Odds> {
       if (at == 0 && away) (void)world(0).steering->redirect(tuple, away->address, std::nullopt);
       const std::uint64_t left = std::exchange(cookie, ++cookies_);
       net_->hosts.at(name_of(to))->sockets[cookie] = tuple;  // frozen
-      went(world(at), left, tuple, away);
+      mark_moved(world(at), left, tuple, away);
       // COMMIT comes; the bookkeeping on both sides takes place in any order.
       co_await sleep_for(net_->some(milliseconds(3)));
-      came_back(world(to), tuple);
+      mark_returned(world(to), tuple);
       (void)world(to).steering->remove_redirect(tuple);
       co_await sleep_for(net_->some(milliseconds(3)));
       const auto settle = [this, to, at, tuple, cookie, generation, home] {
-        lives_here(world(to), cookie,
-                   {tuple, "web", home, net_->line(0), name_of(at), net_->line(at), generation});
+        add_imported(world(to), cookie,
+                     {tuple, "web", home, net_->line(0), name_of(at), net_->line(at), generation});
       };
       const auto leave = [this, at, left, tuple, home] {
         net_->hosts.at(name_of(at))->sockets.erase(left);
-        has_left(world(at), tuple, home, net_->line(0));
+        finish_export(world(at), tuple, home, net_->line(0));
       };
       if (net_->happens(0.5)) {
         settle();
@@ -306,7 +306,7 @@ TEST_P(Walks, InTheEndNobodyRemembersAnything) {
   EXPECT_EQ(ended_, GetParam().walks);
   EXPECT_EQ(left(), "");
   for (auto& [name, host] : net_->hosts)
-    EXPECT_EQ(host->world().counters.disowned, 0u);
+    EXPECT_EQ(host->world().counters.rejected, 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Network, Walks,

@@ -68,14 +68,14 @@ class Namespaces : public testing::Test {
   static unique_fd socket_in(const Host& host) {
     return host.in([] { return unique_fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); });
   }
-  void learn() {
-    const auto learnt = daemon->learn(socket_in(container()).get(), tuple.local.ip);
+  void track_namespace() {
+    const auto learnt = daemon->track_namespace(socket_in(container()).get(), tuple.local.ip);
     ASSERT_TRUE(learnt) << to_string(learnt.error());
   }
   // As the daemon does: in its own namespace.
   int error_of_learning(const Host& host, const IpAddress& address) {
     return network->home.in([&] {
-      const auto learnt = daemon->learn(socket_in(host).get(), address);
+      const auto learnt = daemon->track_namespace(socket_in(host).get(), address);
       return learnt ? 0 : learnt.error().code;
     });
   }
@@ -105,7 +105,7 @@ class Namespaces : public testing::Test {
 };
 
 TEST_F(Namespaces, WhatIsLedAwayIsFoundAgain) {
-  ASSERT_NO_FATAL_FAILURE(learn());
+  ASSERT_NO_FATAL_FAILURE(track_namespace());
   ASSERT_TRUE(daemon->redirect(tuple, importer, std::nullopt));
   stop();
   EXPECT_TRUE(has_rules(container()));
@@ -125,7 +125,7 @@ TEST_F(Namespaces, WhatIsLedAwayIsFoundAgain) {
 }
 
 TEST_F(Namespaces, SoIsAListener) {
-  ASSERT_NO_FATAL_FAILURE(learn());
+  ASSERT_NO_FATAL_FAILURE(track_namespace());
   ASSERT_TRUE(daemon->redirect_port(tuple.local, importer, {}));
   daemon->forget_idle(milliseconds(0));
   restart();
@@ -136,7 +136,7 @@ TEST_F(Namespaces, SoIsAListener) {
 }
 
 TEST_F(Namespaces, WhatEndsByItselfIsNotKept) {
-  ASSERT_NO_FATAL_FAILURE(learn());
+  ASSERT_NO_FATAL_FAILURE(track_namespace());
   ASSERT_TRUE(daemon->redirect(tuple, importer, milliseconds(60'000)));
   daemon->forget_idle(milliseconds(0));
   EXPECT_TRUE(has_rules(container()));
@@ -145,7 +145,7 @@ TEST_F(Namespaces, WhatEndsByItselfIsNotKept) {
 }
 
 TEST_F(Namespaces, WhatIsSaidOfAddressesThatAreNotTheContainersIsRemoved) {
-  ASSERT_NO_FATAL_FAILURE(learn());
+  ASSERT_NO_FATAL_FAILURE(track_namespace());
   ASSERT_TRUE(daemon->redirect(tuple, importer, std::nullopt));
   container().run(
       "nft add element netdev sockmi redir4 '{ 10.77.3.2 . 9 . 10.77.1.1 . 443 : 10.77.1.9 }'");
@@ -199,7 +199,7 @@ TEST_F(Namespaces, RulesOfAnotherDaemonAreNotTouched) {
 }
 
 TEST_F(Namespaces, OneThatIsServedAlreadyKeepsNobodyFromStarting) {
-  ASSERT_NO_FATAL_FAILURE(learn());
+  ASSERT_NO_FATAL_FAILURE(track_namespace());
   ASSERT_TRUE(daemon->redirect(tuple, importer, std::nullopt));
   stop();
   const auto home = network->home.in(own_namespace);
@@ -211,7 +211,7 @@ TEST_F(Namespaces, OneThatIsServedAlreadyKeepsNobodyFromStarting) {
 }
 
 TEST_F(Namespaces, FlushFindsThem) {
-  ASSERT_NO_FATAL_FAILURE(learn());
+  ASSERT_NO_FATAL_FAILURE(track_namespace());
   ASSERT_TRUE(daemon->redirect(tuple, importer, std::nullopt));
   EXPECT_EQ(network->home.in(flush_others).error().code, EADDRINUSE);
   EXPECT_TRUE(has_rules(container()));
@@ -222,7 +222,7 @@ TEST_F(Namespaces, FlushFindsThem) {
 }
 
 TEST_F(Namespaces, AListenerIsNotLedWhereItsSegmentDoesNotReach) {
-  ASSERT_NO_FATAL_FAILURE(learn());
+  ASSERT_NO_FATAL_FAILURE(track_namespace());
   EXPECT_EQ(daemon->redirect_port(tuple.local, Network::address(AF_INET, 2, 2), {}).error().code,
             ENETUNREACH);
 }

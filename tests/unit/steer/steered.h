@@ -156,7 +156,7 @@ class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
     });
     ASSERT_TRUE(restored) << to_string(restored.error());
     while_frozen(restored->fd(), *image);
-    ASSERT_TRUE(frozen->kill());
+    ASSERT_TRUE(frozen->destroy_silently());
     if (home_again) {
       ASSERT_TRUE(network->home.in([&] { return network->home.steering->remove_redirect(tuple); }));
     }

@@ -33,7 +33,7 @@ class ReadAhead : public testing::TestWithParam<const char*> {
     EXPECT_TRUE(frozen) << to_string(frozen.error());
     auto image = frozen->capture(&ahead_);
     EXPECT_TRUE(image) << to_string(image.error());
-    EXPECT_TRUE(frozen->kill());
+    EXPECT_TRUE(frozen->destroy_silently());
     image->receive_queue.insert(image->receive_queue.begin(), sent_ahead_.end() - ahead_.size(),
                                 sent_ahead_.end());
     sent_ahead_.clear();
@@ -54,7 +54,7 @@ TEST_P(ReadAhead, ThenNothingHappens) {
   EXPECT_EQ(read_ahead(), "all that waits");
   EXPECT_EQ(read_ahead(), "");
   EXPECT_EQ(move_with_it(), 14u);
-  EXPECT_EQ(hear(mover_.get(), 14), "all that waits");
+  EXPECT_EQ(inject_ack(mover_.get(), 14), "all that waits");
 }
 
 TEST_P(ReadAhead, ThenMoreComes) {
@@ -64,34 +64,34 @@ TEST_P(ReadAhead, ThenMoreComes) {
   EXPECT_EQ(read_ahead(), "two ");
   send("three");
   EXPECT_EQ(move_with_it(), 8u);
-  EXPECT_EQ(hear(mover_.get(), 13), "one two three");
+  EXPECT_EQ(inject_ack(mover_.get(), 13), "one two three");
 }
 
 TEST_P(ReadAhead, ThenSomeIsRead) {
   send("read and unread");
   ASSERT_TRUE(read_ahead());
-  EXPECT_EQ(hear(mover_.get(), 4), "read");
+  EXPECT_EQ(inject_ack(mover_.get(), 4), "read");
   send(", and more");
   EXPECT_EQ(read_ahead(), ", and more");
-  EXPECT_EQ(hear(mover_.get(), 1), " ");
+  EXPECT_EQ(inject_ack(mover_.get(), 1), " ");
   EXPECT_EQ(move_with_it(), 20u);
-  EXPECT_EQ(hear(mover_.get(), 20), "and unread, and more");
+  EXPECT_EQ(inject_ack(mover_.get(), 20), "and unread, and more");
 }
 
 TEST_P(ReadAhead, ThenAllIsReadAndMoreComes) {
   send("read");
   ASSERT_TRUE(read_ahead());
   send(" before");
-  EXPECT_EQ(hear(mover_.get(), 5), "read ");
+  EXPECT_EQ(inject_ack(mover_.get(), 5), "read ");
   EXPECT_EQ(move_with_it(), 0u);
-  EXPECT_EQ(hear(mover_.get(), 6), "before");
+  EXPECT_EQ(inject_ack(mover_.get(), 6), "before");
 }
 
 TEST_P(ReadAhead, ThenTheOwnerOvertakesIt) {
   send("read");
   ASSERT_TRUE(read_ahead());
   send(" on");
-  EXPECT_EQ(hear(mover_.get(), 6), "read o");
+  EXPECT_EQ(inject_ack(mover_.get(), 6), "read o");
   send(" and on");
   EXPECT_EQ(read_ahead().error().code, EAGAIN);
 }
@@ -122,9 +122,9 @@ TEST_P(ReadAhead, OfAMovedSocket) {
   move(mover_);
   send("anew");
   EXPECT_EQ(read_ahead(), "counts anew");
-  EXPECT_EQ(hear(mover_.get(), 7), "counts ");
+  EXPECT_EQ(inject_ack(mover_.get(), 7), "counts ");
   EXPECT_EQ(move_with_it(), 4u);
-  EXPECT_EQ(hear(mover_.get(), 4), "anew");
+  EXPECT_EQ(inject_ack(mover_.get(), 4), "anew");
 }
 
 TEST_P(ReadAhead, IsNotWorthIt) {
@@ -133,7 +133,7 @@ TEST_P(ReadAhead, IsNotWorthIt) {
   ASSERT_TRUE(bytes);
   EXPECT_TRUE(bytes->empty());
   EXPECT_EQ(move_with_it(), 0u);
-  EXPECT_EQ(hear(mover_.get(), 6), "little");
+  EXPECT_EQ(inject_ack(mover_.get(), 6), "little");
 }
 
 TEST_P(ReadAhead, UrgentDataIsLeftAlone) {
@@ -151,7 +151,7 @@ TEST_P(ReadAhead, OwnersWhoPeekAreLeftAlone) {
   send("peeked at");
   EXPECT_EQ(read_ahead().error().code, ENOTSUP);
   EXPECT_EQ(move_with_it(), 0u);
-  EXPECT_EQ(hear(mover_.get(), 9), "peeked at");
+  EXPECT_EQ(inject_ack(mover_.get(), 9), "peeked at");
 }
 
 TEST_P(ReadAhead, AConnectionThatHasEnded) {
@@ -184,7 +184,7 @@ TEST_P(ReadAhead, AnythingAtAnyTime) {
           break;
         }
         case 2:
-          if (unread > 0) heard += hear(mover_.get(), std::min(unread, size));
+          if (unread > 0) heard += inject_ack(mover_.get(), std::min(unread, size));
           break;
         case 3:
           if (!read_ahead()) {  // overtaken: to begin again

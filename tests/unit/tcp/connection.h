@@ -141,7 +141,7 @@ inline wire::TcpT take(unique_fd& socket) {
   auto frozen = FrozenSocket::freeze(socket.get(), kMarks);
   auto image = frozen ? frozen->capture() : pass(std::move(frozen));
   EXPECT_TRUE(image) << to_string(image.error());
-  EXPECT_TRUE(image && frozen->kill());
+  EXPECT_TRUE(image && frozen->destroy_silently());
   socket.reset();
   return image ? std::move(*image) : wire::TcpT();
 }
@@ -165,7 +165,7 @@ inline void say(int fd, const std::string& text) {
   ASSERT_EQ(::send(fd, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
 }
 
-inline std::string hear(int fd, std::size_t size) {
+inline std::string inject_ack(int fd, std::size_t size) {
   std::string text(size, 0);
   const ssize_t got = ::recv(fd, text.data(), size, MSG_WAITALL);
   return text.substr(0, static_cast<std::size_t>(std::max<ssize_t>(0, got)));

@@ -58,7 +58,7 @@ TEST_P(Inject, TheKernelPromisesNoRoomThatThePeersSegmentsDoNotFind) {
     const std::string text(length, 'x');
     segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
     ASSERT_TRUE(inject_data(segment, kMarks.inject, Next::IsMeasured));
-    ASSERT_TRUE(hear(fd, length) == text);
+    ASSERT_TRUE(inject_ack(fd, length) == text);
     if (room() == before) GTEST_SKIP() << "this kernel does not measure";
     EXPECT_LT(room(), 0.7 * value_of(fd, SOL_SOCKET, SO_RCVBUF));
     segment.seq += static_cast<std::uint32_t>(length);
@@ -78,7 +78,7 @@ TEST_P(Inject, BehindASampleThePeersNextSegmentIsNotMeasured) {
     const std::string text(length, 'x');
     segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
     ASSERT_TRUE(inject_data(segment, kMarks.inject, Next::IsAsSample));
-    ASSERT_TRUE(hear(fd, length) == text);
+    ASSERT_TRUE(inject_ack(fd, length) == text);
     segment.seq += static_cast<std::uint32_t>(length);
     tcp_info info{};
     socklen_t size = sizeof info;
@@ -92,7 +92,7 @@ TEST_P(Inject, AFullSegmentArrives) {
   Segment segment = next();
   segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
   ASSERT_TRUE(inject(segment, kMarks.inject));
-  EXPECT_TRUE(hear(pair_.mover.get(), text.size()) == text);
+  EXPECT_TRUE(inject_ack(pair_.mover.get(), text.size()) == text);
 }
 
 TEST_P(Inject, WhatIsTooLargeOrOfTwoFamiliesIsRefused) {

@@ -21,7 +21,7 @@ class LateData : public testing::TestWithParam<const char*> {
     EXPECT_TRUE(eventually(come));
     auto received = frozen.received_since(image_);
     EXPECT_EQ(frozen.still_stands(image_).value_or(false), received && received->empty());
-    if (received) TRY(frozen.kill());
+    if (received) TRY(frozen.destroy_silently());
     return received;
   }
 
@@ -67,9 +67,9 @@ TEST_P(LateData, BytesBehindTheQueue) {
   EXPECT_FALSE(received->fin);
   restore_with(*received);
   say(peer_.get(), "end");
-  EXPECT_EQ(hear(mover_.get(), 14), "early late end");
+  EXPECT_EQ(inject_ack(mover_.get(), 14), "early late end");
   say(mover_.get(), "x");
-  EXPECT_EQ(hear(peer_.get(), 1), "x");
+  EXPECT_EQ(inject_ack(peer_.get(), 1), "x");
 }
 
 TEST_P(LateData, NothingCame) {
@@ -78,7 +78,7 @@ TEST_P(LateData, NothingCame) {
   EXPECT_TRUE(received->empty());
   restore_with(*received);
   say(peer_.get(), "x");
-  EXPECT_EQ(hear(mover_.get(), 1), "x");
+  EXPECT_EQ(inject_ack(mover_.get(), 1), "x");
 }
 
 // The socket that received it is mute, and the one that lives on need not write or read: the peer must not have to ask by a timer.
@@ -89,19 +89,19 @@ TEST_P(LateData, IsAcknowledgedWithoutBeingRead) {
   restore_with(*received);
   EXPECT_TRUE(eventually([&] { return queued(peer_.get(), SIOCOUTQ) == 0; }));
   EXPECT_EQ(retransmissions(peer_.get()), 0u);
-  EXPECT_EQ(hear(mover_.get(), 4), "late");
+  EXPECT_EQ(inject_ack(mover_.get(), 4), "late");
 }
 
 // It came before the freeze, but its acknowledgement was put off, in the hope of an answer to go with.
 TEST_P(LateData, IsAcknowledgedThoughItCameBefore) {
   for (int i = 0; i < 20; ++i) {  // now it is taken for a dialogue
     say(peer_.get(), "?");
-    ASSERT_EQ(hear(mover_.get(), 1), "?");
+    ASSERT_EQ(inject_ack(mover_.get(), 1), "?");
     say(mover_.get(), "!");
-    ASSERT_EQ(hear(peer_.get(), 1), "!");
+    ASSERT_EQ(inject_ack(peer_.get(), 1), "!");
   }
   say(peer_.get(), "put off");
-  ASSERT_EQ(hear(mover_.get(), 7), "put off");
+  ASSERT_EQ(inject_ack(mover_.get(), 7), "put off");
   const auto received = late([] {}, [] { return true; });
   ASSERT_TRUE(received) << to_string(received.error());
   restore_with(*received);
@@ -133,11 +133,11 @@ TEST_P(LateData, IsAcknowledgedByARollback) {
     say(peer_.get(), "late");
     ASSERT_TRUE(eventually([&] { return has_received(received); }));
     EXPECT_EQ(queued(peer_.get(), SIOCOUTQ), 4u);
-    ASSERT_TRUE(frozen->give_back());
+    ASSERT_TRUE(frozen->unfreeze());
     EXPECT_TRUE(eventually([&] { return queued(peer_.get(), SIOCOUTQ) == 0; }));
   }
   EXPECT_EQ(retransmissions(peer_.get()), 0u);
-  EXPECT_EQ(hear(mover_.get(), 8), "latelate");
+  EXPECT_EQ(inject_ack(mover_.get(), 8), "latelate");
 }
 
 // The socket is gone then, and what the kernel keeps of it (TIME_WAIT) stays mute.
@@ -150,7 +150,7 @@ TEST_P(LateData, AFinIsAcknowledgedByARollback) {
   ::shutdown(peer_.get(), SHUT_WR);
   ASSERT_TRUE(eventually([&] { return state_of(mover_.get()) == kClose; }));
   EXPECT_EQ(state_of(peer_.get()), kLastAck);
-  ASSERT_TRUE(frozen->give_back());
+  ASSERT_TRUE(frozen->unfreeze());
   EXPECT_TRUE(eventually([&] { return state_of(peer_.get()) == kClose; }));
   EXPECT_EQ(value_of(peer_.get(), SOL_SOCKET, SO_ERROR), 0);
   EXPECT_EQ(hear_out(mover_.get()), "bye");
@@ -163,7 +163,7 @@ TEST_P(LateData, AcknowledgementsOfAllThatWasSent) {
   say(mover_.get(), "sent");
   const auto received = late(
       [&] {
-        EXPECT_TRUE(quiet->give_back());
+        EXPECT_TRUE(quiet->unfreeze());
         say(peer_.get(), "and answered");
       },
       [&] { return has_received(12); });
@@ -175,7 +175,7 @@ TEST_P(LateData, AcknowledgementsOfAllThatWasSent) {
   ASSERT_TRUE(restored && restored->receive(*received));
   EXPECT_EQ(queued(restored->fd(), SIOCOUTQ), 0u);
   mover_ = thawed(std::move(restored));
-  EXPECT_EQ(hear(peer_.get(), 4) + hear(mover_.get(), 12), "sentand answered");
+  EXPECT_EQ(inject_ack(peer_.get(), 4) + inject_ack(mover_.get(), 12), "sentand answered");
 }
 
 // The peer, that waits for bytes, says only once that it has room again.
@@ -189,7 +189,7 @@ TEST_P(LateData, AWiderWindow) {
   const auto received = late(
       [&] {
         narrow = send_window(mover_.get());
-        heard = hear(peer_.get(), waiting);
+        heard = inject_ack(peer_.get(), waiting);
       },
       [&] { return send_window(mover_.get()) > narrow; });
   ASSERT_TRUE(received) << to_string(received.error());
@@ -199,7 +199,7 @@ TEST_P(LateData, AWiderWindow) {
   ASSERT_TRUE(restored && restored->receive(*received));
   EXPECT_EQ(send_window(restored->fd()), received->window);
   mover_ = thawed(std::move(restored));
-  EXPECT_TRUE(heard + hear(peer_.get(), all.size() - waiting) == all);
+  EXPECT_TRUE(heard + inject_ack(peer_.get(), all.size() - waiting) == all);
 }
 
 TEST_P(LateData, AnAcknowledgementOfWhatWasNeverSentIsRefused) {
@@ -224,7 +224,7 @@ TEST_P(LateData, AWindowFull) {
   EXPECT_GT(received->bytes.size(), kLargestSegment);
   restore_with(*received);
   EXPECT_EQ(value_of(mover_.get(), SOL_SOCKET, SO_RCVLOWAT), patience);
-  EXPECT_TRUE(hear(mover_.get(), all.size()) == all);
+  EXPECT_TRUE(inject_ack(mover_.get(), all.size()) == all);
 }
 
 TEST_P(LateData, AFin) {
@@ -283,7 +283,7 @@ TEST_P(LateData, JoinsWhatWaitsOutOfOrder) {
   ASSERT_TRUE(restored->receive(*received));
   EXPECT_TRUE(eventually([&] { return queued(restored->fd(), SIOCINQ) == 7; }));
   mover_ = thawed(std::move(restored));
-  EXPECT_EQ(hear(mover_.get(), 7), "one two");
+  EXPECT_EQ(inject_ack(mover_.get(), 7), "one two");
 }
 
 TEST_P(LateData, UrgentDataIsRefused) {

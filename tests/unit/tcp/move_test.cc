@@ -22,9 +22,9 @@ INSTANTIATE_TEST_SUITE_P(Families, Move, testing::ValuesIn(kFamilies));
 TEST_P(Move, BothWaysWorkAfterwards) {
   move(mover_);
   say(peer_.get(), "ping");
-  EXPECT_EQ(hear(mover_.get(), 4), "ping");
+  EXPECT_EQ(inject_ack(mover_.get(), 4), "ping");
   say(mover_.get(), "pong");
-  EXPECT_EQ(hear(peer_.get(), 4), "pong");
+  EXPECT_EQ(inject_ack(peer_.get(), 4), "pong");
 }
 
 TEST_P(Move, UnreadBytesTravel) {
@@ -36,7 +36,7 @@ TEST_P(Move, UnreadBytesTravel) {
   const auto image = take(mover_);
   EXPECT_EQ(image.receive_queue.size(), text.size());
   mover_ = make(image);
-  EXPECT_EQ(hear(mover_.get(), text.size()), text);
+  EXPECT_EQ(inject_ack(mover_.get(), text.size()), text);
 }
 
 TEST_P(Move, UnsentBytesTravel) {
@@ -45,7 +45,7 @@ TEST_P(Move, UnsentBytesTravel) {
   const auto image = take(mover_);
   EXPECT_GT(image.send_queue.size(), 100'000u);
   mover_ = make(image);
-  EXPECT_TRUE(hear(peer_.get(), all.size()) == all);
+  EXPECT_TRUE(inject_ack(peer_.get(), all.size()) == all);
 }
 
 TEST_P(Move, TenMovesInARow) {
@@ -53,7 +53,7 @@ TEST_P(Move, TenMovesInARow) {
     move(mover_);
     say(peer_.get(), "a");
     say(mover_.get(), "b");
-    EXPECT_EQ(hear(mover_.get(), 1) + hear(peer_.get(), 1), "ab");
+    EXPECT_EQ(inject_ack(mover_.get(), 1) + inject_ack(peer_.get(), 1), "ab");
   }
 }
 
@@ -84,9 +84,9 @@ TEST_P(Move, GivenBackItIsAsItWas) {
     EXPECT_EQ(FrozenSocket::freeze(mover_.get(), kMarks).error().code, EBUSY) << "by two at once";
   }
   say(peer_.get(), "ping");
-  EXPECT_EQ(hear(mover_.get(), 4), "ping");
+  EXPECT_EQ(inject_ack(mover_.get(), 4), "ping");
   say(mover_.get(), "pong");
-  EXPECT_EQ(hear(peer_.get(), 4), "pong");
+  EXPECT_EQ(inject_ack(peer_.get(), 4), "pong");
 }
 
 TEST_P(Move, AStragglerIsNoticed) {

@@ -25,7 +25,7 @@ class Overhead : public testing::TestWithParam<const char*> {
   void receive(std::size_t count) {
     const std::string text(count, 'x');
     say(pair_.peer.get(), text);
-    ASSERT_TRUE(hear(pair_.mover.get(), count) == text);
+    ASSERT_TRUE(inject_ack(pair_.mover.get(), count) == text);
   }
   // The part of the buffer that the kernel takes for bytes.
   double promised() const {

@@ -187,7 +187,7 @@ TEST_P(Queues, BytesThatComeAndGoAreNoUrgentOnes) {
   arrive("x");
   before_look = [&, look = 0]() mutable {
     if (++look == 2) arrive("x");
-    if (look == 3) hear(pair_.mover.get(), 1);
+    if (look == 3) inject_ack(pair_.mover.get(), 1);
   };
   const auto urgent = has_urgent(pair_.mover.get());
   before_look = nullptr;
@@ -200,7 +200,7 @@ TEST_P(Queues, AnUrgentByteIsSeenThoughAnotherIsRead) {
   ASSERT_EQ(::send(pair_.peer.get(), "!", 1, MSG_OOB), 1);
   ASSERT_TRUE(eventually([&] { return has_urgent(pair_.mover.get()).value_or(false); }));
   before_look = [&, look = 0]() mutable {
-    if (++look == 2) hear(pair_.mover.get(), 1);
+    if (++look == 2) inject_ack(pair_.mover.get(), 1);
   };
   const auto urgent = has_urgent(pair_.mover.get());
   before_look = nullptr;
@@ -248,7 +248,7 @@ TEST_P(Queues, AWindowToldFromBeyondItMoves) {
   pair_.mover = make(image);
   ASSERT_TRUE(pair_.mover);
   say(pair_.mover.get(), "moved");
-  EXPECT_EQ(hear(pair_.peer.get(), 5), "moved");
+  EXPECT_EQ(inject_ack(pair_.peer.get(), 5), "moved");
 }
 
 TEST_P(Queues, FullBothWays) {
@@ -256,8 +256,8 @@ TEST_P(Queues, FullBothWays) {
     const std::string there = fill_up(peer_.get()), back = fill_up(mover_.get());
     for (int i = 0; i < moves; ++i)
       move(mover_);
-    EXPECT_TRUE(hear(mover_.get(), there.size()) == there);
-    EXPECT_TRUE(hear(peer_.get(), back.size()) == back);
+    EXPECT_TRUE(inject_ack(mover_.get(), there.size()) == there);
+    EXPECT_TRUE(inject_ack(peer_.get(), back.size()) == back);
   }
 }
 
@@ -270,8 +270,8 @@ TEST_P(Queues, LargerThanTheDefaultBuffers) {
   const std::string there = fill_up(peer_.get()), back = fill_up(mover_.get());
   EXPECT_GT(back.size(), 8u << 20);
   move(mover_);
-  EXPECT_TRUE(hear(mover_.get(), there.size()) == there);
-  EXPECT_TRUE(hear(peer_.get(), back.size()) == back);
+  EXPECT_TRUE(inject_ack(mover_.get(), there.size()) == there);
+  EXPECT_TRUE(inject_ack(peer_.get(), back.size()) == back);
 }
 
 // How long the peer, who had filled our queue, waits for room after we have read it: by the window's update, or by a probe of its own after 200 ms
@@ -286,7 +286,7 @@ TEST_P(Queues, AFullQueueThatIsReadOpensTheWindowAtOnce) {
     }));
     move(mover_);
     const auto began = Clock::now();
-    ASSERT_TRUE(hear(mover_.get(), all.size()) == all);
+    ASSERT_TRUE(inject_ack(mover_.get(), all.size()) == all);
     fastest = std::min(fastest, Clock::now() - began);
   }
   EXPECT_LT(fastest, 20ms);
@@ -300,7 +300,7 @@ TEST_P(Queues, OurUnsentBytesGoAsSoonAsThePeerReads) {
     const std::string all = fill_up(mover_.get());
     move(mover_);
     const auto began = Clock::now();
-    ASSERT_TRUE(hear(peer_.get(), all.size()) == all);
+    ASSERT_TRUE(inject_ack(peer_.get(), all.size()) == all);
     fastest = std::min(fastest, Clock::now() - began);
   }
   EXPECT_LT(fastest, 20ms);
@@ -319,7 +319,7 @@ TEST_P(Queues, TheWindowMayOpenAsFarAsBefore) {
   for (int i = 0; i < 200 && may_open() <= 200'000; ++i) {  // autotuning follows the reader
     fill_up(peer_.get());
     while (queued(mover_.get(), SIOCINQ) > 0)
-      hear(mover_.get(), queued(mover_.get(), SIOCINQ));
+      inject_ack(mover_.get(), queued(mover_.get(), SIOCINQ));
   }
   const auto before = may_open();
   EXPECT_GT(before, 200'000u);

@@ -62,10 +62,10 @@ TEST_P(Sharing, WhatIsWrittenInTheFreezeArrives) {
   EXPECT_EQ(std::string(late->written.begin(), late->written.end()), "written late");
   EXPECT_EQ(::send(mover_.get(), "x", 1, MSG_NOSIGNAL), -1) << "nothing may come behind that";
   ASSERT_TRUE(frozen.seal(image));
-  ASSERT_TRUE(frozen.kill());
+  ASSERT_TRUE(frozen.destroy_silently());
   arrive(image, *late);
   say(mover_.get(), "!");
-  EXPECT_EQ(hear(peer_.get(), 13), "written late!");
+  EXPECT_EQ(inject_ack(peer_.get(), 13), "written late!");
 }
 
 TEST_P(Sharing, WhatIsWrittenInTheFreezeGoesOutWhenItIsGivenBack) {
@@ -74,8 +74,8 @@ TEST_P(Sharing, WhatIsWrittenInTheFreezeGoesOutWhenItIsGivenBack) {
   say(mover_.get(), "written");
   ASSERT_TRUE(frozen.received_since(image));
   say(mover_.get(), " late");
-  ASSERT_TRUE(frozen.give_back());
-  EXPECT_EQ(hear(peer_.get(), 12), "written late");
+  ASSERT_TRUE(frozen.unfreeze());
+  EXPECT_EQ(inject_ack(peer_.get(), 12), "written late");
 }
 
 TEST_P(Sharing, NoCallFailsInTheFreeze) {
@@ -84,7 +84,7 @@ TEST_P(Sharing, NoCallFailsInTheFreeze) {
   const auto image = capture(frozen);
   ASSERT_TRUE(frozen.received_since(image));
   say(mover_.get(), "x");
-  EXPECT_EQ(hear(mover_.get(), 1), "x");
+  EXPECT_EQ(inject_ack(mover_.get(), 1), "x");
 }
 
 TEST_P(Sharing, WhatIsReadInTheFreezeIsNotReadAgain) {
@@ -96,14 +96,14 @@ TEST_P(Sharing, WhatIsReadInTheFreezeIsNotReadAgain) {
     const auto image = capture(frozen);
     say(peer_.get(), "late ");
     ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == 11; }));
-    EXPECT_EQ(hear(mover_.get(), count), std::string("early late ").substr(0, count));
+    EXPECT_EQ(inject_ack(mover_.get(), count), std::string("early late ").substr(0, count));
     const auto late = frozen.hold(image);
     ASSERT_TRUE(late) << to_string(late.error());
     EXPECT_EQ(late->read, count);
-    ASSERT_TRUE(frozen.kill());
+    ASSERT_TRUE(frozen.destroy_silently());
     arrive(image, *late);
     say(peer_.get(), "!");
-    EXPECT_EQ(hear(mover_.get(), 12 - count), std::string("early late !").substr(count));
+    EXPECT_EQ(inject_ack(mover_.get(), 12 - count), std::string("early late !").substr(count));
     say(peer_.get(), "early ");
     ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == 6; }));
   }
@@ -117,11 +117,11 @@ TEST_P(Sharing, AnEndInTheFreezeGoesToo) {
   const auto late = frozen.hold(image);
   ASSERT_TRUE(late) << to_string(late.error());
   EXPECT_TRUE(late->finished);
-  ASSERT_TRUE(frozen.kill());
+  ASSERT_TRUE(frozen.destroy_silently());
   arrive(image, *late);
   EXPECT_EQ(hear_out(peer_.get()), "bye");
   say(peer_.get(), "x");
-  EXPECT_EQ(hear(mover_.get(), 1), "x");
+  EXPECT_EQ(inject_ack(mover_.get(), 1), "x");
 }
 
 TEST_P(Sharing, TheKillEndsBlockedWriters) {
@@ -134,7 +134,7 @@ TEST_P(Sharing, TheKillEndsBlockedWriters) {
   ASSERT_TRUE(frozen.hold(image));
   ASSERT_TRUE(frozen.seal(image));
   writer.join();
-  ASSERT_TRUE(frozen.kill());
+  ASSERT_TRUE(frozen.destroy_silently());
 }
 
 TEST_P(Sharing, WhatASleeperWritesBehindTheLastLookArrives) {
@@ -159,11 +159,11 @@ TEST_P(Sharing, WhatASleeperWritesBehindTheLastLookArrives) {
   ASSERT_TRUE(rest) << to_string(rest.error());
   sleeper.join();
   EXPECT_FALSE(rest->written.empty());
-  ASSERT_TRUE(frozen.kill());
+  ASSERT_TRUE(frozen.destroy_silently());
   arrive(image, *late);
   ASSERT_TRUE(add_rest(mover_.get(), *rest));
   ASSERT_GT(sent, 0);
-  EXPECT_TRUE(hear(peer_.get(), static_cast<std::size_t>(sent)) ==
+  EXPECT_TRUE(inject_ack(peer_.get(), static_cast<std::size_t>(sent)) ==
               text.substr(0, static_cast<std::size_t>(sent)));
 }
 
@@ -183,11 +183,11 @@ TEST_P(Sharing, AnotherExportThatFailsNeedsNoRepairMode) {
     say(mover_.get(), text);
     ASSERT_TRUE(frozen.capture());
     EXPECT_TRUE(has_been_outside(mover_.get()));
-    ASSERT_TRUE(frozen.give_back());
+    ASSERT_TRUE(frozen.unfreeze());
     EXPECT_TRUE(has_been_outside(mover_.get()));
-    EXPECT_EQ(hear(peer_.get(), std::strlen(text)), text);
+    EXPECT_EQ(inject_ack(peer_.get(), std::strlen(text)), text);
     say(peer_.get(), text);
-    EXPECT_EQ(hear(mover_.get(), std::strlen(text)), text);
+    EXPECT_EQ(inject_ack(mover_.get(), std::strlen(text)), text);
   }
 }
 
@@ -216,7 +216,7 @@ TEST_P(Sharing, AWindowThatShrinksIsNotTakenForALargerOne) {
     const auto beyond = static_cast<std::int32_t>(
         image.window->rcv_wup() + image.window->rcv_wnd() - real->rcv_wup - real->rcv_wnd);
     EXPECT_LE(beyond, static_cast<std::int32_t>(kPiece));
-    ASSERT_TRUE(frozen.give_back());
+    ASSERT_TRUE(frozen.unfreeze());
   }
 }
 
@@ -250,11 +250,11 @@ TEST_P(Sharing, TheSendQueueOfASocketInUseGoesWithTheLastLook) {
   const auto late = frozen.hold(image);
   ASSERT_TRUE(late) << to_string(late.error());
   EXPECT_GT(late->written.size(), late->sent);
-  ASSERT_TRUE(frozen.kill());
+  ASSERT_TRUE(frozen.destroy_silently());
   arrive(image, *late);
-  EXPECT_TRUE(hear(peer_.get(), text.size()) == text);
+  EXPECT_TRUE(inject_ack(peer_.get(), text.size()) == text);
   say(mover_.get(), "!");
-  EXPECT_EQ(hear(peer_.get(), 1), "!");
+  EXPECT_EQ(inject_ack(peer_.get(), 1), "!");
 }
 
 // The peer is mute meanwhile, so that nothing is acknowledged.
@@ -271,18 +271,18 @@ TEST_P(Sharing, WhatIsUnderWayGoesAsSent) {
     if (acknowledged) {
       say(peer_.get(), "x");
       ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCOUTQ) == 9; }));
-      EXPECT_EQ(hear(mover_.get(), 1), "x");
+      EXPECT_EQ(inject_ack(mover_.get(), 1), "x");
     }
     const auto late = frozen.hold(image);
     ASSERT_TRUE(late) << to_string(late.error());
     EXPECT_EQ(late->written.size(), 18u);
     EXPECT_EQ(late->sent, 9u);
     EXPECT_EQ(late->acked, acknowledged ? 9u : 0u);
-    ASSERT_TRUE(frozen.kill());
+    ASSERT_TRUE(frozen.destroy_silently());
     arrive(image, *late);
-    EXPECT_EQ(hear(peer_.get(), 18), "under way, and not");
+    EXPECT_EQ(inject_ack(peer_.get(), 18), "under way, and not");
     say(peer_.get(), "y");
-    EXPECT_EQ(hear(mover_.get(), 1), "y");
+    EXPECT_EQ(inject_ack(mover_.get(), 1), "y");
   }
 }
 
@@ -294,7 +294,7 @@ TEST_P(Sharing, ItDoesNotLiveWithoutBytesThatAreToCome) {
   EXPECT_EQ(image.to_come, 9u);
   const auto late = frozen.hold(image);
   ASSERT_TRUE(late) << to_string(late.error());
-  ASSERT_TRUE(frozen.kill());
+  ASSERT_TRUE(frozen.destroy_silently());
   mover_.reset();
   for (const std::size_t came : {0u, 8u}) {
     auto restored = RestoredSocket::restore(image, kMarks, false);
@@ -308,7 +308,7 @@ TEST_P(Sharing, ItDoesNotLiveWithoutBytesThatAreToCome) {
   }
   ASSERT_TRUE(set(peer_.get(), SOL_SOCKET, SO_MARK, 0, "SO_MARK"));
   arrive(image, *late);
-  EXPECT_EQ(hear(peer_.get(), 9), "under way");
+  EXPECT_EQ(inject_ack(peer_.get(), 9), "under way");
 }
 
 // The host puts nothing in that comes late: the peer says it again, but to nobody who has read it here.
@@ -320,11 +320,11 @@ TEST_P(Sharing, WhatDoesNotGoInIsMissedIfOthersHaveRead) {
     say(peer_.get(), "late");
     ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == 4; }));
     if (read) {
-      EXPECT_EQ(hear(mover_.get(), 1), "l");
+      EXPECT_EQ(inject_ack(mover_.get(), 1), "l");
     }
     const auto late = frozen.hold(image);
     ASSERT_TRUE(late) << to_string(late.error());
-    ASSERT_TRUE(frozen.kill());
+    ASSERT_TRUE(frozen.destroy_silently());
     mover_.reset();
     auto restored = RestoredSocket::restore(image, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());
@@ -336,7 +336,7 @@ TEST_P(Sharing, WhatDoesNotGoInIsMissedIfOthersHaveRead) {
     EXPECT_EQ(received.has_value(), !read);
     if (read) continue;
     mover_ = thawed(std::move(restored));
-    EXPECT_EQ(hear(mover_.get(), 4), "late");
+    EXPECT_EQ(inject_ack(mover_.get(), 4), "late");
   }
 }
 
@@ -441,7 +441,7 @@ void stream(Connection& pair, std::size_t piece, bool blocking, int moves) {
     if (i % 2) std::this_thread::yield();
     if (i % 4 == 3) {  // it does not go
       EXPECT_TRUE(frozen->received_since(*image));
-      ASSERT_TRUE(frozen->give_back());
+      ASSERT_TRUE(frozen->unfreeze());
       continue;
     }
     auto late = frozen->hold(*image);
@@ -451,7 +451,7 @@ void stream(Connection& pair, std::size_t piece, bool blocking, int moves) {
     ASSERT_TRUE(rest) << to_string(rest.error());
     image->rcv_seq -= static_cast<std::uint32_t>(late->bytes.size());
     late->written.insert(late->written.end(), rest->written.begin(), rest->written.end());
-    ASSERT_TRUE(frozen->kill());
+    ASSERT_TRUE(frozen->destroy_silently());
     others.reset();
     pair.mover.reset();
     auto restored = RestoredSocket::restore(*image, kMarks, false);

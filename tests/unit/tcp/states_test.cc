@@ -39,7 +39,7 @@ TEST_P(States, CloseWaitWithUnreadData) {
 TEST_P(States, CloseWaitWithAFullQueue) {
   const std::string all = fill_up(peer_.get());
   finish(peer_);
-  std::string heard = hear(mover_.get(), all.size() - 100'000);
+  std::string heard = inject_ack(mover_.get(), all.size() - 100'000);
   ASSERT_TRUE(comes_to(kCloseWait));
   move(mover_);
   EXPECT_EQ(state(), kCloseWait);
@@ -118,9 +118,9 @@ TEST_P(States, AReaderThatReadsNoMore) {
   ASSERT_EQ(::shutdown(mover_.get(), SHUT_RD), 0);
   move(mover_);
   EXPECT_EQ(state(), kEstablished);
-  EXPECT_EQ(hear(mover_.get(), 1), "");
+  EXPECT_EQ(inject_ack(mover_.get(), 1), "");
   say(mover_.get(), "x");
-  EXPECT_EQ(hear(peer_.get(), 1), "x");
+  EXPECT_EQ(inject_ack(peer_.get(), 1), "x");
 }
 
 // The listener's queue is full, so it drops the SYN.
@@ -145,7 +145,7 @@ TEST_P(States, SynSent) {
   EXPECT_EQ(::fcntl(mover_.get(), F_GETFL) & O_NONBLOCK, O_NONBLOCK);
   accepted.reset(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   say(mover_.get(), "x");
-  EXPECT_EQ(hear(accepted.get(), 1), "x");
+  EXPECT_EQ(inject_ack(accepted.get(), 1), "x");
 }
 
 TEST_P(States, WhatIsNoConnectionIsRefused) {

@@ -48,8 +48,8 @@ TEST_P(AfterMove, BothEndsAtTheSameTime) {
     ASSERT_EQ(SSL_write(pair.peer.get(), "to and fro", 10), 10);
     auto one = save(pair.mover.get()), other = save(pair.peer.get());
     ASSERT_TRUE(one && other);
-    spend(pair.mover.get());
-    spend(pair.peer.get());
+    retire(pair.mover.get());
+    retire(pair.peer.get());
     pair.mover = pair.fresh();
     pair.peer = Pair::fresh_of(pair.peer_ctx, !GetParam().server);
     ASSERT_TRUE(load(*other, pair.peer.get(), {!GetParam().server, true}));

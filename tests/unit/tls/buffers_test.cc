@@ -81,7 +81,7 @@ TEST_P(Buffers, WhatWaitsMovesOnBeforeABioIsSet) {
   char byte;
   ASSERT_EQ(SSL_read(pair.mover.get(), &byte, 1), 1);
   auto image = save(pair.mover.get());
-  spend(pair.mover.get());
+  retire(pair.mover.get());
   for (int i = 0; i < 2; ++i) {
     pair.mover = pair.fresh();
     ASSERT_TRUE(load(*image, pair.mover.get(), {GetParam().server, true}));

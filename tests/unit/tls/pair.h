@@ -159,7 +159,7 @@ struct Pair {
     const bool established = phase(ssl.get()) == Phase::established;
     auto image = save(ssl.get());
     ASSERT_TRUE(image) << to_string(image.error());
-    spend(ssl.get());
+    retire(ssl.get());
     SslPtr next = fresh_of(ctx, server);
     auto loaded = load(*image, next.get(), {server, established});
     ASSERT_TRUE(loaded) << to_string(loaded.error());

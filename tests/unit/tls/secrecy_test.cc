@@ -207,30 +207,30 @@ TEST_P(Secrecy, AnImageIsHeldInLockedMemoryOnly) {
 
 TEST_P(Secrecy, NothingIsLeftAfterAnExport) {
   { ASSERT_TRUE(save(pair_->mover.get())); }
-  spend(pair_->mover.get());
+  retire(pair_->mover.get());
   expect_nothing_left("while the SSL is still there");
   pair_->mover.reset();
   expect_nothing_left("without the SSL");
 }
 
 TEST_P(SecrecyOfAStrictServer, NothingIsLeftAfterAnExport) {
-  EXPECT_TRUE(spend(pair_->mover.get()));
+  EXPECT_TRUE(retire(pair_->mover.get()));
   expect_nothing_left("while the SSL is still there");
 }
 
 TEST_P(SecrecyWithACache, NothingIsLeftAfterAnExport) {
-  EXPECT_TRUE(spend(pair_->mover.get()));
+  EXPECT_TRUE(retire(pair_->mover.get()));
   expect_nothing_left("while the SSL and its context are still there");
 }
 
 TEST_P(Secrecy, NothingIsLeftAfterALoadAndAnExport) {
   const auto image = std::make_unique<Secret>(*save(pair_->mover.get()));
-  spend(pair_->mover.get());
+  retire(pair_->mover.get());
   pair_->mover = pair_->fresh();
   ASSERT_TRUE(load(*image, pair_->mover.get(), {GetParam().server, true}));
   image->clear();
   image->shrink_to_fit();
-  spend(pair_->mover.get());
+  retire(pair_->mover.get());
   expect_nothing_left("after a load and an export");
 }
 

@@ -30,8 +30,8 @@ TEST_P(Sequence, IsCarriedAtEachByte) {
   for (int byte = 1; byte < 8; ++byte) {
     auto ours = save(pair.mover.get()), theirs = save(pair.peer.get());
     ASSERT_TRUE(ours && theirs);
-    spend(pair.mover.get());
-    spend(pair.peer.get());
+    retire(pair.mover.get());
+    retire(pair.peer.get());
     const std::uint64_t carry = (std::uint64_t{1} << 8 * byte) - 8;
     pair.mover = pair.fresh();
     pair.peer = Pair::fresh_of(pair.peer_ctx, !GetParam().server);

@@ -14,7 +14,7 @@ TEST_P(Spent, EveryCallFailsAndNothingGoesOut) {
   pair.handshake();
   pair.talk("before");
   SSL* ssl = pair.mover.get();
-  spend(ssl);
+  retire(ssl);
   EXPECT_EQ(SSL_get_session(ssl), nullptr);
   char bytes[32];
   std::size_t size = 0;
@@ -41,7 +41,7 @@ TEST_P(Spent, EveryCallFailsAndNothingGoesOut) {
 TEST_P(Spent, TheObjectMayServeAnotherConnection) {
   Pair first(GetParam()), second(GetParam());
   first.handshake();
-  spend(first.mover.get());
+  retire(first.mover.get());
   SSL_clear(first.mover.get());
   second.mover = std::move(first.mover);
   ASSERT_TRUE(set_fd(second.mover.get(), second.mover_fd.get()));

@@ -21,7 +21,7 @@ Endpoint example() {
   endpoint.tls = {9, 8, 7};
   endpoint.payload = Secret(1000, 'p');
   endpoint.home = "hostA";
-  endpoint.home_line = *SocketAddress::parse("10.0.0.1:7078");
+  endpoint.home_control = *SocketAddress::parse("10.0.0.1:7078");
   return endpoint;
 }
 
@@ -47,7 +47,7 @@ TEST(Endpoint, ComesOutAsItWentIn) {
   EXPECT_EQ(endpoint->tcp.send_queue, (std::vector<std::uint8_t>{1, 2, 3}));
   EXPECT_EQ(endpoint->tcp.window->rcv_wup(), 5u);
   EXPECT_EQ(to_string(tuple_of(endpoint->tcp)), "10.0.0.1:443<-10.0.0.9:40000");
-  EXPECT_EQ(to_string(endpoint->home_line), "10.0.0.1:7078");
+  EXPECT_EQ(to_string(endpoint->home_control), "10.0.0.1:7078");
 }
 
 TEST(Endpoint, WithoutAPeerItHasTheTupleOfItsSocket) {
@@ -124,7 +124,7 @@ TEST(Commit, CarriesWhatCameLate) {
 }
 
 TEST(Message, AheadHasBytesOfAnEndpoint) {
-  const Secret bytes = pack_ahead({1, 2, 3}, Bytes{7, 8});
+  const Secret bytes = pack_pre_copy({1, 2, 3}, Bytes{7, 8});
   const auto message = read<wire::Message>(bytes);
   ASSERT_TRUE(message && (*message)->request_as_PreCopy());
   EXPECT_EQ(read_id(view((*message)->request_as_PreCopy()->id())), (MigrationId{1, 2, 3}));
