@@ -16,7 +16,7 @@
 namespace sockmi {
 namespace {
 
-// The flags of the mapping that holds `p`, as proc(5) has them in smaps.
+// Returns the flags of the mapping that contains `p`, as smaps of proc(5) has them.
 std::string flags_of(const void* p) {
   std::ifstream smaps("/proc/self/smaps");
   const auto wanted = reinterpret_cast<std::uintptr_t>(p);
@@ -34,7 +34,8 @@ TEST(Secret, SmallBlocksAreWipedWhenGivenBack) {
   auto* block = static_cast<char*>(secret_alloc(100));
   std::memset(block, 'k', 100);
   secret_free(block, 100);
-  // The slab stays ours: it may be looked at. The first bytes link the free blocks.
+  // The slab still belongs to this process, so the test may read it. The first bytes link
+  // the free blocks.
   EXPECT_EQ(std::count(block + sizeof(void*), block + 100, 'k'), 0);
 }
 
@@ -59,7 +60,7 @@ TEST(Secret, IsLockedAndKeptOutOfDumps) {
   }
 }
 
-// As an ordinary user who may lock nothing.
+// The test runs as an ordinary user that may not lock any memory.
 TEST(Secret, WhatCanNotBeLockedIsCounted) {
   if (!locking_works()) GTEST_SKIP() << "nothing is locked here, and nobody is told";
   EXPECT_EQ(unlocked_secret_bytes(), 0u);

@@ -8,7 +8,7 @@
 namespace sockmi {
 namespace {
 
-// As another process has it.
+// Returns the token as another process has it.
 Token other(const Token& token) {
   return std::move(*Token::adopt(unique_fd(::fcntl(token.fd(), F_DUPFD_CLOEXEC, 0))));
 }
@@ -26,7 +26,7 @@ TEST(Token, OneOfTwoGetsIt) {
   EXPECT_FALSE(theirs.is_lost());
 }
 
-// The flag belongs to both.
+// The flag belongs to both processes.
 TEST(Token, NobodyCanMakeTheOtherWait) {
   auto ours = Token::make();
   Token theirs = other(*ours);

@@ -54,7 +54,7 @@ TEST_F(DatagramTest, AnotherClusterIsNotHeard) {
   ASSERT_TRUE(init_cluster(folder_ / "other"));
   Datagrams stranger(host("hostA", "other"), "10.0.0.1:7078");
   EXPECT_EQ(b_->open(stranger.seal(request())).error().code, EBADMSG);
-  // Nor one that has stolen the key that all hosts share.
+  // A host that has stolen the key that all hosts share is not accepted, either.
   std::filesystem::copy_file(folder_ / "cluster" / "cluster.key",
                              folder_ / "other.hostA" / "cluster.key",
                              std::filesystem::copy_options::overwrite_existing);
@@ -100,7 +100,7 @@ TEST_F(DatagramTest, CountsForWhomItNamesAndNotFromBeforeItsStart) {
 
 TEST_F(DatagramTest, BothKeysCountWhileTheyAreReplaced) {
   ASSERT_TRUE(rekey_cluster(folder_ / "cluster"));
-  Datagrams c(host("hostC"), "10.0.0.3:7078");  // has the new one and the former one
+  Datagrams c(host("hostC"), "10.0.0.3:7078");  // has the new key and the former one
   EXPECT_TRUE(b_->open(c.seal(request())));
   EXPECT_TRUE(c.open(a_->seal(request())));
   ASSERT_TRUE(rekey_cluster(folder_ / "cluster"));
@@ -133,7 +133,8 @@ TEST_F(DatagramTest, AFloodOfOneSourceIsBoundedAndCostsOthersNothing) {
     EXPECT_EQ(hears.open(again, loud).error().code, EALREADY);
   EXPECT_EQ(hears.open(a_->seal(request()), loud).error().code, EBUSY);
   EXPECT_TRUE(hears.open(a_->seal(request()), quiet));
-  // Who does not have the cluster's key can not use up what a member may send from there.
+  // A sender without the cluster's key cannot use up the budget of a member at that
+  // address.
   Bytes forged = again;
   forged.back() ^= 1;
   for (int i = 0; i < 100; ++i)
@@ -146,7 +147,7 @@ TEST_F(DatagramTest, AnotherVersionOfTheClusterIsNamed) {
   const Secret& key = credentials->cluster_keys()[0];
   const IpAddress source = *IpAddress::parse("10.0.0.7");
   for (const std::uint8_t first :
-       {0x1c, 0x03}) {  // version 1 began on an offset; and one that is to come
+       {0x1c, 0x03}) {  // version 1 began with an offset; and a version of the future
     Bytes bytes(200, 'x');
     bytes[0] = first;
     unsigned size = 32;

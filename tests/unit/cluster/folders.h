@@ -1,4 +1,4 @@
-// A folder that goes with the test, and hosts of one cluster in it.
+// A folder that is removed with the test, and hosts of one cluster in it.
 #pragma once
 
 #include <filesystem>

@@ -26,7 +26,7 @@ TEST_F(IdentityTest, KeysAreForTheirOwnerOnly) {
   EXPECT_FALSE(std::filesystem::exists(a.folder / "ca.key"));
 }
 
-// Whoever can read or replace a key is a member.
+// A user that can read or replace a key can act as a member.
 TEST_F(IdentityTest, AKeyThatOthersCanReadOrReplaceIsRefused) {
   const auto folder = host("hostA").folder;
   const auto refused = [&](const char* why) {
@@ -150,7 +150,7 @@ TEST_F(IdentityTest, OneAuthoritySucceedsAnother) {
   EXPECT_TRUE(renewed->check(both->certificate()));
   EXPECT_EQ(both->check(c.now()->certificate()).error().code, EACCES) << "it stays revoked";
   EXPECT_FALSE(old->check(renewed->certificate())) << "who does not know the new authority";
-  // Certificates of both can be revoked.
+  // Certificates of both authorities can be revoked.
   EXPECT_EQ(revoke_host(cluster, "hostB"), 2u);
   copy("crl.pem");
   const auto revoking = *Credentials::load(a.folder);

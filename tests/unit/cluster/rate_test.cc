@@ -1,4 +1,4 @@
-// How often a source may do something, by a clock of the test's.
+// Tests how often a source may do something. The clock is the test's.
 #include "cluster/rate_limit.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Two daemons' private lines over loopback, in one event loop.
+// Tests the control channel of two daemons over loopback, in one event loop.
 #include "cluster/control_channel.h"
 
 #include <boost/asio/co_spawn.hpp>
@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 
 class TransferTest : public test::Cluster {
  protected:
-  // A port that is free now: the listener takes it at once.
+  // Returns a port that is free now; the listener takes it immediately.
   SocketAddress free_address() {
     asio::ip::tcp::acceptor probe(io_, {asio::ip::make_address("127.0.0.1"), 0});
     return {*IpAddress::parse("127.0.0.1"), probe.local_endpoint().port()};
@@ -62,7 +62,8 @@ TEST_F(TransferTest, AMessageOfAnySizeIsAnswered) {
   EXPECT_TRUE(a->connected("hostB"));
 }
 
-// What it asks is answered, and waits with us, only so far as it reads.
+// A host whose peer does not read stops answering: requests and answers wait only up to a
+// limit.
 TEST_F(TransferTest, WhoDoesNotReadIsNotAnsweredForEver) {
   constexpr std::uint64_t kAsked = 4000;
   constexpr std::size_t kSize = 8000;
@@ -86,7 +87,7 @@ TEST_F(TransferTest, WhoDoesNotReadIsNotAnsweredForEver) {
   asio::co_spawn(io_, ask(), asio::detached);
   while (handled == 0 && io_.run_one_for(60s) > 0) {
   }
-  for (std::uint64_t before = 0; handled != before;) {  // until it does no more
+  for (std::uint64_t before = 0; handled != before;) {  // until it handles no more
     before = handled;
     io_.run_for(1s);
   }
@@ -157,14 +158,16 @@ TEST_F(TransferTest, AnAnswerThatDoesNotComeIsATimeout) {
   EXPECT_EQ(call(*a, "hostB", b_at, {1}, 100ms).error().code, ETIMEDOUT);
 }
 
-// The kernel accepts for a host that says nothing: the line is never open.
+// The kernel accepts the connection for a host that sends nothing, so the control
+// connection never opens.
 TEST_F(TransferTest, ACallEndsInTimeThoughItsLineDoesNotOpen) {
   const auto a = start(host("hostA"), free_address());
   asio::ip::tcp::acceptor deaf(io_, {asio::ip::make_address("127.0.0.1"), 0});
   const SocketAddress at{*IpAddress::parse("127.0.0.1"), deaf.local_endpoint().port()};
   const auto began = std::chrono::steady_clock::now();
   EXPECT_EQ(call(*a, "hostB", at, {1}, 100ms).error().code, ETIMEDOUT);
-  EXPECT_EQ(call(*a, "hostB", at, {1}, 100ms).error().code, ETIMEDOUT);  // while it is being opened
+  // While the control connection is being opened.
+  EXPECT_EQ(call(*a, "hostB", at, {1}, 100ms).error().code, ETIMEDOUT);
   EXPECT_LT(std::chrono::steady_clock::now() - began, 2s);
 }
 
@@ -185,7 +188,7 @@ TEST_F(TransferTest, CallsThatComeWhileALineIsOpenedShareIt) {
   EXPECT_EQ(answered, 3);
 }
 
-// --- strangers and their certificates ---
+// --- unauthenticated connections and their certificates ---
 
 TEST_F(TransferTest, SilentStrangersDoNotKeepAMemberOut) {
   const auto a_at = free_address(), b_at = free_address();

@@ -1,4 +1,4 @@
-// With this kernel, where it lets us.
+// Uses this kernel's BPF, if the process may load programs.
 #include "congestion/cwnd_carrier.h"
 
 #include <arpa/inet.h>

@@ -57,7 +57,7 @@ TEST(Window, ThresholdIsOneThatAKernelCouldHave) {
 
 TEST(Window, IsHalvedForEachTimeoutOfSilence) {
   auto image = image_with(800);
-  image.idle_ms = 200;  // the timeout: the least that there is
+  image.idle_ms = 200;  // the timeout: the smallest one
   EXPECT_EQ(admissible(image).cwnd, 800u);
   image.idle_ms = 201;
   EXPECT_EQ(admissible(image).cwnd, 400u);

@@ -1,4 +1,4 @@
-// What other hosts send is read as a whole, or refused.
+// A message of another host is read as a whole, or refused.
 #include "daemon/control_dispatch.h"
 
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 namespace sockmi::daemon {
 namespace {
 
-// Nothing gets as far as this.
+// No message of these tests gets as far as these functions.
 class Nobody : public Requests {
  public:
   Result<> expect(const AuthenticatedHost&) override { return called(); }

@@ -11,7 +11,7 @@ namespace {
 class ExportRequestsTest : public testing::Test {
  protected:
   inline static const User alice{1000, "alice"}, bob{1001, "bob"}, root{0, "root"};
-  // An application that remembers what it was asked.
+  // Registers an application that records what it was asked.
   ExportRequests::Holder hold(const char* service, const User& user = alice) {
     return requests_.hold(service, user,
                           [this](const ExportRequest& wish) { asked_.push_back(wish.request); });
@@ -24,7 +24,7 @@ class ExportRequestsTest : public testing::Test {
     io_.restart();
     io_.poll();
   }
-  // Whether all is said, and what.
+  // Returns whether the request has been answered; the answer is kept.
   bool settled() {
     io_.restart();
     io_.poll();
@@ -64,7 +64,8 @@ TEST_F(ExportRequestsTest, WhoIsGoneIsNotWaitedFor) {
   ask("web");
   one.reset();
   EXPECT_FALSE(settled());
-  ASSERT_TRUE(requests_.done(asked_[0], alice, 2, 0));  // the last that came is asked first
+  // The application that registered last is asked first.
+  ASSERT_TRUE(requests_.done(asked_[0], alice, 2, 0));
   ASSERT_TRUE(settled());
   EXPECT_EQ(outcome_->answered, 1u);
   EXPECT_EQ(outcome_->exported, 2u);

@@ -1,4 +1,4 @@
-// Steering that remembers the redirects which it is asked for, and does nothing.
+// A fake Steering: it records the redirects that it is asked for, and does nothing else.
 #pragma once
 
 #include <map>

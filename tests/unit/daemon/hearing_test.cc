@@ -1,4 +1,5 @@
-// What counts as an answer of the peer's. Both ends are here; what one of them does stands for what we inject.
+// Tests what counts as an answer of the peer. Both ends are in this process; what one of
+// them sends replaces what the daemon injects.
 #include "connections/unheard_peers.h"
 
 #include <sys/socket.h>

@@ -1,4 +1,5 @@
-// Who is believed. The kernel and the other daemons are none.
+// Tests which claims of other hosts are accepted. The kernel and the other daemons are
+// fakes.
 #include "connections/home_protocol.h"
 #include "connections/lifecycle.h"
 
@@ -14,7 +15,7 @@
 namespace sockmi::daemon {
 namespace {
 
-// Answers what the test says, and remembers whom it was asked to ask.
+// Answers what the test says, and records which hosts were called.
 class FakeTransfer : public cluster::ControlChannel {
  public:
   asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret,
@@ -143,7 +144,7 @@ TEST_F(HomesTest, WhoIsNotInAListOfAllSocketsIsAskedForByName) {
       << "cookies begin anew with the kernel";
 }
 
-// Answers nothing for a while.
+// Does not answer for a while.
 class SlowTransfer : public FakeTransfer {
  public:
   asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret,

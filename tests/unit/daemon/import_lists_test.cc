@@ -27,7 +27,7 @@ class ImportListsTest : public testing::Test {
   static Criteria any(std::uint8_t states = SOCKMI_SERVER_ESTABLISHED | SOCKMI_SERVER_CONNECTED) {
     return {.service = "web", .states = states, .local = {}, .remote = {}};
   }
-  // The peers' ports that each criterion got; 0: none.
+  // Returns the peers' ports that each criterion got; 0: none.
   std::vector<std::uint16_t> take(const std::vector<Criteria>& criteria, const User& user = www) {
     std::vector<std::uint16_t> ports(criteria.size());
     for (const auto& taken : lists_.take(criteria, user))
@@ -144,7 +144,7 @@ class DeliveriesTest : public ImportListsTest {
       those.push_back(std::move(each.ready));
     return deliveries_.begin(std::move(those), process).value();
   }
-  // As the application does.
+  // Takes the token as the application does.
   bool take_token(Deliveries::Number number) {
     return Token::adopt(unique_fd(::dup(deliveries_.handed(number).front().token.fd())))->take();
   }
@@ -213,7 +213,7 @@ TEST_F(DeliveriesTest, WhoSaysNothingHasNothing) {
   EXPECT_EQ(lists_.ready().front().came_back, 1u);
 }
 
-// Then it is so, though it has not been said yet.
+// Then the delivery is complete, although the application has not confirmed it yet.
 TEST_F(DeliveriesTest, WhatIsTakenByTokenDoesNotComeBack) {
   add(1, "10.0.0.9:1001");
   auto number = deliver(kOne);

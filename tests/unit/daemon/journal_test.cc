@@ -63,7 +63,7 @@ TEST_F(JournalTest, ADecisionOutlivesTheDaemon) {
 
 TEST_F(JournalTest, ADecisionSaysWhoHasToBeAsked) {
   ASSERT_TRUE(open().committed(one_, decision_, away_));
-  write("committed " + wire::to_hex(two_) + "\n");  // an older daemon's
+  write("committed " + wire::to_hex(two_) + "\n");  // of an older daemon
   const auto found = open().decisions();
   ASSERT_EQ(found.size(), 2u);
   EXPECT_EQ(found.at(one_).cookie, 7u);
@@ -159,7 +159,8 @@ TEST_F(JournalTest, AnEndIsRememberedUntilItIsTold) {
   journal.told(1);
   EXPECT_EQ(look().pending_ends().begin()->first, 2u);
   EXPECT_EQ(look().pending_ends().size(), 1u);
-  EXPECT_EQ(journal.has_ended(resident_, 9), 3u);  // a number is not given twice while it is in use
+  // A generation is not used twice while it is in use.
+  EXPECT_EQ(journal.has_ended(resident_, 9), 3u);
 }
 
 TEST_F(JournalTest, AnAddressThatWasTakenOverIsKnownUntilItIsGivenAway) {
@@ -370,7 +371,7 @@ TEST_F(FullDiskTest, AMoveThatMayBeginCanBeDecided) {
 
 TEST_F(FullDiskTest, NoMoveBeginsAndFactsAreWrittenWhenThereIsRoom) {
   fill();
-  auto journal = open();  // it starts
+  auto journal = open();  // it starts with a full disk
   const auto refused = journal.reserve(1);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ENOSPC);

@@ -1,4 +1,4 @@
-// What was written in a freeze outlives the daemon.
+// What other threads wrote in a freeze outlives the daemon.
 #include "migration/delta_files.h"
 
 #include <gtest/gtest.h>

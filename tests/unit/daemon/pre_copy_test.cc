@@ -16,7 +16,7 @@ class PreCopiesTest : public testing::Test {
   void add(const wire::MigrationId& id, const std::string& text) {
     ASSERT_TRUE(copies_.add(id, "hostA", bytes(text)));
   }
-  // The receive queue that comes of it.
+  // Returns the receive queue that results.
   Result<std::string> put(const wire::MigrationId& id, std::uint32_t count,
                           const std::string& queue, const std::string& host = "hostA") {
     wire::TcpT image;

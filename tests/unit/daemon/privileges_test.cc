@@ -37,7 +37,7 @@ TEST(Privileges, WhatAnybodyMaySetGoesAlong) {
   EXPECT_EQ(socket.options[2]->name, SO_KEEPALIVE);
 }
 
-// A segment with one of them passes our rules.
+// A segment with one of these marks passes sockmi's rules.
 TEST(Privileges, OurMarksAreNobodyElses) {
   for (const std::uint32_t mark :
        {steer::kFreezeMark, steer::kDeliverMark, steer::kInjectMark, steer::kComingMark}) {

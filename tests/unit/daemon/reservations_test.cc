@@ -1,4 +1,4 @@
-// A place is its reserver's, and nobody has too many.
+// A slot belongs to the host that reserved it, and no host has too many.
 #include "migration/reservations.h"
 
 #include <gtest/gtest.h>

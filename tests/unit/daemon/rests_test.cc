@@ -1,4 +1,4 @@
-// An endpoint waits until the exporter has told what was written there last, and not for ever.
+// An endpoint waits for the late writes of its exporter, but not forever.
 #include "migration/late_writes.h"
 
 #include <gtest/gtest.h>

@@ -8,14 +8,14 @@ namespace {
 
 class Shares : public testing::Test {
  protected:
-  // An endpoint of which so much travels in the freeze.
+  // Adds an endpoint of which `size` bytes travel in the freeze.
   void add(std::size_t size) {
     ExportItem departure;
     departure.socket.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     departure.endpoint.payload = Secret(size);
     departures_.push_back(std::move(departure));
   }
-  // The sizes of the shares' endpoints.
+  // Returns the sizes of the endpoints in each batch.
   std::vector<std::vector<std::size_t>> cut() {
     std::vector<std::vector<std::size_t>> out;
     for (const auto& share : shares(std::move(departures_))) {

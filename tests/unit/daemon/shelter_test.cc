@@ -1,4 +1,5 @@
-// The kernel's list of guests is written for many of them at once, and not while they come.
+// The rules of foreign connections are written for many of them together, and not while
+// their messages arrive.
 #include "connections/foreign_addresses.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Who may hand on a segment, and which.
+// Tests which host may send a straggler, and which segments are accepted.
 #include "migration/stragglers.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,8 @@
-// Connections walk over hosts and end at some moment, while what the hosts tell each other is lost, late, doubled and out of order. The hosts' memory of
-// who lives where is the real one; the kernel, the sockets and the network between daemons are fakes. In the end nobody remembers anything, and until
-// then home's redirect never leads back to where the connection was before.
+// A property test: connections move over several hosts and end at a random moment, while
+// messages between the hosts are lost, delayed, doubled and reordered. The records of
+// connections (src/connections) are the real ones; the kernel, the sockets and the
+// network between daemons are fakes. In the end no host has a record left, and until then
+// home's redirect never leads back to an earlier holder.
 #include <sys/eventfd.h>
 
 #include <random>
@@ -28,7 +30,7 @@ struct Odds {
   double lost, doubled;  // of a message; an answer is lost as often
 };
 
-// The sockets that ended, when the test says so.
+// The sockets whose end is reported when the test says so.
 class FakeEnds : public net::SocketEnds {
  public:
   int fd() const override { return event_.get(); }
@@ -92,7 +94,7 @@ class Host : public Requests {
     sockets.erase(cookie);
     ends_->end(cookie);
   }
-  // What is said of endpoints that are under way does not come here.
+  // Messages about endpoints in migration do not occur here.
   Result<> expect(const AuthenticatedHost&) override { return unexpected(); }
   Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId&, ByteView) override {
     return unexpected();
@@ -164,7 +166,7 @@ class Net {
     return *IpAddress::parse("192.0.2." + std::to_string(host + 1));
   }
 
-  // None: it was lost on the way there, or back.
+  // Returns nothing if the message or its answer was lost.
   asio::awaitable<std::optional<Secret>> deliver(std::string from, std::string to,
                                                  std::shared_ptr<Secret> message) {
     if (happens(odds_.doubled)) spawn(io, "again", again(from, to, message));
@@ -216,7 +218,8 @@ class Walks : public testing::TestWithParam<Odds> {
   static std::string name_of(int host) { return std::string("host") + char('A' + host); }
   World& world(int host) { return net_->hosts.at(name_of(host))->world(); }
 
-  // One connection: home is host 0. A hop is what migration.cc and arrival.cc tell residents.h of it, and in their order.
+  // One connection, whose home is host 0. A hop calls the same functions of lifecycle.h
+  // as exporter.cc and importer.cc, in the same order.
   asio::awaitable<void> walk(int number) {
     const FourTuple tuple{{Net::address(0), 8443},
                           {*IpAddress::parse("198.51.100.1"), std::uint16_t(1000 + number)}};
@@ -242,7 +245,7 @@ class Walks : public testing::TestWithParam<Odds> {
       const std::uint64_t left = std::exchange(cookie, ++cookies_);
       net_->hosts.at(name_of(to))->sockets[cookie] = tuple;  // frozen
       mark_moved(world(at), left, tuple, away);
-      // COMMIT comes; the bookkeeping on both sides takes place in any order.
+      // COMMIT arrives; the bookkeeping on both sides takes place in any order.
       co_await sleep_for(net_->some(milliseconds(3)));
       mark_returned(world(to), tuple);
       (void)world(to).steering->remove_redirect(tuple);
@@ -272,7 +275,7 @@ class Walks : public testing::TestWithParam<Odds> {
     ++ended_;
   }
 
-  // What is left anywhere, as text; the rules that linger do not count.
+  // Returns what is left on any host, as text; lingering redirects do not count.
   std::string left() {
     std::string out;
     for (auto& [name, host] : net_->hosts) {

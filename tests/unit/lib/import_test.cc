@@ -1,4 +1,5 @@
-// What an import leaves to its caller when the daemon says something odd, or nothing more. The daemon is played by the test.
+// Tests what an import returns to its caller when the daemon answers wrongly, or no
+// longer answers. The test acts as the daemon.
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -23,13 +24,14 @@ namespace {
 
 using namespace sockmi;
 
-// One endpoint of the answer: which request it meets, and what comes with it.
+// One endpoint of the answer: the request that it meets, and its descriptors and bytes.
 struct Endpoint {
   unsigned request;
   std::string tls, payload;
 };
 
-// Serves one client: delivers, with `descriptors` of them (two an endpoint), and hears what was taken. Then it answers that, or not.
+// Serves one client: delivers the endpoints, with `descriptors` descriptors (two per
+// endpoint), and reads what the client took. Then it answers that, or does not.
 class Daemon {
  public:
   enum class End {
@@ -38,7 +40,7 @@ class Daemon {
     dies,
     refuses,
     is_silent
-  };  // has_taken_back: the first one, before it is delivered
+  };  // has_taken_back: the first endpoint, before it is delivered
 
   Daemon(std::vector<Endpoint> endpoints, std::size_t descriptors, End end) {
     char name[] = "/tmp/import_test.XXXXXX";
@@ -69,7 +71,8 @@ class Daemon {
     std::filesystem::remove_all(folder_);
   }
 
-  // The ids that the client has taken, by their first byte; when it is gone.
+  // Returns the ids that the client has taken, by their first byte, when the client has
+  // closed.
   std::string taken() {
     done();
     return taken_;
@@ -82,12 +85,12 @@ class Daemon {
     done();
     return error_;
   }
-  // Whether the client took the i-th endpoint's token.
+  // Returns whether the client took the i-th endpoint's token.
   bool has_token_of(std::size_t i) {
     done();
     return tokens_.at(i).is_lost();
   }
-  // Whether nobody has the other end of the i-th endpoint's socket.
+  // Returns whether no process has the other end of the i-th endpoint's socket.
   bool is_closed(std::size_t i) {
     done();
     char byte;
@@ -99,7 +102,7 @@ class Daemon {
     if (thread_.joinable()) thread_.join();
   }
 
-  // None: the client is gone.
+  // Returns nothing if the client has closed.
   static std::optional<std::string> read_body(int fd) {
     std::string text;
     for (char piece[4096];;) {
@@ -166,7 +169,7 @@ class Daemon {
       for (const auto* each : *(*said)->failed())
         failed_ += static_cast<char>(each->id()->Get(0)), error_ = each->error();
     if (end == End::is_silent)
-      (void)read_body(client.get());  // it gives up
+      (void)read_body(client.get());  // the client gives up
     else if (end != End::dies)
       answer(client.get(), end == End::refuses ? 400 : 200, "{}", {});
   }
@@ -215,7 +218,8 @@ TEST(Import, TheListMayBeLongerThanWhatComes) {
   expect_met(requests[2], "two");
 }
 
-// Whose it is, the token says, whatever the daemon says of it, or does not.
+// The token decides who owns the endpoint, whatever the daemon says about it or does not
+// say.
 TEST(Import, WhatTheCallerHasTakenIsItsOwn) {
   for (const auto end : {Daemon::End::dies, Daemon::End::refuses, Daemon::End::is_silent}) {
     Daemon daemon({{0, "", "payload"}}, 2, end);
@@ -227,7 +231,7 @@ TEST(Import, WhatTheCallerHasTakenIsItsOwn) {
   }
 }
 
-// It waits only so long for the caller to take them.
+// The daemon waits only for a limited time for the caller to take the endpoints.
 TEST(Import, WhatTheDaemonHasTakenBackIsNotTheCallers) {
   Daemon daemon({{0, "", "one"}, {1, "", "two"}}, 4, Daemon::End::has_taken_back);
   Requests requests;
@@ -239,7 +243,7 @@ TEST(Import, WhatTheDaemonHasTakenBackIsNotTheCallers) {
   expect_met(requests[1], "two");
 }
 
-// As if this process could have no more.
+// As if this process could not have more descriptors.
 TEST(Import, AnEndpointWithoutADescriptorStays) {
   for (const std::size_t descriptors : {2, 3}) {
     Daemon daemon({{0, "", "one"}, {1, "", "two"}}, descriptors, Daemon::End::answers);

@@ -1,4 +1,5 @@
-// Every call ends, though the daemon does not answer, and its caller knows whose the endpoint is. The daemon is played by the test.
+// Every call ends even if the daemon does not answer, and its caller learns who owns the
+// endpoint. The test acts as the daemon.
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -38,7 +39,7 @@ class Silence : public testing::Test {
     return unique_fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   }
 
-  // A request, as far as it is here; its last descriptor.
+  // Returns a request, as far as it has arrived, and its last descriptor.
   static std::string receive(int client, unique_fd& last) {
     char bytes[65536], control[CMSG_SPACE(100 * sizeof(int))];
     iovec part{bytes, sizeof bytes};
@@ -61,7 +62,8 @@ class Silence : public testing::Test {
               static_cast<ssize_t>(text.size()));
   }
 
-  // Every function of the C API that asks a daemon, all at once: each fails with ETIMEDOUT.
+  // Calls every function of the C API that asks a daemon, all in parallel: each fails
+  // with ETIMEDOUT.
   static void expect_all_end() {
     static constexpr sockmi_export_options kShort{
         .service = nullptr, .payload = nullptr, .payload_len = 0, .timeout = 200};
@@ -149,7 +151,7 @@ int export_one() {
   return export_socket_with(0, SOCKMI_CONNECTED, AF_UNSPEC, nullptr, &options) == 0 ? 0 : errno;
 }
 
-// A daemon that comes to it later finds that it may not.
+// A daemon that processes the request later finds that it may not.
 TEST_F(Silence, AfterItTheEndpointIsTheCallers) {
   ASSERT_EQ(export_one(), ETIMEDOUT);
   const unique_fd client = accept();
@@ -177,7 +179,7 @@ TEST_F(Silence, BeforeADecisionLeavesNoDoubt) {
   EXPECT_EQ(exporting.get(), ECONNRESET);
 }
 
-// What was decided in time is waited for.
+// The call waits for an answer if the daemon decided in time.
 TEST_F(Silence, MayEndBehindTheDecision) {
   auto exporting = std::async(std::launch::async, export_one);
   const unique_fd client = accept();

@@ -1,4 +1,4 @@
-// The calls of appsockmi.h that need no daemon, as an application sees them.
+// Tests the calls of appsockmi.h that need no daemon, from an application's view.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -70,7 +70,7 @@ class LoadSsl : public testing::Test {
     }
     ASSERT_TRUE(SSL_is_init_finished(server) && SSL_is_init_finished(client_.get()));
   }
-  // errno of loading it into `ssl`, 0 if that worked.
+  // Loads the image into `ssl`. Returns 0, or the errno.
   int load(std::vector<char> image, SSL* ssl, int state = SOCKMI_SERVER_ESTABLISHED) {
     return load_ssl(image.data(), image.size(), ssl, state) == 0 ? 0 : errno;
   }
@@ -103,7 +103,7 @@ TEST_F(LoadSsl, ABadImageIsRefusedAndTheSslIsAsItWas) {
   EXPECT_TRUE(SSL_in_before(fresh.get()));
   EXPECT_EQ(SSL_get_rbio(fresh.get()), nullptr);
   EXPECT_EQ(SSL_do_handshake(fresh.get()), -1) << "it had no role before";
-  // It is still good for a handshake of its own, and for a good image.
+  // The SSL can still do a handshake of its own, and load a good image.
   EXPECT_EQ(load(image_, fresh.get()), 0) << sockmi_last_error();
 }
 
@@ -124,13 +124,14 @@ TEST_F(LoadSsl, SavingIsRefusedInAnotherState) {
   EXPECT_EQ(image, nullptr);
 }
 
-// On a socket BIO libssl keeps what has come of a record where nobody sees it: there it can be saved only between two records.
+// On a socket BIO libssl keeps the received part of a record where sockmi cannot read it.
+// So such an SSL can be saved only between two records.
 class SaveWithoutOurBio : public LoadSsl {
  protected:
   void SetUp() override {
     LoadSsl::SetUp();
     SSL_set_fd(server_.get(), fds_[0]);
-    // What the client sends stays here, and goes on in the pieces that a test wants.
+    // What the client sends is kept here, and forwarded in the pieces that a test wants.
     SSL_set0_wbio(client_.get(), BIO_new(BIO_s_mem()));
     ASSERT_EQ(SSL_write(client_.get(), "ping", 4), 4);
     char* data = nullptr;
@@ -151,7 +152,8 @@ class SaveWithoutOurBio : public LoadSsl {
 TEST_F(SaveWithoutOurBio, InTheMiddleOfARecordItIsToBeTriedAgain) {
   char bytes[4];
   for (const std::size_t piece :
-       {std::size_t(3), std::size_t(2), std::size_t(7)}) {  // of the header; its rest; of the body
+       // A part of the header; the rest of the header; a part of the body
+       {std::size_t(3), std::size_t(2), std::size_t(7)}) {
     ASSERT_EQ(::send(fds_[1], record_.data(), piece, 0), static_cast<ssize_t>(piece));
     record_.erase(0, piece);
     ASSERT_EQ(SSL_read(server_.get(), bytes, 4), -1);

@@ -1,4 +1,4 @@
-// sockmi.so as OpenSSL loads it: by a configuration, into a library context.
+// Tests sockmi.so as OpenSSL loads it: by a configuration, into a library context.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -74,7 +74,8 @@ SslCtx make_ctx(OSSL_LIB_CTX* libctx) {
   return ctx;
 }
 
-// errno of saving a server's SSL of the library context, and loading it there again; 0 if the client hears from the second.
+// Saves a server's SSL of the library context and loads it there again. Returns the
+// errno, or 0 if the client receives from the second SSL.
 int move(OSSL_LIB_CTX* libctx) {
   const SslCtx ctx = make_ctx(libctx);
   int fds[2];
@@ -153,7 +154,8 @@ TEST(Module, MayComeAfterEnable) {
   EXPECT_EQ(move(libctx.get()), 0);
 }
 
-// As one of another copy of the library would be: what it sees, nobody here will find.
+// The module acts like one of another copy of the library: this copy never finds what it
+// sees.
 TEST(Module, EnableSaysThatAnotherIsInItsPlace) {
   const Context libctx(OSSL_LIB_CTX_new());
   const auto other = [](const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATCH** out,
@@ -180,8 +182,9 @@ TEST(Module, ServesTheDefaultLibraryContext) {
   EXPECT_EQ(move(nullptr), 0);
 }
 
-// In a program that nothing else binds to libappsockmi, OPENSSL_cleanup() unloads the module at the end. What OpenSSL holds for us must be found
-// even then by the leak checker, which looks last.
+// In a program that nothing else binds to libappsockmi, OPENSSL_cleanup() unloads the
+// module at the end. The leak checker runs last, and even then it must find what OpenSSL
+// holds for sockmi.
 TEST(Module, AProgramsEndIsClean) {
   const Configuration configuration(kPreferred);
   const std::string program = "LD_PRELOAD=" LIBASAN " OPENSSL_CONF=" + configuration.path +

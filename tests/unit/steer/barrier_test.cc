@@ -1,4 +1,5 @@
-// The machine's own switch, and the kernel's own notices: where we may not, the tests say so and skip.
+// Tests the barrier with the machine's own switch and the kernel's own notices. Where
+// that is not permitted, the tests say so and are skipped.
 #include <fcntl.h>
 #include <sys/file.h>
 

@@ -1,4 +1,4 @@
-// A kernel that is none: it says what it was sent, and answers as it is told.
+// A fake kernel: it records what was sent to it, and answers as the test says.
 #pragma once
 
 #include <linux/netfilter/nf_tables.h>
@@ -37,8 +37,8 @@ class FakeKernel : public net::Netlink {
   }
   std::size_t capacity() const override { return size; }
 
-  std::vector<std::string> seen;  // a sign for each element of a transaction
-  std::deque<int> answers;        // errno of the next transactions; none: done
+  std::vector<std::string> seen;  // one character for each element of a transaction
+  std::deque<int> answers;        // errno of the next transactions; empty: success
   std::size_t size = 1 << 20;
   int dumps = 0;
 

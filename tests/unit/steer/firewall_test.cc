@@ -1,4 +1,5 @@
-// Hosts with rules of their own: what they let pass, and what environment.cc has to warn of.
+// Tests hosts with rules of their own: what these rules let pass, and what host_checks.cc
+// has to warn of.
 #include <algorithm>
 
 #include "steer/host_checks.h"
@@ -44,7 +45,7 @@ INSTANTIATE_TEST_SUITE_P(Everywhere, Firewalled, everywhere(), name_of);
 TEST_P(Firewalled, AMovedConnectionPassesThereAndBackAgain) {
   ASSERT_NO_FATAL_FAILURE(move());
   expect_flow(client, server, 1'000'000);
-  expect_flow(server, client, 1'000'000);  // by a narrow leg: ICMP errors must count as related
+  expect_flow(server, client, 1'000'000);  // over a narrow path: ICMP errors must count as related
   ASSERT_NO_FATAL_FAILURE(move_home());
   expect_flow(client, server, 1'000'000);
   expect_flow(server, client, 1'000'000);
@@ -52,7 +53,7 @@ TEST_P(Firewalled, AMovedConnectionPassesThereAndBackAgain) {
   expect_flow(client, server, 1'000'000);
 }
 
-// The same in words of iptables.
+// The same rules, written for iptables.
 class Iptabled : public Firewalled {
  protected:
   const char* protection() const override {
@@ -85,7 +86,8 @@ TEST_P(Firewalled, OneThatMustHaveSeenTheBeginningLetsAMovedConnectionPass) {
   expect_flow(server, client, 100'000);
 }
 
-// Home and the importer have a segment of their own beside the one by which the peers come.
+// Home and the importer share a link that is not the one by which the peers' packets
+// arrive.
 class Backed : public Steered {
  protected:
   void prepare() override {
@@ -113,7 +115,7 @@ TEST_P(Backed, PacketsGoByTheInterfaceThatTheImporterIsAt) {
   expect_flow(server, client, 1'000'000);
 }
 
-class BackedIpv4 : public Backed {};  // IPv6 has no such filter
+class BackedIpv4 : public Backed {};  // IPv6 does not have such a filter
 
 INSTANTIATE_TEST_SUITE_P(OnHomesSegment, BackedIpv4, on_homes_segment(AF_INET), name_of);
 

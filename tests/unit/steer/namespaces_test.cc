@@ -1,4 +1,5 @@
-// Rules in the network namespaces of containers, over the life of several daemons: found again, given up, flushed.
+// Tests rules in the network namespaces of containers, over the life of several daemons:
+// found again, given up, flushed.
 #include "steer/namespaced_steering.h"
 
 #include <signal.h>
@@ -12,7 +13,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// A process that lives in a host's namespace, by which that can be found.
+// A process that lives in a host's namespace, by which that namespace can be found.
 class Inhabitant {
  public:
   explicit Inhabitant(const Host& host) {
@@ -22,7 +23,7 @@ class Inhabitant {
       const pid_t pid = ::fork();
       if (pid != 0) return pid;
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      ::close_range(3, ~0u, 0);  // what daemons hold among them
+      ::close_range(3, ~0u, 0);  // descriptors of the namespaces that daemons hold
       for (;;)
         ::pause();
     });
@@ -39,7 +40,8 @@ class Inhabitant {
   pid_t pid_ = -1;
 };
 
-// The daemon lives at home, the container is "near"; "far" is a host with a daemon of its own.
+// The daemon runs at home, the container is "near", and "far" is a host with a daemon of
+// its own.
 class Namespaces : public testing::Test {
  protected:
   void SetUp() override {
@@ -72,7 +74,7 @@ class Namespaces : public testing::Test {
     const auto learnt = daemon->track_namespace(socket_in(container()).get(), tuple.local.ip);
     ASSERT_TRUE(learnt) << to_string(learnt.error());
   }
-  // As the daemon does: in its own namespace.
+  // Runs in the daemon's own namespace, as the daemon does.
   int error_of_learning(const Host& host, const IpAddress& address) {
     return network->home.in([&] {
       const auto learnt = daemon->track_namespace(socket_in(host).get(), address);
@@ -149,7 +151,7 @@ TEST_F(Namespaces, WhatIsSaidOfAddressesThatAreNotTheContainersIsRemoved) {
   ASSERT_TRUE(daemon->redirect(tuple, importer, std::nullopt));
   container().run(
       "nft add element netdev sockmi redir4 '{ 10.77.3.2 . 9 . 10.77.1.1 . 443 : 10.77.1.9 }'");
-  container().run("ip addr add 10.77.1.1/24 dev eth0");  // home's
+  container().run("ip addr add 10.77.1.1/24 dev eth0");  // home's address
   restart();
   EXPECT_FALSE(daemon->in_other_namespace(Network::address(AF_INET, 1, 1)));
   const auto found = daemon->redirects();
@@ -169,7 +171,7 @@ TEST_F(Namespaces, TheHostsAddressesAreNoContainers) {
   EXPECT_FALSE(in_other_namespace(later)) << "what it gets later, too";
 }
 
-// IP_FREEBIND wants no privilege.
+// IP_FREEBIND does not need a privilege.
 TEST_F(Namespaces, ASocketOfTheHostsDoesNotTakeAContainersAddress) {
   ASSERT_EQ(error_of_learning(container(), tuple.local.ip), 0);
   EXPECT_EQ(error_of_learning(network->home, tuple.local.ip), EADDRINUSE);
@@ -189,7 +191,7 @@ TEST_F(Namespaces, AnAddressWhoseConnectionsAreAwayIsNoOtherContainers) {
 
 TEST_F(Namespaces, RulesOfAnotherDaemonAreNotTouched) {
   const Inhabitant of_far(network->far);
-  network->far.stop();  // it leaves its rules
+  network->far.stop();  // it leaves its rules in place
   ASSERT_TRUE(has_rules(network->far));
   EXPECT_EQ(adopt(), 0u);
   EXPECT_FALSE(daemon->in_other_namespace(Network::address(AF_INET, 2, 2)));

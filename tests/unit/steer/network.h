@@ -1,9 +1,14 @@
-// A small network inside the test's process: each host is a network namespace that we enter and leave.
+// A small network inside the test's process: each host is a network namespace that the
+// test enters and leaves.
 //
-//     home .1      near .2                 far .2                 client .2
-//        |            |                       |                      |
-//     ---+---- 10.77.1.0/24 ----[ router ]----+- 10.77.2.0/24   [ router ]- 10.77.3.0/24, a narrow leg: MTU 1400
-//              fd77:1::/64                       fd77:2::/64                fd77:3::/64
+//     home .1      near .2                 far .2
+//        |            |                       |
+//     ---+------------+-----[ router ]--------+
+//         10.77.1.0/24           |        10.77.2.0/24
+//         fd77:1::/64            |        fd77:2::/64
+//                                |
+//                                |  10.77.3.0/24, fd77:3::/64; path MTU 1400
+//                            client .2
 #pragma once
 
 #include <fcntl.h>
@@ -54,7 +59,7 @@ class Host {
     enter(namespace_);
     return function();
   }
-  // A shell command; its output. Throws if it fails.
+  // Runs a shell command and returns its output. Throws if the command fails.
   std::string run(const std::string& command) const {
     return in([&] {
       FILE* pipe = ::popen(("exec 2>&1; " + command).c_str(), "r");
@@ -85,7 +90,7 @@ class Host {
   unique_fd namespace_;
 };
 
-// Without root: root in a user namespace of our own.
+// Without root, the test is root in a user namespace of its own.
 inline bool may_make_namespaces() {
   static const bool may = [] {
     const auto uid = ::geteuid(), gid = ::getegid();

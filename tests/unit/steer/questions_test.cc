@@ -1,4 +1,5 @@
-// What is asked about many connections is asked once, and where the asker is.
+// A query about many connections is made once, and in the network namespace of the
+// caller.
 #include "steer/kernel_queries.h"
 
 #include <algorithm>
@@ -55,7 +56,7 @@ TEST_F(QuestionsTest, WhatChangesMeanwhileIsSeenByTheNextOnes) {
     const auto route = now.route_to(host);
     ASSERT_TRUE(route) << to_string(route.error());
     EXPECT_EQ(route->mtu, 1300u);
-    // Another sender's way may be another one.
+    // Another source interface may have another route.
     EXPECT_FALSE(now.route_to(host, {.interface = 4711}));
   });
 }

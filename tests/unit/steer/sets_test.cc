@@ -1,4 +1,4 @@
-// Against a kernel that is none: what is sent, and what is done about its answers.
+// Tests against a fake kernel: what is sent, and how its answers are handled.
 #include "steer/nft_sets.h"
 
 #include <gtest/gtest.h>
@@ -59,7 +59,7 @@ TEST_F(SetsTest, WhatTheKernelKnowsBetterIsReadAndDoneAgain) {
   EXPECT_EQ(kernel.seen, (Seen{"+", "-+", "+"}));
 }
 
-// The kernel that is none has nothing in its sets when it is asked.
+// The fake kernel's sets are empty when they are read.
 TEST_F(SetsTest, WhatIsGoneIsPutBackButForWhatHasExpired) {
   Change brief = kPut;
   brief.element.key = {5, 6, 7, 8};

@@ -1,4 +1,4 @@
-// The kernel's own notices, over the loopback.
+// Tests the kernel's own notices, over the loopback.
 #include <poll.h>
 
 #include <algorithm>
@@ -58,7 +58,7 @@ void reset(Pair pair) {
   EXPECT_EQ(::setsockopt(pair.client.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
 }
 
-// The kernel tells of ends a little later, and all listeners at the same time.
+// The kernel reports ends a little later, to all listeners at the same time.
 void wait_for_end(net::SocketEnds& ends, std::uint64_t cookie) {
   for (bool noticed = false; !noticed;) {
     pollfd readable{.fd = ends.fd(), .events = POLLIN, .revents = 0};
@@ -69,11 +69,12 @@ void wait_for_end(net::SocketEnds& ends, std::uint64_t cookie) {
   }
 }
 
-// It says once that it had no room, and drops notices until the others were read.
+// The kernel reports once that it had no room, and drops notices until the others have
+// been read.
 TEST(Sockets, AfterAnEndThatWasMissedLaterOnesAreNoticed) {
   const auto ends = net::SocketEnds::open(), witness = net::SocketEnds::open();
   if (!ends || !witness) GTEST_SKIP() << "wants CAP_NET_ADMIN";
-  const int little = 1, much = 1 << 20;  // the kernel makes the one its smallest
+  const int little = 1, much = 1 << 20;  // the kernel raises this to its smallest size
   ASSERT_EQ(::setsockopt((*ends)->fd(), SOL_SOCKET, SO_RCVBUF, &little, sizeof little), 0);
   for (int i = 0; i < 50; ++i) {
     Pair pair = connect_pair();

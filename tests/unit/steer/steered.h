@@ -1,4 +1,5 @@
-// Real sockets that move between hosts of a Network, and the fixture for tests of one connection between the client and home.
+// Real sockets that move between hosts of a Network, and the fixture for tests of one
+// connection between the client and home.
 #pragma once
 
 #include <netinet/tcp.h>
@@ -13,7 +14,7 @@ namespace sockmi::steer {
 using std::chrono::milliseconds;
 
 inline constexpr std::uint16_t kPort = 8000;
-inline constexpr int kPatience = 20'000;  // ms; a test that works waits for far less
+inline constexpr int kPatience = 20'000;  // ms; a test that passes waits far less
 
 inline unique_fd listen_at(const Host& host, const SocketAddress& address,
                            bool transparent = false) {
@@ -71,7 +72,7 @@ inline FourTuple tuple_of_socket(const unique_fd& fd) {
           SocketAddress::from(reinterpret_cast<sockaddr*>(&remote))};
 }
 
-// Sends `size` bytes one way and compares.
+// Sends `size` bytes in one direction and compares them.
 inline void expect_flow(const unique_fd& from, const unique_fd& to, std::size_t size) {
   std::string sent(size, '\0'), got;
   for (std::size_t i = 0; i < size; ++i)
@@ -118,13 +119,13 @@ class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
     ASSERT_TRUE(server);
     tuple = tuple_of_socket(server);
   }
-  virtual void prepare() {}  // the hosts, before the connection begins
+  virtual void prepare() {}  // sets up the hosts, before the connection begins
   int family() const { return std::get<0>(GetParam()); }
   const Place& place() const { return std::get<1>(GetParam()); }
   Host& importer() { return network.value().*place().host; }
   IpAddress importer_address() const { return Network::address(family(), place().segment, 2); }
 
-  // What an importer does before it restores.
+  // Does what an importer does before it restores.
   void expect(const Host& host, const IpAddress& address) {
     host.in([&] {
       ASSERT_TRUE(host.steering->track(tuple, true));
@@ -138,7 +139,8 @@ class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
       }
     });
   }
-  // From wherever it is; `while_frozen` runs when both hosts have the socket, frozen.
+  // Moves the socket from its current host. Calls `while_frozen` when both hosts have the
+  // socket, frozen.
   template <class Function>
   void move(const Host& host, const IpAddress& address, Function while_frozen) {
     const bool home_again = &host == &network->home;
@@ -182,7 +184,7 @@ class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
   FourTuple tuple;
 };
 
-// A test is run for importers near and far, IPv4 and IPv6.
+// Runs a test for importers near and far, with IPv4 and IPv6.
 inline auto everywhere() {
   return testing::Combine(testing::Values(AF_INET, AF_INET6), testing::Values(kNear, kFar));
 }

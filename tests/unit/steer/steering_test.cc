@@ -1,4 +1,5 @@
-// Connections move in a real kernel, on a network of namespaces. See network.h for its picture.
+// Connections move in a real kernel, on a network of namespaces. network.h has a diagram
+// of it.
 #include <thread>
 
 #include "steered.h"
@@ -12,12 +13,14 @@ INSTANTIATE_TEST_SUITE_P(Everywhere, Steered, everywhere(), name_of);
 TEST_P(Steered, AMovedConnectionGoesOnBothWays) {
   expect_flow(client, server, 100'000);
   ASSERT_NO_FATAL_FAILURE(move());
-  expect_flow(client, server, 3'000'000);  // big segments
-  expect_flow(server, client, 3'000'000);  // by a narrow leg: "too big" has to come to the importer
+  expect_flow(client, server, 3'000'000);  // large segments
+  // Over a narrow path: "too big" has to reach the importer.
+  expect_flow(server, client, 3'000'000);
 }
 
 TEST_P(Steered, AFrozenSocketReceivesAndSaysNothing) {
-  // What it has received while frozen is in its queue afterwards, though the peer never heard that it came.
+  // What the socket received while it was frozen is in its queue afterwards, although it
+  // was not acknowledged to the peer.
   move([&](int frozen, const auto&) {
     const auto sent = ::send(client.get(), "while frozen", 12, 0);
     ASSERT_EQ(sent, 12);
@@ -57,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(Near, OnHomesSegment, on_homes_segment(AF_INET, AF_INET
 
 TEST_P(OnHomesSegment, TheImporterDoesNotClaimHomesAddress) {
   ASSERT_NO_FATAL_FAILURE(move());
-  // Home is unplugged, so that nobody else can answer.
+  // Home is disconnected, so that no other host can answer.
   network->router.run("ip link set to1 down");
   network->router.run(family() == AF_INET
                           ? "ip neigh flush dev segment; ! ping -c 1 -W 1 10.77.1.1"
@@ -87,7 +90,7 @@ TEST_P(Steered, AListenersPortMovesWhileItsOlderConnectionsStay) {
   ASSERT_TRUE(accepted);
   expect_flow(newcomer, accepted, 1'000'000);
   expect_flow(accepted, newcomer, 1'000'000);
-  expect_flow(client, server, 1000);  // stays
+  expect_flow(client, server, 1000);  // this connection stays
 
   ASSERT_TRUE(network->home.in([&] { return network->home.steering->remove_port_redirect(home); }));
   const unique_fd at_home = begin_connect(network->client, home);
@@ -101,7 +104,7 @@ TEST_P(Steered, WhoConnectsToAHeldPortWaitsForAnAnswer) {
       [&] { return network->home.steering->block_port(home, milliseconds(60'000)); }));
   const unique_fd newcomer = begin_connect(network->client, home);
   EXPECT_FALSE(connected(newcomer, 200));
-  expect_flow(client, server, 1000);  // an old one is not held
+  expect_flow(client, server, 1000);  // an older connection is not dropped
   ASSERT_TRUE(network->home.in([&] { return network->home.steering->unblock_port(home); }));
   EXPECT_TRUE(connected(newcomer));
 }
@@ -162,7 +165,7 @@ TEST_P(Steered, TenThousandAreOneCall) {
 TEST_P(Steered, ARedirectThatHasExpiredIsPutInAnew) {
   network->home.in([&] {
     Steering& steering = *network->home.steering;
-    for (int i = 0; i < 50; ++i) {  // around the moment of its end, too
+    for (int i = 0; i < 50; ++i) {  // also around the moment of its end
       ASSERT_TRUE(steering.redirect(tuple, importer_address(), milliseconds(10)));
       std::this_thread::sleep_for(milliseconds(5 + i % 10));
     }

@@ -1,4 +1,4 @@
-// What the kernel had no room to tell counts as changed.
+// A change counts as made if the kernel had no room to report it.
 #include "steer/ruleset_monitor.h"
 
 #include <linux/netlink.h>
@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kMostFloods = 100;
 
-// How many notices sockets of this bus in this namespace have missed.
+// Returns how many notices the sockets of this bus in this namespace have missed.
 std::uint64_t missed(int bus) {
   std::ifstream table("/proc/thread-self/net/netlink");
   std::string line;
@@ -47,7 +47,7 @@ class MissedChanges : public testing::Test {
       host_->run(command);
     ASSERT_GT(host_->in([bus] { return missed(bus); }), 0u) << "its buffer takes more than a flood";
   }
-  // Reads all there is. What the last call said.
+  // Reads all notices. Returns what the last call returned.
   News read_all() {
     News news;
     while (is_readable(*changes_))
@@ -68,7 +68,7 @@ TEST_F(MissedChanges, OfTablesAreEverything) {
         "sed 's/.*/add element ip other some { & }/; s/$/; flush set ip other some/' | nft -f -");
   const News first = changes_->heard(0);
   EXPECT_TRUE(first.ours && first.surroundings);
-  // While old notices are left, the kernel says nothing of this one.
+  // While older notices are unread, the kernel does not report this one.
   host_->run("nft delete table netdev sockmi");
   EXPECT_TRUE(is_readable(*changes_)) << "this test shows nothing";
   EXPECT_TRUE(read_all().ours);

@@ -1,4 +1,5 @@
-// What was read of the queue before the freeze is in front of what the image has, whatever the owner and the peer have done meanwhile.
+// The pre-copied bytes of the receive queue precede those of the image, whatever the
+// application and the peer have done meanwhile.
 #include "connection.h"
 
 #include <random>
@@ -27,7 +28,7 @@ class ReadAhead : public testing::TestWithParam<const char*> {
     return std::string(bytes.begin(), bytes.end());
   }
 
-  // Tells how much of what was read ahead was of use.
+  // Moves the mover. Returns how many of the pre-copied bytes were used.
   std::uint32_t move_with_it() {
     auto frozen = FrozenSocket::freeze(mover_.get(), kMarks);
     EXPECT_TRUE(frozen) << to_string(frozen.error());
@@ -187,7 +188,7 @@ TEST_P(ReadAhead, AnythingAtAnyTime) {
           if (unread > 0) heard += inject_ack(mover_.get(), std::min(unread, size));
           break;
         case 3:
-          if (!read_ahead()) {  // overtaken: to begin again
+          if (!read_ahead()) {  // the reader has overtaken it: start again
             ahead_ = {};
             sent_ahead_.clear();
           }

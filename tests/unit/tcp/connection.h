@@ -1,4 +1,5 @@
-// A connection inside one network namespace of the test's own: `mover` is the end that is moved, `peer` the other.
+// A connection inside one network namespace of the test: `mover` is the end that moves,
+// `peer` the other.
 #pragma once
 
 #include <arpa/inet.h>
@@ -28,8 +29,9 @@ namespace sockmi::tcp {
 
 constexpr Marks kMarks{.freeze = 0x5e, .inject = 0x5f};
 
-// What steering does on real hosts. What a socket with the freeze mark sends is dropped. And between the end of a socket and its restoring the kernel would
-// answer the peer that there is no such connection: here that answer, a RST without an owner, is dropped.
+// Does what steering does on real hosts. What a socket with the freeze mark sends is
+// dropped. Between the end of a socket and its restoring the kernel would answer the peer
+// by an RST; here that RST, which has no owner, is dropped.
 inline bool steer() {
   return std::system(
              "nft 'table inet unit { chain out { type filter hook output priority 0; meta mark "
@@ -54,7 +56,8 @@ inline bool enter_namespace() {
   return entered;
 }
 
-// What the connection is made of: "127.0.0.1", "::1", or "::ffff:127.0.0.1" (IPv6 sockets, IPv4 packets).
+// The addresses of the connection: "127.0.0.1", "::1", or "::ffff:127.0.0.1" (IPv6
+// sockets, IPv4 packets).
 inline const char* const kFamilies[] = {"127.0.0.1", "::1", "::ffff:127.0.0.1"};
 
 inline int value_of(int fd, int level, int name) {
@@ -82,7 +85,8 @@ inline std::size_t queued(int fd, unsigned long request) {
   return ::ioctl(fd, request, &out) == 0 ? static_cast<std::size_t>(out) : 0;
 }
 
-// Waits until it is so; tells whether it ever was. TCP has no event for a state, so this looks again after each pause.
+// Waits until the condition holds. Returns whether it ever did. TCP has no event for a
+// state, so this checks again after each pause.
 template <class Condition>
 bool eventually(Condition&& condition) {
   for (int i = 0; i < 5000; ++i) {
@@ -94,7 +98,7 @@ bool eventually(Condition&& condition) {
 
 struct Connection {
   unique_fd listener, mover, peer;
-  SocketAddress address;  // the listener's, and the mover's
+  SocketAddress address;  // of the listener and the mover
 
   static sockaddr_storage name(const SocketAddress& of, socklen_t& size) {
     sockaddr_storage out;
@@ -171,7 +175,7 @@ inline std::string inject_ack(int fd, std::size_t size) {
   return text.substr(0, static_cast<std::size_t>(std::max<ssize_t>(0, got)));
 }
 
-// Writes until nothing more is taken; tells what.
+// Writes until nothing more is accepted. Returns what was written.
 inline std::string fill_up(int fd) {
   std::string all;
   for (;;) {
@@ -182,7 +186,7 @@ inline std::string fill_up(int fd) {
   }
 }
 
-// All that comes until the end of the stream.
+// Returns all bytes until the end of the stream.
 inline std::string hear_out(int fd) {
   std::string all, piece(1 << 16, 0);
   for (ssize_t got; (got = ::recv(fd, piece.data(), piece.size(), 0)) > 0;)

@@ -1,4 +1,4 @@
-// Segments that no peer has sent reach the socket as if it had.
+// Injected segments, which no peer has sent, reach the socket like real ones.
 #include <cstdlib>
 #include <numeric>
 
@@ -17,7 +17,7 @@ class Inject : public testing::TestWithParam<const char*> {
     pair_ = Connection::make(GetParam());
   }
 
-  // The segment that `mover` expects next.
+  // Returns the segment that `mover` expects next.
   Segment next() {
     const int fd = pair_.mover.get();
     EXPECT_TRUE(set_repair(fd, TCP_REPAIR_ON));
@@ -43,7 +43,7 @@ TEST_P(Inject, DataAndFinArrive) {
   EXPECT_EQ(state_of(pair_.mover.get()), kCloseWait);
 }
 
-// The kernel takes from a segment how much of its buffer it may promise to the peer.
+// The kernel derives from a segment how much of its buffer it may promise to the peer.
 TEST_P(Inject, TheKernelPromisesNoRoomThatThePeersSegmentsDoNotFind) {
   const int fd = pair_.mover.get(), size = 1 << 20;
   ASSERT_EQ(::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size), 0);
@@ -69,7 +69,8 @@ TEST_P(Inject, TheKernelPromisesNoRoomThatThePeersSegmentsDoNotFind) {
   EXPECT_LE(info.tcpi_rcv_mss, 600u) << "the peer's next segment is not measured";
 }
 
-// No piece is taken for the peer's usual segment (two of one size, smaller than those measured so far).
+// No piece is mistaken for the peer's usual segment (two of one size, smaller than those
+// measured so far).
 TEST_P(Inject, BehindASampleThePeersNextSegmentIsNotMeasured) {
   const int fd = pair_.mover.get();
   Segment segment = next();
@@ -106,7 +107,8 @@ TEST_P(Inject, WhatIsTooLargeOrOfTwoFamiliesIsRefused) {
   EXPECT_EQ(inject(segment, kMarks.inject).error().code, EINVAL);
 }
 
-// A socket here whose address is not: as steer sets it up, by a rule and a table. Then the address is one of an interface, and the same holds.
+// A socket whose address is not an address of this host, as steer sets it up by a rule
+// and a table. Then it becomes an address of an interface, and the same holds.
 TEST_P(Inject, TheRuleForTheMarkLeadsToAForeignAddress) {
   const bool v6 = pair_.address.ip.unmapped().family == AF_INET6;
   const std::string ip = v6 ? "ip -6 " : "ip ", ours = v6 ? "fd00:9::9" : "10.9.9.9",

@@ -1,4 +1,5 @@
-// What the frozen socket received after its capture comes to the restored one.
+// Tests the freeze delta: what the frozen socket received after its capture reaches the
+// restored one.
 #include "connection.h"
 
 namespace sockmi::tcp {
@@ -11,7 +12,8 @@ class LateData : public testing::TestWithParam<const char*> {
     pair_ = Connection::make(GetParam());
   }
 
-  // Freezes and captures the mover; between that and the end of its old socket, `meanwhile` happens, and `await` until it has come.
+  // Freezes and captures the mover. Between that and the end of its old socket, calls
+  // `meanwhile` and waits for `await`.
   Result<FreezeDelta> late(const std::function<void()>& meanwhile,
                            const std::function<bool()>& come) {
     TRY_LET(frozen, FrozenSocket::freeze(mover_.get(), kMarks));
@@ -27,7 +29,7 @@ class LateData : public testing::TestWithParam<const char*> {
 
   bool has_received(std::size_t bytes) { return queued(mover_.get(), SIOCINQ) == bytes; }
 
-  // Of a frozen or a restored socket.
+  // `fd` is a frozen or a restored socket.
   static std::uint32_t send_window(int fd) {
     const int on = TCP_REPAIR_ON, off = TCP_REPAIR_OFF_NO_WP,
               before = value_of(fd, IPPROTO_TCP, TCP_REPAIR);
@@ -81,7 +83,8 @@ TEST_P(LateData, NothingCame) {
   EXPECT_EQ(inject_ack(mover_.get(), 1), "x");
 }
 
-// The socket that received it is mute, and the one that lives on need not write or read: the peer must not have to ask by a timer.
+// The socket that received the data is frozen, and the restored one may neither write nor
+// read. The peer must not need a timer to learn that the data has arrived.
 TEST_P(LateData, IsAcknowledgedWithoutBeingRead) {
   const auto received = late([&] { say(peer_.get(), "late"); }, [&] { return has_received(4); });
   ASSERT_TRUE(received) << to_string(received.error());
@@ -92,9 +95,10 @@ TEST_P(LateData, IsAcknowledgedWithoutBeingRead) {
   EXPECT_EQ(inject_ack(mover_.get(), 4), "late");
 }
 
-// It came before the freeze, but its acknowledgement was put off, in the hope of an answer to go with.
+// The data came before the freeze, but its acknowledgement was delayed, to be sent with
+// an answer.
 TEST_P(LateData, IsAcknowledgedThoughItCameBefore) {
-  for (int i = 0; i < 20; ++i) {  // now it is taken for a dialogue
+  for (int i = 0; i < 20; ++i) {  // now the kernel takes it for an interactive connection
     say(peer_.get(), "?");
     ASSERT_EQ(inject_ack(mover_.get(), 1), "?");
     say(mover_.get(), "!");
@@ -109,7 +113,8 @@ TEST_P(LateData, IsAcknowledgedThoughItCameBefore) {
   EXPECT_EQ(retransmissions(peer_.get()), 0u);
 }
 
-// Between the capture's last look and the thaw: then the restored socket has it, mute as well.
+// The data came between the last read of the frozen socket and the thaw: then only the
+// restored socket has it, which is frozen as well.
 TEST_P(LateData, IsAcknowledgedThoughOnlyTheRestoredSocketHasIt) {
   const auto received = late([] {}, [] { return true; });
   ASSERT_TRUE(received && received->empty());
@@ -125,7 +130,9 @@ TEST_P(LateData, IsAcknowledgedThoughOnlyTheRestoredSocketHasIt) {
   EXPECT_EQ(retransmissions(peer_.get()), 0u);
 }
 
-// So it is with one that is given back: once, and at the next failure a moment later. The mute socket may have "acknowledged" at once, and never again.
+// The same holds for an endpoint that is rolled back: once, and at the next failure
+// shortly after. The frozen socket may have "acknowledged" immediately, and does not do
+// so again.
 TEST_P(LateData, IsAcknowledgedByARollback) {
   for (std::size_t received : {4, 8}) {
     auto frozen = FrozenSocket::freeze(mover_.get(), kMarks);
@@ -140,7 +147,7 @@ TEST_P(LateData, IsAcknowledgedByARollback) {
   EXPECT_EQ(inject_ack(mover_.get(), 8), "latelate");
 }
 
-// The socket is gone then, and what the kernel keeps of it (TIME_WAIT) stays mute.
+// The socket is gone then, and what the kernel keeps of it (TIME_WAIT) stays frozen.
 TEST_P(LateData, AFinIsAcknowledgedByARollback) {
   ::shutdown(mover_.get(), SHUT_WR);
   ASSERT_TRUE(eventually([&] { return state_of(mover_.get()) == kFinWait2; }));
@@ -157,7 +164,7 @@ TEST_P(LateData, AFinIsAcknowledgedByARollback) {
 }
 
 TEST_P(LateData, AcknowledgementsOfAllThatWasSent) {
-  // While both ends are mute, what one sends stays unacknowledged.
+  // While both ends are frozen, what one end sends stays unacknowledged.
   auto quiet = FrozenSocket::freeze(peer_.get(), kMarks);
   ASSERT_TRUE(quiet);
   say(mover_.get(), "sent");
@@ -178,7 +185,7 @@ TEST_P(LateData, AcknowledgementsOfAllThatWasSent) {
   EXPECT_EQ(inject_ack(peer_.get(), 4) + inject_ack(mover_.get(), 12), "sentand answered");
 }
 
-// The peer, that waits for bytes, says only once that it has room again.
+// The peer, which waits for bytes, announces only once that it has room again.
 TEST_P(LateData, AWiderWindow) {
   const std::string all = fill_up(mover_.get());
   ASSERT_TRUE(eventually(
@@ -214,7 +221,7 @@ TEST_P(LateData, AnAcknowledgementOfWhatWasNeverSentIsRefused) {
 
 TEST_P(LateData, AWindowFull) {
   std::string all;
-  const int patience = 100;  // SO_RCVLOWAT: the reader is not to be woken by each segment
+  const int patience = 100;  // SO_RCVLOWAT: not every segment wakes the reader
   ::setsockopt(mover_.get(), SOL_SOCKET, SO_RCVLOWAT, &patience, sizeof patience);
   const auto all_came = [&] {
     return has_received(queued(peer_.get(), SIOCOUTQ) - queued(peer_.get(), SIOCOUTQNSD));
@@ -271,7 +278,7 @@ TEST_P(LateData, AFinWhileOursWaitsBehindData) {
   EXPECT_TRUE(eventually([&] { return state_of(mover_.get()) == kClose; }));
 }
 
-// Segments of the peer that reach the restored socket first wait behind the hole.
+// Segments of the peer that reach the restored socket first wait behind the gap.
 TEST_P(LateData, JoinsWhatWaitsOutOfOrder) {
   const auto received = late([&] { say(peer_.get(), "one "); }, [&] { return has_received(4); });
   ASSERT_TRUE(received);
@@ -311,7 +318,7 @@ TEST_P(LateData, AnAnswerToOurSynWantsAnotherCapture) {
   EXPECT_TRUE(late([] {}, [] { return true; })->empty());
   mover_ = Connection::connect(address, SOCK_NONBLOCK);
   const auto answered = [&] {
-    const std::uint32_t loud = 0;  // so that its second SYN goes out
+    const std::uint32_t loud = 0;  // so that its second SYN leaves
     ::setsockopt(mover_.get(), SOL_SOCKET, SO_MARK, &loud, sizeof loud);
     ::close(::accept(listener.get(), nullptr, nullptr));
   };

@@ -1,4 +1,5 @@
-// Sockets move inside one network namespace of the test's own: captured, killed silently, and made again.
+// Sockets move inside one network namespace of the test: captured, destroyed silently,
+// and restored.
 #include <vector>
 
 #include "connection.h"
@@ -41,7 +42,8 @@ TEST_P(Move, UnreadBytesTravel) {
 
 TEST_P(Move, UnsentBytesTravel) {
   const std::string all = fill_up(
-      mover_.get());  // the peer does not read: what its window does not take stays with the mover
+      // The peer does not read: what its window does not accept stays with the mover.
+      mover_.get());
   const auto image = take(mover_);
   EXPECT_GT(image.send_queue.size(), 100'000u);
   mover_ = make(image);
@@ -95,7 +97,7 @@ TEST_P(Move, AStragglerIsNoticed) {
   const auto image = frozen->capture();
   ASSERT_TRUE(image);
   EXPECT_EQ(frozen->still_stands(*image), true);
-  say(peer_.get(), "straggler");  // no rule keeps it out here
+  say(peer_.get(), "straggler");  // no rule drops it here
   pollfd arrived{mover_.get(), POLLIN, 0};
   ASSERT_EQ(::poll(&arrived, 1, 10'000), 1);
   EXPECT_EQ(frozen->still_stands(*image), false);
@@ -104,7 +106,8 @@ TEST_P(Move, AStragglerIsNoticed) {
 TEST_P(Move, UrgentDataStays) {
   ASSERT_EQ(::send(peer_.get(), "!", 1, MSG_OOB), 1);
   char byte;
-  // Its arrival is what SIOCATMARK and the like tell; a byte behind it is read as soon as both are there.
+  // SIOCATMARK and similar calls report its arrival. A byte after it is read as soon as
+  // both have arrived.
   say(peer_.get(), "x");
   ASSERT_EQ(::recv(mover_.get(), &byte, 1, MSG_PEEK), 1);
   EXPECT_EQ(FrozenSocket::freeze(mover_.get(), kMarks).error().code, ENOTSUP);

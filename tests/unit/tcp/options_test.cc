@@ -1,5 +1,6 @@
-// Whatever an application has set is there after a move: tried for every row of the table, with a value of a long list that the kernel takes and that is
-// not the one before. And the tables have every option that this kernel lets be read and set.
+// Whatever an application has set is in place after a move. The test tries every row of
+// the table, with a value from a long list that the kernel accepts and that differs from
+// the old one. The tables have every option that this kernel can read and set.
 #include <sys/utsname.h>
 
 #include <algorithm>
@@ -28,7 +29,8 @@ bool readable(int fd, int level, int name) {
   return ::getsockopt(fd, level, name, value.data(), &size) == 0;
 }
 
-// Whole numbers in as many bytes as the option has, and what no number is: times, an IP option, an extension header, a key.
+// Returns whole numbers in as many bytes as the option has, and values that are not
+// numbers: times, an IP option, an extension header, a key.
 std::vector<Bytes> candidates(std::size_t size) {
   std::vector<Bytes> all;
   for (const int number : {1, 0, 2, 3, 5, 7, 30, 100, 1000, 1500, 4444, 100'000, 20'000'000}) {
@@ -42,7 +44,7 @@ std::vector<Bytes> candidates(std::size_t size) {
   return all;
 }
 
-// Makes the option differ from what it was; whether it can be.
+// Changes the option to another value. Returns whether that was possible.
 bool change(int fd, int level, int name) {
   const Bytes before = read(fd, level, name);
   for (const Bytes& value : candidates(before.size()))
@@ -71,7 +73,8 @@ TEST_P(Options, EachRowMoves) {
   for (const Option& option : moved_options()) {
     if (option.when == When::Passive || (option.level == IPPROTO_IPV6 && !v6())) continue;
     Connection pair = Connection::make(GetParam());
-    if (!readable(pair.mover.get(), option.level, option.name)) continue;  // not by this kernel
+    // This kernel does not have it.
+    if (!readable(pair.mover.get(), option.level, option.name)) continue;
     changed +=
         option.when == When::Connected && change(pair.mover.get(), option.level, option.name);
     const Bytes before = read(pair.mover.get(), option.level, option.name);
@@ -94,7 +97,7 @@ TEST_P(Options, EachRowMovesWithAListener) {
     if (!readable(listener.get(), option.level, option.name)) continue;
     change(listener.get(), option.level, option.name);
     if (option.level == IPPROTO_IPV6 && option.name == IPV6_V6ONLY)
-      continue;  // mapped addresses want it off; see passive_test.cc
+      continue;  // mapped addresses require it off; see passive_test.cc
     ASSERT_EQ(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&raw), size), 0)
         << name(option);
     ASSERT_EQ(::listen(listener.get(), 1), 0);
@@ -108,7 +111,7 @@ TEST_P(Options, EachRowMovesWithAListener) {
   }
 }
 
-// All of them at once: none disturbs another.
+// All options together: none disturbs another.
 TEST_P(Options, AllRowsMoveTogether) {
   Connection pair = Connection::make(GetParam());
   const int fd = pair.mover.get();
@@ -161,7 +164,7 @@ TEST_P(Options, AnUnknownCongestionControlIsNoHindrance) {
   EXPECT_EQ(inject_ack(pair.mover.get(), 1), "x");
 }
 
-// An image must not reach what the table does not name.
+// An image must not set an option that the table does not name.
 TEST_P(Options, OnlyTheTablesOptionsAreSet) {
   Connection pair = Connection::make(GetParam());
   auto image = take(pair.mover);
@@ -174,7 +177,7 @@ TEST_P(Options, OnlyTheTablesOptionsAreSet) {
   EXPECT_EQ(value_of(pair.mover.get(), SOL_SOCKET, SO_MARK), 0);
 }
 
-// What a newer kernel has besides is printed.
+// Further options of a newer kernel are printed.
 TEST_P(Options, TheTablesHaveAllOptionsOfThisKernel) {
   utsname kernel;
   ::uname(&kernel);

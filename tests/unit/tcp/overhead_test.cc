@@ -1,4 +1,5 @@
-// What a restored socket promises to its peer does not hang on the size of the peer's next segment.
+// The window that a restored socket promises to its peer does not depend on the size of
+// the peer's next segment.
 #include <cstdlib>
 
 #include "connection.h"
@@ -14,7 +15,8 @@ class Overhead : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
-    // The connection keeps to the segments of an Ethernet; our own, and the peer's large ones, pass.
+    // The connection uses Ethernet-sized segments; the MTU lets our own large ones, and
+    // the peer's, pass.
     ASSERT_EQ(std::system(("ip link set lo mtu " + std::to_string(kMtu)).c_str()), 0);
     pair_ = Connection::make(GetParam());
     ASSERT_EQ(std::system("ip link set lo mtu 65536"), 0);
@@ -27,7 +29,7 @@ class Overhead : public testing::TestWithParam<const char*> {
     say(pair_.peer.get(), text);
     ASSERT_TRUE(inject_ack(pair_.mover.get(), count) == text);
   }
-  // The part of the buffer that the kernel takes for bytes.
+  // Returns the share of the buffer that the kernel counts as payload.
   double promised() const {
     return double(value_of(pair_.mover.get(), IPPROTO_TCP, TCP_WINDOW_CLAMP)) /
            value_of(pair_.mover.get(), SOL_SOCKET, SO_RCVBUF);
@@ -41,7 +43,7 @@ INSTANTIATE_TEST_SUITE_P(Families, Overhead, testing::ValuesIn(kFamilies));
 TEST_P(Overhead, ALargeSegmentAfterAMoveIsNotMeasured) {
   const double at_first = promised();
   receive(kSegment);
-  receive(2 * kMtu);  // the first full one is measured
+  receive(2 * kMtu);  // the first full segment is measured
   const double before = promised();
   if (before == at_first) GTEST_SKIP() << "this kernel does not measure";
   for (int moves = 1; moves <= 3; ++moves) {

@@ -13,7 +13,7 @@ class Passive : public testing::TestWithParam<const char*> {
     listener_ = Connection::listen(address_, 5);
   }
 
-  // As on another host: the first one is gone.
+  // Moves the socket as to another host: the first one is gone.
   static unique_fd moved(unique_fd socket) {
     const auto image = capture_passive(socket.get());
     EXPECT_TRUE(image) << to_string(image.error());
@@ -69,7 +69,7 @@ TEST_P(Passive, AListenerMovesBesideItsConnections) {
   EXPECT_EQ(inject_ack(server.get(), 1) + inject_ack(second_server.get(), 1), "12");
 }
 
-// The order in which both kinds move: the listener first.
+// Both kinds move in this order: the listener first.
 TEST_P(Passive, WithoutReuseAddressTheListenerGoesFirst) {
   const int off = 0;
   ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &off, sizeof off);

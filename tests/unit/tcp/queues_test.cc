@@ -1,4 +1,5 @@
-// Queues of every size, at every sequence number, moved at every time: the bytes of both streams come out as they went in, and nothing stalls.
+// Queues of every size, at every sequence number, move at any time: the bytes of both
+// streams arrive as they were sent, and nothing stalls.
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,11 +16,11 @@
 
 namespace {
 std::function<void()>
-    before_look;  // what others do to a socket just before the length of its receive queue is asked for
-std::function<void()> after_probe;  // once, when the probe that ends repair mode has gone
+    before_look;  // what others do to a socket just before the length of its receive queue is read
+std::function<void()> after_probe;  // once, when the probe that ends repair mode was sent
 }  // namespace
 
-// In place of the C library's.
+// Replaces the C library's function.
 extern "C" int ioctl(int fd, unsigned long request, ...) noexcept {
   va_list rest;
   va_start(rest, request);
@@ -46,7 +47,8 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-// Turns both ends' sequence numbers on, so that `up_to_wrap` bytes more of each direction reach 2^32.
+// Advances both ends' sequence numbers, so that `up_to_wrap` more bytes of each direction
+// reach 2^32.
 void turn(Connection& pair, std::uint32_t up_to_wrap) {
   auto ours = take(pair.mover), theirs = take(pair.peer);
   const auto turned = [&](wire::TcpT& image, std::uint32_t sent, std::uint32_t received) {
@@ -60,14 +62,15 @@ void turn(Connection& pair, std::uint32_t up_to_wrap) {
   const std::uint32_t out = -up_to_wrap - ours.snd_seq, in = -up_to_wrap - theirs.snd_seq;
   turned(ours, out, in);
   turned(theirs, in, out);
-  // The first one restored probes the other's window; nobody must answer that there is no such connection.
+  // The socket that is restored first probes the other's window. The kernel must not
+  // answer that there is no such connection.
   auto first = RestoredSocket::restore(ours, kMarks, false),
        second = RestoredSocket::restore(theirs, kMarks, false);
   pair.mover = thawed(std::move(first));
   pair.peer = thawed(std::move(second));
 }
 
-// One direction of a stream whose bytes tell their place.
+// One direction of a stream whose bytes encode their positions.
 class Stream {
  public:
   void write(int fd, std::size_t most) {
@@ -102,8 +105,9 @@ class Queues : public testing::TestWithParam<const char*> {
     if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
     connect();
   }
-  // The peer's probe of a full window may meet no socket in the middle of a move, which takes long on a busy machine. Were there a listener, the RST
-  // would be its own (Linux 6.13 and later) and not be dropped.
+  // The peer's probe of a full window may meet no socket in the middle of a move, which
+  // takes long on a busy machine. If there were a listener, the RST would be the
+  // listener's own (Linux 6.13 and later), and would not be dropped.
   void connect() {
     pair_ = Connection::make(GetParam());
     pair_.listener.reset();
@@ -147,7 +151,7 @@ TEST_P(Queues, AnythingAtAnyTimeAcrossTheWrap) {
   }
 }
 
-// A queue whose end, or whose middle, is 2^32.
+// 2^32 is at the end or in the middle of a queue.
 TEST_P(Queues, EachPlaceOfTheWrap) {
   for (const std::uint32_t place : {0u, 1u, 2u, 999u, 1000u, 1001u}) {
     SCOPED_TRACE(place);
@@ -166,7 +170,7 @@ TEST_P(Queues, EachPlaceOfTheWrap) {
   }
 }
 
-// With a FIN in the sequence, too.
+// The same with a FIN in the sequence.
 TEST_P(Queues, AFinAtTheWrap) {
   for (const std::uint32_t place : {0u, 1u, 2u, 3u}) {
     SCOPED_TRACE(place);
@@ -208,7 +212,7 @@ TEST_P(Queues, AnUrgentByteIsSeenThoughAnotherIsRead) {
   EXPECT_TRUE(*urgent);
 }
 
-// A segment of the peer's before which another is missing; the next one expected, and those that are missing.
+// Returns a segment of the peer that comes `missing` bytes after the next one expected.
 Segment out_of_order(int fd, std::uint32_t missing) {
   static const std::uint8_t kByte[1] = {};
   EXPECT_TRUE(set_repair(fd, TCP_REPAIR_ON));
@@ -236,7 +240,8 @@ TEST_P(Queues, ASegmentOutOfOrderIsNotTakenForTheLastOne) {
   EXPECT_EQ(image->rcv_seq, segment.seq - 5000);
 }
 
-// The window was told by a segment that lies behind it since: a buffer without room shuts it at once (ICSK_ACK_NOMEM).
+// A segment announced the window whose sequence number the socket has passed since: a
+// buffer without room closes the window immediately (ICSK_ACK_NOMEM).
 TEST_P(Queues, AWindowToldFromBeyondItMoves) {
   const Segment segment = out_of_order(pair_.mover.get(), 5000);
   ASSERT_TRUE(inject(segment, kMarks.inject));
@@ -274,8 +279,9 @@ TEST_P(Queues, LargerThanTheDefaultBuffers) {
   EXPECT_TRUE(inject_ack(peer_.get(), back.size()) == back);
 }
 
-// How long the peer, who had filled our queue, waits for room after we have read it: by the window's update, or by a probe of its own after 200 ms
-// and more. The fastest of some tries, for the machine may be busy.
+// Measures how long the peer, which has filled our queue, waits for room after we have
+// read it: by the window's update, or by its own probe after 200 ms or more. The fastest
+// of some tries counts, because the machine may be busy.
 TEST_P(Queues, AFullQueueThatIsReadOpensTheWindowAtOnce) {
   auto fastest = Clock::duration::max();
   for (int attempt = 0; attempt < 5 && fastest > 20ms; ++attempt) {
@@ -292,7 +298,7 @@ TEST_P(Queues, AFullQueueThatIsReadOpensTheWindowAtOnce) {
   EXPECT_LT(fastest, 20ms);
 }
 
-// The same the other way: what we could not send goes as soon as the peer reads.
+// The same in the other direction: unsent bytes leave as soon as the peer reads.
 TEST_P(Queues, OurUnsentBytesGoAsSoonAsThePeerReads) {
   auto fastest = Clock::duration::max();
   for (int attempt = 0; attempt < 5 && fastest > 20ms; ++attempt) {

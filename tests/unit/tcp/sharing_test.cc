@@ -1,4 +1,5 @@
-// Others use the socket while it moves: threads, and processes with a duplicate of the descriptor.
+// Other users of the socket use it while it moves: threads, and processes with a
+// duplicate of the descriptor.
 #include <fcntl.h>
 
 #include <array>
@@ -12,7 +13,7 @@
 namespace sockmi::tcp {
 namespace {
 
-// Place `place` of a stream.
+// Returns the byte at position `place` of a stream.
 char at(std::size_t place) {
   return static_cast<char>(place * 2654435761u >> 13);
 }
@@ -153,7 +154,7 @@ TEST_P(Sharing, WhatASleeperWritesBehindTheLastLookArrives) {
   EXPECT_TRUE(late->more);
   const std::size_t before = queued(mover_.get(), SIOCOUTQ);
   ASSERT_TRUE(set(mover_.get(), SOL_SOCKET, SO_SNDBUF, 100 << 10,
-                  "SO_SNDBUF"));  // which wakes who waits for room
+                  "SO_SNDBUF"));  // which wakes a writer that waits for room
   EXPECT_TRUE(eventually([&] { return queued(mover_.get(), SIOCOUTQ) > before; }));
   const auto rest = frozen.seal(image);
   ASSERT_TRUE(rest) << to_string(rest.error());
@@ -167,7 +168,8 @@ TEST_P(Sharing, WhatASleeperWritesBehindTheLastLookArrives) {
               text.substr(0, static_cast<std::size_t>(sent)));
 }
 
-// Whoever enters repair mode leaves no queue selected.
+// Returns whether the socket has stayed outside repair mode: entering it would have
+// deselected the queue.
 bool has_been_outside(int fd) {
   return get<std::uint32_t>(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, "TCP_QUEUE_SEQ").has_value();
 }
@@ -191,7 +193,7 @@ TEST_P(Sharing, AnotherExportThatFailsNeedsNoRepairMode) {
   }
 }
 
-// The kernel is late in saying so, and outside repair mode it does not tell how late.
+// The kernel announces it late, and outside repair mode it does not say how late.
 TEST_P(Sharing, AWindowThatShrinksIsNotTakenForALargerOne) {
   constexpr std::size_t kPiece = 1000, kPieces = 36;
   ASSERT_TRUE(set(mover_.get(), SOL_SOCKET, SO_RCVBUF, 128 << 10, "SO_RCVBUF"));
@@ -257,7 +259,7 @@ TEST_P(Sharing, TheSendQueueOfASocketInUseGoesWithTheLastLook) {
   EXPECT_EQ(inject_ack(peer_.get(), 1), "!");
 }
 
-// The peer is mute meanwhile, so that nothing is acknowledged.
+// The peer is frozen meanwhile, so that nothing is acknowledged.
 TEST_P(Sharing, WhatIsUnderWayGoesAsSent) {
   for (const bool acknowledged : {false, true}) {
     SCOPED_TRACE(acknowledged);
@@ -311,7 +313,8 @@ TEST_P(Sharing, ItDoesNotLiveWithoutBytesThatAreToCome) {
   EXPECT_EQ(inject_ack(peer_.get(), 9), "under way");
 }
 
-// The host puts nothing in that comes late: the peer says it again, but to nobody who has read it here.
+// If the importer cannot insert late data, the peer sends it again. That is an error only
+// if a reader at the exporter has already read some of it.
 TEST_P(Sharing, WhatDoesNotGoInIsMissedIfOthersHaveRead) {
   for (const bool read : {false, true}) {
     SCOPED_TRACE(read);
@@ -372,11 +375,13 @@ TEST_P(Sharing, NobodySleepsInANonBlockingSocket) {
   EXPECT_FALSE(late->more);
 }
 
-// One writes as fast as it can, one reads, the peer does both; all that send(2) took, and no other byte, comes to the other end, moved or given back.
+// One thread writes as fast as it can, one reads, and the peer does both. All bytes that
+// send(2) accepted, and no other byte, reach the other end, whether the socket moves or
+// is rolled back.
 
 void stream(Connection& pair, std::size_t piece, bool blocking, int moves) {
   std::atomic<bool> stop = false, wrong = false;
-  std::size_t ours = 0, theirs = 0;  // written
+  std::size_t ours = 0, theirs = 0;  // bytes written
   std::atomic<std::size_t> arrived = 0, read = 0;
   const auto write = [&](int fd, std::size_t& written, int flags) {
     std::string text(piece, 0);
@@ -439,7 +444,7 @@ void stream(Connection& pair, std::size_t piece, bool blocking, int moves) {
     ASSERT_TRUE(image) << to_string(image.error());
     history = i % 4 == 3 ? frozen->history() : History();
     if (i % 2) std::this_thread::yield();
-    if (i % 4 == 3) {  // it does not go
+    if (i % 4 == 3) {  // this export fails
       EXPECT_TRUE(frozen->received_since(*image));
       ASSERT_TRUE(frozen->unfreeze());
       continue;

@@ -1,5 +1,6 @@
-// Every state moves, and the connection goes on to its end from there. What a state needs of a full window needs no packet to be lost: the mover's
-// FIN waits behind bytes that the peer has no room for.
+// Every state moves, and the connection continues from it to its end. For a state that
+// needs a full window no packet has to be lost: the mover's FIN waits behind bytes that
+// the peer has no room for.
 #include "connection.h"
 
 namespace sockmi::tcp {
@@ -157,7 +158,7 @@ TEST_P(States, WhatIsNoConnectionIsRefused) {
   EXPECT_EQ(hear_out(peer_.get()), "");
   peer_.reset();
   EXPECT_EQ(hear_out(mover_.get()), "");
-  ASSERT_TRUE(comes_to(kClose));  // TIME_WAIT is the kernel's alone
+  ASSERT_TRUE(comes_to(kClose));  // only the kernel has a socket in TIME_WAIT
   EXPECT_EQ(refused(mover_.get()), ENOTCONN);
 }
 

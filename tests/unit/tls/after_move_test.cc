@@ -1,4 +1,5 @@
-// An SSL that was loaded is a genuine one: what TLS can do, it can do, and what it is asked, it answers as the one before.
+// A loaded SSL is a genuine one: it can do what TLS can do, and its getters return what
+// those of the saved SSL returned.
 #include <cstring>
 
 #include "cases.h"
@@ -61,7 +62,7 @@ TEST_P(AfterMove, BothEndsAtTheSameTime) {
   }
 }
 
-// --- what was not exported works on ---
+// --- an SSL that was saved but not exported continues to work ---
 
 TEST_P(AfterMove, TheSourceWorksOnWhenItsImageIsNotUsed) {
   Pair pair(GetParam());
@@ -70,7 +71,7 @@ TEST_P(AfterMove, TheSourceWorksOnWhenItsImageIsNotUsed) {
     ASSERT_TRUE(save(pair.mover.get()));
     pair.talk("saved, not moved");
   }
-  // An image is loaded here, and thrown away: the source is the one that lives.
+  // An image is loaded here and discarded: the saved SSL is the live one.
   SslPtr other = pair.fresh();
   const auto image = save(pair.mover.get());
   ASSERT_TRUE(load(*image, other.get(), {GetParam().server, true}));
@@ -155,7 +156,7 @@ Answers ask(SSL* ssl) {
   unsigned size = 0;
   SSL_get0_alpn_selected(ssl, &alpn, &size);
   const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-  // verify_data is carried for TLS 1.2, whose channel binding it is.
+  // verify_data is in the image for TLS 1.2, where it is a channel binding.
   const bool tls12 = SSL_version(ssl) == TLS1_2_VERSION;
   return {.finished = tls12 ? std::string(ours, our_size) : "",
           .peer_finished = tls12 ? std::string(theirs, their_size) : "",
@@ -184,7 +185,7 @@ TEST_P(AfterMove, GettersAnswerAsTheOneBefore) {
   if (GetParam().version == TLS1_2_VERSION) {
     EXPECT_EQ(ask(pair.peer.get()).peer_finished, before.finished) << "tls-unique";
   }
-  // The limit is kept, and what is shorter arrives.
+  // The limit is kept, and shorter records arrive.
   Tap tap(pair.mover.get());
   ASSERT_GT(SSL_write(pair.mover.get(), pattern(3000).data(), 3000), 0);
   const std::string wire = tap.take();
@@ -192,7 +193,7 @@ TEST_P(AfterMove, GettersAnswerAsTheOneBefore) {
             1024 + 256);
 }
 
-// Offered and not chosen, or not offered and wanted.
+// The protocol was offered and not chosen, or not offered and wanted.
 TEST_P(AfterMove, NoAlpnIsNoAlpn) {
   for (const bool offered : {true, false}) {
     Pair pair(GetParam());
@@ -240,7 +241,7 @@ std::vector<std::string> chain_of(const SSL* ssl) {
 
 TEST_P(AfterMove, ThePeersWholeChainAndItsVerificationAreKnown) {
   Pair pair(GetParam());
-  // Any certificates will do for a chain that nobody verifies.
+  // Any certificates will do for a chain that is not verified.
   for (const long key : {SSL_CERT_SET_FIRST, SSL_CERT_SET_NEXT}) {
     SSL_set_current_cert(pair.peer.get(), key);
     for (int i = 0; i < 2; ++i)

@@ -1,4 +1,5 @@
-// Whatever lies between the application, libssl and the socket at the moment of a move goes along, byte for byte.
+// All bytes between the application, libssl and the socket at the moment of a move go
+// along.
 #include <thread>
 
 #include "cases.h"
@@ -94,8 +95,9 @@ TEST_P(Buffers, WhatWaitsMovesOnBeforeABioIsSet) {
 
 // --- writing ---
 
-// Writes `text` in calls of `piece` bytes, or all that is left, moves at the first interruptions, and goes on behind what was taken. The peer reads
-// a little at a time, so that a retry may finish one record and be interrupted in the next.
+// Writes `text` in calls of `piece` bytes, or all that is left. Moves at the first
+// interruptions, and continues after what was taken. The peer reads a little at a time,
+// so that a retry may finish one record and be interrupted in the next.
 void write_with_moves(Pair& pair, const std::string& text, std::size_t piece) {
   std::string got;
   std::size_t at = 0;
@@ -125,8 +127,7 @@ void write_with_moves(Pair& pair, const std::string& text, std::size_t piece) {
   EXPECT_GE(moves, 5);
   while (got.size() < text.size()) {
     char none;
-    const int n =
-        SSL_read(pair.mover.get(), &none, 1);  // what another SSL left to be sent goes out
+    const int n = SSL_read(pair.mover.get(), &none, 1);  // sends what the other SSL had left unsent
     ASSERT_TRUE(SSL_get_error(pair.mover.get(), n) == SSL_ERROR_WANT_READ ||
                 SSL_get_error(pair.mover.get(), n) == SSL_ERROR_WANT_WRITE);
     const std::size_t before = got.size();
@@ -203,7 +204,7 @@ TEST_P(Buffers, WithoutPartialWritesAnInterruptedOneIsFinishedFirst) {
 
 // --- on a plain socket BIO ---
 
-// One that never heard of sockmi_set_fd().
+// Gives the SSL a plain BIO, as without sockmi_set_fd().
 void use_plain_bio(Pair& pair) {
   SSL_set_fd(pair.mover.get(), pair.mover_fd.get());
 }

@@ -1,14 +1,15 @@
-// A load does a handshake in the application's context. Callbacks of the application's that are asked in it see the connection's own names and choose
-// what they chose in the handshake with the peer; all others are not called. And what an export does asks none.
+// A load does a handshake in the application's context. Callbacks of the application that
+// it calls receive the connection's own names and choose what they chose in the handshake
+// with the peer. No others are called, and an export calls none.
 #include "cases.h"
 #include "pair.h"
 
 namespace sockmi::tls::test {
 namespace {
 
-constexpr std::string_view kHost = "server.test";  // Pair's client asks for it
+constexpr std::string_view kHost = "server.test";  // Pair's client requests it
 
-// What was called, with the connection's name or without one.
+// Counts the calls, with the connection's name and without one.
 struct Calls {
   int named = 0, unnamed = 0, hello = 0, hello_unnamed = 0, alpn = 0, certificate = 0, verify = 0,
       info = 0, status = 0, new_session = 0, get_session = 0, remove_session = 0, psk = 0;
@@ -59,7 +60,8 @@ class Callbacks : public testing::TestWithParam<Case> {
     if (GetParam().server) renew();
   }
   SSL_CTX* ctx() const { return pair_.mover_ctx.get(); }
-  // The mover has to be made anew after its context was set up: an SSL takes copies.
+  // The mover has to be created again after its context was set up, because an SSL copies
+  // the settings.
   void renew() {
     pair_.mover = pair_.fresh();
     ASSERT_TRUE(set_fd(pair_.mover.get(), pair_.mover_fd.get()));
@@ -67,7 +69,7 @@ class Callbacks : public testing::TestWithParam<Case> {
     SSL_set_alpn_protos(pair_.mover.get(), reinterpret_cast<const unsigned char*>("\x02h2"), 3);
     SSL_set_tlsext_host_name(pair_.mover.get(), kHost.data());
   }
-  // Moves, and tells what was called for it.
+  // Moves the mover. Returns which callbacks were called.
   Calls calls_of_a_move() {
     pair_.handshake();
     pair_.talk("before");
@@ -152,7 +154,8 @@ TEST_P(OfAServer, AFailedLoadLeavesTheContextThatTheSslHad) {
   EXPECT_EQ(SSL_get_SSL_CTX(ssl.get()), ctx());
 }
 
-// Whatever else a context can have. `asked` counts what is documented to be asked.
+// Sets all other callbacks of a context. `asked` counts those that are documented as
+// called.
 void set_all_others(SSL_CTX* ctx) {
   SSL_CTX_set_cert_cb(
       ctx, +[](SSL*, void*) { return ++calls.certificate, 1; }, nullptr);
@@ -188,7 +191,8 @@ TEST_P(OfAServer, NoOtherIsCalled) {
   EXPECT_EQ(calls_of_a_move(), Calls{});
 }
 
-// Sessions leave a cache with a word to the application: a rehearsal's is not put there.
+// A cache reports each session that leaves it to the application: the session of the
+// handshake replay is not put there.
 TEST_P(OfAServer, NoSessionIsTakenOutOfTheCacheThatWasNotPutThere) {
   SSL_CTX_sess_set_remove_cb(
       ctx(), +[](SSL_CTX*, SSL_SESSION*) { ++calls.remove_session; });

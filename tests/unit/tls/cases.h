@@ -1,4 +1,4 @@
-// The suites and roles that tests go through.
+// The suites and roles that tests use.
 #pragma once
 
 #include <algorithm>
@@ -69,7 +69,7 @@ inline const Case& case_of(std::string_view name) {
   return *std::ranges::find(kCases, name, &Case::name);
 }
 
-// One of each way to protect records, in each role.
+// One suite for each way to protect records, in each role.
 inline const Case kFamilies[] = {
     case_of("Tls13Aes128Server"),        case_of("Tls13Aes256Client"),
     case_of("Tls13ChaChaServer"),        case_of("Tls13CcmClient"),

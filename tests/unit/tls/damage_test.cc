@@ -1,5 +1,6 @@
-// Damaged images, in two ways: as they come off a bad wire, which the seal finds; and with a seal that fits, as only a faulty or hostile writer
-// makes them, for the checks behind the seal. The sanitizers watch.
+// Damaged images, in two ways: damaged in transit, which the envelope's digest detects;
+// and with a correct digest, which only a faulty or hostile writer makes, for the checks
+// behind the digest. The sanitizers watch.
 #include <set>
 
 #include "images/known_answer.h"
@@ -11,7 +12,8 @@ namespace sockmi::tls::test {
 namespace {
 
 constexpr std::size_t kEnvelope = 46;
-constexpr std::size_t kStride = 5;  // with 1, a quarter of a minute; fuzz_tls_image looks closer
+// With 1, a quarter of a minute; fuzz_tls_image tests more closely.
+constexpr std::size_t kStride = 5;
 
 class Damaged : public testing::TestWithParam<const char*> {
  protected:
@@ -23,7 +25,7 @@ class Damaged : public testing::TestWithParam<const char*> {
   Result<> try_load(ByteView image) {
     return load(image, target_.get(), {a_.server, a_.established});
   }
-  // That a refused image has left nothing behind, a handshake of the target's own shows.
+  // A handshake of the target shows that a refused image has left nothing behind.
   void expect_fit() {
     SslPtr peer(SSL_new(any_context()));
     int fds[2];
@@ -40,7 +42,7 @@ class Damaged : public testing::TestWithParam<const char*> {
     ERR_clear_error();
     EXPECT_FALSE(SSL_session_reused(client));
     EXPECT_EQ(SSL_get_servername(client, TLSEXT_NAMETYPE_host_name),
-              nullptr);  // it was not given one
+              nullptr);  // the image does not contain it
     Pair::transfer(client, server, "as if nothing had been");
     Pair::transfer(server, client, "as if nothing had been");
   }
@@ -70,7 +72,7 @@ TEST_P(Damaged, WithASealThatFitsItIsLoadedOrRefused) {
   const auto contexts = Registry::get().entries();
   const ByteView body = ByteView(a_.image).subspan(kEnvelope);
   std::size_t loaded = 0, refused = 0;
-  std::set<std::string> reasons;  // each way to be refused has its own clearing up
+  std::set<std::string> reasons;  // each reason for a refusal has its own cleanup
   const auto attempt = [&](ByteView bytes, std::size_t at) {
     SCOPED_TRACE(at);
     const auto result = try_load(wire::seal(wire::kTlsKind, wire::kTlsVersion, bytes));

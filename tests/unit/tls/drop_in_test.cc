@@ -1,5 +1,6 @@
-// A program that is right by OpenSSL's manual for SSL_set_fd(3) is right with sockmi_set_fd(): nothing that it waits for is hidden from it. Each
-// test is done with SSL_set_fd() too, as the measure.
+// A program that follows OpenSSL's manual for SSL_set_fd(3) works with sockmi_set_fd():
+// no event that it waits for is hidden from it. As a reference, each test runs with
+// SSL_set_fd() as well.
 #include <poll.h>
 #include <pthread.h>
 
@@ -15,7 +16,7 @@ namespace {
 
 struct Form {
   const char* name;
-  const char* of;  // one of cases.h
+  const char* of;  // a case of cases.h
   bool ours;       // set_fd(), else SSL_set_fd()
   bool read_ahead;
   bool moves;  // between any two calls
@@ -55,16 +56,17 @@ class DropIn : public testing::TestWithParam<Form> {
     pair_.hop();
     set_read_ahead();
   }
-  // Whether poll(2) says so.
+  // Returns whether poll(2) reports data.
   bool readable(int timeout_ms) const {
     pollfd wait{.fd = pair_.mover_fd.get(), .events = POLLIN, .revents = 0};
     return ::poll(&wait, 1, timeout_ms) == 1;
   }
-  // What a program may ask before it waits: something to be read is here.
+  // Returns what a program may check before it waits: whether there is something to read.
   bool something_to_read(int timeout_ms) const {
     return SSL_has_pending(mover()) || readable(timeout_ms);
   }
-  // As the manual has it: wait for the descriptor, read once, and again while there is more of the same record.
+  // Reads as the manual says: waits for the descriptor, reads once, and again while there
+  // is more of the same record.
   std::string poll_and_read(std::size_t size) {
     std::string got;
     char bytes[300];
@@ -108,7 +110,7 @@ TEST_P(DropIn, DataInTheSegmentOfTheHandshakesEndIsSeen) {
   SSL_do_handshake(mover());
   Tap tap(pair_.peer.get());
   ASSERT_EQ(SSL_do_handshake(pair_.peer.get()), 1);
-  put(pair_.peer_fd, tap.record(pair_.peer.get(), "request"));  // behind its Finished
+  put(pair_.peer_fd, tap.record(pair_.peer.get(), "request"));  // after its Finished
   ASSERT_EQ(SSL_do_handshake(mover()), 1);
   maybe_move();
   EXPECT_EQ(poll_and_read(7), "request");
@@ -139,7 +141,8 @@ TEST_P(DropIn, APeekTakesNothingThatPollTells) {
   EXPECT_EQ(poll_and_read(6), "second");
 }
 
-// The rest of a record is waited for at the socket, and nobody is told that something is ready before it is.
+// The program waits at the socket for the rest of a record. Nothing is reported as ready
+// before it has arrived.
 TEST_P(DropIn, ARecordThatComesInPiecesIsWaitedFor) {
   connect();
   Tap tap(pair_.peer.get());
@@ -167,7 +170,7 @@ TEST_P(DropIn, ABlockingSocketGivesWhatHasComeAndBlocksForMore) {
                     second = tap.record(pair_.peer.get(), "second");
   put(pair_.peer_fd, first + second.substr(0, second.size() - 1));
   char bytes[10];
-  ASSERT_EQ(SSL_read(mover(), bytes, sizeof bytes), 5);  // and does not wait for the second
+  ASSERT_EQ(SSL_read(mover(), bytes, sizeof bytes), 5);  // and does not wait for the second one
   maybe_move();
   std::atomic<bool> sent = false;
   std::thread peer([&] {
@@ -179,7 +182,8 @@ TEST_P(DropIn, ABlockingSocketGivesWhatHasComeAndBlocksForMore) {
   peer.join();
 }
 
-// A program ends its wait by a signal whose handler sets a flag: SSL_read has to come back, and to lose nothing.
+// A program ends its wait by a signal whose handler sets a flag: SSL_read must return,
+// and must not lose anything.
 TEST_P(DropIn, ASignalEndsABlockedRead) {
   connect();
   ::fcntl(pair_.mover_fd.get(), F_SETFL, 0);
@@ -194,7 +198,7 @@ TEST_P(DropIn, ASignalEndsABlockedRead) {
   const pthread_t reader = ::pthread_self();
   std::thread sender([&] {
     const auto once = std::chrono::milliseconds(1);
-    while (!back) {  // one that comes before the read blocks is for nothing
+    while (!back) {  // a signal that arrives before the read blocks has no effect
       ::pthread_kill(reader, SIGUSR1);
       std::this_thread::sleep_for(once);
     }

@@ -1,4 +1,5 @@
-// Before, in, and never after the handshake.
+// An SSL moves before its handshake and during it; an established SSL is never loaded as
+// one before its handshake.
 #include <thread>
 
 #include "cases.h"

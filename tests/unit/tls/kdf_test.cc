@@ -1,4 +1,4 @@
-// An application's own use of what the provider stands in front of.
+// An application may itself use the algorithms that the provider replaces.
 #include <array>
 #include <cstring>
 #include <memory>
@@ -35,7 +35,7 @@ OSSL_PARAM octets(const char* name, const char* text) {
   return OSSL_PARAM_construct_octet_string(name, const_cast<char*>(text), std::strlen(text));
 }
 
-// A context that knows its digest and secret already, the seed is still to come.
+// Returns a context that has its digest and secret already, but not its seed.
 KdfCtx prepared(OSSL_LIB_CTX* libctx) {
   const Kdf kdf(EVP_KDF_fetch(libctx, "TLS1-PRF", nullptr));
   KdfCtx ctx(EVP_KDF_CTX_new(kdf.get()));

@@ -1,4 +1,4 @@
-// Keys are changed after a move, in both directions, if the application wants it.
+// The keys of both directions change after a move if the application requests it.
 #include "cases.h"
 #include "pair.h"
 #include "wire/envelope.h"
@@ -26,7 +26,7 @@ Secrets secrets_of(SSL* ssl) {
   return {wire::secret((*tls)->client_secret()), wire::secret((*tls)->server_secret())};
 }
 
-// Whether an SSL with that image can read what is on the wire.
+// Returns whether an SSL with that image can read the bytes on the wire.
 bool reads(const Pair& pair, const Secret& image, const std::string& wire) {
   int fds[2];
   EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);

@@ -1,11 +1,13 @@
-// Images that were made once, and kept: they must load for ever, and the SSL must do what its model did. Nothing here makes an image.
+// Images that were made once and kept: they must load in all later builds, and the loaded
+// SSL must do what the original SSL did. This test does not make an image.
 #include "images/known_answer.h"
 #include "pair.h"
 
 namespace sockmi::tls::test {
 namespace {
 
-// An SSL that is loaded from an image, over a socketpair whose other end is in our hands.
+// An SSL that is loaded from an image, over a socketpair whose other end belongs to the
+// test.
 struct Loaded {
   unique_fd fd, wire;
   SslPtr ssl;
@@ -87,7 +89,8 @@ TEST_P(Established, AnswersAsItsModelDid) {
   EXPECT_EQ(exporter, a_.exporter);
 }
 
-// Of CBC, whose records have a random part, only this says that what is written can be read.
+// CBC records have a random part, so only this test shows that what is written can be
+// read.
 TEST_P(BothEnds, GoOnWithEachOther) {
   Loaded it(a_), other(read_files(GetParam().parent_path() / (a_.other_end + ".image")));
   ASSERT_TRUE(set_fd(other.ssl.get(), it.wire.get()));
@@ -97,7 +100,7 @@ TEST_P(BothEnds, GoOnWithEachOther) {
   }
 }
 
-// An SSL takes its certificates from the context when it is made.
+// An SSL takes its certificates from the context when it is created.
 [[maybe_unused]] const bool kCertified = (give_certificate(any_context()), true);
 
 TEST_P(BeforeHandshake, TheHandshakeGoesOn) {

@@ -1,4 +1,5 @@
-// A TLS connection over a socketpair: one end ("mover") with the provider and our BIO, the other ("peer") plain OpenSSL.
+// A TLS connection over a socketpair: one end ("mover") uses the provider and our BIO,
+// the other ("peer") plain OpenSSL.
 #pragma once
 
 #include <fcntl.h>
@@ -108,7 +109,7 @@ inline CtxPtr make_ctx(const Case& c, OSSL_LIB_CTX* libctx) {
 struct Pair {
   Case c;
   CtxPtr mover_ctx,
-      peer_ctx;  // a mover is an SSL of ours; its peer is plain OpenSSL, unless it moves too
+      peer_ctx;  // a mover uses sockmi; its peer is plain OpenSSL, unless it moves too
   unique_fd mover_fd, peer_fd;
   SslPtr mover, peer;
 
@@ -154,7 +155,7 @@ struct Pair {
     ASSERT_TRUE(SSL_is_init_finished(peer.get()));
   }
 
-  // Replaces an SSL by another that was loaded from its image.
+  // Replaces an SSL by another one that is loaded from its image.
   static void hop_of(SslPtr& ssl, const CtxPtr& ctx, const unique_fd& fd, bool server) {
     const bool established = phase(ssl.get()) == Phase::established;
     auto image = save(ssl.get());
@@ -190,7 +191,7 @@ struct Pair {
   }
 };
 
-// What an SSL writes does not go to its socket any more, but here.
+// Redirects what an SSL writes from its socket into a buffer.
 class Tap {
  public:
   explicit Tap(SSL* ssl) {
@@ -206,7 +207,7 @@ class Tap {
     all.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
     return all;
   }
-  // The record that carries `text`.
+  // Returns the record that carries `text`.
   std::string record(SSL* ssl, std::string_view text) {
     EXPECT_EQ(SSL_write(ssl, text.data(), static_cast<int>(text.size())),
               static_cast<int>(text.size()));
@@ -222,7 +223,7 @@ inline void put(const unique_fd& fd, std::string_view bytes) {
             static_cast<ssize_t>(bytes.size()));
 }
 
-// Everything that can be read now.
+// Returns everything that can be read now.
 inline std::string read_all(SSL* ssl) {
   std::string all;
   char bytes[20000];

@@ -1,4 +1,4 @@
-// What is not served is refused with its reason, and lives on.
+// What is not supported is refused with a reason, and continues to work.
 #include "cases.h"
 #include "pair.h"
 
@@ -35,7 +35,7 @@ TEST(Refused, ARenegotiationUnderWay) {
   refused(pair.mover.get(), ENOTSUP, "renegotiation");
 }
 
-// A BIO that says that the kernel does the records, as one does with kernel TLS.
+// A BIO that reports that the kernel encrypts the records, as with kernel TLS.
 BIO* kernel_bio(bool send, bool receive) {
   static BIO_METHOD* const method = [] {
     BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_FILTER, "kernel TLS");
@@ -109,7 +109,7 @@ TEST(Refused, AnAuthenticationAfterTheHandshake) {
   pair.handshake();
   pair.talk("before");
   SSL* const server = pair.mover.get();
-  ASSERT_TRUE(save(server));  // which does not begin one
+  ASSERT_TRUE(save(server));  // which does not begin a renegotiation
   SSL_set_verify(
       server, SSL_VERIFY_PEER | SSL_VERIFY_POST_HANDSHAKE, +[](int, X509_STORE_CTX*) { return 1; });
   ASSERT_EQ(SSL_verify_client_post_handshake(server), 1);
@@ -122,7 +122,7 @@ TEST(Refused, AnAuthenticationAfterTheHandshake) {
   X509_free(certificate);
   pair.hop();
   pair.talk("after");
-  // The answer would be made of the handshake with the peer, which is not known here.
+  // The answer depends on the handshake with the peer, which is unknown here.
   EXPECT_EQ(SSL_verify_client_post_handshake(pair.mover.get()), 0);
   ERR_clear_error();
   pair.talk("on");

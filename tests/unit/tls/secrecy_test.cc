@@ -1,5 +1,6 @@
-// Where secrets are in this process's memory: what an image and the registry hold is locked and kept from dumps, and after an export nothing is left
-// anywhere, libssl's own copies included.
+// Where secrets are in this process's memory: what an image and the registry hold is
+// locked and excluded from core dumps, and after an export no copy is left anywhere,
+// libssl's own copies included.
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -14,7 +15,8 @@
 #include "cases.h"
 #include "pair.h"
 
-// Frames of ended calls are not searched: they have to be on the stack, where a newer AddressSanitizer does not keep them.
+// Frames of ended calls are not searched, so they must be on the stack. A newer
+// AddressSanitizer does not keep them there.
 extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
   return "detect_stack_use_after_return=0";
 }
@@ -22,9 +24,9 @@ extern "C" __attribute__((visibility("default"))) const char* __asan_default_opt
 namespace sockmi::tls::test {
 namespace {
 
-constexpr std::uint8_t kMask = 0xa5;  // so that a search does not find what it searches for
+constexpr std::uint8_t kMask = 0xa5;  // so that a search does not find its own pattern
 
-// The first half of a secret, as the key log has it: enough to know it by.
+// Returns the first half of a secret, as the key log has it: enough to recognize it.
 std::string masked(std::string_view hex) {
   std::string out;
   for (std::size_t i = 0; i < 32; i += 2)
@@ -45,10 +47,11 @@ void log_key(const SSL*, const char* line) {
 }
 
 struct Found {
-  int locked = 0, open = 0;  // open: neither locked nor kept from dumps
+  int locked = 0, open = 0;  // open: neither locked nor excluded from core dumps
 };
 
-// Below our frame the stack is dead: libssl does not wipe it, and the next call writes over it. What is searched, and for what, lies in one mapping that is left out of the search.
+// The stack below the caller's frame is dead: libssl does not wipe it, and the next call
+// overwrites it. What is searched for is in one mapping that is left out of the search.
 class Search {
  public:
   Search()
@@ -104,7 +107,8 @@ Found find(const std::string& masked) {
   return Search().find(masked);
 }
 
-// A connection whose peer is another process: what is found here is ours.
+// A connection whose peer is another process, so that what is found here belongs to the
+// mover.
 class Secrecy : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
@@ -133,7 +137,7 @@ class Secrecy : public testing::TestWithParam<Case> {
     ASSERT_EQ(SSL_read(pair_->mover.get(), &byte, 1), 1);
     ASSERT_FALSE(known_secrets().empty());
     SSL_CTX_set_keylog_callback(pair_->mover_ctx.get(),
-                                nullptr);  // a rehearsal would be logged too
+                                nullptr);  // a handshake replay would be logged too
   }
   void TearDown() override {
     pair_->mover.reset();
@@ -159,7 +163,7 @@ const Case kSearched[] = {case_of("Tls13Aes128Server"), case_of("Tls13Aes256Clie
                           case_of("Tls12CbcSha1Server")};
 INSTANTIATE_TEST_SUITE_P(Versions, Secrecy, testing::ValuesIn(kSearched), kName);
 
-// Its callbacks allow no handshake but the one with the peer.
+// Its callbacks allow no other handshake than the one with the peer.
 class SecrecyOfAStrictServer : public Secrecy {
   void prepare() override {
     Secrecy::prepare();
@@ -183,7 +187,8 @@ INSTANTIATE_TEST_SUITE_P(Versions, SecrecyOfAStrictServer,
                                          case_of("Tls12Aes128Server")),
                          kName);
 
-// Sessions are cached; TLS 1.3 gives tickets, too. (In TLS 1.2 libssl leaves in freed memory what it has packed into a ticket: the master secret.)
+// Sessions are cached, and TLS 1.3 gives tickets. (In TLS 1.2 libssl leaves in freed
+// memory what it has packed into a ticket: the master secret.)
 class SecrecyWithACache : public Secrecy {
   void prepare() override {
     SSL_CTX_set_session_cache_mode(pair_->mover_ctx.get(), SSL_SESS_CACHE_BOTH);

@@ -1,4 +1,5 @@
-// Record numbers are carried whole: at the carry of each of their bytes, and beyond 2^32.
+// Record numbers are carried completely: at the carry of each of their bytes, and beyond
+// 2^32.
 #include "cases.h"
 #include "pair.h"
 #include "wire/envelope.h"
@@ -11,7 +12,7 @@ namespace {
 class Sequence : public testing::TestWithParam<Case> {};
 INSTANTIATE_TEST_SUITE_P(Families, Sequence, testing::ValuesIn(kFamilies), kName);
 
-// An image as it would be after so many records more each way.
+// Returns the image as it would be after that many more records in each direction.
 Secret moved_on(const Secret& image, std::uint64_t records) {
   auto body = wire::unseal(wire::kTlsKind, wire::kTlsVersion, image);
   std::unique_ptr<wire::TlsT> tls((*wire::read<wire::Tls>(*body))->UnPack());

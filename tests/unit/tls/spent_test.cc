@@ -1,4 +1,4 @@
-// After an export the source is dead to TLS, and knows nothing.
+// After an export the old SSL can neither read nor write, and holds no secret.
 #include "base/freeze_mark.h"
 #include "cases.h"
 #include "pair.h"
@@ -51,7 +51,7 @@ TEST_P(Spent, TheObjectMayServeAnotherConnection) {
   second.talk("another life");
 }
 
-// While nobody can say whose the connection is.
+// The export's outcome is not known yet.
 TEST_P(Spent, AnSslInDoubtStandsStillWhileItsSocketIsFrozen) {
   Pair pair(GetParam());
   pair.handshake();

@@ -1,4 +1,4 @@
-// What only TLS 1.2 has: explicit nonces, session ids, renegotiation.
+// Tests what only TLS 1.2 has: explicit nonces, session ids, renegotiation.
 #include <cstring>
 #include <set>
 
@@ -67,7 +67,7 @@ TEST(Tls12, AClientResumesWithTheSessionOfALoadedSsl) {
   pair.talk("on");
 }
 
-// As servers have it that share their sessions in a cache of their own.
+// As for servers that share their sessions in a cache of their own.
 TEST(Tls12, AServerWithoutLookupInOpenSslsCache) {
   for (const Case& c : kFamilies) {
     if (c.version != TLS1_2_VERSION || !c.server) continue;
@@ -93,7 +93,8 @@ TEST(Tls12, AServerWithoutLookupInOpenSslsCache) {
   }
 }
 
-// The server asks, the client begins: its Finished of the first handshake has to be the real one (RFC 5746).
+// The server requests it and the client begins: its Finished of the first handshake must
+// be the real one (RFC 5746).
 TEST(Tls12, RenegotiationAfterAMove) {
   for (const char* name : {"Tls12Aes128Client", "Tls12CbcSha384Client", "Tls12ChaChaClient",
                            "Tls12MacFirstSha1Client", "Tls12Aes128Server", "Tls12CbcSha1Server"}) {

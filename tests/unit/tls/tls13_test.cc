@@ -1,4 +1,5 @@
-// What only TLS 1.3 has: KeyUpdate, tickets after the handshake, the exporter as channel binding.
+// Tests what only TLS 1.3 has: KeyUpdate, tickets after the handshake, the exporter as
+// channel binding.
 #include "cases.h"
 #include "pair.h"
 
@@ -117,7 +118,8 @@ TEST_P(Tls13, ChannelBindingByExporter) {
   }
 }
 
-// With a peer that knows but one group: the rehearsal's are not left behind.
+// With a peer that supports only one group: the groups of the handshake replay are not
+// left behind.
 TEST_P(Tls13, ALoadedSslMayServeAnotherConnection) {
   for (const char* group : {"X25519", "P-256", "P-384"}) {
     Pair first(GetParam()), second(GetParam());
@@ -137,7 +139,7 @@ TEST_P(Tls13, ALoadedSslMayServeAnotherConnection) {
 
 // --- tickets ---
 
-// The tickets that a client gets.
+// Returns the tickets that a client gets.
 std::vector<SSL_SESSION*>& tickets() {
   static std::vector<SSL_SESSION*> all;
   return all;
@@ -155,7 +157,7 @@ void drop_tickets() {
   tickets().clear();
 }
 
-// Another connection by the ticket is a resumption.
+// Checks that another connection with the ticket is a resumption.
 void resumes(const Pair& pair, SSL_SESSION* ticket) {
   int fds[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
@@ -220,7 +222,7 @@ TEST_P(Tls13, AResumedConnectionMovesToo) {
   first.talk("x");
   ASSERT_GT(tickets().size(), 0u);
   Pair pair(GetParam());
-  // The server's ticket keys are its context's.
+  // The server's ticket keys belong to its context.
   (pair.c.server ? pair.mover_ctx : pair.peer_ctx)
       .swap(pair.c.server ? first.mover_ctx : first.peer_ctx);
   (pair.c.server ? pair.mover : pair.peer) =

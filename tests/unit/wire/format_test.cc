@@ -1,4 +1,5 @@
-// docs/image-format.md tells the truth, and an image that says more than this build understands is refused.
+// Checks that docs/image-format.md is true, and that an image with unknown fields is
+// refused.
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -16,7 +17,7 @@ namespace {
 
 using Fields = std::set<std::pair<std::string, std::string>>;  // name, type
 
-// The fields that a file's lines name, in the form of the pattern.
+// Returns the fields that a file's lines name, in the form of the pattern.
 Fields find(const char* path, const char* pattern) {
   Fields out;
   std::ifstream in(std::filesystem::path(SOCKMI_SOURCE) / path);
@@ -40,7 +41,8 @@ TEST(Format, TheDocumentNamesTheNumbersOfTheEnvelope) {
   EXPECT_TRUE(numbers.contains({"version", std::to_string(kTlsVersion)}));
 }
 
-// A Tls with a certificate in its chain; `tls` and `certificate` give each a field behind its last.
+// Returns a Tls with a certificate in its chain. `tls` and `certificate` each add a field
+// after the last one.
 Secret image_with(bool tls, bool certificate) {
   WipingBuilder builder;
   const auto add_unknown = [&](const flatbuffers::TypeTable& type) {

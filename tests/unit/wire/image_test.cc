@@ -61,7 +61,7 @@ TEST(Endpoint, WithoutAPeerItHasTheTupleOfItsSocket) {
   EXPECT_EQ(to_string(tuple_of(listener.tcp).local), "10.0.0.1:443");
 }
 
-// Whatever comes is read or refused; the sanitizers watch.
+// Any damaged image is read or refused; the sanitizers watch.
 TEST(Endpoint, DamageIsReadOrRefusedCleanly) {
   const Secret good = packed(example());
   const auto try_it = [](const Secret& bytes) {
