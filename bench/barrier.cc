@@ -1,4 +1,5 @@
-// How long a barrier takes (steer/barrier.cc) while packets are handled: a thread sends itself datagrams. Prints {"barrier_p50_us": N}.
+// Measures how long a barrier takes (steer/rcu_barrier.cc) while packets are processed: a
+// thread sends datagrams to itself. Prints {"barrier_p50_us": N}.
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -37,7 +38,7 @@ int main() {
   std::vector<double> times;
   for (int i = 0; i < kBarriers; ++i) {
     std::this_thread::sleep_for(
-        std::chrono::microseconds(500));  // the daemon, too, comes from elsewhere
+        std::chrono::microseconds(500));  // the daemon, too, does other work before
     times.push_back(time_of([] { must(steer::barrier().has_value(), "barrier"); }));
   }
   std::puts(nlohmann::json{{"barrier_p50_us", median(times)}}.dump().c_str());

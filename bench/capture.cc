@@ -1,7 +1,8 @@
-// What it takes to get a connection out of its socket and into another one, by the size of its receive queue: freeze, capture, restore, thaw. As the
-// daemons do it, the application's settings are read before, and the kill in between is behind the point of no return: neither delays the peer. The
-// settings are counted by themselves, the kill is not.
-// Prints one JSON object.
+// Measures how long it takes to move a connection from one socket to another, by the size
+// of its receive queue: freeze, capture, restore, thaw. As in the daemons, the
+// application's settings are read before the freeze, and the old socket is destroyed
+// after the point of no return: neither delays the peer. The settings are measured
+// separately, the destruction is not measured. Prints one JSON object.
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
@@ -20,13 +21,14 @@ using namespace sockmi::bench;
 namespace {
 
 constexpr int kMoves = 400, kBuffer = 8 << 20;
-constexpr tcp::Marks kNoMarks{1, 1};  // no rule knows them
+constexpr tcp::Marks kNoMarks{1, 1};  // no rule uses them
 
 struct Pair {
   unique_fd ours, theirs;
 };
 
-// Over loopback; with room for any queue, but as if nobody had asked for it.
+// Connects over loopback, with room for any queue, but as if no application had set a
+// buffer size.
 Pair connection() {
   unique_fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
       theirs(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));

@@ -1,9 +1,11 @@
-// Many plain TCP connections that are moved at once: who holds them, who takes them, and who is at their other ends. Each says "ready" when all
-// are there; the holder then waits for a line on stdin, exports them, and says how many seconds that took.
+// Many plain TCP connections that move together: the program that holds them, the one
+// that takes them, and the one at their other ends. Each prints "ready" when all
+// connections are there. The holder then waits for a line on stdin, exports them, and
+// prints how many seconds that took.
 //
-//   bench_drain hold ADDRESS PORT COUNT TO-ADDRESS      listens; exports to that host
-//   bench_drain take COUNT                              imports
-//   bench_drain connect ADDRESS PORT COUNT              connects, and waits until it is ended
+//     bench_drain hold ADDRESS PORT COUNT TO-ADDRESS      listens; exports to that host
+//     bench_drain take COUNT                              imports
+//     bench_drain connect ADDRESS PORT COUNT              connects, until it is ended
 #include <poll.h>
 #include <sys/resource.h>
 #include <unistd.h>

@@ -1,7 +1,8 @@
-// The least that a move can take: what the kernel needs to give a socket's state out and to take it in again, and one and a half round trips.
+// The lower bound of a move: the time that the kernel needs to export a socket's state
+// and to import it again, and one and a half round trips.
 //
-//   bench_floor echo ADDRESS PORT              answers every byte, until it is ended
-//   bench_floor measure ADDRESS PORT           prints microseconds for each line it reads
+//     bench_floor echo ADDRESS PORT         answers every byte, until it is ended
+//     bench_floor measure ADDRESS PORT      prints microseconds for each line that it reads
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -22,7 +23,7 @@ using namespace sockmi::bench;
 
 namespace {
 
-// Those of the daemon beside it, whose rules drop what a frozen socket sends.
+// The marks of the daemon on the same host, whose rules drop what a frozen socket sends.
 constexpr tcp::Marks kMarks{.freeze = kFreezeMark, .inject = kFreezeMark};
 
 int echo(const sockaddr* address, socklen_t size) {
@@ -48,7 +49,8 @@ void ping(int fd) {
   must(::write(fd, &byte, 1) == 1 && ::read(fd, &byte, 1) == 1, "echo");
 }
 
-// One move and one round trip for each line on stdin: as seldom, and so with caches as cold, as the moves that they are compared with.
+// One move and one round trip for each line on stdin: as rare as the moves that they are
+// compared with, and so with caches that are as cold.
 int measure(const sockaddr* address, socklen_t size) {
   unique_fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const int one = 1;

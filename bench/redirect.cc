@@ -1,11 +1,14 @@
-// A home's redirects by their number: the time to add 10,000; one connection's packets a second where there are 20,000 of them against where it is
-// the only one; and, since a busy home's are never in the processor's cache, the same for packets of all 20,000 in turn.
+// A home's redirects by their number. Measures the time to add 10,000; the packets per
+// second of one connection among 20,000 redirects against those of a connection whose
+// redirect is the only one; and, because the redirects of a busy home are never in the
+// processor's cache, the same for packets of all 20,000 connections in turn.
 //
-//   bench_redirect CLIENT HOME HOME IMPORTER       each NAMESPACE=ADDRESS, all on one segment, by "eth0"
+//     bench_redirect CLIENT HOME HOME IMPORTER
+//         each is NAMESPACE=ADDRESS, all on one link, on interface "eth0"
 //
-// Packets are put on the client's wire; that they have come to the importer is counted there. One processor carries each all the way, from this
-// program's call on.
-// Prints one JSON object.
+// Packets are put on the client's wire, and counted when they arrive at the importer. One
+// processor handles each of them all the way, starting with this program's call. Prints
+// one JSON object.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/if_packet.h>
@@ -80,7 +83,7 @@ struct Host {
   }
 };
 
-// A host's sockmid, as far as packets know it.
+// The part of a host's sockmid that concerns packets.
 class Daemon {
  public:
   explicit Daemon(const Host& host) : host_(host) {
@@ -129,7 +132,7 @@ struct Packet {
   tcphdr transport{};
 };
 
-// What a client says to one home.
+// Sends what a client sends to one home.
 class Talk {
  public:
   Talk(const Host& client, const Host& home, std::span<const FourTuple> tuples) {
@@ -143,11 +146,12 @@ class Talk {
            .sll_ifindex = interface,
            .sll_halen = ETH_ALEN};
     std::copy(link.begin(), link.end(), to_.sll_addr);
-    // As many packets, be they of many connections or of one: else these would stay in the processor's cache.
+    // The same number of packets for many connections and for one: otherwise those of one
+    // connection would stay in the processor's cache.
     for (unsigned i = 0; i < kMany; ++i)
       packets_.push_back(packet(tuples[i % tuples.size()]));
   }
-  // How many packets.
+  // Sends for that long. Returns the number of packets.
   std::uint64_t talk(Clock::duration time) {
     std::uint64_t sent = 0;
     for (const auto began = Clock::now(); Clock::now() - began < time;)
@@ -200,7 +204,8 @@ class Talk {
   std::size_t next_ = 0;
 };
 
-// Packets to one home against packets to the other, in slices that alternate. Whoever does not know his neighbour yet asks in the first ones.
+// Compares packets to one home with packets to the other, in alternating slices. Address
+// resolution takes place in the first ones.
 double packets_ratio(Talk& many, Talk& one, const Host& importer) {
   const auto rate = [&](Talk& talk) {
     const auto before = importer.packets_received();
@@ -221,7 +226,8 @@ double packets_ratio(Talk& many, Talk& one, const Host& importer) {
   return median(ratios);
 }
 
-// One home has one redirect and the other many, of which `talking` have packets. Then they change places: no two hosts are equally fast.
+// One home has one redirect and the other many, of which `talking` have packets. Then
+// they change roles, because no two hosts are equally fast.
 double redirects_ratio(unsigned talking, const Host& client,
                        const std::array<const Host*, 2>& homes,
                        const std::array<const Daemon*, 2>& daemons, const Host& importer) {

@@ -1,5 +1,6 @@
-// What many sessions cost: loads a second on two threads, memory that we add to each, and handshakes among very many live ones.
-// Prints one JSON object.
+// Measures what many sessions cost: loads per second on two threads, the memory that
+// sockmi adds to each, and handshakes while very many sessions are live. Prints one JSON
+// object.
 #include <sys/wait.h>
 
 #include <atomic>
@@ -27,7 +28,8 @@ void on_threads(Function&& function) {
     thread.join();
 }
 
-// The server's end of a new connection, idle; the client is gone without a word.
+// Returns the server's end of a new connection, idle. The client is freed without a
+// close_notify.
 SslPtr new_session(SSL_CTX* ctx) {
   SslPtr server(SSL_new(ctx)), client(SSL_new(ctx));
   BIO *one = nullptr, *other = nullptr;
@@ -76,7 +78,8 @@ double resident_bytes() {
   return resident * static_cast<double>(::sysconf(_SC_PAGESIZE));
 }
 
-// Of one session with all that it holds, in a process of its own: memory that was freed before is not mistaken for saved.
+// Measures one session with all that it holds, in a process of its own, so that memory
+// that was freed before is not counted as saved.
 double bytes_per_session(bool sockmi) {
   int result[2], wire[2];
   must(::pipe(result) == 0 && ::socketpair(AF_UNIX, SOCK_STREAM, 0, wire) == 0, "pipe");
@@ -109,7 +112,8 @@ double bytes_per_session(bool sockmi) {
   return each;
 }
 
-// Handshakes with the provider against handshakes without, in turns, while so many sessions live in the process.
+// Compares handshakes with the provider and without it, in turns, while that many
+// sessions live in the process.
 double handshake_ratio() {
   const CtxPtr with = make_context(TLS1_3_VERSION, kSuite, true),
                without = make_context(TLS1_3_VERSION, kSuite, false);

@@ -1,4 +1,4 @@
-// Times by the monotonic clock, and their quantiles.
+// Measures times by the monotonic clock, and computes their quantiles.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +28,7 @@ inline double median(std::vector<double> values) {
   return *middle;
 }
 
-// A figure of something that went wrong is worse than none.
+// A wrong figure is worse than none.
 inline void must(bool done, const char* what) {
   if (done) return;
   std::perror(what);

@@ -1,5 +1,5 @@
-// What TLS costs: taking an SSL's state out and putting it into another, and the throughput of records with the provider in the path.
-// Prints one JSON object.
+// Measures what TLS costs: saving an SSL's state and loading it into another SSL, and the
+// throughput of records with the provider in the path. Prints one JSON object.
 #include <cstring>
 
 #include <nlohmann/json.hpp>
@@ -45,7 +45,7 @@ Costs image_costs(int version, const char* suite) {
   return {median(saves), median(loads), bytes};
 }
 
-// Runs of both kinds alternate, so that noise of the machine meets both.
+// Runs of both kinds alternate, so that noise of the machine affects both.
 double throughput_ratio(const char* suite, std::size_t size) {
   Connection with(TLS1_3_VERSION, suite, true), without(TLS1_3_VERSION, suite, false);
   std::vector<double> ratios;

@@ -1,4 +1,5 @@
-// A TLS connection whose both ends live in this thread, so that a figure is of OpenSSL's and our work alone.
+// A TLS connection whose two ends are in one thread, so that a figure measures the work
+// of OpenSSL and sockmi only.
 #pragma once
 
 #include <sys/socket.h>
@@ -59,7 +60,7 @@ inline CtxPtr make_context(int version, const char* suite, bool sockmi) {
   return ctx;
 }
 
-// A connection over a socketpair whose both ends go through sockmi, or neither.
+// A connection over a socketpair. Either both ends use sockmi, or neither.
 class Connection {
  public:
   Connection(int version, const char* suite, bool sockmi)
@@ -98,7 +99,7 @@ class Connection {
   }
   SSL* server() const { return server_.get(); }
 
-  // The server's end is `next` from now on, and works.
+  // Replaces the server's end by `next`, and checks that it works.
   void replace_server(SslPtr next) {
     server_ = std::move(next);
     set_fd(server_.get(), fds_[0]);
@@ -106,7 +107,7 @@ class Connection {
     exchange(client_.get(), server_.get(), 1000);
   }
 
-  // Bytes a microsecond from server to client, in records of `size` bytes.
+  // Returns bytes per microsecond from server to client, in records of `size` bytes.
   double throughput(std::size_t size, Clock::duration slice) {
     const auto began = Clock::now();
     std::size_t bytes = 0;

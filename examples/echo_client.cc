@@ -1,4 +1,5 @@
-// The tutorial's client: sends a numbered line every so often and prints what comes back. It knows nothing of sockmi.
+// The tutorial's client: sends a numbered line at an interval and prints the replies. It
+// does not use sockmi.
 //
 //     echo_client ADDRESS:PORT [MILLISECONDS [COUNT]]
 #include <arpa/inet.h>

@@ -1,5 +1,6 @@
-// The tutorial's server: echoes lines, each with this server's name before it. Its connections move whenever the operator says
-// `sockmictl export --service echo`, and it takes those that other hosts send.
+// The tutorial's server: echoes lines, each with this server's name before it. Its
+// connections move when the operator runs `sockmictl export --service echo`, and it
+// imports those that other hosts send.
 //
 //     echo_server NAME [ADDRESS:PORT]     without an address it only imports
 #include <arpa/inet.h>
@@ -53,7 +54,7 @@ static void export_all(const sockmi_event& event) {
       close(polled[i].fd);
       polled.erase(polled.begin() + static_cast<long>(i));
       ++exported;
-    } else {  // it goes on here
+    } else {  // it continues here
       std::printf("not exported: %s\n", sockmi_last_error());
       ++failed;
       ++i;
@@ -90,7 +91,7 @@ int main(int argc, char** argv) {
       while ((got = sockmi_event_next(events, &event)) == 1)
         event.type == SOCKMI_EVENT_IMPORT ? import_all() : export_all(event);
       if (got < 0) break;  // the daemon is gone
-      continue;            // what was polled has changed
+      continue;            // the array that was polled has changed
     }
     if (polled[1].revents) polled.push_back({accept(polled[1].fd, nullptr, nullptr), POLLIN, 0});
     for (size_t i = 2; i < polled.size();) {

@@ -1,8 +1,11 @@
 // fetch: an HTTPS client whose download can move to another host while the server stays.
 //
-//     fetch --connect ADDRESS:PORT --path /file     downloads, prints "sha256 HEX BYTES"; prints "exported" if its end was moved away
-//     fetch --import                                takes such a download over and finishes it
-#define OPENSSL_SUPPRESS_DEPRECATED  // SHA256_CTX is plain memory and can travel, see httpsd/connection.cc
+//     fetch --connect ADDRESS:PORT --path /file
+//         downloads; prints "sha256 HEX BYTES", or "exported" if its end has moved
+//     fetch --import
+//         imports such a download and finishes it
+// SHA256_CTX is plain memory and can move, see httpsd/connection.cc.
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -22,7 +25,7 @@
 
 namespace {
 
-struct Progress {  // travels as the payload; both ends are the same build
+struct Progress {  // moves as the payload; both ends are of the same build
   std::uint64_t length = 0, received = 0;
   bool in_body = false;
   SHA256_CTX digest;
@@ -42,7 +45,7 @@ int complain(const char* what, const char* why) {
   return 1;
 }
 
-// False: the head is no use.
+// Returns false if the head cannot be used.
 bool take(Fetch& f, const char* bytes, std::size_t size) {
   Progress& s = f.state;
   if (s.in_body) {
@@ -62,7 +65,8 @@ bool take(Fetch& f, const char* bytes, std::size_t size) {
   return take(f, s.head + end + 4, s.head_size - end - 4);
 }
 
-// 1: the download is done or broken; 0: moved away; -1: goes on.
+// Returns 1 if the download is done or broken, 0 if it has moved away, -1 if it
+// continues.
 int handle_events(Fetch& f) {
   sockmi_event event;
   while (sockmi_event_next(f.events, &event) == 1) {

@@ -1,5 +1,6 @@
-// The low-level SHA-256 functions are deprecated in OpenSSL 3, and used here for a reason: their context is a plain structure, so the running
-// hash of half an upload can travel. An EVP_MD_CTX can't be written down.
+// The low-level SHA-256 functions are deprecated in OpenSSL 3. This file uses them
+// because their context is a plain structure, so that the running hash of half an upload
+// can move. An EVP_MD_CTX cannot be serialized.
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "connection.h"
 
@@ -38,9 +39,10 @@ struct Range {
   std::uint64_t first, end;
 };
 
-// RFC 9110, 14.1.2; only the first range of "bytes=". False: it can't be satisfied.
+// RFC 9110, 14.1.2; only the first range of "bytes=". Returns false if it cannot be
+// satisfied.
 bool parse_range(std::string_view text, std::uint64_t size, Range& out) {
-  if (!text.starts_with("bytes=")) return true;  // a unit that is not ours is ignored
+  if (!text.starts_with("bytes=")) return true;  // a range in another unit is ignored
   text.remove_prefix(6);
   text = text.substr(0, text.find(','));
   const auto dash = text.find('-');
@@ -153,7 +155,7 @@ bool Connection::process_input() {
     keep_alive_ = false;
     answer(405, "GET, HEAD or POST\n", "Allow: GET, HEAD, POST\r\n");
   } else if (!parser.content_length()) {
-    // Where a chunk ends is inside the parser, and could not travel.
+    // The end of a chunk is known only inside the parser, and could not move.
     keep_alive_ = false;
     answer(411, "Content-Length is required\n");
   } else {
@@ -173,7 +175,8 @@ void Connection::consume_output(std::size_t bytes) {
   offset_ += bytes - head;
 }
 
-// What one SSL_write is given depends on output_, offset_ and end_ alone, so that it is the same again after an import.
+// The arguments of an SSL_write depend on output_, offset_ and end_ alone, so that they
+// are the same again after an import.
 Connection::Wants Connection::write_some() {
   char piece[kPiece];
   const char* data = output_.data();
@@ -181,7 +184,7 @@ Connection::Wants Connection::write_some() {
   if (size == 0) {
     const ssize_t got = ::pread(file_, piece, std::min<std::uint64_t>(kPiece, end_ - offset_),
                                 static_cast<off_t>(offset_));
-    if (got <= 0) return Wants::close;  // the file shrank: the length we promised can't be kept
+    if (got <= 0) return Wants::close;  // the file shrank: the promised length cannot be kept
     data = piece;
     size = static_cast<std::size_t>(got);
   }
@@ -208,7 +211,8 @@ Connection::Wants Connection::wants_after(int failed) {
 
 Connection::Wants Connection::progress() {
   ERR_clear_error();
-  // A turn of the loop for others after this much, so that one fast client does not starve them.
+  // Returns to the event loop after this much, so that one fast client does not starve
+  // the others.
   for (int turn = 0; turn < 64; ++turn) {
     while (!output_.empty() || offset_ < end_) {
       const auto before = std::pair(output_.size(), offset_);
@@ -219,7 +223,7 @@ Connection::Wants Connection::progress() {
     if (receiving_ && process_input()) continue;
     if (!receiving_ && !keep_alive_) {
       const int closed = SSL_shutdown(ssl_.get());
-      // What another host's SSL had left to be sent goes before it.
+      // What the other host's SSL had left unsent is sent before it.
       return closed < 0 && wants_after(closed) == Wants::write ? Wants::write : Wants::close;
     }
     if (!receiving_ && process_input()) continue;
@@ -231,7 +235,7 @@ Connection::Wants Connection::progress() {
     }
     return wants_after(got);
   }
-  return Wants::write;  // come back at once
+  return Wants::write;  // continues in the next turn of the event loop
 }
 
 std::vector<std::uint8_t> Connection::payload() const {

@@ -1,4 +1,5 @@
-// One client: what it asked, how far the answer is. All of it can be written down at any moment, and taken up elsewhere.
+// One client: its request, and the progress of the answer. All of it can be serialized at
+// any moment, and continued on another host.
 #pragma once
 
 #include <cstdint>
@@ -27,10 +28,11 @@ class Connection {
   ~Connection();
 
   enum class Wants { read, write, close };
-  Wants progress();  // does what can be done without waiting
+  Wants progress();  // does what is possible without waiting
 
   std::vector<std::uint8_t> payload() const;
-  // False: not a payload of ours. `taken`: see sockmi_write_taken(3).
+  // Returns false if the payload is not one of httpsd. `taken`: see
+  // sockmi_write_taken(3).
   bool resume(const void* payload, std::size_t size, std::size_t taken);
 
   SSL* ssl() const { return ssl_.get(); }
@@ -40,7 +42,7 @@ class Connection {
  private:
   Wants write_some();
   Wants wants_after(int failed);  // `failed`: what SSL_read or SSL_write returned
-  bool process_input();           // false: more input is wanted
+  bool process_input();           // false: it needs more input
   void answer(int status, const std::string& text, const std::string& headers = "");
   void begin_response(const std::string& method, const std::string& target,
                       const std::string& range);

@@ -1,4 +1,5 @@
-// httpsd: an HTTPS file server whose every live connection can move to another instance of it, at any moment.
+// httpsd: an HTTPS file server whose live connections can all move to another instance of
+// it, at any moment.
 #include <CLI/CLI.hpp>
 
 #include "server.h"

@@ -133,7 +133,7 @@ void Server::add(std::unique_ptr<Connection> connection) {
   const int fd = connection->fd();
   clients_[fd] = {std::move(connection), nullptr};
   watch(fd, EPOLLIN, true);
-  // Data may be waiting inside the SSL already, of which epoll knows nothing.
+  // The SSL may already hold data, which epoll does not report.
   progress(fd);
 }
 
@@ -201,7 +201,8 @@ void Server::import_all() {
   }
 }
 
-// export_ssl() blocks for the few milliseconds of a migration; a server that can't afford that calls it from a thread of its own.
+// export_ssl() blocks for the few milliseconds of a migration. A server that cannot
+// afford that calls it in a thread of its own.
 bool Server::export_one(Client& client) {
   Connection& connection = *client.connection;
   const std::shared_ptr<Wish> wish = client.wish;
@@ -220,7 +221,7 @@ bool Server::export_one(Client& client) {
   }
   const int error = errno;
   fmt::print(stderr, "event=export_failed peer={} error=\"{}\"\n", peer, sockmi_last_error());
-  if (error == EAGAIN) return false;  // again after its next bytes
+  if (error == EAGAIN) return false;  // tried again after its next bytes
   ++wish->failed;
   client.wish.reset();
   return false;

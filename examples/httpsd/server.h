@@ -19,13 +19,14 @@ struct Options {
 class Server {
  public:
   explicit Server(Options options) : options_(std::move(options)) {}
-  bool start();  // false: it has said why on stderr
+  bool start();  // false: the reason was printed on stderr
   int run();     // until SIGTERM or SIGINT
 
  private:
-  // A wish to export, from a signal or the operator; answered when all connections it is for have gone, or could not.
+  // A request to export, from a signal or the operator. It is answered when all its
+  // connections have moved, or could not.
   struct Wish {
-    std::uint64_t request = 0;  // 0: a signal's, nobody waits
+    std::uint64_t request = 0;  // 0: of a signal, so there is no answer
     int af = AF_UNSPEC;
     unsigned char to[16] = {};
     unsigned exported = 0, failed = 0;
@@ -46,7 +47,7 @@ class Server {
   void read_events();
   void import_all();
   void export_matching(const sockmi_event& event);
-  bool export_one(Client& client);  // true: it is gone
+  bool export_one(Client& client);  // true: it has moved away
 
   Options options_;
   SSL_CTX* ctx_ = nullptr;

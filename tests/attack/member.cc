@@ -1,6 +1,9 @@
-// A host with a valid certificate that says what it should not:
-//   member IDENTITY ADDRESS HOST LINE COMMAND ARGUMENT...
-// speaks as IDENTITY from ADDRESS to the daemon HOST at LINE, and prints "answer CODE DECIDED REASON" for each message, or "lost REASON".
+// A host with a valid certificate that sends what it should not send:
+//
+//     member IDENTITY ADDRESS HOST LINE COMMAND ARGUMENT...
+//
+// Acts as IDENTITY from ADDRESS towards the daemon HOST, whose control channel is at
+// LINE. Prints "answer CODE DECIDED REASON" for each message, or "lost REASON".
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -54,7 +57,7 @@ Secret expect(const Words&) {
   return wire::pack_standby();
 }
 
-// ID [LOCAL REMOTE HOME]
+// Arguments: ID [LOCAL REMOTE HOME]
 Secret prepare(const Words& words) {
   wire::Endpoint endpoint{.service = "web",
                           .owner = {0, "root"},
@@ -204,7 +207,7 @@ class Member {
     return *cluster::Discovery::open(io_, identity_, config, nobody);
   }
 
-  // Says for so long who it is, as a daemon does that begins.
+  // Announces itself for that long, as a starting daemon does.
   asio::awaitable<void> send_hello(std::chrono::milliseconds time) {
     Nobody nobody;
     const auto negotiation = negotiate(nobody);
@@ -212,7 +215,8 @@ class Member {
     co_await timer.async_wait(asio::use_awaitable);
   }
 
-  // FIRST-ID COUNT TIMES: so many batches, each of so many places. Prints what came of each.
+  // Arguments: FIRST-ID COUNT TIMES. Reserves slots for TIMES batches of COUNT endpoints
+  // each, and prints the result of each.
   asio::awaitable<void> reserve(const Words& words) {
     Nobody nobody;
     const auto negotiation = negotiate(nobody);

@@ -1,4 +1,4 @@
-// LD_PRELOAD: the wall clock is $SKEW seconds ahead; monotonic clocks are right.
+// LD_PRELOAD: sets the wall clock $SKEW seconds ahead; monotonic clocks are right.
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/syscall.h>

@@ -1,11 +1,17 @@
-/* A connection that several use at once: threads and children of the process that exports it. Streams are numbers of four bytes, so each byte tells its
- * place.
+/* A connection with several users: threads and children of the process that exports it.
+ * Streams are numbers of four bytes, so each byte encodes its position.
  *
- * usage: sharing serve ADDRESS PORT TARGET SERVICE EXPORTS USER…   accepts one connection and exports it until that goes, at most EXPORTS times;
- *                                       users are "tiny" (writes 4 bytes at a time, without a pause), "steady" (256 bytes, and soon the next),
- *                                       "sleeper" (sleeps in send(2) with 1 MB), "reader", "child",
- *                                       "waker" (wakes a sleeper by a larger send buffer when the socket has been in repair mode for a while)
- *        sharing peer ADDRESS PORT      connects, writes and reads until the end comes
+ * usage: sharing serve ADDRESS PORT TARGET SERVICE EXPORTS USER…
+ *            accepts one connection and exports it until it has moved, at most EXPORTS
+ *            times. Users:
+ *            "tiny"     writes 4 bytes at a time, without a pause
+ *            "steady"   writes 256 bytes, and soon the next
+ *            "sleeper"  sleeps in send(2) with 1 MB
+ *            "reader", "child"
+ *            "waker"    wakes a sleeper by a larger send buffer when the socket has been
+ *                       in repair mode for a while
+ *        sharing peer ADDRESS PORT
+ *            connects, writes and reads until the end of the stream
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -28,7 +34,7 @@
 
 enum { kMost = 1 << 20 };
 
-/* In memory that a child shares. */
+/* In memory that is shared with a child. */
 static struct {
   atomic_int stop;
   atomic_long written, read, wrong, write_errors[134], read_errors[134];
@@ -43,7 +49,7 @@ static void count(atomic_long* errors) {
   ++errors[errno < 133 ? errno : 133];
 }
 
-/* Whether it can go on. */
+/* Returns whether the writer can continue. */
 static int put(size_t size, int flags) {
   static _Thread_local unsigned char bytes[kMost];
   for (size_t i = 0; i < size; ++i)
@@ -106,7 +112,8 @@ static void report(const char* what, atomic_long* errors) {
     if (errors[i]) printf("%s failed %ld times: errno %d %s\n", what, errors[i], i, strerror(i));
 }
 
-/* By what the export returned. If its outcome is not known yet, the descriptor tells later: it works again, or is dead. */
+/* Returns whether the connection has moved, by the result of the export. If the outcome
+ * is not known yet, the descriptor shows it later: it works again, or is dead. */
 static int has_gone(int result) {
   char byte;
   if (result == 0 || errno != EINPROGRESS) return result == 0;
@@ -117,7 +124,8 @@ static int has_gone(int result) {
   return 1;
 }
 
-/* Whether an export was in repair mode for longer than to learn the sequence numbers: that leaves no queue selected of which one could be asked. */
+/* Returns whether an export was in repair mode for longer than it takes to read the
+ * sequence numbers: that leaves no queue selected, so that TCP_QUEUE_SEQ fails. */
 static int was_repaired(void) {
   unsigned sequence;
   socklen_t length = sizeof sequence;
@@ -161,7 +169,7 @@ static int serve(struct sockaddr_in* address, char** words) {
   printf("%s after %d failures, %d in repair mode: %s\n", gone ? "gone" : "here", failed, repaired,
          gone ? "" : sockmi_last_error());
   if (!gone)
-    usleep(100000); /* so that what was written in the last freeze goes on without another call */
+    usleep(100000); /* so that what was written in the last freeze is sent without another call */
   seen->stop = 1;
   for (int i = 0; i < started; ++i)
     pthread_join(threads[i], NULL);

@@ -1,4 +1,5 @@
-/* To be preloaded: a name service that does not answer for user 65534, as an LDAP server that hangs, until somebody writes to the FIFO $NSS_GATE. */
+/* To be preloaded: a name service that does not answer for user 65534 (like an LDAP
+ * server that hangs) until a byte is written to the FIFO $NSS_GATE. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

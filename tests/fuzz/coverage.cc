@@ -1,9 +1,12 @@
-// Coverage of g++'s code for libFuzzer, whose own is clang's.
+// Feeds libFuzzer, whose own coverage is that of clang, with the coverage of code that
+// g++ compiles.
 //
-// The clang of Debian 12 can not compile this project (its std::expected needs a destructor that depends on a constraint: P0848, clang 16), and
-// what g++ makes is what ships. So g++ compiles, with -fsanitize-coverage=trace-pc, and only libFuzzer's runtime is clang's. That ignores
-// trace-pc; but it takes any counters in a section of this name. The linker's --wrap sends g++'s calls here. Comparisons (trace-cmp) go to
-// libFuzzer as they are.
+// The clang of Debian 12 cannot compile this project (std::expected needs a destructor
+// that depends on a constraint: P0848, clang 16), and the shipped programs are compiled
+// by g++. So g++ compiles, with -fsanitize-coverage=trace-pc, and only libFuzzer's
+// runtime comes from clang. The runtime ignores trace-pc, but it accepts any counters in
+// a section of this name. The linker's --wrap sends g++'s calls here. Comparisons
+// (trace-cmp) go to libFuzzer directly.
 #include <cstdint>
 
 namespace {
@@ -15,6 +18,6 @@ extern "C" void __wrap___sanitizer_cov_trace_pc() {
   ++counters[(at ^ at >> 16) % sizeof counters];
 }
 
-// g++ tells of comparisons of floating numbers too; libFuzzer does not ask for them.
+// g++ also reports comparisons of floating-point numbers, which libFuzzer does not use.
 extern "C" void __sanitizer_cov_trace_cmpf(float, float) {}
 extern "C" void __sanitizer_cov_trace_cmpd(double, double) {}

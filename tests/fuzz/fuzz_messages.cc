@@ -1,4 +1,5 @@
-// What daemons and the library say to each other: a byte that says which, then the message. What can be read can be written and read again.
+// Messages between daemons, and between library and daemon: a byte that selects the kind,
+// then the message. What can be read can be written and read again.
 #include <algorithm>
 #include <filesystem>
 
@@ -19,7 +20,7 @@ void need(bool good) {
   if (!good) std::abort();
 }
 
-// Hears what the daemon hears, and says it again.
+// Writes again each message that the daemon would receive.
 class Echo : public daemon::Requests {
  public:
   using AuthenticatedHost = daemon::AuthenticatedHost;
@@ -151,7 +152,8 @@ Bytes with_mac(ByteView bytes) {
   return out;
 }
 
-// As from a stranger; from whoever has the cluster's key; and as a member of the cluster would have sent it now.
+// Opens the datagram as one of an unauthenticated sender, of a sender with the cluster's
+// key, and as a member of the cluster would have sent it now.
 void read_datagram(ByteView bytes) {
   using namespace sockmi::cluster;
   Datagrams a(hosts().a, "10.0.0.1:7078"), b(hosts().b, "10.0.0.2:7078");
@@ -164,7 +166,7 @@ void read_datagram(ByteView bytes) {
   datagram.to_epoch = b.epoch();
   const Bytes sealed = a.seal(datagram);
   const auto opened = b.open(sealed);
-  if (!opened) return need(opened.error().code == EBADMSG);  // too long
+  if (!opened) return need(opened.error().code == EBADMSG);  // the datagram is too long
   need(opened->service == datagram.service && opened->sender == "hostA");
   need(b.open(sealed).error().code == EALREADY);
   for (const auto* address : {&opened->local, &opened->remote})
@@ -175,7 +177,8 @@ void read_datagram(ByteView bytes) {
       need(IpAddress::parse(to_string(*parsed)) == *parsed);
 }
 
-// A member's datagram that whoever has the cluster's key has changed at some places (2 bytes) to something else (1 byte): sizes, certificate, signature.
+// Opens a datagram of a member that a sender with the cluster's key has changed at some
+// places (2 bytes) to another value (1 byte): sizes, certificate, signature.
 void change_datagram(ByteView changes) {
   using namespace sockmi::cluster;
   Datagrams a(hosts().a, "10.0.0.1:7078"), b(hosts().b, "10.0.0.2:7078");
@@ -189,8 +192,8 @@ void change_datagram(ByteView changes) {
   const Bytes again = with_mac(changed);
   const auto opened = b.open(again);
   need(opened || again != sealed);
-  need(!opened || (opened->sender == "hostA" &&
-                   opened->service == "web"));  // the certificate may say the same in other bytes
+  // The certificate may encode the same in other bytes.
+  need(!opened || (opened->sender == "hostA" && opened->service == "web"));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// A RecordBuffer between a reader and writer that do as the input says, and a peer behind a small socket: records, cut anywhere, in and out, and
-// moves in between. Whatever happens, both streams arrive whole and in order.
+// A RecordBuffer between a reader and a writer that do what the input says, and a peer
+// behind a small socket: records, cut anywhere, in and out, with moves in between.
+// Whatever happens, both streams arrive completely and in order.
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -49,7 +50,7 @@ class World {
     return true;
   }
 
-  // As libssl: a record that was not taken is offered again until it is.
+  // Like libssl, offers a record that was not taken again until it is taken.
   void write(std::size_t size) {
     if (pending_.empty()) {
       for (std::size_t i = 0; i < size; ++i)
@@ -87,7 +88,7 @@ class World {
     while (read(1000) || peer_receives(10'000) || !buffer_->unsent().empty())
       if (!buffer_->unsent().empty()) (void)buffer_->flush();
     need(arrived_ == going_.size());
-    // What is left is a record that is not all here.
+    // What is left is an incomplete record.
     const ByteView left = ByteView(coming_).subspan(read_);
     need(buffer_->waiting().size() == left.size() && !(buffer_->passes_through() && !left.empty()));
     need(left.size() < 5 || left.size() < 5 + (std::size_t(left[3]) << 8 | left[4]));
@@ -116,7 +117,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         rest = rest.subspan(bytes.size());
         break;
       }
-      case 1: {  // a record: its head is right, what is in it does not matter
+      case 1: {  // a record: its head is right, its content does not matter
         Bytes record(5 + amount * 64, 0x17);
         record[1] = record[2] = 3;
         record[3] = static_cast<std::uint8_t>((record.size() - 5) >> 8);

@@ -1,5 +1,6 @@
-// The body of a TLS image, any bytes, under a seal that fits: it is loaded or refused. A refused one leaves the SSL before its handshake; a
-// loaded one makes an SSL that can be read, written, saved and freed; neither leaves a key behind.
+// The body of a TLS image, any bytes, in an envelope with a correct digest: it is loaded
+// or refused. A refused image leaves the SSL before its handshake; a loaded one makes an
+// SSL that can be read, written, saved and freed. Neither leaves a key behind.
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -55,7 +56,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t most);
 
-// Blind changes seldom leave a table that can be read. Half of the time, one field gets a new value and the table is written anew.
+// Blind changes seldom leave a table that can be read. So half of the time one field gets
+// a new value, and the table is written again.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t most, unsigned seed) {
   const Secret body(data, data + size);

@@ -1,4 +1,4 @@
-// One message of each kind, for fuzz_messages to begin with: make_seeds FOLDER.
+// Writes one message of each kind, as seeds for fuzz_messages: make_seeds FOLDER.
 #include <filesystem>
 #include <fstream>
 
@@ -59,7 +59,7 @@ int main(int argc, char** argv) {
   straggler.late = std::make_unique<FreezeDeltaT>(late);
   write("straggler", 'm', pack_straggler(straggler));
   for (const auto type :
-       EnumValuesRequest()) {  // a union that has a type and no value is well-formed to FlatBuffers
+       EnumValuesRequest()) {  // FlatBuffers accepts a union that has a type and no value
     WipingBuilder b;
     b.Finish(CreateMessage(b, type));
     write(("null_" + std::to_string(static_cast<int>(type))).c_str(), 'm', b.take());

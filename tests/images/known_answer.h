@@ -1,4 +1,5 @@
-// A TLS image in a file, and what an SSL that was loaded from it must do: tests/data/images, made by make_images.
+// A TLS image in a file, and what an SSL that is loaded from it must do:
+// tests/data/images, made by make_images.
 #pragma once
 
 #include <algorithm>
@@ -20,25 +21,27 @@
 namespace sockmi::tls::test {
 
 inline constexpr std::string_view kExporterLabel = "EXPORTER-known-answer";
-inline constexpr long kSessionTime = 1'000'000'000;  // 2001: no session is too old to go on
+inline constexpr long kSessionTime = 1'000'000'000;  // 2001: every session counts as new enough
 
 struct KnownAnswer {
-  std::string name;  // of the files, without their endings
-  Bytes image;       // NAME.image; the rest is NAME.json
+  std::string name;  // of the files, without their extensions
+  Bytes image;       // NAME.image; everything else is in NAME.json
   bool server = false, established = false;
-  std::string version, suite;  // as SSL_get_version(3) and SSL_CIPHER_get_name(3) tell them
+  std::string version, suite;  // as SSL_get_version(3) and SSL_CIPHER_get_name(3) return them
   std::string alpn, server_name;
   bool extended_master = false;  // TLS 1.2
   Bytes exporter;                // of kExporterLabel, no context
   Bytes arrives;                 // what the peer sends next
-  std::string reads;             // what the application reads of it, behind what the image has
+  std::string reads;             // what the application reads of it, after what the image has
   unsigned pending = 0;          // SSL_pending(3) after the load
   std::string writes;            // what the application writes first
-  Bytes
-      leaves;  // what then goes to the peer, unsent bytes of the image first; empty: it has a random part
+  // What is then sent to the peer, unsent bytes of the image first; empty if it has a
+  // random part.
+  Bytes leaves;
   unsigned write_taken = 0;
-  std::string
-      other_end;  // the image of the same connection's other end, taken at the same moment; empty: none
+  // The image of the same connection's other end, made at the same moment; empty if there
+  // is none.
+  std::string other_end;
 };
 
 inline std::string to_hex(ByteView bytes) {
@@ -104,7 +107,7 @@ inline KnownAnswer read_files(const std::filesystem::path& image) {
   return a;
 }
 
-// The image files of all generations.
+// Returns the image files of all generations.
 inline std::vector<std::filesystem::path> image_files(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> out;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
@@ -122,7 +125,7 @@ inline OSSL_LIB_CTX* provided() {
   return libctx;
 }
 
-// A context that an image of any kind may be loaded into.
+// Returns a context into which an image of any kind may be loaded.
 inline SSL_CTX* any_context() {
   static SSL_CTX* const ctx = [] {
     SSL_CTX* made = SSL_CTX_new_ex(provided(), nullptr, TLS_method());

@@ -1,5 +1,6 @@
-// Makes known-answer images in a new folder: handshakes in memory, images of their ends, and what these ends did next. Never into a folder
-// that is there: images of a version must load for ever, so old ones are kept and new ones stand beside them.
+// Makes known-answer images in a new folder: handshakes in memory, images of their ends,
+// and what these ends did next. It never writes into an existing folder: every image of a
+// version must load in all later builds, so old images are kept and new ones are added.
 #include <sys/socket.h>
 
 #include <iostream>
@@ -73,7 +74,8 @@ struct Ends {
          "set_fd");
   }
 
-  // Records have gone both ways afterwards, and in TLS 1.3 each side's keys are of another generation.
+  // Afterwards records have been sent in both directions, and in TLS 1.3 each side's keys
+  // are of another generation.
   void establish() {
     for (int i = 0; i < 10; ++i)
       SSL_do_handshake(client.get()), SSL_do_handshake(server.get());
@@ -123,7 +125,7 @@ void append(Bytes& to, const Bytes& more) {
   to.insert(to.end(), more.begin(), more.end());
 }
 
-// What `from` sends next: a record, in TLS 1.3 a KeyUpdate, and one more.
+// Records what `from` sends next: a record, in TLS 1.3 a KeyUpdate, and one more record.
 void speak(SSL* from, KnownAnswer& speaker, KnownAnswer& hearer, int hearer_fd) {
   speaker.writes =
       fmt::format("the {}'s first record behind its image", speaker.server ? "server" : "client");
@@ -153,7 +155,8 @@ void make_quiet(const Case& c, const std::filesystem::path& folder) {
   write_files(client, folder);
 }
 
-// Plaintext that was read in part, a record that waits, half a record, and one that the socket took in part.
+// Plaintext that was read in part, a record that waits, half a record, and one that the
+// socket accepted in part.
 void make_busy(const Case& c, const std::filesystem::path& folder) {
   Ends ends(c);
   ends.establish();
@@ -173,7 +176,7 @@ void make_busy(const Case& c, const std::filesystem::path& folder) {
   const int smallest = 1;
   need(::setsockopt(ends.wire.server.get(), SOL_SOCKET, SO_SNDBUF, &smallest, sizeof smallest) == 0,
        "SO_SNDBUF");
-  say(server, "x");  // so that there is room for a part of the next one
+  say(server, "x");  // so that there is room for a part of the next record
   const std::string much = pattern(3000);
   while (SSL_write(server, much.data(), 3000) > 0) {
   }

@@ -1,12 +1,16 @@
 // delay_box PORT_A PORT_B --delay-ms 20 [--rate-mbit N [--queue-ms N]]
 //
-// A wire of some length between two Ethernet interfaces of this network namespace: what comes in by one leaves by the other so many
-// milliseconds later, in order (so a round trip takes twice that); with a rate, no faster than that, after a queue as long as --queue-ms
-// (default 50) whose overflow is dropped. Prints "ready"; SIGTERM ends it with a line of what passed and what was dropped.
+// A long wire between two Ethernet interfaces of this network namespace. What arrives at
+// one interface leaves by the other that many milliseconds later, in order (so a round
+// trip takes twice that). With a rate, it leaves no faster than that, after a queue of
+// --queue-ms (default 50) whose overflow is dropped. Prints "ready". On SIGTERM it ends
+// and prints what passed and what was dropped.
 //
-// It stands in for netem, which not every kernel has, and needs no privilege beyond CAP_NET_RAW in its namespace. Frames come by a mapped ring,
-// whose size no sysctl bounds, and carry a virtio header: the giant segments of a sender with segmentation offload pass whole, with their
-// checksums still to be made, as they would pass a bridge. That is what makes some hundred Mbit/s cheap enough for a fraction of one core.
+// It replaces netem, which not every kernel has, and needs no privilege beyond
+// CAP_NET_RAW in its namespace. Frames arrive in a mapped ring, whose size no sysctl
+// limits, and carry a virtio header. So the large segments of a sender with segmentation
+// offload pass whole, with their checksums still to be computed, as they would pass a
+// bridge. This makes some hundred Mbit/s possible for a fraction of one core.
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
@@ -38,9 +42,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::nanoseconds;
 
-constexpr std::size_t kVirtioHeader = 10;  // struct virtio_net_hdr; its header file is no C++
+constexpr std::size_t kVirtioHeader = 10;  // struct virtio_net_hdr; its header file is not C++
 constexpr unsigned kFrame = 68 << 10, kFrames = 512;  // a frame holds the largest segment there is
-constexpr unsigned kBlock = kFrame;                   // one frame each: large blocks may not be had
+constexpr unsigned kBlock = kFrame;  // one frame each: large blocks may not be available
 constexpr std::size_t kHeld = 256 << 20,
                       kBatch = 64;  // bytes on the wire, one way; frames sent by one call
 volatile sig_atomic_t ended = 0;
@@ -55,7 +59,7 @@ class Port {
     if (fd_ < 0) fail_errno("packet socket");
     set(PACKET_VERSION, int(TPACKET_V2));
     set(PACKET_VNET_HDR, 1);
-    set(PACKET_IGNORE_OUTGOING, 1);  // our own frames are nothing new
+    set(PACKET_IGNORE_OUTGOING, 1);  // the program's own frames are ignored
     set(PACKET_QDISC_BYPASS, 1);
     set(PACKET_RX_RING, tpacket_req{.tp_block_size = kBlock,
                                     .tp_block_nr = kFrames,
@@ -74,7 +78,7 @@ class Port {
 
   int fd() const { return fd_; }
 
-  // Frames for which the ring had no room: this program was too slow.
+  // Returns the frames for which the ring had no room: this program was too slow.
   unsigned missed() const {
     tpacket_stats statistics{};
     socklen_t size = sizeof statistics;
@@ -83,7 +87,8 @@ class Port {
                : 0;
   }
 
-  // Calls `each` with a virtio header and its frame, once for each frame that is there.
+  // Calls `each` with a virtio header and its frame, once for each frame that has
+  // arrived.
   template <class Each>
   void receive(Each&& each) {
     for (unsigned i = 0; i < kFrames; ++i) {
@@ -107,21 +112,22 @@ class Port {
       fail_errno("packet socket option " + std::to_string(name));
   }
 
-  int fd_;  // its end is that of the program
+  int fd_;  // closed with the program
   std::uint8_t* ring_;
   unsigned at_ = 0;
 };
 
 struct Link {
   nanoseconds delay, queue;
-  double bits_per_ns;  // 0: any number
+  double bits_per_ns;  // 0: unlimited
 
   nanoseconds duration(std::size_t bytes) const {
     return nanoseconds(bits_per_ns > 0 ? std::int64_t(8.0 * double(bytes) / bits_per_ns) : 0);
   }
 };
 
-// One direction. The queue before the slow part needs no storage of its own: how long a frame waits there is known when it comes.
+// One direction. The queue before the slow part needs no storage of its own, because the
+// waiting time of a frame is known when it arrives.
 class Wire {
  public:
   Wire(const Link& link, Port& in, Port& out) : link_(link), in_(in), out_(out) {}
@@ -150,7 +156,8 @@ class Wire {
         messages[count].msg_hdr.msg_iov = &parts[count];
         messages[count].msg_hdr.msg_iovlen = 1;
       }
-      // One frame may be refused (ENOBUFS where the other end is full, EMSGSIZE, ENETDOWN): that one is lost, as on any wire.
+      // The kernel may refuse one frame (ENOBUFS if the other end is full, EMSGSIZE,
+      // ENETDOWN). That frame is lost, as on any wire.
       const int sent = ::sendmmsg(out_.fd(), messages.data(), count, 0);
       if (sent < 0 && errno == EINTR) return;
       if (sent <= 0) ++dropped_;
@@ -186,7 +193,7 @@ void run(const Link& link, const std::string& a, const std::string& b) {
   Port left(a), right(b);
   Wire wires[] = {{link, left, right}, {link, right, left}};
   pollfd readable[] = {{left.fd(), POLLIN, 0}, {right.fd(), POLLIN, 0}};
-  ::prctl(PR_SET_TIMERSLACK, 1);  // nanosecond: else timers are 50 us late
+  ::prctl(PR_SET_TIMERSLACK, 1);  // nanosecond; otherwise timers are 50 us late
   const sched_param first{.sched_priority = 1};
   (void)::sched_setscheduler(
       0, SCHED_FIFO,

@@ -1,4 +1,4 @@
-// One relayed connection: everything that a mover gives to the next one.
+// One relayed connection: everything that a mover gives to the next mover.
 #pragma once
 
 #include <unistd.h>
@@ -14,7 +14,7 @@
 
 namespace mover {
 
-// What ends a mover with exit status 1.
+// An error that ends a mover with exit status 1.
 struct Failure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -46,7 +46,7 @@ struct Connection {
   Fd tls, plain;  // non-blocking
   SslPtr ssl;
   bool plain_ended = false;      // the plain end has sent its last byte
-  std::string to_tls, to_plain;  // read from one end, not yet taken by the other
+  std::string to_tls, to_plain;  // read from one end, not yet accepted by the other
   std::uint64_t hops = 0;
 };
 

@@ -46,7 +46,8 @@ Context::Context(const TlsOptions& options) : ctx_(nullptr), options_(options) {
   SSL_CTX_set_alpn_select_cb(ctx_, select_alpn, this);
 }
 
-// The first of the client's that is ours too. One who only takes connections takes them with any protocol.
+// Chooses the first of the client's protocols that is also ours. A mover that only takes
+// connections accepts any protocol.
 int Context::select_alpn(SSL*, const unsigned char** out, unsigned char* size,
                          const unsigned char* in, unsigned in_size, void* self) {
   const auto& options = static_cast<const Context*>(self)->options_;

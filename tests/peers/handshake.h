@@ -1,4 +1,4 @@
-// The TLS end before it first moves: contexts, and the one real handshake.
+// The TLS end before it first moves: contexts, and the one handshake with the peer.
 #pragma once
 
 #include <string>
@@ -9,19 +9,20 @@
 namespace mover {
 
 struct TlsOptions {
-  std::string version, ciphers, certificate, key, ca, name;  // empty: as it comes
+  std::string version, ciphers, certificate, key, ca, name;  // empty: the default
   std::vector<std::string> alpn;
 };
 
 class Context {
  public:
-  // Allows every version and suite that can move: a context must allow what is loaded into an SSL of it.
+  // Allows every version and suite that can move, because a context must allow what is
+  // loaded into an SSL of it.
   explicit Context(const TlsOptions& options);
   ~Context() { SSL_CTX_free(ctx_); }
   Context(const Context&) = delete;
 
-  SslPtr fresh() const;  // to be loaded
-  // Does the handshake, over a socket that blocks.
+  SslPtr fresh() const;  // to load an image into
+  // Does the handshake over a blocking socket.
   SslPtr accept(int fd) const { return shake_hands(fd, true); }
   SslPtr connect(int fd) const { return shake_hands(fd, false); }
 

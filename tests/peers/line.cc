@@ -12,7 +12,8 @@
 namespace mover {
 namespace {
 
-// Between movers of one machine, maybe of different builds: fixed sizes, the machine's byte order. Behind it: the image and the bytes.
+// Sent between movers of one machine, maybe of different builds: fixed sizes, the
+// machine's byte order. The image and the bytes follow it.
 struct Head {
   std::uint32_t magic = kMagic;
   std::uint8_t server = 0, plain_ended = 0, reserved[2] = {};
@@ -116,13 +117,14 @@ bool ControlConnection::give(Connection& c) {
   send_all(next_.get(), c.to_tls.data(), c.to_tls.size());
   send_all(next_.get(), c.to_plain.data(), c.to_plain.size());
   sockmi_image_free(image, static_cast<std::size_t>(size));
-  // Two writers under one key would break the cipher: this one ends without a word.
+  // Two writers under one key would break the cipher, so this SSL ends without a
+  // close_notify.
   SSL_set_quiet_shutdown(c.ssl.get(), 1);
   c = Connection();
   return true;
 }
 
-// False: the next mover has ended.
+// Returns false if the next mover has ended.
 bool ControlConnection::wait_for_one() {
   for (;;) {
     pollfd polled[] = {{previous_ ? previous_.get() : listener_.get(), POLLIN, 0},
@@ -131,7 +133,7 @@ bool ControlConnection::wait_for_one() {
       if (errno == EINTR) continue;
       fail_errno("poll");
     }
-    // What it gave back before it ended comes first.
+    // A connection that it gave back before it ended is taken first.
     if (polled[0].revents == 0) return false;
     if (!previous_) {
       previous_ = accept_one(listener_);
@@ -139,7 +141,7 @@ bool ControlConnection::wait_for_one() {
     }
     char byte;
     if (::recv(previous_.get(), &byte, 1, MSG_PEEK) > 0) return true;
-    previous_ = Fd();  // one who gives once, and ends
+    previous_ = Fd();  // this mover gave one connection and ended
   }
 }
 
@@ -152,7 +154,7 @@ Connection ControlConnection::receive(const Context& context) {
   c.plain_ended = head.plain_ended != 0;
   c.hops = head.hops + 1;
   c.ssl = context.fresh();
-  // The BIO may be there before the image or come after it: turn about.
+  // The BIO may be set before the image is loaded or after it; this alternates.
   const auto set_fd = [&] {
     if (sockmi_set_fd(c.ssl.get(), c.tls.get()) != 1)
       throw Failure(std::string("sockmi_set_fd: ") + sockmi_last_error());

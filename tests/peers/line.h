@@ -1,5 +1,5 @@
-// How a connection gets from one mover to the next: over a Unix socket that stays between the two for as long as both live, so that each sees
-// the other's end.
+// How a connection gets from one mover to the next: over a Unix socket that stays open
+// between the two for as long as both live, so that each sees the other's end.
 #pragma once
 
 #include <optional>
@@ -12,15 +12,17 @@ namespace mover {
 
 class ControlConnection {
  public:
-  // Empty paths: takes, or gives, nothing.
+  // An empty path: takes, or gives, nothing.
   ControlConnection(const std::string& at, const std::string& next);
 
   bool takes() const { return static_cast<bool>(listener_); }
   bool gives() const { return !next_path_.empty(); }
 
-  // False: it can not be saved just now. After true it lives elsewhere: `connection` is empty, and not a byte of its went out from here.
+  // Returns false if the connection cannot be saved now. After true it lives in the other
+  // mover: `connection` is empty, and no byte of it was sent from here.
   bool give(Connection& connection);
-  // Waits for a connection; none: the next mover, which had it last, has ended.
+  // Waits for a connection. Returns nothing if the next mover, which had it last, has
+  // ended.
   std::optional<Connection> take(const Context& context);
 
  private:

@@ -1,12 +1,18 @@
-// mover: a relay between TLS and plain TCP whose TLS end is handed from process to process by save_ssl() and load_ssl(), with no daemon. With
-// other people's programs at the far end it shows that a session which moved goes on.
+// mover: a relay between TLS and plain TCP whose TLS end moves from process to process by
+// save_ssl() and load_ssl(), without a daemon. With other people's programs at the far
+// end it shows that a moved session continues.
 //
-//     mover serve   --listen A:P --backend A:P --certificate FILE --key FILE    one TLS connection in, plain TCP out
-//     mover connect --listen A:P --backend A:P --ca FILE                        one plain connection in, TLS out
-//     mover take    --at PATH                                                   waits for a connection from another mover
+//     mover serve   --listen A:P --backend A:P --certificate FILE --key FILE
+//         one TLS connection in, plain TCP out
+//     mover connect --listen A:P --backend A:P --ca FILE
+//         one plain connection in, TLS out
+//     mover take    --at PATH
+//         waits for a connection from another mover
 //
-// With --hand-over PATH and --every BYTES each of them hands its connection on to the mover at PATH whenever so many bytes have passed, and
-// with --at it then waits for it to come back: two movers that name each other play ping-pong. Each says "hop N" when it has taken one.
+// With --hand-over PATH and --every BYTES each of them gives its connection to the mover
+// at PATH whenever that many bytes have passed. With --at it then waits for the
+// connection to come back: two movers that name each other pass it to and fro. A mover
+// prints "hop N" when it has taken a connection.
 #include <csignal>
 #include <cstdio>
 
@@ -46,7 +52,7 @@ Connection begin(const Options& options, const Context& context, bool server) {
   return c;
 }
 
-// True: it went to the next mover. False: it ended here.
+// Returns true if the connection went to the next mover, false if it ended here.
 bool relay(Connection& c, ControlConnection& line, std::uint64_t every) {
   Relay relay(c, line.gives() ? every : 0);
   while (relay.run() == Relay::Outcome::hop_due) {

@@ -1,5 +1,6 @@
-// Bytes are counted, and the hop comes due, where they are read: so at a hop there are usually bytes under way in the relay, a record that is
-// read in part, or an SSL_write that the socket has interrupted, and all of that has to arrive at the next mover.
+// Bytes are counted where they are read, and so a hop becomes due there. Usually there
+// are then bytes in the relay, a record that is read in part, or an SSL_write that the
+// socket has interrupted. All of that has to arrive at the next mover.
 #include "relay.h"
 
 #include <poll.h>
@@ -16,12 +17,12 @@
 namespace mover {
 namespace {
 
-constexpr std::size_t kRoom = 1 << 16;  // of each direction
+constexpr std::size_t kRoom = 1 << 16;  // for each direction
 constexpr std::size_t kPiece = 1 << 14;
 
 }  // namespace
 
-// After an SSL call that did not do all: false, having noted what it waits for.
+// Handles an SSL call that did not do all. Returns false, and records what it waits for.
 bool Relay::not_done(int result) {
   switch (SSL_get_error(c_.ssl.get(), result)) {
     case SSL_ERROR_WANT_READ: return false;
@@ -99,7 +100,8 @@ bool Relay::over() const {
 }
 
 void Relay::wait() const {
-  // The rest of a record that the last mover's socket had not taken is with the BIO, and no SSL call waits for it.
+  // The rest of a record that the last mover's socket had not accepted is in the BIO, and
+  // no SSL call waits for it.
   const bool unsent = BIO_wpending(SSL_get_wbio(c_.ssl.get())) > 0;
   const auto when = [](bool wanted, int event) {
     return static_cast<short>(wanted ? event : 0);
@@ -112,7 +114,7 @@ void Relay::wait() const {
                       static_cast<short>(when(!c_.plain_ended && c_.to_tls.size() < kRoom, POLLIN) |
                                          when(!c_.to_plain.empty(), POLLOUT)),
                       0}};
-  // A dead end says POLLHUP even when nothing is asked of it.
+  // A dead end reports POLLHUP even if no event is requested.
   for (pollfd& each : polled)
     if (each.events == 0) each.fd = -1;
   if (::poll(polled, 2, -1) < 0 && errno != EINTR) fail_errno("poll");
@@ -125,7 +127,7 @@ Relay::Outcome Relay::run() {
                emptied = write_plain();
     if (over()) return Outcome::ended;
     if (left_ == 0) {
-      // A connection that is being closed stays where it is.
+      // A connection that is being closed does not move.
       if (!tls_ended_ && SSL_get_shutdown(c_.ssl.get()) == 0) return Outcome::hop_due;
       left_ = UINT64_MAX;
     } else if (!(wrote || read || filled || emptied)) {

@@ -1,6 +1,8 @@
-/* wolfSSL as a peer: standard input goes out over TLS, what comes in goes to standard output, as with openssl s_client.
+/* wolfSSL as a peer: standard input is sent over TLS, and what arrives is written to
+ * standard output, as with openssl s_client.
  *
  * usage: wolfssl_relay ADDRESS PORT TLS CA      (TLS: 1.2 or 1.3)
+ *
  * At the end of its input it sends close_notify and ends. */
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
@@ -34,7 +36,8 @@ static int is_waiting(WOLFSSL* ssl, int result) {
   return error == WOLFSSL_ERROR_WANT_READ || error == WOLFSSL_ERROR_WANT_WRITE;
 }
 
-/* What came in goes to standard output. 0: the peer has sent its close_notify. */
+/* Writes what arrived to standard output. Returns 0 if the peer has sent its
+ * close_notify. */
 static int drain(WOLFSSL* ssl) {
   char in[16384];
   int got;
@@ -52,7 +55,8 @@ static void relay(WOLFSSL* ssl, int fd) {
   fcntl(fd, F_SETFL, O_NONBLOCK);
   while (drain(ssl)) {
     if (size > 0) {
-      const int sent = wolfSSL_write(ssl, out, (int)size); /* all, or it wants the same again */
+      /* All of it, or wolfSSL requires the same call again. */
+      const int sent = wolfSSL_write(ssl, out, (int)size);
       must(sent == size || is_waiting(ssl, sent), "write");
       if (sent == size) size = 0;
     }

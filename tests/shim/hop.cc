@@ -1,9 +1,13 @@
-// Preloaded into a program that knows nothing of sockmi, this moves its TLS connections while it uses them: between two of its calls, the state of
-// its SSL goes by save_ssl() and load_ssl() into a fresh SSL of the same context, which is given the same BIOs and from then on answers in its
-// place. So everything but the journey to another host happens to a program as it is in the wild, and what it reads and writes can be compared.
+// Preloaded into a program that was not written for sockmi, this library moves the
+// program's TLS connections while it uses them. Between two of its calls, the state of
+// its SSL is saved by save_ssl() and loaded by load_ssl() into a new SSL of the same
+// context. The new SSL gets the same BIOs, and from then on answers in place of the old
+// one. So the program experiences everything of a move except the journey to another
+// host, and what it reads and writes can be compared.
 //
-// HOP_EVERY: how many calls for application data there are from hop to hop (default 3). Refused moves are tried again at the next call.
-// At the program's end it says on standard error how many hops there were, and how often which errno was the answer.
+// HOP_EVERY is the number of calls for application data from hop to hop (default 3). A
+// refused move is tried again at the next call. At the program's end the library prints
+// on standard error how many hops there were, and how often each errno occurred.
 #include <dlfcn.h>
 #include <unistd.h>
 
@@ -19,23 +23,24 @@
 namespace {
 
 struct Connection {
-  SSL* now;       // where it lives
+  SSL* now;       // the SSL that is in use
   int calls = 0;  // for application data, since the last hop
 };
 
 struct Counts {
   int hops = 0;
   std::map<int, int> refused;  // by errno
-  std::string broken;          // that which may not happen
+  std::string broken;          // an error that must not occur
 };
 
 std::mutex mutex;
-// By the SSL that the program holds. Both are used until the very end of the process.
+// Indexed by the SSL that the program holds. Both are used until the very end of the
+// process.
 auto& connections = *new std::map<const SSL*, Connection>;
 auto& counts = *new Counts;
-thread_local bool hopping = false;  // libappsockmi calls libssl too
+thread_local bool hopping = false;  // libappsockmi also calls libssl
 
-// What would have been called without us.
+// The function that would have been called without this library.
 #define NEXT(name)                                                                       \
   ([] {                                                                                  \
     static const auto it = reinterpret_cast<decltype(&name)>(::dlsym(RTLD_NEXT, #name)); \
@@ -55,7 +60,7 @@ Connection* find(const SSL* ssl) {
   const auto it = hopping ? connections.end() : connections.find(ssl);
   return it == connections.end()
              ? nullptr
-             : &it->second;  // stays where it is until the program frees its SSL
+             : &it->second;  // the element stays where it is until the program frees its SSL
 }
 
 SSL* now(const SSL* ssl) {
@@ -68,7 +73,8 @@ void refused(int error) {
   ++counts.refused[error];
 }
 
-// What export_ssl() does to an SSL that has gone. The program's own lives on as a name, and for what does not change (certificates, ex_data).
+// Does what export_ssl() does to an SSL that has moved. The program's own SSL is then
+// only a handle, and the source of what does not change (certificates, ex_data).
 void retire(SSL* ssl, bool of_the_program) {
   SSL_set_quiet_shutdown(ssl, 1);
   SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
@@ -104,7 +110,7 @@ void hop(const SSL* program, Connection& connection) {
   ++counts.hops;
 }
 
-// Before a call for application data.
+// Runs before a call for application data.
 void before(SSL* ssl) {
   if (hopping || !SSL_is_init_finished(ssl)) return;
   Connection* connection;

@@ -1,4 +1,4 @@
-// What the parts of socket_app share.
+// Declarations that the parts of socket_app share.
 #pragma once
 
 #include <cerrno>
@@ -17,7 +17,7 @@ using Json = nlohmann::json;
   throw std::system_error(errno, std::generic_category(), what);
 }
 
-// The words of one command, taken from left to right.
+// The words of one command, read from left to right.
 class Words {
  public:
   explicit Words(std::vector<std::string> words) : words_(std::move(words)) {}
@@ -34,7 +34,7 @@ class Words {
   std::size_t at_ = 0;
 };
 
-// Each answers one command.
+// Each function answers one command.
 Json make_socket(Words&);
 Json bind(Words&);
 Json listen(Words&);
@@ -64,7 +64,8 @@ Json export_socket(Words&);
 Json export_sockets(Words&);
 Json import_socket(Words&);
 
-// Waits until the descriptor is ready for these events of poll(2); false after so many milliseconds.
+// Waits until the descriptor is ready for these events of poll(2). Returns false after
+// that many milliseconds.
 bool wait_ready(int fd, short events, int timeout);
 
 }  // namespace app

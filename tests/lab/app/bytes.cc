@@ -1,5 +1,6 @@
-// Commands that send and receive. A stream's mebibyte number N is what SHAKE128 makes of "SEED/N", here as in Python (hashlib.shake_128): so a
-// byte that is lost, doubled or from elsewhere can not go unnoticed.
+// Commands that send and receive. Mebibyte number N of a stream is what SHAKE128 makes of
+// "SEED/N", here as in Python (hashlib.shake_128). So a byte that is lost, doubled or
+// foreign cannot stay unnoticed.
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,10 +18,10 @@ namespace app {
 namespace {
 
 constexpr std::size_t kPiece = 1 << 20, kBlock = 1 << 20;
-constexpr int kQuiet = 300;  // milliseconds in which no room came: both ends' queues are full
+constexpr int kQuiet = 300;  // milliseconds without new room: both ends' queues are full
 using Digest = std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)>;
 
-// Bytes `from` to `from` + `size` of the stream.
+// Returns bytes `from` to `from` + `size` of the stream.
 std::vector<std::uint8_t> stream(const std::string& seed, std::size_t from, std::size_t size) {
   std::vector<std::uint8_t> out(size), block(kBlock);
   const Digest digest(EVP_MD_CTX_new(), EVP_MD_CTX_free);
@@ -45,7 +46,7 @@ void send_all(int fd, const std::uint8_t* at, std::size_t size) {
   }
 }
 
-// Until so many bytes are there, or the peer has ended.
+// Reads until that many bytes have arrived, or the peer has ended the stream.
 template <class Each>
 bool receive_some(int fd, std::size_t count, Each&& each) {
   std::vector<std::uint8_t> piece(std::min(count, kPiece));

@@ -1,11 +1,14 @@
-// socket_app: holds TCP sockets and does with them what it is told: one command a line on standard input, one line of JSON each in answer. It
-// has no will of its own, so that a test can bring a socket into any state and look at it from inside. Without a service it knows nothing of
-// sockmi and is any host's program.
+// socket_app: holds TCP sockets and executes commands on them: one command per line on
+// standard input, and one line of JSON each as the answer. It does nothing on its own, so
+// that a test can bring a socket into any state and examine it from inside. Without a
+// service it does not use sockmi, and stands for any host's program.
 //
-//     socket_app [SERVICE]     with a service: registers with sockmid, so that sockets of this service are offered to this host
+//     socket_app [SERVICE]     with a service: registers with sockmid, so that sockets of
+//                              this service are offered to this host
 //
-// Sockets are named by their descriptors. What is sent is a part of a stream that a seed names (see bytes.cc). An answer is
-// "reply NUMBER {…}": what was asked for, or {"error": errno, "reason": text}.
+// Sockets are named by their descriptors. What is sent is a part of a stream that a seed
+// names (see bytes.cc). An answer is "reply NUMBER {…}": what was asked for, or
+// {"error": errno, "reason": text}.
 #include <poll.h>
 #include <sockmi/sockmi.h>
 #include <unistd.h>
@@ -30,20 +33,22 @@ const std::map<std::string, Json (*)(Words&)> kCommands = {
     {"connected", wait_connected},     // FD MILLISECONDS
     {"disconnect", app::disconnect},   // FD: as connect(2) with AF_UNSPEC
     {"accept", app::accept},           // FD MILLISECONDS → fd
-    {"shutdown", shut_down},           // FD: no more will be sent
+    {"shutdown", shut_down},           // FD: ends the sending direction
     {"close", app::close},             // FD
     {"state", state},                  // FD → TCP_INFO, queues and addresses
     {"setopt", set_option},            // FD LEVEL NAME HEX
     {"getopt", get_option},            // FD LEVEL NAME → value
     {"send", app::send},        // FD SEED FROM COUNT: bytes FROM to FROM + COUNT of the stream
-    {"fill", fill},             // FD SEED FROM MOST → bytes: until no more goes
+    {"fill", fill},             // FD SEED FROM MOST → bytes: until no more is accepted
     {"recv", receive},          // FD COUNT → bytes, sha256, end
-    {"recv-all", receive_all},  // FD → the same, to the end
-    {"echo", echo},             // FD SIZE TIMES: receives so much, sends it back
+    {"recv-all", receive_all},  // FD → the same, until the end of the stream
+    {"echo", echo},             // FD SIZE TIMES: receives that many bytes and sends them back
     {"ask",
-     ask},  // FD SIZE TIMES SEED MICROSECONDS: thinks so long at most, sends so much, receives the same back
-    {"pour", pour},  // FD COUNT: sends so many bytes
-    {"sink", sink},  // FD COUNT → us: receives so many, from the first one to the last
+     // FD SIZE TIMES SEED MICROSECONDS: waits for a random time up to that, sends SIZE
+     // bytes, receives the same bytes.
+     ask},
+    {"pour", pour},  // FD COUNT: sends that many bytes
+    {"sink", sink},  // FD COUNT → us: receives that many, from the first one to the last
     {"ping", ping},  // FD TIMES → us: the median time of a byte and its echo
     {"export", app::export_socket},            // FD STATE SERVICE [ADDRESS or "any" [MILLISECONDS]]
     {"export-together", app::export_sockets},  // SERVICE ADDRESS FD... → errors: connections
@@ -63,7 +68,8 @@ Json answer(const std::string& line) {
   }
 }
 
-// The daemon's events are only taken: an operator's wish is answered with "none", since here the test alone decides.
+// The daemon's events are only read. An operator's request to export is answered with
+// "none", because here only the test decides.
 bool drain(int events) {
   sockmi_event event;
   int got;

@@ -1,4 +1,4 @@
-// Commands that measure: their bytes are zeros, and nobody looks at them.
+// Commands that measure. Their bytes are zeros, and are not checked.
 #include <poll.h>
 #include <sys/socket.h>
 

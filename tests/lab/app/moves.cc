@@ -1,4 +1,4 @@
-// Commands that give sockets away and take them, by libsockmi.
+// Commands that export and import sockets, by libsockmi.
 #include <arpa/inet.h>
 #include <sockmi/sockmi.h>
 #include <sys/socket.h>
@@ -15,7 +15,7 @@ namespace {
   throw std::system_error(code, std::generic_category(), sockmi_last_error());
 }
 
-// An address, or "": whoever will.
+// An address, or "": any host.
 struct Target {
   explicit Target(const std::string& text) {
     if (text.empty()) return;

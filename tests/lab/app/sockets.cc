@@ -1,4 +1,4 @@
-// Commands that make sockets, change them, and look at them.
+// Commands that create sockets, change them, and examine them.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
@@ -45,7 +45,7 @@ Address parse(const std::string& ip, int port) {
   return out;
 }
 
-// [ADDRESS, PORT], or null if there is none.
+// Returns [ADDRESS, PORT], or null if there is none.
 Json text(int fd, int (*name)(int, sockaddr*, socklen_t*)) {
   Address a;
   if (name(fd, a.pointer(), &a.size) != 0) return nullptr;
