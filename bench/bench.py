@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""The figures, as a table and in build/bench.json. What is compared is measured side by side in one run, in turns: such a ratio says more than either
-number, for machines are noisy. Each topic is a file."""
+"""Prints the figures as a table, and writes them to build/bench.json. What is compared is
+measured in turns in the same run: machines are noisy, and such a ratio means more than
+either number. Each topic is a file."""
 import json
 import pathlib
 import platform
@@ -21,7 +22,7 @@ import stalls  # noqa: E402
 from process import Failure, run  # noqa: E402
 
 BUILD = ROOT / "build" / "release"
-# name: unit, aim, what is better
+# name: unit, aim, which direction is better
 FIGURES = {
     "freeze_floor_p50_us": ("us", None, "lower"),
     "freeze_tls_p50_us": ("us", None, "lower"),
@@ -61,12 +62,13 @@ FIGURES = {
     "handshake_ratio_2threads": ("ratio", 0.97, "higher"),
 }
 PROGRAMS = ("bench_barrier", "bench_tls", "bench_sessions", "bench_capture")
-# Those that depend most on a quiet machine are first: for a while after a lab, the kernel is busy with the end of its namespaces.
+# The topics that depend most on a quiet machine are first: for a while after a lab, the
+# kernel is busy with destroying its namespaces.
 TOPICS = (freezes.freezes, redirects.redirects, drain.drains, retransmits.retransmits, stalls.stalls, ramp.ramps)
 
 
 def machine():
-    """What this was measured on: kernel, processors and their make."""
+    """Returns what the figures were measured on: kernel, processors and their model."""
     model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8") if line.startswith("model name")), platform.machine())
     processors = sum(line.startswith("processor") for line in open("/proc/cpuinfo", encoding="utf-8"))
     return f"Linux {platform.release().split('-')[0]}, {processors} x {model}"

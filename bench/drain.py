@@ -1,4 +1,5 @@
-"""How many plain TCP connections a second leave a host that is being drained, by one call of the library: see drain.cc."""
+"""Measures how many plain TCP connections per second leave a host that is being drained,
+by one call of the library: see drain.cc."""
 import statistics
 import subprocess
 
@@ -8,7 +9,7 @@ CONNECTIONS, DRAINS = 1000, 5
 
 
 def drain(lab):
-    """Seconds."""
+    """Returns seconds."""
     program = lab.program("bench/bench_drain")
     holder = lab.hostA.popen(program, "hold", lab.hostA.address, PORT, CONNECTIONS, lab.hostB.address, stdin=subprocess.PIPE)
     holder.wait_line("listening")

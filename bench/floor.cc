@@ -1,8 +1,8 @@
 // The lower bound of a move: the time that the kernel needs to export a socket's state
 // and to import it again, and one and a half round trips.
 //
-//     bench_floor echo ADDRESS PORT         answers every byte, until it is ended
-//     bench_floor measure ADDRESS PORT      prints microseconds for each line that it reads
+//     bench_floor echo ADDRESS PORT       answers every byte, until it is ended
+//     bench_floor measure ADDRESS PORT    prints microseconds for each line that it reads
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>

@@ -1,7 +1,10 @@
-"""How long a freeze lasts, over the least that it could.
+"""Measures how long a freeze lasts, relative to the lower bound.
 
-An idle TLS connection and an idle plain one go A→B→A…; after each pair of moves, one of the floor: bare capture and restore of a socket on hostA
-whose peer is the client, and one and a half round trips between the two. All are done once in a while, with cold caches."""
+An idle TLS connection and an idle plain one move A→B→A… After each pair of moves the
+lower bound is measured: bare capture and restore of a socket on hostA whose peer is the
+client, and one and a half round trips between the two. All are rare, so that caches are
+cold.
+"""
 import statistics
 import subprocess
 

@@ -1,7 +1,11 @@
-"""How fast a download is right after its server's end has moved, over how fast it was: at 40 ms round trip, with each congestion control.
+"""Measures how fast a download is right after its server's end has moved, relative to its
+speed before: at 40 ms round trip, with each congestion control.
 
-The half second that is measured begins when the move is asked for, so the move itself is part of it. Nothing but the endpoints' windows and
-this machine limits the rate: a queue on the path would hide a window that is too small, for it keeps a path busy that has nothing to send."""
+The half second that is measured begins when the move is requested, so it includes the
+move itself. Only the endpoints' windows and this machine limit the rate: a queue on the
+path would hide a window that is too small, because it keeps the path busy while the
+sender has nothing to send.
+"""
 import json
 import statistics
 import time
@@ -9,7 +13,7 @@ import time
 from lab import Lab, run
 from transfer import Download
 
-DELAY_MS, MOVES, SETTLE, BEFORE, AFTER = 20, 6, 3.0, 1.0, 0.5  # seconds, but the first two
+DELAY_MS, MOVES, SETTLE, BEFORE, AFTER = 20, 6, 3.0, 1.0, 0.5  # seconds, except the first two
 CONTROLS = ("cubic", "bbr")
 
 
@@ -19,13 +23,14 @@ def available():
 
 
 def serve_with(host, client, control):
-    """Connections that the host accepts from the client have this congestion control, whether or not everyone may choose it."""
+    """Sets the congestion control of connections that the host accepts from the client,
+    even if not every user may choose it."""
     route = json.loads(host.run("ip", "-j", "route", "get", client.address))[0]
     run(["ip", "-n", host.name, "route", "add", client.address, "via", route["gateway"], "dev", route["dev"], "congctl", control])
 
 
 def rate(transfer, seconds, during=lambda: None):
-    """Bytes a second from now on; meanwhile `during` happens."""
+    """Returns bytes per second from now on; calls `during` meanwhile."""
     began, at = time.monotonic(), transfer.offset
     during()
     time.sleep(max(0.0, began + seconds - time.monotonic()))
@@ -53,7 +58,7 @@ def ramp(build, control):
 
 
 def ramps(build):
-    """None for a congestion control that this kernel does not have."""
+    """The value is None for a congestion control that this kernel does not have."""
     found = {}
     for control in CONTROLS:
         missing = control not in available()

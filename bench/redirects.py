@@ -1,10 +1,14 @@
-"""What it costs that a moved connection's packets go by its home. Three connections of the client take turns:
+"""Measures the cost of the detour over home of a moved connection's packets.
 
-    stays    client → hostA                    was never moved
-    moved    client → hostA → hostB            was moved: hostA's rules send its packets on
-    hop      client → hostC → hostB            ends on hostB; hostC is its router, which has neither rules nor a daemon: the cost of any extra hop
+Three connections of the client take turns:
 
-The way back is direct for each. Redirects by their number are measured by redirect.cc."""
+    stays    client → hostA              was never moved
+    moved    client → hostA → hostB      was moved: hostA's rules redirect its packets
+    hop      client → hostC → hostB      ends on hostB; hostC is its router, with neither
+                                         rules nor a daemon: the cost of any extra hop
+
+The way back is direct for each. redirect.cc measures redirects by their number.
+"""
 import json
 import os
 import statistics
@@ -15,7 +19,8 @@ from socket_app import Connection, start
 
 ROUNDS, BYTES, TRIPS = 41, 32 << 20, 500
 NODELAY = (6, 1, "01000000")
-SEND_BUFFER = (1, 7, "00000400")  # 256 KiB: more than any of these paths holds, and less than makes it lose packets
+# 256 KiB: more than any of these paths holds, and not so much that they lose packets.
+SEND_BUFFER = (1, 7, "00000400")
 
 
 class Path(Connection):
@@ -31,13 +36,13 @@ class Path(Connection):
         self.move(*targets)
 
     def throughput(self):
-        """Bytes a microsecond, client to server."""
+        """Returns bytes per microsecond, client to server."""
         received, sent = self.ours.begin("sink", BYTES), self.theirs.begin("pour", BYTES)
         sent()
         return BYTES / received()["us"]
 
     def latency(self):
-        """Microseconds of a round trip."""
+        """Returns the microseconds of a round trip."""
         answered = self.ours.begin("echo", 1, TRIPS)
         median = self.theirs.do("ping", TRIPS)["us"]
         answered()
@@ -55,9 +60,9 @@ def run_on(processor, *hosts):
 
 
 def ratios(paths, measure):
-    """Of each path against the first one: the median over rounds in which each has a turn."""
+    """Compares each path with the first one: the median over rounds in which each has a turn."""
     for path in paths:
-        measure(path)  # windows grow, caches warm
+        measure(path)  # windows grow, caches become warm
     found = []
     for _ in range(ROUNDS):
         first, *others = [measure(path) for path in paths]
@@ -71,9 +76,11 @@ def costs(build):
         route_by(lab.client, lab.hostC, lab.hostB)
         paths = [Path(lab, PORT, lab.hostA), Path(lab, PORT + 1, lab.hostA, lab.hostB), Path(lab, PORT, lab.hostB)]
         processors = sorted(os.sched_getaffinity(0))
-        run_on(processors[0], lab.client, lab.hostA, lab.hostB)  # all that a byte costs is work for the one processor, and shows
+        # All work for a byte is on the one processor, and so is measured.
+        run_on(processors[0], lab.client, lab.hostA, lab.hostB)
         moved, hop = ratios(paths, Path.throughput)
-        run_on(processors[-1], lab.hostA, lab.hostB)  # the two ends of a trip are two machines
+        # The two ends of a round trip are two machines.
+        run_on(processors[-1], lab.hostA, lab.hostB)
         slower_moved, slower_hop = ratios(paths, Path.latency)
         lab.assert_clean()
     return {"redirect_throughput_ratio": moved, "hop_throughput_ratio": hop, "redirect_latency_ratio": slower_moved, "hop_latency_ratio": slower_hop}

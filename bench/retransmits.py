@@ -1,9 +1,12 @@
-"""What the peer has to send again in 200 moves A→B→A…: of its requests, which come before, in and after the freezes, and of a bulk upload."""
+"""Counts what the peer has to retransmit in 200 moves A→B→A…: of its requests, which come
+before, during and after the freezes, and of a bulk upload."""
 from lab import Lab, expect
 from socket_app import Connection, start
 
 MOVES = 200
-REQUEST, REQUESTS, THINKING = 64, 3, 10_000  # bytes; for each move; microseconds at most before each, about as long as a move takes
+# Bytes; for each move; at most so many microseconds before each, about as long as a move
+# takes.
+REQUEST, REQUESTS, THINKING = 64, 3, 10_000
 PIECE = 256 << 10
 
 
@@ -16,7 +19,7 @@ def requests(connection, targets):
 
 
 def upload(connection, targets):
-    """More is always on its way, or waits for the window."""
+    """More data is always in flight, or waits for the window."""
     sent = connection.up.begin_send(connection.theirs, MOVES * PIECE)
     for target in targets:
         connection.up.receive(connection.ours, PIECE)

@@ -1,5 +1,6 @@
-"""How long a peer stands still whom our full receive queue has blocked, from when the application begins to read until the first byte that was not in
-the queue is there: after a move, and without one."""
+"""Measures how long a peer that our full receive queue has blocked stands still, from the
+application's first read until the first byte arrives that was not in the queue: after a
+move, and without one."""
 import statistics
 
 from lab import PORT, Lab, expect
@@ -9,7 +10,7 @@ ROUNDS = 10
 
 
 def stall(lab, port, *targets):
-    """Milliseconds."""
+    """Returns milliseconds."""
     connection = Connection(lab, port=port)
     sent = connection.up.fill(connection.theirs)
     unread = connection.ours.info("unread")

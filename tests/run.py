@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""All tests: unit tests of the sanitizer build, a little fuzzing, then the lab. Ends on a plain line "N passed, N failed"; non-zero if one failed."""
+"""Runs all tests: unit tests of the sanitizer build, a little fuzzing, then the lab. The
+last line is "N passed, N failed"; the exit code is not 0 if one failed."""
 import glob
 import os
 import pathlib
@@ -16,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def script(*arguments):
-    """(passed, failed) as the script's last line tells them."""
+    """Returns (passed, failed), as the script's last line reports them."""
     env = {"LAB_BUILD": str(ROOT / "build" / "sanitize"), **os.environ}
     with subprocess.Popen(["/usr/bin/python3", *arguments], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as running:
         last = ""
@@ -24,13 +25,13 @@ def script(*arguments):
             for last in running.stdout:
                 print(last, end="", flush=True)
         finally:
-            running.terminate()  # with the lab goes its whole sandbox
+            running.terminate()  # the lab's whole sandbox ends with it
     counts = re.fullmatch(r"(\d+) passed, (\d+) failed\n?", last)
     return (int(counts[1]), int(counts[2])) if counts else (0, 1)
 
 
 def source_checks():
-    """(passed, failed): each tool is one test."""
+    """Returns (passed, failed): each tool is one test."""
     done = [subprocess.run([str(tool)], check=False).returncode == 0 for tool in sorted((ROOT / "tools").glob("check-*"))]
     return done.count(True), done.count(False)
 

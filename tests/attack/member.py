@@ -1,15 +1,15 @@
-"""A host's certificate in an attacker's hand (member.cc)."""
+"""A host's certificate in the hands of an attacker (member.cc)."""
 from lab import expect
 
 
 class Member:
-    """`host`'s certificate, against `victim`."""
+    """Acts with the certificate of `host`, against `victim`."""
 
     def __init__(self, lab, host, victim):
         self.lab, self.host, self.victim = lab, host, victim
 
     def says(self, *words, check=None):
-        """The answers to what it says: (errno, decided, reason)."""
+        """Returns the answers to what it sends: (errno, decided, reason)."""
         output = self.host.run(self.lab.program("tests/attack/member"), self.lab.identity(self.host), self.host.address, self.victim.name,
                                f"{self.victim.address}:7078", *words)
         lines = [line.split(" ", 3) for line in output.splitlines() if line.startswith("answer ")]

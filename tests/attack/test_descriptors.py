@@ -1,4 +1,4 @@
-"""A daemon that has no descriptor left: it waits for one, and serves again."""
+"""A daemon without a free descriptor waits for one, and then serves again."""
 import os
 import resource
 import time
@@ -6,7 +6,7 @@ import time
 from lab import expect, wait_until
 from test_segment import strangers
 
-BUILD = "release"  # a sanitizer that can not open a pipe takes good memory for bad
+BUILD = "release"  # a sanitizer that cannot open a pipe takes valid memory for invalid
 
 
 def cpu_seconds(process):
@@ -17,11 +17,12 @@ def cpu_seconds(process):
 
 def test_a_daemon_without_descriptors_does_not_spin(lab):
     daemon = lab.start_daemon(lab.hostA)
-    lab.hostA.api("/v1/status")  # what it opens when it begins, it has
+    lab.hostA.api("/v1/status")  # the daemon has opened everything that it opens at its start
     used = len(os.listdir(f"/proc/{daemon.pid}/fd"))
     former = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (used, former[1]))
-    waiting = strangers(lab.hostC, lab.hostA.address, 7)  # more than it may have open for a moment
+    # More than the daemon may have open for a moment.
+    waiting = strangers(lab.hostC, lab.hostA.address, 7)
     daemon.wait_line("event=line_not_accepted")
     before, began = cpu_seconds(daemon), time.monotonic()
     while time.monotonic() - began < 2:

@@ -1,4 +1,4 @@
-"""Bytes that mean nothing, wherever a daemon reads: it serves on."""
+"""Meaningless bytes, wherever a daemon reads: it continues to serve."""
 import random
 import socket
 import ssl
@@ -21,12 +21,12 @@ def test_on_the_line_without_tls(lab):
                 connection.shutdown(socket.SHUT_WR)
                 connection.recv(1000)
             except OSError:
-                pass  # it has ended the connection
+                pass  # the daemon has closed the connection
     alive(lab.hostA)
 
 
 def test_on_the_line_of_a_member(lab):
-    """Frames of any length and kind, in a member's own TLS."""
+    """Sends frames of any length and kind, within a member's own TLS."""
     lab.start_daemon(lab.hostA)
     context = ssl.create_default_context(cafile=str(lab.identity(lab.hostC) / "ca.crt"))
     context.load_cert_chain(str(lab.identity(lab.hostC) / "host.crt"), str(lab.identity(lab.hostC) / "host.key"))
@@ -35,7 +35,7 @@ def test_on_the_line_of_a_member(lab):
         try:
             with context.wrap_socket(raw, server_hostname="hostA") as line:
                 line.sendall(noise(seed, 13 + seed * 100))
-                # And one that promises more than there may be, or than comes.
+                # Also a frame that announces more than is allowed, or more than follows.
                 line.sendall((0xFFFFFFFF if seed % 2 else 0x0FFFFFFF).to_bytes(4, "big") + bytes(9))
         except OSError:
             pass
@@ -54,7 +54,7 @@ def test_datagrams(lab):
     sender = within(lab.hostB, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     for seed in range(2000):
         sender.sendto(noise(seed, seed % 1472), (lab.hostA.address, 7077))
-    for seed in range(500):  # the version is right
+    for seed in range(500):  # with the right version
         sender.sendto(b"\x02" + noise(seed, seed), (lab.hostA.address, 7077))
     sender.close()
     alive(lab.hostA)

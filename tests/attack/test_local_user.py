@@ -1,4 +1,4 @@
-"""What a user of a host without privilege can do to others there, and to root: nothing."""
+"""Checks that a user of a host without privilege cannot harm other users there, nor root."""
 import json
 import os
 import signal
@@ -16,7 +16,7 @@ SQUATTER = "import socket,time; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM
 
 
 def python(host, program, *arguments, wrap=None, name="attacker", **options):
-    """A program of a user without privilege."""
+    """Starts a program as a user without privilege."""
     return host.popen(*(without_privilege() if wrap is None else wrap), "/usr/bin/python3", "-c", program, *arguments, name=name, **options)
 
 
@@ -36,7 +36,7 @@ def test_nobody_can_lock_the_file(lab):
     expect(status != 0 and "ermission denied" in output, lambda: f"status {status}: {output}")
     status, output = lab.hostA.run(lab.sockmictl, "flush", check=False)
     expect(status == 1 and f"process {daemon.pid}" in output, lambda: f"status {status}, does not say who it is: {output}")
-    # Its death frees it.
+    # The death of the daemon releases the lock.
     daemon.signal(signal.SIGKILL)
     daemon.wait()
     wait_until(lambda: lab.hostA.run(lab.sockmictl, "flush", check=False)[0] == 0, "the lock is free")
@@ -45,7 +45,7 @@ def test_nobody_can_lock_the_file(lab):
 # --- requests of the operator ---
 
 def as_nobody(host, method, path, body=""):
-    """(status, answer) to a request of a user without privilege."""
+    """Returns (status, answer) to a request of a user without privilege."""
     output = host.run(*without_privilege(), "curl", "-s", "-m", "15", "-X", method, "-d", body, "-w", "\n%{http_code}", "--unix-socket", host.socket,
                       f"http://sockmid{path}", check=False)[1]
     answer, _, status = output.rstrip().rpartition("\n")
@@ -62,7 +62,7 @@ for line in s.makefile("r"):
 
 
 def subscribe(host, service="web", wrap=None, name="subscriber"):
-    """An event stream, by default that of a user without privilege."""
+    """Opens an event stream, by default as a user without privilege."""
     process = python(host, EVENTS, host.socket, service, wrap=wrap, name=name)
     process.wait_line("HTTP/1.1 200")
     return process
@@ -74,7 +74,7 @@ def test_nobody_orders_the_applications_of_others_to_export(lab):
     status, answer = as_nobody(lab.hostA, "POST", "/v1/requests", json.dumps({"service": "web"}))
     expect(status == 503 and answer["name"] == "ESRCH", lambda: f"{status} {answer}")
     expect(not root.says("event: export"), "root's application was asked to export by nobody")
-    # Its own it may ask.
+    # The user may send requests to applications of its own.
     own = subscribe(lab.hostA, name="own application")
     asked = lab.hostA.popen(*without_privilege(), lab.sockmictl, "export", "--service", "web")
     own.wait_line("event: export")
@@ -107,7 +107,7 @@ def test_nobody_answers_for_others(lab):
 
 
 def test_who_never_answers_delays_a_takeover_by_a_bounded_time(lab):
-    """It holds nothing at the address: the takeover goes on without it."""
+    """The application holds nothing at the address: the takeover continues without it."""
     lab.hostA.run("ip", "addr", "add", f"{SERVICE_ADDRESS}/24", "dev", "eth0")
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host, takeover={"addresses": [SERVICE_ADDRESS]})
@@ -125,7 +125,8 @@ def test_faults_and_others_connections_are_not_for_everybody(lab):
     lab.hostA.api("/v1/testing/faults", {"name": "nothing"})
     status, answer = as_nobody(lab.hostA, "POST", "/v1/testing/faults", '{"name": "nothing"}')
     expect(status == 403, lambda: f"{status} {answer}")
-    # The applications of the lab are nobody's: it sees those. Root's it does not.
+    # The applications of the lab run as nobody: this user sees those, and not those of
+    # root.
     connection.ours = move(connection.ours, lab.hostB)
     expect(len(as_nobody(lab.hostA, "GET", "/v1/migrations")[1]["migrations"]) == 1, "it does not see its own")
     lab.hostB.app = SocketApp(lab.hostB, "web", privileged=True)
@@ -142,7 +143,7 @@ def test_faults_and_others_connections_are_not_for_everybody(lab):
 
 # --- whose importers make a host willing ---
 
-OWN = {"service__own": {"export": ["*"]}}  # imports are for the user who exported, and for root
+OWN = {"service__own": {"export": ["*"]}}  # imports are for the user that exported, and for root
 
 
 def test_a_subscriber_who_may_not_have_it_attracts_nothing(lab):
@@ -281,7 +282,7 @@ def test_the_socket_path_removes_no_file(lab):
 # --- ports and addresses of others ---
 
 def test_a_port_of_another_user_is_not_led_away(lab):
-    """IPV6_V6ONLY lets a user bind the wildcard beside root's listener."""
+    """IPV6_V6ONLY lets a user bind the wildcard in addition to root's listener."""
     start(lab)
     root = SocketApp(lab.hostA, "web", privileged=True).socket("4")
     root.do("bind", "0.0.0.0", PORT)
@@ -295,7 +296,7 @@ def test_a_port_of_another_user_is_not_led_away(lab):
 
 
 def test_an_address_that_is_not_the_hosts_is_not_led_away(lab):
-    """IP_FREEBIND needs no privilege."""
+    """IP_FREEBIND does not need a privilege."""
     start(lab)
     foreign = lab.hostA.app.socket("4")
     foreign.set(0, 15, "01000000")  # IP_FREEBIND
@@ -316,7 +317,8 @@ def test_a_port_where_another_user_listens_is_not_led_away(lab):
 # --- namespaces that a user makes ---
 
 class OwnNamespace:
-    """A network namespace that a user without privilege has made on hostA, with an address as it likes."""
+    """A network namespace that a user without privilege has made on hostA, with an
+    address of its choice."""
     name = "own"
 
     def __init__(self, lab, address):
@@ -333,7 +335,8 @@ class OwnNamespace:
 
 
 def test_a_namespace_that_a_user_has_made_is_not_served(lab):
-    """It could have any address: connections that come home to that would be restored in it, and the daemon would work in it."""
+    """The namespace could have any address. Connections that come home to that address
+    would be restored in it, and the daemon would work in it."""
     start(lab)
     connection = Connection(lab)
     connection.move(lab.hostB)
@@ -353,7 +356,7 @@ def test_a_namespace_that_a_user_has_made_is_not_served(lab):
 
 
 def test_a_container_does_not_get_the_hosts_address(lab):
-    """Nor the host's connections."""
+    """It does not get the host's connections, either."""
     start(lab)
     connection = Connection(lab)
     connection.move(lab.hostB)
@@ -369,7 +372,8 @@ def test_a_container_does_not_get_the_hosts_address(lab):
 # --- what a moved socket may ---
 
 def test_a_moved_socket_keeps_its_address(lab):
-    """Elsewhere it has IP_TRANSPARENT, which its user could not set: with it one may bind to any address."""
+    """On another host it has IP_TRANSPARENT, which its user could not set: with this
+    option it may bind to any address."""
     start(lab)
     fresh = lab.hostB.app.socket("4")
     expect(lab.hostB.app.tries("setopt", fresh.fd, 0, 19, "01000000").get("error") == 1, "nobody may set it")

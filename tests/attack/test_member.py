@@ -1,4 +1,5 @@
-"""What a host with a valid certificate can do to others: no more than docs/operation.md says."""
+"""Checks what a host with a valid certificate can do to others: no more than
+docs/operation.md says."""
 import errno
 import pathlib
 import re
@@ -30,8 +31,9 @@ def test_a_word_redirects_no_port_and_no_connection(lab):
     at = f"{lab.hostA.address}:{PORT}"
     own, client = lab.hostC.address, f"{lab.client.address}:4444"
     for words in (("moved", at, "-", own, "hostC", "web"),                                   # a whole port
-                  ("moved", at, client, own, "hostC", "web"),                                # a connection that never was
-                  ("moved", f"{lab.hostA.address}:22", client, own, "hostC", "web"),         # of a port of no service
+                  ("moved", at, client, own, "hostC", "web"),                                # a connection that never existed
+                  # At a port without a service.
+                  ("moved", f"{lab.hostA.address}:22", client, own, "hostC", "web"),
                   ("moved", at, client, "198.51.100.1", "hostC", "web")):                    # to an address that is not its own
         code = member.says(*words)[0][0]
         expect(code in (errno.EACCES, errno.ENOENT, errno.EHOSTUNREACH), lambda: f"{words}: {code}")
@@ -42,7 +44,8 @@ def test_a_word_redirects_no_port_and_no_connection(lab):
 
 
 def held_by_hostB(lab, **changes):
-    """A connection that has moved there; home's redirect of it, and what home says of it."""
+    """Makes a connection that has moved to hostB. Returns home's redirect of it, and
+    home's record of it."""
     start(lab, **changes)
     moved = Connection(lab)
     moved.move(lab.hostB)
@@ -51,11 +54,11 @@ def held_by_hostB(lab, **changes):
 
 def test_a_holder_moves_a_connection_only_to_where_that_host_is(lab):
     moved, before, connection = held_by_hostB(lab)
-    # hostB says so itself, with hostB's own certificate, while its daemon serves.
+    # hostB itself sends it, with its own certificate, while its daemon serves.
     member = Member(lab, lab.hostB, lab.hostA)
     code = member.says("moved", connection["local"], connection["peer"], "198.51.100.1", "hostB", "web")[0][0]
     expect(code in (errno.EACCES, errno.EHOSTUNREACH), f"{code}")
-    # And hostC, which never had it.
+    # hostC sends it, which never had the connection.
     Member(lab, lab.hostC, lab.hostA).says("ended", connection["local"], connection["peer"], check=[errno.EACCES])
     expect(observe.redirects(lab.hostA) == before, "the redirect has changed")
     moved.end()
@@ -73,7 +76,8 @@ def test_nobody_brings_home_what_another_host_holds(lab):
 
 
 def test_nobody_brings_home_what_was_never_sent_away(lab):
-    """It would be a connection of home's with any peer, which has never asked for it."""
+    """Such a connection would be one of home's with any peer, although the peer never
+    asked for it."""
     lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}})
     member = Member(lab, lab.hostC, lab.hostA)
     expect(reserve(member, 7, 1, 1) == [0], "no place")
@@ -96,13 +100,13 @@ def test_an_address_is_kept_only_after_it_was_held(lab):
     lab.start_daemon(lab.hostB)
     lab.hostB.run("ip", "address", "add", f"{SERVICE_ADDRESS}/24", "dev", "eth0")
     member = Member(lab, lab.hostC, lab.hostA)
-    member.says("keep", SERVICE_ADDRESS, check=[errno.EAGAIN])  # hostA asks the segment
+    member.says("keep", SERVICE_ADDRESS, check=[errno.EAGAIN])  # hostA probes the link
     end = time.monotonic() + 15
     while (code := member.says("keep", SERVICE_ADDRESS)[0][0]) == errno.EAGAIN and time.monotonic() < end:
         pass
     expect(code == errno.EEXIST, f"{code}, though hostB has it")
     expect(SERVICE_ADDRESS not in lab.hostA.run("ip", "-4", "address", "show"), "hostA has taken the address")
-    # Neither if the liar says Hold first.
+    # It is not accepted after a Hold of the liar, either.
     member.says("hold", SERVICE_ADDRESS, check=[0])
     end = time.monotonic() + 15
     while (code := member.says("keep", SERVICE_ADDRESS)[0][0]) == errno.EAGAIN and time.monotonic() < end:
@@ -110,7 +114,7 @@ def test_an_address_is_kept_only_after_it_was_held(lab):
     expect(code == errno.EEXIST, f"{code}, though hostB has it")
     member.says("drop", SERVICE_ADDRESS, check=[0])
     expect(SERVICE_ADDRESS not in lab.hostA.run("ip", "-4", "address", "show"), "hostA has taken the address")
-    # Nor while another host's Hold is in force.
+    # It is not accepted while another host's Hold is in force.
     lab.hostB.run("ip", "address", "del", f"{SERVICE_ADDRESS}/24", "dev", "eth0")
     Member(lab, lab.hostB, lab.hostA).says("hold", SERVICE_ADDRESS, check=[0])
     member.says("keep", SERVICE_ADDRESS, check=[errno.EACCES])

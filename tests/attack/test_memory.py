@@ -1,4 +1,4 @@
-"""What of a connection is left in the memory of the daemons through which it went: nothing."""
+"""Checks that nothing of a connection is left in the memory of the daemons that moved it."""
 import hashlib
 import os
 import re
@@ -11,7 +11,7 @@ UNREAD = 300_000
 
 
 def memory_with(pid, patterns):
-    """Where in the process's memory one of the patterns is."""
+    """Returns where in the process's memory one of the patterns is."""
     found = []
     with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
         for line in maps:
@@ -30,9 +30,9 @@ def memory_with(pid, patterns):
 def test_what_a_connection_carries_is_not_left_in_a_daemon(lab):
     start(lab)
     connection = Connection(lab)
-    connection.up.send(connection.theirs, UNREAD)  # unread at hostA: it travels, some of it ahead
+    connection.up.send(connection.theirs, UNREAD)  # unread at hostA: it moves, in part by pre-copy
     connection.move(lab.hostB)
-    # From its middle and from its end; how it is made is in app/bytes.cc.
+    # From its middle and from its end; app/bytes.cc says how the stream is made.
     sent = hashlib.shake_128(b"up/0").digest(UNREAD)
     patterns = [sent[at:at + 32] for at in (UNREAD // 2, UNREAD - 64)]
     expect(memory_with(os.getpid(), patterns), "the test does not find what is there")
@@ -49,7 +49,8 @@ def test_a_daemon_leaves_no_core(lab):
 
 
 def test_memory_that_can_not_be_locked_is_said(lab):
-    """A unit without LimitMEMLOCK, or with too little: what is in doubt is whether secrets may be swapped, so nothing stops."""
+    """A unit has no LimitMEMLOCK, or too little. Only the protection of secrets from
+    swapping is lost, so nothing stops."""
     limited = ["setpriv", "--bounding-set", "-ipc_lock", "--inh-caps", "-ipc_lock", "prlimit", "--memlock=0:0"]
     for host, wrap in ((lab.hostA, ()), (lab.hostB, limited)):
         lab.start_daemon(host, wrap=wrap)

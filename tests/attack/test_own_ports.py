@@ -1,4 +1,5 @@
-"""What is sent on to a host behind a router carries that host's address: what it does to the host's own services, and who may take it."""
+"""Packets that are redirected to a host behind a router carry that host's address. Checks
+the effect on the host's own services, and which sockets get the packets."""
 import errno
 import signal
 
@@ -22,12 +23,13 @@ def begin(lab):
 
 
 def own_addresses(host, family):
-    """Where a service of the host would bind that the family's clients reach."""
+    """Returns the addresses at which a service of the host would bind to be reached by
+    clients of the family."""
     return [("4", host.address), ("4", "0.0.0.0"), ("6", "::")] if family == "4" else [("6", host.at("6")), ("6", "::")]
 
 
 def bound_on(host, family, address, *settings):
-    """An application's socket that is bound there, or the errno."""
+    """Returns an application's socket that is bound there, or the errno."""
     own = host.app.socket(family)
     for setting in settings:
         own.set(*setting)
@@ -39,7 +41,7 @@ def bound_on(host, family, address, *settings):
 
 
 def served(lab, listener, host, family="4"):
-    """A new client that asks `host` is answered by the application that has the listener."""
+    """Checks that a new client of `host` is answered by the application that has the listener."""
     theirs = lab.client.app.socket(family)
     theirs.do("connect-later", host.at(family), PORT)
     theirs.do("connected", 20_000)
@@ -67,8 +69,8 @@ def test_nobody_binds_a_port_whose_packets_are_a_guests(lab, family):
     lab.start_daemon(lab.hostC)
     expect_taken(lab.hostC, family)
     served(lab, listener, lab.hostA, family).end()
-    # It goes home, and comes again; when it has ended, the port is the host's own.
-    lab.hostC.app = SocketApp(lab.hostC, SERVICE)  # the next daemon knows of it
+    # It goes home and comes again. When it has ended, the port belongs to the host again.
+    lab.hostC.app = SocketApp(lab.hostC, SERVICE)  # the next daemon has it registered
     listener = move(move(listener, lab.hostA, LISTENING), lab.hostC, LISTENING)
     served(lab, listener, lab.hostA, family).end()
     listener.close()
@@ -130,7 +132,7 @@ def test_a_port_that_is_used_here_does_not_go_to_a_guest_of_all_addresses(lab, s
 
 @topology("routed")
 def test_sockets_that_clients_of_the_guest_do_not_reach_hinder_nothing(lab):
-    """Of the other family alone, or of UDP, which goes on."""
+    """Sockets of the other family only, or of UDP, which continue to work."""
     begin(lab)
     six = bound_on(lab.hostC, "6", "::", V6ONLY)
     six.do("listen", 8)
@@ -145,7 +147,7 @@ def test_sockets_that_clients_of_the_guest_do_not_reach_hinder_nothing(lab):
 
 @topology("routed")
 def test_a_connection_of_the_hosts_own_keeps_its_port(lab):
-    """The host has connected from it."""
+    """The host has connected from that port."""
     begin(lab)
     own = lab.hostC.app.socket("4")
     own.do("bind", lab.hostC.address, PORT)
@@ -160,7 +162,9 @@ def test_a_connection_of_the_hosts_own_keeps_its_port(lab):
 @topology("routed")
 @cases("4", "6")
 def test_the_next_daemon_leaves_a_port_to_the_service_that_came_while_none_ran(lab, family):
-    """Nobody holds the port then. What the guest has accepted goes on; the daemon says what it has lost, and gives it back when it can."""
+    """Then nothing reserves the port. What the foreign listener has accepted continues.
+    The daemon reports what the listener has lost, and gives the port back to it when
+    possible."""
     begin(lab)
     listener = move(lab.hostA.app.socket(family).listen(), lab.hostC, LISTENING)
     connection = served(lab, listener, lab.hostA, family)
@@ -175,7 +179,8 @@ def test_the_next_daemon_leaves_a_port_to_the_service_that_came_while_none_ran(l
     connection.both_ways()
     lab.client.run("nft", "reset", "counters", "table", "inet", "observe")
     own.close()
-    lab.hostC.daemon.wait_line("event=port_free_again", timeout=90)  # its last connection is in TIME_WAIT
+    # The last connection of the service is in TIME_WAIT.
+    lab.hostC.daemon.wait_line("event=port_free_again", timeout=90)
     expect(lab.hostC.api("/v1/status")["warnings"] == [], lab.hostC.api("/v1/status"))
     served(lab, listener, lab.hostA, family).end()
     connection.end()
@@ -183,7 +188,8 @@ def test_the_next_daemon_leaves_a_port_to_the_service_that_came_while_none_ran(l
 
 @topology("routed")
 def test_nobody_keeps_the_daemon_from_starting_by_a_connection(lab):
-    """Its addresses and ports are those of a guest's as they come by the router."""
+    """The connection has the same addresses and ports as a foreign connection whose
+    packets come by the router."""
     begin(lab)
     connection = Connection(lab)
     connection.move(lab.hostC)

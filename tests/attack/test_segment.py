@@ -1,4 +1,5 @@
-"""What a machine on the segment can do that is no member, or not any more: nothing that keeps members from each other."""
+"""Checks that a machine on the link that is not a member, or no longer one, cannot keep
+members from each other."""
 import os
 import shutil
 import socket
@@ -9,7 +10,7 @@ from namespace import within
 
 
 def strangers(host, address, count):
-    """Connections to the private line that say nothing."""
+    """Opens connections to the control channel that send nothing."""
     def connect():
         out = []
         for _ in range(count):
@@ -35,7 +36,7 @@ def test_silent_strangers_do_not_keep_members_out(lab):
     expect(curl.wait() == 0, curl.tail())
     for one in silent:
         one.close()
-    # One line a second at most.
+    # The daemon logs one line per second at most.
     expect(len([line for line in lab.hostB.daemon.lines if "event=line_refused" in line]) < 20, "the log is flooded")
 
 
@@ -65,7 +66,8 @@ while True:
 
 
 def test_whoever_has_the_cluster_key_alone_speaks_for_nobody(lab):
-    """A machine that was a member, or has read a former member's disk: it has the cluster's key, and a certificate that does not count."""
+    """The machine was a member, or has read a former member's disk: it has the cluster's
+    key, and a certificate that is not in force."""
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host)
     wait_until(lambda: knows(lab.hostA, lab.hostB), "hostA knows hostB")
@@ -81,7 +83,7 @@ def test_whoever_has_the_cluster_key_alone_speaks_for_nobody(lab):
 
 
 def own_folder(lab, host):
-    """A copy of the host's identity that a test may change, with its cluster's folder."""
+    """Returns a copy of the host's identity that a test may change, with its cluster's folder."""
     cluster = lab.folder / "cluster"
     if not cluster.exists():
         lab.hostA.run(lab.sockmictl, "cluster", "init", cluster)
@@ -110,13 +112,14 @@ def test_a_revoked_host_is_shut_out_without_a_restart(lab):
     lab.hostA.run(lab.sockmictl, "cluster", "revoke", "hostB", "--cluster", cluster)
     shutil.copy(cluster / "crl.pem", folders["hostA"] / "crl.pem")
     lab.hostA.daemon.wait_line("event=identity_read")
-    lab.hostA.daemon.wait_line("revoked")  # said of what hostB goes on saying
+    lab.hostA.daemon.wait_line("revoked")  # logged about what hostB continues to send
     curl = lab.client.popen("curl", "-sk", "--max-time", "30", "--limit-rate", "500k", "-o", "/dev/null",
                             f"https://{lab.hostA.address}:8443{payload(lab)}", name="curl")
     went = wait_until(lambda: (answer := lab.hostA.export(lab.hostB)) != (0, 0) and answer, "an application has it")
     expect(went == (0, 1), f"{went}: it went to a revoked host")
     expect(curl.wait() == 0, curl.tail())
-    # Renewed, it is a member again: hostB reads its folder on SIGHUP, or by itself.
+    # With a renewed certificate it is a member again: hostB reads its folder on SIGHUP,
+    # or by itself.
     lab.hostA.run(lab.sockmictl, "cluster", "renew", folders["hostB"], "--cluster", cluster)
     lab.hostB.daemon.wait_line("event=identity_read")
     curl = lab.client.popen("curl", "-sk", "--max-time", "30", "--limit-rate", "500k", "-o", "/dev/null",

@@ -1,4 +1,4 @@
-"""Which of its addresses a host tells others."""
+"""Checks which of its addresses a host announces to others."""
 import observe
 from cases import topology
 from process import expect, run, wait_until
@@ -19,7 +19,7 @@ def test_an_address_that_expires_is_not_told(lab):
 
 
 def test_an_address_of_one_link_is_not_told(lab):
-    """hostB has no other IPv6 address: it takes no IPv6 connection, and the reason says so."""
+    """hostB has no other IPv6 address: it accepts no IPv6 connection, and the reason says so."""
     run(["ip", "-n", "hostB", "-6", "addr", "del", "fd77::2/64", "dev", "eth0"])
     start(lab)
     c = Connection(lab, "6")
@@ -70,7 +70,7 @@ def test_homes_follow_an_address_that_changes(lab):
 
 @topology("routed")
 def test_homes_follow_an_address_that_changes_behind_a_router(lab):
-    """Redirected packets carry that address until they are there: the guest's host gives them home's back."""
+    """Redirected packets carry that address until they arrive; the holder replaces it by home's."""
     start(lab, lab.hostA, lab.hostC)
     c = Connection(lab, "6")
     c.both_ways()
@@ -82,7 +82,7 @@ def test_homes_follow_an_address_that_changes_behind_a_router(lab):
     c.both_ways()
     given_back = lab.hostC.run("nft", "list", "map", "inet", "sockmi", "readdress6")
     expect("fd77:0:0:3::33 . 8443" in given_back, given_back)
-    end_daemon(lab.hostC, TERMINATED)  # the next one knows whose that is
+    end_daemon(lab.hostC, TERMINATED)  # the next daemon can explain that entry
     lab.start_daemon(lab.hostC)
     expect(not any("event=readdress_unexplained" in line for line in lab.hostC.daemon.lines), lab.hostC.daemon.tail())
     c.both_ways()

@@ -1,4 +1,5 @@
-"""After a moved connection, and beside it: a redirect is for one connection, not for all that looks like it."""
+"""What happens after a moved connection, and next to it: a redirect is for one
+connection, not for all that look like it."""
 import socket
 import struct
 import time
@@ -19,7 +20,7 @@ def number(value):
 
 
 def from_one_port(lab, to=None, family="4"):
-    """A connection of the client's from the port SOURCE, which has moved to the host `to`."""
+    """Makes a connection of the client from the port SOURCE, which has moved to the host `to`."""
     def prepare(_, theirs):
         theirs.set(*REUSE, number(1))
         theirs.bind(SOURCE)
@@ -48,7 +49,8 @@ def reset(lab, connection):
 
 
 def forgotten(lab, connection):
-    """The client's kernel does not know it any more, as after a reboot; the application has not heard of it."""
+    """The client's kernel does not have it any more, as after a reboot; the application
+    has not noticed."""
     with observe.Dropped(lab.client, "out", f"tcp sport {SOURCE}"):
         reset(lab, connection)
 
@@ -57,7 +59,8 @@ ENDS = {function.__name__: function for function in (finished, reset, forgotten)
 
 
 def connect_again(lab, connection):
-    """A new connection between the same addresses and ports, as soon as the client's kernel makes it; and how long that took, in seconds."""
+    """Makes a new connection between the same addresses and ports, as soon as the
+    client's kernel does. Returns it, and how long that took in seconds."""
     again = lab.client.app.socket(connection.theirs.family)
     again.set(*REUSE, number(1))
     again.bind(SOURCE)
@@ -76,10 +79,13 @@ def test_the_same_ports_are_free_again_as_soon_as_without_a_move(lab, how, moves
     if how != "forgotten":
         wait_until(lambda: not lab.hostA.api("/v1/connections")["connections"], "home knows that it has ended")
     new, took = connect_again(lab, connection)
-    expect(took < 2.5, f"it took {took:.1f} s")  # the first SYN of a client that has forgotten meets the old connection; the second comes after 1 s
+    # The first SYN of a client that has lost the connection meets the old one; the
+    # second comes after 1 s.
+    expect(took < 2.5, f"it took {took:.1f} s")
     new.both_ways()
     wait_until(lambda: not observe.redirects(lab.hostA), "no redirect is left for it")
-    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")  # whom a client has forgotten, its kernel resets
+    # The kernel of a client that has lost the connection resets it.
+    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")
 
 
 @topology("bridge")
@@ -97,7 +103,7 @@ def test_they_are_free_in_each_family_and_behind_a_router(lab, family):
 
 
 def test_a_first_segment_does_not_take_a_connection_that_lives(lab):
-    """It is answered by the connection's holder, not by home's listener."""
+    """The connection's holder answers it, not home's listener."""
     start(lab)
     connection = from_one_port(lab, lab.hostB)
     challenges = observe.kernel_counter(lab.hostB, "TcpExtTCPSYNChallenge")
@@ -109,7 +115,7 @@ def test_a_first_segment_does_not_take_a_connection_that_lives(lab):
 
 @topology("routed")
 def test_a_listener_does_not_take_a_port_of_the_importers_own(lab):
-    """What home sends on to a host behind a router carries that host's address."""
+    """What home redirects to a host behind a router carries that host's address."""
     start(lab, lab.hostA, lab.hostC)
     own = lab.hostC.app.socket("4").listen()
     reason = refused(lab.hostA.app.socket("4").listen(), lab.hostC, LISTENING)
@@ -121,7 +127,8 @@ def test_a_listener_does_not_take_a_port_of_the_importers_own(lab):
 @topology("routed")
 @cases(CONNECTED, LISTENING)
 def test_a_port_is_the_importers_own_again_when_the_import_has_died(lab, state):
-    """The daemon dies with what it has prepared; that the packets of it would have been given home's address is none of the next one's guests'."""
+    """The daemon dies with what it has prepared. The next daemon must not keep the rules
+    that rewrite the packets of that port to home's address."""
     start(lab, lab.hostA, lab.hostC, steer={"linger_ms": 200})
     if state == CONNECTED:
         moving = Connection(lab).ours
@@ -135,7 +142,7 @@ def test_a_port_is_the_importers_own_again_when_the_import_has_died(lab, state):
 
 
 def forge_syn(host, to):
-    """A SYN from the port that the connection has, as somebody sends it who does not know it."""
+    """Sends a SYN from the port of the connection, as a host does that has no such connection."""
     def send():
         source, target = socket.inet_aton(host.address), socket.inet_aton(to)
         head = struct.pack("!HHIIBBHHH", SOURCE, 8443, 12345, 0, 5 << 4, 2, 1000, 0, 0)

@@ -1,4 +1,5 @@
-"""Clocks that differ, and certificates that are out of date: nothing is lost, and the log and the status say which host it is."""
+"""Clocks that differ, and certificates that have expired: nothing is lost, and log and
+status name the host."""
 from lab import expect, preloading, wait_until
 from socket_app import CONNECTED, SERVICE, Connection, SocketApp
 
@@ -40,8 +41,9 @@ def test_a_small_difference_of_clocks_keeps_nothing_from_moving(lab):
 
 
 def own_folder(lab, host, *options, skew=0):
-    """An identity of the sandbox's cluster, issued when the clock was `skew` seconds from now."""
-    lab.identity(host)  # the cluster is there
+    """Returns an identity of the sandbox's cluster, issued when the clock was `skew`
+    seconds from now."""
+    lab.identity(host)  # creates the cluster
     folder = lab.folder / f"identity-{host.name}"
     host.run(*with_clock(lab, skew), lab.sockmictl, "cluster", "issue", host.name, "--cluster", "/run/cluster", "--out", folder, *options)
     return str(folder)
@@ -55,7 +57,7 @@ def test_an_expired_certificate_is_named(lab):
     lab.hostB.daemon.wait_line("event=certificate")
     warnings = lab.hostB.api("/v1/status")["warnings"]
     expect(any("the certificate of hostB: certificate has expired" in warning for warning in warnings), f"{warnings}")
-    # It is renewed, and nothing is started anew.
+    # The certificate is renewed, and no daemon is restarted.
     lab.hostB.run(lab.sockmictl, "cluster", "renew", lab.folder / "identity-hostB", "--cluster", "/run/cluster")
     wait_until(lambda: [peer["host"] for peer in lab.hostA.api("/v1/peers")["peers"]] == ["hostB"], "hostA knows hostB", timeout=20)
     expect(lab.hostB.api("/v1/status")["warnings"] == lab.hostA.api("/v1/status")["warnings"], "it still warns")
@@ -94,13 +96,14 @@ def test_one_authority_succeeds_another_while_everything_runs(lab):
     ctl("rotate")
     copy_authorities()
     read_anew(lab.hostB, lambda: ctl("renew", folders[lab.hostB]))
-    connection.move(lab.hostB)  # the one has a certificate of the former, the other of the new authority
+    # One host has a certificate of the former authority, the other of the new one.
+    connection.move(lab.hostB)
     read_anew(lab.hostA, lambda: ctl("renew", folders[lab.hostA]))
     ctl("retire")
     copy_authorities()
     connection.move(lab.hostA)
     connection.both_ways()
-    # hostC was left out.
+    # hostC did not get a new certificate.
     answer = lab.hostA.app.tries("export", connection.ours.fd, CONNECTED, SERVICE, lab.hostC.address)
     expect("error" in answer, "it went to a host whose authority has retired")
     lab.hostC.daemon.wait_line("event=datagram_refused")

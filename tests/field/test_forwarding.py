@@ -1,4 +1,5 @@
-"""An importer that is a router: only the packets of its guests are its own business, all others go on to their homes."""
+"""An importer that is a router handles only the packets of its foreign connections, and
+forwards all others to their homes."""
 import observe
 from cases import cases
 from namespace import sysctl
@@ -16,7 +17,7 @@ def make_router(host):
 
 
 def lead(source, by, to):
-    """What `source` sends to the other goes by way of a third."""
+    """Routes what `source` sends to `to` through the host `by`."""
     sysctl(source.name, {"net.ipv4.conf.all.accept_redirects": 0, "net.ipv4.conf.eth0.accept_redirects": 0, "net.ipv6.conf.eth0.accept_redirects": 0})
     run(["ip", "-n", source.name, "route", "add", f"{to.at('4')}/32", "via", by.at("4")])
     run(["ip", "-n", source.name, "-6", "route", "add", f"{to.at('6')}/128", "via", by.at("6")])
@@ -58,7 +59,7 @@ def test_what_comes_for_a_guest_that_has_ended_is_not_sent_back(lab, family):
     guest.move(lab.hostB)
     guest.both_ways()
     reset = "tcp flags & rst == rst"
-    with observe.Dropped(lab.client, "in", reset):  # so that the client goes on
+    with observe.Dropped(lab.client, "in", reset):  # so that the client's connection continues
         guest.ours.set(*LINGER, number(1) + number(0))
         guest.ours.close()
         wait_until(lambda: not lab.hostB.api("/v1/connections")["connections"], "the guest has ended")
@@ -68,4 +69,5 @@ def test_what_comes_for_a_guest_that_has_ended_is_not_sent_back(lab, family):
         wait_until(lambda: come.packets() >= 3, "the client repeats what nobody acknowledges")
         expect(gone.packets() == 0, "it was sent back to home")
         expect(answered.packets() == 0, "it was answered")
-    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")  # the one that the client did not get
+    # The RST that the client did not receive.
+    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")

@@ -1,4 +1,4 @@
-"""A connection that has moved is not called well before its peer has been heard."""
+"""A connection that has moved does not count as healthy before its peer has answered."""
 import contextlib
 
 import observe
@@ -14,7 +14,8 @@ def unheard(host):
 
 @contextlib.contextmanager
 def unanswered(lab):
-    """A connection that has moved to hostB, whose peer does not get hostB's packets as long as this lasts; hostB has noticed."""
+    """Makes a connection that has moved to hostB and whose peer does not receive hostB's
+    packets while the context lasts; hostB has noticed."""
     start(lab)
     c = Connection(lab)
     c.both_ways()
@@ -50,7 +51,8 @@ def test_data_of_a_peer_that_does_not_get_our_packets_are_no_answer(lab):
     with unanswered(lab) as c:
         sent = c.up.begin_send(c.theirs, 1000)
         wait_until(lambda: c.ours.info("unread") == 1000, "they have come")
-        asked = observe.Counter(lab.client, "in", "ip saddr 10.77.0.1 tcp sport 8443 tcp window 1024")  # as no socket's here
+        # No socket here has that window: these are the daemon's probes.
+        asked = observe.Counter(lab.client, "in", "ip saddr 10.77.0.1 tcp sport 8443 tcp window 1024")
         wait_until(asked.packets, "hostB has looked, and asks again", timeout=60)
         expect(unheard(lab.hostB) == 1, "it counts as heard")
     c.up.receive(c.ours)
@@ -60,13 +62,14 @@ def test_data_of_a_peer_that_does_not_get_our_packets_are_no_answer(lab):
 
 
 def home_says(lab, heard):
-    """Whether the one connection that lives elsewhere is in home's list like that, and counted so. Home may hear otherwise between the two questions."""
+    """Returns whether home's list has the one connection that lives elsewhere like that,
+    and counts it so. Home may get an answer between the two queries."""
     [row] = lab.hostA.api("/v1/connections")["connections"]
     return row["heard"] == heard and lab.hostA.api("/v1/status")["connections"]["moved_unheard"] == (not heard)
 
 
 def test_home_says_too_that_a_peer_was_not_heard(lab):
-    """It asks the holder: when it starts, and from time to time."""
+    """Home queries the holder when it starts, and from time to time."""
     with unanswered(lab) as c:
         end_daemon(lab.hostA, TERMINATED)
         lab.start_daemon(lab.hostA)

@@ -1,4 +1,5 @@
-"""What administrators and other daemons do to the kernel's state that is ours: it is put back at once, the connections go on, and log and status say so."""
+"""Administrators and other daemons change sockmi's state in the kernel: it is restored
+immediately, the connections continue, and log and status say so."""
 import errno
 import socket
 
@@ -13,7 +14,8 @@ PORT = 8443
 
 
 def repaired(host, before=0):
-    """Waits until the daemon has put back what somebody took away; how often it has done that by now."""
+    """Waits until the daemon has restored what was removed. Returns how many repairs it
+    has made by now."""
     return wait_until(lambda: (count := host.api("/v1/status")["repairs"]["count"]) > before and count, f"{host.name} repairs its rules")
 
 
@@ -32,7 +34,8 @@ def test_a_flushed_ruleset(lab, where, family):
     host = getattr(lab, where)
     host.run("nft", "flush", "ruleset")
     repaired(host)
-    run(["ip", "-n", where, "route", "add", "192.0.2.0/24", "dev", "eth0"])  # routes that the kernel had remembered are asked for anew
+    # The kernel looks up routes again that it had cached.
+    run(["ip", "-n", where, "route", "add", "192.0.2.0/24", "dev", "eth0"])
     c.both_ways()
     host.daemon.wait_line("event=rules_repaired")
     c.move(lab.hostA)
@@ -41,7 +44,7 @@ def test_a_flushed_ruleset(lab, where, family):
 
 
 def test_a_ruleset_flushed_under_an_upload(lab):
-    """No packet that comes while home's tables are gone is answered by RST."""
+    """A packet that arrives while home's tables are gone is not answered by RST."""
     c = moved_connection(lab)
     sent = c.up.begin_send(c.theirs, 8 << 20)
     for n in range(20):
@@ -96,7 +99,8 @@ def test_routing_that_is_deleted(lab, what):
 
 
 def test_rules_are_such_as_a_network_manager_leaves(lab):
-    """systemd-networkd removes rules of others when it starts, but not the kernel's."""
+    """systemd-networkd removes rules of others when it starts, but not those that are
+    marked as the kernel's."""
     start(lab)
     ours = [line for line in lab.hostB.run("ip", "-d", "rule").splitlines() if "29547" in line]
     expect(ours and all("proto kernel" in line for line in ours), f"{ours}")
@@ -127,7 +131,7 @@ def test_an_interface_that_is_made_anew(lab):
 
 
 def test_a_loopback_device_that_was_down(lab):
-    """The delivery route goes with it, and the kernel does not say so."""
+    """The delivery route is removed with it, and the kernel sends no notice."""
     c = moved_connection(lab)
     run(["ip", "-n", "hostB", "link", "set", "lo", "down"])
     run(["ip", "-n", "hostB", "link", "set", "lo", "up"])
@@ -138,7 +142,9 @@ def test_a_loopback_device_that_was_down(lab):
 
 
 def test_an_administrator_who_flushes_without_end(lab):
-    """Repairs get rarer, but not rarer than twice a second: the daemon does other work. What the peer sends meanwhile arrives when he stops, if not before."""
+    """Repairs become rarer, but not rarer than twice a second: the daemon has other work
+    to do. What the peer sends meanwhile arrives when the administrator stops, if not
+    before."""
     c = moved_connection(lab)
     loop = lab.hostA.popen("sh", "-c", "while :; do nft flush ruleset; sleep 0.05; done")
     try:
@@ -167,7 +173,8 @@ def test_what_can_not_be_put_back_is_said_and_tried_again(lab):
 
 
 def test_what_others_have_put_in_is_removed_by_a_repair(lab):
-    """As one does who loads a listing that he had saved before: a redirect of a connection that has ended would swallow the next one."""
+    """An administrator loads a listing that was saved before: a redirect of a connection
+    that has ended would divert the next one."""
     c = moved_connection(lab)
     lab.hostA.run("nft", "add", "element", "netdev", "sockmi", "redir4", "{ 10.77.0.100 . 4711 . 10.77.0.1 . 8443 : 10.77.0.2 }")
     before = lab.hostA.api("/v1/status")["repairs"]["count"]
@@ -197,13 +204,14 @@ def test_a_change_of_others_tables_is_no_business_of_ours(lab):
 
 
 def missed(host):
-    """How many notices of changes the kernel could not give to the daemon, for want of room."""
+    """Returns how many notices of changes the kernel could not give to the daemon, for
+    lack of room."""
     with open(f"/proc/{host.daemon.pid}/net/netlink", encoding="ascii") as table:
         return sum(int(row.split()[8]) for row in list(table)[1:])
 
 
 def test_what_is_taken_away_while_the_kernel_can_not_tell(lab):
-    """It says that notices were lost: then everything is looked at."""
+    """The kernel reports that notices were lost: then the daemon checks everything."""
     c = moved_connection(lab)
     host = lab.hostA
     before = host.api("/v1/status")["repairs"]["count"]
@@ -261,8 +269,9 @@ def test_a_container_that_can_not_be_repaired_keeps_nothing_else_from_it(lab):
 
 
 def test_a_moved_listener_while_homes_tables_are_gone(lab):
-    """Home's daemon stands still and repairs nothing: the guard's table alone keeps home from refusing who connects. What else home resets is none of
-    its business: connections that have stayed, and other ports."""
+    """Home's daemon stands still and repairs nothing: only the fallback table keeps home
+    from refusing new connections. Other RSTs of home must still be sent: those of
+    connections that have stayed, and of other ports."""
     start(lab)
     listener = lab.hostA.app.socket("4").listen()
     their_old, our_old = lab.client.app.socket("4").connect(lab.hostA), listener.accept()

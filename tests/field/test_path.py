@@ -1,5 +1,6 @@
-"""Connections whose packets are not on the wire as their socket says, or for which the way to the importer is no way: they are refused with the reason, and
-go on where they are. Where a host can be made fit for a guest, it is."""
+"""Connections whose packets on the wire differ from what their socket says, or that have
+no usable path to the importer: they are refused with the reason, and continue where they
+are. If the importer can adapt itself to a foreign connection, it does."""
 import struct
 import socket as sockets
 
@@ -13,7 +14,7 @@ PORT = 8443
 
 
 def stays(connection, target, *words):
-    """It does not move to target, for this reason, and goes on."""
+    """Checks that it does not move to `target`, for this reason, and continues."""
     reason = refused(connection.ours, target)
     for word in words:
         expect(word in reason, f"the reason is: {reason}")
@@ -25,7 +26,8 @@ def nft(host, text):
 
 
 def accepted(host, theirs, port):
-    """A connection of a socket `theirs` to the host's port, which arrives at its port 8443."""
+    """Returns a connection of a socket `theirs` to the host's port, which arrives at its
+    port 8443."""
     listener = host.app.socket("4").listen(PORT)
     theirs.connect(host, port)
     return Between(listener.accept(), theirs)
@@ -49,7 +51,7 @@ def test_a_peer_on_the_exporting_host(lab, address):
 
 @cases("10.77.0.2", "10.77.0.52")
 def test_a_peer_on_the_importing_host(lab, address):
-    """By whichever of its addresses."""
+    """By any of its addresses."""
     run(["ip", "-n", "hostB", "addr", "add", "10.77.0.52/24", "dev", "eth0"])
     start(lab)
     listener = lab.hostA.app.socket("4").listen()
@@ -76,7 +78,7 @@ def test_a_port_that_is_redirected(lab, tool):
 
 
 def test_an_own_connection_that_is_masqueraded(lab):
-    """What we send has another source port on the wire."""
+    """What the host sends has another source port on the wire."""
     start(lab)
     nft(lab.hostA, "table ip x {\n chain p {\n type nat hook postrouting priority srcnat\n tcp dport 8443 masquerade to :50000-50010\n }\n}")
     c = OwnConnection(lab)
@@ -84,7 +86,7 @@ def test_an_own_connection_that_is_masqueraded(lab):
     c.end()
 
 
-# --- a host that masquerades takes guests ---
+# --- a host that masquerades accepts foreign connections ---
 
 @cases(("nft", "down"), ("nft", "up"), ("iptables-legacy", "down"), ("iptables-nft", "down"))
 def test_an_importer_that_masquerades(lab, tool, first):
@@ -109,7 +111,8 @@ def test_an_importer_that_masquerades(lab, tool, first):
 
 @cases("4", "6")
 def test_a_firewall_that_has_to_see_connections_begin(lab, family):
-    """With tcp_loose=0 an importer's firewall takes no connection for known that it has not seen begin; a guest is known all the same."""
+    """With tcp_loose=0 an importer's firewall accepts a connection as known only if it
+    has seen its beginning. A foreign connection is known nevertheless."""
     import firewall
     for host in ("hostA", "hostB"):
         firewall.install(host, "nftables")
@@ -122,13 +125,13 @@ def test_a_firewall_that_has_to_see_connections_begin(lab, family):
     c.end()
 
 
-# --- the way to the importer ---
+# --- the path to the importer ---
 
 def narrow(lab, what):
     if what == "importer":
         for where, dev in (("router", "far"), ("hostC", "eth0")):
             run(["ip", "-n", where, "link", "set", dev, "mtu", "1300"])
-    else:  # only the router knows
+    else:  # only the router has this limit
         run(["ip", "-n", "router", "link", "set", "far", "mtu", "1300"])
 
 
@@ -160,7 +163,8 @@ def test_an_importer_without_jumbo_frames(lab):
 
 @topology("bridge", mtu=1400)
 def test_a_client_whose_packets_are_small_needs_no_wide_way(lab):
-    """The importer is as narrow as the client: nothing is too big."""
+    """The path to the importer is as narrow as the path to the client, so no packet is
+    too large."""
     start(lab)
     run(["ip", "-n", "hostB", "link", "set", "eth0", "mtu", "1400"])
     run(["ip", "link", "set", "hostB", "mtu", "1400"])
@@ -207,7 +211,7 @@ def test_a_listener_with_md5_signatures(lab, family):
 # --- interfaces, IPsec, hops ---
 
 def test_a_peer_behind_an_interface_that_is_not_watched(lab):
-    """hostA has a second leg to the client, which `interfaces` does not name."""
+    """hostA has a second link to the client, which `interfaces` does not name."""
     run(["ip", "link", "add", "side0", "netns", "hostA", "type", "veth", "peer", "name", "side1", "netns", "client"])
     for name, dev, address in (("hostA", "side0", "10.99.0.1"), ("client", "side1", "10.99.0.2")):
         run(["ip", "-n", name, "addr", "add", f"{address}/24", "dev", dev])
@@ -224,7 +228,8 @@ def test_a_peer_behind_an_interface_that_is_not_watched(lab):
 
 
 def test_a_connection_under_ipsec(lab):
-    """hostA and the client encrypt what they say to each other, once they have keys (this kernel has no cipher for it)."""
+    """hostA and the client encrypt their packets, once they have keys (this kernel has no
+    cipher for it)."""
     start(lab)
     for name, own, other in (("hostA", "10.77.0.1", "10.77.0.100"), ("client", "10.77.0.100", "10.77.0.1")):
         for direction, source, target in (("out", own, other), ("in", other, own)):
@@ -238,7 +243,8 @@ def test_a_connection_under_ipsec(lab):
 
 @cases(("4", 0, 21), ("6", 41, 73))
 def test_a_socket_that_wants_its_neighbours_alone(lab, family, level, least_hops):
-    """RFC 5082: both ends send with 255 hops and take no less; what home sends on has one less."""
+    """RFC 5082: both ends send with a hop limit of 255 and accept no less; what home
+    redirects has one less."""
     start(lab)
     number = (255).to_bytes(4, "little").hex()
 

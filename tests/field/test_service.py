@@ -1,4 +1,4 @@
-"""Situations of a service: a boot, and a restart below a container's mount."""
+"""Situations of a service: a boot, and a restart while a container has its folder mounted."""
 import signal
 
 import observe
@@ -12,7 +12,8 @@ def stop(host):
 
 
 def test_a_peer_that_speaks_between_a_boot_and_the_daemon_is_not_refused(lab):
-    """The kernel has forgotten everything, its addresses are up, and the daemon is not there yet; the journal is."""
+    """The kernel has lost everything, its addresses are up, and the daemon does not run
+    yet; the journal exists."""
     start(lab)
     connection = Connection(lab)
     connection.both_ways()
@@ -38,7 +39,8 @@ def hold(host):
 
 
 def test_what_is_held_is_held_again_when_somebody_has_emptied_the_tables(lab):
-    """nftables.service is started or reloaded, and with it sockmid-hold.service, while there is no daemon."""
+    """nftables.service is started or reloaded, and sockmid-hold.service with it, while no
+    daemon runs."""
     start(lab)
     connection = Connection(lab)
     connection.both_ways()
@@ -61,7 +63,8 @@ def test_what_is_held_is_held_again_when_somebody_has_emptied_the_tables(lab):
 
 
 def test_nothing_is_held_while_a_daemon_runs(lab):
-    """It puts back by itself what somebody takes away; a connection that comes home to it must not be cut off."""
+    """The daemon itself restores what is removed; a connection that comes home to it must
+    not be cut off."""
     start(lab)
     connection = Connection(lab)
     connection.move(lab.hostB)

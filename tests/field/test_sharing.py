@@ -1,4 +1,5 @@
-"""Threads and children of an application use a connection while it moves: whatever send(2) took arrives, once, and whatever came is read, once."""
+"""Threads and children of an application use a connection while it moves: all bytes that
+send(2) accepted arrive once, and all that arrived are read once."""
 import array
 import hashlib
 import re
@@ -9,13 +10,15 @@ from process import expect, wait_until
 from sandbox import without_privilege
 from socket_app import SERVICE, imported, start
 
-HARMLESS = {"send": {"22"}, "recv": {"1"}}  # EINVAL, EPERM: the call came at an instant of the freeze, and may be made again
-SPENT = {"send": {"22", "32", "103"}, "recv": {"1", "103", "107"}}  # EPIPE, ECONNABORTED, ENOTCONN: it has gone
+# EINVAL, EPERM: the call came at an instant of the freeze, and may be repeated.
+HARMLESS = {"send": {"22"}, "recv": {"1"}}
+# EPIPE, ECONNABORTED, ENOTCONN: it has moved.
+SPENT = {"send": {"22", "32", "103"}, "recv": {"1", "103", "107"}}
 EXPORTS = 60
 
 
 def numbers(begin, end):
-    """The bytes from `begin` to `end` of a stream of numbers."""
+    """Returns the bytes from `begin` to `end` of a stream of numbers."""
     some = array.array("I", range(begin // 4, end // 4 + 1))
     some.byteswap()
     return some.tobytes()[begin % 4:][:end - begin]
@@ -41,7 +44,8 @@ class Shared:
 
 
 def arrives(shared, moved):
-    """It has gone: all that either end sent comes to the other, once, in its order."""
+    """Checks that it has moved, and that all bytes of either end reach the other end,
+    once and in order."""
     shared.ours.wait_line("gone")
     shared.ours.wait_line("written")
     moved.shutdown()
@@ -60,7 +64,7 @@ def test_it_goes_while_others_use_it(lab, users, _):
 
 
 def test_what_a_sleeper_writes_while_the_importer_thaws_arrives(lab):
-    """It sleeps in send(2) when the move is decided, and wakes before its socket is ended."""
+    """A thread sleeps in send(2) when the move is decided, and wakes before its socket is ended."""
     start(lab)
     lab.hostB.arm("before-thaw=stop")
     shared = Shared(lab, 1, "sleeper", "waker")
@@ -71,7 +75,7 @@ def test_what_a_sleeper_writes_while_the_importer_thaws_arrives(lab):
 
 @cases("tiny", "child")
 def test_what_was_written_in_the_freeze_outlives_the_exporters_daemon(lab, users):
-    """That dies when the move is decided and the importer does not know it yet."""
+    """The daemon dies when the move is decided and the importer does not know the decision yet."""
     start(lab)
     lab.hostA.arm("decided=kill")
     shared = Shared(lab, 1, *users.split())
@@ -86,7 +90,8 @@ def kept(lab):
 
 
 def dies_with_bytes_under_way(lab):
-    """The exporter's daemon, when the move is decided and the importer does not know it yet. What another thread wrote is in COMMIT alone, and the peer may have
+    """The exporter's daemon dies when the move is decided and the importer does not know
+    the decision yet. What another thread wrote is in COMMIT alone, and the peer may have
     some of it."""
     start(lab)
     lab.hostA.arm("decided=kill")
@@ -107,7 +112,7 @@ def test_an_operator_can_not_commit_it_without_what_was_under_way(lab):
 
 @topology("bridge", delay_ms=5)
 def test_it_goes_on_at_home_when_what_was_under_way_is_lost(lab):
-    """With the folder in which the exporter's daemon had kept it."""
+    """It is lost with the folder in which the exporter's daemon had kept it."""
     shared = dies_with_bytes_under_way(lab)
     [file] = kept(lab)
     file.unlink()
@@ -128,7 +133,7 @@ def test_it_stays_while_others_use_it(lab, users):
 
 @cases("steady", "reader", "steady reader")
 def test_others_notice_nothing_of_an_export_that_fails(lab, users):
-    """But for the first one, which has to learn the sequence numbers."""
+    """Except for the first export, which has to read the sequence numbers."""
     start(lab)
     lab.hostA.arm("journal", EXPORTS)
     shared = Shared(lab, EXPORTS, *users.split())

@@ -1,4 +1,4 @@
-"""What is slow, or hangs, holds up nobody but whoever needs it."""
+"""What is slow, or hangs, delays only those that need it."""
 import os
 
 from cases import cases
@@ -22,14 +22,15 @@ def test_a_name_service_that_hangs_holds_up_its_own_user_alone(lab, where):
     connection.both_ways()
     waits = host.popen(*without_privilege(), "curl", "-s", "-m", "60", "--unix-socket", host.socket, "http://x/v1/migrations", name="nobody")
     host.daemon.wait_line("name service asked")
-    # Nothing of this ends if the daemon waits: the name service answers only afterwards.
+    # If the daemon waited, none of these would end: the name service answers only
+    # afterwards.
     expect(host.api("/v1/status")["host"] == where, "root is not served")
     connection.move(lab.hostB)
     connection.both_ways()
     connection.move(lab.hostA)
     expect(waits.wait() == 0 and waits.says('"migrations"'), lambda: f"nobody is never served\n{waits.tail()}")
     expect(host.daemon.says("event=name_service_slow"), "nothing is said of it")
-    with open(gate, "w", encoding="ascii"):  # its thread ends
+    with open(gate, "w", encoding="ascii"):  # the thread that called the name service ends
         pass
     connection.both_ways()
     connection.end()

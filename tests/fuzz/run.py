@@ -1,8 +1,11 @@
 #!/usr/bin/python3
-"""Fuzzes: first every input that is kept must pass, then new ones are looked for. Ends on a plain line "N passed, N failed".
+"""Fuzzes: first all kept inputs must pass, then new ones are searched for.
 
-run.py [--seconds N] [TARGET ...]   N seconds a target (0: only the inputs that are kept)
-An input that fails is left in build/fuzz; once understood, it belongs into tests/fuzz/corpus/TARGET."""
+run.py [--seconds N] [TARGET ...]   N seconds per target (0: only the kept inputs)
+
+An input that fails is left in build/fuzz. Once it is understood it belongs into
+tests/fuzz/corpus/TARGET. The last line is "N passed, N failed".
+"""
 import argparse
 import os
 import pathlib
@@ -18,7 +21,7 @@ ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktr
 
 
 def seeds(target):
-    """The folders that fuzzing begins with."""
+    """Returns the folders of inputs that fuzzing begins with."""
     folders = [ROOT / "tests/fuzz/corpus" / target]
     if target == "fuzz_tls_image":
         bodies = WORK / "bodies"

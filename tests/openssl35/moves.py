@@ -1,9 +1,11 @@
-"""TLS connections that move to and fro between this machine's OpenSSL and Debian 13's, in the middle of a transfer.
+"""TLS connections move to and fro between this machine's OpenSSL and Debian 13's, in the
+middle of a transfer.
 
     bytes ── TCP ── mover connect ══ TLS ══ mover serve ── TCP ── echo
 
-One of the two movers has a partner in the other Debian, with which it plays ping-pong with the connection; the other keeps what its own
-handshake has made. Bytes go both ways at once, and have to come back as they were sent.
+One of the two movers has a partner in the other Debian; the two pass the connection to and
+fro. The other mover keeps the SSL of its own handshake. Bytes are sent in both directions
+in parallel, and must come back as they were sent.
 """
 import hashlib
 import itertools
@@ -22,7 +24,8 @@ OTHER = {"here": "Debian 13", "Debian 13": "here"}
 SIZE, EVERY, HOPS = 1 << 21, 250_000, 12  # of bytes, each of which passes a mover twice
 TLS, PLAIN, ECHO = "127.0.0.1:4433", "127.0.0.1:4080", "127.0.0.1:4007"
 
-# Version, suite, and what the end that stays refuses: an option of SSL_CONF_cmd(3).
+# Version, suite, and what the end that does not move refuses: an option of
+# SSL_CONF_cmd(3).
 SUITES = [
     *itertools.product(["1.3"], ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_CCM_SHA256",
                                  "TLS_AES_128_CCM_8_SHA256"], [""]),
@@ -37,7 +40,7 @@ def pair(address):
 
 
 def listen_for_echo():
-    """A listener whose first connection gets back what it sends."""
+    """Returns a listener whose first connection gets back what it sends."""
     listener = socket.create_server(pair(ECHO))
 
     def echo():
@@ -49,7 +52,7 @@ def listen_for_echo():
 
 
 def transfer(data):
-    """SHA-256 of what comes back of it."""
+    """Sends the data. Returns the SHA-256 of what comes back."""
     got, left = hashlib.sha256(), len(data)
     with socket.create_connection(pair(PLAIN), timeout=30) as connection:
         sender = threading.Thread(target=connection.sendall, args=[data], daemon=True)
@@ -69,7 +72,8 @@ def refusing(option, folder):
 
 
 class Movers:
-    """The two ends, and the partner of the one that moves. `moving` is its role: serve or connect. `origin` is where both ends begin."""
+    """The two ends, and the partner of the one that moves. `moving` is its role: serve or
+    connect. `origin` is where both ends begin."""
 
     def __init__(self, folder, version, suite, refused, moving, origin):
         self.folder, self.version, self.suite, self.moving, self.origin = folder, version, suite, moving, origin
@@ -111,7 +115,7 @@ def move(movers):
 
 
 def run_all():
-    """(passed, failed)"""
+    """Returns (passed, failed)."""
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="sockmi-") as name:
         folder = pathlib.Path(name)

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""The TLS part with OpenSSL 3.5, that of Debian 13: built there, its unit tests run there, and connections moved between it and this
-machine's OpenSSL (build/sanitize). Ends on "N passed, N failed".
+"""Tests the TLS part with OpenSSL 3.5, that of Debian 13: builds it there, runs its unit
+tests there, and moves connections between it and this machine's OpenSSL (build/sanitize).
 
-Exit code: 0 all passed, 1 something failed, 77 SKIPPED: nothing was tested, since no Debian 13 can be had here (see trixie.py).
+The last line is "N passed, N failed". Exit code: 0 all passed, 1 a test failed, 77 SKIPPED:
+nothing was tested, because no Debian 13 is available here (see trixie.py).
 """
 import pathlib
 import signal
@@ -23,7 +24,7 @@ UNITS = ["unit_tls", "unit_wire", "unit_lib"]
 
 
 def build():
-    """What is tested, built inside."""
+    """Builds, inside, what is tested."""
     configure = ["cmake", "-G", "Ninja", "-S", ".", "-B", BUILD, "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DSOCKMI_SANITIZE=ON", "-DSOCKMI_DAEMON=OFF",
                  "-DSOCKMI_BENCH=OFF"]
     for step in [configure, ["cmake", "--build", BUILD, "--target", *UNITS, "mover"]]:

@@ -1,6 +1,8 @@
-"""A Debian 13 in build/trixie, whose OpenSSL is 3.5: made once by debootstrap(8), entered by chroot(8).
+"""A Debian 13 in build/trixie, whose OpenSSL is 3.5: made once by debootstrap(8), entered by
+chroot(8).
 
-Whatever is mounted for it is mounted in a mount namespace that ends with the program, however it ends: nothing is left mounted below build/.
+What is mounted for it is mounted in a mount namespace that ends with the program, however the
+program ends. So nothing stays mounted below build/.
 """
 import os
 import pathlib
@@ -10,15 +12,15 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = ROOT / "build" / "trixie"
-_TREE = HERE / "sockmi"         # where the project is seen inside
-_STAMP = HERE / ".complete"     # made last: the packages that were installed
+_TREE = HERE / "sockmi"         # where the project is mounted inside
+_STAMP = HERE / ".complete"     # written last: the packages that were installed
 _LOG = ROOT / "build" / "trixie.log"
 _FOLDER = pathlib.Path(__file__).resolve().parent
 _OF_ITS_OWN = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
 class NotPossible(Exception):
-    """Why there is no Debian 13 to be had here."""
+    """The reason why no Debian 13 is available here."""
 
 
 def _packages():
@@ -26,7 +28,7 @@ def _packages():
 
 
 def _mirror():
-    """The one that this machine's own apt takes Debian from."""
+    """Returns the mirror from which this machine's own apt gets Debian."""
     if not shutil.which("apt-get"):
         raise NotPossible("no apt here that could name a mirror of Debian")
     targets = subprocess.run(["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"],
@@ -44,7 +46,7 @@ def _install_debootstrap():
 
 
 def provide():
-    """Makes it, unless it is there already and complete."""
+    """Makes the Debian 13, unless it exists and is complete."""
     if os.geteuid() != 0:
         raise NotPossible("making and entering a Debian 13 takes root")
     packages = ",".join(_packages())
@@ -66,12 +68,12 @@ def provide():
 
 
 def mount():
-    """Inside a mount namespace of the caller's own: the project, /proc, /dev and /tmp are seen inside."""
+    """Mounts the project, /proc, /dev and /tmp inside, in a mount namespace of the caller."""
     for source, target in [(ROOT, _TREE), ("/dev", HERE / "dev"), ("/tmp", HERE / "tmp")]:
         subprocess.run(["mount", "--bind", source, target], check=True)
     subprocess.run(["mount", "-t", "proc", "proc", HERE / "proc"], check=True)
 
 
 def command(*arguments):
-    """What runs `arguments` inside, in the project's folder."""
+    """Returns the command that runs `arguments` inside, in the project's folder."""
     return ["chroot", HERE, "/usr/bin/env", "--chdir=/sockmi", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", *map(str, arguments)]

@@ -1,7 +1,10 @@
 #!/usr/bin/python3
-"""Python's ssl module as a peer: standard input goes out over TLS, what comes in goes to standard output, as with openssl s_client.
+"""Python's ssl module as a peer: standard input is sent over TLS, and what arrives is
+written to standard output, as with openssl s_client.
 
-usage: tls_relay.py client ADDRESS PORT TLS CA | tls_relay.py server ADDRESS PORT TLS CERTIFICATE KEY      (TLS: 1.2 or 1.3)
+usage: tls_relay.py client ADDRESS PORT TLS CA
+       tls_relay.py server ADDRESS PORT TLS CERTIFICATE KEY      (TLS: 1.2 or 1.3)
+
 At the end of its input, and of the peer's, it sends close_notify and ends.
 """
 import os
@@ -27,7 +30,7 @@ def begin(role, address, port, tls, *files):
 
 
 def attempt(call, *arguments):
-    """None: not just now; poll() will say when."""
+    """Returns None if the call is not possible yet; poll() reports when it is."""
     try:
         return call(*arguments)
     except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -36,7 +39,8 @@ def attempt(call, *arguments):
 
 def relay(tls):
     tls.setblocking(False)
-    out, mine, theirs = b"", True, True  # what is to go out; whether more comes from here, and from there
+    # What is to be sent; whether more comes from here, and from there.
+    out, mine, theirs = b"", True, True
     while theirs and (mine or out):
         select.select([tls] if out or not mine else [tls, 0], [tls] if out else [], [])
         while theirs and (piece := attempt(tls.recv, PIECE)) is not None:
