@@ -1,5 +1,5 @@
 """Checks what a host with a valid certificate can do to others: no more than
-docs/operation.md says."""
+SECURITY.md says."""
 import errno
 import pathlib
 import re

@@ -1,4 +1,4 @@
-"""A test for several cases: the runner calls it once for each, with the case's values."""
+"""Marks a test for several cases: the runner calls it once for each, with the case's values."""
 
 
 def cases(*values):
@@ -9,7 +9,7 @@ def cases(*values):
 
 
 def topology(kind="bridge", **options):
-    """The test's lab is such a one. Several of these: the test runs in each."""
+    """Sets the topology of the test's lab. A test with several of these runs in each."""
     def mark(function):
         function.topologies = [{"kind": kind, **options}, *getattr(function, "topologies", [])]
         return function

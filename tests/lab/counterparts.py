@@ -1,10 +1,11 @@
-"""Other people's programs as the peers of connections whose TLS end moves between two processes (tests/peers/mover.cc), with no daemon.
+"""Other people's programs as the peers of connections whose TLS end moves between two
+processes (tests/peers/mover.cc), without a daemon.
 
     lab.client                    lab.hostA
     the peer's program ══ TLS ══ mover ⇄ mover ── plain TCP ── the test
 
-The peer's program takes what it sends from its standard input, and gives what it receives to its standard output. So both ends are in the
-test's hand.
+The peer's program sends what it reads from its standard input, and writes what it receives
+to its standard output. So the test controls both ends.
 """
 import hashlib
 import re
@@ -22,7 +23,7 @@ LISTEN, BACKEND = 7443, 7080
 
 
 def certificate_for(lab, suite=None):
-    """And its key: of the kind that the suite signs with."""
+    """Returns a certificate and its key, of the kind that the suite signs with."""
     kind = "ec" if suite and "ECDSA" in suite else "rsa"
     certificate, key = lab.folder / f"{kind}.crt", lab.folder / f"{kind}.key"
     if not certificate.exists():
@@ -34,7 +35,7 @@ def certificate_for(lab, suite=None):
 
 
 class Movers:
-    """Two that play ping-pong with one connection."""
+    """Two movers that pass one connection to and fro."""
 
     def __init__(self, lab, how, every, *options):
         folder, program = lab.hostA.folder, lab.program(f"{PEERS}/mover")
@@ -53,7 +54,8 @@ class Movers:
         return len(hops)
 
     def established(self, version, suite=None, alpn=None):
-        """The handshake agreed on what the test is about, and the last SSL says the same."""
+        """Checks that the handshake agreed on what the test is about, and that the last
+        SSL reports the same."""
         wanted = f"TLSv{version} {suite or ''}" + (f".* alpn={alpn}" if alpn else "")
         for line in ("established", "ended"):
             said = [each for mover in (self.first, self.second) for each in mover.lines if each.startswith(line)]
@@ -94,7 +96,7 @@ class ProgramEnd:
 
 
 class Flow(threading.Thread):
-    """Content on its way from one end to another, from its beginning to its end."""
+    """Content on its way from one end to the other, from its beginning to its end."""
 
     def __init__(self, source, target, content):
         super().__init__(daemon=True)
@@ -127,7 +129,7 @@ class Flow(threading.Thread):
 
 
 def popen_peer(lab, *command, name=None):
-    """Its standard input and output are in the test's hand."""
+    """Starts a peer; the test controls its standard input and output."""
     return lab.client.popen(*command, name=name, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
@@ -142,7 +144,8 @@ class Session:
         self.lab, self._expected = lab, (tls, suite)
 
     def fill(self, command, **more):
-        """The words of a peer's command, with {address}, {port}, {ca}, {certificate}, {key}, {tls} and {option} in them filled in."""
+        """Returns the words of a peer's command, with {address}, {port}, {ca},
+        {certificate}, {key}, {tls} and {option} replaced."""
         tls, suite = self._expected
         certificate, key = certificate_for(self.lab, suite)
         values = {"port": LISTEN, "ca": certificate, "certificate": certificate, "key": key, "tls": tls, "option": tls.replace(".", "_"),
@@ -154,13 +157,13 @@ class Session:
         return ["--tls", tls, *(["--ciphers", suite] if suite else [])]
 
     def both_ways(self, up, down):
-        """At once; `up` is what the peer's program sends."""
+        """Sends in both directions in parallel; `up` is what the peer's program sends."""
         flows = [Flow(self.far, self.plain, up), Flow(self.plain, self.far, down)]
         for flow in flows:
             flow.arrives()
 
     def finish(self, close, ends=True):
-        """`close`: the end that says first that it is done. `ends`: whether the peer's program then ends too."""
+        """`close`: the end that closes first. `ends`: whether the peer's program then ends too."""
         close.close()
         expect(not self.plain.read(1), "more came than was sent")
         self.plain.socket.close()
@@ -174,7 +177,7 @@ class Session:
 
 
 class ServerMoves(Session):
-    """`command` is a client's."""
+    """`command` is the command of a client."""
 
     def __init__(self, lab, command, tls, suite=None, every=50_021):
         super().__init__(lab, tls, suite)
@@ -189,7 +192,7 @@ class ServerMoves(Session):
 
 
 class ClientMoves(Session):
-    """`command` is a server's."""
+    """`command` is the command of a server."""
 
     def __init__(self, lab, command, tls, suite=None, every=50_021):
         super().__init__(lab, tls, suite)

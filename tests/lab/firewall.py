@@ -1,7 +1,9 @@
-"""The firewall that a careful administrator has on a host: what is not part of a known connection or for a service is dropped.
+"""The firewall of a careful administrator: it drops what does not belong to a known
+connection or to a service.
 
-Known is what connection tracking knows. A connection that has just moved here is unknown to it, and its port is that of no service if it is
-the client's end: such a firewall is the hardest there is for sockmi, and a very common one.
+A connection is known if connection tracking has it. Connection tracking does not have a
+connection that has just moved here, and the port of a client's end is not the port of a
+service. So such a firewall is the hardest one for sockmi, and a very common one.
 """
 from process import run
 

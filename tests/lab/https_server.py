@@ -1,6 +1,9 @@
-"""A file server over TLS as one writes it with Python's standard library: GET sends a file, PUT answers with the SHA-256 of what came.
+"""A file server over TLS as one writes it with Python's standard library: GET sends a file,
+PUT answers with the SHA-256 of what arrived.
 
-usage: https_server.py ADDRESS PORT CERTIFICATE KEY FOLDER CONNECTIONS    ends after so many connections
+usage: https_server.py ADDRESS PORT CERTIFICATE KEY FOLDER CONNECTIONS
+
+It ends after that many connections.
 """
 import functools
 import hashlib
@@ -10,11 +13,13 @@ import ssl
 import sys
 
 
-SO_MAX_PACING_RATE = 47  # socket(7); Python has no name for it
+SO_MAX_PACING_RATE = 47  # socket(7); Python does not name it
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # it is the client who closes; a server that does so first answers the client's close_notify with an RST
+    # The client closes. A server that closes first answers the client's close_notify
+    # with an RST.
+    protocol_version = "HTTP/1.1"
 
     def do_PUT(self):
         digest, left = hashlib.sha256(), int(self.headers["Content-Length"])

@@ -1,4 +1,5 @@
-"""The lab: four hosts, inside a sandbox of their own (see sandbox.py), by default on one segment; others are in topology.py.
+"""The lab: four hosts, inside a sandbox of their own (see sandbox.py), by default on one
+link; topology.py has other topologies.
 
       client          hostA           hostB           hostC        each a network namespace
     10.77.0.100     10.77.0.1       10.77.0.2       10.77.0.3
@@ -6,8 +7,9 @@
         | eth0          | eth0          | eth0          | eth0
     ----+---------------+---------------+---------------+----      bridge "segment"
 
-The client is a host as any other: it knows nothing of sockmi, and its kernel is watched for RST. Each other host may run a sockmid and
-applications. A Lab is a context: leaving it ends all programs in order and says what they left behind.
+The client is an ordinary host without sockmi, and its kernel is watched for RST. Each other
+host may run a sockmid and applications. A Lab is a context: leaving it ends all programs in
+order and reports what they left behind.
 """
 import http.client
 import json
@@ -22,7 +24,8 @@ from process import Failure, Process, expect, run, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ADDRESSES = topology.addresses("bridge")
-SERVICE_ADDRESS, CONTAINER_ADDRESS = "10.77.0.50", "10.77.0.60"  # whoever has them
+# Of whichever host or container has them.
+SERVICE_ADDRESS, CONTAINER_ADDRESS = "10.77.0.50", "10.77.0.60"
 PORT = 8443
 SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
 
@@ -45,7 +48,8 @@ class Host:
         return {**os.environ, **SANITIZERS, "SOCKMID_SOCKET": str(self.socket)}
 
     def at(self, family):
-        """The host's address in the family "4", "6", or "mapped": IPv4 as an IPv6 socket writes it."""
+        """Returns the host's address in the family "4", "6", or "mapped": IPv4 as an IPv6
+        socket writes it."""
         return {"4": self.address, "6": self.address6, "mapped": f"::ffff:{self.address}"}[family]
 
     def run(self, *command, **options):
@@ -57,7 +61,7 @@ class Host:
         return process
 
     def api(self, path, body=None):
-        """GET, or POST of an object. The answer, which must be no error."""
+        """GET, or POST of an object. Returns the answer, which must not be an error."""
         status, answer = self.ask("POST" if body is not None else "GET", path, json.dumps(body) if body is not None else None)
         expect(status == 200, lambda: f"{self.name}: {path}: {status} {answer}")
         return answer
@@ -79,18 +83,19 @@ class Host:
         return [m for m in found if direction in (None, m["direction"])]
 
     def last_error(self):
-        """Of the last export that failed here."""
+        """Returns the error of the last export that failed here."""
         failed = [m for m in self.migrations("export") if m["error"]]
         return failed[-1]["error"] if failed else ""
 
     def export(self, to=None, service="web", **match):
-        """Asks the applications here to export; (how many went, how many could not)."""
+        """Asks the applications here to export. Returns (number exported, number failed)."""
         answer = self.api("/v1/requests", {"service": service, **({"to": to.address if isinstance(to, Host) else to} if to else {}), **match})
         return answer["exported"], answer["failed"]
 
 
 def preloading(library, **variables):
-    """A wrap for a program that finds this library's functions in place of the C library's."""
+    """Returns a wrap for a program that uses this library's functions in place of the C
+    library's."""
     settings = {"LD_PRELOAD": library, "ASAN_OPTIONS": f"{SANITIZERS['ASAN_OPTIONS']}:verify_asan_link_order=0", **variables}
     return "env", *(f"{name}={value}" for name, value in settings.items())
 
@@ -107,7 +112,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class Lab:
-    """`options`: of the topology, see there; its name is `kind`."""
+    """`options`: of the topology, see topology.py; its name is `kind`."""
 
     def __init__(self, build=None, **options):
         self.build = pathlib.Path(build or os.environ.get("LAB_BUILD") or ROOT / "build" / "release").resolve()
@@ -144,7 +149,7 @@ class Lab:
         return self.program("src/sockmictl/sockmictl")
 
     def identity(self, host):
-        """The host's folder of keys, issued by the one authority of this sandbox."""
+        """Returns the host's folder of keys, issued by the one authority of this sandbox."""
         cluster, out = pathlib.Path("/run/cluster"), pathlib.Path("/run/identity") / host.name
         if not cluster.exists():
             run([str(self.sockmictl), "cluster", "init", str(cluster)], env=host.environment())
@@ -154,7 +159,8 @@ class Lab:
         return out
 
     def configure(self, host, **changes):
-        """Writes the daemon's configuration: defaults of the lab, and `changes` by section ({} removes one)."""
+        """Writes the daemon's configuration: defaults of the lab, and `changes` by
+        section ({} removes one)."""
         settings = {
             "": {"socket": str(host.socket), "identity": str(self.identity(host)), "state": str(host.folder / "state"),
                  "interfaces": ["eth0"], "address": host.address, "testing": True},
@@ -176,7 +182,7 @@ class Lab:
         return path
 
     def start_daemon(self, host, wrap=(), **changes):
-        """`wrap`: a command that runs it."""
+        """`wrap`: a command that runs the daemon."""
         path = self.configure(host, **changes)
         host.daemon = host.popen(*wrap, self.program("src/sockmid/sockmid"), "--config", path, name="sockmid")
         host.daemon.wait_line("sockmid ready")
@@ -193,7 +199,8 @@ class Lab:
         return certificate, key
 
     def start_httpsd(self, host, listen=None, service="web", wrap=(), extra=()):
-        """`listen`: whether connections may begin here (default: on hostA alone). `wrap`: a command that runs it."""
+        """`listen`: whether connections may begin here (default: on hostA alone). `wrap`:
+        a command that runs the server."""
         certificate, key = self.certificate()
         listen = host is self.hostA if listen is None else listen
         server = host.popen(*wrap, self.program("examples/httpsd"), "--listen", f"{host.address}:{PORT}", "--root", self.root, "--cert",
@@ -203,15 +210,16 @@ class Lab:
         return server
 
     def start_all(self, *hosts, **changes):
-        """A daemon and an httpsd on each host (default: all three). The servers."""
+        """Starts a daemon and an httpsd on each host (default: all three). Returns the servers."""
         hosts = hosts or self.hosts
         for host in hosts:
             self.start_daemon(host, **changes)
         return [self.start_httpsd(host) for host in hosts]
 
     def move(self, source, target, service="web", connections=1, **match):
-        """All connections of the service go from source to target, now. What has just come to source may still be on its way to the
-        application, which then holds nothing to export: it is asked again."""
+        """Moves all connections of the service from source to target. What has just
+        arrived at source may still be on its way to the application, which then has
+        nothing to export: it is asked again."""
         went, failed = wait_until(lambda: (answer := source.export(target, service, **match)) != (0, 0) and answer, "an application has it")
         expect((went, failed) == (connections, 0), lambda: f"{source.name} to {getattr(target, 'name', target)}: {went} went, "
                f"{failed} did not, wanted {connections}: {source.last_error()}")
@@ -228,8 +236,9 @@ class Lab:
             process.stop()
 
     def assert_clean(self):
-        """Ends all programs and expects that each ends well and that nothing of sockmi's is left. Sockets in an application's hand may be open
-        still, and their end is then none in order: what the client sees of it does not count."""
+        """Ends all programs, and checks that each ends well and that nothing of sockmi is
+        left. Sockets of an application may still be open, and do not end in order then:
+        what the client sees of that does not count."""
         received = observe.resets(self.client)[0] if self.client.app else None
         statuses = [(process, process.stop()) for process in reversed(self.processes)]
         for process, status in statuses:
@@ -240,7 +249,8 @@ class Lab:
             if host.daemon:
                 expect(host.daemon.wait() in (0, -9), lambda: f"{host.daemon.name}: status {host.daemon.wait()}\n{host.daemon.tail()}")
                 expect(not host.socket.exists() or host.daemon.wait() == -9, f"{host.name}: socket file left")
-                if any("event=rules_stay" in line for line in host.daemon.lines):  # for a connection that a test has left open
+                # For a connection that a test has left open.
+                if any("event=rules_stay" in line for line in host.daemon.lines):
                     host.run(self.sockmictl, "flush")
                 expect(not (left := observe.leftovers(host)), lambda: f"{host.name}: left behind: {left}")
         received = observe.resets(self.client)[0] if received is None else received

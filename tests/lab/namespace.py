@@ -1,4 +1,5 @@
-"""What the test itself does in a host's network namespace. A socket stays in the one where it was made."""
+"""Runs code of the test itself in a host's network namespace. A socket stays in the
+namespace where it was created."""
 import ctypes
 import os
 import threading
@@ -7,12 +8,13 @@ _CLONE_NEWNET = 0x40000000
 
 
 def within(host, function):
-    """What `function` returns, or raises, in the host's network namespace."""
+    """Returns what `function` returns, or raises what it raises, in the host's network
+    namespace."""
     return within_named(host.name, function)
 
 
 def within_named(name, function):
-    """A thread may enter a namespace alone."""
+    """A thread may enter a namespace without the others."""
     outcome = []
 
     def enter_and_call():

@@ -1,8 +1,9 @@
-"""What a host's kernel saw, and what of sockmi is left in it."""
+"""What a host's kernel has seen, and what it still has of sockmi."""
 import json
 import re
 
-# Counted at the hooks, not read from SNMP: an RST for a connection that is unknown counts there only in part.
+# Counted at the hooks, not read from SNMP: SNMP counts RSTs of unknown connections only
+# in part.
 RST_COUNTER = """
 table inet observe {
   counter rst_in { }
@@ -24,14 +25,15 @@ def count_resets(host):
 
 
 def resets(host):
-    """How many RST this host received and sent since count_resets()."""
+    """Returns how many RSTs this host has received and sent since count_resets()."""
     listing = json.loads(host.run("nft", "-j", "list", "counters", "table", "inet", "observe"))
     found = {entry["counter"]["name"]: entry["counter"]["packets"] for entry in listing["nftables"] if "counter" in entry}
     return found["rst_in"], found["rst_out"]
 
 
 class Counter:
-    """Packets that a host's kernel takes in ("in") or lets out ("out"), of those that an expression of nft(8) matches, from now on."""
+    """Counts packets that a host's kernel receives ("in") or sends ("out") and that an
+    expression of nft(8) matches, from now on."""
 
     def __init__(self, host, way, expression, name="some"):
         self._host, self._table = host, f"observe_{name}"
@@ -44,7 +46,8 @@ class Counter:
 
 
 class Dropped:
-    """While it lasts, a host drops what it is sent ("in") or sends ("out"), as far as an expression of nft(8) matches."""
+    """While it lasts, a host drops the packets that it receives ("in") or sends ("out")
+    and that an expression of nft(8) matches."""
 
     def __init__(self, host, way, expression):
         self._host, self._way, self._expression = host, way, expression
@@ -58,7 +61,7 @@ class Dropped:
 
 
 def kernel_counter(host, *names):
-    """The sum of TCP counters by their names of nstat(8), since the host was made."""
+    """Returns the sum of TCP counters by their names in nstat(8), since the host was created."""
     listing = json.loads(host.run("nstat", "-asjz", *names))["kernel"]
     return sum(listing[name] for name in names)
 
@@ -72,13 +75,13 @@ def received_twice(host):
 
 
 def redirects(host):
-    """The elements of home's map, as text; none if there is no table."""
+    """Returns the elements of home's map, as text; nothing if there is no table."""
     status, listing = host.run("nft", "list", "table", "netdev", "sockmi", check=False)
     return re.findall(r"[\da-f.:]+ \. \d+ \. [\da-f.:]+ \. \d+[^,}]*", listing.replace("\n", " ")) if status == 0 else []
 
 
 def leftovers(host):
-    """Everything of sockmi's in this host's kernel, one line each."""
+    """Returns everything of sockmi in this host's kernel, one line each."""
     found = [line for line in host.run("nft", "list", "tables").splitlines() if "sockmi" in line]
     for family in ("-4", "-6"):
         found += [line for line in host.run("ip", family, "rule").splitlines() if not re.search(r"lookup (local|main|default)$", line.strip())]

@@ -1,4 +1,5 @@
-"""A program of the lab: its output is read line by line as it comes, so that a test can wait for a line instead of sleeping."""
+"""A program of the lab. Its output is read line by line as it arrives, so that a test can
+wait for a line instead of sleeping."""
 import signal
 import subprocess
 import threading
@@ -15,7 +16,8 @@ def expect(condition, message):
 
 
 def wait_until(condition, what, timeout=10.0):
-    """Watches a state that has no event to wait for, such as another program's tables in the kernel."""
+    """Polls a state that has no event to wait for, such as another program's tables in
+    the kernel."""
     end = time.monotonic() + timeout
     while not (value := condition()):
         expect(time.monotonic() < end, lambda: f"not within {timeout} s: {what}")
@@ -45,7 +47,7 @@ class Process:
             self._changed.notify_all()
 
     def wait_line(self, text, timeout=15.0, after=0):
-        """The first line from number `after` on that contains `text`."""
+        """Returns the first line from number `after` on that contains `text`."""
         seen = after
         end = time.monotonic() + timeout
         with self._changed:
@@ -81,7 +83,7 @@ class Process:
             self.signal(signal.SIGCONT)
 
     def wait(self, timeout=60.0):
-        """Exit status, after all of its output has been read."""
+        """Returns the exit status, after all of its output has been read."""
         try:
             status = self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -90,9 +92,11 @@ class Process:
         return status
 
     def stop(self, timeout=10.0):
-        """Asks it to end. Exit status, or None if it had to be killed."""
+        """Asks the program to end. Returns its exit status, or None if it had to be killed."""
         if self.running():
-            self.resume()  # first: LeakSanitizer stops the process at its end, and a SIGCONT then would discard that SIGSTOP and hang it
+            # First: LeakSanitizer stops the process at its end, and a SIGCONT then would
+            # discard that SIGSTOP, and the process would hang.
+            self.resume()
             self.signal(signal.SIGTERM)
         try:
             return self.wait(timeout)
@@ -106,7 +110,7 @@ class Process:
 
 
 def state(pid):
-    """As /proc has it: "T" is stopped, "t" stopped by a tracer."""
+    """Returns the state of /proc: "T" is stopped, "t" stopped by a tracer."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
             return stat.read().rpartition(") ")[2][0]
@@ -115,7 +119,7 @@ def state(pid):
 
 
 def run(command, env=None, check=True, stdin=None):
-    """Runs a program to its end. Its output, or with check=False (status, output)."""
+    """Runs a program to its end. Returns its output, or with check=False (status, output)."""
     done = subprocess.run(command, env=env, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = done.stdout.decode(errors="replace")
     if not check:

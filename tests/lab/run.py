@@ -1,9 +1,12 @@
 #!/usr/bin/python3
-"""Runs the lab's tests: every function test_* of every test_*.py beside this file, in ../attack and in ../field, each with a Lab of its own.
+"""Runs the lab's tests: every function test_* of every test_*.py in this folder, in
+../attack and in ../field, each with a Lab of its own.
 
 usage: run.py [PATTERN…]     only tests whose FILE.FUNCTION contains one of the patterns
-LAB_BUILD names the build whose programs are tested (default build/release); a file may say otherwise with BUILD = "release".
-LAB_SEED makes random moments come again. Ends with "N passed, N failed".
+
+LAB_BUILD names the build whose programs are tested (default build/release); a file overrides
+it with BUILD = "release". LAB_SEED repeats random moments. The last line is
+"N passed, N failed".
 """
 import importlib
 import itertools
@@ -24,7 +27,8 @@ from lab import Failure, Lab, ROOT  # noqa: E402
 
 
 def tests_of(module):
-    """Each with its name; a function is one test a case and topology (see cases.py)."""
+    """Yields each test with its name; a function is one test per case and topology (see
+    cases.py)."""
     for name, function in list(vars(module).items()):
         if name.startswith("test_") and callable(function):
             for topology, case in itertools.product(getattr(function, "topologies", [{}]), getattr(function, "cases", [()])):
@@ -46,7 +50,7 @@ def run_test(name, function, case, topology, build, seed):
             lab.assert_clean()
     except Failure as failure:
         error = str(failure)
-    except Exception:  # a test that breaks has failed; the others run on
+    except Exception:  # a test that breaks has failed; the others run
         error = traceback.format_exc()
     seconds = time.monotonic() - began
     if not error:

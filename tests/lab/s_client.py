@@ -1,4 +1,5 @@
-"""An interactive session of openssl s_client with hostA's httpsd, which goes on while its other end moves."""
+"""An interactive session of openssl s_client with hostA's httpsd, which continues while
+its other end moves."""
 import subprocess
 
 from lab import PORT
@@ -10,7 +11,7 @@ def s_client(lab, *options):
 
 
 def asks(session, answer):
-    """Asks for /g, and waits for what it is answered."""
+    """Requests /g, and waits for the answer."""
     seen = len(session.lines)
     session.stdin.write(b"GET /g HTTP/1.1\r\nHost: lab\r\n\r\n")
     session.stdin.flush()

@@ -1,8 +1,10 @@
-"""A private world for the lab: everything made inside ends with the program, however it ends.
+"""A sandbox for the lab: everything that is made inside ends with the program, however
+the program ends.
 
-The program runs again under unshare(1) in its own network, mount and process namespaces; without root in its own user namespace too.
-The process namespace is what makes the cleanup certain: when its first process ends, the kernel kills all others in it, and with the
-last of them go network namespaces, tables, rules and mounts.
+The program runs again under unshare(1) in its own network, mount and process namespaces,
+and without root in its own user namespace too. The process namespace ensures the cleanup:
+when its first process ends, the kernel kills all others in it, and network namespaces,
+tables, rules and mounts end with the last of them.
 """
 import os
 import subprocess
@@ -18,7 +20,8 @@ def unshare_command():
 
 
 def enter():
-    """Returns inside the sandbox: root over a network of its own, an empty /run, process 1."""
+    """Returns inside the sandbox: as root, with a network of its own, an empty /run, as
+    process 1."""
     if os.environ.get(_INSIDE) == str(os.getpid()):
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "lab", "/run"], check=True)
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -30,12 +33,13 @@ def enter():
         print(f"SKIPPED: the lab needs namespaces of its own: {why}.\n  {' '.join(command)}: {trial.stderr.strip()}\n"
               "  Run it as root (sudo), or allow user namespaces.", file=sys.stderr, flush=True)
         sys.exit(NOT_POSSIBLE)
-    os.environ[_INSIDE] = "1"  # the process number that we will have
+    os.environ[_INSIDE] = "1"  # the process number inside
     os.execvp(command[0], [*command, "--", sys.executable, *sys.argv])
 
 
 def without_privilege():
-    """A command that runs another one as nobody, or, where there is only one user, as one without any capability."""
+    """Returns a command that runs another one as nobody, or, if there is only one user,
+    as one without any capability."""
     with open("/proc/self/uid_map", encoding="utf-8") as users:
         alone = users.read().split()[2] == "1"
     if alone:

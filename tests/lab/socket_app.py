@@ -1,6 +1,7 @@
-"""Sockets in an application's hands (app/main.cc), one for each host; and the bytes that pass between two of them, each by its place.
+"""Sockets of applications (app/main.cc), one application per host, and the bytes that
+pass between two of them, each identified by its position.
 
-What an application without privilege can do is all that these can, unless a test says `privileged`.
+The applications run without privilege, unless a test sets `privileged`.
 """
 import hashlib
 import json
@@ -24,7 +25,8 @@ class SocketApp:
         self.process.wait_line("socket_app ready")
 
     def begin(self, *words):
-        """Tells it to do something, which may take long; the function returned waits for the answer. Answers come in the order asked."""
+        """Sends a command, which may take long. Returns a function that waits for the
+        answer. Answers come in the order of the commands."""
         number, self._asked = self._asked, self._asked + 1
         self.process.stdin.write((" ".join(map(str, words)) + "\n").encode())
         self.process.stdin.flush()
@@ -50,7 +52,8 @@ def worked(app, words, answer):
 
 
 class Socket:
-    """A descriptor of an application. `family`: "4", "6", or "mapped": an IPv6 socket that speaks IPv4."""
+    """A descriptor of an application. `family`: "4", "6", or "mapped": an IPv6 socket
+    with IPv4 addresses."""
 
     def __init__(self, app, fd, family="4"):
         self.app, self.fd, self.family = app, fd, family
@@ -89,7 +92,8 @@ class Socket:
         self.do("close")
 
     def info(self, *names):
-        """Of TCP_INFO, the queues, and the addresses: everything, or the values of these names."""
+        """Returns TCP_INFO, the queues, and the addresses: everything, or the values of
+        these names."""
         found = self.do("state")
         return found if not names else found[names[0]] if len(names) == 1 else [found[name] for name in names]
 
@@ -97,7 +101,7 @@ class Socket:
         return self.info("state")
 
     def get(self, level, name):
-        """An option's value in hexadecimal; None: there is no such option."""
+        """Returns an option's value in hexadecimal; None if there is no such option."""
         return self.app.tries("getopt", self.fd, level, name).get("value")
 
     def set(self, level, name, value):
@@ -105,7 +109,8 @@ class Socket:
 
 
 class Stream:
-    """What one end sends and the other receives, wherever the two ends are at the time."""
+    """What one end sends and the other receives, on whichever hosts the two ends are at
+    the time."""
 
     def __init__(self, seed):
         self.seed, self.sent, self.received = seed, 0, 0
@@ -118,14 +123,14 @@ class Stream:
         return socket.begin("send", self.seed, self.sent - count, count)
 
     def fill(self, socket, most=32 << 20):
-        """Sends until no more goes: how much that was."""
+        """Sends until no more is accepted. Returns how much that was."""
         went = socket.do("fill", self.seed, self.sent, most)["bytes"]
         expect(went < most, f"{most} bytes went, and more would")
         self.sent += went
         return went
 
     def receive(self, socket, count=None):
-        """So much, or all that was sent and is not received yet."""
+        """Receives that much, or all that was sent and is not received yet."""
         self.begin_receive(socket, self.sent - self.received if count is None else count)()
 
     def begin_receive(self, socket, count):
@@ -133,7 +138,7 @@ class Stream:
         return lambda timeout=30.0: self._check(answer(timeout), count, end=False)
 
     def receive_end(self, socket):
-        """All that was sent, and behind it the end."""
+        """Receives all that was sent, and then the end of the stream."""
         self._check(socket.do("recv-all"), self.sent - self.received, end=True)
 
     def _check(self, got, count, end):
@@ -144,7 +149,7 @@ class Stream:
         self.received += count
 
     def _hash(self, at, count):
-        """Of so many bytes of the stream; how they are made is in app/bytes.cc."""
+        """Hashes that many bytes of the stream; app/bytes.cc says how they are made."""
         digest, end = hashlib.sha256(), at + count
         while at < end:
             block, skipped = divmod(at, BLOCK)
@@ -155,7 +160,8 @@ class Stream:
 
 
 def start(lab, *hosts, privileged=False, **changes):
-    """A daemon and an application on each host (default: hostA and hostB), and an application on the client, which then knows no daemon."""
+    """Starts a daemon and an application on each host (default: hostA and hostB), and an
+    application on the client, without a daemon."""
     hosts = hosts or (lab.hostA, lab.hostB)
     for host in hosts:
         lab.start_daemon(host, **changes)
@@ -165,12 +171,13 @@ def start(lab, *hosts, privileged=False, **changes):
 
 
 def plain(family):
-    """What a socket at the other end is: to it there are no mapped addresses."""
+    """Returns the family of the socket at the other end, which has no mapped addresses."""
     return "4" if family == "mapped" else family
 
 
 class Connection:
-    """Between the client and an application on hostA, which accepted it: `ours` is the end that moves, `theirs` the other."""
+    """A connection between the client and an application on hostA, which accepted it:
+    `ours` is the end that moves, `theirs` the other."""
 
     def __init__(self, lab, family="4", prepare=lambda ours, theirs: None, port=PORT):
         """`prepare` is called with both sockets before they are connected."""
@@ -189,15 +196,18 @@ class Connection:
             self.ours = move(self.ours, target)
 
     def both_ways(self, count=100_000):
-        """Bytes go up, then down, and arrive; before them, whatever was on its way does."""
+        """Sends bytes up, then down, and checks that they arrive; whatever was on its way
+        arrives before them."""
         for stream, source, target in [(self.up, self.theirs, self.ours), (self.down, self.ours, self.theirs)]:
             sent = stream.begin_send(source, count)
             stream.receive(target)
             sent()
 
     def travel(self, *targets, size=200_000):
-        """It moves from host to host while the other end asks and is answered: something is on its way, or in a queue, at every moment. Twice on
-        each host: the second request comes only to who could answer the first one."""
+        """Moves the connection from host to host while the other end sends requests and
+        gets answers, so that something is in flight or in a queue at every moment. There
+        are two requests on each host: the second one reaches only a host that could
+        answer the first one."""
         asked = self.theirs.begin("ask", size, 2 * (len(targets) + 1), "requests", 0)
         for target in [*targets, None]:
             self.ours.do("echo", size, 2)
@@ -206,7 +216,7 @@ class Connection:
         asked()
 
     def end(self):
-        """Both ends finish in order, and each sees the other's end behind the last byte."""
+        """Both ends finish in order, and each sees the other's end after the last byte."""
         self.theirs.shutdown()
         self.ours.shutdown()
         self.up.receive_end(self.ours)
@@ -217,7 +227,7 @@ class Connection:
 
 
 class Between(Connection):
-    """Two ends that are connected already."""
+    """Two ends that are already connected."""
 
     def __init__(self, ours, theirs):
         self.ours, self.theirs = ours, theirs
@@ -225,7 +235,7 @@ class Between(Connection):
 
 
 class OwnConnection(Connection):
-    """The end that moves is the one that connected, from hostA; the client accepted."""
+    """A connection whose moving end is the one that connected, from hostA; the client accepted."""
 
     def __init__(self, lab, family="4", source=None):
         self.listener = lab.client.app.socket(plain(family)).listen()
@@ -235,7 +245,7 @@ class OwnConnection(Connection):
 
 
 def move(socket, target, state=CONNECTED):
-    """The socket where it lives now."""
+    """Moves the socket. Returns it on its new host."""
     begin_export(socket, target, state)()
     return imported(target, socket.family, state)
 
@@ -250,7 +260,7 @@ def begin_export(socket, target, state=CONNECTED):
 
 
 def export_together(sockets, target):
-    """The errno of each; 0: it has gone."""
+    """Returns the errno of each; 0: it has moved."""
     host = sockets[0].host
     errors = host.app.do("export-together", SERVICE, target.address, *(socket.fd for socket in sockets))["errors"]
     for socket, error in zip(sockets, errors):
@@ -266,7 +276,7 @@ def imported(host, family, state=CONNECTED):
 
 
 def refused(socket, target, state=CONNECTED):
-    """It does not move: the reason that the application is told."""
+    """Checks that it does not move. Returns the reason that the application gets."""
     answer = socket.app.tries("export", socket.fd, state, SERVICE, target.address)
     expect(answer.get("error"), "it moved")
     return answer["reason"]

@@ -1,4 +1,5 @@
-"""Whoever talks nonsense to the daemon gets a 4xx with a reason, and the daemon serves on."""
+"""A client that sends nonsense to the daemon gets a 4xx with a reason, and the daemon
+continues to serve."""
 import array
 import json
 import os
@@ -14,7 +15,7 @@ CONNECTED = 4  # SOCKMI_CONNECTED
 
 
 def export_request(lab, part=None, **fields):
-    """The body that libsockmi would send, made from JSON by flatc."""
+    """Returns the body that libsockmi would send, made from JSON by flatc."""
     folder = lab.folder / "flat"
     folder.mkdir(exist_ok=True)
     (folder / "request.json").write_text(json.dumps({"service": "web", "parts": [{"state": CONNECTED, **(part or {})}], **fields}))
@@ -28,7 +29,7 @@ def post_export(body):
 
 
 def talk(host, request, descriptors=()):
-    """(status, answer) to raw bytes, descriptors riding along with the first."""
+    """Returns (status, answer) to raw bytes; descriptors are sent with the first one."""
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(10)
         line.connect(str(host.socket))
@@ -133,7 +134,8 @@ def test_more_descriptors_than_parts(lab):
 def test_descriptors_do_not_leak(lab):
     lab.start_daemon(lab.hostA)
     folder = f"/proc/{lab.hostA.daemon.pid}/fd"
-    lab.hostA.api("/v1/status")  # the daemon opens its last descriptors right after it says that it is ready
+    # The daemon opens its last descriptors right after it reports that it is ready.
+    lab.hostA.api("/v1/status")
     before = len(os.listdir(folder))
     with socket.socket() as plain:
         for _ in range(20):
@@ -159,7 +161,8 @@ def test_nonsense_on_the_private_line(lab):
                 pass
         except ConnectionResetError:
             pass
-    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")  # that was no connection of a peer
+    # These were not connections of a peer.
+    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")
     expect(lab.hostA.api("/v1/status")["host"] == "hostA", "the daemon does not serve on")
 
 

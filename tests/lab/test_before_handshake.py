@@ -1,4 +1,4 @@
-"""A connection moves before its TLS handshake, or in the midst of the ClientHello."""
+"""A connection moves before its TLS handshake, or in the middle of the ClientHello."""
 from cases import cases
 from lab import PORT
 from process import expect, wait_until
@@ -13,7 +13,8 @@ def test_the_handshake_is_done_elsewhere(lab, tls, sent):
     hello = client.hello()
     cut = len(hello) // 2 if sent == "half" else 0
     client.send_raw(hello[:cut])
-    # The server says nothing of a connection before its first request: it is asked until it has accepted this one.
+    # The server does not report a connection before its first request, so it is asked
+    # until it has accepted this one.
     wait_until(lambda: lab.hostA.export(lab.hostB) == (1, 0), "the connection moves")
     client.send_raw(hello[cut:])
     client.handshake()

@@ -12,7 +12,7 @@ from socket_app import Between, begin_export, export_together, imported, move, s
 
 
 class TwoEnds(Between):
-    """`theirs` moves too."""
+    """A connection whose other end, `theirs`, moves too."""
 
     def __init__(self, lab, family):
         start(lab, lab.hostA, lab.hostB, lab.hostC, lab.client)
@@ -63,7 +63,7 @@ def test_at_the_same_time_with_both_queues_full(lab, family):
 
 
 def test_who_is_the_other_end_is_no_hindrance_to_others(lab):
-    """hostB can't have the end of a connection whose other end is its own."""
+    """hostB cannot get the end of a connection whose other end is its own."""
     start(lab)
     listener = lab.hostA.app.socket("4").listen()
     ends = [(host.app.socket("4").connect(lab.hostA, PORT), listener.accept()) for host in (lab.hostB, lab.client)]

@@ -9,7 +9,8 @@ CONTENT = random_bytes(32 << 20)
 
 
 def begin(lab):
-    """A download from hostC to hostA that can not end: what the stopped server's kernel has left to send is all that can come."""
+    """Begins a download from hostC to hostA that cannot end: the server is stopped, so
+    only what its kernel still has to send can arrive."""
     lab.file("f", CONTENT)
     for host in lab.hosts:
         lab.start_daemon(host)
@@ -35,7 +36,8 @@ def test_a_download_goes_on_elsewhere(lab):
 
 
 def test_one_image_is_loaded_once(lab):
-    """Two importers wait, one endpoint comes: the daemon gives it away once, and has nothing for who asks again."""
+    """Two importers wait and one endpoint arrives: the daemon delivers it once, and has
+    nothing for a later request."""
     server, fetch = begin(lab)
     importers = [lab.hostB.popen(lab.program("examples/fetch"), "--import", "--service", "dl") for _ in range(2)]
     for importer in importers:
@@ -55,7 +57,8 @@ def test_one_image_is_loaded_once(lab):
 
 
 def test_it_does_not_move_to_its_own_peer(lab):
-    """Packets between two addresses of one host never meet the wire, where they could be redirected: the peer's host refuses."""
+    """Packets between two addresses of one host never reach the wire, where they could be
+    redirected: the peer's host refuses."""
     server, fetch = begin(lab)
     lab.hostC.popen(lab.program("examples/fetch"), "--import", "--service", "dl")
     wait_until(lambda: lab.hostA.export(lab.hostC, "dl") == (0, 1), "it does not move")

@@ -1,4 +1,5 @@
-"""COMMIT: where a connection lives when a daemon dies, or fails, around the moment at which it is handed over."""
+"""COMMIT: where a connection lives when a daemon dies, or fails, around the moment of the
+decision."""
 import errno
 import os
 import signal
@@ -21,7 +22,7 @@ def begin(lab, *hosts):
 
 
 def begin_export(connection, target):
-    """A function that waits for the errno of the export; 0: it went."""
+    """Returns a function that waits for the errno of the export; 0: it has moved."""
     answer = connection.ours.app.begin("export", connection.ours.fd, CONNECTED, SERVICE, target.address)
     return lambda: answer().get("error", 0)
 
@@ -45,7 +46,7 @@ def settled(*hosts):
 
 
 def goes_on_here(lab, connection, others):
-    """As if nothing had been."""
+    """Checks that everything is as if nothing had happened."""
     connection.both_ways()
     expect(not observe.redirects(lab.hostA), lambda: f"a redirect is left: {observe.redirects(lab.hostA)}")
     for host in others:
@@ -105,7 +106,8 @@ def test_an_importer_that_dies_before_the_thaw_costs_nothing(lab):
 
 
 def test_an_importer_that_stays_dead_leaves_it_frozen_until_somebody_knows(lab):
-    """The application is not told that it went; the next daemon there says that it never did."""
+    """The application does not get a success; the next daemon there answers that the
+    endpoint never thawed."""
     connection = begin(lab)
     lab.hostB.arm("before-thaw=kill")
     expect(export(connection, lab.hostB) == errno.EINPROGRESS, lab.hostA.last_error())
@@ -129,12 +131,13 @@ def test_an_operator_takes_back_what_a_dead_importer_had(lab):
     lab.hostA.run(lab.sockmictl, "doubt", "discard", doubt["id"])
     settled(lab.hostA)
     goes_on_here(lab, connection, [])
-    lab.start_daemon(lab.hostB, **LATER)  # takes away what the dead one left
+    lab.start_daemon(lab.hostB, **LATER)  # removes what the dead daemon left
 
 
 @cases("thaw-written", "thawed")
 def test_an_importer_that_dies_with_a_thawed_socket_ends_the_connection(lab, point):
-    """It is the one thing that can not be undone; nobody is left hanging, and nobody is told that it went well."""
+    """This is the one failure that cannot be undone. Both sides see the end, and no
+    caller gets a success."""
     connection = begin(lab)
     lab.hostB.arm(point + "=kill")
     answer = begin_export(connection, lab.hostB)
@@ -157,7 +160,7 @@ def test_a_socket_that_fails_as_it_thaws_ends_the_connection(lab):
 
 
 def test_a_lost_answer_is_asked_for_again(lab):
-    """The importer has thawed it, and says so as often as it is asked."""
+    """The importer has thawed it, and answers so as often as it is queried."""
     connection = begin(lab)
     lab.hostA.arm("commit-reply", 3)
     connection.move(lab.hostB)
@@ -188,7 +191,7 @@ def test_an_exporter_that_dies_after_commit_and_stays_dead_costs_nothing(lab):
 
 
 def test_an_exporter_that_dies_before_commit_is_missed_until_somebody_decides(lab):
-    """The endpoint is frozen on both hosts. The redirect to it is there to stay."""
+    """The endpoint is frozen on both hosts. The redirect to it is permanent."""
     connection = begin(lab)
     expect(dies_in_export(lab, connection, "decided")(), "the export has succeeded")
     [doubt] = wait_until(lambda: doubts(lab.hostB), "the importer is in doubt", timeout=20)
@@ -211,7 +214,7 @@ def test_an_operator_commits_what_a_dead_exporter_had_decided(lab):
 def test_an_operator_discards_what_a_dead_exporter_had_prepared(lab):
     connection = begin(lab)
     expect(dies_in_export(lab, connection, "journal")(), "the export has succeeded")
-    connection.both_ways()  # the guard has given it back
+    connection.both_ways()  # the guard has unfrozen it
     [doubt] = wait_until(lambda: doubts(lab.hostB), "the importer is in doubt", timeout=20)
     lab.hostB.run(lab.sockmictl, "doubt", "discard", doubt["id"])
     wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "the place is free")
@@ -220,7 +223,7 @@ def test_an_operator_discards_what_a_dead_exporter_had_prepared(lab):
 
 
 def moved(lab, connection):
-    """It lives on hostB, and its old socket is dead."""
+    """Checks that it lives on hostB, and that its old socket is dead."""
     wait_until(lambda: connection.ours.state() == "CLOSE", "the old socket is ended")
     connection.ours.close()
     connection.ours = socket_app.imported(lab.hostB, "4")
@@ -278,7 +281,8 @@ def test_a_mute_socket_that_was_decided_comes_back_when_its_importer_never_had_i
 
 
 def test_a_mute_socket_that_can_not_be_given_back_is_in_doubt(lab):
-    """A daemon that may not take descriptors out of other processes leaves it to one that may."""
+    """A daemon that may not take descriptors out of other processes leaves the socket to
+    one that may."""
     connection = begin(lab)
     both_die_in_export(lab, connection, "prepare-send")()
     weak = ["setpriv", "--bounding-set=-sys_ptrace"]
@@ -302,7 +306,7 @@ def test_a_stopped_guard_does_not_stop_the_daemon(lab):
     connection.end()
 
 
-# --- what is asked ---
+# --- requests ---
 
 def test_the_same_socket_twice_goes_once(lab):
     connection = begin(lab)
@@ -322,10 +326,11 @@ def test_only_root_decides(lab):
 # --- the guard ---
 
 def test_a_guard_that_dies_alone_is_replaced_and_told_what_is_held(lab):
-    """The new one does its work: it gives back what is frozen when the daemon dies."""
+    """The new guard does its work: it unfreezes the sockets when the daemon dies."""
     connection = begin(lab)
     lab.hostB.arm("before-thaw=kill")
-    expect(export(connection, lab.hostB) == errno.EINPROGRESS, lab.hostA.last_error())  # decided, and held
+    # Decided; the guard holds it.
+    expect(export(connection, lab.hostB) == errno.EINPROGRESS, lab.hostA.last_error())
     os.kill(guard_of(lab.hostA), signal.SIGKILL)
     lab.hostA.daemon.wait_line("event=guard_replaced held=1")
     lab.start_daemon(lab.hostB, **LATER)
@@ -336,7 +341,7 @@ def test_a_guard_that_dies_alone_is_replaced_and_told_what_is_held(lab):
     answer = begin_export(connection, lab.hostB)
     dies(lab.hostA)
     answer()
-    connection.both_ways()  # the new guard has given it back
+    connection.both_ways()  # the new guard has unfrozen it
     lab.start_daemon(lab.hostA, **LATER)
     goes_on_here(lab, connection, [lab.hostB])
 

@@ -1,4 +1,5 @@
-"""A moved session goes on, in the eyes of other people's TLS: OpenSSL's own programs, GnuTLS, wolfSSL, Python, curl."""
+"""A moved session continues for other people's TLS implementations: OpenSSL's own
+programs, GnuTLS, wolfSSL, Python, curl."""
 from cases import cases
 from counterparts import BACKEND, LISTEN, TLS_RELAY, ClientMoves, Flow, Movers, ServerMoves, certificate_for, wait_listening
 from process import expect
@@ -20,7 +21,8 @@ CLIENTS = {
 
 
 def without(program, what):
-    """The options that make it offer no encrypt-then-MAC, or no extended master secret; none: it offers both."""
+    """Returns the options that make the program offer no encrypt-then-MAC, or no extended
+    master secret; empty: it offers both."""
     if not what:
         return []
     return ["-no_etm"] if program.startswith("s_") else [f"--priority={PRIORITY}:" + {"no etm": "%NO_ETM", "no ems": "%NO_SESSION_HASH"}[what]]
@@ -93,7 +95,7 @@ def test_client_moves(lab, server, tls, suite, lacks=None):
 @cases(("1.3", "TLS_AES_256_GCM_SHA384"), ("1.3", "TLS_CHACHA20_POLY1305_SHA256"), ("1.3", "TLS_AES_128_CCM_SHA256"),
        ("1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"), ("1.2", "AES256-CCM"), ("1.2", "DHE-RSA-AES256-SHA"), ("1.2", "AES128-SHA256", "no etm"))
 def test_client_moves_from_an_echo(lab, tls, suite, lacks=None):
-    """gnutls-serv sends lines back, and can take no more before it has."""
+    """gnutls-serv sends lines back, and does not accept more before it has."""
     session = ClientMoves(lab, SERVERS["gnutls-serv"] + without("gnutls-serv", lacks), tls, suite, every=10_007)
     for at in range(0, len(LINES), 2048):
         Flow(session.plain, session.plain, LINES[at:at + 2048]).arrives()
@@ -101,7 +103,8 @@ def test_client_moves_from_an_echo(lab, tls, suite, lacks=None):
 
 
 def curl(lab, backend, tls, alpn, *arguments, each=()):
-    """curl fetches twice over one connection, whose server's end moves; a web server without TLS is behind it."""
+    """curl fetches twice over one connection, whose server's end moves; behind it is a
+    web server without TLS."""
     address, answers = lab.hostA.address, [lab.folder / "first", lab.folder / "second"]
     lab.hostA.popen(*backend)
     wait_listening(lab.hostA, BACKEND)
@@ -124,7 +127,7 @@ def test_curl_http1(lab, tls):
 
 @cases(*[(tls, how) for tls in ("1.2", "1.3") for how in ("download", "upload")])
 def test_curl_http2(lab, tls, how):
-    """Two downloads share the connection; an upload comes back while it still goes out."""
+    """Two downloads share the connection; an upload is sent back while it is still being sent."""
     file = lab.file("f", UP)
     server = ["nghttpd", "--no-tls", "--echo-upload", "-a", lab.hostA.address, "-d", lab.root, BACKEND]
     if how == "upload":
@@ -139,7 +142,8 @@ GNUTLS_CLI_WITH_COMMANDS = [*CLIENTS["gnutls-cli"], "--inline-commands", "--logf
 
 @cases(("s_client", "k"), ("s_client", "K"), ("gnutls-cli", "^rekey1^"), ("gnutls-cli", "^rekey^"))
 def test_the_peer_updates_its_keys(lab, client, request):
-    """The second of each pair wants ours to be updated too. Lines go up, for none of them begins as a request does."""
+    """The second of each pair requests an update of our keys, too. Lines are sent up,
+    because none of them begins like a request."""
     command, done = (S_CLIENT_WITH_LETTERS, "KEYUPDATE") if client == "s_client" else (GNUTLS_CLI_WITH_COMMANDS, "Rekey was completed")
     session = ServerMoves(lab, command, "1.3", "TLS_AES_128_GCM_SHA256")
     for _ in range(3):
@@ -147,7 +151,7 @@ def test_the_peer_updates_its_keys(lab, client, request):
         Flow(session.far, session.plain, LINES).arrives()
         said = len(session.far.process.lines)
         session.far.write(request.encode() + b"\n")
-        if client == "s_client":  # it throws away what it reads together with a letter
+        if client == "s_client":  # it discards what it reads together with a letter
             session.far.process.wait_line(done, after=said)
         Flow(session.far, session.plain, LINES).arrives()
         down.arrives()
@@ -161,7 +165,7 @@ SMALL = ["net.ipv4.tcp_wmem=4096 8192 8192", "net.ipv4.tcp_rmem=4096 8192 8192"]
 
 @cases(("1.3", "TLS_CHACHA20_POLY1305_SHA256"), ("1.2", "ECDHE-RSA-AES128-GCM-SHA256"), ("1.2", "AES128-SHA"))
 def test_moves_amid_a_record(lab, tls, suite):
-    """No record fits into the socket: a hop finds one half sent, or half received."""
+    """No record fits into the socket: a hop finds a record that is half sent, or half received."""
     for host in (lab.hostA, lab.client):
         host.run("sysctl", "-qw", *SMALL)
     session = ServerMoves(lab, CLIENTS["s_client"], tls, suite, every=10_007)
@@ -172,7 +176,7 @@ def test_moves_amid_a_record(lab, tls, suite):
 
 @cases(("1.3", "TLS_AES_256_GCM_SHA384"), ("1.2", "AES128-SHA"))
 def test_moves_often_in_one_record(lab, tls, suite):
-    """The rest of a record that was read in part moves, and moves on, before it is read to its end."""
+    """The rest of a record that was read in part moves again before it is read to its end."""
     session = ServerMoves(lab, CLIENTS["s_client"], tls, suite, every=3001)
     session.both_ways(UP[:200_000], DOWN[:200_000])
     session.finish(session.far)

@@ -1,4 +1,5 @@
-"""An export that can not be: the error says why, and the same curl finishes at home."""
+"""An export that is not possible: the error gives the reason, and the same curl finishes
+at home."""
 import hashlib
 
 import observe
@@ -18,7 +19,8 @@ def begin(lab):
 
 
 def fails(lab, transfer, text, to=None):
-    """The export fails with the text, for the operator and in the application's log; then the transfer is finished at home."""
+    """Checks that the export fails with the text, for the operator and in the
+    application's log. The transfer is then finished at home."""
     went, failed = lab.hostA.export(to)
     expect((went, failed) == (0, 1), lambda: f"{went} went, {failed} did not")
     expect(text in lab.hostA.last_error(), lambda: f"wanted '{text}', the daemon says '{lab.hostA.last_error()}'")
@@ -65,7 +67,8 @@ def test_the_other_daemon_is_stopped(lab):
 
 
 def test_the_importer_dies_while_it_prepares(lab):
-    """Its line is open and it has a place reserved; from then on it hears nothing."""
+    """The importer's control connection is open and it has reserved a slot. From then on
+    it receives nothing."""
     lab.start_all(lab.hostA, lab.hostB, steer={"freeze_timeout_ms": 1500})
     warm_up(lab)
     lab.hostB.run("nft", "-f", "-", stdin=b"table inet broken {\n chain c {\n type filter hook input priority 0\n tcp dport 7078 drop\n }\n}")
@@ -73,7 +76,7 @@ def test_the_importer_dies_while_it_prepares(lab):
 
 
 def warm_up(lab):
-    """One connection has moved to hostB, so that the daemons' line is open."""
+    """Moves one connection to hostB, so that the daemons' control connection is open."""
     transfer = begin(lab)
     lab.move(lab.hostA, lab.hostB)
     transfer.allow(None)

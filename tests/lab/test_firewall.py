@@ -1,4 +1,5 @@
-"""The hosts have firewalls that let in what belongs to known connections, their services and sockmi; see firewall.py."""
+"""The hosts have firewalls that accept what belongs to known connections, to their
+services and to sockmi; see firewall.py."""
 from cases import cases, topology
 from socket_app import Connection, OwnConnection, start
 
@@ -19,7 +20,7 @@ def test_a_server_travels(lab, family):
 @topology("routed", firewall="nftables", rp_filter=True)
 @cases("4", "6")
 def test_the_end_that_connected_travels(lab, family):
-    """Nothing but its being part of a known connection lets its packets in."""
+    """Its packets are accepted only because they belong to a known connection."""
     start(lab, *lab.hosts)
     connection = OwnConnection(lab, family)
     connection.travel(lab.hostB, lab.hostC, lab.hostA)
@@ -29,7 +30,7 @@ def test_the_end_that_connected_travels(lab, family):
 @topology("bridge", firewall="nftables")
 @cases("4", "6")
 def test_a_silent_peer(lab, family):
-    """The first packet after the move is ours, or the peer's: both must come through."""
+    """The first packet after the move is ours, or the peer's: both must pass."""
     start(lab)
     connection = Connection(lab, family)
     connection.both_ways()

@@ -1,4 +1,4 @@
-"""A host that never comes back is given up by the operator."""
+"""The operator gives up a host that never comes back."""
 import observe
 from process import expect, wait_until
 from socket_app import Connection, start
@@ -16,7 +16,7 @@ def test_a_home_that_never_comes_back_is_waited_for_until_it_is_forgotten(lab):
     said = lab.hostB.run(lab.sockmictl, "forget", "hostA")
     expect("1 ends" in said, said)
     expect(untold() == 0, "home is still to hear it")
-    lab.start_daemon(lab.hostA)  # it comes back after all, and asks
+    lab.start_daemon(lab.hostA)  # it comes back after all, and queries
     wait_until(lambda: not lab.hostA.api("/v1/connections")["connections"], "home asks, and hears that it is not held")
 
 
@@ -26,7 +26,7 @@ def test_what_a_lost_host_held_is_given_up(lab):
     connection.move(lab.hostB)
     connection.both_ways()
     lab.hostB.daemon.kill()
-    lab.hostB.app.process.kill()  # its kernel would say nothing either, if it were off
+    lab.hostB.app.process.kill()  # if the host were off, its kernel would not send anything, either
     lab.hostB.run(lab.sockmictl, "flush")
     said = lab.hostA.run(lab.sockmictl, "forget", "hostB")
     expect("1 connections" in said, said)

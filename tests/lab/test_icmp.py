@@ -1,4 +1,5 @@
-"""A router's "too big" is sent to the connection's address, where its socket does not live any more: it must follow it."""
+"""A router sends "too big" to the connection's address, where its socket no longer is.
+The message must follow the socket."""
 from cases import cases, topology
 from process import expect, run
 from socket_app import Connection, start
@@ -9,7 +10,8 @@ NARROW = 1300
 def narrow(lab, mtu=NARROW):
     """From now on packets from the router to the client must not be larger."""
     near = lab.topology.segment_of("client")
-    for network, metric in zip(near.networks(), [[], ["metric", "256"]]):  # instead of the route that the kernel made, not beside it
+    # Instead of the route that the kernel made, not in addition to it.
+    for network, metric in zip(near.networks(), [[], ["metric", "256"]]):
         run(["ip", "-n", "router", "route", "replace", network, "dev", near.name, "proto", "kernel", *metric, "mtu", "lock", str(mtu)])
 
 

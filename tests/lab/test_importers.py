@@ -1,4 +1,5 @@
-"""Several applications wait for the same: an endpoint that comes is one's, and the others sleep on."""
+"""Several applications wait for the same service: an endpoint that arrives goes to one of
+them, and the others continue to sleep."""
 import os
 
 from process import expect, wait_until

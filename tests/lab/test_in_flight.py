@@ -1,4 +1,5 @@
-"""Data is everywhere at the moment of the move: in both queues, in half a record, in plaintext not yet read."""
+"""Data is everywhere at the moment of the move: in both queues, in half a record, in
+plaintext that is not read yet."""
 import hashlib
 import random
 import threading
@@ -14,7 +15,8 @@ WANTED = hashlib.sha256(CONTENT).hexdigest()
 
 
 def queue(host, column):
-    """Receive (0) or send (1) queue of the host's one connection to the client, in bytes."""
+    """Returns the receive (0) or send (1) queue of the host's one connection to the
+    client, in bytes."""
     for line in host.run("ss", "-Htn").splitlines():
         if ":%d " % PORT in line:
             return int(line.split()[1:3][column])
@@ -38,10 +40,11 @@ def test_unsent_and_unacknowledged(lab, tls):
 def test_unread_in_the_receive_queue(lab, tls):
     first, _ = lab.start_all(lab.hostA, lab.hostB)
     transfer = Upload(lab, CONTENT, tls, gate=1 << 20)
-    transfer.wait_offset(1 << 20)  # the handshake is done, long ago
+    transfer.wait_offset(1 << 20)  # the handshake ended long ago
     first.pause()
     transfer.allow(None)
-    wait_until(lambda: queue(lab.hostA, 0) > 40_000, "the receive queue fills")  # the kernel may not have grown it yet
+    # The kernel may not have enlarged it yet.
+    wait_until(lambda: queue(lab.hostA, 0) > 40_000, "the receive queue fills")
     asked = threading.Thread(target=lab.hostA.export, args=[lab.hostB])
     asked.start()
     first.resume()
@@ -90,7 +93,8 @@ def test_a_large_record_cut(lab, tls):
 
 @cases("1.2", "1.3")
 def test_plaintext_read_in_part(lab, tls):
-    """Two requests in one record: while the first is answered, the second lies decrypted in libssl or the server."""
+    """Two requests in one record: while the first is answered, the second is in libssl or
+    the server, decrypted."""
     lab.file("f", CONTENT)
     lab.file("g", b"the second answer\n")
     lab.start_all(lab.hostA, lab.hostB)

@@ -28,7 +28,7 @@ def test_the_end_that_connected(lab, family):
 
 @cases(("4", "6"), ("6", "4"))
 def test_both_families_to_one_port(lab, first, second):
-    """Rules of one do not touch the other."""
+    """The rules of one family do not affect the other."""
     start(lab)
     moved, stays = Connection(lab, first), Connection(lab, second)
     moved.move(lab.hostB)

@@ -1,4 +1,4 @@
-"""The journal on a disk that is full or broken, and in the hands of one daemon alone."""
+"""The journal on a disk that is full or broken, and its use by one daemon only."""
 import contextlib
 import hashlib
 import signal
@@ -14,7 +14,7 @@ WANTED = hashlib.sha256(CONTENT).hexdigest()
 
 @contextlib.contextmanager
 def small_disk(host):
-    """The host's state folder is on a disk of its own."""
+    """Puts the host's state folder on a disk of its own."""
     folder = host.folder / "state"
     folder.mkdir()
     run(["mount", "-t", "tmpfs", "-o", "size=512k", "small", str(folder)])
@@ -39,7 +39,7 @@ def begin(lab):
 
 
 def restart(lab, host, folder):
-    """On a full disk, with no room kept from before: the journal's last page is full."""
+    """Restarts on a full disk, with no space kept from before: the journal's last page is full."""
     host.daemon.signal(signal.SIGTERM)
     host.daemon.wait()
     text = (folder / "journal").read_bytes()
@@ -55,7 +55,7 @@ def journal_of(host):
 
 @cases("hostA", "hostB")
 def test_a_full_disk_stops_new_moves_and_harms_nothing(lab, full):
-    """Of the exporter, or of the importer."""
+    """The disk of the exporter, or of the importer, is full."""
     host = getattr(lab, full)
     with small_disk(host) as folder:
         lab.start_all(lab.hostA, lab.hostB)
@@ -77,7 +77,8 @@ def test_a_full_disk_stops_new_moves_and_harms_nothing(lab, full):
 
 
 def test_what_a_full_disk_does_not_take_is_written_when_there_is_room(lab):
-    """A redirect that home hears of while its disk is full outlives its daemon all the same."""
+    """Home's disk is full when it gets a redirect. The redirect outlives home's daemon
+    nevertheless."""
     with small_disk(lab.hostA) as folder:
         start(lab, lab.hostA, lab.hostB, lab.hostC)
         connection = Connection(lab)
@@ -102,7 +103,7 @@ def test_a_second_daemon_changes_nothing(lab):
     connection = Connection(lab)
     connection.move(lab.hostB)
     path = lab.hostA.folder / "state" / "journal"
-    lab.hostA.daemon.signal(signal.SIGSTOP)  # it has more to write of the move
+    lab.hostA.daemon.signal(signal.SIGSTOP)  # it has more to write about the move
     before, number = path.read_bytes(), path.stat().st_ino
     status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", lab.hostA.folder / "sockmid.toml", check=False)
     lab.hostA.daemon.signal(signal.SIGCONT)

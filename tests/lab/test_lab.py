@@ -1,14 +1,16 @@
-"""The lab itself: were its instruments blind, every other test would pass for nothing."""
+"""Tests the lab itself: if its instruments were blind, every other test would pass
+without showing anything."""
 import observe
 from process import expect
 
 
 def test_a_reset_is_counted(lab):
-    lab.client.run("curl", "-s", f"http://{lab.hostA.address}:9/", check=False)  # nobody listens there
+    # No socket listens there.
+    lab.client.run("curl", "-s", f"http://{lab.hostA.address}:9/", check=False)
     received, _ = observe.resets(lab.client)
     expect(received == 1, f"{received} counted")
     lab.client.run("nft", "delete", "table", "inet", "observe")
-    observe.count_resets(lab.client)  # from zero, or this test would not end clean
+    observe.count_resets(lab.client)  # from zero, otherwise this test would not end clean
 
 
 def test_leftovers_are_seen(lab):

@@ -1,4 +1,4 @@
-"""The life of a moved connection's rules over the restart of daemons, and with a home that does not answer."""
+"""The rules of a moved connection while daemons restart, and while its home does not answer."""
 import hashlib
 import http.client
 import resource
@@ -32,13 +32,14 @@ def finish(transfer):
 
 
 def go(lab, transfer, offset):
-    """The connection works at this moment: bytes pass."""
+    """Checks that the connection works at this moment: bytes pass."""
     transfer.allow(offset)
     transfer.wait_offset(offset)
 
 
 def move(lab, source, target):
-    """It goes, and the application there has it: not even the daemon has another descriptor of it."""
+    """Moves it, and waits until the application there has it: not even the daemon has
+    another descriptor of it."""
     server = application(lab, target)
     before = len(server.lines)
     lab.move(source, target)
@@ -51,14 +52,14 @@ def application(lab, host):
 
 
 def end_daemon(host, how):
-    """Ends it, and returns when it has."""
+    """Ends the daemon, and returns when it has ended."""
     host.daemon.signal(getattr(signal, how))
     status = host.daemon.wait()
     expect(status == (0 if how == TERMINATED else -signal.SIGKILL), f"{host.daemon.name}: status {status}\n{host.daemon.tail()}")
 
 
 def restart(lab, host, how=TERMINATED):
-    """A new daemon, and the application here has found it."""
+    """Starts a new daemon, and waits until the application here is connected to it."""
     server = application(lab, host)
     before = len(server.lines)
     end_daemon(host, how)
@@ -67,7 +68,7 @@ def restart(lab, host, how=TERMINATED):
 
 
 def at(host):
-    """Where the host's daemon thinks its connections are."""
+    """Returns where the host's daemon has its connections recorded."""
     return [(connection["role"], connection["at"]) for connection in host.api("/v1/connections")["connections"]]
 
 
@@ -93,7 +94,7 @@ def test_three_hops_leave_no_rule(lab):
 
 
 def test_there_and_back_between_two_others(lab):
-    """What a host redirects to the next is let in again when it comes back."""
+    """A connection that a host redirects to the next one can come back to it."""
     lab.start_all()
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
@@ -150,7 +151,7 @@ def test_it_moves_on_after_restarts(lab):
 
 @cases("hostA", "hostB")
 def test_what_ended_meanwhile_is_settled(lab, name):
-    """The daemon of home, or of the holder, is not there when the connection ends."""
+    """The daemon of home, or of the holder, does not run when the connection ends."""
     lab.start_all(lab.hostA, lab.hostB)
     host = getattr(lab, name)
     transfer = begin(lab)
@@ -175,7 +176,7 @@ def test_nothing_stays_when_nothing_lives(lab):
 
 
 def test_other_tables_are_replaced_around_their_elements(lab):
-    """A daemon whose interfaces, and so whose chains, are others."""
+    """A daemon with other interfaces, and so with other chains."""
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
@@ -191,7 +192,8 @@ def test_other_tables_are_replaced_around_their_elements(lab):
 
 
 def test_a_redirect_that_nothing_explains_goes(lab):
-    """Of a connection that lives here: at once. Of one that nobody knows: if nobody claims it in time."""
+    """A redirect of a connection that lives here is removed immediately. One of an
+    unknown connection is removed if no host claims it in time."""
     lab.start_all(lab.hostA)
     transfer = begin(lab)
     peer, port = transfer.curl_address(lab).rsplit(":", 1)
@@ -209,7 +211,7 @@ def test_a_daemon_that_can_not_start_cuts_off_nobody(lab):
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
     end_daemon(lab.hostA, TERMINATED)
-    settings = lab.configure(lab.hostA, transfer={"port": PORT})  # which the application has
+    settings = lab.configure(lab.hostA, transfer={"port": PORT})  # the application has that port
     status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", settings, check=False)
     expect(status == 1 and "in use" in output, f"status {status}: {output}")
     go(lab, transfer, 500_000)
@@ -241,7 +243,7 @@ def closed_by_peer(lab, transfer):
 
 
 def reset_by_peer(lab, transfer):
-    transfer.curl.kill()  # with bytes unread: its kernel sends RST
+    transfer.curl.kill()  # with unread bytes: its kernel sends an RST
 
 
 def application_killed(lab, transfer):
@@ -259,11 +261,12 @@ def test_however_it_ends_the_rule_ends(lab, how):
     move(lab, lab.hostA, lab.hostB)
     ENDS[how](lab, transfer)
     no_rules(lab.hostA, lab.hostB)
-    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")  # who speaks to a killed application gets RST, moved or not
+    # Packets to a killed application are answered by RST, whether moved or not.
+    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")
 
 
 def test_the_rule_lingers_for_the_last_packets(lab):
-    """The holder is in TIME_WAIT: it still answers the peer's repeated FIN, through home."""
+    """The holder is in TIME_WAIT: it still answers the peer's repeated FIN, by way of home."""
     lab.start_daemon(lab.hostA, steer={"linger_ms": 60_000})
     lab.start_daemon(lab.hostB, steer={"linger_ms": 60_000})
     lab.start_httpsd(lab.hostA), lab.start_httpsd(lab.hostB)
@@ -275,7 +278,7 @@ def test_the_rule_lingers_for_the_last_packets(lab):
     expect("expires" in entry, entry)
 
 
-# --- a home that does not answer, or has forgotten ---
+# --- a home that does not answer, or has lost its records ---
 
 def test_while_home_is_silent_the_last_host_forwards(lab):
     lab.start_all()
@@ -297,7 +300,8 @@ def test_while_home_is_silent_the_last_host_forwards(lab):
 
 
 def test_it_ends_while_home_is_silent(lab):
-    """Home would not believe the last host: the one before is told, and tells home when it answers again."""
+    """Home would not accept the end from the last host. The host before it is notified,
+    and notifies home when it answers again."""
     lab.start_all()
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
@@ -306,19 +310,20 @@ def test_it_ends_while_home_is_silent(lab):
     finish(transfer)
     no_rules(lab.hostB, lab.hostC)
     wait_until(lambda: lab.hostC.api("/v1/status")["homes"]["untold"] == 0, "hostC is rid of its duty")
-    restart(lab, lab.hostB, KILLED)  # the duty is in its journal
+    restart(lab, lab.hostB, KILLED)  # the pending notice is in its journal
     expect(lab.hostB.api("/v1/status")["homes"]["untold"] == 1, "hostB has forgotten its duty")
     lab.start_daemon(lab.hostA)
     wait_until(lambda: not observe.redirects(lab.hostA) and not at(lab.hostA), "home is told", timeout=20)
 
 
 def silence(client):
-    """Nothing is sent any more: the kernel of a home that has lost its tables would answer by RST."""
+    """Stops the client from sending: the kernel of a home that has lost its tables would
+    answer by RST."""
     client.run("nft", "-f", "-", stdin=b"table inet quiet {\n chain c {\n type filter hook output priority 0\n tcp dport 8443 drop\n }\n}")
 
 
 def forget_everything(lab, host, tables):
-    """The host's daemon dies, and its memory with it."""
+    """Ends the host's daemon, and deletes its journal."""
     end_daemon(host, KILLED)
     lab.hostA.run("rm", "-rf", host.folder / "state")
     if tables:
@@ -340,7 +345,7 @@ def test_a_home_without_memory_is_told_again(lab):
 
 
 def test_a_home_without_tables_is_told_again(lab):
-    """Home's tables are gone too, and its administrator lets it believe holders."""
+    """Home's tables are gone too, and its administrator has set steer.believe_holders."""
     lab.start_all(lab.hostA, lab.hostB, steer={"linger_ms": 200, "believe_holders": True})
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
@@ -364,7 +369,9 @@ def test_a_home_that_does_not_serve_it_any_more_refuses(lab):
     lab.hostB.daemon.wait_line("event=disowned")
     expect(lab.hostB.api("/v1/status")["homes"]["disowned"] == 1, "the status does not say so")
     expect(not observe.redirects(lab.hostA), "home redirects a service that it does not serve")
-    lab.stop()  # the holder's socket waits for acknowledgements that home does not send on any more: its rules stay with it
+    # The holder's socket waits for acknowledgements that home no longer forwards: its
+    # rules stay.
+    lab.stop()
     lab.hostB.run(lab.sockmictl, "flush")
 
 
@@ -397,7 +404,7 @@ def test_flush_removes_what_lives_too(lab):
 
 
 def test_twenty_thousand_ends_at_once_are_noticed(lab):
-    """They are not of ours; one that is ends among the last."""
+    """These connections have not moved; one that has ends among the last."""
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
@@ -413,7 +420,7 @@ def test_twenty_thousand_ends_at_once_are_noticed(lab):
 
 
 def pairs(count):
-    """Both ends of `count` connections, which end by RST."""
+    """Returns both ends of `count` connections, which end by RST."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     out = []
     for _ in range(count):
@@ -439,7 +446,7 @@ def die_in_export(lab, moment):
 
 @cases("prepare-send", "redirect", "journal")
 def test_killed_before_the_decision_it_stays(lab, moment):
-    """At once, and without another daemon."""
+    """It is unfrozen immediately, and without another daemon."""
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     die_in_export(lab, moment)
@@ -450,7 +457,8 @@ def test_killed_before_the_decision_it_stays(lab, moment):
 
 
 def test_killed_after_the_decision_it_has_moved(lab):
-    """Its socket on the old host, which an application has still, is dead; the importer asks the next daemon."""
+    """Its socket on the old host, which an application still has, is dead; the importer
+    queries the next daemon."""
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     die_in_export(lab, "decided")

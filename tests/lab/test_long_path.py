@@ -1,4 +1,4 @@
-"""A long way to the client, with much on it when its end moves."""
+"""The path to the client is long, and has much data in flight when the connection's end moves."""
 import namespace
 from cases import cases, topology
 from process import expect, wait_until
@@ -8,13 +8,13 @@ MEGABYTE = 1 << 20
 
 
 def allow_buffers(size):
-    """For sockets made from now on."""
+    """Allows buffers of that size, for sockets that are created from now on."""
     for host in ("client", "hostA", "hostB"):
         namespace.sysctl(host, {f"net.ipv4.tcp_{kind}": f"4096 {size} {size}" for kind in ("rmem", "wmem")})
 
 
 def in_flight(sender):
-    """What is sent and not acknowledged."""
+    """Returns how many bytes are sent and not acknowledged."""
     unacknowledged, unsent = sender.info("unacknowledged", "unsent")
     return unacknowledged - unsent
 
@@ -50,7 +50,8 @@ def test_an_upload(lab, family):
     connection.both_ways()
 
 
-# 100 MiB on a path of 40 ms are 20 Gbit/s, which no program carries: so it is a longer one.
+# 100 MiB in flight at 40 ms would be 20 Gbit/s, which no program reaches. So this path is
+# longer.
 LONG, FULL, CONTENT = {"delay_ms": 250}, 100 * MEGABYTE, 220 * MEGABYTE
 PATIENT = {"freeze_timeout_ms": 30_000}  # with sanitizers an image of that size takes seconds
 

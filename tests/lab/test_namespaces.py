@@ -1,4 +1,5 @@
-"""Connections of containers: their servers speak to the host's daemon by its socket, and have a network namespace and an address of their own."""
+"""Connections of containers: their servers use the host's daemon by its socket, and have
+a network namespace and an address of their own."""
 import hashlib
 import socket
 
@@ -16,11 +17,12 @@ HASH = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Container:
-    """On hostA: nothing of sockmi's runs inside but what the application is linked with."""
+    """A container on hostA: nothing of sockmi runs inside except the library that the
+    application is linked with."""
     name = "c1"
 
     def __init__(self, lab, address=f"{ADDRESS}/24"):
-        self.lab, self.address = lab, lab.hostA.address  # where its daemon is
+        self.lab, self.address = lab, lab.hostA.address  # the address of its daemon
         lab.file("f", CONTENT)
         run(["ip", "netns", "add", self.name])
         run(["ip", "link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", self.name])
@@ -98,7 +100,8 @@ def test_they_come_home_into_the_container(lab):
 
 
 def test_a_container_imports(lab):
-    """What arrives lives in the network of the host, whoever takes it: the application does not notice."""
+    """An imported connection lives in the network of the host, whichever application
+    takes it. The application does not notice."""
     with Container(lab) as container:
         start(lab, container)
         transfer = Download(lab, "f", gate=200_000, to=lab.hostB.address)
@@ -124,7 +127,8 @@ def test_a_container_that_stops_leaves_its_connections_their_path(lab):
 
 @cases(TERMINATED, KILLED)
 def test_what_is_away_outlives_the_daemon(lab, how):
-    """One transfer ends while home has no daemon: its last bytes, too, find their way. The others come home afterwards, and may go again."""
+    """One transfer ends while home has no daemon: its last bytes arrive, too. The others
+    come home afterwards, and may move again."""
     with Container(lab) as container:
         server = start(lab, container)
         ends, *go_on = begin(lab, uploads=2)
@@ -147,7 +151,8 @@ def test_what_is_away_outlives_the_daemon(lab, how):
 
 @cases(TERMINATED, KILLED)
 def test_what_came_home_needs_no_rules(lab, how):
-    """The daemon ends before it has given the namespace up: those of one that is killed are the next one's to remove."""
+    """The daemon ends before it has given up the namespace. A killed daemon leaves its
+    rules there, and the next one removes them."""
     with Container(lab) as container:
         start(lab, container)
         transfers = begin(lab)
@@ -163,12 +168,14 @@ def test_what_came_home_needs_no_rules(lab, how):
 
 
 def test_a_listener_outlives_the_daemon(lab):
-    """Who connects is led to where it listens now; who was accepted before stays in the container."""
+    """New connections are redirected to the listener's present host; accepted ones stay
+    in the container."""
     with Container(lab) as container:
         socket_app.start(lab)
         container.app = SocketApp(container, SERVICE)
         listener = container.app.socket("4")
-        listener.set(socket.SOL_SOCKET, socket.SO_REUSEADDR, "01000000")  # as servers do: it comes home to a connection that has stayed
+        # As servers do: the listener comes home to a connection that has stayed.
+        listener.set(socket.SOL_SOCKET, socket.SO_REUSEADDR, "01000000")
         listener.listen()
         stays = lab.client.app.socket("4").connect(container), listener.accept()
         listener = move(listener, lab.hostB, LISTENING)
@@ -179,14 +186,14 @@ def test_a_listener_outlives_the_daemon(lab):
             wait_until(lambda: lab.hostA.api("/v1/peers")["peers"], "hostB is heard")
             answers(lab, container, listener, *stays)
         expect(at(lab.hostA) == [("moved", "hostB")], at(lab.hostA))
-        container.app = SocketApp(container, SERVICE)  # one that the new daemon knows
+        container.app = SocketApp(container, SERVICE)  # one that is registered with the new daemon
         listener = move(listener, container, LISTENING)
         wait_until(lambda: not at(lab.hostA), "its connections have ended and it is home")
         answers(lab, container, listener, *stays)
 
 
 def answers(lab, container, listener, their_old, our_old):
-    """A new connection, and an old one."""
+    """Checks a new connection, and an old one."""
     theirs = lab.client.app.socket("4").connect(container)
     ours = listener.accept()
     for number, ends in enumerate([(theirs, ours), (their_old, our_old)]):
@@ -259,7 +266,8 @@ def test_a_container_that_stops_without_a_daemon_is_given_up(lab):
 
 
 def test_flush_removes_what_is_in_containers(lab):
-    """But not what another daemon has left in its own network, which is as well a namespace of this machine."""
+    """It does not remove what another daemon has left in its own network, which is also a
+    namespace of this machine."""
     with Container(lab) as container:
         start(lab, container)
         transfers = begin(lab)
@@ -278,7 +286,8 @@ def test_flush_removes_what_is_in_containers(lab):
 
 
 def test_whom_the_container_can_not_reach_gets_nothing(lab):
-    """hostB is not on the container's segment, as its address says: packets could not be sent there."""
+    """hostB is not on the container's link, as its address shows: packets could not be
+    sent there."""
     with Container(lab, f"{ADDRESS}/32") as container:
         container.run("ip", "route", "add", "10.77.0.0/24", "dev", "eth0")
         start(lab, container)

@@ -20,7 +20,8 @@ def test_sockmictl_prints_json_and_tables(lab):
 
 
 def test_what_the_host_forbids_is_said(lab):
-    """A strict reverse path filter on a host with two interfaces: in the log, and in the status for as long as it is so."""
+    """A strict reverse path filter on a host with two interfaces is in the log, and in
+    the status for as long as it is set."""
     lab.hostA.run("ip", "link", "add", "spare", "type", "veth", "peer", "name", "other")
     lab.hostA.run("sysctl", "-qw", "net.ipv4.conf.spare.rp_filter=1")
     lab.start_daemon(lab.hostA, **{"": {"interfaces": ["spare", "eth0"]}})
@@ -55,7 +56,7 @@ def test_a_failed_export_is_an_error(lab):
 
 
 def test_hosts_are_named(lab):
-    """`--to` takes a host's name as soon as it was heard."""
+    """`--to` accepts a host's name as soon as a datagram of it has arrived."""
     lab.file("f", random_bytes(1 << 20))
     lab.start_all(lab.hostA, lab.hostB)
     transfer = Download(lab, "f", gate=100_000)

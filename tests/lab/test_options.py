@@ -1,7 +1,8 @@
-"""What an application set, and what the two ends agreed on, is there afterwards.
+"""What an application has set, and what the two ends have agreed on, is in place after a
+move.
 
-An option's value is read before the move and after it, byte by byte, whether the test has set it or not: so what nobody touched must not be
-changed by the way either.
+An option's value is read before the move and after it, byte by byte, whether the test has
+set it or not: so a move must not change what was never set, either.
 """
 import socket
 import struct
@@ -26,7 +27,8 @@ def seconds(value, microseconds=0):
     return struct.pack("<qq", value, microseconds).hex()
 
 
-# Name, number, value; None is only read. Not here: what follows from packets (INCOMING_CPU, QUICKACK, MTU) or can't be set on TCP (MULTICAST_TTL).
+# Name, number, value; None is only read. Not here: options that follow from packets
+# (INCOMING_CPU, QUICKACK, MTU) or that cannot be set on TCP (MULTICAST_TTL).
 SOCKET = [("DEBUG", 1, None), ("REUSEADDR", 2, number(1)), ("DONTROUTE", 5, None), ("BROADCAST", 6, number(1)), ("SNDBUF", 7, number(300_000)),
           ("RCVBUF", 8, number(200_000)), ("KEEPALIVE", 9, number(1)), ("OOBINLINE", 10, number(1)), ("PRIORITY", 12, number(5)),
           ("LINGER", 13, number(1) + number(7)), ("REUSEPORT", 15, number(1)), ("RCVLOWAT", 18, number(3)), ("RCVTIMEO", 20, seconds(21)),
@@ -54,7 +56,8 @@ LEVELS = {"SO": (SOL_SOCKET, SOCKET), "TCP": (TCP, TCP_OPTIONS), "IP": (IP, IP_O
 
 
 def read(sock, level):
-    """An odd size of a buffer is read as the even one below: the kernel may choose it, but doubles what it is told, so nobody can set it."""
+    """An odd size of a buffer is read as the even one below: the kernel may choose an odd
+    size, but doubles what is set, so no program can set one."""
     number_of_level, options = LEVELS[level]
     values = {name: sock.get(number_of_level, number) for name, number, _ in options}
     return {name: f"{int(value[:2], 16) & ~1:02x}{value[2:]}" if name in ("SNDBUF", "RCVBUF") else value for name, value in values.items()}
@@ -73,7 +76,7 @@ def survive(sock, target, level, state=CONNECTED):
 
 
 def set_all(sock, level):
-    """What this kernel can: some options are younger than others."""
+    """Sets what this kernel supports: some options are newer than others."""
     number_of_level, options = LEVELS[level]
     done = [name for name, number, value in options
             if value and "error" not in sock.app.tries("setopt", sock.fd, number_of_level, number, value)]
@@ -82,7 +85,7 @@ def set_all(sock, level):
 
 @cases(("SO", "4"), ("TCP", "4"), ("IP", "4"), ("SO", "6"), ("TCP", "6"), ("IPV6", "6"), ("IPV6", "mapped"), ("IP", "mapped"))
 def test_what_was_set(lab, level, family):
-    start(lab, privileged=True)  # some may only be set by root
+    start(lab, privileged=True)  # some options may only be set by root
     connection = Connection(lab, family)
     set_all(connection.ours, level)
     connection.ours = survive(connection.ours, lab.hostB, level)
@@ -91,17 +94,17 @@ def test_what_was_set(lab, level, family):
 
 @cases(("SO", "4"), ("TCP", "4"), ("IP", "4"), ("IPV6", "6"))
 def test_what_was_never_touched(lab, level, family):
-    """Buffers that the kernel sizes by itself (SO_BUF_LOCK) are so afterwards."""
+    """The kernel still adjusts the buffers whose size it adjusted before (SO_BUF_LOCK)."""
     start(lab)
     connection = Connection(lab, family)
-    connection.both_ways(4 << 20)  # which makes it larger
+    connection.both_ways(4 << 20)  # which enlarges it
     connection.ours = survive(connection.ours, lab.hostB, level)
     connection.both_ways()
 
 
 @cases(("SO", "4"), ("TCP", "4"), ("IPV6", "6"))
 def test_of_a_listener(lab, level, family):
-    """And who is accepted later inherits it as before."""
+    """Connections that are accepted later inherit the option as before."""
     start(lab, privileged=True)
     listener = lab.hostA.app.socket(family)
     set_all(listener, level)
@@ -118,7 +121,8 @@ def test_of_a_listener(lab, level, family):
 
 
 def test_cork_holds_its_bytes(lab):
-    """A part of a segment that waits in the send queue for the application's word waits on."""
+    """A part of a segment that waits in the send queue for the application to uncork
+    continues to wait."""
     start(lab)
     connection = Connection(lab)
     connection.ours.set(TCP, 3, number(1))
@@ -135,7 +139,7 @@ NEGOTIATED = ["negotiated", "snd_wscale", "rcv_wscale"]
 
 @cases("", "net.ipv4.tcp_timestamps=0", "net.ipv4.tcp_sack=0", "net.ipv4.tcp_window_scaling=0", "net.ipv4.tcp_timestamps=2")
 def test_what_was_negotiated(lab, setting):
-    """The importer's kernel would negotiate otherwise: the one at hand has nothing to say."""
+    """The importer's kernel would negotiate otherwise. Its settings do not matter."""
     if setting:
         namespace.sysctl("client", dict([setting.split("=")]))
     start(lab)
@@ -152,7 +156,7 @@ def test_what_was_negotiated(lab, setting):
 
 @cases(("4", 700), ("6", 900))
 def test_a_small_segment_size(lab, family, size):
-    """That the peer announced, not this path's."""
+    """The segment size that the peer announced, not that of this path."""
     start(lab)
     connection = Connection(lab, family, prepare=lambda ours, theirs: theirs.set(TCP, 2, number(size)))
     before = connection.ours.info("snd_mss", "rcv_mss")

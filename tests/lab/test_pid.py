@@ -1,4 +1,4 @@
-"""The operator moves a socket of a process that knows nothing of sockmi."""
+"""The operator moves a socket of a process that does not use sockmi."""
 import os
 import signal
 import socket
@@ -9,7 +9,8 @@ from lab import PORT, expect, wait_until
 from namespace import within
 from process import state
 
-# Two threads that wait in the kernel, as servers do; it says what becomes of its socket.
+# Two threads that wait in the kernel, as in servers; the program prints what happens to
+# its socket.
 SERVER = """
 import socket, threading
 listener = socket.create_server(("10.77.0.1", 8443))
@@ -31,7 +32,8 @@ except OSError as error:
 
 
 class Foreign:
-    """A server on hostA, a client of it, and on hostB who takes such connections."""
+    """A server on hostA, a client of it, and an application on hostB that imports such
+    connections."""
 
     def __init__(self, lab):
         for host in (lab.hostA, lab.hostB):
@@ -58,7 +60,7 @@ def test_a_socket_of_a_foreign_process_moves(lab):
     status, output = foreign.export(lab)
     expect(status == 0 and "exported descriptor" in output, f"status {status}: {output}")
     expect(foreign.ask(b"2\n") == b"hostB: 2\n", "hostB does not answer")
-    foreign.server.wait_line("dead errno=103")  # ECONNABORTED, told once
+    foreign.server.wait_line("dead errno=103")  # ECONNABORTED, reported once
     foreign.server.wait_line("send errno=32")   # EPIPE from then on
     expect(foreign.server.wait() == 0, foreign.server.tail())
     expect(foreign.ask(b"3\n") == b"hostB: 3\n", "hostB does not answer any more")
@@ -78,7 +80,7 @@ def test_a_failed_move_leaves_the_process_as_it_was(lab):
 
 @cases(*[(point, outcome) for point in ("freeze", "decided") for outcome in ("SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE", "SIGTSTP")])
 def test_signals_in_the_middle_wait_for_its_end(lab, point, name):
-    """The daemon stands still in the middle of the move when they come."""
+    """The daemon stands still in the middle of the move when the signals arrive."""
     foreign = Foreign(lab)
     lab.hostA.arm(f"{point}=stop")
     mover = lab.hostA.popen(lab.sockmictl, "export", "--service", "echo", "--to", "hostB", "--pid", foreign.server.pid, "--fd", foreign.fd)

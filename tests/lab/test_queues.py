@@ -1,4 +1,5 @@
-"""Both queues move whole, however full, and nothing stalls or is sent twice because of the move."""
+"""Both queues move completely, however full, and nothing stalls or is retransmitted
+because of the move."""
 import itertools
 
 import namespace
@@ -12,13 +13,14 @@ BOTH = ["4", "6"]
 
 
 def probes(host):
-    """How often the host's kernel asked whether a window that was zero is so still."""
+    """Returns how often the host's kernel has probed whether a window is still zero."""
     return observe.kernel_counter(host, "TcpExtTCPWinProbe")
 
 
 class NoStall:
-    """What is done within needs no timer of the sender: neither a probe of the window nor a repetition makes it go on. It begins just behind a
-    probe, because the next one is then far away, and a slow machine no stall."""
+    """Checks that its body needs no timer of the sender: neither a window probe nor a
+    retransmission makes it continue. It begins right after a probe, because the next one
+    is then far away, and a slow machine does not count as a stall."""
 
     def __init__(self, sender):
         self._sender = sender
@@ -118,7 +120,7 @@ def test_queues_larger_than_the_importers_buffers(lab, queue):
 
 
 def test_long_queues_move_one_after_the_other(lab):
-    """What travels in one freeze would keep all others waiting."""
+    """In one freeze together, their queues would keep all of them waiting."""
     large = 3 << 20
     namespace.sysctl("hostA", {"net.ipv4.tcp_wmem": f"4096 {4 * large} {4 * large}"})
     start(lab)
@@ -141,14 +143,15 @@ ONE_WAY = 20  # ms
 
 
 def timers(*hosts):
-    """How often a sender there gave up waiting for an acknowledgement."""
+    """Returns how often a sender there has waited in vain for an acknowledgement."""
     return sum(observe.kernel_counter(host, "TcpExtTCPLossProbes", "TcpExtTCPTimeouts") for host in hosts)
 
 
 @cases(*BOTH)
 def test_a_request_response_client_repeats_nothing(lab, family):
-    """It thinks before each request, for as long as a move takes at most: so requests come before, in and after the freeze. Nor is an answer of ours
-    repeated, or late because the acknowledgement of the last one came in the freeze."""
+    """The client waits before each request, for as long as a move takes at most: so
+    requests come before, during and after the freeze. Our answers are not repeated,
+    either, nor late because the acknowledgement of the last one came in the freeze."""
     start(lab)
     connection, size, times, think = Connection(lab, family), 64, 3, 10_000
     asked = connection.theirs.begin("ask", size, MOVES * times, "requests", think)
@@ -160,11 +163,14 @@ def test_a_request_response_client_repeats_nothing(lab, family):
     expect(timers(lab.hostA, lab.hostB) == 0, connection.ours.info)
 
 
-# A sender repeats its last segment when nothing is acknowledged for two round trips and two ticks of its clock (a tail loss probe). On the bridge that is
-# 4 to 8 ms, and less than the 40 ms by which a receiver whose window is full delays its acknowledgement: a probe is seen now and then without any move.
-# On this path it is so long that a freeze fits into it, and the queue is read empty before each move, so the window is never full. On a busy host a freeze
-# may take longer all the same: it costs one segment. The sender's buffer is less than what the path's queue holds (50 ms), so that none is
-# lost there, even if all of it comes at once behind a freeze.
+# A sender repeats its last segment when nothing is acknowledged for two round trips and
+# two ticks of its clock (a tail loss probe). On the bridge that is 4 to 8 ms, and less
+# than the 40 ms by which a receiver whose window is full delays its acknowledgement: a
+# probe occurs now and then without any move. On this path that time is so long that a
+# freeze fits into it, and the queue is read empty before each move, so the window is
+# never full. On a busy host a freeze may take longer nevertheless: it costs one segment.
+# The sender's buffer is smaller than what the path's queue holds (50 ms), so that nothing
+# is lost there, even if all of it comes together after a freeze.
 @topology("bridge", delay_ms=ONE_WAY, rate_mbit=100)
 @cases(*BOTH)
 def test_an_uploading_client_repeats_nothing(lab, family):

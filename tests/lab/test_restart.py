@@ -1,4 +1,4 @@
-"""A daemon that is told to stop, for a restart or an upgrade: no connection ends by it."""
+"""A daemon is asked to stop, for a restart or an upgrade: no connection ends because of it."""
 import hashlib
 import signal
 import threading
@@ -25,7 +25,7 @@ def test_what_waits_for_an_application_goes_home(lab, tls):
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host)
     lab.start_httpsd(lab.hostA)
-    lab.hostB.app = SocketApp(lab.hostB, SERVICE)  # says that it wants endpoints, and takes none
+    lab.hostB.app = SocketApp(lab.hostB, SERVICE)  # registers for endpoints, and takes none
     lab.file("f", CONTENT)
     transfers = [Download(lab, "f", tls, gate=100_000) for _ in range(5)]
     for transfer in transfers:
@@ -74,7 +74,8 @@ def test_what_home_can_not_take_yet_is_waited_for_and_nothing_new_begins(lab):
 
 @cases("hostA", "hostB")
 def test_a_stream_of_moves_goes_through(lab, restarted):
-    """Eight downloads move between hostA, their home, and hostB, while the daemon of one of the two stops and starts again."""
+    """Eight downloads move between hostA, their home, and hostB, while the daemon of one
+    of the two stops and starts again."""
     host = getattr(lab, restarted)
     servers = lab.start_all(lab.hostA, lab.hostB)
     transfers = begin(lab, 8)
@@ -85,7 +86,7 @@ def test_a_stream_of_moves_goes_through(lab, restarted):
             for source, target in ((lab.hostA, lab.hostB), (lab.hostB, lab.hostA)):
                 try:
                     moved[0] += source.export(target)[0]
-                except (Failure, OSError):  # its daemon is not there, or ends
+                except (Failure, OSError):  # its daemon does not run, or is ending
                     done.wait(0.02)
 
     mover = threading.Thread(target=move)

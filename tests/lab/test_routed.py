@@ -1,4 +1,4 @@
-"""Between the client and the hosts are routers, and between hosts too."""
+"""There are routers between the client and the hosts, and between hosts too."""
 import socket
 import struct
 
@@ -17,7 +17,7 @@ def stops(lab, path):
 @topology("routed", asymmetric=True, rp_filter=True)
 @cases(("BA", "4"), ("BA", "6"), ("CA", "4"), ("CA", "6"), ("BCA", "4"), ("BCA", "6"), ("CBA", "4"))
 def test_a_server_travels(lab, path, family):
-    """B is on home's segment, C across a router."""
+    """hostB is on home's link, hostC behind a router."""
     start(lab, *lab.hosts)
     connection = Connection(lab, family)
     connection.travel(*stops(lab, path))
@@ -57,19 +57,22 @@ def test_the_segment_size_is_kept(lab, family):
 
 
 def lead_by_router(lab, yes):
-    """Home's way to hostB, which is on its segment, goes by the router, or does not any more. hostB's way to home stays as it is."""
+    """Routes home's packets to hostB, which is on its link, through the router, or no
+    longer. hostB's route to home stays as it is."""
     for flag, address, router in (("-4", lab.hostB.address, "10.77.0.254"), ("-6", lab.hostB.at("6"), "fd77::254")):
         run(["ip", "-n", "hostA", flag, "route", *(["add", address, "via", router] if yes else ["del", address])])
 
 
 def stand_still(lab):
-    """A router that sees its packets leave where they came in advises against itself."""
+    """Switches ICMP redirects off. A router sends them for packets that leave by the
+    interface at which they arrived."""
     namespace.sysctl("hostA", {"net.ipv4.conf.all.accept_redirects": 0, "net.ipv4.conf.eth0.accept_redirects": 0, "net.ipv6.conf.eth0.accept_redirects": 0})
     namespace.sysctl("router", {"net.ipv4.conf.all.send_redirects": 0, "net.ipv4.conf.segment.send_redirects": 0})
 
 
 def forgive(lab):
-    """Until hostB knows that packets come with its own address, it answers them by RST, from that address: the client has nothing to do with it."""
+    """Until hostB has learned that packets arrive with its own address, it answers them
+    by RST from that address. This RST does not concern the client."""
     lab.client.run("nft", "reset", "counters", "table", "inet", "observe")
 
 
@@ -94,7 +97,8 @@ def test_a_holder_goes_behind_a_router_and_comes_back(lab, family):
 
 @topology("routed")
 def test_a_way_that_is_none_of_ours_is_named(lab):
-    """Home's rules are about its interfaces only. The connection goes on when the way is right again."""
+    """Home's rules are about its interfaces only. The connection continues when the route
+    is right again."""
     start(lab, lab.hostA, lab.hostB)
     connection = Connection(lab)
     connection.move(lab.hostB)
@@ -134,7 +138,8 @@ def test_a_port_whose_holder_goes_behind_a_router(lab, state):
 
 
 def tracked(host):
-    """How many connections the host's connection tracking knows. (The kernel counts those that have expired, too, until it comes across them.)"""
+    """Returns how many connections the host's connection tracking has. (The kernel also
+    counts expired ones until it comes across them.)"""
     GET, DUMP, DONE = 1 << 8 | 1, 0x301, 3
 
     def ask():
@@ -157,8 +162,10 @@ def tracked(host):
 @topology("routed")
 @cases("B", "C")
 def test_no_connection_is_tracked(lab, path):
-    """Connection tracking costs every packet of the host, so that of a host which does without is not switched on: there is the guest's own entry alone,
-    which its host makes in case that a firewall asks for it. The daemons' connections would be there too."""
+    """Connection tracking costs time for every packet of the host. So it is not switched
+    on at a host that does without it: the only entry is that of the foreign connection,
+    which the holder makes in case a firewall asks for it. Otherwise the daemons'
+    connections would be tracked, too."""
     start(lab, *lab.hosts, steer={"linger_ms": 200})
     connection = Connection(lab)
     connection.travel(*stops(lab, path))

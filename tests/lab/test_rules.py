@@ -49,7 +49,7 @@ def test_the_path_does_not_grow(lab):
 
 
 def test_an_undecided_export_has_no_redirect(lab):
-    """The exporter dies between freeze and decision: there is no rule that somebody would have to remove."""
+    """The exporter dies between freeze and decision: there is no rule that has to be removed."""
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     lab.hostA.arm("prepare-send=kill")
@@ -64,6 +64,6 @@ def ignore_errors(function):
     def quiet(*arguments):
         try:
             function(*arguments)
-        except Exception:  # whom it asks is killed meanwhile
+        except Exception:  # the daemon that it calls is killed meanwhile
             pass
     return quiet

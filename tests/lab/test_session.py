@@ -1,4 +1,4 @@
-"""Interactive sessions, and who may do what."""
+"""Interactive sessions, and the permissions of users."""
 from cases import cases
 from process import expect
 from s_client import asks, s_client

@@ -1,4 +1,5 @@
-"""A daemon that stands still (SIGSTOP): calls of the library end, and whoever called knows whose the connection is. Later it goes on as it must."""
+"""A daemon stands still (SIGSTOP): calls of the library end, and the caller learns who
+has the connection. Later the daemon continues accordingly."""
 from cases import cases
 from process import expect, state, wait_until
 from socket_app import CONNECTED, SERVICE, Connection, Socket, imported, move, start
@@ -21,7 +22,7 @@ def begin_export(socket, target):
 
 
 def exported(lab):
-    """It is ready at hostB, and nobody has taken it yet."""
+    """Makes an endpoint that is ready at hostB and that no application has taken yet."""
     start(lab)
     connection = Connection(lab)
     connection.ours.do("export", CONNECTED, SERVICE, lab.hostB.address)
@@ -39,7 +40,7 @@ def test_before_it_has_read_the_request(lab):
     lab.hostA.daemon.pause()
     error, reason = error_of(begin_export(connection.ours, lab.hostB))
     expect(error == ETIMEDOUT, lambda: f"{error} {reason}")
-    connection.both_ways()  # it is the application's, and goes on
+    connection.both_ways()  # it belongs to the application, and continues
     lab.hostA.daemon.resume()
     gave_up(lab.hostA)
     connection.both_ways()
@@ -50,7 +51,7 @@ def test_before_it_has_read_the_request(lab):
 
 
 def test_in_a_freeze_before_the_decision(lab):
-    """The socket is mute until the daemon goes on. What both ends sent meanwhile arrives."""
+    """The socket is frozen until the daemon continues. What both ends sent meanwhile arrives."""
     start(lab)
     connection = Connection(lab)
     connection.both_ways()
@@ -74,7 +75,7 @@ def test_in_a_freeze_before_the_decision(lab):
 
 @cases("token", "decided")
 def test_behind_the_decision(lab, point):
-    """Nobody can say that it stays: it goes, as soon as the daemon does."""
+    """It is not certain that it stays: it moves as soon as the daemon continues."""
     start(lab)
     connection = Connection(lab)
     connection.both_ways()

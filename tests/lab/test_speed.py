@@ -1,4 +1,4 @@
-"""A connection that moves in the middle of a transfer goes on with the congestion window that it had."""
+"""A connection that moves in the middle of a transfer keeps its congestion window."""
 from cases import cases, topology
 from process import expect, wait_until
 from socket_app import SERVICE, Connection, SocketApp, start
@@ -13,7 +13,7 @@ def with_control(name):
 
 
 def start_without_bpf(lab, host):
-    """A daemon that may not load BPF programs."""
+    """Starts a daemon that may not load BPF programs."""
     host.daemon = host.popen("setpriv", "--bounding-set", TAKEN_AWAY, "--inh-caps", TAKEN_AWAY, lab.program("src/sockmid/sockmid"), "--config",
                              lab.configure(host))
     host.daemon.wait_line("sockmid ready")
@@ -24,7 +24,7 @@ def carries(host):
 
 
 def begin_download(lab, control, size):
-    """Its window has grown when this returns."""
+    """Begins a download. Its window has grown when this returns."""
     connection = Connection(lab, "4", with_control(control))
     received = connection.down.begin_receive(connection.theirs, size)
     sent = connection.down.begin_send(connection.ours, size // 2)
@@ -36,12 +36,13 @@ def begin_download(lab, control, size):
 @topology("routed", delay_ms=20)
 @cases("cubic", "bbr")
 def test_the_window_comes_along(lab, control):
-    start(lab, privileged=True)  # only such a one may choose any congestion control
+    start(lab, privileged=True)  # only a privileged application may choose any congestion control
     connection, received = begin_download(lab, control, 16 * MEGABYTE)
     before = connection.ours.info("cwnd")
     connection.move(lab.hostB)
     after = connection.ours.info("cwnd")
-    # Without privilege there is none to compare with: but the daemon says so, and the transfer goes on all the same.
+    # If hostB cannot carry windows, there is nothing to compare. The daemon reports this,
+    # and the transfer continues nevertheless.
     expect(after >= 0.7 * before or not carries(lab.hostB), f"{before} segments before the move, {after} after it")
     expect(bytes.fromhex(connection.ours.get(*CONGESTION)).rstrip(b"\0") == control.encode(), "the congestion control is another one")
     connection.down.send(connection.ours, 8 * MEGABYTE)

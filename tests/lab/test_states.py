@@ -19,7 +19,7 @@ def wait_state(sock, *states):
 
 @cases(*FAMILIES)
 def test_bound(lab, family):
-    """Who listens later does it where the socket lives, and clients come there."""
+    """The socket listens later, on the host where it lives, and clients reach it there."""
     start(lab)
     bound = lab.hostA.app.socket(family).bind()
     moved = move(bound, lab.hostB, BOUND)
@@ -32,7 +32,8 @@ def test_bound(lab, family):
 
 
 class Waiting:
-    """A listener on hostA whose accept queue has connections: each client has sent something already."""
+    """A listener on hostA whose accept queue has connections: each client has already
+    sent something."""
 
     def __init__(self, lab, family, clients, backlog=37):
         self.listener = lab.hostA.app.socket(family).listen(backlog=backlog)
@@ -45,7 +46,7 @@ class Waiting:
         wait_until(lambda: self.listener.info("waiting") == clients, "all wait")
 
     def served_by(self, ours):
-        """What the client sent comes out at our end."""
+        """Checks that what the client sent arrives at our end."""
         self.streams.pop(ours.info("peer")[1]).receive(ours)
 
 
@@ -77,7 +78,7 @@ def test_listening_comes_home(lab, family):
 
 
 class Caller(threading.Thread):
-    """A client that connects, sends a byte and waits for its echo, so many times."""
+    """A client that connects, sends a byte and waits for its echo, that many times."""
 
     def __init__(self, lab, family, times):
         super().__init__(daemon=True)
@@ -93,7 +94,7 @@ class Caller(threading.Thread):
                     caller.connect((self._lab.hostA.at(self._family), PORT))
                     caller.sendall(b"?")
                     expect(caller.recv(1) == b"?", "no answer")
-        except Exception as error:  # told by finished()
+        except Exception as error:  # reported by finished()
             self.error = error
 
     def finished(self):
@@ -110,7 +111,8 @@ def test_no_client_is_refused_while_the_listener_moves(lab, family):
         echo(listener.accept())
     listener = move(listener, lab.hostB, LISTENING)
     while any(caller.is_alive() for caller in callers):
-        for command in [("import", CONNECTED, SERVICE, 0), ("accept", listener.fd, 20)]:  # those that waited, and new ones
+        # Those that waited, and new ones.
+        for command in [("import", CONNECTED, SERVICE, 0), ("accept", listener.fd, 20)]:
             if "fd" in (got := lab.hostB.app.tries(*command)):
                 echo(Socket(lab.hostB.app, got["fd"], family))
     for caller in callers:
@@ -145,7 +147,7 @@ def test_established(lab, family):
 
 @cases(*BOTH)
 def test_syn_sent(lab, family):
-    """The server hears the first SYN from where the socket lives."""
+    """The server receives the first SYN from the host where the socket lives."""
     start(lab)
     listener = lab.client.app.socket(family).listen()
     ours = lab.hostA.app.socket(family)
@@ -191,7 +193,7 @@ def test_fin_wait1(lab, family):
 
 @cases(*BOTH)
 def test_fin_wait2(lab, family):
-    """Our FIN is acknowledged; the peer goes on sending, before and after the move."""
+    """Our FIN is acknowledged; the peer continues to send, before and after the move."""
     start(lab)
     connection = Connection(lab, family)
     connection.down.send(connection.ours, 1000)
@@ -207,7 +209,7 @@ def test_fin_wait2(lab, family):
 
 @cases(*BOTH)
 def test_closing(lab, family):
-    """Both have sent a FIN, and the peer has not seen ours."""
+    """Both ends have sent a FIN, and the peer has not received ours."""
     start(lab)
     connection = Connection(lab, family)
     with Dropped(lab.client, "in", f"tcp sport {PORT}"):
@@ -223,7 +225,8 @@ def test_closing(lab, family):
 
 @cases(*BOTH)
 def test_last_ack_with_unsent_data(lab, family):
-    """The peer has finished and reads nothing; we have finished too, but our last bytes and our FIN wait for its window."""
+    """The peer has finished and does not read. We have finished too, but our last bytes
+    and our FIN wait for its window."""
     start(lab)
     connection = Connection(lab, family)
     connection.up.send(connection.theirs, 777)
@@ -238,7 +241,8 @@ def test_last_ack_with_unsent_data(lab, family):
 
 
 def ends(connection, finished=False):
-    """Both ends get everything and the other's end; then ours is closed. `finished`: the peer's FIN was sent before."""
+    """Checks that both ends get everything and the other's end; then ours is closed.
+    `finished`: the peer's FIN was sent before."""
     if not finished:
         connection.theirs.shutdown()
     connection.down.receive_end(connection.theirs)
@@ -255,7 +259,7 @@ def test_closed_is_refused(lab, family):
 
 @cases(*BOTH)
 def test_time_wait_is_refused(lab, family):
-    """To its owner such a socket is closed: the kernel alone still knows of it."""
+    """For its application such a socket is closed: only the kernel still has it."""
     start(lab)
     connection = Connection(lab, family)
     connection.ours.shutdown()
@@ -270,7 +274,8 @@ def test_time_wait_is_refused(lab, family):
 
 @cases(*BOTH)
 def test_home_says_nothing_any_more(lab, family):
-    """Neither when its socket is killed nor to anything that the peer sends later."""
+    """Home sends nothing when its socket is destroyed, nor to anything that the peer
+    sends later."""
     start(lab)
     connection = Connection(lab, family)
     connection.both_ways()

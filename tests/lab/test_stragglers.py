@@ -1,7 +1,9 @@
-"""A connection moves 500 times back and forth while its peer uploads as fast as it can, and not a byte is lost.
+"""A connection moves 500 times back and forth while its peer uploads as fast as it can,
+and no byte is lost.
 
-A packet that is past the freeze's hooks when the socket is captured would be acknowledged and then missing: this test is for that. The
-sender is only held to a few MiB more for each move, so that the connection lasts for all of them and is never idle for long.
+A packet that is past the freeze's hooks when the socket is captured could be acknowledged
+and then missing: this test looks for that. The sender is held only to a few more MiB for
+each move, so that the connection lasts for all of them and is never idle for long.
 """
 from process import expect
 from transfer import Upload, random_bytes

@@ -1,4 +1,5 @@
-"""A service address goes to another host with everything at it; then the old host can be unplugged."""
+"""A service address moves to another host with everything at it; then the old host can be
+unplugged."""
 import hashlib
 import signal
 import socket
@@ -16,7 +17,8 @@ TAKEOVER = {"takeover": {"addresses": [SERVICE]}, "steer": {"linger_ms": 2000}}
 
 
 def start(lab, *hosts, **changes):
-    """The service address on hostA; on each host a daemon and a server of every address."""
+    """Adds the service address to hostA, and starts a daemon and a server of every
+    address on each host."""
     lab.file("f", CONTENT)
     lab.hostA.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
     certificate, key = lab.certificate()
@@ -53,14 +55,14 @@ def holders(lab):
 
 
 def who_answers(lab, *options):
-    """The Server header of a new connection to the address. `options` of curl."""
+    """Returns the Server header of a new connection to the address. `options` of curl."""
     certificate, _ = lab.certificate()
     head = lab.client.run("curl", "-sS", "--fail", "-D", "-", "-o", "/dev/null", "--max-time", 20, *options, "--cacert", certificate, f"https://{SERVICE}:{PORT}/f")
     return next(line.split(":")[1].strip() for line in head.splitlines() if line.lower().startswith("server:"))
 
 
 def unplug(host):
-    """Without a goodbye."""
+    """Unplugs the host without a notice to others."""
     host.run("ip", "link", "set", "eth0", "down")
     host.daemon.kill()
 
@@ -80,7 +82,9 @@ def test_the_old_host_can_be_unplugged(lab):
 
 
 def test_new_clients_are_served_at_once(lab):
-    """Until then the new host drops packets to the address that no connection of its own waits for: it was another host's, and its connections linger."""
+    """Until the takeover, the new host drops packets to the address that belong to none
+    of its own connections: the address was another host's, and its foreign connections
+    linger."""
     start(lab, steer={"linger_ms": 60_000})
     transfers = begin(lab, 1, 0)
     lab.move(lab.hostA, lab.hostB)
@@ -92,7 +96,8 @@ def test_new_clients_are_served_at_once(lab):
 
 
 def test_an_address_that_somebody_else_moves(lab):
-    """By hand, or by VRRP: whoever has it serves new clients, though it was a guest's home's."""
+    """The address moves by hand, or by VRRP: its new holder serves new clients, although
+    it belonged to the home of a foreign connection there."""
     start(lab)
     transfers = begin(lab)
     lab.move(lab.hostA, lab.hostB, connections=3)
@@ -104,7 +109,7 @@ def test_an_address_that_somebody_else_moves(lab):
 
 
 def test_a_second_holder_is_named(lab):
-    """As after a segment was in two parts."""
+    """As after a link was split into two parts."""
     start(lab)
     take_over(lab, lab.hostA, lab.hostB)
     lab.hostC.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
@@ -116,7 +121,8 @@ def test_a_second_holder_is_named(lab):
 
 
 def test_an_address_that_is_removed_by_hand_is_put_back(lab):
-    """As a network manager does that knows nothing of it. Not if another host has it: somebody has moved it by hand then."""
+    """A network manager that has no record of the address removes it. It is not restored
+    if another host has it: then it was moved by hand."""
     start(lab)
     transfers = begin(lab)
     take_over(lab, lab.hostA, lab.hostB)
@@ -135,7 +141,8 @@ def lifetimes(host):
 
 
 def test_an_address_that_comes_again_is_kept_again(lab):
-    """Soon after it was here before: the new holder has it for good, not for the seconds of a Hold."""
+    """The address comes back soon after it was here before: the new holder has it
+    permanently, not for the seconds of a Hold."""
     start(lab)
     take_over(lab, lab.hostA, lab.hostB)
     wait_until(lambda: any(peer["host"] == "hostA" for peer in lab.hostB.api("/v1/peers")["peers"]), "hostB knows hostA")
@@ -145,7 +152,7 @@ def test_an_address_that_comes_again_is_kept_again(lab):
 
 
 def journalled(host):
-    """The addresses of which the journal says that they were taken over."""
+    """Returns the addresses that the journal has as taken over."""
     found = set()
     for words in map(str.split, (host.folder / "state" / "journal").read_text().splitlines()):
         if words[0] in ("taken", "-taken"):
@@ -155,7 +162,8 @@ def journalled(host):
 
 @cases("running", "down")
 def test_the_next_daemon_puts_back_what_was_taken_over(lab, when):
-    """An address that somebody removes, or a boot, while a daemon runs that has not taken it over itself, or while none runs."""
+    """The address is removed, by somebody or by a boot, while a daemon runs that has not
+    taken it over itself, or while none runs."""
     start(lab)
     transfers = begin(lab)
     take_over(lab, lab.hostA, lab.hostB)
@@ -175,7 +183,8 @@ def test_the_next_daemon_puts_back_what_was_taken_over(lab, when):
 
 
 def test_the_next_daemon_knows_what_is_not_its_own_any_more(lab):
-    """It was handed on; somebody else has it now; or the configuration does not let it be brought here any more."""
+    """The address was handed on; another host has it now; or the configuration no longer
+    allows it here."""
     start(lab)
 
     def restart(**changes):
@@ -280,7 +289,8 @@ def test_a_failure_before_the_decision_changes_nothing(lab):
 
 
 def test_the_new_holder_asks_the_segment_when_it_hears_nothing_more(lab):
-    """The old host is unplugged at the worst moment: the address is gone from it, and the new host was not told."""
+    """The old host is unplugged at the worst moment: it no longer has the address, and
+    the new host did not receive the next message."""
     start(lab)
     transfers = begin(lab, 1, 0)
     lab.hostA.arm("takeover-keep", 1000)

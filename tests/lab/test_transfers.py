@@ -9,8 +9,9 @@ from transfer import Download, Upload, random_bytes
 SIZE, RATE, ROUNDS = 4 << 20, 10 << 20, 20
 CONTENT = random_bytes(SIZE)
 NO_MULTICAST = b"table inet cloud {\n chain c {\n type filter hook output priority 0\n ip daddr 224.0.0.0/4 drop\n }\n}"
-AHEAD = 1 << 20     # how far a transfer may run on while it is moved
-IN_PIPE = 256 << 10  # and not so far that what is left fits into curl's pipe: curl would be done, and close
+AHEAD = 1 << 20     # how far a transfer may advance while it is moved
+# And not so far that the rest fits into curl's pipe: curl would be done, and close.
+IN_PIPE = 256 << 10
 
 
 @cases(*[(direction, tls) for direction in ("download", "upload") for tls in ("1.2", "1.3")])

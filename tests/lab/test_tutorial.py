@@ -1,5 +1,5 @@
-"""docs/tutorial.md is done as it says: its commands in one shell, from top to bottom. Comments <!-- until: … --> stand for the time that a
-reader takes."""
+"""Executes docs/tutorial.md as it is: its commands in one shell, from top to bottom.
+Comments <!-- until: … --> stand for the time that a reader takes."""
 import re
 
 from lab import ROOT
@@ -18,7 +18,8 @@ def script(text):
 
 def test_the_tutorial_is_true(lab):
     text = (ROOT / "docs/tutorial.md").read_text()
-    # What is built is what is tested; `wait` reports how the jobs ended, as it should: by our signal.
+    # What is built is what is tested. `wait` reports how the jobs ended: by our signal,
+    # as intended.
     commands = script(text).replace("make build\n", "").replace("\nwait\n", "\nwait || true\n")
     output = run(["/bin/bash", "-c", f"cd {ROOT}\n{commands}"])
     for line in re.search(r"## 6.*?```text\n(.*?)```", text, re.S)[1].splitlines():

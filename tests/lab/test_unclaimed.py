@@ -1,4 +1,5 @@
-"""Endpoints that come to a host, and that no application there takes, or can use: they go home, and if that is not possible the peer hears of it."""
+"""Endpoints that arrive at a host where no application takes them, or can use them: they
+return home, and if that is not possible the peer sees their end."""
 import hashlib
 import os
 import time
@@ -14,7 +15,7 @@ WAITS = {"import": {"wait_ms": 1500}}
 
 
 def exported(lab):
-    """A connection that hostB's daemon has and nobody has taken."""
+    """Returns a connection that hostB's daemon has and no application has taken."""
     connection = Connection(lab)
     connection.both_ways()
     begin_export(connection.ours, lab.hostB)()
@@ -58,14 +59,14 @@ def test_one_with_tls_that_nobody_imports_goes_home(lab):
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host, **WAITS)
     lab.start_httpsd(lab.hostA)
-    lab.hostB.app = SocketApp(lab.hostB, SERVICE)  # says that it wants endpoints, and takes none
+    lab.hostB.app = SocketApp(lab.hostB, SERVICE)  # registers for endpoints, and takes none
     transfer = begin(lab)
     lab.move(lab.hostA, lab.hostB)
     goes_home_whole(lab, transfer)
 
 
 def test_when_the_application_has_crashed_it_goes_home_at_once(lab):
-    """Which it would else do after 30 s."""
+    """Otherwise this would take 30 s."""
     start(lab)
     connection = exported(lab)
     lab.hostB.app.process.kill()
@@ -75,12 +76,13 @@ def test_when_the_application_has_crashed_it_goes_home_at_once(lab):
 
 
 def clients(host):
-    """How many local connections its daemon has."""
+    """Returns how many local connections the host's daemon has."""
     return host.run("ss", "--unix", "--no-header", "state", "connected").count(str(host.socket))
 
 
 def test_when_the_application_hangs_with_it_it_goes_home(lab):
-    """The application was given it, and does not say that it has it. When it goes on, it learns that it has not."""
+    """The application got it, and does not confirm it. When the application continues, it
+    learns that it does not have it."""
     start(lab, **WAITS)
     connection = Connection(lab)
     connection.both_ways()
@@ -96,7 +98,8 @@ def test_when_the_application_hangs_with_it_it_goes_home(lab):
 
 
 def speaks_1_2_alone(lab):
-    """Starts all but hostB's applications. A wrap for one of them, which can then load no session of TLS 1.3."""
+    """Starts all but hostB's applications. Returns a wrap for one of them, which then
+    cannot load a session of TLS 1.3."""
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host)
     lab.start_httpsd(lab.hostA)
@@ -106,7 +109,7 @@ def speaks_1_2_alone(lab):
 
 
 def test_one_that_can_not_be_loaded_goes_home_at_once(lab):
-    """A session of TLS 1.3, and an application that may speak 1.2 alone. It tries once."""
+    """A session of TLS 1.3, and an application that supports only 1.2. It tries once."""
     strict = speaks_1_2_alone(lab)
     server = lab.start_httpsd(lab.hostB, wrap=strict)
     transfer = begin(lab)
@@ -124,7 +127,7 @@ def test_one_that_can_not_be_loaded_goes_home_at_once(lab):
 def test_one_that_one_application_can_not_load_goes_to_another(lab):
     strict = speaks_1_2_alone(lab)
     lenient = lab.start_httpsd(lab.hostB)
-    lab.start_httpsd(lab.hostB, wrap=strict)  # the last one that waits is told first
+    lab.start_httpsd(lab.hostB, wrap=strict)  # the application that waited last is notified first
     transfer = begin(lab)
     lab.move(lab.hostA, lab.hostB)
     lenient.wait_line("event=imported")
@@ -133,7 +136,7 @@ def test_one_that_one_application_can_not_load_goes_to_another(lab):
 
 
 def test_when_home_does_not_take_it_the_peer_hears_of_it(lab):
-    """Nobody waits for it at home any more, and nowhere else: it ends, some time after."""
+    """No application waits for it any more, at home or elsewhere: it ends, after some time."""
     start(lab, **WAITS)
     connection = exported(lab)
     lab.hostA.app.process.kill()
@@ -156,7 +159,7 @@ def test_when_home_refuses_another_host_has_it(lab):
 
 
 def test_while_home_is_away_it_waits(lab):
-    """Home's daemon is dead, and comes again in time."""
+    """Home's daemon is dead, and starts again in time."""
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host, **{"import": {"wait_ms": 8000}})
     lab.start_httpsd(lab.hostA)

@@ -1,4 +1,5 @@
-"""The service as it is installed: what its unit gives the daemon is enough, and what it says about restarts is there."""
+"""The service as it is installed: the privileges that its unit gives the daemon suffice,
+and what the unit says about restarts holds."""
 import re
 
 from process import expect
@@ -6,13 +7,13 @@ from socket_app import SERVICE, Connection, SocketApp
 
 
 def unit(lab, name="sockmid"):
-    """Its settings; of one that is given more than once, the last."""
+    """Returns the settings of the unit; the last one if one is given more than once."""
     text = (lab.build / "packaging" / f"{name}.service").read_text()
     return dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
 
 
 def as_the_unit_runs_it(lab):
-    """A command that runs another one with the capabilities of the unit, no more."""
+    """Returns a command that runs another one with the capabilities of the unit, and no more."""
     names = [name.removeprefix("CAP_").lower() for name in unit(lab)["CapabilityBoundingSet"].split()]
     return ["setpriv", "--bounding-set", ",".join(["-all", *(f"+{name}" for name in names)]), "--inh-caps=-all", "--no-new-privs"]
 
@@ -46,7 +47,8 @@ def test_the_peers_packets_are_held_before_there_are_addresses(lab):
 
 
 def test_what_is_held_is_held_again_after_a_restart_of_nftables(lab):
-    """Which empties the kernel's tables. systemd stops and starts parts of it with it only while they are active."""
+    """nftables.service empties the kernel's tables. systemd stops and starts parts of it
+    with it only while they are active."""
     settings = unit(lab, "sockmid-hold")
     for name in ("PartOf", "ReloadPropagatedFrom", "After", "WantedBy"):
         expect("nftables.service" in settings[name], f"{name}={settings[name]}")

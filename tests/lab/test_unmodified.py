@@ -1,6 +1,9 @@
-"""Programs that were not written for sockmi: with its provider as a module of their OpenSSL, and nothing else, their SSL objects move.
+"""Programs that were not written for sockmi: with its provider as a module of their
+OpenSSL, and nothing else, their SSL objects move.
 
-A preloaded library (tests/shim) moves them, from one SSL object to another, all the time; no host and no daemon has a part in it."""
+A preloaded library (tests/shim) continually moves them from one SSL object to another. No
+host and no daemon takes part in it.
+"""
 import hashlib
 import re
 import subprocess
@@ -11,12 +14,12 @@ from process import expect, wait_until
 from s_client import asks, s_client
 from transfer import TLS, random_bytes
 
-BUILD = "release"  # Debian's programs know nothing of sanitizers
+BUILD = "release"  # Debian's programs are built without sanitizers
 SIZE = 4 << 20
 
 
 def configuration(lab):
-    """What is installed, with the module of this build."""
+    """Returns the installed configuration, with the module of this build."""
     installed = lab.program("packaging/openssl.cnf").read_text()
     path = lab.folder / "openssl.cnf"
     path.write_text(re.sub("^module = .*", f"module = {lab.program('src/lib/sockmi.so')}", installed, flags=re.M))
@@ -24,13 +27,14 @@ def configuration(lab):
 
 
 def hopping(lab, module=True):
-    """The command before the command; one that hangs comes to an end."""
+    """Returns the command that precedes the program's command; a program that hangs is ended."""
     variables = [f"LD_PRELOAD={lab.program('tests/shim/libhop.so')}"] + ([f"OPENSSL_CONF={configuration(lab)}"] if module else [])
     return ["timeout", "60", "env", *variables]
 
 
 def hops(process):
-    """Of a program that has ended well: hops, and how often which errno came instead."""
+    """Returns, for a program that has ended well, its hops, and how often each errno
+    occurred instead."""
     expect(process.wait() == 0, process.tail)
     report = process.wait_line("hop:")
     expect("BROKEN" not in report, report)
@@ -38,7 +42,8 @@ def hops(process):
 
 
 def expect_hops(process, refused=True):
-    """Enough of them, and no other refusal than in the middle of a record, if these may be."""
+    """Checks that there are enough hops, and no other refusal than in the middle of a
+    record, if these are allowed."""
     count, errors = hops(process)
     expect(count >= 5, f"{process.name}: {count} hops")
     expect(set(errors) <= ({"EAGAIN"} if refused else set()), f"{process.name}: {errors}")
@@ -66,7 +71,8 @@ def expect_same(sent, received):
 
 
 def forget_resets(lab):
-    """curl and Python's server end by an RST about once in a hundred times, with the module as without it (2 of 200 each), and no rule of ours is there."""
+    """curl and Python's server end by an RST about once in a hundred times, with the
+    module as without it (2 of 200 each), and without any rule of sockmi."""
     lab.client.run("nft", "reset", "counters", "table", "inet", "observe")
 
 
@@ -77,7 +83,7 @@ def test_curl_downloads_from_python(lab, tls):
     server = serve(lab)
     client = curl(lab, tls, url(lab, "f"))
     expect_same(content, client.stdout.read())
-    expect_hops(client)  # its socket does not block: now and then libssl holds half a record
+    expect_hops(client)  # its socket does not block: sometimes libssl holds half a record
     expect_hops(server, refused=False)
     forget_resets(lab)
 
@@ -86,7 +92,8 @@ def test_curl_downloads_from_python(lab, tls):
 def test_curl_uploads_to_python(lab, tls):
     content = random_bytes(SIZE)
     path = lab.file("f", content)
-    lab.client.run("sysctl", "-qw", "net.ipv4.tcp_wmem=4096 16384 32768")  # so that the socket often takes a record in part
+    # So that the socket often accepts a record in part.
+    lab.client.run("sysctl", "-qw", "net.ipv4.tcp_wmem=4096 16384 32768")
     server = serve(lab)
     client = curl(lab, tls, "-T", path, url(lab, "x"))
     expect(client.stdout.read().decode() == hashlib.sha256(content).hexdigest(), "the server received something else")
@@ -149,7 +156,7 @@ def test_without_the_module_nothing_moves_and_nothing_breaks(lab):
 
 
 def test_it_is_no_hindrance_to_an_application_of_ours(lab):
-    """Which calls sockmi_enable() itself."""
+    """The application itself calls sockmi_enable()."""
     lab.file("g", b"hello\n")
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host)
@@ -162,7 +169,8 @@ def test_it_is_no_hindrance_to_an_application_of_ours(lab):
 
 
 def test_what_is_installed_fits_together(lab):
-    """The configuration names the module where it is, and the module finds its library from there."""
+    """The configuration names the module's real place, and the module finds its library
+    from there."""
     lab.client.run("env", f"DESTDIR={lab.folder}", "cmake", "--install", lab.build)
     [installed] = lab.folder.glob("**/sockmi/openssl.cnf")
     path = lab.folder / "openssl.cnf"

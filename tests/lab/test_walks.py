@@ -1,4 +1,5 @@
-"""Connections that walk over the hosts, each of which ends at a random moment of its last move, beside two busy loops: nobody remembers any of them."""
+"""Connections move over several hosts, and each ends at a random moment of its last move,
+while two busy loops run: in the end no host has a record of any of them."""
 import os
 import random
 import sys
@@ -9,8 +10,9 @@ from process import wait_until
 from socket_app import CONNECTED, SERVICE, imported, move, start
 
 WALKS = int(os.environ.get("WALKS", 60))  # `make walks` takes 5,000
-MOST_HOPS, LATEST_END = 5, 0.015  # seconds from the beginning of the last move; it takes a few milliseconds
-SETTLED = 15  # seconds: before a home asks about its redirects by itself
+# Seconds from the beginning of the last move, which takes a few milliseconds.
+MOST_HOPS, LATEST_END = 5, 0.015
+SETTLED = 15  # seconds: before a home queries the holders of its redirects
 RESET = (1, 13, "0100000000000000")  # SO_LINGER: close(2) sends RST
 
 
@@ -25,7 +27,8 @@ def test_no_walk_leaves_anything(lab):
     expect_nothing(lab, f"after {WALKS} walks")
     for process in busy:
         process.kill()
-    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")  # what ends in a move may be answered by RST
+    # A connection that ends in a move may be answered by RST.
+    lab.client.run("nft", "reset", "counters", "table", "inet", "observe")
 
 
 def walk(lab, listener):
@@ -45,7 +48,8 @@ def walk(lab, listener):
 
 
 def hop(lab, at, ours):
-    """To another host; one that still forwards the connection for a home that does not know yet would not have it (EBUSY)."""
+    """Moves to another host. A host that still forwards the connection, because home does
+    not know yet, would refuse it (EBUSY)."""
     target = random.choice([host for host in lab.hosts if host is not at])
     wait_until(lambda: all(each["role"] != "forwarded" for each in target.api("/v1/connections")["connections"]), "home knows where it is")
     return target, move(ours, target)

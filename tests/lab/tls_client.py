@@ -1,4 +1,5 @@
-"""A TLS client whose every byte on the wire is in the test's hand: records can be sent in pieces, cut anywhere."""
+"""A TLS client in which the test controls every byte on the wire: records can be sent in
+pieces, cut anywhere."""
 import socket
 import ssl
 
@@ -7,7 +8,7 @@ from process import Failure, expect
 
 
 def connect_from(host, address, timeout=10.0):
-    """A TCP connection that begins in another host's network namespace."""
+    """Returns a TCP connection that begins in another host's network namespace."""
     try:
         return namespace.within(host, lambda: socket.create_connection(address, timeout))
     except OSError as error:
@@ -29,7 +30,7 @@ class TlsClient:
         return "%s:%d" % self._socket.getsockname()
 
     def hello(self):
-        """The ClientHello, to be sent by the caller; handshake() goes on after it."""
+        """Returns the ClientHello, which the caller sends; handshake() continues after it."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -47,7 +48,7 @@ class TlsClient:
                 self._receive()
 
     def record(self, data):
-        """The data as a TLS record, not sent yet."""
+        """Returns the data as a TLS record that is not sent yet."""
         self._tls.write(data)
         return self._out.read()
 
@@ -69,7 +70,7 @@ class TlsClient:
         self._in.write(piece)
 
     def read_until(self, mark):
-        """Plaintext up to and with `mark`."""
+        """Returns the plaintext up to and including `mark`."""
         while mark not in self._plain:
             self._more()
         head, _, self._plain = self._plain.partition(mark)
@@ -96,7 +97,7 @@ class TlsClient:
         return f"{method} {path} HTTP/1.1\r\nHost: lab\r\n{body}\r\n".encode()
 
     def response(self):
-        """The body of the next response, which must be a good one."""
+        """Returns the body of the next response, which must be a good one."""
         head = self.read_until(b"\r\n\r\n").decode()
         expect(" 200 " in head.splitlines()[0] or " 206 " in head.splitlines()[0], head)
         length = [line.split(":")[1] for line in head.splitlines() if line.lower().startswith("content-length:")]
@@ -106,7 +107,7 @@ class TlsClient:
     def close(self):
         try:
             self._tls.unwrap()
-        except ssl.SSLError:  # our close_notify is written; the server's may come or not
+        except ssl.SSLError:  # our close_notify is written; the server's may or may not arrive
             pass
         self.send_raw(self._out.read())
         self._socket.shutdown(socket.SHUT_WR)

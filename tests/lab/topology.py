@@ -1,21 +1,24 @@
-"""Where the hosts stand and how packets come from one to another.
+"""Where the hosts are, and how packets get from one to another.
 
-bridge     client, hostA, hostB and hostC on one segment.
+bridge     client, hostA, hostB and hostC on one link.
 
 routed     client ── near ──┐         ┌── segment ── hostA, hostB
                             ├─ router ┤
                             └─ (back) └── far ────── hostC
 
-In "routed" every packet between client and hosts, and between hostC and the others, crosses the router, a host that only forwards. With
-`asymmetric` there is a second one beside it, "back", and what hostB and hostC send to other segments goes that way; what comes to them, and
-all of hostA's, goes by "router".
+In "routed" every packet between client and hosts, and between hostC and the others, crosses
+the router, a host that only forwards. With `asymmetric` there is a second router, "back":
+what hostB and hostC send to other links goes through it. What is sent to them, and all
+packets of hostA, go through "router".
 
 The options of a topology:
     asymmetric    see above (routed)
-    rp_filter     the hosts drop what comes in by an interface that the answer would not leave by (strict reverse path filter)
-    mtu           of the client's leg, and so of the client's own interface
+    rp_filter     the hosts drop what arrives by an interface that the answer would not leave
+                  by (strict reverse path filter)
+    mtu           of the client's link, and so of the client's own interface
     firewall      "nftables" or "iptables": see firewall.py
-    delay_ms      of the client's leg, one way, and its rate_mbit: a delay_box stands between the client and its bridge; all links keep the order then
+    delay_ms      of the client's link, one way, and its rate_mbit: a delay_box is between the
+                  client and its bridge; all links then keep the order of packets
 """
 import contextlib
 import dataclasses
@@ -32,7 +35,8 @@ SERVERS = HOSTS[1:]
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """A bridge; a host's port there has the host's number in 10.77.NET.0/24 and in fd77:0:0:NET::/64 (fe80::/64 too)."""
+    """A bridge. A host's port there has the host's number in 10.77.NET.0/24 and in
+    fd77:0:0:NET::/64 (fe80::/64 too)."""
     name: str
     net: int
     members: list
@@ -49,7 +53,8 @@ class Segment:
 
 @dataclasses.dataclass(frozen=True)
 class Port:
-    """A host's interface and its other end, which is in the bridge. Hosts have one, "eth0"; a router's are named by their segments."""
+    """A host's interface and its other end, which is in the bridge. Hosts have one,
+    "eth0"; those of a router are named after their bridges."""
     host: str
     segment: Segment
 
@@ -70,8 +75,10 @@ def segments(kind, asymmetric):
 
 
 class InOrder:
-    """What comes in by links that are made meanwhile is processed by one processor, in the order in which it was sent. Else each has a queue of its own
-    for what it sends, and on a busy machine a segment comes milliseconds behind later ones: the peer takes it for lost. (Linux 6.3 and later.)"""
+    """What arrives by links that are made meanwhile is processed by one processor, in the
+    order in which it was sent. Otherwise each processor has a queue of its own for what
+    it sends, and on a busy machine a segment arrives milliseconds after later ones: the
+    peer takes it for lost. (Linux 6.3 and later.)"""
     MASK = pathlib.Path("/proc/sys/net/core/rps_default_mask")
 
     def _set(self, mask):
@@ -107,11 +114,12 @@ class Topology:
             self._configure(host)
 
     def delay_box(self, program):
-        """The command that makes the client's leg a long wire, if it is one."""
+        """Returns the command that makes the client's link a long wire, if it is one."""
         return [program, "client", "leg", *self._delay] if self._delay else None
 
     def remove(self):
-        """Namespaces take their interfaces with them, and those their other ends: but only some time after, and the names are wanted again."""
+        """Removes the interfaces. Namespaces remove their interfaces and these their
+        other ends, but only after some time, and the names are needed again."""
         links = [*(port.outer for port in self.ports), *(segment.name for segment in self.segments), *(["leg"] if self._delay else [])]
         batch = [*(f"link del {name}" for name in links), *(f"netns del {host}" for host in self.hosts)]
         run(["ip", "-force", "-batch", "-"], stdin="\n".join(batch).encode(), check=False)
@@ -133,7 +141,8 @@ class Topology:
         run(["ip", "-batch", "-"], stdin="\n".join(batch).encode())
 
     def _configure(self, host):
-        # Without duplicate address detection, whose second tests need not wait for; so link-local addresses are given by hand too.
+        # Without duplicate address detection, whose two tests would take time. So
+        # link-local addresses are set by hand, too.
         batch = ["link set lo up"]
         for port in self.ports:
             if port.host == host:
@@ -155,6 +164,6 @@ class Topology:
 
 
 def addresses(kind):
-    """The hosts' IPv4 addresses."""
+    """Returns the hosts' IPv4 addresses."""
     topology = Topology(kind)
     return {host: topology.segment_of(host).address(host) for host in HOSTS}

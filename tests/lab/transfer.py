@@ -1,4 +1,5 @@
-"""Transfers by a real curl whose progress a test can wait for: every byte passes through here and is hashed on its way."""
+"""Transfers by a real curl whose progress a test can wait for: every byte passes through
+here and is hashed on its way."""
 import hashlib
 import random
 import re
@@ -14,12 +15,12 @@ TLS = {"1.2": ["--tlsv1.2", "--tls-max", "1.2"], "1.3": ["--tlsv1.3"]}
 
 def random_bytes(size, seed=7):
     source = random.Random(seed)
-    piece = 1 << 20  # randbytes() can't do more than 256 MiB at once
+    piece = 1 << 20  # randbytes() cannot make more than 256 MiB in one call
     return b"".join(source.randbytes(min(piece, size - at)) for at in range(0, size, piece))
 
 
 class Transfer:
-    """`gate`: how many bytes may pass yet; see allow()."""
+    """`gate`: how many more bytes may pass; see allow()."""
 
     def __init__(self, lab, path, tls, rate, options, gate=None, to=None, stdin=subprocess.DEVNULL):
         limit = ["--limit-rate", str(rate)] if rate else []
@@ -47,7 +48,8 @@ class Transfer:
             self._changed.notify_all()
 
     def allow(self, offset):
-        """Lets the transfer go on to this byte; None: to its end. Curl is held by its pipe, the connection by curl."""
+        """Lets the transfer continue to this byte; None: to its end. Curl is held by its
+        pipe, and the connection by curl."""
         with self._changed:
             self._gate = offset
             self._changed.notify_all()
@@ -58,20 +60,20 @@ class Transfer:
             return (1 << 16) if self._gate is None else min(1 << 16, self._gate - self.offset)
 
     def curl_address(self, lab):
-        """Curl's own ADDRESS:PORT."""
+        """Returns curl's own ADDRESS:PORT."""
         for line in lab.client.run("ss", "-Htnp").splitlines():
             if f"pid={self.curl.pid}," in line:
                 return line.split()[3]
         raise Failure("curl has no connection")
 
     def wait_offset(self, offset, timeout=30.0):
-        """Returns when so many bytes have passed."""
+        """Returns when that many bytes have passed."""
         with self._changed:
             self._changed.wait_for(lambda: self.offset >= offset or self._ended, timeout)
             expect(self.offset >= offset, lambda: f"the transfer stands at byte {self.offset}, wanted {offset}\n{self.curl.tail()}")
 
     def finish(self, timeout=60.0):
-        """The SHA-256 of what passed, after curl said that all is well."""
+        """Returns the SHA-256 of what passed, after curl has reported success."""
         end = time.monotonic() + timeout
         self._thread.join(timeout)
         expect(not self._thread.is_alive(), f"the transfer hangs at byte {self.offset}")
@@ -111,7 +113,7 @@ class Upload(Transfer):
         self.answer = self.curl.stdout.read().decode(errors="replace")
 
     def finish(self, timeout=60.0):
-        """The hash of what was sent, after the server said that it received the same."""
+        """Returns the hash of what was sent, after the server has reported the same."""
         sent = super().finish(timeout)
         received = re.search(r"\b[0-9a-f]{64}\b", self.answer)
         expect(received, f"the server answered '{self.answer[:200]}'")
