@@ -24,7 +24,7 @@ class ExportRequestsTest : public testing::Test {
     io_.restart();
     io_.poll();
   }
-  // Returns whether the request has been answered; the answer is kept.
+  // Returns whether the request has been answered. The answer is in outcome_.
   bool settled() {
     io_.restart();
     io_.poll();

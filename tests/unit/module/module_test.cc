@@ -154,8 +154,8 @@ TEST(Module, MayComeAfterEnable) {
   EXPECT_EQ(move(libctx.get()), 0);
 }
 
-// The module acts like one of another copy of the library: this copy never finds what it
-// sees.
+// The other provider stands for one of another copy of the library: this copy would not
+// find what that provider sees.
 TEST(Module, EnableSaysThatAnotherIsInItsPlace) {
   const Context libctx(OSSL_LIB_CTX_new());
   const auto other = [](const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATCH** out,

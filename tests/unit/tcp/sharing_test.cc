@@ -193,7 +193,8 @@ TEST_P(Sharing, AnotherExportThatFailsNeedsNoRepairMode) {
   }
 }
 
-// The kernel announces it late, and outside repair mode it does not say how late.
+// The kernel announces the smaller window late, and outside repair mode it does not report
+// how late.
 TEST_P(Sharing, AWindowThatShrinksIsNotTakenForALargerOne) {
   constexpr std::size_t kPiece = 1000, kPieces = 36;
   ASSERT_TRUE(set(mover_.get(), SOL_SOCKET, SO_RCVBUF, 128 << 10, "SO_RCVBUF"));
