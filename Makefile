@@ -1,4 +1,4 @@
-# make demo | test | test-openssl35 | walks | fuzz | images | bench | build | deps | install | clean
+# make demo | test | test-openssl35 | walks | fuzz | images | bench | format | build | deps | install | clean
 # Everything goes to build/; the demo's picture to demo-out/.
 
 JOBS := $(shell nproc)
@@ -10,6 +10,7 @@ help:
 	@echo "make test-openssl35  the TLS part with OpenSSL 3.5, in a Debian 13 that is made in build/ (root)"
 	@echo "make walks     connections walk over hosts and end in a move: WALKS=5000 (root)"
 	@echo "make fuzz      looks for inputs that break the readers: SECONDS=60 each, TARGET=all of tests/fuzz"
+	@echo "make format    rewrites C and C++ files as .clang-format says"
 	@echo "make bench     figures, as a table and in build/bench.json"
 	@echo "make build     the programs and libraries, in build/release"
 	@echo "make install   installs them (DESTDIR, PREFIX)"
@@ -49,10 +50,14 @@ images: build-sanitize
 bench: build
 	@/usr/bin/python3 bench/bench.py
 
+# As .clang-format says; tools/check-format is part of the tests.
+format:
+	@tools/check-format --fix
+
 install: build
 	@DESTDIR=$(DESTDIR) cmake --install build/release
 
 clean:
 	rm -rf build demo-out
 
-.PHONY: help deps build build-sanitize demo test test-openssl35 walks fuzz images bench install clean
+.PHONY: help deps build build-sanitize demo test test-openssl35 walks fuzz images bench format install clean
