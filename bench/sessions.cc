@@ -91,9 +91,8 @@ double bytes_per_session(bool sockmi) {
     std::vector<SslPtr> sessions;
     const auto add = [&] {
       sessions.push_back(new_session(ctx.get()));
-      must((sockmi ? sockmi_set_fd(sessions.back().get(), wire[0])
-                   : SSL_set_fd(sessions.back().get(), wire[0])) == 1,
-           "set_fd");
+      SSL* ssl = sessions.back().get();
+      must(sockmi ? sockmi_set_fd(ssl, wire[0]) == 0 : SSL_set_fd(ssl, wire[0]) == 1, "set_fd");
     };
     for (int i = 0; i < 1000; ++i)
       add();

@@ -28,7 +28,7 @@ using CtxPtr = std::unique_ptr<SSL_CTX, CtxFree>;
 inline OSSL_LIB_CTX* with_provider() {
   static OSSL_LIB_CTX* libctx = [] {
     OSSL_LIB_CTX* made = OSSL_LIB_CTX_new();
-    must(sockmi_enable(made) == 1, sockmi_last_error());
+    must(sockmi_enable(made) == 0, sockmi_last_error());
     return made;
   }();
   return libctx;
@@ -120,7 +120,7 @@ class Connection {
 
  private:
   void set_fd(SSL* ssl, int fd) const {
-    must((sockmi_ ? sockmi_set_fd(ssl, fd) : SSL_set_fd(ssl, fd)) == 1, "set_fd");
+    must(sockmi_ ? sockmi_set_fd(ssl, fd) == 0 : SSL_set_fd(ssl, fd) == 1, "set_fd");
   }
 
   static void exchange(SSL* from, SSL* to, std::size_t size) {

@@ -123,7 +123,7 @@ int start(Fetch& f, SSL_CTX* ctx, std::string address, const std::string& path) 
   if (connect(f.fd, reinterpret_cast<sockaddr*>(&server), sizeof server) != 0)
     return complain("connect", std::strerror(errno));
   f.ssl = SSL_new(ctx);
-  sockmi_set_fd(f.ssl, f.fd);
+  if (sockmi_set_fd(f.ssl, f.fd) != 0) return complain("sockmi", sockmi_last_error());
   if (SSL_connect(f.ssl) != 1) return complain("TLS", ERR_reason_error_string(ERR_get_error()));
   const std::string request = "GET " + path + " HTTP/1.1\r\nHost: fetch\r\n\r\n";
   if (SSL_write(f.ssl, request.data(), static_cast<int>(request.size())) <= 0)
@@ -163,7 +163,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_flag("--import", importing, "take over a download from another host");
   CLI11_PARSE(app, argc, argv);
-  if (sockmi_enable(nullptr) != 1) return complain("sockmi", sockmi_last_error());
+  if (sockmi_enable(nullptr) != 0) return complain("sockmi", sockmi_last_error());
   SSL_CTX* ctx = SSL_CTX_new(TLS_client_method());
   f.events = sockmi_event_open(f.service.c_str());
   if (f.events < 0) return complain("sockmid", sockmi_last_error());

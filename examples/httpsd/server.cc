@@ -55,7 +55,7 @@ Server::Wish::~Wish() {
 }
 
 bool Server::make_context() {
-  if (sockmi_enable(nullptr) != 1) {
+  if (sockmi_enable(nullptr) != 0) {
     fmt::print(stderr, "httpsd: {}\n", sockmi_last_error());
     return false;
   }

@@ -52,7 +52,8 @@ struct import_ssl_req {
  *
  * @param libctx  Borrowed. NULL: the default library context.
  *
- * @return 1; or 0 with errno set (OpenSSL's convention).
+ * @return 0; or -1 with errno set.
+ *   EINVAL   OpenSSL cannot load the provider
  *   ENOTSUP  the library context is restricted to FIPS algorithms
  *   EEXIST   another copy of libappsockmi has the provider in this context
  */
@@ -62,13 +63,18 @@ SOCKMI_API int sockmi_enable(OSSL_LIB_CTX* libctx);
  * Attach a socket to an SSL, like SSL_set_fd(3), so that the SSL can be
  * exported at any moment.
  *
+ * Unlike SSL_set_fd(3), which returns 1, this call returns 0 on success, as all
+ * calls of this library do. A caller that still tests for 1 takes every success
+ * for a failure, so the difference cannot remain unnoticed.
+ *
  * The BIO keeps record boundaries. It reads nothing from fd beyond the current
  * record, even with SSL_set_read_ahead(3), so poll(2) reports what follows.
  *
  * @param ssl  Borrowed.
  * @param fd   Borrowed; freeing the SSL does not close it.
  *
- * @return 1; or 0 with errno set (ENOMEM).
+ * @return 0; or -1 with errno set.
+ *   ENOMEM  no memory for the BIO
  */
 SOCKMI_API int sockmi_set_fd(SSL* ssl, int fd);
 
@@ -220,6 +226,8 @@ SOCKMI_API size_t sockmi_write_taken(const SSL* ssl);
  * libssl itself takes the session of a loaded SSL for a resumed one. An
  * application that depends on this (RFC 5929, section 3, for tls-unique) uses
  * this call.
+ *
+ * @return 1 if the handshake with the peer was a resumption; else 0.
  */
 SOCKMI_API int sockmi_session_reused(const SSL* ssl);
 
@@ -234,10 +242,11 @@ SOCKMI_API int sockmi_session_reused(const SSL* ssl);
  * after a host that is no longer trusted, make a new connection. The peer's
  * half is done when its answer has been read.
  *
- * @return 1; or 0 with errno set.
+ * @return 0; or -1 with errno set.
  *   ENOTSUP    not TLS 1.3
  *   EAGAIN     an SSL_write or the handshake is half done
- *   ESHUTDOWN  the SSL was exported
+ *   EPROTO     sending failed
+ *   ESHUTDOWN  the SSL was exported before
  */
 SOCKMI_API int sockmi_update_keys(SSL* ssl);
 

@@ -56,15 +56,13 @@ tls::Kind kind_of(unsigned state) {
 int sockmi_enable(OSSL_LIB_CTX* libctx) {
   clear_error();
   const auto enabled = tls::enable(libctx);
-  if (!enabled) report(enabled.error());
-  return enabled ? 1 : 0;
+  return enabled ? 0 : report(enabled.error());
 }
 
 int sockmi_set_fd(SSL* ssl, int fd) {
   clear_error();
   const auto set = tls::set_fd(ssl, fd);
-  if (!set) report(set.error());
-  return set ? 1 : 0;
+  return set ? 0 : report(set.error());
 }
 
 size_t sockmi_write_taken(const SSL* ssl) {
@@ -78,8 +76,7 @@ int sockmi_session_reused(const SSL* ssl) {
 int sockmi_update_keys(SSL* ssl) {
   clear_error();
   const auto updated = tls::update_keys(ssl);
-  if (!updated) report(updated.error());
-  return updated ? 1 : 0;
+  return updated ? 0 : report(updated.error());
 }
 
 size_t sockmi_unlocked_secrets(void) {

@@ -34,7 +34,7 @@ void fail_openssl(const std::string& what) {
 }
 
 Context::Context(const TlsOptions& options) : ctx_(nullptr), options_(options) {
-  if (sockmi_enable(nullptr) != 1)
+  if (sockmi_enable(nullptr) != 0)
     throw Failure(std::string("sockmi_enable: ") + sockmi_last_error());
   ctx_ = SSL_CTX_new(TLS_method());
   must(
@@ -98,7 +98,7 @@ SslPtr Context::shake_hands(int fd, bool server) const {
       must(SSL_set_alpn_protos(ssl.get(), wire, static_cast<unsigned>(protocols.size())) == 0,
            "--alpn");
   }
-  if (sockmi_set_fd(ssl.get(), fd) != 1)
+  if (sockmi_set_fd(ssl.get(), fd) != 0)
     throw Failure(std::string("sockmi_set_fd: ") + sockmi_last_error());
   must((server ? SSL_accept(ssl.get()) : SSL_connect(ssl.get())) == 1, "handshake");
   return ssl;

@@ -156,7 +156,7 @@ Connection ControlConnection::receive(const Context& context) {
   c.ssl = context.fresh();
   // The BIO may be set before the image is loaded or after it; this alternates.
   const auto set_fd = [&] {
-    if (sockmi_set_fd(c.ssl.get(), c.tls.get()) != 1)
+    if (sockmi_set_fd(c.ssl.get(), c.tls.get()) != 0)
       throw Failure(std::string("sockmi_set_fd: ") + sockmi_last_error());
   };
   const bool fd_first = c.hops % 2 == 0;

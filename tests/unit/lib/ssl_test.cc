@@ -23,7 +23,7 @@ using SslPtr = std::unique_ptr<SSL, SslFree>;
 
 SSL_CTX* context() {
   static SSL_CTX* ctx = [] {
-    if (sockmi_enable(nullptr) != 1) std::abort();
+    if (sockmi_enable(nullptr) != 0) std::abort();
     SSL_CTX* made = SSL_CTX_new(TLS_method());
     EVP_PKEY* key = EVP_EC_gen("P-256");
     X509* certificate = X509_new();
@@ -48,7 +48,7 @@ class LoadSsl : public testing::Test {
     client_.reset(SSL_new(context()));
     SSL_set_accept_state(server_.get());
     SSL_set_connect_state(client_.get());
-    ASSERT_EQ(sockmi_set_fd(server_.get(), fds_[0]), 1);
+    ASSERT_EQ(sockmi_set_fd(server_.get(), fds_[0]), 0);
     ASSERT_EQ(SSL_set_fd(client_.get(), fds_[1]), 1);
     shake_hands(server_.get());
     void* image = nullptr;
@@ -83,7 +83,7 @@ class LoadSsl : public testing::Test {
 TEST_F(LoadSsl, TheLoadedSslGoesOn) {
   SslPtr next(SSL_new(context()));
   ASSERT_EQ(load(image_, next.get()), 0) << sockmi_last_error();
-  ASSERT_EQ(sockmi_set_fd(next.get(), fds_[0]), 1);
+  ASSERT_EQ(sockmi_set_fd(next.get(), fds_[0]), 0);
   ASSERT_EQ(SSL_write(client_.get(), "ping", 4), 4);
   char bytes[4];
   ASSERT_EQ(SSL_read(next.get(), bytes, 4), 4);
