@@ -50,15 +50,16 @@ int hold(const SocketAddress& local, unsigned count, const IpAddress& to) {
   while (sockets.size() < count)
     sockets.emplace_back(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   say("ready");
-  std::vector<export_socket_req> all;
+  std::vector<sockmi_export_socket_req> all;
   for (const unique_fd& socket : sockets)
     all.push_back({.fd = socket.get(), .state = SOCKMI_CONNECTED});
   while (std::getchar() != '\n') {
   }
   const sockmi_export_options options{.service = "web"};
   int gone = 0;
-  const double us = time_of(
-      [&] { gone = export_sockets(all.data(), count, to.family, to.bytes.data(), &options); });
+  const double us = time_of([&] {
+    gone = sockmi_export_sockets(all.data(), count, to.family, to.bytes.data(), &options);
+  });
   if (gone != static_cast<int>(count))
     std::fprintf(stderr, "%d of %u went: %s\n", gone, count, sockmi_last_error());
   say(std::to_string(us / 1e6));
@@ -71,7 +72,7 @@ int take(unsigned count) {
   say("waiting");
   Sockets sockets;
   while (sockets.size() < count) {
-    import_socket_req wishes[kTogether]{};
+    sockmi_import_socket_req wishes[kTogether]{};
     for (auto& wish : wishes)
       wish.criteria = {.states = SOCKMI_CONNECTED, .service = "web"};
     must(import_socket(wishes, std::min<unsigned>(kTogether, count - sockets.size()), -1) > 0,

@@ -35,7 +35,7 @@ static int make_listener(std::string address) {
 
 static void import_all() {
   for (;;) {
-    import_socket_req request{};
+    sockmi_import_socket_req request{};
     request.criteria.service = kService;
     if (import_socket(&request, 1, 0) <= 0) return;
     std::printf("imported a connection\n");
@@ -49,7 +49,8 @@ static void export_all(const sockmi_event& event) {
   sockmi_export_options options{};
   options.service = kService;
   for (size_t i = 2; i < polled.size();) {
-    if (export_socket_with(polled[i].fd, SOCKMI_CONNECTED, event.af, event.to, &options) == 0) {
+    if (sockmi_export_socket_with(polled[i].fd, SOCKMI_CONNECTED, event.af, event.to, &options) ==
+        0) {
       std::printf("exported a connection\n");
       close(polled[i].fd);
       polled.erase(polled.begin() + static_cast<long>(i));

@@ -76,7 +76,7 @@ int handle_events(Fetch& f) {
                                         .payload_len = sizeof f.state,
                                         .timeout = 0};
     const bool moved =
-        export_ssl_with(f.ssl, SOCKMI_CLIENT_ESTABLISHED, event.af, event.to, &options) == 0;
+        sockmi_export_ssl_with(f.ssl, SOCKMI_CLIENT_ESTABLISHED, event.af, event.to, &options) == 0;
     if (!moved) std::fprintf(stderr, "fetch: not exported: %s\n", sockmi_last_error());
     sockmi_export_done(event.request, moved, !moved);
     if (moved) return 0;
@@ -135,7 +135,7 @@ int start(Fetch& f, SSL_CTX* ctx, std::string address, const std::string& path) 
 
 int import_one(Fetch& f, SSL_CTX* ctx) {
   f.ssl = SSL_new(ctx);
-  import_ssl_req request{};
+  sockmi_import_ssl_req request{};
   request.ssl = f.ssl;
   request.criteria.service = f.service.c_str();
   request.criteria.states = SOCKMI_CLIENT_ESTABLISHED;

@@ -175,7 +175,7 @@ void Server::read_events() {
 void Server::import_all() {
   for (;;) {
     constexpr unsigned kBatch = 16;
-    import_ssl_req requests[kBatch] = {};
+    sockmi_import_ssl_req requests[kBatch] = {};
     SslPtr ssls[kBatch];
     for (unsigned i = 0; i < kBatch; ++i) {
       ssls[i].reset(SSL_new(ctx_));
@@ -214,7 +214,7 @@ bool Server::export_one(Client& client) {
   const int state =
       SSL_is_init_finished(connection.ssl()) ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_SERVER_CONNECTED;
   const std::string peer = peer_of(connection.fd());
-  if (export_ssl_with(connection.ssl(), state, wish->af, wish->to, &options) == 0) {
+  if (sockmi_export_ssl_with(connection.ssl(), state, wish->af, wish->to, &options) == 0) {
     ++wish->exported;
     fmt::print(stderr, "event=exported peer={} offset={}\n", peer, connection.offset());
     return true;

@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /** One request of import_ssl(). */
-struct import_ssl_req {
+struct sockmi_import_ssl_req {
   /* in */
   /* Fresh, from an SSL_CTX that suits the role. Owned by the caller. Filled if
    * the request is met; else see import_ssl(). */
@@ -105,19 +105,19 @@ SOCKMI_API int sockmi_set_fd(SSL* ssl, int fd);
  * An endpoint that this process cannot use is not offered to it again.
  * Thread-safe for different SSLs.
  */
-SOCKMI_API int import_ssl(struct import_ssl_req* irqs, unsigned int nirqs, int timeout);
+SOCKMI_API int import_ssl(struct sockmi_import_ssl_req* irqs, unsigned int nirqs, int timeout);
 
-/** Export an SSL with default options. See export_ssl_with(). */
+/** Export an SSL with default options. See sockmi_export_ssl_with(). */
 SOCKMI_API int export_ssl(SSL* ssl, int state, int af, const void* to);
 
 /**
- * Export an SSL and its socket. Like export_socket_with().
+ * Export an SSL and its socket. Like sockmi_export_socket_with().
  *
  * On success the SSL can neither read, nor write, nor derive keys any more (two
  * writers under one key would break the cipher), and its keys are wiped.
  * sockmi_last_error() reports it if the wiping failed; otherwise it returns "".
  * The caller frees the SSL and closes the descriptor. On failure the SSL
- * continues to work, with the exceptions that export_socket_with() lists.
+ * continues to work, with the exceptions that sockmi_export_socket_with() lists.
  *
  * An SSL that is in its handshake (with an established state), or in the middle
  * of a record on a BIO that sockmi_set_fd() did not create, is first brought to
@@ -127,12 +127,12 @@ SOCKMI_API int export_ssl(SSL* ssl, int state, int af, const void* to);
  * @param ssl      Borrowed.
  * @param state    SOCKMI_CLIENT_CONNECTED, SOCKMI_SERVER_CONNECTED,
  *                 SOCKMI_CLIENT_ESTABLISHED or SOCKMI_SERVER_ESTABLISHED.
- * @param af       See export_socket_with().
- * @param to       See export_socket_with().
+ * @param af       See sockmi_export_socket_with().
+ * @param to       See sockmi_export_socket_with().
  * @param options  Borrowed, with its strings and payload. NULL: defaults.
  *
  * @return 0; or -1 with errno set; sockmi_last_error() has the reason as text.
- *   Errors of export_socket_with(), and:
+ *   Errors of sockmi_export_socket_with(), and:
  *   EAGAIN     the point was not reached, or an SSL_write is half done, see
  *              sockmi_write_taken(): try again after the next read or write
  *   EPROTO     the handshake failed
@@ -149,7 +149,7 @@ SOCKMI_API int export_ssl(SSL* ssl, int state, int af, const void* to);
  *
  * Thread-safe for different SSLs.
  */
-SOCKMI_API int export_ssl_with(SSL* ssl, int state, int af, const void* to,
+SOCKMI_API int sockmi_export_ssl_with(SSL* ssl, int state, int af, const void* to,
                                const struct sockmi_export_options* options);
 
 /**
@@ -163,10 +163,10 @@ SOCKMI_API int export_ssl_with(SSL* ssl, int state, int af, const void* to,
  * @param pbuf       Set to the buffer. Owned by the caller, who frees it with
  *                   sockmi_image_free(), which wipes it.
  * @param ssl        Borrowed.
- * @param ssl_state  The SSL's state, as for export_ssl_with().
+ * @param ssl_state  The SSL's state, as for sockmi_export_ssl_with().
  *
  * @return The size of the buffer in bytes; or -1 with errno set: the TLS errors
- *   of export_ssl_with(). (In the SockMi paper this call returns 0; here
+ *   of sockmi_export_ssl_with(). (In the SockMi paper this call returns 0; here
  *   load_ssl() needs the size.)
  */
 SOCKMI_API int save_ssl(void** pbuf, SSL* ssl, int ssl_state);

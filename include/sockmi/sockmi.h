@@ -73,7 +73,7 @@ struct sockmi_criteria {
 };
 
 /** One request of import_socket(). */
-struct import_socket_req {
+struct sockmi_import_socket_req {
   /* in */
   int preferred_state; /* set of states to look for first; 0: none */
   struct sockmi_criteria criteria;
@@ -124,9 +124,9 @@ struct sockmi_export_options {
  *
  * Thread-safe.
  */
-SOCKMI_API int import_socket(struct import_socket_req* irqs, unsigned int nirqs, int timeout);
+SOCKMI_API int import_socket(struct sockmi_import_socket_req* irqs, unsigned int nirqs, int timeout);
 
-/** Export a socket with default options. See export_socket_with(). */
+/** Export a socket with default options. See sockmi_export_socket_with(). */
 SOCKMI_API int export_socket(int fd, int state, int af, const void* to);
 
 /**
@@ -189,11 +189,11 @@ SOCKMI_API int export_socket(int fd, int state, int af, const void* to);
  *
  * Thread-safe for different sockets.
  */
-SOCKMI_API int export_socket_with(int fd, int state, int af, const void* to,
+SOCKMI_API int sockmi_export_socket_with(int fd, int state, int af, const void* to,
                                   const struct sockmi_export_options* options);
 
-/** One request of export_sockets(). */
-struct export_socket_req {
+/** One request of sockmi_export_sockets(). */
+struct sockmi_export_socket_req {
   /* in */
   int fd; /* borrowed */
   int state;
@@ -210,11 +210,11 @@ struct export_socket_req {
  * stays by itself. Blocks until all are decided; options->timeout bounds the
  * whole call, and if it is 0, the limit is one minute per 64 endpoints.
  *
- * @param reqs     Requests, borrowed; see export_socket_with() for `fd`,
+ * @param reqs     Requests, borrowed; see sockmi_export_socket_with() for `fd`,
  *                 `state` and `error`.
  * @param nreqs    Number of requests.
- * @param af       See export_socket_with().
- * @param to       See export_socket_with().
+ * @param af       See sockmi_export_socket_with().
+ * @param to       See sockmi_export_socket_with().
  * @param options  Borrowed. NULL: defaults. Its payload is ignored.
  *
  * @return The number of endpoints moved; or -1 if none was, with errno and
@@ -223,7 +223,7 @@ struct export_socket_req {
  *
  * Thread-safe for different sockets.
  */
-SOCKMI_API int export_sockets(struct export_socket_req* reqs, unsigned int nreqs, int af,
+SOCKMI_API int sockmi_export_sockets(struct sockmi_export_socket_req* reqs, unsigned int nreqs, int af,
                               const void* to, const struct sockmi_export_options* options);
 
 /* Events: one descriptor to poll(2) for everything that sockmid reports to an

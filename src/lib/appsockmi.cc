@@ -109,8 +109,8 @@ int load_ssl(void* buf, size_t len, SSL* ssl, int ssl_state) {
   return loaded ? 0 : report(loaded.error());
 }
 
-int export_ssl_with(SSL* ssl, int state, int af, const void* to,
-                    const sockmi_export_options* options) {
+int sockmi_export_ssl_with(SSL* ssl, int state, int af, const void* to,
+                           const sockmi_export_options* options) {
   clear_error();
   const int fd = tls::get_fd(ssl);
   if (fd < 0)
@@ -142,10 +142,10 @@ int export_ssl_with(SSL* ssl, int state, int af, const void* to,
 }
 
 int export_ssl(SSL* ssl, int state, int af, const void* to) {
-  return export_ssl_with(ssl, state, af, to, nullptr);
+  return sockmi_export_ssl_with(ssl, state, af, to, nullptr);
 }
 
-int import_ssl(import_ssl_req* irqs, unsigned nirqs, int timeout) {
+int import_ssl(sockmi_import_ssl_req* irqs, unsigned nirqs, int timeout) {
   clear_error();
   const std::span requests(irqs, nirqs);
   for (auto& request : requests) {

@@ -32,8 +32,8 @@ const char* sockmi_last_error(void) {
   return last_error.c_str();
 }
 
-int export_socket_with(int fd, int state, int af, const void* to,
-                       const sockmi_export_options* options) {
+int sockmi_export_socket_with(int fd, int state, int af, const void* to,
+                              const sockmi_export_options* options) {
   clear_error();
   if (state & ~kSocketStates) return report({EINVAL, "a TLS state: use export_ssl()"});
   const auto exported = export_endpoint(fd, static_cast<unsigned>(state), af, to, {}, options);
@@ -41,15 +41,15 @@ int export_socket_with(int fd, int state, int af, const void* to,
 }
 
 int export_socket(int fd, int state, int af, const void* to) {
-  return export_socket_with(fd, state, af, to, nullptr);
+  return sockmi_export_socket_with(fd, state, af, to, nullptr);
 }
 
-int export_sockets(export_socket_req* reqs, unsigned nreqs, int af, const void* to,
-                   const sockmi_export_options* options) {
+int sockmi_export_sockets(sockmi_export_socket_req* reqs, unsigned nreqs, int af, const void* to,
+                          const sockmi_export_options* options) {
   clear_error();
   static constexpr sockmi_export_options kNone{};
   std::vector<ExportItem> all;
-  for (export_socket_req& request : std::span(reqs, nreqs)) {
+  for (sockmi_export_socket_req& request : std::span(reqs, nreqs)) {
     request.error = ECANCELED;
     if (request.state & ~kSocketStates) return report({EINVAL, "a TLS state: use export_ssl()"});
     all.push_back({request.fd,
@@ -68,7 +68,7 @@ int export_sockets(export_socket_req* reqs, unsigned nreqs, int af, const void* 
   return gone > 0 || nreqs == 0 ? gone : -1;
 }
 
-int import_socket(import_socket_req* irqs, unsigned nirqs, int timeout) {
+int import_socket(sockmi_import_socket_req* irqs, unsigned nirqs, int timeout) {
   clear_error();
   const std::span requests(irqs, nirqs);
   for (auto& request : requests) {

@@ -165,7 +165,7 @@ static int serve(struct sockaddr_in* address, char** words) {
   struct sockmi_export_options options = {.service = words[1]};
   int gone = 0, failed = 0, repaired = 0;
   for (; !gone && failed < exports; failed += !gone, repaired += !gone && was_repaired())
-    gone = has_gone(export_socket_with(fd, SOCKMI_CONNECTED, AF_INET, &target, &options));
+    gone = has_gone(sockmi_export_socket_with(fd, SOCKMI_CONNECTED, AF_INET, &target, &options));
   printf("%s after %d failures, %d in repair mode: %s\n", gone ? "gone" : "here", failed, repaired,
          gone ? "" : sockmi_last_error());
   if (!gone)

@@ -38,7 +38,7 @@ Json export_socket(Words& words) {
   sockmi_export_options options{};
   options.service = service.c_str();
   if (words.more()) options.timeout = words.small();
-  if (::export_socket_with(fd, state, target.family, target.address(), &options) != 0)
+  if (::sockmi_export_socket_with(fd, state, target.family, target.address(), &options) != 0)
     fail_sockmi();
   return Json::object();
 }
@@ -48,11 +48,11 @@ Json export_sockets(Words& words) {
   const Target target(words.word());
   sockmi_export_options options{};
   options.service = service.c_str();
-  std::vector<export_socket_req> all;
+  std::vector<sockmi_export_socket_req> all;
   while (words.more())
     all.push_back({.fd = words.small(), .state = SOCKMI_CONNECTED});
-  (void)::export_sockets(all.data(), static_cast<unsigned>(all.size()), target.family,
-                         target.address(), &options);
+  (void)::sockmi_export_sockets(all.data(), static_cast<unsigned>(all.size()), target.family,
+                                target.address(), &options);
   Json errors = Json::array();
   for (const auto& each : all)
     errors.push_back(each.error);
@@ -60,7 +60,7 @@ Json export_sockets(Words& words) {
 }
 
 Json import_socket(Words& words) {
-  import_socket_req request{};
+  sockmi_import_socket_req request{};
   request.criteria.states = static_cast<unsigned>(words.small());
   const std::string service = words.word();
   request.criteria.service = service.c_str();

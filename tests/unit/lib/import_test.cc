@@ -183,7 +183,7 @@ class Daemon {
   std::thread thread_;
 };
 
-using Requests = std::array<import_socket_req, 3>;
+using Requests = std::array<sockmi_import_socket_req, 3>;
 
 int import(Requests& requests) {
   requests = {};
@@ -192,14 +192,14 @@ int import(Requests& requests) {
   return import_socket(requests.data(), requests.size(), -1);
 }
 
-void expect_unmet(const import_socket_req& request) {
+void expect_unmet(const sockmi_import_socket_req& request) {
   EXPECT_EQ(request.fd, -1);
   EXPECT_EQ(request.state, 0);
   EXPECT_EQ(request.payload, nullptr);
   EXPECT_EQ(request.payload_len, 0u);
 }
 
-void expect_met(import_socket_req& request, const std::string& payload) {
+void expect_met(sockmi_import_socket_req& request, const std::string& payload) {
   ASSERT_GE(request.fd, 0);
   EXPECT_EQ(request.state, SOCKMI_CONNECTED);
   EXPECT_EQ(std::string(static_cast<const char*>(request.payload), request.payload_len), payload);
@@ -282,7 +282,7 @@ TEST(Import, AnImageThatCanNotBeUsedStays) {
   Daemon daemon({{0, "no image", "payload"}}, 2, Daemon::End::answers);
   ASSERT_EQ(sockmi_enable(nullptr), 0);
   SSL_CTX* context = SSL_CTX_new(TLS_method());
-  import_ssl_req request{};
+  sockmi_import_ssl_req request{};
   request.ssl = SSL_new(context);
   EXPECT_EQ(import_ssl(&request, 1, -1), -1);
   EXPECT_EQ(errno, EBADMSG);

@@ -70,23 +70,23 @@ class Silence : public testing::Test {
     const std::vector<std::pair<const char*, std::function<int()>>> calls = {
         {"export_socket",
          [] {
-           return export_socket_with(0, SOCKMI_CONNECTED, AF_UNSPEC, nullptr, &kShort);
+           return sockmi_export_socket_with(0, SOCKMI_CONNECTED, AF_UNSPEC, nullptr, &kShort);
          }},
-        {"export_sockets",
+        {"sockmi_export_sockets",
          [] {
-           std::vector<export_socket_req> many(200, {.fd = 0,
-                                                     .state = SOCKMI_CONNECTED,
-                                                     .payload = nullptr,
-                                                     .payload_len = 0,
-                                                     .error = 0});
-           const int gone = export_sockets(many.data(), 200, AF_UNSPEC, nullptr, &kShort);
+           std::vector<sockmi_export_socket_req> many(200, {.fd = 0,
+                                                            .state = SOCKMI_CONNECTED,
+                                                            .payload = nullptr,
+                                                            .payload_len = 0,
+                                                            .error = 0});
+           const int gone = sockmi_export_sockets(many.data(), 200, AF_UNSPEC, nullptr, &kShort);
            for (const auto& one : many)
              EXPECT_EQ(one.error, ETIMEDOUT);
            return gone;
          }},
         {"import_socket",
          [] {
-           import_socket_req request{};
+           sockmi_import_socket_req request{};
            return import_socket(&request, 1, 200);
          }},
         {"sockmi_event_open",
@@ -141,14 +141,15 @@ TEST_F(Silence, OfADaemonThatReadsNothingOfALargeRequest) {
   const std::string payload(SOCKMI_PAYLOAD_MAX, 'x');
   const sockmi_export_options large{
       .service = nullptr, .payload = payload.data(), .payload_len = payload.size(), .timeout = 200};
-  EXPECT_EQ(export_socket_with(0, SOCKMI_CONNECTED, AF_UNSPEC, nullptr, &large), -1);
+  EXPECT_EQ(sockmi_export_socket_with(0, SOCKMI_CONNECTED, AF_UNSPEC, nullptr, &large), -1);
   EXPECT_EQ(errno, ETIMEDOUT);
 }
 
 int export_one() {
   const sockmi_export_options options{
       .service = nullptr, .payload = nullptr, .payload_len = 0, .timeout = 200};
-  return export_socket_with(0, SOCKMI_CONNECTED, AF_UNSPEC, nullptr, &options) == 0 ? 0 : errno;
+  return sockmi_export_socket_with(0, SOCKMI_CONNECTED, AF_UNSPEC, nullptr, &options) == 0 ? 0
+                                                                                           : errno;
 }
 
 // A daemon that processes the request later finds that it may not.
