@@ -41,7 +41,8 @@ struct sockmi_import_ssl_req {
   int fd;
   void* payload; /* owned by the caller: free(3); NULL: none */
   size_t payload_len;
-  size_t write_taken; /* see sockmi_write_taken() */
+  size_t write_taken;   /* see sockmi_write_taken() */
+  uint64_t reserved[4]; /* 0 */
 };
 
 /**

@@ -19,6 +19,11 @@
  * connection. export_ssl(3) says what other threads and processes may do with
  * a socket while it is exported.
  *
+ * Structures: set every structure to zero before you set its fields. The fields
+ * `reserved` are for later versions of the library, which will not change the
+ * size of a structure: they must be zero (EINVAL), and are zero in what the
+ * library fills.
+ *
  * Signals: a signal does not interrupt a call. The connection to sockmid never
  * raises SIGPIPE.
  *
@@ -63,6 +68,7 @@ struct sockmi_match {
   unsigned char addr[16]; /* network order; IPv4 uses the first 4 bytes */
   unsigned prefix;        /* leading bits of addr that count; see af */
   uint16_t port;          /* host order; 0: any */
+  uint8_t reserved[6];    /* 0 */
 };
 
 /** Which endpoints an import accepts. */
@@ -70,6 +76,7 @@ struct sockmi_criteria {
   unsigned states;     /* set of accepted states; 0: all that fit the call */
   const char* service; /* service of the export; borrowed; NULL: "default" */
   struct sockmi_match local, remote;
+  uint64_t reserved[2]; /* 0 */
 };
 
 /** One request of import_socket(). */
@@ -84,6 +91,7 @@ struct sockmi_import_socket_req {
   int fd;
   void* payload; /* owned by the caller: free(3); NULL: none */
   size_t payload_len;
+  uint64_t reserved[4]; /* 0 */
 };
 
 /** Options of an export. All zero: defaults. */
@@ -92,6 +100,7 @@ struct sockmi_export_options {
   const void* payload; /* opaque; borrowed; at most SOCKMI_PAYLOAD_MAX bytes */
   size_t payload_len;
   int timeout; /* milliseconds until the decision; 0: one minute */
+  uint64_t reserved[4]; /* 0 */
 };
 
 /**
@@ -201,6 +210,7 @@ struct sockmi_export_socket_req {
   size_t payload_len;
   /* out */
   int error; /* 0: moved, fd is dead; else errno of export_socket() */
+  uint64_t reserved[4]; /* 0 */
 };
 
 /**
@@ -240,6 +250,7 @@ struct sockmi_event {
   struct sockmi_match local, remote; /* which connections; all zero: all */
   int af;                            /* of `to`; AF_UNSPEC: any host, pass NULL */
   unsigned char to[16];              /* target host */
+  uint64_t reserved[4];              /* 0 */
 };
 
 /**

@@ -112,6 +112,8 @@ int load_ssl(void* buf, size_t len, SSL* ssl, int ssl_state) {
 int sockmi_export_ssl_with(SSL* ssl, int state, int af, const void* to,
                            const sockmi_export_options* options) {
   clear_error();
+  const auto known = options ? check_reserved(*options) : Result<>();
+  if (!known) return report(known.error());
   const int fd = tls::get_fd(ssl);
   if (fd < 0)
     return report(tls::is_retired(ssl) ? Error{ESHUTDOWN, "this SSL was exported"}
@@ -156,6 +158,7 @@ int import_ssl(sockmi_import_ssl_req* irqs, unsigned nirqs, int timeout) {
   std::vector<ImportCriteria> wishes;
   for (const auto& request : requests) {
     if (!request.ssl) return report({EINVAL, "an import request without an SSL"});
+    if (const auto known = check_reserved(request); !known) return report(known.error());
     const unsigned states = request.criteria.states ? request.criteria.states : kSslStates;
     if (states & ~kSslStates)
       return report({ENOTSUP, "a bound or listening socket has no TLS: use import_socket()"});

@@ -26,6 +26,7 @@ Result<ByteView> address_bytes(int af, const void* address) {
 }
 
 Result<flatbuffers::Offset<wire::Match>> pack(Builder& builder, const sockmi_match& match) {
+  TRY(check_reserved(match));
   TRY_LET(ip, address_bytes(match.af, match.addr));
   if (match.af != AF_UNSPEC && match.prefix > ip.size() * 8)
     return fail(EINVAL, "a prefix of {} bits", match.prefix);
@@ -37,6 +38,7 @@ Result<Secret> pack(const std::vector<ImportCriteria>& wishes, int timeout) {
   Builder builder;
   std::vector<flatbuffers::Offset<wire::Criteria>> criteria;
   for (const ImportCriteria& wish : wishes) {
+    TRY(check_reserved(*wish.criteria));
     TRY_LET(local, pack(builder, wish.criteria->local));
     TRY_LET(remote, pack(builder, wish.criteria->remote));
     const auto service =

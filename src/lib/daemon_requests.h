@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <functional>
 #include <span>
@@ -47,6 +48,14 @@ struct ImportedEndpoint {
 Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int timeout,
                                   const std::function<Result<>(ImportedEndpoint)>& accept,
                                   const std::function<void(std::size_t)>& give_up);
+
+// A later version of the library may give a reserved field of a C API structure a
+// meaning. This version refuses what it does not know. Errors: EINVAL.
+template <class Struct>
+Result<> check_reserved(const Struct& one) {
+  if (std::ranges::all_of(one.reserved, [](auto part) { return part == 0; })) return {};
+  return fail(EINVAL, "a reserved field is not zero");
+}
 
 void* copy_payload(ByteView payload);  // allocated by malloc(3); null if empty
 

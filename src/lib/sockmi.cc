@@ -36,6 +36,8 @@ int sockmi_export_socket_with(int fd, int state, int af, const void* to,
                               const sockmi_export_options* options) {
   clear_error();
   if (state & ~kSocketStates) return report({EINVAL, "a TLS state: use export_ssl()"});
+  const auto known = options ? check_reserved(*options) : Result<>();
+  if (!known) return report(known.error());
   const auto exported = export_endpoint(fd, static_cast<unsigned>(state), af, to, {}, options);
   return exported ? 0 : report(exported.error());
 }
@@ -48,9 +50,13 @@ int sockmi_export_sockets(sockmi_export_socket_req* reqs, unsigned nreqs, int af
                           const sockmi_export_options* options) {
   clear_error();
   static constexpr sockmi_export_options kNone{};
-  std::vector<ExportItem> all;
-  for (sockmi_export_socket_req& request : std::span(reqs, nreqs)) {
+  const sockmi_export_options& chosen = options ? *options : kNone;
+  for (sockmi_export_socket_req& request : std::span(reqs, nreqs))
     request.error = ECANCELED;
+  if (const auto known = check_reserved(chosen); !known) return report(known.error());
+  std::vector<ExportItem> all;
+  for (const sockmi_export_socket_req& request : std::span(reqs, nreqs)) {
+    if (const auto known = check_reserved(request); !known) return report(known.error());
     if (request.state & ~kSocketStates) return report({EINVAL, "a TLS state: use export_ssl()"});
     all.push_back({request.fd,
                    static_cast<unsigned>(request.state),
@@ -58,7 +64,7 @@ int sockmi_export_sockets(sockmi_export_socket_req* reqs, unsigned nreqs, int af
                    {static_cast<const std::uint8_t*>(request.payload), request.payload_len}});
   }
   int gone = 0;
-  export_endpoints(all, af, to, options ? *options : kNone, [&](std::size_t i, Result<> result) {
+  export_endpoints(all, af, to, chosen, [&](std::size_t i, Result<> result) {
     reqs[i].error = result ? 0 : result.error().code;
     if (result)
       ++gone;
@@ -77,6 +83,7 @@ int import_socket(sockmi_import_socket_req* irqs, unsigned nirqs, int timeout) {
   }
   std::vector<ImportCriteria> wishes;
   for (const auto& request : requests) {
+    if (const auto known = check_reserved(request); !known) return report(known.error());
     const unsigned states = request.criteria.states ? request.criteria.states : SOCKMI_CONNECTED;
     if (states & ~unsigned(kSocketStates)) return report({EINVAL, "a TLS state: use import_ssl()"});
     wishes.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
