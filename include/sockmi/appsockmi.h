@@ -98,10 +98,11 @@ SOCKMI_API int sockmi_set_fd(SSL* ssl, int fd);
  * @param nirqs    Number of requests.
  * @param timeout  Milliseconds; 0: does not wait; negative: waits forever.
  *
- * @return As import_socket(). Further errors:
- *   ENOTSUP  a bound or listening state; or the endpoint does not fit the SSL
+ * @return As import_socket(), with these differences:
+ *   EINVAL   a state that is not one of an SSL, or a request without an SSL
+ *   EBADMSG  malformed is the reply from sockmid, or the endpoint's TLS state
+ *   ENOTSUP  the endpoint does not fit the SSL
  *   ENOKEY   the provider is not in the SSL's path
- *   EINVAL   also: a request without an SSL
  *
  * An endpoint that this process cannot use is not offered to it again.
  * Thread-safe for different SSLs.
@@ -137,8 +138,8 @@ SOCKMI_API int export_ssl(SSL* ssl, int state, int af, const void* to);
  *   EAGAIN     the point was not reached, or an SSL_write is half done, see
  *              sockmi_write_taken(): try again after the next read or write
  *   EPROTO     the handshake failed
- *   ENOTSUP    protocol version, cipher or state is not supported; compression;
- *              kernel TLS; a renegotiation in progress
+ *   ENOTSUP    the TLS state cannot be moved: protocol version or cipher suite;
+ *              compression; kernel TLS; a renegotiation in progress
  *   EINVAL     the state does not fit the SSL; or the SSL has no descriptor
  *   ENOKEY     sockmi_enable() was called after the SSL_CTX was created
  *   ESHUTDOWN  the SSL was exported before

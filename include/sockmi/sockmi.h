@@ -119,17 +119,18 @@ struct sockmi_export_options {
  *
  * @return The number of requests met; 0 on timeout; -1 with errno set, and then
  *   nothing was imported; sockmi_last_error() has the reason as text.
- *   EINVAL        impossible criteria, a TLS state, or not 1 to 64 requests
- *   EAFNOSUPPORT  an address family in the criteria is not known
- *   EACCES        policy: this user may not import this service
- *   ENOENT        the service is not configured, or sockmid is not running
- *   ECONNREFUSED  sockmid is not running
- *   ENOBUFS       this user has too many requests at sockmid
- *   ENOMEM        no memory for the payload
- *   EMFILE        this process can have no more descriptors
- *   ETIMEDOUT     sockmid does not answer, or has taken the endpoint back
- *                 because this process took too long to accept it
- *   ECONNRESET    sockmid ended during the call
+ *   EINVAL      an argument is invalid: impossible criteria, a TLS state, not 1
+ *               to 64 requests
+ *   ENXIO       sockmid is not running
+ *   ENOENT      the service is not configured
+ *   EACCES      policy: this user may not import this service
+ *   EDQUOT      this user has too many requests at sockmid
+ *   ENOMEM      no memory for the payload
+ *   EMFILE      this process can have no more descriptors
+ *   ETIMEDOUT   the time is over: sockmid does not answer, or has taken the
+ *               endpoint back because this process took too long to accept it
+ *   ECONNRESET  sockmid ended during the call
+ *   EBADMSG     a malformed reply from sockmid
  *
  * Thread-safe.
  */
@@ -167,9 +168,9 @@ SOCKMI_API int export_socket(int fd, int state, int af, const void* to);
  * @param options  Borrowed, with its strings and payload. NULL: defaults.
  *
  * @return 0; or -1 with errno set; sockmi_last_error() has the reason as text.
- *   EINVAL           not one of these states, or not the socket's state; `to`
- *                    is this host
- *   EAFNOSUPPORT     `af` is not known
+ *   EINVAL           an argument is invalid: none of these states, or not that of
+ *                    the socket; `af` is not known; `to` is this host
+ *   EBADF            fd is not an open descriptor
  *   ENOTSOCK         fd is not a socket
  *   EPROTONOSUPPORT  fd is not a TCP socket
  *   ENOTCONN         the socket is closed, or neither bound nor connected
@@ -178,21 +179,27 @@ SOCKMI_API int export_socket(int fd, int state, int af, const void* to);
  *                    bound or listening socket
  *   EADDRNOTAVAIL    the local address does not belong to the socket's network
  *                    namespace
+ *   EADDRINUSE       another socket of the other host, or another network
+ *                    namespace of this host, has the endpoint's address
+ *   EAFNOSUPPORT     the other host has no address of the endpoint's family
  *   ENOTSUP          this state, address or option cannot be moved
- *   EBUSY            the socket is being exported already
- *   ENOENT           the service is not configured on this host, or sockmid is
- *                    not running
- *   ECONNREFUSED     the other host does not serve this service, or stops; or
- *                    sockmid is not running on this host
- *   EHOSTUNREACH     no host answered
+ *   EBUSY            another export of the endpoint is not over
+ *   ENXIO            sockmid is not running on this host
  *   EHOSTDOWN        sockmid of this host is stopping
+ *   EDQUOT           this user has too many requests at sockmid
+ *   ENOENT           the service is not configured on this host
+ *   EHOSTUNREACH     no host answered
+ *   ECONNREFUSED     the other host does not serve this service, or no longer:
+ *                    its sockmid is stopping
  *   ESRCH            no application on the other host imports this service
  *   ENOBUFS          the other host's import queue is full
  *   ENOSPC           the disk of a sockmid's journal is full, or broken
  *   ECANCELED        the other host failed, or was restarted, at the last step
- *   ETIMEDOUT        the other host was not ready in time, or sockmid does not
- *                    answer
+ *   ETIMEDOUT        the time is over: the other host was not ready, or sockmid
+ *                    does not answer
  *   ECONNRESET       sockmid ended before it had decided anything
+ *   EBADMSG          a malformed reply from sockmid
+ *   EMFILE           this process can have no more descriptors
  *   EINPROGRESS      see above
  *   ECONNABORTED     see above
  *
@@ -265,8 +272,15 @@ struct sockmi_event {
  *
  * @return A descriptor that polls readable when there may be an event, owned by
  *   the caller; close(2) ends the registration. Read it only with
- *   sockmi_event_next(). Or -1 with errno set (ENOENT, ECONNREFUSED: sockmid is
- *   not running; EACCES, ENOENT: policy; ETIMEDOUT: sockmid does not answer).
+ *   sockmi_event_next(). Or -1 with errno set.
+ *   ENXIO       sockmid is not running
+ *   ENOENT      the service is not configured
+ *   EACCES      policy: this user may not import this service
+ *   EDQUOT      this user has too many sessions at sockmid
+ *   EMFILE      this process can have no more descriptors
+ *   ETIMEDOUT   sockmid does not answer
+ *   ECONNRESET  sockmid ended during the call
+ *   EBADMSG     a malformed reply from sockmid
  *
  * Thread-safe.
  */
@@ -278,8 +292,11 @@ SOCKMI_API int sockmi_event_open(const char* service);
  * @param fd     Descriptor of sockmi_event_open(). Borrowed.
  * @param event  Set if the return value is 1. Borrowed.
  *
- * @return 1 if *event was set; 0 if there is no event; or -1 with errno set
- *   (EPIPE: sockmid is gone; EBADF: not a descriptor of sockmi_event_open()).
+ * @return 1 if *event was set; 0 if there is no event; or -1 with errno set.
+ *   EBADF       not a descriptor of sockmi_event_open()
+ *   EPIPE       sockmid ended the registration: it has ended, or this process
+ *               left 64 KiB of events unread
+ *   ECONNRESET  sockmid ended in the middle of the registration
  *
  * Thread-safe.
  */
@@ -292,9 +309,14 @@ SOCKMI_API int sockmi_event_next(int fd, struct sockmi_event* event);
  * @param exported  Number of connections that were exported.
  * @param failed    Number of connections that could not be exported.
  *
- * @return 0; or -1 with errno set (ENOENT: there is no such request, or it is
- *   over; ENOENT, ECONNREFUSED: sockmid is not running; ETIMEDOUT: sockmid does
- *   not answer).
+ * @return 0; or -1 with errno set.
+ *   ENXIO       sockmid is not running
+ *   ENOENT      there is no such request, or it is over
+ *   EDQUOT      this user has too many sessions at sockmid
+ *   EMFILE      this process can have no more descriptors
+ *   ETIMEDOUT   sockmid does not answer
+ *   ECONNRESET  sockmid ended during the call
+ *   EBADMSG     a malformed reply from sockmid
  *
  * Thread-safe.
  */

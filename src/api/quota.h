@@ -37,7 +37,7 @@ class Quotas : public std::enable_shared_from_this<Quotas> {
     Share& operator=(Share&&) = delete;
     ~Share();
     // Sets the amount that the session holds. A smaller amount is always accepted.
-    // Errors: ENOBUFS if it exceeds the limit of the user, or of all users together.
+    // Errors: EDQUOT if it exceeds the limit of the user, or of all users together.
     Result<> set(Holding what, std::size_t amount);
 
    private:

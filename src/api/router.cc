@@ -46,7 +46,7 @@ constexpr StatusOf kStatus[] = {
     {ENOENT, 404},          {EACCES, 403},      {EHOSTUNREACH, 503}, {ECONNREFUSED, 503},
     {EHOSTDOWN, 503},       {ENOBUFS, 503},     {ESRCH, 503},        {EADDRNOTAVAIL, 404},
     {EEXIST, 409},          {EBUSY, 409},       {ETIMEDOUT, 503},    {ECONNRESET, 503},
-    {ECANCELED, 503},       {EINPROGRESS, 504}, {ECONNABORTED, 500},
+    {ECANCELED, 503},       {EINPROGRESS, 504}, {ECONNABORTED, 500}, {EDQUOT, 503},
 };
 
 asio::awaitable<Response> dispatch(daemon::Daemon& daemon, UserNames& names, Session& session,

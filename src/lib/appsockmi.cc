@@ -41,7 +41,7 @@ Result<Secret> save(SSL* ssl, int state) {
   if (tls::is_retired(ssl)) return fail(ESHUTDOWN, "this SSL was exported");
   TRY_LET(real, state_of(ssl));
   if (state == SOCKMI_BOUND || state == SOCKMI_LISTENING)
-    return fail(ENOTSUP, "a bound or listening socket has no TLS: use export_socket()");
+    return fail(EINVAL, "not the state of an SSL: use export_socket()");
   if (state != real) return fail(EINVAL, "the SSL is in state {:#x}, not {:#x}", real, state);
   return tls::save(ssl);
 }
@@ -161,7 +161,7 @@ int import_ssl(sockmi_import_ssl_req* irqs, unsigned nirqs, int timeout) {
     if (const auto known = check_reserved(request); !known) return report(known.error());
     const unsigned states = request.criteria.states ? request.criteria.states : kSslStates;
     if (states & ~kSslStates)
-      return report({ENOTSUP, "a bound or listening socket has no TLS: use import_socket()"});
+      return report({EINVAL, "not the state of an SSL: use import_socket()"});
     wishes.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
   }
   const auto accept = [&](ImportedEndpoint arrived) -> Result<> {

@@ -21,7 +21,7 @@ using Builder = wire::WipingBuilder;
 
 Result<ByteView> address_bytes(int af, const void* address) {
   if (!address || af == AF_UNSPEC) return ByteView();
-  if (af != AF_INET && af != AF_INET6) return fail(EAFNOSUPPORT, "address family {}", af);
+  if (af != AF_INET && af != AF_INET6) return fail(EINVAL, "invalid address family {}", af);
   return ByteView(static_cast<const std::uint8_t*>(address), af == AF_INET ? 4 : 16);
 }
 
@@ -100,10 +100,10 @@ Result<std::vector<Result<>>> read_results(const Reply& reply, std::size_t count
   const auto answer = nlohmann::json::parse(reply.body.begin(), reply.body.end(), nullptr,
                                             /*allow_exceptions=*/false);
   if (!answer.is_object() || !answer["results"].is_array() || answer["results"].size() != count)
-    return fail(EPROTO, "sockmid answered nonsense");
+    return fail(EBADMSG, "malformed reply from sockmid");
   std::vector<Result<>> results;
   for (const auto& each : answer["results"]) {
-    const int code = each.value("errno", EPROTO);
+    const int code = each.value("errno", EBADMSG);
     results.push_back(code == 0 ? Result<>()
                                 : std::unexpected(Error{code, each.value("error", std::string())}));
   }
@@ -214,7 +214,7 @@ Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteVie
   if (!options) options = &kNone;
   const ExportItem one{
       fd, state, tls, {static_cast<const std::uint8_t*>(options->payload), options->payload_len}};
-  Result<> settled = fail(EPROTO, "undecided");
+  Result<> settled = fail(EBADMSG, "undecided");
   export_endpoints({&one, 1}, af, to, *options,
                    [&](std::size_t, Result<> result) { settled = std::move(result); });
   return settled;
@@ -240,16 +240,16 @@ Result<std::vector<Delivery>> read_delivered(Reply& reply, std::size_t wishes) {
     for (const auto* each : *response->delivered()) {
       TRY(wire::read_id(wire::view(each->id())));
       if (each->request() >= wishes || met[each->request()])
-        return fail(EPROTO, "an endpoint that nobody asked for");
+        return fail(EBADMSG, "an endpoint that nobody asked for");
       met[each->request()] = true;
       delivered.push_back({each, {}, {}});
     }
   auto& descriptors = reply.descriptors;
   if (descriptors.size() > 2 * delivered.size())
-    return fail(EPROTO, "{} endpoints and {} descriptors", delivered.size(), descriptors.size());
+    return fail(EBADMSG, "{} endpoints and {} descriptors", delivered.size(), descriptors.size());
   for (std::size_t i = 0; 2 * i + 1 < descriptors.size(); ++i) {
     auto token = Token::adopt(std::move(descriptors[2 * i + 1]));
-    if (!token) return fail(EPROTO, "an endpoint without a token");
+    if (!token) return fail(EBADMSG, "an endpoint without a token");
     delivered[i].socket = std::move(descriptors[2 * i]);
     delivered[i].token = std::move(*token);
   }

@@ -39,7 +39,7 @@ std::string request_head(const std::string& method, const std::string& target, s
 Error refusal(int status, const Secret& body) {
   const auto value =
       nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
-  Error error{EPROTO, fmt::format("sockmid answered {}", status)};
+  Error error{EBADMSG, fmt::format("sockmid answered {}", status)};
   if (!value.is_object()) return error;
   if (const auto it = value.find("error"); it != value.end() && it->is_string())
     error.reason = it->get<std::string>();
@@ -90,11 +90,14 @@ Result<std::size_t> receive(int fd, std::span<std::uint8_t> into,
 
 }  // namespace
 
+// The errno of connect(2) depends on how a daemon is missing: no folder, no socket, a
+// socket that nobody listens to. All of it is ENXIO to the application.
 Result<Client> Client::connect(Deadline until) {
   const char* path = ::secure_getenv("SOCKMID_SOCKET");
   if (!path || !*path) path = kDefaultSocket;
   sockaddr_un address{.sun_family = AF_UNIX};
-  if (std::strlen(path) >= sizeof address.sun_path) return fail(ENAMETOOLONG, "{}", path);
+  if (std::strlen(path) >= sizeof address.sun_path)
+    return fail(ENXIO, "no sockmid at {}: the path is too long", path);
   std::strcpy(address.sun_path, path);
   unique_fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket) return fail_errno("socket");
@@ -108,7 +111,9 @@ Result<Client> Client::connect(Deadline until) {
     if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
       return Client(std::move(socket));
     if (errno == EAGAIN) return fail(ETIMEDOUT, "sockmid at {} takes no connection", path);
-    if (errno != EINTR) return fail_errno(fmt::format("no sockmid at {}", path));
+    if (errno == EINTR) continue;
+    const int code = errno == EACCES || errno == EPERM ? EACCES : ENXIO;
+    return fail(code, "no sockmid at {}: {}", path, strerrordesc_np(errno));
   }
 }
 
@@ -179,7 +184,7 @@ Result<Reply> Client::read_reply(Deadline until, std::function<std::optional<Dea
     const std::size_t used = parser.put(boost::asio::buffer(unread.data(), unread.size()), error);
     unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(used));
     if (error && error != http::error::need_more)
-      return fail(EPROTO, "sockmid: {}", error.message());
+      return fail(EBADMSG, "sockmid: {}", error.message());
   }
   reply.status = parser.get().result_int();
   reply.body = std::move(parser.get().body());
@@ -203,7 +208,7 @@ Result<unique_fd> Client::stream(const std::string& target, Deadline until) && {
     const std::size_t used = parser.put(boost::asio::buffer(unread.data(), unread.size()), error);
     unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(used));
     if (error && error != http::error::need_more)
-      return fail(EPROTO, "sockmid: {}", error.message());
+      return fail(EBADMSG, "sockmid: {}", error.message());
   }
   if (parser.get().result_int() >= 400) {
     parser.eager(true);

@@ -34,7 +34,8 @@ struct Reply {
 
 class Client {
  public:
-  // Connects to $SOCKMID_SOCKET, or to the default path.
+  // Connects to $SOCKMID_SOCKET, or to the default path. Errors: ENXIO if no daemon is
+  // there; EACCES if this user may not connect to it.
   static Result<Client> connect(Deadline until);
   // Sends one request and returns the response. A refusal by the daemon is returned as an
   // Error.

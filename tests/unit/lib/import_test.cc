@@ -269,7 +269,7 @@ TEST(Import, AnOddAnswerIsNotUsedInPart) {
     Daemon daemon(endpoints, 4, Daemon::End::answers);
     Requests requests;
     EXPECT_EQ(import(requests), -1);
-    EXPECT_EQ(errno, EPROTO);
+    EXPECT_EQ(errno, EBADMSG);
     EXPECT_EQ(daemon.taken(), "");
     EXPECT_TRUE(daemon.is_closed(0) && daemon.is_closed(1));
     EXPECT_FALSE(daemon.has_token_of(0) || daemon.has_token_of(1));

@@ -120,7 +120,7 @@ TEST_F(LoadSsl, SavingIsRefusedInAnotherState) {
   EXPECT_EQ(save_ssl(&image, server_.get(), SOCKMI_CLIENT_ESTABLISHED), -1);
   EXPECT_EQ(errno, EINVAL);
   EXPECT_EQ(save_ssl(&image, server_.get(), SOCKMI_LISTENING), -1);
-  EXPECT_EQ(errno, ENOTSUP);
+  EXPECT_EQ(errno, EINVAL);
   EXPECT_EQ(image, nullptr);
 }
 

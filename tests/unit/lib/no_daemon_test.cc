@@ -1,0 +1,72 @@
+// Every call that asks a daemon fails with ENXIO if none is there, however it is missing.
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <sockmi/sockmi.h>
+
+#include "base/unique_fd.h"
+
+namespace {
+
+class NoDaemon : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/no_daemon_test.XXXXXX";
+    folder_ = ::mkdtemp(name);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  static void expect_none_at(const std::string& path) {
+    ::setenv("SOCKMID_SOCKET", path.c_str(), 1);
+    const auto expect_none = [&](int result, const char* call) {
+      EXPECT_EQ(result, -1) << call;
+      EXPECT_EQ(errno, ENXIO) << call << ": " << sockmi_last_error();
+    };
+    sockmi_export_socket_req leaving{};
+    sockmi_import_socket_req arriving{};
+    leaving.state = SOCKMI_CONNECTED;
+    expect_none(export_socket(0, SOCKMI_CONNECTED, AF_UNSPEC, nullptr), "export_socket");
+    expect_none(sockmi_export_sockets(&leaving, 1, AF_UNSPEC, nullptr, nullptr),
+                "sockmi_export_sockets");
+    EXPECT_EQ(leaving.error, ENXIO);
+    expect_none(import_socket(&arriving, 1, 0), "import_socket");
+    expect_none(sockmi_event_open(nullptr), "sockmi_event_open");
+    expect_none(sockmi_export_done(1, 0, 0), "sockmi_export_done");
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(NoDaemon, WithoutASocket) {
+  expect_none_at(folder_ / "socket");
+}
+
+TEST_F(NoDaemon, WithoutAFolder) {
+  expect_none_at(folder_ / "nothing" / "socket");
+}
+
+TEST_F(NoDaemon, AtAPathThatIsTooLong) {
+  expect_none_at(folder_ / std::string(200, 'x'));
+}
+
+TEST_F(NoDaemon, BehindASocketThatADeadDaemonLeft) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strcpy(address.sun_path, (folder_ / "socket").c_str());
+  {
+    const sockmi::unique_fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) |
+                  ::listen(listener.get(), 1),
+              0);
+  }
+  expect_none_at(folder_ / "socket");
+}
+
+}  // namespace
