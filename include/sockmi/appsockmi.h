@@ -107,7 +107,8 @@ SOCKMI_API int sockmi_set_fd(SSL* ssl, int fd);
  * An endpoint that this process cannot use is not offered to it again.
  * Thread-safe for different SSLs.
  */
-SOCKMI_API int import_ssl(struct sockmi_import_ssl_req* irqs, unsigned int nirqs, int timeout);
+SOCKMI_API int import_ssl(struct sockmi_import_ssl_req* irqs,
+                          unsigned int nirqs, int timeout);
 
 /** Export an SSL with default options. See sockmi_export_ssl_with(). */
 SOCKMI_API int export_ssl(SSL* ssl, int state, int af, const void* to);
@@ -119,7 +120,7 @@ SOCKMI_API int export_ssl(SSL* ssl, int state, int af, const void* to);
  * writers under one key would break the cipher), and its keys are wiped.
  * sockmi_last_error() reports it if the wiping failed; otherwise it returns "".
  * The caller frees the SSL and closes the descriptor. On failure the SSL
- * continues to work, with the exceptions that sockmi_export_socket_with() lists.
+ * continues to work, with the exceptions of sockmi_export_socket_with().
  *
  * An SSL that is in its handshake (with an established state), or in the middle
  * of a record on a BIO that sockmi_set_fd() did not create, is first brought to
@@ -151,8 +152,9 @@ SOCKMI_API int export_ssl(SSL* ssl, int state, int af, const void* to);
  *
  * Thread-safe for different SSLs.
  */
-SOCKMI_API int sockmi_export_ssl_with(SSL* ssl, int state, int af, const void* to,
-                               const struct sockmi_export_options* options);
+SOCKMI_API int sockmi_export_ssl_with(
+    SSL* ssl, int state, int af, const void* to,
+    const struct sockmi_export_options* options);
 
 /**
  * Save the TLS state of an SSL into a buffer, for applications that move the

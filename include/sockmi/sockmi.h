@@ -51,9 +51,9 @@ extern "C" {
 
 /* States of an endpoint. Each is one bit, so that their OR is a set of states.
  * SOCKMI_CONNECTED: no TLS, or TLS that sockmi need not know about. */
-#define SOCKMI_BOUND 0x01              /* bound, neither listening nor connected */
-#define SOCKMI_LISTENING 0x02          /* listening */
-#define SOCKMI_CONNECTED 0x04          /* connected */
+#define SOCKMI_BOUND 0x01              /* a bound socket */
+#define SOCKMI_LISTENING 0x02          /* a listening socket */
+#define SOCKMI_CONNECTED 0x04          /* a connected socket */
 #define SOCKMI_CLIENT_CONNECTED 0x08   /* TLS client, before its handshake */
 #define SOCKMI_SERVER_CONNECTED 0x10   /* TLS server, before its handshake */
 #define SOCKMI_CLIENT_ESTABLISHED 0x20 /* TLS client, after its handshake */
@@ -99,7 +99,7 @@ struct sockmi_export_options {
   const char* service; /* borrowed; NULL: "default" */
   const void* payload; /* opaque; borrowed; at most SOCKMI_PAYLOAD_MAX bytes */
   size_t payload_len;
-  int timeout; /* milliseconds until the decision; 0: one minute */
+  int timeout;          /* milliseconds until the decision; 0: one minute */
   uint64_t reserved[4]; /* 0 */
 };
 
@@ -134,7 +134,8 @@ struct sockmi_export_options {
  *
  * Thread-safe.
  */
-SOCKMI_API int import_socket(struct sockmi_import_socket_req* irqs, unsigned int nirqs, int timeout);
+SOCKMI_API int import_socket(struct sockmi_import_socket_req* irqs,
+                             unsigned int nirqs, int timeout);
 
 /** Export a socket with default options. See sockmi_export_socket_with(). */
 SOCKMI_API int export_socket(int fd, int state, int af, const void* to);
@@ -168,8 +169,8 @@ SOCKMI_API int export_socket(int fd, int state, int af, const void* to);
  * @param options  Borrowed, with its strings and payload. NULL: defaults.
  *
  * @return 0; or -1 with errno set; sockmi_last_error() has the reason as text.
- *   EINVAL           an argument is invalid: none of these states, or not that of
- *                    the socket; `af` is not known; `to` is this host
+ *   EINVAL           an argument is invalid: none of these states, or not the
+ *                    one of fd; `af` is not known; `to` is this host
  *   EBADF            fd is not an open descriptor
  *   ENOTSOCK         fd is not a socket
  *   EPROTONOSUPPORT  fd is not a TCP socket
@@ -205,8 +206,9 @@ SOCKMI_API int export_socket(int fd, int state, int af, const void* to);
  *
  * Thread-safe for different sockets.
  */
-SOCKMI_API int sockmi_export_socket_with(int fd, int state, int af, const void* to,
-                                  const struct sockmi_export_options* options);
+SOCKMI_API int sockmi_export_socket_with(
+    int fd, int state, int af, const void* to,
+    const struct sockmi_export_options* options);
 
 /** One request of sockmi_export_sockets(). */
 struct sockmi_export_socket_req {
@@ -240,8 +242,9 @@ struct sockmi_export_socket_req {
  *
  * Thread-safe for different sockets.
  */
-SOCKMI_API int sockmi_export_sockets(struct sockmi_export_socket_req* reqs, unsigned int nreqs, int af,
-                              const void* to, const struct sockmi_export_options* options);
+SOCKMI_API int sockmi_export_sockets(
+    struct sockmi_export_socket_req* reqs, unsigned int nreqs, int af,
+    const void* to, const struct sockmi_export_options* options);
 
 /* Events: one descriptor to poll(2) for everything that sockmid reports to an
  * application that holds connections. */
@@ -255,9 +258,9 @@ struct sockmi_event {
   enum sockmi_event_type type;
   uint64_t request;                  /* to be passed to sockmi_export_done() */
   struct sockmi_match local, remote; /* which connections; all zero: all */
-  int af;                            /* of `to`; AF_UNSPEC: any host, pass NULL */
-  unsigned char to[16];              /* target host */
-  uint64_t reserved[4];              /* 0 */
+  int af;               /* of `to`; AF_UNSPEC: any host, pass NULL */
+  unsigned char to[16]; /* target host */
+  uint64_t reserved[4]; /* 0 */
 };
 
 /**
@@ -320,7 +323,8 @@ SOCKMI_API int sockmi_event_next(int fd, struct sockmi_event* event);
  *
  * Thread-safe.
  */
-SOCKMI_API int sockmi_export_done(uint64_t request, unsigned exported, unsigned failed);
+SOCKMI_API int sockmi_export_done(uint64_t request, unsigned exported,
+                                  unsigned failed);
 
 /**
  * Return the calling thread's last error as one line of text.
