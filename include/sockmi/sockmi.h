@@ -39,6 +39,7 @@
 #ifndef SOCKMI_SOCKMI_H
 #define SOCKMI_SOCKMI_H
 
+#include <sockmi/version.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -325,6 +326,16 @@ SOCKMI_API int sockmi_event_next(int fd, struct sockmi_event* event);
  */
 SOCKMI_API int sockmi_export_done(uint64_t request, unsigned exported,
                                   unsigned failed);
+
+/**
+ * Return the version of the library, which may differ from that of the headers
+ * that the program was compiled with (SOCKMI_VERSION_STRING).
+ *
+ * @return "MAJOR.MINOR.PATCH". Owned by the library; always valid.
+ *
+ * Thread-safe.
+ */
+SOCKMI_API const char* sockmi_version(void);
 
 /**
  * Return the calling thread's last error as one line of text.

@@ -3,6 +3,7 @@
 #include <set>
 
 #include <sockmi/sockmi.h>
+#include <sockmi/version.h>
 
 #include <nlohmann/json.hpp>
 
@@ -84,7 +85,7 @@ asio::awaitable<Result<Response>> get_status(daemon::Daemon& daemon, Session&, R
       200,
       {
           {"host", world.settings.host},
-          {"version", SOCKMI_VERSION},
+          {"version", SOCKMI_VERSION_STRING},
           {"address", to_string(world.settings.address)},
           {"uptime_s",
            std::chrono::duration_cast<std::chrono::seconds>(daemon::Clock::now() - world.started)

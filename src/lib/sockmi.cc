@@ -28,6 +28,10 @@ void clear_error() {
 using namespace sockmi;
 using namespace sockmi::lib;
 
+const char* sockmi_version(void) {
+  return SOCKMI_VERSION_STRING;
+}
+
 const char* sockmi_last_error(void) {
   return last_error.c_str();
 }

@@ -3,6 +3,7 @@
 // connections could not be exported, 2 wrong usage.
 #include <cstdio>
 
+#include <sockmi/version.h>
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
@@ -242,7 +243,7 @@ int main(int argc, char** argv) {
       "--socket", [](const std::string& path) { ::setenv("SOCKMID_SOCKET", path.c_str(), 1); },
       "the daemon's socket (default: $SOCKMID_SOCKET, or " + std::string(lib::kDefaultSocket) +
           ")");
-  app.set_version_flag("--version", "sockmictl 0.1.0");
+  app.set_version_flag("--version", "sockmictl " SOCKMI_VERSION_STRING);
   app.fallthrough();
   std::function<Result<>()> action;
 

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include <sockmi/version.h>
 #include <systemd/sd-daemon.h>
 #include <CLI/CLI.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -129,7 +130,7 @@ int main(int argc, char** argv) {
                "at a boot, before there are addresses: drop what comes for moved connections, "
                "until the daemon runs, or for 300 s");
   app.add_flag("--verbose", verbose, "log what is refused and why");
-  app.set_version_flag("--version", "sockmid 0.1.0");
+  app.set_version_flag("--version", "sockmid " SOCKMI_VERSION_STRING);
   CLI11_PARSE(app, argc, argv);
   log_to_stderr();
   if (verbose) spdlog::set_level(spdlog::level::debug);

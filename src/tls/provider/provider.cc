@@ -16,6 +16,7 @@
 #include <openssl/evp.h>
 #include <openssl/params.h>
 #include <openssl/provider.h>
+#include <sockmi/version.h>
 
 #include "tls/provider/dispatch.h"
 #include "tls/tls.h"
@@ -56,7 +57,7 @@ int get_params(void*, OSSL_PARAM params[]) {
   OSSL_PARAM* version = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_VERSION);
   OSSL_PARAM* status = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_STATUS);
   return (!name || OSSL_PARAM_set_utf8_ptr(name, "sockmi: TLS connections that can move")) &&
-         (!version || OSSL_PARAM_set_utf8_ptr(version, SOCKMI_VERSION)) &&
+         (!version || OSSL_PARAM_set_utf8_ptr(version, SOCKMI_VERSION_STRING)) &&
          (!status || OSSL_PARAM_set_int(status, 1));
 }
 void teardown(void*) {}
