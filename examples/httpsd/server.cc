@@ -168,7 +168,7 @@ void Server::read_events() {
   }
   if (got == 0) return;
   fmt::print(stderr, "event=daemon_lost error=\"{}\"\n", sockmi_last_error());
-  ::close(daemon_);
+  sockmi_event_close(daemon_);
   daemon_ = -1;
 }
 

@@ -31,7 +31,7 @@
  * end within their time limit (options->timeout; if that is 0, one minute per
  * 64 endpoints) plus six seconds; imports within theirs plus six seconds;
  * sockmi_event_open() and sockmi_export_done() within five seconds (ETIMEDOUT).
- * sockmi_event_next() does not wait.
+ * sockmi_event_next() and sockmi_event_close() do not wait.
  *
  * Source: M. Bernaschi, F. Casadei, P. Ruco, "Migration of secure connections
  * using SockMi", ;login:, 2007 (the SockMi paper).
@@ -275,8 +275,8 @@ struct sockmi_event {
  * @param service  Borrowed. NULL: "default".
  *
  * @return A descriptor that polls readable when there may be an event, owned by
- *   the caller; close(2) ends the registration. Read it only with
- *   sockmi_event_next(). Or -1 with errno set.
+ *   the caller, who ends the registration with sockmi_event_close(). Read it
+ *   only with sockmi_event_next(). Or -1 with errno set.
  *   ENXIO       sockmid is not running
  *   ENOENT      the service is not configured
  *   EACCES      policy: this user may not import this service
@@ -305,6 +305,23 @@ SOCKMI_API int sockmi_event_open(const char* service);
  * Thread-safe.
  */
 SOCKMI_API int sockmi_event_next(int fd, struct sockmi_event* event);
+
+/**
+ * End a registration, and close its descriptor. Does not block.
+ *
+ * close(2) ends the registration, too, but the library then keeps what it has
+ * read of the next event until the next sockmi_event_open(). A child of fork(2)
+ * has a copy of the descriptor, which is close-on-exec; the registration ends
+ * when all copies are closed.
+ *
+ * @param fd  Descriptor of sockmi_event_open(). Ownership passes to the call.
+ *
+ * @return 0; or -1 with errno set.
+ *   EBADF  not a descriptor of sockmi_event_open(); it is not closed
+ *
+ * Thread-safe, except that no other thread may use fd, as with close(2).
+ */
+SOCKMI_API int sockmi_event_close(int fd);
 
 /**
  * Answer a SOCKMI_EVENT_EXPORT. Waits for sockmid for at most five seconds.

@@ -1,6 +1,7 @@
 // Reads server-sent events (WHATWG HTML, 9.2) from the daemon, one per call. Data read
 // beyond an event is kept for the next call, in a table by descriptor: the C API gives
 // its user only a descriptor to poll, and no other handle.
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -17,10 +18,39 @@
 namespace sockmi::lib {
 namespace {
 
+// Identifies a socket for as long as the kernel runs. Errors: of getsockopt(2).
+Result<std::uint64_t> cookie_of(int fd) {
+  std::uint64_t cookie = 0;
+  socklen_t size = sizeof cookie;
+  if (::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) != 0) return fail_errno("SO_COOKIE");
+  return cookie;
+}
+
+// The application may close a descriptor with close(2), and its number may then belong to
+// another file. So a registration is valid only while its descriptor is the same socket.
+struct Registration {
+  std::uint64_t cookie;
+  std::string unread;
+
+  bool is_of(int fd) const {
+    const auto now = cookie_of(fd);
+    return now && *now == cookie;
+  }
+};
+
 std::mutex mutex;
-// By descriptor. sockmi_event_open() makes an entry, and thereby clears the data of a
-// closed descriptor of the same number.
-std::map<int, std::string> unread;
+std::map<int, Registration> registrations;  // by descriptor
+
+// Returns the registration of a descriptor; null if there is none. Its data remain valid
+// while `mutex` is locked.
+Registration* find(int fd) {
+  const auto it = registrations.find(fd);
+  return it != registrations.end() && it->second.is_of(fd) ? &it->second : nullptr;
+}
+
+int report_foreign() {
+  return report({EBADF, "not a descriptor of sockmi_event_open()"});
+}
 
 std::string escape(std::string_view text) {
   std::string out;
@@ -93,17 +123,29 @@ int sockmi_event_open(const char* service) {
   auto stream = std::move(*client).stream(
       "/v1/events?service=" + escape(service ? service : "default"), until);
   if (!stream) return report(stream.error());
+  const auto cookie = cookie_of(stream->get());
+  if (!cookie) return report(cookie.error());
   std::lock_guard lock(mutex);
-  unread[stream->get()].clear();
+  std::erase_if(registrations, [](const auto& one) { return !one.second.is_of(one.first); });
+  registrations.insert_or_assign(stream->get(), Registration{*cookie, {}});
   return stream->release();
+}
+
+int sockmi_event_close(int fd) {
+  clear_error();
+  std::lock_guard lock(mutex);
+  if (!find(fd)) return report_foreign();
+  registrations.erase(fd);
+  ::close(fd);
+  return 0;
 }
 
 int sockmi_event_next(int fd, sockmi_event* event) {
   clear_error();
   std::lock_guard lock(mutex);
-  const auto it = unread.find(fd);
-  if (it == unread.end()) return report({EBADF, "not a descriptor of sockmi_event_open()"});
-  std::string& text = it->second;
+  Registration* registration = find(fd);
+  if (!registration) return report_foreign();
+  std::string& text = registration->unread;
   auto filled = fill(fd, text);
   for (auto end = text.find("\n\n"); end != text.npos; end = text.find("\n\n")) {
     const bool known = read_event(text.substr(0, end + 1), *event);

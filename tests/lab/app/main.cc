@@ -92,7 +92,10 @@ int main(int argc, char** argv) {
   for (unsigned number = 0;;) {
     pollfd polled[] = {{STDIN_FILENO, POLLIN, 0}, {events, POLLIN, 0}};
     if (::poll(polled, 2, -1) < 0) return 1;
-    if (polled[1].revents && !drain(events)) events = -1;  // the daemon is gone
+    if (polled[1].revents && !drain(events)) {  // the daemon is gone
+      sockmi_event_close(events);
+      events = -1;
+    }
     if (!polled[0].revents) continue;
     char bytes[4096];
     const ssize_t got = ::read(STDIN_FILENO, bytes, sizeof bytes);
