@@ -206,7 +206,7 @@ SOCKMI_API void sockmi_image_free(void* buf, size_t len);
  * protocols may have changed, because OpenSSL does not return their old values:
  * set them again, or use a new SSL.
  */
-SOCKMI_API int load_ssl(void* buf, size_t len, SSL* ssl, int ssl_state);
+SOCKMI_API int load_ssl(const void* buf, size_t len, SSL* ssl, int ssl_state);
 
 /**
  * Return how much of an interrupted SSL_write() the image contains.

@@ -96,7 +96,7 @@ void sockmi_image_free(void* buf, size_t len) {
   secret_free(buf, len);
 }
 
-int load_ssl(void* buf, size_t len, SSL* ssl, int ssl_state) {
+int load_ssl(const void* buf, size_t len, SSL* ssl, int ssl_state) {
   clear_error();
   const auto state = static_cast<unsigned>(ssl_state);
   if (!std::has_single_bit(state) || !(state & kSslStates))
