@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""Runs all tests: unit tests of the sanitizer build, a little fuzzing, then the lab. The
-last line is "N passed, N failed"; the exit code is not 0 if one failed."""
+"""Runs all tests: unit tests of the sanitizer build, programs against the installed release, a
+little fuzzing, then the lab. The last line is "N passed, N failed"; the exit code is not 0 if one
+failed."""
 import glob
 import os
 import pathlib
@@ -36,6 +37,10 @@ def source_checks():
     return done.count(True), done.count(False)
 
 
+def header_tests():
+    return script(str(ROOT / "tests/headers/run.py"))
+
+
 def fuzz_tests():
     return script(str(ROOT / "tests/fuzz/run.py"), "--seconds", "8")
 
@@ -49,7 +54,7 @@ def main():
     passed = failed = 0
     programs = sorted(glob.glob(str(ROOT / "build/sanitize/tests/unit/unit_*")))
     suites = [lambda program=program: googletest.run(program) for program in programs if os.access(program, os.X_OK) and os.path.isfile(program)]
-    for suite in [source_checks, *suites, fuzz_tests, lab_tests]:
+    for suite in [source_checks, *suites, header_tests, fuzz_tests, lab_tests]:
         good, bad = suite()
         passed, failed = passed + good, failed + bad
     print(f"{passed} passed, {failed} failed", flush=True)

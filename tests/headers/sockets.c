@@ -1,0 +1,56 @@
+/* Uses every function of sockmi/sockmi.h. It is compiled as C11 and as C++11, against the
+ * installed header. Exit status 0 if the installed library behaves as the header says. */
+#include <sockmi/sockmi.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#if SOCKMI_VERSION_NUMBER < (SOCKMI_VERSION_MAJOR << 16)
+#error "the preprocessor cannot compare SOCKMI_VERSION_NUMBER"
+#endif
+
+/* Sizes are part of the ABI: new fields take the place of reserved ones. */
+#ifdef __LP64__
+static_assert(sizeof(struct sockmi_match) == 32, "sockmi_match");
+static_assert(sizeof(struct sockmi_criteria) == 96, "sockmi_criteria");
+static_assert(sizeof(struct sockmi_import_socket_req) == 160, "sockmi_import_socket_req");
+static_assert(sizeof(struct sockmi_export_socket_req) == 64, "sockmi_export_socket_req");
+static_assert(sizeof(struct sockmi_export_options) == 64, "sockmi_export_options");
+static_assert(sizeof(struct sockmi_event) == 136, "sockmi_event");
+#endif
+
+static int failures;
+
+static void expect(int met, const char* what) {
+  if (met) return;
+  fprintf(stderr, "%s: errno %d, %s\n", what, errno, sockmi_last_error());
+  ++failures;
+}
+
+/* $SOCKMID_SOCKET names a socket that does not exist. */
+int main(void) {
+  struct sockmi_import_socket_req wish;
+  struct sockmi_export_socket_req request;
+  struct sockmi_export_options options;
+  struct sockmi_event event;
+  memset(&wish, 0, sizeof wish);
+  memset(&request, 0, sizeof request);
+  memset(&options, 0, sizeof options);
+  request.state = SOCKMI_CONNECTED;
+  expect(strcmp(sockmi_version(), SOCKMI_VERSION_STRING) == 0, "sockmi_version");
+  expect(import_socket(&wish, 1, 0) == -1 && errno == ENXIO, "import_socket");
+  expect(export_socket(0, SOCKMI_CONNECTED, AF_UNSPEC, NULL) == -1 && errno == ENXIO,
+         "export_socket");
+  expect(sockmi_export_socket_with(0, SOCKMI_CONNECTED, AF_UNSPEC, NULL, &options) == -1 &&
+             errno == ENXIO,
+         "sockmi_export_socket_with");
+  expect(sockmi_export_sockets(&request, 1, AF_UNSPEC, NULL, &options) == -1 && errno == ENXIO,
+         "sockmi_export_sockets");
+  expect(sockmi_event_open(NULL) == -1 && errno == ENXIO, "sockmi_event_open");
+  expect(sockmi_event_next(0, &event) == -1 && errno == EBADF, "sockmi_event_next");
+  expect(sockmi_event_close(0) == -1 && errno == EBADF, "sockmi_event_close");
+  expect(sockmi_export_done(1, 0, 0) == -1 && errno == ENXIO, "sockmi_export_done");
+  return failures != 0;
+}
