@@ -2,8 +2,11 @@
  * @file appsockmi.h
  * Moves live TLS connections of stock OpenSSL 3 to another host.
  *
- * sockmi.h describes the conventions. An SSL may be used by one thread at a
- * time, as with OpenSSL itself, and nothing but the SSL may use its socket.
+ * sockmi.h describes the conventions. All calls may be used by several threads,
+ * each for another SSL. An SSL may be used by one thread at a time, as with
+ * OpenSSL itself, and nothing but the SSL may use its socket. The calls that
+ * can block are import_ssl(), export_ssl(), sockmi_export_ssl_with() and
+ * sockmi_update_keys().
  *
  * Three steps make an SSL exportable:
  *
@@ -57,6 +60,8 @@ struct sockmi_import_ssl_req {
  *   EINVAL   OpenSSL cannot load the provider
  *   ENOTSUP  the library context is restricted to FIPS algorithms
  *   EEXIST   another copy of libappsockmi has the provider in this context
+ *
+ * Thread-safe. May be called again for the same context.
  */
 SOCKMI_API int sockmi_enable(OSSL_LIB_CTX* libctx);
 
@@ -105,7 +110,6 @@ SOCKMI_API int sockmi_set_fd(SSL* ssl, int fd);
  *   ENOKEY   the provider is not in the SSL's path
  *
  * An endpoint that this process cannot use is not offered to it again.
- * Thread-safe for different SSLs.
  */
 SOCKMI_API int import_ssl(struct sockmi_import_ssl_req* irqs,
                           unsigned int nirqs, int timeout);
@@ -135,7 +139,8 @@ SOCKMI_API int export_ssl(SSL* ssl, int state, int af, const void* to);
  * @param options  Borrowed, with its strings and payload. NULL: defaults.
  *
  * @return 0; or -1 with errno set; sockmi_last_error() has the reason as text.
- *   Errors of sockmi_export_socket_with(), and:
+ *   As sockmi_export_socket_with(), where EINVAL and ENOTSUP may also concern
+ *   the SSL; and:
  *   EAGAIN     the point was not reached, or an SSL_write is half done, see
  *              sockmi_write_taken(): try again after the next read or write
  *   EPROTO     the handshake failed
@@ -149,8 +154,6 @@ SOCKMI_API int export_ssl(SSL* ssl, int state, int af, const void* to);
  * (EPERM) while its socket is frozen. An SSL on another BIO must not be used
  * until the socket is no longer frozen: a record that it writes before that
  * breaks the connection on either host.
- *
- * Thread-safe for different SSLs.
  */
 SOCKMI_API int sockmi_export_ssl_with(
     SSL* ssl, int state, int af, const void* to,
@@ -169,16 +172,23 @@ SOCKMI_API int sockmi_export_ssl_with(
  * @param ssl        Borrowed.
  * @param ssl_state  The SSL's state, as for sockmi_export_ssl_with().
  *
- * @return The size of the buffer in bytes; or -1 with errno set: the TLS errors
- *   of sockmi_export_ssl_with(). (In the SockMi paper this call returns 0; here
- *   load_ssl() needs the size.)
+ * @return The size of the buffer in bytes (in the SockMi paper, 0; but
+ *   load_ssl() needs the size); or -1 with errno set.
+ *   EAGAIN     in the middle of the handshake, of a record on a BIO that
+ *              sockmi_set_fd() did not create, or of an SSL_write, see
+ *              sockmi_write_taken(): try again after the next read or write
+ *   EINVAL     the state does not fit the SSL
+ *   ENOTSUP    the TLS state cannot be moved: protocol version or cipher suite;
+ *              compression; kernel TLS; a renegotiation in progress
+ *   ENOKEY     sockmi_enable() was called after the SSL_CTX was created
+ *   ESHUTDOWN  the SSL was exported before
  */
 SOCKMI_API int save_ssl(void** pbuf, SSL* ssl, int ssl_state);
 
 /**
  * Wipe and free a buffer of save_ssl().
  *
- * @param buf  Ownership passes to the call.
+ * @param buf  Ownership passes to the call. NULL: nothing happens.
  * @param len  The return value of save_ssl().
  */
 SOCKMI_API void sockmi_image_free(void* buf, size_t len);
@@ -196,10 +206,12 @@ SOCKMI_API void sockmi_image_free(void* buf, size_t len);
  * @param ssl_state  The state that was saved.
  *
  * @return 0; or -1 with errno set.
- *   EBADMSG          truncated, altered, or not an image
- *   EINVAL           no buffer; not the state of an SSL, or not this image's;
- *                    or the SSL has had a handshake already
- *   ENOTSUP, ENOKEY  the image is good, but does not fit the SSL's context
+ *   EBADMSG  truncated, altered, or not an image
+ *   EINVAL   an argument is invalid: no buffer; not the state of an SSL, or not
+ *            this image's; the SSL has had a handshake already
+ *   ENOTSUP  the image is good, but does not fit the SSL's context
+ *   ENOKEY   the provider is not in the SSL's path
+ *   ENOMEM   no memory
  *
  * On an error the SSL is as it was, with one exception. After ENOTSUP or ENOKEY
  * its groups, session id context, pre-shared key callbacks and a client's ALPN
@@ -220,6 +232,8 @@ SOCKMI_API int load_ssl(const void* buf, size_t len, SSL* ssl, int ssl_state);
  * Defined for SSL_MODE_ENABLE_PARTIAL_WRITE. Without that mode such an SSL is
  * exported only while no write is half done (EAGAIN).
  *
+ * @param ssl  Filled by load_ssl() or import_ssl(). Borrowed.
+ *
  * @return Number of bytes; 0 if no write was interrupted.
  */
 SOCKMI_API size_t sockmi_write_taken(const SSL* ssl);
@@ -230,6 +244,8 @@ SOCKMI_API size_t sockmi_write_taken(const SSL* ssl);
  * libssl itself takes the session of a loaded SSL for a resumed one. An
  * application that depends on this (RFC 5929, section 3, for tls-unique) uses
  * this call.
+ *
+ * @param ssl  Borrowed.
  *
  * @return 1 if the handshake with the peer was a resumption; else 0.
  */
@@ -244,7 +260,10 @@ SOCKMI_API int sockmi_session_reused(const SSL* ssl);
  * traffic. This does not exclude anyone who has the connection's traffic
  * secrets, because the next ones are derived from them (RFC 8446, section 7.2):
  * after a host that is no longer trusted, make a new connection. The peer's
- * half is done when its answer has been read.
+ * half is done when its answer has been read. Blocks as SSL_write(3) does, if
+ * the socket is blocking.
+ *
+ * @param ssl  Borrowed.
  *
  * @return 0; or -1 with errno set.
  *   ENOTSUP    not TLS 1.3
@@ -258,7 +277,7 @@ SOCKMI_API int sockmi_update_keys(SSL* ssl);
  * Return how many bytes of memory for keys and images this process could not
  * lock, because RLIMIT_MEMLOCK did not allow it.
  *
- * They are excluded from core dumps, but may be swapped to a disk. Thread-safe.
+ * They are excluded from core dumps, but may be swapped to a disk.
  */
 SOCKMI_API size_t sockmi_unlocked_secrets(void);
 

@@ -237,7 +237,7 @@ def test_one_user_has_so_many_sessions_and_others_are_served(lab):
     hoarder = hoard(lab.hostA, 1500, 0, "nothing")
     expect(descriptors_of(daemon) < 1100, f"{descriptors_of(daemon)} descriptors")
     status, answer = as_nobody(lab.hostA, "GET", "/v1/status")
-    expect(status == 503 and "sessions" in answer["error"], lambda: f"{status} {answer}")
+    expect(status == 503 and answer["name"] == "EDQUOT" and "sessions" in answer["error"], lambda: f"{status} {answer}")
     expect(lab.hostA.api("/v1/status")["host"] == "hostA", "root is not served")
     hoarder.kill()
     wait_until(lambda: as_nobody(lab.hostA, "GET", "/v1/status")[0] == 200, "nobody is served again")
