@@ -33,11 +33,11 @@ test: build build-sanitize
 	@/usr/bin/python3 tests/run.py
 
 test-openssl35: build-sanitize
-	@/usr/bin/python3 tests/openssl35/run.py
+	@/usr/bin/python3 tests/compat/run.py
 
 # Moves whose connections end in them, far more than in `make test`.
 walks: build
-	@WALKS=$(or $(WALKS),5000) /usr/bin/python3 tests/lab/run.py test_walks
+	@WALKS=$(or $(WALKS),5000) /usr/bin/python3 tests/system/run.py test_walks
 
 SECONDS ?= 60
 fuzz: build-sanitize
@@ -45,7 +45,7 @@ fuzz: build-sanitize
 
 # Known-answer images of today's build, beside those of earlier ones; see docs/image-format.md.
 images: build-sanitize
-	@build/sanitize/tests/images/make_images tests/data/images/$(GENERATION)
+	@build/sanitize/tests/golden/make_images tests/golden/images/$(GENERATION)
 
 bench: build
 	@/usr/bin/python3 bench/bench.py

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests/lab")]
+sys.path[:0] = [str(ROOT / "tests/system")]
 sys.dont_write_bytecode = True
 
 import drain  # noqa: E402

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """The main job, live: curl downloads from hostA over TLS 1.3, and the server's end of its connection moves to hostB, then to hostC; then an
-upload does the same. Everything is real and runs in network namespaces of its own (tests/lab). Status 1 if a hash differs, the client's kernel
+upload does the same. Everything is real and runs in network namespaces of its own (tests/system). Status 1 if a hash differs, the client's kernel
 saw an RST, or something is left behind."""
 import hashlib
 import os
@@ -10,7 +10,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests/lab")]
+sys.path[:0] = [str(ROOT / "tests/system")]
 sys.dont_write_bytecode = True
 
 import observe  # noqa: E402

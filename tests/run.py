@@ -46,7 +46,7 @@ def fuzz_tests():
 
 
 def lab_tests():
-    return script(str(ROOT / "tests/lab/run.py"))
+    return script(str(ROOT / "tests/system/run.py"))
 
 
 def main():

@@ -8,7 +8,7 @@
 #include <openssl/err.h>
 
 #include "base/unique_fd.h"
-#include "images/known_answer.h"
+#include "golden/known_answer.h"
 #include "tls/provider/secret_registry.h"
 #include "wire/envelope.h"
 #include "wire/flatbuffer.h"

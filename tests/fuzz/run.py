@@ -26,7 +26,7 @@ def seeds(target):
     if target == "fuzz_tls_image":
         bodies = WORK / "bodies"
         bodies.mkdir(exist_ok=True)
-        for image in (ROOT / "tests/data/images").rglob("*.image"):
+        for image in (ROOT / "tests/golden/images").rglob("*.image"):
             (bodies / f"{image.parent.name}-{image.stem}").write_bytes(image.read_bytes()[ENVELOPE:])
         folders.append(bodies)
     return [str(folder) for folder in folders if folder.is_dir()]

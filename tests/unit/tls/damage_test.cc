@@ -3,7 +3,7 @@
 // behind the digest. The sanitizers watch.
 #include <set>
 
-#include "images/known_answer.h"
+#include "golden/known_answer.h"
 #include "pair.h"
 #include "tls/provider/secret_registry.h"
 #include "wire/envelope.h"
@@ -47,7 +47,7 @@ class Damaged : public testing::TestWithParam<const char*> {
     Pair::transfer(server, client, "as if nothing had been");
   }
   const KnownAnswer a_ =
-      read_files(SOCKMI_SOURCE "/tests/data/images/1.0/" + std::string(GetParam()) + ".image");
+      read_files(SOCKMI_SOURCE "/tests/golden/images/1.0/" + std::string(GetParam()) + ".image");
   SslPtr target_;
 };
 

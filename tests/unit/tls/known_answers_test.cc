@@ -1,6 +1,6 @@
 // Images that were made once and kept: they must load in all later builds, and the loaded
 // SSL must do what the original SSL did. This test does not make an image.
-#include "images/known_answer.h"
+#include "golden/known_answer.h"
 #include "pair.h"
 
 namespace sockmi::tls::test {
@@ -126,7 +126,7 @@ TEST_P(BeforeHandshake, TheHandshakeGoesOn) {
 }
 
 auto files_that(bool (*fit)(const KnownAnswer&)) {
-  auto out = image_files(SOCKMI_SOURCE "/tests/data/images");
+  auto out = image_files(SOCKMI_SOURCE "/tests/golden/images");
   std::erase_if(out, [&](const auto& file) { return !fit(read_files(file)); });
   return testing::ValuesIn(out);
 }

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/lab")]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/system")]
 sys.dont_write_bytecode = True
 
 import googletest  # noqa: E402

@@ -121,7 +121,7 @@ class Lab:
         self.processes = []
         self.topology = topology.Topology(**options)
         self.topology.make()
-        if delay_box := self.topology.delay_box(str(self.program("tests/lab/delay_box"))):
+        if delay_box := self.topology.delay_box(str(self.program("tests/system/delay_box"))):
             box = Process("delay_box", delay_box)
             self.processes.append(box)
             box.wait_line("ready")

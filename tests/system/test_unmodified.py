@@ -1,7 +1,7 @@
 """Programs that were not written for sockmi: with its provider as a module of their
 OpenSSL, and nothing else, their SSL objects move.
 
-A preloaded library (tests/shim) continually moves them from one SSL object to another. No
+A preloaded library (tests/preload) continually moves them from one SSL object to another. No
 host and no daemon takes part in it.
 """
 import hashlib
@@ -28,7 +28,7 @@ def configuration(lab):
 
 def hopping(lab, module=True):
     """Returns the command that precedes the program's command; a program that hangs is ended."""
-    variables = [f"LD_PRELOAD={lab.program('tests/shim/libhop.so')}"] + ([f"OPENSSL_CONF={configuration(lab)}"] if module else [])
+    variables = [f"LD_PRELOAD={lab.program('tests/preload/libhop.so')}"] + ([f"OPENSSL_CONF={configuration(lab)}"] if module else [])
     return ["timeout", "60", "env", *variables]
 
 
@@ -51,7 +51,7 @@ def expect_hops(process, refused=True):
 
 def serve(lab, connections=1, module=True):
     certificate, key = lab.certificate()
-    server = lab.hostA.popen(*hopping(lab, module), "/usr/bin/python3", ROOT / "tests/lab/https_server.py", lab.hostA.address, PORT,
+    server = lab.hostA.popen(*hopping(lab, module), "/usr/bin/python3", ROOT / "tests/system/https_server.py", lab.hostA.address, PORT,
                              certificate, key, lab.root, connections, name="server")
     server.wait_line("ready")
     return server

@@ -20,7 +20,7 @@ class SocketApp:
     def __init__(self, host, service=None, privileged=False):
         self.host, self._asked, self._seen = host, 0, 0
         wrap = [] if privileged else without_privilege()
-        self.process = host.popen(*wrap, host.lab.program("tests/lab/app/socket_app"), *([service] if service else []), name="socket_app",
+        self.process = host.popen(*wrap, host.lab.program("tests/system/app/socket_app"), *([service] if service else []), name="socket_app",
                                   stdin=subprocess.PIPE)
         self.process.wait_line("socket_app ready")
 

@@ -7,7 +7,7 @@
 
 #include <openssl/err.h>
 
-#include "images/known_answer.h"
+#include "golden/known_answer.h"
 #include "unit/tls/pair.h"
 
 namespace sockmi::tls::test {

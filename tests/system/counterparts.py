@@ -1,5 +1,5 @@
 """Other people's programs as the peers of connections whose TLS end moves between two
-processes (tests/peers/mover.cc), without a daemon.
+processes (tests/interop/mover.cc), without a daemon.
 
     lab.client                    lab.hostA
     the peer's program ══ TLS ══ mover ⇄ mover ── plain TCP ── the test
@@ -17,8 +17,8 @@ import namespace
 from lab import ROOT
 from process import expect, run, wait_until
 
-PEERS = "tests/peers"
-TLS_RELAY = ROOT / PEERS / "tls_relay.py"
+INTEROP = "tests/interop"
+TLS_RELAY = ROOT / INTEROP / "tls_relay.py"
 LISTEN, BACKEND = 7443, 7080
 
 
@@ -38,7 +38,7 @@ class Movers:
     """Two movers that pass one connection to and fro."""
 
     def __init__(self, lab, how, every, *options):
-        folder, program = lab.hostA.folder, lab.program(f"{PEERS}/mover")
+        folder, program = lab.hostA.folder, lab.program(f"{INTEROP}/mover")
         here, there = folder / "here", folder / "there"
         self.second = lab.hostA.popen(program, "take", "--at", there, "--hand-over", here, "--every", every, name="second")
         self.second.wait_line("mover ready")
@@ -149,7 +149,7 @@ class Session:
         tls, suite = self._expected
         certificate, key = certificate_for(self.lab, suite)
         values = {"port": LISTEN, "ca": certificate, "certificate": certificate, "key": key, "tls": tls, "option": tls.replace(".", "_"),
-                  "programs": self.lab.program(PEERS), **more}
+                  "programs": self.lab.program(INTEROP), **more}
         return [str(word).format(**values) for word in command]
 
     def mover_options(self):

@@ -1,5 +1,5 @@
 // A TLS image in a file, and what an SSL that is loaded from it must do:
-// tests/data/images, made by make_images.
+// tests/golden/images, made by make_images.
 #pragma once
 
 #include <algorithm>

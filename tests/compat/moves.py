@@ -19,7 +19,7 @@ import trixie
 from googletest import SANITIZERS
 from process import Failure, Process, expect, run
 
-COMMANDS = {"here": [trixie.ROOT / "build/sanitize/tests/peers/mover"], "Debian 13": trixie.command("build/openssl35/tests/peers/mover")}
+COMMANDS = {"here": [trixie.ROOT / "build/sanitize/tests/interop/mover"], "Debian 13": trixie.command("build/openssl35/tests/interop/mover")}
 OTHER = {"here": "Debian 13", "Debian 13": "here"}
 SIZE, EVERY, HOPS = 1 << 21, 250_000, 12  # of bytes, each of which passes a mover twice
 TLS, PLAIN, ECHO = "127.0.0.1:4433", "127.0.0.1:4080", "127.0.0.1:4007"
