@@ -1,4 +1,4 @@
-# make demo | test | test-openssl35 | walks | fuzz | images | bench | format | build | deps | install | clean
+# make demo | test | test-system | test-openssl35 | walks | fuzz | images | bench | format | build | deps | install | clean
 # Everything goes to build/; the demo's picture to demo-out/.
 
 JOBS := $(shell nproc)
@@ -7,6 +7,7 @@ CMAKE_BUILD = cmake -G Ninja -S . -B build/$(1) -DCMAKE_BUILD_TYPE=$(2) -DSOCKMI
 help:
 	@echo "make demo      a live HTTPS transfer moves between hosts (network namespaces; installs what it needs)"
 	@echo "make test      all tests, with address and undefined sanitizers"
+	@echo "make test-system  the system tests alone; K=test_three_hops: those that pytest -k selects"
 	@echo "make test-openssl35  the TLS part with OpenSSL 3.5, in a Debian 13 that is made in build/ (root)"
 	@echo "make walks     connections walk over hosts and end in a move: WALKS=5000 (root)"
 	@echo "make fuzz      looks for inputs that break the readers: SECONDS=60 each, TARGET=all of tests/fuzz"
@@ -32,12 +33,15 @@ demo: build
 test: build build-sanitize
 	@/usr/bin/python3 tests/run.py
 
+test-system: build build-sanitize
+	@LAB_BUILD=build/sanitize /usr/bin/python3 -m pytest $(if $(K),-k "$(K)")
+
 test-openssl35: build-sanitize
 	@/usr/bin/python3 tests/compat/run.py
 
 # Moves whose connections end in them, far more than in `make test`.
 walks: build
-	@WALKS=$(or $(WALKS),5000) /usr/bin/python3 tests/system/run.py test_walks
+	@WALKS=$(or $(WALKS),5000) /usr/bin/python3 -m pytest tests/system/test_walks.py
 
 SECONDS ?= 60
 fuzz: build-sanitize
@@ -60,4 +64,4 @@ install: build
 clean:
 	rm -rf build demo-out
 
-.PHONY: help deps build build-sanitize demo test test-openssl35 walks fuzz images bench format install clean
+.PHONY: help deps build build-sanitize demo test test-system test-openssl35 walks fuzz images bench format install clean

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""Runs all tests: unit tests of the sanitizer build, programs against the installed release, a
-little fuzzing, then the lab. The last line is "N passed, N failed"; the exit code is not 0 if one
-failed."""
+"""Runs all tests: source checks, unit tests of the sanitizer build, programs against the installed
+release, a little fuzzing, then the system tests. The last line is "N passed, N failed"; the exit
+code is not 0 if one failed."""
+import contextlib
 import glob
 import os
 import pathlib
@@ -9,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 sys.dont_write_bytecode = True
 
@@ -17,18 +19,14 @@ import googletest  # noqa: E402
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def script(*arguments):
-    """Returns (passed, failed), as the script's last line reports them."""
-    env = {"LAB_BUILD": str(ROOT / "build" / "sanitize"), **os.environ}
-    with subprocess.Popen(["/usr/bin/python3", *arguments], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as running:
-        last = ""
+@contextlib.contextmanager
+def script(*arguments, **options):
+    """Runs a Python program, which ends before this one does."""
+    with subprocess.Popen(["/usr/bin/python3", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, **options) as running:
         try:
-            for last in running.stdout:
-                print(last, end="", flush=True)
+            yield running
         finally:
-            running.terminate()  # the lab's whole sandbox ends with it
-    counts = re.fullmatch(r"(\d+) passed, (\d+) failed\n?", last)
-    return (int(counts[1]), int(counts[2])) if counts else (0, 1)
+            running.terminate()
 
 
 def source_checks():
@@ -37,16 +35,36 @@ def source_checks():
     return done.count(True), done.count(False)
 
 
+def counted(*command):
+    """Returns (passed, failed), as the last line of a program reports them."""
+    last = ""
+    with script(*command, stdout=subprocess.PIPE, text=True) as running:
+        for last in running.stdout:
+            print(last, end="", flush=True)
+    counts = re.fullmatch(r"(\d+) passed, (\d+) failed\n?", last)
+    return (int(counts[1]), int(counts[2])) if counts else (0, 1)
+
+
 def header_tests():
-    return script(str(ROOT / "tests/headers/run.py"))
+    return counted("tests/headers/run.py")
 
 
 def fuzz_tests():
-    return script(str(ROOT / "tests/fuzz/run.py"), "--seconds", "8")
+    return counted("tests/fuzz/run.py", "--seconds", "8")
 
 
-def lab_tests():
-    return script(str(ROOT / "tests/system/run.py"))
+def system_tests():
+    """Returns (passed, failed). Tests that skip themselves are neither."""
+    report = ROOT / "build/system-tests.xml"
+    report.unlink(missing_ok=True)
+    env = {"LAB_BUILD": str(ROOT / "build/sanitize"), **os.environ}
+    with script("-m", "pytest", "--durations=10", f"--junitxml={report}", env=env) as running:
+        status = running.wait()
+    tests = ElementTree.parse(report).findall(".//testcase") if report.exists() else []
+    outcomes = [{child.tag for child in test} for test in tests]
+    failed = sum(bool(tags & {"failure", "error"}) for tags in outcomes)
+    skipped = sum("skipped" in tags for tags in outcomes)
+    return len(tests) - failed - skipped, failed or int(status != 0)
 
 
 def main():
@@ -54,7 +72,7 @@ def main():
     passed = failed = 0
     programs = sorted(glob.glob(str(ROOT / "build/sanitize/tests/unit/unit_*")))
     suites = [lambda program=program: googletest.run(program) for program in programs if os.access(program, os.X_OK) and os.path.isfile(program)]
-    for suite in [source_checks, *suites, header_tests, fuzz_tests, lab_tests]:
+    for suite in [source_checks, *suites, header_tests, fuzz_tests, system_tests]:
         good, bad = suite()
         passed, failed = passed + good, failed + bad
     print(f"{passed} passed, {failed} failed", flush=True)

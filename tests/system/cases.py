@@ -1,16 +1,15 @@
-"""Marks a test for several cases: the runner calls it once for each, with the case's values."""
+"""Marks a test that runs several times."""
+import inspect
+
+import pytest
+
+# The topology of the test's lab; a test with several of these marks runs in each.
+topology = pytest.mark.topology
 
 
 def cases(*values):
+    """The test runs once for each value (or tuple of values) of its parameters after `lab`."""
     def mark(function):
-        function.cases = [value if isinstance(value, tuple) else (value,) for value in values]
-        return function
-    return mark
-
-
-def topology(kind="bridge", **options):
-    """Sets the topology of the test's lab. A test with several of these runs in each."""
-    def mark(function):
-        function.topologies = [{"kind": kind, **options}, *getattr(function, "topologies", [])]
-        return function
+        names = list(inspect.signature(function).parameters)[1:]
+        return pytest.mark.parametrize(",".join(names), values, ids=str)(function)
     return mark

@@ -11,6 +11,7 @@ class Failure(Exception):
 
 
 def expect(condition, message):
+    __tracebackhide__ = True  # pytest shows the caller's line
     if not condition:
         raise Failure(message() if callable(message) else message)
 
@@ -18,6 +19,7 @@ def expect(condition, message):
 def wait_until(condition, what, timeout=10.0):
     """Polls a state that has no event to wait for, such as another program's tables in
     the kernel."""
+    __tracebackhide__ = True
     end = time.monotonic() + timeout
     while not (value := condition()):
         expect(time.monotonic() < end, lambda: f"not within {timeout} s: {what}")

@@ -19,10 +19,14 @@ def unshare_command():
     return command if os.geteuid() == 0 else command + ["--user", "--map-root-user"]
 
 
-def enter():
+def inside():
+    return os.environ.get(_INSIDE) == str(os.getpid())
+
+
+def enter(*program):
     """Returns inside the sandbox: as root, with a network of its own, an empty /run, as
-    process 1."""
-    if os.environ.get(_INSIDE) == str(os.getpid()):
+    process 1. `program`: the arguments of Python there (default: those of this program)."""
+    if inside():
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "lab", "/run"], check=True)
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         return
@@ -34,7 +38,7 @@ def enter():
               "  Run it as root (sudo), or allow user namespaces.", file=sys.stderr, flush=True)
         sys.exit(NOT_POSSIBLE)
     os.environ[_INSIDE] = "1"  # the process number inside
-    os.execvp(command[0], [*command, "--", sys.executable, *sys.argv])
+    os.execvp(command[0], [*command, "--", sys.executable, *(program or sys.argv)])
 
 
 def without_privilege():

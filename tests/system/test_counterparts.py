@@ -29,35 +29,35 @@ def without(program, what):
 
 
 SERVER_MOVES = [
-    ("s_client", "1.3", "TLS_AES_128_GCM_SHA256"),
-    ("s_client", "1.3", "TLS_AES_256_GCM_SHA384"),
-    ("s_client", "1.3", "TLS_CHACHA20_POLY1305_SHA256"),
-    ("s_client", "1.3", "TLS_AES_128_CCM_SHA256"),
-    ("s_client", "1.2", "ECDHE-ECDSA-AES256-GCM-SHA384"),
-    ("s_client", "1.2", "ECDHE-RSA-CHACHA20-POLY1305"),
-    ("s_client", "1.2", "DHE-RSA-AES256-CCM"),
-    ("s_client", "1.2", "AES128-SHA"),
+    ("s_client", "1.3", "TLS_AES_128_GCM_SHA256", ""),
+    ("s_client", "1.3", "TLS_AES_256_GCM_SHA384", ""),
+    ("s_client", "1.3", "TLS_CHACHA20_POLY1305_SHA256", ""),
+    ("s_client", "1.3", "TLS_AES_128_CCM_SHA256", ""),
+    ("s_client", "1.2", "ECDHE-ECDSA-AES256-GCM-SHA384", ""),
+    ("s_client", "1.2", "ECDHE-RSA-CHACHA20-POLY1305", ""),
+    ("s_client", "1.2", "DHE-RSA-AES256-CCM", ""),
+    ("s_client", "1.2", "AES128-SHA", ""),
     ("s_client", "1.2", "ECDHE-RSA-AES256-SHA384", "no etm"),
-    ("gnutls-cli", "1.3", "TLS_AES_256_GCM_SHA384"),
-    ("gnutls-cli", "1.3", "TLS_CHACHA20_POLY1305_SHA256"),
-    ("gnutls-cli", "1.3", "TLS_AES_128_CCM_SHA256"),
-    ("gnutls-cli", "1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"),
-    ("gnutls-cli", "1.2", "DHE-RSA-CHACHA20-POLY1305"),
-    ("gnutls-cli", "1.2", "AES256-CCM"),
-    ("gnutls-cli", "1.2", "DHE-RSA-AES128-SHA256"),
+    ("gnutls-cli", "1.3", "TLS_AES_256_GCM_SHA384", ""),
+    ("gnutls-cli", "1.3", "TLS_CHACHA20_POLY1305_SHA256", ""),
+    ("gnutls-cli", "1.3", "TLS_AES_128_CCM_SHA256", ""),
+    ("gnutls-cli", "1.2", "ECDHE-ECDSA-AES128-GCM-SHA256", ""),
+    ("gnutls-cli", "1.2", "DHE-RSA-CHACHA20-POLY1305", ""),
+    ("gnutls-cli", "1.2", "AES256-CCM", ""),
+    ("gnutls-cli", "1.2", "DHE-RSA-AES128-SHA256", ""),
     ("gnutls-cli", "1.2", "AES256-SHA", "no etm"),
     ("gnutls-cli", "1.2", "ECDHE-RSA-AES128-SHA", "no ems"),
-    ("python", "1.3", "TLS_AES_256_GCM_SHA384"),
-    ("python", "1.2", "ECDHE-RSA-AES128-GCM-SHA256"),
-    ("wolfssl", "1.3", "TLS_AES_128_GCM_SHA256"),
-    ("wolfssl", "1.3", "TLS_CHACHA20_POLY1305_SHA256"),
-    ("wolfssl", "1.2", "ECDHE-RSA-AES256-GCM-SHA384"),
-    ("wolfssl", "1.2", "ECDHE-RSA-AES128-SHA"),
+    ("python", "1.3", "TLS_AES_256_GCM_SHA384", ""),
+    ("python", "1.2", "ECDHE-RSA-AES128-GCM-SHA256", ""),
+    ("wolfssl", "1.3", "TLS_AES_128_GCM_SHA256", ""),
+    ("wolfssl", "1.3", "TLS_CHACHA20_POLY1305_SHA256", ""),
+    ("wolfssl", "1.2", "ECDHE-RSA-AES256-GCM-SHA384", ""),
+    ("wolfssl", "1.2", "ECDHE-RSA-AES128-SHA", ""),
 ]
 
 
 @cases(*SERVER_MOVES)
-def test_server_moves(lab, client, tls, suite, lacks=None):
+def test_server_moves(lab, client, tls, suite, lacks):
     session = ServerMoves(lab, CLIENTS[client] + without(client, lacks), tls, suite)
     session.both_ways(UP, DOWN)
     session.finish(session.far)
@@ -71,30 +71,31 @@ SERVERS = {
                     "--port={port}"],
 }
 CLIENT_MOVES = [
-    ("s_server", "1.3", "TLS_AES_128_GCM_SHA256"),
-    ("s_server", "1.3", "TLS_AES_256_GCM_SHA384"),
-    ("s_server", "1.3", "TLS_CHACHA20_POLY1305_SHA256"),
-    ("s_server", "1.3", "TLS_AES_128_CCM_SHA256"),
-    ("s_server", "1.2", "ECDHE-ECDSA-AES256-GCM-SHA384"),
-    ("s_server", "1.2", "DHE-RSA-CHACHA20-POLY1305"),
-    ("s_server", "1.2", "AES128-CCM"),
-    ("s_server", "1.2", "DHE-RSA-AES256-SHA256"),
+    ("s_server", "1.3", "TLS_AES_128_GCM_SHA256", ""),
+    ("s_server", "1.3", "TLS_AES_256_GCM_SHA384", ""),
+    ("s_server", "1.3", "TLS_CHACHA20_POLY1305_SHA256", ""),
+    ("s_server", "1.3", "TLS_AES_128_CCM_SHA256", ""),
+    ("s_server", "1.2", "ECDHE-ECDSA-AES256-GCM-SHA384", ""),
+    ("s_server", "1.2", "DHE-RSA-CHACHA20-POLY1305", ""),
+    ("s_server", "1.2", "AES128-CCM", ""),
+    ("s_server", "1.2", "DHE-RSA-AES256-SHA256", ""),
     ("s_server", "1.2", "AES256-SHA", "no etm"),
-    ("python", "1.3", "TLS_CHACHA20_POLY1305_SHA256"),
-    ("python", "1.2", "ECDHE-RSA-AES128-GCM-SHA256"),
+    ("python", "1.3", "TLS_CHACHA20_POLY1305_SHA256", ""),
+    ("python", "1.2", "ECDHE-RSA-AES128-GCM-SHA256", ""),
 ]
 
 
 @cases(*CLIENT_MOVES)
-def test_client_moves(lab, server, tls, suite, lacks=None):
+def test_client_moves(lab, server, tls, suite, lacks):
     session = ClientMoves(lab, SERVERS[server] + without(server, lacks), tls, suite)
     session.both_ways(UP, DOWN)
     session.finish(session.plain)
 
 
-@cases(("1.3", "TLS_AES_256_GCM_SHA384"), ("1.3", "TLS_CHACHA20_POLY1305_SHA256"), ("1.3", "TLS_AES_128_CCM_SHA256"),
-       ("1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"), ("1.2", "AES256-CCM"), ("1.2", "DHE-RSA-AES256-SHA"), ("1.2", "AES128-SHA256", "no etm"))
-def test_client_moves_from_an_echo(lab, tls, suite, lacks=None):
+@cases(("1.3", "TLS_AES_256_GCM_SHA384", ""), ("1.3", "TLS_CHACHA20_POLY1305_SHA256", ""), ("1.3", "TLS_AES_128_CCM_SHA256", ""),
+       ("1.2", "ECDHE-ECDSA-AES128-GCM-SHA256", ""), ("1.2", "AES256-CCM", ""), ("1.2", "DHE-RSA-AES256-SHA", ""),
+       ("1.2", "AES128-SHA256", "no etm"))
+def test_client_moves_from_an_echo(lab, tls, suite, lacks):
     """gnutls-serv sends lines back, and does not accept more before it has."""
     session = ClientMoves(lab, SERVERS["gnutls-serv"] + without("gnutls-serv", lacks), tls, suite, every=10_007)
     for at in range(0, len(LINES), 2048):
@@ -141,7 +142,7 @@ GNUTLS_CLI_WITH_COMMANDS = [*CLIENTS["gnutls-cli"], "--inline-commands", "--logf
 
 
 @cases(("s_client", "k"), ("s_client", "K"), ("gnutls-cli", "^rekey1^"), ("gnutls-cli", "^rekey^"))
-def test_the_peer_updates_its_keys(lab, client, request):
+def test_the_peer_updates_its_keys(lab, client, update):
     """The second of each pair requests an update of our keys, too. Lines are sent up,
     because none of them begins like a request."""
     command, done = (S_CLIENT_WITH_LETTERS, "KEYUPDATE") if client == "s_client" else (GNUTLS_CLI_WITH_COMMANDS, "Rekey was completed")
@@ -150,7 +151,7 @@ def test_the_peer_updates_its_keys(lab, client, request):
         down = Flow(session.plain, session.far, DOWN)
         Flow(session.far, session.plain, LINES).arrives()
         said = len(session.far.process.lines)
-        session.far.write(request.encode() + b"\n")
+        session.far.write(update.encode() + b"\n")
         if client == "s_client":  # it discards what it reads together with a letter
             session.far.process.wait_line(done, after=said)
         Flow(session.far, session.plain, LINES).arrives()
