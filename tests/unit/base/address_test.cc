@@ -14,14 +14,14 @@ TEST(Address, PrintsWhatItParsed) {
   }
 }
 
-TEST(Address, RefusesWhatIsNone) {
+TEST(Address, ParseRefusesMalformedText) {
   for (const char* text :
        {"", ":", "10.0.0.1", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:-1", "10.0.0.256:80",
         "[fd00::1:80", "fd00::1]:80", "host:80", "10.0.0.1:80x"})
     EXPECT_FALSE(SocketAddress::parse(text)) << text;
 }
 
-TEST(Address, SurvivesASockaddr) {
+TEST(Address, ConvertsToSockaddrAndBack) {
   for (const char* text : {"10.0.0.1:80", "[fd00::1]:8443"}) {
     sockaddr_storage raw{};
     EXPECT_GT(SocketAddress::parse(text)->to(raw), 0u);
@@ -29,7 +29,7 @@ TEST(Address, SurvivesASockaddr) {
   }
 }
 
-TEST(Address, PrefixesCountBits) {
+TEST(Address, InPrefixComparesTheLeadingBits) {
   const auto ip = *IpAddress::parse("10.1.2.3");
   EXPECT_TRUE(ip.in_prefix(*IpAddress::parse("10.1.2.2"), 31));
   EXPECT_FALSE(ip.in_prefix(*IpAddress::parse("10.1.2.2"), 32));
@@ -39,7 +39,7 @@ TEST(Address, PrefixesCountBits) {
   EXPECT_FALSE(ip.in_prefix(*IpAddress::parse("10.1.2.3"), 33)) << "there are no 33 bits";
 }
 
-TEST(Address, AMappedAddressIsItsIpv4Address) {
+TEST(Address, UnmappedTurnsMappedIpv6IntoIpv4) {
   EXPECT_EQ(IpAddress::parse("::ffff:10.0.0.1")->unmapped(), *IpAddress::parse("10.0.0.1"));
   EXPECT_EQ(IpAddress::parse("fd00::1")->unmapped(), *IpAddress::parse("fd00::1"));
 }

@@ -18,7 +18,7 @@ TEST(Fault, FailsAsOftenAsItIsArmedAndNamesItself) {
   EXPECT_TRUE(fault::point("capture"));
 }
 
-TEST(Error, PrintsReasonAndName) {
+TEST(Error, PrintsReasonAndErrnoName) {
   EXPECT_EQ(to_string(Error{ECONNREFUSED, "hostB: no"}), "hostB: no (ECONNREFUSED)");
   errno = ENOENT;
   EXPECT_EQ(to_string(fail_errno("open").error()), "open: No such file or directory (ENOENT)");

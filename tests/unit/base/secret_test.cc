@@ -30,7 +30,7 @@ std::string flags_of(const void* p) {
   return "";
 }
 
-TEST(Secret, SmallBlocksAreWipedWhenGivenBack) {
+TEST(Secret, SmallBlocksAreWipedWhenFreed) {
   auto* block = static_cast<char*>(secret_alloc(100));
   std::memset(block, 'k', 100);
   secret_free(block, 100);
@@ -61,7 +61,7 @@ TEST(Secret, IsLockedAndKeptOutOfDumps) {
 }
 
 // The test runs as an ordinary user that may not lock any memory.
-TEST(Secret, WhatCanNotBeLockedIsCounted) {
+TEST(Secret, CountsBytesThatCannotBeLocked) {
   if (!locking_works()) GTEST_SKIP() << "nothing is locked here, and nobody is told";
   EXPECT_EQ(unlocked_secret_bytes(), 0u);
   const auto count = [] {

@@ -13,7 +13,7 @@ Token other(const Token& token) {
   return std::move(*Token::adopt(unique_fd(::fcntl(token.fd(), F_DUPFD_CLOEXEC, 0))));
 }
 
-TEST(Token, OneOfTwoGetsIt) {
+TEST(Token, OnlyOneOfTwoProcessesTakesIt) {
   auto ours = Token::make();
   ASSERT_TRUE(ours);
   Token theirs = other(*ours);
@@ -27,7 +27,7 @@ TEST(Token, OneOfTwoGetsIt) {
 }
 
 // The flag belongs to both processes.
-TEST(Token, NobodyCanMakeTheOtherWait) {
+TEST(Token, TakeDoesNotWaitEvenIfTheOtherEndMadeItBlocking) {
   auto ours = Token::make();
   Token theirs = other(*ours);
   ASSERT_TRUE(theirs.take());
@@ -35,7 +35,7 @@ TEST(Token, NobodyCanMakeTheOtherWait) {
   EXPECT_FALSE(ours->take());
 }
 
-TEST(Token, NothingElseIsOne) {
+TEST(Token, AdoptRefusesOtherDescriptors) {
   int ends[2];
   ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
   const unique_fd in(ends[0]), out(ends[1]);

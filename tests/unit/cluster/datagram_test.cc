@@ -24,7 +24,7 @@ class DatagramTest : public test::Cluster {
   std::optional<Datagrams> a_, b_;
 };
 
-TEST_F(DatagramTest, SaysWhoSentIt) {
+TEST_F(DatagramTest, OpenReturnsTheAuthenticatedSender) {
   const auto opened = b_->open(a_->seal(request()));
   ASSERT_TRUE(opened);
   EXPECT_EQ(opened->sender, "hostA");
@@ -32,13 +32,13 @@ TEST_F(DatagramTest, SaysWhoSentIt) {
   EXPECT_EQ(opened->service, "web");
 }
 
-TEST_F(DatagramTest, CountsOnce) {
+TEST_F(DatagramTest, AReplayIsRefused) {
   const Bytes bytes = a_->seal(request());
   ASSERT_TRUE(b_->open(bytes));
   EXPECT_EQ(b_->open(bytes).error().code, EALREADY);
 }
 
-TEST_F(DatagramTest, EveryBitAndByteMatters) {
+TEST_F(DatagramTest, AnyDamageIsRefused) {
   const Bytes good = a_->seal(request());
   for (std::size_t bit = 0; bit < 8 * good.size(); ++bit) {
     Bytes bytes = good;
@@ -50,7 +50,7 @@ TEST_F(DatagramTest, EveryBitAndByteMatters) {
   EXPECT_EQ(b_->open(Bytes(3000)).error().code, EBADMSG);
 }
 
-TEST_F(DatagramTest, AnotherClusterIsNotHeard) {
+TEST_F(DatagramTest, DatagramsOfAnotherClusterAreRefused) {
   ASSERT_TRUE(init_cluster(folder_ / "other"));
   Datagrams stranger(host("hostA", "other"), "10.0.0.1:7078");
   EXPECT_EQ(b_->open(stranger.seal(request())).error().code, EBADMSG);
@@ -62,14 +62,14 @@ TEST_F(DatagramTest, AnotherClusterIsNotHeard) {
   EXPECT_EQ(b_->open(thief.seal(request())).error().code, EACCES);
 }
 
-TEST_F(DatagramTest, AMemberDoesNotSpeakInTheNameOfAnother) {
+TEST_F(DatagramTest, AMemberCannotSendInTheNameOfAnother) {
   Identity liar = host("hostC");
   liar.host = "hostA";
   Datagrams datagrams(liar, "10.0.0.1:7078");
   EXPECT_EQ(b_->open(datagrams.seal(request())).error().code, EBADMSG);
 }
 
-TEST_F(DatagramTest, AnAddressIsOneOfTheCertificate) {
+TEST_F(DatagramTest, AddressesMustBeInTheSendersCertificate) {
   const auto out = folder_ / "hostD";
   ASSERT_TRUE(
       issue_host(folder_ / "cluster", "hostD", out,
@@ -84,7 +84,7 @@ TEST_F(DatagramTest, AnAddressIsOneOfTheCertificate) {
   EXPECT_EQ(b_->open(honest.seal(said))->other_address, "");
 }
 
-TEST_F(DatagramTest, CountsForWhomItNamesAndNotFromBeforeItsStart) {
+TEST_F(DatagramTest, OnlyTheAddresseeAcceptsItAndOnlyInItsCurrentRun) {
   Datagrams c(host("hostC"), "10.0.0.3:7078");
   auto said = request();
   said.to = "hostB";
@@ -98,7 +98,7 @@ TEST_F(DatagramTest, CountsForWhomItNamesAndNotFromBeforeItsStart) {
   EXPECT_EQ(b_->open(confirm).error().code, EALREADY) << "B has started anew";
 }
 
-TEST_F(DatagramTest, BothKeysCountWhileTheyAreReplaced) {
+TEST_F(DatagramTest, OldAndNewKeyAreAcceptedDuringARekey) {
   ASSERT_TRUE(rekey_cluster(folder_ / "cluster"));
   Datagrams c(host("hostC"), "10.0.0.3:7078");  // has the new key and the former one
   EXPECT_TRUE(b_->open(c.seal(request())));
@@ -109,7 +109,7 @@ TEST_F(DatagramTest, BothKeysCountWhileTheyAreReplaced) {
   EXPECT_EQ(a_->open(d.seal(request())).error().code, EBADMSG) << "A's key is out of use";
 }
 
-TEST_F(DatagramTest, ARevokedHostIsNotHeard) {
+TEST_F(DatagramTest, ARevokedHostIsRefused) {
   const Identity b = *Identity::load(folder_ / "cluster.hostB");
   Datagrams hears(b, "10.0.0.2:7078");
   ASSERT_TRUE(hears.open(a_->seal(request())));
@@ -124,7 +124,7 @@ TEST_F(DatagramTest, ARevokedHostIsNotHeard) {
   EXPECT_TRUE(hears.open(renewed.seal(request())));
 }
 
-TEST_F(DatagramTest, AFloodOfOneSourceIsBoundedAndCostsOthersNothing) {
+TEST_F(DatagramTest, AFloodIsLimitedPerSource) {
   const IpAddress loud = *IpAddress::parse("10.0.0.1"), quiet = *IpAddress::parse("10.0.0.3");
   Datagrams hears(*Identity::load(folder_ / "cluster.hostB"), "10.0.0.2:7078", {0.001, 5});
   const Bytes again = a_->seal(request());
@@ -142,7 +142,7 @@ TEST_F(DatagramTest, AFloodOfOneSourceIsBoundedAndCostsOthersNothing) {
   EXPECT_TRUE(hears.open(a_->seal(request()), quiet));
 }
 
-TEST_F(DatagramTest, AnotherVersionOfTheClusterIsNamed) {
+TEST_F(DatagramTest, AnotherFormatVersionIsReported) {
   const auto credentials = *Credentials::load(folder_ / "cluster.hostA");
   const Secret& key = credentials->cluster_keys()[0];
   const IpAddress source = *IpAddress::parse("10.0.0.7");
@@ -162,7 +162,7 @@ TEST_F(DatagramTest, AnotherVersionOfTheClusterIsNamed) {
   EXPECT_NE(b_->warnings()[0].find("the daemon at 10.0.0.7 is of a version"), std::string::npos);
 }
 
-TEST_F(DatagramTest, OurOwnEchoIsNotHeard) {
+TEST_F(DatagramTest, OwnDatagramsAreIgnored) {
   EXPECT_EQ(a_->open(a_->seal(request())).error().code, EALREADY);
 }
 

@@ -7,7 +7,7 @@ namespace {
 
 using IdentityTest = test::Cluster;
 
-TEST_F(IdentityTest, AHostKnowsItsNameAndTheClustersKey) {
+TEST_F(IdentityTest, LoadReadsTheNameAndTheClusterKey) {
   const auto a = host("hostA"), b = host("hostB");
   EXPECT_EQ(a.host, "hostA");
   ASSERT_EQ(a.now()->cluster_keys().size(), 1u);
@@ -15,7 +15,7 @@ TEST_F(IdentityTest, AHostKnowsItsNameAndTheClustersKey) {
   EXPECT_EQ(a.now()->cluster_keys(), b.now()->cluster_keys());
 }
 
-TEST_F(IdentityTest, KeysAreForTheirOwnerOnly) {
+TEST_F(IdentityTest, KeyFilesAreReadableByTheirOwnerOnly) {
   const auto a = host("hostA");
   for (const auto& key : {folder_ / "cluster" / "ca.key", folder_ / "cluster" / "cluster.key",
                           a.folder / "host.key", a.folder / "cluster.key"}) {
@@ -62,7 +62,7 @@ TEST_F(IdentityTest, AKeyThatOthersCanReadOrReplaceIsRefused) {
   }
 }
 
-TEST_F(IdentityTest, WhatIsIssuedIsForItsOwnerOnly) {
+TEST_F(IdentityTest, IssueIgnoresTheUmaskAndRefusesALooseCaKey) {
   const mode_t old = ::umask(0);
   const auto a = host("hostA");
   ::umask(old);
@@ -75,25 +75,25 @@ TEST_F(IdentityTest, WhatIsIssuedIsForItsOwnerOnly) {
   EXPECT_EQ(issue_host(folder_ / "cluster", "hostB", folder_ / "b").error().code, EACCES);
 }
 
-TEST_F(IdentityTest, ALinkIsNotFollowed) {
+TEST_F(IdentityTest, IssueDoesNotFollowASymlink) {
   std::filesystem::create_directory(folder_ / "c");
   std::filesystem::create_symlink(folder_ / "elsewhere", folder_ / "c" / "cluster.key");
   EXPECT_FALSE(issue_host(folder_ / "cluster", "hostC", folder_ / "c"));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "elsewhere"));
 }
 
-TEST_F(IdentityTest, NothingIsOverwritten) {
+TEST_F(IdentityTest, InitAndIssueOverwriteNothing) {
   EXPECT_EQ(init_cluster(folder_ / "cluster").error().code, EEXIST);
   const auto a = host("hostA");
   EXPECT_EQ(issue_host(folder_ / "cluster", "hostA", a.folder).error().code, EEXIST);
 }
 
-TEST_F(IdentityTest, AFolderThatIsNoIdentityIsRefused) {
+TEST_F(IdentityTest, LoadRefusesAFolderWithoutAnIdentity) {
   EXPECT_FALSE(Identity::load(folder_ / "nothing"));
   EXPECT_FALSE(Identity::load(folder_ / "cluster"));
 }
 
-TEST_F(IdentityTest, AnExpiredCertificateIsSaid) {
+TEST_F(IdentityTest, ExpiredAndSoonExpiringCertificatesAreReported) {
   ASSERT_TRUE(issue_host(folder_ / "cluster", "old", folder_ / "old", {.days = -1}));
   const auto credentials = *Credentials::load(folder_ / "old");
   const auto checked = credentials->check(credentials->certificate());
@@ -129,7 +129,7 @@ TEST_F(IdentityTest, ARevocationListOfAnotherClusterIsRefused) {
   EXPECT_EQ(revoke_host(folder_ / "cluster", "nobody").error().code, ENOENT);
 }
 
-TEST_F(IdentityTest, OneAuthoritySucceedsAnother) {
+TEST_F(IdentityTest, AnAuthorityIsRotatedAndRetired) {
   const auto cluster = folder_ / "cluster";
   const auto a = host("hostA"), b = host("hostB"), c = host("hostC");
   const auto old = b.now();
@@ -170,7 +170,7 @@ TEST_F(IdentityTest, OneAuthoritySucceedsAnother) {
   EXPECT_TRUE(rotate_authority(cluster));
 }
 
-TEST_F(IdentityTest, WhatWasIssuedWithoutARecordIsRevokedByItsFile) {
+TEST_F(IdentityTest, RevokesByCertificateFileIfThereIsNoRecord) {
   const auto a = host("hostA");
   std::filesystem::remove_all(folder_ / "cluster" / "issued");
   EXPECT_EQ(revoke_host(folder_ / "cluster", "hostA").error().code, ENOENT);
@@ -183,7 +183,7 @@ TEST_F(IdentityTest, WhatWasIssuedWithoutARecordIsRevokedByItsFile) {
       << "it is another cluster's";
 }
 
-TEST_F(IdentityTest, AnotherHostsFolderIsNotTakenOver) {
+TEST_F(IdentityTest, ReplaceRefusesAnotherHostsCredentials) {
   const auto a = host("hostA"), b = host("hostB");
   EXPECT_EQ(a.replace(b.now()).error().code, EINVAL);
 }

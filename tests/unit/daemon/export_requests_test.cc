@@ -37,7 +37,7 @@ class ExportRequestsTest : public testing::Test {
   std::optional<ExportOutcome> outcome_;
 };
 
-TEST_F(ExportRequestsTest, AnswersAreAddedUp) {
+TEST_F(ExportRequestsTest, CountsOfAllApplicationsAreAdded) {
   const auto one = hold("web"), other = hold("web"), stranger = hold("mail");
   ask("web");
   ASSERT_EQ(asked_.size(), 2u);
@@ -51,7 +51,7 @@ TEST_F(ExportRequestsTest, AnswersAreAddedUp) {
   EXPECT_EQ(outcome_->failed, 1u);
 }
 
-TEST_F(ExportRequestsTest, NobodyAnswersTwice) {
+TEST_F(ExportRequestsTest, ASecondAnswerIsRefused) {
   const auto one = hold("web"), other = hold("web");
   ask("web");
   ASSERT_TRUE(requests_.done(asked_[0], alice, 1, 0));
@@ -59,7 +59,7 @@ TEST_F(ExportRequestsTest, NobodyAnswersTwice) {
   EXPECT_FALSE(settled());
 }
 
-TEST_F(ExportRequestsTest, WhoIsGoneIsNotWaitedFor) {
+TEST_F(ExportRequestsTest, AnApplicationThatHasEndedIsNotWaitedFor) {
   auto one = hold("web"), other = hold("web");
   ask("web");
   one.reset();
@@ -71,13 +71,13 @@ TEST_F(ExportRequestsTest, WhoIsGoneIsNotWaitedFor) {
   EXPECT_EQ(outcome_->exported, 2u);
 }
 
-TEST_F(ExportRequestsTest, NobodyHoldsAnything) {
+TEST_F(ExportRequestsTest, AServiceWithoutApplicationsIsAnsweredImmediately) {
   ask("web");
   ASSERT_TRUE(settled());
   EXPECT_EQ(outcome_->applications, 0u);
 }
 
-TEST_F(ExportRequestsTest, AnAnswerThatComesTooLateIsToNobody) {
+TEST_F(ExportRequestsTest, AnAnswerAfterTheTimeoutIsRefused) {
   const auto one = hold("web");
   ask("web", std::chrono::milliseconds(0));
   while (!settled())
@@ -86,7 +86,7 @@ TEST_F(ExportRequestsTest, AnAnswerThatComesTooLateIsToNobody) {
   EXPECT_EQ(requests_.done(asked_[0], alice, 1, 0).error().code, ENOENT);
 }
 
-TEST_F(ExportRequestsTest, OnlyRootAsksTheApplicationsOfOthers) {
+TEST_F(ExportRequestsTest, OnlyRootReachesApplicationsOfOtherUsers) {
   const auto hers = hold("web", alice), his = hold("web", bob);
   ask("web", std::chrono::minutes(1), bob);
   EXPECT_EQ(asked_.size(), 1u);
@@ -95,7 +95,7 @@ TEST_F(ExportRequestsTest, OnlyRootAsksTheApplicationsOfOthers) {
   EXPECT_EQ(outcome_->applications, 1u);
 }
 
-TEST_F(ExportRequestsTest, OnlyWhoWasAskedAnswers) {
+TEST_F(ExportRequestsTest, AnAnswerOfAnotherUserIsRefused) {
   const auto hers = hold("web", alice);
   ask("web");
   EXPECT_EQ(requests_.done(asked_[0], bob, 100, 0).error().code, ENOENT);
@@ -103,7 +103,7 @@ TEST_F(ExportRequestsTest, OnlyWhoWasAskedAnswers) {
   EXPECT_NE(asked_[0] >> 32, 0u) << "a number that can be guessed";
 }
 
-TEST_F(ExportRequestsTest, WhoDoesNotAnswerIsNamedAndNotWaitedForAgain) {
+TEST_F(ExportRequestsTest, ASilentApplicationIsReportedOnceAndNotWaitedForAgain) {
   const auto hers = hold("web", alice), his = hold("web", bob);
   ask("web", std::chrono::milliseconds(0));
   while (!settled())

@@ -53,7 +53,7 @@ class JournalTest : public testing::Test {
   std::filesystem::path folder_;
 };
 
-TEST_F(JournalTest, ADecisionOutlivesTheDaemon) {
+TEST_F(JournalTest, ADecisionIsReadByTheNextDaemon) {
   ASSERT_TRUE(open().committed(one_, decision_, away_));
   auto journal = open();
   EXPECT_TRUE(journal.has(one_));
@@ -61,7 +61,7 @@ TEST_F(JournalTest, ADecisionOutlivesTheDaemon) {
   EXPECT_EQ(journal.away(), (std::map<FourTuple, RemoteConnection>{{tuple_, away_}}));
 }
 
-TEST_F(JournalTest, ADecisionSaysWhoHasToBeAsked) {
+TEST_F(JournalTest, ADecisionHasTheImportersControlAddress) {
   ASSERT_TRUE(open().committed(one_, decision_, away_));
   write("committed " + wire::to_hex(two_) + "\n");  // of an older daemon
   const auto found = open().decisions();
@@ -74,7 +74,7 @@ TEST_F(JournalTest, ADecisionSaysWhoHasToBeAsked) {
   EXPECT_TRUE(found.at(two_).host.empty());
 }
 
-TEST_F(JournalTest, WhoNeverThawedElsewhereIsWhatItWas) {
+TEST_F(JournalTest, TakenBackRestoresTheImportedConnection) {
   {
     auto journal = open();
     journal.add_imported(7, resident_);
@@ -86,7 +86,7 @@ TEST_F(JournalTest, WhoNeverThawedElsewhereIsWhatItWas) {
   EXPECT_TRUE(open().residents().contains(7));
 }
 
-TEST_F(JournalTest, WhatThawedIsRememberedUntilNobodyAsks) {
+TEST_F(JournalTest, AThawIsKeptUntilItIsRetracted) {
   ASSERT_TRUE(open().thawed("B", {{one_, 7}, {two_, 8}}));
   EXPECT_EQ(open().thawed(),
             (std::map<wire::MigrationId, Thawed>{{one_, {7, "B"}}, {two_, {8, "B"}}}));
@@ -94,7 +94,7 @@ TEST_F(JournalTest, WhatThawedIsRememberedUntilNobodyAsks) {
   EXPECT_EQ(open().thawed(), (std::map<wire::MigrationId, Thawed>{{two_, {8, "B"}}}));
 }
 
-TEST_F(JournalTest, OneOfAContainerIsMarked) {
+TEST_F(JournalTest, AConnectionOfAContainerIsMarked) {
   RemoteConnection inside = away_;
   inside.container = true;
   ASSERT_TRUE(open().committed(one_, decision_, inside));
@@ -103,12 +103,12 @@ TEST_F(JournalTest, OneOfAContainerIsMarked) {
             (std::map<FourTuple, RemoteConnection>{{tuple_, inside}, {other_, away_}}));
 }
 
-TEST_F(JournalTest, LinesOfBeforeThereWasAMarkAreOfNoContainer) {
+TEST_F(JournalTest, ALineWithoutTheContainerWordIsOfNoContainer) {
   write("away 10.0.0.1:443<-10.0.0.9:1001 web hostB 10.0.0.2 hostA 10.0.0.1:7078\n");
   EXPECT_EQ(open().away(), (std::map<FourTuple, RemoteConnection>{{tuple_, away_}}));
 }
 
-TEST_F(JournalTest, AnAcknowledgedDecisionIsForgottenWhatFollowedFromItIsNot) {
+TEST_F(JournalTest, AcknowledgedForgetsTheDecisionButNotTheMovedConnection) {
   {
     auto journal = open();
     ASSERT_TRUE(journal.committed(one_, decision_, away_));
@@ -121,7 +121,7 @@ TEST_F(JournalTest, AnAcknowledgedDecisionIsForgottenWhatFollowedFromItIsNot) {
   EXPECT_EQ(open().away().size(), 1u);
 }
 
-TEST_F(JournalTest, WhoIsDecidedToGoIsNoResidentAnyMore) {
+TEST_F(JournalTest, ADecisionEndsTheImportedConnection) {
   auto journal = open();
   journal.add_imported(7, resident_);
   ASSERT_TRUE(journal.committed(one_, decision_, std::nullopt));
@@ -129,7 +129,7 @@ TEST_F(JournalTest, WhoIsDecidedToGoIsNoResidentAnyMore) {
   EXPECT_TRUE(look().residents().empty());
 }
 
-TEST_F(JournalTest, AResidentIsReadAsItWasWritten) {
+TEST_F(JournalTest, AnImportedConnectionIsReadAsItWasWritten) {
   open().add_imported(7, resident_);
   const auto found = open().residents();
   ASSERT_TRUE(found.contains(7));
@@ -142,7 +142,7 @@ TEST_F(JournalTest, AResidentIsReadAsItWasWritten) {
   EXPECT_EQ(read.from_line, resident_.from_line);
 }
 
-TEST_F(JournalTest, AnEndIsRememberedUntilItIsTold) {
+TEST_F(JournalTest, APendingEndIsKeptUntilItIsDelivered) {
   {
     auto journal = open();
     journal.add_imported(7, resident_);
@@ -163,7 +163,7 @@ TEST_F(JournalTest, AnEndIsRememberedUntilItIsTold) {
   EXPECT_EQ(journal.has_ended(resident_, 9), 3u);
 }
 
-TEST_F(JournalTest, AnAddressThatWasTakenOverIsKnownUntilItIsGivenAway) {
+TEST_F(JournalTest, ATakenOverAddressIsKnownUntilItIsGivenAway) {
   const TakenOver four{*IpAddress::parse("10.0.0.50"), 24, "eth0", "hostB", true},
       six{*IpAddress::parse("fd00::50"), 64, "a b", "hostC", false};
   {
@@ -178,7 +178,7 @@ TEST_F(JournalTest, AnAddressThatWasTakenOverIsKnownUntilItIsGivenAway) {
   EXPECT_EQ(look().unreadable(), 1u);
 }
 
-TEST_F(JournalTest, ATornLineWasNotWritten) {
+TEST_F(JournalTest, ALineWithoutItsEndIsIgnored) {
   ASSERT_TRUE(open().committed(one_, decision_, away_));
   write("committed " + wire::to_hex(two_));
   auto journal = open();
@@ -186,7 +186,7 @@ TEST_F(JournalTest, ATornLineWasNotWritten) {
   EXPECT_FALSE(journal.has(two_));
 }
 
-TEST_F(JournalTest, GarbageIsPassedOver) {
+TEST_F(JournalTest, UnreadableLinesAreSkipped) {
   write(
       "\n\n \ncommitted\n-\n- -\naway x\naway x a b c d e\naway 1.1.1.1:1<-2.2.2.2:2 web hostB "
       "nowhere hostA 10.0.0.1:7078\n" +
@@ -201,7 +201,7 @@ TEST_F(JournalTest, GarbageIsPassedOver) {
   EXPECT_TRUE(journal.pending_ends().empty());
 }
 
-TEST_F(JournalTest, OpeningItKeepsTheFactsAlone) {
+TEST_F(JournalTest, OpenDropsFactsThatHaveEnded) {
   {
     auto journal = open();
     for (int i = 0; i < 100; ++i) {
@@ -214,7 +214,7 @@ TEST_F(JournalTest, OpeningItKeepsTheFactsAlone) {
   EXPECT_EQ(text(), "away 10.0.0.1:443<-10.0.0.9:1001 web hostB 10.0.0.2 hostA 10.0.0.1:7078\n");
 }
 
-TEST_F(JournalTest, ItDoesNotGrowForEver) {
+TEST_F(JournalTest, CompactionBoundsTheSizeOfTheFile) {
   auto journal = open();
   for (int i = 0; i < 25'000; ++i) {
     journal.is_away(tuple_, away_);
@@ -225,7 +225,7 @@ TEST_F(JournalTest, ItDoesNotGrowForEver) {
   EXPECT_LT(text().size(), 1u << 20);
 }
 
-TEST_F(JournalTest, WhatIsSaidDuringACompactionIsInTheNewFile) {
+TEST_F(JournalTest, FactsAddedDuringACompactionAreInTheNewFile) {
   auto journal = open();
   journal.is_away(tuple_, away_);
   const std::string before = journal.begin_compaction();
@@ -239,7 +239,7 @@ TEST_F(JournalTest, WhatIsSaidDuringACompactionIsInTheNewFile) {
   EXPECT_EQ(read.residents().size(), 1u);
 }
 
-TEST_F(JournalTest, ACompactionThatFailsLeavesTheFileAndIsNotTriedAtEachLine) {
+TEST_F(JournalTest, AFailedCompactionLeavesTheFileAndIsNotRepeatedAtEachLine) {
   auto journal = open();
   for (int i = 0; i < 6'000; ++i) {
     journal.is_away(tuple_, away_);
@@ -254,7 +254,7 @@ TEST_F(JournalTest, ACompactionThatFailsLeavesTheFileAndIsNotTriedAtEachLine) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "journal.new"));
 }
 
-TEST_F(JournalTest, OneDaemonHasItAtATime) {
+TEST_F(JournalTest, ASecondDaemonIsRefusedAndChangesNothing) {
   auto first = open();
   first.is_away(tuple_, away_);
   const std::string before = text();
@@ -269,7 +269,7 @@ TEST_F(JournalTest, OneDaemonHasItAtATime) {
   EXPECT_EQ(text(), before);
 }
 
-TEST_F(JournalTest, OneThatCanNotBeReadIsNotEmpty) {
+TEST_F(JournalTest, AReadErrorIsNotTakenForAnEmptyFile) {
   open().is_away(tuple_, away_);
   const std::string before = text();
   fault::arm("journal-read", 2);
@@ -279,14 +279,14 @@ TEST_F(JournalTest, OneThatCanNotBeReadIsNotEmpty) {
   EXPECT_EQ(open().away().size(), 1u);
 }
 
-TEST_F(JournalTest, AFolderInItsPlaceIsAnError) {
+TEST_F(JournalTest, OpenRefusesAFolderInPlaceOfTheFile) {
   std::filesystem::create_directory(folder_ / "journal");
   const auto journal = Journal::open(folder_);
   ASSERT_FALSE(journal);
   EXPECT_EQ(journal.error().code, EISDIR);
 }
 
-TEST_F(JournalTest, FactsOfALaterVersionStay) {
+TEST_F(JournalTest, FactsOfALaterVersionAreKept) {
   write(
       "thawed-later 17 a%20word x\nother 1\n-other 1\naway 10.0.0.1:443<-10.0.0.9:1001 web hostB "
       "10.0.0.2 hostA 10.0.0.1:7078 container more\n");
@@ -295,7 +295,7 @@ TEST_F(JournalTest, FactsOfALaterVersionStay) {
   EXPECT_EQ(text().find("other 1"), std::string::npos);
 }
 
-TEST_F(JournalTest, AFileWithALineThatIsNoFactIsKept) {
+TEST_F(JournalTest, ADamagedFileIsKeptAside) {
   const std::string broken = "committed " + wire::to_hex(one_) + "\naway x y\n";
   write(broken);
   {
@@ -309,7 +309,7 @@ TEST_F(JournalTest, AFileWithALineThatIsNoFactIsKept) {
   EXPECT_EQ(open().unreadable(), 0u);
 }
 
-TEST_F(JournalTest, WhereADamagedFileCanNotBeKeptItStays) {
+TEST_F(JournalTest, ADamagedFileThatCannotBeKeptAsideStaysInUse) {
   for (int i = 1; i <= 9; ++i)
     std::ofstream(folder_ / fmt::format("journal.damaged-{}", i)) << "x";
   write("away x y\n");
@@ -319,7 +319,7 @@ TEST_F(JournalTest, WhereADamagedFileCanNotBeKeptItStays) {
   EXPECT_TRUE(look().has(one_));
 }
 
-TEST_F(JournalTest, ADecisionThatIsNotWrittenIsNoFactAndOthersAreWrittenLater) {
+TEST_F(JournalTest, AFailedWriteRefusesADecisionAndPostponesOtherFacts) {
   auto journal = open();
   fault::arm("journal-write", 2);
   EXPECT_FALSE(journal.committed(one_, decision_, away_));
@@ -340,7 +340,7 @@ TEST_F(JournalTest, ADecisionThatIsNotWrittenIsNoFactAndOthersAreWrittenLater) {
 }
 
 // A file system of its own, which can be filled.
-class FullDiskTest : public JournalTest {
+class JournalOnFullDiskTest : public JournalTest {
  protected:
   void SetUp() override {
     JournalTest::SetUp();
@@ -360,7 +360,7 @@ class FullDiskTest : public JournalTest {
   void make_room() { std::filesystem::remove(folder_ / "filling"); }
 };
 
-TEST_F(FullDiskTest, AMoveThatMayBeginCanBeDecided) {
+TEST_F(JournalOnFullDiskTest, AReservedDecisionIsWritten) {
   auto journal = open();
   ASSERT_TRUE(journal.reserve(4));
   fill();
@@ -369,7 +369,7 @@ TEST_F(FullDiskTest, AMoveThatMayBeginCanBeDecided) {
   EXPECT_EQ(journal.error(), "");
 }
 
-TEST_F(FullDiskTest, NoMoveBeginsAndFactsAreWrittenWhenThereIsRoom) {
+TEST_F(JournalOnFullDiskTest, ReserveFailsAndFactsAreWrittenOnceThereIsRoom) {
   fill();
   auto journal = open();  // it starts with a full disk
   const auto refused = journal.reserve(1);
@@ -391,7 +391,7 @@ TEST_F(FullDiskTest, NoMoveBeginsAndFactsAreWrittenWhenThereIsRoom) {
   EXPECT_EQ(read.unreadable(), 0u);
 }
 
-TEST_F(FullDiskTest, WhatIsThereIsReadAndKept) {
+TEST_F(JournalOnFullDiskTest, OpenReadsAndKeepsTheFile) {
   {
     auto journal = open();
     for (std::uint64_t cookie = 0; cookie < 200; ++cookie)
@@ -403,7 +403,7 @@ TEST_F(FullDiskTest, WhatIsThereIsReadAndKept) {
   EXPECT_EQ(look().residents().size(), 200u);
 }
 
-TEST_F(FullDiskTest, TooMuchThatIsNotWrittenIsWrittenAsANewFile) {
+TEST_F(JournalOnFullDiskTest, TooManyUnwrittenFactsRequireACompaction) {
   auto journal = open();
   fill();
   for (std::uint64_t i = 0; i < 20'000; ++i)

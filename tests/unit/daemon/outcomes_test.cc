@@ -25,7 +25,7 @@ class OutcomesTest : public testing::Test {
   std::filesystem::path folder_;
 };
 
-TEST_F(OutcomesTest, AVerdictSaysWhatBecameOfIt) {
+TEST_F(OutcomesTest, AVerdictCarriesTheOutcome) {
   for (const Outcome outcome :
        {Outcome::Unknown, Outcome::Lives, Outcome::NeverThawed, Outcome::Ended})
     EXPECT_EQ(outcome_of(verdict_on(outcome)), outcome);
@@ -33,7 +33,7 @@ TEST_F(OutcomesTest, AVerdictSaysWhatBecameOfIt) {
     EXPECT_EQ(outcome_of(fail(code, "")), Outcome::Unknown) << code << " is no verdict";
 }
 
-TEST_F(OutcomesTest, TheNextDaemonKnowsWhatHasThawed) {
+TEST_F(OutcomesTest, TheNextDaemonKnowsTheOutcomeOfAThaw) {
   {
     Journal journal = open();
     ASSERT_TRUE(Outcomes(journal).thaw("B", {{one_, 7}, {two_, 8}}));
@@ -46,7 +46,7 @@ TEST_F(OutcomesTest, TheNextDaemonKnowsWhatHasThawed) {
   EXPECT_EQ(outcomes.of("B", three_), Outcome::Unknown);
 }
 
-TEST_F(OutcomesTest, WhatDidNotThawAfterAllIsNotInTheJournal) {
+TEST_F(OutcomesTest, CorrectRemovesTheThawFromTheJournal) {
   Journal journal = open();
   Outcomes outcomes(journal);
   ASSERT_TRUE(outcomes.thaw("B", {{one_, 7}}));
@@ -55,7 +55,7 @@ TEST_F(OutcomesTest, WhatDidNotThawAfterAllIsNotInTheJournal) {
   EXPECT_TRUE(journal.thawed().empty());
 }
 
-TEST_F(OutcomesTest, WhoNeedNotAskAgainIsAnsweredAllTheSame) {
+TEST_F(OutcomesTest, AForgottenOutcomeIsStillAnswered) {
   Journal journal = open();
   Outcomes outcomes(journal);
   ASSERT_TRUE(outcomes.thaw("B", {{one_, 7}}));
@@ -64,7 +64,7 @@ TEST_F(OutcomesTest, WhoNeedNotAskAgainIsAnsweredAllTheSame) {
   EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives);
 }
 
-TEST_F(OutcomesTest, AnotherHostsWordIsAboutItsOwnAlone) {
+TEST_F(OutcomesTest, AnotherHostCannotChangeAnOutcome) {
   {
     Journal journal = open();
     Outcomes outcomes(journal);

@@ -10,7 +10,7 @@ using Users = std::vector<std::string>;
 const User alice{1000, "alice"}, bob{1001, "bob"}, www{33, "www"}, backup{34, "backup"},
     root{0, "root"};
 
-TEST(Policy, WithoutConfigurationThereIsOneServiceForTheSameUser) {
+TEST(Policy, TheDefaultPolicyHasOneServiceForTheSameUser) {
   const Policy policy;
   EXPECT_TRUE(policy.may_export("default", alice));
   EXPECT_TRUE(policy.may_have("default", alice, alice));
@@ -19,19 +19,19 @@ TEST(Policy, WithoutConfigurationThereIsOneServiceForTheSameUser) {
   EXPECT_EQ(policy.may_export("web", root).error().code, ENOENT);
 }
 
-TEST(Policy, TheSameUserHasTheSameNumberAndTheSameName) {
+TEST(Policy, AUserIsTheSameOnlyIfNumberAndNameAgree) {
   const Policy policy;
   EXPECT_FALSE(policy.may_have("default", {1002, "alice"}, alice)) << "another host's alice";
   EXPECT_FALSE(policy.may_have("default", {1000, "carol"}, alice)) << "another host's user 1000";
 }
 
-TEST(Policy, RootIsUserZeroAndNobodyElse) {
+TEST(Policy, RootIsUserZeroNamedRootAlone) {
   const Policy policy({{"web", {.exporters = Users{}, .importers = Users{}, .listen = {}}}});
   EXPECT_FALSE(policy.may_export("web", {1000, "root"}));
   EXPECT_FALSE(policy.may_have("web", {0, "uid:0 of a container"}, alice));
 }
 
-TEST(Policy, NamesWhoMay) {
+TEST(Policy, OnlyListedUsersMayExportAndImport) {
   const Policy policy(
       {{"web", {.exporters = Users{"www"}, .importers = Users{"www", "backup"}, .listen = {}}},
        {"open", {.exporters = Users{"*"}, .importers = Users{"*"}, .listen = {}}}});
@@ -43,13 +43,13 @@ TEST(Policy, NamesWhoMay) {
   EXPECT_TRUE(policy.may_have("open", bob, alice));
 }
 
-TEST(Policy, AnEmptyListIsNobodyButRoot) {
+TEST(Policy, AnEmptyListAllowsRootAlone) {
   const Policy policy({{"web", {.exporters = Users{}, .importers = Users{}, .listen = {}}}});
   EXPECT_FALSE(policy.may_export("web", www));
   EXPECT_TRUE(policy.may_export("web", root));
 }
 
-TEST(Policy, NamesWhereAServiceListens) {
+TEST(Policy, AServiceListensOnlyAtItsListedAddresses) {
   const SocketAddress port = *SocketAddress::parse("10.0.0.1:8443"),
                       other = *SocketAddress::parse("10.0.0.1:8444");
   const Policy policy(

@@ -27,7 +27,7 @@ class PreCopiesTest : public testing::Test {
   PreCopies copies_;
 };
 
-TEST_F(PreCopiesTest, PiecesComeInFrontOfTheQueue) {
+TEST_F(PreCopiesTest, ChunksAreJoinedInFrontOfTheQueue) {
   add(kOne, "one ");
   add(kOther, "of another");
   add(kOne, "two ");
@@ -35,12 +35,12 @@ TEST_F(PreCopiesTest, PiecesComeInFrontOfTheQueue) {
   EXPECT_EQ(put(kOther, 10, ""), "of another");
 }
 
-TEST_F(PreCopiesTest, OnlyTheLastOnesAreUnread) {
+TEST_F(PreCopiesTest, OnlyTheLastBytesAreUnread) {
   add(kOne, "read unread ");
   EXPECT_EQ(put(kOne, 7, "new"), "unread new");
 }
 
-TEST_F(PreCopiesTest, WhatIsNotWantedIsForgotten) {
+TEST_F(PreCopiesTest, UnusedBytesAreForgotten) {
   add(kOne, "read");
   EXPECT_EQ(put(kOne, 0, "new"), "new");
   EXPECT_EQ(put(kOne, 1, "new").error().code, EBADMSG);
@@ -49,21 +49,21 @@ TEST_F(PreCopiesTest, WhatIsNotWantedIsForgotten) {
   EXPECT_EQ(put(kOne, 5, "new").error().code, EBADMSG);
 }
 
-TEST_F(PreCopiesTest, NobodyGetsMoreThanHeSent) {
+TEST_F(PreCopiesTest, ACountBeyondTheSentBytesIsRefused) {
   add(kOne, "four");
   EXPECT_EQ(put(kOne, 5, "").error().code, EBADMSG);
   EXPECT_EQ(put(kOne, 0xffffffff, "").error().code, EBADMSG);
   EXPECT_EQ(put(kOther, 1, "").error().code, EBADMSG);
 }
 
-TEST_F(PreCopiesTest, AnotherHostHasNoPartInIt) {
+TEST_F(PreCopiesTest, BytesOfAnotherHostAreRefused) {
   add(kOne, "of hostA");
   EXPECT_EQ(copies_.add(kOne, "hostB", bytes("x")).error().code, EACCES);
   EXPECT_EQ(put(kOne, 8, "", "hostB").error().code, EBADMSG);
   EXPECT_EQ(put(kOne, 8, ""), "of hostA");
 }
 
-TEST_F(PreCopiesTest, TheRoomIsBounded) {
+TEST_F(PreCopiesTest, TheTotalSizeIsBounded) {
   const Bytes much(128 << 20);
   ASSERT_TRUE(copies_.add(kOne, "hostA", much));
   ASSERT_TRUE(copies_.add(kOther, "hostA", much));

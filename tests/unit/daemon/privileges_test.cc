@@ -17,7 +17,7 @@ void add(wire::TcpT& socket, int level, int name, std::vector<std::uint8_t> valu
   socket.options.push_back(std::move(option));
 }
 
-TEST(Privileges, WhatAnybodyMaySetGoesAlong) {
+TEST(Privileges, OnlyUnprivilegedOptionsAreKept) {
   wire::TcpT socket;
   socket.mark = 7;
   socket.transparent = true;
@@ -38,7 +38,7 @@ TEST(Privileges, WhatAnybodyMaySetGoesAlong) {
 }
 
 // A segment with one of these marks passes sockmi's rules.
-TEST(Privileges, OurMarksAreNobodyElses) {
+TEST(Privileges, DropOurMarksRemovesMarksOfSockmiAlone) {
   for (const std::uint32_t mark :
        {steer::kFreezeMark, steer::kDeliverMark, steer::kInjectMark, steer::kComingMark}) {
     wire::TcpT socket;

@@ -15,7 +15,7 @@ class ReservationsTest : public testing::Test {
   Reservations all_;
 };
 
-TEST_F(ReservationsTest, APlaceIsItsReserversAlone) {
+TEST_F(ReservationsTest, ASlotBelongsToItsReserver) {
   EXPECT_EQ(all_.add(id(1), "B", batch()), true);
   EXPECT_EQ(all_.add(id(1), "B", batch()), false) << "confirmed twice";
   EXPECT_EQ(all_.add(id(1), "C", batch()).error().code, EACCES);
@@ -24,7 +24,7 @@ TEST_F(ReservationsTest, APlaceIsItsReserversAlone) {
   EXPECT_EQ(all_.check(id(2), "B").error().code, ENOBUFS);
 }
 
-TEST_F(ReservationsTest, AHostHasSoManyAndOthersTheirOwn) {
+TEST_F(ReservationsTest, EachHostHasALimitOfItsOwn) {
   for (std::uint32_t i = 0; i < Reservations::kMostOfAHost; ++i)
     ASSERT_TRUE(all_.add(id(i), "B", batch()));
   EXPECT_EQ(all_.add(id(1u << 20), "B", batch()).error().code, ENOBUFS);
@@ -34,7 +34,7 @@ TEST_F(ReservationsTest, AHostHasSoManyAndOthersTheirOwn) {
   EXPECT_TRUE(all_.add(id(0), "B", batch()));
 }
 
-TEST_F(ReservationsTest, OneIsProlongedWithItsBatchAndNoOther) {
+TEST_F(ReservationsTest, ProlongExtendsOneBatchUpToTheMaximum) {
   const auto first = batch(), second = batch();
   ASSERT_TRUE(all_.add(id(1), "B", first) && all_.add(id(2), "C", second));
   const auto before = second->prolonged;

@@ -33,14 +33,14 @@ class StragglersTest : public testing::Test {
   Stragglers stragglers_;
 };
 
-TEST_F(StragglersTest, WhoHasJustSentTheEndpointMay) {
+TEST_F(StragglersTest, IsAcceptedFromTheExporterAlone) {
   EXPECT_EQ(refused("B"), EACCES) << "it did not come from there";
   stragglers_.expect("B", image_, 0);
   EXPECT_EQ(refused("B"), 0);
   EXPECT_EQ(refused("C"), EACCES);
 }
 
-TEST_F(StragglersTest, OnlyWithTheNumbersOfItsImage) {
+TEST_F(StragglersTest, MustFitTheSequenceNumbersOfTheImage) {
   stragglers_.expect("B", image_, 0);
   said_.seq = 999;
   EXPECT_EQ(refused("B"), EACCES);
@@ -56,14 +56,14 @@ TEST_F(StragglersTest, OnlyWithTheNumbersOfItsImage) {
   EXPECT_EQ(refused("B"), EBADMSG);
 }
 
-TEST_F(StragglersTest, BehindWhatCameWithCommit) {
+TEST_F(StragglersTest, MustFollowTheBytesOfCommit) {
   stragglers_.expect("B", image_, 20);
   EXPECT_EQ(refused("B"), EACCES);
   said_.seq = 1020;
   EXPECT_EQ(refused("B"), 0);
 }
 
-TEST_F(StragglersTest, OnlyForThatConnection) {
+TEST_F(StragglersTest, IsRefusedForAnotherConnection) {
   stragglers_.expect("B", image_, 0);
   said_.remote = "192.0.2.9:10";
   EXPECT_EQ(refused("B"), EACCES);

@@ -300,7 +300,7 @@ class Walks : public testing::TestWithParam<Odds> {
   int ended_ = 0;
 };
 
-TEST_P(Walks, InTheEndNobodyRemembersAnything) {
+TEST_P(Walks, NoHostKeepsARecordAfterAllConnectionsEnd) {
   for (int i = 0; i < GetParam().walks; ++i)
     spawn(io_, "walk", walk(i));
   for (const auto until = Clock::now() + kLateWriteTimeout;

@@ -8,7 +8,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class RateTest : public testing::Test {
+class RateLimitTest : public testing::Test {
  protected:
   static IpAddress source(int number) {
     return *IpAddress::parse("10.0.0." + std::to_string(number));
@@ -22,7 +22,7 @@ class RateTest : public testing::Test {
   RateBySource::Clock::time_point now_ = RateBySource::Clock::now();
 };
 
-TEST_F(RateTest, ASourceHasSoManyAtOnceAndSoManyASecond) {
+TEST_F(RateLimitTest, EachSourceHasABurstAndARate) {
   RateBySource rate(10, 20);
   EXPECT_EQ(takes(rate, source(1), 100), 20);
   EXPECT_EQ(takes(rate, source(2), 100), 20) << "another source has its own";
@@ -32,7 +32,7 @@ TEST_F(RateTest, ASourceHasSoManyAtOnceAndSoManyASecond) {
   EXPECT_EQ(takes(rate, source(1), 100), 20);
 }
 
-TEST_F(RateTest, SourcesBeyondTheBoundShare) {
+TEST_F(RateLimitTest, SourcesBeyondTheBoundShareOneBudget) {
   RateBySource rate(10, 20, 2);
   EXPECT_EQ(takes(rate, source(1), 1) + takes(rate, source(2), 1), 2);
   int taken = 0;
@@ -42,7 +42,7 @@ TEST_F(RateTest, SourcesBeyondTheBoundShare) {
   EXPECT_EQ(takes(rate, source(1), 100), 19) << "who has a bucket keeps it";
 }
 
-TEST_F(RateTest, ALogSaysHowManyItHasLeftOut) {
+TEST_F(RateLimitTest, RareLogCountsTheLinesThatItOmits) {
   RareLog log;
   EXPECT_EQ(log.take(now_), 0);
   EXPECT_EQ(log.take(now_), -1);

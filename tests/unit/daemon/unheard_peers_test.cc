@@ -13,7 +13,7 @@
 namespace sockmi::daemon {
 namespace {
 
-class HearingTest : public testing::Test {
+class UnheardPeersTest : public testing::Test {
  protected:
   void SetUp() override {
     const unique_fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -43,16 +43,16 @@ class HearingTest : public testing::Test {
   FourTuple tuple_;
 };
 
-TEST_F(HearingTest, SilenceIsNoAnswer) {
+TEST_F(UnheardPeersTest, APeerWithoutASegmentStaysUnheard) {
   EXPECT_FALSE(is_heard());
 }
 
-TEST_F(HearingTest, ASegmentWithoutDataIsOne) {
+TEST_F(UnheardPeersTest, ASegmentWithoutDataIsAnAnswer) {
   ASSERT_EQ(::shutdown(peer_.get(), SHUT_WR), 0);
   EXPECT_TRUE(is_heard());
 }
 
-TEST_F(HearingTest, WhatWeInjectIsNone) {
+TEST_F(UnheardPeersTest, AnInjectedSegmentIsNoAnswerOfThePeer) {
   unheard_peers_.injected(tuple_);
   EXPECT_FALSE(is_heard()) << "not even before the socket has got it";
   ASSERT_EQ(::shutdown(peer_.get(), SHUT_WR), 0);
@@ -61,7 +61,7 @@ TEST_F(HearingTest, WhatWeInjectIsNone) {
   EXPECT_TRUE(is_heard()) << "what we say is acknowledged";
 }
 
-TEST_F(HearingTest, WhatIsInjectedElsewhereChangesNothing) {
+TEST_F(UnheardPeersTest, ASegmentInjectedIntoAnotherConnectionDoesNotMatter) {
   FourTuple other = tuple_;
   other.remote.port ^= 1;
   unheard_peers_.injected(other);

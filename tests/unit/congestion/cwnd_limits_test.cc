@@ -16,11 +16,11 @@ wire::TcpT image_with(std::uint32_t cwnd, std::uint32_t ssthresh = 0x7fffffff) {
   return image;
 }
 
-TEST(Window, GoesAsItIs) {
+TEST(CwndLimits, AWindowWithinTheLimitsIsUnchanged) {
   EXPECT_EQ(admissible(image_with(700, 500)), (Window{700, 500}));
 }
 
-TEST(Window, OfAnImageThatSaysNothingIsNone) {
+TEST(CwndLimits, AnIncompleteImageHasNoWindow) {
   EXPECT_EQ(admissible(image_with(0)).cwnd, 0u);
   auto image = image_with(700);
   image.mss = 0;
@@ -30,32 +30,32 @@ TEST(Window, OfAnImageThatSaysNothingIsNone) {
   EXPECT_EQ(admissible(image).cwnd, 0u);
 }
 
-TEST(Window, IsNoMoreThanTwiceWhatThePeerEverOpened) {
+TEST(CwndLimits, AWindowIsAtMostTwiceThePeersLargestWindow) {
   EXPECT_EQ(admissible(image_with(5000)).cwnd, 4000u);
 }
 
-TEST(Window, IsBoundedWhateverThePeersWindowIsSaidToBe) {
+TEST(CwndLimits, AWindowHasAnAbsoluteMaximum) {
   auto image = image_with(0xffffffff);
   image.window = std::make_unique<wire::Window>(0, 0xffffffff, 0xffffffff, 0, 0);
   EXPECT_EQ(admissible(image).cwnd, (64u << 20) / 1000);
 }
 
-TEST(Window, MayAlwaysBeTheInitialOne) {
+TEST(CwndLimits, TheInitialWindowIsAlwaysAllowed) {
   auto image = image_with(10);
   image.window = std::make_unique<wire::Window>(0, 0, 0, 0, 0);
   EXPECT_EQ(admissible(image).cwnd, 10u);
 }
 
-TEST(Window, ThatCongestionMadeSmallStaysSmall) {
+TEST(CwndLimits, ASmallWindowIsNotRaised) {
   EXPECT_EQ(admissible(image_with(1, 2)), (Window{1, 2}));
 }
 
-TEST(Window, ThresholdIsOneThatAKernelCouldHave) {
+TEST(CwndLimits, TheThresholdIsClampedToTheKernelsRange) {
   EXPECT_EQ(admissible(image_with(10, 0)).ssthresh, 2u);
   EXPECT_EQ(admissible(image_with(10, 0xffffffff)).ssthresh, 0x7fffffffu);
 }
 
-TEST(Window, IsHalvedForEachTimeoutOfSilence) {
+TEST(CwndLimits, AnIdleWindowIsHalvedPerTimeout) {
   auto image = image_with(800);
   image.idle_ms = 200;  // the timeout: the smallest one
   EXPECT_EQ(admissible(image).cwnd, 800u);
@@ -70,7 +70,7 @@ TEST(Window, IsHalvedForEachTimeoutOfSilence) {
   EXPECT_EQ(admissible(image).cwnd, 800u);
 }
 
-TEST(Window, IsNotHalvedWhileDataIsInFlight) {
+TEST(CwndLimits, AWindowWithDataInFlightIsNotHalved) {
   auto image = image_with(800);
   image.idle_ms = 10'000;
   image.send_queue.resize(3000);
@@ -80,13 +80,13 @@ TEST(Window, IsNotHalvedWhileDataIsInFlight) {
   EXPECT_EQ(admissible(image).cwnd, 10u);
 }
 
-TEST(Pacing, SpreadsTheWindowOverARoundTrip) {
+TEST(PacingRate, SpreadsTheWindowOverARoundTrip) {
   const auto image = image_with(400);
   EXPECT_EQ(pacing_rate(admissible(image), image),
             12'000'000u);  // 400 kB in 40 ms, and a fifth more
 }
 
-TEST(Pacing, IsNotForNearPeersOrSmallWindows) {
+TEST(PacingRate, IsZeroForNearPeersAndSmallWindows) {
   auto image = image_with(10);
   EXPECT_EQ(pacing_rate(admissible(image), image), 0u);
   image = image_with(400);

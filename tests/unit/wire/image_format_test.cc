@@ -28,14 +28,14 @@ Fields find(const char* path, const char* pattern) {
   return out;
 }
 
-TEST(Format, EveryFieldIsDocumentedAndEveryDocumentedFieldIsThere) {
+TEST(ImageFormat, DocumentAndSchemaHaveTheSameFields) {
   const Fields schema = find("src/wire/tls.fbs", "  %63[a-z0-9_]:%63[^;(];");
   EXPECT_EQ(schema.size(), TlsTypeTable()->num_elems + CertificateTypeTable()->num_elems)
       << "a field that this test's pattern does not find";
   EXPECT_EQ(find("docs/image-format.md", "| `%63[a-z0-9_]` | `%63[^`]`"), schema);
 }
 
-TEST(Format, TheDocumentNamesTheNumbersOfTheEnvelope) {
+TEST(ImageFormat, DocumentStatesKindAndVersionOfTheEnvelope) {
   const Fields numbers = find("docs/image-format.md", "| %*d | %*d | %63[a-z] | %63[0-9]");
   EXPECT_TRUE(numbers.contains({"kind", std::to_string(kTlsKind)}));
   EXPECT_TRUE(numbers.contains({"version", std::to_string(kTlsVersion)}));
@@ -63,13 +63,13 @@ Secret image_with(bool tls, bool certificate) {
   return builder.take();
 }
 
-TEST(Format, AnImageWithUnknownFieldsIsRefused) {
+TEST(ImageFormat, AnImageWithUnknownFieldsIsRefused) {
   EXPECT_TRUE(read<Tls>(image_with(false, false)));
   EXPECT_EQ(read<Tls>(image_with(true, false)).error().code, ENOTSUP);
   EXPECT_EQ(read<Tls>(image_with(false, true)).error().code, ENOTSUP);
 }
 
-TEST(Format, AnEndpointWithUnknownFieldsIsRefused) {
+TEST(ImageFormat, AnEndpointWithUnknownFieldsIsRefused) {
   for (const bool unknown : {false, true}) {
     WipingBuilder builder;
     const auto text = builder.CreateString("10.0.0.1:1");

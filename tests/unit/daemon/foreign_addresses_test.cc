@@ -25,7 +25,7 @@ class Written : public FakeSteering {
   std::vector<std::vector<steer::ForeignAddress>>& transactions_;
 };
 
-class ShelterTest : public testing::Test {
+class ForeignAddressesTest : public testing::Test {
  protected:
   static FourTuple guest(std::uint16_t port) {
     return {{*IpAddress::parse("192.0.2.1"), 443}, {*IpAddress::parse("192.0.2.9"), port}};
@@ -38,7 +38,7 @@ class ShelterTest : public testing::Test {
   ForeignAddresses shelter_{io_, steering_};
 };
 
-TEST_F(ShelterTest, GuestsThatComeTogetherAreWrittenTogetherAndLater) {
+TEST_F(ForeignAddressesTest, AddsOfOneMomentAreOneLaterTransaction) {
   boost::asio::post(io_, [&] {  // as a message is answered
     for (const std::uint16_t port : {1, 2, 3})
       shelter_.add(guest(port));
@@ -49,7 +49,7 @@ TEST_F(ShelterTest, GuestsThatComeTogetherAreWrittenTogetherAndLater) {
   EXPECT_EQ(transactions_.front().size(), 3u);
 }
 
-TEST_F(ShelterTest, OneThatGoesBeforeItIsWrittenIsLeftToItsLastPackets) {
+TEST_F(ForeignAddressesTest, AnAddDroppedBeforeItIsWrittenExpiresByItself) {
   shelter_.add(guest(1));
   shelter_.drop(guest(1), milliseconds(500));
   io_.run();

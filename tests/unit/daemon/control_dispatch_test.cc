@@ -65,7 +65,7 @@ int code_of(Requests& requests, ByteView message) {
   return read ? 0 : read.error().code;
 }
 
-TEST(Dispatch, ARequestOfAnyTypeWithoutAValueIsRefused) {
+TEST(ControlDispatch, ARequestOfAnyTypeWithoutAValueIsRefused) {
   Nobody nobody;
   for (const auto type : wire::EnumValuesRequest()) {
     wire::WipingBuilder builder;
@@ -75,7 +75,7 @@ TEST(Dispatch, ARequestOfAnyTypeWithoutAValueIsRefused) {
   EXPECT_EQ(nobody.calls, 0);
 }
 
-TEST(Dispatch, MoreThanABatchIsRefused) {
+TEST(ControlDispatch, MoreThanABatchIsRefused) {
   Nobody nobody;
   const std::vector<MigrationId> ids(wire::kMostEndpoints + 1);
   EXPECT_EQ(code_of(nobody, wire::pack_abort(ids)), EMSGSIZE);
@@ -88,7 +88,7 @@ TEST(Dispatch, MoreThanABatchIsRefused) {
   EXPECT_EQ(nobody.calls, 0);
 }
 
-TEST(Dispatch, TheWordThatNothingWasDoneIsOfEachThatItNames) {
+TEST(ControlDispatch, AnEmptyLateWriteIsPassedOnForEachEndpoint) {
   Nobody nobody;
   EXPECT_EQ(code_of(nobody, wire::pack_late_write(std::vector<MigrationId>(5))), 0);
   EXPECT_EQ(nobody.calls, 5);
@@ -98,7 +98,7 @@ TEST(Dispatch, TheWordThatNothingWasDoneIsOfEachThatItNames) {
   EXPECT_EQ(nobody.calls, 5);
 }
 
-TEST(Dispatch, AReasonIsOneLineOfABoundedLength) {
+TEST(ControlDispatch, TheReasonOfAnAnswerIsOneLineOfBoundedLength) {
   const auto read = wire::read_answer(
       wire::pack_answer(fail(EIO, "one\nlevel=error {}", std::string(5000, 'x'))));
   ASSERT_FALSE(read);

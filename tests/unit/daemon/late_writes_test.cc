@@ -12,9 +12,9 @@
 namespace sockmi::daemon {
 namespace {
 
-class RestsTest : public testing::Test {
+class LateWritesTest : public testing::Test {
  protected:
-  RestsTest() {
+  LateWritesTest() {
     int ends[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     ours_ = unique_fd(ends[0]), theirs_ = unique_fd(ends[1]);
@@ -35,7 +35,7 @@ class RestsTest : public testing::Test {
   int done_ = 0;
 };
 
-TEST_F(RestsTest, ItIsWrittenBeforeAnybodyGetsTheEndpoint) {
+TEST_F(LateWritesTest, LateBytesAreWrittenBeforeTheEndpointIsReady) {
   EXPECT_TRUE(rests_.take(id_, "hostA", rest_));
   EXPECT_EQ(came(), "xy");
   EXPECT_EQ(done_, 0);
@@ -44,7 +44,7 @@ TEST_F(RestsTest, ItIsWrittenBeforeAnybodyGetsTheEndpoint) {
   EXPECT_TRUE(rests_.empty());
 }
 
-TEST_F(RestsTest, OnceMoreItChangesNothing) {
+TEST_F(LateWritesTest, ARepeatedLateWriteChangesNothing) {
   EXPECT_TRUE(rests_.take(id_, "hostA", rest_));
   EXPECT_TRUE(rests_.take(id_, "hostA", rest_));
   io_.run();
@@ -53,13 +53,13 @@ TEST_F(RestsTest, OnceMoreItChangesNothing) {
   EXPECT_EQ(done_, 1);
 }
 
-TEST_F(RestsTest, AnotherHostHasNoSayInIt) {
+TEST_F(LateWritesTest, ALateWriteOfAnotherHostIsRefused) {
   EXPECT_EQ(rests_.take(id_, "hostC", rest_).error().code, ENOENT);
   EXPECT_EQ(came(), "");
   EXPECT_FALSE(rests_.empty());
 }
 
-TEST_F(RestsTest, AnExporterThatSaysNothingIsNotWaitedForForEver) {
+TEST_F(LateWritesTest, WaitingForASilentExporterEnds) {
   io_.run();
   EXPECT_EQ(done_, 1);
   EXPECT_EQ(rests_.take(id_, "hostA", rest_).error().code, ENOENT);

@@ -31,7 +31,7 @@ class FakeTransfer : public cluster::ControlChannel {
   std::vector<std::string> asked;
 };
 
-class HomesTest : public testing::Test {
+class HomeProtocolTest : public testing::Test {
  protected:
   void SetUp() override {
     std::string name = (std::filesystem::temp_directory_path() / "sockmi-unit.XXXXXX").string();
@@ -67,7 +67,7 @@ class HomesTest : public testing::Test {
                              *SocketAddress::parse("192.0.2.9:9")};
 };
 
-TEST_F(HomesTest, TheHolderAloneMaySendItOnOrEndIt) {
+TEST_F(HomeProtocolTest, OnlyTheHolderMayMoveOrEndAConnection) {
   send_to("B", "192.0.2.2");
   EXPECT_EQ(moved(*world_, "C", tuple_, ip("192.0.2.3"), "C", "web").error().code, EACCES);
   EXPECT_EQ(ended(*world_, "C", tuple_).error().code, EACCES);
@@ -80,7 +80,7 @@ TEST_F(HomesTest, TheHolderAloneMaySendItOnOrEndIt) {
   EXPECT_TRUE(world_->away.empty());
 }
 
-TEST_F(HomesTest, WhatIsSaidTwiceChangesNothing) {
+TEST_F(HomeProtocolTest, ARepeatedMessageChangesNothing) {
   send_to("B", "192.0.2.2");
   EXPECT_EQ(moved(*world_, "A", tuple_, ip("192.0.2.2"), "B", "web"), 0);
   EXPECT_TRUE(redirected().empty());
@@ -88,7 +88,7 @@ TEST_F(HomesTest, WhatIsSaidTwiceChangesNothing) {
   EXPECT_EQ(ended(*world_, "B", tuple_).error().code, ENOENT);
 }
 
-TEST_F(HomesTest, AnOlderWordChangesNothing) {
+TEST_F(HomeProtocolTest, ClaimsOfAnEarlierGenerationChangeNothing) {
   send_to("B", "192.0.2.2");
   world_->away[tuple_].generation = 10;
   EXPECT_TRUE(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11));
@@ -99,7 +99,7 @@ TEST_F(HomesTest, AnOlderWordChangesNothing) {
   EXPECT_EQ(redirected().at(tuple_).to, ip("192.0.2.2"));
 }
 
-TEST_F(HomesTest, AnEndEndsWhatIsOlderThanItEvenIfThatComesLater) {
+TEST_F(HomeProtocolTest, EndedOutdatesClaimsOfEarlierGenerationsThatArriveLater) {
   world_->found[tuple_] = ip("192.0.2.2");
   send_to("B", "192.0.2.2");
   world_->away[tuple_].generation = 10;
@@ -112,14 +112,14 @@ TEST_F(HomesTest, AnEndEndsWhatIsOlderThanItEvenIfThatComesLater) {
       << "a later one with the same ports";
 }
 
-TEST_F(HomesTest, WhoHasItBringsItHome) {
+TEST_F(HomeProtocolTest, OnlyTheHolderMayExportAConnectionToHome) {
   EXPECT_TRUE(may_come(*world_, "B", tuple_));
   send_to("B", "192.0.2.2");
   EXPECT_TRUE(may_come(*world_, "B", tuple_));
   EXPECT_EQ(may_come(*world_, "C", tuple_).error().code, EBUSY) << "it is at B";
 }
 
-TEST_F(HomesTest, WhatIsAboutToGoIsNoForgottenGuest) {
+TEST_F(HomeProtocolTest, HeldConfirmsAFrozenSocketWithoutRecordingAnImport) {
   world_->find_socket = [this](const FourTuple&) {
     return Result<net::TcpSocket>({.cookie = 7, .tuple = elsewhere_, .mark = steer::kFreezeMark});
   };
@@ -127,7 +127,7 @@ TEST_F(HomesTest, WhatIsAboutToGoIsNoForgottenGuest) {
   EXPECT_TRUE(world_->residents.empty());
 }
 
-TEST_F(HomesTest, WhoIsNotInAListOfAllSocketsIsAskedForByName) {
+TEST_F(HomeProtocolTest, LivesLooksForASocketThatTheListLacks) {
   std::optional<std::uint64_t> found;
   world_->find_socket = [&](const FourTuple&) -> Result<net::TcpSocket> {
     if (!found) return fail(ENOENT, "none");
@@ -158,7 +158,7 @@ class SlowTransfer : public FakeTransfer {
   int under_way = 0, most = 0;
 };
 
-TEST_F(HomesTest, WhoStartsAgainAndAgainIsAskedOnceAtATime) {
+TEST_F(HomeProtocolTest, ReconcileCallsARestartingHostOneCallAtATime) {
   send_to("B", "192.0.2.2");
   auto slow = std::make_unique<SlowTransfer>();
   SlowTransfer& transfer = *slow;
@@ -172,7 +172,7 @@ TEST_F(HomesTest, WhoStartsAgainAndAgainIsAskedOnceAtATime) {
   EXPECT_TRUE(world_->comparing.empty());
 }
 
-TEST_F(HomesTest, NobodyBringsHomeWhatWasNeverSentAway) {
+TEST_F(HomeProtocolTest, MayReturnRefusesConnectionsThatNeverLeft) {
   EXPECT_EQ(may_return(*world_, "B", tuple_).error().code, EACCES);
   send_to("B", "192.0.2.2");
   EXPECT_TRUE(may_return(*world_, "B", tuple_));
@@ -190,7 +190,7 @@ TEST_F(HomesTest, NobodyBringsHomeWhatWasNeverSentAway) {
   EXPECT_TRUE(may_return(*world_, "B", tuple_));
 }
 
-TEST_F(HomesTest, WhoSentItOnMaySayThatItEndedThere) {
+TEST_F(HomeProtocolTest, AnEarlierHolderMayReportTheEndAtTheNextOne) {
   send_to("B", "192.0.2.2");
   world_->away[tuple_].generation = 10;
   EXPECT_TRUE(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11));
@@ -199,7 +199,7 @@ TEST_F(HomesTest, WhoSentItOnMaySayThatItEndedThere) {
   EXPECT_TRUE(world_->away.empty());
 }
 
-TEST_F(HomesTest, AMemberIsBelievedThatItHoldsWhatOurKernelStillLeadsThere) {
+TEST_F(HomeProtocolTest, MovedAcceptsAHolderToWhichTheKernelStillRedirects) {
   world_->found[tuple_] = ip("192.0.2.2");
   EXPECT_EQ(moved(*world_, "C", tuple_, ip("192.0.2.3"), "C", "web").error().code, EACCES)
       << "it leads elsewhere";
@@ -212,7 +212,7 @@ TEST_F(HomesTest, AMemberIsBelievedThatItHoldsWhatOurKernelStillLeadsThere) {
       << "the next connection of these ports is another one";
 }
 
-TEST_F(HomesTest, AMemberIsNotBelievedWithoutEvidence) {
+TEST_F(HomeProtocolTest, MovedRefusesAHolderWithoutARedirectInTheKernel) {
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EACCES);
   const FourTuple port{tuple_.local, {}};
   world_->found[port] = ip("192.0.2.2");
@@ -222,7 +222,7 @@ TEST_F(HomesTest, AMemberIsNotBelievedWithoutEvidence) {
   EXPECT_TRUE(world_->journal.away().empty());
 }
 
-TEST_F(HomesTest, ANewAddressIsOneOfThatHost) {
+TEST_F(HomeProtocolTest, CheckAddressAcceptsOnlyKnownAddressesOfThatHost) {
   const cluster::AuthenticatedHost from{"B", ip("192.0.2.2")};
   EXPECT_TRUE(check_address(*world_, from, "B", ip("192.0.2.2")));
   EXPECT_EQ(check_address(*world_, from, "B", ip("192.0.2.7")).error().code, EHOSTUNREACH)
@@ -230,7 +230,7 @@ TEST_F(HomesTest, ANewAddressIsOneOfThatHost) {
   EXPECT_EQ(check_address(*world_, from, "C", ip("192.0.2.2")).error().code, EHOSTUNREACH);
 }
 
-TEST_F(HomesTest, ButNotAboutOthersNorWhatIsNotOurs) {
+TEST_F(HomeProtocolTest, MovedRefusesClaimsForOtherHostsUnknownServicesAndForeignAddresses) {
   world_->found[tuple_] = ip("192.0.2.2");
   world_->found[elsewhere_] = ip("192.0.2.2");
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web").error().code, ENOENT);
@@ -239,7 +239,7 @@ TEST_F(HomesTest, ButNotAboutOthersNorWhatIsNotOurs) {
   EXPECT_TRUE(redirected().empty());
 }
 
-TEST_F(HomesTest, AnEndIsToldToWhoeverSentItHereIfHomeIsSilent) {
+TEST_F(HomeProtocolTest, NotifyEndedCallsTheSenderIfHomeIsSilent) {
   const SocketAddress line = *SocketAddress::parse("192.0.2.1:7078");
   const ImportedConnection resident{elsewhere_, "web", "A", line, "B", line};
   transfer().answers["B"] = {};
@@ -250,7 +250,7 @@ TEST_F(HomesTest, AnEndIsToldToWhoeverSentItHereIfHomeIsSilent) {
   EXPECT_TRUE(world_->journal.pending_ends().empty());
 }
 
-TEST_F(HomesTest, WhoForwardsItEndsItAndTellsHome) {
+TEST_F(HomeProtocolTest, AForwardingHostPassesAnEndOnToHome) {
   world_->away[elsewhere_] = {"web", "C", ip("192.0.2.3"), "A",
                               *SocketAddress::parse("192.0.2.1:7078")};
   world_->journal.is_away(elsewhere_, world_->away[elsewhere_]);
@@ -263,7 +263,7 @@ TEST_F(HomesTest, WhoForwardsItEndsItAndTellsHome) {
   EXPECT_TRUE(redirected().at(elsewhere_).expires_in);
 }
 
-TEST_F(HomesTest, ItForwardsUntilHomeKnows) {
+TEST_F(HomeProtocolTest, ForwardsUntilHomeIsNotified) {
   world_->away[elsewhere_] = {"web", "C", ip("192.0.2.3"), "A",
                               *SocketAddress::parse("192.0.2.1:7078")};
   asio::co_spawn(io_, notify_moved(*world_, elsewhere_), asio::detached);
@@ -277,14 +277,14 @@ TEST_F(HomesTest, ItForwardsUntilHomeKnows) {
   EXPECT_FALSE(world_->silent.contains("A"));
 }
 
-TEST_F(HomesTest, AGuestThatIsOnlyBoundIsHeldThoughNoneFindsItsSocket) {
+TEST_F(HomeProtocolTest, HeldConfirmsAnImportedPortWithoutLookingForItsSocket) {
   const FourTuple port{elsewhere_.local, {}};
   world_->residents[7] = {port, "web", "A", {}, "A", {}};
   EXPECT_EQ(held(*world_, "A", port, "web", {}), 1);
   EXPECT_EQ(held(*world_, "A", {*SocketAddress::parse("192.0.2.1:2"), {}}, "web", {}), 0);
 }
 
-TEST_F(HomesTest, AGuestWhosePacketsComeByARouterIsReaddressed) {
+TEST_F(HomeProtocolTest, HeldReaddressesRoutedPacketsForHomeAlone) {
   world_->find_socket = [](const FourTuple& tuple) -> Result<net::TcpSocket> {
     return net::TcpSocket{.cookie = 7, .tuple = tuple};
   };
@@ -296,7 +296,7 @@ TEST_F(HomesTest, AGuestWhosePacketsComeByARouterIsReaddressed) {
   EXPECT_EQ(steering_->readdressed_to.at(elsewhere_), world_->settings.address);
 }
 
-TEST_F(HomesTest, AGuestThatNoSocketHereHasIsNotHeld) {
+TEST_F(HomeProtocolTest, HeldDeniesAConnectionWithoutASocket) {
   EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}), 0);
 }
 

@@ -20,7 +20,7 @@ std::string controls() {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-class Carried : public testing::Test {
+class CwndCarrierTest : public testing::Test {
  protected:
   void SetUp() override {
     const unique_fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -64,7 +64,7 @@ class Carried : public testing::Test {
   wire::TcpT image_;
 };
 
-TEST_F(Carried, WindowAndThresholdUnderTheSocketsOwnControl) {
+TEST_F(CwndCarrierTest, SetsWindowAndThresholdAndKeepsTheCongestionControl) {
   const CwndCarrier carrier = CwndCarrier::open();
   if (!carrier.form().starts_with("struct_ops ")) GTEST_SKIP() << carrier.form();
   ASSERT_EQ(::setsockopt(socket_.get(), IPPROTO_TCP, TCP_CONGESTION, "reno", 4), 0);
@@ -81,7 +81,7 @@ TEST_F(Carried, WindowAndThresholdUnderTheSocketsOwnControl) {
   EXPECT_EQ(::recv(peer_.get(), &byte, 1, 0), 1);
 }
 
-TEST_F(Carried, NothingWhereTheImageSaysNothing) {
+TEST_F(CwndCarrierTest, ChangesNothingForAnImageWithoutAWindow) {
   const CwndCarrier carrier = CwndCarrier::open();
   image_.snd_cwnd = 0;
   const auto before = info();
@@ -90,14 +90,14 @@ TEST_F(Carried, NothingWhereTheImageSaysNothing) {
   EXPECT_EQ(info().tcpi_snd_ssthresh, before.tcpi_snd_ssthresh);
 }
 
-TEST_F(Carried, ByCarriersSideBySide) {
+TEST_F(CwndCarrierTest, TwoCarriersCoexist) {
   const CwndCarrier one = CwndCarrier::open(), other = CwndCarrier::open();
   if (!one.form().starts_with("struct_ops ")) GTEST_SKIP() << one.form();
   EXPECT_TRUE(other.form().starts_with("struct_ops ")) << other.form();
   EXPECT_NE(other.form(), one.form());
 }
 
-TEST(CwndCarrier, LeavesNothingInTheKernel) {
+TEST(CwndCarrier, LeavesNothingInTheKernelAfterItsEnd) {
   std::string name;
   {
     const CwndCarrier carrier = CwndCarrier::open();

@@ -6,7 +6,7 @@
 namespace sockmi::daemon {
 namespace {
 
-class Shares : public testing::Test {
+class BatchingTest : public testing::Test {
  protected:
   // Adds an endpoint of which `size` bytes travel in the freeze.
   void add(std::size_t size) {
@@ -29,13 +29,13 @@ class Shares : public testing::Test {
   std::vector<ExportItem> departures_;
 };
 
-TEST_F(Shares, WhatIsLittleMovesTogether) {
+TEST_F(BatchingTest, SmallEndpointsShareABatch) {
   for (int i = 0; i < 1000; ++i)
     add(1000);
   EXPECT_EQ(cut(), Sizes{std::vector<std::size_t>(1000, 1000)});
 }
 
-TEST_F(Shares, MuchMovesInTheOrderInWhichItCame) {
+TEST_F(BatchingTest, BatchesKeepTheOrderOfTheEndpoints) {
   for (const std::size_t size :
        {kMaxFrozenBytesPerBatch / 2, kMaxFrozenBytesPerBatch / 2, std::size_t(1),
         kMaxFrozenBytesPerBatch, std::size_t(2), std::size_t(3)})
@@ -46,13 +46,13 @@ TEST_F(Shares, MuchMovesInTheOrderInWhichItCame) {
                           {2, 3}}));
 }
 
-TEST_F(Shares, WhatIsTooMuchMovesAlone) {
+TEST_F(BatchingTest, AnEndpointOverTheLimitHasItsOwnBatch) {
   for (const std::size_t size : {std::size_t(1), 3 * kMaxFrozenBytesPerBatch, std::size_t(2)})
     add(size);
   EXPECT_EQ(cut(), (Sizes{{1}, {3 * kMaxFrozenBytesPerBatch}, {2}}));
 }
 
-TEST_F(Shares, OfNothing) {
+TEST_F(BatchingTest, NoEndpointsYieldNoBatch) {
   EXPECT_EQ(cut(), Sizes());
 }
 

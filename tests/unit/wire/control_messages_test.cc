@@ -30,7 +30,7 @@ Secret packed(const Endpoint& endpoint) {
   return pack_prepare({&one, 1}, *SocketAddress::parse("10.0.0.2:7078"));
 }
 
-TEST(Endpoint, ComesOutAsItWentIn) {
+TEST(Endpoint, SurvivesPackingAndReading) {
   const Secret bytes = packed(example());
   const auto message = read<Message>(bytes);
   ASSERT_TRUE(message);
@@ -50,7 +50,7 @@ TEST(Endpoint, ComesOutAsItWentIn) {
   EXPECT_EQ(to_string(endpoint->home_control), "10.0.0.1:7078");
 }
 
-TEST(Endpoint, WithoutAPeerItHasTheTupleOfItsSocket) {
+TEST(Endpoint, TupleOfAListenerHasNoRemoteAddress) {
   Endpoint listener = example();
   listener.tcp.remote_ip = {0, 0, 0, 0};
   listener.tcp.remote_port = 0;
@@ -62,7 +62,7 @@ TEST(Endpoint, WithoutAPeerItHasTheTupleOfItsSocket) {
 }
 
 // Any damaged image is read or refused; the sanitizers watch.
-TEST(Endpoint, DamageIsReadOrRefusedCleanly) {
+TEST(Endpoint, AnyDamagedImageIsReadOrRefused) {
   const Secret good = packed(example());
   const auto try_it = [](const Secret& bytes) {
     const auto message = read<Message>(bytes);
@@ -92,7 +92,7 @@ TEST(Endpoint, MissingPartsAreRefused) {
       EINVAL);
 }
 
-TEST(Commit, CarriesWhatCameLate) {
+TEST(Commit, CarriesTheFreezeDelta) {
   std::vector<Committed> all(2);
   all[0].id = {1};
   all[1].id = {2};
@@ -123,7 +123,7 @@ TEST(Commit, CarriesWhatCameLate) {
   EXPECT_TRUE((*read_back)[1].late.all_acknowledged && !(*read_back)[0].late.all_acknowledged);
 }
 
-TEST(Message, AheadHasBytesOfAnEndpoint) {
+TEST(PreCopy, CarriesIdAndBytesOfAnEndpoint) {
   const Secret bytes = pack_pre_copy({1, 2, 3}, Bytes{7, 8});
   const auto message = read<wire::Message>(bytes);
   ASSERT_TRUE(message && (*message)->request_as_PreCopy());
@@ -131,7 +131,7 @@ TEST(Message, AheadHasBytesOfAnEndpoint) {
   EXPECT_EQ(secret((*message)->request_as_PreCopy()->bytes()), (Secret{7, 8}));
 }
 
-TEST(Answer, HasAVerdictForEach) {
+TEST(Answer, HasAVerdictForEachEndpoint) {
   const Secret bytes =
       pack_answer(std::vector<Result<>>{{}, fail(ENOBUFS, "full")}, std::chrono::microseconds(7));
   const auto verdicts = read_verdicts(bytes, 2);
@@ -142,14 +142,14 @@ TEST(Answer, HasAVerdictForEach) {
   EXPECT_EQ(read_took(bytes), std::chrono::microseconds(7));
 }
 
-TEST(Answer, CarriesTheErrorOver) {
+TEST(Answer, CarriesReasonAndCodeOfAnError) {
   EXPECT_EQ(read_answer(pack_answer({}, 1)), 1);
   const auto refused = read_answer(pack_answer(fail(ENOBUFS, "import list full")));
   ASSERT_FALSE(refused);
   EXPECT_EQ(to_string(refused.error()), "import list full (ENOBUFS)");
 }
 
-TEST(Seal, OpensOnlyWhatItClosed) {
+TEST(Envelope, OpensOnlyUndamagedBytesOfItsKindAndVersion) {
   const Secret body(300, 'b');
   const Secret sealed = seal(kTlsKind, kTlsVersion, body);
   EXPECT_EQ(unseal(kTlsKind, kTlsVersion, sealed), body);

@@ -8,9 +8,9 @@
 namespace sockmi::daemon {
 namespace {
 
-class LateFilesTest : public testing::Test {
+class DeltaFilesTest : public testing::Test {
  protected:
-  LateFilesTest() {
+  DeltaFilesTest() {
     std::string name = testing::TempDir() + "late.XXXXXX";
     folder_ = ::mkdtemp(name.data());
     journal_ = Journal::open(folder_);
@@ -18,7 +18,7 @@ class LateFilesTest : public testing::Test {
     late_.read = 4;
     late_.finished = true;
   }
-  ~LateFilesTest() override { std::filesystem::remove_all(folder_); }
+  ~DeltaFilesTest() override { std::filesystem::remove_all(folder_); }
 
   std::filesystem::path folder_;
   Result<Journal> journal_ = fail(ENOENT, "not opened yet");
@@ -26,7 +26,7 @@ class LateFilesTest : public testing::Test {
   wire::FreezeDeltaT late_;
 };
 
-TEST_F(LateFilesTest, TheNextDaemonReadsIt) {
+TEST_F(DeltaFilesTest, TheNextDaemonReadsTheFileOfADecidedMove) {
   ASSERT_TRUE(keep_late(folder_, id_, late_));
   ASSERT_TRUE(journal_->committed(id_, {}, std::nullopt));
   journal_ = fail(ENOENT, "it dies");
@@ -42,26 +42,26 @@ TEST_F(LateFilesTest, TheNextDaemonReadsIt) {
   EXPECT_EQ(kept_late(folder_, id_).error().code, ENOENT);
 }
 
-TEST_F(LateFilesTest, OfAMoveThatWasNotDecidedNothingIsLeft) {
+TEST_F(DeltaFilesTest, TheFileOfAnUndecidedMoveIsDropped) {
   ASSERT_TRUE(keep_late(folder_, id_, late_));
   drop_unexplained_late(folder_, *journal_);
   EXPECT_EQ(kept_late(folder_, id_).error().code, ENOENT);
 }
 
-TEST_F(LateFilesTest, OnlyTheDaemonsUserReadsIt) {
+TEST_F(DeltaFilesTest, OnlyTheOwnerMayReadTheFile) {
   ASSERT_TRUE(keep_late(folder_, id_, late_));
   struct stat facts {};
   ASSERT_EQ(::stat((folder_ / ("late-" + wire::to_hex(id_))).c_str(), &facts), 0);
   EXPECT_EQ(facts.st_mode & 0777, 0600u);
 }
 
-TEST_F(LateFilesTest, NoFileOfOthersIsRead) {
+TEST_F(DeltaFilesTest, ASymlinkIsNeitherReadNorOverwritten) {
   std::filesystem::create_symlink("/dev/zero", folder_ / ("late-" + wire::to_hex(id_)));
   EXPECT_EQ(kept_late(folder_, id_).error().code, ELOOP);
   EXPECT_EQ(keep_late(folder_, id_, late_).error().code, EEXIST);
 }
 
-TEST_F(LateFilesTest, WhatIsDamagedIsAnError) {
+TEST_F(DeltaFilesTest, ADamagedFileIsRefused) {
   ASSERT_TRUE(keep_late(folder_, id_, late_));
   std::filesystem::resize_file(folder_ / ("late-" + wire::to_hex(id_)), 10);
   EXPECT_FALSE(kept_late(folder_, id_));

@@ -16,7 +16,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class TransferTest : public test::Cluster {
+class ControlChannelTest : public test::Cluster {
  protected:
   // Returns a port that is free now; the listener takes it immediately.
   SocketAddress free_address() {
@@ -50,7 +50,7 @@ class TransferTest : public test::Cluster {
   asio::io_context io_;
 };
 
-TEST_F(TransferTest, AMessageOfAnySizeIsAnswered) {
+TEST_F(ControlChannelTest, AMessageOfAnySizeIsAnswered) {
   const auto a_at = free_address(), b_at = free_address();
   const auto a = start(host("hostA"), a_at), b = start(host("hostB"), b_at);
   for (const std::size_t size : {0u, 1u, 16384u, 1u << 20, 5'000'001u}) {
@@ -64,7 +64,7 @@ TEST_F(TransferTest, AMessageOfAnySizeIsAnswered) {
 
 // A host whose peer does not read stops answering: requests and answers wait only up to a
 // limit.
-TEST_F(TransferTest, WhoDoesNotReadIsNotAnsweredForEver) {
+TEST_F(ControlChannelTest, AHostThatDoesNotReadIsNotAnsweredWithoutLimit) {
   constexpr std::uint64_t kAsked = 4000;
   constexpr std::size_t kSize = 8000;
   std::uint64_t handled = 0, answered = 0;
@@ -107,7 +107,7 @@ TEST_F(TransferTest, WhoDoesNotReadIsNotAnsweredForEver) {
   line->close();
 }
 
-TEST_F(TransferTest, TheHandlerKnowsWhoAsks) {
+TEST_F(ControlChannelTest, TheHandlerGetsTheAuthenticatedHost) {
   std::string asked;
   const auto a_at = free_address(), b_at = free_address();
   const auto a = start(host("hostA"), a_at);
@@ -120,13 +120,13 @@ TEST_F(TransferTest, TheHandlerKnowsWhoAsks) {
   EXPECT_EQ(asked, "hostA");
 }
 
-TEST_F(TransferTest, AHostThatClaimsAnothersNameIsRefused) {
+TEST_F(ControlChannelTest, AHostThatClaimsAnothersNameIsRefused) {
   const auto a_at = free_address(), b_at = free_address();
   const auto a = start(host("hostA"), a_at), b = start(host("hostB"), b_at);
   EXPECT_FALSE(call(*a, "hostC", b_at, {1}));
 }
 
-TEST_F(TransferTest, AStrangerIsNotServed) {
+TEST_F(ControlChannelTest, AHostOfAnotherClusterIsNotServed) {
   ASSERT_TRUE(init_cluster(folder_ / "other"));
   bool asked = false;
   const auto a_at = free_address(), b_at = free_address();
@@ -140,13 +140,13 @@ TEST_F(TransferTest, AStrangerIsNotServed) {
   EXPECT_FALSE(asked);
 }
 
-TEST_F(TransferTest, NobodyThereIsAnErrorAtOnce) {
+TEST_F(ControlChannelTest, AClosedPortIsAnImmediateError) {
   const auto a_at = free_address(), nobody = free_address();
   const auto a = start(host("hostA"), a_at);
   EXPECT_EQ(call(*a, "hostB", nobody, {1}).error().code, EHOSTUNREACH);
 }
 
-TEST_F(TransferTest, AnAnswerThatDoesNotComeIsATimeout) {
+TEST_F(ControlChannelTest, AMissingAnswerIsATimeout) {
   const auto a_at = free_address(), b_at = free_address();
   const auto a = start(host("hostA"), a_at);
   const auto b =
@@ -160,7 +160,7 @@ TEST_F(TransferTest, AnAnswerThatDoesNotComeIsATimeout) {
 
 // The kernel accepts the connection for a host that sends nothing, so the control
 // connection never opens.
-TEST_F(TransferTest, ACallEndsInTimeThoughItsLineDoesNotOpen) {
+TEST_F(ControlChannelTest, ACallTimesOutWhileItsConnectionOpens) {
   const auto a = start(host("hostA"), free_address());
   asio::ip::tcp::acceptor deaf(io_, {asio::ip::make_address("127.0.0.1"), 0});
   const SocketAddress at{*IpAddress::parse("127.0.0.1"), deaf.local_endpoint().port()};
@@ -171,7 +171,7 @@ TEST_F(TransferTest, ACallEndsInTimeThoughItsLineDoesNotOpen) {
   EXPECT_LT(std::chrono::steady_clock::now() - began, 2s);
 }
 
-TEST_F(TransferTest, CallsThatComeWhileALineIsOpenedShareIt) {
+TEST_F(ControlChannelTest, CallsDuringConnectShareOneConnection) {
   const auto b_at = free_address();
   const auto a = start(host("hostA"), free_address()), b = start(host("hostB"), b_at);
   int answered = 0;
@@ -190,7 +190,7 @@ TEST_F(TransferTest, CallsThatComeWhileALineIsOpenedShareIt) {
 
 // --- unauthenticated connections and their certificates ---
 
-TEST_F(TransferTest, SilentStrangersDoNotKeepAMemberOut) {
+TEST_F(ControlChannelTest, SilentUnauthenticatedConnectionsDoNotBlockAMember) {
   const auto a_at = free_address(), b_at = free_address();
   const auto a = start(host("hostA"), a_at), b = start(host("hostB"), b_at);
   b->set_member_addresses(
@@ -206,7 +206,7 @@ TEST_F(TransferTest, SilentStrangersDoNotKeepAMemberOut) {
   EXPECT_TRUE(answer) << to_string(answer.error());
 }
 
-TEST_F(TransferTest, TheAddressIsOneOfTheCertificate) {
+TEST_F(ControlChannelTest, BothAddressesMustBeInTheCertificates) {
   const auto a_at = free_address(), b_at = free_address();
   ASSERT_TRUE(issue_host(folder_ / "cluster", "hostC", folder_ / "hostC",
                          {.addresses = {*IpAddress::parse("192.0.2.3")}}));
@@ -216,7 +216,7 @@ TEST_F(TransferTest, TheAddressIsOneOfTheCertificate) {
   EXPECT_FALSE(call(*c, "hostA", a_at, {1})) << "neither the one who calls";
 }
 
-TEST_F(TransferTest, ALineOfARevokedHostIsClosed) {
+TEST_F(ControlChannelTest, TheConnectionOfARevokedHostIsClosed) {
   const auto a_at = free_address(), b_at = free_address();
   const Identity b_is = host("hostB");
   const auto a = start(host("hostA"), a_at), b = start(b_is, b_at);
@@ -232,7 +232,7 @@ TEST_F(TransferTest, ALineOfARevokedHostIsClosed) {
   EXPECT_FALSE(call(*a, "hostB", b_at, {1}, 2s));
 }
 
-TEST_F(TransferTest, AMembersUnansweredRequestsAreBounded) {
+TEST_F(ControlChannelTest, AMembersUnansweredRequestsAreBounded) {
   const auto a_at = free_address(), b_at = free_address();
   std::size_t asked = 0;
   const auto a = start(host("hostA"), a_at);

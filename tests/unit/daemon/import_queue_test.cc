@@ -7,7 +7,7 @@
 namespace sockmi::daemon {
 namespace {
 
-class ImportListsTest : public testing::Test {
+class ImportQueueTest : public testing::Test {
  protected:
   inline static const User www{33, "www"}, mallory{66, "mallory"}, root{0, "root"};
   static wire::MigrationId id(std::uint8_t number) { return {number}; }
@@ -40,20 +40,20 @@ class ImportListsTest : public testing::Test {
   ImportQueue lists_{{.bound = 1, .listening = 0, .connected = 3}, policy_};
 };
 
-TEST_F(ImportListsTest, FirstComeFirstServed) {
+TEST_F(ImportQueueTest, TakeReturnsTheOldestEndpointsFirst) {
   add(1, "10.0.0.9:1001");
   add(2, "10.0.0.9:1002");
   EXPECT_EQ(take({any(), any(), any()}), (std::vector<std::uint16_t>{1001, 1002, 0}));
 }
 
-TEST_F(ImportListsTest, SomeRequestsMayBeMetAndOthersNot) {
+TEST_F(ImportQueueTest, TakeMeetsSomeCriteriaAndLeavesOthersUnmet) {
   add(1, "10.0.0.9:1001");
   Criteria picky = any();
   picky.remote.port = 1002;
   EXPECT_EQ(take({picky, any()}), (std::vector<std::uint16_t>{0, 1001}));
 }
 
-TEST_F(ImportListsTest, CriteriaNamePrefixesAndPorts) {
+TEST_F(ImportQueueTest, CriteriaMatchPrefixesAndPorts) {
   add(1, "10.0.0.9:1001");
   add(2, "10.7.0.9:1002");
   Criteria from = any();
@@ -64,7 +64,7 @@ TEST_F(ImportListsTest, CriteriaNamePrefixesAndPorts) {
   EXPECT_EQ(take({to}), (std::vector<std::uint16_t>{0}));
 }
 
-TEST_F(ImportListsTest, APreferredStateGoesFirst) {
+TEST_F(ImportQueueTest, APreferredStateIsTakenFirst) {
   add(1, "10.0.0.9:1001", SOCKMI_SERVER_ESTABLISHED);
   add(2, "10.0.0.9:1002", SOCKMI_SERVER_CONNECTED);
   Criteria wanted = any();
@@ -72,13 +72,13 @@ TEST_F(ImportListsTest, APreferredStateGoesFirst) {
   EXPECT_EQ(take({wanted, wanted}), (std::vector<std::uint16_t>{1002, 1001}));
 }
 
-TEST_F(ImportListsTest, AnotherUsersEndpointIsNotTaken) {
+TEST_F(ImportQueueTest, OnlyTheOwnerAndRootTakeAnEndpoint) {
   add(1, "10.0.0.9:1001");
   EXPECT_EQ(take({any()}, mallory), (std::vector<std::uint16_t>{0}));
   EXPECT_EQ(take({any()}, root), (std::vector<std::uint16_t>{1001}));
 }
 
-TEST_F(ImportListsTest, BeyondTheMaximumIsRefusedUntilAPlaceIsFree) {
+TEST_F(ImportQueueTest, ReserveRefusesBeyondTheLimitUntilASlotIsFree) {
   for (std::uint8_t n = 1; n <= 3; ++n)
     ASSERT_TRUE(lists_.reserve(id(n), SOCKMI_SERVER_ESTABLISHED));
   EXPECT_TRUE(lists_.reserve(id(3), SOCKMI_SERVER_ESTABLISHED)) << "it has its place already";
@@ -89,7 +89,7 @@ TEST_F(ImportListsTest, BeyondTheMaximumIsRefusedUntilAPlaceIsFree) {
   EXPECT_TRUE(lists_.reserve(id(5), SOCKMI_SERVER_ESTABLISHED));
 }
 
-TEST_F(ImportListsTest, CountsEndpointsByTheirStatesMaximum) {
+TEST_F(ImportQueueTest, CountsEndpointsByState) {
   ASSERT_TRUE(lists_.reserve(id(1), SOCKMI_BOUND));
   add(2, "10.0.0.9:1002");
   add(3, "10.0.0.9:1003", SOCKMI_SERVER_CONNECTED);
@@ -99,7 +99,7 @@ TEST_F(ImportListsTest, CountsEndpointsByTheirStatesMaximum) {
   EXPECT_EQ(lists_.ready(SOCKMI_CONNECTED), 2u);
 }
 
-TEST_F(ImportListsTest, WatchersHearOfTheirServiceUntilTheyEnd) {
+TEST_F(ImportQueueTest, AWatcherHearsOfItsServiceUntilItEnds) {
   int web = 0, mail = 0;
   auto watch = lists_.watch(any(), www, [&] { ++web; });
   Criteria of_mail = any();
@@ -114,7 +114,7 @@ TEST_F(ImportListsTest, WatchersHearOfTheirServiceUntilTheyEnd) {
   EXPECT_EQ(lists_.watching("web", www), 0u);
 }
 
-TEST_F(ImportListsTest, WhoMayNotHaveItIsNoImporterOfIt) {
+TEST_F(ImportQueueTest, AWatcherOfAnotherUserIsNoImporter) {
   int told = 0;
   const auto watch = lists_.watch(any(), mallory, [&] { ++told; });
   EXPECT_EQ(lists_.watching("web", www), 0u);
@@ -125,7 +125,7 @@ TEST_F(ImportListsTest, WhoMayNotHaveItIsNoImporterOfIt) {
   EXPECT_TRUE(lists_.has_for("web", www));
 }
 
-TEST_F(ImportListsTest, SomeComeOut) {
+TEST_F(ImportQueueTest, TakeIfRemovesOnlyMatchingEndpoints) {
   add(1, "10.0.0.9:1001");
   add(2, "10.0.0.9:1002");
   EXPECT_EQ(
@@ -135,7 +135,7 @@ TEST_F(ImportListsTest, SomeComeOut) {
   EXPECT_EQ(lists_.ready().size(), 1u);
 }
 
-class DeliveriesTest : public ImportListsTest {
+class DeliveriesTest : public ImportQueueTest {
  protected:
   static constexpr pid_t kOne = 11, kOther = 12;
   Deliveries::Number deliver(pid_t process) {
@@ -152,7 +152,7 @@ class DeliveriesTest : public ImportListsTest {
   Deliveries deliveries_{lists_};
 };
 
-TEST_F(DeliveriesTest, WhatIsTakenIsGoneAndItsPlaceFree) {
+TEST_F(DeliveriesTest, ATakenEndpointFreesItsSlot) {
   add(1, "10.0.0.9:1001");
   const auto number = deliver(kOne);
   EXPECT_EQ(ready(), 0u);
@@ -164,7 +164,7 @@ TEST_F(DeliveriesTest, WhatIsTakenIsGoneAndItsPlaceFree) {
   EXPECT_EQ(ready(), 0u);
 }
 
-TEST_F(DeliveriesTest, WhatCanNotBeUsedGoesToOthersAlone) {
+TEST_F(DeliveriesTest, AnEndpointThatAProcessCannotUseGoesToOtherProcessesOnly) {
   int one = 0, other = 0;
   const auto watch = lists_.watch(
       any(), www, [&] { ++one; }, kOne);
@@ -187,7 +187,7 @@ TEST_F(DeliveriesTest, WhatCanNotBeUsedGoesToOthersAlone) {
   EXPECT_NE(deliver(kOther), 0u);
 }
 
-TEST_F(DeliveriesTest, WhoLacksDescriptorsMayHaveItLater) {
+TEST_F(DeliveriesTest, AProcessWithoutDescriptorsIsOfferedItAgainLater) {
   int told = 0;
   const auto watch = lists_.watch(
       any(), www, [&] { ++told; }, kOne);
@@ -202,7 +202,7 @@ TEST_F(DeliveriesTest, WhoLacksDescriptorsMayHaveItLater) {
   EXPECT_NE(deliver(kOne), 0u);
 }
 
-TEST_F(DeliveriesTest, WhoSaysNothingHasNothing) {
+TEST_F(DeliveriesTest, AnUnconfirmedDeliveryIsTakenBackAfterItsDeadline) {
   add(1, "10.0.0.9:1001");
   const auto number = deliver(kOne);
   deliveries_.take_back(now_ - std::chrono::seconds(1));
@@ -214,7 +214,7 @@ TEST_F(DeliveriesTest, WhoSaysNothingHasNothing) {
 }
 
 // Then the delivery is complete, although the application has not confirmed it yet.
-TEST_F(DeliveriesTest, WhatIsTakenByTokenDoesNotComeBack) {
+TEST_F(DeliveriesTest, AnEndpointWhoseTokenWasTakenDoesNotComeBack) {
   add(1, "10.0.0.9:1001");
   auto number = deliver(kOne);
   EXPECT_TRUE(take_token(number));
@@ -230,7 +230,7 @@ TEST_F(DeliveriesTest, WhatIsTakenByTokenDoesNotComeBack) {
   EXPECT_EQ(lists_.used(SOCKMI_CONNECTED), 0u);
 }
 
-TEST_F(DeliveriesTest, WhatWasTakenBackCanNotBeTaken) {
+TEST_F(DeliveriesTest, ATokenTakenBackCannotBeTaken) {
   add(1, "10.0.0.9:1001");
   const auto number = deliver(kOne);
   Token theirs =
@@ -240,7 +240,7 @@ TEST_F(DeliveriesTest, WhatWasTakenBackCanNotBeTaken) {
   EXPECT_EQ(ready(), 1u);
 }
 
-TEST(Match, IsReadAsPeopleWriteIt) {
+TEST(Match, ParsesPrefixesAddressesAndPorts) {
   EXPECT_TRUE(Match::parse("")->fits(*SocketAddress::parse("10.0.0.1:80")));
   EXPECT_TRUE(Match::parse("10.0.0.0/8")->fits(*SocketAddress::parse("10.9.9.9:80")));
   EXPECT_FALSE(Match::parse("10.0.0.1")->fits(*SocketAddress::parse("10.0.0.2:80")));
