@@ -162,8 +162,8 @@ TEST_F(ControlChannelTest, AMissingAnswerIsATimeout) {
 // connection never opens.
 TEST_F(ControlChannelTest, ACallTimesOutWhileItsConnectionOpens) {
   const auto a = start(host("hostA"), free_address());
-  asio::ip::tcp::acceptor deaf(io_, {asio::ip::make_address("127.0.0.1"), 0});
-  const SocketAddress at{*IpAddress::parse("127.0.0.1"), deaf.local_endpoint().port()};
+  asio::ip::tcp::acceptor silent(io_, {asio::ip::make_address("127.0.0.1"), 0});
+  const SocketAddress at{*IpAddress::parse("127.0.0.1"), silent.local_endpoint().port()};
   const auto began = std::chrono::steady_clock::now();
   EXPECT_EQ(call(*a, "hostB", at, {1}, 100ms).error().code, ETIMEDOUT);
   // While the control connection is being opened.

@@ -1,5 +1,5 @@
-#include "applications/deliveries.h"
 #include "applications/import_queue.h"
+#include "applications/deliveries.h"
 
 #include <gtest/gtest.h>
 #include <sockmi/sockmi.h>

@@ -161,7 +161,7 @@ TEST_F(Events, ARegistrationDoesNotOutliveItsDescriptor) {
 }
 
 // A new registration with the number of a closed one begins with nothing read.
-TEST_F(Events, ANewRegistrationHasNothingOfAnOlderOne) {
+TEST_F(Events, ANewRegistrationStartsWithoutBytesOfAnOlderOne) {
   unique_fd daemon;
   const int fd = open(daemon);
   sockmi_event event;

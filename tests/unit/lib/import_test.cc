@@ -207,7 +207,7 @@ void expect_met(sockmi_import_socket_req& request, const std::string& payload) {
   std::free(request.payload);
 }
 
-TEST(Import, TheListMayBeLongerThanWhatComes) {
+TEST(Import, RequestsWithoutAnEndpointStayUnmet) {
   Daemon daemon({{2, "", "two"}, {0, "", "nought"}}, 4, Daemon::End::answers);
   Requests requests;
   ASSERT_EQ(import(requests), 2) << sockmi_last_error();
@@ -220,7 +220,7 @@ TEST(Import, TheListMayBeLongerThanWhatComes) {
 
 // The token decides who owns the endpoint, whatever the daemon says about it or does not
 // say.
-TEST(Import, WhatTheCallerHasTakenIsItsOwn) {
+TEST(Import, ATakenEndpointIsTheCallersWhateverTheDaemonAnswers) {
   for (const auto end : {Daemon::End::dies, Daemon::End::refuses, Daemon::End::is_silent}) {
     Daemon daemon({{0, "", "payload"}}, 2, end);
     Requests requests;
@@ -232,7 +232,7 @@ TEST(Import, WhatTheCallerHasTakenIsItsOwn) {
 }
 
 // The daemon waits only for a limited time for the caller to take the endpoints.
-TEST(Import, WhatTheDaemonHasTakenBackIsNotTheCallers) {
+TEST(Import, AnEndpointThatTheDaemonTookBackIsNotReturned) {
   Daemon daemon({{0, "", "one"}, {1, "", "two"}}, 4, Daemon::End::has_taken_back);
   Requests requests;
   ASSERT_EQ(import(requests), 1) << sockmi_last_error();
@@ -244,7 +244,7 @@ TEST(Import, WhatTheDaemonHasTakenBackIsNotTheCallers) {
 }
 
 // As if this process could not have more descriptors.
-TEST(Import, AnEndpointWithoutADescriptorStays) {
+TEST(Import, AnEndpointWithoutADescriptorStaysWithTheDaemon) {
   for (const std::size_t descriptors : {2, 3}) {
     Daemon daemon({{0, "", "one"}, {1, "", "two"}}, descriptors, Daemon::End::answers);
     Requests requests;
@@ -262,7 +262,7 @@ TEST(Import, AnEndpointWithoutADescriptorStays) {
   EXPECT_EQ(daemon.taken(), "");
 }
 
-TEST(Import, AnOddAnswerIsNotUsedInPart) {
+TEST(Import, AMalformedAnswerIsRefusedAsAWhole) {
   const std::vector<Endpoint> twice{{0, "", "one"}, {0, "", "two"}},
       beyond{{0, "", "one"}, {3, "", "two"}}, fewer{{0, "", "one"}};
   for (const auto& endpoints : {twice, beyond, fewer}) {
@@ -278,7 +278,7 @@ TEST(Import, AnOddAnswerIsNotUsedInPart) {
   }
 }
 
-TEST(Import, AnImageThatCanNotBeUsedStays) {
+TEST(Import, AnUnusableImageStaysWithTheDaemon) {
   Daemon daemon({{0, "no image", "payload"}}, 2, Daemon::End::answers);
   ASSERT_EQ(sockmi_enable(nullptr), 0);
   SSL_CTX* context = SSL_CTX_new(TLS_method());
@@ -297,7 +297,7 @@ TEST(Import, AnImageThatCanNotBeUsedStays) {
   SSL_CTX_free(context);
 }
 
-TEST(Import, ARefusedListIsClearToItsEnd) {
+TEST(Import, RefusedCriteriaClearEveryRequest) {
   Requests requests{};
   for (auto& request : requests)
     request.fd = request.state = 12345;

@@ -44,19 +44,19 @@ class NoDaemon : public testing::Test {
   std::filesystem::path folder_;
 };
 
-TEST_F(NoDaemon, WithoutASocket) {
+TEST_F(NoDaemon, CallsFailWithoutTheSocket) {
   expect_none_at(folder_ / "socket");
 }
 
-TEST_F(NoDaemon, WithoutAFolder) {
+TEST_F(NoDaemon, CallsFailWithoutTheFolder) {
   expect_none_at(folder_ / "nothing" / "socket");
 }
 
-TEST_F(NoDaemon, AtAPathThatIsTooLong) {
+TEST_F(NoDaemon, CallsFailAtAPathThatIsTooLong) {
   expect_none_at(folder_ / std::string(200, 'x'));
 }
 
-TEST_F(NoDaemon, BehindASocketThatADeadDaemonLeft) {
+TEST_F(NoDaemon, CallsFailAtTheSocketOfADeadDaemon) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::strcpy(address.sun_path, (folder_ / "socket").c_str());

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "steer/host_checks.h"
-#include "steered.h"
+#include "steering_fixture.h"
 
 namespace sockmi::steer {
 namespace {
@@ -29,7 +29,7 @@ table inet firewall {
 END
 )";
 
-class Firewalled : public Steered {
+class SteeringWithNftFirewall : public SteeringTest {
  protected:
   void prepare() override {
     for (Host* host : {&network->home, &importer()}) {
@@ -40,9 +40,9 @@ class Firewalled : public Steered {
   virtual const char* protection() const { return kFirewall; }
 };
 
-INSTANTIATE_TEST_SUITE_P(Everywhere, Firewalled, everywhere(), name_of);
+INSTANTIATE_TEST_SUITE_P(Everywhere, SteeringWithNftFirewall, everywhere(), name_of);
 
-TEST_P(Firewalled, AMovedConnectionPassesThereAndBackAgain) {
+TEST_P(SteeringWithNftFirewall, AMovedConnectionPassesAtBothHostsAndAfterItsReturn) {
   ASSERT_NO_FATAL_FAILURE(move());
   expect_flow(client, server, 1'000'000);
   expect_flow(server, client, 1'000'000);  // over a narrow path: ICMP errors must count as related
@@ -54,7 +54,7 @@ TEST_P(Firewalled, AMovedConnectionPassesThereAndBackAgain) {
 }
 
 // The same rules, written for iptables.
-class Iptabled : public Firewalled {
+class SteeringWithIptables : public SteeringWithNftFirewall {
  protected:
   const char* protection() const override {
     return "for each in iptables ip6tables; do $each -A INPUT -i lo -j ACCEPT && $each -A INPUT -m "
@@ -65,9 +65,9 @@ class Iptabled : public Firewalled {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Everywhere, Iptabled, everywhere(), name_of);
+INSTANTIATE_TEST_SUITE_P(Everywhere, SteeringWithIptables, everywhere(), name_of);
 
-TEST_P(Iptabled, AMovedConnectionPasses) {
+TEST_P(SteeringWithIptables, AMovedConnectionPasses) {
   ASSERT_NO_FATAL_FAILURE(move());
   expect_flow(client, server, 1'000'000);
   expect_flow(server, client, 1'000'000);
@@ -79,7 +79,7 @@ bool warned(const Host& host, const std::vector<std::string>& interfaces, const 
       lines, [&](const std::string& line) { return line.find(of) != std::string::npos; });
 }
 
-TEST_P(Firewalled, OneThatMustHaveSeenTheBeginningLetsAMovedConnectionPass) {
+TEST_P(SteeringWithNftFirewall, AMovedConnectionPassesWithoutLooseTracking) {
   importer().run("sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0");
   ASSERT_NO_FATAL_FAILURE(move());
   expect_flow(client, server, 100'000);
@@ -88,7 +88,7 @@ TEST_P(Firewalled, OneThatMustHaveSeenTheBeginningLetsAMovedConnectionPass) {
 
 // Home and the importer share a link that is not the one by which the peers' packets
 // arrive.
-class Backed : public Steered {
+class SteeringOverSecondLink : public SteeringTest {
  protected:
   void prepare() override {
     Host &one = network->home, &two = importer();
@@ -106,20 +106,22 @@ class Backed : public Steered {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(OnHomesSegment, Backed, on_homes_segment(AF_INET, AF_INET6), name_of);
+INSTANTIATE_TEST_SUITE_P(OnHomesLink, SteeringOverSecondLink, on_homes_link(AF_INET, AF_INET6),
+                         name_of);
 
-TEST_P(Backed, PacketsGoByTheInterfaceThatTheImporterIsAt) {
+TEST_P(SteeringOverSecondLink, RedirectsLeaveByTheImportersInterface) {
   ASSERT_NO_FATAL_FAILURE(
       move(importer(), Network::address(family(), 9, 2), [](int, const auto&) {}));
   expect_flow(client, server, 1'000'000);
   expect_flow(server, client, 1'000'000);
 }
 
-class BackedIpv4 : public Backed {};  // IPv6 does not have such a filter
+class SteeringOverSecondLinkIpv4 : public SteeringOverSecondLink {
+};  // IPv6 does not have such a filter
 
-INSTANTIATE_TEST_SUITE_P(OnHomesSegment, BackedIpv4, on_homes_segment(AF_INET), name_of);
+INSTANTIATE_TEST_SUITE_P(OnHomesLink, SteeringOverSecondLinkIpv4, on_homes_link(AF_INET), name_of);
 
-TEST_P(BackedIpv4, AStrictReversePathFilterThereIsWarnedOf) {
+TEST_P(SteeringOverSecondLinkIpv4, HostChecksWarnOfAStrictReversePathFilter) {
   EXPECT_FALSE(warned(importer(), {"eth0", "eth1"}, "rp_filter"));
   importer().run("sysctl -qw net.ipv4.conf.eth1.rp_filter=1");
   ASSERT_NO_FATAL_FAILURE(

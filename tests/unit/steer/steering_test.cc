@@ -2,15 +2,15 @@
 // of it.
 #include <thread>
 
-#include "steered.h"
+#include "steering_fixture.h"
 #include "tcp/inject.h"
 
 namespace sockmi::steer {
 namespace {
 
-INSTANTIATE_TEST_SUITE_P(Everywhere, Steered, everywhere(), name_of);
+INSTANTIATE_TEST_SUITE_P(Everywhere, SteeringTest, everywhere(), name_of);
 
-TEST_P(Steered, AMovedConnectionGoesOnBothWays) {
+TEST_P(SteeringTest, AMovedConnectionWorksInBothDirections) {
   expect_flow(client, server, 100'000);
   ASSERT_NO_FATAL_FAILURE(move());
   expect_flow(client, server, 3'000'000);  // large segments
@@ -18,17 +18,17 @@ TEST_P(Steered, AMovedConnectionGoesOnBothWays) {
   expect_flow(server, client, 3'000'000);
 }
 
-TEST_P(Steered, AFrozenSocketReceivesAndSaysNothing) {
+TEST_P(SteeringTest, AFrozenSocketReceivesAndSendsNothing) {
   // What the socket received while it was frozen is in its queue afterwards, although it
   // was not acknowledged to the peer.
   move([&](int frozen, const auto&) {
     const auto sent = ::send(client.get(), "while frozen", 12, 0);
     ASSERT_EQ(sent, 12);
-    ASSERT_TRUE(ready(frozen, POLLIN)) << "it is deaf";
+    ASSERT_TRUE(ready(frozen, POLLIN)) << "it receives nothing";
     tcp_info info{};
     socklen_t size = sizeof info;
     ASSERT_EQ(::getsockopt(client.get(), SOL_TCP, TCP_INFO, &info, &size), 0);
-    EXPECT_EQ(info.tcpi_unacked, 1u) << "it spoke";
+    EXPECT_EQ(info.tcpi_unacked, 1u) << "it sent something";
   });
   char got[32];
   ASSERT_EQ(::recv(server.get(), got, sizeof got, 0), 12);
@@ -36,7 +36,7 @@ TEST_P(Steered, AFrozenSocketReceivesAndSaysNothing) {
   expect_flow(client, server, 1000);
 }
 
-TEST_P(Steered, AnInjectedSegmentReachesAFrozenSocketHereWhoseAddressIsElsewhere) {
+TEST_P(SteeringTest, AnInjectedSegmentReachesAFrozenSocketOfAForeignAddress) {
   move([&](int frozen, const auto& image) {
     const std::string text = "injected";
     const tcp::Segment segment{
@@ -54,11 +54,11 @@ TEST_P(Steered, AnInjectedSegmentReachesAFrozenSocketHereWhoseAddressIsElsewhere
   EXPECT_EQ(::recv(server.get(), got, sizeof got, 0), 8);
 }
 
-class OnHomesSegment : public Steered {};
+class SteeringOnHomesLink : public SteeringTest {};
 
-INSTANTIATE_TEST_SUITE_P(Near, OnHomesSegment, on_homes_segment(AF_INET, AF_INET6), name_of);
+INSTANTIATE_TEST_SUITE_P(Near, SteeringOnHomesLink, on_homes_link(AF_INET, AF_INET6), name_of);
 
-TEST_P(OnHomesSegment, TheImporterDoesNotClaimHomesAddress) {
+TEST_P(SteeringOnHomesLink, TheImporterDoesNotClaimHomesAddress) {
   ASSERT_NO_FATAL_FAILURE(move());
   // Home is disconnected, so that no other host can answer.
   network->router.run("ip link set to1 down");
@@ -71,7 +71,7 @@ TEST_P(OnHomesSegment, TheImporterDoesNotClaimHomesAddress) {
             std::string::npos);
 }
 
-TEST_P(Steered, AListenersPortMovesWhileItsOlderConnectionsStay) {
+TEST_P(SteeringTest, RedirectPortMovesNewConnectionsAlone) {
   const auto redirected = network->home.in([&] {
     return network->home.steering->redirect_port(home, importer_address(), {&tuple, 1});
   });
@@ -99,7 +99,7 @@ TEST_P(Steered, AListenersPortMovesWhileItsOlderConnectionsStay) {
             std::string::npos);
 }
 
-TEST_P(Steered, WhoConnectsToAHeldPortWaitsForAnAnswer) {
+TEST_P(SteeringTest, BlockPortDropsNewConnectionsUntilUnblocked) {
   ASSERT_TRUE(network->home.in(
       [&] { return network->home.steering->block_port(home, milliseconds(60'000)); }));
   const unique_fd newcomer = begin_connect(network->client, home);
@@ -109,7 +109,7 @@ TEST_P(Steered, WhoConnectsToAHeldPortWaitsForAnAnswer) {
   EXPECT_TRUE(connected(newcomer));
 }
 
-TEST_P(Steered, ConnectionsThatOnlyTheirHomesTellApartAreRefused) {
+TEST_P(SteeringTest, RewriteDestinationRefusesConnectionsThatOnlyTheirHomesTellApart) {
   importer().in([&] {
     Steering& steering = *importer().steering;
     FourTuple other = tuple;
@@ -123,7 +123,7 @@ TEST_P(Steered, ConnectionsThatOnlyTheirHomesTellApartAreRefused) {
   });
 }
 
-TEST_P(Steered, NothingIsLeftBehind) {
+TEST_P(SteeringTest, StopLeavesNothingInTheKernel) {
   ASSERT_NO_FATAL_FAILURE(move());
   for (Host* host : {&network->home, &importer()}) {
     host->steering->keep(false);
@@ -136,7 +136,7 @@ TEST_P(Steered, NothingIsLeftBehind) {
   }
 }
 
-TEST_P(Steered, TenThousandAreOneCall) {
+TEST_P(SteeringTest, TenThousandRedirectsAreOneCall) {
   std::vector<Redirect> all;
   for (int i = 0; i < 10'000; ++i) {
     Redirect each{tuple, importer_address(), milliseconds(60'000)};
@@ -162,7 +162,7 @@ TEST_P(Steered, TenThousandAreOneCall) {
   });
 }
 
-TEST_P(Steered, ARedirectThatHasExpiredIsPutInAnew) {
+TEST_P(SteeringTest, AnExpiredRedirectCanBeAddedAgain) {
   network->home.in([&] {
     Steering& steering = *network->home.steering;
     for (int i = 0; i < 50; ++i) {  // also around the moment of its end

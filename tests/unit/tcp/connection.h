@@ -141,7 +141,7 @@ struct Connection {
 };
 
 // The two halves of a move.
-inline wire::TcpT take(unique_fd& socket) {
+inline wire::TcpT export_image(unique_fd& socket) {
   auto frozen = FrozenSocket::freeze(socket.get(), kMarks);
   auto image = frozen ? frozen->capture() : pass(std::move(frozen));
   EXPECT_TRUE(image) << to_string(image.error());
@@ -157,19 +157,19 @@ inline unique_fd thawed(Result<RestoredSocket>&& restored) {
   return live ? std::move(*live) : unique_fd();
 }
 
-inline unique_fd make(const wire::TcpT& image) {
+inline unique_fd import_image(const wire::TcpT& image) {
   return thawed(RestoredSocket::restore(image, kMarks, false));
 }
 
 inline void move(unique_fd& socket) {
-  socket = make(take(socket));
+  socket = import_image(export_image(socket));
 }
 
-inline void say(int fd, const std::string& text) {
+inline void send_text(int fd, const std::string& text) {
   ASSERT_EQ(::send(fd, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
 }
 
-inline std::string inject_ack(int fd, std::size_t size) {
+inline std::string read_text(int fd, std::size_t size) {
   std::string text(size, 0);
   const ssize_t got = ::recv(fd, text.data(), size, MSG_WAITALL);
   return text.substr(0, static_cast<std::size_t>(std::max<ssize_t>(0, got)));
@@ -187,7 +187,7 @@ inline std::string fill_up(int fd) {
 }
 
 // Returns all bytes until the end of the stream.
-inline std::string hear_out(int fd) {
+inline std::string read_to_end(int fd) {
   std::string all, piece(1 << 16, 0);
   for (ssize_t got; (got = ::recv(fd, piece.data(), piece.size(), 0)) > 0;)
     all.append(piece, 0, static_cast<std::size_t>(got));

@@ -10,7 +10,7 @@
 namespace sockmi::tcp {
 namespace {
 
-class Inject : public testing::TestWithParam<const char*> {
+class InjectTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
@@ -29,9 +29,9 @@ class Inject : public testing::TestWithParam<const char*> {
   Connection pair_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Families, Inject, testing::ValuesIn(kFamilies));
+INSTANTIATE_TEST_SUITE_P(Families, InjectTest, testing::ValuesIn(kFamilies));
 
-TEST_P(Inject, DataAndFinArrive) {
+TEST_P(InjectTest, DataAndFinArrive) {
   std::string text(50'001, 0);  // two segments
   std::iota(text.begin(), text.end(), 0);
   Segment segment = next();
@@ -39,12 +39,12 @@ TEST_P(Inject, DataAndFinArrive) {
   segment.fin = true;
   const auto injected = inject_data(segment, kMarks.inject, Next::IsMeasured);
   ASSERT_TRUE(injected) << to_string(injected.error());
-  EXPECT_TRUE(hear_out(pair_.mover.get()) == text);
+  EXPECT_TRUE(read_to_end(pair_.mover.get()) == text);
   EXPECT_EQ(state_of(pair_.mover.get()), kCloseWait);
 }
 
 // The kernel derives from a segment how much of its buffer it may promise to the peer.
-TEST_P(Inject, TheKernelPromisesNoRoomThatThePeersSegmentsDoNotFind) {
+TEST_P(InjectTest, InjectedDataDoesNotWidenThePromisedWindow) {
   const int fd = pair_.mover.get(), size = 1 << 20;
   ASSERT_EQ(::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size), 0);
   const auto room = [&] {
@@ -58,7 +58,7 @@ TEST_P(Inject, TheKernelPromisesNoRoomThatThePeersSegmentsDoNotFind) {
     const std::string text(length, 'x');
     segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
     ASSERT_TRUE(inject_data(segment, kMarks.inject, Next::IsMeasured));
-    ASSERT_TRUE(inject_ack(fd, length) == text);
+    ASSERT_TRUE(read_text(fd, length) == text);
     if (room() == before) GTEST_SKIP() << "this kernel does not measure";
     EXPECT_LT(room(), 0.7 * value_of(fd, SOL_SOCKET, SO_RCVBUF));
     segment.seq += static_cast<std::uint32_t>(length);
@@ -71,7 +71,7 @@ TEST_P(Inject, TheKernelPromisesNoRoomThatThePeersSegmentsDoNotFind) {
 
 // No piece is mistaken for the peer's usual segment (two of one size, smaller than those
 // measured so far).
-TEST_P(Inject, BehindASampleThePeersNextSegmentIsNotMeasured) {
+TEST_P(InjectTest, AfterASampleThePeersNextSegmentIsNotMeasured) {
   const int fd = pair_.mover.get();
   Segment segment = next();
   for (const std::size_t length : {2'500, 700, 1'199, 1'201, 1'900, 2'400, 3'500, 7'900, 31'900}) {
@@ -79,7 +79,7 @@ TEST_P(Inject, BehindASampleThePeersNextSegmentIsNotMeasured) {
     const std::string text(length, 'x');
     segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
     ASSERT_TRUE(inject_data(segment, kMarks.inject, Next::IsAsSample));
-    ASSERT_TRUE(inject_ack(fd, length) == text);
+    ASSERT_TRUE(read_text(fd, length) == text);
     segment.seq += static_cast<std::uint32_t>(length);
     tcp_info info{};
     socklen_t size = sizeof info;
@@ -88,15 +88,15 @@ TEST_P(Inject, BehindASampleThePeersNextSegmentIsNotMeasured) {
   }
 }
 
-TEST_P(Inject, AFullSegmentArrives) {
+TEST_P(InjectTest, ASegmentOfMaximumSizeArrives) {
   const std::string text(kLargestSegment, 'x');
   Segment segment = next();
   segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
   ASSERT_TRUE(inject(segment, kMarks.inject));
-  EXPECT_TRUE(inject_ack(pair_.mover.get(), text.size()) == text);
+  EXPECT_TRUE(read_text(pair_.mover.get(), text.size()) == text);
 }
 
-TEST_P(Inject, WhatIsTooLargeOrOfTwoFamiliesIsRefused) {
+TEST_P(InjectTest, OversizedSegmentsAndMixedFamiliesAreRefused) {
   const std::string text(kLargestSegment + 1, 'x');
   Segment segment = next();
   segment.data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
@@ -109,7 +109,7 @@ TEST_P(Inject, WhatIsTooLargeOrOfTwoFamiliesIsRefused) {
 
 // A socket whose address is not an address of this host, as steer sets it up by a rule
 // and a table. Then it becomes an address of an interface, and the same holds.
-TEST_P(Inject, TheRuleForTheMarkLeadsToAForeignAddress) {
+TEST_P(InjectTest, TheMarksRuleDeliversToAForeignAddress) {
   const bool v6 = pair_.address.ip.unmapped().family == AF_INET6;
   const std::string ip = v6 ? "ip -6 " : "ip ", ours = v6 ? "fd00:9::9" : "10.9.9.9",
                     net = v6 ? "fd00:9::/64" : "10.9.9.0/24";
@@ -127,7 +127,7 @@ TEST_P(Inject, TheRuleForTheMarkLeadsToAForeignAddress) {
   ASSERT_EQ(
       run("route add " + net + " dev inj0") | run("route replace local default dev lo table 77"),
       0);
-  auto image = take(pair_.mover);
+  auto image = export_image(pair_.mover);
   const auto place = [](Bytes& field, const std::string& text) {
     const auto parsed = *IpAddress::parse(text);
     std::copy_n(parsed.bytes.begin(), parsed.size(),

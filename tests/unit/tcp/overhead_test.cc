@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kMtu = 1500, kSegment = 1400;
 
-class Overhead : public testing::TestWithParam<const char*> {
+class OverheadTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
@@ -26,8 +26,8 @@ class Overhead : public testing::TestWithParam<const char*> {
 
   void receive(std::size_t count) {
     const std::string text(count, 'x');
-    say(pair_.peer.get(), text);
-    ASSERT_TRUE(inject_ack(pair_.mover.get(), count) == text);
+    send_text(pair_.peer.get(), text);
+    ASSERT_TRUE(read_text(pair_.mover.get(), count) == text);
   }
   // Returns the share of the buffer that the kernel counts as payload.
   double promised() const {
@@ -38,9 +38,9 @@ class Overhead : public testing::TestWithParam<const char*> {
   Connection pair_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Families, Overhead, testing::ValuesIn(kFamilies));
+INSTANTIATE_TEST_SUITE_P(Families, OverheadTest, testing::ValuesIn(kFamilies));
 
-TEST_P(Overhead, ALargeSegmentAfterAMoveIsNotMeasured) {
+TEST_P(OverheadTest, ALargeSegmentAfterAMoveIsNotMeasured) {
   const double at_first = promised();
   receive(kSegment);
   receive(2 * kMtu);  // the first full segment is measured
@@ -48,16 +48,16 @@ TEST_P(Overhead, ALargeSegmentAfterAMoveIsNotMeasured) {
   if (before == at_first) GTEST_SKIP() << "this kernel does not measure";
   for (int moves = 1; moves <= 3; ++moves) {
     SCOPED_TRACE(moves);
-    const auto image = take(pair_.mover);
+    const auto image = export_image(pair_.mover);
     ASSERT_GT(sample_size(image), 0u);
-    pair_.mover = make(image);
+    pair_.mover = import_image(image);
     ASSERT_TRUE(pair_.mover);
     receive(60'000);
     EXPECT_LE(promised(), before);
   }
 }
 
-TEST(OverheadSample, IsForAnUploadWhoseSegmentsAreNoLooserThanIt) {
+TEST(Overhead, SampleSizeIsZeroForLooseSegmentsAndSmallWindows) {
   wire::TcpT image;
   image.mss = 1448;
   const int buffer = 1 << 20;

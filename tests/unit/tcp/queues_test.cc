@@ -50,7 +50,7 @@ using Clock = std::chrono::steady_clock;
 // Advances both ends' sequence numbers, so that `up_to_wrap` more bytes of each direction
 // reach 2^32.
 void turn(Connection& pair, std::uint32_t up_to_wrap) {
-  auto ours = take(pair.mover), theirs = take(pair.peer);
+  auto ours = export_image(pair.mover), theirs = export_image(pair.peer);
   const auto turned = [&](wire::TcpT& image, std::uint32_t sent, std::uint32_t received) {
     const wire::Window was = *image.window;
     image.window =
@@ -99,7 +99,7 @@ class Stream {
   bool wrong_ = false;
 };
 
-class Queues : public testing::TestWithParam<const char*> {
+class QueuesTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
@@ -114,7 +114,7 @@ class Queues : public testing::TestWithParam<const char*> {
   }
   void arrive(const std::string& text) {
     const auto before = queued(pair_.mover.get(), SIOCINQ);
-    say(pair_.peer.get(), text);
+    send_text(pair_.peer.get(), text);
     ASSERT_TRUE(
         eventually([&] { return queued(pair_.mover.get(), SIOCINQ) == before + text.size(); }));
   }
@@ -122,9 +122,9 @@ class Queues : public testing::TestWithParam<const char*> {
   unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
 };
 
-INSTANTIATE_TEST_SUITE_P(Families, Queues, testing::ValuesIn(kFamilies));
+INSTANTIATE_TEST_SUITE_P(Families, QueuesTest, testing::ValuesIn(kFamilies));
 
-TEST_P(Queues, AnythingAtAnyTimeAcrossTheWrap) {
+TEST_P(QueuesTest, RandomReadsWritesAndMovesKeepBothStreamsAcrossTheWrap) {
   for (unsigned seed = 1; seed <= 12; ++seed) {
     SCOPED_TRACE(seed);
     std::minstd_rand random(seed);
@@ -152,7 +152,7 @@ TEST_P(Queues, AnythingAtAnyTimeAcrossTheWrap) {
 }
 
 // 2^32 is at the end or in the middle of a queue.
-TEST_P(Queues, EachPlaceOfTheWrap) {
+TEST_P(QueuesTest, QueuesMoveWithTheWrapAtEachPosition) {
   for (const std::uint32_t place : {0u, 1u, 2u, 999u, 1000u, 1001u}) {
     SCOPED_TRACE(place);
     connect();
@@ -171,27 +171,27 @@ TEST_P(Queues, EachPlaceOfTheWrap) {
 }
 
 // The same with a FIN in the sequence.
-TEST_P(Queues, AFinAtTheWrap) {
+TEST_P(QueuesTest, AFinMovesAtTheSequenceWrap) {
   for (const std::uint32_t place : {0u, 1u, 2u, 3u}) {
     SCOPED_TRACE(place);
     connect();
     turn(pair_, place);
-    say(peer_.get(), "ab");
+    send_text(peer_.get(), "ab");
     ::shutdown(peer_.get(), SHUT_WR);
     ASSERT_TRUE(eventually([&] { return state_of(mover_.get()) == kCloseWait; }));
     move(mover_);
-    EXPECT_EQ(hear_out(mover_.get()), "ab");
-    say(mover_.get(), "cd");
+    EXPECT_EQ(read_to_end(mover_.get()), "ab");
+    send_text(mover_.get(), "cd");
     ::shutdown(mover_.get(), SHUT_WR);
-    EXPECT_EQ(hear_out(peer_.get()), "cd");
+    EXPECT_EQ(read_to_end(peer_.get()), "cd");
   }
 }
 
-TEST_P(Queues, BytesThatComeAndGoAreNoUrgentOnes) {
+TEST_P(QueuesTest, HasUrgentIgnoresBytesThatComeAndGo) {
   arrive("x");
   before_look = [&, look = 0]() mutable {
     if (++look == 2) arrive("x");
-    if (look == 3) inject_ack(pair_.mover.get(), 1);
+    if (look == 3) read_text(pair_.mover.get(), 1);
   };
   const auto urgent = has_urgent(pair_.mover.get());
   before_look = nullptr;
@@ -199,12 +199,12 @@ TEST_P(Queues, BytesThatComeAndGoAreNoUrgentOnes) {
   EXPECT_FALSE(*urgent);
 }
 
-TEST_P(Queues, AnUrgentByteIsSeenThoughAnotherIsRead) {
+TEST_P(QueuesTest, HasUrgentSeesAnUrgentByteWhileAnotherIsRead) {
   arrive("xx");
   ASSERT_EQ(::send(pair_.peer.get(), "!", 1, MSG_OOB), 1);
   ASSERT_TRUE(eventually([&] { return has_urgent(pair_.mover.get()).value_or(false); }));
   before_look = [&, look = 0]() mutable {
-    if (++look == 2) inject_ack(pair_.mover.get(), 1);
+    if (++look == 2) read_text(pair_.mover.get(), 1);
   };
   const auto urgent = has_urgent(pair_.mover.get());
   before_look = nullptr;
@@ -225,7 +225,7 @@ Segment out_of_order(int fd, std::uint32_t missing) {
           .data = kByte};
 }
 
-TEST_P(Queues, ASegmentOutOfOrderIsNotTakenForTheLastOne) {
+TEST_P(QueuesTest, CaptureIgnoresASegmentOutOfOrder) {
   const Segment segment = out_of_order(pair_.mover.get(), 5000);
   bool came = false;
   after_probe = [&] {
@@ -242,31 +242,31 @@ TEST_P(Queues, ASegmentOutOfOrderIsNotTakenForTheLastOne) {
 
 // A segment announced the window whose sequence number the socket has passed since: a
 // buffer without room closes the window immediately (ICSK_ACK_NOMEM).
-TEST_P(Queues, AWindowToldFromBeyondItMoves) {
+TEST_P(QueuesTest, AWindowFromASegmentOutOfOrderMoves) {
   const Segment segment = out_of_order(pair_.mover.get(), 5000);
   ASSERT_TRUE(inject(segment, kMarks.inject));
-  auto image = take(pair_.mover);
+  auto image = export_image(pair_.mover);
   ASSERT_EQ(image.window->snd_wl1(), segment.seq);
   const wire::Window was = *image.window;
   image.window = std::make_unique<wire::Window>(was.snd_wl1(), was.snd_wnd(), was.max_window(), 0,
                                                 was.rcv_wup());
-  pair_.mover = make(image);
+  pair_.mover = import_image(image);
   ASSERT_TRUE(pair_.mover);
-  say(pair_.mover.get(), "moved");
-  EXPECT_EQ(inject_ack(pair_.peer.get(), 5), "moved");
+  send_text(pair_.mover.get(), "moved");
+  EXPECT_EQ(read_text(pair_.peer.get(), 5), "moved");
 }
 
-TEST_P(Queues, FullBothWays) {
+TEST_P(QueuesTest, FullQueuesOfBothDirectionsMove) {
   for (int moves = 1; moves <= 3; ++moves) {
     const std::string there = fill_up(peer_.get()), back = fill_up(mover_.get());
     for (int i = 0; i < moves; ++i)
       move(mover_);
-    EXPECT_TRUE(inject_ack(mover_.get(), there.size()) == there);
-    EXPECT_TRUE(inject_ack(peer_.get(), back.size()) == back);
+    EXPECT_TRUE(read_text(mover_.get(), there.size()) == there);
+    EXPECT_TRUE(read_text(peer_.get(), back.size()) == back);
   }
 }
 
-TEST_P(Queues, LargerThanTheDefaultBuffers) {
+TEST_P(QueuesTest, QueuesLargerThanTheDefaultBuffersMove) {
   const int large = 16 << 20;
   for (const int fd : {mover_.get(), peer_.get()})
     for (const int name : {SO_RCVBUFFORCE, SO_SNDBUFFORCE})
@@ -275,14 +275,14 @@ TEST_P(Queues, LargerThanTheDefaultBuffers) {
   const std::string there = fill_up(peer_.get()), back = fill_up(mover_.get());
   EXPECT_GT(back.size(), 8u << 20);
   move(mover_);
-  EXPECT_TRUE(inject_ack(mover_.get(), there.size()) == there);
-  EXPECT_TRUE(inject_ack(peer_.get(), back.size()) == back);
+  EXPECT_TRUE(read_text(mover_.get(), there.size()) == there);
+  EXPECT_TRUE(read_text(peer_.get(), back.size()) == back);
 }
 
 // Measures how long the peer, which has filled our queue, waits for room after we have
 // read it: by the window's update, or by its own probe after 200 ms or more. The fastest
 // of some tries counts, because the machine may be busy.
-TEST_P(Queues, AFullQueueThatIsReadOpensTheWindowAtOnce) {
+TEST_P(QueuesTest, ReadingAFullQueueOpensTheWindowWithoutAProbe) {
   auto fastest = Clock::duration::max();
   for (int attempt = 0; attempt < 5 && fastest > 20ms; ++attempt) {
     connect();
@@ -292,27 +292,27 @@ TEST_P(Queues, AFullQueueThatIsReadOpensTheWindowAtOnce) {
     }));
     move(mover_);
     const auto began = Clock::now();
-    ASSERT_TRUE(inject_ack(mover_.get(), all.size()) == all);
+    ASSERT_TRUE(read_text(mover_.get(), all.size()) == all);
     fastest = std::min(fastest, Clock::now() - began);
   }
   EXPECT_LT(fastest, 20ms);
 }
 
 // The same in the other direction: unsent bytes leave as soon as the peer reads.
-TEST_P(Queues, OurUnsentBytesGoAsSoonAsThePeerReads) {
+TEST_P(QueuesTest, UnsentBytesLeaveWithoutAProbeWhenThePeerReads) {
   auto fastest = Clock::duration::max();
   for (int attempt = 0; attempt < 5 && fastest > 20ms; ++attempt) {
     connect();
     const std::string all = fill_up(mover_.get());
     move(mover_);
     const auto began = Clock::now();
-    ASSERT_TRUE(inject_ack(peer_.get(), all.size()) == all);
+    ASSERT_TRUE(read_text(peer_.get(), all.size()) == all);
     fastest = std::min(fastest, Clock::now() - began);
   }
   EXPECT_LT(fastest, 20ms);
 }
 
-TEST_P(Queues, TheWindowMayOpenAsFarAsBefore) {
+TEST_P(QueuesTest, TheReceiveWindowMayGrowAsFarAsBefore) {
   const int large = 4 << 20;
   if (::setsockopt(peer_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof large) != 0)
     GTEST_SKIP() << "no large buffers to be had here";
@@ -325,7 +325,7 @@ TEST_P(Queues, TheWindowMayOpenAsFarAsBefore) {
   for (int i = 0; i < 200 && may_open() <= 200'000; ++i) {  // autotuning follows the reader
     fill_up(peer_.get());
     while (queued(mover_.get(), SIOCINQ) > 0)
-      inject_ack(mover_.get(), queued(mover_.get(), SIOCINQ));
+      read_text(mover_.get(), queued(mover_.get(), SIOCINQ));
   }
   const auto before = may_open();
   EXPECT_GT(before, 200'000u);

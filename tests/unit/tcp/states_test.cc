@@ -6,7 +6,7 @@
 namespace sockmi::tcp {
 namespace {
 
-class States : public testing::TestWithParam<const char*> {
+class StatesTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
@@ -23,60 +23,60 @@ class States : public testing::TestWithParam<const char*> {
   unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
 };
 
-INSTANTIATE_TEST_SUITE_P(Families, States, testing::ValuesIn(kFamilies));
+INSTANTIATE_TEST_SUITE_P(Families, StatesTest, testing::ValuesIn(kFamilies));
 
-TEST_P(States, CloseWaitWithUnreadData) {
-  say(peer_.get(), "last words");
+TEST_P(StatesTest, CloseWaitWithUnreadDataMoves) {
+  send_text(peer_.get(), "last words");
   finish(peer_);
   ASSERT_TRUE(comes_to(kCloseWait));
   move(mover_);
   EXPECT_EQ(state(), kCloseWait);
-  EXPECT_EQ(hear_out(mover_.get()), "last words");
-  say(mover_.get(), "answer");
+  EXPECT_EQ(read_to_end(mover_.get()), "last words");
+  send_text(mover_.get(), "answer");
   mover_.reset();
-  EXPECT_EQ(hear_out(peer_.get()), "answer");
+  EXPECT_EQ(read_to_end(peer_.get()), "answer");
 }
 
-TEST_P(States, CloseWaitWithAFullQueue) {
+TEST_P(StatesTest, CloseWaitWithAFullQueueMoves) {
   const std::string all = fill_up(peer_.get());
   finish(peer_);
-  std::string heard = inject_ack(mover_.get(), all.size() - 100'000);
+  std::string heard = read_text(mover_.get(), all.size() - 100'000);
   ASSERT_TRUE(comes_to(kCloseWait));
   move(mover_);
   EXPECT_EQ(state(), kCloseWait);
-  heard += hear_out(mover_.get());
+  heard += read_to_end(mover_.get());
   EXPECT_TRUE(heard == all);
 }
 
-TEST_P(States, FinWait2) {
-  say(mover_.get(), "request");
+TEST_P(StatesTest, FinWait2Moves) {
+  send_text(mover_.get(), "request");
   finish(mover_);
-  say(peer_.get(), "half of the ");
+  send_text(peer_.get(), "half of the ");
   ASSERT_TRUE(comes_to(kFinWait2));
   move(mover_);
   EXPECT_EQ(state(), kFinWait2);
-  EXPECT_EQ(hear_out(peer_.get()), "request");
-  say(peer_.get(), "answer");
+  EXPECT_EQ(read_to_end(peer_.get()), "request");
+  send_text(peer_.get(), "answer");
   peer_.reset();
-  EXPECT_EQ(hear_out(mover_.get()), "half of the answer");
+  EXPECT_EQ(read_to_end(mover_.get()), "half of the answer");
   EXPECT_TRUE(comes_to(kClose));
 }
 
-TEST_P(States, FinWait1WithUnsentData) {
+TEST_P(StatesTest, FinWait1WithUnsentDataMoves) {
   const std::string all = fill_up(mover_.get());
   finish(mover_);
   ASSERT_EQ(state(), kFinWait1);
   move(mover_);
   EXPECT_EQ(state(), kFinWait1);
-  EXPECT_TRUE(hear_out(peer_.get()) == all);
+  EXPECT_TRUE(read_to_end(peer_.get()) == all);
   EXPECT_TRUE(comes_to(kFinWait2));
-  say(peer_.get(), "thanks");
+  send_text(peer_.get(), "thanks");
   peer_.reset();
-  EXPECT_EQ(hear_out(mover_.get()), "thanks");
+  EXPECT_EQ(read_to_end(mover_.get()), "thanks");
 }
 
-TEST_P(States, LastAckWithUnsentData) {
-  say(peer_.get(), "request");
+TEST_P(StatesTest, LastAckWithUnsentDataMoves) {
+  send_text(peer_.get(), "request");
   finish(peer_);
   ASSERT_TRUE(comes_to(kCloseWait));
   const std::string all = fill_up(mover_.get());
@@ -84,25 +84,25 @@ TEST_P(States, LastAckWithUnsentData) {
   ASSERT_EQ(state(), kLastAck);
   move(mover_);
   EXPECT_EQ(state(), kLastAck);
-  EXPECT_EQ(hear_out(mover_.get()), "request");
-  EXPECT_TRUE(hear_out(peer_.get()) == all);
+  EXPECT_EQ(read_to_end(mover_.get()), "request");
+  EXPECT_TRUE(read_to_end(peer_.get()) == all);
   EXPECT_TRUE(comes_to(kClose));
 }
 
-TEST_P(States, ClosingWithUnsentData) {
+TEST_P(StatesTest, ClosingWithUnsentDataMoves) {
   const std::string all = fill_up(mover_.get());
   finish(mover_);
-  say(peer_.get(), "crossing");
+  send_text(peer_.get(), "crossing");
   finish(peer_);
   ASSERT_TRUE(comes_to(kClosing));
   move(mover_);
   EXPECT_EQ(state(), kClosing);
-  EXPECT_EQ(hear_out(mover_.get()), "crossing");
-  EXPECT_TRUE(hear_out(peer_.get()) == all);
+  EXPECT_EQ(read_to_end(mover_.get()), "crossing");
+  EXPECT_TRUE(read_to_end(peer_.get()) == all);
   EXPECT_TRUE(comes_to(kClose));
 }
 
-TEST_P(States, ThreeMovesWhileClosing) {
+TEST_P(StatesTest, EachClosingStateMovesThreeTimes) {
   const std::string all = fill_up(mover_.get());
   finish(mover_);
   for (int i = 0; i < 3; ++i)
@@ -111,27 +111,27 @@ TEST_P(States, ThreeMovesWhileClosing) {
   ASSERT_TRUE(comes_to(kClosing));
   for (int i = 0; i < 3; ++i)
     move(mover_);
-  EXPECT_TRUE(hear_out(peer_.get()) == all);
+  EXPECT_TRUE(read_to_end(peer_.get()) == all);
   EXPECT_TRUE(comes_to(kClose));
 }
 
-TEST_P(States, AReaderThatReadsNoMore) {
+TEST_P(StatesTest, AShutDownReadSideMoves) {
   ASSERT_EQ(::shutdown(mover_.get(), SHUT_RD), 0);
   move(mover_);
   EXPECT_EQ(state(), kEstablished);
-  EXPECT_EQ(inject_ack(mover_.get(), 1), "");
-  say(mover_.get(), "x");
-  EXPECT_EQ(inject_ack(peer_.get(), 1), "x");
+  EXPECT_EQ(read_text(mover_.get(), 1), "");
+  send_text(mover_.get(), "x");
+  EXPECT_EQ(read_text(peer_.get(), 1), "x");
 }
 
 // The listener's queue is full, so it drops the SYN.
-TEST_P(States, SynSent) {
+TEST_P(StatesTest, SynSentMoves) {
   SocketAddress address{*IpAddress::parse(GetParam()), 0};
   const unique_fd listener = Connection::listen(address, 0);
   const unique_fd first = Connection::connect(address);
   mover_ = Connection::connect(address, SOCK_NONBLOCK);
   ASSERT_EQ(state(), kSynSent);
-  const auto image = take(mover_);
+  const auto image = export_image(mover_);
   EXPECT_EQ(image.state, kSynSent);
   unique_fd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   auto restored = RestoredSocket::restore(image, kMarks, false);
@@ -145,19 +145,19 @@ TEST_P(States, SynSent) {
   EXPECT_EQ(info.tcpi_total_retrans, 0u) << "it went out with the thaw, not after a timeout";
   EXPECT_EQ(::fcntl(mover_.get(), F_GETFL) & O_NONBLOCK, O_NONBLOCK);
   accepted.reset(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  say(mover_.get(), "x");
-  EXPECT_EQ(inject_ack(accepted.get(), 1), "x");
+  send_text(mover_.get(), "x");
+  EXPECT_EQ(read_text(accepted.get(), 1), "x");
 }
 
-TEST_P(States, WhatIsNoConnectionIsRefused) {
+TEST_P(StatesTest, ListenersAndClosedSocketsAreRefused) {
   const auto refused = [](int fd) {
     return FrozenSocket::freeze(fd, kMarks).error().code;
   };
   EXPECT_EQ(refused(pair_.listener.get()), ENOTCONN);
   finish(mover_);
-  EXPECT_EQ(hear_out(peer_.get()), "");
+  EXPECT_EQ(read_to_end(peer_.get()), "");
   peer_.reset();
-  EXPECT_EQ(hear_out(mover_.get()), "");
+  EXPECT_EQ(read_to_end(mover_.get()), "");
   ASSERT_TRUE(comes_to(kClose));  // only the kernel has a socket in TIME_WAIT
   EXPECT_EQ(refused(mover_.get()), ENOTCONN);
 }

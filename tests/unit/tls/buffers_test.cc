@@ -11,7 +11,7 @@ namespace {
 class Buffers : public testing::TestWithParam<Case> {};
 INSTANTIATE_TEST_SUITE_P(Families, Buffers, testing::ValuesIn(kFamilies), kName);
 
-TEST_P(Buffers, SeveralRecordsAndTheBeginningOfAnother) {
+TEST_P(Buffers, SeveralRecordsAndPartOfAnotherMove) {
   Pair pair(GetParam());
   pair.handshake();
   read_all(pair.mover.get());
@@ -32,7 +32,7 @@ TEST_P(Buffers, SeveralRecordsAndTheBeginningOfAnother) {
   EXPECT_TRUE(got == text) << got.size();
 }
 
-TEST_P(Buffers, PlaintextThatWasPeekedIsThereStill) {
+TEST_P(Buffers, PeekedPlaintextMoves) {
   Pair pair(GetParam());
   pair.handshake();
   read_all(pair.mover.get());
@@ -47,7 +47,7 @@ TEST_P(Buffers, PlaintextThatWasPeekedIsThereStill) {
   pair.talk("on");
 }
 
-TEST_P(Buffers, AFullRecordUnread) {
+TEST_P(Buffers, AnUnreadFullRecordMoves) {
   Pair pair(GetParam());
   pair.handshake();
   read_all(pair.mover.get());
@@ -60,7 +60,7 @@ TEST_P(Buffers, AFullRecordUnread) {
   pair.talk("on");
 }
 
-TEST_P(Buffers, ReadAheadIsNoMatter) {
+TEST_P(Buffers, BytesReadAheadMove) {
   Pair pair(GetParam());
   pair.handshake();
   read_all(pair.mover.get());
@@ -73,7 +73,7 @@ TEST_P(Buffers, ReadAheadIsNoMatter) {
   EXPECT_EQ(read_all(pair.mover.get()), "cabcabc");
 }
 
-TEST_P(Buffers, WhatWaitsMovesOnBeforeABioIsSet) {
+TEST_P(Buffers, BufferedBytesMoveBeforeABioIsSet) {
   Pair pair(GetParam());
   pair.handshake();
   read_all(pair.mover.get());
@@ -142,7 +142,7 @@ void use_small_buffers(Pair& pair) {
   ::setsockopt(pair.mover_fd.get(), SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 }
 
-TEST_P(Buffers, AnInterruptedWriteGoesOnBehindWhatWasTaken) {
+TEST_P(Buffers, AnInterruptedWriteContinuesAfterTheBytesTaken) {
   for (const std::size_t piece :
        {std::size_t{1} << 20, std::size_t{16384}, std::size_t{16383}, std::size_t{40'000}}) {
     Pair pair(GetParam());
@@ -153,7 +153,7 @@ TEST_P(Buffers, AnInterruptedWriteGoesOnBehindWhatWasTaken) {
   }
 }
 
-TEST_P(Buffers, WhoOnlyReadsIsToldOfWhatIsLeftToBeSent) {
+TEST_P(Buffers, ReadsReportWantWriteWhileBytesAreUnsent) {
   Pair pair(GetParam());
   use_small_buffers(pair);
   pair.handshake();
@@ -179,7 +179,7 @@ TEST_P(Buffers, WhoOnlyReadsIsToldOfWhatIsLeftToBeSent) {
   EXPECT_TRUE(got == sent);
 }
 
-TEST_P(Buffers, WithoutPartialWritesAnInterruptedOneIsFinishedFirst) {
+TEST_P(Buffers, WithoutPartialWritesAnInterruptedWriteMustFinishFirst) {
   Pair pair(GetParam());
   SSL_clear_mode(pair.mover.get(), SSL_MODE_ENABLE_PARTIAL_WRITE);
   pair.handshake();
@@ -209,7 +209,7 @@ void use_plain_bio(Pair& pair) {
   SSL_set_fd(pair.mover.get(), pair.mover_fd.get());
 }
 
-TEST_P(Buffers, OnAPlainBioItMovesBetweenRecords) {
+TEST_P(Buffers, OnASocketBioAnSslMovesBetweenRecords) {
   Pair pair(GetParam());
   use_plain_bio(pair);
   pair.handshake();
@@ -225,7 +225,7 @@ TEST_P(Buffers, OnAPlainBioItMovesBetweenRecords) {
   pair.talk("after");
 }
 
-TEST_P(Buffers, OnAPlainBioHalfARecordIsRefusedUnharmed) {
+TEST_P(Buffers, OnASocketBioAPartialRecordIsRefused) {
   Pair pair(GetParam());
   use_plain_bio(pair);
   pair.handshake();
@@ -244,7 +244,7 @@ TEST_P(Buffers, OnAPlainBioHalfARecordIsRefusedUnharmed) {
   }
 }
 
-TEST_P(Buffers, OnAPlainBioTheRestOfTheRecordIsWaitedFor) {
+TEST_P(Buffers, OnASocketBioQuiesceWaitsForTheRestOfARecord) {
   Pair pair(GetParam());
   use_plain_bio(pair);
   pair.handshake();
@@ -260,7 +260,7 @@ TEST_P(Buffers, OnAPlainBioTheRestOfTheRecordIsWaitedFor) {
   EXPECT_EQ(read_all(pair.mover.get()), "text");
 }
 
-TEST_P(Buffers, ABlockingDescriptorIsNotWaitedForLongerThanAsked) {
+TEST_P(Buffers, QuiesceReturnsInTimeOnABlockingDescriptor) {
   Pair pair(GetParam());
   use_plain_bio(pair);
   pair.handshake();

@@ -85,34 +85,34 @@ class Callbacks : public testing::TestWithParam<Case> {
 };
 const Case kServers[] = {case_of("Tls13Aes128Server"), case_of("Tls13Aes256Server"),
                          case_of("Tls12Aes128Server"), case_of("Tls12CbcSha1Server")};
-class OfAServer : public Callbacks {};
-INSTANTIATE_TEST_SUITE_P(Suites, OfAServer, testing::ValuesIn(kServers), kName);
+class ServerCallbacks : public Callbacks {};
+INSTANTIATE_TEST_SUITE_P(Suites, ServerCallbacks, testing::ValuesIn(kServers), kName);
 const Case kClients[] = {case_of("Tls13Aes128Client"), case_of("Tls12Aes256Client")};
-class OfAClient : public Callbacks {};
-INSTANTIATE_TEST_SUITE_P(Suites, OfAClient, testing::ValuesIn(kClients), kName);
+class ClientCallbacks : public Callbacks {};
+INSTANTIATE_TEST_SUITE_P(Suites, ClientCallbacks, testing::ValuesIn(kClients), kName);
 
-TEST_P(OfAServer, AStrictServerNameCallbackSeesTheNameOnce) {
+TEST_P(ServerCallbacks, AStrictServerNameCallbackSeesTheNameOnce) {
   SSL_CTX_set_tlsext_servername_callback(ctx(), refuse_strangers);
   const Calls seen = calls_of_a_move();
   EXPECT_EQ(seen.named, 1);
   EXPECT_EQ(seen.unnamed, 0);
 }
 
-TEST_P(OfAServer, ANameThatIsPassedOverIsSeenToo) {
+TEST_P(ServerCallbacks, AServerNameCallbackThatIgnoresTheNameSeesIt) {
   SSL_CTX_set_tlsext_servername_callback(ctx(), pass_over_the_name);
   const Calls seen = calls_of_a_move();
   EXPECT_EQ(seen.named, 1);
   EXPECT_EQ(seen.unnamed, 0);
 }
 
-TEST_P(OfAServer, AClientHelloCallbackSeesTheName) {
+TEST_P(ServerCallbacks, AClientHelloCallbackSeesTheServerName) {
   SSL_CTX_set_client_hello_cb(ctx(), read_hello, nullptr);
   const Calls seen = calls_of_a_move();
   EXPECT_EQ(seen.hello, 1);
   EXPECT_EQ(seen.hello_unnamed, 0);
 }
 
-TEST_P(OfAServer, AClientHelloCallbackThatWantsTimeIsRefusedWithTheReason) {
+TEST_P(ServerCallbacks, AnAsynchronousClientHelloCallbackIsRefused) {
   pair_.handshake();
   const auto image = save(pair_.mover.get());
   SSL_CTX_set_client_hello_cb(
@@ -125,7 +125,7 @@ TEST_P(OfAServer, AClientHelloCallbackThatWantsTimeIsRefusedWithTheReason) {
   EXPECT_TRUE(SSL_in_before(ssl.get()));
 }
 
-TEST_P(OfAServer, TheVirtualHostIsTheOneThatTheNameChose) {
+TEST_P(ServerCallbacks, TheServerNameChoosesTheSameVirtualHost) {
   SSL_CTX_set_tlsext_servername_callback(ctx(), choose_host);
   SSL_CTX_set_tlsext_servername_arg(ctx(), host_.get());
   SSL_CTX_set_session_id_context(ctx(), reinterpret_cast<const unsigned char*>("default"), 7);
@@ -142,7 +142,7 @@ TEST_P(OfAServer, TheVirtualHostIsTheOneThatTheNameChose) {
       << "a rehearsal's session stays in the first context's cache";
 }
 
-TEST_P(OfAServer, AFailedLoadLeavesTheContextThatTheSslHad) {
+TEST_P(ServerCallbacks, AFailedLoadRestoresTheSslsContext) {
   pair_.handshake();
   const auto image = save(pair_.mover.get());
   SSL_CTX_set_tlsext_servername_callback(ctx(), choose_host);
@@ -185,7 +185,7 @@ void set_all_others(SSL_CTX* ctx) {
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_BOTH);
 }
 
-TEST_P(OfAServer, NoOtherIsCalled) {
+TEST_P(ServerCallbacks, NoOtherCallbackIsCalled) {
   set_all_others(ctx());
   renew();
   EXPECT_EQ(calls_of_a_move(), Calls{});
@@ -193,7 +193,7 @@ TEST_P(OfAServer, NoOtherIsCalled) {
 
 // A cache reports each session that leaves it to the application: the session of the
 // handshake replay is not put there.
-TEST_P(OfAServer, NoSessionIsTakenOutOfTheCacheThatWasNotPutThere) {
+TEST_P(ServerCallbacks, NoSessionIsRemovedFromTheCache) {
   SSL_CTX_sess_set_remove_cb(
       ctx(), +[](SSL_CTX*, SSL_SESSION*) { ++calls.remove_session; });
   renew();
@@ -205,7 +205,7 @@ TEST_P(OfAServer, NoSessionIsTakenOutOfTheCacheThatWasNotPutThere) {
   EXPECT_EQ(calls, Calls{});
 }
 
-TEST_P(OfAServer, OneThatAsksForCertificatesNeedsNoSessionIdContext) {
+TEST_P(ServerCallbacks, ClientVerificationNeedsNoSessionIdContext) {
   SSL_CTX_set_verify(
       ctx(), SSL_VERIFY_PEER, +[](int, X509_STORE_CTX*) { return 1; });
   renew();
@@ -215,7 +215,7 @@ TEST_P(OfAServer, OneThatAsksForCertificatesNeedsNoSessionIdContext) {
   EXPECT_EQ(size, 0u);
 }
 
-TEST_P(OfAClient, NoneIsCalled) {
+TEST_P(ClientCallbacks, NoCallbackIsCalled) {
   set_all_others(ctx());
   SSL_CTX_sess_set_remove_cb(
       ctx(), +[](SSL_CTX*, SSL_SESSION*) { ++calls.remove_session; });
@@ -231,7 +231,7 @@ TEST_P(OfAClient, NoneIsCalled) {
   EXPECT_EQ(SSL_get_tlsext_status_type(ssl.get()), TLSEXT_STATUSTYPE_ocsp);
 }
 
-TEST_P(OfAClient, ItsTicketStaysInTheCache) {
+TEST_P(ClientCallbacks, TheTicketStaysInTheCache) {
   SSL_CTX_set_session_cache_mode(ctx(), SSL_SESS_CACHE_CLIENT);
   renew();
   pair_.handshake();
@@ -244,7 +244,7 @@ TEST_P(OfAClient, ItsTicketStaysInTheCache) {
   EXPECT_EQ(SSL_CTX_sess_number(ctx()), cached);
 }
 
-TEST_P(OfAClient, ANameThatTheSslWasGivenAndTheConnectionHasNotIsNotTold) {
+TEST_P(ClientCallbacks, AServerNameThatTheConnectionLacksIsNotReported) {
   SSL_set_tlsext_host_name(pair_.mover.get(), static_cast<const char*>(nullptr));
   pair_.handshake();
   const auto image = save(pair_.mover.get());

@@ -8,7 +8,7 @@
 namespace sockmi::tls::test {
 namespace {
 
-TEST(BeforeTheHandshake, AClientHelloMovesCutAnywhere) {
+TEST(SslBeforeHandshake, APartialClientHelloMoves) {
   for (const Case& c : {case_of("Tls13Aes128Server"), case_of("Tls12Aes128Server")}) {
     for (const std::size_t cut : {0, 1, 4, 5, 6, 50, 100}) {
       Pair pair(c);
@@ -30,7 +30,7 @@ TEST(BeforeTheHandshake, AClientHelloMovesCutAnywhere) {
   }
 }
 
-TEST(BeforeTheHandshake, AWholeClientHelloThatWasNotReadStaysInTheSocket) {
+TEST(SslBeforeHandshake, AnUnreadClientHelloStaysInTheSocket) {
   Pair pair(case_of("Tls13Aes128Server"));
   SSL_do_handshake(pair.peer.get());
   pair.hop();
@@ -38,7 +38,7 @@ TEST(BeforeTheHandshake, AWholeClientHelloThatWasNotReadStaysInTheSocket) {
   pair.talk("hello");
 }
 
-TEST(BeforeTheHandshake, AClientMoves) {
+TEST(SslBeforeHandshake, AClientMoves) {
   Pair pair(case_of("Tls13Aes128Client"));
   pair.hop();
   SSL_set_alpn_protos(pair.mover.get(), reinterpret_cast<const unsigned char*>("\x02h2"), 3);
@@ -46,14 +46,14 @@ TEST(BeforeTheHandshake, AClientMoves) {
   pair.talk("hello");
 }
 
-class InTheHandshake : public testing::TestWithParam<Case> {};
-INSTANTIATE_TEST_SUITE_P(Roles, InTheHandshake,
+class SslInHandshake : public testing::TestWithParam<Case> {};
+INSTANTIATE_TEST_SUITE_P(Roles, SslInHandshake,
                          testing::Values(case_of("Tls13Aes128Server"), case_of("Tls13Aes128Client"),
                                          case_of("Tls12Aes128Server"),
                                          case_of("Tls12Aes128Client")),
                          kName);
 
-TEST_P(InTheHandshake, AnSslThatGetsNoFurtherIsRefusedUnharmed) {
+TEST_P(SslInHandshake, AStalledHandshakeIsRefusedUnharmed) {
   Pair pair(GetParam());
   if (GetParam().server) SSL_do_handshake(pair.peer.get());
   SSL_do_handshake(pair.mover.get());
@@ -64,7 +64,7 @@ TEST_P(InTheHandshake, AnSslThatGetsNoFurtherIsRefusedUnharmed) {
   pair.talk("unharmed");
 }
 
-TEST_P(InTheHandshake, AnSslWhosePeerGoesOnIsFinishedFirst) {
+TEST_P(SslInHandshake, QuiesceFinishesTheHandshakeFirst) {
   Pair pair(GetParam());
   if (GetParam().server) SSL_do_handshake(pair.peer.get());
   SSL_do_handshake(pair.mover.get());
@@ -80,7 +80,7 @@ TEST_P(InTheHandshake, AnSslWhosePeerGoesOnIsFinishedFirst) {
   pair.talk("moved");
 }
 
-TEST_P(InTheHandshake, AFailureIsSaid) {
+TEST_P(SslInHandshake, AHandshakeFailureIsReported) {
   Pair pair(GetParam());
   if (GetParam().server) SSL_do_handshake(pair.peer.get());
   SSL_do_handshake(pair.mover.get());

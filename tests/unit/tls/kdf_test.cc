@@ -53,7 +53,7 @@ std::array<unsigned char, 48> derived(EVP_KDF_CTX* ctx) {
   return out;
 }
 
-TEST(Kdf, AContextCanBeCopiedWhereTheDefaultProvidersCan) {
+TEST(Kdf, AContextCanBeCopiedIfTheDefaultProvidersCan) {
   const KdfCtx ours = prepared(with_provider()), defaults = prepared(nullptr);
   const KdfCtx copy(EVP_KDF_CTX_dup(ours.get())), copy_of_defaults(EVP_KDF_CTX_dup(defaults.get()));
   ASSERT_EQ(copy != nullptr, copy_of_defaults != nullptr);

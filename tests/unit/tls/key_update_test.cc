@@ -38,7 +38,7 @@ bool reads(const Pair& pair, const Secret& image, const std::string& wire) {
   return read_all(ssl.get()) == "text";
 }
 
-TEST_P(KeyUpdate, TheKeysFromBeforeReadNothingThatIsSaidAfter) {
+TEST_P(KeyUpdate, OldKeysReadNoLaterRecords) {
   Pair pair(GetParam());
   pair.handshake();
   pair.talk("before");
@@ -65,7 +65,7 @@ TEST_P(KeyUpdate, TheKeysFromBeforeReadNothingThatIsSaidAfter) {
   EXPECT_FALSE(reads(pair, *still_good, tap.record(pair.peer.get(), "text")));
 }
 
-TEST_P(KeyUpdate, ItMovesAlongWhereThePeerHasNotAnswered) {
+TEST_P(KeyUpdate, AnUnansweredKeyUpdateMoves) {
   Pair pair(GetParam());
   pair.handshake();
   pair.talk("before");

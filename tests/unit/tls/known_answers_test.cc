@@ -45,18 +45,18 @@ class KnownAnswers : public testing::TestWithParam<std::filesystem::path> {
  protected:
   const KnownAnswer a_ = read_files(GetParam());
 };
-class Established : public KnownAnswers {};
-class BothEnds : public KnownAnswers {};
-class BeforeHandshake : public KnownAnswers {};
+class KnownAnswersEstablished : public KnownAnswers {};
+class KnownAnswersOfBothEnds : public KnownAnswers {};
+class KnownAnswersBeforeHandshake : public KnownAnswers {};
 
-TEST_P(Established, ReadsWhatThePeerSends) {
+TEST_P(KnownAnswersEstablished, ReadsTheRecordedRecords) {
   Loaded it(a_);
   EXPECT_EQ(SSL_pending(it.ssl.get()), static_cast<int>(a_.pending));
   it.arrives(a_.arrives);
   EXPECT_EQ(it.read(), a_.reads);
 }
 
-TEST_P(Established, WritesTheRecordThatThePeerWaitsFor) {
+TEST_P(KnownAnswersEstablished, WritesTheRecordedRecord) {
   Loaded it(a_);
   EXPECT_EQ(write_taken(it.ssl.get()), a_.write_taken);
   ASSERT_EQ(SSL_write(it.ssl.get(), a_.writes.data(), static_cast<int>(a_.writes.size())),
@@ -68,7 +68,7 @@ TEST_P(Established, WritesTheRecordThatThePeerWaitsFor) {
   EXPECT_EQ(left, a_.leaves);
 }
 
-TEST_P(Established, AnswersAsItsModelDid) {
+TEST_P(KnownAnswersEstablished, GettersReturnTheRecordedAnswers) {
   Loaded it(a_);
   SSL* const ssl = it.ssl.get();
   EXPECT_EQ(SSL_get_version(ssl), a_.version);
@@ -91,7 +91,7 @@ TEST_P(Established, AnswersAsItsModelDid) {
 
 // CBC records have a random part, so only this test shows that what is written can be
 // read.
-TEST_P(BothEnds, GoOnWithEachOther) {
+TEST_P(KnownAnswersOfBothEnds, TwoLoadedImagesTalkToEachOther) {
   Loaded it(a_), other(read_files(GetParam().parent_path() / (a_.other_end + ".image")));
   ASSERT_TRUE(set_fd(other.ssl.get(), it.wire.get()));
   for (const std::string& text : {std::string("one"), pattern(100'000)}) {
@@ -103,7 +103,7 @@ TEST_P(BothEnds, GoOnWithEachOther) {
 // An SSL takes its certificates from the context when it is created.
 [[maybe_unused]] const bool kCertified = (give_certificate(any_context()), true);
 
-TEST_P(BeforeHandshake, TheHandshakeGoesOn) {
+TEST_P(KnownAnswersBeforeHandshake, ALoadedImageContinuesTheHandshake) {
   Loaded it(a_);
   if (a_.server) {  // the ClientHello, half of which is in the image, is answered
     it.arrives(a_.arrives);
@@ -137,12 +137,12 @@ std::string name_of(const testing::TestParamInfo<std::filesystem::path>& info) {
       name, [](char c) { return c == '-' || c == '.'; }, '_');
   return name;
 }
-INSTANTIATE_TEST_SUITE_P(Images, Established,
+INSTANTIATE_TEST_SUITE_P(Images, KnownAnswersEstablished,
                          files_that([](const KnownAnswer& a) { return a.established; }), name_of);
-INSTANTIATE_TEST_SUITE_P(Images, BothEnds,
+INSTANTIATE_TEST_SUITE_P(Images, KnownAnswersOfBothEnds,
                          files_that([](const KnownAnswer& a) { return !a.other_end.empty(); }),
                          name_of);
-INSTANTIATE_TEST_SUITE_P(Images, BeforeHandshake,
+INSTANTIATE_TEST_SUITE_P(Images, KnownAnswersBeforeHandshake,
                          files_that([](const KnownAnswer& a) { return !a.established; }), name_of);
 
 }  // namespace

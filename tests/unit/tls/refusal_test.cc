@@ -12,7 +12,7 @@ void refused(SSL* ssl, int code, std::string_view reason) {
   EXPECT_NE(to_string(image.error()).find(reason), std::string::npos) << to_string(image.error());
 }
 
-TEST(Refused, OldVersions) {
+TEST(Refusal, SaveRefusesOldVersions) {
   for (const int version : {TLS1_VERSION, TLS1_1_VERSION}) {
     Pair pair({"", version, "ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0", true});
     pair.handshake();
@@ -21,14 +21,14 @@ TEST(Refused, OldVersions) {
   }
 }
 
-TEST(Refused, SuitesThatAreNotServed) {
+TEST(Refusal, SaveRefusesUnsupportedSuites) {
   Pair pair({"", TLS1_2_VERSION, "ECDHE-ECDSA-ARIA128-GCM-SHA256", true});
   pair.handshake();
   refused(pair.mover.get(), ENOTSUP, "ARIA128");
   pair.talk("unharmed");
 }
 
-TEST(Refused, ARenegotiationUnderWay) {
+TEST(Refusal, SaveRefusesARenegotiationInProgress) {
   Pair pair(case_of("Tls12Aes128Client"));
   pair.handshake();
   ASSERT_EQ(SSL_renegotiate(pair.mover.get()), 1);
@@ -53,7 +53,7 @@ BIO* kernel_bio(bool send, bool receive) {
   return bio;
 }
 
-TEST(Refused, KernelTls) {
+TEST(Refusal, SaveRefusesKernelTls) {
   for (const auto& [send, receive] : {std::pair(true, false), {false, true}}) {
     Pair pair(case_of("Tls13Aes128Server"));
     pair.handshake();
@@ -65,7 +65,7 @@ TEST(Refused, KernelTls) {
   }
 }
 
-TEST(Refused, Dtls) {
+TEST(Refusal, SaveRefusesDtls) {
   const CtxPtr ctx(SSL_CTX_new_ex(with_provider(), nullptr, DTLS_method()));
   give_certificate(ctx.get());
   const SslPtr client(SSL_new(ctx.get())), server(SSL_new(ctx.get()));
@@ -96,14 +96,14 @@ TEST(Refused, Dtls) {
   refused(server.get(), ENOTSUP, "DTLS");
 }
 
-TEST(Refused, DtlsBeforeItsHandshake) {
+TEST(Refusal, SaveRefusesDtlsBeforeItsHandshake) {
   const CtxPtr ctx(SSL_CTX_new_ex(with_provider(), nullptr, DTLS_method()));
   const SslPtr ssl(SSL_new(ctx.get()));
   SSL_set_accept_state(ssl.get());
   refused(ssl.get(), ENOTSUP, "DTLS");
 }
 
-TEST(Refused, AnAuthenticationAfterTheHandshake) {
+TEST(Refusal, SaveRefusesPostHandshakeAuthentication) {
   Pair pair(case_of("Tls13Aes128Server"));
   SSL_set_post_handshake_auth(pair.peer.get(), 1);
   pair.handshake();
@@ -130,7 +130,7 @@ TEST(Refused, AnAuthenticationAfterTheHandshake) {
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-TEST(Refused, Srp) {
+TEST(Refusal, SaveRefusesSrp) {
   Pair pair({"", TLS1_2_VERSION, "SRP-AES-128-CBC-SHA", true});
   SSL_CTX_set_srp_username_callback(
       pair.mover_ctx.get(), +[](SSL* ssl, int*, void*) -> int {
@@ -151,7 +151,7 @@ TEST(Refused, Srp) {
 }
 #pragma GCC diagnostic pop
 
-TEST(Refused, AnImageThatTheContextDoesNotAllow) {
+TEST(Refusal, LoadRefusesAnImageThatTheContextDoesNotAllow) {
   for (const bool unread : {false, true}) {
     Pair pair(case_of("Tls13Aes128Server"));
     pair.handshake();
@@ -177,7 +177,7 @@ TEST(Refused, AnImageThatTheContextDoesNotAllow) {
   }
 }
 
-TEST(Refused, AnotherAlpnChoice) {
+TEST(Refusal, LoadRefusesAnotherAlpnChoice) {
   Pair pair(case_of("Tls13Aes128Server"));
   pair.handshake();
   const auto image = save(pair.mover.get());

@@ -210,7 +210,7 @@ TEST_P(Secrecy, AnImageIsHeldInLockedMemoryOnly) {
   }
 }
 
-TEST_P(Secrecy, NothingIsLeftAfterAnExport) {
+TEST_P(Secrecy, NoSecretIsLeftAfterAnExport) {
   { ASSERT_TRUE(save(pair_->mover.get())); }
   retire(pair_->mover.get());
   expect_nothing_left("while the SSL is still there");
@@ -218,17 +218,17 @@ TEST_P(Secrecy, NothingIsLeftAfterAnExport) {
   expect_nothing_left("without the SSL");
 }
 
-TEST_P(SecrecyOfAStrictServer, NothingIsLeftAfterAnExport) {
+TEST_P(SecrecyOfAStrictServer, NoSecretIsLeftAfterAnExport) {
   EXPECT_TRUE(retire(pair_->mover.get()));
   expect_nothing_left("while the SSL is still there");
 }
 
-TEST_P(SecrecyWithACache, NothingIsLeftAfterAnExport) {
+TEST_P(SecrecyWithACache, NoSecretIsLeftAfterAnExport) {
   EXPECT_TRUE(retire(pair_->mover.get()));
   expect_nothing_left("while the SSL and its context are still there");
 }
 
-TEST_P(Secrecy, NothingIsLeftAfterALoadAndAnExport) {
+TEST_P(Secrecy, NoSecretIsLeftAfterALoadAndAnExport) {
   const auto image = std::make_unique<Secret>(*save(pair_->mover.get()));
   retire(pair_->mover.get());
   pair_->mover = pair_->fresh();

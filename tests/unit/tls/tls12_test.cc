@@ -29,7 +29,7 @@ TEST(Tls12, NoExplicitNonceIsUsedTwice) {
   }
 }
 
-TEST(Tls12, TheSessionIdIsTheRealOne) {
+TEST(Tls12, TheSessionIdMoves) {
   for (const char* name : {"Tls12Aes128Server", "Tls12Aes256Client"}) {
     Pair pair(case_of(name));
     SSL_CTX_set_options(pair.peer_ctx.get(), SSL_OP_NO_TICKET);
@@ -68,7 +68,7 @@ TEST(Tls12, AClientResumesWithTheSessionOfALoadedSsl) {
 }
 
 // As for servers that share their sessions in a cache of their own.
-TEST(Tls12, AServerWithoutLookupInOpenSslsCache) {
+TEST(Tls12, AServerWithoutInternalCacheMoves) {
   for (const Case& c : kFamilies) {
     if (c.version != TLS1_2_VERSION || !c.server) continue;
     Pair pair(c);
@@ -95,7 +95,7 @@ TEST(Tls12, AServerWithoutLookupInOpenSslsCache) {
 
 // The server requests it and the client begins: its Finished of the first handshake must
 // be the real one (RFC 5746).
-TEST(Tls12, RenegotiationAfterAMove) {
+TEST(Tls12, RenegotiationWorksAfterAMove) {
   for (const char* name : {"Tls12Aes128Client", "Tls12CbcSha384Client", "Tls12ChaChaClient",
                            "Tls12MacFirstSha1Client", "Tls12Aes128Server", "Tls12CbcSha1Server"}) {
     Pair pair(case_of(name));

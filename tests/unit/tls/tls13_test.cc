@@ -13,7 +13,7 @@ INSTANTIATE_TEST_SUITE_P(Roles, Tls13,
                                          case_of("Tls13ChaChaClient")),
                          kName);
 
-TEST_P(Tls13, KeyUpdatesBeforeAndAfterAMove) {
+TEST_P(Tls13, KeyUpdatesWorkBeforeAndAfterAMove) {
   Pair pair(GetParam());
   pair.handshake();
   for (int hop = 0; hop < 4; ++hop) {
@@ -27,7 +27,7 @@ TEST_P(Tls13, KeyUpdatesBeforeAndAfterAMove) {
   }
 }
 
-TEST_P(Tls13, SeveralKeyUpdatesBeforeOneExport) {
+TEST_P(Tls13, ManyKeyUpdatesBeforeAMoveWork) {
   Pair pair(GetParam());
   pair.handshake();
   for (int round = 0; round < 3; ++round) {
@@ -40,7 +40,7 @@ TEST_P(Tls13, SeveralKeyUpdatesBeforeOneExport) {
   }
 }
 
-TEST_P(Tls13, KeyUpdatesOfBothEndsThatMove) {
+TEST_P(Tls13, KeyUpdatesWorkWhileBothEndsMove) {
   Pair pair(GetParam(), true, /*peer_moves=*/true);
   pair.handshake();
   for (int i = 0; i < 6; ++i) {
@@ -52,7 +52,7 @@ TEST_P(Tls13, KeyUpdatesOfBothEndsThatMove) {
   }
 }
 
-TEST_P(Tls13, AQueuedKeyUpdateIsSentElsewhere) {
+TEST_P(Tls13, AQueuedKeyUpdateIsSentAfterTheMove) {
   Pair pair(GetParam());
   pair.handshake();
   read_all(pair.mover.get());
@@ -66,7 +66,7 @@ TEST_P(Tls13, AQueuedKeyUpdateIsSentElsewhere) {
   pair.talk("on");
 }
 
-TEST_P(Tls13, WhatThePeerRequestedIsSentElsewhere) {
+TEST_P(Tls13, AKeyUpdateThatThePeerRequestedIsSentAfterTheMove) {
   Pair pair(GetParam());
   pair.handshake();
   read_all(pair.mover.get());
@@ -84,7 +84,7 @@ TEST_P(Tls13, WhatThePeerRequestedIsSentElsewhere) {
   EXPECT_EQ(read_all(pair.peer.get()), "y");
 }
 
-TEST_P(Tls13, AKeyUpdateInFlightIsReadElsewhere) {
+TEST_P(Tls13, AKeyUpdateInFlightIsReadAfterTheMove) {
   Pair pair(GetParam());
   pair.handshake();
   read_all(pair.mover.get());
@@ -102,7 +102,7 @@ TEST_P(Tls13, AKeyUpdateInFlightIsReadElsewhere) {
   EXPECT_EQ(read_all(pair.mover.get()), "under new keys");
 }
 
-TEST_P(Tls13, ChannelBindingByExporter) {
+TEST_P(Tls13, TheExporterChannelBindingMoves) {
   Pair pair(GetParam());
   pair.handshake();
   for (int hop = 0; hop < 3; ++hop) {
@@ -180,7 +180,7 @@ void resumes(const Pair& pair, SSL_SESSION* ticket) {
   EXPECT_EQ(was_reused(server.get()), true);
 }
 
-TEST_P(Tls13, TicketsOfBeforeAndAfterAMoveResume) {
+TEST_P(Tls13, TicketsFromBeforeAndAfterAMoveResume) {
   Pair pair(GetParam());
   drop_tickets();
   collect_tickets(pair.c.server ? pair.peer_ctx.get() : pair.mover_ctx.get());
@@ -199,7 +199,7 @@ TEST_P(Tls13, TicketsOfBeforeAndAfterAMoveResume) {
   drop_tickets();
 }
 
-TEST_P(Tls13, ATicketInFlightIsReadElsewhere) {
+TEST_P(Tls13, ATicketInFlightIsReadAfterTheMove) {
   Pair pair(GetParam());
   drop_tickets();
   collect_tickets(pair.c.server ? pair.peer_ctx.get() : pair.mover_ctx.get());
@@ -214,7 +214,7 @@ TEST_P(Tls13, ATicketInFlightIsReadElsewhere) {
   drop_tickets();
 }
 
-TEST_P(Tls13, AResumedConnectionMovesToo) {
+TEST_P(Tls13, AResumedConnectionMoves) {
   Pair first(GetParam());
   drop_tickets();
   collect_tickets(first.c.server ? first.peer_ctx.get() : first.mover_ctx.get());

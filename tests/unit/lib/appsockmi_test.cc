@@ -80,7 +80,7 @@ class LoadSsl : public testing::Test {
   std::vector<char> image_;
 };
 
-TEST_F(LoadSsl, TheLoadedSslGoesOn) {
+TEST_F(LoadSsl, TheLoadedSslReadsFromThePeer) {
   SslPtr next(SSL_new(context()));
   ASSERT_EQ(load(image_, next.get()), 0) << sockmi_last_error();
   ASSERT_EQ(sockmi_set_fd(next.get(), fds_[0]), 0);
@@ -90,7 +90,7 @@ TEST_F(LoadSsl, TheLoadedSslGoesOn) {
   EXPECT_EQ(std::memcmp(bytes, "ping", 4), 0);
 }
 
-TEST_F(LoadSsl, ABadImageIsRefusedAndTheSslIsAsItWas) {
+TEST_F(LoadSsl, ABadImageIsRefusedAndLeavesTheSslUnchanged) {
   SslPtr fresh(SSL_new(context()));
   std::vector<char> flipped = image_, foreign(image_.size(), 'x');
   flipped[flipped.size() / 2] ^= 1;
@@ -107,7 +107,7 @@ TEST_F(LoadSsl, ABadImageIsRefusedAndTheSslIsAsItWas) {
   EXPECT_EQ(load(image_, fresh.get()), 0) << sockmi_last_error();
 }
 
-TEST_F(LoadSsl, TheStateMustBeTheImages) {
+TEST_F(LoadSsl, LoadRefusesAnotherStateThanTheImages) {
   SslPtr fresh(SSL_new(context()));
   for (const int state : {SOCKMI_CLIENT_ESTABLISHED, SOCKMI_SERVER_CONNECTED, SOCKMI_LISTENING, 0,
                           SOCKMI_SERVER_ESTABLISHED | SOCKMI_CLIENT_ESTABLISHED})
@@ -115,7 +115,7 @@ TEST_F(LoadSsl, TheStateMustBeTheImages) {
   EXPECT_EQ(load(image_, server_.get()), EINVAL) << "it has a session already";
 }
 
-TEST_F(LoadSsl, SavingIsRefusedInAnotherState) {
+TEST_F(LoadSsl, SaveRefusesAnotherState) {
   void* image = nullptr;
   EXPECT_EQ(save_ssl(&image, server_.get(), SOCKMI_CLIENT_ESTABLISHED), -1);
   EXPECT_EQ(errno, EINVAL);
@@ -126,7 +126,7 @@ TEST_F(LoadSsl, SavingIsRefusedInAnotherState) {
 
 // On a socket BIO libssl keeps the received part of a record where sockmi cannot read it.
 // So such an SSL can be saved only between two records.
-class SaveWithoutOurBio : public LoadSsl {
+class SaveSslOnSocketBio : public LoadSsl {
  protected:
   void SetUp() override {
     LoadSsl::SetUp();
@@ -149,7 +149,7 @@ class SaveWithoutOurBio : public LoadSsl {
   std::string record_;
 };
 
-TEST_F(SaveWithoutOurBio, InTheMiddleOfARecordItIsToBeTriedAgain) {
+TEST_F(SaveSslOnSocketBio, SaveFailsWithEagainInsideARecord) {
   char bytes[4];
   for (const std::size_t piece :
        // A part of the header; the rest of the header; a part of the body
@@ -173,7 +173,7 @@ TEST_F(SaveWithoutOurBio, InTheMiddleOfARecordItIsToBeTriedAgain) {
   EXPECT_EQ(std::memcmp(bytes, "pong", 4), 0);
 }
 
-TEST_F(SaveWithoutOurBio, AnInterruptedWriteIsToBeEndedFirst) {
+TEST_F(SaveSslOnSocketBio, SaveFailsWithEagainDuringAnInterruptedWrite) {
   std::string bytes(16384, 'x');
   const auto write = [&] {
     return SSL_write(server_.get(), bytes.data(), static_cast<int>(bytes.size()));

@@ -6,10 +6,10 @@
 namespace sockmi::tls::test {
 namespace {
 
-class Spent : public testing::TestWithParam<Case> {};
-INSTANTIATE_TEST_SUITE_P(Suites, Spent, testing::ValuesIn(kCases), kName);
+class RetiredSsl : public testing::TestWithParam<Case> {};
+INSTANTIATE_TEST_SUITE_P(Suites, RetiredSsl, testing::ValuesIn(kCases), kName);
 
-TEST_P(Spent, EveryCallFailsAndNothingGoesOut) {
+TEST_P(RetiredSsl, EveryCallFailsAndNothingIsSent) {
   Pair pair(GetParam());
   pair.handshake();
   pair.talk("before");
@@ -38,7 +38,7 @@ TEST_P(Spent, EveryCallFailsAndNothingGoesOut) {
   ERR_clear_error();
 }
 
-TEST_P(Spent, TheObjectMayServeAnotherConnection) {
+TEST_P(RetiredSsl, ServesAnotherConnectionAfterClear) {
   Pair first(GetParam()), second(GetParam());
   first.handshake();
   retire(first.mover.get());
@@ -52,7 +52,7 @@ TEST_P(Spent, TheObjectMayServeAnotherConnection) {
 }
 
 // The export's outcome is not known yet.
-TEST_P(Spent, AnSslInDoubtStandsStillWhileItsSocketIsFrozen) {
+TEST_P(RetiredSsl, AnSslInDoubtDoesNothingWhileItsSocketIsFrozen) {
   Pair pair(GetParam());
   pair.handshake();
   read_all(pair.peer.get());

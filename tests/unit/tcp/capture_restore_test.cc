@@ -7,7 +7,7 @@
 namespace sockmi::tcp {
 namespace {
 
-class Move : public testing::TestWithParam<const char*> {
+class CaptureRestoreTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
@@ -18,48 +18,48 @@ class Move : public testing::TestWithParam<const char*> {
   unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
 };
 
-INSTANTIATE_TEST_SUITE_P(Families, Move, testing::ValuesIn(kFamilies));
+INSTANTIATE_TEST_SUITE_P(Families, CaptureRestoreTest, testing::ValuesIn(kFamilies));
 
-TEST_P(Move, BothWaysWorkAfterwards) {
+TEST_P(CaptureRestoreTest, BothDirectionsWorkAfterAMove) {
   move(mover_);
-  say(peer_.get(), "ping");
-  EXPECT_EQ(inject_ack(mover_.get(), 4), "ping");
-  say(mover_.get(), "pong");
-  EXPECT_EQ(inject_ack(peer_.get(), 4), "pong");
+  send_text(peer_.get(), "ping");
+  EXPECT_EQ(read_text(mover_.get(), 4), "ping");
+  send_text(mover_.get(), "pong");
+  EXPECT_EQ(read_text(peer_.get(), 4), "pong");
 }
 
-TEST_P(Move, UnreadBytesTravel) {
+TEST_P(CaptureRestoreTest, UnreadBytesMove) {
   const std::string text(40'000, 'u');
-  say(peer_.get(), text);
+  send_text(peer_.get(), text);
   ASSERT_EQ(
       ::recv(mover_.get(), std::string(text.size(), 0).data(), text.size(), MSG_PEEK | MSG_WAITALL),
       static_cast<ssize_t>(text.size()));
-  const auto image = take(mover_);
+  const auto image = export_image(mover_);
   EXPECT_EQ(image.receive_queue.size(), text.size());
-  mover_ = make(image);
-  EXPECT_EQ(inject_ack(mover_.get(), text.size()), text);
+  mover_ = import_image(image);
+  EXPECT_EQ(read_text(mover_.get(), text.size()), text);
 }
 
-TEST_P(Move, UnsentBytesTravel) {
+TEST_P(CaptureRestoreTest, UnsentBytesMove) {
   const std::string all = fill_up(
       // The peer does not read: what its window does not accept stays with the mover.
       mover_.get());
-  const auto image = take(mover_);
+  const auto image = export_image(mover_);
   EXPECT_GT(image.send_queue.size(), 100'000u);
-  mover_ = make(image);
-  EXPECT_TRUE(inject_ack(peer_.get(), all.size()) == all);
+  mover_ = import_image(image);
+  EXPECT_TRUE(read_text(peer_.get(), all.size()) == all);
 }
 
-TEST_P(Move, TenMovesInARow) {
+TEST_P(CaptureRestoreTest, TheConnectionWorksAfterEachOfTenMoves) {
   for (int i = 0; i < 10; ++i) {
     move(mover_);
-    say(peer_.get(), "a");
-    say(mover_.get(), "b");
-    EXPECT_EQ(inject_ack(mover_.get(), 1) + inject_ack(peer_.get(), 1), "ab");
+    send_text(peer_.get(), "a");
+    send_text(mover_.get(), "b");
+    EXPECT_EQ(read_text(mover_.get(), 1) + read_text(peer_.get(), 1), "ab");
   }
 }
 
-TEST_P(Move, BuffersDoNotGrowWithTheMoves) {
+TEST_P(CaptureRestoreTest, BuffersDoNotGrowWithEachMove) {
   std::vector<int> sizes;
   for (int i = 0; i < 6; ++i) {
     fill_up(mover_.get());
@@ -74,7 +74,7 @@ TEST_P(Move, BuffersDoNotGrowWithTheMoves) {
   EXPECT_LE(sizes.back(), 2 * sizes.front());
 }
 
-TEST_P(Move, GivenBackItIsAsItWas) {
+TEST_P(CaptureRestoreTest, AnUnfrozenSocketWorksAndASecondFreezeIsRefused) {
   {
     const auto owner = OriginalOptions::of(mover_.get());
     ASSERT_TRUE(owner);
@@ -85,36 +85,36 @@ TEST_P(Move, GivenBackItIsAsItWas) {
     ASSERT_TRUE(frozen->capture());
     EXPECT_EQ(FrozenSocket::freeze(mover_.get(), kMarks).error().code, EBUSY) << "by two at once";
   }
-  say(peer_.get(), "ping");
-  EXPECT_EQ(inject_ack(mover_.get(), 4), "ping");
-  say(mover_.get(), "pong");
-  EXPECT_EQ(inject_ack(peer_.get(), 4), "pong");
+  send_text(peer_.get(), "ping");
+  EXPECT_EQ(read_text(mover_.get(), 4), "ping");
+  send_text(mover_.get(), "pong");
+  EXPECT_EQ(read_text(peer_.get(), 4), "pong");
 }
 
-TEST_P(Move, AStragglerIsNoticed) {
+TEST_P(CaptureRestoreTest, StillStandsNoticesAStraggler) {
   auto frozen = FrozenSocket::freeze(mover_.get(), kMarks);
   ASSERT_TRUE(frozen);
   const auto image = frozen->capture();
   ASSERT_TRUE(image);
   EXPECT_EQ(frozen->still_stands(*image), true);
-  say(peer_.get(), "straggler");  // no rule drops it here
+  send_text(peer_.get(), "straggler");  // no rule drops it here
   pollfd arrived{mover_.get(), POLLIN, 0};
   ASSERT_EQ(::poll(&arrived, 1, 10'000), 1);
   EXPECT_EQ(frozen->still_stands(*image), false);
 }
 
-TEST_P(Move, UrgentDataStays) {
+TEST_P(CaptureRestoreTest, FreezeRefusesUrgentData) {
   ASSERT_EQ(::send(peer_.get(), "!", 1, MSG_OOB), 1);
   char byte;
   // SIOCATMARK and similar calls report its arrival. A byte after it is read as soon as
   // both have arrived.
-  say(peer_.get(), "x");
+  send_text(peer_.get(), "x");
   ASSERT_EQ(::recv(mover_.get(), &byte, 1, MSG_PEEK), 1);
   EXPECT_EQ(FrozenSocket::freeze(mover_.get(), kMarks).error().code, ENOTSUP);
 }
 
-TEST_P(Move, AnImageThatCanNotBeIsRefused) {
-  const auto good = take(mover_);
+TEST_P(CaptureRestoreTest, RestoreRefusesImpossibleImages) {
+  const auto good = export_image(mover_);
   const auto refused = [&](auto change) {
     wire::TcpT image = good;
     change(image);
@@ -135,7 +135,7 @@ TEST_P(Move, AnImageThatCanNotBeIsRefused) {
   EXPECT_EQ(
       refused([](auto& i) { i.window = std::make_unique<wire::Window>(0, 0, 0, 0xffffffff, 0); }),
       EBADMSG);
-  mover_ = make(good);
+  mover_ = import_image(good);
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
-#include "connection.h"
 #include "tcp/listener.h"
+#include "connection.h"
 #include "tcp/socket_info.h"
 
 namespace sockmi::tcp {
 namespace {
 
-class Passive : public testing::TestWithParam<const char*> {
+class ListenerTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
@@ -33,9 +33,9 @@ class Passive : public testing::TestWithParam<const char*> {
   unique_fd listener_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Families, Passive, testing::ValuesIn(kFamilies));
+INSTANTIATE_TEST_SUITE_P(Families, ListenerTest, testing::ValuesIn(kFamilies));
 
-TEST_P(Passive, AListenerListensAgain) {
+TEST_P(ListenerTest, ARestoredListenerKeepsItsOptionsAndAccepts) {
   const int seconds = 7, size = 400, mark = 9;
   ::setsockopt(listener_.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds);
   ::setsockopt(listener_.get(), IPPROTO_TCP, TCP_MAXSEG, &size, sizeof size);
@@ -53,41 +53,41 @@ TEST_P(Passive, AListenerListensAgain) {
   EXPECT_EQ(value_of(listener_.get(), SOL_SOCKET, SO_REUSEADDR), 1);
   EXPECT_EQ(value_of(listener_.get(), IPPROTO_TCP, TCP_REPAIR), 0);
   const unique_fd client = Connection::connect(address_);
-  say(client.get(), "x");
-  EXPECT_EQ(inject_ack(accept().get(), 1), "x");
+  send_text(client.get(), "x");
+  EXPECT_EQ(read_text(accept().get(), 1), "x");
 }
 
-TEST_P(Passive, AListenerMovesBesideItsConnections) {
+TEST_P(ListenerTest, AListenerMovesWhileItsConnectionsLive) {
   const unique_fd client = Connection::connect(address_);
   unique_fd server = accept();
   move(server);
   listener_ = moved(std::move(listener_));
   const unique_fd second = Connection::connect(address_);
   const unique_fd second_server = accept();
-  say(client.get(), "1");
-  say(second.get(), "2");
-  EXPECT_EQ(inject_ack(server.get(), 1) + inject_ack(second_server.get(), 1), "12");
+  send_text(client.get(), "1");
+  send_text(second.get(), "2");
+  EXPECT_EQ(read_text(server.get(), 1) + read_text(second_server.get(), 1), "12");
 }
 
 // Both kinds move in this order: the listener first.
-TEST_P(Passive, WithoutReuseAddressTheListenerGoesFirst) {
+TEST_P(ListenerTest, WithoutReuseAddressTheListenerIsRestoredFirst) {
   const int off = 0;
   ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &off, sizeof off);
   const unique_fd client = Connection::connect(address_);
   unique_fd server = accept();
   const auto listening = capture_passive(listener_.get());
   ASSERT_TRUE(listening);
-  const auto connected = take(server);
+  const auto connected = export_image(server);
   listener_.reset();
   listener_ = made(*listening);
-  server = make(connected);
+  server = import_image(connected);
   EXPECT_EQ(value_of(listener_.get(), SOL_SOCKET, SO_REUSEADDR), 0);
   EXPECT_EQ(value_of(server.get(), SOL_SOCKET, SO_REUSEADDR), 0);
-  say(client.get(), "x");
-  EXPECT_EQ(inject_ack(server.get(), 1), "x");
+  send_text(client.get(), "x");
+  EXPECT_EQ(read_text(server.get(), 1), "x");
 }
 
-TEST_P(Passive, ABoundSocketIsBoundAgainBesideConnections) {
+TEST_P(ListenerTest, ABoundSocketIsRestoredNextToConnections) {
   const int off = 0;
   ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &off, sizeof off);
   const unique_fd client = Connection::connect(address_);
@@ -103,7 +103,7 @@ TEST_P(Passive, ABoundSocketIsBoundAgainBesideConnections) {
   EXPECT_EQ(value_of(socket.get(), SOL_SOCKET, SO_REUSEADDR), 0);
 }
 
-TEST_P(Passive, AnyAddressAndV6OnlyMove) {
+TEST_P(ListenerTest, TheWildcardAddressAndV6OnlyMove) {
   if (address_.ip.family != AF_INET6) GTEST_SKIP();
   for (const int only : {0, 1}) {
     unique_fd socket(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -116,23 +116,23 @@ TEST_P(Passive, AnyAddressAndV6OnlyMove) {
   }
 }
 
-TEST_P(Passive, WaitingConnectionsAreTakenOut) {
+TEST_P(ListenerTest, DrainAcceptQueueTakesAllWaitingConnections) {
   std::vector<unique_fd> clients;
   for (int i = 0; i < 4; ++i)
     clients.push_back(Connection::connect(address_));
   for (auto& client : clients)
-    say(client.get(), "x");
+    send_text(client.get(), "x");
   const auto waiting = drain_accept_queue(listener_.get());
   ASSERT_TRUE(waiting);
   EXPECT_EQ(waiting->size(), clients.size());
   for (const auto& connection : *waiting)
-    EXPECT_EQ(inject_ack(connection.get(), 1), "x");
+    EXPECT_EQ(read_text(connection.get(), 1), "x");
   EXPECT_EQ(::fcntl(listener_.get(), F_GETFL) & O_NONBLOCK, 0);
   EXPECT_EQ(drain_accept_queue(listener_.get())->size(), 0u);
   EXPECT_FALSE(drain_accept_queue(clients[0].get()));
 }
 
-TEST_P(Passive, AnImageThatCanNotBeIsRefused) {
+TEST_P(ListenerTest, RestoreRefusesImpossibleImages) {
   const auto good = capture_passive(listener_.get());
   const auto refused = [&](auto change) {
     wire::TcpT image = *good;

@@ -8,10 +8,10 @@
 namespace sockmi::tls::test {
 namespace {
 
-class AfterMove : public testing::TestWithParam<Case> {};
-INSTANTIATE_TEST_SUITE_P(Families, AfterMove, testing::ValuesIn(kFamilies), kName);
+class LoadedSsl : public testing::TestWithParam<Case> {};
+INSTANTIATE_TEST_SUITE_P(Families, LoadedSsl, testing::ValuesIn(kFamilies), kName);
 
-TEST_P(AfterMove, FiveHopsOfTwentyExchanges) {
+TEST_P(LoadedSsl, ExchangesTwentyMessagesAfterEachOfFiveHops) {
   Pair pair(GetParam());
   pair.handshake();
   for (int hop = 0; hop < 5; ++hop) {
@@ -21,7 +21,7 @@ TEST_P(AfterMove, FiveHopsOfTwentyExchanges) {
   }
 }
 
-TEST_P(AfterMove, AThousandMessages) {
+TEST_P(LoadedSsl, ExchangesAThousandMessages) {
   Pair pair(GetParam());
   pair.handshake();
   pair.hop();
@@ -31,7 +31,7 @@ TEST_P(AfterMove, AThousandMessages) {
 
 // --- both ends of one connection ---
 
-TEST_P(AfterMove, BothEndsOneAfterTheOther) {
+TEST_P(LoadedSsl, BothEndsMoveInTurn) {
   Pair pair(GetParam(), true, /*peer_moves=*/true);
   pair.handshake();
   for (int i = 0; i < 4; ++i) {
@@ -40,7 +40,7 @@ TEST_P(AfterMove, BothEndsOneAfterTheOther) {
   }
 }
 
-TEST_P(AfterMove, BothEndsAtTheSameTime) {
+TEST_P(LoadedSsl, BothEndsMoveAtTheSameTime) {
   Pair pair(GetParam(), true, /*peer_moves=*/true);
   pair.handshake();
   read_all(pair.mover.get());
@@ -64,7 +64,7 @@ TEST_P(AfterMove, BothEndsAtTheSameTime) {
 
 // --- an SSL that was saved but not exported continues to work ---
 
-TEST_P(AfterMove, TheSourceWorksOnWhenItsImageIsNotUsed) {
+TEST_P(LoadedSsl, TheSavedSslWorksIfItsImageIsNotUsed) {
   Pair pair(GetParam());
   pair.handshake();
   for (int i = 0; i < 3; ++i) {
@@ -87,7 +87,7 @@ TEST_P(AfterMove, TheSourceWorksOnWhenItsImageIsNotUsed) {
 
 // --- close_notify ---
 
-TEST_P(AfterMove, WhoHasSentCloseNotifyReadsOn) {
+TEST_P(LoadedSsl, ReadsAfterASentCloseNotify) {
   Pair pair(GetParam());
   pair.handshake();
   read_all(pair.mover.get());
@@ -105,7 +105,7 @@ TEST_P(AfterMove, WhoHasSentCloseNotifyReadsOn) {
   EXPECT_EQ(SSL_shutdown(pair.mover.get()), 1);
 }
 
-TEST_P(AfterMove, WhoHasReceivedCloseNotifyWritesOn) {
+TEST_P(LoadedSsl, WritesAfterAReceivedCloseNotify) {
   Pair pair(GetParam());
   pair.handshake();
   read_all(pair.mover.get());
@@ -125,7 +125,7 @@ TEST_P(AfterMove, WhoHasReceivedCloseNotifyWritesOn) {
   EXPECT_EQ(SSL_shutdown(pair.peer.get()), 1);
 }
 
-TEST_P(AfterMove, ACloseNotifyThatComesInTheMoveIsRead) {
+TEST_P(LoadedSsl, ReadsACloseNotifyThatArrivedDuringTheMove) {
   Pair pair(GetParam());
   pair.handshake();
   read_all(pair.mover.get());
@@ -171,7 +171,7 @@ Answers ask(SSL* ssl) {
           .fragment = SSL_SESSION_get_max_fragment_length(SSL_get_session(ssl))};
 }
 
-TEST_P(AfterMove, GettersAnswerAsTheOneBefore) {
+TEST_P(LoadedSsl, GettersReturnWhatTheSavedSslReturned) {
   Pair pair(GetParam());
   SSL_set_num_tickets(pair.mover.get(), 5);
   SSL_set_tlsext_max_fragment_length(pair.client(), TLSEXT_max_fragment_length_1024);
@@ -194,7 +194,7 @@ TEST_P(AfterMove, GettersAnswerAsTheOneBefore) {
 }
 
 // The protocol was offered and not chosen, or not offered and wanted.
-TEST_P(AfterMove, NoAlpnIsNoAlpn) {
+TEST_P(LoadedSsl, AnAlpnThatWasNotChosenStaysUnset) {
   for (const bool offered : {true, false}) {
     Pair pair(GetParam());
     if (offered)
@@ -214,7 +214,7 @@ TEST_P(AfterMove, NoAlpnIsNoAlpn) {
   }
 }
 
-TEST_P(AfterMove, ExDataOfTheApplicationIsUntouched) {
+TEST_P(LoadedSsl, KeepsTheApplicationsExData) {
   static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
   Pair pair(GetParam());
   pair.handshake();
@@ -239,7 +239,7 @@ std::vector<std::string> chain_of(const SSL* ssl) {
   return out;
 }
 
-TEST_P(AfterMove, ThePeersWholeChainAndItsVerificationAreKnown) {
+TEST_P(LoadedSsl, KeepsThePeersChainAndVerifyResult) {
   Pair pair(GetParam());
   // Any certificates will do for a chain that is not verified.
   for (const long key : {SSL_CERT_SET_FIRST, SSL_CERT_SET_NEXT}) {

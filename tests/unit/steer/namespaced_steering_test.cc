@@ -42,7 +42,7 @@ class Inhabitant {
 
 // The daemon runs at home, the container is "near", and "far" is a host with a daemon of
 // its own.
-class Namespaces : public testing::Test {
+class NamespacedSteeringTest : public testing::Test {
  protected:
   void SetUp() override {
     if (!may_make_namespaces()) GTEST_SKIP() << "this user may make no namespaces";
@@ -106,7 +106,7 @@ class Namespaces : public testing::Test {
   const IpAddress importer = Network::address(AF_INET, 1, 9);
 };
 
-TEST_F(Namespaces, WhatIsLedAwayIsFoundAgain) {
+TEST_F(NamespacedSteeringTest, AdoptFindsRedirectsInContainers) {
   ASSERT_NO_FATAL_FAILURE(track_namespace());
   ASSERT_TRUE(daemon->redirect(tuple, importer, std::nullopt));
   stop();
@@ -126,7 +126,7 @@ TEST_F(Namespaces, WhatIsLedAwayIsFoundAgain) {
   EXPECT_FALSE(has_rules(container()));
 }
 
-TEST_F(Namespaces, SoIsAListener) {
+TEST_F(NamespacedSteeringTest, AdoptFindsPortRedirectsInContainers) {
   ASSERT_NO_FATAL_FAILURE(track_namespace());
   ASSERT_TRUE(daemon->redirect_port(tuple.local, importer, {}));
   daemon->forget_idle(milliseconds(0));
@@ -137,7 +137,7 @@ TEST_F(Namespaces, SoIsAListener) {
   EXPECT_FALSE(has_rules(container()));
 }
 
-TEST_F(Namespaces, WhatEndsByItselfIsNotKept) {
+TEST_F(NamespacedSteeringTest, ExpiringRedirectsAreNotKeptAfterStop) {
   ASSERT_NO_FATAL_FAILURE(track_namespace());
   ASSERT_TRUE(daemon->redirect(tuple, importer, milliseconds(60'000)));
   daemon->forget_idle(milliseconds(0));
@@ -146,7 +146,7 @@ TEST_F(Namespaces, WhatEndsByItselfIsNotKept) {
   EXPECT_FALSE(has_rules(container()));
 }
 
-TEST_F(Namespaces, WhatIsSaidOfAddressesThatAreNotTheContainersIsRemoved) {
+TEST_F(NamespacedSteeringTest, AdoptRemovesRedirectsOfAddressesThatTheContainerLacks) {
   ASSERT_NO_FATAL_FAILURE(track_namespace());
   ASSERT_TRUE(daemon->redirect(tuple, importer, std::nullopt));
   container().run(
@@ -160,7 +160,7 @@ TEST_F(Namespaces, WhatIsSaidOfAddressesThatAreNotTheContainersIsRemoved) {
   EXPECT_EQ(found->front().tuple, tuple);
 }
 
-TEST_F(Namespaces, TheHostsAddressesAreNoContainers) {
+TEST_F(NamespacedSteeringTest, AContainerCannotClaimAddressesOfTheHost) {
   const IpAddress homes = Network::address(AF_INET, 1, 1), later = Network::address(AF_INET, 1, 77);
   container().run("ip addr add 10.77.1.1/24 dev eth0 && ip addr add 10.77.1.77/24 dev eth0");
   EXPECT_EQ(error_of_learning(container(), homes), EADDRINUSE);
@@ -172,13 +172,13 @@ TEST_F(Namespaces, TheHostsAddressesAreNoContainers) {
 }
 
 // IP_FREEBIND does not need a privilege.
-TEST_F(Namespaces, ASocketOfTheHostsDoesNotTakeAContainersAddress) {
+TEST_F(NamespacedSteeringTest, ASocketOfTheHostCannotClaimAContainersAddress) {
   ASSERT_EQ(error_of_learning(container(), tuple.local.ip), 0);
   EXPECT_EQ(error_of_learning(network->home, tuple.local.ip), EADDRINUSE);
   EXPECT_TRUE(in_other_namespace(tuple.local.ip));
 }
 
-TEST_F(Namespaces, AnAddressWhoseConnectionsAreAwayIsNoOtherContainers) {
+TEST_F(NamespacedSteeringTest, AnAddressWithMovedConnectionsStaysWithItsContainer) {
   network->far.stop();
   network->far.run("ip addr add 10.77.1.2/24 dev eth0");
   ASSERT_EQ(error_of_learning(container(), tuple.local.ip), 0);
@@ -189,7 +189,7 @@ TEST_F(Namespaces, AnAddressWhoseConnectionsAreAwayIsNoOtherContainers) {
   EXPECT_EQ(error_of_learning(network->far, tuple.local.ip), 0) << "a container that was made anew";
 }
 
-TEST_F(Namespaces, RulesOfAnotherDaemonAreNotTouched) {
+TEST_F(NamespacedSteeringTest, RulesOfAnotherDaemonAreNotTouched) {
   const Inhabitant of_far(network->far);
   network->far.stop();  // it leaves its rules in place
   ASSERT_TRUE(has_rules(network->far));
@@ -200,7 +200,7 @@ TEST_F(Namespaces, RulesOfAnotherDaemonAreNotTouched) {
   EXPECT_TRUE(has_rules(network->far));
 }
 
-TEST_F(Namespaces, OneThatIsServedAlreadyKeepsNobodyFromStarting) {
+TEST_F(NamespacedSteeringTest, AdoptSkipsANamespaceThatAnotherDaemonServes) {
   ASSERT_NO_FATAL_FAILURE(track_namespace());
   ASSERT_TRUE(daemon->redirect(tuple, importer, std::nullopt));
   stop();
@@ -212,7 +212,7 @@ TEST_F(Namespaces, OneThatIsServedAlreadyKeepsNobodyFromStarting) {
   EXPECT_FALSE(daemon->in_other_namespace(tuple.local.ip));
 }
 
-TEST_F(Namespaces, FlushFindsThem) {
+TEST_F(NamespacedSteeringTest, FlushRemovesRulesInContainers) {
   ASSERT_NO_FATAL_FAILURE(track_namespace());
   ASSERT_TRUE(daemon->redirect(tuple, importer, std::nullopt));
   EXPECT_EQ(network->home.in(flush_others).error().code, EADDRINUSE);
@@ -223,7 +223,7 @@ TEST_F(Namespaces, FlushFindsThem) {
   EXPECT_FALSE(has_rules(container()));
 }
 
-TEST_F(Namespaces, AListenerIsNotLedWhereItsSegmentDoesNotReach) {
+TEST_F(NamespacedSteeringTest, RedirectPortRefusesAnImporterOnAnotherLink) {
   ASSERT_NO_FATAL_FAILURE(track_namespace());
   EXPECT_EQ(daemon->redirect_port(tuple.local, Network::address(AF_INET, 2, 2), {}).error().code,
             ENETUNREACH);

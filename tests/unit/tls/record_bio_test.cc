@@ -34,7 +34,7 @@ const Form kForms[] = {{"Tls13Plain", "Tls13Aes128Server", false, false, false},
                        {"Tls12Moves", "Tls12ChaChaServer", true, false, true},
                        {"Tls12ReadAheadMoves", "Tls12CbcSha1Server", true, true, true}};
 
-class DropIn : public testing::TestWithParam<Form> {
+class RecordBioTest : public testing::TestWithParam<Form> {
  protected:
   Pair pair_{case_of(GetParam().of)};
 
@@ -81,10 +81,10 @@ class DropIn : public testing::TestWithParam<Form> {
     return got;
   }
 };
-INSTANTIATE_TEST_SUITE_P(Forms, DropIn, testing::ValuesIn(kForms),
+INSTANTIATE_TEST_SUITE_P(Forms, RecordBioTest, testing::ValuesIn(kForms),
                          [](const auto& info) { return info.param.name; });
 
-TEST_P(DropIn, ASecondRecordInOneSegmentIsSeen) {
+TEST_P(RecordBioTest, ASecondRecordInOneSegmentIsReported) {
   connect();
   Tap tap(pair_.peer.get());
   std::string both = tap.record(pair_.peer.get(), "A");
@@ -102,7 +102,7 @@ TEST_P(DropIn, ASecondRecordInOneSegmentIsSeen) {
   EXPECT_FALSE(readable(0));
 }
 
-TEST_P(DropIn, DataInTheSegmentOfTheHandshakesEndIsSeen) {
+TEST_P(RecordBioTest, DataInTheLastSegmentOfTheHandshakeIsReported) {
   const Case& is = case_of(GetParam().of);
   if (!is.server || is.version != TLS1_3_VERSION)
     GTEST_SKIP() << "it is TLS 1.3's client whose data can follow at once";
@@ -116,7 +116,7 @@ TEST_P(DropIn, DataInTheSegmentOfTheHandshakesEndIsSeen) {
   EXPECT_EQ(poll_and_read(7), "request");
 }
 
-TEST_P(DropIn, AnUploadInSmallRecordsComesWhole) {
+TEST_P(RecordBioTest, AnUploadInSmallRecordsArrivesWhole) {
   connect();
   const std::string text = pattern(100'000);
   for (std::size_t at = 0; at < text.size(); at += 1000)
@@ -124,7 +124,7 @@ TEST_P(DropIn, AnUploadInSmallRecordsComesWhole) {
   EXPECT_TRUE(poll_and_read(text.size()) == text);
 }
 
-TEST_P(DropIn, APeekTakesNothingThatPollTells) {
+TEST_P(RecordBioTest, APeekKeepsTheReadinessThatPollReports) {
   connect();
   Tap tap(pair_.peer.get());
   std::string both = tap.record(pair_.peer.get(), "first");
@@ -143,7 +143,7 @@ TEST_P(DropIn, APeekTakesNothingThatPollTells) {
 
 // The program waits at the socket for the rest of a record. Nothing is reported as ready
 // before it has arrived.
-TEST_P(DropIn, ARecordThatComesInPiecesIsWaitedFor) {
+TEST_P(RecordBioTest, APartialRecordIsNotReportedAsReadable) {
   connect();
   Tap tap(pair_.peer.get());
   std::string record = tap.record(pair_.peer.get(), "text");
@@ -162,7 +162,7 @@ TEST_P(DropIn, ARecordThatComesInPiecesIsWaitedFor) {
   EXPECT_EQ(got, "textmore");
 }
 
-TEST_P(DropIn, ABlockingSocketGivesWhatHasComeAndBlocksForMore) {
+TEST_P(RecordBioTest, ABlockingReadReturnsOneRecordAndBlocksForTheNext) {
   connect();
   ::fcntl(pair_.mover_fd.get(), F_SETFL, 0);
   Tap tap(pair_.peer.get());
@@ -184,7 +184,7 @@ TEST_P(DropIn, ABlockingSocketGivesWhatHasComeAndBlocksForMore) {
 
 // A program ends its wait by a signal whose handler sets a flag: SSL_read must return,
 // and must not lose anything.
-TEST_P(DropIn, ASignalEndsABlockedRead) {
+TEST_P(RecordBioTest, ASignalEndsABlockedRead) {
   connect();
   ::fcntl(pair_.mover_fd.get(), F_SETFL, 0);
   struct sigaction action = {}, before = {};
@@ -216,7 +216,7 @@ TEST_P(DropIn, ASignalEndsABlockedRead) {
   ASSERT_EQ(SSL_read(mover(), bytes, sizeof bytes), 4);
 }
 
-TEST_P(DropIn, TheSocketsLowWaterMarkIsTheApplications) {
+TEST_P(RecordBioTest, TheApplicationsLowWaterMarkIsKept) {
   connect();
   const int mark = 3;
   ASSERT_EQ(::setsockopt(pair_.mover_fd.get(), SOL_SOCKET, SO_RCVLOWAT, &mark, sizeof mark), 0);
@@ -228,7 +228,7 @@ TEST_P(DropIn, TheSocketsLowWaterMarkIsTheApplications) {
   EXPECT_EQ(now, mark);
 }
 
-TEST(DropInBio, ADescriptorIsClosedWithTheBioIfTheApplicationSaysSo) {
+TEST(RecordBio, ClosesItsDescriptorIfTheApplicationSaysSo) {
   Pair pair(case_of("Tls13Aes128Server"));
   BIO* const bio = SSL_get_rbio(pair.mover.get());
   EXPECT_EQ(BIO_get_close(bio), BIO_NOCLOSE);

@@ -35,7 +35,7 @@ bool is_readable(const Changes& changes) {
   return ::poll(&waits, 1, 0) == 1;
 }
 
-class MissedChanges : public testing::Test {
+class ChangesTest : public testing::Test {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "wants root";
@@ -59,7 +59,7 @@ class MissedChanges : public testing::Test {
   std::unique_ptr<Changes> changes_;
 };
 
-TEST_F(MissedChanges, OfTablesAreEverything) {
+TEST_F(ChangesTest, AnOverrunOfTableNoticesCountsAsAllChanges) {
   host_->run(
       "nft 'add table netdev sockmi; add table ip other; add set ip other some { type ipv4_addr; "
       "}'");
@@ -76,7 +76,7 @@ TEST_F(MissedChanges, OfTablesAreEverything) {
   EXPECT_FALSE(read_all().ours) << "from here on it is as before";
 }
 
-TEST_F(MissedChanges, OfRoutesAreEverything) {
+TEST_F(ChangesTest, AnOverrunOfRouteNoticesCountsAsAllChanges) {
   flood(NETLINK_ROUTE,
         "for change in add del; do for i in $(seq 20); do seq -f \"route $change 10.$i.%g.0/24 dev "
         "lo\" 1 250; done; done | ip -batch -");

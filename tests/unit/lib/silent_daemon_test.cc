@@ -21,7 +21,7 @@ namespace {
 
 using namespace sockmi;
 
-class Silence : public testing::Test {
+class SilentDaemon : public testing::Test {
  protected:
   void SetUp() override {
     char name[] = "/tmp/silence_test.XXXXXX";
@@ -111,7 +111,7 @@ class Silence : public testing::Test {
   unique_fd listener_;
 };
 
-TEST_F(Silence, OfADaemonThatAcceptsNobody) {
+TEST_F(SilentDaemon, CallsTimeOutIfTheDaemonDoesNotAccept) {
   ASSERT_EQ(::listen(listener_.get(), 0), 0);
   std::vector<unique_fd> waiting;
   do
@@ -121,11 +121,11 @@ TEST_F(Silence, OfADaemonThatAcceptsNobody) {
   expect_all_end();
 }
 
-TEST_F(Silence, OfADaemonThatReadsNothing) {
+TEST_F(SilentDaemon, CallsTimeOutIfTheDaemonDoesNotRead) {
   expect_all_end();
 }
 
-TEST_F(Silence, OfADaemonThatAnswersHalf) {
+TEST_F(SilentDaemon, CallsTimeOutIfTheAnswerIsIncomplete) {
   std::vector<unique_fd> clients;
   auto daemon = std::async(std::launch::async, [&] {
     while (clients.emplace_back(accept()))
@@ -137,7 +137,7 @@ TEST_F(Silence, OfADaemonThatAnswersHalf) {
 }
 
 // Large requests do not fit into the socket's buffer.
-TEST_F(Silence, OfADaemonThatReadsNothingOfALargeRequest) {
+TEST_F(SilentDaemon, ALargeRequestTimesOutIfTheDaemonDoesNotRead) {
   const std::string payload(SOCKMI_PAYLOAD_MAX, 'x');
   const sockmi_export_options large{
       .service = nullptr, .payload = payload.data(), .payload_len = payload.size(), .timeout = 200};
@@ -153,7 +153,7 @@ int export_one() {
 }
 
 // A daemon that processes the request later finds that it may not.
-TEST_F(Silence, AfterItTheEndpointIsTheCallers) {
+TEST_F(SilentDaemon, ATimedOutExportCannotBeTakenLater) {
   ASSERT_EQ(export_one(), ETIMEDOUT);
   const unique_fd client = accept();
   unique_fd last;
@@ -163,7 +163,7 @@ TEST_F(Silence, AfterItTheEndpointIsTheCallers) {
   EXPECT_FALSE(token->take());
 }
 
-TEST_F(Silence, BehindADecisionLeavesTheCallerInDoubt) {
+TEST_F(SilentDaemon, ALossAfterTheDecisionIsInProgress) {
   for (const bool dies : {true, false}) {
     auto exporting = std::async(std::launch::async, export_one);
     unique_fd client = accept(), last;
@@ -174,14 +174,14 @@ TEST_F(Silence, BehindADecisionLeavesTheCallerInDoubt) {
   }
 }
 
-TEST_F(Silence, BeforeADecisionLeavesNoDoubt) {
+TEST_F(SilentDaemon, ALossBeforeTheDecisionIsAPlainError) {
   auto exporting = std::async(std::launch::async, export_one);
   accept().reset();
   EXPECT_EQ(exporting.get(), ECONNRESET);
 }
 
 // The call waits for an answer if the daemon decided in time.
-TEST_F(Silence, MayEndBehindTheDecision) {
+TEST_F(SilentDaemon, ADecidedExportWaitsForItsLateAnswer) {
   auto exporting = std::async(std::launch::async, export_one);
   const unique_fd client = accept();
   unique_fd last;

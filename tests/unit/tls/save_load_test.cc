@@ -6,9 +6,9 @@
 namespace sockmi::tls::test {
 namespace {
 
-class Migration : public testing::TestWithParam<Case> {};
+class SaveLoad : public testing::TestWithParam<Case> {};
 
-TEST_P(Migration, DataFlowsBothWaysOverThreeHops) {
+TEST_P(SaveLoad, DataFlowsBothWaysOverThreeHops) {
   Pair pair(GetParam());
   pair.handshake();
   pair.talk("before");
@@ -19,7 +19,7 @@ TEST_P(Migration, DataFlowsBothWaysOverThreeHops) {
   }
 }
 
-TEST_P(Migration, ExportersAgreeWithThePeer) {
+TEST_P(SaveLoad, ExportedKeyingMaterialAgreesWithThePeer) {
   Pair pair(GetParam());
   pair.handshake();
   for (int hop = 0; hop < 2; ++hop) {
@@ -34,7 +34,7 @@ TEST_P(Migration, ExportersAgreeWithThePeer) {
   }
 }
 
-TEST_P(Migration, GettersAnswerAsBefore) {
+TEST_P(SaveLoad, GettersReturnSuiteVersionAndAlpn) {
   Pair pair(GetParam());
   pair.handshake();
   pair.hop();
@@ -47,7 +47,7 @@ TEST_P(Migration, GettersAnswerAsBefore) {
   EXPECT_EQ(SSL_get_fd(pair.mover.get()), pair.mover_fd.get());
 }
 
-TEST_P(Migration, PlaintextReadInPartIsReadOnElsewhere) {
+TEST_P(SaveLoad, PartlyReadPlaintextIsReadAfterTheMove) {
   Pair pair(GetParam());
   pair.handshake();
   const std::string text = pattern(5000);
@@ -64,7 +64,7 @@ TEST_P(Migration, PlaintextReadInPartIsReadOnElsewhere) {
   pair.talk("on");
 }
 
-TEST_P(Migration, ARecordCutAtAnyByteArrivesWhole) {
+TEST_P(SaveLoad, ARecordCutAtAnyByteArrivesWhole) {
   Pair pair(GetParam());
   pair.handshake();
   int fds[2];
@@ -90,7 +90,7 @@ TEST_P(Migration, ARecordCutAtAnyByteArrivesWhole) {
   }
 }
 
-TEST_P(Migration, ABadImageLeavesTheSslFitForAHandshake) {
+TEST_P(SaveLoad, ABadImageLeavesTheSslUsable) {
   Pair pair(GetParam());
   pair.handshake();
   const Secret image = *save(pair.mover.get());
@@ -108,7 +108,7 @@ TEST_P(Migration, ABadImageLeavesTheSslFitForAHandshake) {
   other.talk("as if nothing had been");
 }
 
-TEST_P(Migration, NothingIsKeptAfterTheSslIsFreed) {
+TEST_P(SaveLoad, FreedSslsLeaveNothingInTheRegistry) {
   const auto before = Registry::get().entries();
   for (int i = 0; i < 3; ++i) {
     Pair pair(GetParam());
@@ -120,14 +120,14 @@ TEST_P(Migration, NothingIsKeptAfterTheSslIsFreed) {
   EXPECT_EQ(Registry::get().entries(), before);
 }
 
-TEST_P(Migration, WithoutTheProviderAnSslIsRefused) {
+TEST_P(SaveLoad, SaveRefusesAnSslWithoutTheProvider) {
   Pair pair(GetParam(), /*provider=*/false);
   pair.handshake();
   EXPECT_EQ(save(pair.mover.get()).error().code, ENOKEY);
   pair.talk("unharmed");
 }
 
-INSTANTIATE_TEST_SUITE_P(Suites, Migration, testing::ValuesIn(kCases), kName);
+INSTANTIATE_TEST_SUITE_P(Suites, SaveLoad, testing::ValuesIn(kCases), kName);
 
 }  // namespace
 }  // namespace sockmi::tls::test

@@ -9,8 +9,8 @@
 namespace sockmi::tls::test {
 namespace {
 
-class Sequence : public testing::TestWithParam<Case> {};
-INSTANTIATE_TEST_SUITE_P(Families, Sequence, testing::ValuesIn(kFamilies), kName);
+class RecordSequence : public testing::TestWithParam<Case> {};
+INSTANTIATE_TEST_SUITE_P(Families, RecordSequence, testing::ValuesIn(kFamilies), kName);
 
 // Returns the image as it would be after that many more records in each direction.
 Secret moved_on(const Secret& image, std::uint64_t records) {
@@ -23,7 +23,7 @@ Secret moved_on(const Secret& image, std::uint64_t records) {
   return wire::seal(wire::kTlsKind, wire::kTlsVersion, builder.take());
 }
 
-TEST_P(Sequence, IsCarriedAtEachByte) {
+TEST_P(RecordSequence, NumbersMoveAtTheCarryOfEachByte) {
   Pair pair(GetParam(), true, /*peer_moves=*/true);
   pair.handshake();
   pair.talk("tickets are read");

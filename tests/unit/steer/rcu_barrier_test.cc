@@ -26,7 +26,7 @@ bool write_switch(const char* text) {
   return bool(std::ofstream(kSwitch) << text << std::flush);
 }
 
-TEST(Barrier, PutsBackWhatItFound) {
+TEST(RcuBarrier, RestoresTheExpediteSwitch) {
   const std::string before = read_switch();
   std::vector<std::thread> threads;
   for (int i = 0; i < 8; ++i)
@@ -39,14 +39,14 @@ TEST(Barrier, PutsBackWhatItFound) {
   EXPECT_EQ(read_switch(), before);
 }
 
-TEST(Barrier, WhatAKilledOneLeftIsPutRight) {
+TEST(RcuBarrier, RepairsTheSwitchThatAKilledProcessLeft) {
   if (std::string(barrier_form()) != "expedited" || read_switch() != "0" || !write_switch("29547"))
     GTEST_SKIP() << "not allowed to expedite here";
   EXPECT_TRUE(barrier());
   EXPECT_EQ(read_switch(), "0");
 }
 
-TEST(Barrier, DoesNotWaitForALockOfOthers) {
+TEST(RcuBarrier, DoesNotWaitForALockOfAnotherProcess) {
   const unique_fd file(::open(kSwitch, O_RDONLY | O_CLOEXEC));
   if (!file || ::flock(file.get(), LOCK_EX | LOCK_NB) != 0)
     GTEST_SKIP() << "no such switch here, or it is in use";

@@ -12,7 +12,7 @@
 namespace sockmi::steer {
 namespace {
 
-class QuestionsTest : public testing::Test {
+class KernelQueriesTest : public testing::Test {
  protected:
   void SetUp() override {
     if (!may_make_namespaces()) GTEST_SKIP() << "this user may make no namespaces";
@@ -30,7 +30,7 @@ class QuestionsTest : public testing::Test {
   std::optional<Host> one_, other_;
 };
 
-TEST_F(QuestionsTest, ASocketIsOpenedOnceInEachNamespace) {
+TEST_F(KernelQueriesTest, OneSocketIsOpenedPerNamespace) {
   net::Netlink *first = one_->in(route_socket), *there = other_->in(route_socket),
                *again = one_->in(route_socket);
   ASSERT_TRUE(first);
@@ -38,14 +38,14 @@ TEST_F(QuestionsTest, ASocketIsOpenedOnceInEachNamespace) {
   EXPECT_NE(first, there);
 }
 
-TEST_F(QuestionsTest, TheAnswerIsOfTheNamespaceInWhichItIsAsked) {
+TEST_F(KernelQueriesTest, AnswersAreOfTheCallersNamespace) {
   other_->run("ip addr add 192.0.2.7/32 dev lo");
   KernelQueries here, there;
   EXPECT_FALSE(one_->in([&] { return has(here, "192.0.2.7"); }));
   EXPECT_TRUE(other_->in([&] { return has(there, "192.0.2.7"); }));
 }
 
-TEST_F(QuestionsTest, WhatChangesMeanwhileIsSeenByTheNextOnes) {
+TEST_F(KernelQueriesTest, ChangesAreSeenByLaterQueriesOnly) {
   const IpAddress host = *IpAddress::parse("198.51.100.1");
   one_->in([&] {
     KernelQueries before;

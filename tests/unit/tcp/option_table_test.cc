@@ -58,7 +58,7 @@ std::string name(const Option& option) {
   return option.text;
 }
 
-class Options : public testing::TestWithParam<const char*> {
+class OptionTableTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
@@ -66,9 +66,9 @@ class Options : public testing::TestWithParam<const char*> {
   static bool v6() { return std::string(GetParam()).find(':') != std::string::npos; }
 };
 
-INSTANTIATE_TEST_SUITE_P(Families, Options, testing::ValuesIn(kFamilies));
+INSTANTIATE_TEST_SUITE_P(Families, OptionTableTest, testing::ValuesIn(kFamilies));
 
-TEST_P(Options, EachRowMoves) {
+TEST_P(OptionTableTest, EachOptionMoves) {
   int changed = 0;
   for (const Option& option : moved_options()) {
     if (option.when == When::Passive || (option.level == IPPROTO_IPV6 && !v6())) continue;
@@ -87,7 +87,7 @@ TEST_P(Options, EachRowMoves) {
   EXPECT_GT(changed, 50) << "a kernel, or its rights, may spare some";
 }
 
-TEST_P(Options, EachRowMovesWithAListener) {
+TEST_P(OptionTableTest, EachOptionMovesWithAListener) {
   for (const Option& option : moved_options()) {
     if (option.level == IPPROTO_IPV6 && !v6()) continue;
     SocketAddress address{*IpAddress::parse(GetParam()), 0};
@@ -97,7 +97,7 @@ TEST_P(Options, EachRowMovesWithAListener) {
     if (!readable(listener.get(), option.level, option.name)) continue;
     change(listener.get(), option.level, option.name);
     if (option.level == IPPROTO_IPV6 && option.name == IPV6_V6ONLY)
-      continue;  // mapped addresses require it off; see passive_test.cc
+      continue;  // mapped addresses require it off; see listener_test.cc
     ASSERT_EQ(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&raw), size), 0)
         << name(option);
     ASSERT_EQ(::listen(listener.get(), 1), 0);
@@ -112,7 +112,7 @@ TEST_P(Options, EachRowMovesWithAListener) {
 }
 
 // All options together: none disturbs another.
-TEST_P(Options, AllRowsMoveTogether) {
+TEST_P(OptionTableTest, AllOptionsMoveTogether) {
   Connection pair = Connection::make(GetParam());
   const int fd = pair.mover.get();
   std::vector<const Option*> changed;
@@ -131,7 +131,7 @@ TEST_P(Options, AllRowsMoveTogether) {
         << name(*changed[i]);
 }
 
-TEST_P(Options, FieldsMove) {
+TEST_P(OptionTableTest, MarkBuffersAndFlagsMove) {
   Connection pair = Connection::make(GetParam());
   const int fd = pair.mover.get(), mark = 4711, one = 1, size = 50'000;
   ::setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark);
@@ -155,30 +155,30 @@ TEST_P(Options, FieldsMove) {
   EXPECT_STREQ(reinterpret_cast<const char*>(congestion.data()), "reno");
 }
 
-TEST_P(Options, AnUnknownCongestionControlIsNoHindrance) {
+TEST_P(OptionTableTest, AnUnknownCongestionControlIsIgnored) {
   Connection pair = Connection::make(GetParam());
-  auto image = take(pair.mover);
+  auto image = export_image(pair.mover);
   image.congestion = "none-such";
-  pair.mover = make(image);
-  say(pair.peer.get(), "x");
-  EXPECT_EQ(inject_ack(pair.mover.get(), 1), "x");
+  pair.mover = import_image(image);
+  send_text(pair.peer.get(), "x");
+  EXPECT_EQ(read_text(pair.mover.get(), 1), "x");
 }
 
 // An image must not set an option that the table does not name.
-TEST_P(Options, OnlyTheTablesOptionsAreSet) {
+TEST_P(OptionTableTest, RestoreSetsOnlyOptionsOfTheTable) {
   Connection pair = Connection::make(GetParam());
-  auto image = take(pair.mover);
+  auto image = export_image(pair.mover);
   const int one = 1, index = 1;
   add_option(image, SOL_SOCKET, SO_BINDTOIFINDEX,
              {reinterpret_cast<const std::uint8_t*>(&index), sizeof index});
   add_option(image, SOL_SOCKET, SO_MARK, {reinterpret_cast<const std::uint8_t*>(&one), sizeof one});
-  pair.mover = make(image);
+  pair.mover = import_image(image);
   EXPECT_EQ(value_of(pair.mover.get(), SOL_SOCKET, SO_BINDTOIFINDEX), 0);
   EXPECT_EQ(value_of(pair.mover.get(), SOL_SOCKET, SO_MARK), 0);
 }
 
 // Further options of a newer kernel are printed.
-TEST_P(Options, TheTablesHaveAllOptionsOfThisKernel) {
+TEST_P(OptionTableTest, TheTablesListAllOptionsOfThisKernel) {
   utsname kernel;
   ::uname(&kernel);
   int version[2] = {};

@@ -19,7 +19,7 @@ void with_each_end(Struct& one, Check check) {
   }
 }
 
-class Reserved : public testing::Test {
+class ReservedFields : public testing::Test {
  protected:
   void SetUp() override { ::setenv("SOCKMID_SOCKET", "/nonexistent/socket", 1); }
 
@@ -30,7 +30,7 @@ class Reserved : public testing::Test {
   }
 };
 
-TEST_F(Reserved, FieldsOfExportOptionsMustBeZero) {
+TEST_F(ReservedFields, MustBeZeroInExportOptions) {
   sockmi_export_options options{};
   sockmi_export_socket_req request{};
   request.state = SOCKMI_CONNECTED;
@@ -43,7 +43,7 @@ TEST_F(Reserved, FieldsOfExportOptionsMustBeZero) {
   });
 }
 
-TEST_F(Reserved, FieldsOfOneExportRequestRefuseAll) {
+TEST_F(ReservedFields, OneThatIsNotZeroRefusesAllExportRequests) {
   std::vector<sockmi_export_socket_req> requests(2);
   for (auto& request : requests)
     request.state = SOCKMI_CONNECTED;
@@ -54,7 +54,7 @@ TEST_F(Reserved, FieldsOfOneExportRequestRefuseAll) {
   });
 }
 
-TEST_F(Reserved, FieldsOfImportRequestsMustBeZero) {
+TEST_F(ReservedFields, MustBeZeroInImportRequests) {
   sockmi_import_socket_req socket{};
   sockmi_import_ssl_req ssl{};
   SSL_CTX* context = SSL_CTX_new(TLS_method());

@@ -106,7 +106,7 @@ struct Place {
 };
 inline const Place kNear{"near", 1, &Network::near}, kFar{"far", 2, &Network::far};
 
-class Steered : public testing::TestWithParam<std::tuple<int, Place>> {
+class SteeringTest : public testing::TestWithParam<std::tuple<int, Place>> {
  protected:
   void SetUp() override {
     if (!may_make_namespaces()) GTEST_SKIP() << "this user may make no namespaces";
@@ -189,7 +189,7 @@ inline auto everywhere() {
   return testing::Combine(testing::Values(AF_INET, AF_INET6), testing::Values(kNear, kFar));
 }
 template <class... Families>
-auto on_homes_segment(Families... families) {
+auto on_homes_link(Families... families) {
   return testing::Combine(testing::Values(families...), testing::Values(kNear));
 }
 inline std::string name_of(const testing::TestParamInfo<std::tuple<int, Place>>& info) {

@@ -1,10 +1,10 @@
-#include "connection.h"
 #include "tcp/socket_info.h"
+#include "connection.h"
 
 namespace sockmi::tcp {
 namespace {
 
-TEST(Inspect, SaysWhyADescriptorIsNoConnection) {
+TEST(SocketInfo, RefusesDescriptorsThatAreNoConnection) {
   const unique_fd file(::open("/dev/null", O_RDONLY | O_CLOEXEC)),
       udp(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
       fresh(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
@@ -16,15 +16,15 @@ TEST(Inspect, SaysWhyADescriptorIsNoConnection) {
   EXPECT_EQ(socket_info(fresh.get()).error().code, ENOTCONN);
 }
 
-class InspectEach : public testing::TestWithParam<const char*> {
+class SocketInfoTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
   }
 };
-INSTANTIATE_TEST_SUITE_P(Families, InspectEach, testing::ValuesIn(kFamilies));
+INSTANTIATE_TEST_SUITE_P(Families, SocketInfoTest, testing::ValuesIn(kFamilies));
 
-TEST_P(InspectEach, SaysStateAndAddresses) {
+TEST_P(SocketInfoTest, ReturnsStateAndAddresses) {
   Connection pair = Connection::make(GetParam());
   const auto mover = socket_info(pair.mover.get()), peer = socket_info(pair.peer.get()),
              listener = socket_info(pair.listener.get());
@@ -38,7 +38,7 @@ TEST_P(InspectEach, SaysStateAndAddresses) {
   EXPECT_FALSE(listener->connected());
 }
 
-TEST_P(InspectEach, BoundIsNotClosed) {
+TEST_P(SocketInfoTest, TellsABoundSocketFromAClosedOne) {
   const SocketAddress any{*IpAddress::parse(GetParam()), 0};
   socklen_t size;
   const auto address = Connection::name(any, size);

@@ -8,7 +8,7 @@
 #include "base/unique_fd.h"
 #include "net/sock_diag.h"
 
-namespace sockmi::steer {
+namespace sockmi::net {
 namespace {
 
 struct Pair {
@@ -42,15 +42,15 @@ Pair connect_pair() {
   return pair;
 }
 
-TEST(Sockets, ASocketIsFoundByItsConnectionWhileItLives) {
+TEST(SockDiag, FindSocketFindsALiveConnection) {
   Pair pair = connect_pair();
-  const auto found = net::find_socket(pair.tuple);
+  const auto found = find_socket(pair.tuple);
   ASSERT_TRUE(found) << to_string(found.error());
   EXPECT_EQ(found->cookie, pair.cookie);
   EXPECT_EQ(found->tuple, pair.tuple);
   FourTuple other = pair.tuple;
   other.remote.port ^= 1;
-  EXPECT_EQ(net::find_socket(other).error().code, ENOENT);
+  EXPECT_EQ(find_socket(other).error().code, ENOENT);
 }
 
 void reset(Pair pair) {
@@ -59,20 +59,20 @@ void reset(Pair pair) {
 }
 
 // The kernel reports ends a little later, to all listeners at the same time.
-void wait_for_end(net::SocketEnds& ends, std::uint64_t cookie) {
+void wait_for_end(SocketEnds& ends, std::uint64_t cookie) {
   for (bool noticed = false; !noticed;) {
     pollfd readable{.fd = ends.fd(), .events = POLLIN, .revents = 0};
     ASSERT_EQ(::poll(&readable, 1, 30'000), 1) << "no notice came";
     const auto ended = ends.ended();
     ASSERT_TRUE(ended);
-    noticed = std::ranges::find(*ended, cookie, &net::TcpSocket::cookie) != ended->end();
+    noticed = std::ranges::find(*ended, cookie, &TcpSocket::cookie) != ended->end();
   }
 }
 
 // The kernel reports once that it had no room, and drops notices until the others have
 // been read.
-TEST(Sockets, AfterAnEndThatWasMissedLaterOnesAreNoticed) {
-  const auto ends = net::SocketEnds::open(), witness = net::SocketEnds::open();
+TEST(SockDiag, SocketEndsReportsLaterEndsAfterAnOverrun) {
+  const auto ends = SocketEnds::open(), witness = SocketEnds::open();
   if (!ends || !witness) GTEST_SKIP() << "wants CAP_NET_ADMIN";
   const int little = 1, much = 1 << 20;  // the kernel raises this to its smallest size
   ASSERT_EQ(::setsockopt((*ends)->fd(), SOL_SOCKET, SO_RCVBUF, &little, sizeof little), 0);
@@ -90,14 +90,14 @@ TEST(Sockets, AfterAnEndThatWasMissedLaterOnesAreNoticed) {
   wait_for_end(**witness, cookie);
   const auto ended = (*ends)->ended();
   ASSERT_TRUE(ended) << to_string(ended.error());
-  EXPECT_EQ(std::ranges::count(*ended, cookie, &net::TcpSocket::cookie), 1);
+  EXPECT_EQ(std::ranges::count(*ended, cookie, &TcpSocket::cookie), 1);
 }
 
-TEST(Sockets, AnEndIsNoticedWithCookieAndConnection) {
-  const auto ends = net::SocketEnds::open();
+TEST(SockDiag, SocketEndsReportsCookieAndAddresses) {
+  const auto ends = SocketEnds::open();
   if (!ends) GTEST_SKIP() << to_string(ends.error());
   Pair pair = connect_pair();
-  const auto alive = net::all_sockets();
+  const auto alive = all_sockets();
   ASSERT_TRUE(alive);
   ASSERT_TRUE(alive->contains(pair.cookie));
   EXPECT_EQ(alive->at(pair.cookie).tuple, pair.tuple);
@@ -108,14 +108,14 @@ TEST(Sockets, AnEndIsNoticedWithCookieAndConnection) {
     ASSERT_EQ(::poll(&readable, 1, 30'000), 1) << "no notice came";
     const auto ended = (*ends)->ended();
     ASSERT_TRUE(ended);
-    for (const net::TcpSocket& socket : *ended) {
+    for (const TcpSocket& socket : *ended) {
       if (socket.cookie != pair.cookie) continue;
       EXPECT_EQ(socket.tuple, pair.tuple);
       noticed = true;
     }
   }
-  EXPECT_FALSE(net::all_sockets()->contains(pair.cookie));
+  EXPECT_FALSE(all_sockets()->contains(pair.cookie));
 }
 
 }  // namespace
-}  // namespace sockmi::steer
+}  // namespace sockmi::net

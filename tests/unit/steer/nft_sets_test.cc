@@ -25,24 +25,24 @@ std::vector<Change> many(std::uint16_t count) {
   return changes;
 }
 
-struct SetsTest : testing::Test {
+struct NftSetsTest : testing::Test {
   Result<> apply(const Change& change) { return sets.apply({&change, 1}); }
   FakeKernel kernel;
   Sets sets{kernel};
 };
 
-TEST_F(SetsTest, ANewElementIsOneChangeAnOldOneIsReplacedInOneTransaction) {
+TEST_F(NftSetsTest, ANewElementIsOneChangeAndAReplacementIsOneTransaction) {
   ASSERT_TRUE(apply(kPut));
   ASSERT_TRUE(apply(kPut));
   EXPECT_EQ(kernel.seen, (Seen{"+", "-+"}));
 }
 
-TEST_F(SetsTest, ManyAreOneTransaction) {
+TEST_F(NftSetsTest, ManyChangesAreOneTransaction) {
   ASSERT_TRUE(sets.apply(many(1000)));
   EXPECT_EQ(kernel.seen, Seen{std::string(1000, '+')});
 }
 
-TEST_F(SetsTest, WhatWeKnowToHaveExpiredIsAddedAnew) {
+TEST_F(NftSetsTest, AnExpiredElementIsAddedWithoutARemoval) {
   Change brief = kPut;
   brief.element.expires_in = milliseconds(0);
   ASSERT_TRUE(apply(brief));
@@ -50,7 +50,7 @@ TEST_F(SetsTest, WhatWeKnowToHaveExpiredIsAddedAnew) {
   EXPECT_EQ(kernel.seen, (Seen{"+", "+"}));
 }
 
-TEST_F(SetsTest, WhatTheKernelKnowsBetterIsReadAndDoneAgain) {
+TEST_F(NftSetsTest, AnOutdatedViewIsReadAgainAndTheChangeRepeated) {
   ASSERT_TRUE(apply(kPut));
   kernel.answers = {ENOENT};
   kernel.dumps = 0;
@@ -60,7 +60,7 @@ TEST_F(SetsTest, WhatTheKernelKnowsBetterIsReadAndDoneAgain) {
 }
 
 // The fake kernel's sets are empty when they are read.
-TEST_F(SetsTest, WhatIsGoneIsPutBackButForWhatHasExpired) {
+TEST_F(NftSetsTest, RestoreAddsMissingElementsThatHaveNotExpired) {
   Change brief = kPut;
   brief.element.key = {5, 6, 7, 8};
   brief.element.expires_in = milliseconds(0);
@@ -72,7 +72,7 @@ TEST_F(SetsTest, WhatIsGoneIsPutBackButForWhatHasExpired) {
   EXPECT_EQ(kernel.seen, (Seen{"+", "+", "+"}));
 }
 
-TEST_F(SetsTest, WhatRulesTakeOutIsNotPutBack) {
+TEST_F(NftSetsTest, RestoreLeavesOutElementsThatRulesRemove) {
   const SetName fleeting{.family = 5, .table = "sockmi", .set = "ended", .fleeting = true};
   Change put = kPut;
   put.set = &fleeting;
@@ -81,7 +81,7 @@ TEST_F(SetsTest, WhatRulesTakeOutIsNotPutBack) {
   EXPECT_EQ(kernel.seen, Seen{"+"});
 }
 
-TEST_F(SetsTest, WhatCouldNotBePutBackIsPutBackTheNextTime) {
+TEST_F(NftSetsTest, AFailedRestoreIsRepeated) {
   ASSERT_TRUE(apply(kPut));
   kernel.answers = {EPERM};
   EXPECT_FALSE(sets.restore());
@@ -89,7 +89,7 @@ TEST_F(SetsTest, WhatCouldNotBePutBackIsPutBackTheNextTime) {
   EXPECT_EQ(kernel.seen, (Seen{"+", "+", "+"}));
 }
 
-TEST_F(SetsTest, RemovingWhatIsNotThereIsNoError) {
+TEST_F(NftSetsTest, RemovingAMissingElementIsNoError) {
   EXPECT_TRUE(apply(kRemove));
   EXPECT_TRUE(kernel.seen.empty());
   ASSERT_TRUE(apply(kPut));
@@ -97,12 +97,12 @@ TEST_F(SetsTest, RemovingWhatIsNotThereIsNoError) {
   EXPECT_TRUE(apply(kRemove));
 }
 
-TEST_F(SetsTest, AnotherErrorIsTheCallers) {
+TEST_F(NftSetsTest, OtherErrorsAreReturned) {
   kernel.answers = {EPERM};
   EXPECT_EQ(apply(kPut).error().code, EPERM);
 }
 
-TEST_F(SetsTest, WhatDoesNotFitInOneTransactionGoesInTwoAndIsAllOrNone) {
+TEST_F(NftSetsTest, ALargeChangeIsSplitAndRolledBackAsAWhole) {
   kernel.size = 64 << 10;  // 252 elements
   ASSERT_TRUE(apply(many(1)[0]));
   kernel.answers = {0, EPERM};

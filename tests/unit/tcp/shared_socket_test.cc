@@ -18,7 +18,7 @@ char at(std::size_t place) {
   return static_cast<char>(place * 2654435761u >> 13);
 }
 
-class Sharing : public testing::TestWithParam<const char*> {
+class SharedSocketTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
@@ -51,13 +51,13 @@ class Sharing : public testing::TestWithParam<const char*> {
   unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
 };
 
-INSTANTIATE_TEST_SUITE_P(Families, Sharing, testing::ValuesIn(kFamilies));
+INSTANTIATE_TEST_SUITE_P(Families, SharedSocketTest, testing::ValuesIn(kFamilies));
 
-TEST_P(Sharing, WhatIsWrittenInTheFreezeArrives) {
+TEST_P(SharedSocketTest, BytesWrittenInTheFreezeArrive) {
   auto frozen = freeze();
   const auto image = capture(frozen);
-  say(mover_.get(), "written ");
-  say(mover_.get(), "late");
+  send_text(mover_.get(), "written ");
+  send_text(mover_.get(), "late");
   const auto late = frozen.hold(image);
   ASSERT_TRUE(late) << to_string(late.error());
   EXPECT_EQ(std::string(late->written.begin(), late->written.end()), "written late");
@@ -65,67 +65,67 @@ TEST_P(Sharing, WhatIsWrittenInTheFreezeArrives) {
   ASSERT_TRUE(frozen.seal(image));
   ASSERT_TRUE(frozen.destroy_silently());
   arrive(image, *late);
-  say(mover_.get(), "!");
-  EXPECT_EQ(inject_ack(peer_.get(), 13), "written late!");
+  send_text(mover_.get(), "!");
+  EXPECT_EQ(read_text(peer_.get(), 13), "written late!");
 }
 
-TEST_P(Sharing, WhatIsWrittenInTheFreezeGoesOutWhenItIsGivenBack) {
+TEST_P(SharedSocketTest, BytesWrittenInTheFreezeAreSentAfterARollback) {
   auto frozen = freeze();
   const auto image = capture(frozen);
-  say(mover_.get(), "written");
+  send_text(mover_.get(), "written");
   ASSERT_TRUE(frozen.received_since(image));
-  say(mover_.get(), " late");
+  send_text(mover_.get(), " late");
   ASSERT_TRUE(frozen.unfreeze());
-  EXPECT_EQ(inject_ack(peer_.get(), 12), "written late");
+  EXPECT_EQ(read_text(peer_.get(), 12), "written late");
 }
 
-TEST_P(Sharing, NoCallFailsInTheFreeze) {
-  say(peer_.get(), "x");
+TEST_P(SharedSocketTest, ReadAndWriteWorkInTheFreeze) {
+  send_text(peer_.get(), "x");
   auto frozen = freeze();
   const auto image = capture(frozen);
   ASSERT_TRUE(frozen.received_since(image));
-  say(mover_.get(), "x");
-  EXPECT_EQ(inject_ack(mover_.get(), 1), "x");
+  send_text(mover_.get(), "x");
+  EXPECT_EQ(read_text(mover_.get(), 1), "x");
 }
 
-TEST_P(Sharing, WhatIsReadInTheFreezeIsNotReadAgain) {
-  say(peer_.get(), "early ");
+TEST_P(SharedSocketTest, BytesReadInTheFreezeAreNotReadAgain) {
+  send_text(peer_.get(), "early ");
   ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == 6; }));
   for (const std::size_t count : {3u, 6u, 8u, 11u}) {
     SCOPED_TRACE(count);
     auto frozen = freeze();
     const auto image = capture(frozen);
-    say(peer_.get(), "late ");
+    send_text(peer_.get(), "late ");
     ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == 11; }));
-    EXPECT_EQ(inject_ack(mover_.get(), count), std::string("early late ").substr(0, count));
+    EXPECT_EQ(read_text(mover_.get(), count), std::string("early late ").substr(0, count));
     const auto late = frozen.hold(image);
     ASSERT_TRUE(late) << to_string(late.error());
     EXPECT_EQ(late->read, count);
     ASSERT_TRUE(frozen.destroy_silently());
     arrive(image, *late);
-    say(peer_.get(), "!");
-    EXPECT_EQ(inject_ack(mover_.get(), 12 - count), std::string("early late !").substr(count));
-    say(peer_.get(), "early ");
+    send_text(peer_.get(), "!");
+    EXPECT_EQ(read_text(mover_.get(), 12 - count), std::string("early late !").substr(count));
+    send_text(peer_.get(), "early ");
     ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == 6; }));
   }
 }
 
-TEST_P(Sharing, AnEndInTheFreezeGoesToo) {
+TEST_P(SharedSocketTest, AShutdownInTheFreezeMoves) {
   auto frozen = freeze();
   const auto image = capture(frozen);
-  say(mover_.get(), "bye");
+  send_text(mover_.get(), "bye");
   ::shutdown(mover_.get(), SHUT_WR);
   const auto late = frozen.hold(image);
   ASSERT_TRUE(late) << to_string(late.error());
   EXPECT_TRUE(late->finished);
   ASSERT_TRUE(frozen.destroy_silently());
   arrive(image, *late);
-  EXPECT_EQ(hear_out(peer_.get()), "bye");
-  say(peer_.get(), "x");
-  EXPECT_EQ(inject_ack(mover_.get(), 1), "x");
+  EXPECT_EQ(read_to_end(peer_.get()), "bye");
+  send_text(peer_.get(), "x");
+  EXPECT_EQ(read_text(mover_.get(), 1), "x");
 }
 
-TEST_P(Sharing, TheKillEndsBlockedWriters) {
+TEST_P(SharedSocketTest, SealWakesBlockedWriters) {
   fill_up(mover_.get());
   std::thread writer([fd = mover_.get()] {
     EXPECT_LT(::send(fd, std::string(1 << 20, 'x').data(), 1 << 20, MSG_NOSIGNAL), 1 << 20);
@@ -138,7 +138,7 @@ TEST_P(Sharing, TheKillEndsBlockedWriters) {
   ASSERT_TRUE(frozen.destroy_silently());
 }
 
-TEST_P(Sharing, WhatASleeperWritesBehindTheLastLookArrives) {
+TEST_P(SharedSocketTest, BytesOfASleepingWriterAfterHoldArrive) {
   std::string text(1 << 20, 0);
   for (std::size_t i = 0; i < text.size(); ++i)
     text[i] = at(i);
@@ -164,7 +164,7 @@ TEST_P(Sharing, WhatASleeperWritesBehindTheLastLookArrives) {
   arrive(image, *late);
   ASSERT_TRUE(add_rest(mover_.get(), *rest));
   ASSERT_GT(sent, 0);
-  EXPECT_TRUE(inject_ack(peer_.get(), static_cast<std::size_t>(sent)) ==
+  EXPECT_TRUE(read_text(peer_.get(), static_cast<std::size_t>(sent)) ==
               text.substr(0, static_cast<std::size_t>(sent)));
 }
 
@@ -174,7 +174,7 @@ bool has_been_outside(int fd) {
   return get<std::uint32_t>(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, "TCP_QUEUE_SEQ").has_value();
 }
 
-TEST_P(Sharing, AnotherExportThatFailsNeedsNoRepairMode) {
+TEST_P(SharedSocketTest, RepeatedFailedExportsNeedNoRepairMode) {
   History history{.in_use = true};
   for (const char* text : {"one", "two", "three"}) {
     SCOPED_TRACE(text);
@@ -182,20 +182,20 @@ TEST_P(Sharing, AnotherExportThatFailsNeedsNoRepairMode) {
     const auto before = std::exchange(history, frozen.history()).sequences;
     ASSERT_TRUE(history.sequences);
     EXPECT_EQ(history.sequences->written, before.value_or(*history.sequences).written);
-    say(mover_.get(), text);
+    send_text(mover_.get(), text);
     ASSERT_TRUE(frozen.capture());
     EXPECT_TRUE(has_been_outside(mover_.get()));
     ASSERT_TRUE(frozen.unfreeze());
     EXPECT_TRUE(has_been_outside(mover_.get()));
-    EXPECT_EQ(inject_ack(peer_.get(), std::strlen(text)), text);
-    say(peer_.get(), text);
-    EXPECT_EQ(inject_ack(mover_.get(), std::strlen(text)), text);
+    EXPECT_EQ(read_text(peer_.get(), std::strlen(text)), text);
+    send_text(peer_.get(), text);
+    EXPECT_EQ(read_text(mover_.get(), std::strlen(text)), text);
   }
 }
 
 // The kernel announces the smaller window late, and outside repair mode it does not report
 // how late.
-TEST_P(Sharing, AWindowThatShrinksIsNotTakenForALargerOne) {
+TEST_P(SharedSocketTest, CaptureReportsAShrinkingWindowNoLargerThanItIs) {
   constexpr std::size_t kPiece = 1000, kPieces = 36;
   ASSERT_TRUE(set(mover_.get(), SOL_SOCKET, SO_RCVBUF, 128 << 10, "SO_RCVBUF"));
   ASSERT_TRUE(set(peer_.get(), IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY"));
@@ -205,7 +205,7 @@ TEST_P(Sharing, AWindowThatShrinksIsNotTakenForALargerOne) {
     SCOPED_TRACE(round);
     auto frozen = freeze(history);
     for (std::size_t i = 0; i < kPieces; ++i)
-      say(peer_.get(), std::string(kPiece, 'x'));
+      send_text(peer_.get(), std::string(kPiece, 'x'));
     waiting += kPieces * kPiece;
     ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == waiting; }));
     const auto image = capture(frozen);
@@ -223,14 +223,14 @@ TEST_P(Sharing, AWindowThatShrinksIsNotTakenForALargerOne) {
   }
 }
 
-TEST_P(Sharing, NumbersOfAnEarlierConnectionDoNotCount) {
+TEST_P(SharedSocketTest, SequencesOfAnEarlierConnectionDoNotMatch) {
   History history;
   {
     const auto frozen = freeze();
     history = frozen.history();
   }
   ASSERT_TRUE(history.sequences && history.sequences->match(mover_.get()));
-  say(mover_.get(), "x");
+  send_text(mover_.get(), "x");
   EXPECT_TRUE(history.sequences->match(mover_.get()));
   const sockaddr none{.sa_family = AF_UNSPEC};
   ASSERT_EQ(::connect(mover_.get(), &none, sizeof none), 0);
@@ -243,7 +243,7 @@ TEST_P(Sharing, NumbersOfAnEarlierConnectionDoNotCount) {
   EXPECT_FALSE(history.sequences->match(mover_.get()));
 }
 
-TEST_P(Sharing, TheSendQueueOfASocketInUseGoesWithTheLastLook) {
+TEST_P(SharedSocketTest, TheSendQueueOfASocketInUseIsTakenByHold) {
   ASSERT_TRUE(set(mover_.get(), SOL_SOCKET, SO_SNDBUF, 32 << 10, "SO_SNDBUF"));
   ASSERT_TRUE(set(peer_.get(), SOL_SOCKET, SO_RCVBUF, 4 << 10, "SO_RCVBUF"));
   const auto text = fill_up(mover_.get());
@@ -255,26 +255,26 @@ TEST_P(Sharing, TheSendQueueOfASocketInUseGoesWithTheLastLook) {
   EXPECT_GT(late->written.size(), late->sent);
   ASSERT_TRUE(frozen.destroy_silently());
   arrive(image, *late);
-  EXPECT_TRUE(inject_ack(peer_.get(), text.size()) == text);
-  say(mover_.get(), "!");
-  EXPECT_EQ(inject_ack(peer_.get(), 1), "!");
+  EXPECT_TRUE(read_text(peer_.get(), text.size()) == text);
+  send_text(mover_.get(), "!");
+  EXPECT_EQ(read_text(peer_.get(), 1), "!");
 }
 
 // The peer is frozen meanwhile, so that nothing is acknowledged.
-TEST_P(Sharing, WhatIsUnderWayGoesAsSent) {
+TEST_P(SharedSocketTest, BytesInFlightMoveAsSent) {
   for (const bool acknowledged : {false, true}) {
     SCOPED_TRACE(acknowledged);
     ASSERT_TRUE(set(peer_.get(), SOL_SOCKET, SO_MARK, kMarks.freeze, "SO_MARK"));
-    say(mover_.get(), "under way");
+    send_text(mover_.get(), "under way");
     ASSERT_TRUE(eventually([&] { return queued(peer_.get(), SIOCINQ) == 9; }));
     auto frozen = freeze({.in_use = true});
     const auto image = capture(frozen);
-    say(mover_.get(), ", and not");
+    send_text(mover_.get(), ", and not");
     ASSERT_TRUE(set(peer_.get(), SOL_SOCKET, SO_MARK, 0, "SO_MARK"));
     if (acknowledged) {
-      say(peer_.get(), "x");
+      send_text(peer_.get(), "x");
       ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCOUTQ) == 9; }));
-      EXPECT_EQ(inject_ack(mover_.get(), 1), "x");
+      EXPECT_EQ(read_text(mover_.get(), 1), "x");
     }
     const auto late = frozen.hold(image);
     ASSERT_TRUE(late) << to_string(late.error());
@@ -283,15 +283,15 @@ TEST_P(Sharing, WhatIsUnderWayGoesAsSent) {
     EXPECT_EQ(late->acked, acknowledged ? 9u : 0u);
     ASSERT_TRUE(frozen.destroy_silently());
     arrive(image, *late);
-    EXPECT_EQ(inject_ack(peer_.get(), 18), "under way, and not");
-    say(peer_.get(), "y");
-    EXPECT_EQ(inject_ack(mover_.get(), 1), "y");
+    EXPECT_EQ(read_text(peer_.get(), 18), "under way, and not");
+    send_text(peer_.get(), "y");
+    EXPECT_EQ(read_text(mover_.get(), 1), "y");
   }
 }
 
-TEST_P(Sharing, ItDoesNotLiveWithoutBytesThatAreToCome) {
+TEST_P(SharedSocketTest, ThawFailsWithoutTheBytesInFlight) {
   ASSERT_TRUE(set(peer_.get(), SOL_SOCKET, SO_MARK, kMarks.freeze, "SO_MARK"));
-  say(mover_.get(), "under way");
+  send_text(mover_.get(), "under way");
   auto frozen = freeze({.in_use = true});
   const auto image = capture(frozen);
   EXPECT_EQ(image.to_come, 9u);
@@ -311,20 +311,20 @@ TEST_P(Sharing, ItDoesNotLiveWithoutBytesThatAreToCome) {
   }
   ASSERT_TRUE(set(peer_.get(), SOL_SOCKET, SO_MARK, 0, "SO_MARK"));
   arrive(image, *late);
-  EXPECT_EQ(inject_ack(peer_.get(), 9), "under way");
+  EXPECT_EQ(read_text(peer_.get(), 9), "under way");
 }
 
 // If the importer cannot insert late data, the peer sends it again. That is an error only
 // if a reader at the exporter has already read some of it.
-TEST_P(Sharing, WhatDoesNotGoInIsMissedIfOthersHaveRead) {
+TEST_P(SharedSocketTest, LateDataThatCannotBeInsertedIsAnErrorOnlyIfSomeWasRead) {
   for (const bool read : {false, true}) {
     SCOPED_TRACE(read);
     auto frozen = freeze();
     const auto image = capture(frozen);
-    say(peer_.get(), "late");
+    send_text(peer_.get(), "late");
     ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == 4; }));
     if (read) {
-      EXPECT_EQ(inject_ack(mover_.get(), 1), "l");
+      EXPECT_EQ(read_text(mover_.get(), 1), "l");
     }
     const auto late = frozen.hold(image);
     ASSERT_TRUE(late) << to_string(late.error());
@@ -332,24 +332,25 @@ TEST_P(Sharing, WhatDoesNotGoInIsMissedIfOthersHaveRead) {
     mover_.reset();
     auto restored = RestoredSocket::restore(image, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());
-    ASSERT_EQ(std::system("nft 'table inet deaf { chain out { type filter hook output priority 0; "
-                          "meta mark 0x5f drop; }; }'"),
-              0);
+    ASSERT_EQ(
+        std::system("nft 'table inet no_output { chain out { type filter hook output priority 0; "
+                    "meta mark 0x5f drop; }; }'"),
+        0);
     const auto received = restored->receive(*late);
-    ASSERT_EQ(std::system("nft delete table inet deaf"), 0);
+    ASSERT_EQ(std::system("nft delete table inet no_output"), 0);
     EXPECT_EQ(received.has_value(), !read);
     if (read) continue;
     mover_ = thawed(std::move(restored));
-    EXPECT_EQ(inject_ack(mover_.get(), 4), "late");
+    EXPECT_EQ(read_text(mover_.get(), 4), "late");
   }
 }
 
-TEST_P(Sharing, NothingIsSentBehindASendQueueOrWithoutBytes) {
+TEST_P(SharedSocketTest, ReceiveRefusesSentBytesWithASendQueueOrWithoutBytes) {
   FreezeDelta late;
   late.written = {1, 2};
   for (const std::uint32_t sent : {1u, 3u}) {
     pair_ = Connection::make(GetParam());
-    auto image = take(mover_);
+    auto image = export_image(mover_);
     if (sent == 1) image.send_queue = {7}, ++image.snd_seq;
     auto restored = RestoredSocket::restore(image, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());
@@ -358,7 +359,7 @@ TEST_P(Sharing, NothingIsSentBehindASendQueueOrWithoutBytes) {
   }
 }
 
-TEST(Histories, AreForgottenWhenThereAreMany) {
+TEST(Histories, TheOldestIsForgottenBeyondTheLimit) {
   Histories histories;
   for (std::uint64_t cookie = 1; cookie <= 5000; ++cookie)
     histories.remember(cookie, {.in_use = true});
@@ -367,7 +368,7 @@ TEST(Histories, AreForgottenWhenThereAreMany) {
   EXPECT_FALSE(histories.find(6000).in_use);
 }
 
-TEST_P(Sharing, NobodySleepsInANonBlockingSocket) {
+TEST_P(SharedSocketTest, HoldExpectsNoSleepingWriterOnANonBlockingSocket) {
   ASSERT_EQ(::fcntl(mover_.get(), F_SETFL, O_NONBLOCK), 0);
   auto frozen = freeze();
   const auto image = capture(frozen);
@@ -477,13 +478,13 @@ void stream(Connection& pair, std::size_t piece, bool blocking, int moves) {
   EXPECT_FALSE(wrong);
 }
 
-TEST_P(Sharing, TinyWritesWithoutAPause) {
+TEST_P(SharedSocketTest, TinyWritesDuringMovesArrive) {
   stream(pair_, 4, false, 60);
 }
-TEST_P(Sharing, LargeWritesWithoutAPause) {
+TEST_P(SharedSocketTest, LargeWritesDuringMovesArrive) {
   stream(pair_, 100'000, false, 16);
 }
-TEST_P(Sharing, WritersThatSleep) {
+TEST_P(SharedSocketTest, BlockingWritesDuringMovesArrive) {
   stream(pair_, 300'000, true, 8);
 }
 

@@ -15,9 +15,9 @@ constexpr std::size_t kEnvelope = 46;
 // With 1, a quarter of a minute; fuzz_tls_image tests more closely.
 constexpr std::size_t kStride = 5;
 
-class Damaged : public testing::TestWithParam<const char*> {
+class DamagedImage : public testing::TestWithParam<const char*> {
  protected:
-  Damaged() {
+  DamagedImage() {
     give_certificate(any_context());
     renew();
   }
@@ -51,13 +51,13 @@ class Damaged : public testing::TestWithParam<const char*> {
   SslPtr target_;
 };
 
-TEST_P(Damaged, EveryTruncationIsRefused) {
+TEST_P(DamagedImage, EveryTruncationIsRefused) {
   for (std::size_t size = 0; size < a_.image.size(); ++size)
     ASSERT_EQ(try_load(ByteView(a_.image).first(size)).error().code, EBADMSG) << size;
   expect_fit();
 }
 
-TEST_P(Damaged, EveryFlippedBitIsRefused) {
+TEST_P(DamagedImage, EveryFlippedBitIsRefused) {
   Bytes image = a_.image;
   for (std::size_t bit = 0; bit < 8 * image.size(); ++bit) {
     image[bit / 8] ^= static_cast<std::uint8_t>(1u << bit % 8);
@@ -68,7 +68,7 @@ TEST_P(Damaged, EveryFlippedBitIsRefused) {
 }
 
 // What is loaded may be nonsense, but it must be an SSL that can be used and freed.
-TEST_P(Damaged, WithASealThatFitsItIsLoadedOrRefused) {
+TEST_P(DamagedImage, DamageUnderAValidDigestIsLoadedOrRefused) {
   const auto contexts = Registry::get().entries();
   const ByteView body = ByteView(a_.image).subspan(kEnvelope);
   std::size_t loaded = 0, refused = 0;
@@ -112,7 +112,7 @@ TEST_P(Damaged, WithASealThatFitsItIsLoadedOrRefused) {
   EXPECT_EQ(Registry::get().entries(), contexts);
 }
 
-INSTANTIATE_TEST_SUITE_P(Images, Damaged,
+INSTANTIATE_TEST_SUITE_P(Images, DamagedImage,
                          testing::Values("tls13-aes128-gcm-server", "tls13-busy",
                                          "tls12-chacha20-client", "tls12-cbc-busy",
                                          "before-handshake-server"),

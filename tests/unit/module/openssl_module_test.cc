@@ -107,38 +107,38 @@ int move(OSSL_LIB_CTX* libctx) {
   return error;
 }
 
-TEST(Module, SslsOfItsLibraryContextMove) {
+TEST(OpensslModule, SslsOfItsLibraryContextMove) {
   const Context libctx = with_module();
   EXPECT_EQ(OSSL_PROVIDER_available(libctx.get(), "sockmi"), 1);
   EXPECT_EQ(move(libctx.get()), 0);
 }
 
-TEST(Module, OthersDoNot) {
+TEST(OpensslModule, SslsOfAnotherLibraryContextDoNotMove) {
   const Context with = with_module(), without(OSSL_LIB_CTX_new());
   EXPECT_EQ(move(without.get()), ENOKEY);
 }
 
-TEST(Module, ThatNobodyPrefersIsNotInThePath) {
+TEST(OpensslModule, SslsDoNotMoveUnlessTheModuleIsPreferred) {
   const Context libctx = with_module("");
   EXPECT_EQ(OSSL_PROVIDER_available(libctx.get(), "sockmi"), 1);
   EXPECT_EQ(move(libctx.get()), ENOKEY);
 }
 
-TEST(Module, EnableFindsItThere) {
+TEST(OpensslModule, EnableUsesTheLoadedModule) {
   const Context libctx = with_module();
   EXPECT_EQ(sockmi_enable(libctx.get()), 0);
   EXPECT_EQ(providers(libctx.get()), 2);
   EXPECT_EQ(move(libctx.get()), 0);
 }
 
-TEST(Module, EnablePrefersItWhereTheConfigurationDoesNot) {
+TEST(OpensslModule, EnablePrefersAModuleThatTheConfigurationDoesNot) {
   const Context libctx = with_module("");
   EXPECT_EQ(sockmi_enable(libctx.get()), 0) << sockmi_last_error();
   EXPECT_EQ(providers(libctx.get()), 2);
   EXPECT_EQ(move(libctx.get()), 0);
 }
 
-TEST(Module, EnableDoesNotTakeFipsAway) {
+TEST(OpensslModule, EnableRefusesAContextThatRequiresFips) {
   const Context libctx =
       with_module("alg_section = algorithms\n[algorithms]\ndefault_properties = fips=yes\n");
   EXPECT_EQ(sockmi_enable(libctx.get()), -1);
@@ -146,7 +146,7 @@ TEST(Module, EnableDoesNotTakeFipsAway) {
   EXPECT_EQ(EVP_default_properties_is_fips_enabled(libctx.get()), 1);
 }
 
-TEST(Module, MayComeAfterEnable) {
+TEST(OpensslModule, LoadsAfterEnable) {
   const Context libctx(OSSL_LIB_CTX_new());
   EXPECT_EQ(sockmi_enable(libctx.get()), 0);
   load_module(libctx.get());
@@ -156,7 +156,7 @@ TEST(Module, MayComeAfterEnable) {
 
 // The other provider stands for one of another copy of the library: this copy would not
 // find what that provider sees.
-TEST(Module, EnableSaysThatAnotherIsInItsPlace) {
+TEST(OpensslModule, EnableRefusesAForeignProviderOfItsName) {
   const Context libctx(OSSL_LIB_CTX_new());
   const auto other = [](const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATCH** out,
                         void**) {
@@ -172,12 +172,12 @@ TEST(Module, EnableSaysThatAnotherIsInItsPlace) {
   OSSL_PROVIDER_unload(provider);
 }
 
-TEST(Module, ComesBackAfterItWasUnloaded) {
+TEST(OpensslModule, LoadsAgainAfterAnUnload) {
   for (int i = 0; i < 3; ++i)
     EXPECT_EQ(move(with_module().get()), 0);
 }
 
-TEST(Module, ServesTheDefaultLibraryContext) {
+TEST(OpensslModule, ServesTheDefaultLibraryContext) {
   load_module(nullptr);
   EXPECT_EQ(move(nullptr), 0);
 }
@@ -185,7 +185,7 @@ TEST(Module, ServesTheDefaultLibraryContext) {
 // In a program that nothing else binds to libappsockmi, OPENSSL_cleanup() unloads the
 // module at the end. The leak checker runs last, and even then it must find what OpenSSL
 // holds for sockmi.
-TEST(Module, AProgramsEndIsClean) {
+TEST(OpensslModule, AProgramThatLoadsItEndsWithoutLeaks) {
   const Configuration configuration(kPreferred);
   const std::string program = "LD_PRELOAD=" LIBASAN " OPENSSL_CONF=" + configuration.path +
                               " openssl list -cipher-algorithms";

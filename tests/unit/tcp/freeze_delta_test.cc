@@ -5,7 +5,7 @@
 namespace sockmi::tcp {
 namespace {
 
-class LateData : public testing::TestWithParam<const char*> {
+class FreezeDeltaTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
@@ -58,54 +58,56 @@ class LateData : public testing::TestWithParam<const char*> {
   unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
 };
 
-INSTANTIATE_TEST_SUITE_P(Families, LateData, testing::ValuesIn(kFamilies));
+INSTANTIATE_TEST_SUITE_P(Families, FreezeDeltaTest, testing::ValuesIn(kFamilies));
 
-TEST_P(LateData, BytesBehindTheQueue) {
-  say(peer_.get(), "early ");
+TEST_P(FreezeDeltaTest, BytesAreAppendedToTheQueue) {
+  send_text(peer_.get(), "early ");
   ASSERT_TRUE(eventually([&] { return has_received(6); }));
-  const auto received = late([&] { say(peer_.get(), "late "); }, [&] { return has_received(11); });
+  const auto received =
+      late([&] { send_text(peer_.get(), "late "); }, [&] { return has_received(11); });
   ASSERT_TRUE(received) << to_string(received.error());
   EXPECT_EQ(std::string(received->bytes.begin(), received->bytes.end()), "late ");
   EXPECT_FALSE(received->fin);
   restore_with(*received);
-  say(peer_.get(), "end");
-  EXPECT_EQ(inject_ack(mover_.get(), 14), "early late end");
-  say(mover_.get(), "x");
-  EXPECT_EQ(inject_ack(peer_.get(), 1), "x");
+  send_text(peer_.get(), "end");
+  EXPECT_EQ(read_text(mover_.get(), 14), "early late end");
+  send_text(mover_.get(), "x");
+  EXPECT_EQ(read_text(peer_.get(), 1), "x");
 }
 
-TEST_P(LateData, NothingCame) {
+TEST_P(FreezeDeltaTest, AnEmptyDeltaChangesNothing) {
   const auto received = late([] {}, [] { return true; });
   ASSERT_TRUE(received);
   EXPECT_TRUE(received->empty());
   restore_with(*received);
-  say(peer_.get(), "x");
-  EXPECT_EQ(inject_ack(mover_.get(), 1), "x");
+  send_text(peer_.get(), "x");
+  EXPECT_EQ(read_text(mover_.get(), 1), "x");
 }
 
 // The socket that received the data is frozen, and the restored one may neither write nor
 // read. The peer must not need a timer to learn that the data has arrived.
-TEST_P(LateData, IsAcknowledgedWithoutBeingRead) {
-  const auto received = late([&] { say(peer_.get(), "late"); }, [&] { return has_received(4); });
+TEST_P(FreezeDeltaTest, AThawAcknowledgesUnreadBytes) {
+  const auto received =
+      late([&] { send_text(peer_.get(), "late"); }, [&] { return has_received(4); });
   ASSERT_TRUE(received) << to_string(received.error());
   EXPECT_EQ(queued(peer_.get(), SIOCOUTQ), 4u);
   restore_with(*received);
   EXPECT_TRUE(eventually([&] { return queued(peer_.get(), SIOCOUTQ) == 0; }));
   EXPECT_EQ(retransmissions(peer_.get()), 0u);
-  EXPECT_EQ(inject_ack(mover_.get(), 4), "late");
+  EXPECT_EQ(read_text(mover_.get(), 4), "late");
 }
 
 // The data came before the freeze, but its acknowledgement was delayed, to be sent with
 // an answer.
-TEST_P(LateData, IsAcknowledgedThoughItCameBefore) {
+TEST_P(FreezeDeltaTest, AThawAcknowledgesBytesFromBeforeTheFreeze) {
   for (int i = 0; i < 20; ++i) {  // now the kernel takes it for an interactive connection
-    say(peer_.get(), "?");
-    ASSERT_EQ(inject_ack(mover_.get(), 1), "?");
-    say(mover_.get(), "!");
-    ASSERT_EQ(inject_ack(peer_.get(), 1), "!");
+    send_text(peer_.get(), "?");
+    ASSERT_EQ(read_text(mover_.get(), 1), "?");
+    send_text(mover_.get(), "!");
+    ASSERT_EQ(read_text(peer_.get(), 1), "!");
   }
-  say(peer_.get(), "put off");
-  ASSERT_EQ(inject_ack(mover_.get(), 7), "put off");
+  send_text(peer_.get(), "put off");
+  ASSERT_EQ(read_text(mover_.get(), 7), "put off");
   const auto received = late([] {}, [] { return true; });
   ASSERT_TRUE(received) << to_string(received.error());
   restore_with(*received);
@@ -115,14 +117,14 @@ TEST_P(LateData, IsAcknowledgedThoughItCameBefore) {
 
 // The data came between the last read of the frozen socket and the thaw: then only the
 // restored socket has it, which is frozen as well.
-TEST_P(LateData, IsAcknowledgedThoughOnlyTheRestoredSocketHasIt) {
+TEST_P(FreezeDeltaTest, AThawAcknowledgesBytesThatOnlyTheRestoredSocketHas) {
   const auto received = late([] {}, [] { return true; });
   ASSERT_TRUE(received && received->empty());
   mover_.reset();
   auto restored = RestoredSocket::restore(image_, kMarks, false);
   ASSERT_TRUE(restored) << to_string(restored.error());
   ASSERT_TRUE(restored->receive(*received));
-  say(peer_.get(), "late");
+  send_text(peer_.get(), "late");
   ASSERT_TRUE(eventually([&] { return queued(restored->fd(), SIOCINQ) == 4u; }));
   EXPECT_EQ(queued(peer_.get(), SIOCOUTQ), 4u);
   mover_ = thawed(std::move(restored));
@@ -133,45 +135,45 @@ TEST_P(LateData, IsAcknowledgedThoughOnlyTheRestoredSocketHasIt) {
 // The same holds for an endpoint that is rolled back: once, and at the next failure
 // shortly after. The frozen socket may have "acknowledged" immediately, and does not do
 // so again.
-TEST_P(LateData, IsAcknowledgedByARollback) {
+TEST_P(FreezeDeltaTest, ARollbackAcknowledgesTheBytes) {
   for (std::size_t received : {4, 8}) {
     auto frozen = FrozenSocket::freeze(mover_.get(), kMarks);
     ASSERT_TRUE(frozen) << to_string(frozen.error());
-    say(peer_.get(), "late");
+    send_text(peer_.get(), "late");
     ASSERT_TRUE(eventually([&] { return has_received(received); }));
     EXPECT_EQ(queued(peer_.get(), SIOCOUTQ), 4u);
     ASSERT_TRUE(frozen->unfreeze());
     EXPECT_TRUE(eventually([&] { return queued(peer_.get(), SIOCOUTQ) == 0; }));
   }
   EXPECT_EQ(retransmissions(peer_.get()), 0u);
-  EXPECT_EQ(inject_ack(mover_.get(), 8), "latelate");
+  EXPECT_EQ(read_text(mover_.get(), 8), "latelate");
 }
 
 // The socket is gone then, and what the kernel keeps of it (TIME_WAIT) stays frozen.
-TEST_P(LateData, AFinIsAcknowledgedByARollback) {
+TEST_P(FreezeDeltaTest, ARollbackAcknowledgesAFin) {
   ::shutdown(mover_.get(), SHUT_WR);
   ASSERT_TRUE(eventually([&] { return state_of(mover_.get()) == kFinWait2; }));
   auto frozen = FrozenSocket::freeze(mover_.get(), kMarks);
   ASSERT_TRUE(frozen) << to_string(frozen.error());
-  say(peer_.get(), "bye");
+  send_text(peer_.get(), "bye");
   ::shutdown(peer_.get(), SHUT_WR);
   ASSERT_TRUE(eventually([&] { return state_of(mover_.get()) == kClose; }));
   EXPECT_EQ(state_of(peer_.get()), kLastAck);
   ASSERT_TRUE(frozen->unfreeze());
   EXPECT_TRUE(eventually([&] { return state_of(peer_.get()) == kClose; }));
   EXPECT_EQ(value_of(peer_.get(), SOL_SOCKET, SO_ERROR), 0);
-  EXPECT_EQ(hear_out(mover_.get()), "bye");
+  EXPECT_EQ(read_to_end(mover_.get()), "bye");
 }
 
-TEST_P(LateData, AcknowledgementsOfAllThatWasSent) {
+TEST_P(FreezeDeltaTest, AcknowledgementsInTheFreezeAreRestored) {
   // While both ends are frozen, what one end sends stays unacknowledged.
   auto quiet = FrozenSocket::freeze(peer_.get(), kMarks);
   ASSERT_TRUE(quiet);
-  say(mover_.get(), "sent");
+  send_text(mover_.get(), "sent");
   const auto received = late(
       [&] {
         EXPECT_TRUE(quiet->unfreeze());
-        say(peer_.get(), "and answered");
+        send_text(peer_.get(), "and answered");
       },
       [&] { return has_received(12); });
   ASSERT_TRUE(received) << to_string(received.error());
@@ -182,11 +184,11 @@ TEST_P(LateData, AcknowledgementsOfAllThatWasSent) {
   ASSERT_TRUE(restored && restored->receive(*received));
   EXPECT_EQ(queued(restored->fd(), SIOCOUTQ), 0u);
   mover_ = thawed(std::move(restored));
-  EXPECT_EQ(inject_ack(peer_.get(), 4) + inject_ack(mover_.get(), 12), "sentand answered");
+  EXPECT_EQ(read_text(peer_.get(), 4) + read_text(mover_.get(), 12), "sentand answered");
 }
 
 // The peer, which waits for bytes, announces only once that it has room again.
-TEST_P(LateData, AWiderWindow) {
+TEST_P(FreezeDeltaTest, AWiderPeerWindowIsRestored) {
   const std::string all = fill_up(mover_.get());
   ASSERT_TRUE(eventually(
       [&] { return queued(mover_.get(), SIOCOUTQ) == queued(mover_.get(), SIOCOUTQNSD); }));
@@ -196,7 +198,7 @@ TEST_P(LateData, AWiderWindow) {
   const auto received = late(
       [&] {
         narrow = send_window(mover_.get());
-        heard = inject_ack(peer_.get(), waiting);
+        heard = read_text(peer_.get(), waiting);
       },
       [&] { return send_window(mover_.get()) > narrow; });
   ASSERT_TRUE(received) << to_string(received.error());
@@ -206,10 +208,10 @@ TEST_P(LateData, AWiderWindow) {
   ASSERT_TRUE(restored && restored->receive(*received));
   EXPECT_EQ(send_window(restored->fd()), received->window);
   mover_ = thawed(std::move(restored));
-  EXPECT_TRUE(heard + inject_ack(peer_.get(), all.size() - waiting) == all);
+  EXPECT_TRUE(heard + read_text(peer_.get(), all.size() - waiting) == all);
 }
 
-TEST_P(LateData, AnAcknowledgementOfWhatWasNeverSentIsRefused) {
+TEST_P(FreezeDeltaTest, AnAcknowledgementOfUnsentBytesIsRefused) {
   ASSERT_TRUE(late([] {}, [] { return true; }));
   mover_.reset();
   auto restored = RestoredSocket::restore(image_, kMarks, false);
@@ -219,7 +221,7 @@ TEST_P(LateData, AnAcknowledgementOfWhatWasNeverSentIsRefused) {
   EXPECT_EQ(restored->receive(late).error().code, EBADMSG);
 }
 
-TEST_P(LateData, AWindowFull) {
+TEST_P(FreezeDeltaTest, AFullWindowOfBytesIsRestored) {
   std::string all;
   const int patience = 100;  // SO_RCVLOWAT: not every segment wakes the reader
   ::setsockopt(mover_.get(), SOL_SOCKET, SO_RCVLOWAT, &patience, sizeof patience);
@@ -231,13 +233,13 @@ TEST_P(LateData, AWindowFull) {
   EXPECT_GT(received->bytes.size(), kLargestSegment);
   restore_with(*received);
   EXPECT_EQ(value_of(mover_.get(), SOL_SOCKET, SO_RCVLOWAT), patience);
-  EXPECT_TRUE(inject_ack(mover_.get(), all.size()) == all);
+  EXPECT_TRUE(read_text(mover_.get(), all.size()) == all);
 }
 
-TEST_P(LateData, AFin) {
+TEST_P(FreezeDeltaTest, AFinInTheFreezeIsRestored) {
   const auto received = late(
       [&] {
-        say(peer_.get(), "bye");
+        send_text(peer_.get(), "bye");
         ::shutdown(peer_.get(), SHUT_WR);
       },
       [&] { return state_of(mover_.get()) == kCloseWait; });
@@ -245,15 +247,15 @@ TEST_P(LateData, AFin) {
   EXPECT_TRUE(received->fin);
   restore_with(*received);
   EXPECT_EQ(state_of(mover_.get()), kCloseWait);
-  EXPECT_EQ(hear_out(mover_.get()), "bye");
+  EXPECT_EQ(read_to_end(mover_.get()), "bye");
 }
 
-TEST_P(LateData, AFinBehindOurs) {
+TEST_P(FreezeDeltaTest, AFinAfterOurOwnIsRestored) {
   ::shutdown(mover_.get(), SHUT_WR);
   ASSERT_TRUE(eventually([&] { return state_of(mover_.get()) == kFinWait2; }));
   const auto received = late(
       [&] {
-        say(peer_.get(), "bye");
+        send_text(peer_.get(), "bye");
         peer_.reset();
       },
       [&] { return state_of(mover_.get()) == kClose; });
@@ -261,11 +263,11 @@ TEST_P(LateData, AFinBehindOurs) {
   EXPECT_TRUE(received->fin);
   EXPECT_EQ(received->bytes.size(), 3u);
   restore_with(*received);
-  EXPECT_EQ(hear_out(mover_.get()), "bye");
+  EXPECT_EQ(read_to_end(mover_.get()), "bye");
   EXPECT_TRUE(eventually([&] { return state_of(mover_.get()) == kClose; }));
 }
 
-TEST_P(LateData, AFinWhileOursWaitsBehindData) {
+TEST_P(FreezeDeltaTest, AFinWhileOurOwnIsUnsentIsRestored) {
   const std::string all = fill_up(mover_.get());
   ::shutdown(mover_.get(), SHUT_WR);
   const auto received = late([&] { ::shutdown(peer_.get(), SHUT_WR); },
@@ -274,32 +276,33 @@ TEST_P(LateData, AFinWhileOursWaitsBehindData) {
   EXPECT_TRUE(received->fin);
   restore_with(*received);
   EXPECT_EQ(state_of(mover_.get()), kClosing);
-  EXPECT_TRUE(hear_out(peer_.get()) == all);
+  EXPECT_TRUE(read_to_end(peer_.get()) == all);
   EXPECT_TRUE(eventually([&] { return state_of(mover_.get()) == kClose; }));
 }
 
 // Segments of the peer that reach the restored socket first wait behind the gap.
-TEST_P(LateData, JoinsWhatWaitsOutOfOrder) {
-  const auto received = late([&] { say(peer_.get(), "one "); }, [&] { return has_received(4); });
+TEST_P(FreezeDeltaTest, TheDeltaJoinsSegmentsOutOfOrder) {
+  const auto received =
+      late([&] { send_text(peer_.get(), "one "); }, [&] { return has_received(4); });
   ASSERT_TRUE(received);
   mover_.reset();
   auto restored = RestoredSocket::restore(image_, kMarks, false);
   ASSERT_TRUE(restored) << to_string(restored.error());
-  say(peer_.get(), "two");
+  send_text(peer_.get(), "two");
   EXPECT_EQ(queued(restored->fd(), SIOCINQ), 0u);
   ASSERT_TRUE(restored->receive(*received));
   EXPECT_TRUE(eventually([&] { return queued(restored->fd(), SIOCINQ) == 7; }));
   mover_ = thawed(std::move(restored));
-  EXPECT_EQ(inject_ack(mover_.get(), 7), "one two");
+  EXPECT_EQ(read_text(mover_.get(), 7), "one two");
 }
 
-TEST_P(LateData, UrgentDataIsRefused) {
+TEST_P(FreezeDeltaTest, UrgentDataInTheFreezeIsRefused) {
   const auto received = late([&] { ASSERT_EQ(::send(peer_.get(), "xy", 2, MSG_OOB), 2); },
                              [&] { return has_received(1); });
   EXPECT_EQ(received.error().code, ENOTSUP);
 }
 
-TEST_P(LateData, ResetIsAnError) {
+TEST_P(FreezeDeltaTest, AResetInTheFreezeIsAnError) {
   const linger at_once{1, 0};
   ::setsockopt(peer_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   const auto received =
@@ -309,7 +312,7 @@ TEST_P(LateData, ResetIsAnError) {
   EXPECT_EQ(errno, ECONNRESET) << "the owner hears of it";
 }
 
-TEST_P(LateData, AnAnswerToOurSynWantsAnotherCapture) {
+TEST_P(FreezeDeltaTest, ASynAckInTheFreezeRequiresAnotherCapture) {
   SocketAddress address{*IpAddress::parse(GetParam()), 0};
   const unique_fd listener = Connection::listen(address, 0);
   const unique_fd first = Connection::connect(address);
