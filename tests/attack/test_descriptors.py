@@ -4,7 +4,7 @@ import resource
 import time
 
 from lab import expect, wait_until
-from test_segment import strangers
+from test_link import strangers
 
 BUILD = "release"  # a sanitizer that cannot open a pipe takes valid memory for invalid
 

@@ -12,7 +12,7 @@ def noise(seed, size):
     return random.Random(seed).randbytes(size)
 
 
-def test_on_the_line_without_tls(lab):
+def test_garbage_without_tls_on_the_control_port_harms_nothing(lab):
     lab.start_daemon(lab.hostA)
     for seed in range(50):
         with within(lab.hostB, lambda: socket.create_connection((lab.hostA.address, 7078), 5)) as connection:
@@ -25,7 +25,7 @@ def test_on_the_line_without_tls(lab):
     alive(lab.hostA)
 
 
-def test_on_the_line_of_a_member(lab):
+def test_garbage_frames_of_a_member_harm_nothing(lab):
     """Sends frames of any length and kind, within a member's own TLS."""
     lab.start_daemon(lab.hostA)
     context = ssl.create_default_context(cafile=str(lab.identity(lab.hostC) / "ca.crt"))
@@ -42,14 +42,14 @@ def test_on_the_line_of_a_member(lab):
     alive(lab.hostA)
 
 
-def test_messages_of_a_member(lab):
+def test_garbage_messages_of_a_member_are_refused(lab):
     lab.start_daemon(lab.hostA)
     answers = Member(lab, lab.hostC, lab.hostA).says("garbage", 1, 500)
     expect(len(answers) == 500 and all(code != 0 for code, _, _ in answers), lambda: f"{len(answers)} answers")
     alive(lab.hostA)
 
 
-def test_datagrams(lab):
+def test_garbage_datagrams_harm_nothing(lab):
     lab.start_daemon(lab.hostA)
     sender = within(lab.hostB, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     for seed in range(2000):
@@ -60,7 +60,7 @@ def test_datagrams(lab):
     alive(lab.hostA)
 
 
-def test_on_the_local_socket(lab):
+def test_garbage_on_the_local_socket_harms_nothing(lab):
     lab.start_daemon(lab.hostA)
     for seed in range(50):
         with socket.socket(socket.AF_UNIX) as connection:

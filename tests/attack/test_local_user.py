@@ -10,7 +10,7 @@ from sandbox import without_privilege
 from socket_app import BOUND, CONNECTED, Connection, SocketApp, move, start
 from socket_app import refused as stays
 from test_bad_requests import refused
-from test_namespaces import Container
+from test_containers import Container
 
 SQUATTER = "import socket,time; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); s.bind('\\0sockmid'); print('bound',flush=True); time.sleep(60)"
 
@@ -22,14 +22,14 @@ def python(host, program, *arguments, wrap=None, name="attacker", **options):
 
 # --- the lock ---
 
-def test_nobody_keeps_the_daemon_from_starting(lab):
+def test_a_user_cannot_prevent_the_daemons_start(lab):
     squatter = python(lab.hostA, SQUATTER)
     squatter.wait_line("bound")
     lab.hostA.run(lab.sockmictl, "flush")
     lab.start_daemon(lab.hostA)
 
 
-def test_nobody_can_lock_the_file(lab):
+def test_a_user_cannot_take_the_daemons_lock(lab):
     daemon = lab.start_daemon(lab.hostA)
     inode = os.stat("/run/netns/hostA").st_ino
     status, output = lab.hostA.run(*without_privilege(), "flock", "--nonblock", f"/run/sockmid/netns-{inode}.lock", "true", check=False)
@@ -68,7 +68,7 @@ def subscribe(host, service="web", wrap=None, name="subscriber"):
     return process
 
 
-def test_nobody_orders_the_applications_of_others_to_export(lab):
+def test_a_user_cannot_request_exports_of_others(lab):
     lab.start_daemon(lab.hostA)
     root = subscribe(lab.hostA, wrap=(), name="root's application")
     status, answer = as_nobody(lab.hostA, "POST", "/v1/requests", json.dumps({"service": "web"}))
@@ -84,14 +84,14 @@ def test_nobody_orders_the_applications_of_others_to_export(lab):
     root.kill()
 
 
-def test_nobody_sees_what_is_in_doubt(lab):
+def test_a_user_cannot_list_doubts(lab):
     lab.start_daemon(lab.hostA)
     status, answer = as_nobody(lab.hostA, "GET", "/v1/doubt")
     expect(status == 403, lambda: f"{status} {answer}")
     expect(lab.hostA.api("/v1/doubt")["doubts"] == [], "root does not see it")
 
 
-def test_nobody_answers_for_others(lab):
+def test_a_user_cannot_answer_requests_of_others(lab):
     lab.start_daemon(lab.hostA)
     root = subscribe(lab.hostA, wrap=(), name="root's application")
     operator = lab.hostA.popen(lab.sockmictl, "--json", "export", "--service", "web")
@@ -106,7 +106,7 @@ def test_nobody_answers_for_others(lab):
     root.kill()
 
 
-def test_who_never_answers_delays_a_takeover_by_a_bounded_time(lab):
+def test_a_silent_application_delays_a_takeover_by_a_bounded_time(lab):
     """The application holds nothing at the address: the takeover continues without it."""
     lab.hostA.run("ip", "addr", "add", f"{SERVICE_ADDRESS}/24", "dev", "eth0")
     for host in (lab.hostA, lab.hostB):
@@ -118,7 +118,7 @@ def test_who_never_answers_delays_a_takeover_by_a_bounded_time(lab):
     mute.kill()
 
 
-def test_faults_and_others_connections_are_not_for_everybody(lab):
+def test_a_user_cannot_arm_faults_or_see_connections_of_others(lab):
     start(lab)
     connection = Connection(lab)
     connection.both_ways()
@@ -146,7 +146,7 @@ def test_faults_and_others_connections_are_not_for_everybody(lab):
 OWN = {"service__own": {"export": ["*"]}}  # imports are for the user that exported, and for root
 
 
-def test_a_subscriber_who_may_not_have_it_attracts_nothing(lab):
+def test_a_subscriber_without_rights_attracts_no_endpoint(lab):
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host, **OWN)
     lab.client.app = SocketApp(lab.client)
@@ -201,7 +201,7 @@ def hoard(host, sessions, each, mode):
     return process
 
 
-def test_descriptors_of_unfinished_requests_are_bounded_and_end(lab):
+def test_descriptors_of_unfinished_requests_are_bounded_and_freed(lab):
     daemon = lab.start_daemon(lab.hostA)
     lab.hostA.api("/v1/status")
     before = descriptors_of(daemon)
@@ -213,7 +213,7 @@ def test_descriptors_of_unfinished_requests_are_bounded_and_end(lab):
     wait_until(lambda: descriptors_of(daemon) <= before + 1, "they are given back", timeout=30)
 
 
-def test_promised_bodies_take_no_memory(lab):
+def test_announced_bodies_take_no_memory(lab):
     daemon = lab.start_daemon(lab.hostA)
     before = memory_of(daemon, "VmLck")
     hoarder = hoard(lab.hostA, 200, 0, "bodies")
@@ -222,7 +222,7 @@ def test_promised_bodies_take_no_memory(lab):
     hoarder.kill()
 
 
-def test_answers_that_are_not_read_take_little_memory(lab):
+def test_unread_answers_take_little_memory(lab):
     daemon = lab.start_daemon(lab.hostA)
     before = memory_of(daemon)
     hoarder = hoard(lab.hostA, 600, 40, "answers")
@@ -232,7 +232,7 @@ def test_answers_that_are_not_read_take_little_memory(lab):
     hoarder.kill()
 
 
-def test_one_user_has_so_many_sessions_and_others_are_served(lab):
+def test_the_sessions_of_one_user_are_limited(lab):
     daemon = lab.start_daemon(lab.hostA)
     hoarder = hoard(lab.hostA, 1500, 0, "nothing")
     expect(descriptors_of(daemon) < 1100, f"{descriptors_of(daemon)} descriptors")
@@ -243,7 +243,7 @@ def test_one_user_has_so_many_sessions_and_others_are_served(lab):
     wait_until(lambda: as_nobody(lab.hostA, "GET", "/v1/status")[0] == 200, "nobody is served again")
 
 
-def test_descriptors_ride_with_exports_alone(lab):
+def test_descriptors_are_accepted_with_exports_only(lab):
     daemon = lab.start_daemon(lab.hostA)
     lab.hostA.api("/v1/status")
     before = descriptors_of(daemon)
@@ -252,7 +252,7 @@ def test_descriptors_ride_with_exports_alone(lab):
     wait_until(lambda: descriptors_of(daemon) <= before, "they are given back")
 
 
-def test_half_a_request_ends_by_a_deadline(lab):
+def test_half_a_request_is_ended_by_a_deadline(lab):
     lab.start_daemon(lab.hostA)
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(20)
@@ -271,7 +271,7 @@ def test_the_root_of_a_container_is_not_root(lab):
     lab.hostA.run(lab.sockmictl, "fault", "nothing")
 
 
-def test_the_socket_path_removes_no_file(lab):
+def test_a_file_at_the_socket_path_is_not_removed(lab):
     precious = lab.hostA.folder / "precious"
     precious.write_text("x")
     path = lab.configure(lab.hostA, **{"": {"socket": str(precious)}})
@@ -281,7 +281,7 @@ def test_the_socket_path_removes_no_file(lab):
 
 # --- ports and addresses of others ---
 
-def test_a_port_of_another_user_is_not_led_away(lab):
+def test_a_wildcard_port_of_another_user_is_not_exported(lab):
     """IPV6_V6ONLY lets a user bind the wildcard in addition to root's listener."""
     start(lab)
     root = SocketApp(lab.hostA, "web", privileged=True).socket("4")
@@ -295,7 +295,7 @@ def test_a_port_of_another_user_is_not_led_away(lab):
     root.accept()
 
 
-def test_an_address_that_is_not_the_hosts_is_not_led_away(lab):
+def test_a_socket_bound_to_a_foreign_address_is_not_exported(lab):
     """IP_FREEBIND does not need a privilege."""
     start(lab)
     foreign = lab.hostA.app.socket("4")
@@ -304,7 +304,7 @@ def test_an_address_that_is_not_the_hosts_is_not_led_away(lab):
     expect("is no address" in stays(foreign, lab.hostB, BOUND), "refused for another reason")
 
 
-def test_a_port_where_another_user_listens_is_not_led_away(lab):
+def test_a_port_where_another_user_listens_is_not_exported(lab):
     start(lab)
     bound = lab.hostA.app.socket("4").bind()
     root = SocketApp(lab.hostA, "web", privileged=True).socket("6")
@@ -334,7 +334,7 @@ class OwnNamespace:
         return self.address
 
 
-def test_a_namespace_that_a_user_has_made_is_not_served(lab):
+def test_a_users_own_namespace_is_not_served(lab):
     """The namespace could have any address. Connections that come home to that address
     would be restored in it, and the daemon would work in it."""
     start(lab)
@@ -355,7 +355,7 @@ def test_a_namespace_that_a_user_has_made_is_not_served(lab):
     connection.end()
 
 
-def test_a_container_does_not_get_the_hosts_address(lab):
+def test_a_container_cannot_claim_the_hosts_address(lab):
     """It does not get the host's connections, either."""
     start(lab)
     connection = Connection(lab)
@@ -371,7 +371,7 @@ def test_a_container_does_not_get_the_hosts_address(lab):
 
 # --- what a moved socket may ---
 
-def test_a_moved_socket_keeps_its_address(lab):
+def test_a_moved_socket_cannot_bind_to_another_address(lab):
     """On another host it has IP_TRANSPARENT, which its user could not set: with this
     option it may bind to any address."""
     start(lab)
@@ -389,7 +389,7 @@ def test_a_moved_socket_keeps_its_address(lab):
             expect(lab.hostB.app.tries("bind", socket_.fd, address, 7001).get("error") == 22, f"it can be bound to {address}")
 
 
-def test_what_a_containers_root_sets_does_not_hold_elsewhere(lab):
+def test_privileged_options_of_a_container_do_not_move(lab):
     start(lab)
     with Container(lab) as container:
         app = SocketApp(container, "web", privileged=True)

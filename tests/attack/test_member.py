@@ -24,7 +24,7 @@ def test_a_message_without_a_request_is_refused(lab):
     alive(lab.hostA)
 
 
-def test_a_word_redirects_no_port_and_no_connection(lab):
+def test_a_members_claim_redirects_no_port_and_no_connection(lab):
     lab.start_daemon(lab.hostA)
     lab.start_httpsd(lab.hostA)
     member = Member(lab, lab.hostC, lab.hostA)
@@ -52,7 +52,7 @@ def held_by_hostB(lab, **changes):
     return moved, observe.redirects(lab.hostA), lab.hostA.api("/v1/connections")["connections"][0]
 
 
-def test_a_holder_moves_a_connection_only_to_where_that_host_is(lab):
+def test_a_holder_cannot_redirect_to_a_foreign_address(lab):
     moved, before, connection = held_by_hostB(lab)
     # hostB itself sends it, with its own certificate, while its daemon serves.
     member = Member(lab, lab.hostB, lab.hostA)
@@ -64,7 +64,7 @@ def test_a_holder_moves_a_connection_only_to_where_that_host_is(lab):
     moved.end()
 
 
-def test_nobody_brings_home_what_another_host_holds(lab):
+def test_a_member_cannot_return_a_connection_that_another_holds(lab):
     moved, before, connection = held_by_hostB(lab, **{"import": {"require_importer": False}})
     member = Member(lab, lab.hostC, lab.hostA)
     expect(reserve(member, 7, 1, 1) == [0], "no place")
@@ -75,7 +75,7 @@ def test_nobody_brings_home_what_another_host_holds(lab):
     moved.end()
 
 
-def test_nobody_brings_home_what_was_never_sent_away(lab):
+def test_a_member_cannot_return_a_connection_that_never_left(lab):
     """Such a connection would be one of home's with any peer, although the peer never
     asked for it."""
     lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}})
@@ -86,7 +86,7 @@ def test_nobody_brings_home_what_was_never_sent_away(lab):
     expect(not lab.hostA.api("/v1/connections")["connections"], "it is here")
 
 
-def test_nobody_writes_into_a_connection_that_it_has_not_sent(lab):
+def test_a_member_cannot_inject_into_a_connection_that_it_did_not_send(lab):
     start(lab, lab.hostA)
     connection = Connection(lab)
     tuple_ = lab.hostA.run("ss", "-Htn", "state", "established", "sport", f"= :{PORT}").split()
@@ -95,7 +95,7 @@ def test_nobody_writes_into_a_connection_that_it_has_not_sent(lab):
     connection.both_ways()
 
 
-def test_an_address_is_kept_only_after_it_was_held(lab):
+def test_an_address_is_kept_only_after_a_hold(lab):
     lab.start_daemon(lab.hostA, takeover={"addresses": [SERVICE_ADDRESS]})
     lab.start_daemon(lab.hostB)
     lab.hostB.run("ip", "address", "add", f"{SERVICE_ADDRESS}/24", "dev", "eth0")
@@ -120,7 +120,7 @@ def test_an_address_is_kept_only_after_it_was_held(lab):
     member.says("keep", SERVICE_ADDRESS, check=[errno.EACCES])
 
 
-def test_a_place_is_its_reservers(lab):
+def test_a_slot_belongs_to_its_reserver(lab):
     lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000})
     used = lambda: lab.hostA.api("/v1/status")["lists"]["connected"]["used"]
     owner, thief = Member(lab, lab.hostC, lab.hostA), Member(lab, lab.hostB, lab.hostA)
@@ -136,7 +136,7 @@ def test_a_place_is_its_reservers(lab):
     expect(used() == 0, "its own host can not give it up")
 
 
-def test_a_host_does_not_take_all_places(lab):
+def test_a_host_cannot_reserve_all_slots(lab):
     lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000})
     codes = reserve(Member(lab, lab.hostC, lab.hostA), 1, 4096, 4)
     expect(codes == [0, 0, errno.ENOBUFS, errno.ENOBUFS], f"{codes}")

@@ -27,7 +27,7 @@ def memory_with(pid, patterns):
     return found
 
 
-def test_what_a_connection_carries_is_not_left_in_a_daemon(lab):
+def test_no_connection_data_is_left_in_a_daemons_memory(lab):
     start(lab)
     connection = Connection(lab)
     connection.up.send(connection.theirs, UNREAD)  # unread at hostA: it moves, in part by pre-copy
@@ -41,14 +41,14 @@ def test_what_a_connection_carries_is_not_left_in_a_daemon(lab):
     connection.up.receive(connection.ours)
 
 
-def test_a_daemon_leaves_no_core(lab):
+def test_a_daemon_writes_no_core_dump(lab):
     daemon = lab.start_daemon(lab.hostA)
     with open(f"/proc/{daemon.pid}/limits", encoding="ascii") as limits:
         core = next(line for line in limits if line.startswith("Max core file size"))
     expect(core.split()[4:6] == ["0", "0"], core)
 
 
-def test_memory_that_can_not_be_locked_is_said(lab):
+def test_unlocked_memory_is_reported(lab):
     """A unit has no LimitMEMLOCK, or too little. Only the protection of secrets from
     swapping is lost, so nothing stops."""
     limited = ["setpriv", "--bounding-set", "-ipc_lock", "--inh-caps", "-ipc_lock", "prlimit", "--memlock=0:0"]

@@ -59,7 +59,7 @@ def expect_taken(host, family):
 
 @topology("routed")
 @cases("4", "6")
-def test_nobody_binds_a_port_whose_packets_are_a_guests(lab, family):
+def test_the_port_of_a_foreign_listener_cannot_be_bound(lab, family):
     begin(lab)
     listener = move(lab.hostA.app.socket(family).listen(), lab.hostC, LISTENING)
     expect_taken(lab.hostC, family)
@@ -81,7 +81,7 @@ def test_nobody_binds_a_port_whose_packets_are_a_guests(lab, family):
 
 @topology("routed")
 @cases("4", "6")
-def test_a_guest_that_is_bound_to_all_addresses_listens_where_it_has_moved(lab, family):
+def test_a_foreign_wildcard_socket_listens_on_the_importer(lab, family):
     begin(lab)
     bound = lab.hostA.app.socket(family)
     bound.set(1, REUSE["SO_REUSEADDR"], "01000000")
@@ -95,7 +95,7 @@ def test_a_guest_that_is_bound_to_all_addresses_listens_where_it_has_moved(lab, 
 @topology("routed")
 @cases(*((state, family, address, how) for state in (LISTENING, BOUND) for family, address in (("4", None), ("4", "0.0.0.0"), ("6", "::"))
          for how in ("listens", "bound")))
-def test_a_port_that_is_used_here_stays_the_hosts_own(lab, state, family, address, how):
+def test_a_port_in_use_on_the_importer_is_refused(lab, state, family, address, how):
     begin(lab)
     address = address or lab.hostC.address
     own = bound_on(lab.hostC, family, address, (1, REUSE["SO_REUSEADDR"], "01000000"))
@@ -115,7 +115,7 @@ def test_a_port_that_is_used_here_stays_the_hosts_own(lab, state, family, addres
 
 @topology("routed")
 @cases(*((state, family) for state in (LISTENING, BOUND) for family in "46"))
-def test_a_port_that_is_used_here_does_not_go_to_a_guest_of_all_addresses(lab, state, family):
+def test_a_wildcard_port_in_use_on_the_importer_is_refused(lab, state, family):
     """The two sockets look the same."""
     begin(lab)
     wildcard = "0.0.0.0" if family == "4" else "::"
@@ -131,7 +131,7 @@ def test_a_port_that_is_used_here_does_not_go_to_a_guest_of_all_addresses(lab, s
 
 
 @topology("routed")
-def test_sockets_that_clients_of_the_guest_do_not_reach_hinder_nothing(lab):
+def test_sockets_of_other_families_and_protocols_do_not_block_an_import(lab):
     """Sockets of the other family only, or of UDP, which continue to work."""
     begin(lab)
     six = bound_on(lab.hostC, "6", "::", V6ONLY)
@@ -146,7 +146,7 @@ def test_sockets_that_clients_of_the_guest_do_not_reach_hinder_nothing(lab):
 
 
 @topology("routed")
-def test_a_connection_of_the_hosts_own_keeps_its_port(lab):
+def test_the_port_of_the_importers_own_connection_is_refused(lab):
     """The host has connected from that port."""
     begin(lab)
     own = lab.hostC.app.socket("4")
@@ -161,7 +161,7 @@ def test_a_connection_of_the_hosts_own_keeps_its_port(lab):
 
 @topology("routed")
 @cases("4", "6")
-def test_the_next_daemon_leaves_a_port_to_the_service_that_came_while_none_ran(lab, family):
+def test_the_next_daemon_leaves_a_port_to_a_local_service(lab, family):
     """Then nothing reserves the port. What the foreign listener has accepted continues.
     The daemon reports what the listener has lost, and gives the port back to it when
     possible."""
@@ -187,7 +187,7 @@ def test_the_next_daemon_leaves_a_port_to_the_service_that_came_while_none_ran(l
 
 
 @topology("routed")
-def test_nobody_keeps_the_daemon_from_starting_by_a_connection(lab):
+def test_a_colliding_connection_does_not_prevent_the_daemons_start(lab):
     """The connection has the same addresses and ports as a foreign connection whose
     packets come by the router."""
     begin(lab)

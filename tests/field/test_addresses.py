@@ -6,7 +6,7 @@ from socket_app import Connection, refused, start
 from test_life import TERMINATED, end_daemon
 
 
-def test_an_address_that_expires_is_not_told(lab):
+def test_an_expiring_address_is_not_announced(lab):
     run(["ip", "-n", "hostB", "-6", "addr", "add", "fd77::999/64", "dev", "eth0", "valid_lft", "60", "preferred_lft", "30", "nodad"])
     start(lab)
     c = Connection(lab, "6")
@@ -18,7 +18,7 @@ def test_an_address_that_expires_is_not_told(lab):
     c.end()
 
 
-def test_an_address_of_one_link_is_not_told(lab):
+def test_a_link_local_address_is_not_announced(lab):
     """hostB has no other IPv6 address: it accepts no IPv6 connection, and the reason says so."""
     run(["ip", "-n", "hostB", "-6", "addr", "del", "fd77::2/64", "dev", "eth0"])
     start(lab)
@@ -38,7 +38,7 @@ def leads_to(lab, address):
     return wait_until(lambda: (led := observe.redirects(lab.hostA)) and all(address in each for each in led), f"home redirects to {address}")
 
 
-def test_an_address_that_comes_later_is_told(lab):
+def test_an_address_that_is_added_later_is_announced(lab):
     address6("del", "fd77::2/64")
     start(lab)
     address6("add", "fd77::2/64", "nodad")
@@ -52,7 +52,7 @@ def test_an_address_that_comes_later_is_told(lab):
     c.end()
 
 
-def test_homes_follow_an_address_that_changes(lab):
+def test_home_redirects_to_the_holders_new_address(lab):
     start(lab)
     c = Connection(lab, "6")
     c.both_ways()
@@ -69,7 +69,7 @@ def test_homes_follow_an_address_that_changes(lab):
 
 
 @topology("routed")
-def test_homes_follow_an_address_that_changes_behind_a_router(lab):
+def test_home_redirects_to_the_holders_new_address_behind_a_router(lab):
     """Redirected packets carry that address until they arrive; the holder replaces it by home's."""
     start(lab, lab.hostA, lab.hostC)
     c = Connection(lab, "6")
@@ -89,7 +89,7 @@ def test_homes_follow_an_address_that_changes_behind_a_router(lab):
     c.end()
 
 
-def test_an_own_address_that_is_gone_is_said(lab):
+def test_a_missing_own_address_is_reported(lab):
     start(lab)
     c = Connection(lab)
     c.both_ways()

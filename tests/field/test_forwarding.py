@@ -6,7 +6,7 @@ from namespace import sysctl
 from process import expect, run, wait_until
 from socket_app import Between, Connection, SocketApp, start
 
-from test_after_and_beside import LINGER, number
+from test_port_reuse import LINGER, number
 
 PORT = 9443
 
@@ -29,7 +29,7 @@ def passes_by(lab, listener, family, app):
 
 
 @cases("4", "6")
-def test_what_others_send_to_a_guests_home_goes_by(lab, family):
+def test_packets_of_other_connections_to_home_are_forwarded(lab, family):
     start(lab, steer={"linger_ms": 60_000})
     make_router(lab.hostB)
     lead(lab.hostC, lab.hostB, lab.hostA)
@@ -51,7 +51,7 @@ def test_what_others_send_to_a_guests_home_goes_by(lab, family):
 
 
 @cases("4", "6")
-def test_what_comes_for_a_guest_that_has_ended_is_not_sent_back(lab, family):
+def test_packets_of_an_ended_foreign_connection_are_not_sent_back(lab, family):
     start(lab, steer={"linger_ms": 60_000})
     make_router(lab.hostB)
     guest = Connection(lab, family)

@@ -8,7 +8,7 @@ import observe
 from cases import cases
 from process import expect, run, wait_until
 from socket_app import LISTENING, SERVICE, Between, Connection, SocketApp, move, start
-from test_namespaces import Container
+from test_containers import Container
 
 PORT = 8443
 
@@ -29,7 +29,7 @@ def moved_connection(lab, family="4"):
 
 
 @cases(("hostA", "4"), ("hostA", "6"), ("hostB", "4"), ("hostB", "6"))
-def test_a_flushed_ruleset(lab, where, family):
+def test_a_flushed_ruleset_is_repaired(lab, where, family):
     c = moved_connection(lab, family)
     host = getattr(lab, where)
     host.run("nft", "flush", "ruleset")
@@ -43,7 +43,7 @@ def test_a_flushed_ruleset(lab, where, family):
     c.end()
 
 
-def test_a_ruleset_flushed_under_an_upload(lab):
+def test_an_upload_survives_flushed_rulesets(lab):
     """A packet that arrives while home's tables are gone is not answered by RST."""
     c = moved_connection(lab)
     sent = c.up.begin_send(c.theirs, 8 << 20)
@@ -60,7 +60,7 @@ def test_a_ruleset_flushed_under_an_upload(lab):
 
 @cases("delete table netdev sockmi", "delete table inet sockmi", "flush table netdev sockmi", "flush chain inet sockmi prerouting",
        "flush map netdev sockmi redir4")
-def test_what_is_taken_away_by_name(lab, command):
+def test_a_deleted_table_chain_or_map_is_repaired(lab, command):
     c = moved_connection(lab)
     for host in (lab.hostA, lab.hostB):
         before = host.api("/v1/status")["repairs"]["count"]
@@ -84,7 +84,7 @@ def test_a_new_connection_moves_after_a_flush(lab):
 
 
 @cases("rules", "table")
-def test_routing_that_is_deleted(lab, what):
+def test_deleted_policy_routing_is_repaired(lab, what):
     c = moved_connection(lab)
     for family in ("-4", "-6"):
         if what == "table":
@@ -98,7 +98,7 @@ def test_routing_that_is_deleted(lab, what):
     c.end()
 
 
-def test_rules_are_such_as_a_network_manager_leaves(lab):
+def test_routing_rules_are_marked_as_the_kernels(lab):
     """systemd-networkd removes rules of others when it starts, but not those that are
     marked as the kernel's."""
     start(lab)
@@ -106,7 +106,7 @@ def test_rules_are_such_as_a_network_manager_leaves(lab):
     expect(ours and all("proto kernel" in line for line in ours), f"{ours}")
 
 
-def test_an_address_of_homes_that_is_gone_for_a_moment(lab):
+def test_a_connection_survives_a_moment_without_homes_address(lab):
     c = moved_connection(lab)
     run(["ip", "-n", "hostA", "addr", "del", "10.77.0.1/24", "dev", "eth0"])
     run(["ip", "-n", "hostA", "addr", "add", "10.77.0.1/24", "dev", "eth0"])
@@ -114,7 +114,7 @@ def test_an_address_of_homes_that_is_gone_for_a_moment(lab):
     c.end()
 
 
-def test_an_interface_that_is_made_anew(lab):
+def test_a_recreated_interface_is_repaired(lab):
     c = moved_connection(lab)
     before = lab.hostA.api("/v1/status")["repairs"]["count"]
     run(["ip", "link", "del", "hostA"])
@@ -130,7 +130,7 @@ def test_an_interface_that_is_made_anew(lab):
     c.end()
 
 
-def test_a_loopback_device_that_was_down(lab):
+def test_the_delivery_route_is_restored_after_loopback_was_down(lab):
     """The delivery route is removed with it, and the kernel sends no notice."""
     c = moved_connection(lab)
     run(["ip", "-n", "hostB", "link", "set", "lo", "down"])
@@ -141,7 +141,7 @@ def test_a_loopback_device_that_was_down(lab):
     c.end()
 
 
-def test_an_administrator_who_flushes_without_end(lab):
+def test_repairs_continue_during_endless_flushes(lab):
     """Repairs become rarer, but not rarer than twice a second: the daemon has other work
     to do. What the peer sends meanwhile arrives when the administrator stops, if not
     before."""
@@ -161,7 +161,7 @@ def test_an_administrator_who_flushes_without_end(lab):
     c.end()
 
 
-def test_what_can_not_be_put_back_is_said_and_tried_again(lab):
+def test_a_failed_repair_is_reported_and_repeated(lab):
     c = moved_connection(lab)
     lab.hostA.run("nft", "flush ruleset; add table inet sockmi; add set inet sockmi guests4 { type ipv6_addr; }")
     wait_until(lambda: lab.hostA.api("/v1/status")["repairs"]["error"], "status says that it can not be repaired")
@@ -172,7 +172,7 @@ def test_what_can_not_be_put_back_is_said_and_tried_again(lab):
     c.end()
 
 
-def test_what_others_have_put_in_is_removed_by_a_repair(lab):
+def test_a_repair_removes_elements_that_others_added(lab):
     """An administrator loads a listing that was saved before: a redirect of a connection
     that has ended would divert the next one."""
     c = moved_connection(lab)
@@ -185,7 +185,7 @@ def test_what_others_have_put_in_is_removed_by_a_repair(lab):
     c.end()
 
 
-def test_nobody_else_takes_the_guards_table_away(lab):
+def test_others_cannot_delete_the_fallback_table(lab):
     c = moved_connection(lab)
     shown = lab.hostA.run("nft", "list", "table", "inet", "sockmi_guard")
     expect("10.77.0.1 . 8443" in shown, shown)
@@ -194,7 +194,7 @@ def test_nobody_else_takes_the_guards_table_away(lab):
     c.end()
 
 
-def test_a_change_of_others_tables_is_no_business_of_ours(lab):
+def test_changes_of_other_tables_cause_no_repair(lab):
     start(lab)
     lab.hostA.run("nft", "add", "table", "ip", "other")
     lab.hostA.run("nft", "delete", "table", "ip", "other")
@@ -210,7 +210,7 @@ def missed(host):
         return sum(int(row.split()[8]) for row in list(table)[1:])
 
 
-def test_what_is_taken_away_while_the_kernel_can_not_tell(lab):
+def test_rules_are_repaired_after_lost_notices(lab):
     """The kernel reports that notices were lost: then the daemon checks everything."""
     c = moved_connection(lab)
     host = lab.hostA
@@ -237,7 +237,7 @@ def connection_of(lab, container):
 
 
 @cases("flush ruleset", "delete table netdev sockmi", "delete table inet sockmi")
-def test_what_is_taken_away_inside_a_container(lab, command):
+def test_rules_inside_a_container_are_repaired(lab, command):
     with Container(lab) as container:
         c = connection_of(lab, container)
         c.both_ways()
@@ -253,7 +253,7 @@ def test_what_is_taken_away_inside_a_container(lab, command):
         wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
 
 
-def test_a_container_that_can_not_be_repaired_keeps_nothing_else_from_it(lab):
+def test_a_failed_repair_in_a_container_does_not_block_other_repairs(lab):
     with Container(lab) as container:
         c = connection_of(lab, container)
         c.move(lab.hostB)
@@ -268,7 +268,7 @@ def test_a_container_that_can_not_be_repaired_keeps_nothing_else_from_it(lab):
         wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
 
 
-def test_a_moved_listener_while_homes_tables_are_gone(lab):
+def test_home_without_its_tables_does_not_reset_clients_of_a_moved_listener(lab):
     """Home's daemon stands still and repairs nothing: only the fallback table keeps home
     from refusing new connections. Other RSTs of home must still be sent: those of
     connections that have stayed, and of other ports."""

@@ -36,7 +36,7 @@ def accepted(host, theirs, port):
 # --- the peer is on the exporting host, or on the importing one ---
 
 @cases("10.77.0.1", "127.0.0.1", "10.77.0.51")
-def test_a_peer_on_the_exporting_host(lab, address):
+def test_a_peer_on_the_exporting_host_is_refused(lab, address):
     run(["ip", "-n", "hostA", "addr", "add", "10.77.0.51/24", "dev", "eth0"])
     start(lab)
     listener = lab.hostA.app.socket("4")
@@ -50,7 +50,7 @@ def test_a_peer_on_the_exporting_host(lab, address):
 
 
 @cases("10.77.0.2", "10.77.0.52")
-def test_a_peer_on_the_importing_host(lab, address):
+def test_a_peer_on_the_importing_host_is_refused(lab, address):
     """By any of its addresses."""
     run(["ip", "-n", "hostB", "addr", "add", "10.77.0.52/24", "dev", "eth0"])
     start(lab)
@@ -66,7 +66,7 @@ def test_a_peer_on_the_importing_host(lab, address):
 # --- translation at the exporting host ---
 
 @cases("nft", "iptables-legacy", "iptables-nft")
-def test_a_port_that_is_redirected(lab, tool):
+def test_a_connection_to_a_redirected_port_is_refused(lab, tool):
     start(lab)
     if tool == "nft":
         nft(lab.hostA, "table ip x {\n chain p {\n type nat hook prerouting priority dstnat\n tcp dport 80 redirect to :8443\n }\n}")
@@ -77,7 +77,7 @@ def test_a_port_that_is_redirected(lab, tool):
     c.end()
 
 
-def test_an_own_connection_that_is_masqueraded(lab):
+def test_a_masqueraded_own_connection_is_refused(lab):
     """What the host sends has another source port on the wire."""
     start(lab)
     nft(lab.hostA, "table ip x {\n chain p {\n type nat hook postrouting priority srcnat\n tcp dport 8443 masquerade to :50000-50010\n }\n}")
@@ -89,7 +89,7 @@ def test_an_own_connection_that_is_masqueraded(lab):
 # --- a host that masquerades accepts foreign connections ---
 
 @cases(("nft", "down"), ("nft", "up"), ("iptables-legacy", "down"), ("iptables-nft", "down"))
-def test_an_importer_that_masquerades(lab, tool, first):
+def test_a_masquerading_importer_keeps_the_connections_address(lab, tool, first):
     if tool == "nft":
         nft(lab.hostB, "table ip n {\n chain p {\n type nat hook postrouting priority srcnat\n oif eth0 masquerade\n }\n}")
     else:
@@ -110,7 +110,7 @@ def test_an_importer_that_masquerades(lab, tool, first):
 
 
 @cases("4", "6")
-def test_a_firewall_that_has_to_see_connections_begin(lab, family):
+def test_a_connection_passes_a_firewall_without_loose_tracking(lab, family):
     """With tcp_loose=0 an importer's firewall accepts a connection as known only if it
     has seen its beginning. A foreign connection is known nevertheless."""
     import firewall
@@ -137,7 +137,7 @@ def narrow(lab, what):
 
 @topology("routed")
 @cases(("4", "importer"), ("6", "importer"), ("4", "router"))
-def test_a_narrow_way_to_the_importer(lab, family, what):
+def test_a_too_narrow_path_to_the_importer_is_refused(lab, family, what):
     start(lab, *lab.hosts)
     c = Connection(lab, family)
     c.both_ways()
@@ -149,7 +149,7 @@ def test_a_narrow_way_to_the_importer(lab, family, what):
     c.end()
 
 
-def test_an_importer_without_jumbo_frames(lab):
+def test_an_importer_without_jumbo_frames_is_refused(lab):
     for name in ("client", "hostA"):
         run(["ip", "link", "set", name, "mtu", "9000"])
         run(["ip", "-n", name, "link", "set", "eth0", "mtu", "9000", "gso_max_segs", "1"])
@@ -162,7 +162,7 @@ def test_an_importer_without_jumbo_frames(lab):
 
 
 @topology("bridge", mtu=1400)
-def test_a_client_whose_packets_are_small_needs_no_wide_way(lab):
+def test_a_narrow_path_suffices_for_a_client_with_small_packets(lab):
     """The path to the importer is as narrow as the path to the client, so no packet is
     too large."""
     start(lab)
@@ -186,7 +186,7 @@ def md5_key(family, address, key=b"secret"):
 
 
 @cases("4", "6")
-def test_a_connection_with_md5_signatures(lab, family):
+def test_a_connection_with_md5_signatures_is_refused(lab, family):
     start(lab)
 
     def prepare(ours, theirs):
@@ -199,7 +199,7 @@ def test_a_connection_with_md5_signatures(lab, family):
 
 
 @cases("4", "6")
-def test_a_listener_with_md5_signatures(lab, family):
+def test_a_listener_with_md5_signatures_is_refused(lab, family):
     start(lab)
     listener = lab.hostA.app.socket(family)
     listener.set(6, 14, md5_key(family, lab.client.at(family)))
@@ -210,7 +210,7 @@ def test_a_listener_with_md5_signatures(lab, family):
 
 # --- interfaces, IPsec, hops ---
 
-def test_a_peer_behind_an_interface_that_is_not_watched(lab):
+def test_a_peer_behind_an_unconfigured_interface_is_refused(lab):
     """hostA has a second link to the client, which `interfaces` does not name."""
     run(["ip", "link", "add", "side0", "netns", "hostA", "type", "veth", "peer", "name", "side1", "netns", "client"])
     for name, dev, address in (("hostA", "side0", "10.99.0.1"), ("client", "side1", "10.99.0.2")):
@@ -227,7 +227,7 @@ def test_a_peer_behind_an_interface_that_is_not_watched(lab):
     c.end()
 
 
-def test_a_connection_under_ipsec(lab):
+def test_a_connection_under_ipsec_is_refused(lab):
     """hostA and the client encrypt their packets, once they have keys (this kernel has no
     cipher for it)."""
     start(lab)
@@ -242,7 +242,7 @@ def test_a_connection_under_ipsec(lab):
 
 
 @cases(("4", 0, 21), ("6", 41, 73))
-def test_a_socket_that_wants_its_neighbours_alone(lab, family, level, least_hops):
+def test_a_socket_with_a_minimum_hop_count_is_refused(lab, family, level, least_hops):
     """RFC 5082: both ends send with a hop limit of 255 and accept no less; what home
     redirects has one less."""
     start(lab)

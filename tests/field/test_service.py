@@ -11,7 +11,7 @@ def stop(host):
     expect(host.daemon.wait() == 0, host.daemon.tail)
 
 
-def test_a_peer_that_speaks_between_a_boot_and_the_daemon_is_not_refused(lab):
+def test_a_peer_is_not_reset_between_boot_and_daemon_start(lab):
     """The kernel has lost everything, its addresses are up, and the daemon does not run
     yet; the journal exists."""
     start(lab)
@@ -38,7 +38,7 @@ def hold(host):
     return host.run(host.lab.program("src/sockmid/sockmid"), "--config", host.folder / "sockmid.toml", "--hold")
 
 
-def test_what_is_held_is_held_again_when_somebody_has_emptied_the_tables(lab):
+def test_the_boot_filter_is_restored_after_the_tables_were_emptied(lab):
     """nftables.service is started or reloaded, and sockmid-hold.service with it, while no
     daemon runs."""
     start(lab)
@@ -62,7 +62,7 @@ def test_what_is_held_is_held_again_when_somebody_has_emptied_the_tables(lab):
     connection.end()
 
 
-def test_nothing_is_held_while_a_daemon_runs(lab):
+def test_the_boot_filter_is_not_installed_while_a_daemon_runs(lab):
     """The daemon itself restores what is removed; a connection that comes home to it must
     not be cut off."""
     start(lab)
@@ -77,7 +77,7 @@ def test_nothing_is_held_while_a_daemon_runs(lab):
     connection.end()
 
 
-def test_what_a_boot_holds_is_flushed(lab):
+def test_flush_removes_the_boot_filter(lab):
     start(lab)
     connection = Connection(lab)
     connection.move(lab.hostB)

@@ -52,55 +52,55 @@ def refused(lab, request, text, descriptors=(), status=None):
     expect(lab.hostA.api("/v1/status")["host"] == "hostA", "the daemon does not serve on")
 
 
-def test_garbage(lab):
+def test_garbage_is_refused(lab):
     lab.start_daemon(lab.hostA)
     refused(lab, b"\x16\x03\x01 hello\r\n\r\n", "HTTP")
 
 
-def test_a_huge_header(lab):
+def test_a_huge_header_is_refused(lab):
     lab.start_daemon(lab.hostA)
     refused(lab, b"GET /v1/status HTTP/1.1\r\nHost: sockmid\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", "header", status=431)
 
 
-def test_an_unknown_resource(lab):
+def test_an_unknown_resource_is_refused(lab):
     lab.start_daemon(lab.hostA)
     refused(lab, b"GET /v1/nothing HTTP/1.1\r\nHost: sockmid\r\nConnection: close\r\n\r\n", "no such resource", status=404)
 
 
-def test_a_wrong_method(lab):
+def test_a_wrong_method_is_refused(lab):
     lab.start_daemon(lab.hostA)
     refused(lab, b"DELETE /v1/status HTTP/1.1\r\nHost: sockmid\r\nConnection: close\r\n\r\n", "method", status=405)
 
 
-def test_a_missing_descriptor(lab):
+def test_a_missing_descriptor_is_refused(lab):
     lab.start_daemon(lab.hostA)
     refused(lab, post_export(export_request(lab)), "descriptor")
 
 
-def test_an_unknown_service(lab):
+def test_an_unknown_service_is_refused(lab):
     lab.start_daemon(lab.hostA)
     with socket.socket() as plain:
         refused(lab, post_export(export_request(lab, service="nobody-knows")), "nobody-knows", [plain.fileno()])
 
 
-def test_two_mebibytes_of_payload(lab):
+def test_a_body_of_two_mebibytes_is_refused(lab):
     lab.start_daemon(lab.hostA)
     refused(lab, post_export(b"x" * (2 << 20)), "larger", status=413)
 
 
-def test_a_payload_over_the_limit_in_a_body_within(lab):
+def test_a_payload_over_the_limit_is_refused(lab):
     lab.start_daemon(lab.hostA)
     with socket.socket() as plain:
         refused(lab, post_export(export_request(lab, {"payload": [7] * ((1 << 20) + 1)})), "payload", [plain.fileno()], status=413)
 
 
-def test_garbage_with_a_good_descriptor(lab):
+def test_garbage_with_a_good_descriptor_is_refused(lab):
     lab.start_daemon(lab.hostA)
     with socket.socket() as plain:
         refused(lab, post_export(os.urandom(500)), "", [plain.fileno()])
 
 
-def test_states_that_are_none(lab):
+def test_invalid_states_are_refused(lab):
     lab.start_daemon(lab.hostA)
     with socket.socket() as plain:
         for state in (0, 3, 128):
@@ -108,7 +108,7 @@ def test_states_that_are_none(lab):
 
 
 @cases("a file", "a pipe", "UDP", "listening", "unconnected", "Unix")
-def test_a_descriptor_of(lab, what):
+def test_a_descriptor_of_another_kind_is_refused(lab, what):
     lab.start_daemon(lab.hostA)
     descriptors = {
         "a file": lambda: os.open("/etc/hostname", os.O_RDONLY),
@@ -125,13 +125,13 @@ def test_a_descriptor_of(lab, what):
         os.close(descriptor)
 
 
-def test_more_descriptors_than_parts(lab):
+def test_more_descriptors_than_parts_are_refused(lab):
     lab.start_daemon(lab.hostA)
     with socket.socket() as one, socket.socket() as two:
         refused(lab, post_export(export_request(lab)), "descriptor", [one.fileno(), two.fileno()])
 
 
-def test_descriptors_do_not_leak(lab):
+def test_refused_requests_leak_no_descriptors(lab):
     lab.start_daemon(lab.hostA)
     folder = f"/proc/{lab.hostA.daemon.pid}/fd"
     # The daemon opens its last descriptors right after it reports that it is ready.
@@ -143,7 +143,7 @@ def test_descriptors_do_not_leak(lab):
     expect(len(os.listdir(folder)) <= before + 1, f"{before} descriptors before, {len(os.listdir(folder))} after")
 
 
-def test_half_a_request_holds_nobody_up(lab):
+def test_half_a_request_delays_nobody(lab):
     lab.start_daemon(lab.hostA)
     with socket.socket(socket.AF_UNIX) as line:
         line.connect(str(lab.hostA.socket))
@@ -151,7 +151,7 @@ def test_half_a_request_holds_nobody_up(lab):
         expect(lab.hostA.api("/v1/status")["host"] == "hostA", "the daemon does not serve others")
 
 
-def test_nonsense_on_the_private_line(lab):
+def test_garbage_on_the_control_port_harms_nothing(lab):
     lab.start_daemon(lab.hostA)
     with connect_from(lab.client, (lab.hostA.address, 7078)) as line:
         line.sendall(os.urandom(10_000))
@@ -166,7 +166,7 @@ def test_nonsense_on_the_private_line(lab):
     expect(lab.hostA.api("/v1/status")["host"] == "hostA", "the daemon does not serve on")
 
 
-def test_nonsense_in_the_negotiation(lab):
+def test_garbage_on_the_discovery_port_harms_nothing(lab):
     lab.start_daemon(lab.hostA)
     lab.client.run("bash", "-c", f"for i in 1 2 3; do head -c 500 /dev/urandom > /dev/udp/{lab.hostA.address}/7077; done")
     expect(lab.hostA.api("/v1/status")["host"] == "hostA", "the daemon does not serve on")

@@ -6,7 +6,7 @@ from tls_client import TlsClient
 
 
 @cases(*[(tls, sent) for tls in ("1.2", "1.3") for sent in ("nothing", "half")])
-def test_the_handshake_is_done_elsewhere(lab, tls, sent):
+def test_the_handshake_is_done_on_the_importer(lab, tls, sent):
     lab.file("g", b"hello\n")
     lab.start_all(lab.hostA, lab.hostB)
     client = TlsClient(lab, (lab.hostA.address, PORT), tls)

@@ -28,7 +28,7 @@ class TwoEnds(Between):
 
 
 @cases("4", "6")
-def test_one_after_the_other(lab, family):
+def test_both_ends_move_in_turn(lab, family):
     connection = TwoEnds(lab, family)
     connection.both_ways()
     connection.move(lab.hostB)
@@ -42,7 +42,7 @@ def test_one_after_the_other(lab, family):
 
 
 @cases("4", "6")
-def test_at_the_same_time(lab, family):
+def test_both_ends_move_at_the_same_time(lab, family):
     connection = TwoEnds(lab, family)
     for ours, theirs in [(lab.hostB, lab.client), (lab.hostA, lab.hostC), (lab.hostB, lab.client)]:
         connection.both_ways()
@@ -52,7 +52,7 @@ def test_at_the_same_time(lab, family):
 
 
 @cases("4", "6")
-def test_at_the_same_time_with_both_queues_full(lab, family):
+def test_both_ends_move_at_the_same_time_with_full_queues(lab, family):
     connection = TwoEnds(lab, family)
     connection.up.fill(connection.theirs)
     connection.down.fill(connection.ours)
@@ -62,7 +62,7 @@ def test_at_the_same_time_with_both_queues_full(lab, family):
     connection.end()
 
 
-def test_who_is_the_other_end_is_no_hindrance_to_others(lab):
+def test_a_refused_connection_does_not_stop_others_of_its_call(lab):
     """hostB cannot get the end of a connection whose other end is its own."""
     start(lab)
     listener = lab.hostA.app.socket("4").listen()

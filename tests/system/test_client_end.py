@@ -26,7 +26,7 @@ def is_whole(fetch):
     expect(line.split()[1:3] == [hashlib.sha256(CONTENT).hexdigest(), str(len(CONTENT))], line)
 
 
-def test_a_download_goes_on_elsewhere(lab):
+def test_a_download_continues_on_the_importer(lab):
     server, fetch = begin(lab)
     importer = lab.hostB.popen(lab.program("examples/fetch"), "--import", "--service", "dl")
     wait_until(lambda: lab.hostA.export(lab.hostB, "dl") == (1, 0), "it moves")
@@ -35,7 +35,7 @@ def test_a_download_goes_on_elsewhere(lab):
     is_whole(importer)
 
 
-def test_one_image_is_loaded_once(lab):
+def test_one_endpoint_is_delivered_once(lab):
     """Two importers wait and one endpoint arrives: the daemon delivers it once, and has
     nothing for a later request."""
     server, fetch = begin(lab)
@@ -56,7 +56,7 @@ def test_one_image_is_loaded_once(lab):
     expect(other.running() and third.running(), "somebody imported what was imported already")
 
 
-def test_it_does_not_move_to_its_own_peer(lab):
+def test_a_connection_does_not_move_to_its_peers_host(lab):
     """Packets between two addresses of one host never reach the wire, where they could be
     redirected: the peer's host refuses."""
     server, fetch = begin(lab)

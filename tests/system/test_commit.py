@@ -62,7 +62,7 @@ def the_client_sees_an_end(lab, connection):
 # --- the importer ---
 
 @cases("before-thaw", "thaw")
-def test_a_thaw_that_fails_costs_nothing(lab, point):
+def test_a_failed_thaw_leaves_the_connection_at_the_exporter(lab, point):
     connection = begin(lab)
     lab.hostB.arm(point)
     expect(export(connection, lab.hostB) == errno.ECANCELED, lab.hostA.last_error())
@@ -73,7 +73,7 @@ def test_a_thaw_that_fails_costs_nothing(lab, point):
     connection.end()
 
 
-def test_a_thaw_that_fails_at_home_leaves_it_where_it_was(lab):
+def test_a_failed_thaw_at_home_leaves_the_connection_at_the_exporter(lab):
     connection = begin(lab)
     connection.move(lab.hostB)
     lab.hostA.arm("thaw")
@@ -84,7 +84,7 @@ def test_a_thaw_that_fails_at_home_leaves_it_where_it_was(lab):
     connection.end()
 
 
-def test_a_thaw_that_fails_elsewhere_leaves_a_guest_where_it_was(lab):
+def test_a_failed_thaw_at_a_third_host_leaves_the_connection_at_the_exporter(lab):
     connection = begin(lab, lab.hostA, lab.hostB, lab.hostC)
     connection.move(lab.hostB)
     lab.hostC.arm("thaw")
@@ -94,7 +94,7 @@ def test_a_thaw_that_fails_elsewhere_leaves_a_guest_where_it_was(lab):
     wait_until(lambda: not observe.redirects(lab.hostA) and not observe.redirects(lab.hostB), "the redirects end with it")
 
 
-def test_an_importer_that_dies_before_the_thaw_costs_nothing(lab):
+def test_an_importer_that_dies_before_the_thaw_leaves_the_connection_at_the_exporter(lab):
     connection = begin(lab)
     lab.hostB.arm("before-thaw=kill")
     answer = begin_export(connection, lab.hostB)
@@ -105,7 +105,7 @@ def test_an_importer_that_dies_before_the_thaw_costs_nothing(lab):
     goes_on_here(lab, connection, [lab.hostB])
 
 
-def test_an_importer_that_stays_dead_leaves_it_frozen_until_somebody_knows(lab):
+def test_an_importer_that_stays_dead_leaves_the_export_in_doubt(lab):
     """The application does not get a success; the next daemon there answers that the
     endpoint never thawed."""
     connection = begin(lab)
@@ -119,7 +119,7 @@ def test_an_importer_that_stays_dead_leaves_it_frozen_until_somebody_knows(lab):
     goes_on_here(lab, connection, [lab.hostB])
 
 
-def test_an_operator_takes_back_what_a_dead_importer_had(lab):
+def test_an_operator_discards_an_export_to_a_dead_importer(lab):
     connection = begin(lab)
     lab.hostB.arm("before-thaw=kill")
     expect(export(connection, lab.hostB) == errno.EINPROGRESS, lab.hostA.last_error())
@@ -159,7 +159,7 @@ def test_a_socket_that_fails_as_it_thaws_ends_the_connection(lab):
     expect(not observe.redirects(lab.hostA), "the redirect is left")
 
 
-def test_a_lost_answer_is_asked_for_again(lab):
+def test_a_lost_commit_answer_is_requested_again(lab):
     """The importer has thawed it, and answers so as often as it is queried."""
     connection = begin(lab)
     lab.hostA.arm("commit-reply", 3)
@@ -177,7 +177,7 @@ def dies_in_export(lab, connection, point):
     return answer
 
 
-def test_an_exporter_that_dies_after_commit_and_stays_dead_costs_nothing(lab):
+def test_an_exporter_that_dies_after_commit_does_not_stop_the_connection(lab):
     connection = begin(lab)
     expect(dies_in_export(lab, connection, "commit-reply")(), "the export has succeeded")
     connection.ours.close()
@@ -190,7 +190,7 @@ def test_an_exporter_that_dies_after_commit_and_stays_dead_costs_nothing(lab):
     connection.end()
 
 
-def test_an_exporter_that_dies_before_commit_is_missed_until_somebody_decides(lab):
+def test_an_exporter_that_dies_before_commit_leaves_the_import_in_doubt(lab):
     """The endpoint is frozen on both hosts. The redirect to it is permanent."""
     connection = begin(lab)
     expect(dies_in_export(lab, connection, "decided")(), "the export has succeeded")
@@ -201,7 +201,7 @@ def test_an_exporter_that_dies_before_commit_is_missed_until_somebody_decides(la
     moved(lab, connection)
 
 
-def test_an_operator_commits_what_a_dead_exporter_had_decided(lab):
+def test_an_operator_commits_an_import_from_a_dead_exporter(lab):
     connection = begin(lab)
     expect(dies_in_export(lab, connection, "decided")(), "the export has succeeded")
     [doubt] = wait_until(lambda: doubts(lab.hostB), "the importer is in doubt", timeout=20)
@@ -211,7 +211,7 @@ def test_an_operator_commits_what_a_dead_exporter_had_decided(lab):
     moved(lab, connection)
 
 
-def test_an_operator_discards_what_a_dead_exporter_had_prepared(lab):
+def test_an_operator_discards_an_import_from_a_dead_exporter(lab):
     connection = begin(lab)
     expect(dies_in_export(lab, connection, "journal")(), "the export has succeeded")
     connection.both_ways()  # the guard has unfrozen it
@@ -252,7 +252,7 @@ def both_die_in_export(lab, connection, point):
 
 
 @cases("prepare-send", "redirect", "journal")
-def test_a_mute_socket_that_was_not_decided_is_given_back_by_the_next_daemon(lab, point):
+def test_the_next_daemon_unfreezes_an_undecided_socket(lab, point):
     connection = begin(lab)
     both_die_in_export(lab, connection, point)()
     expect("fwmark:" in lab.hostA.run("ss", "--tcp", "--numeric", "--extended", "--no-header"), "the socket is not mute")
@@ -262,7 +262,7 @@ def test_a_mute_socket_that_was_not_decided_is_given_back_by_the_next_daemon(lab
 
 
 @cases("decided", "handed-over", "commit-reply")
-def test_a_mute_socket_that_was_decided_is_ended_when_its_importer_has_it(lab, point):
+def test_the_next_daemon_ends_a_decided_socket_that_the_importer_has(lab, point):
     connection = begin(lab)
     both_die_in_export(lab, connection, point)()
     lab.start_daemon(lab.hostA, **LATER)
@@ -270,7 +270,7 @@ def test_a_mute_socket_that_was_decided_is_ended_when_its_importer_has_it(lab, p
     moved(lab, connection)
 
 
-def test_a_mute_socket_that_was_decided_comes_back_when_its_importer_never_had_it(lab):
+def test_the_next_daemon_unfreezes_a_decided_socket_that_the_importer_lost(lab):
     """Both daemons and the guard are dead."""
     connection = begin(lab)
     both_die_in_export(lab, connection, "decided")()
@@ -280,7 +280,7 @@ def test_a_mute_socket_that_was_decided_comes_back_when_its_importer_never_had_i
     goes_on_here(lab, connection, [lab.hostB])
 
 
-def test_a_mute_socket_that_can_not_be_given_back_is_in_doubt(lab):
+def test_a_frozen_socket_that_cannot_be_unfrozen_is_in_doubt(lab):
     """A daemon that may not take descriptors out of other processes leaves the socket to
     one that may."""
     connection = begin(lab)
@@ -297,7 +297,7 @@ def test_a_mute_socket_that_can_not_be_given_back_is_in_doubt(lab):
     goes_on_here(lab, connection, [lab.hostB])
 
 
-def test_a_stopped_guard_does_not_stop_the_daemon(lab):
+def test_a_stopped_crash_guard_does_not_stop_the_daemon(lab):
     connection = begin(lab)
     os.kill(guard := guard_of(lab.hostA), signal.SIGSTOP)
     connection.move(lab.hostB)
@@ -308,7 +308,7 @@ def test_a_stopped_guard_does_not_stop_the_daemon(lab):
 
 # --- requests ---
 
-def test_the_same_socket_twice_goes_once(lab):
+def test_a_socket_exported_twice_moves_once(lab):
     connection = begin(lab)
     errors = socket_app.export_together([connection.ours, connection.ours], lab.hostB)
     expect(errors == [0, errno.EBUSY], errors)
@@ -317,7 +317,7 @@ def test_the_same_socket_twice_goes_once(lab):
     connection.end()
 
 
-def test_only_root_decides(lab):
+def test_only_root_resolves_doubts(lab):
     lab.start_daemon(lab.hostA)
     status, output = lab.hostA.run(*without_privilege(), lab.sockmictl, "doubt", "commit", "0", check=False)
     expect(status == 1 and "EACCES" in output, output)
@@ -325,7 +325,7 @@ def test_only_root_decides(lab):
 
 # --- the guard ---
 
-def test_a_guard_that_dies_alone_is_replaced_and_told_what_is_held(lab):
+def test_a_dead_crash_guard_is_replaced_and_given_the_frozen_sockets(lab):
     """The new guard does its work: it unfreezes the sockets when the daemon dies."""
     connection = begin(lab)
     lab.hostB.arm("before-thaw=kill")
@@ -346,7 +346,7 @@ def test_a_guard_that_dies_alone_is_replaced_and_told_what_is_held(lab):
     goes_on_here(lab, connection, [lab.hostB])
 
 
-def test_a_guard_that_can_not_read_the_journal_leaves_the_socket_to_the_next_daemon(lab):
+def test_a_crash_guard_without_a_journal_leaves_sockets_to_the_next_daemon(lab):
     connection = begin(lab)
     journal = lab.hostA.folder / "state" / "journal"
     aside = journal.rename(journal.with_name("aside"))

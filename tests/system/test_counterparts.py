@@ -57,7 +57,7 @@ SERVER_MOVES = [
 
 
 @cases(*SERVER_MOVES)
-def test_server_moves(lab, client, tls, suite, lacks):
+def test_a_server_end_moves_for_each_client_program(lab, client, tls, suite, lacks):
     session = ServerMoves(lab, CLIENTS[client] + without(client, lacks), tls, suite)
     session.both_ways(UP, DOWN)
     session.finish(session.far)
@@ -86,7 +86,7 @@ CLIENT_MOVES = [
 
 
 @cases(*CLIENT_MOVES)
-def test_client_moves(lab, server, tls, suite, lacks):
+def test_a_client_end_moves_for_each_server_program(lab, server, tls, suite, lacks):
     session = ClientMoves(lab, SERVERS[server] + without(server, lacks), tls, suite)
     session.both_ways(UP, DOWN)
     session.finish(session.plain)
@@ -95,7 +95,7 @@ def test_client_moves(lab, server, tls, suite, lacks):
 @cases(("1.3", "TLS_AES_256_GCM_SHA384", ""), ("1.3", "TLS_CHACHA20_POLY1305_SHA256", ""), ("1.3", "TLS_AES_128_CCM_SHA256", ""),
        ("1.2", "ECDHE-ECDSA-AES128-GCM-SHA256", ""), ("1.2", "AES256-CCM", ""), ("1.2", "DHE-RSA-AES256-SHA", ""),
        ("1.2", "AES128-SHA256", "no etm"))
-def test_client_moves_from_an_echo(lab, tls, suite, lacks):
+def test_a_client_end_moves_for_gnutls_serv(lab, tls, suite, lacks):
     """gnutls-serv sends lines back, and does not accept more before it has."""
     session = ClientMoves(lab, SERVERS["gnutls-serv"] + without("gnutls-serv", lacks), tls, suite, every=10_007)
     for at in range(0, len(LINES), 2048):
@@ -120,14 +120,14 @@ def curl(lab, backend, tls, alpn, *arguments, each=()):
 
 
 @cases("1.2", "1.3")
-def test_curl_http1(lab, tls):
+def test_curl_keeps_an_http1_connection_that_moves(lab, tls):
     lab.file("f", UP)
     server = ["/usr/bin/python3", "-m", "http.server", "--protocol", "HTTP/1.1", "--bind", lab.hostA.address, "--directory", lab.root, BACKEND]
     curl(lab, server, tls, "http/1.1", "--http1.1")
 
 
 @cases(*[(tls, how) for tls in ("1.2", "1.3") for how in ("download", "upload")])
-def test_curl_http2(lab, tls, how):
+def test_curl_keeps_an_http2_connection_that_moves(lab, tls, how):
     """Two downloads share the connection; an upload is sent back while it is still being sent."""
     file = lab.file("f", UP)
     server = ["nghttpd", "--no-tls", "--echo-upload", "-a", lab.hostA.address, "-d", lab.root, BACKEND]
@@ -142,7 +142,7 @@ GNUTLS_CLI_WITH_COMMANDS = [*CLIENTS["gnutls-cli"], "--inline-commands", "--logf
 
 
 @cases(("s_client", "k"), ("s_client", "K"), ("gnutls-cli", "^rekey1^"), ("gnutls-cli", "^rekey^"))
-def test_the_peer_updates_its_keys(lab, client, update):
+def test_key_updates_of_the_peer_work_between_moves(lab, client, update):
     """The second of each pair requests an update of our keys, too. Lines are sent up,
     because none of them begins like a request."""
     command, done = (S_CLIENT_WITH_LETTERS, "KEYUPDATE") if client == "s_client" else (GNUTLS_CLI_WITH_COMMANDS, "Rekey was completed")
@@ -165,7 +165,7 @@ SMALL = ["net.ipv4.tcp_wmem=4096 8192 8192", "net.ipv4.tcp_rmem=4096 8192 8192"]
 
 
 @cases(("1.3", "TLS_CHACHA20_POLY1305_SHA256"), ("1.2", "ECDHE-RSA-AES128-GCM-SHA256"), ("1.2", "AES128-SHA"))
-def test_moves_amid_a_record(lab, tls, suite):
+def test_a_session_moves_inside_a_record(lab, tls, suite):
     """No record fits into the socket: a hop finds a record that is half sent, or half received."""
     for host in (lab.hostA, lab.client):
         host.run("sysctl", "-qw", *SMALL)
@@ -176,7 +176,7 @@ def test_moves_amid_a_record(lab, tls, suite):
 
 
 @cases(("1.3", "TLS_AES_256_GCM_SHA384"), ("1.2", "AES128-SHA"))
-def test_moves_often_in_one_record(lab, tls, suite):
+def test_a_session_moves_often_inside_one_record(lab, tls, suite):
     """The rest of a record that was read in part moves again before it is read to its end."""
     session = ServerMoves(lab, CLIENTS["s_client"], tls, suite, every=3001)
     session.both_ways(UP[:200_000], DOWN[:200_000])

@@ -8,7 +8,7 @@ from socket_app import Connection, OwnConnection, start
 @topology("bridge", firewall="iptables", rp_filter=True)
 @topology("routed", firewall="nftables", rp_filter=True)
 @cases("4", "6")
-def test_a_server_travels(lab, family):
+def test_a_server_end_moves_behind_firewalls(lab, family):
     start(lab, *lab.hosts)
     connection = Connection(lab, family)
     connection.travel(lab.hostB, lab.hostC, lab.hostA)
@@ -19,7 +19,7 @@ def test_a_server_travels(lab, family):
 @topology("bridge", firewall="iptables", rp_filter=True)
 @topology("routed", firewall="nftables", rp_filter=True)
 @cases("4", "6")
-def test_the_end_that_connected_travels(lab, family):
+def test_a_client_end_moves_behind_firewalls(lab, family):
     """Its packets are accepted only because they belong to a known connection."""
     start(lab, *lab.hosts)
     connection = OwnConnection(lab, family)
@@ -29,7 +29,7 @@ def test_the_end_that_connected_travels(lab, family):
 
 @topology("bridge", firewall="nftables")
 @cases("4", "6")
-def test_a_silent_peer(lab, family):
+def test_the_first_packet_after_a_move_passes_the_firewall(lab, family):
     """The first packet after the move is ours, or the peer's: both must pass."""
     start(lab)
     connection = Connection(lab, family)

@@ -4,7 +4,7 @@ from process import expect, wait_until
 from socket_app import Connection, start
 
 
-def test_a_home_that_never_comes_back_is_waited_for_until_it_is_forgotten(lab):
+def test_a_home_is_waited_for_until_it_is_forgotten(lab):
     start(lab)
     connection = Connection(lab)
     connection.move(lab.hostB)
@@ -20,7 +20,7 @@ def test_a_home_that_never_comes_back_is_waited_for_until_it_is_forgotten(lab):
     wait_until(lambda: not lab.hostA.api("/v1/connections")["connections"], "home asks, and hears that it is not held")
 
 
-def test_what_a_lost_host_held_is_given_up(lab):
+def test_connections_of_a_forgotten_holder_are_given_up(lab):
     start(lab)
     connection = Connection(lab)
     connection.move(lab.hostB)
@@ -37,7 +37,7 @@ def test_what_a_lost_host_held_is_given_up(lab):
     lab.client.run("nft", "reset", "counters", "table", "inet", "observe")  # one RST was right
 
 
-def test_only_root_may(lab):
+def test_only_root_may_forget_a_host(lab):
     from sandbox import without_privilege
     start(lab, lab.hostA)
     status, said = lab.hostA.run(*without_privilege(), lab.sockmictl, "forget", "hostB", check=False)

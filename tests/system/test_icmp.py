@@ -17,7 +17,7 @@ def narrow(lab, mtu=NARROW):
 
 @topology("routed")
 @cases(("B", "4"), ("B", "6"), ("C", "4"), ("C", "6"))
-def test_the_path_becomes_narrow_after_the_move(lab, target, family):
+def test_a_path_that_narrows_after_the_move_is_noticed(lab, target, family):
     start(lab, *lab.hosts)
     connection = Connection(lab, family)
     connection.both_ways()
@@ -29,7 +29,7 @@ def test_the_path_becomes_narrow_after_the_move(lab, target, family):
 
 @topology("routed")
 @cases("4", "6")
-def test_the_path_was_narrow_before_the_move(lab, family):
+def test_a_narrow_path_is_known_after_the_move(lab, family):
     start(lab, *lab.hosts)
     connection = Connection(lab, family)
     narrow(lab)

@@ -28,7 +28,7 @@ class Importer:
         return any(line.startswith("reply 0 ") for line in list(self.app.process.lines))
 
 
-def test_each_endpoint_wakes_one_of_those_who_wait(lab):
+def test_each_endpoint_wakes_one_waiting_application(lab):
     start(lab)
     importers = [Importer(lab.hostB) for _ in range(4)]
     for port in (8443, 8444):

@@ -24,7 +24,7 @@ def queue(host, column):
 
 
 @cases("1.2", "1.3")
-def test_unsent_and_unacknowledged(lab, tls):
+def test_unsent_and_unacknowledged_data_moves(lab, tls):
     lab.file("f", CONTENT)
     lab.start_all(lab.hostA, lab.hostB)
     transfer = Download(lab, "f", tls, gate=65536)
@@ -37,7 +37,7 @@ def test_unsent_and_unacknowledged(lab, tls):
 
 
 @cases("1.2", "1.3")
-def test_unread_in_the_receive_queue(lab, tls):
+def test_unread_data_moves(lab, tls):
     first, _ = lab.start_all(lab.hostA, lab.hostB)
     transfer = Upload(lab, CONTENT, tls, gate=1 << 20)
     transfer.wait_offset(1 << 20)  # the handshake ended long ago
@@ -54,7 +54,7 @@ def test_unread_in_the_receive_queue(lab, tls):
 
 
 @cases("1.2", "1.3")
-def test_a_record_cut_at_any_byte(lab, tls):
+def test_a_record_cut_at_any_byte_arrives_whole(lab, tls):
     lab.start_all(lab.hostA, lab.hostB)
     body = random_bytes(3000)
     client = TlsClient(lab, (lab.hostA.address, PORT), tls)
@@ -75,7 +75,7 @@ def test_a_record_cut_at_any_byte(lab, tls):
 
 
 @cases("1.2", "1.3")
-def test_a_large_record_cut(lab, tls):
+def test_a_large_record_cut_at_random_arrives_whole(lab, tls):
     lab.start_all(lab.hostA, lab.hostB)
     client = TlsClient(lab, (lab.hostA.address, PORT), tls)
     client.handshake()
@@ -92,7 +92,7 @@ def test_a_large_record_cut(lab, tls):
 
 
 @cases("1.2", "1.3")
-def test_plaintext_read_in_part(lab, tls):
+def test_partly_read_plaintext_moves(lab, tls):
     """Two requests in one record: while the first is answered, the second is in libssl or
     the server, decrypted."""
     lab.file("f", CONTENT)

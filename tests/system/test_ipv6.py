@@ -6,7 +6,7 @@ from socket_app import Connection, OwnConnection, start
 
 
 @cases("4", "6", "mapped")
-def test_round_trip(lab, family):
+def test_a_connection_makes_a_round_trip_in_each_family(lab, family):
     start(lab, *lab.hosts)
     connection = Connection(lab, family)
     addresses = connection.ours.info("local", "peer")
@@ -19,7 +19,7 @@ def test_round_trip(lab, family):
 
 
 @cases("4", "6", "mapped")
-def test_the_end_that_connected(lab, family):
+def test_a_client_end_moves_in_each_family(lab, family):
     start(lab, *lab.hosts)
     connection = OwnConnection(lab, family)
     connection.travel(lab.hostB, lab.hostC, lab.hostA)
@@ -27,7 +27,7 @@ def test_the_end_that_connected(lab, family):
 
 
 @cases(("4", "6"), ("6", "4"))
-def test_both_families_to_one_port(lab, first, second):
+def test_one_family_moves_while_the_other_stays_at_the_same_port(lab, first, second):
     """The rules of one family do not affect the other."""
     start(lab)
     moved, stays = Connection(lab, first), Connection(lab, second)

@@ -76,7 +76,7 @@ def test_a_full_disk_stops_new_moves_and_harms_nothing(lab, full):
         lab.assert_clean()
 
 
-def test_what_a_full_disk_does_not_take_is_written_when_there_is_room(lab):
+def test_facts_are_written_once_the_disk_has_room(lab):
     """Home's disk is full when it gets a redirect. The redirect outlives home's daemon
     nevertheless."""
     with small_disk(lab.hostA) as folder:
@@ -98,7 +98,7 @@ def test_what_a_full_disk_does_not_take_is_written_when_there_is_room(lab):
         lab.assert_clean()
 
 
-def test_a_second_daemon_changes_nothing(lab):
+def test_a_second_daemon_leaves_the_journal_unchanged(lab):
     start(lab)
     connection = Connection(lab)
     connection.move(lab.hostB)
@@ -113,7 +113,7 @@ def test_a_second_daemon_changes_nothing(lab):
     connection.end()
 
 
-def test_a_journal_that_can_not_be_read_is_not_empty(lab):
+def test_an_unreadable_journal_prevents_the_start(lab):
     lab.start_daemon(lab.hostA)
     lab.hostA.daemon.signal(signal.SIGTERM)
     lab.hostA.daemon.wait()
@@ -126,7 +126,7 @@ def test_a_journal_that_can_not_be_read_is_not_empty(lab):
     lab.start_daemon(lab.hostA)
 
 
-def test_a_damaged_journal_is_kept_and_said(lab):
+def test_a_damaged_journal_is_kept_and_reported(lab):
     start(lab)
     connection = Connection(lab)
     connection.move(lab.hostB)

@@ -80,7 +80,7 @@ def no_rules(*hosts):
 
 # --- hops ---
 
-def test_three_hops_leave_no_rule(lab):
+def test_three_hops_leave_no_redirect(lab):
     lab.start_all()
     transfer = begin(lab)
     for source, target, offset in ((lab.hostA, lab.hostB, 300_000), (lab.hostB, lab.hostC, 500_000), (lab.hostC, lab.hostA, 700_000)):
@@ -93,7 +93,7 @@ def test_three_hops_leave_no_rule(lab):
     finish(transfer)
 
 
-def test_there_and_back_between_two_others(lab):
+def test_a_connection_returns_to_a_host_that_redirected_it(lab):
     """A connection that a host redirects to the next one can come back to it."""
     lab.start_all()
     transfer = begin(lab)
@@ -109,7 +109,7 @@ def test_there_and_back_between_two_others(lab):
 # --- restarts ---
 
 @cases((TERMINATED, "hostA"), (TERMINATED, "hostB"), (KILLED, "hostA"), (KILLED, "hostB"))
-def test_a_download_outlives_a_daemon(lab, how, name):
+def test_a_download_survives_a_daemon(lab, how, name):
     lab.start_all(lab.hostA, lab.hostB)
     host = getattr(lab, name)
     transfer = begin(lab)
@@ -123,7 +123,7 @@ def test_a_download_outlives_a_daemon(lab, how, name):
 
 
 @cases(TERMINATED, KILLED)
-def test_an_upload_outlives_both_daemons(lab, how):
+def test_an_upload_survives_both_daemons(lab, how):
     lab.start_all(lab.hostA, lab.hostB)
     transfer = Upload(lab, CONTENT, gate=200_000)
     transfer.wait_offset(200_000)
@@ -135,7 +135,7 @@ def test_an_upload_outlives_both_daemons(lab, how):
     no_rules(lab.hostA, lab.hostB)
 
 
-def test_it_moves_on_after_restarts(lab):
+def test_a_connection_moves_after_restarts(lab):
     lab.start_all()
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
@@ -150,7 +150,7 @@ def test_it_moves_on_after_restarts(lab):
 
 
 @cases("hostA", "hostB")
-def test_what_ended_meanwhile_is_settled(lab, name):
+def test_an_end_without_a_daemon_is_settled_by_the_next(lab, name):
     """The daemon of home, or of the holder, does not run when the connection ends."""
     lab.start_all(lab.hostA, lab.hostB)
     host = getattr(lab, name)
@@ -164,7 +164,7 @@ def test_what_ended_meanwhile_is_settled(lab, name):
     wait_until(lambda: lab.hostB.api("/v1/status")["homes"]["untold"] == 0, "home was told")
 
 
-def test_nothing_stays_when_nothing_lives(lab):
+def test_nothing_is_left_after_the_last_connection(lab):
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
@@ -175,7 +175,7 @@ def test_nothing_stays_when_nothing_lives(lab):
         expect(not observe.leftovers(host), lambda: f"{host.name}: {observe.leftovers(host)}")
 
 
-def test_other_tables_are_replaced_around_their_elements(lab):
+def test_tables_with_other_chains_keep_their_redirects(lab):
     """A daemon with other interfaces, and so with other chains."""
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
@@ -191,7 +191,7 @@ def test_other_tables_are_replaced_around_their_elements(lab):
     no_rules(lab.hostA, lab.hostB)
 
 
-def test_a_redirect_that_nothing_explains_goes(lab):
+def test_an_unexplained_redirect_is_removed(lab):
     """A redirect of a connection that lives here is removed immediately. One of an
     unknown connection is removed if no host claims it in time."""
     lab.start_all(lab.hostA)
@@ -206,7 +206,7 @@ def test_a_redirect_that_nothing_explains_goes(lab):
     finish(transfer)
 
 
-def test_a_daemon_that_can_not_start_cuts_off_nobody(lab):
+def test_a_daemon_that_fails_to_start_keeps_the_redirects(lab):
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
@@ -221,7 +221,7 @@ def test_a_daemon_that_can_not_start_cuts_off_nobody(lab):
 
 
 @cases("hostA", "hostB")
-def test_a_listener_outlives_a_daemon(lab, name):
+def test_a_moved_listener_survives_a_daemon(lab, name):
     socket_app.start(lab)
     listener = socket_app.move(lab.hostA.app.socket("4").listen(), lab.hostB, socket_app.LISTENING)
     [host] = [host for host in lab.hosts if host.name == name]
@@ -255,7 +255,7 @@ ENDS = {function.__name__: function for function in (closed_by_peer, reset_by_pe
 
 
 @cases(*ENDS)
-def test_however_it_ends_the_rule_ends(lab, how):
+def test_every_kind_of_end_removes_the_redirect(lab, how):
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
@@ -265,7 +265,7 @@ def test_however_it_ends_the_rule_ends(lab, how):
     lab.client.run("nft", "reset", "counters", "table", "inet", "observe")
 
 
-def test_the_rule_lingers_for_the_last_packets(lab):
+def test_a_redirect_lingers_for_the_last_packets(lab):
     """The holder is in TIME_WAIT: it still answers the peer's repeated FIN, by way of home."""
     lab.start_daemon(lab.hostA, steer={"linger_ms": 60_000})
     lab.start_daemon(lab.hostB, steer={"linger_ms": 60_000})
@@ -280,7 +280,7 @@ def test_the_rule_lingers_for_the_last_packets(lab):
 
 # --- a home that does not answer, or has lost its records ---
 
-def test_while_home_is_silent_the_last_host_forwards(lab):
+def test_the_last_exporter_forwards_while_home_is_silent(lab):
     lab.start_all()
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
@@ -299,7 +299,7 @@ def test_while_home_is_silent_the_last_host_forwards(lab):
     no_rules(*lab.hosts)
 
 
-def test_it_ends_while_home_is_silent(lab):
+def test_an_end_is_reported_once_home_answers_again(lab):
     """Home would not accept the end from the last host. The host before it is notified,
     and notifies home when it answers again."""
     lab.start_all()
@@ -330,7 +330,7 @@ def forget_everything(lab, host, tables):
         host.run(lab.sockmictl, "flush")
 
 
-def test_a_home_without_memory_is_told_again(lab):
+def test_a_home_without_its_journal_is_told_by_the_holder(lab):
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
@@ -344,7 +344,7 @@ def test_a_home_without_memory_is_told_again(lab):
     no_rules(lab.hostA, lab.hostB)
 
 
-def test_a_home_without_tables_is_told_again(lab):
+def test_a_home_without_its_tables_is_told_by_the_holder(lab):
     """Home's tables are gone too, and its administrator has set steer.believe_holders."""
     lab.start_all(lab.hostA, lab.hostB, steer={"linger_ms": 200, "believe_holders": True})
     transfer = begin(lab)
@@ -359,7 +359,7 @@ def test_a_home_without_tables_is_told_again(lab):
     no_rules(lab.hostA, lab.hostB)
 
 
-def test_a_home_that_does_not_serve_it_any_more_refuses(lab):
+def test_a_home_without_the_service_refuses_the_holders_claim(lab):
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
@@ -375,7 +375,7 @@ def test_a_home_that_does_not_serve_it_any_more_refuses(lab):
     lab.hostB.run(lab.sockmictl, "flush")
 
 
-def test_a_holder_without_memory_is_reminded(lab):
+def test_a_holder_without_its_journal_is_told_by_home(lab):
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
@@ -388,7 +388,7 @@ def test_a_holder_without_memory_is_reminded(lab):
 
 # --- many, and none ---
 
-def test_flush_removes_what_lives_too(lab):
+def test_flush_removes_rules_of_live_connections(lab):
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     move(lab, lab.hostA, lab.hostB)
@@ -403,7 +403,7 @@ def test_flush_removes_what_lives_too(lab):
     transfer.curl.kill()
 
 
-def test_twenty_thousand_ends_at_once_are_noticed(lab):
+def test_an_end_among_twenty_thousand_others_is_noticed(lab):
     """These connections have not moved; one that has ends among the last."""
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
@@ -445,7 +445,7 @@ def die_in_export(lab, moment):
 
 
 @cases("prepare-send", "redirect", "journal")
-def test_killed_before_the_decision_it_stays(lab, moment):
+def test_a_kill_before_the_decision_leaves_the_connection(lab, moment):
     """It is unfrozen immediately, and without another daemon."""
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
@@ -456,7 +456,7 @@ def test_killed_before_the_decision_it_stays(lab, moment):
     no_rules(lab.hostA, lab.hostB)
 
 
-def test_killed_after_the_decision_it_has_moved(lab):
+def test_a_kill_after_the_decision_completes_the_move(lab):
     """Its socket on the old host, which an application still has, is dead; the importer
     queries the next daemon."""
     lab.start_all(lab.hostA, lab.hostB)

@@ -22,7 +22,7 @@ def in_flight(sender):
 @topology("bridge", delay_ms=20)
 @topology("routed", delay_ms=20)
 @cases("4", "6")
-def test_a_download(lab, family):
+def test_a_download_over_a_long_path_moves(lab, family):
     allow_buffers(32 * MEGABYTE)
     start(lab)
     connection = Connection(lab, family)
@@ -37,7 +37,7 @@ def test_a_download(lab, family):
 @topology("bridge", delay_ms=20)
 @topology("routed", delay_ms=20)
 @cases("4", "6")
-def test_an_upload(lab, family):
+def test_an_upload_over_a_long_path_moves(lab, family):
     allow_buffers(32 * MEGABYTE)
     start(lab)
     connection = Connection(lab, family)
@@ -57,7 +57,7 @@ PATIENT = {"freeze_timeout_ms": 30_000}  # with sanitizers an image of that size
 
 
 @topology("bridge", **LONG)
-def test_a_download_with_100_megabytes_in_flight(lab):
+def test_a_download_moves_with_100_megabytes_in_flight(lab):
     allow_buffers(2 * CONTENT)
     start(lab, steer=PATIENT)
     connection = Connection(lab)
@@ -70,7 +70,7 @@ def test_a_download_with_100_megabytes_in_flight(lab):
 
 
 @topology("bridge", **LONG)
-def test_an_upload_with_100_megabytes_in_flight(lab):
+def test_an_upload_moves_with_100_megabytes_in_flight(lab):
     allow_buffers(2 * CONTENT)
     start(lab, steer=PATIENT)
     connection = Connection(lab)

@@ -6,7 +6,7 @@ from process import expect
 from transfer import Download, random_bytes
 
 
-def test_curl_reads_everything(lab):
+def test_curl_reads_every_view(lab):
     lab.start_daemon(lab.hostA)
     for view in ("status", "connections", "peers", "migrations"):
         json.loads(lab.hostA.run("curl", "-sf", "--unix-socket", lab.hostA.socket, f"http://sockmid/v1/{view}"))
@@ -19,7 +19,7 @@ def test_sockmictl_prints_json_and_tables(lab):
         expect(lab.hostA.run(lab.sockmictl, view).strip(), f"{view} prints nothing")
 
 
-def test_what_the_host_forbids_is_said(lab):
+def test_a_strict_reverse_path_filter_is_reported(lab):
     """A strict reverse path filter on a host with two interfaces is in the log, and in
     the status for as long as it is set."""
     lab.hostA.run("ip", "link", "add", "spare", "type", "veth", "peer", "name", "other")
@@ -32,7 +32,7 @@ def test_what_the_host_forbids_is_said(lab):
     expect(lab.hostA.api("/v1/status")["warnings"] == [], "the status still says it")
 
 
-def test_export_waits_and_tells(lab):
+def test_export_waits_for_the_outcome_and_prints_it(lab):
     lab.file("f", random_bytes(1 << 20))
     lab.start_all(lab.hostA, lab.hostB)
     transfer = Download(lab, "f", gate=100_000)
@@ -44,7 +44,7 @@ def test_export_waits_and_tells(lab):
     transfer.finish()
 
 
-def test_a_failed_export_is_an_error(lab):
+def test_a_failed_export_exits_with_an_error(lab):
     lab.file("f", random_bytes(1 << 20))
     lab.start_all(lab.hostA)
     transfer = Download(lab, "f", gate=100_000)
@@ -55,7 +55,7 @@ def test_a_failed_export_is_an_error(lab):
     transfer.finish()
 
 
-def test_hosts_are_named(lab):
+def test_export_accepts_the_name_of_a_host(lab):
     """`--to` accepts a host's name as soon as a datagram of it has arrived."""
     lab.file("f", random_bytes(1 << 20))
     lab.start_all(lab.hostA, lab.hostB)
@@ -70,12 +70,12 @@ def test_hosts_are_named(lab):
     transfer.finish()
 
 
-def test_no_daemon_is_an_error(lab):
+def test_sockmictl_fails_without_a_daemon(lab):
     status, output = lab.hostA.run(lab.sockmictl, "status", check=False)
     expect(status == 1 and "sockmictl:" in output, f"status {status}: {output}")
 
 
-def test_configurations_are_checked(lab):
+def test_check_refuses_wrong_configurations(lab):
     good = lab.configure(lab.hostA)
     lab.hostA.run(lab.program("src/sockmid/sockmid"), "--check", "--config", good)
     bad = lab.hostA.folder / "bad.toml"
@@ -85,7 +85,7 @@ def test_configurations_are_checked(lab):
         expect(status != 0 and output.strip(), f"status {status} for:\n{text}{output}")
 
 
-def test_fault_points_want_a_testing_daemon(lab):
+def test_fault_points_require_testing(lab):
     lab.start_daemon(lab.hostA, **{"": {"testing": False}})
     status, output = lab.hostA.run(lab.sockmictl, "fault", "freeze", check=False)
     expect(status == 1 and "testing" in output, f"status {status}: {output}")
@@ -99,7 +99,7 @@ def test_flush_removes_what_a_killed_daemon_left(lab):
     expect(not observe.leftovers(lab.hostA), observe.leftovers(lab.hostA))
 
 
-def test_a_restarted_daemon_replaces_leftovers(lab):
+def test_a_restarted_daemon_removes_leftovers(lab):
     lab.start_daemon(lab.hostA).kill()
     lab.start_daemon(lab.hostA)
 

@@ -84,7 +84,7 @@ def set_all(sock, level):
 
 
 @cases(("SO", "4"), ("TCP", "4"), ("IP", "4"), ("SO", "6"), ("TCP", "6"), ("IPV6", "6"), ("IPV6", "mapped"), ("IP", "mapped"))
-def test_what_was_set(lab, level, family):
+def test_options_that_were_set_move(lab, level, family):
     start(lab, privileged=True)  # some options may only be set by root
     connection = Connection(lab, family)
     set_all(connection.ours, level)
@@ -93,7 +93,7 @@ def test_what_was_set(lab, level, family):
 
 
 @cases(("SO", "4"), ("TCP", "4"), ("IP", "4"), ("IPV6", "6"))
-def test_what_was_never_touched(lab, level, family):
+def test_untouched_options_stay_unchanged(lab, level, family):
     """The kernel still adjusts the buffers whose size it adjusted before (SO_BUF_LOCK)."""
     start(lab)
     connection = Connection(lab, family)
@@ -103,7 +103,7 @@ def test_what_was_never_touched(lab, level, family):
 
 
 @cases(("SO", "4"), ("TCP", "4"), ("IPV6", "6"))
-def test_of_a_listener(lab, level, family):
+def test_options_of_a_listener_move_and_are_inherited(lab, level, family):
     """Connections that are accepted later inherit the option as before."""
     start(lab, privileged=True)
     listener = lab.hostA.app.socket(family)
@@ -120,7 +120,7 @@ def test_of_a_listener(lab, level, family):
     expect(not changed, lambda: f"accepted after the move: {changed}")
 
 
-def test_cork_holds_its_bytes(lab):
+def test_a_corked_socket_holds_its_bytes_after_a_move(lab):
     """A part of a segment that waits in the send queue for the application to uncork
     continues to wait."""
     start(lab)
@@ -138,7 +138,7 @@ NEGOTIATED = ["negotiated", "snd_wscale", "rcv_wscale"]
 
 
 @cases("", "net.ipv4.tcp_timestamps=0", "net.ipv4.tcp_sack=0", "net.ipv4.tcp_window_scaling=0", "net.ipv4.tcp_timestamps=2")
-def test_what_was_negotiated(lab, setting):
+def test_negotiated_options_move(lab, setting):
     """The importer's kernel would negotiate otherwise. Its settings do not matter."""
     if setting:
         namespace.sysctl("client", dict([setting.split("=")]))
@@ -155,7 +155,7 @@ def test_what_was_negotiated(lab, setting):
 
 
 @cases(("4", 700), ("6", 900))
-def test_a_small_segment_size(lab, family, size):
+def test_the_peers_segment_size_moves(lab, family, size):
     """The segment size that the peer announced, not that of this path."""
     start(lab)
     connection = Connection(lab, family, prepare=lambda ours, theirs: theirs.set(TCP, 2, number(size)))

@@ -54,7 +54,7 @@ class Foreign:
                              check=False)
 
 
-def test_a_socket_of_a_foreign_process_moves(lab):
+def test_a_socket_of_another_process_moves(lab):
     foreign = Foreign(lab)
     expect(foreign.ask(b"1\n") == b"foreign: 1\n", "the server itself does not answer")
     status, output = foreign.export(lab)
@@ -67,7 +67,7 @@ def test_a_socket_of_a_foreign_process_moves(lab):
     foreign.client.close()
 
 
-def test_a_failed_move_leaves_the_process_as_it_was(lab):
+def test_a_failed_move_leaves_the_process_unharmed(lab):
     foreign = Foreign(lab)
     for fault in ("capture", "journal"):
         lab.hostA.arm(fault)
@@ -79,7 +79,7 @@ def test_a_failed_move_leaves_the_process_as_it_was(lab):
 
 
 @cases(*[(point, outcome) for point in ("freeze", "decided") for outcome in ("SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE", "SIGTSTP")])
-def test_signals_in_the_middle_wait_for_its_end(lab, point, name):
+def test_signals_wait_until_the_move_has_ended(lab, point, name):
     """The daemon stands still in the middle of the move when the signals arrive."""
     foreign = Foreign(lab)
     lab.hostA.arm(f"{point}=stop")
@@ -99,7 +99,7 @@ def test_signals_in_the_middle_wait_for_its_end(lab, point, name):
     foreign.client.close()
 
 
-def test_who_may_not_trace_may_not_move(lab):
+def test_a_user_without_ptrace_rights_cannot_move_a_socket(lab):
     foreign = Foreign(lab)
     os.chmod(lab.sockmictl, 0o755)
     status, output = foreign.export(lab, wrap=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"))
@@ -108,7 +108,7 @@ def test_who_may_not_trace_may_not_move(lab):
     foreign.client.close()
 
 
-def test_what_can_not_be_moved_is_refused(lab):
+def test_unsuitable_descriptors_and_processes_are_refused(lab):
     foreign = Foreign(lab)
     for fd, error in ((97, "EBADF"), (1, "E"), (3, "EINVAL")):
         status, output = lab.hostA.run(lab.sockmictl, "export", "--service", "echo", "--pid", foreign.server.pid, "--fd", fd, check=False)

@@ -38,7 +38,7 @@ class NoStall:
 
 
 @cases(*BOTH)
-def test_the_peer_is_blocked_on_our_window(lab, family):
+def test_a_full_receive_queue_moves_without_a_stall(lab, family):
     """Our receive queue is full to the last byte that the window allowed."""
     start(lab)
     connection = Connection(lab, family)
@@ -53,7 +53,7 @@ def test_the_peer_is_blocked_on_our_window(lab, family):
 
 
 @cases(*BOTH)
-def test_what_waits_unread_goes_before_the_freeze(lab, family):
+def test_unread_data_is_copied_before_the_freeze(lab, family):
     start(lab)
     connection = Connection(lab, family)
     connection.up.fill(connection.theirs)
@@ -66,7 +66,7 @@ def test_what_waits_unread_goes_before_the_freeze(lab, family):
     connection.both_ways()
 
 
-def test_an_importer_that_takes_nothing_ahead_gets_it_in_the_freeze(lab):
+def test_unread_data_moves_in_the_freeze_if_pre_copy_is_refused(lab):
     start(lab)
     connection = Connection(lab)
     connection.up.fill(connection.theirs)
@@ -79,7 +79,7 @@ def test_an_importer_that_takes_nothing_ahead_gets_it_in_the_freeze(lab):
 
 
 @cases(*BOTH)
-def test_we_are_blocked_on_the_peers_window(lab, family):
+def test_a_full_send_queue_moves_without_a_stall(lab, family):
     start(lab)
     connection = Connection(lab, family)
     connection.down.fill(connection.ours)
@@ -92,7 +92,7 @@ def test_we_are_blocked_on_the_peers_window(lab, family):
 
 
 @cases(*BOTH)
-def test_both_are_blocked_for_three_hops(lab, family):
+def test_full_queues_of_both_directions_move_three_times(lab, family):
     start(lab, *lab.hosts)
     connection = Connection(lab, family)
     connection.up.fill(connection.theirs)
@@ -105,7 +105,7 @@ def test_both_are_blocked_for_three_hops(lab, family):
 
 
 @cases("unread", "unacknowledged")
-def test_queues_larger_than_the_importers_buffers(lab, queue):
+def test_queues_larger_than_the_importers_buffers_move(lab, queue):
     large = 8 << 20
     namespace.sysctl("hostA", {f"net.ipv4.tcp_{kind}": f"4096 {4 * large} {4 * large}" for kind in ("rmem", "wmem")})
     start(lab)
@@ -119,7 +119,7 @@ def test_queues_larger_than_the_importers_buffers(lab, queue):
     connection.both_ways()
 
 
-def test_long_queues_move_one_after_the_other(lab):
+def test_long_queues_move_in_freezes_of_their_own(lab):
     """In one freeze together, their queues would keep all of them waiting."""
     large = 3 << 20
     namespace.sysctl("hostA", {"net.ipv4.tcp_wmem": f"4096 {4 * large} {4 * large}"})
@@ -148,7 +148,7 @@ def timers(*hosts):
 
 
 @cases(*BOTH)
-def test_a_request_response_client_repeats_nothing(lab, family):
+def test_a_request_response_client_retransmits_nothing(lab, family):
     """The client waits before each request, for as long as a move takes at most: so
     requests come before, during and after the freeze. Our answers are not repeated,
     either, nor late because the acknowledgement of the last one came in the freeze."""
@@ -173,7 +173,7 @@ def test_a_request_response_client_repeats_nothing(lab, family):
 # is lost there, even if all of it comes together after a freeze.
 @topology("bridge", delay_ms=ONE_WAY, rate_mbit=100)
 @cases(*BOTH)
-def test_an_uploading_client_repeats_nothing(lab, family):
+def test_an_uploading_client_retransmits_nothing(lab, family):
     namespace.sysctl("client", {"net.ipv4.tcp_wmem": f"4096 16384 {1 << 19}"})
     start(lab)
     connection, piece, moves, too_long = Connection(lab, family), 1 << 20, 0, 0

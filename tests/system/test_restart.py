@@ -21,7 +21,7 @@ def begin(lab, count):
 
 
 @cases("1.2", "1.3")
-def test_what_waits_for_an_application_goes_home(lab, tls):
+def test_unclaimed_endpoints_return_home_when_the_daemon_stops(lab, tls):
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host)
     lab.start_httpsd(lab.hostA)
@@ -37,7 +37,7 @@ def test_what_waits_for_an_application_goes_home(lab, tls):
     expect(all(transfer.finish() == WANTED for transfer in transfers), "a hash is wrong")
 
 
-def test_what_an_application_has_not_taken_goes_home(lab):
+def test_an_undelivered_endpoint_returns_home_when_the_daemon_stops(lab):
     start(lab)
     connection = Connection(lab)
     connection.both_ways()
@@ -50,7 +50,7 @@ def test_what_an_application_has_not_taken_goes_home(lab):
     connection.end()
 
 
-def test_what_home_can_not_take_yet_is_waited_for_and_nothing_new_begins(lab):
+def test_a_stopping_daemon_waits_for_home_and_refuses_exports(lab):
     start(lab)
     waiting = Connection(lab)
     begin_export(waiting.ours, lab.hostB)()
@@ -73,7 +73,7 @@ def test_what_home_can_not_take_yet_is_waited_for_and_nothing_new_begins(lab):
 
 
 @cases("hostA", "hostB")
-def test_a_stream_of_moves_goes_through(lab, restarted):
+def test_a_stream_of_moves_survives_restarts(lab, restarted):
     """Eight downloads move between hostA, their home, and hostB, while the daemon of one
     of the two stops and starts again."""
     host = getattr(lab, restarted)

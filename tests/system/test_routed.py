@@ -16,7 +16,7 @@ def stops(lab, path):
 @topology("routed")
 @topology("routed", asymmetric=True, rp_filter=True)
 @cases(("BA", "4"), ("BA", "6"), ("CA", "4"), ("CA", "6"), ("BCA", "4"), ("BCA", "6"), ("CBA", "4"))
-def test_a_server_travels(lab, path, family):
+def test_a_server_end_moves_across_routers(lab, path, family):
     """hostB is on home's link, hostC behind a router."""
     start(lab, *lab.hosts)
     connection = Connection(lab, family)
@@ -27,7 +27,7 @@ def test_a_server_travels(lab, path, family):
 @topology("routed")
 @topology("routed", asymmetric=True, rp_filter=True)
 @cases("4", "6")
-def test_the_end_that_connected_travels(lab, family):
+def test_a_client_end_moves_across_routers(lab, family):
     start(lab, *lab.hosts)
     connection = OwnConnection(lab, family)
     connection.travel(*stops(lab, "BCA"))
@@ -36,7 +36,7 @@ def test_the_end_that_connected_travels(lab, family):
 
 @topology("bridge", rp_filter=True)
 @cases("4", "6")
-def test_strict_reverse_path_filter_on_a_segment(lab, family):
+def test_a_connection_moves_with_strict_reverse_path_filters(lab, family):
     start(lab, *lab.hosts)
     connection = Connection(lab, family)
     connection.travel(*stops(lab, "BCA"))
@@ -46,7 +46,7 @@ def test_strict_reverse_path_filter_on_a_segment(lab, family):
 @topology("bridge", mtu=1400)
 @topology("routed", mtu=1400)
 @cases("4", "6")
-def test_the_segment_size_is_kept(lab, family):
+def test_the_segment_size_is_kept_after_a_move(lab, family):
     start(lab, *lab.hosts)
     connection = Connection(lab, family)
     connection.both_ways()
@@ -78,7 +78,7 @@ def forgive(lab):
 
 @topology("routed")
 @cases("4", "6")
-def test_a_holder_goes_behind_a_router_and_comes_back(lab, family):
+def test_redirects_follow_a_holder_behind_a_router_and_back(lab, family):
     stand_still(lab)
     start(lab, lab.hostA, lab.hostB)
     connection = Connection(lab, family)
@@ -96,7 +96,7 @@ def test_a_holder_goes_behind_a_router_and_comes_back(lab, family):
 
 
 @topology("routed")
-def test_a_way_that_is_none_of_ours_is_named(lab):
+def test_a_route_by_an_unconfigured_interface_is_reported(lab):
     """Home's rules are about its interfaces only. The connection continues when the route
     is right again."""
     start(lab, lab.hostA, lab.hostB)
@@ -117,7 +117,7 @@ def test_a_way_that_is_none_of_ours_is_named(lab):
 
 @topology("routed")
 @cases(LISTENING, BOUND)
-def test_a_port_whose_holder_goes_behind_a_router(lab, state):
+def test_port_redirects_follow_a_holder_behind_a_router(lab, state):
     stand_still(lab)
     start(lab, lab.hostA, lab.hostB)
     ours = lab.hostA.app.socket("4").bind()
@@ -161,7 +161,7 @@ def tracked(host):
 @topology("bridge")
 @topology("routed")
 @cases("B", "C")
-def test_no_connection_is_tracked(lab, path):
+def test_only_foreign_connections_are_tracked(lab, path):
     """Connection tracking costs time for every packet of the host. So it is not switched
     on at a host that does without it: the only entry is that of the foreign connection,
     which the holder makes in case a firewall asks for it. Otherwise the daemons'

@@ -6,7 +6,7 @@ from sandbox import without_privilege
 
 
 @cases("1.2", "1.3")
-def test_s_client_goes_on(lab, tls):
+def test_s_client_continues_after_each_move(lab, tls):
     lab.file("g", b"hello from the file\n")
     first, second = lab.start_all(lab.hostA, lab.hostB)
     session = s_client(lab, f"-tls{tls.replace('.', '_')}")
@@ -17,7 +17,7 @@ def test_s_client_goes_on(lab, tls):
     expect(session.wait() == 0, session.tail)
 
 
-def test_a_move_on_signal(lab):
+def test_a_server_exports_on_a_signal(lab):
     lab.file("g", b"hello\n")
     first, second = lab.start_all(lab.hostA, lab.hostB)
     session = s_client(lab)

@@ -18,7 +18,7 @@ def wait_state(sock, *states):
 
 
 @cases(*FAMILIES)
-def test_bound(lab, family):
+def test_a_bound_socket_moves_and_listens_there(lab, family):
     """The socket listens later, on the host where it lives, and clients reach it there."""
     start(lab)
     bound = lab.hostA.app.socket(family).bind()
@@ -51,7 +51,7 @@ class Waiting:
 
 
 @cases(*FAMILIES)
-def test_listening(lab, family):
+def test_a_listener_moves_with_its_waiting_connections(lab, family):
     start(lab)
     waiting = Waiting(lab, family, clients=12)
     moved = move(waiting.listener, lab.hostB, LISTENING)
@@ -65,7 +65,7 @@ def test_listening(lab, family):
 
 
 @cases(*BOTH)
-def test_listening_comes_home(lab, family):
+def test_a_listener_returns_home(lab, family):
     start(lab)
     waiting = Waiting(lab, family, clients=3)
     home = move(move(waiting.listener, lab.hostB, LISTENING), lab.hostA, LISTENING)
@@ -125,7 +125,7 @@ def echo(ours):
 
 
 @cases(*FAMILIES)
-def test_connected_before_any_byte(lab, family):
+def test_a_connection_moves_before_any_byte(lab, family):
     start(lab)
     connection = Connection(lab, family)
     connection.move(lab.hostB)
@@ -134,7 +134,7 @@ def test_connected_before_any_byte(lab, family):
 
 
 @cases(*FAMILIES)
-def test_established(lab, family):
+def test_an_established_connection_moves_there_and_back(lab, family):
     start(lab)
     connection = Connection(lab, family)
     connection.both_ways()
@@ -146,7 +146,7 @@ def test_established(lab, family):
 
 
 @cases(*BOTH)
-def test_syn_sent(lab, family):
+def test_a_syn_sent_socket_moves(lab, family):
     """The server receives the first SYN from the host where the socket lives."""
     start(lab)
     listener = lab.client.app.socket(family).listen()
@@ -164,7 +164,7 @@ def test_syn_sent(lab, family):
 
 
 @cases(*FAMILIES)
-def test_close_wait_with_unread_data(lab, family):
+def test_close_wait_moves_with_unread_data(lab, family):
     start(lab)
     connection = Connection(lab, family)
     connection.up.send(connection.theirs, 50_000)
@@ -177,7 +177,7 @@ def test_close_wait_with_unread_data(lab, family):
 
 
 @cases(*BOTH)
-def test_fin_wait1(lab, family):
+def test_fin_wait1_moves(lab, family):
     """Our data and our FIN are not acknowledged when it moves."""
     start(lab)
     connection = Connection(lab, family)
@@ -192,7 +192,7 @@ def test_fin_wait1(lab, family):
 
 
 @cases(*BOTH)
-def test_fin_wait2(lab, family):
+def test_fin_wait2_moves(lab, family):
     """Our FIN is acknowledged; the peer continues to send, before and after the move."""
     start(lab)
     connection = Connection(lab, family)
@@ -208,7 +208,7 @@ def test_fin_wait2(lab, family):
 
 
 @cases(*BOTH)
-def test_closing(lab, family):
+def test_closing_moves(lab, family):
     """Both ends have sent a FIN, and the peer has not received ours."""
     start(lab)
     connection = Connection(lab, family)
@@ -224,7 +224,7 @@ def test_closing(lab, family):
 
 
 @cases(*BOTH)
-def test_last_ack_with_unsent_data(lab, family):
+def test_last_ack_moves_with_unsent_data(lab, family):
     """The peer has finished and does not read. We have finished too, but our last bytes
     and our FIN wait for its window."""
     start(lab)
@@ -251,14 +251,14 @@ def ends(connection, finished=False):
 
 
 @cases(*BOTH)
-def test_closed_is_refused(lab, family):
+def test_a_closed_socket_is_refused(lab, family):
     start(lab)
     reason = refused(lab.hostA.app.socket(family), lab.hostB)
     expect("not connected" in reason, reason)
 
 
 @cases(*BOTH)
-def test_time_wait_is_refused(lab, family):
+def test_a_time_wait_socket_is_refused(lab, family):
     """For its application such a socket is closed: only the kernel still has it."""
     start(lab)
     connection = Connection(lab, family)
@@ -273,7 +273,7 @@ def test_time_wait_is_refused(lab, family):
 
 
 @cases(*BOTH)
-def test_home_says_nothing_any_more(lab, family):
+def test_home_sends_nothing_after_a_move(lab, family):
     """Home sends nothing when its socket is destroyed, nor to anything that the peer
     sends later."""
     start(lab)

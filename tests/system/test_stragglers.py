@@ -12,7 +12,7 @@ BUILD = "release"  # a sanitized server is too slow to be under pressure
 MOVES, A_MOVE = 500, 2 << 20
 
 
-def test_500_moves_under_heavy_upload(lab):
+def test_no_byte_is_lost_in_500_moves_under_heavy_upload(lab):
     lab.start_all(lab.hostA, lab.hostB)
     upload = Upload(lab, random_bytes(A_MOVE), repeat=MOVES, gate=3 * A_MOVE)
     source, target = lab.hostA, lab.hostB

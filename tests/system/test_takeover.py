@@ -67,7 +67,7 @@ def unplug(host):
     host.daemon.kill()
 
 
-def test_the_old_host_can_be_unplugged(lab):
+def test_the_old_host_can_be_unplugged_after_a_takeover(lab):
     old, _ = start(lab)
     transfers = begin(lab, 3, 2)
     output = take_over(lab, lab.hostA, lab.hostB)
@@ -81,7 +81,7 @@ def test_the_old_host_can_be_unplugged(lab):
     lab.hostA.run(lab.sockmictl, "flush")
 
 
-def test_new_clients_are_served_at_once(lab):
+def test_new_clients_are_served_right_after_a_takeover(lab):
     """Until the takeover, the new host drops packets to the address that belong to none
     of its own connections: the address was another host's, and its foreign connections
     linger."""
@@ -95,7 +95,7 @@ def test_new_clients_are_served_at_once(lab):
     finish(transfers)
 
 
-def test_an_address_that_somebody_else_moves(lab):
+def test_an_address_moved_by_hand_serves_new_clients(lab):
     """The address moves by hand, or by VRRP: its new holder serves new clients, although
     it belonged to the home of a foreign connection there."""
     start(lab)
@@ -108,7 +108,7 @@ def test_an_address_that_somebody_else_moves(lab):
     finish(transfers)
 
 
-def test_a_second_holder_is_named(lab):
+def test_a_second_holder_of_the_address_is_reported(lab):
     """As after a link was split into two parts."""
     start(lab)
     take_over(lab, lab.hostA, lab.hostB)
@@ -120,7 +120,7 @@ def test_a_second_holder_is_named(lab):
     lab.hostB.daemon.wait_line("event=address_is_ours_alone", timeout=40)
 
 
-def test_an_address_that_is_removed_by_hand_is_put_back(lab):
+def test_an_address_removed_by_hand_is_restored(lab):
     """A network manager that has no record of the address removes it. It is not restored
     if another host has it: then it was moved by hand."""
     start(lab)
@@ -140,7 +140,7 @@ def lifetimes(host):
     return host.run("ip", "-4", "addr", "show", "to", SERVICE)
 
 
-def test_an_address_that_comes_again_is_kept_again(lab):
+def test_an_address_that_returns_is_kept_permanently(lab):
     """The address comes back soon after it was here before: the new holder has it
     permanently, not for the seconds of a Hold."""
     start(lab)
@@ -161,7 +161,7 @@ def journalled(host):
 
 
 @cases("running", "down")
-def test_the_next_daemon_puts_back_what_was_taken_over(lab, when):
+def test_the_next_daemon_restores_a_taken_over_address(lab, when):
     """The address is removed, by somebody or by a boot, while a daemon runs that has not
     taken it over itself, or while none runs."""
     start(lab)
@@ -182,7 +182,7 @@ def test_the_next_daemon_puts_back_what_was_taken_over(lab, when):
     lab.hostA.run(lab.sockmictl, "flush")
 
 
-def test_the_next_daemon_knows_what_is_not_its_own_any_more(lab):
+def test_the_next_daemon_does_not_restore_an_address_that_it_lost(lab):
     """The address was handed on; another host has it now; or the configuration no longer
     allows it here."""
     start(lab)
@@ -212,7 +212,7 @@ def test_the_next_daemon_knows_what_is_not_its_own_any_more(lab):
     expect((journalled(lab.hostB), holders(lab)) == ([], []), "it was put back")
 
 
-def test_there_and_back(lab):
+def test_an_address_is_taken_over_and_back(lab):
     start(lab)
     transfers = begin(lab)
     take_over(lab, lab.hostA, lab.hostB)
@@ -231,7 +231,7 @@ def test_there_and_back(lab):
     lab.hostB.run(lab.sockmictl, "flush")
 
 
-def test_a_connection_may_move_before_and_after(lab):
+def test_connections_move_before_and_after_a_takeover(lab):
     start(lab, *lab.hosts)
     transfers = begin(lab)
     lab.move(lab.hostA, lab.hostC, connections=3, local=SERVICE)
@@ -246,7 +246,7 @@ def test_a_connection_may_move_before_and_after(lab):
     lab.hostA.run(lab.sockmictl, "flush")
 
 
-def test_what_nobody_exports_stops_it(lab):
+def test_a_connection_that_nobody_exports_stops_a_takeover(lab):
     start(lab)
     transfers = begin(lab, 1, 0)
     listener = within(lab.hostA, lambda: socket.create_server((SERVICE, 9)))
@@ -264,7 +264,7 @@ def test_what_nobody_exports_stops_it(lab):
     finish(transfers)
 
 
-def test_what_must_not_be_is_refused(lab):
+def test_forbidden_takeovers_are_refused(lab):
     start(lab, lab.hostA, lab.hostB)
     lab.start_daemon(lab.hostC)
     for arguments, reason in ((("10.77.0.1", "--to", "hostB"), "own address"), (("10.77.0.77", "--to", "hostB"), "not an address"),
@@ -274,7 +274,7 @@ def test_what_must_not_be_is_refused(lab):
     expect(holders(lab) == ["hostA"], holders(lab))
 
 
-def test_a_failure_before_the_decision_changes_nothing(lab):
+def test_a_takeover_that_fails_before_the_decision_changes_nothing(lab):
     start(lab)
     transfers = begin(lab, 1, 1)
     for host, fault in ((lab.hostB, "takeover-hold"), (lab.hostA, "takeover-remove")):
@@ -288,7 +288,7 @@ def test_a_failure_before_the_decision_changes_nothing(lab):
     finish(transfers)
 
 
-def test_the_new_holder_asks_the_segment_when_it_hears_nothing_more(lab):
+def test_the_new_holder_probes_the_link_if_the_old_holder_is_silent(lab):
     """The old host is unplugged at the worst moment: it no longer has the address, and
     the new host did not receive the next message."""
     start(lab)
@@ -306,7 +306,7 @@ def test_the_new_holder_asks_the_segment_when_it_hears_nothing_more(lab):
     lab.hostA.run(lab.sockmictl, "flush")
 
 
-def test_the_old_holder_takes_it_back_from_a_host_that_died(lab):
+def test_the_old_holder_takes_the_address_back_from_a_dead_host(lab):
     start(lab)
     lab.hostA.arm("takeover-keep", 1000)
     asked = lab.hostA.popen(lab.sockmictl, "takeover", SERVICE, "--to", "hostB")
@@ -318,7 +318,7 @@ def test_the_old_holder_takes_it_back_from_a_host_that_died(lab):
     lab.hostB.run(lab.sockmictl, "flush")
 
 
-def test_the_old_holder_takes_it_back_from_a_host_whose_daemon_died(lab):
+def test_the_old_holder_takes_the_address_back_from_a_host_without_its_daemon(lab):
     """The kernel of that host answers for the address until the Hold expires."""
     start(lab)
     lab.hostA.arm("takeover-keep", 1000)
@@ -331,7 +331,7 @@ def test_the_old_holder_takes_it_back_from_a_host_whose_daemon_died(lab):
     lab.hostB.run(lab.sockmictl, "flush")
 
 
-def test_new_clients_come_all_the_time(lab):
+def test_clients_that_keep_connecting_are_served_during_takeovers(lab):
     start(lab)
     lab.file("f", CONTENT[:100_000])
     answers, stop = [], threading.Event()
@@ -356,7 +356,7 @@ def test_new_clients_come_all_the_time(lab):
     expect({"hostA", "hostB"} == {name for name in ("hostA", "hostB") if name in "".join(answers)}, answers)
 
 
-def test_ipv6_is_announced_too(lab):
+def test_an_ipv6_address_is_announced_after_a_takeover(lab):
     service = "fd77::50"
     hosts = [lab.client, lab.hostA, lab.hostB]
     lab.hostA.run("ip", "addr", "add", f"{service}/64", "dev", "eth0", "nodad", "preferred_lft", "0")

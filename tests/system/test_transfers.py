@@ -15,7 +15,7 @@ IN_PIPE = 256 << 10
 
 
 @cases(*[(direction, tls) for direction in ("download", "upload") for tls in ("1.2", "1.3")])
-def test_moves_at_random_moments(lab, direction, tls):
+def test_a_transfer_survives_moves_at_random_moments(lab, direction, tls):
     lab.file("f", CONTENT)
     lab.start_all()
     for moments in [sorted(random.choices(range(SIZE - IN_PIPE), k=2)) for _ in range(ROUNDS)]:
@@ -28,7 +28,7 @@ def test_moves_at_random_moments(lab, direction, tls):
         expect(transfer.finish() == hashlib.sha256(CONTENT).hexdigest(), f"the hash is wrong after moves at bytes {moments}")
 
 
-def test_moves_home_again(lab):
+def test_a_download_survives_a_return_home(lab):
     lab.file("f", CONTENT)
     lab.start_all(lab.hostA, lab.hostB)
     transfer = Download(lab, "f", gate=0)
@@ -40,7 +40,7 @@ def test_moves_home_again(lab):
     expect(transfer.finish() == hashlib.sha256(CONTENT).hexdigest(), "the hash is wrong")
 
 
-def test_many_connections_move_at_once(lab):
+def test_many_connections_move_together(lab):
     lab.file("f", CONTENT)
     lab.start_all(lab.hostA, lab.hostB)
     transfers = [Download(lab, "f", gate=65536) for _ in range(20)]
@@ -52,7 +52,7 @@ def test_many_connections_move_at_once(lab):
     expect({transfer.finish() for transfer in transfers} == {hashlib.sha256(CONTENT).hexdigest()}, "a hash is wrong")
 
 
-def test_only_the_named_peer_moves(lab):
+def test_only_the_connection_of_the_named_peer_moves(lab):
     lab.file("f", CONTENT)
     lab.start_all(lab.hostA, lab.hostB)
     transfers = [Download(lab, "f", gate=65536) for _ in range(2)]
@@ -66,7 +66,7 @@ def test_only_the_named_peer_moves(lab):
         expect(transfer.finish() == hashlib.sha256(CONTENT).hexdigest(), "the hash is wrong")
 
 
-def test_any_host_takes_it_when_none_is_named(lab):
+def test_any_host_takes_a_connection_without_a_target(lab):
     lab.file("f", CONTENT)
     lab.start_all()
     transfer = Download(lab, "f", gate=65536)

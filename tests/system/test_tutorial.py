@@ -16,7 +16,7 @@ def script(text):
     return "\n".join(lines)
 
 
-def test_the_tutorial_is_true(lab):
+def test_the_tutorials_commands_print_what_it_promises(lab):
     text = (ROOT / "docs/tutorial.md").read_text()
     # What is built is what is tested. `wait` reports how the jobs ended: by our signal,
     # as intended.

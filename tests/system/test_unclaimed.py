@@ -50,12 +50,12 @@ def cpu_seconds(process):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_one_that_nobody_imports_goes_home(lab):
+def test_an_unclaimed_socket_returns_home(lab):
     start(lab, **WAITS)
     is_home(lab, exported(lab))
 
 
-def test_one_with_tls_that_nobody_imports_goes_home(lab):
+def test_an_unclaimed_tls_session_returns_home(lab):
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host, **WAITS)
     lab.start_httpsd(lab.hostA)
@@ -65,7 +65,7 @@ def test_one_with_tls_that_nobody_imports_goes_home(lab):
     goes_home_whole(lab, transfer)
 
 
-def test_when_the_application_has_crashed_it_goes_home_at_once(lab):
+def test_an_endpoint_of_a_crashed_application_returns_home_at_once(lab):
     """Otherwise this would take 30 s."""
     start(lab)
     connection = exported(lab)
@@ -80,7 +80,7 @@ def clients(host):
     return host.run("ss", "--unix", "--no-header", "state", "connected").count(str(host.socket))
 
 
-def test_when_the_application_hangs_with_it_it_goes_home(lab):
+def test_an_endpoint_of_a_hanging_application_returns_home(lab):
     """The application got it, and does not confirm it. When the application continues, it
     learns that it does not have it."""
     start(lab, **WAITS)
@@ -108,7 +108,7 @@ def speaks_1_2_alone(lab):
     return "env", f"OPENSSL_CONF={settings}"
 
 
-def test_one_that_can_not_be_loaded_goes_home_at_once(lab):
+def test_an_endpoint_that_cannot_be_loaded_returns_home_at_once(lab):
     """A session of TLS 1.3, and an application that supports only 1.2. It tries once."""
     strict = speaks_1_2_alone(lab)
     server = lab.start_httpsd(lab.hostB, wrap=strict)
@@ -124,7 +124,7 @@ def test_one_that_can_not_be_loaded_goes_home_at_once(lab):
     expect(spent < 1.0, f"{spent} s of CPU")
 
 
-def test_one_that_one_application_can_not_load_goes_to_another(lab):
+def test_an_endpoint_that_one_application_cannot_load_goes_to_another(lab):
     strict = speaks_1_2_alone(lab)
     lenient = lab.start_httpsd(lab.hostB)
     lab.start_httpsd(lab.hostB, wrap=strict)  # the application that waited last is notified first
@@ -135,7 +135,7 @@ def test_one_that_one_application_can_not_load_goes_to_another(lab):
     expect(transfer.finish() == WANTED, "the hash is wrong")
 
 
-def test_when_home_does_not_take_it_the_peer_hears_of_it(lab):
+def test_an_endpoint_that_no_host_takes_is_reset(lab):
     """No application waits for it any more, at home or elsewhere: it ends, after some time."""
     start(lab, **WAITS)
     connection = exported(lab)
@@ -149,7 +149,7 @@ def test_when_home_does_not_take_it_the_peer_hears_of_it(lab):
     wait_until(lambda: not lab.hostB.api("/v1/connections")["connections"], "nothing is left of it")
 
 
-def test_when_home_refuses_another_host_has_it(lab):
+def test_an_endpoint_that_home_refuses_goes_to_another_host(lab):
     start(lab, lab.hostA, lab.hostB, lab.hostC, **WAITS)
     connection = exported(lab)
     lab.hostA.app.process.kill()
@@ -158,7 +158,7 @@ def test_when_home_refuses_another_host_has_it(lab):
     connection.end()
 
 
-def test_while_home_is_away_it_waits(lab):
+def test_an_unclaimed_endpoint_waits_for_homes_daemon(lab):
     """Home's daemon is dead, and starts again in time."""
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host, **{"import": {"wait_ms": 8000}})

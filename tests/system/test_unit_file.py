@@ -32,7 +32,7 @@ def test_a_connection_of_port_443_moves_with_the_capabilities_of_the_unit(lab):
     connection.end()
 
 
-def test_a_restart_is_as_the_daemon_needs_it(lab):
+def test_the_units_restart_settings_suit_the_daemon(lab):
     settings = unit(lab)
     wanted = {"Restart": "on-failure", "StartLimitIntervalSec": "0", "RuntimeDirectoryPreserve": "restart", "KillMode": "mixed", "OOMPolicy": "continue",
               "LimitCORE": "0", "NoNewPrivileges": "yes"}
@@ -40,13 +40,13 @@ def test_a_restart_is_as_the_daemon_needs_it(lab):
     expect(int(settings["TimeoutStopSec"]) > 30, "what goes home when the daemon stops may take 20 s, and its last words more")
 
 
-def test_the_peers_packets_are_held_before_there_are_addresses(lab):
+def test_the_hold_unit_starts_before_the_network(lab):
     settings = unit(lab, "sockmid-hold")
     expect("network-pre.target" in settings["Before"] and "nftables.service" in settings["After"], settings)
     expect(settings["ExecStart"].endswith("/sockmid --hold"), settings)
 
 
-def test_what_is_held_is_held_again_after_a_restart_of_nftables(lab):
+def test_the_hold_unit_restarts_with_nftables(lab):
     """nftables.service empties the kernel's tables. systemd stops and starts parts of it
     with it only while they are active."""
     settings = unit(lab, "sockmid-hold")

@@ -77,7 +77,7 @@ def forget_resets(lab):
 
 
 @cases("1.2", "1.3")
-def test_curl_downloads_from_python(lab, tls):
+def test_curl_downloads_while_both_ends_move(lab, tls):
     content = random_bytes(SIZE)
     lab.file("f", content)
     server = serve(lab)
@@ -89,7 +89,7 @@ def test_curl_downloads_from_python(lab, tls):
 
 
 @cases("1.2", "1.3")
-def test_curl_uploads_to_python(lab, tls):
+def test_curl_uploads_while_both_ends_move(lab, tls):
     content = random_bytes(SIZE)
     path = lab.file("f", content)
     # So that the socket often accepts a record in part.
@@ -112,7 +112,7 @@ print(hashlib.sha256(urllib.request.urlopen(url, context=context).read()).hexdig
 
 
 @cases("1.2", "1.3")
-def test_python_downloads(lab, tls):
+def test_python_downloads_while_both_ends_move(lab, tls):
     content = random_bytes(SIZE)
     lab.file("f", content)
     server = serve(lab)
@@ -124,7 +124,7 @@ def test_python_downloads(lab, tls):
 
 
 @cases("1.2", "1.3")
-def test_s_client_and_s_server_talk(lab, tls):
+def test_s_client_and_s_server_talk_while_both_ends_move(lab, tls):
     certificate, key = lab.certificate()
     version = f"-tls{tls.replace('.', '_')}"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -155,7 +155,7 @@ def test_without_the_module_nothing_moves_and_nothing_breaks(lab):
     forget_resets(lab)
 
 
-def test_it_is_no_hindrance_to_an_application_of_ours(lab):
+def test_the_module_works_with_an_application_that_calls_enable(lab):
     """The application itself calls sockmi_enable()."""
     lab.file("g", b"hello\n")
     for host in (lab.hostA, lab.hostB):
@@ -168,7 +168,7 @@ def test_it_is_no_hindrance_to_an_application_of_ours(lab):
     session.stdin.close()
 
 
-def test_what_is_installed_fits_together(lab):
+def test_the_installed_configuration_finds_the_module(lab):
     """The configuration names the module's real place, and the module finds its library
     from there."""
     lab.client.run("env", f"DESTDIR={lab.folder}", "cmake", "--install", lab.build)

@@ -16,7 +16,7 @@ SETTLED = 15  # seconds: before a home queries the holders of its redirects
 RESET = (1, 13, "0100000000000000")  # SO_LINGER: close(2) sends RST
 
 
-def test_no_walk_leaves_anything(lab):
+def test_random_walks_leave_no_record(lab):
     start(lab, *lab.hosts)
     busy = [lab.hostA.popen(sys.executable, "-c", "while True: pass", name="busy") for _ in range(2)]
     listener = lab.hostA.app.socket("4").listen(backlog=64)

@@ -9,7 +9,7 @@ from socket_app import SERVICE, Connection, SocketApp
 
 
 @cases("hostA", "hostB")
-def test_a_name_service_that_hangs_holds_up_its_own_user_alone(lab, where):
+def test_a_hanging_name_service_delays_only_its_own_user(lab, where):
     gate = lab.folder / "gate"
     os.mkfifo(gate)
     slow = preloading(lab.program("tests/field/libslownss.so"), NSS_GATE=gate)

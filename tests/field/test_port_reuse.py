@@ -72,7 +72,7 @@ def connect_again(lab, connection):
 
 
 @cases(*((how, moves) for how in ENDS for moves in (False, True)))
-def test_the_same_ports_are_free_again_as_soon_as_without_a_move(lab, how, moves):
+def test_the_ports_of_an_ended_connection_are_free_as_soon_as_without_a_move(lab, how, moves):
     start(lab, steer={"linger_ms": 60_000})
     connection = from_one_port(lab, lab.hostB if moves else None)
     ENDS[how](lab, connection)
@@ -91,7 +91,7 @@ def test_the_same_ports_are_free_again_as_soon_as_without_a_move(lab, how, moves
 @topology("bridge")
 @topology("routed")
 @cases("4", "6")
-def test_they_are_free_in_each_family_and_behind_a_router(lab, family):
+def test_the_ports_of_an_ended_connection_are_free_in_each_family_and_behind_a_router(lab, family):
     start(lab, lab.hostA, lab.hostC, steer={"linger_ms": 60_000})
     connection = from_one_port(lab, lab.hostC, family)
     finished(lab, connection)
@@ -102,7 +102,7 @@ def test_they_are_free_in_each_family_and_behind_a_router(lab, family):
     new.both_ways()
 
 
-def test_a_first_segment_does_not_take_a_connection_that_lives(lab):
+def test_a_forged_syn_does_not_take_over_a_moved_connection(lab):
     """The connection's holder answers it, not home's listener."""
     start(lab)
     connection = from_one_port(lab, lab.hostB)
@@ -114,7 +114,7 @@ def test_a_first_segment_does_not_take_a_connection_that_lives(lab):
 
 
 @topology("routed")
-def test_a_listener_does_not_take_a_port_of_the_importers_own(lab):
+def test_a_listener_is_refused_if_the_importer_uses_its_port(lab):
     """What home redirects to a host behind a router carries that host's address."""
     start(lab, lab.hostA, lab.hostC)
     own = lab.hostC.app.socket("4").listen()
@@ -126,7 +126,7 @@ def test_a_listener_does_not_take_a_port_of_the_importers_own(lab):
 
 @topology("routed")
 @cases(CONNECTED, LISTENING)
-def test_a_port_is_the_importers_own_again_when_the_import_has_died(lab, state):
+def test_a_port_is_released_after_the_importing_daemon_died(lab, state):
     """The daemon dies with what it has prepared. The next daemon must not keep the rules
     that rewrite the packets of that port to home's address."""
     start(lab, lab.hostA, lab.hostC, steer={"linger_ms": 200})

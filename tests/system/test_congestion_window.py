@@ -37,7 +37,7 @@ def begin_download(lab, control, size):
 
 @topology("routed", delay_ms=20)
 @cases("cubic", "bbr")
-def test_the_window_comes_along(lab, control):
+def test_the_congestion_window_moves(lab, control):
     start(lab, privileged=True)  # only a privileged application may choose any congestion control
     connection, received = begin_download(lab, control, 16 * MEGABYTE)
     before = connection.ours.info("cwnd")
@@ -52,7 +52,7 @@ def test_the_window_comes_along(lab, control):
 
 
 @topology("routed", delay_ms=20, rate_mbit=20)
-def test_the_threshold_comes_along(lab):
+def test_the_slow_start_threshold_moves(lab):
     start(lab, privileged=True)
     connection = Connection(lab, "4", with_control("cubic"))
     received = connection.down.begin_receive(connection.theirs, 8 * MEGABYTE)
@@ -64,7 +64,7 @@ def test_the_threshold_comes_along(lab):
     received()
 
 
-def test_where_windows_are_not_carried(lab):
+def test_a_connection_moves_without_bpf_and_the_status_says_so(lab):
     start(lab, lab.hostA)
     start_without_bpf(lab, lab.hostB)
     lab.hostB.app = SocketApp(lab.hostB, SERVICE)

@@ -25,7 +25,7 @@ def test_a_redirect_ends_with_its_connection(lab):
     wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "its place in the import list is free")
 
 
-def test_coming_home_removes_the_redirect(lab):
+def test_a_return_home_removes_the_redirect(lab):
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     lab.move(lab.hostA, lab.hostB)
@@ -35,7 +35,7 @@ def test_coming_home_removes_the_redirect(lab):
     transfer.finish()
 
 
-def test_the_path_does_not_grow(lab):
+def test_home_redirects_straight_to_the_last_holder(lab):
     lab.start_all()
     transfer = begin(lab)
     lab.move(lab.hostA, lab.hostB)
@@ -48,7 +48,7 @@ def test_the_path_does_not_grow(lab):
     transfer.finish()
 
 
-def test_an_undecided_export_has_no_redirect(lab):
+def test_a_kill_before_the_redirect_leaves_none(lab):
     """The exporter dies between freeze and decision: there is no rule that has to be removed."""
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)

@@ -22,7 +22,7 @@ def strangers(host, address, count):
     return within(host, connect)
 
 
-def test_silent_strangers_do_not_keep_members_out(lab):
+def test_silent_connections_do_not_block_members(lab):
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host)
     lab.start_httpsd(lab.hostA)
@@ -45,7 +45,7 @@ def payload(lab):
     return "/payload"
 
 
-def test_a_flood_of_datagrams_costs_no_move(lab):
+def test_a_flood_of_datagrams_stops_no_move(lab):
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host)
     lab.start_httpsd(lab.hostA)
@@ -65,7 +65,7 @@ while True:
     expect(curl.wait() == 0, curl.tail())
 
 
-def test_whoever_has_the_cluster_key_alone_speaks_for_nobody(lab):
+def test_the_cluster_key_alone_authenticates_nobody(lab):
     """The machine was a member, or has read a former member's disk: it has the cluster's
     key, and a certificate that is not in force."""
     for host in (lab.hostA, lab.hostB):
@@ -140,14 +140,14 @@ def test_the_cluster_key_is_replaced_host_by_host(lab):
         wait_until(lambda: heard(host) < (time.monotonic() - before) * 1000, f"{host.name} is told something since", timeout=15)
 
 
-def test_a_wrong_folder_changes_nothing(lab):
+def test_an_invalid_identity_folder_changes_nothing(lab):
     _, folders = start_with_own_folders(lab, lab.hostA)
     (folders["hostA"] / "host.crt").write_text("no certificate")
     lab.hostA.daemon.wait_line("event=identity_not_read")
     expect(lab.hostA.api("/v1/status")["host"] == "hostA", "it does not serve")
 
 
-def test_check_says_that_a_certificate_has_expired(lab):
+def test_check_reports_an_expired_certificate(lab):
     path = lab.configure(lab.hostA)
     with_clock = lambda days: preloading(lab.program("tests/attack/libskew.so"), SKEW=days * 86400)  # noqa: E731
     check = [lab.program("src/sockmid/sockmid"), "--check", "--config", path]
@@ -158,7 +158,7 @@ def test_check_says_that_a_certificate_has_expired(lab):
     expect(status == 1 and "hostA: certificate has expired" in output, f"{status}: {output}")
 
 
-def test_a_clock_that_differs_is_named(lab):
+def test_a_wrong_clock_is_reported(lab):
     lab.start_daemon(lab.hostA)
     lab.start_daemon(lab.hostB, wrap=preloading(lab.program("tests/attack/libskew.so"), SKEW=40))
     for host, other, words in ((lab.hostA, "hostB", "ahead of"), (lab.hostB, "hostA", "behind")):

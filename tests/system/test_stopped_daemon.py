@@ -34,7 +34,7 @@ def gave_up(host):
     wait_until(lambda: "waits no longer" in host.last_error(), "the daemon knows that nobody waits", timeout=30)
 
 
-def test_before_it_has_read_the_request(lab):
+def test_an_export_times_out_if_the_daemon_stops_before_reading_it(lab):
     start(lab)
     connection = Connection(lab)
     lab.hostA.daemon.pause()
@@ -50,7 +50,7 @@ def test_before_it_has_read_the_request(lab):
     connection.end()
 
 
-def test_in_a_freeze_before_the_decision(lab):
+def test_an_export_times_out_if_the_daemon_stops_before_the_decision(lab):
     """The socket is frozen until the daemon continues. What both ends sent meanwhile arrives."""
     start(lab)
     connection = Connection(lab)
@@ -74,7 +74,7 @@ def test_in_a_freeze_before_the_decision(lab):
 
 
 @cases("token", "decided")
-def test_behind_the_decision(lab, point):
+def test_an_export_is_in_doubt_if_the_daemon_stops_after_the_decision(lab, point):
     """It is not certain that it stays: it moves as soon as the daemon continues."""
     start(lab)
     connection = Connection(lab)
@@ -92,7 +92,7 @@ def test_behind_the_decision(lab, point):
     connection.end()
 
 
-def test_while_an_application_asks_for_what_is_ready(lab):
+def test_an_import_times_out_while_the_daemon_is_stopped(lab):
     connection = exported(lab)
     lab.hostB.daemon.pause()
     error, reason = error_of(lab.hostB.app.begin("import", CONNECTED, SERVICE, 100))
@@ -103,7 +103,7 @@ def test_while_an_application_asks_for_what_is_ready(lab):
     connection.end()
 
 
-def test_before_it_hears_that_an_endpoint_is_taken(lab):
+def test_an_endpoint_taken_from_a_stopped_daemon_is_not_delivered_twice(lab):
     connection = exported(lab)
     lab.hostB.arm("taken=stop")
     connection.ours = imported(lab.hostB, "4")

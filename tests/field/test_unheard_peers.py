@@ -25,7 +25,7 @@ def unanswered(lab):
         yield c
 
 
-def test_a_silent_peer_is_heard_by_its_answer_to_our_probe(lab):
+def test_a_silent_peer_is_heard_by_its_answer_to_the_probe(lab):
     start(lab)
     c = Connection(lab)
     c.both_ways()
@@ -37,7 +37,7 @@ def test_a_silent_peer_is_heard_by_its_answer_to_our_probe(lab):
     c.end()
 
 
-def test_a_peer_that_does_not_get_our_packets_is_named(lab):
+def test_a_peer_that_receives_nothing_is_reported(lab):
     with unanswered(lab) as c:
         expect(unheard(lab.hostB) == 1, "it counts as heard")
         expect([each["heard"] for each in lab.hostB.api("/v1/connections")["connections"]] == [False], "it counts as heard")
@@ -47,7 +47,7 @@ def test_a_peer_that_does_not_get_our_packets_is_named(lab):
     c.end()
 
 
-def test_data_of_a_peer_that_does_not_get_our_packets_are_no_answer(lab):
+def test_data_of_a_peer_that_receives_nothing_is_no_answer(lab):
     with unanswered(lab) as c:
         sent = c.up.begin_send(c.theirs, 1000)
         wait_until(lambda: c.ours.info("unread") == 1000, "they have come")
@@ -68,7 +68,7 @@ def home_says(lab, heard):
     return row["heard"] == heard and lab.hostA.api("/v1/status")["connections"]["moved_unheard"] == (not heard)
 
 
-def test_home_says_too_that_a_peer_was_not_heard(lab):
+def test_home_reports_an_unheard_peer_too(lab):
     """Home queries the holder when it starts, and from time to time."""
     with unanswered(lab) as c:
         end_daemon(lab.hostA, TERMINATED)
@@ -81,7 +81,7 @@ def test_home_says_too_that_a_peer_was_not_heard(lab):
 
 
 @cases("ours", "theirs")
-def test_a_half_closed_connection_is_asked_too(lab, who):
+def test_the_peer_of_a_half_closed_connection_is_probed_too(lab, who):
     start(lab)
     c = Connection(lab)
     c.both_ways()

@@ -57,13 +57,13 @@ def arrives(shared, moved):
 
 
 @cases(*[(users, n) for users in ("tiny", "sleeper", "child", "tiny reader", "sleeper reader") for n in range(3)])
-def test_it_goes_while_others_use_it(lab, users, _):
+def test_a_socket_moves_while_others_use_it(lab, users, _):
     start(lab)
     shared = Shared(lab, 1, *users.split())
     arrives(shared, imported(lab.hostB, "4"))
 
 
-def test_what_a_sleeper_writes_while_the_importer_thaws_arrives(lab):
+def test_bytes_of_a_sleeping_writer_arrive_after_the_decision(lab):
     """A thread sleeps in send(2) when the move is decided, and wakes before its socket is ended."""
     start(lab)
     lab.hostB.arm("before-thaw=stop")
@@ -74,7 +74,7 @@ def test_what_a_sleeper_writes_while_the_importer_thaws_arrives(lab):
 
 
 @cases("tiny", "child")
-def test_what_was_written_in_the_freeze_outlives_the_exporters_daemon(lab, users):
+def test_bytes_written_in_the_freeze_survive_the_exporters_daemon(lab, users):
     """The daemon dies when the move is decided and the importer does not know the decision yet."""
     start(lab)
     lab.hostA.arm("decided=kill")
@@ -101,7 +101,7 @@ def dies_with_bytes_under_way(lab):
 
 
 @topology("bridge", delay_ms=5)
-def test_an_operator_can_not_commit_it_without_what_was_under_way(lab):
+def test_an_operator_cannot_commit_without_the_bytes_in_flight(lab):
     shared = dies_with_bytes_under_way(lab)
     [doubt] = wait_until(lambda: lab.hostB.api("/v1/doubt")["doubts"], "the importer is in doubt", timeout=20)
     status, said = lab.hostB.run(lab.sockmictl, "doubt", "commit", doubt["id"], check=False)
@@ -111,7 +111,7 @@ def test_an_operator_can_not_commit_it_without_what_was_under_way(lab):
 
 
 @topology("bridge", delay_ms=5)
-def test_it_goes_on_at_home_when_what_was_under_way_is_lost(lab):
+def test_a_connection_stays_if_its_bytes_in_flight_are_lost(lab):
     """It is lost with the folder in which the exporter's daemon had kept it."""
     shared = dies_with_bytes_under_way(lab)
     [file] = kept(lab)
@@ -122,7 +122,7 @@ def test_it_goes_on_at_home_when_what_was_under_way_is_lost(lab):
 
 
 @cases("tiny", "sleeper", "tiny reader", "sleeper reader", "child")
-def test_it_stays_while_others_use_it(lab, users):
+def test_a_failed_export_loses_no_bytes_of_others(lab, users):
     start(lab)
     lab.hostA.arm("journal", 60)
     shared = Shared(lab, 60, *users.split())
@@ -132,7 +132,7 @@ def test_it_stays_while_others_use_it(lab, users):
 
 
 @cases("steady", "reader", "steady reader")
-def test_others_notice_nothing_of_an_export_that_fails(lab, users):
+def test_a_failed_export_disturbs_no_calls_of_others(lab, users):
     """Except for the first export, which has to read the sequence numbers."""
     start(lab)
     lab.hostA.arm("journal", EXPORTS)

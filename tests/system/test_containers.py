@@ -77,7 +77,7 @@ def finish(transfers):
     expect({transfer.finish() for transfer in transfers} == {HASH}, "a hash is wrong")
 
 
-def test_a_container_exports(lab):
+def test_a_containers_connections_are_exported(lab):
     with Container(lab) as container:
         start(lab, container)
         transfers = begin(lab)
@@ -87,7 +87,7 @@ def test_a_container_exports(lab):
         wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
 
 
-def test_they_come_home_into_the_container(lab):
+def test_connections_return_into_their_container(lab):
     with Container(lab) as container:
         start(lab, container)
         transfers = begin(lab)
@@ -99,7 +99,7 @@ def test_they_come_home_into_the_container(lab):
         finish(transfers)
 
 
-def test_a_container_imports(lab):
+def test_an_application_in_a_container_imports(lab):
     """An imported connection lives in the network of the host, whichever application
     takes it. The application does not notice."""
     with Container(lab) as container:
@@ -114,7 +114,7 @@ def test_a_container_imports(lab):
         finish([transfer])
 
 
-def test_a_container_that_stops_leaves_its_connections_their_path(lab):
+def test_moved_connections_survive_the_end_of_their_container(lab):
     with Container(lab) as container:
         server = start(lab, container)
         transfers = begin(lab)
@@ -126,7 +126,7 @@ def test_a_container_that_stops_leaves_its_connections_their_path(lab):
 
 
 @cases(TERMINATED, KILLED)
-def test_what_is_away_outlives_the_daemon(lab, how):
+def test_moved_connections_survive_the_daemon(lab, how):
     """One transfer ends while home has no daemon: its last bytes arrive, too. The others
     come home afterwards, and may move again."""
     with Container(lab) as container:
@@ -150,7 +150,7 @@ def test_what_is_away_outlives_the_daemon(lab, how):
 
 
 @cases(TERMINATED, KILLED)
-def test_what_came_home_needs_no_rules(lab, how):
+def test_a_container_has_no_rules_after_all_connections_returned(lab, how):
     """The daemon ends before it has given up the namespace. A killed daemon leaves its
     rules there, and the next one removes them."""
     with Container(lab) as container:
@@ -167,7 +167,7 @@ def test_what_came_home_needs_no_rules(lab, how):
         finish(transfers)
 
 
-def test_a_listener_outlives_the_daemon(lab):
+def test_a_moved_listener_of_a_container_survives_the_daemon(lab):
     """New connections are redirected to the listener's present host; accepted ones stay
     in the container."""
     with Container(lab) as container:
@@ -204,7 +204,7 @@ def answers(lab, container, listener, their_old, our_old):
         end.close()
 
 
-def test_a_home_without_memory_is_told_again(lab):
+def test_a_home_without_its_journal_learns_its_containers_connections(lab):
     with Container(lab) as container:
         start(lab, container)
         transfers = begin(lab)
@@ -226,7 +226,7 @@ def without_admin(*command):
     return ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin", *command]
 
 
-def test_a_daemon_that_may_not_enter_leaves_them_to_one_that_may(lab):
+def test_a_daemon_without_rights_leaves_containers_to_the_next(lab):
     with Container(lab) as container:
         server = start(lab, container)
         transfers = begin(lab)
@@ -246,7 +246,7 @@ def test_a_daemon_that_may_not_enter_leaves_them_to_one_that_may(lab):
         finish(transfers)
 
 
-def test_a_container_that_stops_without_a_daemon_is_given_up(lab):
+def test_a_container_that_ended_without_a_daemon_is_given_up(lab):
     with Container(lab) as container:
         server = start(lab, container)
         transfers = begin(lab)
@@ -265,7 +265,7 @@ def test_a_container_that_stops_without_a_daemon_is_given_up(lab):
         run(["ip", "netns", "add", container.name])
 
 
-def test_flush_removes_what_is_in_containers(lab):
+def test_flush_removes_rules_in_containers(lab):
     """It does not remove what another daemon has left in its own network, which is also a
     namespace of this machine."""
     with Container(lab) as container:
@@ -285,7 +285,7 @@ def test_flush_removes_what_is_in_containers(lab):
             transfer.curl.kill()
 
 
-def test_whom_the_container_can_not_reach_gets_nothing(lab):
+def test_a_host_that_the_container_cannot_reach_is_refused(lab):
     """hostB is not on the container's link, as its address shows: packets could not be
     sent there."""
     with Container(lab, f"{ADDRESS}/32") as container:

@@ -31,42 +31,42 @@ def fails(lab, transfer, text, to=None):
     expect(not observe.redirects(lab.hostA), lambda: f"a redirect is left: {observe.redirects(lab.hostA)}")
 
 
-def test_no_host_answers(lab):
+def test_an_export_fails_if_no_host_answers(lab):
     lab.start_all(lab.hostA)
     fails(lab, begin(lab), "EHOSTUNREACH")
 
 
-def test_the_named_host_does_not_exist(lab):
+def test_an_export_to_an_unknown_host_fails(lab):
     lab.start_all(lab.hostA, lab.hostB)
     fails(lab, begin(lab), "EHOSTUNREACH", to="10.77.0.99")
 
 
-def test_the_target_does_not_serve_this(lab):
+def test_an_export_to_a_host_without_the_service_fails(lab):
     lab.start_all(lab.hostA)
     lab.start_daemon(lab.hostB, service__web={})
     fails(lab, begin(lab), "ECONNREFUSED", to=lab.hostB)
 
 
-def test_the_import_list_is_full(lab):
+def test_an_export_to_a_full_import_queue_fails(lab):
     lab.start_all(lab.hostA)
     lab.start_daemon(lab.hostB, **{"import": {"max_connected": 0}})
     lab.start_httpsd(lab.hostB)
     fails(lab, begin(lab), "ENOBUFS", to=lab.hostB)
 
 
-def test_no_application_imports(lab):
+def test_an_export_without_an_importing_application_fails(lab):
     lab.start_all(lab.hostA)
     lab.start_daemon(lab.hostB)
     fails(lab, begin(lab), "ESRCH", to=lab.hostB)
 
 
-def test_the_other_daemon_is_stopped(lab):
+def test_an_export_to_a_stopped_daemon_fails(lab):
     lab.start_all(lab.hostA, lab.hostB)
     lab.hostB.daemon.pause()
     fails(lab, begin(lab), "EHOSTUNREACH", to=lab.hostB)
 
 
-def test_the_importer_dies_while_it_prepares(lab):
+def test_an_export_fails_if_the_importer_no_longer_receives(lab):
     """The importer's control connection is open and it has reserved a slot. From then on
     it receives nothing."""
     lab.start_all(lab.hostA, lab.hostB, steer={"freeze_timeout_ms": 1500})
@@ -88,7 +88,7 @@ EXPORTER, IMPORTER = "hostA", "hostB"
 
 @cases((EXPORTER, "negotiate"), (IMPORTER, "reserve-refused"), (EXPORTER, "redirect"), (EXPORTER, "freeze"), (EXPORTER, "capture"),
        (EXPORTER, "prepare-send"), (IMPORTER, "restore"), (IMPORTER, "prepared-reply"), (EXPORTER, "check"), (EXPORTER, "journal"))
-def test_a_step_fails_once(lab, where, point):
+def test_a_failed_step_is_reported_and_harms_nothing(lab, where, point):
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     getattr(lab, where).arm(point)
@@ -107,7 +107,7 @@ def test_an_upload_survives_a_failed_step(lab, point):
     transfer.finish()
 
 
-def test_it_moves_after_a_failure(lab):
+def test_a_connection_moves_after_a_failed_export(lab):
     lab.start_all(lab.hostA, lab.hostB)
     transfer = begin(lab)
     lab.hostA.arm("check")
