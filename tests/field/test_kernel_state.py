@@ -185,7 +185,7 @@ def test_a_repair_removes_elements_that_others_added(lab):
     c.end()
 
 
-def test_others_cannot_delete_the_fallback_table(lab):
+def test_the_fallback_table_cannot_be_deleted_by_others(lab):
     c = moved_connection(lab)
     shown = lab.hostA.run("nft", "list", "table", "inet", "sockmi_guard")
     expect("10.77.0.1 . 8443" in shown, shown)

@@ -1,18 +1,38 @@
-// Writes one message of each kind, as seeds for fuzz_messages: make_seeds FOLDER.
+// Writes seeds whose names say what they are: make_seeds FOLDER writes FOLDER/fuzz_messages (one
+// message of each kind) and FOLDER/fuzz_record_bio (one scenario each).
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
+#include <string>
+#include <vector>
 
 #include "wire/control_messages.h"
 #include "wire/discovery_generated.h"
 #include "wire/flatbuffer.h"
 #include "wire/late_write.h"
 
-int main(int argc, char** argv) {
-  using namespace sockmi;
-  using namespace sockmi::wire;
-  if (argc != 2) return 1;
-  const auto write = [&](const char* name, char kind, ByteView bytes) {
-    std::ofstream out(std::filesystem::path(argv[1]) / name, std::ios::binary);
+using namespace sockmi;
+using namespace sockmi::wire;
+
+namespace {
+
+// Returns "path_queries" for "PathQueries".
+std::string file_name(const std::string& type) {
+  std::string out;
+  char before = 'A';
+  for (const char letter : type) {
+    if (std::isupper(letter) && !out.empty() && std::islower(before)) out += '_';
+    out += static_cast<char>(std::tolower(letter));
+    before = letter;
+  }
+  return out;
+}
+
+void write_messages(const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  const auto write = [&](const std::string& name, char kind, ByteView bytes) {
+    std::ofstream out(folder / name, std::ios::binary);
     out.put(kind).write(reinterpret_cast<const char*>(bytes.data()),
                         static_cast<long>(bytes.size()));
   };
@@ -40,19 +60,19 @@ int main(int argc, char** argv) {
   late.window = 5;
   write("commit", 'm', pack_commit(committed));
   write("abort", 'm', pack_abort({&id, 1}));
-  write("inquire", 'm', pack_query_outcome(id));
-  write("expect", 'm', pack_standby());
-  write("passages", 'm',
+  write("query_outcome", 'm', pack_query_outcome(id));
+  write("standby", 'm', pack_standby());
+  write("path_queries", 'm',
         pack_path_queries({{.tuple = {local, remote}, .largest = 100, .near = true}}));
-  write("ahead", 'm', pack_pre_copy(id, late.bytes));
+  write("pre_copy", 'm', pack_pre_copy(id, late.bytes));
   write("moved", 'm', pack_moved({local, remote}, local.ip, "hostB"));
-  write("held", 'm', pack_query_holder({local, remote}, "web", local));
+  write("query_holder", 'm', pack_query_holder({local, remote}, "web", local));
   write("take_over", 'm', pack_take_over(TakeOverStep::Hold, local.ip, 24, true));
   late.written = {6, 7};
   late.sent = 1;
   late.more = true;
-  write("rest", 'm', pack_late_write(id, late));
-  write("rest_untouched", 'm', pack_late_write({&id, 1}));
+  write("late_write", 'm', pack_late_write(id, late));
+  write("late_write_empty", 'm', pack_late_write({&id, 1}));
   StragglerT straggler;
   straggler.local = to_string(local);
   straggler.remote = to_string(remote);
@@ -62,29 +82,29 @@ int main(int argc, char** argv) {
        EnumValuesRequest()) {  // FlatBuffers accepts a union that has a type and no value
     WipingBuilder b;
     b.Finish(CreateMessage(b, type));
-    write(("null_" + std::to_string(static_cast<int>(type))).c_str(), 'm', b.take());
+    write("no_value_of_" + file_name(EnumNameRequest(type)), 'm', b.take());
   }
   write("ended", 'm', pack_ended({local, remote}));
-  write("answer", 'a', pack_answer(fail(ENOBUFS, "full"), -1));
+  write("answer_of_an_error", 'a', pack_answer(fail(ENOBUFS, "full"), -1));
   const std::vector<std::uint8_t> ip{10, 0, 0, 9}, bytes(8, 'x');
   {
     WipingBuilder b;
     const std::vector parts{CreateExportPartDirect(b, 0x40, &bytes, &bytes)};
     b.Finish(CreateExportRequestDirect(b, "web", &ip, 1000, &parts));
-    write("export", 'e', b.take());
+    write("export_request", 'e', b.take());
   }
   {
     WipingBuilder b;
     const std::vector criteria{CreateCriteriaDirect(
         b, "web", 0x40, 0x40, CreateMatchDirect(b, &ip, 24, 443), CreateMatch(b))};
     b.Finish(CreateImportRequestDirect(b, &criteria, -1));
-    write("import", 'i', b.take());
+    write("import_request", 'i', b.take());
   }
   {
     WipingBuilder b;
     const std::vector delivered{CreateDeliveredDirect(b, 0, &bytes, 0x40, &bytes, &bytes)};
     b.Finish(CreateImportResponseDirect(b, &delivered));
-    write("delivered", 'r', b.take());
+    write("import_response", 'r', b.take());
   }
   {
     wire::DatagramT datagram;
@@ -103,8 +123,74 @@ int main(int argc, char** argv) {
       datagram.to_epoch = kind == wire::Kind::Confirm ? 7 : 0;
       WipingBuilder b;
       b.Finish(wire::Datagram::Pack(b, &datagram));
-      write(("datagram_" + std::to_string(static_cast<int>(kind))).c_str(), 'd', b.take());
+      write("datagram_" + file_name(EnumNameKind(kind)), 'd', b.take());
     }
     write("datagram_patched", 'D', std::vector<std::uint8_t>{0, 1, 0xff, 0, 3, 0xff, 0, 5, 0});
   }
+}
+
+// A scenario of fuzz_record_bio.cc: operations with an amount each.
+class Scenario {
+ public:
+  Scenario& peer_sends(const std::string& bytes) {
+    add(0, bytes.size());
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    return *this;
+  }
+  Scenario& peer_sends_record(std::size_t blocks) { return add(1, blocks); }
+  Scenario& read(std::size_t blocks) { return add(2, blocks); }
+  Scenario& write(std::size_t blocks) { return add(3, blocks); }
+  Scenario& peer_receives(std::size_t blocks) { return add(4, blocks); }
+  Scenario& move() { return add(5, 1); }
+  const std::vector<std::uint8_t>& bytes() const { return bytes_; }
+
+ private:
+  Scenario& add(std::uint8_t operation, std::size_t amount) {
+    bytes_.push_back(operation);
+    bytes_.push_back(static_cast<std::uint8_t>(amount - 1));
+    return *this;
+  }
+  std::vector<std::uint8_t> bytes_;
+};
+
+void write_scenarios(const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  const auto write = [&](const char* name, const Scenario& scenario) {
+    std::ofstream out(folder / name, std::ios::binary);
+    out.write(reinterpret_cast<const char*>(scenario.bytes().data()),
+              static_cast<long>(scenario.bytes().size()));
+  };
+  const std::string head("\x17\x03\x03\x00\x08", 5), body(8, 'x');
+  write("record_in_one_piece", Scenario().peer_sends(head + body).read(1));
+  write("record_cut_in_its_head",
+        Scenario().peer_sends(head.substr(0, 3)).read(1).peer_sends(head.substr(3) + body).read(1));
+  write("record_cut_in_its_body",
+        Scenario().peer_sends(head + body.substr(0, 3)).read(1).peer_sends(body.substr(3)).read(1));
+  write("move_inside_a_head",
+        Scenario().peer_sends(head.substr(0, 3)).read(1).move().peer_sends(head.substr(3) + body));
+  write("move_inside_a_body",
+        Scenario().peer_sends(head + body.substr(0, 3)).move().peer_sends(body.substr(3)).read(1));
+  write("move_between_records",
+        Scenario().peer_sends_record(2).read(16).move().peer_sends_record(2).read(16));
+  write("bytes_that_are_no_record", Scenario().peer_sends("GET / HTTP/1.1\r\n").read(1).move());
+  write("interrupted_write_moves", Scenario().write(256).write(256).move().peer_receives(256));
+  write("interrupted_write_continues",
+        Scenario().write(256).write(256).peer_receives(256).write(256).peer_receives(256));
+  write("both_directions_with_moves", Scenario()
+                                          .peer_sends_record(4)
+                                          .write(64)
+                                          .read(3)
+                                          .move()
+                                          .peer_receives(32)
+                                          .read(64)
+                                          .write(64)
+                                          .move());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) return 1;
+  write_messages(std::filesystem::path(argv[1]) / "fuzz_messages");
+  write_scenarios(std::filesystem::path(argv[1]) / "fuzz_record_bio");
 }

@@ -43,7 +43,7 @@ TEST_F(ReservedFields, MustBeZeroInExportOptions) {
   });
 }
 
-TEST_F(ReservedFields, OneThatIsNotZeroRefusesAllExportRequests) {
+TEST_F(ReservedFields, ANonZeroFieldRefusesAllExportRequests) {
   std::vector<sockmi_export_socket_req> requests(2);
   for (auto& request : requests)
     request.state = SOCKMI_CONNECTED;
