@@ -3,7 +3,7 @@ import observe
 from cases import topology
 from process import expect, run, wait_until
 from socket_app import Connection, refused, start
-from test_life import TERMINATED, end_daemon
+from daemons import TERMINATED, end_daemon
 
 
 def test_an_expiring_address_is_not_announced(lab):

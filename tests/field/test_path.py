@@ -7,8 +7,8 @@ import socket as sockets
 import observe
 from cases import cases, topology
 from namespace import sysctl
-from process import expect, run, wait_until
-from socket_app import (CONNECTED, LISTENING, SERVICE, Between, Connection, OwnConnection, SocketApp, imported, refused, start)
+from process import expect, run
+from socket_app import LISTENING, Between, Connection, OwnConnection, SocketApp, refused, start
 
 PORT = 8443
 

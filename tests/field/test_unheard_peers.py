@@ -5,7 +5,7 @@ import observe
 from cases import cases
 from process import expect, wait_until
 from socket_app import Connection, start
-from test_life import TERMINATED, end_daemon
+from daemons import TERMINATED, end_daemon
 
 
 def unheard(host):

@@ -9,7 +9,7 @@ from cases import cases
 from lab import CONTAINER_ADDRESS as ADDRESS, PORT, expect, wait_until
 from process import run
 from socket_app import LISTENING, SERVICE, SocketApp, Stream, move
-from test_life import KILLED, TERMINATED, at, end_daemon, silence
+from daemons import KILLED, TERMINATED, block_output, end_daemon, records
 from transfer import Download, Upload, random_bytes
 
 CONTENT = random_bytes(2 << 20)
@@ -138,11 +138,11 @@ def test_moved_connections_survive_the_daemon(lab, how):
         seen = len(server.lines)
         start_daemon(lab)
         server.wait_line("event=daemon_connected", after=seen)
-        expect(len(at(lab.hostA)) >= 2, lambda: f"what it remembers: {at(lab.hostA)}")
-        wait_until(lambda: at(lab.hostA) == [("moved", "hostB")] * 2, "the end of the one is told", timeout=20)
+        expect(len(records(lab.hostA)) >= 2, lambda: f"what it remembers: {records(lab.hostA)}")
+        wait_until(lambda: records(lab.hostA) == [("moved", "hostB")] * 2, "the end of the one is told", timeout=20)
         for _ in range(2):
             lab.move(lab.hostB, lab.hostA, connections=2)
-            expect(ADDRESS in container.run("ss", "-Htn") and not at(lab.hostA), "they are not in the container")
+            expect(ADDRESS in container.run("ss", "-Htn") and not records(lab.hostA), "they are not in the container")
             lab.move(lab.hostA, lab.hostB, connections=2)
         expect(not observe.redirects(lab.hostA), "they are redirected in the host's own namespace")
         finish(go_on)
@@ -185,10 +185,10 @@ def test_a_moved_listener_of_a_container_survives_the_daemon(lab):
             start_daemon(lab)
             wait_until(lambda: lab.hostA.api("/v1/peers")["peers"], "hostB is heard")
             answers(lab, container, listener, *stays)
-        expect(at(lab.hostA) == [("moved", "hostB")], at(lab.hostA))
+        expect(records(lab.hostA) == [("moved", "hostB")], records(lab.hostA))
         container.app = SocketApp(container, SERVICE)  # one that is registered with the new daemon
         listener = move(listener, container, LISTENING)
-        wait_until(lambda: not at(lab.hostA), "its connections have ended and it is home")
+        wait_until(lambda: not records(lab.hostA), "its connections have ended and it is home")
         answers(lab, container, listener, *stays)
 
 
@@ -212,7 +212,7 @@ def test_a_home_without_its_journal_learns_its_containers_connections(lab):
         end_daemon(lab.hostA, KILLED)
         run(["rm", "-rf", lab.hostA.folder / "state"])
         start_daemon(lab)
-        wait_until(lambda: at(lab.hostA) == [("moved", "hostB")] * 2, "home is told by the holder", timeout=20)
+        wait_until(lambda: records(lab.hostA) == [("moved", "hostB")] * 2, "home is told by the holder", timeout=20)
         expect(not any("expires" in entry for entry in observe.redirects(container)), "the redirects would end")
         finish(transfers)
         wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
@@ -235,13 +235,13 @@ def test_a_daemon_without_rights_leaves_containers_to_the_next(lab):
         start_daemon(lab, wrap=without_admin())
         warnings = lines(lab.hostA, "level=warn", "container")
         expect(len(warnings) == 1 and "away=2" in warnings[0] and "CAP_SYS_ADMIN" in warnings[0], warnings)
-        expect(not at(lab.hostA) and not observe.redirects(lab.hostA), "it looks after them")
+        expect(not records(lab.hostA) and not observe.redirects(lab.hostA), "it looks after them")
         expect(len(observe.redirects(container)) == 2, "the container does not lead them on")
         end_daemon(lab.hostA, TERMINATED)
         seen = len(server.lines)
         start_daemon(lab)
         server.wait_line("event=daemon_connected", after=seen)
-        expect(at(lab.hostA) == [("moved", "hostB")] * 2, at(lab.hostA))
+        expect(records(lab.hostA) == [("moved", "hostB")] * 2, records(lab.hostA))
         lab.move(lab.hostB, lab.hostA, connections=2)
         finish(transfers)
 
@@ -258,7 +258,7 @@ def test_a_container_that_ended_without_a_daemon_is_given_up(lab):
             start_daemon(lab)
             warnings = lines(lab.hostA, "event=container_gone")
             expect(len(warnings) == gone, warnings)
-            expect(not at(lab.hostA) and not observe.redirects(lab.hostA), "its connections are looked after")
+            expect(not records(lab.hostA) and not observe.redirects(lab.hostA), "its connections are looked after")
             end_daemon(lab.hostA, TERMINATED)
         for transfer in transfers:
             transfer.curl.kill()
@@ -272,7 +272,7 @@ def test_flush_removes_rules_in_containers(lab):
         start(lab, container)
         transfers = begin(lab)
         lab.move(lab.hostA, lab.hostB, connections=2)
-        silence(lab.client)
+        block_output(lab.client)
         for host in (lab.hostA, lab.hostB):
             end_daemon(host, TERMINATED)
         output = lab.hostA.run(*without_admin(lab.sockmictl, "flush"))

@@ -3,7 +3,9 @@ import json
 
 import observe
 from process import expect
-from transfer import Download, random_bytes
+from transfer import HeldDownload, random_bytes
+
+CONTENT = random_bytes(1 << 20)
 
 
 def test_curl_reads_every_view(lab):
@@ -33,41 +35,32 @@ def test_a_strict_reverse_path_filter_is_reported(lab):
 
 
 def test_export_waits_for_the_outcome_and_prints_it(lab):
-    lab.file("f", random_bytes(1 << 20))
     lab.start_all(lab.hostA, lab.hostB)
-    transfer = Download(lab, "f", gate=100_000)
-    transfer.wait_offset(100_000)
+    transfer = HeldDownload(lab, CONTENT)
     output = lab.hostA.run(lab.sockmictl, "export", "--service", "web", "--to", lab.hostB.address)
     expect("1 exported" in output, output)
     expect(lab.hostB.api("/v1/connections")["connections"][0]["home"] == "hostA", "hostB does not hold it")
-    transfer.allow(None)
-    transfer.finish()
+    transfer.finish_whole()
 
 
 def test_a_failed_export_exits_with_an_error(lab):
-    lab.file("f", random_bytes(1 << 20))
     lab.start_all(lab.hostA)
-    transfer = Download(lab, "f", gate=100_000)
-    transfer.wait_offset(100_000)
+    transfer = HeldDownload(lab, CONTENT)
     status, output = lab.hostA.run(lab.sockmictl, "export", "--service", "web", check=False)
     expect(status == 1 and "could not be exported" in output, f"status {status}: {output}")
-    transfer.allow(None)
-    transfer.finish()
+    transfer.finish_whole()
 
 
 def test_export_accepts_the_name_of_a_host(lab):
     """`--to` accepts a host's name as soon as a datagram of it has arrived."""
-    lab.file("f", random_bytes(1 << 20))
     lab.start_all(lab.hostA, lab.hostB)
-    transfer = Download(lab, "f", gate=100_000)
-    transfer.wait_offset(100_000)
+    transfer = HeldDownload(lab, CONTENT)
     lab.move(lab.hostA, lab.hostB)
     lab.move(lab.hostB, lab.hostA)
     lab.move(lab.hostA, "hostB")
     peers = {peer["host"]: peer for peer in lab.hostA.api("/v1/peers")["peers"]}
     expect(peers["hostB"]["address"] == lab.hostB.address and peers["hostB"]["connected"], peers)
-    transfer.allow(None)
-    transfer.finish()
+    transfer.finish_whole()
 
 
 def test_sockmictl_fails_without_a_daemon(lab):

@@ -1,14 +1,19 @@
-"""A daemon is asked to stop, for a restart or an upgrade: no connection ends because of it."""
+"""A daemon ends and starts again: no connection ends because of it, and no rule stays."""
 import hashlib
 import signal
 import threading
 
+import observe
 from cases import cases
+from daemons import KILLED, TERMINATED, end_daemon, move_to_httpsd, records, restart, wait_forgotten
+from lab import PORT
 from process import Failure, expect, wait_until
-from socket_app import CONNECTED, SERVICE, Connection, SocketApp, begin_export, imported, start
-from transfer import Download, random_bytes
+from socket_app import (CONNECTED, LISTENING, SERVICE, Connection, SocketApp, Stream, begin_export,
+                        imported, move, start)
+from transfer import Download, HeldDownload, Upload, random_bytes
 
 CONTENT = random_bytes(8 << 20)
+SMALL = random_bytes(1 << 20)
 WANTED = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -104,3 +109,132 @@ def test_a_stream_of_moves_survives_restarts(lab, restarted):
         expect(transfer.finish() == WANTED, "a hash is wrong")
     for server in servers:
         expect(server.running(), server.tail)
+
+
+# --- connections that have moved ---
+
+@cases((TERMINATED, "hostA"), (TERMINATED, "hostB"), (KILLED, "hostA"), (KILLED, "hostB"))
+def test_a_download_survives_a_daemon(lab, how, name):
+    lab.start_all(lab.hostA, lab.hostB)
+    host = getattr(lab, name)
+    transfer = HeldDownload(lab, SMALL)
+    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    end_daemon(host, how)
+    transfer.advance(500_000)  # without any daemon there
+    lab.start_daemon(host)
+    expect(records(lab.hostA) == [("moved", "hostB")] and records(lab.hostB) == [("imported", "hostB")], f"{records(lab.hostA)} {records(lab.hostB)}")
+    transfer.finish_whole()
+    wait_forgotten(lab.hostA, lab.hostB)
+
+
+@cases(TERMINATED, KILLED)
+def test_an_upload_survives_both_daemons(lab, how):
+    lab.start_all(lab.hostA, lab.hostB)
+    transfer = Upload(lab, SMALL, gate=200_000)
+    transfer.wait_offset(200_000)
+    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    for host in (lab.hostA, lab.hostB):
+        restart(lab, host, how)
+    transfer.allow(None)
+    transfer.finish()
+    wait_forgotten(lab.hostA, lab.hostB)
+
+
+def test_a_connection_moves_after_restarts(lab):
+    lab.start_all()
+    transfer = HeldDownload(lab, SMALL)
+    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    restart(lab, lab.hostB, KILLED)
+    move_to_httpsd(lab, lab.hostB, lab.hostC)
+    transfer.advance(400_000)
+    restart(lab, lab.hostA, KILLED)
+    restart(lab, lab.hostC)
+    move_to_httpsd(lab, lab.hostC, lab.hostA)
+    transfer.finish_whole()
+    wait_forgotten(*lab.hosts)
+
+
+@cases("hostA", "hostB")
+def test_an_end_without_a_daemon_is_settled_by_the_next(lab, name):
+    """The daemon of home, or of the holder, does not run when the connection ends."""
+    lab.start_all(lab.hostA, lab.hostB)
+    host = getattr(lab, name)
+    transfer = HeldDownload(lab, SMALL)
+    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    end_daemon(host, KILLED)
+    transfer.finish_whole()
+    expect(observe.redirects(lab.hostA), "the redirect has gone though nobody could tell that the connection has ended")
+    lab.start_daemon(host)
+    wait_forgotten(lab.hostA, lab.hostB)
+    wait_until(lambda: lab.hostB.api("/v1/status")["homes"]["untold"] == 0, "home was told")
+
+
+def test_nothing_is_left_after_the_last_connection(lab):
+    lab.start_all(lab.hostA, lab.hostB)
+    transfer = HeldDownload(lab, SMALL)
+    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    transfer.finish_whole()
+    wait_forgotten(lab.hostA)
+    for host in (lab.hostA, lab.hostB):
+        end_daemon(host, TERMINATED)
+        expect(not observe.leftovers(host), lambda: f"{host.name}: {observe.leftovers(host)}")
+
+
+def test_tables_with_other_chains_keep_their_redirects(lab):
+    """A daemon with other interfaces, and so with other chains."""
+    lab.start_all(lab.hostA, lab.hostB)
+    transfer = HeldDownload(lab, SMALL)
+    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    end_daemon(lab.hostA, KILLED)
+    lab.hostA.run("ip", "link", "add", "spare", "type", "veth", "peer", "name", "other")
+    lab.start_daemon(lab.hostA, **{"": {"interfaces": ["spare", "eth0"]}})
+    expect(len(observe.redirects(lab.hostA)) == 1, "the redirect is gone")
+    transfer.advance(500_000)
+    chains = lab.hostA.run("nft", "list", "table", "netdev", "sockmi")
+    expect(chains.count("hook ingress") == 2, chains)
+    transfer.finish_whole()
+    wait_forgotten(lab.hostA, lab.hostB)
+
+
+def test_an_unexplained_redirect_is_removed(lab):
+    """A redirect of a connection that lives here is removed immediately. One of an
+    unknown connection is removed if no host claims it in time."""
+    lab.start_all(lab.hostA)
+    transfer = HeldDownload(lab, SMALL)
+    peer, port = transfer.curl_address(lab).rsplit(":", 1)
+    end_daemon(lab.hostA, KILLED)
+    for source in (port, "9"):
+        lab.hostA.run("nft", f"add element netdev sockmi redir4 {{ {peer} . {source} . {lab.hostA.address} . 8443 : {lab.hostB.address} }}")
+    lab.start_daemon(lab.hostA)
+    [left] = observe.redirects(lab.hostA)
+    expect(" . 9 . " in left and "expires" in left, left)
+    transfer.finish_whole()
+
+
+def test_a_daemon_that_fails_to_start_keeps_the_redirects(lab):
+    lab.start_all(lab.hostA, lab.hostB)
+    transfer = HeldDownload(lab, SMALL)
+    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    end_daemon(lab.hostA, TERMINATED)
+    settings = lab.configure(lab.hostA, transfer={"port": PORT})  # the application has that port
+    status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", settings, check=False)
+    expect(status == 1 and "in use" in output, f"status {status}: {output}")
+    transfer.advance(500_000)
+    lab.start_daemon(lab.hostA)
+    transfer.finish_whole()
+    wait_forgotten(lab.hostA, lab.hostB)
+
+
+@cases("hostA", "hostB")
+def test_a_moved_listener_survives_a_daemon(lab, name):
+    start(lab)
+    listener = move(lab.hostA.app.socket("4").listen(), lab.hostB, LISTENING)
+    [host] = [host for host in lab.hosts if host.name == name]
+    end_daemon(host, TERMINATED)
+    lab.start_daemon(host)
+    wait_until(lambda: lab.hostA.api("/v1/peers")["peers"], "the holder is heard")
+    expect((records(lab.hostA), records(lab.hostB)) == ([("moved", "hostB")], [("imported", "hostB")]), lambda: f"{records(lab.hostA)} {records(lab.hostB)}")
+    theirs, stream = lab.client.app.socket("4").connect(lab.hostA), Stream("s")
+    ours = listener.accept()
+    stream.send(theirs, 1000)
+    stream.receive(ours)

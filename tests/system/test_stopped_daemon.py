@@ -2,7 +2,7 @@
 has the connection. Later the daemon continues accordingly."""
 from cases import cases
 from process import expect, state, wait_until
-from socket_app import CONNECTED, SERVICE, Connection, Socket, imported, move, start
+from socket_app import CONNECTED, SERVICE, Connection, imported, start
 
 EINPROGRESS, ETIMEDOUT = 115, 110
 SHORT = 1500  # milliseconds

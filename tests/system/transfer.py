@@ -91,6 +91,26 @@ class Download(Transfer):
             self.passed(piece)
 
 
+class HeldDownload(Download):
+    """A download of `content` that stands at a byte until advance() or finish_whole()."""
+
+    def __init__(self, lab, content, tls="1.3", at=100_000, to=None):
+        self._expected = hashlib.sha256(content).hexdigest()
+        lab.file("f", content)
+        super().__init__(lab, "f", tls, gate=at, to=to)
+        self.wait_offset(at)
+
+    def advance(self, offset):
+        """Checks that the connection works at this moment: bytes pass, up to this one."""
+        self.allow(offset)
+        self.wait_offset(offset)
+
+    def finish_whole(self, timeout=60.0):
+        """Checks that all of the content arrives."""
+        self.allow(None)
+        expect(self.finish(timeout) == self._expected, "the hash is wrong")
+
+
 class Upload(Transfer):
     """Sends `content` `repeat` times, in one request."""
 
