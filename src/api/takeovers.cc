@@ -14,8 +14,8 @@ asio::awaitable<Result<Response>> post_takeover(daemon::Daemon& daemon, Session&
       nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
   if (!wish.is_object()) co_return fail(EINVAL, "the body is no JSON object");
   CO_TRY_LET(address, IpAddress::parse(wish.value("address", "")));
-  CO_TRY_LET(outcome, co_await daemon.takeovers().give(address, wish.value("to", ""),
-                                                       wish.value("force", false)));
+  CO_TRY_LET(outcome, co_await daemon.address_giver().give(address, wish.value("to", ""),
+                                                           wish.value("force", false)));
   nlohmann::json lost = nlohmann::json::array();
   for (const auto& tuple : outcome.lost)
     lost.push_back({{"local", to_string(tuple.local)}, {"peer", to_string(tuple.remote)}});

@@ -17,6 +17,7 @@
 #include "connections/foreign_rules.h"
 #include "connections/home_protocol.h"
 #include "context/async_event.h"
+#include "takeover/address_probe.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -73,7 +74,7 @@ Result<> HostAddresses::look() {
   }
   find_other(changed);
   if (changed) world_.discovery->addresses_changed(world_.settings.other_address);
-  takeovers_.put_back(all);
+  taken_.put_back_missing(all);
   return {};
 }
 

@@ -6,13 +6,13 @@
 
 #include "context/world.h"
 #include "net/own_address.h"
-#include "takeover/takeover.h"
+#include "takeover/taken_addresses.h"
 
 namespace sockmi::daemon {
 
 class HostAddresses {
  public:
-  HostAddresses(World& world, Takeovers& takeovers) : world_(world), takeovers_(takeovers) {}
+  HostAddresses(World& world, TakenAddresses& taken) : world_(world), taken_(taken) {}
   asio::awaitable<void> follow(net::AddressNews news);
   std::vector<std::string> warnings() const;
 
@@ -22,7 +22,7 @@ class HostAddresses {
   std::map<IpAddress, std::size_t> wanted() const;
 
   World& world_;
-  Takeovers& takeovers_;
+  TakenAddresses& taken_;
   std::set<IpAddress> gone_;
 };
 

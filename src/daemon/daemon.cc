@@ -66,8 +66,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   TRY_LET(negotiation,
           cluster::Discovery::open(io, identity, std::move(config.discovery), daemon->importer_));
   world.discovery = std::move(negotiation);
-  daemon->takeovers_.adopt();
-  spawn(io, "watch_kept", daemon->takeovers_.watch_kept());
+  daemon->taken_addresses_.recover();
+  spawn(io, "watch_kept", daemon->taken_addresses_.watch());
   spawn(io, "ask_in_turn", ask_in_turn(world));
   spawn(io, "keep_up", keep_up(world, daemon->repairs_));
   spawn(io, "keep_current", cluster::keep_current(io, world.workers, identity));
@@ -118,7 +118,7 @@ Result<> Daemon::ended(const AuthenticatedHost& from, const FourTuple& tuple,
 
 std::vector<std::string> Daemon::warnings() const {
   std::vector<std::string> out = world_.discovery->warnings();
-  std::ranges::move(takeovers_.warnings(), std::back_inserter(out));
+  std::ranges::move(taken_addresses_.warnings(), std::back_inserter(out));
   std::ranges::move(world_.port_reservations.warnings(), std::back_inserter(out));
   if (const std::string dates = identity_.now()->warning(); !dates.empty()) out.push_back(dates);
   if (unlocked_secret_bytes() > 0)

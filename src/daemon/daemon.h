@@ -9,7 +9,8 @@
 #include "daemon/control_dispatch.h"
 #include "migration/exporter.h"
 #include "migration/importer.h"
-#include "takeover/takeover.h"
+#include "takeover/give_address.h"
+#include "takeover/receive_address.h"
 
 namespace sockmi::daemon {
 
@@ -28,7 +29,7 @@ class Daemon : private Requests {
 
   World& world() { return world_; }
   ExportRequests& export_requests() { return export_requests_; }
-  Takeovers& takeovers() { return takeovers_; }
+  AddressGiver& address_giver() { return address_giver_; }
   const UnheardPeers& unheard_peers() const { return importer_.unheard_peers(); }
   const KernelState& repairs() const { return repairs_; }
   // What is wrong with the cluster's certificates and clocks, with the addresses and
@@ -47,8 +48,10 @@ class Daemon : private Requests {
         world_(io, config.settings, std::move(config.policy), config.maxima, std::move(journal)),
         importer_(world_),
         export_requests_(io.get_executor()),
-        takeovers_(world_, export_requests_),
-        own_addresses_(world_, takeovers_) {}
+        taken_addresses_(world_),
+        address_giver_(world_, export_requests_, taken_addresses_),
+        address_receiver_(world_, taken_addresses_),
+        own_addresses_(world_, taken_addresses_) {}
   asio::awaitable<Secret> answer(AuthenticatedHost from, Secret message);
 
   Result<> expect(const AuthenticatedHost& from) override { return importer_.expect(from.host); }
@@ -81,7 +84,7 @@ class Daemon : private Requests {
   Result<> ended(const AuthenticatedHost& from, const FourTuple& tuple,
                  std::uint64_t generation) override;
   Result<> take_over(const AuthenticatedHost& from, const wire::TakeOver& said) override {
-    return takeovers_.told(from.host, said);
+    return address_receiver_.on_message(from.host, said);
   }
   Result<int> inquire(const AuthenticatedHost& from, const MigrationId& id) override;
   Result<int> moved(const AuthenticatedHost& from, const FourTuple& tuple, const IpAddress& to,
@@ -95,7 +98,9 @@ class Daemon : private Requests {
   World world_;
   Importer importer_;
   ExportRequests export_requests_;
-  Takeovers takeovers_;
+  TakenAddresses taken_addresses_;
+  AddressGiver address_giver_;
+  AddressReceiver address_receiver_;
   KernelState repairs_;
   HostAddresses own_addresses_;
 };

@@ -1,0 +1,246 @@
+#include "takeover/give_address.h"
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+
+#include <fmt/ranges.h>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/spawn.h"
+#include "connections/redirects.h"
+#include "context/async_event.h"
+#include "net/interface_name.h"
+#include "steer/syn_filter.h"
+#include "takeover/address_probe.h"
+#include "takeover/takeover.h"
+
+namespace sockmi::daemon {
+namespace {
+
+using net::HostAddress;
+using std::chrono::seconds;
+
+// For the new holder to answer a message; later answers are ignored.
+constexpr milliseconds kHoldReplyTimeout{2000};
+// Connections that are left when their number did not change for so long will not move.
+constexpr milliseconds kStallTimeout{3000};
+// For the applications, each time they are asked. The next time, an application that
+// needed longer is not waited for.
+constexpr milliseconds kExportTimeout{10000};
+constexpr milliseconds kFirstPause{20};
+constexpr milliseconds kLongestPause{320};
+constexpr milliseconds kKeepPause{200};
+constexpr seconds kSynFilterLifetime{90};
+const User kRoot{0, "root"};
+
+Result<cluster::HostInfo> find_host(World& world, const std::string& name) {
+  for (const auto& peer : world.discovery->hosts())
+    if (peer.host == name || to_string(peer.line.ip) == name) return peer;
+  return fail(EHOSTUNREACH, "host '{}' is not known here", name);
+}
+
+std::string first_few(const std::vector<net::TcpSocket>& connections) {
+  std::string out;
+  for (std::size_t i = 0; i < std::min<std::size_t>(3, connections.size()); ++i)
+    out += (i ? ", " : "") + to_string(connections[i].tuple);
+  return connections.size() > 3 ? out + ", ..." : out;
+}
+
+std::unexpected<Error> not_all_moved(const std::vector<net::TcpSocket>& left,
+                                     const ExportOutcome& exports) {
+  std::string silent;
+  if (!exports.silent.empty())
+    silent = fmt::format(" (no answer from applications of {})", fmt::join(exports.silent, ", "));
+  return fail(EBUSY,
+              "{} connections are left, of which {} could not be exported, and no application "
+              "exports the others{}: {}",
+              left.size(), exports.failed, silent, first_few(left));
+}
+
+// Removes the records of the address's connections, which are the new holder's now. The
+// redirects stay a little longer, for hosts that still send packets to us.
+void disown_connections(World& world, const IpAddress& address) {
+  for (auto it = world.away.begin(); it != world.away.end();) {
+    if (it->first.local.ip.unmapped() != address) {
+      ++it;
+      continue;
+    }
+    (void)redirect(world, it->first, it->second, std::max(world.settings.linger, milliseconds(1)));
+    world.journal.is_back(it->first);
+    it = world.away.erase(it);
+  }
+}
+
+}  // namespace
+
+asio::awaitable<Result<TakeoverOutcome>> AddressGiver::give(IpAddress address, std::string to,
+                                                            bool force) {
+  CO_TRY_LET(own, find_own(address));
+  CO_TRY_LET(host, find_host(world_, to));
+  if (*giving_) co_return fail(EBUSY, "another takeover is under way");
+  *giving_ = true;
+  const std::shared_ptr<void> done(nullptr, [giving = giving_](void*) { *giving = false; });
+  // Only the new holder itself can become the home of a connection.
+  for (const auto& [tuple, away] : world_.away)
+    if (tuple.local.ip.unmapped() == address && away.host != host.host)
+      co_return fail(EBUSY, "{} lives on {}: move it to {} first", to_string(tuple), away.host,
+                     host.host);
+  CO_TRY(co_await send(host, wire::TakeOverStep::Ask, own));
+  auto outcome = co_await move_connections(address, host, force);
+  log::info("event=takeover address={} to={} moved={} lost={} error=\"{}\"", to_string(address),
+            host.host, outcome ? outcome->moved : 0, outcome ? outcome->lost.size() : 0,
+            outcome ? "" : to_string(outcome.error()));
+  co_return outcome;
+}
+
+// Returns our address if it can be given away.
+Result<HostAddress> AddressGiver::find_own(const IpAddress& address) const {
+  if (address == world_.settings.address)
+    return fail(EINVAL, "{} is this daemon's own address: only a service address can be taken over",
+                to_string(address));
+  TRY_LET(all, net::host_addresses());
+  const auto it = std::ranges::find(all, address, &HostAddress::ip);
+  if (it == all.end())
+    return fail(EADDRNOTAVAIL, "{} is not an address of this host", to_string(address));
+  const std::string interface = net::interface_name(it->interface);
+  if (std::ranges::find(world_.settings.interfaces, interface) == world_.settings.interfaces.end())
+    return fail(EINVAL, "{} is on {}, which is not among 'interfaces'", to_string(address),
+                interface);
+  if (it->secondary || address.family != AF_INET) return *it;
+  const auto is_removed_with_it = [&](const HostAddress& other) {
+    return other.secondary && other.interface == it->interface && other.prefix == it->prefix &&
+           other.ip.in_prefix(it->ip, it->prefix);
+  };
+  std::ifstream setting("/proc/sys/net/ipv4/conf/" + interface + "/promote_secondaries");
+  int promote = 0;
+  setting >> promote;
+  if (promote == 0 && std::ranges::any_of(all, is_removed_with_it))
+    return fail(ENOTSUP,
+                "{} is the primary address of its subnet on {}: the others would go with it (set "
+                "net.ipv4.conf.{}.promote_secondaries)",
+                to_string(address), interface, interface);
+  return *it;
+}
+
+asio::awaitable<Result<>> AddressGiver::send(const cluster::HostInfo& to, wire::TakeOverStep step,
+                                             const HostAddress& address) {
+  auto reply = co_await world_.control->call(
+      to.host, to.line, wire::pack_take_over(step, address.ip, address.prefix, address.deprecated),
+      kHoldReplyTimeout);
+  if (!reply) co_return pass(std::move(reply));
+  CO_TRY(wire::read_answer(*reply));
+  co_return Result<>();
+}
+
+// Asks all applications to export their connections at the address. `silent` in the
+// outcome: the users of those that do not answer. Their connections, if at this address,
+// are among those that are left.
+asio::awaitable<ExportOutcome> AddressGiver::export_connections(IpAddress address, IpAddress to) {
+  const ExportRequest request{
+      .request = 0, .local = {address, unsigned(address.size() * 8), 0}, .remote = {}, .to = to};
+  ExportOutcome all;
+  std::set<std::string> silent;
+  for (const std::string& service : requests_.services()) {
+    const auto answer = co_await requests_.ask(service, request, kRoot, kExportTimeout);
+    all.exported += answer.exported;
+    all.failed += answer.failed;  // among them closing ones, which end by themselves
+    silent.insert(answer.silent.begin(), answer.silent.end());
+  }
+  all.silent.assign(silent.begin(), silent.end());
+  co_return all;
+}
+
+// In the first pass new connections are accepted: most connections move while new ones
+// are still served. Before the later passes the address is closed to new ones.
+asio::awaitable<Result<TakeoverOutcome>> AddressGiver::move_connections(IpAddress address,
+                                                                        cluster::HostInfo to,
+                                                                        bool force) {
+  TakeoverOutcome outcome{.host = to.host};
+  CO_TRY_LET(own, find_own(address));
+  std::optional<steer::SynFilter> syn_filter;
+  std::size_t left_before = 0;  // number of connections that were left in the last pass
+  milliseconds pause = kFirstPause;
+  auto give_up = Clock::time_point::max();
+  for (;;) {
+    const ExportOutcome exports = co_await export_connections(address, to.line.ip);
+    outcome.moved += exports.exported;
+    CO_TRY_LET(left, net::connections_at(address));
+    if (left.empty() && syn_filter) break;
+    if (!syn_filter || left.size() < left_before) {
+      give_up = Clock::now() + kStallTimeout;
+      pause = kFirstPause;
+    }
+    left_before = left.size();
+    if (!syn_filter) {
+      CO_TRY_LET(closed, steer::SynFilter::close(address, kSynFilterLifetime));
+      syn_filter.emplace(std::move(closed));
+    } else if (Clock::now() > give_up) {
+      if (!force) co_return not_all_moved(left, exports);
+      for (const auto& each : left)
+        outcome.lost.push_back(each.tuple);
+      break;
+    } else {
+      // Handshakes complete and closing connections end, without a notification.
+      co_await sleep_for(pause);
+    }
+    pause = std::min(2 * pause, kLongestPause);
+  }
+  CO_TRY(co_await hand_over_address(own, to));
+  co_return outcome;
+}
+
+asio::awaitable<Result<>> AddressGiver::hand_over_address(HostAddress address,
+                                                          cluster::HostInfo to) {
+  // Until then, an answer to a probe may come from the kernel of a host whose daemon is dead,
+  // and which loses the address when the Hold expires.
+  const auto hold_ends = Clock::now() + kHoldReplyTimeout + kHoldLifetime;
+  auto removed = co_await send(to, wire::TakeOverStep::Hold, address);
+  if (removed) removed = fault::point("takeover-remove");
+  const auto taken = taken_.set_aside(address.ip);
+  if (removed) removed = net::remove_address(address);
+  if (!removed) {
+    if (taken) taken_.restore(*taken);
+    // If this is lost, the other host probes, and gets an answer from us.
+    (void)co_await send(to, wire::TakeOverStep::Drop, address);
+    co_return removed;
+  }
+  // *Decided.* The connections live there, and the address is removed from here.
+  if (const auto kept = co_await send_keep(address, to, hold_ends); !kept) {
+    CO_TRY(net::add_address(address, std::nullopt));
+    if (taken) taken_.restore(*taken);
+    spawn(world_.io, "announce", announce(address));
+    co_return kept;
+  }
+  taken_.forget(address.ip);
+  disown_connections(world_, address.ip);
+  co_return Result<>();
+}
+
+// Repeats Keep until the new holder confirms it, or a probe decides who has the address.
+// Returns an error if the other host does not have it, and will not.
+asio::awaitable<Result<>> AddressGiver::send_keep(HostAddress address, cluster::HostInfo to,
+                                                  Clock::time_point hold_ends) {
+  const auto in_doubt = Clock::now() + kInDoubtAfter;
+  for (;;) {
+    Result<> kept = fault::point("takeover-keep");
+    if (kept) kept = co_await send(to, wire::TakeOverStep::Keep, address);
+    if (kept) co_return kept;
+    if (kept.error().code == EAGAIN) {  // the other host probes the link
+      co_await sleep_for(kQuickProbePause / 2);
+      if (Clock::now() < in_doubt) continue;
+    }
+    log::warn("event=takeover_doubt address={} host={} error=\"{}\"", to_string(address.ip),
+              to.host, to_string(kept.error()));
+    if (Clock::now() > in_doubt) {
+      const bool hold_has_ended = Clock::now() > hold_ends;
+      const auto elsewhere = co_await is_elsewhere(address);
+      if (elsewhere && !*elsewhere) co_return kept;
+      if (elsewhere && hold_has_ended) co_return Result<>();
+    }
+    co_await sleep_for(kKeepPause);
+  }
+}
+
+}  // namespace sockmi::daemon

@@ -1,0 +1,141 @@
+#include "takeover/taken_addresses.h"
+
+#include <net/if.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/spawn.h"
+#include "context/async_event.h"
+#include "takeover/address_probe.h"
+
+namespace sockmi::daemon {
+namespace {
+
+using net::HostAddress;
+
+constexpr std::chrono::seconds kWatchPeriod{10};
+
+std::string doubled(const IpAddress& address) {
+  return fmt::format(
+      "{}, which was taken over, is an address of another host, too: remove it from one of the two",
+      to_string(address));
+}
+
+}  // namespace
+
+bool may_be_taken_over(const Settings& settings, const IpAddress& address) {
+  return std::ranges::any_of(settings.takeover, [&](const Match& allowed) {
+    return !allowed.ip.any() && allowed.fits({address, 0});
+  });
+}
+
+void TakenAddresses::recover() {
+  for (const TakenOver& address : world_.journal.taken_over()) {
+    if (!may_be_taken_over(world_.settings, address.ip)) {
+      world_.journal.gave_away(address.ip);
+      log::warn(
+          "event=address_left address={} reason=\"it is not among takeover.addresses any more\"",
+          to_string(address.ip));
+      continue;
+    }
+    all_[address.ip] = address;
+    kept_[address.ip] = {address.from};
+  }
+}
+
+void TakenAddresses::add(const TakenOver& address) {
+  kept_[address.ip] = {address.from};
+  all_[address.ip] = address;
+  world_.journal.took_over(address);
+}
+
+bool TakenAddresses::is_kept_from(const IpAddress& address, const std::string& from) const {
+  const auto kept = kept_.find(address);
+  return kept != kept_.end() && kept->second.from == from;
+}
+
+std::optional<TakenOver> TakenAddresses::set_aside(const IpAddress& address) {
+  const auto node = all_.extract(address);
+  return node ? std::optional(node.mapped()) : std::nullopt;
+}
+
+void TakenAddresses::forget(const IpAddress& address) {
+  all_.erase(address);
+  kept_.erase(address);
+  world_.journal.gave_away(address);
+}
+
+void TakenAddresses::put_back_missing(const std::vector<HostAddress>& here) {
+  for (const auto& [ip, address] : all_)
+    if (std::ranges::find(here, ip, &HostAddress::ip) == here.end() && missing_.insert(ip).second)
+      spawn(world_.io, "put_back", put_back(address));
+}
+
+asio::awaitable<void> TakenAddresses::put_back(TakenOver taken) {
+  const HostAddress address{.ip = taken.ip,
+                            .prefix = taken.prefix,
+                            .interface = ::if_nametoindex(taken.interface.c_str()),
+                            .deprecated = taken.deprecated};
+  const auto elsewhere = co_await is_elsewhere(address, kQuickProbe);
+  missing_.erase(taken.ip);
+  if (!all_.contains(taken.ip)) co_return;  // it was given away meanwhile
+  if (elsewhere && *elsewhere) {
+    forget(taken.ip);
+    log::warn(
+        "event=address_lost address={} reason=\"it is not here any more, and another host has it\"",
+        to_string(taken.ip));
+    co_return;
+  }
+  const auto added =
+      elsewhere ? net::add_address(address, std::nullopt) : std::unexpected(elsewhere.error());
+  if (!added) {
+    log::error("event=address_not_put_back address={} error=\"{}\"", to_string(taken.ip),
+               to_string(added.error()));
+    co_return;  // the next attempt follows
+  }
+  log::warn("event=address_put_back address={} reason=\"it was taken over, and not here any more\"",
+            to_string(taken.ip));
+  kept_[taken.ip] = {taken.from};
+  co_await announce(address);
+}
+
+asio::awaitable<void> TakenAddresses::watch() {
+  for (;;) {
+    co_await sleep_for(kWatchPeriod);
+    std::vector<IpAddress> addresses;  // a copy: kept_ changes meanwhile
+    for (const auto& [address, kept] : kept_)
+      addresses.push_back(address);
+    for (const IpAddress& address : addresses)
+      co_await find_second_holder(address);
+    // What could not be added again before.
+    if (const auto here = net::host_addresses()) put_back_missing(*here);
+  }
+}
+
+asio::awaitable<void> TakenAddresses::find_second_holder(IpAddress address) {
+  const auto all = net::host_addresses();
+  if (!all) co_return;
+  const auto here = std::ranges::find(*all, address, &HostAddress::ip);
+  if (here == all->end()) {
+    kept_.erase(address);  // it was handed on
+    co_return;
+  }
+  const auto elsewhere = co_await is_elsewhere(*here);
+  const auto kept = kept_.find(address);
+  if (!elsewhere || kept == kept_.end() || kept->second.doubled == *elsewhere) co_return;
+  kept->second.doubled = *elsewhere;
+  if (*elsewhere)
+    log::error("event=address_doubled warning=\"{}\"", doubled(address));
+  else
+    log::info("event=address_is_ours_alone address={}", to_string(address));
+}
+
+std::vector<std::string> TakenAddresses::warnings() const {
+  std::vector<std::string> out;
+  for (const auto& [address, kept] : kept_)
+    if (kept.doubled) out.push_back(doubled(address));
+  return out;
+}
+
+}  // namespace sockmi::daemon
