@@ -30,7 +30,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   TRY_LET(addresses, net::AddressNews::open());
   TRY_LET(steering, steer::make_nft_steering(world.settings.interfaces));
   world.steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
-  TRY(steer::open_all_doors());
+  TRY(steer::remove_syn_filters());
   TRY_LET(ends, net::SocketEnds::open());
   world.ends = std::move(ends);
   TRY(adopt(world));

@@ -222,7 +222,7 @@ Result<> decide(const std::string& id, const char* how) {
 // in the network namespaces of containers.
 Result<> flush() {
   TRY(steer::flush());
-  TRY(steer::open_all_doors());
+  TRY(steer::remove_syn_filters());
   TRY_LET(closed, steer::flush_others());
   if (closed > 0)
     std::fprintf(stderr,

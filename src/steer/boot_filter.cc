@@ -11,7 +11,7 @@ constexpr const char* kTable = "inet sockmi_hold";
 
 std::string set_of(char v, const std::string& elements, std::chrono::seconds longest) {
   return fmt::format(
-      "  set held{v} {{ type ipv{v}_addr . inet_service . ipv{v}_addr . inet_service; flags "
+      "  set connections{v} {{ type ipv{v}_addr . inet_service . ipv{v}_addr . inet_service; flags "
       "timeout; timeout {t}s; {e} }}\n",
       fmt::arg("v", v), fmt::arg("t", longest.count()),
       fmt::arg("e", elements.empty() ? "" : "elements = { " + elements + " }"));
@@ -36,8 +36,8 @@ Result<> hold_connections(std::span<const FourTuple> tuples, std::chrono::second
   return run_nft(fmt::format(R"(table {} {{
 {}{}  chain prerouting {{
     type filter hook prerouting priority raw; policy accept;
-    ip daddr . tcp dport . ip saddr . tcp sport @held4 drop
-    ip6 daddr . tcp dport . ip6 saddr . tcp sport @held6 drop
+    ip daddr . tcp dport . ip saddr . tcp sport @connections4 drop
+    ip6 daddr . tcp dport . ip6 saddr . tcp sport @connections6 drop
   }}
 }}
 )",

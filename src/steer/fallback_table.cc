@@ -146,7 +146,7 @@ std::vector<Rule> rules() {
   for (const bool v4 : {true, false}) {
     const GuardSets& sets = v4 ? kGuard4 : kGuard6;
     out.push_back(std::move(of_connection(v4, sets.moved).drop()));
-    out.push_back(std::move(of_connection(v4, sets.stay).accept()));
+    out.push_back(std::move(of_connection(v4, sets.exempt).accept()));
     out.push_back(std::move(of_port(v4, sets.ports).drop()));
   }
   return out;
@@ -161,7 +161,7 @@ Result<> make(net::Netlink& netlink, bool anew) {
     const GuardSets& sets = v4 ? kGuard4 : kGuard6;
     add_set(all, sets.moved, v4, true, ++id);
     add_set(all, sets.ports, v4, false, ++id);
-    add_set(all, sets.stay, v4, true, ++id);
+    add_set(all, sets.exempt, v4, true, ++id);
   }
   add_chain(all, kResets, false);
   add_chain(all, kOutput, true);
@@ -176,7 +176,7 @@ GuardSets guard_sets(char v) {
   const auto name = [v](const char* set) {
     return SetName{NFPROTO_INET, kTable, std::string(set) + v};
   };
-  return {name("moved"), name("ports"), name("stay")};
+  return {name("moved"), name("ports"), name("exempt")};
 }
 
 }  // namespace

@@ -9,9 +9,9 @@ namespace sockmi::steer {
 
 // The sets of one address family. Their keys have the layout of the redirects' keys.
 struct GuardSets {
-  SetName moved;  // connections that have moved for good (without expiry)
-  SetName ports;  // ports of listeners that have moved
-  SetName stay;   // connections to such ports that still live here
+  SetName moved;   // connections that have moved for good (without expiry)
+  SetName ports;   // ports of listeners that have moved
+  SetName exempt;  // connections to such ports that still live here
 };
 extern const GuardSets kGuard4, kGuard6;
 inline const GuardSets& guard_of(const IpAddress& ip) {

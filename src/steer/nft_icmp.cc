@@ -110,13 +110,13 @@ std::vector<Rule> icmp_rules(const std::vector<Segment>& segments) {
     for (const Segment& segment : segments)
       if (segment.index != 0)
         out.push_back(l.near(maps(segment).redirects, l.kConnection, segment));
-    out.push_back(l.routed(l.sets.away, l.kConnection));
-    out.push_back(std::move(l.at_home().lookup(l.sets.stay, l.kConnection).accept()));
+    out.push_back(l.routed(l.sets.routed, l.kConnection));
+    out.push_back(std::move(l.at_home().lookup(l.sets.exempt, l.kConnection).accept()));
     for (const Segment& segment : segments)
       if (segment.index != 0) out.push_back(l.near(maps(segment).ports, l.home(), segment));
-    out.push_back(l.routed(l.sets.ports_away, l.home()));
-    out.push_back(l.deliver(l.sets.guests, l.kConnection));
-    out.push_back(l.deliver(l.sets.guest_ports, l.home()));
+    out.push_back(l.routed(l.sets.ports_routed, l.home()));
+    out.push_back(l.deliver(l.sets.foreign, l.kConnection));
+    out.push_back(l.deliver(l.sets.foreign_ports, l.home()));
   }
   return out;
 }

@@ -14,16 +14,16 @@
 //
 //   on a link of ours   (redir) The packet goes unchanged to the importer's link
 //                       address.
-//   behind a router     (away) The packet's destination becomes the importer's own
+//   behind a router     (routed) The packet's destination becomes the importer's own
 //                       address, and it goes to the router's link address. There is no
 //                       tunnel, so the MTU stays. The importer restores the old
-//                       destination (readdress). This needs no state and no ip_forward.
+//                       destination (rewritten). This needs no state and no ip_forward.
 //                       The checksums are adjusted by the difference, so that they stay
 //                       right for segments that the network card or the kernel has
 //                       merged (GRO), and for those whose checksum is still to be
 //                       computed.
 //
-// The last packets of an ended connection have maps of their own (ended, endedaway). A
+// The last packets of an ended connection have maps of their own (ended, ended_routed). A
 // SYN removes its connection from these maps, so that a new connection reaches a listener
 // here.
 //
@@ -66,18 +66,18 @@ FamilySets family_sets(char v) {
   const auto on_importer = [v](const char* name) {
     return SetName{NFPROTO_INET, "sockmi", std::string(name) + v};
   };
-  return {at_home("coming"),
-          at_home("away"),
-          SetName{NFPROTO_NETDEV, "sockmi", std::string("endedaway") + v, true},
-          at_home("portsaway"),
+  return {at_home("returning"),
+          at_home("routed"),
+          SetName{NFPROTO_NETDEV, "sockmi", std::string("ended_routed") + v, true},
+          at_home("ports_routed"),
           at_home("via"),
           at_home("out"),
-          at_home("stay"),
-          on_importer("guests"),
-          on_importer("guestports"),
-          on_importer("readdress"),
-          on_importer("readdressports"),
-          on_importer("held")};
+          at_home("exempt"),
+          on_importer("foreign"),
+          on_importer("foreign_ports"),
+          on_importer("rewritten"),
+          on_importer("rewritten_ports"),
+          on_importer("blocked")};
 }
 
 // `v`: 4 or 6. The sets whose keys are connections have timeouts, so that the kernel
@@ -106,27 +106,27 @@ std::string at_home(char v, const std::vector<Segment>& segments) {
   const std::string routed =
       fmt::format("fwd {0} to {0} daddr map @via{1} device {0} daddr map @out{1}", ip, v);
   return maps + fmt::format(R"(
-  set coming{v} {{ type {connection}; flags timeout; }}
-  map away{v} {{ type {connection} : {address}; flags timeout; }}
-  map endedaway{v} {{ type {connection} : {address}; flags dynamic,timeout; }}
-  map portsaway{v} {{ type {port} : {address}; flags timeout; }}
+  set returning{v} {{ type {connection}; flags timeout; }}
+  map routed{v} {{ type {connection} : {address}; flags timeout; }}
+  map ended_routed{v} {{ type {connection} : {address}; flags dynamic,timeout; }}
+  map ports_routed{v} {{ type {port} : {address}; flags timeout; }}
   map via{v} {{ type {address} : {address}; }}
   map out{v} {{ type {address} : iface_index; }}
-  set stay{v} {{ type {connection}; flags timeout; }}
+  set exempt{v} {{ type {connection}; flags timeout; }}
   chain begun{v} {{ }}
   chain tcp{v} {{
-    {of_connection} @coming{v} meta mark set {coming:#x} accept{redirects}
-    {ip} daddr set {of_connection} map @away{v} {routed}
+    {of_connection} @returning{v} meta mark set {returning:#x} accept{redirects}
+    {ip} daddr set {of_connection} map @routed{v} {routed}
     tcp flags & (fin | syn | rst | ack) == syn jump begun{v}{ended}
-    {ip} daddr set {of_connection} map @endedaway{v} {routed}
-    {of_connection} @stay{v} accept{ports}
-    {ip} daddr set {to_port} map @portsaway{v} {routed}
+    {ip} daddr set {of_connection} map @ended_routed{v} {routed}
+    {of_connection} @exempt{v} accept{ports}
+    {ip} daddr set {to_port} map @ports_routed{v} {routed}
   }}
   chain icmp{v} {{ }})",
                             fmt::arg("v", v), fmt::arg("connection", connection),
                             fmt::arg("address", address), fmt::arg("port", port),
                             fmt::arg("of_connection", of_connection), fmt::arg("to_port", to_port),
-                            fmt::arg("coming", kComingMark), fmt::arg("redirects", redirects),
+                            fmt::arg("returning", kReturningMark), fmt::arg("redirects", redirects),
                             fmt::arg("ended", ended), fmt::arg("ports", ports), fmt::arg("ip", ip),
                             fmt::arg("routed", routed));
 }
@@ -151,11 +151,11 @@ std::string netdev_table(const std::vector<Segment>& segments) {
 
 std::string on_importer(char v) {
   return fmt::format(R"(
-  set guests{v} {{ type {a} . inet_service . {a} . inet_service; flags timeout; }}
-  set guestports{v} {{ type {a} . inet_service; flags timeout; }}
-  map readdress{v} {{ type {a} . inet_service . {a} . inet_service : {a}; flags timeout; }}
-  map readdressports{v} {{ type {a} . inet_service : {a}; flags timeout; }}
-  set held{v} {{ type {a} . inet_service; flags timeout; }})",
+  set foreign{v} {{ type {a} . inet_service . {a} . inet_service; flags timeout; }}
+  set foreign_ports{v} {{ type {a} . inet_service; flags timeout; }}
+  map rewritten{v} {{ type {a} . inet_service . {a} . inet_service : {a}; flags timeout; }}
+  map rewritten_ports{v} {{ type {a} . inet_service : {a}; flags timeout; }}
+  set blocked{v} {{ type {a} . inet_service; flags timeout; }})",
                      fmt::arg("v", v), fmt::arg("a", fmt::format("ipv{}_addr", v)));
 }
 
@@ -166,22 +166,22 @@ std::string inet_table() {
   chain prerouting {{
     type filter hook prerouting priority raw; policy accept;
     iif lo meta mark {inject:#x} accept
-    ip daddr set ip saddr . tcp sport . ip daddr . tcp dport map @readdress4
-    ip6 daddr set ip6 saddr . tcp sport . ip6 daddr . tcp dport map @readdress6
-    ip daddr set ip daddr . tcp dport map @readdressports4
-    ip6 daddr set ip6 daddr . tcp dport map @readdressports6
+    ip daddr set ip saddr . tcp sport . ip daddr . tcp dport map @rewritten4
+    ip6 daddr set ip6 saddr . tcp sport . ip6 daddr . tcp dport map @rewritten6
+    ip daddr set ip daddr . tcp dport map @rewritten_ports4
+    ip6 daddr set ip6 daddr . tcp dport map @rewritten_ports6
     icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} jump quoted4
     icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded,
       parameter-problem }} jump quoted6
-    meta mark {coming:#x} socket mark {freeze:#x} accept
-    meta mark {coming:#x} drop
-    tcp flags & (fin | syn | rst | ack) == syn ip daddr . tcp dport @held4 drop
-    tcp flags & (fin | syn | rst | ack) == syn ip6 daddr . tcp dport @held6 drop
+    meta mark {returning:#x} socket mark {freeze:#x} accept
+    meta mark {returning:#x} drop
+    tcp flags & (fin | syn | rst | ack) == syn ip daddr . tcp dport @blocked4 drop
+    tcp flags & (fin | syn | rst | ack) == syn ip6 daddr . tcp dport @blocked6 drop
     meta l4proto tcp socket transparent 1 meta mark set {deliver:#x} accept
-    ip saddr . tcp sport . ip daddr . tcp dport @guests4 fib daddr type != local drop
-    ip6 saddr . tcp sport . ip6 daddr . tcp dport @guests6 fib daddr type != local drop
-    ip daddr . tcp dport @guestports4 fib daddr type != local drop
-    ip6 daddr . tcp dport @guestports6 fib daddr type != local drop
+    ip saddr . tcp sport . ip daddr . tcp dport @foreign4 fib daddr type != local drop
+    ip6 saddr . tcp sport . ip6 daddr . tcp dport @foreign6 fib daddr type != local drop
+    ip daddr . tcp dport @foreign_ports4 fib daddr type != local drop
+    ip6 daddr . tcp dport @foreign_ports6 fib daddr type != local drop
   }}
   chain output {{
     type filter hook output priority raw; policy accept;
@@ -190,7 +190,7 @@ std::string inet_table() {
 }}
 )",
                      fmt::arg("four", on_importer('4')), fmt::arg("six", on_importer('6')),
-                     fmt::arg("inject", kInjectMark), fmt::arg("coming", kComingMark),
+                     fmt::arg("inject", kInjectMark), fmt::arg("returning", kReturningMark),
                      fmt::arg("freeze", kFreezeMark), fmt::arg("deliver", kDeliverMark));
 }
 

@@ -20,17 +20,17 @@ namespace sockmi::steer {
 struct FamilySets {
   // At home, table "netdev sockmi". A connection is the key (peer, its port, home, its
   // port) and a port the key (home, port), in the order of the packets.
-  SetName coming;            // connections that are returning home
-  SetName away, ended_away;  // connections; ended connections -> importer behind a router
-  SetName ports_away;        // ports of moved listeners -> importer behind a router
-  SetName via, out;          // importer behind a router -> the router; -> the interface
-  SetName stay;              // connections that still live here although their listener has moved
+  SetName returning;             // connections that are returning home
+  SetName routed, ended_routed;  // connections; ended connections -> importer behind a router
+  SetName ports_routed;          // ports of moved listeners -> importer behind a router
+  SetName via, out;              // importer behind a router -> the router; -> the interface
+  SetName exempt;  // connections that still live here although their listener has moved
   // On the importer, table "inet sockmi":
-  SetName guests;           // foreign connections that live here or lived here shortly before
-  SetName guest_ports;      // likewise, ports
-  SetName readdress;        // (peer, port, own address, port) -> home, if it is behind a router
-  SetName readdress_ports;  // (own address, port) -> home: likewise, for listeners
-  SetName held;             // ports: new connections get no answer while the listener moves
+  SetName foreign;          // foreign connections that live here or lived here shortly before
+  SetName foreign_ports;    // likewise, ports
+  SetName rewritten;        // (peer, port, own address, port) -> home, if it is behind a router
+  SetName rewritten_ports;  // (own address, port) -> home: likewise, for listeners
+  SetName blocked;          // ports: new connections get no answer while the listener moves
 };
 extern const FamilySets kSets4, kSets6;
 inline const FamilySets& sets_of(const IpAddress& ip) {

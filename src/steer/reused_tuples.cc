@@ -28,8 +28,8 @@ std::vector<Rule> begun_rules(const std::vector<Segment>& segments) {
     out.push_back(begun("begun4", 12, 4, segment.four.ended));
     out.push_back(begun("begun6", 8, 16, segment.six.ended));
   }
-  out.push_back(begun("begun4", 12, 4, kSets4.ended_away));
-  out.push_back(begun("begun6", 8, 16, kSets6.ended_away));
+  out.push_back(begun("begun4", 12, 4, kSets4.ended_routed));
+  out.push_back(begun("begun6", 8, 16, kSets6.ended_routed));
   return out;
 }
 

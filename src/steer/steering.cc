@@ -46,9 +46,9 @@ class NftSteering : public Steering, public Upkeep {
     TRY(build(false));
     for (const FamilySets* sets : {&kSets4, &kSets6})
       for (const SetName* set :
-           {&sets->coming, &sets->away, &sets->ended_away, &sets->ports_away, &sets->via,
-            &sets->out, &sets->stay, &sets->guests, &sets->guest_ports, &sets->readdress,
-            &sets->readdress_ports, &sets->held})
+           {&sets->returning, &sets->routed, &sets->ended_routed, &sets->ports_routed, &sets->via,
+            &sets->out, &sets->exempt, &sets->foreign, &sets->foreign_ports, &sets->rewritten,
+            &sets->rewritten_ports, &sets->blocked})
         TRY(sets_.know(*set));
     for (const Segment& segment : segments_)
       for (const auto* maps : {&segment.four, &segment.six})
@@ -111,7 +111,7 @@ class NftSteering : public Steering, public Upkeep {
       for (const auto& maps : {maps_of_connections(tuple.local.ip), maps_of_ended(tuple.local.ip)})
         for (const SetName* map : maps)
           changes.push_back(remove(*map, key));
-      changes.push_back(remove(sets_of(tuple.local.ip).coming, key));
+      changes.push_back(remove(sets_of(tuple.local.ip).returning, key));
       guard(changes, remove(guard_of(tuple.local.ip).moved, key));
     }
     return apply(changes);
@@ -128,10 +128,10 @@ class NftSteering : public Steering, public Upkeep {
     return out;
   }
   Result<> begin_return(const FourTuple& tuple, milliseconds timeout) override {
-    return apply(put(sets_of(tuple.local.ip).coming, key_of(tuple), {}, timeout));
+    return apply(put(sets_of(tuple.local.ip).returning, key_of(tuple), {}, timeout));
   }
   Result<> cancel_return(const FourTuple& tuple) override {
-    return apply(remove(sets_of(tuple.local.ip).coming, key_of(tuple)));
+    return apply(remove(sets_of(tuple.local.ip).returning, key_of(tuple)));
   }
 
   Result<> track(const FourTuple& tuple, bool established) override {
@@ -162,7 +162,7 @@ class NftSteering : public Steering, public Upkeep {
     for (const SetName* map : maps_of_ports(local.ip))
       changes.push_back(remove(*map, key_of(local)));
     guard(changes, remove(guard_of(local.ip).ports, key_of(local)));
-    TRY_LET(staying, sets_.list(sets.stay));
+    TRY_LET(staying, sets_.list(sets.exempt));
     std::vector<FourTuple> tuples;
     for (const Element& element : staying)
       if (const FourTuple tuple = tuple_of(element.key); key_of(tuple.local) == key_of(local))
@@ -187,10 +187,10 @@ class NftSteering : public Steering, public Upkeep {
     return apply(stays(tuples, Change::kRemove));
   }
   Result<> block_port(const SocketAddress& local, milliseconds timeout) override {
-    return apply(put(sets_of(local.ip).held, key_of(local), {}, timeout));
+    return apply(put(sets_of(local.ip).blocked, key_of(local), {}, timeout));
   }
   Result<> unblock_port(const SocketAddress& local) override {
-    return apply(remove(sets_of(local.ip).held, key_of(local)));
+    return apply(remove(sets_of(local.ip).blocked, key_of(local)));
   }
 
   Result<> add_foreign_address(std::span<const ForeignAddress> guests) override {
@@ -198,7 +198,7 @@ class NftSteering : public Steering, public Upkeep {
     for (const auto& [guest, expires_in] : guests) {
       const FamilySets& sets = sets_of(guest.local.ip);
       const bool port = guest.remote.port == 0;
-      changes.push_back(put(port ? sets.guest_ports : sets.guests,
+      changes.push_back(put(port ? sets.foreign_ports : sets.foreign,
                             port ? key_of(guest.local) : key_of(guest), {}, expires_in));
     }
     return sets_.apply(changes);
@@ -206,10 +206,10 @@ class NftSteering : public Steering, public Upkeep {
   Result<std::vector<ForeignAddress>> sheltered() override {
     std::vector<ForeignAddress> out;
     for (const FamilySets* sets : {&kSets4, &kSets6}) {
-      TRY_LET(connections, sets_.list(sets->guests));
+      TRY_LET(connections, sets_.list(sets->foreign));
       for (const Element& element : connections)
         out.push_back({tuple_of(element.key), element.expires_in});
-      TRY_LET(ports, sets_.list(sets->guest_ports));
+      TRY_LET(ports, sets_.list(sets->foreign_ports));
       for (const Element& element : ports)
         out.push_back({{address_of(element.key), {}}, element.expires_in});
     }
@@ -224,7 +224,7 @@ class NftSteering : public Steering, public Upkeep {
     std::vector<Change> changes;
     for (const FourTuple& tuple : tuples) {
       TRY_LET(change,
-              given_back(sets_of(own).readdress, key_of(arriving(tuple, own)), tuple.local));
+              given_back(sets_of(own).rewritten, key_of(arriving(tuple, own)), tuple.local));
       changes.push_back(std::move(change));
     }
     return apply(changes);
@@ -234,21 +234,21 @@ class NftSteering : public Steering, public Upkeep {
     std::vector<Change> changes;
     for (const FourTuple& tuple : tuples) {
       const Bytes key = key_of(arriving(tuple, own));
-      TRY_LET(there, sets_.find(sets_of(own).readdress, key));
+      TRY_LET(there, sets_.find(sets_of(own).rewritten, key));
       if (there == bytes_of(tuple.local.ip))
-        changes.push_back(put(sets_of(own).readdress, key, *there, linger));
+        changes.push_back(put(sets_of(own).rewritten, key, *there, linger));
     }
     return apply(changes);
   }
   Result<> readdress_port(const SocketAddress& home, const IpAddress& own) override {
     TRY_LET(change,
-            given_back(sets_of(own).readdress_ports, key_of(SocketAddress{own, home.port}), home));
+            given_back(sets_of(own).rewritten_ports, key_of(SocketAddress{own, home.port}), home));
     return apply(change);
   }
   Result<> remove_readdress_port(const SocketAddress& home, const IpAddress& own) override {
     const Bytes key = key_of(SocketAddress{own, home.port});
-    TRY_LET(there, sets_.find(sets_of(own).readdress_ports, key));
-    return there == bytes_of(home.ip) ? apply(remove(sets_of(own).readdress_ports, key))
+    TRY_LET(there, sets_.find(sets_of(own).rewritten_ports, key));
+    return there == bytes_of(home.ip) ? apply(remove(sets_of(own).rewritten_ports, key))
                                       : Result<>();
   }
   Result<std::vector<Readdressed>> readdressed() override {
@@ -260,10 +260,10 @@ class NftSteering : public Steering, public Upkeep {
       out.push_back({arriving, own});
     };
     for (const FamilySets* sets : {&kSets4, &kSets6}) {
-      TRY_LET(connections, sets_.list(sets->readdress));
+      TRY_LET(connections, sets_.list(sets->rewritten));
       for (const Element& element : connections)
         add(tuple_of(element.key), element);
-      TRY_LET(ports, sets_.list(sets->readdress_ports));
+      TRY_LET(ports, sets_.list(sets->rewritten_ports));
       for (const Element& element : ports)
         add({address_of(element.key), {}}, element);
     }
@@ -355,9 +355,9 @@ class NftSteering : public Steering, public Upkeep {
     for (const SocketAddress& each : ports)
       changes.push_back(put(guard_of(each.ip).ports, key_of(each)));
     for (const auto& [sets, guard] : {std::pair(&kSets4, &kGuard4), std::pair(&kSets6, &kGuard6)}) {
-      TRY_LET(staying, sets_.list(sets->stay));
+      TRY_LET(staying, sets_.list(sets->exempt));
       for (Element& each : staying)
-        changes.push_back(put(guard->stay, std::move(each.key)));
+        changes.push_back(put(guard->exempt, std::move(each.key)));
     }
     return sets_.apply(changes);
   }
@@ -386,8 +386,8 @@ class NftSteering : public Steering, public Upkeep {
   std::vector<Change> stays(std::span<const FourTuple> tuples, Change::What what) const {
     std::vector<Change> changes;
     for (const FourTuple& tuple : tuples) {
-      changes.push_back({what, &sets_of(tuple.local.ip).stay, {key_of(tuple), {}, {}}});
-      guard(changes, {what, &guard_of(tuple.local.ip).stay, {key_of(tuple), {}, {}}});
+      changes.push_back({what, &sets_of(tuple.local.ip).exempt, {key_of(tuple), {}, {}}});
+      guard(changes, {what, &guard_of(tuple.local.ip).exempt, {key_of(tuple), {}, {}}});
     }
     return changes;
   }
@@ -432,21 +432,21 @@ class NftSteering : public Steering, public Upkeep {
     std::vector<const SetName*> maps;
     for (const Segment& segment : segments_)
       maps.push_back(&segment.maps_of(ip).redirects);
-    maps.push_back(&sets_of(ip).away);
+    maps.push_back(&sets_of(ip).routed);
     return maps;
   }
   std::vector<const SetName*> maps_of_ended(const IpAddress& ip) const {
     std::vector<const SetName*> maps;
     for (const Segment& segment : segments_)
       maps.push_back(&segment.maps_of(ip).ended);
-    maps.push_back(&sets_of(ip).ended_away);
+    maps.push_back(&sets_of(ip).ended_routed);
     return maps;
   }
   std::vector<const SetName*> maps_of_ports(const IpAddress& ip) const {
     std::vector<const SetName*> maps;
     for (const Segment& segment : segments_)
       maps.push_back(&segment.maps_of(ip).ports);
-    maps.push_back(&sets_of(ip).ports_away);
+    maps.push_back(&sets_of(ip).ports_routed);
     return maps;
   }
   // Puts the key into the importer's map and removes it from all others: the next

@@ -25,7 +25,7 @@ inline constexpr std::uint32_t kDeliverMark = 0x736b0002;
 // Packet mark: a segment that we inject for a socket here (it passes the freeze).
 inline constexpr std::uint32_t kInjectMark = 0x736b0003;
 // Packet mark: a packet of a connection that is returning home.
-inline constexpr std::uint32_t kComingMark = 0x736b0004;
+inline constexpr std::uint32_t kReturningMark = 0x736b0004;
 
 struct Redirect {
   FourTuple tuple;

@@ -6,18 +6,18 @@
 namespace sockmi::steer {
 namespace {
 
-constexpr const char* kRemove = "add table inet sockmi_door; delete table inet sockmi_door;";
+constexpr const char* kRemove = "add table inet sockmi_syn; delete table inet sockmi_syn;";
 
 }  // namespace
 
 Result<SynFilter> SynFilter::close(const IpAddress& address, std::chrono::seconds at_most) {
   const bool v4 = address.family == AF_INET;
   TRY(run_nft(fmt::format(R"({}
-table inet sockmi_door {{
-  set closed {{ type {}; flags timeout; elements = {{ {} timeout {}s }}; }}
+table inet sockmi_syn {{
+  set addresses {{ type {}; flags timeout; elements = {{ {} timeout {}s }}; }}
   chain in {{
     type filter hook prerouting priority raw - 10; policy accept;
-    {} daddr @closed tcp flags & (syn | ack) == syn drop
+    {} daddr @addresses tcp flags & (syn | ack) == syn drop
   }}
 }})",
                           kRemove, v4 ? "ipv4_addr" : "ipv6_addr", to_string(address),
@@ -27,11 +27,11 @@ table inet sockmi_door {{
 
 SynFilter::~SynFilter() {
   if (!closed_) return;
-  if (auto opened = open_all_doors(); !opened)
+  if (auto opened = remove_syn_filters(); !opened)
     log::error("event=door_left_closed error=\"{}\"", to_string(opened.error()));
 }
 
-Result<> open_all_doors() {
+Result<> remove_syn_filters() {
   return run_nft(kRemove);
 }
 

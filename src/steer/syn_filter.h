@@ -23,6 +23,6 @@ class SynFilter {
   bool closed_ = true;
 };
 
-Result<> open_all_doors();  // removes what a dead daemon left
+Result<> remove_syn_filters();  // removes what a dead daemon left
 
 }  // namespace sockmi::steer

@@ -80,7 +80,7 @@ def test_home_redirects_to_the_holders_new_address_behind_a_router(lab):
     run(["ip", "-n", "hostC", "-6", "addr", "del", "fd77:0:0:3::3/64", "dev", "eth0"])
     leads_to(lab, "fd77:0:0:3::33")
     c.both_ways()
-    given_back = lab.hostC.run("nft", "list", "map", "inet", "sockmi", "readdress6")
+    given_back = lab.hostC.run("nft", "list", "map", "inet", "sockmi", "rewritten6")
     expect("fd77:0:0:3::33 . 8443" in given_back, given_back)
     end_daemon(lab.hostC, TERMINATED)  # the next daemon can explain that entry
     lab.start_daemon(lab.hostC)

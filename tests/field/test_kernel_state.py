@@ -163,7 +163,7 @@ def test_repairs_continue_during_endless_flushes(lab):
 
 def test_a_failed_repair_is_reported_and_repeated(lab):
     c = moved_connection(lab)
-    lab.hostA.run("nft", "flush ruleset; add table inet sockmi; add set inet sockmi guests4 { type ipv6_addr; }")
+    lab.hostA.run("nft", "flush ruleset; add table inet sockmi; add set inet sockmi foreign4 { type ipv6_addr; }")
     wait_until(lambda: lab.hostA.api("/v1/status")["repairs"]["error"], "status says that it can not be repaired")
     lab.hostA.daemon.wait_line("event=rules_not_repaired")
     lab.hostA.run("nft", "delete", "table", "inet", "sockmi")
@@ -257,7 +257,7 @@ def test_a_failed_repair_in_a_container_does_not_block_other_repairs(lab):
     with Container(lab) as container:
         c = connection_of(lab, container)
         c.move(lab.hostB)
-        container.run("nft", "flush ruleset; add table inet sockmi; add set inet sockmi guests4 { type ipv6_addr; }")
+        container.run("nft", "flush ruleset; add table inet sockmi; add set inet sockmi foreign4 { type ipv6_addr; }")
         wait_until(lambda: lab.hostA.api("/v1/status")["repairs"]["error"], "status says that it can not be repaired")
         lab.hostA.run("nft", "flush", "ruleset")
         wait_until(lambda: "table inet sockmi\n" in lab.hostA.run("nft", "list", "tables"), "the host's own tables are put back")

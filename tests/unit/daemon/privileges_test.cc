@@ -40,7 +40,7 @@ TEST(Privileges, OnlyUnprivilegedOptionsAreKept) {
 // A segment with one of these marks passes sockmi's rules.
 TEST(Privileges, DropOurMarksRemovesMarksOfSockmiAlone) {
   for (const std::uint32_t mark :
-       {steer::kFreezeMark, steer::kDeliverMark, steer::kInjectMark, steer::kComingMark}) {
+       {steer::kFreezeMark, steer::kDeliverMark, steer::kInjectMark, steer::kReturningMark}) {
     wire::TcpT socket;
     socket.mark = mark;
     drop_our_marks(socket);
