@@ -78,7 +78,7 @@ def carry_out(lab, title, transfer):
         moves.append((before, source, target, record["freeze_us"]))
         serving = target
         print(f"  MOVED {source} -> {target}: frozen for {record['freeze_us']} us, {record['bytes']} bytes of state and queues travelled in it, "
-              f"{record['ahead']} before", flush=True)
+              f"{record['pre_copied']} before", flush=True)
         show_kernels(lab)
     watch.until(SIZE, serving)
     samples = watch.finish()

@@ -70,7 +70,7 @@ asio::awaitable<Result<Response>> get_events(daemon::Daemon& daemon, Session& se
       service, request.user, [outbox](const daemon::ExportRequest& wish) {
         const nlohmann::json data{{"request", wish.request},
                                   {"local", to_json(wish.local)},
-                                  {"remote", to_json(wish.remote)},
+                                  {"peer", to_json(wish.remote)},
                                   {"to", wish.to.any() ? "" : to_string(wish.to)}};
         outbox->put("event: export\ndata: " + data.dump() + "\n\n");
       });
@@ -116,7 +116,7 @@ asio::awaitable<Result<Response>> post_request(daemon::Daemon& daemon, Session&,
                                 {"answered", outcome.answered},
                                 {"exported", outcome.exported},
                                 {"failed", outcome.failed},
-                                {"silent", outcome.silent}});
+                                {"unanswered", outcome.silent}});
 }
 
 asio::awaitable<Result<Response>> post_request_done(daemon::Daemon& daemon, Session&,

@@ -18,7 +18,7 @@ asio::awaitable<Result<Response>> post_forget(daemon::Daemon& daemon, Session&, 
   if (host == daemon.world().settings.host) co_return fail(EINVAL, "{} is this host", host);
   const auto forgotten = daemon::forget_host(daemon.world(), host);
   co_return json_response(200, {{"host", host},
-                                {"untold", forgotten.untold},
+                                {"pending_ends", forgotten.untold},
                                 {"forwarded", forgotten.forwarded},
                                 {"held", forgotten.held}});
 }

@@ -28,7 +28,7 @@ constexpr Route kRoutes[] = {
     {http::verb::post, "/v1/doubt", post_doubt},
     {http::verb::get, "/v1/status", get_status},
     {http::verb::get, "/v1/connections", get_connections, true},
-    {http::verb::get, "/v1/peers", get_peers},
+    {http::verb::get, "/v1/hosts", get_hosts},
     {http::verb::get, "/v1/migrations", get_migrations, true},
     {http::verb::post, "/v1/testing/faults", post_fault},
 };

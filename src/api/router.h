@@ -31,7 +31,7 @@ asio::awaitable<Result<Response>> get_doubts(daemon::Daemon&, Session&, Request&
 asio::awaitable<Result<Response>> post_doubt(daemon::Daemon&, Session&, Request&);
 asio::awaitable<Result<Response>> get_status(daemon::Daemon&, Session&, Request&);
 asio::awaitable<Result<Response>> get_connections(daemon::Daemon&, Session&, Request&);
-asio::awaitable<Result<Response>> get_peers(daemon::Daemon&, Session&, Request&);
+asio::awaitable<Result<Response>> get_hosts(daemon::Daemon&, Session&, Request&);
 asio::awaitable<Result<Response>> get_migrations(daemon::Daemon&, Session&, Request&);
 asio::awaitable<Result<Response>> post_fault(daemon::Daemon&, Session&, Request&);
 

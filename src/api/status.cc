@@ -75,9 +75,9 @@ asio::awaitable<Result<Response>> get_status(daemon::Daemon& daemon, Session&, R
     const auto it = world.away.find(each.first);
     return it != world.away.end() && daemon::is_unheard(world, it->first, it->second);
   });
-  json silent = json::array();
+  json unreachable = json::array();
   for (const auto& [host, silence] : world.silent)
-    silent.push_back(host);
+    unreachable.push_back(host);
   auto warnings = steer::warnings(world.settings.interfaces);
   std::ranges::move(daemon.warnings(), std::back_inserter(warnings));
   std::ranges::move(daemon.own_addresses().warnings(), std::back_inserter(warnings));
@@ -111,11 +111,11 @@ asio::awaitable<Result<Response>> get_status(daemon::Daemon& daemon, Session&, R
             {"failed", count.failed},
             {"returned_home", count.returned_home},
             {"reset", count.reset}}},
-          {"homes",
-           {{"silent", std::move(silent)},
-            {"told_again", count.reasserted},
-            {"disowned", count.rejected},
-            {"untold", world.journal.pending_ends().size()}}},
+          {"home",
+           {{"unreachable", std::move(unreachable)},
+            {"reasserted", count.reasserted},
+            {"rejected", count.rejected},
+            {"pending_ends", world.journal.pending_ends().size()}}},
           {"journal",
            {{"error", world.journal.error()},
             {"unwritten", world.journal.unwritten()},
@@ -162,15 +162,15 @@ asio::awaitable<Result<Response>> get_connections(daemon::Daemon& daemon, Sessio
   co_return json_response(200, {{"connections", std::move(out)}, {"total", page.seen}});
 }
 
-asio::awaitable<Result<Response>> get_peers(daemon::Daemon& daemon, Session&, Request&) {
+asio::awaitable<Result<Response>> get_hosts(daemon::Daemon& daemon, Session&, Request&) {
   json out = json::array();
-  for (const auto& peer : daemon.world().discovery->hosts())
-    out.push_back({{"host", peer.host},
-                   {"address", to_string(peer.line.ip)},
-                   {"line", to_string(peer.line)},
-                   {"last_heard_ms_ago", peer.last_heard_ms_ago},
-                   {"connected", daemon.world().control->connected(peer.host)}});
-  co_return json_response(200, {{"peers", std::move(out)}});
+  for (const auto& host : daemon.world().discovery->hosts())
+    out.push_back({{"host", host.host},
+                   {"address", to_string(host.line.ip)},
+                   {"control", to_string(host.line)},
+                   {"last_heard_ms_ago", host.last_heard_ms_ago},
+                   {"connected", daemon.world().control->connected(host.host)}});
+  co_return json_response(200, {{"hosts", std::move(out)}});
 }
 
 asio::awaitable<Result<Response>> get_migrations(daemon::Daemon& daemon, Session&,
@@ -190,7 +190,7 @@ asio::awaitable<Result<Response>> get_migrations(daemon::Daemon& daemon, Session
          {"result", record.result},
          {"error", record.error},
          {"bytes", record.bytes},
-         {"ahead", record.ahead},
+         {"pre_copied", record.ahead},
          {"freeze_us", record.freeze_us < 0 ? json() : json(record.freeze_us)},
          {"started_ms", std::chrono::duration_cast<std::chrono::milliseconds>(since).count()}});
     out.push_back(std::move(line));

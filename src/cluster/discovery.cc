@@ -129,8 +129,7 @@ class UdpDiscovery : public Discovery {
       if (!error) socket_.set_option(asio::ip::multicast::enable_loopback(false), error);
     }
     if (error)
-      return fail(error.value(), "negotiation at {}: {}", to_string(config_.group),
-                  error.message());
+      return fail(error.value(), "discovery at {}: {}", to_string(config_.group), error.message());
     spawn(io_, "listen", listen());
     spawn(io_, "greet", send_hello());
     return {};

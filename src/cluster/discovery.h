@@ -51,7 +51,7 @@ struct SelectedHost {  // the result of the exporter's search
 };
 enum class Preference { first, ready_first, least_loaded };
 
-struct HostInfo {  // for /v1/peers
+struct HostInfo {  // for /v1/hosts
   std::string host;
   SocketAddress line;
   IpAddress other_address;  // as in SelectedHost

@@ -135,7 +135,7 @@ std::string frozen_id(std::uint64_t cookie) {
 
 void leave_frozen(World& world, const FourTuple& tuple, std::uint64_t cookie, std::uint32_t mark) {
   world.in_doubt.add(frozen_id(cookie),
-                     {.kind = "mute",
+                     {.kind = "frozen",
                       .tuple = tuple,
                       .host = world.settings.host,
                       .since = {},

@@ -88,7 +88,7 @@ bool read_event(const std::string& text, sockmi_event& event) {
   event.type = SOCKMI_EVENT_EXPORT;
   event.request = json.value("request", std::uint64_t{0});
   read_match(json.value("local", nlohmann::json()), event.local);
-  read_match(json.value("remote", nlohmann::json()), event.remote);
+  read_match(json.value("peer", nlohmann::json()), event.remote);
   if (const auto to = IpAddress::parse(json.value("to", std::string()))) {
     event.af = to->family;
     std::memcpy(event.to, to->bytes.data(), to->size());

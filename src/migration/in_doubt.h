@@ -16,7 +16,7 @@ enum class Decide { Commit, Discard };  // the endpoint lives at its importer / 
 
 struct Doubt {
   // "import": prepared here, and the exporter does not answer. "export": decided here,
-  // and the importer does not answer. "mute": see orphaned_sockets.h.
+  // and the importer does not answer. "frozen": see orphaned_sockets.h.
   const char* kind;
   FourTuple tuple;
   std::string host;  // the other host

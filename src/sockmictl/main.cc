@@ -45,10 +45,10 @@ const View kViews[] = {
       {"HOME", "home"},
       {"AT", "at"},
       {"HEARD", "heard"}}},
-    {"peers",
-     "the other daemons",
-     "/v1/peers",
-     "peers",
+    {"hosts",
+     "the other hosts",
+     "/v1/hosts",
+     "hosts",
      {{"HOST", "host"},
       {"ADDRESS", "address"},
       {"HEARD MS AGO", "last_heard_ms_ago"},
@@ -146,7 +146,7 @@ Result<> request_export(const json& wish, bool as_json) {
                cell(answer["failed"]), cell(answer["answered"]), cell(answer["applications"]));
   if (answer["answered"] != answer["applications"])
     return fail(ETIMEDOUT, "not every application answered: those of {}",
-                answer.value("silent", json::array()).dump());
+                answer.value("unanswered", json::array()).dump());
   if (answer["failed"] != 0)
     return fail(EIO, "{} connections could not be exported; see 'sockmictl migrations'",
                 answer["failed"].dump());
@@ -156,9 +156,9 @@ Result<> request_export(const json& wish, bool as_json) {
 Result<IpAddress> address_of(const std::string& host) {
   if (host.empty()) return IpAddress{};
   if (auto ip = IpAddress::parse(host)) return ip;
-  TRY_LET(answer, ask("GET", "/v1/peers"));
-  for (const auto& peer : answer["peers"])
-    if (peer["host"] == host) return IpAddress::parse(peer["address"].get<std::string>());
+  TRY_LET(answer, ask("GET", "/v1/hosts"));
+  for (const auto& each : answer["hosts"])
+    if (each["host"] == host) return IpAddress::parse(each["address"].get<std::string>());
   return fail(EHOSTUNREACH, "host '{}' is not known here", host);
 }
 
@@ -202,7 +202,7 @@ Result<> forget_host(const std::string& host, bool as_json) {
     fmt::print(
         "{} is forgotten: {} ends and {} moves that it was to hear of, {} connections that it "
         "held\n",
-        host, cell(answer["untold"]), cell(answer["forwarded"]), cell(answer["held"]));
+        host, cell(answer["pending_ends"]), cell(answer["forwarded"]), cell(answer["held"]));
   return {};
 }
 

@@ -43,6 +43,15 @@ Setter yes_no(std::function<void(Config&, bool)> set) {
   };
 }
 
+// Keys that had another name before 0.1.0.
+const std::map<std::string, std::string> kRenamed = {
+    {"negotiation.group", "discovery.group"},
+    {"negotiation.peers", "discovery.hosts"},
+    {"negotiation.timeout_ms", "discovery.timeout_ms"},
+    {"negotiation.preference", "discovery.preference"},
+    {"transfer.port", "control.port"},
+};
+
 Result<std::vector<std::string>> strings(const toml::node& node) {
   std::vector<std::string> out;
   const auto* array = node.as_array();
@@ -84,16 +93,16 @@ const std::map<std::string, Setter>& setters() {
          return {};
        }},
       {"testing", yes_no([](Config& c, bool v) { c.daemon.settings.testing = v; })},
-      {"negotiation.group", text([](Config& c, const std::string& v) -> Result<> {
+      {"discovery.group", text([](Config& c, const std::string& v) -> Result<> {
          TRY_LET(group, SocketAddress::parse(v));
          c.daemon.discovery.group = group;
          return {};
        })},
-      {"negotiation.timeout_ms",
+      {"discovery.timeout_ms",
        number(10, 60'000, [](Config& c, std::int64_t v) {
          c.daemon.discovery.timeout = milliseconds(v);
        })},
-      {"negotiation.preference", text([](Config& c, const std::string& v) -> Result<> {
+      {"discovery.preference", text([](Config& c, const std::string& v) -> Result<> {
          static const std::map<std::string, cluster::Preference> names = {
              {"first", cluster::Preference::first},
              {"ready-first", cluster::Preference::ready_first},
@@ -103,15 +112,15 @@ const std::map<std::string, Setter>& setters() {
          c.daemon.discovery.preference = it->second;
          return {};
        })},
-      {"negotiation.peers", [](Config& c, const toml::node& node) -> Result<> {
+      {"discovery.hosts", [](Config& c, const toml::node& node) -> Result<> {
          TRY_LET(list, strings(node));
          for (const auto& each : list) {
-           TRY_LET(peer, SocketAddress::parse(each));
-           c.daemon.discovery.static_peers.push_back(peer);
+           TRY_LET(host, SocketAddress::parse(each));
+           c.daemon.discovery.static_peers.push_back(host);
          }
          return {};
        }},
-      {"transfer.port",
+      {"control.port",
        number(1, 65535, [](Config& c, std::int64_t v) {
          c.daemon.settings.control_port = static_cast<std::uint16_t>(v);
        })},
@@ -198,8 +207,11 @@ Result<> read_table(const toml::table& table, const std::string& prefix, Config&
       continue;
     }
     const auto setter = setters().find(name);
-    if (setter == setters().end())
-      return fail(EINVAL, "line {}: {}: no such key", node.source().begin.line, name);
+    if (setter == setters().end()) {
+      const auto renamed = kRenamed.find(name);
+      return fail(EINVAL, "line {}: {}: no such key{}", node.source().begin.line, name,
+                  renamed == kRenamed.end() ? "" : "; its name is " + renamed->second + " now");
+    }
     if (auto set = setter->second(config, node); !set)
       return fail(EINVAL, "line {}: {}: {}", node.source().begin.line, name, set.error().reason);
   }

@@ -71,7 +71,7 @@ def test_the_cluster_key_alone_authenticates_nobody(lab):
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host)
     wait_until(lambda: knows(lab.hostA, lab.hostB), "hostA knows hostB")
-    line = [peer["line"] for peer in lab.hostA.api("/v1/peers")["peers"]]
+    line = [each["control"] for each in lab.hostA.api("/v1/hosts")["hosts"]]
     other, folder = lab.folder / "other", lab.folder / "thief"
     lab.hostA.run(lab.sockmictl, "cluster", "init", other)
     lab.hostA.run(lab.sockmictl, "cluster", "issue", "hostB", "--cluster", other, "--out", folder)
@@ -79,7 +79,7 @@ def test_the_cluster_key_alone_authenticates_nobody(lab):
     lab.hostC.run(lab.program("tests/attack/member"), folder, lab.hostC.address, "hostA", f"{lab.hostA.address}:7078", "hello", 2000)
     refused = lab.hostA.daemon.wait_line("event=datagram_refused")
     expect("hostB" in refused and lab.hostC.address in refused, refused)
-    expect([peer["line"] for peer in lab.hostA.api("/v1/peers")["peers"]] == line, "hostA looks for hostB elsewhere")
+    expect([each["control"] for each in lab.hostA.api("/v1/hosts")["hosts"]] == line, "hostA looks for hostB elsewhere")
 
 
 def own_folder(lab, host):
@@ -101,7 +101,7 @@ def start_with_own_folders(lab, *hosts):
 
 
 def knows(host, other):
-    return other.name in [peer["host"] for peer in host.api("/v1/peers")["peers"]]
+    return other.name in [each["host"] for each in host.api("/v1/hosts")["hosts"]]
 
 
 def test_a_revoked_host_is_shut_out_without_a_restart(lab):
@@ -134,7 +134,7 @@ def test_the_cluster_key_is_replaced_host_by_host(lab):
     lab.hostA.run(lab.sockmictl, "cluster", "rekey", "--cluster", cluster)
     shutil.copy(cluster / "cluster.key", folders["hostA"] / "cluster.key")
     lab.hostA.daemon.wait_line("event=identity_read")
-    heard = lambda host: host.api("/v1/peers")["peers"][0]["last_heard_ms_ago"]
+    heard = lambda host: host.api("/v1/hosts")["hosts"][0]["last_heard_ms_ago"]
     for host in (lab.hostA, lab.hostB):
         before = time.monotonic()
         wait_until(lambda: heard(host) < (time.monotonic() - before) * 1000, f"{host.name} is told something since", timeout=15)

@@ -111,7 +111,7 @@ def test_a_silent_application_delays_a_takeover_by_a_bounded_time(lab):
     lab.hostA.run("ip", "addr", "add", f"{SERVICE_ADDRESS}/24", "dev", "eth0")
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host, takeover={"addresses": [SERVICE_ADDRESS]})
-    wait_until(lambda: any(peer["host"] == "hostB" for peer in lab.hostA.api("/v1/peers")["peers"]), "hostA knows hostB")
+    wait_until(lambda: any(each["host"] == "hostB" for each in lab.hostA.api("/v1/hosts")["hosts"]), "hostA knows hostB")
     mute = subscribe(lab.hostA)
     output = lab.hostA.run("timeout", "40", lab.sockmictl, "takeover", SERVICE_ADDRESS, "--to", "hostB")
     expect("is an address of hostB now" in output, output)

@@ -43,7 +43,7 @@ def test_an_address_that_is_added_later_is_announced(lab):
     start(lab)
     address6("add", "fd77::2/64", "nodad")
     lab.hostB.daemon.wait_line("event=other_address_changed")
-    wait_until(lambda: any(each.get("host") == "hostB" for each in lab.hostA.api("/v1/peers")["peers"]), "hostA hears of hostB")
+    wait_until(lambda: any(each.get("host") == "hostB" for each in lab.hostA.api("/v1/hosts")["hosts"]), "hostA hears of hostB")
     c = Connection(lab, "6")
     c.both_ways()
     c.move(lab.hostB)

@@ -59,7 +59,7 @@ def test_an_expired_certificate_is_reported(lab):
     expect(any("the certificate of hostB: certificate has expired" in warning for warning in warnings), f"{warnings}")
     # The certificate is renewed, and no daemon is restarted.
     lab.hostB.run(lab.sockmictl, "cluster", "renew", lab.folder / "identity-hostB", "--cluster", "/run/cluster")
-    wait_until(lambda: [peer["host"] for peer in lab.hostA.api("/v1/peers")["peers"]] == ["hostB"], "hostA knows hostB", timeout=20)
+    wait_until(lambda: [each["host"] for each in lab.hostA.api("/v1/hosts")["hosts"]] == ["hostB"], "hostA knows hostB", timeout=20)
     expect(lab.hostB.api("/v1/status")["warnings"] == lab.hostA.api("/v1/status")["warnings"], "it still warns")
 
 

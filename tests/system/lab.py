@@ -165,7 +165,7 @@ class Lab:
             "": {"socket": str(host.socket), "identity": str(self.identity(host)), "state": str(host.folder / "state"),
                  "interfaces": ["eth0"], "address": host.address, "testing": True},
             "steer": {"linger_ms": 200},
-            "negotiation": {"peers": [f"{other.address}:7077" for other in self.hosts if other is not host]} if self.topology.routed else {},
+            "discovery": {"hosts": [f"{other.address}:7077" for other in self.hosts if other is not host]} if self.topology.routed else {},
             "service.web": {"export": ["*"], "import": ["*"]},
             "service.dl": {"export": ["*"], "import": ["*"]},
         }

@@ -255,7 +255,7 @@ def both_die_in_export(lab, connection, point):
 def test_the_next_daemon_unfreezes_an_undecided_socket(lab, point):
     connection = begin(lab)
     both_die_in_export(lab, connection, point)()
-    expect("fwmark:" in lab.hostA.run("ss", "--tcp", "--numeric", "--extended", "--no-header"), "the socket is not mute")
+    expect("fwmark:" in lab.hostA.run("ss", "--tcp", "--numeric", "--extended", "--no-header"), "the socket is not frozen")
     lab.start_daemon(lab.hostA, **LATER)
     settled(lab.hostA, lab.hostB)
     goes_on_here(lab, connection, [lab.hostB])
@@ -288,7 +288,7 @@ def test_a_frozen_socket_that_cannot_be_unfrozen_is_in_doubt(lab):
     weak = ["setpriv", "--bounding-set=-sys_ptrace"]
     lab.start_daemon(lab.hostA, wrap=weak, **LATER)
     [doubt] = doubts(lab.hostA)
-    expect(doubt["kind"] == "mute", doubt)
+    expect(doubt["kind"] == "frozen", doubt)
     status, output = lab.hostA.run(lab.sockmictl, "doubt", "discard", doubt["id"], check=False)
     expect(status == 1 and doubts(lab.hostA), output)
     lab.hostA.daemon.stop()
@@ -353,7 +353,7 @@ def test_a_crash_guard_without_a_journal_leaves_sockets_to_the_next_daemon(lab):
     journal.mkdir()
     dies_in_export(lab, connection, "prepare-send")()
     expect(lab.hostA.daemon.says("event=sockets_left_mute"), lab.hostA.daemon.tail())
-    expect("fwmark:" in lab.hostA.run("ss", "--tcp", "--numeric", "--extended", "--no-header"), "the socket is not mute")
+    expect("fwmark:" in lab.hostA.run("ss", "--tcp", "--numeric", "--extended", "--no-header"), "the socket is not frozen")
     journal.rmdir()
     aside.rename(journal)
     lab.start_daemon(lab.hostA, **LATER)

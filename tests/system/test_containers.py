@@ -183,7 +183,7 @@ def test_a_moved_listener_of_a_container_survives_the_daemon(lab):
             end_daemon(lab.hostA, how)
             answers(lab, container, listener, *stays)
             start_daemon(lab)
-            wait_until(lambda: lab.hostA.api("/v1/peers")["peers"], "hostB is heard")
+            wait_until(lambda: lab.hostA.api("/v1/hosts")["hosts"], "hostB is heard")
             answers(lab, container, listener, *stays)
         expect(records(lab.hostA) == [("moved", "hostB")], records(lab.hostA))
         container.app = SocketApp(container, SERVICE)  # one that is registered with the new daemon

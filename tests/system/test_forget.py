@@ -11,7 +11,7 @@ def test_a_home_is_waited_for_until_it_is_forgotten(lab):
     connection.both_ways()
     lab.hostA.daemon.kill()
     connection.end()
-    untold = lambda: lab.hostB.api("/v1/status")["homes"]["untold"]  # noqa: E731
+    untold = lambda: lab.hostB.api("/v1/status")["home"]["pending_ends"]  # noqa: E731
     wait_until(lambda: untold() == 1, "home is to hear that it has ended")
     said = lab.hostB.run(lab.sockmictl, "forget", "hostA")
     expect("1 ends" in said, said)

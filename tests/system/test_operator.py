@@ -10,13 +10,13 @@ CONTENT = random_bytes(1 << 20)
 
 def test_curl_reads_every_view(lab):
     lab.start_daemon(lab.hostA)
-    for view in ("status", "connections", "peers", "migrations"):
+    for view in ("status", "connections", "hosts", "migrations"):
         json.loads(lab.hostA.run("curl", "-sf", "--unix-socket", lab.hostA.socket, f"http://sockmid/v1/{view}"))
 
 
 def test_sockmictl_prints_json_and_tables(lab):
     lab.start_daemon(lab.hostA)
-    for view in ("status", "connections", "peers", "migrations"):
+    for view in ("status", "connections", "hosts", "migrations"):
         json.loads(lab.hostA.run(lab.sockmictl, "--json", view))
         expect(lab.hostA.run(lab.sockmictl, view).strip(), f"{view} prints nothing")
 
@@ -58,8 +58,8 @@ def test_export_accepts_the_name_of_a_host(lab):
     lab.move(lab.hostA, lab.hostB)
     lab.move(lab.hostB, lab.hostA)
     lab.move(lab.hostA, "hostB")
-    peers = {peer["host"]: peer for peer in lab.hostA.api("/v1/peers")["peers"]}
-    expect(peers["hostB"]["address"] == lab.hostB.address and peers["hostB"]["connected"], peers)
+    hosts = {each["host"]: each for each in lab.hostA.api("/v1/hosts")["hosts"]}
+    expect(hosts["hostB"]["address"] == lab.hostB.address and hosts["hostB"]["connected"], hosts)
     transfer.finish_whole()
 
 
@@ -76,6 +76,17 @@ def test_check_refuses_wrong_configurations(lab):
         bad.write_text(text)
         status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--check", "--config", bad, check=False)
         expect(status != 0 and output.strip(), f"status {status} for:\n{text}{output}")
+
+
+def test_a_former_key_is_refused_and_the_error_names_the_new_one(lab):
+    good = lab.configure(lab.hostA).read_text()
+    former = lab.hostA.folder / "former.toml"
+    for key, value, new in (("negotiation.group", '"239.1.2.3:4"', "discovery.group"), ("negotiation.peers", "[]", "discovery.hosts"),
+                            ("negotiation.timeout_ms", "500", "discovery.timeout_ms"),
+                            ("negotiation.preference", '"first"', "discovery.preference"), ("transfer.port", "7078", "control.port")):
+        former.write_text(f"{key} = {value}\n{good}")
+        status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--check", "--config", former, check=False)
+        expect(status == 2 and f"line 1: {key}: no such key; its name is {new} now" in output, f"status {status}: {output}")
 
 
 def test_fault_points_require_testing(lab):

@@ -61,7 +61,7 @@ def test_unread_data_is_copied_before_the_freeze(lab, family):
         unread = connection.ours.info("unread")
         connection.move(target)
         moved = source.migrations("export")[-1]
-        expect(moved["ahead"] >= unread > 64 << 10 and moved["bytes"] < 32 << 10, moved)
+        expect(moved["pre_copied"] >= unread > 64 << 10 and moved["bytes"] < 32 << 10, moved)
         connection.up.receive(connection.ours, 10_000)
     connection.both_ways()
 
@@ -74,7 +74,7 @@ def test_unread_data_moves_in_the_freeze_if_pre_copy_is_refused(lab):
     lab.hostB.arm("ahead-refused")
     connection.move(lab.hostB)
     moved = lab.hostA.migrations("export")[-1]
-    expect(moved["ahead"] == 0 and moved["bytes"] > unread, moved)
+    expect(moved["pre_copied"] == 0 and moved["bytes"] > unread, moved)
     connection.both_ways()
 
 

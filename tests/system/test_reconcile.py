@@ -18,7 +18,7 @@ def test_the_last_exporter_forwards_while_home_is_silent(lab):
     expect(lab.hostB.address in observe.redirects(lab.hostA)[0] and lab.hostC.address in observe.redirects(lab.hostB)[0], "the packets find no way")
     expect(records(lab.hostB) == [("forwarded", "hostC")], records(lab.hostB))
     expect(lab.hostC.export(lab.hostB) == (0, 1) and "EBUSY" in lab.hostC.last_error(), "it went back though home could mistake the order")
-    wait_until(lambda: lab.hostB.api("/v1/status")["homes"]["silent"] == ["hostA"], "hostB says that home is silent")
+    wait_until(lambda: lab.hostB.api("/v1/status")["home"]["unreachable"] == ["hostA"], "hostB says that home is silent")
     lab.start_daemon(lab.hostA)
     wait_until(lambda: records(lab.hostA) == [("moved", "hostC")], "home learns the new place", timeout=20)
     expect(lab.hostC.address in observe.redirects(lab.hostA)[0], "the path is not short")
@@ -37,9 +37,9 @@ def test_an_end_is_reported_once_home_answers_again(lab):
     move_to_httpsd(lab, lab.hostB, lab.hostC)
     transfer.finish_whole()
     wait_forgotten(lab.hostB, lab.hostC)
-    wait_until(lambda: lab.hostC.api("/v1/status")["homes"]["untold"] == 0, "hostC is rid of its duty")
+    wait_until(lambda: lab.hostC.api("/v1/status")["home"]["pending_ends"] == 0, "hostC is rid of its duty")
     restart(lab, lab.hostB, KILLED)  # the pending notice is in its journal
-    expect(lab.hostB.api("/v1/status")["homes"]["untold"] == 1, "hostB has forgotten its duty")
+    expect(lab.hostB.api("/v1/status")["home"]["pending_ends"] == 1, "hostB has forgotten its duty")
     lab.start_daemon(lab.hostA)
     wait_until(lambda: not observe.redirects(lab.hostA) and not records(lab.hostA), "home is told", timeout=20)
 
@@ -52,7 +52,7 @@ def test_a_home_without_its_journal_is_told_by_the_holder(lab):
     lab.start_daemon(lab.hostA)
     wait_until(lambda: records(lab.hostA) == [("moved", "hostB")], "home is told by the holder", timeout=20)
     lab.hostB.daemon.wait_line("event=home_had_forgotten")
-    expect(lab.hostB.api("/v1/status")["homes"]["told_again"] == 1, "the status does not say so")
+    expect(lab.hostB.api("/v1/status")["home"]["reasserted"] == 1, "the status does not say so")
     expect("expires" not in observe.redirects(lab.hostA)[0], "the redirect would end")
     transfer.finish_whole()
     wait_forgotten(lab.hostA, lab.hostB)
@@ -81,7 +81,7 @@ def test_a_home_without_the_service_refuses_the_holders_claim(lab):
     lose_records(lab, lab.hostA, tables=True)
     lab.start_daemon(lab.hostA, service__web={})
     lab.hostB.daemon.wait_line("event=disowned")
-    expect(lab.hostB.api("/v1/status")["homes"]["disowned"] == 1, "the status does not say so")
+    expect(lab.hostB.api("/v1/status")["home"]["rejected"] == 1, "the status does not say so")
     expect(not observe.redirects(lab.hostA), "home redirects a service that it does not serve")
     # The holder's socket waits for acknowledgements that home no longer forwards: its
     # rules stay.

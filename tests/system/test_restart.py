@@ -166,7 +166,7 @@ def test_an_end_without_a_daemon_is_settled_by_the_next(lab, name):
     expect(observe.redirects(lab.hostA), "the redirect has gone though nobody could tell that the connection has ended")
     lab.start_daemon(host)
     wait_forgotten(lab.hostA, lab.hostB)
-    wait_until(lambda: lab.hostB.api("/v1/status")["homes"]["untold"] == 0, "home was told")
+    wait_until(lambda: lab.hostB.api("/v1/status")["home"]["pending_ends"] == 0, "home was told")
 
 
 def test_nothing_is_left_after_the_last_connection(lab):
@@ -216,7 +216,7 @@ def test_a_daemon_that_fails_to_start_keeps_the_redirects(lab):
     transfer = HeldDownload(lab, SMALL)
     move_to_httpsd(lab, lab.hostA, lab.hostB)
     end_daemon(lab.hostA, TERMINATED)
-    settings = lab.configure(lab.hostA, transfer={"port": PORT})  # the application has that port
+    settings = lab.configure(lab.hostA, control={"port": PORT})  # the application has that port
     status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", settings, check=False)
     expect(status == 1 and "in use" in output, f"status {status}: {output}")
     transfer.advance(500_000)
@@ -232,7 +232,7 @@ def test_a_moved_listener_survives_a_daemon(lab, name):
     [host] = [host for host in lab.hosts if host.name == name]
     end_daemon(host, TERMINATED)
     lab.start_daemon(host)
-    wait_until(lambda: lab.hostA.api("/v1/peers")["peers"], "the holder is heard")
+    wait_until(lambda: lab.hostA.api("/v1/hosts")["hosts"], "the holder is heard")
     expect((records(lab.hostA), records(lab.hostB)) == ([("moved", "hostB")], [("imported", "hostB")]), lambda: f"{records(lab.hostA)} {records(lab.hostB)}")
     theirs, stream = lab.client.app.socket("4").connect(lab.hostA), Stream("s")
     ours = listener.accept()

@@ -145,7 +145,7 @@ def test_an_address_that_returns_is_kept_permanently(lab):
     permanently, not for the seconds of a Hold."""
     start(lab)
     take_over(lab, lab.hostA, lab.hostB)
-    wait_until(lambda: any(peer["host"] == "hostA" for peer in lab.hostB.api("/v1/peers")["peers"]), "hostB knows hostA")
+    wait_until(lambda: any(each["host"] == "hostA" for each in lab.hostB.api("/v1/hosts")["hosts"]), "hostB knows hostA")
     take_over(lab, lab.hostB, lab.hostA)
     take_over(lab, lab.hostA, lab.hostB)
     expect("valid_lft forever" in lifetimes(lab.hostB), lifetimes(lab.hostB))
@@ -195,7 +195,7 @@ def test_the_next_daemon_does_not_restore_an_address_that_it_lost(lab):
 
     take_over(lab, lab.hostA, lab.hostB)
     expect(journalled(lab.hostB) == [SERVICE], journalled(lab.hostB))
-    wait_until(lambda: any(peer["host"] == "hostA" for peer in lab.hostB.api("/v1/peers")["peers"]), "hostB knows hostA")
+    wait_until(lambda: any(each["host"] == "hostA" for each in lab.hostB.api("/v1/hosts")["hosts"]), "hostB knows hostA")
     take_over(lab, lab.hostB, lab.hostA)
     expect((journalled(lab.hostA), journalled(lab.hostB)) == ([SERVICE], []), "hostB did not forget it, or hostA does not know it")
     restart()

@@ -83,7 +83,7 @@ def test_hosts_find_each_other_without_multicast(lab):
         host.run("nft", "-f", "-", stdin=NO_MULTICAST)
     others = {lab.hostA: lab.hostB, lab.hostB: lab.hostA}
     for host, other in others.items():
-        lab.start_daemon(host, negotiation={"peers": [f"{other.address}:7077"]})
+        lab.start_daemon(host, discovery={"hosts": [f"{other.address}:7077"]})
         lab.start_httpsd(host)
     transfer = Download(lab, "f", gate=65536)
     transfer.wait_offset(65536)

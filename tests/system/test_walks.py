@@ -59,4 +59,4 @@ def expect_nothing(lab, when):
     for host in lab.hosts:
         wait_until(lambda: not observe.redirects(host), f"{when}: no redirect on {host.name}: {observe.redirects(host)}", SETTLED)
         wait_until(lambda: not host.api("/v1/connections")["connections"], f"{when}: {host.name} remembers nothing", SETTLED)
-        wait_until(lambda: host.api("/v1/status")["homes"]["untold"] == 0, f"{when}: {host.name} has told all", SETTLED)
+        wait_until(lambda: host.api("/v1/status")["home"]["pending_ends"] == 0, f"{when}: {host.name} has told all", SETTLED)
