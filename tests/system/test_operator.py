@@ -1,5 +1,7 @@
 """What the operator types and sees."""
 import json
+import pathlib
+import re
 
 import observe
 from process import expect
@@ -19,6 +21,16 @@ def test_sockmictl_prints_json_and_tables(lab):
     for view in ("status", "connections", "hosts", "migrations"):
         json.loads(lab.hostA.run(lab.sockmictl, "--json", view))
         expect(lab.hostA.run(lab.sockmictl, view).strip(), f"{view} prints nothing")
+
+
+def test_each_subcommand_has_help(lab):
+    """The man page describes exactly the subcommands of the table: tools/check-manual."""
+    page = (pathlib.Path(__file__).resolve().parents[2] / "man/sockmictl.1").read_text(encoding="utf-8")
+    names = [name.split() for name in re.findall(r"^\.It (?:Xo\n\.)?Cm ((?:[a-z]+ ?)+)", page, re.MULTILINE)]
+    expect(["cluster", "issue"] in names, names)
+    for name in names:
+        shown = lab.hostA.run(lab.sockmictl, *name, "--help")
+        expect("Usage: sockmictl " + " ".join(name) in shown, f"{name}: {shown}")
 
 
 def test_a_strict_reverse_path_filter_is_reported(lab):

@@ -1,0 +1,23 @@
+// Asks the daemon something by its HTTP interface, and prints JSON.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "lib/http_client.h"
+
+namespace sockmi::sockmictl {
+
+// Returns the body of the answer. `body`: null for none.
+// Errors: those of the daemon; ENXIO if no daemon is there; ETIMEDOUT after `timeout`.
+Result<nlohmann::json> ask(const char* method, const std::string& path,
+                           const nlohmann::json& body = {},
+                           std::chrono::seconds timeout = lib::kAnswerTime);
+
+// Returns a value as a table cell shows it: text without quotes, "-" for null.
+std::string cell(const nlohmann::json& value);
+
+}  // namespace sockmi::sockmictl
