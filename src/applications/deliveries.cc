@@ -11,7 +11,7 @@ using Clock = std::chrono::steady_clock;
 
 // How long an endpoint is kept from a process that did not take it, and may be able to
 // later.
-constexpr std::chrono::milliseconds kPause{1000};
+constexpr std::chrono::milliseconds kRedeliveryPause{1000};
 
 // True for what a process lacks only for a while. Any other reason will persist.
 bool passes(int error) {
@@ -93,7 +93,7 @@ void Deliveries::give_back(Handed handed, pid_t process, bool for_ever) {
   auto& [ready, token] = handed;
   if (!token.take()) return lists_.release(ready.id);
   ++ready.came_back;
-  ready.kept_from[process] = for_ever ? Clock::time_point::max() : Clock::now() + kPause;
+  ready.kept_from[process] = for_ever ? Clock::time_point::max() : Clock::now() + kRedeliveryPause;
   lists_.add(std::move(ready));
 }
 

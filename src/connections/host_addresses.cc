@@ -22,7 +22,7 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kPause{20};  // between two checks, at least
+constexpr milliseconds kCheckPause{20};  // between two checks, at least
 
 }  // namespace
 
@@ -32,7 +32,7 @@ asio::awaitable<void> HostAddresses::follow(net::AddressNews news) {
     news.read();
     if (auto looked = look(); !looked)
       log::error("event=addresses_not_read error=\"{}\"", to_string(looked.error()));
-    co_await sleep_for(kPause);
+    co_await sleep_for(kCheckPause);
     boost::system::error_code error;
     co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
                                    asio::redirect_error(asio::use_awaitable, error));

@@ -7,7 +7,7 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kPause{500};
+constexpr milliseconds kCompactionPause{500};
 
 // Shared by the event loop and the thread that waits for the disk.
 struct Compaction {
@@ -23,7 +23,7 @@ struct Compaction {
 asio::awaitable<void> keep_journal(World& world) {
   asio::thread_pool disk{1};  // a thread of its own: a slow disk delays nothing else
   for (;;) {
-    co_await sleep_for(kPause);
+    co_await sleep_for(kCompactionPause);
     world.journal.write_again();
     if (!world.journal.wants_compaction()) continue;
     auto compaction = std::make_shared<Compaction>(world.io.get_executor());

@@ -13,7 +13,7 @@ namespace {
 constexpr milliseconds kFirstCheck{20}, kMaxProbePause{1000};
 constexpr milliseconds kFirstQuestion{500}, kLongestSilence{60000};  // between our questions
 constexpr milliseconds kReportUnheardAfter{3000};  // after this the log reports it
-constexpr std::size_t kMostAtOnce = 256;           // checking one takes some microseconds
+constexpr std::size_t kMaxChecksAtOnce = 256;      // checking one takes some microseconds
 
 // True if `now` is greater. It may be smaller, too: what we have injected is counted in
 // `before` immediately, and the socket may receive it a little later.
@@ -75,7 +75,7 @@ asio::awaitable<void> UnheardPeers::listen() {
   for (milliseconds pause = kFirstCheck; !unheard_.empty();
        pause = std::min(2 * pause, kMaxProbePause)) {
     co_await sleep_for(pause);
-    std::size_t looks = std::min(kMostAtOnce, unheard_.size());
+    std::size_t looks = std::min(kMaxChecksAtOnce, unheard_.size());
     for (auto it = unheard_.upper_bound(last_); looks > 0; --looks) {
       if (it == unheard_.end()) it = unheard_.begin();
       if (it == unheard_.end()) break;

@@ -17,7 +17,7 @@ namespace sockmi::daemon {
 namespace {
 
 // Interval between two checks of the import queue; kHaste: while the daemon stops.
-constexpr milliseconds kStep{250}, kHaste{20};
+constexpr milliseconds kMaxStep{250}, kHaste{20};
 // An application that asks in a loop leaves gaps between its calls.
 constexpr milliseconds kGap{1000};
 // Time for an application to confirm that it has received an endpoint.
@@ -150,7 +150,7 @@ void send_all(World& world, std::vector<ReadyEndpoint> those) {
 }  // namespace
 
 asio::awaitable<void> return_unclaimed(World& world) {
-  const auto step = std::clamp(world.settings.wait / 4, milliseconds(50), kStep);
+  const auto step = std::clamp(world.settings.wait / 4, milliseconds(50), kMaxStep);
   for (auto next = Clock::now();;) {
     const auto pause = world.stopping ? kHaste : step;
     co_await sleep_for(pause);

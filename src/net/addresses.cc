@@ -10,9 +10,7 @@
 namespace sockmi::net {
 namespace {
 
-constexpr std::uint32_t kForEver = 0xffffffff;
-
-struct Message {
+struct AddressMessage {
   alignas(nlmsghdr) char buffer[512] = {};
   nlmsghdr* header = mnl_nlmsg_put_header(buffer);
 };
@@ -45,7 +43,7 @@ HostAddress read_address(const nlmsghdr* message) {
 Result<> change(std::uint16_t type, std::uint16_t flags, const HostAddress& address,
                 std::uint32_t lifetime) {
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
-  Message m;
+  AddressMessage m;
   m.header->nlmsg_type = type;
   m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
   m.header->nlmsg_seq = route->next_sequence();
@@ -73,7 +71,7 @@ Result<std::vector<HostAddress>> host_addresses() {
 }
 
 Result<std::vector<HostAddress>> host_addresses(Netlink& route) {
-  Message m;
+  AddressMessage m;
   m.header->nlmsg_type = RTM_GETADDR;
   m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   m.header->nlmsg_seq = route.next_sequence();
@@ -87,7 +85,7 @@ Result<std::vector<HostAddress>> host_addresses(Netlink& route) {
 
 Result<> add_address(const HostAddress& address, std::optional<std::chrono::seconds> lifetime) {
   return change(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, address,
-                lifetime ? static_cast<std::uint32_t>(lifetime->count()) : kForEver);
+                lifetime ? static_cast<std::uint32_t>(lifetime->count()) : kInfiniteLifetime);
 }
 
 Result<> remove_address(const HostAddress& address) {

@@ -12,6 +12,8 @@
 
 namespace sockmi::net {
 
+constexpr std::uint32_t kInfiniteLifetime = 0xffffffff;  // of an address, in struct ifa_cacheinfo
+
 struct HostAddress {
   IpAddress ip;
   unsigned prefix = 0;  // bits

@@ -34,11 +34,11 @@ constexpr std::uint8_t kEstablished = 3, kSynSent = 1;
 // CTA_SYNPROXY, which is missing in the headers of Debian 12.
 constexpr int kSynProxy = 24;
 
-struct Message {
+struct ConntrackMessage {
   alignas(nlmsghdr) char buffer[1024] = {};
   nlmsghdr* header = mnl_nlmsg_put_header(buffer);
 
-  Message(Netlink& netfilter, std::uint16_t type, std::uint16_t flags, int family) {
+  ConntrackMessage(Netlink& netfilter, std::uint16_t type, std::uint16_t flags, int family) {
     header->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | type;
     header->nlmsg_flags = NLM_F_REQUEST | flags;
     header->nlmsg_seq = netfilter.next_sequence();
@@ -93,7 +93,7 @@ bool is_missing(const Error& error) {
 }
 
 Result<> forget(Netlink& netfilter, const SocketAddress& from, const SocketAddress& to) {
-  Message m(netfilter, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, from.ip.family);
+  ConntrackMessage m(netfilter, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, from.ip.family);
   m.add_tuple(CTA_TUPLE_ORIG, from, to);
   auto done = netfilter.transact(m.header, m.header->nlmsg_len, 1, "connection tracking");
   return !done && done.error().code == ENOENT ? Result<>() : done;
@@ -101,7 +101,8 @@ Result<> forget(Netlink& netfilter, const SocketAddress& from, const SocketAddre
 
 Result<> add(Netlink& netfilter, const SocketAddress& from, const SocketAddress& to,
              std::uint8_t state) {
-  Message m(netfilter, IPCTNL_MSG_CT_NEW, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, from.ip.family);
+  ConntrackMessage m(netfilter, IPCTNL_MSG_CT_NEW, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+                     from.ip.family);
   m.add_tuple(CTA_TUPLE_ORIG, from, to);
   m.add_tuple(CTA_TUPLE_REPLY, to, from);
   mnl_attr_put_u32(m.header, CTA_STATUS, htonl(IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_ASSURED));
@@ -177,7 +178,7 @@ int read_entry(const nlattr* attribute, void* data) {
 Result<std::optional<Entry>> find(Netlink& netfilter, const SocketAddress& from,
                                   const SocketAddress& to) {
   // NLM_F_ACK: the acknowledgement marks the end of the answer.
-  Message m(netfilter, IPCTNL_MSG_CT_GET, NLM_F_ACK, from.ip.family);
+  ConntrackMessage m(netfilter, IPCTNL_MSG_CT_GET, NLM_F_ACK, from.ip.family);
   m.add_tuple(CTA_TUPLE_ORIG, from, to);
   std::optional<Entry> found;
   auto asked = netfilter.dump(m.header, "connection tracking", [&](const nlmsghdr* message) {
@@ -220,7 +221,7 @@ Result<> untrack(Netlink& netfilter, const FourTuple& tuple, std::chrono::millis
   const FourTuple plain = tuple.unmapped();
   const auto seconds =
       std::max(std::chrono::seconds(1), std::chrono::ceil<std::chrono::seconds>(linger));
-  Message m(netfilter, IPCTNL_MSG_CT_NEW, NLM_F_ACK, plain.local.ip.family);
+  ConntrackMessage m(netfilter, IPCTNL_MSG_CT_NEW, NLM_F_ACK, plain.local.ip.family);
   m.add_tuple(CTA_TUPLE_ORIG, plain.remote, plain.local);
   mnl_attr_put_u32(m.header, CTA_TIMEOUT, htonl(static_cast<std::uint32_t>(seconds.count())));
   auto done = netfilter.transact(m.header, m.header->nlmsg_len, 1, "connection tracking");

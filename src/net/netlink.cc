@@ -10,7 +10,7 @@ namespace {
 
 // In bytes. A transaction of 10,000 elements takes 1 MB, one of 100,000 takes 10 MB. The
 // unused part of the buffer costs nothing.
-constexpr int kBuffer = 16 << 20;
+constexpr int kReceiveBuffer = 16 << 20;
 constexpr int kNews = 4 << 20;  // in bytes; likewise
 constexpr timeval kNetlinkTimeout{.tv_sec = 5,
                                   .tv_usec = 0};  // the kernel answers immediately, or never
@@ -20,7 +20,7 @@ class KernelNetlink : public Netlink {
  public:
   explicit KernelNetlink(mnl_socket* socket) : socket_(socket) {
     // Half, because the kernel doubles the value.
-    const int fd = mnl_socket_get_fd(socket), half = kBuffer / 2, one = 1;
+    const int fd = mnl_socket_get_fd(socket), half = kReceiveBuffer / 2, one = 1;
     (void)::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kNetlinkTimeout, sizeof kNetlinkTimeout);
     // SO_SNDBUFFORCE requires CAP_NET_ADMIN in the initial user namespace. SO_SNDBUF is
     // limited to wmem_max.

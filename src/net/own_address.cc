@@ -11,12 +11,12 @@
 #include <tuple>
 #include <vector>
 
+#include "net/addresses.h"
 #include "net/netlink.h"
 
 namespace sockmi::net {
 namespace {
 
-constexpr std::uint32_t kForEver = 0xffffffff;  // seconds
 constexpr std::uint32_t kUnfit =
     IFA_F_TEMPORARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE | IFA_F_DADFAILED;
 
@@ -25,7 +25,7 @@ struct Address {
   unsigned interface = 0;
   std::uint32_t flags = 0;
   std::uint8_t scope = 0;
-  std::uint32_t preferred = kForEver;
+  std::uint32_t preferred = kInfiniteLifetime;
 };
 
 int read_attribute(const nlattr* attribute, void* data) {
@@ -48,7 +48,7 @@ int read_attribute(const nlattr* attribute, void* data) {
   return MNL_CB_OK;
 }
 
-Address read(const nlmsghdr* message) {
+Address read_candidate(const nlmsghdr* message) {
   const auto* head = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(message));
   Address out{
       .ip = {}, .interface = head->ifa_index, .flags = head->ifa_flags, .scope = head->ifa_scope};
@@ -71,12 +71,12 @@ Result<IpAddress> address_beside(const IpAddress& ours, const IpAddress& before)
       AF_UNSPEC;
   std::vector<Address> all;
   TRY(route->dump(header, "addresses",
-                  [&](const nlmsghdr* message) { all.push_back(read(message)); }));
+                  [&](const nlmsghdr* message) { all.push_back(read_candidate(message)); }));
   unsigned interface = 0;
   for (const Address& each : all)
     if (each.ip == ours) interface = each.interface;
   const auto rank = [&](const Address& each) {
-    return std::tuple(each.preferred == kForEver, each.ip == before, each.preferred);
+    return std::tuple(each.preferred == kInfiniteLifetime, each.ip == before, each.preferred);
   };
   std::optional<Address> best;
   for (const Address& each : all) {

@@ -25,7 +25,7 @@ constexpr std::size_t kUnacknowledged = 24, kAcknowledged = 120, kSegmentsIn = 1
                       kDataSegmentsIn = 152;
 // In bytes. A limit, not an allocation: a notification counts as 1-2 KiB, and 20,000
 // sockets may end at the same time.
-constexpr int kBuffer = 64 << 20;
+constexpr int kNoticesBuffer = 64 << 20;
 constexpr std::uint32_t kAlive = ~(1u << TCP_TIME_WAIT);
 // A state that only sock_diag has: bound, but neither listening nor connected.
 constexpr std::uint32_t kBoundInactive = 1u << 13;
@@ -53,7 +53,7 @@ void read_attributes(const nlmsghdr* message, TcpSocket& out) {
       &out);
 }
 
-std::optional<TcpSocket> read(const nlmsghdr* message) {
+std::optional<TcpSocket> read_socket(const nlmsghdr* message) {
   if (message->nlmsg_type < NLMSG_MIN_TYPE ||
       mnl_nlmsg_get_payload_len(message) < sizeof(inet_diag_msg))
     return std::nullopt;
@@ -109,7 +109,7 @@ Result<> for_each_message(std::uint32_t states, std::uint16_t port, Each each) {
     const Question all(*diag, family, NLM_F_DUMP, states);
     all.request->id.idiag_sport = htons(port);
     TRY(diag->dump(all.header, "sock_diag", [&](const nlmsghdr* message) {
-      if (const auto socket = read(message))
+      if (const auto socket = read_socket(message))
         each(*socket, *static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(message)));
     }));
   }
@@ -145,7 +145,7 @@ class KernelSocketEnds : public SocketEnds {
       int left = static_cast<int>(got);
       for (auto* m = reinterpret_cast<const nlmsghdr*>(buffer); mnl_nlmsg_ok(m, left);
            m = mnl_nlmsg_next(m, &left))
-        if (const auto socket = read(m)) out.push_back(*socket);
+        if (const auto socket = read_socket(m)) out.push_back(*socket);
     }
   }
 
@@ -211,7 +211,7 @@ Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cook
     const Question one(*diag, wanted.local.ip.family, NLM_F_ACK, kAlive);
     one.ask_for(wanted);
     auto asked = diag->dump(one.header, "sock_diag", [&](const nlmsghdr* message) {
-      if (const auto socket = read(message)) take(*socket);
+      if (const auto socket = read_socket(message)) take(*socket);
     });
     if (!asked && asked.error().code != ENOENT) return pass(std::move(asked));
   }
@@ -228,7 +228,7 @@ Result<Liveness> liveness_of(const FourTuple& tuple, std::uint64_t cookie) {
   one.ask_for(plain);
   std::optional<Liveness> found;
   auto asked = diag->dump(one.header, "sock_diag", [&](const nlmsghdr* message) {
-    const auto socket = read(message);
+    const auto socket = read_socket(message);
     if (!socket || socket->cookie != cookie) return;
     mnl_attr_parse(
         message, sizeof(inet_diag_msg),
@@ -276,8 +276,10 @@ Result<> destroy(const FourTuple& tuple, std::uint64_t cookie) {
 Result<std::unique_ptr<SocketEnds>> SocketEnds::open() {
   unique_fd notices(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
   if (!notices) return fail_errno("sock_diag");
-  if (::setsockopt(notices.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kBuffer, sizeof kBuffer) != 0)
-    (void)::setsockopt(notices.get(), SOL_SOCKET, SO_RCVBUF, &kBuffer, sizeof kBuffer);
+  if (::setsockopt(notices.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kNoticesBuffer,
+                   sizeof kNoticesBuffer) != 0)
+    (void)::setsockopt(notices.get(), SOL_SOCKET, SO_RCVBUF, &kNoticesBuffer,
+                       sizeof kNoticesBuffer);
   sockaddr_nl address{
       .nl_family = AF_NETLINK,
       .nl_groups = 1u << (SKNLGRP_INET_TCP_DESTROY - 1) | 1u << (SKNLGRP_INET6_TCP_DESTROY - 1)};

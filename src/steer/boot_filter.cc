@@ -7,7 +7,7 @@
 namespace sockmi::steer {
 namespace {
 
-constexpr const char* kTable = "inet sockmi_hold";
+constexpr const char* kBootTable = "inet sockmi_hold";
 
 std::string set_of(char v, const std::string& elements, std::chrono::seconds longest) {
   return fmt::format(
@@ -41,12 +41,12 @@ Result<> hold_connections(std::span<const FourTuple> tuples, std::chrono::second
   }}
 }}
 )",
-                             kTable, set_of('4', four, longest), set_of('6', six, longest)));
+                             kBootTable, set_of('4', four, longest), set_of('6', six, longest)));
 }
 
 // Adds the table first, because deleting a table that does not exist is an error.
 Result<> release_connections() {
-  return run_nft(fmt::format("add table {0}\ndelete table {0}\n", kTable));
+  return run_nft(fmt::format("add table {0}\ndelete table {0}\n", kBootTable));
 }
 
 }  // namespace sockmi::steer

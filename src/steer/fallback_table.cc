@@ -28,7 +28,7 @@
 namespace sockmi::steer {
 namespace {
 
-constexpr const char *kTable = "sockmi_guard", *kOutput = "output", *kResets = "resets";
+constexpr const char *kFallbackTable = "sockmi_guard", *kOutput = "output", *kResets = "resets";
 constexpr std::uint32_t kOwned = 2;  // NFT_TABLE_F_OWNER
 // The numbers by which nft(8) names the types of sets
 constexpr std::uint32_t kPort = 13, kAddress4 = 7, kAddress6 = 8, kTypeBits = 6;
@@ -67,7 +67,7 @@ class Transaction {
 
 void add_table(Transaction& all, std::uint16_t type) {
   const Pointer<nftnl_table> table(nftnl_table_alloc(), nftnl_table_free);
-  nftnl_table_set_str(table.get(), NFTNL_TABLE_NAME, kTable);
+  nftnl_table_set_str(table.get(), NFTNL_TABLE_NAME, kFallbackTable);
   if (type == NFT_MSG_NEWTABLE) nftnl_table_set_u32(table.get(), NFTNL_TABLE_FLAGS, kOwned);
   all.add(type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE | NLM_F_EXCL : 0,
           [&](nlmsghdr* header) { nftnl_table_nlmsg_build_payload(header, table.get()); });
@@ -77,7 +77,7 @@ void add_set(Transaction& all, const SetName& name, bool v4, bool connections, s
   const std::uint32_t port = (v4 ? kAddress4 : kAddress6) << kTypeBits | kPort;
   const std::uint32_t size = v4 ? 8 : 20;
   const Pointer<nftnl_set> set(nftnl_set_alloc(), nftnl_set_free);
-  nftnl_set_set_str(set.get(), NFTNL_SET_TABLE, kTable);
+  nftnl_set_set_str(set.get(), NFTNL_SET_TABLE, kFallbackTable);
   nftnl_set_set_str(set.get(), NFTNL_SET_NAME, name.set.c_str());
   nftnl_set_set_u32(set.get(), NFTNL_SET_FAMILY, NFPROTO_INET);
   nftnl_set_set_u32(set.get(), NFTNL_SET_ID, id);
@@ -90,7 +90,7 @@ void add_set(Transaction& all, const SetName& name, bool v4, bool connections, s
 
 void add_chain(Transaction& all, const char* name, bool hooked) {
   const Pointer<nftnl_chain> chain(nftnl_chain_alloc(), nftnl_chain_free);
-  nftnl_chain_set_str(chain.get(), NFTNL_CHAIN_TABLE, kTable);
+  nftnl_chain_set_str(chain.get(), NFTNL_CHAIN_TABLE, kFallbackTable);
   nftnl_chain_set_str(chain.get(), NFTNL_CHAIN_NAME, name);
   if (hooked) {
     nftnl_chain_set_str(chain.get(), NFTNL_CHAIN_TYPE, "filter");
@@ -104,7 +104,7 @@ void add_chain(Transaction& all, const char* name, bool hooked) {
 
 Rule of_family(bool v4, const char* chain) {
   const std::uint8_t family[] = {std::uint8_t(v4 ? NFPROTO_IPV4 : NFPROTO_IPV6)};
-  Rule rule(NFPROTO_INET, kTable, chain);
+  Rule rule(NFPROTO_INET, kFallbackTable, chain);
   rule.meta_is(NFT_META_NFPROTO, family);
   return rule;
 }
@@ -134,12 +134,12 @@ std::vector<Rule> rules() {
   std::vector<Rule> out;
   const ByteView freeze(reinterpret_cast<const std::uint8_t*>(&kFreezeMark), sizeof kFreezeMark);
   out.push_back(
-      std::move(Rule(NFPROTO_INET, kTable, kOutput).meta_is(NFT_META_MARK, freeze).drop()));
+      std::move(Rule(NFPROTO_INET, kFallbackTable, kOutput).meta_is(NFT_META_MARK, freeze).drop()));
   const std::uint8_t tcp[] = {IPPROTO_TCP};
   // RST alone, or with ACK if the segment that it answers has no ACK.
   for (const std::uint8_t flags : {0x04, 0x14}) {
     const std::uint8_t wanted[] = {flags};
-    Rule rule(NFPROTO_INET, kTable, kOutput);
+    Rule rule(NFPROTO_INET, kFallbackTable, kOutput);
     rule.meta_is(NFT_META_L4PROTO, tcp).payload_is(Header::kTransport, 13, wanted).go_to(kResets);
     out.push_back(std::move(rule));
   }
@@ -174,7 +174,7 @@ Result<> make(net::Netlink& netlink, bool anew) {
 
 GuardSets guard_sets(char v) {
   const auto name = [v](const char* set) {
-    return SetName{NFPROTO_INET, kTable, std::string(set) + v};
+    return SetName{NFPROTO_INET, kFallbackTable, std::string(set) + v};
   };
   return {name("moved"), name("ports"), name("exempt")};
 }

@@ -51,7 +51,7 @@ void add_element(nftnl_set* set, const Element& element, bool whole) {
   nftnl_set_elem_add(set, e);
 }
 
-Bytes bytes_of(const nftnl_set_elem* e, std::uint16_t attribute) {
+Bytes attribute_of(const nftnl_set_elem* e, std::uint16_t attribute) {
   std::uint32_t size = 0;
   const auto* data = static_cast<const std::uint8_t*>(
       nftnl_set_elem_get(const_cast<nftnl_set_elem*>(e), attribute, &size));
@@ -288,8 +288,8 @@ Result<std::vector<Element>> Sets::list(const SetName& name) {
       nftnl_set_elems_iter_create(answer.get()), nftnl_set_elems_iter_destroy);
   for (const auto* e = nftnl_set_elems_iter_next(it.get()); e;
        e = nftnl_set_elems_iter_next(it.get())) {
-    Element element{.key = bytes_of(e, NFTNL_SET_ELEM_KEY),
-                    .data = bytes_of(e, NFTNL_SET_ELEM_DATA),
+    Element element{.key = attribute_of(e, NFTNL_SET_ELEM_KEY),
+                    .data = attribute_of(e, NFTNL_SET_ELEM_DATA),
                     .expires_in = {}};
     if (nftnl_set_elem_is_set(const_cast<nftnl_set_elem*>(e), NFTNL_SET_ELEM_EXPIRATION))
       element.expires_in = std::chrono::milliseconds(

@@ -55,7 +55,7 @@ namespace {
 
 // Removes the tables whether they exist or not: adding a table that exists is not an
 // error, deleting one that does not exist is.
-constexpr const char* kRemove =
+constexpr const char* kRemoveTables =
     "add table netdev sockmi; delete table netdev sockmi; add table inet sockmi; delete table inet "
     "sockmi;";
 
@@ -237,7 +237,7 @@ Result<> create_tables(net::Netlink& netfilter, const std::vector<Segment>& segm
   return replace_rules(netfilter, rules);
 }
 Result<> remove_tables() {
-  return run_nft(kRemove);
+  return run_nft(kRemoveTables);
 }
 
 }  // namespace sockmi::steer

@@ -25,7 +25,7 @@
 namespace sockmi::steer {
 namespace {
 
-constexpr const char* kTable = "sockmi";
+constexpr const char* kMainTable = "sockmi";
 
 using RulePointer = std::unique_ptr<nftnl_rule, decltype(&nftnl_rule_free)>;
 using ChainPointer = std::unique_ptr<nftnl_chain, decltype(&nftnl_chain_free)>;
@@ -46,7 +46,7 @@ Result<> for_each_chain(
     const std::string_view table = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_TABLE),
                            name = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_NAME);
     const char* family = family_name(nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_FAMILY));
-    if (table == kTable && family) each(family, name);
+    if (table == kMainTable && family) each(family, name);
   });
 }
 
@@ -71,7 +71,7 @@ Result<std::string> fingerprint(net::Netlink& netfilter) {
   for (const std::uint16_t family : {NFPROTO_NETDEV, NFPROTO_INET}) {
     // Asks for this table only: a host may have thousands of other rules.
     const RulePointer ask(nftnl_rule_alloc(), nftnl_rule_free);
-    nftnl_rule_set_str(ask.get(), NFTNL_RULE_TABLE, kTable);
+    nftnl_rule_set_str(ask.get(), NFTNL_RULE_TABLE, kMainTable);
     char buffer[4096];
     nlmsghdr* all = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETRULE, family, NLM_F_DUMP,
                                           netfilter.next_sequence());
@@ -79,7 +79,7 @@ Result<std::string> fingerprint(net::Netlink& netfilter) {
     TRY(netfilter.dump(all, "rules", [&](const nlmsghdr* message) {
       const RulePointer rule(nftnl_rule_alloc(), nftnl_rule_free);
       if (!rule || nftnl_rule_nlmsg_parse(message, rule.get()) < 0) return;
-      if (std::string_view(nftnl_rule_get_str(rule.get(), NFTNL_RULE_TABLE)) == kTable)
+      if (std::string_view(nftnl_rule_get_str(rule.get(), NFTNL_RULE_TABLE)) == kMainTable)
         out += fmt::format("{} {} {}\n", family, nftnl_rule_get_str(rule.get(), NFTNL_RULE_CHAIN),
                            nftnl_rule_get_u64(rule.get(), NFTNL_RULE_HANDLE));
     }));

@@ -23,7 +23,7 @@
 namespace sockmi::steer {
 namespace {
 
-struct Message {
+struct RouteMessage {
   alignas(nlmsghdr) char buffer[512] = {};
   nlmsghdr* header = mnl_nlmsg_put_header(buffer);
 };
@@ -55,7 +55,7 @@ unsigned mtu_of(unsigned interface) {
 }
 
 Result<Route> ask(net::Netlink& netlink, const IpAddress& host, const Sender& sender) {
-  Message m;
+  RouteMessage m;
   m.header->nlmsg_type = RTM_GETROUTE;
   m.header->nlmsg_flags = NLM_F_REQUEST;
   m.header->nlmsg_seq = netlink.next_sequence();
@@ -119,7 +119,7 @@ Result<bool> is_listed(net::Netlink& route, unsigned interface,
   char name[IF_NAMESIZE] = {};
   if (!::if_indextoname(interface, name)) return fail_errno("interface");
   if (std::ranges::find(interfaces, name) != interfaces.end()) return true;
-  Message m;
+  RouteMessage m;
   m.header->nlmsg_type = RTM_GETLINK;
   m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   m.header->nlmsg_seq = route.next_sequence();

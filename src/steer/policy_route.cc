@@ -18,7 +18,7 @@ constexpr std::uint32_t kPriority = 29547;
 // routes and rules made by others, whatever protocol these carry, but not the kernel's.
 constexpr std::uint8_t kProtocol = RTPROT_KERNEL;
 
-struct Message {
+struct RuleMessage {
   alignas(nlmsghdr) char buffer[1024] = {};
   nlmsghdr* header = mnl_nlmsg_put_header(buffer);
 };
@@ -30,7 +30,7 @@ struct Match {
 
 Result<> change_rule(net::Netlink& route, int family, std::uint16_t type, std::uint16_t flags,
                      const Match& match) {
-  Message m;
+  RuleMessage m;
   m.header->nlmsg_type = type;
   m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
   m.header->nlmsg_seq = route.next_sequence();
@@ -49,7 +49,7 @@ Result<> change_rule(net::Netlink& route, int family, std::uint16_t type, std::u
 }
 
 Result<> change_route(net::Netlink& route, int family, std::uint16_t type, std::uint16_t flags) {
-  Message m;
+  RuleMessage m;
   m.header->nlmsg_type = type;
   m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
   m.header->nlmsg_seq = route.next_sequence();

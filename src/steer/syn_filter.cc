@@ -6,7 +6,7 @@
 namespace sockmi::steer {
 namespace {
 
-constexpr const char* kRemove = "add table inet sockmi_syn; delete table inet sockmi_syn;";
+constexpr const char* kRemoveFilter = "add table inet sockmi_syn; delete table inet sockmi_syn;";
 
 }  // namespace
 
@@ -20,7 +20,7 @@ table inet sockmi_syn {{
     {} daddr @addresses tcp flags & (syn | ack) == syn drop
   }}
 }})",
-                          kRemove, v4 ? "ipv4_addr" : "ipv6_addr", to_string(address),
+                          kRemoveFilter, v4 ? "ipv4_addr" : "ipv6_addr", to_string(address),
                           at_most.count(), v4 ? "ip" : "ip6")));
   return SynFilter();
 }
@@ -32,7 +32,7 @@ SynFilter::~SynFilter() {
 }
 
 Result<> remove_syn_filters() {
-  return run_nft(kRemove);
+  return run_nft(kRemoveFilter);
 }
 
 }  // namespace sockmi::steer

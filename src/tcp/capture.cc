@@ -50,7 +50,6 @@
 namespace sockmi::tcp {
 namespace {
 
-constexpr int kAttempts = 100;
 constexpr std::uint32_t kMostLate = 1 << 30;  // no window is larger
 
 Result<> can_be_moved(int fd, const SocketInfo& facts) {
@@ -151,7 +150,7 @@ Result<> FrozenSocket::remember() {
   if (known_.announced) return {};  // it is known already
   TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
   known_.told = window.rcv_wup;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
     TRY_LET(before, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     TRY_LET(outstanding, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));
     TRY_LET(unsent, queued(fd_, SIOCOUTQNSD, "SIOCOUTQNSD"));
@@ -237,7 +236,7 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
     // that have been acknowledged since do no harm in the image.
     wire::Window window;
     const auto learnt = learn_sequence(image, window);
-    if (!learnt && learnt.error().code == EAGAIN && attempt < kAttempts) continue;
+    if (!learnt && learnt.error().code == EAGAIN && attempt < kMaxReadings) continue;
     TRY(learnt);
     TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
     TRY_LET(place, Place::of(fd_));
@@ -250,7 +249,7 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
     TRY_LET(after, Place::of(fd_));
     const bool steady =
         receive_queue && place.state == state && after.state == state && after.read == place.read;
-    if (!steady && attempt < kAttempts) continue;
+    if (!steady && attempt < kMaxReadings) continue;
     if (!receive_queue) return std::unexpected(receive_queue.error());
     if (!steady) return fail(EAGAIN, "the socket does not come to rest");
     captured(place, send_queue.written);
@@ -330,7 +329,7 @@ Result<FreezeDelta> FrozenSocket::received_since(const wire::TcpT& image) {
 }
 
 Result<FreezeDelta> FrozenSocket::hold(const wire::TcpT& image) {
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
     if (!known_.sealed) TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
     Place peeked;
     auto late = peek_late(image, peeked);
@@ -401,7 +400,7 @@ Result<> FrozenSocket::done_by_owner(const wire::TcpT& image, std::uint64_t rece
   late.read = static_cast<std::uint32_t>(std::min(now.read, received) - known_.captured.read);
   late.finished = has_sent_fin(now.state) && !we_have_finished(image.state);
   for (int attempt = 0; now.written != known_.captured.written + late.written.size(); ++attempt) {
-    if (attempt == kAttempts) return fail(EAGAIN, "the application writes without a pause");
+    if (attempt == kMaxReadings) return fail(EAGAIN, "the application writes without a pause");
     TRY_LET(queue, read_send_queue(fd_));
     const std::uint32_t size = queue.end - image.snd_seq;
     TRY_LET(after, Place::of(fd_));

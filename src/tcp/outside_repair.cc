@@ -18,7 +18,6 @@
 namespace sockmi::tcp {
 namespace {
 
-constexpr int kAttempts = 100;
 constexpr std::uint32_t kSmallSendQueue = 256 << 10;
 
 struct Windows {
@@ -59,7 +58,7 @@ bool can_stay_outside(int fd, bool in_use) {
 
 Result<std::uint64_t> look_at_sent(int fd) {
   std::optional<SendBuffer> full;  // as in send_queue.cc
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
     TRY_LET(before, Place::of(fd));
     TRY_LET(unsent, queued(fd, SIOCOUTQNSD, "SIOCOUTQNSD"));
     TRY_LET(after, Place::of(fd));
@@ -87,7 +86,7 @@ void describe(wire::TcpT& image, const tcp_info& info) {
 Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyRange* ahead,
                                              const Sequences& sequences,
                                              const std::optional<wire::Window>& announced) {
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
     TRY_LET(info, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     acknowledge_now(fd);
     const auto windows = Windows::of(fd);

@@ -21,10 +21,8 @@
 namespace sockmi::tcp {
 namespace {
 
-constexpr int kAttempts = 100;
-
 Result<PreCopyRange> unread(int fd) {
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
     TRY_LET(before, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     if (!is_synchronized(before.tcpi_state))
       return fail(ENOTCONN, "the connection has ended, or not begun");

@@ -13,7 +13,6 @@
 namespace sockmi::tcp {
 namespace {
 
-constexpr int kAttempts = 100;
 constexpr std::size_t kPrefix = 64 << 10, kLargestPrefix = 1 << 20;
 
 }  // namespace
@@ -111,7 +110,7 @@ Result<> skip_received(int fd, std::uint32_t size) {
 // urgent byte, or simulate one.
 Result<bool> has_urgent(int fd) {
   TRY_LET(kept, get<int>(fd, SOL_SOCKET, SO_OOBINLINE, "SO_OOBINLINE"));
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
     TRY_LET(received_before, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     TRY_LET(before, queued(fd, SIOCINQ, "SIOCINQ"));
     TRY(set(fd, SOL_SOCKET, SO_OOBINLINE, int(!kept), "SO_OOBINLINE"));

@@ -21,7 +21,7 @@
 namespace sockmi::tcp {
 namespace {
 
-constexpr int kAttempts = 200;
+constexpr int kMaxSendQueueReadings = 200;
 
 // Returns nothing if another thread has written, or if something was acknowledged.
 Result<std::optional<SendQueue>> try_to_read(int fd) {
@@ -44,7 +44,7 @@ Result<std::optional<SendQueue>> try_to_read(int fd) {
 
 Result<SendQueue> read_send_queue(int fd) {
   std::optional<SendBuffer> full;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kMaxSendQueueReadings; ++attempt) {
     TRY_LET(queue, try_to_read(fd));
     if (queue) return std::move(*queue);
     if (!full) (void)full.emplace(fd).resize(1);

@@ -16,7 +16,6 @@
 namespace sockmi::tcp {
 namespace {
 
-constexpr int kAttempts = 100;
 constexpr std::size_t kMost = 4096;
 
 Result<tcp_repair_window> window_of(int fd) {
@@ -28,7 +27,7 @@ Result<std::uint32_t> selected_sequence(int fd) {
 
 // Leaves the send queue selected.
 Result<Sequences> learn_received(int fd, std::optional<wire::Window>& before) {
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
     TRY_LET(then, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     TRY(set_repair(fd, TCP_REPAIR_ON));
     TRY_LET(real, window_of(fd));
@@ -54,7 +53,7 @@ Result<Sequences> learn_received(int fd, std::optional<wire::Window>& before) {
 
 Result<std::uint32_t> learn_written(int fd) {
   std::optional<SendBuffer> full;  // as in send_queue.cc
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
     TRY_LET(before, Place::of(fd));
     TRY_LET(sequence, selected_sequence(fd));
     TRY_LET(after, Place::of(fd));

@@ -14,6 +14,10 @@
 
 namespace sockmi::tcp {
 
+// How often values that must belong together are read, while the kernel or the application
+// changes them, before a call gives up with EAGAIN.
+constexpr int kMaxReadings = 100;
+
 template <class T>
 Result<> set(int fd, int level, int name, const T& value, const char* what) {
   if (::setsockopt(fd, level, name, &value, sizeof value) != 0) return fail_errno(what);

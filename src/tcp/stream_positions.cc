@@ -10,11 +10,7 @@
 #include "tcp/states.h"
 
 namespace sockmi::tcp {
-namespace {
-
-constexpr int kAttempts = 100;
-
-}  // namespace
+namespace {}  // namespace
 
 bool has_received_fin(int state) {
   return peer_has_finished(state) || state == kClose;
@@ -24,7 +20,7 @@ bool has_sent_fin(int state) {
 }
 
 Result<Place> Place::of(int fd) {
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
     TRY_LET(before, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     TRY_LET(unread, queued(fd, SIOCINQ, "SIOCINQ"));
     TRY_LET(outstanding, queued(fd, SIOCOUTQ, "SIOCOUTQ"));

@@ -15,11 +15,11 @@
 namespace sockmi::tls {
 namespace {
 
-constexpr std::size_t kHeader = SSL3_RT_HEADER_LENGTH;
+constexpr std::size_t kRecordHeader = SSL3_RT_HEADER_LENGTH;
 // RFC 5246, 6.2.3; TLS 1.3 allows less.
-constexpr std::size_t kLargest = kHeader + SSL3_RT_MAX_PLAIN_LENGTH + 2048;
+constexpr std::size_t kLargest = kRecordHeader + SSL3_RT_MAX_PLAIN_LENGTH + 2048;
 constexpr std::size_t kRecordRoomBytes = kLargest;
-constexpr const char* kName = "sockmi record";
+constexpr const char* kRecordBioName = "sockmi record";
 
 // The buffer that a connection of this thread released last.
 thread_local Bytes spare;
@@ -55,9 +55,9 @@ bool RecordBuffer::is_frozen() {
 
 std::size_t RecordBuffer::next_record() const {
   if (pass_through_) return end_ - at_;
-  if (end_ - at_ < kHeader) return 0;
+  if (end_ - at_ < kRecordHeader) return 0;
   const std::uint8_t* header = in_.data() + at_;
-  const std::size_t size = kHeader + (std::size_t(header[3]) << 8 | header[4]);
+  const std::size_t size = kRecordHeader + (std::size_t(header[3]) << 8 | header[4]);
   if (header[0] < SSL3_RT_CHANGE_CIPHER_SPEC || header[0] > 24 || header[1] != SSL3_VERSION_MAJOR ||
       size > kLargest) {
     pass_through_ = true;
@@ -104,8 +104,8 @@ int RecordBuffer::read(char* out, int size, bool& retry) {
       touched_ = true;
       break;
     }
-    const std::size_t lacking =
-        pass_through_ ? static_cast<std::size_t>(size) : (record > 0 ? record : kHeader) - here;
+    const std::size_t lacking = pass_through_ ? static_cast<std::size_t>(size)
+                                              : (record > 0 ? record : kRecordHeader) - here;
     if (!receive(lacking, retry)) return ended_ ? 0 : -1;
   }
   const std::size_t given =
@@ -216,8 +216,8 @@ int bio_destroy(BIO* bio) {
 const BIO_METHOD* method() {
   static const BIO_METHOD* it = [] {
     // The descriptor bit lets SSL_get_fd(3) find this BIO.
-    BIO_METHOD* m =
-        BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK | BIO_TYPE_DESCRIPTOR, kName);
+    BIO_METHOD* m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK | BIO_TYPE_DESCRIPTOR,
+                                 kRecordBioName);
     BIO_meth_set_read(m, bio_read);
     BIO_meth_set_write(m, bio_write);
     BIO_meth_set_ctrl(m, bio_ctrl);
@@ -239,7 +239,7 @@ BIO* new_record_bio(int fd) {
 }
 
 RecordBuffer* record_buffer(BIO* bio) {
-  return bio && std::strcmp(BIO_method_name(bio), kName) == 0 ? buffer_of(bio) : nullptr;
+  return bio && std::strcmp(BIO_method_name(bio), kRecordBioName) == 0 ? buffer_of(bio) : nullptr;
 }
 
 }  // namespace sockmi::tls

@@ -11,7 +11,7 @@ namespace app {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::size_t kPiece = 256 << 10;
+constexpr std::size_t kMeasuredPiece = 256 << 10;
 
 double microseconds(Clock::duration time) {
   return std::chrono::duration<double, std::micro>(time).count();
@@ -21,7 +21,7 @@ double microseconds(Clock::duration time) {
 
 Json pour(Words& words) {
   const int fd = words.small();
-  const std::vector<char> zeros(kPiece);
+  const std::vector<char> zeros(kMeasuredPiece);
   for (std::size_t left = words.size(); left > 0;) {
     const ssize_t sent = ::send(fd, zeros.data(), std::min(left, zeros.size()), MSG_NOSIGNAL);
     if (sent < 0) fail_errno("send");
@@ -32,7 +32,7 @@ Json pour(Words& words) {
 
 Json sink(Words& words) {
   const int fd = words.small();
-  std::vector<char> bytes(kPiece);
+  std::vector<char> bytes(kMeasuredPiece);
   if (!wait_ready(fd, POLLIN, -1)) fail_errno("poll");
   const auto began = Clock::now();
   for (std::size_t left = words.size(); left > 0;) {

@@ -51,10 +51,10 @@ class FakeEnds : public net::SocketEnds {
 
 class Net;
 
-class FakeTransfer : public cluster::ControlChannel {
+class SimulatedTransfer : public cluster::ControlChannel {
  public:
   void set_member_addresses(std::function<bool(const IpAddress&)>) override {}
-  FakeTransfer(Net& net, std::string from) : net_(net), from_(std::move(from)) {}
+  SimulatedTransfer(Net& net, std::string from) : net_(net), from_(std::move(from)) {}
   asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret message,
                                        milliseconds timeout) override;
   bool connected(const std::string&) const override { return true; }
@@ -77,7 +77,7 @@ class Host : public Requests {
     auto steering = std::make_unique<FakeSteering>();
     steering_ = steering.get();
     world_->steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
-    world_->control = std::make_unique<FakeTransfer>(net, name);
+    world_->control = std::make_unique<SimulatedTransfer>(net, name);
     auto ends = std::make_unique<FakeEnds>();
     ends_ = ends.get();
     world_->ends = std::move(ends);
@@ -190,8 +190,8 @@ class Net {
   const Odds& odds_;
 };
 
-asio::awaitable<Result<Secret>> FakeTransfer::call(std::string host, SocketAddress, Secret message,
-                                                   milliseconds) {
+asio::awaitable<Result<Secret>> SimulatedTransfer::call(std::string host, SocketAddress,
+                                                        Secret message, milliseconds) {
   auto answer = co_await net_.deliver(from_, host, std::make_shared<Secret>(std::move(message)));
   if (!answer) co_return fail(EHOSTUNREACH, "lost");
   co_return std::move(*answer);

@@ -23,7 +23,7 @@ Bytes read(int fd, int level, int name) {
   return value;
 }
 
-bool readable(int fd, int level, int name) {
+bool is_supported(int fd, int level, int name) {
   Bytes value(256);
   socklen_t size = static_cast<socklen_t>(value.size());
   return ::getsockopt(fd, level, name, value.data(), &size) == 0;
@@ -74,7 +74,7 @@ TEST_P(OptionTableTest, EachOptionMoves) {
     if (option.when == When::Passive || (option.level == IPPROTO_IPV6 && !v6())) continue;
     Connection pair = Connection::make(GetParam());
     // This kernel does not have it.
-    if (!readable(pair.mover.get(), option.level, option.name)) continue;
+    if (!is_supported(pair.mover.get(), option.level, option.name)) continue;
     changed +=
         option.when == When::Connected && change(pair.mover.get(), option.level, option.name);
     const Bytes before = read(pair.mover.get(), option.level, option.name);
@@ -94,7 +94,7 @@ TEST_P(OptionTableTest, EachOptionMovesWithAListener) {
     socklen_t size;
     const auto raw = Connection::name(address, size);
     unique_fd listener(::socket(address.ip.family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!readable(listener.get(), option.level, option.name)) continue;
+    if (!is_supported(listener.get(), option.level, option.name)) continue;
     change(listener.get(), option.level, option.name);
     if (option.level == IPPROTO_IPV6 && option.name == IPV6_V6ONLY)
       continue;  // mapped addresses require it off; see listener_test.cc
@@ -119,7 +119,7 @@ TEST_P(OptionTableTest, AllOptionsMoveTogether) {
   for (const Option& option : moved_options())
     if (option.when == When::Connected && (option.level != IPPROTO_IPV6 || v6()) &&
         option.name != IP_OPTIONS && option.name != SO_DONTROUTE &&
-        readable(fd, option.level, option.name) && change(fd, option.level, option.name))
+        is_supported(fd, option.level, option.name) && change(fd, option.level, option.name))
       changed.push_back(&option);
   EXPECT_GT(changed.size(), 50u);
   std::vector<Bytes> values;
@@ -199,7 +199,7 @@ TEST_P(OptionTableTest, TheTablesListAllOptionsOfThisKernel) {
       Connection pair = Connection::make(GetParam());
       unique_fd fresh(::socket(v6() ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
       for (const int fd : {pair.mover.get(), fresh.get()}) {
-        if (!readable(fd, level, number) || !change(fd, level, number)) continue;
+        if (!is_supported(fd, level, number) || !change(fd, level, number)) continue;
         if (known)
           ADD_FAILURE() << "option " << number << " of level " << level << " is in no table";
         else
