@@ -1,8 +1,8 @@
-# make demo | test | test-system | test-openssl35 | walks | fuzz | images | bench | format | build | deps | install | clean
 # Everything goes to build/; the demo's picture to demo-out/.
 
-JOBS := $(shell nproc)
-CMAKE_BUILD = cmake -G Ninja -S . -B build/$(1) -DCMAKE_BUILD_TYPE=$(2) -DSOCKMI_UNITY=ON $(3) >build/$(1).log && cmake --build build/$(1) -j$(JOBS)
+# $(call BUILD_RELEASE,TARGET): the targets are in CMakeLists.txt.
+BUILD_RELEASE = tools/build release $(1) -DSOCKMI_UNITY=ON -DSOCKMI_UNIT_TESTS=OFF -DCMAKE_INSTALL_PREFIX=$(PREFIX)
+BUILD_SANITIZE = tools/build sanitize all -DSOCKMI_UNITY=ON -DSOCKMI_SANITIZE=ON -DSOCKMI_BENCH=OFF
 
 help:
 	@echo "make demo      a live HTTPS transfer moves between hosts (network namespaces; installs what it needs)"
@@ -22,25 +22,30 @@ deps:
 PREFIX ?= /usr/local
 
 build: deps
-	@mkdir -p build && $(call CMAKE_BUILD,release,RelWithDebInfo,-DSOCKMI_UNIT_TESTS=OFF -DCMAKE_INSTALL_PREFIX=$(PREFIX))
+	@$(call BUILD_RELEASE,programs)
 
 build-sanitize: deps
-	@mkdir -p build && $(call CMAKE_BUILD,sanitize,RelWithDebInfo,-DSOCKMI_SANITIZE=ON -DSOCKMI_BENCH=OFF)
+	@$(BUILD_SANITIZE)
 
-demo: build
+# What the tests need of the release build.
+build-tested: deps
+	@$(call BUILD_RELEASE,tested)
+
+demo: deps
+	@$(call BUILD_RELEASE,demo)
 	@/usr/bin/python3 demo/demo.py
 
-test: build build-sanitize
+test: build-tested build-sanitize
 	@/usr/bin/python3 tests/run.py
 
-test-system: build build-sanitize
+test-system: build-tested build-sanitize
 	@LAB_BUILD=build/sanitize /usr/bin/python3 -m pytest $(if $(K),-k "$(K)")
 
 test-openssl35: build-sanitize
 	@/usr/bin/python3 tests/compat/run.py
 
 # Moves whose connections end in them, far more than in `make test`.
-walks: build
+walks: build-tested
 	@WALKS=$(or $(WALKS),5000) /usr/bin/python3 -m pytest tests/system/test_walks.py
 
 SECONDS ?= 60
@@ -51,7 +56,8 @@ fuzz: build-sanitize
 images: build-sanitize
 	@build/sanitize/tests/golden/make_images tests/golden/images/$(GENERATION)
 
-bench: build
+bench: deps
+	@$(call BUILD_RELEASE,benchmarks)
 	@/usr/bin/python3 bench/bench.py
 
 # As .clang-format says; tools/check-format is part of the tests.
@@ -64,4 +70,4 @@ install: build
 clean:
 	rm -rf build demo-out
 
-.PHONY: help deps build build-sanitize demo test test-system test-openssl35 walks fuzz images bench format install clean
+.PHONY: help deps build build-sanitize build-tested demo test test-system test-openssl35 walks fuzz images bench format install clean
