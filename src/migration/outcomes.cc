@@ -2,7 +2,7 @@
 
 namespace sockmi::daemon {
 namespace {
-constexpr std::size_t kMost = 65536;  // of one host
+constexpr std::size_t kMaxOutcomes = 65536;  // of one host
 constexpr int kNeverThawed = ECANCELED, kEnded = ECONNABORTED;
 }  // namespace
 
@@ -57,7 +57,7 @@ void Outcomes::forget(const std::string& host, const wire::MigrationId& id) {
 void Outcomes::remember(const std::string& host, const wire::MigrationId& id, Outcome outcome) {
   OfHost& of_host = hosts_[host];
   if (of_host.known.insert_or_assign(id, outcome).second) of_host.order.push_back(id);
-  if (of_host.order.size() <= kMost) return;
+  if (of_host.order.size() <= kMaxOutcomes) return;
   const wire::MigrationId oldest = of_host.order.front();
   of_host.order.pop_front();
   const auto it = of_host.known.find(oldest);
