@@ -1,6 +1,7 @@
 #include "connections/foreign_rules.h"
 
 #include "base/log.h"
+#include "connections/lifecycle.h"
 #include "connections/redirects.h"
 
 namespace sockmi::daemon {
@@ -23,8 +24,12 @@ Result<> rewrite_destination(World& world, const FourTuple& tuple, const IpAddre
   if (is_passive(tuple))
     return world.port_reservations.lend(world, tuple, {address, tuple.local.port}, own, is_here);
   const FourTuple there{{own, tuple.local.port}, tuple.remote};
-  if (!is_here && net::find_socket(there))
-    return fail(EADDRINUSE, "this host has a connection {} of its own", to_string(there));
+  if (!is_here) {
+    const auto own_socket = net::find_socket(there);
+    if (own_socket)
+      return fail(EADDRINUSE, "this host has a connection {} of its own", to_string(there));
+    if (!is_absent(own_socket.error())) return std::unexpected(own_socket.error());
+  }
   return world.steering->rewrite_destination({&tuple, 1}, own);
 }
 

@@ -84,10 +84,16 @@ bool is_own(const World& world, const IpAddress& ip) {
       .has_value();
 }
 
-bool lives_at_home(const World& world, const FourTuple& tuple) {
-  bool lives = false;
+// Fails if the kernel did not answer, for example for lack of descriptors: then the
+// connection may live here.
+Result<bool> lives_at_home(const World& world, const FourTuple& tuple) {
+  Result<bool> lives = false;
   (void)world.steering->within(tuple.local.ip, [&]() -> Result<> {
-    lives = world.find_socket(tuple).has_value();
+    const auto socket = world.find_socket(tuple);
+    if (socket || is_absent(socket.error()))
+      lives = socket.has_value();
+    else
+      lives = std::unexpected(socket.error());
     return {};
   });
   return lives;
@@ -109,7 +115,8 @@ Result<int> accept_claim(World& world, const std::string& from, const FourTuple&
   TRY(check_claim(world, from, tuple, to));
   if (!is_own(world, tuple.local.ip.unmapped()))
     return fail(EACCES, "{} is no address of {}", to_string(tuple.local.ip), world.settings.host);
-  if (lives_at_home(world, tuple)) return fail(EACCES, "{} lives here", to_string(tuple));
+  TRY_LET(lives, lives_at_home(world, tuple));
+  if (lives) return fail(EACCES, "{} lives here", to_string(tuple));
   const RemoteConnection away{service,
                               from,
                               to,
@@ -208,7 +215,8 @@ asio::awaitable<bool> ask_about(World& world, FourTuple tuple, RemoteConnection 
     note_unheard(world, tuple, away, **answer == 2);
     co_return true;
   }
-  if (lives_at_home(world, tuple)) co_return true;  // it is returning just now
+  // Otherwise it is returning just now, or will be asked about again.
+  if (const auto lives = lives_at_home(world, tuple); !lives || *lives) co_return true;
   log::warn("event=not_held connection={} host={}", to_string(tuple), away.host);
   if (auto done = forget(world, it); !done)
     log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple),
@@ -318,7 +326,8 @@ Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
     if (world.endings.has(tuple, generation)) return fail(ENOENT, "{} has ended", to_string(tuple));
     if (const RemoteConnection* listener = accepted_there(world, from, tuple)) {
       TRY(check_room(world));
-      if (lives_at_home(world, tuple)) return fail(EACCES, "{} lives here", to_string(tuple));
+      TRY_LET(lives, lives_at_home(world, tuple));
+      if (lives) return fail(EACCES, "{} lives here", to_string(tuple));
       const RemoteConnection away{
           listener->service,   from,       to, world.settings.host, world.settings.line(),
           listener->container, generation, {}};
@@ -366,6 +375,8 @@ Result<int> held(World& world, const std::string& from, const FourTuple& tuple,
                  bool routed) {
   if (world.away.contains(tuple)) return 1;
   const auto socket = world.find_socket(tuple);
+  // Home would take "not held" for the end of the connection.
+  if (!socket && !is_absent(socket.error())) return std::unexpected(socket.error());
   auto resident = socket ? world.residents.find(socket->cookie) : world.residents.end();
   // A socket that is only bound cannot be found by its address.
   if (resident == world.residents.end() && is_passive(tuple))

@@ -82,7 +82,7 @@ bool lives(const World& world, const std::map<std::uint64_t, net::TcpSocket>& al
   if (const auto it = alive.find(cookie); it != alive.end())
     return it->second.tuple.unmapped() == tuple.unmapped();
   const auto socket = world.find_socket(tuple);
-  return socket && socket->cookie == cookie;
+  return socket ? socket->cookie == cookie : !is_absent(socket.error());
 }
 
 void mark_moved(World& world, std::uint64_t cookie, const FourTuple& tuple,
@@ -153,7 +153,7 @@ asio::awaitable<void> watch_closed(World& world) {
       if (!is_guest(world, it->second) || is_passive(it->second.tuple) || hidden.contains(last))
         continue;
       const auto socket = world.find_socket(it->second.tuple);
-      if (socket ? socket->cookie != last : socket.error().code == ENOENT) missing.push_back(last);
+      if (socket ? socket->cookie != last : is_absent(socket.error())) missing.push_back(last);
     }
     std::erase_if(hidden, [&](std::uint64_t cookie) { return !world.residents.contains(cookie); });
     if (missing.empty()) continue;

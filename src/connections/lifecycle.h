@@ -24,9 +24,15 @@ void add_imported(World& world, std::uint64_t cookie, ImportedConnection residen
 // An imported connection is at home from now on: its address has become ours.
 void rehome(World& world, std::uint64_t cookie);
 
-// True if the socket with this cookie has this connection. `alive`: the result of
-// all_sockets(). That list may miss a socket while others are created and destroyed, so a
-// socket that is not in it is looked up by addresses and ports.
+// True if the kernel has answered that no such socket exists. Another error of find_socket()
+// (EMFILE, for example) says nothing about the socket, and must not end its connection.
+inline bool is_absent(const Error& error) {
+  return error.code == ENOENT;
+}
+
+// False if the socket with this cookie does not have this connection any more. `alive`: the
+// result of all_sockets(). That list may miss a socket while others are created and destroyed,
+// so a socket that is not in it is looked up by addresses and ports.
 bool lives(const World& world, const std::map<std::uint64_t, net::TcpSocket>& alive,
            std::uint64_t cookie, const FourTuple& tuple);
 

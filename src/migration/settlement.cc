@@ -116,7 +116,7 @@ bool lives_mute(const World& world, const ExportedEndpoint& one) {
     found = world.find_socket(one.tuple);
     return {};
   });
-  return found && found->cookie == one.cookie;
+  return found ? found->cookie == one.cookie : !is_absent(found.error());
 }
 
 // The connection lives nowhere: this host resets it at the peer, and home's kernel

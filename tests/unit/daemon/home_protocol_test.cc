@@ -296,6 +296,29 @@ TEST_F(HomeProtocolTest, HeldReaddressesRoutedPacketsForHomeAlone) {
   EXPECT_EQ(steering_->readdressed_to.at(elsewhere_), world_->settings.address);
 }
 
+// The kernel did not answer: that is not the end of a connection.
+TEST_F(HomeProtocolTest, AFailedLookupOfASocketEndsNoConnection) {
+  world_->find_socket = [](const FourTuple&) -> Result<net::TcpSocket> {
+    return fail(EMFILE, "sock_diag");
+  };
+
+  EXPECT_TRUE(lives(*world_, {}, 7, elsewhere_));
+  EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}).error().code, EMFILE);
+}
+
+TEST_F(HomeProtocolTest, AFailedLookupOfASocketRefusesAClaimForNow) {
+  world_->found[tuple_] = ip("192.0.2.2");
+  world_->find_socket = [](const FourTuple&) -> Result<net::TcpSocket> {
+    return fail(EMFILE, "sock_diag");
+  };
+
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EMFILE);
+
+  EXPECT_TRUE(redirected().empty());
+  world_->find_socket = net::find_socket;
+  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web"), 1);
+}
+
 TEST_F(HomeProtocolTest, HeldDeniesAConnectionWithoutASocket) {
   EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}), 0);
 }

@@ -5,6 +5,7 @@
 #include "connection.h"
 #include "tcp/overhead.h"
 #include "tcp/socket_info.h"
+#include "unit/few_descriptors.h"
 
 namespace sockmi::tcp {
 namespace {
@@ -55,6 +56,40 @@ TEST_P(OverheadTest, ALargeSegmentAfterAMoveIsNotMeasured) {
     receive(60'000);
     EXPECT_LE(promised(), before);
   }
+}
+
+// The sample is injected by a socket of its own. Without a descriptor for it the connection is
+// restored all the same, or the restore fails and can be repeated: the peer notices nothing.
+TEST_P(OverheadTest, LackOfDescriptorsCostsNoConnection) {
+  receive(kSegment);
+  receive(2 * kMtu);
+  send_text(pair_.peer.get(), "unread");
+  ASSERT_TRUE(eventually([&] { return queued(pair_.mover.get(), SIOCINQ) == 6; }));
+  const auto image = export_image(pair_.mover);
+  if (sample_size(image) == 0) GTEST_SKIP() << "this kernel does not measure";
+
+  int failures = 0;
+  for (rlim_t more = 0; !pair_.mover; ++more) {
+    SCOPED_TRACE(more);
+    ASSERT_LT(more, 10u) << "it needs more and more descriptors";
+    auto restored = [&] {
+      const test::FewDescriptors few(more);
+      return RestoredSocket::restore(image, kMarks, false);
+    }();
+    if (!restored) {
+      EXPECT_EQ(restored.error().code, EMFILE) << to_string(restored.error());
+      ++failures;
+      continue;
+    }
+    pair_.mover = thawed(std::move(restored));
+    ASSERT_TRUE(pair_.mover);
+  }
+
+  EXPECT_GT(failures, 0) << "this test shows nothing";
+  EXPECT_EQ(read_text(pair_.mover.get(), 6), "unread");
+  send_text(pair_.mover.get(), "pong");
+  EXPECT_EQ(read_text(pair_.peer.get(), 4), "pong");
+  receive(60'000);
 }
 
 TEST(Overhead, SampleSizeIsZeroForLooseSegmentsAndSmallWindows) {
