@@ -69,11 +69,8 @@ asio::awaitable<Result<Response>> get_status(daemon::Daemon& daemon, Session&, R
   const auto& world = daemon.world();
   const auto& maxima = world.import_queue.maxima();
   const auto& count = world.counters;
-  const auto moved = std::ranges::count_if(
-      world.away, [&](const auto& each) { return each.second.home == world.settings.host; });
-  const auto moved_unheard = std::ranges::count_if(world.unheard, [&](const auto& each) {
-    const auto it = world.away.find(each.first);
-    return it != world.away.end() && daemon::is_unheard(world, it->first, it->second);
+  const auto moved = std::ranges::count_if(world.table.remote(), [&](const auto& each) {
+    return each.second.home == world.settings.host;
   });
   json unreachable = json::array();
   for (const auto& [host, silence] : world.silent)
@@ -96,11 +93,11 @@ asio::awaitable<Result<Response>> get_status(daemon::Daemon& daemon, Session&, R
             {"listening", import_list(world.import_queue, SOCKMI_LISTENING, maxima.listening)},
             {"connected", import_list(world.import_queue, SOCKMI_CONNECTED, maxima.connected)}}},
           {"connections",
-           {{"imported", world.residents.size()},
+           {{"imported", world.table.imported().size()},
             {"moved", moved},
-            {"forwarded", world.away.size() - moved},
+            {"forwarded", world.table.remote().size() - moved},
             {"unheard", daemon.unheard_peers().size()},
-            {"moved_unheard", moved_unheard}}},
+            {"moved_unheard", world.table.unheard()}}},
           {"repairs",
            {{"count", daemon.repairs().count},
             {"last", daemon.repairs().last},
@@ -115,11 +112,11 @@ asio::awaitable<Result<Response>> get_status(daemon::Daemon& daemon, Session&, R
            {{"unreachable", std::move(unreachable)},
             {"reasserted", count.reasserted},
             {"rejected", count.rejected},
-            {"pending_ends", world.journal.pending_ends().size()}}},
+            {"pending_ends", world.table.journal().pending_ends().size()}}},
           {"journal",
-           {{"error", world.journal.error()},
-            {"unwritten", world.journal.unwritten()},
-            {"unreadable", world.journal.unreadable()}}},
+           {{"error", world.table.journal().error()},
+            {"unwritten", world.table.journal().unwritten()},
+            {"unreadable", world.table.journal().unreadable()}}},
           {"log", {{"dropped_lines", log::dropped_lines()}}},
           {"in_doubt", world.in_doubt.all().size()},
           {"congestion_window", world.congestion.form()},
@@ -137,26 +134,25 @@ asio::awaitable<Result<Response>> get_connections(daemon::Daemon& daemon, Sessio
   for (const auto& each : world.import_queue.ready()) {
     ready.insert(each.cookie);
     if (!may_see(request.user, each.endpoint.owner) || !page.has_next()) continue;
-    const auto it = world.residents.find(each.cookie);
+    const auto* imported = world.table.find_imported(each.cookie);
     out.push_back(connection(each.tuple, each.endpoint.service, "ready",
-                             it == world.residents.end() ? "" : it->second.home,
-                             world.settings.host));
+                             imported ? imported->home : "", world.settings.host));
     out.back()["heard"] = !daemon.unheard_peers().waits_for(each.cookie);
   }
   // The users of the other connections are not recorded, so only root sees them.
   if (request.user.is_root()) {
-    for (const auto& [cookie, resident] : world.residents)
+    for (const auto& [cookie, resident] : world.table.imported())
       if (!ready.contains(cookie) && page.has_next()) {
         out.push_back(connection(resident.tuple, resident.service, "imported", resident.home,
                                  world.settings.host));
         out.back()["heard"] = !daemon.unheard_peers().waits_for(cookie);
       }
-    for (const auto& [tuple, away] : world.away)
+    for (const auto& [tuple, away] : world.table.remote())
       if (page.has_next()) {
         out.push_back(connection(tuple, away.service,
                                  away.home == world.settings.host ? "moved" : "forwarded",
                                  away.home, away.host));
-        out.back()["heard"] = !daemon::is_unheard(world, tuple, away);
+        out.back()["heard"] = !world.table.is_unheard(tuple);
       }
   }
   co_return json_response(200, {{"connections", std::move(out)}, {"total", page.seen}});

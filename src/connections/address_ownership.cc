@@ -43,16 +43,10 @@ Result<> serves_alone(const tcp::SocketInfo& facts, const User& owner) {
   return {};
 }
 
-// True if the home of this connection is another host. That host has checked the address,
-// and redirects its packets here.
-bool is_guest(const World& world, const ImportedConnection& resident) {
-  return resident.home != world.settings.host;
-}
-
 bool was_accepted_by_a_guest(const World& world, const SocketAddress& local) {
-  return std::ranges::any_of(world.residents, [&](const auto& each) {
+  return std::ranges::any_of(world.table.imported(), [&](const auto& each) {
     const SocketAddress& listener = each.second.tuple.local;
-    return is_passive(each.second.tuple) && is_guest(world, each.second) &&
+    return is_passive(each.second.tuple) && world.table.is_foreign(each.second) &&
            listener.port == local.port &&
            (listener.ip.wildcard() || listener.ip.unmapped() == local.ip.unmapped());
   });
@@ -73,8 +67,9 @@ Result<> owns_address(const World& world, Survey& survey, int socket, const tcp:
                       const wire::Endpoint& endpoint) {
   const User& owner = endpoint.owner;
   const SocketAddress& local = facts.tuple.local;
-  const auto resident = world.residents.find(facts.cookie);
-  if (resident != world.residents.end() && is_guest(world, resident->second)) return {};
+  // Another host is its home, has checked the address, and redirects its packets here.
+  const ImportedConnection* resident = world.table.find_imported(facts.cookie);
+  if (resident && world.table.is_foreign(*resident)) return {};
   const bool checks_port = is_passive(endpoint.state) && !owner.is_root();
   if (checks_port) {
     TRY(world.policy.may_listen(endpoint.service, owner, {local.ip.unmapped(), local.port}));

@@ -23,8 +23,8 @@ Result<> check_address(const World& world, const cluster::AuthenticatedHost& fro
 }
 
 Result<> check_room(const World& world) {
-  if (world.away.size() >= kMostByWord)
-    return fail(ENOBUFS, "{} connections are away already", world.away.size());
+  if (world.table.remote().size() >= kMostByWord)
+    return fail(ENOBUFS, "{} connections are away already", world.table.remote().size());
   return {};
 }
 
@@ -34,16 +34,15 @@ Result<> check_claim(World& world, const std::string& from, const FourTuple& tup
   if (to.family != tuple.local.ip.unmapped().family)
     return fail(EACCES, "{} is of another family than {}", to_string(to), to_string(tuple));
   TRY(check_room(world));
-  const auto found = world.found.find(tuple.unmapped());
-  if ((found != world.found.end() && found->second == to) || world.settings.believe_holders)
-    return {};
+  const IpAddress* found = world.table.unexplained_redirect(tuple);
+  if ((found && *found == to) || world.settings.believe_holders) return {};
   return fail(EACCES, "{} has never sent {} away, as far as it knows", world.settings.host,
               to_string(tuple));
 }
 
 const RemoteConnection* accepted_there(const World& world, const std::string& from,
                                        const FourTuple& tuple) {
-  for (const auto& [listener, away] : world.away)
+  for (const auto& [listener, away] : world.table.remote())
     if (is_passive(listener) && away.host == from && away.home == world.settings.host &&
         listener.local.port == tuple.local.port &&
         (listener.local.ip.wildcard() || listener.local.ip.unmapped() == tuple.local.ip.unmapped()))
@@ -52,15 +51,13 @@ const RemoteConnection* accepted_there(const World& world, const std::string& fr
 }
 
 Result<> may_return(const World& world, const std::string& from, const FourTuple& tuple) {
-  if (world.away.contains(tuple) || accepted_there(world, from, tuple) ||
+  if (world.table.find_remote(tuple) || accepted_there(world, from, tuple) ||
       world.settings.believe_holders)
     return {};
-  if (const auto found = world.found.find(tuple.unmapped());
-      found != world.found.end() && world.discovery) {
+  if (const IpAddress* found = world.table.unexplained_redirect(tuple); found && world.discovery) {
     const auto peers = world.discovery->hosts();
     const auto peer = std::ranges::find(peers, from, &cluster::HostInfo::host);
-    if (peer != peers.end() &&
-        (found->second == peer->line.ip || found->second == peer->other_address))
+    if (peer != peers.end() && (*found == peer->line.ip || *found == peer->other_address))
       return {};
   }
   return fail(EACCES, "{} has never sent {} away, as far as it knows", world.settings.host,

@@ -77,7 +77,7 @@ void comes_by_router(World& world, const FourTuple& tuple, const SocketAddress& 
 }
 
 void rewrite_foreign_destinations(World& world, const IpAddress& before) {
-  for (const auto& [cookie, resident] : world.residents) {
+  for (const auto& [cookie, resident] : world.table.imported()) {
     const IpAddress address = address_of(resident.tuple, resident.home_control);
     if (world.settings.address_for(address) == world.settings.address) continue;
     const auto routed = world.steering->is_routed(resident.home_control.ip);

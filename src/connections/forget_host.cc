@@ -9,25 +9,21 @@ namespace sockmi::daemon {
 // nothing left to report, and end.
 Forgotten forget_host(World& world, const std::string& host) {
   Forgotten out;
-  for (const auto& [number, resident] : world.journal.pending_ends()) {
+  for (const auto& [number, resident] : world.table.journal().pending_ends()) {
     if (resident.home != host) continue;
-    world.journal.told(number);
+    world.table.end_notice(number);
     ++out.untold;
   }
-  for (auto it = world.away.begin(); it != world.away.end();) {
-    const auto [tuple, away] = *it;
+  const auto remote = world.table.remote();  // a copy: it changes meanwhile
+  for (const auto& [tuple, away] : remote) {
     const bool held = away.home == world.settings.host && away.host == host;
-    if (away.home != host && !held) {
-      ++it;
-      continue;
-    }
+    if (away.home != host && !held) continue;
     ++(held ? out.held : out.forwarded);
     // Packets in transit are redirected for a moment longer.
     if (auto done = redirect(world, tuple, away, milliseconds(1000)); !done)
       log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple),
                  to_string(done.error()));
-    it = world.away.erase(it);
-    world.journal.is_back(tuple);
+    world.table.mark_returned(tuple);
   }
   world.silent.erase(host);
   log::warn("event=host_forgotten host={} untold={} forwarded={} held={}", host, out.untold,

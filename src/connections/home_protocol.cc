@@ -101,8 +101,7 @@ Result<bool> lives_at_home(const World& world, const FourTuple& tuple) {
 
 Result<> lead(World& world, const FourTuple& tuple, const RemoteConnection& away) {
   TRY(redirect(world, tuple, away, std::nullopt));
-  world.away[tuple] = away;
-  world.journal.is_away(tuple, away);
+  world.table.mark_moved(tuple, away);
   return {};
 }
 
@@ -126,7 +125,8 @@ Result<int> accept_claim(World& world, const std::string& from, const FourTuple&
                               generation,
                               {}};
   TRY(lead(world, tuple, away));
-  world.found.erase(tuple.unmapped());  // a redirect found in the kernel proves one claim only
+  // A redirect found in the kernel proves one claim only.
+  world.table.forget_unexplained_redirect(tuple);
   log::warn("event=forgotten connection={} service={} host={} action=\"redirected again\"",
             to_string(tuple), service, from);
   return 1;
@@ -135,31 +135,23 @@ Result<int> accept_claim(World& world, const std::string& from, const FourTuple&
 // Removes the record of a connection that has ended. Its redirect stays a little longer,
 // because the last holder may be in TIME_WAIT. A new connection with the same addresses
 // and ports is home's own.
-Result<> forget(World& world, std::map<FourTuple, RemoteConnection>::iterator it,
-                std::uint64_t generation = 0) {
-  const auto [tuple, away] = *it;
-  generation = std::max(generation, away.generation);
+Result<> forget(World& world, const FourTuple& tuple, std::uint64_t generation = 0) {
+  const RemoteConnection away = *world.table.find_remote(tuple);
   if (is_passive(tuple)) {
     TRY(redirect(world, tuple, away, world.settings.linger));
   } else {
     const steer::Redirect last{tuple, away.address, world.settings.linger, true};
     TRY(world.steering->redirect({&last, 1}));
   }
-  world.away.erase(it);
-  world.endings.add(tuple, generation);
-  if (away.home == world.settings.host) {
-    world.journal.is_back(tuple);
-  } else {
-    const ImportedConnection was{tuple,     away.service,      away.home, away.home_control,
-                                 away.home, away.home_control, generation};
-    spawn(world.io, "tell_ended", notify_ended(world, world.journal.has_ended(was, 0), was));
-  }
+  const auto ended = world.table.end_remote(tuple, generation);
+  if (ended.notice != 0)
+    spawn(world.io, "tell_ended", notify_ended(world, ended.notice, ended.connection));
   return {};
 }
 
 asio::awaitable<void> reassert_held(World& world, std::string host, SocketAddress line) {
   std::vector<ImportedConnection> those;
-  for (const auto& [cookie, resident] : world.residents)
+  for (const auto& [cookie, resident] : world.table.imported())
     if (resident.home == host) those.push_back(resident);
   for (const ImportedConnection& resident : those) {
     const auto answer = co_await ask(
@@ -180,17 +172,14 @@ asio::awaitable<void> reassert_held(World& world, std::string host, SocketAddres
 
 void note_unheard(World& world, const FourTuple& tuple, const RemoteConnection& away,
                   bool unheard) {
-  if (is_unheard(world, tuple, away) == unheard) return;
-  if (unheard) {
-    world.unheard[tuple] = away.generation;
+  if (!world.table.set_unheard(tuple, unheard)) return;
+  if (unheard)
     log::warn(
         "event=unheard connection={} host={} reason=\"its peer has not answered since it moved "
         "there\"",
         to_string(tuple), away.host);
-  } else {
-    world.unheard.erase(tuple);
+  else
     log::info("event=heard connection={} host={}", to_string(tuple), away.host);
-  }
 }
 
 // True if redirected packets reach the holder through a router. They then have the
@@ -209,8 +198,8 @@ asio::awaitable<bool> ask_about(World& world, FourTuple tuple, RemoteConnection 
                    wire::pack_query_holder(tuple, away.service, world.settings.line(),
                                            away.generation, goes_by_router(world, away)));
   if (!answer) co_return false;
-  const auto it = world.away.find(tuple);
-  if (!*answer || it == world.away.end() || it->second != away) co_return true;
+  const RemoteConnection* now = world.table.find_remote(tuple);
+  if (!*answer || !now || *now != away) co_return true;
   if (**answer != 0) {
     note_unheard(world, tuple, away, **answer == 2);
     co_return true;
@@ -218,7 +207,7 @@ asio::awaitable<bool> ask_about(World& world, FourTuple tuple, RemoteConnection 
   // Otherwise it is returning just now, or will be asked about again.
   if (const auto lives = lives_at_home(world, tuple); !lives || *lives) co_return true;
   log::warn("event=not_held connection={} host={}", to_string(tuple), away.host);
-  if (auto done = forget(world, it); !done)
+  if (auto done = forget(world, tuple); !done)
     log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple),
                to_string(done.error()));
   co_return true;
@@ -226,7 +215,7 @@ asio::awaitable<bool> ask_about(World& world, FourTuple tuple, RemoteConnection 
 
 asio::awaitable<void> verify_holders(World& world, std::string host, SocketAddress line) {
   std::vector<std::pair<FourTuple, RemoteConnection>> those;
-  for (const auto& each : world.away)
+  for (const auto& each : world.table.remote())
     if (each.second.host == host) those.push_back(each);
   for (const auto& [tuple, away] : those)
     if (!co_await ask_about(world, tuple, away, line)) co_return;
@@ -236,7 +225,7 @@ asio::awaitable<void> compare(World& world, std::string host, SocketAddress line
   world.silent.erase(host);
   // A listener is redirected to its host by name. Only now are that host's addresses
   // known for certain.
-  for (const auto& [tuple, away] : world.away)
+  for (const auto& [tuple, away] : world.table.remote())
     if (is_passive(tuple) && away.host == host)
       if (auto led = redirect_passive(world, tuple.local, host); !led)
         log::error("event=listener_not_redirected local={} to={} error=\"{}\"",
@@ -248,26 +237,28 @@ asio::awaitable<void> compare(World& world, std::string host, SocketAddress line
 }  // namespace
 
 asio::awaitable<void> notify_moved(World& world, FourTuple tuple) {
-  const auto found = world.away.find(tuple);
-  if (found == world.away.end()) co_return;
-  const RemoteConnection away = found->second;
+  const RemoteConnection* found = world.table.find_remote(tuple);
+  if (!found) co_return;
+  const RemoteConnection away = *found;
+  // False if it returned, has ended, or has moved again.
+  const auto is_still_there = [&] {
+    const RemoteConnection* now = world.table.find_remote(tuple);
+    return now && *now == away;
+  };
   for (milliseconds pause{20};; pause = std::min(2 * pause, kMaxHomeBackoff)) {
     const auto answer = co_await ask(
         world, away.home, away.home_control,
         wire::pack_moved(tuple, away.address, away.host, away.service, away.generation));
-    const auto it = world.away.find(tuple);
-    if (it == world.away.end() || it->second != away) co_return;  // it returned, or has ended
+    if (!is_still_there()) co_return;
     // ENOENT: home has no record of it, or it has ended and that message arrived first.
     const bool forgotten = answer && !*answer && (*answer).error().code == ENOENT;
     if (forgotten || (answer && *answer)) break;
     co_await sleep_for(pause);
-    if (const auto now = world.away.find(tuple); now == world.away.end() || now->second != away)
-      co_return;
+    if (!is_still_there()) co_return;
   }
   // Packets in transit are redirected for a moment longer.
   (void)redirect(world, tuple, away, std::min(world.settings.linger, milliseconds(1000)));
-  world.away.erase(tuple);
-  world.journal.is_back(tuple);
+  world.table.mark_returned(tuple);
 }
 
 asio::awaitable<void> notify_address(World& world, int family) {
@@ -275,13 +266,13 @@ asio::awaitable<void> notify_address(World& world, int family) {
   any_of_family.family = family;
   const IpAddress address = world.settings.address_for(any_of_family);
   std::vector<std::pair<std::uint64_t, ImportedConnection>> those;
-  for (const auto& [cookie, resident] : world.residents)
+  for (const auto& [cookie, resident] : world.table.imported())
     if (resident.tuple.local.ip.unmapped().family == family) those.emplace_back(cookie, resident);
   for (const auto& [cookie, resident] : those)
     // Home may reject the new address because it has not received our HELLO with it yet.
     // Try again then. A home that does not answer asks us when it starts again.
     for (milliseconds pause{50}; pause < kMaxHomeBackoff; pause *= 2) {
-      if (!world.residents.contains(cookie) || world.settings.address_for(address) != address)
+      if (!world.table.find_imported(cookie) || world.settings.address_for(address) != address)
         break;
       Secret said = wire::pack_moved(resident.tuple, address, world.settings.host, resident.service,
                                      resident.generation);
@@ -313,17 +304,18 @@ asio::awaitable<void> notify_ended(World& world, std::uint64_t number,
     }
     co_await sleep_for(pause);
     // An operator has given up that host (forget_host).
-    if (!world.journal.is_untold(number)) co_return;
+    if (!world.table.journal().is_untold(number)) co_return;
   }
-  world.journal.told(number);
+  world.table.end_notice(number);
 }
 
 Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
                   const IpAddress& to, const std::string& host, const std::string& service,
                   std::uint64_t generation) {
-  const auto it = world.away.find(tuple);
-  if (it == world.away.end()) {
-    if (world.endings.has(tuple, generation)) return fail(ENOENT, "{} has ended", to_string(tuple));
+  const RemoteConnection* before = world.table.find_remote(tuple);
+  if (!before) {
+    if (world.table.has_ended(tuple, generation))
+      return fail(ENOENT, "{} has ended", to_string(tuple));
     if (const RemoteConnection* listener = accepted_there(world, from, tuple)) {
       TRY(check_room(world));
       TRY_LET(lives, lives_at_home(world, tuple));
@@ -337,18 +329,17 @@ Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
     if (from == host && !service.empty())
       return accept_claim(world, from, tuple, to, service, generation);
   }
-  if (it == world.away.end() || it->second.home != world.settings.host)
+  if (!before || before->home != world.settings.host)
     return fail(ENOENT, "{} is not away", to_string(tuple));
   // The connection still lives at the same holder, whose address has changed.
-  const bool readdressed = from == host && it->second.host == host && it->second.address != to &&
-                           generation == it->second.generation;
+  const bool readdressed = from == host && before->host == host && before->address != to &&
+                           generation == before->generation;
   // The message is outdated, or a repetition.
-  if (generation != 0 && generation <= it->second.generation && !readdressed) return 0;
-  if (it->second.host == host && it->second.address == to &&
-      (generation == 0 || it->second.host != from))
+  if (generation != 0 && generation <= before->generation && !readdressed) return 0;
+  if (before->host == host && before->address == to && (generation == 0 || before->host != from))
     return 0;
-  if (it->second.host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
-  RemoteConnection away = it->second;
+  if (before->host != from) return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
+  RemoteConnection away = *before;
   away.host = host;
   away.address = to;
   away.generation = generation;
@@ -359,31 +350,31 @@ Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
 
 Result<> ended(World& world, const std::string& from, const FourTuple& tuple,
                std::uint64_t generation) {
-  const auto it = world.away.find(tuple);
+  const RemoteConnection* away = world.table.find_remote(tuple);
   // There is no record, or the message is a repetition.
-  if (it == world.away.end()) return fail(ENOENT, "{} is not away", to_string(tuple));
-  const RemoteConnection& away = it->second;
-  if (away.host != from && (generation == 0 || away.told_by != from))
+  if (!away) return fail(ENOENT, "{} is not away", to_string(tuple));
+  if (away->host != from && (generation == 0 || away->told_by != from))
     return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
   // The message is about an earlier stay there.
-  if (generation != 0 && generation < away.generation) return {};
-  return forget(world, it, generation);
+  if (generation != 0 && generation < away->generation) return {};
+  return forget(world, tuple, generation);
 }
 
 Result<int> held(World& world, const std::string& from, const FourTuple& tuple,
                  const std::string& service, const SocketAddress& line, std::uint64_t generation,
                  bool routed) {
-  if (world.away.contains(tuple)) return 1;
+  if (world.table.find_remote(tuple)) return 1;
   const auto socket = world.find_socket(tuple);
   // Home would take "not held" for the end of the connection.
   if (!socket && !is_absent(socket.error())) return std::unexpected(socket.error());
-  auto resident = socket ? world.residents.find(socket->cookie) : world.residents.end();
+  const auto& imported = world.table.imported();
+  auto resident = socket ? imported.find(socket->cookie) : imported.end();
   // A socket that is only bound cannot be found by its address.
-  if (resident == world.residents.end() && is_passive(tuple))
-    resident = std::ranges::find_if(world.residents, [&](const auto& each) {
+  if (resident == imported.end() && is_passive(tuple))
+    resident = std::ranges::find_if(imported, [&](const auto& each) {
       return each.second.tuple.unmapped() == tuple.unmapped();
     });
-  if (resident != world.residents.end()) {
+  if (resident != imported.end()) {
     if (routed && resident->second.home == from)
       comes_by_router(world, resident->second.tuple, resident->second.home_control);
     return 1;
@@ -401,16 +392,15 @@ Result<int> held(World& world, const std::string& from, const FourTuple& tuple,
 
 asio::awaitable<void> ask_in_turn(World& world) {
   for (FourTuple last;;) {
-    if (world.away.upper_bound(last) == world.away.end()) {
+    const auto& remote = world.table.remote();
+    if (remote.upper_bound(last) == remote.end()) {
       last = {};
-      std::erase_if(world.unheard,
-                    [&](const auto& each) { return !world.away.contains(each.first); });
       co_await sleep_for(kRound);
     }
     co_await sleep_for(kStep);
     for (std::size_t some = kMostAStep; some > 0; --some) {
-      const auto it = world.away.upper_bound(last);
-      if (it == world.away.end()) break;
+      const auto it = remote.upper_bound(last);
+      if (it == remote.end()) break;
       const auto [tuple, away] = *it;
       last = tuple;
       const auto peers = world.discovery->hosts();
@@ -422,15 +412,10 @@ asio::awaitable<void> ask_in_turn(World& world) {
   }
 }
 
-bool is_unheard(const World& world, const FourTuple& tuple, const RemoteConnection& away) {
-  const auto it = world.unheard.find(tuple);
-  return it != world.unheard.end() && it->second == away.generation;
-}
-
 // A holder that does not answer now is notified later by ask_in_turn().
 asio::awaitable<void> notify_routes(World& world, std::vector<IpAddress> hosts) {
   std::vector<std::pair<FourTuple, RemoteConnection>> those;
-  for (const auto& [tuple, away] : world.away)
+  for (const auto& [tuple, away] : world.table.remote())
     if (away.home == world.settings.host && std::ranges::find(hosts, away.address) != hosts.end() &&
         goes_by_router(world, away))
       those.emplace_back(tuple, away);

@@ -48,8 +48,5 @@ asio::awaitable<void> notify_routes(World& world, std::vector<IpAddress> hosts);
 // Queries the holder of one redirect after the other, without a particular reason, as
 // long as the daemon runs.
 asio::awaitable<void> ask_in_turn(World& world);
-// True if, according to its holder's last answer, nothing has been received from the peer
-// since the connection moved there.
-bool is_unheard(const World& world, const FourTuple& tuple, const RemoteConnection& away);
 
 }  // namespace sockmi::daemon

@@ -52,7 +52,7 @@ std::vector<std::string> HostAddresses::warnings() const {
 // live elsewhere.
 std::map<IpAddress, std::size_t> HostAddresses::wanted() const {
   std::map<IpAddress, std::size_t> out{{world_.settings.address, 0}};
-  for (const auto& [tuple, away] : world_.away)
+  for (const auto& [tuple, away] : world_.table.remote())
     if (away.home == world_.settings.host && !away.container && !tuple.local.ip.wildcard())
       ++out[tuple.local.ip.unmapped()];
   return out;

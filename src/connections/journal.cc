@@ -388,7 +388,7 @@ void Journal::is_away(const FourTuple& tuple, const RemoteConnection& away) {
   append({{{"away", to_string(tuple)}, words_of(away)}});
 }
 void Journal::is_back(const FourTuple& tuple) {
-  append({{{"away", to_string(tuple)}, {}}});
+  if (const Key key{"away", to_string(tuple)}; facts_.contains(key)) append({{key, {}}});
 }
 
 void Journal::add_imported(std::uint64_t cookie, const ImportedConnection& resident) {
@@ -396,7 +396,7 @@ void Journal::add_imported(std::uint64_t cookie, const ImportedConnection& resid
 }
 
 void Journal::rehome(std::uint64_t cookie) {
-  append({{{"resident", std::to_string(cookie)}, {}}});
+  if (const Key key{"resident", std::to_string(cookie)}; facts_.contains(key)) append({{key, {}}});
 }
 
 std::uint64_t Journal::has_ended(const ImportedConnection& resident, std::uint64_t cookie) {

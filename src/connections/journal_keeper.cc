@@ -24,17 +24,17 @@ asio::awaitable<void> keep_journal(World& world) {
   asio::thread_pool disk{1};  // a thread of its own: a slow disk delays nothing else
   for (;;) {
     co_await sleep_for(kCompactionPause);
-    world.journal.write_again();
-    if (!world.journal.wants_compaction()) continue;
+    world.table.write_again();
+    if (!world.table.journal().wants_compaction()) continue;
     auto compaction = std::make_shared<Compaction>(world.io.get_executor());
-    compaction->path = world.journal.path();
-    compaction->text = world.journal.begin_compaction();
+    compaction->path = world.table.journal().path();
+    compaction->text = world.table.begin_compaction();
     asio::post(disk, [compaction, io = &world.io] {
       compaction->file = JournalFile::write_aside(compaction->path, compaction->text);
       asio::post(*io, [compaction] { compaction->done.set(); });
     });
     co_await compaction->done.wait();
-    world.journal.end_compaction(std::move(compaction->file));
+    world.table.end_compaction(std::move(compaction->file));
   }
 }
 

@@ -24,22 +24,16 @@ constexpr std::uint8_t kEstablished = 1, kClose = 7, kCloseWait = 8, kBoundInact
 constexpr milliseconds kClosedCheckPeriod{250};
 constexpr std::size_t kMostALook = 200;
 
-bool is_guest(const World& world, const ImportedConnection& resident) {
-  return resident.home != world.settings.host;
-}
-
 void end(World& world, std::uint64_t cookie) {
   world.in_doubt.settled(frozen_id(cookie));
-  const auto it = world.residents.find(cookie);
-  if (it == world.residents.end()) return;
-  const ImportedConnection resident = std::move(it->second);
-  world.residents.erase(it);
+  const auto ended = world.table.end_imported(cookie);
+  if (!ended) return;
+  const ImportedConnection& resident = ended->connection;
   log::debug("event=ended connection={}", to_string(resident.tuple));
   untrack(world, resident.tuple);
-  if (!is_guest(world, resident)) return;
+  if (ended->notice == 0) return;
   remove_foreign_rules(world, resident.tuple, resident.home_control, world.settings.linger);
-  spawn(world.io, "tell_ended",
-        notify_ended(world, world.journal.has_ended(resident, cookie), resident));
+  spawn(world.io, "tell_ended", notify_ended(world, ended->notice, resident));
 }
 
 void end_noticed(World& world) {
@@ -57,25 +51,13 @@ void end_noticed(World& world) {
     return;
   }
   std::vector<std::uint64_t> gone;
-  for (const auto& [cookie, resident] : world.residents)
+  for (const auto& [cookie, resident] : world.table.imported())
     if (!lives(world, *alive, cookie, resident.tuple)) gone.push_back(cookie);
   for (const auto cookie : gone)
     end(world, cookie);
 }
 
 }  // namespace
-
-Result<> may_come(const World& world, const std::string& from, const FourTuple& tuple) {
-  const auto it = world.away.find(tuple);
-  if (it == world.away.end()) return {};
-  const RemoteConnection& away = it->second;
-  if (away.home == world.settings.host && away.host == from) return {};
-  if (away.home == world.settings.host)
-    return fail(EBUSY, "{} lives at {}, as far as {} knows", to_string(tuple), away.host,
-                world.settings.host);
-  return fail(EBUSY, "{} was here a moment ago, and {} does not know yet that it went on",
-              to_string(tuple), it->second.home);
-}
 
 bool lives(const World& world, const std::map<std::uint64_t, net::TcpSocket>& alive,
            std::uint64_t cookie, const FourTuple& tuple) {
@@ -85,40 +67,27 @@ bool lives(const World& world, const std::map<std::uint64_t, net::TcpSocket>& al
   return socket ? socket->cookie == cookie : !is_absent(socket.error());
 }
 
-void mark_moved(World& world, std::uint64_t cookie, const FourTuple& tuple,
-                const std::optional<RemoteConnection>& away) {
-  world.residents.erase(cookie);
-  if (away) world.away[tuple] = *away;
-}
-
 void finish_export(World& world, const FourTuple& tuple, const std::string& home,
                    const SocketAddress& home_control) {
   untrack(world, tuple);
   if (home == world.settings.host) return;
   remove_foreign_rules(world, tuple, home_control, world.settings.linger);
-  if (world.away.contains(tuple)) spawn(world.io, "tell_moved", notify_moved(world, tuple));
+  if (world.table.find_remote(tuple)) spawn(world.io, "tell_moved", notify_moved(world, tuple));
 }
 
-void mark_returned(World& world, const FourTuple& tuple) {
-  if (world.away.erase(tuple)) world.journal.is_back(tuple);
-}
-
-void add_imported(World& world, std::uint64_t cookie, ImportedConnection resident) {
-  if (is_guest(world, resident)) world.journal.add_imported(cookie, resident);
+void add_imported(World& world, std::uint64_t cookie, const ImportedConnection& resident) {
   // The connection has a record already if its home has queried it (see held()). Its
   // rules are reference-counted, and it counts once.
-  if (!world.residents.insert_or_assign(cookie, resident).second && is_guest(world, resident))
+  if (!world.table.add_imported(cookie, resident) && world.table.is_foreign(resident))
     remove_foreign_rules(world, resident.tuple, resident.home_control, world.settings.linger);
 }
 
 void rehome(World& world, std::uint64_t cookie) {
-  ImportedConnection& resident = world.residents.at(cookie);
+  const ImportedConnection* resident = world.table.find_imported(cookie);
   // Expires immediately (0 would mean never): new connections to the address are ours to
   // answer.
-  remove_foreign_rules(world, resident.tuple, resident.home_control, milliseconds(1));
-  resident.home = world.settings.host;
-  resident.home_control = world.settings.line();
-  world.journal.rehome(cookie);
+  remove_foreign_rules(world, resident->tuple, resident->home_control, milliseconds(1));
+  world.table.rehome(cookie);
 }
 
 asio::awaitable<void> watch_ends(World& world) {
@@ -146,16 +115,18 @@ asio::awaitable<void> watch_closed(World& world) {
   for (;;) {
     co_await sleep_for(kClosedCheckPeriod);
     std::vector<std::uint64_t> missing;
-    for (std::size_t some = std::min(kMostALook, world.residents.size()); some > 0; --some) {
-      auto it = world.residents.upper_bound(last);
-      if (it == world.residents.end()) it = world.residents.begin();
+    const auto& imported = world.table.imported();
+    for (std::size_t some = std::min(kMostALook, imported.size()); some > 0; --some) {
+      auto it = imported.upper_bound(last);
+      if (it == imported.end()) it = imported.begin();
       last = it->first;
-      if (!is_guest(world, it->second) || is_passive(it->second.tuple) || hidden.contains(last))
+      if (!world.table.is_foreign(it->second) || is_passive(it->second.tuple) ||
+          hidden.contains(last))
         continue;
       const auto socket = world.find_socket(it->second.tuple);
       if (socket ? socket->cookie != last : is_absent(socket.error())) missing.push_back(last);
     }
-    std::erase_if(hidden, [&](std::uint64_t cookie) { return !world.residents.contains(cookie); });
+    std::erase_if(hidden, [&](std::uint64_t cookie) { return !world.table.find_imported(cookie); });
     if (missing.empty()) continue;
     const auto alive = world.all_sockets();
     if (!alive) continue;
@@ -173,14 +144,14 @@ asio::awaitable<void> shut_down(World& world) {
   const auto deadline = Clock::now() + kWindUp;
   for (;; co_await sleep_for(milliseconds(10))) {
     end_noticed(world);
-    const auto untold = world.journal.pending_ends();
+    const auto untold = world.table.journal().pending_ends();
     bool waiting = std::ranges::any_of(
         untold, [&](const auto& each) { return !world.silent.contains(each.second.home); });
     if (const auto alive = world.all_sockets())
       // A connection that its application has not closed need not be waited for.
       for (const auto& [cookie, socket] : *alive)
         waiting |= socket.state != kEstablished && socket.state != kCloseWait &&
-                   world.residents.contains(cookie);
+                   world.table.find_imported(cookie);
     if (!waiting || Clock::now() > deadline) co_return;
   }
 }
@@ -195,9 +166,9 @@ bool rules_are_needed(const World& world) {
   const auto is_steered_here = [](const auto& each) {
     return !each.second.container;
   };
-  return std::ranges::any_of(world.away, is_steered_here) ||
-         std::ranges::any_of(world.residents, [&](const auto& each) {
-           return is_guest(world, each.second) && !is_ready(each.first);
+  return std::ranges::any_of(world.table.remote(), is_steered_here) ||
+         std::ranges::any_of(world.table.imported(), [&](const auto& each) {
+           return world.table.is_foreign(each.second) && !is_ready(each.first);
          });
 }
 

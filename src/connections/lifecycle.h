@@ -6,21 +6,11 @@
 
 namespace sockmi::daemon {
 
-// Checks whether `from` may bring the connection here. Errors: EBUSY if it left here and
-// its home has not confirmed that: our pending MOVED could reach home after the message
-// about its return. EBUSY also if we are its home and have recorded that another host
-// holds it.
-Result<> may_come(const World& world, const std::string& from, const FourTuple& tuple);
-
-// An endpoint leaves this host (went, has_left), came back (came_back), or lives here
-// from now on (lives_here). mark_moved() is called when the departure is decided (`away`: none
-// if it goes home), finish_export() after that, when its socket here is gone too.
-void mark_moved(World& world, std::uint64_t cookie, const FourTuple& tuple,
-                const std::optional<RemoteConnection>& away);
+// An endpoint whose departure was decided is gone, and so is its socket here.
 void finish_export(World& world, const FourTuple& tuple, const std::string& home,
                    const SocketAddress& home_control);
-void mark_returned(World& world, const FourTuple& tuple);
-void add_imported(World& world, std::uint64_t cookie, ImportedConnection resident);
+// An endpoint lives here from now on. Its rules have been added.
+void add_imported(World& world, std::uint64_t cookie, const ImportedConnection& resident);
 // An imported connection is at home from now on: its address has become ours.
 void rehome(World& world, std::uint64_t cookie);
 

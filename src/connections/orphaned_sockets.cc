@@ -71,14 +71,14 @@ Result<> unfreeze(World& world, const net::TcpSocket& socket, std::uint32_t mark
 // it.
 std::shared_ptr<ExportedEndpoint> remembered(World& world, const wire::MigrationId& id,
                                              const Decision& decision, const Sockets& sockets) {
-  const auto away = world.away.find(decision.tuple);
+  const RemoteConnection* away = world.table.find_remote(decision.tuple);
   // Goes home unless it is away.
   wire::Endpoint endpoint{.home = decision.host, .home_control = decision.line};
-  if (away != world.away.end()) {
-    endpoint.service = away->second.service;
-    endpoint.home = away->second.home;
-    endpoint.home_control = away->second.home_control;
-    endpoint.generation = away->second.generation;
+  if (away) {
+    endpoint.service = away->service;
+    endpoint.home = away->home;
+    endpoint.home_control = away->home_control;
+    endpoint.generation = away->generation;
   }
   unique_fd descriptor;
   const auto socket = sockets.find(decision.cookie);
@@ -94,7 +94,7 @@ std::shared_ptr<ExportedEndpoint> remembered(World& world, const wire::Migration
   one->tuple = decision.tuple;
   one->cookie = decision.cookie;
   one->owner = tcp::OriginalOptions{.mark = decision.mark};
-  one->redirected = away != world.away.end();
+  one->redirected = away != nullptr;
   one->decided = one->adopted = true;
   one->record = {.id = id,
                  .exported = true,
@@ -151,8 +151,8 @@ void leave_frozen(World& world, const FourTuple& tuple, std::uint64_t cookie, st
 }
 
 void adopt_orphans(World& world, const Sockets& sockets) {
-  const auto decisions = world.journal.decisions();
-  drop_unexplained_late(world.settings.runtime, world.journal);
+  const auto decisions = world.table.journal().decisions();
+  drop_unexplained_late(world.settings.runtime, world.table.journal());
   std::set<std::uint64_t> decided;
   for (const auto& [id, decision] : decisions)
     decided.insert(decision.cookie);

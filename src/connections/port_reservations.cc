@@ -84,9 +84,10 @@ boost::asio::awaitable<void> PortReservations::watch(World& world) {
 // accepted received their packets through this port until now, so they are registered
 // first.
 boost::asio::awaitable<void> PortReservations::leave(World& world, FourTuple guest) {
-  const auto resident = std::ranges::find_if(
-      world.residents, [&](const auto& each) { return each.second.tuple == guest; });
-  if (resident != world.residents.end()) {
+  const auto& imported = world.table.imported();
+  const auto resident =
+      std::ranges::find_if(imported, [&](const auto& each) { return each.second.tuple == guest; });
+  if (resident != imported.end()) {
     const ImportedConnection listener = resident->second;
     co_await adopt_accepted(world, guest.local, listener);
   }

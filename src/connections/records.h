@@ -26,6 +26,7 @@ struct ImportedConnection {
   std::string from;
   SocketAddress from_line;
   std::uint64_t generation = 0;
+  bool operator==(const ImportedConnection&) const = default;
 };
 
 // An endpoint that left this host and lives elsewhere; our redirect leads to it. If its

@@ -18,18 +18,18 @@ using Sockets = std::map<std::uint64_t, net::TcpSocket>;
 // Takes over the imported connections. The homes of those that ended while no daemon was
 // running are notified now.
 Result<> adopt_residents(World& world, const Sockets& alive) {
-  for (const auto& [number, resident] : world.journal.pending_ends())
+  for (const auto& [number, resident] : world.table.journal().pending_ends())
     spawn(world.io, "tell_ended", notify_ended(world, number, resident));
-  for (const auto& [cookie, resident] : world.journal.residents()) {
+  std::vector<std::uint64_t> gone;
+  for (const auto& [cookie, resident] : world.table.imported()) {
     readd_foreign_rules(world, resident.tuple, resident.home_control);
-    if (lives(world, alive, cookie, resident.tuple)) {
-      world.residents[cookie] = resident;
-      continue;
-    }
+    if (lives(world, alive, cookie, resident.tuple)) continue;
     remove_foreign_rules(world, resident.tuple, resident.home_control, world.settings.linger);
-    spawn(world.io, "tell_ended",
-          notify_ended(world, world.journal.has_ended(resident, cookie), resident));
+    gone.push_back(cookie);
   }
+  for (const std::uint64_t cookie : gone)
+    if (const auto ended = world.table.end_imported(cookie); ended && ended->notice != 0)
+      spawn(world.io, "tell_ended", notify_ended(world, ended->notice, ended->connection));
   TRY_LET(readdressed, world.steering->readdressed());
   // Left by a daemon that died before the endpoint had arrived for good.
   for (const auto& [guest, own] : readdressed) {
@@ -48,26 +48,26 @@ Result<> adopt_residents(World& world, const Sockets& alive) {
 // for a daemon that may enter it. `closed`: the number of namespaces that could not be
 // entered.
 void drop_lost_namespaces(World& world, std::size_t closed) {
-  std::size_t out_of_reach = 0;
-  std::erase_if(world.away, [&](const auto& each) {
-    const auto& [tuple, away] = each;
-    if (!away.container || world.steering->in_other_namespace(tuple.local.ip)) return false;
+  std::vector<FourTuple> lost;
+  for (const auto& [tuple, away] : world.table.remote())
+    if (away.container && !world.steering->in_other_namespace(tuple.local.ip))
+      lost.push_back(tuple);
+  for (const FourTuple& tuple : lost) {
     if (closed > 0) {
-      ++out_of_reach;
-    } else {
-      log::warn(
-          "event=container_gone connection={} host={} reason=\"no network namespace here has its "
-          "address any more\"",
-          to_string(tuple), away.host);
-      world.journal.is_back(tuple);
+      world.table.set_aside(tuple);
+      continue;
     }
-    return true;
-  });
-  if (out_of_reach > 0)
+    log::warn(
+        "event=container_gone connection={} host={} reason=\"no network namespace here has its "
+        "address any more\"",
+        to_string(tuple), world.table.find_remote(tuple)->host);
+    world.table.mark_returned(tuple);
+  }
+  if (!lost.empty() && closed > 0)
     log::warn(
         "event=containers_not_adopted away={} closed={} reason=\"network namespaces can not be "
         "looked into: wants CAP_SYS_ADMIN, see sockmid(8)\"",
-        out_of_reach, closed);
+        lost.size(), closed);
 }
 
 // Logs an error that concerns a container's namespace: it does not keep the daemon from
@@ -96,10 +96,9 @@ Result<> adopt_redirects(World& world, const Sockets& alive, std::size_t closed)
   for (const auto& redirect : found)
     in_kernel[redirect.tuple] = redirect;
 
-  world.away = world.journal.away();
   drop_lost_namespaces(world, closed);
   std::set<SocketAddress> ports;
-  for (const auto& [tuple, away] : world.away) {
+  for (const auto& [tuple, away] : world.table.remote()) {
     in_kernel.erase(tuple.unmapped());
     // A listener is redirected when the other host has been discovered, see reconcile().
     if (is_passive(tuple)) ports.insert({tuple.local.ip.unmapped(), tuple.local.port});
@@ -119,7 +118,8 @@ Result<> adopt_redirects(World& world, const Sockets& alive, std::size_t closed)
                     ? world.steering->redirect(tuple, redirect.to, kUnclaimedRedirectLifetime)
                     : Result<>();
     TRY(tolerate_namespace_error(world, tuple, std::move(done)));
-    if (!living.contains(tuple) && !redirect.expires_in) world.found[tuple] = redirect.to;
+    if (!living.contains(tuple) && !redirect.expires_in)
+      world.table.add_unexplained_redirect(tuple, redirect.to);
     log::warn("event=redirect_unexplained connection={} to={} lives_here={}", to_string(tuple),
               to_string(redirect.to), living.contains(tuple));
   }
@@ -142,8 +142,9 @@ Result<> adopt(World& world) {
   TRY(adopt_residents(world, alive));
   TRY_LET(closed, world.steering->adopt());
   TRY(adopt_redirects(world, alive, closed));
-  if (!world.away.empty() || !world.residents.empty())
-    log::info("event=adopted imported={} away={}", world.residents.size(), world.away.size());
+  if (!world.table.remote().empty() || !world.table.imported().empty())
+    log::info("event=adopted imported={} away={}", world.table.imported().size(),
+              world.table.remote().size());
   return {};
 }
 

@@ -121,7 +121,7 @@ Result<> redirect_passive(World& world, const SocketAddress& local, const std::s
     }
     std::vector<FourTuple> staying;
     for (const auto& each : connections)
-      if (each.tuple.local.ip.unmapped() == address.ip && !world.away.contains(each.tuple))
+      if (each.tuple.local.ip.unmapped() == address.ip && !world.table.find_remote(each.tuple))
         staying.push_back(each.tuple);
     return world.steering->redirect_port(address, to, staying);
   });
@@ -149,7 +149,7 @@ asio::awaitable<void> adopt_accepted(World& world, SocketAddress local,
     co_return;
   }
   for (const auto& each : *connections) {
-    if (world.residents.contains(each.cookie)) continue;
+    if (world.table.find_imported(each.cookie)) continue;
     ImportedConnection resident = listener;
     resident.tuple = each.tuple;
     resident.generation = std::max(next_generation(0), listener.generation + 1);

@@ -19,11 +19,9 @@
 #include "applications/policy.h"
 #include "cluster/cluster.h"
 #include "congestion/cwnd_carrier.h"
-#include "connections/endings.h"
 #include "connections/foreign_addresses.h"
-#include "connections/journal.h"
 #include "connections/port_reservations.h"
-#include "connections/records.h"
+#include "connections/table.h"
 #include "migration/crash_guard.h"
 #include "migration/in_doubt.h"
 #include "migration/low_latency.h"
@@ -97,7 +95,7 @@ struct World {
         settings(std::move(settings)),
         policy(std::move(policy)),
         import_queue(maxima, this->policy),
-        journal(std::move(journal)) {}
+        table(std::move(journal), this->settings.host, this->settings.line()) {}
   World(const World&) = delete;
 
   asio::io_context& io;
@@ -105,7 +103,7 @@ struct World {
   const Policy policy;
   ImportQueue import_queue;
   Deliveries deliveries{import_queue};
-  Journal journal;
+  ConnectionTable table;
   const congestion::CwndCarrier congestion = congestion::CwndCarrier::open();
   std::unique_ptr<steer::NamespacedSteering> steering;
   ForeignAddresses foreign_addresses{io, steering};
@@ -118,16 +116,6 @@ struct World {
   std::function<Result<net::TcpSocket>(const FourTuple&)> find_socket = net::find_socket;
   std::function<Result<std::map<std::uint64_t, net::TcpSocket>>()> all_sockets = net::all_sockets;
 
-  // The journal has to match `residents` and `away`: code that changes these also changes
-  // it.
-  std::map<std::uint64_t, ImportedConnection> residents;  // by socket cookie
-  std::map<FourTuple, RemoteConnection> away;
-  RecentEnds endings;  // connections that were in `away`
-  // Connections in `away` whose holder has received nothing from the peer, with their
-  // generation.
-  std::map<FourTuple, std::uint64_t> unheard;
-  // Redirects that our kernel had when we started, and that the journal does not explain.
-  std::map<FourTuple, IpAddress> found;
   std::map<std::string, UnreachableHost> silent;  // by host
   // Hosts with which we are comparing records (reconcile()). A value: the host has
   // started again meanwhile, and is asked there once more.

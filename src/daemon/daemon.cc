@@ -85,7 +85,7 @@ std::vector<Result<>> Daemon::passages(const AuthenticatedHost& from,
   std::vector<Result<>> verdicts;
   steer::KernelQueries kernel;
   for (const auto& each : connections) {
-    const auto free = may_come(world_, from.host, each.tuple);
+    const auto free = world_.table.may_come(from.host, each.tuple);
     verdicts.push_back(free ? may_arrive(world_, kernel, each) : free);
   }
   return verdicts;
@@ -93,7 +93,7 @@ std::vector<Result<>> Daemon::passages(const AuthenticatedHost& from,
 
 // Answers QueryOutcome: -1 undecided, 0 aborted, 1 committed.
 Result<int> Daemon::inquire(const AuthenticatedHost&, const MigrationId& id) {
-  return world_.undecided.contains(id) ? -1 : world_.journal.has(id) ? 1 : 0;
+  return world_.undecided.contains(id) ? -1 : world_.table.journal().has(id) ? 1 : 0;
 }
 
 Result<int> Daemon::moved(const AuthenticatedHost& from, const FourTuple& tuple,
@@ -140,8 +140,9 @@ asio::awaitable<void> Daemon::shut_down() {
   co_await drain(world_, importer_);
   co_await daemon::shut_down(world_);
   const bool needed = rules_are_needed(world_);
-  if (needed || !world_.away.empty())
-    log::info("event=rules_stay imported={} away={}", world_.residents.size(), world_.away.size());
+  if (needed || !world_.table.remote().empty())
+    log::info("event=rules_stay imported={} away={}", world_.table.imported().size(),
+              world_.table.remote().size());
   world_.steering->keep(needed);
 }
 

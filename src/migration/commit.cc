@@ -84,7 +84,7 @@ asio::awaitable<void> send_commit_until_acknowledged(World& world, cluster::Sele
   for (const auto& one : commitments) {
     world.undecided.erase(one->what.id);
     co_await one->settled.wait();
-    world.journal.acknowledged(one->what.id);
+    world.table.forget_decision(one->what.id);
     if (is_in_commit_alone(one->what.late)) drop_late(world.settings.runtime, one->what.id);
     ids.push_back(one->what.id);
   }

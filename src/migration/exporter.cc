@@ -116,7 +116,7 @@ class Exporter {
   asio::awaitable<void> run(Result<>& found) {
     // The connections are untouched, and stay so if any of these steps fails.
     examine();
-    if (auto room = world_.journal.reserve(all_.size()); !room) fail_all(going(), room.error());
+    if (auto room = world_.table.reserve(all_.size()); !room) fail_all(going(), room.error());
     if (found || found.error().code != EHOSTUNREACH) found = co_await negotiate();
     if (!found) each([&](ExportedEndpoint&) { return found; });
     co_await try_path();
@@ -182,13 +182,13 @@ class Exporter {
     Survey survey;
     each([&](ExportedEndpoint& one) -> Result<> {
       auto facts = tcp::socket_info(one.socket.get());
-      const auto resident = facts ? world_.residents.find(facts->cookie) : world_.residents.end();
-      const bool ours =
-          resident == world_.residents.end() || resident->second.home == settings_.host;
+      const ImportedConnection* resident =
+          facts ? world_.table.find_imported(facts->cookie) : nullptr;
+      const bool ours = !resident || !world_.table.is_foreign(*resident);
       if (facts) one.tuple = facts->tuple, one.cookie = facts->cookie;
-      one.endpoint.home = ours ? settings_.host : resident->second.home;
-      one.endpoint.home_control = ours ? settings_.line() : resident->second.home_control;
-      one.endpoint.generation = next_generation(ours ? 0 : resident->second.generation);
+      one.endpoint.home = ours ? settings_.host : resident->home;
+      one.endpoint.home_control = ours ? settings_.line() : resident->home_control;
+      one.endpoint.generation = next_generation(ours ? 0 : resident->generation);
       one.record = {.id = one.id,
                     .exported = true,
                     .service = one.endpoint.service,
@@ -425,7 +425,12 @@ class Exporter {
     TRY(hold(world_.settings.runtime, one));
     const Decision decision{one.cookie, one.tuple, choice_.host, choice_.line,
                             one.owner ? one.owner->mark : 0};
-    TRY(world_.journal.committed(one.id, decision, away(one)));
+    std::optional<ImportedConnection> guest;
+    if (const ImportedConnection* imported = world_.table.find_imported(one.cookie);
+        imported && !is_ours(one))
+      guest = *imported;
+    TRY(world_.table.log_decision(one.id, decision, away(one)));
+    one.guest = std::move(guest);
     one.decided = true;
     return {};
   }
@@ -475,10 +480,6 @@ class Exporter {
     if (those.empty()) co_return world_.low_latency.end();
     std::vector<steer::Redirect> permanent;
     for (ExportedEndpoint* one : those) {
-      if (const auto resident = world_.residents.find(one->cookie);
-          resident != world_.residents.end() && !is_ours(*one))
-        one->guest = resident->second;
-      mark_moved(world_, one->cookie, one->tuple, away(*one));
       if (one->redirected && !one->passive())
         permanent.push_back({one->tuple, address(*one), std::nullopt});
       // Otherwise an importer that asks has to wait for COMMIT itself.

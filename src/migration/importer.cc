@@ -49,7 +49,7 @@ Result<cluster::OfferReply> Importer::can_accept(const cluster::Offer& offer) {
   // Of several endpoints, the offer has only the first one's addresses; PREPARE reports
   // the others.
   if (offer.count == 1) TRY(check_peer(offer.tuple));
-  TRY(world_.journal.reserve(offer.count));  // the journal must also record what arrives
+  TRY(world_.table.reserve(offer.count));  // the journal must also record what arrives
   if (world_.import_queue.free_slots(offer.state) < offer.count)
     return fail(ENOBUFS, "import list full");
   const auto waiting = world_.import_queue.watching(offer.service, offer.owner);
@@ -129,7 +129,7 @@ Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
     return fail(EALREADY, "this endpoint was prepared before");
   TRY(reserved_.check(id, host));
   TRY(check_peer(tuple_of(endpoint.tcp)));
-  TRY(may_come(world_, host, tuple_of(endpoint.tcp)));
+  TRY(world_.table.may_come(host, tuple_of(endpoint.tcp)));
   if (comes_home(endpoint)) TRY(may_return(world_, host, tuple_of(endpoint.tcp)));
   TRY(pre_copies_.put_before(endpoint.tcp, ahead, id, host));
   PreparedEndpoint prepared{{}, {}, std::move(endpoint), host, line, 0, {}};
@@ -214,11 +214,11 @@ std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpo
     const wire::Endpoint& endpoint = prepared_.at(id).endpoint;
     const FourTuple tuple = tuple_of(endpoint.tcp);
     if (!may_thaw) continue;
-    if (const auto away = world_.away.find(tuple); away != world_.away.end())
-      prepared_.at(id).was_away = away->second;
+    if (const RemoteConnection* away = world_.table.find_remote(tuple))
+      prepared_.at(id).was_away = *away;
     // Before its redirect is removed: a delayed message of another host must not install
     // the redirect again.
-    mark_returned(world_, tuple);
+    world_.table.mark_returned(tuple);
     if (!is_passive(tuple))
       here.push_back(tuple);
     else if (comes_home(endpoint))
@@ -294,8 +294,7 @@ Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& l
 void Importer::redirect_again(const FourTuple& tuple,
                               const std::optional<RemoteConnection>& was_away) {
   if (!was_away) return;
-  world_.away[tuple] = *was_away;
-  world_.journal.is_away(tuple, *was_away);
+  world_.table.mark_moved(tuple, *was_away);
   if (auto done = redirect(world_, tuple, *was_away, std::nullopt); !done)
     log::error("event=redirect_lost connection={} error=\"{}\"", to_string(tuple),
                to_string(done.error()));

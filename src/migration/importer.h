@@ -19,7 +19,7 @@ class Importer : public cluster::Discovery::OfferHandler {
       : world_(world),
         unheard_peers_(world.io),
         rests_(world.io),
-        outcomes_(world.journal) {}
+        outcomes_(world.table) {}
 
   // Loads the outcomes of the endpoints that earlier daemons thawed. `alive`: the cookies
   // of all sockets.

@@ -24,7 +24,7 @@ Result<> verdict_on(Outcome outcome) {
 }
 
 void Outcomes::adopt(const std::set<std::uint64_t>& alive) {
-  for (const auto& [id, thawed] : journal_.thawed())
+  for (const auto& [id, thawed] : table_.journal().thawed())
     remember(thawed.host, id, alive.contains(thawed.cookie) ? Outcome::Lives : Outcome::Ended);
 }
 
@@ -38,7 +38,7 @@ Outcome Outcomes::of(const std::string& host, const wire::MigrationId& id) const
 
 Result<> Outcomes::thaw(const std::string& host,
                         const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports) {
-  TRY(journal_.thawed(host, imports));
+  TRY(table_.log_thaw(host, imports));
   for (const auto& [id, cookie] : imports)
     remember(host, id, Outcome::Lives);
   return {};
@@ -47,11 +47,11 @@ Result<> Outcomes::thaw(const std::string& host,
 void Outcomes::correct(const std::string& host, const wire::MigrationId& id, Outcome outcome) {
   const Outcome before = of(host, id);
   remember(host, id, outcome);
-  if (outcome == Outcome::NeverThawed && before != Outcome::Unknown) journal_.not_thawed(id);
+  if (outcome == Outcome::NeverThawed && before != Outcome::Unknown) table_.forget_thaw(id);
 }
 
 void Outcomes::forget(const std::string& host, const wire::MigrationId& id) {
-  if (of(host, id) != Outcome::Unknown) journal_.not_thawed(id);
+  if (of(host, id) != Outcome::Unknown) table_.forget_thaw(id);
 }
 
 void Outcomes::remember(const std::string& host, const wire::MigrationId& id, Outcome outcome) {
@@ -63,7 +63,7 @@ void Outcomes::remember(const std::string& host, const wire::MigrationId& id, Ou
   const auto it = of_host.known.find(oldest);
   const bool thawed = it->second != Outcome::NeverThawed;
   of_host.known.erase(it);
-  if (thawed) journal_.not_thawed(oldest);
+  if (thawed) table_.forget_thaw(oldest);
 }
 
 }  // namespace sockmi::daemon

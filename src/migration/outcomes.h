@@ -6,7 +6,7 @@
 #include <map>
 #include <set>
 
-#include "connections/journal.h"
+#include "connections/table.h"
 
 namespace sockmi::daemon {
 
@@ -29,7 +29,7 @@ Result<> verdict_on(Outcome outcome);
 // frozen endpoint ends with its daemon.
 class Outcomes {
  public:
-  explicit Outcomes(Journal& journal) : journal_(journal) {}
+  explicit Outcomes(ConnectionTable& table) : table_(table) {}
   // Loads what an earlier daemon wrote. `alive`: the cookies of all sockets.
   void adopt(const std::set<std::uint64_t>& alive);
 
@@ -51,7 +51,7 @@ class Outcomes {
     std::deque<wire::MigrationId> order;
   };
   void remember(const std::string& host, const wire::MigrationId& id, Outcome outcome);
-  Journal& journal_;
+  ConnectionTable& table_;
   // "": the journal entry of an older daemon, without the exporter's name.
   std::map<std::string, OfHost> hosts_;
 };

@@ -32,11 +32,9 @@ constexpr std::size_t kMaxReturnBatch = 64;
 // Returns the imported connection if its home is another host; null if its home is here,
 // or if it has none.
 const ImportedConnection* elsewhere(const World& world, const ReadyEndpoint& ready) {
-  const auto it = world.residents.find(ready.cookie);
-  return it == world.residents.end() || it->second.home.empty() ||
-                 it->second.home == world.settings.host
-             ? nullptr
-             : &it->second;
+  const ImportedConnection* imported = world.table.find_imported(ready.cookie);
+  return imported && !imported->home.empty() && world.table.is_foreign(*imported) ? imported
+                                                                                  : nullptr;
 }
 
 milliseconds patience_with_home(const World& world) {

@@ -123,28 +123,25 @@ bool lives_mute(const World& world, const ExportedEndpoint& one) {
 // answers later segments. (The redirect is removed first, because an RST of a redirected
 // connection does not leave this host.)
 asio::awaitable<void> lives_nowhere(World& world, ExportedEndpoint& one) {
-  world.away.erase(one.tuple);
   if (one.redirected && one.passive())
     (void)remove_passive_redirect(world, one.tuple.local);
   else if (one.redirected)
     co_await insist_on_removal(world, std::vector<FourTuple>(1, one.tuple));
   end_socket(world, one, true);
   if (!one.guest) {
-    world.journal.is_back(one.tuple);
+    world.table.mark_returned(one.tuple);
     co_return;
   }
   remove_foreign_rules(world, one.tuple, one.guest->home_control, world.settings.linger);
   ImportedConnection ended = *one.guest;
   ended.generation = one.endpoint.generation;
-  spawn(world.io, "tell_ended", notify_ended(world, world.journal.has_ended(ended, 0), ended));
+  spawn(world.io, "tell_ended", notify_ended(world, world.table.end_forwarded(ended), ended));
 }
 
 // Removes the redirects before unfreezing, so that the endpoint receives before it sends.
 asio::awaitable<void> goes_on_here(World& world, ExportedEndpoint& one) {
   const Decision decision{one.cookie, one.tuple, {}, {}, 0};
-  world.journal.taken_back(one.id, decision, one.guest);
-  world.away.erase(one.tuple);
-  if (one.guest) world.residents[one.cookie] = *one.guest;
+  world.table.undo_decision(one.id, decision, one.guest);
   if (one.redirected && one.passive())
     (void)remove_passive_redirect(world, one.tuple.local);
   else if (one.redirected)
@@ -241,8 +238,8 @@ void leave_in_doubt(World& world, const cluster::SelectedHost& importer, Exporte
 asio::awaitable<void> insist_on_redirects(World& world, std::vector<steer::Redirect> redirects) {
   for (;;) {
     const auto is_moot = [&](const steer::Redirect& each) {
-      const auto it = world.away.find(each.tuple);
-      return it == world.away.end() || it->second.address != each.to;
+      const RemoteConnection* remote = world.table.find_remote(each.tuple);
+      return !remote || remote->address != each.to;
     };
     std::erase_if(redirects, is_moot);
     if (redirects.empty()) co_return;
@@ -255,6 +252,14 @@ asio::awaitable<void> insist_on_redirects(World& world, std::vector<steer::Redir
 }
 
 asio::awaitable<void> insist_on_removal(World& world, std::vector<FourTuple> tuples) {
+  // The record that a connection has now may be about to end.
+  const auto generation_of = [&](const FourTuple& tuple) {
+    const RemoteConnection* remote = world.table.find_remote(tuple);
+    return remote ? std::optional(remote->generation) : std::nullopt;
+  };
+  std::map<FourTuple, std::optional<std::uint64_t>> before;
+  for (const FourTuple& tuple : tuples)
+    before[tuple] = generation_of(tuple);
   for (;;) {
     const auto done = world.steering->remove_redirects(tuples);
     if (done) co_return;
@@ -262,7 +267,10 @@ asio::awaitable<void> insist_on_removal(World& world, std::vector<FourTuple> tup
                to_string(done.error()));
     co_await sleep_for(kVerdictRetryPause);
     // It has moved again.
-    std::erase_if(tuples, [&](const FourTuple& tuple) { return world.away.contains(tuple); });
+    std::erase_if(tuples, [&](const FourTuple& tuple) {
+      const auto now = generation_of(tuple);
+      return now && now != before.at(tuple);
+    });
     if (tuples.empty()) co_return;
   }
 }

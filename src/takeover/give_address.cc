@@ -62,14 +62,11 @@ std::unexpected<Error> not_all_moved(const std::vector<net::TcpSocket>& left,
 // Removes the records of the address's connections, which are the new holder's now. The
 // redirects stay a little longer, for hosts that still send packets to us.
 void disown_connections(World& world, const IpAddress& address) {
-  for (auto it = world.away.begin(); it != world.away.end();) {
-    if (it->first.local.ip.unmapped() != address) {
-      ++it;
-      continue;
-    }
-    (void)redirect(world, it->first, it->second, std::max(world.settings.linger, milliseconds(1)));
-    world.journal.is_back(it->first);
-    it = world.away.erase(it);
+  const auto remote = world.table.remote();  // a copy: it changes meanwhile
+  for (const auto& [tuple, away] : remote) {
+    if (tuple.local.ip.unmapped() != address) continue;
+    (void)redirect(world, tuple, away, std::max(world.settings.linger, milliseconds(1)));
+    world.table.mark_returned(tuple);
   }
 }
 
@@ -83,7 +80,7 @@ asio::awaitable<Result<TakeoverOutcome>> AddressGiver::give(IpAddress address, s
   *giving_ = true;
   const std::shared_ptr<void> done(nullptr, [giving = giving_](void*) { *giving = false; });
   // Only the new holder itself can become the home of a connection.
-  for (const auto& [tuple, away] : world_.away)
+  for (const auto& [tuple, away] : world_.table.remote())
     if (tuple.local.ip.unmapped() == address && away.host != host.host)
       co_return fail(EBUSY, "{} lives on {}: move it to {} first", to_string(tuple), away.host,
                      host.host);

@@ -21,7 +21,7 @@ constexpr std::size_t kMaxReceived = 64;  // addresses that others are handing o
 
 // Connections imported from the old holder are at home here from now on.
 void adopt_connections(World& world, const std::string& from, const IpAddress& address) {
-  for (const auto& [cookie, resident] : world.residents)
+  for (const auto& [cookie, resident] : world.table.imported())
     if (resident.tuple.local.ip.unmapped() == address && resident.home == from)
       rehome(world, cookie);
 }

@@ -53,8 +53,13 @@ class HomeProtocolTest : public testing::Test {
   static IpAddress ip(const char* text) { return *IpAddress::parse(text); }
   auto& redirected() { return steering_->redirected; }
   auto& transfer() { return static_cast<FakeTransfer&>(*world_->control); }
-  void send_to(const std::string& host, const char* address) {
-    world_->away[tuple_] = {"web", host, ip(address), "home", world_->settings.line()};
+  // Our connection lives at `host` since this generation.
+  void remember(const FourTuple& tuple, const RemoteConnection& remote) {
+    world_->table.mark_moved(tuple, remote);
+  }
+  void send_to(const std::string& host, const char* address, std::uint64_t generation = 0) {
+    remember(tuple_,
+             {"web", host, ip(address), "home", world_->settings.line(), false, generation, {}});
   }
 
   asio::io_context io_;
@@ -77,7 +82,7 @@ TEST_F(HomeProtocolTest, OnlyTheHolderMayMoveOrEndAConnection) {
   EXPECT_EQ(ended(*world_, "B", tuple_).error().code, EACCES);
   EXPECT_TRUE(ended(*world_, "C", tuple_));
   EXPECT_TRUE(redirected().at(tuple_).expires_in);
-  EXPECT_TRUE(world_->away.empty());
+  EXPECT_TRUE(world_->table.remote().empty());
 }
 
 TEST_F(HomeProtocolTest, ARepeatedMessageChangesNothing) {
@@ -89,34 +94,32 @@ TEST_F(HomeProtocolTest, ARepeatedMessageChangesNothing) {
 }
 
 TEST_F(HomeProtocolTest, ClaimsOfAnEarlierGenerationChangeNothing) {
-  send_to("B", "192.0.2.2");
-  world_->away[tuple_].generation = 10;
+  send_to("B", "192.0.2.2", 10);
   EXPECT_TRUE(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11));
   EXPECT_TRUE(moved(*world_, "C", tuple_, ip("192.0.2.2"), "B", "web", 12));
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11), 0) << "late, or again";
   EXPECT_TRUE(ended(*world_, "B", tuple_, 10)) << "of its first stay on B";
-  EXPECT_EQ(world_->away[tuple_].host, "B");
+  EXPECT_EQ(world_->table.find_remote(tuple_)->host, "B");
   EXPECT_EQ(redirected().at(tuple_).to, ip("192.0.2.2"));
 }
 
 TEST_F(HomeProtocolTest, EndedOutdatesClaimsOfEarlierGenerationsThatArriveLater) {
-  world_->found[tuple_] = ip("192.0.2.2");
-  send_to("B", "192.0.2.2");
-  world_->away[tuple_].generation = 10;
+  world_->table.add_unexplained_redirect(tuple_, ip("192.0.2.2"));
+  send_to("B", "192.0.2.2", 10);
   EXPECT_TRUE(ended(*world_, "B", tuple_, 11)) << "it ended where B had sent it";
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11).error().code, ENOENT);
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web", 10).error().code, ENOENT);
-  EXPECT_TRUE(world_->away.empty());
+  EXPECT_TRUE(world_->table.remote().empty());
   EXPECT_TRUE(redirected().at(tuple_).expires_in);
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web", 12), 1)
       << "a later one with the same ports";
 }
 
 TEST_F(HomeProtocolTest, OnlyTheHolderMayExportAConnectionToHome) {
-  EXPECT_TRUE(may_come(*world_, "B", tuple_));
+  EXPECT_TRUE(world_->table.may_come("B", tuple_));
   send_to("B", "192.0.2.2");
-  EXPECT_TRUE(may_come(*world_, "B", tuple_));
-  EXPECT_EQ(may_come(*world_, "C", tuple_).error().code, EBUSY) << "it is at B";
+  EXPECT_TRUE(world_->table.may_come("B", tuple_));
+  EXPECT_EQ(world_->table.may_come("C", tuple_).error().code, EBUSY) << "it is at B";
 }
 
 TEST_F(HomeProtocolTest, HeldConfirmsAFrozenSocketWithoutRecordingAnImport) {
@@ -124,7 +127,7 @@ TEST_F(HomeProtocolTest, HeldConfirmsAFrozenSocketWithoutRecordingAnImport) {
     return Result<net::TcpSocket>({.cookie = 7, .tuple = elsewhere_, .mark = steer::kFreezeMark});
   };
   EXPECT_EQ(held(*world_, "A", elsewhere_, "web", world_->settings.line()), 1);
-  EXPECT_TRUE(world_->residents.empty());
+  EXPECT_TRUE(world_->table.imported().empty());
 }
 
 TEST_F(HomeProtocolTest, LivesLooksForASocketThatTheListLacks) {
@@ -176,37 +179,36 @@ TEST_F(HomeProtocolTest, MayReturnRefusesConnectionsThatNeverLeft) {
   EXPECT_EQ(may_return(*world_, "B", tuple_).error().code, EACCES);
   send_to("B", "192.0.2.2");
   EXPECT_TRUE(may_return(*world_, "B", tuple_));
-  world_->away.clear();
+  world_->table.mark_returned(tuple_);
   const FourTuple listener{tuple_.local, {}};
-  world_->away[listener] = {"web", "B", ip("192.0.2.2"), "home", world_->settings.line()};
+  remember(listener, {"web", "B", ip("192.0.2.2"), "home", world_->settings.line()});
   EXPECT_TRUE(may_return(*world_, "B", tuple_)) << "accepted there, by our listener";
   EXPECT_EQ(may_return(*world_, "C", tuple_).error().code, EACCES);
   EXPECT_EQ(
       may_return(*world_, "B", {*SocketAddress::parse("127.0.0.1:2"), tuple_.remote}).error().code,
       EACCES)
       << "of another port";
-  world_->away.clear();
+  world_->table.mark_returned(listener);
   world_->settings.believe_holders = true;
   EXPECT_TRUE(may_return(*world_, "B", tuple_));
 }
 
 TEST_F(HomeProtocolTest, AnEarlierHolderMayReportTheEndAtTheNextOne) {
-  send_to("B", "192.0.2.2");
-  world_->away[tuple_].generation = 10;
+  send_to("B", "192.0.2.2", 10);
   EXPECT_TRUE(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11));
   EXPECT_EQ(ended(*world_, "D", tuple_, 11).error().code, EACCES);
   EXPECT_TRUE(ended(*world_, "B", tuple_, 11));
-  EXPECT_TRUE(world_->away.empty());
+  EXPECT_TRUE(world_->table.remote().empty());
 }
 
 TEST_F(HomeProtocolTest, MovedAcceptsAHolderToWhichTheKernelStillRedirects) {
-  world_->found[tuple_] = ip("192.0.2.2");
+  world_->table.add_unexplained_redirect(tuple_, ip("192.0.2.2"));
   EXPECT_EQ(moved(*world_, "C", tuple_, ip("192.0.2.3"), "C", "web").error().code, EACCES)
       << "it leads elsewhere";
   EXPECT_TRUE(redirected().empty());
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web"), 1);
   EXPECT_EQ(redirected().at(tuple_).to, ip("192.0.2.2"));
-  EXPECT_TRUE(world_->journal.away().contains(tuple_));
+  EXPECT_TRUE(world_->table.journal().away().contains(tuple_));
   EXPECT_TRUE(ended(*world_, "B", tuple_));
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EACCES)
       << "the next connection of these ports is another one";
@@ -215,11 +217,11 @@ TEST_F(HomeProtocolTest, MovedAcceptsAHolderToWhichTheKernelStillRedirects) {
 TEST_F(HomeProtocolTest, MovedRefusesAHolderWithoutARedirectInTheKernel) {
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EACCES);
   const FourTuple port{tuple_.local, {}};
-  world_->found[port] = ip("192.0.2.2");
+  world_->table.add_unexplained_redirect(port, ip("192.0.2.2"));
   EXPECT_EQ(moved(*world_, "B", port, ip("192.0.2.2"), "B", "web").error().code, EACCES)
       << "a whole port";
   EXPECT_TRUE(redirected().empty());
-  EXPECT_TRUE(world_->journal.away().empty());
+  EXPECT_TRUE(world_->table.journal().away().empty());
 }
 
 TEST_F(HomeProtocolTest, CheckAddressAcceptsOnlyKnownAddressesOfThatHost) {
@@ -231,8 +233,8 @@ TEST_F(HomeProtocolTest, CheckAddressAcceptsOnlyKnownAddressesOfThatHost) {
 }
 
 TEST_F(HomeProtocolTest, MovedRefusesClaimsForOtherHostsUnknownServicesAndForeignAddresses) {
-  world_->found[tuple_] = ip("192.0.2.2");
-  world_->found[elsewhere_] = ip("192.0.2.2");
+  world_->table.add_unexplained_redirect(tuple_, ip("192.0.2.2"));
+  world_->table.add_unexplained_redirect(elsewhere_, ip("192.0.2.2"));
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web").error().code, ENOENT);
   EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "unheard of").error().code, EACCES);
   EXPECT_EQ(moved(*world_, "B", elsewhere_, ip("192.0.2.2"), "B", "web").error().code, EACCES);
@@ -242,44 +244,42 @@ TEST_F(HomeProtocolTest, MovedRefusesClaimsForOtherHostsUnknownServicesAndForeig
 TEST_F(HomeProtocolTest, NotifyEndedCallsTheSenderIfHomeIsSilent) {
   const SocketAddress line = *SocketAddress::parse("192.0.2.1:7078");
   const ImportedConnection resident{elsewhere_, "web", "A", line, "B", line};
+  world_->table.add_imported(7, resident);
   transfer().answers["B"] = {};
-  asio::co_spawn(io_, notify_ended(*world_, world_->journal.has_ended(resident, 7), resident),
+  asio::co_spawn(io_, notify_ended(*world_, world_->table.end_imported(7)->notice, resident),
                  asio::detached);
   io_.run();
   EXPECT_EQ(transfer().asked, (std::vector<std::string>{"A", "B"}));
-  EXPECT_TRUE(world_->journal.pending_ends().empty());
+  EXPECT_TRUE(world_->table.journal().pending_ends().empty());
 }
 
 TEST_F(HomeProtocolTest, AForwardingHostPassesAnEndOnToHome) {
-  world_->away[elsewhere_] = {"web", "C", ip("192.0.2.3"), "A",
-                              *SocketAddress::parse("192.0.2.1:7078")};
-  world_->journal.is_away(elsewhere_, world_->away[elsewhere_]);
+  remember(elsewhere_, {"web", "C", ip("192.0.2.3"), "A", *SocketAddress::parse("192.0.2.1:7078")});
   transfer().answers["A"] = {};
   EXPECT_TRUE(ended(*world_, "C", elsewhere_));
-  EXPECT_EQ(world_->journal.pending_ends().size(), 1u);
+  EXPECT_EQ(world_->table.journal().pending_ends().size(), 1u);
   io_.run();
   EXPECT_EQ(transfer().asked, std::vector<std::string>{"A"});
-  EXPECT_TRUE(world_->journal.pending_ends().empty());
+  EXPECT_TRUE(world_->table.journal().pending_ends().empty());
   EXPECT_TRUE(redirected().at(elsewhere_).expires_in);
 }
 
 TEST_F(HomeProtocolTest, ForwardsUntilHomeIsNotified) {
-  world_->away[elsewhere_] = {"web", "C", ip("192.0.2.3"), "A",
-                              *SocketAddress::parse("192.0.2.1:7078")};
+  remember(elsewhere_, {"web", "C", ip("192.0.2.3"), "A", *SocketAddress::parse("192.0.2.1:7078")});
   asio::co_spawn(io_, notify_moved(*world_, elsewhere_), asio::detached);
   while (transfer().asked.empty())
     io_.run_one();
-  EXPECT_TRUE(world_->away.contains(elsewhere_));
+  EXPECT_TRUE(world_->table.find_remote(elsewhere_));
   EXPECT_TRUE(world_->silent.contains("A"));
   transfer().answers["A"] = {};
   io_.run();
-  EXPECT_TRUE(world_->away.empty());
+  EXPECT_TRUE(world_->table.remote().empty());
   EXPECT_FALSE(world_->silent.contains("A"));
 }
 
 TEST_F(HomeProtocolTest, HeldConfirmsAnImportedPortWithoutLookingForItsSocket) {
   const FourTuple port{elsewhere_.local, {}};
-  world_->residents[7] = {port, "web", "A", {}, "A", {}};
+  world_->table.add_imported(7, {port, "web", "A", {}, "A", {}});
   EXPECT_EQ(held(*world_, "A", port, "web", {}), 1);
   EXPECT_EQ(held(*world_, "A", {*SocketAddress::parse("192.0.2.1:2"), {}}, "web", {}), 0);
 }
@@ -288,7 +288,8 @@ TEST_F(HomeProtocolTest, HeldReaddressesRoutedPacketsForHomeAlone) {
   world_->find_socket = [](const FourTuple& tuple) -> Result<net::TcpSocket> {
     return net::TcpSocket{.cookie = 7, .tuple = tuple};
   };
-  world_->residents[7] = {elsewhere_, "web", "A", *SocketAddress::parse("192.0.2.1:7078"), "A", {}};
+  world_->table.add_imported(
+      7, {elsewhere_, "web", "A", *SocketAddress::parse("192.0.2.1:7078"), "A", {}});
   EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}), 1);
   EXPECT_EQ(held(*world_, "B", elsewhere_, "web", {}, 0, true), 1);
   EXPECT_TRUE(steering_->readdressed_to.empty()) << "by the word of another host than its home";
@@ -307,7 +308,7 @@ TEST_F(HomeProtocolTest, AFailedLookupOfASocketEndsNoConnection) {
 }
 
 TEST_F(HomeProtocolTest, AFailedLookupOfASocketRefusesAClaimForNow) {
-  world_->found[tuple_] = ip("192.0.2.2");
+  world_->table.add_unexplained_redirect(tuple_, ip("192.0.2.2"));
   world_->find_socket = [](const FourTuple&) -> Result<net::TcpSocket> {
     return fail(EMFILE, "sock_diag");
   };

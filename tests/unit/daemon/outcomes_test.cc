@@ -15,10 +15,10 @@ class OutcomesTest : public testing::Test {
     folder_ = name;
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
-  Journal open() {
+  ConnectionTable open() {
     auto journal = Journal::open(folder_);
     EXPECT_TRUE(journal);
-    return std::move(*journal);
+    return ConnectionTable(std::move(*journal), "A", {});
   }
 
   const wire::MigrationId one_{1}, two_{2}, three_{3};
@@ -35,11 +35,11 @@ TEST_F(OutcomesTest, AVerdictCarriesTheOutcome) {
 
 TEST_F(OutcomesTest, TheNextDaemonKnowsTheOutcomeOfAThaw) {
   {
-    Journal journal = open();
-    ASSERT_TRUE(Outcomes(journal).thaw("B", {{one_, 7}, {two_, 8}}));
+    ConnectionTable table = open();
+    ASSERT_TRUE(Outcomes(table).thaw("B", {{one_, 7}, {two_, 8}}));
   }
-  Journal journal = open();
-  Outcomes outcomes(journal);
+  ConnectionTable table = open();
+  Outcomes outcomes(table);
   outcomes.adopt({7});
   EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives);
   EXPECT_EQ(outcomes.of("B", two_), Outcome::Ended) << "no socket has its cookie";
@@ -47,27 +47,27 @@ TEST_F(OutcomesTest, TheNextDaemonKnowsTheOutcomeOfAThaw) {
 }
 
 TEST_F(OutcomesTest, CorrectRemovesTheThawFromTheJournal) {
-  Journal journal = open();
-  Outcomes outcomes(journal);
+  ConnectionTable table = open();
+  Outcomes outcomes(table);
   ASSERT_TRUE(outcomes.thaw("B", {{one_, 7}}));
   outcomes.correct("B", one_, Outcome::NeverThawed);
   EXPECT_EQ(outcomes.of("B", one_), Outcome::NeverThawed);
-  EXPECT_TRUE(journal.thawed().empty());
+  EXPECT_TRUE(table.journal().thawed().empty());
 }
 
 TEST_F(OutcomesTest, AForgottenOutcomeIsStillAnswered) {
-  Journal journal = open();
-  Outcomes outcomes(journal);
+  ConnectionTable table = open();
+  Outcomes outcomes(table);
   ASSERT_TRUE(outcomes.thaw("B", {{one_, 7}}));
   outcomes.forget("B", one_);
-  EXPECT_TRUE(journal.thawed().empty());
+  EXPECT_TRUE(table.journal().thawed().empty());
   EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives);
 }
 
 TEST_F(OutcomesTest, AnotherHostCannotChangeAnOutcome) {
   {
-    Journal journal = open();
-    Outcomes outcomes(journal);
+    ConnectionTable table = open();
+    Outcomes outcomes(table);
     ASSERT_TRUE(outcomes.thaw("B", {{one_, 7}}));
     outcomes.forget("C", one_);
     outcomes.correct("C", one_, Outcome::NeverThawed);
@@ -78,8 +78,8 @@ TEST_F(OutcomesTest, AnotherHostCannotChangeAnOutcome) {
                        Outcome::NeverThawed);
     EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives);
   }
-  Journal journal = open();
-  Outcomes outcomes(journal);
+  ConnectionTable table = open();
+  Outcomes outcomes(table);
   outcomes.adopt({7});
   EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives) << "the next daemon does not know it";
   EXPECT_EQ(outcomes.of("C", one_), Outcome::Unknown);

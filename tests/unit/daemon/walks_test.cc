@@ -231,11 +231,11 @@ class Walks : public testing::TestWithParam<Odds> {
     for (int hops = std::uniform_int_distribution(1, kMostHops)(net_->random); hops > 0; --hops) {
       int to = std::uniform_int_distribution(0, kHosts - 2)(net_->random);
       if (to >= at) ++to;
-      while (!may_come(world(to), name_of(at), tuple)) {
+      while (!world(to).table.may_come(name_of(at), tuple)) {
         co_await sleep_for(milliseconds(5));
         if (net_->happens(0.05)) break;
       }
-      if (!may_come(world(to), name_of(at), tuple)) break;
+      if (!world(to).table.may_come(name_of(at), tuple)) break;
       generation = next_generation(resident ? generation : 0);
       std::optional<RemoteConnection> away;
       if (to != 0)
@@ -244,10 +244,13 @@ class Walks : public testing::TestWithParam<Odds> {
       if (at == 0 && away) (void)world(0).steering->redirect(tuple, away->address, std::nullopt);
       const std::uint64_t left = std::exchange(cookie, ++cookies_);
       net_->hosts.at(name_of(to))->sockets[cookie] = tuple;  // frozen
-      mark_moved(world(at), left, tuple, away);
+      const MigrationId id{wire::MigrationId::value_type(cookie),
+                           wire::MigrationId::value_type(cookie >> 8)};
+      EXPECT_TRUE(world(at).table.log_decision(id, {.cookie = left, .tuple = tuple}, away));
+      world(at).table.forget_decision(id);
       // COMMIT arrives; the bookkeeping on both sides takes place in any order.
       co_await sleep_for(net_->some(milliseconds(3)));
-      mark_returned(world(to), tuple);
+      world(to).table.mark_returned(tuple);
       (void)world(to).steering->remove_redirect(tuple);
       co_await sleep_for(net_->some(milliseconds(3)));
       const auto settle = [this, to, at, tuple, cookie, generation, home] {
@@ -279,11 +282,11 @@ class Walks : public testing::TestWithParam<Odds> {
   std::string left() {
     std::string out;
     for (auto& [name, host] : net_->hosts) {
-      for (const auto& [tuple, away] : host->world().away)
+      for (const auto& [tuple, away] : host->world().table.remote())
         out += name + ": " + to_string(tuple) + " is at " + away.host + "\n";
-      for (const auto& [cookie, resident] : host->world().residents)
+      for (const auto& [cookie, resident] : host->world().table.imported())
         out += name + ": " + to_string(resident.tuple) + " lives here\n";
-      for (const auto& [number, resident] : host->world().journal.pending_ends())
+      for (const auto& [number, resident] : host->world().table.journal().pending_ends())
         out += name + ": " + to_string(resident.tuple) + " is untold\n";
       for (const auto& [tuple, redirect] : host->redirected())
         if (!redirect.expires_in)
