@@ -11,8 +11,11 @@
 namespace sockmi::sockmid {
 namespace {
 
-using Setter = std::function<Result<>(Config&, const toml::node&)>;
 using std::chrono::milliseconds;
+
+// Reads the value of a key into the configuration, or into a part of it.
+template <class Target>
+using Setter = std::function<Result<>(Target&, const toml::node&)>;
 
 template <class T>
 Result<T> value(const toml::node& node, const char* kind) {
@@ -20,30 +23,145 @@ Result<T> value(const toml::node& node, const char* kind) {
   return fail(EINVAL, "wants a {}", kind);
 }
 
-Setter text(std::function<Result<>(Config&, const std::string&)> set) {
-  return [set = std::move(set)](Config& config, const toml::node& node) -> Result<> {
+// Makes the setter of each kind of key. `field` returns the field that the value belongs
+// in, `parse` the value of a string.
+template <class Target, class Parse, class Field>
+Setter<Target> text(Parse parse, Field field) {
+  return [=](Target& target, const toml::node& node) -> Result<> {
     TRY_LET(read, value<std::string>(node, "string"));
-    return set(config, read);
-  };
-}
-Setter number(std::int64_t least, std::int64_t most,
-              std::function<void(Config&, std::int64_t)> set) {
-  return [=](Config& config, const toml::node& node) -> Result<> {
-    TRY_LET(read, value<std::int64_t>(node, "number"));
-    if (read < least || read > most) return fail(EINVAL, "must be from {} to {}", least, most);
-    set(config, read);
+    TRY_LET(parsed, parse(read));
+    field(target) = std::move(parsed);
     return {};
   };
 }
-Setter yes_no(std::function<void(Config&, bool)> set) {
+template <class Target, class Parse, class Field>
+Setter<Target> list(Parse parse, Field field) {
+  return [=](Target& target, const toml::node& node) -> Result<> {
+    const auto* array = node.as_array();
+    if (!array) return fail(EINVAL, "wants a list of strings");
+    std::vector<typename decltype(parse(std::string()))::value_type> out;
+    for (const auto& each : *array) {
+      TRY_LET(read, value<std::string>(each, "list of strings"));
+      TRY_LET(parsed, parse(read));
+      out.push_back(std::move(parsed));
+    }
+    field(target) = std::move(out);
+    return {};
+  };
+}
+template <class Field>
+Setter<Config> number(std::int64_t least, std::int64_t most, Field field) {
+  return [=](Config& config, const toml::node& node) -> Result<> {
+    TRY_LET(read, value<std::int64_t>(node, "number"));
+    if (read < least || read > most) return fail(EINVAL, "must be from {} to {}", least, most);
+    auto& target = field(config);
+    target = static_cast<std::remove_reference_t<decltype(target)>>(read);
+    return {};
+  };
+}
+template <class Field>
+Setter<Config> yes_no(Field field) {
   return [=](Config& config, const toml::node& node) -> Result<> {
     TRY_LET(read, value<bool>(node, "true or false"));
-    set(config, read);
+    field(config) = read;
     return {};
   };
 }
 
-// Keys that had another name before 0.1.0.
+Result<std::string> any_text(const std::string& text) {
+  return text;
+}
+Result<cluster::Preference> parse_preference(const std::string& text) {
+  if (text == "first") return cluster::Preference::first;
+  if (text == "ready-first") return cluster::Preference::ready_first;
+  if (text == "least-loaded") return cluster::Preference::least_loaded;
+  return fail(EINVAL, "wants first, ready-first or least-loaded");
+}
+
+constexpr std::int64_t kHour = 3'600'000;
+
+// Each returns a function that finds a field: of the configuration, or of a part of it.
+template <class Target, class Member>
+auto own(Member Target::*member) {
+  return [=](Target& target) -> Member& {
+    return target.*member;
+  };
+}
+template <class Member>
+auto of_daemon(Member daemon::Daemon::Config::*member) {
+  return [=](Config& config) -> Member& {
+    return config.daemon.*member;
+  };
+}
+template <class Member>
+auto setting(Member daemon::Settings::*member) {
+  return [=](Config& config) -> Member& {
+    return config.daemon.settings.*member;
+  };
+}
+template <class Member>
+auto discovery(Member cluster::DiscoveryConfig::*member) {
+  return [=](Config& config) -> Member& {
+    return config.daemon.discovery.*member;
+  };
+}
+template <class Member>
+auto limit(Member daemon::QueueLimits::*member) {
+  return [=](Config& config) -> Member& {
+    return config.daemon.maxima.*member;
+  };
+}
+
+template <class Target>
+using Keys = std::map<std::string, Setter<Target>>;
+
+// The keys. tools/check-manual compares them, and the limits of numbers, with
+// man/sockmid.toml.5.
+const Keys<Config>& keys() {
+  using cluster::DiscoveryConfig;
+  using daemon::QueueLimits;
+  using daemon::Settings;
+  using C = Config;
+  static const Keys<C> table = {
+      {"address", text<C>(IpAddress::parse, setting(&Settings::address))},
+      {"interfaces", list<C>(any_text, setting(&Settings::interfaces))},
+      {"socket", text<C>(any_text, own(&Config::socket))},
+      {"identity", text<C>(any_text, own(&Config::identity))},
+      {"state", text<C>(any_text, of_daemon(&daemon::Daemon::Config::state_folder))},
+      {"testing", yes_no(setting(&Settings::testing))},
+
+      {"discovery.group", text<C>(SocketAddress::parse, discovery(&DiscoveryConfig::group))},
+      {"discovery.hosts", list<C>(SocketAddress::parse, discovery(&DiscoveryConfig::static_peers))},
+      {"discovery.timeout_ms", number(10, 60'000, discovery(&DiscoveryConfig::timeout))},
+      {"discovery.preference", text<C>(parse_preference, discovery(&DiscoveryConfig::preference))},
+      {"control.port", number(1, 65'535, setting(&Settings::control_port))},
+
+      {"import.max_bound", number(0, 1 << 20, limit(&QueueLimits::bound))},
+      {"import.max_listening", number(0, 1 << 20, limit(&QueueLimits::listening))},
+      {"import.max_connected", number(0, 1 << 24, limit(&QueueLimits::connected))},
+      {"import.wait_ms", number(10, 24 * kHour, setting(&Settings::wait))},
+      {"import.require_importer", yes_no(setting(&Settings::require_importer))},
+      {"takeover.addresses", list<C>(daemon::Match::parse, setting(&Settings::takeover))},
+
+      {"steer.freeze_timeout_ms", number(1500, 60'000, setting(&Settings::freeze_timeout))},
+      {"steer.believe_holders", yes_no(setting(&Settings::believe_holders))},
+      {"steer.linger_ms", number(0, kHour, setting(&Settings::linger))},
+  };
+  return table;
+}
+
+// The keys of a table service.NAME.
+const Keys<daemon::ServiceRule>& service_keys() {
+  using Rule = daemon::ServiceRule;
+  static const Keys<Rule> table = {
+      {"export", list<Rule>(any_text, own(&Rule::exporters))},
+      {"import", list<Rule>(any_text, own(&Rule::importers))},
+      {"listen", list<Rule>(SocketAddress::parse, own(&Rule::listen))},
+  };
+  return table;
+}
+
+// Keys that had another name in builds before 0.1.0.
 const std::map<std::string, std::string> kRenamed = {
     {"negotiation.group", "discovery.group"},
     {"negotiation.peers", "discovery.hosts"},
@@ -52,122 +170,6 @@ const std::map<std::string, std::string> kRenamed = {
     {"transfer.port", "control.port"},
 };
 
-Result<std::vector<std::string>> strings(const toml::node& node) {
-  std::vector<std::string> out;
-  const auto* array = node.as_array();
-  if (!array) return fail(EINVAL, "wants a list of strings");
-  for (const auto& each : *array) {
-    TRY_LET(one, value<std::string>(each, "list of strings"));
-    out.push_back(one);
-  }
-  return out;
-}
-
-constexpr std::int64_t kHour = 3'600'000;
-
-const std::map<std::string, Setter>& setters() {
-  static const std::map<std::string, Setter> table = {
-      {"socket",
-       text([](Config& c, const std::string& v) -> Result<> {
-         c.socket = v;
-         return {};
-       })},
-      {"identity",
-       text([](Config& c, const std::string& v) -> Result<> {
-         c.identity = v;
-         return {};
-       })},
-      {"state",
-       text([](Config& c, const std::string& v) -> Result<> {
-         c.daemon.state_folder = v;
-         return {};
-       })},
-      {"address", text([](Config& c, const std::string& v) -> Result<> {
-         TRY_LET(ip, IpAddress::parse(v));
-         c.daemon.settings.address = ip;
-         return {};
-       })},
-      {"interfaces", [](Config& c, const toml::node& node) -> Result<> {
-         TRY_LET(list, strings(node));
-         c.daemon.settings.interfaces = list;
-         return {};
-       }},
-      {"testing", yes_no([](Config& c, bool v) { c.daemon.settings.testing = v; })},
-      {"discovery.group", text([](Config& c, const std::string& v) -> Result<> {
-         TRY_LET(group, SocketAddress::parse(v));
-         c.daemon.discovery.group = group;
-         return {};
-       })},
-      {"discovery.timeout_ms",
-       number(10, 60'000, [](Config& c, std::int64_t v) {
-         c.daemon.discovery.timeout = milliseconds(v);
-       })},
-      {"discovery.preference", text([](Config& c, const std::string& v) -> Result<> {
-         static const std::map<std::string, cluster::Preference> names = {
-             {"first", cluster::Preference::first},
-             {"ready-first", cluster::Preference::ready_first},
-             {"least-loaded", cluster::Preference::least_loaded}};
-         const auto it = names.find(v);
-         if (it == names.end()) return fail(EINVAL, "wants first, ready-first or least-loaded");
-         c.daemon.discovery.preference = it->second;
-         return {};
-       })},
-      {"discovery.hosts", [](Config& c, const toml::node& node) -> Result<> {
-         TRY_LET(list, strings(node));
-         for (const auto& each : list) {
-           TRY_LET(host, SocketAddress::parse(each));
-           c.daemon.discovery.static_peers.push_back(host);
-         }
-         return {};
-       }},
-      {"control.port",
-       number(1, 65535, [](Config& c, std::int64_t v) {
-         c.daemon.settings.control_port = static_cast<std::uint16_t>(v);
-       })},
-      {"import.max_bound",
-       number(0, 1 << 20, [](Config& c, std::int64_t v) {
-         c.daemon.maxima.bound = static_cast<std::size_t>(v);
-       })},
-      {"import.max_listening",
-       number(0, 1 << 20, [](Config& c, std::int64_t v) {
-         c.daemon.maxima.listening = static_cast<std::size_t>(v);
-       })},
-      {"import.max_connected",
-       number(0, 1 << 24, [](Config& c, std::int64_t v) {
-         c.daemon.maxima.connected = static_cast<std::size_t>(v);
-       })},
-      {"import.wait_ms",
-       number(10, 24 * kHour, [](Config& c, std::int64_t v) {
-         c.daemon.settings.wait = milliseconds(v);
-       })},
-      {"import.require_importer",
-       yes_no([](Config& c, bool v) {
-         c.daemon.settings.require_importer = v;
-       })},
-      {"takeover.addresses", [](Config& c, const toml::node& node) -> Result<> {
-         TRY_LET(list, strings(node));
-         for (const auto& each : list) {
-           TRY_LET(match, daemon::Match::parse(each));
-           c.daemon.settings.takeover.push_back(match);
-         }
-         return {};
-       }},
-      {"steer.freeze_timeout_ms",
-       number(1500, 60'000, [](Config& c, std::int64_t v) {
-         c.daemon.settings.freeze_timeout = milliseconds(v);
-       })},
-      {"steer.believe_holders",
-       yes_no([](Config& c, bool v) {
-         c.daemon.settings.believe_holders = v;
-       })},
-      {"steer.linger_ms",
-       number(0, kHour, [](Config& c, std::int64_t v) {
-         c.daemon.settings.linger = milliseconds(v);
-       })},
-  };
-  return table;
-}
-
 Result<> read_services(const toml::table& services,
                        std::map<std::string, daemon::ServiceRule>& out) {
   for (const auto& [name, node] : services) {
@@ -175,23 +177,11 @@ Result<> read_services(const toml::table& services,
     if (!table) return fail(EINVAL, "service.{}: wants a table", name.str());
     daemon::ServiceRule rule;
     for (const auto& [key, users] : *table) {
-      auto list = strings(users);
-      if (!list)
-        return fail(EINVAL, "service.{}.{}: {}", name.str(), key.str(), list.error().reason);
-      if (key == "export")
-        rule.exporters = *list;
-      else if (key == "import")
-        rule.importers = *list;
-      else if (key == "listen") {
-        rule.listen.emplace();
-        for (const std::string& each : *list) {
-          auto address = SocketAddress::parse(each);
-          if (!address)
-            return fail(EINVAL, "service.{}.listen: {}", name.str(), address.error().reason);
-          rule.listen->push_back(*address);
-        }
-      } else
+      const auto setter = service_keys().find(std::string(key.str()));
+      if (setter == service_keys().end())
         return fail(EINVAL, "service.{}.{}: no such key", name.str(), key.str());
+      if (auto set = setter->second(rule, users); !set)
+        return fail(EINVAL, "service.{}.{}: {}", name.str(), key.str(), set.error().reason);
     }
     out[std::string(name.str())] = rule;
   }
@@ -206,8 +196,8 @@ Result<> read_table(const toml::table& table, const std::string& prefix, Config&
       TRY(read_table(*inner, name + ".", config));
       continue;
     }
-    const auto setter = setters().find(name);
-    if (setter == setters().end()) {
+    const auto setter = keys().find(name);
+    if (setter == keys().end()) {
       const auto renamed = kRenamed.find(name);
       return fail(EINVAL, "line {}: {}: no such key{}", node.source().begin.line, name,
                   renamed == kRenamed.end() ? "" : "; its name is " + renamed->second + " now");
