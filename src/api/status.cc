@@ -1,17 +1,13 @@
 // Shows the daemon's state, for sockmictl and for curl.
+#include <algorithm>
 #include <charconv>
 #include <set>
 
-#include <sockmi/sockmi.h>
-#include <sockmi/version.h>
-
 #include <nlohmann/json.hpp>
 
+#include "api/metrics.h"
 #include "api/router.h"
 #include "base/fault.h"
-#include "base/stderr_sink.h"
-#include "connections/home_protocol.h"
-#include "steer/host_checks.h"
 
 namespace sockmi::api {
 namespace {
@@ -60,69 +56,14 @@ json connection(const FourTuple& tuple, const std::string& service, const char* 
 
 }  // namespace
 
-// One import list: of bound, listening or connected endpoints.
-json import_list(const daemon::ImportQueue& queue, std::uint8_t state, std::size_t max) {
-  return {{"used", queue.used(state)}, {"ready", queue.ready(state)}, {"max", max}};
-}
-
 asio::awaitable<Result<Response>> get_status(daemon::Daemon& daemon, Session&, Request&) {
-  const auto& world = daemon.world();
-  const auto& maxima = world.import_queue.maxima();
-  const auto& count = world.counters;
-  const auto moved = std::ranges::count_if(world.table.remote(), [&](const auto& each) {
-    return each.second.home == world.settings.host;
-  });
-  json unreachable = json::array();
-  for (const auto& [host, silence] : world.silent)
-    unreachable.push_back(host);
-  auto warnings = steer::warnings(world.settings.interfaces);
-  std::ranges::move(daemon.warnings(), std::back_inserter(warnings));
-  std::ranges::move(daemon.own_addresses().warnings(), std::back_inserter(warnings));
-  co_return json_response(
-      200,
-      {
-          {"host", world.settings.host},
-          {"version", SOCKMI_VERSION_STRING},
-          {"address", to_string(world.settings.address)},
-          {"uptime_s",
-           std::chrono::duration_cast<std::chrono::seconds>(daemon::Clock::now() - world.started)
-               .count()},
-          {"testing", world.settings.testing},
-          {"lists",
-           {{"bound", import_list(world.import_queue, SOCKMI_BOUND, maxima.bound)},
-            {"listening", import_list(world.import_queue, SOCKMI_LISTENING, maxima.listening)},
-            {"connected", import_list(world.import_queue, SOCKMI_CONNECTED, maxima.connected)}}},
-          {"connections",
-           {{"imported", world.table.imported().size()},
-            {"moved", moved},
-            {"forwarded", world.table.remote().size() - moved},
-            {"unheard", daemon.unheard_peers().size()},
-            {"moved_unheard", world.table.unheard()}}},
-          {"repairs",
-           {{"count", daemon.repairs().count},
-            {"last", daemon.repairs().last},
-            {"error", daemon.repairs().error}}},
-          {"migrations",
-           {{"exported", count.exported},
-            {"imported", count.imported},
-            {"failed", count.failed},
-            {"returned_home", count.returned_home},
-            {"reset", count.reset}}},
-          {"home",
-           {{"unreachable", std::move(unreachable)},
-            {"reasserted", count.reasserted},
-            {"rejected", count.rejected},
-            {"pending_ends", world.table.journal().pending_ends().size()}}},
-          {"journal",
-           {{"error", world.table.journal().error()},
-            {"unwritten", world.table.journal().unwritten()},
-            {"unreadable", world.table.journal().unreadable()}}},
-          {"log", {{"dropped_lines", log::dropped_lines()}}},
-          {"in_doubt", world.in_doubt.all().size()},
-          {"congestion_window", world.congestion.form()},
-          {"barrier", steer::barrier_form()},
-          {"warnings", std::move(warnings)},
-      });
+  json out;
+  for (const Metric& metric : metrics()) {
+    std::string place = "/" + std::string(metric.name);
+    std::ranges::replace(place, '.', '/');
+    out[json::json_pointer(place)] = metric.read(daemon);
+  }
+  co_return json_response(200, out);
 }
 
 asio::awaitable<Result<Response>> get_connections(daemon::Daemon& daemon, Session&,
