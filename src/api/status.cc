@@ -48,9 +48,9 @@ json view(const FourTuple& tuple) {
 }
 
 json connection(const FourTuple& tuple, const std::string& service, const char* role,
-                const std::string& home, const std::string& at) {
+                const std::string& home, const std::string& holder) {
   json out = view(tuple);
-  out.update({{"service", service}, {"role", role}, {"home", home}, {"at", at}});
+  out.update({{"service", service}, {"role", role}, {"home", home}, {"holder", holder}});
   return out;
 }
 

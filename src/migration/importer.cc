@@ -112,7 +112,7 @@ Result<> Importer::receive_pre_copy(const wire::MigrationId& id, const std::stri
                                     ByteView bytes) {
   TRY(reserved_.check(id, host));
   reserved_.prolong(id);
-  TRY(fault::point("ahead-refused"));
+  TRY(fault::point("pre-copy-refused"));
   return pre_copies_.add(id, host, bytes);
 }
 

@@ -15,7 +15,7 @@ const std::vector<Command>& commands() {
              {"SERVICE", "service"},
              {"ROLE", "role"},
              {"HOME", "home"},
-             {"AT", "at"},
+             {"HOLDER", "holder"},
              {"HEARD", "heard"}})},
       {"hosts", "list the other hosts",
        show("/v1/hosts", "hosts",

@@ -42,7 +42,7 @@ def move_to_httpsd(lab, source, target):
 def records(host):
     """Returns which connections the host's daemon has recorded, as role and place."""
     listed = host.api("/v1/connections")["connections"]
-    return [(connection["role"], connection["at"]) for connection in listed]
+    return [(connection["role"], connection["holder"]) for connection in listed]
 
 
 def wait_forgotten(*hosts):

@@ -71,7 +71,7 @@ def test_unread_data_moves_in_the_freeze_if_pre_copy_is_refused(lab):
     connection = Connection(lab)
     connection.up.fill(connection.theirs)
     unread = connection.ours.info("unread")
-    lab.hostB.arm("ahead-refused")
+    lab.hostB.arm("pre-copy-refused")
     connection.move(lab.hostB)
     moved = lab.hostA.migrations("export")[-1]
     expect(moved["pre_copied"] == 0 and moved["bytes"] > unread, moved)

@@ -39,7 +39,7 @@ def test_home_redirects_straight_to_the_last_holder(lab):
     transfer = HeldDownload(lab, CONTENT)
     lab.move(lab.hostA, lab.hostB)
     lab.move(lab.hostB, lab.hostC)
-    wait_until(lambda: [c["at"] for c in lab.hostA.api("/v1/connections")["connections"]] == ["hostC"], "home learns the new place")
+    wait_until(lambda: [c["holder"] for c in lab.hostA.api("/v1/connections")["connections"]] == ["hostC"], "home learns the new place")
     [entry] = observe.redirects(lab.hostA)
     expect(lab.hostC.address in entry, entry)
     wait_until(lambda: not observe.redirects(lab.hostB), "hostB's own redirect goes", timeout=5)
