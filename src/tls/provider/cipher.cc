@@ -23,14 +23,13 @@
 #include <openssl/ssl3.h>
 
 #include "tls/provider/dispatch.h"
+#include "tls/provider/suites.h"
 #include "tls/session/record_bio.h"
 
 namespace sockmi::tls {
 
-enum class Kind : std::uint8_t { gcm, ccm, chacha, cbc, cbc_stitched };
-
 struct CipherTable {
-  Kind kind;
+  Construction construction;
   OSSL_FUNC_cipher_newctx_fn* newctx;
   OSSL_FUNC_cipher_freectx_fn* freectx;
   OSSL_FUNC_cipher_dupctx_fn* dupctx;
@@ -53,30 +52,21 @@ void CipherContext::note_plaintext(std::size_t size) {
 
 namespace {
 
-struct Named {
-  const char* name;
-  Kind kind;
-};
-constexpr Named kNamed[] = {{"AES-128-GCM", Kind::gcm},
-                            {"AES-256-GCM", Kind::gcm},
-                            {"AES-128-CCM", Kind::ccm},
-                            {"AES-256-CCM", Kind::ccm},
-                            {"ChaCha20-Poly1305", Kind::chacha},
-                            {"AES-128-CBC", Kind::cbc},
-                            {"AES-256-CBC", Kind::cbc},
-                            {"AES-128-CBC-HMAC-SHA1", Kind::cbc_stitched},
-                            {"AES-256-CBC-HMAC-SHA1", Kind::cbc_stitched},
-                            {"AES-128-CBC-HMAC-SHA256", Kind::cbc_stitched},
-                            {"AES-256-CBC-HMAC-SHA256", Kind::cbc_stitched}};
-constexpr std::size_t kCount = std::size(kNamed);
 constexpr std::size_t kAad = 13;  // sequence number (8), type, version (2), length (2)
 constexpr std::size_t kBlock = 16;
-CipherTable tables[kCount];
+CipherTable tables[kRecordCipherCount];
 
 // Size of what a record's plaintext begins with before the application's bytes: the
 // explicit nonce, or the IV of CBC.
-std::size_t explicit_part(Kind kind) {
-  return kind == Kind::gcm || kind == Kind::ccm ? 8 : kind == Kind::chacha ? 0 : kBlock;
+std::size_t explicit_part(Construction construction) {
+  switch (construction) {
+    case Construction::kGcm:
+    case Construction::kCcm: return 8;
+    case Construction::kChaCha: return 0;
+    case Construction::kCbc:
+    case Construction::kCbcStitched: return kBlock;
+  }
+  return 0;
 }
 
 // Returns the size of the application's content in an inner plaintext. RFC 8446, 5.2:
@@ -133,7 +123,7 @@ void note_plaintext(CipherContext& c, const unsigned char* in, std::size_t size)
 // Called after a record is encrypted. A TLS 1.2 GCM record begins with the explicit nonce
 // that the default provider has chosen for it.
 void note_nonce(CipherContext& c, int done, const unsigned char* record) {
-  if (done > 0 && c.tls12 && c.encrypting && record && c.table->kind == Kind::gcm)
+  if (done > 0 && c.tls12 && c.encrypting && record && c.table->construction == Construction::kGcm)
     std::memcpy(c.explicit_nonce.data(), record, c.explicit_nonce.size());
 }
 
@@ -180,7 +170,7 @@ void note_tls(CipherContext& c, const OSSL_PARAM params[]) {
 int set_ctx_params(void* v, const OSSL_PARAM params[]) {
   auto* c = static_cast<CipherContext*>(v);
   if (!c->inner) return 0;
-  if (c->table->kind == Kind::cbc) note_tls(*c, params);
+  if (c->table->construction == Construction::kCbc) note_tls(*c, params);
   const OSSL_PARAM* aad = OSSL_PARAM_locate_const(params, OSSL_CIPHER_PARAM_AEAD_TLS1_AAD);
   if (!aad || aad->data_size != kAad) return c->table->set_ctx_params(c->inner, params);
   std::uint8_t moved[kAad];
@@ -189,7 +179,7 @@ int set_ctx_params(void* v, const OSSL_PARAM params[]) {
   c->own.count = read_u64(moved) + 1;
   write_u64(moved, c->own.next() - 1);
   const std::size_t length = std::size_t(moved[11]) << 8 | moved[12],
-                    explicit_size = explicit_part(c->table->kind);
+                    explicit_size = explicit_part(c->table->construction);
   c->note_plaintext(
       moved[8] == SSL3_RT_APPLICATION_DATA && length >= explicit_size ? length - explicit_size : 0);
   const OSSL_PARAM given[] = {
@@ -326,12 +316,13 @@ void disable(CipherContext& context) {
 
 bool rekey_tls12(CipherContext& context, const Tls12Keys& keys,
                  const std::array<std::uint8_t, 8>& last_explicit_nonce) {
-  const Kind kind = context.table->kind;
+  const Construction construction = context.table->construction;
   const auto inner_init =
       context.encrypting ? context.table->encrypt_init : context.table->decrypt_init;
   // Every record brings its own IV: the first block of a CBC record has no meaning.
   static constexpr std::uint8_t kAnyIv[kBlock] = {};
-  const bool whole_iv = kind == Kind::chacha, cbc = kind == Kind::cbc || kind == Kind::cbc_stitched;
+  const bool whole_iv = construction == Construction::kChaCha,
+             cbc = construction == Construction::kCbc || construction == Construction::kCbcStitched;
   const std::uint8_t* iv = whole_iv ? keys.iv.data() : cbc ? kAnyIv : nullptr;
   if (!inner_init(context.inner, keys.key.data(), keys.key.size(), iv,
                   whole_iv ? keys.iv.size()
@@ -345,10 +336,10 @@ bool rekey_tls12(CipherContext& context, const Tls12Keys& keys,
         OSSL_PARAM_END};
     return context.table->set_ctx_params(context.inner, given) == 1;
   };
-  if (kind == Kind::gcm || kind == Kind::ccm) {
+  if (construction == Construction::kGcm || construction == Construction::kCcm) {
     Secret fixed = keys.iv;
     std::size_t size = fixed.size();
-    if (kind == Kind::gcm && context.encrypting) {
+    if (construction == Construction::kGcm && context.encrypting) {
       // An explicit nonce must not be used twice with a key (RFC 5288, 3), so ours
       // continue after the last one. Size -1 sets the whole IV. (CCM uses the sequence
       // number.)
@@ -358,7 +349,7 @@ bool rekey_tls12(CipherContext& context, const Tls12Keys& keys,
     }
     if (!set_octets(OSSL_CIPHER_PARAM_AEAD_TLS1_IV_FIXED, fixed, size)) return false;
   }
-  if (kind == Kind::cbc_stitched &&
+  if (construction == Construction::kCbcStitched &&
       !set_octets(OSSL_CIPHER_PARAM_AEAD_MAC_KEY, keys.mac, keys.mac.size()))
     return false;
   if (context.mac && !rekey_mac(*context.mac, keys.mac)) return false;
@@ -380,19 +371,19 @@ bool has_name(const char* names, std::string_view name) {
 
 const OSSL_ALGORITHM* wrapped_ciphers() {
   static const OSSL_ALGORITHM* offered = [] {
-    static OSSL_ALGORITHM out[kCount + 1];
+    static OSSL_ALGORITHM out[kRecordCipherCount + 1];
     std::size_t count = 0;
     int no_cache = 0;
     for (const OSSL_ALGORITHM* a = OSSL_PROVIDER_query_operation(DefaultProvider::get().provider,
                                                                  OSSL_OP_CIPHER, &no_cache);
          a && a->algorithm_names; ++a)
-      for (std::size_t i = 0; i < kCount; ++i)
-        if (has_name(a->algorithm_names, kNamed[i].name)) {
-          tables[i].kind = kNamed[i].kind;
+      for (std::size_t i = 0; i < kRecordCipherCount; ++i)
+        if (has_name(a->algorithm_names, kRecordCiphers[i].name)) {
+          tables[i].construction = kRecordCiphers[i].construction;
           fill(tables[i], a->implementation);
           // All names of the cipher: libssl uses the name that OBJ_nid2sn returns.
           out[count++] = {a->algorithm_names, "provider=sockmi",
-                          dispatch_of(i, std::make_index_sequence<kCount>()), nullptr};
+                          dispatch_of(i, std::make_index_sequence<kRecordCipherCount>()), nullptr};
         }
     return out;
   }();

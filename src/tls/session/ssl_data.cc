@@ -22,20 +22,6 @@ int index() {
   return it;
 }
 
-// An established session does not need its key exchange and authentication any more, so
-// only what protects its records is listed.
-constexpr struct {
-  int cipher;
-  Suite suite;
-} kCiphers[] = {{NID_aes_128_gcm, {16, 4}},        {NID_aes_256_gcm, {32, 4}},
-                {NID_aes_128_ccm, {16, 4}},        {NID_aes_256_ccm, {32, 4}},
-                {NID_chacha20_poly1305, {32, 12}}, {NID_aes_128_cbc, {16, 16}},
-                {NID_aes_256_cbc, {32, 16}}};
-constexpr struct {
-  int digest;
-  std::size_t size;
-} kMacs[] = {{NID_undef, 0}, {NID_sha1, 20}, {NID_sha256, 32}, {NID_sha384, 48}};
-
 OSSL_PARAM octets(const char* name, const void* data, std::size_t size) {
   return OSSL_PARAM_construct_octet_string(name, const_cast<void*>(data), size);
 }
@@ -114,15 +100,6 @@ std::pair<Tls12Keys, Tls12Keys> tls12_keys(const SSL_CIPHER* cipher, const Suite
       at += static_cast<std::ptrdiff_t>(size);
     }
   return keys;
-}
-
-std::optional<Suite> find_suite(int version, const SSL_CIPHER* cipher) {
-  if (version != TLS1_3_VERSION && version != TLS1_2_VERSION) return std::nullopt;
-  for (const auto& [nid, suite] : kCiphers)
-    for (const auto& [digest, size] : kMacs)
-      if (SSL_CIPHER_get_cipher_nid(cipher) == nid && SSL_CIPHER_get_digest_nid(cipher) == digest)
-        return Suite{suite.key_size, suite.iv_size, size};
-  return std::nullopt;
 }
 
 }  // namespace sockmi::tls

@@ -2,12 +2,11 @@
 // libssl does not return correctly after a load.
 #pragma once
 
-#include <optional>
-
 #include <openssl/ssl.h>
 
 #include "base/secret.h"
 #include "tls/provider/dispatch.h"
+#include "tls/provider/suites.h"
 
 namespace sockmi::tls {
 
@@ -35,14 +34,6 @@ struct SslData {
 SslData* find_attachment(const SSL* ssl);  // null: none
 SslData& attachment(SSL* ssl);             // made if there is none; destroyed with the SSL
 void drop_attachment(SSL* ssl);
-
-// The sizes of each direction's part of TLS 1.2's key block.
-struct Suite {
-  std::size_t key_size, iv_size;  // iv: the part that does not change
-  std::size_t mac_size = 0;       // CBC
-};
-// nullopt: this module cannot move it.
-std::optional<Suite> find_suite(int version, const SSL_CIPHER* cipher);
 
 // Computes the client's and the server's write keys, independently of libssl (RFC 5246,
 // 6.3).
