@@ -53,7 +53,7 @@ Secret straggler(const Words& words) {
   return wire::pack_straggler(said);
 }
 
-Secret expect(const Words&) {
+Secret standby(const Words&) {
   return wire::pack_standby();
 }
 
@@ -80,8 +80,14 @@ Secret prepare(const Words& words) {
   return wire::pack_prepare({&one, 1}, endpoint.home_control);
 }
 
-Secret take_over(wire::TakeOverStep step, const Words& words) {
-  return wire::pack_take_over(step, *IpAddress::parse(words[0]), 24, false);
+// Arguments: STEP ADDRESS
+Secret take_over(const Words& words) {
+  const auto names = wire::EnumNamesTakeOverStep();
+  int step = 0;
+  while (names[step] && words[0] != names[step])
+    ++step;
+  return wire::pack_take_over(static_cast<wire::TakeOverStep>(step), *IpAddress::parse(words[1]),
+                              24, false);
 }
 
 const std::map<std::string, std::function<Secret(const Words&)>> kMessages = {
@@ -97,14 +103,14 @@ const std::map<std::string, std::function<Secret(const Words&)>> kMessages = {
      [](const Words& w) {
        return wire::pack_ended(tuple_of(w[0], w[1]));
      }},
-    {"held",
+    {"query_holder",
      [](const Words& w) {
        return wire::pack_query_holder(tuple_of(w[0], w[1]), w[2], *SocketAddress::parse(w[3]));
      }},
     {"straggler", straggler},
-    {"expect", expect},
+    {"standby", standby},
     {"prepare", prepare},
-    {"ahead",
+    {"pre_copy",
      [](const Words& w) {
        return wire::pack_pre_copy(id_of(w[0]), Bytes(16, 'x'));
      }},
@@ -113,22 +119,27 @@ const std::map<std::string, std::function<Secret(const Words&)>> kMessages = {
        const auto id = id_of(w[0]);
        return wire::pack_abort({&id, 1});
      }},
-    {"passages",
+    {"path_queries",
      [](const Words& w) {
        return wire::pack_path_queries(
            {{.tuple = tuple_of(w[0], w[1]), .largest = 100, .near = false}});
      }},
-    {"drop",
+    {"take_over", take_over},
+    {"commit",
      [](const Words& w) {
-       return take_over(wire::TakeOverStep::Drop, w);
+       std::vector<wire::Committed> one(1);
+       one[0].id = id_of(w[0]);
+       return wire::pack_commit(one);
      }},
-    {"hold",
+    {"query_outcome",
      [](const Words& w) {
-       return take_over(wire::TakeOverStep::Hold, w);
+       return wire::pack_query_outcome(id_of(w[0]));
      }},
-    {"keep",
+    {"late_write",
      [](const Words& w) {
-       return take_over(wire::TakeOverStep::Keep, w);
+       wire::FreezeDeltaT late;
+       late.written.assign(w[1].begin(), w[1].end());
+       return wire::pack_late_write(id_of(w[0]), late);
      }},
 };
 

@@ -68,7 +68,7 @@ def test_a_member_cannot_return_a_connection_that_another_holds(lab):
     moved, before, connection = held_by_hostB(lab, **{"import": {"require_importer": False}})
     member = Member(lab, lab.hostC, lab.hostA)
     expect(reserve(member, 7, 1, 1) == [0], "no place")
-    member.says("passages", connection["local"], connection["peer"], check=[errno.EBUSY])
+    member.says("path_queries", connection["local"], connection["peer"], check=[errno.EBUSY])
     member.says("prepare", 7, connection["local"], connection["peer"], "hostA", check=[errno.EBUSY])
     expect(observe.redirects(lab.hostA) == before, "the redirect has changed")
     moved.both_ways()
@@ -100,24 +100,24 @@ def test_an_address_is_kept_only_after_a_hold(lab):
     lab.start_daemon(lab.hostB)
     lab.hostB.run("ip", "address", "add", f"{SERVICE_ADDRESS}/24", "dev", "eth0")
     member = Member(lab, lab.hostC, lab.hostA)
-    member.says("keep", SERVICE_ADDRESS, check=[errno.EAGAIN])  # hostA probes the link
+    member.says("take_over", "Keep", SERVICE_ADDRESS, check=[errno.EAGAIN])  # hostA probes the link
     end = time.monotonic() + 15
-    while (code := member.says("keep", SERVICE_ADDRESS)[0][0]) == errno.EAGAIN and time.monotonic() < end:
+    while (code := member.says("take_over", "Keep", SERVICE_ADDRESS)[0][0]) == errno.EAGAIN and time.monotonic() < end:
         pass
     expect(code == errno.EEXIST, f"{code}, though hostB has it")
     expect(SERVICE_ADDRESS not in lab.hostA.run("ip", "-4", "address", "show"), "hostA has taken the address")
     # It is not accepted after a Hold of the liar, either.
-    member.says("hold", SERVICE_ADDRESS, check=[0])
+    member.says("take_over", "Hold", SERVICE_ADDRESS, check=[0])
     end = time.monotonic() + 15
-    while (code := member.says("keep", SERVICE_ADDRESS)[0][0]) == errno.EAGAIN and time.monotonic() < end:
+    while (code := member.says("take_over", "Keep", SERVICE_ADDRESS)[0][0]) == errno.EAGAIN and time.monotonic() < end:
         pass
     expect(code == errno.EEXIST, f"{code}, though hostB has it")
-    member.says("drop", SERVICE_ADDRESS, check=[0])
+    member.says("take_over", "Drop", SERVICE_ADDRESS, check=[0])
     expect(SERVICE_ADDRESS not in lab.hostA.run("ip", "-4", "address", "show"), "hostA has taken the address")
     # It is not accepted while another host's Hold is in force.
     lab.hostB.run("ip", "address", "del", f"{SERVICE_ADDRESS}/24", "dev", "eth0")
-    Member(lab, lab.hostB, lab.hostA).says("hold", SERVICE_ADDRESS, check=[0])
-    member.says("keep", SERVICE_ADDRESS, check=[errno.EACCES])
+    Member(lab, lab.hostB, lab.hostA).says("take_over", "Hold", SERVICE_ADDRESS, check=[0])
+    member.says("take_over", "Keep", SERVICE_ADDRESS, check=[errno.EACCES])
 
 
 def test_a_slot_belongs_to_its_reserver(lab):
@@ -126,14 +126,43 @@ def test_a_slot_belongs_to_its_reserver(lab):
     owner, thief = Member(lab, lab.hostC, lab.hostA), Member(lab, lab.hostB, lab.hostA)
     expect(reserve(owner, 5, 1, 1) == [0], "no place")
     expect(used() == 1, f"{used()} places")
-    for words in (("ahead", 5), ("prepare", 5)):
+    for words in (("pre_copy", 5), ("prepare", 5)):
         code = thief.says(*words)[0]
         expect(words[0] == "prepare" or code[0] == errno.EACCES, lambda: f"{words}: {code}")
     thief.says("abort", 5)
-    thief.says("expect", check=[errno.ENOBUFS])
+    thief.says("standby", check=[errno.ENOBUFS])
     expect(used() == 1, "another host has given the place up")
     owner.says("abort", 5, check=[0])
     expect(used() == 0, "its own host can not give it up")
+
+
+def test_a_member_cannot_decide_about_a_slot_of_another(lab):
+    lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000})
+    owner, thief = Member(lab, lab.hostC, lab.hostA), Member(lab, lab.hostB, lab.hostA)
+    expect(reserve(owner, 5, 1, 1) == [0], "no place")
+
+    thief.says("commit", 5, check=[errno.ECANCELED])
+    thief.says("late_write", 5, "INJECTED", check=[errno.ENOENT])
+    answer = thief.says("query_outcome", 5)[0]
+
+    expect(answer[:2] == (0, 0), f"{answer}: hostA has decided nothing")
+    used = lab.hostA.api("/v1/status")["lists"]["connected"]["used"]
+    expect(used == 1, f"{used} places: the owner's is gone")
+    expect(not lab.hostA.api("/v1/connections")["connections"], "a connection is here")
+
+
+def test_a_member_does_not_become_home_by_asking_for_a_connection(lab):
+    moved, before, connection = held_by_hostB(lab)
+    thief = Member(lab, lab.hostC, lab.hostB)
+
+    answer = thief.says("query_holder", connection["local"], connection["peer"], "default", f"{lab.hostC.address}:7078")[0]
+
+    expect(answer[:2] == (0, 1), f"{answer}: hostB holds it")
+    [held] = lab.hostB.api("/v1/connections")["connections"]
+    expect(held["home"] == "hostA", f"{held}")
+    expect(observe.redirects(lab.hostA) == before, "the redirect has changed")
+    moved.both_ways()
+    moved.end()
 
 
 def test_a_host_cannot_reserve_all_slots(lab):
