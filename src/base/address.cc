@@ -11,11 +11,12 @@ namespace sockmi {
 Result<IpAddress> IpAddress::parse(std::string_view text) {
   const std::string copy(text);
   IpAddress ip;
-  for (int family : {AF_INET, AF_INET6})
+  for (int family : {AF_INET, AF_INET6}) {
     if (::inet_pton(family, copy.c_str(), ip.bytes.data()) == 1) {
       ip.family = family;
       return ip;
     }
+  }
   return fail(EINVAL, "'{}' is no IP address", text);
 }
 

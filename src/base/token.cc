@@ -34,9 +34,9 @@ bool Token::take() {
   iovec into{&count, sizeof count};
   ssize_t got;
   // The other process can change O_NONBLOCK as well, so this call requests not to block.
-  do
+  do {
     got = ::preadv2(fd_.get(), &into, 1, -1, RWF_NOWAIT);
-  while (got < 0 && errno == EINTR);
+  } while (got < 0 && errno == EINTR);
   return ours_ = got == sizeof count;
 }
 

@@ -22,6 +22,7 @@ asm(".section .rodata\n.balign 8\n"
     "sockmi_carrier_bpf: .incbin \"" CARRIER_BPF
     "\"\n"
     "sockmi_carrier_bpf_end:\n.previous\n");
+// NOLINTNEXTLINE(readability-identifier-naming): the names of the assembly above
 extern "C" const std::uint8_t sockmi_carrier_bpf[], sockmi_carrier_bpf_end[];
 
 namespace sockmi::congestion {
@@ -130,9 +131,10 @@ Result<> pace(int fd, std::uint64_t rate) {
   socklen_t size = sizeof owners;
   if (::getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &owners, &size) != 0)
     return fail_errno("SO_MAX_PACING_RATE");
-  for (const std::uint64_t limit : {std::min(rate, owners), owners})
+  for (const std::uint64_t limit : {std::min(rate, owners), owners}) {
     if (::setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &limit, sizeof limit) != 0)
       return fail_errno("SO_MAX_PACING_RATE");
+  }
   return {};
 }
 

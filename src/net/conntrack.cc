@@ -237,16 +237,18 @@ Result<> check_translation(const FourTuple& tuple) {
   TRY_LET(entry, find(*netfilter, plain.local, plain.remote));
   if (!entry) return {};
   const FourTuple& original = entry->original;
-  if (entry->reply.local != original.remote || entry->reply.remote != original.local)
+  if (entry->reply.local != original.remote || entry->reply.remote != original.local) {
     return fail(ENOTSUP,
                 "this host translates addresses of this connection ({} to {}, answered by {} to "
                 "{}): such a connection does not move",
                 to_string(original.local), to_string(original.remote),
                 to_string(entry->reply.local), to_string(entry->reply.remote));
-  if (entry->renumbered)
+  }
+  if (entry->renumbered) {
     return fail(ENOTSUP,
                 "this host changes the sequence numbers of this connection (SYN proxy, or a helper "
                 "of its firewall)");
+  }
   return {};
 }
 

@@ -69,10 +69,11 @@ Result<> check_ipsec(std::span<const IpsecPolicy> policies, const FourTuple& con
     return each.out ? applies(each.selector, tuple.local, tuple.remote)
                     : applies(each.selector, tuple.remote, tuple.local);
   });
-  if (found)
+  if (found) {
     return fail(ENOTSUP,
                 "IPsec of this host encrypts the packets of {}: another host has not its keys",
                 to_string(tuple));
+  }
   return {};
 }
 

@@ -100,18 +100,20 @@ class KernelNetlink : public Netlink {
   // Repeats after a signal. Otherwise the answers of this transaction would be taken for
   // those of the next one.
   ssize_t receive() {
-    for (;;)
+    for (;;) {
       if (const auto got = mnl_socket_recvfrom(socket_, buffer_, sizeof buffer_);
           got >= 0 || errno != EINTR)
         return got;
+    }
   }
   static std::pair<unsigned, unsigned> sequences_of(const void* messages, std::size_t size) {
     std::pair<unsigned, unsigned> out{~0u, 0};
     int left = static_cast<int>(size);
     for (auto* each = static_cast<const nlmsghdr*>(messages); mnl_nlmsg_ok(each, left);
-         each = mnl_nlmsg_next(each, &left))
+         each = mnl_nlmsg_next(each, &left)) {
       out = {std::min<unsigned>(out.first, each->nlmsg_seq),
              std::max<unsigned>(out.second, each->nlmsg_seq)};
+    }
     return out;
   }
   bool is_answer(const nlmsghdr* message, unsigned first, unsigned last) const {
@@ -145,9 +147,10 @@ Result<unique_fd> subscribe(int bus, std::initializer_list<int> groups) {
   address.nl_family = AF_NETLINK;
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return fail_errno("netlink");
-  for (const int group : groups)
+  for (const int group : groups) {
     if (::setsockopt(socket.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0)
       return fail_errno("netlink group");
+  }
   return socket;
 }
 

@@ -277,9 +277,10 @@ Result<std::unique_ptr<SocketEnds>> SocketEnds::open() {
   unique_fd notices(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
   if (!notices) return fail_errno("sock_diag");
   if (::setsockopt(notices.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kNoticesBuffer,
-                   sizeof kNoticesBuffer) != 0)
+                   sizeof kNoticesBuffer) != 0) {
     (void)::setsockopt(notices.get(), SOL_SOCKET, SO_RCVBUF, &kNoticesBuffer,
                        sizeof kNoticesBuffer);
+  }
   sockaddr_nl address{
       .nl_family = AF_NETLINK,
       .nl_groups = 1u << (SKNLGRP_INET_TCP_DESTROY - 1) | 1u << (SKNLGRP_INET6_TCP_DESTROY - 1)};

@@ -63,9 +63,10 @@ FourTuple tuple_of(const TcpT& tcp) {
 
 Secret pack_prepare(std::span<const OutgoingImage> endpoints, const SocketAddress& line) {
   std::size_t size = 1024;
-  for (const auto& [id, endpoint, ahead] : endpoints)
+  for (const auto& [id, endpoint, ahead] : endpoints) {
     size += 2048 + endpoint->tls.size() + endpoint->payload.size() +
             endpoint->tcp.receive_queue.size() + endpoint->tcp.send_queue.size();
+  }
   WipingBuilder builder(size);
   std::vector<flatbuffers::Offset<wire::PreparedImage>> all;
   for (const auto& [id, endpoint, ahead] : endpoints) {
@@ -113,6 +114,7 @@ Result<Endpoint> read_endpoint(const EndpointImage* from) {
 Secret pack_commit(const std::vector<Committed>& endpoints) {
   WipingBuilder builder(1024);
   std::vector<flatbuffers::Offset<CommittedImage>> all;
+  all.reserve(endpoints.size());
   for (const Committed& each : endpoints) {
     all.push_back(CreateCommittedImage(builder, vector(builder, each.id),
                                        FreezeDelta::Pack(builder, &each.late)));
@@ -268,9 +270,11 @@ Secret pack_answer(const Result<>& result, int decided) {
 Secret pack_answer(const std::vector<Result<>>& verdicts, std::chrono::microseconds took) {
   WipingBuilder builder(64 + 32 * verdicts.size());
   std::vector<flatbuffers::Offset<Verdict>> all;
-  for (const auto& verdict : verdicts)
+  all.reserve(verdicts.size());
+  for (const auto& verdict : verdicts) {
     all.push_back(CreateVerdictDirect(builder, verdict ? 0 : verdict.error().code,
                                       verdict ? nullptr : verdict.error().reason.c_str()));
+  }
   builder.Finish(
       CreateAnswerDirect(builder, 0, "", 0, &all, static_cast<std::uint32_t>(took.count())));
   return builder.take();
@@ -282,9 +286,10 @@ Result<std::vector<Result<>>> read_verdicts(ByteView bytes, std::size_t count) {
   if (!answer->verdicts() || answer->verdicts()->size() != count)
     return fail(EPROTO, "not as many verdicts as endpoints");
   std::vector<Result<>> out;
-  for (const auto* each : *answer->verdicts())
+  for (const auto* each : *answer->verdicts()) {
     out.push_back(each->error() == 0 ? Result<>()
                                      : std::unexpected(error_of(each->error(), each->reason())));
+  }
   return out;
 }
 

@@ -29,9 +29,10 @@ bool has_unknown_fields(const std::uint8_t* bytes, const flatbuffers::TypeTable&
       continue;
     }
     const auto count = flatbuffers::ReadScalar<flatbuffers::uoffset_t>(at);
-    for (std::size_t n = 0; n < count; ++n)
+    for (std::size_t n = 0; n < count; ++n) {
       if (has_unknown_fields(follow(at + sizeof(flatbuffers::uoffset_t) * (n + 1)), inner))
         return true;
+    }
   }
   return false;
 }

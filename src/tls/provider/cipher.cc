@@ -270,7 +270,7 @@ const OSSL_DISPATCH* dispatch_of(std::size_t i, std::index_sequence<I...>) {
 }
 
 void fill(CipherTable& table, const OSSL_DISPATCH* d) {
-  for (; d->function_id; ++d)
+  for (; d->function_id; ++d) {
     switch (d->function_id) {
       case OSSL_FUNC_CIPHER_NEWCTX: table.newctx = OSSL_FUNC_cipher_newctx(d); break;
       case OSSL_FUNC_CIPHER_FREECTX: table.freectx = OSSL_FUNC_cipher_freectx(d); break;
@@ -302,6 +302,7 @@ void fill(CipherTable& table, const OSSL_DISPATCH* d) {
         break;
       default: break;
     }
+  }
 }
 
 }  // namespace
@@ -376,8 +377,8 @@ const OSSL_ALGORITHM* wrapped_ciphers() {
     int no_cache = 0;
     for (const OSSL_ALGORITHM* a = OSSL_PROVIDER_query_operation(DefaultProvider::get().provider,
                                                                  OSSL_OP_CIPHER, &no_cache);
-         a && a->algorithm_names; ++a)
-      for (std::size_t i = 0; i < kRecordCipherCount; ++i)
+         a && a->algorithm_names; ++a) {
+      for (std::size_t i = 0; i < kRecordCipherCount; ++i) {
         if (has_name(a->algorithm_names, kRecordCiphers[i].name)) {
           tables[i].construction = kRecordCiphers[i].construction;
           fill(tables[i], a->implementation);
@@ -385,6 +386,8 @@ const OSSL_ALGORITHM* wrapped_ciphers() {
           out[count++] = {a->algorithm_names, "provider=sockmi",
                           dispatch_of(i, std::make_index_sequence<kRecordCipherCount>()), nullptr};
         }
+      }
+    }
     return out;
   }();
   return offered;

@@ -155,7 +155,7 @@ const OSSL_DISPATCH* dispatch() {
 constexpr const OSSL_DISPATCH* (*kDispatch[])() = {dispatch<kTls13>, dispatch<kTls1Prf>};
 
 void fill(KdfTable& table, const OSSL_DISPATCH* d) {
-  for (; d->function_id; ++d)
+  for (; d->function_id; ++d) {
     switch (d->function_id) {
       case OSSL_FUNC_KDF_NEWCTX: table.newctx = OSSL_FUNC_kdf_newctx(d); break;
       case OSSL_FUNC_KDF_DUPCTX: table.dupctx = OSSL_FUNC_kdf_dupctx(d); break;
@@ -176,6 +176,7 @@ void fill(KdfTable& table, const OSSL_DISPATCH* d) {
         break;
       default: break;
     }
+  }
 }
 
 }  // namespace
@@ -187,12 +188,14 @@ const OSSL_ALGORITHM* wrapped_kdfs() {
     int no_cache = 0;
     for (const OSSL_ALGORITHM* a =
              OSSL_PROVIDER_query_operation(DefaultProvider::get().provider, OSSL_OP_KDF, &no_cache);
-         a && a->algorithm_names; ++a)
-      for (std::size_t i = 0; i < kCount; ++i)
+         a && a->algorithm_names; ++a) {
+      for (std::size_t i = 0; i < kCount; ++i) {
         if (has_name(a->algorithm_names, kNames[i])) {
           fill(tables[i], a->implementation);
           out[count++] = {a->algorithm_names, "provider=sockmi", kDispatch[i](), nullptr};
         }
+      }
+    }
     return out;
   }();
   return offered;

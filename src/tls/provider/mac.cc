@@ -122,7 +122,7 @@ const OSSL_DISPATCH* dispatch() {
 }
 
 void fill(const OSSL_DISPATCH* d) {
-  for (; d->function_id; ++d)
+  for (; d->function_id; ++d) {
     switch (d->function_id) {
       case OSSL_FUNC_MAC_NEWCTX: table.newctx = OSSL_FUNC_mac_newctx(d); break;
       case OSSL_FUNC_MAC_DUPCTX: table.dupctx = OSSL_FUNC_mac_dupctx(d); break;
@@ -144,6 +144,7 @@ void fill(const OSSL_DISPATCH* d) {
         break;
       default: break;
     }
+  }
 }
 
 }  // namespace
@@ -166,11 +167,12 @@ const OSSL_ALGORITHM* wrapped_macs() {
     int no_cache = 0;
     for (const OSSL_ALGORITHM* a =
              OSSL_PROVIDER_query_operation(DefaultProvider::get().provider, OSSL_OP_MAC, &no_cache);
-         a && a->algorithm_names; ++a)
+         a && a->algorithm_names; ++a) {
       if (has_name(a->algorithm_names, "HMAC")) {
         fill(a->implementation);
         out[0] = {a->algorithm_names, "provider=sockmi", dispatch(), nullptr};
       }
+    }
     return out;
   }();
   return offered;

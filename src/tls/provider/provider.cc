@@ -114,10 +114,11 @@ Result<> enable(OSSL_LIB_CTX* libctx) {
       loaded->push_back(provider);
     }
   }
-  if (!preferred(libctx))
+  if (!preferred(libctx)) {
     return fail(
         EEXIST,
         "the provider \"sockmi\" of this library context is another copy of libappsockmi's");
+  }
   return {};
 }
 

@@ -85,9 +85,10 @@ void Registry::derived(ByteView from, std::string_view label, ByteView out) {
         by_master_.erase(connection.master);
     } else {
       const auto [first, last] = by_secret_.equal_range(Tag(from));
-      for (auto it = first; it != last; client = it++->second.client)
+      for (auto it = first; it != last; client = it++->second.client) {
         if (auto connection = it->second.connection->weak_from_this().lock())
           connections.push_back(std::move(connection));
+      }
     }
   }
   if (label != "exp master" && label != "res master") expect(std::move(connections), client, out);

@@ -90,10 +90,11 @@ SSL_CTX* shadow_context(int version, const SSL_CIPHER* cipher) {
   SSL_CTX_set_security_level(ctx, 0);
   SSL_CTX_set_min_proto_version(ctx, version);
   SSL_CTX_set_max_proto_version(ctx, version);
-  if (version == TLS1_3_VERSION)
+  if (version == TLS1_3_VERSION) {
     SSL_CTX_set_ciphersuites(ctx, name);
-  else
+  } else {
     SSL_CTX_set_cipher_list(ctx, name);
+  }
   SSL_CTX_set_alpn_select_cb(ctx, select_alpn, nullptr);
   // Without this callback, an SSL that is only temporarily in this context would call the
   // callback of the context it was made from.
@@ -101,9 +102,10 @@ SSL_CTX* shadow_context(int version, const SSL_CIPHER* cipher) {
       ctx, +[](SSL*, int*, void*) -> int { return SSL_TLSEXT_ERR_NOACK; });
   // Without this callback, a client does not offer the suites with a pre-shared key. A
   // resumption does not call it.
-  if (version != TLS1_3_VERSION)
+  if (version != TLS1_3_VERSION) {
     SSL_CTX_set_psk_client_callback(
         ctx, [](SSL*, const char*, char*, unsigned, unsigned char*, unsigned) { return 0u; });
+  }
   SSL_CTX_set_options(ctx, SSL_OP_ALLOW_NO_DHE_KEX | SSL_OP_NO_TICKET);
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER);
   return ctx;

@@ -164,13 +164,15 @@ class HandshakeReplay {
                                     [&](const SSL* turn) { scope.dummy = turn != target_; }) &&
                         SSL_session_reused(target_);
     if (cached_) SSL_CTX_remove_session(cache(), cached_.get());
-    if (!shaken && SSL_want(target_) == SSL_CLIENT_HELLO_CB)
+    if (!shaken && SSL_want(target_) == SSL_CLIENT_HELLO_CB) {
       return fail(ENOTSUP,
                   "the application's client_hello callback has to answer at once in a load");
-    if (!shaken)
+    }
+    if (!shaken) {
       return fail_openssl(ENOTSUP,
                           "the SSL's context does not allow this session (version, cipher, or the "
                           "provider is not in its path)");
+    }
     if (scope.contexts.empty()) return fail(ENOKEY, "the provider is not in the SSL's path");
     TRY(give_unread(scope));
     TRY(tls13_ ? take_over_tls13(scope, master) : take_over_tls12(scope, master));
@@ -252,7 +254,7 @@ class HandshakeReplay {
   // Replaces the session's secret by a temporary key. Returns the real one.
   Secret set_psk(Scope& scope) {
     SSL_SESSION* session = script_.session.get();
-    const Secret real = master_of(session);
+    Secret real = master_of(session);
     Secret psk(static_cast<std::size_t>(
         EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session)))));
     RAND_bytes(psk.data(), static_cast<int>(psk.size()));
@@ -364,9 +366,10 @@ class HandshakeReplay {
 
   Result<> take_over_tls12(const Scope& scope, const Secret& master) {
     CipherContext *writing = nullptr, *reading = nullptr;
-    for (CipherContext* context : scope.contexts)
+    for (CipherContext* context : scope.contexts) {
       if (Registry::get().by_key(context->encrypting, context->secret.view(), context) == context)
         (context->encrypting ? writing : reading) = context;
+    }
     if (!writing || !reading) return fail(ENOKEY, "the provider is not in the SSL's path");
     SslData& kept = attachment(target_);
     kept.client_random = secret(tls_.client_random());
@@ -418,10 +421,11 @@ class HandshakeReplay {
     SSL_set_verify_result(target_, tls_.verify_result());
     if (!script_.chain.empty()) {
       STACK_OF(X509)* chain = SSL_get_peer_cert_chain(target_);
-      if (!chain)
+      if (!chain) {
         return fail(ENOTSUP,
                     "the SSL has no place for its peer's chain: its context has to look sessions "
                     "up in its own cache");
+      }
       while (X509* stale = sk_X509_pop(chain))
         X509_free(stale);
       for (X509* each : script_.chain) {

@@ -60,9 +60,10 @@ Result<> check_established(const wire::Tls& tls, Checked& out) {
       SSL_SESSION_get_protocol_version(session.get()) != tls.version())
     return refuse("session of another cipher or version");
   const auto suite = find_suite(tls.version(), cipher);
-  if (!suite)
+  if (!suite) {
     return fail(ENOTSUP, "TLS image: version {:#x} with suite {:#x} is not served", tls.version(),
                 tls.cipher());
+  }
   out.plan.suite = *suite;
   out.plan.session = std::move(session);
   const auto size_is = [](const auto* bytes, std::size_t size) {
@@ -110,9 +111,10 @@ Result<> load(ByteView sealed, SSL* ssl, Kind kind) {
   if (!SSL_in_before(ssl) || is_retired(ssl))
     return fail(EINVAL, "the SSL has had a handshake already");
   const Kind real{tls.server(), tls.established()};
-  if (kind != real)
+  if (kind != real) {
     return fail(EINVAL, "the image is of a {} {} its handshake", real.server ? "server" : "client",
                 real.established ? "after" : "before");
+  }
   const int fd = SSL_get_rbio(ssl) ? SSL_get_fd(ssl) : -1;
   if (real.established) {
     TRY(replay_handshake(ssl, image.plan));

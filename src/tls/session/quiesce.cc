@@ -54,10 +54,11 @@ Result<> quiesce(SSL* ssl, std::chrono::milliseconds patience) {
       return fail_openssl(EPROTO, "before the export");
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    if (left <= 0)
+    if (left <= 0) {
       return fail(EAGAIN, "{}",
                   phase(ssl) == Phase::in_handshake ? "the handshake is not finished"
                                                     : "in the middle of a record");
+    }
     pollfd wait{.fd = fd,
                 .events = static_cast<short>(error == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN),
                 .revents = 0};

@@ -134,9 +134,10 @@ Result<Suite> suite_of(SSL* ssl) {
   const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl);
   if (!cipher) return fail(ENOTSUP, "the SSL has no cipher");
   const auto suite = find_suite(SSL_version(ssl), cipher);
-  if (!suite || SSL_CIPHER_get_kx_nid(cipher) == NID_kx_srp)
+  if (!suite || SSL_CIPHER_get_kx_nid(cipher) == NID_kx_srp) {
     return fail(ENOTSUP, "{} with {} is not served", SSL_get_version(ssl),
                 SSL_CIPHER_get_name(cipher));
+  }
   if (SSL_get_current_compression(ssl)) return fail(ENOTSUP, "compression is not served");
 #if OPENSSL_VERSION_PREREQ(3, 2)
   if (SSL_get_negotiated_server_cert_type(ssl) == TLSEXT_cert_type_rpk ||
@@ -263,10 +264,11 @@ Result<Secret> save_before_handshake(SSL* ssl) {
   State state;
   state.server = SSL_is_server(ssl);
   const RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
-  if (buffer)
+  if (buffer) {
     state.waiting = bytes(buffer->waiting());
-  else
+  } else {
     save_left(ssl, state);
+  }
   return finish(state);
 }
 

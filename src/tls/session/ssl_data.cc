@@ -94,11 +94,12 @@ std::pair<Tls12Keys, Tls12Keys> tls12_keys(const SSL_CIPHER* cipher, const Suite
   const std::pair<Secret Tls12Keys::*, std::size_t> parts[] = {{&Tls12Keys::mac, suite.mac_size},
                                                                {&Tls12Keys::key, suite.key_size},
                                                                {&Tls12Keys::iv, suite.iv_size}};
-  for (const auto& [part, size] : parts)
+  for (const auto& [part, size] : parts) {
     for (Tls12Keys* side : {&keys.first, &keys.second}) {
       (side->*part).assign(at, at + static_cast<std::ptrdiff_t>(size));
       at += static_cast<std::ptrdiff_t>(size);
     }
+  }
   return keys;
 }
 
