@@ -12,6 +12,7 @@ help:
 	@echo "make walks     connections walk over hosts and end in a move: WALKS=5000 (root)"
 	@echo "make fuzz      looks for inputs that break the readers: SECONDS=60 each, TARGET=all of tests/fuzz"
 	@echo "make format    rewrites C and C++ files as .clang-format says"
+	@echo "make tidy      runs clang-tidy over src/"
 	@echo "make bench     figures, as a table and in build/bench.json"
 	@echo "make build     the programs and libraries, in build/release"
 	@echo "make install   installs them (DESTDIR, PREFIX)"
@@ -64,10 +65,16 @@ bench: deps
 format:
 	@tools/check-format --fix
 
+# As .clang-tidy says. It takes minutes, and is not part of the tests.
+tidy: deps
+	@packaging/install-dependencies packaging/tidy-packages.txt
+	@$(call BUILD_RELEASE,sockmi_schemas)
+	@tools/tidy $(PARTS)
+
 install: build
 	@DESTDIR=$(DESTDIR) cmake --install build/release
 
 clean:
 	rm -rf build demo-out
 
-.PHONY: help deps build build-sanitize build-tested demo test test-system test-openssl35 walks fuzz images bench format install clean
+.PHONY: help deps build build-sanitize build-tested demo test test-system test-openssl35 walks fuzz images bench format tidy install clean
