@@ -32,9 +32,10 @@ Buffers::Buffers(int fd, const wire::TcpT& image) : fd_(fd) {
     if (!option || option->level != SOL_SOCKET || option->value.size() != sizeof(int)) continue;
     int value;
     std::memcpy(&value, option->value.data(), sizeof value);
-    for (const int i : {0, 1})
+    for (const int i : {0, 1}) {
       if (option->name == kNames[i].plain)
         owners_[i] = static_cast<std::size_t>(std::max(0, value));
+    }
     if (option->name == SO_BUF_LOCK) lock_ = value & (SOCK_SNDBUF_LOCK | SOCK_RCVBUF_LOCK);
   }
 }

@@ -61,9 +61,10 @@ Result<> can_be_moved(int fd, const SocketInfo& facts) {
     return fail(ENOTSUP, "{} is an address of one link only", to_string(facts.tuple.local.ip));
   char name[16] = {};
   socklen_t size = sizeof name;
-  if (::getsockopt(fd, IPPROTO_TCP, TCP_ULP, name, &size) == 0 && size > 0)
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_ULP, name, &size) == 0 && size > 0) {
     return fail(ENOTSUP, "the kernel's '{}' is on this connection, and its state can not be read",
                 std::string(name, ::strnlen(name, size)));
+  }
   if (is_synchronized(facts.state)) {
     TRY_LET(urgent, has_urgent(fd));
     if (urgent) return fail(ENOTSUP, "urgent data waits in the receive queue");
@@ -381,11 +382,12 @@ Result<> FrozenSocket::heard_last(const wire::TcpT& image, const Place& now, Fre
   const std::uint64_t outstanding =
       known_.captured.written - std::min(known_.captured.written, now.acknowledged);
   const auto sent = static_cast<std::uint32_t>(image.send_queue.size()) - image.unsent;
-  if (late.sent > 0)
+  if (late.sent > 0) {
     late.acked = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(late.sent, now.acknowledged - known_.captured.acknowledged));
-  else if (outstanding <= image.unsent)
+  } else if (outstanding <= image.unsent) {
     late.acked = sent;
+  }
   TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
   if (image.unsent + late.written.size() > late.sent && window.snd_wnd > image.window->snd_wnd())
     late.window = window.snd_wnd;
@@ -425,9 +427,10 @@ Result<FreezeDelta> FrozenSocket::peek_late(const wire::TcpT& image, Place& now)
   const bool closed = place.state == kClose;
   if (closed && (poll_now(fd_, 0) & POLLERR))
     return fail(ECONNRESET, "the connection has ended meanwhile");
-  if (image.state == kSynSent)
+  if (image.state == kSynSent) {
     return place.state == kSynSent ? Result<FreezeDelta>(FreezeDelta())
                                    : fail(EAGAIN, "the peer has answered our SYN");
+  }
   // A connection that is closed without an error has both FINs.
   FreezeDelta late{.fin = !peer_has_finished(image.state) && has_received_fin(place.state)};
   const std::uint32_t size =
@@ -477,12 +480,13 @@ Result<> FrozenSocket::unfreeze() {
     TRY(set(fd, SOL_SOCKET, SO_PEEK_OFF, owner_.peek_offset, "SO_PEEK_OFF"));
   TRY(set(fd, SOL_SOCKET, SO_REUSEADDR, int(owner_.reuse_address == 1), "SO_REUSEADDR"));
   Result<> acknowledged;
-  if (!old)
+  if (!old) {
     acknowledged = std::unexpected(old.error());
-  else if (*old)
+  } else if (*old) {
     acknowledged = inject(**old, marks_.inject);
-  else if (last && *last)
+  } else if (last && *last) {
     acknowledged = send_to_peer(**last);
+  }
   if (!acknowledged)
     log::warn("event=not_acknowledged error=\"{}\"", to_string(acknowledged.error()));
   return {};

@@ -87,10 +87,11 @@ Result<std::vector<unique_fd>> drain_accept_queue(int fd) {
   while (why == 0) {
     const int connection = ::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC);
     // ECONNABORTED: a connection that ended before accept4().
-    if (connection >= 0)
+    if (connection >= 0) {
       accepted.emplace_back(connection);
-    else if (errno != ECONNABORTED && errno != EINTR)
+    } else if (errno != ECONNABORTED && errno != EINTR) {
       why = errno;
+    }
   }
   (void)::fcntl(fd, F_SETFL, flags);
   errno = why;

@@ -39,7 +39,7 @@ Result<bool> is_reachable_by_loopback(int fd) {
 // sequence number. The checks below avoid that; if it happens all the same, the peer does
 // not accept that number.
 Result<std::optional<Segment>> old_segment(int fd, const Sequences* sequences) {
-  static const std::uint8_t kByte[1] = {};
+  static constexpr std::uint8_t kByte[1] = {};
   const auto facts = socket_info(fd);
   // The connection may have ended.
   if (!facts || !is_synchronized(facts->state)) return std::nullopt;

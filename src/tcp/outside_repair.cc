@@ -28,13 +28,14 @@ struct Windows {
 // The windows that both ends have announced. tcpi_rcv_wnd (Linux 6.2), which older
 // headers do not have, follows tcpi_snd_wnd.
 std::optional<Windows> Windows::of(int fd) {
-  constexpr std::size_t at = offsetof(tcp_info, tcpi_snd_wnd);
+  constexpr std::size_t kOffset = offsetof(tcp_info, tcpi_snd_wnd);
   std::array<std::uint8_t, 1024> room;
   std::array<std::uint32_t, 2> both;
   socklen_t size = room.size();
-  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, room.data(), &size) != 0 || size < at + sizeof both)
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, room.data(), &size) != 0 ||
+      size < kOffset + sizeof both)
     return std::nullopt;
-  std::memcpy(both.data(), room.data() + at, sizeof both);
+  std::memcpy(both.data(), room.data() + kOffset, sizeof both);
   return Windows{both[0], both[1]};
 }
 

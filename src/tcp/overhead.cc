@@ -13,10 +13,11 @@ constexpr std::uint32_t kWide = 128 << 10;
 
 std::size_t receive_buffer(const wire::TcpT& image) {
   int size = 0;
-  for (const auto& option : image.options)
+  for (const auto& option : image.options) {
     if (option && option->level == SOL_SOCKET && option->name == SO_RCVBUF &&
         option->value.size() == sizeof size)
       std::memcpy(&size, option->value.data(), sizeof size);
+  }
   return size > 0 ? static_cast<std::size_t>(size) : 0;
 }
 

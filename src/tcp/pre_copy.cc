@@ -48,10 +48,11 @@ Result<> can_be_peeked(int fd) {
 }  // namespace
 
 std::uint32_t PreCopyRange::keep(std::uint64_t begin, std::uint64_t end) {
-  if (begin < from || begin > to || to > end)
+  if (begin < from || begin > to || to > end) {
     from = to;
-  else
+  } else {
     from = begin;
+  }
   return size();
 }
 

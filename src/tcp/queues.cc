@@ -96,9 +96,10 @@ Result<> fill(int fd, int queue, ByteView bytes) {
 Result<> skip_received(int fd, std::uint32_t size) {
   while (size > 0) {
     const ssize_t got = ::recv(fd, nullptr, size, MSG_TRUNC | MSG_DONTWAIT);
-    if (got <= 0)
+    if (got <= 0) {
       return got < 0 ? fail_errno("skipping what was read")
                      : fail(ENODATA, "{} bytes that were read are not there", size);
+    }
     size -= static_cast<std::uint32_t>(got);
   }
   return {};

@@ -19,9 +19,10 @@ Result<> restore_negotiated(int fd, const wire::TcpT& image) {
   tcp_repair_opt options[4];
   std::size_t count = 0;
   if (image.negotiated & TCPI_OPT_SACK) options[count++] = {4 /* TCPOPT_SACK_PERM */, 0};
-  if (image.negotiated & TCPI_OPT_WSCALE)
+  if (image.negotiated & TCPI_OPT_WSCALE) {
     options[count++] = {3 /* TCPOPT_WINDOW */, image.snd_wscale | std::uint32_t(image.rcv_wscale)
                                                                       << 16};
+  }
   if (image.negotiated & TCPI_OPT_TIMESTAMPS) options[count++] = {8 /* TCPOPT_TIMESTAMP */, 0};
   options[count++] = {2 /* TCPOPT_MSS */, image.mss};
   if (::setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_OPTIONS, options,

@@ -325,16 +325,18 @@ Result<> RestoredSocket::go_live() {
     // must acknowledge as well.
     TRY_LET(outstanding, queued(fd, SIOCOUTQ, "SIOCOUTQ"));
     acknowledged_ = snd_seq_ + 1 - outstanding;
-    if (auto given = give_fin(); !given)
+    if (auto given = give_fin(); !given) {
       log::error("event=fin_lost connection={} error=\"{}\"", to_string(tuple_),
                  to_string(given.error()));
+    }
   }
   if (read_ > 0) TRY(skip_received(fd, read_));
   if (read_shutdown_) (void)::shutdown(fd, SHUT_RD);
   buffers_.settle();
-  if (auto done = peer_knows_all_ ? Result<>() : acknowledge(); !done)
+  if (auto done = peer_knows_all_ ? Result<>() : acknowledge(); !done) {
     log::warn("event=not_acknowledged connection={} error=\"{}\"", to_string(tuple_),
               to_string(done.error()));
+  }
   return {};
 }
 
@@ -397,9 +399,9 @@ Result<> RestoredSocket::await(const char* what, const std::function<bool()>& do
   epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
   if (!changes || ::epoll_ctl(changes.get(), EPOLL_CTL_ADD, fd_.get(), &event) != 0)
     return fail_errno("epoll");
-  do
+  do {
     if (done()) return {};
-  while (::epoll_wait(changes.get(), &event, 1, kInjectionTimeoutMs) > 0);
+  } while (::epoll_wait(changes.get(), &event, 1, kInjectionTimeoutMs) > 0);
   return fail(ETIMEDOUT, "{} does not reach the restored socket (state {})", what, state());
 }
 

@@ -53,10 +53,12 @@ std::vector<Known> ask_kernel(int family) {
   std::vector<Known> all;
   const unique_fd socket(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
   Value room;
-  for (const Option& option : moved_options())
-    if (option.level != IPPROTO_IPV6 || family == AF_INET6)
+  for (const Option& option : moved_options()) {
+    if (option.level != IPPROTO_IPV6 || family == AF_INET6) {
       if (const auto value = read(socket.get(), option.level, option.name, room))
         all.push_back({&option, Bytes(value->begin(), value->end())});
+    }
+  }
   return all;
 }
 
@@ -113,9 +115,10 @@ void capture_options(int fd, wire::TcpT& image) {
                           : get<int>(fd, IPPROTO_IP, IP_TRANSPARENT, "IP_TRANSPARENT"))
                           .value_or(0) == 1;
   Value room;
-  for (const int name : kBufferOptions)
+  for (const int name : kBufferOptions) {
     if (const auto value = read(fd, SOL_SOCKET, name, room))
       add_option(image, SOL_SOCKET, name, *value);
+  }
   const std::uint8_t nonblocking = (::fcntl(fd, F_GETFL) & O_NONBLOCK) ? 1 : 0;
   add_option(image, kFlagsLevel, 0, {&nonblocking, 1});
 }
