@@ -10,7 +10,7 @@ asio::awaitable<Result<Response>> get_doubts(daemon::Daemon& daemon, Session&, R
   if (!request.user.is_root())
     co_return fail(EACCES, "user {} may not see what is in doubt", request.user.uid);
   nlohmann::json out = nlohmann::json::array();
-  for (const auto& [id, doubt] : daemon.world().in_doubt.all()) {
+  for (const auto& [id, doubt] : daemon.services().in_doubt.all()) {
     const auto since = doubt.since.time_since_epoch();
     out.push_back(
         {{"id", id},
@@ -35,7 +35,7 @@ asio::awaitable<Result<Response>> post_doubt(daemon::Daemon& daemon, Session&, R
   const std::string how = whole ? wish["decide"].get<std::string>() : "";
   if (how != "commit" && how != "discard")
     co_return fail(EINVAL, "the body is no {{\"id\": …, \"decide\": \"commit\" or \"discard\"}}");
-  CO_TRY(daemon.world().in_doubt.decide(
+  CO_TRY(daemon.services().in_doubt.decide(
       wish["id"].get<std::string>(),
       how == "commit" ? daemon::Decide::Commit : daemon::Decide::Discard));
   co_return json_response(200, nlohmann::json::object());

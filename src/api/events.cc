@@ -49,7 +49,7 @@ nlohmann::json to_json(const daemon::Match& match) {
 Result<IpAddress> resolve_host(daemon::Daemon& daemon, const std::string& name) {
   if (name.empty()) return IpAddress{};
   if (auto ip = IpAddress::parse(name)) return ip;
-  for (const auto& peer : daemon.world().discovery->hosts())
+  for (const auto& peer : daemon.services().discovery->hosts())
     if (peer.host == name) return peer.line.ip;
   return fail(EHOSTUNREACH, "host '{}' is not known here", name);
 }
@@ -60,9 +60,9 @@ asio::awaitable<Result<Response>> get_events(daemon::Daemon& daemon, Session& se
                                              Request& request) {
   std::string service = request.parameter("service");
   if (service.empty()) service = "default";
-  CO_TRY(daemon.world().policy.may_import(service, request.user));
+  CO_TRY(daemon.services().policy.may_import(service, request.user));
   auto outbox = std::make_shared<Outbox>(session.socket().get_executor());
-  auto& lists = daemon.world().import_queue;
+  auto& lists = daemon.import_queue();
   const daemon::Criteria any{.service = service, .states = kAnyState, .local = {}, .remote = {}};
   const auto watch = lists.watch(
       any, request.user, [outbox] { outbox->import_possible(); }, process_of(session));
@@ -102,7 +102,7 @@ asio::awaitable<Result<Response>> post_request(daemon::Daemon& daemon, Session&,
   };
   const std::string service = text("service", "default");
   // Besides, only the user's own applications are asked, see ExportRequests.
-  CO_TRY(daemon.world().policy.may_export(service, request.user));
+  CO_TRY(daemon.services().policy.may_export(service, request.user));
   CO_TRY_LET(local, daemon::Match::parse(text("local", "")));
   CO_TRY_LET(remote, daemon::Match::parse(text("peer", "")));
   CO_TRY_LET(to, resolve_host(daemon, text("to", "")));

@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/router.h"
-#include "migration/exporter.h"
+#include "migration/batching.h"
 #include "wire/flatbuffer.h"
 
 namespace sockmi::api {
@@ -25,7 +25,7 @@ Result<> check_state(unsigned state, bool has_tls) {
 
 asio::awaitable<Result<Response>> post_export(daemon::Daemon& daemon, Session& session,
                                               Request& request) {
-  if (daemon.world().stopping) co_return fail(EHOSTDOWN, "sockmid is stopping");
+  if (daemon.services().stopping) co_return fail(EHOSTDOWN, "sockmid is stopping");
   CO_TRY_LET(wish, wire::read<wire::ExportRequest>(request.http.body()));
   const std::string service = wire::string(wish->service());
   const std::size_t count = wish->parts() ? wish->parts()->size() : 0;
@@ -38,13 +38,13 @@ asio::awaitable<Result<Response>> post_export(daemon::Daemon& daemon, Session& s
     CO_TRY_LET(adopted, Token::adopt(std::move(request.descriptors.back())));
     token = std::make_shared<Token>(std::move(adopted));
   }
-  CO_TRY(daemon.world().policy.may_export(service, request.user));
+  CO_TRY(daemon.services().policy.may_export(service, request.user));
   IpAddress target;
   if (wish->target() && wish->target()->size() > 0) {
     CO_TRY_LET(address, IpAddress::from_bytes(wire::view(wish->target())));
     target = address;
   }
-  if (target == daemon.world().settings.address)
+  if (target == daemon.services().settings.address)
     co_return fail(EINVAL, "{} is this host", to_string(target));
   std::vector<daemon::ExportItem> departures;
   for (std::size_t i = 0; i < count; ++i) {
@@ -61,7 +61,7 @@ asio::awaitable<Result<Response>> post_export(daemon::Daemon& daemon, Session& s
     departures.push_back(
         {std::move(request.descriptors[i]), std::move(endpoint), session.borrow_fd(), token});
   }
-  auto results = co_await daemon::export_endpoints(daemon.world(), std::move(departures), target,
+  auto results = co_await daemon::export_endpoints(daemon.exports(), std::move(departures), target,
                                                    daemon::milliseconds(wish->timeout_ms()));
   if (count == 1 && !results.front()) co_return std::unexpected(results.front().error());
   nlohmann::json out = nlohmann::json::array();

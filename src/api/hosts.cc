@@ -15,8 +15,8 @@ asio::awaitable<Result<Response>> post_forget(daemon::Daemon& daemon, Session&, 
   if (!wish.is_object() || !wish.contains("host") || !wish["host"].is_string())
     co_return fail(EINVAL, "the body is no {{\"host\": …}}");
   const std::string host = wish["host"].get<std::string>();
-  if (host == daemon.world().settings.host) co_return fail(EINVAL, "{} is this host", host);
-  const auto forgotten = daemon::forget_host(daemon.world(), host);
+  if (host == daemon.services().settings.host) co_return fail(EINVAL, "{} is this host", host);
+  const auto forgotten = daemon::forget_host(daemon.connections(), host);
   co_return json_response(200, {{"host", host},
                                 {"pending_ends", forgotten.untold},
                                 {"forwarded", forgotten.forwarded},

@@ -37,9 +37,9 @@ std::string for_the_log(std::string text) {
 // Puts what was delivered to this client back on the ready list when its connection ends.
 class Delivered : public SessionState {
  public:
-  Delivered(daemon::World& world, daemon::Deliveries::Number number)
-      : io_(world.io),
-        deliveries_(world.deliveries),
+  Delivered(daemon::Daemon& daemon, daemon::Deliveries::Number number)
+      : io_(daemon.services().io),
+        deliveries_(daemon.deliveries()),
         number(number) {}
   ~Delivered() override {
     if (!io_.stopped()) deliveries_.end(number);  // else they are destroyed already
@@ -135,9 +135,9 @@ pid_t process_of(Session& session) {
 
 asio::awaitable<Result<Response>> post_import(daemon::Daemon& daemon, Session& session,
                                               Request& request) {
-  auto& lists = daemon.world().import_queue;
+  auto& lists = daemon.import_queue();
   CO_TRY_LET(wish, wire::read<wire::ImportRequest>(request.http.body()));
-  CO_TRY_LET(criteria, read_criteria(*wish, daemon.world().policy, request.user));
+  CO_TRY_LET(criteria, read_criteria(*wish, daemon.services().policy, request.user));
   const auto deadline = wish->timeout_ms() < 0
                             ? daemon::Clock::time_point::max()
                             : daemon::Clock::now() + daemon::milliseconds(wish->timeout_ms());
@@ -153,9 +153,9 @@ asio::awaitable<Result<Response>> post_import(daemon::Daemon& daemon, Session& s
     those.push_back(std::move(each.ready));
     met.push_back(each.criterion);
   }
-  CO_TRY_LET(number, daemon.world().deliveries.begin(std::move(those), process));
-  session.state = std::make_unique<Delivered>(daemon.world(), number);
-  co_return pack(daemon.world().deliveries.handed(number), met);
+  CO_TRY_LET(number, daemon.deliveries().begin(std::move(those), process));
+  session.state = std::make_unique<Delivered>(daemon, number);
+  co_return pack(daemon.deliveries().handed(number), met);
 }
 
 asio::awaitable<Result<Response>> post_import_taken(daemon::Daemon& daemon, Session& session,
@@ -165,7 +165,7 @@ asio::awaitable<Result<Response>> post_import_taken(daemon::Daemon& daemon, Sess
   CO_TRY(fault::point("taken"));
   CO_TRY_LET(said, wire::read<wire::TakenRequest>(request.http.body()));
   CO_TRY_LET(ids, wire::read_ids(wire::view(said->ids())));
-  auto& deliveries = daemon.world().deliveries;
+  auto& deliveries = daemon.deliveries();
   if (said->failed())
     for (const auto* each : *said->failed()) {
       CO_TRY_LET(id, wire::read_id(wire::view(each->id())));

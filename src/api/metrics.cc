@@ -19,40 +19,40 @@ using daemon::Daemon;
 using nlohmann::json;
 
 std::int64_t uptime(Daemon& daemon) {
-  const auto up = daemon::Clock::now() - daemon.world().started;
+  const auto up = daemon::Clock::now() - daemon.started();
   return std::chrono::duration_cast<std::chrono::seconds>(up).count();
 }
 
 // An import list: that of bound, listening or connected endpoints.
 template <std::uint8_t kState>
 json used(Daemon& daemon) {
-  return daemon.world().import_queue.used(kState);
+  return daemon.import_queue().used(kState);
 }
 template <std::uint8_t kState>
 json ready(Daemon& daemon) {
-  return daemon.world().import_queue.ready(kState);
+  return daemon.import_queue().ready(kState);
 }
 template <auto kLimit>
 json limit(Daemon& daemon) {
-  return daemon.world().import_queue.maxima().*kLimit;
+  return daemon.import_queue().maxima().*kLimit;
 }
 
 std::size_t moved(Daemon& daemon) {
-  const auto& world = daemon.world();
-  return static_cast<std::size_t>(std::ranges::count_if(
-      world.table.remote(),
-      [&](const auto& each) { return each.second.home == world.settings.host; }));
+  const auto& table = daemon.connections().table;
+  return static_cast<std::size_t>(std::ranges::count_if(table.remote(), [&](const auto& each) {
+    return each.second.home == daemon.services().settings.host;
+  }));
 }
 
 std::vector<std::string> unreachable_hosts(Daemon& daemon) {
   std::vector<std::string> out;
-  for (const auto& [host, unreachable] : daemon.world().silent)
-    out.push_back(host);
+  daemon.connections().homes.silent().for_each(
+      [&](const std::string& host) { out.push_back(host); });
   return out;
 }
 
 std::vector<std::string> warnings(Daemon& daemon) {
-  auto out = steer::warnings(daemon.world().settings.interfaces);
+  auto out = steer::warnings(daemon.services().settings.interfaces);
   std::ranges::move(daemon.warnings(), std::back_inserter(out));
   std::ranges::move(daemon.own_addresses().warnings(), std::back_inserter(out));
   return out;
@@ -60,7 +60,7 @@ std::vector<std::string> warnings(Daemon& daemon) {
 
 template <auto kCounter>
 json counter(Daemon& daemon) {
-  return daemon.world().counters.*kCounter;
+  return daemon.services().counters.*kCounter;
 }
 
 using daemon::Counters;
@@ -73,11 +73,11 @@ using daemon::QueueLimits;
   }
 
 const Metric kMetrics[] = {
-    {"host", VALUE(daemon.world().settings.host)},
+    {"host", VALUE(daemon.services().settings.host)},
     {"version", VALUE(SOCKMI_VERSION_STRING)},
-    {"address", VALUE(to_string(daemon.world().settings.address))},
+    {"address", VALUE(to_string(daemon.services().settings.address))},
     {"uptime_s", VALUE(uptime(daemon))},
-    {"testing", VALUE(daemon.world().settings.testing)},
+    {"testing", VALUE(daemon.services().settings.testing)},
 
     {"lists.bound.used", used<SOCKMI_BOUND>},
     {"lists.bound.ready", ready<SOCKMI_BOUND>},
@@ -89,11 +89,11 @@ const Metric kMetrics[] = {
     {"lists.connected.ready", ready<SOCKMI_CONNECTED>},
     {"lists.connected.max", limit<&QueueLimits::connected>},
 
-    {"connections.imported", VALUE(daemon.world().table.imported().size())},
+    {"connections.imported", VALUE(daemon.connections().table.imported().size())},
     {"connections.moved", VALUE(moved(daemon))},
-    {"connections.forwarded", VALUE(daemon.world().table.remote().size() - moved(daemon))},
+    {"connections.forwarded", VALUE(daemon.connections().table.remote().size() - moved(daemon))},
     {"connections.unheard", VALUE(daemon.unheard_peers().size())},
-    {"connections.moved_unheard", VALUE(daemon.world().table.unheard())},
+    {"connections.moved_unheard", VALUE(daemon.connections().table.unheard())},
 
     {"repairs.count", VALUE(daemon.repairs().count)},
     {"repairs.last", VALUE(daemon.repairs().last)},
@@ -106,17 +106,17 @@ const Metric kMetrics[] = {
     {"migrations.reset", counter<&Counters::reset>},
 
     {"home.unreachable", VALUE(unreachable_hosts(daemon))},
-    {"home.pending_ends", VALUE(daemon.world().table.journal().pending_ends().size())},
+    {"home.pending_ends", VALUE(daemon.connections().table.journal().pending_ends().size())},
     {"home.reasserted", counter<&Counters::reasserted>},
     {"home.rejected", counter<&Counters::rejected>},
 
-    {"in_doubt", VALUE(daemon.world().in_doubt.all().size())},
-    {"journal.error", VALUE(daemon.world().table.journal().error())},
-    {"journal.unwritten", VALUE(daemon.world().table.journal().unwritten())},
-    {"journal.unreadable", VALUE(daemon.world().table.journal().unreadable())},
+    {"in_doubt", VALUE(daemon.services().in_doubt.all().size())},
+    {"journal.error", VALUE(daemon.connections().table.journal().error())},
+    {"journal.unwritten", VALUE(daemon.connections().table.journal().unwritten())},
+    {"journal.unreadable", VALUE(daemon.connections().table.journal().unreadable())},
     {"log.dropped_lines", VALUE(log::dropped_lines())},
     {"barrier", VALUE(steer::barrier_form())},
-    {"congestion_window", VALUE(daemon.world().congestion.form())},
+    {"congestion_window", VALUE(daemon.congestion().form())},
     {"warnings", VALUE(warnings(daemon))},
 };
 #undef VALUE

@@ -68,32 +68,33 @@ asio::awaitable<Result<Response>> get_status(daemon::Daemon& daemon, Session&, R
 
 asio::awaitable<Result<Response>> get_connections(daemon::Daemon& daemon, Session&,
                                                   Request& request) {
-  const auto& world = daemon.world();
+  const auto& services = daemon.services();
+  const auto& table = daemon.connections().table;
   CO_TRY_LET(page, Page::of(request));
   json out = json::array();
   std::set<std::uint64_t> ready;
-  for (const auto& each : world.import_queue.ready()) {
+  for (const auto& each : daemon.import_queue().ready()) {
     ready.insert(each.cookie);
     if (!may_see(request.user, each.endpoint.owner) || !page.has_next()) continue;
-    const auto* imported = world.table.find_imported(each.cookie);
+    const auto* imported = table.find_imported(each.cookie);
     out.push_back(connection(each.tuple, each.endpoint.service, "ready",
-                             imported ? imported->home : "", world.settings.host));
+                             imported ? imported->home : "", services.settings.host));
     out.back()["heard"] = !daemon.unheard_peers().waits_for(each.cookie);
   }
   // The users of the other connections are not recorded, so only root sees them.
   if (request.user.is_root()) {
-    for (const auto& [cookie, resident] : world.table.imported())
+    for (const auto& [cookie, resident] : table.imported())
       if (!ready.contains(cookie) && page.has_next()) {
         out.push_back(connection(resident.tuple, resident.service, "imported", resident.home,
-                                 world.settings.host));
+                                 services.settings.host));
         out.back()["heard"] = !daemon.unheard_peers().waits_for(cookie);
       }
-    for (const auto& [tuple, away] : world.table.remote())
+    for (const auto& [tuple, away] : table.remote())
       if (page.has_next()) {
         out.push_back(connection(tuple, away.service,
-                                 away.home == world.settings.host ? "moved" : "forwarded",
+                                 away.home == services.settings.host ? "moved" : "forwarded",
                                  away.home, away.host));
-        out.back()["heard"] = !world.table.is_unheard(tuple);
+        out.back()["heard"] = !table.is_unheard(tuple);
       }
   }
   co_return json_response(200, {{"connections", std::move(out)}, {"total", page.seen}});
@@ -101,12 +102,12 @@ asio::awaitable<Result<Response>> get_connections(daemon::Daemon& daemon, Sessio
 
 asio::awaitable<Result<Response>> get_hosts(daemon::Daemon& daemon, Session&, Request&) {
   json out = json::array();
-  for (const auto& host : daemon.world().discovery->hosts())
+  for (const auto& host : daemon.services().discovery->hosts())
     out.push_back({{"host", host.host},
                    {"address", to_string(host.line.ip)},
                    {"control", to_string(host.line)},
                    {"last_heard_ms_ago", host.last_heard_ms_ago},
-                   {"connected", daemon.world().control->connected(host.host)}});
+                   {"connected", daemon.services().control->connected(host.host)}});
   co_return json_response(200, {{"hosts", std::move(out)}});
 }
 
@@ -114,7 +115,7 @@ asio::awaitable<Result<Response>> get_migrations(daemon::Daemon& daemon, Session
                                                  Request& request) {
   CO_TRY_LET(page, Page::of(request));
   json out = json::array();
-  for (const auto& record : daemon.world().history) {
+  for (const auto& record : daemon.services().history.all()) {
     if (!may_see(request.user, record.owner) || !page.has_next()) continue;
     json line = view(record.tuple);
     const auto since = record.started.time_since_epoch();
@@ -137,7 +138,7 @@ asio::awaitable<Result<Response>> get_migrations(daemon::Daemon& daemon, Session
 
 asio::awaitable<Result<Response>> post_fault(daemon::Daemon& daemon, Session&, Request& request) {
   if (!request.user.is_root()) co_return fail(EACCES, "fault points are root's");
-  if (!daemon.world().settings.testing)
+  if (!daemon.services().settings.testing)
     co_return fail(EACCES, "fault points want 'testing = true' in the configuration");
   const auto& body = request.http.body();
   const auto wish = json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);

@@ -18,22 +18,14 @@
 #include <string>
 #include <vector>
 
-#include "applications/policy.h"
 #include "base/address.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "context/match.h"
+#include "context/policy.h"
 #include "wire/control_messages.h"
 
 namespace sockmi::daemon {
-
-struct Match {
-  IpAddress ip;         // any(): every address
-  unsigned prefix = 0;  // bits
-  std::uint16_t port = 0;
-  // Accepts "" (everything), ADDRESS:PORT, ADDRESS, and ADDRESS/PREFIX.
-  static Result<Match> parse(const std::string& text);
-  bool fits(const SocketAddress& address) const;
-};
 
 struct Criteria {
   std::string service;

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "connections/redirects.h"
-
 namespace sockmi::daemon {
 namespace {
 
@@ -11,10 +9,11 @@ constexpr std::size_t kMostByWord = 262144;  // redirects that were set up on ot
 
 }  // namespace
 
-Result<> check_address(const World& world, const cluster::AuthenticatedHost& from,
+Result<> check_address(const Services& services, const cluster::AuthenticatedHost& from,
                        const std::string& host, const IpAddress& to) {
   if (host == from.host && to == from.address) return {};
-  const auto peers = world.discovery ? world.discovery->hosts() : std::vector<cluster::HostInfo>();
+  const auto peers =
+      services.discovery ? services.discovery->hosts() : std::vector<cluster::HostInfo>();
   const auto known = std::ranges::find(peers, host, &cluster::HostInfo::host);
   // Temporary: a repeated request succeeds as soon as that host has been discovered.
   if (known == peers.end()) return fail(EHOSTUNREACH, "host '{}' is not known here", host);
@@ -22,45 +21,46 @@ Result<> check_address(const World& world, const cluster::AuthenticatedHost& fro
   return fail(EACCES, "{} is no address of {}", to_string(to), host);
 }
 
-Result<> check_room(const World& world) {
-  if (world.table.remote().size() >= kMostByWord)
-    return fail(ENOBUFS, "{} connections are away already", world.table.remote().size());
+Result<> check_room(const ConnectionTable& table) {
+  if (table.remote().size() >= kMostByWord)
+    return fail(ENOBUFS, "{} connections are away already", table.remote().size());
   return {};
 }
 
-Result<> check_claim(World& world, const std::string& from, const FourTuple& tuple,
-                     const IpAddress& to) {
+Result<> check_claim(const Services& services, const ConnectionTable& table,
+                     const std::string& from, const FourTuple& tuple, const IpAddress& to) {
   if (is_passive(tuple)) return fail(EACCES, "{} speaks of a port, not of a connection", from);
   if (to.family != tuple.local.ip.unmapped().family)
     return fail(EACCES, "{} is of another family than {}", to_string(to), to_string(tuple));
-  TRY(check_room(world));
-  const IpAddress* found = world.table.unexplained_redirect(tuple);
-  if ((found && *found == to) || world.settings.believe_holders) return {};
-  return fail(EACCES, "{} has never sent {} away, as far as it knows", world.settings.host,
+  TRY(check_room(table));
+  const IpAddress* found = table.unexplained_redirect(tuple);
+  if ((found && *found == to) || services.settings.believe_holders) return {};
+  return fail(EACCES, "{} has never sent {} away, as far as it knows", services.settings.host,
               to_string(tuple));
 }
 
-const RemoteConnection* accepted_there(const World& world, const std::string& from,
-                                       const FourTuple& tuple) {
-  for (const auto& [listener, away] : world.table.remote())
-    if (is_passive(listener) && away.host == from && away.home == world.settings.host &&
+const RemoteConnection* accepted_there(const Services& services, const ConnectionTable& table,
+                                       const std::string& from, const FourTuple& tuple) {
+  for (const auto& [listener, away] : table.remote())
+    if (is_passive(listener) && away.host == from && away.home == services.settings.host &&
         listener.local.port == tuple.local.port &&
         (listener.local.ip.wildcard() || listener.local.ip.unmapped() == tuple.local.ip.unmapped()))
       return &away;
   return nullptr;
 }
 
-Result<> may_return(const World& world, const std::string& from, const FourTuple& tuple) {
-  if (world.table.find_remote(tuple) || accepted_there(world, from, tuple) ||
-      world.settings.believe_holders)
+Result<> may_return(const Services& services, const ConnectionTable& table, const std::string& from,
+                    const FourTuple& tuple) {
+  if (table.find_remote(tuple) || accepted_there(services, table, from, tuple) ||
+      services.settings.believe_holders)
     return {};
-  if (const IpAddress* found = world.table.unexplained_redirect(tuple); found && world.discovery) {
-    const auto peers = world.discovery->hosts();
+  if (const IpAddress* found = table.unexplained_redirect(tuple); found && services.discovery) {
+    const auto peers = services.discovery->hosts();
     const auto peer = std::ranges::find(peers, from, &cluster::HostInfo::host);
     if (peer != peers.end() && (*found == peer->line.ip || *found == peer->other_address))
       return {};
   }
-  return fail(EACCES, "{} has never sent {} away, as far as it knows", world.settings.host,
+  return fail(EACCES, "{} has never sent {} away, as far as it knows", services.settings.host,
               to_string(tuple));
 }
 

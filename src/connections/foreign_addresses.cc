@@ -9,11 +9,8 @@
 #include "base/log.h"
 #include "base/spawn.h"
 #include "context/async_event.h"
-#include "steer/namespaced_steering.h"
 
 namespace sockmi::daemon {
-
-using std::chrono::milliseconds;
 
 void ForeignAddresses::add(const FourTuple& guest) {
   const FourTuple plain = guest.unmapped();
@@ -28,7 +25,7 @@ void ForeignAddresses::drop(const FourTuple& guest, milliseconds linger) {
 }
 
 Result<> ForeignAddresses::adopt(milliseconds linger) {
-  TRY_LET(found, steering_->sheltered());
+  TRY_LET(found, services_.steering->sheltered());
   for (const auto& [guest, expires_in] : found)
     if (!expires_in && !guests_.contains(guest)) change(guest, linger);
   return {};
@@ -37,17 +34,17 @@ Result<> ForeignAddresses::adopt(milliseconds linger) {
 void ForeignAddresses::change(const FourTuple& guest, std::optional<milliseconds> expires_in) {
   unwritten_[guest] = expires_in;
   if (std::exchange(writing_, true)) return;
-  spawn(io_, "shelter", write());
+  spawn(services_.io, "shelter", write());
 }
 
 boost::asio::awaitable<void> ForeignAddresses::write() {
-  co_await boost::asio::post(io_,
+  co_await boost::asio::post(services_.io,
                              boost::asio::use_awaitable);  // until now this runs within change()
   for (milliseconds pause{200}; !unwritten_.empty();) {
     std::vector<steer::ForeignAddress> changes;
     for (const auto& [guest, expires_in] : unwritten_)
       changes.push_back({guest, expires_in});
-    auto done = steering_->add_foreign_address(changes);
+    auto done = services_.steering->add_foreign_address(changes);
     if (done) {
       unwritten_.clear();
       break;

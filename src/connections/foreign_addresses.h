@@ -10,27 +10,19 @@
 
 #include <chrono>
 #include <map>
-#include <memory>
 #include <optional>
 
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/io_context.hpp>
 
 #include "base/address.h"
 #include "base/error.h"
-
-namespace sockmi::steer {
-class NamespacedSteering;
-}
+#include "context/services.h"
 
 namespace sockmi::daemon {
 
 class ForeignAddresses {
  public:
-  ForeignAddresses(boost::asio::io_context& io,
-                   const std::unique_ptr<steer::NamespacedSteering>& steering)
-      : io_(io),
-        steering_(steering) {}
+  explicit ForeignAddresses(const Services& services) : services_(services) {}
   ForeignAddresses(const ForeignAddresses&) = delete;
 
   // `guest`: the addresses as they are in packets; without a peer, everything that is
@@ -47,8 +39,7 @@ class ForeignAddresses {
   void change(const FourTuple& guest, std::optional<std::chrono::milliseconds> expires_in);
   boost::asio::awaitable<void> write();
 
-  boost::asio::io_context& io_;
-  const std::unique_ptr<steer::NamespacedSteering>& steering_;
+  const Services& services_;
   std::map<FourTuple, unsigned> guests_;
   std::map<FourTuple, std::optional<std::chrono::milliseconds>> unwritten_;
   bool writing_ = false;

@@ -7,25 +7,27 @@ namespace sockmi::daemon {
 
 // The coroutines that still notify this host (home_protocol.cc) find that there is
 // nothing left to report, and end.
-Forgotten forget_host(World& world, const std::string& host) {
+Forgotten forget_host(Connections& connections, const std::string& host) {
   Forgotten out;
-  for (const auto& [number, resident] : world.table.journal().pending_ends()) {
+  for (const auto& [number, resident] : connections.table.journal().pending_ends()) {
     if (resident.home != host) continue;
-    world.table.end_notice(number);
+    connections.table.end_notice(number);
     ++out.untold;
   }
-  const auto remote = world.table.remote();  // a copy: it changes meanwhile
+  const auto remote = connections.table.remote();  // a copy: it changes meanwhile
   for (const auto& [tuple, away] : remote) {
-    const bool held = away.home == world.settings.host && away.host == host;
+    const bool held = away.home == connections.services.settings.host && away.host == host;
     if (away.home != host && !held) continue;
     ++(held ? out.held : out.forwarded);
     // Packets in transit are redirected for a moment longer.
-    if (auto done = redirect(world, tuple, away, milliseconds(1000)); !done)
+    if (auto done =
+            redirect(connections.services, connections.table, tuple, away, milliseconds(1000));
+        !done)
       log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple),
                  to_string(done.error()));
-    world.table.mark_returned(tuple);
+    connections.table.mark_returned(tuple);
   }
-  world.silent.erase(host);
+  connections.homes.forget_silence(host);
   log::warn("event=host_forgotten host={} untold={} forwarded={} held={}", host, out.untold,
             out.forwarded, out.held);
   return out;

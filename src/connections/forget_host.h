@@ -2,7 +2,7 @@
 // answer would wait forever.
 #pragma once
 
-#include "context/world.h"
+#include "connections/connections.h"
 
 namespace sockmi::daemon {
 
@@ -14,6 +14,6 @@ struct Forgotten {
   std::size_t held = 0;
 };
 
-Forgotten forget_host(World& world, const std::string& host);
+Forgotten forget_host(Connections& connections, const std::string& host);
 
 }  // namespace sockmi::daemon

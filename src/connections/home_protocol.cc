@@ -30,9 +30,9 @@
 
 #include "base/log.h"
 #include "base/spawn.h"
+#include "connections/accepted.h"
 #include "connections/claims.h"
-#include "connections/foreign_rules.h"
-#include "connections/lifecycle.h"
+#include "connections/imported.h"
 #include "connections/redirects.h"
 #include "context/async_event.h"
 
@@ -47,30 +47,28 @@ constexpr milliseconds kRejectionGracePeriod{60000};
 constexpr milliseconds kStep{1000}, kRound{30000};
 constexpr std::size_t kMostAStep = 50;
 
+}  // namespace
+
 // Sends a request and returns the host's answer. The outer Result is an error if there
 // was no answer. While a host does not answer, only one caller at a time asks it.
-asio::awaitable<Result<Result<int>>> ask(World& world, std::string host, SocketAddress line,
-                                         Secret message) {
-  if (const auto it = world.silent.find(host); it != world.silent.end()) {
-    if (Clock::now() < it->second.until)
-      co_return fail(EHOSTUNREACH, "{} was silent a moment ago", host);
-    it->second.until = Clock::now() + 2 * kHomeCallTimeout;
-  }
-  const auto reply = co_await world.control->call(host, line, std::move(message), kHomeCallTimeout);
+asio::awaitable<Result<Result<int>>> HomeProtocol::ask(std::string host, SocketAddress line,
+                                                       Secret message) {
+  if (!silent_.may_ask(host, 2 * kHomeCallTimeout))
+    co_return fail(EHOSTUNREACH, "{} was silent a moment ago", host);
+  const auto reply =
+      co_await services_.control->call(host, line, std::move(message), kHomeCallTimeout);
   if (reply) {
-    if (world.silent.erase(host)) log::info("event=host_answers host={}", host);
+    if (silent_.erase(host)) log::info("event=host_answers host={}", host);
     co_return wire::read_answer(*reply);
   }
-  const auto [it, first] = world.silent.try_emplace(host);
-  if (first) log::warn("event=host_silent host={} error=\"{}\"", host, to_string(reply.error()));
-  it->second.pause = std::min(2 * it->second.pause, kMaxHomeBackoff);
-  it->second.until = Clock::now() + it->second.pause;
+  if (silent_.add(host))
+    log::warn("event=host_silent host={} error=\"{}\"", host, to_string(reply.error()));
   co_return std::unexpected(reply.error());
 }
 
 // True if the address belongs to this host, or to a container on it.
-bool is_own(const World& world, const IpAddress& ip) {
-  return world.steering
+bool HomeProtocol::is_own(const IpAddress& ip) const {
+  return services_.steering
       ->within(ip,
                [&]() -> Result<> {
                  const unique_fd socket(::socket(ip.family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -86,10 +84,10 @@ bool is_own(const World& world, const IpAddress& ip) {
 
 // Fails if the kernel did not answer, for example for lack of descriptors: then the
 // connection may live here.
-Result<bool> lives_at_home(const World& world, const FourTuple& tuple) {
+Result<bool> HomeProtocol::lives_at_home(const FourTuple& tuple) const {
   Result<bool> lives = false;
-  (void)world.steering->within(tuple.local.ip, [&]() -> Result<> {
-    const auto socket = world.find_socket(tuple);
+  (void)services_.steering->within(tuple.local.ip, [&]() -> Result<> {
+    const auto socket = services_.find_socket(tuple);
     if (socket || is_absent(socket.error()))
       lives = socket.has_value();
     else
@@ -99,34 +97,36 @@ Result<bool> lives_at_home(const World& world, const FourTuple& tuple) {
   return lives;
 }
 
-Result<> lead(World& world, const FourTuple& tuple, const RemoteConnection& away) {
-  TRY(redirect(world, tuple, away, std::nullopt));
-  world.table.mark_moved(tuple, away);
+Result<> HomeProtocol::lead(const FourTuple& tuple, const RemoteConnection& away) {
+  TRY(redirect(services_, table_, tuple, away, std::nullopt));
+  table_.mark_moved(tuple, away);
   return {};
 }
 
 // Accepts that `from` holds an endpoint of which this host should have a record and has
 // none. Returns 1.
-Result<int> accept_claim(World& world, const std::string& from, const FourTuple& tuple,
-                         const IpAddress& to, const std::string& service,
-                         std::uint64_t generation) {
-  if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
-  TRY(check_claim(world, from, tuple, to));
-  if (!is_own(world, tuple.local.ip.unmapped()))
-    return fail(EACCES, "{} is no address of {}", to_string(tuple.local.ip), world.settings.host);
-  TRY_LET(lives, lives_at_home(world, tuple));
+Result<int> HomeProtocol::accept_claim(const std::string& from, const FourTuple& tuple,
+                                       const IpAddress& to, const std::string& service,
+                                       std::uint64_t generation) {
+  if (!services_.policy.knows(service))
+    return fail(EACCES, "service '{}' is not served here", service);
+  TRY(check_claim(services_, table_, from, tuple, to));
+  if (!is_own(tuple.local.ip.unmapped()))
+    return fail(EACCES, "{} is no address of {}", to_string(tuple.local.ip),
+                services_.settings.host);
+  TRY_LET(lives, lives_at_home(tuple));
   if (lives) return fail(EACCES, "{} lives here", to_string(tuple));
   const RemoteConnection away{service,
                               from,
                               to,
-                              world.settings.host,
-                              world.settings.line(),
-                              world.steering->in_other_namespace(tuple.local.ip),
+                              services_.settings.host,
+                              services_.settings.line(),
+                              services_.steering->in_other_namespace(tuple.local.ip),
                               generation,
                               {}};
-  TRY(lead(world, tuple, away));
+  TRY(lead(tuple, away));
   // A redirect found in the kernel proves one claim only.
-  world.table.forget_unexplained_redirect(tuple);
+  table_.forget_unexplained_redirect(tuple);
   log::warn("event=forgotten connection={} service={} host={} action=\"redirected again\"",
             to_string(tuple), service, from);
   return 1;
@@ -135,44 +135,44 @@ Result<int> accept_claim(World& world, const std::string& from, const FourTuple&
 // Removes the record of a connection that has ended. Its redirect stays a little longer,
 // because the last holder may be in TIME_WAIT. A new connection with the same addresses
 // and ports is home's own.
-Result<> forget(World& world, const FourTuple& tuple, std::uint64_t generation = 0) {
-  const RemoteConnection away = *world.table.find_remote(tuple);
+Result<> HomeProtocol::forget(const FourTuple& tuple, std::uint64_t generation) {
+  const RemoteConnection away = *table_.find_remote(tuple);
   if (is_passive(tuple)) {
-    TRY(redirect(world, tuple, away, world.settings.linger));
+    TRY(redirect(services_, table_, tuple, away, services_.settings.linger));
   } else {
-    const steer::Redirect last{tuple, away.address, world.settings.linger, true};
-    TRY(world.steering->redirect({&last, 1}));
+    const steer::Redirect last{tuple, away.address, services_.settings.linger, true};
+    TRY(services_.steering->redirect({&last, 1}));
   }
-  const auto ended = world.table.end_remote(tuple, generation);
+  const auto ended = table_.end_remote(tuple, generation);
   if (ended.notice != 0)
-    spawn(world.io, "tell_ended", notify_ended(world, ended.notice, ended.connection));
+    spawn(services_.io, "tell_ended", notify_ended(ended.notice, ended.connection));
   return {};
 }
 
-asio::awaitable<void> reassert_held(World& world, std::string host, SocketAddress line) {
+asio::awaitable<void> HomeProtocol::reassert_held(std::string host, SocketAddress line) {
   std::vector<ImportedConnection> those;
-  for (const auto& [cookie, resident] : world.table.imported())
+  for (const auto& [cookie, resident] : table_.imported())
     if (resident.home == host) those.push_back(resident);
   for (const ImportedConnection& resident : those) {
     const auto answer = co_await ask(
-        world, host, line,
-        wire::pack_moved(resident.tuple, world.settings.address_for(resident.tuple.local.ip),
-                         world.settings.host, resident.service, resident.generation));
+        host, line,
+        wire::pack_moved(resident.tuple, services_.settings.address_for(resident.tuple.local.ip),
+                         services_.settings.host, resident.service, resident.generation));
     if (!answer) co_return;  // repeated when that host starts again
     if (!*answer) {
-      ++world.counters.rejected;
+      ++services_.counters.rejected;
       log::warn("event=disowned connection={} home={} error=\"{}\"", to_string(resident.tuple),
                 host, to_string(answer->error()));
     } else if (**answer == 1) {
-      ++world.counters.reasserted;
+      ++services_.counters.reasserted;
       log::warn("event=home_had_forgotten connection={} home={}", to_string(resident.tuple), host);
     }
   }
 }
 
-void note_unheard(World& world, const FourTuple& tuple, const RemoteConnection& away,
-                  bool unheard) {
-  if (!world.table.set_unheard(tuple, unheard)) return;
+void HomeProtocol::note_unheard(const FourTuple& tuple, const RemoteConnection& away,
+                                bool unheard) {
+  if (!table_.set_unheard(tuple, unheard)) return;
   if (unheard)
     log::warn(
         "event=unheard connection={} host={} reason=\"its peer has not answered since it moved "
@@ -184,70 +184,68 @@ void note_unheard(World& world, const FourTuple& tuple, const RemoteConnection& 
 
 // True if redirected packets reach the holder through a router. They then have the
 // holder's address as their destination, and the holder has to be notified of that.
-bool goes_by_router(const World& world, const RemoteConnection& away) {
+bool HomeProtocol::goes_by_router(const RemoteConnection& away) const {
   if (away.container) return false;
-  const auto routed = world.steering->is_routed(away.address);
+  const auto routed = services_.steering->is_routed(away.address);
   return routed && *routed;
 }
 
 // Queries the holder of a redirect. Returns false if the holder does not answer.
-asio::awaitable<bool> ask_about(World& world, FourTuple tuple, RemoteConnection away,
-                                SocketAddress line) {
+asio::awaitable<bool> HomeProtocol::ask_about(FourTuple tuple, RemoteConnection away,
+                                              SocketAddress line) {
   const auto answer =
-      co_await ask(world, away.host, line,
-                   wire::pack_query_holder(tuple, away.service, world.settings.line(),
-                                           away.generation, goes_by_router(world, away)));
+      co_await ask(away.host, line,
+                   wire::pack_query_holder(tuple, away.service, services_.settings.line(),
+                                           away.generation, goes_by_router(away)));
   if (!answer) co_return false;
-  const RemoteConnection* now = world.table.find_remote(tuple);
+  const RemoteConnection* now = table_.find_remote(tuple);
   if (!*answer || !now || *now != away) co_return true;
   if (**answer != 0) {
-    note_unheard(world, tuple, away, **answer == 2);
+    note_unheard(tuple, away, **answer == 2);
     co_return true;
   }
   // Otherwise it is returning just now, or will be asked about again.
-  if (const auto lives = lives_at_home(world, tuple); !lives || *lives) co_return true;
+  if (const auto lives = lives_at_home(tuple); !lives || *lives) co_return true;
   log::warn("event=not_held connection={} host={}", to_string(tuple), away.host);
-  if (auto done = forget(world, tuple); !done)
+  if (auto done = forget(tuple); !done)
     log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple),
                to_string(done.error()));
   co_return true;
 }
 
-asio::awaitable<void> verify_holders(World& world, std::string host, SocketAddress line) {
+asio::awaitable<void> HomeProtocol::verify_holders(std::string host, SocketAddress line) {
   std::vector<std::pair<FourTuple, RemoteConnection>> those;
-  for (const auto& each : world.table.remote())
+  for (const auto& each : table_.remote())
     if (each.second.host == host) those.push_back(each);
   for (const auto& [tuple, away] : those)
-    if (!co_await ask_about(world, tuple, away, line)) co_return;
+    if (!co_await ask_about(tuple, away, line)) co_return;
 }
 
-asio::awaitable<void> compare(World& world, std::string host, SocketAddress line) {
-  world.silent.erase(host);
+asio::awaitable<void> HomeProtocol::compare(std::string host, SocketAddress line) {
+  silent_.erase(host);
   // A listener is redirected to its host by name. Only now are that host's addresses
   // known for certain.
-  for (const auto& [tuple, away] : world.table.remote())
+  for (const auto& [tuple, away] : table_.remote())
     if (is_passive(tuple) && away.host == host)
-      if (auto led = redirect_passive(world, tuple.local, host); !led)
+      if (auto led = redirect_passive(services_, table_, tuple.local, host); !led)
         log::error("event=listener_not_redirected local={} to={} error=\"{}\"",
                    to_string(tuple.local), host, to_string(led.error()));
-  co_await reassert_held(world, host, line);
-  co_await verify_holders(world, host, line);
+  co_await reassert_held(host, line);
+  co_await verify_holders(host, line);
 }
 
-}  // namespace
-
-asio::awaitable<void> notify_moved(World& world, FourTuple tuple) {
-  const RemoteConnection* found = world.table.find_remote(tuple);
+asio::awaitable<void> HomeProtocol::notify_moved(FourTuple tuple) {
+  const RemoteConnection* found = table_.find_remote(tuple);
   if (!found) co_return;
   const RemoteConnection away = *found;
   // False if it returned, has ended, or has moved again.
   const auto is_still_there = [&] {
-    const RemoteConnection* now = world.table.find_remote(tuple);
+    const RemoteConnection* now = table_.find_remote(tuple);
     return now && *now == away;
   };
   for (milliseconds pause{20};; pause = std::min(2 * pause, kMaxHomeBackoff)) {
     const auto answer = co_await ask(
-        world, away.home, away.home_control,
+        away.home, away.home_control,
         wire::pack_moved(tuple, away.address, away.host, away.service, away.generation));
     if (!is_still_there()) co_return;
     // ENOENT: home has no record of it, or it has ended and that message arrived first.
@@ -257,42 +255,43 @@ asio::awaitable<void> notify_moved(World& world, FourTuple tuple) {
     if (!is_still_there()) co_return;
   }
   // Packets in transit are redirected for a moment longer.
-  (void)redirect(world, tuple, away, std::min(world.settings.linger, milliseconds(1000)));
-  world.table.mark_returned(tuple);
+  (void)redirect(services_, table_, tuple, away,
+                 std::min(services_.settings.linger, milliseconds(1000)));
+  table_.mark_returned(tuple);
 }
 
-asio::awaitable<void> notify_address(World& world, int family) {
+asio::awaitable<void> HomeProtocol::notify_address(int family) {
   IpAddress any_of_family;
   any_of_family.family = family;
-  const IpAddress address = world.settings.address_for(any_of_family);
+  const IpAddress address = services_.settings.address_for(any_of_family);
   std::vector<std::pair<std::uint64_t, ImportedConnection>> those;
-  for (const auto& [cookie, resident] : world.table.imported())
+  for (const auto& [cookie, resident] : table_.imported())
     if (resident.tuple.local.ip.unmapped().family == family) those.emplace_back(cookie, resident);
   for (const auto& [cookie, resident] : those)
     // Home may reject the new address because it has not received our HELLO with it yet.
     // Try again then. A home that does not answer asks us when it starts again.
     for (milliseconds pause{50}; pause < kMaxHomeBackoff; pause *= 2) {
-      if (!world.table.find_imported(cookie) || world.settings.address_for(address) != address)
+      if (!table_.find_imported(cookie) || services_.settings.address_for(address) != address)
         break;
-      Secret said = wire::pack_moved(resident.tuple, address, world.settings.host, resident.service,
-                                     resident.generation);
-      const auto answer =
-          co_await ask(world, resident.home, resident.home_control, std::move(said));
+      Secret said = wire::pack_moved(resident.tuple, address, services_.settings.host,
+                                     resident.service, resident.generation);
+      const auto answer = co_await ask(resident.home, resident.home_control, std::move(said));
       if (!answer || *answer || (*answer).error().code == ENOENT) break;
       co_await sleep_for(pause);
     }
 }
 
-asio::awaitable<void> notify_ended(World& world, std::uint64_t number,
-                                   ImportedConnection resident) {
-  if (is_passive(resident.tuple)) co_await adopt_accepted(world, resident.tuple.local, resident);
+asio::awaitable<void> HomeProtocol::notify_ended(std::uint64_t number,
+                                                 ImportedConnection resident) {
+  if (is_passive(resident.tuple))
+    co_await adopt_accepted(services_, table_, rules_, resident.tuple.local, resident);
   std::optional<Clock::time_point> denied;
   for (milliseconds pause{20};; pause = std::min(2 * pause, kMaxHomeBackoff)) {
-    const auto home = co_await ask(world, resident.home, resident.home_control,
+    const auto home = co_await ask(resident.home, resident.home_control,
                                    wire::pack_ended(resident.tuple, resident.generation));
     if (home && (*home || (*home).error().code == ENOENT)) break;
     if (resident.from != resident.home) {
-      const auto before = co_await ask(world, resident.from, resident.from_line,
+      const auto before = co_await ask(resident.from, resident.from_line,
                                        wire::pack_ended(resident.tuple, resident.generation));
       if (before && *before) break;
     }
@@ -304,32 +303,30 @@ asio::awaitable<void> notify_ended(World& world, std::uint64_t number,
     }
     co_await sleep_for(pause);
     // An operator has given up that host (forget_host).
-    if (!world.table.journal().is_untold(number)) co_return;
+    if (!table_.journal().is_untold(number)) co_return;
   }
-  world.table.end_notice(number);
+  table_.end_notice(number);
 }
 
-Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
-                  const IpAddress& to, const std::string& host, const std::string& service,
-                  std::uint64_t generation) {
-  const RemoteConnection* before = world.table.find_remote(tuple);
+Result<int> HomeProtocol::moved(const std::string& from, const FourTuple& tuple,
+                                const IpAddress& to, const std::string& host,
+                                const std::string& service, std::uint64_t generation) {
+  const RemoteConnection* before = table_.find_remote(tuple);
   if (!before) {
-    if (world.table.has_ended(tuple, generation))
-      return fail(ENOENT, "{} has ended", to_string(tuple));
-    if (const RemoteConnection* listener = accepted_there(world, from, tuple)) {
-      TRY(check_room(world));
-      TRY_LET(lives, lives_at_home(world, tuple));
+    if (table_.has_ended(tuple, generation)) return fail(ENOENT, "{} has ended", to_string(tuple));
+    if (const RemoteConnection* listener = accepted_there(services_, table_, from, tuple)) {
+      TRY(check_room(table_));
+      TRY_LET(lives, lives_at_home(tuple));
       if (lives) return fail(EACCES, "{} lives here", to_string(tuple));
       const RemoteConnection away{
-          listener->service,   from,       to, world.settings.host, world.settings.line(),
+          listener->service,   from,       to, services_.settings.host, services_.settings.line(),
           listener->container, generation, {}};
-      TRY(lead(world, tuple, away));
+      TRY(lead(tuple, away));
       return 0;
     }
-    if (from == host && !service.empty())
-      return accept_claim(world, from, tuple, to, service, generation);
+    if (from == host && !service.empty()) return accept_claim(from, tuple, to, service, generation);
   }
-  if (!before || before->home != world.settings.host)
+  if (!before || before->home != services_.settings.host)
     return fail(ENOENT, "{} is not away", to_string(tuple));
   // The connection still lives at the same holder, whose address has changed.
   const bool readdressed = from == host && before->host == host && before->address != to &&
@@ -344,30 +341,30 @@ Result<int> moved(World& world, const std::string& from, const FourTuple& tuple,
   away.address = to;
   away.generation = generation;
   away.told_by = from;
-  TRY(lead(world, tuple, away));
+  TRY(lead(tuple, away));
   return 0;
 }
 
-Result<> ended(World& world, const std::string& from, const FourTuple& tuple,
-               std::uint64_t generation) {
-  const RemoteConnection* away = world.table.find_remote(tuple);
+Result<> HomeProtocol::ended(const std::string& from, const FourTuple& tuple,
+                             std::uint64_t generation) {
+  const RemoteConnection* away = table_.find_remote(tuple);
   // There is no record, or the message is a repetition.
   if (!away) return fail(ENOENT, "{} is not away", to_string(tuple));
   if (away->host != from && (generation == 0 || away->told_by != from))
     return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
   // The message is about an earlier stay there.
   if (generation != 0 && generation < away->generation) return {};
-  return forget(world, tuple, generation);
+  return forget(tuple, generation);
 }
 
-Result<int> held(World& world, const std::string& from, const FourTuple& tuple,
-                 const std::string& service, const SocketAddress& line, std::uint64_t generation,
-                 bool routed) {
-  if (world.table.find_remote(tuple)) return 1;
-  const auto socket = world.find_socket(tuple);
+Result<int> HomeProtocol::held(const std::string& from, const FourTuple& tuple,
+                               const std::string& service, const SocketAddress& line,
+                               std::uint64_t generation, bool routed) {
+  if (table_.find_remote(tuple)) return 1;
+  const auto socket = services_.find_socket(tuple);
   // Home would take "not held" for the end of the connection.
   if (!socket && !is_absent(socket.error())) return std::unexpected(socket.error());
-  const auto& imported = world.table.imported();
+  const auto& imported = table_.imported();
   auto resident = socket ? imported.find(socket->cookie) : imported.end();
   // A socket that is only bound cannot be found by its address.
   if (resident == imported.end() && is_passive(tuple))
@@ -376,23 +373,25 @@ Result<int> held(World& world, const std::string& from, const FourTuple& tuple,
     });
   if (resident != imported.end()) {
     if (routed && resident->second.home == from)
-      comes_by_router(world, resident->second.tuple, resident->second.home_control);
+      rules_.comes_by_router(resident->second.tuple, resident->second.home_control);
     return 1;
   }
   if (!socket) return 0;
   if (socket->mark == steer::kFreezeMark) return 1;  // it is about to leave, or in doubt
-  if (is_own(world, tuple.local.ip.unmapped())) return 0;
-  if (!world.policy.knows(service)) return fail(EACCES, "service '{}' is not served here", service);
+  if (is_own(tuple.local.ip.unmapped())) return 0;
+  if (!services_.policy.knows(service))
+    return fail(EACCES, "service '{}' is not served here", service);
   // The connection lives here, and this host has lost its record of it.
-  readd_foreign_rules(world, tuple, line);
-  add_imported(world, socket->cookie, {tuple, service, from, line, from, line, generation});
+  rules_.readd(tuple, line);
+  add_imported(table_, rules_, socket->cookie,
+               {tuple, service, from, line, from, line, generation});
   log::warn("event=remembered connection={} home={}", to_string(tuple), from);
   return 1;
 }
 
-asio::awaitable<void> ask_in_turn(World& world) {
+asio::awaitable<void> HomeProtocol::ask_in_turn() {
   for (FourTuple last;;) {
-    const auto& remote = world.table.remote();
+    const auto& remote = table_.remote();
     if (remote.upper_bound(last) == remote.end()) {
       last = {};
       co_await sleep_for(kRound);
@@ -403,45 +402,45 @@ asio::awaitable<void> ask_in_turn(World& world) {
       if (it == remote.end()) break;
       const auto [tuple, away] = *it;
       last = tuple;
-      const auto peers = world.discovery->hosts();
+      const auto peers = services_.discovery->hosts();
       const auto peer = std::ranges::find(peers, away.host, &cluster::HostInfo::host);
       if (peer == peers.end()) continue;
       const SocketAddress line = peer->line;
-      (void)co_await ask_about(world, tuple, away, line);
+      (void)co_await ask_about(tuple, away, line);
     }
   }
 }
 
 // A holder that does not answer now is notified later by ask_in_turn().
-asio::awaitable<void> notify_routes(World& world, std::vector<IpAddress> hosts) {
+asio::awaitable<void> HomeProtocol::notify_routes(std::vector<IpAddress> hosts) {
   std::vector<std::pair<FourTuple, RemoteConnection>> those;
-  for (const auto& [tuple, away] : world.table.remote())
-    if (away.home == world.settings.host && std::ranges::find(hosts, away.address) != hosts.end() &&
-        goes_by_router(world, away))
+  for (const auto& [tuple, away] : table_.remote())
+    if (away.home == services_.settings.host &&
+        std::ranges::find(hosts, away.address) != hosts.end() && goes_by_router(away))
       those.emplace_back(tuple, away);
   for (const auto& [tuple, away] : those) {
-    const auto peers = world.discovery->hosts();
+    const auto peers = services_.discovery->hosts();
     const auto peer = std::ranges::find(peers, away.host, &cluster::HostInfo::host);
     if (peer == peers.end()) continue;
     const SocketAddress line = peer->line;
     for (milliseconds pause{50}; pause < kMaxHomeBackoff; pause *= 2) {
-      if (co_await ask_about(world, tuple, away, line)) break;
+      if (co_await ask_about(tuple, away, line)) break;
       co_await sleep_for(pause);
     }
   }
 }
 
 // A host that reports its start repeatedly gets one comparison at a time.
-asio::awaitable<void> reconcile(World& world, std::string host, SocketAddress line) {
-  const auto [it, first] = world.comparing.try_emplace(host);
+asio::awaitable<void> HomeProtocol::reconcile(std::string host, SocketAddress line) {
+  const auto [it, first] = comparing_.try_emplace(host);
   it->second = line;
   if (!first) co_return;
   for (;;) {
-    const auto now = std::exchange(world.comparing.at(host), std::nullopt);
+    const auto now = std::exchange(comparing_.at(host), std::nullopt);
     if (!now) break;
-    co_await compare(world, host, *now);
+    co_await compare(host, *now);
   }
-  world.comparing.erase(host);
+  comparing_.erase(host);
 }
 
 }  // namespace sockmi::daemon

@@ -394,7 +394,6 @@ void Journal::is_back(const FourTuple& tuple) {
 void Journal::add_imported(std::uint64_t cookie, const ImportedConnection& resident) {
   append({{{"resident", std::to_string(cookie)}, words_of(resident)}});
 }
-
 void Journal::rehome(std::uint64_t cookie) {
   if (const Key key{"resident", std::to_string(cookie)}; facts_.contains(key)) append({{key, {}}});
 }

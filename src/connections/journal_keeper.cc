@@ -1,13 +1,17 @@
 #include "connections/journal_keeper.h"
 
+#include <chrono>
+#include <memory>
+
 #include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include "context/async_event.h"
 
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kCompactionPause{500};
+constexpr std::chrono::milliseconds kCompactionPause{500};
 
 // Shared by the event loop and the thread that waits for the disk.
 struct Compaction {
@@ -20,21 +24,21 @@ struct Compaction {
 
 }  // namespace
 
-asio::awaitable<void> keep_journal(World& world) {
+boost::asio::awaitable<void> keep_journal(boost::asio::io_context& io, ConnectionTable& table) {
   asio::thread_pool disk{1};  // a thread of its own: a slow disk delays nothing else
   for (;;) {
     co_await sleep_for(kCompactionPause);
-    world.table.write_again();
-    if (!world.table.journal().wants_compaction()) continue;
-    auto compaction = std::make_shared<Compaction>(world.io.get_executor());
-    compaction->path = world.table.journal().path();
-    compaction->text = world.table.begin_compaction();
-    asio::post(disk, [compaction, io = &world.io] {
+    table.write_again();
+    if (!table.journal().wants_compaction()) continue;
+    auto compaction = std::make_shared<Compaction>(io.get_executor());
+    compaction->path = table.journal().path();
+    compaction->text = table.begin_compaction();
+    asio::post(disk, [compaction, &io] {
       compaction->file = JournalFile::write_aside(compaction->path, compaction->text);
-      asio::post(*io, [compaction] { compaction->done.set(); });
+      asio::post(io, [compaction] { compaction->done.set(); });
     });
     co_await compaction->done.wait();
-    world.table.end_compaction(std::move(compaction->file));
+    table.end_compaction(std::move(compaction->file));
   }
 }
 

@@ -2,10 +2,13 @@
 // take, and replaces a file that has grown.
 #pragma once
 
-#include "context/world.h"
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include "connections/table.h"
 
 namespace sockmi::daemon {
 
-asio::awaitable<void> keep_journal(World& world);
+boost::asio::awaitable<void> keep_journal(boost::asio::io_context& io, ConnectionTable& table);
 
 }  // namespace sockmi::daemon

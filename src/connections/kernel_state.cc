@@ -12,7 +12,6 @@
 
 #include "base/log.h"
 #include "base/spawn.h"
-#include "connections/home_protocol.h"
 #include "context/async_event.h"
 
 namespace sockmi::daemon {
@@ -24,9 +23,9 @@ constexpr milliseconds kFirstRetry{20}, kLastRetry{1000};
 
 class Keeper {
  public:
-  Keeper(World& world, KernelState& repairs)
-      : world_(world),
-        upkeep_(*world.steering),
+  Keeper(Connections& connections, KernelState& repairs)
+      : connections_(connections),
+        upkeep_(*connections.services.steering),
         repairs_(repairs) {}
 
   asio::awaitable<void> mend() {
@@ -49,7 +48,8 @@ class Keeper {
     const auto began = Clock::now();
     const auto repaired = upkeep_.repair();
     if (auto hosts = upkeep_.led_anew(); !hosts.empty())
-      spawn(world_.io, "tell_ways", notify_routes(world_, std::move(hosts)));
+      spawn(connections_.services.io, "tell_ways",
+            connections_.homes.notify_routes(std::move(hosts)));
     last_ = Clock::now();
     const auto took = std::chrono::ceil<milliseconds>(last_ - began);
     pause_ = std::min(kMaxRepairPause, std::max(pause_, kShare * took));
@@ -68,7 +68,7 @@ class Keeper {
     return true;
   }
 
-  World& world_;
+  Connections& connections_;
   steer::Upkeep& upkeep_;
   KernelState& repairs_;
   milliseconds pause_{0};
@@ -77,9 +77,9 @@ class Keeper {
 
 }  // namespace
 
-asio::awaitable<void> keep_up(World& world, KernelState& repairs) {
-  steer::Upkeep& upkeep = *world.steering;
-  Keeper keeper(world, repairs);
+asio::awaitable<void> keep_up(Connections& connections, KernelState& repairs) {
+  steer::Upkeep& upkeep = *connections.services.steering;
+  Keeper keeper(connections, repairs);
   asio::posix::stream_descriptor descriptor(co_await asio::this_coro::executor, ::dup(upkeep.fd()));
   for (;;) {
     boost::system::error_code error;

@@ -2,7 +2,7 @@
 // others change.
 #pragma once
 
-#include "context/world.h"
+#include "connections/connections.h"
 
 namespace sockmi::daemon {
 
@@ -12,6 +12,6 @@ struct KernelState {
   std::string error;  // of the last attempt; "" when everything is repaired
 };
 
-asio::awaitable<void> keep_up(World& world, KernelState& repairs);
+asio::awaitable<void> keep_up(Connections& connections, KernelState& repairs);
 
 }  // namespace sockmi::daemon

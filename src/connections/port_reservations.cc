@@ -6,14 +6,9 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "connections/redirects.h"
-#include "context/async_event.h"
-#include "context/world.h"
 
 namespace sockmi::daemon {
 namespace {
-
-constexpr milliseconds kPortCheckPeriod{1000};
 
 // Binds a socket to the port. IP_FREEBIND: the address may be missing for a moment.
 // SO_REUSEADDR is off, so that no other socket can share the port.
@@ -37,7 +32,7 @@ Result<unique_fd> hold(const SocketAddress& port) {
 
 }  // namespace
 
-Result<> PortReservations::lend(World& world, const FourTuple& guest, const SocketAddress& home,
+Result<> PortReservations::lend(const FourTuple& guest, const SocketAddress& home,
                                 const IpAddress& own, bool is_here) {
   const SocketAddress port{own, home.port};
   unique_fd held;
@@ -45,16 +40,16 @@ Result<> PortReservations::lend(World& world, const FourTuple& guest, const Sock
     TRY_LET(socket, hold(port));
     held = std::move(socket);
   }
-  TRY(world.steering->readdress_port(home, own));
+  TRY(services_.steering->readdress_port(home, own));
   if (held && !guest.local.ip.wildcard()) held_[port] = std::move(held);
   wanted_.erase(guest);
   return {};
 }
 
-void PortReservations::take_back(World& world, const FourTuple& guest, const SocketAddress& home,
+void PortReservations::take_back(const FourTuple& guest, const SocketAddress& home,
                                  const IpAddress& own) {
   if (!wanted_.erase(guest)) held_.erase({own, home.port});
-  if (auto gone = world.steering->remove_readdress_port(home, own); !gone)
+  if (auto gone = services_.steering->remove_readdress_port(home, own); !gone)
     log::error("event=rules_left port={} error=\"{}\"", to_string(SocketAddress{own, home.port}),
                to_string(gone.error()));
 }
@@ -66,34 +61,22 @@ void PortReservations::want(const FourTuple& guest, const SocketAddress& home, c
              to_string(guest), to_string(why));
 }
 
-boost::asio::awaitable<void> PortReservations::watch(World& world) {
-  for (;;) {
-    co_await sleep_for(kPortCheckPeriod);
-    const auto those = wanted_;
-    for (const auto& [guest, it] : those) {
-      if (!wanted_.contains(guest)) continue;  // it has left meanwhile
-      if (lend(world, guest, it.home, it.own, true))
-        log::info("event=port_free_again guest={}", to_string(guest));
-      else if (!it.left)
-        co_await leave(world, guest);
-    }
+std::vector<FourTuple> PortReservations::retry() {
+  std::vector<FourTuple> taken;
+  const auto those = wanted_;
+  for (const auto& [guest, it] : those) {
+    if (lend(guest, it.home, it.own, true))
+      log::info("event=port_free_again guest={}", to_string(guest));
+    else if (!it.left)
+      taken.push_back(guest);
   }
+  return taken;
 }
 
-// Leaves the port to the socket that has it. The connections that the listener has
-// accepted received their packets through this port until now, so they are registered
-// first.
-boost::asio::awaitable<void> PortReservations::leave(World& world, FourTuple guest) {
-  const auto& imported = world.table.imported();
-  const auto resident =
-      std::ranges::find_if(imported, [&](const auto& each) { return each.second.tuple == guest; });
-  if (resident != imported.end()) {
-    const ImportedConnection listener = resident->second;
-    co_await adopt_accepted(world, guest.local, listener);
-  }
+void PortReservations::leave(const FourTuple& guest) {
   const auto it = wanted_.find(guest);
-  if (it == wanted_.end()) co_return;
-  const auto gone = world.steering->remove_readdress_port(it->second.home, it->second.own);
+  if (it == wanted_.end()) return;
+  const auto gone = services_.steering->remove_readdress_port(it->second.home, it->second.own);
   it->second.left = gone.has_value();
   if (!gone)
     log::error("event=rules_left port={} error=\"{}\"",

@@ -13,32 +13,33 @@
 #include <string>
 #include <vector>
 
-#include <boost/asio/awaitable.hpp>
-
 #include "base/address.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "context/services.h"
 
 namespace sockmi::daemon {
 
-struct World;
-
 class PortReservations {
  public:
+  explicit PortReservations(const Services& services) : services_(services) {}
+
   // Delivers what arrives at our own port to the imported listener `guest`. `is_here`:
   // its socket has been here for some time; if it is bound to a wildcard, it then holds
   // the port itself. Errors: EADDRINUSE if a socket of this host, or an imported listener
   // of another home, has that port.
-  Result<> lend(World& world, const FourTuple& guest, const SocketAddress& home,
-                const IpAddress& own, bool is_here);
-  void take_back(World& world, const FourTuple& guest, const SocketAddress& home,
-                 const IpAddress& own);
+  Result<> lend(const FourTuple& guest, const SocketAddress& home, const IpAddress& own,
+                bool is_here);
+  void take_back(const FourTuple& guest, const SocketAddress& home, const IpAddress& own);
 
   // The listener `guest` is here, and its port is not available: it gets no new
-  // connections. watch() tries again until it gets the port or the listener has gone.
+  // connections. retry() tries again until it gets the port or the listener has gone.
   void want(const FourTuple& guest, const SocketAddress& home, const IpAddress& own,
             const Error& why);
-  boost::asio::awaitable<void> watch(World& world);
+  // Returns the listeners whose port another socket has, and that have not left it yet.
+  std::vector<FourTuple> retry();
+  // Leaves the port of `guest` to the socket that has it.
+  void leave(const FourTuple& guest);
   std::vector<std::string> warnings() const;
 
  private:
@@ -47,7 +48,8 @@ class PortReservations {
     IpAddress own;
     bool left = false;  // to the socket that has it
   };
-  boost::asio::awaitable<void> leave(World& world, FourTuple guest);
+
+  const Services& services_;
   std::map<SocketAddress, unique_fd> held_;
   std::map<FourTuple, Wanted> wanted_;
 };

@@ -17,6 +17,10 @@ namespace sockmi::daemon {
 // generations.
 std::uint64_t next_generation(std::uint64_t last);
 
+// True for an endpoint without a peer: bound or listening.
+bool is_passive(std::uint8_t state);  // SOCKMI_BOUND, SOCKMI_LISTENING
+bool is_passive(const FourTuple& tuple);
+
 // An endpoint that came here. `from` sent it, and is responsible for it until home has
 // confirmed that it is here.
 struct ImportedConnection {

@@ -2,12 +2,12 @@
 // without it.
 #pragma once
 
-#include "context/world.h"
+#include "connections/connections.h"
 
 namespace sockmi::daemon {
 
 // Restores the records from the journal and the kernel. Rules that neither explains are
 // removed.
-Result<> adopt(World& world);
+Result<> adopt(Connections& connections);
 
 }  // namespace sockmi::daemon

@@ -5,11 +5,7 @@
 
 #include <algorithm>
 
-#include <sockmi/sockmi.h>
-
 #include "base/log.h"
-#include "connections/foreign_rules.h"
-#include "connections/lifecycle.h"
 #include "context/async_event.h"
 #include "tcp/listener.h"
 #include "tcp/states.h"
@@ -21,6 +17,7 @@ namespace {
 constexpr milliseconds kHandshakes{3000};
 // The kernel unblocks the port after this if the daemon dies.
 constexpr milliseconds kBlockedPortLifetime{10000};
+constexpr milliseconds kRetryPause{50};
 
 // Returns the addresses to which packets for `local` may be sent. A socket bound to a
 // wildcard has all addresses of this host, except those of the loopback and the
@@ -49,9 +46,10 @@ std::vector<SocketAddress> addresses_of(const SocketAddress& local) {
 }
 
 // Returns the connections of a port, from the namespace to which the address belongs.
-Result<std::vector<net::TcpSocket>> connections_of(const World& world, const SocketAddress& local) {
+Result<std::vector<net::TcpSocket>> connections_of(const Services& services,
+                                                   const SocketAddress& local) {
   std::vector<net::TcpSocket> out;
-  TRY(world.steering->within(local.ip, [&]() -> Result<> {
+  TRY(services.steering->within(local.ip, [&]() -> Result<> {
     TRY_LET(found, net::connections_of(local));
     out = std::move(found);
     return {};
@@ -68,22 +66,16 @@ Result<> for_each_address(const SocketAddress& local, Step step) {
 
 }  // namespace
 
-bool is_passive(std::uint8_t state) {
-  return state == SOCKMI_BOUND || state == SOCKMI_LISTENING;
-}
-bool is_passive(const FourTuple& tuple) {
-  return tuple.remote.port == 0;
-}
-
-asio::awaitable<Result<>> empty_accept_queue(World& world, int listener, SocketAddress local,
+asio::awaitable<Result<>> empty_accept_queue(const Services& services, int listener,
+                                             SocketAddress local,
                                              std::vector<unique_fd>& accepted) {
   CO_TRY(for_each_address(local, [&](const SocketAddress& address) {
-    return world.steering->block_port(address, kBlockedPortLifetime);
+    return services.steering->block_port(address, kBlockedPortLifetime);
   }));
   // No notification comes when a handshake ends, so the queue is polled as long as one is
   // in progress.
   for (const auto end = Clock::now() + kHandshakes;;) {
-    CO_TRY_LET(connections, connections_of(world, local));
+    CO_TRY_LET(connections, connections_of(services, local));
     const bool under_way = std::ranges::any_of(
         connections, [](const auto& connection) { return connection.state == tcp::kSynRecv; });
     CO_TRY_LET(queue, tcp::drain_accept_queue(listener));
@@ -94,19 +86,21 @@ asio::awaitable<Result<>> empty_accept_queue(World& world, int listener, SocketA
   co_return Result<>();
 }
 
-void release(World& world, const SocketAddress& local) {
-  auto released = for_each_address(
-      local, [&](const SocketAddress& address) { return world.steering->unblock_port(address); });
+void release(const Services& services, const SocketAddress& local) {
+  auto released = for_each_address(local, [&](const SocketAddress& address) {
+    return services.steering->unblock_port(address);
+  });
   if (!released)
     log::error("event=port_held local={} error=\"{}\"", to_string(local),
                to_string(released.error()));
 }
 
-Result<> redirect_passive(World& world, const SocketAddress& local, const std::string& host) {
-  const auto peers = world.discovery->hosts();
+Result<> redirect_passive(const Services& services, const ConnectionTable& table,
+                          const SocketAddress& local, const std::string& host) {
+  const auto peers = services.discovery->hosts();
   const auto peer = std::ranges::find(peers, host, &cluster::HostInfo::host);
   if (peer == peers.end()) return fail(EHOSTUNREACH, "host '{}' is not known here", host);
-  TRY_LET(connections, connections_of(world, local));
+  TRY_LET(connections, connections_of(services, local));
   return for_each_address(local, [&](const SocketAddress& address) -> Result<> {
     const IpAddress& to =
         peer->line.ip.family == address.ip.family ? peer->line.ip : peer->other_address;
@@ -121,49 +115,64 @@ Result<> redirect_passive(World& world, const SocketAddress& local, const std::s
     }
     std::vector<FourTuple> staying;
     for (const auto& each : connections)
-      if (each.tuple.local.ip.unmapped() == address.ip && !world.table.find_remote(each.tuple))
+      if (each.tuple.local.ip.unmapped() == address.ip && !table.find_remote(each.tuple))
         staying.push_back(each.tuple);
-    return world.steering->redirect_port(address, to, staying);
+    return services.steering->redirect_port(address, to, staying);
   });
 }
 
-Result<> remove_passive_redirect(World& world, const SocketAddress& local) {
+Result<> remove_passive_redirect(const Services& services, const SocketAddress& local) {
   return for_each_address(local, [&](const SocketAddress& address) {
-    return world.steering->remove_port_redirect(address);
+    return services.steering->remove_port_redirect(address);
   });
 }
 
-Result<> redirect(World& world, const FourTuple& tuple, const RemoteConnection& away,
-                  std::optional<milliseconds> expires_in) {
-  if (!is_passive(tuple)) return world.steering->redirect(tuple, away.address, expires_in);
-  return expires_in ? remove_passive_redirect(world, tuple.local)
-                    : redirect_passive(world, tuple.local, away.host);
+Result<> redirect(const Services& services, const ConnectionTable& table, const FourTuple& tuple,
+                  const RemoteConnection& away, std::optional<milliseconds> expires_in) {
+  if (!is_passive(tuple)) return services.steering->redirect(tuple, away.address, expires_in);
+  return expires_in ? remove_passive_redirect(services, tuple.local)
+                    : redirect_passive(services, table, tuple.local, away.host);
 }
 
-asio::awaitable<void> adopt_accepted(World& world, SocketAddress local,
-                                     ImportedConnection listener) {
-  const auto connections = net::connections_of(local);
-  if (!connections) {
-    log::error("event=accepted_not_adopted local={} error=\"{}\"", to_string(local),
-               to_string(connections.error()));
-    co_return;
+asio::awaitable<void> insist_on_redirects(const Services& services, const ConnectionTable& table,
+                                          std::vector<steer::Redirect> redirects) {
+  for (;;) {
+    const auto is_moot = [&](const steer::Redirect& each) {
+      const RemoteConnection* remote = table.find_remote(each.tuple);
+      return !remote || remote->address != each.to;
+    };
+    std::erase_if(redirects, is_moot);
+    if (redirects.empty()) co_return;
+    const auto done = services.steering->redirect(redirects);
+    if (done) co_return;
+    log::error("event=redirect_not_permanent count={} error=\"{}\"", redirects.size(),
+               to_string(done.error()));
+    co_await sleep_for(kRetryPause);
   }
-  for (const auto& each : *connections) {
-    if (world.table.find_imported(each.cookie)) continue;
-    ImportedConnection resident = listener;
-    resident.tuple = each.tuple;
-    resident.generation = std::max(next_generation(0), listener.generation + 1);
-    add_imported(world, each.cookie, resident);
-    readd_foreign_rules(world, each.tuple, listener.home_control);
-    const Secret said =
-        wire::pack_moved(each.tuple, world.settings.address_for(each.tuple.local.ip),
-                         world.settings.host, listener.service, resident.generation);
-    auto reply = co_await world.control->call(listener.home, listener.home_control, said,
-                                              milliseconds(2000));
-    auto answer = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
-    if (!answer)
-      log::error("event=accepted_not_adopted connection={} error=\"{}\"", to_string(each.tuple),
-                 to_string(answer.error()));
+}
+
+asio::awaitable<void> insist_on_removal(const Services& services, const ConnectionTable& table,
+                                        std::vector<FourTuple> tuples) {
+  // The record that a connection has now may be about to end.
+  const auto generation_of = [&](const FourTuple& tuple) {
+    const RemoteConnection* remote = table.find_remote(tuple);
+    return remote ? std::optional(remote->generation) : std::nullopt;
+  };
+  std::map<FourTuple, std::optional<std::uint64_t>> before;
+  for (const FourTuple& tuple : tuples)
+    before[tuple] = generation_of(tuple);
+  for (;;) {
+    const auto done = services.steering->remove_redirects(tuples);
+    if (done) co_return;
+    log::error("event=redirects_left count={} error=\"{}\"", tuples.size(),
+               to_string(done.error()));
+    co_await sleep_for(kRetryPause);
+    // It has moved again.
+    std::erase_if(tuples, [&](const FourTuple& tuple) {
+      const auto now = generation_of(tuple);
+      return now && now != before.at(tuple);
+    });
+    if (tuples.empty()) co_return;
   }
 }
 

@@ -9,7 +9,7 @@
 #include <map>
 #include <optional>
 
-#include "context/world.h"
+#include "context/services.h"
 #include "tcp/inject.h"
 #include "tcp/restore.h"
 

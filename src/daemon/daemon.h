@@ -2,14 +2,16 @@
 // daemons.
 #pragma once
 
+#include "applications/deliveries.h"
 #include "applications/export_requests.h"
-#include "connections/host_addresses.h"
+#include "congestion/cwnd_carrier.h"
+#include "connections/connections.h"
 #include "connections/kernel_state.h"
-#include "context/world.h"
 #include "daemon/control_dispatch.h"
-#include "migration/exporter.h"
+#include "migration/exports.h"
 #include "migration/importer.h"
 #include "takeover/give_address.h"
+#include "takeover/host_addresses.h"
 #include "takeover/receive_address.h"
 
 namespace sockmi::daemon {
@@ -27,8 +29,16 @@ class Daemon : private Requests {
   static Result<std::unique_ptr<Daemon>> open(asio::io_context& io, Config config,
                                               const cluster::Identity& identity);
 
-  World& world() { return world_; }
+  const Services& services() const { return services_; }
+  Connections& connections() { return connections_; }
+  ImportQueue& import_queue() { return import_queue_; }
+  Deliveries& deliveries() { return deliveries_; }
+  Exports& exports() { return exports_; }
   ExportRequests& export_requests() { return export_requests_; }
+  const congestion::CwndCarrier& congestion() const { return congestion_; }
+  Clock::time_point started() const { return started_; }
+  // Passes on to LowLatency::poll().
+  bool poll(std::size_t handled) { return low_latency_.poll(handled); }
   AddressGiver& address_giver() { return address_giver_; }
   const UnheardPeers& unheard_peers() const { return importer_.unheard_peers(); }
   const KernelState& repairs() const { return repairs_; }
@@ -43,15 +53,7 @@ class Daemon : private Requests {
   asio::awaitable<void> shut_down();
 
  private:
-  Daemon(asio::io_context& io, Config& config, const cluster::Identity& identity, Journal journal)
-      : identity_(identity),
-        world_(io, config.settings, std::move(config.policy), config.maxima, std::move(journal)),
-        importer_(world_),
-        export_requests_(io.get_executor()),
-        taken_addresses_(world_),
-        address_giver_(world_, export_requests_, taken_addresses_),
-        address_receiver_(world_, taken_addresses_),
-        own_addresses_(world_, taken_addresses_) {}
+  Daemon(asio::io_context& io, Config& config, const cluster::Identity& identity, Journal journal);
   asio::awaitable<Secret> answer(AuthenticatedHost from, Secret message);
 
   Result<> expect(const AuthenticatedHost& from) override { return importer_.expect(from.host); }
@@ -95,7 +97,25 @@ class Daemon : private Requests {
                    bool routed) override;
 
   const cluster::Identity identity_;
-  World world_;
+  Settings settings_;
+  const Policy policy_;
+  Counters counters_;
+  History history_;
+  Doubts in_doubt_;
+  LowLatency low_latency_;
+  bool stopping_ = false;
+  const Clock::time_point started_ = Clock::now();
+  ImportQueue import_queue_;
+  Deliveries deliveries_{import_queue_};
+  const congestion::CwndCarrier congestion_ = congestion::CwndCarrier::open();
+  Services services_;
+  std::unique_ptr<steer::NamespacedSteering> steering_;
+  Connections connections_;
+  std::unique_ptr<net::SocketEnds> ends_;
+  std::unique_ptr<cluster::Discovery> discovery_;
+  std::unique_ptr<cluster::ControlChannel> control_;
+  Exports exports_;
+  asio::thread_pool workers_{1};
   Importer importer_;
   ExportRequests export_requests_;
   TakenAddresses taken_addresses_;

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "migration/export_state.h"
+#include "migration/exporter.h"
 #include "migration/pre_copy.h"
 #include "tcp/queues.h"
 
@@ -29,6 +31,13 @@ Load load_of(const ExportItem& departure) {
           unread};
 }
 
+struct UnderWay {
+  explicit UnderWay(Exports& exports) : exports(exports) { ++exports.under_way; }
+  ~UnderWay() { --exports.under_way; }
+  UnderWay(const UnderWay&) = delete;
+  Exports& exports;
+};
+
 }  // namespace
 
 std::vector<std::vector<ExportItem>> shares(std::vector<ExportItem> departures) {
@@ -44,6 +53,33 @@ std::vector<std::vector<ExportItem>> shares(std::vector<ExportItem> departures) 
     out.back().push_back(std::move(departure));
   }
   return out;
+}
+
+asio::awaitable<std::vector<Result<>>> export_endpoints(Exports& exports,
+                                                        std::vector<ExportItem> departures,
+                                                        IpAddress target, milliseconds timeout) {
+  const auto decide_by = timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max();
+  const UnderWay counted(exports);
+  std::vector<Result<>> results;
+  const ExportMore export_more = [&exports](std::vector<ExportItem> more, IpAddress to) {
+    return export_endpoints(exports, std::move(more), to);
+  };
+  Result<> found;
+  for (auto& share : shares(std::move(departures))) {
+    auto batch =
+        co_await export_batch(exports, std::move(share), target, decide_by, export_more, found);
+    for (auto& one : batch)
+      results.push_back(report(exports.services, one));
+  }
+  co_return results;
+}
+
+asio::awaitable<Result<>> export_endpoint(Exports& exports, ExportItem departure, IpAddress target,
+                                          milliseconds timeout) {
+  std::vector<ExportItem> one;
+  one.push_back(std::move(departure));
+  auto results = co_await export_endpoints(exports, std::move(one), target, timeout);
+  co_return std::move(results.front());
 }
 
 }  // namespace sockmi::daemon

@@ -1,5 +1,5 @@
-// Splits a batch so that no endpoint stays frozen while another one's long queues are
-// transferred.
+// Exports endpoints: splits them into batches so that no endpoint stays frozen while
+// another one's long queues are transferred.
 //
 // The endpoints of one part are frozen together until the last one is transferred. Small
 // endpoints gain by that, because most of a migration's cost is per batch. Long queues
@@ -10,7 +10,8 @@
 
 #include <vector>
 
-#include "migration/exporter.h"
+#include "migration/export_item.h"
+#include "migration/exports.h"
 
 namespace sockmi::daemon {
 
@@ -21,5 +22,21 @@ inline constexpr std::size_t kMaxPreCopyBytesPerBatch = 64 << 20;
 
 // Returns the parts, in the order of `departures`.
 std::vector<std::vector<ExportItem>> shares(std::vector<ExportItem> departures);
+
+// Moves endpoints of one service and one owner to `target` (any(): any host that
+// accepts). They move as one batch (one search for a host, one message each way, one
+// netlink transaction), or as several parts one after the other (see above).
+//
+// Each endpoint succeeds or fails alone. The results are in the order of `departures`. An
+// endpoint with an error continues on this host as if nothing had happened, except with
+// these errors: EINPROGRESS if the importer has not yet said what became of it (the
+// socket stays frozen until it has), ECONNABORTED if the importer lost it after its thaw.
+// `timeout` bounds the time until the decision; 0: only the configured timeouts apply.
+asio::awaitable<std::vector<Result<>>> export_endpoints(Exports& exports,
+                                                        std::vector<ExportItem> departures,
+                                                        IpAddress target,
+                                                        milliseconds timeout = {});
+asio::awaitable<Result<>> export_endpoint(Exports& exports, ExportItem departure, IpAddress target,
+                                          milliseconds timeout = {});
 
 }  // namespace sockmi::daemon

@@ -27,14 +27,15 @@ void know(CommitProgress& one, Outcome outcome, Error reason) {
 
 // Sends one COMMIT for all of them. Returns an error if at least one endpoint is still
 // without an answer.
-asio::awaitable<Result<>> ask(World& world, const cluster::SelectedHost& importer,
+asio::awaitable<Result<>> ask(Exports& exports, const cluster::SelectedHost& importer,
                               const Commitments& those) {
   std::vector<wire::Committed> endpoints;
   for (const auto& one : those)
     endpoints.push_back(one->what);
   const auto sent = Clock::now();
-  CO_TRY_LET(reply, co_await world.control->call(importer.host, importer.line,
-                                                 wire::pack_commit(endpoints), milliseconds(1000)));
+  CO_TRY_LET(reply,
+             co_await exports.services.control->call(
+                 importer.host, importer.line, wire::pack_commit(endpoints), milliseconds(1000)));
   CO_TRY(fault::point("commit-reply"));
   CO_TRY_LET(verdicts, wire::read_verdicts(reply, those.size()));
   const auto thawed = answered_at(sent, Clock::now(),
@@ -51,7 +52,7 @@ asio::awaitable<Result<>> ask(World& world, const cluster::SelectedHost& importe
                  wire::to_hex(those[i]->what.id), importer.host, to_string(verdicts[i].error()));
     those[i]->asked = true;
     those[i]->thawed = thawed;
-    world.undecided.erase(those[i]->what.id);
+    exports.undecided.erase(those[i]->what.id);
     know(*those[i], outcome, verdicts[i] ? Error() : verdicts[i].error());
   }
   co_return open;
@@ -66,11 +67,12 @@ void CommitProgress::decide(Decide how) {
        {ECANCELED, "an operator discarded the move"});
 }
 
-asio::awaitable<void> send_commit_until_acknowledged(World& world, cluster::SelectedHost importer,
+asio::awaitable<void> send_commit_until_acknowledged(Exports& exports,
+                                                     cluster::SelectedHost importer,
                                                      Commitments commitments) {
   Commitments open = commitments;
   for (milliseconds pause{20};; pause = std::min(2 * pause, milliseconds(5000))) {
-    auto answered = co_await ask(world, importer, open);
+    auto answered = co_await ask(exports, importer, open);
     std::erase_if(open, [](const auto& one) { return one->asked; });
     if (open.empty()) break;
     log::warn("event=commit_repeated migration={} count={} host={} error=\"{}\"",
@@ -82,15 +84,16 @@ asio::awaitable<void> send_commit_until_acknowledged(World& world, cluster::Sele
   }
   std::vector<wire::MigrationId> ids;
   for (const auto& one : commitments) {
-    world.undecided.erase(one->what.id);
+    exports.undecided.erase(one->what.id);
     co_await one->settled.wait();
-    world.table.forget_decision(one->what.id);
-    if (is_in_commit_alone(one->what.late)) drop_late(world.settings.runtime, one->what.id);
+    exports.table.forget_decision(one->what.id);
+    if (is_in_commit_alone(one->what.late))
+      drop_late(exports.services.settings.runtime, one->what.id);
     ids.push_back(one->what.id);
   }
   // Sent once: if it is lost, the importer only keeps its record a little longer.
-  co_await world.control->call(importer.host, importer.line, wire::pack_abort(ids),
-                               milliseconds(1000));
+  co_await exports.services.control->call(importer.host, importer.line, wire::pack_abort(ids),
+                                          milliseconds(1000));
 }
 
 }  // namespace sockmi::daemon

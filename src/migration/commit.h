@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "context/async_event.h"
-#include "context/world.h"
-#include "migration/in_doubt.h"
+#include "context/in_doubt.h"
+#include "migration/exports.h"
 #include "migration/outcomes.h"
 
 namespace sockmi::daemon {
@@ -35,7 +35,8 @@ using Commitments = std::vector<std::shared_ptr<CommitProgress>>;
 // Returns when the outcome of all is known, when its consequences are done
 // (CommitProgress::settled), and when neither the journal nor the importer needs to
 // remember it any longer.
-asio::awaitable<void> send_commit_until_acknowledged(World& world, cluster::SelectedHost importer,
+asio::awaitable<void> send_commit_until_acknowledged(Exports& exports,
+                                                     cluster::SelectedHost importer,
                                                      Commitments commitments);
 
 }  // namespace sockmi::daemon

@@ -55,7 +55,11 @@ Result<> hold(const std::filesystem::path& runtime, ExportedEndpoint& one) {
   return is_in_commit_alone(one.late) ? keep_late(runtime, one.id, one.late) : Result<>();
 }
 
-Result<> report(World& world, ExportedEndpoint& one) {
+Result<> given_up() {
+  return fail(ECANCELED, "the application waits no longer");
+}
+
+Result<> report(const Services& services, ExportedEndpoint& one) {
   Record& record = one.record;
   const int error = one.result ? 0 : one.result.error().code;
   record.result = one.result              ? "committed"
@@ -63,13 +67,13 @@ Result<> report(World& world, ExportedEndpoint& one) {
                   : error == ECONNABORTED ? "lost"
                                           : "aborted";
   if (!one.result) record.error = to_string(one.result.error());
-  ++(one.result ? world.counters.exported : world.counters.failed);
+  ++(one.result ? services.counters.exported : services.counters.failed);
   log::info(
       "event=export migration={} service={} connection={} to={} result={} freeze_us={} "
       "error=\"{}\"",
       wire::to_hex(record.id), record.service, to_string(record.tuple), record.to, record.result,
       record.freeze_us, record.error);
-  world.remember(std::move(record));
+  services.history.add(std::move(record));
   return std::move(one.result);
 }
 

@@ -4,8 +4,10 @@
 
 #include <optional>
 
-#include "connections/redirects.h"
-#include "migration/exporter.h"
+#include "connections/records.h"
+#include "context/services.h"
+#include "migration/crash_guard.h"
+#include "migration/export_item.h"
 #include "tcp/capture.h"
 #include "tcp/packet_options.h"
 
@@ -68,7 +70,9 @@ wire::StragglerT straggler_of(const ExportedEndpoint& one, tcp::FreezeDelta late
 // `one.late`, and makes their calls fail from here on, so that COMMIT has all of it.
 // Stores in `runtime` what only COMMIT carries, for the next daemon if this one dies.
 Result<> hold(const std::filesystem::path& runtime, ExportedEndpoint& one);
+// The error of an endpoint whose application has taken the token.
+Result<> given_up();
 // Counts and logs the outcome of the export; adds it to the history. Returns one.result.
-Result<> report(World& world, ExportedEndpoint& one);
+Result<> report(const Services& services, ExportedEndpoint& one);
 
 }  // namespace sockmi::daemon

@@ -56,9 +56,7 @@
 #include "migration/exporter.h"
 
 #include <algorithm>
-#include <set>
 
-#include <openssl/rand.h>
 #include <sockmi/sockmi.h>
 #include <sys/socket.h>
 #include <boost/asio/post.hpp>
@@ -66,61 +64,53 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/spawn.h"
-#include "connections/address_ownership.h"
-#include "connections/lifecycle.h"
 #include "connections/redirects.h"
 #include "context/async_event.h"
 #include "migration/accept_queue.h"
-#include "migration/batching.h"
 #include "migration/commit.h"
 #include "migration/delta_files.h"
-#include "migration/export_state.h"
-#include "migration/path_check.h"
+#include "migration/examination.h"
+#include "migration/find_host.h"
+#include "migration/marks.h"
 #include "migration/pre_copy.h"
 #include "migration/privileges.h"
 #include "migration/settlement.h"
-#include "tcp/capture.h"
 #include "tcp/listener.h"
-#include "tcp/socket_info.h"
-#include "tcp/states.h"
 
 namespace sockmi::daemon {
 namespace {
 
 // Decide this long before the kernel lets the redirects expire.
 constexpr milliseconds kDecisionMargin{1000};
-constexpr int kMaxPreCopyPasses = 8;  // Pre-copy passes; each one leaves less than the one before.
 // Then the application learns that the outcome is unknown; COMMIT is still repeated.
 constexpr milliseconds kCommitPatience{3000};
 
-Result<> given_up() {
-  return fail(ECANCELED, "the application waits no longer");
-}
-
 class Exporter {
  public:
-  Exporter(World& world, std::vector<ExportItem> departures, IpAddress target,
-           Clock::time_point decide_by)
-      : world_(world),
-        settings_(world.settings),
+  Exporter(Exports& exports, std::vector<ExportItem> departures, IpAddress target,
+           Clock::time_point decide_by, const ExportMore& export_more)
+      : exports_(exports),
+        services_(exports.services),
+        table_(exports.table),
+        settings_(exports.services.settings),
         target_(target),
         decide_by_(decide_by),
-        kill_is_safe_(std::make_shared<Event>(world.io.get_executor())) {
+        export_more_(export_more),
+        kill_is_safe_(std::make_shared<Event>(services_.io.get_executor())) {
     for (auto& departure : departures)
       all_.emplace_back(std::move(departure));
   }
   Exporter(const Exporter&) = delete;
 
-  // `found`: whether a host was found; in: for the part before this one, out: for this
-  // one. A search to which no host answered is not repeated for the next part.
+  // `found`: see export_batch().
   asio::awaitable<void> run(Result<>& found) {
     // The connections are untouched, and stay so if any of these steps fails.
-    examine();
-    if (auto room = world_.table.reserve(all_.size()); !room) fail_all(going(), room.error());
-    if (found || found.error().code != EHOSTUNREACH) found = co_await negotiate();
+    examine(services_, table_, all_);
+    if (auto room = table_.reserve(all_.size()); !room) fail_all(going(), room.error());
+    if (found || found.error().code != EHOSTUNREACH) found = co_await find_importer();
     if (!found) each([&](ExportedEndpoint&) { return found; });
-    co_await try_path();
-    co_await pre_copy_queues();
+    co_await try_paths(services_, choice_, going());
+    co_await pre_copy_queues(services_, choice_, going(), decide_by_);
     each([&](ExportedEndpoint& one) { return read_settings(one); });
     if (auto expected = co_await expect(); !expected)
       each([&](ExportedEndpoint&) { return Result<>(expected); });
@@ -138,7 +128,7 @@ class Exporter {
     // address with it.)
     for (ExportedEndpoint* one : going())
       if (one->endpoint.state == SOCKMI_LISTENING)
-        one->result = co_await move_accept_queue(world_, *one, choice_.line.ip);
+        one->result = co_await move_accept_queue(exports_, *one, choice_.line.ip, export_more_);
     redirect();
     // The peers' packets reach the importer's sockets. If this daemon dies, the kernel
     // itself ends the redirects.
@@ -173,108 +163,14 @@ class Exporter {
       one->result = std::unexpected(error);
   }
 
-  void examine() {
-    wire::MigrationId id{};
-    RAND_bytes(id.data(), id.size());
-    for (std::size_t i = 0; i < all_.size(); ++i)
-      all_[i].id = cluster::member(id, i);
-    std::set<std::uint64_t> sockets;
-    Survey survey;
-    each([&](ExportedEndpoint& one) -> Result<> {
-      auto facts = tcp::socket_info(one.socket.get());
-      const ImportedConnection* resident =
-          facts ? world_.table.find_imported(facts->cookie) : nullptr;
-      const bool ours = !resident || !world_.table.is_foreign(*resident);
-      if (facts) one.tuple = facts->tuple, one.cookie = facts->cookie;
-      one.endpoint.home = ours ? settings_.host : resident->home;
-      one.endpoint.home_control = ours ? settings_.line() : resident->home_control;
-      one.endpoint.generation = next_generation(ours ? 0 : resident->generation);
-      one.record = {.id = one.id,
-                    .exported = true,
-                    .service = one.endpoint.service,
-                    .from = settings_.host,
-                    .owner = one.endpoint.owner,
-                    .tuple = one.tuple,
-                    .started = std::chrono::system_clock::now()};
-      if (one.token && one.token->is_lost()) return given_up();
-      if (!facts) return pass(std::move(facts));
-      if (facts->connected())
-        if (auto place = tcp::Place::of(one.socket.get())) one.began = *place;
-      if (!sockets.insert(one.cookie).second)
-        return fail(EBUSY, "the same socket is in this export twice");
-      const std::uint8_t state = facts->state == tcp::kListen  ? SOCKMI_LISTENING
-                                 : facts->state == tcp::kClose ? SOCKMI_BOUND
-                                                               : 0;
-      if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
-        return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL,
-                    "the socket is not in the state that it is exported as");
-      TRY(world_.steering->track_namespace(one.socket.get(), one.tuple.local.ip));
-      TRY(owns_address(world_, survey, one.socket.get(), *facts, one.endpoint));
-      TRY_LET(wire, may_leave(world_, survey.at[one.tuple.local.ip.unmapped()], one.socket.get(),
-                              *facts, ours));
-      one.wire = wire;
-      return {};
-    });
-  }
-
-  asio::awaitable<Result<>> negotiate() {
+  asio::awaitable<Result<>> find_importer() {
     const auto those = going();
     if (those.empty()) co_return Result<>();
-    CO_TRY(fault::point("negotiate"));
-    const ExportedEndpoint& first = *those.front();
-    std::size_t size = 0;
-    for (const ExportedEndpoint* one : those)
-      size += one->endpoint.tls.size() + one->endpoint.payload.size();
-    cluster::Offer offer{.id = all_.front().id,
-                         .service = first.endpoint.service,
-                         .owner = first.endpoint.owner,
-                         .state = first.endpoint.state,
-                         .tuple = first.tuple,
-                         .home = first.tuple.local.ip.unmapped(),
-                         .size = size,
-                         .target = target_,
-                         .count = static_cast<std::uint32_t>(all_.size())};
-    CO_TRY_LET(choice, co_await world_.discovery->find(std::move(offer)));
+    CO_TRY_LET(choice, co_await negotiate(services_, those, all_.front().id, all_.size(), target_));
     choice_ = choice;
     for (ExportedEndpoint& one : all_)
       one.record.to = choice_.host;
     co_return Result<>();
-  }
-
-  // The path query fills packets as large as the peer's. Afterwards the kernel knows the
-  // MTU of the path to the importer.
-  asio::awaitable<void> try_path() {
-    std::vector<ExportedEndpoint*> those = going();
-    std::erase_if(those, [](const ExportedEndpoint* one) { return one->passive(); });
-    if (those.empty()) co_return;
-    std::vector<wire::Crossing> crossings;
-    steer::KernelQueries before;
-    for (const ExportedEndpoint* one : those)
-      crossings.push_back(crossing(before, one->tuple, one->wire, is_ours(*one)));
-    auto reply = co_await world_.control->call(choice_.host, choice_.line,
-                                               wire::pack_path_queries(crossings), kCommitPatience);
-    auto verdicts = reply ? wire::read_verdicts(*reply, those.size())
-                          : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
-    if (!verdicts) co_return fail_all(those, verdicts.error());
-    steer::KernelQueries now;  // The reply may have changed the known MTU.
-    for (std::size_t i = 0; i < those.size(); ++i) {
-      ExportedEndpoint& one = *those[i];
-      one.result = std::move((*verdicts)[i]);
-      if (one.result && is_ours(one))
-        one.result = is_wide_enough(now, address(one), one.wire.largest);
-    }
-  }
-
-  asio::awaitable<void> pre_copy_queues() {
-    std::vector<ExportedEndpoint*> those = going();
-    std::erase_if(those, [](const ExportedEndpoint* one) { return one->passive(); });
-    for (int pass = 0; pass < kMaxPreCopyPasses && !those.empty(); ++pass) {
-      std::vector<ExportedEndpoint*> again;
-      for (ExportedEndpoint* one : those)
-        if (co_await pre_copy(world_, choice_, one->id, one->socket.get(), one->ahead, decide_by_))
-          again.push_back(one);
-      those = std::move(again);
-    }
   }
 
   // Reading the options takes as long as the rest of the freeze, so they are read before
@@ -289,9 +185,9 @@ class Exporter {
   // handshake nor for a sleeping host: both daemons poll from here on.
   asio::awaitable<Result<>> expect() {
     if (going().empty()) co_return Result<>();
-    world_.low_latency.stand_by();
-    auto expected = co_await world_.control->call(choice_.host, choice_.line, wire::pack_standby(),
-                                                  kCommitPatience);
+    services_.low_latency.stand_by();
+    auto expected = co_await services_.control->call(choice_.host, choice_.line,
+                                                     wire::pack_standby(), kCommitPatience);
     co_return expected ? Result<>() : std::unexpected(expected.error());
   }
 
@@ -307,7 +203,7 @@ class Exporter {
                             address(one),
                             one.endpoint.home,
                             one.endpoint.home_control,
-                            world_.steering->in_other_namespace(one.tuple.local.ip),
+                            services_.steering->in_other_namespace(one.tuple.local.ip),
                             one.endpoint.generation,
                             {}};
   }
@@ -315,10 +211,10 @@ class Exporter {
   Result<> guard(ExportedEndpoint& one) {
     if (one.passive()) return {};
     TRY_LET(owner, tcp::OriginalOptions::of(one.socket.get()));
-    if (world_.guard && owner.mark != steer::kFreezeMark)
-      one.guarded = world_.guard->hold(one.id, one.socket.get(), owner, one.asker);
+    if (exports_.guard && owner.mark != steer::kFreezeMark)
+      one.guarded = exports_.guard->hold(one.id, one.socket.get(), owner, one.asker);
     one.owner = owner;
-    one.history = world_.histories.find(one.cookie);
+    one.history = exports_.histories.find(one.cookie);
     const auto now = tcp::Place::of(one.socket.get());
     one.history.in_use |=
         one.began && now && (now->written != one.began->written || now->read != one.began->read);
@@ -331,10 +227,10 @@ class Exporter {
       if (now > decide_by_) return fail(ETIMEDOUT, "no host was found in time");
       decide_by_ = std::min(decide_by_, now + settings_.freeze_timeout - kDecisionMargin);
       froze_ = now;
-      world_.low_latency.begin();
+      services_.low_latency.begin();
     }
     // Exports back to home at shutdown have no asker and continue.
-    if (world_.stopping && one.asker >= 0) return fail(EHOSTDOWN, "sockmid is stopping");
+    if (services_.stopping && one.asker >= 0) return fail(EHOSTDOWN, "sockmid is stopping");
     if (one.token && one.token->is_lost()) return given_up();
     TRY(fault::point("freeze"));
     if (one.passive()) {
@@ -355,7 +251,7 @@ class Exporter {
 
   void limit_privileges(ExportedEndpoint& one) {
     one.endpoint.tcp.transparent &= is_ours(one);  // elsewhere, this daemon has set it
-    if (world_.steering->in_other_namespace(one.tuple.local.ip))
+    if (services_.steering->in_other_namespace(one.tuple.local.ip))
       leave_privileges_behind(one.endpoint.tcp);
   }
 
@@ -364,15 +260,15 @@ class Exporter {
     if (those.empty()) co_return;
     std::vector<wire::OutgoingImage> images;
     for (ExportedEndpoint* one : those) {
-      world_.undecided.insert(one->id);
+      exports_.undecided.insert(one->id);
       images.push_back({one->id, &one->endpoint, one->ahead.size()});
     }
     Secret message = wire::pack_prepare(images, settings_.line());
     for (ExportedEndpoint* one : those)
       one->record.bytes = message.size() / those.size(), one->record.ahead = one->ahead.size();
     if (auto may = fault::point("prepare-send"); !may) co_return fail_all(those, may.error());
-    auto reply =
-        co_await world_.control->call(choice_.host, choice_.line, std::move(message), time_left());
+    auto reply = co_await services_.control->call(choice_.host, choice_.line, std::move(message),
+                                                  time_left());
     auto verdicts = reply ? wire::read_verdicts(*reply, those.size())
                           : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
     if (!verdicts) co_return fail_all(those, verdicts.error());
@@ -393,7 +289,7 @@ class Exporter {
     for (ExportedEndpoint* one : going()) {
       if (goes_home(*one)) continue;
       if (one->passive()) {
-        one->result = redirect_passive(world_, one->tuple.local, choice_.host);
+        one->result = redirect_passive(services_, table_, one->tuple.local, choice_.host);
         one->redirected = one->result.has_value();
         continue;
       }
@@ -402,12 +298,12 @@ class Exporter {
     }
     if (!those.empty()) {
       auto done = fault::point("redirect");
-      if (done) done = world_.steering->redirect(redirects);
+      if (done) done = services_.steering->redirect(redirects);
       if (!done) return fail_all(those, done.error());
       for (ExportedEndpoint* one : those)
         one->redirected = true;
     }
-    asio::post(world_.workers, [event = kill_is_safe_, io = &world_.io] {
+    asio::post(services_.workers, [event = kill_is_safe_, io = &services_.io] {
       if (auto passed = steer::barrier(); !passed)
         log::error("event=barrier_failed error=\"{}\"", to_string(passed.error()));
       asio::post(*io, [event] { event->set(); });
@@ -422,15 +318,13 @@ class Exporter {
     TRY(fault::point("journal"));
     if (one.token && !one.token->take()) return given_up();
     (void)fault::point("token");  // from here on the asker cannot give up
-    TRY(hold(world_.settings.runtime, one));
+    TRY(hold(services_.settings.runtime, one));
     const Decision decision{one.cookie, one.tuple, choice_.host, choice_.line,
                             one.owner ? one.owner->mark : 0};
-    std::optional<ImportedConnection> guest;
-    if (const ImportedConnection* imported = world_.table.find_imported(one.cookie);
-        imported && !is_ours(one))
-      guest = *imported;
-    TRY(world_.table.log_decision(one.id, decision, away(one)));
-    one.guest = std::move(guest);
+    const ImportedConnection* imported = is_ours(one) ? nullptr : table_.find_imported(one.cookie);
+    const auto guest = imported ? std::optional(*imported) : std::nullopt;
+    TRY(table_.log_decision(one.id, decision, away(one)));
+    one.guest = guest;
     one.decided = true;
     return {};
   }
@@ -442,23 +336,24 @@ class Exporter {
     std::vector<wire::MigrationId> ids;
     for (ExportedEndpoint& one : all_) {
       if (one.result) continue;
-      if (one.passive() && one.redirected) (void)remove_passive_redirect(world_, one.tuple.local);
-      if (one.endpoint.state == SOCKMI_LISTENING) release(world_, one.tuple.local);
+      if (one.passive() && one.redirected)
+        (void)remove_passive_redirect(services_, one.tuple.local);
+      if (one.endpoint.state == SOCKMI_LISTENING) release(services_, one.tuple.local);
       if (!one.passive() && one.redirected) redirected.push_back(one.tuple);
       ids.push_back(one.id);
     }
     if (auto removed =
-            redirected.empty() ? Result<>() : world_.steering->remove_redirects(redirected);
+            redirected.empty() ? Result<>() : services_.steering->remove_redirects(redirected);
         !removed)
       log::error("event=redirects_left count={} error=\"{}\"", redirected.size(),
                  to_string(removed.error()));
     for (ExportedEndpoint& one : all_) {
       if (one.result) continue;
-      world_.undecided.erase(one.id);
+      exports_.undecided.erase(one.id);
       if (!one.frozen) continue;
-      world_.histories.remember(one.cookie, one.frozen->history());
-      if (auto given =
-              world_.steering->within(one.tuple.local.ip, [&] { return one.frozen->unfreeze(); });
+      exports_.histories.remember(one.cookie, one.frozen->history());
+      if (auto given = services_.steering->within(one.tuple.local.ip,
+                                                  [&] { return one.frozen->unfreeze(); });
           !given)
         log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple),
                    to_string(given.error()));
@@ -467,34 +362,36 @@ class Exporter {
     // The importer has at least reserved slots. If this message is lost, the importer
     // asks, and finds no record.
     if (!ids.empty() && !choice_.host.empty())
-      spawn(world_.io, "send", send(world_, choice_, wire::pack_abort(ids)));
+      spawn(services_.io, "send", send(*services_.control, choice_, wire::pack_abort(ids)));
   }
 
   // Sends the message once: nothing depends on it.
-  static asio::awaitable<void> send(World& world, cluster::SelectedHost choice, Secret message) {
-    co_await world.control->call(choice.host, choice.line, std::move(message), milliseconds(1000));
+  static asio::awaitable<void> send(cluster::ControlChannel& control, cluster::SelectedHost choice,
+                                    Secret message) {
+    co_await control.call(choice.host, choice.line, std::move(message), milliseconds(1000));
   }
 
   asio::awaitable<void> send_commit() {
     const auto those = going();
-    if (those.empty()) co_return world_.low_latency.end();
+    if (those.empty()) co_return services_.low_latency.end();
     std::vector<steer::Redirect> permanent;
     for (ExportedEndpoint* one : those) {
       if (one->redirected && !one->passive())
         permanent.push_back({one->tuple, address(*one), std::nullopt});
       // Otherwise an importer that asks has to wait for COMMIT itself.
-      if (!is_in_commit_alone(one->late)) world_.undecided.erase(one->id);
+      if (!is_in_commit_alone(one->late)) exports_.undecided.erase(one->id);
       commitments_.push_back(std::make_shared<CommitProgress>(
-          world_.io.get_executor(), wire::Committed{one->id, std::move(one->late)}));
+          services_.io.get_executor(), wire::Committed{one->id, std::move(one->late)}));
     }
     (void)fault::point("decided");  // nothing may fail here any more, but we may die
     // The message has left when this returns.
-    spawn(world_.io, "repeat_commit",
-          send_commit_until_acknowledged(world_, choice_, commitments_));
+    spawn(services_.io, "repeat_commit",
+          send_commit_until_acknowledged(exports_, choice_, commitments_));
     // Until now the redirects expired by themselves after seconds. They become permanent
     // while the importer's answer is still in flight.
-    if (auto done = permanent.empty() ? Result<>() : world_.steering->redirect(permanent); !done)
-      spawn(world_.io, "insist_on_redirects", insist_on_redirects(world_, std::move(permanent)));
+    if (auto done = permanent.empty() ? Result<>() : services_.steering->redirect(permanent); !done)
+      spawn(services_.io, "insist_on_redirects",
+            insist_on_redirects(services_, table_, std::move(permanent)));
     (void)fault::point("handed-over");
     const auto deadline = Clock::now() + kCommitPatience;
     for (const auto& commitment : commitments_)
@@ -502,8 +399,8 @@ class Exporter {
     std::vector<ExportedEndpoint*> there;
     for (std::size_t i = 0; i < those.size(); ++i)
       if (commitments_[i]->outcome == Outcome::Lives) there.push_back(those[i]);
-    seal(world_, choice_, there);
-    world_.low_latency.end();
+    seal(services_, choice_, there);
+    services_.low_latency.end();
   }
 
   // Settles each endpoint by what the importer has said. An endpoint without an answer
@@ -514,59 +411,39 @@ class Exporter {
     co_await kill_is_safe_->wait();
     for (std::size_t i = 0; i < those.size(); ++i) {
       if (commitments_[i]->outcome == Outcome::Unknown) {
-        leave_in_doubt(world_, choice_, *those[i], commitments_[i]);
+        leave_in_doubt(exports_.connections, choice_, *those[i], commitments_[i]);
         continue;
       }
       if (commitments_[i]->outcome == Outcome::Lives)
         those[i]->record.freeze_us =
             std::chrono::duration_cast<std::chrono::microseconds>(commitments_[i]->thawed - froze_)
                 .count();
-      co_await settle(world_, choice_, *those[i], *commitments_[i]);
+      co_await settle(exports_.connections, choice_, *those[i], *commitments_[i]);
     }
   }
 
-  World& world_;
+  Exports& exports_;
+  const Services& services_;
+  ConnectionTable& table_;
   const Settings& settings_;
   std::vector<ExportedEndpoint> all_;
   IpAddress target_;
   Clock::time_point decide_by_;
+  const ExportMore& export_more_;
   std::shared_ptr<Event> kill_is_safe_;  // set when no straggler can be in flight any more
   Commitments commitments_;              // of the endpoints that move, in their order
   cluster::SelectedHost choice_;
   Clock::time_point froze_;
 };
 
-struct UnderWay {
-  explicit UnderWay(World& world) : world(world) { ++world.exports_under_way; }
-  ~UnderWay() { --world.exports_under_way; }
-  UnderWay(const UnderWay&) = delete;
-  World& world;
-};
-
 }  // namespace
 
-asio::awaitable<std::vector<Result<>>> export_endpoints(World& world,
-                                                        std::vector<ExportItem> departures,
-                                                        IpAddress target, milliseconds timeout) {
-  const auto decide_by = timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max();
-  const UnderWay counted(world);
-  std::vector<Result<>> results;
-  Result<> found;
-  for (auto& share : shares(std::move(departures))) {
-    Exporter batch(world, std::move(share), target, decide_by);
-    co_await batch.run(found);
-    for (auto& one : batch.all())
-      results.push_back(report(world, one));
-  }
-  co_return results;
-}
-
-asio::awaitable<Result<>> export_endpoint(World& world, ExportItem departure, IpAddress target,
-                                          milliseconds timeout) {
-  std::vector<ExportItem> one;
-  one.push_back(std::move(departure));
-  auto results = co_await export_endpoints(world, std::move(one), target, timeout);
-  co_return std::move(results.front());
+asio::awaitable<std::vector<ExportedEndpoint>> export_batch(
+    Exports& exports, std::vector<ExportItem> items, IpAddress target, Clock::time_point decide_by,
+    const ExportMore& export_more, Result<>& found) {
+  Exporter batch(exports, std::move(items), target, decide_by, export_more);
+  co_await batch.run(found);
+  co_return std::move(batch.all());
 }
 
 }  // namespace sockmi::daemon

@@ -16,13 +16,12 @@
 #include "base/log.h"
 #include "base/spawn.h"
 #include "connections/claims.h"
-#include "connections/foreign_rules.h"
-#include "connections/lifecycle.h"
+#include "connections/imported.h"
 #include "connections/redirects.h"
 #include "context/async_event.h"
 #include "migration/export_state.h"
+#include "migration/marks.h"
 #include "migration/privileges.h"
-#include "migration/settlement.h"
 #include "net/addresses.h"
 #include "tcp/inject.h"
 #include "tcp/listener.h"
@@ -35,39 +34,38 @@ namespace sockmi::daemon {
 // forged.
 Result<> Importer::check_peer(const FourTuple& tuple) const {
   if (tuple.remote.ip.any() ||
-      tuple.remote.ip.unmapped() != world_.settings.address_for(tuple.remote.ip))
+      tuple.remote.ip.unmapped() != services_.settings.address_for(tuple.remote.ip))
     return {};
-  return fail(ENOTSUP, "the peer of this connection is {} itself", world_.settings.host);
+  return fail(ENOTSUP, "the peer of this connection is {} itself", services_.settings.host);
 }
 
 Result<cluster::OfferReply> Importer::can_accept(const cluster::Offer& offer) {
   TRY(fault::point("reserve-refused"));
-  if (world_.stopping)
-    return fail(ECONNREFUSED, "the daemon of {} is stopping", world_.settings.host);
-  if (!world_.policy.knows(offer.service))
+  if (services_.stopping)
+    return fail(ECONNREFUSED, "the daemon of {} is stopping", services_.settings.host);
+  if (!services_.policy.knows(offer.service))
     return fail(ECONNREFUSED, "service '{}' is not served here", offer.service);
   // Of several endpoints, the offer has only the first one's addresses; PREPARE reports
   // the others.
   if (offer.count == 1) TRY(check_peer(offer.tuple));
-  TRY(world_.table.reserve(offer.count));  // the journal must also record what arrives
-  if (world_.import_queue.free_slots(offer.state) < offer.count)
-    return fail(ENOBUFS, "import list full");
-  const auto waiting = world_.import_queue.watching(offer.service, offer.owner);
-  if (waiting == 0 && world_.settings.require_importer)
+  TRY(table_.reserve(offer.count));  // the journal must also record what arrives
+  if (import_queue_.free_slots(offer.state) < offer.count) return fail(ENOBUFS, "import list full");
+  const auto waiting = import_queue_.watching(offer.service, offer.owner);
+  if (waiting == 0 && services_.settings.require_importer)
     return fail(ESRCH, "no application on {} that may have it imports service '{}'",
-                world_.settings.host, offer.service);
+                services_.settings.host, offer.service);
   double load[1] = {0};
   (void)::getloadavg(load, 1);
   return cluster::OfferReply{
       .waiting_importers = static_cast<std::uint32_t>(waiting),
-      .free_slots = static_cast<std::uint32_t>(world_.import_queue.free_slots(offer.state)),
+      .free_slots = static_cast<std::uint32_t>(import_queue_.free_slots(offer.state)),
       .load_percent = static_cast<std::uint32_t>(load[0] * 100)};
 }
 
 Result<> Importer::reserve(const std::string& host, const cluster::Offer& offer) {
   auto acceptable = can_accept(offer);
   if (!acceptable) return pass(std::move(acceptable));
-  world_.low_latency.stand_by();
+  services_.low_latency.stand_by();
   const auto batch = std::make_shared<Reservations::Batch>();
   std::vector<wire::MigrationId> made;
   Result<> done;
@@ -77,19 +75,19 @@ Result<> Importer::reserve(const std::string& host, const cluster::Offer& offer)
     if (!added) done = std::unexpected(added.error());
     if (!added || !*added) continue;  // or confirmed twice
     made.push_back(id);
-    done = world_.import_queue.reserve(id, offer.state);
+    done = import_queue_.reserve(id, offer.state);
   }
   if (!done)
     for (const auto& id : made)
       release(id);
   else if (!made.empty())
-    spawn(world_.io, "expire", expire(batch, std::move(made)));
+    spawn(services_.io, "expire", expire(batch, std::move(made)));
   return done;
 }
 
 asio::awaitable<void> Importer::expire(std::shared_ptr<Reservations::Batch> batch,
                                        std::vector<wire::MigrationId> ids) {
-  const auto patience = world_.settings.freeze_timeout;
+  const auto patience = services_.settings.freeze_timeout;
   while (Clock::now() < batch->prolonged + patience)
     co_await sleep_for(std::chrono::ceil<milliseconds>(batch->prolonged + patience - Clock::now()));
   for (const auto& id : ids)
@@ -100,7 +98,7 @@ void Importer::release(const wire::MigrationId& which) {
   const wire::MigrationId id = which;  // `which` may refer to the one in reserved_
   reserved_.erase(id);
   pre_copies_.forget(id);
-  world_.import_queue.release(id);
+  import_queue_.release(id);
 }
 
 void Importer::refuse_reserved() {
@@ -118,7 +116,7 @@ Result<> Importer::receive_pre_copy(const wire::MigrationId& id, const std::stri
 
 Result<> Importer::expect(const std::string& host) {
   if (reserved_.of(host) == 0) return fail(ENOBUFS, "no place was reserved");
-  world_.low_latency.begin();
+  services_.low_latency.begin();
   return {};
 }
 
@@ -129,27 +127,28 @@ Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
     return fail(EALREADY, "this endpoint was prepared before");
   TRY(reserved_.check(id, host));
   TRY(check_peer(tuple_of(endpoint.tcp)));
-  TRY(world_.table.may_come(host, tuple_of(endpoint.tcp)));
-  if (comes_home(endpoint)) TRY(may_return(world_, host, tuple_of(endpoint.tcp)));
+  TRY(table_.may_come(host, tuple_of(endpoint.tcp)));
+  if (comes_home(endpoint)) TRY(may_return(services_, table_, host, tuple_of(endpoint.tcp)));
   TRY(pre_copies_.put_before(endpoint.tcp, ahead, id, host));
   PreparedEndpoint prepared{{}, {}, std::move(endpoint), host, line, 0, {}};
   const auto restored = restore(prepared);
   reserved_.erase(id);
   if (!restored) {
-    world_.import_queue.release(id);
+    import_queue_.release(id);
     return restored;
   }
   // A firewall of this host must know the connection before the thaw. The exporter
   // already has our answer while this runs.
-  asio::post(world_.io, [this, tuple = tuple_of(prepared.endpoint.tcp),
-                         established = prepared.endpoint.tcp.state != tcp::kSynSent] {
-    if (auto tracked = is_passive(tuple) ? Result<>() : world_.steering->track(tuple, established);
+  asio::post(services_.io, [this, tuple = tuple_of(prepared.endpoint.tcp),
+                            established = prepared.endpoint.tcp.state != tcp::kSynSent] {
+    if (auto tracked =
+            is_passive(tuple) ? Result<>() : services_.steering->track(tuple, established);
         !tracked)
       log::warn("event=not_tracked connection={} error=\"{}\"", to_string(tuple),
                 to_string(tracked.error()));
   });
   prepared_.emplace(id, std::move(prepared));
-  spawn(world_.io, "resolve_doubt", resolve_in_doubt(id));
+  spawn(services_.io, "resolve_doubt", resolve_in_doubt(id));
   return {};
 }
 
@@ -160,7 +159,7 @@ Result<> Importer::restore(PreparedEndpoint& prepared) {
   const auto& [endpoint, home] =
       std::pair<wire::Endpoint&, bool>(prepared.endpoint, comes_home(prepared.endpoint));
   const FourTuple tuple = tuple_of(endpoint.tcp);
-  if (!home) TRY(add_foreign_rules(world_, tuple, endpoint.home_control));
+  if (!home) TRY(rules_.add(tuple, endpoint.home_control));
   drop_our_marks(endpoint.tcp);
   const auto make = [&]() -> Result<> {
     TRY(fault::point("restore"));
@@ -170,14 +169,14 @@ Result<> Importer::restore(PreparedEndpoint& prepared) {
     } else {
       TRY_LET(socket, tcp::RestoredSocket::restore(endpoint.tcp, kMarks, !home));
       prepared.socket.emplace(std::move(socket));
-      if (auto carried = world_.congestion.carry(prepared.socket->fd(), endpoint.tcp); !carried)
+      if (auto carried = congestion_.carry(prepared.socket->fd(), endpoint.tcp); !carried)
         log::warn("event=congestion_window_not_carried connection={} error=\"{}\"",
                   to_string(tuple), to_string(carried.error()));
-      if (home) TRY(world_.steering->begin_return(tuple, world_.settings.freeze_timeout));
+      if (home) TRY(services_.steering->begin_return(tuple, services_.settings.freeze_timeout));
     }
     return fault::point("prepared-reply");
   };
-  auto done = home ? world_.steering->within(tuple.local.ip, make) : make();
+  auto done = home ? services_.steering->within(tuple.local.ip, make) : make();
   if (done) {
     auto facts = tcp::socket_info(prepared.socket ? prepared.socket->fd() : prepared.passive.get());
     if (facts)
@@ -185,8 +184,7 @@ Result<> Importer::restore(PreparedEndpoint& prepared) {
     else
       done = pass(std::move(facts));
   }
-  if (!done && !home)
-    remove_foreign_rules(world_, tuple, endpoint.home_control, world_.settings.linger);
+  if (!done && !home) rules_.remove(tuple, endpoint.home_control);
   return done;
 }
 
@@ -214,22 +212,22 @@ std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpo
     const wire::Endpoint& endpoint = prepared_.at(id).endpoint;
     const FourTuple tuple = tuple_of(endpoint.tcp);
     if (!may_thaw) continue;
-    if (const RemoteConnection* away = world_.table.find_remote(tuple))
-      prepared_.at(id).was_away = *away;
+    if (const RemoteConnection* away = table_.find_remote(tuple)) prepared_.at(id).was_away = *away;
     // Before its redirect is removed: a delayed message of another host must not install
     // the redirect again.
-    world_.table.mark_returned(tuple);
+    table_.mark_returned(tuple);
     if (!is_passive(tuple))
       here.push_back(tuple);
     else if (comes_home(endpoint))
-      (void)remove_passive_redirect(world_, tuple.local);
+      (void)remove_passive_redirect(services_, tuple.local);
   }
-  if (auto removed = here.empty() ? Result<>() : world_.steering->remove_redirects(here); !removed)
-    spawn(world_.io, "insist_on_removal", insist_on_removal(world_, std::move(here)));
+  if (auto removed = here.empty() ? Result<>() : services_.steering->remove_redirects(here);
+      !removed)
+    spawn(services_.io, "insist_on_removal", insist_on_removal(services_, table_, std::move(here)));
   for (const auto& [id, late] : endpoints)
     verdicts.push_back(verdict(id, late, host, may_thaw));
   (void)fault::point("thawed");
-  if (prepared_.empty() && reserved_.empty()) world_.low_latency.end();
+  if (prepared_.empty() && reserved_.empty()) services_.low_latency.end();
   return verdicts;
 }
 
@@ -259,7 +257,7 @@ Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& l
     return {};
   };
   if (const auto woken =
-          prepared.socket ? world_.steering->within(tuple.local.ip, wake) : Result<>();
+          prepared.socket ? services_.steering->within(tuple.local.ip, wake) : Result<>();
       !woken) {
     const Outcome outcome = prepared.socket->mute() ? Outcome::NeverThawed : Outcome::Ended;
     log::error("event=thaw_failed migration={} connection={} lost={} error=\"{}\"",
@@ -275,14 +273,14 @@ Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& l
   // *One live endpoint again.* The exporter need not wait for our bookkeeping.
   stragglers_.expect(prepared.host, prepared.endpoint.tcp, late.bytes.size());
   // Before a straggler arrives, which is not an answer of the peer.
-  if (prepared.socket && !world_.steering->in_other_namespace(tuple.local.ip))
+  if (prepared.socket && !services_.steering->in_other_namespace(tuple.local.ip))
     unheard_peers_.expect(prepared.cookie, tuple, prepared.socket->heard(),
                           prepared.socket->question());
   auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
   prepared_.erase(id);
-  world_.in_doubt.settled(wire::to_hex(id));
+  services_.in_doubt.settled(wire::to_hex(id));
   if (!late.more)
-    asio::post(world_.io, [this, settled] { settle(*settled); });
+    asio::post(services_.io, [this, settled] { settle(*settled); });
   else
     rests_.expect(id, std::get<1>(*settled).host, std::get<2>(*settled).get(),
                   [this, settled] { settle(*settled); });
@@ -294,8 +292,8 @@ Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& l
 void Importer::redirect_again(const FourTuple& tuple,
                               const std::optional<RemoteConnection>& was_away) {
   if (!was_away) return;
-  world_.table.mark_moved(tuple, *was_away);
-  if (auto done = redirect(world_, tuple, *was_away, std::nullopt); !done)
+  table_.mark_moved(tuple, *was_away);
+  if (auto done = redirect(services_, table_, tuple, *was_away, std::nullopt); !done)
     log::error("event=redirect_lost connection={} error=\"{}\"", to_string(tuple),
                to_string(done.error()));
 }
@@ -307,33 +305,33 @@ void Importer::settle(Settled& settled) {
   const std::uint64_t cookie = tcp::cookie_of(socket.get()).value_or(0);
   // The end of a socket in another namespace is not reported to us, and nothing depends
   // on it: the connection is at home there.
-  if (!world_.steering->in_other_namespace(tuple.local.ip))
+  if (!services_.steering->in_other_namespace(tuple.local.ip))
     add_imported(
-        world_, cookie,
+        table_, rules_, cookie,
         {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_control,
          prepared.host, prepared.line, prepared.endpoint.generation});
-  ++world_.counters.imported;
+  ++services_.counters.imported;
   log::info("event=import migration={} service={} connection={} from={}", wire::to_hex(id),
             prepared.endpoint.service, to_string(tuple), prepared.host);
-  world_.remember({.id = id,
-                   .exported = false,
-                   .service = prepared.endpoint.service,
-                   .from = prepared.host,
-                   .to = world_.settings.host,
-                   .result = "committed",
-                   .owner = prepared.endpoint.owner,
-                   .tuple = tuple,
-                   .started = std::chrono::system_clock::now(),
-                   .bytes = prepared.endpoint.tls.size() + prepared.endpoint.payload.size()});
+  services_.history.add({.id = id,
+                         .exported = false,
+                         .service = prepared.endpoint.service,
+                         .from = prepared.host,
+                         .to = services_.settings.host,
+                         .result = "committed",
+                         .owner = prepared.endpoint.owner,
+                         .tuple = tuple,
+                         .started = std::chrono::system_clock::now(),
+                         .bytes = prepared.endpoint.tls.size() + prepared.endpoint.payload.size()});
   // The queues are in the socket now.
   prepared.endpoint.tcp.receive_queue = {};
   prepared.endpoint.tcp.send_queue = {};
-  world_.import_queue.add({.id = id,
-                           .endpoint = std::move(prepared.endpoint),
-                           .tuple = tuple,
-                           .socket = std::move(socket),
-                           .cookie = cookie,
-                           .since = Clock::now()});
+  import_queue_.add({.id = id,
+                     .endpoint = std::move(prepared.endpoint),
+                     .tuple = tuple,
+                     .socket = std::move(socket),
+                     .cookie = cookie,
+                     .since = Clock::now()});
 }
 
 Result<> Importer::receive(const std::string& host, const wire::StragglerT& straggler) {
@@ -363,26 +361,25 @@ void Importer::discard(const wire::MigrationId& id, const std::string& why) {
   log::info("event=discard migration={} reason=\"{}\"", wire::to_hex(id), why);
   // The packets take their former way before the socket is closed.
   const wire::Endpoint& endpoint = it->second.endpoint;
-  untrack(world_, tuple_of(endpoint.tcp));
+  rules_.untrack(tuple_of(endpoint.tcp));
   if (!comes_home(endpoint))
-    remove_foreign_rules(world_, tuple_of(endpoint.tcp), endpoint.home_control,
-                         world_.settings.linger);
+    rules_.remove(tuple_of(endpoint.tcp), endpoint.home_control);
   else if (it->second.socket)
-    (void)world_.steering->cancel_return(tuple_of(endpoint.tcp));
+    (void)services_.steering->cancel_return(tuple_of(endpoint.tcp));
   prepared_.erase(it);
-  world_.import_queue.release(id);
-  world_.in_doubt.settled(wire::to_hex(id));
+  import_queue_.release(id);
+  services_.in_doubt.settled(wire::to_hex(id));
 }
 
 asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
-  co_await sleep_for(world_.settings.freeze_timeout);
+  co_await sleep_for(services_.settings.freeze_timeout);
   for (milliseconds pause{200};; pause = std::min(2 * pause, milliseconds(5000))) {
     const auto it = prepared_.find(id);
     if (it == prepared_.end()) co_return;
     const std::string host = it->second.host;
     const SocketAddress line = it->second.line;
-    auto reply =
-        co_await world_.control->call(host, line, wire::pack_query_outcome(id), milliseconds(2000));
+    auto reply = co_await services_.control->call(host, line, wire::pack_query_outcome(id),
+                                                  milliseconds(2000));
     auto decided = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     if (!prepared_.contains(id)) co_return;
     if (decided && *decided != -1) {
@@ -390,13 +387,13 @@ asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
       (void)decide(id, *decided == 1 ? Decide::Commit : Decide::Discard);
       co_return;
     }
-    world_.in_doubt.add(wire::to_hex(id), {.kind = "import",
-                                           .tuple = tuple_of(prepared_.at(id).endpoint.tcp),
-                                           .host = host,
-                                           .since = {},
-                                           .decide = [this, id](Decide how) {
-                                             return decide_by_operator(id, how);
-                                           }});
+    services_.in_doubt.add(wire::to_hex(id), {.kind = "import",
+                                              .tuple = tuple_of(prepared_.at(id).endpoint.tcp),
+                                              .host = host,
+                                              .since = {},
+                                              .decide = [this, id](Decide how) {
+                                                return decide_by_operator(id, how);
+                                              }});
     co_await sleep_for(pause);
   }
 }

@@ -1,8 +1,10 @@
 // The importer's half of a migration: from an offer to the endpoint in the import queue.
 #pragma once
 
+#include "applications/import_queue.h"
+#include "congestion/cwnd_carrier.h"
+#include "connections/connections.h"
 #include "connections/unheard_peers.h"
-#include "context/world.h"
 #include "migration/export_state.h"
 #include "migration/late_writes.h"
 #include "migration/outcomes.h"
@@ -15,11 +17,18 @@ namespace sockmi::daemon {
 
 class Importer : public cluster::Discovery::OfferHandler {
  public:
-  explicit Importer(World& world)
-      : world_(world),
-        unheard_peers_(world.io),
-        rests_(world.io),
-        outcomes_(world.table) {}
+  // `congestion`: carries the windows of restored sockets.
+  Importer(Connections& connections, ImportQueue& import_queue,
+           const congestion::CwndCarrier& congestion)
+      : connections_(connections),
+        services_(connections.services),
+        table_(connections.table),
+        rules_(connections.rules),
+        import_queue_(import_queue),
+        congestion_(congestion),
+        unheard_peers_(services_.io),
+        rests_(services_.io),
+        outcomes_(table_) {}
 
   // Loads the outcomes of the endpoints that earlier daemons thawed. `alive`: the cookies
   // of all sockets.
@@ -67,7 +76,7 @@ class Importer : public cluster::Discovery::OfferHandler {
     std::optional<RemoteConnection> was_away;  // before COMMIT arrived
   };
   bool comes_home(const wire::Endpoint& endpoint) const {
-    return endpoint.home == world_.settings.host;
+    return endpoint.home == services_.settings.host;
   }
   Result<> check_peer(const FourTuple& tuple) const;
   Result<> restore(PreparedEndpoint& prepared);
@@ -86,7 +95,12 @@ class Importer : public cluster::Discovery::OfferHandler {
   void release(const wire::MigrationId& id);
   asio::awaitable<void> resolve_in_doubt(wire::MigrationId id);
 
-  World& world_;
+  Connections& connections_;
+  const Services& services_;
+  ConnectionTable& table_;
+  ForeignRules& rules_;
+  ImportQueue& import_queue_;
+  const congestion::CwndCarrier& congestion_;
   UnheardPeers unheard_peers_;
   LateWrites rests_;
   std::map<wire::MigrationId, PreparedEndpoint> prepared_;

@@ -14,15 +14,15 @@ Result<> check_signature(const tcp::SocketInfo& facts) {
 
 }  // namespace
 
-Result<tcp::Wire> may_leave(const World& world, steer::KernelQueries& kernel, int socket,
+Result<tcp::Wire> may_leave(const Services& services, steer::KernelQueries& kernel, int socket,
                             const tcp::SocketInfo& facts, bool is_ours) {
   TRY_LET(wire, tcp::wire_of(socket, facts));
   const IpAddress local = facts.tuple.local.ip.unmapped();
   // In a container, all of its interfaces are watched.
-  const auto interfaces = is_ours && !world.steering->in_other_namespace(local)
-                              ? world.settings.interfaces
+  const auto interfaces = is_ours && !services.steering->in_other_namespace(local)
+                              ? services.settings.interfaces
                               : std::vector<std::string>();
-  TRY(world.steering->within(local, [&]() -> Result<> {
+  TRY(services.steering->within(local, [&]() -> Result<> {
     TRY(check_signature(facts));
     return facts.connected() ? steer::check_wire(kernel, socket, facts.tuple,
                                                  {local, wire.mark, wire.device}, interfaces)
@@ -49,10 +49,10 @@ Result<> is_wide_enough(steer::KernelQueries& kernel, const IpAddress& importer,
               to_string(importer), route.mtu, largest);
 }
 
-Result<> may_arrive(const World& world, steer::KernelQueries& kernel,
+Result<> may_arrive(const Services& services, steer::KernelQueries& kernel,
                     const wire::Crossing& connection) {
   const auto& [tuple, largest, near] = connection;
-  const std::string& host = world.settings.host;
+  const std::string& host = services.settings.host;
   TRY_LET(to_peer, kernel.route_to(tuple.remote.ip));
   if (to_peer.local) return fail(ENOTSUP, "the peer of this connection is {} itself", host);
   if (near && to_peer.by_router)

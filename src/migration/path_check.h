@@ -2,7 +2,7 @@
 // are asked before anything is frozen.
 #pragma once
 
-#include "context/world.h"
+#include "context/services.h"
 #include "steer/kernel_queries.h"
 #include "tcp/packet_options.h"
 #include "wire/control_messages.h"
@@ -15,7 +15,7 @@ namespace sockmi::daemon {
 // At the exporter. Returns the properties of the socket's packets. Errors: ENOTSUP, with
 // the reason, if the packets of this socket do not look as the socket says, or if another
 // host could not recreate it. `is_ours`: this host is its home.
-Result<tcp::Wire> may_leave(const World& world, steer::KernelQueries& kernel, int socket,
+Result<tcp::Wire> may_leave(const Services& services, steer::KernelQueries& kernel, int socket,
                             const tcp::SocketInfo& facts, bool is_ours);
 // Returns the path query for the importer. `is_ours`: the peer's packets arrive at this
 // host first.
@@ -29,7 +29,7 @@ Result<> is_wide_enough(steer::KernelQueries& kernel, const IpAddress& importer,
 
 // At the importer. Errors: ENOTSUP, with the reason, if the connection would not work
 // here.
-Result<> may_arrive(const World& world, steer::KernelQueries& kernel,
+Result<> may_arrive(const Services& services, steer::KernelQueries& kernel,
                     const wire::Crossing& connection);
 
 }  // namespace sockmi::daemon

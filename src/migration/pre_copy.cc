@@ -15,9 +15,13 @@ constexpr std::size_t kPreCopyBudgetBytes = 256 << 20;  // bytes, of all endpoin
 // moved for it.
 constexpr std::size_t kImageHeadroomBytes = 1 << 20;
 
-}  // namespace
+// Passes; each one leaves less than the one before.
+constexpr int kMaxPreCopyPasses = 8;
 
-asio::awaitable<bool> pre_copy(World& world, const cluster::SelectedHost& importer,
+// One pass: sends what is unread behind `known` if it is at least kMinPreCopyBytes bytes.
+// Returns true if it sent something; that took time, so another pass may be worth it. On
+// failure, returns false and empties `known`: pre-copy is then over.
+asio::awaitable<bool> pre_copy(const Services& services, const cluster::SelectedHost& importer,
                                const wire::MigrationId& id, int socket, tcp::PreCopyRange& known,
                                Clock::time_point deadline) {
   const auto bytes = tcp::read_ahead(socket, known, kMinPreCopyBytes);
@@ -27,8 +31,8 @@ asio::awaitable<bool> pre_copy(World& world, const cluster::SelectedHost& import
     rest = rest.subspan(piece.size());
     const auto patience = std::min(
         kPreCopyTimeout, std::chrono::duration_cast<milliseconds>(deadline - Clock::now()));
-    const auto reply = co_await world.control->call(importer.host, importer.line,
-                                                    wire::pack_pre_copy(id, piece), patience);
+    const auto reply = co_await services.control->call(importer.host, importer.line,
+                                                       wire::pack_pre_copy(id, piece), patience);
     const auto answer =
         reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     if (!answer) sent = std::unexpected(answer.error());
@@ -38,6 +42,21 @@ asio::awaitable<bool> pre_copy(World& world, const cluster::SelectedHost& import
              to_string(sent.error()));
   known = {};
   co_return false;
+}
+
+}  // namespace
+
+asio::awaitable<void> pre_copy_queues(const Services& services, cluster::SelectedHost importer,
+                                      std::vector<ExportedEndpoint*> those,
+                                      Clock::time_point deadline) {
+  std::erase_if(those, [](const ExportedEndpoint* one) { return one->passive(); });
+  for (int pass = 0; pass < kMaxPreCopyPasses && !those.empty(); ++pass) {
+    std::vector<ExportedEndpoint*> again;
+    for (ExportedEndpoint* one : those)
+      if (co_await pre_copy(services, importer, one->id, one->socket.get(), one->ahead, deadline))
+        again.push_back(one);
+    those = std::move(again);
+  }
 }
 
 Result<> PreCopies::add(const wire::MigrationId& id, const std::string& host, ByteView bytes) {

@@ -14,21 +14,20 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
-#include "context/world.h"
-#include "tcp/pre_copy.h"
+#include "context/services.h"
+#include "migration/export_state.h"
 
 namespace sockmi::daemon {
 
 // Bytes; less than this is transferred as quickly in the freeze.
 inline constexpr std::size_t kMinPreCopyBytes = 64 << 10;
 
-// The exporter's half, one pass: sends what is unread behind `known` if it is at least
-// kMinPreCopyBytes bytes. Returns true if it sent something; that took time, so another pass may be
-// worth it. On failure, returns false and empties `known`: pre-copy is then over.
-asio::awaitable<bool> pre_copy(World& world, const cluster::SelectedHost& importer,
-                               const wire::MigrationId& id, int socket, tcp::PreCopyRange& known,
-                               Clock::time_point deadline);
+// The exporter's half. Whether the bytes count is decided by PREPARE.
+asio::awaitable<void> pre_copy_queues(const Services& services, cluster::SelectedHost importer,
+                                      std::vector<ExportedEndpoint*> those,
+                                      Clock::time_point deadline);
 
 // The importer's half: the pre-copied bytes of endpoints for which a slot is reserved.
 class PreCopies {

@@ -5,17 +5,18 @@
 // the peer learns of it.
 #pragma once
 
-#include "context/world.h"
+#include "applications/deliveries.h"
+#include "migration/exports.h"
 #include "migration/importer.h"
 
 namespace sockmi::daemon {
 
 // Runs until the daemon ends.
-asio::awaitable<void> return_unclaimed(World& world);
+asio::awaitable<void> return_unclaimed(Exports& exports, Deliveries& deliveries);
 
-// Drains a daemon that stops, when it begins nothing new any more (World::stopping).
+// Drains a daemon that stops, when it begins nothing new any more (Services::stopping).
 // Waits, within a bound, until operations in progress have ended, and until there is no
 // endpoint here that would end with the daemon.
-asio::awaitable<void> drain(World& world, const Importer& arrivals);
+asio::awaitable<void> drain(Exports& exports, Deliveries& deliveries, const Importer& arrivals);
 
 }  // namespace sockmi::daemon

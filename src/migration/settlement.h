@@ -2,6 +2,9 @@
 // endpoint.
 #pragma once
 
+#include <span>
+
+#include "connections/connections.h"
 #include "migration/commit.h"
 #include "migration/export_state.h"
 
@@ -9,21 +12,16 @@ namespace sockmi::daemon {
 
 // Acts on commitment.outcome, which must be known. No straggler may be in flight any
 // more. Sets one.result.
-asio::awaitable<void> settle(World& world, const cluster::SelectedHost& importer,
+asio::awaitable<void> settle(Connections& connections, const cluster::SelectedHost& importer,
                              ExportedEndpoint& one, CommitProgress& commitment);
 // For endpoints that live at the importer: ends all writing to their old sockets. Sends
 // what threads that slept in a call did to them since hold() (late writes) to the
 // importer, which gives these endpoints to no application before it has received that.
-void seal(World& world, const cluster::SelectedHost& importer,
+void seal(const Services& services, const cluster::SelectedHost& importer,
           std::span<ExportedEndpoint* const> those);
 // For an endpoint without an answer: keeps the socket frozen until there is one, in a
 // task of its own, and sets one.result to EINPROGRESS. An operator may decide instead.
-void leave_in_doubt(World& world, const cluster::SelectedHost& importer, ExportedEndpoint& one,
-                    std::shared_ptr<CommitProgress> commitment);
-
-// Retry until the redirects are installed, or removed, although the kernel refuses at the
-// moment. They give up when the connection moves again.
-asio::awaitable<void> insist_on_redirects(World& world, std::vector<steer::Redirect> redirects);
-asio::awaitable<void> insist_on_removal(World& world, std::vector<FourTuple> tuples);
+void leave_in_doubt(Connections& connections, const cluster::SelectedHost& importer,
+                    ExportedEndpoint& one, std::shared_ptr<CommitProgress> commitment);
 
 }  // namespace sockmi::daemon

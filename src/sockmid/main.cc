@@ -17,7 +17,8 @@
 #include "base/spawn.h"
 #include "base/stderr_sink.h"
 #include "cluster/credentials.h"
-#include "connections/redirects.h"
+#include "connections/records.h"
+#include "migration/marks.h"
 #include "sockmid/config.h"
 #include "sockmid/wiping_heap.h"
 #include "steer/boot_filter.h"
@@ -78,7 +79,7 @@ Result<> run(sockmid::Config config) {
   std::fflush(stdout);
   (void)::sd_notify(0, "READY=1");
   for (std::size_t handled = 0; !io.stopped();)
-    handled = daemon->world().low_latency.poll(handled) ? io.poll() : io.run_one();
+    handled = daemon->poll(handled) ? io.poll() : io.run_one();
   log::info("event=stopped host={}", identity.host);
   return {};
 }

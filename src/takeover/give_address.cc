@@ -35,8 +35,8 @@ constexpr milliseconds kKeepPause{200};
 constexpr seconds kSynFilterLifetime{90};
 const User kRoot{0, "root"};
 
-Result<cluster::HostInfo> find_host(World& world, const std::string& name) {
-  for (const auto& peer : world.discovery->hosts())
+Result<cluster::HostInfo> find_host(Connections& connections, const std::string& name) {
+  for (const auto& peer : connections.services.discovery->hosts())
     if (peer.host == name || to_string(peer.line.ip) == name) return peer;
   return fail(EHOSTUNREACH, "host '{}' is not known here", name);
 }
@@ -61,12 +61,13 @@ std::unexpected<Error> not_all_moved(const std::vector<net::TcpSocket>& left,
 
 // Removes the records of the address's connections, which are the new holder's now. The
 // redirects stay a little longer, for hosts that still send packets to us.
-void disown_connections(World& world, const IpAddress& address) {
-  const auto remote = world.table.remote();  // a copy: it changes meanwhile
+void disown_connections(Connections& connections, const IpAddress& address) {
+  const auto remote = connections.table.remote();  // a copy: it changes meanwhile
   for (const auto& [tuple, away] : remote) {
     if (tuple.local.ip.unmapped() != address) continue;
-    (void)redirect(world, tuple, away, std::max(world.settings.linger, milliseconds(1)));
-    world.table.mark_returned(tuple);
+    (void)redirect(connections.services, connections.table, tuple, away,
+                   std::max(connections.services.settings.linger, milliseconds(1)));
+    connections.table.mark_returned(tuple);
   }
 }
 
@@ -75,12 +76,12 @@ void disown_connections(World& world, const IpAddress& address) {
 asio::awaitable<Result<TakeoverOutcome>> AddressGiver::give(IpAddress address, std::string to,
                                                             bool force) {
   CO_TRY_LET(own, find_own(address));
-  CO_TRY_LET(host, find_host(world_, to));
+  CO_TRY_LET(host, find_host(connections_, to));
   if (*giving_) co_return fail(EBUSY, "another takeover is under way");
   *giving_ = true;
   const std::shared_ptr<void> done(nullptr, [giving = giving_](void*) { *giving = false; });
   // Only the new holder itself can become the home of a connection.
-  for (const auto& [tuple, away] : world_.table.remote())
+  for (const auto& [tuple, away] : connections_.table.remote())
     if (tuple.local.ip.unmapped() == address && away.host != host.host)
       co_return fail(EBUSY, "{} lives on {}: move it to {} first", to_string(tuple), away.host,
                      host.host);
@@ -94,7 +95,7 @@ asio::awaitable<Result<TakeoverOutcome>> AddressGiver::give(IpAddress address, s
 
 // Returns our address if it can be given away.
 Result<HostAddress> AddressGiver::find_own(const IpAddress& address) const {
-  if (address == world_.settings.address)
+  if (address == connections_.services.settings.address)
     return fail(EINVAL, "{} is this daemon's own address: only a service address can be taken over",
                 to_string(address));
   TRY_LET(all, net::host_addresses());
@@ -102,7 +103,8 @@ Result<HostAddress> AddressGiver::find_own(const IpAddress& address) const {
   if (it == all.end())
     return fail(EADDRNOTAVAIL, "{} is not an address of this host", to_string(address));
   const std::string interface = net::interface_name(it->interface);
-  if (std::ranges::find(world_.settings.interfaces, interface) == world_.settings.interfaces.end())
+  if (std::ranges::find(connections_.services.settings.interfaces, interface) ==
+      connections_.services.settings.interfaces.end())
     return fail(EINVAL, "{} is on {}, which is not among 'interfaces'", to_string(address),
                 interface);
   if (it->secondary || address.family != AF_INET) return *it;
@@ -123,7 +125,7 @@ Result<HostAddress> AddressGiver::find_own(const IpAddress& address) const {
 
 asio::awaitable<Result<>> AddressGiver::send(const cluster::HostInfo& to, wire::TakeOverStep step,
                                              const HostAddress& address) {
-  auto reply = co_await world_.control->call(
+  auto reply = co_await connections_.services.control->call(
       to.host, to.line, wire::pack_take_over(step, address.ip, address.prefix, address.deprecated),
       kHoldReplyTimeout);
   if (!reply) co_return pass(std::move(reply));
@@ -207,11 +209,11 @@ asio::awaitable<Result<>> AddressGiver::hand_over_address(HostAddress address,
   if (const auto kept = co_await send_keep(address, to, hold_ends); !kept) {
     CO_TRY(net::add_address(address, std::nullopt));
     if (taken) taken_.restore(*taken);
-    spawn(world_.io, "announce", announce(address));
+    spawn(connections_.services.io, "announce", announce(address));
     co_return kept;
   }
   taken_.forget(address.ip);
-  disown_connections(world_, address.ip);
+  disown_connections(connections_, address.ip);
   co_return Result<>();
 }
 

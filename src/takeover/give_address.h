@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "applications/export_requests.h"
-#include "context/world.h"
+#include "connections/connections.h"
 #include "takeover/taken_addresses.h"
 
 namespace sockmi::daemon {
@@ -22,8 +22,8 @@ struct TakeoverOutcome {
 
 class AddressGiver {
  public:
-  AddressGiver(World& world, ExportRequests& requests, TakenAddresses& taken)
-      : world_(world),
+  AddressGiver(Connections& connections, ExportRequests& requests, TakenAddresses& taken)
+      : connections_(connections),
         requests_(requests),
         taken_(taken) {}
 
@@ -42,7 +42,7 @@ class AddressGiver {
   asio::awaitable<Result<>> send_keep(net::HostAddress address, cluster::HostInfo to,
                                       Clock::time_point hold_ends);
 
-  World& world_;
+  Connections& connections_;
   ExportRequests& requests_;
   TakenAddresses& taken_;
   // One takeover at a time; its coroutine may outlive this object.

@@ -5,7 +5,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/spawn.h"
-#include "connections/lifecycle.h"
+#include "connections/imported.h"
 #include "context/async_event.h"
 #include "net/interface_name.h"
 #include "takeover/address_probe.h"
@@ -20,10 +20,11 @@ using net::HostAddress;
 constexpr std::size_t kMaxReceived = 64;  // addresses that others are handing over to us
 
 // Connections imported from the old holder are at home here from now on.
-void adopt_connections(World& world, const std::string& from, const IpAddress& address) {
-  for (const auto& [cookie, resident] : world.table.imported())
+void adopt_connections(Connections& connections, const std::string& from,
+                       const IpAddress& address) {
+  for (const auto& [cookie, resident] : connections.table.imported())
     if (resident.tuple.local.ip.unmapped() == address && resident.home == from)
-      rehome(world, cookie);
+      rehome(connections.table, connections.rules, cookie);
 }
 
 }  // namespace
@@ -32,7 +33,8 @@ Result<> AddressReceiver::on_message(const std::string& from, const wire::TakeOv
   TRY_LET(address, IpAddress::parse(wire::string(message.address())));
   const auto held = held_.find(address);
   if (held != held_.end() && held->second.from != from)
-    return fail(EACCES, "{} holds it for {}", world_.settings.host, held->second.from);
+    return fail(EACCES, "{} holds it for {}", connections_.services.settings.host,
+                held->second.from);
   if (message.step() == wire::TakeOverStep::Drop)
     return held == held_.end() ? Result<>() : drop(address);
   TRY_LET(place, find_place(message));
@@ -45,19 +47,21 @@ Result<> AddressReceiver::on_message(const std::string& from, const wire::TakeOv
 // Returns the address with the interface of this host to which it can be added.
 Result<HostAddress> AddressReceiver::find_place(const wire::TakeOver& message) const {
   TRY_LET(ip, IpAddress::parse(wire::string(message.address())));
-  if (ip == world_.settings.address)
-    return fail(EINVAL, "{} is {}'s own address", to_string(ip), world_.settings.host);
-  if (!may_be_taken_over(world_.settings, ip))
+  if (ip == connections_.services.settings.address)
+    return fail(EINVAL, "{} is {}'s own address", to_string(ip),
+                connections_.services.settings.host);
+  if (!may_be_taken_over(connections_.services.settings, ip))
     return fail(EACCES, "{} is not among takeover.addresses of {}", to_string(ip),
-                world_.settings.host);
+                connections_.services.settings.host);
   TRY_LET(all, net::host_addresses());
   const bool here = std::ranges::find(all, ip, &HostAddress::ip) != all.end();
   if (here && !held_.contains(ip) && message.step() != wire::TakeOverStep::Keep)
-    return fail(EEXIST, "{} is an address of {} already", to_string(ip), world_.settings.host);
+    return fail(EEXIST, "{} is an address of {} already", to_string(ip),
+                connections_.services.settings.host);
   for (const HostAddress& each : all) {
-    const bool steered =
-        std::ranges::find(world_.settings.interfaces, net::interface_name(each.interface)) !=
-        world_.settings.interfaces.end();
+    const bool steered = std::ranges::find(connections_.services.settings.interfaces,
+                                           net::interface_name(each.interface)) !=
+                         connections_.services.settings.interfaces.end();
     if (each.ip == ip || !steered || each.ip.family != ip.family ||
         !ip.in_prefix(each.ip, each.prefix))
       continue;
@@ -68,8 +72,8 @@ Result<HostAddress> AddressReceiver::find_place(const wire::TakeOver& message) c
                        .interface = each.interface,
                        .deprecated = message.deprecated()};
   }
-  return fail(EADDRNOTAVAIL, "{} has no interface on the subnet of {}/{}", world_.settings.host,
-              to_string(ip), message.prefix());
+  return fail(EADDRNOTAVAIL, "{} has no interface on the subnet of {}/{}",
+              connections_.services.settings.host, to_string(ip), message.prefix());
 }
 
 Result<> AddressReceiver::hold(const std::string& from, const HostAddress& address) {
@@ -79,7 +83,7 @@ Result<> AddressReceiver::hold(const std::string& from, const HostAddress& addre
   TRY(net::add_address(address, kHoldLifetime));
   taken_.await_keep(address.ip);
   held_[address.ip] = {address, from, ++attempts_};
-  spawn(world_.io, "resolve_doubt", resolve_in_doubt(address.ip, attempts_));
+  spawn(connections_.services.io, "resolve_doubt", resolve_in_doubt(address.ip, attempts_));
   return {};
 }
 
@@ -88,8 +92,8 @@ Result<> AddressReceiver::keep(const std::string& from, const HostAddress& addre
   TRY(net::add_address(address, std::nullopt));
   held_.erase(address.ip);
   taken_.add({address.ip, address.prefix, interface, from, address.deprecated});
-  adopt_connections(world_, from, address.ip);
-  spawn(world_.io, "announce", announce(address));
+  adopt_connections(connections_, from, address.ip);
+  spawn(connections_.services.io, "announce", announce(address));
   log::info("event=taken_over address={} interface={}", to_string(address.ip), interface);
   return {};
 }
@@ -109,9 +113,9 @@ Result<> AddressReceiver::keep_after_a_probe(const std::string& from, const Host
   if (probes_.size() >= kMaxReceived && !probes_.contains(address.ip))
     return fail(EBUSY, "{} addresses are being taken over", probes_.size());
   const auto [it, first] = probes_.try_emplace(address.ip);
-  if (first) spawn(world_.io, "probe", probe(address, held));
+  if (first) spawn(connections_.services.io, "probe", probe(address, held));
   if (!it->second)
-    return fail(EAGAIN, "{} asks first whether anybody has {}", world_.settings.host,
+    return fail(EAGAIN, "{} asks first whether anybody has {}", connections_.services.settings.host,
                 to_string(address.ip));
   const Probe probed = std::move(*it->second);
   probes_.erase(it);

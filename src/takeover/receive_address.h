@@ -6,14 +6,16 @@
 #include <optional>
 #include <string>
 
-#include "context/world.h"
+#include "connections/connections.h"
 #include "takeover/taken_addresses.h"
 
 namespace sockmi::daemon {
 
 class AddressReceiver {
  public:
-  AddressReceiver(World& world, TakenAddresses& taken) : world_(world), taken_(taken) {}
+  AddressReceiver(Connections& connections, TakenAddresses& taken)
+      : connections_(connections),
+        taken_(taken) {}
 
   // Handles a message that the holder of an address sends to its next holder.
   Result<> on_message(const std::string& from, const wire::TakeOver& message);
@@ -36,7 +38,7 @@ class AddressReceiver {
   asio::awaitable<void> probe(net::HostAddress address, bool held);
   asio::awaitable<void> resolve_in_doubt(IpAddress address, std::uint64_t attempt);
 
-  World& world_;
+  Connections& connections_;
   TakenAddresses& taken_;
   std::uint64_t attempts_ = 0;
   std::map<IpAddress, Held> held_;

@@ -31,9 +31,9 @@ bool may_be_taken_over(const Settings& settings, const IpAddress& address) {
 }
 
 void TakenAddresses::recover() {
-  for (const TakenOver& address : world_.table.journal().taken_over()) {
-    if (!may_be_taken_over(world_.settings, address.ip)) {
-      world_.table.log_given_away(address.ip);
+  for (const TakenOver& address : connections_.table.journal().taken_over()) {
+    if (!may_be_taken_over(connections_.services.settings, address.ip)) {
+      connections_.table.log_given_away(address.ip);
       log::warn(
           "event=address_left address={} reason=\"it is not among takeover.addresses any more\"",
           to_string(address.ip));
@@ -47,7 +47,7 @@ void TakenAddresses::recover() {
 void TakenAddresses::add(const TakenOver& address) {
   kept_[address.ip] = {address.from};
   all_[address.ip] = address;
-  world_.table.log_taken_over(address);
+  connections_.table.log_taken_over(address);
 }
 
 bool TakenAddresses::is_kept_from(const IpAddress& address, const std::string& from) const {
@@ -63,13 +63,13 @@ std::optional<TakenOver> TakenAddresses::set_aside(const IpAddress& address) {
 void TakenAddresses::forget(const IpAddress& address) {
   all_.erase(address);
   kept_.erase(address);
-  world_.table.log_given_away(address);
+  connections_.table.log_given_away(address);
 }
 
 void TakenAddresses::put_back_missing(const std::vector<HostAddress>& here) {
   for (const auto& [ip, address] : all_)
     if (std::ranges::find(here, ip, &HostAddress::ip) == here.end() && missing_.insert(ip).second)
-      spawn(world_.io, "put_back", put_back(address));
+      spawn(connections_.services.io, "put_back", put_back(address));
 }
 
 asio::awaitable<void> TakenAddresses::put_back(TakenOver taken) {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "context/world.h"
+#include "connections/connections.h"
 #include "net/addresses.h"
 
 namespace sockmi::daemon {
@@ -20,7 +20,7 @@ bool may_be_taken_over(const Settings& settings, const IpAddress& address);
 
 class TakenAddresses {
  public:
-  explicit TakenAddresses(World& world) : world_(world) {}
+  explicit TakenAddresses(Connections& connections) : connections_(connections) {}
 
   // Restores what an earlier daemon of this host has taken over, as far as the
   // configuration still allows it.
@@ -54,7 +54,7 @@ class TakenAddresses {
   asio::awaitable<void> find_second_holder(IpAddress address);
   asio::awaitable<void> put_back(TakenOver address);
 
-  World& world_;
+  Connections& connections_;
   std::map<IpAddress, TakenOver> all_;  // as in the journal
   std::map<IpAddress, Kept> kept_;      // those that are here for good
   std::set<IpAddress> missing_;         // those that are being added again

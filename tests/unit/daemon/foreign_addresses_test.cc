@@ -4,8 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "fake_steering.h"
-#include "steer/namespaced_steering.h"
+#include "test_host.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -33,9 +32,9 @@ class ForeignAddressesTest : public testing::Test {
 
   boost::asio::io_context io_;
   std::vector<std::vector<steer::ForeignAddress>> transactions_;
-  std::unique_ptr<steer::NamespacedSteering> steering_ =
-      std::make_unique<steer::NamespacedSteering>(std::make_unique<Written>(transactions_));
-  ForeignAddresses shelter_{io_, steering_};
+  TestFolder folder_;
+  TestHost host_{io_, {}, folder_.path, std::make_unique<Written>(transactions_)};
+  ForeignAddresses shelter_{host_.services};
 };
 
 TEST_F(ForeignAddressesTest, AddsOfOneMomentAreOneLaterTransaction) {

@@ -1,7 +1,7 @@
 // Tests which claims of other hosts are accepted. The kernel and the other daemons are
 // fakes.
 #include "connections/home_protocol.h"
-#include "connections/lifecycle.h"
+#include "connections/imported.h"
 
 #include "connections/claims.h"
 #include "context/async_event.h"
@@ -10,7 +10,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 
-#include "fake_steering.h"
+#include "test_host.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -37,35 +37,29 @@ class HomeProtocolTest : public testing::Test {
     std::string name = (std::filesystem::temp_directory_path() / "sockmi-unit.XXXXXX").string();
     ASSERT_TRUE(::mkdtemp(name.data()));
     folder_ = name;
-    auto journal = Journal::open(folder_);
-    ASSERT_TRUE(journal);
-    Settings settings{.host = "home", .address = ip("127.0.0.1")};
-    world_ = std::make_unique<World>(io_, settings,
-                                     Policy(std::map<std::string, ServiceRule>{{"web", {}}}),
-                                     QueueLimits{}, std::move(*journal));
-    auto steering = std::make_unique<FakeSteering>();
-    steering_ = steering.get();
-    world_->steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
-    world_->control = std::make_unique<FakeTransfer>();
+    host_ = std::make_unique<TestHost>(io_, Settings{.host = "home", .address = ip("127.0.0.1")},
+                                       folder_);
+    host_->use(std::make_unique<FakeTransfer>());
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
+  ConnectionTable& table() { return host_->connections.table; }
+  HomeProtocol& homes() { return host_->connections.homes; }
   static IpAddress ip(const char* text) { return *IpAddress::parse(text); }
-  auto& redirected() { return steering_->redirected; }
-  auto& transfer() { return static_cast<FakeTransfer&>(*world_->control); }
+  auto& redirected() { return host_->fake_steering.redirected; }
+  auto& transfer() { return static_cast<FakeTransfer&>(*host_->control); }
   // Our connection lives at `host` since this generation.
   void remember(const FourTuple& tuple, const RemoteConnection& remote) {
-    world_->table.mark_moved(tuple, remote);
+    table().mark_moved(tuple, remote);
   }
   void send_to(const std::string& host, const char* address, std::uint64_t generation = 0) {
     remember(tuple_,
-             {"web", host, ip(address), "home", world_->settings.line(), false, generation, {}});
+             {"web", host, ip(address), "home", host_->settings.line(), false, generation, {}});
   }
 
   asio::io_context io_;
   std::filesystem::path folder_;
-  std::unique_ptr<World> world_;
-  FakeSteering* steering_ = nullptr;
+  std::unique_ptr<TestHost> host_;
   const FourTuple tuple_{*SocketAddress::parse("127.0.0.1:1"),
                          *SocketAddress::parse("192.0.2.9:9")};
   const FourTuple elsewhere_{*SocketAddress::parse("192.0.2.1:1"),
@@ -74,76 +68,77 @@ class HomeProtocolTest : public testing::Test {
 
 TEST_F(HomeProtocolTest, OnlyTheHolderMayMoveOrEndAConnection) {
   send_to("B", "192.0.2.2");
-  EXPECT_EQ(moved(*world_, "C", tuple_, ip("192.0.2.3"), "C", "web").error().code, EACCES);
-  EXPECT_EQ(ended(*world_, "C", tuple_).error().code, EACCES);
+  EXPECT_EQ(homes().moved("C", tuple_, ip("192.0.2.3"), "C", "web").error().code, EACCES);
+  EXPECT_EQ(homes().ended("C", tuple_).error().code, EACCES);
   EXPECT_TRUE(redirected().empty());
-  EXPECT_TRUE(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web"));
+  EXPECT_TRUE(homes().moved("B", tuple_, ip("192.0.2.3"), "C", "web"));
   EXPECT_EQ(redirected().at(tuple_).to, ip("192.0.2.3"));
-  EXPECT_EQ(ended(*world_, "B", tuple_).error().code, EACCES);
-  EXPECT_TRUE(ended(*world_, "C", tuple_));
+  EXPECT_EQ(homes().ended("B", tuple_).error().code, EACCES);
+  EXPECT_TRUE(homes().ended("C", tuple_));
   EXPECT_TRUE(redirected().at(tuple_).expires_in);
-  EXPECT_TRUE(world_->table.remote().empty());
+  EXPECT_TRUE(table().remote().empty());
 }
 
 TEST_F(HomeProtocolTest, ARepeatedMessageChangesNothing) {
   send_to("B", "192.0.2.2");
-  EXPECT_EQ(moved(*world_, "A", tuple_, ip("192.0.2.2"), "B", "web"), 0);
+  EXPECT_EQ(homes().moved("A", tuple_, ip("192.0.2.2"), "B", "web"), 0);
   EXPECT_TRUE(redirected().empty());
-  EXPECT_TRUE(ended(*world_, "B", tuple_));
-  EXPECT_EQ(ended(*world_, "B", tuple_).error().code, ENOENT);
+  EXPECT_TRUE(homes().ended("B", tuple_));
+  EXPECT_EQ(homes().ended("B", tuple_).error().code, ENOENT);
 }
 
 TEST_F(HomeProtocolTest, ClaimsOfAnEarlierGenerationChangeNothing) {
   send_to("B", "192.0.2.2", 10);
-  EXPECT_TRUE(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11));
-  EXPECT_TRUE(moved(*world_, "C", tuple_, ip("192.0.2.2"), "B", "web", 12));
-  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11), 0) << "late, or again";
-  EXPECT_TRUE(ended(*world_, "B", tuple_, 10)) << "of its first stay on B";
-  EXPECT_EQ(world_->table.find_remote(tuple_)->host, "B");
+  EXPECT_TRUE(homes().moved("B", tuple_, ip("192.0.2.3"), "C", "web", 11));
+  EXPECT_TRUE(homes().moved("C", tuple_, ip("192.0.2.2"), "B", "web", 12));
+  EXPECT_EQ(homes().moved("B", tuple_, ip("192.0.2.3"), "C", "web", 11), 0) << "late, or again";
+  EXPECT_TRUE(homes().ended("B", tuple_, 10)) << "of its first stay on B";
+  EXPECT_EQ(table().find_remote(tuple_)->host, "B");
   EXPECT_EQ(redirected().at(tuple_).to, ip("192.0.2.2"));
 }
 
 TEST_F(HomeProtocolTest, EndedOutdatesClaimsOfEarlierGenerationsThatArriveLater) {
-  world_->table.add_unexplained_redirect(tuple_, ip("192.0.2.2"));
+  table().add_unexplained_redirect(tuple_, ip("192.0.2.2"));
   send_to("B", "192.0.2.2", 10);
-  EXPECT_TRUE(ended(*world_, "B", tuple_, 11)) << "it ended where B had sent it";
-  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11).error().code, ENOENT);
-  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web", 10).error().code, ENOENT);
-  EXPECT_TRUE(world_->table.remote().empty());
+  EXPECT_TRUE(homes().ended("B", tuple_, 11)) << "it ended where B had sent it";
+  EXPECT_EQ(homes().moved("B", tuple_, ip("192.0.2.3"), "C", "web", 11).error().code, ENOENT);
+  EXPECT_EQ(homes().moved("B", tuple_, ip("192.0.2.2"), "B", "web", 10).error().code, ENOENT);
+  EXPECT_TRUE(table().remote().empty());
   EXPECT_TRUE(redirected().at(tuple_).expires_in);
-  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web", 12), 1)
+  EXPECT_EQ(homes().moved("B", tuple_, ip("192.0.2.2"), "B", "web", 12), 1)
       << "a later one with the same ports";
 }
 
 TEST_F(HomeProtocolTest, OnlyTheHolderMayExportAConnectionToHome) {
-  EXPECT_TRUE(world_->table.may_come("B", tuple_));
+  EXPECT_TRUE(table().may_come("B", tuple_));
   send_to("B", "192.0.2.2");
-  EXPECT_TRUE(world_->table.may_come("B", tuple_));
-  EXPECT_EQ(world_->table.may_come("C", tuple_).error().code, EBUSY) << "it is at B";
+  EXPECT_TRUE(table().may_come("B", tuple_));
+  EXPECT_EQ(table().may_come("C", tuple_).error().code, EBUSY) << "it is at B";
 }
 
 TEST_F(HomeProtocolTest, HeldConfirmsAFrozenSocketWithoutRecordingAnImport) {
-  world_->find_socket = [this](const FourTuple&) {
+  host_->services.find_socket = [this](const FourTuple&) {
     return Result<net::TcpSocket>({.cookie = 7, .tuple = elsewhere_, .mark = steer::kFreezeMark});
   };
-  EXPECT_EQ(held(*world_, "A", elsewhere_, "web", world_->settings.line()), 1);
-  EXPECT_TRUE(world_->table.imported().empty());
+  EXPECT_EQ(homes().held("A", elsewhere_, "web", host_->settings.line()), 1);
+  EXPECT_TRUE(table().imported().empty());
 }
 
 TEST_F(HomeProtocolTest, LivesLooksForASocketThatTheListLacks) {
   std::optional<std::uint64_t> found;
-  world_->find_socket = [&](const FourTuple&) -> Result<net::TcpSocket> {
+  host_->services.find_socket = [&](const FourTuple&) -> Result<net::TcpSocket> {
     if (!found) return fail(ENOENT, "none");
     return net::TcpSocket{.cookie = *found, .tuple = tuple_};
   };
-  EXPECT_FALSE(lives(*world_, {}, 7, tuple_));
+  EXPECT_FALSE(lives(host_->services, {}, 7, tuple_));
   found = 8;
-  EXPECT_FALSE(lives(*world_, {}, 7, tuple_)) << "another one with the same addresses and ports";
+  EXPECT_FALSE(lives(host_->services, {}, 7, tuple_))
+      << "another one with the same addresses and ports";
   found = 7;
-  EXPECT_TRUE(lives(*world_, {}, 7, tuple_));
+  EXPECT_TRUE(lives(host_->services, {}, 7, tuple_));
   found.reset();
-  EXPECT_TRUE(lives(*world_, {{7, {.cookie = 7, .tuple = tuple_}}}, 7, tuple_));
-  EXPECT_FALSE(lives(*world_, {{7, {.cookie = 7, .tuple = elsewhere_}}}, 7, tuple_))
+  EXPECT_TRUE(lives(host_->services, {{7, {.cookie = 7, .tuple = tuple_}}}, 7, tuple_));
+  EXPECT_FALSE(lives(host_->services, {{7, {.cookie = 7, .tuple = elsewhere_}}}, 7, tuple_))
       << "cookies begin anew with the kernel";
 }
 
@@ -165,163 +160,167 @@ TEST_F(HomeProtocolTest, ReconcileCallsARestartingHostOneCallAtATime) {
   send_to("B", "192.0.2.2");
   auto slow = std::make_unique<SlowTransfer>();
   SlowTransfer& transfer = *slow;
-  world_->control = std::move(slow);
+  host_->use(std::move(slow));
   for (int i = 0; i < 10; ++i)
-    asio::co_spawn(io_, reconcile(*world_, "B", *SocketAddress::parse("192.0.2.2:7078")),
+    asio::co_spawn(io_, homes().reconcile("B", *SocketAddress::parse("192.0.2.2:7078")),
                    asio::detached);
   io_.run();
   EXPECT_EQ(transfer.most, 1);
   EXPECT_EQ(transfer.asked.size(), 2u) << "it has started since the first question";
-  EXPECT_TRUE(world_->comparing.empty());
+  EXPECT_FALSE(homes().is_comparing());
 }
 
 TEST_F(HomeProtocolTest, MayReturnRefusesConnectionsThatNeverLeft) {
-  EXPECT_EQ(may_return(*world_, "B", tuple_).error().code, EACCES);
+  EXPECT_EQ(may_return(host_->services, table(), "B", tuple_).error().code, EACCES);
   send_to("B", "192.0.2.2");
-  EXPECT_TRUE(may_return(*world_, "B", tuple_));
-  world_->table.mark_returned(tuple_);
+  EXPECT_TRUE(may_return(host_->services, table(), "B", tuple_));
+  table().mark_returned(tuple_);
   const FourTuple listener{tuple_.local, {}};
-  remember(listener, {"web", "B", ip("192.0.2.2"), "home", world_->settings.line()});
-  EXPECT_TRUE(may_return(*world_, "B", tuple_)) << "accepted there, by our listener";
-  EXPECT_EQ(may_return(*world_, "C", tuple_).error().code, EACCES);
-  EXPECT_EQ(
-      may_return(*world_, "B", {*SocketAddress::parse("127.0.0.1:2"), tuple_.remote}).error().code,
-      EACCES)
+  remember(listener, {"web", "B", ip("192.0.2.2"), "home", host_->settings.line()});
+  EXPECT_TRUE(may_return(host_->services, table(), "B", tuple_))
+      << "accepted there, by our listener";
+  EXPECT_EQ(may_return(host_->services, table(), "C", tuple_).error().code, EACCES);
+  EXPECT_EQ(may_return(host_->services, table(), "B",
+                       {*SocketAddress::parse("127.0.0.1:2"), tuple_.remote})
+                .error()
+                .code,
+            EACCES)
       << "of another port";
-  world_->table.mark_returned(listener);
-  world_->settings.believe_holders = true;
-  EXPECT_TRUE(may_return(*world_, "B", tuple_));
+  table().mark_returned(listener);
+  host_->settings.believe_holders = true;
+  EXPECT_TRUE(may_return(host_->services, table(), "B", tuple_));
 }
 
 TEST_F(HomeProtocolTest, AnEarlierHolderMayReportTheEndAtTheNextOne) {
   send_to("B", "192.0.2.2", 10);
-  EXPECT_TRUE(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web", 11));
-  EXPECT_EQ(ended(*world_, "D", tuple_, 11).error().code, EACCES);
-  EXPECT_TRUE(ended(*world_, "B", tuple_, 11));
-  EXPECT_TRUE(world_->table.remote().empty());
+  EXPECT_TRUE(homes().moved("B", tuple_, ip("192.0.2.3"), "C", "web", 11));
+  EXPECT_EQ(homes().ended("D", tuple_, 11).error().code, EACCES);
+  EXPECT_TRUE(homes().ended("B", tuple_, 11));
+  EXPECT_TRUE(table().remote().empty());
 }
 
 TEST_F(HomeProtocolTest, MovedAcceptsAHolderToWhichTheKernelStillRedirects) {
-  world_->table.add_unexplained_redirect(tuple_, ip("192.0.2.2"));
-  EXPECT_EQ(moved(*world_, "C", tuple_, ip("192.0.2.3"), "C", "web").error().code, EACCES)
+  table().add_unexplained_redirect(tuple_, ip("192.0.2.2"));
+  EXPECT_EQ(homes().moved("C", tuple_, ip("192.0.2.3"), "C", "web").error().code, EACCES)
       << "it leads elsewhere";
   EXPECT_TRUE(redirected().empty());
-  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web"), 1);
+  EXPECT_EQ(homes().moved("B", tuple_, ip("192.0.2.2"), "B", "web"), 1);
   EXPECT_EQ(redirected().at(tuple_).to, ip("192.0.2.2"));
-  EXPECT_TRUE(world_->table.journal().away().contains(tuple_));
-  EXPECT_TRUE(ended(*world_, "B", tuple_));
-  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EACCES)
+  EXPECT_TRUE(table().journal().away().contains(tuple_));
+  EXPECT_TRUE(homes().ended("B", tuple_));
+  EXPECT_EQ(homes().moved("B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EACCES)
       << "the next connection of these ports is another one";
 }
 
 TEST_F(HomeProtocolTest, MovedRefusesAHolderWithoutARedirectInTheKernel) {
-  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EACCES);
+  EXPECT_EQ(homes().moved("B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EACCES);
   const FourTuple port{tuple_.local, {}};
-  world_->table.add_unexplained_redirect(port, ip("192.0.2.2"));
-  EXPECT_EQ(moved(*world_, "B", port, ip("192.0.2.2"), "B", "web").error().code, EACCES)
+  table().add_unexplained_redirect(port, ip("192.0.2.2"));
+  EXPECT_EQ(homes().moved("B", port, ip("192.0.2.2"), "B", "web").error().code, EACCES)
       << "a whole port";
   EXPECT_TRUE(redirected().empty());
-  EXPECT_TRUE(world_->table.journal().away().empty());
+  EXPECT_TRUE(table().journal().away().empty());
 }
 
 TEST_F(HomeProtocolTest, CheckAddressAcceptsOnlyKnownAddressesOfThatHost) {
   const cluster::AuthenticatedHost from{"B", ip("192.0.2.2")};
-  EXPECT_TRUE(check_address(*world_, from, "B", ip("192.0.2.2")));
-  EXPECT_EQ(check_address(*world_, from, "B", ip("192.0.2.7")).error().code, EHOSTUNREACH)
+  EXPECT_TRUE(check_address(host_->services, from, "B", ip("192.0.2.2")));
+  EXPECT_EQ(check_address(host_->services, from, "B", ip("192.0.2.7")).error().code, EHOSTUNREACH)
       << "never heard";
-  EXPECT_EQ(check_address(*world_, from, "C", ip("192.0.2.2")).error().code, EHOSTUNREACH);
+  EXPECT_EQ(check_address(host_->services, from, "C", ip("192.0.2.2")).error().code, EHOSTUNREACH);
 }
 
 TEST_F(HomeProtocolTest, MovedRefusesClaimsForOtherHostsUnknownServicesAndForeignAddresses) {
-  world_->table.add_unexplained_redirect(tuple_, ip("192.0.2.2"));
-  world_->table.add_unexplained_redirect(elsewhere_, ip("192.0.2.2"));
-  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.3"), "C", "web").error().code, ENOENT);
-  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "unheard of").error().code, EACCES);
-  EXPECT_EQ(moved(*world_, "B", elsewhere_, ip("192.0.2.2"), "B", "web").error().code, EACCES);
+  table().add_unexplained_redirect(tuple_, ip("192.0.2.2"));
+  table().add_unexplained_redirect(elsewhere_, ip("192.0.2.2"));
+  EXPECT_EQ(homes().moved("B", tuple_, ip("192.0.2.3"), "C", "web").error().code, ENOENT);
+  EXPECT_EQ(homes().moved("B", tuple_, ip("192.0.2.2"), "B", "unheard of").error().code, EACCES);
+  EXPECT_EQ(homes().moved("B", elsewhere_, ip("192.0.2.2"), "B", "web").error().code, EACCES);
   EXPECT_TRUE(redirected().empty());
 }
 
 TEST_F(HomeProtocolTest, NotifyEndedCallsTheSenderIfHomeIsSilent) {
   const SocketAddress line = *SocketAddress::parse("192.0.2.1:7078");
   const ImportedConnection resident{elsewhere_, "web", "A", line, "B", line};
-  world_->table.add_imported(7, resident);
+  table().add_imported(7, resident);
   transfer().answers["B"] = {};
-  asio::co_spawn(io_, notify_ended(*world_, world_->table.end_imported(7)->notice, resident),
+  asio::co_spawn(io_, homes().notify_ended(table().end_imported(7)->notice, resident),
                  asio::detached);
   io_.run();
   EXPECT_EQ(transfer().asked, (std::vector<std::string>{"A", "B"}));
-  EXPECT_TRUE(world_->table.journal().pending_ends().empty());
+  EXPECT_TRUE(table().journal().pending_ends().empty());
 }
 
 TEST_F(HomeProtocolTest, AForwardingHostPassesAnEndOnToHome) {
   remember(elsewhere_, {"web", "C", ip("192.0.2.3"), "A", *SocketAddress::parse("192.0.2.1:7078")});
   transfer().answers["A"] = {};
-  EXPECT_TRUE(ended(*world_, "C", elsewhere_));
-  EXPECT_EQ(world_->table.journal().pending_ends().size(), 1u);
+  EXPECT_TRUE(homes().ended("C", elsewhere_));
+  EXPECT_EQ(table().journal().pending_ends().size(), 1u);
   io_.run();
   EXPECT_EQ(transfer().asked, std::vector<std::string>{"A"});
-  EXPECT_TRUE(world_->table.journal().pending_ends().empty());
+  EXPECT_TRUE(table().journal().pending_ends().empty());
   EXPECT_TRUE(redirected().at(elsewhere_).expires_in);
 }
 
 TEST_F(HomeProtocolTest, ForwardsUntilHomeIsNotified) {
   remember(elsewhere_, {"web", "C", ip("192.0.2.3"), "A", *SocketAddress::parse("192.0.2.1:7078")});
-  asio::co_spawn(io_, notify_moved(*world_, elsewhere_), asio::detached);
+  asio::co_spawn(io_, homes().notify_moved(elsewhere_), asio::detached);
   while (transfer().asked.empty())
     io_.run_one();
-  EXPECT_TRUE(world_->table.find_remote(elsewhere_));
-  EXPECT_TRUE(world_->silent.contains("A"));
+  EXPECT_TRUE(table().find_remote(elsewhere_));
+  EXPECT_TRUE(homes().silent().contains("A"));
   transfer().answers["A"] = {};
   io_.run();
-  EXPECT_TRUE(world_->table.remote().empty());
-  EXPECT_FALSE(world_->silent.contains("A"));
+  EXPECT_TRUE(table().remote().empty());
+  EXPECT_FALSE(homes().silent().contains("A"));
 }
 
 TEST_F(HomeProtocolTest, HeldConfirmsAnImportedPortWithoutLookingForItsSocket) {
   const FourTuple port{elsewhere_.local, {}};
-  world_->table.add_imported(7, {port, "web", "A", {}, "A", {}});
-  EXPECT_EQ(held(*world_, "A", port, "web", {}), 1);
-  EXPECT_EQ(held(*world_, "A", {*SocketAddress::parse("192.0.2.1:2"), {}}, "web", {}), 0);
+  table().add_imported(7, {port, "web", "A", {}, "A", {}});
+  EXPECT_EQ(homes().held("A", port, "web", {}), 1);
+  EXPECT_EQ(homes().held("A", {*SocketAddress::parse("192.0.2.1:2"), {}}, "web", {}), 0);
 }
 
 TEST_F(HomeProtocolTest, HeldReaddressesRoutedPacketsForHomeAlone) {
-  world_->find_socket = [](const FourTuple& tuple) -> Result<net::TcpSocket> {
+  host_->services.find_socket = [](const FourTuple& tuple) -> Result<net::TcpSocket> {
     return net::TcpSocket{.cookie = 7, .tuple = tuple};
   };
-  world_->table.add_imported(
-      7, {elsewhere_, "web", "A", *SocketAddress::parse("192.0.2.1:7078"), "A", {}});
-  EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}), 1);
-  EXPECT_EQ(held(*world_, "B", elsewhere_, "web", {}, 0, true), 1);
-  EXPECT_TRUE(steering_->readdressed_to.empty()) << "by the word of another host than its home";
-  EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}, 0, true), 1);
-  EXPECT_EQ(steering_->readdressed_to.at(elsewhere_), world_->settings.address);
+  table().add_imported(7,
+                       {elsewhere_, "web", "A", *SocketAddress::parse("192.0.2.1:7078"), "A", {}});
+  EXPECT_EQ(homes().held("A", elsewhere_, "web", {}), 1);
+  EXPECT_EQ(homes().held("B", elsewhere_, "web", {}, 0, true), 1);
+  EXPECT_TRUE(host_->fake_steering.readdressed_to.empty())
+      << "by the word of another host than its home";
+  EXPECT_EQ(homes().held("A", elsewhere_, "web", {}, 0, true), 1);
+  EXPECT_EQ(host_->fake_steering.readdressed_to.at(elsewhere_), host_->settings.address);
 }
 
 // The kernel did not answer: that is not the end of a connection.
 TEST_F(HomeProtocolTest, AFailedLookupOfASocketEndsNoConnection) {
-  world_->find_socket = [](const FourTuple&) -> Result<net::TcpSocket> {
+  host_->services.find_socket = [](const FourTuple&) -> Result<net::TcpSocket> {
     return fail(EMFILE, "sock_diag");
   };
 
-  EXPECT_TRUE(lives(*world_, {}, 7, elsewhere_));
-  EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}).error().code, EMFILE);
+  EXPECT_TRUE(lives(host_->services, {}, 7, elsewhere_));
+  EXPECT_EQ(homes().held("A", elsewhere_, "web", {}).error().code, EMFILE);
 }
 
 TEST_F(HomeProtocolTest, AFailedLookupOfASocketRefusesAClaimForNow) {
-  world_->table.add_unexplained_redirect(tuple_, ip("192.0.2.2"));
-  world_->find_socket = [](const FourTuple&) -> Result<net::TcpSocket> {
+  table().add_unexplained_redirect(tuple_, ip("192.0.2.2"));
+  host_->services.find_socket = [](const FourTuple&) -> Result<net::TcpSocket> {
     return fail(EMFILE, "sock_diag");
   };
 
-  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EMFILE);
+  EXPECT_EQ(homes().moved("B", tuple_, ip("192.0.2.2"), "B", "web").error().code, EMFILE);
 
   EXPECT_TRUE(redirected().empty());
-  world_->find_socket = net::find_socket;
-  EXPECT_EQ(moved(*world_, "B", tuple_, ip("192.0.2.2"), "B", "web"), 1);
+  host_->services.find_socket = net::find_socket;
+  EXPECT_EQ(homes().moved("B", tuple_, ip("192.0.2.2"), "B", "web"), 1);
 }
 
 TEST_F(HomeProtocolTest, HeldDeniesAConnectionWithoutASocket) {
-  EXPECT_EQ(held(*world_, "A", elsewhere_, "web", {}), 0);
+  EXPECT_EQ(homes().held("A", elsewhere_, "web", {}), 0);
 }
 
 }  // namespace

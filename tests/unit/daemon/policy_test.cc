@@ -1,4 +1,4 @@
-#include "applications/policy.h"
+#include "context/policy.h"
 
 #include <gtest/gtest.h>
 

@@ -12,11 +12,11 @@
 #include <boost/asio/detached.hpp>
 
 #include "base/spawn.h"
-#include "connections/home_protocol.h"
+#include "connections/imported.h"
 #include "connections/lifecycle.h"
 #include "context/async_event.h"
 #include "daemon/control_dispatch.h"
-#include "fake_steering.h"
+#include "test_host.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -69,30 +69,22 @@ class Host : public Requests {
   Host(asio::io_context& io, Net& net, std::string name, IpAddress address,
        const std::filesystem::path& folder)
       : folder_(folder / name) {
-    auto journal = Journal::open(folder_);
-    Settings settings{.host = name, .address = address, .linger = milliseconds(50)};
-    world_ = std::make_unique<World>(io, settings,
-                                     Policy(std::map<std::string, ServiceRule>{{"web", {}}}),
-                                     QueueLimits{}, std::move(*journal));
-    auto steering = std::make_unique<FakeSteering>();
-    steering_ = steering.get();
-    world_->steering = std::make_unique<steer::NamespacedSteering>(std::move(steering));
-    world_->control = std::make_unique<SimulatedTransfer>(net, name);
-    auto ends = std::make_unique<FakeEnds>();
-    ends_ = ends.get();
-    world_->ends = std::move(ends);
-    world_->find_socket = [this](const FourTuple& tuple) -> Result<net::TcpSocket> {
+    host_ = std::make_unique<TestHost>(
+        io, Settings{.host = name, .address = address, .linger = milliseconds(50)}, folder_);
+    host_->use(std::make_unique<SimulatedTransfer>(net, name));
+    host_->services.ends = &ends_;
+    host_->services.find_socket = [this](const FourTuple& tuple) -> Result<net::TcpSocket> {
       for (const auto& [cookie, socket] : sockets)
         if (socket == tuple) return net::TcpSocket{.cookie = cookie, .tuple = tuple};
       return fail(ENOENT, "no such socket");
     };
-    spawn(io, "watch_ends", watch_ends(*world_));
+    spawn(io, "watch_ends", watch_ends(host_->connections));
   }
-  World& world() { return *world_; }
-  auto& redirected() { return steering_->redirected; }
+  TestHost& host() { return *host_; }
+  auto& redirected() { return host_->fake_steering.redirected; }
   void end(std::uint64_t cookie) {
     sockets.erase(cookie);
-    ends_->end(cookie);
+    ends_.end(cookie);
   }
   // Messages about endpoints in migration do not occur here.
   Result<> expect(const AuthenticatedHost&) override { return unexpected(); }
@@ -128,17 +120,17 @@ class Host : public Requests {
   }
   Result<> ended(const AuthenticatedHost& from, const FourTuple& tuple,
                  std::uint64_t generation) override {
-    return daemon::ended(*world_, from.host, tuple, generation);
+    return host_->connections.homes.ended(from.host, tuple, generation);
   }
   Result<int> moved(const AuthenticatedHost& from, const FourTuple& tuple, const IpAddress& to,
                     const std::string& host, const std::string& service,
                     std::uint64_t generation) override {
-    return daemon::moved(*world_, from.host, tuple, to, host, service, generation);
+    return host_->connections.homes.moved(from.host, tuple, to, host, service, generation);
   }
   Result<int> held(const AuthenticatedHost& from, const FourTuple& tuple,
                    const std::string& service, const SocketAddress& line, std::uint64_t generation,
                    bool routed) override {
-    return daemon::held(*world_, from.host, tuple, service, line, generation, routed);
+    return host_->connections.homes.held(from.host, tuple, service, line, generation, routed);
   }
 
   std::map<std::uint64_t, FourTuple> sockets;
@@ -149,9 +141,8 @@ class Host : public Requests {
     return fail(ENOTSUP, "not in this test");
   }
   std::filesystem::path folder_;
-  std::unique_ptr<World> world_;
-  FakeSteering* steering_ = nullptr;
-  FakeEnds* ends_ = nullptr;
+  FakeEnds ends_;
+  std::unique_ptr<TestHost> host_;
 };
 
 class Net {
@@ -216,7 +207,7 @@ class Walks : public testing::TestWithParam<Odds> {
     std::filesystem::remove_all(folder_);
   }
   static std::string name_of(int host) { return std::string("host") + char('A' + host); }
-  World& world(int host) { return net_->hosts.at(name_of(host))->world(); }
+  Connections& connections(int host) { return net_->hosts.at(name_of(host))->host().connections; }
 
   // One connection, whose home is host 0. A hop calls the same functions of lifecycle.h
   // as exporter.cc and importer.cc, in the same order.
@@ -231,35 +222,36 @@ class Walks : public testing::TestWithParam<Odds> {
     for (int hops = std::uniform_int_distribution(1, kMostHops)(net_->random); hops > 0; --hops) {
       int to = std::uniform_int_distribution(0, kHosts - 2)(net_->random);
       if (to >= at) ++to;
-      while (!world(to).table.may_come(name_of(at), tuple)) {
+      while (!connections(to).table.may_come(name_of(at), tuple)) {
         co_await sleep_for(milliseconds(5));
         if (net_->happens(0.05)) break;
       }
-      if (!world(to).table.may_come(name_of(at), tuple)) break;
+      if (!connections(to).table.may_come(name_of(at), tuple)) break;
       generation = next_generation(resident ? generation : 0);
       std::optional<RemoteConnection> away;
       if (to != 0)
         away = RemoteConnection{"web",         name_of(to), Net::address(to), home,
                                 net_->line(0), false,       generation,       {}};
-      if (at == 0 && away) (void)world(0).steering->redirect(tuple, away->address, std::nullopt);
+      if (at == 0 && away)
+        (void)connections(0).services.steering->redirect(tuple, away->address, std::nullopt);
       const std::uint64_t left = std::exchange(cookie, ++cookies_);
       net_->hosts.at(name_of(to))->sockets[cookie] = tuple;  // frozen
       const MigrationId id{wire::MigrationId::value_type(cookie),
                            wire::MigrationId::value_type(cookie >> 8)};
-      EXPECT_TRUE(world(at).table.log_decision(id, {.cookie = left, .tuple = tuple}, away));
-      world(at).table.forget_decision(id);
+      EXPECT_TRUE(connections(at).table.log_decision(id, {.cookie = left, .tuple = tuple}, away));
+      connections(at).table.forget_decision(id);
       // COMMIT arrives; the bookkeeping on both sides takes place in any order.
       co_await sleep_for(net_->some(milliseconds(3)));
-      world(to).table.mark_returned(tuple);
-      (void)world(to).steering->remove_redirect(tuple);
+      connections(to).table.mark_returned(tuple);
+      (void)connections(to).services.steering->remove_redirect(tuple);
       co_await sleep_for(net_->some(milliseconds(3)));
       const auto settle = [this, to, at, tuple, cookie, generation, home] {
-        add_imported(world(to), cookie,
+        add_imported(connections(to).table, connections(to).rules, cookie,
                      {tuple, "web", home, net_->line(0), name_of(at), net_->line(at), generation});
       };
       const auto leave = [this, at, left, tuple, home] {
         net_->hosts.at(name_of(at))->sockets.erase(left);
-        finish_export(world(at), tuple, home, net_->line(0));
+        finish_export(connections(at), tuple, home, net_->line(0));
       };
       if (net_->happens(0.5)) {
         settle();
@@ -282,11 +274,11 @@ class Walks : public testing::TestWithParam<Odds> {
   std::string left() {
     std::string out;
     for (auto& [name, host] : net_->hosts) {
-      for (const auto& [tuple, away] : host->world().table.remote())
+      for (const auto& [tuple, away] : host->host().connections.table.remote())
         out += name + ": " + to_string(tuple) + " is at " + away.host + "\n";
-      for (const auto& [cookie, resident] : host->world().table.imported())
+      for (const auto& [cookie, resident] : host->host().connections.table.imported())
         out += name + ": " + to_string(resident.tuple) + " lives here\n";
-      for (const auto& [number, resident] : host->world().table.journal().pending_ends())
+      for (const auto& [number, resident] : host->host().connections.table.journal().pending_ends())
         out += name + ": " + to_string(resident.tuple) + " is untold\n";
       for (const auto& [tuple, redirect] : host->redirected())
         if (!redirect.expires_in)
@@ -312,7 +304,7 @@ TEST_P(Walks, NoHostKeepsARecordAfterAllConnectionsEnd) {
   EXPECT_EQ(ended_, GetParam().walks);
   EXPECT_EQ(left(), "");
   for (auto& [name, host] : net_->hosts)
-    EXPECT_EQ(host->world().counters.rejected, 0u);
+    EXPECT_EQ(host->host().counters.rejected, 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Network, Walks,

@@ -4,7 +4,7 @@
 // So the log and the status report it. When the address returns, perhaps on an interface
 // that was created again, it is announced to the neighbours, because they may still have
 // its former link address.
-#include "connections/host_addresses.h"
+#include "takeover/host_addresses.h"
 
 #include <unistd.h>
 
@@ -14,8 +14,6 @@
 
 #include "base/log.h"
 #include "base/spawn.h"
-#include "connections/foreign_rules.h"
-#include "connections/home_protocol.h"
 #include "context/async_event.h"
 #include "takeover/address_probe.h"
 
@@ -51,9 +49,9 @@ std::vector<std::string> HostAddresses::warnings() const {
 // Returns the addresses that this host needs, each with its number of connections that
 // live elsewhere.
 std::map<IpAddress, std::size_t> HostAddresses::wanted() const {
-  std::map<IpAddress, std::size_t> out{{world_.settings.address, 0}};
-  for (const auto& [tuple, away] : world_.table.remote())
-    if (away.home == world_.settings.host && !away.container && !tuple.local.ip.wildcard())
+  std::map<IpAddress, std::size_t> out{{settings_.address, 0}};
+  for (const auto& [tuple, away] : connections_.table.remote())
+    if (away.home == settings_.host && !away.container && !tuple.local.ip.wildcard())
       ++out[tuple.local.ip.unmapped()];
   return out;
 }
@@ -69,26 +67,27 @@ Result<> HostAddresses::look() {
       log::error("event=address_gone address={} moved={}", to_string(address), connections);
     if (here == all.end() || gone_.erase(address) == 0) continue;
     log::warn("event=address_back address={} moved={}", to_string(address), connections);
-    spawn(world_.io, "announce", announce(*here));
+    spawn(connections_.services.io, "announce", announce(*here));
     changed = true;
   }
   find_other(changed);
-  if (changed) world_.discovery->addresses_changed(world_.settings.other_address);
+  if (changed) connections_.services.discovery->addresses_changed(settings_.other_address);
   taken_.put_back_missing(all);
   return {};
 }
 
 void HostAddresses::find_other(bool& changed) {
-  const IpAddress address = world_.settings.address, before = world_.settings.other_address;
+  const IpAddress address = settings_.address, before = settings_.other_address;
   const auto found = net::address_beside(address, before);
   if (!found || *found == before || (found->any() && gone_.contains(address))) return;
-  world_.settings.other_address = *found;
+  settings_.other_address = *found;
   log::warn("event=other_address_changed from={} to={}", before.any() ? "none" : to_string(before),
             found->any() ? "none" : to_string(*found));
   changed = true;
   if (!found->any()) {
-    rewrite_foreign_destinations(world_, before);
-    spawn(world_.io, "tell_address", notify_address(world_, found->family));
+    connections_.rules.rewrite_destinations(connections_.table, before);
+    spawn(connections_.services.io, "tell_address",
+          connections_.homes.notify_address(found->family));
   }
 }
 

@@ -1,4 +1,4 @@
-#include "connections/address_ownership.h"
+#include "migration/address_ownership.h"
 
 #include <linux/sockios.h>
 #include <netinet/in.h>
@@ -7,7 +7,6 @@
 
 #include <algorithm>
 
-#include "connections/redirects.h"
 #include "net/addresses.h"
 #include "net/port_users.h"
 #include "steer/netns.h"
@@ -43,10 +42,10 @@ Result<> serves_alone(const tcp::SocketInfo& facts, const User& owner) {
   return {};
 }
 
-bool was_accepted_by_a_guest(const World& world, const SocketAddress& local) {
-  return std::ranges::any_of(world.table.imported(), [&](const auto& each) {
+bool was_accepted_by_a_guest(const ConnectionTable& table, const SocketAddress& local) {
+  return std::ranges::any_of(table.imported(), [&](const auto& each) {
     const SocketAddress& listener = each.second.tuple.local;
-    return is_passive(each.second.tuple) && world.table.is_foreign(each.second) &&
+    return is_passive(each.second.tuple) && table.is_foreign(each.second) &&
            listener.port == local.port &&
            (listener.ip.wildcard() || listener.ip.unmapped() == local.ip.unmapped());
   });
@@ -63,16 +62,16 @@ Result<> check_family(int socket, const IpAddress& local) {
 
 }  // namespace
 
-Result<> owns_address(const World& world, Survey& survey, int socket, const tcp::SocketInfo& facts,
-                      const wire::Endpoint& endpoint) {
+Result<> owns_address(const Services& services, const ConnectionTable& table, Survey& survey,
+                      int socket, const tcp::SocketInfo& facts, const wire::Endpoint& endpoint) {
   const User& owner = endpoint.owner;
   const SocketAddress& local = facts.tuple.local;
   // Another host is its home, has checked the address, and redirects its packets here.
-  const ImportedConnection* resident = world.table.find_imported(facts.cookie);
-  if (resident && world.table.is_foreign(*resident)) return {};
+  const ImportedConnection* resident = table.find_imported(facts.cookie);
+  if (resident && table.is_foreign(*resident)) return {};
   const bool checks_port = is_passive(endpoint.state) && !owner.is_root();
   if (checks_port) {
-    TRY(world.policy.may_listen(endpoint.service, owner, {local.ip.unmapped(), local.port}));
+    TRY(services.policy.may_listen(endpoint.service, owner, {local.ip.unmapped(), local.port}));
     TRY(check_family(socket, local.ip));
   }
   // The namespace is taken from the socket, because a wildcard does not identify it.
@@ -88,7 +87,7 @@ Result<> owns_address(const World& world, Survey& survey, int socket, const tcp:
     return checks_port ? serves_alone(facts, owner) : Result<>();
   };
   auto checked = inode == *survey.own ? check() : steer::call_in(handle.get(), check);
-  return !checked && !is_passive(endpoint.state) && was_accepted_by_a_guest(world, local)
+  return !checked && !is_passive(endpoint.state) && was_accepted_by_a_guest(table, local)
              ? Result<>()
              : checked;
 }

@@ -1,4 +1,4 @@
-#include "migration/low_latency.h"
+#include "context/low_latency.h"
 
 #include <sched.h>
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -16,7 +17,7 @@ enum class Decide { Commit, Discard };  // the endpoint lives at its importer / 
 
 struct Doubt {
   // "import": prepared here, and the exporter does not answer. "export": decided here,
-  // and the importer does not answer. "frozen": see orphaned_sockets.h.
+  // and the importer does not answer. "frozen": see frozen_sockets.h.
   const char* kind;
   FourTuple tuple;
   std::string host;  // the other host
@@ -24,6 +25,9 @@ struct Doubt {
   // Called when an operator decides. May remove this Doubt.
   std::function<Result<>(Decide)> decide;
 };
+
+// The id under which a socket that stays frozen is in doubt.
+std::string frozen_id(std::uint64_t cookie);
 
 class Doubts {
  public:

@@ -1,8 +1,12 @@
-#include "migration/in_doubt.h"
+#include "context/in_doubt.h"
 
 #include "base/log.h"
 
 namespace sockmi::daemon {
+
+std::string frozen_id(std::uint64_t cookie) {
+  return fmt::format("socket-{}", cookie);
+}
 
 void Doubts::add(const std::string& id, Doubt doubt) {
   doubt.since = std::chrono::system_clock::now();

@@ -2,7 +2,8 @@
 // user.
 #pragma once
 
-#include "context/world.h"
+#include "connections/table.h"
+#include "context/services.h"
 #include "migration/survey.h"
 #include "tcp/socket_info.h"
 
@@ -19,7 +20,7 @@ namespace sockmi::daemon {
 // Errors: EACCES if another user has a socket at its port, or if the service's `listen`
 // does not contain its address; ENOTSUP if it is a wildcard for IPv6 only, because a
 // moved port is redirected in both families.
-Result<> owns_address(const World& world, Survey& survey, int socket, const tcp::SocketInfo& facts,
-                      const wire::Endpoint& endpoint);
+Result<> owns_address(const Services& services, const ConnectionTable& table, Survey& survey,
+                      int socket, const tcp::SocketInfo& facts, const wire::Endpoint& endpoint);
 
 }  // namespace sockmi::daemon

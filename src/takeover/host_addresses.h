@@ -4,7 +4,7 @@
 
 #include <set>
 
-#include "context/world.h"
+#include "connections/connections.h"
 #include "net/own_address.h"
 #include "takeover/taken_addresses.h"
 
@@ -12,7 +12,12 @@ namespace sockmi::daemon {
 
 class HostAddresses {
  public:
-  HostAddresses(World& world, TakenAddresses& taken) : world_(world), taken_(taken) {}
+  // `settings`: those of the services, which only this class changes, and only
+  // other_address.
+  HostAddresses(Connections& connections, Settings& settings, TakenAddresses& taken)
+      : connections_(connections),
+        settings_(settings),
+        taken_(taken) {}
   asio::awaitable<void> follow(net::AddressNews news);
   std::vector<std::string> warnings() const;
 
@@ -21,7 +26,8 @@ class HostAddresses {
   void find_other(bool& changed);
   std::map<IpAddress, std::size_t> wanted() const;
 
-  World& world_;
+  Connections& connections_;
+  Settings& settings_;
   TakenAddresses& taken_;
   std::set<IpAddress> gone_;
 };

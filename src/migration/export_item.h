@@ -1,0 +1,25 @@
+// An endpoint to export.
+#pragma once
+
+#include <memory>
+
+#include "base/token.h"
+#include "base/unique_fd.h"
+#include "wire/control_messages.h"
+
+namespace sockmi::daemon {
+
+// In `endpoint`, the caller fills in service, owner, state, TLS
+// image and payload; the exporter fills in the rest.
+struct ExportItem {
+  unique_fd socket;
+  wire::Endpoint endpoint;
+  // The local API connection of the process that asked for the export, -1 if there is
+  // none. Borrowed for the duration of the export; see CrashGuard::hold().
+  int asker = -1;
+  // The process that asked may take the token and so give up the export, until the first
+  // of its endpoints is decided.
+  std::shared_ptr<Token> token = {};
+};
+
+}  // namespace sockmi::daemon

@@ -1,0 +1,64 @@
+#include "migration/find_host.h"
+
+#include "base/fault.h"
+#include "migration/path_check.h"
+
+namespace sockmi::daemon {
+namespace {
+
+constexpr milliseconds kPathTimeout{3000};
+
+bool is_ours(const Services& services, const ExportedEndpoint& one) {
+  return one.endpoint.home == services.settings.host;
+}
+
+}  // namespace
+
+asio::awaitable<Result<cluster::SelectedHost>> negotiate(const Services& services,
+                                                         std::vector<ExportedEndpoint*> those,
+                                                         wire::MigrationId id, std::size_t count,
+                                                         IpAddress target) {
+  CO_TRY(fault::point("negotiate"));
+  const ExportedEndpoint& first = *those.front();
+  std::size_t size = 0;
+  for (const ExportedEndpoint* one : those)
+    size += one->endpoint.tls.size() + one->endpoint.payload.size();
+  cluster::Offer offer{.id = id,
+                       .service = first.endpoint.service,
+                       .owner = first.endpoint.owner,
+                       .state = first.endpoint.state,
+                       .tuple = first.tuple,
+                       .home = first.tuple.local.ip.unmapped(),
+                       .size = size,
+                       .target = target,
+                       .count = static_cast<std::uint32_t>(count)};
+  co_return co_await services.discovery->find(std::move(offer));
+}
+
+asio::awaitable<void> try_paths(const Services& services, cluster::SelectedHost importer,
+                                std::vector<ExportedEndpoint*> those) {
+  std::erase_if(those, [](const ExportedEndpoint* one) { return one->passive(); });
+  if (those.empty()) co_return;
+  std::vector<wire::Crossing> crossings;
+  steer::KernelQueries before;
+  for (const ExportedEndpoint* one : those)
+    crossings.push_back(crossing(before, one->tuple, one->wire, is_ours(services, *one)));
+  auto reply = co_await services.control->call(importer.host, importer.line,
+                                               wire::pack_path_queries(crossings), kPathTimeout);
+  auto verdicts = reply ? wire::read_verdicts(*reply, those.size())
+                        : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
+  if (!verdicts) {
+    for (ExportedEndpoint* one : those)
+      one->result = std::unexpected(verdicts.error());
+    co_return;
+  }
+  steer::KernelQueries now;  // The reply may have changed the known MTU.
+  for (std::size_t i = 0; i < those.size(); ++i) {
+    ExportedEndpoint& one = *those[i];
+    one.result = std::move((*verdicts)[i]);
+    if (one.result && is_ours(services, one))
+      one.result = is_wide_enough(now, importer.address_for(one.tuple.local.ip), one.wire.largest);
+  }
+}
+
+}  // namespace sockmi::daemon

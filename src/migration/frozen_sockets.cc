@@ -1,0 +1,94 @@
+#include "migration/frozen_sockets.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <filesystem>
+
+#include "base/log.h"
+#include "migration/marks.h"
+#include "tcp/capture.h"
+#include "tcp/socket_info.h"
+
+namespace sockmi::daemon {
+namespace {
+
+namespace files = std::filesystem;
+
+std::optional<int> number(const std::string& text) {
+  int value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() ? std::optional(value)
+                                                                  : std::nullopt;
+}
+
+// Calls `each` for every number among the file names in `folder`. Iterates without
+// exceptions, because processes end and descriptors are closed meanwhile.
+template <class Each>
+void for_each_number_in(const files::path& folder, Each each) {
+  std::error_code error;
+  for (files::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error))
+    if (const auto value = number(entry->path().filename())) each(*value, entry->path());
+}
+
+}  // namespace
+
+Result<unique_fd> descriptor_of(const net::TcpSocket& socket) {
+  const std::string wanted = fmt::format("socket:[{}]", socket.inode);
+  Result<unique_fd> found = fail(ENOENT, "no process that we may look into has a descriptor of it");
+  for_each_number_in("/proc", [&](int pid, const files::path& process) {
+    if (found || pid == ::getpid()) return;
+    for_each_number_in(process / "fd", [&](int fd, const files::path& link) {
+      std::error_code error;
+      if (found || files::read_symlink(link, error) != wanted || error) return;
+      const unique_fd handle(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+      unique_fd copy(handle ? static_cast<int>(::syscall(SYS_pidfd_getfd, handle.get(), fd, 0))
+                            : -1);
+      if (!copy) {
+        found = fail_errno(fmt::format("descriptor {} of process {}", fd, pid));
+        return;
+      }
+      const auto facts = tcp::socket_info(copy.get());
+      if (facts && facts->cookie == socket.cookie) found = std::move(copy);
+    });
+  });
+  return found;
+}
+
+Result<> unfreeze(const Services& services, const net::TcpSocket& socket, std::uint32_t mark) {
+  TRY_LET(descriptor, descriptor_of(socket));
+  TRY_LET(frozen, tcp::FrozenSocket::resume(descriptor.get(), {.mark = mark}, kMarks));
+  return services.steering->within(socket.tuple.local.ip, [&] { return frozen.unfreeze(); });
+}
+
+Result<Sockets> sockets_everywhere(const Services& services) {
+  TRY_LET(all, net::all_sockets());
+  services.steering->within_others([&]() -> Result<> {
+    TRY_LET(there, net::all_sockets());
+    all.merge(there);
+    return {};
+  });
+  return all;
+}
+
+void leave_frozen(const Services& services, const FourTuple& tuple, std::uint64_t cookie,
+                  std::uint32_t mark) {
+  services.in_doubt.add(
+      frozen_id(cookie),
+      {.kind = "frozen",
+       .tuple = tuple,
+       .host = services.settings.host,
+       .since = {},
+       .decide = [&services, tuple, cookie, mark](Decide how) -> Result<> {
+         if (how == Decide::Commit)
+           return services.steering->within(tuple.local.ip,
+                                            [&] { return net::destroy(tuple, cookie); });
+         TRY_LET(sockets, sockets_everywhere(services));
+         const auto socket = sockets.find(cookie);
+         return socket == sockets.end() ? Result<>() : unfreeze(services, socket->second, mark);
+       }});
+}
+
+}  // namespace sockmi::daemon

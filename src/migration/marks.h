@@ -1,0 +1,11 @@
+// The marks of sockets and packets that migrations use.
+#pragma once
+
+#include "steer/steering.h"
+#include "tcp/marks.h"
+
+namespace sockmi::daemon {
+
+inline constexpr tcp::Marks kMarks{.freeze = steer::kFreezeMark, .inject = steer::kInjectMark};
+
+}  // namespace sockmi::daemon

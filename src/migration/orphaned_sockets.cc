@@ -1,0 +1,108 @@
+#include "migration/orphaned_sockets.h"
+
+#include <set>
+
+#include <sockmi/sockmi.h>
+
+#include "base/log.h"
+#include "base/spawn.h"
+#include "migration/commit.h"
+#include "migration/delta_files.h"
+#include "migration/export_state.h"
+#include "migration/marks.h"
+#include "migration/settlement.h"
+#include "tcp/states.h"
+
+namespace sockmi::daemon {
+namespace {
+
+// Reconstructs the exporter's state of a decided endpoint, as far as the journal contains
+// it.
+std::shared_ptr<ExportedEndpoint> remembered(Exports& exports, const wire::MigrationId& id,
+                                             const Decision& decision, const Sockets& sockets) {
+  const RemoteConnection* away = exports.table.find_remote(decision.tuple);
+  // Goes home unless it is away.
+  wire::Endpoint endpoint{.home = decision.host, .home_control = decision.line};
+  if (away) {
+    endpoint.service = away->service;
+    endpoint.home = away->home;
+    endpoint.home_control = away->home_control;
+    endpoint.generation = away->generation;
+  }
+  unique_fd descriptor;
+  const auto socket = sockets.find(decision.cookie);
+  if (is_passive(decision.tuple))
+    endpoint.state = socket != sockets.end() && socket->second.state == tcp::kListen
+                         ? SOCKMI_LISTENING
+                         : SOCKMI_BOUND;
+  else if (socket != sockets.end() && socket->second.mark == steer::kFreezeMark)
+    if (auto found = descriptor_of(socket->second)) descriptor = std::move(*found);
+  auto one = std::make_shared<ExportedEndpoint>(
+      ExportItem{std::move(descriptor), std::move(endpoint), -1});
+  one->id = id;
+  one->tuple = decision.tuple;
+  one->cookie = decision.cookie;
+  one->owner = tcp::OriginalOptions{.mark = decision.mark};
+  one->redirected = away != nullptr;
+  one->decided = one->adopted = true;
+  one->record = {.id = id,
+                 .exported = true,
+                 .service = one->endpoint.service,
+                 .from = exports.services.settings.host,
+                 .to = decision.host,
+                 .tuple = decision.tuple,
+                 .started = std::chrono::system_clock::now()};
+  if (one->endpoint.home != exports.services.settings.host)
+    one->guest = ImportedConnection{.tuple = decision.tuple,
+                                    .service = one->endpoint.service,
+                                    .home = one->endpoint.home,
+                                    .home_control = one->endpoint.home_control,
+                                    .from = one->endpoint.home,
+                                    .from_line = one->endpoint.home_control,
+                                    .generation = one->endpoint.generation};
+  if (one->socket)
+    if (auto frozen = tcp::FrozenSocket::resume(one->socket.get(), *one->owner, kMarks))
+      one->frozen.emplace(std::move(*frozen));
+  return one;
+}
+
+}  // namespace
+
+void adopt_orphans(Exports& exports, const Sockets& sockets) {
+  const auto decisions = exports.table.journal().decisions();
+  drop_unexplained_late(exports.services.settings.runtime, exports.table.journal());
+  std::set<std::uint64_t> decided;
+  for (const auto& [id, decision] : decisions)
+    decided.insert(decision.cookie);
+  for (const auto& [cookie, socket] : sockets) {
+    if (socket.mark != steer::kFreezeMark || decided.contains(cookie)) continue;
+    const auto given = unfreeze(exports.services, socket, 0);
+    log::warn("event=mute_socket_found connection={} given_back={} error=\"{}\"",
+              to_string(socket.tuple), given.has_value(), given ? "" : to_string(given.error()));
+    if (!given) leave_frozen(exports.services, socket.tuple, cookie, 0);
+  }
+  for (const auto& [id, decision] : decisions) {
+    // Written by an older daemon, without the importer. An importer that asks gets an
+    // answer.
+    if (decision.host.empty()) continue;
+    auto one = remembered(exports, id, decision, sockets);
+    wire::Committed committed{.id = id};
+    if (auto late = kept_late(exports.services.settings.runtime, id)) {
+      committed.late = std::move(*late);
+      // The socket was an earlier daemon's: what was written to it after that is unknown.
+      committed.late.more = false;
+      exports.undecided.insert(id);  // an importer that asks has to wait for it
+    } else if (late.error().code != ENOENT) {
+      log::error("event=late_unreadable migration={} error=\"{}\"", wire::to_hex(id),
+                 to_string(late.error()));
+    }
+    auto commitment =
+        std::make_shared<CommitProgress>(exports.services.io.get_executor(), std::move(committed));
+    const cluster::SelectedHost importer{.host = decision.host, .line = decision.line};
+    spawn(exports.services.io, "repeat_commit",
+          send_commit_until_acknowledged(exports, importer, {commitment}));
+    leave_in_doubt(exports.connections, importer, *one, std::move(commitment));
+  }
+}
+
+}  // namespace sockmi::daemon
