@@ -130,13 +130,13 @@ TEST_F(ControlChannelTest, AHostOfAnotherClusterIsNotServed) {
   ASSERT_TRUE(init_cluster(folder_ / "other"));
   bool asked = false;
   const auto a_at = free_address(), b_at = free_address();
-  const auto stranger = start(host("hostA", "other"), a_at);
+  const auto of_other_cluster = start(host("hostA", "other"), a_at);
   const auto b =
       start(host("hostB"), b_at, [&](AuthenticatedHost, Secret) -> asio::awaitable<Secret> {
         asked = true;
         co_return Secret();
       });
-  EXPECT_FALSE(call(*stranger, "hostB", b_at, {1}));
+  EXPECT_FALSE(call(*of_other_cluster, "hostB", b_at, {1}));
   EXPECT_FALSE(asked);
 }
 

@@ -52,8 +52,8 @@ TEST_F(DatagramTest, AnyDamageIsRefused) {
 
 TEST_F(DatagramTest, DatagramsOfAnotherClusterAreRefused) {
   ASSERT_TRUE(init_cluster(folder_ / "other"));
-  Datagrams stranger(host("hostA", "other"), "10.0.0.1:7078");
-  EXPECT_EQ(b_->open(stranger.seal(request())).error().code, EBADMSG);
+  Datagrams of_other_cluster(host("hostA", "other"), "10.0.0.1:7078");
+  EXPECT_EQ(b_->open(of_other_cluster.seal(request())).error().code, EBADMSG);
   // A host that has stolen the key that all hosts share is not accepted, either.
   std::filesystem::copy_file(folder_ / "cluster" / "cluster.key",
                              folder_ / "other.hostA" / "cluster.key",
@@ -153,7 +153,7 @@ TEST_F(DatagramTest, AnotherFormatVersionIsReported) {
     unsigned size = 32;
     std::uint8_t mac[32];
     HMAC(EVP_sha256(), key.data(), 32, bytes.data(), bytes.size(), mac, &size);
-    EXPECT_EQ(b_->open(bytes, source).error().code, EBADMSG) << "a stranger's";
+    EXPECT_EQ(b_->open(bytes, source).error().code, EBADMSG) << "without the cluster key";
     EXPECT_TRUE(first != 0x1c || b_->warnings().empty());
     bytes.insert(bytes.end(), mac, mac + size);
     EXPECT_EQ(b_->open(bytes, source).error().code, EPROTONOSUPPORT);

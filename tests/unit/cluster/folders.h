@@ -1,24 +1,18 @@
-// A folder that is removed with the test, and hosts of one cluster in it.
+// A fixture: a folder of its own, and hosts of one cluster in it.
 #pragma once
 
-#include <filesystem>
 #include <string>
 
 #include <gtest/gtest.h>
 
 #include "cluster/identity.h"
+#include "unit/temporary_folder.h"
 
 namespace sockmi::cluster::test {
 
 class Cluster : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "sockmi-unit.XXXXXX").string();
-    ASSERT_TRUE(::mkdtemp(name.data()));
-    folder_ = name;
-    ASSERT_TRUE(init_cluster(folder_ / "cluster"));
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void SetUp() override { ASSERT_TRUE(init_cluster(folder_ / "cluster")); }
 
   Identity host(const std::string& name, const std::string& cluster = "cluster") {
     const auto out = folder_ / (cluster + "." + name);
@@ -28,7 +22,8 @@ class Cluster : public testing::Test {
     return *identity;
   }
 
-  std::filesystem::path folder_;
+  const sockmi::test::TemporaryFolder temporary_;
+  const std::filesystem::path& folder_ = temporary_.path;
 };
 
 }  // namespace sockmi::cluster::test

@@ -1,9 +1,11 @@
 // What other threads wrote in a freeze outlives the daemon.
 #include "migration/delta_files.h"
 
+#include <sys/stat.h>
+
 #include <gtest/gtest.h>
 
-#include <sys/stat.h>
+#include "unit/temporary_folder.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -11,16 +13,14 @@ namespace {
 class DeltaFilesTest : public testing::Test {
  protected:
   DeltaFilesTest() {
-    std::string name = testing::TempDir() + "late.XXXXXX";
-    folder_ = ::mkdtemp(name.data());
     journal_ = Journal::open(folder_);
     late_.written = {1, 2, 3};
     late_.read = 4;
     late_.finished = true;
   }
-  ~DeltaFilesTest() override { std::filesystem::remove_all(folder_); }
 
-  std::filesystem::path folder_;
+  const sockmi::test::TemporaryFolder temporary_;
+  const std::filesystem::path& folder_ = temporary_.path;
   Result<Journal> journal_ = fail(ENOENT, "not opened yet");
   const wire::MigrationId id_{1, 2, 3};
   wire::FreezeDeltaT late_;

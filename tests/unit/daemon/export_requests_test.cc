@@ -38,7 +38,7 @@ class ExportRequestsTest : public testing::Test {
 };
 
 TEST_F(ExportRequestsTest, CountsOfAllApplicationsAreAdded) {
-  const auto one = hold("web"), other = hold("web"), stranger = hold("mail");
+  const auto one = hold("web"), other = hold("web"), of_another_service = hold("mail");
   ask("web");
   ASSERT_EQ(asked_.size(), 2u);
   ASSERT_TRUE(requests_.done(asked_[0], alice, 3, 1));

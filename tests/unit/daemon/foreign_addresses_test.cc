@@ -15,8 +15,8 @@ class Written : public FakeSteering {
  public:
   explicit Written(std::vector<std::vector<steer::ForeignAddress>>& transactions)
       : transactions_(transactions) {}
-  Result<> add_foreign_address(std::span<const steer::ForeignAddress> guests) override {
-    transactions_.emplace_back(guests.begin(), guests.end());
+  Result<> add_foreign_address(std::span<const steer::ForeignAddress> foreign) override {
+    transactions_.emplace_back(foreign.begin(), foreign.end());
     return {};
   }
 
@@ -26,7 +26,7 @@ class Written : public FakeSteering {
 
 class ForeignAddressesTest : public testing::Test {
  protected:
-  static FourTuple guest(std::uint16_t port) {
+  static FourTuple connection(std::uint16_t port) {
     return {{*IpAddress::parse("192.0.2.1"), 443}, {*IpAddress::parse("192.0.2.9"), port}};
   }
 
@@ -34,13 +34,13 @@ class ForeignAddressesTest : public testing::Test {
   std::vector<std::vector<steer::ForeignAddress>> transactions_;
   TestFolder folder_;
   TestHost host_{io_, {}, folder_.path, std::make_unique<Written>(transactions_)};
-  ForeignAddresses shelter_{host_.services};
+  ForeignAddresses addresses_{host_.services};
 };
 
 TEST_F(ForeignAddressesTest, AddsOfOneMomentAreOneLaterTransaction) {
   boost::asio::post(io_, [&] {  // as a message is answered
     for (const std::uint16_t port : {1, 2, 3})
-      shelter_.add(guest(port));
+      addresses_.add(connection(port));
     EXPECT_TRUE(transactions_.empty());
   });
   io_.run();
@@ -49,13 +49,13 @@ TEST_F(ForeignAddressesTest, AddsOfOneMomentAreOneLaterTransaction) {
 }
 
 TEST_F(ForeignAddressesTest, AnAddDroppedBeforeItIsWrittenExpiresByItself) {
-  shelter_.add(guest(1));
-  shelter_.drop(guest(1), milliseconds(500));
+  addresses_.add(connection(1));
+  addresses_.drop(connection(1), milliseconds(500));
   io_.run();
   ASSERT_EQ(transactions_.size(), 1u);
   ASSERT_EQ(transactions_.front().size(), 1u);
   EXPECT_EQ(transactions_.front().front().expires_in, milliseconds(500));
-  EXPECT_FALSE(shelter_.has(guest(1)));
+  EXPECT_FALSE(addresses_.has(connection(1)));
 }
 
 }  // namespace

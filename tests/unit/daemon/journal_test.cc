@@ -8,21 +8,14 @@
 #include <gtest/gtest.h>
 
 #include "base/fault.h"
+#include "unit/temporary_folder.h"
 
 namespace sockmi::daemon {
 namespace {
 
 class JournalTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "sockmi-unit.XXXXXX").string();
-    ASSERT_TRUE(::mkdtemp(name.data()));
-    folder_ = name;
-  }
-  void TearDown() override {
-    fault::disarm_all();
-    std::filesystem::remove_all(folder_);
-  }
+  void TearDown() override { fault::disarm_all(); }
 
   Journal open() {
     auto journal = Journal::open(folder_);
@@ -50,7 +43,8 @@ class JournalTest : public testing::Test {
   const Decision decision_{7, tuple_, "hostB", *SocketAddress::parse("[fd00::2]:7078"), 42};
   const ImportedConnection resident_{
       tuple_, "a name, 100%\n", "hostA", line_, "", *SocketAddress::parse("[fd00::3]:7078")};
-  std::filesystem::path folder_;
+  const sockmi::test::TemporaryFolder temporary_;
+  const std::filesystem::path& folder_ = temporary_.path;
 };
 
 TEST_F(JournalTest, ADecisionIsReadByTheNextDaemon) {
@@ -343,7 +337,6 @@ TEST_F(JournalTest, AFailedWriteRefusesADecisionAndPostponesOtherFacts) {
 class JournalOnFullDiskTest : public JournalTest {
  protected:
   void SetUp() override {
-    JournalTest::SetUp();
     if (::mount("unit", folder_.c_str(), "tmpfs", 0, "size=256k") != 0)
       GTEST_SKIP() << "no tmpfs can be mounted here";
   }

@@ -8,19 +8,12 @@
 #include "connections/connections.h"
 #include "fake_steering.h"
 #include "migration/exports.h"
+#include "unit/temporary_folder.h"
 
 namespace sockmi::daemon {
 
 // A folder that ends with the test.
-struct TestFolder {
-  TestFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "sockmi-unit.XXXXXX").string();
-    path = ::mkdtemp(name.data());
-  }
-  ~TestFolder() { std::filesystem::remove_all(path); }
-  TestFolder(const TestFolder&) = delete;
-  std::filesystem::path path;
-};
+using TestFolder = sockmi::test::TemporaryFolder;
 
 struct TestHost {
   TestHost(asio::io_context& io, Settings configured, const std::filesystem::path& folder,

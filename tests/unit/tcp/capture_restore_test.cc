@@ -7,16 +7,7 @@
 namespace sockmi::tcp {
 namespace {
 
-class CaptureRestoreTest : public testing::TestWithParam<const char*> {
- protected:
-  void SetUp() override {
-    if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
-    pair_ = Connection::make(GetParam());
-  }
-
-  Connection pair_;
-  unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
-};
+class CaptureRestoreTest : public ConnectionTest {};
 
 INSTANTIATE_TEST_SUITE_P(Families, CaptureRestoreTest, testing::ValuesIn(kFamilies));
 

@@ -140,6 +140,19 @@ struct Connection {
   }
 };
 
+// The fixture of most tests: a connection in a network namespace of the test, one end of which
+// (the mover) moves.
+class ConnectionTest : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
+    pair_ = Connection::make(GetParam());
+  }
+
+  Connection pair_;
+  unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
+};
+
 // The two halves of a move.
 inline wire::TcpT export_image(unique_fd& socket) {
   auto frozen = FrozenSocket::freeze(socket.get(), kMarks);
@@ -173,6 +186,11 @@ inline std::string read_text(int fd, std::size_t size) {
   std::string text(size, 0);
   const ssize_t got = ::recv(fd, text.data(), size, MSG_WAITALL);
   return text.substr(0, static_cast<std::size_t>(std::max<ssize_t>(0, got)));
+}
+
+// Returns the byte at position `place` of a test's stream.
+inline char byte_at(std::size_t place) {
+  return static_cast<char>(place * 2654435761u >> 13);
 }
 
 // Writes until nothing more is accepted. Returns what was written.

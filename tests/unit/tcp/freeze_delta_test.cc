@@ -5,13 +5,8 @@
 namespace sockmi::tcp {
 namespace {
 
-class FreezeDeltaTest : public testing::TestWithParam<const char*> {
+class FreezeDeltaTest : public ConnectionTest {
  protected:
-  void SetUp() override {
-    if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
-    pair_ = Connection::make(GetParam());
-  }
-
   // Freezes and captures the mover. Between that and the end of its old socket, calls
   // `meanwhile` and waits for `await`.
   Result<FreezeDelta> late(const std::function<void()>& meanwhile,
@@ -53,9 +48,7 @@ class FreezeDeltaTest : public testing::TestWithParam<const char*> {
     mover_ = thawed(std::move(restored));
   }
 
-  Connection pair_;
   wire::TcpT image_;
-  unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
 };
 
 INSTANTIATE_TEST_SUITE_P(Families, FreezeDeltaTest, testing::ValuesIn(kFamilies));

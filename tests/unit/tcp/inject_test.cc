@@ -10,13 +10,8 @@
 namespace sockmi::tcp {
 namespace {
 
-class InjectTest : public testing::TestWithParam<const char*> {
+class InjectTest : public ConnectionTest {
  protected:
-  void SetUp() override {
-    if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
-    pair_ = Connection::make(GetParam());
-  }
-
   // Returns the segment that `mover` expects next.
   Segment next() {
     const int fd = pair_.mover.get();
@@ -25,8 +20,6 @@ class InjectTest : public testing::TestWithParam<const char*> {
     EXPECT_TRUE(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
     return {.tuple = socket_info(fd)->tuple, .seq = *seq, .ack = *ack, .window = 1000};
   }
-
-  Connection pair_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Families, InjectTest, testing::ValuesIn(kFamilies));

@@ -9,13 +9,8 @@
 namespace sockmi::tcp {
 namespace {
 
-class PreCopyTest : public testing::TestWithParam<const char*> {
+class PreCopyTest : public ConnectionTest {
  protected:
-  void SetUp() override {
-    if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
-    pair_ = Connection::make(GetParam());
-  }
-
   void send(const std::string& text) {
     const std::size_t before = queued(mover_.get(), SIOCINQ);
     send_text(peer_.get(), text);
@@ -42,10 +37,8 @@ class PreCopyTest : public testing::TestWithParam<const char*> {
     return std::exchange(range_, {}).size();
   }
 
-  Connection pair_;
   PreCopyRange range_;
   std::string copied_;
-  unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
 };
 
 INSTANTIATE_TEST_SUITE_P(Families, PreCopyTest, testing::ValuesIn(kFamilies));

@@ -76,7 +76,7 @@ class Stream {
   void write(int fd, std::size_t most) {
     std::string piece(most, 0);
     for (std::size_t i = 0; i < most; ++i)
-      piece[i] = at(written_ + i);
+      piece[i] = byte_at(written_ + i);
     const ssize_t sent = ::send(fd, piece.data(), piece.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent > 0) written_ += static_cast<std::size_t>(sent);
   }
@@ -84,7 +84,7 @@ class Stream {
     std::string piece(most, 0);
     const ssize_t got = ::recv(fd, piece.data(), piece.size(), MSG_DONTWAIT);
     for (ssize_t i = 0; i < got; ++i, ++read_)
-      if (piece[static_cast<std::size_t>(i)] != at(read_)) wrong_ = true;
+      if (piece[static_cast<std::size_t>(i)] != byte_at(read_)) wrong_ = true;
   }
   void read_out(int fd) {
     while (read_ < written_ && !wrong_ && readable(fd))
@@ -94,7 +94,6 @@ class Stream {
   std::size_t missing() const { return written_ - read_; }
 
  private:
-  static char at(std::size_t place) { return static_cast<char>(place * 2654435761u >> 13); }
   std::size_t written_ = 0, read_ = 0;
   bool wrong_ = false;
 };

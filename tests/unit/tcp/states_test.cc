@@ -6,21 +6,13 @@
 namespace sockmi::tcp {
 namespace {
 
-class StatesTest : public testing::TestWithParam<const char*> {
+class StatesTest : public ConnectionTest {
  protected:
-  void SetUp() override {
-    if (!enter_namespace()) GTEST_SKIP() << "no network namespace to be had here";
-    pair_ = Connection::make(GetParam());
-  }
-
   int state() const { return state_of(pair_.mover.get()); }
   bool comes_to(int state) const {
     return eventually([&] { return state_of(pair_.mover.get()) == state; });
   }
   void finish(unique_fd& end) { ASSERT_EQ(::shutdown(end.get(), SHUT_WR), 0); }
-
-  Connection pair_;
-  unique_fd &mover_ = pair_.mover, &peer_ = pair_.peer;
 };
 
 INSTANTIATE_TEST_SUITE_P(Families, StatesTest, testing::ValuesIn(kFamilies));
