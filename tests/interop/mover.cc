@@ -18,8 +18,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "handover.h"
 #include "handshake.h"
-#include "line.h"
 #include "relay.h"
 #include "sockets.h"
 
@@ -53,10 +53,10 @@ Connection begin(const Options& options, const Context& context, bool server) {
 }
 
 // Returns true if the connection went to the next mover, false if it ended here.
-bool relay(Connection& c, ControlConnection& line, std::uint64_t every) {
-  Relay relay(c, line.gives() ? every : 0);
+bool relay(Connection& c, Handover& handover, std::uint64_t every) {
+  Relay relay(c, handover.gives() ? every : 0);
   while (relay.run() == Relay::Outcome::hop_due) {
-    if (line.give(c)) return true;
+    if (handover.give(c)) return true;
     say("not yet");
     relay.postpone();
   }
@@ -66,16 +66,16 @@ bool relay(Connection& c, ControlConnection& line, std::uint64_t every) {
 
 int run(const Options& options, const std::string& how) {
   const Context context(options.tls);
-  ControlConnection line(options.at, options.next);
+  Handover handover(options.at, options.next);
   if (how != "take") {
     Connection c = begin(options, context, how == "serve");
-    if (!relay(c, line, options.every) || !line.takes()) return 0;
+    if (!relay(c, handover, options.every) || !handover.takes()) return 0;
   } else {
     say("mover ready");
   }
-  while (auto taken = line.take(context)) {
+  while (auto taken = handover.take(context)) {
     say("hop " + std::to_string(taken->hops));
-    if (!relay(*taken, line, options.every)) return 0;
+    if (!relay(*taken, handover, options.every)) return 0;
   }
   return 0;
 }

@@ -10,10 +10,10 @@
 
 namespace mover {
 
-class ControlConnection {
+class Handover {
  public:
   // An empty path: takes, or gives, nothing.
-  ControlConnection(const std::string& at, const std::string& next);
+  Handover(const std::string& at, const std::string& next);
 
   bool takes() const { return static_cast<bool>(listener_); }
   bool gives() const { return !next_path_.empty(); }

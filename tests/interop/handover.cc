@@ -1,4 +1,4 @@
-#include "line.h"
+#include "handover.h"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -94,11 +94,11 @@ int state(bool server) {
 
 }  // namespace
 
-ControlConnection::ControlConnection(const std::string& at, const std::string& next)
+Handover::Handover(const std::string& at, const std::string& next)
     : next_path_(next),
       listener_(at.empty() ? Fd() : listen_unix(at)) {}
 
-bool ControlConnection::give(Connection& c) {
+bool Handover::give(Connection& c) {
   if (!next_) next_ = connect_unix(next_path_);
   const bool server = SSL_is_server(c.ssl.get());
   void* image = nullptr;
@@ -125,7 +125,7 @@ bool ControlConnection::give(Connection& c) {
 }
 
 // Returns false if the next mover has ended.
-bool ControlConnection::wait_for_one() {
+bool Handover::wait_for_one() {
   for (;;) {
     pollfd polled[] = {{previous_ ? previous_.get() : listener_.get(), POLLIN, 0},
                        {next_.get(), POLLIN, 0}};
@@ -145,7 +145,7 @@ bool ControlConnection::wait_for_one() {
   }
 }
 
-Connection ControlConnection::receive(const Context& context) {
+Connection Handover::receive(const Context& context) {
   Connection c;
   const Head head = receive_head(previous_.get(), c.tls, c.plain);
   std::string image = receive_bytes(previous_.get(), head.image);
@@ -171,7 +171,7 @@ Connection ControlConnection::receive(const Context& context) {
   return c;
 }
 
-std::optional<Connection> ControlConnection::take(const Context& context) {
+std::optional<Connection> Handover::take(const Context& context) {
   if (!wait_for_one()) return std::nullopt;
   return receive(context);
 }
