@@ -4,7 +4,7 @@ import resource
 import time
 
 from lab import expect, wait_until
-from test_link import strangers
+from test_link import silent_connections
 
 BUILD = "release"  # a sanitizer that cannot open a pipe takes valid memory for invalid
 
@@ -22,7 +22,7 @@ def test_a_daemon_without_descriptors_does_not_spin(lab):
     former = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (used, former[1]))
     # More than the daemon may have open for a moment.
-    waiting = strangers(lab.hostC, lab.hostA.address, 7)
+    waiting = silent_connections(lab.hostC, lab.hostA.address, 7)
     daemon.wait_line("event=line_not_accepted")
     before, began = cpu_seconds(daemon), time.monotonic()
     while time.monotonic() - began < 2:

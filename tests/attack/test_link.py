@@ -9,7 +9,7 @@ from lab import expect, preloading, wait_until
 from namespace import within
 
 
-def strangers(host, address, count):
+def silent_connections(host, address, count):
     """Opens connections to the control channel that send nothing."""
     def connect():
         out = []
@@ -27,12 +27,12 @@ def test_silent_connections_do_not_block_members(lab):
         lab.start_daemon(host)
     lab.start_httpsd(lab.hostA)
     lab.start_httpsd(lab.hostB)
-    silent = strangers(lab.client, lab.hostB.address, 200)
+    silent = silent_connections(lab.client, lab.hostB.address, 200)
     lab.hostB.daemon.wait_line("event=line_refused")
     curl = lab.client.popen("curl", "-sk", "--max-time", "30", "--limit-rate", "200k", "-o", "/dev/null",
                             f"https://{lab.hostA.address}:8443{payload(lab)}", name="curl")
     lab.move(lab.hostA, lab.hostB)
-    silent += strangers(lab.client, lab.hostB.address, 200)
+    silent += silent_connections(lab.client, lab.hostB.address, 200)
     expect(curl.wait() == 0, curl.tail())
     for one in silent:
         one.close()

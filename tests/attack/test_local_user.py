@@ -112,10 +112,10 @@ def test_a_silent_application_delays_a_takeover_by_a_bounded_time(lab):
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host, takeover={"addresses": [SERVICE_ADDRESS]})
     wait_until(lambda: any(each["host"] == "hostB" for each in lab.hostA.api("/v1/hosts")["hosts"]), "hostA knows hostB")
-    mute = subscribe(lab.hostA)
+    silent = subscribe(lab.hostA)
     output = lab.hostA.run("timeout", "40", lab.sockmictl, "takeover", SERVICE_ADDRESS, "--to", "hostB")
     expect("is an address of hostB now" in output, output)
-    mute.kill()
+    silent.kill()
 
 
 def test_a_user_cannot_arm_faults_or_see_connections_of_others(lab):

@@ -16,6 +16,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -25,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -132,6 +134,15 @@ static int was_repaired(void) {
   return getsockopt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, &sequence, &length) != 0;
 }
 
+/* Returns whether all that was written is sent, without another call of send(2). */
+static int sends_all(void) {
+  int unsent = 1;
+  for (int i = 0; i < 30000; ++i, usleep(1000))
+    if (ioctl(fd, SIOCOUTQNSD, &unsent) == 0 && unsent == 0) return 1;
+  printf("%d bytes stay unsent\n", unsent);
+  return 0;
+}
+
 static int serve(struct sockaddr_in* address, char** words) {
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, small = 16384,
             exports = atoi(words[2]);
@@ -168,13 +179,11 @@ static int serve(struct sockaddr_in* address, char** words) {
     gone = has_gone(sockmi_export_socket_with(fd, SOCKMI_CONNECTED, AF_INET, &target, &options));
   printf("%s after %d failures, %d in repair mode: %s\n", gone ? "gone" : "here", failed, repaired,
          gone ? "" : sockmi_last_error());
-  if (!gone)
-    usleep(100000); /* so that what was written in the last freeze is sent without another call */
   seen->stop = 1;
   for (int i = 0; i < started; ++i)
     pthread_join(threads[i], NULL);
   if (child) waitpid(child, NULL, 0);
-  if (!gone) {
+  if (!gone && sends_all()) {
     shutdown(fd, SHUT_WR);
     while (take(0)) {
     }

@@ -119,7 +119,7 @@ def test_a_recreated_interface_is_repaired(lab):
     before = lab.hostA.api("/v1/status")["repairs"]["count"]
     run(["ip", "link", "del", "hostA"])
     run(["ip", "link", "add", "hostA", "type", "veth", "peer", "name", "eth0", "netns", "hostA"])
-    run(["ip", "link", "set", "hostA", "addrgenmode", "none", "master", "segment", "up"])
+    run(["ip", "link", "set", "hostA", "addrgenmode", "none", "master", "lan", "up"])
     run(["ip", "-n", "hostA", "link", "set", "eth0", "addrgenmode", "none", "up"])
     run(["ip", "-n", "hostA", "addr", "add", "10.77.0.1/24", "dev", "eth0"])
     repaired(lab.hostA, before)

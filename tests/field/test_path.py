@@ -153,7 +153,7 @@ def test_an_importer_without_jumbo_frames_is_refused(lab):
     for name in ("client", "hostA"):
         run(["ip", "link", "set", name, "mtu", "9000"])
         run(["ip", "-n", name, "link", "set", "eth0", "mtu", "9000", "gso_max_segs", "1"])
-    run(["ip", "link", "set", "segment", "mtu", "9000"])
+    run(["ip", "link", "set", "lan", "mtu", "9000"])
     start(lab)
     c = Connection(lab)
     c.both_ways()

@@ -11,9 +11,13 @@ def stop(host):
     expect(host.daemon.wait() == 0, host.daemon.tail)
 
 
-def test_a_peer_is_not_reset_between_boot_and_daemon_start(lab):
-    """The kernel has lost everything, its addresses are up, and the daemon does not run
-    yet; the journal exists."""
+def hold(host):
+    return host.run(host.lab.program("src/sockmid/sockmid"), "--config", host.folder / "sockmid.toml", "--hold")
+
+
+def after_a_boot(lab):
+    """Returns a connection that has moved to hostB. hostA is as after a boot: the kernel has no
+    rules, the daemon does not run yet, and the journal exists."""
     start(lab)
     connection = Connection(lab)
     connection.both_ways()
@@ -21,11 +25,25 @@ def test_a_peer_is_not_reset_between_boot_and_daemon_start(lab):
     connection.both_ways()
     stop(lab.hostA)
     lab.hostA.run(lab.sockmictl, "flush")
-    lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", lab.hostA.folder / "sockmid.toml", "--hold")
-    before = observe.kernel_counter(lab.client, "TcpRetransSegs")
+    return connection
+
+
+def sends_twice(lab, connection):
+    """The peer sends, and sends again, and is not reset. Returns a function that waits until all
+    is sent."""
+    before = observe.resent(lab.client)
     sent = connection.up.begin_send(connection.theirs, 1000)
-    wait_until(lambda: observe.kernel_counter(lab.client, "TcpRetransSegs") > before, "the peer has spoken, and speaks again")
+    wait_until(lambda: observe.resent(lab.client) > before, "the peer sends again")
     expect(observe.resets(lab.client)[0] == 0, "the peer was refused")
+    return sent
+
+
+def test_a_peer_is_not_reset_between_boot_and_daemon_start(lab):
+    """The kernel has lost everything, its addresses are up, and the daemon does not run
+    yet; the journal exists."""
+    connection = after_a_boot(lab)
+    hold(lab.hostA)
+    sent = sends_twice(lab, connection)
     lab.start_daemon(lab.hostA)
     expect("sockmi_hold" not in lab.hostA.run("nft", "list", "tables"), "its packets are held still")
     connection.up.receive(connection.ours)
@@ -34,28 +52,15 @@ def test_a_peer_is_not_reset_between_boot_and_daemon_start(lab):
     connection.end()
 
 
-def hold(host):
-    return host.run(host.lab.program("src/sockmid/sockmid"), "--config", host.folder / "sockmid.toml", "--hold")
-
-
 def test_the_boot_filter_is_restored_after_the_tables_were_emptied(lab):
     """nftables.service is started or reloaded, and sockmid-hold.service with it, while no
     daemon runs."""
-    start(lab)
-    connection = Connection(lab)
-    connection.both_ways()
-    connection.move(lab.hostB)
-    connection.both_ways()
-    stop(lab.hostA)
-    lab.hostA.run(lab.sockmictl, "flush")
+    connection = after_a_boot(lab)
     hold(lab.hostA)
     for _ in range(2):
         lab.hostA.run("nft", "flush", "ruleset")
         hold(lab.hostA)
-    before = observe.kernel_counter(lab.client, "TcpRetransSegs")
-    sent = connection.up.begin_send(connection.theirs, 1000)
-    wait_until(lambda: observe.kernel_counter(lab.client, "TcpRetransSegs") > before, "the peer has spoken, and speaks again")
-    expect(observe.resets(lab.client)[0] == 0, "the peer was refused")
+    sent = sends_twice(lab, connection)
     lab.start_daemon(lab.hostA)
     connection.up.receive(connection.ours)
     sent()
@@ -82,7 +87,7 @@ def test_flush_removes_the_boot_filter(lab):
     connection = Connection(lab)
     connection.move(lab.hostB)
     stop(lab.hostA)
-    lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", lab.hostA.folder / "sockmid.toml", "--hold")
+    hold(lab.hostA)
     expect("sockmi_hold" in lab.hostA.run("nft", "list", "tables"), "nothing is held")
     lab.hostA.run(lab.sockmictl, "flush")
     expect("sockmi_hold" not in lab.hostA.run("nft", "list", "tables"), "it is held still")

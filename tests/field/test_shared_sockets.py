@@ -33,6 +33,8 @@ class Shared:
 
     def finish(self, allowed):
         counts = []
+        self.ours.wait_line("written", 60)
+        expect(not self.ours.says("stay unsent"), self.ours.tail)
         for process in (self.ours, self.theirs):
             process.wait_line("written", 60)
             written, read, wrong = map(int, re.search(r"written (\d+) read (\d+) wrong (\d+)", "\n".join(process.lines)).groups())

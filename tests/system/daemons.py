@@ -4,6 +4,7 @@ import signal
 
 import observe
 from process import expect, wait_until
+from transfer import HeldDownload
 
 TERMINATED, KILLED = "SIGTERM", "SIGKILL"
 
@@ -37,6 +38,14 @@ def move_to_httpsd(lab, source, target):
     before = len(server.lines)
     lab.move(source, target)
     server.wait_line("event=imported", after=before)
+
+
+def moved_download(lab, content):
+    """Returns a download whose server's end has moved from hostA to hostB."""
+    lab.start_all(lab.hostA, lab.hostB)
+    transfer = HeldDownload(lab, content)
+    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    return transfer
 
 
 def records(host):

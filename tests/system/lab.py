@@ -5,7 +5,7 @@ link; topology.py has other topologies.
     10.77.0.100     10.77.0.1       10.77.0.2       10.77.0.3
     fd77::100       fd77::1         fd77::2         fd77::3
         | eth0          | eth0          | eth0          | eth0
-    ----+---------------+---------------+---------------+----      bridge "segment"
+    ----+---------------+---------------+---------------+----      bridge "lan"
 
 The client is an ordinary host without sockmi, and its kernel is watched for RST. Each other
 host may run a sockmid and applications. A Lab is a context: leaving it ends all programs in
@@ -33,8 +33,8 @@ SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99", "UB
 class Host:
     def __init__(self, lab, name):
         self.lab, self.name = lab, name
-        segment = lab.topology.segment_of(name)
-        self.address, self.address6 = segment.address(name), segment.address6(name)
+        link = lab.topology.link_of(name)
+        self.address, self.address6 = link.address(name), link.address6(name)
         self.folder = lab.folder / name
         self.folder.mkdir()
         self.socket = self.folder / "sockmid.sock"

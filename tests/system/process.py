@@ -16,7 +16,7 @@ def expect(condition, message):
         raise Failure(message() if callable(message) else message)
 
 
-def wait_until(condition, what, timeout=10.0):
+def wait_until(condition, what, timeout=30.0):
     """Polls a state that has no event to wait for, such as another program's tables in
     the kernel."""
     __tracebackhide__ = True
@@ -48,7 +48,7 @@ class Process:
             self._ended = True
             self._changed.notify_all()
 
-    def wait_line(self, text, timeout=15.0, after=0):
+    def wait_line(self, text, timeout=30.0, after=0):
         """Returns the first line from number `after` on that contains `text`."""
         seen = after
         end = time.monotonic() + timeout

@@ -1,6 +1,5 @@
 """Connections of containers: their servers use the host's daemon by its socket, and have
 a network namespace and an address of their own."""
-import hashlib
 import socket
 
 import observe
@@ -10,10 +9,9 @@ from lab import CONTAINER_ADDRESS as ADDRESS, PORT, expect, wait_until
 from process import run
 from socket_app import LISTENING, SERVICE, SocketApp, Stream, move
 from daemons import KILLED, TERMINATED, block_output, end_daemon, records
-from transfer import Download, Upload, random_bytes
+from transfer import Download, begin_all, finish_all, random_bytes
 
 CONTENT = random_bytes(2 << 20)
-HASH = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Container:
@@ -26,7 +24,7 @@ class Container:
         lab.file("f", CONTENT)
         run(["ip", "netns", "add", self.name])
         run(["ip", "link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", self.name])
-        run(["ip", "link", "set", self.name, "master", "segment", "up"])
+        run(["ip", "link", "set", self.name, "master", "lan", "up"])
         self.run("ip", "-batch", "-", stdin=f"link set lo up\naddr add {address} dev eth0\nlink set eth0 up".encode())
 
     def __enter__(self):
@@ -54,7 +52,7 @@ class Container:
 
 
 def start_daemon(lab, host=None, wrap=()):
-    lab.start_daemon(host or lab.hostA, wrap, steer={"linger_ms": 200, "freeze_timeout_ms": 1500})
+    lab.start_daemon(host or lab.hostA, wrap, steer={"linger_ms": 200, "freeze_timeout_ms": 3000})
 
 
 def start(lab, container):
@@ -65,16 +63,11 @@ def start(lab, container):
 
 
 def begin(lab, uploads=1):
-    transfers = [Upload(lab, CONTENT, gate=200_000, to=ADDRESS) for _ in range(uploads)] + [Download(lab, "f", gate=200_000, to=ADDRESS)]
-    for transfer in transfers:
-        transfer.wait_offset(200_000)
-    return transfers
+    return begin_all(lab, CONTENT, 1, uploads, ADDRESS)
 
 
 def finish(transfers):
-    for transfer in transfers:
-        transfer.allow(None)
-    expect({transfer.finish() for transfer in transfers} == {HASH}, "a hash is wrong")
+    finish_all(transfers, CONTENT)
 
 
 def test_a_containers_connections_are_exported(lab):

@@ -4,25 +4,17 @@ from cases import cases, topology
 from socket_app import Connection, OwnConnection, start
 
 
-@topology("bridge", firewall="nftables")
-@topology("bridge", firewall="iptables", rp_filter=True)
-@topology("routed", firewall="nftables", rp_filter=True)
-@cases("4", "6")
-def test_a_server_end_moves_behind_firewalls(lab, family):
-    start(lab, *lab.hosts)
-    connection = Connection(lab, family)
-    connection.travel(lab.hostB, lab.hostC, lab.hostA)
-    connection.end()
+# The packets of a client's end are accepted only because they belong to a known connection.
+ENDS = {"server": Connection, "client": OwnConnection}
 
 
 @topology("bridge", firewall="nftables")
 @topology("bridge", firewall="iptables", rp_filter=True)
 @topology("routed", firewall="nftables", rp_filter=True)
-@cases("4", "6")
-def test_a_client_end_moves_behind_firewalls(lab, family):
-    """Its packets are accepted only because they belong to a known connection."""
+@cases(*[(end, family) for end in ENDS for family in ("4", "6")])
+def test_either_end_of_a_connection_moves_behind_firewalls(lab, end, family):
     start(lab, *lab.hosts)
-    connection = OwnConnection(lab, family)
+    connection = ENDS[end](lab, family)
     connection.travel(lab.hostB, lab.hostC, lab.hostA)
     connection.end()
 

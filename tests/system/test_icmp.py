@@ -9,7 +9,7 @@ NARROW = 1300
 
 def narrow(lab, mtu=NARROW):
     """From now on packets from the router to the client must not be larger."""
-    near = lab.topology.segment_of("client")
+    near = lab.topology.link_of("client")
     # Instead of the route that the kernel made, not in addition to it.
     for network, metric in zip(near.networks(), [[], ["metric", "256"]]):
         run(["ip", "-n", "router", "route", "replace", network, "dev", near.name, "proto", "kernel", *metric, "mtu", "lock", str(mtu)])

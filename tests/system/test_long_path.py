@@ -13,6 +13,12 @@ def allow_buffers(size):
         namespace.sysctl(host, {f"net.ipv4.tcp_{kind}": f"4096 {size} {size}" for kind in ("rmem", "wmem")})
 
 
+def connect(lab, buffers, family="4", **changes):
+    allow_buffers(buffers)
+    start(lab, **changes)
+    return Connection(lab, family)
+
+
 def in_flight(sender):
     """Returns how many bytes are sent and not acknowledged."""
     unacknowledged, unsent = sender.info("unacknowledged", "unsent")
@@ -23,9 +29,7 @@ def in_flight(sender):
 @topology("routed", delay_ms=20)
 @cases("4", "6")
 def test_a_download_over_a_long_path_moves(lab, family):
-    allow_buffers(32 * MEGABYTE)
-    start(lab)
-    connection = Connection(lab, family)
+    connection = connect(lab, 32 * MEGABYTE, family)
     received = connection.down.begin_receive(connection.theirs, 16 * MEGABYTE)
     connection.down.send(connection.ours, 16 * MEGABYTE)
     wait_until(lambda: in_flight(connection.ours) > MEGABYTE, "a megabyte is in flight")
@@ -38,9 +42,7 @@ def test_a_download_over_a_long_path_moves(lab, family):
 @topology("routed", delay_ms=20)
 @cases("4", "6")
 def test_an_upload_over_a_long_path_moves(lab, family):
-    allow_buffers(32 * MEGABYTE)
-    start(lab)
-    connection = Connection(lab, family)
+    connection = connect(lab, 32 * MEGABYTE, family)
     sent = connection.up.begin_send(connection.theirs, 16 * MEGABYTE)
     for target in (lab.hostB, lab.hostA, lab.hostB):
         connection.up.receive(connection.ours, 4 * MEGABYTE)
@@ -58,9 +60,7 @@ PATIENT = {"freeze_timeout_ms": 30_000}  # with sanitizers an image of that size
 
 @topology("bridge", **LONG)
 def test_a_download_moves_with_100_megabytes_in_flight(lab):
-    allow_buffers(2 * CONTENT)
-    start(lab, steer=PATIENT)
-    connection = Connection(lab)
+    connection = connect(lab, 2 * CONTENT, steer=PATIENT)
     received = connection.down.begin_receive(connection.theirs, CONTENT)
     connection.down.send(connection.ours, CONTENT)
     wait_until(lambda: in_flight(connection.ours) > FULL, "the path is full", timeout=60)
@@ -71,9 +71,7 @@ def test_a_download_moves_with_100_megabytes_in_flight(lab):
 
 @topology("bridge", **LONG)
 def test_an_upload_moves_with_100_megabytes_in_flight(lab):
-    allow_buffers(2 * CONTENT)
-    start(lab, steer=PATIENT)
-    connection = Connection(lab)
+    connection = connect(lab, 2 * CONTENT, steer=PATIENT)
     connection.up.send(connection.theirs, CONTENT)
     while in_flight(connection.theirs) < FULL:
         connection.up.receive(connection.ours, MEGABYTE)

@@ -1,7 +1,7 @@
 """Hosts agree again on where a connection lives, after one was silent or has lost its records."""
 import observe
-from daemons import (KILLED, TERMINATED, block_output, end_daemon, lose_records, move_to_httpsd, records,
-                     restart, wait_forgotten)
+from daemons import (KILLED, TERMINATED, block_output, end_daemon, lose_records, move_to_httpsd,
+                     moved_download, records, restart, wait_forgotten)
 from process import expect, wait_until
 from transfer import HeldDownload, random_bytes
 
@@ -45,9 +45,7 @@ def test_an_end_is_reported_once_home_answers_again(lab):
 
 
 def test_a_home_without_its_journal_is_told_by_the_holder(lab):
-    lab.start_all(lab.hostA, lab.hostB)
-    transfer = HeldDownload(lab, CONTENT)
-    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    transfer = moved_download(lab, CONTENT)
     lose_records(lab, lab.hostA, tables=False)
     lab.start_daemon(lab.hostA)
     wait_until(lambda: records(lab.hostA) == [("moved", "hostB")], "home is told by the holder", timeout=20)
@@ -74,9 +72,7 @@ def test_a_home_without_its_tables_is_told_by_the_holder(lab):
 
 
 def test_a_home_without_the_service_refuses_the_holders_claim(lab):
-    lab.start_all(lab.hostA, lab.hostB)
-    HeldDownload(lab, CONTENT)
-    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    moved_download(lab, CONTENT)
     block_output(lab.client)
     lose_records(lab, lab.hostA, tables=True)
     lab.start_daemon(lab.hostA, service__web={})
@@ -90,9 +86,7 @@ def test_a_home_without_the_service_refuses_the_holders_claim(lab):
 
 
 def test_a_holder_without_its_journal_is_told_by_home(lab):
-    lab.start_all(lab.hostA, lab.hostB)
-    transfer = HeldDownload(lab, CONTENT)
-    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    transfer = moved_download(lab, CONTENT)
     lose_records(lab, lab.hostB, tables=False)
     lab.start_daemon(lab.hostB)
     wait_until(lambda: records(lab.hostB) == [("imported", "hostB")], "home reminds it", timeout=20)

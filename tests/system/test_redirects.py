@@ -5,8 +5,8 @@ import struct
 
 import observe
 from cases import cases
-from daemons import (TERMINATED, block_output, end_daemon, httpsd_of, move_to_httpsd, records,
-                     wait_forgotten)
+from daemons import (TERMINATED, block_output, end_daemon, httpsd_of, move_to_httpsd,
+                     moved_download, records, wait_forgotten)
 from namespace import within
 from process import expect, wait_until
 from transfer import HeldDownload, random_bytes
@@ -93,9 +93,7 @@ ENDS = {function.__name__: function
 
 @cases(*ENDS)
 def test_every_kind_of_end_removes_the_redirect(lab, how):
-    lab.start_all(lab.hostA, lab.hostB)
-    transfer = HeldDownload(lab, CONTENT)
-    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    transfer = moved_download(lab, CONTENT)
     ENDS[how](lab, transfer)
     wait_forgotten(lab.hostA, lab.hostB)
     # Packets to a killed application are answered by RST, whether moved or not.
@@ -116,9 +114,7 @@ def test_a_redirect_lingers_for_the_last_packets(lab):
 
 
 def test_flush_removes_rules_of_live_connections(lab):
-    lab.start_all(lab.hostA, lab.hostB)
-    transfer = HeldDownload(lab, CONTENT)
-    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    transfer = moved_download(lab, CONTENT)
     block_output(lab.client)
     for host in (lab.hostA, lab.hostB):
         status, output = host.run(lab.sockmictl, "flush", check=False)
@@ -132,9 +128,7 @@ def test_flush_removes_rules_of_live_connections(lab):
 
 def test_an_end_among_twenty_thousand_others_is_noticed(lab):
     """These connections have not moved; one that has ends among the last."""
-    lab.start_all(lab.hostA, lab.hostB)
-    transfer = HeldDownload(lab, CONTENT)
-    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    transfer = moved_download(lab, CONTENT)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     many = within(lab.hostB, lambda: pairs(min(10_000, most // 2 - 1000)))

@@ -5,7 +5,8 @@ import threading
 
 import observe
 from cases import cases
-from daemons import KILLED, TERMINATED, end_daemon, move_to_httpsd, records, restart, wait_forgotten
+from daemons import (KILLED, TERMINATED, end_daemon, move_to_httpsd, moved_download, records,
+                     restart, wait_forgotten)
 from lab import PORT
 from process import Failure, expect, wait_until
 from socket_app import (CONNECTED, LISTENING, SERVICE, Connection, SocketApp, Stream, begin_export,
@@ -170,9 +171,7 @@ def test_an_end_without_a_daemon_is_settled_by_the_next(lab, name):
 
 
 def test_nothing_is_left_after_the_last_connection(lab):
-    lab.start_all(lab.hostA, lab.hostB)
-    transfer = HeldDownload(lab, SMALL)
-    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    transfer = moved_download(lab, SMALL)
     transfer.finish_whole()
     wait_forgotten(lab.hostA)
     for host in (lab.hostA, lab.hostB):
@@ -182,9 +181,7 @@ def test_nothing_is_left_after_the_last_connection(lab):
 
 def test_tables_with_other_chains_keep_their_redirects(lab):
     """A daemon with other interfaces, and so with other chains."""
-    lab.start_all(lab.hostA, lab.hostB)
-    transfer = HeldDownload(lab, SMALL)
-    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    transfer = moved_download(lab, SMALL)
     end_daemon(lab.hostA, KILLED)
     lab.hostA.run("ip", "link", "add", "spare", "type", "veth", "peer", "name", "other")
     lab.start_daemon(lab.hostA, **{"": {"interfaces": ["spare", "eth0"]}})
@@ -212,9 +209,7 @@ def test_an_unexplained_redirect_is_removed(lab):
 
 
 def test_a_daemon_that_fails_to_start_keeps_the_redirects(lab):
-    lab.start_all(lab.hostA, lab.hostB)
-    transfer = HeldDownload(lab, SMALL)
-    move_to_httpsd(lab, lab.hostA, lab.hostB)
+    transfer = moved_download(lab, SMALL)
     end_daemon(lab.hostA, TERMINATED)
     settings = lab.configure(lab.hostA, control={"port": PORT})  # the application has that port
     status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", settings, check=False)

@@ -13,34 +13,32 @@ def stops(lab, path):
     return [getattr(lab, f"host{letter}") for letter in path]
 
 
-@topology("routed")
-@topology("routed", asymmetric=True, rp_filter=True)
-@cases(("BA", "4"), ("BA", "6"), ("CA", "4"), ("CA", "6"), ("BCA", "4"), ("BCA", "6"), ("CBA", "4"))
-def test_a_server_end_moves_across_routers(lab, path, family):
-    """hostB is on home's link, hostC behind a router."""
+def travels(lab, kind, path, family):
     start(lab, *lab.hosts)
-    connection = Connection(lab, family)
+    connection = kind(lab, family)
     connection.travel(*stops(lab, path))
     connection.end()
 
 
 @topology("routed")
 @topology("routed", asymmetric=True, rp_filter=True)
+@cases(("BA", "4"), ("BA", "6"), ("CA", "4"), ("CA", "6"), ("BCA", "4"), ("BCA", "6"), ("CBA", "4"))
+def test_a_server_end_moves_across_routers(lab, path, family):
+    """hostB is on home's link, hostC behind a router."""
+    travels(lab, Connection, path, family)
+
+
+@topology("routed")
+@topology("routed", asymmetric=True, rp_filter=True)
 @cases("4", "6")
 def test_a_client_end_moves_across_routers(lab, family):
-    start(lab, *lab.hosts)
-    connection = OwnConnection(lab, family)
-    connection.travel(*stops(lab, "BCA"))
-    connection.end()
+    travels(lab, OwnConnection, "BCA", family)
 
 
 @topology("bridge", rp_filter=True)
 @cases("4", "6")
 def test_a_connection_moves_with_strict_reverse_path_filters(lab, family):
-    start(lab, *lab.hosts)
-    connection = Connection(lab, family)
-    connection.travel(*stops(lab, "BCA"))
-    connection.end()
+    travels(lab, Connection, "BCA", family)
 
 
 @topology("bridge", mtu=1400)
@@ -67,7 +65,7 @@ def stand_still(lab):
     """Switches ICMP redirects off. A router sends them for packets that leave by the
     interface at which they arrived."""
     namespace.sysctl("hostA", {"net.ipv4.conf.all.accept_redirects": 0, "net.ipv4.conf.eth0.accept_redirects": 0, "net.ipv6.conf.eth0.accept_redirects": 0})
-    namespace.sysctl("router", {"net.ipv4.conf.all.send_redirects": 0, "net.ipv4.conf.segment.send_redirects": 0})
+    namespace.sysctl("router", {"net.ipv4.conf.all.send_redirects": 0, "net.ipv4.conf.lan.send_redirects": 0})
 
 
 def forgive(lab):

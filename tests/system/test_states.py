@@ -17,6 +17,21 @@ def wait_state(sock, *states):
     return wait_until(lambda: (found := sock.state()) in states and found, f"{sock.host.name}'s socket is {' or '.join(states)}")
 
 
+def accepts(lab, listener):
+    """Checks that a client of hostA reaches the listener, wherever it is."""
+    theirs = lab.client.app.socket(plain(listener.family)).connect(lab.hostA)
+    ours, stream = listener.accept(), Stream("later")
+    stream.send(theirs, 1000)
+    stream.receive(ours)
+
+
+def moves_in(connection, target, state):
+    """Moves the connection as soon as our end is in this state, in which it stays."""
+    wait_state(connection.ours, state)
+    connection.move(target)
+    expect(connection.ours.state() == state, connection.ours.info)
+
+
 @cases(*FAMILIES)
 def test_a_bound_socket_moves_and_listens_there(lab, family):
     """The socket listens later, on the host where it lives, and clients reach it there."""
@@ -25,10 +40,7 @@ def test_a_bound_socket_moves_and_listens_there(lab, family):
     moved = move(bound, lab.hostB, BOUND)
     expect(moved.info("state", "local") == ["CLOSE", [lab.hostA.at(family), PORT]], moved.info())
     moved.do("listen", 8)
-    theirs = lab.client.app.socket(plain(family)).connect(lab.hostA)
-    ours, stream = moved.accept(), Stream("s")
-    stream.send(theirs, 1000)
-    stream.receive(ours)
+    accepts(lab, moved)
 
 
 class Waiting:
@@ -58,10 +70,7 @@ def test_a_listener_moves_with_its_waiting_connections(lab, family):
     expect(moved.info("state", "local", "backlog") == ["LISTEN", [lab.hostA.at(family), PORT], 37], moved.info())
     for _ in range(12):
         waiting.served_by(imported(lab.hostB, family))
-    later, stream = lab.client.app.socket(plain(family)).connect(lab.hostA), Stream("later")
-    ours = moved.accept()
-    stream.send(later, 1000)
-    stream.receive(ours)
+    accepts(lab, moved)
 
 
 @cases(*BOTH)
@@ -71,10 +80,7 @@ def test_a_listener_returns_home(lab, family):
     home = move(move(waiting.listener, lab.hostB, LISTENING), lab.hostA, LISTENING)
     for _ in range(3):
         waiting.served_by(imported(lab.hostB, family))  # they were accepted there
-    later, stream = lab.client.app.socket(plain(family)).connect(lab.hostA), Stream("later")
-    ours = home.accept()
-    stream.send(later, 1000)
-    stream.receive(ours)
+    accepts(lab, home)
 
 
 class Caller(threading.Thread):
@@ -169,9 +175,7 @@ def test_close_wait_moves_with_unread_data(lab, family):
     connection = Connection(lab, family)
     connection.up.send(connection.theirs, 50_000)
     connection.theirs.shutdown()
-    wait_state(connection.ours, "CLOSE_WAIT")
-    connection.move(lab.hostB)
-    expect(connection.ours.state() == "CLOSE_WAIT", connection.ours.info)
+    moves_in(connection, lab.hostB, "CLOSE_WAIT")
     connection.down.send(connection.ours, 300_000)
     connection.end()
 
@@ -184,9 +188,7 @@ def test_fin_wait1_moves(lab, family):
     with Dropped(lab.client, "out", f"tcp dport {PORT}"):
         connection.down.send(connection.ours, 30_000)
         connection.ours.shutdown()
-        wait_state(connection.ours, "FIN_WAIT1")
-        connection.move(lab.hostB)
-        expect(connection.ours.state() == "FIN_WAIT1", connection.ours.info)
+        moves_in(connection, lab.hostB, "FIN_WAIT1")
     connection.up.send(connection.theirs, 3000)
     ends(connection)
 
@@ -201,8 +203,7 @@ def test_fin_wait2_moves(lab, family):
     wait_state(connection.ours, "FIN_WAIT2")
     connection.up.send(connection.theirs, 2000)
     wait_until(lambda: connection.ours.info("unread") == 2000, "it comes")
-    connection.move(lab.hostB)
-    expect(connection.ours.state() == "FIN_WAIT2", connection.ours.info)
+    moves_in(connection, lab.hostB, "FIN_WAIT2")
     connection.up.send(connection.theirs, 3000)
     ends(connection)
 
@@ -217,9 +218,7 @@ def test_closing_moves(lab, family):
         connection.ours.shutdown()
         connection.up.send(connection.theirs, 777)
         connection.theirs.shutdown()
-        wait_state(connection.ours, "CLOSING")
-        connection.move(lab.hostB)
-        expect(connection.ours.state() == "CLOSING", connection.ours.info)
+        moves_in(connection, lab.hostB, "CLOSING")
     ends(connection, finished=True)
 
 
@@ -235,8 +234,7 @@ def test_last_ack_moves_with_unsent_data(lab, family):
     connection.down.fill(connection.ours)
     connection.ours.shutdown()
     expect(connection.ours.state() == "LAST_ACK" and connection.ours.info("unsent") > 0, connection.ours.info)
-    connection.move(lab.hostB)
-    expect(connection.ours.state() == "LAST_ACK", connection.ours.info)
+    moves_in(connection, lab.hostB, "LAST_ACK")
     ends(connection, finished=True)
 
 

@@ -4,7 +4,7 @@ import random
 
 from cases import cases
 from process import expect
-from transfer import Download, Upload, random_bytes
+from transfer import Download, HeldDownload, Upload, begin_all, finish_all, random_bytes
 
 SIZE, RATE, ROUNDS = 4 << 20, 10 << 20, 20
 CONTENT = random_bytes(SIZE)
@@ -43,38 +43,28 @@ def test_a_download_survives_a_return_home(lab):
 def test_many_connections_move_together(lab):
     lab.file("f", CONTENT)
     lab.start_all(lab.hostA, lab.hostB)
-    transfers = [Download(lab, "f", gate=65536) for _ in range(20)]
-    for transfer in transfers:
-        transfer.wait_offset(65536)
+    transfers = begin_all(lab, CONTENT, 20, 0, lab.hostA.address)
     lab.move(lab.hostA, lab.hostB, connections=20)
-    for transfer in transfers:
-        transfer.allow(None)
-    expect({transfer.finish() for transfer in transfers} == {hashlib.sha256(CONTENT).hexdigest()}, "a hash is wrong")
+    finish_all(transfers, CONTENT)
 
 
 def test_only_the_connection_of_the_named_peer_moves(lab):
     lab.file("f", CONTENT)
     lab.start_all(lab.hostA, lab.hostB)
-    transfers = [Download(lab, "f", gate=65536) for _ in range(2)]
-    for transfer in transfers:
-        transfer.wait_offset(65536)
+    transfers = begin_all(lab, CONTENT, 2, 0, lab.hostA.address)
     lab.move(lab.hostA, lab.hostB, peer=transfers[0].curl_address(lab))
     moved = [c["peer"] for c in lab.hostA.api("/v1/connections")["connections"]]
     expect(moved == [transfers[0].curl_address(lab)], f"moved: {moved}")
-    for transfer in transfers:
-        transfer.allow(None)
-        expect(transfer.finish() == hashlib.sha256(CONTENT).hexdigest(), "the hash is wrong")
+    finish_all(transfers, CONTENT)
 
 
 def test_any_host_takes_a_connection_without_a_target(lab):
     lab.file("f", CONTENT)
     lab.start_all()
-    transfer = Download(lab, "f", gate=65536)
-    transfer.wait_offset(65536)
+    transfer = HeldDownload(lab, CONTENT)
     lab.move(lab.hostA, None)
     expect(lab.hostA.migrations()[-1]["to"] in ("hostB", "hostC"), lab.hostA.migrations())
-    transfer.allow(None)
-    expect(transfer.finish() == hashlib.sha256(CONTENT).hexdigest(), "the hash is wrong")
+    transfer.finish_whole()
 
 
 def test_hosts_find_each_other_without_multicast(lab):
@@ -85,8 +75,6 @@ def test_hosts_find_each_other_without_multicast(lab):
     for host, other in others.items():
         lab.start_daemon(host, discovery={"hosts": [f"{other.address}:7077"]})
         lab.start_httpsd(host)
-    transfer = Download(lab, "f", gate=65536)
-    transfer.wait_offset(65536)
+    transfer = HeldDownload(lab, CONTENT)
     lab.move(lab.hostA, lab.hostB)
-    transfer.allow(None)
-    expect(transfer.finish() == hashlib.sha256(CONTENT).hexdigest(), "the hash is wrong")
+    transfer.finish_whole()

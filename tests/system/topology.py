@@ -2,7 +2,7 @@
 
 bridge     client, hostA, hostB and hostC on one link.
 
-routed     client ── near ──┐         ┌── segment ── hostA, hostB
+routed     client ── near ──┐         ┌── lan ────── hostA, hostB
                             ├─ router ┤
                             └─ (back) └── far ────── hostC
 
@@ -34,7 +34,7 @@ SERVERS = HOSTS[1:]
 
 
 @dataclasses.dataclass(frozen=True)
-class Segment:
+class Link:
     """A bridge. A host's port there has the host's number in 10.77.NET.0/24 and in
     fd77:0:0:NET::/64 (fe80::/64 too)."""
     name: str
@@ -56,22 +56,22 @@ class Port:
     """A host's interface and its other end, which is in the bridge. Hosts have one,
     "eth0"; those of a router are named after their bridges."""
     host: str
-    segment: Segment
+    link: Link
 
     @property
     def name(self):
-        return "eth0" if self.host in HOSTS else self.segment.name
+        return "eth0" if self.host in HOSTS else self.link.name
 
     @property
     def outer(self):
-        return self.host if self.host in HOSTS else f"{self.host}.{self.segment.name}"
+        return self.host if self.host in HOSTS else f"{self.host}.{self.link.name}"
 
 
-def segments(kind, asymmetric):
+def links(kind, asymmetric):
     if kind == "bridge":
-        return [Segment("segment", 0, HOSTS)]
+        return [Link("lan", 0, HOSTS)]
     routers = ["router", "back"] if asymmetric else ["router"]
-    return [Segment("near", 9, ["client", *routers]), Segment("segment", 0, ["hostA", "hostB", *routers]), Segment("far", 3, ["hostC", *routers])]
+    return [Link("near", 9, ["client", *routers]), Link("lan", 0, ["hostA", "hostB", *routers]), Link("far", 3, ["hostC", *routers])]
 
 
 class InOrder:
@@ -96,16 +96,16 @@ class Topology:
     def __init__(self, kind="bridge", *, asymmetric=False, rp_filter=False, mtu=None, firewall=None, delay_ms=0, rate_mbit=0):
         self.kind, self._asymmetric, self._rp_filter, self._mtu, self._firewall = kind, asymmetric, rp_filter, mtu, firewall
         self._delay = ["--delay-ms", str(delay_ms)] + (["--rate-mbit", str(rate_mbit)] if rate_mbit else []) if delay_ms else []
-        self.segments = segments(kind, asymmetric)
-        self.ports = [Port(host, segment) for segment in self.segments for host in segment.members]
+        self.links = links(kind, asymmetric)
+        self.ports = [Port(host, link) for link in self.links for host in link.members]
         self.hosts = list(dict.fromkeys(port.host for port in self.ports))
 
     @property
     def routed(self):
         return self.kind == "routed"
 
-    def segment_of(self, host):
-        return next(port.segment for port in self.ports if port.host == host)
+    def link_of(self, host):
+        return next(port.link for port in self.ports if port.host == host)
 
     def make(self):
         with InOrder() if self._delay else contextlib.nullcontext():
@@ -120,24 +120,24 @@ class Topology:
     def remove(self):
         """Removes the interfaces. Namespaces remove their interfaces and these their
         other ends, but only after some time, and the names are needed again."""
-        links = [*(port.outer for port in self.ports), *(segment.name for segment in self.segments), *(["leg"] if self._delay else [])]
-        batch = [*(f"link del {name}" for name in links), *(f"netns del {host}" for host in self.hosts)]
+        interfaces = [*(port.outer for port in self.ports), *(link.name for link in self.links), *(["leg"] if self._delay else [])]
+        batch = [*(f"link del {name}" for name in interfaces), *(f"netns del {host}" for host in self.hosts)]
         run(["ip", "-force", "-batch", "-"], stdin="\n".join(batch).encode(), check=False)
 
     def _master(self, port):
-        return "" if self._delay and port.host == "client" else f"master {port.segment.name}"
+        return "" if self._delay and port.host == "client" else f"master {port.link.name}"
 
     def _make_links(self):
         batch = [f"netns add {host}" for host in self.hosts]
-        for segment in self.segments:
-            batch += [f"link add {segment.name} type bridge mcast_snooping 0", f"link set {segment.name} addrgenmode none up"]
+        for link in self.links:
+            batch += [f"link add {link.name} type bridge mcast_snooping 0", f"link set {link.name} addrgenmode none up"]
         for port in self.ports:
-            mtu = f"mtu {self._mtu}" if self._mtu and port.segment is self.segment_of("client") and (port.host == "client" or self.routed) else ""
+            mtu = f"mtu {self._mtu}" if self._mtu and port.link is self.link_of("client") and (port.host == "client" or self.routed) else ""
             batch += [f"link add {port.outer} {mtu} type veth peer name {port.name} netns {port.host} {mtu}",
                       f"link set {port.outer} addrgenmode none {self._master(port)} up"]
         if self._delay:
             batch += ["link add leg type veth peer name leg.bridge", "link set leg addrgenmode none up",
-                      f"link set leg.bridge addrgenmode none master {self.segment_of('client').name} up"]
+                      f"link set leg.bridge addrgenmode none master {self.link_of('client').name} up"]
         run(["ip", "-batch", "-"], stdin="\n".join(batch).encode())
 
     def _configure(self, host):
@@ -146,12 +146,12 @@ class Topology:
         batch = ["link set lo up"]
         for port in self.ports:
             if port.host == host:
-                batch += [f"link set {port.name} addrgenmode none up", f"addr add {port.segment.address(host)}/24 dev {port.name}",
-                          f"addr add {port.segment.address6(host)}/64 dev {port.name} nodad",
+                batch += [f"link set {port.name} addrgenmode none up", f"addr add {port.link.address(host)}/24 dev {port.name}",
+                          f"addr add {port.link.address6(host)}/64 dev {port.name} nodad",
                           f"addr add fe80::{NUMBERS[host]}/64 dev {port.name} nodad"]
         if self.routed and host in HOSTS:
-            segment, router = self.segment_of(host), "back" if self._asymmetric and host in ("hostB", "hostC") else "router"
-            batch += [f"route add default via {segment.address(router)}", f"route add default via {segment.address6(router)}"]
+            link, router = self.link_of(host), "back" if self._asymmetric and host in ("hostB", "hostC") else "router"
+            batch += [f"route add default via {link.address(router)}", f"route add default via {link.address6(router)}"]
         run(["ip", "-n", host, "-batch", "-"], stdin="\n".join(batch).encode())
         if host not in HOSTS:
             namespace.sysctl(host, {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1, "net.ipv4.conf.all.rp_filter": 0,
@@ -166,4 +166,4 @@ class Topology:
 def addresses(kind):
     """Returns the hosts' IPv4 addresses."""
     topology = Topology(kind)
-    return {host: topology.segment_of(host).address(host) for host in HOSTS}
+    return {host: topology.link_of(host).address(host) for host in HOSTS}

@@ -111,6 +111,24 @@ class HeldDownload(Download):
         expect(self.finish(timeout) == self._expected, "the hash is wrong")
 
 
+def begin_all(lab, content, downloads, uploads, to):
+    """Begins transfers of `content` with the address `to`; all of them stand at one byte."""
+    lab.file("f", content)
+    transfers = [Upload(lab, content, gate=200_000, to=to) for _ in range(uploads)]
+    transfers += [Download(lab, "f", gate=200_000, to=to) for _ in range(downloads)]
+    for transfer in transfers:
+        transfer.wait_offset(200_000)
+    return transfers
+
+
+def finish_all(transfers, content):
+    """Checks that each transfers the whole content."""
+    for transfer in transfers:
+        transfer.allow(None)
+    wanted = hashlib.sha256(content).hexdigest()
+    expect({transfer.finish() for transfer in transfers} == {wanted}, "a hash is wrong")
+
+
 class Upload(Transfer):
     """Sends `content` `repeat` times, in one request."""
 
