@@ -115,9 +115,10 @@ int sockmi_export_ssl_with(SSL* ssl, int state, int af, const void* to,
   const auto known = options ? check_reserved(*options) : Result<>();
   if (!known) return report(known.error());
   const int fd = tls::get_fd(ssl);
-  if (fd < 0)
+  if (fd < 0) {
     return report(tls::is_retired(ssl) ? Error{ESHUTDOWN, "this SSL was exported"}
                                        : Error{EINVAL, "the SSL has no descriptor"});
+  }
   sockmi_export_options rest = options ? *options : sockmi_export_options{};
   if (kind_of(static_cast<unsigned>(state)).established) {
     using Milliseconds = std::chrono::milliseconds;

@@ -61,9 +61,11 @@ std::size_t size_of(const ExportItem& one) {
 
 // Returns how many of the endpoints go into one request.
 std::size_t together(std::span<const ExportItem> all) {
-  std::size_t count = 0;
-  for (std::size_t bytes = 0; count < all.size() && count < kMostTogether; ++count)
-    if ((bytes += size_of(all[count])) > kMostBytesTogether && count > 0) break;
+  std::size_t count = 0, bytes = 0;
+  for (; count < all.size() && count < kMostTogether; ++count) {
+    bytes += size_of(all[count]);
+    if (bytes > kMostBytesTogether && count > 0) break;
+  }
   return count;
 }
 
@@ -90,9 +92,10 @@ Result<Secret> pack(std::span<const ExportItem> all, int af, const void* to,
 }
 
 Result<> check(const ExportItem& one) {
-  if (one.payload.size() > SOCKMI_PAYLOAD_MAX)
+  if (one.payload.size() > SOCKMI_PAYLOAD_MAX) {
     return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", one.payload.size(),
                 SOCKMI_PAYLOAD_MAX);
+  }
   return {};
 }
 
@@ -201,9 +204,10 @@ void export_endpoints(std::span<const ExportItem> all, int af, const void* to,
     UnderWay& oldest = under_way.front();
     auto results = oldest.asked ? oldest.asked->results() : std::unexpected(oldest.asked.error());
     silent |= oldest.asked ? !oldest.asked->answered() : oldest.asked.error().code == ETIMEDOUT;
-    for (std::size_t i = 0; i < oldest.count; ++i)
+    for (std::size_t i = 0; i < oldest.count; ++i) {
       settle(oldest.first + i,
              results ? std::move((*results)[i]) : std::unexpected(results.error()));
+    }
     under_way.pop_front();
   }
 }
@@ -236,7 +240,7 @@ Result<std::vector<Delivery>> read_delivered(Reply& reply, std::size_t wishes) {
   TRY_LET(response, wire::read<wire::ImportResponse>(reply.body));
   std::vector<Delivery> delivered;
   std::vector<bool> met(wishes);
-  if (response->delivered())
+  if (response->delivered()) {
     for (const auto* each : *response->delivered()) {
       TRY(wire::read_id(wire::view(each->id())));
       if (each->request() >= wishes || met[each->request()])
@@ -244,6 +248,7 @@ Result<std::vector<Delivery>> read_delivered(Reply& reply, std::size_t wishes) {
       met[each->request()] = true;
       delivered.push_back({each, {}, {}});
     }
+  }
   auto& descriptors = reply.descriptors;
   if (descriptors.size() > 2 * delivered.size())
     return fail(EBADMSG, "{} endpoints and {} descriptors", delivered.size(), descriptors.size());
@@ -267,10 +272,12 @@ Result<> tell(Client& client, const std::vector<const wire::Delivered*>& taken,
               const std::vector<Failed>& failed) {
   Builder builder;
   std::vector<flatbuffers::Offset<wire::NotTaken>> reasons;
-  for (const auto& [which, why] : failed)
+  reasons.reserve(failed.size());
+  for (const auto& [which, why] : failed) {
     reasons.push_back(wire::CreateNotTaken(
         builder, builder.CreateVector(which->id()->data(), which->id()->size()), why.code,
         builder.CreateString(why.reason)));
+  }
   std::vector<std::uint8_t> ids;
   for (const auto* each : taken)
     ids.insert(ids.end(), each->id()->begin(), each->id()->end());

@@ -54,11 +54,13 @@ int report_foreign() {
 
 std::string escape(std::string_view text) {
   std::string out;
-  for (const unsigned char c : text)
-    if (std::isalnum(c) || std::strchr("-._~", c))
+  for (const unsigned char c : text) {
+    if (std::isalnum(c) || std::strchr("-._~", c)) {
       out += static_cast<char>(c);
-    else
+    } else {
       fmt::format_to(std::back_inserter(out), "%{:02X}", c);
+    }
+  }
   return out;
 }
 

@@ -186,7 +186,7 @@ Result<Reply> Client::read_reply(Deadline until, std::function<std::optional<Dea
     if (error && error != http::error::need_more)
       return fail(EBADMSG, "sockmid: {}", error.message());
   }
-  reply.status = parser.get().result_int();
+  reply.status = static_cast<int>(parser.get().result_int());
   reply.body = std::move(parser.get().body());
   if (reply.status >= 400) reply.refused = refusal(reply.status, reply.body);
   return reply;
@@ -219,7 +219,8 @@ Result<unique_fd> Client::stream(const std::string& target, Deadline until) && {
       if (!got) break;
       parser.put(boost::asio::buffer(unread.data(), *got), error);
     }
-    return std::unexpected(refusal(parser.get().result_int(), parser.get().body()));
+    return std::unexpected(
+        refusal(static_cast<int>(parser.get().result_int()), parser.get().body()));
   }
   return std::move(socket_);
 }

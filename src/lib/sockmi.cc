@@ -70,10 +70,11 @@ int sockmi_export_sockets(sockmi_export_socket_req* reqs, unsigned nreqs, int af
   int gone = 0;
   export_endpoints(all, af, to, chosen, [&](std::size_t i, Result<> result) {
     reqs[i].error = result ? 0 : result.error().code;
-    if (result)
+    if (result) {
       ++gone;
-    else
+    } else {
       (void)report(result.error());
+    }
   });
   return gone > 0 || nreqs == 0 ? gone : -1;
 }
