@@ -18,7 +18,7 @@ namespace sockmi::cluster {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr long kDay = 24 * 60 * 60, kCaDays = 3650;
+constexpr long kHour = 3600, kDay = 24 * kHour, kCaDays = 3650;
 
 bool extend(X509* certificate, X509* issuer, int nid, const std::string& value) {
   X509V3_CTX context;
@@ -51,7 +51,7 @@ Result<Certificate> make_certificate(const std::string& name, const std::string&
       BN_bin2bn(serial, sizeof serial, nullptr));
   ok =
       ok && number && BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(c)) &&
-      X509_set_version(c, X509_VERSION_3) && X509_gmtime_adj(X509_getm_notBefore(c), -60 * 60) &&
+      X509_set_version(c, X509_VERSION_3) && X509_gmtime_adj(X509_getm_notBefore(c), -kHour) &&
       X509_gmtime_adj(X509_getm_notAfter(c), days * kDay) && X509_set_pubkey(c, subject) &&
       X509_NAME_add_entry_by_txt(X509_get_subject_name(c), "CN", MBSTRING_UTF8,
                                  reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0) &&
@@ -63,9 +63,10 @@ Result<Certificate> make_certificate(const std::string& name, const std::string&
        extend(c, by, NID_key_usage,
               issuer ? "critical,digitalSignature" : "critical,keyCertSign,cRLSign") &&
        extend(c, by, NID_subject_key_identifier, "hash");
-  if (issuer)
+  if (issuer) {
     ok = ok && extend(c, by, NID_ext_key_usage, "serverAuth,clientAuth") &&
          extend(c, by, NID_subject_alt_name, names);
+  }
   ok = ok && X509_sign(c, issuer_key, EVP_sha256());
   if (!ok) return fail_openssl(EIO, "certificate for " + name);
   return certificate;
@@ -79,9 +80,10 @@ struct Authority {
   static Result<Authority> read(const fs::path& cluster, const char* key_file = "ca.key") {
     TRY_LET(certificates, read_certificates(cluster / "ca.crt"));
     TRY_LET(key, read_key(cluster / key_file));
-    for (Certificate& each : certificates)
+    for (Certificate& each : certificates) {
       if (X509_check_private_key(each.get(), key.get()) == 1)
         return Authority{std::move(each), std::move(key)};
+    }
     return fail_openssl(EINVAL, fmt::format("{} is no key of {}", (cluster / key_file).string(),
                                             (cluster / "ca.crt").string()));
   }
@@ -121,7 +123,7 @@ std::string serial_of(X509* certificate) {
   const std::unique_ptr<BIGNUM, OpenSslDeleter<BIGNUM, BN_free>> number(
       ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
   char* hex = BN_bn2hex(number.get());
-  const std::string out = hex ? hex : "";
+  std::string out = hex ? hex : "";
   OPENSSL_free(hex);
   return out;
 }
@@ -142,9 +144,10 @@ Result<> write_host(const fs::path& cluster, const std::string& host, const fs::
   TRY(write_certificate(out / "host.crt", certificate.get(), existing));
   TRY(check_key_file(cluster / "cluster.key"));
   for (const auto& [name, mode] :
-       {std::pair("ca.crt", 0644), std::pair("cluster.key", 0600), std::pair("crl.pem", 0644)})
+       {std::pair("ca.crt", 0644), std::pair("cluster.key", 0600), std::pair("crl.pem", 0644)}) {
     if (fs::exists(cluster / name))
       TRY(copy(cluster / name, out / name, static_cast<mode_t>(mode), existing));
+  }
   return {};
 }
 
@@ -152,9 +155,10 @@ Result<Secret> new_cluster_key() {
   Secret random(kClusterKeySize), line;
   if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1)
     return fail_openssl(EIO, "random bytes");
-  for (const auto byte : random)
+  for (const auto byte : random) {
     for (const int nibble : {byte >> 4, byte & 15})
       line.push_back("0123456789abcdef"[nibble]);
+  }
   line.push_back('\n');
   return line;
 }
@@ -219,7 +223,7 @@ Result<X509_CRL*> list_of(const Authority& ca, std::vector<RevocationList>& list
 // reject every certificate if the list is out of date.
 Result<> sign(X509_CRL* list, const Authority& ca) {
   const std::unique_ptr<ASN1_TIME, OpenSslDeleter<ASN1_TIME, ASN1_TIME_free>> now(
-      X509_gmtime_adj(nullptr, -60 * 60));
+      X509_gmtime_adj(nullptr, -kHour));
   if (!now || X509_CRL_set1_lastUpdate(list, now.get()) != 1 ||
       X509_CRL_set1_nextUpdate(list, X509_get0_notAfter(ca.certificate.get())) != 1 ||
       X509_CRL_sort(list) != 1 || X509_CRL_sign(list, ca.key.get(), EVP_sha256()) <= 0)
@@ -268,9 +272,10 @@ Result<> renew_host(const fs::path& cluster, const fs::path& host_folder,
 
 Result<std::size_t> revoke_host(const fs::path& cluster, const std::string& host) {
   TRY_LET(certificates, certificates_of(cluster, host));
-  if (certificates.empty())
+  if (certificates.empty()) {
     return fail(ENOENT, "no certificate of {} is recorded in {}", host,
                 (cluster / "issued").string());
+  }
   TRY_LET(lists, known_lists(cluster));
   std::size_t count = 0;
   for (const char* key_file : {"ca.key", kFormerKey}) {
@@ -293,9 +298,10 @@ Result<std::size_t> revoke_host(const fs::path& cluster, const std::string& host
 // If this is interrupted, the former authority is in force, or both are;
 // retire_authority() completes it then.
 Result<> rotate_authority(const fs::path& cluster) {
-  if (fs::exists(cluster / kFormerKey))
+  if (fs::exists(cluster / kFormerKey)) {
     return fail(EEXIST, "{} has two authorities already: retire the former one first",
                 cluster.string());
+  }
   TRY_LET(former, Authority::read(cluster));
   TRY_LET(ca, make_authority());
   TRY(write_key(cluster / kFormerKey, former.key.get(), Existing::Keep));

@@ -95,10 +95,11 @@ class TlsControlChannel : public ControlChannel {
     const std::uint64_t correlation = ++last_correlation_;
     auto call = std::make_shared<Call>(acceptor_.get_executor());
     outgoing->calls[correlation] = call;
-    if (outgoing->opening)
+    if (outgoing->opening) {
       outgoing->waiting.emplace_back(correlation, std::move(message));
-    else
+    } else {
       outgoing->send(correlation, std::move(message));
+    }
     call->done.expires_after(timeout);
     boost::system::error_code ignored;
     co_await call->done.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
@@ -130,10 +131,11 @@ class TlsControlChannel : public ControlChannel {
   // which packets may be redirected.
   Result<std::shared_ptr<Outgoing>> connection_to(const std::string& host,
                                                   const SocketAddress& address) {
-    if (const auto it = outgoing_.find(host); it != outgoing_.end())
+    if (const auto it = outgoing_.find(host); it != outgoing_.end()) {
       if (const Outgoing& there = *it->second;
           (there.line->open() || there.opening) && there.address == address)
         return it->second;
+    }
     TRY_LET(with, contexts());
     // Drop closed entries. Names of homes come from other hosts' messages, so the map
     // could grow without bound otherwise.
@@ -226,9 +228,10 @@ class TlsControlChannel : public ControlChannel {
   }
 
   void refuse(const IpAddress& from, const Error& error) {
-    if (const long more = refusals_.take(); more >= 0)
+    if (const long more = refusals_.take(); more >= 0) {
       log::warn("event=line_refused from={} error=\"{}\" more={}", to_string(from),
                 to_string(error), more);
+    }
   }
 
   asio::awaitable<Result<>> shake(std::shared_ptr<ControlConnection> line, IpAddress from,
@@ -308,9 +311,10 @@ class TlsControlChannel : public ControlChannel {
       const auto credentials = identity_.now();
       for (const auto& [host, outgoing] : outgoing_)
         outgoing->line->check(credentials);
-      for (const auto& [host, caller] : callers_)
+      for (const auto& [host, caller] : callers_) {
         for (const auto& line : caller->lines)
           line->check(credentials);
+      }
     }
   }
 

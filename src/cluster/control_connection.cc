@@ -73,9 +73,10 @@ asio::awaitable<Result<>> ControlConnection::connect(IpAddress from, SocketAddre
   boost::system::error_code error;
   socket.open(to_asio(to).protocol(), error);
   const int one = 1;  // local ports are shared among destinations
-  if (!error)
+  if (!error) {
     (void)::setsockopt(socket.native_handle(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one,
                        sizeof one);
+  }
   if (!error && from.family == to.ip.family) socket.bind(to_asio({from, 0}), error);
   if (!error)
     co_await socket.async_connect(to_asio(to), asio::redirect_error(asio::use_awaitable, error));
@@ -92,10 +93,11 @@ asio::awaitable<Result<>> ControlConnection::handshake(std::string host) {
   co_await stream_.async_handshake(role_, asio::redirect_error(asio::use_awaitable, error));
   timer->cancel();
   Result<> done;
-  if (error)
+  if (error) {
     done = fail(ECONNRESET, "TLS handshake: {}", refusal_.empty() ? error.message() : refusal_);
-  else
+  } else {
     done = identify(host);
+  }
   if (!done) close();
   open_ = done.has_value();
   co_return done;
@@ -110,9 +112,10 @@ Result<> ControlConnection::identify(const std::string& expected) {
   speaker_ = {member.host, SocketAddress::from(remote.data()).ip.unmapped()};
   if (!expected.empty() && member.host != expected)
     return fail(EACCES, "{} answers in place of {}", member.host, expected);
-  if (!member.has(speaker_.address))
+  if (!member.has(speaker_.address)) {
     return fail(EACCES, "{} is at {}, for which it has no certificate", member.host,
                 to_string(speaker_.address));
+  }
   checked_by_ = contexts_->credentials;
   not_after_ = member.not_after;
   return {};

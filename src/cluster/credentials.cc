@@ -87,10 +87,11 @@ Result<Member> member_of(X509* certificate) {
       member.addresses.push_back(address.unmapped());
     }
   }
-  if (!named)
+  if (!named) {
     return fail(EBADMSG,
                 "the certificate of {} does not have that name among its alternative names",
                 member.host);
+  }
   member.not_before = time_of(X509_get0_notBefore(certificate));
   member.not_after = time_of(X509_get0_notAfter(certificate));
   return member;
@@ -103,10 +104,11 @@ Result<std::shared_ptr<const Credentials>> Credentials::load(const fs::path& fol
   TRY_LET(key, read_key(folder / "host.key"));
   if (X509_check_private_key(certificate.get(), key.get()) != 1)
     return fail_openssl(EINVAL, (folder / "host.key").string());
-  if (EVP_PKEY_get_size(key.get()) > kLongestSignature)
+  if (EVP_PKEY_get_size(key.get()) > kLongestSignature) {
     return fail(EINVAL,
                 "{}: its signatures are too long for a datagram; use a key of an elliptic curve",
                 (folder / "host.key").string());
+  }
   TRY_LET(authorities, read_certificates(folder / "ca.crt"));
   TRY_LET(cluster_keys, read_cluster_keys(folder / "cluster.key"));
   out->own_ = std::move(member);
@@ -119,9 +121,10 @@ Result<std::shared_ptr<const Credentials>> Credentials::load(const fs::path& fol
   OPENSSL_free(der);
   out->store_.reset(X509_STORE_new());
   if (!out->store_) return fail_openssl(ENOMEM, "a store of certificates");
-  for (const Certificate& each : authorities)
+  for (const Certificate& each : authorities) {
     if (X509_STORE_add_cert(out->store_.get(), each.get()) != 1)
       return fail_openssl(EINVAL, (folder / "ca.crt").string());
+  }
   out->certificate_ = std::move(certificate);
   out->authorities_ = std::move(authorities);
   TRY(out->read_revoked(folder / "crl.pem"));
@@ -175,12 +178,14 @@ Result<Member> Credentials::check(X509* certificate) const {
   if (good == 1) return member;
   const int error = X509_STORE_CTX_get_error(context.get());
   const std::string words = X509_verify_cert_error_string(error);
-  if (error == X509_V_ERR_CERT_HAS_EXPIRED)
+  if (error == X509_V_ERR_CERT_HAS_EXPIRED) {
     return fail(EACCES, "the certificate of {}: {} (on {})", member.host, words,
                 day_of(member.not_after));
-  if (error == X509_V_ERR_CERT_NOT_YET_VALID)
+  }
+  if (error == X509_V_ERR_CERT_NOT_YET_VALID) {
     return fail(EACCES, "the certificate of {}: {} (before {}; is a clock wrong?)", member.host,
                 words, day_of(member.not_before));
+  }
   return fail(EACCES, "the certificate of {}: {}", member.host, words);
 }
 
@@ -190,10 +195,12 @@ std::string Credentials::warning() const {
   if (const auto valid = check(certificate_.get()); !valid)
     return valid.error().reason + ": no host of the cluster talks to this one";
   for (const auto& [whose, ends] : {std::pair("this host's certificate", own_.not_after),
-                                    std::pair("the cluster's authority", authority_ends)})
-    if (ends < now + kSoon)
+                                    std::pair("the cluster's authority", authority_ends)}) {
+    if (ends < now + kSoon) {
       return fmt::format("{} expires on {}, in {} days", whose, day_of(ends),
                          std::chrono::duration_cast<std::chrono::days>(ends - now).count());
+    }
+  }
   return "";
 }
 

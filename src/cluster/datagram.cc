@@ -115,10 +115,11 @@ bool is_of_cluster(const Credentials& credentials, const Parts& parts) {
 // them (with exactly one HMAC in version 1). So a datagram of an unknown version can
 // still be recognized as one of the cluster.
 bool is_of_another_version(const Credentials& credentials, ByteView bytes) {
-  for (std::size_t macs = kMac; macs <= kMostMacs * kMac && macs < bytes.size(); macs += kMac)
+  for (std::size_t macs = kMac; macs <= kMostMacs * kMac && macs < bytes.size(); macs += kMac) {
     if (is_of_cluster(credentials,
                       {{}, {}, {}, bytes.first(bytes.size() - macs), bytes.last(macs)}))
       return true;
+  }
   return false;
 }
 
@@ -205,9 +206,10 @@ Result<> Datagrams::check_time(const std::string& sender, std::int64_t time_ms, 
   if (skews_.contains(sender) || skews_.size() < kMostHosts) {
     const auto [it, first] = skews_.try_emplace(sender);
     it->second = {std::chrono::seconds(ahead / 1000), std::chrono::steady_clock::now()};
-    if (first)
+    if (first) {
       log::warn("event=clock_differs host={} warning=\"{}\"", sender,
                 describe(sender, it->second.ahead));
+    }
   }
   if (std::abs(ahead) <= kWindowMs) return {};
   return fail(ESTALE, "{}, or an old datagram is sent again",
@@ -216,9 +218,10 @@ Result<> Datagrams::check_time(const std::string& sender, std::int64_t time_ms, 
 
 std::vector<std::string> Datagrams::warnings() const {
   std::vector<std::string> out;
-  for (const auto& [source, heard] : other_versions_)
+  for (const auto& [source, heard] : other_versions_) {
     if (std::chrono::steady_clock::now() - heard < kRemembered)
       out.push_back(other_version(source));
+  }
   for (const auto& [host, skew] : skews_) {
     if (std::chrono::steady_clock::now() - skew.heard > kRemembered) continue;
     out.push_back(describe(host, skew.ahead) +
@@ -259,9 +262,10 @@ std::unexpected<Error> Datagrams::refuse_version(ByteView bytes, const IpAddress
 
 Result<wire::DatagramT> Datagrams::open(ByteView bytes, const IpAddress& source) {
   auto parted = split(bytes);
-  if (!parted)
+  if (!parted) {
     return bytes.empty() || bytes[0] == kVersion ? std::unexpected(parted.error())
                                                  : refuse_version(bytes, source);
+  }
   const Parts& parts = *parted;
   if (!is_of_cluster(*identity_.now(), parts))
     return fail(EBADMSG, "a datagram from outside the cluster");
@@ -284,9 +288,10 @@ Result<wire::DatagramT> Datagrams::open(ByteView bytes, const IpAddress& source)
       datagram.reason.size() > 256)
     return fail(EBADMSG, "a datagram with too long a name");
   TRY_LET(line, SocketAddress::parse(datagram.line));
-  if (!member.has(line.ip))
+  if (!member.has(line.ip)) {
     return fail(EACCES, "{} says that it is at {}, for which it has no certificate", member.host,
                 to_string(line.ip));
+  }
   if (const auto other = IpAddress::parse(datagram.other_address); !other || !member.has(*other))
     datagram.other_address.clear();
   const std::int64_t now = now_ms();

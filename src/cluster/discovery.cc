@@ -147,18 +147,22 @@ class UdpDiscovery : public Discovery {
 
   void addresses_changed(const IpAddress& other_address) override {
     config_.other_address = other_address;
-    if (config_.static_peers.empty())
-      if (const auto error = join(); error && error != asio::error::address_in_use)
+    if (config_.static_peers.empty()) {
+      if (const auto error = join(); error && error != asio::error::address_in_use) {
         log::warn("event=no_multicast group={} error=\"{}\"", to_string(config_.group),
                   error.message());
+      }
+    }
     send_to_all({});
   }
 
   std::vector<HostInfo> hosts() const override {
     std::vector<HostInfo> out;
-    for (const auto& [host, peer] : peers_)
+    out.reserve(peers_.size());
+    for (const auto& [host, peer] : peers_) {
       out.push_back({host, peer.line, peer.other_address,
                      std::chrono::duration_cast<milliseconds>(Clock::now() - peer.heard).count()});
+    }
     return out;
   }
 
@@ -223,10 +227,11 @@ class UdpDiscovery : public Discovery {
   const Answer* choose(const Search& search, const std::set<std::string>& asked,
                        Clock::duration passed) const {
     std::vector<const Answer*> willing;
-    for (const Answer& answer : search.answers)
+    for (const Answer& answer : search.answers) {
       if (answer.said.kind == wire::Kind::Response && answer.said.error == 0 &&
           !asked.contains(answer.said.sender))
         willing.push_back(&answer);
+    }
     if (willing.empty()) return nullptr;
     if (config_.preference == Preference::first) return willing.front();
     const bool gathered = passed >= config_.timeout / 5 || search.answers.size() >= recent_peers();
@@ -286,10 +291,11 @@ class UdpDiscovery : public Discovery {
         co_return;
       if (error) continue;  // an ICMP error for a datagram that we sent
       auto said = datagrams_.open({bytes, size}, SocketAddress::from(from.data()).ip);
-      if (said)
+      if (said) {
         receive_datagrams(std::move(*said), from);
-      else
+      } else {
         report(said.error(), from);
+      }
     }
   }
 
@@ -300,19 +306,21 @@ class UdpDiscovery : public Discovery {
     // The latter two are in warnings().
     if (error.code == EALREADY || error.code == ESTALE || error.code == EPROTONOSUPPORT) return;
     const long left_out = error.code == EACCES ? refusals_.take() : -1;
-    if (left_out >= 0)
+    if (left_out >= 0) {
       log::warn("event=datagram_refused from={} error=\"{}\" more={}", from.address().to_string(),
                 to_string(error), left_out);
-    else
+    } else {
       log::debug("event=datagram_refused from={} error=\"{}\"", from.address().to_string(),
                  to_string(error));
+    }
   }
 
   // If the table is full, removes the host that has been silent for longest.
   void make_room() {
-    if (peers_.size() >= kMostPeers)
+    if (peers_.size() >= kMostPeers) {
       peers_.erase(
           std::ranges::min_element(peers_, {}, [](const auto& each) { return each.second.heard; }));
+    }
   }
 
   void receive_datagrams(wire::DatagramT said, const udp::endpoint& from) {

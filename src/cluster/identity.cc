@@ -12,9 +12,10 @@ Result<Identity> Identity::load(const std::filesystem::path& folder) {
 }
 
 Result<> Identity::replace(std::shared_ptr<const Credentials> credentials) const {
-  if (credentials->own().host != host)
+  if (credentials->own().host != host) {
     return fail(EINVAL, "{} is the identity of {} now, not of {}", folder.string(),
                 credentials->own().host, host);
+  }
   *current_ = std::move(credentials);
   return {};
 }

@@ -47,12 +47,13 @@ class Notices {
 
   asio::awaitable<void> wait(asio::signal_set& hangup, asio::steady_timer& timer) {
     using namespace asio::experimental::awaitable_operators;
-    if (descriptor_.is_open())
+    if (descriptor_.is_open()) {
       co_await (
           descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable) ||
           hangup.async_wait(asio::use_awaitable) || timer.async_wait(asio::use_awaitable));
-    else
+    } else {
       co_await (hangup.async_wait(asio::use_awaitable) || timer.async_wait(asio::use_awaitable));
+    }
   }
 
   void take_all() {

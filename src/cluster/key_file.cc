@@ -24,19 +24,23 @@ Result<> check_key_file(const std::filesystem::path& path) {
   if (!S_ISREG(file.st_mode)) return fail(EACCES, "{} is no regular file", path.string());
   if (!is_trusted(file.st_uid))
     return fail(EACCES, "{} belongs to user {}: {}", path.string(), file.st_uid, advice);
-  if (file.st_mode & kOthersMayChange)
+  if (file.st_mode & kOthersMayChange) {
     return fail(EACCES, "{} can be changed by others (mode {:04o}): {}", path.string(),
                 file.st_mode & 07777, advice);
-  if (file.st_mode & 077)
+  }
+  if (file.st_mode & 077) {
     return fail(EACCES, "{} can be read by others (mode {:04o}): {}", path.string(),
                 file.st_mode & 07777, advice);
-  if (!is_trusted(folder.st_uid))
+  }
+  if (!is_trusted(folder.st_uid)) {
     return fail(EACCES, "{}, where {} is, belongs to user {}, who can replace it", parent.string(),
                 path.filename().string(), folder.st_uid);
-  if (folder.st_mode & kOthersMayChange)
+  }
+  if (folder.st_mode & kOthersMayChange) {
     return fail(EACCES,
                 "{}, where {} is, can be changed by others (mode {:04o}), who can replace it",
                 parent.string(), path.filename().string(), folder.st_mode & 07777);
+  }
   return {};
 }
 
