@@ -17,7 +17,7 @@ constexpr std::uint8_t kAnyState = 0xff;
 
 // Events that wait to be sent to one client.
 struct Outbox {
-  explicit Outbox(asio::any_io_executor executor) : executor(executor) {}
+  explicit Outbox(asio::any_io_executor executor) : executor(std::move(executor)) {}
   asio::any_io_executor executor;
   std::string text;
   bool overfull = false;  // the client does not read
@@ -109,9 +109,10 @@ asio::awaitable<Result<Response>> post_request(daemon::Daemon& daemon, Session&,
   const daemon::ExportRequest asked{.local = local, .remote = remote, .to = to};
   auto outcome = co_await daemon.export_requests().ask(service, asked, request.user,
                                                        daemon::milliseconds(60000));
-  if (outcome.applications == 0)
+  if (outcome.applications == 0) {
     co_return fail(ESRCH, "no application here{} holds connections of service '{}'",
                    request.user.is_root() ? "" : " of " + request.user.name, service);
+  }
   co_return json_response(200, {{"applications", outcome.applications},
                                 {"answered", outcome.answered},
                                 {"exported", outcome.exported},

@@ -30,9 +30,10 @@ asio::awaitable<Result<Response>> post_export(daemon::Daemon& daemon, Session& s
   const std::string service = wire::string(wish->service());
   const std::size_t count = wish->parts() ? wish->parts()->size() : 0;
   const std::size_t came = request.descriptors.size();
-  if (count == 0 || (came != count && came != count + 1))
+  if (count == 0 || (came != count && came != count + 1)) {
     co_return fail(EBADF, "an export comes with a descriptor for each part, not {} for {}", came,
                    count);
+  }
   std::shared_ptr<Token> token;
   if (came > count) {
     CO_TRY_LET(adopted, Token::adopt(std::move(request.descriptors.back())));
@@ -54,9 +55,10 @@ asio::awaitable<Result<Response>> post_export(daemon::Daemon& daemon, Session& s
                             .state = part->state(),
                             .tls = wire::secret(part->tls()),
                             .payload = wire::secret(part->payload())};
-    if (endpoint.payload.size() > SOCKMI_PAYLOAD_MAX)
+    if (endpoint.payload.size() > SOCKMI_PAYLOAD_MAX) {
       co_return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", endpoint.payload.size(),
                      SOCKMI_PAYLOAD_MAX);
+    }
     CO_TRY(check_state(endpoint.state, !endpoint.tls.empty()));
     departures.push_back(
         {std::move(request.descriptors[i]), std::move(endpoint), session.borrow_fd(), token});
@@ -65,9 +67,10 @@ asio::awaitable<Result<Response>> post_export(daemon::Daemon& daemon, Session& s
                                                    daemon::milliseconds(wish->timeout_ms()));
   if (count == 1 && !results.front()) co_return std::unexpected(results.front().error());
   nlohmann::json out = nlohmann::json::array();
-  for (const auto& result : results)
+  for (const auto& result : results) {
     out.push_back({{"errno", result ? 0 : result.error().code},
                    {"error", result ? "" : to_string(result.error())}});
+  }
   co_return json_response(200, {{"results", std::move(out)}});
 }
 

@@ -161,9 +161,10 @@ ssize_t Session::receive_now(std::vector<unique_fd>& descriptors) {
 asio::awaitable<bool> Session::receive(std::vector<unique_fd>& descriptors) {
   for (;;) {
     boost::system::error_code error;
-    if (!expired_)
+    if (!expired_) {
       co_await socket_.async_wait(LocalSocket::wait_read,
                                   asio::redirect_error(asio::use_awaitable, error));
+    }
     if (error || expired_) co_return false;
     const ssize_t got = receive_now(descriptors);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
@@ -200,9 +201,10 @@ asio::awaitable<bool> Session::send(ByteView bytes, const std::vector<unique_fd>
     if (errno == EINTR) continue;
     if (errno != EAGAIN) co_return false;
     boost::system::error_code error;
-    if (!expired_)
+    if (!expired_) {
       co_await socket_.async_wait(LocalSocket::wait_write,
                                   asio::redirect_error(asio::use_awaitable, error));
+    }
     if (error || expired_) co_return false;
   }
   co_return true;
@@ -281,10 +283,11 @@ asio::awaitable<Session::Received> Session::read(Request& request) {
   // which of them it has taken, both sides may have them, so it must be able to report
   // that.
   bool begun = !unread_.empty();
-  if (begun)
+  if (begun) {
     arm(kToArrive);
-  else if (!state)
+  } else if (!state) {
     arm(kToBegin);
+  }
   while (!parser.is_done()) {
     boost::system::error_code error;
     if (!unread_.empty()) {
@@ -294,10 +297,11 @@ asio::awaitable<Session::Received> Session::read(Request& request) {
       if (error == http::error::need_more) error = {};
     }
     std::optional<Response> refused;
-    if (error)
+    if (error) {
       refused = refusal(error);
-    else if (auto right = check(parser, request); !right)
+    } else if (auto right = check(parser, request); !right) {
       refused = refuse_for(right.error());
+    }
     if (refused) {
       request.descriptors.clear();
       co_await respond(std::move(*refused), false);

@@ -116,9 +116,11 @@ asio::awaitable<bool> wait_for_ready(daemon::ImportQueue& lists, Session& sessio
                                      daemon::Clock::time_point deadline) {
   auto ready = std::make_shared<daemon::Event>(session.socket().get_executor());
   std::vector<daemon::ImportQueue::Watch> watches;
-  for (const auto& each : criteria)
+  watches.reserve(criteria.size());
+  for (const auto& each : criteria) {
     watches.push_back(lists.watch(
         each, user, [ready] { ready->set(); }, process));
+  }
   auto outcome = co_await (ready->wait(deadline) || session.wait_gone());
   co_return outcome.index() == 0 && std::get<0>(outcome);
 }

@@ -23,18 +23,21 @@ Result<> Quotas::change(std::uint32_t uid, Holding what, std::size_t from, std::
   const auto kind = static_cast<std::size_t>(what);
   const auto it = by_user_.find(uid);
   Amounts theirs = it == by_user_.end() ? Amounts{} : it->second;
-  if (to > from && theirs[kind] - from + to > most_[kind])
+  if (to > from && theirs[kind] - from + to > most_[kind]) {
     return fail(EDQUOT, "user {} has {} {}; {} are the most", uid, theirs[kind], kNames[kind],
                 most_[kind]);
-  if (to > from && all_[kind] - from + to > most_of_all_[kind])
+  }
+  if (to > from && all_[kind] - from + to > most_of_all_[kind]) {
     return fail(EDQUOT, "all users but root have {} {} together; {} are the most", all_[kind],
                 kNames[kind], most_of_all_[kind]);
+  }
   theirs[kind] = theirs[kind] - from + to;
   all_[kind] = all_[kind] - from + to;
-  if (theirs == Amounts{})
+  if (theirs == Amounts{}) {
     by_user_.erase(uid);
-  else
+  } else {
     by_user_[uid] = theirs;
+  }
   return {};
 }
 

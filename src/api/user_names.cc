@@ -65,9 +65,10 @@ void UserNames::learn(std::uint32_t uid, std::string name) {
   if (known_.size() >= kMostKnown) known_.clear();
   known_[uid] = {std::move(name), Clock::now() + kNameLifetime};
   const auto waiting = asked_.extract(uid);
-  if (!waiting.empty())
+  if (!waiting.empty()) {
     for (const auto& each : waiting.mapped())
       each->set();
+  }
 }
 
 asio::awaitable<std::string> UserNames::of(std::uint32_t uid) {

@@ -29,7 +29,7 @@ struct ExportOutcome {
 
 class ExportRequests {
  public:
-  explicit ExportRequests(asio::any_io_executor executor) : executor_(executor) {}
+  explicit ExportRequests(asio::any_io_executor executor) : executor_(std::move(executor)) {}
 
   using Holder = std::shared_ptr<void>;
   // Registers an application. `ask` is called with each request for the service, as long
