@@ -83,8 +83,9 @@ asio::awaitable<Result<Response>> get_events(daemon::Daemon& daemon, Session& se
     const std::string text = outbox->take();
     const ByteView bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
     if (outbox->overfull || !co_await session.send(bytes)) {
-      log::warn("event=events_unread uid={} service={} reason=\"the client does not read\"",
-                request.user.uid, service);
+      log::warn("event_stream_dropped", {{"uid", request.user.uid},
+                                         {"service", service},
+                                         {"reason", "the client does not read its events"}});
       break;
     }
   }

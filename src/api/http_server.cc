@@ -379,7 +379,7 @@ asio::awaitable<void> Listener::accept(Listener& self, Session::Handler handler)
     if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
     // Out of descriptors: clients that are being served will return some.
     if (error) {
-      log::error("event=accept_failed error=\"{}\"", error.message());
+      log::error("client_accept_failed", {{"error", error.message()}});
       asio::steady_timer pause(self.acceptor_.get_executor(), std::chrono::milliseconds(100));
       co_await pause.async_wait(asio::use_awaitable);
       continue;
@@ -391,7 +391,7 @@ asio::awaitable<void> Listener::accept(Listener& self, Session::Handler handler)
       const std::string all =
           serialize_head(503, refused.type, refused.text.size(), false) + refused.text;
       (void)::send(socket.native_handle(), all.data(), all.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-      log::debug("event=session_refused uid={} error=\"{}\"", user.uid, held.error().reason);
+      log::debug("client_refused", {{"uid", user.uid}, {"error", held.error()}});
       continue;
     }
     auto session = std::make_shared<Session>(std::move(socket), user, std::move(share), handler);

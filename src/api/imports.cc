@@ -4,8 +4,6 @@
 // tokens of those that it can use. If an application dies between the two, or cannot use
 // what it got, the endpoint stays where it was: on the ready list. What the application
 // reports afterwards is only informative.
-#include <algorithm>
-
 #include <fcntl.h>
 #include <sockmi/sockmi.h>
 #include <sys/socket.h>
@@ -23,16 +21,6 @@ namespace {
 using namespace boost::asio::experimental::awaitable_operators;
 constexpr std::size_t kMostCriteria = 64;  // descriptors in one message
 constexpr std::uint8_t kAllStates = 0x7f;
-
-constexpr std::size_t kLongestReason = 200;
-
-// Returns an application's text as a single line for the log.
-std::string for_the_log(std::string text) {
-  text.resize(std::min(text.size(), kLongestReason));
-  std::ranges::replace_if(
-      text, [](const char c) { return (c >= 0 && c < ' ') || c == '"' || c == 0x7f; }, '?');
-  return text;
-}
 
 // Puts what was delivered to this client back on the ready list when its connection ends.
 class Delivered : public SessionState {
@@ -171,8 +159,7 @@ asio::awaitable<Result<Response>> post_import_taken(daemon::Daemon& daemon, Sess
   if (said->failed())
     for (const auto* each : *said->failed()) {
       CO_TRY_LET(id, wire::read_id(wire::view(each->id())));
-      deliveries.failed(delivered->number, id,
-                        Error{each->error(), for_the_log(wire::string(each->reason()))});
+      deliveries.failed(delivered->number, id, Error{each->error(), wire::string(each->reason())});
     }
   for (const auto& id : ids)
     (void)deliveries.taken(delivered->number, id);

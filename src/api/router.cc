@@ -68,8 +68,8 @@ asio::awaitable<Response> dispatch(daemon::Daemon& daemon, UserNames& names, Ses
     response = fail(EINVAL, "{}", e.what());
   }
   if (response) co_return std::move(*response);
-  log::debug("event=refused path={} uid={} error=\"{}\"", request.path, request.user.uid,
-             to_string(response.error()));
+  log::debug("request_refused",
+             {{"path", request.path}, {"uid", request.user.uid}, {"error", response.error()}});
   co_return refuse_for(response.error());
 }
 

@@ -80,7 +80,7 @@ asio::awaitable<std::string> UserNames::of(std::uint32_t uid) {
   const bool in_time = co_await answered->wait(Clock::now() + kNameServiceTimeout);
   if (const auto it = asked_.find(uid); it != asked_.end()) it->second.remove(answered);
   if (const auto it = known_.find(uid); in_time && it != known_.end()) co_return it->second.text;
-  log::warn("event=name_service_slow uid={}", uid);
+  log::warn("user_lookup_timed_out", {{"uid", uid}});
   co_return unnamed(uid);
 }
 

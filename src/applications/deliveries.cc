@@ -62,8 +62,8 @@ void Deliveries::failed(Number delivery, const wire::MigrationId& id, const Erro
   if (found == those.end()) return;
   Handed handed = std::move(*found);
   those.erase(found);
-  log::warn("event=not_usable connection={} process={} error=\"{}\"", to_string(handed.ready.tuple),
-            it->second.process, to_string(why));
+  log::warn("delivery_rejected",
+            {{"connection", handed.ready.tuple}, {"pid", it->second.process}, {"error", why}});
   give_back(std::move(handed), it->second.process, !passes(why.code));
 }
 
@@ -81,10 +81,9 @@ void Deliveries::take_back(Clock::time_point began_before) {
   for (const Number number : late) {
     for (Handed& handed : all_[number].those)
       if (handed.token.take())
-        log::warn(
-            "event=taken_back connection={} process={} reason=\"the application has not said that "
-            "it has it\"",
-            to_string(handed.ready.tuple), all_[number].process);
+        log::warn("delivery_expired", {{"connection", handed.ready.tuple},
+                                       {"pid", all_[number].process},
+                                       {"reason", "the application has not confirmed it"}});
     end(number);
   }
 }

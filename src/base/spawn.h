@@ -40,7 +40,7 @@ void spawn(Executor&& executor, const char* name, boost::asio::awaitable<void> t
   boost::asio::co_spawn(
       executor, std::move(task), [name, on_exception](const std::exception_ptr& thrown) {
         if (!thrown) return;
-        log::critical("event=task_failed task={} error=\"{}\"", name, describe(thrown));
+        log::critical("task_failed", {{"task", name}, {"error", describe(thrown)}});
         if (on_exception == OnException::EndProcess) std::abort();
       });
 }

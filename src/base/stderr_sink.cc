@@ -10,8 +10,9 @@
 #include <mutex>
 #include <string_view>
 
-#include <fmt/core.h>
 #include <spdlog/sinks/base_sink.h>
+
+#include "base/log.h"
 
 namespace sockmi::log {
 namespace {
@@ -22,7 +23,8 @@ class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
     if (missing_ > 0) {
-      const auto note = fmt::format("level=warning event=log_lines_dropped count={}\n", missing_);
+      const auto note =
+          "level=warning " + line_of("log_lines_dropped", {{"count", missing_}}) + "\n";
       if (write(note)) missing_ = 0;
     }
     spdlog::memory_buf_t line;

@@ -190,8 +190,9 @@ class TlsControlChannel : public ControlChannel {
       if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor)
         co_return;
       if (error) {
-        if (const long more = refusals_.take(); more >= 0)
-          log::warn("event=line_not_accepted error=\"{}\" more={}", error.message(), more);
+        if (const long suppressed = refusals_.take(); suppressed >= 0)
+          log::warn("control_connection_accept_failed",
+                    {{"error", error.message()}, {"suppressed", suppressed}});
         asio::steady_timer pause(io_, kPause);
         co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
         continue;
@@ -228,9 +229,9 @@ class TlsControlChannel : public ControlChannel {
   }
 
   void refuse(const IpAddress& from, const Error& error) {
-    if (const long more = refusals_.take(); more >= 0) {
-      log::warn("event=line_refused from={} error=\"{}\" more={}", to_string(from),
-                to_string(error), more);
+    if (const long suppressed = refusals_.take(); suppressed >= 0) {
+      log::warn("control_connection_refused",
+                {{"address", from}, {"error", error}, {"suppressed", suppressed}});
     }
   }
 

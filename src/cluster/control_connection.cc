@@ -128,7 +128,7 @@ void ControlConnection::check(const std::shared_ptr<const Credentials>& credenti
   const auto member = credentials->check(certificate);
   checked_by_ = credentials;
   if (member) return;
-  log::warn("event=line_closed host={} error=\"{}\"", speaker_.host, to_string(member.error()));
+  log::warn("control_connection_closed", {{"host", speaker_.host}, {"error", member.error()}});
   close();
 }
 

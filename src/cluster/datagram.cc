@@ -200,15 +200,15 @@ Result<const Datagrams::Known*> Datagrams::whose(ByteView der) {
 Result<> Datagrams::check_time(const std::string& sender, std::int64_t time_ms, std::int64_t now) {
   const std::int64_t ahead = std::clamp(time_ms, now - kFar, now + kFar) - now;
   if (std::abs(ahead) <= kRemarkableMs) {
-    if (skews_.erase(sender)) log::info("event=clock_agrees host={}", sender);
+    if (skews_.erase(sender)) log::info("clock_agrees", {{"host", sender}});
     return {};
   }
   if (skews_.contains(sender) || skews_.size() < kMostHosts) {
     const auto [it, first] = skews_.try_emplace(sender);
     it->second = {std::chrono::seconds(ahead / 1000), std::chrono::steady_clock::now()};
     if (first) {
-      log::warn("event=clock_differs host={} warning=\"{}\"", sender,
-                describe(sender, it->second.ahead));
+      log::warn("clock_differs",
+                {{"host", sender}, {"warning", describe(sender, it->second.ahead)}});
     }
   }
   if (std::abs(ahead) <= kWindowMs) return {};
@@ -253,7 +253,7 @@ std::unexpected<Error> Datagrams::refuse_version(ByteView bytes, const IpAddress
   const auto it = other_versions_.find(source);
   if (it == other_versions_.end() && other_versions_.size() < kMostHosts) {
     other_versions_[source] = now;
-    log::warn("event=other_version warning=\"{}\"", other_version(source));
+    log::warn("version_differs", {{"address", source}, {"warning", other_version(source)}});
   } else if (it != other_versions_.end()) {
     it->second = now;
   }

@@ -149,8 +149,8 @@ class UdpDiscovery : public Discovery {
     config_.other_address = other_address;
     if (config_.static_peers.empty()) {
       if (const auto error = join(); error && error != asio::error::address_in_use) {
-        log::warn("event=no_multicast group={} error=\"{}\"", to_string(config_.group),
-                  error.message());
+        log::warn("multicast_join_failed",
+                  {{"address", config_.group}, {"error", error.message()}});
       }
     }
     send_to_all({});
@@ -305,13 +305,13 @@ class UdpDiscovery : public Discovery {
   void report(const Error& error, const udp::endpoint& from) {
     // The latter two are in warnings().
     if (error.code == EALREADY || error.code == ESTALE || error.code == EPROTONOSUPPORT) return;
-    const long left_out = error.code == EACCES ? refusals_.take() : -1;
-    if (left_out >= 0) {
-      log::warn("event=datagram_refused from={} error=\"{}\" more={}", from.address().to_string(),
-                to_string(error), left_out);
+    const long suppressed = error.code == EACCES ? refusals_.take() : -1;
+    if (suppressed >= 0) {
+      log::warn(
+          "datagram_refused",
+          {{"address", from.address().to_string()}, {"error", error}, {"suppressed", suppressed}});
     } else {
-      log::debug("event=datagram_refused from={} error=\"{}\"", from.address().to_string(),
-                 to_string(error));
+      log::debug("datagram_dropped", {{"address", from.address().to_string()}, {"error", error}});
     }
   }
 

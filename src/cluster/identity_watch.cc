@@ -87,13 +87,13 @@ asio::awaitable<void> keep_current(asio::io_context& io, asio::thread_pool& work
     const Result<> taken =
         loaded ? identity.replace(*loaded) : Result<>(std::unexpected(loaded.error()));
     const std::string failure = taken ? "" : to_string(taken.error());
-    if (taken && (!first || !failed.empty()))
-      log::info("event=identity_read host={}", identity.host);
+    if (taken && (!first || !failed.empty())) log::info("identity_read", {{"host", identity.host}});
     if (!taken && failure != failed)
-      log::error("event=identity_not_read action=\"the former one goes on\" error=\"{}\"", failure);
+      log::error("identity_read_failed",
+                 {{"error", failure}, {"action", "the former identity stays in use"}});
     failed = failure;
     if (const std::string warning = identity.now()->warning(); warning != warned) {
-      if (!warning.empty()) log::warn("event=certificate warning=\"{}\"", warning);
+      if (!warning.empty()) log::warn("certificate_renewal_due", {{"warning", warning}});
       warned = warning;
     }
     timer.expires_after(watched && taken ? std::chrono::seconds(kDates) : kAgain);

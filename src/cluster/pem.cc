@@ -20,7 +20,7 @@ struct BioDeleter {
   void operator()(BIO* bio) const { BIO_free_all(bio); }
 };
 using Bio = std::unique_ptr<BIO, BioDeleter>;
-constexpr std::size_t kMostInAFile = 2;  // those of the authority and of its predecessor
+constexpr std::size_t kMaxPerFile = 2;  // those of the authority and of its predecessor
 
 Result<Bio> open_file(const fs::path& path) {
   Bio file(BIO_new_file(path.c_str(), "r"));
@@ -43,8 +43,8 @@ Result<std::vector<T>> read_all(const fs::path& path, Read read) {
   TRY_LET(file, open_file(path));
   std::vector<T> out;
   for (T value(read(file.get())); value; value.reset(read(file.get()))) {
-    if (out.size() == kMostInAFile)
-      return fail(E2BIG, "{}: more than {} of them", path.string(), kMostInAFile);
+    if (out.size() == kMaxPerFile)
+      return fail(E2BIG, "{}: more than {} of them", path.string(), kMaxPerFile);
     out.push_back(std::move(value));
   }
   if (out.empty() || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)

@@ -38,7 +38,7 @@ int log_libbpf(libbpf_print_level, const char* format, va_list values) {
   int size = std::vsnprintf(line, sizeof line, format, values);
   while (size > 0 && size < int(sizeof line) && line[size - 1] == '\n')
     line[--size] = 0;
-  log::debug("event=bpf said=\"{}\"", line);
+  log::debug("libbpf_printed", {{"text", line}});
   return size;
 }
 
@@ -106,11 +106,10 @@ CwndCarrier CwndCarrier::open() {
     kernel = Kernel::load(0);
   }
   if (!kernel) {
-    log::warn("event=congestion_window_not_carried reason=\"{}\"", to_string(kernel.error()));
+    log::warn("congestion_carrier_unavailable", {{"error", kernel.error()}});
     return CwndCarrier("not carried: " + to_string(kernel.error()), nullptr);
   }
-  log::info("event=congestion_window_carried by=struct_ops name={} linked={}", (*kernel)->name,
-            linked);
+  log::info("congestion_carrier_loaded", {{"name", (*kernel)->name}, {"linked", linked}});
   std::string form = "struct_ops " + (*kernel)->name;
   return CwndCarrier(std::move(form), std::move(*kernel));
 }
@@ -151,11 +150,7 @@ Result<> CwndCarrier::carry(int fd, const wire::TcpT& image) const {
   if (::bpf_map_update_elem(kernel_->wanted, &fd, &window, BPF_ANY) != 0)
     carried = fail_errno("a socket's BPF storage");
   if (carried) carried = choose(fd, kernel_->name);
-  // A slow start is not a reason to fail the migration.
-  if (!carried) {
-    log::warn("event=congestion_window_lost reason=\"{}\"", to_string(carried.error()));
-    return {};
-  }
+  TRY(carried);
   TRY(choose(fd, real));
   (void)::bpf_map_delete_elem(kernel_->wanted, &fd);
   const std::uint64_t rate = pacing_rate(window, image);

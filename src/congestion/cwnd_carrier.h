@@ -72,7 +72,7 @@ class CwndCarrier {
 
   // Applies the image's window to a restored socket that has its congestion control and
   // has not sent anything. Does nothing if the program is not loaded. After an error the
-  // socket cannot be used.
+  // socket lacks the window, or its pacing.
   Result<> carry(int fd, const wire::TcpT& image) const;
 
  private:

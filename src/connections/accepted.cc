@@ -18,8 +18,8 @@ asio::awaitable<void> adopt_accepted(const Services& services, ConnectionTable& 
                                      ImportedConnection listener) {
   const auto connections = net::connections_of(local);
   if (!connections) {
-    log::error("event=accepted_not_adopted local={} error=\"{}\"", to_string(local),
-               to_string(connections.error()));
+    log::error("accepted_connections_list_failed",
+               {{"listener", local}, {"error", connections.error()}});
     co_return;
   }
   for (const auto& each : *connections) {
@@ -36,8 +36,8 @@ asio::awaitable<void> adopt_accepted(const Services& services, ConnectionTable& 
                                                  milliseconds(2000));
     auto answer = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     if (!answer)
-      log::error("event=accepted_not_adopted connection={} error=\"{}\"", to_string(each.tuple),
-                 to_string(answer.error()));
+      log::error("accepted_connection_claim_failed",
+                 {{"connection", each.tuple}, {"error", answer.error()}});
   }
 }
 

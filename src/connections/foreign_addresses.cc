@@ -49,8 +49,8 @@ boost::asio::awaitable<void> ForeignAddresses::write() {
       unwritten_.clear();
       break;
     }
-    log::error("event=shelter_failed guests={} error=\"{}\"", changes.size(),
-               to_string(done.error()));
+    log::error("foreign_addresses_add_failed",
+               {{"count", changes.size()}, {"error", done.error()}});
     co_await sleep_for(pause);
     pause = std::min(2 * pause, milliseconds(5000));
   }

@@ -38,8 +38,7 @@ void ForeignRules::take_back(const FourTuple& tuple, const IpAddress& address,
   if (is_passive(tuple)) return ports_.take_back(tuple, {address, tuple.local.port}, own);
   if (auto gone = services_.steering->remove_readdress({&tuple, 1}, own, services_.settings.linger);
       !gone)
-    log::error("event=rules_left connection={} error=\"{}\"", to_string(tuple),
-               to_string(gone.error()));
+    log::error("foreign_rules_remove_failed", {{"connection", tuple}, {"error", gone.error()}});
 }
 
 Result<> ForeignRules::add(const FourTuple& tuple, const SocketAddress& home_control) {
@@ -54,8 +53,7 @@ void ForeignRules::readd(const FourTuple& tuple, const SocketAddress& home_contr
   const IpAddress address = address_of(tuple, home_control);
   addresses_.add({{address, tuple.local.port}, tuple.remote});
   if (const auto routed = services_.steering->is_routed(home_control.ip); !routed)
-    log::warn("event=home_out_of_reach connection={} error=\"{}\"", to_string(tuple),
-              to_string(routed.error()));
+    log::warn("home_route_failed", {{"connection", tuple}, {"error", routed.error()}});
   else if (*routed)
     comes_by_router(tuple, home_control);
 }
@@ -68,8 +66,7 @@ void ForeignRules::comes_by_router(const FourTuple& tuple, const SocketAddress& 
   if (is_passive(tuple) && !own.any())
     ports_.want(tuple, {address, tuple.local.port}, own, done.error());
   else
-    log::error("event=not_readdressed connection={} error=\"{}\"", to_string(tuple),
-               to_string(done.error()));
+    log::error("destination_rewrite_failed", {{"connection", tuple}, {"error", done.error()}});
 }
 
 void ForeignRules::rewrite_destinations(const ConnectionTable& table, const IpAddress& before) {
@@ -86,8 +83,7 @@ void ForeignRules::rewrite_destinations(const ConnectionTable& table, const IpAd
 void ForeignRules::untrack(const FourTuple& tuple) {
   if (is_passive(tuple)) return;
   if (auto done = services_.steering->untrack(tuple, services_.settings.linger); !done)
-    log::warn("event=tracking_left connection={} error=\"{}\"", to_string(tuple),
-              to_string(done.error()));
+    log::warn("conntrack_delete_failed", {{"connection", tuple}, {"error", done.error()}});
 }
 
 void ForeignRules::remove(const FourTuple& tuple, const SocketAddress& home_control,

@@ -23,13 +23,14 @@ Forgotten forget_host(Connections& connections, const std::string& host) {
     if (auto done =
             redirect(connections.services, connections.table, tuple, away, milliseconds(1000));
         !done)
-      log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple),
-                 to_string(done.error()));
+      log::error("redirect_remove_failed", {{"connection", tuple}, {"error", done.error()}});
     connections.table.mark_returned(tuple);
   }
   connections.homes.forget_silence(host);
-  log::warn("event=host_forgotten host={} untold={} forwarded={} held={}", host, out.untold,
-            out.forwarded, out.held);
+  log::warn("host_forgotten", {{"host", host},
+                               {"pending_ends", out.untold},
+                               {"forwarded", out.forwarded},
+                               {"moved", out.held}});
   return out;
 }
 

@@ -58,11 +58,10 @@ asio::awaitable<Result<Result<int>>> HomeProtocol::ask(std::string host, SocketA
   const auto reply =
       co_await services_.control->call(host, line, std::move(message), kHomeCallTimeout);
   if (reply) {
-    if (silent_.erase(host)) log::info("event=host_answers host={}", host);
+    if (silent_.erase(host)) log::info("host_reachable", {{"host", host}});
     co_return wire::read_answer(*reply);
   }
-  if (silent_.add(host))
-    log::warn("event=host_silent host={} error=\"{}\"", host, to_string(reply.error()));
+  if (silent_.add(host)) log::warn("host_unreachable", {{"host", host}, {"error", reply.error()}});
   co_return std::unexpected(reply.error());
 }
 
@@ -127,8 +126,7 @@ Result<int> HomeProtocol::accept_claim(const std::string& from, const FourTuple&
   TRY(lead(tuple, away));
   // A redirect found in the kernel proves one claim only.
   table_.forget_unexplained_redirect(tuple);
-  log::warn("event=forgotten connection={} service={} host={} action=\"redirected again\"",
-            to_string(tuple), service, from);
+  log::warn("redirect_restored", {{"connection", tuple}, {"service", service}, {"host", from}});
   return 1;
 }
 
@@ -161,11 +159,11 @@ asio::awaitable<void> HomeProtocol::reassert_held(std::string host, SocketAddres
     if (!answer) co_return;  // repeated when that host starts again
     if (!*answer) {
       ++services_.counters.rejected;
-      log::warn("event=disowned connection={} home={} error=\"{}\"", to_string(resident.tuple),
-                host, to_string(answer->error()));
+      log::warn("claim_rejected_by_home",
+                {{"connection", resident.tuple}, {"home", host}, {"error", answer->error()}});
     } else if (**answer == 1) {
       ++services_.counters.reasserted;
-      log::warn("event=home_had_forgotten connection={} home={}", to_string(resident.tuple), host);
+      log::warn("claim_accepted_by_home", {{"connection", resident.tuple}, {"home", host}});
     }
   }
 }
@@ -174,12 +172,9 @@ void HomeProtocol::note_unheard(const FourTuple& tuple, const RemoteConnection& 
                                 bool unheard) {
   if (!table_.set_unheard(tuple, unheard)) return;
   if (unheard)
-    log::warn(
-        "event=unheard connection={} host={} reason=\"its peer has not answered since it moved "
-        "there\"",
-        to_string(tuple), away.host);
+    log::warn("peer_unheard_at_holder", {{"connection", tuple}, {"host", away.host}});
   else
-    log::info("event=heard connection={} host={}", to_string(tuple), away.host);
+    log::info("peer_heard_at_holder", {{"connection", tuple}, {"host", away.host}});
 }
 
 // True if redirected packets reach the holder through a router. They then have the
@@ -206,10 +201,9 @@ asio::awaitable<bool> HomeProtocol::ask_about(FourTuple tuple, RemoteConnection 
   }
   // Otherwise it is returning just now, or will be asked about again.
   if (const auto lives = lives_at_home(tuple); !lives || *lives) co_return true;
-  log::warn("event=not_held connection={} host={}", to_string(tuple), away.host);
+  log::warn("holder_lost_connection", {{"connection", tuple}, {"host", away.host}});
   if (auto done = forget(tuple); !done)
-    log::error("event=redirect_left connection={} error=\"{}\"", to_string(tuple),
-               to_string(done.error()));
+    log::error("redirect_remove_failed", {{"connection", tuple}, {"error", done.error()}});
   co_return true;
 }
 
@@ -228,8 +222,8 @@ asio::awaitable<void> HomeProtocol::compare(std::string host, SocketAddress line
   for (const auto& [tuple, away] : table_.remote())
     if (is_passive(tuple) && away.host == host)
       if (auto led = redirect_passive(services_, table_, tuple.local, host); !led)
-        log::error("event=listener_not_redirected local={} to={} error=\"{}\"",
-                   to_string(tuple.local), host, to_string(led.error()));
+        log::error("listener_redirect_failed",
+                   {{"listener", tuple.local}, {"host", host}, {"error", led.error()}});
   co_await reassert_held(host, line);
   co_await verify_holders(host, line);
 }
@@ -297,8 +291,9 @@ asio::awaitable<void> HomeProtocol::notify_ended(std::uint64_t number,
     }
     if (home && !denied) denied = Clock::now();
     if (home && Clock::now() > *denied + kRejectionGracePeriod) {
-      log::warn("event=not_believed connection={} home={} error=\"{}\"", to_string(resident.tuple),
-                resident.home, to_string((*home).error()));
+      log::warn(
+          "end_rejected_by_home",
+          {{"connection", resident.tuple}, {"home", resident.home}, {"error", home->error()}});
       break;
     }
     co_await sleep_for(pause);
@@ -385,7 +380,7 @@ Result<int> HomeProtocol::held(const std::string& from, const FourTuple& tuple,
   rules_.readd(tuple, line);
   add_imported(table_, rules_, socket->cookie,
                {tuple, service, from, line, from, line, generation});
-  log::warn("event=remembered connection={} home={}", to_string(tuple), from);
+  log::warn("imported_restored", {{"connection", tuple}, {"home", from}});
   return 1;
 }
 

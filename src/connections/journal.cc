@@ -182,7 +182,7 @@ void Journal::read(const std::string& all) {
       continue;
     }
     ++unreadable_;
-    log::error("event=journal_line_unreadable file={} line={}", path().string(), lines_ + 1);
+    log::error("journal_line_unreadable", {{"file", path().string()}, {"line", lines_ + 1}});
   }
 }
 
@@ -193,7 +193,7 @@ Result<> Journal::open_file() {
   if (unreadable_ > 0) {
     const auto name = file_.keep_aside();
     if (name)
-      log::error("event=journal_damaged unreadable={} kept={}", unreadable_, name->string());
+      log::error("journal_damaged", {{"count", unreadable_}, {"file", name->string()}});
     else
       kept = std::unexpected(name.error());
   }
@@ -211,7 +211,7 @@ Result<> Journal::open_file() {
   } else {
     kept = std::unexpected(fresh.error());
   }
-  log::error("event=journal_not_compacted error=\"{}\"", to_string(kept.error()));
+  log::error("journal_compact_failed", {{"error", kept.error()}});
   compact_at_ = unkept ? std::numeric_limits<std::size_t>::max() : lines_ + 10'000;
   auto opened = file_.open(torn_);
   const bool is_full = !opened && (opened.error().code == ENOSPC || opened.error().code == EDQUOT);
@@ -247,13 +247,14 @@ Result<> Journal::write(const std::string& lines, std::size_t count) {
   auto done = file_.append(unwritten_ + lines);
   if (!done) {
     if (error_.empty())
-      log::error("event=journal_fails error=\"{}\" action=\"no endpoint moves until it works\"",
-                 to_string(done.error()));
+      log::error("journal_write_failed",
+                 {{"error", done.error()},
+                  {"consequence", "no endpoint moves until the journal can be written"}});
     error_ = to_string(done.error());
     return done;
   }
   lines_ += count + unwritten_lines_;
-  if (!error_.empty()) log::warn("event=journal_works_again written={}", unwritten_lines_);
+  if (!error_.empty()) log::warn("journal_recovered", {{"count", unwritten_lines_}});
   error_.clear();
   unwritten_.clear();
   unwritten_lines_ = 0;
@@ -312,13 +313,13 @@ void Journal::end_compaction(Result<unique_fd> file) {
   auto done =
       file ? file_.replace(std::move(*file), since) : Result<>(std::unexpected(file.error()));
   if (!done) {
-    log::error("event=journal_not_compacted error=\"{}\"", to_string(done.error()));
+    log::error("journal_compact_failed", {{"error", done.error()}});
     compact_at_ = lines_ + 10'000;
     return;
   }
   lines_ = facts_.size();
   compact_at_ = 2 * lines_ + 10'000;
-  if (!error_.empty()) log::warn("event=journal_works_again written={}", unwritten_lines_);
+  if (!error_.empty()) log::warn("journal_recovered", {{"count", unwritten_lines_}});
   error_.clear();
   unwritten_.clear();
   unwritten_lines_ = 0;

@@ -55,7 +55,7 @@ class Keeper {
     pause_ = std::min(kMaxRepairPause, std::max(pause_, kShare * took));
     if (!repaired) {
       const std::string error = to_string(repaired.error());
-      if (error != repairs_.error) log::error("event=rules_not_repaired error=\"{}\"", error);
+      if (error != repairs_.error) log::error("rules_repair_failed", {{"error", error}});
       repairs_.error = error;
       return false;
     }
@@ -63,7 +63,7 @@ class Keeper {
     if (repaired->empty()) return true;
     ++repairs_.count;
     repairs_.last = *repaired;
-    log::warn("event=rules_repaired what=\"{}\" ms={}", *repaired, took.count());
+    log::warn("rules_repaired", {{"repaired", *repaired}, {"took", took}});
     pause_ = std::clamp(2 * pause_, kMinRepairPause, kMaxRepairPause);
     return true;
   }

@@ -25,7 +25,7 @@ void end(Connections& connections, std::uint64_t cookie) {
   const auto ended = connections.table.end_imported(cookie);
   if (!ended) return;
   const ImportedConnection& resident = ended->connection;
-  log::debug("event=ended connection={}", to_string(resident.tuple));
+  log::debug("connection_ended", {{"connection", resident.tuple}});
   connections.rules.untrack(resident.tuple);
   if (ended->notice == 0) return;
   connections.rules.remove(resident.tuple, resident.home_control);
@@ -46,7 +46,7 @@ void notice_ends(Connections& connections) {
   // ended.
   const auto alive = connections.services.all_sockets();
   if (!alive) {
-    log::error("event=sock_diag_failed error=\"{}\"", to_string(alive.error()));
+    log::error("sock_diag_failed", {{"error", alive.error()}});
     return;
   }
   std::vector<std::uint64_t> gone;
@@ -74,7 +74,8 @@ asio::awaitable<void> watch_ends(Connections& connections) {
                                    asio::redirect_error(asio::use_awaitable, error));
     if (error == asio::error::operation_aborted) co_return;
     if (error) {
-      log::error("event=ends_not_watched error=\"{}\" action=\"tried again\"", error.message());
+      log::error("end_watch_failed",
+                 {{"error", error.message()}, {"action", "the daemon tries again"}});
       co_await sleep_for(milliseconds(100));
     }
     notice_ends(connections);

@@ -50,15 +50,16 @@ void PortReservations::take_back(const FourTuple& guest, const SocketAddress& ho
                                  const IpAddress& own) {
   if (!wanted_.erase(guest)) held_.erase({own, home.port});
   if (auto gone = services_.steering->remove_readdress_port(home, own); !gone)
-    log::error("event=rules_left port={} error=\"{}\"", to_string(SocketAddress{own, home.port}),
-               to_string(gone.error()));
+    log::error("port_rewrite_remove_failed",
+               {{"address", SocketAddress{own, home.port}}, {"error", gone.error()}});
 }
 
 void PortReservations::want(const FourTuple& guest, const SocketAddress& home, const IpAddress& own,
                             const Error& why) {
   if (!wanted_.try_emplace(guest, Wanted{home, own}).second) return;
-  log::error("event=port_taken guest={} error=\"{}\" reason=\"no new connections reach the guest\"",
-             to_string(guest), to_string(why));
+  log::error("port_taken", {{"listener", guest.local},
+                            {"error", why},
+                            {"consequence", "no new connections reach the listener"}});
 }
 
 std::vector<FourTuple> PortReservations::retry() {
@@ -66,7 +67,7 @@ std::vector<FourTuple> PortReservations::retry() {
   const auto those = wanted_;
   for (const auto& [guest, it] : those) {
     if (lend(guest, it.home, it.own, true))
-      log::info("event=port_free_again guest={}", to_string(guest));
+      log::info("port_freed", {{"listener", guest.local}});
     else if (!it.left)
       taken.push_back(guest);
   }
@@ -79,9 +80,9 @@ void PortReservations::leave(const FourTuple& guest) {
   const auto gone = services_.steering->remove_readdress_port(it->second.home, it->second.own);
   it->second.left = gone.has_value();
   if (!gone)
-    log::error("event=rules_left port={} error=\"{}\"",
-               to_string(SocketAddress{it->second.own, it->second.home.port}),
-               to_string(gone.error()));
+    log::error("port_rewrite_remove_failed",
+               {{"address", SocketAddress{it->second.own, it->second.home.port}},
+                {"error", gone.error()}});
 }
 
 std::vector<std::string> PortReservations::warnings() const {

@@ -35,7 +35,7 @@ Result<> adopt_residents(Connections& connections, const Sockets& alive) {
     TRY(is_passive(guest) ? connections.services.steering->remove_readdress_port(guest.local, own)
                           : connections.services.steering->remove_readdress(
                                 {&guest, 1}, own, connections.services.settings.linger));
-    log::warn("event=readdress_unexplained guest={}", to_string(guest));
+    log::warn("destination_rewrite_orphaned", {{"connection", guest}});
   }
   return connections.rules.addresses().adopt(connections.services.settings.linger);
 }
@@ -55,25 +55,25 @@ void drop_lost_namespaces(Connections& connections, std::size_t closed) {
       connections.table.set_aside(tuple);
       continue;
     }
-    log::warn(
-        "event=container_gone connection={} host={} reason=\"no network namespace here has its "
-        "address any more\"",
-        to_string(tuple), connections.table.find_remote(tuple)->host);
+    log::warn("container_disappeared",
+              {{"connection", tuple},
+               {"host", connections.table.find_remote(tuple)->host},
+               {"reason", "no network namespace of this host has its address any more"}});
     connections.table.mark_returned(tuple);
   }
   if (!lost.empty() && closed > 0)
-    log::warn(
-        "event=containers_not_adopted away={} closed={} reason=\"network namespaces can not be "
-        "looked into: wants CAP_SYS_ADMIN, see sockmid(8)\"",
-        lost.size(), closed);
+    log::warn("containers_skipped",
+              {{"moved", lost.size()},
+               {"count", closed},
+               {"reason",
+                "network namespaces cannot be entered: that needs CAP_SYS_ADMIN, see sockmid(8)"}});
 }
 
 // Logs an error that concerns a container's namespace: it does not keep the daemon from
 // starting.
 Result<> tolerate_namespace_error(Connections& connections, const FourTuple& tuple, Result<> done) {
   if (done || !connections.services.steering->in_other_namespace(tuple.local.ip)) return done;
-  log::error("event=redirect_not_adopted connection={} error=\"{}\"", to_string(tuple),
-             to_string(done.error()));
+  log::error("redirect_recover_failed", {{"connection", tuple}, {"error", done.error()}});
   return {};
 }
 
@@ -120,8 +120,9 @@ Result<> adopt_redirects(Connections& connections, const Sockets& alive, std::si
     TRY(tolerate_namespace_error(connections, tuple, std::move(done)));
     if (!living.contains(tuple) && !redirect.expires_in)
       connections.table.add_unexplained_redirect(tuple, redirect.to);
-    log::warn("event=redirect_unexplained connection={} to={} lives_here={}", to_string(tuple),
-              to_string(redirect.to), living.contains(tuple));
+    log::warn(
+        "redirect_orphaned",
+        {{"connection", tuple}, {"address", redirect.to}, {"lives_here", living.contains(tuple)}});
   }
   TRY_LET(redirected, connections.services.steering->redirected_ports());
   for (const SocketAddress& local : redirected) {
@@ -129,7 +130,7 @@ Result<> adopt_redirects(Connections& connections, const Sockets& alive, std::si
       return port.port == local.port && (port.ip.wildcard() || port.ip == local.ip);
     };
     if (std::ranges::any_of(ports, explains)) continue;
-    log::warn("event=port_redirect_unexplained local={}", to_string(local));
+    log::warn("listener_redirect_orphaned", {{"listener", local}});
     TRY(tolerate_namespace_error(connections, {local, {}},
                                  connections.services.steering->remove_port_redirect(local)));
   }
@@ -144,8 +145,8 @@ Result<> adopt(Connections& connections) {
   TRY_LET(closed, connections.services.steering->adopt());
   TRY(adopt_redirects(connections, alive, closed));
   if (!connections.table.remote().empty() || !connections.table.imported().empty())
-    log::info("event=adopted imported={} away={}", connections.table.imported().size(),
-              connections.table.remote().size());
+    log::info("connections_recovered", {{"imported", connections.table.imported().size()},
+                                        {"moved", connections.table.remote().size()}});
   return {};
 }
 

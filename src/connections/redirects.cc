@@ -91,8 +91,7 @@ void release(const Services& services, const SocketAddress& local) {
     return services.steering->unblock_port(address);
   });
   if (!released)
-    log::error("event=port_held local={} error=\"{}\"", to_string(local),
-               to_string(released.error()));
+    log::error("port_unblock_failed", {{"listener", local}, {"error", released.error()}});
 }
 
 Result<> redirect_passive(const Services& services, const ConnectionTable& table,
@@ -108,9 +107,9 @@ Result<> redirect_passive(const Services& services, const ConnectionTable& table
       if (!local.ip.wildcard())
         return fail(EAFNOSUPPORT, "{} has no address of the family of {}", host,
                     to_string(address));
-      log::warn(
-          "event=address_not_redirected local={} to={} reason=\"it has no address of this family\"",
-          to_string(address), host);
+      log::warn("address_redirect_skipped", {{"listener", address},
+                                             {"host", host},
+                                             {"reason", "the host has no address of this family"}});
       return {};
     }
     std::vector<FourTuple> staying;
@@ -145,8 +144,7 @@ asio::awaitable<void> insist_on_redirects(const Services& services, const Connec
     if (redirects.empty()) co_return;
     const auto done = services.steering->redirect(redirects);
     if (done) co_return;
-    log::error("event=redirect_not_permanent count={} error=\"{}\"", redirects.size(),
-               to_string(done.error()));
+    log::error("redirects_persist_failed", {{"count", redirects.size()}, {"error", done.error()}});
     co_await sleep_for(kRetryPause);
   }
 }
@@ -164,8 +162,7 @@ asio::awaitable<void> insist_on_removal(const Services& services, const Connecti
   for (;;) {
     const auto done = services.steering->remove_redirects(tuples);
     if (done) co_return;
-    log::error("event=redirects_left count={} error=\"{}\"", tuples.size(),
-               to_string(done.error()));
+    log::error("redirects_remove_failed", {{"count", tuples.size()}, {"error", done.error()}});
     co_await sleep_for(kRetryPause);
     // It has moved again.
     std::erase_if(tuples, [&](const FourTuple& tuple) {

@@ -53,7 +53,7 @@ bool UnheardPeers::has_answered(std::uint64_t cookie, Unheard& each) {
   if (!counted) return counted.error().code == ENOENT;
   if (counted->acknowledged > each.before.acknowledged ||
       (has_more(counted->answers, each.before.answers) && counted->unacknowledged == 0)) {
-    if (each.warned) log::info("event=heard connection={}", to_string(each.tuple));
+    if (each.warned) log::info("peer_heard", {{"connection", each.tuple}});
     return true;
   }
   const auto now = Clock::now();
@@ -64,9 +64,7 @@ bool UnheardPeers::has_answered(std::uint64_t cookie, Unheard& each) {
   }
   if (!each.warned && now > each.since + kReportUnheardAfter) {
     each.warned = true;
-    log::warn(
-        "event=unheard connection={} reason=\"its peer has not answered since it moved here\"",
-        to_string(each.tuple));
+    log::warn("peer_unheard", {{"connection", each.tuple}});
   }
   return false;
 }

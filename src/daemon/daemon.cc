@@ -64,7 +64,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   services.ends = daemon->ends_.get();
   TRY(adopt(connections));
   if (auto released = steer::release_connections(); !released)
-    log::error("event=still_held error=\"{}\"", to_string(released.error()));
+    log::error("boot_filter_remove_failed", {{"error", released.error()}});
   TRY_LET(sockets, sockets_everywhere(services));
   std::set<std::uint64_t> alive;
   for (const auto& [cookie, socket] : sockets)
@@ -74,9 +74,9 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   daemon->importer_.adopt(alive);
   adopt_orphans(daemon->exports_, sockets);
   services.steering->keep(rules_are_needed(connections, daemon->import_queue_));
-  log::info("event=barrier form={}", steer::barrier_form());
+  log::info("rcu_barrier_chosen", {{"form", steer::barrier_form()}});
   for (const std::string& warning : steer::warnings(services.settings.interfaces))
-    log::warn("event=environment warning=\"{}\"", warning);
+    log::warn("host_check_failed", {{"warning", warning}});
   TRY_LET(transfer, cluster::ControlChannel::open(
                         io, identity, services.settings.line(),
                         [self = daemon.get()](cluster::AuthenticatedHost from, Secret message) {
@@ -165,16 +165,17 @@ asio::awaitable<Secret> Daemon::answer(AuthenticatedHost from, Secret message) {
 }
 
 asio::awaitable<void> Daemon::shut_down() {
-  log::info("event=stopping exports={} ready={} in_doubt={}", exports_.under_way,
-            import_queue_.ready().size(), importer_.in_doubt());
+  log::info("daemon_stopping", {{"exports", exports_.under_way},
+                                {"ready", import_queue_.ready().size()},
+                                {"in_doubt", importer_.in_doubt()}});
   stopping_ = true;
   importer_.refuse_reserved();
   co_await drain(exports_, deliveries_, importer_);
   co_await finish_connections(connections_);
   const bool needed = rules_are_needed(connections_, import_queue_);
   if (needed || !connections_.table.remote().empty())
-    log::info("event=rules_stay imported={} away={}", connections_.table.imported().size(),
-              connections_.table.remote().size());
+    log::info("rules_kept", {{"imported", connections_.table.imported().size()},
+                             {"moved", connections_.table.remote().size()}});
   services_.steering->keep(needed);
 }
 

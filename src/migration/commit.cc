@@ -48,8 +48,9 @@ asio::awaitable<Result<>> ask(Exports& exports, const cluster::SelectedHost& imp
       continue;
     }
     if (!verdicts[i])
-      log::error("event=commit_refused migration={} host={} error=\"{}\"",
-                 wire::to_hex(those[i]->what.id), importer.host, to_string(verdicts[i].error()));
+      log::error("commit_refused", {{"migration", wire::to_hex(those[i]->what.id)},
+                                    {"host", importer.host},
+                                    {"error", verdicts[i].error()}});
     those[i]->asked = true;
     those[i]->thawed = thawed;
     exports.undecided.erase(those[i]->what.id);
@@ -75,9 +76,10 @@ asio::awaitable<void> send_commit_until_acknowledged(Exports& exports,
     auto answered = co_await ask(exports, importer, open);
     std::erase_if(open, [](const auto& one) { return one->asked; });
     if (open.empty()) break;
-    log::warn("event=commit_repeated migration={} count={} host={} error=\"{}\"",
-              wire::to_hex(open.front()->what.id), open.size(), importer.host,
-              answered ? "" : to_string(answered.error()));
+    log::warn("commit_repeated", {{"migration", wire::to_hex(open.front()->what.id)},
+                                  {"count", open.size()},
+                                  {"host", importer.host},
+                                  {"error", answered ? "" : to_string(answered.error())}});
     co_await sleep_for(pause);
     std::erase_if(open, [](const auto& one) { return one->asked; });
     if (open.empty()) break;

@@ -39,8 +39,7 @@ void settle(const std::filesystem::path& state_folder, tcp::Marks marks,
             std::map<wire::MigrationId, Held>& all) {
   const auto journal = Journal::look(state_folder);
   if (!journal)
-    return log::error("event=sockets_left_mute count={} error=\"{}\"", all.size(),
-                      to_string(journal.error()));
+    return log::error("sockets_left_frozen", {{"count", all.size()}, {"error", journal.error()}});
   for (auto& [id, held] : all) {
     auto frozen = tcp::FrozenSocket::resume(held.descriptors.front().get(), held.owner, marks);
     if (!frozen) continue;  // The daemon had not frozen it yet, or had finished with it.
@@ -49,8 +48,9 @@ void settle(const std::filesystem::path& state_folder, tcp::Marks marks,
     const bool decided = journal->has(id);
     const auto done = decided ? Result<>() : frozen->unfreeze();
     if (decided) frozen->leave();
-    log::warn("event=daemon_died_in_freeze migration={} committed={} error=\"{}\"",
-              wire::to_hex(id), decided, done ? "" : to_string(done.error()));
+    log::warn("daemon_died_in_freeze", {{"migration", wire::to_hex(id)},
+                                        {"committed", decided},
+                                        {"error", done ? "" : to_string(done.error())}});
   }
 }
 
@@ -81,8 +81,8 @@ bool CrashGuard::listen(int line, Note& note, std::vector<unique_fd>& descriptor
       descriptors.emplace_back(received);
     }
   if (got == sizeof note && (message.msg_flags & MSG_CTRUNC)) {
-    log::error("event=unguarded migration={} error=\"a descriptor did not get through\"",
-               wire::to_hex(note.id));
+    log::error("guard_failed", {{"migration", wire::to_hex(note.id)},
+                                {"error", "a descriptor was lost on its way to the crash guard"}});
     return listen(line, note, descriptors);
   }
   return got == sizeof note;
@@ -156,10 +156,10 @@ asio::awaitable<void> CrashGuard::keep(std::shared_ptr<CrashGuard> guard, asio::
     if (error) co_return;
     guard->bury();
     for (auto launched = guard->launch(); !launched; launched = guard->launch()) {
-      log::error("event=guard_not_replaced error=\"{}\"", to_string(launched.error()));
+      log::error("guard_replace_failed", {{"error", launched.error()}});
       co_await sleep_for(std::chrono::milliseconds(1000));
     }
-    log::warn("event=guard_replaced held={}", guard->held_.size());
+    log::warn("guard_replaced", {{"count", guard->held_.size()}});
     for (const auto& [id, holding] : guard->held_)
       guard->say({id, holding.owner}, {&holding.fd, 1});
   }
@@ -212,8 +212,8 @@ void CrashGuard::say(const Note& note, std::span<const int> descriptors) {
     errno = error;
   }
   if (sent < 0)
-    log::error("event=unguarded migration={} error=\"{}\"", wire::to_hex(note.id),
-               to_string(fail_errno("guard").error()));
+    log::error("guard_failed",
+               {{"migration", wire::to_hex(note.id)}, {"error", fail_errno("guard").error()}});
 }
 
 }  // namespace sockmi::daemon

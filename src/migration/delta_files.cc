@@ -73,7 +73,7 @@ Result<wire::FreezeDeltaT> kept_late(const files::path& folder, const wire::Migr
 void drop_late(const files::path& folder, const wire::MigrationId& id) {
   const files::path path = path_of(folder, id);
   if (::unlink(path.c_str()) != 0 && errno != ENOENT)
-    log::error("event=late_left error=\"{}\"", to_string(fail_errno(path).error()));
+    log::error("freeze_delta_remove_failed", {{"error", fail_errno(path).error()}});
 }
 
 void drop_unexplained_late(const files::path& folder, const Journal& journal) {

@@ -68,11 +68,13 @@ Result<> report(const Services& services, ExportedEndpoint& one) {
                                           : "aborted";
   if (!one.result) record.error = to_string(one.result.error());
   ++(one.result ? services.counters.exported : services.counters.failed);
-  log::info(
-      "event=export migration={} service={} connection={} to={} result={} freeze_us={} "
-      "error=\"{}\"",
-      wire::to_hex(record.id), record.service, to_string(record.tuple), record.to, record.result,
-      record.freeze_us, record.error);
+  log::info("export_finished", {{"migration", wire::to_hex(record.id)},
+                                {"service", record.service},
+                                {"connection", record.tuple},
+                                {"host", record.to},
+                                {"result", record.result},
+                                {"freeze_us", record.freeze_us},
+                                {"error", record.error}});
   services.history.add(std::move(record));
   return std::move(one.result);
 }

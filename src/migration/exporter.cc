@@ -305,7 +305,7 @@ class Exporter {
     }
     asio::post(services_.workers, [event = kill_is_safe_, io = &services_.io] {
       if (auto passed = steer::barrier(); !passed)
-        log::error("event=barrier_failed error=\"{}\"", to_string(passed.error()));
+        log::error("rcu_barrier_failed", {{"error", passed.error()}});
       asio::post(*io, [event] { event->set(); });
     });
   }
@@ -345,8 +345,8 @@ class Exporter {
     if (auto removed =
             redirected.empty() ? Result<>() : services_.steering->remove_redirects(redirected);
         !removed)
-      log::error("event=redirects_left count={} error=\"{}\"", redirected.size(),
-                 to_string(removed.error()));
+      log::error("redirects_remove_failed",
+                 {{"count", redirected.size()}, {"error", removed.error()}});
     for (ExportedEndpoint& one : all_) {
       if (one.result) continue;
       exports_.undecided.erase(one.id);
@@ -355,8 +355,7 @@ class Exporter {
       if (auto given = services_.steering->within(one.tuple.local.ip,
                                                   [&] { return one.frozen->unfreeze(); });
           !given)
-        log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple),
-                   to_string(given.error()));
+        log::error("socket_unfreeze_failed", {{"connection", one.tuple}, {"error", given.error()}});
       one.frozen.reset();
     }
     // The importer has at least reserved slots. If this message is lost, the importer

@@ -144,8 +144,7 @@ Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
     if (auto tracked =
             is_passive(tuple) ? Result<>() : services_.steering->track(tuple, established);
         !tracked)
-      log::warn("event=not_tracked connection={} error=\"{}\"", to_string(tuple),
-                to_string(tracked.error()));
+      log::warn("conntrack_add_failed", {{"connection", tuple}, {"error", tracked.error()}});
   });
   prepared_.emplace(id, std::move(prepared));
   spawn(services_.io, "resolve_doubt", resolve_in_doubt(id));
@@ -169,9 +168,9 @@ Result<> Importer::restore(PreparedEndpoint& prepared) {
     } else {
       TRY_LET(socket, tcp::RestoredSocket::restore(endpoint.tcp, kMarks, !home));
       prepared.socket.emplace(std::move(socket));
+      // A slow start is not a reason to fail the migration.
       if (auto carried = congestion_.carry(prepared.socket->fd(), endpoint.tcp); !carried)
-        log::warn("event=congestion_window_not_carried connection={} error=\"{}\"",
-                  to_string(tuple), to_string(carried.error()));
+        log::warn("congestion_window_lost", {{"connection", tuple}, {"error", carried.error()}});
       if (home) TRY(services_.steering->begin_return(tuple, services_.settings.freeze_timeout));
     }
     return fault::point("prepared-reply");
@@ -260,9 +259,10 @@ Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& l
           prepared.socket ? services_.steering->within(tuple.local.ip, wake) : Result<>();
       !woken) {
     const Outcome outcome = prepared.socket->mute() ? Outcome::NeverThawed : Outcome::Ended;
-    log::error("event=thaw_failed migration={} connection={} lost={} error=\"{}\"",
-               wire::to_hex(id), to_string(tuple), outcome == Outcome::Ended,
-               to_string(woken.error()));
+    log::error("thaw_failed", {{"migration", wire::to_hex(id)},
+                               {"connection", tuple},
+                               {"lost", outcome == Outcome::Ended},
+                               {"error", woken.error()}});
     const auto was_away = prepared.was_away;
     const std::string host = prepared.host;
     discard(id, to_string(woken.error()));
@@ -294,8 +294,7 @@ void Importer::redirect_again(const FourTuple& tuple,
   if (!was_away) return;
   table_.mark_moved(tuple, *was_away);
   if (auto done = redirect(services_, table_, tuple, *was_away, std::nullopt); !done)
-    log::error("event=redirect_lost connection={} error=\"{}\"", to_string(tuple),
-               to_string(done.error()));
+    log::error("redirect_restore_failed", {{"connection", tuple}, {"error", done.error()}});
 }
 
 void Importer::settle(Settled& settled) {
@@ -311,8 +310,10 @@ void Importer::settle(Settled& settled) {
         {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_control,
          prepared.host, prepared.line, prepared.endpoint.generation});
   ++services_.counters.imported;
-  log::info("event=import migration={} service={} connection={} from={}", wire::to_hex(id),
-            prepared.endpoint.service, to_string(tuple), prepared.host);
+  log::info("import_finished", {{"migration", wire::to_hex(id)},
+                                {"service", prepared.endpoint.service},
+                                {"connection", tuple},
+                                {"host", prepared.host}});
   services_.history.add({.id = id,
                          .exported = false,
                          .service = prepared.endpoint.service,
@@ -358,7 +359,7 @@ void Importer::abort(const wire::MigrationId& id, const std::string& host) {
 
 void Importer::discard(const wire::MigrationId& id, const std::string& why) {
   const auto it = prepared_.find(id);
-  log::info("event=discard migration={} reason=\"{}\"", wire::to_hex(id), why);
+  log::info("import_discarded", {{"migration", wire::to_hex(id)}, {"reason", why}});
   // The packets take their former way before the socket is closed.
   const wire::Endpoint& endpoint = it->second.endpoint;
   rules_.untrack(tuple_of(endpoint.tcp));
@@ -383,7 +384,7 @@ asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
     auto decided = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
     if (!prepared_.contains(id)) co_return;
     if (decided && *decided != -1) {
-      log::warn("event=doubt_resolved migration={} committed={}", wire::to_hex(id), *decided);
+      log::warn("outcome_learned", {{"migration", wire::to_hex(id)}, {"committed", *decided == 1}});
       (void)decide(id, *decided == 1 ? Decide::Commit : Decide::Discard);
       co_return;
     }

@@ -23,10 +23,10 @@ void LateWrites::expect(const wire::MigrationId& id, const std::string& host, in
 asio::awaitable<void> LateWrites::wait(wire::MigrationId id, std::shared_ptr<Waiting> one) {
   const bool told = co_await one->told.wait(std::chrono::steady_clock::now() + kLateWriteTimeout);
   if (!told)
-    log::warn(
-        "event=no_rest migration={} host={} consequence=\"what others wrote there last may be "
-        "missing\"",
-        wire::to_hex(id), one->host);
+    log::warn("late_write_missing",
+              {{"migration", wire::to_hex(id)},
+               {"host", one->host},
+               {"consequence", "the last bytes of a sleeping writer may be missing"}});
   waiting_.erase(id);
   one->done();
 }
@@ -40,8 +40,9 @@ Result<> LateWrites::take(const wire::MigrationId& id, const std::string& host,
                : fail(ENOENT, "nobody waits for the rest of this endpoint");
   auto added = tcp::add_rest(it->second->fd, rest);
   if (!added)
-    log::error("event=rest_lost migration={} bytes={} error=\"{}\"", wire::to_hex(id),
-               rest.written.size(), to_string(added.error()));
+    log::error("late_write_failed", {{"migration", wire::to_hex(id)},
+                                     {"bytes", rest.written.size()},
+                                     {"error", added.error()}});
   it->second->fd = -1;  // it was taken
   taken_.emplace_back(id, host);
   if (taken_.size() > kMostTaken) taken_.pop_front();

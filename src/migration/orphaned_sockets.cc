@@ -77,8 +77,9 @@ void adopt_orphans(Exports& exports, const Sockets& sockets) {
   for (const auto& [cookie, socket] : sockets) {
     if (socket.mark != steer::kFreezeMark || decided.contains(cookie)) continue;
     const auto given = unfreeze(exports.services, socket, 0);
-    log::warn("event=mute_socket_found connection={} given_back={} error=\"{}\"",
-              to_string(socket.tuple), given.has_value(), given ? "" : to_string(given.error()));
+    log::warn("frozen_socket_found", {{"connection", socket.tuple},
+                                      {"unfrozen", given.has_value()},
+                                      {"error", given ? "" : to_string(given.error())}});
     if (!given) leave_frozen(exports.services, socket.tuple, cookie, 0);
   }
   for (const auto& [id, decision] : decisions) {
@@ -93,8 +94,8 @@ void adopt_orphans(Exports& exports, const Sockets& sockets) {
       committed.late.more = false;
       exports.undecided.insert(id);  // an importer that asks has to wait for it
     } else if (late.error().code != ENOENT) {
-      log::error("event=late_unreadable migration={} error=\"{}\"", wire::to_hex(id),
-                 to_string(late.error()));
+      log::error("freeze_delta_read_failed",
+                 {{"migration", wire::to_hex(id)}, {"error", late.error()}});
     }
     auto commitment =
         std::make_shared<CommitProgress>(exports.services.io.get_executor(), std::move(committed));

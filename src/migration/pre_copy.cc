@@ -38,8 +38,7 @@ asio::awaitable<bool> pre_copy(const Services& services, const cluster::Selected
     if (!answer) sent = std::unexpected(answer.error());
   }
   if (sent) co_return !bytes->empty();
-  log::debug("event=not_sent_ahead migration={} error=\"{}\"", wire::to_hex(id),
-             to_string(sent.error()));
+  log::debug("pre_copy_failed", {{"migration", wire::to_hex(id)}, {"error", sent.error()}});
   known = {};
   co_return false;
 }

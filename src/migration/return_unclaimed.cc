@@ -70,10 +70,10 @@ bool has_ended(const ReadyEndpoint& ready) {
 
 void reset(Exports& exports, const ReadyEndpoint& ready, const Error& why) {
   ++exports.services.counters.reset;
-  log::error(
-      "event=reset connection={} reason=\"nobody imported it, and no host would have it\" "
-      "error=\"{}\"",
-      to_string(ready.tuple), to_string(why));
+  log::error("unclaimed_connection_reset",
+             {{"connection", ready.tuple},
+              {"reason", "no application imported it, and no host accepts it"},
+              {"error", why}});
   const linger abort{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(ready.socket.get(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
   exports.import_queue.release(ready.id);
@@ -84,14 +84,13 @@ void reset(Exports& exports, const ReadyEndpoint& ready, const Error& why) {
 void stays(Exports& exports, ReadyEndpoint ready, const Error& why, bool was_last) {
   const auto now = Clock::now();
   if (has_ended(ready)) {
-    log::info("event=ended_unclaimed connection={}", to_string(ready.tuple));
+    log::info("unclaimed_connection_ended", {{"connection", ready.tuple}});
     return exports.import_queue.release(ready.id);
   }
   if (was_last && !exports.services.stopping) return reset(exports, ready, why);
   if (!ready.homeless_since) {
     ready.homeless_since = now;
-    log::warn("event=not_returned_yet connection={} error=\"{}\"", to_string(ready.tuple),
-              to_string(why));
+    log::warn("unclaimed_connection_kept", {{"connection", ready.tuple}, {"error", why}});
   }
   const auto waited = std::chrono::duration_cast<milliseconds>(now - *ready.homeless_since) / 2;
   ready.next_try =
@@ -118,9 +117,15 @@ asio::awaitable<void> send(Exports& exports, std::vector<ReadyEndpoint> those, I
       continue;
     }
     ++exports.services.counters.returned_home;
-    log::warn("event={} connection={} reason=\"{}\"", target.any() ? "sent_on" : "returned_home",
-              to_string(those[i].tuple),
-              exports.services.stopping ? "this daemon stops" : "nobody imported it");
+    const auto* reason =
+        exports.services.stopping ? "this daemon stops" : "no application imported it";
+    if (target.any()) {
+      log::warn("unclaimed_connection_passed_on",
+                {{"connection", those[i].tuple}, {"reason", reason}});
+    } else {
+      log::warn("unclaimed_connection_returned",
+                {{"connection", those[i].tuple}, {"reason", reason}});
+    }
     exports.import_queue.release(those[i].id);
   }
 }
@@ -180,11 +185,12 @@ asio::awaitable<void> drain(Exports& exports, Deliveries& deliveries, const Impo
     if (!busy || now > began + kDrain) break;
   }
   for (const ReadyEndpoint& ready : exports.import_queue.ready())
-    log::error("event=lost_at_stop connection={} reason=\"no host would have it\"",
-               to_string(ready.tuple));
+    log::error(
+        "unclaimed_connection_lost",
+        {{"connection", ready.tuple}, {"reason", "the daemon stops, and no host accepts it"}});
   if (exports.under_way > 0 || arrivals.in_doubt())
-    log::error("event=stopped_in_moves exports={} in_doubt={}", exports.under_way,
-               arrivals.in_doubt());
+    log::error("daemon_stopped_in_moves",
+               {{"exports", exports.under_way}, {"in_doubt", arrivals.in_doubt()}});
 }
 
 }  // namespace sockmi::daemon

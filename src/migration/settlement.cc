@@ -64,8 +64,8 @@ asio::awaitable<void> send_rest(const Services& services, cluster::SelectedHost 
                                 wire::MigrationId id, FourTuple tuple, wire::FreezeDeltaT rest) {
   auto taken = co_await call_with_rest(services, importer, wire::pack_late_write(id, rest));
   if (!taken && !rest.written.empty())
-    log::error("event=written_too_late connection={} bytes={} error=\"{}\"", to_string(tuple),
-               rest.written.size(), to_string(taken.error()));
+    log::error("late_write_refused",
+               {{"connection", tuple}, {"bytes", rest.written.size()}, {"error", taken.error()}});
 }
 
 // If this is lost, the applications only get the endpoints a little later.
@@ -81,7 +81,7 @@ void send_stragglers(const Services& services, const cluster::SelectedHost& impo
   if (one.finished) return;
   auto late = one.frozen->received_since(one.endpoint.tcp);
   if (!late || (late->bytes.empty() && !late->fin)) return;
-  log::debug("event=stragglers connection={} bytes={}", to_string(one.tuple), late->bytes.size());
+  log::debug("stragglers_sent", {{"connection", one.tuple}, {"bytes", late->bytes.size()}});
   spawn(services.io, "send",
         send(services, importer, wire::pack_straggler(straggler_of(one, std::move(*late)))));
 }
@@ -95,8 +95,7 @@ void end_socket(const Services& services, ExportedEndpoint& one, bool peer_too) 
     ended = services.steering->within(one.tuple.local.ip,
                                       [&] { return net::destroy(one.tuple, one.cookie); });
   if (!ended)
-    log::error("event=kill_failed connection={} error=\"{}\"", to_string(one.tuple),
-               to_string(ended.error()));
+    log::error("socket_destroy_failed", {{"connection", one.tuple}, {"error", ended.error()}});
   one.frozen.reset();
 }
 
@@ -158,8 +157,7 @@ asio::awaitable<void> goes_on_here(Connections& connections, ExportedEndpoint& o
     if (auto given = connections.services.steering->within(one.tuple.local.ip,
                                                            [&] { return one.frozen->unfreeze(); });
         !given)
-      log::error("event=give_back_failed connection={} error=\"{}\"", to_string(one.tuple),
-                 to_string(given.error()));
+      log::error("socket_unfreeze_failed", {{"connection", one.tuple}, {"error", given.error()}});
   } else if (one.adopted && !one.passive() && lives_mute(connections.services, one))
     leave_frozen(connections.services, one.tuple, one.cookie, one.owner->mark);
   one.frozen.reset();
@@ -199,8 +197,7 @@ void seal(const Services& services, const cluster::SelectedHost& importer,
     one->sealed = true;
     auto rest = one->frozen->seal(one->endpoint.tcp);
     if (!rest)
-      log::error("event=not_sealed connection={} error=\"{}\"", to_string(one->tuple),
-                 to_string(rest.error()));
+      log::error("socket_seal_failed", {{"connection", one->tuple}, {"error", rest.error()}});
     if (!one->more) continue;
     const wire::FreezeDeltaT late = to_image(rest ? std::move(*rest) : tcp::FreezeDelta());
     if (is_in_commit_alone(late))

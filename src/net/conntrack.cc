@@ -76,10 +76,10 @@ struct ConntrackMessage {
 // as this host allows for any connection.
 std::uint32_t seconds_of_silence() {
   constexpr std::uint32_t kDefault = 432'000;
-  constexpr std::chrono::seconds kFresh{1};
+  constexpr std::chrono::seconds kFreshTime{1};
   thread_local std::chrono::steady_clock::time_point read_at;
   thread_local std::uint32_t seconds = 0;
-  if (const auto now = std::chrono::steady_clock::now(); read_at + kFresh < now) {
+  if (const auto now = std::chrono::steady_clock::now(); read_at + kFreshTime < now) {
     std::ifstream file("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established");
     if (!(file >> seconds) || seconds == 0) seconds = kDefault;
     read_at = now;

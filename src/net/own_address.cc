@@ -17,7 +17,7 @@
 namespace sockmi::net {
 namespace {
 
-constexpr std::uint32_t kUnfit =
+constexpr std::uint32_t kUnusableFlags =
     IFA_F_TEMPORARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE | IFA_F_DADFAILED;
 
 struct Address {
@@ -81,7 +81,7 @@ Result<IpAddress> address_beside(const IpAddress& ours, const IpAddress& before)
   std::optional<Address> best;
   for (const Address& each : all) {
     if (each.interface != interface || each.ip.any() || each.ip.family == ours.family ||
-        each.scope >= RT_SCOPE_LINK || (each.flags & kUnfit))
+        each.scope >= RT_SCOPE_LINK || (each.flags & kUnusableFlags))
       continue;
     if (!best || rank(each) > rank(*best) || (each.ip == before && rank(each) == rank(*best)))
       best = each;

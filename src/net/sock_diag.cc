@@ -185,9 +185,9 @@ Result<std::vector<TcpSocket>> connections_of(const SocketAddress& local) {
 Result<std::vector<PortUser>> users_of_port(std::uint16_t port) {
   std::vector<PortUser> out;
   TRY(for_each_message(1u << TCP_LISTEN | kBoundInactive, port,
-                       [&](const TcpSocket& socket, const inet_diag_msg& told) {
+                       [&](const TcpSocket& socket, const inet_diag_msg& message) {
                          if (socket.tuple.local.port == port)
-                           out.push_back({socket.cookie, socket.tuple.local, told.idiag_uid});
+                           out.push_back({socket.cookie, socket.tuple.local, message.idiag_uid});
                        }));
   return out;
 }

@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include <sockmi/version.h>
+#include <spdlog/spdlog.h>
 #include <systemd/sd-daemon.h>
 #include <CLI/CLI.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -74,13 +75,13 @@ Result<> run(sockmid::Config config) {
     // A second signal ends the daemon without waiting.
     signals.async_wait([&](auto, int) { io.stop(); });
   });
-  log::info("event=ready host={} socket={}", identity.host, config.socket);
+  log::info("daemon_ready", {{"host", identity.host}, {"socket", config.socket}});
   std::puts("sockmid ready");
   std::fflush(stdout);
   (void)::sd_notify(0, "READY=1");
   for (std::size_t handled = 0; !io.stopped();)
     handled = daemon->poll(handled) ? io.poll() : io.run_one();
-  log::info("event=stopped host={}", identity.host);
+  log::info("daemon_stopped", {{"host", identity.host}});
   return {};
 }
 
@@ -91,7 +92,7 @@ Result<> run(sockmid::Config config) {
 Result<> hold(const sockmid::Config& config) {
   const auto locked = daemon::JournalFile::lock(config.daemon.state_folder);
   if (!locked && locked.error().code == EBUSY) {
-    log::info("event=not_held reason=\"a daemon runs\"");
+    log::info("boot_filter_skipped", {{"reason", "a daemon runs"}});
     return {};
   }
   TRY_LET(journal, daemon::Journal::look(config.daemon.state_folder));
@@ -99,7 +100,7 @@ Result<> hold(const sockmid::Config& config) {
   for (const auto& [tuple, away] : journal.away())
     if (!away.container && !daemon::is_passive(tuple)) tuples.push_back(tuple);
   TRY(steer::hold_connections(tuples, kLongestHold));
-  log::info("event=held connections={}", tuples.size());
+  log::info("boot_filter_installed", {{"count", tuples.size()}});
   return {};
 }
 
@@ -135,7 +136,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   log_to_stderr();
   if (verbose) spdlog::set_level(spdlog::level::debug);
-  if (!wiped) log::error("event=openssl_heap_not_wiped");
+  if (!wiped) log::error("openssl_heap_not_wiped");
   raise_descriptor_limit();
   auto config = sockmid::read_config(path);
   auto done = !config ? Result<>(std::unexpected(config.error()))

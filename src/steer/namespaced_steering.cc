@@ -33,7 +33,7 @@ NamespacedSteering::NamespacedSteering(std::unique_ptr<Steering> ours)
   if (auto route = net::Netlink::open(NETLINK_ROUTE))
     route_ = std::move(*route);
   else
-    log::error("event=addresses_not_known error=\"{}\"", to_string(route.error()));
+    log::error("netlink_open_failed", {{"error", route.error()}});
   watch(*ours_);
 }
 
@@ -42,7 +42,7 @@ void NamespacedSteering::watch(Steering& steering) const {
   epoll_event event{.events = EPOLLIN, .data = {}};
   if (const auto* upkeep = dynamic_cast<Upkeep*>(&steering);
       upkeep && ::epoll_ctl(watch_.get(), EPOLL_CTL_ADD, upkeep->fd(), &event) != 0)
-    log::error("event=not_watched error=\"{}\"", to_string(fail_errno("epoll").error()));
+    log::error("tables_watch_failed", {{"error", fail_errno("epoll").error()}});
 }
 
 bool NamespacedSteering::is_disturbed() {
@@ -59,24 +59,24 @@ bool NamespacedSteering::is_disturbed() {
 
 Result<std::string> NamespacedSteering::repair() {
   std::string all;
-  const auto mend = [&all](Steering& steering, bool& disturbed,
-                           const std::string& where) -> Result<> {
+  const auto repair_one = [&all](Steering& steering, bool& disturbed,
+                                 const std::string& where) -> Result<> {
     TRY_LET(what, dynamic_cast<Upkeep&>(steering).repair());
     disturbed = false;
     if (!what.empty()) all += (all.empty() ? "" : "; ") + what + where;
     return {};
   };
   Result<> result;
-  if (disturbed_) result = mend(*ours_, disturbed_, "");
+  if (disturbed_) result = repair_one(*ours_, disturbed_, "");
   for (const auto& [inode, place] : places_) {
     if (!place->disturbed) continue;
     auto done = call_in(place->handle.get(), [&] {
-      return mend(*place->steering, place->disturbed, fmt::format(" in namespace {}", inode));
+      return repair_one(*place->steering, place->disturbed, fmt::format(" in namespace {}", inode));
     });
     if (!done && result) result = std::move(done);
   }
   if (!result) {
-    if (!all.empty()) log::warn("event=rules_repaired what=\"{}\"", all);
+    if (!all.empty()) log::warn("rules_partly_repaired", {{"repaired", all}});
     return pass(std::move(result));
   }
   return all;
@@ -91,7 +91,7 @@ NamespacedSteering::Place::~Place() {
     steering.reset();
     return {};
   });
-  if (!gone) log::error("event=namespace_left error=\"{}\"", to_string(gone.error()));
+  if (!gone) log::error("namespace_cleanup_failed", {{"error", gone.error()}});
 }
 
 Result<> NamespacedSteering::track_namespace(int socket, const IpAddress& local) {
@@ -128,7 +128,7 @@ Result<> NamespacedSteering::track_namespace(int socket, const IpAddress& local)
       return pass(std::move(opened));
     }
     place = std::move(*opened);
-    log::info("event=namespace_served inode={} address={}", inode, to_string(address));
+    log::info("namespace_served", {{"namespace", inode}, {"address", address}});
   }
   place->last_learnt = std::chrono::steady_clock::now();
   // Addresses of loopback or behind NAT are not among them: no neighbor could reach them
@@ -171,8 +171,7 @@ Result<std::size_t> NamespacedSteering::adopt() {
         opened ? adopt(std::move(*opened), inode, own) : Result<>(std::unexpected(opened.error()));
     if (adopted) continue;
     ++served.closed;
-    log::warn("event=namespace_not_adopted inode={} error=\"{}\"", inode,
-              to_string(adopted.error()));
+    log::warn("namespace_recover_failed", {{"namespace", inode}, {"error", adopted.error()}});
   }
   return served.closed;
 }
@@ -187,11 +186,11 @@ Result<> NamespacedSteering::adopt(std::unique_ptr<Place> place, ino_t inode,
            std::ranges::find(own, ip, &net::HostAddress::ip) == own.end() &&
            !places_of_.contains(ip);
   };
-  std::vector<FourTuple> strangers;
+  std::vector<FourTuple> not_its_own;
   TRY_LET(redirects, place->steering->redirects());
   for (const Redirect& each : redirects)
-    if (!is_its(each.tuple.local.ip)) strangers.push_back(each.tuple);
-  TRY(place->steering->remove_redirects(strangers));
+    if (!is_its(each.tuple.local.ip)) not_its_own.push_back(each.tuple);
+  TRY(place->steering->remove_redirects(not_its_own));
   TRY_LET(ports, place->steering->redirected_ports());
   for (const SocketAddress& each : ports)
     if (!is_its(each.ip)) TRY(place->steering->remove_port_redirect(each));
@@ -202,7 +201,7 @@ Result<> NamespacedSteering::adopt(std::unique_ptr<Place> place, ino_t inode,
     places_of_[each.ip] = place.get();
     addresses += (addresses.empty() ? "" : ",") + to_string(each.ip);
   }
-  log::info("event=namespace_adopted inode={} address={}", inode, addresses);
+  log::info("namespace_recovered", {{"namespace", inode}, {"address", addresses}});
   place->last_learnt = std::chrono::steady_clock::now();
   places_[inode] = std::move(place);
   return {};
@@ -235,7 +234,7 @@ Result<> NamespacedSteering::within(const IpAddress& local,
 void NamespacedSteering::within_others(const std::function<Result<>()>& function) const {
   for (const auto& [inode, place] : places_)
     if (auto done = call_in(place->handle.get(), function); !done)
-      log::error("event=namespace_fails inode={} error=\"{}\"", inode, to_string(done.error()));
+      log::error("namespace_call_failed", {{"namespace", inode}, {"error", done.error()}});
 }
 
 namespace {

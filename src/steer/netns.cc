@@ -132,8 +132,7 @@ Served served_from(ino_t daemon) {
       return {};
     });
     if (!looked)
-      log::debug("event=namespace_closed inode={} error=\"{}\"", each.inode,
-                 to_string(looked.error()));
+      log::debug("namespace_open_failed", {{"namespace", each.inode}, {"error", looked.error()}});
     out.closed += !looked;
     if (ours) out.namespaces.push_back(std::move(each));
   }

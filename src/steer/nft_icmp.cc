@@ -64,7 +64,7 @@ struct Layout {
     return rule;
   }
   Rule at_home() const { return about_connection(NFPROTO_NETDEV, chain); }
-  Rule near(const SetName& map, unsigned key, const Segment& segment) const {
+  Rule on_link(const SetName& map, unsigned key, const Segment& segment) const {
     Rule rule = at_home();
     rule.lookup(map, key, kImporter)
         .immediate(segment.index, kInterface)
@@ -86,9 +86,9 @@ struct Layout {
     rule.forward(nfproto, kInterface, kImporter);
     return rule;
   }
-  Rule deliver(const SetName& guests, unsigned key) const {
+  Rule deliver(const SetName& foreign, unsigned key) const {
     Rule rule = about_connection(NFPROTO_INET, quoted_chain);
-    rule.lookup(guests, key).set_address(nfproto, destination, home(), nfproto == NFPROTO_IPV6);
+    rule.lookup(foreign, key).set_address(nfproto, destination, home(), nfproto == NFPROTO_IPV6);
     rule.set_mark(kDeliverMark).accept();
     return rule;
   }
@@ -109,11 +109,11 @@ std::vector<Rule> icmp_rules(const std::vector<Segment>& segments) {
     };
     for (const Segment& segment : segments)
       if (segment.index != 0)
-        out.push_back(l.near(maps(segment).redirects, l.kConnection, segment));
+        out.push_back(l.on_link(maps(segment).redirects, l.kConnection, segment));
     out.push_back(l.routed(l.sets.routed, l.kConnection));
     out.push_back(std::move(l.at_home().lookup(l.sets.exempt, l.kConnection).accept()));
     for (const Segment& segment : segments)
-      if (segment.index != 0) out.push_back(l.near(maps(segment).ports, l.home(), segment));
+      if (segment.index != 0) out.push_back(l.on_link(maps(segment).ports, l.home(), segment));
     out.push_back(l.routed(l.sets.ports_routed, l.home()));
     out.push_back(l.deliver(l.sets.foreign, l.kConnection));
     out.push_back(l.deliver(l.sets.foreign_ports, l.home()));

@@ -89,17 +89,17 @@ std::string at_home(char v, const std::vector<Segment>& segments) {
                     of_connection = fmt::format("{} saddr . tcp sport . {}", ip, to_port);
   std::string maps, redirects, ended, ports;
   for (const Segment& segment : segments) {
-    const auto& [redirected, over, moved] = v == '4' ? segment.four : segment.six;
+    const auto& [redirected, ended_map, moved] = v == '4' ? segment.four : segment.six;
     maps += fmt::format("\n  map {} {{ type {} : {}; flags timeout; }}", redirected.set, connection,
                         address);
-    maps += fmt::format("\n  map {} {{ type {} : {}; flags dynamic,timeout; }}", over.set,
+    maps += fmt::format("\n  map {} {{ type {} : {}; flags dynamic,timeout; }}", ended_map.set,
                         connection, address);
     maps += fmt::format("\n  map {} {{ type {} : {}; flags timeout; }}", moved.set, port, address);
     if (segment.index == 0) continue;
     redirects += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection,
                              redirected.set, segment.interface);
-    ended += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection, over.set,
-                         segment.interface);
+    ended += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection,
+                         ended_map.set, segment.interface);
     ports += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, to_port, moved.set,
                          segment.interface);
   }

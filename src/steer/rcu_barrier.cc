@@ -39,7 +39,7 @@ namespace sockmi::steer {
 namespace {
 
 constexpr const char* kSwitch = "/sys/kernel/rcu_expedited";
-constexpr int kOurs = 29547;
+constexpr int kOwnValue = 29547;
 
 int read_switch(int fd) {
   char text[16] = {};
@@ -58,7 +58,7 @@ class Expedited {
     possible_ = bool(fd_);
     if (!fd_ || ::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) return;
     const int found = read_switch(fd_.get());
-    if (found == 0 || found == kOurs) possible_ = set_ = write_switch(fd_.get(), kOurs);
+    if (found == 0 || found == kOwnValue) possible_ = set_ = write_switch(fd_.get(), kOwnValue);
   }
   Expedited(const Expedited&) = delete;
   ~Expedited() {

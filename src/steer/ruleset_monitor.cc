@@ -20,7 +20,7 @@ namespace sockmi::steer {
 namespace {
 
 // Datagrams per call, so that a flood of changes by others does not block the daemon.
-constexpr int kMostAtOnce = 256;
+constexpr int kMaxAtOnce = 256;
 
 // Returns the last attribute with that number.
 const nlattr* attribute_of(const nlmsghdr* message, unsigned head, std::uint16_t wanted) {
@@ -96,7 +96,7 @@ class KernelChanges : public Changes {
   template <class Each>
   static void read(int fd, bool& missed, News& news, Each each) {
     alignas(nlmsghdr) char buffer[65536];
-    for (int i = 0; i < kMostAtOnce; ++i) {
+    for (int i = 0; i < kMaxAtOnce; ++i) {
       const ssize_t got = ::recv(fd, buffer, sizeof buffer, 0);
       if (got < 0 && errno == EINTR) continue;
       missed |= got < 0 && errno == ENOBUFS;

@@ -55,8 +55,8 @@ class NftSteering : public Steering, public Upkeep {
         for (const SetName* set : {&maps->redirects, &maps->ended, &maps->ports})
           TRY(sets_.know(*set));
     if (auto made = make_last_guard(*netfilter_); !made)
-      log::warn("event=no_guard error=\"{}\" reason=\"it wants Linux 5.12\"",
-                to_string(made.error()));
+      log::warn("fallback_table_unavailable",
+                {{"error", made.error()}, {"reason", "it needs Linux 5.12"}});
     else
       TRY(fill_last_guard());
     auto added = add_delivery_route(*route_, interfaces_);
@@ -81,9 +81,9 @@ class NftSteering : public Steering, public Upkeep {
   ~NftSteering() override {
     if (keep_) return;
     if (auto gone = remove_tables(); !gone)
-      log::error("event=tables_left error=\"{}\"", to_string(gone.error()));
+      log::error("tables_remove_failed", {{"error", gone.error()}});
     if (auto gone = remove_delivery_route(*route_); !gone)
-      log::error("event=route_left error=\"{}\"", to_string(gone.error()));
+      log::error("policy_route_remove_failed", {{"error", gone.error()}});
   }
 
   Result<> redirect(std::span<const Redirect> redirects) override {

@@ -28,7 +28,7 @@ table inet sockmi_syn {{
 SynFilter::~SynFilter() {
   if (!closed_) return;
   if (auto opened = remove_syn_filters(); !opened)
-    log::error("event=door_left_closed error=\"{}\"", to_string(opened.error()));
+    log::error("syn_filter_remove_failed", {{"error", opened.error()}});
 }
 
 Result<> remove_syn_filters() {

@@ -44,8 +44,8 @@ asio::awaitable<void> announce(net::HostAddress address) {
   for (const auto pause : kAnnouncementPauses) {
     co_await sleep_for(pause);
     if (auto announced = net::announce(address.ip, address.interface); !announced)
-      log::error("event=announce_failed address={} error=\"{}\"", to_string(address.ip),
-                 to_string(announced.error()));
+      log::error("address_announce_failed",
+                 {{"address", address.ip}, {"error", announced.error()}});
   }
 }
 

@@ -87,9 +87,11 @@ asio::awaitable<Result<TakeoverOutcome>> AddressGiver::give(IpAddress address, s
                      host.host);
   CO_TRY(co_await send(host, wire::TakeOverStep::Ask, own));
   auto outcome = co_await move_connections(address, host, force);
-  log::info("event=takeover address={} to={} moved={} lost={} error=\"{}\"", to_string(address),
-            host.host, outcome ? outcome->moved : 0, outcome ? outcome->lost.size() : 0,
-            outcome ? "" : to_string(outcome.error()));
+  log::info("takeover_finished", {{"address", address},
+                                  {"host", host.host},
+                                  {"moved", outcome ? outcome->moved : 0},
+                                  {"lost", outcome ? outcome->lost.size() : 0},
+                                  {"error", outcome ? "" : to_string(outcome.error())}});
   co_return outcome;
 }
 
@@ -230,8 +232,8 @@ asio::awaitable<Result<>> AddressGiver::send_keep(HostAddress address, cluster::
       co_await sleep_for(kQuickProbePause / 2);
       if (Clock::now() < in_doubt) continue;
     }
-    log::warn("event=takeover_doubt address={} host={} error=\"{}\"", to_string(address.ip),
-              to.host, to_string(kept.error()));
+    log::warn("takeover_in_doubt",
+              {{"address", address.ip}, {"host", to.host}, {"error", kept.error()}});
     if (Clock::now() > in_doubt) {
       const bool hold_has_ended = Clock::now() > hold_ends;
       const auto elsewhere = co_await is_elsewhere(address);

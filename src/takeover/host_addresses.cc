@@ -22,6 +22,10 @@ namespace {
 
 constexpr milliseconds kCheckPause{20};  // between two checks, at least
 
+std::string text_of(const IpAddress& address) {
+  return address.any() ? "none" : to_string(address);
+}
+
 }  // namespace
 
 asio::awaitable<void> HostAddresses::follow(net::AddressNews news) {
@@ -29,7 +33,7 @@ asio::awaitable<void> HostAddresses::follow(net::AddressNews news) {
   for (;;) {
     news.read();
     if (auto looked = look(); !looked)
-      log::error("event=addresses_not_read error=\"{}\"", to_string(looked.error()));
+      log::error("addresses_read_failed", {{"error", looked.error()}});
     co_await sleep_for(kCheckPause);
     boost::system::error_code error;
     co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
@@ -64,9 +68,9 @@ Result<> HostAddresses::look() {
   for (const auto& [address, connections] : addresses) {
     const auto here = std::ranges::find(all, address, &net::HostAddress::ip);
     if (here == all.end() && gone_.insert(address).second)
-      log::error("event=address_gone address={} moved={}", to_string(address), connections);
+      log::error("address_disappeared", {{"address", address}, {"moved", connections}});
     if (here == all.end() || gone_.erase(address) == 0) continue;
-    log::warn("event=address_back address={} moved={}", to_string(address), connections);
+    log::warn("address_reappeared", {{"address", address}, {"moved", connections}});
     spawn(connections_.services.io, "announce", announce(*here));
     changed = true;
   }
@@ -81,8 +85,7 @@ void HostAddresses::find_other(bool& changed) {
   const auto found = net::address_beside(address, before);
   if (!found || *found == before || (found->any() && gone_.contains(address))) return;
   settings_.other_address = *found;
-  log::warn("event=other_address_changed from={} to={}", before.any() ? "none" : to_string(before),
-            found->any() ? "none" : to_string(*found));
+  log::warn("other_address_changed", {{"before", text_of(before)}, {"after", text_of(*found)}});
   changed = true;
   if (!found->any()) {
     connections_.rules.rewrite_destinations(connections_.table, before);

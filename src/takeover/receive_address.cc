@@ -94,7 +94,7 @@ Result<> AddressReceiver::keep(const std::string& from, const HostAddress& addre
   taken_.add({address.ip, address.prefix, interface, from, address.deprecated});
   adopt_connections(connections_, from, address.ip);
   spawn(connections_.services.io, "announce", announce(address));
-  log::info("event=taken_over address={} interface={}", to_string(address.ip), interface);
+  log::info("address_taken_over", {{"address", address.ip}, {"interface", interface}});
   return {};
 }
 
@@ -145,14 +145,16 @@ asio::awaitable<void> AddressReceiver::resolve_in_doubt(IpAddress address, std::
   const Held held = held_.at(address);
   const auto elsewhere = co_await is_elsewhere(held.address);
   if (!in_doubt()) co_return;
-  log::warn("event=takeover_doubt address={} elsewhere={}", to_string(address),
-            elsewhere ? *elsewhere ? "yes" : "no" : to_string(elsewhere.error()));
+  if (elsewhere)
+    log::warn("takeover_probed", {{"address", address}, {"elsewhere", *elsewhere}});
+  else
+    log::error("takeover_probe_failed", {{"address", address}, {"error", elsewhere.error()}});
   // If the probe fails, the kernel removes the address when the Hold expires: no holder
   // is better than two.
   if (!elsewhere)
     held_.erase(address);
   else if (auto done = *elsewhere ? drop(address) : keep(held.from, held.address); !done)
-    log::error("event=takeover_doubt_left error=\"{}\"", to_string(done.error()));
+    log::error("takeover_settle_failed", {{"address", address}, {"error", done.error()}});
 }
 
 }  // namespace sockmi::daemon

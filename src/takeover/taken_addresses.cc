@@ -34,9 +34,8 @@ void TakenAddresses::recover() {
   for (const TakenOver& address : connections_.table.journal().taken_over()) {
     if (!may_be_taken_over(connections_.services.settings, address.ip)) {
       connections_.table.log_given_away(address.ip);
-      log::warn(
-          "event=address_left address={} reason=\"it is not among takeover.addresses any more\"",
-          to_string(address.ip));
+      log::warn("address_given_up", {{"address", address.ip},
+                                     {"reason", "takeover.addresses does not list it any more"}});
       continue;
     }
     all_[address.ip] = address;
@@ -82,20 +81,20 @@ asio::awaitable<void> TakenAddresses::put_back(TakenOver taken) {
   if (!all_.contains(taken.ip)) co_return;  // it was given away meanwhile
   if (elsewhere && *elsewhere) {
     forget(taken.ip);
-    log::warn(
-        "event=address_lost address={} reason=\"it is not here any more, and another host has it\"",
-        to_string(taken.ip));
+    log::warn("address_lost",
+              {{"address", taken.ip},
+               {"reason", "this host does not have it any more, and another host has it"}});
     co_return;
   }
   const auto added =
       elsewhere ? net::add_address(address, std::nullopt) : std::unexpected(elsewhere.error());
   if (!added) {
-    log::error("event=address_not_put_back address={} error=\"{}\"", to_string(taken.ip),
-               to_string(added.error()));
+    log::error("address_restore_failed", {{"address", taken.ip}, {"error", added.error()}});
     co_return;  // the next attempt follows
   }
-  log::warn("event=address_put_back address={} reason=\"it was taken over, and not here any more\"",
-            to_string(taken.ip));
+  log::warn("address_restored",
+            {{"address", taken.ip},
+             {"reason", "it was taken over, and this host did not have it any more"}});
   kept_[taken.ip] = {taken.from};
   co_await announce(address);
 }
@@ -126,9 +125,9 @@ asio::awaitable<void> TakenAddresses::find_second_holder(IpAddress address) {
   if (!elsewhere || kept == kept_.end() || kept->second.doubled == *elsewhere) co_return;
   kept->second.doubled = *elsewhere;
   if (*elsewhere)
-    log::error("event=address_doubled warning=\"{}\"", doubled(address));
+    log::error("address_conflict_found", {{"address", address}, {"warning", doubled(address)}});
   else
-    log::info("event=address_is_ours_alone address={}", to_string(address));
+    log::info("address_conflict_ended", {{"address", address}});
 }
 
 std::vector<std::string> TakenAddresses::warnings() const {

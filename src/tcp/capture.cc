@@ -50,7 +50,7 @@
 namespace sockmi::tcp {
 namespace {
 
-constexpr std::uint32_t kMostLate = 1 << 30;  // no window is larger
+constexpr std::uint32_t kMaxDelta = 1 << 30;  // no window is larger
 
 Result<> can_be_moved(int fd, const SocketInfo& facts) {
   static const IpAddress link_local = *IpAddress::parse("fe80::");
@@ -90,7 +90,7 @@ FrozenSocket::FrozenSocket(FrozenSocket&& other) noexcept
 FrozenSocket::~FrozenSocket() {
   if (fd_ < 0) return;
   if (auto given = unfreeze(); !given)
-    log::error("event=give_back_failed error=\"{}\"", to_string(given.error()));
+    log::error("socket_unfreeze_failed", {{"connection", facts_.tuple}, {"error", given.error()}});
 }
 
 Result<OriginalOptions> OriginalOptions::of(int fd) {
@@ -138,10 +138,10 @@ bool FrozenSocket::stay_outside() {
   known_.sent = *sent;
   known_.outside = history_.sequences && history_.sequences->match(fd_);
   if (known_.outside) return true;
-  const auto learnt = Sequences::learn(fd_, known_.announced);
-  if (known_.announced) known_.told = known_.announced->rcv_wup();
-  known_.outside = learnt.has_value();
-  history_.sequences = learnt ? std::optional(*learnt) : std::nullopt;
+  const auto sequences = Sequences::learn(fd_, known_.announced);
+  if (known_.announced) known_.announced_up_to = known_.announced->rcv_wup();
+  known_.outside = sequences.has_value();
+  history_.sequences = sequences ? std::optional(*sequences) : std::nullopt;
   return known_.outside;
 }
 
@@ -150,7 +150,7 @@ bool FrozenSocket::stay_outside() {
 Result<> FrozenSocket::remember() {
   if (known_.announced) return {};  // it is known already
   TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
-  known_.told = window.rcv_wup;
+  known_.announced_up_to = window.rcv_wup;
   for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
     TRY_LET(before, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     TRY_LET(outstanding, queued(fd_, SIOCOUTQ, "SIOCOUTQ"));
@@ -204,7 +204,8 @@ Result<bool> FrozenSocket::capture_outside_repair(wire::TcpT& image, PreCopyRang
   if (!place) return false;
   known_.base = history_.sequences->received;
   captured(*place, place->acknowledged);
-  known_.all_acknowledged = known_.told == image.rcv_seq && place->received == facts_.received;
+  known_.all_acknowledged =
+      known_.announced_up_to == image.rcv_seq && place->received == facts_.received;
   return true;
 }
 
@@ -236,9 +237,9 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
     // what arrived or was written after that moment is left to received_since(). Bytes
     // that have been acknowledged since do no harm in the image.
     wire::Window window;
-    const auto learnt = learn_sequence(image, window);
-    if (!learnt && learnt.error().code == EAGAIN && attempt < kMaxReadings) continue;
-    TRY(learnt);
+    const auto sequences = learn_sequence(image, window);
+    if (!sequences && sequences.error().code == EAGAIN && attempt < kMaxReadings) continue;
+    TRY(sequences);
     TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
     TRY_LET(place, Place::of(fd_));
     if (place.state == state && (poll_now(fd_, POLLPRI) & POLLPRI))
@@ -260,8 +261,8 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
     image.send_queue = std::move(send_queue.bytes);
     // The bytes that count as acknowledged include what a frozen socket "sent". So this
     // is true only if nothing has arrived since the look before the freeze.
-    known_.all_acknowledged =
-        state == kEstablished && known_.told == image.rcv_seq && place.received == facts_.received;
+    known_.all_acknowledged = state == kEstablished && known_.announced_up_to == image.rcv_seq &&
+                              place.received == facts_.received;
     image.unsent = static_cast<std::uint32_t>(std::min<std::uint64_t>(
         send_queue.written - std::min(known_.sent, send_queue.written), image.send_queue.size()));
     image.window = std::make_unique<wire::Window>(window);
@@ -440,7 +441,7 @@ Result<FreezeDelta> FrozenSocket::peek_late(const wire::TcpT& image, Place& now)
   if (urgent) return fail(ENOTSUP, "urgent data has come in");
   const auto unread = static_cast<std::uint32_t>(place.received - place.read),
              taken = size - std::min(size, unread);
-  if (size > kMostLate) return fail(EIO, "{} bytes have come in", size);
+  if (size > kMaxDelta) return fail(EIO, "{} bytes have come in", size);
   TRY_LET(bytes, peek(unread - (size - taken), unread));
   TRY_LET(after, Place::of(fd_));
   if (after.read != place.read) return fail(EAGAIN, "somebody reads");
@@ -488,7 +489,8 @@ Result<> FrozenSocket::unfreeze() {
     acknowledged = send_to_peer(**last);
   }
   if (!acknowledged)
-    log::warn("event=not_acknowledged error=\"{}\"", to_string(acknowledged.error()));
+    log::warn("acknowledgement_failed",
+              {{"connection", facts_.tuple}, {"error", acknowledged.error()}});
   return {};
 }
 

@@ -117,7 +117,7 @@ class FrozenSocket {
     std::uint64_t sent = 0;  // what had left the socket when it was frozen; our FIN counts
     // The peer had received an acknowledgement of everything before this sequence number,
     // and the window `announced`.
-    std::optional<std::uint32_t> told;
+    std::optional<std::uint32_t> announced_up_to;
     std::optional<wire::Window> announced;
     std::uint32_t base = 0;  // sequence number minus position, for received bytes
     Place captured;          // at the last image

@@ -110,13 +110,14 @@ Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyR
     // the thaw, together with the window that this socket would have announced. With a
     // smaller window, a restored socket would open it slowly. With a larger one, the
     // peer's segments would not fit.
-    const bool told = announced && announced->rcv_wup() == image.rcv_seq;
+    const bool is_acknowledged = announced && announced->rcv_wup() == image.rcv_seq;
     image.window = std::make_unique<wire::Window>(
         announced ? announced->snd_wl1() : image.rcv_seq - 1, windows->send,
         std::max(sequences.max_window, windows->send),
-        told ? announced->rcv_wnd() : windows->receive,
-        told ? image.rcv_seq
-             : sequences.received + static_cast<std::uint32_t>(info.tcpi_bytes_received));
+        is_acknowledged ? announced->rcv_wnd() : windows->receive,
+        is_acknowledged
+            ? image.rcv_seq
+            : sequences.received + static_cast<std::uint32_t>(info.tcpi_bytes_received));
     return place;
   }
   return fail(EAGAIN, "the socket does not come to rest");

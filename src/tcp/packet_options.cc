@@ -74,11 +74,11 @@ Result<Wire> wire_of(int fd, const SocketInfo& facts) {
   TRY_LET(info, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
   // The peer's packets are not larger than the MSS that we announced, nor than the MTU of
   // the path to this host; nor, most likely, than the packets that the peer accepts.
-  const unsigned said = std::max(info.tcpi_snd_mss, info.tcpi_rcv_mss),
+  const unsigned mss = std::max(info.tcpi_snd_mss, info.tcpi_rcv_mss),
                  header = (v4 ? 20 : 40) + kTcpHeader;
   const unsigned options = info.tcpi_options & TCPI_OPT_TIMESTAMPS ? kTimestamp : 0;
   const unsigned segment =
-      facts.state == kSynSent ? info.tcpi_advmss : std::min(info.tcpi_advmss, said) + options;
+      facts.state == kSynSent ? info.tcpi_advmss : std::min(info.tcpi_advmss, mss) + options;
   wire.largest = std::min(segment + header, info.tcpi_pmtu ? info.tcpi_pmtu : 65535u);
   return wire;
 }

@@ -133,10 +133,9 @@ Result<> RestoredSocket::show_sample(const wire::TcpT& image) {
   if (auto injected = inject(segment, marks_.inject))
     injected = await("the sample", [&] { return has_received(end); });
   if (!has_received(end)) {
-    log::warn(
-        "event=no_injection connection={} consequence=\"the peer may be promised too wide a "
-        "window\"",
-        to_string(tuple_));
+    log::warn("injection_failed",
+              {{"connection", tuple_},
+               {"consequence", "the peer may get a promise of a window that is too wide"}});
     TRY(fill(fd, TCP_RECV_QUEUE, zeros));
   }
   TRY(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
@@ -167,8 +166,8 @@ Result<> RestoredSocket::fill_receive_queue(const wire::TcpT& image) {
   if (auto injected = inject_data(segment, marks_.inject, Next::IsMeasured))
     injected = await("the end of the receive queue", [&] { return has_received(rcv_seq_); });
   if (has_received(rcv_seq_)) return {};
-  log::warn("event=no_injection connection={} consequence=\"the peer may wait for its own probe\"",
-            to_string(tuple_));
+  log::warn("injection_failed",
+            {{"connection", tuple_}, {"consequence", "the peer may wait for its own probe"}});
   return fill(fd, TCP_RECV_QUEUE, segment.data);
 }
 
@@ -222,10 +221,10 @@ Result<> RestoredSocket::receive(const FreezeDelta& late) {
   // What other threads have read must be there, because they do not read it again.
   if (received || late.read > 0) return received;
   peer_knows_all_ = false;
-  log::warn(
-      "event=late_data_left connection={} bytes={} error=\"{}\" consequence=\"the peer sends them "
-      "again\"",
-      to_string(tuple_), late.bytes.size(), to_string(received.error()));
+  log::warn("received_data_dropped", {{"connection", tuple_},
+                                      {"bytes", late.bytes.size()},
+                                      {"error", received.error()},
+                                      {"consequence", "the peer sends them again"}});
   return {};
 }
 
@@ -326,16 +325,14 @@ Result<> RestoredSocket::go_live() {
     TRY_LET(outstanding, queued(fd, SIOCOUTQ, "SIOCOUTQ"));
     acknowledged_ = snd_seq_ + 1 - outstanding;
     if (auto given = give_fin(); !given) {
-      log::error("event=fin_lost connection={} error=\"{}\"", to_string(tuple_),
-                 to_string(given.error()));
+      log::error("fin_injection_failed", {{"connection", tuple_}, {"error", given.error()}});
     }
   }
   if (read_ > 0) TRY(skip_received(fd, read_));
   if (read_shutdown_) (void)::shutdown(fd, SHUT_RD);
   buffers_.settle();
   if (auto done = peer_knows_all_ ? Result<>() : acknowledge(); !done) {
-    log::warn("event=not_acknowledged connection={} error=\"{}\"", to_string(tuple_),
-              to_string(done.error()));
+    log::warn("acknowledgement_failed", {{"connection", tuple_}, {"error", done.error()}});
   }
   return {};
 }

@@ -16,7 +16,7 @@
 namespace sockmi::tcp {
 namespace {
 
-constexpr std::size_t kMost = 4096;
+constexpr std::size_t kMaxHistories = 4096;
 
 Result<tcp_repair_window> window_of(int fd) {
   return get<tcp_repair_window>(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW");
@@ -69,10 +69,10 @@ Result<std::uint32_t> learn_written(int fd) {
 }  // namespace
 
 Result<Sequences> Sequences::learn(int fd, std::optional<wire::Window>& before) {
-  TRY_LET(learnt, learn_received(fd, before));
+  TRY_LET(sequences, learn_received(fd, before));
   TRY_LET(written, learn_written(fd));
-  learnt.written = written;
-  return learnt;
+  sequences.written = written;
+  return sequences;
 }
 
 bool Sequences::match(int fd) const {
@@ -88,7 +88,7 @@ void Histories::remember(std::uint64_t cookie, const History& history) {
   // It would only displace others.
   if (!history.sequences && !history.in_use && !all_.contains(cookie)) return;
   if (all_.insert_or_assign(cookie, history).second) order_.push_back(cookie);
-  if (order_.size() <= kMost) return;
+  if (order_.size() <= kMaxHistories) return;
   all_.erase(order_.front());
   order_.pop_front();
 }

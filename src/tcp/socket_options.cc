@@ -137,7 +137,8 @@ void restore_options(int fd, const wire::TcpT& image, When when) {
     if (known == moved_options().end() || known->when != when) continue;
     if (::setsockopt(fd, option->level, option->name, option->value.data(),
                      static_cast<socklen_t>(option->value.size())) != 0)
-      log::debug("event=option_not_restored option={} errno={}", known->text, errno);
+      log::debug("option_restore_failed",
+                 {{"option", known->text}, {"error", fail_errno("setsockopt").error()}});
   }
 }
 
@@ -145,7 +146,7 @@ void restore_congestion_control(int fd, const wire::TcpT& image) {
   if (!image.congestion.empty() &&
       ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, image.congestion.data(),
                    static_cast<socklen_t>(image.congestion.size())) != 0)
-    log::warn("event=congestion_control_not_here name={}", image.congestion);
+    log::warn("congestion_control_unavailable", {{"name", image.congestion}});
 }
 
 Result<> set_transparent(int fd, int family) {

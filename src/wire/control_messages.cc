@@ -8,9 +8,9 @@
 namespace sockmi::wire {
 namespace {
 
-constexpr std::size_t kLongestName = 255;
-constexpr std::uint32_t kMostPadding = 1 << 17;  // twice the largest packet
-constexpr std::size_t kLongestReason = 1024;     // of an error, for logs and users
+constexpr std::size_t kMaxNameSize = 255;
+constexpr std::uint32_t kMaxPadding = 1 << 17;  // twice the largest packet
+constexpr std::size_t kMaxReasonSize = 1024;    // of an error, for logs and users
 
 template <class Table>
 Secret pack(Request type, WipingBuilder& builder, flatbuffers::Offset<Table> request) {
@@ -28,10 +28,10 @@ std::string remote_of(const FourTuple& tuple) {
   return tuple.remote.port == 0 ? std::string() : to_string(tuple.remote);
 }
 
-// Reads an error that another host has sent. Control characters are replaced, so that no
-// host can forge a line of our log.
+// Reads an error that another host has sent. Control characters are replaced: the text
+// also reaches the operator's terminal and, by sockmi_last_error(), logs of applications.
 Error error_of(int code, const flatbuffers::String* reason) {
-  std::string text = string(reason).substr(0, kLongestReason);
+  std::string text = string(reason).substr(0, kMaxReasonSize);
   std::ranges::replace_if(
       text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
   return {code, std::move(text)};
@@ -91,7 +91,7 @@ Result<Endpoint> read_endpoint(const EndpointImage* from) {
       !from->home_control())
     return fail(EBADMSG, "an endpoint with parts missing");
   for (const auto* name : {from->service(), from->owner(), from->home()})
-    if (name->size() > kLongestName) return fail(EBADMSG, "a name of {} bytes", name->size());
+    if (name->size() > kMaxNameSize) return fail(EBADMSG, "a name of {} bytes", name->size());
   if (has_unknown_fields(*from))
     return fail(ENOTSUP, "an endpoint with parts that only a newer build knows");
   Endpoint out;
@@ -192,7 +192,7 @@ Secret pack_path_queries(const std::vector<Crossing>& connections) {
   // if the data extends past its end.
   return pack(
       Request::PathQueries, builder,
-      CreatePathQueries(builder, all, vector(builder, Bytes(std::min(2 * largest, kMostPadding)))));
+      CreatePathQueries(builder, all, vector(builder, Bytes(std::min(2 * largest, kMaxPadding)))));
 }
 
 Result<std::vector<Crossing>> read_passages(const PathQueries& said) {

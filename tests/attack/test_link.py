@@ -37,7 +37,7 @@ def test_silent_connections_do_not_block_members(lab):
     for one in silent:
         one.close()
     # The daemon logs one line per second at most.
-    expect(len([line for line in lab.hostB.daemon.lines if "event=line_refused" in line]) < 20, "the log is flooded")
+    expect(len([line for line in lab.hostB.daemon.lines if "event=control_connection_refused" in line]) < 20, "the log is flooded")
 
 
 def payload(lab):
@@ -143,7 +143,7 @@ def test_the_cluster_key_is_replaced_host_by_host(lab):
 def test_an_invalid_identity_folder_changes_nothing(lab):
     _, folders = start_with_own_folders(lab, lab.hostA)
     (folders["hostA"] / "host.crt").write_text("no certificate")
-    lab.hostA.daemon.wait_line("event=identity_not_read")
+    lab.hostA.daemon.wait_line("event=identity_read_failed")
     expect(lab.hostA.api("/v1/status")["host"] == "hostA", "it does not serve")
 
 

@@ -180,7 +180,7 @@ def test_the_next_daemon_leaves_a_port_to_a_local_service(lab, family):
     lab.client.run("nft", "reset", "counters", "table", "inet", "observe")
     own.close()
     # The last connection of the service is in TIME_WAIT.
-    lab.hostC.daemon.wait_line("event=port_free_again", timeout=90)
+    lab.hostC.daemon.wait_line("event=port_freed", timeout=90)
     expect(lab.hostC.api("/v1/status")["warnings"] == [], lab.hostC.api("/v1/status"))
     served(lab, listener, lab.hostA, family).end()
     connection.end()

@@ -84,7 +84,7 @@ def test_home_redirects_to_the_holders_new_address_behind_a_router(lab):
     expect("fd77:0:0:3::33 . 8443" in given_back, given_back)
     end_daemon(lab.hostC, TERMINATED)  # the next daemon can explain that entry
     lab.start_daemon(lab.hostC)
-    expect(not any("event=readdress_unexplained" in line for line in lab.hostC.daemon.lines), lab.hostC.daemon.tail())
+    expect(not any("event=destination_rewrite_orphaned" in line for line in lab.hostC.daemon.lines), lab.hostC.daemon.tail())
     c.both_ways()
     c.end()
 
@@ -96,10 +96,10 @@ def test_a_missing_own_address_is_reported(lab):
     c.move(lab.hostB)
     for host, address in ((lab.hostA, "10.77.0.1"), (lab.hostB, "10.77.0.2")):
         run(["ip", "-n", host.name, "addr", "del", address + "/24", "dev", "eth0"])
-        host.daemon.wait_line(f"event=address_gone address={address}")
+        host.daemon.wait_line(f"event=address_disappeared address={address}")
         expect(any(f"address {address} is gone" in each for each in host.api("/v1/status")["warnings"]), "no warning")
         run(["ip", "-n", host.name, "addr", "add", address + "/24", "dev", "eth0"])
-        host.daemon.wait_line(f"event=address_back address={address}")
+        host.daemon.wait_line(f"event=address_reappeared address={address}")
         expect(host.api("/v1/status")["warnings"] == [], "the warning stays")
     c.both_ways()
     c.move(lab.hostA)

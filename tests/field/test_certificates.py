@@ -54,7 +54,7 @@ def test_an_expired_certificate_is_reported(lab):
     lab.start_daemon(lab.hostB, **{"": {"identity": own_folder(lab, lab.hostB, skew=-740 * DAY)}})
     refused = lab.hostA.daemon.wait_line("event=datagram_refused")
     expect("the certificate of hostB: certificate has expired (on " in refused, refused)
-    lab.hostB.daemon.wait_line("event=certificate")
+    lab.hostB.daemon.wait_line("event=certificate_renewal_due")
     warnings = lab.hostB.api("/v1/status")["warnings"]
     expect(any("the certificate of hostB: certificate has expired" in warning for warning in warnings), f"{warnings}")
     # The certificate is renewed, and no daemon is restarted.
@@ -65,7 +65,7 @@ def test_an_expired_certificate_is_reported(lab):
 
 def test_a_certificate_that_expires_soon_is_reported(lab):
     lab.start_daemon(lab.hostA, **{"": {"identity": own_folder(lab, lab.hostA, "--days", "20")}})
-    warning = lab.hostA.daemon.wait_line("event=certificate")
+    warning = lab.hostA.daemon.wait_line("event=certificate_renewal_due")
     expect("this host's certificate expires on " in warning, warning)
     expect(any("this host's certificate expires on" in each for each in lab.hostA.api("/v1/status")["warnings"]), "the status does not say it")
 

@@ -165,7 +165,7 @@ def test_a_failed_repair_is_reported_and_repeated(lab):
     c = moved_connection(lab)
     lab.hostA.run("nft", "flush ruleset; add table inet sockmi; add set inet sockmi foreign4 { type ipv6_addr; }")
     wait_until(lambda: lab.hostA.api("/v1/status")["repairs"]["error"], "status says that it can not be repaired")
-    lab.hostA.daemon.wait_line("event=rules_not_repaired")
+    lab.hostA.daemon.wait_line("event=rules_repair_failed")
     lab.hostA.run("nft", "delete", "table", "inet", "sockmi")
     wait_until(lambda: not lab.hostA.api("/v1/status")["repairs"]["error"], "it is repaired", timeout=20)
     c.both_ways()

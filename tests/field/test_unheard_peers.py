@@ -21,7 +21,7 @@ def unanswered(lab):
     c.both_ways()
     with observe.Dropped(lab.client, "in", "ip saddr 10.77.0.1 tcp sport 8443"):
         c.move(lab.hostB)
-        lab.hostB.daemon.wait_line("event=unheard")
+        lab.hostB.daemon.wait_line("event=peer_unheard")
         yield c
 
 
@@ -32,7 +32,7 @@ def test_a_silent_peer_is_heard_by_its_answer_to_the_probe(lab):
     c.move(lab.hostB)
     wait_until(lambda: unheard(lab.hostB) == 0, "the peer is heard")
     expect(all(each["heard"] for each in lab.hostB.api("/v1/connections")["connections"]), "it was not heard")
-    expect(not any("event=unheard" in line for line in lab.hostB.daemon.lines), "a warning of a peer that was heard")
+    expect(not any("event=peer_unheard" in line for line in lab.hostB.daemon.lines), "a warning of a peer that was heard")
     c.both_ways()
     c.end()
 
@@ -42,7 +42,7 @@ def test_a_peer_that_receives_nothing_is_reported(lab):
         expect(unheard(lab.hostB) == 1, "it counts as heard")
         expect([each["heard"] for each in lab.hostB.api("/v1/connections")["connections"]] == [False], "it counts as heard")
     wait_until(lambda: unheard(lab.hostB) == 0, "the peer is heard, though nobody has said anything", timeout=30)
-    lab.hostB.daemon.wait_line("event=heard")
+    lab.hostB.daemon.wait_line("event=peer_heard")
     c.both_ways()
     c.end()
 
@@ -74,7 +74,7 @@ def test_home_reports_an_unheard_peer_too(lab):
         end_daemon(lab.hostA, TERMINATED)
         lab.start_daemon(lab.hostA)
         wait_until(lambda: home_says(lab, heard=False), "home has heard that it is not", timeout=60)
-        expect("host=hostB" in lab.hostA.daemon.wait_line("event=unheard"), "it does not say where")
+        expect("host=hostB" in lab.hostA.daemon.wait_line("event=peer_unheard_at_holder"), "it does not say where")
     wait_until(lambda: home_says(lab, heard=True), "home has heard that it is", timeout=120)
     c.both_ways()
     c.end()
@@ -90,5 +90,5 @@ def test_the_peer_of_a_half_closed_connection_is_probed_too(lab, who):
     (c.down if who == "ours" else c.up).receive_end(other)
     c.move(lab.hostB)
     wait_until(lambda: unheard(lab.hostB) == 0, "the peer is heard", timeout=30)
-    expect(not any("event=unheard" in line for line in lab.hostB.daemon.lines), "a warning of a peer that was heard")
+    expect(not any("event=peer_unheard" in line for line in lab.hostB.daemon.lines), "a warning of a peer that was heard")
     expect(len(lab.hostB.api("/v1/connections")["connections"]) == 1, "it has ended")

@@ -250,7 +250,7 @@ class Lab:
                 expect(host.daemon.wait() in (0, -9), lambda: f"{host.daemon.name}: status {host.daemon.wait()}\n{host.daemon.tail()}")
                 expect(not host.socket.exists() or host.daemon.wait() == -9, f"{host.name}: socket file left")
                 # For a connection that a test has left open.
-                if any("event=rules_stay" in line for line in host.daemon.lines):
+                if any("event=rules_kept" in line for line in host.daemon.lines):
                     host.run(self.sockmictl, "flush")
                 expect(not (left := observe.leftovers(host)), lambda: f"{host.name}: left behind: {left}")
         received = observe.resets(self.client)[0] if received is None else received

@@ -332,7 +332,7 @@ def test_a_dead_crash_guard_is_replaced_and_given_the_frozen_sockets(lab):
     # Decided; the guard holds it.
     expect(export(connection, lab.hostB) == errno.EINPROGRESS, lab.hostA.last_error())
     os.kill(guard_of(lab.hostA), signal.SIGKILL)
-    lab.hostA.daemon.wait_line("event=guard_replaced held=1")
+    lab.hostA.daemon.wait_line("event=guard_replaced count=1")
     lab.start_daemon(lab.hostB, **LATER)
     lab.hostB.app = socket_app.SocketApp(lab.hostB, SERVICE)  # it imports from this daemon
     settled(lab.hostA)
@@ -352,7 +352,7 @@ def test_a_crash_guard_without_a_journal_leaves_sockets_to_the_next_daemon(lab):
     aside = journal.rename(journal.with_name("aside"))
     journal.mkdir()
     dies_in_export(lab, connection, "prepare-send")()
-    expect(lab.hostA.daemon.says("event=sockets_left_mute"), lab.hostA.daemon.tail())
+    expect(lab.hostA.daemon.says("event=sockets_left_frozen"), lab.hostA.daemon.tail())
     expect("fwmark:" in lab.hostA.run("ss", "--tcp", "--numeric", "--extended", "--no-header"), "the socket is not frozen")
     journal.rmdir()
     aside.rename(journal)

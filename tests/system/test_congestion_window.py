@@ -70,7 +70,7 @@ def test_a_connection_moves_without_bpf_and_the_status_says_so(lab):
     lab.hostB.app = SocketApp(lab.hostB, SERVICE)
     status = lab.hostB.api("/v1/status")["congestion_window"]
     expect(status.startswith("not carried: "), status)
-    said = [line for line in lab.hostB.daemon.lines if "event=congestion_window_not_carried" in line]
+    said = [line for line in lab.hostB.daemon.lines if "event=congestion_carrier_unavailable" in line]
     expect(len(said) == 1, said)
     connection = Connection(lab)
     connection.move(lab.hostB)
@@ -79,7 +79,7 @@ def test_a_connection_moves_without_bpf_and_the_status_says_so(lab):
 
 def test_a_killed_daemon_leaves_no_congestion_control(lab):
     daemon = lab.start_daemon(lab.hostA)
-    if not carries(lab.hostA) or "linked=true" not in daemon.wait_line("event=congestion_window_carried"):
+    if not carries(lab.hostA) or "linked=true" not in daemon.wait_line("event=congestion_carrier_loaded"):
         pytest.skip("this kernel, or this user, has no BPF links for it")
     name = lab.hostA.api("/v1/status")["congestion_window"].split()[1]
 

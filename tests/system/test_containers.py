@@ -155,7 +155,7 @@ def test_a_container_has_no_rules_after_all_connections_returned(lab, how):
         end_daemon(lab.hostA, how)
         if how == KILLED:
             start_daemon(lab)
-            lab.hostA.daemon.wait_line("event=namespace_adopted")
+            lab.hostA.daemon.wait_line("event=namespace_recovered")
         wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
         finish(transfers)
 
@@ -249,7 +249,7 @@ def test_a_container_that_ended_without_a_daemon_is_given_up(lab):
         run(["ip", "netns", "del", container.name])
         for gone in (2, 0):
             start_daemon(lab)
-            warnings = lines(lab.hostA, "event=container_gone")
+            warnings = lines(lab.hostA, "event=container_disappeared")
             expect(len(warnings) == gone, warnings)
             expect(not records(lab.hostA) and not observe.redirects(lab.hostA), "its connections are looked after")
             end_daemon(lab.hostA, TERMINATED)

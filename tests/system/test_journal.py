@@ -75,7 +75,7 @@ def test_facts_are_written_once_the_disk_has_room(lab):
         restart(lab, lab.hostA, folder)
         connection.move(lab.hostC)
         wait_until(lambda: journal_of(lab.hostA)["unwritten"], "home has something to write")
-        lab.hostA.daemon.wait_line("event=journal_fails")
+        lab.hostA.daemon.wait_line("event=journal_write_failed")
         connection.both_ways()
         (folder / "filling").unlink()
         wait_until(lambda: not journal_of(lab.hostA)["unwritten"], "it is written")

@@ -41,7 +41,7 @@ def test_a_strict_reverse_path_filter_is_reported(lab):
     lab.start_daemon(lab.hostA, **{"": {"interfaces": ["spare", "eth0"]}})
     [warning] = lab.hostA.api("/v1/status")["warnings"]
     expect("net.ipv4.conf.spare.rp_filter" in warning, warning)
-    expect(any("event=environment" in line for line in lab.hostA.daemon.lines), "the log does not say it")
+    expect(any("event=host_check_failed" in line for line in lab.hostA.daemon.lines), "the log does not say it")
     lab.hostA.run("sysctl", "-qw", "net.ipv4.conf.spare.rp_filter=2")
     expect(lab.hostA.api("/v1/status")["warnings"] == [], "the status still says it")
 

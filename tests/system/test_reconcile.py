@@ -49,7 +49,7 @@ def test_a_home_without_its_journal_is_told_by_the_holder(lab):
     lose_records(lab, lab.hostA, tables=False)
     lab.start_daemon(lab.hostA)
     wait_until(lambda: records(lab.hostA) == [("moved", "hostB")], "home is told by the holder", timeout=20)
-    lab.hostB.daemon.wait_line("event=home_had_forgotten")
+    lab.hostB.daemon.wait_line("event=claim_accepted_by_home")
     expect(lab.hostB.api("/v1/status")["home"]["reasserted"] == 1, "the status does not say so")
     expect("expires" not in observe.redirects(lab.hostA)[0], "the redirect would end")
     transfer.finish_whole()
@@ -76,7 +76,7 @@ def test_a_home_without_the_service_refuses_the_holders_claim(lab):
     block_output(lab.client)
     lose_records(lab, lab.hostA, tables=True)
     lab.start_daemon(lab.hostA, service__web={})
-    lab.hostB.daemon.wait_line("event=disowned")
+    lab.hostB.daemon.wait_line("event=claim_rejected_by_home")
     expect(lab.hostB.api("/v1/status")["home"]["rejected"] == 1, "the status does not say so")
     expect(not observe.redirects(lab.hostA), "home redirects a service that it does not serve")
     # The holder's socket waits for acknowledgements that home no longer forwards: its

@@ -105,11 +105,11 @@ def test_a_second_holder_of_the_address_is_reported(lab):
     start(lab)
     take_over(lab, lab.hostA, lab.hostB)
     lab.hostC.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
-    lab.hostB.daemon.wait_line("event=address_doubled", timeout=40)
+    lab.hostB.daemon.wait_line("event=address_conflict_found", timeout=40)
     warnings = lab.hostB.api("/v1/status")["warnings"]
     expect(any(SERVICE in warning for warning in warnings), f"{warnings}")
     lab.hostC.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
-    lab.hostB.daemon.wait_line("event=address_is_ours_alone", timeout=40)
+    lab.hostB.daemon.wait_line("event=address_conflict_ended", timeout=40)
 
 
 def test_an_address_removed_by_hand_is_restored(lab):
@@ -119,7 +119,7 @@ def test_an_address_removed_by_hand_is_restored(lab):
     transfers = begin(lab)
     take_over(lab, lab.hostA, lab.hostB)
     lab.hostB.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
-    lab.hostB.daemon.wait_line("event=address_put_back")
+    lab.hostB.daemon.wait_line("event=address_restored")
     expect("hostB" in who_answers(lab, "--connect-timeout", 3), "hostB does not answer")
     finish(transfers)
     lab.hostC.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
@@ -169,7 +169,7 @@ def test_the_next_daemon_restores_a_taken_over_address(lab, when):
     lab.hostB.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
     if when == "down":
         lab.start_daemon(lab.hostB, **TAKEOVER)
-    lab.hostB.daemon.wait_line("event=address_put_back")
+    lab.hostB.daemon.wait_line("event=address_restored")
     expect("hostB" in who_answers(lab, "--connect-timeout", 3), "hostB does not answer")
     lab.hostA.run(lab.sockmictl, "flush")
 
@@ -200,7 +200,7 @@ def test_the_next_daemon_does_not_restore_an_address_that_it_lost(lab):
     lab.hostA.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
     take_over(lab, lab.hostA, lab.hostB)
     restart(takeover={})
-    lab.hostB.daemon.wait_line("event=address_left")
+    lab.hostB.daemon.wait_line("event=address_given_up")
     expect((journalled(lab.hostB), holders(lab)) == ([], []), "it was put back")
 
 
@@ -296,8 +296,8 @@ def test_the_new_holder_probes_the_link_if_the_old_holder_is_silent(lab):
     transfers = begin(lab, 1, 0)
     asked = takeover_without_keep(lab)
     unplug(lab.hostA)
-    lab.hostB.daemon.wait_line("takeover_doubt", timeout=30)
-    lab.hostB.daemon.wait_line("taken_over")
+    lab.hostB.daemon.wait_line("event=takeover_probed", timeout=30)
+    lab.hostB.daemon.wait_line("event=address_taken_over")
     expect("valid_lft forever" in lab.hostB.run("ip", "addr", "show", "to", SERVICE), "the address will go")
     expect("hostB" in who_answers(lab), "hostB does not answer")
     finish(transfers)

@@ -21,7 +21,7 @@ def exported(lab):
 
 
 def is_home(lab, connection):
-    lab.hostB.daemon.wait_line("event=returned_home")
+    lab.hostB.daemon.wait_line("event=unclaimed_connection_returned")
     connection.ours = imported(lab.hostA, connection.ours.family)
     connection.both_ways()
     connection.end()
@@ -81,7 +81,7 @@ def test_an_endpoint_of_a_hanging_application_returns_home(lab):
     wait_until(lambda: clients(lab.hostB) > before, "its request is there")
     lab.hostB.app.process.pause()
     begin_export(connection.ours, lab.hostB)()
-    lab.hostB.daemon.wait_line("event=taken_back")
+    lab.hostB.daemon.wait_line("event=delivery_expired")
     is_home(lab, connection)
     lab.hostB.app.process.resume()
     expect("taken the endpoint back" in answer().get("reason", ""), "the application believes that it has it")
@@ -105,8 +105,8 @@ def test_an_endpoint_that_cannot_be_loaded_returns_home_at_once(lab):
     transfer = HeldDownload(lab, CONTENT)
     used = cpu_seconds(server), cpu_seconds(lab.hostB.daemon)
     lab.move(lab.hostA, lab.hostB)
-    lab.hostB.daemon.wait_line("event=not_usable")
-    lab.hostB.daemon.wait_line("event=returned_home")
+    lab.hostB.daemon.wait_line("event=delivery_rejected")
+    lab.hostB.daemon.wait_line("event=unclaimed_connection_returned")
     goes_home_whole(lab, transfer)
     failures = [line for line in server.lines if "event=import_failed" in line]
     expect(len(failures) == 1, lambda: f"{len(failures)} attempts; the last: {failures[-1]}")
@@ -129,8 +129,8 @@ def test_an_endpoint_that_no_host_takes_is_reset(lab):
     start(lab, **WAITS)
     connection = exported(lab)
     lab.hostA.app.process.kill()
-    lab.hostB.daemon.wait_line("event=not_returned_yet")
-    lab.hostB.daemon.wait_line("event=reset")
+    lab.hostB.daemon.wait_line("event=unclaimed_connection_kept")
+    lab.hostB.daemon.wait_line("event=unclaimed_connection_reset")
     wait_until(lambda: connection.theirs.state() == "CLOSE", "the peer hears of it")
     expect(lab.hostB.api("/v1/status")["migrations"]["reset"] == 1, "it is not counted")
     expect(lab.hostB.daemon.running(), "the daemon has ended")
@@ -157,6 +157,6 @@ def test_an_unclaimed_endpoint_waits_for_homes_daemon(lab):
     lab.move(lab.hostA, lab.hostB)
     lab.hostA.daemon.kill()
     lab.hostB.app.process.kill()
-    lab.hostB.daemon.wait_line("event=not_returned_yet")
+    lab.hostB.daemon.wait_line("event=unclaimed_connection_kept")
     lab.start_daemon(lab.hostA)
     goes_home_whole(lab, transfer)
