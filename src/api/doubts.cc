@@ -8,7 +8,7 @@ namespace sockmi::api {
 // For root only: whose endpoints they are is not recorded.
 asio::awaitable<Result<Response>> get_doubts(daemon::Daemon& daemon, Session&, Request& request) {
   if (!request.user.is_root())
-    co_return fail(EACCES, "user {} may not see what is in doubt", request.user.uid);
+    co_return fail(EACCES, "user {} may not list endpoints in doubt", request.user.uid);
   nlohmann::json out = nlohmann::json::array();
   for (const auto& [id, doubt] : daemon.services().in_doubt.all()) {
     const auto since = doubt.since.time_since_epoch();
@@ -26,15 +26,17 @@ asio::awaitable<Result<Response>> get_doubts(daemon::Daemon& daemon, Session&, R
 // For root only: a wrong decision leaves two live endpoints, or none.
 asio::awaitable<Result<Response>> post_doubt(daemon::Daemon& daemon, Session&, Request& request) {
   if (!request.user.is_root())
-    co_return fail(EACCES, "user {} may not decide what is in doubt", request.user.uid);
+    co_return fail(EACCES, "user {} may not decide about endpoints in doubt", request.user.uid);
   const auto& body = request.http.body();
   const auto wish =
       nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
   const bool whole = wish.is_object() && wish.contains("id") && wish["id"].is_string() &&
                      wish.contains("decide") && wish["decide"].is_string();
   const std::string how = whole ? wish["decide"].get<std::string>() : "";
-  if (how != "commit" && how != "discard")
-    co_return fail(EINVAL, "the body is no {{\"id\": …, \"decide\": \"commit\" or \"discard\"}}");
+  if (how != "commit" && how != "discard") {
+    co_return fail(EINVAL,
+                   "invalid body: expected {{\"id\": …, \"decide\": \"commit\" or \"discard\"}}");
+  }
   CO_TRY(daemon.services().in_doubt.decide(
       wish["id"].get<std::string>(),
       how == "commit" ? daemon::Decide::Commit : daemon::Decide::Discard));

@@ -96,7 +96,7 @@ asio::awaitable<Result<Response>> post_request(daemon::Daemon& daemon, Session&,
   const auto& body = request.http.body();
   const auto wish =
       nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
-  if (!wish.is_object()) co_return fail(EINVAL, "the body is no JSON object");
+  if (!wish.is_object()) co_return fail(EINVAL, "invalid body: expected a JSON object");
   const auto text = [&](const char* key, const char* otherwise) {
     const auto it = wish.find(key);
     return it != wish.end() && it->is_string() ? it->get<std::string>() : std::string(otherwise);

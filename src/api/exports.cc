@@ -15,9 +15,11 @@ constexpr unsigned kSocketStates = SOCKMI_CONNECTED | SOCKMI_BOUND | SOCKMI_LIST
 
 Result<> check_state(unsigned state, bool has_tls) {
   if (state == 0 || (state & (state - 1)) || !(state & (kTlsStates | kSocketStates)))
-    return fail(EINVAL, "{:#x} is not one state", state);
-  if (has_tls != bool(state & kTlsStates))
-    return fail(EINVAL, "state {:#x} and a TLS image {} there", state, has_tls ? "is" : "is not");
+    return fail(EINVAL, "invalid state {:#x}: expected one state", state);
+  if (has_tls != bool(state & kTlsStates)) {
+    return fail(EINVAL, "invalid export: state {:#x}, and a TLS image {} there", state,
+                has_tls ? "is" : "is not");
+  }
   return {};
 }
 
@@ -31,8 +33,7 @@ asio::awaitable<Result<Response>> post_export(daemon::Daemon& daemon, Session& s
   const std::size_t count = wish->parts() ? wish->parts()->size() : 0;
   const std::size_t came = request.descriptors.size();
   if (count == 0 || (came != count && came != count + 1)) {
-    co_return fail(EBADF, "an export comes with a descriptor for each part, not {} for {}", came,
-                   count);
+    co_return fail(EBADF, "invalid export: {} descriptors for {} parts", came, count);
   }
   std::shared_ptr<Token> token;
   if (came > count) {
@@ -46,7 +47,7 @@ asio::awaitable<Result<Response>> post_export(daemon::Daemon& daemon, Session& s
     target = address;
   }
   if (target == daemon.services().settings.address)
-    co_return fail(EINVAL, "{} is this host", to_string(target));
+    co_return fail(EINVAL, "invalid host '{}': it is this one", to_string(target));
   std::vector<daemon::ExportItem> departures;
   for (std::size_t i = 0; i < count; ++i) {
     const auto* part = wish->parts()->Get(static_cast<unsigned>(i));
@@ -56,8 +57,8 @@ asio::awaitable<Result<Response>> post_export(daemon::Daemon& daemon, Session& s
                             .tls = wire::secret(part->tls()),
                             .payload = wire::secret(part->payload())};
     if (endpoint.payload.size() > SOCKMI_PAYLOAD_MAX) {
-      co_return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", endpoint.payload.size(),
-                     SOCKMI_PAYLOAD_MAX);
+      co_return fail(EMSGSIZE, "payload of {} bytes is larger than {} bytes",
+                     endpoint.payload.size(), SOCKMI_PAYLOAD_MAX);
     }
     CO_TRY(check_state(endpoint.state, !endpoint.tls.empty()));
     departures.push_back(

@@ -37,8 +37,8 @@ constexpr milliseconds kToArrive{10'000}, kToBeRead{30'000}, kToBegin{60'000}, k
 
 Response refusal(const boost::system::error_code& error) {
   if (error == http::error::header_limit)
-    return refuse(431, fmt::format("the header is larger than {} bytes", kLargestHeader));
-  return refuse(400, "no HTTP/1.1 request: " + error.message());
+    return refuse(431, fmt::format("header is larger than {} bytes", kLargestHeader));
+  return refuse(400, "invalid HTTP/1.1 request: " + error.message());
 }
 
 int hex_digit(char c) {
@@ -259,7 +259,7 @@ asio::awaitable<bool> Session::respond(Response response, bool keep_alive) {
 // the limits of the request or of its user.
 Result<> Session::check(const http::request_parser<GrowingBody>& parser, const Request& request) {
   if (request.descriptors.size() > kMostReceived)
-    return fail(EINVAL, "a request has {} descriptors at most", kMostReceived);
+    return fail(EINVAL, "request has more than {} descriptors", kMostReceived);
   TRY(share_.set(Holding::Descriptors, request.descriptors.size()));
   if (!parser.is_header_done()) return {};
   const auto& message = parser.get();
@@ -267,10 +267,10 @@ Result<> Session::check(const http::request_parser<GrowingBody>& parser, const R
   const bool exports =
       message.method() == http::verb::post && target.substr(0, target.find('?')) == kExports;
   if (!exports && !request.descriptors.empty())
-    return fail(EINVAL, "descriptors come with an export, and with nothing else");
+    return fail(EINVAL, "only an export may have descriptors");
   const std::size_t most = exports ? kLargestBody : kLargestQuestion;
   if (message.body().size() > most || parser.content_length().value_or(0) > most)
-    return fail(EMSGSIZE, "the body is larger than {} bytes", most);
+    return fail(EMSGSIZE, "body is larger than {} bytes", most);
   return share_.set(Holding::Bytes, message.body().size());
 }
 

@@ -47,7 +47,8 @@ Result<daemon::Match> read_match(const wire::Match* from) {
   match.port = from->port();
   if (!from->ip() || from->ip()->size() == 0) return match;
   TRY_LET(ip, IpAddress::from_bytes(wire::view(from->ip())));
-  if (from->prefix() > ip.size() * 8) return fail(EINVAL, "a prefix of {} bits", from->prefix());
+  if (from->prefix() > ip.size() * 8)
+    return fail(EINVAL, "invalid prefix length {}", from->prefix());
   match.ip = ip;
   match.prefix = from->prefix();
   return match;
@@ -58,10 +59,10 @@ Result<std::vector<daemon::Criteria>> read_criteria(const wire::ImportRequest& w
                                                     const User& user) {
   std::vector<daemon::Criteria> out;
   if (!wish.criteria() || wish.criteria()->size() == 0 || wish.criteria()->size() > kMostCriteria)
-    return fail(EINVAL, "1 to {} criteria", kMostCriteria);
+    return fail(EINVAL, "invalid number of criteria: expected 1 to {}", kMostCriteria);
   for (const auto* each : *wish.criteria()) {
     if (each->states() == 0 || (each->states() & ~kAllStates))
-      return fail(EINVAL, "{:#x} is no set of states", each->states());
+      return fail(EINVAL, "invalid set of states {:#x}", each->states());
     TRY_LET(local, read_match(each->local()));
     TRY_LET(remote, read_match(each->remote()));
     out.push_back(

@@ -24,11 +24,11 @@ Result<> Quotas::change(std::uint32_t uid, Holding what, std::size_t from, std::
   const auto it = by_user_.find(uid);
   Amounts theirs = it == by_user_.end() ? Amounts{} : it->second;
   if (to > from && theirs[kind] - from + to > most_[kind]) {
-    return fail(EDQUOT, "user {} has {} {}; {} are the most", uid, theirs[kind], kNames[kind],
+    return fail(EDQUOT, "user {} has {} {}, and {} is the limit", uid, theirs[kind], kNames[kind],
                 most_[kind]);
   }
   if (to > from && all_[kind] - from + to > most_of_all_[kind]) {
-    return fail(EDQUOT, "all users but root have {} {} together; {} are the most", all_[kind],
+    return fail(EDQUOT, "all users but root have {} {} together, and {} is the limit", all_[kind],
                 kNames[kind], most_of_all_[kind]);
   }
   theirs[kind] = theirs[kind] - from + to;

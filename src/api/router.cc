@@ -52,11 +52,12 @@ constexpr StatusOf kStatus[] = {
 asio::awaitable<Response> dispatch(daemon::Daemon& daemon, UserNames& names, Session& session,
                                    Request& request) {
   const auto path = std::ranges::find(kRoutes, request.path, &Route::path);
-  if (path == std::end(kRoutes)) co_return refuse(404, "no such resource: " + request.path);
+  if (path == std::end(kRoutes)) co_return refuse(404, "unknown resource: " + request.path);
   const auto route = std::ranges::find_if(kRoutes, [&](const Route& r) {
     return r.path == request.path && r.method == request.http.method();
   });
-  if (route == std::end(kRoutes)) co_return refuse(405, "not by this method: " + request.path);
+  if (route == std::end(kRoutes))
+    co_return refuse(405, "invalid method for resource: " + request.path);
   if (route->by_name && request.user.name.empty())
     request.user.name = co_await names.of(request.user.uid);
   Result<Response> response;

@@ -32,7 +32,7 @@ struct Page {
       const std::string text = request.parameter(key);
       const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
       if (!text.empty() && (error != std::errc() || rest != text.data() + text.size()))
-        return fail(EINVAL, "{}={}: no number", key, text);
+        return fail(EINVAL, "invalid number {}='{}'", key, text);
     }
     page.limit = std::min(page.limit, kLargestPage);
     return page;
@@ -137,13 +137,13 @@ asio::awaitable<Result<Response>> get_migrations(daemon::Daemon& daemon, Session
 }
 
 asio::awaitable<Result<Response>> post_fault(daemon::Daemon& daemon, Session&, Request& request) {
-  if (!request.user.is_root()) co_return fail(EACCES, "fault points are root's");
+  if (!request.user.is_root()) co_return fail(EACCES, "only root may use fault points");
   if (!daemon.services().settings.testing)
-    co_return fail(EACCES, "fault points want 'testing = true' in the configuration");
+    co_return fail(EACCES, "cannot use fault points: 'testing = true' is not in the configuration");
   const auto& body = request.http.body();
   const auto wish = json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
   if (!wish.is_object() || !wish.contains("name") || !wish["name"].is_string())
-    co_return fail(EINVAL, "the body is no {{\"name\": …}}");
+    co_return fail(EINVAL, "invalid body: expected {{\"name\": …}}");
   fault::arm(wish["name"].get<std::string>(), wish.value("count", 1u));
   co_return json_response(200, json::object());
 }

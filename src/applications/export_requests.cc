@@ -85,7 +85,7 @@ Result<> ExportRequests::done(std::uint64_t request, const User& user, unsigned 
                               unsigned failed) {
   const auto it = state_->questions.find(request);
   if (it == state_->questions.end() || it->second.holder->user.uid != user.uid)
-    return fail(ENOENT, "no request {} waits for your answer", request);
+    return fail(ENOENT, "request {} does not wait for an answer of this client", request);
   it->second.holder->silent = false;
   if (!it->second.open) {
     state_->questions.erase(it);

@@ -21,7 +21,8 @@ std::size_t ImportQueue::free_slots(std::uint8_t state) const {
 
 Result<> ImportQueue::reserve(const wire::MigrationId& id, std::uint8_t state) {
   if (reserved_.contains(id)) return {};
-  if (free_slots(state) == 0) return fail(ENOBUFS, "import list full ({} places)", maximum(state));
+  if (free_slots(state) == 0)
+    return fail(ENOBUFS, "import queue is full ({} slots)", maximum(state));
   reserved_.emplace(id, state);
   ++taken_[&maximum(state)];
   return {};

@@ -17,12 +17,12 @@ Result<IpAddress> IpAddress::parse(std::string_view text) {
       return ip;
     }
   }
-  return fail(EINVAL, "'{}' is no IP address", text);
+  return fail(EINVAL, "invalid IP address '{}'", text);
 }
 
 Result<IpAddress> IpAddress::from_bytes(ByteView bytes) {
   if (bytes.size() != 4 && bytes.size() != 16)
-    return fail(EINVAL, "an IP address has 4 or 16 bytes, not {}", bytes.size());
+    return fail(EINVAL, "invalid IP address of {} bytes", bytes.size());
   IpAddress ip;
   ip.family = bytes.size() == 4 ? AF_INET : AF_INET6;
   std::ranges::copy(bytes, ip.bytes.begin());
@@ -45,14 +45,14 @@ bool IpAddress::in_prefix(const IpAddress& network, unsigned bits) const {
 
 Result<SocketAddress> SocketAddress::parse(std::string_view text) {
   const auto colon = text.rfind(':');
-  if (colon == text.npos) return fail(EINVAL, "'{}' is no ADDRESS:PORT", text);
+  if (colon == text.npos) return fail(EINVAL, "invalid address '{}': expected ADDRESS:PORT", text);
   std::string_view host = text.substr(0, colon), digits = text.substr(colon + 1);
   if (host.size() > 1 && host.front() == '[' && host.back() == ']')
     host = host.substr(1, host.size() - 2);
   SocketAddress out;
   const auto [end, error] = std::from_chars(digits.begin(), digits.end(), out.port);
   if (error != std::errc() || end != digits.end())
-    return fail(EINVAL, "'{}' is no ADDRESS:PORT", text);
+    return fail(EINVAL, "invalid address '{}': expected ADDRESS:PORT", text);
   auto ip = IpAddress::parse(host);
   if (!ip) return pass(std::move(ip));
   out.ip = *ip;

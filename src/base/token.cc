@@ -12,7 +12,7 @@ namespace sockmi {
 
 Result<Token> Token::make() {
   unique_fd fd(::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!fd) return fail_errno("eventfd");
+  if (!fd) return fail_errno("cannot create an eventfd");
   return Token(std::move(fd));
 }
 
@@ -22,9 +22,9 @@ Result<Token> Token::adopt(unique_fd fd) {
   char name[PATH_MAX];
   const ssize_t size =
       ::readlink(fmt::format("/proc/self/fd/{}", fd.get()).c_str(), name, sizeof name);
-  if (size < 0) return fail_errno("a descriptor's name");
+  if (size < 0) return fail_errno("cannot read the name of a descriptor");
   if (std::string_view(name, static_cast<std::size_t>(size)) != "anon_inode:[eventfd]")
-    return fail(EBADF, "the descriptor of a token is no eventfd");
+    return fail(EBADF, "invalid token: its descriptor is not an eventfd");
   return Token(std::move(fd));
 }
 

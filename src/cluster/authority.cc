@@ -68,7 +68,7 @@ Result<Certificate> make_certificate(const std::string& name, const std::string&
          extend(c, by, NID_subject_alt_name, names);
   }
   ok = ok && X509_sign(c, issuer_key, EVP_sha256());
-  if (!ok) return fail_openssl(EIO, "certificate for " + name);
+  if (!ok) return fail_openssl(EIO, "cannot make a certificate for " + name);
   return certificate;
 }
 
@@ -84,8 +84,9 @@ struct Authority {
       if (X509_check_private_key(each.get(), key.get()) == 1)
         return Authority{std::move(each), std::move(key)};
     }
-    return fail_openssl(EINVAL, fmt::format("{} is no key of {}", (cluster / key_file).string(),
-                                            (cluster / "ca.crt").string()));
+    return fail_openssl(EINVAL,
+                        fmt::format("invalid key {}: not that of {}", (cluster / key_file).string(),
+                                    (cluster / "ca.crt").string()));
   }
 };
 
@@ -97,7 +98,7 @@ Result<Authority> make_authority() {
   std::array<unsigned char, 4> random{};
   Key key(EVP_EC_gen("P-256"));
   if (!key || RAND_bytes(random.data(), random.size()) != 1)
-    return fail_openssl(EIO, "making a key");
+    return fail_openssl(EIO, "cannot make a key");
   TRY_LET(certificate, make_certificate(fmt::format("sockmi cluster {:02x}", fmt::join(random, "")),
                                         "", key.get(), nullptr, key.get(), kCaDays));
   return Authority{std::move(certificate), std::move(key)};
@@ -107,7 +108,7 @@ Result<> make_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (!error) fs::permissions(folder, fs::perms::owner_all, error);
-  if (error) return fail(error.value(), "{}: {}", folder.string(), error.message());
+  if (error) return fail(error.value(), "cannot create {}: {}", folder.string(), error.message());
   return {};
 }
 
@@ -115,7 +116,7 @@ Result<> make_folder(const fs::path& folder) {
 Result<> copy(const fs::path& from, const fs::path& to, mode_t mode, Existing existing) {
   std::ifstream file(from, std::ios::binary);
   Secret bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (!file) return fail(EIO, "{} can't be read", from.string());
+  if (!file) return fail(EIO, "cannot read {}", from.string());
   return write_file(to, bytes, mode, existing);
 }
 
@@ -133,7 +134,7 @@ Result<> write_host(const fs::path& cluster, const std::string& host, const fs::
   TRY(check_host_name(host));
   TRY_LET(ca, Authority::read(cluster));
   const Key key(EVP_EC_gen("P-256"));
-  if (!key) return fail_openssl(EIO, "making a key");
+  if (!key) return fail_openssl(EIO, "cannot make a key");
   TRY_LET(certificate, make_certificate(host, alternative_names(host, options.addresses), key.get(),
                                         ca.certificate.get(), ca.key.get(), options.days));
   // The record is written first: a certificate that is not recorded could not be revoked.
@@ -154,7 +155,7 @@ Result<> write_host(const fs::path& cluster, const std::string& host, const fs::
 Result<Secret> new_cluster_key() {
   Secret random(kClusterKeySize), line;
   if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1)
-    return fail_openssl(EIO, "random bytes");
+    return fail_openssl(EIO, "cannot get random bytes");
   for (const auto byte : random) {
     for (const int nibble : {byte >> 4, byte & 15})
       line.push_back("0123456789abcdef"[nibble]);
@@ -192,13 +193,13 @@ Result<> revoke(X509_CRL* list, X509* certificate) {
       X509_REVOKED_set_serialNumber(
           entry.get(), const_cast<ASN1_INTEGER*>(X509_get0_serialNumber(certificate))) != 1 ||
       X509_REVOKED_set_revocationDate(entry.get(), now.get()) != 1)
-    return fail_openssl(EIO, "revoking a certificate");
+    return fail_openssl(EIO, "cannot revoke a certificate");
   X509_REVOKED* known = nullptr;
   if (X509_CRL_get0_by_cert(list, &known, certificate) == 1) return {};
   X509_REVOKED* added = X509_REVOKED_dup(entry.get());
   if (X509_CRL_add0_revoked(list, added) == 1) return {};
   X509_REVOKED_free(added);
-  return fail_openssl(EIO, "revoking a certificate");
+  return fail_openssl(EIO, "cannot revoke a certificate");
 }
 
 Result<std::vector<RevocationList>> known_lists(const fs::path& cluster) {
@@ -215,7 +216,7 @@ Result<X509_CRL*> list_of(const Authority& ca, std::vector<RevocationList>& list
   RevocationList& list = lists.emplace_back(X509_CRL_new());
   if (!list || X509_CRL_set_version(list.get(), X509_CRL_VERSION_2) != 1 ||
       X509_CRL_set_issuer_name(list.get(), name) != 1)
-    return fail_openssl(EIO, "a revocation list");
+    return fail_openssl(EIO, "cannot make a revocation list");
   return list.get();
 }
 
@@ -227,7 +228,7 @@ Result<> sign(X509_CRL* list, const Authority& ca) {
   if (!now || X509_CRL_set1_lastUpdate(list, now.get()) != 1 ||
       X509_CRL_set1_nextUpdate(list, X509_get0_notAfter(ca.certificate.get())) != 1 ||
       X509_CRL_sort(list) != 1 || X509_CRL_sign(list, ca.key.get(), EVP_sha256()) <= 0)
-    return fail_openssl(EIO, "a revocation list");
+    return fail_openssl(EIO, "cannot make a revocation list");
   return {};
 }
 
@@ -238,13 +239,13 @@ Result<> check_host_name(const std::string& host) {
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
   if (host.empty() || host.size() > 63 || host.find_first_not_of(kAllowed) != host.npos ||
       host.front() == '-' || host.front() == '.')
-    return fail(EINVAL, "'{}' is no host name", host);
+    return fail(EINVAL, "invalid host name '{}'", host);
   return {};
 }
 
 Result<> init_cluster(const fs::path& folder) {
   if (fs::exists(folder / "ca.key"))
-    return fail(EEXIST, "{} holds a cluster already", folder.string());
+    return fail(EEXIST, "cannot create a cluster: {} has one already", folder.string());
   TRY(make_folder(folder));
   TRY_LET(ca, make_authority());
   TRY(write_key(folder / "ca.key", ca.key.get(), Existing::Keep));
@@ -256,7 +257,7 @@ Result<> init_cluster(const fs::path& folder) {
 Result<> issue_host(const fs::path& cluster, const std::string& host, const fs::path& out,
                     const HostOptions& options) {
   if (fs::exists(out / "host.key"))
-    return fail(EEXIST, "{} holds a host's identity already", out.string());
+    return fail(EEXIST, "cannot issue an identity: {} has one already", out.string());
   TRY(make_folder(out));
   return write_host(cluster, host, out, options, Existing::Keep);
 }
@@ -299,7 +300,7 @@ Result<std::size_t> revoke_host(const fs::path& cluster, const std::string& host
 // retire_authority() completes it then.
 Result<> rotate_authority(const fs::path& cluster) {
   if (fs::exists(cluster / kFormerKey)) {
-    return fail(EEXIST, "{} has two authorities already: retire the former one first",
+    return fail(EEXIST, "cannot add an authority: {} has two, retire the former one first",
                 cluster.string());
   }
   TRY_LET(former, Authority::read(cluster));
@@ -314,7 +315,7 @@ Result<> rotate_authority(const fs::path& cluster) {
 
 Result<> retire_authority(const fs::path& cluster) {
   if (!fs::exists(cluster / kFormerKey))
-    return fail(ENOENT, "{} has one authority", cluster.string());
+    return fail(ENOENT, "cannot retire an authority: {} has only one", cluster.string());
   TRY_LET(ca, Authority::read(cluster));
   // A host that has a list of the former authority must get another list in its place. A
   // host does not accept a list of an authority that it does not know, so only the list
@@ -329,14 +330,18 @@ Result<> retire_authority(const fs::path& cluster) {
   TRY(write_certificate(cluster / "ca.crt", ca.certificate.get(), Existing::Replace));
   std::error_code error;
   fs::remove(cluster / kFormerKey, error);
-  if (error) return fail(error.value(), "{}: {}", (cluster / kFormerKey).string(), error.message());
+  if (error) {
+    return fail(error.value(), "cannot remove {}: {}", (cluster / kFormerKey).string(),
+                error.message());
+  }
   return {};
 }
 
 Result<> rekey_cluster(const fs::path& cluster) {
   std::ifstream file(cluster / "cluster.key");
   std::string former;
-  if (!std::getline(file, former)) return fail(ENOENT, "{} holds no cluster key", cluster.string());
+  if (!std::getline(file, former))
+    return fail(ENOENT, "cannot replace the cluster key: {} has none", cluster.string());
   TRY_LET(line, new_cluster_key());
   line.insert(line.end(), former.begin(), former.end());
   line.push_back('\n');

@@ -80,8 +80,10 @@ class TlsControlChannel : public ControlChannel {
     if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
     if (!error) acceptor_.bind(endpoint, error);
     if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
-    if (error)
-      return fail(error.value(), "private line at {}: {}", to_string(listen), error.message());
+    if (error) {
+      return fail(error.value(), "cannot open the control port at {}: {}", to_string(listen),
+                  error.message());
+    }
     spawn(io_, "accept", accept());
     spawn(io_, "recheck", recheck());
     return {};
@@ -90,7 +92,7 @@ class TlsControlChannel : public ControlChannel {
   asio::awaitable<Result<Secret>> call(std::string host, SocketAddress address, Secret message,
                                        milliseconds timeout) override {
     if (message.size() > kLargestMessage)
-      co_return fail(EMSGSIZE, "a message of {} bytes", message.size());
+      co_return fail(EMSGSIZE, "cannot send a message of {} bytes", message.size());
     CO_TRY_LET(outgoing, connection_to(host, address));
     const std::uint64_t correlation = ++last_correlation_;
     auto call = std::make_shared<Call>(acceptor_.get_executor());
@@ -190,9 +192,10 @@ class TlsControlChannel : public ControlChannel {
       if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor)
         co_return;
       if (error) {
-        if (const long suppressed = refusals_.take(); suppressed >= 0)
+        if (const long suppressed = refusals_.take(); suppressed >= 0) {
           log::warn("control_connection_accept_failed",
                     {{"error", error.message()}, {"suppressed", suppressed}});
+        }
         asio::steady_timer pause(io_, kPause);
         co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
         continue;
@@ -219,9 +222,11 @@ class TlsControlChannel : public ControlChannel {
   Result<> may_begin_handshake(const IpAddress& from) {
     const auto it = unauthenticated_->at.find(from);
     const bool known = known_.contains(from) || (is_member_ && is_member_(from));
-    if (it != unauthenticated_->at.end() && it->second >= kMostOfOneAddress)
-      return fail(EBUSY, "{} connections from there have not shown a certificate yet", it->second);
-    if (!rate_.take(from)) return fail(EBUSY, "too many connections from there");
+    if (it != unauthenticated_->at.end() && it->second >= kMostOfOneAddress) {
+      return fail(EBUSY, "{} connections from this address have not shown a certificate yet",
+                  it->second);
+    }
+    if (!rate_.take(from)) return fail(EBUSY, "too many connections from this address");
     if (unauthenticated_->all >= kMaxUnauthenticated ||
         (!known && unauthenticated_->unknown >= kMaxUnauthenticatedUnknown))
       return fail(EBUSY, "{} connections have not shown a certificate yet", unauthenticated_->all);

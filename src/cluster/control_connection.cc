@@ -107,14 +107,15 @@ Result<> ControlConnection::identify(const std::string& expected) {
   boost::system::error_code error;
   const auto remote = stream_.next_layer().remote_endpoint(error);
   X509* certificate = SSL_get0_peer_certificate(stream_.native_handle());
-  if (error || !certificate) return fail(ECONNRESET, "the line was lost in its handshake");
+  if (error || !certificate)
+    return fail(ECONNRESET, "control connection was lost in its handshake");
   TRY_LET(member, contexts_->credentials->check(certificate));
   speaker_ = {member.host, SocketAddress::from(remote.data()).ip.unmapped()};
   if (!expected.empty() && member.host != expected)
-    return fail(EACCES, "{} answers in place of {}", member.host, expected);
+    return fail(EACCES, "host {} answered instead of {}", member.host, expected);
   if (!member.has(speaker_.address)) {
-    return fail(EACCES, "{} is at {}, for which it has no certificate", member.host,
-                to_string(speaker_.address));
+    return fail(EACCES, "host {} connected from {}, which its certificate does not contain",
+                member.host, to_string(speaker_.address));
   }
   checked_by_ = contexts_->credentials;
   not_after_ = member.not_after;
@@ -144,7 +145,7 @@ asio::awaitable<Result<Frame>> ControlConnection::receive() {
   std::uint8_t header[kHeader];
   co_await asio::async_read(stream_, asio::buffer(header),
                             asio::redirect_error(asio::use_awaitable, error));
-  if (error) co_return fail(ECONNRESET, "the line was lost: {}", error.message());
+  if (error) co_return fail(ECONNRESET, "control connection was lost: {}", error.message());
   std::uint64_t size = 0;
   Frame frame;
   for (int i = 0; i < 4; ++i)
@@ -153,14 +154,14 @@ asio::awaitable<Result<Frame>> ControlConnection::receive() {
     frame.correlation = frame.correlation << 8 | header[i];
   frame.response = header[12] == 1;
   if (size > kLargestMessage || header[12] > 1)
-    co_return fail(EBADMSG, "a frame of {} bytes", size);
+    co_return fail(EBADMSG, "invalid frame of {} bytes", size);
   while (frame.message.size() < size) {
     const std::size_t at = frame.message.size();
     frame.message.resize(std::min<std::size_t>(size, at + std::max(kReadChunkBytes, at)));
     co_await asio::async_read(stream_,
                               asio::buffer(frame.message.data() + at, frame.message.size() - at),
                               asio::redirect_error(asio::use_awaitable, error));
-    if (error) co_return fail(ECONNRESET, "the line was lost: {}", error.message());
+    if (error) co_return fail(ECONNRESET, "control connection was lost: {}", error.message());
   }
   co_return frame;
 }

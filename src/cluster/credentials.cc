@@ -35,7 +35,7 @@ std::string day_of(system_clock::time_point time) {
 Result<std::vector<Secret>> read_cluster_keys(const fs::path& path) {
   TRY(check_key_file(path));
   unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return fail_errno(path.string());
+  if (!file) return fail_errno("cannot open " + path.string());
   Secret text(kMaxClusterKeys * (2 * kClusterKeySize + 1));
   const ssize_t size = ::read(file.get(), text.data(), text.size());
   std::vector<Secret> keys;
@@ -44,15 +44,18 @@ Result<std::vector<Secret>> read_cluster_keys(const fs::path& path) {
     Secret& key = keys.emplace_back();
     for (std::size_t i = 0; i < 2 * kClusterKeySize; i += 2) {
       const int high = OPENSSL_hexchar2int(rest[i]), low = OPENSSL_hexchar2int(rest[i + 1]);
-      if (high < 0 || low < 0) return fail(EINVAL, "{} is not hexadecimal", path.string());
+      if (high < 0 || low < 0)
+        return fail(EINVAL, "invalid key in {}: not hexadecimal", path.string());
       key.push_back(static_cast<std::uint8_t>(high << 4 | low));
     }
     rest = rest.subspan(2 * kClusterKeySize);
-    if (!rest.empty() && rest[0] != '\n')
-      return fail(EINVAL, "{}: a key has {} digits", path.string(), 2 * kClusterKeySize);
+    if (!rest.empty() && rest[0] != '\n') {
+      return fail(EINVAL, "invalid key in {}: expected {} digits", path.string(),
+                  2 * kClusterKeySize);
+    }
     if (!rest.empty()) rest = rest.subspan(1);
   }
-  if (keys.empty()) return fail(EINVAL, "{} is too short", path.string());
+  if (keys.empty()) return fail(EINVAL, "invalid key in {}: too short", path.string());
   return keys;
 }
 
@@ -67,7 +70,7 @@ Result<Member> member_of(X509* certificate) {
   char name[256] = {};
   if (X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name,
                                 sizeof name) <= 0)
-    return fail(EBADMSG, "a certificate without a name");
+    return fail(EBADMSG, "invalid certificate: no name");
   member.host = name;
   TRY(check_host_name(member.host));
   const std::unique_ptr<GENERAL_NAMES, OpenSslDeleter<GENERAL_NAMES, GENERAL_NAMES_free>> names(
@@ -89,7 +92,7 @@ Result<Member> member_of(X509* certificate) {
   }
   if (!named) {
     return fail(EBADMSG,
-                "the certificate of {} does not have that name among its alternative names",
+                "invalid certificate of {}: its alternative names do not contain this name",
                 member.host);
   }
   member.not_before = time_of(X509_get0_notBefore(certificate));
@@ -103,10 +106,11 @@ Result<std::shared_ptr<const Credentials>> Credentials::load(const fs::path& fol
   TRY_LET(member, member_of(certificate.get()));
   TRY_LET(key, read_key(folder / "host.key"));
   if (X509_check_private_key(certificate.get(), key.get()) != 1)
-    return fail_openssl(EINVAL, (folder / "host.key").string());
+    return fail_openssl(EINVAL, "invalid key " + (folder / "host.key").string());
   if (EVP_PKEY_get_size(key.get()) > kLongestSignature) {
     return fail(EINVAL,
-                "{}: its signatures are too long for a datagram; use a key of an elliptic curve",
+                "invalid key {}: its signatures are too long for a datagram; use a key of an "
+                "elliptic curve",
                 (folder / "host.key").string());
   }
   TRY_LET(authorities, read_certificates(folder / "ca.crt"));
@@ -116,14 +120,15 @@ Result<std::shared_ptr<const Credentials>> Credentials::load(const fs::path& fol
   out->cluster_keys_ = std::move(cluster_keys);
   unsigned char* der = nullptr;
   const int size = i2d_X509(certificate.get(), &der);
-  if (size <= 0) return fail_openssl(EINVAL, (folder / "host.crt").string());
+  if (size <= 0)
+    return fail_openssl(EINVAL, "invalid certificate " + (folder / "host.crt").string());
   out->der_.assign(der, der + size);
   OPENSSL_free(der);
   out->store_.reset(X509_STORE_new());
-  if (!out->store_) return fail_openssl(ENOMEM, "a store of certificates");
+  if (!out->store_) return fail_openssl(ENOMEM, "cannot make a store of certificates");
   for (const Certificate& each : authorities) {
     if (X509_STORE_add_cert(out->store_.get(), each.get()) != 1)
-      return fail_openssl(EINVAL, (folder / "ca.crt").string());
+      return fail_openssl(EINVAL, "invalid certificate " + (folder / "ca.crt").string());
   }
   out->certificate_ = std::move(certificate);
   out->authorities_ = std::move(authorities);
@@ -137,17 +142,20 @@ Result<std::shared_ptr<const Credentials>> Credentials::load(const fs::path& fol
 Result<> Credentials::read_revoked(const fs::path& path) {
   std::error_code error;
   const bool some = fs::exists(path, error);
-  if (error) return fail(error.value(), "{}: {}", path.string(), error.message());
+  if (error) return fail(error.value(), "cannot find {}: {}", path.string(), error.message());
   if (!some) return {};
   TRY_LET(lists, read_revocations(path));
   for (const RevocationList& list : lists) {
     const bool known = std::ranges::any_of(authorities_, [&](const Certificate& each) {
       return X509_CRL_verify(list.get(), X509_get0_pubkey(each.get())) == 1;
     });
-    if (!known) return fail_openssl(EINVAL, path.string() + " is not this cluster's");
+    if (!known) {
+      return fail_openssl(
+          EINVAL, "invalid revocation list " + path.string() + ": not of this cluster's authority");
+    }
     ERR_clear_error();
     if (X509_STORE_add_crl(store_.get(), list.get()) != 1)
-      return fail_openssl(EINVAL, path.string());
+      return fail_openssl(EINVAL, "cannot use " + path.string());
   }
   X509_STORE_set_verify_cb(store_.get(), [](int good, X509_STORE_CTX* context) {
     if (good == 1 || X509_STORE_CTX_get_error(context) != X509_V_ERR_UNABLE_TO_GET_CRL) return good;
@@ -155,7 +163,7 @@ Result<> Credentials::read_revoked(const fs::path& path) {
     return 1;
   });
   if (X509_STORE_set_flags(store_.get(), X509_V_FLAG_CRL_CHECK) != 1)
-    return fail_openssl(EINVAL, path.string());
+    return fail_openssl(EINVAL, "cannot use " + path.string());
   return {};
 }
 
@@ -172,21 +180,21 @@ Result<Member> Credentials::check(X509* certificate) const {
   const std::unique_ptr<X509_STORE_CTX, OpenSslDeleter<X509_STORE_CTX, X509_STORE_CTX_free>>
       context(X509_STORE_CTX_new());
   if (!context || X509_STORE_CTX_init(context.get(), store_.get(), certificate, nullptr) != 1)
-    return fail_openssl(ENOMEM, "checking a certificate");
+    return fail_openssl(ENOMEM, "cannot check a certificate");
   const int good = X509_verify_cert(context.get());
   ERR_clear_error();
   if (good == 1) return member;
   const int error = X509_STORE_CTX_get_error(context.get());
   const std::string words = X509_verify_cert_error_string(error);
   if (error == X509_V_ERR_CERT_HAS_EXPIRED) {
-    return fail(EACCES, "the certificate of {}: {} (on {})", member.host, words,
+    return fail(EACCES, "invalid certificate of {}: {} (on {})", member.host, words,
                 day_of(member.not_after));
   }
   if (error == X509_V_ERR_CERT_NOT_YET_VALID) {
-    return fail(EACCES, "the certificate of {}: {} (before {}; is a clock wrong?)", member.host,
+    return fail(EACCES, "invalid certificate of {}: {} (before {}; is a clock wrong?)", member.host,
                 words, day_of(member.not_before));
   }
-  return fail(EACCES, "the certificate of {}: {}", member.host, words);
+  return fail(EACCES, "invalid certificate of {}: {}", member.host, words);
 }
 
 std::string Credentials::warning() const {

@@ -91,12 +91,12 @@ Result<Parts> split(ByteView bytes) {
     return static_cast<std::size_t>(bytes[at]) << 8 | bytes[at + 1];
   };
   if (bytes.size() < kHead || bytes.size() > Datagrams::kLargest || bytes[0] != kVersion)
-    return fail(EBADMSG, "no datagram of this version, {} bytes", bytes.size());
+    return fail(EBADMSG, "invalid datagram of {} bytes: not of this version", bytes.size());
   const std::size_t body = number(1), certificate = number(3), signature = bytes[5],
                     whole = kHead + body + certificate + signature;
   if (whole >= bytes.size() || (bytes.size() - whole) % kMac != 0 ||
       bytes.size() - whole > kMostMacs * kMac)
-    return fail(EBADMSG, "a datagram whose sizes are wrong");
+    return fail(EBADMSG, "invalid datagram: wrong sizes");
   return Parts{bytes.subspan(kHead, body), bytes.subspan(kHead + body, certificate),
                bytes.subspan(whole - signature, signature), bytes.first(whole),
                bytes.subspan(whole)};
@@ -188,10 +188,10 @@ Result<const Datagrams::Known*> Datagrams::whose(ByteView der) {
   const Certificate certificate(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
   ERR_clear_error();
   if (!certificate || at != der.data() + der.size())
-    return fail(EBADMSG, "a datagram with a certificate that can't be read");
+    return fail(EBADMSG, "invalid datagram: cannot read its certificate");
   TRY_LET(member, credentials->check(certificate.get()));
   Key key(X509_get_pubkey(certificate.get()));
-  if (!key) return fail_openssl(EBADMSG, "the certificate of " + member.host);
+  if (!key) return fail_openssl(EBADMSG, "cannot read the key of host " + member.host);
   if (known_.size() >= kMostHosts) known_.clear();
   return &known_.insert_or_assign(fingerprint, Known{std::move(member), std::move(key)})
               .first->second;
@@ -240,14 +240,14 @@ Result<> Datagrams::check_new(const std::string& sender, std::int64_t time_ms, s
   while (!seen.empty() && seen.begin()->first < now - kWindowMs)
     seen.erase(seen.begin());
   // If an entry were removed within the window, its datagram could be replayed.
-  if (seen.size() >= kMostSeen) return fail(EBUSY, "too many datagrams of {}", sender);
-  if (!seen.insert({time_ms, nonce}).second) return fail(EALREADY, "a datagram sent again");
+  if (seen.size() >= kMostSeen) return fail(EBUSY, "too many datagrams from {}", sender);
+  if (!seen.insert({time_ms, nonce}).second) return fail(EALREADY, "repeated datagram");
   return {};
 }
 
 std::unexpected<Error> Datagrams::refuse_version(ByteView bytes, const IpAddress& source) {
   if (!is_of_another_version(*identity_.now(), bytes))
-    return fail(EBADMSG, "no datagram of this version, {} bytes", bytes.size());
+    return fail(EBADMSG, "invalid datagram of {} bytes: not of this version", bytes.size());
   const auto now = std::chrono::steady_clock::now();
   std::erase_if(other_versions_, [&](const auto& each) { return now - each.second > kRemembered; });
   const auto it = other_versions_.find(source);
@@ -268,38 +268,38 @@ Result<wire::DatagramT> Datagrams::open(ByteView bytes, const IpAddress& source)
   }
   const Parts& parts = *parted;
   if (!is_of_cluster(*identity_.now(), parts))
-    return fail(EBADMSG, "a datagram from outside the cluster");
+    return fail(EBADMSG, "datagram from outside the cluster");
   if (std::ranges::equal(parts.certificate, identity_.now()->certificate_der()))
-    return fail(EALREADY, "our own datagram");
-  if (!rate_.take(source)) return fail(EBUSY, "too many datagrams from there");
+    return fail(EALREADY, "datagram of this host itself");
+  if (!rate_.take(source)) return fail(EBUSY, "too many datagrams from this address");
   TRY_LET(known, whose(parts.certificate));
   if (!is_signed(known->key.get(), parts.body, parts.signature))
-    return fail(EBADMSG, "a datagram with another's signature");
+    return fail(EBADMSG, "invalid datagram: signature of another key");
   const Secret aligned(parts.body.begin(), parts.body.end());
   flatbuffers::Verifier verifier(aligned.data(), aligned.size());
-  if (!wire::VerifyDatagramBuffer(verifier)) return fail(EBADMSG, "a malformed datagram");
+  if (!wire::VerifyDatagramBuffer(verifier)) return fail(EBADMSG, "malformed datagram");
   wire::DatagramT datagram;
   wire::GetDatagram(aligned.data())->UnPackTo(&datagram);
   const Member& member = known->member;
   if (datagram.sender != member.host)
-    return fail(EBADMSG, "{} speaks in the name of another", member.host);
-  if (datagram.sender == identity_.host) return fail(EALREADY, "our own datagram");
+    return fail(EBADMSG, "invalid datagram: {} uses another host's name", member.host);
+  if (datagram.sender == identity_.host) return fail(EALREADY, "datagram of this host itself");
   if (datagram.service.size() > kLongestName || datagram.owner.size() > kLongestName ||
       datagram.reason.size() > 256)
-    return fail(EBADMSG, "a datagram with too long a name");
+    return fail(EBADMSG, "invalid datagram: a name is too long");
   TRY_LET(line, SocketAddress::parse(datagram.line));
   if (!member.has(line.ip)) {
-    return fail(EACCES, "{} says that it is at {}, for which it has no certificate", member.host,
-                to_string(line.ip));
+    return fail(EACCES, "host {} claims the address {}, which its certificate does not contain",
+                member.host, to_string(line.ip));
   }
   if (const auto other = IpAddress::parse(datagram.other_address); !other || !member.has(*other))
     datagram.other_address.clear();
   const std::int64_t now = now_ms();
   TRY(check_time(datagram.sender, datagram.time_ms, now));
   if (!datagram.to.empty() && datagram.to != identity_.host)
-    return fail(EALREADY, "a datagram for {}", datagram.to);
+    return fail(EALREADY, "datagram for another host, {}", datagram.to);
   if (datagram.kind == wire::Kind::Confirm && datagram.to_epoch != epoch_)
-    return fail(EALREADY, "a datagram from before our start");
+    return fail(EALREADY, "datagram from before this daemon's start");
   TRY(check_new(datagram.sender, datagram.time_ms, datagram.nonce, now));
   std::ranges::replace_if(
       datagram.reason, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; },

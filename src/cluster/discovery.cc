@@ -65,7 +65,7 @@ struct Search {
 
 Result<Offer> read_offer(const wire::DatagramT& said) {
   Offer offer;
-  if (said.id.size() != offer.id.size()) return fail(EBADMSG, "no migration id");
+  if (said.id.size() != offer.id.size()) return fail(EBADMSG, "invalid offer: no migration id");
   std::ranges::copy(said.id, offer.id.begin());
   offer.service = said.service;
   offer.owner = {said.owner_uid, said.owner};
@@ -73,7 +73,7 @@ Result<Offer> read_offer(const wire::DatagramT& said) {
   offer.size = said.size;
   offer.count = said.count;
   if (offer.count == 0 || offer.count > kLargestBatch)
-    return fail(EBADMSG, "{} endpoints", offer.count);
+    return fail(EBADMSG, "invalid offer of {} endpoints", offer.count);
   TRY_LET(local, SocketAddress::parse(said.local));
   TRY_LET(home, IpAddress::parse(said.home));
   offer.tuple = {local, {}};
@@ -271,7 +271,8 @@ class UdpDiscovery : public Discovery {
         co_await search.news.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
       }
     }
-    co_return fail(EHOSTUNREACH, "{} was willing, but did not confirm", chosen.said.sender);
+    co_return fail(EHOSTUNREACH, "{} accepted the offer but did not confirm the reservation",
+                   chosen.said.sender);
   }
 
   std::size_t recent_peers() const {

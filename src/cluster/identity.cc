@@ -13,7 +13,7 @@ Result<Identity> Identity::load(const std::filesystem::path& folder) {
 
 Result<> Identity::replace(std::shared_ptr<const Credentials> credentials) const {
   if (credentials->own().host != host) {
-    return fail(EINVAL, "{} is the identity of {} now, not of {}", folder.string(),
+    return fail(EINVAL, "cannot replace the identity: {} is that of {}, not of {}", folder.string(),
                 credentials->own().host, host);
   }
   *current_ = std::move(credentials);

@@ -88,9 +88,10 @@ asio::awaitable<void> keep_current(asio::io_context& io, asio::thread_pool& work
         loaded ? identity.replace(*loaded) : Result<>(std::unexpected(loaded.error()));
     const std::string failure = taken ? "" : to_string(taken.error());
     if (taken && (!first || !failed.empty())) log::info("identity_read", {{"host", identity.host}});
-    if (!taken && failure != failed)
+    if (!taken && failure != failed) {
       log::error("identity_read_failed",
                  {{"error", failure}, {"action", "the former identity stays in use"}});
+    }
     failed = failure;
     if (const std::string warning = identity.now()->warning(); warning != warned) {
       if (!warning.empty()) log::warn("certificate_renewal_due", {{"warning", warning}});

@@ -18,10 +18,11 @@ Result<> check_key_file(const std::filesystem::path& path) {
   struct stat file {
   }, folder{};
   const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
-  if (::stat(path.c_str(), &file) != 0) return fail_errno(path.string());
-  if (::stat(parent.c_str(), &folder) != 0) return fail_errno(parent.string());
+  if (::stat(path.c_str(), &file) != 0) return fail_errno("cannot find " + path.string());
+  if (::stat(parent.c_str(), &folder) != 0) return fail_errno("cannot find " + parent.string());
   const char* advice = "its owner must be root or the daemon's user, its mode 0600";
-  if (!S_ISREG(file.st_mode)) return fail(EACCES, "{} is no regular file", path.string());
+  if (!S_ISREG(file.st_mode))
+    return fail(EACCES, "invalid key file {}: not a regular file", path.string());
   if (!is_trusted(file.st_uid))
     return fail(EACCES, "{} belongs to user {}: {}", path.string(), file.st_uid, advice);
   if (file.st_mode & kOthersMayChange) {
@@ -48,7 +49,7 @@ Result<> write_all(int file, const std::filesystem::path& path, ByteView bytes) 
   while (!bytes.empty()) {
     const ssize_t written = ::write(file, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return fail_errno(path.string());
+    if (written < 0) return fail_errno("cannot write " + path.string());
     bytes = bytes.subspan(static_cast<std::size_t>(written));
   }
   return {};

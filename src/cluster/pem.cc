@@ -25,7 +25,7 @@ constexpr std::size_t kMaxPerFile = 2;  // those of the authority and of its pre
 Result<Bio> open_file(const fs::path& path) {
   Bio file(BIO_new_file(path.c_str(), "r"));
   if (file) return file;
-  auto failed = fail_errno(path.string());  // before OpenSSL changes errno
+  auto failed = fail_errno("cannot open " + path.string());  // before OpenSSL changes errno
   ERR_clear_error();
   return failed;
 }
@@ -34,7 +34,7 @@ template <class T, class Read>
 Result<T> read_pem(const fs::path& path, Read read) {
   TRY_LET(file, open_file(path));
   T value(read(file.get()));
-  if (!value) return fail_openssl(EINVAL, path.string());
+  if (!value) return fail_openssl(EINVAL, "cannot read " + path.string());
   return value;
 }
 
@@ -44,11 +44,11 @@ Result<std::vector<T>> read_all(const fs::path& path, Read read) {
   std::vector<T> out;
   for (T value(read(file.get())); value; value.reset(read(file.get()))) {
     if (out.size() == kMaxPerFile)
-      return fail(E2BIG, "{}: more than {} of them", path.string(), kMaxPerFile);
+      return fail(E2BIG, "cannot read {}: more than {} entries", path.string(), kMaxPerFile);
     out.push_back(std::move(value));
   }
   if (out.empty() || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
-    return fail_openssl(EINVAL, path.string());
+    return fail_openssl(EINVAL, "cannot read " + path.string());
   ERR_clear_error();
   return out;
 }
@@ -56,7 +56,7 @@ Result<std::vector<T>> read_all(const fs::path& path, Read read) {
 template <class Write>
 Result<> write_pem(const fs::path& path, mode_t mode, Existing existing, Write write) {
   Bio memory(BIO_new(BIO_s_secmem()));
-  if (!memory || !write(memory.get())) return fail_openssl(EIO, path.string());
+  if (!memory || !write(memory.get())) return fail_openssl(EIO, "cannot write " + path.string());
   char* data = nullptr;
   const long size = BIO_get_mem_data(memory.get(), &data);
   return write_file(path,
@@ -88,10 +88,12 @@ Result<> write_file(const fs::path& path, ByteView bytes, mode_t mode, Existing 
   const fs::path name = existing == Existing::Replace ? fs::path(path.string() + ".new") : path;
   if (existing == Existing::Replace) ::unlink(name.c_str());
   unique_fd file(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file) return fail_errno(name.string());
+  if (!file) return fail_errno("cannot create " + name.string());
   TRY(write_all(file.get(), name, bytes));
-  if (::fchmod(file.get(), mode) != 0 || ::fsync(file.get()) != 0) return fail_errno(name.string());
-  if (name != path && ::rename(name.c_str(), path.c_str()) != 0) return fail_errno(path.string());
+  if (::fchmod(file.get(), mode) != 0 || ::fsync(file.get()) != 0)
+    return fail_errno("cannot write " + name.string());
+  if (name != path && ::rename(name.c_str(), path.c_str()) != 0)
+    return fail_errno("cannot replace " + path.string());
   return {};
 }
 

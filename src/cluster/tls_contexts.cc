@@ -31,7 +31,7 @@ Result<> configure(SSL_CTX* ctx, const Credentials& credentials) {
   if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
       SSL_CTX_use_certificate(ctx, credentials.certificate()) != 1 ||
       SSL_CTX_use_PrivateKey(ctx, credentials.key()) != 1)
-    return fail_openssl(EINVAL, "TLS for the private line");
+    return fail_openssl(EINVAL, "cannot set up TLS for the control channel");
   SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_cert_verify_callback(ctx, verify, const_cast<Credentials*>(&credentials));
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);

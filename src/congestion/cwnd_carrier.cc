@@ -72,21 +72,23 @@ Result<std::unique_ptr<CwndCarrier::Kernel>> CwndCarrier::Kernel::load(std::uint
   const auto name = std::search(program.begin(), program.end(), kName.begin(), kName.end());
   std::copy(kernel->name.begin(), kernel->name.end(), name);
   kernel->object.reset(::bpf_object__open_mem(program.data(), program.size(), nullptr));
-  if (!kernel->object) return fail_errno("opening the BPF program");
+  if (!kernel->object) return fail_errno("cannot open the BPF program");
   bpf_map* operations = ::bpf_object__find_map_by_name(kernel->object.get(), "carrier");
   bpf_map* wanted = ::bpf_object__find_map_by_name(kernel->object.get(), "wanted");
-  if (!operations || !wanted) return fail(EINVAL, "the BPF program is not ours");
-  if (::bpf_map__set_map_flags(operations, flags) != 0) return fail_errno("BPF map flags");
-  if (::bpf_object__load(kernel->object.get()) != 0) return fail_errno("loading the BPF program");
+  if (!operations || !wanted) return fail(EINVAL, "unexpected BPF program");
+  if (::bpf_map__set_map_flags(operations, flags) != 0)
+    return fail_errno("cannot set the flags of a BPF map");
+  if (::bpf_object__load(kernel->object.get()) != 0)
+    return fail_errno("cannot load the BPF program");
   kernel->wanted = ::bpf_map__fd(wanted);
   kernel->registration.reset(::bpf_map__attach_struct_ops(operations));
-  if (!kernel->registration) return fail_errno("registering a congestion control");
+  if (!kernel->registration) return fail_errno("cannot register a congestion control");
   // Before version 1.2, libbpf only prepares a map of this kind for a link; the link must
   // still be made.
   if ((flags & kMapWithLink) &&
       ::bpf_link__fd(kernel->registration.get()) == ::bpf_map__fd(operations)) {
     kernel->link.reset(::bpf_link_create(::bpf_map__fd(operations), 0, kStructOpsLink, nullptr));
-    if (!kernel->link) return fail_errno("linking a congestion control");
+    if (!kernel->link) return fail_errno("cannot link a congestion control");
   }
   return kernel;
 }
@@ -119,7 +121,7 @@ namespace {
 Result<> choose(int fd, std::string_view name) {
   if (::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(),
                    static_cast<socklen_t>(name.size())) != 0)
-    return fail_errno("congestion control " + std::string(name));
+    return fail_errno("cannot set the congestion control " + std::string(name));
   return {};
 }
 
@@ -129,10 +131,10 @@ Result<> pace(int fd, std::uint64_t rate) {
   std::uint64_t owners = 0;
   socklen_t size = sizeof owners;
   if (::getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &owners, &size) != 0)
-    return fail_errno("SO_MAX_PACING_RATE");
+    return fail_errno("cannot access SO_MAX_PACING_RATE");
   for (const std::uint64_t limit : {std::min(rate, owners), owners}) {
     if (::setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &limit, sizeof limit) != 0)
-      return fail_errno("SO_MAX_PACING_RATE");
+      return fail_errno("cannot access SO_MAX_PACING_RATE");
   }
   return {};
 }
@@ -145,10 +147,10 @@ Result<> CwndCarrier::carry(int fd, const wire::TcpT& image) const {
   char real[17] = {};
   socklen_t size = 16;
   if (::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, real, &size) != 0)
-    return fail_errno("TCP_CONGESTION");
+    return fail_errno("cannot read TCP_CONGESTION");
   Result<> carried;
   if (::bpf_map_update_elem(kernel_->wanted, &fd, &window, BPF_ANY) != 0)
-    carried = fail_errno("a socket's BPF storage");
+    carried = fail_errno("cannot write the socket's BPF storage");
   if (carried) carried = choose(fd, kernel_->name);
   TRY(carried);
   TRY(choose(fd, real));

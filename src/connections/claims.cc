@@ -18,24 +18,25 @@ Result<> check_address(const Services& services, const cluster::AuthenticatedHos
   // Temporary: a repeated request succeeds as soon as that host has been discovered.
   if (known == peers.end()) return fail(EHOSTUNREACH, "host '{}' is not known here", host);
   if (to == known->line.ip || (to == known->other_address && !to.any())) return {};
-  return fail(EACCES, "{} is no address of {}", to_string(to), host);
+  return fail(EACCES, "address {} does not belong to {}", to_string(to), host);
 }
 
 Result<> check_room(const ConnectionTable& table) {
   if (table.remote().size() >= kMostByWord)
-    return fail(ENOBUFS, "{} connections are away already", table.remote().size());
+    return fail(ENOBUFS, "cannot redirect another connection: {} live elsewhere already",
+                table.remote().size());
   return {};
 }
 
 Result<> check_claim(const Services& services, const ConnectionTable& table,
                      const std::string& from, const FourTuple& tuple, const IpAddress& to) {
-  if (is_passive(tuple)) return fail(EACCES, "{} speaks of a port, not of a connection", from);
+  if (is_passive(tuple)) return fail(EACCES, "invalid claim of {}: a port, not a connection", from);
   if (to.family != tuple.local.ip.unmapped().family)
-    return fail(EACCES, "{} is of another family than {}", to_string(to), to_string(tuple));
+    return fail(EACCES, "address {} is of another family than {}", to_string(to), to_string(tuple));
   TRY(check_room(table));
   const IpAddress* found = table.unexplained_redirect(tuple);
   if ((found && *found == to) || services.settings.believe_holders) return {};
-  return fail(EACCES, "{} has never sent {} away, as far as it knows", services.settings.host,
+  return fail(EACCES, "host {} has no record that {} moved", services.settings.host,
               to_string(tuple));
 }
 
@@ -60,7 +61,7 @@ Result<> may_return(const Services& services, const ConnectionTable& table, cons
     if (peer != peers.end() && (*found == peer->line.ip || *found == peer->other_address))
       return {};
   }
-  return fail(EACCES, "{} has never sent {} away, as far as it knows", services.settings.host,
+  return fail(EACCES, "host {} has no record that {} moved", services.settings.host,
               to_string(tuple));
 }
 

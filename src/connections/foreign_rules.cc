@@ -26,7 +26,7 @@ Result<> ForeignRules::rewrite_destination(const FourTuple& tuple, const IpAddre
   if (!is_here) {
     const auto own_socket = net::find_socket(there);
     if (own_socket)
-      return fail(EADDRINUSE, "this host has a connection {} of its own", to_string(there));
+      return fail(EADDRINUSE, "this host has its own connection {}", to_string(there));
     if (!is_absent(own_socket.error())) return std::unexpected(own_socket.error());
   }
   return services_.steering->rewrite_destination({&tuple, 1}, own);

@@ -54,7 +54,7 @@ constexpr std::size_t kMostAStep = 50;
 asio::awaitable<Result<Result<int>>> HomeProtocol::ask(std::string host, SocketAddress line,
                                                        Secret message) {
   if (!silent_.may_ask(host, 2 * kHomeCallTimeout))
-    co_return fail(EHOSTUNREACH, "{} was silent a moment ago", host);
+    co_return fail(EHOSTUNREACH, "{} did not respond recently, not retrying yet", host);
   const auto reply =
       co_await services_.control->call(host, line, std::move(message), kHomeCallTimeout);
   if (reply) {
@@ -108,10 +108,10 @@ Result<int> HomeProtocol::accept_claim(const std::string& from, const FourTuple&
                                        const IpAddress& to, const std::string& service,
                                        std::uint64_t generation) {
   if (!services_.policy.knows(service))
-    return fail(EACCES, "service '{}' is not served here", service);
+    return fail(EACCES, "service '{}' is not configured here", service);
   TRY(check_claim(services_, table_, from, tuple, to));
   if (!is_own(tuple.local.ip.unmapped()))
-    return fail(EACCES, "{} is no address of {}", to_string(tuple.local.ip),
+    return fail(EACCES, "address {} does not belong to {}", to_string(tuple.local.ip),
                 services_.settings.host);
   TRY_LET(lives, lives_at_home(tuple));
   if (lives) return fail(EACCES, "{} lives here", to_string(tuple));
@@ -322,7 +322,7 @@ Result<int> HomeProtocol::moved(const std::string& from, const FourTuple& tuple,
     if (from == host && !service.empty()) return accept_claim(from, tuple, to, service, generation);
   }
   if (!before || before->home != services_.settings.host)
-    return fail(ENOENT, "{} is not away", to_string(tuple));
+    return fail(ENOENT, "{} has not moved", to_string(tuple));
   // The connection still lives at the same holder, whose address has changed.
   const bool readdressed = from == host && before->host == host && before->address != to &&
                            generation == before->generation;
@@ -344,7 +344,7 @@ Result<> HomeProtocol::ended(const std::string& from, const FourTuple& tuple,
                              std::uint64_t generation) {
   const RemoteConnection* away = table_.find_remote(tuple);
   // There is no record, or the message is a repetition.
-  if (!away) return fail(ENOENT, "{} is not away", to_string(tuple));
+  if (!away) return fail(ENOENT, "{} has not moved", to_string(tuple));
   if (away->host != from && (generation == 0 || away->told_by != from))
     return fail(EACCES, "{} does not hold {}", from, to_string(tuple));
   // The message is about an earlier stay there.
@@ -375,7 +375,7 @@ Result<int> HomeProtocol::held(const std::string& from, const FourTuple& tuple,
   if (socket->mark == steer::kFreezeMark) return 1;  // it is about to leave, or in doubt
   if (is_own(tuple.local.ip.unmapped())) return 0;
   if (!services_.policy.knows(service))
-    return fail(EACCES, "service '{}' is not served here", service);
+    return fail(EACCES, "service '{}' is not configured here", service);
   // The connection lives here, and this host has lost its record of it.
   rules_.readd(tuple, line);
   add_imported(table_, rules_, socket->cookie,

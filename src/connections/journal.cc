@@ -60,7 +60,7 @@ std::optional<wire::MigrationId> parse_id(const std::string& text) {
 
 Result<FourTuple> parse_tuple(const std::string& text) {
   const auto arrow = text.find("<-");
-  if (arrow == text.npos) return fail(EINVAL, "'{}' is no connection", text);
+  if (arrow == text.npos) return fail(EINVAL, "invalid connection '{}'", text);
   TRY_LET(local, SocketAddress::parse(text.substr(0, arrow)));
   // Bound or listening.
   if (text.substr(arrow + 2) == to_string(SocketAddress())) return FourTuple{local, {}};
@@ -113,7 +113,8 @@ Words words_of(const TakenOver& it) {
 Result<TakenOver> read_taken_over(const std::string& address, const Words& words) {
   TRY_LET(ip, IpAddress::parse(address));
   const auto prefix = parse_number(words[0]);
-  if (!prefix || *prefix > ip.size() * 8) return fail(EINVAL, "'{}' is no prefix length", words[0]);
+  if (!prefix || *prefix > ip.size() * 8)
+    return fail(EINVAL, "invalid prefix length '{}'", words[0]);
   return TakenOver{ip, static_cast<unsigned>(*prefix), words[1], words[2],
                    words.size() > 3 && words[3] == "deprecated"};
 }
@@ -149,7 +150,7 @@ bool is_printable(const std::string& line) {
 Result<Journal> Journal::open(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) return fail(error.value(), "{}: {}", folder.string(), error.message());
+  if (error) return fail(error.value(), "cannot create {}: {}", folder.string(), error.message());
   TRY_LET(lock, JournalFile::lock(folder));
   TRY_LET(journal, look(folder));
   journal.lock_ = std::move(lock);
@@ -289,9 +290,9 @@ void Journal::append(std::vector<Change> changes) {
 Result<> Journal::reserve(std::size_t moves) {
   write_again();
   if (!error_.empty())
-    return fail(ENOSPC, "no endpoint moves while the journal can not be written: {}", error_);
+    return fail(ENOSPC, "cannot move endpoints while the journal cannot be written: {}", error_);
   if (auto room = file_.reserve(moves * kRoomOfMove + kSpareRoom); !room)
-    return fail(ENOSPC, "no endpoint moves: {}", to_string(room.error()));
+    return fail(ENOSPC, "cannot move endpoints: {}", to_string(room.error()));
   return {};
 }
 

@@ -26,8 +26,8 @@ Result<> write_all(int file, const std::string& text, std::size_t& wrote) {
   for (wrote = 0; wrote < text.size();) {
     const ssize_t piece = ::write(file, text.data() + wrote, text.size() - wrote);
     if (piece < 0 && errno == EINTR) continue;
-    if (piece < 0) return fail_errno("journal");
-    if (piece == 0) return fail(ENOSPC, "journal: nothing can be written");
+    if (piece < 0) return fail_errno("cannot write the journal");
+    if (piece == 0) return fail(ENOSPC, "cannot write the journal: no byte was written");
     wrote += static_cast<std::size_t>(piece);
   }
   return {};
@@ -39,12 +39,12 @@ Result<> write_all(int file, const std::string& text, std::size_t& wrote) {
 // disk might refuse.
 Result<unique_fd> JournalFile::lock(const std::filesystem::path& folder) {
   unique_fd locked(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!locked) return fail_errno(folder.string());
+  if (!locked) return fail_errno("cannot open " + folder.string());
   for (auto until = std::chrono::steady_clock::now() + kLockPatience;
        ::flock(locked.get(), LOCK_EX | LOCK_NB) != 0;) {
-    if (errno != EWOULDBLOCK && errno != EINTR) return fail_errno(folder.string());
+    if (errno != EWOULDBLOCK && errno != EINTR) return fail_errno("cannot lock " + folder.string());
     if (std::chrono::steady_clock::now() > until)
-      return fail(EBUSY, "{}: another sockmid uses this folder", folder.string());
+      return fail(EBUSY, "cannot use {}: another sockmid uses it", folder.string());
     std::this_thread::sleep_for(kLockPause);
   }
   return locked;
@@ -53,14 +53,14 @@ Result<unique_fd> JournalFile::lock(const std::filesystem::path& folder) {
 Result<std::string> JournalFile::read(const std::filesystem::path& path) {
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file && errno == ENOENT) return std::string();
-  if (!file) return fail_errno(path.string());
+  if (!file) return fail_errno("cannot open " + path.string());
   std::string all;
   for (;;) {
     char piece[65536];
     if (auto may = fault::point("journal-read"); !may) return std::unexpected(may.error());
     const ssize_t got = ::read(file.get(), piece, sizeof piece);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail_errno(path.string());
+    if (got < 0) return fail_errno("cannot read " + path.string());
     if (got == 0) return all;
     all.append(piece, static_cast<std::size_t>(got));
   }
@@ -68,7 +68,7 @@ Result<std::string> JournalFile::read(const std::filesystem::path& path) {
 
 Result<> JournalFile::open(bool torn) {
   file_.reset(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  if (!file_) return fail_errno(path_.string());
+  if (!file_) return fail_errno("cannot open " + path_.string());
   torn_ = torn;
   return {};
 }
@@ -98,11 +98,11 @@ Result<> JournalFile::reserve(std::size_t bytes) {
     reserved_until_ = until;
     return {};
   }
-  if (errno != EOPNOTSUPP) return fail_errno("room for the journal");
+  if (errno != EOPNOTSUPP) return fail_errno("cannot reserve room for the journal");
   struct statvfs disk {};
-  if (::fstatvfs(file_.get(), &disk) != 0) return fail_errno("room for the journal");
+  if (::fstatvfs(file_.get(), &disk) != 0) return fail_errno("cannot reserve room for the journal");
   if (disk.f_bavail * disk.f_frsize < bytes)
-    return fail(ENOSPC, "room for the journal: No space left on device");
+    return fail(ENOSPC, "cannot reserve room for the journal: No space left on device");
   return {};
 }
 
@@ -112,7 +112,7 @@ Result<unique_fd> JournalFile::write_aside(const std::filesystem::path& path,
   ::unlink(fresh.c_str());  // left by a daemon that died while writing
   unique_fd file(
       ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_CLOEXEC, 0600));
-  if (!file) return fail_errno(fresh.string());
+  if (!file) return fail_errno("cannot create " + fresh.string());
   std::size_t wrote = 0;
   auto done = fault::point("journal-compact");
   if (done) done = write_all(file.get(), text, wrote);
@@ -125,7 +125,8 @@ Result<> JournalFile::replace(unique_fd file, const std::string& rest) {
   const auto fresh = aside(path_);
   std::size_t wrote = 0;
   auto done = write_all(file.get(), rest, wrote);
-  if (done && ::rename(fresh.c_str(), path_.c_str()) != 0) done = fail_errno(path_.string());
+  if (done && ::rename(fresh.c_str(), path_.c_str()) != 0)
+    done = fail_errno("cannot replace " + path_.string());
   if (!done) {
     ::unlink(fresh.c_str());
     return done;
@@ -142,7 +143,8 @@ Result<std::filesystem::path> JournalFile::keep_aside() const {
     if (::link(path_.c_str(), kept.c_str()) == 0) return std::filesystem::path(kept);
     if (errno != EEXIST) return fail_errno(kept);
   }
-  return fail(EEXIST, "{}.damaged-1 to -{} are there already", path_.string(), kMostKept);
+  return fail(EEXIST, "cannot keep the damaged journal: {}.damaged-1 to -{} exist", path_.string(),
+              kMostKept);
 }
 
 }  // namespace sockmi::daemon

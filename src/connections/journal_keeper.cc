@@ -18,7 +18,7 @@ struct Compaction {
   explicit Compaction(const asio::any_io_executor& executor) : done(executor) {}
   std::filesystem::path path;
   std::string text;
-  Result<unique_fd> file = fail(ECANCELED, "not begun");
+  Result<unique_fd> file = fail(ECANCELED, "compaction of the journal was not begun");
   Event done;
 };
 

@@ -14,20 +14,20 @@ namespace {
 // SO_REUSEADDR is off, so that no other socket can share the port.
 Result<unique_fd> hold(const SocketAddress& port) {
   unique_fd socket(::socket(port.ip.family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
-  if (!socket) return fail_errno("socket");
+  if (!socket) return fail_errno("cannot create a socket");
   const int yes = 1;
   const bool v4 = port.ip.family == AF_INET;
   if (::setsockopt(socket.get(), v4 ? SOL_IP : SOL_IPV6, v4 ? IP_FREEBIND : IPV6_FREEBIND, &yes,
                    sizeof yes) != 0)
-    return fail_errno("IP_FREEBIND");
+    return fail_errno("cannot set IP_FREEBIND");
   sockaddr_storage address;
   const socklen_t size = port.to(address);
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0) return socket;
   if (errno == EADDRINUSE)
     return fail(EADDRINUSE,
-                "{} is a port of this host's own, or of another guest, or was a moment ago",
+                "port {} is used by this host or by another foreign connection, or was just now",
                 to_string(port));
-  return fail_errno("bind " + to_string(port));
+  return fail_errno("cannot bind to " + to_string(port));
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ Result<> ConnectionTable::may_come(const std::string& from, const FourTuple& tup
   if (!remote || (remote->home == host_ && remote->host == from)) return {};
   if (remote->home == host_)
     return fail(EBUSY, "{} lives at {}, as far as {} knows", to_string(tuple), remote->host, host_);
-  return fail(EBUSY, "{} was here a moment ago, and {} does not know yet that it went on",
+  return fail(EBUSY, "{} just moved on and its home {} has not confirmed it; try again",
               to_string(tuple), remote->home);
 }
 

@@ -26,7 +26,7 @@ void Doubts::settled(const std::string& id) {
 
 Result<> Doubts::decide(const std::string& id, Decide how) {
   const auto it = all_.find(id);
-  if (it == all_.end()) return fail(ENOENT, "nothing of this name is in doubt here: {}", id);
+  if (it == all_.end()) return fail(ENOENT, "nothing is in doubt under the id '{}'", id);
   log::warn("outcome_decided_by_operator",
             {{"id", id}, {"decision", how == Decide::Commit ? "commit" : "discard"}});
   const auto decide = it->second.decide;  // a copy: decide() may remove the entry

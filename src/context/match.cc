@@ -21,7 +21,7 @@ Result<Match> Match::parse(const std::string& text) {
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data() + slash + 1, end, match.prefix);
   if (error != std::errc() || rest != end || match.prefix > ip.size() * 8)
-    return fail(EINVAL, "'{}': no ADDRESS/PREFIX", text);
+    return fail(EINVAL, "invalid address range '{}': expected ADDRESS/PREFIX", text);
   return match;
 }
 

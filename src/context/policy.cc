@@ -14,7 +14,7 @@ bool named(const std::vector<std::string>& users, const User& user) {
 
 Result<> Policy::may_export(const std::string& service, const User& user) const {
   const auto it = services_.find(service);
-  if (it == services_.end()) return fail(ENOENT, "no service '{}' is configured here", service);
+  if (it == services_.end()) return fail(ENOENT, "service '{}' is not configured here", service);
   if (!user.is_root() && it->second.exporters && !named(*it->second.exporters, user))
     return fail(EACCES, "user {} may not export service '{}'", user.name, service);
   return {};
@@ -22,7 +22,7 @@ Result<> Policy::may_export(const std::string& service, const User& user) const 
 
 Result<> Policy::may_import(const std::string& service, const User& user) const {
   const auto it = services_.find(service);
-  if (it == services_.end()) return fail(ENOENT, "no service '{}' is configured here", service);
+  if (it == services_.end()) return fail(ENOENT, "service '{}' is not configured here", service);
   if (!user.is_root() && it->second.importers && !named(*it->second.importers, user))
     return fail(EACCES, "user {} may not import service '{}'", user.name, service);
   return {};
@@ -38,7 +38,7 @@ bool Policy::may_have(const std::string& service, const User& user, const User& 
 Result<> Policy::may_listen(const std::string& service, const User& user,
                             const SocketAddress& local) const {
   const auto it = services_.find(service);
-  if (it == services_.end()) return fail(ENOENT, "no service '{}' is configured here", service);
+  if (it == services_.end()) return fail(ENOENT, "service '{}' is not configured here", service);
   if (user.is_root() || !it->second.listen ||
       std::ranges::find(*it->second.listen, local) != it->second.listen->end())
     return {};

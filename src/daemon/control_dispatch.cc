@@ -23,7 +23,7 @@ Result<Verdicts> on_prepare(Requests& requests, const AuthenticatedHost& from,
   TRY_LET(line, SocketAddress::parse(wire::string(said->line())));
   Verdicts verdicts;
   if (said->endpoints() && said->endpoints()->size() > wire::kMostEndpoints)
-    return fail(EMSGSIZE, "{} endpoints in one message", said->endpoints()->size());
+    return fail(EMSGSIZE, "invalid message: {} endpoints", said->endpoints()->size());
   if (said->endpoints())
     for (const auto* departing : *said->endpoints())
       verdicts.push_back(prepare_one(requests, from, line, *departing));
@@ -139,7 +139,7 @@ Secret dispatch(Requests& requests, const AuthenticatedHost& from, ByteView byte
   if (!message) return wire::pack_answer(std::unexpected(message.error()));
   // FlatBuffers accepts a union that has a type and no value as well-formed.
   if (!(*message)->request())
-    return wire::pack_answer(fail(EBADMSG, "a message without a request"));
+    return wire::pack_answer(fail(EBADMSG, "invalid message: no request"));
   const auto took = [&] {
     return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() -
                                                                  began);
@@ -157,7 +157,7 @@ Secret dispatch(Requests& requests, const AuthenticatedHost& from, ByteView byte
   }
   const auto batch = kBatches.find(type);
   if (batch == kBatches.end())
-    return wire::pack_answer(fail(ENOTSUP, "a request unknown to this version"));
+    return wire::pack_answer(fail(ENOTSUP, "request unknown to this version"));
   const auto verdicts = batch->second(requests, from, **message);
   return verdicts ? wire::pack_answer(*verdicts, took())
                   : wire::pack_answer(std::unexpected(verdicts.error()));

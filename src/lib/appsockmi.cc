@@ -34,15 +34,15 @@ Result<int> state_of(SSL* ssl) {
       return server ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_CLIENT_ESTABLISHED;
     case tls::Phase::in_handshake: break;
   }
-  return fail(EAGAIN, "in the middle of the handshake");
+  return fail(EAGAIN, "handshake is not finished");
 }
 
 Result<Secret> save(SSL* ssl, int state) {
-  if (tls::is_retired(ssl)) return fail(ESHUTDOWN, "this SSL was exported");
+  if (tls::is_retired(ssl)) return fail(ESHUTDOWN, "SSL was exported");
   TRY_LET(real, state_of(ssl));
   if (state == SOCKMI_BOUND || state == SOCKMI_LISTENING)
-    return fail(EINVAL, "not the state of an SSL: use export_socket()");
-  if (state != real) return fail(EINVAL, "the SSL is in state {:#x}, not {:#x}", real, state);
+    return fail(EINVAL, "invalid state for an SSL: use export_socket()");
+  if (state != real) return fail(EINVAL, "SSL is in state {:#x}, not {:#x}", real, state);
   return tls::save(ssl);
 }
 
@@ -169,7 +169,7 @@ int import_ssl(sockmi_import_ssl_req* irqs, unsigned nirqs, int timeout) {
     auto& request = requests[arrived.wish];
     void* payload = copy_payload(arrived.payload);
     if (!payload && !arrived.payload.empty())
-      return fail(ENOMEM, "no memory for a payload of {} bytes", arrived.payload.size());
+      return fail(ENOMEM, "cannot allocate a payload of {} bytes", arrived.payload.size());
     const Secret image(arrived.tls.begin(), arrived.tls.end());
     auto loaded = tls::load(image, request.ssl, kind_of(arrived.state));
     if (loaded) {

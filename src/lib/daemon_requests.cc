@@ -29,7 +29,7 @@ Result<flatbuffers::Offset<wire::Match>> pack(Builder& builder, const sockmi_mat
   TRY(check_reserved(match));
   TRY_LET(ip, address_bytes(match.af, match.addr));
   if (match.af != AF_UNSPEC && match.prefix > ip.size() * 8)
-    return fail(EINVAL, "a prefix of {} bits", match.prefix);
+    return fail(EINVAL, "invalid prefix length {}", match.prefix);
   const auto bytes = builder.CreateVector(ip.data(), ip.size());
   return wire::CreateMatch(builder, bytes, static_cast<std::uint8_t>(match.prefix), match.port);
 }
@@ -93,7 +93,7 @@ Result<Secret> pack(std::span<const ExportItem> all, int af, const void* to,
 
 Result<> check(const ExportItem& one) {
   if (one.payload.size() > SOCKMI_PAYLOAD_MAX) {
-    return fail(EMSGSIZE, "a payload of {} bytes; {} are the most", one.payload.size(),
+    return fail(EMSGSIZE, "payload of {} bytes is larger than {} bytes", one.payload.size(),
                 SOCKMI_PAYLOAD_MAX);
   }
   return {};
@@ -132,7 +132,7 @@ class Asked {
   static Result<Asked> send(std::span<const ExportItem> those, int af, const void* to,
                             const char* service, Deadline until) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
-    if (left.count() <= 0) return fail(ETIMEDOUT, "no time is left");
+    if (left.count() <= 0) return fail(ETIMEDOUT, "no time left");
     for (const ExportItem& one : those)
       TRY(check(one));
     TRY_LET(token, Token::make());
@@ -156,8 +156,7 @@ class Asked {
     if (reply && reply->refused) return std::unexpected(std::move(*reply->refused));
     auto results = reply ? read_results(*reply, count_) : std::unexpected(std::move(reply.error()));
     if (results || token_.take()) return results;
-    return fail(EINPROGRESS,
-                "sockmid has decided that it goes, and does not say what became of it: {}",
+    return fail(EINPROGRESS, "sockmid decided the move and does not report its outcome: {}",
                 results.error().reason);
   }
   bool answered() const { return answered_; }
@@ -218,7 +217,7 @@ Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteVie
   if (!options) options = &kNone;
   const ExportItem one{
       fd, state, tls, {static_cast<const std::uint8_t*>(options->payload), options->payload_len}};
-  Result<> settled = fail(EBADMSG, "undecided");
+  Result<> settled = fail(EBADMSG, "sockmid has not decided yet");
   export_endpoints({&one, 1}, af, to, *options,
                    [&](std::size_t, Result<> result) { settled = std::move(result); });
   return settled;
@@ -244,17 +243,19 @@ Result<std::vector<Delivery>> read_delivered(Reply& reply, std::size_t wishes) {
     for (const auto* each : *response->delivered()) {
       TRY(wire::read_id(wire::view(each->id())));
       if (each->request() >= wishes || met[each->request()])
-        return fail(EBADMSG, "an endpoint that nobody asked for");
+        return fail(EBADMSG, "unexpected endpoint from sockmid");
       met[each->request()] = true;
       delivered.push_back({each, {}, {}});
     }
   }
   auto& descriptors = reply.descriptors;
-  if (descriptors.size() > 2 * delivered.size())
-    return fail(EBADMSG, "{} endpoints and {} descriptors", delivered.size(), descriptors.size());
+  if (descriptors.size() > 2 * delivered.size()) {
+    return fail(EBADMSG, "malformed reply from sockmid: {} endpoints and {} descriptors",
+                delivered.size(), descriptors.size());
+  }
   for (std::size_t i = 0; 2 * i + 1 < descriptors.size(); ++i) {
     auto token = Token::adopt(std::move(descriptors[2 * i + 1]));
-    if (!token) return fail(EBADMSG, "an endpoint without a token");
+    if (!token) return fail(EBADMSG, "malformed reply from sockmid: an endpoint without a token");
     delivered[i].socket = std::move(descriptors[2 * i]);
     delivered[i].token = std::move(*token);
   }
@@ -305,7 +306,7 @@ Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int
   for (auto& [what, socket, token] : delivered) {
     auto used = token ? accept({what->request(), what->state(), std::move(socket),
                                 wire::view(what->tls()), wire::view(what->payload())})
-                      : Result<>(fail(EMFILE, "no more descriptors"));
+                      : Result<>(fail(EMFILE, "cannot receive endpoints: no descriptors left"));
     if (!used) {
       last = used;
       failed.push_back({what, std::move(used.error())});
@@ -315,7 +316,7 @@ Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int
       // importers.
     } else {
       give_up(what->request());
-      last = fail(ETIMEDOUT, "sockmid has taken the endpoint back: the import took too long");
+      last = fail(ETIMEDOUT, "import took too long: sockmid has withdrawn the endpoint");
     }
   }
   (void)tell(client, taken, failed);

@@ -54,7 +54,7 @@ Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int
 template <class Struct>
 Result<> check_reserved(const Struct& one) {
   if (std::ranges::all_of(one.reserved, [](auto part) { return part == 0; })) return {};
-  return fail(EINVAL, "a reserved field is not zero");
+  return fail(EINVAL, "invalid reserved field: not zero");
 }
 
 void* copy_payload(ByteView payload);  // allocated by malloc(3); null if empty

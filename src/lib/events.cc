@@ -22,7 +22,8 @@ namespace {
 Result<std::uint64_t> cookie_of(int fd) {
   std::uint64_t cookie = 0;
   socklen_t size = sizeof cookie;
-  if (::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) != 0) return fail_errno("SO_COOKIE");
+  if (::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) != 0)
+    return fail_errno("cannot read SO_COOKIE");
   return cookie;
 }
 
@@ -106,9 +107,9 @@ Result<> fill(int fd, std::string& text) {
     text.append(bytes, static_cast<std::size_t>(got));
     return {};
   }
-  if (got == 0) return fail(EPIPE, "sockmid is gone");
+  if (got == 0) return fail(EPIPE, "sockmid closed the connection");
   if (errno == EAGAIN || errno == EINTR) return {};
-  return fail_errno("sockmid");
+  return fail_errno("cannot talk to sockmid");
 }
 
 }  // namespace

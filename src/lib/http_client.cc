@@ -60,7 +60,7 @@ Result<> wait_for(int fd, short events, Deadline until) {
     const auto time = std::min<std::int64_t>(left(until).count(), std::numeric_limits<int>::max());
     const int ready = ::poll(&poll, 1, until == Deadline::max() ? -1 : static_cast<int>(time));
     if (ready > 0) return {};
-    if (ready < 0 && errno != EINTR) return fail_errno("poll");
+    if (ready < 0 && errno != EINTR) return fail_errno("cannot poll");
     if (ready == 0 && Clock::now() >= until) return fail(ETIMEDOUT, "sockmid does not answer");
   }
 }
@@ -75,7 +75,7 @@ Result<std::size_t> receive(int fd, std::span<std::uint8_t> into,
   while ((got = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT)) < 0 &&
          (errno == EAGAIN || errno == EINTR))
     TRY(wait_for(fd, POLLIN, until));
-  if (got < 0) return fail_errno("sockmid");
+  if (got < 0) return fail_errno("cannot talk to sockmid");
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
     if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
     for (std::size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
@@ -97,10 +97,10 @@ Result<Client> Client::connect(Deadline until) {
   if (!path || !*path) path = kDefaultSocket;
   sockaddr_un address{.sun_family = AF_UNIX};
   if (std::strlen(path) >= sizeof address.sun_path)
-    return fail(ENXIO, "no sockmid at {}: the path is too long", path);
+    return fail(ENXIO, "cannot connect to sockmid at {}: the path is too long", path);
   std::strcpy(address.sun_path, path);
   unique_fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!socket) return fail_errno("socket");
+  if (!socket) return fail_errno("cannot create a socket");
   // connect(2) sleeps while the daemon's queue is full. (poll(2) could not report when
   // the queue has space again.)
   for (;;) {
@@ -110,10 +110,11 @@ Result<Client> Client::connect(Deadline until) {
     ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &most, sizeof most);
     if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
       return Client(std::move(socket));
-    if (errno == EAGAIN) return fail(ETIMEDOUT, "sockmid at {} takes no connection", path);
+    if (errno == EAGAIN)
+      return fail(ETIMEDOUT, "cannot connect to sockmid at {}: it accepts no connection", path);
     if (errno == EINTR) continue;
     const int code = errno == EACCES || errno == EPERM ? EACCES : ENXIO;
-    return fail(code, "no sockmid at {}: {}", path, strerrordesc_np(errno));
+    return fail(code, "cannot connect to sockmid at {}: {}", path, strerrordesc_np(errno));
   }
 }
 
@@ -139,7 +140,7 @@ Result<> Client::send(ByteView bytes, std::span<const int> descriptors, Deadline
     // A daemon that refuses the request before it has received all of it has sent its
     // answer already.
     if (sent < 0 && errno == EPIPE) return {};
-    if (sent < 0) return fail_errno("sockmid");
+    if (sent < 0) return fail_errno("cannot talk to sockmid");
     bytes = bytes.subspan(static_cast<std::size_t>(sent));
     descriptors = {};
   }
@@ -184,7 +185,7 @@ Result<Reply> Client::read_reply(Deadline until, std::function<std::optional<Dea
     const std::size_t used = parser.put(boost::asio::buffer(unread.data(), unread.size()), error);
     unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(used));
     if (error && error != http::error::need_more)
-      return fail(EBADMSG, "sockmid: {}", error.message());
+      return fail(EBADMSG, "malformed reply from sockmid: {}", error.message());
   }
   reply.status = static_cast<int>(parser.get().result_int());
   reply.body = std::move(parser.get().body());
@@ -208,7 +209,7 @@ Result<unique_fd> Client::stream(const std::string& target, Deadline until) && {
     const std::size_t used = parser.put(boost::asio::buffer(unread.data(), unread.size()), error);
     unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(used));
     if (error && error != http::error::need_more)
-      return fail(EBADMSG, "sockmid: {}", error.message());
+      return fail(EBADMSG, "malformed reply from sockmid: {}", error.message());
   }
   if (parser.get().result_int() >= 400) {
     parser.eager(true);

@@ -97,7 +97,7 @@ int import_socket(sockmi_import_socket_req* irqs, unsigned nirqs, int timeout) {
     auto& request = requests[arrived.wish];
     void* payload = copy_payload(arrived.payload);
     if (!payload && !arrived.payload.empty())
-      return fail(ENOMEM, "no memory for a payload of {} bytes", arrived.payload.size());
+      return fail(ENOMEM, "cannot allocate a payload of {} bytes", arrived.payload.size());
     request.payload = payload;
     request.payload_len = arrived.payload.size();
     request.state = static_cast<int>(arrived.state);

@@ -28,7 +28,7 @@ Result<> is_local(steer::KernelQueries& kernel, const IpAddress& local) {
                                 local.in_prefix(each.ip, each.prefix));
   };
   if (std::ranges::any_of(*all, is_it)) return {};
-  return fail(EADDRNOTAVAIL, "{} is no address of the socket's network namespace",
+  return fail(EADDRNOTAVAIL, "address {} is not in the socket's network namespace",
               to_string(local));
 }
 
@@ -56,8 +56,8 @@ Result<> check_family(int socket, const IpAddress& local) {
   int v6only = 0;
   socklen_t size = sizeof v6only;
   if (::getsockopt(socket, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &size) != 0)
-    return fail_errno("IPV6_V6ONLY");
-  return v6only ? fail(ENOTSUP, "the socket is an IPV6_V6ONLY wildcard") : Result<>();
+    return fail_errno("cannot read IPV6_V6ONLY");
+  return v6only ? fail(ENOTSUP, "socket is an IPV6_V6ONLY wildcard") : Result<>();
 }
 
 }  // namespace
@@ -76,7 +76,7 @@ Result<> owns_address(const Services& services, const ConnectionTable& table, Su
   }
   // The namespace is taken from the socket, because a wildcard does not identify it.
   const unique_fd handle(::ioctl(socket, SIOCGSKNS));
-  if (!handle) return fail_errno("finding the socket's network namespace");
+  if (!handle) return fail_errno("cannot find the socket's network namespace");
   TRY_LET(inode, steer::inode_of(handle.get()));
   if (!survey.own) {
     TRY_LET(own, steer::own_namespace());

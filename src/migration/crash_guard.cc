@@ -114,12 +114,12 @@ Result<std::shared_ptr<CrashGuard>> CrashGuard::start(const std::filesystem::pat
 Result<> CrashGuard::launch() {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
-    return fail_errno("socketpair");
+    return fail_errno("cannot create a socket pair");
   unique_fd ours(ends[0]), theirs(ends[1]);
   // A stopped guard must not block the daemon.
   const timeval patience{.tv_sec = 0, .tv_usec = 100'000};
   if (::setsockopt(ours.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0)
-    return fail_errno("socketpair");
+    return fail_errno("cannot create a socket pair");
   std::string name = "sockmid-guard", argument = kArgument, folder = state_folder_.string();
   char* const arguments[] = {name.data(), argument.data(), folder.data(), nullptr};
   posix_spawn_file_actions_t actions;
@@ -128,7 +128,7 @@ Result<> CrashGuard::launch() {
   ::posix_spawn_file_actions_addclosefrom_np(&actions, kLine + 1);
   const int error = ::posix_spawn(&child_, "/proc/self/exe", &actions, nullptr, arguments, environ);
   ::posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return fail(error, "guard: {}", std::strerror(error));
+  if (error != 0) return fail(error, "cannot start the crash guard: {}", std::strerror(error));
   line_ = std::move(ours);
   return {};
 }
@@ -212,8 +212,8 @@ void CrashGuard::say(const Note& note, std::span<const int> descriptors) {
     errno = error;
   }
   if (sent < 0)
-    log::error("guard_failed",
-               {{"migration", wire::to_hex(note.id)}, {"error", fail_errno("guard").error()}});
+    log::error("guard_failed", {{"migration", wire::to_hex(note.id)},
+                                {"error", fail_errno("cannot send to the crash guard").error()}});
 }
 
 }  // namespace sockmi::daemon

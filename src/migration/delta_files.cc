@@ -30,7 +30,7 @@ Result<> keep_late(const files::path& folder, const wire::MigrationId& id,
   const files::path path = path_of(folder, id);
   const Secret message = wire::pack_late_write(id, late);
   const unique_fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!file) return fail_errno(path);
+  if (!file) return fail_errno("cannot create " + path.string());
   for (ByteView rest = message; !rest.empty();) {
     const ssize_t written = ::write(file.get(), rest.data(), rest.size());
     if (written > 0) {
@@ -38,7 +38,7 @@ Result<> keep_late(const files::path& folder, const wire::MigrationId& id,
       continue;
     }
     if (errno == EINTR) continue;
-    auto error = fail_errno(path);
+    auto error = fail_errno("cannot write " + path.string());
     drop_late(folder, id);
     return error;
   }
@@ -49,22 +49,22 @@ Result<wire::FreezeDeltaT> kept_late(const files::path& folder, const wire::Migr
   const files::path path = path_of(folder, id);
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat facts {};
-  if (!file || ::fstat(file.get(), &facts) != 0) return fail_errno(path);
+  if (!file || ::fstat(file.get(), &facts) != 0) return fail_errno("cannot open " + path.string());
   if (!S_ISREG(facts.st_mode) || facts.st_uid != ::geteuid())
-    return fail(EPERM, "{}: not a file of ours", path.string());
+    return fail(EPERM, "unexpected owner or type of {}", path.string());
   if (facts.st_size > static_cast<off_t>(cluster::kLargestMessage))
-    return fail(EFBIG, "{}: {} bytes", path.string(), facts.st_size);
+    return fail(EFBIG, "{} is too large: {} bytes", path.string(), facts.st_size);
   Secret text(static_cast<std::size_t>(facts.st_size));
   for (std::size_t have = 0; have < text.size();) {
     const ssize_t got = ::read(file.get(), text.data() + have, text.size() - have);
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0)
-      return got < 0 ? fail_errno(path) : fail(EIO, "{}: it ends before its end", path.string());
+    if (got < 0) return fail_errno("cannot read " + path.string());
+    if (got == 0) return fail(EIO, "{} is incomplete", path.string());
     have += static_cast<std::size_t>(got);
   }
   TRY_LET(message, wire::read<wire::Message>(text));
   const auto* rest = message->request_as_LateWrite();
-  if (!rest || !rest->late()) return fail(EBADMSG, "{}: not what was kept", path.string());
+  if (!rest || !rest->late()) return fail(EBADMSG, "invalid freeze delta in {}", path.string());
   wire::FreezeDeltaT late;
   rest->late()->UnPackTo(&late);
   return late;
@@ -73,7 +73,8 @@ Result<wire::FreezeDeltaT> kept_late(const files::path& folder, const wire::Migr
 void drop_late(const files::path& folder, const wire::MigrationId& id) {
   const files::path path = path_of(folder, id);
   if (::unlink(path.c_str()) != 0 && errno != ENOENT)
-    log::error("freeze_delta_remove_failed", {{"error", fail_errno(path).error()}});
+    log::error("freeze_delta_remove_failed",
+               {{"error", fail_errno("cannot remove " + path.string()).error()}});
 }
 
 void drop_unexplained_late(const files::path& folder, const Journal& journal) {

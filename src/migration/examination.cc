@@ -40,14 +40,13 @@ void examine(const Services& services, const ConnectionTable& table,
     if (!facts) return pass(std::move(facts));
     if (facts->connected())
       if (auto place = tcp::Place::of(one.socket.get())) one.began = *place;
-    if (!sockets.insert(one.cookie).second)
-      return fail(EBUSY, "the same socket is in this export twice");
+    if (!sockets.insert(one.cookie).second) return fail(EBUSY, "socket is in this export twice");
     const std::uint8_t state = facts->state == tcp::kListen  ? SOCKMI_LISTENING
                                : facts->state == tcp::kClose ? SOCKMI_BOUND
                                                              : 0;
     if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
       return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL,
-                  "the socket is not in the state that it is exported as");
+                  "socket is not in the state that it is exported as");
     TRY(services.steering->track_namespace(one.socket.get(), one.tuple.local.ip));
     TRY(owns_address(services, table, survey, one.socket.get(), *facts, one.endpoint));
     TRY_LET(wire, may_leave(services, survey.at[one.tuple.local.ip.unmapped()], one.socket.get(),

@@ -56,7 +56,7 @@ Result<> hold(const std::filesystem::path& runtime, ExportedEndpoint& one) {
 }
 
 Result<> given_up() {
-  return fail(ECANCELED, "the application waits no longer");
+  return fail(ECANCELED, "application gave up waiting");
 }
 
 Result<> report(const Services& services, ExportedEndpoint& one) {

@@ -312,7 +312,7 @@ class Exporter {
 
   Result<> decide(ExportedEndpoint& one) {
     TRY(fault::point("check"));
-    if (Clock::now() > decide_by_) return fail(ETIMEDOUT, "the importer was not ready in time");
+    if (Clock::now() > decide_by_) return fail(ETIMEDOUT, "importer was not ready in time");
     // The journal has space reserved. Any other failure comes before hold(), because the
     // effect of hold() is visible to the application.
     TRY(fault::point("journal"));

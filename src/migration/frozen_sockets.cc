@@ -37,7 +37,8 @@ void for_each_number_in(const files::path& folder, Each each) {
 
 Result<unique_fd> descriptor_of(const net::TcpSocket& socket) {
   const std::string wanted = fmt::format("socket:[{}]", socket.inode);
-  Result<unique_fd> found = fail(ENOENT, "no process that we may look into has a descriptor of it");
+  Result<unique_fd> found =
+      fail(ENOENT, "cannot find a process that has the socket and may be inspected");
   for_each_number_in("/proc", [&](int pid, const files::path& process) {
     if (found || pid == ::getpid()) return;
     for_each_number_in(process / "fd", [&](int fd, const files::path& link) {
@@ -47,7 +48,7 @@ Result<unique_fd> descriptor_of(const net::TcpSocket& socket) {
       unique_fd copy(handle ? static_cast<int>(::syscall(SYS_pidfd_getfd, handle.get(), fd, 0))
                             : -1);
       if (!copy) {
-        found = fail_errno(fmt::format("descriptor {} of process {}", fd, pid));
+        found = fail_errno(fmt::format("cannot get descriptor {} of process {}", fd, pid));
         return;
       }
       const auto facts = tcp::socket_info(copy.get());

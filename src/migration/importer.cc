@@ -36,23 +36,25 @@ Result<> Importer::check_peer(const FourTuple& tuple) const {
   if (tuple.remote.ip.any() ||
       tuple.remote.ip.unmapped() != services_.settings.address_for(tuple.remote.ip))
     return {};
-  return fail(ENOTSUP, "the peer of this connection is {} itself", services_.settings.host);
+  return fail(ENOTSUP, "cannot import a connection whose peer is {} itself",
+              services_.settings.host);
 }
 
 Result<cluster::OfferReply> Importer::can_accept(const cluster::Offer& offer) {
   TRY(fault::point("reserve-refused"));
   if (services_.stopping)
-    return fail(ECONNREFUSED, "the daemon of {} is stopping", services_.settings.host);
+    return fail(ECONNREFUSED, "daemon of {} is stopping", services_.settings.host);
   if (!services_.policy.knows(offer.service))
-    return fail(ECONNREFUSED, "service '{}' is not served here", offer.service);
+    return fail(ECONNREFUSED, "service '{}' is not configured here", offer.service);
   // Of several endpoints, the offer has only the first one's addresses; PREPARE reports
   // the others.
   if (offer.count == 1) TRY(check_peer(offer.tuple));
   TRY(table_.reserve(offer.count));  // the journal must also record what arrives
-  if (import_queue_.free_slots(offer.state) < offer.count) return fail(ENOBUFS, "import list full");
+  if (import_queue_.free_slots(offer.state) < offer.count)
+    return fail(ENOBUFS, "import queue is full");
   const auto waiting = import_queue_.watching(offer.service, offer.owner);
   if (waiting == 0 && services_.settings.require_importer)
-    return fail(ESRCH, "no application on {} that may have it imports service '{}'",
+    return fail(ESRCH, "no permitted application on {} imports service '{}'",
                 services_.settings.host, offer.service);
   double load[1] = {0};
   (void)::getloadavg(load, 1);
@@ -115,7 +117,7 @@ Result<> Importer::receive_pre_copy(const wire::MigrationId& id, const std::stri
 }
 
 Result<> Importer::expect(const std::string& host) {
-  if (reserved_.of(host) == 0) return fail(ENOBUFS, "no place was reserved");
+  if (reserved_.of(host) == 0) return fail(ENOBUFS, "no slot is reserved");
   services_.low_latency.begin();
   return {};
 }
@@ -124,7 +126,7 @@ Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
                            const SocketAddress& line, wire::Endpoint endpoint,
                            std::uint32_t ahead) {
   if (outcomes_.of(host, id) != Outcome::Unknown || prepared_.contains(id))
-    return fail(EALREADY, "this endpoint was prepared before");
+    return fail(EALREADY, "endpoint was prepared before");
   TRY(reserved_.check(id, host));
   TRY(check_peer(tuple_of(endpoint.tcp)));
   TRY(table_.may_come(host, tuple_of(endpoint.tcp)));
@@ -190,8 +192,8 @@ Result<> Importer::restore(PreparedEndpoint& prepared) {
 Result<Importer::PreparedEndpoint*> Importer::find(const wire::MigrationId& id,
                                                    const std::string& host) {
   const auto it = prepared_.find(id);
-  if (it == prepared_.end()) return fail(ENOENT, "no such endpoint is prepared here");
-  if (it->second.host != host) return fail(EACCES, "not your endpoint");
+  if (it == prepared_.end()) return fail(ENOENT, "endpoint is not prepared here");
+  if (it->second.host != host) return fail(EACCES, "endpoint belongs to another host");
   return &it->second;
 }
 
@@ -405,14 +407,14 @@ asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
 Result<> Importer::decide_by_operator(const wire::MigrationId& id, Decide how) {
   const auto it = prepared_.find(id);
   if (how == Decide::Commit && it != prepared_.end() && it->second.endpoint.tcp.to_come > 0)
-    return fail(ENODATA, "{} bytes of its send queue are not here yet; only {} can say them",
+    return fail(ENODATA, "{} bytes of the send queue are missing; only {} has them",
                 it->second.endpoint.tcp.to_come, it->second.host);
   return decide(id, how);
 }
 
 Result<> Importer::decide(const wire::MigrationId& id, Decide how) {
   const auto it = prepared_.find(id);
-  if (it == prepared_.end()) return fail(ENOENT, "no such endpoint is prepared here");
+  if (it == prepared_.end()) return fail(ENOENT, "endpoint is not prepared here");
   if (how == Decide::Commit) return commit({{.id = id}}, std::string(it->second.host)).front();
   const std::string host = it->second.host;
   discard(id, "it does not go");

@@ -37,7 +37,7 @@ Result<> LateWrites::take(const wire::MigrationId& id, const std::string& host,
   if (it == waiting_.end() || it->second->host != host || it->second->fd < 0)
     return std::ranges::find(taken_, std::pair(id, host)) != taken_.end()
                ? Result<>()
-               : fail(ENOENT, "nobody waits for the rest of this endpoint");
+               : fail(ENOENT, "no late write is expected for this endpoint");
   auto added = tcp::add_rest(it->second->fd, rest);
   if (!added)
     log::error("late_write_failed", {{"migration", wire::to_hex(id)},

@@ -16,11 +16,12 @@ Outcome outcome_of(const Result<>& verdict) {
 Result<> verdict_on(Outcome outcome) {
   switch (outcome) {
     case Outcome::Lives: return {};
-    case Outcome::NeverThawed: return fail(kNeverThawed, "it never thawed here, and never will");
-    case Outcome::Ended: return fail(kEnded, "it thawed here, and its socket is gone");
+    case Outcome::NeverThawed:
+      return fail(kNeverThawed, "endpoint never thawed here, and never will");
+    case Outcome::Ended: return fail(kEnded, "endpoint thawed here, and its socket is gone");
     case Outcome::Unknown: break;
   }
-  return fail(EAGAIN, "it is not known what became of it");
+  return fail(EAGAIN, "outcome is not known");
 }
 
 void Outcomes::adopt(const std::set<std::uint64_t>& alive) {

@@ -9,7 +9,7 @@ Result<> check_signature(const tcp::SocketInfo& facts) {
   const auto socket = net::find_by_cookie(facts.tuple, facts.cookie);
   // Older kernels do not list a socket that is only bound.
   if (!socket || !socket->is_signed) return {};
-  return fail(ENOTSUP, "the socket signs its segments (TCP-MD5), and its keys can not be read");
+  return fail(ENOTSUP, "cannot move the keys of TCP-MD5: the kernel does not show them");
 }
 
 }  // namespace
@@ -45,7 +45,7 @@ Result<> is_wide_enough(steer::KernelQueries& kernel, const IpAddress& importer,
   if (importer.any()) return {};
   TRY_LET(route, kernel.route_to(importer));
   if (route.mtu >= largest) return {};
-  return fail(ENOTSUP, "the way to {} takes packets of {} bytes, and the peer sends such of {}",
+  return fail(ENOTSUP, "path to {} takes packets of {} bytes, and the peer sends packets of {}",
               to_string(importer), route.mtu, largest);
 }
 
@@ -54,16 +54,17 @@ Result<> may_arrive(const Services& services, steer::KernelQueries& kernel,
   const auto& [tuple, largest, near] = connection;
   const std::string& host = services.settings.host;
   TRY_LET(to_peer, kernel.route_to(tuple.remote.ip));
-  if (to_peer.local) return fail(ENOTSUP, "the peer of this connection is {} itself", host);
+  if (to_peer.local)
+    return fail(ENOTSUP, "cannot import a connection whose peer is {} itself", host);
   if (near && to_peer.by_router)
     return fail(ENOTSUP,
-                "the connection sends with a hop limit of 255, which its peer may insist on, and "
-                "from {} there is a router in between",
+                "cannot keep the hop limit of 255, which the peer may require: there is a router "
+                "between it and {}",
                 host);
   // As far as this host knows, the path back is equally wide.
   TRY_LET(to_home, kernel.route_to(tuple.local.ip));
   if (to_home.local || to_home.mtu >= largest) return {};
-  return fail(ENOTSUP, "the way to {} takes packets of {} bytes, and the peer sends such of {}",
+  return fail(ENOTSUP, "path to {} takes packets of {} bytes, and the peer sends packets of {}",
               host, to_home.mtu, largest);
 }
 

@@ -61,10 +61,10 @@ asio::awaitable<void> pre_copy_queues(const Services& services, cluster::Selecte
 Result<> PreCopies::add(const wire::MigrationId& id, const std::string& host, ByteView bytes) {
   if (bytes.size() > kPreCopyBudgetBytes - size_) {
     forget(id);
-    return fail(ENOBUFS, "{} bytes were sent ahead already", size_);
+    return fail(ENOBUFS, "{} bytes are pre-copied already", size_);
   }
   Copy& copy = copies_.try_emplace(id, Copy{host, {}}).first->second;
-  if (copy.host != host) return fail(EACCES, "not your endpoint");
+  if (copy.host != host) return fail(EACCES, "endpoint belongs to another host");
   const std::size_t needed = copy.bytes.size() + bytes.size() + kImageHeadroomBytes;
   if (needed > copy.bytes.capacity()) copy.bytes.reserve(std::max(needed, 2 * copy.bytes.size()));
   copy.bytes.insert(copy.bytes.end(), bytes.begin(), bytes.end());
@@ -77,7 +77,7 @@ Result<> PreCopies::put_before(wire::TcpT& image, std::uint32_t count, const wir
   const auto it = copies_.find(id);
   if (count > 0 &&
       (it == copies_.end() || it->second.host != host || it->second.bytes.size() < count))
-    return fail(EBADMSG, "{} bytes of the receive queue were not sent ahead", count);
+    return fail(EBADMSG, "{} bytes of the receive queue were not pre-copied", count);
   if (count > 0) {
     Bytes queue = std::move(it->second.bytes);
     size_ -= queue.size();

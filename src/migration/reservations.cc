@@ -7,12 +7,11 @@ namespace sockmi::daemon {
 Result<bool> Reservations::add(const wire::MigrationId& id, const std::string& host,
                                const std::shared_ptr<Batch>& batch) {
   if (const auto it = all_.find(id); it != all_.end()) {
-    if (it->second.host != host)
-      return fail(EACCES, "the place is reserved for {}", it->second.host);
+    if (it->second.host != host) return fail(EACCES, "slot is reserved for {}", it->second.host);
     return false;
   }
   std::size_t& count = counts_[host];
-  if (count >= kMostOfAHost) return fail(ENOBUFS, "{} has reserved {} places already", host, count);
+  if (count >= kMostOfAHost) return fail(ENOBUFS, "{} has reserved {} slots already", host, count);
   ++count;
   all_.emplace(id, One{host, batch});
   return true;
@@ -20,8 +19,8 @@ Result<bool> Reservations::add(const wire::MigrationId& id, const std::string& h
 
 Result<> Reservations::check(const wire::MigrationId& id, const std::string& host) const {
   const auto it = all_.find(id);
-  if (it == all_.end()) return fail(ENOBUFS, "no place was reserved for this endpoint");
-  if (it->second.host != host) return fail(EACCES, "the place is reserved for {}", it->second.host);
+  if (it == all_.end()) return fail(ENOBUFS, "no slot is reserved for this endpoint");
+  if (it->second.host != host) return fail(EACCES, "slot is reserved for {}", it->second.host);
   return {};
 }
 

@@ -113,7 +113,7 @@ void lives_there(Connections& connections, const cluster::SelectedHost& importer
 }
 
 bool lives_mute(const Services& services, const ExportedEndpoint& one) {
-  Result<net::TcpSocket> found = fail(ENOENT, "not looked for yet");
+  Result<net::TcpSocket> found = fail(ENOENT, "socket was not looked for yet");
   (void)services.steering->within(one.tuple.local.ip, [&]() -> Result<> {
     found = services.find_socket(one.tuple);
     return {};
@@ -214,7 +214,8 @@ asio::awaitable<void> settle(Connections& connections, const cluster::SelectedHo
   const Error& reason = commitment.reason;
   switch (commitment.outcome) {
     case Outcome::NeverThawed:
-      one.result = fail(ECANCELED, "{}: {}; it goes on here", importer.host, reason.reason);
+      one.result =
+          fail(ECANCELED, "{}: {}; the endpoint continues here", importer.host, reason.reason);
       co_await goes_on_here(connections, one);
       break;
     case Outcome::Ended:
@@ -232,7 +233,7 @@ void leave_in_doubt(Connections& connections, const cluster::SelectedHost& impor
   one.frozen.reset();
   one.record = waiting->record;
   one.result =
-      fail(EINPROGRESS, "{} does not say whether it has it; the socket stays frozen until it does",
+      fail(EINPROGRESS, "{} does not report the outcome; the socket stays frozen until it does",
            importer.host);
   spawn(connections.services.io, "await_verdict",
         await_verdict(connections, importer, std::move(waiting), std::move(commitment)));

@@ -41,14 +41,14 @@ Result<Stragglers::Known> Stragglers::check(const std::string& host,
   TRY_LET(local, SocketAddress::parse(straggler.local));
   TRY_LET(remote, SocketAddress::parse(straggler.remote));
   const FourTuple tuple{local, remote};
-  if (!straggler.late) return fail(EBADMSG, "a straggler without data");
+  if (!straggler.late) return fail(EBADMSG, "invalid straggler: no data");
   const auto it = expected_.find(tuple.unmapped());
   if (it == expected_.end() || it->second.host != host)
-    return fail(EACCES, "{} has not just sent {} here", host, to_string(tuple));
+    return fail(EACCES, "host {} did not just move {} here", host, to_string(tuple));
   const Expected& expected = it->second;
   if (straggler.seq != expected.seq || straggler.ack != expected.ack ||
       straggler.late->bytes.size() > expected.most)
-    return fail(EACCES, "a straggler of {} that is not of its image", to_string(tuple));
+    return fail(EACCES, "invalid straggler of {}: it does not fit the image", to_string(tuple));
   return Known{tuple, expected.next};
 }
 

@@ -78,7 +78,7 @@ Result<std::vector<HostAddress>> host_addresses(Netlink& route) {
   static_cast<ifaddrmsg*>(mnl_nlmsg_put_extra_header(m.header, sizeof(ifaddrmsg)))->ifa_family =
       AF_UNSPEC;
   std::vector<HostAddress> out;
-  TRY(route.dump(m.header, "addresses",
+  TRY(route.dump(m.header, "cannot read addresses",
                  [&](const nlmsghdr* message) { out.push_back(read_address(message)); }));
   return out;
 }

@@ -95,7 +95,8 @@ bool is_missing(const Error& error) {
 Result<> forget(Netlink& netfilter, const SocketAddress& from, const SocketAddress& to) {
   ConntrackMessage m(netfilter, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, from.ip.family);
   m.add_tuple(CTA_TUPLE_ORIG, from, to);
-  auto done = netfilter.transact(m.header, m.header->nlmsg_len, 1, "connection tracking");
+  auto done =
+      netfilter.transact(m.header, m.header->nlmsg_len, 1, "cannot change the connection tracking");
   return !done && done.error().code == ENOENT ? Result<>() : done;
 }
 
@@ -108,7 +109,8 @@ Result<> add(Netlink& netfilter, const SocketAddress& from, const SocketAddress&
   mnl_attr_put_u32(m.header, CTA_STATUS, htonl(IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_ASSURED));
   mnl_attr_put_u32(m.header, CTA_TIMEOUT, htonl(seconds_of_silence()));
   m.add_state(state);
-  return netfilter.transact(m.header, m.header->nlmsg_len, 1, "connection tracking");
+  return netfilter.transact(m.header, m.header->nlmsg_len, 1,
+                            "cannot change the connection tracking");
 }
 
 // The content of an entry.
@@ -181,9 +183,10 @@ Result<std::optional<Entry>> find(Netlink& netfilter, const SocketAddress& from,
   ConntrackMessage m(netfilter, IPCTNL_MSG_CT_GET, NLM_F_ACK, from.ip.family);
   m.add_tuple(CTA_TUPLE_ORIG, from, to);
   std::optional<Entry> found;
-  auto asked = netfilter.dump(m.header, "connection tracking", [&](const nlmsghdr* message) {
-    mnl_attr_parse(message, sizeof(nfgenmsg), read_entry, &found.emplace());
-  });
+  auto asked =
+      netfilter.dump(m.header, "cannot read the connection tracking", [&](const nlmsghdr* message) {
+        mnl_attr_parse(message, sizeof(nfgenmsg), read_entry, &found.emplace());
+      });
   if (!asked && asked.error().code != ENOENT && !is_missing(asked.error()))
     return pass(std::move(asked));
   return found;
@@ -212,7 +215,7 @@ Result<> track(Netlink& netfilter, const FourTuple& tuple, bool established) {
     if (done) done = try_to_add();
   }
   if (!done && is_missing(done.error()))
-    return fail(EOPNOTSUPP, "connection tracking: this kernel has no ctnetlink");
+    return fail(EOPNOTSUPP, "cannot use connection tracking: this kernel has no ctnetlink");
   return done;
 }
 
@@ -224,7 +227,8 @@ Result<> untrack(Netlink& netfilter, const FourTuple& tuple, std::chrono::millis
   ConntrackMessage m(netfilter, IPCTNL_MSG_CT_NEW, NLM_F_ACK, plain.local.ip.family);
   m.add_tuple(CTA_TUPLE_ORIG, plain.remote, plain.local);
   mnl_attr_put_u32(m.header, CTA_TIMEOUT, htonl(static_cast<std::uint32_t>(seconds.count())));
-  auto done = netfilter.transact(m.header, m.header->nlmsg_len, 1, "connection tracking");
+  auto done =
+      netfilter.transact(m.header, m.header->nlmsg_len, 1, "cannot change the connection tracking");
   return !done && (done.error().code == ENOENT || is_missing(done.error())) ? Result<>() : done;
 }
 
@@ -239,15 +243,15 @@ Result<> check_translation(const FourTuple& tuple) {
   const FourTuple& original = entry->original;
   if (entry->reply.local != original.remote || entry->reply.remote != original.local) {
     return fail(ENOTSUP,
-                "this host translates addresses of this connection ({} to {}, answered by {} to "
-                "{}): such a connection does not move",
+                "cannot move a connection whose addresses this host translates ({} to {}, answered "
+                "by {} to {})",
                 to_string(original.local), to_string(original.remote),
                 to_string(entry->reply.local), to_string(entry->reply.remote));
   }
   if (entry->renumbered) {
     return fail(ENOTSUP,
-                "this host changes the sequence numbers of this connection (SYN proxy, or a helper "
-                "of its firewall)");
+                "cannot move a connection whose sequence numbers this host changes (SYN proxy, or "
+                "a helper of its firewall)");
   }
   return {};
 }

@@ -51,7 +51,7 @@ Result<std::vector<IpsecPolicy>> ipsec_policies(Netlink& xfrm) {
   header->nlmsg_seq = xfrm.next_sequence();
   mnl_nlmsg_put_extra_header(header, sizeof(xfrm_userpolicy_id));
   std::vector<IpsecPolicy> policies;
-  auto asked = xfrm.dump(header, "IPsec policies", [&](const nlmsghdr* message) {
+  auto asked = xfrm.dump(header, "cannot read IPsec policies", [&](const nlmsghdr* message) {
     if (message->nlmsg_type != XFRM_MSG_NEWPOLICY) return;
     const auto& policy = *static_cast<const xfrm_userpolicy_info*>(mnl_nlmsg_get_payload(message));
     if (policy.action != XFRM_POLICY_ALLOW || !has_transformation(message)) return;
@@ -71,7 +71,8 @@ Result<> check_ipsec(std::span<const IpsecPolicy> policies, const FourTuple& con
   });
   if (found) {
     return fail(ENOTSUP,
-                "IPsec of this host encrypts the packets of {}: another host has not its keys",
+                "cannot move {}: IPsec of this host encrypts its packets, and another host does "
+                "not have the keys",
                 to_string(tuple));
   }
   return {};

@@ -23,9 +23,9 @@ Result<LinkAddress> link_address(unsigned interface) {
   ifreq request{};
   if (!::if_indextoname(interface, request.ifr_name) ||
       ::ioctl(any.get(), SIOCGIFHWADDR, &request) != 0)
-    return fail_errno("interface");
+    return fail_errno("cannot read the interface");
   if (request.ifr_hwaddr.sa_family != ARPHRD_ETHER)
-    return fail(ENOTSUP, "{} is no Ethernet", request.ifr_name);
+    return fail(ENOTSUP, "interface {} is not Ethernet", request.ifr_name);
   LinkAddress out;
   std::memcpy(out.data(), request.ifr_hwaddr.sa_data, out.size());
   return out;
@@ -36,12 +36,12 @@ Result<LinkAddress> link_address(unsigned interface) {
 Result<unique_fd> arp_socket(unsigned interface) {
   unique_fd socket(
       ::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETH_P_ARP)));
-  if (!socket) return fail_errno("ARP socket (wants CAP_NET_RAW)");
+  if (!socket) return fail_errno("cannot create an ARP socket (it needs CAP_NET_RAW)");
   sockaddr_ll here{.sll_family = AF_PACKET,
                    .sll_protocol = htons(ETH_P_ARP),
                    .sll_ifindex = static_cast<int>(interface)};
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&here), sizeof here) != 0)
-    return fail_errno("ARP socket");
+    return fail_errno("cannot bind an ARP socket");
   return socket;
 }
 
@@ -67,7 +67,7 @@ Result<> send_arp(int fd, unsigned interface, std::uint16_t operation, const Lin
   std::ranges::copy(kEverybody, everybody.sll_addr);
   if (::sendto(fd, &packet, sizeof packet, 0, reinterpret_cast<const sockaddr*>(&everybody),
                sizeof everybody) < 0)
-    return fail_errno("ARP");
+    return fail_errno("cannot send an ARP packet");
   return {};
 }
 
@@ -85,7 +85,7 @@ static_assert(sizeof(Neighbour) == 32);
 
 Result<unique_fd> icmp_socket(unsigned interface) {
   unique_fd socket(::socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_ICMPV6));
-  if (!socket) return fail_errno("ICMPv6 socket (wants CAP_NET_RAW)");
+  if (!socket) return fail_errno("cannot create an ICMPv6 socket (it needs CAP_NET_RAW)");
   // Neighbors ignore packets that have another hop limit than 255.
   const int hops = 255, off = 0, index = static_cast<int>(interface);
   icmp6_filter advertisements;
@@ -97,7 +97,7 @@ Result<unique_fd> icmp_socket(unsigned interface) {
       ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_MULTICAST_IF, &index, sizeof index) != 0 ||
       ::setsockopt(socket.get(), IPPROTO_ICMPV6, ICMP6_FILTER, &advertisements,
                    sizeof advertisements) != 0)
-    return fail_errno("ICMPv6 socket");
+    return fail_errno("cannot set up an ICMPv6 socket");
   return socket;
 }
 
@@ -119,7 +119,7 @@ Result<> send_neighbour(int fd, unsigned interface, std::uint8_t type, const IpA
                            .sin6_scope_id = interface};
   if (::sendto(fd, &packet, sizeof packet, 0, reinterpret_cast<const sockaddr*>(&there),
                sizeof there) < 0)
-    return fail_errno("neighbour discovery");
+    return fail_errno("cannot send a neighbour solicitation");
   return {};
 }
 
@@ -143,7 +143,7 @@ Result<> announce(const IpAddress& address, unsigned interface) {
   sockaddr_storage from{};
   const socklen_t size = SocketAddress{address, 0}.to(from);
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&from), size) != 0)
-    return fail_errno("announcing " + to_string(address));
+    return fail_errno("cannot announce " + to_string(address));
   static constexpr in6_addr kAllNodes{{{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}}};
   return send_neighbour(socket.get(), interface, ND_NEIGHBOR_ADVERT, address, link, kAllNodes);
 }

@@ -129,9 +129,9 @@ class KernelNetlink : public Netlink {
 
 Result<std::unique_ptr<Netlink>> Netlink::open(int bus) {
   mnl_socket* socket = mnl_socket_open2(bus, SOCK_CLOEXEC);
-  if (!socket) return fail_errno("netlink");
+  if (!socket) return fail_errno("cannot use netlink");
   if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0) {
-    auto failed = fail_errno("netlink");
+    auto failed = fail_errno("cannot use netlink");
     mnl_socket_close(socket);
     return failed;
   }
@@ -140,16 +140,16 @@ Result<std::unique_ptr<Netlink>> Netlink::open(int bus) {
 
 Result<unique_fd> subscribe(int bus, std::initializer_list<int> groups) {
   unique_fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, bus));
-  if (!socket) return fail_errno("netlink");
+  if (!socket) return fail_errno("cannot use netlink");
   if (::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kNews, sizeof kNews) != 0)
     (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &kNews, sizeof kNews);
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-    return fail_errno("netlink");
+    return fail_errno("cannot use netlink");
   for (const int group : groups) {
     if (::setsockopt(socket.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0)
-      return fail_errno("netlink group");
+      return fail_errno("cannot join a netlink group");
   }
   return socket;
 }

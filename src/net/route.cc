@@ -17,7 +17,7 @@ Result<NextHop> next_hop_to(Netlink& route, const IpAddress& address) {
   mnl_attr_put(header, RTA_DST, host.size(), host.bytes.data());
   NextHop way;
   bool unicast = false, other_family = false;
-  TRY(route.dump(header, "a route", [&](const nlmsghdr* message) {
+  TRY(route.dump(header, "cannot read a route", [&](const nlmsghdr* message) {
     unicast = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message))->rtm_type == RTN_UNICAST;
     struct Found {
       NextHop& way;
@@ -40,9 +40,9 @@ Result<NextHop> next_hop_to(Netlink& route, const IpAddress& address) {
         },
         &found);
   }));
-  if (!unicast) return fail(ENOTSUP, "{} is no other host", to_string(host));
+  if (!unicast) return fail(ENOTSUP, "{} is not another host", to_string(host));
   if (other_family)
-    return fail(ENOTSUP, "the router to {} has an address of the other family", to_string(host));
+    return fail(ENOTSUP, "router to {} has an address of the other family", to_string(host));
   return way;
 }
 

@@ -134,14 +134,14 @@ class KernelSocketEnds : public SocketEnds {
     for (;;) {
       const ssize_t got = ::recv(notices_.get(), buffer, sizeof buffer, MSG_DONTWAIT);
       if (got < 0 && errno == EAGAIN && missed)
-        return fail(ENOBUFS, "the kernel has dropped notices of ended sockets");
+        return fail(ENOBUFS, "kernel dropped notices of ended sockets");
       if (got < 0 && errno == EAGAIN) return out;
       if (got < 0 && errno == EINTR) continue;
       // The kernel reports the loss once, and drops notifications until all remaining
       // ones were read.
       missed |= got < 0 && errno == ENOBUFS;
       if (got < 0 && errno == ENOBUFS) continue;
-      if (got <= 0) return fail_errno("sock_diag");
+      if (got <= 0) return fail_errno("cannot use sock_diag");
       int left = static_cast<int>(got);
       for (auto* m = reinterpret_cast<const nlmsghdr*>(buffer); mnl_nlmsg_ok(m, left);
            m = mnl_nlmsg_next(m, &left))
@@ -215,7 +215,7 @@ Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cook
     });
     if (!asked && asked.error().code != ENOENT) return pass(std::move(asked));
   }
-  if (!found) return fail(ENOENT, "no socket of {} lives here", to_string(tuple));
+  if (!found) return fail(ENOENT, "no socket of {} is here", to_string(tuple));
   return *found;
 }
 
@@ -249,7 +249,7 @@ Result<Liveness> liveness_of(const FourTuple& tuple, std::uint64_t cookie) {
         &found);
   });
   if (!asked && asked.error().code != ENOENT) return pass(std::move(asked));
-  if (!found) return fail(ENOENT, "no socket of {} lives here", to_string(tuple));
+  if (!found) return fail(ENOENT, "no socket of {} is here", to_string(tuple));
   return *found;
 }
 
@@ -275,7 +275,7 @@ Result<> destroy(const FourTuple& tuple, std::uint64_t cookie) {
 
 Result<std::unique_ptr<SocketEnds>> SocketEnds::open() {
   unique_fd notices(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-  if (!notices) return fail_errno("sock_diag");
+  if (!notices) return fail_errno("cannot use sock_diag");
   if (::setsockopt(notices.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kNoticesBuffer,
                    sizeof kNoticesBuffer) != 0) {
     (void)::setsockopt(notices.get(), SOL_SOCKET, SO_RCVBUF, &kNoticesBuffer,
@@ -285,7 +285,7 @@ Result<std::unique_ptr<SocketEnds>> SocketEnds::open() {
       .nl_family = AF_NETLINK,
       .nl_groups = 1u << (SKNLGRP_INET_TCP_DESTROY - 1) | 1u << (SKNLGRP_INET6_TCP_DESTROY - 1)};
   if (::bind(notices.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-    return fail_errno("sock_diag");
+    return fail_errno("cannot use sock_diag");
   return std::make_unique<KernelSocketEnds>(std::move(notices));
 }
 

@@ -23,7 +23,7 @@ SignalsHeld::~SignalsHeld() {
 Result<ForeignProcess> ForeignProcess::hold(pid_t pid) {
   ForeignProcess process(pid);
   process.handle_.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  if (!process.handle_) return fail_errno(fmt::format("process {}", pid));
+  if (!process.handle_) return fail_errno(fmt::format("cannot attach to process {}", pid));
   // A thread that is not stopped yet may start others.
   for (bool more = true; more;) {
     TRY_LET(found, process.hold_threads());
@@ -52,7 +52,7 @@ Result<bool> ForeignProcess::hold_threads() {
     if (threads_.contains(thread)) continue;
     if (::ptrace(PTRACE_SEIZE, thread, nullptr, nullptr) != 0) {
       if (errno == ESRCH) continue;  // it has just ended
-      return fail_errno(fmt::format("process {} can not be held still", pid_));
+      return fail_errno(fmt::format("cannot stop process {}", pid_));
     }
     found = true;
     threads_[thread] = 0;
@@ -68,8 +68,8 @@ Result<bool> ForeignProcess::hold_threads() {
       threads_[thread] = WSTOPSIG(status);
   }
   if (error)
-    return fail(error.value() == ENOENT ? ESRCH : error.value(), "process {}: {}", pid_,
-                error.message());
+    return fail(error.value() == ENOENT ? ESRCH : error.value(), "cannot inspect process {}: {}",
+                pid_, error.message());
   return found;
 }
 
@@ -80,7 +80,7 @@ ForeignProcess::~ForeignProcess() {
 
 Result<unique_fd> ForeignProcess::duplicate(int fd) const {
   unique_fd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, handle_.get(), fd, 0)));
-  if (!copy) return fail_errno(fmt::format("descriptor {} of process {}", fd, pid_));
+  if (!copy) return fail_errno(fmt::format("cannot get descriptor {} of process {}", fd, pid_));
   return copy;
 }
 

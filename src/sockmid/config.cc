@@ -20,7 +20,7 @@ using Setter = std::function<Result<>(Target&, const toml::node&)>;
 template <class T>
 Result<T> value(const toml::node& node, const char* kind) {
   if (const auto read = node.value_exact<T>()) return *read;
-  return fail(EINVAL, "wants a {}", kind);
+  return fail(EINVAL, "expected a {}", kind);
 }
 
 // Makes the setter of each kind of key. `field` returns the field that the value belongs
@@ -38,7 +38,7 @@ template <class Target, class Parse, class Field>
 Setter<Target> list(Parse parse, Field field) {
   return [=](Target& target, const toml::node& node) -> Result<> {
     const auto* array = node.as_array();
-    if (!array) return fail(EINVAL, "wants a list of strings");
+    if (!array) return fail(EINVAL, "expected a list of strings");
     std::vector<typename decltype(parse(std::string()))::value_type> out;
     for (const auto& each : *array) {
       TRY_LET(read, value<std::string>(each, "list of strings"));
@@ -53,7 +53,7 @@ template <class Field>
 Setter<Config> number(std::int64_t least, std::int64_t most, Field field) {
   return [=](Config& config, const toml::node& node) -> Result<> {
     TRY_LET(read, value<std::int64_t>(node, "number"));
-    if (read < least || read > most) return fail(EINVAL, "must be from {} to {}", least, most);
+    if (read < least || read > most) return fail(EINVAL, "expected {} to {}", least, most);
     auto& target = field(config);
     target = static_cast<std::remove_reference_t<decltype(target)>>(read);
     return {};
@@ -75,7 +75,7 @@ Result<cluster::Preference> parse_preference(const std::string& text) {
   if (text == "first") return cluster::Preference::first;
   if (text == "ready-first") return cluster::Preference::ready_first;
   if (text == "least-loaded") return cluster::Preference::least_loaded;
-  return fail(EINVAL, "wants first, ready-first or least-loaded");
+  return fail(EINVAL, "expected first, ready-first or least-loaded");
 }
 
 constexpr std::int64_t kHour = 3'600'000;
@@ -174,12 +174,12 @@ Result<> read_services(const toml::table& services,
                        std::map<std::string, daemon::ServiceRule>& out) {
   for (const auto& [name, node] : services) {
     const auto* table = node.as_table();
-    if (!table) return fail(EINVAL, "service.{}: wants a table", name.str());
+    if (!table) return fail(EINVAL, "service.{}: expected a table", name.str());
     daemon::ServiceRule rule;
     for (const auto& [key, users] : *table) {
       const auto setter = service_keys().find(std::string(key.str()));
       if (setter == service_keys().end())
-        return fail(EINVAL, "service.{}.{}: no such key", name.str(), key.str());
+        return fail(EINVAL, "service.{}.{}: unknown key", name.str(), key.str());
       if (auto set = setter->second(rule, users); !set)
         return fail(EINVAL, "service.{}.{}: {}", name.str(), key.str(), set.error().reason);
     }
@@ -199,7 +199,7 @@ Result<> read_table(const toml::table& table, const std::string& prefix, Config&
     const auto setter = keys().find(name);
     if (setter == keys().end()) {
       const auto renamed = kRenamed.find(name);
-      return fail(EINVAL, "line {}: {}: no such key{}", node.source().begin.line, name,
+      return fail(EINVAL, "line {}: {}: unknown key{}", node.source().begin.line, name,
                   renamed == kRenamed.end() ? "" : "; its name is " + renamed->second + " now");
     }
     if (auto set = setter->second(config, node); !set)
@@ -228,9 +228,9 @@ Result<Config> read_config(const std::string& path) {
       return fail(EINVAL, "{}: {}", path, read.error().reason);
     config.daemon.policy = daemon::Policy(std::move(rules));
   }
-  if (config.daemon.settings.address.any()) return fail(EINVAL, "{}: address is missing", path);
+  if (config.daemon.settings.address.any()) return fail(EINVAL, "{}: missing key 'address'", path);
   if (config.daemon.settings.interfaces.empty())
-    return fail(EINVAL, "{}: interfaces is missing", path);
+    return fail(EINVAL, "{}: missing key 'interfaces'", path);
   if (const auto other = net::address_beside(config.daemon.settings.address))
     config.daemon.settings.other_address = *other;
   config.daemon.discovery.address = config.daemon.settings.address;

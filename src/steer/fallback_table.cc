@@ -53,7 +53,7 @@ class Transaction {
   Result<> send() {
     nftnl_batch_end(at(), netlink_.next_sequence());
     close();
-    return netlink_.transact(buffer_, used_, messages_, "table sockmi_guard");
+    return netlink_.transact(buffer_, used_, messages_, "cannot make the table sockmi_guard");
   }
 
  private:

@@ -42,7 +42,7 @@ void NamespacedSteering::watch(Steering& steering) const {
   epoll_event event{.events = EPOLLIN, .data = {}};
   if (const auto* upkeep = dynamic_cast<Upkeep*>(&steering);
       upkeep && ::epoll_ctl(watch_.get(), EPOLL_CTL_ADD, upkeep->fd(), &event) != 0)
-    log::error("tables_watch_failed", {{"error", fail_errno("epoll").error()}});
+    log::error("tables_watch_failed", {{"error", fail_errno("cannot use epoll").error()}});
 }
 
 bool NamespacedSteering::is_disturbed() {
@@ -96,7 +96,7 @@ NamespacedSteering::Place::~Place() {
 
 Result<> NamespacedSteering::track_namespace(int socket, const IpAddress& local) {
   unique_fd handle(::ioctl(socket, SIOCGSKNS));
-  if (!handle) return fail_errno("finding the socket's network namespace");
+  if (!handle) return fail_errno("cannot find the socket's network namespace");
   TRY_LET(inode, inode_of(handle.get()));
   const IpAddress address = local.unmapped();
   const auto other = places_of_.find(address);
@@ -106,19 +106,20 @@ Result<> NamespacedSteering::track_namespace(int socket, const IpAddress& local)
     // A socket in our namespace does not prove that the address is ours: with IP_FREEBIND
     // it may be bound to any address.
     if (!is_our_own(address))
-      return fail(EADDRINUSE, "{} is the address of another network namespace", to_string(address));
+      return fail(EADDRINUSE, "address {} belongs to another network namespace",
+                  to_string(address));
     places_of_.erase(other);
     return {};
   }
   TRY(check_owner(handle.get()));
   if (is_our_own(address))
-    return fail(EADDRINUSE, "{} is an address of the host's own network namespace",
+    return fail(EADDRINUSE, "address {} belongs to the host's own network namespace",
                 to_string(address));
   if (const auto known = places_.find(inode);
       !is_free && (known == places_.end() || other->second != known->second.get()) &&
       leads(*other->second->steering, false).value_or(true))
     return fail(EADDRINUSE,
-                "{} is the address of another network namespace, whose connections are away",
+                "address {} belongs to another network namespace, whose connections live elsewhere",
                 to_string(address));
   auto& place = places_[inode];
   if (!place) {
@@ -135,7 +136,7 @@ Result<> NamespacedSteering::track_namespace(int socket, const IpAddress& local)
   // on another host.
   if (std::ranges::find(place->addresses, address, &net::HostAddress::ip) == place->addresses.end())
     return fail(ENOTSUP,
-                "{} is no address of the connection's network namespace that its segment can reach",
+                "address {} of the connection's network namespace cannot be reached on its link",
                 to_string(address));
   places_of_[address] = place.get();
   return {};
@@ -269,7 +270,7 @@ Result<> NamespacedSteering::check_reach(const IpAddress& local, const IpAddress
     return to.family == each.ip.family && to.in_prefix(each.ip, each.prefix);
   };
   if (!place || std::ranges::any_of(place->addresses, reaches)) return {};
-  return fail(ENETUNREACH, "{} is not on the segment of the connection's network namespace",
+  return fail(ENETUNREACH, "{} is not on the link of the connection's network namespace",
               to_string(to));
 }
 

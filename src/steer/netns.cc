@@ -62,13 +62,13 @@ std::vector<std::string> of_processes() {
 
 Result<ino_t> inode_of(int handle) {
   struct stat status {};
-  if (::fstat(handle, &status) != 0) return fail_errno("network namespace");
+  if (::fstat(handle, &status) != 0) return fail_errno("cannot open a network namespace");
   return status.st_ino;
 }
 
 Result<NetworkNamespace> own_namespace() {
   unique_fd handle(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-  if (!handle) return fail_errno("our network namespace");
+  if (!handle) return fail_errno("cannot open the daemon's network namespace");
   TRY_LET(inode, inode_of(handle.get()));
   return NetworkNamespace{std::move(handle), inode};
 }
@@ -81,10 +81,11 @@ Result<> call_in(int handle, const std::function<Result<>()>& function) {
     std::thread([&] {
       result = ::setns(handle, CLONE_NEWNET) == 0
                    ? function()
-                   : fail_errno("entering another network namespace (wants CAP_SYS_ADMIN)");
+                   : fail_errno("cannot enter another network namespace (it needs CAP_SYS_ADMIN)");
     }).join();
   } catch (const std::system_error& error) {
-    return fail(error.code().value(), "a thread for another network namespace: {}", error.what());
+    return fail(error.code().value(), "cannot start a thread for another network namespace: {}",
+                error.what());
   }
   return result;
 }
@@ -92,16 +93,18 @@ Result<> call_in(int handle, const std::function<Result<>()>& function) {
 Result<> check_owner(int handle) {
   const unique_fd theirs(::ioctl(handle, NS_GET_USERNS));
   if (!theirs)
-    return fail(EACCES, "the network namespace belongs to a user namespace that is not below ours");
+    return fail(EACCES,
+                "network namespace belongs to a user namespace that is not below the daemon's");
   struct stat ours {};
-  if (::stat("/proc/self/ns/user", &ours) != 0) return fail_errno("our user namespace");
+  if (::stat("/proc/self/ns/user", &ours) != 0)
+    return fail_errno("cannot open the daemon's user namespace");
   TRY_LET(inode, inode_of(theirs.get()));
   if (inode == ours.st_ino) return {};
   uid_t owner = 0;
   if (::ioctl(theirs.get(), NS_GET_OWNER_UID, &owner) != 0)
-    return fail_errno("the owner of a user namespace");
+    return fail_errno("cannot read the owner of a user namespace");
   return owner == 0 ? Result<>()
-                    : fail(EACCES, "the network namespace belongs to user {}, not to root", owner);
+                    : fail(EACCES, "network namespace belongs to user {}, not to root", owner);
 }
 
 std::vector<NetworkNamespace> other_namespaces() {

@@ -40,7 +40,7 @@ Result<> for_each_chain(
   char buffer[256];
   nlmsghdr* all = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, NLM_F_DUMP,
                                         netfilter.next_sequence());
-  return netfilter.dump(all, "chains", [&](const nlmsghdr* message) {
+  return netfilter.dump(all, "cannot read chains", [&](const nlmsghdr* message) {
     const ChainPointer chain(nftnl_chain_alloc(), nftnl_chain_free);
     if (!chain || nftnl_chain_nlmsg_parse(message, chain.get()) < 0) return;
     const std::string_view table = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_TABLE),
@@ -76,7 +76,7 @@ Result<std::string> fingerprint(net::Netlink& netfilter) {
     nlmsghdr* all = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETRULE, family, NLM_F_DUMP,
                                           netfilter.next_sequence());
     nftnl_rule_nlmsg_build_payload(all, ask.get());
-    TRY(netfilter.dump(all, "rules", [&](const nlmsghdr* message) {
+    TRY(netfilter.dump(all, "cannot read rules", [&](const nlmsghdr* message) {
       const RulePointer rule(nftnl_rule_alloc(), nftnl_rule_free);
       if (!rule || nftnl_rule_nlmsg_parse(message, rule.get()) < 0) return;
       if (std::string_view(nftnl_rule_get_str(rule.get(), NFTNL_RULE_TABLE)) == kMainTable)

@@ -71,13 +71,14 @@ Result<Route> ask(net::Netlink& netlink, const IpAddress& host, const Sender& se
   if (sender.interface) mnl_attr_put_u32(m.header, RTA_OIF, sender.interface);
   Route route;
   unsigned type = RTN_UNSPEC;
-  TRY(netlink.dump(m.header, ("route to " + to_string(host)).c_str(), [&](const nlmsghdr* message) {
-    type = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message))->rtm_type;
-    mnl_attr_parse(message, sizeof(rtmsg), read_attribute, &route);
-  }));
+  TRY(netlink.dump(m.header, ("cannot read the route to " + to_string(host)).c_str(),
+                   [&](const nlmsghdr* message) {
+                     type = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message))->rtm_type;
+                     mnl_attr_parse(message, sizeof(rtmsg), read_attribute, &route);
+                   }));
   route.local = type == RTN_LOCAL;
   if (type != RTN_LOCAL && type != RTN_UNICAST)
-    return fail(ENETUNREACH, "there is no route to {}", to_string(host));
+    return fail(ENETUNREACH, "no route to {}", to_string(host));
   const unsigned link = mtu_of(route.interface);
   route.mtu = route.mtu == 0 ? link : std::min(route.mtu, link);
   return route;
@@ -95,10 +96,8 @@ Result<> check_original_destination(int socket, const FourTuple& tuple) {
   const FourTuple plain = tuple.unmapped();
   // For a connection that we began, the original destination is the peer.
   if (original == plain.local || original == plain.remote) return {};
-  return fail(
-      ENOTSUP,
-      "the peer speaks to {}, which this host translates to {}: such a connection does not move",
-      to_string(original), to_string(plain.local));
+  return fail(ENOTSUP, "cannot move a connection whose address this host translates ({} to {})",
+              to_string(original), to_string(plain.local));
 }
 
 }  // namespace
@@ -117,7 +116,7 @@ Result<Route> route_to(net::Netlink& route, const IpAddress& host, const Sender&
 Result<bool> is_listed(net::Netlink& route, unsigned interface,
                        const std::vector<std::string>& interfaces) {
   char name[IF_NAMESIZE] = {};
-  if (!::if_indextoname(interface, name)) return fail_errno("interface");
+  if (!::if_indextoname(interface, name)) return fail_errno("cannot read the interface");
   if (std::ranges::find(interfaces, name) != interfaces.end()) return true;
   RouteMessage m;
   m.header->nlmsg_type = RTM_GETLINK;
@@ -129,7 +128,7 @@ Result<bool> is_listed(net::Netlink& route, unsigned interface,
     std::string name;
     unsigned master = 0;
   };
-  TRY(route.dump(m.header, "interfaces", [&](const nlmsghdr* message) {
+  TRY(route.dump(m.header, "cannot read interfaces", [&](const nlmsghdr* message) {
     Link link;
     mnl_attr_parse(
         message, sizeof(ifinfomsg),
@@ -152,16 +151,14 @@ Result<> check_wire(KernelQueries& kernel, int socket, const FourTuple& tuple, c
   const IpAddress peer = tuple.remote.ip.unmapped();
   TRY_LET(route, kernel.route_to(peer, sender));
   if (route.local || peer.in_prefix(loopback, 8))
-    return fail(ENOTSUP,
-                "the peer of this connection, {}, is on this host: its packets are on no wire",
-                to_string(peer));
+    return fail(ENOTSUP, "cannot move a connection whose peer {} is on this host", to_string(peer));
   if (!interfaces.empty()) {
     TRY_LET(listed, kernel.is_listed(route.interface, interfaces));
     char name[IF_NAMESIZE] = "?";
     if (!listed)
       return fail(
           ENOTSUP,
-          "{} is reached by {}, which is none of `interfaces`: its packets would not be redirected",
+          "route to {} uses {}, which is not in 'interfaces': its packets would not be redirected",
           to_string(peer), ::if_indextoname(route.interface, name) ? name : "?");
   }
   TRY_LET(policies, kernel.ipsec_policies());

@@ -45,7 +45,7 @@ Result<> change_rule(net::Netlink& route, int family, std::uint16_t type, std::u
   mnl_attr_put_u32(m.header, FRA_TABLE, kDeliveryTable);
   mnl_attr_put_u32(m.header, FRA_PRIORITY, kPriority);
   if (type == RTM_NEWRULE) mnl_attr_put_u8(m.header, FRA_PROTOCOL, kProtocol);
-  return route.transact(m.header, m.header->nlmsg_len, 1, "routing rule");
+  return route.transact(m.header, m.header->nlmsg_len, 1, "cannot change a routing rule");
 }
 
 Result<> change_route(net::Netlink& route, int family, std::uint16_t type, std::uint16_t flags) {
@@ -61,7 +61,7 @@ Result<> change_route(net::Netlink& route, int family, std::uint16_t type, std::
   entry->rtm_table = RT_TABLE_UNSPEC;
   mnl_attr_put_u32(m.header, RTA_TABLE, kDeliveryTable);
   mnl_attr_put_u32(m.header, RTA_OIF, ::if_nametoindex("lo"));
-  return route.transact(m.header, m.header->nlmsg_len, 1, "delivery route");
+  return route.transact(m.header, m.header->nlmsg_len, 1, "cannot change the policy route");
 }
 
 // Returns 1 if something was added, 0 if it was there already.

@@ -79,7 +79,8 @@ std::mutex mutex;
 Result<> barrier() {
   std::lock_guard lock(mutex);
   const Expedited expedited;
-  if (::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0) return fail_errno("membarrier");
+  if (::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
+    return fail_errno("cannot use membarrier");
   return {};
 }
 

@@ -128,7 +128,7 @@ Result<std::unique_ptr<Changes>> Changes::open() {
   epoll_event event{.events = EPOLLIN, .data = {}};
   if (!both || ::epoll_ctl(both.get(), EPOLL_CTL_ADD, netfilter.get(), &event) != 0 ||
       ::epoll_ctl(both.get(), EPOLL_CTL_ADD, route.get(), &event) != 0)
-    return fail_errno("epoll");
+    return fail_errno("cannot use epoll");
   return std::make_unique<KernelChanges>(std::move(netfilter), std::move(route), std::move(both));
 }
 

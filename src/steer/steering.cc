@@ -91,8 +91,8 @@ class NftSteering : public Steering, public Upkeep {
     std::set<IpAddress> hosts;
     for (const auto& [tuple, to, expires_in, ended] : redirects) {
       if (is_v4(tuple.local.ip) != is_v4(to))
-        return fail(EAFNOSUPPORT, "{} can not be redirected to {}", to_string(tuple),
-                    to_string(to));
+        return fail(EAFNOSUPPORT, "cannot redirect {} to {}: another address family",
+                    to_string(tuple), to_string(to));
       if (hosts.insert(to.unmapped()).second) TRY(lead_to(changes, to.unmapped()));
       const auto living = maps_of_connections(to), over = maps_of_ended(to);
       TRY_LET(mine, map_to(ended ? over : living, to));
@@ -149,7 +149,8 @@ class NftSteering : public Steering, public Upkeep {
   Result<> redirect_port(const SocketAddress& local, const IpAddress& to,
                          std::span<const FourTuple> staying) override {
     if (is_v4(local.ip) != is_v4(to))
-      return fail(EAFNOSUPPORT, "{} can not be redirected to {}", to_string(local), to_string(to));
+      return fail(EAFNOSUPPORT, "cannot redirect {} to {}: another address family",
+                  to_string(local), to_string(to));
     std::vector<Change> changes = stays(staying, Change::kPut);
     TRY(lead_to(changes, to.unmapped()));
     TRY(add_only_in(changes, maps_of_ports(to), to, key_of(local), std::nullopt));
@@ -400,7 +401,7 @@ class NftSteering : public Steering, public Upkeep {
     const Bytes data = bytes_of(home.ip);
     TRY_LET(other, sets_.find(set, key));
     if (other && *other != data)
-      return fail(EADDRINUSE, "{}: another home's connection has this port here", to_string(home));
+      return fail(EADDRINUSE, "port {} is used for another home's connection", to_string(home));
     return put(set, std::move(key), data);
   }
 
@@ -424,8 +425,7 @@ class NftSteering : public Steering, public Upkeep {
     for (std::size_t i = 0; i < segments_.size(); ++i)
       if (segments_[i].index == way.interface) return maps[i];
     char name[IF_NAMESIZE] = "?";
-    return fail(ENETUNREACH,
-                "{} is reached by {}, which is none of our interfaces: add it to `interfaces`",
+    return fail(ENETUNREACH, "route to {} uses {}, which is not in 'interfaces'",
                 to_string(importer), ::if_indextoname(way.interface, name) ? name : "?");
   }
   std::vector<const SetName*> maps_of_connections(const IpAddress& ip) const {

@@ -31,7 +31,7 @@ Result<unique_fd> open_folder() {
   struct stat status {};
   if (::fstat(folder.get(), &status) != 0) return fail_errno(kFolder);
   if (status.st_uid != ::geteuid() || (status.st_mode & (S_IWGRP | S_IWOTH)))
-    return fail(EPERM, "{}: others may write to it", kFolder);
+    return fail(EPERM, "invalid folder {}: other users may write to it", kFolder);
   return folder;
 }
 
@@ -50,15 +50,15 @@ Result<unique_fd> claim_namespace() {
   const std::string name = fmt::format("netns-{}.lock", own.inode);
   unique_fd file(
       ::openat(folder.get(), name.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!file) return fail_errno(fmt::format("{}/{}", kFolder, name));
+  if (!file) return fail_errno(fmt::format("cannot lock {}/{}", kFolder, name));
   if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return fail_errno(fmt::format("{}/{}", kFolder, name));
+    if (errno != EWOULDBLOCK) return fail_errno(fmt::format("cannot lock {}/{}", kFolder, name));
     return fail(EADDRINUSE, "another sockmid serves this network namespace ({})",
                 holder(file.get()));
   }
   const std::string pid = fmt::format("{}\n", ::getpid());
   if (::ftruncate(file.get(), 0) != 0 || ::pwrite(file.get(), pid.data(), pid.size(), 0) < 0)
-    return fail_errno(fmt::format("{}/{}", kFolder, name));
+    return fail_errno(fmt::format("cannot lock {}/{}", kFolder, name));
   return file;
 }
 

@@ -54,7 +54,7 @@ std::unexpected<Error> not_all_moved(const std::vector<net::TcpSocket>& left,
   if (!exports.silent.empty())
     silent = fmt::format(" (no answer from applications of {})", fmt::join(exports.silent, ", "));
   return fail(EBUSY,
-              "{} connections are left, of which {} could not be exported, and no application "
+              "cannot move {} connections, of which {} could not be exported, and no application "
               "exports the others{}: {}",
               left.size(), exports.failed, silent, first_few(left));
 }
@@ -98,7 +98,8 @@ asio::awaitable<Result<TakeoverOutcome>> AddressGiver::give(IpAddress address, s
 // Returns our address if it can be given away.
 Result<HostAddress> AddressGiver::find_own(const IpAddress& address) const {
   if (address == connections_.services.settings.address)
-    return fail(EINVAL, "{} is this daemon's own address: only a service address can be taken over",
+    return fail(EINVAL,
+                "cannot give {} away: it is this daemon's own address, not one of a service",
                 to_string(address));
   TRY_LET(all, net::host_addresses());
   const auto it = std::ranges::find(all, address, &HostAddress::ip);
@@ -107,7 +108,7 @@ Result<HostAddress> AddressGiver::find_own(const IpAddress& address) const {
   const std::string interface = net::interface_name(it->interface);
   if (std::ranges::find(connections_.services.settings.interfaces, interface) ==
       connections_.services.settings.interfaces.end())
-    return fail(EINVAL, "{} is on {}, which is not among 'interfaces'", to_string(address),
+    return fail(EINVAL, "address {} is on {}, which is not in 'interfaces'", to_string(address),
                 interface);
   if (it->secondary || address.family != AF_INET) return *it;
   const auto is_removed_with_it = [&](const HostAddress& other) {
@@ -119,8 +120,8 @@ Result<HostAddress> AddressGiver::find_own(const IpAddress& address) const {
   setting >> promote;
   if (promote == 0 && std::ranges::any_of(all, is_removed_with_it))
     return fail(ENOTSUP,
-                "{} is the primary address of its subnet on {}: the others would go with it (set "
-                "net.ipv4.conf.{}.promote_secondaries)",
+                "cannot give {} away: it is the primary address of its subnet on {}, and the "
+                "others would go with it (set net.ipv4.conf.{}.promote_secondaries)",
                 to_string(address), interface, interface);
   return *it;
 }

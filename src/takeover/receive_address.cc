@@ -33,7 +33,7 @@ Result<> AddressReceiver::on_message(const std::string& from, const wire::TakeOv
   TRY_LET(address, IpAddress::parse(wire::string(message.address())));
   const auto held = held_.find(address);
   if (held != held_.end() && held->second.from != from)
-    return fail(EACCES, "{} holds it for {}", connections_.services.settings.host,
+    return fail(EACCES, "{} holds the address for {}", connections_.services.settings.host,
                 held->second.from);
   if (message.step() == wire::TakeOverStep::Drop)
     return held == held_.end() ? Result<>() : drop(address);
@@ -115,8 +115,8 @@ Result<> AddressReceiver::keep_after_a_probe(const std::string& from, const Host
   const auto [it, first] = probes_.try_emplace(address.ip);
   if (first) spawn(connections_.services.io, "probe", probe(address, held));
   if (!it->second)
-    return fail(EAGAIN, "{} asks first whether anybody has {}", connections_.services.settings.host,
-                to_string(address.ip));
+    return fail(EAGAIN, "{} is still asking whether another host has {}",
+                connections_.services.settings.host, to_string(address.ip));
   const Probe probed = std::move(*it->second);
   probes_.erase(it);
   if (!probed.elsewhere) return std::unexpected(probed.elsewhere.error());

@@ -54,20 +54,22 @@ constexpr std::uint32_t kMaxDelta = 1 << 30;  // no window is larger
 
 Result<> can_be_moved(int fd, const SocketInfo& facts) {
   static const IpAddress link_local = *IpAddress::parse("fe80::");
-  if (!facts.connected()) return fail(ENOTCONN, "the socket is not connected");
+  if (!facts.connected()) return fail(ENOTCONN, "socket is not connected");
   if (!is_movable(facts.state))
-    return fail(ENOTSUP, "a connection in state {} does not move", facts.state);
-  if (facts.tuple.local.ip.in_prefix(link_local, 10))
-    return fail(ENOTSUP, "{} is an address of one link only", to_string(facts.tuple.local.ip));
+    return fail(ENOTSUP, "cannot move a connection in state {}", facts.state);
+  if (facts.tuple.local.ip.in_prefix(link_local, 10)) {
+    return fail(ENOTSUP, "cannot move {}: it is an address of one link only",
+                to_string(facts.tuple.local.ip));
+  }
   char name[16] = {};
   socklen_t size = sizeof name;
   if (::getsockopt(fd, IPPROTO_TCP, TCP_ULP, name, &size) == 0 && size > 0) {
-    return fail(ENOTSUP, "the kernel's '{}' is on this connection, and its state can not be read",
+    return fail(ENOTSUP, "cannot read the state of the kernel's '{}', which this connection uses",
                 std::string(name, ::strnlen(name, size)));
   }
   if (is_synchronized(facts.state)) {
     TRY_LET(urgent, has_urgent(fd));
-    if (urgent) return fail(ENOTSUP, "urgent data waits in the receive queue");
+    if (urgent) return fail(ENOTSUP, "cannot move urgent data, which waits in the receive queue");
   }
   return {};
 }
@@ -114,7 +116,7 @@ Result<FrozenSocket> FrozenSocket::freeze(int fd, const OriginalOptions& owner, 
   // `owner` may have been read before another freeze.
   TRY_LET(mark, get<std::uint32_t>(fd, SOL_SOCKET, SO_MARK, "SO_MARK"));
   if (mark == marks.freeze || owner.mark == marks.freeze)
-    return fail(EBUSY, "the connection is being exported already");
+    return fail(EBUSY, "connection is being exported already");
   TRY(can_be_moved(fd, facts));
   frozen.settings_ = settings.empty() ? read_settings(fd, facts.tuple.local.ip.family, false)
                                       : std::move(settings);
@@ -162,12 +164,12 @@ Result<> FrozenSocket::remember() {
     known_.sent = after.tcpi_bytes_acked + outstanding - unsent;
     return {};
   }
-  return fail(EAGAIN, "the socket does not come to rest");
+  return fail(EAGAIN, "socket keeps changing; try again");
 }
 
 Result<FrozenSocket> FrozenSocket::resume(int fd, const OriginalOptions& owner, Marks marks) {
   TRY_LET(now, get<std::uint32_t>(fd, SOL_SOCKET, SO_MARK, "SO_MARK"));
-  if (now != marks.freeze) return fail(ENOENT, "the socket is not frozen");
+  if (now != marks.freeze) return fail(ENOENT, "socket is not frozen");
   return FrozenSocket(fd, owner, marks);
 }
 
@@ -220,15 +222,15 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
   for (int attempt = 0;; ++attempt) {
     TRY_LET(info, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     const int state = info.tcpi_state;
-    if (!is_movable(state)) return fail(ECONNRESET, "the connection has ended meanwhile");
+    if (!is_movable(state)) return fail(ECONNRESET, "connection ended meanwhile");
     describe(image, info);
     if (state == kSynSent) {
       // Bytes that were sent with the SYN (TCP Fast Open) are in no queue that can be
       // read.
-      if (info.tcpi_unacked > 1) return fail(ENOTSUP, "data was sent with the SYN");
+      if (info.tcpi_unacked > 1)
+        return fail(ENOTSUP, "cannot move a connection that sent data with its SYN");
       TRY_LET(snd_seq, queue_sequence(fd_, TCP_SEND_QUEUE));
-      if (snd_seq == 1)
-        return fail(ENOTSUP, "the kernel takes an initial sequence number of 0 for none");
+      if (snd_seq == 1) return fail(ENOTSUP, "cannot restore an initial sequence number of 0");
       image.snd_seq = snd_seq;
       return select_queue(fd_, TCP_NO_QUEUE);
     }
@@ -243,7 +245,7 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
     TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
     TRY_LET(place, Place::of(fd_));
     if (place.state == state && (poll_now(fd_, POLLPRI) & POLLPRI))
-      return fail(ENOTSUP, "urgent data has come in");
+      return fail(ENOTSUP, "cannot move urgent data, which has arrived");
     auto receive_queue = peek(ahead ? ahead->keep(place.read, place.received) : 0,
                               static_cast<std::uint32_t>(place.received - place.read));
     TRY(set_repair(fd_, TCP_REPAIR_ON));
@@ -253,7 +255,7 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
         receive_queue && place.state == state && after.state == state && after.read == place.read;
     if (!steady && attempt < kMaxReadings) continue;
     if (!receive_queue) return std::unexpected(receive_queue.error());
-    if (!steady) return fail(EAGAIN, "the socket does not come to rest");
+    if (!steady) return fail(EAGAIN, "socket keeps changing; try again");
     captured(place, send_queue.written);
     image.rcv_seq = known_.base + static_cast<std::uint32_t>(place.received);
     image.snd_seq = send_queue.end;
@@ -304,7 +306,7 @@ Result<> FrozenSocket::learn_sequence(const wire::TcpT& image, wire::Window& win
   TRY_LET(after, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
   if (before.tcpi_state != image.state || after.tcpi_state != image.state ||
       before.tcpi_segs_in != after.tcpi_segs_in)
-    return fail(EAGAIN, "the socket does not come to rest");
+    return fail(EAGAIN, "socket keeps changing; try again");
   known_.base = sequence - static_cast<std::uint32_t>(after.tcpi_bytes_received);
   window = wire::Window(real.snd_wl1, real.snd_wnd, real.max_window, real.rcv_wnd, real.rcv_wup);
   return {};
@@ -352,7 +354,7 @@ Result<FreezeDelta> FrozenSocket::hold(const wire::TcpT& image) {
     known_.finished = late->finished;
     return late;
   }
-  return fail(EAGAIN, "the socket does not come to rest");
+  return fail(EAGAIN, "socket keeps changing; try again");
 }
 
 Result<FreezeDelta> FrozenSocket::seal(const wire::TcpT& image) {
@@ -363,7 +365,8 @@ Result<FreezeDelta> FrozenSocket::seal(const wire::TcpT& image) {
   TRY_LET(now, Place::of(fd_));
   if (now.state == kClose) return late;
   const bool finished = has_sent_fin(now.state) && !we_have_finished(image.state);
-  if (can_write(now.state) && ::shutdown(fd_, SHUT_WR) != 0) return fail_errno("shutdown");
+  if (can_write(now.state) && ::shutdown(fd_, SHUT_WR) != 0)
+    return fail_errno("cannot shut down the socket");
   TRY(done_by_owner(image, known_.seen.received, late));
   late.finished = finished && !known_.finished;
   late.sent = 0;
@@ -403,7 +406,8 @@ Result<> FrozenSocket::done_by_owner(const wire::TcpT& image, std::uint64_t rece
   late.read = static_cast<std::uint32_t>(std::min(now.read, received) - known_.captured.read);
   late.finished = has_sent_fin(now.state) && !we_have_finished(image.state);
   for (int attempt = 0; now.written != known_.captured.written + late.written.size(); ++attempt) {
-    if (attempt == kMaxReadings) return fail(EAGAIN, "the application writes without a pause");
+    if (attempt == kMaxReadings)
+      return fail(EAGAIN, "application writes without a pause; try again");
     TRY_LET(queue, read_send_queue(fd_));
     const std::uint32_t size = queue.end - image.snd_seq;
     TRY_LET(after, Place::of(fd_));
@@ -412,8 +416,10 @@ Result<> FrozenSocket::done_by_owner(const wire::TcpT& image, std::uint64_t rece
     // only its length, because FreezeDelta::acked covers it.
     const std::uint32_t gone =
         size - static_cast<std::uint32_t>(std::min<std::size_t>(size, queue.bytes.size()));
-    if (gone > 0 && now.acknowledged < known_.captured.written + gone)
-      return fail(EIO, "{} bytes were written, and {} are there", size, queue.bytes.size());
+    if (gone > 0 && now.acknowledged < known_.captured.written + gone) {
+      return fail(EIO, "send queue has changed: {} bytes were written, and {} are there", size,
+                  queue.bytes.size());
+    }
     late.written.assign(gone, 0);
     late.written.insert(late.written.end(), queue.bytes.end() - (size - gone), queue.bytes.end());
   }
@@ -426,11 +432,10 @@ Result<FreezeDelta> FrozenSocket::peek_late(const wire::TcpT& image, Place& now)
   TRY_LET(place, Place::of(fd_));
   now = place;
   const bool closed = place.state == kClose;
-  if (closed && (poll_now(fd_, 0) & POLLERR))
-    return fail(ECONNRESET, "the connection has ended meanwhile");
+  if (closed && (poll_now(fd_, 0) & POLLERR)) return fail(ECONNRESET, "connection ended meanwhile");
   if (image.state == kSynSent) {
     return place.state == kSynSent ? Result<FreezeDelta>(FreezeDelta())
-                                   : fail(EAGAIN, "the peer has answered our SYN");
+                                   : fail(EAGAIN, "peer has answered the SYN; try again");
   }
   // A connection that is closed without an error has both FINs.
   FreezeDelta late{.fin = !peer_has_finished(image.state) && has_received_fin(place.state)};
@@ -438,13 +443,13 @@ Result<FreezeDelta> FrozenSocket::peek_late(const wire::TcpT& image, Place& now)
       known_.base + static_cast<std::uint32_t>(place.received) - image.rcv_seq;
   if (size == 0) return late;  // the usual case
   TRY_LET(urgent, has_urgent(fd_));
-  if (urgent) return fail(ENOTSUP, "urgent data has come in");
+  if (urgent) return fail(ENOTSUP, "cannot move urgent data, which has arrived");
   const auto unread = static_cast<std::uint32_t>(place.received - place.read),
              taken = size - std::min(size, unread);
-  if (size > kMaxDelta) return fail(EIO, "{} bytes have come in", size);
+  if (size > kMaxDelta) return fail(EIO, "unexpected {} bytes have arrived", size);
   TRY_LET(bytes, peek(unread - (size - taken), unread));
   TRY_LET(after, Place::of(fd_));
-  if (after.read != place.read) return fail(EAGAIN, "somebody reads");
+  if (after.read != place.read) return fail(EAGAIN, "another thread reads; try again");
   // Data that another thread has already read will not be read again. Only its length
   // matters (FreezeDelta::read).
   late.bytes.resize(taken);
@@ -457,7 +462,7 @@ Result<> FrozenSocket::destroy_silently() {
   // would remain alive and continue to acknowledge.
   TRY(set_repair(fd_, TCP_REPAIR_ON));
   const sockaddr none{.sa_family = AF_UNSPEC};
-  if (::connect(fd_, &none, sizeof none) != 0) return fail_errno("disconnecting silently");
+  if (::connect(fd_, &none, sizeof none) != 0) return fail_errno("cannot disconnect silently");
   const int fd = std::exchange(fd_, -1);
   return set_repair(fd, TCP_REPAIR_OFF_NO_WP);
 }
@@ -467,7 +472,7 @@ Result<> FrozenSocket::reset() {
   TRY(set(fd, SOL_SOCKET, SO_MARK, owner_.mark, "SO_MARK"));
   TRY(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
   const sockaddr none{.sa_family = AF_UNSPEC};  // outside repair mode this sends an RST
-  if (::connect(fd, &none, sizeof none) != 0) return fail_errno("disconnecting");
+  if (::connect(fd, &none, sizeof none) != 0) return fail_errno("cannot disconnect");
   return {};
 }
 
@@ -488,9 +493,10 @@ Result<> FrozenSocket::unfreeze() {
   } else if (last && *last) {
     acknowledged = send_to_peer(**last);
   }
-  if (!acknowledged)
+  if (!acknowledged) {
     log::warn("acknowledgement_failed",
               {{"connection", facts_.tuple}, {"error", acknowledged.error()}});
+  }
   return {};
 }
 

@@ -14,7 +14,7 @@ constexpr std::uint8_t kLargestWscale = 14;  // RFC 7323, 2.3
 constexpr std::uint32_t kLargestWindow = 65535u << kLargestWscale;
 
 std::unexpected<Error> refuse(const char* why) {
-  return fail(EBADMSG, "TCP image: {}", why);
+  return fail(EBADMSG, "invalid TCP image: {}", why);
 }
 
 Result<> check_common(const wire::TcpT& image) {

@@ -89,10 +89,12 @@ ip6_hdr ip6_header(const IpAddress& from, const IpAddress& to, std::size_t lengt
 // Sends a segment through a raw socket that `set_up` prepares.
 Result<> send(const Segment& segment, const std::function<Result<>(int)>& set_up) {
   if (segment.data.size() > kLargestSegment)
-    return fail(EMSGSIZE, "a segment of {} bytes", segment.data.size());
+    return fail(EMSGSIZE, "cannot inject a segment of {} bytes", segment.data.size());
   const IpAddress from = segment.tuple.remote.ip.unmapped(), to = segment.tuple.local.ip.unmapped();
-  if (from.family != to.family || from.any())
-    return fail(EINVAL, "a segment from {} to {}", to_string(from), to_string(to));
+  if (from.family != to.family || from.any()) {
+    return fail(EINVAL, "cannot inject a segment from {} to {}: different address families",
+                to_string(from), to_string(to));
+  }
   const std::size_t length = sizeof(tcphdr) + segment.data.size();
   tcphdr header = tcp_header(segment);
   header.th_sum = folded(pseudo_header(from, to, static_cast<std::uint16_t>(length)) +
@@ -101,7 +103,7 @@ Result<> send(const Segment& segment, const std::function<Result<>(int)>& set_up
   const ip6_hdr v6 = ip6_header(from, to, length);
 
   const unique_fd raw(::socket(to.family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
-  if (!raw) return fail_errno("a raw socket");
+  if (!raw) return fail_errno("cannot create a raw socket");
   TRY(set_up(raw.get()));
   sockaddr_storage address;
   const socklen_t size = SocketAddress{to, 0}.to(address);
@@ -113,7 +115,7 @@ Result<> send(const Segment& segment, const std::function<Result<>(int)>& set_up
   const msghdr message{
       .msg_name = &address, .msg_namelen = size, .msg_iov = parts, .msg_iovlen = std::size(parts)};
   if (::sendmsg(raw.get(), &message, MSG_NOSIGNAL) < 0)
-    return fail_errno("sending a segment to " + to_string(segment.tuple.local));
+    return fail_errno("cannot send a segment to " + to_string(segment.tuple.local));
   return {};
 }
 
@@ -147,7 +149,7 @@ Result<> inject(const Segment& segment, std::uint32_t mark) {
   return send(segment, [mark](int raw) -> Result<> {
     TRY(set(raw, SOL_SOCKET, SO_MARK, mark, "SO_MARK"));
     if (::setsockopt(raw, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2) != 0)
-      return fail_errno("SO_BINDTODEVICE lo");
+      return fail_errno("cannot bind to the interface lo");
     return {};
   });
 }

@@ -20,9 +20,9 @@ Result<> write_all(int fd, ByteView bytes) {
       bytes = bytes.subspan(static_cast<std::size_t>(sent));
       continue;
     }
-    if (errno != EAGAIN) return fail_errno("writing what others wrote");
+    if (errno != EAGAIN) return fail_errno("cannot write a late write");
     if (room > kLargest || !buffer.resize(buffer.owners() + room))
-      return fail(ENOBUFS, "{} bytes do not fit into the send buffer", bytes.size());
+      return fail(ENOBUFS, "cannot fit {} bytes into the send buffer", bytes.size());
     room *= 2;
   }
   return {};
@@ -32,7 +32,8 @@ Result<> write_all(int fd, ByteView bytes) {
 
 Result<> add_rest(int fd, const FreezeDelta& rest) {
   TRY(write_all(fd, rest.written));
-  if (rest.finished && ::shutdown(fd, SHUT_WR) != 0) return fail_errno("shutdown");
+  if (rest.finished && ::shutdown(fd, SHUT_WR) != 0)
+    return fail_errno("cannot shut down the socket");
   return skip_received(fd, rest.read);
 }
 

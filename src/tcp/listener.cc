@@ -32,7 +32,7 @@ Result<> bind_beside(int fd, const SocketAddress& local) {
 Result<wire::TcpT> capture_passive(int fd) {
   TRY_LET(facts, socket_info(fd));
   if (facts.state != kClose && facts.state != kListen)
-    return fail(EISCONN, "the socket is connected (state {})", facts.state);
+    return fail(EISCONN, "socket is connected (state {})", facts.state);
   wire::TcpT image;
   image.state = facts.state;
   const auto local = facts.tuple.local.ip.view();
@@ -59,7 +59,7 @@ Result<unique_fd> restore_passive(const wire::TcpT& image, bool transparent) {
   const SocketAddress local = tuple_of(image).local;
   unique_fd socket(::socket(local.ip.family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
   const int fd = socket.get();
-  if (fd < 0) return fail_errno("socket");
+  if (fd < 0) return fail_errno("cannot create a socket");
   TRY(set(fd, SOL_SOCKET, SO_MARK, image.mark, "SO_MARK"));
   if (transparent || image.transparent) TRY(set_transparent(fd, local.ip.family));
   restore_congestion_control(fd, image);
@@ -74,14 +74,15 @@ Result<unique_fd> restore_passive(const wire::TcpT& image, bool transparent) {
   TRY(bind_beside(fd, local));
   if (image.state == kListen &&
       ::listen(fd, static_cast<int>(std::min(image.backlog, 0x7fffffffu))) != 0)
-    return fail_errno("listen " + to_string(local));
+    return fail_errno("cannot listen at " + to_string(local));
   TRY(set(fd, SOL_SOCKET, SO_REUSEADDR, int(image.reuse_address), "SO_REUSEADDR"));
   return socket;
 }
 
 Result<std::vector<unique_fd>> drain_accept_queue(int fd) {
   const int flags = ::fcntl(fd, F_GETFL);
-  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) return fail_errno("O_NONBLOCK");
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
+    return fail_errno("cannot set O_NONBLOCK");
   std::vector<unique_fd> accepted;
   int why = 0;
   while (why == 0) {
@@ -95,7 +96,7 @@ Result<std::vector<unique_fd>> drain_accept_queue(int fd) {
   }
   (void)::fcntl(fd, F_SETFL, flags);
   errno = why;
-  if (why != EAGAIN) return fail_errno("accept");
+  if (why != EAGAIN) return fail_errno("cannot accept a connection");
   return accepted;
 }
 

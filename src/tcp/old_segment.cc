@@ -26,7 +26,7 @@ Result<bool> is_reachable_by_loopback(int fd) {
   struct stat one {
   }, other{};
   if (::fstat(its.get(), &one) != 0 || ::fstat(ours.get(), &other) != 0)
-    return fail_errno("the socket's network namespace");
+    return fail_errno("cannot open the socket's network namespace");
   return one.st_dev == other.st_dev && one.st_ino == other.st_ino;
 }
 

@@ -64,11 +64,11 @@ Result<std::uint64_t> look_at_sent(int fd) {
     TRY_LET(unsent, queued(fd, SIOCOUTQNSD, "SIOCOUTQNSD"));
     TRY_LET(after, Place::of(fd));
     if (before.state != kEstablished || after.state != kEstablished)
-      return fail(EAGAIN, "the connection ends");
+      return fail(EAGAIN, "connection is ending");
     if (before.written == after.written) return after.written - unsent;
     if (!full) (void)full.emplace(fd).resize(1);
   }
-  return fail(EAGAIN, "the application writes without a pause");
+  return fail(EAGAIN, "application writes without a pause; try again");
 }
 
 void describe(wire::TcpT& image, const tcp_info& info) {
@@ -94,7 +94,8 @@ Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyR
     TRY_LET(place, Place::of(fd));
     if (info.tcpi_state != kEstablished || place.state != kEstablished || !windows)
       return std::nullopt;
-    if (poll_now(fd, POLLPRI) & POLLPRI) return fail(ENOTSUP, "urgent data has come in");
+    if (poll_now(fd, POLLPRI) & POLLPRI)
+      return fail(ENOTSUP, "cannot move urgent data, which has arrived");
     auto queue = peek_received_behind(fd, ahead ? ahead->keep(place.read, place.received) : 0,
                                       static_cast<std::uint32_t>(place.received - place.read));
     TRY_LET(after, Place::of(fd));
@@ -120,7 +121,7 @@ Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyR
             : sequences.received + static_cast<std::uint32_t>(info.tcpi_bytes_received));
     return place;
   }
-  return fail(EAGAIN, "the socket does not come to rest");
+  return fail(EAGAIN, "socket keeps changing; try again");
 }
 
 }  // namespace sockmi::tcp

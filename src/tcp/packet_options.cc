@@ -20,8 +20,7 @@ Result<> check_signature(int fd) {
   char info[256] = {};
   socklen_t size = sizeof info;
   if (::getsockopt(fd, IPPROTO_TCP, kTcpAoInfo, info, &size) != 0) return {};
-  return fail(ENOTSUP,
-              "the connection's segments are signed (TCP-AO), and the keys can not be read");
+  return fail(ENOTSUP, "cannot move the keys of TCP-AO: the kernel does not show them");
 }
 
 Result<> check_source_route(int fd, bool v4) {
@@ -33,10 +32,10 @@ Result<> check_source_route(int fd, bool v4) {
     return {};
   for (std::size_t at = 0; v4 && at < size && options[at] != IPOPT_END;) {
     if (options[at] == IPOPT_LSRR || options[at] == IPOPT_SSRR)
-      return fail(ENOTSUP, "the connection's packets have a source route");
+      return fail(ENOTSUP, "cannot move a connection whose packets have a source route");
     at += options[at] == IPOPT_NOP ? 1 : std::max<std::size_t>(2, options[at + 1]);
   }
-  if (!v4) return fail(ENOTSUP, "the connection's packets have a routing header");
+  if (!v4) return fail(ENOTSUP, "cannot move a connection whose packets have a routing header");
   return {};
 }
 
@@ -52,9 +51,7 @@ Result<> check_hops(int fd, bool v4) {
       get<int>(fd, level, v4 ? IP_MULTICAST_TTL : IPV6_MULTICAST_HOPS, "hops").value_or(1);
   const int seen = kept > 1 ? kept : kUsualHops;
   if (seen - least >= kManyHops) return {};
-  return fail(ENOTSUP,
-              "the socket wants packets with {} hops left, and those that home sends on have less",
-              least);
+  return fail(ENOTSUP, "cannot keep IP_MINTTL {}: redirected packets have fewer hops left", least);
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ Result<PreCopyRange> unread(int fd) {
   for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
     TRY_LET(before, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     if (!is_synchronized(before.tcpi_state))
-      return fail(ENOTCONN, "the connection has ended, or not begun");
+      return fail(ENOTCONN, "connection has ended, or not begun");
     TRY_LET(size, queued(fd, SIOCINQ, "SIOCINQ"));
     TRY_LET(after, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     if (before.tcpi_bytes_received != after.tcpi_bytes_received ||
@@ -34,14 +34,14 @@ Result<PreCopyRange> unread(int fd) {
     const std::uint64_t end = after.tcpi_bytes_received - peer_has_finished(after.tcpi_state);
     return PreCopyRange{end - size, end};
   }
-  return fail(EAGAIN, "the socket does not come to rest");
+  return fail(EAGAIN, "socket keeps changing; try again");
 }
 
 Result<> can_be_peeked(int fd) {
   TRY_LET(urgent, has_urgent(fd));
-  if (urgent) return fail(ENOTSUP, "urgent data waits in the receive queue");
+  if (urgent) return fail(ENOTSUP, "cannot move urgent data, which waits in the receive queue");
   if (get<int>(fd, SOL_SOCKET, SO_PEEK_OFF, "SO_PEEK_OFF").value_or(-1) >= 0)
-    return fail(ENOTSUP, "peeks have an offset");
+    return fail(ENOTSUP, "SO_PEEK_OFF is set");
   return {};
 }
 
@@ -62,12 +62,12 @@ Result<Bytes> read_ahead(int fd, PreCopyRange& known, std::size_t least) {
   TRY(can_be_peeked(fd));
   TRY_LET(queue, unread(fd));
   if (known.size() == 0) known = {queue.from, queue.from};
-  if (queue.from > known.to) return fail(EAGAIN, "what was read ahead is read");
+  if (queue.from > known.to) return fail(EAGAIN, "application already read the pre-copied data");
   if (queue.to - known.to < least) return Bytes();
   TRY_LET(bytes, peek_received(fd, queue.size()));
   TRY_LET(now, unread(fd));
   TRY(can_be_peeked(fd));
-  if (now.from != queue.from) return fail(EAGAIN, "somebody reads");
+  if (now.from != queue.from) return fail(EAGAIN, "another thread reads; try again");
   bytes.erase(bytes.begin(), bytes.end() - static_cast<std::ptrdiff_t>(queue.to - known.to));
   known.to = queue.to;
   return bytes;

@@ -19,7 +19,7 @@ constexpr std::size_t kPrefix = 64 << 10, kLargestPrefix = 1 << 20;
 
 Result<std::uint32_t> queued(int fd, unsigned long request, const char* what) {
   int bytes = 0;
-  if (::ioctl(fd, request, &bytes) != 0) return fail_errno(what);
+  if (::ioctl(fd, request, &bytes) != 0) return fail_errno(std::string("cannot read ") + what);
   return static_cast<std::uint32_t>(bytes);
 }
 
@@ -27,8 +27,9 @@ Result<Bytes> peek_received(int fd, std::uint32_t size) {
   Bytes bytes(size);
   if (size == 0) return bytes;
   const ssize_t got = ::recv(fd, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT);
-  if (got < 0) return fail_errno("peeking at the receive queue");
-  if (got < static_cast<ssize_t>(size)) return fail(EAGAIN, "the receive queue moved");
+  if (got < 0) return fail_errno("cannot read the receive queue");
+  if (got < static_cast<ssize_t>(size))
+    return fail(EAGAIN, "receive queue keeps changing; try again");
   return bytes;
 }
 
@@ -58,7 +59,7 @@ Result<Bytes> peek_unacknowledged(int fd, std::uint32_t size) {
     iovec parts[] = {{bytes.data(), bytes.size()}, {rest.get(), room}};
     msghdr message{.msg_iov = parts, .msg_iovlen = 2};
     const ssize_t got = ::recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
-    if (got < 0) return fail_errno("peeking at the send queue");
+    if (got < 0) return fail_errno("cannot read the send queue");
     if (got < static_cast<ssize_t>(size)) {
       bytes.resize(static_cast<std::size_t>(got));  // more was acknowledged in the meantime
       return bytes;
@@ -66,7 +67,7 @@ Result<Bytes> peek_unacknowledged(int fd, std::uint32_t size) {
     const std::size_t prefix = static_cast<std::size_t>(got) - size;
     if (prefix >= room && room < kLargestPrefix) continue;
     // The kernel returns the full length, regardless of how much of it fit.
-    if (prefix > room) return fail(EAGAIN, "the send queue moved");
+    if (prefix > room) return fail(EAGAIN, "send queue keeps changing; try again");
     const std::size_t kept = size - std::min<std::size_t>(size, prefix);
     std::copy(bytes.end() - static_cast<std::ptrdiff_t>(kept), bytes.end(), bytes.begin());
     std::copy_n(rest.get() + prefix - (size - kept), size - kept,
@@ -87,7 +88,7 @@ Result<> fill(int fd, int queue, ByteView bytes) {
     } else if (errno == ENOMEM && piece > 1024) {
       piece /= 2;  // one big allocation may fail where smaller ones succeed
     } else {
-      return fail_errno("refilling a queue");
+      return fail_errno("cannot refill a queue");
     }
   }
   return {};
@@ -97,8 +98,9 @@ Result<> skip_received(int fd, std::uint32_t size) {
   while (size > 0) {
     const ssize_t got = ::recv(fd, nullptr, size, MSG_TRUNC | MSG_DONTWAIT);
     if (got <= 0) {
-      return got < 0 ? fail_errno("skipping what was read")
-                     : fail(ENODATA, "{} bytes that were read are not there", size);
+      return got < 0
+                 ? fail_errno("cannot skip what was read")
+                 : fail(ENODATA, "cannot skip {} bytes that were read: they are not there", size);
     }
     size -= static_cast<std::uint32_t>(got);
   }
@@ -124,7 +126,7 @@ Result<bool> has_urgent(int fd) {
         received_before.tcpi_bytes_received == received_after.tcpi_bytes_received)
       return *other != before;
   }
-  return fail(EAGAIN, "the receive queue does not come to rest");
+  return fail(EAGAIN, "receive queue keeps changing; try again");
 }
 
 }  // namespace sockmi::tcp

@@ -27,7 +27,7 @@ Result<> restore_negotiated(int fd, const wire::TcpT& image) {
   options[count++] = {2 /* TCPOPT_MSS */, image.mss};
   if (::setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_OPTIONS, options,
                    static_cast<socklen_t>(count * sizeof options[0])) != 0)
-    return fail_errno("TCP_REPAIR_OPTIONS");
+    return fail_errno("cannot set TCP_REPAIR_OPTIONS");
   // The peer drops segments whose timestamps went back (PAWS).
   if (image.negotiated & TCPI_OPT_TIMESTAMPS)
     TRY(set(fd, IPPROTO_TCP, TCP_TIMESTAMP, image.timestamp, "TCP_TIMESTAMP"));
@@ -45,7 +45,7 @@ Result<> bind_local(int fd, const SocketAddress& local) {
   sockaddr_storage address;
   const socklen_t size = local.to(address);
   if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), size) != 0)
-    return fail_errno("bind " + to_string(local));
+    return fail_errno("cannot bind to " + to_string(local));
   return {};
 }
 
@@ -68,7 +68,7 @@ Result<> connect_silently(int fd, const wire::TcpT& image, std::size_t sample) {
   sockaddr_storage address;
   const socklen_t size = remote.to(address);
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), size) != 0)
-    return fail_errno("connect " + to_string(remote));
+    return fail_errno("cannot connect to " + to_string(remote));
   TRY(set(fd, IPPROTO_TCP, TCP_MAXSEG, 0, "TCP_MAXSEG"));
   return restore_negotiated(fd, image);
 }

@@ -82,7 +82,7 @@ Result<RestoredSocket> RestoredSocket::restore(const wire::TcpT& image, Marks ma
 Result<> RestoredSocket::restore_socket(const wire::TcpT& image, bool transparent) {
   fd_.reset(::socket(tuple_.local.ip.family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
   const int fd = fd_.get();
-  if (fd < 0) return fail_errno("socket");
+  if (fd < 0) return fail_errno("cannot create a socket");
   buffers_ = Buffers(fd, image);
   TRY(set_repair(fd, TCP_REPAIR_ON));
   TRY(set(fd, SOL_SOCKET, SO_MARK, marks_.freeze, "SO_MARK"));
@@ -184,11 +184,11 @@ Result<> RestoredSocket::finish_silently() {
     case kFinWait2: {
       // While the send queue is selected, nothing is sent, but our FIN counts as sent.
       TRY(select_queue(fd_.get(), TCP_SEND_QUEUE));
-      if (::shutdown(fd_.get(), SHUT_WR) != 0) return fail_errno("shutdown");
+      if (::shutdown(fd_.get(), SHUT_WR) != 0) return fail_errno("cannot shut down the socket");
       TRY(select_queue(fd_.get(), TCP_NO_QUEUE));
       acknowledged_ = snd_seq_ + 1;
       TRY(inject(next_segment(), marks_.inject));
-      return await("the acknowledgement of our FIN", [&] { return state() == kFinWait2; });
+      return await("the acknowledgement of the FIN", [&] { return state() == kFinWait2; });
     }
     default: return {};
   }
@@ -203,17 +203,19 @@ Result<> RestoredSocket::give_fin() {
 }
 
 Result<> RestoredSocket::receive(const FreezeDelta& late) {
-  if (late.sent > to_come_ || late.written.size() < to_come_)
-    return fail(EBADMSG, "{} bytes were to come, and {} have", to_come_, late.written.size());
+  if (late.sent > to_come_ || late.written.size() < to_come_) {
+    return fail(EBADMSG, "invalid freeze delta: expected {} bytes, found {}", to_come_,
+                late.written.size());
+  }
   if (!late.written.empty() && we_have_finished(state_))
-    return fail(EBADMSG, "bytes behind the end of ours");
+    return fail(EBADMSG, "invalid freeze delta: bytes after this end's FIN");
   if ((!late.bytes.empty() || late.fin) && (!is_synchronized(state_) || peer_has_finished(state_)))
-    return fail(EBADMSG, "bytes behind the end of the stream");
+    return fail(EBADMSG, "invalid freeze delta: bytes after the peer's FIN");
   if ((late.acked > 0 || late.window > 0) && !is_synchronized(state_))
-    return fail(EBADMSG, "an acknowledgement before the connection");
+    return fail(EBADMSG, "invalid freeze delta: an acknowledgement before the connection");
   TRY(done_by_owner(late));
   if (late.acked > snd_seq_ - acknowledged_)
-    return fail(EBADMSG, "an acknowledgement of what was not sent");
+    return fail(EBADMSG, "invalid freeze delta: an acknowledgement of what was not sent");
   // If the queue is full, the peer may wait for the news that it was read.
   peer_knows_all_ = late.all_acknowledged && nothing_to_read_ && late.bytes.empty() && !late.fin;
   auto received = late.acked > 0 || late.window > 0 ? inject_ack(late) : Result<>();
@@ -285,7 +287,8 @@ Result<> RestoredSocket::inject_ack(const FreezeDelta& late) {
 }
 
 Result<unique_fd> RestoredSocket::thaw() && {
-  if (to_come_ > 0) return fail(EBADMSG, "{} bytes that were to be sent have not come", to_come_);
+  if (to_come_ > 0)
+    return fail(EBADMSG, "cannot thaw: {} bytes of the send queue are missing", to_come_);
   const int fd = fd_.get();
   TRY(fault::point("thaw"));
   if (const auto info = get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"))
@@ -318,7 +321,7 @@ Result<> RestoredSocket::go_live() {
   TRY(write_unsent());
   if ((finished_ || (we_have_finished(state_) && state_ != kFinWait2)) &&
       ::shutdown(fd, SHUT_WR) != 0)
-    return fail_errno("shutdown");
+    return fail_errno("cannot shut down the socket");
   if (fin_waits_) {
     // What the peer has by now acknowledged of our bytes and our FIN, its injected FIN
     // must acknowledge as well.
@@ -368,11 +371,11 @@ Result<> RestoredSocket::write_unsent() {
       rest = rest.subspan(static_cast<std::size_t>(sent));
       continue;
     }
-    if (errno != EAGAIN) return fail_errno("writing the unsent rest of the send queue");
+    if (errno != EAGAIN) return fail_errno("cannot write the unsent rest of the send queue");
     // The buffer was made large enough for all the data. If the kernel counts more
     // overhead, it is enlarged again.
     if (!buffers_.grow(Buffer::Send, 2 * buffers_.size(Buffer::Send)))
-      return fail(ENOBUFS, "{} unsent bytes do not fit into the send buffer", rest.size());
+      return fail(ENOBUFS, "cannot fit {} unsent bytes into the send buffer", rest.size());
   }
   return {};
 }
@@ -384,7 +387,7 @@ Result<> RestoredSocket::send_syn() {
   const socklen_t size = tuple_.remote.to(address);
   const int connected = ::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), size);
   if (connected != 0 && errno != EINPROGRESS)
-    return fail_errno("connect " + to_string(tuple_.remote));
+    return fail_errno("cannot connect to " + to_string(tuple_.remote));
   ::fcntl(fd_.get(), F_SETFL, flags);
   return {};
 }
@@ -395,11 +398,11 @@ Result<> RestoredSocket::await(const char* what, const std::function<bool()>& do
   const unique_fd changes(::epoll_create1(EPOLL_CLOEXEC));
   epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
   if (!changes || ::epoll_ctl(changes.get(), EPOLL_CTL_ADD, fd_.get(), &event) != 0)
-    return fail_errno("epoll");
+    return fail_errno("cannot use epoll");
   do {
     if (done()) return {};
   } while (::epoll_wait(changes.get(), &event, 1, kInjectionTimeoutMs) > 0);
-  return fail(ETIMEDOUT, "{} does not reach the restored socket (state {})", what, state());
+  return fail(ETIMEDOUT, "cannot restore the socket: {} did not arrive (state {})", what, state());
 }
 
 std::uint8_t RestoredSocket::state() const {

@@ -49,7 +49,7 @@ Result<SendQueue> read_send_queue(int fd) {
     if (queue) return std::move(*queue);
     if (!full) (void)full.emplace(fd).resize(1);
   }
-  return fail(EAGAIN, "the application writes without a pause");
+  return fail(EAGAIN, "application writes without a pause; try again");
 }
 
 }  // namespace sockmi::tcp

@@ -42,13 +42,13 @@ Result<Sequences> learn_received(int fd, std::optional<wire::Window>& before) {
     TRY(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
     TRY_LET(now, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     if (then.tcpi_state != kEstablished || now.tcpi_state != kEstablished)
-      return fail(EAGAIN, "a FIN has come in");
+      return fail(EAGAIN, "FIN has arrived; try again");
     if (then.tcpi_segs_in != now.tcpi_segs_in) continue;
     const std::uint32_t received =
         probed.snd_wl1 + 1 - static_cast<std::uint32_t>(now.tcpi_bytes_received);
     return Sequences{.received = received, .mss = mss, .max_window = real.max_window};
   }
-  return fail(EAGAIN, "the socket does not come to rest");
+  return fail(EAGAIN, "socket keeps changing; try again");
 }
 
 Result<std::uint32_t> learn_written(int fd) {
@@ -58,12 +58,12 @@ Result<std::uint32_t> learn_written(int fd) {
     TRY_LET(sequence, selected_sequence(fd));
     TRY_LET(after, Place::of(fd));
     if (before.state != kEstablished || after.state != kEstablished)
-      return fail(EAGAIN, "the connection ends");
+      return fail(EAGAIN, "connection is ending");
     if (before.written == after.written)
       return sequence - static_cast<std::uint32_t>(after.written);
     if (!full) (void)full.emplace(fd).resize(1);
   }
-  return fail(EAGAIN, "the application writes without a pause");
+  return fail(EAGAIN, "application writes without a pause; try again");
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ Result<SocketAddress> peer_name(int fd, int family) {
   sockaddr_storage address{};
   socklen_t size = family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
   if (::getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &address, &size) != 0)
-    return fail_errno("SO_PEERNAME");
+    return fail_errno("cannot read SO_PEERNAME");
   return SocketAddress::from(reinterpret_cast<const sockaddr*>(&address));
 }
 
@@ -36,9 +36,9 @@ Result<SocketInfo> socket_info(int fd) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
   if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0)
-    return fail_errno("getsockname");
+    return fail_errno("cannot read the socket's address");
   if (protocol != IPPROTO_TCP || (address.ss_family != AF_INET && address.ss_family != AF_INET6))
-    return fail(EPROTONOSUPPORT, "the socket is not TCP");
+    return fail(EPROTONOSUPPORT, "socket is not TCP");
   facts.tuple.local = SocketAddress::from(reinterpret_cast<const sockaddr*>(&address));
   TRY_LET(info, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
   facts.state = info.tcpi_state;
@@ -46,9 +46,9 @@ Result<SocketInfo> socket_info(int fd) {
   TRY_LET(cookie, cookie_of(fd));
   facts.cookie = cookie;
   if (facts.state == kClose) {
-    if (has_ended(fd)) return fail(ENOTCONN, "the connection is closed");
+    if (has_ended(fd)) return fail(ENOTCONN, "connection is closed");
     if (facts.tuple.local == SocketAddress{.ip = {.family = address.ss_family}})
-      return fail(ENOTCONN, "the socket is neither bound nor connected");
+      return fail(ENOTCONN, "socket is neither bound nor connected");
   } else if (facts.state != kListen) {
     TRY_LET(remote, peer_name(fd, address.ss_family));
     facts.tuple.remote = remote;

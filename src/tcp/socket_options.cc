@@ -136,9 +136,10 @@ void restore_options(int fd, const wire::TcpT& image, When when) {
     });
     if (known == moved_options().end() || known->when != when) continue;
     if (::setsockopt(fd, option->level, option->name, option->value.data(),
-                     static_cast<socklen_t>(option->value.size())) != 0)
+                     static_cast<socklen_t>(option->value.size())) != 0) {
       log::debug("option_restore_failed",
-                 {{"option", known->text}, {"error", fail_errno("setsockopt").error()}});
+                 {{"option", known->text}, {"error", fail_errno("cannot set the option").error()}});
+    }
   }
 }
 

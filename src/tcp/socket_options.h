@@ -20,7 +20,8 @@ constexpr int kMaxReadings = 100;
 
 template <class T>
 Result<> set(int fd, int level, int name, const T& value, const char* what) {
-  if (::setsockopt(fd, level, name, &value, sizeof value) != 0) return fail_errno(what);
+  if (::setsockopt(fd, level, name, &value, sizeof value) != 0)
+    return fail_errno(std::string("cannot set ") + what);
   return {};
 }
 
@@ -28,7 +29,8 @@ template <class T>
 Result<T> get(int fd, int level, int name, const char* what) {
   T value{};
   socklen_t size = sizeof value;
-  if (::getsockopt(fd, level, name, &value, &size) != 0) return fail_errno(what);
+  if (::getsockopt(fd, level, name, &value, &size) != 0)
+    return fail_errno(std::string("cannot read ") + what);
   return value;
 }
 

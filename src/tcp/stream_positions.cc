@@ -34,7 +34,7 @@ Result<Place> Place::of(int fd) {
     return Place{state, received - unread, received, after.tcpi_bytes_acked,
                  after.tcpi_bytes_acked + outstanding - has_sent_fin(state)};
   }
-  return fail(EAGAIN, "the socket does not come to rest");
+  return fail(EAGAIN, "socket keeps changing; try again");
 }
 
 }  // namespace sockmi::tcp

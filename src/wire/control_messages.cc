@@ -48,8 +48,10 @@ std::string to_hex(const MigrationId& id) {
 
 Result<MigrationId> read_id(ByteView bytes) {
   MigrationId id;
-  if (bytes.size() != id.size())
-    return fail(EBADMSG, "a migration id has {} bytes, not {}", id.size(), bytes.size());
+  if (bytes.size() != id.size()) {
+    return fail(EBADMSG, "invalid migration id: expected {} bytes, found {}", id.size(),
+                bytes.size());
+  }
   std::ranges::copy(bytes, id.begin());
   return id;
 }
@@ -89,11 +91,11 @@ Secret pack_prepare(std::span<const OutgoingImage> endpoints, const SocketAddres
 Result<Endpoint> read_endpoint(const EndpointImage* from) {
   if (!from || !from->tcp() || !from->service() || !from->owner() || !from->home() ||
       !from->home_control())
-    return fail(EBADMSG, "an endpoint with parts missing");
+    return fail(EBADMSG, "invalid endpoint: parts are missing");
   for (const auto* name : {from->service(), from->owner(), from->home()})
-    if (name->size() > kMaxNameSize) return fail(EBADMSG, "a name of {} bytes", name->size());
+    if (name->size() > kMaxNameSize) return fail(EBADMSG, "invalid name of {} bytes", name->size());
   if (has_unknown_fields(*from))
-    return fail(ENOTSUP, "an endpoint with parts that only a newer build knows");
+    return fail(ENOTSUP, "unsupported endpoint: it has parts that only a newer version knows");
   Endpoint out;
   out.service = from->service()->str();
   out.owner = {from->owner_uid(), from->owner()->str()};
@@ -126,7 +128,7 @@ Result<std::vector<Committed>> read_commit(const Commit& from) {
   std::vector<Committed> out;
   if (!from.endpoints()) return out;
   if (from.endpoints()->size() > kMostEndpoints)
-    return fail(EMSGSIZE, "{} endpoints in one message", from.endpoints()->size());
+    return fail(EMSGSIZE, "invalid message: {} endpoints", from.endpoints()->size());
   for (const auto* each : *from.endpoints()) {
     TRY_LET(id, read_id(view(each->id())));
     Committed& endpoint = out.emplace_back(Committed{.id = id});
@@ -145,7 +147,7 @@ Secret pack_abort(std::span<const MigrationId> ids) {
 Result<std::vector<MigrationId>> read_ids(ByteView bytes) {
   std::vector<MigrationId> out;
   if (bytes.size() > kMostEndpoints * sizeof(MigrationId))
-    return fail(EMSGSIZE, "{} bytes of migration ids in one message", bytes.size());
+    return fail(EMSGSIZE, "invalid message: {} bytes of migration ids", bytes.size());
   for (; !bytes.empty(); bytes = bytes.subspan(sizeof(MigrationId))) {
     TRY_LET(id, read_id(bytes.first(std::min(bytes.size(), sizeof(MigrationId)))));
     out.push_back(id);
@@ -199,10 +201,11 @@ Result<std::vector<Crossing>> read_passages(const PathQueries& said) {
   std::vector<Crossing> connections;
   if (!said.connections()) return connections;
   if (said.connections()->size() > kMostEndpoints)
-    return fail(EMSGSIZE, "{} connections in one message", said.connections()->size());
+    return fail(EMSGSIZE, "invalid message: {} connections", said.connections()->size());
   for (const auto* each : *said.connections()) {
     TRY_LET(tuple, read_tuple(each->local(), each->remote()));
-    if (tuple.remote.port == 0) return fail(EBADMSG, "a connection without a peer");
+    if (tuple.remote.port == 0)
+      return fail(EBADMSG, "invalid message: a connection without a peer");
     connections.push_back({tuple, each->largest(), each->near()});
   }
   return connections;
@@ -255,7 +258,7 @@ Result<FourTuple> read_tuple(const flatbuffers::String* local, const flatbuffers
   TRY_LET(ours, SocketAddress::parse(string(local)));
   if (string(remote).empty()) return FourTuple{ours, {}};
   TRY_LET(theirs, SocketAddress::parse(string(remote)));
-  if (theirs.port == 0) return fail(EBADMSG, "a peer of port 0");
+  if (theirs.port == 0) return fail(EBADMSG, "invalid message: a peer of port 0");
   return FourTuple{ours, theirs};
 }
 
@@ -284,7 +287,7 @@ Result<std::vector<Result<>>> read_verdicts(ByteView bytes, std::size_t count) {
   TRY(read_answer(bytes));
   TRY_LET(answer, read<Answer>(bytes));
   if (!answer->verdicts() || answer->verdicts()->size() != count)
-    return fail(EPROTO, "not as many verdicts as endpoints");
+    return fail(EPROTO, "invalid message: not as many verdicts as endpoints");
   std::vector<Result<>> out;
   for (const auto* each : *answer->verdicts()) {
     out.push_back(each->error() == 0 ? Result<>()

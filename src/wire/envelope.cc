@@ -44,16 +44,17 @@ Secret seal(std::uint16_t kind, std::uint16_t version, ByteView body) {
 }
 
 Result<Secret> unseal(std::uint16_t kind, std::uint16_t version, ByteView sealed) {
-  if (sealed.size() < kHead + kDigest) return fail(EBADMSG, "no image: {} bytes", sealed.size());
+  if (sealed.size() < kHead + kDigest)
+    return fail(EBADMSG, "invalid image of {} bytes", sealed.size());
   const ByteView head = sealed.first(kHead), sum = sealed.subspan(kHead, kDigest),
                  body = sealed.subspan(kHead + kDigest);
   if (!std::ranges::equal(digest(head, body), sum))
-    return fail(EBADMSG, "no image, or a damaged one");
+    return fail(EBADMSG, "invalid or damaged image");
   const Secret expected = make_head(kind, version, body.size());
   if (std::ranges::equal(head, expected)) return Secret(body.begin(), body.end());
   if (std::ranges::equal(head.first(8), ByteView(expected).first(8)))
-    return fail(ENOTSUP, "an image of another version");
-  return fail(EBADMSG, "an image of another kind");
+    return fail(ENOTSUP, "unsupported image of another version");
+  return fail(EBADMSG, "invalid image: of another kind");
 }
 
 }  // namespace sockmi::wire

@@ -56,7 +56,7 @@ Result<const Table*> read(ByteView bytes) {
     return fail(EBADMSG, "malformed message");
   const auto* root = flatbuffers::GetRoot<Table>(bytes.data());
   if constexpr (kWholeOrNot<Table>)
-    if (has_unknown_fields(*root)) return fail(ENOTSUP, "an image of a newer build");
+    if (has_unknown_fields(*root)) return fail(ENOTSUP, "unsupported image of a newer version");
   return root;
 }
 

@@ -23,7 +23,7 @@ def test_a_daemon_without_descriptors_does_not_spin(lab):
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (used, former[1]))
     # More than the daemon may have open for a moment.
     waiting = silent_connections(lab.hostC, lab.hostA.address, 7)
-    daemon.wait_line("event=line_not_accepted")
+    daemon.wait_line("event=control_connection_accept_failed")
     before, began = cpu_seconds(daemon), time.monotonic()
     while time.monotonic() - began < 2:
         time.sleep(0.1)  # the time that is measured

@@ -28,7 +28,7 @@ def test_silent_connections_do_not_block_members(lab):
     lab.start_httpsd(lab.hostA)
     lab.start_httpsd(lab.hostB)
     silent = silent_connections(lab.client, lab.hostB.address, 200)
-    lab.hostB.daemon.wait_line("event=line_refused")
+    lab.hostB.daemon.wait_line("event=control_connection_refused")
     curl = lab.client.popen("curl", "-sk", "--max-time", "30", "--limit-rate", "200k", "-o", "/dev/null",
                             f"https://{lab.hostA.address}:8443{payload(lab)}", name="curl")
     lab.move(lab.hostA, lab.hostB)

@@ -82,7 +82,7 @@ def test_a_member_cannot_return_a_connection_that_never_left(lab):
     member = Member(lab, lab.hostC, lab.hostA)
     expect(reserve(member, 7, 1, 1) == [0], "no place")
     [(code, _, reason)] = member.says("prepare", 7, f"{lab.hostA.address}:22", f"{lab.client.address}:4444", "hostA")
-    expect(code == errno.EACCES and "never sent" in reason, f"{code} {reason}")
+    expect(code == errno.EACCES and "no record" in reason, f"{code} {reason}")
     expect(not lab.hostA.api("/v1/connections")["connections"], "it is here")
 
 

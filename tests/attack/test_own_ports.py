@@ -105,7 +105,7 @@ def test_a_port_in_use_on_the_importer_is_refused(lab, state, family, address, h
     if state == LISTENING:
         theirs.do("listen", 8)
     reason = refused(theirs, lab.hostC, state)
-    expect("this host's own" in reason, reason)
+    expect("is used by this host" in reason, reason)
     if how == "bound":
         own.do("listen", 8)
     served(lab, own, lab.hostC).end()
@@ -126,7 +126,7 @@ def test_a_wildcard_port_in_use_on_the_importer_is_refused(lab, state, family):
     if state == LISTENING:
         theirs.do("listen", 8)
     reason = refused(theirs, lab.hostC, state)
-    expect("this host's own" in reason, reason)
+    expect("is used by this host" in reason, reason)
     served(lab, own, lab.hostC).end()
 
 
@@ -154,7 +154,7 @@ def test_the_port_of_the_importers_own_connection_is_refused(lab):
     theirs = lab.client.app.socket("4").listen(7000)
     connection = Between(own.connect(lab.client, 7000), theirs.accept())
     reason = refused(lab.hostA.app.socket("4").listen(), lab.hostC, LISTENING)
-    expect("this host's own" in reason, reason)
+    expect("is used by this host" in reason, reason)
     connection.both_ways()
     connection.end()
 

@@ -53,10 +53,10 @@ def test_an_expired_certificate_is_reported(lab):
     lab.start_daemon(lab.hostA)
     lab.start_daemon(lab.hostB, **{"": {"identity": own_folder(lab, lab.hostB, skew=-740 * DAY)}})
     refused = lab.hostA.daemon.wait_line("event=datagram_refused")
-    expect("the certificate of hostB: certificate has expired (on " in refused, refused)
+    expect("invalid certificate of hostB: certificate has expired (on " in refused, refused)
     lab.hostB.daemon.wait_line("event=certificate_renewal_due")
     warnings = lab.hostB.api("/v1/status")["warnings"]
-    expect(any("the certificate of hostB: certificate has expired" in warning for warning in warnings), f"{warnings}")
+    expect(any("invalid certificate of hostB: certificate has expired" in warning for warning in warnings), f"{warnings}")
     # The certificate is renewed, and no daemon is restarted.
     lab.hostB.run(lab.sockmictl, "cluster", "renew", lab.folder / "identity-hostB", "--cluster", "/run/cluster")
     wait_until(lambda: [each["host"] for each in lab.hostA.api("/v1/hosts")["hosts"]] == ["hostB"], "hostA knows hostB", timeout=20)

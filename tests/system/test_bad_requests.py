@@ -64,7 +64,7 @@ def test_a_huge_header_is_refused(lab):
 
 def test_an_unknown_resource_is_refused(lab):
     lab.start_daemon(lab.hostA)
-    refused(lab, b"GET /v1/nothing HTTP/1.1\r\nHost: sockmid\r\nConnection: close\r\n\r\n", "no such resource", status=404)
+    refused(lab, b"GET /v1/nothing HTTP/1.1\r\nHost: sockmid\r\nConnection: close\r\n\r\n", "unknown resource", status=404)
 
 
 def test_a_wrong_method_is_refused(lab):

@@ -276,7 +276,7 @@ def test_the_next_daemon_unfreezes_a_decided_socket_that_the_importer_lost(lab):
     both_die_in_export(lab, connection, "decided")()
     lab.hostB.daemon.kill()
     lab.start_daemon(lab.hostB, **LATER)
-    lab.start_daemon(lab.hostA, **LATER).wait_line("it goes on here")
+    lab.start_daemon(lab.hostA, **LATER).wait_line("the endpoint continues here")
     goes_on_here(lab, connection, [lab.hostB])
 
 

@@ -31,7 +31,7 @@ def exported(lab):
 
 
 def gave_up(host):
-    wait_until(lambda: "waits no longer" in host.last_error(), "the daemon knows that nobody waits", timeout=30)
+    wait_until(lambda: "gave up waiting" in host.last_error(), "the daemon knows that nobody waits", timeout=30)
 
 
 def test_an_export_times_out_if_the_daemon_stops_before_reading_it(lab):

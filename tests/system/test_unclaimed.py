@@ -84,7 +84,7 @@ def test_an_endpoint_of_a_hanging_application_returns_home(lab):
     lab.hostB.daemon.wait_line("event=delivery_expired")
     is_home(lab, connection)
     lab.hostB.app.process.resume()
-    expect("taken the endpoint back" in answer().get("reason", ""), "the application believes that it has it")
+    expect("withdrawn the endpoint" in answer().get("reason", ""), "the application believes that it has it")
 
 
 def speaks_1_2_alone(lab):

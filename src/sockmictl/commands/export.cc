@@ -37,10 +37,10 @@ Result<> ask_applications(const json& criteria, bool as_json) {
     fmt::print("{} exported, {} failed, by {} of {} applications\n", cell(answer["exported"]),
                cell(answer["failed"]), cell(answer["answered"]), cell(answer["applications"]));
   if (answer["answered"] != answer["applications"])
-    return fail(ETIMEDOUT, "not every application answered: those of {}",
+    return fail(ETIMEDOUT, "applications of {} did not answer",
                 answer.value("unanswered", json::array()).dump());
   if (answer["failed"] != 0)
-    return fail(EIO, "{} connections could not be exported; see 'sockmictl migrations'",
+    return fail(EIO, "cannot export {} connections; see 'sockmictl migrations'",
                 answer["failed"].dump());
   return {};
 }

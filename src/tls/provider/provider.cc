@@ -100,24 +100,22 @@ Result<> enable(OSSL_LIB_CTX* libctx) {
   static auto* const loaded = new std::vector<OSSL_PROVIDER*>;
   std::lock_guard lock(mutex);
   if (EVP_default_properties_is_fips_enabled(libctx))
-    return fail(ENOTSUP, "this library context is for validated (FIPS) algorithms only");
+    return fail(ENOTSUP, "library context is for validated (FIPS) algorithms only");
   const bool available = OSSL_PROVIDER_available(libctx, kName);
   if (available && preferred(libctx)) return {};
   if (!EVP_set_default_properties(libctx, "?provider=sockmi"))
-    return fail_openssl(EINVAL, "preferring the sockmi provider");
+    return fail_openssl(EINVAL, "cannot prefer the sockmi provider");
   if (!available) {
     if (!OSSL_PROVIDER_add_builtin(libctx, kName, provider_init))
-      return fail_openssl(EINVAL, "adding the sockmi provider");
+      return fail_openssl(EINVAL, "cannot add the sockmi provider");
     for (const char* name : {"default", kName}) {
       OSSL_PROVIDER* provider = OSSL_PROVIDER_load(libctx, name);
-      if (!provider) return fail_openssl(EINVAL, std::string("loading the provider ") + name);
+      if (!provider) return fail_openssl(EINVAL, std::string("cannot load the provider ") + name);
       loaded->push_back(provider);
     }
   }
   if (!preferred(libctx)) {
-    return fail(
-        EEXIST,
-        "the provider \"sockmi\" of this library context is another copy of libappsockmi's");
+    return fail(EEXIST, "library context has the provider of another copy of libappsockmi");
   }
   return {};
 }

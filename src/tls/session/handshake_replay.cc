@@ -149,12 +149,13 @@ class HandshakeReplay {
 
   Result<> perform() {
     if (!shadow_ || !connect_in_memory(shadow_.get(), target_))
-      return fail_openssl(ENOMEM, "rehearsal");
+      return fail_openssl(ENOMEM, "cannot replay the handshake");
     set_link();
     Scope scope;
     const Secret master = tls13_ ? set_psk(scope) : set_resumption();
     // An empty ticket: libssl cannot copy that session.
-    if (!tls13_ && !by_callback_ && !cached_) return fail_openssl(EBADMSG, "TLS image: session");
+    if (!tls13_ && !by_callback_ && !cached_)
+      return fail_openssl(EBADMSG, "invalid TLS image: session");
     const Finished finished{secret(tls_.client_finished()), secret(tls_.server_finished())};
     if (!tls13_) scope.inject_finished = &finished;
     // The dummy peer makes records only if there are unread data, so only then does it
@@ -165,15 +166,16 @@ class HandshakeReplay {
                         SSL_session_reused(target_);
     if (cached_) SSL_CTX_remove_session(cache(), cached_.get());
     if (!shaken && SSL_want(target_) == SSL_CLIENT_HELLO_CB) {
-      return fail(ENOTSUP,
-                  "the application's client_hello callback has to answer at once in a load");
+      return fail(
+          ENOTSUP,
+          "cannot load: the application's client_hello callback does not answer immediately");
     }
     if (!shaken) {
       return fail_openssl(ENOTSUP,
-                          "the SSL's context does not allow this session (version, cipher, or the "
-                          "provider is not in its path)");
+                          "cannot load: the SSL's context does not allow this session (version, "
+                          "cipher, or the provider is not in its path)");
     }
-    if (scope.contexts.empty()) return fail(ENOKEY, "the provider is not in the SSL's path");
+    if (scope.contexts.empty()) return fail(ENOKEY, "provider is not in the SSL's path");
     TRY(give_unread(scope));
     TRY(tls13_ ? take_over_tls13(scope, master) : take_over_tls12(scope, master));
     TRY(set_what_getters_answer());
@@ -345,15 +347,14 @@ class HandshakeReplay {
         unread.empty()
             ? SSL_get_error(target_, peeked) == SSL_ERROR_ZERO_RETURN
             : peeked == 1 && static_cast<std::size_t>(SSL_pending(target_)) == unread.size();
-    if (!arrived)
-      return fail_openssl(EBADMSG, "TLS image: what is unread can not be given to the SSL");
+    if (!arrived) return fail_openssl(EBADMSG, "invalid TLS image: unread bytes");
     return {};
   }
 
   Result<> take_over_tls13(const Scope& scope, const Secret& master) {
     CipherContext* writing = Registry::get().current(*scope.inject, !tls_.server(), true).context;
     CipherContext* reading = Registry::get().current(*scope.inject, tls_.server(), false).context;
-    if (!writing || !reading) return fail(ENOKEY, "the provider is not in the SSL's path");
+    if (!writing || !reading) return fail(ENOKEY, "provider is not in the SSL's path");
     move_on(*writing, *reading);
     attachment(target_).known = {.random = client_random_of(target_),
                                  .connection = scope.inject,
@@ -370,7 +371,7 @@ class HandshakeReplay {
       if (Registry::get().by_key(context->encrypting, context->secret.view(), context) == context)
         (context->encrypting ? writing : reading) = context;
     }
-    if (!writing || !reading) return fail(ENOKEY, "the provider is not in the SSL's path");
+    if (!writing || !reading) return fail(ENOKEY, "provider is not in the SSL's path");
     SslData& kept = attachment(target_);
     kept.client_random = secret(tls_.client_random());
     kept.server_random = secret(tls_.server_random());
@@ -380,7 +381,7 @@ class HandshakeReplay {
     std::ranges::copy(*tls_.explicit_nonce(), nonce.begin());
     if (!rekey_tls12(*writing, tls_.server() ? server : client, nonce) ||
         !rekey_tls12(*reading, tls_.server() ? client : server, nonce))
-      return fail(EIO, "setting the keys");
+      return fail(EIO, "cannot set the keys");
     move_on(*writing, *reading);
     kept.known = {.random = client_random_of(target_),
                   .connection = nullptr,
@@ -406,7 +407,7 @@ class HandshakeReplay {
     unsigned size = 0;
     SSL_get0_alpn_selected(target_, &alpn, &size);
     if (!std::ranges::equal(ByteView(alpn, size), alpn_))
-      return fail(ENOTSUP, "the SSL's context chooses another ALPN protocol");
+      return fail(ENOTSUP, "cannot load: the SSL's context chooses another ALPN protocol");
     // On a server too, because it may have ignored the name.
     set_host_name(target_, name());
     SSL_SESSION* const session = SSL_get_session(target_);
@@ -423,8 +424,8 @@ class HandshakeReplay {
       STACK_OF(X509)* chain = SSL_get_peer_cert_chain(target_);
       if (!chain) {
         return fail(ENOTSUP,
-                    "the SSL has no place for its peer's chain: its context has to look sessions "
-                    "up in its own cache");
+                    "cannot load the peer's chain: the SSL's context has to look sessions up in "
+                    "its own cache");
       }
       while (X509* stale = sk_X509_pop(chain))
         X509_free(stale);
@@ -436,7 +437,7 @@ class HandshakeReplay {
     tickets_ = tls_.num_tickets();
     if (tls_.shutdown()) SSL_set_shutdown(target_, tls_.shutdown());
     if (tls_.key_update() && !SSL_key_update(target_, tls_.key_update() - 1))
-      return fail_openssl(EBADMSG, "TLS image: KeyUpdate");
+      return fail_openssl(EBADMSG, "invalid TLS image: KeyUpdate");
     return {};
   }
 

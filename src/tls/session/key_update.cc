@@ -7,16 +7,17 @@
 namespace sockmi::tls {
 
 Result<> update_keys(SSL* ssl) {
-  if (is_retired(ssl)) return fail(ESHUTDOWN, "this SSL was exported");
-  if (phase(ssl) != Phase::established) return fail(EAGAIN, "the handshake is not finished");
+  if (is_retired(ssl)) return fail(ESHUTDOWN, "SSL was exported");
+  if (phase(ssl) != Phase::established) return fail(EAGAIN, "handshake is not finished");
   if (SSL_version(ssl) != TLS1_3_VERSION)
     return fail(ENOTSUP, "{} has no KeyUpdate", SSL_get_version(ssl));
   ERR_clear_error();
   // Fails if an SSL_write is half done.
-  if (SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED) != 1) return fail_openssl(EAGAIN, "KeyUpdate");
+  if (SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED) != 1)
+    return fail_openssl(EAGAIN, "cannot update the keys");
   const int sent = SSL_do_handshake(ssl);
   if (sent != 1 && SSL_get_error(ssl, sent) != SSL_ERROR_WANT_WRITE)
-    return fail_openssl(EPROTO, "KeyUpdate");
+    return fail_openssl(EPROTO, "cannot update the keys");
   return {};
 }
 

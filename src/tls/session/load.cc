@@ -25,25 +25,25 @@ struct Checked {
 
 Result<SessionPointer> read_session(ByteView der, bool with_chain) {
   SessionPointer session(with_chain ? new_session_with_chain() : SSL_SESSION_new());
-  if (!session) return fail_openssl(ENOMEM, "session");
+  if (!session) return fail_openssl(ENOMEM, "cannot make a session");
   const unsigned char* at = der.data();
   SSL_SESSION* filled = session.get();
   if (der.empty() || !d2i_SSL_SESSION(&filled, &at, static_cast<long>(der.size())) ||
       at != der.data() + der.size())
-    return fail_openssl(EBADMSG, "TLS image: session");
+    return fail_openssl(EBADMSG, "invalid TLS image: session");
   return session;
 }
 
 Result<> read_chain(const wire::Tls& tls, Checked& out) {
   if (!tls.peer_chain()) return {};
   if (tls.peer_chain()->size() > kMostCertificates)
-    return fail(EBADMSG, "TLS image: {} certificates", tls.peer_chain()->size());
+    return fail(EBADMSG, "invalid TLS image: {} certificates", tls.peer_chain()->size());
   for (const auto* each : *tls.peer_chain()) {
     const ByteView der = wire::view(each->der());
     const unsigned char* at = der.data();
     out.chain.emplace_back(der.empty() ? nullptr
                                        : d2i_X509(nullptr, &at, static_cast<long>(der.size())));
-    if (!out.chain.back()) return fail_openssl(EBADMSG, "TLS image: certificate");
+    if (!out.chain.back()) return fail_openssl(EBADMSG, "invalid TLS image: certificate");
     out.plan.chain.push_back(out.chain.back().get());
   }
   return {};
@@ -51,7 +51,7 @@ Result<> read_chain(const wire::Tls& tls, Checked& out) {
 
 Result<> check_established(const wire::Tls& tls, Checked& out) {
   const auto refuse = [](const char* what) {
-    return fail(EBADMSG, "TLS image: {}", what);
+    return fail(EBADMSG, "invalid TLS image: {}", what);
   };
   TRY(read_chain(tls, out));
   TRY_LET(session, read_session(wire::view(tls.session()), !out.chain.empty()));
@@ -61,7 +61,7 @@ Result<> check_established(const wire::Tls& tls, Checked& out) {
     return refuse("session of another cipher or version");
   const auto suite = find_suite(tls.version(), cipher);
   if (!suite) {
-    return fail(ENOTSUP, "TLS image: version {:#x} with suite {:#x} is not served", tls.version(),
+    return fail(ENOTSUP, "unsupported TLS image: version {:#x} with suite {:#x}", tls.version(),
                 tls.cipher());
   }
   out.plan.suite = *suite;
@@ -109,10 +109,10 @@ Result<> load(ByteView sealed, SSL* ssl, Kind kind) {
   TRY_LET(image, check(sealed));
   const wire::Tls& tls = *image.plan.tls;
   if (!SSL_in_before(ssl) || is_retired(ssl))
-    return fail(EINVAL, "the SSL has had a handshake already");
+    return fail(EINVAL, "SSL has had a handshake already");
   const Kind real{tls.server(), tls.established()};
   if (kind != real) {
-    return fail(EINVAL, "the image is of a {} {} its handshake", real.server ? "server" : "client",
+    return fail(EINVAL, "image is of a {} {} its handshake", real.server ? "server" : "client",
                 real.established ? "after" : "before");
   }
   const int fd = SSL_get_rbio(ssl) ? SSL_get_fd(ssl) : -1;

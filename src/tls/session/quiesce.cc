@@ -39,7 +39,7 @@ Result<> quiesce(SSL* ssl, std::chrono::milliseconds patience) {
   };
   if (!unsettled()) return {};
   const int fd = SSL_get_fd(ssl);
-  if (fd < 0) return fail(EINVAL, "the SSL has no descriptor");
+  if (fd < 0) return fail(EINVAL, "SSL has no descriptor");
   const NonBlocking guard(fd);
   for (const auto deadline = Clock::now() + patience;;) {
     ERR_clear_error();
@@ -51,13 +51,13 @@ Result<> quiesce(SSL* ssl, std::chrono::milliseconds patience) {
     const int error = SSL_get_error(ssl, result);
     if (!unsettled()) return {};
     if (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE)
-      return fail_openssl(EPROTO, "before the export");
+      return fail_openssl(EPROTO, "cannot finish the SSL's output before the export");
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
     if (left <= 0) {
       return fail(EAGAIN, "{}",
-                  phase(ssl) == Phase::in_handshake ? "the handshake is not finished"
-                                                    : "in the middle of a record");
+                  phase(ssl) == Phase::in_handshake ? "handshake is not finished"
+                                                    : "a record is not complete");
     }
     pollfd wait{.fd = fd,
                 .events = static_cast<short>(error == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN),

@@ -106,9 +106,9 @@ Result<Live> find_tls12(SSL* ssl, const Suite& suite) {
 }
 
 Result<> of_a_kind_that_is_served(SSL* ssl) {
-  if (SSL_is_dtls(ssl)) return fail(ENOTSUP, "DTLS is not served");
+  if (SSL_is_dtls(ssl)) return fail(ENOTSUP, "DTLS is not supported");
 #if OPENSSL_VERSION_PREREQ(3, 2)
-  if (SSL_is_quic(ssl)) return fail(ENOTSUP, "QUIC is not served");
+  if (SSL_is_quic(ssl)) return fail(ENOTSUP, "QUIC is not supported");
 #endif
   return {};
 }
@@ -132,17 +132,17 @@ bool authenticates_its_client(SSL* ssl) {
 Result<Suite> suite_of(SSL* ssl) {
   TRY(of_a_kind_that_is_served(ssl));
   const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl);
-  if (!cipher) return fail(ENOTSUP, "the SSL has no cipher");
+  if (!cipher) return fail(ENOTSUP, "SSL has no cipher");
   const auto suite = find_suite(SSL_version(ssl), cipher);
   if (!suite || SSL_CIPHER_get_kx_nid(cipher) == NID_kx_srp) {
-    return fail(ENOTSUP, "{} with {} is not served", SSL_get_version(ssl),
+    return fail(ENOTSUP, "{} with {} is not supported", SSL_get_version(ssl),
                 SSL_CIPHER_get_name(cipher));
   }
-  if (SSL_get_current_compression(ssl)) return fail(ENOTSUP, "compression is not served");
+  if (SSL_get_current_compression(ssl)) return fail(ENOTSUP, "compression is not supported");
 #if OPENSSL_VERSION_PREREQ(3, 2)
   if (SSL_get_negotiated_server_cert_type(ssl) == TLSEXT_cert_type_rpk ||
       SSL_get_negotiated_client_cert_type(ssl) == TLSEXT_cert_type_rpk)
-    return fail(ENOTSUP, "raw public keys are not served");
+    return fail(ENOTSUP, "raw public keys are not supported");
 #endif
   if (SSL_renegotiate_pending(ssl)) return fail(ENOTSUP, "a renegotiation is under way");
   if (BIO_get_ktls_send(SSL_get_wbio(ssl)) || BIO_get_ktls_recv(SSL_get_rbio(ssl)))
@@ -201,16 +201,16 @@ Result<> save_buffers(SSL* ssl, const Live& live, State& state) {
     // SSL_free_buffers(3) succeeds only if the buffers are empty. Before 3.0.14 it must
     // not be called while libssl reads (CVE-2024-4741).
     if (SSL_want_write(ssl) || (SSL_pending(ssl) == 0 && SSL_free_buffers(ssl) != 1))
-      return fail(EAGAIN, "an SSL_write is half done");
+      return fail(EAGAIN, "SSL_write() is not finished");
     return {};
   }
-  if (buffer->passes_through()) return fail(EAGAIN, "what the peer sends is no TLS");
+  if (buffer->passes_through()) return fail(EAGAIN, "peer does not send TLS");
   state.waiting = bytes(buffer->waiting());
   (void)buffer->flush();
   state.unsent = bytes(buffer->unsent());
   if (buffer->interrupted_record() > 0) {
     if (!(SSL_get_mode(ssl) & SSL_MODE_ENABLE_PARTIAL_WRITE))
-      return fail(EAGAIN, "an SSL_write is half done");
+      return fail(EAGAIN, "SSL_write() is not finished");
     state.write_taken = static_cast<std::uint32_t>(live.writing->call_sent());
   }
   return {};
@@ -223,7 +223,7 @@ Result<> save_unread(SSL* ssl, State& state) {
   if (size <= 0) return {};
   Secret unread(static_cast<std::size_t>(size));
   if (SSL_peek(ssl, unread.data(), size) != size)
-    return fail_openssl(EAGAIN, "what is unread can not be read");
+    return fail_openssl(EAGAIN, "cannot read the unread bytes");
   state.keep(&State::unread, &wire::Tls::unread, std::move(unread));
   return {};
 }
@@ -274,9 +274,9 @@ Result<Secret> save_before_handshake(SSL* ssl) {
 
 Result<Secret> save_established(SSL* ssl) {
   TRY(suite_of(ssl));
-  if (in_mid_record(ssl)) return fail(EAGAIN, "in the middle of a record");
+  if (in_mid_record(ssl)) return fail(EAGAIN, "a record is not complete");
   if (authenticates_its_client(ssl))
-    return fail(EAGAIN, "in the middle of an authentication after the handshake");
+    return fail(EAGAIN, "authentication after the handshake is not finished");
   State state;
   // First, because libssl may send queued data during it, including a KeyUpdate with new
   // keys.
@@ -287,7 +287,7 @@ Result<Secret> save_established(SSL* ssl) {
   state.version = static_cast<std::uint16_t>(SSL_version(ssl));
   state.cipher = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl));
   const int size = i2d_SSL_SESSION(SSL_get_session(ssl), nullptr);
-  if (size <= 0) return fail_openssl(ENOTSUP, "the session can not be written down");
+  if (size <= 0) return fail_openssl(ENOTSUP, "cannot serialize the session");
   Secret session(static_cast<std::size_t>(size));
   unsigned char* at = session.data();
   i2d_SSL_SESSION(SSL_get_session(ssl), &at);
@@ -348,13 +348,13 @@ Phase phase(const SSL* ssl) {
 }
 
 Result<Secret> save(SSL* ssl) {
-  if (is_retired(ssl)) return fail(ESHUTDOWN, "this SSL was exported");
+  if (is_retired(ssl)) return fail(ESHUTDOWN, "SSL was exported");
   switch (phase(ssl)) {
     case Phase::before_handshake: return save_before_handshake(ssl);
     case Phase::established: return save_established(ssl);
     case Phase::in_handshake: break;
   }
-  return fail(EAGAIN, "in the middle of a handshake");
+  return fail(EAGAIN, "handshake is not finished");
 }
 
 Result<> retire(SSL* ssl) {
@@ -378,7 +378,7 @@ Result<> retire(SSL* ssl) {
 
 Result<> set_fd(SSL* ssl, int fd) {
   BIO* bio = new_record_bio(fd);
-  if (!bio) return fail_openssl(ENOMEM, "record BIO");
+  if (!bio) return fail_openssl(ENOMEM, "cannot make a record BIO");
   RecordBuffer* buffer = record_buffer(bio);
   if (SslData* left = find_attachment(ssl)) {
     buffer->adopt(left->waiting, left->unsent);

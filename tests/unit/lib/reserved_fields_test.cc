@@ -26,7 +26,7 @@ class ReservedFields : public testing::Test {
   void expect_refused(int result) {
     EXPECT_EQ(result, -1);
     EXPECT_EQ(errno, EINVAL) << sockmi_last_error();
-    EXPECT_STREQ(sockmi_last_error(), "a reserved field is not zero (EINVAL)");
+    EXPECT_STREQ(sockmi_last_error(), "invalid reserved field: not zero (EINVAL)");
   }
 };
 
