@@ -1,7 +1,9 @@
 #include "migration/delta_files.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -20,6 +22,16 @@ files::path path_of(const files::path& folder, const wire::MigrationId& id) {
 }
 
 }  // namespace
+
+Result<> check_runtime_folder(const files::path& folder) {
+  struct statfs facts {};
+  if (::statfs(folder.c_str(), &facts) != 0) return fail_errno(folder);
+  if (facts.f_type == TMPFS_MAGIC || facts.f_type == RAMFS_MAGIC) return {};
+  return fail(ENOTSUP,
+              "{} is not in memory (tmpfs), and the folder of 'socket' must be: bytes of "
+              "connections would reach a disk",
+              folder.string());
+}
 
 bool is_in_commit_alone(const wire::FreezeDeltaT& late) {
   return !late.written.empty() || late.read > 0 || late.finished;

@@ -5,8 +5,8 @@
 //
 // Nearly always there is nothing to keep. A file contains bytes as the application wrote
 // them, readable by the daemon's user only. They must not reach a disk, nor wait for one,
-// so the folder is in memory (tmpfs). That is sufficient, because the sockets end with
-// the host as well.
+// so the folder is in memory (tmpfs): check_runtime_folder(). That is sufficient, because
+// the sockets end with the host as well.
 #pragma once
 
 #include <filesystem>
@@ -15,6 +15,10 @@
 #include "wire/control_messages.h"
 
 namespace sockmi::daemon {
+
+// Checks that files in `folder` stay in memory. Errors: ENOTSUP if its file system is
+// neither tmpfs nor ramfs; that of statfs(2).
+Result<> check_runtime_folder(const std::filesystem::path& folder);
 
 // True if nobody sends the data of `late` again when COMMIT is lost.
 bool is_in_commit_alone(const wire::FreezeDeltaT& late);

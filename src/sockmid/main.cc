@@ -19,6 +19,7 @@
 #include "base/stderr_sink.h"
 #include "cluster/credentials.h"
 #include "connections/records.h"
+#include "migration/delta_files.h"
 #include "migration/marks.h"
 #include "sockmid/config.h"
 #include "sockmid/wiping_heap.h"
@@ -55,6 +56,16 @@ Result<> check_identity(const sockmid::Config& config) {
   return {};
 }
 
+// Creates the runtime folder. A daemon for tests may have it on a disk.
+Result<> make_runtime_folder(const daemon::Settings& settings) {
+  std::error_code error;
+  std::filesystem::create_directories(settings.runtime, error);
+  auto in_memory = daemon::check_runtime_folder(settings.runtime);
+  if (in_memory || !settings.testing) return in_memory;
+  log::warn("runtime_folder_not_in_memory", {{"error", in_memory.error()}});
+  return {};
+}
+
 Result<> run(sockmid::Config config) {
   keep_memory_private();
   TRY_LET(guard, daemon::CrashGuard::start(config.daemon.state_folder));
@@ -62,8 +73,7 @@ Result<> run(sockmid::Config config) {
   TRY_LET(identity, cluster::Identity::load(config.identity));
   config.daemon.settings.host = identity.host;
   config.daemon.settings.runtime = std::filesystem::path(config.socket).parent_path();
-  std::error_code error;
-  std::filesystem::create_directories(config.daemon.settings.runtime, error);
+  TRY(make_runtime_folder(config.daemon.settings));
   boost::asio::io_context io(1);
   TRY_LET(daemon, daemon::Daemon::open(io, std::move(config.daemon), identity));
   TRY_LET(listener, api::serve(io, config.socket, *daemon));

@@ -2,9 +2,12 @@
 import json
 import pathlib
 import re
+import tempfile
+
+import pytest
 
 import observe
-from process import expect
+from process import expect, run
 from transfer import HeldDownload, random_bytes
 
 CONTENT = random_bytes(1 << 20)
@@ -105,6 +108,26 @@ def test_fault_points_require_testing(lab):
     lab.start_daemon(lab.hostA, **{"": {"testing": False}})
     status, output = lab.hostA.run(lab.sockmictl, "fault", "freeze", check=False)
     expect(status == 1 and "testing" in output, f"status {status}: {output}")
+
+
+@pytest.fixture
+def folder_on_disk():
+    """A folder of a file system that is not in memory."""
+    for parent in ("/var/tmp", "/tmp", "/"):
+        if run(["stat", "-f", "-c", "%T", parent]).strip() not in ("tmpfs", "ramfs"):
+            with tempfile.TemporaryDirectory(dir=parent) as folder:
+                yield pathlib.Path(folder)
+            return
+    pytest.skip("all file systems are in memory")
+
+
+def test_a_runtime_folder_on_a_disk_is_refused(lab, folder_on_disk):
+    path = lab.configure(lab.hostA, **{"": {"socket": str(folder_on_disk / "sockmid.sock"), "testing": False}})
+    status, output = lab.hostA.run("timeout", "20", lab.program("src/sockmid/sockmid"), "--config", path, check=False)
+    expect(status == 1 and "not in memory" in output, f"status {status}: {output}")
+    expect(not list(folder_on_disk.iterdir()), "there is something in it")
+    lab.start_daemon(lab.hostA, **{"": {"socket": str(folder_on_disk / "sockmid.sock")}})  # with testing = true
+    expect(any("event=runtime_folder_not_in_memory" in line for line in lab.hostA.daemon.lines), "the log does not say it")
 
 
 def test_flush_removes_what_a_killed_daemon_left(lab):

@@ -26,6 +26,12 @@ class DeltaFilesTest : public testing::Test {
   wire::FreezeDeltaT late_;
 };
 
+TEST(RuntimeFolder, MustBeInMemory) {
+  EXPECT_TRUE(check_runtime_folder("/dev/shm"));
+  EXPECT_EQ(check_runtime_folder("/proc").error().code, ENOTSUP);
+  EXPECT_EQ(check_runtime_folder("/dev/shm/none").error().code, ENOENT);
+}
+
 TEST_F(DeltaFilesTest, TheNextDaemonReadsTheFileOfADecidedMove) {
   ASSERT_TRUE(keep_late(folder_, id_, late_));
   ASSERT_TRUE(journal_->committed(id_, {}, std::nullopt));
