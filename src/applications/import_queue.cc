@@ -6,9 +6,14 @@
 
 namespace sockmi::daemon {
 
+std::uint8_t kind_of(std::uint8_t state) {
+  return state == SOCKMI_BOUND || state == SOCKMI_LISTENING ? state : SOCKMI_CONNECTED;
+}
+
 const std::size_t& ImportQueue::maximum(std::uint8_t state) const {
-  if (state == SOCKMI_BOUND) return maxima_.bound;
-  if (state == SOCKMI_LISTENING) return maxima_.listening;
+  const std::uint8_t kind = kind_of(state);
+  if (kind == SOCKMI_BOUND) return maxima_.bound;
+  if (kind == SOCKMI_LISTENING) return maxima_.listening;
   return maxima_.connected;
 }
 

@@ -53,6 +53,10 @@ struct ReadyEndpoint {
   std::chrono::steady_clock::time_point next_try = {};
 };
 
+// The kind of an endpoint in this state, which has a list of its own: SOCKMI_BOUND,
+// SOCKMI_LISTENING, or SOCKMI_CONNECTED for connections of every state.
+std::uint8_t kind_of(std::uint8_t state);
+
 struct QueueLimits {
   std::size_t bound = 1024, listening = 1024, connected = 65536;
 };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "applications/import_queue.h"
 #include "migration/export_state.h"
 #include "migration/exporter.h"
 #include "migration/pre_copy.h"
@@ -46,7 +47,8 @@ std::vector<std::vector<ExportItem>> shares(std::vector<ExportItem> departures) 
   for (ExportItem& departure : departures) {
     const Load own = load_of(departure);
     load = load + own;
-    if (out.empty() || !load.fits()) {
+    if (out.empty() || !load.fits() ||
+        kind_of(departure.endpoint.state) != kind_of(out.back().back().endpoint.state)) {
       out.emplace_back();
       load = own;
     }

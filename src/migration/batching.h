@@ -5,7 +5,8 @@
 // endpoints gain by that, because most of a migration's cost is per batch. Long queues
 // would keep the other endpoints waiting, and a message has a maximum size. So the parts
 // move one after the other. Each freezes at most kMaxFrozenBytesPerBatch bytes (about
-// 2 ms per MiB), or one endpoint.
+// 2 ms per MiB), or one endpoint. A part has endpoints of one kind, because the importer
+// reserves slots for one kind.
 #pragma once
 
 #include <vector>

@@ -68,7 +68,7 @@ Result<> Importer::reserve(const std::string& host, const cluster::Offer& offer)
   auto acceptable = can_accept(offer);
   if (!acceptable) return pass(std::move(acceptable));
   services_.low_latency.stand_by();
-  const auto batch = std::make_shared<Reservations::Batch>();
+  const auto batch = std::make_shared<Reservations::Batch>(offer);
   std::vector<wire::MigrationId> made;
   Result<> done;
   for (std::uint32_t i = 0; i < offer.count && done; ++i) {
@@ -131,6 +131,7 @@ Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
   TRY(check_peer(tuple_of(endpoint.tcp)));
   TRY(table_.may_come(host, tuple_of(endpoint.tcp)));
   if (comes_home(endpoint)) TRY(may_return(services_, table_, host, tuple_of(endpoint.tcp)));
+  TRY(reserved_.admit(id, host, endpoint));
   TRY(pre_copies_.put_before(endpoint.tcp, ahead, id, host));
   PreparedEndpoint prepared{{}, {}, std::move(endpoint), host, line, 0, {}};
   const auto restored = restore(prepared);

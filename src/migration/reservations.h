@@ -1,5 +1,5 @@
-// The slots that other hosts have reserved here and not filled yet: their owners and
-// their lifetime.
+// The slots that other hosts have reserved here and not filled yet: their owners, what
+// they are reserved for, and their lifetime.
 #pragma once
 
 #include <chrono>
@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "cluster/discovery.h"
 #include "wire/control_messages.h"
 
 namespace sockmi::daemon {
@@ -21,7 +22,16 @@ class Reservations {
   // The reservations of one CONFIRM. Prolonging one of them prolongs all, because their
   // queues are pre-copied one after the other.
   struct Batch {
+    std::string service;
+    User owner;
+    std::uint8_t state = 0;
+    std::uint64_t room = 0;  // bytes of TLS images and payloads that may still come
     Clock::time_point made = Clock::now(), prolonged = made;
+    explicit Batch(const cluster::Offer& offer)
+        : service(offer.service),
+          owner(offer.owner),
+          state(offer.state),
+          room(offer.size) {}
   };
   // Returns false if the reservation exists already. Errors: ENOBUFS if the host has too
   // many; EACCES if it is another host's.
@@ -30,6 +40,11 @@ class Reservations {
   // Checks that `host` has reserved `id`. Errors: ENOBUFS if nobody has; EACCES if
   // another host has.
   Result<> check(const wire::MigrationId& id, const std::string& host) const;
+  // Checks that `endpoint` is what `host` has reserved `id` for, and takes its size from
+  // the batch. Errors: as above; EACCES also if its service, owner or kind is another;
+  // EMSGSIZE if the batch becomes larger than was said.
+  Result<> admit(const wire::MigrationId& id, const std::string& host,
+                 const wire::Endpoint& endpoint);
   bool contains(const wire::MigrationId& id) const { return all_.contains(id); }
   void prolong(const wire::MigrationId& id);
   void erase(const wire::MigrationId& id);

@@ -57,7 +57,7 @@ Secret standby(const Words&) {
   return wire::pack_standby();
 }
 
-// Arguments: ID [LOCAL REMOTE HOME]
+// Arguments: ID [LOCAL REMOTE HOME [SERVICE OWNER STATE PAYLOAD-SIZE]]
 Secret prepare(const Words& words) {
   wire::Endpoint endpoint{.service = "web",
                           .owner = {0, "root"},
@@ -75,6 +75,12 @@ Secret prepare(const Words& words) {
     endpoint.tcp.local_port = tuple.local.port;
     endpoint.tcp.remote_ip.assign(tuple.remote.ip.view().begin(), tuple.remote.ip.view().end());
     endpoint.tcp.remote_port = tuple.remote.port;
+  }
+  if (words.size() > 7) {
+    endpoint.service = words[4];
+    endpoint.owner.name = words[5];
+    endpoint.state = static_cast<std::uint8_t>(std::stoul(words[6]));
+    endpoint.payload = Secret(std::stoul(words[7]));
   }
   const wire::OutgoingImage one{id_of(words[0]), &endpoint, 0};
   return wire::pack_prepare({&one, 1}, endpoint.home_control);

@@ -165,6 +165,21 @@ def test_a_member_does_not_become_home_by_asking_for_a_connection(lab):
     moved.end()
 
 
+def test_a_slot_is_filled_only_by_what_it_was_reserved_for(lab):
+    lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000})
+    member = Member(lab, lab.hostC, lab.hostA)
+    expect(reserve(member, 5, 1, 1) == [0], "no slot")  # service web, owner root, a connection, one byte
+    where = (f"{SERVICE_ADDRESS}:443", f"{lab.client.address}:4444", "hostC")
+    for words, code, word in ((("dl", "root", 4, 1), errno.EACCES, "service"),
+                              (("web", "nobody", 4, 1), errno.EACCES, "user"),
+                              (("web", "root", 2, 1), errno.EACCES, "state"),
+                              (("web", "root", 4, 2), errno.EMSGSIZE, "bytes")):
+        [(answer, _, reason)] = member.says("prepare", 5, *where, *words)
+        expect(answer == code and word in reason, lambda: f"{words}: {answer} {reason}")
+        expect(SERVICE_ADDRESS not in lab.hostA.run("nft", "list", "ruleset"), lambda: f"{words}: it has rules")
+    expect(lab.hostA.api("/v1/status")["lists"]["connected"]["used"] == 1, "the slot is gone")
+
+
 def test_a_host_cannot_reserve_all_slots(lab):
     lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000})
     codes = reserve(Member(lab, lab.hostC, lab.hostA), 1, 4096, 4)

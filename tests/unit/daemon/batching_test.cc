@@ -1,6 +1,7 @@
 #include "migration/batching.h"
 
 #include <gtest/gtest.h>
+#include <sockmi/sockmi.h>
 #include <sys/socket.h>
 
 namespace sockmi::daemon {
@@ -9,10 +10,11 @@ namespace {
 class BatchingTest : public testing::Test {
  protected:
   // Adds an endpoint of which `size` bytes travel in the freeze.
-  void add(std::size_t size) {
+  void add(std::size_t size, std::uint8_t state = SOCKMI_CONNECTED) {
     ExportItem departure;
     departure.socket.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     departure.endpoint.payload = Secret(size);
+    departure.endpoint.state = state;
     departures_.push_back(std::move(departure));
   }
   // Returns the sizes of the endpoints in each batch.
@@ -50,6 +52,14 @@ TEST_F(BatchingTest, AnEndpointOverTheLimitHasItsOwnBatch) {
   for (const std::size_t size : {std::size_t(1), 3 * kMaxFrozenBytesPerBatch, std::size_t(2)})
     add(size);
   EXPECT_EQ(cut(), (Sizes{{1}, {3 * kMaxFrozenBytesPerBatch}, {2}}));
+}
+
+TEST_F(BatchingTest, EndpointsOfSeveralKindsDoNotMoveTogether) {
+  add(1, SOCKMI_CONNECTED);
+  add(2, SOCKMI_SERVER_ESTABLISHED);
+  add(3, SOCKMI_LISTENING);
+  add(4, SOCKMI_BOUND);
+  EXPECT_EQ(cut(), (Sizes{{1, 2}, {3}, {4}}));
 }
 
 TEST_F(BatchingTest, NoEndpointsYieldNoBatch) {

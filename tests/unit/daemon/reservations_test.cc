@@ -1,7 +1,9 @@
-// A slot belongs to the host that reserved it, and no host has too many.
+// A slot belongs to the host that reserved it, no host has too many, and each is filled
+// only by what it was reserved for.
 #include "migration/reservations.h"
 
 #include <gtest/gtest.h>
+#include <sockmi/sockmi.h>
 
 #include "cluster/discovery.h"
 
@@ -11,7 +13,23 @@ namespace {
 class ReservationsTest : public testing::Test {
  protected:
   static wire::MigrationId id(std::uint32_t number) { return cluster::member({}, number); }
-  std::shared_ptr<Reservations::Batch> batch() { return std::make_shared<Reservations::Batch>(); }
+  std::shared_ptr<Reservations::Batch> batch() {
+    cluster::Offer offer;
+    offer.service = "web";
+    offer.owner = {1000, "alice"};
+    offer.state = SOCKMI_SERVER_ESTABLISHED;
+    offer.size = 100;
+    return std::make_shared<Reservations::Batch>(offer);
+  }
+  static wire::Endpoint endpoint(std::size_t tls = 10, std::size_t payload = 10) {
+    wire::Endpoint out;
+    out.service = "web";
+    out.owner = {1000, "alice"};
+    out.state = SOCKMI_SERVER_ESTABLISHED;
+    out.tls = Secret(tls);
+    out.payload = Secret(payload);
+    return out;
+  }
   Reservations all_;
 };
 
@@ -32,6 +50,30 @@ TEST_F(ReservationsTest, EachHostHasALimitOfItsOwn) {
   all_.erase(id(0));
   EXPECT_EQ(all_.of("B"), Reservations::kMostOfAHost - 1);
   EXPECT_TRUE(all_.add(id(0), "B", batch()));
+}
+
+TEST_F(ReservationsTest, AdmitsOnlyWhatTheSlotIsReservedFor) {
+  ASSERT_TRUE(all_.add(id(1), "B", batch()));
+  auto of_service = endpoint(), of_uid = endpoint(), of_name = endpoint(), listener = endpoint();
+  of_service.service = "db";
+  of_uid.owner.uid = 0;
+  of_name.owner.name = "root";
+  listener.state = SOCKMI_LISTENING;
+  for (const wire::Endpoint& other :
+       {std::cref(of_service), std::cref(of_uid), std::cref(of_name), std::cref(listener)})
+    EXPECT_EQ(all_.admit(id(1), "B", other).error().code, EACCES);
+  EXPECT_EQ(all_.admit(id(1), "C", endpoint()).error().code, EACCES);
+  EXPECT_EQ(all_.admit(id(2), "B", endpoint()).error().code, ENOBUFS);
+  EXPECT_TRUE(all_.admit(id(1), "B", endpoint()));
+}
+
+TEST_F(ReservationsTest, AdmitsNoMoreBytesThanTheBatchReserved) {
+  const auto one = batch();
+  ASSERT_TRUE(all_.add(id(1), "B", one) && all_.add(id(2), "B", one));
+  EXPECT_EQ(all_.admit(id(1), "B", endpoint(60, 41)).error().code, EMSGSIZE);
+  EXPECT_TRUE(all_.admit(id(1), "B", endpoint(60, 10)));
+  EXPECT_EQ(all_.admit(id(2), "B", endpoint(31, 0)).error().code, EMSGSIZE);
+  EXPECT_TRUE(all_.admit(id(2), "B", endpoint(10, 20)));
 }
 
 TEST_F(ReservationsTest, ProlongExtendsOneBatchUpToTheMaximum) {
