@@ -1,6 +1,7 @@
 """Counts what the peer has to retransmit in 200 moves A→B→A…: of its requests, which come
-before, during and after the freezes, and of a bulk upload."""
-from lab import Lab, expect
+before, during and after the freezes, and of a bulk upload. A bulk upload repeats segments
+without any move, too, so the same is counted of one that is read likewise and stays."""
+from lab import PORT, Lab, expect
 from socket_app import Connection, start
 
 MOVES = 200
@@ -18,24 +19,30 @@ def requests(connection, targets):
     asked()
 
 
-def upload(connection, targets):
+def upload(moved, stays, targets):
     """More data is always in flight, or waits for the window."""
-    sent = connection.up.begin_send(connection.theirs, MOVES * PIECE)
+    sent = [connection.up.begin_send(connection.theirs, MOVES * PIECE) for connection in (moved, stays)]
     for target in targets:
-        connection.up.receive(connection.ours, PIECE)
-        connection.move(target)
-    sent()
+        for connection in (moved, stays):
+            connection.up.receive(connection.ours, PIECE)
+        moved.move(target)
+    for finished in sent:
+        finished()
 
 
-def repeated(build, client):
+def repeated(build, client, count):
+    """Returns the number of segments that each of `count` connections has repeated."""
     with Lab(build) as lab:
         start(lab)
-        connection = Connection(lab)
-        client(connection, [lab.hostB, lab.hostA] * (MOVES // 2))
-        count = connection.theirs.info("retransmits")
+        connections = [Connection(lab, port=PORT + i) for i in range(count)]
+        client(*connections, [lab.hostB, lab.hostA] * (MOVES // 2))
+        repeats = [connection.theirs.info("retransmits") for connection in connections]
         lab.assert_clean()
-    return count
+    return repeats
 
 
 def retransmits(build):
-    return {"peer_retransmits_rr_200": repeated(build, requests), "peer_retransmits_upload_200": repeated(build, upload)}
+    [of_requests] = repeated(build, requests, 1)
+    moved, unmoved = repeated(build, upload, 2)
+    return {"peer_retransmits_rr_200": of_requests, "peer_retransmits_upload_200": moved,
+            "peer_retransmits_upload_unmoved": unmoved, "peer_retransmits_upload_added": moved - unmoved}
