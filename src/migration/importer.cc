@@ -180,11 +180,11 @@ Result<> Importer::restore(PreparedEndpoint& prepared) {
   };
   auto done = home ? services_.steering->within(tuple.local.ip, make) : make();
   if (done) {
-    auto facts = tcp::socket_info(prepared.socket ? prepared.socket->fd() : prepared.passive.get());
-    if (facts)
-      prepared.cookie = facts->cookie;
+    auto cookie = tcp::cookie_of(prepared.socket ? prepared.socket->fd() : prepared.passive.get());
+    if (cookie)
+      prepared.cookie = *cookie;
     else
-      done = pass(std::move(facts));
+      done = pass(std::move(cookie));
   }
   if (!done && !home) rules_.remove(tuple, endpoint.home_control);
   return done;

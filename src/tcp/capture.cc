@@ -250,7 +250,7 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
                               static_cast<std::uint32_t>(place.received - place.read));
     TRY(set_repair(fd_, TCP_REPAIR_ON));
     TRY_LET(send_queue, read_send_queue(fd_));
-    TRY_LET(after, Place::of(fd_));
+    TRY_LET(after, Place::of(fd_, place));
     const bool steady =
         receive_queue && place.state == state && after.state == state && after.read == place.read;
     if (!steady && attempt < kMaxReadings) continue;
@@ -340,11 +340,10 @@ Result<FreezeDelta> FrozenSocket::hold(const wire::TcpT& image) {
     if (!late && late.error().code == EAGAIN && image.state != kSynSent) continue;
     TRY(set_repair(fd_, TCP_REPAIR_ON));
     if (!late || image.state == kSynSent) return late;
-    TRY_LET(now, Place::of(fd_));
+    TRY_LET(now, Place::of(fd_, peeked));
     if (now.received != peeked.received || now.state != peeked.state) continue;
-    TRY(done_by_owner(image, now.received, *late));
-    TRY_LET(latest, Place::of(fd_));
-    TRY(heard_last(image, latest, *late));
+    TRY(done_by_owner(image, now, now.received, *late));
+    TRY(heard_last(image, *late));
     late->all_acknowledged = known_.all_acknowledged;
     late->more = (::fcntl(fd_, F_GETFL) & O_NONBLOCK) == 0;
     known_.seen = known_.captured;
@@ -362,12 +361,14 @@ Result<FreezeDelta> FrozenSocket::seal(const wire::TcpT& image) {
   TRY(set_repair(fd_, TCP_REPAIR_ON));
   known_.sealed = true;
   if (image.state == kSynSent) return late;
-  TRY_LET(now, Place::of(fd_));
-  if (now.state == kClose) return late;
-  const bool finished = has_sent_fin(now.state) && !we_have_finished(image.state);
-  if (can_write(now.state) && ::shutdown(fd_, SHUT_WR) != 0)
+  TRY_LET(info, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
+  const int state = info.tcpi_state;
+  if (state == kClose) return late;
+  const bool finished = has_sent_fin(state) && !we_have_finished(image.state);
+  if (can_write(state) && ::shutdown(fd_, SHUT_WR) != 0)
     return fail_errno("cannot shut down the socket");
-  TRY(done_by_owner(image, known_.seen.received, late));
+  TRY_LET(now, Place::of(fd_));
+  TRY(done_by_owner(image, now, known_.seen.received, late));
   late.finished = finished && !known_.finished;
   late.sent = 0;
   late.read -= static_cast<std::uint32_t>(known_.seen.read - known_.captured.read);
@@ -380,9 +381,10 @@ Result<FreezeDelta> FrozenSocket::seal(const wire::TcpT& image) {
 // Adds the peer's last acknowledgement and window, if the peer may never repeat them.
 // With a FIN of ours it is not needed: the FIN is sent again anyway, and acknowledged
 // with everything before it.
-Result<> FrozenSocket::heard_last(const wire::TcpT& image, const Place& now, FreezeDelta& late) {
+Result<> FrozenSocket::heard_last(const wire::TcpT& image, FreezeDelta& late) {
   if ((image.send_queue.empty() && late.written.empty()) || we_have_finished(image.state))
     return {};
+  TRY_LET(now, Place::of(fd_));
   const std::uint64_t outstanding =
       known_.captured.written - std::min(known_.captured.written, now.acknowledged);
   const auto sent = static_cast<std::uint32_t>(image.send_queue.size()) - image.unsent;
@@ -398,11 +400,10 @@ Result<> FrozenSocket::heard_last(const wire::TcpT& image, const Place& now, Fre
   return {};
 }
 
-// Adds what the owner's threads did. `received`: the received bytes that the importer has
-// or gets.
-Result<> FrozenSocket::done_by_owner(const wire::TcpT& image, std::uint64_t received,
+// Adds what the owner's threads did until `now`, and what they have written since.
+// `received`: the received bytes that the importer has or gets.
+Result<> FrozenSocket::done_by_owner(const wire::TcpT& image, Place now, std::uint64_t received,
                                      FreezeDelta& late) {
-  TRY_LET(now, Place::of(fd_));
   late.read = static_cast<std::uint32_t>(std::min(now.read, received) - known_.captured.read);
   late.finished = has_sent_fin(now.state) && !we_have_finished(image.state);
   for (int attempt = 0; now.written != known_.captured.written + late.written.size(); ++attempt) {
@@ -410,7 +411,7 @@ Result<> FrozenSocket::done_by_owner(const wire::TcpT& image, std::uint64_t rece
       return fail(EAGAIN, "application writes without a pause; try again");
     TRY_LET(queue, read_send_queue(fd_));
     const std::uint32_t size = queue.end - image.snd_seq;
-    TRY_LET(after, Place::of(fd_));
+    TRY_LET(after, Place::of(fd_, now));
     now = after;
     // What the peer has acknowledged since is no longer in the queue. The importer needs
     // only its length, because FreezeDelta::acked covers it.
@@ -448,7 +449,7 @@ Result<FreezeDelta> FrozenSocket::peek_late(const wire::TcpT& image, Place& now)
              taken = size - std::min(size, unread);
   if (size > kMaxDelta) return fail(EIO, "unexpected {} bytes have arrived", size);
   TRY_LET(bytes, peek(unread - (size - taken), unread));
-  TRY_LET(after, Place::of(fd_));
+  TRY_LET(after, Place::of(fd_, place));
   if (after.read != place.read) return fail(EAGAIN, "another thread reads; try again");
   // Data that another thread has already read will not be read again. Only its length
   // matters (FreezeDelta::read).

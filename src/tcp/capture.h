@@ -103,8 +103,9 @@ class FrozenSocket {
   Result<> learn_sequence(const wire::TcpT& image, wire::Window& window);
   Result<Bytes> peek(std::uint32_t skipped, std::uint32_t size);
   Result<FreezeDelta> peek_late(const wire::TcpT& image, Place& now);
-  Result<> heard_last(const wire::TcpT& image, const Place& now, FreezeDelta& late);
-  Result<> done_by_owner(const wire::TcpT& image, std::uint64_t received, FreezeDelta& late);
+  Result<> heard_last(const wire::TcpT& image, FreezeDelta& late);
+  Result<> done_by_owner(const wire::TcpT& image, Place now, std::uint64_t received,
+                         FreezeDelta& late);
 
   int fd_ = -1;  // -1: destroyed, unfrozen, or moved from
   Marks marks_;

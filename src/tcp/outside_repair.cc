@@ -22,6 +22,7 @@ constexpr std::uint32_t kSmallSendQueue = 256 << 10;
 
 struct Windows {
   std::uint32_t send = 0, receive = 0;
+  int state = 0;  // of the connection
   static std::optional<Windows> of(int fd);
 };
 
@@ -36,7 +37,7 @@ std::optional<Windows> Windows::of(int fd) {
       size < kOffset + sizeof both)
     return std::nullopt;
   std::memcpy(both.data(), room.data() + kOffset, sizeof both);
-  return Windows{both[0], both[1]};
+  return Windows{both[0], both[1], room[offsetof(tcp_info, tcpi_state)]};
 }
 
 // While the window shrinks because nobody reads, the kernel acknowledges late, and the
@@ -52,9 +53,9 @@ void acknowledge_now(int fd) {
 
 bool can_stay_outside(int fd, bool in_use) {
   const auto outstanding = queued(fd, SIOCOUTQ, "SIOCOUTQ");
-  const auto info = get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO");
-  return outstanding && *outstanding <= (in_use ? kSmallSendQueue : 0) && info &&
-         info->tcpi_state == kEstablished && Windows::of(fd);
+  if (!outstanding || *outstanding > (in_use ? kSmallSendQueue : 0)) return false;
+  const auto windows = Windows::of(fd);
+  return windows && windows->state == kEstablished;
 }
 
 Result<std::uint64_t> look_at_sent(int fd) {
@@ -62,7 +63,7 @@ Result<std::uint64_t> look_at_sent(int fd) {
   for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
     TRY_LET(before, Place::of(fd));
     TRY_LET(unsent, queued(fd, SIOCOUTQNSD, "SIOCOUTQNSD"));
-    TRY_LET(after, Place::of(fd));
+    TRY_LET(after, Place::of(fd, before));
     if (before.state != kEstablished || after.state != kEstablished)
       return fail(EAGAIN, "connection is ending");
     if (before.written == after.written) return after.written - unsent;
@@ -98,7 +99,7 @@ Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyR
       return fail(ENOTSUP, "cannot move urgent data, which has arrived");
     auto queue = peek_received_behind(fd, ahead ? ahead->keep(place.read, place.received) : 0,
                                       static_cast<std::uint32_t>(place.received - place.read));
-    TRY_LET(after, Place::of(fd));
+    TRY_LET(after, Place::of(fd, place));
     if (after.state != kEstablished || after.read != place.read) continue;
     if (!queue) return std::unexpected(queue.error());
     describe(image, info);

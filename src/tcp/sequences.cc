@@ -56,7 +56,7 @@ Result<std::uint32_t> learn_written(int fd) {
   for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
     TRY_LET(before, Place::of(fd));
     TRY_LET(sequence, selected_sequence(fd));
-    TRY_LET(after, Place::of(fd));
+    TRY_LET(after, Place::of(fd, before));
     if (before.state != kEstablished || after.state != kEstablished)
       return fail(EAGAIN, "connection is ending");
     if (before.written == after.written)
@@ -77,9 +77,10 @@ Result<Sequences> Sequences::learn(int fd, std::optional<wire::Window>& before) 
 
 bool Sequences::match(int fd) const {
   const auto before = Place::of(fd);
+  if (!before) return false;
   const auto sequence = selected_sequence(fd);
-  const auto after = Place::of(fd);
-  if (!before || !sequence || !after) return false;
+  const auto after = Place::of(fd, *before);
+  if (!sequence || !after) return false;
   return *sequence - written - static_cast<std::uint32_t>(before->written) <=
          static_cast<std::uint32_t>(after->written - before->written);
 }

@@ -10,7 +10,36 @@
 #include "tcp/states.h"
 
 namespace sockmi::tcp {
-namespace {}  // namespace
+namespace {
+
+// What the peer has done, of one moment.
+struct Arrived {
+  int state = 0;
+  std::uint64_t received = 0, acknowledged = 0;  // without FINs of the peer
+  bool operator==(const Arrived&) const = default;
+
+  static Result<Arrived> at(int fd) {
+    TRY_LET(info, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
+    return Arrived{info.tcpi_state, info.tcpi_bytes_received - has_received_fin(info.tcpi_state),
+                   info.tcpi_bytes_acked};
+  }
+};
+
+// The queues belong to the moment of `before` if nothing has arrived after them.
+Result<Place> look_at_queues(int fd, Arrived before) {
+  for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
+    TRY_LET(unread, queued(fd, SIOCINQ, "SIOCINQ"));
+    TRY_LET(outstanding, queued(fd, SIOCOUTQ, "SIOCOUTQ"));
+    TRY_LET(after, Arrived::at(fd));
+    if (before == after)
+      return Place{after.state, after.received - unread, after.received, after.acknowledged,
+                   after.acknowledged + outstanding - has_sent_fin(after.state)};
+    before = after;
+  }
+  return fail(EAGAIN, "socket keeps changing; try again");
+}
+
+}  // namespace
 
 bool has_received_fin(int state) {
   return peer_has_finished(state) || state == kClose;
@@ -20,21 +49,12 @@ bool has_sent_fin(int state) {
 }
 
 Result<Place> Place::of(int fd) {
-  for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
-    TRY_LET(before, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-    TRY_LET(unread, queued(fd, SIOCINQ, "SIOCINQ"));
-    TRY_LET(outstanding, queued(fd, SIOCOUTQ, "SIOCOUTQ"));
-    TRY_LET(after, get<tcp_info>(fd, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-    const bool steady = before.tcpi_state == after.tcpi_state &&
-                        before.tcpi_bytes_received == after.tcpi_bytes_received &&
-                        before.tcpi_bytes_acked == after.tcpi_bytes_acked;
-    if (!steady) continue;
-    const int state = after.tcpi_state;
-    const std::uint64_t received = after.tcpi_bytes_received - has_received_fin(state);
-    return Place{state, received - unread, received, after.tcpi_bytes_acked,
-                 after.tcpi_bytes_acked + outstanding - has_sent_fin(state)};
-  }
-  return fail(EAGAIN, "socket keeps changing; try again");
+  TRY_LET(before, Arrived::at(fd));
+  return look_at_queues(fd, before);
+}
+
+Result<Place> Place::of(int fd, const Place& earlier) {
+  return look_at_queues(fd, {earlier.state, earlier.received, earlier.acknowledged});
 }
 
 }  // namespace sockmi::tcp
