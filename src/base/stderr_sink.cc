@@ -45,9 +45,13 @@ class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
       text = {cut, sizeof cut};
     }
     // A socket (systemd's journal) reports by itself that it has no room.
-    const ssize_t sent =
-        ::send(STDERR_FILENO, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent >= 0 || errno != ENOTSOCK) return sent >= 0;
+    static std::atomic<bool> is_socket{true};
+    if (is_socket) {
+      const ssize_t sent =
+          ::send(STDERR_FILENO, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+      if (sent >= 0 || errno != ENOTSOCK) return sent >= 0;
+      is_socket = false;
+    }
     pollfd room{STDERR_FILENO, POLLOUT, 0};
     if (::poll(&room, 1, 0) != 1 || !(room.revents & POLLOUT)) return false;
     return ::write(STDERR_FILENO, text.data(), text.size()) >= 0;

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <optional>
 
@@ -195,7 +196,11 @@ Result<std::optional<Entry>> find(Netlink& netfilter, const SocketAddress& from,
 }  // namespace
 
 bool tracks_connections() {
-  return ::access("/proc/sys/net/netfilter/nf_conntrack_count", F_OK) == 0;
+  // The kernel may load the module later, but hardly ever unloads it; then it refuses the
+  // questions.
+  static std::atomic<bool> found{false};
+  if (!found) found = ::access("/proc/sys/net/netfilter/nf_conntrack_count", F_OK) == 0;
+  return found;
 }
 
 Result<> track(Netlink& netfilter, const FourTuple& tuple, bool established) {

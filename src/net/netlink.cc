@@ -37,13 +37,13 @@ class KernelNetlink : public Netlink {
 
   Result<> transact(const void* messages, std::size_t size, unsigned acks,
                     const char* what) override {
-    drain();
+    if (stale_) drain();
     const auto [first, last] = sequences_of(messages, size);
     if (mnl_socket_sendto(socket_, messages, size) < 0) return fail_errno(what);
     Result<> result;
     for (unsigned seen = 0; seen < acks;) {
       const auto got = receive();
-      if (got < 0) return fail_errno(what);
+      if (got < 0) return give_up(what);
       int left = static_cast<int>(got);
       for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_); mnl_nlmsg_ok(message, left);
            message = mnl_nlmsg_next(message, &left)) {
@@ -67,11 +67,11 @@ class KernelNetlink : public Netlink {
 
   Result<> dump(const nlmsghdr* request, const char* what,
                 const std::function<void(const nlmsghdr*)>& each) override {
-    drain();
+    if (stale_) drain();
     if (mnl_socket_sendto(socket_, request, request->nlmsg_len) < 0) return fail_errno(what);
     for (;;) {
       const auto got = receive();
-      if (got < 0) return fail_errno(what);
+      if (got < 0) return give_up(what);
       int left = static_cast<int>(got);
       for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_); mnl_nlmsg_ok(message, left);
            message = mnl_nlmsg_next(message, &left)) {
@@ -92,8 +92,15 @@ class KernelNetlink : public Netlink {
   std::uint32_t port() const override { return mnl_socket_get_portid(socket_); }
 
  private:
+  // Answers may still come. They are told from those of later questions by their numbers,
+  // but must not fill the buffer.
+  std::unexpected<Error> give_up(const char* what) {
+    stale_ = true;
+    return fail_errno(what);
+  }
   // Discards answers that an earlier transaction left unread.
   void drain() {
+    stale_ = false;
     while (::recv(mnl_socket_get_fd(socket_), buffer_, sizeof buffer_, MSG_DONTWAIT) > 0) {
     }
   }
@@ -122,6 +129,7 @@ class KernelNetlink : public Netlink {
   }
   mnl_socket* socket_;
   std::size_t capacity_ = 0;
+  bool stale_ = false;  // the last question was given up
   alignas(nlmsghdr) char buffer_[65536];
 };
 

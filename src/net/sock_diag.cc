@@ -207,8 +207,8 @@ Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cook
     TRY(for_each_socket(kAlive, tuple.local.port, take));
   } else {
     TRY_LET(diag, thread_netlink(NETLINK_SOCK_DIAG));
-    // NLM_F_ACK: the acknowledgement marks the end of the answer.
-    const Question one(*diag, wanted.local.ip.family, NLM_F_ACK, kAlive);
+    // Without NLM_F_ACK: the answer is one message, or an error.
+    const Question one(*diag, wanted.local.ip.family, 0, kAlive);
     one.ask_for(wanted);
     auto asked = diag->dump(one.header, "sock_diag", [&](const nlmsghdr* message) {
       if (const auto socket = read_socket(message)) take(*socket);
@@ -224,7 +224,7 @@ Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cook
 Result<Liveness> liveness_of(const FourTuple& tuple, std::uint64_t cookie) {
   TRY_LET(diag, thread_netlink(NETLINK_SOCK_DIAG));
   const FourTuple plain = tuple.unmapped();
-  const Question one(*diag, plain.local.ip.family, NLM_F_ACK, kAlive);
+  const Question one(*diag, plain.local.ip.family, 0, kAlive);  // as in find()
   one.ask_for(plain);
   std::optional<Liveness> found;
   auto asked = diag->dump(one.header, "sock_diag", [&](const nlmsghdr* message) {
