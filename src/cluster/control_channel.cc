@@ -265,6 +265,12 @@ class TlsControlChannel : public ControlChannel {
       line->close();
       member->lines.remove(line);
     });
+    // A member has one large message under way, on its newest connection: it does not send
+    // two at a time, and each takes up to 256 MiB here.
+    const std::function<void()> close_others = [member, current = line.get()] {
+      for (const auto& other : member->lines)
+        if (other.get() != current && other->receives_large()) other->close();
+    };
     for (;;) {
       while ((member->unanswered >= kMostRequests || line->unsent() >= kMostUnread) &&
              line->open()) {
@@ -272,7 +278,7 @@ class TlsControlChannel : public ControlChannel {
         boost::system::error_code ignored;
         co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
       }
-      auto frame = co_await line->receive();
+      auto frame = co_await line->receive(close_others);
       if (!frame || frame->response) break;
       spawn(io_, "respond", respond(member, line, std::move(*frame)), OnException::EndTask);
     }

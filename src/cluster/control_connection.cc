@@ -140,7 +140,7 @@ void ControlConnection::send(std::array<Secret, 2> frame) {
   if (idle) write();
 }
 
-asio::awaitable<Result<Frame>> ControlConnection::receive() {
+asio::awaitable<Result<Frame>> ControlConnection::receive(std::function<void()> before_large) {
   boost::system::error_code error;
   std::uint8_t header[kHeader];
   co_await asio::async_read(stream_, asio::buffer(header),
@@ -155,6 +155,8 @@ asio::awaitable<Result<Frame>> ControlConnection::receive() {
   frame.response = header[12] == 1;
   if (size > kLargestMessage || header[12] > 1)
     co_return fail(EBADMSG, "invalid frame of {} bytes", size);
+  receives_large_ = size > kReadChunkBytes;
+  if (receives_large_ && before_large) before_large();
   while (frame.message.size() < size) {
     const std::size_t at = frame.message.size();
     frame.message.resize(std::min<std::size_t>(size, at + std::max(kReadChunkBytes, at)));
@@ -163,6 +165,7 @@ asio::awaitable<Result<Frame>> ControlConnection::receive() {
                               asio::redirect_error(asio::use_awaitable, error));
     if (error) co_return fail(ECONNRESET, "control connection was lost: {}", error.message());
   }
+  receives_large_ = false;
   co_return frame;
 }
 

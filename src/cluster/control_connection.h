@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -55,7 +56,10 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
 
   void send(std::array<Secret, 2> frame);
   std::size_t unsent() const { return outbox_.size(); }
-  asio::awaitable<Result<Frame>> receive();
+  // `before_large`: called before a message is received that takes more than 8 MiB.
+  asio::awaitable<Result<Frame>> receive(std::function<void()> before_large = {});
+  // True from then on until the message has arrived.
+  bool receives_large() const { return receives_large_; }
   void close();
 
  private:
@@ -66,7 +70,7 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   std::shared_ptr<Contexts> contexts_;
   const asio::ssl::stream_base::handshake_type role_;
   asio::ssl::stream<asio::ip::tcp::socket> stream_;
-  bool open_ = false;
+  bool open_ = false, receives_large_ = false;
   std::deque<Secret> outbox_;
   std::string refusal_;
   AuthenticatedHost speaker_;

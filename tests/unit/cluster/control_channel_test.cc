@@ -107,6 +107,58 @@ TEST_F(ControlChannelTest, AHostThatDoesNotReadIsNotAnsweredWithoutLimit) {
   line->close();
 }
 
+// Otherwise a member could have this host keep the begun messages of all its connections.
+TEST_F(ControlChannelTest, AMemberSendsOneLargeMessageAtATime) {
+  constexpr std::size_t kSize = 20 << 20, kBegun = 10 << 20;
+  std::size_t handled = 0;
+  const auto identity = host("hostA");
+  const auto b_at = free_address();
+  const auto b =
+      start(host("hostB"), b_at, [&](AuthenticatedHost, Secret message) -> asio::awaitable<Secret> {
+        handled += message.size();
+        co_return Secret();
+      });
+  const auto contexts = *Contexts::make(identity.now());
+  std::vector<std::shared_ptr<ControlConnection>> lines;
+  const auto run = [&](const std::function<asio::awaitable<void>()>& step) {
+    bool over = false;
+    asio::co_spawn(io_, step(), [&](std::exception_ptr) { over = true; });
+    io_.restart();
+    for (const auto end = std::chrono::steady_clock::now() + 20s;
+         !over && std::chrono::steady_clock::now() < end;)
+      io_.run_one_for(100ms);
+    return over;
+  };
+  const auto begin = [&]() -> asio::awaitable<void> {
+    const auto line = lines.emplace_back(std::make_shared<ControlConnection>(
+        asio::ip::tcp::socket(io_), contexts, asio::ssl::stream_base::client));
+    EXPECT_TRUE(co_await line->connect(b_at.ip, b_at));
+    EXPECT_TRUE(co_await line->handshake("hostB"));
+    auto frame = pack(1, false, Secret(kSize, 'm'));
+    frame[1].resize(kBegun);
+    line->send(std::move(frame));
+  };
+  const auto is_closed = [&]() -> asio::awaitable<void> {
+    const auto frame = co_await lines.front()->receive();
+    EXPECT_FALSE(frame);
+  };
+  const auto finish = [&]() -> asio::awaitable<void> {
+    std::array<Secret, 2> rest;
+    rest[0] = Secret(kSize - kBegun, 'm');
+    lines.back()->send(std::move(rest));
+    const auto frame = co_await lines.back()->receive();
+    EXPECT_TRUE(frame);
+  };
+
+  ASSERT_TRUE(run(begin) && run(begin));
+
+  EXPECT_TRUE(run(is_closed)) << "the first connection still holds its message";
+  EXPECT_TRUE(run(finish));
+  EXPECT_EQ(handled, kSize);
+  for (const auto& line : lines)
+    line->close();
+}
+
 TEST_F(ControlChannelTest, TheHandlerGetsTheAuthenticatedHost) {
   std::string asked;
   const auto a_at = free_address(), b_at = free_address();
