@@ -22,12 +22,12 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr int kLine = 3;          // the child's descriptor of the socket to the daemon
-constexpr std::size_t kMost = 2;  // descriptors of a note: the socket, and the asker's connection
+constexpr int kLine = 3;                    // the child's descriptor of the socket to the daemon
+constexpr std::size_t kMaxDescriptors = 2;  // of a note: the socket, and the asker's connection
 
 union Control {
   cmsghdr header;
-  char bytes[CMSG_SPACE(kMost * sizeof(int))];
+  char bytes[CMSG_SPACE(kMaxDescriptors * sizeof(int))];
 };
 
 struct Held {
@@ -167,7 +167,7 @@ asio::awaitable<void> CrashGuard::keep(std::shared_ptr<CrashGuard> guard, asio::
 
 CrashGuard::Lease CrashGuard::hold(const wire::MigrationId& id, int fd,
                                    const tcp::OriginalOptions& owner, int asker) {
-  const int descriptors[kMost] = {fd, asker};
+  const int descriptors[kMaxDescriptors] = {fd, asker};
   held_[id] = {fd, owner};
   say({id, owner}, std::span(descriptors).first(asker < 0 ? 1 : 2));
   Lease out;
