@@ -1,8 +1,14 @@
 """The service as it is installed: the privileges that its unit gives the daemon suffice,
 and what the unit says about restarts holds."""
+import pathlib
 import re
+import shutil
+import signal
+import sys
 
-from process import expect
+import pytest
+
+from process import expect, run
 from socket_app import SERVICE, Connection, SocketApp
 
 
@@ -16,6 +22,35 @@ def as_the_unit_runs_it(lab):
     """Returns a command that runs another one with the capabilities of the unit, and no more."""
     names = [name.removeprefix("CAP_").lower() for name in unit(lab)["CapabilityBoundingSet"].split()]
     return ["setpriv", "--bounding-set", ",".join(["-all", *(f"+{name}" for name in names)]), "--inh-caps=-all", "--no-new-privs"]
+
+
+def denied_numbers(lab):
+    """Returns the numbers of the system calls that the unit denies."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not here: the groups of SystemCallFilter= are not known")
+    text = pathlib.Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h").read_text(encoding="utf-8")
+    number_of = dict(re.findall(r"#define __NR_(\w+) (\d+)", text))
+    groups = unit(lab)["SystemCallFilter"]
+    expect(groups.startswith("~"), groups)
+    names = [name for group in groups[1:].split() for name in re.findall(r"^ +(\w+)$", run(["systemd-analyze", "syscall-filter", group]), re.MULTILINE)]
+    return [number_of[name] for name in names if name in number_of]
+
+
+def test_the_daemon_makes_no_system_call_that_the_unit_denies(lab):
+    wrap = [sys.executable, pathlib.Path(__file__).with_name("denied_calls.py"), *denied_numbers(lab), "--"]
+    status, _ = run([*map(str, wrap), sys.executable, "-c", "import ctypes; ctypes.CDLL(None).swapoff(b'/none')"], check=False)
+    expect(status == -signal.SIGSYS, f"the filter denies nothing: status {status}")
+    for host in (lab.hostA, lab.hostB):
+        lab.start_daemon(host, wrap=wrap)
+        host.app = SocketApp(host, SERVICE)
+    lab.client.app = SocketApp(lab.client)
+    connection = Connection(lab)
+    for target in (lab.hostB, lab.hostA):
+        connection.move(target)
+        connection.both_ways()
+    connection.end()
+    for host in (lab.hostA, lab.hostB):
+        expect(host.daemon.stop() == 0, lambda: f"{host.name}: {host.daemon.tail()}")
 
 
 def test_a_connection_of_port_443_moves_with_the_capabilities_of_the_unit(lab):
