@@ -268,8 +268,9 @@ class TlsControlChannel : public ControlChannel {
     // A member has one large message under way, on its newest connection: it does not send
     // two at a time, and each takes up to 256 MiB here.
     const std::function<void()> close_others = [member, current = line.get()] {
-      for (const auto& other : member->lines)
+      for (const auto& other : member->lines) {
         if (other.get() != current && other->receives_large()) other->close();
+      }
     };
     for (;;) {
       while ((member->unanswered >= kMostRequests || line->unsent() >= kMostUnread) &&

@@ -30,19 +30,23 @@ Result<> Reservations::admit(const wire::MigrationId& id, const std::string& hos
                              const wire::Endpoint& endpoint) {
   TRY(check(id, host));
   Batch& batch = *all_.at(id).batch;
-  if (endpoint.service != batch.service)
+  if (endpoint.service != batch.service) {
     return fail(EACCES, "the place is reserved for service '{}', not '{}'", batch.service,
                 endpoint.service);
-  if (endpoint.owner != batch.owner)
+  }
+  if (endpoint.owner != batch.owner) {
     return fail(EACCES, "the place is reserved for an endpoint of user {} ({}), not {} ({})",
                 batch.owner.name, batch.owner.uid, endpoint.owner.name, endpoint.owner.uid);
-  if (kind_of(endpoint.state) != kind_of(batch.state))
+  }
+  if (kind_of(endpoint.state) != kind_of(batch.state)) {
     return fail(EACCES, "the place is reserved for an endpoint of state {:#x}, not {:#x}",
                 batch.state, endpoint.state);
+  }
   const std::size_t size = endpoint.tls.size() + endpoint.payload.size();
-  if (size > batch.room)
+  if (size > batch.room) {
     return fail(EMSGSIZE, "{} bytes of TLS image and payload, and only {} are reserved", size,
                 batch.room);
+  }
   batch.room -= size;
   return {};
 }

@@ -31,9 +31,10 @@ Result<Place> look_at_queues(int fd, Arrived before) {
     TRY_LET(unread, queued(fd, SIOCINQ, "SIOCINQ"));
     TRY_LET(outstanding, queued(fd, SIOCOUTQ, "SIOCOUTQ"));
     TRY_LET(after, Arrived::at(fd));
-    if (before == after)
+    if (before == after) {
       return Place{after.state, after.received - unread, after.received, after.acknowledged,
                    after.acknowledged + outstanding - has_sent_fin(after.state)};
+    }
     before = after;
   }
   return fail(EAGAIN, "socket keeps changing; try again");
