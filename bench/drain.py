@@ -11,7 +11,15 @@ CONNECTIONS, DRAINS = 1000, 5
 def drain(lab):
     """Returns seconds."""
     program = lab.program("bench/bench_drain")
-    holder = lab.hostA.popen(program, "hold", lab.hostA.address, PORT, CONNECTIONS, lab.hostB.address, stdin=subprocess.PIPE)
+    holder = lab.hostA.popen(
+        program,
+        "hold",
+        lab.hostA.address,
+        PORT,
+        CONNECTIONS,
+        lab.hostB.address,
+        stdin=subprocess.PIPE,
+    )
     holder.wait_line("listening")
     taker = lab.hostB.popen(program, "take", CONNECTIONS)
     taker.wait_line("waiting")

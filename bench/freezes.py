@@ -19,7 +19,9 @@ class Floor:
     def __init__(self, lab):
         program = lab.program("bench/bench_floor")
         lab.client.popen(program, "echo", lab.client.address, ECHO_PORT).wait_line("ready")
-        self._measure = lab.hostA.popen(program, "measure", lab.client.address, ECHO_PORT, stdin=subprocess.PIPE)
+        self._measure = lab.hostA.popen(
+            program, "measure", lab.client.address, ECHO_PORT, stdin=subprocess.PIPE
+        )
         self._measure.wait_line("ready")
         self.times = []
 
@@ -30,7 +32,12 @@ class Floor:
 
 
 def frozen(lab, service):
-    times = sorted(m["freeze_us"] for host in (lab.hostA, lab.hostB) for m in host.migrations("export") if m["service"] == service)
+    times = sorted(
+        m["freeze_us"]
+        for host in (lab.hostA, lab.hostB)
+        for m in host.migrations("export")
+        if m["service"] == service
+    )
     expect(len(times) == MOVES, f"{len(times)} moves of service {service}")
     return times
 
@@ -55,8 +62,18 @@ def freezes(build):
         expect(client.response() == b"hello\n", "the connection did not survive its moves")
         client.close()
         plain.both_ways()
-        tls, tcp, least = frozen(lab, TLS_SERVICE), frozen(lab, socket_app.SERVICE), statistics.median(floor.times)
+        tls, tcp, least = (
+            frozen(lab, TLS_SERVICE),
+            frozen(lab, socket_app.SERVICE),
+            statistics.median(floor.times),
+        )
         lab.assert_clean()
-    return {"freeze_tls_p50_us": statistics.median(tls), "freeze_tls_p99_us": tls[MOVES * 99 // 100],
-            "freeze_tcp_p50_us": statistics.median(tcp), "freeze_tcp_p99_us": tcp[MOVES * 99 // 100], "freeze_floor_p50_us": least,
-            "freeze_tls_over_floor": statistics.median(tls) / least, "freeze_tcp_over_floor": statistics.median(tcp) / least}
+    return {
+        "freeze_tls_p50_us": statistics.median(tls),
+        "freeze_tls_p99_us": tls[MOVES * 99 // 100],
+        "freeze_tcp_p50_us": statistics.median(tcp),
+        "freeze_tcp_p99_us": tcp[MOVES * 99 // 100],
+        "freeze_floor_p50_us": least,
+        "freeze_tls_over_floor": statistics.median(tls) / least,
+        "freeze_tcp_over_floor": statistics.median(tcp) / least,
+    }

@@ -26,7 +26,22 @@ def serve_with(host, client, control):
     """Sets the congestion control of connections that the host accepts from the client,
     even if not every user may choose it."""
     route = json.loads(host.run("ip", "-j", "route", "get", client.address))[0]
-    run(["ip", "-n", host.name, "route", "add", client.address, "via", route["gateway"], "dev", route["dev"], "congctl", control])
+    run(
+        [
+            "ip",
+            "-n",
+            host.name,
+            "route",
+            "add",
+            client.address,
+            "via",
+            route["gateway"],
+            "dev",
+            route["dev"],
+            "congctl",
+            control,
+        ]
+    )
 
 
 def rate(transfer, seconds, during=lambda: None):
@@ -51,7 +66,11 @@ def ramp(build, control):
             before = rate(transfer, BEFORE)
             after = rate(transfer, AFTER, lambda: lab.move(source, target))
             ratios.append(after / before)
-            print(f"ramp: {control}: {before * 8 / 1e6:.0f} Mbit/s, after a move {after * 8 / 1e6:.0f}", flush=True)
+            print(
+                f"ramp: {control}: {before * 8 / 1e6:.0f} Mbit/s, after a move "
+                f"{after * 8 / 1e6:.0f}",
+                flush=True,
+            )
             source, target = target, source
         transfer.curl.kill()
         return statistics.median(ratios)

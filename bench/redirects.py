@@ -50,7 +50,14 @@ class Path(Connection):
 
 
 def route_by(client, router, host):
-    namespace.sysctl(router.name, {"net.ipv4.ip_forward": 1, "net.ipv4.conf.all.send_redirects": 0, "net.ipv4.conf.eth0.send_redirects": 0})
+    namespace.sysctl(
+        router.name,
+        {
+            "net.ipv4.ip_forward": 1,
+            "net.ipv4.conf.all.send_redirects": 0,
+            "net.ipv4.conf.eth0.send_redirects": 0,
+        },
+    )
     run(["ip", "-n", client.name, "route", "add", host.address, "via", router.address])
 
 
@@ -74,7 +81,11 @@ def costs(build):
     with Lab(build) as lab:
         start(lab)
         route_by(lab.client, lab.hostC, lab.hostB)
-        paths = [Path(lab, PORT, lab.hostA), Path(lab, PORT + 1, lab.hostA, lab.hostB), Path(lab, PORT, lab.hostB)]
+        paths = [
+            Path(lab, PORT, lab.hostA),
+            Path(lab, PORT + 1, lab.hostA, lab.hostB),
+            Path(lab, PORT, lab.hostB),
+        ]
         processors = sorted(os.sched_getaffinity(0))
         # All work for a byte is on the one processor, and so is measured.
         run_on(processors[0], lab.client, lab.hostA, lab.hostB)
@@ -83,12 +94,19 @@ def costs(build):
         run_on(processors[-1], lab.hostA, lab.hostB)
         slower_moved, slower_hop = ratios(paths, Path.latency)
         lab.assert_clean()
-    return {"redirect_throughput_ratio": moved, "hop_throughput_ratio": hop, "redirect_latency_ratio": slower_moved, "hop_latency_ratio": slower_hop}
+    return {
+        "redirect_throughput_ratio": moved,
+        "hop_throughput_ratio": hop,
+        "redirect_latency_ratio": slower_moved,
+        "hop_latency_ratio": slower_hop,
+    }
 
 
 def numbers(build):
     with Lab(build) as lab:
-        hosts = [f"{host.name}={host.address}" for host in (lab.client, lab.hostA, lab.hostC, lab.hostB)]
+        hosts = [
+            f"{host.name}={host.address}" for host in (lab.client, lab.hostA, lab.hostC, lab.hostB)
+        ]
         return json.loads(run([str(lab.program("bench/bench_redirect")), *hosts]))
 
 

@@ -14,7 +14,10 @@ def stall(lab, port, *targets):
     connection = Connection(lab, port=port)
     sent = connection.up.fill(connection.theirs)
     unread = connection.ours.info("unread")
-    expect(0 < unread < sent, f"{sent} bytes were sent, {unread} wait to be read: the peer is not blocked")
+    expect(
+        0 < unread < sent,
+        f"{sent} bytes were sent, {unread} wait to be read: the peer is not blocked",
+    )
     connection.move(*targets)
     microseconds = connection.ours.do("sink", unread + 1)["us"]
     connection.ours.do("sink", sent - unread - 1)
@@ -31,4 +34,7 @@ def stalls(build):
             moved.append(stall(lab, PORT + 2 * i, lab.hostB))
             unmoved.append(stall(lab, PORT + 2 * i + 1))
         lab.assert_clean()
-    return {"stall_full_queue_ms": statistics.median(moved), "stall_full_queue_unmoved_ms": statistics.median(unmoved)}
+    return {
+        "stall_full_queue_ms": statistics.median(moved),
+        "stall_full_queue_unmoved_ms": statistics.median(unmoved),
+    }

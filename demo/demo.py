@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""The main job, live: curl downloads from hostA over TLS 1.3, and the server's end of its connection moves to hostB, then to hostC; then an
-upload does the same. Everything is real and runs in network namespaces of its own (tests/system). Status 1 if a hash differs, the client's kernel
-saw an RST, or something is left behind."""
+"""The main job, live: curl downloads from hostA over TLS 1.3, and the server's end of its
+connection moves to hostB, then to hostC; then an upload does the same. Everything is real and runs
+in network namespaces of its own (tests/system). Status 1 if a hash differs, the client's kernel saw
+an RST, or something is left behind."""
 import hashlib
 import os
 import pathlib
@@ -26,7 +27,7 @@ OUT = ROOT / "demo-out"
 
 
 class Watch:
-    """Samples the transfer for the picture, all the time, and prints who serves and how far it is."""
+    """Samples the transfer for the picture, and prints which host serves and how far it is."""
 
     def __init__(self, transfer):
         self.transfer, self.began, self.samples = transfer, time.monotonic(), []
@@ -48,7 +49,8 @@ class Watch:
         while self.transfer.offset < offset:
             self.transfer.wait_offset(min(offset, self.transfer.offset + step))
             done = 30 * self.transfer.offset // SIZE
-            line = f"  {host} serves  [{'#' * done}{'.' * (30 - done)}] {self.transfer.offset >> 20:4} of {SIZE >> 20} MiB"
+            bar = "#" * done + "." * (30 - done)
+            line = f"  {host} serves  [{bar}] {self.transfer.offset >> 20:4} of {SIZE >> 20} MiB"
             print("\r" + line if live else line, end="" if live else "\n", flush=True)
         if live:
             print(flush=True)
@@ -60,13 +62,18 @@ class Watch:
 
 
 def show_kernels(lab):
-    received, _ = observe.resets(lab.client)  # curl itself sends one when it is done: it does not wait for the server's close_notify
+    received, _ = observe.resets(
+        lab.client
+    )  # curl itself sends one when it is done: it does not wait for the server's close_notify
     again = ", ".join(f"{host.name} {observe.resent(host)}" for host in [lab.client, *lab.hosts])
-    print(f"  the client's kernel: {received} RST received. Segments sent again: {again}", flush=True)
+    print(
+        f"  the client's kernel: {received} RST received. Segments sent again: {again}", flush=True
+    )
 
 
 def carry_out(lab, title, transfer):
-    """Moves the transfer twice and watches it to its end. Its panel of the picture, and the hash curl's side came to."""
+    """Moves the transfer twice and watches it to its end. Returns its panel of the picture, and the
+    hash of curl's side."""
     curl = transfer.curl.command
     print(f"\n{title}\n  $ {' '.join(curl[curl.index('--') + 1:])}", flush=True)
     watch, moves, serving = Watch(transfer), [], "hostA"
@@ -77,8 +84,12 @@ def carry_out(lab, title, transfer):
         record = getattr(lab, source).migrations("export")[-1]
         moves.append((before, source, target, record["freeze_us"]))
         serving = target
-        print(f"  MOVED {source} -> {target}: frozen for {record['freeze_us']} us, {record['bytes']} bytes of state and queues travelled in it, "
-              f"{record['pre_copied']} before", flush=True)
+        print(
+            f"  MOVED {source} -> {target}: frozen for {record['freeze_us']} us, "
+            f"{record['bytes']} bytes of state and queues travelled in it, "
+            f"{record['pre_copied']} before",
+            flush=True,
+        )
         show_kernels(lab)
     watch.until(SIZE, serving)
     samples = watch.finish()
@@ -88,7 +99,11 @@ def carry_out(lab, title, transfer):
 
 
 def compare(sent, received):
-    print(f"  sha256 sent     {sent}\n  sha256 received {received}  {'the same' if sent == received else 'NOT THE SAME'}", flush=True)
+    print(
+        f"  sha256 sent     {sent}\n  sha256 received {received}  "
+        f"{'the same' if sent == received else 'NOT THE SAME'}",
+        flush=True,
+    )
     return sent == received
 
 
@@ -98,9 +113,15 @@ def demo(lab):
     lab.file("file", content)
     lab.start_all()
     for name, address in ADDRESSES.items():
-        runs = "curl" if name == "client" else "sockmid, httpsd" + (", which curl connects to" if name == "hostA" else "")
+        runs = (
+            "curl"
+            if name == "client"
+            else "sockmid, httpsd" + (", which curl connects to" if name == "hostA" else "")
+        )
         print(f"  {name:6}  {address:11}  {runs}")
-    panel, received = carry_out(lab, f"Download of {SIZE >> 20} MiB, TLS 1.3", Download(lab, "file", rate=RATE))
+    panel, received = carry_out(
+        lab, f"Download of {SIZE >> 20} MiB, TLS 1.3", Download(lab, "file", rate=RATE)
+    )
     same = compare(digest, received)
     panels = [panel]
     upload = Upload(lab, content, rate=RATE)
@@ -115,14 +136,21 @@ def demo(lab):
 
 def main():
     sandbox.enter()
-    print("sockmi: a server moves from host to host under a live transfer, and the client notices nothing\n", flush=True)
+    print(
+        "sockmi: a server moves from host to host under a live transfer, and the client "
+        "notices nothing\n",
+        flush=True,
+    )
     try:
         with Lab() as lab:
             demo(lab)
     except Failure as failure:
         print(f"\nFAILED: {failure}", file=sys.stderr)
         return 1
-    print(f"\nBoth hashes are right, no RST was seen, nothing is left behind. The picture: {OUT.relative_to(ROOT)}/timeline.svg")
+    print(
+        "\nBoth hashes are right, no RST was seen, nothing is left behind. The picture: "
+        f"{OUT.relative_to(ROOT)}/timeline.svg"
+    )
     return 0
 
 

@@ -46,8 +46,10 @@ def pytest_generate_tests(metafunc):
 
 
 def topology_id(options):
-    return "-".join(key if value is True else f"{key}={value}" if key != "kind" else value
-                    for key, value in options.items())
+    return "-".join(
+        key if value is True else f"{key}={value}" if key != "kind" else value
+        for key, value in options.items()
+    )
 
 
 @pytest.fixture(name="lab")

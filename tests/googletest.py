@@ -5,14 +5,22 @@ import pathlib
 import subprocess
 import tempfile
 
-SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
+SANITIZERS = {
+    "ASAN_OPTIONS": "detect_leaks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+}
 
 
 def run(*command):
     """(passed, failed); a program that dies or is stopped by a sanitizer has failed."""
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
-        done = subprocess.run([*command, "--gtest_brief=1", f"--gtest_output=json:{report.name}"], env={**os.environ, **SANITIZERS},
-                              stdin=subprocess.DEVNULL, timeout=600, check=False)
+        done = subprocess.run(
+            [*command, "--gtest_brief=1", f"--gtest_output=json:{report.name}"],
+            env={**os.environ, **SANITIZERS},
+            stdin=subprocess.DEVNULL,
+            timeout=600,
+            check=False,
+        )
         text = pathlib.Path(report.name).read_text()
     result = json.loads(text) if text else {"tests": 0, "failures": 0}
     failed = result["failures"]

@@ -22,7 +22,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 @contextlib.contextmanager
 def script(*arguments, **options):
     """Runs a Python program, which ends before this one does."""
-    with subprocess.Popen(["/usr/bin/python3", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, **options) as running:
+    with subprocess.Popen(
+        ["/usr/bin/python3", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, **options
+    ) as running:
         try:
             yield running
         finally:
@@ -31,7 +33,10 @@ def script(*arguments, **options):
 
 def source_checks():
     """Returns (passed, failed): each tool is one test."""
-    done = [subprocess.run([str(tool)], check=False).returncode == 0 for tool in sorted((ROOT / "tools").glob("check-*"))]
+    done = [
+        subprocess.run([str(tool)], check=False).returncode == 0
+        for tool in sorted((ROOT / "tools").glob("check-*"))
+    ]
     return done.count(True), done.count(False)
 
 
@@ -71,7 +76,11 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     passed = failed = 0
     programs = sorted(glob.glob(str(ROOT / "build/sanitize/tests/unit/unit_*")))
-    suites = [lambda program=program: googletest.run(program) for program in programs if os.access(program, os.X_OK) and os.path.isfile(program)]
+    suites = [
+        lambda program=program: googletest.run(program)
+        for program in programs
+        if os.access(program, os.X_OK) and os.path.isfile(program)
+    ]
     for suite in [source_checks, *suites, header_tests, fuzz_tests, system_tests]:
         good, bad = suite()
         passed, failed = passed + good, failed + bad

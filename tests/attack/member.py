@@ -10,12 +10,22 @@ class Member:
 
     def says(self, *words, check=None):
         """Returns the answers to what it sends: (errno, decided, reason)."""
-        output = self.host.run(self.lab.program("tests/attack/member"), self.lab.identity(self.host), self.host.address, self.victim.name,
-                               f"{self.victim.address}:7078", *words)
+        output = self.host.run(
+            self.lab.program("tests/attack/member"),
+            self.lab.identity(self.host),
+            self.host.address,
+            self.victim.name,
+            f"{self.victim.address}:7078",
+            *words,
+        )
         lines = [line.split(" ", 3) for line in output.splitlines() if line.startswith("answer ")]
         expect(lines, lambda: f"{words}: {output}")
         answers = [(int(code), int(decided), reason) for _, code, decided, reason in lines]
-        return answers if check is None else expect(answers[0][0] in check, lambda: f"{words}: {answers[0]}")
+        return (
+            answers
+            if check is None
+            else expect(answers[0][0] in check, lambda: f"{words}: {answers[0]}")
+        )
 
 
 def alive(host):
@@ -24,6 +34,15 @@ def alive(host):
 
 
 def reserve(member, first, count, times):
-    output = member.host.run(member.lab.program("tests/attack/member"), member.lab.identity(member.host), member.host.address, member.victim.name,
-                             f"{member.victim.address}:7078", "reserve", first, count, times)
+    output = member.host.run(
+        member.lab.program("tests/attack/member"),
+        member.lab.identity(member.host),
+        member.host.address,
+        member.victim.name,
+        f"{member.victim.address}:7078",
+        "reserve",
+        first,
+        count,
+        times,
+    )
     return [int(line.split()[1]) for line in output.splitlines() if line.startswith("reserved ")]

@@ -15,7 +15,9 @@ def noise(seed, size):
 def test_garbage_without_tls_on_the_control_port_harms_nothing(lab):
     lab.start_daemon(lab.hostA)
     for seed in range(50):
-        with within(lab.hostB, lambda: socket.create_connection((lab.hostA.address, 7078), 5)) as connection:
+        with within(
+            lab.hostB, lambda: socket.create_connection((lab.hostA.address, 7078), 5)
+        ) as connection:
             try:
                 connection.sendall(noise(seed, 1 + seed * 37))
                 connection.shutdown(socket.SHUT_WR)
@@ -29,7 +31,9 @@ def test_garbage_frames_of_a_member_harm_nothing(lab):
     """Sends frames of any length and kind, within a member's own TLS."""
     lab.start_daemon(lab.hostA)
     context = ssl.create_default_context(cafile=str(lab.identity(lab.hostC) / "ca.crt"))
-    context.load_cert_chain(str(lab.identity(lab.hostC) / "host.crt"), str(lab.identity(lab.hostC) / "host.key"))
+    context.load_cert_chain(
+        str(lab.identity(lab.hostC) / "host.crt"), str(lab.identity(lab.hostC) / "host.key")
+    )
     for seed in range(30):
         raw = within(lab.hostC, lambda: socket.create_connection((lab.hostA.address, 7078), 5))
         try:
@@ -45,7 +49,10 @@ def test_garbage_frames_of_a_member_harm_nothing(lab):
 def test_garbage_messages_of_a_member_are_refused(lab):
     lab.start_daemon(lab.hostA)
     answers = Member(lab, lab.hostC, lab.hostA).says("garbage", 1, 500)
-    expect(len(answers) == 500 and all(code != 0 for code, _, _ in answers), lambda: f"{len(answers)} answers")
+    expect(
+        len(answers) == 500 and all(code != 0 for code, _, _ in answers),
+        lambda: f"{len(answers)} answers",
+    )
     alive(lab.hostA)
 
 

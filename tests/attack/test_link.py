@@ -11,6 +11,7 @@ from namespace import within
 
 def silent_connections(host, address, count):
     """Opens connections to the control channel that send nothing."""
+
     def connect():
         out = []
         for _ in range(count):
@@ -19,6 +20,7 @@ def silent_connections(host, address, count):
             one.connect_ex((address, 7078))
             out.append(one)
         return out
+
     return within(host, connect)
 
 
@@ -29,15 +31,29 @@ def test_silent_connections_do_not_block_members(lab):
     lab.start_httpsd(lab.hostB)
     silent = silent_connections(lab.client, lab.hostB.address, 200)
     lab.hostB.daemon.wait_line("event=control_connection_refused")
-    curl = lab.client.popen("curl", "-sk", "--max-time", "30", "--limit-rate", "200k", "-o", "/dev/null",
-                            f"https://{lab.hostA.address}:8443{payload(lab)}", name="curl")
+    curl = lab.client.popen(
+        "curl",
+        "-sk",
+        "--max-time",
+        "30",
+        "--limit-rate",
+        "200k",
+        "-o",
+        "/dev/null",
+        f"https://{lab.hostA.address}:8443{payload(lab)}",
+        name="curl",
+    )
     lab.move(lab.hostA, lab.hostB)
     silent += silent_connections(lab.client, lab.hostB.address, 200)
     expect(curl.wait() == 0, curl.tail())
     for one in silent:
         one.close()
     # The daemon logs one line per second at most.
-    expect(len([line for line in lab.hostB.daemon.lines if "event=control_connection_refused" in line]) < 20, "the log is flooded")
+    expect(
+        len([line for line in lab.hostB.daemon.lines if "event=control_connection_refused" in line])
+        < 20,
+        "the log is flooded",
+    )
 
 
 def payload(lab):
@@ -50,16 +66,31 @@ def test_a_flood_of_datagrams_stops_no_move(lab):
         lab.start_daemon(host)
     lab.start_httpsd(lab.hostA)
     lab.start_httpsd(lab.hostB)
-    flood = lab.client.popen("/usr/bin/python3", "-c", f"""
+    flood = lab.client.popen(
+        "/usr/bin/python3",
+        "-c",
+        f"""
 import os, socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 print("floods", flush=True)
 while True:
     s.sendto(b"\\x02" + os.urandom(700), ("{lab.hostB.address}", 7077))
-""", name="flood")
+""",
+        name="flood",
+    )
     flood.wait_line("floods")
-    curl = lab.client.popen("curl", "-sk", "--max-time", "30", "--limit-rate", "200k", "-o", "/dev/null",
-                            f"https://{lab.hostA.address}:8443{payload(lab)}", name="curl")
+    curl = lab.client.popen(
+        "curl",
+        "-sk",
+        "--max-time",
+        "30",
+        "--limit-rate",
+        "200k",
+        "-o",
+        "/dev/null",
+        f"https://{lab.hostA.address}:8443{payload(lab)}",
+        name="curl",
+    )
     lab.move(lab.hostA, lab.hostB)
     flood.stop()
     expect(curl.wait() == 0, curl.tail())
@@ -76,10 +107,21 @@ def test_the_cluster_key_alone_authenticates_nobody(lab):
     lab.hostA.run(lab.sockmictl, "cluster", "init", other)
     lab.hostA.run(lab.sockmictl, "cluster", "issue", "hostB", "--cluster", other, "--out", folder)
     shutil.copy(lab.identity(lab.hostB) / "cluster.key", folder / "cluster.key")
-    lab.hostC.run(lab.program("tests/attack/member"), folder, lab.hostC.address, "hostA", f"{lab.hostA.address}:7078", "hello", 2000)
+    lab.hostC.run(
+        lab.program("tests/attack/member"),
+        folder,
+        lab.hostC.address,
+        "hostA",
+        f"{lab.hostA.address}:7078",
+        "hello",
+        2000,
+    )
     refused = lab.hostA.daemon.wait_line("event=datagram_refused")
     expect("hostB" in refused and lab.hostC.address in refused, refused)
-    expect([each["control"] for each in lab.hostA.api("/v1/hosts")["hosts"]] == line, "hostA looks for hostB elsewhere")
+    expect(
+        [each["control"] for each in lab.hostA.api("/v1/hosts")["hosts"]] == line,
+        "hostA looks for hostB elsewhere",
+    )
 
 
 def own_folder(lab, host):
@@ -108,36 +150,69 @@ def test_a_revoked_host_is_shut_out_without_a_restart(lab):
     cluster, folders = start_with_own_folders(lab, lab.hostA, lab.hostB)
     for host in (lab.hostA, lab.hostB):
         lab.start_httpsd(host)
-    wait_until(lambda: knows(lab.hostA, lab.hostB) and knows(lab.hostB, lab.hostA), "they know each other")
+    wait_until(
+        lambda: knows(lab.hostA, lab.hostB) and knows(lab.hostB, lab.hostA), "they know each other"
+    )
     lab.hostA.run(lab.sockmictl, "cluster", "revoke", "hostB", "--cluster", cluster)
     shutil.copy(cluster / "crl.pem", folders["hostA"] / "crl.pem")
     lab.hostA.daemon.wait_line("event=identity_read")
     lab.hostA.daemon.wait_line("revoked")  # logged about what hostB continues to send
-    curl = lab.client.popen("curl", "-sk", "--max-time", "30", "--limit-rate", "500k", "-o", "/dev/null",
-                            f"https://{lab.hostA.address}:8443{payload(lab)}", name="curl")
-    went = wait_until(lambda: (answer := lab.hostA.export(lab.hostB)) != (0, 0) and answer, "an application has it")
+    curl = lab.client.popen(
+        "curl",
+        "-sk",
+        "--max-time",
+        "30",
+        "--limit-rate",
+        "500k",
+        "-o",
+        "/dev/null",
+        f"https://{lab.hostA.address}:8443{payload(lab)}",
+        name="curl",
+    )
+    went = wait_until(
+        lambda: (answer := lab.hostA.export(lab.hostB)) != (0, 0) and answer,
+        "an application has it",
+    )
     expect(went == (0, 1), f"{went}: it went to a revoked host")
     expect(curl.wait() == 0, curl.tail())
     # With a renewed certificate it is a member again: hostB reads its folder on SIGHUP,
     # or by itself.
     lab.hostA.run(lab.sockmictl, "cluster", "renew", folders["hostB"], "--cluster", cluster)
     lab.hostB.daemon.wait_line("event=identity_read")
-    curl = lab.client.popen("curl", "-sk", "--max-time", "30", "--limit-rate", "500k", "-o", "/dev/null",
-                            f"https://{lab.hostA.address}:8443{payload(lab)}", name="curl")
-    wait_until(lambda: lab.hostA.export(lab.hostB) == (1, 0), "it moves to the renewed host", timeout=15)
+    curl = lab.client.popen(
+        "curl",
+        "-sk",
+        "--max-time",
+        "30",
+        "--limit-rate",
+        "500k",
+        "-o",
+        "/dev/null",
+        f"https://{lab.hostA.address}:8443{payload(lab)}",
+        name="curl",
+    )
+    wait_until(
+        lambda: lab.hostA.export(lab.hostB) == (1, 0), "it moves to the renewed host", timeout=15
+    )
     expect(curl.wait() == 0, curl.tail())
 
 
 def test_the_cluster_key_is_replaced_host_by_host(lab):
     cluster, folders = start_with_own_folders(lab, lab.hostA, lab.hostB)
-    wait_until(lambda: knows(lab.hostA, lab.hostB) and knows(lab.hostB, lab.hostA), "they know each other")
+    wait_until(
+        lambda: knows(lab.hostA, lab.hostB) and knows(lab.hostB, lab.hostA), "they know each other"
+    )
     lab.hostA.run(lab.sockmictl, "cluster", "rekey", "--cluster", cluster)
     shutil.copy(cluster / "cluster.key", folders["hostA"] / "cluster.key")
     lab.hostA.daemon.wait_line("event=identity_read")
     heard = lambda host: host.api("/v1/hosts")["hosts"][0]["last_heard_ms_ago"]
     for host in (lab.hostA, lab.hostB):
         before = time.monotonic()
-        wait_until(lambda: heard(host) < (time.monotonic() - before) * 1000, f"{host.name} is told something since", timeout=15)
+        wait_until(
+            lambda: heard(host) < (time.monotonic() - before) * 1000,
+            f"{host.name} is told something since",
+            timeout=15,
+        )
 
 
 def test_an_invalid_identity_folder_changes_nothing(lab):
@@ -149,7 +224,9 @@ def test_an_invalid_identity_folder_changes_nothing(lab):
 
 def test_check_reports_an_expired_certificate(lab):
     path = lab.configure(lab.hostA)
-    with_clock = lambda days: preloading(lab.program("tests/attack/libskew.so"), SKEW=days * 86400)  # noqa: E731
+    with_clock = lambda days: preloading(
+        lab.program("tests/attack/libskew.so"), SKEW=days * 86400
+    )  # noqa: E731
     check = [lab.program("src/sockmid/sockmid"), "--check", "--config", path]
     lab.hostA.run(*check)
     output = lab.hostA.run(*with_clock(720), *check)
@@ -165,5 +242,11 @@ def test_a_wrong_clock_is_reported(lab):
         line = host.daemon.wait_line(f"event=clock_differs host={other}")
         expect(f"the clock of {other} is" in line and words in line, line)
         warnings = host.api("/v1/status")["warnings"]
-        expect(any(f"the clock of {other} is" in each and "refused" in each for each in warnings), f"{warnings}")
-    expect(len([line for line in lab.hostA.daemon.lines if "clock_differs" in line]) == 1, "it is said more than once")
+        expect(
+            any(f"the clock of {other} is" in each and "refused" in each for each in warnings),
+            f"{warnings}",
+        )
+    expect(
+        len([line for line in lab.hostA.daemon.lines if "clock_differs" in line]) == 1,
+        "it is said more than once",
+    )

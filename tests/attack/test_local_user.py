@@ -12,15 +12,30 @@ from socket_app import refused as stays
 from test_bad_requests import refused
 from test_containers import Container
 
-SQUATTER = "import socket,time; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); s.bind('\\0sockmid'); print('bound',flush=True); time.sleep(60)"
+SQUATTER = """
+import socket, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind('\\0sockmid')
+print('bound', flush=True)
+time.sleep(60)
+"""
 
 
 def python(host, program, *arguments, wrap=None, name="attacker", **options):
     """Starts a program as a user without privilege."""
-    return host.popen(*(without_privilege() if wrap is None else wrap), "/usr/bin/python3", "-c", program, *arguments, name=name, **options)
+    return host.popen(
+        *(without_privilege() if wrap is None else wrap),
+        "/usr/bin/python3",
+        "-c",
+        program,
+        *arguments,
+        name=name,
+        **options,
+    )
 
 
 # --- the lock ---
+
 
 def test_a_user_cannot_prevent_the_daemons_start(lab):
     squatter = python(lab.hostA, SQUATTER)
@@ -32,22 +47,50 @@ def test_a_user_cannot_prevent_the_daemons_start(lab):
 def test_a_user_cannot_take_the_daemons_lock(lab):
     daemon = lab.start_daemon(lab.hostA)
     inode = os.stat("/run/netns/hostA").st_ino
-    status, output = lab.hostA.run(*without_privilege(), "flock", "--nonblock", f"/run/sockmid/netns-{inode}.lock", "true", check=False)
+    status, output = lab.hostA.run(
+        *without_privilege(),
+        "flock",
+        "--nonblock",
+        f"/run/sockmid/netns-{inode}.lock",
+        "true",
+        check=False,
+    )
     expect(status != 0 and "ermission denied" in output, lambda: f"status {status}: {output}")
     status, output = lab.hostA.run(lab.sockmictl, "flush", check=False)
-    expect(status == 1 and f"process {daemon.pid}" in output, lambda: f"status {status}, does not say who it is: {output}")
+    expect(
+        status == 1 and f"process {daemon.pid}" in output,
+        lambda: f"status {status}, does not say who it is: {output}",
+    )
     # The death of the daemon releases the lock.
     daemon.signal(signal.SIGKILL)
     daemon.wait()
-    wait_until(lambda: lab.hostA.run(lab.sockmictl, "flush", check=False)[0] == 0, "the lock is free")
+    wait_until(
+        lambda: lab.hostA.run(lab.sockmictl, "flush", check=False)[0] == 0, "the lock is free"
+    )
 
 
 # --- requests of the operator ---
 
+
 def as_nobody(host, method, path, body=""):
     """Returns (status, answer) to a request of a user without privilege."""
-    output = host.run(*without_privilege(), "curl", "-s", "-m", "15", "-X", method, "-d", body, "-w", "\n%{http_code}", "--unix-socket", host.socket,
-                      f"http://sockmid{path}", check=False)[1]
+    output = host.run(
+        *without_privilege(),
+        "curl",
+        "-s",
+        "-m",
+        "15",
+        "-X",
+        method,
+        "-d",
+        body,
+        "-w",
+        "\n%{http_code}",
+        "--unix-socket",
+        host.socket,
+        f"http://sockmid{path}",
+        check=False,
+    )[1]
     answer, _, status = output.rstrip().rpartition("\n")
     return int(status), json.loads(answer) if answer.strip() else {}
 
@@ -98,7 +141,9 @@ def test_a_user_cannot_answer_requests_of_others(lab):
     number = json.loads(root.wait_line("data: {").removeprefix("data: "))["request"]
     expect(number > 1 << 20, f"request number {number} can be guessed")
     for guess in (1, number):
-        status, answer = as_nobody(lab.hostA, "POST", f"/v1/requests/done?request={guess}&exported=100&failed=0")
+        status, answer = as_nobody(
+            lab.hostA, "POST", f"/v1/requests/done?request={guess}&exported=100&failed=0"
+        )
         expect(status == 404, lambda: f"{status} {answer}")
     expect(operator.running(), "the operator believes it")
     lab.hostA.api(f"/v1/requests/done?request={number}&exported=3&failed=0", {})
@@ -111,9 +156,14 @@ def test_a_silent_application_delays_a_takeover_by_a_bounded_time(lab):
     lab.hostA.run("ip", "addr", "add", f"{SERVICE_ADDRESS}/24", "dev", "eth0")
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host, takeover={"addresses": [SERVICE_ADDRESS]})
-    wait_until(lambda: any(each["host"] == "hostB" for each in lab.hostA.api("/v1/hosts")["hosts"]), "hostA knows hostB")
+    wait_until(
+        lambda: any(each["host"] == "hostB" for each in lab.hostA.api("/v1/hosts")["hosts"]),
+        "hostA knows hostB",
+    )
     silent = subscribe(lab.hostA)
-    output = lab.hostA.run("timeout", "40", lab.sockmictl, "takeover", SERVICE_ADDRESS, "--to", "hostB")
+    output = lab.hostA.run(
+        "timeout", "40", lab.sockmictl, "takeover", SERVICE_ADDRESS, "--to", "hostB"
+    )
     expect("is an address of hostB now" in output, output)
     silent.kill()
 
@@ -128,7 +178,10 @@ def test_a_user_cannot_arm_faults_or_see_connections_of_others(lab):
     # The applications of the lab run as nobody: this user sees those, and not those of
     # root.
     connection.ours = move(connection.ours, lab.hostB)
-    expect(len(as_nobody(lab.hostA, "GET", "/v1/migrations")[1]["migrations"]) == 1, "it does not see its own")
+    expect(
+        len(as_nobody(lab.hostA, "GET", "/v1/migrations")[1]["migrations"]) == 1,
+        "it does not see its own",
+    )
     lab.hostB.app = SocketApp(lab.hostB, "web", privileged=True)
     root_app = SocketApp(lab.hostA, "web", privileged=True)
     listener, theirs = root_app.socket("4"), lab.client.app.socket("4")
@@ -167,15 +220,21 @@ def test_a_subscriber_without_rights_attracts_no_endpoint(lab):
 HOARD = """
 import array, os, socket, sys, time
 path, sessions, each, mode = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+import resource
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 held, refused = [], 0
 for n in range(sessions):
     s = socket.socket(socket.AF_UNIX); s.connect(path)
     try:
-        if mode == "descriptors":  # its own end among them: who holds that keeps the connection open for ever
-            s.sendmsg([b"POST /v1/exports HTTP/1.1\\r\\nContent-Length: 100\\r\\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [s.fileno()] * each))])
+        if mode == "descriptors":
+            # Its own end among them: a process that holds it keeps the connection open for ever.
+            passed = array.array("i", [s.fileno()] * each)
+            s.sendmsg([b"POST /v1/exports HTTP/1.1\\r\\nContent-Length: 100\\r\\n"],
+                      [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
         elif mode == "bodies":
-            s.sendall(b"POST /v1/exports HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 1300000\\r\\n\\r\\n")
+            s.sendall(b"POST /v1/exports HTTP/1.1\\r\\nHost: x\\r\\n"
+                      b"Content-Length: 1300000\\r\\n\\r\\n")
         elif mode == "answers":
             s.sendall(b"GET /v1/migrations HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n" * each)
     except (BrokenPipeError, ConnectionResetError):
@@ -237,10 +296,15 @@ def test_the_sessions_of_one_user_are_limited(lab):
     hoarder = hoard(lab.hostA, 1500, 0, "nothing")
     expect(descriptors_of(daemon) < 1100, f"{descriptors_of(daemon)} descriptors")
     status, answer = as_nobody(lab.hostA, "GET", "/v1/status")
-    expect(status == 503 and answer["name"] == "EDQUOT" and "sessions" in answer["error"], lambda: f"{status} {answer}")
+    expect(
+        status == 503 and answer["name"] == "EDQUOT" and "sessions" in answer["error"],
+        lambda: f"{status} {answer}",
+    )
     expect(lab.hostA.api("/v1/status")["host"] == "hostA", "root is not served")
     hoarder.kill()
-    wait_until(lambda: as_nobody(lab.hostA, "GET", "/v1/status")[0] == 200, "nobody is served again")
+    wait_until(
+        lambda: as_nobody(lab.hostA, "GET", "/v1/status")[0] == 200, "nobody is served again"
+    )
 
 
 def test_descriptors_are_accepted_with_exports_only(lab):
@@ -248,7 +312,13 @@ def test_descriptors_are_accepted_with_exports_only(lab):
     lab.hostA.api("/v1/status")
     before = descriptors_of(daemon)
     with socket.socket() as plain:
-        refused(lab, b"POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n", "descriptors", [plain.fileno()], status=400)
+        refused(
+            lab,
+            b"POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n",
+            "descriptors",
+            [plain.fileno()],
+            status=400,
+        )
     wait_until(lambda: descriptors_of(daemon) <= before, "they are given back")
 
 
@@ -263,9 +333,13 @@ def test_half_a_request_is_ended_by_a_deadline(lab):
 
 # --- root of a container ---
 
+
 def test_the_root_of_a_container_is_not_root(lab):
     lab.start_daemon(lab.hostA)
-    for container in (["unshare", "--pid", "--fork", "--kill-child"], ["unshare", "--user", "--map-root-user"]):
+    for container in (
+        ["unshare", "--pid", "--fork", "--kill-child"],
+        ["unshare", "--user", "--map-root-user"],
+    ):
         output = lab.hostA.run(*container, lab.sockmictl, "fault", "freeze", check=False)[1]
         expect("EACCES" in output, lambda: f"{container}: {output}")
     lab.hostA.run(lab.sockmictl, "fault", "nothing")
@@ -275,11 +349,14 @@ def test_a_file_at_the_socket_path_is_not_removed(lab):
     precious = lab.hostA.folder / "precious"
     precious.write_text("x")
     path = lab.configure(lab.hostA, **{"": {"socket": str(precious)}})
-    status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", path, check=False)
+    status, output = lab.hostA.run(
+        lab.program("src/sockmid/sockmid"), "--config", path, check=False
+    )
     expect(status != 0 and precious.read_text() == "x", lambda: f"status {status}: {output}")
 
 
 # --- ports and addresses of others ---
+
 
 def test_a_wildcard_port_of_another_user_is_not_exported(lab):
     """IPV6_V6ONLY lets a user bind the wildcard in addition to root's listener."""
@@ -301,7 +378,10 @@ def test_a_socket_bound_to_a_foreign_address_is_not_exported(lab):
     foreign = lab.hostA.app.socket("4")
     foreign.set(0, 15, "01000000")  # IP_FREEBIND
     foreign.do("bind", lab.client.address, PORT)
-    expect("is not in the socket's network namespace" in stays(foreign, lab.hostB, BOUND), "refused for another reason")
+    expect(
+        "is not in the socket's network namespace" in stays(foreign, lab.hostB, BOUND),
+        "refused for another reason",
+    )
 
 
 def test_a_port_where_another_user_listens_is_not_exported(lab):
@@ -316,19 +396,36 @@ def test_a_port_where_another_user_listens_is_not_exported(lab):
 
 # --- namespaces that a user makes ---
 
+
 class OwnNamespace:
     """A network namespace that a user without privilege has made on hostA, with an
     address of its choice."""
+
     name = "own"
 
     def __init__(self, lab, address):
         self.lab, self.address = lab, address
 
     def popen(self, *command, name, **options):
-        setup = f"ip link set lo up && ip link add own0 type veth peer name own1 && ip addr add {self.address}/24 dev own0 && " \
-                f"ip link set own0 up && ip link set own1 up && exec \"$@\""
-        return self.lab.hostA.popen(*without_privilege(), "unshare", "--user", "--map-root-user", "--net", "sh", "-c", setup, "sh", *command,
-                                    name=f"own:{name}", **options)
+        setup = (
+            "ip link set lo up && ip link add own0 type veth peer name own1 && ip addr add "
+            f"{self.address}/24 dev own0 && "
+            f'ip link set own0 up && ip link set own1 up && exec "$@"'
+        )
+        return self.lab.hostA.popen(
+            *without_privilege(),
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--net",
+            "sh",
+            "-c",
+            setup,
+            "sh",
+            *command,
+            name=f"own:{name}",
+            **options,
+        )
 
     def at(self, _):
         return self.address
@@ -350,7 +447,10 @@ def test_a_users_own_namespace_is_not_served(lab):
     rules = run(["nsenter", "-t", str(attacker.process.pid), "-n", "nft", "list", "tables"])
     expect("sockmi" not in rules, lambda: f"the daemon has been there: {rules}")
     connection.move(lab.hostA)
-    expect(f"{lab.hostA.address}:{PORT}" in lab.hostA.run("ss", "-Htn"), "it has come home to somewhere else")
+    expect(
+        f"{lab.hostA.address}:{PORT}" in lab.hostA.run("ss", "-Htn"),
+        "it has come home to somewhere else",
+    )
     connection.both_ways()
     connection.end()
 
@@ -371,12 +471,16 @@ def test_a_container_cannot_claim_the_hosts_address(lab):
 
 # --- what a moved socket may ---
 
+
 def test_a_moved_socket_cannot_bind_to_another_address(lab):
     """On another host it has IP_TRANSPARENT, which its user could not set: with this
     option it may bind to any address."""
     start(lab)
     fresh = lab.hostB.app.socket("4")
-    expect(lab.hostB.app.tries("setopt", fresh.fd, 0, 19, "01000000").get("error") == 1, "nobody may set it")
+    expect(
+        lab.hostB.app.tries("setopt", fresh.fd, 0, 19, "01000000").get("error") == 1,
+        "nobody may set it",
+    )
     connection = Connection(lab)
     connection.move(lab.hostB)
     connection.ours.do("disconnect")
@@ -386,7 +490,10 @@ def test_a_moved_socket_cannot_bind_to_another_address(lab):
     for socket_ in (connection.ours, bound):
         expect(socket_.get(0, 19) == "01000000", "it has no privilege at all")
         for address in (lab.hostC.address, lab.hostB.address):
-            expect(lab.hostB.app.tries("bind", socket_.fd, address, 7001).get("error") == 22, f"it can be bound to {address}")
+            expect(
+                lab.hostB.app.tries("bind", socket_.fd, address, 7001).get("error") == 22,
+                f"it can be bound to {address}",
+            )
 
 
 def test_privileged_options_of_a_container_do_not_move(lab):
@@ -399,11 +506,17 @@ def test_privileged_options_of_a_container_do_not_move(lab):
         ours.set(socket.SOL_SOCKET, socket.SO_MARK, "07000000")
         ours.set(socket.SOL_SOCKET, socket.SO_PRIORITY, "63000000")
         moved = move(ours, lab.hostB)
-        expect(moved.get(socket.SOL_SOCKET, socket.SO_MARK) == "00000000", "its mark has come along")
-        expect(moved.get(socket.SOL_SOCKET, socket.SO_PRIORITY) == "00000000", "its priority has come along")
+        expect(
+            moved.get(socket.SOL_SOCKET, socket.SO_MARK) == "00000000", "its mark has come along"
+        )
+        expect(
+            moved.get(socket.SOL_SOCKET, socket.SO_PRIORITY) == "00000000",
+            "its priority has come along",
+        )
 
 
 # --- keys ---
+
 
 def test_a_daemon_does_not_start_with_keys_that_others_can_read_or_replace(lab):
     folder = lab.hostA.folder / "identity"
@@ -411,8 +524,11 @@ def test_a_daemon_does_not_start_with_keys_that_others_can_read_or_replace(lab):
     path = lab.configure(lab.hostA, **{"": {"identity": str(folder)}})
 
     def refused(reason):
-        status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", path, check=False)
+        status, output = lab.hostA.run(
+            lab.program("src/sockmid/sockmid"), "--config", path, check=False
+        )
         expect(status == 1 and reason in output, lambda: f"status {status}: {output}")
+
     for key in ("host.key", "cluster.key"):
         (folder / key).chmod(0o640)
         refused(f"{key} can be read by others")

@@ -7,13 +7,25 @@ import observe
 from cases import cases, topology
 from lab import PORT, expect, wait_until
 from sandbox import without_privilege
-from socket_app import BOUND, LISTENING, SERVICE, Between, Connection, SocketApp, move, refused, start
+from socket_app import (
+    BOUND,
+    LISTENING,
+    SERVICE,
+    Between,
+    Connection,
+    SocketApp,
+    move,
+    refused,
+    start,
+)
 
 REUSE = {"SO_REUSEADDR": 2, "SO_REUSEPORT": 15}
 V6ONLY = (41, 26, "01000000")
 UDP_ECHO = """
 import socket, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((sys.argv[1], int(sys.argv[2]))); print("bound", flush=True)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], int(sys.argv[2])))
+print("bound", flush=True)
 data, peer = s.recvfrom(100); print("got", data.decode(), flush=True)
 """
 
@@ -25,7 +37,11 @@ def begin(lab):
 def own_addresses(host, family):
     """Returns the addresses at which a service of the host would bind to be reached by
     clients of the family."""
-    return [("4", host.address), ("4", "0.0.0.0"), ("6", "::")] if family == "4" else [("6", host.at("6")), ("6", "::")]
+    return (
+        [("4", host.address), ("4", "0.0.0.0"), ("6", "::")]
+        if family == "4"
+        else [("6", host.at("6")), ("6", "::")]
+    )
 
 
 def bound_on(host, family, address, *settings):
@@ -54,7 +70,9 @@ def expect_taken(host, family):
     for own_family, address in own_addresses(host, family):
         for option in REUSE.values():
             got = bound_on(host, own_family, address, (1, option, "01000000"))
-            expect(got == errno.EADDRINUSE, f"a socket of the host's own is bound to {address}: {got}")
+            expect(
+                got == errno.EADDRINUSE, f"a socket of the host's own is bound to {address}: {got}"
+            )
 
 
 @topology("routed")
@@ -74,7 +92,11 @@ def test_the_port_of_a_foreign_listener_cannot_be_bound(lab, family):
     listener = move(move(listener, lab.hostA, LISTENING), lab.hostC, LISTENING)
     served(lab, listener, lab.hostA, family).end()
     listener.close()
-    own = wait_until(lambda: not isinstance(got := bound_on(lab.hostC, family, lab.hostC.at(family)), int) and got, "the port is free")
+    own = wait_until(
+        lambda: not isinstance(got := bound_on(lab.hostC, family, lab.hostC.at(family)), int)
+        and got,
+        "the port is free",
+    )
     own.do("listen", 8)
     served(lab, own, lab.hostC, family).end()
 
@@ -93,8 +115,14 @@ def test_a_foreign_wildcard_socket_listens_on_the_importer(lab, family):
 
 
 @topology("routed")
-@cases(*((state, family, address, how) for state in (LISTENING, BOUND) for family, address in (("4", None), ("4", "0.0.0.0"), ("6", "::"))
-         for how in ("listens", "bound")))
+@cases(
+    *(
+        (state, family, address, how)
+        for state in (LISTENING, BOUND)
+        for family, address in (("4", None), ("4", "0.0.0.0"), ("6", "::"))
+        for how in ("listens", "bound")
+    )
+)
 def test_a_port_in_use_on_the_importer_is_refused(lab, state, family, address, how):
     begin(lab)
     address = address or lab.hostC.address
@@ -136,12 +164,25 @@ def test_sockets_of_other_families_and_protocols_do_not_block_an_import(lab):
     begin(lab)
     six = bound_on(lab.hostC, "6", "::", V6ONLY)
     six.do("listen", 8)
-    udp = lab.hostC.popen(*without_privilege(), "/usr/bin/python3", "-c", UDP_ECHO, lab.hostC.address, str(PORT), name="udp")
+    udp = lab.hostC.popen(
+        *without_privilege(),
+        "/usr/bin/python3",
+        "-c",
+        UDP_ECHO,
+        lab.hostC.address,
+        str(PORT),
+        name="udp",
+    )
     udp.wait_line("bound")
     listener = move(lab.hostA.app.socket("4").listen(), lab.hostC, LISTENING)
     served(lab, listener, lab.hostA).end()
     served(lab, six, lab.hostC, "6").end()
-    lab.client.run("/usr/bin/python3", "-c", f"import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'udp', ('{lab.hostC.address}', {PORT}))")
+    lab.client.run(
+        "/usr/bin/python3",
+        "-c",
+        "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'udp', "
+        f"('{lab.hostC.address}', {PORT}))",
+    )
     udp.wait_line("got udp")
 
 
@@ -174,7 +215,13 @@ def test_the_next_daemon_leaves_a_port_to_a_local_service(lab, family):
     own.do("listen", 8)
     lab.start_daemon(lab.hostC)
     lab.hostC.daemon.wait_line("event=port_taken")
-    expect(any("no new connections reach" in warning for warning in lab.hostC.api("/v1/status")["warnings"]), lab.hostC.api("/v1/status"))
+    expect(
+        any(
+            "no new connections reach" in warning
+            for warning in lab.hostC.api("/v1/status")["warnings"]
+        ),
+        lab.hostC.api("/v1/status"),
+    )
     served(lab, own, lab.hostC, family).end()
     connection.both_ways()
     lab.client.run("nft", "reset", "counters", "table", "inet", "observe")

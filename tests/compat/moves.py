@@ -19,7 +19,10 @@ import trixie
 from googletest import SANITIZERS
 from process import Failure, Process, expect, run
 
-COMMANDS = {"here": [trixie.ROOT / "build/sanitize/tests/interop/mover"], "Debian 13": trixie.command("build/openssl35/tests/interop/mover")}
+COMMANDS = {
+    "here": [trixie.ROOT / "build/sanitize/tests/interop/mover"],
+    "Debian 13": trixie.command("build/openssl35/tests/interop/mover"),
+}
 OTHER = {"here": "Debian 13", "Debian 13": "here"}
 SIZE, EVERY, HOPS = 1 << 21, 250_000, 12  # of bytes, each of which passes a mover twice
 TLS, PLAIN, ECHO = "127.0.0.1:4433", "127.0.0.1:4080", "127.0.0.1:4007"
@@ -27,11 +30,34 @@ TLS, PLAIN, ECHO = "127.0.0.1:4433", "127.0.0.1:4080", "127.0.0.1:4007"
 # Version, suite, and what the end that does not move refuses: an option of
 # SSL_CONF_cmd(3).
 SUITES = [
-    *itertools.product(["1.3"], ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_CCM_SHA256",
-                                 "TLS_AES_128_CCM_8_SHA256"], [""]),
-    *itertools.product(["1.2"], ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305",
-                                 "ECDHE-ECDSA-AES128-CCM", "ECDHE-ECDSA-AES256-CCM8"], ["", "ExtendedMasterSecret"]),
-    *itertools.product(["1.2"], ["ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA384"], ["", "EncryptThenMac"])]
+    *itertools.product(
+        ["1.3"],
+        [
+            "TLS_AES_128_GCM_SHA256",
+            "TLS_AES_256_GCM_SHA384",
+            "TLS_CHACHA20_POLY1305_SHA256",
+            "TLS_AES_128_CCM_SHA256",
+            "TLS_AES_128_CCM_8_SHA256",
+        ],
+        [""],
+    ),
+    *itertools.product(
+        ["1.2"],
+        [
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+            "ECDHE-ECDSA-AES256-GCM-SHA384",
+            "ECDHE-ECDSA-CHACHA20-POLY1305",
+            "ECDHE-ECDSA-AES128-CCM",
+            "ECDHE-ECDSA-AES256-CCM8",
+        ],
+        ["", "ExtendedMasterSecret"],
+    ),
+    *itertools.product(
+        ["1.2"],
+        ["ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA384"],
+        ["", "EncryptThenMac"],
+    ),
+]
 
 
 def pair(address):
@@ -67,7 +93,10 @@ def transfer(data):
 
 def refusing(option, folder):
     path = folder / "openssl.cnf"
-    path.write_text(f"openssl_conf = o\nconfig_diagnostics = 1\n[o]\nssl_conf = s\n[s]\nsystem_default = d\n[d]\nOptions = -{option}\n")
+    path.write_text(
+        "openssl_conf = o\nconfig_diagnostics = 1\n[o]\nssl_conf = s\n[s]\n"
+        f"system_default = d\n[d]\nOptions = -{option}\n"
+    )
     return {"OPENSSL_CONF": str(path)}
 
 
@@ -76,12 +105,22 @@ class Movers:
     connect. `origin` is where both ends begin."""
 
     def __init__(self, folder, version, suite, refused, moving, origin):
-        self.folder, self.version, self.suite, self.moving, self.origin = folder, version, suite, moving, origin
+        self.folder, self.version, self.suite, self.moving, self.origin = (
+            folder,
+            version,
+            suite,
+            moving,
+            origin,
+        )
         self.refused = refusing(refused, folder) if refused else {}
         self.processes = []
 
     def start(self, name, where, *arguments, env=None):
-        process = Process(name, [*map(str, COMMANDS[where]), *map(str, arguments)], env={**os.environ, **SANITIZERS, **(env or {})})
+        process = Process(
+            name,
+            [*map(str, COMMANDS[where]), *map(str, arguments)],
+            env={**os.environ, **SANITIZERS, **(env or {})},
+        )
         self.processes.append(process)
         process.wait_line("mover ready")
         return process
@@ -89,17 +128,46 @@ class Movers:
     def start_end(self, role):
         arguments = [role, "--tls", self.version, "--ciphers", self.suite]
         if role == "serve":
-            arguments += ["--listen", TLS, "--backend", ECHO, "--certificate", self.folder / "cert.pem", "--key", self.folder / "key.pem"]
+            arguments += [
+                "--listen",
+                TLS,
+                "--backend",
+                ECHO,
+                "--certificate",
+                self.folder / "cert.pem",
+                "--key",
+                self.folder / "key.pem",
+            ]
         else:
             arguments += ["--listen", PLAIN, "--backend", TLS, "--ca", self.folder / "cert.pem"]
         if role != self.moving:
             return self.start(role, self.origin, *arguments, env=self.refused)
         at, partner = self.folder / "mover", self.folder / "partner"
-        self.start("partner", OTHER[self.origin], "take", "--at", partner, "--hand-over", at, "--every", EVERY)
-        return self.start(role, self.origin, *arguments, "--at", at, "--hand-over", partner, "--every", EVERY)
+        self.start(
+            "partner",
+            OTHER[self.origin],
+            "take",
+            "--at",
+            partner,
+            "--hand-over",
+            at,
+            "--every",
+            EVERY,
+        )
+        return self.start(
+            role, self.origin, *arguments, "--at", at, "--hand-over", partner, "--every", EVERY
+        )
 
     def hops(self):
-        return max((int(line.split()[1]) for process in self.processes for line in process.lines if line.startswith("hop ")), default=0)
+        return max(
+            (
+                int(line.split()[1])
+                for process in self.processes
+                for line in process.lines
+                if line.startswith("hop ")
+            ),
+            default=0,
+        )
 
 
 def move(movers):
@@ -119,17 +187,43 @@ def run_all():
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="sockmi-") as name:
         folder = pathlib.Path(name)
-        run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=sockmi",
-             "-keyout", folder / "key.pem", "-out", folder / "cert.pem"])
-        for (version, suite, refused), moving, origin in itertools.product(SUITES, ["serve", "connect"], COMMANDS):
-            title = f"TLS {version} {suite}{refused and ' without ' + refused}, {moving} moves, from {origin}"
+        run(
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=sockmi",
+                "-keyout",
+                folder / "key.pem",
+                "-out",
+                folder / "cert.pem",
+            ]
+        )
+        for (version, suite, refused), moving, origin in itertools.product(
+            SUITES, ["serve", "connect"], COMMANDS
+        ):
+            kind = f"{suite}{refused and ' without ' + refused}"
+            title = f"TLS {version} {kind}, {moving} moves, from {origin}"
             movers = Movers(folder, version, suite, refused, moving, origin)
             try:
                 move(movers)
                 print(f"ok {title}: {movers.hops()} moves", flush=True)
                 outcomes.append(True)
             except (Failure, OSError) as failure:
-                print(f"FAILED {title}\n  {failure}", *(process.tail() for process in movers.processes), sep="\n", flush=True)
+                print(
+                    f"FAILED {title}\n  {failure}",
+                    *(process.tail() for process in movers.processes),
+                    sep="\n",
+                    flush=True,
+                )
                 outcomes.append(False)
             finally:
                 for process in movers.processes:

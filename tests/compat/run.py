@@ -25,8 +25,19 @@ UNITS = ["unit_tls", "unit_wire", "unit_lib"]
 
 def build():
     """Builds, inside, what is tested."""
-    configure = ["cmake", "-G", "Ninja", "-S", ".", "-B", BUILD, "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DSOCKMI_SANITIZE=ON", "-DSOCKMI_DAEMON=OFF",
-                 "-DSOCKMI_BENCH=OFF"]
+    configure = [
+        "cmake",
+        "-G",
+        "Ninja",
+        "-S",
+        ".",
+        "-B",
+        BUILD,
+        "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
+        "-DSOCKMI_SANITIZE=ON",
+        "-DSOCKMI_DAEMON=OFF",
+        "-DSOCKMI_BENCH=OFF",
+    ]
     for step in [configure, ["cmake", "--build", BUILD, "--target", *UNITS, "mover"]]:
         subprocess.run(trixie.command(*step), stdin=subprocess.DEVNULL, check=True)
 
@@ -45,10 +56,19 @@ def main():
         return sandbox.NOT_POSSIBLE
     sandbox.enter()
     trixie.mount()
-    print(f"OpenSSL {openssl_version()} here, {openssl_version(trixie.command)} in {trixie.HERE}", flush=True)
+    print(
+        f"OpenSSL {openssl_version()} here, {openssl_version(trixie.command)} in {trixie.HERE}",
+        flush=True,
+    )
     build()
     passed = failed = 0
-    suites = [*(lambda unit=unit: googletest.run(*trixie.command(f"{BUILD}/tests/unit/{unit}")) for unit in UNITS), moves.run_all]
+    suites = [
+        *(
+            lambda unit=unit: googletest.run(*trixie.command(f"{BUILD}/tests/unit/{unit}"))
+            for unit in UNITS
+        ),
+        moves.run_all,
+    ]
     for suite in suites:
         good, bad = suite()
         passed, failed = passed + good, failed + bad

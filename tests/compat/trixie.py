@@ -12,8 +12,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = ROOT / "build" / "trixie"
-_TREE = HERE / "sockmi"         # where the project is mounted inside
-_STAMP = HERE / ".complete"     # written last: the packages that were installed
+_TREE = HERE / "sockmi"  # where the project is mounted inside
+_STAMP = HERE / ".complete"  # written last: the packages that were installed
 _LOG = ROOT / "build" / "trixie.log"
 _FOLDER = pathlib.Path(__file__).resolve().parent
 _OF_ITS_OWN = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -24,15 +24,29 @@ class NotPossible(Exception):
 
 
 def _packages():
-    return [line for line in (_FOLDER / "trixie-packages.txt").read_text().split("\n") if line and not line.startswith("#")]
+    return [
+        line
+        for line in (_FOLDER / "trixie-packages.txt").read_text().split("\n")
+        if line and not line.startswith("#")
+    ]
 
 
 def _mirror():
     """Returns the mirror from which this machine's own apt gets Debian."""
     if not shutil.which("apt-get"):
         raise NotPossible("no apt here that could name a mirror of Debian")
-    targets = subprocess.run(["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"],
-                             stdout=subprocess.PIPE, text=True, check=True).stdout
+    targets = subprocess.run(
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(ORIGIN) $(LABEL) $(COMPONENT) $(REPO_URI)",
+            "Created-By: Packages",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
     for target in targets.splitlines():
         if target.startswith("Debian Debian main "):
             return target.split(" ", 3)[3]
@@ -40,7 +54,9 @@ def _mirror():
 
 
 def _install_debootstrap():
-    installed = subprocess.run([ROOT / "packaging/install-dependencies", _FOLDER / "host-packages.txt"], check=False)
+    installed = subprocess.run(
+        [ROOT / "packaging/install-dependencies", _FOLDER / "host-packages.txt"], check=False
+    )
     if installed.returncode != 0 or not shutil.which("debootstrap"):
         raise NotPossible("debootstrap can't be installed")
 
@@ -58,8 +74,21 @@ def provide():
     HERE.mkdir(parents=True)
     print(f"making a Debian 13 in {HERE} (once; some minutes)", flush=True)
     with open(_LOG, "w") as log:
-        made = subprocess.run([*_OF_ITS_OWN, "debootstrap", "--variant=minbase", f"--include={packages}", "trixie", HERE, mirror],
-                              stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
+        made = subprocess.run(
+            [
+                *_OF_ITS_OWN,
+                "debootstrap",
+                "--variant=minbase",
+                f"--include={packages}",
+                "trixie",
+                HERE,
+                mirror,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            check=False,
+        )
     if made.returncode != 0:
         print(*_LOG.read_text().splitlines()[-5:], sep="\n", file=sys.stderr)
         raise NotPossible(f"debootstrap failed, see {_LOG}")
@@ -76,4 +105,12 @@ def mount():
 
 def command(*arguments):
     """Returns the command that runs `arguments` inside, in the project's folder."""
-    return ["chroot", HERE, "/usr/bin/env", "--chdir=/sockmi", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", *map(str, arguments)]
+    return [
+        "chroot",
+        HERE,
+        "/usr/bin/env",
+        "--chdir=/sockmi",
+        "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG=C.UTF-8",
+        *map(str, arguments),
+    ]

@@ -7,13 +7,33 @@ from daemons import TERMINATED, end_daemon
 
 
 def test_an_expiring_address_is_not_announced(lab):
-    run(["ip", "-n", "hostB", "-6", "addr", "add", "fd77::999/64", "dev", "eth0", "valid_lft", "60", "preferred_lft", "30", "nodad"])
+    run(
+        [
+            "ip",
+            "-n",
+            "hostB",
+            "-6",
+            "addr",
+            "add",
+            "fd77::999/64",
+            "dev",
+            "eth0",
+            "valid_lft",
+            "60",
+            "preferred_lft",
+            "30",
+            "nodad",
+        ]
+    )
     start(lab)
     c = Connection(lab, "6")
     c.both_ways()
     c.move(lab.hostB)
     led = observe.redirects(lab.hostA)
-    expect(led and all("fd77::2" in each and "fd77::999" not in each for each in led), f"home redirects to {led}")
+    expect(
+        led and all("fd77::2" in each and "fd77::999" not in each for each in led),
+        f"home redirects to {led}",
+    )
     c.both_ways()
     c.end()
 
@@ -35,7 +55,10 @@ def address6(change, *words):
 
 
 def leads_to(lab, address):
-    return wait_until(lambda: (led := observe.redirects(lab.hostA)) and all(address in each for each in led), f"home redirects to {address}")
+    return wait_until(
+        lambda: (led := observe.redirects(lab.hostA)) and all(address in each for each in led),
+        f"home redirects to {address}",
+    )
 
 
 def test_an_address_that_is_added_later_is_announced(lab):
@@ -43,7 +66,10 @@ def test_an_address_that_is_added_later_is_announced(lab):
     start(lab)
     address6("add", "fd77::2/64", "nodad")
     lab.hostB.daemon.wait_line("event=other_address_changed")
-    wait_until(lambda: any(each.get("host") == "hostB" for each in lab.hostA.api("/v1/hosts")["hosts"]), "hostA hears of hostB")
+    wait_until(
+        lambda: any(each.get("host") == "hostB" for each in lab.hostA.api("/v1/hosts")["hosts"]),
+        "hostA hears of hostB",
+    )
     c = Connection(lab, "6")
     c.both_ways()
     c.move(lab.hostB)
@@ -84,7 +110,10 @@ def test_home_redirects_to_the_holders_new_address_behind_a_router(lab):
     expect("fd77:0:0:3::33 . 8443" in given_back, given_back)
     end_daemon(lab.hostC, TERMINATED)  # the next daemon can explain that entry
     lab.start_daemon(lab.hostC)
-    expect(not any("event=destination_rewrite_orphaned" in line for line in lab.hostC.daemon.lines), lab.hostC.daemon.tail())
+    expect(
+        not any("event=destination_rewrite_orphaned" in line for line in lab.hostC.daemon.lines),
+        lab.hostC.daemon.tail(),
+    )
     c.both_ways()
     c.end()
 
@@ -97,7 +126,12 @@ def test_a_missing_own_address_is_reported(lab):
     for host, address in ((lab.hostA, "10.77.0.1"), (lab.hostB, "10.77.0.2")):
         run(["ip", "-n", host.name, "addr", "del", address + "/24", "dev", "eth0"])
         host.daemon.wait_line(f"event=address_disappeared address={address}")
-        expect(any(f"address {address} is gone" in each for each in host.api("/v1/status")["warnings"]), "no warning")
+        expect(
+            any(
+                f"address {address} is gone" in each for each in host.api("/v1/status")["warnings"]
+            ),
+            "no warning",
+        )
         run(["ip", "-n", host.name, "addr", "add", address + "/24", "dev", "eth0"])
         host.daemon.wait_line(f"event=address_reappeared address={address}")
         expect(host.api("/v1/status")["warnings"] == [], "the warning stays")

@@ -12,13 +12,27 @@ PORT = 9443
 
 
 def make_router(host):
-    sysctl(host.name, {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1, "net.ipv4.conf.all.send_redirects": 0,
-                       "net.ipv4.conf.eth0.send_redirects": 0})
+    sysctl(
+        host.name,
+        {
+            "net.ipv4.ip_forward": 1,
+            "net.ipv6.conf.all.forwarding": 1,
+            "net.ipv4.conf.all.send_redirects": 0,
+            "net.ipv4.conf.eth0.send_redirects": 0,
+        },
+    )
 
 
 def lead(source, by, to):
     """Routes what `source` sends to `to` through the host `by`."""
-    sysctl(source.name, {"net.ipv4.conf.all.accept_redirects": 0, "net.ipv4.conf.eth0.accept_redirects": 0, "net.ipv6.conf.eth0.accept_redirects": 0})
+    sysctl(
+        source.name,
+        {
+            "net.ipv4.conf.all.accept_redirects": 0,
+            "net.ipv4.conf.eth0.accept_redirects": 0,
+            "net.ipv6.conf.eth0.accept_redirects": 0,
+        },
+    )
     run(["ip", "-n", source.name, "route", "add", f"{to.at('4')}/32", "via", by.at("4")])
     run(["ip", "-n", source.name, "-6", "route", "add", f"{to.at('6')}/128", "via", by.at("6")])
 
@@ -62,8 +76,13 @@ def test_packets_of_an_ended_foreign_connection_are_not_sent_back(lab, family):
     with observe.Dropped(lab.client, "in", reset):  # so that the client's connection continues
         foreign.ours.set(*LINGER, number(1) + number(0))
         foreign.ours.close()
-        wait_until(lambda: not lab.hostB.api("/v1/connections")["connections"], "the foreign connection has ended")
-        come, gone = observe.Counter(lab.hostB, "in", "tcp dport 8443", "come"), observe.Counter(lab.hostB, "out", "tcp dport 8443", "gone")
+        wait_until(
+            lambda: not lab.hostB.api("/v1/connections")["connections"],
+            "the foreign connection has ended",
+        )
+        come, gone = observe.Counter(lab.hostB, "in", "tcp dport 8443", "come"), observe.Counter(
+            lab.hostB, "out", "tcp dport 8443", "gone"
+        )
         answered = observe.Counter(lab.hostB, "out", "tcp sport 8443", "answered")
         foreign.theirs.do("fill", "up", foreign.up.sent, 32 << 20)
         wait_until(lambda: come.packets() >= 3, "the client repeats what nobody acknowledges")

@@ -16,7 +16,10 @@ PORT = 8443
 def repaired(host, before=0):
     """Waits until the daemon has restored what was removed. Returns how many repairs it
     has made by now."""
-    return wait_until(lambda: (count := host.api("/v1/status")["repairs"]["count"]) > before and count, f"{host.name} repairs its rules")
+    return wait_until(
+        lambda: (count := host.api("/v1/status")["repairs"]["count"]) > before and count,
+        f"{host.name} repairs its rules",
+    )
 
 
 def moved_connection(lab, family="4"):
@@ -58,8 +61,13 @@ def test_an_upload_survives_flushed_rulesets(lab):
     c.end()
 
 
-@cases("delete table netdev sockmi", "delete table inet sockmi", "flush table netdev sockmi", "flush chain inet sockmi prerouting",
-       "flush map netdev sockmi redir4")
+@cases(
+    "delete table netdev sockmi",
+    "delete table inet sockmi",
+    "flush table netdev sockmi",
+    "flush chain inet sockmi prerouting",
+    "flush map netdev sockmi redir4",
+)
 def test_a_deleted_table_chain_or_map_is_repaired(lab, command):
     c = moved_connection(lab)
     for host in (lab.hostA, lab.hostB):
@@ -135,7 +143,10 @@ def test_the_delivery_route_is_restored_after_loopback_was_down(lab):
     c = moved_connection(lab)
     run(["ip", "-n", "hostB", "link", "set", "lo", "down"])
     run(["ip", "-n", "hostB", "link", "set", "lo", "up"])
-    wait_until(lambda: "local default dev lo" in lab.hostB.run("ip", "route", "show", "table", "29547"), "the route is put back")
+    wait_until(
+        lambda: "local default dev lo" in lab.hostB.run("ip", "route", "show", "table", "29547"),
+        "the route is put back",
+    )
     run(["ip", "-n", "hostB", "route", "add", "192.0.2.0/24", "dev", "eth0"])
     c.both_ways()
     c.end()
@@ -149,7 +160,11 @@ def test_repairs_continue_during_endless_flushes(lab):
     loop = lab.hostA.popen("sh", "-c", "while :; do nft flush ruleset; sleep 0.05; done")
     try:
         sent = c.up.begin_send(c.theirs, 1000)
-        wait_until(lambda: lab.hostA.api("/v1/status")["repairs"]["count"] >= 8, "eight repairs", timeout=30)
+        wait_until(
+            lambda: lab.hostA.api("/v1/status")["repairs"]["count"] >= 8,
+            "eight repairs",
+            timeout=30,
+        )
     finally:
         loop.kill()
     repairs = lab.hostA.api("/v1/status")["repairs"]
@@ -163,11 +178,19 @@ def test_repairs_continue_during_endless_flushes(lab):
 
 def test_a_failed_repair_is_reported_and_repeated(lab):
     c = moved_connection(lab)
-    lab.hostA.run("nft", "flush ruleset; add table inet sockmi; add set inet sockmi foreign4 { type ipv6_addr; }")
-    wait_until(lambda: lab.hostA.api("/v1/status")["repairs"]["error"], "status says that it can not be repaired")
+    lab.hostA.run(
+        "nft",
+        "flush ruleset; add table inet sockmi; add set inet sockmi foreign4 { type ipv6_addr; }",
+    )
+    wait_until(
+        lambda: lab.hostA.api("/v1/status")["repairs"]["error"],
+        "status says that it can not be repaired",
+    )
     lab.hostA.daemon.wait_line("event=rules_repair_failed")
     lab.hostA.run("nft", "delete", "table", "inet", "sockmi")
-    wait_until(lambda: not lab.hostA.api("/v1/status")["repairs"]["error"], "it is repaired", timeout=20)
+    wait_until(
+        lambda: not lab.hostA.api("/v1/status")["repairs"]["error"], "it is repaired", timeout=20
+    )
     c.both_ways()
     c.end()
 
@@ -176,11 +199,22 @@ def test_a_repair_removes_elements_that_others_added(lab):
     """An administrator loads a listing that was saved before: a redirect of a connection
     that has ended would divert the next one."""
     c = moved_connection(lab)
-    lab.hostA.run("nft", "add", "element", "netdev", "sockmi", "redir4", "{ 10.77.0.100 . 4711 . 10.77.0.1 . 8443 : 10.77.0.2 }")
+    lab.hostA.run(
+        "nft",
+        "add",
+        "element",
+        "netdev",
+        "sockmi",
+        "redir4",
+        "{ 10.77.0.100 . 4711 . 10.77.0.1 . 8443 : 10.77.0.2 }",
+    )
     before = lab.hostA.api("/v1/status")["repairs"]["count"]
     lab.hostA.run("nft", "delete", "table", "inet", "sockmi")
     repaired(lab.hostA, before)
-    wait_until(lambda: not any("4711" in each for each in observe.redirects(lab.hostA)), "the strange redirect goes")
+    wait_until(
+        lambda: not any("4711" in each for each in observe.redirects(lab.hostA)),
+        "the strange redirect goes",
+    )
     c.both_ways()
     c.end()
 
@@ -200,7 +234,10 @@ def test_changes_of_other_tables_cause_no_repair(lab):
     lab.hostA.run("nft", "delete", "table", "ip", "other")
     run(["ip", "-n", "hostA", "rule", "add", "priority", "100", "lookup", "main"])
     run(["ip", "-n", "hostA", "rule", "del", "priority", "100"])
-    expect(lab.hostA.api("/v1/status")["repairs"] == {"count": 0, "last": "", "error": ""}, "it was taken for ours")
+    expect(
+        lab.hostA.api("/v1/status")["repairs"] == {"count": 0, "last": "", "error": ""},
+        "it was taken for ours",
+    )
 
 
 def missed(host):
@@ -219,7 +256,11 @@ def test_rules_are_repaired_after_lost_notices(lab):
     host.run("nft", "add table ip other; add set ip other some { type ipv4_addr; }")
     elements = ",".join(f"10.1.{a}.{b}" for a in range(200) for b in range(200))
     transaction = f"add element ip other some {{ {elements} }}; flush set ip other some".encode()
-    wait_until(lambda: host.run("nft", "-f", "-", stdin=transaction) == "" and missed(host), "its buffer is full", timeout=120)
+    wait_until(
+        lambda: host.run("nft", "-f", "-", stdin=transaction) == "" and missed(host),
+        "its buffer is full",
+        timeout=120,
+    )
     host.run("nft", "delete", "table", "inet", "sockmi")
     host.daemon.resume()
     repaired(host, before)
@@ -250,22 +291,44 @@ def test_rules_inside_a_container_are_repaired(lab, command):
         expect("in namespace" in said, said)
         c.both_ways()
         c.end()
-        wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
+        wait_until(
+            lambda: not observe.leftovers(container),
+            "the container's namespace is given up",
+            timeout=20,
+        )
 
 
 def test_a_failed_repair_in_a_container_does_not_block_other_repairs(lab):
     with Container(lab) as container:
         c = connection_of(lab, container)
         c.move(lab.hostB)
-        container.run("nft", "flush ruleset; add table inet sockmi; add set inet sockmi foreign4 { type ipv6_addr; }")
-        wait_until(lambda: lab.hostA.api("/v1/status")["repairs"]["error"], "status says that it can not be repaired")
+        container.run(
+            "nft",
+            "flush ruleset; add table inet sockmi; add set inet sockmi foreign4 { type "
+            "ipv6_addr; }",
+        )
+        wait_until(
+            lambda: lab.hostA.api("/v1/status")["repairs"]["error"],
+            "status says that it can not be repaired",
+        )
         lab.hostA.run("nft", "flush", "ruleset")
-        wait_until(lambda: "table inet sockmi\n" in lab.hostA.run("nft", "list", "tables"), "the host's own tables are put back")
+        wait_until(
+            lambda: "table inet sockmi\n" in lab.hostA.run("nft", "list", "tables"),
+            "the host's own tables are put back",
+        )
         container.run("nft", "delete", "table", "inet", "sockmi")
-        wait_until(lambda: not lab.hostA.api("/v1/status")["repairs"]["error"], "the container's are, too", timeout=20)
+        wait_until(
+            lambda: not lab.hostA.api("/v1/status")["repairs"]["error"],
+            "the container's are, too",
+            timeout=20,
+        )
         c.both_ways()
         c.end()
-        wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
+        wait_until(
+            lambda: not observe.leftovers(container),
+            "the container's namespace is given up",
+            timeout=20,
+        )
 
 
 def test_home_without_its_tables_does_not_reset_clients_of_a_moved_listener(lab):
@@ -285,7 +348,9 @@ def test_home_without_its_tables_does_not_reset_clients_of_a_moved_listener(lab)
     expect(observe.resets(lab.client)[0] == 0, "home has refused it")
     our_old.set(socket.SOL_SOCKET, socket.SO_LINGER, "0100000000000000")
     our_old.close()
-    wait_until(lambda: observe.resets(lab.client)[0] == 1, "the connection that has stayed is reset")
+    wait_until(
+        lambda: observe.resets(lab.client)[0] == 1, "the connection that has stayed is reset"
+    )
     expect(refuses(lab, PORT + 1), "another port does not refuse")
     lab.hostA.daemon.resume()
     connected()
@@ -301,4 +366,5 @@ def refuses(lab, port):
         with socket.socket() as caller:
             caller.settimeout(20)
             return caller.connect_ex((lab.hostA.address, port)) == errno.ECONNREFUSED
+
     return namespace.within(lab.client, connect)

@@ -35,6 +35,7 @@ def accepted(host, theirs, port):
 
 # --- the peer is on the exporting host, or on the importing one ---
 
+
 @cases("10.77.0.1", "127.0.0.1", "10.77.0.51")
 def test_a_peer_on_the_exporting_host_is_refused(lab, address):
     run(["ip", "-n", "hostA", "addr", "add", "10.77.0.51/24", "dev", "eth0"])
@@ -65,13 +66,32 @@ def test_a_peer_on_the_importing_host_is_refused(lab, address):
 
 # --- translation at the exporting host ---
 
+
 @cases("nft", "iptables-legacy", "iptables-nft")
 def test_a_connection_to_a_redirected_port_is_refused(lab, tool):
     start(lab)
     if tool == "nft":
-        nft(lab.hostA, "table ip x {\n chain p {\n type nat hook prerouting priority dstnat\n tcp dport 80 redirect to :8443\n }\n}")
+        nft(
+            lab.hostA,
+            "table ip x {\n chain p {\n type nat hook prerouting priority dstnat\n"
+            " tcp dport 80 redirect to :8443\n }\n}",
+        )
     else:
-        lab.hostA.run(tool, "-t", "nat", "-A", "PREROUTING", "-p", "tcp", "--dport", "80", "-j", "REDIRECT", "--to-ports", "8443")
+        lab.hostA.run(
+            tool,
+            "-t",
+            "nat",
+            "-A",
+            "PREROUTING",
+            "-p",
+            "tcp",
+            "--dport",
+            "80",
+            "-j",
+            "REDIRECT",
+            "--to-ports",
+            "8443",
+        )
     c = accepted(lab.hostA, lab.client.app.socket("4"), 80)
     stays(c, lab.hostB, "translates")
     c.end()
@@ -80,7 +100,11 @@ def test_a_connection_to_a_redirected_port_is_refused(lab, tool):
 def test_a_masqueraded_own_connection_is_refused(lab):
     """What the host sends has another source port on the wire."""
     start(lab)
-    nft(lab.hostA, "table ip x {\n chain p {\n type nat hook postrouting priority srcnat\n tcp dport 8443 masquerade to :50000-50010\n }\n}")
+    nft(
+        lab.hostA,
+        "table ip x {\n chain p {\n type nat hook postrouting priority srcnat\n"
+        " tcp dport 8443 masquerade to :50000-50010\n }\n}",
+    )
     c = OwnConnection(lab)
     stays(c, lab.hostB, "translates")
     c.end()
@@ -88,22 +112,32 @@ def test_a_masqueraded_own_connection_is_refused(lab):
 
 # --- a host that masquerades accepts foreign connections ---
 
+
 @cases(("nft", "down"), ("nft", "up"), ("iptables-legacy", "down"), ("iptables-nft", "down"))
 def test_a_masquerading_importer_keeps_the_connections_address(lab, tool, first):
     if tool == "nft":
-        nft(lab.hostB, "table ip n {\n chain p {\n type nat hook postrouting priority srcnat\n oif eth0 masquerade\n }\n}")
+        nft(
+            lab.hostB,
+            "table ip n {\n chain p {\n type nat hook postrouting priority srcnat\n"
+            " oif eth0 masquerade\n }\n}",
+        )
     else:
         lab.hostB.run(tool, "-t", "nat", "-A", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE")
     start(lab)
     c = Connection(lab)
     c.both_ways()
-    seen = observe.Counter(lab.client, "in", "ip saddr 10.77.0.2 tcp sport != 7078 tcp dport != 7078")
+    seen = observe.Counter(
+        lab.client, "in", "ip saddr 10.77.0.2 tcp sport != 7078 tcp dport != 7078"
+    )
     c.move(lab.hostB)
     if first == "down":
         c.down.send(c.ours, 20_000)
         c.down.receive(c.theirs)
     c.both_ways()
-    expect(seen.packets() == 0, f"the client's kernel saw {seen.packets()} packets with the importer's address")
+    expect(
+        seen.packets() == 0,
+        f"the client's kernel saw {seen.packets()} packets with the importer's address",
+    )
     c.move(lab.hostA)
     c.both_ways()
     c.end()
@@ -114,6 +148,7 @@ def test_a_connection_passes_a_firewall_without_loose_tracking(lab, family):
     """With tcp_loose=0 an importer's firewall accepts a connection as known only if it
     has seen its beginning. A foreign connection is known nevertheless."""
     import firewall
+
     for host in ("hostA", "hostB"):
         firewall.install(host, "nftables")
         sysctl(host, {"net.netfilter.nf_conntrack_tcp_loose": 0})
@@ -126,6 +161,7 @@ def test_a_connection_passes_a_firewall_without_loose_tracking(lab, family):
 
 
 # --- the path to the importer ---
+
 
 def narrow(lab, what):
     if what == "importer":
@@ -177,12 +213,19 @@ def test_a_narrow_path_suffices_for_a_client_with_small_packets(lab):
 
 # --- signatures ---
 
+
 def md5_key(family, address, key=b"secret"):
     if family == "4":
-        whose = struct.pack("<HH4s", sockets.AF_INET, 0, sockets.inet_pton(sockets.AF_INET, address))
+        whose = struct.pack(
+            "<HH4s", sockets.AF_INET, 0, sockets.inet_pton(sockets.AF_INET, address)
+        )
     else:
-        whose = struct.pack("<HHI16s", sockets.AF_INET6, 0, 0, sockets.inet_pton(sockets.AF_INET6, address))
-    return (whose.ljust(128, b"\0") + struct.pack("<BBHi", 0, 0, len(key), 0) + key.ljust(80, b"\0")).hex()
+        whose = struct.pack(
+            "<HHI16s", sockets.AF_INET6, 0, 0, sockets.inet_pton(sockets.AF_INET6, address)
+        )
+    return (
+        whose.ljust(128, b"\0") + struct.pack("<BBHi", 0, 0, len(key), 0) + key.ljust(80, b"\0")
+    ).hex()
 
 
 @cases("4", "6")
@@ -192,6 +235,7 @@ def test_a_connection_with_md5_signatures_is_refused(lab, family):
     def prepare(ours, theirs):
         ours.set(6, 14, md5_key(family, lab.client.at(family)))
         theirs.set(6, 14, md5_key(family, lab.hostA.at(family)))
+
     c = Connection(lab, family, prepare)
     c.both_ways()
     stays(c, lab.hostB, "TCP-MD5")
@@ -210,9 +254,26 @@ def test_a_listener_with_md5_signatures_is_refused(lab, family):
 
 # --- interfaces, IPsec, hops ---
 
+
 def test_a_peer_behind_an_unconfigured_interface_is_refused(lab):
     """hostA has a second link to the client, which `interfaces` does not name."""
-    run(["ip", "link", "add", "side0", "netns", "hostA", "type", "veth", "peer", "name", "side1", "netns", "client"])
+    run(
+        [
+            "ip",
+            "link",
+            "add",
+            "side0",
+            "netns",
+            "hostA",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "side1",
+            "netns",
+            "client",
+        ]
+    )
     for name, dev, address in (("hostA", "side0", "10.99.0.1"), ("client", "side1", "10.99.0.2")):
         run(["ip", "-n", name, "addr", "add", f"{address}/24", "dev", dev])
         run(["ip", "-n", name, "link", "set", dev, "up"])
@@ -231,10 +292,38 @@ def test_a_connection_under_ipsec_is_refused(lab):
     """hostA and the client encrypt their packets, once they have keys (this kernel has no
     cipher for it)."""
     start(lab)
-    for name, own, other in (("hostA", "10.77.0.1", "10.77.0.100"), ("client", "10.77.0.100", "10.77.0.1")):
+    for name, own, other in (
+        ("hostA", "10.77.0.1", "10.77.0.100"),
+        ("client", "10.77.0.100", "10.77.0.1"),
+    ):
         for direction, source, target in (("out", own, other), ("in", other, own)):
-            run(["ip", "-n", name, "xfrm", "policy", "add", "src", source, "dst", target, "dir", direction, "tmpl", "src", source, "dst", target,
-                 "proto", "esp", "mode", "transport", "level", "use"])
+            run(
+                [
+                    "ip",
+                    "-n",
+                    name,
+                    "xfrm",
+                    "policy",
+                    "add",
+                    "src",
+                    source,
+                    "dst",
+                    target,
+                    "dir",
+                    direction,
+                    "tmpl",
+                    "src",
+                    source,
+                    "dst",
+                    target,
+                    "proto",
+                    "esp",
+                    "mode",
+                    "transport",
+                    "level",
+                    "use",
+                ]
+            )
     c = Connection(lab)
     c.both_ways()
     stays(c, lab.hostB, "IPsec")
@@ -252,6 +341,7 @@ def test_a_socket_with_a_minimum_hop_count_is_refused(lab, family, level, least_
         for end in (ours, theirs):
             end.set(level, 2 if family == "4" else 16, number)
             end.set(level, least_hops, number)
+
     c = Connection(lab, family, prepare)
     c.both_ways()
     stays(c, lab.hostB, "hops")

@@ -20,9 +20,11 @@ def number(value):
 
 def from_one_port(lab, to=None, family="4"):
     """Makes a connection of the client from the port SOURCE, which has moved to the host `to`."""
+
     def prepare(_, theirs):
         theirs.set(*REUSE, number(1))
         theirs.bind(SOURCE)
+
     connection = Connection(lab, family, prepare=prepare)
     connection.both_ways()
     if to:
@@ -75,7 +77,10 @@ def test_the_ports_of_an_ended_connection_are_free_as_soon_as_without_a_move(lab
     connection = from_one_port(lab, lab.hostB if moves else None)
     ENDS[how](lab, connection)
     if how != "forgotten":
-        wait_until(lambda: not lab.hostA.api("/v1/connections")["connections"], "home knows that it has ended")
+        wait_until(
+            lambda: not lab.hostA.api("/v1/connections")["connections"],
+            "home knows that it has ended",
+        )
     new, syns = connect_again(lab, connection)
     # The first SYN of a client that has lost the connection meets the old one. The second may come
     # before home knows that this one has ended.
@@ -93,7 +98,9 @@ def test_the_ports_of_an_ended_connection_are_free_in_each_family_and_behind_a_r
     start(lab, lab.hostA, lab.hostC, steer={"linger_ms": 60_000})
     connection = from_one_port(lab, lab.hostC, family)
     finished(lab, connection)
-    wait_until(lambda: not lab.hostA.api("/v1/connections")["connections"], "home knows that it has ended")
+    wait_until(
+        lambda: not lab.hostA.api("/v1/connections")["connections"], "home knows that it has ended"
+    )
     expect(observe.redirects(lab.hostA), "the last packets are not sent on")
     new, syns = connect_again(lab, connection)
     expect(syns == 1, f"it took {syns} SYNs")
@@ -106,7 +113,10 @@ def test_a_forged_syn_does_not_take_over_a_moved_connection(lab):
     connection = from_one_port(lab, lab.hostB)
     challenges = observe.kernel_counter(lab.hostB, "TcpExtTCPSYNChallenge")
     forge_syn(lab.client, lab.hostA.address)
-    wait_until(lambda: observe.kernel_counter(lab.hostB, "TcpExtTCPSYNChallenge") > challenges, "the holder challenges it")
+    wait_until(
+        lambda: observe.kernel_counter(lab.hostB, "TcpExtTCPSYNChallenge") > challenges,
+        "the holder challenges it",
+    )
     connection.both_ways()
     expect(observe.redirects(lab.hostA), "the redirect has gone")
 
@@ -136,18 +146,23 @@ def test_a_port_is_released_after_the_importing_daemon_died(lab, state):
     refused(moving, lab.hostC, state)
     lab.hostC.daemon.wait()
     lab.start_daemon(lab.hostC, steer={"linger_ms": 200})
-    wait_until(lambda: "elements" not in lab.hostC.run("nft", "list", "table", "inet", "sockmi"), "nothing is left for it")
+    wait_until(
+        lambda: "elements" not in lab.hostC.run("nft", "list", "table", "inet", "sockmi"),
+        "nothing is left for it",
+    )
 
 
 def forge_syn(host, to):
     """Sends a SYN from the port of the connection, as a host does that has no such connection."""
+
     def send():
         source, target = socket.inet_aton(host.address), socket.inet_aton(to)
         head = struct.pack("!HHIIBBHHH", SOURCE, 8443, 12345, 0, 5 << 4, 2, 1000, 0, 0)
         pseudo = source + target + struct.pack("!BBH", 0, 6, len(head)) + head
         total = sum(struct.unpack(f"!{len(pseudo) // 2}H", pseudo))
         while total >> 16:
-            total = (total & 0xffff) + (total >> 16)
+            total = (total & 0xFFFF) + (total >> 16)
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
-            raw.sendto(head[:16] + struct.pack("!H", ~total & 0xffff) + head[18:], (to, 0))
+            raw.sendto(head[:16] + struct.pack("!H", ~total & 0xFFFF) + head[18:], (to, 0))
+
     within(host, send)

@@ -12,7 +12,9 @@ def stop(host):
 
 
 def hold(host):
-    return host.run(host.lab.program("src/sockmid/sockmid"), "--config", host.folder / "sockmid.toml", "--hold")
+    return host.run(
+        host.lab.program("src/sockmid/sockmid"), "--config", host.folder / "sockmid.toml", "--hold"
+    )
 
 
 def after_a_boot(lab):
@@ -45,7 +47,9 @@ def test_a_peer_is_not_reset_between_boot_and_daemon_start(lab):
     hold(lab.hostA)
     sent = sends_twice(lab, connection)
     lab.start_daemon(lab.hostA)
-    expect("sockmi_hold" not in lab.hostA.run("nft", "list", "tables"), "its packets are held still")
+    expect(
+        "sockmi_hold" not in lab.hostA.run("nft", "list", "tables"), "its packets are held still"
+    )
     connection.up.receive(connection.ours)
     sent()
     connection.both_ways()
@@ -105,11 +109,32 @@ def test_a_container_with_the_socket_folder_mounted_reaches_the_next_daemon(lab)
     lab.start_daemon(lab.hostA, **changes)
     inside = lab.folder / "inside"
     inside.mkdir()
-    container = lab.hostA.popen("unshare", "-m", "sh", "-c", f"mount --bind {folder} {inside} && echo mounted && exec sleep 60", name="container")
+    container = lab.hostA.popen(
+        "unshare",
+        "-m",
+        "sh",
+        "-c",
+        f"mount --bind {folder} {inside} && echo mounted && exec sleep 60",
+        name="container",
+    )
     container.wait_line("mounted")
 
     def status():
-        return run(["nsenter", "-t", str(container.pid), "-m", "curl", "-s", "--unix-socket", str(inside / "sockmid.sock"), "http://x/v1/status"], check=False)[0]
+        return run(
+            [
+                "nsenter",
+                "-t",
+                str(container.pid),
+                "-m",
+                "curl",
+                "-s",
+                "--unix-socket",
+                str(inside / "sockmid.sock"),
+                "http://x/v1/status",
+            ],
+            check=False,
+        )[0]
+
     expect(status() == 0, "the container does not reach the daemon")
     stop(lab.hostA)
     lab.start_daemon(lab.hostA, **changes)

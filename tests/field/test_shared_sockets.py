@@ -21,13 +21,24 @@ def numbers(begin, end):
     """Returns the bytes from `begin` to `end` of a stream of numbers."""
     some = array.array("I", range(begin // 4, end // 4 + 1))
     some.byteswap()
-    return some.tobytes()[begin % 4:][:end - begin]
+    return some.tobytes()[begin % 4 :][: end - begin]
 
 
 class Shared:
     def __init__(self, lab, exports, *users):
         program = lab.program("tests/field/sharing")
-        self.ours = lab.hostA.popen(*without_privilege(), program, "serve", lab.hostA.address, PORT, lab.hostB.address, SERVICE, exports, *users, name="ours")
+        self.ours = lab.hostA.popen(
+            *without_privilege(),
+            program,
+            "serve",
+            lab.hostA.address,
+            PORT,
+            lab.hostB.address,
+            SERVICE,
+            exports,
+            *users,
+            name="ours",
+        )
         self.ours.wait_line("ready")
         self.theirs = lab.client.popen(program, "peer", lab.hostA.address, PORT, name="theirs")
 
@@ -37,10 +48,19 @@ class Shared:
         expect(not self.ours.says("stay unsent"), self.ours.tail)
         for process in (self.ours, self.theirs):
             process.wait_line("written", 60)
-            written, read, wrong = map(int, re.search(r"written (\d+) read (\d+) wrong (\d+)", "\n".join(process.lines)).groups())
-            expect(wrong == 0, lambda: f"{wrong} of the bytes that came are wrong\n{process.tail()}")
+            written, read, wrong = map(
+                int,
+                re.search(
+                    r"written (\d+) read (\d+) wrong (\d+)", "\n".join(process.lines)
+                ).groups(),
+            )
+            expect(
+                wrong == 0, lambda: f"{wrong} of the bytes that came are wrong\n{process.tail()}"
+            )
             counts.append((written, read))
-        for call, number in re.findall(r"(\w+) failed \d+ times: errno (\d+)", "\n".join(self.ours.lines)):
+        for call, number in re.findall(
+            r"(\w+) failed \d+ times: errno (\d+)", "\n".join(self.ours.lines)
+        ):
             expect(number in allowed[call], lambda: f"{call}: errno {number}\n{self.ours.tail()}")
         return counts
 
@@ -54,11 +74,24 @@ def arrives(shared, moved):
     came = moved.do("recv-all")
     (written, read), (peer_wrote, peer_read) = shared.finish(SPENT)
     expect(peer_read == written, f"send(2) took {written} bytes, {peer_read} came")
-    expect(came["bytes"] == peer_wrote - read, f"the peer sent {peer_wrote} bytes; {read} were read before, {came['bytes']} after the move")
-    expect(came["sha256"] == hashlib.sha256(numbers(read, peer_wrote)).hexdigest(), "they are not those that were sent")
+    expect(
+        came["bytes"] == peer_wrote - read,
+        f"the peer sent {peer_wrote} bytes; {read} were read before, {came['bytes']} after the "
+        "move",
+    )
+    expect(
+        came["sha256"] == hashlib.sha256(numbers(read, peer_wrote)).hexdigest(),
+        "they are not those that were sent",
+    )
 
 
-@cases(*[(users, n) for users in ("tiny", "sleeper", "child", "tiny reader", "sleeper reader") for n in range(3)])
+@cases(
+    *[
+        (users, n)
+        for users in ("tiny", "sleeper", "child", "tiny reader", "sleeper reader")
+        for n in range(3)
+    ]
+)
 def test_a_socket_moves_while_others_use_it(lab, users, _):
     start(lab)
     shared = Shared(lab, 1, *users.split())
@@ -105,7 +138,9 @@ def dies_with_bytes_under_way(lab):
 @topology("bridge", delay_ms=5)
 def test_an_operator_cannot_commit_without_the_bytes_in_flight(lab):
     shared = dies_with_bytes_under_way(lab)
-    [doubt] = wait_until(lambda: lab.hostB.api("/v1/doubt")["doubts"], "the importer is in doubt", timeout=20)
+    [doubt] = wait_until(
+        lambda: lab.hostB.api("/v1/doubt")["doubts"], "the importer is in doubt", timeout=20
+    )
     status, said = lab.hostB.run(lab.sockmictl, "doubt", "commit", doubt["id"], check=False)
     expect(status != 0 and "only hostA can say them" in said, (status, said))
     lab.start_daemon(lab.hostA)
@@ -120,7 +155,10 @@ def test_a_connection_stays_if_its_bytes_in_flight_are_lost(lab):
     file.unlink()
     lab.start_daemon(lab.hostA)
     (written, read), (peer_wrote, peer_read) = shared.finish(HARMLESS)
-    expect((written, peer_wrote) == (peer_read, read), f"send(2) took {written} bytes, {peer_read} came; of the peer's {peer_wrote}, {read}")
+    expect(
+        (written, peer_wrote) == (peer_read, read),
+        f"send(2) took {written} bytes, {peer_read} came; of the peer's {peer_wrote}, {read}",
+    )
 
 
 @cases("tiny", "sleeper", "tiny reader", "sleeper reader", "child")
@@ -130,7 +168,10 @@ def test_a_failed_export_loses_no_bytes_of_others(lab, users):
     shared = Shared(lab, 60, *users.split())
     (written, read), (peer_wrote, peer_read) = shared.finish(HARMLESS)
     expect(shared.ours.says("here after 60 failures"), "it has gone")
-    expect((written, peer_wrote) == (peer_read, read), f"send(2) took {written} bytes, {peer_read} came; of the peer's {peer_wrote}, {read}")
+    expect(
+        (written, peer_wrote) == (peer_read, read),
+        f"send(2) took {written} bytes, {peer_read} came; of the peer's {peer_wrote}, {read}",
+    )
 
 
 @cases("steady", "reader", "steady reader")
@@ -141,5 +182,10 @@ def test_a_failed_export_disturbs_no_calls_of_others(lab, users):
     shared = Shared(lab, EXPORTS, *users.split())
     shared.finish(HARMLESS)
     expect(shared.ours.says(f"here after {EXPORTS} failures"), "it has gone")
-    repaired = int(re.search(r"failures, (\d+) in repair mode", "\n".join(shared.ours.lines)).group(1))
-    expect(repaired <= EXPORTS // 10, lambda: f"{repaired} exports were such that calls of others fail\n{shared.ours.tail()}")
+    repaired = int(
+        re.search(r"failures, (\d+) in repair mode", "\n".join(shared.ours.lines)).group(1)
+    )
+    expect(
+        repaired <= EXPORTS // 10,
+        lambda: f"{repaired} exports were such that calls of others fail\n{shared.ours.tail()}",
+    )

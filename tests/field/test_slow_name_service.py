@@ -20,7 +20,17 @@ def test_a_hanging_name_service_delays_only_its_own_user(lab, where):
     host = getattr(lab, where)
     connection = Connection(lab)
     connection.both_ways()
-    waits = host.popen(*without_privilege(), "curl", "-s", "-m", "60", "--unix-socket", host.socket, "http://x/v1/migrations", name="nobody")
+    waits = host.popen(
+        *without_privilege(),
+        "curl",
+        "-s",
+        "-m",
+        "60",
+        "--unix-socket",
+        host.socket,
+        "http://x/v1/migrations",
+        name="nobody",
+    )
     host.daemon.wait_line("name service asked")
     # If the daemon waited, none of these would end: the name service answers only
     # afterwards.
@@ -28,7 +38,10 @@ def test_a_hanging_name_service_delays_only_its_own_user(lab, where):
     connection.move(lab.hostB)
     connection.both_ways()
     connection.move(lab.hostA)
-    expect(waits.wait() == 0 and waits.says('"migrations"'), lambda: f"nobody is never served\n{waits.tail()}")
+    expect(
+        waits.wait() == 0 and waits.says('"migrations"'),
+        lambda: f"nobody is never served\n{waits.tail()}",
+    )
     expect(host.daemon.says("event=user_lookup_timed_out"), "nothing is said of it")
     with open(gate, "w", encoding="ascii"):  # the thread that called the name service ends
         pass

@@ -31,8 +31,14 @@ def test_a_silent_peer_is_heard_by_its_answer_to_the_probe(lab):
     c.both_ways()
     c.move(lab.hostB)
     wait_until(lambda: unheard(lab.hostB) == 0, "the peer is heard")
-    expect(all(each["heard"] for each in lab.hostB.api("/v1/connections")["connections"]), "it was not heard")
-    expect(not any("event=peer_unheard" in line for line in lab.hostB.daemon.lines), "a warning of a peer that was heard")
+    expect(
+        all(each["heard"] for each in lab.hostB.api("/v1/connections")["connections"]),
+        "it was not heard",
+    )
+    expect(
+        not any("event=peer_unheard" in line for line in lab.hostB.daemon.lines),
+        "a warning of a peer that was heard",
+    )
     c.both_ways()
     c.end()
 
@@ -40,8 +46,15 @@ def test_a_silent_peer_is_heard_by_its_answer_to_the_probe(lab):
 def test_a_peer_that_receives_nothing_is_reported(lab):
     with unanswered(lab) as c:
         expect(unheard(lab.hostB) == 1, "it counts as heard")
-        expect([each["heard"] for each in lab.hostB.api("/v1/connections")["connections"]] == [False], "it counts as heard")
-    wait_until(lambda: unheard(lab.hostB) == 0, "the peer is heard, though nobody has said anything", timeout=30)
+        expect(
+            [each["heard"] for each in lab.hostB.api("/v1/connections")["connections"]] == [False],
+            "it counts as heard",
+        )
+    wait_until(
+        lambda: unheard(lab.hostB) == 0,
+        "the peer is heard, though nobody has said anything",
+        timeout=30,
+    )
     lab.hostB.daemon.wait_line("event=peer_heard")
     c.both_ways()
     c.end()
@@ -52,7 +65,9 @@ def test_data_of_a_peer_that_receives_nothing_is_no_answer(lab):
         sent = c.up.begin_send(c.theirs, 1000)
         wait_until(lambda: c.ours.info("unread") == 1000, "they have come")
         # No socket here has that window: these are the daemon's probes.
-        asked = observe.Counter(lab.client, "in", "ip saddr 10.77.0.1 tcp sport 8443 tcp window 1024")
+        asked = observe.Counter(
+            lab.client, "in", "ip saddr 10.77.0.1 tcp sport 8443 tcp window 1024"
+        )
         wait_until(asked.packets, "hostB has looked, and asks again", timeout=60)
         expect(unheard(lab.hostB) == 1, "it counts as heard")
     c.up.receive(c.ours)
@@ -65,7 +80,9 @@ def home_says(lab, heard):
     """Returns whether home's list has the one connection that lives elsewhere like that,
     and counts it so. Home may get an answer between the two queries."""
     [row] = lab.hostA.api("/v1/connections")["connections"]
-    return row["heard"] == heard and lab.hostA.api("/v1/status")["connections"]["moved_unheard"] == (not heard)
+    return row["heard"] == heard and lab.hostA.api("/v1/status")["connections"][
+        "moved_unheard"
+    ] == (not heard)
 
 
 def test_home_reports_an_unheard_peer_too(lab):
@@ -74,7 +91,10 @@ def test_home_reports_an_unheard_peer_too(lab):
         end_daemon(lab.hostA, TERMINATED)
         lab.start_daemon(lab.hostA)
         wait_until(lambda: home_says(lab, heard=False), "home has heard that it is not", timeout=60)
-        expect("host=hostB" in lab.hostA.daemon.wait_line("event=peer_unheard_at_holder"), "it does not say where")
+        expect(
+            "host=hostB" in lab.hostA.daemon.wait_line("event=peer_unheard_at_holder"),
+            "it does not say where",
+        )
     wait_until(lambda: home_says(lab, heard=True), "home has heard that it is", timeout=120)
     c.both_ways()
     c.end()
@@ -90,5 +110,8 @@ def test_the_peer_of_a_half_closed_connection_is_probed_too(lab, who):
     (c.down if who == "ours" else c.up).receive_end(other)
     c.move(lab.hostB)
     wait_until(lambda: unheard(lab.hostB) == 0, "the peer is heard", timeout=30)
-    expect(not any("event=peer_unheard" in line for line in lab.hostB.daemon.lines), "a warning of a peer that was heard")
+    expect(
+        not any("event=peer_unheard" in line for line in lab.hostB.daemon.lines),
+        "a warning of a peer that was heard",
+    )
     expect(len(lab.hostB.api("/v1/connections")["connections"]) == 1, "it has ended")

@@ -16,8 +16,18 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build/sanitize/tests/fuzz"
 WORK = ROOT / "build/fuzz"
 ENVELOPE = 46  # docs/image-format.md
-OPTIONS = ["-timeout=10", "-rss_limit_mb=4096", "-max_len=8192", "-verbosity=0", "-print_final_stats=1"]
-ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1", **os.environ}
+OPTIONS = [
+    "-timeout=10",
+    "-rss_limit_mb=4096",
+    "-max_len=8192",
+    "-verbosity=0",
+    "-print_final_stats=1",
+]
+ENVIRONMENT = {
+    "ASAN_OPTIONS": "detect_leaks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    **os.environ,
+}
 
 
 def seeds(target):
@@ -27,17 +37,29 @@ def seeds(target):
         bodies = WORK / "bodies"
         bodies.mkdir(exist_ok=True)
         for image in (ROOT / "tests/golden/images").rglob("*.image"):
-            (bodies / f"{image.parent.name}-{image.stem}").write_bytes(image.read_bytes()[ENVELOPE:])
+            (bodies / f"{image.parent.name}-{image.stem}").write_bytes(
+                image.read_bytes()[ENVELOPE:]
+            )
         folders.append(bodies)
     return [str(folder) for folder in folders if folder.is_dir()]
 
 
 def run(target, arguments):
-    done = subprocess.run([BUILD / target, *OPTIONS, f"-artifact_prefix={WORK}/{target}-", *arguments], env=ENVIRONMENT, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        [BUILD / target, *OPTIONS, f"-artifact_prefix={WORK}/{target}-", *arguments],
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
     if done.returncode != 0:
         print(done.stdout[-8000:], flush=True)
-    statistics = dict(line.split(": ") for line in done.stdout.splitlines() if line.startswith("stat::"))
+    statistics = dict(
+        line.split(": ") for line in done.stdout.splitlines() if line.startswith("stat::")
+    )
     return done.returncode == 0, int(statistics.get("stat::number_of_executed_units", 0))
 
 
@@ -58,7 +80,9 @@ def main():
     parser.add_argument("targets", nargs="*")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
-    targets = options.targets or sorted(path.stem for path in (ROOT / "tests/fuzz").glob("fuzz_*.cc"))
+    targets = options.targets or sorted(
+        path.stem for path in (ROOT / "tests/fuzz").glob("fuzz_*.cc")
+    )
     good = [fuzz(target, options.seconds) for target in targets]
     print(f"{sum(good)} passed, {len(good) - sum(good)} failed", flush=True)
     return 0 if all(good) else 1

@@ -20,9 +20,14 @@ ROOT = HERE.parents[1]
 WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror"]
 COMPILERS = {"C11": ["cc", "-std=c11", "-x", "c"], "C++11": ["c++", "-std=c++11", "-x", "c++"]}
 # Source, the header that it uses, and the pkg-config packages that it is built with, one at a time.
-PROGRAMS = [("sockets.c", "sockmi.h", ["sockmi", "appsockmi"]), ("ssl.c", "appsockmi.h", ["appsockmi"])]
-INCLUDES = "".join(f"#include <{name}>\n" for name in (
-    "arpa/inet.h", "stdio.h", "stdlib.h", "unistd.h", "sockmi/appsockmi.h"))
+PROGRAMS = [
+    ("sockets.c", "sockmi.h", ["sockmi", "appsockmi"]),
+    ("ssl.c", "appsockmi.h", ["appsockmi"]),
+]
+INCLUDES = "".join(
+    f"#include <{name}>\n"
+    for name in ("arpa/inet.h", "stdio.h", "stdlib.h", "unistd.h", "sockmi/appsockmi.h")
+)
 
 
 class Failed(Exception):
@@ -30,8 +35,16 @@ class Failed(Exception):
 
 
 def run(*command, **environment):
-    done = subprocess.run(command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     if done.returncode != 0:
         raise Failed(f"{' '.join(map(str, command))}: status {done.returncode}\n{done.stdout}")
     return done.stdout
@@ -47,25 +60,50 @@ class Installation:
         self.include = next(folder.rglob("sockmi.h")).parent
 
     def flags(self, *query):
-        return run("pkg-config", *query, PKG_CONFIG_PATH=str(self.packages),
-                   PKG_CONFIG_SYSROOT_DIR=str(self.folder)).split()
+        return run(
+            "pkg-config",
+            *query,
+            PKG_CONFIG_PATH=str(self.packages),
+            PKG_CONFIG_SYSROOT_DIR=str(self.folder),
+        ).split()
 
     def compile(self, language, text, package):
         """Compiles the text, but links nothing."""
         with tempfile.TemporaryDirectory() as folder:
             source = pathlib.Path(folder) / "source"
             source.write_text(text, encoding="utf-8")
-            run(*COMPILERS[language], *WARNINGS, "-fsyntax-only", *self.flags("--cflags", package), str(source))
+            run(
+                *COMPILERS[language],
+                *WARNINGS,
+                "-fsyntax-only",
+                *self.flags("--cflags", package),
+                str(source),
+            )
 
     def run_program(self, language, name, package):
         with tempfile.TemporaryDirectory() as folder:
             program = f"{folder}/program"
-            run(*COMPILERS[language], *WARNINGS, *self.flags("--cflags", package), str(HERE / name),
-                "-x", "none", "-o", program, *self.flags("--libs", package))
-            run(program, LD_LIBRARY_PATH=str(self.packages.parent), SOCKMID_SOCKET=f"{folder}/no-daemon")
+            run(
+                *COMPILERS[language],
+                *WARNINGS,
+                *self.flags("--cflags", package),
+                str(HERE / name),
+                "-x",
+                "none",
+                "-o",
+                program,
+                *self.flags("--libs", package),
+            )
+            run(
+                program,
+                LD_LIBRARY_PATH=str(self.packages.parent),
+                SOCKMID_SOCKET=f"{folder}/no-daemon",
+            )
 
     def functions(self, header):
-        return re.findall(r"^SOCKMI_API [^(;]*?(\w+)\(", (self.include / header).read_text("utf-8"), re.MULTILINE)
+        return re.findall(
+            r"^SOCKMI_API [^(;]*?(\w+)\(", (self.include / header).read_text("utf-8"), re.MULTILINE
+        )
 
 
 def check_complete(installation, name, header):
@@ -78,12 +116,16 @@ def check_complete(installation, name, header):
 
 
 def example_of_readme():
-    [text] = re.findall(r"^```c$(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    [text] = re.findall(
+        r"^```c$(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
     return text
 
 
 def examples_of_page(page):
-    [section] = re.findall(r"^\.Sh EXAMPLES$(.*?)^\.Sh ", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    [section] = re.findall(
+        r"^\.Sh EXAMPLES$(.*?)^\.Sh ", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
     blocks = re.findall(r"^\.Bd -literal[^\n]*$(.*?)^\.Ed$", section, re.MULTILINE | re.DOTALL)
     return INCLUDES + "\n".join(blocks).replace("\\e", "\\")
 
@@ -93,16 +135,25 @@ def cases(installation):
     for language in COMPILERS:
         for header in sorted(path.name for path in installation.include.iterdir()):
             yield f"{header} alone as {language}", functools.partial(
-                installation.compile, language, f"#include <sockmi/{header}>\nint main(void) {{ return 0; }}\n", "appsockmi")
+                installation.compile,
+                language,
+                f"#include <sockmi/{header}>\nint main(void) {{ return 0; }}\n",
+                "appsockmi",
+            )
         for name, _, packages in PROGRAMS:
             for package in packages:
                 yield f"{name} as {language} with {package}", functools.partial(
-                    installation.run_program, language, name, package)
+                    installation.run_program, language, name, package
+                )
     for name, header, _ in PROGRAMS:
         yield f"{name} is complete", functools.partial(check_complete, installation, name, header)
-    yield "example of README.md", functools.partial(installation.compile, "C11", example_of_readme(), "appsockmi")
+    yield "example of README.md", functools.partial(
+        installation.compile, "C11", example_of_readme(), "appsockmi"
+    )
     for page in sorted((ROOT / "man").glob("*.3")):
-        yield f"example of {page.name}", functools.partial(installation.compile, "C11", examples_of_page(page), "appsockmi")
+        yield f"example of {page.name}", functools.partial(
+            installation.compile, "C11", examples_of_page(page), "appsockmi"
+        )
 
 
 def main():

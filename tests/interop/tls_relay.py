@@ -17,12 +17,18 @@ PIECE = 1 << 14
 
 
 def begin(role, address, port, tls, *files):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT if role == "client" else ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2 if tls == "1.2" else ssl.TLSVersion.TLSv1_3
+    context = ssl.SSLContext(
+        ssl.PROTOCOL_TLS_CLIENT if role == "client" else ssl.PROTOCOL_TLS_SERVER
+    )
+    context.minimum_version = context.maximum_version = (
+        ssl.TLSVersion.TLSv1_2 if tls == "1.2" else ssl.TLSVersion.TLSv1_3
+    )
     context.set_ciphers("ALL:@SECLEVEL=0")
     if role == "client":
         context.load_verify_locations(files[0])
-        return context.wrap_socket(socket.create_connection((address, int(port))), server_hostname=address)
+        return context.wrap_socket(
+            socket.create_connection((address, int(port))), server_hostname=address
+        )
     context.load_cert_chain(*files)
     with socket.create_server((address, int(port))) as listener:
         print("ready", file=sys.stderr, flush=True)
@@ -47,7 +53,7 @@ def relay(tls):
             os.write(1, piece)
             theirs = bool(piece)
         if out:
-            out = out[attempt(tls.send, out) or 0:]
+            out = out[attempt(tls.send, out) or 0 :]
         elif mine and select.select([0], [], [], 0)[0]:
             out = os.read(0, PIECE)
             mine = bool(out)

@@ -9,7 +9,9 @@ topology = pytest.mark.topology
 
 def cases(*values):
     """The test runs once for each value (or tuple of values) of its parameters after `lab`."""
+
     def mark(function):
         names = list(inspect.signature(function).parameters)[1:]
         return pytest.mark.parametrize(",".join(names), values, ids=str)(function)
+
     return mark

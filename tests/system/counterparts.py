@@ -28,9 +28,29 @@ def certificate_for(lab, suite=None):
     certificate, key = lab.folder / f"{kind}.crt", lab.folder / f"{kind}.key"
     if not certificate.exists():
         names = ",".join(f"IP:{host.address}" for host in (lab.client, lab.hostA))
-        algorithm = ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"] if kind == "ec" else ["rsa:2048"]
-        run(["openssl", "req", "-x509", "-newkey", *algorithm, "-nodes", "-days", "2", "-subj", "/CN=sockmi lab", "-addext",
-             f"subjectAltName={names},DNS:lab.test", "-keyout", str(key), "-out", str(certificate)])
+        algorithm = (
+            ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"] if kind == "ec" else ["rsa:2048"]
+        )
+        run(
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                *algorithm,
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=sockmi lab",
+                "-addext",
+                f"subjectAltName={names},DNS:lab.test",
+                "-keyout",
+                str(key),
+                "-out",
+                str(certificate),
+            ]
+        )
     return certificate, key
 
 
@@ -40,16 +60,33 @@ class Movers:
     def __init__(self, lab, how, every, *options):
         folder, program = lab.hostA.folder, lab.program(f"{INTEROP}/mover")
         here, there = folder / "here", folder / "there"
-        self.second = lab.hostA.popen(program, "take", "--at", there, "--hand-over", here, "--every", every, name="second")
+        self.second = lab.hostA.popen(
+            program, "take", "--at", there, "--hand-over", here, "--every", every, name="second"
+        )
         self.second.wait_line("mover ready")
-        self.first = lab.hostA.popen(program, how, *options, "--at", here, "--hand-over", there, "--every", every, name="first")
+        self.first = lab.hostA.popen(
+            program,
+            how,
+            *options,
+            "--at",
+            here,
+            "--hand-over",
+            there,
+            "--every",
+            every,
+            name="first",
+        )
         self.first.wait_line("mover ready")
 
     def says(self, text):
         return self.first.says(text) or self.second.says(text)
 
     def hops(self):
-        hops = [int(number) for mover in (self.first, self.second) for number in re.findall(r"^hop (\d+)$", "\n".join(mover.lines), re.M)]
+        hops = [
+            int(number)
+            for mover in (self.first, self.second)
+            for number in re.findall(r"^hop (\d+)$", "\n".join(mover.lines), re.M)
+        ]
         expect(sorted(hops) == list(range(1, len(hops) + 1)), lambda: f"hops: {hops}")
         return len(hops)
 
@@ -58,12 +95,22 @@ class Movers:
         SSL reports the same."""
         wanted = f"TLSv{version} {suite or ''}" + (f".* alpn={alpn}" if alpn else "")
         for line in ("established", "ended"):
-            said = [each for mover in (self.first, self.second) for each in mover.lines if each.startswith(line)]
-            expect(len(said) == 1 and re.match(f"{line} {wanted}", said[0]), lambda: f"{said}, wanted {wanted}")
+            said = [
+                each
+                for mover in (self.first, self.second)
+                for each in mover.lines
+                if each.startswith(line)
+            ]
+            expect(
+                len(said) == 1 and re.match(f"{line} {wanted}", said[0]),
+                lambda: f"{said}, wanted {wanted}",
+            )
 
     def finish(self, least_hops=5):
         for mover in (self.first, self.second):
-            expect(mover.wait(15) == 0, lambda: f"{mover.name}: status {mover.wait()}\n{mover.tail()}")
+            expect(
+                mover.wait(15) == 0, lambda: f"{mover.name}: status {mover.wait()}\n{mover.tail()}"
+            )
         expect(self.hops() >= least_hops, lambda: f"{self.hops()} hops only")
 
 
@@ -109,13 +156,15 @@ class Flow(threading.Thread):
     def _write(self):
         try:
             for at in range(0, len(self._content), 1 << 15):
-                self._source.write(self._content[at:at + (1 << 15)])
+                self._source.write(self._content[at : at + (1 << 15)])
         except OSError as error:
             self._error = error
 
     def run(self):
         try:
-            while self._received < len(self._content) and (piece := self._target.read(min(1 << 15, len(self._content) - self._received))):
+            while self._received < len(self._content) and (
+                piece := self._target.read(min(1 << 15, len(self._content) - self._received))
+            ):
                 self._hash.update(piece)
                 self._received += len(piece)
         except OSError as error:
@@ -123,9 +172,15 @@ class Flow(threading.Thread):
 
     def arrives(self, timeout=30.0):
         self.join(timeout)
-        expect(not self.is_alive() and not self._error, lambda: f"{self._received} of {len(self._content)} bytes came: {self._error or 'it hangs'}")
-        expect(self._hash.hexdigest() == hashlib.sha256(self._content).hexdigest(),
-               lambda: f"of {len(self._content)} bytes sent, {self._received} came, and not the same")
+        expect(
+            not self.is_alive() and not self._error,
+            lambda: f"{self._received} of {len(self._content)} bytes came: "
+            f"{self._error or 'it hangs'}",
+        )
+        expect(
+            self._hash.hexdigest() == hashlib.sha256(self._content).hexdigest(),
+            lambda: f"of {len(self._content)} bytes sent, {self._received} came, and not the same",
+        )
 
 
 def popen_peer(lab, *command, name=None):
@@ -134,7 +189,10 @@ def popen_peer(lab, *command, name=None):
 
 
 def wait_listening(host, port):
-    wait_until(lambda: host.run("ss", "-Hltn", f"sport = :{port}"), f"a server listens at {host.name}, port {port}")
+    wait_until(
+        lambda: host.run("ss", "-Hltn", f"sport = :{port}"),
+        f"a server listens at {host.name}, port {port}",
+    )
 
 
 class Session:
@@ -148,8 +206,16 @@ class Session:
         {certificate}, {key}, {tls} and {option} replaced."""
         tls, suite = self._expected
         certificate, key = certificate_for(self.lab, suite)
-        values = {"port": LISTEN, "ca": certificate, "certificate": certificate, "key": key, "tls": tls, "option": tls.replace(".", "_"),
-                  "programs": self.lab.program(INTEROP), **more}
+        values = {
+            "port": LISTEN,
+            "ca": certificate,
+            "certificate": certificate,
+            "key": key,
+            "tls": tls,
+            "option": tls.replace(".", "_"),
+            "programs": self.lab.program(INTEROP),
+            **more,
+        }
         return [str(word).format(**values) for word in command]
 
     def mover_options(self):
@@ -173,7 +239,10 @@ class Session:
             return
         expect(not self.far.read(1), "more came than was sent")
         status = self.far.process.wait(10)
-        expect(status == 0, lambda: f"{self.far.process.name}: status {status}\n{self.far.process.tail()}")
+        expect(
+            status == 0,
+            lambda: f"{self.far.process.name}: status {status}\n{self.far.process.tail()}",
+        )
 
 
 class ServerMoves(Session):
@@ -183,9 +252,23 @@ class ServerMoves(Session):
         super().__init__(lab, tls, suite)
         certificate, key = certificate_for(lab, suite)
         address = lab.hostA.address
-        with namespace.within(lab.hostA, lambda: socket.create_server((address, BACKEND))) as listener:
-            self.movers = Movers(lab, "serve", every, "--listen", f"{address}:{LISTEN}", "--backend", f"{address}:{BACKEND}",
-                                 "--certificate", certificate, "--key", key, *self.mover_options())
+        with namespace.within(
+            lab.hostA, lambda: socket.create_server((address, BACKEND))
+        ) as listener:
+            self.movers = Movers(
+                lab,
+                "serve",
+                every,
+                "--listen",
+                f"{address}:{LISTEN}",
+                "--backend",
+                f"{address}:{BACKEND}",
+                "--certificate",
+                certificate,
+                "--key",
+                key,
+                *self.mover_options(),
+            )
             self.far = ProgramEnd(popen_peer(lab, *self.fill(command, address=address)))
             listener.settimeout(10)
             self.plain = SocketEnd(listener.accept()[0])
@@ -200,6 +283,20 @@ class ClientMoves(Session):
         here, there = lab.hostA.address, lab.client.address
         self.far = ProgramEnd(popen_peer(lab, *self.fill(command, address=there)))
         wait_listening(lab.client, LISTEN)
-        self.movers = Movers(lab, "connect", every, "--listen", f"{here}:{BACKEND}", "--backend", f"{there}:{LISTEN}", "--ca", certificate,
-                             "--name", "lab.test", *self.mover_options())
-        self.plain = SocketEnd(namespace.within(lab.hostA, lambda: socket.create_connection((here, BACKEND))))
+        self.movers = Movers(
+            lab,
+            "connect",
+            every,
+            "--listen",
+            f"{here}:{BACKEND}",
+            "--backend",
+            f"{there}:{LISTEN}",
+            "--ca",
+            certificate,
+            "--name",
+            "lab.test",
+            *self.mover_options(),
+        )
+        self.plain = SocketEnd(
+            namespace.within(lab.hostA, lambda: socket.create_connection((here, BACKEND)))
+        )

@@ -13,8 +13,10 @@ def end_daemon(host, how):
     """Ends the daemon, and returns when it has ended."""
     host.daemon.signal(getattr(signal, how))
     status = host.daemon.wait()
-    expect(status == (0 if how == TERMINATED else -signal.SIGKILL),
-           lambda: f"{host.daemon.name}: status {status}\n{host.daemon.tail()}")
+    expect(
+        status == (0 if how == TERMINATED else -signal.SIGKILL),
+        lambda: f"{host.daemon.name}: status {status}\n{host.daemon.tail()}",
+    )
 
 
 def httpsd_of(lab, host):
@@ -64,8 +66,13 @@ def wait_forgotten(*hosts):
 def block_output(client):
     """Stops the client from sending: the kernel of a home that has lost its tables would answer
     by RST."""
-    client.run("nft", "-f", "-", stdin=b"table inet quiet {\n chain c {\n"
-               b" type filter hook output priority 0\n tcp dport 8443 drop\n }\n}")
+    client.run(
+        "nft",
+        "-f",
+        "-",
+        stdin=b"table inet quiet {\n chain c {\n"
+        b" type filter hook output priority 0\n tcp dport 8443 drop\n }\n}",
+    )
 
 
 def lose_records(lab, host, tables):

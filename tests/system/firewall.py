@@ -49,6 +49,9 @@ def install(host, kind):
         run([*inside, "nft", "-f", "-"], stdin=NFTABLES.encode())
     elif kind == "iptables":
         run([*inside, "iptables-restore"], stdin=iptables("").encode())
-        run([*inside, "ip6tables-restore"], stdin=iptables("-A INPUT -p ipv6-icmp -j ACCEPT").encode())
+        run(
+            [*inside, "ip6tables-restore"],
+            stdin=iptables("-A INPUT -p ipv6-icmp -j ACCEPT").encode(),
+        )
     else:
         raise ValueError(f"no firewall is called {kind}")

@@ -35,7 +35,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 address, port, certificate, key, folder, connections = sys.argv[1:]
 server = http.server.HTTPServer((address, int(port)), functools.partial(Handler, directory=folder))
-server.socket.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, 8 << 20)  # bytes a second: records arrive in pieces
+server.socket.setsockopt(
+    socket.SOL_SOCKET, SO_MAX_PACING_RATE, 8 << 20
+)  # bytes a second: records arrive in pieces
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(certificate, key)
 server.socket = context.wrap_socket(server.socket, server_side=True)

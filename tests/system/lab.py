@@ -27,7 +27,10 @@ ADDRESSES = topology.addresses("bridge")
 # Of whichever host or container has them.
 SERVICE_ADDRESS, CONTAINER_ADDRESS = "10.77.0.50", "10.77.0.60"
 PORT = 8443
-SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
+SANITIZERS = {
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+}
 
 
 class Host:
@@ -56,13 +59,22 @@ class Host:
         return run(self.command(*command), env=self.environment(), **options)
 
     def popen(self, *command, name=None, **options):
-        process = Process(f"{self.name}:{name or os.path.basename(str(command[0]))}", self.command(*command), env=self.environment(), **options)
+        process = Process(
+            f"{self.name}:{name or os.path.basename(str(command[0]))}",
+            self.command(*command),
+            env=self.environment(),
+            **options,
+        )
         self.lab.processes.append(process)
         return process
 
     def api(self, path, body=None):
         """GET, or POST of an object. Returns the answer, which must not be an error."""
-        status, answer = self.ask("POST" if body is not None else "GET", path, json.dumps(body) if body is not None else None)
+        status, answer = self.ask(
+            "POST" if body is not None else "GET",
+            path,
+            json.dumps(body) if body is not None else None,
+        )
         expect(status == 200, lambda: f"{self.name}: {path}: {status} {answer}")
         return answer
 
@@ -89,14 +101,25 @@ class Host:
 
     def export(self, to=None, service="web", **match):
         """Asks the applications here to export. Returns (number exported, number failed)."""
-        answer = self.api("/v1/requests", {"service": service, **({"to": to.address if isinstance(to, Host) else to} if to else {}), **match})
+        answer = self.api(
+            "/v1/requests",
+            {
+                "service": service,
+                **({"to": to.address if isinstance(to, Host) else to} if to else {}),
+                **match,
+            },
+        )
         return answer["exported"], answer["failed"]
 
 
 def preloading(library, **variables):
     """Returns a wrap for a program that uses this library's functions in place of the C
     library's."""
-    settings = {"LD_PRELOAD": library, "ASAN_OPTIONS": f"{SANITIZERS['ASAN_OPTIONS']}:verify_asan_link_order=0", **variables}
+    settings = {
+        "LD_PRELOAD": library,
+        "ASAN_OPTIONS": f"{SANITIZERS['ASAN_OPTIONS']}:verify_asan_link_order=0",
+        **variables,
+    }
     return "env", *(f"{name}={value}" for name, value in settings.items())
 
 
@@ -115,7 +138,9 @@ class Lab:
     """`options`: of the topology, see topology.py; its name is `kind`."""
 
     def __init__(self, build=None, **options):
-        self.build = pathlib.Path(build or os.environ.get("LAB_BUILD") or ROOT / "build" / "release").resolve()
+        self.build = pathlib.Path(
+            build or os.environ.get("LAB_BUILD") or ROOT / "build" / "release"
+        ).resolve()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lab.", dir="/run"))
         self.folder.chmod(0o755)
         self.processes = []
@@ -125,7 +150,9 @@ class Lab:
             box = Process("delay_box", delay_box)
             self.processes.append(box)
             box.wait_line("ready")
-        self.client, self.hostA, self.hostB, self.hostC = (Host(self, name) for name in topology.HOSTS)
+        self.client, self.hostA, self.hostB, self.hostC = (
+            Host(self, name) for name in topology.HOSTS
+        )
         self.hosts = [self.hostA, self.hostB, self.hostC]
         self.root = self.folder / "www"
         self.root.mkdir()
@@ -155,17 +182,39 @@ class Lab:
             run([str(self.sockmictl), "cluster", "init", str(cluster)], env=host.environment())
         if not out.exists():
             out.parent.mkdir(exist_ok=True)
-            run([str(self.sockmictl), "cluster", "issue", host.name, "--cluster", str(cluster), "--out", str(out)], env=host.environment())
+            run(
+                [
+                    str(self.sockmictl),
+                    "cluster",
+                    "issue",
+                    host.name,
+                    "--cluster",
+                    str(cluster),
+                    "--out",
+                    str(out),
+                ],
+                env=host.environment(),
+            )
         return out
 
     def configure(self, host, **changes):
         """Writes the daemon's configuration: defaults of the lab, and `changes` by
         section ({} removes one)."""
         settings = {
-            "": {"socket": str(host.socket), "identity": str(self.identity(host)), "state": str(host.folder / "state"),
-                 "interfaces": ["eth0"], "address": host.address, "testing": True},
+            "": {
+                "socket": str(host.socket),
+                "identity": str(self.identity(host)),
+                "state": str(host.folder / "state"),
+                "interfaces": ["eth0"],
+                "address": host.address,
+                "testing": True,
+            },
             "steer": {"linger_ms": 200},
-            "discovery": {"hosts": [f"{other.address}:7077" for other in self.hosts if other is not host]} if self.topology.routed else {},
+            "discovery": {
+                "hosts": [f"{other.address}:7077" for other in self.hosts if other is not host]
+            }
+            if self.topology.routed
+            else {},
             "service.web": {"export": ["*"], "import": ["*"]},
             "service.dl": {"export": ["*"], "import": ["*"]},
         }
@@ -175,7 +224,9 @@ class Lab:
         lines = []
         for section, values in settings.items():
             if values:
-                lines += [f"[{section}]"] * bool(section) + [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+                lines += [f"[{section}]"] * bool(section) + [
+                    f"{key} = {json.dumps(value)}" for key, value in values.items()
+                ]
         (host.folder / "state").mkdir(exist_ok=True)
         path = host.folder / "sockmid.toml"
         path.write_text("\n".join(lines) + "\n")
@@ -184,17 +235,46 @@ class Lab:
     def start_daemon(self, host, wrap=(), **changes):
         """`wrap`: a command that runs the daemon."""
         path = self.configure(host, **changes)
-        host.daemon = host.popen(*wrap, self.program("src/sockmid/sockmid"), "--config", path, name="sockmid")
+        host.daemon = host.popen(
+            *wrap, self.program("src/sockmid/sockmid"), "--config", path, name="sockmid"
+        )
         host.daemon.wait_line("sockmid ready")
         return host.daemon
 
     def certificate(self):
         certificate, key = pathlib.Path("/run/lab.crt"), pathlib.Path("/run/lab.key")
         if not certificate.exists():
-            names = ",".join(f"IP:{address}" for address in [*topology.addresses("bridge").values(), *topology.addresses("routed").values(),
-                                                             SERVICE_ADDRESS, CONTAINER_ADDRESS])
-            run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
-                 "/CN=sockmi lab", "-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(certificate)])
+            names = ",".join(
+                f"IP:{address}"
+                for address in [
+                    *topology.addresses("bridge").values(),
+                    *topology.addresses("routed").values(),
+                    SERVICE_ADDRESS,
+                    CONTAINER_ADDRESS,
+                ]
+            )
+            run(
+                [
+                    "openssl",
+                    "req",
+                    "-x509",
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1",
+                    "-nodes",
+                    "-days",
+                    "2",
+                    "-subj",
+                    "/CN=sockmi lab",
+                    "-addext",
+                    f"subjectAltName={names}",
+                    "-keyout",
+                    str(key),
+                    "-out",
+                    str(certificate),
+                ]
+            )
             key.chmod(0o644)  # for applications without privilege
         return certificate, key
 
@@ -203,9 +283,25 @@ class Lab:
         a command that runs the server."""
         certificate, key = self.certificate()
         listen = host is self.hostA if listen is None else listen
-        server = host.popen(*wrap, self.program("examples/httpsd"), "--listen", f"{host.address}:{PORT}", "--root", self.root, "--cert",
-                            certificate, "--key", key, "--service", service, "--name", host.name, *extra,
-                            *([] if listen else ["--no-listen"]), name="httpsd")
+        server = host.popen(
+            *wrap,
+            self.program("examples/httpsd"),
+            "--listen",
+            f"{host.address}:{PORT}",
+            "--root",
+            self.root,
+            "--cert",
+            certificate,
+            "--key",
+            key,
+            "--service",
+            service,
+            "--name",
+            host.name,
+            *extra,
+            *([] if listen else ["--no-listen"]),
+            name="httpsd",
+        )
         server.wait_line("httpsd ready")
         return server
 
@@ -220,9 +316,15 @@ class Lab:
         """Moves all connections of the service from source to target. What has just
         arrived at source may still be on its way to the application, which then has
         nothing to export: it is asked again."""
-        went, failed = wait_until(lambda: (answer := source.export(target, service, **match)) != (0, 0) and answer, "an application has it")
-        expect((went, failed) == (connections, 0), lambda: f"{source.name} to {getattr(target, 'name', target)}: {went} went, "
-               f"{failed} did not, wanted {connections}: {source.last_error()}")
+        went, failed = wait_until(
+            lambda: (answer := source.export(target, service, **match)) != (0, 0) and answer,
+            "an application has it",
+        )
+        expect(
+            (went, failed) == (connections, 0),
+            lambda: f"{source.name} to {getattr(target, 'name', target)}: {went} went, "
+            f"{failed} did not, wanted {connections}: {source.last_error()}",
+        )
 
     def file(self, name, content):
         path = self.root / name
@@ -242,19 +344,42 @@ class Lab:
         received = observe.resets(self.client)[0] if self.client.app else None
         statuses = [(process, process.stop()) for process in reversed(self.processes)]
         for process, status in statuses:
-            sanitizer = [line for line in process.lines if "Sanitizer" in line or "runtime error" in line]
+            sanitizer = [
+                line for line in process.lines if "Sanitizer" in line or "runtime error" in line
+            ]
             expect(not sanitizer, lambda: f"{process.name}: {sanitizer[0]}\n{process.tail(60)}")
             expect(status is not None, f"{process.name} had to be killed")
         for host in [self.client, *self.hosts]:
             if host.daemon:
-                expect(host.daemon.wait() in (0, -9), lambda: f"{host.daemon.name}: status {host.daemon.wait()}\n{host.daemon.tail()}")
-                expect(not host.socket.exists() or host.daemon.wait() == -9, f"{host.name}: socket file left")
+                expect(
+                    host.daemon.wait() in (0, -9),
+                    lambda: f"{host.daemon.name}: status {host.daemon.wait()}\n"
+                    f"{host.daemon.tail()}",
+                )
+                expect(
+                    not host.socket.exists() or host.daemon.wait() == -9,
+                    f"{host.name}: socket file left",
+                )
                 # For a connection that a test has left open.
                 if any("event=rules_kept" in line for line in host.daemon.lines):
                     host.run(self.sockmictl, "flush")
-                expect(not (left := observe.leftovers(host)), lambda: f"{host.name}: left behind: {left}")
+                expect(
+                    not (left := observe.leftovers(host)),
+                    lambda: f"{host.name}: left behind: {left}",
+                )
         received = observe.resets(self.client)[0] if received is None else received
         expect(received == 0, f"the client's kernel saw {received} RST")
 
 
-__all__ = ["ADDRESSES", "CONTAINER_ADDRESS", "Failure", "Host", "Lab", "PORT", "ROOT", "SERVICE_ADDRESS", "expect", "wait_until"]
+__all__ = [
+    "ADDRESSES",
+    "CONTAINER_ADDRESS",
+    "Failure",
+    "Host",
+    "Lab",
+    "PORT",
+    "ROOT",
+    "SERVICE_ADDRESS",
+    "expect",
+    "wait_until",
+]

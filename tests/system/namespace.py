@@ -37,8 +37,10 @@ def within_named(name, function):
 
 def sysctl(name, values):
     """Sets kernel parameters below net.* in the namespace of this name."""
+
     def write():
         for key, value in values.items():
             with open("/proc/sys/" + key.replace(".", "/"), "w", encoding="ascii") as file:
                 file.write(str(value))
+
     within_named(name, write)

@@ -27,7 +27,11 @@ def count_resets(host):
 def resets(host):
     """Returns how many RSTs this host has received and sent since count_resets()."""
     listing = json.loads(host.run("nft", "-j", "list", "counters", "table", "inet", "observe"))
-    found = {entry["counter"]["name"]: entry["counter"]["packets"] for entry in listing["nftables"] if "counter" in entry}
+    found = {
+        entry["counter"]["name"]: entry["counter"]["packets"]
+        for entry in listing["nftables"]
+        if "counter" in entry
+    }
     return found["rst_in"], found["rst_out"]
 
 
@@ -37,12 +41,28 @@ class Counter:
 
     def __init__(self, host, way, expression, name="some"):
         self._host, self._table = host, f"observe_{name}"
-        hook = "type filter hook prerouting priority -399" if way == "in" else "type filter hook postrouting priority 401"
-        host.run("nft", "-f", "-", stdin=f"table inet {self._table} {{\n counter c {{ }}\n chain c {{\n {hook}\n {expression} counter name c\n }}\n}}\n".encode())
+        hook = (
+            "type filter hook prerouting priority -399"
+            if way == "in"
+            else "type filter hook postrouting priority 401"
+        )
+        host.run(
+            "nft",
+            "-f",
+            "-",
+            stdin=(
+                f"table inet {self._table} {{\n counter c {{ }}\n chain c {{\n {hook}\n"
+                f" {expression} counter name c\n }}\n}}\n"
+            ).encode(),
+        )
 
     def packets(self):
-        listing = json.loads(self._host.run("nft", "-j", "list", "counters", "table", "inet", self._table))
-        return next(entry["counter"]["packets"] for entry in listing["nftables"] if "counter" in entry)
+        listing = json.loads(
+            self._host.run("nft", "-j", "list", "counters", "table", "inet", self._table)
+        )
+        return next(
+            entry["counter"]["packets"] for entry in listing["nftables"] if "counter" in entry
+        )
 
 
 class Dropped:
@@ -53,8 +73,19 @@ class Dropped:
         self._host, self._way, self._expression = host, way, expression
 
     def __enter__(self):
-        hook = "type filter hook prerouting priority -398" if self._way == "in" else "type filter hook postrouting priority 402"
-        self._host.run("nft", "-f", "-", stdin=f"table inet dropped {{\n chain c {{\n {hook}\n {self._expression} drop\n }}\n}}\n".encode())
+        hook = (
+            "type filter hook prerouting priority -398"
+            if self._way == "in"
+            else "type filter hook postrouting priority 402"
+        )
+        self._host.run(
+            "nft",
+            "-f",
+            "-",
+            stdin=(
+                f"table inet dropped {{\n chain c {{\n {hook}\n {self._expression} drop\n }}\n}}\n"
+            ).encode(),
+        )
 
     def __exit__(self, *_):
         self._host.run("nft", "delete", "table", "inet", "dropped")
@@ -77,14 +108,25 @@ def received_twice(host):
 def redirects(host):
     """Returns the elements of home's map, as text; nothing if there is no table."""
     status, listing = host.run("nft", "list", "table", "netdev", "sockmi", check=False)
-    return re.findall(r"[\da-f.:]+ \. \d+ \. [\da-f.:]+ \. \d+[^,}]*", listing.replace("\n", " ")) if status == 0 else []
+    return (
+        re.findall(r"[\da-f.:]+ \. \d+ \. [\da-f.:]+ \. \d+[^,}]*", listing.replace("\n", " "))
+        if status == 0
+        else []
+    )
 
 
 def leftovers(host):
     """Returns everything of sockmi in this host's kernel, one line each."""
     found = [line for line in host.run("nft", "list", "tables").splitlines() if "sockmi" in line]
     for family in ("-4", "-6"):
-        found += [line for line in host.run("ip", family, "rule").splitlines() if not re.search(r"lookup (local|main|default)$", line.strip())]
-        found += [line for line in host.run("ip", family, "route", "show", "table", "all").splitlines()
-                  if " table " in line and " table local " not in line]
+        found += [
+            line
+            for line in host.run("ip", family, "rule").splitlines()
+            if not re.search(r"lookup (local|main|default)$", line.strip())
+        ]
+        found += [
+            line
+            for line in host.run("ip", family, "route", "show", "table", "all").splitlines()
+            if " table " in line and " table local " not in line
+        ]
     return found

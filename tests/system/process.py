@@ -28,15 +28,23 @@ def wait_until(condition, what, timeout=30.0):
 
 
 class Process:
-    """Standard error and output are one stream of lines, unless `stdout` says otherwise (then lines are those of standard error)."""
+    """Standard error and output are one stream of lines, unless `stdout` says otherwise (then lines
+    are those of standard error)."""
 
     def __init__(self, name, command, env=None, stdin=subprocess.DEVNULL, stdout=None):
         self.name, self.command, self.lines = name, command, []
         self._changed, self._ended = threading.Condition(), False
-        self._popen = subprocess.Popen(command, stdin=stdin, stdout=stdout or subprocess.PIPE,
-                                       stderr=subprocess.PIPE if stdout else subprocess.STDOUT, env=env)
+        self._popen = subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=stdout or subprocess.PIPE,
+            stderr=subprocess.PIPE if stdout else subprocess.STDOUT,
+            env=env,
+        )
         self.pid, self.stdin, self.stdout = self._popen.pid, self._popen.stdin, self._popen.stdout
-        self._reader = threading.Thread(target=self._read, args=[self._popen.stderr or self._popen.stdout], daemon=True)
+        self._reader = threading.Thread(
+            target=self._read, args=[self._popen.stderr or self._popen.stdout], daemon=True
+        )
         self._reader.start()
 
     def _read(self, stream):
@@ -58,9 +66,14 @@ class Process:
                     if text in line:
                         return line
                 seen = len(self.lines)
-                expect(not self._ended, lambda: f"{self.name} ended without '{text}':\n{self.tail()}")
+                expect(
+                    not self._ended, lambda: f"{self.name} ended without '{text}':\n{self.tail()}"
+                )
                 left = end - time.monotonic()
-                expect(left > 0, lambda: f"{self.name} did not say '{text}' in {timeout} s:\n{self.tail()}")
+                expect(
+                    left > 0,
+                    lambda: f"{self.name} did not say '{text}' in {timeout} s:\n{self.tail()}",
+                )
                 self._changed.wait(left)
 
     def says(self, text):
@@ -122,11 +135,14 @@ def state(pid):
 
 def run(command, env=None, check=True, stdin=None):
     """Runs a program to its end. Returns its output, or with check=False (status, output)."""
-    done = subprocess.run(command, env=env, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        command, env=env, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     output = done.stdout.decode(errors="replace")
     if not check:
         return done.returncode, output
-    expect(done.returncode == 0, lambda: f"{' '.join(map(str, command))}: status {done.returncode}\n{output}")
+    expect(
+        done.returncode == 0,
+        lambda: f"{' '.join(map(str, command))}: status {done.returncode}\n{output}",
+    )
     return output
-
-

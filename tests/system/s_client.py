@@ -6,8 +6,18 @@ from lab import PORT
 
 
 def s_client(lab, *options):
-    return lab.client.popen("openssl", "s_client", "-quiet", "-no_ign_eof", *options, "-CAfile", lab.certificate()[0], "-connect",
-                            f"{lab.hostA.address}:{PORT}", stdin=subprocess.PIPE)
+    return lab.client.popen(
+        "openssl",
+        "s_client",
+        "-quiet",
+        "-no_ign_eof",
+        *options,
+        "-CAfile",
+        lab.certificate()[0],
+        "-connect",
+        f"{lab.hostA.address}:{PORT}",
+        stdin=subprocess.PIPE,
+    )
 
 
 def asks(session, answer):

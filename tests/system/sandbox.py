@@ -15,7 +15,16 @@ _INSIDE = "SOCKMI_LAB_SANDBOX"
 
 
 def unshare_command():
-    command = ["unshare", "--net", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command = [
+        "unshare",
+        "--net",
+        "--mount",
+        "--ipc",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]
     return command if os.geteuid() == 0 else command + ["--user", "--map-root-user"]
 
 
@@ -33,9 +42,18 @@ def enter(*program):
     command = unshare_command()
     trial = subprocess.run([*command, "true"], capture_output=True, text=True)
     if trial.returncode != 0:
-        why = "user namespaces are not allowed here, and this is not root" if os.geteuid() != 0 else "namespaces are not allowed here"
-        print(f"SKIPPED: the lab needs namespaces of its own: {why}.\n  {' '.join(command)}: {trial.stderr.strip()}\n"
-              "  Run it as root (sudo), or allow user namespaces.", file=sys.stderr, flush=True)
+        why = (
+            "user namespaces are not allowed here, and this is not root"
+            if os.geteuid() != 0
+            else "namespaces are not allowed here"
+        )
+        print(
+            f"SKIPPED: the lab needs namespaces of its own: {why}.\n"
+            f"  {' '.join(command)}: {trial.stderr.strip()}\n"
+            "  Run it as root (sudo), or allow user namespaces.",
+            file=sys.stderr,
+            flush=True,
+        )
         sys.exit(NOT_POSSIBLE)
     os.environ[_INSIDE] = "1"  # the process number inside
     os.execvp(command[0], [*command, "--", sys.executable, *(program or sys.argv)])
@@ -48,4 +66,11 @@ def without_privilege():
         alone = users.read().split()[2] == "1"
     if alone:
         return ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
-    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--no-new-privs"]
+    return [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--inh-caps=-all",
+        "--no-new-privs",
+    ]

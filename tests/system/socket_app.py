@@ -20,8 +20,13 @@ class SocketApp:
     def __init__(self, host, service=None, privileged=False):
         self.host, self._asked, self._seen = host, 0, 0
         wrap = [] if privileged else without_privilege()
-        self.process = host.popen(*wrap, host.lab.program("tests/system/app/socket_app"), *([service] if service else []), name="socket_app",
-                                  stdin=subprocess.PIPE)
+        self.process = host.popen(
+            *wrap,
+            host.lab.program("tests/system/app/socket_app"),
+            *([service] if service else []),
+            name="socket_app",
+            stdin=subprocess.PIPE,
+        )
         self.process.wait_line("socket_app ready")
 
     def begin(self, *words):
@@ -34,6 +39,7 @@ class SocketApp:
         def answer(timeout=30.0):
             line = self.process.wait_line(f"reply {number} ", timeout)
             return json.loads(line.split(" ", 2)[2])
+
         return answer
 
     def tries(self, *words):
@@ -47,7 +53,11 @@ class SocketApp:
 
 
 def worked(app, words, answer):
-    expect("error" not in answer, lambda: f"{app.host.name}: {' '.join(map(str, words))[:80]}: errno {answer.get('error')}, {answer.get('reason')}")
+    expect(
+        "error" not in answer,
+        lambda: f"{app.host.name}: {' '.join(map(str, words))[:80]}: errno "
+        f"{answer.get('error')}, {answer.get('reason')}",
+    )
     return answer
 
 
@@ -95,7 +105,13 @@ class Socket:
         """Returns TCP_INFO, the queues, and the addresses: everything, or the values of
         these names."""
         found = self.do("state")
-        return found if not names else found[names[0]] if len(names) == 1 else [found[name] for name in names]
+        return (
+            found
+            if not names
+            else found[names[0]]
+            if len(names) == 1
+            else [found[name] for name in names]
+        )
 
     def state(self):
         return self.info("state")
@@ -142,10 +158,17 @@ class Stream:
         self._check(socket.do("recv-all"), self.sent - self.received, end=True)
 
     def _check(self, got, count, end):
-        expect((got["bytes"], got["end"]) == (count, end), lambda: f"{self.seed}: {got['bytes']} bytes came behind byte {self.received}, wanted {count}; "
-               f"end: {got['end']}, wanted {end}")
-        expect(got["sha256"] == self._hash(self.received, count),
-               lambda: f"{self.seed}: the {count} bytes behind byte {self.received} are not those that were sent")
+        expect(
+            (got["bytes"], got["end"]) == (count, end),
+            lambda: f"{self.seed}: {got['bytes']} bytes came behind byte {self.received}, "
+            f"wanted {count}; "
+            f"end: {got['end']}, wanted {end}",
+        )
+        expect(
+            got["sha256"] == self._hash(self.received, count),
+            lambda: f"{self.seed}: the {count} bytes behind byte {self.received} are not those "
+            "that were sent",
+        )
         self.received += count
 
     def _hash(self, at, count):
@@ -181,7 +204,9 @@ class Connection:
 
     def __init__(self, lab, family="4", prepare=lambda ours, theirs: None, port=PORT):
         """`prepare` is called with both sockets before they are connected."""
-        self.listener, self.theirs = lab.hostA.app.socket(family), lab.client.app.socket(plain(family))
+        self.listener, self.theirs = lab.hostA.app.socket(family), lab.client.app.socket(
+            plain(family)
+        )
         prepare(self.listener, self.theirs)
         self.listener.listen(port)
         self.theirs.connect(lab.hostA, port)
@@ -198,7 +223,10 @@ class Connection:
     def both_ways(self, count=100_000):
         """Sends bytes up, then down, and checks that they arrive; whatever was on its way
         arrives before them."""
-        for stream, source, target in [(self.up, self.theirs, self.ours), (self.down, self.ours, self.theirs)]:
+        for stream, source, target in [
+            (self.up, self.theirs, self.ours),
+            (self.down, self.ours, self.theirs),
+        ]:
             sent = stream.begin_send(source, count)
             stream.receive(target)
             sent()
@@ -256,13 +284,16 @@ def begin_export(socket, target, state=CONNECTED):
     def finish():
         answer()
         socket.close()
+
     return finish
 
 
 def export_together(sockets, target):
     """Returns the errno of each; 0: it has moved."""
     host = sockets[0].host
-    errors = host.app.do("export-together", SERVICE, target.address, *(socket.fd for socket in sockets))["errors"]
+    errors = host.app.do(
+        "export-together", SERVICE, target.address, *(socket.fd for socket in sockets)
+    )["errors"]
     for socket, error in zip(sockets, errors):
         if error == 0:
             socket.close()

@@ -10,7 +10,10 @@ from lab import ROOT
 from process import expect, run
 from tls_client import connect_from
 
-HEAD = "POST /v1/exports HTTP/1.1\r\nHost: sockmid\r\nContent-Type: application/vnd.sockmi\r\nContent-Length: {}\r\n\r\n"
+HEAD = (
+    "POST /v1/exports HTTP/1.1\r\nHost: sockmid\r\n"
+    "Content-Type: application/vnd.sockmi\r\nContent-Length: {}\r\n\r\n"
+)
 CONNECTED = 4  # SOCKMI_CONNECTED
 
 
@@ -18,9 +21,23 @@ def export_request(lab, part=None, **fields):
     """Returns the body that libsockmi would send, made from JSON by flatc."""
     folder = lab.folder / "flat"
     folder.mkdir(exist_ok=True)
-    (folder / "request.json").write_text(json.dumps({"service": "web", "parts": [{"state": CONNECTED, **(part or {})}], **fields}))
-    run(["flatc", "--binary", "--root-type", "sockmi.wire.ExportRequest", "-o", str(folder), "-I", str(ROOT / "src/wire"),
-         str(ROOT / "src/wire/control.fbs"), str(folder / "request.json")])
+    (folder / "request.json").write_text(
+        json.dumps({"service": "web", "parts": [{"state": CONNECTED, **(part or {})}], **fields})
+    )
+    run(
+        [
+            "flatc",
+            "--binary",
+            "--root-type",
+            "sockmi.wire.ExportRequest",
+            "-o",
+            str(folder),
+            "-I",
+            str(ROOT / "src/wire"),
+            str(ROOT / "src/wire/control.fbs"),
+            str(folder / "request.json"),
+        ]
+    )
     return (folder / "request.bin").read_bytes()
 
 
@@ -33,7 +50,11 @@ def talk(host, request, descriptors=()):
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(10)
         line.connect(str(host.socket))
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        rights = (
+            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+            if descriptors
+            else []
+        )
         line.sendmsg([request[:1]], rights)
         line.sendall(request[1:])
         line.shutdown(socket.SHUT_WR)
@@ -59,17 +80,32 @@ def test_garbage_is_refused(lab):
 
 def test_a_huge_header_is_refused(lab):
     lab.start_daemon(lab.hostA)
-    refused(lab, b"GET /v1/status HTTP/1.1\r\nHost: sockmid\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", "header", status=431)
+    refused(
+        lab,
+        b"GET /v1/status HTTP/1.1\r\nHost: sockmid\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+        "header",
+        status=431,
+    )
 
 
 def test_an_unknown_resource_is_refused(lab):
     lab.start_daemon(lab.hostA)
-    refused(lab, b"GET /v1/nothing HTTP/1.1\r\nHost: sockmid\r\nConnection: close\r\n\r\n", "unknown resource", status=404)
+    refused(
+        lab,
+        b"GET /v1/nothing HTTP/1.1\r\nHost: sockmid\r\nConnection: close\r\n\r\n",
+        "unknown resource",
+        status=404,
+    )
 
 
 def test_a_wrong_method_is_refused(lab):
     lab.start_daemon(lab.hostA)
-    refused(lab, b"DELETE /v1/status HTTP/1.1\r\nHost: sockmid\r\nConnection: close\r\n\r\n", "method", status=405)
+    refused(
+        lab,
+        b"DELETE /v1/status HTTP/1.1\r\nHost: sockmid\r\nConnection: close\r\n\r\n",
+        "method",
+        status=405,
+    )
 
 
 def test_a_missing_descriptor_is_refused(lab):
@@ -80,7 +116,12 @@ def test_a_missing_descriptor_is_refused(lab):
 def test_an_unknown_service_is_refused(lab):
     lab.start_daemon(lab.hostA)
     with socket.socket() as plain:
-        refused(lab, post_export(export_request(lab, service="nobody-knows")), "nobody-knows", [plain.fileno()])
+        refused(
+            lab,
+            post_export(export_request(lab, service="nobody-knows")),
+            "nobody-knows",
+            [plain.fileno()],
+        )
 
 
 def test_a_body_of_two_mebibytes_is_refused(lab):
@@ -91,7 +132,13 @@ def test_a_body_of_two_mebibytes_is_refused(lab):
 def test_a_payload_over_the_limit_is_refused(lab):
     lab.start_daemon(lab.hostA)
     with socket.socket() as plain:
-        refused(lab, post_export(export_request(lab, {"payload": [7] * ((1 << 20) + 1)})), "payload", [plain.fileno()], status=413)
+        refused(
+            lab,
+            post_export(export_request(lab, {"payload": [7] * ((1 << 20) + 1)})),
+            "payload",
+            [plain.fileno()],
+            status=413,
+        )
 
 
 def test_garbage_with_a_good_descriptor_is_refused(lab):
@@ -104,7 +151,9 @@ def test_invalid_states_are_refused(lab):
     lab.start_daemon(lab.hostA)
     with socket.socket() as plain:
         for state in (0, 3, 128):
-            refused(lab, post_export(export_request(lab, {"state": state})), "state", [plain.fileno()])
+            refused(
+                lab, post_export(export_request(lab, {"state": state})), "state", [plain.fileno()]
+            )
 
 
 @cases("a file", "a pipe", "UDP", "listening", "unconnected", "Unix")
@@ -140,7 +189,10 @@ def test_refused_requests_leak_no_descriptors(lab):
     with socket.socket() as plain:
         for _ in range(20):
             talk(lab.hostA, post_export(os.urandom(100)), [plain.fileno()] * 3)
-    expect(len(os.listdir(folder)) <= before + 1, f"{before} descriptors before, {len(os.listdir(folder))} after")
+    expect(
+        len(os.listdir(folder)) <= before + 1,
+        f"{before} descriptors before, {len(os.listdir(folder))} after",
+    )
 
 
 def test_half_a_request_delays_nobody(lab):
@@ -168,5 +220,9 @@ def test_garbage_on_the_control_port_harms_nothing(lab):
 
 def test_garbage_on_the_discovery_port_harms_nothing(lab):
     lab.start_daemon(lab.hostA)
-    lab.client.run("bash", "-c", f"for i in 1 2 3; do head -c 500 /dev/urandom > /dev/udp/{lab.hostA.address}/7077; done")
+    lab.client.run(
+        "bash",
+        "-c",
+        f"for i in 1 2 3; do head -c 500 /dev/urandom > /dev/udp/{lab.hostA.address}/7077; done",
+    )
     expect(lab.hostA.api("/v1/status")["host"] == "hostA", "the daemon does not serve on")

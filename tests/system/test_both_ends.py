@@ -24,7 +24,9 @@ class TwoEnds(Between):
         exports = [begin_export(self.ours, ours), begin_export(self.theirs, theirs)]
         for finish in exports:
             finish()
-        self.ours, self.theirs = imported(ours, self.ours.family), imported(theirs, self.theirs.family)
+        self.ours, self.theirs = imported(ours, self.ours.family), imported(
+            theirs, self.theirs.family
+        )
 
 
 @cases("4", "6")
@@ -66,9 +68,15 @@ def test_a_refused_connection_does_not_stop_others_of_its_call(lab):
     """hostB cannot get the end of a connection whose other end is its own."""
     start(lab)
     listener = lab.hostA.app.socket("4").listen()
-    ends = [(host.app.socket("4").connect(lab.hostA, PORT), listener.accept()) for host in (lab.hostB, lab.client)]
+    ends = [
+        (host.app.socket("4").connect(lab.hostA, PORT), listener.accept())
+        for host in (lab.hostB, lab.client)
+    ]
     refused, other = (Between(ours, theirs) for theirs, ours in ends)
-    expect(export_together([refused.ours, other.ours], lab.hostB) == [errno.ENOTSUP, 0], lab.hostA.last_error)
+    expect(
+        export_together([refused.ours, other.ours], lab.hostB) == [errno.ENOTSUP, 0],
+        lab.hostA.last_error,
+    )
     other.ours = imported(lab.hostB, "4")
     for connection in (refused, other):
         connection.both_ways()

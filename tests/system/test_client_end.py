@@ -15,7 +15,15 @@ def begin(lab):
     for host in lab.hosts:
         lab.start_daemon(host)
     server = lab.start_httpsd(lab.hostC, listen=True)
-    fetch = lab.hostA.popen(lab.program("examples/fetch"), "--connect", f"{lab.hostC.address}:{PORT}", "--path", "/f", "--service", "dl")
+    fetch = lab.hostA.popen(
+        lab.program("examples/fetch"),
+        "--connect",
+        f"{lab.hostC.address}:{PORT}",
+        "--path",
+        "/f",
+        "--service",
+        "dl",
+    )
     server.wait_line("GET /f")
     server.pause()
     return server, fetch
@@ -39,13 +47,18 @@ def test_one_endpoint_is_delivered_once(lab):
     """Two importers wait and one endpoint arrives: the daemon delivers it once, and has
     nothing for a later request."""
     server, fetch = begin(lab)
-    importers = [lab.hostB.popen(lab.program("examples/fetch"), "--import", "--service", "dl") for _ in range(2)]
+    importers = [
+        lab.hostB.popen(lab.program("examples/fetch"), "--import", "--service", "dl")
+        for _ in range(2)
+    ]
     for importer in importers:
         importer.wait_line("fetch ready")
     wait_until(lambda: lab.hostA.export(lab.hostB, "dl") == (1, 0), "it moves")
     expect(lab.hostA.export(lab.hostB, "dl") == (0, 0), "hostA has it still")
     server.resume()
-    wait_until(lambda: any(importer.says("sha256") for importer in importers), "one has it", timeout=60)
+    wait_until(
+        lambda: any(importer.says("sha256") for importer in importers), "one has it", timeout=60
+    )
     [loaded] = [importer for importer in importers if importer.says("sha256")]
     is_whole(loaded)
     [other] = [importer for importer in importers if importer is not loaded]

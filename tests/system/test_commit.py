@@ -23,7 +23,9 @@ def begin(lab, *hosts):
 
 def begin_export(connection, target):
     """Returns a function that waits for the errno of the export; 0: it has moved."""
-    answer = connection.ours.app.begin("export", connection.ours.fd, CONNECTED, SERVICE, target.address)
+    answer = connection.ours.app.begin(
+        "export", connection.ours.fd, CONNECTED, SERVICE, target.address
+    )
     return lambda: answer().get("error", 0)
 
 
@@ -48,25 +50,37 @@ def settled(*hosts):
 def goes_on_here(lab, connection, others):
     """Checks that everything is as if nothing had happened."""
     connection.both_ways()
-    expect(not observe.redirects(lab.hostA), lambda: f"a redirect is left: {observe.redirects(lab.hostA)}")
+    expect(
+        not observe.redirects(lab.hostA),
+        lambda: f"a redirect is left: {observe.redirects(lab.hostA)}",
+    )
     for host in others:
-        wait_until(lambda: host.api("/v1/status")["lists"]["connected"]["used"] == 0, f"{host.name} gives the place free")
+        wait_until(
+            lambda: host.api("/v1/status")["lists"]["connected"]["used"] == 0,
+            f"{host.name} gives the place free",
+        )
     connection.end()
 
 
 def the_client_sees_an_end(lab, connection):
-    wait_until(lambda: connection.theirs.state() in ("CLOSE", "CLOSE_WAIT"), "the peer learns that it has ended")
+    wait_until(
+        lambda: connection.theirs.state() in ("CLOSE", "CLOSE_WAIT"),
+        "the peer learns that it has ended",
+    )
     lab.client.run("nft", "reset", "counters", "table", "inet", "observe")
 
 
 # --- the importer ---
+
 
 @cases("before-thaw", "thaw")
 def test_a_failed_thaw_leaves_the_connection_at_the_exporter(lab, point):
     connection = begin(lab)
     lab.hostB.arm(point)
     expect(export(connection, lab.hostB) == errno.ECANCELED, lab.hostA.last_error())
-    wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "the place is free")
+    wait_until(
+        lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "the place is free"
+    )
     connection.both_ways()
     connection.move(lab.hostB)
     connection.both_ways()
@@ -91,7 +105,10 @@ def test_a_failed_thaw_at_a_third_host_leaves_the_connection_at_the_exporter(lab
     expect(export(connection, lab.hostC) == errno.ECANCELED, lab.hostB.last_error())
     connection.both_ways()
     connection.end()
-    wait_until(lambda: not observe.redirects(lab.hostA) and not observe.redirects(lab.hostB), "the redirects end with it")
+    wait_until(
+        lambda: not observe.redirects(lab.hostA) and not observe.redirects(lab.hostB),
+        "the redirects end with it",
+    )
 
 
 def test_an_importer_that_dies_before_the_thaw_leaves_the_connection_at_the_exporter(lab):
@@ -155,7 +172,9 @@ def test_a_socket_that_fails_as_it_thaws_ends_the_connection(lab):
     lab.hostB.arm("go-live")
     expect(export(connection, lab.hostB) == errno.ECONNABORTED, lab.hostA.last_error())
     the_client_sees_an_end(lab, connection)
-    wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "the place is free")
+    wait_until(
+        lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "the place is free"
+    )
     expect(not observe.redirects(lab.hostA), "the redirect is left")
 
 
@@ -170,6 +189,7 @@ def test_a_lost_commit_answer_is_requested_again(lab):
 
 # --- the exporter ---
 
+
 def dies_in_export(lab, connection, point):
     lab.hostA.arm(point + "=kill")
     answer = begin_export(connection, lab.hostB)
@@ -182,7 +202,10 @@ def test_an_exporter_that_dies_after_commit_does_not_stop_the_connection(lab):
     expect(dies_in_export(lab, connection, "commit-reply")(), "the export has succeeded")
     connection.ours.close()
     connection.ours = socket_app.imported(lab.hostB, "4")
-    expect(all("expires" not in each for each in observe.redirects(lab.hostA)), "the redirect ends by itself")
+    expect(
+        all("expires" not in each for each in observe.redirects(lab.hostA)),
+        "the redirect ends by itself",
+    )
     connection.both_ways()
     lab.start_daemon(lab.hostA, **LATER)
     settled(lab.hostA)
@@ -217,7 +240,9 @@ def test_an_operator_discards_an_import_from_a_dead_exporter(lab):
     connection.both_ways()  # the guard has unfrozen it
     [doubt] = wait_until(lambda: doubts(lab.hostB), "the importer is in doubt", timeout=20)
     lab.hostB.run(lab.sockmictl, "doubt", "discard", doubt["id"])
-    wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "the place is free")
+    wait_until(
+        lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "the place is free"
+    )
     lab.start_daemon(lab.hostA, **LATER)
     goes_on_here(lab, connection, [lab.hostB])
 
@@ -233,6 +258,7 @@ def moved(lab, connection):
 
 
 # --- an exporter's daemon and its guard at once ---
+
 
 def guard_of(host):
     [line] = host.run("pgrep", "--parent", host.daemon.pid, "--full", ".").split()
@@ -255,7 +281,10 @@ def both_die_in_export(lab, connection, point):
 def test_the_next_daemon_unfreezes_an_undecided_socket(lab, point):
     connection = begin(lab)
     both_die_in_export(lab, connection, point)()
-    expect("fwmark:" in lab.hostA.run("ss", "--tcp", "--numeric", "--extended", "--no-header"), "the socket is not frozen")
+    expect(
+        "fwmark:" in lab.hostA.run("ss", "--tcp", "--numeric", "--extended", "--no-header"),
+        "the socket is not frozen",
+    )
     lab.start_daemon(lab.hostA, **LATER)
     settled(lab.hostA, lab.hostB)
     goes_on_here(lab, connection, [lab.hostB])
@@ -308,6 +337,7 @@ def test_a_stopped_crash_guard_does_not_stop_the_daemon(lab):
 
 # --- requests ---
 
+
 def test_a_socket_exported_twice_moves_once(lab):
     connection = begin(lab)
     errors = socket_app.export_together([connection.ours, connection.ours], lab.hostB)
@@ -319,11 +349,14 @@ def test_a_socket_exported_twice_moves_once(lab):
 
 def test_only_root_resolves_doubts(lab):
     lab.start_daemon(lab.hostA)
-    status, output = lab.hostA.run(*without_privilege(), lab.sockmictl, "doubt", "commit", "0", check=False)
+    status, output = lab.hostA.run(
+        *without_privilege(), lab.sockmictl, "doubt", "commit", "0", check=False
+    )
     expect(status == 1 and "EACCES" in output, output)
 
 
 # --- the guard ---
+
 
 def test_a_dead_crash_guard_is_replaced_and_given_the_frozen_sockets(lab):
     """The new guard does its work: it unfreezes the sockets when the daemon dies."""
@@ -353,7 +386,10 @@ def test_a_crash_guard_without_a_journal_leaves_sockets_to_the_next_daemon(lab):
     journal.mkdir()
     dies_in_export(lab, connection, "prepare-send")()
     expect(lab.hostA.daemon.says("event=sockets_left_frozen"), lab.hostA.daemon.tail())
-    expect("fwmark:" in lab.hostA.run("ss", "--tcp", "--numeric", "--extended", "--no-header"), "the socket is not frozen")
+    expect(
+        "fwmark:" in lab.hostA.run("ss", "--tcp", "--numeric", "--extended", "--no-header"),
+        "the socket is not frozen",
+    )
     journal.rmdir()
     aside.rename(journal)
     lab.start_daemon(lab.hostA, **LATER)

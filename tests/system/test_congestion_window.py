@@ -5,7 +5,7 @@ from cases import cases, topology
 from process import expect, wait_until
 from socket_app import SERVICE, Connection, SocketApp, start
 
-CONGESTION, INFINITE, INITIAL = (6, 13), 0x7fffffff, 10  # TCP_CONGESTION
+CONGESTION, INFINITE, INITIAL = (6, 13), 0x7FFFFFFF, 10  # TCP_CONGESTION
 MEGABYTE = 1 << 20
 TAKEN_AWAY = "-bpf,-perfmon,-sys_admin"
 
@@ -16,8 +16,16 @@ def with_control(name):
 
 def start_without_bpf(lab, host):
     """Starts a daemon that may not load BPF programs."""
-    host.daemon = host.popen("setpriv", "--bounding-set", TAKEN_AWAY, "--inh-caps", TAKEN_AWAY, lab.program("src/sockmid/sockmid"), "--config",
-                             lab.configure(host))
+    host.daemon = host.popen(
+        "setpriv",
+        "--bounding-set",
+        TAKEN_AWAY,
+        "--inh-caps",
+        TAKEN_AWAY,
+        lab.program("src/sockmid/sockmid"),
+        "--config",
+        lab.configure(host),
+    )
     host.daemon.wait_line("sockmid ready")
 
 
@@ -45,8 +53,14 @@ def test_the_congestion_window_moves(lab, control):
     after = connection.ours.info("cwnd")
     # If hostB cannot carry windows, there is nothing to compare. The daemon reports this,
     # and the transfer continues nevertheless.
-    expect(after >= 0.7 * before or not carries(lab.hostB), f"{before} segments before the move, {after} after it")
-    expect(bytes.fromhex(connection.ours.get(*CONGESTION)).rstrip(b"\0") == control.encode(), "the congestion control is another one")
+    expect(
+        after >= 0.7 * before or not carries(lab.hostB),
+        f"{before} segments before the move, {after} after it",
+    )
+    expect(
+        bytes.fromhex(connection.ours.get(*CONGESTION)).rstrip(b"\0") == control.encode(),
+        "the congestion control is another one",
+    )
     connection.down.send(connection.ours, 8 * MEGABYTE)
     received()
 
@@ -59,7 +73,10 @@ def test_the_slow_start_threshold_moves(lab):
     connection.down.send(connection.ours, 6 * MEGABYTE)
     wait_until(lambda: connection.ours.info("ssthresh") < INFINITE, "a segment is lost")
     connection.move(lab.hostB)
-    expect(connection.ours.info("ssthresh") < INFINITE or not carries(lab.hostB), "the threshold is gone")
+    expect(
+        connection.ours.info("ssthresh") < INFINITE or not carries(lab.hostB),
+        "the threshold is gone",
+    )
     connection.down.send(connection.ours, 2 * MEGABYTE)
     received()
 
@@ -70,7 +87,9 @@ def test_a_connection_moves_without_bpf_and_the_status_says_so(lab):
     lab.hostB.app = SocketApp(lab.hostB, SERVICE)
     status = lab.hostB.api("/v1/status")["congestion_window"]
     expect(status.startswith("not carried: "), status)
-    said = [line for line in lab.hostB.daemon.lines if "event=congestion_carrier_unavailable" in line]
+    said = [
+        line for line in lab.hostB.daemon.lines if "event=congestion_carrier_unavailable" in line
+    ]
     expect(len(said) == 1, said)
     connection = Connection(lab)
     connection.move(lab.hostB)
@@ -79,7 +98,9 @@ def test_a_connection_moves_without_bpf_and_the_status_says_so(lab):
 
 def test_a_killed_daemon_leaves_no_congestion_control(lab):
     daemon = lab.start_daemon(lab.hostA)
-    if not carries(lab.hostA) or "linked=true" not in daemon.wait_line("event=congestion_carrier_loaded"):
+    if not carries(lab.hostA) or "linked=true" not in daemon.wait_line(
+        "event=congestion_carrier_loaded"
+    ):
         pytest.skip("this kernel, or this user, has no BPF links for it")
     name = lab.hostA.api("/v1/status")["congestion_window"].split()[1]
 

@@ -17,15 +17,35 @@ CONTENT = random_bytes(2 << 20)
 class Container:
     """A container on hostA: nothing of sockmi runs inside except the library that the
     application is linked with."""
+
     name = "c1"
 
     def __init__(self, lab, address=f"{ADDRESS}/24"):
         self.lab, self.address = lab, lab.hostA.address  # the address of its daemon
         lab.file("f", CONTENT)
         run(["ip", "netns", "add", self.name])
-        run(["ip", "link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", self.name])
+        run(
+            [
+                "ip",
+                "link",
+                "add",
+                self.name,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "netns",
+                self.name,
+            ]
+        )
         run(["ip", "link", "set", self.name, "master", "lan", "up"])
-        self.run("ip", "-batch", "-", stdin=f"link set lo up\naddr add {address} dev eth0\nlink set eth0 up".encode())
+        self.run(
+            "ip",
+            "-batch",
+            "-",
+            stdin=f"link set lo up\naddr add {address} dev eth0\nlink set eth0 up".encode(),
+        )
 
     def __enter__(self):
         return self
@@ -34,10 +54,19 @@ class Container:
         run(["ip", "netns", "del", self.name])
 
     def run(self, *command, **options):
-        return run(["nsenter", f"--net=/run/netns/{self.name}", "--", *map(str, command)], **options)
+        return run(
+            ["nsenter", f"--net=/run/netns/{self.name}", "--", *map(str, command)], **options
+        )
 
     def popen(self, *command, name, **options):
-        return self.lab.hostA.popen("nsenter", f"--net=/run/netns/{self.name}", "--", *command, name=f"{self.name}:{name}", **options)
+        return self.lab.hostA.popen(
+            "nsenter",
+            f"--net=/run/netns/{self.name}",
+            "--",
+            *command,
+            name=f"{self.name}:{name}",
+            **options,
+        )
 
     def at(self, family):
         expect(family == "4", "a container has no IPv6 address")
@@ -45,8 +74,22 @@ class Container:
 
     def start_httpsd(self):
         certificate, key = self.lab.certificate()
-        server = self.popen(self.lab.program("examples/httpsd"), "--listen", f"{ADDRESS}:{PORT}", "--root", self.lab.root, "--cert", certificate,
-                            "--key", key, "--service", "web", "--name", self.name, name="httpsd")
+        server = self.popen(
+            self.lab.program("examples/httpsd"),
+            "--listen",
+            f"{ADDRESS}:{PORT}",
+            "--root",
+            self.lab.root,
+            "--cert",
+            certificate,
+            "--key",
+            key,
+            "--service",
+            "web",
+            "--name",
+            self.name,
+            name="httpsd",
+        )
         server.wait_line("httpsd ready")
         return server
 
@@ -75,9 +118,16 @@ def test_a_containers_connections_are_exported(lab):
         start(lab, container)
         transfers = begin(lab)
         lab.move(lab.hostA, lab.hostB, connections=2)
-        expect(len(observe.redirects(container)) == 2 and not observe.redirects(lab.hostA), "they are not redirected where they come in")
+        expect(
+            len(observe.redirects(container)) == 2 and not observe.redirects(lab.hostA),
+            "they are not redirected where they come in",
+        )
         finish(transfers)
-        wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
+        wait_until(
+            lambda: not observe.leftovers(container),
+            "the container's namespace is given up",
+            timeout=20,
+        )
 
 
 def test_connections_return_into_their_container(lab):
@@ -132,14 +182,25 @@ def test_moved_connections_survive_the_daemon(lab, how):
         start_daemon(lab)
         server.wait_line("event=daemon_connected", after=seen)
         expect(len(records(lab.hostA)) >= 2, lambda: f"what it remembers: {records(lab.hostA)}")
-        wait_until(lambda: records(lab.hostA) == [("moved", "hostB")] * 2, "the end of the one is told", timeout=20)
+        wait_until(
+            lambda: records(lab.hostA) == [("moved", "hostB")] * 2,
+            "the end of the one is told",
+            timeout=20,
+        )
         for _ in range(2):
             lab.move(lab.hostB, lab.hostA, connections=2)
-            expect(ADDRESS in container.run("ss", "-Htn") and not records(lab.hostA), "they are not in the container")
+            expect(
+                ADDRESS in container.run("ss", "-Htn") and not records(lab.hostA),
+                "they are not in the container",
+            )
             lab.move(lab.hostA, lab.hostB, connections=2)
         expect(not observe.redirects(lab.hostA), "they are redirected in the host's own namespace")
         finish(go_on)
-        wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
+        wait_until(
+            lambda: not observe.leftovers(container),
+            "the container's namespace is given up",
+            timeout=20,
+        )
 
 
 @cases(TERMINATED, KILLED)
@@ -156,7 +217,11 @@ def test_a_container_has_no_rules_after_all_connections_returned(lab, how):
         if how == KILLED:
             start_daemon(lab)
             lab.hostA.daemon.wait_line("event=namespace_recovered")
-        wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
+        wait_until(
+            lambda: not observe.leftovers(container),
+            "the container's namespace is given up",
+            timeout=20,
+        )
         finish(transfers)
 
 
@@ -205,10 +270,21 @@ def test_a_home_without_its_journal_learns_its_containers_connections(lab):
         end_daemon(lab.hostA, KILLED)
         run(["rm", "-rf", lab.hostA.folder / "state"])
         start_daemon(lab)
-        wait_until(lambda: records(lab.hostA) == [("moved", "hostB")] * 2, "home is told by the holder", timeout=20)
-        expect(not any("expires" in entry for entry in observe.redirects(container)), "the redirects would end")
+        wait_until(
+            lambda: records(lab.hostA) == [("moved", "hostB")] * 2,
+            "home is told by the holder",
+            timeout=20,
+        )
+        expect(
+            not any("expires" in entry for entry in observe.redirects(container)),
+            "the redirects would end",
+        )
         finish(transfers)
-        wait_until(lambda: not observe.leftovers(container), "the container's namespace is given up", timeout=20)
+        wait_until(
+            lambda: not observe.leftovers(container),
+            "the container's namespace is given up",
+            timeout=20,
+        )
 
 
 def lines(host, *words):
@@ -227,7 +303,10 @@ def test_a_daemon_without_rights_leaves_containers_to_the_next(lab):
         end_daemon(lab.hostA, TERMINATED)
         start_daemon(lab, wrap=without_admin())
         warnings = lines(lab.hostA, "level=warn", "container")
-        expect(len(warnings) == 1 and "away=2" in warnings[0] and "CAP_SYS_ADMIN" in warnings[0], warnings)
+        expect(
+            len(warnings) == 1 and "away=2" in warnings[0] and "CAP_SYS_ADMIN" in warnings[0],
+            warnings,
+        )
         expect(not records(lab.hostA) and not observe.redirects(lab.hostA), "it looks after them")
         expect(len(observe.redirects(container)) == 2, "the container does not lead them on")
         end_daemon(lab.hostA, TERMINATED)
@@ -251,7 +330,10 @@ def test_a_container_that_ended_without_a_daemon_is_given_up(lab):
             start_daemon(lab)
             warnings = lines(lab.hostA, "event=container_disappeared")
             expect(len(warnings) == gone, warnings)
-            expect(not records(lab.hostA) and not observe.redirects(lab.hostA), "its connections are looked after")
+            expect(
+                not records(lab.hostA) and not observe.redirects(lab.hostA),
+                "its connections are looked after",
+            )
             end_daemon(lab.hostA, TERMINATED)
         for transfer in transfers:
             transfer.curl.kill()
@@ -269,9 +351,14 @@ def test_flush_removes_rules_in_containers(lab):
         for host in (lab.hostA, lab.hostB):
             end_daemon(host, TERMINATED)
         output = lab.hostA.run(*without_admin(lab.sockmictl, "flush"))
-        expect("CAP_SYS_ADMIN" in output and observe.redirects(container), lambda: f"it says: {output}")
+        expect(
+            "CAP_SYS_ADMIN" in output and observe.redirects(container), lambda: f"it says: {output}"
+        )
         output = lab.hostA.run(lab.sockmictl, "flush")
-        expect(not output and not observe.leftovers(container), lambda: f"{output}; left behind: {observe.leftovers(container)}")
+        expect(
+            not output and not observe.leftovers(container),
+            lambda: f"{output}; left behind: {observe.leftovers(container)}",
+        )
         expect(observe.leftovers(lab.hostB), "hostB has lost its rules")
         lab.hostB.run(lab.sockmictl, "flush")
         for transfer in transfers:

@@ -1,20 +1,56 @@
 """A moved session continues for other people's TLS implementations: OpenSSL's own
 programs, GnuTLS, wolfSSL, Python, curl."""
 from cases import cases
-from counterparts import BACKEND, LISTEN, TLS_RELAY, ClientMoves, Flow, Movers, ServerMoves, certificate_for, wait_listening
+from counterparts import (
+    BACKEND,
+    LISTEN,
+    TLS_RELAY,
+    ClientMoves,
+    Flow,
+    Movers,
+    ServerMoves,
+    certificate_for,
+    wait_listening,
+)
 from process import expect
 from transfer import random_bytes
 
 UP, DOWN = random_bytes(1 << 19, 1), random_bytes(1 << 19, 2)
-LINES = b"".join(UP[at:at + 31].hex().encode() + b"\n\n" for at in range(0, 31 * 1024, 31))  # 64 bytes each
-EVERY_SUITE = ["-cipher", "ALL:@SECLEVEL=0", "-ciphersuites",
-               "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_CCM_SHA256"]
+LINES = b"".join(
+    UP[at : at + 31].hex().encode() + b"\n\n" for at in range(0, 31 * 1024, 31)
+)  # 64 bytes each
+EVERY_SUITE = [
+    "-cipher",
+    "ALL:@SECLEVEL=0",
+    "-ciphersuites",
+    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:"
+    "TLS_AES_128_CCM_SHA256",
+]
 PRIORITY = "NORMAL:-VERS-ALL:+VERS-TLS{tls}:+AES-128-CCM:+AES-256-CCM:+RSA:+DHE-RSA:+SHA256:+SHA384"
 
 CLIENTS = {
-    "s_client": ["openssl", "s_client", "-quiet", "-no_ign_eof", "-nocommands", "-verify_return_error", "-CAfile", "{ca}", "-tls{option}",
-                 *EVERY_SUITE, "-connect", "{address}:{port}"],
-    "gnutls-cli": ["gnutls-cli", "--x509cafile={ca}", f"--priority={PRIORITY}", "--logfile=/dev/null", "--port={port}", "{address}"],
+    "s_client": [
+        "openssl",
+        "s_client",
+        "-quiet",
+        "-no_ign_eof",
+        "-nocommands",
+        "-verify_return_error",
+        "-CAfile",
+        "{ca}",
+        "-tls{option}",
+        *EVERY_SUITE,
+        "-connect",
+        "{address}:{port}",
+    ],
+    "gnutls-cli": [
+        "gnutls-cli",
+        "--x509cafile={ca}",
+        f"--priority={PRIORITY}",
+        "--logfile=/dev/null",
+        "--port={port}",
+        "{address}",
+    ],
     "python": ["/usr/bin/python3", TLS_RELAY, "client", "{address}", "{port}", "{tls}", "{ca}"],
     "wolfssl": ["{programs}/wolfssl_relay", "{address}", "{port}", "{tls}", "{ca}"],
 }
@@ -25,7 +61,11 @@ def without(program, what):
     master secret; empty: it offers both."""
     if not what:
         return []
-    return ["-no_etm"] if program.startswith("s_") else [f"--priority={PRIORITY}:" + {"no etm": "%NO_ETM", "no ems": "%NO_SESSION_HASH"}[what]]
+    return (
+        ["-no_etm"]
+        if program.startswith("s_")
+        else [f"--priority={PRIORITY}:" + {"no etm": "%NO_ETM", "no ems": "%NO_SESSION_HASH"}[what]]
+    )
 
 
 SERVER_MOVES = [
@@ -64,11 +104,40 @@ def test_a_server_end_moves_for_each_client_program(lab, client, tls, suite, lac
 
 
 SERVERS = {
-    "s_server": ["openssl", "s_server", "-quiet", "-naccept", "1", "-cert", "{certificate}", "-key", "{key}", "-tls{option}", *EVERY_SUITE,
-                 "-accept", "{address}:{port}"],
-    "python": ["/usr/bin/python3", TLS_RELAY, "server", "{address}", "{port}", "{tls}", "{certificate}", "{key}"],
-    "gnutls-serv": ["gnutls-serv", "--quiet", "--echo", "--x509certfile={certificate}", "--x509keyfile={key}", f"--priority={PRIORITY}",
-                    "--port={port}"],
+    "s_server": [
+        "openssl",
+        "s_server",
+        "-quiet",
+        "-naccept",
+        "1",
+        "-cert",
+        "{certificate}",
+        "-key",
+        "{key}",
+        "-tls{option}",
+        *EVERY_SUITE,
+        "-accept",
+        "{address}:{port}",
+    ],
+    "python": [
+        "/usr/bin/python3",
+        TLS_RELAY,
+        "server",
+        "{address}",
+        "{port}",
+        "{tls}",
+        "{certificate}",
+        "{key}",
+    ],
+    "gnutls-serv": [
+        "gnutls-serv",
+        "--quiet",
+        "--echo",
+        "--x509certfile={certificate}",
+        "--x509keyfile={key}",
+        f"--priority={PRIORITY}",
+        "--port={port}",
+    ],
 }
 CLIENT_MOVES = [
     ("s_server", "1.3", "TLS_AES_128_GCM_SHA256", ""),
@@ -92,14 +161,22 @@ def test_a_client_end_moves_for_each_server_program(lab, server, tls, suite, lac
     session.finish(session.plain)
 
 
-@cases(("1.3", "TLS_AES_256_GCM_SHA384", ""), ("1.3", "TLS_CHACHA20_POLY1305_SHA256", ""), ("1.3", "TLS_AES_128_CCM_SHA256", ""),
-       ("1.2", "ECDHE-ECDSA-AES128-GCM-SHA256", ""), ("1.2", "AES256-CCM", ""), ("1.2", "DHE-RSA-AES256-SHA", ""),
-       ("1.2", "AES128-SHA256", "no etm"))
+@cases(
+    ("1.3", "TLS_AES_256_GCM_SHA384", ""),
+    ("1.3", "TLS_CHACHA20_POLY1305_SHA256", ""),
+    ("1.3", "TLS_AES_128_CCM_SHA256", ""),
+    ("1.2", "ECDHE-ECDSA-AES128-GCM-SHA256", ""),
+    ("1.2", "AES256-CCM", ""),
+    ("1.2", "DHE-RSA-AES256-SHA", ""),
+    ("1.2", "AES128-SHA256", "no etm"),
+)
 def test_a_client_end_moves_for_gnutls_serv(lab, tls, suite, lacks):
     """gnutls-serv sends lines back, and does not accept more before it has."""
-    session = ClientMoves(lab, SERVERS["gnutls-serv"] + without("gnutls-serv", lacks), tls, suite, every=10_007)
+    session = ClientMoves(
+        lab, SERVERS["gnutls-serv"] + without("gnutls-serv", lacks), tls, suite, every=10_007
+    )
     for at in range(0, len(LINES), 2048):
-        Flow(session.plain, session.plain, LINES[at:at + 2048]).arrives()
+        Flow(session.plain, session.plain, LINES[at : at + 2048]).arrives()
     session.finish(session.plain, ends=False)
 
 
@@ -110,9 +187,28 @@ def curl(lab, backend, tls, alpn, *arguments, each=()):
     lab.hostA.popen(*backend)
     wait_listening(lab.hostA, BACKEND)
     certificate, key = certificate_for(lab)
-    movers = Movers(lab, "serve", 50_021, "--listen", f"{address}:{LISTEN}", "--backend", f"{address}:{BACKEND}", "--certificate", certificate,
-                    "--key", key, "--tls", tls, "--alpn", alpn)
-    twice = [word for answer in answers for word in (*each, "-o", answer, f"https://{address}:{LISTEN}/f")]
+    movers = Movers(
+        lab,
+        "serve",
+        50_021,
+        "--listen",
+        f"{address}:{LISTEN}",
+        "--backend",
+        f"{address}:{BACKEND}",
+        "--certificate",
+        certificate,
+        "--key",
+        key,
+        "--tls",
+        tls,
+        "--alpn",
+        alpn,
+    )
+    twice = [
+        word
+        for answer in answers
+        for word in (*each, "-o", answer, f"https://{address}:{LISTEN}/f")
+    ]
     lab.client.run("curl", "-sS", "--fail", "--cacert", certificate, *arguments, *twice)
     movers.finish()
     movers.established(tls, alpn=alpn.split(",")[0])
@@ -122,7 +218,18 @@ def curl(lab, backend, tls, alpn, *arguments, each=()):
 @cases("1.2", "1.3")
 def test_curl_keeps_an_http1_connection_that_moves(lab, tls):
     lab.file("f", UP)
-    server = ["/usr/bin/python3", "-m", "http.server", "--protocol", "HTTP/1.1", "--bind", lab.hostA.address, "--directory", lab.root, BACKEND]
+    server = [
+        "/usr/bin/python3",
+        "-m",
+        "http.server",
+        "--protocol",
+        "HTTP/1.1",
+        "--bind",
+        lab.hostA.address,
+        "--directory",
+        lab.root,
+        BACKEND,
+    ]
     curl(lab, server, tls, "http/1.1", "--http1.1")
 
 
@@ -130,7 +237,16 @@ def test_curl_keeps_an_http1_connection_that_moves(lab, tls):
 def test_curl_keeps_an_http2_connection_that_moves(lab, tls, how):
     """Two downloads share the connection; an upload is sent back while it is still being sent."""
     file = lab.file("f", UP)
-    server = ["nghttpd", "--no-tls", "--echo-upload", "-a", lab.hostA.address, "-d", lab.root, BACKEND]
+    server = [
+        "nghttpd",
+        "--no-tls",
+        "--echo-upload",
+        "-a",
+        lab.hostA.address,
+        "-d",
+        lab.root,
+        BACKEND,
+    ]
     if how == "upload":
         curl(lab, server, tls, "h2,http/1.1", "--http2", "-X", "POST", each=["-T", file])
     else:
@@ -145,7 +261,11 @@ GNUTLS_CLI_WITH_COMMANDS = [*CLIENTS["gnutls-cli"], "--inline-commands", "--logf
 def test_key_updates_of_the_peer_work_between_moves(lab, client, update):
     """The second of each pair requests an update of our keys, too. Lines are sent up,
     because none of them begins like a request."""
-    command, done = (S_CLIENT_WITH_LETTERS, "KEYUPDATE") if client == "s_client" else (GNUTLS_CLI_WITH_COMMANDS, "Rekey was completed")
+    command, done = (
+        (S_CLIENT_WITH_LETTERS, "KEYUPDATE")
+        if client == "s_client"
+        else (GNUTLS_CLI_WITH_COMMANDS, "Rekey was completed")
+    )
     session = ServerMoves(lab, command, "1.3", "TLS_AES_128_GCM_SHA256")
     for _ in range(3):
         down = Flow(session.plain, session.far, DOWN)
@@ -164,7 +284,11 @@ def test_key_updates_of_the_peer_work_between_moves(lab, client, update):
 SMALL = ["net.ipv4.tcp_wmem=4096 8192 8192", "net.ipv4.tcp_rmem=4096 8192 8192"]
 
 
-@cases(("1.3", "TLS_CHACHA20_POLY1305_SHA256"), ("1.2", "ECDHE-RSA-AES128-GCM-SHA256"), ("1.2", "AES128-SHA"))
+@cases(
+    ("1.3", "TLS_CHACHA20_POLY1305_SHA256"),
+    ("1.2", "ECDHE-RSA-AES128-GCM-SHA256"),
+    ("1.2", "AES128-SHA"),
+)
 def test_a_session_moves_inside_a_record(lab, tls, suite):
     """No record fits into the socket: a hop finds a record that is half sent, or half received."""
     for host in (lab.hostA, lab.client):

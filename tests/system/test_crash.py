@@ -1,4 +1,5 @@
-"""A daemon is killed while a connection is frozen: the crash guard, or the next daemon, settles it."""
+"""A daemon is killed while a connection is frozen: the crash guard, or the next daemon, settles
+it."""
 import http.client
 import signal
 

@@ -13,11 +13,17 @@ def fails(lab, transfer, text, to=None):
     application's log. The transfer is then finished at home."""
     went, failed = lab.hostA.export(to)
     expect((went, failed) == (0, 1), lambda: f"{went} went, {failed} did not")
-    expect(text in lab.hostA.last_error(), lambda: f"wanted '{text}', the daemon says '{lab.hostA.last_error()}'")
+    expect(
+        text in lab.hostA.last_error(),
+        lambda: f"wanted '{text}', the daemon says '{lab.hostA.last_error()}'",
+    )
     [server] = [process for process in lab.processes if process.name == "hostA:httpsd"]
     server.wait_line(text)
     transfer.finish_whole()
-    expect(not observe.redirects(lab.hostA), lambda: f"a redirect is left: {observe.redirects(lab.hostA)}")
+    expect(
+        not observe.redirects(lab.hostA),
+        lambda: f"a redirect is left: {observe.redirects(lab.hostA)}",
+    )
 
 
 def test_an_export_fails_if_no_host_answers(lab):
@@ -60,7 +66,13 @@ def test_an_export_fails_if_the_importer_no_longer_receives(lab):
     it receives nothing."""
     lab.start_all(lab.hostA, lab.hostB, steer={"freeze_timeout_ms": 1500})
     warm_up(lab)
-    lab.hostB.run("nft", "-f", "-", stdin=b"table inet broken {\n chain c {\n type filter hook input priority 0\n tcp dport 7078 drop\n }\n}")
+    lab.hostB.run(
+        "nft",
+        "-f",
+        "-",
+        stdin=b"table inet broken {\n chain c {\n type filter hook input priority 0\n"
+        b" tcp dport 7078 drop\n }\n}",
+    )
     fails(lab, HeldDownload(lab, CONTENT), "ETIMEDOUT", to=lab.hostB)
 
 
@@ -74,14 +86,27 @@ def warm_up(lab):
 EXPORTER, IMPORTER = "hostA", "hostB"
 
 
-@cases((EXPORTER, "negotiate"), (IMPORTER, "reserve-refused"), (EXPORTER, "redirect"), (EXPORTER, "freeze"), (EXPORTER, "capture"),
-       (EXPORTER, "prepare-send"), (IMPORTER, "restore"), (IMPORTER, "prepared-reply"), (EXPORTER, "check"), (EXPORTER, "journal"))
+@cases(
+    (EXPORTER, "negotiate"),
+    (IMPORTER, "reserve-refused"),
+    (EXPORTER, "redirect"),
+    (EXPORTER, "freeze"),
+    (EXPORTER, "capture"),
+    (EXPORTER, "prepare-send"),
+    (IMPORTER, "restore"),
+    (IMPORTER, "prepared-reply"),
+    (EXPORTER, "check"),
+    (EXPORTER, "journal"),
+)
 def test_a_failed_step_is_reported_and_harms_nothing(lab, where, point):
     lab.start_all(lab.hostA, lab.hostB)
     transfer = HeldDownload(lab, CONTENT)
     getattr(lab, where).arm(point)
     fails(lab, transfer, point, to=lab.hostB)
-    wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "the importer gives the place free")
+    wait_until(
+        lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0,
+        "the importer gives the place free",
+    )
 
 
 @cases("freeze", "capture", "check", "journal")

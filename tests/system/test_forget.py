@@ -17,7 +17,10 @@ def test_a_home_is_waited_for_until_it_is_forgotten(lab):
     expect("1 ends" in said, said)
     expect(untold() == 0, "home is still to hear it")
     lab.start_daemon(lab.hostA)  # it comes back after all, and queries
-    wait_until(lambda: not lab.hostA.api("/v1/connections")["connections"], "home asks, and hears that it is not held")
+    wait_until(
+        lambda: not lab.hostA.api("/v1/connections")["connections"],
+        "home asks, and hears that it is not held",
+    )
 
 
 def test_connections_of_a_forgotten_holder_are_given_up(lab):
@@ -39,6 +42,9 @@ def test_connections_of_a_forgotten_holder_are_given_up(lab):
 
 def test_only_root_may_forget_a_host(lab):
     from sandbox import without_privilege
+
     start(lab, lab.hostA)
-    status, said = lab.hostA.run(*without_privilege(), lab.sockmictl, "forget", "hostB", check=False)
+    status, said = lab.hostA.run(
+        *without_privilege(), lab.sockmictl, "forget", "hostB", check=False
+    )
     expect(status == 1 and "EACCES" in said, said)

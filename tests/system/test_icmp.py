@@ -12,7 +12,24 @@ def narrow(lab, mtu=NARROW):
     near = lab.topology.link_of("client")
     # Instead of the route that the kernel made, not in addition to it.
     for network, metric in zip(near.networks(), [[], ["metric", "256"]]):
-        run(["ip", "-n", "router", "route", "replace", network, "dev", near.name, "proto", "kernel", *metric, "mtu", "lock", str(mtu)])
+        run(
+            [
+                "ip",
+                "-n",
+                "router",
+                "route",
+                "replace",
+                network,
+                "dev",
+                near.name,
+                "proto",
+                "kernel",
+                *metric,
+                "mtu",
+                "lock",
+                str(mtu),
+            ]
+        )
 
 
 @topology("routed")

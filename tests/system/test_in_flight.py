@@ -63,7 +63,7 @@ def test_a_record_cut_at_any_byte_arrives_whole(lab, tls):
     at, cut = 0, 1
     client.send(client.request("POST", "/upload", len(body)))
     while at < len(body):
-        piece = body[at:at + 30]
+        piece = body[at : at + 30]
         record = client.record(piece)
         client.send_raw(record[:cut])
         lab.move(source, target)
@@ -87,7 +87,10 @@ def test_a_large_record_cut_at_random_arrives_whole(lab, tls):
         client.send_raw(record[:cut])
         lab.move(source, target)
         client.send_raw(record[cut:])
-        expect(hashlib.sha256(body).hexdigest() in client.response().decode(), f"the hash is wrong, cut at {cut}")
+        expect(
+            hashlib.sha256(body).hexdigest() in client.response().decode(),
+            f"the hash is wrong, cut at {cut}",
+        )
     client.close()
 
 
@@ -104,6 +107,9 @@ def test_partly_read_plaintext_moves(lab, tls):
     client.read_until(b"\r\n\r\n")
     wait_until(lambda: queue(lab.hostA, 1) > 100_000, "the first answer blocks")
     lab.move(lab.hostA, lab.hostB)
-    expect(hashlib.sha256(client.read_exactly(len(CONTENT))).hexdigest() == WANTED, "the first answer's hash is wrong")
+    expect(
+        hashlib.sha256(client.read_exactly(len(CONTENT))).hexdigest() == WANTED,
+        "the first answer's hash is wrong",
+    )
     expect(client.response() == b"the second answer\n", "the second answer is wrong")
     client.close()

@@ -11,10 +11,18 @@ def test_a_connection_makes_a_round_trip_in_each_family(lab, family):
     connection = Connection(lab, family)
     addresses = connection.ours.info("local", "peer")
     connection.travel(lab.hostB, lab.hostC)
-    expect(connection.ours.info("local", "peer") == addresses, lambda: f"{addresses}, now {connection.ours.info()}")
-    expect(len(observe.redirects(lab.hostA)) == 1, lambda: f"home's rules: {observe.redirects(lab.hostA)}")
+    expect(
+        connection.ours.info("local", "peer") == addresses,
+        lambda: f"{addresses}, now {connection.ours.info()}",
+    )
+    expect(
+        len(observe.redirects(lab.hostA)) == 1,
+        lambda: f"home's rules: {observe.redirects(lab.hostA)}",
+    )
     connection.travel(lab.hostA)
-    expect(not observe.redirects(lab.hostA), lambda: f"left at home: {observe.redirects(lab.hostA)}")
+    expect(
+        not observe.redirects(lab.hostA), lambda: f"left at home: {observe.redirects(lab.hostA)}"
+    )
     connection.end()
 
 

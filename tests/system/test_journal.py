@@ -35,7 +35,9 @@ def restart(lab, host, folder):
     host.daemon.wait()
     text = (folder / "journal").read_bytes()
     (folder / "journal").unlink()
-    (folder / "journal").write_bytes(text + b"later 1 " + b"x" * (4096 - 9 - len(text) % 4096) + b"\n")
+    (folder / "journal").write_bytes(
+        text + b"later 1 " + b"x" * (4096 - 9 - len(text) % 4096) + b"\n"
+    )
     fill(folder)
     lab.start_daemon(host)
 
@@ -56,12 +58,18 @@ def test_a_full_disk_stops_new_moves_and_harms_nothing(lab, full):
         restart(lab, host, folder)
         server.wait_line("event=daemon_connected", after=seen)
         expect(lab.hostA.export(lab.hostB) == (0, 1), "it moved")
-        expect("journal" in lab.hostA.last_error() and "ENOSPC" in lab.hostA.last_error(), lambda: lab.hostA.last_error())
+        expect(
+            "journal" in lab.hostA.last_error() and "ENOSPC" in lab.hostA.last_error(),
+            lambda: lab.hostA.last_error(),
+        )
         transfer.advance(1_000_000)
         (folder / "filling").unlink()
         lab.move(lab.hostA, lab.hostB)
         transfer.finish_whole()
-        expect(journal_of(host) == {"error": "", "unwritten": 0, "unreadable": 0}, lambda: journal_of(host))
+        expect(
+            journal_of(host) == {"error": "", "unwritten": 0, "unreadable": 0},
+            lambda: journal_of(host),
+        )
         lab.assert_clean()
 
 
@@ -94,7 +102,12 @@ def test_a_second_daemon_leaves_the_journal_unchanged(lab):
     path = lab.hostA.folder / "state" / "journal"
     lab.hostA.daemon.signal(signal.SIGSTOP)  # it has more to write about the move
     before, number = path.read_bytes(), path.stat().st_ino
-    status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", lab.hostA.folder / "sockmid.toml", check=False)
+    status, output = lab.hostA.run(
+        lab.program("src/sockmid/sockmid"),
+        "--config",
+        lab.hostA.folder / "sockmid.toml",
+        check=False,
+    )
     lab.hostA.daemon.signal(signal.SIGCONT)
     expect(status == 1 and "another sockmid" in output, f"status {status}: {output}")
     expect((path.read_bytes(), path.stat().st_ino) == (before, number), "the journal is another")
@@ -109,7 +122,12 @@ def test_an_unreadable_journal_prevents_the_start(lab):
     path = lab.hostA.folder / "state" / "journal"
     path.unlink(missing_ok=True)
     path.mkdir()
-    status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", lab.hostA.folder / "sockmid.toml", check=False)
+    status, output = lab.hostA.run(
+        lab.program("src/sockmid/sockmid"),
+        "--config",
+        lab.hostA.folder / "sockmid.toml",
+        check=False,
+    )
     expect(status == 1 and "EISDIR" in output, f"status {status}: {output}")
     path.rmdir()
     lab.start_daemon(lab.hostA)

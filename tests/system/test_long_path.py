@@ -10,7 +10,9 @@ MEGABYTE = 1 << 20
 def allow_buffers(size):
     """Allows buffers of that size, for sockets that are created from now on."""
     for host in ("client", "hostA", "hostB"):
-        namespace.sysctl(host, {f"net.ipv4.tcp_{kind}": f"4096 {size} {size}" for kind in ("rmem", "wmem")})
+        namespace.sysctl(
+            host, {f"net.ipv4.tcp_{kind}": f"4096 {size} {size}" for kind in ("rmem", "wmem")}
+        )
 
 
 def connect(lab, buffers, family="4", **changes):

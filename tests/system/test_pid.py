@@ -42,7 +42,9 @@ class Foreign:
         importer.wait_line("echo_server ready")
         self.server = lab.hostA.popen("/usr/bin/python3", "-c", SERVER)
         self.server.wait_line("listening")
-        self.client = within(lab.client, lambda: socket.create_connection((lab.hostA.address, PORT), 20))
+        self.client = within(
+            lab.client, lambda: socket.create_connection((lab.hostA.address, PORT), 20)
+        )
         self.fd = self.server.wait_line("accepted").partition("fd=")[2]
 
     def ask(self, text):
@@ -50,8 +52,20 @@ class Foreign:
         return self.client.recv(65536)
 
     def export(self, lab, wrap=()):
-        return lab.hostA.run(*wrap, lab.sockmictl, "export", "--service", "echo", "--to", "hostB", "--pid", self.server.pid, "--fd", self.fd,
-                             check=False)
+        return lab.hostA.run(
+            *wrap,
+            lab.sockmictl,
+            "export",
+            "--service",
+            "echo",
+            "--to",
+            "hostB",
+            "--pid",
+            self.server.pid,
+            "--fd",
+            self.fd,
+            check=False,
+        )
 
 
 def test_a_socket_of_another_process_moves(lab):
@@ -61,7 +75,7 @@ def test_a_socket_of_another_process_moves(lab):
     expect(status == 0 and "exported descriptor" in output, f"status {status}: {output}")
     expect(foreign.ask(b"2\n") == b"hostB: 2\n", "hostB does not answer")
     foreign.server.wait_line("dead errno=103")  # ECONNABORTED, reported once
-    foreign.server.wait_line("send errno=32")   # EPIPE from then on
+    foreign.server.wait_line("send errno=32")  # EPIPE from then on
     expect(foreign.server.wait() == 0, foreign.server.tail())
     expect(foreign.ask(b"3\n") == b"hostB: 3\n", "hostB does not answer any more")
     foreign.client.close()
@@ -78,16 +92,43 @@ def test_a_failed_move_leaves_the_process_unharmed(lab):
     foreign.server.wait_line("end")
 
 
-@cases(*[(point, outcome) for point in ("freeze", "decided") for outcome in ("SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE", "SIGTSTP")])
+@cases(
+    *[
+        (point, outcome)
+        for point in ("freeze", "decided")
+        for outcome in ("SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE", "SIGTSTP")
+    ]
+)
 def test_signals_wait_until_the_move_has_ended(lab, point, name):
     """The daemon stands still in the middle of the move when the signals arrive."""
     foreign = Foreign(lab)
     lab.hostA.arm(f"{point}=stop")
-    mover = lab.hostA.popen(lab.sockmictl, "export", "--service", "echo", "--to", "hostB", "--pid", foreign.server.pid, "--fd", foreign.fd)
+    mover = lab.hostA.popen(
+        lab.sockmictl,
+        "export",
+        "--service",
+        "echo",
+        "--to",
+        "hostB",
+        "--pid",
+        foreign.server.pid,
+        "--fd",
+        foreign.fd,
+    )
     wait_until(lambda: state(lab.hostA.daemon.pid) == "T", "the daemon stands still", timeout=30)
     mover.signal(getattr(signal, name))
     pending = f"/proc/{mover.pid}/status"
-    wait_until(lambda: int(next(line.split()[1] for line in open(pending, encoding="ascii") if line.startswith("ShdPnd")), 16), "the signal waits")
+    wait_until(
+        lambda: int(
+            next(
+                line.split()[1]
+                for line in open(pending, encoding="ascii")
+                if line.startswith("ShdPnd")
+            ),
+            16,
+        ),
+        "the signal waits",
+    )
     expect(state(foreign.server.pid) == "t", "the process runs on")
     lab.hostA.daemon.resume()
     mover.wait_line("exported descriptor", timeout=30)
@@ -102,7 +143,9 @@ def test_signals_wait_until_the_move_has_ended(lab, point, name):
 def test_a_user_without_ptrace_rights_cannot_move_a_socket(lab):
     foreign = Foreign(lab)
     os.chmod(lab.sockmictl, 0o755)
-    status, output = foreign.export(lab, wrap=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"))
+    status, output = foreign.export(
+        lab, wrap=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    )
     expect(status == 1 and "EPERM" in output, f"status {status}: {output}")
     expect(foreign.ask(b"1\n") == b"foreign: 1\n", "the server does not go on")
     foreign.client.close()
@@ -111,15 +154,31 @@ def test_a_user_without_ptrace_rights_cannot_move_a_socket(lab):
 def test_unsuitable_descriptors_and_processes_are_refused(lab):
     foreign = Foreign(lab)
     for fd, error in ((97, "EBADF"), (1, "E"), (3, "EINVAL")):
-        status, output = lab.hostA.run(lab.sockmictl, "export", "--service", "echo", "--pid", foreign.server.pid, "--fd", fd, check=False)
+        status, output = lab.hostA.run(
+            lab.sockmictl,
+            "export",
+            "--service",
+            "echo",
+            "--pid",
+            foreign.server.pid,
+            "--fd",
+            fd,
+            check=False,
+        )
         expect(status == 1 and f"({error}" in output, f"descriptor {fd}: status {status}: {output}")
-    status, output = lab.hostA.run(lab.sockmictl, "export", "--pid", lab.hostA.daemon.pid, "--fd", 3, check=False)
+    status, output = lab.hostA.run(
+        lab.sockmictl, "export", "--pid", lab.hostA.daemon.pid, "--fd", 3, check=False
+    )
     expect(status == 1 and "the daemon itself" in output, f"status {status}: {output}")
-    status, output = lab.hostA.run(lab.sockmictl, "export", "--pid", foreign.server.pid, check=False)
+    status, output = lab.hostA.run(
+        lab.sockmictl, "export", "--pid", foreign.server.pid, check=False
+    )
     expect(status == 2, f"--pid without --fd: status {status}: {output}")
     ended = subprocess.Popen(["true"])
     ended.wait()
-    status, output = lab.hostA.run(lab.sockmictl, "export", "--pid", ended.pid, "--fd", 3, check=False)
+    status, output = lab.hostA.run(
+        lab.sockmictl, "export", "--pid", ended.pid, "--fd", 3, check=False
+    )
     expect(status == 1 and "ESRCH" in output, f"status {status}: {output}")
     expect(foreign.ask(b"1\n") == b"foreign: 1\n", "the server does not go on")
     foreign.client.close()

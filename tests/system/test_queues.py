@@ -31,10 +31,17 @@ class NoStall:
         self._before = self._timers()
 
     def __exit__(self, kind, *_):
-        expect(kind or self._timers() == self._before, lambda: f"{self._sender.name} went on by a timer only: {self._before}, now {self._timers()}")
+        expect(
+            kind or self._timers() == self._before,
+            lambda: f"{self._sender.name} went on by a timer only: {self._before}, now "
+            f"{self._timers()}",
+        )
 
     def _timers(self):
-        return {name: observe.kernel_counter(self._sender, name) for name in ("TcpExtTCPWinProbe", "TcpExtTCPTimeouts")}
+        return {
+            name: observe.kernel_counter(self._sender, name)
+            for name in ("TcpExtTCPWinProbe", "TcpExtTCPTimeouts")
+        }
 
 
 class Filled:
@@ -49,7 +56,11 @@ class Filled:
 
     def _ends(self):
         connection = self.connection
-        return (connection.theirs, connection.ours) if self._unread else (connection.ours, connection.theirs)
+        return (
+            (connection.theirs, connection.ours)
+            if self._unread
+            else (connection.ours, connection.theirs)
+        )
 
     def size(self):
         return self.connection.ours.info(self._queue)
@@ -115,7 +126,10 @@ def test_full_queues_of_both_directions_move_three_times(lab, family):
 @cases("unread", "unacknowledged")
 def test_a_queue_larger_than_the_importers_buffers_moves(lab, queue):
     large = 8 << 20
-    namespace.sysctl("hostA", {f"net.ipv4.tcp_{kind}": f"4096 {4 * large} {4 * large}" for kind in ("rmem", "wmem")})
+    namespace.sysctl(
+        "hostA",
+        {f"net.ipv4.tcp_{kind}": f"4096 {4 * large} {4 * large}" for kind in ("rmem", "wmem")},
+    )
     start(lab, steer={"freeze_timeout_ms": 30_000})  # with sanitizers such an image takes seconds
     filled = Filled(lab, queue, most=8 * large)
     expect(filled.size() > large, filled.connection.ours.info)
@@ -134,9 +148,14 @@ def test_long_queues_move_in_freezes_of_their_own(lab):
     for connection in connections:
         connection.down.fill(connection.ours, most=8 * large)
         expect(connection.ours.info("unacknowledged") > large, connection.ours.info)
-    expect(export_together([connection.ours for connection in connections], lab.hostB) == [0, 0, 0], "one has not gone")
+    expect(
+        export_together([connection.ours for connection in connections], lab.hostB) == [0, 0, 0],
+        "one has not gone",
+    )
     arrived = [imported(lab.hostB, "4") for _ in connections]
-    for connection, socket in zip(connections, sorted(arrived, key=lambda socket: socket.info("local"))):
+    for connection, socket in zip(
+        connections, sorted(arrived, key=lambda socket: socket.info("local"))
+    ):
         connection.ours = socket
         connection.down.receive(connection.theirs)
         connection.both_ways()
@@ -172,9 +191,11 @@ class Repeats:
     def check(self):
         before, self._seen = self._seen, self._counts()
         ours = self._connection.ours.info("retransmits")  # since the last move
-        expect((ours == 0 and self._seen == before) or self._freeze > self._bound,
-               lambda: f"resent and received twice: {before}, now {self._seen}; we repeated {ours}; "
-               f"the freeze took {self._freeze} us")
+        expect(
+            (ours == 0 and self._seen == before) or self._freeze > self._bound,
+            lambda: f"resent and received twice: {before}, now {self._seen}; we repeated {ours}; "
+            f"the freeze took {self._freeze} us",
+        )
 
 
 @cases(*BOTH)

@@ -1,7 +1,17 @@
 """Hosts agree again on where a connection lives, after one was silent or has lost its records."""
 import observe
-from daemons import (KILLED, TERMINATED, block_output, end_daemon, lose_records, move_to_httpsd,
-                     moved_download, records, restart, wait_forgotten)
+from daemons import (
+    KILLED,
+    TERMINATED,
+    block_output,
+    end_daemon,
+    lose_records,
+    move_to_httpsd,
+    moved_download,
+    records,
+    restart,
+    wait_forgotten,
+)
 from process import expect, wait_until
 from transfer import HeldDownload, random_bytes
 
@@ -15,14 +25,28 @@ def test_the_last_exporter_forwards_while_home_is_silent(lab):
     end_daemon(lab.hostA, TERMINATED)
     move_to_httpsd(lab, lab.hostB, lab.hostC)
     transfer.advance(400_000)
-    expect(lab.hostB.address in observe.redirects(lab.hostA)[0] and lab.hostC.address in observe.redirects(lab.hostB)[0], "the packets find no way")
+    expect(
+        lab.hostB.address in observe.redirects(lab.hostA)[0]
+        and lab.hostC.address in observe.redirects(lab.hostB)[0],
+        "the packets find no way",
+    )
     expect(records(lab.hostB) == [("forwarded", "hostC")], records(lab.hostB))
-    expect(lab.hostC.export(lab.hostB) == (0, 1) and "EBUSY" in lab.hostC.last_error(), "it went back though home could mistake the order")
-    wait_until(lambda: lab.hostB.api("/v1/status")["home"]["unreachable"] == ["hostA"], "hostB says that home is silent")
+    expect(
+        lab.hostC.export(lab.hostB) == (0, 1) and "EBUSY" in lab.hostC.last_error(),
+        "it went back though home could mistake the order",
+    )
+    wait_until(
+        lambda: lab.hostB.api("/v1/status")["home"]["unreachable"] == ["hostA"],
+        "hostB says that home is silent",
+    )
     lab.start_daemon(lab.hostA)
-    wait_until(lambda: records(lab.hostA) == [("moved", "hostC")], "home learns the new place", timeout=20)
+    wait_until(
+        lambda: records(lab.hostA) == [("moved", "hostC")], "home learns the new place", timeout=20
+    )
     expect(lab.hostC.address in observe.redirects(lab.hostA)[0], "the path is not short")
-    wait_until(lambda: not observe.redirects(lab.hostB) and not records(lab.hostB), "hostB forgets it")
+    wait_until(
+        lambda: not observe.redirects(lab.hostB) and not records(lab.hostB), "hostB forgets it"
+    )
     transfer.finish_whole()
     wait_forgotten(*lab.hosts)
 
@@ -37,18 +61,26 @@ def test_an_end_is_reported_once_home_answers_again(lab):
     move_to_httpsd(lab, lab.hostB, lab.hostC)
     transfer.finish_whole()
     wait_forgotten(lab.hostB, lab.hostC)
-    wait_until(lambda: lab.hostC.api("/v1/status")["home"]["pending_ends"] == 0, "hostC is rid of its duty")
+    wait_until(
+        lambda: lab.hostC.api("/v1/status")["home"]["pending_ends"] == 0, "hostC is rid of its duty"
+    )
     restart(lab, lab.hostB, KILLED)  # the pending notice is in its journal
     expect(lab.hostB.api("/v1/status")["home"]["pending_ends"] == 1, "hostB has forgotten its duty")
     lab.start_daemon(lab.hostA)
-    wait_until(lambda: not observe.redirects(lab.hostA) and not records(lab.hostA), "home is told", timeout=20)
+    wait_until(
+        lambda: not observe.redirects(lab.hostA) and not records(lab.hostA),
+        "home is told",
+        timeout=20,
+    )
 
 
 def test_a_home_without_its_journal_is_told_by_the_holder(lab):
     transfer = moved_download(lab, CONTENT)
     lose_records(lab, lab.hostA, tables=False)
     lab.start_daemon(lab.hostA)
-    wait_until(lambda: records(lab.hostA) == [("moved", "hostB")], "home is told by the holder", timeout=20)
+    wait_until(
+        lambda: records(lab.hostA) == [("moved", "hostB")], "home is told by the holder", timeout=20
+    )
     lab.hostB.daemon.wait_line("event=claim_accepted_by_home")
     expect(lab.hostB.api("/v1/status")["home"]["reasserted"] == 1, "the status does not say so")
     expect("expires" not in observe.redirects(lab.hostA)[0], "the redirect would end")

@@ -5,8 +5,16 @@ import struct
 
 import observe
 from cases import cases
-from daemons import (TERMINATED, block_output, end_daemon, httpsd_of, move_to_httpsd,
-                     moved_download, records, wait_forgotten)
+from daemons import (
+    TERMINATED,
+    block_output,
+    end_daemon,
+    httpsd_of,
+    move_to_httpsd,
+    moved_download,
+    records,
+    wait_forgotten,
+)
 from namespace import within
 from process import expect, wait_until
 from transfer import HeldDownload, random_bytes
@@ -22,7 +30,10 @@ def test_a_redirect_ends_with_its_connection(lab):
     transfer.finish_whole()
     wait_until(lambda: not observe.redirects(lab.hostA), "the redirect goes", timeout=5)
     wait_until(lambda: not lab.hostA.api("/v1/connections")["connections"], "home forgets it")
-    wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "its place in the import list is free")
+    wait_until(
+        lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0,
+        "its place in the import list is free",
+    )
 
 
 def test_a_return_home_removes_the_redirect(lab):
@@ -39,7 +50,10 @@ def test_home_redirects_straight_to_the_last_holder(lab):
     transfer = HeldDownload(lab, CONTENT)
     lab.move(lab.hostA, lab.hostB)
     lab.move(lab.hostB, lab.hostC)
-    wait_until(lambda: [c["holder"] for c in lab.hostA.api("/v1/connections")["connections"]] == ["hostC"], "home learns the new place")
+    wait_until(
+        lambda: [c["holder"] for c in lab.hostA.api("/v1/connections")["connections"]] == ["hostC"],
+        "home learns the new place",
+    )
     [entry] = observe.redirects(lab.hostA)
     expect(lab.hostC.address in entry, entry)
     wait_until(lambda: not observe.redirects(lab.hostB), "hostB's own redirect goes", timeout=5)
@@ -49,13 +63,18 @@ def test_home_redirects_straight_to_the_last_holder(lab):
 def test_three_hops_leave_no_redirect(lab):
     lab.start_all()
     transfer = HeldDownload(lab, CONTENT)
-    for source, target, offset in ((lab.hostA, lab.hostB, 300_000), (lab.hostB, lab.hostC, 500_000),
-                                   (lab.hostC, lab.hostA, 700_000)):
+    for source, target, offset in (
+        (lab.hostA, lab.hostB, 300_000),
+        (lab.hostB, lab.hostC, 500_000),
+        (lab.hostC, lab.hostA, 700_000),
+    ):
         move_to_httpsd(lab, source, target)
         transfer.advance(offset)
     expect(records(lab.hostA) == [("imported", "hostA")], records(lab.hostA))
     for host in lab.hosts:
-        wait_until(lambda: not observe.redirects(host), f"no redirect is left on {host.name}", timeout=5)
+        wait_until(
+            lambda: not observe.redirects(host), f"no redirect is left on {host.name}", timeout=5
+        )
     expect(not records(lab.hostB) and not records(lab.hostC), "a host that it left remembers it")
     transfer.finish_whole()
 
@@ -87,8 +106,9 @@ def application_killed(lab, transfer):
     transfer.allow(None)
 
 
-ENDS = {function.__name__: function
-        for function in (closed_by_peer, reset_by_peer, application_killed)}
+ENDS = {
+    function.__name__: function for function in (closed_by_peer, reset_by_peer, application_killed)
+}
 
 
 @cases(*ENDS)

@@ -5,12 +5,30 @@ import threading
 
 import observe
 from cases import cases
-from daemons import (KILLED, TERMINATED, end_daemon, move_to_httpsd, moved_download, records,
-                     restart, wait_forgotten)
+from daemons import (
+    KILLED,
+    TERMINATED,
+    end_daemon,
+    move_to_httpsd,
+    moved_download,
+    records,
+    restart,
+    wait_forgotten,
+)
 from lab import PORT
 from process import Failure, expect, wait_until
-from socket_app import (CONNECTED, LISTENING, SERVICE, Connection, SocketApp, Stream, begin_export,
-                        imported, move, start)
+from socket_app import (
+    CONNECTED,
+    LISTENING,
+    SERVICE,
+    Connection,
+    SocketApp,
+    Stream,
+    begin_export,
+    imported,
+    move,
+    start,
+)
 from transfer import Download, HeldDownload, Upload, random_bytes
 
 CONTENT = random_bytes(8 << 20)
@@ -114,6 +132,7 @@ def test_a_stream_of_moves_survives_restarts(lab, restarted):
 
 # --- connections that have moved ---
 
+
 @cases((TERMINATED, "hostA"), (TERMINATED, "hostB"), (KILLED, "hostA"), (KILLED, "hostB"))
 def test_a_download_survives_a_daemon(lab, how, name):
     lab.start_all(lab.hostA, lab.hostB)
@@ -123,7 +142,11 @@ def test_a_download_survives_a_daemon(lab, how, name):
     end_daemon(host, how)
     transfer.advance(500_000)  # without any daemon there
     lab.start_daemon(host)
-    expect(records(lab.hostA) == [("moved", "hostB")] and records(lab.hostB) == [("imported", "hostB")], f"{records(lab.hostA)} {records(lab.hostB)}")
+    expect(
+        records(lab.hostA) == [("moved", "hostB")]
+        and records(lab.hostB) == [("imported", "hostB")],
+        f"{records(lab.hostA)} {records(lab.hostB)}",
+    )
     transfer.finish_whole()
     wait_forgotten(lab.hostA, lab.hostB)
 
@@ -164,7 +187,10 @@ def test_an_end_without_a_daemon_is_settled_by_the_next(lab, name):
     move_to_httpsd(lab, lab.hostA, lab.hostB)
     end_daemon(host, KILLED)
     transfer.finish_whole()
-    expect(observe.redirects(lab.hostA), "the redirect has gone though nobody could tell that the connection has ended")
+    expect(
+        observe.redirects(lab.hostA),
+        "the redirect has gone though nobody could tell that the connection has ended",
+    )
     lab.start_daemon(host)
     wait_forgotten(lab.hostA, lab.hostB)
     wait_until(lambda: lab.hostB.api("/v1/status")["home"]["pending_ends"] == 0, "home was told")
@@ -201,7 +227,11 @@ def test_an_unexplained_redirect_is_removed(lab):
     peer, port = transfer.curl_address(lab).rsplit(":", 1)
     end_daemon(lab.hostA, KILLED)
     for source in (port, "9"):
-        lab.hostA.run("nft", f"add element netdev sockmi redir4 {{ {peer} . {source} . {lab.hostA.address} . 8443 : {lab.hostB.address} }}")
+        lab.hostA.run(
+            "nft",
+            f"add element netdev sockmi redir4 {{ {peer} . {source} . {lab.hostA.address} . "
+            f"8443 : {lab.hostB.address} }}",
+        )
     lab.start_daemon(lab.hostA)
     [left] = observe.redirects(lab.hostA)
     expect(" . 9 . " in left and "expires" in left, left)
@@ -212,7 +242,9 @@ def test_a_daemon_that_fails_to_start_keeps_the_redirects(lab):
     transfer = moved_download(lab, SMALL)
     end_daemon(lab.hostA, TERMINATED)
     settings = lab.configure(lab.hostA, control={"port": PORT})  # the application has that port
-    status, output = lab.hostA.run(lab.program("src/sockmid/sockmid"), "--config", settings, check=False)
+    status, output = lab.hostA.run(
+        lab.program("src/sockmid/sockmid"), "--config", settings, check=False
+    )
     expect(status == 1 and "in use" in output, f"status {status}: {output}")
     transfer.advance(500_000)
     lab.start_daemon(lab.hostA)
@@ -228,7 +260,10 @@ def test_a_moved_listener_survives_a_daemon(lab, name):
     end_daemon(host, TERMINATED)
     lab.start_daemon(host)
     wait_until(lambda: lab.hostA.api("/v1/hosts")["hosts"], "the holder is heard")
-    expect((records(lab.hostA), records(lab.hostB)) == ([("moved", "hostB")], [("imported", "hostB")]), lambda: f"{records(lab.hostA)} {records(lab.hostB)}")
+    expect(
+        (records(lab.hostA), records(lab.hostB)) == ([("moved", "hostB")], [("imported", "hostB")]),
+        lambda: f"{records(lab.hostA)} {records(lab.hostB)}",
+    )
     theirs, stream = lab.client.app.socket("4").connect(lab.hostA), Stream("s")
     ours = listener.accept()
     stream.send(theirs, 1000)

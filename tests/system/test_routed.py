@@ -51,21 +51,45 @@ def test_the_segment_size_is_kept_after_a_move(lab, family):
     before = connection.ours.info("snd_mss")
     for target in stops(lab, "BC"):
         connection.travel(target)
-        expect(connection.ours.info("snd_mss") == before < 1400, lambda: f"{before}, now {connection.ours.info()}")
+        expect(
+            connection.ours.info("snd_mss") == before < 1400,
+            lambda: f"{before}, now {connection.ours.info()}",
+        )
 
 
 def lead_by_router(lab, yes):
     """Routes home's packets to hostB, which is on its link, through the router, or no
     longer. hostB's route to home stays as it is."""
-    for flag, address, router in (("-4", lab.hostB.address, "10.77.0.254"), ("-6", lab.hostB.at("6"), "fd77::254")):
-        run(["ip", "-n", "hostA", flag, "route", *(["add", address, "via", router] if yes else ["del", address])])
+    for flag, address, router in (
+        ("-4", lab.hostB.address, "10.77.0.254"),
+        ("-6", lab.hostB.at("6"), "fd77::254"),
+    ):
+        run(
+            [
+                "ip",
+                "-n",
+                "hostA",
+                flag,
+                "route",
+                *(["add", address, "via", router] if yes else ["del", address]),
+            ]
+        )
 
 
 def stand_still(lab):
     """Switches ICMP redirects off. A router sends them for packets that leave by the
     interface at which they arrived."""
-    namespace.sysctl("hostA", {"net.ipv4.conf.all.accept_redirects": 0, "net.ipv4.conf.eth0.accept_redirects": 0, "net.ipv6.conf.eth0.accept_redirects": 0})
-    namespace.sysctl("router", {"net.ipv4.conf.all.send_redirects": 0, "net.ipv4.conf.lan.send_redirects": 0})
+    namespace.sysctl(
+        "hostA",
+        {
+            "net.ipv4.conf.all.accept_redirects": 0,
+            "net.ipv4.conf.eth0.accept_redirects": 0,
+            "net.ipv6.conf.eth0.accept_redirects": 0,
+        },
+    )
+    namespace.sysctl(
+        "router", {"net.ipv4.conf.all.send_redirects": 0, "net.ipv4.conf.lan.send_redirects": 0}
+    )
 
 
 def forgive(lab):
@@ -150,9 +174,10 @@ def tracked(host):
                     size, kind = struct.unpack_from("=IH", data)
                     if kind == DONE:
                         return found
-                    expect(kind == GET & ~0xff, f"a message of type {kind}")
+                    expect(kind == GET & ~0xFF, f"a message of type {kind}")
                     found += 1
-                    data = data[(size + 3) & ~3:]
+                    data = data[(size + 3) & ~3 :]
+
     return namespace.within(host, ask)
 
 

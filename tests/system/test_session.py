@@ -34,7 +34,11 @@ def test_applications_need_no_privilege(lab):
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host)
         server = lab.start_httpsd(host, wrap=without_privilege())
-        capabilities = [line for line in open(f"/proc/{server.pid}/status", encoding="utf-8") if line.startswith("CapEff")]
+        capabilities = [
+            line
+            for line in open(f"/proc/{server.pid}/status", encoding="utf-8")
+            if line.startswith("CapEff")
+        ]
         expect(int(capabilities[0].split()[1], 16) == 0, capabilities)
     session = s_client(lab)
     for source, target in [(lab.hostA, lab.hostB), (lab.hostB, lab.hostA)]:

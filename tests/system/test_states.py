@@ -7,14 +7,30 @@ from cases import cases
 from lab import PORT
 from observe import Counter, Dropped
 from process import expect, wait_until
-from socket_app import BOUND, CONNECTED, LISTENING, SERVICE, Connection, Socket, Stream, imported, move, plain, refused, start
+from socket_app import (
+    BOUND,
+    CONNECTED,
+    LISTENING,
+    SERVICE,
+    Connection,
+    Socket,
+    Stream,
+    imported,
+    move,
+    plain,
+    refused,
+    start,
+)
 
 FAMILIES = ["4", "6", "mapped"]
 BOTH = ["4", "6"]
 
 
 def wait_state(sock, *states):
-    return wait_until(lambda: (found := sock.state()) in states and found, f"{sock.host.name}'s socket is {' or '.join(states)}")
+    return wait_until(
+        lambda: (found := sock.state()) in states and found,
+        f"{sock.host.name}'s socket is {' or '.join(states)}",
+    )
 
 
 def accepts(lab, listener):
@@ -49,7 +65,9 @@ class Waiting:
 
     def __init__(self, lab, family, clients, backlog=37):
         self.listener = lab.hostA.app.socket(family).listen(backlog=backlog)
-        self.clients = [lab.client.app.socket(plain(family)).connect(lab.hostA) for _ in range(clients)]
+        self.clients = [
+            lab.client.app.socket(plain(family)).connect(lab.hostA) for _ in range(clients)
+        ]
         self.streams = {}
         for client in self.clients:
             stream = Stream(f"client{client.info('local')[1]}")
@@ -67,7 +85,10 @@ def test_a_listener_moves_with_its_waiting_connections(lab, family):
     start(lab)
     waiting = Waiting(lab, family, clients=12)
     moved = move(waiting.listener, lab.hostB, LISTENING)
-    expect(moved.info("state", "local", "backlog") == ["LISTEN", [lab.hostA.at(family), PORT], 37], moved.info())
+    expect(
+        moved.info("state", "local", "backlog") == ["LISTEN", [lab.hostA.at(family), PORT], 37],
+        moved.info(),
+    )
     for _ in range(12):
         waiting.served_by(imported(lab.hostB, family))
     accepts(lab, moved)
@@ -88,7 +109,13 @@ class Caller(threading.Thread):
 
     def __init__(self, lab, family, times):
         super().__init__(daemon=True)
-        self._lab, self._family, self._times, self.served, self.error = lab, plain(family), times, 0, None
+        self._lab, self._family, self._times, self.served, self.error = (
+            lab,
+            plain(family),
+            times,
+            0,
+            None,
+        )
         self.start()
 
     def run(self):
@@ -105,7 +132,10 @@ class Caller(threading.Thread):
 
     def finished(self):
         self.join(30)
-        expect(not self.error and not self.is_alive(), f"after {self.served} connections a client failed: {self.error}")
+        expect(
+            not self.error and not self.is_alive(),
+            f"after {self.served} connections a client failed: {self.error}",
+        )
 
 
 @cases(*BOTH)
@@ -233,7 +263,10 @@ def test_last_ack_moves_with_unsent_data(lab, family):
     wait_state(connection.ours, "CLOSE_WAIT")
     connection.down.fill(connection.ours)
     connection.ours.shutdown()
-    expect(connection.ours.state() == "LAST_ACK" and connection.ours.info("unsent") > 0, connection.ours.info)
+    expect(
+        connection.ours.state() == "LAST_ACK" and connection.ours.info("unsent") > 0,
+        connection.ours.info,
+    )
     moves_in(connection, lab.hostB, "LAST_ACK")
     ends(connection, finished=True)
 

@@ -9,7 +9,9 @@ SHORT = 1500  # milliseconds
 
 
 def stopped(host):
-    wait_until(lambda: state(host.daemon.pid) == "T", f"{host.daemon.name} stands still", timeout=30)
+    wait_until(
+        lambda: state(host.daemon.pid) == "T", f"{host.daemon.name} stands still", timeout=30
+    )
 
 
 def error_of(answer):
@@ -31,7 +33,11 @@ def exported(lab):
 
 
 def gave_up(host):
-    wait_until(lambda: "gave up waiting" in host.last_error(), "the daemon knows that nobody waits", timeout=30)
+    wait_until(
+        lambda: "gave up waiting" in host.last_error(),
+        "the daemon knows that nobody waits",
+        timeout=30,
+    )
 
 
 def test_an_export_times_out_if_the_daemon_stops_before_reading_it(lab):
@@ -44,7 +50,10 @@ def test_an_export_times_out_if_the_daemon_stops_before_reading_it(lab):
     lab.hostA.daemon.resume()
     gave_up(lab.hostA)
     connection.both_ways()
-    expect(lab.hostB.app.tries("import", CONNECTED, SERVICE, 0).get("error") == ETIMEDOUT, "it has gone to hostB")
+    expect(
+        lab.hostB.app.tries("import", CONNECTED, SERVICE, 0).get("error") == ETIMEDOUT,
+        "it has gone to hostB",
+    )
     connection.move(lab.hostB)
     connection.both_ways()
     connection.end()
@@ -110,7 +119,12 @@ def test_an_endpoint_taken_from_a_stopped_daemon_is_not_delivered_twice(lab):
     stopped(lab.hostB)
     connection.both_ways()
     lab.hostB.daemon.resume()
-    wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "its place is free")
-    expect(lab.hostB.app.tries("import", CONNECTED, SERVICE, 0).get("error") == ETIMEDOUT, "it is given away twice")
+    wait_until(
+        lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "its place is free"
+    )
+    expect(
+        lab.hostB.app.tries("import", CONNECTED, SERVICE, 0).get("error") == ETIMEDOUT,
+        "it is given away twice",
+    )
     connection.both_ways()
     connection.end()

@@ -23,8 +23,22 @@ def start(lab, *hosts, **changes):
     servers = []
     for host in hosts or (lab.hostA, lab.hostB):
         lab.start_daemon(host, **{**TAKEOVER, **changes})
-        server = host.popen(lab.program("examples/httpsd"), "--listen", f"0.0.0.0:{PORT}", "--root", lab.root, "--cert", certificate, "--key", key,
-                            "--service", "web", "--name", host.name, name="httpsd")
+        server = host.popen(
+            lab.program("examples/httpsd"),
+            "--listen",
+            f"0.0.0.0:{PORT}",
+            "--root",
+            lab.root,
+            "--cert",
+            certificate,
+            "--key",
+            key,
+            "--service",
+            "web",
+            "--name",
+            host.name,
+            name="httpsd",
+        )
         server.wait_line("httpsd ready")
         servers.append(server)
     return servers
@@ -39,18 +53,42 @@ def finish(transfers):
 
 
 def take_over(lab, source, target, *options, check=True):
-    return source.run(lab.sockmictl, "takeover", SERVICE, "--to", target.name, *options, check=check)
+    return source.run(
+        lab.sockmictl, "takeover", SERVICE, "--to", target.name, *options, check=check
+    )
 
 
 def holders(lab):
-    return [host.name for host in lab.hosts if f" {SERVICE}/" in host.run("ip", "-4", "addr", "show", "dev", "eth0")]
+    return [
+        host.name
+        for host in lab.hosts
+        if f" {SERVICE}/" in host.run("ip", "-4", "addr", "show", "dev", "eth0")
+    ]
 
 
 def who_answers(lab, *options):
     """Returns the Server header of a new connection to the address. `options` of curl."""
     certificate, _ = lab.certificate()
-    head = lab.client.run("curl", "-sS", "--fail", "-D", "-", "-o", "/dev/null", "--max-time", 20, *options, "--cacert", certificate, f"https://{SERVICE}:{PORT}/f")
-    return next(line.split(":")[1].strip() for line in head.splitlines() if line.lower().startswith("server:"))
+    head = lab.client.run(
+        "curl",
+        "-sS",
+        "--fail",
+        "-D",
+        "-",
+        "-o",
+        "/dev/null",
+        "--max-time",
+        20,
+        *options,
+        "--cacert",
+        certificate,
+        f"https://{SERVICE}:{PORT}/f",
+    )
+    return next(
+        line.split(":")[1].strip()
+        for line in head.splitlines()
+        if line.lower().startswith("server:")
+    )
 
 
 def unplug(host):
@@ -69,7 +107,10 @@ def test_the_old_host_can_be_unplugged_after_a_takeover(lab):
     old.kill()
     expect("hostB" in who_answers(lab), "hostB does not answer new connections")
     finish(transfers)
-    wait_until(lambda: not any(lab.hostB.api("/v1/status")["connections"].values()), "hostB forgets the connections that ended")
+    wait_until(
+        lambda: not any(lab.hostB.api("/v1/status")["connections"].values()),
+        "hostB forgets the connections that ended",
+    )
     lab.hostA.run(lab.sockmictl, "flush")
 
 
@@ -137,7 +178,10 @@ def test_an_address_that_returns_is_kept_permanently(lab):
     permanently, not for the seconds of a Hold."""
     start(lab)
     take_over(lab, lab.hostA, lab.hostB)
-    wait_until(lambda: any(each["host"] == "hostA" for each in lab.hostB.api("/v1/hosts")["hosts"]), "hostB knows hostA")
+    wait_until(
+        lambda: any(each["host"] == "hostA" for each in lab.hostB.api("/v1/hosts")["hosts"]),
+        "hostB knows hostA",
+    )
     take_over(lab, lab.hostB, lab.hostA)
     take_over(lab, lab.hostA, lab.hostB)
     expect("valid_lft forever" in lifetimes(lab.hostB), lifetimes(lab.hostB))
@@ -187,9 +231,15 @@ def test_the_next_daemon_does_not_restore_an_address_that_it_lost(lab):
 
     take_over(lab, lab.hostA, lab.hostB)
     expect(journalled(lab.hostB) == [SERVICE], journalled(lab.hostB))
-    wait_until(lambda: any(each["host"] == "hostA" for each in lab.hostB.api("/v1/hosts")["hosts"]), "hostB knows hostA")
+    wait_until(
+        lambda: any(each["host"] == "hostA" for each in lab.hostB.api("/v1/hosts")["hosts"]),
+        "hostB knows hostA",
+    )
     take_over(lab, lab.hostB, lab.hostA)
-    expect((journalled(lab.hostA), journalled(lab.hostB)) == ([SERVICE], []), "hostB did not forget it, or hostA does not know it")
+    expect(
+        (journalled(lab.hostA), journalled(lab.hostB)) == ([SERVICE], []),
+        "hostB did not forget it, or hostA does not know it",
+    )
     restart()
     take_over(lab, lab.hostA, lab.hostB)
     lab.hostC.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
@@ -208,7 +258,10 @@ def test_an_address_is_taken_over_and_back(lab):
     start(lab)
     transfers = begin(lab)
     take_over(lab, lab.hostA, lab.hostB)
-    expect([c["home"] for c in lab.hostB.api("/v1/connections")["connections"]] == ["hostB"] * 3, "they are not at home on hostB")
+    expect(
+        [c["home"] for c in lab.hostB.api("/v1/connections")["connections"]] == ["hostB"] * 3,
+        "they are not at home on hostB",
+    )
     expect(lab.hostA.api("/v1/connections")["connections"] == [], "hostA has not forgotten them")
     for transfer in transfers:
         transfer.allow(800_000)
@@ -216,7 +269,9 @@ def test_an_address_is_taken_over_and_back(lab):
     output = take_over(lab, lab.hostB, lab.hostA)
     expect("3 connections moved" in output and holders(lab) == ["hostA"], f"{output}{holders(lab)}")
     for host in (lab.hostA, lab.hostB):
-        wait_until(lambda host=host: not observe.redirects(host), f"the redirects of {host.name} go")
+        wait_until(
+            lambda host=host: not observe.redirects(host), f"the redirects of {host.name} go"
+        )
     unplug(lab.hostB)
     expect("hostA" in who_answers(lab), "hostA does not answer new connections")
     finish(transfers)
@@ -259,8 +314,12 @@ def test_a_connection_that_nobody_exports_stops_a_takeover(lab):
 def test_forbidden_takeovers_are_refused(lab):
     start(lab, lab.hostA, lab.hostB)
     lab.start_daemon(lab.hostC)
-    for arguments, reason in ((("10.77.0.1", "--to", "hostB"), "own address"), (("10.77.0.77", "--to", "hostB"), "not an address"),
-                              ((SERVICE, "--to", "hostC"), "takeover.addresses"), ((SERVICE, "--to", "nobody"), "not known")):
+    for arguments, reason in (
+        (("10.77.0.1", "--to", "hostB"), "own address"),
+        (("10.77.0.77", "--to", "hostB"), "not an address"),
+        ((SERVICE, "--to", "hostC"), "takeover.addresses"),
+        ((SERVICE, "--to", "nobody"), "not known"),
+    ):
         status, output = lab.hostA.run(lab.sockmictl, "takeover", *arguments, check=False)
         expect(status == 1 and reason in output, f"{arguments}: status {status}: {output}")
     expect(holders(lab) == ["hostA"], holders(lab))
@@ -272,7 +331,9 @@ def test_a_takeover_that_fails_before_the_decision_changes_nothing(lab):
     for host, fault in ((lab.hostB, "takeover-hold"), (lab.hostA, "takeover-remove")):
         host.arm(fault)
         status, output = take_over(lab, lab.hostA, lab.hostB, check=False)
-        expect(status == 1 and fault in output and holders(lab) == ["hostA"], f"{output}{holders(lab)}")
+        expect(
+            status == 1 and fault in output and holders(lab) == ["hostA"], f"{output}{holders(lab)}"
+        )
         expect("hostA" in who_answers(lab), "hostA does not serve new connections")
     lab.hostA.arm("takeover-keep", 3)
     take_over(lab, lab.hostA, lab.hostB)
@@ -298,7 +359,10 @@ def test_the_new_holder_probes_the_link_if_the_old_holder_is_silent(lab):
     unplug(lab.hostA)
     lab.hostB.daemon.wait_line("event=takeover_probed", timeout=30)
     lab.hostB.daemon.wait_line("event=address_taken_over")
-    expect("valid_lft forever" in lab.hostB.run("ip", "addr", "show", "to", SERVICE), "the address will go")
+    expect(
+        "valid_lft forever" in lab.hostB.run("ip", "addr", "show", "to", SERVICE),
+        "the address will go",
+    )
     expect("hostB" in who_answers(lab), "hostB does not answer")
     finish(transfers)
     asked.wait()
@@ -344,8 +408,11 @@ class Clients:
     def wait_served_by(self, host):
         """Waits until requests that begin from now on are answered by the host."""
         seen = len(self.answers) + len(self._threads)
-        wait_until(lambda: self._errors or any(host.name in answer for answer in self.answers[seen:]),
-                   f"{host.name} serves", timeout=60)
+        wait_until(
+            lambda: self._errors or any(host.name in answer for answer in self.answers[seen:]),
+            f"{host.name} serves",
+            timeout=60,
+        )
 
     def __enter__(self):
         for thread in self._threads:
@@ -372,11 +439,15 @@ def test_clients_that_keep_connecting_are_served_during_takeovers(lab):
 def test_an_ipv6_address_is_announced_after_a_takeover(lab):
     service = "fd77::50"
     hosts = [lab.client, lab.hostA, lab.hostB]
-    lab.hostA.run("ip", "addr", "add", f"{service}/64", "dev", "eth0", "nodad", "preferred_lft", "0")
+    lab.hostA.run(
+        "ip", "addr", "add", f"{service}/64", "dev", "eth0", "nodad", "preferred_lft", "0"
+    )
     listeners = []
     for host in hosts[1:]:
         lab.start_daemon(host, takeover={"addresses": [f"{service}/128"]})
-        listeners.append(within(host, lambda: socket.create_server(("::", 9), family=socket.AF_INET6)))
+        listeners.append(
+            within(host, lambda: socket.create_server(("::", 9), family=socket.AF_INET6))
+        )
         listeners[-1].settimeout(10)
 
     def connect():
@@ -388,7 +459,10 @@ def test_an_ipv6_address_is_announced_after_a_takeover(lab):
     output = lab.hostA.run(lab.sockmictl, "takeover", service, "--to", "hostB")
     expect("0 connections moved" in output, output)
     expect(service not in lab.hostA.run("ip", "-6", "addr"), "hostA still has it")
-    expect("deprecated" in lab.hostB.run("ip", "-6", "addr", "show", "to", service), "it is not as it was on hostA")
+    expect(
+        "deprecated" in lab.hostB.run("ip", "-6", "addr", "show", "to", service),
+        "it is not as it was on hostA",
+    )
     unplug(lab.hostA)
     connect()
     listeners[1].accept()[0].close()

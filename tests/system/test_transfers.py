@@ -1,4 +1,5 @@
-"""A real curl downloads and uploads while its server's end moves from A to B to C, at random moments."""
+"""A real curl downloads and uploads while its server's end moves from A to B to C, at random
+moments."""
 import hashlib
 import random
 
@@ -8,8 +9,11 @@ from transfer import Download, HeldDownload, Upload, begin_all, finish_all, rand
 
 SIZE, RATE, ROUNDS = 4 << 20, 10 << 20, 20
 CONTENT = random_bytes(SIZE)
-NO_MULTICAST = b"table inet cloud {\n chain c {\n type filter hook output priority 0\n ip daddr 224.0.0.0/4 drop\n }\n}"
-AHEAD = 1 << 20     # how far a transfer may advance while it is moved
+NO_MULTICAST = (
+    b"table inet cloud {\n chain c {\n type filter hook output priority 0\n"
+    b" ip daddr 224.0.0.0/4 drop\n }\n}"
+)
+AHEAD = 1 << 20  # how far a transfer may advance while it is moved
 # And not so far that the rest fits into curl's pipe: curl would be done, and close.
 IN_PIPE = 256 << 10
 
@@ -19,20 +23,33 @@ def test_a_transfer_survives_moves_at_random_moments(lab, direction, tls):
     lab.file("f", CONTENT)
     lab.start_all()
     for moments in [sorted(random.choices(range(SIZE - IN_PIPE), k=2)) for _ in range(ROUNDS)]:
-        transfer = Download(lab, "f", tls, RATE, gate=0) if direction == "download" else Upload(lab, CONTENT, tls, RATE, gate=0)
-        for moment, (source, target) in zip(moments, [(lab.hostA, lab.hostB), (lab.hostB, lab.hostC)]):
+        transfer = (
+            Download(lab, "f", tls, RATE, gate=0)
+            if direction == "download"
+            else Upload(lab, CONTENT, tls, RATE, gate=0)
+        )
+        for moment, (source, target) in zip(
+            moments, [(lab.hostA, lab.hostB), (lab.hostB, lab.hostC)]
+        ):
             transfer.allow(min(moment + AHEAD, SIZE - IN_PIPE))
             transfer.wait_offset(moment)
             lab.move(source, target)
         transfer.allow(None)
-        expect(transfer.finish() == hashlib.sha256(CONTENT).hexdigest(), f"the hash is wrong after moves at bytes {moments}")
+        expect(
+            transfer.finish() == hashlib.sha256(CONTENT).hexdigest(),
+            f"the hash is wrong after moves at bytes {moments}",
+        )
 
 
 def test_a_download_survives_a_return_home(lab):
     lab.file("f", CONTENT)
     lab.start_all(lab.hostA, lab.hostB)
     transfer = Download(lab, "f", gate=0)
-    for moment, source, target in [(100_000, lab.hostA, lab.hostB), (SIZE // 3, lab.hostB, lab.hostA), (SIZE // 2, lab.hostA, lab.hostB)]:
+    for moment, source, target in [
+        (100_000, lab.hostA, lab.hostB),
+        (SIZE // 3, lab.hostB, lab.hostA),
+        (SIZE // 2, lab.hostA, lab.hostB),
+    ]:
         transfer.allow(moment + AHEAD)
         transfer.wait_offset(moment)
         lab.move(source, target)

@@ -6,13 +6,21 @@ from lab import ROOT
 from process import expect, run
 
 BUILD = "release"
-WAIT = 'n=0; until {condition}; do n=$((n + 1)); [ $n -lt 300 ] || {{ echo "in vain: {quoted}"; cat $W/*.log; exit 1; }}; sleep 0.05; done'
+WAIT = (
+    "n=0; until {condition}; do n=$((n + 1)); "
+    '[ $n -lt 300 ] || {{ echo "in vain: {quoted}"; cat $W/*.log; exit 1; }}; sleep 0.05; done'
+)
 
 
 def script(text):
     lines = ["set -e"]
-    for commands, condition in re.findall(r"^```sh\n(.*?)^```|^<!-- until: (.*?) -->", text, re.S | re.M):
-        lines.append(commands or WAIT.format(condition=condition, quoted=condition.replace('"', "'").replace("$", "")))
+    for commands, condition in re.findall(
+        r"^```sh\n(.*?)^```|^<!-- until: (.*?) -->", text, re.S | re.M
+    ):
+        lines.append(
+            commands
+            or WAIT.format(condition=condition, quoted=condition.replace('"', "'").replace("$", ""))
+        )
     return "\n".join(lines)
 
 

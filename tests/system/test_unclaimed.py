@@ -25,13 +25,20 @@ def is_home(lab, connection):
     connection.ours = imported(lab.hostA, connection.ours.family)
     connection.both_ways()
     connection.end()
-    wait_until(lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "its place is free")
-    expect(not observe.redirects(lab.hostA), lambda: f"a redirect is left: {observe.redirects(lab.hostA)}")
+    wait_until(
+        lambda: lab.hostB.api("/v1/status")["lists"]["connected"]["used"] == 0, "its place is free"
+    )
+    expect(
+        not observe.redirects(lab.hostA),
+        lambda: f"a redirect is left: {observe.redirects(lab.hostA)}",
+    )
 
 
 def goes_home_whole(lab, transfer):
     transfer.finish_whole()
-    wait_until(lambda: lab.hostB.api("/v1/status")["migrations"]["returned_home"] == 1, "it goes home")
+    wait_until(
+        lambda: lab.hostB.api("/v1/status")["migrations"]["returned_home"] == 1, "it goes home"
+    )
 
 
 def cpu_seconds(process):
@@ -84,7 +91,10 @@ def test_an_endpoint_of_a_hanging_application_returns_home(lab):
     lab.hostB.daemon.wait_line("event=delivery_expired")
     is_home(lab, connection)
     lab.hostB.app.process.resume()
-    expect("withdrawn the endpoint" in answer().get("reason", ""), "the application believes that it has it")
+    expect(
+        "withdrawn the endpoint" in answer().get("reason", ""),
+        "the application believes that it has it",
+    )
 
 
 def speaks_1_2_alone(lab):
@@ -94,7 +104,10 @@ def speaks_1_2_alone(lab):
         lab.start_daemon(host)
     lab.start_httpsd(lab.hostA)
     settings = lab.folder / "strict.cnf"
-    settings.write_text("openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = d\n[d]\nMaxProtocol = TLSv1.2\n")
+    settings.write_text(
+        "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = d\n[d]\n"
+        "MaxProtocol = TLSv1.2\n"
+    )
     return "env", f"OPENSSL_CONF={settings}"
 
 

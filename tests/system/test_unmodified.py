@@ -22,13 +22,19 @@ def configuration(lab):
     """Returns the installed configuration, with the module of this build."""
     installed = lab.program("packaging/openssl.cnf").read_text()
     path = lab.folder / "openssl.cnf"
-    path.write_text(re.sub("^module = .*", f"module = {lab.program('src/lib/sockmi.so')}", installed, flags=re.M))
+    path.write_text(
+        re.sub(
+            "^module = .*", f"module = {lab.program('src/lib/sockmi.so')}", installed, flags=re.M
+        )
+    )
     return path
 
 
 def hopping(lab, module=True):
     """Returns the command that precedes the program's command; a program that hangs is ended."""
-    variables = [f"LD_PRELOAD={lab.program('tests/preload/libhop.so')}"] + ([f"OPENSSL_CONF={configuration(lab)}"] if module else [])
+    variables = [f"LD_PRELOAD={lab.program('tests/preload/libhop.so')}"] + (
+        [f"OPENSSL_CONF={configuration(lab)}"] if module else []
+    )
     return ["timeout", "60", "env", *variables]
 
 
@@ -38,7 +44,9 @@ def hops(process):
     expect(process.wait() == 0, process.tail)
     report = process.wait_line("hop:")
     expect("BROKEN" not in report, report)
-    return int(re.search(r"(\d+) hops", report)[1]), {name: int(count) for count, name in re.findall(r"(\d+) (E\w+)", report)}
+    return int(re.search(r"(\d+) hops", report)[1]), {
+        name: int(count) for count, name in re.findall(r"(\d+) (E\w+)", report)
+    }
 
 
 def expect_hops(process, refused=True):
@@ -51,15 +59,35 @@ def expect_hops(process, refused=True):
 
 def serve(lab, connections=1, module=True):
     certificate, key = lab.certificate()
-    server = lab.hostA.popen(*hopping(lab, module), "/usr/bin/python3", ROOT / "tests/system/https_server.py", lab.hostA.address, PORT,
-                             certificate, key, lab.root, connections, name="server")
+    server = lab.hostA.popen(
+        *hopping(lab, module),
+        "/usr/bin/python3",
+        ROOT / "tests/system/https_server.py",
+        lab.hostA.address,
+        PORT,
+        certificate,
+        key,
+        lab.root,
+        connections,
+        name="server",
+    )
     server.wait_line("ready")
     return server
 
 
 def curl(lab, tls, *options, module=True):
-    return lab.client.popen(*hopping(lab, module), "curl", "-sS", "--fail", "--cacert", lab.certificate()[0], *TLS[tls], *options, name="curl",
-                            stdout=subprocess.PIPE)
+    return lab.client.popen(
+        *hopping(lab, module),
+        "curl",
+        "-sS",
+        "--fail",
+        "--cacert",
+        lab.certificate()[0],
+        *TLS[tls],
+        *options,
+        name="curl",
+        stdout=subprocess.PIPE,
+    )
 
 
 def url(lab, path):
@@ -67,7 +95,10 @@ def url(lab, path):
 
 
 def expect_same(sent, received):
-    expect(hashlib.sha256(sent).digest() == hashlib.sha256(received).digest(), f"{len(received)} bytes came of {len(sent)}, or others")
+    expect(
+        hashlib.sha256(sent).digest() == hashlib.sha256(received).digest(),
+        f"{len(received)} bytes came of {len(sent)}, or others",
+    )
 
 
 def forget_resets(lab):
@@ -96,7 +127,10 @@ def test_curl_uploads_while_both_ends_move(lab, tls):
     lab.client.run("sysctl", "-qw", "net.ipv4.tcp_wmem=4096 16384 32768")
     server = serve(lab)
     client = curl(lab, tls, "-T", path, url(lab, "x"))
-    expect(client.stdout.read().decode() == hashlib.sha256(content).hexdigest(), "the server received something else")
+    expect(
+        client.stdout.read().decode() == hashlib.sha256(content).hexdigest(),
+        "the server received something else",
+    )
     expect_hops(client)
     expect_hops(server)
     forget_resets(lab)
@@ -116,8 +150,16 @@ def test_python_downloads_while_both_ends_move(lab, tls):
     content = random_bytes(SIZE)
     lab.file("f", content)
     server = serve(lab)
-    client = lab.client.popen(*hopping(lab), "/usr/bin/python3", "-c", DOWNLOAD, url(lab, "f"), lab.certificate()[0],
-                              f"TLSv{tls.replace('.', '_')}", name="python")
+    client = lab.client.popen(
+        *hopping(lab),
+        "/usr/bin/python3",
+        "-c",
+        DOWNLOAD,
+        url(lab, "f"),
+        lab.certificate()[0],
+        f"TLSv{tls.replace('.', '_')}",
+        name="python",
+    )
     expect_hops(client)
     expect_hops(server)
     client.wait_line(hashlib.sha256(content).hexdigest())
@@ -128,11 +170,38 @@ def test_s_client_and_s_server_talk_while_both_ends_move(lab, tls):
     certificate, key = lab.certificate()
     version = f"-tls{tls.replace('.', '_')}"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    server = lab.hostA.popen(*hopping(lab), "openssl", "s_server", "-accept", f"{lab.hostA.address}:{PORT}", "-naccept", "1", "-cert", certificate,
-                             "-key", key, "-quiet", version, name="s_server", **pipes)
+    server = lab.hostA.popen(
+        *hopping(lab),
+        "openssl",
+        "s_server",
+        "-accept",
+        f"{lab.hostA.address}:{PORT}",
+        "-naccept",
+        "1",
+        "-cert",
+        certificate,
+        "-key",
+        key,
+        "-quiet",
+        version,
+        name="s_server",
+        **pipes,
+    )
     wait_until(lambda: f":{PORT}" in lab.hostA.run("ss", "-Hltn"), "s_server listens")
-    client = lab.client.popen(*hopping(lab), "openssl", "s_client", "-quiet", "-no_ign_eof", "-CAfile", certificate, "-connect",
-                              f"{lab.hostA.address}:{PORT}", version, name="s_client", **pipes)
+    client = lab.client.popen(
+        *hopping(lab),
+        "openssl",
+        "s_client",
+        "-quiet",
+        "-no_ign_eof",
+        "-CAfile",
+        certificate,
+        "-connect",
+        f"{lab.hostA.address}:{PORT}",
+        version,
+        name="s_client",
+        **pipes,
+    )
     for text in [f"{i} ".encode() * (1 + 97 * i) for i in range(40)]:
         for source, target in ((client, server), (server, client)):
             source.stdin.write(text)
@@ -151,7 +220,9 @@ def test_without_the_module_nothing_moves_and_nothing_breaks(lab):
     expect_same(content, client.stdout.read())
     for process in (client, server):
         count, refused = hops(process)
-        expect(count == 0 and refused.get("ENOKEY", 0) >= 5, f"{process.name}: {count} hops, {refused}")
+        expect(
+            count == 0 and refused.get("ENOKEY", 0) >= 5, f"{process.name}: {count} hops, {refused}"
+        )
     forget_resets(lab)
 
 
@@ -174,6 +245,8 @@ def test_the_installed_configuration_finds_the_module(lab):
     lab.client.run("env", f"DESTDIR={lab.folder}", "cmake", "--install", lab.build)
     [installed] = lab.folder.glob("**/sockmi/openssl.cnf")
     path = lab.folder / "openssl.cnf"
-    path.write_text(re.sub("^module = ", f"module = {lab.folder}", installed.read_text(), flags=re.M))
+    path.write_text(
+        re.sub("^module = ", f"module = {lab.folder}", installed.read_text(), flags=re.M)
+    )
     listed = lab.client.run("env", f"OPENSSL_CONF={path}", "openssl", "list", "-providers")
     expect(re.search(r"^  sockmi\n.*\n.*\n    status: active", listed, re.M), listed)

@@ -18,7 +18,9 @@ RESET = (1, 13, "0100000000000000")  # SO_LINGER: close(2) sends RST
 
 def test_random_walks_leave_no_record(lab):
     start(lab, *lab.hosts)
-    busy = [lab.hostA.popen(sys.executable, "-c", "while True: pass", name="busy") for _ in range(2)]
+    busy = [
+        lab.hostA.popen(sys.executable, "-c", "while True: pass", name="busy") for _ in range(2)
+    ]
     listener = lab.hostA.app.socket("4").listen(backlog=64)
     for number in range(WALKS):
         walk(lab, listener)
@@ -51,12 +53,29 @@ def hop(lab, at, ours):
     """Moves to another host. A host that still forwards the connection, because home does
     not know yet, would refuse it (EBUSY)."""
     target = random.choice([host for host in lab.hosts if host is not at])
-    wait_until(lambda: all(each["role"] != "forwarded" for each in target.api("/v1/connections")["connections"]), "home knows where it is")
+    wait_until(
+        lambda: all(
+            each["role"] != "forwarded" for each in target.api("/v1/connections")["connections"]
+        ),
+        "home knows where it is",
+    )
     return target, move(ours, target)
 
 
 def expect_nothing(lab, when):
     for host in lab.hosts:
-        wait_until(lambda: not observe.redirects(host), f"{when}: no redirect on {host.name}: {observe.redirects(host)}", SETTLED)
-        wait_until(lambda: not host.api("/v1/connections")["connections"], f"{when}: {host.name} remembers nothing", SETTLED)
-        wait_until(lambda: host.api("/v1/status")["home"]["pending_ends"] == 0, f"{when}: {host.name} has told all", SETTLED)
+        wait_until(
+            lambda: not observe.redirects(host),
+            f"{when}: no redirect on {host.name}: {observe.redirects(host)}",
+            SETTLED,
+        )
+        wait_until(
+            lambda: not host.api("/v1/connections")["connections"],
+            f"{when}: {host.name} remembers nothing",
+            SETTLED,
+        )
+        wait_until(
+            lambda: host.api("/v1/status")["home"]["pending_ends"] == 0,
+            f"{when}: {host.name} has told all",
+            SETTLED,
+        )

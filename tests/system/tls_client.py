@@ -18,7 +18,9 @@ def connect_from(host, address, timeout=10.0):
 class TlsClient:
     def __init__(self, lab, address, tls="1.3"):
         context = ssl.create_default_context(cafile=str(lab.certificate()[0]))
-        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2 if tls == "1.2" else ssl.TLSVersion.TLSv1_3
+        context.minimum_version = context.maximum_version = (
+            ssl.TLSVersion.TLSv1_2 if tls == "1.2" else ssl.TLSVersion.TLSv1_3
+        )
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_hostname=address[0])
         self._socket = connect_from(lab.client, address)
@@ -100,7 +102,11 @@ class TlsClient:
         """Returns the body of the next response, which must be a good one."""
         head = self.read_until(b"\r\n\r\n").decode()
         expect(" 200 " in head.splitlines()[0] or " 206 " in head.splitlines()[0], head)
-        length = [line.split(":")[1] for line in head.splitlines() if line.lower().startswith("content-length:")]
+        length = [
+            line.split(":")[1]
+            for line in head.splitlines()
+            if line.lower().startswith("content-length:")
+        ]
         expect(length, f"no length: {head}")
         return self.read_exactly(int(length[0]))
 

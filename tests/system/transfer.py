@@ -27,8 +27,19 @@ class Transfer:
         certificate, _ = lab.certificate()
         self.offset, self._gate, self._ended = 0, gate, False
         self._changed, self._hash = threading.Condition(), hashlib.sha256()
-        self.curl = lab.client.popen("curl", "-sS", "--fail", "--cacert", certificate, *TLS[tls], *limit, *options,
-                                     f"https://{to or lab.hostA.address}:{PORT}/{path}", stdin=stdin, stdout=subprocess.PIPE)
+        self.curl = lab.client.popen(
+            "curl",
+            "-sS",
+            "--fail",
+            "--cacert",
+            certificate,
+            *TLS[tls],
+            *limit,
+            *options,
+            f"https://{to or lab.hostA.address}:{PORT}/{path}",
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+        )
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -70,7 +81,11 @@ class Transfer:
         """Returns when that many bytes have passed."""
         with self._changed:
             self._changed.wait_for(lambda: self.offset >= offset or self._ended, timeout)
-            expect(self.offset >= offset, lambda: f"the transfer stands at byte {self.offset}, wanted {offset}\n{self.curl.tail()}")
+            expect(
+                self.offset >= offset,
+                lambda: f"the transfer stands at byte {self.offset}, wanted {offset}\n"
+                f"{self.curl.tail()}",
+            )
 
     def finish(self, timeout=60.0):
         """Returns the SHA-256 of what passed, after curl has reported success."""
@@ -78,7 +93,9 @@ class Transfer:
         self._thread.join(timeout)
         expect(not self._thread.is_alive(), f"the transfer hangs at byte {self.offset}")
         status = self.curl.wait(max(1.0, end - time.monotonic()))
-        expect(status == 0, lambda: f"curl: status {status} at byte {self.offset}\n{self.curl.tail()}")
+        expect(
+            status == 0, lambda: f"curl: status {status} at byte {self.offset}\n{self.curl.tail()}"
+        )
         return self._hash.hexdigest()
 
 
@@ -135,14 +152,33 @@ class Upload(Transfer):
     def __init__(self, lab, content, tls="1.3", rate=None, repeat=1, gate=None, to=None):
         self._content, self._repeat, self.answer = memoryview(content), repeat, ""
         length = len(content) * repeat
-        super().__init__(lab, "upload", tls, rate, ["-X", "POST", "-T", "-", "-H", "Transfer-Encoding:", "-H", f"Content-Length: {length}",
-                                                    "-H", "Expect:"], gate, to, stdin=subprocess.PIPE)
+        super().__init__(
+            lab,
+            "upload",
+            tls,
+            rate,
+            [
+                "-X",
+                "POST",
+                "-T",
+                "-",
+                "-H",
+                "Transfer-Encoding:",
+                "-H",
+                f"Content-Length: {length}",
+                "-H",
+                "Expect:",
+            ],
+            gate,
+            to,
+            stdin=subprocess.PIPE,
+        )
 
     def transfer(self):
         for _ in range(self._repeat):
             at = 0
             while at < len(self._content):
-                piece = self._content[at:at + self.wait_gate()]
+                piece = self._content[at : at + self.wait_gate()]
                 self.curl.stdin.write(piece)
                 self.curl.stdin.flush()
                 self.passed(piece)
