@@ -165,10 +165,11 @@ Result<> make(net::Netlink& netlink, bool anew) {
   }
   add_chain(all, kResets, false);
   add_chain(all, kOutput, true);
-  for (const Rule& rule : rules())
+  for (const Rule& rule : rules()) {
     all.add(NFT_MSG_NEWRULE, NLM_F_APPEND | NLM_F_CREATE, [&](nlmsghdr* header) {
       nftnl_rule_nlmsg_build_payload(header, const_cast<nftnl_rule*>(rule.get()));
     });
+  }
   return all.send();
 }
 

@@ -25,19 +25,24 @@ int sysctl(const std::string& name, int otherwise) {
 
 std::vector<std::string> warnings(const std::vector<std::string>& interfaces) {
   std::vector<std::string> out;
-  for (const std::string& interface : interfaces)
-    if (::if_nametoindex(interface.c_str()) == 0)
+  for (const std::string& interface : interfaces) {
+    if (::if_nametoindex(interface.c_str()) == 0) {
       out.push_back(fmt::format("interface {} is gone: nothing that comes in by it is redirected",
                                 interface));
-  if (interfaces.size() > 1)
-    for (const std::string& interface : interfaces)
+    }
+  }
+  if (interfaces.size() > 1) {
+    for (const std::string& interface : interfaces) {
       if (std::max(sysctl("ipv4/conf/all/rp_filter", 0),
-                   sysctl("ipv4/conf/" + interface + "/rp_filter", 0)) == 1)
+                   sysctl("ipv4/conf/" + interface + "/rp_filter", 0)) == 1) {
         out.push_back(
             fmt::format("net.ipv4.conf.{0}.rp_filter is 1 (strict): peers' packets that another "
                         "host sends on to {0} are dropped if the route to the "
                         "peer leaves by another interface; set it to 2 (loose)",
                         interface));
+      }
+    }
+  }
   return out;
 }
 

@@ -30,10 +30,11 @@ NamespacedSteering::NamespacedSteering(std::unique_ptr<Steering> ours)
     : ours_(std::move(ours)),
       watch_(::epoll_create1(EPOLL_CLOEXEC)) {
   if (const auto own = own_namespace()) our_inode_ = own->inode;
-  if (auto route = net::Netlink::open(NETLINK_ROUTE))
+  if (auto route = net::Netlink::open(NETLINK_ROUTE)) {
     route_ = std::move(*route);
-  else
+  } else {
     log::error("netlink_open_failed", {{"error", route.error()}});
+  }
   watch(*ours_);
 }
 
@@ -105,22 +106,25 @@ Result<> NamespacedSteering::track_namespace(int socket, const IpAddress& local)
     if (is_free) return {};
     // A socket in our namespace does not prove that the address is ours: with IP_FREEBIND
     // it may be bound to any address.
-    if (!is_our_own(address))
+    if (!is_our_own(address)) {
       return fail(EADDRINUSE, "address {} belongs to another network namespace",
                   to_string(address));
+    }
     places_of_.erase(other);
     return {};
   }
   TRY(check_owner(handle.get()));
-  if (is_our_own(address))
+  if (is_our_own(address)) {
     return fail(EADDRINUSE, "address {} belongs to the host's own network namespace",
                 to_string(address));
+  }
   if (const auto known = places_.find(inode);
       !is_free && (known == places_.end() || other->second != known->second.get()) &&
-      leads(*other->second->steering, false).value_or(true))
+      leads(*other->second->steering, false).value_or(true)) {
     return fail(EADDRINUSE,
                 "address {} belongs to another network namespace, whose connections live elsewhere",
                 to_string(address));
+  }
   auto& place = places_[inode];
   if (!place) {
     auto opened = open(std::move(handle));
@@ -134,10 +138,12 @@ Result<> NamespacedSteering::track_namespace(int socket, const IpAddress& local)
   place->last_learnt = std::chrono::steady_clock::now();
   // Addresses of loopback or behind NAT are not among them: no neighbor could reach them
   // on another host.
-  if (std::ranges::find(place->addresses, address, &net::HostAddress::ip) == place->addresses.end())
+  if (std::ranges::find(place->addresses, address, &net::HostAddress::ip) ==
+      place->addresses.end()) {
     return fail(ENOTSUP,
                 "address {} of the connection's network namespace cannot be reached on its link",
                 to_string(address));
+  }
   places_of_[address] = place.get();
   return {};
 }
@@ -233,9 +239,10 @@ Result<> NamespacedSteering::within(const IpAddress& local,
 }
 
 void NamespacedSteering::within_others(const std::function<Result<>()>& function) const {
-  for (const auto& [inode, place] : places_)
+  for (const auto& [inode, place] : places_) {
     if (auto done = call_in(place->handle.get(), function); !done)
       log::error("namespace_call_failed", {{"namespace", inode}, {"error", done.error()}});
+  }
 }
 
 namespace {
@@ -339,9 +346,10 @@ Result<std::size_t> flush_others() {
   TRY_LET(own, own_namespace());
   const Served served = served_from(own.inode);
   Result<> result;
-  for (const NetworkNamespace& each : served.namespaces)
+  for (const NetworkNamespace& each : served.namespaces) {
     if (auto flushed = call_in(each.handle.get(), flush); !flushed && result)
       result = std::move(flushed);
+  }
   if (!result) return pass(std::move(result));
   return served.closed;
 }

@@ -92,9 +92,10 @@ Result<> call_in(int handle, const std::function<Result<>()>& function) {
 
 Result<> check_owner(int handle) {
   const unique_fd theirs(::ioctl(handle, NS_GET_USERNS));
-  if (!theirs)
+  if (!theirs) {
     return fail(EACCES,
                 "network namespace belongs to a user namespace that is not below the daemon's");
+  }
   struct stat ours {};
   if (::stat("/proc/self/ns/user", &ours) != 0)
     return fail_errno("cannot open the daemon's user namespace");

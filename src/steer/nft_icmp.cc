@@ -107,9 +107,10 @@ std::vector<Rule> icmp_rules(const std::vector<Segment>& segments) {
     const auto maps = [&](const Segment& segment) {
       return l.nfproto == NFPROTO_IPV4 ? segment.four : segment.six;
     };
-    for (const Segment& segment : segments)
+    for (const Segment& segment : segments) {
       if (segment.index != 0)
         out.push_back(l.on_link(maps(segment).redirects, l.kConnection, segment));
+    }
     out.push_back(l.routed(l.sets.routed, l.kConnection));
     out.push_back(std::move(l.at_home().lookup(l.sets.exempt, l.kConnection).accept()));
     for (const Segment& segment : segments)

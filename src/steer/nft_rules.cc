@@ -35,14 +35,15 @@ Rule& Rule::add(const char* name, Settings... settings) {
   const auto set = [e](const auto& setting) {
     const auto& [attribute, value] = setting;
     using Value = std::decay_t<decltype(value)>;
-    if constexpr (std::is_same_v<Value, const char*>)
+    if constexpr (std::is_same_v<Value, const char*>) {
       nftnl_expr_set_str(e, static_cast<std::uint16_t>(attribute), value);
-    else if constexpr (std::is_same_v<Value, ByteView>)
+    } else if constexpr (std::is_same_v<Value, ByteView>) {
       nftnl_expr_set(e, static_cast<std::uint16_t>(attribute), value.data(),
                      static_cast<std::uint32_t>(value.size()));
-    else
+    } else {
       nftnl_expr_set_u32(e, static_cast<std::uint16_t>(attribute),
                          static_cast<std::uint32_t>(value));
+    }
   };
   (set(settings), ...);
   nftnl_rule_add_expr(rule_.get(), e);

@@ -42,12 +42,14 @@ void add_element(nftnl_set* set, const Element& element, bool whole) {
   nftnl_set_elem* e = nftnl_set_elem_alloc();
   nftnl_set_elem_set(e, NFTNL_SET_ELEM_KEY, element.key.data(),
                      static_cast<std::uint32_t>(element.key.size()));
-  if (whole && !element.data.empty())
+  if (whole && !element.data.empty()) {
     nftnl_set_elem_set(e, NFTNL_SET_ELEM_DATA, element.data.data(),
                        static_cast<std::uint32_t>(element.data.size()));
-  if (whole && element.expires_in)
+  }
+  if (whole && element.expires_in) {
     nftnl_set_elem_set_u64(e, NFTNL_SET_ELEM_TIMEOUT,
                            static_cast<std::uint64_t>(element.expires_in->count()));
+  }
   nftnl_set_elem_add(set, e);
 }
 
@@ -146,9 +148,10 @@ Result<> Sets::transact(std::span<const Change> changes, std::vector<Change>* un
     done = send(changes);
   }
   if (!done) return done;
-  if (undo)
+  if (undo) {
     for (const Change& change : changes)
       undo->push_back(inverse(change));
+  }
   remember(changes);
   return {};
 }
@@ -191,11 +194,12 @@ Change Sets::inverse(const Change& change) const {
 void Sets::remember(std::span<const Change> changes) {
   const auto now = Clock::now();
   for (const auto& [what, set, element] : changes) {
-    if (what == Change::kPut)
+    if (what == Change::kPut) {
       known_[set][element.key] = {
           element.data, element.expires_in ? now + *element.expires_in : Clock::time_point::max()};
-    else
+    } else {
       known_[set].erase(element.key);
+    }
   }
   // Removes expired elements from the memory whenever it has doubled in size.
   std::size_t size = 0;
@@ -229,6 +233,7 @@ Result<> Sets::know(const SetName& set) {
 
 Result<std::size_t> Sets::restore() {
   std::vector<const SetName*> sets;
+  sets.reserve(known_.size());
   for (const auto& [set, contents] : known_)
     sets.push_back(set);
   std::size_t count = 0;
@@ -244,9 +249,10 @@ Result<std::vector<Change>> Sets::track_namespace(const SetName& set) {
   TRY_LET(elements, list(set));
   const auto now = Clock::now();
   Contents there;
-  for (Element& element : elements)
+  for (Element& element : elements) {
     there[element.key] = {std::move(element.data), element.expires_in ? now + *element.expires_in
                                                                       : Clock::time_point::max()};
+  }
   std::vector<Change> changes;
   Contents& contents = known_[&set];
   const auto lasts = [&](const Known& known) {
@@ -265,9 +271,10 @@ Result<std::vector<Change>> Sets::track_namespace(const SetName& set) {
       left = std::chrono::duration_cast<std::chrono::milliseconds>(known.until - now);
     changes.push_back({Change::kPut, &set, {key, known.data, left}});
   }
-  for (const auto& [key, found] : there)
+  for (const auto& [key, found] : there) {
     if (!set.fleeting && lasts(found) && !contents.contains(key))
       changes.push_back({Change::kRemove, &set, {key, {}, {}}});
+  }
   contents = std::move(there);
   return changes;
 }
@@ -291,9 +298,10 @@ Result<std::vector<Element>> Sets::list(const SetName& name) {
     Element element{.key = attribute_of(e, NFTNL_SET_ELEM_KEY),
                     .data = attribute_of(e, NFTNL_SET_ELEM_DATA),
                     .expires_in = {}};
-    if (nftnl_set_elem_is_set(const_cast<nftnl_set_elem*>(e), NFTNL_SET_ELEM_EXPIRATION))
+    if (nftnl_set_elem_is_set(const_cast<nftnl_set_elem*>(e), NFTNL_SET_ELEM_EXPIRATION)) {
       element.expires_in = std::chrono::milliseconds(
           nftnl_set_elem_get_u64(const_cast<nftnl_set_elem*>(e), NFTNL_SET_ELEM_EXPIRATION));
+    }
     out.push_back(std::move(element));
   }
   return out;

@@ -133,8 +133,8 @@ std::string at_home(char v, const std::vector<Segment>& segments) {
 
 std::string netdev_table(const std::vector<Segment>& segments) {
   std::string chains;
-  for (const Segment& segment : segments)
-    if (segment.index != 0)
+  for (const Segment& segment : segments) {
+    if (segment.index != 0) {
       chains += fmt::format(R"(
   chain in{} {{
     type filter hook ingress device "{}" priority -500; policy accept;
@@ -145,6 +145,8 @@ std::string netdev_table(const std::vector<Segment>& segments) {
       parameter-problem }} goto icmp6
   }})",
                             segment.index, segment.interface);
+    }
+  }
   return fmt::format("table netdev sockmi {{{}{}{}\n}}\n", at_home('4', segments),
                      at_home('6', segments), chains);
 }

@@ -155,11 +155,12 @@ Result<> check_wire(KernelQueries& kernel, int socket, const FourTuple& tuple, c
   if (!interfaces.empty()) {
     TRY_LET(listed, kernel.is_listed(route.interface, interfaces));
     char name[IF_NAMESIZE] = "?";
-    if (!listed)
+    if (!listed) {
       return fail(
           ENOTSUP,
           "route to {} uses {}, which is not in 'interfaces': its packets would not be redirected",
           to_string(peer), ::if_indextoname(route.interface, name) ? name : "?");
+    }
   }
   TRY_LET(policies, kernel.ipsec_policies());
   TRY(net::check_ipsec(*policies, tuple));

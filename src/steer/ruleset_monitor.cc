@@ -73,10 +73,11 @@ class KernelChanges : public Changes {
       if (message->nlmsg_pid == own_port ||
           NFNL_SUBSYS_ID(message->nlmsg_type) != NFNL_SUBSYS_NFTABLES)
         return;
-      if (NFNL_MSG_TYPE(message->nlmsg_type) != NFT_MSG_NEWGEN)
+      if (NFNL_MSG_TYPE(message->nlmsg_type) != NFT_MSG_NEWGEN) {
         taken_ |= takes_ours_away(message);
-      else if (std::exchange(taken_, false))
+      } else if (std::exchange(taken_, false)) {
         news.add({.ours = true, .surroundings = false, .by = who(message)});
+      }
     });
     read(route_.get(), missed_[1], news, [&](const nlmsghdr* message) {
       news.surroundings = true;

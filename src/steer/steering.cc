@@ -44,20 +44,23 @@ class NftSteering : public Steering, public Upkeep {
   // happens to them in the kernel.
   Result<> set_up() {
     TRY(build(false));
-    for (const FamilySets* sets : {&kSets4, &kSets6})
+    for (const FamilySets* sets : {&kSets4, &kSets6}) {
       for (const SetName* set :
            {&sets->returning, &sets->routed, &sets->ended_routed, &sets->ports_routed, &sets->via,
             &sets->out, &sets->exempt, &sets->foreign, &sets->foreign_ports, &sets->rewritten,
             &sets->rewritten_ports, &sets->blocked})
         TRY(sets_.know(*set));
-    for (const Segment& segment : segments_)
-      for (const auto* maps : {&segment.four, &segment.six})
+    }
+    for (const Segment& segment : segments_) {
+      for (const auto* maps : {&segment.four, &segment.six}) {
         for (const SetName* set : {&maps->redirects, &maps->ended, &maps->ports})
           TRY(sets_.know(*set));
-    if (auto made = make_last_guard(*netfilter_); !made)
+      }
+    }
+    if (auto made = make_last_guard(*netfilter_); !made) {
       log::warn("fallback_table_unavailable",
                 {{"error", made.error()}, {"reason", "it needs Linux 5.12"}});
-    else
+    } else
       TRY(fill_last_guard());
     auto added = add_delivery_route(*route_, interfaces_);
     return added ? Result<>() : pass(std::move(added));
@@ -90,9 +93,10 @@ class NftSteering : public Steering, public Upkeep {
     std::vector<Change> changes;
     std::set<IpAddress> hosts;
     for (const auto& [tuple, to, expires_in, ended] : redirects) {
-      if (is_v4(tuple.local.ip) != is_v4(to))
+      if (is_v4(tuple.local.ip) != is_v4(to)) {
         return fail(EAFNOSUPPORT, "cannot redirect {} to {}: another address family",
                     to_string(tuple), to_string(to));
+      }
       if (hosts.insert(to.unmapped()).second) TRY(lead_to(changes, to.unmapped()));
       const auto living = maps_of_connections(to), over = maps_of_ended(to);
       TRY_LET(mine, map_to(ended ? over : living, to));
@@ -108,9 +112,11 @@ class NftSteering : public Steering, public Upkeep {
     std::vector<Change> changes;
     for (const FourTuple& tuple : tuples) {
       const Bytes key = key_of(tuple);
-      for (const auto& maps : {maps_of_connections(tuple.local.ip), maps_of_ended(tuple.local.ip)})
+      for (const auto& maps :
+           {maps_of_connections(tuple.local.ip), maps_of_ended(tuple.local.ip)}) {
         for (const SetName* map : maps)
           changes.push_back(remove(*map, key));
+      }
       changes.push_back(remove(sets_of(tuple.local.ip).returning, key));
       guard(changes, remove(guard_of(tuple.local.ip).moved, key));
     }
@@ -118,13 +124,15 @@ class NftSteering : public Steering, public Upkeep {
   }
   Result<std::vector<Redirect>> redirects() override {
     std::vector<Redirect> out;
-    for (const int family : {AF_INET, AF_INET6})
+    for (const int family : {AF_INET, AF_INET6}) {
       for (const SetName* map : maps_of_connections({.family = family})) {
         TRY_LET(elements, sets_.list(*map));
-        for (const Element& element : elements)
+        for (const Element& element : elements) {
           if (auto to = IpAddress::from_bytes(element.data))
             out.push_back({tuple_of(element.key), *to, element.expires_in});
+        }
       }
+    }
     return out;
   }
   Result<> begin_return(const FourTuple& tuple, milliseconds timeout) override {
@@ -148,9 +156,10 @@ class NftSteering : public Steering, public Upkeep {
 
   Result<> redirect_port(const SocketAddress& local, const IpAddress& to,
                          std::span<const FourTuple> staying) override {
-    if (is_v4(local.ip) != is_v4(to))
+    if (is_v4(local.ip) != is_v4(to)) {
       return fail(EAFNOSUPPORT, "cannot redirect {} to {}: another address family",
                   to_string(local), to_string(to));
+    }
     std::vector<Change> changes = stays(staying, Change::kPut);
     TRY(lead_to(changes, to.unmapped()));
     TRY(add_only_in(changes, maps_of_ports(to), to, key_of(local), std::nullopt));
@@ -165,20 +174,22 @@ class NftSteering : public Steering, public Upkeep {
     guard(changes, remove(guard_of(local.ip).ports, key_of(local)));
     TRY_LET(staying, sets_.list(sets.exempt));
     std::vector<FourTuple> tuples;
-    for (const Element& element : staying)
+    for (const Element& element : staying) {
       if (const FourTuple tuple = tuple_of(element.key); key_of(tuple.local) == key_of(local))
         tuples.push_back(tuple);
+    }
     std::ranges::move(stays(tuples, Change::kRemove), std::back_inserter(changes));
     return apply(changes);
   }
   Result<std::vector<SocketAddress>> redirected_ports() override {
     std::vector<SocketAddress> out;
-    for (const int family : {AF_INET, AF_INET6})
+    for (const int family : {AF_INET, AF_INET6}) {
       for (const SetName* map : maps_of_ports({.family = family})) {
         TRY_LET(elements, sets_.list(*map));
         for (const Element& element : elements)
           out.push_back(address_of(element.key));
       }
+    }
     return out;
   }
   Result<> stay(std::span<const FourTuple> tuples) override {
@@ -318,17 +329,18 @@ class NftSteering : public Steering, public Upkeep {
       const auto now = way(host);
       if (!now || *now == before) continue;
       auto led = lead_anew(host);
-      if (led)
+      if (led) {
         before = *now;
-      else if (done)
+      } else if (done) {
         done = std::move(led);
+      }
     }
     return done;
   }
   // Moves all redirects to this host to the map of its current next hop.
   Result<> lead_anew(const IpAddress& host) {
     std::vector<Change> changes;
-    for (const auto& maps : {maps_of_connections(host), maps_of_ended(host), maps_of_ports(host)})
+    for (const auto& maps : {maps_of_connections(host), maps_of_ended(host), maps_of_ports(host)}) {
       for (const SetName* map : maps) {
         TRY_LET(elements, sets_.list(*map));
         std::erase_if(elements,
@@ -338,6 +350,7 @@ class NftSteering : public Steering, public Upkeep {
         for (const Element& each : elements)
           put_only_in(changes, maps, mine, host, each.key, each.expires_in);
       }
+    }
     if (changes.empty()) return {};
     TRY(add_way(changes, host));
     TRY(sets_.apply(changes));
@@ -349,9 +362,10 @@ class NftSteering : public Steering, public Upkeep {
     guarded_ = true;
     std::vector<Change> changes;
     TRY_LET(found, redirects());
-    for (const Redirect& each : found)
+    for (const Redirect& each : found) {
       if (!each.expires_in)
         changes.push_back(put(guard_of(each.tuple.local.ip).moved, key_of(each.tuple)));
+    }
     TRY_LET(ports, redirected_ports());
     for (const SocketAddress& each : ports)
       changes.push_back(put(guard_of(each.ip).ports, key_of(each)));
@@ -430,6 +444,7 @@ class NftSteering : public Steering, public Upkeep {
   }
   std::vector<const SetName*> maps_of_connections(const IpAddress& ip) const {
     std::vector<const SetName*> maps;
+    maps.reserve(segments_.size() + 1);
     for (const Segment& segment : segments_)
       maps.push_back(&segment.maps_of(ip).redirects);
     maps.push_back(&sets_of(ip).routed);
@@ -437,6 +452,7 @@ class NftSteering : public Steering, public Upkeep {
   }
   std::vector<const SetName*> maps_of_ended(const IpAddress& ip) const {
     std::vector<const SetName*> maps;
+    maps.reserve(segments_.size() + 1);
     for (const Segment& segment : segments_)
       maps.push_back(&segment.maps_of(ip).ended);
     maps.push_back(&sets_of(ip).ended_routed);
@@ -444,6 +460,7 @@ class NftSteering : public Steering, public Upkeep {
   }
   std::vector<const SetName*> maps_of_ports(const IpAddress& ip) const {
     std::vector<const SetName*> maps;
+    maps.reserve(segments_.size() + 1);
     for (const Segment& segment : segments_)
       maps.push_back(&segment.maps_of(ip).ports);
     maps.push_back(&sets_of(ip).ports_routed);
