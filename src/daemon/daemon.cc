@@ -7,19 +7,14 @@
 #include "base/unlocked.h"
 #include "cluster/identity_watch.h"
 #include "connections/accepted.h"
-#include "connections/claims.h"
 #include "connections/journal_keeper.h"
 #include "connections/lifecycle.h"
-#include "connections/recovery.h"
 #include "daemon/shutdown.h"
-#include "migration/frozen_sockets.h"
-#include "migration/orphaned_sockets.h"
-#include "migration/path_check.h"
+#include "daemon/start.h"
 #include "migration/return_unclaimed.h"
 #include "steer/boot_filter.h"
 #include "steer/host_checks.h"
 #include "steer/syn_filter.h"
-#include "wire/flatbuffer.h"
 
 namespace sockmi::daemon {
 
@@ -45,6 +40,7 @@ Daemon::Daemon(asio::io_context& io, Config& config, const cluster::Identity& id
       taken_addresses_(connections_),
       address_giver_(connections_, export_requests_, taken_addresses_),
       address_receiver_(connections_, taken_addresses_),
+      requests_(connections_, exports_, importer_, address_receiver_),
       own_addresses_(connections_, settings_, taken_addresses_) {}
 
 Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config,
@@ -62,17 +58,9 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   TRY_LET(ends, net::SocketEnds::open());
   daemon->ends_ = std::move(ends);
   services.ends = daemon->ends_.get();
-  TRY(adopt(connections));
+  TRY(adopt_all(daemon->exports_, daemon->importer_));
   if (auto released = steer::release_connections(); !released)
     log::error("boot_filter_remove_failed", {{"error", released.error()}});
-  TRY_LET(sockets, sockets_everywhere(services));
-  std::set<std::uint64_t> alive;
-  for (const auto& [cookie, socket] : sockets)
-    // Without an inode no application has the socket: it ended with the daemon that had
-    // it.
-    if (socket.inode != 0) alive.insert(cookie);
-  daemon->importer_.adopt(alive);
-  adopt_orphans(daemon->exports_, sockets);
   services.steering->keep(rules_are_needed(connections, daemon->import_queue_));
   log::info("rcu_barrier_chosen", {{"form", steer::barrier_form()}});
   for (const std::string& warning : steer::warnings(services.settings.interfaces))
@@ -112,42 +100,6 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   return daemon;
 }
 
-std::vector<Result<>> Daemon::passages(const AuthenticatedHost& from,
-                                       const std::vector<wire::Crossing>& connections) {
-  std::vector<Result<>> verdicts;
-  steer::KernelQueries kernel;
-  for (const auto& each : connections) {
-    const auto free = connections_.table.may_come(from.host, each.tuple);
-    verdicts.push_back(free ? may_arrive(services_, kernel, each) : free);
-  }
-  return verdicts;
-}
-
-// Answers QueryOutcome: -1 undecided, 0 aborted, 1 committed.
-Result<int> Daemon::inquire(const AuthenticatedHost&, const MigrationId& id) {
-  return exports_.undecided.contains(id) ? -1 : connections_.table.journal().has(id) ? 1 : 0;
-}
-
-Result<int> Daemon::moved(const AuthenticatedHost& from, const FourTuple& tuple,
-                          const IpAddress& to, const std::string& host, const std::string& service,
-                          std::uint64_t generation) {
-  TRY(check_address(services_, from, host, to));
-  return connections_.homes.moved(from.host, tuple, to, host, service, generation);
-}
-
-Result<int> Daemon::held(const AuthenticatedHost& from, const FourTuple& tuple,
-                         const std::string& service, const SocketAddress& line,
-                         std::uint64_t generation, bool routed) {
-  TRY(check_address(services_, from, from.host, line.ip));
-  TRY_LET(answer, connections_.homes.held(from.host, tuple, service, line, generation, routed));
-  return answer == 1 && importer_.unheard_peers().is_silent(tuple) ? 2 : answer;
-}
-
-Result<> Daemon::ended(const AuthenticatedHost& from, const FourTuple& tuple,
-                       std::uint64_t generation) {
-  return connections_.homes.ended(from.host, tuple, generation);
-}
-
 std::vector<std::string> Daemon::warnings() const {
   std::vector<std::string> out = services_.discovery->warnings();
   std::ranges::move(taken_addresses_.warnings(), std::back_inserter(out));
@@ -161,7 +113,7 @@ std::vector<std::string> Daemon::warnings() const {
 }
 
 asio::awaitable<Secret> Daemon::answer(AuthenticatedHost from, Secret message) {
-  co_return dispatch(*this, from, message);
+  co_return dispatch(requests_, from, message);
 }
 
 asio::awaitable<void> Daemon::shut_down() {

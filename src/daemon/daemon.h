@@ -1,5 +1,4 @@
-// Connects the modules of the daemon with each other, and handles the requests of other
-// daemons.
+// Connects the modules of the daemon with each other.
 #pragma once
 
 #include "applications/deliveries.h"
@@ -7,7 +6,7 @@
 #include "congestion/cwnd_carrier.h"
 #include "connections/connections.h"
 #include "connections/kernel_state.h"
-#include "daemon/control_dispatch.h"
+#include "daemon/request_handler.h"
 #include "migration/exports.h"
 #include "migration/importer.h"
 #include "takeover/give_address.h"
@@ -16,7 +15,7 @@
 
 namespace sockmi::daemon {
 
-class Daemon : private Requests {
+class Daemon {
  public:
   struct Config {
     Settings settings;
@@ -56,46 +55,6 @@ class Daemon : private Requests {
   Daemon(asio::io_context& io, Config& config, const cluster::Identity& identity, Journal journal);
   asio::awaitable<Secret> answer(AuthenticatedHost from, Secret message);
 
-  Result<> expect(const AuthenticatedHost& from) override { return importer_.expect(from.host); }
-  std::vector<Result<>> passages(const AuthenticatedHost& from,
-                                 const std::vector<wire::Crossing>& connections) override;
-  Result<> receive_pre_copy(const AuthenticatedHost& from, const MigrationId& id,
-                            ByteView bytes) override {
-    return importer_.receive_pre_copy(id, from.host, bytes);
-  }
-  Result<> prepare(const AuthenticatedHost& from, const MigrationId& id, const SocketAddress& line,
-                   wire::Endpoint endpoint, std::uint32_t ahead) override {
-    return importer_.prepare(id, from.host, line, std::move(endpoint), ahead);
-  }
-  std::vector<Result<>> commit(const AuthenticatedHost& from,
-                               const std::vector<wire::Committed>& endpoints) override {
-    return importer_.commit(endpoints, from.host);
-  }
-  Result<> abort(const AuthenticatedHost& from, const std::vector<MigrationId>& ids) override {
-    for (const auto& id : ids)
-      importer_.abort(id, from.host);
-    return {};
-  }
-  Result<> rest(const AuthenticatedHost& from, const MigrationId& id,
-                const wire::FreezeDeltaT& late) override {
-    return importer_.rest(from.host, id, late);
-  }
-  Result<> straggler(const AuthenticatedHost& from, const wire::StragglerT& straggler) override {
-    return importer_.receive(from.host, straggler);
-  }
-  Result<> ended(const AuthenticatedHost& from, const FourTuple& tuple,
-                 std::uint64_t generation) override;
-  Result<> take_over(const AuthenticatedHost& from, const wire::TakeOver& said) override {
-    return address_receiver_.on_message(from.host, said);
-  }
-  Result<int> inquire(const AuthenticatedHost& from, const MigrationId& id) override;
-  Result<int> moved(const AuthenticatedHost& from, const FourTuple& tuple, const IpAddress& to,
-                    const std::string& host, const std::string& service,
-                    std::uint64_t generation) override;
-  Result<int> held(const AuthenticatedHost& from, const FourTuple& tuple,
-                   const std::string& service, const SocketAddress& line, std::uint64_t generation,
-                   bool routed) override;
-
   const cluster::Identity identity_;
   Settings settings_;
   const Policy policy_;
@@ -121,6 +80,7 @@ class Daemon : private Requests {
   TakenAddresses taken_addresses_;
   AddressGiver address_giver_;
   AddressReceiver address_receiver_;
+  RequestHandler requests_;
   KernelState repairs_;
   HostAddresses own_addresses_;
 };

@@ -1,0 +1,14 @@
+// Takes over, when the daemon starts, everything that an earlier daemon of this host left:
+// rules, records, frozen sockets, and migrations without an outcome.
+#pragma once
+
+#include "migration/exports.h"
+#include "migration/importer.h"
+
+namespace sockmi::daemon {
+
+// Call it before the first request of another host is answered. The control channel must
+// exist when the event loop runs next, because what is in doubt is asked for from then on.
+Result<> adopt_all(Exports& exports, Importer& importer);
+
+}  // namespace sockmi::daemon
