@@ -15,7 +15,7 @@
 #include "connections/imported.h"
 #include "connections/lifecycle.h"
 #include "context/async_event.h"
-#include "daemon/control_dispatch.h"
+#include "stub_requests.h"
 #include "test_host.h"
 
 namespace sockmi::daemon {
@@ -64,7 +64,7 @@ class SimulatedTransfer : public cluster::ControlChannel {
   std::string from_;
 };
 
-class Host : public Requests {
+class Host : public StubRequests {
  public:
   Host(asio::io_context& io, Net& net, std::string name, IpAddress address,
        const std::filesystem::path& folder)
@@ -86,38 +86,6 @@ class Host : public Requests {
     sockets.erase(cookie);
     ends_.end(cookie);
   }
-  // Messages about endpoints in migration do not occur here.
-  Result<> expect(const AuthenticatedHost&) override { return unexpected(); }
-  Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId&, ByteView) override {
-    return unexpected();
-  }
-  Result<> prepare(const AuthenticatedHost&, const MigrationId&, const SocketAddress&,
-                   wire::Endpoint, std::uint32_t) override {
-    return unexpected();
-  }
-  std::vector<Result<>> commit(const AuthenticatedHost&,
-                               const std::vector<wire::Committed>&) override {
-    return {unexpected()};
-  }
-  Result<> abort(const AuthenticatedHost&, const std::vector<MigrationId>&) override {
-    return unexpected();
-  }
-  Result<> rest(const AuthenticatedHost&, const MigrationId&, const wire::FreezeDeltaT&) override {
-    return unexpected();
-  }
-  Result<> straggler(const AuthenticatedHost&, const wire::StragglerT&) override {
-    return unexpected();
-  }
-  Result<> take_over(const AuthenticatedHost&, const wire::TakeOver&) override {
-    return unexpected();
-  }
-  std::vector<Result<>> passages(const AuthenticatedHost&,
-                                 const std::vector<wire::Crossing>&) override {
-    return {unexpected()};
-  }
-  Result<int> inquire(const AuthenticatedHost&, const MigrationId&) override {
-    return pass(unexpected());
-  }
   Result<> ended(const AuthenticatedHost& from, const FourTuple& tuple,
                  std::uint64_t generation) override {
     return host_->connections.homes.ended(from.host, tuple, generation);
@@ -136,7 +104,8 @@ class Host : public Requests {
   std::map<std::uint64_t, FourTuple> sockets;
 
  private:
-  static Result<> unexpected() {
+  // Messages about endpoints in migration do not occur here.
+  Result<> called() override {
     ADD_FAILURE();
     return fail(ENOTSUP, "not in this test");
   }

@@ -1,0 +1,58 @@
+// Requests of other hosts that a test does not handle: each of them calls called(). A test
+// overrides those that it is about.
+#pragma once
+
+#include "daemon/control_dispatch.h"
+
+namespace sockmi::daemon {
+
+class StubRequests : public Requests {
+ public:
+  Result<> expect(const AuthenticatedHost&) override { return called(); }
+  std::vector<Result<>> passages(const AuthenticatedHost&,
+                                 const std::vector<wire::Crossing>&) override {
+    return {called()};
+  }
+  Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId&, ByteView) override {
+    return called();
+  }
+  Result<> prepare(const AuthenticatedHost&, const MigrationId&, const SocketAddress&,
+                   wire::Endpoint, std::uint32_t) override {
+    return called();
+  }
+  std::vector<Result<>> commit(const AuthenticatedHost&,
+                               const std::vector<wire::Committed>&) override {
+    return {called()};
+  }
+  Result<> abort(const AuthenticatedHost&, const std::vector<MigrationId>&) override {
+    return called();
+  }
+  Result<> rest(const AuthenticatedHost&, const MigrationId&, const wire::FreezeDeltaT&) override {
+    return called();
+  }
+  Result<> straggler(const AuthenticatedHost&, const wire::StragglerT&) override {
+    return called();
+  }
+  Result<> ended(const AuthenticatedHost&, const FourTuple&, std::uint64_t) override {
+    return called();
+  }
+  Result<> take_over(const AuthenticatedHost&, const wire::TakeOver&) override { return called(); }
+  Result<int> inquire(const AuthenticatedHost&, const MigrationId&) override { return answer(); }
+  Result<int> moved(const AuthenticatedHost&, const FourTuple&, const IpAddress&,
+                    const std::string&, const std::string&, std::uint64_t) override {
+    return answer();
+  }
+  Result<int> held(const AuthenticatedHost&, const FourTuple&, const std::string&,
+                   const SocketAddress&, std::uint64_t, bool) override {
+    return answer();
+  }
+
+ private:
+  virtual Result<> called() = 0;
+  Result<int> answer() {
+    if (auto result = called(); !result) return pass(std::move(result));
+    return 0;
+  }
+};
+
+}  // namespace sockmi::daemon
