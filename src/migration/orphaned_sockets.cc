@@ -76,6 +76,8 @@ void adopt_orphans(Exports& exports, const Sockets& sockets) {
     decided.insert(decision.cookie);
   for (const auto& [cookie, socket] : sockets) {
     if (socket.mark != steer::kFreezeMark || decided.contains(cookie)) continue;
+    // An endpoint that has left, or has ended: what remains of its socket keeps the mark.
+    if (!tcp::is_movable(socket.state)) continue;
     const auto given = unfreeze(exports.services, socket, 0);
     log::warn("frozen_socket_found", {{"connection", socket.tuple},
                                       {"unfrozen", given.has_value()},
