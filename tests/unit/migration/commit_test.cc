@@ -1,0 +1,202 @@
+// The two-phase commit: exporter and importer as two processes with real sockets, while
+// one of them dies, or a message between them is lost, late or doubled. Afterwards each
+// connection has exactly one live end, which has every byte once, and the journals, the
+// tables and the rules agree with that.
+//
+// The cells are not listed here. A run without faults is recorded, and then repeated with
+// a crash before each of its visible actions (interposed.h), or with a fault of each of
+// its messages. So a new step of a migration gets its cells by itself.
+//
+// CELL=B17 runs one cell, SEED=5 one walk, and HOST_LOGS=1 prints the logs of the hosts.
+#include <algorithm>
+#include <cstdlib>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "two_hosts.h"
+
+namespace sockmi::daemon {
+namespace {
+
+constexpr Scenario kLeavesHome{.name = "LeavesHome", .from = Network::A},
+    kReturnsHome{.name = "ReturnsHome", .from = Network::B},
+    kSeveral{.name = "Several", .from = Network::A, .connections = 2},
+    kWithPreCopy{.name = "WithPreCopy", .from = Network::A, .unread = 100'000},
+    kIsWritten{.name = "IsWritten", .from = Network::A, .written = true},
+    kIsWrittenOnTheWayHome{.name = "IsWrittenOnTheWayHome", .from = Network::B, .written = true},
+    kIsGuarded{.name = "IsGuarded", .from = Network::A, .guarded = true};
+
+// Longer than the kernel keeps the redirect, and than the importer waits before it asks.
+constexpr milliseconds kLong{12'000};
+
+// A run has at least this many visible actions of each host, and this many messages.
+constexpr std::size_t kLeastActions = 15, kLeastMessages = 7;
+constexpr int kWalks = 15;
+
+struct NamedFate {
+  Fate fate;
+  const char* name;
+};
+constexpr NamedFate kFates[] = {{Fate::IsLost, "lost"},
+                                {Fate::AnswerIsLost, "answer-lost"},
+                                {Fate::ComesTwice, "twice"},
+                                {Fate::ComesAgainLate, "again-late"},
+                                {Fate::IsLate, "late"}};
+
+bool is_chosen(const std::string& cell) {
+  const char* chosen = std::getenv("CELL");
+  return !chosen || cell == chosen;
+}
+
+// A recorded run without faults, and runs of the same scenario with one fault.
+class Commit : public testing::TestWithParam<Scenario> {
+ protected:
+  void SetUp() override {
+    if (!is_sandboxed) GTEST_SKIP() << "no namespaces to be had here";
+    std::string why;
+    network_ = Network::get(why);
+    if (!network_) GTEST_SKIP() << why;
+    TwoHosts hosts(*network_, GetParam());
+    hosts.run();
+    ASSERT_EQ(hosts.faults(), "");
+    ASSERT_TRUE(hosts.moved());
+    for (const auto place : {Network::A, Network::B}) {
+      actions_[place] = hosts.actions(place);
+      ASSERT_GE(actions_[place].size(), kLeastActions);
+    }
+    messages_ = hosts.messages();
+    ASSERT_GE(messages_.size(), kLeastMessages);
+  }
+  Network::Place exporter() const { return GetParam().from; }
+  Network::Place importer() const { return exporter() == Network::A ? Network::B : Network::A; }
+
+  // Kills the host before each of its visible actions in turn.
+  void die_everywhere(Network::Place place, milliseconds pause) {
+    for (std::size_t i = 0; i < actions_[place].size(); ++i)
+      die({{place, i, pause}}, actions_[place][i]);
+  }
+  void die(const std::deque<Crash>& crashes, const std::string& action) {
+    std::string cell;
+    for (const Crash& each : crashes)
+      cell += fmt::format("{}{}", each.host == Network::A ? "A" : "B", each.action);
+    if (!is_chosen(cell)) return;
+    TwoHosts hosts(*network_, GetParam());
+    hosts.crashes = crashes;
+    hosts.run();
+    const Crash& first = crashes.front();
+    EXPECT_TRUE(hosts.crashed()) << cell;
+    EXPECT_TRUE(std::equal(actions_[first.host].begin(),
+                           actions_[first.host].begin() + std::ptrdiff_t(first.action),
+                           hosts.actions(first.host).begin()))
+        << cell << ": the actions before it are others than in the run without faults";
+    EXPECT_EQ(hosts.faults(), "") << cell << ": dies before \"" << action << "\"";
+  }
+
+  Network* network_ = nullptr;
+  // Of the run without faults.
+  std::vector<std::string> actions_[2], messages_;
+};
+
+std::string name_of(const testing::TestParamInfo<Scenario>& info) {
+  return info.param.name;
+}
+
+class Crashes : public Commit {};
+INSTANTIATE_TEST_SUITE_P(Connection, Crashes, testing::Values(kLeavesHome, kReturnsHome), name_of);
+
+TEST_P(Crashes, TheExporterMayDieAtAnyPoint) {
+  die_everywhere(exporter(), milliseconds(0));
+}
+
+TEST_P(Crashes, TheImporterMayDieAtAnyPoint) {
+  die_everywhere(importer(), milliseconds(0));
+}
+
+class Batches : public Commit {};
+INSTANTIATE_TEST_SUITE_P(Connections, Batches, testing::Values(kSeveral), name_of);
+
+TEST_P(Batches, TheExporterMayDieAtAnyPoint) {
+  die_everywhere(exporter(), milliseconds(0));
+}
+
+class Guards : public Commit {};
+INSTANTIATE_TEST_SUITE_P(Connection, Guards, testing::Values(kIsGuarded), name_of);
+
+TEST_P(Guards, TheExporterMayDieAtAnyPoint) {
+  die_everywhere(exporter(), kLong);
+}
+
+class Absences : public Commit {};
+INSTANTIATE_TEST_SUITE_P(Connection, Absences, testing::Values(kIsWritten, kIsWrittenOnTheWayHome),
+                         name_of);
+
+TEST_P(Absences, TheExporterMayBeAwayForLong) {
+  die_everywhere(exporter(), kLong);
+}
+
+TEST_P(Absences, TheImporterMayBeAwayForLong) {
+  die_everywhere(importer(), kLong);
+}
+
+class Restarts : public Commit {};
+INSTANTIATE_TEST_SUITE_P(Connection, Restarts, testing::Values(kIsWritten), name_of);
+
+// The next daemon of the exporter dies as well, at each point of its start.
+TEST_P(Restarts, TheExporterMayDieAtAnyPoint) {
+  const auto decided = std::ranges::find(actions_[exporter()], "call Commit");
+  ASSERT_NE(decided, actions_[exporter()].end());
+  const Crash first{exporter(), std::size_t(decided - actions_[exporter()].begin()), kLong};
+  TwoHosts hosts(*network_, GetParam());
+  hosts.crashes = {first};
+  hosts.run();
+  const auto actions = hosts.actions(exporter());
+  ASSERT_GE(actions.size(), first.action + 5);
+  for (std::size_t i = first.action; i < actions.size(); ++i)
+    die({first, {exporter(), i, kLong}}, actions[i]);
+}
+
+class Messages : public Commit {};
+INSTANTIATE_TEST_SUITE_P(Connection, Messages, testing::Values(kWithPreCopy, kReturnsHome),
+                         name_of);
+
+TEST_P(Messages, EachMayBeLostLateOrDoubled) {
+  for (const auto& [fate, name] : kFates)
+    for (std::size_t i = 0; i < messages_.size(); ++i) {
+      const std::string cell = fmt::format("M{}{}", i, name);
+      if (!is_chosen(cell)) continue;
+      TwoHosts hosts(*network_, GetParam());
+      hosts.fate = [&, fate = fate](std::size_t number) {
+        return number == i ? fate : Fate::Arrives;
+      };
+      hosts.run();
+      EXPECT_EQ(hosts.faults(), "") << cell << ": " << messages_[i];
+    }
+}
+
+// Several faults in one run. The seed repeats it.
+class Walks : public Commit {};
+INSTANTIATE_TEST_SUITE_P(Connection, Walks, testing::Values(kLeavesHome, kReturnsHome), name_of);
+
+TEST_P(Walks, ManyFaultsLeaveOneLiveEnd) {
+  const char* wanted = std::getenv("SEED");
+  for (int i = 0; i < kWalks; ++i) {
+    const unsigned seed =
+        wanted ? unsigned(std::atoi(wanted)) + unsigned(i) : std::random_device()();
+    std::mt19937 random(seed);
+    const auto any = [&](std::size_t below) {
+      return random() % below;
+    };
+    TwoHosts hosts(*network_, GetParam());
+    hosts.fate = [&](std::size_t) {
+      return any(5) == 0 ? kFates[any(std::size(kFates))].fate : Fate::Arrives;
+    };
+    // After the importer's death there may be no live end.
+    hosts.crashes = {{exporter(), any(actions_[exporter()].size()), milliseconds(any(20'000))}};
+    hosts.run();
+    EXPECT_EQ(hosts.faults(), "") << "SEED=" << seed;
+  }
+}
+
+}  // namespace
+}  // namespace sockmi::daemon

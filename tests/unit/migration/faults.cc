@@ -1,0 +1,121 @@
+// What is wrong after a run of two hosts: TwoHosts::faults() and its parts.
+#include <cstring>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+#include "interposed.h"
+#include "socket_state.h"
+#include "tcp/states.h"
+#include "two_hosts.h"
+
+namespace sockmi::daemon {
+
+std::string TwoHosts::faults_of_rules(const Connection& connection, Place lives_at) {
+  std::string out;
+  const auto wants = [&](bool is, bool should, const std::string& what) {
+    if (is != should) out += fmt::format("{} {}\n", what, should ? "is missing" : "is left");
+  };
+  const Rules &home = hosts_[Network::A].rules, &away = hosts_[Network::B].rules;
+  const bool is_away = lives_at == Network::B;
+  const auto redirect = home.redirects.find(connection.tuple);
+  wants(redirect != home.redirects.end(), is_away, "home's redirect");
+  if (is_away && redirect != home.redirects.end() && redirect->second.until != kNoTimer)
+    out += "home's redirect expires\n";
+  wants(home.returning.contains(connection.tuple), false, "a return");
+  wants(home.foreign.contains(connection.tuple), false, "a foreign address at home");
+  const auto foreign = away.foreign.find(connection.tuple);
+  wants(foreign != away.foreign.end(), is_away, "the foreign address");
+  if (is_away && foreign != away.foreign.end() && foreign->second != kNoTimer)
+    out += "the foreign address expires\n";
+  wants(!away.redirects.empty(), false, "a redirect at the other host");
+  return out;
+}
+
+std::string TwoHosts::faults_of(Connection& connection) {
+  const Place from = scenario_.from, to = other(from);
+  const int old = connection.server.get();
+  const bool stays = state_of(old) == tcp::kEstablished && !is_frozen(old);
+  const bool moved = connection.taken && state_of(connection.taken.get()) == tcp::kEstablished &&
+                     !is_frozen(connection.taken.get());
+  if (stays && moved) return "two live ends\n";
+  if (!stays && !moved) {
+    if (is_frozen(old) && state_of(old) != tcp::kClose) return "the old socket is frozen\n";
+    if (!thawed_) return "no live end\n";
+    pollfd end{connection.client.get(), POLLIN, 0};
+    return ::poll(&end, 1, 5000) == 1 ? "" : "the client does not see the end\n";
+  }
+  if (moved && state_of(old) != tcp::kClose) return "the old socket is not destroyed\n";
+  moved_ += moved;
+  connection.lives_at = moved ? to : from;
+  const unique_fd& live = moved ? connection.taken : connection.server;
+  std::string out;
+  if (read(live.get(), connection.to_read.size()) != connection.to_read)
+    out += "the client's bytes are not there\n";
+  connection.to_read.clear();
+  write(connection, live, "after");
+  if (read(connection.client.get(), connection.to_be_read.size()) != connection.to_be_read)
+    out += "the server's bytes are not there\n";
+  write(connection, connection.client, "reply");
+  if (read(live.get(), 5) != "reply") out += "the client's reply is not there\n";
+  char byte;
+  for (const int each : {live.get(), connection.client.get()})
+    if (::recv(each, &byte, 1, MSG_DONTWAIT) != -1 || errno != EAGAIN)
+      out += "there are more bytes, or an end\n";
+  return out + faults_of_rules(connection, *connection.lives_at);
+}
+
+std::string TwoHosts::faults_of_result(const Connection& connection) const {
+  if (results_.empty()) return "";  // the exporter died before it knew
+  const int result = results_[static_cast<std::size_t>(connection.number)];
+  const bool is_true = result == 0 ? connection.lives_at != scenario_.from  // or it has ended since
+                       : result == EINPROGRESS  ? true
+                       : result == ECONNABORTED ? !connection.lives_at
+                                                : connection.lives_at == scenario_.from;
+  return is_true ? "" : fmt::format("the application was told: {}\n", std::strerror(result));
+}
+
+std::string TwoHosts::faults_of_records(Place place, const std::vector<std::string>& away,
+                                        const std::vector<std::string>& residents) {
+  if (hosts_[place].process < 0) return "not running\n";
+  tell(place, {.kind = Kind::Dump});
+  const auto dump = nlohmann::json::parse(dumped_.value_or("{}"));
+  std::string out;
+  if (dump["away"] != dump["away in the journal"]) out += "journal and table differ: away\n";
+  if (dump["residents"] != dump["residents in the journal"])
+    out += "journal and table differ: residents\n";
+  for (const auto& [what, count] : dump["left"].items())
+    if (count != nlohmann::json(0) && count != nlohmann::json(false))
+      out += fmt::format("left: {} {}\n", what, count.dump());
+  // Otherwise the message that ends the importer's record may have been lost.
+  if (!disturbed_ && dump["thawed"] != 0) out += "left: thaws\n";
+  std::set<std::string> have;
+  for (const auto& [tuple, host] : dump["away"].items())
+    have.insert(tuple);
+  if (have != std::set(away.begin(), away.end())) out += "away: " + dump["away"].dump() + "\n";
+  have.clear();
+  for (const auto& [text, home] : dump["residents"].items())
+    have.insert(text.substr(text.find(' ') + 1));
+  if (have != std::set(residents.begin(), residents.end()))
+    out += "residents: " + dump["residents"].dump() + "\n";
+  return out;
+}
+
+std::string TwoHosts::faults() {
+  if (hosts_[other(scenario_.from)].process >= 0) tell(other(scenario_.from), {.kind = Kind::Take});
+  std::string out = std::exchange(troubles_, "");
+  std::vector<std::string> away;
+  for (Connection& each : connections_) {
+    std::string wrong = faults_of(each);
+    wrong += faults_of_result(each);
+    if (!wrong.empty()) out += each.tuple + ": " + wrong;
+    if (each.lives_at == Network::B) away.push_back(each.tuple);
+  }
+  for (const auto& [place, wrong] :
+       {std::pair(Network::A, faults_of_records(Network::A, away, {})),
+        std::pair(Network::B, faults_of_records(Network::B, {}, away))})
+    if (!wrong.empty()) out += hosts_[place].setup.name + ": " + wrong;
+  return out + std::exchange(troubles_, "");
+}
+
+}  // namespace sockmi::daemon

@@ -1,0 +1,377 @@
+#include "two_hosts.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <iterator>
+#include <sstream>
+#include <stdexcept>
+
+#include "interposed.h"
+#include "socket_state.h"
+
+namespace sockmi::daemon {
+namespace {
+
+constexpr std::int64_t kForever = kNoTimer, kMillisecond = 1'000'000;
+// Longer than all time-outs, and longer than rules linger (host_process.cc).
+constexpr milliseconds kLongEnough{120'000};
+
+SocketAddress line_of(Network::Place place) {
+  return {Network::address_of(place), 7078};
+}
+
+}  // namespace
+
+TwoHosts::TwoHosts(Network& network, const Scenario& scenario)
+    : network_(network),
+      scenario_(scenario) {
+  void* shared = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) throw std::runtime_error("mmap");
+  now_ = new (shared) std::atomic<Nanoseconds>(1000 * 1000 * kMillisecond);
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // for the crash guards
+  for (const Place place : {Network::A, Network::B}) {
+    const Place there = other(place);
+    const auto name_of = [](Place each) {
+      return each == Network::A ? "hostA" : "hostB";
+    };
+    hosts_[place].setup = {.name = name_of(place),
+                           .line = line_of(place),
+                           .other = name_of(there),
+                           .other_line = line_of(there),
+                           .folder = folder_.path / name_of(place)};
+    std::filesystem::create_directory(hosts_[place].setup.folder);
+    start(place);
+  }
+  for (int i = 0; i < scenario.connections; ++i) {
+    auto [server, client] = network.connect(i);
+    connections_.push_back({std::move(server), std::move(client), {}, {}, {}, {}, i});
+    sockaddr_storage raw;
+    socklen_t size = sizeof raw;
+    Connection& made = connections_.back();
+    ::getsockname(made.client.get(), reinterpret_cast<sockaddr*>(&raw), &size);
+    made.tuple = to_string(FourTuple{{Network::server(i), 8443},
+                                     SocketAddress::from(reinterpret_cast<sockaddr*>(&raw))});
+    write(made, made.client, std::string(scenario.unread, 'u'));
+    if (!eventually([&] { return queued(made.client.get(), SIOCOUTQ) == 0; }))
+      throw std::runtime_error("the client's bytes do not arrive");
+  }
+  if (scenario.from == Network::A) return;
+  std::string all;
+  for (const Connection& each : connections_)
+    all += std::to_string(each.server.get()) + "\n";
+  tell(Network::A, {.kind = Kind::Export, .data = all});
+  pass_time(milliseconds(10'000));
+  tell(Network::B, {.kind = Kind::Take});
+  for (Connection& each : connections_) {
+    if (!each.taken)
+      throw std::runtime_error(
+          fmt::format("the connection does not leave its home: {}",
+                      results_.empty() ? "no result" : std::strerror(results_.front())));
+    each.server = std::move(each.taken);
+  }
+  moved_ = 0;
+  results_.clear();
+}
+
+TwoHosts::~TwoHosts() {
+  for (const Place place : {Network::A, Network::B})
+    kill(place);
+  for (const Connection& each : connections_)
+    network_.route(each.number, Network::A);
+  ::munmap(now_, 4096);
+}
+
+void TwoHosts::start(Place place) {
+  Host& host = hosts_[place];
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    throw std::runtime_error("socketpair");
+  host.link.reset(ends[0]);
+  const unique_fd theirs(ends[1]);
+  host.process = ::fork();
+  if (host.process == 0) {
+    constexpr int kLink = 3;
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    network_.enter(place);
+    ::dup2(theirs.get(), kLink);
+    ::close_range(kLink + 1, ~0u, 0);
+    run_host(host.setup, kLink, *now_);
+  }
+  ++host.life;
+  tell(place, {.kind = Kind::Start, .data = scenario_.guarded ? "guard" : ""});
+}
+
+void TwoHosts::kill(Place place) {
+  Host& host = hosts_[place];
+  if (host.process < 0) return;
+  ::kill(host.process, SIGKILL);
+  int status;
+  ::waitpid(host.process, &status, 0);
+  const pid_t other_process = hosts_[other(place)].process;
+  // The guard has done its work when it ends.
+  for (pid_t ended = -1; scenario_.guarded && ended != 0;) {
+    ended = ::waitpid(-1, &status, 0);
+    if (ended != other_process) break;
+    hosts_[other(place)].process = -1;
+  }
+  host.process = -1;
+  host.link.reset();
+  host.wakes_up = kForever;
+}
+
+bool TwoHosts::may_act(Place place, const std::string& name) {
+  Host& host = hosts_[place];
+  if (!counts_) return true;
+  if (!crashes.empty() && crashes.front().host == place &&
+      crashes.front().action == host.actions.size()) {
+    // From the moment at which its journal says so, the endpoint may live there.
+    thawed_ |= place != scenario_.from && commit_came_ &&
+               std::find(host.actions.begin() + static_cast<std::ptrdiff_t>(*commit_came_),
+                         host.actions.end(), "write journal") != host.actions.end();
+    restart_ = {now() + crashes.front().pause.count() * kMillisecond, place};
+    crashes.pop_front();
+    disturbed_ = true;
+    kill(place);
+    return false;
+  }
+  host.actions.push_back(name);
+  return true;
+}
+
+// Returns when the host has nothing to do, or has died.
+void TwoHosts::tell(Place place, const Frame& order) {
+  Host& host = hosts_[place];
+  bool alive = send(host.link.get(), order);
+  while (alive) {
+    auto frame = receive(host.link.get());
+    if (!frame) break;
+    const auto go = [&](std::string answer = {}) {
+      send(host.link.get(), {.kind = Kind::Go, .data = std::move(answer)});
+    };
+    switch (frame->kind) {
+      case Kind::Action:
+        alive = may_act(place, frame->name);
+        if (alive) go();
+        break;
+      case Kind::Steer:
+        alive = may_act(place, "steer " + frame->name);
+        if (alive) go(steer(host.rules, frame->data));
+        break;
+      case Kind::Call:
+        alive = may_act(place, "call " + frame->name);
+        if (alive) send_message(place, *frame);
+        break;
+      case Kind::Answer:
+        alive = may_act(place, "answer " + frame->name);
+        if (alive) send_answer(*frame);
+        break;
+      case Kind::Exported: {
+        std::istringstream words(frame->data);
+        results_.assign(std::istream_iterator<int>(words), {});
+        break;
+      }
+      case Kind::Dumped: dumped_ = frame->data; break;
+      case Kind::Taken:
+        take(place, frame->data);
+        go();
+        break;
+      default: host.wakes_up = static_cast<Nanoseconds>(frame->number); return;
+    }
+  }
+  if (host.process < 0) return;  // killed by this test
+  int status = 0;
+  ::waitpid(host.process, &status, 0);
+  host.process = -1;
+  host.wakes_up = kForever;
+  troubles_ += fmt::format("{} has died by itself, status {:#x}\n", host.setup.name, status);
+}
+
+void TwoHosts::send_message(Place from, const Frame& frame) {
+  const std::size_t number = messages_.size();
+  if (counts_) messages_.push_back(frame.name);
+  const Fate what = counts_ ? fate(number) : Fate::Arrives;
+  disturbed_ |= what != Fate::Arrives;
+  const std::uint64_t call = ++last_call_;
+  calls_[call] = {from, hosts_[from].life, frame.number, what == Fate::AnswerIsLost};
+  const auto later = [&](std::int64_t seconds) {
+    deliveries_.push_back({.due = now() + seconds * 1000 * kMillisecond,
+                           .to = other(from),
+                           .frame = {Kind::Deliver, call, frame.name, frame.data}});
+  };
+  switch (what) {
+    case Fate::IsLost: break;
+    case Fate::IsLate: later(8); break;
+    case Fate::ComesTwice: later(0), later(0); break;
+    case Fate::ComesAgainLate: later(0), later(8); break;
+    default: later(0);
+  }
+  if (!counts_ || frame.name != "Prepare" || std::exchange(has_written_, true)) return;
+  // The sockets are frozen now.
+  for (Connection& each : connections_) {
+    const std::size_t before = queued(each.server.get(), SIOCINQ);
+    write(each, each.client, "in freeze");
+    (void)eventually([&] { return queued(each.server.get(), SIOCINQ) > before; });
+    if (scenario_.written) write(each, each.server, "by another thread");
+  }
+}
+
+// Of a message that comes twice, the first answer counts.
+void TwoHosts::send_answer(const Frame& frame) {
+  const auto it = calls_.find(frame.number);
+  if (it == calls_.end()) return;
+  const Call call = it->second;
+  calls_.erase(it);
+  if (!call.answer_is_lost)
+    deliveries_.push_back({.due = now(),
+                           .to = call.from,
+                           .frame = {Kind::Reply, call.number, "", frame.data},
+                           .life = call.life});
+}
+
+void TwoHosts::deliver(Delivery delivery) {
+  Host& host = hosts_[delivery.to];
+  const Place sender = other(delivery.to);
+  if (delivery.life != 0 && delivery.life != host.life) return;
+  if (delivery.frame.name == "Commit" && !commit_came_) commit_came_ = host.actions.size();
+  if (host.process >= 0) tell(delivery.to, delivery.frame);
+  if (host.process >= 0 || delivery.frame.kind == Kind::Reply) return;
+  const auto it = calls_.find(delivery.frame.number);
+  if (it == calls_.end()) return;
+  deliveries_.push_back({.due = now(),
+                         .to = sender,
+                         .frame = {Kind::Reply, it->second.number, std::to_string(ECONNRESET), ""},
+                         .life = it->second.life});
+  calls_.erase(it);
+}
+
+// Does the next thing. Returns false if nothing happens until `end`.
+bool TwoHosts::step(Nanoseconds end) {
+  const auto next = std::ranges::min_element(deliveries_, {}, &Delivery::due);
+  if (next != deliveries_.end() && next->due <= now()) {
+    Delivery delivery = std::move(*next);
+    deliveries_.erase(next);
+    deliver(std::move(delivery));
+    return true;
+  }
+  if (restart_ && restart_->first <= now()) {
+    start(std::exchange(restart_, std::nullopt)->second);
+    for (const Place each : {Network::A, Network::B})
+      if (hosts_[each].process >= 0) tell(each, {.kind = Kind::Greet});
+    return true;
+  }
+  for (const Place place : {Network::A, Network::B})
+    if (hosts_[place].process >= 0 && hosts_[place].wakes_up <= now()) {
+      tell(place, {.kind = Kind::Tick});
+      return true;
+    }
+  Nanoseconds soonest = next == deliveries_.end() ? kForever : next->due;
+  if (restart_) soonest = std::min(soonest, restart_->first);
+  for (const Host& host : hosts_) {
+    soonest = std::min(soonest, host.wakes_up);
+    for (const auto& [tuple, redirect] : host.rules.redirects)
+      soonest = std::min(soonest, redirect.until);
+    for (const auto& all : {host.rules.returning, host.rules.foreign})
+      for (const auto& [tuple, until] : all)
+        soonest = std::min(soonest, until);
+  }
+  now_->store(std::max(now(), std::min(soonest, end)));
+  expire_rules();
+  return soonest <= end;
+}
+
+void TwoHosts::pass_time(milliseconds time) {
+  const Nanoseconds end = now() + time.count() * kMillisecond;
+  while (step(end)) {
+  }
+}
+
+void TwoHosts::run() {
+  counts_ = true;
+  std::string all;
+  for (const Connection& each : connections_)
+    all += std::to_string(each.server.get()) + "\n";
+  tell(scenario_.from, {.kind = Kind::Export, .data = all});
+  pass_time(kLongEnough);
+  counts_ = false;
+}
+
+std::string TwoHosts::steer(Rules& rules, const std::string& operation) {
+  std::istringstream words(operation);
+  std::string what, tuple, to, answer;
+  std::int64_t lifetime;
+  words >> what;
+  const auto until = [&] {
+    return lifetime < 0 ? kForever : now() + lifetime * kMillisecond;
+  };
+  const auto left = [&](Nanoseconds time) {
+    return time == kForever ? -1 : std::max<std::int64_t>(1, (time - now()) / kMillisecond);
+  };
+  if (what == "redirect")
+    while (words >> tuple >> to >> lifetime)
+      rules.redirects[tuple] = {to, until()};
+  else if (what == "remove_redirects")
+    while (words >> tuple)
+      rules.redirects.erase(tuple), rules.returning.erase(tuple);
+  else if (what == "begin_return" && words >> tuple >> lifetime)
+    rules.returning[tuple] = until();
+  else if (what == "cancel_return" && words >> tuple)
+    rules.returning.erase(tuple);
+  else if (what == "add_foreign_address")
+    while (words >> tuple >> lifetime)
+      rules.foreign[tuple] = until();
+  else if (what == "redirects")
+    for (const auto& [each, redirect] : rules.redirects)
+      answer += fmt::format("{} {} {} ", each, redirect.to, left(redirect.until));
+  else if (what == "sheltered")
+    for (const auto& [each, time] : rules.foreign)
+      answer += fmt::format("{} {} ", each, left(time));
+  route();
+  return answer;
+}
+
+// The kernel ends rules by itself.
+void TwoHosts::expire_rules() {
+  for (Host& host : hosts_) {
+    std::erase_if(host.rules.redirects,
+                  [&](const auto& each) { return each.second.until <= now(); });
+    for (auto* all : {&host.rules.returning, &host.rules.foreign})
+      std::erase_if(*all, [&](const auto& each) { return each.second <= now(); });
+  }
+  route();
+}
+
+void TwoHosts::route() {
+  const Rules& home = hosts_[Network::A].rules;
+  for (const Connection& each : connections_)
+    network_.route(each.number,
+                   home.redirects.contains(each.tuple) && !home.returning.contains(each.tuple)
+                       ? Network::B
+                       : Network::A);
+}
+
+void TwoHosts::take(Place place, const std::string& endpoints) {
+  const unique_fd process(static_cast<int>(::syscall(SYS_pidfd_open, hosts_[place].process, 0)));
+  std::istringstream words(endpoints);
+  std::string tuple;
+  for (int fd; words >> fd >> tuple;)
+    for (Connection& each : connections_)
+      if (each.tuple == tuple) {
+        if (each.taken) troubles_ += tuple + ": arrived twice\n";
+        each.taken.reset(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
+      }
+}
+
+void TwoHosts::write(Connection& connection, const unique_fd& end, const std::string& text) {
+  (end.get() == connection.client.get() ? connection.to_read : connection.to_be_read) += text;
+  if (::send(end.get(), text.data(), text.size(), MSG_NOSIGNAL) !=
+      static_cast<ssize_t>(text.size()))
+    troubles_ += fmt::format("{}: cannot write: {}\n", connection.tuple, std::strerror(errno));
+}
+
+}  // namespace sockmi::daemon
