@@ -66,13 +66,29 @@ FIGURES = {
 PROGRAMS = ("bench_barrier", "bench_tls", "bench_sessions", "bench_capture")
 # The topics that depend most on a quiet machine are first: for a while after a lab, the
 # kernel is busy with destroying its namespaces.
-TOPICS = (freezes.freezes, redirects.redirects, drain.drains, retransmits.retransmits, stalls.stalls, ramp.ramps)
+TOPICS = (
+    freezes.freezes,
+    redirects.redirects,
+    drain.drains,
+    retransmits.retransmits,
+    stalls.stalls,
+    ramp.ramps,
+)
 
 
 def machine():
     """Returns what the figures were measured on: kernel, processors and their model."""
-    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8") if line.startswith("model name")), platform.machine())
-    processors = sum(line.startswith("processor") for line in open("/proc/cpuinfo", encoding="utf-8"))
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in open("/proc/cpuinfo", encoding="utf-8")
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    processors = sum(
+        line.startswith("processor") for line in open("/proc/cpuinfo", encoding="utf-8")
+    )
     return f"Linux {platform.release().split('-')[0]}, {processors} x {model}"
 
 
@@ -87,13 +103,27 @@ def main():
     except Failure as failure:
         print(f"FAILED: {failure}", file=sys.stderr)
         return 1
-    results = [{"name": name, "value": None if values[name] is None else round(values[name], 3), "unit": unit, "aim": aim, "better": better}
-               for name, (unit, aim, better) in FIGURES.items()]
+    results = [
+        {
+            "name": name,
+            "value": None if values[name] is None else round(values[name], 3),
+            "unit": unit,
+            "aim": aim,
+            "better": better,
+        }
+        for name, (unit, aim, better) in FIGURES.items()
+    ]
     host = machine()
-    (ROOT / "build/bench.json").write_text(json.dumps({"host": host, "results": results}, indent=2) + "\n")
+    (ROOT / "build/bench.json").write_text(
+        json.dumps({"host": host, "results": results}, indent=2) + "\n"
+    )
     print(host)
     for row in results:
-        aim = f"aim: {'at most' if row['better'] == 'lower' else 'at least'} {row['aim']}" if row["aim"] is not None else ""
+        aim = (
+            f"aim: {'at most' if row['better'] == 'lower' else 'at least'} {row['aim']}"
+            if row["aim"] is not None
+            else ""
+        )
         value = "not here" if row["value"] is None else f"{row['value']:.2f}"
         print(f"{row['name']:28} {value:>10} {row['unit']:6} {aim}")
     return 0

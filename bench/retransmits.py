@@ -21,7 +21,9 @@ def requests(connection, targets):
 
 def upload(moved, stays, targets):
     """More data is always in flight, or waits for the window."""
-    sent = [connection.up.begin_send(connection.theirs, MOVES * PIECE) for connection in (moved, stays)]
+    sent = [
+        connection.up.begin_send(connection.theirs, MOVES * PIECE) for connection in (moved, stays)
+    ]
     for target in targets:
         for connection in (moved, stays):
             connection.up.receive(connection.ours, PIECE)
@@ -44,5 +46,9 @@ def repeated(build, client, count):
 def retransmits(build):
     [of_requests] = repeated(build, requests, 1)
     moved, unmoved = repeated(build, upload, 2)
-    return {"peer_retransmits_rr_200": of_requests, "peer_retransmits_upload_200": moved,
-            "peer_retransmits_upload_unmoved": unmoved, "peer_retransmits_upload_added": moved - unmoved}
+    return {
+        "peer_retransmits_rr_200": of_requests,
+        "peer_retransmits_upload_200": moved,
+        "peer_retransmits_upload_unmoved": unmoved,
+        "peer_retransmits_upload_added": moved - unmoved,
+    }

@@ -30,11 +30,13 @@ def test_a_members_claim_redirects_no_port_and_no_connection(lab):
     member = Member(lab, lab.hostC, lab.hostA)
     at = f"{lab.hostA.address}:{PORT}"
     own, client = lab.hostC.address, f"{lab.client.address}:4444"
-    for words in (("moved", at, "-", own, "hostC", "web"),                                   # a whole port
-                  ("moved", at, client, own, "hostC", "web"),                                # a connection that never existed
-                  # At a port without a service.
-                  ("moved", f"{lab.hostA.address}:22", client, own, "hostC", "web"),
-                  ("moved", at, client, "198.51.100.1", "hostC", "web")):                    # to an address that is not its own
+    for words in (
+        ("moved", at, "-", own, "hostC", "web"),  # a whole port
+        ("moved", at, client, own, "hostC", "web"),  # a connection that never existed
+        # At a port without a service.
+        ("moved", f"{lab.hostA.address}:22", client, own, "hostC", "web"),
+        ("moved", at, client, "198.51.100.1", "hostC", "web"),
+    ):  # to an address that is not its own
         code = member.says(*words)[0][0]
         expect(code in (errno.EACCES, errno.ENOENT, errno.EHOSTUNREACH), lambda: f"{words}: {code}")
     expect(not observe.redirects(lab.hostA), lambda: f"{observe.redirects(lab.hostA)}")
@@ -56,10 +58,14 @@ def test_a_holder_cannot_redirect_to_a_foreign_address(lab):
     moved, before, connection = held_by_hostB(lab)
     # hostB itself sends it, with its own certificate, while its daemon serves.
     member = Member(lab, lab.hostB, lab.hostA)
-    code = member.says("moved", connection["local"], connection["peer"], "198.51.100.1", "hostB", "web")[0][0]
+    code = member.says(
+        "moved", connection["local"], connection["peer"], "198.51.100.1", "hostB", "web"
+    )[0][0]
     expect(code in (errno.EACCES, errno.EHOSTUNREACH), f"{code}")
     # hostC sends it, which never had the connection.
-    Member(lab, lab.hostC, lab.hostA).says("ended", connection["local"], connection["peer"], check=[errno.EACCES])
+    Member(lab, lab.hostC, lab.hostA).says(
+        "ended", connection["local"], connection["peer"], check=[errno.EACCES]
+    )
     expect(observe.redirects(lab.hostA) == before, "the redirect has changed")
     moved.end()
 
@@ -81,7 +87,9 @@ def test_a_member_cannot_return_a_connection_that_never_left(lab):
     lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}})
     member = Member(lab, lab.hostC, lab.hostA)
     expect(reserve(member, 7, 1, 1) == [0], "no place")
-    [(code, _, reason)] = member.says("prepare", 7, f"{lab.hostA.address}:22", f"{lab.client.address}:4444", "hostA")
+    [(code, _, reason)] = member.says(
+        "prepare", 7, f"{lab.hostA.address}:22", f"{lab.client.address}:4444", "hostA"
+    )
     expect(code == errno.EACCES and "no record" in reason, f"{code} {reason}")
     expect(not lab.hostA.api("/v1/connections")["connections"], "it is here")
 
@@ -102,18 +110,28 @@ def test_an_address_is_kept_only_after_a_hold(lab):
     member = Member(lab, lab.hostC, lab.hostA)
     member.says("take_over", "Keep", SERVICE_ADDRESS, check=[errno.EAGAIN])  # hostA probes the link
     end = time.monotonic() + 15
-    while (code := member.says("take_over", "Keep", SERVICE_ADDRESS)[0][0]) == errno.EAGAIN and time.monotonic() < end:
+    while (
+        code := member.says("take_over", "Keep", SERVICE_ADDRESS)[0][0]
+    ) == errno.EAGAIN and time.monotonic() < end:
         pass
     expect(code == errno.EEXIST, f"{code}, though hostB has it")
-    expect(SERVICE_ADDRESS not in lab.hostA.run("ip", "-4", "address", "show"), "hostA has taken the address")
+    expect(
+        SERVICE_ADDRESS not in lab.hostA.run("ip", "-4", "address", "show"),
+        "hostA has taken the address",
+    )
     # It is not accepted after a Hold of the liar, either.
     member.says("take_over", "Hold", SERVICE_ADDRESS, check=[0])
     end = time.monotonic() + 15
-    while (code := member.says("take_over", "Keep", SERVICE_ADDRESS)[0][0]) == errno.EAGAIN and time.monotonic() < end:
+    while (
+        code := member.says("take_over", "Keep", SERVICE_ADDRESS)[0][0]
+    ) == errno.EAGAIN and time.monotonic() < end:
         pass
     expect(code == errno.EEXIST, f"{code}, though hostB has it")
     member.says("take_over", "Drop", SERVICE_ADDRESS, check=[0])
-    expect(SERVICE_ADDRESS not in lab.hostA.run("ip", "-4", "address", "show"), "hostA has taken the address")
+    expect(
+        SERVICE_ADDRESS not in lab.hostA.run("ip", "-4", "address", "show"),
+        "hostA has taken the address",
+    )
     # It is not accepted while another host's Hold is in force.
     lab.hostB.run("ip", "address", "del", f"{SERVICE_ADDRESS}/24", "dev", "eth0")
     Member(lab, lab.hostB, lab.hostA).says("take_over", "Hold", SERVICE_ADDRESS, check=[0])
@@ -121,7 +139,9 @@ def test_an_address_is_kept_only_after_a_hold(lab):
 
 
 def test_a_slot_belongs_to_its_reserver(lab):
-    lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000})
+    lab.start_daemon(
+        lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000}
+    )
     used = lambda: lab.hostA.api("/v1/status")["lists"]["connected"]["used"]
     owner, thief = Member(lab, lab.hostC, lab.hostA), Member(lab, lab.hostB, lab.hostA)
     expect(reserve(owner, 5, 1, 1) == [0], "no place")
@@ -137,7 +157,9 @@ def test_a_slot_belongs_to_its_reserver(lab):
 
 
 def test_a_member_cannot_decide_about_a_slot_of_another(lab):
-    lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000})
+    lab.start_daemon(
+        lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000}
+    )
     owner, thief = Member(lab, lab.hostC, lab.hostA), Member(lab, lab.hostB, lab.hostA)
     expect(reserve(owner, 5, 1, 1) == [0], "no place")
 
@@ -155,7 +177,13 @@ def test_a_member_does_not_become_home_by_asking_for_a_connection(lab):
     moved, before, connection = held_by_hostB(lab)
     thief = Member(lab, lab.hostC, lab.hostB)
 
-    answer = thief.says("query_holder", connection["local"], connection["peer"], "default", f"{lab.hostC.address}:7078")[0]
+    answer = thief.says(
+        "query_holder",
+        connection["local"],
+        connection["peer"],
+        "default",
+        f"{lab.hostC.address}:7078",
+    )[0]
 
     expect(answer[:2] == (0, 1), f"{answer}: hostB holds it")
     [held] = lab.hostB.api("/v1/connections")["connections"]
@@ -166,25 +194,39 @@ def test_a_member_does_not_become_home_by_asking_for_a_connection(lab):
 
 
 def test_a_slot_is_filled_only_by_what_it_was_reserved_for(lab):
-    lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000})
+    lab.start_daemon(
+        lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000}
+    )
     member = Member(lab, lab.hostC, lab.hostA)
-    expect(reserve(member, 5, 1, 1) == [0], "no slot")  # service web, owner root, a connection, one byte
+    expect(
+        reserve(member, 5, 1, 1) == [0], "no slot"
+    )  # service web, owner root, a connection, one byte
     where = (f"{SERVICE_ADDRESS}:443", f"{lab.client.address}:4444", "hostC")
-    for words, code, word in ((("dl", "root", 4, 1), errno.EACCES, "service"),
-                              (("web", "nobody", 4, 1), errno.EACCES, "user"),
-                              (("web", "root", 2, 1), errno.EACCES, "state"),
-                              (("web", "root", 4, 2), errno.EMSGSIZE, "bytes")):
+    for words, code, word in (
+        (("dl", "root", 4, 1), errno.EACCES, "service"),
+        (("web", "nobody", 4, 1), errno.EACCES, "user"),
+        (("web", "root", 2, 1), errno.EACCES, "state"),
+        (("web", "root", 4, 2), errno.EMSGSIZE, "bytes"),
+    ):
         [(answer, _, reason)] = member.says("prepare", 5, *where, *words)
         expect(answer == code and word in reason, lambda: f"{words}: {answer} {reason}")
-        expect(SERVICE_ADDRESS not in lab.hostA.run("nft", "list", "ruleset"), lambda: f"{words}: it has rules")
+        expect(
+            SERVICE_ADDRESS not in lab.hostA.run("nft", "list", "ruleset"),
+            lambda: f"{words}: it has rules",
+        )
     expect(lab.hostA.api("/v1/status")["lists"]["connected"]["used"] == 1, "the slot is gone")
 
 
 def test_a_host_cannot_reserve_all_slots(lab):
-    lab.start_daemon(lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000})
+    lab.start_daemon(
+        lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000}
+    )
     codes = reserve(Member(lab, lab.hostC, lab.hostA), 1, 4096, 4)
     expect(codes == [0, 0, errno.ENOBUFS, errno.ENOBUFS], f"{codes}")
     used = lab.hostA.api("/v1/status")["lists"]["connected"]["used"]
     expect(used == 8192, f"{used} places")
-    expect(reserve(Member(lab, lab.hostB, lab.hostA), 1 << 20, 64, 1) == [0], "another host finds no place")
+    expect(
+        reserve(Member(lab, lab.hostB, lab.hostA), 1 << 20, 64, 1) == [0],
+        "another host finds no place",
+    )
     alive(lab.hostA)

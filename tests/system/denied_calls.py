@@ -21,11 +21,14 @@ def deny(numbers):
     text = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
     whole = struct.pack("HxxxxxxP", len(program), ctypes.addressof(text))
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0 or libc.prctl(SET_SECCOMP, MODE_FILTER, whole) != 0:
+    if (
+        libc.prctl(SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0
+        or libc.prctl(SET_SECCOMP, MODE_FILTER, whole) != 0
+    ):
         sys.exit(f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
 if __name__ == "__main__":
     end = sys.argv.index("--")
     deny(map(int, sys.argv[1:end]))
-    os.execvp(sys.argv[end + 1], sys.argv[end + 1:])
+    os.execvp(sys.argv[end + 1], sys.argv[end + 1 :])

@@ -20,8 +20,16 @@ def unit(lab, name="sockmid"):
 
 def as_the_unit_runs_it(lab):
     """Returns a command that runs another one with the capabilities of the unit, and no more."""
-    names = [name.removeprefix("CAP_").lower() for name in unit(lab)["CapabilityBoundingSet"].split()]
-    return ["setpriv", "--bounding-set", ",".join(["-all", *(f"+{name}" for name in names)]), "--inh-caps=-all", "--no-new-privs"]
+    names = [
+        name.removeprefix("CAP_").lower() for name in unit(lab)["CapabilityBoundingSet"].split()
+    ]
+    return [
+        "setpriv",
+        "--bounding-set",
+        ",".join(["-all", *(f"+{name}" for name in names)]),
+        "--inh-caps=-all",
+        "--no-new-privs",
+    ]
 
 
 def denied_numbers(lab):
@@ -32,13 +40,32 @@ def denied_numbers(lab):
     number_of = dict(re.findall(r"#define __NR_(\w+) (\d+)", text))
     groups = unit(lab)["SystemCallFilter"]
     expect(groups.startswith("~"), groups)
-    names = [name for group in groups[1:].split() for name in re.findall(r"^ +(\w+)$", run(["systemd-analyze", "syscall-filter", group]), re.MULTILINE)]
+    names = [
+        name
+        for group in groups[1:].split()
+        for name in re.findall(
+            r"^ +(\w+)$", run(["systemd-analyze", "syscall-filter", group]), re.MULTILINE
+        )
+    ]
     return [number_of[name] for name in names if name in number_of]
 
 
 def test_the_daemon_makes_no_system_call_that_the_unit_denies(lab):
-    wrap = [sys.executable, pathlib.Path(__file__).with_name("denied_calls.py"), *denied_numbers(lab), "--"]
-    status, _ = run([*map(str, wrap), sys.executable, "-c", "import ctypes; ctypes.CDLL(None).swapoff(b'/none')"], check=False)
+    wrap = [
+        sys.executable,
+        pathlib.Path(__file__).with_name("denied_calls.py"),
+        *denied_numbers(lab),
+        "--",
+    ]
+    status, _ = run(
+        [
+            *map(str, wrap),
+            sys.executable,
+            "-c",
+            "import ctypes; ctypes.CDLL(None).swapoff(b'/none')",
+        ],
+        check=False,
+    )
     expect(status == -signal.SIGSYS, f"the filter denies nothing: status {status}")
     for host in (lab.hostA, lab.hostB):
         lab.start_daemon(host, wrap=wrap)
@@ -58,8 +85,16 @@ def test_a_connection_of_port_443_moves_with_the_capabilities_of_the_unit(lab):
         lab.start_daemon(host, wrap=as_the_unit_runs_it(lab))
         host.app = SocketApp(host, SERVICE, privileged=True)
     lab.client.app = SocketApp(lab.client)
-    allowed = next(line for line in open(f"/proc/{lab.hostB.daemon.pid}/status", encoding="utf-8") if line.startswith("CapEff"))
-    expect(bin(int(allowed.split()[1], 16)).count("1") == len(unit(lab)["CapabilityBoundingSet"].split()), allowed)
+    allowed = next(
+        line
+        for line in open(f"/proc/{lab.hostB.daemon.pid}/status", encoding="utf-8")
+        if line.startswith("CapEff")
+    )
+    expect(
+        bin(int(allowed.split()[1], 16)).count("1")
+        == len(unit(lab)["CapabilityBoundingSet"].split()),
+        allowed,
+    )
     connection = Connection(lab, port=443)
     for target in (lab.hostB, lab.hostA, lab.hostB):
         connection.move(target)
@@ -69,15 +104,31 @@ def test_a_connection_of_port_443_moves_with_the_capabilities_of_the_unit(lab):
 
 def test_the_units_restart_settings_suit_the_daemon(lab):
     settings = unit(lab)
-    wanted = {"Restart": "on-failure", "StartLimitIntervalSec": "0", "RuntimeDirectoryPreserve": "restart", "KillMode": "mixed", "OOMPolicy": "continue",
-              "LimitCORE": "0", "NoNewPrivileges": "yes"}
-    expect(wanted.items() <= settings.items(), lambda: f"the unit has not {dict(wanted.items() - settings.items())}")
-    expect(int(settings["TimeoutStopSec"]) > 30, "what goes home when the daemon stops may take 20 s, and its last words more")
+    wanted = {
+        "Restart": "on-failure",
+        "StartLimitIntervalSec": "0",
+        "RuntimeDirectoryPreserve": "restart",
+        "KillMode": "mixed",
+        "OOMPolicy": "continue",
+        "LimitCORE": "0",
+        "NoNewPrivileges": "yes",
+    }
+    expect(
+        wanted.items() <= settings.items(),
+        lambda: f"the unit has not {dict(wanted.items() - settings.items())}",
+    )
+    expect(
+        int(settings["TimeoutStopSec"]) > 30,
+        "what goes home when the daemon stops may take 20 s, and its last words more",
+    )
 
 
 def test_the_hold_unit_starts_before_the_network(lab):
     settings = unit(lab, "sockmid-hold")
-    expect("network-pre.target" in settings["Before"] and "nftables.service" in settings["After"], settings)
+    expect(
+        "network-pre.target" in settings["Before"] and "nftables.service" in settings["After"],
+        settings,
+    )
     expect(settings["ExecStart"].endswith("/sockmid --hold"), settings)
 
 
@@ -87,4 +138,9 @@ def test_the_hold_unit_restarts_with_nftables(lab):
     settings = unit(lab, "sockmid-hold")
     for name in ("PartOf", "ReloadPropagatedFrom", "After", "WantedBy"):
         expect("nftables.service" in settings[name], f"{name}={settings[name]}")
-    expect("sockmid.service" in settings["Before"] and settings["RemainAfterExit"] == "yes" and settings["ExecReload"] == settings["ExecStart"], settings)
+    expect(
+        "sockmid.service" in settings["Before"]
+        and settings["RemainAfterExit"] == "yes"
+        and settings["ExecReload"] == settings["ExecStart"],
+        settings,
+    )
