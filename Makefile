@@ -11,7 +11,7 @@ help:
 	@echo "make test-openssl35  the TLS part with OpenSSL 3.5, in a Debian 13 that is made in build/ (root)"
 	@echo "make walks     connections walk over hosts and end in a move: WALKS=5000 (root)"
 	@echo "make fuzz      looks for inputs that break the readers: SECONDS=60 each, TARGET=all of tests/fuzz"
-	@echo "make format    rewrites C and C++ files as .clang-format says"
+	@echo "make format    rewrites C, C++ and Python files as their formatters do"
 	@echo "make tidy      runs clang-tidy over src/"
 	@echo "make bench     figures, as a table and in build/bench.json"
 	@echo "make build     the programs and libraries, in build/release"
@@ -61,9 +61,10 @@ bench: deps
 	@$(call BUILD_RELEASE,benchmarks)
 	@/usr/bin/python3 bench/bench.py
 
-# As .clang-format says; tools/check-format is part of the tests.
+# As .clang-format and pyproject.toml say; both checks are part of the tests.
 format:
 	@tools/check-format --fix
+	@tools/check-python --fix
 
 # As .clang-tidy says. It takes minutes, and is not part of the tests.
 tidy: deps

@@ -5,7 +5,6 @@ either number. Each topic is a file."""
 import json
 import pathlib
 import platform
-import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

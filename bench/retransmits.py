@@ -1,7 +1,7 @@
 """Counts what the peer has to retransmit in 200 moves A→B→A…: of its requests, which come
 before, during and after the freezes, and of a bulk upload. A bulk upload repeats segments
 without any move, too, so the same is counted of one that is read likewise and stays."""
-from lab import PORT, Lab, expect
+from lab import PORT, Lab
 from socket_app import Connection, start
 
 MOVES = 200
