@@ -134,7 +134,7 @@ class FakeDiscovery : public cluster::Discovery {
     std::istringstream words(text);
     std::string id, tuple;
     unsigned state;
-    cluster::Offer offer{.service = "web"};
+    cluster::Offer offer{.service = "web", .owner = {0, "root"}};
     words >> id >> state >> offer.count >> tuple;
     for (std::size_t i = 0; i < offer.id.size(); ++i)
       offer.id[i] = static_cast<std::uint8_t>(std::stoi(id.substr(2 * i, 2), nullptr, 16));
