@@ -2,19 +2,15 @@
 #include <nlohmann/json.hpp>
 
 #include "api/router.h"
+#include "base/endpoint_state.h"
 #include "migration/batching.h"
 #include "wire/flatbuffer.h"
 
 namespace sockmi::api {
 namespace {
 
-constexpr unsigned kTlsStates = SOCKMI_CLIENT_CONNECTED | SOCKMI_SERVER_CONNECTED |
-                                SOCKMI_CLIENT_ESTABLISHED | SOCKMI_SERVER_ESTABLISHED;
-
-constexpr unsigned kSocketStates = SOCKMI_CONNECTED | SOCKMI_BOUND | SOCKMI_LISTENING;
-
 Result<> check_state(unsigned state, bool has_tls) {
-  if (state == 0 || (state & (state - 1)) || !(state & (kTlsStates | kSocketStates)))
+  if (state == 0 || (state & (state - 1)) || !(state & kAllStates))
     return fail(EINVAL, "invalid state {:#x}: expected one state", state);
   if (has_tls != bool(state & kTlsStates)) {
     return fail(EINVAL, "invalid export: state {:#x}, and a TLS image {} there", state,

@@ -8,6 +8,7 @@
 
 #include <sockmi/appsockmi.h>
 
+#include "base/endpoint_state.h"
 #include "base/unlocked.h"
 #include "lib/daemon_requests.h"
 #include "lib/last_error.h"
@@ -20,8 +21,6 @@ namespace {
 
 // Maximum time to wait for an unfinished handshake or record.
 constexpr std::chrono::milliseconds kRecordTimeout{1000};
-constexpr unsigned kSslStates = SOCKMI_CLIENT_CONNECTED | SOCKMI_SERVER_CONNECTED |
-                                SOCKMI_CLIENT_ESTABLISHED | SOCKMI_SERVER_ESTABLISHED;
 
 // Returns the state that the SSL is in. Errors: EAGAIN in the middle of a handshake,
 // which is none of the states.
@@ -99,7 +98,7 @@ void sockmi_image_free(void* buf, size_t len) {
 int load_ssl(const void* buf, size_t len, SSL* ssl, int ssl_state) {
   clear_error();
   const auto state = static_cast<unsigned>(ssl_state);
-  if (!std::has_single_bit(state) || !(state & kSslStates))
+  if (!std::has_single_bit(state) || !(state & kTlsStates))
     return report({EINVAL, "not the state of an SSL"});
   if (!buf && len > 0) return report({EINVAL, "no buffer"});
   // The image must be aligned; the caller's buffer need not be.
@@ -160,8 +159,8 @@ int import_ssl(sockmi_import_ssl_req* irqs, unsigned nirqs, int timeout) {
   for (const auto& request : requests) {
     if (!request.ssl) return report({EINVAL, "an import request without an SSL"});
     if (const auto known = check_reserved(request); !known) return report(known.error());
-    const unsigned states = request.criteria.states ? request.criteria.states : kSslStates;
-    if (states & ~kSslStates)
+    const unsigned states = request.criteria.states ? request.criteria.states : kTlsStates;
+    if (states & ~kTlsStates)
       return report({EINVAL, "not the state of an SSL: use import_socket()"});
     wishes.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
   }

@@ -4,13 +4,13 @@
 
 #include <sockmi/sockmi.h>
 
+#include "base/endpoint_state.h"
 #include "lib/daemon_requests.h"
 #include "lib/last_error.h"
 
 namespace sockmi::lib {
 namespace {
 thread_local std::string last_error;
-constexpr int kSocketStates = SOCKMI_CONNECTED | SOCKMI_BOUND | SOCKMI_LISTENING;
 }  // namespace
 
 int report(const Error& error) {
@@ -90,7 +90,7 @@ int import_socket(sockmi_import_socket_req* irqs, unsigned nirqs, int timeout) {
   for (const auto& request : requests) {
     if (const auto known = check_reserved(request); !known) return report(known.error());
     const unsigned states = request.criteria.states ? request.criteria.states : SOCKMI_CONNECTED;
-    if (states & ~unsigned(kSocketStates)) return report({EINVAL, "a TLS state: use import_ssl()"});
+    if (states & ~kSocketStates) return report({EINVAL, "a TLS state: use import_ssl()"});
     wishes.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
   }
   const auto accept = [&](ImportedEndpoint arrived) -> Result<> {
