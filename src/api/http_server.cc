@@ -20,6 +20,8 @@
 
 #include "api/caller.h"
 #include "base/log.h"
+#include "base/percent.h"
+#include "base/scm_rights.h"
 #include "base/spawn.h"
 
 namespace sockmi::api {
@@ -27,8 +29,9 @@ namespace {
 
 constexpr std::size_t kLargestHeader = 8192;
 // The kernel's own limit is SCM_MAX_FD, 253.
-constexpr std::size_t kMostReceived = 65;  // the parts of an export, and a token
-constexpr std::size_t kMostSent = 128;     // endpoints, each with a token
+// Descriptors: the parts of an export and a token; endpoints, each with a token.
+constexpr std::size_t kMostReceived = kMaxDescriptorsPerMessage + 1;
+constexpr std::size_t kMostSent = 2 * kMaxDescriptorsPerMessage;
 
 // How long a client may take: from the first byte of a request to its last, to read what
 // it is sent, between two requests, and after a refusal.
@@ -41,27 +44,6 @@ Response refusal(const boost::system::error_code& error) {
   return refuse(400, "invalid HTTP/1.1 request: " + error.message());
 }
 
-int hex_digit(char c) {
-  return c >= '0' && c <= '9'   ? c - '0'
-         : c >= 'a' && c <= 'f' ? c - 'a' + 10
-         : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                : -1;
-}
-
-std::string unescape(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 &&
-        hex_digit(text[i + 2]) >= 0) {
-      out += static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]));
-      i += 2;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
-
 void split_target(Request& request) {
   const std::string_view target(request.http.target().data(), request.http.target().size());
   const auto mark = target.find('?');
@@ -70,8 +52,8 @@ void split_target(Request& request) {
     const auto pair = rest.substr(0, rest.find('&'));
     rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
     const auto equals = pair.find('=');
-    request.query.emplace_back(unescape(pair.substr(0, equals)),
-                               equals == pair.npos ? "" : unescape(pair.substr(equals + 1)));
+    request.query.emplace_back(percent_decode(pair.substr(0, equals)),
+                               equals == pair.npos ? "" : percent_decode(pair.substr(equals + 1)));
   }
 }
 
@@ -142,14 +124,7 @@ ssize_t Session::receive_now(std::vector<unique_fd>& descriptors) {
       .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
   const ssize_t got = ::recvmsg(socket_.native_handle(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   const int error = errno;
-  for (cmsghdr* c = got >= 0 ? CMSG_FIRSTHDR(&message) : nullptr; c; c = CMSG_NXTHDR(&message, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-    for (std::size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
-      int fd;
-      std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-      descriptors.emplace_back(fd);
-    }
-  }
+  if (got >= 0) take_descriptors(message, descriptors);
   if (got > 0) {
     unread_.insert(unread_.end(), bytes, bytes + got);
     OPENSSL_cleanse(bytes, static_cast<std::size_t>(got));
@@ -174,24 +149,16 @@ asio::awaitable<bool> Session::receive(std::vector<unique_fd>& descriptors) {
 
 asio::awaitable<bool> Session::send(ByteView bytes, const std::vector<unique_fd>& descriptors) {
   bool with_descriptors = !descriptors.empty();
+  std::vector<int> numbers;
+  for (const unique_fd& each : descriptors)
+    numbers.push_back(each.get());
   arm(kToBeRead);
   const std::shared_ptr<void> done(nullptr, [this](void*) { disarm(); });
   for (std::size_t at = 0; at < bytes.size();) {
-    alignas(cmsghdr) char control[CMSG_SPACE(kMostSent * sizeof(int))]{};
+    alignas(cmsghdr) char control[CMSG_SPACE(kMostSent * sizeof(int))];
     iovec part{const_cast<std::uint8_t*>(bytes.data()) + at, bytes.size() - at};
     msghdr message{.msg_iov = &part, .msg_iovlen = 1};
-    if (with_descriptors) {
-      message.msg_control = control;
-      message.msg_controllen = CMSG_SPACE(descriptors.size() * sizeof(int));
-      cmsghdr* c = CMSG_FIRSTHDR(&message);
-      c->cmsg_level = SOL_SOCKET;
-      c->cmsg_type = SCM_RIGHTS;
-      c->cmsg_len = CMSG_LEN(descriptors.size() * sizeof(int));
-      for (std::size_t i = 0; i < descriptors.size(); ++i) {
-        const int fd = descriptors[i].get();
-        std::memcpy(CMSG_DATA(c) + i * sizeof fd, &fd, sizeof fd);
-      }
-    }
+    if (with_descriptors) attach_descriptors(message, control, numbers);
     const ssize_t sent = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent > 0) {
       at += static_cast<std::size_t>(sent);

@@ -11,7 +11,9 @@
 #include <nlohmann/json.hpp>
 
 #include "api/router.h"
+#include "base/endpoint_state.h"
 #include "base/fault.h"
+#include "base/scm_rights.h"
 #include "context/async_event.h"
 #include "wire/flatbuffer.h"
 
@@ -19,8 +21,6 @@ namespace sockmi::api {
 namespace {
 
 using namespace boost::asio::experimental::awaitable_operators;
-constexpr std::size_t kMostCriteria = 64;  // descriptors in one message
-constexpr std::uint8_t kAllStates = 0x7f;
 
 // Puts what was delivered to this client back on the ready list when its connection ends.
 class Delivered : public SessionState {
@@ -58,8 +58,9 @@ Result<std::vector<daemon::Criteria>> read_criteria(const wire::ImportRequest& w
                                                     const daemon::Policy& policy,
                                                     const User& user) {
   std::vector<daemon::Criteria> out;
-  if (!wish.criteria() || wish.criteria()->size() == 0 || wish.criteria()->size() > kMostCriteria)
-    return fail(EINVAL, "invalid number of criteria: expected 1 to {}", kMostCriteria);
+  if (!wish.criteria() || wish.criteria()->size() == 0 ||
+      wish.criteria()->size() > kMaxDescriptorsPerMessage)
+    return fail(EINVAL, "invalid number of criteria: expected 1 to {}", kMaxDescriptorsPerMessage);
   for (const auto* each : *wish.criteria()) {
     if (each->states() == 0 || (each->states() & ~kAllStates))
       return fail(EINVAL, "invalid set of states {:#x}", each->states());

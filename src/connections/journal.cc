@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "base/log.h"
+#include "base/percent.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -20,26 +21,8 @@ constexpr std::size_t kMostUnwritten = 1 << 20;
 const std::map<std::string, std::size_t> kVerbs = {{"committed", 0}, {"thawed", 1}, {"away", 5},
                                                    {"resident", 6},  {"ended", 6},  {"taken", 3}};
 
-std::string encode(const std::string& text) {
-  std::string out;
-  for (const unsigned char c : text)
-    if (c > ' ' && c < 0x7f && c != '%')
-      out += static_cast<char>(c);
-    else
-      fmt::format_to(std::back_inserter(out), "%{:02x}", c);
-  return out;
-}
-
-std::string decode(const std::string& word) {
-  std::string out;
-  for (std::size_t i = 0; i < word.size(); ++i) {
-    unsigned char c = static_cast<unsigned char>(word[i]);
-    if (c == '%' && i + 2 < word.size() &&
-        std::from_chars(&word[i + 1], &word[i + 3], c, 16).ptr == &word[i + 3])
-      i += 2;
-    out += static_cast<char>(c);
-  }
-  return out;
+bool is_plain(unsigned char c) {
+  return c > ' ' && c < 0x7f && c != '%';
 }
 
 std::optional<std::uint64_t> parse_number(const std::string& text) {
@@ -120,10 +103,10 @@ Result<TakenOver> read_taken_over(const std::string& address, const Words& words
 }
 
 std::string line_of(const std::pair<std::string, std::string>& key, const Words* words) {
-  std::string line = (words ? "" : "-") + key.first + " " + encode(key.second);
+  std::string line = (words ? "" : "-") + key.first + " " + percent_encode(key.second, is_plain);
   if (words)
     for (const std::string& word : *words)
-      line += " " + encode(word);
+      line += " " + percent_encode(word, is_plain);
   return line + "\n";
 }
 
@@ -173,7 +156,7 @@ void Journal::read(const std::string& all) {
     if (line.ends_with(JournalFile::kNotWritten)) continue;
     Words words;
     for (const auto word : std::views::split(line, ' '))
-      words.push_back(decode({word.begin(), word.end()}));
+      words.push_back(percent_decode({word.begin(), word.end()}));
     const bool readable = words.size() >= 2 && line.size() <= kLongestLine && is_printable(line);
     const bool ends = readable && words[0].starts_with('-');
     const Key key = readable ? Key{words[0].substr(ends), words[1]} : Key();

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/address.h"
+#include "base/scm_rights.h"
 #include "base/token.h"
 #include "lib/http_client.h"
 #include "wire/control_messages.h"
@@ -51,7 +52,6 @@ Result<Secret> pack(const std::vector<ImportCriteria>& wishes, int timeout) {
   return builder.take();
 }
 
-constexpr std::size_t kMostTogether = 64;  // descriptors in one message
 // Bytes of images and payloads in one message. A single endpoint may have more.
 constexpr std::size_t kMostBytesTogether = 1 << 20;
 
@@ -62,7 +62,7 @@ std::size_t size_of(const ExportItem& one) {
 // Returns how many of the endpoints go into one request.
 std::size_t together(std::span<const ExportItem> all) {
   std::size_t count = 0, bytes = 0;
-  for (; count < all.size() && count < kMostTogether; ++count) {
+  for (; count < all.size() && count < kMaxDescriptorsPerMessage; ++count) {
     bytes += size_of(all[count]);
     if (bytes > kMostBytesTogether && count > 0) break;
   }

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/address.h"
+#include "base/percent.h"
 #include "lib/http_client.h"
 #include "lib/last_error.h"
 
@@ -53,16 +54,9 @@ int report_foreign() {
   return report({EBADF, "not a descriptor of sockmi_event_open()"});
 }
 
-std::string escape(std::string_view text) {
-  std::string out;
-  for (const unsigned char c : text) {
-    if (std::isalnum(c) || std::strchr("-._~", c)) {
-      out += static_cast<char>(c);
-    } else {
-      fmt::format_to(std::back_inserter(out), "%{:02X}", c);
-    }
-  }
-  return out;
+// RFC 3986, section 2.3.
+bool is_unreserved(unsigned char c) {
+  return std::isalnum(c) || std::strchr("-._~", c);
 }
 
 void read_match(const nlohmann::json& from, sockmi_match& to) {
@@ -124,7 +118,7 @@ int sockmi_event_open(const char* service) {
   auto client = Client::connect(until);
   if (!client) return report(client.error());
   auto stream = std::move(*client).stream(
-      "/v1/events?service=" + escape(service ? service : "default"), until);
+      "/v1/events?service=" + percent_encode(service ? service : "default", is_unreserved), until);
   if (!stream) return report(stream.error());
   const auto cookie = cookie_of(stream->get());
   if (!cookie) return report(cookie.error());

@@ -18,6 +18,8 @@
 #include <boost/beast/http/write.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/scm_rights.h"
+
 namespace sockmi::lib {
 namespace {
 
@@ -76,14 +78,7 @@ Result<std::size_t> receive(int fd, std::span<std::uint8_t> into,
          (errno == EAGAIN || errno == EINTR))
     TRY(wait_for(fd, POLLIN, until));
   if (got < 0) return fail_errno("cannot talk to sockmid");
-  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-    for (std::size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
-      int one;
-      std::memcpy(&one, CMSG_DATA(c) + i * sizeof one, sizeof one);
-      descriptors.emplace_back(one);
-    }
-  }
+  take_descriptors(message, descriptors);
   if (got == 0) return fail(ECONNRESET, "sockmid closed the connection");
   return static_cast<std::size_t>(got);
 }
@@ -123,15 +118,7 @@ Result<> Client::send(ByteView bytes, std::span<const int> descriptors, Deadline
   while (!bytes.empty()) {
     iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
     msghdr message{.msg_iov = &part, .msg_iovlen = 1};
-    if (!descriptors.empty()) {
-      message.msg_control = control.data();
-      message.msg_controllen = control.size();
-      cmsghdr* c = CMSG_FIRSTHDR(&message);
-      c->cmsg_level = SOL_SOCKET;
-      c->cmsg_type = SCM_RIGHTS;
-      c->cmsg_len = CMSG_LEN(descriptors.size_bytes());
-      std::memcpy(CMSG_DATA(c), descriptors.data(), descriptors.size_bytes());
-    }
+    attach_descriptors(message, control, descriptors);
     const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
       TRY(wait_for(socket_.get(), POLLOUT, until));

@@ -16,6 +16,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/log.h"
+#include "base/scm_rights.h"
 #include "connections/journal.h"
 #include "context/async_event.h"
 
@@ -73,13 +74,7 @@ bool CrashGuard::listen(int line, Note& note, std::vector<unique_fd>& descriptor
   while ((got = ::recvmsg(line, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
   }
   descriptors.clear();
-  if (const cmsghdr* header = CMSG_FIRSTHDR(&message);
-      got > 0 && header && header->cmsg_type == SCM_RIGHTS)
-    for (std::size_t i = 0; i < (header->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
-      int received;
-      std::memcpy(&received, CMSG_DATA(header) + i * sizeof received, sizeof received);
-      descriptors.emplace_back(received);
-    }
+  if (got > 0) take_descriptors(message, descriptors);
   if (got == sizeof note && (message.msg_flags & MSG_CTRUNC)) {
     log::error("guard_failed", {{"migration", wire::to_hex(note.id)},
                                 {"error", "a descriptor was lost on its way to the crash guard"}});
@@ -195,14 +190,7 @@ void CrashGuard::say(const Note& note, std::span<const int> descriptors) {
                  .msg_control = nullptr,
                  .msg_controllen = 0,
                  .msg_flags = 0};
-  if (!descriptors.empty()) {
-    control.header = {.cmsg_len = CMSG_LEN(descriptors.size_bytes()),
-                      .cmsg_level = SOL_SOCKET,
-                      .cmsg_type = SCM_RIGHTS};
-    std::memcpy(CMSG_DATA(&control.header), descriptors.data(), descriptors.size_bytes());
-    message.msg_control = &control;
-    message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
-  }
+  attach_descriptors(message, control.bytes, descriptors);
   ssize_t sent;
   while ((sent = ::sendmsg(line_.get(), &message, MSG_NOSIGNAL)) < 0 && errno == EINTR) {
   }
