@@ -49,9 +49,8 @@ nlohmann::json to_json(const daemon::Match& match) {
 Result<IpAddress> resolve_host(daemon::Daemon& daemon, const std::string& name) {
   if (name.empty()) return IpAddress{};
   if (auto ip = IpAddress::parse(name)) return ip;
-  for (const auto& peer : daemon.services().discovery->hosts())
-    if (peer.host == name) return peer.line.ip;
-  return fail(EHOSTUNREACH, "host '{}' is not known here", name);
+  TRY_LET(host, daemon.services().discovery->find_host(name));
+  return host.line.ip;
 }
 
 }  // namespace

@@ -47,8 +47,7 @@ Result<Certificate> make_certificate(const std::string& name, const std::string&
   unsigned char serial[16];
   bool ok = c && RAND_bytes(serial, sizeof serial) == 1;
   serial[0] &= 0x7f;
-  const std::unique_ptr<BIGNUM, OpenSslDeleter<BIGNUM, BN_free>> number(
-      BN_bin2bn(serial, sizeof serial, nullptr));
+  const OpenSslPointer<BIGNUM, BN_free> number(BN_bin2bn(serial, sizeof serial, nullptr));
   ok =
       ok && number && BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(c)) &&
       X509_set_version(c, X509_VERSION_3) && X509_gmtime_adj(X509_getm_notBefore(c), -kHour) &&
@@ -121,7 +120,7 @@ Result<> copy(const fs::path& from, const fs::path& to, mode_t mode, Existing ex
 }
 
 std::string serial_of(X509* certificate) {
-  const std::unique_ptr<BIGNUM, OpenSslDeleter<BIGNUM, BN_free>> number(
+  const OpenSslPointer<BIGNUM, BN_free> number(
       ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
   char* hex = BN_bn2hex(number.get());
   std::string out = hex ? hex : "";
@@ -185,10 +184,8 @@ Result<std::vector<Certificate>> certificates_of(const fs::path& cluster, const 
 }
 
 Result<> revoke(X509_CRL* list, X509* certificate) {
-  const std::unique_ptr<X509_REVOKED, OpenSslDeleter<X509_REVOKED, X509_REVOKED_free>> entry(
-      X509_REVOKED_new());
-  const std::unique_ptr<ASN1_TIME, OpenSslDeleter<ASN1_TIME, ASN1_TIME_free>> now(
-      X509_gmtime_adj(nullptr, 0));
+  const OpenSslPointer<X509_REVOKED, X509_REVOKED_free> entry(X509_REVOKED_new());
+  const OpenSslPointer<ASN1_TIME, ASN1_TIME_free> now(X509_gmtime_adj(nullptr, 0));
   if (!entry || !now ||
       X509_REVOKED_set_serialNumber(
           entry.get(), const_cast<ASN1_INTEGER*>(X509_get0_serialNumber(certificate))) != 1 ||
@@ -223,8 +220,7 @@ Result<X509_CRL*> list_of(const Authority& ca, std::vector<RevocationList>& list
 // Signs the list. It stays valid until the authority's own certificate expires: hosts
 // reject every certificate if the list is out of date.
 Result<> sign(X509_CRL* list, const Authority& ca) {
-  const std::unique_ptr<ASN1_TIME, OpenSslDeleter<ASN1_TIME, ASN1_TIME_free>> now(
-      X509_gmtime_adj(nullptr, -kHour));
+  const OpenSslPointer<ASN1_TIME, ASN1_TIME_free> now(X509_gmtime_adj(nullptr, -kHour));
   if (!now || X509_CRL_set1_lastUpdate(list, now.get()) != 1 ||
       X509_CRL_set1_nextUpdate(list, X509_get0_notAfter(ca.certificate.get())) != 1 ||
       X509_CRL_sort(list) != 1 || X509_CRL_sign(list, ca.key.get(), EVP_sha256()) <= 0)
@@ -233,15 +229,6 @@ Result<> sign(X509_CRL* list, const Authority& ca) {
 }
 
 }  // namespace
-
-Result<> check_host_name(const std::string& host) {
-  static constexpr std::string_view kAllowed =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
-  if (host.empty() || host.size() > 63 || host.find_first_not_of(kAllowed) != host.npos ||
-      host.front() == '-' || host.front() == '.')
-    return fail(EINVAL, "invalid host name '{}'", host);
-  return {};
-}
 
 Result<> init_cluster(const fs::path& folder) {
   if (fs::exists(folder / "ca.key"))

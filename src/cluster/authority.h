@@ -57,6 +57,4 @@ Result<> rotate_authority(const std::filesystem::path& cluster);
 // Errors: ENOENT if there is only one authority.
 Result<> retire_authority(const std::filesystem::path& cluster);
 
-Result<> check_host_name(const std::string& host);
-
 }  // namespace sockmi::cluster

@@ -22,14 +22,14 @@ using asio::ip::tcp;
 using std::chrono::milliseconds;
 constexpr std::size_t kMaxUnauthenticated = 64;  // unauthenticated connections
 constexpr std::size_t kMaxUnauthenticatedUnknown =
-    32;                                       // of them, from addresses of no known member
-constexpr std::size_t kMostOfOneAddress = 8;  // of them, from one address
+    32;                                      // of them, from addresses of no known member
+constexpr std::size_t kMaxOfOneAddress = 8;  // of them, from one address
 constexpr std::size_t kMaxConnectionsPerHost =
-    4;                                     // per member: a lost one may still look open here
-constexpr std::size_t kMostRequests = 64;  // per member, unanswered; more wait in its socket
-constexpr std::size_t kMostUnread = 256;   // responses that the other end does not read
-constexpr milliseconds kPause{100};        // after a failed accept(2): out of descriptors
-constexpr milliseconds kRecheck{1000};     // interval of checking certificates again
+    4;                                    // per member: a lost one may still look open here
+constexpr std::size_t kMaxRequests = 64;  // per member, unanswered; more wait in its socket
+constexpr std::size_t kMaxUnread = 256;   // responses that the other end does not read
+constexpr milliseconds kPause{100};       // after a failed accept(2): out of descriptors
+constexpr milliseconds kRecheck{1000};    // interval of checking certificates again
 
 // A call that waits for its response.
 struct Call {
@@ -222,7 +222,7 @@ class TlsControlChannel : public ControlChannel {
   Result<> may_begin_handshake(const IpAddress& from) {
     const auto it = unauthenticated_->at.find(from);
     const bool known = known_.contains(from) || (is_member_ && is_member_(from));
-    if (it != unauthenticated_->at.end() && it->second >= kMostOfOneAddress) {
+    if (it != unauthenticated_->at.end() && it->second >= kMaxOfOneAddress) {
       return fail(EBUSY, "{} connections from this address have not shown a certificate yet",
                   it->second);
     }
@@ -244,10 +244,10 @@ class TlsControlChannel : public ControlChannel {
                                   bool known) {
     // The counters are shared and not accessed through `this`: the event loop may destroy
     // this coroutine after the TlsControlChannel is gone.
-    const std::shared_ptr<void> shaken(nullptr, [from, known, strangers = unauthenticated_](void*) {
-      --strangers->all;
-      strangers->unknown -= !known;
-      if (--strangers->at[from] == 0) strangers->at.erase(from);
+    const std::shared_ptr<void> shaken(nullptr, [from, known, counts = unauthenticated_](void*) {
+      --counts->all;
+      counts->unknown -= !known;
+      if (--counts->at[from] == 0) counts->at.erase(from);
     });
     ++unauthenticated_->all;
     ++unauthenticated_->at[from];
@@ -273,8 +273,7 @@ class TlsControlChannel : public ControlChannel {
       }
     };
     for (;;) {
-      while ((member->unanswered >= kMostRequests || line->unsent() >= kMostUnread) &&
-             line->open()) {
+      while ((member->unanswered >= kMaxRequests || line->unsent() >= kMaxUnread) && line->open()) {
         asio::steady_timer pause(io_, milliseconds(5));
         boost::system::error_code ignored;
         co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));

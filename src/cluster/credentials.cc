@@ -10,7 +10,6 @@
 #include <openssl/x509v3.h>
 
 #include "base/unique_fd.h"
-#include "cluster/authority.h"
 #include "cluster/key_file.h"
 
 namespace sockmi::cluster {
@@ -18,15 +17,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using std::chrono::system_clock;
-constexpr std::size_t kClusterKeySize = 32, kMaxClusterKeys = 2;
-constexpr int kLongestSignature = 255;  // bytes: its size is one byte (datagram.h)
-constexpr auto kSoon = std::chrono::days(30);
-
-system_clock::time_point time_of(const ASN1_TIME* time) {
-  tm parts{};
-  if (!ASN1_TIME_to_tm(time, &parts)) return {};
-  return system_clock::from_time_t(::timegm(&parts));
-}
+constexpr std::size_t kMaxClusterKeys = 2;
+constexpr int kMaxSignatureSize = 255;  // bytes: its size is one byte (datagram.h)
+constexpr auto kExpiryWarning = std::chrono::days(30);
 
 std::string day_of(system_clock::time_point time) {
   return fmt::format("{:%Y-%m-%d}", fmt::gmtime(system_clock::to_time_t(time)));
@@ -49,10 +42,9 @@ Result<std::vector<Secret>> read_cluster_keys(const fs::path& path) {
       key.push_back(static_cast<std::uint8_t>(high << 4 | low));
     }
     rest = rest.subspan(2 * kClusterKeySize);
-    if (!rest.empty() && rest[0] != '\n') {
+    if (!rest.empty() && rest[0] != '\n')
       return fail(EINVAL, "invalid key in {}: expected {} digits", path.string(),
                   2 * kClusterKeySize);
-    }
     if (!rest.empty()) rest = rest.subspan(1);
   }
   if (keys.empty()) return fail(EINVAL, "invalid key in {}: too short", path.string());
@@ -61,45 +53,6 @@ Result<std::vector<Secret>> read_cluster_keys(const fs::path& path) {
 
 }  // namespace
 
-bool Member::has(const IpAddress& address) const {
-  return addresses.empty() || std::ranges::find(addresses, address.unmapped()) != addresses.end();
-}
-
-Result<Member> member_of(X509* certificate) {
-  Member member;
-  char name[256] = {};
-  if (X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name,
-                                sizeof name) <= 0)
-    return fail(EBADMSG, "invalid certificate: no name");
-  member.host = name;
-  TRY(check_host_name(member.host));
-  const std::unique_ptr<GENERAL_NAMES, OpenSslDeleter<GENERAL_NAMES, GENERAL_NAMES_free>> names(
-      static_cast<GENERAL_NAMES*>(
-          X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
-  bool named = false;
-  for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
-    const GENERAL_NAME* each = sk_GENERAL_NAME_value(names.get(), i);
-    if (each->type != GEN_DNS && each->type != GEN_IPADD) continue;
-    const ASN1_STRING* value = each->type == GEN_DNS ? each->d.dNSName : each->d.iPAddress;
-    const ByteView bytes(ASN1_STRING_get0_data(value),
-                         static_cast<std::size_t>(ASN1_STRING_length(value)));
-    if (each->type == GEN_DNS) {
-      named |= std::ranges::equal(bytes, member.host);
-    } else {
-      TRY_LET(address, IpAddress::from_bytes(bytes));
-      member.addresses.push_back(address.unmapped());
-    }
-  }
-  if (!named) {
-    return fail(EBADMSG,
-                "invalid certificate of {}: its alternative names do not contain this name",
-                member.host);
-  }
-  member.not_before = time_of(X509_get0_notBefore(certificate));
-  member.not_after = time_of(X509_get0_notAfter(certificate));
-  return member;
-}
-
 Result<std::shared_ptr<const Credentials>> Credentials::load(const fs::path& folder) {
   const auto out = std::make_shared<Credentials>();
   TRY_LET(certificate, read_certificate(folder / "host.crt"));
@@ -107,7 +60,7 @@ Result<std::shared_ptr<const Credentials>> Credentials::load(const fs::path& fol
   TRY_LET(key, read_key(folder / "host.key"));
   if (X509_check_private_key(certificate.get(), key.get()) != 1)
     return fail_openssl(EINVAL, "invalid key " + (folder / "host.key").string());
-  if (EVP_PKEY_get_size(key.get()) > kLongestSignature) {
+  if (EVP_PKEY_get_size(key.get()) > kMaxSignatureSize) {
     return fail(EINVAL,
                 "invalid key {}: its signatures are too long for a datagram; use a key of an "
                 "elliptic curve",
@@ -177,8 +130,7 @@ const X509* Credentials::authority() const {
 
 Result<Member> Credentials::check(X509* certificate) const {
   TRY_LET(member, member_of(certificate));
-  const std::unique_ptr<X509_STORE_CTX, OpenSslDeleter<X509_STORE_CTX, X509_STORE_CTX_free>>
-      context(X509_STORE_CTX_new());
+  const OpenSslPointer<X509_STORE_CTX, X509_STORE_CTX_free> context(X509_STORE_CTX_new());
   if (!context || X509_STORE_CTX_init(context.get(), store_.get(), certificate, nullptr) != 1)
     return fail_openssl(ENOMEM, "cannot check a certificate");
   const int good = X509_verify_cert(context.get());
@@ -204,7 +156,7 @@ std::string Credentials::warning() const {
     return valid.error().reason + ": no host of the cluster talks to this one";
   for (const auto& [whose, ends] : {std::pair("this host's certificate", own_.not_after),
                                     std::pair("the cluster's authority", authority_ends)}) {
-    if (ends < now + kSoon) {
+    if (ends < now + kExpiryWarning) {
       return fmt::format("{} expires on {}, in {} days", whose, day_of(ends),
                          std::chrono::duration_cast<std::chrono::days>(ends - now).count());
     }

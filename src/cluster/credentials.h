@@ -10,25 +10,13 @@
 #include <string>
 #include <vector>
 
-#include "base/address.h"
 #include "base/secret.h"
+#include "cluster/member_certificate.h"
 #include "cluster/pem.h"
 
 namespace sockmi::cluster {
 
 inline constexpr std::size_t kClusterKeySize = 32;  // bytes
-
-// The host that a certificate names.
-struct Member {
-  std::string host;                  // CN, and one of the SANs
-  std::vector<IpAddress> addresses;  // SAN IP; empty: any address
-  std::chrono::system_clock::time_point not_before, not_after;
-  // Whether the certificate is valid for `address`.
-  bool has(const IpAddress& address) const;
-};
-// Reads the contents of a certificate. Does not check its issuer. Errors: EBADMSG if
-// it is not a host's certificate.
-Result<Member> member_of(X509* certificate);
 
 class Credentials {
  public:

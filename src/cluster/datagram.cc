@@ -14,18 +14,18 @@
 namespace sockmi::cluster {
 namespace {
 
-constexpr std::size_t kMac = 32, kHead = 6, kMostMacs = 2;
+constexpr std::size_t kMac = 32, kHead = 6, kMaxMacs = 2;
 constexpr std::uint8_t kVersion = 2;
 constexpr std::int64_t kWindowMs = 30'000;      // hosts' clocks may differ by this much
 constexpr std::int64_t kRemarkableMs = 10'000;  // a difference of this much is logged as a warning
 // Larger differences of time are cut down to this one, so that the subtraction cannot
 // overflow.
 constexpr std::int64_t kFar = 1'000'000'000'000;
-constexpr std::size_t kMostSeen = 131'072;  // per sender, within the window
-constexpr std::size_t kMostHosts = 4096;
+constexpr std::size_t kMaxSeen = 131'072;  // per sender, within the window
+constexpr std::size_t kMaxHosts = 4096;
 // How long a warning about a host is kept after its last datagram.
 constexpr std::chrono::minutes kRemembered{1};
-constexpr std::size_t kLongestName = 255;
+constexpr std::size_t kMaxNameSize = 255;
 // Prefix of what is signed: a signature that this key makes for any other purpose is not
 // valid for a datagram.
 constexpr std::string_view kPurpose = "sockmi datagram";
@@ -54,7 +54,7 @@ Bytes to_sign(ByteView body) {
   return out;
 }
 
-using DigestContext = std::unique_ptr<EVP_MD_CTX, OpenSslDeleter<EVP_MD_CTX, EVP_MD_CTX_free>>;
+using DigestContext = OpenSslPointer<EVP_MD_CTX, EVP_MD_CTX_free>;
 const EVP_MD* digest_for(EVP_PKEY* key) {
   return EVP_PKEY_is_a(key, "EC") || EVP_PKEY_is_a(key, "RSA") ? EVP_sha256() : nullptr;
 }
@@ -95,7 +95,7 @@ Result<Parts> split(ByteView bytes) {
   const std::size_t body = number(1), certificate = number(3), signature = bytes[5],
                     whole = kHead + body + certificate + signature;
   if (whole >= bytes.size() || (bytes.size() - whole) % kMac != 0 ||
-      bytes.size() - whole > kMostMacs * kMac)
+      bytes.size() - whole > kMaxMacs * kMac)
     return fail(EBADMSG, "invalid datagram: wrong sizes");
   return Parts{bytes.subspan(kHead, body), bytes.subspan(kHead + body, certificate),
                bytes.subspan(whole - signature, signature), bytes.first(whole),
@@ -115,7 +115,7 @@ bool is_of_cluster(const Credentials& credentials, const Parts& parts) {
 // them (with exactly one HMAC in version 1). So a datagram of an unknown version can
 // still be recognized as one of the cluster.
 bool is_of_another_version(const Credentials& credentials, ByteView bytes) {
-  for (std::size_t macs = kMac; macs <= kMostMacs * kMac && macs < bytes.size(); macs += kMac) {
+  for (std::size_t macs = kMac; macs <= kMaxMacs * kMac && macs < bytes.size(); macs += kMac) {
     if (is_of_cluster(credentials,
                       {{}, {}, {}, bytes.first(bytes.size() - macs), bytes.last(macs)}))
       return true;
@@ -192,7 +192,7 @@ Result<const Datagrams::Known*> Datagrams::whose(ByteView der) {
   TRY_LET(member, credentials->check(certificate.get()));
   Key key(X509_get_pubkey(certificate.get()));
   if (!key) return fail_openssl(EBADMSG, "cannot read the key of host " + member.host);
-  if (known_.size() >= kMostHosts) known_.clear();
+  if (known_.size() >= kMaxHosts) known_.clear();
   return &known_.insert_or_assign(fingerprint, Known{std::move(member), std::move(key)})
               .first->second;
 }
@@ -203,7 +203,7 @@ Result<> Datagrams::check_time(const std::string& sender, std::int64_t time_ms, 
     if (skews_.erase(sender)) log::info("clock_agrees", {{"host", sender}});
     return {};
   }
-  if (skews_.contains(sender) || skews_.size() < kMostHosts) {
+  if (skews_.contains(sender) || skews_.size() < kMaxHosts) {
     const auto [it, first] = skews_.try_emplace(sender);
     it->second = {std::chrono::seconds(ahead / 1000), std::chrono::steady_clock::now()};
     if (first) {
@@ -240,7 +240,7 @@ Result<> Datagrams::check_new(const std::string& sender, std::int64_t time_ms, s
   while (!seen.empty() && seen.begin()->first < now - kWindowMs)
     seen.erase(seen.begin());
   // If an entry were removed within the window, its datagram could be replayed.
-  if (seen.size() >= kMostSeen) return fail(EBUSY, "too many datagrams from {}", sender);
+  if (seen.size() >= kMaxSeen) return fail(EBUSY, "too many datagrams from {}", sender);
   if (!seen.insert({time_ms, nonce}).second) return fail(EALREADY, "repeated datagram");
   return {};
 }
@@ -251,7 +251,7 @@ std::unexpected<Error> Datagrams::refuse_version(ByteView bytes, const IpAddress
   const auto now = std::chrono::steady_clock::now();
   std::erase_if(other_versions_, [&](const auto& each) { return now - each.second > kRemembered; });
   const auto it = other_versions_.find(source);
-  if (it == other_versions_.end() && other_versions_.size() < kMostHosts) {
+  if (it == other_versions_.end() && other_versions_.size() < kMaxHosts) {
     other_versions_[source] = now;
     log::warn("version_differs", {{"address", source}, {"warning", other_version(source)}});
   } else if (it != other_versions_.end()) {
@@ -284,7 +284,7 @@ Result<wire::DatagramT> Datagrams::open(ByteView bytes, const IpAddress& source)
   if (datagram.sender != member.host)
     return fail(EBADMSG, "invalid datagram: {} uses another host's name", member.host);
   if (datagram.sender == identity_.host) return fail(EALREADY, "datagram of this host itself");
-  if (datagram.service.size() > kLongestName || datagram.owner.size() > kLongestName ||
+  if (datagram.service.size() > kMaxNameSize || datagram.owner.size() > kMaxNameSize ||
       datagram.reason.size() > 256)
     return fail(EBADMSG, "invalid datagram: a name is too long");
   TRY_LET(line, SocketAddress::parse(datagram.line));

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/spawn.h"
 #include "cluster/datagram.h"
+#include "cluster/hello.h"
 
 namespace sockmi::cluster {
 namespace {
@@ -28,7 +29,7 @@ using asio::ip::udp;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 constexpr std::uint32_t kLargestBatch = 4096;
-constexpr std::size_t kMostPeers = 4096;
+constexpr std::size_t kMaxKnownHosts = 4096;
 
 udp::endpoint to_udp(const SocketAddress& address) {
   if (address.ip.family == AF_INET6) {
@@ -42,12 +43,12 @@ udp::endpoint to_udp(const SocketAddress& address) {
 }
 
 struct Answer {
-  wire::DatagramT said;
+  wire::DatagramT datagram;
   udp::endpoint from;
 };
 
-IpAddress other_address(const wire::DatagramT& said) {
-  const auto address = IpAddress::parse(said.other_address);
+IpAddress other_address(const wire::DatagramT& datagram) {
+  const auto address = IpAddress::parse(datagram.other_address);
   return address ? *address : IpAddress();
 }
 
@@ -58,32 +59,32 @@ struct Search {
   std::vector<Answer> answers;
   bool request_answered_by(const std::string& host) const {
     return std::ranges::any_of(answers, [&](const Answer& answer) {
-      return answer.said.sender == host && answer.said.kind == wire::Kind::Response;
+      return answer.datagram.sender == host && answer.datagram.kind == wire::Kind::Response;
     });
   }
 };
 
-Result<Offer> read_offer(const wire::DatagramT& said) {
+Result<Offer> read_offer(const wire::DatagramT& datagram) {
   Offer offer;
-  if (said.id.size() != offer.id.size()) return fail(EBADMSG, "invalid offer: no migration id");
-  std::ranges::copy(said.id, offer.id.begin());
-  offer.service = said.service;
-  offer.owner = {said.owner_uid, said.owner};
-  offer.state = said.state;
-  offer.size = said.size;
-  offer.count = said.count;
+  if (datagram.id.size() != offer.id.size()) return fail(EBADMSG, "invalid offer: no migration id");
+  std::ranges::copy(datagram.id, offer.id.begin());
+  offer.service = datagram.service;
+  offer.owner = {datagram.owner_uid, datagram.owner};
+  offer.state = datagram.state;
+  offer.size = datagram.size;
+  offer.count = datagram.count;
   if (offer.count == 0 || offer.count > kLargestBatch)
     return fail(EBADMSG, "invalid offer of {} endpoints", offer.count);
-  TRY_LET(local, SocketAddress::parse(said.local));
-  TRY_LET(home, IpAddress::parse(said.home));
+  TRY_LET(local, SocketAddress::parse(datagram.local));
+  TRY_LET(home, IpAddress::parse(datagram.home));
   offer.tuple = {local, {}};
-  if (!said.remote.empty()) {  // a bound or listening socket has no peer
-    TRY_LET(remote, SocketAddress::parse(said.remote));
+  if (!datagram.remote.empty()) {  // a bound or listening socket has no peer
+    TRY_LET(remote, SocketAddress::parse(datagram.remote));
     offer.tuple.remote = remote;
   }
   offer.home = home;
-  if (!said.target.empty()) {
-    TRY_LET(target, IpAddress::parse(said.target));
+  if (!datagram.target.empty()) {
+    TRY_LET(target, IpAddress::parse(datagram.target));
     offer.target = target;
   }
   return offer;
@@ -184,7 +185,7 @@ class UdpDiscovery : public Discovery {
     Clock::time_point heard;
     std::uint64_t epoch;
     // Time of its latest datagram, by its own clock. Older datagrams change nothing here.
-    std::int64_t said_at;
+    std::int64_t sent_ms;
   };
 
   asio::awaitable<Result<SelectedHost>> search_in(Search& search, const Offer& offer) {
@@ -201,7 +202,7 @@ class UdpDiscovery : public Discovery {
         ++requests;
       }
       if (const Answer* best = choose(search, asked, now - start)) {
-        asked.insert(best->said.sender);
+        asked.insert(best->datagram.sender);
         const Answer chosen = *best;
         auto confirmed = co_await confirm(search, offer, chosen, end);
         if (confirmed || !offer.target.any()) co_return confirmed;
@@ -210,10 +211,10 @@ class UdpDiscovery : public Discovery {
       }
       std::size_t refused = 0;
       for (const Answer& answer : search.answers) {
-        if (answer.said.kind != wire::Kind::Response || answer.said.error == 0) continue;
+        if (answer.datagram.kind != wire::Kind::Response || answer.datagram.error == 0) continue;
         ++refused;
         refusal = std::unexpected(
-            Error{answer.said.error, answer.said.sender + ": " + answer.said.reason});
+            Error{answer.datagram.error, answer.datagram.sender + ": " + answer.datagram.reason});
       }
       if (refused > 0 && (!offer.target.any() || refused + asked.size() >= recent_peers())) break;
       search.news.expires_at(std::min(end, start + requests * config_.timeout / 4));
@@ -228,8 +229,8 @@ class UdpDiscovery : public Discovery {
                        Clock::duration passed) const {
     std::vector<const Answer*> willing;
     for (const Answer& answer : search.answers) {
-      if (answer.said.kind == wire::Kind::Response && answer.said.error == 0 &&
-          !asked.contains(answer.said.sender))
+      if (answer.datagram.kind == wire::Kind::Response && answer.datagram.error == 0 &&
+          !asked.contains(answer.datagram.sender))
         willing.push_back(&answer);
     }
     if (willing.empty()) return nullptr;
@@ -237,34 +238,34 @@ class UdpDiscovery : public Discovery {
     const bool gathered = passed >= config_.timeout / 5 || search.answers.size() >= recent_peers();
     if (config_.preference == Preference::ready_first) {
       const auto ready = std::ranges::find_if(
-          willing, [](const Answer* answer) { return answer->said.waiting > 0; });
+          willing, [](const Answer* answer) { return answer->datagram.waiting > 0; });
       if (ready != willing.end()) return *ready;
       return gathered ? willing.front() : nullptr;
     }
     if (!gathered) return nullptr;
     return *std::ranges::min_element(willing, {},
-                                     [](const Answer* answer) { return answer->said.load; });
+                                     [](const Answer* answer) { return answer->datagram.load; });
   }
 
   asio::awaitable<Result<SelectedHost>> confirm(Search& search, const Offer& offer,
                                                 const Answer& chosen, Clock::time_point end) {
-    const auto line = SocketAddress::parse(chosen.said.line);
+    const auto line = SocketAddress::parse(chosen.datagram.line);
     if (!line) co_return std::unexpected(line.error());
     for (auto now = Clock::now(); now < end; now = Clock::now()) {
-      auto said = write_offer(wire::Kind::Confirm, offer);
-      said.to = chosen.said.sender;
-      said.to_epoch = chosen.said.epoch;
-      send(std::move(said), chosen.from);
+      auto datagram = write_offer(wire::Kind::Confirm, offer);
+      datagram.to = chosen.datagram.sender;
+      datagram.to_epoch = chosen.datagram.epoch;
+      send(std::move(datagram), chosen.from);
       const auto again = std::min(end, now + config_.timeout / 4);
       while (Clock::now() < again) {
         const auto it = std::ranges::find_if(search.answers, [&](const Answer& answer) {
-          return answer.said.kind == wire::Kind::Confirmed &&
-                 answer.said.sender == chosen.said.sender;
+          return answer.datagram.kind == wire::Kind::Confirmed &&
+                 answer.datagram.sender == chosen.datagram.sender;
         });
         if (it != search.answers.end()) {
-          if (it->said.error != 0)
-            co_return fail(it->said.error, "{}: {}", it->said.sender, it->said.reason);
-          co_return SelectedHost{chosen.said.sender, *line, other_address(chosen.said)};
+          if (it->datagram.error != 0)
+            co_return fail(it->datagram.error, "{}: {}", it->datagram.sender, it->datagram.reason);
+          co_return SelectedHost{chosen.datagram.sender, *line, other_address(chosen.datagram)};
         }
         search.news.expires_at(again);
         boost::system::error_code ignored;
@@ -272,13 +273,12 @@ class UdpDiscovery : public Discovery {
       }
     }
     co_return fail(EHOSTUNREACH, "{} accepted the offer but did not confirm the reservation",
-                   chosen.said.sender);
+                   chosen.datagram.sender);
   }
 
   std::size_t recent_peers() const {
-    return std::ranges::count_if(peers_, [](const auto& peer) {
-      return Clock::now() - peer.second.heard < std::chrono::seconds(15);
-    });
+    return std::ranges::count_if(
+        peers_, [](const auto& peer) { return Clock::now() - peer.second.heard < kHelloTimeout; });
   }
 
   asio::awaitable<void> listen() {
@@ -291,11 +291,11 @@ class UdpDiscovery : public Discovery {
       if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor)
         co_return;
       if (error) continue;  // an ICMP error for a datagram that we sent
-      auto said = datagrams_.open({bytes, size}, SocketAddress::from(from.data()).ip);
-      if (said) {
-        receive_datagrams(std::move(*said), from);
+      auto datagram = datagrams_.open({bytes, size}, SocketAddress::from(from.data()).ip);
+      if (datagram) {
+        receive_datagrams(std::move(*datagram), from);
       } else {
-        report(said.error(), from);
+        report(datagram.error(), from);
       }
     }
   }
@@ -318,50 +318,52 @@ class UdpDiscovery : public Discovery {
 
   // If the table is full, removes the host that has been silent for longest.
   void make_room() {
-    if (peers_.size() >= kMostPeers) {
+    if (peers_.size() >= kMaxKnownHosts) {
       peers_.erase(
           std::ranges::min_element(peers_, {}, [](const auto& each) { return each.second.heard; }));
     }
   }
 
-  void receive_datagrams(wire::DatagramT said, const udp::endpoint& from) {
-    const auto known = peers_.find(said.sender);
-    if (const auto line = SocketAddress::parse(said.line);
-        line && (known == peers_.end() || said.time_ms >= known->second.said_at)) {
-      const bool started = known == peers_.end() || known->second.epoch != said.epoch;
+  void receive_datagrams(wire::DatagramT datagram, const udp::endpoint& from) {
+    const auto known = peers_.find(datagram.sender);
+    if (const auto line = SocketAddress::parse(datagram.line);
+        line && (known == peers_.end() || datagram.time_ms >= known->second.sent_ms)) {
+      const bool started = known == peers_.end() || known->second.epoch != datagram.epoch;
       if (known == peers_.end()) make_room();
-      peers_[said.sender] = {*line, other_address(said), Clock::now(), said.epoch, said.time_ms};
+      peers_[datagram.sender] = {*line, other_address(datagram), Clock::now(), datagram.epoch,
+                                 datagram.time_ms};
       if (started) {
         wire::DatagramT hello;
-        hello.to = said.sender;
+        hello.to = datagram.sender;
         send(std::move(hello), from);  // so that it knows us as soon as we know it
-        config_.on_start(said.sender, *line);
+        config_.on_start(datagram.sender, *line);
       }
     }
-    switch (said.kind) {
+    switch (datagram.kind) {
       case wire::Kind::Hello: return;
-      case wire::Kind::Request: return answer(said, from, wire::Kind::Response);
-      case wire::Kind::Confirm: return answer(said, from, wire::Kind::Confirmed);
+      case wire::Kind::Request: return answer(datagram, from, wire::Kind::Response);
+      case wire::Kind::Confirm: return answer(datagram, from, wire::Kind::Confirmed);
       case wire::Kind::Response:
       case wire::Kind::Confirmed: break;
     }
     MigrationId id{};
-    if (said.id.size() != id.size()) return;
-    std::ranges::copy(said.id, id.begin());
+    if (datagram.id.size() != id.size()) return;
+    std::ranges::copy(datagram.id, id.begin());
     const auto it = searches_.find(id);
     if (it == searches_.end() || it->second->answers.size() > 1024) return;
-    if (said.kind == wire::Kind::Response && it->second->request_answered_by(said.sender)) return;
-    it->second->answers.push_back({std::move(said), from});
+    if (datagram.kind == wire::Kind::Response && it->second->request_answered_by(datagram.sender))
+      return;
+    it->second->answers.push_back({std::move(datagram), from});
     it->second->news.cancel();
   }
 
-  void answer(const wire::DatagramT& said, const udp::endpoint& from, wire::Kind kind) {
-    const auto offer = read_offer(said);
+  void answer(const wire::DatagramT& datagram, const udp::endpoint& from, wire::Kind kind) {
+    const auto offer = read_offer(datagram);
     if (!offer || (!offer->target.any() && offer->target != config_.address)) return;
     wire::DatagramT out;
     out.kind = kind;
-    out.id = said.id;
-    out.to = said.sender;
+    out.id = datagram.id;
+    out.to = datagram.sender;
     Result<> verdict;
     if (kind == wire::Kind::Response) {
       const auto willing = importer_.can_accept(*offer);
@@ -373,7 +375,7 @@ class UdpDiscovery : public Discovery {
         verdict = std::unexpected(willing.error());
       }
     } else {
-      verdict = importer_.reserve(said.sender, *offer);
+      verdict = importer_.reserve(datagram.sender, *offer);
     }
     if (!verdict) {
       out.error = verdict.error().code;
@@ -399,7 +401,7 @@ class UdpDiscovery : public Discovery {
   asio::awaitable<void> send_hello() {
     for (asio::steady_timer timer(io_);;) {
       send_to_all({});
-      timer.expires_after(std::chrono::seconds(5));
+      timer.expires_after(kHelloInterval);
       boost::system::error_code error;
       co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
       if (error) co_return;
@@ -425,6 +427,13 @@ MigrationId member(const MigrationId& batch, std::uint32_t i) {
   counter = htobe32(be32toh(counter) + i);
   std::memcpy(&id[12], &counter, sizeof counter);
   return id;
+}
+
+Result<HostInfo> Discovery::find_host(const std::string& name_or_address) const {
+  for (HostInfo& each : hosts())
+    if (each.host == name_or_address || to_string(each.line.ip) == name_or_address)
+      return std::move(each);
+  return fail(EHOSTUNREACH, "host '{}' is not known here", name_or_address);
 }
 
 Result<std::unique_ptr<Discovery>> Discovery::open(asio::io_context& io, const Identity& identity,

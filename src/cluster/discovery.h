@@ -101,6 +101,8 @@ class Discovery {
   // The hosts of which a valid datagram has been received: a HELLO (sent at start and
   // every 5 s) or any other.
   virtual std::vector<HostInfo> hosts() const = 0;
+  // Finds one of them by its name or its address. Errors: EHOSTUNREACH.
+  Result<HostInfo> find_host(const std::string& name_or_address) const;
 };
 
 }  // namespace sockmi::cluster

@@ -10,18 +10,15 @@
 #include <openssl/x509.h>
 
 #include "base/error.h"
+#include "base/openssl_ptr.h"
 #include "base/secret.h"
 
 namespace sockmi::cluster {
 
-template <class T, void (*Free)(T*)>
-struct OpenSslDeleter {
-  void operator()(T* p) const { Free(p); }
-};
-using Key = std::unique_ptr<EVP_PKEY, OpenSslDeleter<EVP_PKEY, EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, OpenSslDeleter<X509, X509_free>>;
-using RevocationList = std::unique_ptr<X509_CRL, OpenSslDeleter<X509_CRL, X509_CRL_free>>;
-using Store = std::unique_ptr<X509_STORE, OpenSslDeleter<X509_STORE, X509_STORE_free>>;
+using Key = OpenSslPointer<EVP_PKEY, EVP_PKEY_free>;
+using Certificate = OpenSslPointer<X509, X509_free>;
+using RevocationList = OpenSslPointer<X509_CRL, X509_CRL_free>;
+using Store = OpenSslPointer<X509_STORE, X509_STORE_free>;
 
 // Read one object from a PEM file. Errors: ENOENT if there is no such file; EINVAL if it
 // is not a PEM file of this kind; EACCES if others can read or replace a key.

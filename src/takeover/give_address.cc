@@ -35,12 +35,6 @@ constexpr milliseconds kKeepPause{200};
 constexpr seconds kSynFilterLifetime{90};
 const User kRoot{0, "root"};
 
-Result<cluster::HostInfo> find_host(Connections& connections, const std::string& name) {
-  for (const auto& peer : connections.services.discovery->hosts())
-    if (peer.host == name || to_string(peer.line.ip) == name) return peer;
-  return fail(EHOSTUNREACH, "host '{}' is not known here", name);
-}
-
 std::string first_few(const std::vector<net::TcpSocket>& connections) {
   std::string out;
   for (std::size_t i = 0; i < std::min<std::size_t>(3, connections.size()); ++i)
@@ -76,7 +70,7 @@ void disown_connections(Connections& connections, const IpAddress& address) {
 asio::awaitable<Result<TakeoverOutcome>> AddressGiver::give(IpAddress address, std::string to,
                                                             bool force) {
   CO_TRY_LET(own, find_own(address));
-  CO_TRY_LET(host, find_host(connections_, to));
+  CO_TRY_LET(host, connections_.services.discovery->find_host(to));
   if (*giving_) co_return fail(EBUSY, "another takeover is under way");
   *giving_ = true;
   const std::shared_ptr<void> done(nullptr, [giving = giving_](void*) { *giving = false; });

@@ -12,7 +12,7 @@
 namespace sockmi::tls {
 namespace {
 
-using CertificatePointer = std::unique_ptr<X509, Deleter<X509, X509_free>>;
+using CertificatePointer = OpenSslPointer<X509, X509_free>;
 
 constexpr std::size_t kMostCertificates = 100;
 

@@ -1,19 +1,15 @@
 // Connects two SSLs in memory.
 #pragma once
 
-#include <memory>
-
 #include <openssl/ssl.h>
+
+#include "base/openssl_ptr.h"
 
 namespace sockmi::tls {
 
-template <class T, void (*Free)(T*)>
-struct Deleter {
-  void operator()(T* p) const { Free(p); }
-};
-using SslPointer = std::unique_ptr<SSL, Deleter<SSL, SSL_free>>;
-using ContextPointer = std::unique_ptr<SSL_CTX, Deleter<SSL_CTX, SSL_CTX_free>>;
-using SessionPointer = std::unique_ptr<SSL_SESSION, Deleter<SSL_SESSION, SSL_SESSION_free>>;
+using SslPointer = OpenSslPointer<SSL, SSL_free>;
+using ContextPointer = OpenSslPointer<SSL_CTX, SSL_CTX_free>;
+using SessionPointer = OpenSslPointer<SSL_SESSION, SSL_SESSION_free>;
 
 bool connect_in_memory(SSL* a, SSL* b);
 
