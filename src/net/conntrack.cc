@@ -25,6 +25,7 @@
 #include <fstream>
 #include <optional>
 
+#include "net/netlink_message.h"
 #include "net/thread_netlink.h"
 
 namespace sockmi::net {
@@ -35,41 +36,35 @@ constexpr std::uint8_t kEstablished = 3, kSynSent = 1;
 // CTA_SYNPROXY, which is missing in the headers of Debian 12.
 constexpr int kSynProxy = 24;
 
-struct ConntrackMessage {
-  alignas(nlmsghdr) char buffer[1024] = {};
-  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
-
-  ConntrackMessage(Netlink& netfilter, std::uint16_t type, std::uint16_t flags, int family) {
-    header->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | type;
-    header->nlmsg_flags = NLM_F_REQUEST | flags;
-    header->nlmsg_seq = netfilter.next_sequence();
-    static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(nfgenmsg)))->nfgen_family =
-        static_cast<std::uint8_t>(family);
+struct ConntrackMessage : NetlinkRequest<nfgenmsg> {
+  ConntrackMessage(Netlink& netfilter, int type, int flags, int family)
+      : NetlinkRequest(netfilter, NFNL_SUBSYS_CTNETLINK << 8 | type, flags) {
+    (*this)->nfgen_family = static_cast<std::uint8_t>(family);
   }
   void add_tuple(std::uint16_t name, const SocketAddress& from, const SocketAddress& to) {
     const bool v4 = from.ip.family == AF_INET;
-    nlattr* whole = mnl_attr_nest_start(header, name);
-    nlattr* addresses = mnl_attr_nest_start(header, CTA_TUPLE_IP);
-    mnl_attr_put(header, v4 ? CTA_IP_V4_SRC : CTA_IP_V6_SRC, from.ip.size(), from.ip.bytes.data());
-    mnl_attr_put(header, v4 ? CTA_IP_V4_DST : CTA_IP_V6_DST, to.ip.size(), to.ip.bytes.data());
-    mnl_attr_nest_end(header, addresses);
-    nlattr* protocol = mnl_attr_nest_start(header, CTA_TUPLE_PROTO);
-    mnl_attr_put_u8(header, CTA_PROTO_NUM, IPPROTO_TCP);
-    mnl_attr_put_u16(header, CTA_PROTO_SRC_PORT, htons(from.port));
-    mnl_attr_put_u16(header, CTA_PROTO_DST_PORT, htons(to.port));
-    mnl_attr_nest_end(header, protocol);
-    mnl_attr_nest_end(header, whole);
+    nlattr* whole = mnl_attr_nest_start(header(), name);
+    nlattr* addresses = mnl_attr_nest_start(header(), CTA_TUPLE_IP);
+    add(v4 ? CTA_IP_V4_SRC : CTA_IP_V6_SRC, from.ip);
+    add(v4 ? CTA_IP_V4_DST : CTA_IP_V6_DST, to.ip);
+    mnl_attr_nest_end(header(), addresses);
+    nlattr* protocol = mnl_attr_nest_start(header(), CTA_TUPLE_PROTO);
+    mnl_attr_put_u8(header(), CTA_PROTO_NUM, IPPROTO_TCP);
+    mnl_attr_put_u16(header(), CTA_PROTO_SRC_PORT, htons(from.port));
+    mnl_attr_put_u16(header(), CTA_PROTO_DST_PORT, htons(to.port));
+    mnl_attr_nest_end(header(), protocol);
+    mnl_attr_nest_end(header(), whole);
   }
   void add_state(std::uint8_t state) {
     const nf_ct_tcp_flags liberal{.flags = IP_CT_TCP_FLAG_BE_LIBERAL,
                                   .mask = IP_CT_TCP_FLAG_BE_LIBERAL};
-    nlattr* info = mnl_attr_nest_start(header, CTA_PROTOINFO);
-    nlattr* tcp = mnl_attr_nest_start(header, CTA_PROTOINFO_TCP);
-    mnl_attr_put_u8(header, CTA_PROTOINFO_TCP_STATE, state);
-    mnl_attr_put(header, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, sizeof liberal, &liberal);
-    mnl_attr_put(header, CTA_PROTOINFO_TCP_FLAGS_REPLY, sizeof liberal, &liberal);
-    mnl_attr_nest_end(header, tcp);
-    mnl_attr_nest_end(header, info);
+    nlattr* info = mnl_attr_nest_start(header(), CTA_PROTOINFO);
+    nlattr* tcp = mnl_attr_nest_start(header(), CTA_PROTOINFO_TCP);
+    mnl_attr_put_u8(header(), CTA_PROTOINFO_TCP_STATE, state);
+    mnl_attr_put(header(), CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, sizeof liberal, &liberal);
+    mnl_attr_put(header(), CTA_PROTOINFO_TCP_FLAGS_REPLY, sizeof liberal, &liberal);
+    mnl_attr_nest_end(header(), tcp);
+    mnl_attr_nest_end(header(), info);
   }
 };
 
@@ -96,8 +91,7 @@ bool is_missing(const Error& error) {
 Result<> forget(Netlink& netfilter, const SocketAddress& from, const SocketAddress& to) {
   ConntrackMessage m(netfilter, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, from.ip.family);
   m.add_tuple(CTA_TUPLE_ORIG, from, to);
-  auto done =
-      netfilter.transact(m.header, m.header->nlmsg_len, 1, "cannot change the connection tracking");
+  auto done = m.send("cannot change the connection tracking");
   return !done && done.error().code == ENOENT ? Result<>() : done;
 }
 
@@ -107,11 +101,10 @@ Result<> add(Netlink& netfilter, const SocketAddress& from, const SocketAddress&
                      from.ip.family);
   m.add_tuple(CTA_TUPLE_ORIG, from, to);
   m.add_tuple(CTA_TUPLE_REPLY, to, from);
-  mnl_attr_put_u32(m.header, CTA_STATUS, htonl(IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_ASSURED));
-  mnl_attr_put_u32(m.header, CTA_TIMEOUT, htonl(seconds_of_silence()));
+  m.add(CTA_STATUS, htonl(IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_ASSURED));
+  m.add(CTA_TIMEOUT, htonl(seconds_of_silence()));
   m.add_state(state);
-  return netfilter.transact(m.header, m.header->nlmsg_len, 1,
-                            "cannot change the connection tracking");
+  return m.send("cannot change the connection tracking");
 }
 
 // The content of an entry.
@@ -119,11 +112,6 @@ struct Entry {
   FourTuple original, reply;  // local: the source of the packets
   bool renumbered = false;
 };
-
-ByteView bytes_of(const nlattr* attribute) {
-  return {static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)),
-          mnl_attr_get_payload_len(attribute)};
-}
 
 int read_address(const nlattr* attribute, void* data) {
   auto& tuple = *static_cast<FourTuple*>(data);
@@ -184,10 +172,9 @@ Result<std::optional<Entry>> find(Netlink& netfilter, const SocketAddress& from,
   ConntrackMessage m(netfilter, IPCTNL_MSG_CT_GET, NLM_F_ACK, from.ip.family);
   m.add_tuple(CTA_TUPLE_ORIG, from, to);
   std::optional<Entry> found;
-  auto asked =
-      netfilter.dump(m.header, "cannot read the connection tracking", [&](const nlmsghdr* message) {
-        mnl_attr_parse(message, sizeof(nfgenmsg), read_entry, &found.emplace());
-      });
+  auto asked = m.ask("cannot read the connection tracking", [&](const nlmsghdr* message) {
+    mnl_attr_parse(message, sizeof(nfgenmsg), read_entry, &found.emplace());
+  });
   if (!asked && asked.error().code != ENOENT && !is_missing(asked.error()))
     return pass(std::move(asked));
   return found;
@@ -231,9 +218,8 @@ Result<> untrack(Netlink& netfilter, const FourTuple& tuple, std::chrono::millis
       std::max(std::chrono::seconds(1), std::chrono::ceil<std::chrono::seconds>(linger));
   ConntrackMessage m(netfilter, IPCTNL_MSG_CT_NEW, NLM_F_ACK, plain.local.ip.family);
   m.add_tuple(CTA_TUPLE_ORIG, plain.remote, plain.local);
-  mnl_attr_put_u32(m.header, CTA_TIMEOUT, htonl(static_cast<std::uint32_t>(seconds.count())));
-  auto done =
-      netfilter.transact(m.header, m.header->nlmsg_len, 1, "cannot change the connection tracking");
+  m.add(CTA_TIMEOUT, htonl(static_cast<std::uint32_t>(seconds.count())));
+  auto done = m.send("cannot change the connection tracking");
   return !done && (done.error().code == ENOENT || is_missing(done.error())) ? Result<>() : done;
 }
 

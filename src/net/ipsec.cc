@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "net/netlink.h"
+#include "net/netlink_message.h"
 
 namespace sockmi::net {
 namespace {
@@ -30,28 +30,18 @@ bool applies(const xfrm_selector& selector, const SocketAddress& from, const Soc
 
 bool has_transformation(const nlmsghdr* message) {
   bool found = false;
-  mnl_attr_parse(
-      message, sizeof(xfrm_userpolicy_info),
-      [](const nlattr* attribute, void* out) {
-        if (mnl_attr_get_type(attribute) == XFRMA_TMPL)
-          *static_cast<bool*>(out) = mnl_attr_get_payload_len(attribute) > 0;
-        return MNL_CB_OK;
-      },
-      &found);
+  for_each_attribute<xfrm_userpolicy_info>(message, [&](const nlattr* attribute) {
+    if (mnl_attr_get_type(attribute) == XFRMA_TMPL) found = mnl_attr_get_payload_len(attribute) > 0;
+  });
   return found;
 }
 
 }  // namespace
 
 Result<std::vector<IpsecPolicy>> ipsec_policies(Netlink& xfrm) {
-  alignas(nlmsghdr) char buffer[256] = {};
-  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
-  header->nlmsg_type = XFRM_MSG_GETPOLICY;
-  header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  header->nlmsg_seq = xfrm.next_sequence();
-  mnl_nlmsg_put_extra_header(header, sizeof(xfrm_userpolicy_id));
+  NetlinkRequest<xfrm_userpolicy_id> request(xfrm, XFRM_MSG_GETPOLICY, NLM_F_DUMP);
   std::vector<IpsecPolicy> policies;
-  auto asked = xfrm.dump(header, "cannot read IPsec policies", [&](const nlmsghdr* message) {
+  auto asked = request.ask("cannot read IPsec policies", [&](const nlmsghdr* message) {
     if (message->nlmsg_type != XFRM_MSG_NEWPOLICY) return;
     const auto& policy = *static_cast<const xfrm_userpolicy_info*>(mnl_nlmsg_get_payload(message));
     if (policy.action != XFRM_POLICY_ALLOW || !has_transformation(message)) return;

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "net/addresses.h"
-#include "net/netlink.h"
+#include "net/netlink_message.h"
 
 namespace sockmi::net {
 namespace {
@@ -28,16 +28,14 @@ struct Address {
   std::uint32_t preferred = kInfiniteLifetime;
 };
 
-int read_attribute(const nlattr* attribute, void* data) {
-  Address& out = *static_cast<Address*>(data);
-  const ByteView value(static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)),
-                       mnl_attr_get_payload_len(attribute));
+void read_attribute(const nlattr* attribute, Address& out) {
+  const auto ip = IpAddress::from_bytes(bytes_of(attribute));
   switch (mnl_attr_get_type(attribute)) {
     case IFA_LOCAL:  // if it is present, IFA_ADDRESS is the address of the other end
-      if (const auto ip = IpAddress::from_bytes(value)) out.ip = *ip;
+      if (ip) out.ip = *ip;
       break;
     case IFA_ADDRESS:
-      if (const auto ip = IpAddress::from_bytes(value); ip && out.ip.any()) out.ip = *ip;
+      if (ip && out.ip.any()) out.ip = *ip;
       break;
     case IFA_FLAGS: out.flags = mnl_attr_get_u32(attribute); break;
     case IFA_CACHEINFO:
@@ -45,14 +43,14 @@ int read_attribute(const nlattr* attribute, void* data) {
           static_cast<const ifa_cacheinfo*>(mnl_attr_get_payload(attribute))->ifa_prefered;
       break;
   }
-  return MNL_CB_OK;
 }
 
 Address read_candidate(const nlmsghdr* message) {
   const auto* head = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(message));
   Address out{
       .ip = {}, .interface = head->ifa_index, .flags = head->ifa_flags, .scope = head->ifa_scope};
-  mnl_attr_parse(message, sizeof *head, read_attribute, &out);
+  for_each_attribute<ifaddrmsg>(message,
+                                [&](const nlattr* attribute) { read_attribute(attribute, out); });
   // For IPv4 the same bit means "secondary".
   if (out.ip.family == AF_INET) out.flags &= ~std::uint32_t(IFA_F_TEMPORARY);
   return out;
@@ -62,15 +60,10 @@ Address read_candidate(const nlmsghdr* message) {
 
 Result<IpAddress> address_beside(const IpAddress& ours, const IpAddress& before) {
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
-  alignas(nlmsghdr) char buffer[256] = {};
-  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
-  header->nlmsg_type = RTM_GETADDR;
-  header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  header->nlmsg_seq = route->next_sequence();
-  static_cast<ifaddrmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ifaddrmsg)))->ifa_family =
-      AF_UNSPEC;
+  NetlinkRequest<ifaddrmsg> request(*route, RTM_GETADDR, NLM_F_DUMP);
+  request->ifa_family = AF_UNSPEC;
   std::vector<Address> all;
-  TRY(route->dump(header, "addresses",
+  TRY(request.ask("addresses",
                   [&](const nlmsghdr* message) { all.push_back(read_candidate(message)); }));
   unsigned interface = 0;
   for (const Address& each : all)

@@ -11,7 +11,7 @@
 #include <optional>
 
 #include "base/unique_fd.h"
-#include "net/netlink.h"
+#include "net/netlink_message.h"
 #include "net/peer_liveness.h"
 #include "net/port_users.h"
 #include "net/thread_netlink.h"
@@ -39,18 +39,12 @@ SocketAddress address(std::uint8_t family, const __be32* bytes, __be16 port) {
 }
 
 void read_attributes(const nlmsghdr* message, TcpSocket& out) {
-  mnl_attr_parse(
-      message, sizeof(inet_diag_msg),
-      [](const nlattr* attribute, void* data) {
-        auto& socket = *static_cast<TcpSocket*>(data);
-        if (mnl_attr_get_type(attribute) == INET_DIAG_MARK &&
-            mnl_attr_get_payload_len(attribute) == 4)
-          socket.mark = mnl_attr_get_u32(attribute);
-        if (mnl_attr_get_type(attribute) == INET_DIAG_MD5SIG)
-          socket.is_signed = mnl_attr_get_payload_len(attribute) > 0;
-        return MNL_CB_OK;
-      },
-      &out);
+  for_each_attribute<inet_diag_msg>(message, [&](const nlattr* attribute) {
+    if (mnl_attr_get_type(attribute) == INET_DIAG_MARK && mnl_attr_get_payload_len(attribute) == 4)
+      out.mark = mnl_attr_get_u32(attribute);
+    if (mnl_attr_get_type(attribute) == INET_DIAG_MD5SIG)
+      out.is_signed = mnl_attr_get_payload_len(attribute) > 0;
+  });
 }
 
 std::optional<TcpSocket> read_socket(const nlmsghdr* message) {
@@ -70,33 +64,27 @@ std::optional<TcpSocket> read_socket(const nlmsghdr* message) {
   return socket;
 }
 
-struct Question {
-  alignas(nlmsghdr) char buffer[256] = {};
-  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
-  inet_diag_req_v2* request;
-
-  Question(Netlink& diag, int family, std::uint16_t flags, std::uint32_t states) {
-    header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-    header->nlmsg_flags = NLM_F_REQUEST | flags;
-    header->nlmsg_seq = diag.next_sequence();
-    request = static_cast<inet_diag_req_v2*>(
-        mnl_nlmsg_put_extra_header(header, sizeof(inet_diag_req_v2)));
-    request->sdiag_family = static_cast<std::uint8_t>(family);
-    request->sdiag_protocol = IPPROTO_TCP;
-    request->idiag_states = states;
+struct Question : NetlinkRequest<inet_diag_req_v2> {
+  Question(Netlink& diag, int family, int flags, std::uint32_t states)
+      : NetlinkRequest(diag, SOCK_DIAG_BY_FAMILY, flags) {
+    inet_diag_req_v2& request = *operator->();
+    request.sdiag_family = static_cast<std::uint8_t>(family);
+    request.sdiag_protocol = IPPROTO_TCP;
+    request.idiag_states = states;
     // Without INET_DIAG_INFO the kernel does not report keys either (Linux 6.18).
-    request->idiag_ext = 1 << (INET_DIAG_INFO - 1);
+    request.idiag_ext = 1 << (INET_DIAG_INFO - 1);
   }
-  void speak_of(const FourTuple& tuple) const {
-    auto& id = request->id;
+  void set_tuple(const FourTuple& tuple) const {
+    auto& id = (*this)->id;
     id.idiag_sport = htons(tuple.local.port);
     id.idiag_dport = htons(tuple.remote.port);
     std::memcpy(id.idiag_src, tuple.local.ip.view().data(), tuple.local.ip.size());
     std::memcpy(id.idiag_dst, tuple.remote.ip.view().data(), tuple.remote.ip.size());
   }
-  void ask_for(const FourTuple& tuple) const {
-    speak_of(tuple);
-    request->id.idiag_cookie[0] = request->id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+  void match_tuple(const FourTuple& tuple) const {
+    set_tuple(tuple);
+    auto& id = (*this)->id;
+    id.idiag_cookie[0] = id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
   }
 };
 
@@ -106,9 +94,9 @@ template <class Each>
 Result<> for_each_message(std::uint32_t states, std::uint16_t port, Each each) {
   TRY_LET(diag, Netlink::open(NETLINK_SOCK_DIAG));
   for (const int family : {AF_INET, AF_INET6}) {
-    const Question all(*diag, family, NLM_F_DUMP, states);
-    all.request->id.idiag_sport = htons(port);
-    TRY(diag->dump(all.header, "sock_diag", [&](const nlmsghdr* message) {
+    Question all(*diag, family, NLM_F_DUMP, states);
+    all->id.idiag_sport = htons(port);
+    TRY(all.ask("sock_diag", [&](const nlmsghdr* message) {
       if (const auto socket = read_socket(message))
         each(*socket, *static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(message)));
     }));
@@ -208,9 +196,9 @@ Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cook
   } else {
     TRY_LET(diag, thread_netlink(NETLINK_SOCK_DIAG));
     // Without NLM_F_ACK: the answer is one message, or an error.
-    const Question one(*diag, wanted.local.ip.family, 0, kAlive);
-    one.ask_for(wanted);
-    auto asked = diag->dump(one.header, "sock_diag", [&](const nlmsghdr* message) {
+    Question one(*diag, wanted.local.ip.family, 0, kAlive);
+    one.match_tuple(wanted);
+    auto asked = one.ask("sock_diag", [&](const nlmsghdr* message) {
       if (const auto socket = read_socket(message)) take(*socket);
     });
     if (!asked && asked.error().code != ENOENT) return pass(std::move(asked));
@@ -224,10 +212,10 @@ Result<TcpSocket> find(const FourTuple& tuple, std::optional<std::uint64_t> cook
 Result<Liveness> liveness_of(const FourTuple& tuple, std::uint64_t cookie) {
   TRY_LET(diag, thread_netlink(NETLINK_SOCK_DIAG));
   const FourTuple plain = tuple.unmapped();
-  const Question one(*diag, plain.local.ip.family, 0, kAlive);  // as in find()
-  one.ask_for(plain);
+  Question one(*diag, plain.local.ip.family, 0, kAlive);  // as in find()
+  one.match_tuple(plain);
   std::optional<Liveness> found;
-  auto asked = diag->dump(one.header, "sock_diag", [&](const nlmsghdr* message) {
+  auto asked = one.ask("sock_diag", [&](const nlmsghdr* message) {
     const auto socket = read_socket(message);
     if (!socket || socket->cookie != cookie) return;
     mnl_attr_parse(
@@ -263,12 +251,12 @@ Result<TcpSocket> find_by_cookie(const FourTuple& tuple, std::uint64_t cookie) {
 Result<> destroy(const FourTuple& tuple, std::uint64_t cookie) {
   const FourTuple wanted = tuple.unmapped();
   TRY_LET(diag, thread_netlink(NETLINK_SOCK_DIAG));
-  const Question one(*diag, wanted.local.ip.family, NLM_F_ACK, kAlive);
-  one.header->nlmsg_type = SOCK_DESTROY;
-  one.speak_of(wanted);
-  one.request->id.idiag_cookie[0] = static_cast<std::uint32_t>(cookie);
-  one.request->id.idiag_cookie[1] = static_cast<std::uint32_t>(cookie >> 32);
-  auto destroyed = diag->dump(one.header, "sock_diag", [](const nlmsghdr*) {});
+  Question one(*diag, wanted.local.ip.family, NLM_F_ACK, kAlive);
+  one.header()->nlmsg_type = SOCK_DESTROY;
+  one.set_tuple(wanted);
+  one->id.idiag_cookie[0] = static_cast<std::uint32_t>(cookie);
+  one->id.idiag_cookie[1] = static_cast<std::uint32_t>(cookie >> 32);
+  auto destroyed = one.ask("sock_diag", [](const nlmsghdr*) {});
   if (!destroyed && destroyed.error().code != ENOENT) return destroyed;
   return {};
 }
