@@ -261,7 +261,7 @@ Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& l
   if (const auto woken =
           prepared.socket ? services_.steering->within(tuple.local.ip, wake) : Result<>();
       !woken) {
-    const Outcome outcome = prepared.socket->mute() ? Outcome::NeverThawed : Outcome::Ended;
+    const Outcome outcome = prepared.socket->is_frozen() ? Outcome::NeverThawed : Outcome::Ended;
     log::error("thaw_failed", {{"migration", wire::to_hex(id)},
                                {"connection", tuple},
                                {"lost", outcome == Outcome::Ended},

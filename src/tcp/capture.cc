@@ -39,6 +39,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/address_scope.h"
 #include "base/log.h"
 #include "tcp/old_segment.h"
 #include "tcp/outside_repair.h"
@@ -53,11 +54,10 @@ namespace {
 constexpr std::uint32_t kMaxDelta = 1 << 30;  // no window is larger
 
 Result<> can_be_moved(int fd, const SocketInfo& facts) {
-  static const IpAddress link_local = *IpAddress::parse("fe80::");
   if (!facts.connected()) return fail(ENOTCONN, "socket is not connected");
   if (!is_movable(facts.state))
     return fail(ENOTSUP, "cannot move a connection in state {}", facts.state);
-  if (facts.tuple.local.ip.in_prefix(link_local, 10)) {
+  if (is_link_local(facts.tuple.local.ip)) {
     return fail(ENOTSUP, "cannot move {}: it is an address of one link only",
                 to_string(facts.tuple.local.ip));
   }

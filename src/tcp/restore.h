@@ -45,11 +45,11 @@ class RestoredSocket {
   // Makes the endpoint live: removes the mark, ends repair mode (which sends a window
   // probe), writes the unsent rest of the send queue and what follows it: our FIN, or in
   // SYN_SENT the SYN. Everything received is acknowledged. Errors: EBADMSG if bytes of
-  // the image are still to come. After an error, mute() says whether the socket is
+  // the image are still to come. After an error, is_frozen() says whether the socket is
   // output-blocked (and nothing has left it), or whether it was live for a moment and was
   // reset.
   Result<unique_fd> thaw() &&;
-  bool mute() const { return bool(fd_); }
+  bool is_frozen() const { return bool(fd_); }
 
  private:
   explicit RestoredSocket(const wire::TcpT& image, Marks marks);

@@ -295,7 +295,7 @@ TEST_P(SharedSocketTest, ThawFailsWithoutTheBytesInFlight) {
     part.sent = static_cast<std::uint32_t>(came);
     EXPECT_EQ(restored->receive(part).error().code, EBADMSG);
     EXPECT_EQ(std::move(*restored).thaw().error().code, EBADMSG);
-    EXPECT_TRUE(restored->mute());
+    EXPECT_TRUE(restored->is_frozen());
   }
   ASSERT_TRUE(set(peer_.get(), SOL_SOCKET, SO_MARK, 0, "SO_MARK"));
   arrive(image, *late);
