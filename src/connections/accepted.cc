@@ -34,7 +34,7 @@ asio::awaitable<void> adopt_accepted(const Services& services, ConnectionTable& 
                          services.settings.host, listener.service, resident.generation);
     auto reply = co_await services.control->call(listener.home, listener.home_control, said,
                                                  milliseconds(2000));
-    auto answer = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
+    auto answer = wire::answer_of(reply);
     if (!answer)
       log::error("accepted_connection_claim_failed",
                  {{"connection", each.tuple}, {"error", answer.error()}});

@@ -45,8 +45,7 @@ asio::awaitable<void> try_paths(const Services& services, cluster::SelectedHost 
     crossings.push_back(crossing(before, one->tuple, one->wire, is_ours(services, *one)));
   auto reply = co_await services.control->call(importer.host, importer.line,
                                                wire::pack_path_queries(crossings), kPathTimeout);
-  auto verdicts = reply ? wire::read_verdicts(*reply, those.size())
-                        : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
+  auto verdicts = wire::verdicts_of(reply, those.size());
   if (!verdicts) {
     for (ExportedEndpoint* one : those)
       one->result = std::unexpected(verdicts.error());

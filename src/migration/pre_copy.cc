@@ -33,8 +33,7 @@ asio::awaitable<bool> pre_copy(const Services& services, const cluster::Selected
         kPreCopyTimeout, std::chrono::duration_cast<milliseconds>(deadline - Clock::now()));
     const auto reply = co_await services.control->call(importer.host, importer.line,
                                                        wire::pack_pre_copy(id, piece), patience);
-    const auto answer =
-        reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
+    const auto answer = wire::answer_of(reply);
     if (!answer) sent = std::unexpected(answer.error());
   }
   if (sent) co_return !bytes->empty();

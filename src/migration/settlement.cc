@@ -15,7 +15,7 @@
 #include "migration/delta_files.h"
 #include "migration/frozen_sockets.h"
 #include "migration/late_writes.h"
-#include "wire/late_write.h"
+#include "wire/control_messages.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -53,7 +53,7 @@ asio::awaitable<Result<>> call_with_rest(const Services& services,
   for (const auto deadline = Clock::now() + LateWrites::kLateWriteTimeout; Clock::now() < deadline;
        co_await sleep_for(kVerdictRetryPause)) {
     auto reply = co_await services.control->call(importer.host, importer.line, message, kRest);
-    auto answer = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
+    auto answer = wire::answer_of(reply);
     taken = answer ? Result<>() : std::unexpected(answer.error());
     if (reply) break;
   }

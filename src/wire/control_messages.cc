@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "wire/flatbuffer.h"
-#include "wire/late_write.h"
 
 namespace sockmi::wire {
 namespace {
@@ -294,6 +293,16 @@ Result<std::vector<Result<>>> read_verdicts(ByteView bytes, std::size_t count) {
                                      : std::unexpected(error_of(each->error(), each->reason())));
   }
   return out;
+}
+
+Result<int> answer_of(const Result<Secret>& reply) {
+  if (!reply) return std::unexpected(reply.error());
+  return read_answer(ByteView(*reply));
+}
+
+Result<std::vector<Result<>>> verdicts_of(const Result<Secret>& reply, std::size_t count) {
+  if (!reply) return std::unexpected(reply.error());
+  return read_verdicts(ByteView(*reply), count);
 }
 
 Result<std::chrono::microseconds> read_took(ByteView bytes) {

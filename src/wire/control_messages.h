@@ -70,6 +70,8 @@ Result<std::vector<Crossing>> read_passages(const PathQueries& said);
 Secret pack_pre_copy(const MigrationId& id, ByteView bytes);
 Secret pack_query_outcome(const MigrationId& id);
 Secret pack_late_write(const MigrationId& id, const FreezeDeltaT& late);
+// One message for many sockets to which nothing more was done.
+Secret pack_late_write(std::span<const MigrationId> untouched);
 Secret pack_straggler(const StragglerT& straggler);
 Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host,
                   const std::string& service = {}, std::uint64_t generation = 0);
@@ -89,6 +91,9 @@ Result<int> read_answer(ByteView bytes);
 // Returns the verdicts on `count` endpoints. Errors: EPROTO if the answer has another
 // number of verdicts; or the answer's own error.
 Result<std::vector<Result<>>> read_verdicts(ByteView bytes, std::size_t count);
+// The same for the outcome of a call: an error is returned unchanged.
+Result<int> answer_of(const Result<Secret>& reply);
+Result<std::vector<Result<>>> verdicts_of(const Result<Secret>& reply, std::size_t count);
 // Returns how long the other host took for its answer, by its own measurement.
 Result<std::chrono::microseconds> read_took(ByteView bytes);
 

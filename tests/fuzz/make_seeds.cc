@@ -10,7 +10,6 @@
 #include "wire/control_messages.h"
 #include "wire/discovery_generated.h"
 #include "wire/flatbuffer.h"
-#include "wire/late_write.h"
 
 using namespace sockmi;
 using namespace sockmi::wire;

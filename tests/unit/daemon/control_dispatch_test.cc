@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "stub_requests.h"
+#include "wire/control_messages.h"
 #include "wire/flatbuffer.h"
-#include "wire/late_write.h"
 
 namespace sockmi::daemon {
 namespace {
