@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/unique_fd.h"
-#include "steer/steering.h"
+#include "steer/rcu_barrier.h"
 #include "stopwatch.h"
 
 using namespace sockmi;

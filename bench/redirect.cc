@@ -31,7 +31,7 @@
 
 #include "base/address.h"
 #include "base/unique_fd.h"
-#include "steer/steering.h"
+#include "steer/nft_steering.h"
 #include "stopwatch.h"
 
 using namespace sockmi;
@@ -259,7 +259,7 @@ int main(int argc, char** argv) {
     std::vector<steer::ForeignAddress> guests;
     for (const FourTuple& guest : connections(*each, client, kMany))
       guests.push_back({guest, {}});
-    must(there->add_foreign_address(guests).has_value(), "shelter");
+    must(there->add_foreign_addresses(guests).has_value(), "shelter");
   }
   const double added = milliseconds_to_add(here, connections(home, client, kAdded), importer);
   const auto ratio = [&](unsigned talking) {

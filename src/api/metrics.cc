@@ -11,6 +11,7 @@
 
 #include "base/stderr_sink.h"
 #include "steer/host_checks.h"
+#include "steer/rcu_barrier.h"
 
 namespace sockmi::api {
 namespace {

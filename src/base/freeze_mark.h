@@ -4,8 +4,10 @@
 
 #include <cstdint>
 
+#include "base/sockmi_tag.h"
+
 namespace sockmi {
 
-inline constexpr std::uint32_t kFreezeMark = 0x736b0001;
+inline constexpr std::uint32_t kFreezeMark = kSockmiTag << 16 | 1;
 
 }  // namespace sockmi

@@ -25,7 +25,7 @@ void ForeignAddresses::drop(const FourTuple& guest, milliseconds linger) {
 }
 
 Result<> ForeignAddresses::adopt(milliseconds linger) {
-  TRY_LET(found, services_.steering->sheltered());
+  TRY_LET(found, services_.steering->own().foreign_addresses());
   for (const auto& [guest, expires_in] : found)
     if (!expires_in && !guests_.contains(guest)) change(guest, linger);
   return {};
@@ -44,7 +44,7 @@ boost::asio::awaitable<void> ForeignAddresses::write() {
     std::vector<steer::ForeignAddress> changes;
     for (const auto& [guest, expires_in] : unwritten_)
       changes.push_back({guest, expires_in});
-    auto done = services_.steering->add_foreign_address(changes);
+    auto done = services_.steering->own().add_foreign_addresses(changes);
     if (done) {
       unwritten_.clear();
       break;

@@ -29,21 +29,22 @@ Result<> ForeignRules::rewrite_destination(const FourTuple& tuple, const IpAddre
       return fail(EADDRINUSE, "this host has its own connection {}", to_string(there));
     if (!is_absent(own_socket.error())) return std::unexpected(own_socket.error());
   }
-  return services_.steering->rewrite_destination({&tuple, 1}, own);
+  return services_.steering->own().rewrite_destination({&tuple, 1}, own);
 }
 
 void ForeignRules::take_back(const FourTuple& tuple, const IpAddress& address,
                              const IpAddress& own) {
   if (own.any()) return;
   if (is_passive(tuple)) return ports_.take_back(tuple, {address, tuple.local.port}, own);
-  if (auto gone = services_.steering->remove_readdress({&tuple, 1}, own, services_.settings.linger);
+  if (auto gone =
+          services_.steering->own().stop_rewriting({&tuple, 1}, own, services_.settings.linger);
       !gone)
     log::error("foreign_rules_remove_failed", {{"connection", tuple}, {"error", gone.error()}});
 }
 
 Result<> ForeignRules::add(const FourTuple& tuple, const SocketAddress& home_control) {
   const IpAddress address = address_of(tuple, home_control);
-  TRY_LET(routed, services_.steering->is_routed(home_control.ip));
+  TRY_LET(routed, services_.steering->own().is_routed(home_control.ip));
   if (routed) TRY(rewrite_destination(tuple, address, false));
   addresses_.add({{address, tuple.local.port}, tuple.remote});
   return {};
@@ -52,7 +53,7 @@ Result<> ForeignRules::add(const FourTuple& tuple, const SocketAddress& home_con
 void ForeignRules::readd(const FourTuple& tuple, const SocketAddress& home_control) {
   const IpAddress address = address_of(tuple, home_control);
   addresses_.add({{address, tuple.local.port}, tuple.remote});
-  if (const auto routed = services_.steering->is_routed(home_control.ip); !routed)
+  if (const auto routed = services_.steering->own().is_routed(home_control.ip); !routed)
     log::warn("home_route_failed", {{"connection", tuple}, {"error", routed.error()}});
   else if (*routed)
     comes_by_router(tuple, home_control);
@@ -73,7 +74,7 @@ void ForeignRules::rewrite_destinations(const ConnectionTable& table, const IpAd
   for (const auto& [cookie, resident] : table.imported()) {
     const IpAddress address = address_of(resident.tuple, resident.home_control);
     if (services_.settings.address_for(address) == services_.settings.address) continue;
-    const auto routed = services_.steering->is_routed(resident.home_control.ip);
+    const auto routed = services_.steering->own().is_routed(resident.home_control.ip);
     if (!routed || !*routed) continue;
     take_back(resident.tuple, address, before);
     comes_by_router(resident.tuple, resident.home_control);
@@ -82,7 +83,8 @@ void ForeignRules::rewrite_destinations(const ConnectionTable& table, const IpAd
 
 void ForeignRules::untrack(const FourTuple& tuple) {
   if (is_passive(tuple)) return;
-  if (auto done = services_.steering->untrack(tuple, services_.settings.linger); !done)
+  if (auto done = services_.steering->at(tuple.local.ip).untrack(tuple, services_.settings.linger);
+      !done)
     log::warn("conntrack_delete_failed", {{"connection", tuple}, {"error", done.error()}});
 }
 

@@ -35,6 +35,7 @@
 #include "connections/imported.h"
 #include "connections/redirects.h"
 #include "context/async_event.h"
+#include "steer/packet_marks.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -181,7 +182,7 @@ void HomeProtocol::note_unheard(const FourTuple& tuple, const RemoteConnection& 
 // holder's address as their destination, and the holder has to be notified of that.
 bool HomeProtocol::goes_by_router(const RemoteConnection& away) const {
   if (away.container) return false;
-  const auto routed = services_.steering->is_routed(away.address);
+  const auto routed = services_.steering->own().is_routed(away.address);
   return routed && *routed;
 }
 

@@ -47,7 +47,7 @@ class Keeper {
   bool look() {
     const auto began = Clock::now();
     const auto repaired = upkeep_.repair();
-    if (auto hosts = upkeep_.led_anew(); !hosts.empty())
+    if (auto hosts = upkeep_.take_rerouted(); !hosts.empty())
       spawn(connections_.services.io, "tell_ways",
             connections_.homes.notify_routes(std::move(hosts)));
     last_ = Clock::now();

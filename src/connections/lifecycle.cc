@@ -9,11 +9,12 @@
 #include "base/spawn.h"
 #include "connections/imported.h"
 #include "context/async_event.h"
+#include "tcp/states.h"
 
 namespace sockmi::daemon {
 namespace {
 
-constexpr std::uint8_t kClose = 7, kBoundInactive = 13;
+constexpr std::uint8_t kBoundInactive = 13;  // TCP_BOUND_INACTIVE, of sock_diag only
 // Well below the second after which a peer repeats its first SYN: that SYN does not reach
 // home while the redirect of a dead connection with the same addresses and ports is in
 // force.
@@ -110,7 +111,8 @@ asio::awaitable<void> watch_closed(Connections& connections) {
     if (!alive) continue;
     for (const auto cookie : missing) {
       const auto it = alive->find(cookie);
-      if (it != alive->end() && it->second.state != kClose && it->second.state != kBoundInactive)
+      if (it != alive->end() && it->second.state != tcp::kClose &&
+          it->second.state != kBoundInactive)
         hidden.insert(cookie);
       else
         end(connections, cookie);

@@ -40,7 +40,7 @@ Result<> PortReservations::lend(const FourTuple& guest, const SocketAddress& hom
     TRY_LET(socket, hold(port));
     held = std::move(socket);
   }
-  TRY(services_.steering->readdress_port(home, own));
+  TRY(services_.steering->own().rewrite_port(home, own));
   if (held && !guest.local.ip.wildcard()) held_[port] = std::move(held);
   wanted_.erase(guest);
   return {};
@@ -49,7 +49,7 @@ Result<> PortReservations::lend(const FourTuple& guest, const SocketAddress& hom
 void PortReservations::take_back(const FourTuple& guest, const SocketAddress& home,
                                  const IpAddress& own) {
   if (!wanted_.erase(guest)) held_.erase({own, home.port});
-  if (auto gone = services_.steering->remove_readdress_port(home, own); !gone)
+  if (auto gone = services_.steering->own().stop_rewriting_port(home, own); !gone)
     log::error("port_rewrite_remove_failed",
                {{"address", SocketAddress{own, home.port}}, {"error", gone.error()}});
 }
@@ -77,7 +77,7 @@ std::vector<FourTuple> PortReservations::retry() {
 void PortReservations::leave(const FourTuple& guest) {
   const auto it = wanted_.find(guest);
   if (it == wanted_.end()) return;
-  const auto gone = services_.steering->remove_readdress_port(it->second.home, it->second.own);
+  const auto gone = services_.steering->own().stop_rewriting_port(it->second.home, it->second.own);
   it->second.left = gone.has_value();
   if (!gone)
     log::error("port_rewrite_remove_failed",

@@ -2,13 +2,14 @@
 
 #include "base/log.h"
 #include "base/spawn.h"
+#include "cluster/hello.h"
 #include "connections/imported.h"
 
 namespace sockmi::daemon {
 namespace {
 
-// Three HELLO intervals: long enough for every holder to reassert what it holds.
-constexpr milliseconds kUnclaimedRedirectLifetime{15000};
+// Long enough for every holder to reassert what it holds.
+constexpr milliseconds kUnclaimedRedirectLifetime = cluster::kHelloTimeout;
 
 using Sockets = std::map<std::uint64_t, net::TcpSocket>;
 
@@ -28,13 +29,14 @@ Result<> adopt_residents(Connections& connections, const Sockets& alive) {
     if (const auto ended = connections.table.end_imported(cookie); ended && ended->notice != 0)
       spawn(connections.services.io, "tell_ended",
             connections.homes.notify_ended(ended->notice, ended->connection));
-  TRY_LET(readdressed, connections.services.steering->readdressed());
+  TRY_LET(rewritten, connections.services.steering->own().rewritten_destinations());
   // Left by a daemon that died before the endpoint had arrived for good.
-  for (const auto& [guest, own] : readdressed) {
+  for (const auto& [guest, own] : rewritten) {
     if (connections.rules.addresses().has(guest)) continue;
-    TRY(is_passive(guest) ? connections.services.steering->remove_readdress_port(guest.local, own)
-                          : connections.services.steering->remove_readdress(
-                                {&guest, 1}, own, connections.services.settings.linger));
+    TRY(is_passive(guest)
+            ? connections.services.steering->own().stop_rewriting_port(guest.local, own)
+            : connections.services.steering->own().stop_rewriting(
+                  {&guest, 1}, own, connections.services.settings.linger));
     log::warn("destination_rewrite_orphaned", {{"connection", guest}});
   }
   return connections.rules.addresses().adopt(connections.services.settings.linger);
@@ -102,9 +104,9 @@ Result<> adopt_redirects(Connections& connections, const Sockets& alive, std::si
     if (is_passive(tuple)) ports.insert({tuple.local.ip.unmapped(), tuple.local.port});
     // The kernel's redirect may be missing, about to expire, or for another interface.
     else
-      TRY(tolerate_namespace_error(
-          connections, tuple,
-          connections.services.steering->redirect(tuple, away.address, std::nullopt)));
+      TRY(tolerate_namespace_error(connections, tuple,
+                                   connections.services.steering->at(tuple.local.ip)
+                                       .redirect(tuple, away.address, std::nullopt)));
     if (away.home != connections.services.settings.host)
       spawn(connections.services.io, "tell_moved", connections.homes.notify_moved(tuple));
   }
@@ -113,10 +115,12 @@ Result<> adopt_redirects(Connections& connections, const Sockets& alive, std::si
   // any other one we have lost the record: if a host holds the connection, it reasserts
   // that within kUnclaimedRedirectLifetime.
   for (const auto& [tuple, redirect] : in_kernel) {
-    auto done = living.contains(tuple) ? connections.services.steering->remove_redirect(tuple)
-                : !redirect.expires_in ? connections.services.steering->redirect(
-                                             tuple, redirect.to, kUnclaimedRedirectLifetime)
-                                       : Result<>();
+    auto done = living.contains(tuple)
+                    ? connections.services.steering->at(tuple.local.ip).remove_redirect(tuple)
+                : !redirect.expires_in
+                    ? connections.services.steering->at(tuple.local.ip)
+                          .redirect(tuple, redirect.to, kUnclaimedRedirectLifetime)
+                    : Result<>();
     TRY(tolerate_namespace_error(connections, tuple, std::move(done)));
     if (!living.contains(tuple) && !redirect.expires_in)
       connections.table.add_unexplained_redirect(tuple, redirect.to);
@@ -131,8 +135,9 @@ Result<> adopt_redirects(Connections& connections, const Sockets& alive, std::si
     };
     if (std::ranges::any_of(ports, explains)) continue;
     log::warn("listener_redirect_orphaned", {{"listener", local}});
-    TRY(tolerate_namespace_error(connections, {local, {}},
-                                 connections.services.steering->remove_port_redirect(local)));
+    TRY(tolerate_namespace_error(
+        connections, {local, {}},
+        connections.services.steering->at(local.ip).remove_port_redirect(local)));
   }
   return {};
 }

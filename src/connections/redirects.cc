@@ -1,12 +1,13 @@
 #include "connections/redirects.h"
 
-#include <ifaddrs.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 
+#include "base/address_scope.h"
 #include "base/log.h"
 #include "context/async_event.h"
+#include "net/addresses.h"
 #include "tcp/listener.h"
 #include "tcp/states.h"
 
@@ -25,23 +26,12 @@ constexpr milliseconds kRetryPause{50};
 std::vector<SocketAddress> addresses_of(const SocketAddress& local) {
   if (!local.ip.wildcard()) return {{local.ip.unmapped(), local.port}};
   std::vector<SocketAddress> out;
-  ifaddrs* all = nullptr;
-  if (::getifaddrs(&all) != 0) return out;
-  for (const ifaddrs* each = all; each; each = each->ifa_next) {
-    if (!each->ifa_addr ||
-        (each->ifa_addr->sa_family != AF_INET && each->ifa_addr->sa_family != AF_INET6))
-      continue;
-    if (each->ifa_addr->sa_family == AF_INET6 && local.ip.family == AF_INET) continue;
-    const IpAddress ip = SocketAddress::from(each->ifa_addr).ip;
-    const bool loopback =
-        ip.family == AF_INET
-            ? ip.bytes[0] == 127
-            : IN6_IS_ADDR_LOOPBACK(reinterpret_cast<const in6_addr*>(ip.bytes.data()));
-    const bool link_local =
-        ip.family == AF_INET6 && ip.bytes[0] == 0xfe && (ip.bytes[1] & 0xc0) == 0x80;
-    if (!loopback && !link_local) out.push_back({ip, local.port});
+  const auto all = net::host_addresses();
+  if (!all) return out;
+  for (const net::HostAddress& each : *all) {
+    if (each.ip.family == AF_INET6 && local.ip.family == AF_INET) continue;
+    if (!is_loopback(each.ip) && !is_link_local(each.ip)) out.push_back({each.ip, local.port});
   }
-  ::freeifaddrs(all);
   return out;
 }
 
@@ -70,7 +60,7 @@ asio::awaitable<Result<>> empty_accept_queue(const Services& services, int liste
                                              SocketAddress local,
                                              std::vector<unique_fd>& accepted) {
   CO_TRY(for_each_address(local, [&](const SocketAddress& address) {
-    return services.steering->block_port(address, kBlockedPortLifetime);
+    return services.steering->at(address.ip).block_port(address, kBlockedPortLifetime);
   }));
   // No notification comes when a handshake ends, so the queue is polled as long as one is
   // in progress.
@@ -88,7 +78,7 @@ asio::awaitable<Result<>> empty_accept_queue(const Services& services, int liste
 
 void release(const Services& services, const SocketAddress& local) {
   auto released = for_each_address(local, [&](const SocketAddress& address) {
-    return services.steering->unblock_port(address);
+    return services.steering->at(address.ip).unblock_port(address);
   });
   if (!released)
     log::error("port_unblock_failed", {{"listener", local}, {"error", released.error()}});
@@ -96,13 +86,11 @@ void release(const Services& services, const SocketAddress& local) {
 
 Result<> redirect_passive(const Services& services, const ConnectionTable& table,
                           const SocketAddress& local, const std::string& host) {
-  const auto peers = services.discovery->hosts();
-  const auto peer = std::ranges::find(peers, host, &cluster::HostInfo::host);
-  if (peer == peers.end()) return fail(EHOSTUNREACH, "host '{}' is not known here", host);
+  TRY_LET(holder, services.discovery->find_host(host));
   TRY_LET(connections, connections_of(services, local));
   return for_each_address(local, [&](const SocketAddress& address) -> Result<> {
     const IpAddress& to =
-        peer->line.ip.family == address.ip.family ? peer->line.ip : peer->other_address;
+        holder.line.ip.family == address.ip.family ? holder.line.ip : holder.other_address;
     if (to.any()) {
       if (!local.ip.wildcard())
         return fail(EAFNOSUPPORT, "{} has no address of the family of {}", host,
@@ -112,23 +100,24 @@ Result<> redirect_passive(const Services& services, const ConnectionTable& table
                                              {"reason", "the host has no address of this family"}});
       return {};
     }
-    std::vector<FourTuple> staying;
+    std::vector<FourTuple> exempt;
     for (const auto& each : connections)
       if (each.tuple.local.ip.unmapped() == address.ip && !table.find_remote(each.tuple))
-        staying.push_back(each.tuple);
-    return services.steering->redirect_port(address, to, staying);
+        exempt.push_back(each.tuple);
+    return services.steering->at(address.ip).redirect_port(address, to, exempt);
   });
 }
 
 Result<> remove_passive_redirect(const Services& services, const SocketAddress& local) {
   return for_each_address(local, [&](const SocketAddress& address) {
-    return services.steering->remove_port_redirect(address);
+    return services.steering->at(address.ip).remove_port_redirect(address);
   });
 }
 
 Result<> redirect(const Services& services, const ConnectionTable& table, const FourTuple& tuple,
                   const RemoteConnection& away, std::optional<milliseconds> expires_in) {
-  if (!is_passive(tuple)) return services.steering->redirect(tuple, away.address, expires_in);
+  if (!is_passive(tuple))
+    return services.steering->at(tuple.local.ip).redirect(tuple, away.address, expires_in);
   return expires_in ? remove_passive_redirect(services, tuple.local)
                     : redirect_passive(services, table, tuple.local, away.host);
 }

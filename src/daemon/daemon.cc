@@ -14,6 +14,8 @@
 #include "migration/return_unclaimed.h"
 #include "steer/boot_filter.h"
 #include "steer/host_checks.h"
+#include "steer/nft_steering.h"
+#include "steer/rcu_barrier.h"
 #include "steer/syn_filter.h"
 
 namespace sockmi::daemon {
@@ -61,7 +63,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   TRY(adopt_all(daemon->exports_, daemon->importer_));
   if (auto released = steer::release_connections(); !released)
     log::error("boot_filter_remove_failed", {{"error", released.error()}});
-  services.steering->keep(rules_are_needed(connections, daemon->import_queue_));
+  services.steering->own().keep(rules_are_needed(connections, daemon->import_queue_));
   log::info("rcu_barrier_chosen", {{"form", steer::barrier_form()}});
   for (const std::string& warning : steer::warnings(services.settings.interfaces))
     log::warn("host_check_failed", {{"warning", warning}});
@@ -128,7 +130,7 @@ asio::awaitable<void> Daemon::shut_down() {
   if (needed || !connections_.table.remote().empty())
     log::info("rules_kept", {{"imported", connections_.table.imported().size()},
                              {"moved", connections_.table.remote().size()}});
-  services_.steering->keep(needed);
+  services_.steering->own().keep(needed);
 }
 
 }  // namespace sockmi::daemon

@@ -4,12 +4,12 @@
 
 #include "connections/lifecycle.h"
 #include "context/async_event.h"
+#include "tcp/states.h"
 
 namespace sockmi::daemon {
 namespace {
 
 constexpr milliseconds kWindUp{1000};
-constexpr std::uint8_t kEstablished = 1, kCloseWait = 8;
 
 }  // namespace
 
@@ -24,7 +24,7 @@ asio::awaitable<void> finish_connections(Connections& connections) {
     if (const auto alive = connections.services.all_sockets())
       // A connection that its application has not closed need not be waited for.
       for (const auto& [cookie, socket] : *alive)
-        waiting |= socket.state != kEstablished && socket.state != kCloseWait &&
+        waiting |= socket.state != tcp::kEstablished && socket.state != tcp::kCloseWait &&
                    connections.table.find_imported(cookie);
     if (!waiting || Clock::now() > deadline) co_return;
   }

@@ -75,6 +75,8 @@
 #include "migration/pre_copy.h"
 #include "migration/privileges.h"
 #include "migration/settlement.h"
+#include "steer/packet_marks.h"
+#include "steer/rcu_barrier.h"
 #include "tcp/listener.h"
 
 namespace sockmi::daemon {
@@ -269,8 +271,7 @@ class Exporter {
     if (auto may = fault::point("prepare-send"); !may) co_return fail_all(those, may.error());
     auto reply = co_await services_.control->call(choice_.host, choice_.line, std::move(message),
                                                   time_left());
-    auto verdicts = reply ? wire::read_verdicts(*reply, those.size())
-                          : Result<std::vector<Result<>>>(std::unexpected(reply.error()));
+    auto verdicts = wire::verdicts_of(reply, those.size());
     if (!verdicts) co_return fail_all(those, verdicts.error());
     for (std::size_t i = 0; i < those.size(); ++i)
       those[i]->result = std::move((*verdicts)[i]);

@@ -23,6 +23,7 @@
 #include "migration/marks.h"
 #include "migration/privileges.h"
 #include "net/addresses.h"
+#include "steer/packet_marks.h"
 #include "tcp/inject.h"
 #include "tcp/listener.h"
 #include "tcp/socket_info.h"
@@ -144,8 +145,9 @@ Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
   // already has our answer while this runs.
   asio::post(services_.io, [this, tuple = tuple_of(prepared.endpoint.tcp),
                             established = prepared.endpoint.tcp.state != tcp::kSynSent] {
-    if (auto tracked =
-            is_passive(tuple) ? Result<>() : services_.steering->track(tuple, established);
+    if (auto tracked = is_passive(tuple)
+                           ? Result<>()
+                           : services_.steering->at(tuple.local.ip).track(tuple, established);
         !tracked)
       log::warn("conntrack_add_failed", {{"connection", tuple}, {"error", tracked.error()}});
   });
@@ -174,7 +176,9 @@ Result<> Importer::restore(PreparedEndpoint& prepared) {
       // A slow start is not a reason to fail the migration.
       if (auto carried = congestion_.carry(prepared.socket->fd(), endpoint.tcp); !carried)
         log::warn("congestion_window_lost", {{"connection", tuple}, {"error", carried.error()}});
-      if (home) TRY(services_.steering->begin_return(tuple, services_.settings.freeze_timeout));
+      if (home)
+        TRY(services_.steering->at(tuple.local.ip)
+                .begin_return(tuple, services_.settings.freeze_timeout));
     }
     return fault::point("prepared-reply");
   };
@@ -365,11 +369,12 @@ void Importer::discard(const wire::MigrationId& id, const std::string& why) {
   log::info("import_discarded", {{"migration", wire::to_hex(id)}, {"reason", why}});
   // The packets take their former way before the socket is closed.
   const wire::Endpoint& endpoint = it->second.endpoint;
-  rules_.untrack(tuple_of(endpoint.tcp));
+  const FourTuple tuple = tuple_of(endpoint.tcp);
+  rules_.untrack(tuple);
   if (!comes_home(endpoint))
-    rules_.remove(tuple_of(endpoint.tcp), endpoint.home_control);
+    rules_.remove(tuple, endpoint.home_control);
   else if (it->second.socket)
-    (void)services_.steering->cancel_return(tuple_of(endpoint.tcp));
+    (void)services_.steering->at(tuple.local.ip).cancel_return(tuple);
   prepared_.erase(it);
   import_queue_.release(id);
   services_.in_doubt.settled(wire::to_hex(id));
@@ -384,7 +389,7 @@ asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
     const SocketAddress line = it->second.line;
     auto reply = co_await services_.control->call(host, line, wire::pack_query_outcome(id),
                                                   milliseconds(2000));
-    auto decided = reply ? wire::read_answer(*reply) : Result<int>(std::unexpected(reply.error()));
+    auto decided = wire::answer_of(reply);
     if (!prepared_.contains(id)) co_return;
     if (decided && *decided != -1) {
       log::warn("outcome_learned", {{"migration", wire::to_hex(id)}, {"committed", *decided == 1}});

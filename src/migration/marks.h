@@ -1,7 +1,7 @@
 // The marks of sockets and packets that migrations use.
 #pragma once
 
-#include "steer/steering.h"
+#include "steer/packet_marks.h"
 #include "tcp/marks.h"
 
 namespace sockmi::daemon {

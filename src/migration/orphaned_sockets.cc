@@ -11,6 +11,7 @@
 #include "migration/export_state.h"
 #include "migration/marks.h"
 #include "migration/settlement.h"
+#include "steer/packet_marks.h"
 #include "tcp/states.h"
 
 namespace sockmi::daemon {

@@ -1,6 +1,7 @@
 #include "migration/path_check.h"
 
 #include "net/addresses.h"
+#include "steer/wire_check.h"
 
 namespace sockmi::daemon {
 namespace {

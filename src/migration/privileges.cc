@@ -5,13 +5,12 @@
 
 #include <cstring>
 
-#include "steer/steering.h"
+#include "base/sockmi_tag.h"
 
 namespace sockmi::daemon {
 namespace {
 
 constexpr int kHighestForAll = 6;  // SO_PRIORITY; socket(7)
-constexpr std::uint32_t kOurs = steer::kFreezeMark & 0xffff0000;
 
 bool takes_privilege(const wire::SocketOptionT& option) {
   if (option.level == SOL_SOCKET && option.name == SO_PRIORITY) {
@@ -36,7 +35,7 @@ void leave_privileges_behind(wire::TcpT& socket) {
 }
 
 void drop_our_marks(wire::TcpT& socket) {
-  if ((socket.mark & 0xffff0000) == kOurs) socket.mark = 0;
+  if (socket.mark >> 16 == kSockmiTag) socket.mark = 0;
 }
 
 }  // namespace sockmi::daemon

@@ -23,7 +23,7 @@
 #include <libnftnl/table.h>
 
 #include "steer/nft_rules.h"
-#include "steer/steering.h"
+#include "steer/packet_marks.h"
 
 namespace sockmi::steer {
 namespace {
@@ -144,7 +144,7 @@ std::vector<Rule> rules() {
     out.push_back(std::move(rule));
   }
   for (const bool v4 : {true, false}) {
-    const GuardSets& sets = v4 ? kGuard4 : kGuard6;
+    const FallbackSets& sets = v4 ? kFallbackSets4 : kFallbackSets6;
     out.push_back(std::move(of_connection(v4, sets.moved).drop()));
     out.push_back(std::move(of_connection(v4, sets.exempt).accept()));
     out.push_back(std::move(of_port(v4, sets.ports).drop()));
@@ -158,7 +158,7 @@ Result<> make(net::Netlink& netlink, bool anew) {
   add_table(all, NFT_MSG_NEWTABLE);
   std::uint32_t id = 0;
   for (const bool v4 : {true, false}) {
-    const GuardSets& sets = v4 ? kGuard4 : kGuard6;
+    const FallbackSets& sets = v4 ? kFallbackSets4 : kFallbackSets6;
     add_set(all, sets.moved, v4, true, ++id);
     add_set(all, sets.ports, v4, false, ++id);
     add_set(all, sets.exempt, v4, true, ++id);
@@ -173,7 +173,7 @@ Result<> make(net::Netlink& netlink, bool anew) {
   return all.send();
 }
 
-GuardSets guard_sets(char v) {
+FallbackSets fallback_sets(char v) {
   const auto name = [v](const char* set) {
     return SetName{NFPROTO_INET, kFallbackTable, std::string(set) + v};
   };
@@ -182,9 +182,9 @@ GuardSets guard_sets(char v) {
 
 }  // namespace
 
-const GuardSets kGuard4 = guard_sets('4'), kGuard6 = guard_sets('6');
+const FallbackSets kFallbackSets4 = fallback_sets('4'), kFallbackSets6 = fallback_sets('6');
 
-Result<> make_last_guard(net::Netlink& netlink) {
+Result<> create_fallback_table(net::Netlink& netlink) {
   auto made = make(netlink, false);
   return !made && made.error().code == EEXIST ? make(netlink, true) : made;
 }

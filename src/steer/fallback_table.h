@@ -8,19 +8,19 @@
 namespace sockmi::steer {
 
 // The sets of one address family. Their keys have the layout of the redirects' keys.
-struct GuardSets {
+struct FallbackSets {
   SetName moved;   // connections that have moved for good (without expiry)
   SetName ports;   // ports of listeners that have moved
   SetName exempt;  // connections to such ports that still live here
 };
-extern const GuardSets kGuard4, kGuard6;
-inline const GuardSets& guard_of(const IpAddress& ip) {
-  return ip.unmapped().family == AF_INET ? kGuard4 : kGuard6;
+extern const FallbackSets kFallbackSets4, kFallbackSets6;
+inline const FallbackSets& fallback_sets_of(const IpAddress& ip) {
+  return ip.unmapped().family == AF_INET ? kFallbackSets4 : kFallbackSets6;
 }
 
 // Creates the table. It is owned by the socket of `netlink` and disappears with it.
 // Replaces a table of the same name that was left by somebody else. Errors: EOPNOTSUPP on
 // a kernel before 5.12.
-Result<> make_last_guard(net::Netlink& netlink);
+Result<> create_fallback_table(net::Netlink& netlink);
 
 }  // namespace sockmi::steer

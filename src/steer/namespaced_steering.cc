@@ -10,13 +10,14 @@
 
 #include "base/log.h"
 #include "net/netlink.h"
+#include "steer/nft_steering.h"
 
 namespace sockmi::steer {
 namespace {
 
 // Returns whether packets are redirected. `for_good`: counts only redirects that do not
 // expire.
-Result<bool> leads(Steering& steering, bool for_good) {
+Result<bool> has_redirects(Steering& steering, bool for_good) {
   TRY_LET(redirects, steering.redirects());
   TRY_LET(ports, steering.redirected_ports());
   return !ports.empty() || std::ranges::any_of(redirects, [&](const Redirect& each) {
@@ -26,16 +27,16 @@ Result<bool> leads(Steering& steering, bool for_good) {
 
 }  // namespace
 
-NamespacedSteering::NamespacedSteering(std::unique_ptr<Steering> ours)
-    : ours_(std::move(ours)),
+NamespacedSteering::NamespacedSteering(std::unique_ptr<Steering> own)
+    : own_(std::move(own)),
       watch_(::epoll_create1(EPOLL_CLOEXEC)) {
-  if (const auto own = own_namespace()) our_inode_ = own->inode;
+  if (const auto own = own_namespace()) own_inode_ = own->inode;
   if (auto route = net::Netlink::open(NETLINK_ROUTE)) {
     route_ = std::move(*route);
   } else {
     log::error("netlink_open_failed", {{"error", route.error()}});
   }
-  watch(*ours_);
+  watch(*own_);
 }
 
 // The kernel removes the descriptor from the epoll set when the steering closes it.
@@ -51,7 +52,7 @@ bool NamespacedSteering::is_disturbed() {
     auto* upkeep = dynamic_cast<Upkeep*>(&steering);
     return upkeep && upkeep->is_disturbed();
   };
-  disturbed_ |= read(*ours_);
+  disturbed_ |= read(*own_);
   bool any = disturbed_;
   for (const auto& [inode, place] : places_)
     any |= place->disturbed |= read(*place->steering);
@@ -68,7 +69,7 @@ Result<std::string> NamespacedSteering::repair() {
     return {};
   };
   Result<> result;
-  if (disturbed_) result = repair_one(*ours_, disturbed_, "");
+  if (disturbed_) result = repair_one(*own_, disturbed_, "");
   for (const auto& [inode, place] : places_) {
     if (!place->disturbed) continue;
     auto done = call_in(place->handle.get(), [&] {
@@ -88,7 +89,7 @@ NamespacedSteering::~NamespacedSteering() = default;
 NamespacedSteering::Place::~Place() {
   if (!steering) return;
   auto gone = call_in(handle.get(), [this]() -> Result<> {
-    steering->keep(leads(*steering, true).value_or(true));
+    steering->keep(has_redirects(*steering, true).value_or(true));
     steering.reset();
     return {};
   });
@@ -102,7 +103,7 @@ Result<> NamespacedSteering::track_namespace(int socket, const IpAddress& local)
   const IpAddress address = local.unmapped();
   const auto other = places_of_.find(address);
   const bool is_free = other == places_of_.end();
-  if (inode == our_inode_) {
+  if (inode == own_inode_) {
     if (is_free) return {};
     // A socket in our namespace does not prove that the address is ours: with IP_FREEBIND
     // it may be bound to any address.
@@ -120,7 +121,7 @@ Result<> NamespacedSteering::track_namespace(int socket, const IpAddress& local)
   }
   if (const auto known = places_.find(inode);
       !is_free && (known == places_.end() || other->second != known->second.get()) &&
-      leads(*other->second->steering, false).value_or(true)) {
+      has_redirects(*other->second->steering, false).value_or(true)) {
     return fail(EADDRINUSE,
                 "address {} belongs to another network namespace, whose connections live elsewhere",
                 to_string(address));
@@ -135,7 +136,7 @@ Result<> NamespacedSteering::track_namespace(int socket, const IpAddress& local)
     place = std::move(*opened);
     log::info("namespace_served", {{"namespace", inode}, {"address", address}});
   }
-  place->last_learnt = std::chrono::steady_clock::now();
+  place->last_tracked = std::chrono::steady_clock::now();
   // Addresses of loopback or behind NAT are not among them: no neighbor could reach them
   // on another host.
   if (std::ranges::find(place->addresses, address, &net::HostAddress::ip) ==
@@ -161,7 +162,7 @@ Result<std::unique_ptr<NamespacedSteering::Place>> NamespacedSteering::open(
       if (::if_indextoname(each.interface, name)) interfaces.insert(name);
     }
     place->addresses = std::move(addresses);
-    TRY_LET(steering, make_nft_steering({interfaces.begin(), interfaces.end()}, our_inode_));
+    TRY_LET(steering, make_nft_steering({interfaces.begin(), interfaces.end()}, own_inode_));
     place->steering = std::move(steering);
     watch(*place->steering);
     return {};
@@ -171,7 +172,7 @@ Result<std::unique_ptr<NamespacedSteering::Place>> NamespacedSteering::open(
 
 Result<std::size_t> NamespacedSteering::adopt() {
   TRY_LET(own, net::host_addresses());
-  Served served = served_from(our_inode_);
+  Served served = served_from(own_inode_);
   for (auto& [handle, inode] : served.namespaces) {
     auto opened = open(std::move(handle));
     auto adopted =
@@ -209,7 +210,7 @@ Result<> NamespacedSteering::adopt(std::unique_ptr<Place> place, ino_t inode,
     addresses += (addresses.empty() ? "" : ",") + to_string(each.ip);
   }
   log::info("namespace_recovered", {{"namespace", inode}, {"address", addresses}});
-  place->last_learnt = std::chrono::steady_clock::now();
+  place->last_tracked = std::chrono::steady_clock::now();
   places_[inode] = std::move(place);
   return {};
 }
@@ -229,7 +230,7 @@ NamespacedSteering::Place* NamespacedSteering::place_of(const IpAddress& local) 
 
 Steering& NamespacedSteering::at(const IpAddress& local) const {
   const Place* place = place_of(local);
-  return place ? *place->steering : *ours_;
+  return place ? *place->steering : *own_;
 }
 
 Result<> NamespacedSteering::within(const IpAddress& local,
@@ -246,19 +247,18 @@ void NamespacedSteering::within_others(const std::function<Result<>()>& function
 }
 
 namespace {
+
 const IpAddress& local_of(const Redirect& redirect) {
   return redirect.tuple.local.ip;
 }
 const IpAddress& local_of(const FourTuple& tuple) {
   return tuple.local.ip;
 }
+
 }  // namespace
 
 template <class Item>
-Result<> NamespacedSteering::part(
-    std::span<const Item> items,
-    const std::function<Result<>(Steering&, std::span<const Item>)>& step) const {
-  if (places_of_.empty()) return step(*ours_, items);
+std::map<Steering*, std::vector<Item>> NamespacedSteering::part(std::span<const Item> items) const {
   std::map<IpAddress, Steering*> known;  // many items share an address
   std::map<Steering*, std::vector<Item>> parts;
   for (const Item& item : items) {
@@ -266,55 +266,23 @@ Result<> NamespacedSteering::part(
     if (!steering) steering = &at(local_of(item));
     parts[steering].push_back(item);
   }
-  for (const auto& [steering, those] : parts)
-    TRY(step(*steering, those));
+  return parts;
+}
+
+Result<> NamespacedSteering::redirect(std::span<const Redirect> redirects) const {
+  for (const auto& [steering, theirs] : part(redirects))
+    TRY(steering->redirect(theirs));
   return {};
 }
 
-Result<> NamespacedSteering::check_reach(const IpAddress& local, const IpAddress& to) const {
-  const Place* place = place_of(local);
-  const auto reaches = [&](const net::HostAddress& each) {
-    return to.family == each.ip.family && to.in_prefix(each.ip, each.prefix);
-  };
-  if (!place || std::ranges::any_of(place->addresses, reaches)) return {};
-  return fail(ENETUNREACH, "{} is not on the link of the connection's network namespace",
-              to_string(to));
+Result<> NamespacedSteering::remove_redirects(std::span<const FourTuple> tuples) const {
+  for (const auto& [steering, theirs] : part(tuples))
+    TRY(steering->remove_redirects(theirs));
+  return {};
 }
 
-Result<> NamespacedSteering::redirect(std::span<const Redirect> redirects) {
-  for (const auto& [tuple, to, expires_in, ended] : redirects)
-    TRY(check_reach(tuple.local.ip, to));
-  return part<Redirect>(redirects, [](Steering& steering, std::span<const Redirect> those) {
-    return steering.redirect(those);
-  });
-}
-
-Result<> NamespacedSteering::remove_redirects(std::span<const FourTuple> tuples) {
-  return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) {
-    return steering.remove_redirects(those);
-  });
-}
-
-Result<> NamespacedSteering::stay(std::span<const FourTuple> tuples) {
-  return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) {
-    return steering.stay(those);
-  });
-}
-
-Result<> NamespacedSteering::unstay(std::span<const FourTuple> tuples) {
-  return part<FourTuple>(tuples, [](Steering& steering, std::span<const FourTuple> those) {
-    return steering.unstay(those);
-  });
-}
-
-Result<> NamespacedSteering::redirect_port(const SocketAddress& local, const IpAddress& to,
-                                           std::span<const FourTuple> staying) {
-  TRY(check_reach(local.ip, to));
-  return at(local.ip).redirect_port(local, to, staying);
-}
-
-Result<std::vector<Redirect>> NamespacedSteering::redirects() {
-  TRY_LET(all, ours_->redirects());
+Result<std::vector<Redirect>> NamespacedSteering::redirects() const {
+  TRY_LET(all, own_->redirects());
   for (const auto& [inode, place] : places_) {
     TRY_LET(there, place->steering->redirects());
     std::ranges::move(there, std::back_inserter(all));
@@ -322,8 +290,8 @@ Result<std::vector<Redirect>> NamespacedSteering::redirects() {
   return all;
 }
 
-Result<std::vector<SocketAddress>> NamespacedSteering::redirected_ports() {
-  TRY_LET(all, ours_->redirected_ports());
+Result<std::vector<SocketAddress>> NamespacedSteering::redirected_ports() const {
+  TRY_LET(all, own_->redirected_ports());
   for (const auto& [inode, place] : places_) {
     TRY_LET(there, place->steering->redirected_ports());
     std::ranges::move(there, std::back_inserter(all));
@@ -335,8 +303,8 @@ void NamespacedSteering::forget_idle(std::chrono::milliseconds idle) {
   const auto deadline = std::chrono::steady_clock::now() - idle;
   std::erase_if(places_, [&](auto& entry) {
     Place& place = *entry.second;
-    if (place.last_learnt > deadline) return false;
-    if (leads(*place.steering, false).value_or(true)) return false;
+    if (place.last_tracked > deadline) return false;
+    if (has_redirects(*place.steering, false).value_or(true)) return false;
     std::erase_if(places_of_, [&](const auto& each) { return each.second == &place; });
     return true;
   });

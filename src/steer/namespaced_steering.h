@@ -33,11 +33,11 @@
 
 namespace sockmi::steer {
 
-class NamespacedSteering : public Steering, public Upkeep {
+class NamespacedSteering : public Upkeep {
  public:
-  // `ours` steers the daemon's own namespace, and every address that is not known to
+  // `own` steers the daemon's own namespace, and every address that is not known to
   // belong to another namespace.
-  explicit NamespacedSteering(std::unique_ptr<Steering> ours);
+  explicit NamespacedSteering(std::unique_ptr<Steering> own);
   ~NamespacedSteering() override;
 
   // Takes over what an earlier daemon that lived in our namespace left in other
@@ -58,94 +58,53 @@ class NamespacedSteering : public Steering, public Upkeep {
   // was not called during the time `idle`.
   void forget_idle(std::chrono::milliseconds idle);
 
-  using Steering::redirect;
-  Result<> redirect(std::span<const Redirect> redirects) override;
-  Result<> remove_redirects(std::span<const FourTuple> tuples) override;
-  Result<std::vector<Redirect>> redirects() override;
-  Result<> begin_return(const FourTuple& tuple, std::chrono::milliseconds timeout) override {
-    return at(tuple.local.ip).begin_return(tuple, timeout);
-  }
-  Result<> cancel_return(const FourTuple& tuple) override {
-    return at(tuple.local.ip).cancel_return(tuple);
-  }
-  Result<> redirect_port(const SocketAddress& local, const IpAddress& to,
-                         std::span<const FourTuple> staying) override;
-  Result<> remove_port_redirect(const SocketAddress& local) override {
-    return at(local.ip).remove_port_redirect(local);
-  }
-  Result<> block_port(const SocketAddress& local, std::chrono::milliseconds timeout) override {
-    return at(local.ip).block_port(local, timeout);
-  }
-  Result<> unblock_port(const SocketAddress& local) override {
-    return at(local.ip).unblock_port(local);
-  }
-  Result<std::vector<SocketAddress>> redirected_ports() override;
-  Result<> stay(std::span<const FourTuple> tuples) override;
-  Result<> unstay(std::span<const FourTuple> tuples) override;
-  Result<> track(const FourTuple& tuple, bool established) override {
-    return at(tuple.local.ip).track(tuple, established);
-  }
-  Result<> untrack(const FourTuple& tuple, std::chrono::milliseconds linger) override {
-    return at(tuple.local.ip).untrack(tuple, linger);
-  }
-  // Foreign addresses exist only in the daemon's own namespace.
-  Result<> add_foreign_address(std::span<const ForeignAddress> guests) override {
-    return ours_->add_foreign_address(guests);
-  }
-  Result<std::vector<ForeignAddress>> sheltered() override { return ours_->sheltered(); }
-  Result<std::vector<Readdressed>> readdressed() override { return ours_->readdressed(); }
-  Result<bool> is_routed(const IpAddress& host) override { return ours_->is_routed(host); }
-  Result<> rewrite_destination(std::span<const FourTuple> tuples, const IpAddress& own) override {
-    return ours_->rewrite_destination(tuples, own);
-  }
-  Result<> remove_readdress(std::span<const FourTuple> tuples, const IpAddress& own,
-                            std::chrono::milliseconds linger) override {
-    return ours_->remove_readdress(tuples, own, linger);
-  }
-  Result<> readdress_port(const SocketAddress& home, const IpAddress& own) override {
-    return ours_->readdress_port(home, own);
-  }
-  Result<> remove_readdress_port(const SocketAddress& home, const IpAddress& own) override {
-    return ours_->remove_readdress_port(home, own);
-  }
+  // Returns what steers the daemon's own namespace.
+  Steering& own() const { return *own_; }
+  // Returns what steers the namespace that the address belongs to. Valid until the next
+  // call of track_namespace() or forget_idle().
+  Steering& at(const IpAddress& local) const;
+
+  // These do in each namespace what belongs to it. A failure in one of them does not undo
+  // what is done in others.
+  Result<> redirect(std::span<const Redirect> redirects) const;
+  Result<> remove_redirects(std::span<const FourTuple> tuples) const;
+  Result<std::vector<Redirect>> redirects() const;
+  Result<std::vector<SocketAddress>> redirected_ports() const;
 
   // The following functions cover all namespaces.
   int fd() const override { return watch_.get(); }
   bool is_disturbed() override;
   Result<std::string> repair() override;
   // Our own namespace only: the holders of a container's connections are on its link.
-  std::vector<IpAddress> led_anew() override { return dynamic_cast<Upkeep&>(*ours_).led_anew(); }
-
-  // Applies to our own namespace only. In each other namespace the rules stay if a
-  // permanent redirect needs them, and are removed otherwise.
-  void keep(bool yes) override { ours_->keep(yes); }
+  std::vector<IpAddress> take_rerouted() override {
+    return dynamic_cast<Upkeep&>(*own_).take_rerouted();
+  }
 
  private:
   struct Place {
     unique_fd handle;
     std::vector<net::HostAddress> addresses;
     std::unique_ptr<Steering> steering;
-    std::chrono::steady_clock::time_point last_learnt;
+    std::chrono::steady_clock::time_point last_tracked;
     bool disturbed = false;
+    // In a place the rules stay if a permanent redirect needs them, and are removed
+    // otherwise.
     ~Place();
   };
   Result<std::unique_ptr<Place>> open(unique_fd handle) const;
   Result<> adopt(std::unique_ptr<Place> place, ino_t inode, std::span<const net::HostAddress> own);
   bool is_our_own(const IpAddress& address) const;
   Place* place_of(const IpAddress& local) const;  // null: our own namespace
-  Steering& at(const IpAddress& local) const;
-  Result<> check_reach(const IpAddress& local, const IpAddress& to) const;
-  // Calls `step` once for each namespace, with the items that belong to it.
+  // Returns the items that belong to each namespace.
   template <class Item>
-  Result<> part(std::span<const Item> items,
-                const std::function<Result<>(Steering&, std::span<const Item>)>& step) const;
+  std::map<Steering*, std::vector<Item>> part(std::span<const Item> items) const;
 
   void watch(Steering& steering) const;
 
-  std::unique_ptr<Steering> ours_;
+  std::unique_ptr<Steering> own_;
   unique_fd watch_;         // readable when the fd() of any Upkeep is
   bool disturbed_ = false;  // our own namespace
-  ino_t our_inode_ = 0;
+  ino_t own_inode_ = 0;
   // Opened in our own namespace; works in it from whichever namespace we are called.
   std::unique_ptr<net::Netlink> route_;
   std::map<ino_t, std::unique_ptr<Place>> places_;

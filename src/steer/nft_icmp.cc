@@ -20,9 +20,10 @@
 #include <netinet/in.h>
 
 #include <linux/if_ether.h>
+#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
-#include "steer/steering.h"
+#include "steer/packet_marks.h"
 
 namespace sockmi::steer {
 namespace {
@@ -64,10 +65,10 @@ struct Layout {
     return rule;
   }
   Rule at_home() const { return about_connection(NFPROTO_NETDEV, chain); }
-  Rule on_link(const SetName& map, unsigned key, const Segment& segment) const {
+  Rule on_link(const SetName& map, unsigned key, const Link& link) const {
     Rule rule = at_home();
     rule.lookup(map, key, kImporter)
-        .immediate(segment.index, kInterface)
+        .immediate(link.index, kInterface)
         .forward(nfproto, kInterface, kImporter);
     return rule;
   }
@@ -101,20 +102,19 @@ const Layout kLayouts[] = {
 
 }  // namespace
 
-std::vector<Rule> icmp_rules(const std::vector<Segment>& segments) {
+std::vector<Rule> icmp_rules(const std::vector<Link>& links) {
   std::vector<Rule> out;
   for (const Layout& l : kLayouts) {
-    const auto maps = [&](const Segment& segment) {
-      return l.nfproto == NFPROTO_IPV4 ? segment.four : segment.six;
+    const auto maps = [&](const Link& link) {
+      return l.nfproto == NFPROTO_IPV4 ? link.four : link.six;
     };
-    for (const Segment& segment : segments) {
-      if (segment.index != 0)
-        out.push_back(l.on_link(maps(segment).redirects, l.kConnection, segment));
+    for (const Link& link : links) {
+      if (link.index != 0) out.push_back(l.on_link(maps(link).redirects, l.kConnection, link));
     }
     out.push_back(l.routed(l.sets.routed, l.kConnection));
     out.push_back(std::move(l.at_home().lookup(l.sets.exempt, l.kConnection).accept()));
-    for (const Segment& segment : segments)
-      if (segment.index != 0) out.push_back(l.on_link(maps(segment).ports, l.home(), segment));
+    for (const Link& link : links)
+      if (link.index != 0) out.push_back(l.on_link(maps(link).ports, l.home(), link));
     out.push_back(l.routed(l.sets.ports_routed, l.home()));
     out.push_back(l.deliver(l.sets.foreign, l.kConnection));
     out.push_back(l.deliver(l.sets.foreign_ports, l.home()));

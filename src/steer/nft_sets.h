@@ -35,6 +35,14 @@ struct Change {
   Element element;  // kRemove: only the key counts
 };
 
+inline Change put_element(const SetName& set, Bytes key, Bytes data = {},
+                          std::optional<std::chrono::milliseconds> expires_in = {}) {
+  return {Change::kPut, &set, {std::move(key), std::move(data), expires_in}};
+}
+inline Change remove_element(const SetName& set, Bytes key) {
+  return {Change::kRemove, &set, {std::move(key), {}, {}}};
+}
+
 class Sets {
  public:
   explicit Sets(net::Netlink& netlink) : netlink_(netlink) {}

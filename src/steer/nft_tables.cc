@@ -19,7 +19,7 @@
 //                       tunnel, so the MTU stays. The importer restores the old
 //                       destination (rewritten). This needs no state and no ip_forward.
 //                       The checksums are adjusted by the difference, so that they stay
-//                       right for segments that the network card or the kernel has
+//                       right for links that the network card or the kernel has
 //                       merged (GRO), and for those whose checksum is still to be
 //                       computed.
 //
@@ -39,16 +39,13 @@
 // skips them.
 #include "steer/nft_tables.h"
 
-#include <net/if.h>
-
 #include <algorithm>
-#include <utility>
 
 #include "steer/nft_command.h"
 #include "steer/nft_icmp.h"
 #include "steer/nft_upgrade.h"
+#include "steer/packet_marks.h"
 #include "steer/reused_tuples.h"
-#include "steer/steering.h"
 
 namespace sockmi::steer {
 namespace {
@@ -59,49 +56,28 @@ constexpr const char* kRemoveTables =
     "add table netdev sockmi; delete table netdev sockmi; add table inet sockmi; delete table inet "
     "sockmi;";
 
-FamilySets family_sets(char v) {
-  const auto at_home = [v](const char* name) {
-    return SetName{NFPROTO_NETDEV, "sockmi", std::string(name) + v};
-  };
-  const auto on_importer = [v](const char* name) {
-    return SetName{NFPROTO_INET, "sockmi", std::string(name) + v};
-  };
-  return {at_home("returning"),
-          at_home("routed"),
-          SetName{NFPROTO_NETDEV, "sockmi", std::string("ended_routed") + v, true},
-          at_home("ports_routed"),
-          at_home("via"),
-          at_home("out"),
-          at_home("exempt"),
-          on_importer("foreign"),
-          on_importer("foreign_ports"),
-          on_importer("rewritten"),
-          on_importer("rewritten_ports"),
-          on_importer("blocked")};
-}
-
 // `v`: 4 or 6. The sets whose keys are connections have timeouts, so that the kernel
 // removes the elements of a daemon that has died.
-std::string at_home(char v, const std::vector<Segment>& segments) {
+std::string at_home(char v, const std::vector<Link>& links) {
   const std::string address = fmt::format("ipv{}_addr", v), ip = v == '4' ? "ip" : "ip6";
   const std::string port = address + " . inet_service", connection = port + " . " + port;
   const std::string to_port = fmt::format("{} daddr . tcp dport", ip),
                     of_connection = fmt::format("{} saddr . tcp sport . {}", ip, to_port);
   std::string maps, redirects, ended, ports;
-  for (const Segment& segment : segments) {
-    const auto& [redirected, ended_map, moved] = v == '4' ? segment.four : segment.six;
+  for (const Link& link : links) {
+    const auto& [redirected, ended_map, moved] = v == '4' ? link.four : link.six;
     maps += fmt::format("\n  map {} {{ type {} : {}; flags timeout; }}", redirected.set, connection,
                         address);
     maps += fmt::format("\n  map {} {{ type {} : {}; flags dynamic,timeout; }}", ended_map.set,
                         connection, address);
     maps += fmt::format("\n  map {} {{ type {} : {}; flags timeout; }}", moved.set, port, address);
-    if (segment.index == 0) continue;
+    if (link.index == 0) continue;
     redirects += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection,
-                             redirected.set, segment.interface);
+                             redirected.set, link.interface);
     ended += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, of_connection,
-                         ended_map.set, segment.interface);
+                         ended_map.set, link.interface);
     ports += fmt::format("\n    fwd {} to {} map @{} device \"{}\"", ip, to_port, moved.set,
-                         segment.interface);
+                         link.interface);
   }
   const std::string routed =
       fmt::format("fwd {0} to {0} daddr map @via{1} device {0} daddr map @out{1}", ip, v);
@@ -131,10 +107,10 @@ std::string at_home(char v, const std::vector<Segment>& segments) {
                             fmt::arg("routed", routed));
 }
 
-std::string netdev_table(const std::vector<Segment>& segments) {
+std::string netdev_table(const std::vector<Link>& links) {
   std::string chains;
-  for (const Segment& segment : segments) {
-    if (segment.index != 0) {
+  for (const Link& link : links) {
+    if (link.index != 0) {
       chains += fmt::format(R"(
   chain in{} {{
     type filter hook ingress device "{}" priority -500; policy accept;
@@ -144,11 +120,11 @@ std::string netdev_table(const std::vector<Segment>& segments) {
     icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded,
       parameter-problem }} goto icmp6
   }})",
-                            segment.index, segment.interface);
+                            link.index, link.interface);
     }
   }
-  return fmt::format("table netdev sockmi {{{}{}{}\n}}\n", at_home('4', segments),
-                     at_home('6', segments), chains);
+  return fmt::format("table netdev sockmi {{{}{}{}\n}}\n", at_home('4', links), at_home('6', links),
+                     chains);
 }
 
 std::string on_importer(char v) {
@@ -198,44 +174,14 @@ std::string inet_table() {
 
 }  // namespace
 
-const FamilySets kSets4 = family_sets('4'), kSets6 = family_sets('6');
-
-Result<std::vector<Segment>> segments_of(const std::vector<std::string>& interfaces) {
-  std::vector<Segment> out;
-  for (const std::string& interface : interfaces) {
-    const unsigned index = ::if_nametoindex(interface.c_str());
-    if (index == 0) return fail_errno("cannot find interface " + interface);
-    // Without the number for the first interface: most hosts have only one.
-    const std::string number = out.empty() ? "" : fmt::format("_{}", index);
-    const auto maps = [&](char v) {
-      const auto map = [&](const char* name, bool fleeting) {
-        return SetName{NFPROTO_NETDEV, "sockmi", fmt::format("{}{}{}", name, v, number), fleeting};
-      };
-      return Segment::Maps{map("redir", false), map("ended", true), map("ports", false)};
-    };
-    out.push_back({interface, index, maps('4'), maps('6')});
-  }
-  return out;
-}
-
-bool look_up(std::vector<Segment>& segments) {
-  bool changed = false;
-  for (Segment& segment : segments) {
-    const unsigned before =
-        std::exchange(segment.index, ::if_nametoindex(segment.interface.c_str()));
-    changed |= segment.index != before;
-  }
-  return changed;
-}
-
-Result<> create_tables(net::Netlink& netfilter, const std::vector<Segment>& segments, ino_t daemon,
+Result<> create_tables(net::Netlink& netfilter, const std::vector<Link>& links, ino_t daemon,
                        bool anew) {
   const std::string mark =
       daemon ? fmt::format("add chain netdev sockmi {}\n", mark_of_service(daemon)) : "";
-  TRY_LET(change, change_to(netfilter, netdev_table(segments) + inet_table() + mark, anew));
+  TRY_LET(change, change_to(netfilter, netdev_table(links) + inet_table() + mark, anew));
   if (!change.empty()) TRY(run_nft(change));
-  auto rules = icmp_rules(segments);
-  std::ranges::move(begun_rules(segments), std::back_inserter(rules));
+  auto rules = icmp_rules(links);
+  std::ranges::move(begun_rules(links), std::back_inserter(rules));
   return replace_rules(netfilter, rules);
 }
 Result<> remove_tables() {

@@ -1,5 +1,4 @@
-// Looks up the path that a connection's packets take, and checks that a redirect of
-// packets on the wire would match them.
+// Looks up the path that a connection's packets take.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +13,6 @@ class Netlink;
 }
 
 namespace sockmi::steer {
-
-class KernelQueries;
 
 struct Route {
   bool local = false;  // the address is one of this host's
@@ -38,13 +35,5 @@ Result<Route> route_to(net::Netlink& route, const IpAddress& host, const Sender&
 // of a bridge, a member of a bond.
 Result<bool> is_listed(net::Netlink& route, unsigned interface,
                        const std::vector<std::string>& interfaces);
-
-// Checks that the packets of a connection with another host have the same addresses,
-// ports and sequence numbers on the wire as in the socket. An empty `interfaces` is not
-// checked. Errors: ENOTSUP, with the reason, if the peer is this host; if an interface
-// other than `interfaces` leads to it; if the kernel encrypts the packets; or if their
-// addresses, ports or sequence numbers are translated.
-Result<> check_wire(KernelQueries& kernel, int socket, const FourTuple& tuple, const Sender& sender,
-                    const std::vector<std::string>& interfaces);
 
 }  // namespace sockmi::steer

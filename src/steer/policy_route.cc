@@ -7,61 +7,47 @@
 
 #include <algorithm>
 
-#include "steer/steering.h"
+#include "net/netlink_message.h"
+#include "steer/packet_marks.h"
 
 namespace sockmi::steer {
 namespace {
 
 // Priority of our rules: before the main table's rule, 32766.
-constexpr std::uint32_t kPriority = 29547;
+constexpr std::uint32_t kPriority = kSockmiTag;
 // As if the kernel had made them. Network managers, above all systemd-networkd, remove
 // routes and rules made by others, whatever protocol these carry, but not the kernel's.
 constexpr std::uint8_t kProtocol = RTPROT_KERNEL;
-
-struct RuleMessage {
-  alignas(nlmsghdr) char buffer[1024] = {};
-  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
-};
 
 struct Match {
   const char* interface;  // none: any rule of ours
   std::uint32_t mark;
 };
 
-Result<> change_rule(net::Netlink& route, int family, std::uint16_t type, std::uint16_t flags,
-                     const Match& match) {
-  RuleMessage m;
-  m.header->nlmsg_type = type;
-  m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-  m.header->nlmsg_seq = route.next_sequence();
-  auto* rule =
-      static_cast<fib_rule_hdr*>(mnl_nlmsg_put_extra_header(m.header, sizeof(fib_rule_hdr)));
+Result<> change_rule(net::Netlink& route, int family, int type, int flags, const Match& match) {
+  net::NetlinkRequest<fib_rule_hdr> rule(route, type, NLM_F_ACK | flags);
   rule->family = static_cast<unsigned char>(family);
   rule->action = FR_ACT_TO_TBL;
   if (match.interface) {
-    mnl_attr_put_strz(m.header, FRA_IIFNAME, match.interface);
-    mnl_attr_put_u32(m.header, FRA_FWMARK, match.mark);
+    mnl_attr_put_strz(rule.header(), FRA_IIFNAME, match.interface);
+    rule.add(FRA_FWMARK, match.mark);
   }
-  mnl_attr_put_u32(m.header, FRA_TABLE, kDeliveryTable);
-  mnl_attr_put_u32(m.header, FRA_PRIORITY, kPriority);
-  if (type == RTM_NEWRULE) mnl_attr_put_u8(m.header, FRA_PROTOCOL, kProtocol);
-  return route.transact(m.header, m.header->nlmsg_len, 1, "cannot change a routing rule");
+  rule.add(FRA_TABLE, kDeliveryTable);
+  rule.add(FRA_PRIORITY, kPriority);
+  if (type == RTM_NEWRULE) mnl_attr_put_u8(rule.header(), FRA_PROTOCOL, kProtocol);
+  return rule.send("cannot change a routing rule");
 }
 
-Result<> change_route(net::Netlink& route, int family, std::uint16_t type, std::uint16_t flags) {
-  RuleMessage m;
-  m.header->nlmsg_type = type;
-  m.header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-  m.header->nlmsg_seq = route.next_sequence();
-  auto* entry = static_cast<rtmsg*>(mnl_nlmsg_put_extra_header(m.header, sizeof(rtmsg)));
+Result<> change_route(net::Netlink& route, int family, int type, int flags) {
+  net::NetlinkRequest<rtmsg> entry(route, type, NLM_F_ACK | flags);
   entry->rtm_family = static_cast<unsigned char>(family);
   entry->rtm_type = RTN_LOCAL;
   entry->rtm_scope = RT_SCOPE_HOST;
   entry->rtm_protocol = type == RTM_NEWROUTE ? kProtocol : std::uint8_t(RTPROT_UNSPEC);
   entry->rtm_table = RT_TABLE_UNSPEC;
-  mnl_attr_put_u32(m.header, RTA_TABLE, kDeliveryTable);
-  mnl_attr_put_u32(m.header, RTA_OIF, ::if_nametoindex("lo"));
-  return route.transact(m.header, m.header->nlmsg_len, 1, "cannot change the policy route");
+  entry.add(RTA_TABLE, kDeliveryTable);
+  entry.add(RTA_OIF, ::if_nametoindex("lo"));
+  return entry.send("cannot change the policy route");
 }
 
 // Returns 1 if something was added, 0 if it was there already.

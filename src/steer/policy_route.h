@@ -5,11 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "base/sockmi_tag.h"
 #include "net/netlink.h"
 
 namespace sockmi::steer {
 
-inline constexpr std::uint32_t kDeliveryTable = 29547;  // T, our own table
+inline constexpr std::uint32_t kDeliveryTable = kSockmiTag;  // T, our own table
 
 // Adds, for IPv4 and IPv6: "ip rule iif X fwmark DELIVER lookup T" for each interface X,
 // "ip rule iif lo fwmark INJECT lookup T", and "ip route local default dev lo table T".

@@ -23,6 +23,8 @@
 // may exclude a processor, and on a busy processor the visit waits for its turn. 70 us on
 // two idle processors are not better than the expedited form, and would be useful only if
 // that form is not allowed.
+#include "steer/rcu_barrier.h"
+
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sys/file.h>
@@ -32,14 +34,14 @@
 #include <cstdlib>
 #include <mutex>
 
+#include "base/sockmi_tag.h"
 #include "base/unique_fd.h"
-#include "steer/steering.h"
 
 namespace sockmi::steer {
 namespace {
 
 constexpr const char* kSwitch = "/sys/kernel/rcu_expedited";
-constexpr int kOwnValue = 29547;
+constexpr int kOwnValue = kSockmiTag;
 
 int read_switch(int fd) {
   char text[16] = {};

@@ -22,11 +22,11 @@ Rule begun(const char* chain, unsigned source, unsigned size, const SetName& map
 
 }  // namespace
 
-std::vector<Rule> begun_rules(const std::vector<Segment>& segments) {
+std::vector<Rule> begun_rules(const std::vector<Link>& links) {
   std::vector<Rule> out;
-  for (const Segment& segment : segments) {
-    out.push_back(begun("begun4", 12, 4, segment.four.ended));
-    out.push_back(begun("begun6", 8, 16, segment.six.ended));
+  for (const Link& link : links) {
+    out.push_back(begun("begun4", 12, 4, link.four.ended));
+    out.push_back(begun("begun6", 8, 16, link.six.ended));
   }
   out.push_back(begun("begun4", 12, 4, kSets4.ended_routed));
   out.push_back(begun("begun6", 8, 16, kSets6.ended_routed));

@@ -25,7 +25,7 @@ class Upkeep {
   virtual Result<std::string> repair() = 0;
   // Returns the hosts for which repair() has found another next hop since the last call
   // of this function.
-  virtual std::vector<IpAddress> led_anew() = 0;
+  virtual std::vector<IpAddress> take_rerouted() = 0;
 };
 
 // What others have changed.

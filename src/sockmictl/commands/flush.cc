@@ -4,7 +4,7 @@
 
 #include "sockmictl/commands.h"
 #include "steer/namespaced_steering.h"
-#include "steer/steering.h"
+#include "steer/nft_steering.h"
 #include "steer/syn_filter.h"
 
 namespace sockmi::sockmictl {

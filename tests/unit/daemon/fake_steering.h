@@ -34,32 +34,30 @@ class FakeSteering : public steer::Steering {
   Result<std::vector<SocketAddress>> redirected_ports() override {
     return std::vector<SocketAddress>();
   }
-  Result<> stay(std::span<const FourTuple>) override { return {}; }
-  Result<> unstay(std::span<const FourTuple>) override { return {}; }
   Result<> block_port(const SocketAddress&, std::chrono::milliseconds) override { return {}; }
   Result<> unblock_port(const SocketAddress&) override { return {}; }
-  Result<> add_foreign_address(std::span<const steer::ForeignAddress>) override { return {}; }
-  Result<std::vector<steer::ForeignAddress>> sheltered() override {
+  Result<> add_foreign_addresses(std::span<const steer::ForeignAddress>) override { return {}; }
+  Result<std::vector<steer::ForeignAddress>> foreign_addresses() override {
     return std::vector<steer::ForeignAddress>();
   }
   Result<bool> is_routed(const IpAddress&) override { return false; }
   Result<> rewrite_destination(std::span<const FourTuple> tuples, const IpAddress& own) override {
     for (const auto& tuple : tuples)
-      readdressed_to[tuple] = own;
+      rewritten_to[tuple] = own;
     return {};
   }
-  Result<> remove_readdress(std::span<const FourTuple>, const IpAddress&,
-                            std::chrono::milliseconds) override {
+  Result<> stop_rewriting(std::span<const FourTuple>, const IpAddress&,
+                          std::chrono::milliseconds) override {
     return {};
   }
-  Result<> readdress_port(const SocketAddress&, const IpAddress&) override { return {}; }
-  Result<> remove_readdress_port(const SocketAddress&, const IpAddress&) override { return {}; }
-  Result<std::vector<steer::Readdressed>> readdressed() override {
-    return std::vector<steer::Readdressed>();
+  Result<> rewrite_port(const SocketAddress&, const IpAddress&) override { return {}; }
+  Result<> stop_rewriting_port(const SocketAddress&, const IpAddress&) override { return {}; }
+  Result<std::vector<steer::RewrittenDestination>> rewritten_destinations() override {
+    return std::vector<steer::RewrittenDestination>();
   }
   void keep(bool) override {}
   std::map<FourTuple, steer::Redirect> redirected;
-  std::map<FourTuple, IpAddress> readdressed_to;
+  std::map<FourTuple, IpAddress> rewritten_to;
 };
 
 }  // namespace sockmi::daemon

@@ -15,8 +15,8 @@ class Written : public FakeSteering {
  public:
   explicit Written(std::vector<std::vector<steer::ForeignAddress>>& transactions)
       : transactions_(transactions) {}
-  Result<> add_foreign_address(std::span<const steer::ForeignAddress> foreign) override {
-    transactions_.emplace_back(foreign.begin(), foreign.end());
+  Result<> add_foreign_addresses(std::span<const steer::ForeignAddress> addresses) override {
+    transactions_.emplace_back(addresses.begin(), addresses.end());
     return {};
   }
 

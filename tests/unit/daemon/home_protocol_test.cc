@@ -10,6 +10,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 
+#include "steer/packet_marks.h"
 #include "test_host.h"
 
 namespace sockmi::daemon {
@@ -290,10 +291,10 @@ TEST_F(HomeProtocolTest, HeldReaddressesRoutedPacketsForHomeAlone) {
                        {elsewhere_, "web", "A", *SocketAddress::parse("192.0.2.1:7078"), "A", {}});
   EXPECT_EQ(homes().held("A", elsewhere_, "web", {}), 1);
   EXPECT_EQ(homes().held("B", elsewhere_, "web", {}, 0, true), 1);
-  EXPECT_TRUE(host_->fake_steering.readdressed_to.empty())
+  EXPECT_TRUE(host_->fake_steering.rewritten_to.empty())
       << "by the word of another host than its home";
   EXPECT_EQ(homes().held("A", elsewhere_, "web", {}, 0, true), 1);
-  EXPECT_EQ(host_->fake_steering.readdressed_to.at(elsewhere_), host_->settings.address);
+  EXPECT_EQ(host_->fake_steering.rewritten_to.at(elsewhere_), host_->settings.address);
 }
 
 // The kernel did not answer: that is not the end of a connection.

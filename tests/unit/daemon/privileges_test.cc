@@ -4,7 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "steer/steering.h"
+#include "steer/packet_marks.h"
 
 namespace sockmi::daemon {
 namespace {

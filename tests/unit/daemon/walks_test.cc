@@ -202,7 +202,9 @@ class Walks : public testing::TestWithParam<Odds> {
         away = RemoteConnection{"web",         name_of(to), Net::address(to), home,
                                 net_->line(0), false,       generation,       {}};
       if (at == 0 && away)
-        (void)connections(0).services.steering->redirect(tuple, away->address, std::nullopt);
+        (void)connections(0)
+            .services.steering->at(tuple.local.ip)
+            .redirect(tuple, away->address, std::nullopt);
       const std::uint64_t left = std::exchange(cookie, ++cookies_);
       net_->hosts.at(name_of(to))->sockets[cookie] = tuple;  // frozen
       const MigrationId id{wire::MigrationId::value_type(cookie),
@@ -212,7 +214,7 @@ class Walks : public testing::TestWithParam<Odds> {
       // COMMIT arrives; the bookkeeping on both sides takes place in any order.
       co_await sleep_for(net_->some(milliseconds(3)));
       connections(to).table.mark_returned(tuple);
-      (void)connections(to).services.steering->remove_redirect(tuple);
+      (void)connections(to).services.steering->at(tuple.local.ip).remove_redirect(tuple);
       co_await sleep_for(net_->some(milliseconds(3)));
       const auto settle = [this, to, at, tuple, cookie, generation, home] {
         add_imported(connections(to).table, connections(to).rules, cookie,

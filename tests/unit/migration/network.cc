@@ -12,7 +12,7 @@
 #include <memory>
 #include <stdexcept>
 
-#include "steer/steering.h"
+#include "steer/packet_marks.h"
 
 namespace sockmi::daemon {
 namespace {

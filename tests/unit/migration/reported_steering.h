@@ -46,10 +46,10 @@ class ReportedSteering : public FakeSteering {
   Result<> untrack(const FourTuple& tuple, std::chrono::milliseconds) override {
     return done("untrack " + to_string(tuple));
   }
-  Result<> add_foreign_address(std::span<const steer::ForeignAddress> guests) override {
+  Result<> add_foreign_addresses(std::span<const steer::ForeignAddress> addresses) override {
     std::string text = "add_foreign_address";
-    for (const auto& each : guests)
-      text += fmt::format(" {} {}", to_string(each.guest), lifetime(each.expires_in));
+    for (const auto& each : addresses)
+      text += fmt::format(" {} {}", to_string(each.connection), lifetime(each.expires_in));
     return done(text);
   }
   Result<std::vector<steer::Redirect>> redirects() override {
@@ -60,7 +60,7 @@ class ReportedSteering : public FakeSteering {
       out.push_back({tuple_from(tuple), *IpAddress::parse(to), lifetime(left)});
     return out;
   }
-  Result<std::vector<steer::ForeignAddress>> sheltered() override {
+  Result<std::vector<steer::ForeignAddress>> foreign_addresses() override {
     std::vector<steer::ForeignAddress> out;
     std::istringstream words(report_("sheltered"));
     std::string tuple;

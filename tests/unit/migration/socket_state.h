@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <string>
 
-#include "steer/steering.h"
+#include "steer/packet_marks.h"
 
 namespace sockmi::daemon {
 

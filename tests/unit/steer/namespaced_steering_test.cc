@@ -108,7 +108,7 @@ class NamespacedSteeringTest : public testing::Test {
 
 TEST_F(NamespacedSteeringTest, AdoptFindsRedirectsInContainers) {
   ASSERT_NO_FATAL_FAILURE(track_namespace());
-  ASSERT_TRUE(daemon->redirect(tuple, importer, std::nullopt));
+  ASSERT_TRUE(daemon->at(tuple.local.ip).redirect(tuple, importer, std::nullopt));
   stop();
   EXPECT_TRUE(has_rules(container()));
   start();
@@ -120,7 +120,7 @@ TEST_F(NamespacedSteeringTest, AdoptFindsRedirectsInContainers) {
   ASSERT_EQ(found->size(), 1u);
   EXPECT_EQ(found->front().tuple, tuple);
   EXPECT_EQ(found->front().to, importer);
-  ASSERT_TRUE(daemon->remove_redirect(tuple));
+  ASSERT_TRUE(daemon->at(tuple.local.ip).remove_redirect(tuple));
   daemon->forget_idle(milliseconds(0));
   EXPECT_FALSE(daemon->in_other_namespace(tuple.local.ip));
   EXPECT_FALSE(has_rules(container()));
@@ -128,18 +128,18 @@ TEST_F(NamespacedSteeringTest, AdoptFindsRedirectsInContainers) {
 
 TEST_F(NamespacedSteeringTest, AdoptFindsPortRedirectsInContainers) {
   ASSERT_NO_FATAL_FAILURE(track_namespace());
-  ASSERT_TRUE(daemon->redirect_port(tuple.local, importer, {}));
+  ASSERT_TRUE(daemon->at(tuple.local.ip).redirect_port(tuple.local, importer, {}));
   daemon->forget_idle(milliseconds(0));
   restart();
   EXPECT_EQ(daemon->redirected_ports().value(), std::vector{tuple.local});
-  ASSERT_TRUE(daemon->remove_port_redirect(tuple.local));
+  ASSERT_TRUE(daemon->at(tuple.local.ip).remove_port_redirect(tuple.local));
   stop();
   EXPECT_FALSE(has_rules(container()));
 }
 
 TEST_F(NamespacedSteeringTest, ExpiringRedirectsAreNotKeptAfterStop) {
   ASSERT_NO_FATAL_FAILURE(track_namespace());
-  ASSERT_TRUE(daemon->redirect(tuple, importer, milliseconds(60'000)));
+  ASSERT_TRUE(daemon->at(tuple.local.ip).redirect(tuple, importer, milliseconds(60'000)));
   daemon->forget_idle(milliseconds(0));
   EXPECT_TRUE(has_rules(container()));
   stop();
@@ -148,7 +148,7 @@ TEST_F(NamespacedSteeringTest, ExpiringRedirectsAreNotKeptAfterStop) {
 
 TEST_F(NamespacedSteeringTest, AdoptRemovesRedirectsOfAddressesThatTheContainerLacks) {
   ASSERT_NO_FATAL_FAILURE(track_namespace());
-  ASSERT_TRUE(daemon->redirect(tuple, importer, std::nullopt));
+  ASSERT_TRUE(daemon->at(tuple.local.ip).redirect(tuple, importer, std::nullopt));
   container().run(
       "nft add element netdev sockmi redir4 '{ 10.77.3.2 . 9 . 10.77.1.1 . 443 : 10.77.1.9 }'");
   container().run("ip addr add 10.77.1.1/24 dev eth0");  // home's address
@@ -182,10 +182,11 @@ TEST_F(NamespacedSteeringTest, AnAddressWithMovedConnectionsStaysWithItsContaine
   network->far.stop();
   network->far.run("ip addr add 10.77.1.2/24 dev eth0");
   ASSERT_EQ(error_of_learning(container(), tuple.local.ip), 0);
-  ASSERT_TRUE(network->home.in([&] { return daemon->redirect(tuple, importer, std::nullopt); }));
+  ASSERT_TRUE(network->home.in(
+      [&] { return daemon->at(tuple.local.ip).redirect(tuple, importer, std::nullopt); }));
   EXPECT_EQ(error_of_learning(network->far, tuple.local.ip), EADDRINUSE);
   EXPECT_EQ(error_of_learning(container(), tuple.local.ip), 0);
-  ASSERT_TRUE(network->home.in([&] { return daemon->remove_redirect(tuple); }));
+  ASSERT_TRUE(network->home.in([&] { return daemon->at(tuple.local.ip).remove_redirect(tuple); }));
   EXPECT_EQ(error_of_learning(network->far, tuple.local.ip), 0) << "a container that was made anew";
 }
 
@@ -202,7 +203,7 @@ TEST_F(NamespacedSteeringTest, RulesOfAnotherDaemonAreNotTouched) {
 
 TEST_F(NamespacedSteeringTest, AdoptSkipsANamespaceThatAnotherDaemonServes) {
   ASSERT_NO_FATAL_FAILURE(track_namespace());
-  ASSERT_TRUE(daemon->redirect(tuple, importer, std::nullopt));
+  ASSERT_TRUE(daemon->at(tuple.local.ip).redirect(tuple, importer, std::nullopt));
   stop();
   const auto home = network->home.in(own_namespace);
   const auto other = container().in([&] { return make_nft_steering({"eth0"}, home->inode); });
@@ -214,7 +215,7 @@ TEST_F(NamespacedSteeringTest, AdoptSkipsANamespaceThatAnotherDaemonServes) {
 
 TEST_F(NamespacedSteeringTest, FlushRemovesRulesInContainers) {
   ASSERT_NO_FATAL_FAILURE(track_namespace());
-  ASSERT_TRUE(daemon->redirect(tuple, importer, std::nullopt));
+  ASSERT_TRUE(daemon->at(tuple.local.ip).redirect(tuple, importer, std::nullopt));
   EXPECT_EQ(network->home.in(flush_others).error().code, EADDRINUSE);
   EXPECT_TRUE(has_rules(container()));
   stop();
@@ -225,7 +226,10 @@ TEST_F(NamespacedSteeringTest, FlushRemovesRulesInContainers) {
 
 TEST_F(NamespacedSteeringTest, RedirectPortRefusesAnImporterOnAnotherLink) {
   ASSERT_NO_FATAL_FAILURE(track_namespace());
-  EXPECT_EQ(daemon->redirect_port(tuple.local, Network::address(AF_INET, 2, 2), {}).error().code,
+  EXPECT_EQ(daemon->at(tuple.local.ip)
+                .redirect_port(tuple.local, Network::address(AF_INET, 2, 2), {})
+                .error()
+                .code,
             ENETUNREACH);
 }
 

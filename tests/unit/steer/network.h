@@ -25,7 +25,8 @@
 
 #include "base/address.h"
 #include "base/unique_fd.h"
-#include "steer/steering.h"
+#include "steer/nft_steering.h"
+#include "steer/packet_marks.h"
 
 namespace sockmi::steer {
 

@@ -9,7 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "base/unique_fd.h"
-#include "steer/steering.h"
+#include "steer/rcu_barrier.h"
 
 namespace sockmi::steer {
 namespace {

@@ -130,7 +130,8 @@ class SteeringTest : public testing::TestWithParam<std::tuple<int, Place>> {
     host.in([&] {
       ASSERT_TRUE(host.steering->track(tuple, true));
       if (&host == &network->home) return;
-      ASSERT_TRUE(host.steering->add_foreign_address(std::array<ForeignAddress, 1>{{{tuple, {}}}}));
+      ASSERT_TRUE(
+          host.steering->add_foreign_addresses(std::array<ForeignAddress, 1>{{{tuple, {}}}}));
       const auto routed = host.steering->is_routed(home.ip);
       ASSERT_TRUE(routed);
       EXPECT_EQ(*routed, place().segment != 1);

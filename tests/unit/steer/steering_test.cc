@@ -77,10 +77,10 @@ TEST_P(SteeringTest, RedirectPortMovesNewConnectionsAlone) {
   });
   ASSERT_TRUE(redirected) << to_string(redirected.error());
   importer().in([&] {
-    ASSERT_TRUE(importer().steering->add_foreign_address(
+    ASSERT_TRUE(importer().steering->add_foreign_addresses(
         std::array<ForeignAddress, 1>{{{{home, {}}, {}}}}));
     if (place().segment != 1) {
-      ASSERT_TRUE(importer().steering->readdress_port(home, importer_address()));
+      ASSERT_TRUE(importer().steering->rewrite_port(home, importer_address()));
     }
   });
   const unique_fd moved = listen_at(importer(), home, true);
@@ -118,7 +118,7 @@ TEST_P(SteeringTest, RewriteDestinationRefusesConnectionsThatOnlyTheirHomesTellA
     EXPECT_TRUE(steering.rewrite_destination({&tuple, 1}, importer_address())) << "the same again";
     EXPECT_EQ(steering.rewrite_destination({&other, 1}, importer_address()).error().code,
               EADDRINUSE);
-    ASSERT_TRUE(steering.remove_readdress({&tuple, 1}, importer_address(), milliseconds(0)));
+    ASSERT_TRUE(steering.stop_rewriting({&tuple, 1}, importer_address(), milliseconds(0)));
     EXPECT_TRUE(steering.rewrite_destination({&other, 1}, importer_address()));
   });
 }
