@@ -5,17 +5,20 @@ BUILD_RELEASE = tools/build release $(1) -DSOCKMI_UNITY=ON -DSOCKMI_UNIT_TESTS=O
 BUILD_SANITIZE = tools/build sanitize all -DSOCKMI_UNITY=ON -DSOCKMI_SANITIZE=ON -DSOCKMI_BENCH=OFF
 
 help:
-	@echo "make demo      a live HTTPS transfer moves between hosts (network namespaces; installs what it needs)"
-	@echo "make test      all tests, with address and undefined sanitizers"
-	@echo "make test-system  the system tests alone; K=test_three_hops: those that pytest -k selects"
-	@echo "make test-openssl35  the TLS part with OpenSSL 3.5, in a Debian 13 that is made in build/ (root)"
-	@echo "make walks     connections walk over hosts and end in a move: WALKS=5000 (root)"
+	@echo "make demo      moves a live HTTPS transfer between hosts (network namespaces)"
+	@echo "make test      runs all tests, with address and undefined sanitizers"
+	@echo "make test-system  runs the system tests alone; K=test_three_hops: those that pytest -k selects"
+	@echo "make test-openssl35  tests TLS with OpenSSL 3.5, in a Debian 13 that it makes in build/ (root)"
+	@echo "make walks     moves connections at random until they end in a move: WALKS=5000 (root)"
 	@echo "make fuzz      looks for inputs that break the readers: SECONDS=60 each, TARGET=all of tests/fuzz"
 	@echo "make format    rewrites C, C++ and Python files as their formatters do"
 	@echo "make tidy      runs clang-tidy over src/"
-	@echo "make bench     figures, as a table and in build/bench.json"
-	@echo "make build     the programs and libraries, in build/release"
-	@echo "make install   installs them (DESTDIR, PREFIX)"
+	@echo "make bench     prints figures as a table, and writes them to build/bench.json"
+	@echo "make build     builds programs, libraries and examples in build/release"
+	@echo "make build-sanitize  builds programs and tests with sanitizers in build/sanitize"
+	@echo "make images    writes known-answer TLS images: GENERATION=name of a new folder"
+	@echo "make install   builds and installs (DESTDIR, PREFIX)"
+	@echo "make clean     removes build/ and demo-out/"
 
 deps:
 	@packaging/install-dependencies
@@ -53,7 +56,7 @@ SECONDS ?= 60
 fuzz: build-sanitize
 	@/usr/bin/python3 tests/fuzz/run.py --seconds $(SECONDS) $(TARGET)
 
-# Known-answer images of today's build, beside those of earlier ones; see docs/image-format.md.
+# Adds known-answer images of today's build to those of earlier ones; see docs/image-format.md.
 images: build-sanitize
 	@build/sanitize/tests/golden/make_images tests/golden/images/$(GENERATION)
 

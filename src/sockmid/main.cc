@@ -130,18 +130,18 @@ int main(int argc, char** argv) {
     daemon::CrashGuard::watch(argv[2], daemon::kMarks);
   }
   const bool wiped = sockmid::wipe_openssl_heap();
-  CLI::App app{"Moves live TCP and TLS connections between hosts: the daemon, one a host.",
+  CLI::App app{"Moves live TCP and TLS connections between hosts. One daemon runs per host.",
                "sockmid"};
   std::string path = "/etc/sockmi/sockmid.toml";
   bool check = false, held = false, verbose = false;
   app.add_option("--config", path, "configuration file, see sockmid.toml(5)")
       ->capture_default_str();
   app.add_flag("--check", check,
-               "only say whether the configuration is right, and the host's certificate in force");
+               "only check whether the configuration is right and the host's certificate in force");
   app.add_flag("--hold", held,
-               "at a boot, before there are addresses: drop what comes for moved connections, "
-               "until the daemon runs, or for 300 s");
-  app.add_flag("--verbose", verbose, "log what is refused and why");
+               "at boot, before the host has addresses: drop packets of moved connections "
+               "until the daemon runs, for 300 s at most");
+  app.add_flag("--verbose", verbose, "also log which requests are refused, and why");
   app.set_version_flag("--version", "sockmid " SOCKMI_VERSION_STRING);
   CLI11_PARSE(app, argc, argv);
   log_to_stderr();
