@@ -100,6 +100,7 @@ Result<bool> HomeProtocol::lives_at_home(const FourTuple& tuple) const {
 Result<> HomeProtocol::lead(const FourTuple& tuple, const RemoteConnection& away) {
   TRY(redirect(services_, table_, tuple, away, std::nullopt));
   table_.mark_moved(tuple, away);
+  spawn(services_.io, "tell_route", notify_route(tuple));
   return {};
 }
 
@@ -379,6 +380,7 @@ Result<int> HomeProtocol::held(const std::string& from, const FourTuple& tuple,
     return fail(EACCES, "service '{}' is not configured here", service);
   // The connection lives here, and this host has lost its record of it.
   rules_.readd(tuple, line);
+  if (routed) rules_.comes_by_router(tuple, line);
   add_imported(table_, rules_, socket->cookie,
                {tuple, service, from, line, from, line, generation});
   log::warn("imported_restored", {{"connection", tuple}, {"home", from}});
@@ -408,22 +410,29 @@ asio::awaitable<void> HomeProtocol::ask_in_turn() {
 }
 
 // A holder that does not answer now is notified later by ask_in_turn().
-asio::awaitable<void> HomeProtocol::notify_routes(std::vector<IpAddress> hosts) {
-  std::vector<std::pair<FourTuple, RemoteConnection>> those;
-  for (const auto& [tuple, away] : table_.remote())
-    if (away.home == services_.settings.host &&
-        std::ranges::find(hosts, away.address) != hosts.end() && goes_by_router(away))
-      those.emplace_back(tuple, away);
-  for (const auto& [tuple, away] : those) {
-    const auto peers = services_.discovery->hosts();
-    const auto peer = std::ranges::find(peers, away.host, &cluster::HostInfo::host);
-    if (peer == peers.end()) continue;
-    const SocketAddress line = peer->line;
-    for (milliseconds pause{50}; pause < kMaxHomeBackoff; pause *= 2) {
-      if (co_await ask_about(tuple, away, line)) break;
-      co_await sleep_for(pause);
-    }
+asio::awaitable<void> HomeProtocol::notify_route(FourTuple tuple) {
+  const RemoteConnection* found = table_.find_remote(tuple);
+  if (!services_.discovery || !found || found->home != services_.settings.host ||
+      !goes_by_router(*found))
+    co_return;
+  const RemoteConnection away = *found;
+  for (milliseconds pause{50}; pause < kMaxHomeBackoff; pause *= 2) {
+    const auto holder = services_.discovery->find_host(away.host);
+    if (!holder) co_return;
+    const SocketAddress line = holder->line;
+    if (co_await ask_about(tuple, away, line)) co_return;
+    co_await sleep_for(pause);
+    const RemoteConnection* now = table_.find_remote(tuple);
+    if (!now || *now != away) co_return;
   }
+}
+
+asio::awaitable<void> HomeProtocol::notify_routes(std::vector<IpAddress> hosts) {
+  std::vector<FourTuple> those;
+  for (const auto& [tuple, away] : table_.remote())
+    if (std::ranges::find(hosts, away.address) != hosts.end()) those.push_back(tuple);
+  for (const FourTuple& tuple : those)
+    co_await notify_route(tuple);
 }
 
 // A host that reports its start repeatedly gets one comparison at a time.

@@ -55,6 +55,9 @@ class HomeProtocol {
   // Compares records with another host, after its daemon or ours has started: what each
   // has recorded of the other's endpoints.
   asio::awaitable<void> reconcile(std::string host, SocketAddress line);
+  // The endpoint has a new holder. Notifies the holder if packets reach it through a
+  // router: it knows only its own route to us, which may be a direct one.
+  asio::awaitable<void> notify_route(FourTuple tuple);
   // Our routes to these hosts have changed, and redirects already use the new ones.
   // Notifies the holders of the connections that we redirect there how their packets
   // arrive.

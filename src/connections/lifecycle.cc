@@ -60,7 +60,10 @@ void notice_ends(Connections& connections) {
 void finish_export(Connections& connections, const FourTuple& tuple, const std::string& home,
                    const SocketAddress& home_control) {
   connections.rules.untrack(tuple);
-  if (home == connections.services.settings.host) return;
+  if (home == connections.services.settings.host) {
+    spawn(connections.services.io, "tell_route", connections.homes.notify_route(tuple));
+    return;
+  }
   connections.rules.remove(tuple, home_control);
   if (connections.table.find_remote(tuple))
     spawn(connections.services.io, "tell_moved", connections.homes.notify_moved(tuple));

@@ -118,6 +118,21 @@ def test_redirects_follow_a_holder_behind_a_router_and_back(lab, family):
 
 
 @topology("routed")
+@cases("4", "6")
+def test_a_holder_that_only_home_reaches_by_a_router_receives_after_each_move(lab, family):
+    """hostB's own route to home is direct, so hostB learns from home how packets arrive."""
+    stand_still(lab)
+    start(lab, lab.hostA, lab.hostB, lab.hostC)
+    lead_by_router(lab, True)
+    connection = Connection(lab, family)
+    for path in ((lab.hostB,), (lab.hostC, lab.hostB)):
+        connection.move(*path)
+        connection.both_ways()
+    connection.end()
+    forgive(lab)
+
+
+@topology("routed")
 def test_a_route_by_an_unconfigured_interface_is_reported(lab):
     """Home's rules are about its interfaces only. The connection continues when the route
     is right again."""
