@@ -46,6 +46,8 @@ asio::awaitable<void> watch_ports(const Services& services, ConnectionTable& tab
   for (;;) {
     co_await sleep_for(kPortCheckPeriod);
     for (const FourTuple& guest : rules.ports().retry()) {
+      // The turns of the listeners before this one may have taken seconds.
+      if (!rules.ports().is_still_taken(guest)) continue;
       // The connections that the listener has accepted received their packets through this
       // port until now, so they are registered first.
       const auto is_it = [&](const auto& each) {

@@ -62,15 +62,20 @@ void PortReservations::want(const FourTuple& guest, const SocketAddress& home, c
                             {"consequence", "no new connections reach the listener"}});
 }
 
+bool PortReservations::is_still_taken(const FourTuple& guest) {
+  const auto it = wanted_.find(guest);
+  if (it == wanted_.end()) return false;
+  const Wanted wanted = it->second;  // lend() removes it
+  if (!lend(guest, wanted.home, wanted.own, true)) return true;
+  log::info("port_freed", {{"listener", guest.local}});
+  return false;
+}
+
 std::vector<FourTuple> PortReservations::retry() {
   std::vector<FourTuple> taken;
   const auto those = wanted_;
-  for (const auto& [guest, it] : those) {
-    if (lend(guest, it.home, it.own, true))
-      log::info("port_freed", {{"listener", guest.local}});
-    else if (!it.left)
-      taken.push_back(guest);
-  }
+  for (const auto& [guest, it] : those)
+    if (is_still_taken(guest) && !it.left) taken.push_back(guest);
   return taken;
 }
 

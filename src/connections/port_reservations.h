@@ -38,6 +38,8 @@ class PortReservations {
             const Error& why);
   // Returns the listeners whose port another socket has, and that have not left it yet.
   std::vector<FourTuple> retry();
+  // Tries again for one of these. Returns false if it has its port now, or has gone.
+  bool is_still_taken(const FourTuple& guest);
   // Leaves the port of `guest` to the socket that has it.
   void leave(const FourTuple& guest);
   std::vector<std::string> warnings() const;
