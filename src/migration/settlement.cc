@@ -40,6 +40,8 @@ void forget_passive(Connections& connections, ExportedEndpoint& one) {
   }
   if (one.guest)
     spawn(connections.services.io, "leave_guest", leave_guest(connections, *one.guest));
+  else
+    spawn(connections.services.io, "tell_route", connections.homes.notify_route(one.tuple));
 }
 
 asio::awaitable<void> send(const Services& services, cluster::SelectedHost choice, Secret message) {
@@ -131,6 +133,10 @@ asio::awaitable<void> lives_nowhere(Connections& connections, ExportedEndpoint& 
     co_await insist_on_removal(connections.services, connections.table,
                                std::vector<FourTuple>(1, one.tuple));
   end_socket(connections.services, one, true);
+  // The record is a newer one if the connection has moved again while its redirect could
+  // not be removed.
+  const RemoteConnection* now = connections.table.find_remote(one.tuple);
+  if (now && now->generation != one.endpoint.generation) co_return;
   if (!one.guest) {
     connections.table.mark_returned(one.tuple);
     co_return;
