@@ -32,10 +32,17 @@ Load load_of(const ExportItem& departure) {
           unread};
 }
 
+// An event loop that has stopped destroys its coroutines after the daemon, and so after
+// `exports`.
 struct UnderWay {
-  explicit UnderWay(Exports& exports) : exports(exports) { ++exports.under_way; }
-  ~UnderWay() { --exports.under_way; }
+  explicit UnderWay(Exports& exports) : io(exports.services.io), exports(exports) {
+    ++exports.under_way;
+  }
+  ~UnderWay() {
+    if (!io.stopped()) --exports.under_way;
+  }
   UnderWay(const UnderWay&) = delete;
+  asio::io_context& io;
   Exports& exports;
 };
 
