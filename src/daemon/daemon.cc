@@ -9,6 +9,7 @@
 #include "connections/accepted.h"
 #include "connections/journal_keeper.h"
 #include "connections/lifecycle.h"
+#include "connections/recovery.h"
 #include "daemon/shutdown.h"
 #include "daemon/start.h"
 #include "migration/return_unclaimed.h"
@@ -60,9 +61,10 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   TRY_LET(ends, net::SocketEnds::open());
   daemon->ends_ = std::move(ends);
   services.ends = daemon->ends_.get();
-  TRY(adopt_all(daemon->exports_, daemon->importer_));
+  TRY(adopt(connections));
   if (auto released = steer::release_connections(); !released)
     log::error("boot_filter_remove_failed", {{"error", released.error()}});
+  TRY(adopt_sockets(daemon->exports_, daemon->importer_));
   services.steering->own().keep(rules_are_needed(connections, daemon->import_queue_));
   log::info("rcu_barrier_chosen", {{"form", steer::barrier_form()}});
   for (const std::string& warning : steer::warnings(services.settings.interfaces))

@@ -2,14 +2,12 @@
 
 #include <set>
 
-#include "connections/recovery.h"
 #include "migration/frozen_sockets.h"
 #include "migration/orphaned_sockets.h"
 
 namespace sockmi::daemon {
 
-Result<> adopt_all(Exports& exports, Importer& importer) {
-  TRY(adopt(exports.connections));
+Result<> adopt_sockets(Exports& exports, Importer& importer) {
   TRY_LET(sockets, sockets_everywhere(exports.services));
   std::set<std::uint64_t> alive;
   for (const auto& [cookie, socket] : sockets)

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/spawn.h"
 #include "connections/home_protocol.h"
+#include "connections/recovery.h"
 #include "daemon/request_handler.h"
 #include "daemon/start.h"
 #include "frames.h"
@@ -221,7 +222,9 @@ class Host {
     address_receiver_ = std::make_unique<AddressReceiver>(host_->connections, *taken_addresses_);
     requests_ = std::make_unique<RequestHandler>(host_->connections, host_->exports, *importer_,
                                                  *address_receiver_);
-    if (auto adopted = adopt_all(host_->exports, *importer_); !adopted) {
+    auto adopted = adopt(host_->connections);
+    if (adopted) adopted = adopt_sockets(host_->exports, *importer_);
+    if (!adopted) {
       log::critical("start_failed", {{"error", adopted.error()}});
       ::_exit(5);
     }
