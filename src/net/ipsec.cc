@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "net/netlink_message.h"
 
@@ -43,7 +44,9 @@ Result<std::vector<IpsecPolicy>> ipsec_policies(Netlink& xfrm) {
   std::vector<IpsecPolicy> policies;
   auto asked = request.ask("cannot read IPsec policies", [&](const nlmsghdr* message) {
     if (message->nlmsg_type != XFRM_MSG_NEWPOLICY) return;
-    const auto& policy = *static_cast<const xfrm_userpolicy_info*>(mnl_nlmsg_get_payload(message));
+    xfrm_userpolicy_info policy;  // a message is aligned to four bytes, this to eight
+    if (mnl_nlmsg_get_payload_len(message) < sizeof policy) return;
+    std::memcpy(&policy, mnl_nlmsg_get_payload(message), sizeof policy);
     if (policy.action != XFRM_POLICY_ALLOW || !has_transformation(message)) return;
     if (policy.dir == XFRM_POLICY_OUT || policy.dir == XFRM_POLICY_IN)
       policies.push_back({policy.sel, policy.dir == XFRM_POLICY_OUT});

@@ -101,7 +101,10 @@ class KernelNetlink : public Netlink {
   // Discards answers that an earlier transaction left unread.
   void drain() {
     stale_ = false;
-    while (::recv(mnl_socket_get_fd(socket_), buffer_, sizeof buffer_, MSG_DONTWAIT) > 0) {
+    for (;;) {
+      const auto got = ::recv(mnl_socket_get_fd(socket_), buffer_, sizeof buffer_, MSG_DONTWAIT);
+      // ENOBUFS is reported once, in front of what did fit into the buffer.
+      if (got == 0 || (got < 0 && errno != ENOBUFS)) return;
     }
   }
   // Repeats after a signal. Otherwise the answers of this transaction would be taken for
