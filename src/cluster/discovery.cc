@@ -430,9 +430,12 @@ MigrationId member(const MigrationId& batch, std::uint32_t i) {
 }
 
 Result<HostInfo> Discovery::find_host(const std::string& name_or_address) const {
-  for (HostInfo& each : hosts())
-    if (each.host == name_or_address || to_string(each.line.ip) == name_or_address)
-      return std::move(each);
+  // A host may have a name that is another host's address.
+  std::vector<HostInfo> all = hosts();
+  for (HostInfo& each : all)
+    if (each.host == name_or_address) return std::move(each);
+  for (HostInfo& each : all)
+    if (to_string(each.line.ip) == name_or_address) return std::move(each);
   return fail(EHOSTUNREACH, "host '{}' is not known here", name_or_address);
 }
 

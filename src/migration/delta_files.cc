@@ -25,7 +25,7 @@ files::path path_of(const files::path& folder, const wire::MigrationId& id) {
 
 Result<> check_runtime_folder(const files::path& folder) {
   struct statfs facts {};
-  if (::statfs(folder.c_str(), &facts) != 0) return fail_errno(folder);
+  if (::statfs(folder.empty() ? "." : folder.c_str(), &facts) != 0) return fail_errno(folder);
   if (facts.f_type == TMPFS_MAGIC || facts.f_type == RAMFS_MAGIC) return {};
   return fail(ENOTSUP,
               "{} is not in memory (tmpfs), and the folder of 'socket' must be: bytes of "

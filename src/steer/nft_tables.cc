@@ -19,7 +19,7 @@
 //                       tunnel, so the MTU stays. The importer restores the old
 //                       destination (rewritten). This needs no state and no ip_forward.
 //                       The checksums are adjusted by the difference, so that they stay
-//                       right for links that the network card or the kernel has
+//                       right for segments that the network card or the kernel has
 //                       merged (GRO), and for those whose checksum is still to be
 //                       computed.
 //

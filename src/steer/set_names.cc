@@ -38,7 +38,7 @@ Result<std::vector<Link>> links_of(const std::vector<std::string>& interfaces) {
   std::vector<Link> out;
   for (const std::string& interface : interfaces) {
     const unsigned index = ::if_nametoindex(interface.c_str());
-    if (index == 0) return fail_errno("interface " + interface);
+    if (index == 0) return fail_errno("cannot find interface " + interface);
     // Without the number for the first interface: most hosts have only one.
     const std::string number = out.empty() ? "" : fmt::format("_{}", index);
     const auto maps = [&](char v) {
