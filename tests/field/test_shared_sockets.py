@@ -142,7 +142,7 @@ def test_an_operator_cannot_commit_without_the_bytes_in_flight(lab):
         lambda: lab.hostB.api("/v1/doubt")["doubts"], "the importer is in doubt", timeout=20
     )
     status, said = lab.hostB.run(lab.sockmictl, "doubt", "commit", doubt["id"], check=False)
-    expect(status != 0 and "only hostA can say them" in said, (status, said))
+    expect(status != 0 and "only hostA has them" in said, (status, said))
     lab.start_daemon(lab.hostA)
     arrives(shared, imported(lab.hostB, "4"))
 

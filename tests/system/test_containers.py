@@ -304,7 +304,7 @@ def test_a_daemon_without_rights_leaves_containers_to_the_next(lab):
         start_daemon(lab, wrap=without_admin())
         warnings = lines(lab.hostA, "level=warn", "container")
         expect(
-            len(warnings) == 1 and "away=2" in warnings[0] and "CAP_SYS_ADMIN" in warnings[0],
+            len(warnings) == 1 and "moved=2" in warnings[0] and "CAP_SYS_ADMIN" in warnings[0],
             warnings,
         )
         expect(not records(lab.hostA) and not observe.redirects(lab.hostA), "it looks after them")
@@ -373,5 +373,5 @@ def test_a_host_that_the_container_cannot_reach_is_refused(lab):
         start(lab, container)
         transfers = begin(lab)
         expect(lab.hostA.export(lab.hostB) == (0, 2), "they were exported")
-        expect("segment" in lab.hostA.last_error(), lab.hostA.last_error())
+        expect("is not on the link" in lab.hostA.last_error(), lab.hostA.last_error())
         finish(transfers)
