@@ -261,6 +261,7 @@ bool TwoHosts::step(Nanoseconds end) {
   }
   if (restart_ && restart_->first <= now()) {
     start(std::exchange(restart_, std::nullopt)->second);
+    restarted_ = now();
     for (const Place each : {Network::A, Network::B})
       if (hosts_[each].process >= 0) tell(each, {.kind = Kind::Greet});
     return true;
@@ -299,6 +300,9 @@ void TwoHosts::run() {
   tell(scenario_.from, {.kind = Kind::Export, .data = all});
   pass_time(kLongEnough);
   counts_ = false;
+  // A host that died late has to be back, and to recover.
+  if (restart_ || now() - restarted_ < kLongEnough.count() * kMillisecond / 2)
+    pass_time(kLongEnough);
 }
 
 std::string TwoHosts::steer(Rules& rules, const std::string& operation) {

@@ -151,6 +151,7 @@ class TwoHosts {
   std::optional<std::string> dumped_;
   std::vector<int> results_;  // of the export: an errno for each connection
   std::optional<std::pair<Nanoseconds, Place>> restart_;
+  Nanoseconds restarted_ = 0;               // when a host was started again last
   std::optional<std::size_t> commit_came_;  // after how many actions of the importer
   bool counts_ = false, disturbed_ = false, thawed_ = false, has_written_ = false;
   int moved_ = 0;
