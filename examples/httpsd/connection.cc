@@ -1,7 +1,6 @@
 // The low-level SHA-256 functions are deprecated in OpenSSL 3. This file uses them
 // because their context is a plain structure, so that the running hash of half an upload
 // can move. An EVP_MD_CTX cannot be serialized.
-#define OPENSSL_SUPPRESS_DEPRECATED
 #include "connection.h"
 
 #include <fcntl.h>
