@@ -1,7 +1,8 @@
 """Counts what the peer has to retransmit in 200 moves A→B→A…: of its requests, which come
 before, during and after the freezes, and of a bulk upload. A bulk upload repeats segments
-without any move, too, so the same is counted of one that is read likewise and stays."""
-from lab import PORT, Lab
+without any move, too, so the same is counted of one that is read likewise and stays. The
+two are not in one lab: the client's program does one transfer at a time."""
+from lab import Lab
 from socket_app import Connection, start
 
 MOVES = 200
@@ -19,35 +20,32 @@ def requests(connection, targets):
     asked()
 
 
-def upload(moved, stays, targets):
-    """More data is always in flight, or waits for the window."""
-    sent = [
-        connection.up.begin_send(connection.theirs, MOVES * PIECE) for connection in (moved, stays)
-    ]
+def upload(connection, targets):
+    """More data is always in flight, or waits for the window. A target of None: no move."""
+    sent = connection.up.begin_send(connection.theirs, MOVES * PIECE)
     for target in targets:
-        for connection in (moved, stays):
-            connection.up.receive(connection.ours, PIECE)
-        moved.move(target)
-    for finished in sent:
-        finished()
+        connection.up.receive(connection.ours, PIECE)
+        if target:
+            connection.move(target)
+    sent()
 
 
-def repeated(build, client, count):
-    """Returns the number of segments that each of `count` connections has repeated."""
+def repeated(build, client, moves=True):
+    """Returns the number of segments that the client has repeated."""
     with Lab(build) as lab:
         start(lab)
-        connections = [Connection(lab, port=PORT + i) for i in range(count)]
-        client(*connections, [lab.hostB, lab.hostA] * (MOVES // 2))
-        repeats = [connection.theirs.info("retransmits") for connection in connections]
+        connection = Connection(lab)
+        there_and_back = [lab.hostB, lab.hostA] if moves else [None, None]
+        client(connection, there_and_back * (MOVES // 2))
+        count = connection.theirs.info("retransmits")
         lab.assert_clean()
-    return repeats
+    return count
 
 
 def retransmits(build):
-    [of_requests] = repeated(build, requests, 1)
-    moved, unmoved = repeated(build, upload, 2)
+    moved, unmoved = repeated(build, upload), repeated(build, upload, moves=False)
     return {
-        "peer_retransmits_rr_200": of_requests,
+        "peer_retransmits_rr_200": repeated(build, requests),
         "peer_retransmits_upload_200": moved,
         "peer_retransmits_upload_unmoved": unmoved,
         "peer_retransmits_upload_added": moved - unmoved,
