@@ -2,75 +2,20 @@
 // error, because it is most likely misspelt.
 #include "sockmid/config.h"
 
-#include <functional>
-
-#include <toml++/toml.h>
-
+#include "base/toml_keys.h"
 #include "net/own_address.h"
 
 namespace sockmi::sockmid {
 namespace {
 
-using std::chrono::milliseconds;
+using toml_keys::any_text;
+using toml_keys::Keys;
+using toml_keys::list;
+using toml_keys::number;
+using toml_keys::own;
+using toml_keys::text;
+using toml_keys::yes_no;
 
-// Reads the value of a key into the configuration, or into a part of it.
-template <class Target>
-using Setter = std::function<Result<>(Target&, const toml::node&)>;
-
-template <class T>
-Result<T> value(const toml::node& node, const char* kind) {
-  if (const auto read = node.value_exact<T>()) return *read;
-  return fail(EINVAL, "expected a {}", kind);
-}
-
-// Makes the setter of each kind of key. `field` returns the field that the value belongs
-// in, `parse` the value of a string.
-template <class Target, class Parse, class Field>
-Setter<Target> text(Parse parse, Field field) {
-  return [=](Target& target, const toml::node& node) -> Result<> {
-    TRY_LET(read, value<std::string>(node, "string"));
-    TRY_LET(parsed, parse(read));
-    field(target) = std::move(parsed);
-    return {};
-  };
-}
-template <class Target, class Parse, class Field>
-Setter<Target> list(Parse parse, Field field) {
-  return [=](Target& target, const toml::node& node) -> Result<> {
-    const auto* array = node.as_array();
-    if (!array) return fail(EINVAL, "expected a list of strings");
-    std::vector<typename decltype(parse(std::string()))::value_type> out;
-    for (const auto& each : *array) {
-      TRY_LET(read, value<std::string>(each, "list of strings"));
-      TRY_LET(parsed, parse(read));
-      out.push_back(std::move(parsed));
-    }
-    field(target) = std::move(out);
-    return {};
-  };
-}
-template <class Field>
-Setter<Config> number(std::int64_t least, std::int64_t most, Field field) {
-  return [=](Config& config, const toml::node& node) -> Result<> {
-    TRY_LET(read, value<std::int64_t>(node, "number"));
-    if (read < least || read > most) return fail(EINVAL, "expected {} to {}", least, most);
-    auto& target = field(config);
-    target = static_cast<std::remove_reference_t<decltype(target)>>(read);
-    return {};
-  };
-}
-template <class Field>
-Setter<Config> yes_no(Field field) {
-  return [=](Config& config, const toml::node& node) -> Result<> {
-    TRY_LET(read, value<bool>(node, "true or false"));
-    field(config) = read;
-    return {};
-  };
-}
-
-Result<std::string> any_text(const std::string& text) {
-  return text;
-}
 Result<cluster::Preference> parse_preference(const std::string& text) {
   if (text == "first") return cluster::Preference::first;
   if (text == "ready-first") return cluster::Preference::ready_first;
@@ -80,13 +25,7 @@ Result<cluster::Preference> parse_preference(const std::string& text) {
 
 constexpr std::int64_t kHour = 3'600'000;
 
-// Each returns a function that finds a field: of the configuration, or of a part of it.
-template <class Target, class Member>
-auto own(Member Target::*member) {
-  return [=](Target& target) -> Member& {
-    return target.*member;
-  };
-}
+// Each returns a function that finds a field of a part of the configuration.
 template <class Member>
 auto of_daemon(Member daemon::Daemon::Config::*member) {
   return [=](Config& config) -> Member& {
@@ -112,9 +51,6 @@ auto limit(Member daemon::QueueLimits::*member) {
   };
 }
 
-template <class Target>
-using Keys = std::map<std::string, Setter<Target>>;
-
 // The keys. tools/check-manual compares them, and the limits of numbers, with
 // man/sockmid.toml.5.
 const Keys<Config>& keys() {
@@ -128,24 +64,24 @@ const Keys<Config>& keys() {
       {"socket", text<C>(any_text, own(&Config::socket))},
       {"identity", text<C>(any_text, own(&Config::identity))},
       {"state", text<C>(any_text, of_daemon(&daemon::Daemon::Config::state_folder))},
-      {"testing", yes_no(setting(&Settings::testing))},
+      {"testing", yes_no<C>(setting(&Settings::testing))},
 
       {"discovery.group", text<C>(SocketAddress::parse, discovery(&DiscoveryConfig::group))},
       {"discovery.hosts", list<C>(SocketAddress::parse, discovery(&DiscoveryConfig::static_peers))},
-      {"discovery.timeout_ms", number(10, 60'000, discovery(&DiscoveryConfig::timeout))},
+      {"discovery.timeout_ms", number<C>(10, 60'000, discovery(&DiscoveryConfig::timeout))},
       {"discovery.preference", text<C>(parse_preference, discovery(&DiscoveryConfig::preference))},
-      {"control.port", number(1, 65'535, setting(&Settings::control_port))},
+      {"control.port", number<C>(1, 65'535, setting(&Settings::control_port))},
 
-      {"import.max_bound", number(0, 1 << 20, limit(&QueueLimits::bound))},
-      {"import.max_listening", number(0, 1 << 20, limit(&QueueLimits::listening))},
-      {"import.max_connected", number(0, 1 << 24, limit(&QueueLimits::connected))},
-      {"import.wait_ms", number(10, 24 * kHour, setting(&Settings::wait))},
-      {"import.require_importer", yes_no(setting(&Settings::require_importer))},
+      {"import.max_bound", number<C>(0, 1 << 20, limit(&QueueLimits::bound))},
+      {"import.max_listening", number<C>(0, 1 << 20, limit(&QueueLimits::listening))},
+      {"import.max_connected", number<C>(0, 1 << 24, limit(&QueueLimits::connected))},
+      {"import.wait_ms", number<C>(10, 24 * kHour, setting(&Settings::wait))},
+      {"import.require_importer", yes_no<C>(setting(&Settings::require_importer))},
       {"takeover.addresses", list<C>(daemon::Match::parse, setting(&Settings::takeover))},
 
-      {"steer.freeze_timeout_ms", number(1500, 60'000, setting(&Settings::freeze_timeout))},
-      {"steer.believe_holders", yes_no(setting(&Settings::believe_holders))},
-      {"steer.linger_ms", number(0, kHour, setting(&Settings::linger))},
+      {"steer.freeze_timeout_ms", number<C>(1500, 60'000, setting(&Settings::freeze_timeout))},
+      {"steer.believe_holders", yes_no<C>(setting(&Settings::believe_holders))},
+      {"steer.linger_ms", number<C>(0, kHour, setting(&Settings::linger))},
   };
   return table;
 }
