@@ -1,0 +1,46 @@
+#include "proxy/backends.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace sockmi::proxy {
+namespace {
+
+std::int64_t now() {
+  return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+}
+
+}  // namespace
+
+bool Backend::acquire() {
+  if (connections_.fetch_add(1, std::memory_order_relaxed) < config.max_connections) return true;
+  release();
+  return false;
+}
+
+bool Backend::set_failed(bool failed) {
+  const auto until = failed ? now() + std::chrono::nanoseconds(kAvoidFailed).count() : 0;
+  return (failed_until_.exchange(until, std::memory_order_relaxed) != 0) != failed;
+}
+
+bool Backend::avoided() const {
+  const auto until = failed_until_.load(std::memory_order_relaxed);
+  return until != 0 && now() < until;
+}
+
+Lease choose(const Backends& backends, const std::vector<const Backend*>& tried) {
+  std::vector<std::tuple<bool, std::uint32_t, const std::shared_ptr<Backend>*>> candidates;
+  for (const auto& backend : backends)
+    if (std::ranges::find(tried, backend.get()) == tried.end())
+      candidates.emplace_back(backend->avoided(), backend->connections(), &backend);
+  // Equals keep the order of the configuration.
+  std::ranges::stable_sort(candidates, [](const auto& one, const auto& other) {
+    return std::tie(std::get<0>(one), std::get<1>(one)) <
+           std::tie(std::get<0>(other), std::get<1>(other));
+  });
+  for (const auto& [avoided, connections, backend] : candidates)
+    if ((*backend)->acquire()) return Lease(*backend);
+  return {};
+}
+
+}  // namespace sockmi::proxy

@@ -1,0 +1,72 @@
+// The backends of a service, and which one a client gets: of those that seem to work, the
+// one with the fewest connections.
+//
+// Used by all threads. A backend object lives on over a change of the configuration that
+// does not concern it, so that its count remains right.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proxy/config.h"
+
+namespace sockmi::proxy {
+
+// A backend that has failed is avoided for this long, if there are others.
+inline constexpr std::chrono::milliseconds kAvoidFailed{2000};
+
+class Backend {
+ public:
+  Backend(std::string service_name, std::string backend_name, BackendConfig config)
+      : service(std::move(service_name)),
+        name(std::move(backend_name)),
+        config(std::move(config)) {}
+
+  // Takes one of the backend's connections; false: there are max_connections.
+  bool acquire();
+  void release() { connections_.fetch_sub(1, std::memory_order_relaxed); }
+  std::uint32_t connections() const { return connections_.load(std::memory_order_relaxed); }
+
+  // Says whether the last attempt to use it has failed. Returns whether that is news.
+  bool set_failed(bool failed);
+  bool avoided() const;
+
+  const std::string service, name;
+  const BackendConfig config;
+
+ private:
+  std::atomic<std::uint32_t> connections_{0};
+  std::atomic<std::int64_t> failed_until_{0};  // steady clock, ns; 0: works
+};
+
+// One connection of a backend's count.
+class Lease {
+ public:
+  Lease() = default;
+  explicit Lease(std::shared_ptr<Backend> taken) : backend_(std::move(taken)) {}
+  Lease(Lease&&) = default;
+  Lease& operator=(Lease&& other) noexcept {
+    std::swap(backend_, other.backend_);
+    return *this;
+  }
+  ~Lease() {
+    if (backend_) backend_->release();
+  }
+  explicit operator bool() const { return backend_ != nullptr; }
+  Backend& operator*() const { return *backend_; }
+  Backend* operator->() const { return backend_.get(); }
+
+ private:
+  std::shared_ptr<Backend> backend_;
+};
+
+using Backends = std::vector<std::shared_ptr<Backend>>;
+
+// Chooses a backend that is not among those tried, and takes one of its connections; none
+// if there is no such backend, or all have as many connections as they may.
+Lease choose(const Backends& backends, const std::vector<const Backend*>& tried);
+
+}  // namespace sockmi::proxy

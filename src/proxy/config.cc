@@ -1,0 +1,159 @@
+// Reads the configuration. A table maps each key to its setter. An unknown key is an
+// error, because it is most likely misspelt.
+#include "proxy/config.h"
+
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "base/toml_keys.h"
+
+namespace sockmi::proxy {
+namespace {
+
+using toml_keys::any_text;
+using toml_keys::Keys;
+using toml_keys::list;
+using toml_keys::number;
+using toml_keys::own;
+using toml_keys::text;
+using toml_keys::yes_no;
+
+constexpr std::int64_t kHour = 3'600'000;
+constexpr std::size_t kLongestName = 64;
+constexpr std::size_t kMostNames = 1000;  // in one table
+
+// The keys of each table. tools/check-manual compares them, and the limits of numbers,
+// with man/sockmi-proxy.toml.5.
+const Keys<Config>& keys() {
+  using C = Config;
+  static const Keys<C> table = {
+      {"threads", number<C>(1, 256, own(&C::threads))},
+      {"stop_ms", number<C>(0, kHour, own(&C::stop_timeout))},
+      {"access_log", yes_no<C>(own(&C::access_log))},
+  };
+  return table;
+}
+
+const Keys<ListenerConfig>& listener_keys() {
+  using L = ListenerConfig;
+  static const Keys<L> table = {
+      {"listen", list<L>(StreamAddress::parse, own(&L::addresses))},
+      {"service", text<L>(any_text, own(&L::service))},
+      {"v6only", yes_no<L>(own(&L::v6only))},
+      {"backlog", number<L>(1, 65'535, own(&L::backlog))},
+      {"max_connections", number<L>(1, 1'000'000, own(&L::max_connections))},
+  };
+  return table;
+}
+
+const Keys<ServiceConfig>& service_keys() {
+  using S = ServiceConfig;
+  static const Keys<S> table = {
+      {"connect_ms", number<S>(10, 60'000, own(&S::connect_timeout))},
+      {"idle_ms", number<S>(100, 24 * kHour, own(&S::idle_timeout))},
+      {"attempts", number<S>(1, 16, own(&S::attempts))},
+  };
+  return table;
+}
+
+const Keys<BackendConfig>& backend_keys() {
+  using B = BackendConfig;
+  static const Keys<B> table = {
+      {"address", text<B>(StreamAddress::parse, own(&B::address))},
+      {"max_connections", number<B>(1, 1'000'000, own(&B::max_connections))},
+  };
+  return table;
+}
+
+// Reads the tables `what`.NAME of `parent`. Names are short words: they are in the log and
+// in the state of connections.
+template <class Target, class Read>
+Result<> read_named(const toml::table& parent, const std::string& prefix, const std::string& what,
+                    std::map<std::string, Target>& out, Read read) {
+  const auto* node = parent.get(what);
+  if (!node) return {};
+  const auto* names = node->as_table();
+  if (!names) return fail(EINVAL, "{}{}: expected tables", prefix, what);
+  if (names->size() > kMostNames)
+    return fail(EINVAL, "{}{}: more than {} names", prefix, what, kMostNames);
+  for (const auto& [key, inner] : *names) {
+    const std::string name(key.str());
+    const std::string path = prefix + what + "." + name;
+    const auto* table = inner.as_table();
+    if (!table) return fail(EINVAL, "{}: expected a table", path);
+    const auto is_plain = [](unsigned char c) {
+      return std::isalnum(c) || c == '-' || c == '_' || c == '.';
+    };
+    if (name.empty() || name.size() > kLongestName || !std::ranges::all_of(name, is_plain))
+      return fail(EINVAL, "{}: expected a name of letters, digits and '-_.', of at most {} bytes",
+                  path, kLongestName);
+    TRY(read(*table, path + ".", out[name]));
+  }
+  return {};
+}
+
+Result<> read_backend(const toml::table& table, const std::string& prefix, BackendConfig& out) {
+  TRY(toml_keys::read_keys(table, prefix, backend_keys(), out));
+  if (out.address.family() == AF_UNSPEC) return fail(EINVAL, "missing key '{}address'", prefix);
+  return {};
+}
+
+Result<> read_service(const toml::table& table, const std::string& prefix, ServiceConfig& out) {
+  TRY(toml_keys::read_keys(table, prefix, service_keys(), out, {"backend"}));
+  TRY(read_named(table, prefix, "backend", out.backends, read_backend));
+  if (out.backends.empty()) return fail(EINVAL, "missing table '{}backend.NAME'", prefix);
+  return {};
+}
+
+Result<> read_listener(const toml::table& table, const std::string& prefix, ListenerConfig& out) {
+  TRY(toml_keys::read_keys(table, prefix, listener_keys(), out));
+  if (out.addresses.empty()) return fail(EINVAL, "missing key '{}listen'", prefix);
+  if (out.service.empty()) return fail(EINVAL, "missing key '{}service'", prefix);
+  return {};
+}
+
+Result<> check(const Config& config) {
+  if (config.listeners.empty()) return fail(EINVAL, "missing table 'listener.NAME'");
+  std::set<StreamAddress> used;
+  for (const auto& [name, listener] : config.listeners) {
+    if (!config.services.contains(listener.service))
+      return fail(EINVAL, "listener.{}.service: there is no service '{}'", name, listener.service);
+    for (const auto& address : listener.addresses)
+      if (!used.insert(address).second)
+        return fail(EINVAL, "listener.{}.listen: {} is listed twice", name, to_string(address));
+  }
+  return {};
+}
+
+Result<Config> read(const toml::table& table) {
+  Config config;
+  TRY(toml_keys::read_keys(table, "", keys(), config, {"listener", "service"}));
+  TRY(read_named(table, "", "service", config.services, read_service));
+  TRY(read_named(table, "", "listener", config.listeners, read_listener));
+  TRY(check(config));
+  return config;
+}
+
+}  // namespace
+
+Result<Config> parse_config(std::string_view text, const std::string& name) {
+  toml::table table;
+  try {
+    table = toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    return fail(EINVAL, "{}:{}: {}", name, error.source().begin.line, error.description());
+  }
+  auto config = read(table);
+  if (!config) return fail(config.error().code, "{}: {}", name, config.error().reason);
+  return config;
+}
+
+Result<Config> read_config(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  if (!file || !(text << file.rdbuf())) return fail_errno("cannot read " + path);
+  return parse_config(text.str(), path);
+}
+
+}  // namespace sockmi::proxy

@@ -1,0 +1,47 @@
+// The configuration of sockmi-proxy: sockmi-proxy.toml(5).
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "proxy/stream_address.h"
+
+namespace sockmi::proxy {
+
+struct BackendConfig {
+  StreamAddress address;
+  std::uint32_t max_connections = 1'000'000;
+  bool operator==(const BackendConfig&) const = default;
+};
+
+struct ServiceConfig {
+  std::chrono::milliseconds connect_timeout{5000};
+  std::chrono::milliseconds idle_timeout{3'600'000};
+  unsigned attempts = 3;  // to connect a client with a backend
+  std::map<std::string, BackendConfig> backends;
+};
+
+struct ListenerConfig {
+  std::vector<StreamAddress> addresses;
+  std::string service;
+  bool v6only = true;
+  int backlog = 4096;
+  std::uint32_t max_connections = 10'000;
+};
+
+struct Config {
+  unsigned threads = 0;  // 0: one per processor
+  std::chrono::milliseconds stop_timeout{5000};
+  bool access_log = false;
+  std::map<std::string, ListenerConfig> listeners;
+  std::map<std::string, ServiceConfig> services;
+};
+
+// Reads and checks a file. Errors: EINVAL, with the line and the key where there are any.
+Result<Config> read_config(const std::string& path);
+// The same for text; `name` stands for the file in errors.
+Result<Config> parse_config(std::string_view text, const std::string& name);
+
+}  // namespace sockmi::proxy

@@ -1,0 +1,84 @@
+// sockmi-proxy: relays byte streams between clients and backends.
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <cstdio>
+
+#include <sockmi/version.h>
+#include <spdlog/spdlog.h>
+#include <systemd/sd-daemon.h>
+#include <CLI/CLI.hpp>
+
+#include "base/log.h"
+#include "base/stderr_sink.h"
+#include "proxy/server.h"
+
+using namespace sockmi;
+
+namespace {
+
+// Raises the limit of descriptors. Each connection uses two.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// Keeps our memory private: it has keys, and what passes.
+void keep_memory_private() {
+  const rlimit none{0, 0};
+  (void)::setrlimit(RLIMIT_CORE, &none);
+  (void)::prctl(PR_SET_DUMPABLE, 0);
+}
+
+void log_to_stderr() {
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>("sockmi-proxy", log::make_stderr_sink()));
+  spdlog::set_pattern("ts=%Y-%m-%dT%H:%M:%S.%e level=%l %v");
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+Result<> check(const std::string& path) {
+  TRY_LET(config, proxy::read_config(path));
+  TRY(proxy::make_plan(std::move(config), {}, [] {}));
+  return {};
+}
+
+Result<> run(const std::string& path) {
+  keep_memory_private();
+  proxy::Server server([path] { return proxy::read_config(path); });
+  TRY(server.start());
+  log::info("proxy_ready", {{"threads", server.threads()}, {"count", server.listeners()}});
+  std::puts("sockmi-proxy ready");
+  std::fflush(stdout);
+  (void)::sd_notify(0, "READY=1");
+  server.run();
+  log::info("proxy_stopped");
+  return {};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Relays byte streams between clients and backends.", "sockmi-proxy"};
+  std::string path = "/etc/sockmi/sockmi-proxy.toml";
+  bool only_check = false, verbose = false;
+  app.add_option("--config", path, "configuration file, see sockmi-proxy.toml(5)")
+      ->capture_default_str();
+  app.add_flag("--check", only_check, "only check whether the configuration is right");
+  app.add_flag("--verbose", verbose, "also log events of the level debug");
+  app.set_version_flag("--version", "sockmi-proxy " SOCKMI_VERSION_STRING);
+  CLI11_PARSE(app, argc, argv);
+  log_to_stderr();
+  if (verbose) spdlog::set_level(spdlog::level::debug);
+  raise_descriptor_limit();
+  const auto done = only_check ? check(path) : run(path);
+  if (!done) {
+    std::fprintf(stderr, "sockmi-proxy: %s\n", to_string(done.error()).c_str());
+    return done.error().code == EINVAL ? 2 : 1;
+  }
+  if (only_check) std::puts("the configuration is right");
+  return 0;
+}

@@ -1,0 +1,53 @@
+// What the configuration says, ready for use: one plan per configuration, which never
+// changes. A connection keeps the plan with which it began.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "proxy/backends.h"
+
+namespace sockmi::proxy {
+
+struct ServicePlan {
+  std::string name;
+  ServiceConfig config;
+  Backends backends;
+};
+
+// How many connections a listener has. Lives on from plan to plan.
+class ConnectionLimit {
+ public:
+  explicit ConnectionLimit(std::function<void()> on_room) : on_room_(std::move(on_room)) {}
+
+  void set_most(std::uint32_t most) { most_ = most; }
+  bool acquire();
+  // Calls `on_room` if no further connection was possible before. From any thread.
+  void release();
+  std::uint32_t used() const { return used_; }
+
+ private:
+  std::atomic<std::uint32_t> used_{0}, most_{0};
+  std::function<void()> on_room_;
+};
+
+struct ListenerPlan {
+  std::string name;
+  ListenerConfig config;
+  std::shared_ptr<const ServicePlan> service;
+  std::shared_ptr<ConnectionLimit> limit;
+};
+
+struct Plan {
+  Config config;
+  std::map<std::string, std::shared_ptr<const ServicePlan>> services;
+  std::map<std::string, std::shared_ptr<const ListenerPlan>> listeners;
+};
+
+// Makes a plan. What is the same in `before`, which may be none, is taken from it. `on_room`
+// is called when a listener that had all its connections may accept again.
+Result<Plan> make_plan(Config config, const Plan& before, const std::function<void()>& on_room);
+
+}  // namespace sockmi::proxy

@@ -1,0 +1,62 @@
+// Runs a relay in an event loop: waits for the readiness that the relay asks for, and ends
+// a connection that has been idle for too long.
+//
+// The loop never does I/O by itself, it only waits. So stop() is possible at any moment and
+// at once: it cancels the waits, and what it returns is the whole connection.
+//
+// All calls and handlers run in one thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "proxy/ready.h"
+#include "proxy/relay.h"
+
+namespace sockmi::proxy {
+
+class RelayRunner : public std::enable_shared_from_this<RelayRunner> {
+ public:
+  // `error` says why the connection ended; empty if both ends have ended it.
+  using OnEnd = std::move_only_function<void(const RelayRunner* runner, const RelayState& state,
+                                             std::string_view error)>;
+
+  RelayRunner(const boost::asio::any_io_executor& executor, Relay::Parts parts,
+              std::chrono::milliseconds idle_timeout, OnEnd on_end);
+
+  // Runs it until its end, then calls `on_end`. The runner keeps itself alive.
+  void start();
+  // Stops at a clean point. Nothing may be called afterwards, and `on_end` is not.
+  Relay::Parts stop();
+  // Ends the connection with a reset.
+  void abort(std::string_view reason);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Waits {
+    Watched socket;
+    bool reading = false, writing = false;
+  };
+
+  void step();
+  void wait(Waits& waits, Interest interest);
+  void wait(Waits& waits, bool Waits::*flag, Watched::Wait what);
+  void watch_idle();
+  void end(std::string_view error);
+  void cancel_waits();
+
+  Relay relay_;
+  Waits client_, backend_;
+  boost::asio::steady_timer timer_;
+  std::chrono::milliseconds idle_timeout_;
+  Clock::time_point active_;
+  std::uint64_t activity_ = 0;
+  OnEnd on_end_;
+  bool stopped_ = false;
+};
+
+}  // namespace sockmi::proxy

@@ -1,0 +1,140 @@
+#include "proxy/server.h"
+
+#include <csignal>
+
+#include <boost/asio/post.hpp>
+
+#include "base/log.h"
+#include "proxy/connection.h"
+#include "proxy/sockets.h"
+
+namespace sockmi::proxy {
+
+namespace asio = boost::asio;
+
+Server::~Server() {
+  closing_ = true;
+  for (auto& worker : workers_)
+    worker->stop();
+}
+
+Result<> Server::start() {
+  TRY_LET(config, read_());
+  const unsigned threads =
+      config.threads ? config.threads : std::max(1u, std::thread::hardware_concurrency());
+  for (unsigned i = 0; i < threads; ++i)
+    workers_.push_back(std::make_unique<Worker>(serve, [this] { on_connection_end(); }));
+  TRY(use(std::move(config)));
+  for (std::size_t i = 1; i < workers_.size(); ++i)
+    workers_[i]->start();
+  signals_ = std::make_unique<asio::signal_set>(workers_[0]->io(), SIGHUP, SIGTERM, SIGINT);
+  await_signal();
+  return {};
+}
+
+void Server::run() {
+  workers_[0]->io().run();
+}
+
+// Either all of the configuration is in force afterwards, or nothing of it.
+Result<> Server::use(Config config) {
+  TRY_LET(plan, make_plan(std::move(config), plan_, [this] { on_room(); }));
+  decltype(acceptors_) acceptors;
+  for (const auto& [name, listener] : plan.listeners) {
+    for (const auto& address : listener->config.addresses) {
+      const auto key = std::pair(address, listener->config.v6only);
+      if (const auto old = acceptors_.find(key); old != acceptors_.end()) {
+        acceptors[key] = old->second;
+        continue;
+      }
+      TRY_LET(socket, open_listener(address, listener->config.v6only, listener->config.backlog));
+      acceptors[key] =
+          std::make_shared<Acceptor>(workers_[0]->io(), std::move(socket),
+                                     [this](Accepted accepted) { take(std::move(accepted)); });
+    }
+  }
+  for (const auto& [key, acceptor] : acceptors_)
+    if (!acceptors.contains(key)) acceptor->close();
+  acceptors_ = std::move(acceptors);
+  for (const auto& [name, listener] : plan.listeners) {
+    listener->limit->set_most(listener->config.max_connections);
+    for (const auto& address : listener->config.addresses)
+      acceptors_.at({address, listener->config.v6only})->serve(listener, plan.config.access_log);
+  }
+  plan_ = std::move(plan);
+  return {};
+}
+
+void Server::reload() {
+  auto config = read_();
+  auto used = config ? use(std::move(*config)) : Result<>(std::unexpected(config.error()));
+  if (used)
+    log::info("configuration_reloaded", {{"count", listeners()}});
+  else
+    log::error("configuration_refused", {{"error", used.error()}});
+}
+
+void Server::await_signal() {
+  signals_->async_wait([this](const boost::system::error_code& error, int number) {
+    if (error) return;
+    if (number == SIGHUP && !stopping_)
+      reload();
+    else if (number != SIGHUP && !stopping_)
+      begin_stop();
+    else if (number != SIGHUP)
+      cut();
+    await_signal();
+  });
+}
+
+void Server::begin_stop() {
+  stopping_ = true;
+  log::info("proxy_stopping", {{"count", connections()}});
+  for (const auto& [key, acceptor] : acceptors_)
+    acceptor->close();
+  acceptors_.clear();
+  stop_timer_ = std::make_unique<asio::steady_timer>(workers_[0]->io(), plan_.config.stop_timeout);
+  stop_timer_->async_wait([this](const boost::system::error_code& error) {
+    if (!error) cut();
+  });
+  on_connection_end();
+}
+
+// Ends what is left: connections that are relayed with a reset, so that no peer takes this
+// for the end of its data.
+void Server::cut() {
+  if (const auto left = connections(); left > 0) log::warn("connections_cut", {{"count", left}});
+  auto waiting = std::make_shared<std::atomic<std::size_t>>(workers_.size());
+  for (auto& worker : workers_)
+    worker->abort_all([this, waiting] {
+      if (--*waiting == 0) workers_[0]->io().stop();
+    });
+}
+
+void Server::take(Accepted accepted) {
+  const auto least = std::ranges::min_element(
+      workers_, {}, [](const auto& worker) { return worker->connections(); });
+  (*least)->add(std::move(accepted));
+}
+
+std::size_t Server::connections() const {
+  std::size_t all = 0;
+  for (const auto& worker : workers_)
+    all += worker->connections();
+  return all;
+}
+
+// In the thread of any worker.
+void Server::on_connection_end() {
+  if (stopping_ && !closing_ && connections() == 0) workers_[0]->io().stop();
+}
+
+void Server::on_room() {
+  if (closing_) return;
+  asio::post(workers_[0]->io(), [this] {
+    for (const auto& [key, acceptor] : acceptors_)
+      acceptor->wake();
+  });
+}
+
+}  // namespace sockmi::proxy

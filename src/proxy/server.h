@@ -1,0 +1,57 @@
+// The proxy as a whole: listening sockets, workers, and the plan in force.
+//
+// The thread of the first worker also accepts connections and serves signals. A new
+// configuration is for new connections; those that live keep what they began with.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include <boost/asio/signal_set.hpp>
+
+#include "proxy/acceptor.h"
+#include "proxy/worker.h"
+
+namespace sockmi::proxy {
+
+class Server {
+ public:
+  using ReadConfig = std::function<Result<Config>()>;
+
+  // `read` is called now, and at each SIGHUP.
+  explicit Server(ReadConfig read) : read_(std::move(read)) {}
+  ~Server();
+
+  // Opens all listeners, or none.
+  Result<> start();
+  // Serves until SIGTERM or SIGINT, and then until the connections have ended, or their
+  // time is over.
+  void run();
+
+  std::size_t threads() const { return workers_.size(); }
+  std::size_t listeners() const { return acceptors_.size(); }
+
+ private:
+  Result<> use(Config config);
+  void reload();
+  void await_signal();
+  void begin_stop();
+  void cut();
+  void take(Accepted accepted);
+  std::size_t connections() const;
+  void on_connection_end();
+  void on_room();
+
+  ReadConfig read_;
+  std::atomic<bool> stopping_{false}, closing_{false};
+  std::vector<std::unique_ptr<Worker>> workers_;
+  Plan plan_;
+  // V6ONLY belongs to the socket, so a change of it needs another one.
+  std::map<std::pair<StreamAddress, bool>, std::shared_ptr<Acceptor>> acceptors_;
+  std::unique_ptr<boost::asio::signal_set> signals_;
+  std::unique_ptr<boost::asio::steady_timer> stop_timer_;
+};
+
+}  // namespace sockmi::proxy

@@ -1,0 +1,55 @@
+#include "proxy/worker.h"
+
+#include <boost/asio/post.hpp>
+
+#include "base/spawn.h"
+
+namespace sockmi::proxy {
+
+namespace asio = boost::asio;
+
+Worker::Worker(Serve serve, std::function<void()> on_end)
+    : serve_(serve),
+      on_end_(std::move(on_end)),
+      work_(asio::make_work_guard(io_)) {}
+
+Worker::~Worker() {
+  stop();
+}
+
+void Worker::start() {
+  thread_ = std::thread([this] { io_.run(); });
+}
+
+void Worker::stop() {
+  io_.stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Worker::add(Accepted accepted) {
+  ++count_;
+  asio::post(io_, [this, accepted = std::move(accepted)]() mutable {
+    spawn(io_, "serve_connection", serve_(*this, std::move(accepted)), OnException::EndTask);
+  });
+}
+
+void Worker::abort_all(std::function<void()> done) {
+  asio::post(io_, [this, done = std::move(done)] {
+    const auto runners = std::exchange(runners_, {});
+    for (const auto& [key, runner] : runners)
+      if (const auto alive = runner.lock()) alive->abort("the proxy stops");
+    done();
+  });
+}
+
+void Worker::run(std::shared_ptr<RelayRunner> runner) {
+  runners_[runner.get()] = runner;
+  runner->start();
+}
+
+void Worker::ended() {
+  --count_;
+  on_end_();
+}
+
+}  // namespace sockmi::proxy

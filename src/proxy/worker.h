@@ -1,0 +1,75 @@
+// One thread with an event loop, and the connections that it has. A connection stays with
+// its worker until its end, so that nothing of it needs a lock.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <thread>
+#include <unordered_map>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include "proxy/plan.h"
+#include "proxy/relay_runner.h"
+
+namespace sockmi::proxy {
+
+// A place in a listener's limit.
+class Place {
+ public:
+  explicit Place(std::shared_ptr<ConnectionLimit> taken) : limit_(std::move(taken)) {}
+  Place(Place&&) = default;
+  Place& operator=(Place&&) = delete;
+  ~Place() {
+    if (limit_) limit_->release();
+  }
+
+ private:
+  std::shared_ptr<ConnectionLimit> limit_;
+};
+
+// A connection that a listener has accepted.
+struct Accepted {
+  unique_fd socket;
+  std::shared_ptr<const ListenerPlan> listener;
+  bool access_log = false;
+  Place place;
+};
+
+class Worker {
+ public:
+  // Serves a connection that the worker got.
+  using Serve = boost::asio::awaitable<void> (*)(Worker&, Accepted);
+
+  // `on_end` is called in the worker's thread after the end of each connection.
+  Worker(Serve serve, std::function<void()> on_end);
+  ~Worker();
+
+  // Runs the loop in a thread of its own.
+  void start();
+  // Ends the loop, and the thread if there is one. Destroys what is left.
+  void stop();
+  // Takes a connection. From any thread.
+  void add(Accepted accepted);
+  // Ends all connections with a reset, then calls `done`. From any thread.
+  void abort_all(std::function<void()> done);
+  std::size_t connections() const { return count_; }
+  boost::asio::io_context& io() { return io_; }
+
+  // For what serves a connection, in the worker's thread.
+  void run(std::shared_ptr<RelayRunner> runner);
+  void forget(const RelayRunner* runner) { runners_.erase(runner); }
+  void ended();
+
+ private:
+  Serve serve_;
+  std::function<void()> on_end_;
+  std::atomic<std::size_t> count_{0};
+  std::unordered_map<const RelayRunner*, std::weak_ptr<RelayRunner>> runners_;
+  boost::asio::io_context io_{1};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+  std::thread thread_;
+};
+
+}  // namespace sockmi::proxy

@@ -1,0 +1,269 @@
+"""sockmi-proxy relays bytes between clients and backends. The clients are on the host `client`, or
+on hostC if they are to see a reset, the proxy is on hostA, the backends are on hostB."""
+import hashlib
+import signal
+import socket
+
+import pytest
+
+from byte_services import (
+    Service,
+    answer_after_the_end,
+    connect,
+    echo,
+    named,
+    receive_all,
+    receive_exactly,
+)
+from cases import cases
+from process import expect, wait_until
+from transfer import random_bytes
+
+PORT = 8080
+CONTENT = random_bytes(6 << 20)
+
+
+def text_of(value):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ", ".join(text_of(each) for each in value) + "]"
+    return str(value) if isinstance(value, int) else f'"{value}"'
+
+
+def configure(lab, backends, listen=None, listener=None, service=None, **top):
+    """Writes the configuration: a listener `in`, a service `app`, and backends by name."""
+    listen = listen or [f"{lab.hostA.address}:{PORT}"]
+    tables = {
+        "": {"threads": 2, "access_log": True, **top},
+        "listener.in": {"listen": listen, "service": "app", **(listener or {})},
+        "service.app": service or {},
+        **{f"service.app.backend.{name}": {"address": to} for name, to in backends.items()},
+    }
+    lines = []
+    for table, keys in tables.items():
+        lines += [f"[{table}]"] * bool(table)
+        lines += [f"{key} = {text_of(value)}" for key, value in keys.items()]
+    path = lab.hostA.folder / "proxy.toml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def start(lab, backends, **options):
+    path = configure(lab, backends, **options)
+    proxy = lab.hostA.popen(lab.program("src/proxy/sockmi-proxy"), "--config", path)
+    proxy.wait_line("sockmi-proxy ready")
+    return proxy
+
+
+def at(service):
+    """Returns the address of a backend as the configuration has it."""
+    if isinstance(service.address, str):
+        return f"unix:{service.address}"
+    ip, port = service.address[:2]
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+
+def on_b(lab, serve, port=9001):
+    return Service(lab.hostB, (lab.hostB.address, port), serve)
+
+
+def through(lab, client=None):
+    return connect(client or lab.client, (lab.hostA.address, PORT))
+
+
+def ask(lab):
+    """Returns the name of the backend that a new connection gets."""
+    with through(lab) as client:
+        return receive_exactly(client, 3)
+
+
+@cases("tcp4", "tcp6", "unix")
+def test_both_directions_pass_whole_with_a_half_close(lab, kind):
+    """The client ends its input first, and gets the answer afterwards, which has a hash of what
+    arrived."""
+    address = {
+        "tcp4": (lab.hostB.address, 9001),
+        "tcp6": (lab.hostB.address6, 9001),
+        "unix": str(lab.hostA.folder / "backend"),
+    }[kind]
+    front = (lab.hostA.address6 if kind == "tcp6" else lab.hostA.address, PORT)
+    listen = f"[{front[0]}]:{PORT}" if kind == "tcp6" else f"{front[0]}:{PORT}"
+    host = lab.hostA if kind == "unix" else lab.hostB
+    with Service(host, address, answer_after_the_end) as backend:
+        start(lab, {"one": at(backend)}, listen=[listen])
+        with connect(lab.client, front) as client:
+            client.sendall(CONTENT)
+            client.shutdown(socket.SHUT_WR)
+            answer = receive_all(client)
+    expect(answer == hashlib.sha256(CONTENT).digest() + CONTENT, f"{len(answer)} bytes differ")
+
+
+def test_a_backend_that_ends_first_still_receives(lab):
+    received = []
+
+    def end_first(connection):
+        with connection:
+            connection.sendall(b"bye")
+            connection.shutdown(socket.SHUT_WR)
+            received.append(receive_all(connection))
+
+    with on_b(lab, end_first) as backend:
+        proxy = start(lab, {"one": at(backend)})
+        with through(lab) as client:
+            expect(receive_all(client) == b"bye", "the backend's end did not pass")
+            client.sendall(CONTENT)
+        line = proxy.wait_line("event=connection_closed")
+        wait_until(lambda: received, "the backend has all")
+    expect(received == [CONTENT], "the backend received something else")
+    expect(f"received={len(CONTENT)} sent=3 " in line and 'error=""' in line, line)
+
+
+def test_a_listener_for_both_families_takes_ipv4_and_ipv6(lab):
+    with on_b(lab, named(b"one")) as backend:
+        listen = [f"[::]:{PORT}"]
+        proxy = start(lab, {"one": at(backend)}, listen=listen, listener={"v6only": False})
+        for address in (lab.hostA.address, lab.hostA.address6):
+            with connect(lab.client, (address, PORT)) as client:
+                expect(receive_exactly(client, 3) == b"one", address)
+        proxy.wait_line(f"client={lab.client.address}:")
+
+
+def test_a_client_is_served_by_another_backend_if_one_refuses(lab):
+    with on_b(lab, named(b"two")) as two:
+        proxy = start(lab, {"one": f"{lab.hostB.address}:9000", "two": at(two)})
+        names = {ask(lab) for _ in range(10)}
+        expect(names == {b"two"}, names)
+        expect(sum("event=backend_failed" in line for line in proxy.lines) == 1, proxy.tail())
+
+
+def test_connections_spread_over_the_backends(lab):
+    with on_b(lab, named(b"one"), 9001) as one, on_b(lab, named(b"two"), 9002) as two:
+        start(lab, {"one": at(one), "two": at(two)})
+        held = [through(lab) for _ in range(20)]
+        names = [receive_exactly(client, 3) for client in held]
+        expect(names.count(b"one") == 10, names)
+        for client in held:
+            client.close()
+
+
+def test_a_backend_that_dies_resets_its_clients_only(lab):
+    with on_b(lab, named(b"one"), 9001) as one, on_b(lab, named(b"two"), 9002) as two:
+        start(lab, {"one": at(one), "two": at(two)})
+        clients = {}
+        while len(clients) < 2:
+            client = through(lab, lab.hostC)
+            clients[receive_exactly(client, 3)] = client
+        one.die()
+        with pytest.raises(ConnectionResetError):
+            receive_all(clients[b"one"])
+        clients[b"two"].sendall(b"more")
+        expect(receive_exactly(clients[b"two"], 4) == b"more", "the other connection")
+        expect(ask(lab) == b"two", "a new connection")
+        for client in clients.values():
+            client.close()
+
+
+def test_a_client_without_a_backend_is_reset(lab):
+    proxy = start(lab, {"one": f"{lab.hostB.address}:9000"})
+    with through(lab, lab.hostC) as client, pytest.raises(ConnectionResetError):
+        receive_all(client)
+    proxy.wait_line("event=connection_closed")
+    expect("Connection refused" in proxy.lines[-1], proxy.tail())
+
+
+def test_an_idle_connection_ends(lab):
+    with on_b(lab, echo) as backend:
+        proxy = start(lab, {"one": at(backend)}, service={"idle_ms": 300})
+        with through(lab, lab.hostC) as client, pytest.raises(ConnectionResetError):
+            receive_all(client)
+        expect('error="idle for too long"' in proxy.wait_line("connection_closed"), proxy.tail())
+
+
+def test_a_full_listener_accepts_when_a_connection_ends(lab):
+    with on_b(lab, named(b"one")) as backend:
+        proxy = start(lab, {"one": at(backend)}, listener={"max_connections": 5})
+        held = [through(lab) for _ in range(5)]
+        for client in held:
+            receive_exactly(client, 3)
+        waiting = through(lab)  # in the kernel's queue
+        proxy.wait_line("event=listener_full")
+        expect(backend.accepted == 5, f"{backend.accepted} connections")
+        held.pop().close()
+        expect(receive_exactly(waiting, 3) == b"one", "the one that waited")
+        for client in [*held, waiting]:
+            client.close()
+
+
+def test_a_thousand_connections_each_get_their_own_bytes(lab):
+    with on_b(lab, echo) as backend:
+        proxy = start(lab, {"one": at(backend)})
+        clients = [through(lab) for _ in range(1000)]
+        for i, client in enumerate(clients):
+            client.sendall(b"%d|" % i * 100)
+        for i, client in enumerate(clients):
+            expected = b"%d|" % i * 100
+            expect(receive_exactly(client, len(expected)) == expected, f"connection {i}")
+        for client in clients:
+            client.close()
+        wait_until(
+            lambda: sum("connection_closed" in line for line in proxy.lines) == 1000,
+            "all connections are closed",
+        )
+
+
+def test_a_new_configuration_is_for_new_connections(lab):
+    with on_b(lab, named(b"one"), 9001) as one, on_b(lab, named(b"two"), 9002) as two:
+        proxy = start(lab, {"one": at(one)})
+        with through(lab) as client:
+            receive_exactly(client, 3)
+            configure(lab, {"two": at(two)})
+            proxy.signal(signal.SIGHUP)
+            proxy.wait_line("event=configuration_reloaded")
+            expect(ask(lab) == b"two", "a new connection")
+            client.sendall(CONTENT[:1000])
+            expect(receive_exactly(client, 1000) == CONTENT[:1000], "the old connection")
+
+
+def test_a_wrong_configuration_changes_nothing(lab):
+    with on_b(lab, named(b"one")) as one:
+        proxy = start(lab, {"one": at(one)})
+        path = configure(lab, {"one": at(one)}, thread=1)
+        status, output = lab.hostA.run(
+            lab.program("src/proxy/sockmi-proxy"), "--check", "--config", path, check=False
+        )
+        expect(status == 2 and "line 3: thread: unknown key" in output, output)
+        proxy.signal(signal.SIGHUP)
+        expect("unknown key" in proxy.wait_line("event=configuration_refused"), proxy.tail())
+        # An address that cannot be bound, after one that can.
+        configure(lab, {"one": at(one)}, listen=["127.0.0.1:81", "192.0.2.1:80"])
+        proxy.signal(signal.SIGHUP)
+        proxy.wait_line("192.0.2.1:80")
+        expect(ask(lab) == b"one", "the listener of before")
+
+
+def test_a_stopping_proxy_lets_connections_end(lab):
+    with on_b(lab, named(b"one")) as one:
+        proxy = start(lab, {"one": at(one)}, stop_ms=60_000)
+        client = through(lab)
+        receive_exactly(client, 3)
+        proxy.signal(signal.SIGTERM)
+        proxy.wait_line("event=proxy_stopping")
+        with pytest.raises(ConnectionRefusedError):
+            through(lab, lab.hostC)
+        client.sendall(b"last")
+        client.shutdown(socket.SHUT_WR)
+        expect(receive_all(client) == b"last", "the connection ended before its end")
+        expect(proxy.wait() == 0, "exit status")
+
+
+def test_a_stopping_proxy_resets_what_does_not_end(lab):
+    with on_b(lab, named(b"one")) as one:
+        proxy = start(lab, {"one": at(one)}, stop_ms=100)
+        client = through(lab, lab.hostC)
+        receive_exactly(client, 3)
+        proxy.signal(signal.SIGTERM)
+        with pytest.raises(ConnectionResetError):
+            receive_all(client)
+        expect(proxy.wait() == 0, "exit status")
+        proxy.wait_line("event=connections_cut count=1")

@@ -1,0 +1,215 @@
+// The relay between two socket pairs: client <-> relay <-> backend.
+#include "proxy/relay.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <gtest/gtest.h>
+
+#include "proxy/sockets.h"
+
+namespace sockmi::proxy {
+namespace {
+
+using Progress = Relay::Progress;
+
+struct Pair {
+  unique_fd ours, peer;
+};
+
+Pair unix_pair() {
+  int fds[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) std::abort();
+  return {unique_fd(fds[0]), unique_fd(fds[1])};
+}
+
+// Over TCP, where a reset is different from an end.
+Pair tcp_pair() {
+  SocketAddress any = *SocketAddress::parse("127.0.0.1:1");
+  any.port = 0;
+  const auto listener = *open_listener(StreamAddress{any, ""}, true, 1);
+  Pair pair;
+  pair.peer = *begin_connect(StreamAddress{local_address(listener.get()), ""});
+  pollfd ready{listener.get(), POLLIN, 0};
+  ::poll(&ready, 1, 10'000);
+  pair.ours = *accept_from(listener.get());
+  return pair;
+}
+
+class RelayTest : public testing::Test {
+ protected:
+  void begin(Pair client, Pair backend, RelayState state = {}) {
+    client_ = std::move(client.peer);
+    backend_ = std::move(backend.peer);
+    Relay::Parts parts;
+    parts.state = std::move(state);
+    parts.client = std::make_unique<PlainStream>(std::move(client.ours));
+    parts.backend = std::make_unique<PlainStream>(std::move(backend.ours));
+    relay_ = std::make_unique<Relay>(std::move(parts));
+  }
+
+  // Steps until the relay waits or ends.
+  Progress settle() {
+    Progress progress;
+    do
+      progress = relay_->step();
+    while (progress == Progress::More);
+    return progress;
+  }
+
+  static std::string receive(const unique_fd& fd) {
+    std::string all(1 << 22, '\0');
+    const auto count = ::recv(fd.get(), all.data(), all.size(), 0);
+    if (count < 0) return errno == EAGAIN ? "nothing" : "reset";
+    return count == 0 ? "end" : all.substr(0, static_cast<std::size_t>(count));
+  }
+  static void send(const unique_fd& fd, std::string_view bytes) {
+    ASSERT_EQ(::send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(bytes.size()));
+  }
+
+  unique_fd client_, backend_;
+  std::unique_ptr<Relay> relay_;
+};
+
+TEST_F(RelayTest, BytesPassInBothDirections) {
+  begin(unix_pair(), unix_pair());
+  send(client_, "question");
+  send(backend_, "answer");
+
+  EXPECT_EQ(settle(), Progress::Waiting);
+
+  EXPECT_EQ(receive(backend_), "question");
+  EXPECT_EQ(receive(client_), "answer");
+  EXPECT_EQ(relay_->state().to_backend.bytes, 8u);
+  EXPECT_EQ(relay_->state().to_client.bytes, 6u);
+  EXPECT_TRUE(relay_->client_interest().read && relay_->backend_interest().read);
+  EXPECT_FALSE(relay_->client_interest().write || relay_->backend_interest().write);
+}
+
+TEST_F(RelayTest, EndOfTheClientLeavesTheOtherDirectionOpen) {
+  begin(unix_pair(), unix_pair());
+  send(client_, "last");
+  ::shutdown(client_.get(), SHUT_WR);
+
+  EXPECT_EQ(settle(), Progress::Waiting);
+  EXPECT_EQ(receive(backend_), "last");
+  EXPECT_EQ(receive(backend_), "end");
+  send(backend_, "late answer");
+  EXPECT_EQ(settle(), Progress::Waiting);
+  EXPECT_EQ(receive(client_), "late answer");
+  ::shutdown(backend_.get(), SHUT_WR);
+
+  EXPECT_EQ(settle(), Progress::Finished);
+  EXPECT_EQ(receive(client_), "end");
+}
+
+TEST_F(RelayTest, EndOfTheBackendLeavesTheOtherDirectionOpen) {
+  begin(unix_pair(), unix_pair());
+  ::shutdown(backend_.get(), SHUT_WR);
+
+  EXPECT_EQ(settle(), Progress::Waiting);
+  EXPECT_EQ(receive(client_), "end");
+  send(client_, "still");
+  EXPECT_EQ(settle(), Progress::Waiting);
+  EXPECT_EQ(receive(backend_), "still");
+  ::shutdown(client_.get(), SHUT_WR);
+
+  EXPECT_EQ(settle(), Progress::Finished);
+}
+
+TEST_F(RelayTest, SlowReaderStopsTheWriter) {
+  begin(unix_pair(), unix_pair());
+  const std::string block(65'536, 'x');
+  std::size_t sent = 0;
+  // Until neither the relay nor the writer gets on.
+  for (bool moved = true; moved;) {
+    const auto count = ::send(client_.get(), block.data(), block.size(), MSG_NOSIGNAL);
+    moved = count > 0;
+    if (moved) sent += static_cast<std::size_t>(count);
+    EXPECT_EQ(settle(), Progress::Waiting);
+  }
+
+  EXPECT_LE(relay_->state().to_backend.pending.size(), kMaxPendingBytes);
+  EXPECT_FALSE(relay_->state().to_backend.left().empty());
+  EXPECT_FALSE(relay_->client_interest().read);
+  EXPECT_TRUE(relay_->backend_interest().write);
+
+  ::shutdown(client_.get(), SHUT_WR);
+  std::size_t received = 0;
+  for (;;) {
+    const std::string part = receive(backend_);
+    if (part == "end") break;
+    if (part != "nothing") received += part.size();
+    settle();
+  }
+  EXPECT_EQ(received, sent);
+  EXPECT_TRUE(relay_->state().to_backend.pending.empty());
+}
+
+TEST_F(RelayTest, AnotherRelayContinuesFromTheState) {
+  RelayState named;
+  named.service = named.listener = named.backend = "name";
+  begin(unix_pair(), unix_pair(), std::move(named));
+  std::string sent;
+  // Blocks of different bytes, more than the sockets take.
+  for (int i = 0; i < 40; ++i) {
+    const std::string block(20'000, static_cast<char>('a' + i % 26));
+    const auto count = ::send(client_.get(), block.data(), block.size(), MSG_NOSIGNAL);
+    if (count > 0) sent += block.substr(0, static_cast<std::size_t>(count));
+    settle();
+  }
+  ::shutdown(client_.get(), SHUT_WR);
+  settle();
+  std::string received;
+
+  for (int stops = 0;; ++stops) {
+    auto parts = std::move(*relay_).take();
+    auto state = decode(encode(parts.state));
+    ASSERT_TRUE(state) << state.error().reason;
+    parts.state = std::move(*state);
+    relay_ = std::make_unique<Relay>(std::move(parts));
+    settle();
+    const std::string part = receive(backend_);
+    if (part == "end") break;
+    if (part != "nothing") received += part;
+    ASSERT_LT(stops, 1000);
+  }
+
+  EXPECT_EQ(received, sent);
+  EXPECT_EQ(relay_->state().to_backend.bytes, sent.size());
+  EXPECT_EQ(relay_->state().to_backend.end, End::Closed);
+}
+
+TEST_F(RelayTest, ResetPassesAsReset) {
+  begin(tcp_pair(), tcp_pair());
+  const linger at_once{1, 0};
+  ::setsockopt(backend_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  backend_.reset();
+
+  EXPECT_EQ(settle(), Progress::Failed);
+  EXPECT_EQ(relay_->error().code, ECONNRESET);
+  relay_.reset();
+
+  EXPECT_EQ(receive(client_), "reset");
+}
+
+TEST_F(RelayTest, AnswerArrivesFromABackendThatTakesNothingMore) {
+  begin(tcp_pair(), tcp_pair());
+  send(backend_, "too large");
+  ::shutdown(backend_.get(), SHUT_WR);
+  ::shutdown(backend_.get(), SHUT_RD);
+  const linger at_once{1, 0};
+  ::setsockopt(backend_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  backend_.reset();
+  send(client_, "a long upload");
+
+  EXPECT_EQ(settle(), Progress::Finished);
+  EXPECT_EQ(relay_->state().to_backend.end, End::Broken);
+  relay_.reset();
+
+  EXPECT_EQ(receive(client_), "too large");
+}
+
+}  // namespace
+}  // namespace sockmi::proxy
