@@ -23,6 +23,27 @@ constexpr std::int64_t kHour = 3'600'000;
 constexpr std::size_t kLongestName = 64;
 constexpr std::size_t kMostNames = 1000;  // in one table
 
+Result<TlsMode> parse_tls(const std::string& text) {
+  if (text == "off") return TlsMode::Off;
+  if (text == "terminate") return TlsMode::Terminate;
+  if (text == "pass") return TlsMode::Pass;
+  return fail(EINVAL, "expected off, terminate or pass");
+}
+
+// RFC 7301, section 3.1.
+Result<std::string> parse_protocol(const std::string& text) {
+  if (text.empty() || text.size() > 255) return fail(EINVAL, "expected 1 to 255 bytes");
+  return text;
+}
+
+// A host name, or *.NAME.
+Result<std::string> parse_server_name(const std::string& text) {
+  const std::string_view rest = std::string_view(text).substr(text.starts_with("*.") ? 2 : 0);
+  if (rest.empty() || text.size() > 253 || rest.find('*') != rest.npos)
+    return fail(EINVAL, "invalid server name '{}'", text);
+  return text;
+}
+
 // The keys of each table. tools/check-manual compares them, and the limits of numbers,
 // with man/sockmi-proxy.toml.5.
 const Keys<Config>& keys() {
@@ -40,9 +61,29 @@ const Keys<ListenerConfig>& listener_keys() {
   static const Keys<L> table = {
       {"listen", list<L>(StreamAddress::parse, own(&L::addresses))},
       {"service", text<L>(any_text, own(&L::service))},
+      {"tls", text<L>(parse_tls, own(&L::tls))},
+      {"handshake_ms", number<L>(100, 60'000, own(&L::handshake_timeout))},
       {"v6only", yes_no<L>(own(&L::v6only))},
       {"backlog", number<L>(1, 65'535, own(&L::backlog))},
       {"max_connections", number<L>(1, 1'000'000, own(&L::max_connections))},
+  };
+  return table;
+}
+
+const Keys<CertificateConfig>& certificate_keys() {
+  using C = CertificateConfig;
+  static const Keys<C> table = {
+      {"chain", text<C>(any_text, own(&C::chain))},
+      {"key", text<C>(any_text, own(&C::key))},
+  };
+  return table;
+}
+
+const Keys<RouteConfig>& route_keys() {
+  using R = RouteConfig;
+  static const Keys<R> table = {
+      {"names", list<R>(parse_server_name, own(&R::names))},
+      {"service", text<R>(any_text, own(&R::service))},
   };
   return table;
 }
@@ -53,6 +94,7 @@ const Keys<ServiceConfig>& service_keys() {
       {"connect_ms", number<S>(10, 60'000, own(&S::connect_timeout))},
       {"idle_ms", number<S>(100, 24 * kHour, own(&S::idle_timeout))},
       {"attempts", number<S>(1, 16, own(&S::attempts))},
+      {"alpn", list<S>(parse_protocol, own(&S::protocols))},
   };
   return table;
 }
@@ -106,10 +148,31 @@ Result<> read_service(const toml::table& table, const std::string& prefix, Servi
   return {};
 }
 
+Result<> read_certificate(const toml::table& table, const std::string& prefix,
+                          CertificateConfig& out) {
+  TRY(toml_keys::read_keys(table, prefix, certificate_keys(), out));
+  if (out.chain.empty()) return fail(EINVAL, "missing key '{}chain'", prefix);
+  if (out.key.empty()) return fail(EINVAL, "missing key '{}key'", prefix);
+  return {};
+}
+
+Result<> read_route(const toml::table& table, const std::string& prefix, RouteConfig& out) {
+  TRY(toml_keys::read_keys(table, prefix, route_keys(), out));
+  if (out.names.empty()) return fail(EINVAL, "missing key '{}names'", prefix);
+  if (out.service.empty()) return fail(EINVAL, "missing key '{}service'", prefix);
+  return {};
+}
+
 Result<> read_listener(const toml::table& table, const std::string& prefix, ListenerConfig& out) {
-  TRY(toml_keys::read_keys(table, prefix, listener_keys(), out));
+  TRY(toml_keys::read_keys(table, prefix, listener_keys(), out, {"certificate", "route"}));
+  TRY(read_named(table, prefix, "certificate", out.certificates, read_certificate));
+  TRY(read_named(table, prefix, "route", out.routes, read_route));
   if (out.addresses.empty()) return fail(EINVAL, "missing key '{}listen'", prefix);
   if (out.service.empty()) return fail(EINVAL, "missing key '{}service'", prefix);
+  if ((out.tls == TlsMode::Terminate) == out.certificates.empty())
+    return fail(EINVAL, "{}certificate: needed with tls = \"terminate\", and only then", prefix);
+  if (out.tls == TlsMode::Off && !out.routes.empty())
+    return fail(EINVAL, "{}route: clients without TLS do not ask for a server", prefix);
   return {};
 }
 
@@ -119,6 +182,10 @@ Result<> check(const Config& config) {
   for (const auto& [name, listener] : config.listeners) {
     if (!config.services.contains(listener.service))
       return fail(EINVAL, "listener.{}.service: there is no service '{}'", name, listener.service);
+    for (const auto& [route_name, route] : listener.routes)
+      if (!config.services.contains(route.service))
+        return fail(EINVAL, "listener.{}.route.{}.service: there is no service '{}'", name,
+                    route_name, route.service);
     for (const auto& address : listener.addresses)
       if (!used.insert(address).second)
         return fail(EINVAL, "listener.{}.listen: {} is listed twice", name, to_string(address));

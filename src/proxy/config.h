@@ -19,13 +19,35 @@ struct BackendConfig {
 struct ServiceConfig {
   std::chrono::milliseconds connect_timeout{5000};
   std::chrono::milliseconds idle_timeout{3'600'000};
-  unsigned attempts = 3;  // to connect a client with a backend
+  unsigned attempts = 3;               // to connect a client with a backend
+  std::vector<std::string> protocols;  // of ALPN, that the backends take
   std::map<std::string, BackendConfig> backends;
+};
+
+enum class TlsMode {
+  Off,        // bytes are relayed as they are
+  Terminate,  // the TLS of the client ends here
+  Pass,       // as Off, but the ClientHello is read, to choose the service
+};
+
+// Files of PEM.
+struct CertificateConfig {
+  std::string chain, key;
+};
+
+// The service of clients that ask for one of these servers.
+struct RouteConfig {
+  std::vector<std::string> names;
+  std::string service;
 };
 
 struct ListenerConfig {
   std::vector<StreamAddress> addresses;
-  std::string service;
+  std::string service;  // of clients without a route
+  TlsMode tls = TlsMode::Off;
+  std::chrono::milliseconds handshake_timeout{10'000};
+  std::map<std::string, CertificateConfig> certificates;
+  std::map<std::string, RouteConfig> routes;
   bool v6only = true;
   int backlog = 4096;
   std::uint32_t max_connections = 10'000;

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include <sockmi/appsockmi.h>
 #include <sockmi/version.h>
 #include <spdlog/spdlog.h>
 #include <systemd/sd-daemon.h>
@@ -74,6 +75,11 @@ int main(int argc, char** argv) {
   log_to_stderr();
   if (verbose) spdlog::set_level(spdlog::level::debug);
   raise_descriptor_limit();
+  // Before any TLS context is made, so that its connections can be exported.
+  if (sockmi_enable(nullptr) != 0) {
+    std::fprintf(stderr, "sockmi-proxy: %s\n", sockmi_last_error());
+    return 1;
+  }
   const auto done = only_check ? check(path) : run(path);
   if (!done) {
     std::fprintf(stderr, "sockmi-proxy: %s\n", to_string(done.error()).c_str());

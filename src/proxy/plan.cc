@@ -25,6 +25,31 @@ std::shared_ptr<const ServicePlan> make_service(const std::string& name,
   return service;
 }
 
+Result<std::shared_ptr<const ListenerPlan>> make_listener(const std::string& name,
+                                                          const ListenerConfig& config,
+                                                          const Plan& plan,
+                                                          std::shared_ptr<ConnectionLimit> limit) {
+  auto listener = std::make_shared<ListenerPlan>();
+  listener->name = name;
+  listener->config = config;
+  listener->limit = std::move(limit);
+  listener->service = plan.services.at(config.service);
+  for (const auto& [route, target] : config.routes)
+    for (const auto& server : target.names)
+      if (!listener->routes.add(server, plan.services.at(target.service)))
+        return fail(EINVAL, "listener.{}.route.{}: {} has a route already", name, route, server);
+  if (config.tls == TlsMode::Terminate) {
+    // The plan of the listener owns its TlsServer.
+    const auto protocols = [plan = listener.get()](std::string_view server) -> const auto& {
+      return plan->service_for(server)->config.protocols;
+    };
+    auto tls = TlsServer::make(config, protocols);
+    if (!tls) return fail(tls.error().code, "listener.{}: {}", name, tls.error().reason);
+    listener->tls = std::move(*tls);
+  }
+  return listener;
+}
+
 }  // namespace
 
 bool ConnectionLimit::acquire() {
@@ -42,13 +67,10 @@ Result<Plan> make_plan(Config config, const Plan& before, const std::function<vo
   for (const auto& [name, service] : config.services)
     plan.services[name] = make_service(name, service, before);
   for (const auto& [name, listener] : config.listeners) {
-    auto made = std::make_shared<ListenerPlan>();
-    made->name = name;
-    made->config = listener;
-    made->service = plan.services.at(listener.service);
     const auto old = before.listeners.find(name);
-    made->limit = old != before.listeners.end() ? old->second->limit
-                                                : std::make_shared<ConnectionLimit>(on_room);
+    auto limit = old != before.listeners.end() ? old->second->limit
+                                               : std::make_shared<ConnectionLimit>(on_room);
+    TRY_LET(made, make_listener(name, listener, plan, std::move(limit)));
     plan.listeners[name] = std::move(made);
   }
   plan.config = std::move(config);

@@ -8,6 +8,8 @@
 #include <memory>
 
 #include "proxy/backends.h"
+#include "proxy/server_names.h"
+#include "proxy/tls_server.h"
 
 namespace sockmi::proxy {
 
@@ -37,7 +39,15 @@ struct ListenerPlan {
   std::string name;
   ListenerConfig config;
   std::shared_ptr<const ServicePlan> service;
+  ServerNames<std::shared_ptr<const ServicePlan>> routes;
+  std::shared_ptr<const TlsServer> tls;  // with TlsMode::Terminate
   std::shared_ptr<ConnectionLimit> limit;
+
+  // Returns the service of a client that asks for this server; empty: for none.
+  const std::shared_ptr<const ServicePlan>& service_for(std::string_view server_name) const {
+    const auto* routed = routes.find(server_name);
+    return routed ? *routed : service;
+  }
 };
 
 struct Plan {

@@ -13,6 +13,8 @@
 
 namespace sockmi::proxy {
 
+using Clock = std::chrono::steady_clock;
+
 // A socket in the event loop; its destructor takes it out of there and does not close it.
 class Watched {
  public:
@@ -43,7 +45,7 @@ class Watched {
 
 // Returns whether the socket became ready before the deadline.
 inline boost::asio::awaitable<bool> wait_ready(int socket, Watched::Wait what,
-                                               std::chrono::steady_clock::time_point deadline) {
+                                               Clock::time_point deadline) {
   const auto executor = co_await boost::asio::this_coro::executor;
   // The timer's handler may run after this function has returned.
   const auto watched = std::make_shared<Watched>(executor, socket);

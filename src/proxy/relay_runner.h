@@ -36,7 +36,6 @@ class RelayRunner : public std::enable_shared_from_this<RelayRunner> {
   void abort(std::string_view reason);
 
  private:
-  using Clock = std::chrono::steady_clock;
   struct Waits {
     Watched socket;
     bool reading = false, writing = false;

@@ -1,6 +1,7 @@
 """Backends and clients of sockmi-proxy: sockets of the test itself, in a host's network
 namespace."""
 import contextlib
+import ctypes
 import hashlib
 import socket
 import threading
@@ -82,9 +83,14 @@ class Service:
         self._close()
         with self._lock:
             for connection in self._connections:
-                with contextlib.suppress(OSError):
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                    connection.close()
+                reset(connection)
+
+
+def reset(connection):
+    """Ends a connection with an RST, also while another thread waits for it."""
+    if connection.fileno() >= 0:
+        unspecified = bytes(16)  # tcp(7): connect() to AF_UNSPEC
+        ctypes.CDLL(None).connect(connection.fileno(), unspecified, len(unspecified))
 
 
 def echo(connection):

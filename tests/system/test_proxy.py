@@ -17,65 +17,14 @@ from byte_services import (
 )
 from cases import cases
 from process import expect, wait_until
+from proxy import PORT, ask, at, configure, start, through
 from transfer import random_bytes
 
-PORT = 8080
 CONTENT = random_bytes(6 << 20)
-
-
-def text_of(value):
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return "[" + ", ".join(text_of(each) for each in value) + "]"
-    return str(value) if isinstance(value, int) else f'"{value}"'
-
-
-def configure(lab, backends, listen=None, listener=None, service=None, **top):
-    """Writes the configuration: a listener `in`, a service `app`, and backends by name."""
-    listen = listen or [f"{lab.hostA.address}:{PORT}"]
-    tables = {
-        "": {"threads": 2, "access_log": True, **top},
-        "listener.in": {"listen": listen, "service": "app", **(listener or {})},
-        "service.app": service or {},
-        **{f"service.app.backend.{name}": {"address": to} for name, to in backends.items()},
-    }
-    lines = []
-    for table, keys in tables.items():
-        lines += [f"[{table}]"] * bool(table)
-        lines += [f"{key} = {text_of(value)}" for key, value in keys.items()]
-    path = lab.hostA.folder / "proxy.toml"
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def start(lab, backends, **options):
-    path = configure(lab, backends, **options)
-    proxy = lab.hostA.popen(lab.program("src/proxy/sockmi-proxy"), "--config", path)
-    proxy.wait_line("sockmi-proxy ready")
-    return proxy
-
-
-def at(service):
-    """Returns the address of a backend as the configuration has it."""
-    if isinstance(service.address, str):
-        return f"unix:{service.address}"
-    ip, port = service.address[:2]
-    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
 def on_b(lab, serve, port=9001):
     return Service(lab.hostB, (lab.hostB.address, port), serve)
-
-
-def through(lab, client=None):
-    return connect(client or lab.client, (lab.hostA.address, PORT))
-
-
-def ask(lab):
-    """Returns the name of the backend that a new connection gets."""
-    with through(lab) as client:
-        return receive_exactly(client, 3)
 
 
 @cases("tcp4", "tcp6", "unix")
@@ -228,7 +177,7 @@ def test_a_new_configuration_is_for_new_connections(lab):
 def test_a_wrong_configuration_changes_nothing(lab):
     with on_b(lab, named(b"one")) as one:
         proxy = start(lab, {"one": at(one)})
-        path = configure(lab, {"one": at(one)}, thread=1)
+        path = configure(lab, {"one": at(one)}, top={"thread": 1})
         status, output = lab.hostA.run(
             lab.program("src/proxy/sockmi-proxy"), "--check", "--config", path, check=False
         )
@@ -244,7 +193,7 @@ def test_a_wrong_configuration_changes_nothing(lab):
 
 def test_a_stopping_proxy_lets_connections_end(lab):
     with on_b(lab, named(b"one")) as one:
-        proxy = start(lab, {"one": at(one)}, stop_ms=60_000)
+        proxy = start(lab, {"one": at(one)}, top={"stop_ms": 60_000})
         client = through(lab)
         receive_exactly(client, 3)
         proxy.signal(signal.SIGTERM)
@@ -259,7 +208,7 @@ def test_a_stopping_proxy_lets_connections_end(lab):
 
 def test_a_stopping_proxy_resets_what_does_not_end(lab):
     with on_b(lab, named(b"one")) as one:
-        proxy = start(lab, {"one": at(one)}, stop_ms=100)
+        proxy = start(lab, {"one": at(one)}, top={"stop_ms": 100})
         client = through(lab, lab.hostC)
         receive_exactly(client, 3)
         proxy.signal(signal.SIGTERM)

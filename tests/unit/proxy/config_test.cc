@@ -71,6 +71,27 @@ TEST(Config, TablesThatDoNotFitTogetherAreRefused) {
   EXPECT_EQ(error_of("service = 3\n"), "f: service: expected tables");
 }
 
+TEST(Config, CertificatesAndRoutesFitTheTlsMode) {
+  const std::string good(kSmallest);
+  const std::string certificate = "[listener.web.certificate.a]\nchain = 'c'\nkey = 'k'\n";
+  const auto with_tls = [&](const std::string& mode) {
+    std::string text = good;
+    return text.replace(text.find("service ="), 0, "tls = '" + mode + "'\n");
+  };
+
+  EXPECT_EQ(error_of(with_tls("terminate") + certificate), "");
+  EXPECT_EQ(error_of(with_tls("on")),
+            "f: line 4: listener.web.tls: expected off, terminate or pass");
+  EXPECT_NE(error_of(with_tls("terminate")).find("certificate: needed"), std::string::npos);
+  EXPECT_NE(error_of(with_tls("pass") + certificate).find("certificate: needed"),
+            std::string::npos);
+  const std::string route = "[listener.web.route.r]\nnames = ['*.a']\nservice = 'app'\n";
+  EXPECT_EQ(error_of(with_tls("pass") + route), "");
+  EXPECT_NE(error_of(good + route).find("without TLS"), std::string::npos);
+  EXPECT_NE(error_of(with_tls("pass") + "[listener.web.route.r]\nnames = ['a.*']\n").find("'a.*'"),
+            std::string::npos);
+}
+
 TEST(StreamAddress, UnixPathsAreAbsoluteAndFit) {
   EXPECT_FALSE(StreamAddress::parse("unix:run"));
   EXPECT_FALSE(StreamAddress::parse("unix:/" + std::string(108, 'a')));

@@ -1,0 +1,96 @@
+#include "proxy/tls_stream.h"
+
+#include <openssl/err.h>
+#include <sockmi/appsockmi.h>
+#include <sys/socket.h>
+
+namespace sockmi::proxy {
+
+using Kind = Outcome::Kind;
+
+Result<std::unique_ptr<TlsStream>> TlsStream::open(unique_fd fd, SslPointer ssl) {
+  if (!ssl) return fail_openssl(ENOMEM, "cannot make an SSL");
+  if (sockmi_set_fd(ssl.get(), fd.get()) != 0)
+    return fail(errno, "cannot give the SSL its socket: {}", sockmi_last_error());
+  return std::unique_ptr<TlsStream>(new TlsStream(std::move(fd), std::move(ssl)));
+}
+
+// A reset is an error of the system call, but an end without close_notify is one of TLS.
+Outcome TlsStream::after_ssl(int result, const char* what) {
+  const int code = errno;
+  switch (SSL_get_error(ssl_.get(), result)) {
+    case SSL_ERROR_WANT_READ: return {Kind::WantsRead};
+    case SSL_ERROR_WANT_WRITE: return {Kind::WantsWrite};
+    case SSL_ERROR_ZERO_RETURN: return {Kind::Ended};
+    case SSL_ERROR_SYSCALL:
+      if (code == 0) return {Kind::Truncated};
+      errno = code;
+      return failed(fail_errno(what).error());
+    default: break;
+  }
+  if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+    ERR_clear_error();
+    return {Kind::Truncated};
+  }
+  return failed(fail_openssl(EPROTO, what).error());
+}
+
+Outcome TlsStream::handshake() {
+  ERR_clear_error();
+  errno = 0;
+  const int result = SSL_do_handshake(ssl_.get());
+  if (result == 1) return {};
+  const Outcome outcome = after_ssl(result, "TLS handshake failed");
+  if (outcome.kind != Kind::Ended && outcome.kind != Kind::Truncated) return outcome;
+  return failed(Error{ECONNRESET, "TLS handshake failed: the peer ended the connection"});
+}
+
+Outcome TlsStream::read(std::span<std::uint8_t> into) {
+  ERR_clear_error();
+  errno = 0;
+  std::size_t count = 0;
+  const int result = SSL_read_ex(ssl_.get(), into.data(), into.size(), &count);
+  if (result != 1) return after_ssl(result, "cannot receive by TLS");
+  return {Kind::Done, count};
+}
+
+// One call of SSL_write_ex() writes one record.
+Outcome TlsStream::write(ByteView bytes) {
+  std::size_t written = 0;
+  while (written < bytes.size()) {
+    ERR_clear_error();
+    errno = 0;
+    std::size_t count = 0;
+    const int result =
+        SSL_write_ex(ssl_.get(), bytes.data() + written, bytes.size() - written, &count);
+    if (result != 1) {
+      // The next call says it again.
+      if (written > 0) break;
+      const Outcome outcome = after_ssl(result, "cannot send by TLS");
+      if (outcome.kind != Kind::Ended && outcome.kind != Kind::Truncated) return outcome;
+      return failed(Error{EPIPE, "cannot send by TLS: the connection has ended"});
+    }
+    written += count;
+  }
+  return {Kind::Done, written};
+}
+
+Outcome TlsStream::end_output(bool truncated) {
+  if (!truncated && !notified_) {
+    ERR_clear_error();
+    errno = 0;
+    const int result = SSL_shutdown(ssl_.get());
+    if (result < 0) {
+      const Outcome outcome = after_ssl(result, "cannot end the TLS output");
+      if (outcome.kind == Kind::WantsRead || outcome.kind == Kind::WantsWrite ||
+          outcome.kind == Kind::Failed)
+        return outcome;
+    }
+    notified_ = true;
+  }
+  if (::shutdown(fd(), SHUT_WR) != 0 && errno != ENOTCONN)
+    return after_errno("cannot end the output", Kind::WantsWrite);
+  return {};
+}
+
+}  // namespace sockmi::proxy
