@@ -35,14 +35,10 @@ class FakeTransfer : public cluster::ControlChannel {
 class HomeProtocolTest : public testing::Test {
  protected:
   void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "sockmi-unit.XXXXXX").string();
-    ASSERT_TRUE(::mkdtemp(name.data()));
-    folder_ = name;
     host_ = std::make_unique<TestHost>(io_, Settings{.host = "home", .address = ip("127.0.0.1")},
                                        folder_);
     host_->use(std::make_unique<FakeTransfer>());
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   ConnectionTable& table() { return host_->connections.table; }
   HomeProtocol& homes() { return host_->connections.homes; }
@@ -59,7 +55,8 @@ class HomeProtocolTest : public testing::Test {
   }
 
   asio::io_context io_;
-  std::filesystem::path folder_;
+  const TestFolder temporary_;
+  const std::filesystem::path& folder_ = temporary_.path;
   std::unique_ptr<TestHost> host_;
   const FourTuple tuple_{*SocketAddress::parse("127.0.0.1:1"),
                          *SocketAddress::parse("192.0.2.9:9")};

@@ -1,20 +1,14 @@
 #include "migration/outcomes.h"
 
-#include <filesystem>
-
 #include <gtest/gtest.h>
+
+#include "unit/temporary_folder.h"
 
 namespace sockmi::daemon {
 namespace {
 
 class OutcomesTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "sockmi-unit.XXXXXX").string();
-    ASSERT_TRUE(::mkdtemp(name.data()));
-    folder_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
   ConnectionTable open() {
     auto journal = Journal::open(folder_);
     EXPECT_TRUE(journal);
@@ -22,7 +16,8 @@ class OutcomesTest : public testing::Test {
   }
 
   const wire::MigrationId one_{1}, two_{2}, three_{3};
-  std::filesystem::path folder_;
+  const test::TemporaryFolder temporary_;
+  const std::filesystem::path& folder_ = temporary_.path;
 };
 
 TEST_F(OutcomesTest, AVerdictCarriesTheOutcome) {

@@ -4,23 +4,15 @@
 #include <gtest/gtest.h>
 
 #include "base/fault.h"
+#include "unit/temporary_folder.h"
 
 namespace sockmi::daemon {
 namespace {
 
 class TableTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "sockmi-unit.XXXXXX").string();
-    ASSERT_TRUE(::mkdtemp(name.data()));
-    folder_ = name;
-    open();
-  }
-  void TearDown() override {
-    fault::disarm_all();
-    table_.reset();
-    std::filesystem::remove_all(folder_);
-  }
+  void SetUp() override { open(); }
+  void TearDown() override { fault::disarm_all(); }
   // Opens the table again, as the next daemon does.
   void open() {
     table_.reset();
@@ -70,7 +62,8 @@ class TableTest : public testing::Test {
                                   .from_line = line_,
                                   .generation = 9};
   const Decision decision_{.cookie = 7, .tuple = tuple_, .host = "B", .line = line_};
-  std::filesystem::path folder_;
+  const test::TemporaryFolder temporary_;
+  const std::filesystem::path& folder_ = temporary_.path;
   std::optional<ConnectionTable> table_;
 };
 

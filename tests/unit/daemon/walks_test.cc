@@ -160,9 +160,6 @@ asio::awaitable<Result<Secret>> SimulatedTransfer::call(std::string host, Socket
 class Walks : public testing::TestWithParam<Odds> {
  protected:
   void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "sockmi-unit.XXXXXX").string();
-    ASSERT_TRUE(::mkdtemp(name.data()));
-    folder_ = name;
     const unsigned seed = std::random_device()();
     RecordProperty("seed", std::to_string(seed));
     SCOPED_TRACE(seed);
@@ -170,10 +167,6 @@ class Walks : public testing::TestWithParam<Odds> {
     for (int i = 0; i < kHosts; ++i)
       net_->hosts[name_of(i)] =
           std::make_unique<Host>(io_, *net_, name_of(i), Net::address(i), folder_);
-  }
-  void TearDown() override {
-    net_.reset();
-    std::filesystem::remove_all(folder_);
   }
   static std::string name_of(int host) { return std::string("host") + char('A' + host); }
   Connections& connections(int host) { return net_->hosts.at(name_of(host))->host().connections; }
@@ -260,7 +253,8 @@ class Walks : public testing::TestWithParam<Odds> {
   }
 
   asio::io_context io_;
-  std::filesystem::path folder_;
+  const TestFolder temporary_;
+  const std::filesystem::path& folder_ = temporary_.path;
   std::unique_ptr<Net> net_;
   std::uint64_t cookies_ = 0;
   int ended_ = 0;

@@ -2,13 +2,11 @@
 // other one that has its number later. The test acts as the daemon.
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <future>
 #include <string>
 
@@ -16,6 +14,7 @@
 #include <sockmi/sockmi.h>
 
 #include "base/unique_fd.h"
+#include "unit/daemon_socket.h"
 
 namespace {
 
@@ -25,24 +24,10 @@ const std::string kImport = "event: import\ndata: {}\n\n";
 
 class Events : public testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/events_test.XXXXXX";
-    folder_ = ::mkdtemp(name);
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::strcpy(address.sun_path, (folder_ / "socket").c_str());
-    listener_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    ASSERT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) |
-                  ::listen(listener_.get(), 10),
-              0);
-    ::setenv("SOCKMID_SOCKET", address.sun_path, 1);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   // Registers. Returns the descriptor; `daemon` becomes the daemon's end.
   int open(unique_fd& daemon) {
     auto serving = std::async(std::launch::async, [this] {
-      unique_fd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      unique_fd client = socket_.accept();
       char request[4096];
       EXPECT_GT(::recv(client.get(), request, sizeof request, 0), 0);
       send(client, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
@@ -79,8 +64,7 @@ class Events : public testing::Test {
     EXPECT_EQ(errno, EBADF);
   }
 
-  std::filesystem::path folder_;
-  unique_fd listener_;
+  const sockmi::test::DaemonSocket socket_;
 };
 
 TEST_F(Events, AnEventMayArriveInPieces) {

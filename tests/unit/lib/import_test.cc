@@ -1,13 +1,11 @@
 // Tests what an import returns to its caller when the daemon answers wrongly, or no
 // longer answers. The test acts as the daemon.
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <thread>
@@ -17,6 +15,7 @@
 
 #include "base/token.h"
 #include "base/unique_fd.h"
+#include "unit/daemon_socket.h"
 #include "wire/control_generated.h"
 #include "wire/flatbuffer.h"
 
@@ -43,15 +42,6 @@ class Daemon {
   };  // has_taken_back: the first endpoint, before it is delivered
 
   Daemon(std::vector<Endpoint> endpoints, std::size_t descriptors, End end) {
-    char name[] = "/tmp/import_test.XXXXXX";
-    folder_ = ::mkdtemp(name);
-    sockaddr_un address{.sun_family = AF_UNIX};
-    std::strcpy(address.sun_path, (folder_ / "socket").c_str());
-    listener_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) |
-                  ::listen(listener_.get(), 1),
-              0);
-    ::setenv("SOCKMID_SOCKET", address.sun_path, 1);
     for (std::size_t i = 0; i < descriptors; ++i) {
       if (i % 2) {
         tokens_.push_back(std::move(*Token::make()));
@@ -66,10 +56,7 @@ class Daemon {
     if (end == End::has_taken_back) (void)tokens_.at(0).take();
     thread_ = std::thread([this, endpoints = std::move(endpoints), end] { serve(endpoints, end); });
   }
-  ~Daemon() {
-    done();
-    std::filesystem::remove_all(folder_);
-  }
+  ~Daemon() { done(); }
 
   // Returns the ids that the client has taken, by their first byte, when the client has
   // closed.
@@ -142,7 +129,7 @@ class Daemon {
   }
 
   void serve(const std::vector<Endpoint>& endpoints, End end) {
-    const unique_fd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    const unique_fd client = socket_.accept();
     (void)read_body(client.get());
     wire::WipingBuilder builder;
     std::vector<flatbuffers::Offset<wire::Delivered>> delivered;
@@ -174,8 +161,7 @@ class Daemon {
       answer(client.get(), end == End::refuses ? 400 : 200, "{}", {});
   }
 
-  std::filesystem::path folder_;
-  unique_fd listener_;
+  const test::DaemonSocket socket_;
   std::vector<unique_fd> ours_, theirs_;
   std::vector<Token> tokens_;
   std::string taken_, failed_;

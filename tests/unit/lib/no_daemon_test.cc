@@ -12,17 +12,12 @@
 #include <sockmi/sockmi.h>
 
 #include "base/unique_fd.h"
+#include "unit/temporary_folder.h"
 
 namespace {
 
 class NoDaemon : public testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/no_daemon_test.XXXXXX";
-    folder_ = ::mkdtemp(name);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   static void expect_none_at(const std::string& path) {
     ::setenv("SOCKMID_SOCKET", path.c_str(), 1);
     const auto expect_none = [&](int result, const char* call) {
@@ -41,7 +36,8 @@ class NoDaemon : public testing::Test {
     expect_none(sockmi_export_done(1, 0, 0), "sockmi_export_done");
   }
 
-  std::filesystem::path folder_;
+  const sockmi::test::TemporaryFolder temporary_;
+  const std::filesystem::path& folder_ = temporary_.path;
 };
 
 TEST_F(NoDaemon, CallsFailWithoutTheSocket) {

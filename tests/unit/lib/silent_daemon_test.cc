@@ -1,11 +1,9 @@
 // Every call ends even if the daemon does not answer, and its caller learns who owns the
 // endpoint. The test acts as the daemon.
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstring>
-#include <filesystem>
 #include <functional>
 #include <future>
 #include <string>
@@ -16,6 +14,7 @@
 
 #include "base/token.h"
 #include "base/unique_fd.h"
+#include "unit/daemon_socket.h"
 
 namespace {
 
@@ -23,22 +22,6 @@ using namespace sockmi;
 
 class SilentDaemon : public testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/silence_test.XXXXXX";
-    folder_ = ::mkdtemp(name);
-    address_.sun_family = AF_UNIX;
-    std::strcpy(address_.sun_path, (folder_ / "socket").c_str());
-    listener_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    ASSERT_EQ(::bind(listener_.get(), address(), sizeof address_) | ::listen(listener_.get(), 100),
-              0);
-    ::setenv("SOCKMID_SOCKET", address_.sun_path, 1);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-  const sockaddr* address() const { return reinterpret_cast<const sockaddr*>(&address_); }
-  unique_fd accept() {
-    return unique_fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  }
-
   // Returns a request, as far as it has arrived, and its last descriptor.
   static std::string receive(int client, unique_fd& last) {
     char bytes[65536], control[CMSG_SPACE(100 * sizeof(int))];
@@ -106,17 +89,15 @@ class SilentDaemon : public testing::Test {
       EXPECT_EQ(outcomes[i].get(), std::pair(-1, ETIMEDOUT)) << calls[i].first;
   }
 
-  std::filesystem::path folder_;
-  sockaddr_un address_{};
-  unique_fd listener_;
+  const test::DaemonSocket socket_;
 };
 
 TEST_F(SilentDaemon, CallsTimeOutIfTheDaemonDoesNotAccept) {
-  ASSERT_EQ(::listen(listener_.get(), 0), 0);
+  ASSERT_EQ(::listen(socket_.listener(), 0), 0);
   std::vector<unique_fd> waiting;
   do
     waiting.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  while (::connect(waiting.back().get(), address(), sizeof address_) == 0);
+  while (::connect(waiting.back().get(), socket_.address(), socket_.kAddressSize) == 0);
   ASSERT_EQ(errno, EAGAIN);
   expect_all_end();
 }
@@ -128,11 +109,11 @@ TEST_F(SilentDaemon, CallsTimeOutIfTheDaemonDoesNotRead) {
 TEST_F(SilentDaemon, CallsTimeOutIfTheAnswerIsIncomplete) {
   std::vector<unique_fd> clients;
   auto daemon = std::async(std::launch::async, [&] {
-    while (clients.emplace_back(accept()))
+    while (clients.emplace_back(socket_.accept()))
       send(clients.back().get(), "HTTP/1.1 200 OK\r\nContent-Le");
   });
   expect_all_end();
-  ::shutdown(listener_.get(), SHUT_RD);
+  ::shutdown(socket_.listener(), SHUT_RD);
   daemon.get();
 }
 
@@ -155,7 +136,7 @@ int export_one() {
 // A daemon that processes the request later finds that it may not.
 TEST_F(SilentDaemon, ATimedOutExportCannotBeTakenLater) {
   ASSERT_EQ(export_one(), ETIMEDOUT);
-  const unique_fd client = accept();
+  const unique_fd client = socket_.accept();
   unique_fd last;
   ASSERT_TRUE(receive(client.get(), last).starts_with("POST /v1/exports"));
   auto token = Token::adopt(std::move(last));
@@ -166,7 +147,7 @@ TEST_F(SilentDaemon, ATimedOutExportCannotBeTakenLater) {
 TEST_F(SilentDaemon, ALossAfterTheDecisionIsInProgress) {
   for (const bool dies : {true, false}) {
     auto exporting = std::async(std::launch::async, export_one);
-    unique_fd client = accept(), last;
+    unique_fd client = socket_.accept(), last;
     (void)receive(client.get(), last);
     ASSERT_TRUE(Token::adopt(std::move(last))->take());
     if (dies) client.reset();
@@ -176,14 +157,14 @@ TEST_F(SilentDaemon, ALossAfterTheDecisionIsInProgress) {
 
 TEST_F(SilentDaemon, ALossBeforeTheDecisionIsAPlainError) {
   auto exporting = std::async(std::launch::async, export_one);
-  accept().reset();
+  socket_.accept().reset();
   EXPECT_EQ(exporting.get(), ECONNRESET);
 }
 
 // The call waits for an answer if the daemon decided in time.
 TEST_F(SilentDaemon, ADecidedExportWaitsForItsLateAnswer) {
   auto exporting = std::async(std::launch::async, export_one);
-  const unique_fd client = accept();
+  const unique_fd client = socket_.accept();
   unique_fd last;
   (void)receive(client.get(), last);
   ASSERT_TRUE(Token::adopt(std::move(last))->take());
