@@ -10,6 +10,8 @@ namespace sockmi {
 
 Result<IpAddress> IpAddress::parse(std::string_view text) {
   const std::string copy(text);
+  // inet_pton() would not see what follows a zero byte.
+  if (copy.contains('\0')) return fail(EINVAL, "invalid IP address '{}'", text);
   IpAddress ip;
   for (int family : {AF_INET, AF_INET6}) {
     if (::inet_pton(family, copy.c_str(), ip.bytes.data()) == 1) {

@@ -1,38 +1,14 @@
 #include "base/log.h"
 
 #include <algorithm>
-#include <bit>
 
 #include <fmt/core.h>
 #include <spdlog/spdlog.h>
 
+#include "base/printable.h"
+
 namespace sockmi::log {
 namespace {
-
-// C0 and C1 controls, line separators, and what reverses the direction of text.
-bool is_control(char32_t character) {
-  return character < 0x20 || (character >= 0x7f && character < 0xa0) ||
-         (character >= 0x2028 && character <= 0x202e) ||
-         (character >= 0x2066 && character <= 0x2069);
-}
-
-// Returns the size of the UTF-8 character at the beginning of `text`; 0 if these bytes are
-// no character, or one that must not reach a terminal.
-std::size_t printable_size(std::string_view text) {
-  static constexpr char32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
-  const auto first = static_cast<std::uint8_t>(text[0]);
-  const auto size = static_cast<std::size_t>(std::max(1, std::countl_one(first)));
-  if (first < 0x80) return is_control(first) ? 0 : 1;
-  if (size < 2 || size > 4 || size > text.size()) return 0;
-  char32_t character = first & (0x7f >> size);
-  for (const char next : text.substr(1, size - 1)) {
-    if ((next & 0xc0) != 0x80) return 0;
-    character = character << 6 | (next & 0x3f);
-  }
-  const bool is_surrogate = character >= 0xd800 && character < 0xe000;
-  const bool is_valid = character >= kSmallest[size] && character <= 0x10ffff && !is_surrogate;
-  return is_valid && !is_control(character) ? size : 0;
-}
 
 // Takes one character from `text`, and returns what stands for it between quotes.
 std::string take_escaped(std::string_view& text) {

@@ -21,6 +21,13 @@ TEST(Address, ParseRefusesMalformedText) {
     EXPECT_FALSE(SocketAddress::parse(text)) << text;
 }
 
+TEST(Address, ParseRefusesAZeroByte) {
+  using namespace std::string_view_literals;
+  EXPECT_FALSE(IpAddress::parse("10.0.0.1\0"sv));
+  EXPECT_FALSE(IpAddress::parse("fd00::1\0x"sv));
+  EXPECT_FALSE(SocketAddress::parse("10.0.0.1\0x:80"sv));
+}
+
 TEST(Address, ConvertsToSockaddrAndBack) {
   for (const char* text : {"10.0.0.1:80", "[fd00::1]:8443"}) {
     sockaddr_storage raw{};
