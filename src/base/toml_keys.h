@@ -2,6 +2,9 @@
 // configuration is one table in its source, and what is not in it is an error.
 #pragma once
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <functional>
 #include <initializer_list>
@@ -13,8 +16,42 @@
 #include <toml++/toml.h>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
 
 namespace sockmi::toml_keys {
+
+inline constexpr std::size_t kLargestFile = 64u << 10;  // bytes
+// toml++ destroys a table recursively, and the key a.b.c makes tables in tables: 20,000
+// dots in keys exhaust the stack. The largest file full of addresses has fewer than 8192.
+inline constexpr std::ptrdiff_t kMostDots = 8192;
+
+// Reads a whole file. Errors: those of open(2) and read(2); EINVAL if it is too large.
+inline Result<std::string> read_file(const std::string& path) {
+  const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return fail_errno("cannot open " + path);
+  std::string text(kLargestFile + 1, '\0');
+  std::size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t got = ::read(file.get(), text.data() + size, text.size() - size);
+    if (got < 0) return fail_errno("cannot read " + path);
+    if (got == 0) break;
+    size += static_cast<std::size_t>(got);
+  }
+  if (size > kLargestFile) return fail(EINVAL, "{}: larger than {} bytes", path, kLargestFile);
+  text.resize(size);
+  return text;
+}
+
+// Parses the text of a file. `name` is the file's in errors. Errors: EINVAL, with the line.
+inline Result<toml::table> parse(std::string_view text, const std::string& name) {
+  if (std::ranges::count(text, '.') > kMostDots)
+    return fail(EINVAL, "{}: more than {} dots", name, kMostDots);
+  try {
+    return toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    return fail(EINVAL, "{}:{}: {}", name, error.source().begin.line, error.description());
+  }
+}
 
 // Reads the value of a key into the configuration, or into a part of it.
 template <class Target>

@@ -2,9 +2,7 @@
 // error, because it is most likely misspelt.
 #include "proxy/config.h"
 
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include "base/toml_keys.h"
 
@@ -205,22 +203,15 @@ Result<Config> read(const toml::table& table) {
 }  // namespace
 
 Result<Config> parse_config(std::string_view text, const std::string& name) {
-  toml::table table;
-  try {
-    table = toml::parse(text);
-  } catch (const toml::parse_error& error) {
-    return fail(EINVAL, "{}:{}: {}", name, error.source().begin.line, error.description());
-  }
+  TRY_LET(table, toml_keys::parse(text, name));
   auto config = read(table);
   if (!config) return fail(config.error().code, "{}: {}", name, config.error().reason);
   return config;
 }
 
 Result<Config> read_config(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) return fail_errno("cannot read " + path);
-  return parse_config(text.str(), path);
+  TRY_LET(text, toml_keys::read_file(path));
+  return parse_config(text, path);
 }
 
 }  // namespace sockmi::proxy

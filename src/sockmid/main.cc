@@ -15,10 +15,12 @@
 
 #include "api/router.h"
 #include "base/log.h"
+#include "base/printable.h"
 #include "base/spawn.h"
 #include "base/stderr_sink.h"
 #include "cluster/credentials.h"
 #include "connections/records.h"
+#include "daemon/daemon.h"
 #include "migration/delta_files.h"
 #include "migration/marks.h"
 #include "sockmid/config.h"
@@ -66,16 +68,29 @@ Result<> make_runtime_folder(const daemon::Settings& settings) {
   return {};
 }
 
+daemon::Daemon::Config daemon_config(const sockmid::Config& config,
+                                     std::shared_ptr<daemon::CrashGuard> guard) {
+  auto discovery = config.discovery;
+  discovery.address = config.settings.address;
+  discovery.other_address = config.settings.other_address;
+  discovery.control_port = config.settings.control_port;
+  return {.settings = config.settings,
+          .policy = config.policy,
+          .maxima = config.maxima,
+          .state_folder = config.state,
+          .discovery = std::move(discovery),
+          .guard = std::move(guard)};
+}
+
 Result<> run(sockmid::Config config) {
   keep_memory_private();
-  TRY_LET(guard, daemon::CrashGuard::start(config.daemon.state_folder));
-  config.daemon.guard = guard;
+  TRY_LET(guard, daemon::CrashGuard::start(config.state));
   TRY_LET(identity, cluster::Identity::load(config.identity));
-  config.daemon.settings.host = identity.host;
-  config.daemon.settings.runtime = std::filesystem::path(config.socket).parent_path();
-  TRY(make_runtime_folder(config.daemon.settings));
+  config.settings.host = identity.host;
+  config.settings.runtime = std::filesystem::path(config.socket).parent_path();
+  TRY(make_runtime_folder(config.settings));
   boost::asio::io_context io(1);
-  TRY_LET(daemon, daemon::Daemon::open(io, std::move(config.daemon), identity));
+  TRY_LET(daemon, daemon::Daemon::open(io, daemon_config(config, guard), identity));
   TRY_LET(listener, api::serve(io, config.socket, *daemon));
   spawn(io, "keep_guard", daemon::CrashGuard::keep(guard, io));
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
@@ -100,12 +115,12 @@ Result<> run(sockmid::Config config) {
 // steer/boot_filter.h). Does nothing if a daemon runs: it restores its rules itself, and
 // what it redirects must not be dropped.
 Result<> hold(const sockmid::Config& config) {
-  const auto locked = daemon::JournalFile::lock(config.daemon.state_folder);
+  const auto locked = daemon::JournalFile::lock(config.state);
   if (!locked && locked.error().code == EBUSY) {
     log::info("boot_filter_skipped", {{"reason", "a daemon runs"}});
     return {};
   }
-  TRY_LET(journal, daemon::Journal::look(config.daemon.state_folder));
+  TRY_LET(journal, daemon::Journal::look(config.state));
   std::vector<FourTuple> tuples;
   for (const auto& [tuple, away] : journal.away())
     if (!away.container && !daemon::is_passive(tuple)) tuples.push_back(tuple);
@@ -154,7 +169,7 @@ int main(int argc, char** argv) {
               : held  ? hold(*config)
                       : run(std::move(*config));
   if (!done) {
-    std::fprintf(stderr, "sockmid: %s\n", to_string(done.error()).c_str());
+    std::fprintf(stderr, "sockmid: %s\n", printable(to_string(done.error())).c_str());
     return config ? 1 : 2;
   }
   if (check) std::puts("the configuration is right");
