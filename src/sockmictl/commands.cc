@@ -1,4 +1,4 @@
-// The table of subcommands. A row is a subcommand: main() reads the command line by it,
+// The table of subcommands. A row is a subcommand: run() reads the command line by it,
 // `--help` prints it, and tools/check-manual compares it with man/sockmictl.1.
 #include "sockmictl/commands.h"
 

@@ -32,7 +32,7 @@ struct Options {
 Result<> ask_applications(const json& criteria, bool as_json) {
   TRY_LET(answer, ask("POST", "/v1/requests", criteria, kExportTimeout));
   if (as_json)
-    fmt::print("{}\n", answer.dump());
+    fmt::print("{}\n", json_text(answer));
   else
     fmt::print("{} exported, {} failed, by {} of {} applications\n", cell(answer["exported"]),
                cell(answer["failed"]), cell(answer["answered"]), cell(answer["applications"]));
@@ -77,11 +77,15 @@ Action export_connections(CLI::App& app, const Globals& globals) {
   const auto options = std::make_shared<Options>();
   const auto criterion = [&](const std::string& option, const char* about) {
     app.add_option_function<std::string>(
-        option,
-        [options, key = option.substr(2)](const std::string& text) {
-          options->criteria[key] = text;
-        },
-        about);
+           option,
+           [options, key = option.substr(2)](const std::string& text) {
+             options->criteria[key] = text;
+           },
+           about)
+        ->check([](const std::string& text) {
+          // An empty variable of a script must not select every connection.
+          return text.empty() ? "it is empty" : "";
+        });
   };
   criterion("--service", "the service of the connections (default: 'default')");
   criterion("--to", "the host that takes them, by name or address (default: any that accepts)");
@@ -90,10 +94,10 @@ Action export_connections(CLI::App& app, const Globals& globals) {
   auto* pid = app.add_option("--pid", options->pid,
                              "instead: one socket of this process, which does not use sockmi; you "
                              "must be allowed to trace it");
-  pid->excludes("--local")->excludes("--peer");
+  pid->check(CLI::PositiveNumber)->excludes("--local")->excludes("--peer");
   auto* descriptor =
       app.add_option("--fd", options->descriptor, "the socket's descriptor in that process");
-  descriptor->needs(pid);
+  descriptor->check(CLI::NonNegativeNumber)->needs(pid);
   pid->needs(descriptor);
   return [options, &globals] {
     return options->pid != 0 ? export_foreign(*options)

@@ -42,7 +42,7 @@ Action take_over(CLI::App& app, const Globals& globals) {
   return [body, &globals]() -> Result<> {
     TRY_LET(answer, ask("POST", "/v1/takeovers", *body, kTakeoverTimeout));
     if (globals.as_json)
-      fmt::print("{}\n", answer.dump());
+      fmt::print("{}\n", json_text(answer));
     else
       fmt::print("{} is an address of {} now: {} connections moved, {} lost\n",
                  cell(answer["address"]), cell(answer["host"]), cell(answer["moved"]),
@@ -57,7 +57,7 @@ Action forget_host(CLI::App& app, const Globals& globals) {
   return [body, &globals]() -> Result<> {
     TRY_LET(answer, ask("POST", "/v1/hosts/forget", *body));
     if (globals.as_json)
-      fmt::print("{}\n", answer.dump());
+      fmt::print("{}\n", json_text(answer));
     else
       fmt::print(
           "{} is given up: {} ends and {} moves of which it was not notified, {} connections that "

@@ -41,7 +41,7 @@ void print_fields(const json& value, const std::string& prefix = "") {
     if (each.is_object())
       print_fields(each, name);
     else
-      fmt::print("{:<28} {}\n", name, cell(each));
+      fmt::print("{:<28} {}\n", cell(name), cell(each));
   }
 }
 
@@ -52,6 +52,8 @@ Result<json> read(const View& view) {
   for (;;) {
     TRY_LET(answer, ask("GET", fmt::format("{}?offset={}&limit=1000", view.path, all.size())));
     const json part = answer.value(view.list, json::array());
+    if (!part.is_array())
+      return fail(EBADMSG, "unexpected answer from sockmid: '{}' is no list", view.list);
     all.insert(all.end(), part.begin(), part.end());
     if (part.empty() || all.size() >= answer.value("total", all.size()))
       return json{{view.list, std::move(all)}};
@@ -61,7 +63,7 @@ Result<json> read(const View& view) {
 Result<> print(const View& view, bool as_json) {
   TRY_LET(answer, read(view));
   if (as_json)
-    fmt::print("{}\n", answer.dump(2));
+    fmt::print("{}\n", json_text(answer, 2));
   else if (view.list)
     print_table(answer[view.list], view.columns);
   else

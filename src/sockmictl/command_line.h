@@ -1,0 +1,9 @@
+// Reads sockmictl's command line, and does what it says.
+#pragma once
+
+namespace sockmi::sockmictl {
+
+// Returns the exit code: 0 success, 1 the request was refused or failed, 2 wrong usage.
+int run(int argc, const char* const* argv);
+
+}  // namespace sockmi::sockmictl
