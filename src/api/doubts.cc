@@ -1,6 +1,7 @@
 // Lists what is in doubt, and takes an operator's decision on it.
 #include <nlohmann/json.hpp>
 
+#include "api/json_body.h"
 #include "api/router.h"
 
 namespace sockmi::api {
@@ -27,19 +28,13 @@ asio::awaitable<Result<Response>> get_doubts(daemon::Daemon& daemon, Session&, R
 asio::awaitable<Result<Response>> post_doubt(daemon::Daemon& daemon, Session&, Request& request) {
   if (!request.user.is_root())
     co_return fail(EACCES, "user {} may not decide about endpoints in doubt", request.user.uid);
-  const auto& body = request.http.body();
-  const auto wish =
-      nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
-  const bool whole = wish.is_object() && wish.contains("id") && wish["id"].is_string() &&
-                     wish.contains("decide") && wish["decide"].is_string();
-  const std::string how = whole ? wish["decide"].get<std::string>() : "";
-  if (how != "commit" && how != "discard") {
-    co_return fail(EINVAL,
-                   "invalid body: expected {{\"id\": …, \"decide\": \"commit\" or \"discard\"}}");
-  }
+  CO_TRY_LET(body, JsonBody::parse(request.http.body()));
+  CO_TRY_LET(id, body.text("id"));
+  CO_TRY_LET(how, body.text("decide"));
+  if (how != "commit" && how != "discard")
+    co_return fail(EINVAL, "invalid body: 'decide' is not \"commit\" or \"discard\"");
   CO_TRY(daemon.services().in_doubt.decide(
-      wish["id"].get<std::string>(),
-      how == "commit" ? daemon::Decide::Commit : daemon::Decide::Discard));
+      id, how == "commit" ? daemon::Decide::Commit : daemon::Decide::Discard));
   co_return json_response(200, nlohmann::json::object());
 }
 

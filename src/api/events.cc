@@ -1,8 +1,11 @@
 // Sends events to the applications that hold connections, as server-sent events (WHATWG
 // HTML, 9.2). An operator's request to export becomes such an event.
+#include <limits>
+
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <nlohmann/json.hpp>
 
+#include "api/json_body.h"
 #include "api/router.h"
 #include "base/log.h"
 #include "context/async_event.h"
@@ -44,6 +47,11 @@ nlohmann::json to_json(const daemon::Match& match) {
   return {{"ip", match.ip.any() ? "" : to_string(match.ip)},
           {"prefix", match.prefix},
           {"port", match.port}};
+}
+
+Result<daemon::Match> match_of(const JsonBody& body, const char* key) {
+  TRY_LET(text, body.text(key, ""));
+  return daemon::Match::parse(text);
 }
 
 Result<IpAddress> resolve_host(daemon::Daemon& daemon, const std::string& name) {
@@ -92,20 +100,14 @@ asio::awaitable<Result<Response>> get_events(daemon::Daemon& daemon, Session& se
 }
 
 asio::awaitable<Result<Response>> post_request(daemon::Daemon& daemon, Session&, Request& request) {
-  const auto& body = request.http.body();
-  const auto wish =
-      nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
-  if (!wish.is_object()) co_return fail(EINVAL, "invalid body: expected a JSON object");
-  const auto text = [&](const char* key, const char* otherwise) {
-    const auto it = wish.find(key);
-    return it != wish.end() && it->is_string() ? it->get<std::string>() : std::string(otherwise);
-  };
-  const std::string service = text("service", "default");
+  CO_TRY_LET(body, JsonBody::parse(request.http.body()));
+  CO_TRY_LET(service, body.text("service", "default"));
   // Besides, only the user's own applications are asked, see ExportRequests.
   CO_TRY(daemon.services().policy.may_export(service, request.user));
-  CO_TRY_LET(local, daemon::Match::parse(text("local", "")));
-  CO_TRY_LET(remote, daemon::Match::parse(text("peer", "")));
-  CO_TRY_LET(to, resolve_host(daemon, text("to", "")));
+  CO_TRY_LET(local, match_of(body, "local"));
+  CO_TRY_LET(remote, match_of(body, "peer"));
+  CO_TRY_LET(host, body.text("to", ""));
+  CO_TRY_LET(to, resolve_host(daemon, host));
   const daemon::ExportRequest asked{.local = local, .remote = remote, .to = to};
   auto outcome = co_await daemon.export_requests().ask(service, asked, request.user,
                                                        daemon::milliseconds(60000));
@@ -122,12 +124,12 @@ asio::awaitable<Result<Response>> post_request(daemon::Daemon& daemon, Session&,
 
 asio::awaitable<Result<Response>> post_request_done(daemon::Daemon& daemon, Session&,
                                                     Request& request) {
-  const auto number = [&](const char* key) {
-    return std::strtoull(request.parameter(key).c_str(), nullptr, 10);
-  };
-  CO_TRY(daemon.export_requests().done(number("request"), request.user,
-                                       static_cast<unsigned>(number("exported")),
-                                       static_cast<unsigned>(number("failed"))));
+  constexpr auto kMost = std::numeric_limits<unsigned>::max();
+  CO_TRY_LET(number, request.number("request", 0));
+  CO_TRY_LET(exported, request.number("exported", 0, kMost));
+  CO_TRY_LET(failed, request.number("failed", 0, kMost));
+  CO_TRY(daemon.export_requests().done(number, request.user, static_cast<unsigned>(exported),
+                                       static_cast<unsigned>(failed)));
   co_return json_response(200, nlohmann::json::object());
 }
 

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <charconv>
 #include <cstring>
 #include <optional>
 #include <sstream>
@@ -96,6 +97,17 @@ std::string Request::parameter(const std::string& name) const {
   for (const auto& [key, value] : query)
     if (key == name) return value;
   return "";
+}
+
+Result<std::uint64_t> Request::number(const std::string& name, std::uint64_t otherwise,
+                                      std::uint64_t most) const {
+  const std::string text = parameter(name);
+  if (text.empty()) return otherwise;
+  std::uint64_t value = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || rest != text.data() + text.size() || value > most)
+    return fail(EINVAL, "invalid number {}='{}'", name, text);
+  return value;
 }
 
 void Session::arm(std::chrono::milliseconds patience) {

@@ -6,7 +6,9 @@
 // quota (quota.h).
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -47,6 +49,11 @@ struct Request {
   std::string path;                    // the target without its query
   std::vector<std::pair<std::string, std::string>> query;
   std::string parameter(const std::string& name) const;  // "" if it is absent
+  // Returns `otherwise` if it is absent or empty. Errors: EINVAL if it is not a number up
+  // to `most`.
+  Result<std::uint64_t> number(
+      const std::string& name, std::uint64_t otherwise,
+      std::uint64_t most = std::numeric_limits<std::uint64_t>::max()) const;
 };
 
 struct Response {

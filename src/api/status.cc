@@ -1,10 +1,10 @@
 // Shows the daemon's state, for sockmictl and for curl.
 #include <algorithm>
-#include <charconv>
 #include <set>
 
 #include <nlohmann/json.hpp>
 
+#include "api/json_body.h"
 #include "api/metrics.h"
 #include "api/router.h"
 #include "base/fault.h"
@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kLargestPage = 4096;
+constexpr std::uint64_t kLargestPage = 4096;
 
 bool may_see(const User& user, const User& owner) {
   return user.is_root() || user == owner;
@@ -23,22 +23,15 @@ bool may_see(const User& user, const User& owner) {
 // ?offset=N&limit=N: skips `offset` rows and shows the next `limit`, at most kLargestPage.
 // Producing all rows in one answer would keep the daemon from its other work.
 struct Page {
-  std::size_t offset = 0, limit = kLargestPage, seen = 0;
+  std::uint64_t offset, limit, seen = 0;
 
   static Result<Page> of(const Request& request) {
-    Page page;
-    for (const auto& [key, number] :
-         {std::pair("offset", &page.offset), std::pair("limit", &page.limit)}) {
-      const std::string text = request.parameter(key);
-      const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
-      if (!text.empty() && (error != std::errc() || rest != text.data() + text.size()))
-        return fail(EINVAL, "invalid number {}='{}'", key, text);
-    }
-    page.limit = std::min(page.limit, kLargestPage);
-    return page;
+    TRY_LET(offset, request.number("offset", 0));
+    TRY_LET(limit, request.number("limit", kLargestPage));
+    return Page{.offset = offset, .limit = std::min(limit, kLargestPage)};
   }
   bool has_next() {
-    const std::size_t number = seen++;
+    const std::uint64_t number = seen++;
     return number >= offset && number - offset < limit;
   }
 };
@@ -140,11 +133,10 @@ asio::awaitable<Result<Response>> post_fault(daemon::Daemon& daemon, Session&, R
   if (!request.user.is_root()) co_return fail(EACCES, "only root may use fault points");
   if (!daemon.services().settings.testing)
     co_return fail(EACCES, "cannot use fault points: 'testing = true' is not in the configuration");
-  const auto& body = request.http.body();
-  const auto wish = json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
-  if (!wish.is_object() || !wish.contains("name") || !wish["name"].is_string())
-    co_return fail(EINVAL, "invalid body: expected {{\"name\": …}}");
-  fault::arm(wish["name"].get<std::string>(), wish.value("count", 1u));
+  CO_TRY_LET(body, JsonBody::parse(request.http.body()));
+  CO_TRY_LET(name, body.text("name"));
+  CO_TRY_LET(count, body.count("count", 1));
+  fault::arm(name, count);
   co_return json_response(200, json::object());
 }
 

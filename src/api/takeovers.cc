@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "api/json_body.h"
 #include "api/router.h"
 
 namespace sockmi::api {
@@ -8,13 +9,12 @@ namespace sockmi::api {
 asio::awaitable<Result<Response>> post_takeover(daemon::Daemon& daemon, Session&,
                                                 Request& request) {
   if (!request.user.is_root()) co_return fail(EACCES, "only root may take over addresses");
-  const auto& body = request.http.body();
-  const auto wish =
-      nlohmann::json::parse(body.begin(), body.end(), nullptr, /*allow_exceptions=*/false);
-  if (!wish.is_object()) co_return fail(EINVAL, "invalid body: expected a JSON object");
-  CO_TRY_LET(address, IpAddress::parse(wish.value("address", "")));
-  CO_TRY_LET(outcome, co_await daemon.address_giver().give(address, wish.value("to", ""),
-                                                           wish.value("force", false)));
+  CO_TRY_LET(body, JsonBody::parse(request.http.body()));
+  CO_TRY_LET(text, body.text("address"));
+  CO_TRY_LET(address, IpAddress::parse(text));
+  CO_TRY_LET(to, body.text("to"));
+  CO_TRY_LET(force, body.flag("force", false));
+  CO_TRY_LET(outcome, co_await daemon.address_giver().give(address, to, force));
   nlohmann::json lost = nlohmann::json::array();
   for (const auto& tuple : outcome.lost)
     lost.push_back({{"local", to_string(tuple.local)}, {"peer", to_string(tuple.remote)}});

@@ -1,62 +1,18 @@
-// The tests' main function: a sandbox with process ids, mounts and networks of its own,
-// so that a daemon that starts looks for sockets and namespaces among the test's alone.
-// Also the main function of the crash guards that the tests start.
-#include <sched.h>
-#include <signal.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
+// The tests' main function: they run in a sandbox. Also the main function of the crash
+// guards that the tests start.
 #include <cstring>
-#include <fstream>
 
 #include <gtest/gtest.h>
 
 #include "migration/crash_guard.h"
 #include "migration/marks.h"
 #include "network.h"
-
-namespace {
-
-bool unshare_all() {
-  const auto uid = ::geteuid(), gid = ::getegid();
-  if (uid != 0) {
-    if (::unshare(CLONE_NEWUSER) != 0) return false;
-    std::ofstream("/proc/self/setgroups") << "deny";
-    std::ofstream("/proc/self/uid_map") << "0 " << uid << " 1";
-    std::ofstream("/proc/self/gid_map") << "0 " << gid << " 1";
-  }
-  return ::unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET) == 0;
-}
-
-int status_of(pid_t child) {
-  for (;;) {
-    int status = 0;
-    const pid_t ended = ::wait(&status);
-    if (ended < 0) return 1;
-    if (ended != child) continue;  // an orphan
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  }
-}
-
-}  // namespace
+#include "unit/sandbox.h"
 
 int main(int argc, char** argv) {
   if (argc == 3 && std::strcmp(argv[1], sockmi::daemon::CrashGuard::kArgument) == 0)
     sockmi::daemon::CrashGuard::watch(argv[2], sockmi::daemon::kMarks);
   testing::InitGoogleTest(&argc, argv);
-  if (!unshare_all()) return RUN_ALL_TESTS();
-  const pid_t init = ::fork();
-  // Not by exit(): the leak check starts a process, and the namespace of process ids in
-  // which it would start has ended with `init`.
-  if (init != 0) ::_exit(status_of(init));
-  // The first process of the sandbox adopts orphans.
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  sockmi::daemon::is_sandboxed = ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-                                 ::mount("proc", "/proc", "proc", 0, nullptr) == 0;
-  const pid_t tests = ::fork();
-  if (tests != 0) ::_exit(status_of(tests));
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  sockmi::daemon::is_sandboxed = sockmi::test::enter_sandbox();
   return RUN_ALL_TESTS();
 }
