@@ -7,10 +7,11 @@
 // a crash before each of its visible actions (interposed.h), or with a fault of each of
 // its messages. So a new step of a migration gets its cells by itself.
 //
-// CELL=B17 runs one cell, SEED=5 one walk, and HOST_LOGS=1 prints the logs of the hosts.
+// CELL=B17 or O17 runs one cell, SEED=5 one walk, and HOST_LOGS=1 prints the logs of the hosts.
 #include <algorithm>
 #include <cstdlib>
 #include <random>
+#include <set>
 
 #include <gtest/gtest.h>
 
@@ -25,7 +26,9 @@ constexpr Scenario kLeavesHome{.name = "LeavesHome", .from = Network::A},
     kWithPreCopy{.name = "WithPreCopy", .from = Network::A, .unread = 100'000},
     kIsWritten{.name = "IsWritten", .from = Network::A, .written = true},
     kIsWrittenOnTheWayHome{.name = "IsWrittenOnTheWayHome", .from = Network::B, .written = true},
-    kIsGuarded{.name = "IsGuarded", .from = Network::A, .guarded = true};
+    kIsGuarded{.name = "IsGuarded", .from = Network::A, .guarded = true},
+    kMayBeGivenUp{.name = "MayBeGivenUp", .from = Network::A, .token = true},
+    kIsGivenUp{.name = "IsGivenUp", .from = Network::A, .token = true, .gives_up = true};
 
 // Longer than the kernel keeps the redirect, and than the importer waits before it asks.
 constexpr milliseconds kLong{12'000};
@@ -60,13 +63,13 @@ class Commit : public testing::TestWithParam<Scenario> {
     TwoHosts hosts(*network_, GetParam());
     hosts.run();
     ASSERT_EQ(hosts.faults(), "");
-    ASSERT_TRUE(hosts.moved());
+    ASSERT_EQ(hosts.moved(), !GetParam().gives_up);
     for (const auto place : {Network::A, Network::B}) {
       actions_[place] = hosts.actions(place);
-      ASSERT_GE(actions_[place].size(), kLeastActions);
+      if (hosts.moved()) ASSERT_GE(actions_[place].size(), kLeastActions);
     }
     messages_ = hosts.messages();
-    ASSERT_GE(messages_.size(), kLeastMessages);
+    if (hosts.moved()) ASSERT_GE(messages_.size(), kLeastMessages);
   }
   Network::Place exporter() const { return GetParam().from; }
   Network::Place importer() const { return exporter() == Network::A ? Network::B : Network::A; }
@@ -154,6 +157,38 @@ TEST_P(Restarts, TheExporterMayDieAtAnyPoint) {
   ASSERT_GE(actions.size(), first.action + 5);
   for (std::size_t i = first.action; i < actions.size(); ++i)
     die({first, {exporter(), i, kLong}}, actions[i]);
+}
+
+class Tokens : public Commit {};
+INSTANTIATE_TEST_SUITE_P(Export, Tokens, testing::Values(kMayBeGivenUp, kIsGivenUp), name_of);
+
+TEST_P(Tokens, TheExporterMayDieAtAnyPoint) {
+  die_everywhere(exporter(), milliseconds(0));
+}
+
+TEST_P(Tokens, TheImporterMayDieAtAnyPoint) {
+  die_everywhere(importer(), milliseconds(0));
+}
+
+// The exporter is away for so long that an operator decides at the importer.
+class Operators : public Commit {};
+INSTANTIATE_TEST_SUITE_P(Connection, Operators, testing::Values(kLeavesHome, kReturnsHome),
+                         name_of);
+
+TEST_P(Operators, DecideInPlaceOfTheExporter) {
+  std::set<std::string> said;
+  for (std::size_t i = 0; i < actions_[exporter()].size(); ++i) {
+    const std::string cell = fmt::format("O{}", i);
+    if (!is_chosen(cell)) continue;
+    TwoHosts hosts(*network_, GetParam());
+    hosts.crashes = {{exporter(), i, milliseconds(60'000)}};
+    hosts.operator_comes = milliseconds(30'000);
+    hosts.run();
+    EXPECT_TRUE(hosts.crashed()) << cell;
+    EXPECT_EQ(hosts.faults(), "") << cell << ": dies before \"" << actions_[exporter()][i] << "\"";
+    said.insert(hosts.operator_said());
+  }
+  if (!std::getenv("CELL")) EXPECT_EQ(said, (std::set<std::string>{"", "commit", "discard"}));
 }
 
 class Messages : public Commit {};

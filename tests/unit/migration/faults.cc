@@ -65,6 +65,12 @@ std::string TwoHosts::faults_of(Connection& connection) {
   return out + faults_of_rules(connection, *connection.lives_at);
 }
 
+// An application that has the token uses the socket again, so the endpoint is not elsewhere.
+std::string TwoHosts::faults_of_token(Connection& connection) const {
+  if (!connection.token || connection.lives_at == scenario_.from) return "";
+  return connection.token->take() ? "the application can still give up\n" : "";
+}
+
 std::string TwoHosts::faults_of_result(const Connection& connection) const {
   if (results_.empty()) return "";  // the exporter died before it knew
   const int result = results_[static_cast<std::size_t>(connection.number)];
@@ -108,6 +114,7 @@ std::string TwoHosts::faults() {
   for (Connection& each : connections_) {
     std::string wrong = faults_of(each);
     wrong += faults_of_result(each);
+    wrong += faults_of_token(each);
     if (!wrong.empty()) out += each.tuple + ": " + wrong;
     if (each.lives_at == Network::B) away.push_back(each.tuple);
   }

@@ -192,6 +192,7 @@ class Host {
         return spawn(io_, "reconcile",
                      host_->connections.homes.reconcile(setup_.other, setup_.other_line));
       case Kind::Take: return take();
+      case Kind::Decide: return decide(frame.data == "commit" ? Decide::Commit : Decide::Discard);
       case Kind::Dump: return link_.say({Kind::Dumped, 0, "", dump()});
       default: ::_exit(2);
     }
@@ -247,8 +248,11 @@ class Host {
     const int test = static_cast<int>(::syscall(SYS_pidfd_open, ::getppid(), 0));
     std::vector<ExportItem> items;
     std::istringstream words(descriptors);
-    for (int fd; words >> fd;) {
+    for (int fd, token; words >> fd >> token;) {
       ExportItem item;
+      if (token >= 0)
+        item.token = std::make_shared<Token>(
+            *Token::adopt(unique_fd(static_cast<int>(::syscall(SYS_pidfd_getfd, test, token, 0)))));
       item.socket.reset(static_cast<int>(::syscall(SYS_pidfd_getfd, test, fd, 0)));
       item.endpoint.service = "web";
       item.endpoint.owner = {0, "root"};
@@ -271,6 +275,12 @@ class Host {
     (void)link_.ask({Kind::Taken, 0, "", text});
     for (const auto& each : taken)
       host_->import_queue.release(each.id);
+  }
+
+  void decide(Decide how) {
+    const auto doubts = host_->in_doubt.all();  // a decision removes its doubt
+    for (const auto& [id, doubt] : doubts)
+      if (const auto decided = host_->in_doubt.decide(id, how); !decided) ::_exit(6);
   }
 
   std::string dump() const {

@@ -12,6 +12,9 @@
 #include <sstream>
 #include <stdexcept>
 
+#include <nlohmann/json.hpp>
+
+#include "connections/journal.h"
 #include "interposed.h"
 #include "socket_state.h"
 
@@ -64,7 +67,7 @@ TwoHosts::TwoHosts(Network& network, const Scenario& scenario)
   if (scenario.from == Network::A) return;
   std::string all;
   for (const Connection& each : connections_)
-    all += std::to_string(each.server.get()) + "\n";
+    all += fmt::format("{} -1\n", each.server.get());
   tell(Network::A, {.kind = Kind::Export, .data = all});
   pass_time(milliseconds(10'000));
   tell(Network::B, {.kind = Kind::Take});
@@ -218,6 +221,7 @@ void TwoHosts::send_message(Place from, const Frame& frame) {
     write(each, each.client, "in freeze");
     (void)eventually([&] { return queued(each.server.get(), SIOCINQ) > before; });
     if (scenario_.written) write(each, each.server, "by another thread");
+    if (scenario_.gives_up && !each.token->take()) troubles_ += "the token is lost too early\n";
   }
 }
 
@@ -295,14 +299,28 @@ void TwoHosts::pass_time(milliseconds time) {
 void TwoHosts::run() {
   counts_ = true;
   std::string all;
-  for (const Connection& each : connections_)
-    all += std::to_string(each.server.get()) + "\n";
+  for (Connection& each : connections_) {
+    if (scenario_.token) each.token = *Token::make();
+    all += fmt::format("{} {}\n", each.server.get(), each.token ? each.token->fd() : -1);
+  }
   tell(scenario_.from, {.kind = Kind::Export, .data = all});
+  if (operator_comes > milliseconds(0)) {
+    pass_time(operator_comes);
+    decide_doubts();
+  }
   pass_time(kLongEnough);
   counts_ = false;
   // A host that died late has to be back, and to recover.
   if (restart_ || now() - restarted_ < kLongEnough.count() * kMillisecond / 2)
     pass_time(kLongEnough);
+}
+
+void TwoHosts::decide_doubts() {
+  tell(other(scenario_.from), {.kind = Kind::Dump});
+  if (nlohmann::json::parse(*dumped_)["left"]["in doubt"] == 0) return;
+  const auto journal = Journal::look(hosts_[scenario_.from].setup.folder).value();
+  operator_said_ = journal.decisions().empty() ? "discard" : "commit";
+  tell(other(scenario_.from), {.kind = Kind::Decide, .data = operator_said_});
 }
 
 std::string TwoHosts::steer(Rules& rules, const std::string& operation) {

@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "base/token.h"
 #include "frames.h"
 #include "host_process.h"
 #include "network.h"
@@ -35,6 +36,8 @@ struct Scenario {
   std::size_t unread = 100;  // bytes that the client has sent before, for each connection
   bool written = false;      // another thread writes during the freeze
   bool guarded = false;      // with crash guards
+  bool token = false;        // the application may give up the export
+  bool gives_up = false;     // and it does, while the images travel
 };
 
 // Kills a host before its visible action number `action` (0: the first), and starts it
@@ -61,6 +64,10 @@ class TwoHosts {
   // In this order. The second one's actions continue to count after the first one.
   std::deque<Crash> crashes;
 
+  // When an operator decides what is in doubt at the importer, rightly: by the exporter's
+  // journal. Zero: never.
+  milliseconds operator_comes{0};
+
   // Exports the connections, and lets time pass until nothing more happens.
   void run();
   // Returns what is wrong afterwards; "" if each connection has one live end, which has
@@ -73,6 +80,8 @@ class TwoHosts {
   const std::vector<std::string>& messages() const { return messages_; }
   bool crashed() const { return crashes.empty(); }
   bool moved() const { return moved_ > 0; }
+  // What the operator decided; "": nothing was in doubt.
+  const std::string& operator_said() const { return operator_said_; }
 
  private:
   using Kind = Frame::Kind;
@@ -100,6 +109,7 @@ class TwoHosts {
     std::string tuple;
     std::string to_read, to_be_read;     // by the server's end, and by the client
     int number;                          // of the server's address
+    std::optional<Token> token = {};     // of the export
     std::optional<Place> lives_at = {};  // none: it has ended
   };
   struct Delivery {
@@ -127,10 +137,12 @@ class TwoHosts {
   void pass_time(milliseconds time);
   std::string steer(Rules& rules, const std::string& operation);
   void expire_rules();
+  void decide_doubts();
   void route();
   void take(Place place, const std::string& endpoints);
   void write(Connection& connection, const unique_fd& end, const std::string& text);
   std::string faults_of(Connection& connection);
+  std::string faults_of_token(Connection& connection) const;
   std::string faults_of_result(const Connection& connection) const;
   std::string faults_of_rules(const Connection& connection, Place lives_at);
   std::string faults_of_records(Place place, const std::vector<std::string>& away,
@@ -155,7 +167,7 @@ class TwoHosts {
   std::optional<std::size_t> commit_came_;  // after how many actions of the importer
   bool counts_ = false, disturbed_ = false, thawed_ = false, has_written_ = false;
   int moved_ = 0;
-  std::string troubles_;
+  std::string troubles_, operator_said_;
 };
 
 }  // namespace sockmi::daemon
