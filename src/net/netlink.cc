@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include <libmnl/libmnl.h>
+
 namespace sockmi::net {
 namespace {
 

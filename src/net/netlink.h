@@ -2,12 +2,12 @@
 // is the interface to the kernel that tests replace.
 #pragma once
 
+#include <linux/netlink.h>
+
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <memory>
-
-#include <libmnl/libmnl.h>
 
 #include "base/error.h"
 #include "base/unique_fd.h"

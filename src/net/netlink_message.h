@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include <libmnl/libmnl.h>
+
 #include "base/address.h"
 #include "net/netlink.h"
 

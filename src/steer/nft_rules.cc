@@ -8,6 +8,7 @@
 #include <map>
 #include <utility>
 
+#include <libmnl/libmnl.h>
 #include <libnftnl/common.h>
 
 namespace sockmi::steer {

@@ -17,6 +17,7 @@
 #include <map>
 #include <set>
 
+#include <libmnl/libmnl.h>
 #include <libnftnl/common.h>
 #include <libnftnl/set.h>
 

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <libmnl/libmnl.h>
+
 #include "net/netlink.h"
 
 namespace sockmi::steer {
