@@ -20,12 +20,6 @@ void arm(std::string_view name, unsigned count) {
   armed_total += count;
 }
 
-void disarm_all() {
-  std::lock_guard lock(mutex);
-  armed.clear();
-  armed_total = 0;
-}
-
 Result<> point(std::string_view name) {
   if (armed_total.load(std::memory_order_relaxed) == 0) return {};
   std::lock_guard lock(mutex);

@@ -12,7 +12,6 @@ namespace sockmi::fault {
 // the first call; "NAME=stop" raises SIGSTOP once. Callable by clients only in a daemon
 // with `testing = true`.
 void arm(std::string_view name, unsigned count = 1);
-void disarm_all();
 
 // Returns EIO with "fault point NAME" if `name` is armed, and decrements its count.
 Result<> point(std::string_view name);

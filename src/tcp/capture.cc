@@ -321,11 +321,6 @@ Result<Bytes> FrozenSocket::peek(std::uint32_t skipped, std::uint32_t size) {
   return bytes;
 }
 
-Result<bool> FrozenSocket::still_stands(const wire::TcpT& image) {
-  TRY_LET(late, received_since(image));
-  return late.empty();
-}
-
 Result<FreezeDelta> FrozenSocket::received_since(const wire::TcpT& image) {
   auto late = hold(image);
   if (!known_.sealed) TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));

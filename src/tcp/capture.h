@@ -63,12 +63,9 @@ class FrozenSocket {
   // receive queue begins behind it. The send queue may be left to hold() (the image's
   // `to_come`).
   Result<wire::TcpT> capture(PreCopyRange* ahead = nullptr);
-  // Returns true if nothing has happened to the socket since; a straggler may have
-  // arrived.
-  Result<bool> still_stands(const wire::TcpT& image);
-  // Returns what has happened since. Errors: ECONNRESET if the connection has ended;
-  // ENOTSUP if urgent data has arrived; EAGAIN if the peer has answered our SYN (capture
-  // again).
+  // Returns what has happened since; a straggler may have arrived. Errors: ECONNRESET if
+  // the connection has ended; ENOTSUP if urgent data has arrived; EAGAIN if the peer has
+  // answered our SYN (capture again).
   Result<FreezeDelta> received_since(const wire::TcpT& image);
   // Does the same, and makes calls of other threads fail from then on, until the socket
   // is unfrozen or destroyed. A thread that already sleeps in send(2) or recv(2) may

@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/fault.h"
+#include "unit/armed_fault.h"
 #include "unit/temporary_folder.h"
 
 namespace sockmi::daemon {
@@ -15,8 +15,6 @@ namespace {
 
 class JournalTest : public testing::Test {
  protected:
-  void TearDown() override { fault::disarm_all(); }
-
   Journal open() {
     auto journal = Journal::open(folder_);
     EXPECT_TRUE(journal);
@@ -241,7 +239,7 @@ TEST_F(JournalTest, AFailedCompactionLeavesTheFileAndIsNotRepeatedAtEachLine) {
   }
   ASSERT_TRUE(journal.wants_compaction());
   journal.is_away(tuple_, away_);
-  fault::arm("journal-compact");
+  const test::ArmedFault fault("journal-compact");
   journal.end_compaction(JournalFile::write_aside(journal.path(), journal.begin_compaction()));
   EXPECT_FALSE(journal.wants_compaction());
   EXPECT_EQ(look().away().size(), 1u);
@@ -266,7 +264,7 @@ TEST_F(JournalTest, ASecondDaemonIsRefusedAndChangesNothing) {
 TEST_F(JournalTest, AReadErrorIsNotTakenForAnEmptyFile) {
   open().is_away(tuple_, away_);
   const std::string before = text();
-  fault::arm("journal-read", 2);
+  const test::ArmedFault fault("journal-read", 2);
   EXPECT_FALSE(Journal::look(folder_));
   EXPECT_FALSE(Journal::open(folder_));
   EXPECT_EQ(text(), before);
@@ -315,7 +313,7 @@ TEST_F(JournalTest, ADamagedFileThatCannotBeKeptAsideStaysInUse) {
 
 TEST_F(JournalTest, AFailedWriteRefusesADecisionAndPostponesOtherFacts) {
   auto journal = open();
-  fault::arm("journal-write", 2);
+  const test::ArmedFault fault("journal-write", 2);
   EXPECT_FALSE(journal.committed(one_, decision_, away_));
   EXPECT_FALSE(journal.has(one_));
   journal.add_imported(7, resident_);

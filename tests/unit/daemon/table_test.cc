@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/fault.h"
+#include "unit/armed_fault.h"
 #include "unit/temporary_folder.h"
 
 namespace sockmi::daemon {
@@ -12,7 +12,6 @@ namespace {
 class TableTest : public testing::Test {
  protected:
   void SetUp() override { open(); }
-  void TearDown() override { fault::disarm_all(); }
   // Opens the table again, as the next daemon does.
   void open() {
     table_.reset();
@@ -86,7 +85,7 @@ TEST_F(TableTest, AConnectionThatGoesHomeLeavesNoRecord) {
 
 TEST_F(TableTest, ADecisionThatTheDiskRefusesChangesNothing) {
   table_->add_imported(7, guest_);
-  fault::arm("journal-write");
+  const test::ArmedFault fault("journal-write");
   EXPECT_FALSE(table_->log_decision(id_, decision_, forwarded_));
   EXPECT_EQ(*table_->find_imported(7), guest_);
   EXPECT_FALSE(table_->find_remote(tuple_));
@@ -105,7 +104,7 @@ TEST_F(TableTest, ADecisionThatIsTakenBackLeavesTheConnectionHere) {
 }
 
 TEST_F(TableTest, AThawThatTheDiskRefusesIsNotRecorded) {
-  fault::arm("journal-write");
+  const test::ArmedFault fault("journal-write");
   EXPECT_FALSE(table_->log_thaw("B", {{id_, 7}}));
   EXPECT_TRUE(table_->journal().thawed().empty());
   ASSERT_TRUE(table_->log_thaw("B", {{id_, 7}}));
@@ -218,7 +217,7 @@ TEST_F(TableTest, APeerIsUnheardAsLongAsItsConnectionIsAtOnePlace) {
 
 // Every fact that a full disk cannot refuse is true at once, and written later.
 TEST_F(TableTest, AFullDiskDelaysWhatItCannotRefuse) {
-  fault::arm("journal-write", 2);
+  const test::ArmedFault fault("journal-write", 2);
   table_->add_imported(7, guest_);
   EXPECT_EQ(*table_->find_imported(7), guest_);
   EXPECT_TRUE(on_disk().residents().empty());
