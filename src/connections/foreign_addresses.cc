@@ -1,11 +1,11 @@
 #include "connections/foreign_addresses.h"
 
-#include <algorithm>
 #include <vector>
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "base/backoff.h"
 #include "base/log.h"
 #include "base/spawn.h"
 #include "context/async_event.h"
@@ -40,7 +40,7 @@ void ForeignAddresses::change(const FourTuple& guest, std::optional<milliseconds
 boost::asio::awaitable<void> ForeignAddresses::write() {
   co_await boost::asio::post(services_.io,
                              boost::asio::use_awaitable);  // until now this runs within change()
-  for (milliseconds pause{200}; !unwritten_.empty();) {
+  for (Backoff pauses(milliseconds(200), milliseconds(5000)); !unwritten_.empty();) {
     std::vector<steer::ForeignAddress> changes;
     for (const auto& [guest, expires_in] : unwritten_)
       changes.push_back({guest, expires_in});
@@ -51,8 +51,7 @@ boost::asio::awaitable<void> ForeignAddresses::write() {
     }
     log::error("foreign_addresses_add_failed",
                {{"count", changes.size()}, {"error", done.error()}});
-    co_await sleep_for(pause);
-    pause = std::min(2 * pause, milliseconds(5000));
+    co_await sleep_for(pauses.next());
   }
   writing_ = false;
 }

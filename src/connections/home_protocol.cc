@@ -28,6 +28,7 @@
 
 #include <algorithm>
 
+#include "base/backoff.h"
 #include "base/log.h"
 #include "base/spawn.h"
 #include "connections/accepted.h"
@@ -239,7 +240,7 @@ asio::awaitable<void> HomeProtocol::notify_moved(FourTuple tuple) {
     const RemoteConnection* now = table_.find_remote(tuple);
     return now && *now == away;
   };
-  for (milliseconds pause{20};; pause = std::min(2 * pause, kMaxHomeBackoff)) {
+  for (Backoff pauses(milliseconds(20), kMaxHomeBackoff);;) {
     const auto answer = co_await ask(
         away.home, away.home_control,
         wire::pack_moved(tuple, away.address, away.host, away.service, away.generation));
@@ -247,7 +248,7 @@ asio::awaitable<void> HomeProtocol::notify_moved(FourTuple tuple) {
     // ENOENT: home has no record of it, or it has ended and that message arrived first.
     const bool forgotten = answer && !*answer && (*answer).error().code == ENOENT;
     if (forgotten || (answer && *answer)) break;
-    co_await sleep_for(pause);
+    co_await sleep_for(pauses.next());
     if (!is_still_there()) co_return;
   }
   // Packets in transit are redirected for a moment longer.
@@ -266,14 +267,14 @@ asio::awaitable<void> HomeProtocol::notify_address(int family) {
   for (const auto& [cookie, resident] : those)
     // Home may reject the new address because it has not received our HELLO with it yet.
     // Try again then. A home that does not answer asks us when it starts again.
-    for (milliseconds pause{50}; pause < kMaxHomeBackoff; pause *= 2) {
+    for (Backoff pauses(milliseconds(50), kMaxHomeBackoff); !pauses.is_longest();) {
       if (!table_.find_imported(cookie) || services_.settings.address_for(address) != address)
         break;
       Secret said = wire::pack_moved(resident.tuple, address, services_.settings.host,
                                      resident.service, resident.generation);
       const auto answer = co_await ask(resident.home, resident.home_control, std::move(said));
       if (!answer || *answer || (*answer).error().code == ENOENT) break;
-      co_await sleep_for(pause);
+      co_await sleep_for(pauses.next());
     }
 }
 
@@ -282,7 +283,7 @@ asio::awaitable<void> HomeProtocol::notify_ended(std::uint64_t number,
   if (is_passive(resident.tuple))
     co_await adopt_accepted(services_, table_, rules_, resident.tuple.local, resident);
   std::optional<Clock::time_point> denied;
-  for (milliseconds pause{20};; pause = std::min(2 * pause, kMaxHomeBackoff)) {
+  for (Backoff pauses(milliseconds(20), kMaxHomeBackoff);;) {
     const auto home = co_await ask(resident.home, resident.home_control,
                                    wire::pack_ended(resident.tuple, resident.generation));
     if (home && (*home || (*home).error().code == ENOENT)) break;
@@ -298,7 +299,7 @@ asio::awaitable<void> HomeProtocol::notify_ended(std::uint64_t number,
           {{"connection", resident.tuple}, {"home", resident.home}, {"error", home->error()}});
       break;
     }
-    co_await sleep_for(pause);
+    co_await sleep_for(pauses.next());
     // An operator has given up that host (forget_host).
     if (!table_.journal().is_untold(number)) co_return;
   }
@@ -416,12 +417,12 @@ asio::awaitable<void> HomeProtocol::notify_route(FourTuple tuple) {
       !goes_by_router(*found))
     co_return;
   const RemoteConnection away = *found;
-  for (milliseconds pause{50}; pause < kMaxHomeBackoff; pause *= 2) {
+  for (Backoff pauses(milliseconds(50), kMaxHomeBackoff); !pauses.is_longest();) {
     const auto holder = services_.discovery->find_host(away.host);
     if (!holder) co_return;
     const SocketAddress line = holder->line;
     if (co_await ask_about(tuple, away, line)) co_return;
-    co_await sleep_for(pause);
+    co_await sleep_for(pauses.next());
     const RemoteConnection* now = table_.find_remote(tuple);
     if (!now || *now != away) co_return;
   }

@@ -10,6 +10,7 @@
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
+#include "base/backoff.h"
 #include "base/log.h"
 #include "base/spawn.h"
 #include "context/async_event.h"
@@ -34,8 +35,8 @@ class Keeper {
       co_await sleep_for(pause_);
       (void)upkeep_.is_disturbed();  // changes of the meantime are repaired together
     }
-    for (milliseconds retry = kFirstRetry; !look(); retry = std::min(2 * retry, kLastRetry)) {
-      co_await sleep_for(retry);
+    for (Backoff retries(kFirstRetry, kLastRetry); !look();) {
+      co_await sleep_for(retries.next());
       // Repeats the check for all namespaces: a container whose tables cannot be repaired
       // does not keep the others from being repaired.
       (void)upkeep_.is_disturbed();

@@ -10,7 +10,7 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kFirstCheck{20}, kMaxProbePause{1000};
+constexpr milliseconds kFirstCheck{40}, kMaxProbePause{1000};
 constexpr milliseconds kFirstQuestion{500}, kLongestSilence{60000};  // between our questions
 constexpr milliseconds kReportUnheardAfter{3000};  // after this the log reports it
 constexpr std::size_t kMaxChecksAtOnce = 256;      // checking one takes some microseconds
@@ -26,8 +26,9 @@ bool has_more(std::uint32_t now, std::uint32_t before) {
 void UnheardPeers::expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::Heard& before,
                           const std::optional<tcp::Segment>& question) {
   const auto now = Clock::now();
-  unheard_.insert_or_assign(
-      cookie, Unheard{tuple, before, question, now, now + kFirstQuestion, kFirstQuestion});
+  Backoff pauses(kFirstQuestion, kLongestSilence);
+  const auto ask_at = now + pauses.next();
+  unheard_.insert_or_assign(cookie, Unheard{tuple, before, question, now, ask_at, pauses});
   if (std::exchange(listening_, true)) return;
   spawn(io_, "listen_for_peers", listen());
 }
@@ -59,8 +60,7 @@ bool UnheardPeers::has_answered(std::uint64_t cookie, Unheard& each) {
   const auto now = Clock::now();
   if (each.question && now >= each.ask_at) {
     (void)tcp::send_to_peer(*each.question);  // a send error counts as packet loss
-    each.pause = std::min(2 * each.pause, kLongestSilence);
-    each.ask_at = now + each.pause;
+    each.ask_at = now + each.pauses.next();
   }
   if (!each.warned && now > each.since + kReportUnheardAfter) {
     each.warned = true;
@@ -70,9 +70,8 @@ bool UnheardPeers::has_answered(std::uint64_t cookie, Unheard& each) {
 }
 
 asio::awaitable<void> UnheardPeers::listen() {
-  for (milliseconds pause = kFirstCheck; !unheard_.empty();
-       pause = std::min(2 * pause, kMaxProbePause)) {
-    co_await sleep_for(pause);
+  for (Backoff pauses(kFirstCheck, kMaxProbePause); !unheard_.empty();) {
+    co_await sleep_for(pauses.next());
     std::size_t looks = std::min(kMaxChecksAtOnce, unheard_.size());
     for (auto it = unheard_.upper_bound(last_); looks > 0; --looks) {
       if (it == unheard_.end()) it = unheard_.begin();
@@ -83,7 +82,7 @@ asio::awaitable<void> UnheardPeers::listen() {
     const auto newest =
         std::ranges::max_element(unheard_, {}, [](const auto& each) { return each.second.since; });
     if (newest != unheard_.end() && Clock::now() < newest->second.since + kMaxProbePause)
-      pause = kFirstCheck;
+      pauses.reset();
   }
   listening_ = false;
 }

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 
+#include "base/backoff.h"
 #include "context/services.h"
 #include "tcp/inject.h"
 #include "tcp/restore.h"
@@ -37,7 +38,7 @@ class UnheardPeers {
     tcp::Heard before;
     std::optional<tcp::Segment> question;
     Clock::time_point since, ask_at;
-    milliseconds pause{};
+    Backoff pauses;
     bool warned = false;
   };
   asio::awaitable<void> listen();

@@ -1,10 +1,11 @@
 // Hosts that did not answer. They are asked again after pauses that become longer.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <map>
 #include <string>
+
+#include "base/backoff.h"
 
 namespace sockmi::daemon {
 
@@ -25,8 +26,7 @@ class UnreachableHosts {
   // The host has not answered. Returns true if this is new.
   bool add(const std::string& host) {
     const auto [it, first] = all_.try_emplace(host);
-    it->second.pause = std::min(2 * it->second.pause, kMaxPause);
-    it->second.until = Clock::now() + it->second.pause;
+    it->second.until = Clock::now() + it->second.pauses.next();
     return first;
   }
   // It has answered, or shall be asked at once. Returns false if it was not unreachable.
@@ -41,7 +41,7 @@ class UnreachableHosts {
  private:
   struct Unreachable {
     Clock::time_point until;
-    std::chrono::milliseconds pause{20};
+    Backoff pauses{std::chrono::milliseconds(40), kMaxPause};
   };
   std::map<std::string, Unreachable> all_;
 };

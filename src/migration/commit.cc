@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/backoff.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "migration/delta_files.h"
@@ -72,7 +73,7 @@ asio::awaitable<void> send_commit_until_acknowledged(Exports& exports,
                                                      cluster::SelectedHost importer,
                                                      Commitments commitments) {
   Commitments open = commitments;
-  for (milliseconds pause{20};; pause = std::min(2 * pause, milliseconds(5000))) {
+  for (Backoff pauses(milliseconds(20), milliseconds(5000));;) {
     auto answered = co_await ask(exports, importer, open);
     std::erase_if(open, [](const auto& one) { return one->asked; });
     if (open.empty()) break;
@@ -80,7 +81,7 @@ asio::awaitable<void> send_commit_until_acknowledged(Exports& exports,
                                   {"count", open.size()},
                                   {"host", importer.host},
                                   {"error", answered ? "" : to_string(answered.error())}});
-    co_await sleep_for(pause);
+    co_await sleep_for(pauses.next());
     std::erase_if(open, [](const auto& one) { return one->asked; });
     if (open.empty()) break;
   }

@@ -12,6 +12,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include "base/backoff.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/spawn.h"
@@ -382,7 +383,7 @@ void Importer::discard(const wire::MigrationId& id, const std::string& why) {
 
 asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
   co_await sleep_for(services_.settings.freeze_timeout);
-  for (milliseconds pause{200};; pause = std::min(2 * pause, milliseconds(5000))) {
+  for (Backoff pauses(milliseconds(200), milliseconds(5000));;) {
     const auto it = prepared_.find(id);
     if (it == prepared_.end()) co_return;
     const std::string host = it->second.host;
@@ -403,7 +404,7 @@ asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
                                               .decide = [this, id](Decide how) {
                                                 return decide_by_operator(id, how);
                                               }});
-    co_await sleep_for(pause);
+    co_await sleep_for(pauses.next());
   }
 }
 

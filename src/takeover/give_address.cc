@@ -6,6 +6,7 @@
 
 #include <fmt/ranges.h>
 
+#include "base/backoff.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/spawn.h"
@@ -157,7 +158,7 @@ asio::awaitable<Result<TakeoverOutcome>> AddressGiver::move_connections(IpAddres
   CO_TRY_LET(own, find_own(address));
   std::optional<steer::SynFilter> syn_filter;
   std::size_t left_before = 0;  // number of connections that were left in the last pass
-  milliseconds pause = kFirstPause;
+  Backoff pauses(kFirstPause, kLongestPause);
   auto give_up = Clock::time_point::max();
   for (;;) {
     const ExportOutcome exports = co_await export_connections(address, to.line.ip);
@@ -166,7 +167,7 @@ asio::awaitable<Result<TakeoverOutcome>> AddressGiver::move_connections(IpAddres
     if (left.empty() && syn_filter) break;
     if (!syn_filter || left.size() < left_before) {
       give_up = Clock::now() + kStallTimeout;
-      pause = kFirstPause;
+      pauses.reset();
     }
     left_before = left.size();
     if (!syn_filter) {
@@ -179,9 +180,8 @@ asio::awaitable<Result<TakeoverOutcome>> AddressGiver::move_connections(IpAddres
       break;
     } else {
       // Handshakes complete and closing connections end, without a notification.
-      co_await sleep_for(pause);
+      co_await sleep_for(pauses.next());
     }
-    pause = std::min(2 * pause, kLongestPause);
   }
   CO_TRY(co_await hand_over_address(own, to));
   co_return outcome;
