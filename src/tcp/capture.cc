@@ -21,9 +21,7 @@
 //   them, if that queue is selected. So the receive queue is never selected while another
 //   thread could write. The sequence number of the received data comes from the probe
 //   that ends repair mode, and the unread data from a plain peek.
-// - Bytes behind the image's send queue are sent after it (FreezeDelta::written). When
-//   the endpoint lives elsewhere, seal() ends writing for good: a thread that slept in
-//   send(2) could otherwise write as long as the socket lives, in repair mode or not.
+// - Bytes behind the image's send queue are sent after it: see capture_delta.cc.
 //
 // A FIN has a sequence number too. The sequence numbers in an image are those of bytes
 // only; the image's state says which FINs follow them.
@@ -51,8 +49,6 @@
 namespace sockmi::tcp {
 namespace {
 
-constexpr std::uint32_t kMaxDelta = 1 << 30;  // no window is larger
-
 Result<> can_be_moved(int fd, const SocketInfo& facts) {
   if (!facts.connected()) return fail(ENOTCONN, "socket is not connected");
   if (!is_movable(facts.state))
@@ -72,10 +68,6 @@ Result<> can_be_moved(int fd, const SocketInfo& facts) {
     if (urgent) return fail(ENOTSUP, "cannot move urgent data, which waits in the receive queue");
   }
   return {};
-}
-
-constexpr bool can_write(int state) {
-  return state == kEstablished || state == kCloseWait;
 }
 
 }  // namespace
@@ -319,138 +311,6 @@ Result<Bytes> FrozenSocket::peek(std::uint32_t skipped, std::uint32_t size) {
   auto bytes = peek_received_behind(fd_, skipped, size);
   if (known_.sealed) TRY(select_queue(fd_, TCP_NO_QUEUE));
   return bytes;
-}
-
-Result<FreezeDelta> FrozenSocket::received_since(const wire::TcpT& image) {
-  auto late = hold(image);
-  if (!known_.sealed) TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
-  return late;
-}
-
-Result<FreezeDelta> FrozenSocket::hold(const wire::TcpT& image) {
-  for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
-    if (!known_.sealed) TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
-    Place peeked;
-    auto late = peek_late(image, peeked);
-    if (!late && late.error().code == EAGAIN && image.state != kSynSent) continue;
-    TRY(set_repair(fd_, TCP_REPAIR_ON));
-    if (!late || image.state == kSynSent) return late;
-    TRY_LET(now, Place::of(fd_, peeked));
-    if (now.received != peeked.received || now.state != peeked.state) continue;
-    TRY(done_by_owner(image, now, now.received, *late));
-    TRY(heard_last(image, *late));
-    late->all_acknowledged = known_.all_acknowledged;
-    late->more = (::fcntl(fd_, F_GETFL) & O_NONBLOCK) == 0;
-    known_.seen = known_.captured;
-    known_.seen.read += late->read;
-    known_.seen.received = now.received;
-    known_.seen.written += late->written.size();
-    known_.finished = late->finished;
-    return late;
-  }
-  return fail(EAGAIN, "socket keeps changing; try again");
-}
-
-Result<FreezeDelta> FrozenSocket::seal(const wire::TcpT& image) {
-  FreezeDelta late;
-  TRY(set_repair(fd_, TCP_REPAIR_ON));
-  known_.sealed = true;
-  if (image.state == kSynSent) return late;
-  TRY_LET(info, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
-  const int state = info.tcpi_state;
-  if (state == kClose) return late;
-  const bool finished = has_sent_fin(state) && !we_have_finished(image.state);
-  if (can_write(state) && ::shutdown(fd_, SHUT_WR) != 0)
-    return fail_errno("cannot shut down the socket");
-  TRY_LET(now, Place::of(fd_));
-  TRY(done_by_owner(image, now, known_.seen.received, late));
-  late.finished = finished && !known_.finished;
-  late.sent = 0;
-  late.read -= static_cast<std::uint32_t>(known_.seen.read - known_.captured.read);
-  late.written.erase(late.written.begin(),
-                     late.written.begin() + static_cast<std::ptrdiff_t>(known_.seen.written -
-                                                                        known_.captured.written));
-  return late;
-}
-
-// Adds the peer's last acknowledgement and window, if the peer may never repeat them.
-// With a FIN of ours it is not needed: the FIN is sent again anyway, and acknowledged
-// with everything before it.
-Result<> FrozenSocket::heard_last(const wire::TcpT& image, FreezeDelta& late) {
-  if ((image.send_queue.empty() && late.written.empty()) || we_have_finished(image.state))
-    return {};
-  TRY_LET(now, Place::of(fd_));
-  const std::uint64_t outstanding =
-      known_.captured.written - std::min(known_.captured.written, now.acknowledged);
-  const auto sent = static_cast<std::uint32_t>(image.send_queue.size()) - image.unsent;
-  if (late.sent > 0) {
-    late.acked = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>(late.sent, now.acknowledged - known_.captured.acknowledged));
-  } else if (outstanding <= image.unsent) {
-    late.acked = sent;
-  }
-  TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
-  if (image.unsent + late.written.size() > late.sent && window.snd_wnd > image.window->snd_wnd())
-    late.window = window.snd_wnd;
-  return {};
-}
-
-// Adds what the owner's threads did until `now`, and what they have written since.
-// `received`: the received bytes that the importer has or gets.
-Result<> FrozenSocket::done_by_owner(const wire::TcpT& image, Place now, std::uint64_t received,
-                                     FreezeDelta& late) {
-  late.read = static_cast<std::uint32_t>(std::min(now.read, received) - known_.captured.read);
-  late.finished = has_sent_fin(now.state) && !we_have_finished(image.state);
-  for (int attempt = 0; now.written != known_.captured.written + late.written.size(); ++attempt) {
-    if (attempt == kMaxReadings)
-      return fail(EAGAIN, "application writes without a pause; try again");
-    TRY_LET(queue, read_send_queue(fd_));
-    const std::uint32_t size = queue.end - image.snd_seq;
-    TRY_LET(after, Place::of(fd_, now));
-    now = after;
-    // What the peer has acknowledged since is no longer in the queue. The importer needs
-    // only its length, because FreezeDelta::acked covers it.
-    const std::uint32_t gone =
-        size - static_cast<std::uint32_t>(std::min<std::size_t>(size, queue.bytes.size()));
-    if (gone > 0 && now.acknowledged < known_.captured.written + gone) {
-      return fail(EIO, "send queue has changed: {} bytes were written, and {} are there", size,
-                  queue.bytes.size());
-    }
-    late.written.assign(gone, 0);
-    late.written.insert(late.written.end(), queue.bytes.end() - (size - gone), queue.bytes.end());
-  }
-  late.sent = static_cast<std::uint32_t>(std::min<std::uint64_t>(
-      known_.sent - std::min(known_.sent, known_.captured.written), late.written.size()));
-  return {};
-}
-
-Result<FreezeDelta> FrozenSocket::peek_late(const wire::TcpT& image, Place& now) {
-  TRY_LET(place, Place::of(fd_));
-  now = place;
-  const bool closed = place.state == kClose;
-  if (closed && (poll_now(fd_, 0) & POLLERR)) return fail(ECONNRESET, "connection ended meanwhile");
-  if (image.state == kSynSent) {
-    return place.state == kSynSent ? Result<FreezeDelta>(FreezeDelta())
-                                   : fail(EAGAIN, "peer has answered the SYN; try again");
-  }
-  // A connection that is closed without an error has both FINs.
-  FreezeDelta late{.fin = !peer_has_finished(image.state) && has_received_fin(place.state)};
-  const std::uint32_t size =
-      known_.base + static_cast<std::uint32_t>(place.received) - image.rcv_seq;
-  if (size == 0) return late;  // the usual case
-  TRY_LET(urgent, has_urgent(fd_));
-  if (urgent) return fail(ENOTSUP, "cannot move urgent data, which has arrived");
-  const auto unread = static_cast<std::uint32_t>(place.received - place.read),
-             taken = size - std::min(size, unread);
-  if (size > kMaxDelta) return fail(EIO, "unexpected {} bytes have arrived", size);
-  TRY_LET(bytes, peek(unread - (size - taken), unread));
-  TRY_LET(after, Place::of(fd_, place));
-  if (after.read != place.read) return fail(EAGAIN, "another thread reads; try again");
-  // Data that another thread has already read will not be read again. Only its length
-  // matters (FreezeDelta::read).
-  late.bytes.resize(taken);
-  late.bytes.insert(late.bytes.end(), bytes.begin(), bytes.end());
-  return late;
 }
 
 Result<> FrozenSocket::destroy_silently() {
