@@ -40,6 +40,7 @@
 #include <openssl/rand.h>
 
 #include "tls/session/dummy_peer.h"
+#include "tls/session/real_keys.h"
 #include "wire/flatbuffer.h"
 
 namespace sockmi::tls {
@@ -177,7 +178,7 @@ class HandshakeReplay {
     }
     if (scope.contexts.empty()) return fail(ENOKEY, "provider is not in the SSL's path");
     TRY(give_unread(scope));
-    TRY(tls13_ ? take_over_tls13(scope, master) : take_over_tls12(scope, master));
+    TRY(set_real_keys(target_, tls_, script_.suite, scope, master));
     TRY(set_what_getters_answer());
     done_ = true;
     return {};
@@ -349,57 +350,6 @@ class HandshakeReplay {
             : peeked == 1 && static_cast<std::size_t>(SSL_pending(target_)) == unread.size();
     if (!arrived) return fail_openssl(EBADMSG, "invalid TLS image: unread bytes");
     return {};
-  }
-
-  Result<> take_over_tls13(const Scope& scope, const Secret& master) {
-    CipherContext* writing = Registry::get().current(*scope.inject, !tls_.server(), true).context;
-    CipherContext* reading = Registry::get().current(*scope.inject, tls_.server(), false).context;
-    if (!writing || !reading) return fail(ENOKEY, "provider is not in the SSL's path");
-    move_on(*writing, *reading);
-    attachment(target_).known = {.random = client_random_of(target_),
-                                 .connection = scope.inject,
-                                 .client = {},
-                                 .server = {}};
-    if (!master.empty())
-      SSL_SESSION_set1_master_key(SSL_get_session(target_), master.data(), master.size());
-    return {};
-  }
-
-  Result<> take_over_tls12(const Scope& scope, const Secret& master) {
-    CipherContext *writing = nullptr, *reading = nullptr;
-    for (CipherContext* context : scope.contexts) {
-      if (Registry::get().by_key(context->encrypting, context->secret.view(), context) == context)
-        (context->encrypting ? writing : reading) = context;
-    }
-    if (!writing || !reading) return fail(ENOKEY, "provider is not in the SSL's path");
-    SslData& kept = attachment(target_);
-    kept.client_random = secret(tls_.client_random());
-    kept.server_random = secret(tls_.server_random());
-    auto [client, server] = tls12_keys(SSL_get_current_cipher(target_), script_.suite, master,
-                                       kept.client_random, kept.server_random);
-    std::array<std::uint8_t, 8> nonce;
-    std::ranges::copy(*tls_.explicit_nonce(), nonce.begin());
-    if (!rekey_tls12(*writing, tls_.server() ? server : client, nonce) ||
-        !rekey_tls12(*reading, tls_.server() ? client : server, nonce))
-      return fail(EIO, "cannot set the keys");
-    move_on(*writing, *reading);
-    kept.known = {.random = client_random_of(target_),
-                  .connection = nullptr,
-                  .client = std::move(client),
-                  .server = std::move(server),
-                  .reading = reading,
-                  .writing = writing};
-    kept.rehearsed_client_random = kept.known.random;
-    kept.rehearsed_server_random.resize(SSL3_RANDOM_SIZE);
-    SSL_get_server_random(target_, kept.rehearsed_server_random.data(), SSL3_RANDOM_SIZE);
-    Registry::get().substitute(kept.rehearsed_client_random, kept.client_random);
-    Registry::get().substitute(kept.rehearsed_server_random, kept.server_random);
-    return {};
-  }
-
-  void move_on(CipherContext& writing, CipherContext& reading) {
-    writing.sequence().offset = tls_.write_sequence() - writing.sequence().count;
-    reading.sequence().offset = tls_.read_sequence() - reading.sequence().count;
   }
 
   Result<> set_what_getters_answer() {
