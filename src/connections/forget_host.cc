@@ -5,7 +5,7 @@
 
 namespace sockmi::daemon {
 
-// The coroutines that still notify this host (home_protocol.cc) find that there is
+// The coroutines that still notify this host (home_notices.cc) find that there is
 // nothing left to report, and end.
 Forgotten forget_host(Connections& connections, const std::string& host) {
   Forgotten out;

@@ -41,9 +41,7 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kHomeCallTimeout{1000}, kMaxHomeBackoff{5000};
-// How long a home may reject the end of a connection before we give up.
-constexpr milliseconds kRejectionGracePeriod{60000};
+constexpr milliseconds kHomeCallTimeout{1000};
 // A home queries up to kMostAStep redirects per kStep until it has queried all, and
 // starts again after kRound.
 constexpr milliseconds kStep{1000}, kRound{30000};
@@ -231,81 +229,6 @@ asio::awaitable<void> HomeProtocol::compare(std::string host, SocketAddress line
   co_await verify_holders(host, line);
 }
 
-asio::awaitable<void> HomeProtocol::notify_moved(FourTuple tuple) {
-  const RemoteConnection* found = table_.find_remote(tuple);
-  if (!found) co_return;
-  const RemoteConnection away = *found;
-  // False if it returned, has ended, or has moved again.
-  const auto is_still_there = [&] {
-    const RemoteConnection* now = table_.find_remote(tuple);
-    return now && *now == away;
-  };
-  for (Backoff pauses(milliseconds(20), kMaxHomeBackoff);;) {
-    const auto answer = co_await ask(
-        away.home, away.home_control,
-        wire::pack_moved(tuple, away.address, away.host, away.service, away.generation));
-    if (!is_still_there()) co_return;
-    // ENOENT: home has no record of it, or it has ended and that message arrived first.
-    const bool forgotten = answer && !*answer && (*answer).error().code == ENOENT;
-    if (forgotten || (answer && *answer)) break;
-    co_await sleep_for(pauses.next());
-    if (!is_still_there()) co_return;
-  }
-  // Packets in transit are redirected for a moment longer.
-  (void)redirect(services_, table_, tuple, away,
-                 std::min(services_.settings.linger, milliseconds(1000)));
-  table_.mark_returned(tuple);
-}
-
-asio::awaitable<void> HomeProtocol::notify_address(int family) {
-  IpAddress any_of_family;
-  any_of_family.family = family;
-  const IpAddress address = services_.settings.address_for(any_of_family);
-  std::vector<std::pair<std::uint64_t, ImportedConnection>> those;
-  for (const auto& [cookie, resident] : table_.imported())
-    if (resident.tuple.local.ip.unmapped().family == family) those.emplace_back(cookie, resident);
-  for (const auto& [cookie, resident] : those)
-    // Home may reject the new address because it has not received our HELLO with it yet.
-    // Try again then. A home that does not answer asks us when it starts again.
-    for (Backoff pauses(milliseconds(50), kMaxHomeBackoff); !pauses.is_longest();) {
-      if (!table_.find_imported(cookie) || services_.settings.address_for(address) != address)
-        break;
-      Secret said = wire::pack_moved(resident.tuple, address, services_.settings.host,
-                                     resident.service, resident.generation);
-      const auto answer = co_await ask(resident.home, resident.home_control, std::move(said));
-      if (!answer || *answer || (*answer).error().code == ENOENT) break;
-      co_await sleep_for(pauses.next());
-    }
-}
-
-asio::awaitable<void> HomeProtocol::notify_ended(std::uint64_t number,
-                                                 ImportedConnection resident) {
-  if (is_passive(resident.tuple))
-    co_await adopt_accepted(services_, table_, rules_, resident.tuple.local, resident);
-  std::optional<Clock::time_point> denied;
-  for (Backoff pauses(milliseconds(20), kMaxHomeBackoff);;) {
-    const auto home = co_await ask(resident.home, resident.home_control,
-                                   wire::pack_ended(resident.tuple, resident.generation));
-    if (home && (*home || (*home).error().code == ENOENT)) break;
-    if (resident.from != resident.home) {
-      const auto before = co_await ask(resident.from, resident.from_line,
-                                       wire::pack_ended(resident.tuple, resident.generation));
-      if (before && *before) break;
-    }
-    if (home && !denied) denied = Clock::now();
-    if (home && Clock::now() > *denied + kRejectionGracePeriod) {
-      log::warn(
-          "end_rejected_by_home",
-          {{"connection", resident.tuple}, {"home", resident.home}, {"error", home->error()}});
-      break;
-    }
-    co_await sleep_for(pauses.next());
-    // An operator has given up that host (forget_host).
-    if (!table_.journal().is_untold(number)) co_return;
-  }
-  table_.end_notice(number);
-}
-
 Result<int> HomeProtocol::moved(const std::string& from, const FourTuple& tuple,
                                 const IpAddress& to, const std::string& host,
                                 const std::string& service, std::uint64_t generation) {
@@ -417,7 +340,7 @@ asio::awaitable<void> HomeProtocol::notify_route(FourTuple tuple) {
       !goes_by_router(*found))
     co_return;
   const RemoteConnection away = *found;
-  for (Backoff pauses(milliseconds(50), kMaxHomeBackoff); !pauses.is_longest();) {
+  for (Backoff pauses(milliseconds(50), kMaxBackoff); !pauses.is_longest();) {
     const auto holder = services_.discovery->find_host(away.host);
     if (!holder) co_return;
     const SocketAddress line = holder->line;

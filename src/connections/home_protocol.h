@@ -73,6 +73,8 @@ class HomeProtocol {
   bool is_comparing() const { return !comparing_.empty(); }
 
  private:
+  static constexpr milliseconds kMaxBackoff{5000};  // between two attempts to send a message
+
   asio::awaitable<Result<Result<int>>> ask(std::string host, SocketAddress line, Secret message);
   bool is_own(const IpAddress& ip) const;
   Result<bool> lives_at_home(const FourTuple& tuple) const;
