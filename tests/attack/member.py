@@ -8,9 +8,9 @@ class Member:
     def __init__(self, lab, host, victim):
         self.lab, self.host, self.victim = lab, host, victim
 
-    def says(self, *words, check=None):
-        """Returns the answers to what it sends: (errno, decided, reason)."""
-        output = self.host.run(
+    def run(self, *words):
+        """Returns the output of member.cc."""
+        return self.host.run(
             self.lab.program("tests/attack/member"),
             self.lab.identity(self.host),
             self.host.address,
@@ -18,6 +18,10 @@ class Member:
             f"{self.victim.address}:7078",
             *words,
         )
+
+    def says(self, *words, check=None):
+        """Returns the answers to what it sends: (errno, decided, reason)."""
+        output = self.run(*words)
         lines = [line.split(" ", 3) for line in output.splitlines() if line.startswith("answer ")]
         expect(lines, lambda: f"{words}: {output}")
         answers = [(int(code), int(decided), reason) for _, code, decided, reason in lines]
@@ -34,15 +38,5 @@ def alive(host):
 
 
 def reserve(member, first, count, times):
-    output = member.host.run(
-        member.lab.program("tests/attack/member"),
-        member.lab.identity(member.host),
-        member.host.address,
-        member.victim.name,
-        f"{member.victim.address}:7078",
-        "reserve",
-        first,
-        count,
-        times,
-    )
+    output = member.run("reserve", first, count, times)
     return [int(line.split()[1]) for line in output.splitlines() if line.startswith("reserved ")]

@@ -24,25 +24,28 @@ def silent_connections(host, address, count):
     return within(host, connect)
 
 
-def test_silent_connections_do_not_block_members(lab):
-    for host in (lab.hostA, lab.hostB):
-        lab.start_daemon(host)
-    lab.start_httpsd(lab.hostA)
-    lab.start_httpsd(lab.hostB)
-    silent = silent_connections(lab.client, lab.hostB.address, 200)
-    lab.hostB.daemon.wait_line("event=control_connection_refused")
-    curl = lab.client.popen(
+def slow_download(lab, rate="200k"):
+    """Starts a download that lasts some seconds, of a connection that is to move."""
+    lab.file("payload", os.urandom(1 << 20))
+    return lab.client.popen(
         "curl",
         "-sk",
         "--max-time",
         "30",
         "--limit-rate",
-        "200k",
+        rate,
         "-o",
         "/dev/null",
-        f"https://{lab.hostA.address}:8443{payload(lab)}",
+        f"https://{lab.hostA.address}:8443/payload",
         name="curl",
     )
+
+
+def test_silent_connections_do_not_block_members(lab):
+    lab.start_all(lab.hostA, lab.hostB)
+    silent = silent_connections(lab.client, lab.hostB.address, 200)
+    lab.hostB.daemon.wait_line("event=control_connection_refused")
+    curl = slow_download(lab)
     lab.move(lab.hostA, lab.hostB)
     silent += silent_connections(lab.client, lab.hostB.address, 200)
     expect(curl.wait() == 0, curl.tail())
@@ -56,16 +59,8 @@ def test_silent_connections_do_not_block_members(lab):
     )
 
 
-def payload(lab):
-    lab.file("payload", os.urandom(1 << 20))
-    return "/payload"
-
-
 def test_a_flood_of_datagrams_stops_no_move(lab):
-    for host in (lab.hostA, lab.hostB):
-        lab.start_daemon(host)
-    lab.start_httpsd(lab.hostA)
-    lab.start_httpsd(lab.hostB)
+    lab.start_all(lab.hostA, lab.hostB)
     flood = lab.client.popen(
         "/usr/bin/python3",
         "-c",
@@ -79,18 +74,7 @@ while True:
         name="flood",
     )
     flood.wait_line("floods")
-    curl = lab.client.popen(
-        "curl",
-        "-sk",
-        "--max-time",
-        "30",
-        "--limit-rate",
-        "200k",
-        "-o",
-        "/dev/null",
-        f"https://{lab.hostA.address}:8443{payload(lab)}",
-        name="curl",
-    )
+    curl = slow_download(lab)
     lab.move(lab.hostA, lab.hostB)
     flood.stop()
     expect(curl.wait() == 0, curl.tail())
@@ -157,18 +141,7 @@ def test_a_revoked_host_is_shut_out_without_a_restart(lab):
     shutil.copy(cluster / "crl.pem", folders["hostA"] / "crl.pem")
     lab.hostA.daemon.wait_line("event=identity_read")
     lab.hostA.daemon.wait_line("revoked")  # logged about what hostB continues to send
-    curl = lab.client.popen(
-        "curl",
-        "-sk",
-        "--max-time",
-        "30",
-        "--limit-rate",
-        "500k",
-        "-o",
-        "/dev/null",
-        f"https://{lab.hostA.address}:8443{payload(lab)}",
-        name="curl",
-    )
+    curl = slow_download(lab, "500k")
     went = wait_until(
         lambda: (answer := lab.hostA.export(lab.hostB)) != (0, 0) and answer,
         "an application has it",
@@ -179,18 +152,7 @@ def test_a_revoked_host_is_shut_out_without_a_restart(lab):
     # or by itself.
     lab.hostA.run(lab.sockmictl, "cluster", "renew", folders["hostB"], "--cluster", cluster)
     lab.hostB.daemon.wait_line("event=identity_read")
-    curl = lab.client.popen(
-        "curl",
-        "-sk",
-        "--max-time",
-        "30",
-        "--limit-rate",
-        "500k",
-        "-o",
-        "/dev/null",
-        f"https://{lab.hostA.address}:8443{payload(lab)}",
-        name="curl",
-    )
+    curl = slow_download(lab, "500k")
     wait_until(
         lambda: lab.hostA.export(lab.hostB) == (1, 0), "it moves to the renewed host", timeout=15
     )

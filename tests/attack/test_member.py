@@ -103,30 +103,30 @@ def test_a_member_cannot_inject_into_a_connection_that_it_did_not_send(lab):
     connection.both_ways()
 
 
+def keep_is_refused(member):
+    """Waits until the victim has probed the link, and has found who has the address."""
+    end = time.monotonic() + 15
+    while (
+        code := member.says("take_over", "Keep", SERVICE_ADDRESS)[0][0]
+    ) == errno.EAGAIN and time.monotonic() < end:
+        pass
+    expect(code == errno.EEXIST, f"{code}, though hostB has it")
+
+
 def test_an_address_is_kept_only_after_a_hold(lab):
     lab.start_daemon(lab.hostA, takeover={"addresses": [SERVICE_ADDRESS]})
     lab.start_daemon(lab.hostB)
     lab.hostB.run("ip", "address", "add", f"{SERVICE_ADDRESS}/24", "dev", "eth0")
     member = Member(lab, lab.hostC, lab.hostA)
     member.says("take_over", "Keep", SERVICE_ADDRESS, check=[errno.EAGAIN])  # hostA probes the link
-    end = time.monotonic() + 15
-    while (
-        code := member.says("take_over", "Keep", SERVICE_ADDRESS)[0][0]
-    ) == errno.EAGAIN and time.monotonic() < end:
-        pass
-    expect(code == errno.EEXIST, f"{code}, though hostB has it")
+    keep_is_refused(member)
     expect(
         SERVICE_ADDRESS not in lab.hostA.run("ip", "-4", "address", "show"),
         "hostA has taken the address",
     )
     # It is not accepted after a Hold of the liar, either.
     member.says("take_over", "Hold", SERVICE_ADDRESS, check=[0])
-    end = time.monotonic() + 15
-    while (
-        code := member.says("take_over", "Keep", SERVICE_ADDRESS)[0][0]
-    ) == errno.EAGAIN and time.monotonic() < end:
-        pass
-    expect(code == errno.EEXIST, f"{code}, though hostB has it")
+    keep_is_refused(member)
     member.says("take_over", "Drop", SERVICE_ADDRESS, check=[0])
     expect(
         SERVICE_ADDRESS not in lab.hostA.run("ip", "-4", "address", "show"),

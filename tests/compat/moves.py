@@ -16,8 +16,9 @@ import tempfile
 import threading
 
 import trixie
+from certificate import make_certificate
 from googletest import SANITIZERS
-from process import Failure, Process, expect, run
+from process import Failure, Process, expect
 
 COMMANDS = {
     "here": [trixie.ROOT / "build/sanitize/tests/interop/mover"],
@@ -187,26 +188,7 @@ def run_all():
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="sockmi-") as name:
         folder = pathlib.Path(name)
-        run(
-            [
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                "/CN=sockmi",
-                "-keyout",
-                folder / "key.pem",
-                "-out",
-                folder / "cert.pem",
-            ]
-        )
+        make_certificate(folder / "cert.pem", folder / "key.pem")
         for (version, suite, refused), moving, origin in itertools.product(
             SUITES, ["serve", "connect"], COMMANDS
         ):

@@ -291,11 +291,7 @@ def test_rules_inside_a_container_are_repaired(lab, command):
         expect("in namespace" in said, said)
         c.both_ways()
         c.end()
-        wait_until(
-            lambda: not observe.leftovers(container),
-            "the container's namespace is given up",
-            timeout=20,
-        )
+        container.wait_given_up()
 
 
 def test_a_failed_repair_in_a_container_does_not_block_other_repairs(lab):
@@ -324,11 +320,7 @@ def test_a_failed_repair_in_a_container_does_not_block_other_repairs(lab):
         )
         c.both_ways()
         c.end()
-        wait_until(
-            lambda: not observe.leftovers(container),
-            "the container's namespace is given up",
-            timeout=20,
-        )
+        container.wait_given_up()
 
 
 def test_home_without_its_tables_does_not_reset_clients_of_a_moved_listener(lab):

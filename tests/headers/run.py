@@ -108,7 +108,7 @@ class Installation:
 
 def check_complete(installation, name, header):
     """Every function of the header is used."""
-    text = (HERE / name).read_text(encoding="utf-8")
+    text = "".join((HERE / each).read_text(encoding="utf-8") for each in (name, "expect.h"))
     functions = installation.functions(header)
     missing = [each for each in functions if not re.search(rf"\b{each}\(", text)]
     if missing or not functions:

@@ -4,8 +4,9 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "expect.h"
 
 #if SOCKMI_VERSION_NUMBER < (SOCKMI_VERSION_MAJOR << 16)
 #error "the preprocessor cannot compare SOCKMI_VERSION_NUMBER"
@@ -20,14 +21,6 @@ static_assert(sizeof(struct sockmi_export_socket_req) == 64, "sockmi_export_sock
 static_assert(sizeof(struct sockmi_export_options) == 64, "sockmi_export_options");
 static_assert(sizeof(struct sockmi_event) == 136, "sockmi_event");
 #endif
-
-static int failures;
-
-static void expect(int met, const char* what) {
-  if (met) return;
-  fprintf(stderr, "%s: errno %d, %s\n", what, errno, sockmi_last_error());
-  ++failures;
-}
 
 /* $SOCKMID_SOCKET names a socket that does not exist. */
 int main(void) {

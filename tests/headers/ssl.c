@@ -4,20 +4,13 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "expect.h"
 
 #ifdef __LP64__
 static_assert(sizeof(struct sockmi_import_ssl_req) == 176, "sockmi_import_ssl_req");
 #endif
-
-static int failures;
-
-static void expect(int met, const char* what) {
-  if (met) return;
-  fprintf(stderr, "%s: errno %d, %s\n", what, errno, sockmi_last_error());
-  ++failures;
-}
 
 /* $SOCKMID_SOCKET names a socket that does not exist. */
 int main(void) {

@@ -37,14 +37,22 @@ void send_all(int to, const void* data, std::size_t size) {
   }
 }
 
-void send_head(int to, Head& head, int tls, int plain) {
+// A message that consists of a head, with room for two descriptors.
+struct HeadMessage : msghdr {
+  explicit HeadMessage(Head& head) : msghdr(), part{&head, sizeof head} {
+    msg_iov = &part;
+    msg_iovlen = 1;
+    msg_control = &control;
+    msg_controllen = sizeof control;
+  }
+  HeadMessage(const HeadMessage&) = delete;
+
+  iovec part;
   Descriptors control{};
-  iovec part{&head, sizeof head};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = &control;
-  message.msg_controllen = sizeof control;
+};
+
+void send_head(int to, Head& head, int tls, int plain) {
+  HeadMessage message(head);
   cmsghdr* rights = CMSG_FIRSTHDR(&message);
   rights->cmsg_level = SOL_SOCKET;
   rights->cmsg_type = SCM_RIGHTS;
@@ -57,13 +65,7 @@ void send_head(int to, Head& head, int tls, int plain) {
 
 Head receive_head(int from, Fd& tls, Fd& plain) {
   Head head;
-  Descriptors control{};
-  iovec part{&head, sizeof head};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = &control;
-  message.msg_controllen = sizeof control;
+  HeadMessage message(head);
   const ssize_t got = ::recvmsg(from, &message, MSG_WAITALL | MSG_CMSG_CLOEXEC);
   const cmsghdr* rights = CMSG_FIRSTHDR(&message);
   if (got != static_cast<ssize_t>(sizeof head) || head.magic != Head::kMagic || !rights ||

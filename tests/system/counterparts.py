@@ -14,8 +14,9 @@ import subprocess
 import threading
 
 import namespace
+from certificate import make_certificate
 from lab import ROOT
-from process import expect, run, wait_until
+from process import expect, wait_until
 
 INTEROP = "tests/interop"
 TLS_RELAY = ROOT / INTEROP / "tls_relay.py"
@@ -28,29 +29,7 @@ def certificate_for(lab, suite=None):
     certificate, key = lab.folder / f"{kind}.crt", lab.folder / f"{kind}.key"
     if not certificate.exists():
         names = ",".join(f"IP:{host.address}" for host in (lab.client, lab.hostA))
-        algorithm = (
-            ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"] if kind == "ec" else ["rsa:2048"]
-        )
-        run(
-            [
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                *algorithm,
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                "/CN=sockmi lab",
-                "-addext",
-                f"subjectAltName={names},DNS:lab.test",
-                "-keyout",
-                str(key),
-                "-out",
-                str(certificate),
-            ]
-        )
+        make_certificate(certificate, key, f"{names},DNS:lab.test", kind)
     return certificate, key
 
 
@@ -112,6 +91,26 @@ class Movers:
                 mover.wait(15) == 0, lambda: f"{mover.name}: status {mover.wait()}\n{mover.tail()}"
             )
         expect(self.hops() >= least_hops, lambda: f"{self.hops()} hops only")
+
+
+def serving_movers(lab, identity, *options, every=50_021):
+    """Starts movers in front of a server without TLS at BACKEND. `identity`: certificate, key."""
+    address = lab.hostA.address
+    certificate, key = identity
+    return Movers(
+        lab,
+        "serve",
+        every,
+        "--listen",
+        f"{address}:{LISTEN}",
+        "--backend",
+        f"{address}:{BACKEND}",
+        "--certificate",
+        certificate,
+        "--key",
+        key,
+        *options,
+    )
 
 
 class SocketEnd:
@@ -250,24 +249,12 @@ class ServerMoves(Session):
 
     def __init__(self, lab, command, tls, suite=None, every=50_021):
         super().__init__(lab, tls, suite)
-        certificate, key = certificate_for(lab, suite)
         address = lab.hostA.address
         with namespace.within(
             lab.hostA, lambda: socket.create_server((address, BACKEND))
         ) as listener:
-            self.movers = Movers(
-                lab,
-                "serve",
-                every,
-                "--listen",
-                f"{address}:{LISTEN}",
-                "--backend",
-                f"{address}:{BACKEND}",
-                "--certificate",
-                certificate,
-                "--key",
-                key,
-                *self.mover_options(),
+            self.movers = serving_movers(
+                lab, certificate_for(lab, suite), *self.mover_options(), every=every
             )
             self.far = ProgramEnd(popen_peer(lab, *self.fill(command, address=address)))
             listener.settimeout(10)

@@ -20,6 +20,7 @@ import tempfile
 
 import observe
 import topology
+from certificate import make_certificate
 from process import Failure, Process, expect, run, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -253,41 +254,20 @@ class Lab:
                     CONTAINER_ADDRESS,
                 ]
             )
-            run(
-                [
-                    "openssl",
-                    "req",
-                    "-x509",
-                    "-newkey",
-                    "ec",
-                    "-pkeyopt",
-                    "ec_paramgen_curve:prime256v1",
-                    "-nodes",
-                    "-days",
-                    "2",
-                    "-subj",
-                    "/CN=sockmi lab",
-                    "-addext",
-                    f"subjectAltName={names}",
-                    "-keyout",
-                    str(key),
-                    "-out",
-                    str(certificate),
-                ]
-            )
+            make_certificate(certificate, key, names)
             key.chmod(0o644)  # for applications without privilege
         return certificate, key
 
-    def start_httpsd(self, host, listen=None, service="web", wrap=(), extra=()):
+    def start_httpsd(self, host, listen=None, service="web", wrap=(), extra=(), address=None):
         """`listen`: whether connections may begin here (default: on hostA alone). `wrap`:
-        a command that runs the server."""
+        a command that runs the server. `address`: where it listens (default: the host's)."""
         certificate, key = self.certificate()
         listen = host is self.hostA if listen is None else listen
         server = host.popen(
             *wrap,
             self.program("examples/httpsd"),
             "--listen",
-            f"{host.address}:{PORT}",
+            f"{address or host.address}:{PORT}",
             "--root",
             self.root,
             "--cert",

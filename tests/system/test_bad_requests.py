@@ -88,24 +88,11 @@ def test_a_huge_header_is_refused(lab):
     )
 
 
-def test_an_unknown_resource_is_refused(lab):
+@cases(("GET", "/v1/nothing", "unknown resource", 404), ("DELETE", "/v1/status", "method", 405))
+def test_an_unknown_resource_or_method_is_refused(lab, method, path, reason, status):
     lab.start_daemon(lab.hostA)
-    refused(
-        lab,
-        b"GET /v1/nothing HTTP/1.1\r\nHost: sockmid\r\nConnection: close\r\n\r\n",
-        "unknown resource",
-        status=404,
-    )
-
-
-def test_a_wrong_method_is_refused(lab):
-    lab.start_daemon(lab.hostA)
-    refused(
-        lab,
-        b"DELETE /v1/status HTTP/1.1\r\nHost: sockmid\r\nConnection: close\r\n\r\n",
-        "method",
-        status=405,
-    )
+    request = f"{method} {path} HTTP/1.1\r\nHost: sockmid\r\nConnection: close\r\n\r\n"
+    refused(lab, request.encode(), reason, status=status)
 
 
 def test_a_missing_descriptor_is_refused(lab):

@@ -5,7 +5,7 @@ import socket
 import observe
 import socket_app
 from cases import cases
-from lab import CONTAINER_ADDRESS as ADDRESS, PORT, expect, wait_until
+from lab import CONTAINER_ADDRESS as ADDRESS, expect, wait_until
 from process import run
 from socket_app import LISTENING, SERVICE, SocketApp, Stream, move
 from daemons import KILLED, TERMINATED, block_output, end_daemon, records
@@ -72,26 +72,16 @@ class Container:
         expect(family == "4", "a container has no IPv6 address")
         return ADDRESS
 
-    def start_httpsd(self):
-        certificate, key = self.lab.certificate()
-        server = self.popen(
-            self.lab.program("examples/httpsd"),
-            "--listen",
-            f"{ADDRESS}:{PORT}",
-            "--root",
-            self.lab.root,
-            "--cert",
-            certificate,
-            "--key",
-            key,
-            "--service",
-            "web",
-            "--name",
-            self.name,
-            name="httpsd",
+    def wait_given_up(self):
+        """Waits until the daemon has left the container's namespace, and nothing in it."""
+        wait_until(
+            lambda: not observe.leftovers(self),
+            "the container's namespace is given up",
+            timeout=20,
         )
-        server.wait_line("httpsd ready")
-        return server
+
+    def start_httpsd(self):
+        return self.lab.start_httpsd(self, listen=True, address=ADDRESS)
 
 
 def start_daemon(lab, host=None, wrap=()):
@@ -123,11 +113,7 @@ def test_a_containers_connections_are_exported(lab):
             "they are not redirected where they come in",
         )
         finish(transfers)
-        wait_until(
-            lambda: not observe.leftovers(container),
-            "the container's namespace is given up",
-            timeout=20,
-        )
+        container.wait_given_up()
 
 
 def test_connections_return_into_their_container(lab):
@@ -196,11 +182,7 @@ def test_moved_connections_survive_the_daemon(lab, how):
             lab.move(lab.hostA, lab.hostB, connections=2)
         expect(not observe.redirects(lab.hostA), "they are redirected in the host's own namespace")
         finish(go_on)
-        wait_until(
-            lambda: not observe.leftovers(container),
-            "the container's namespace is given up",
-            timeout=20,
-        )
+        container.wait_given_up()
 
 
 @cases(TERMINATED, KILLED)
@@ -217,11 +199,7 @@ def test_a_container_has_no_rules_after_all_connections_returned(lab, how):
         if how == KILLED:
             start_daemon(lab)
             lab.hostA.daemon.wait_line("event=namespace_recovered")
-        wait_until(
-            lambda: not observe.leftovers(container),
-            "the container's namespace is given up",
-            timeout=20,
-        )
+        container.wait_given_up()
         finish(transfers)
 
 
@@ -280,11 +258,7 @@ def test_a_home_without_its_journal_learns_its_containers_connections(lab):
             "the redirects would end",
         )
         finish(transfers)
-        wait_until(
-            lambda: not observe.leftovers(container),
-            "the container's namespace is given up",
-            timeout=20,
-        )
+        container.wait_given_up()
 
 
 def lines(host, *words):

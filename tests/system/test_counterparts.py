@@ -7,9 +7,9 @@ from counterparts import (
     TLS_RELAY,
     ClientMoves,
     Flow,
-    Movers,
     ServerMoves,
     certificate_for,
+    serving_movers,
     wait_listening,
 )
 from process import expect
@@ -187,23 +187,7 @@ def curl(lab, backend, tls, alpn, *arguments, each=()):
     lab.hostA.popen(*backend)
     wait_listening(lab.hostA, BACKEND)
     certificate, key = certificate_for(lab)
-    movers = Movers(
-        lab,
-        "serve",
-        50_021,
-        "--listen",
-        f"{address}:{LISTEN}",
-        "--backend",
-        f"{address}:{BACKEND}",
-        "--certificate",
-        certificate,
-        "--key",
-        key,
-        "--tls",
-        tls,
-        "--alpn",
-        alpn,
-    )
+    movers = serving_movers(lab, (certificate, key), "--tls", tls, "--alpn", alpn)
     twice = [
         word
         for answer in answers

@@ -51,21 +51,12 @@ class Foreign:
         self.client.sendall(text)
         return self.client.recv(65536)
 
+    def export_command(self, lab):
+        where = ["--service", "echo", "--to", "hostB"]
+        return [lab.sockmictl, "export", *where, "--pid", self.server.pid, "--fd", self.fd]
+
     def export(self, lab, wrap=()):
-        return lab.hostA.run(
-            *wrap,
-            lab.sockmictl,
-            "export",
-            "--service",
-            "echo",
-            "--to",
-            "hostB",
-            "--pid",
-            self.server.pid,
-            "--fd",
-            self.fd,
-            check=False,
-        )
+        return lab.hostA.run(*wrap, *self.export_command(lab), check=False)
 
 
 def test_a_socket_of_another_process_moves(lab):
@@ -103,18 +94,7 @@ def test_signals_wait_until_the_move_has_ended(lab, point, name):
     """The daemon stands still in the middle of the move when the signals arrive."""
     foreign = Foreign(lab)
     lab.hostA.arm(f"{point}=stop")
-    mover = lab.hostA.popen(
-        lab.sockmictl,
-        "export",
-        "--service",
-        "echo",
-        "--to",
-        "hostB",
-        "--pid",
-        foreign.server.pid,
-        "--fd",
-        foreign.fd,
-    )
+    mover = lab.hostA.popen(*foreign.export_command(lab))
     wait_until(lambda: state(lab.hostA.daemon.pid) == "T", "the daemon stands still", timeout=30)
     mover.signal(getattr(signal, name))
     pending = f"/proc/{mover.pid}/status"

@@ -9,19 +9,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <fstream>
+#include "unit/user_namespace.h"
 
 namespace sockmi::test {
 
 inline bool unshare_all() {
-  const auto uid = ::geteuid(), gid = ::getegid();
-  if (uid != 0) {
-    if (::unshare(CLONE_NEWUSER) != 0) return false;
-    std::ofstream("/proc/self/setgroups") << "deny";
-    std::ofstream("/proc/self/uid_map") << "0 " << uid << " 1";
-    std::ofstream("/proc/self/gid_map") << "0 " << gid << " 1";
-  }
-  return ::unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET) == 0;
+  return become_root() && ::unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET) == 0;
 }
 
 inline int status_of(pid_t child) {

@@ -11,8 +11,9 @@
 
 #include <gtest/gtest.h>
 #include <openssl/err.h>
-#include <openssl/x509.h>
 #include <sockmi/appsockmi.h>
+
+#include "unit/self_signed.h"
 
 namespace {
 
@@ -25,16 +26,7 @@ SSL_CTX* context() {
   static SSL_CTX* ctx = [] {
     if (sockmi_enable(nullptr) != 0) std::abort();
     SSL_CTX* made = SSL_CTX_new(TLS_method());
-    EVP_PKEY* key = EVP_EC_gen("P-256");
-    X509* certificate = X509_new();
-    X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
-    X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-    X509_set_pubkey(certificate, key);
-    X509_sign(certificate, key, EVP_sha256());
-    SSL_CTX_use_certificate(made, certificate);
-    SSL_CTX_use_PrivateKey(made, key);
-    X509_free(certificate);
-    EVP_PKEY_free(key);
+    sockmi::test::give_certificate(made);
     return made;
   }();
   return ctx;

@@ -56,6 +56,13 @@ class Events : public testing::Test {
     return unique_fd(::dup3(file.get(), number, O_CLOEXEC));
   }
 
+  // Sends the first half of an event, which the registration reads.
+  static void send_half(const unique_fd& daemon, int fd) {
+    sockmi_event event;
+    send(daemon, kImport.substr(0, 10));
+    EXPECT_EQ(sockmi_event_next(fd, &event), 0);
+  }
+
   static void expect_foreign(int fd) {
     sockmi_event event;
     EXPECT_EQ(sockmi_event_next(fd, &event), -1);
@@ -72,8 +79,7 @@ TEST_F(Events, AnEventMayArriveInPieces) {
   const int fd = open(daemon);
   sockmi_event event;
   EXPECT_EQ(sockmi_event_next(fd, &event), 0);
-  send(daemon, kImport.substr(0, 10));
-  EXPECT_EQ(sockmi_event_next(fd, &event), 0);
+  send_half(daemon, fd);
   send(daemon, kImport.substr(10));
   EXPECT_EQ(sockmi_event_next(fd, &event), 1);
   EXPECT_EQ(event.type, SOCKMI_EVENT_IMPORT);
@@ -121,9 +127,7 @@ TEST_F(Events, CloseLeavesAForeignDescriptorOpen) {
 TEST_F(Events, ARegistrationDoesNotOutliveItsDescriptor) {
   unique_fd daemon;
   const int fd = open(daemon);
-  sockmi_event event;
-  send(daemon, kImport.substr(0, 10));
-  EXPECT_EQ(sockmi_event_next(fd, &event), 0);
+  send_half(daemon, fd);
   ::close(fd);
   expect_foreign(fd);
 
@@ -149,8 +153,7 @@ TEST_F(Events, ANewRegistrationStartsWithoutBytesOfAnOlderOne) {
   unique_fd daemon;
   const int fd = open(daemon);
   sockmi_event event;
-  send(daemon, kImport.substr(0, 10));
-  EXPECT_EQ(sockmi_event_next(fd, &event), 0);
+  send_half(daemon, fd);
   ::close(fd);
   const int next = open(daemon);
   send(daemon, kImport.substr(10) + kImport);

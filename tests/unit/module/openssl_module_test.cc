@@ -11,8 +11,9 @@
 #include <gtest/gtest.h>
 #include <openssl/err.h>
 #include <openssl/provider.h>
-#include <openssl/x509.h>
 #include <sockmi/appsockmi.h>
+
+#include "unit/self_signed.h"
 
 namespace {
 
@@ -61,16 +62,7 @@ int providers(OSSL_LIB_CTX* libctx) {
 
 SslCtx make_ctx(OSSL_LIB_CTX* libctx) {
   SslCtx ctx(SSL_CTX_new_ex(libctx, nullptr, TLS_method()));
-  EVP_PKEY* key = EVP_EC_gen("P-256");
-  X509* certificate = X509_new();
-  X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
-  X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-  X509_set_pubkey(certificate, key);
-  X509_sign(certificate, key, EVP_sha256());
-  SSL_CTX_use_certificate(ctx.get(), certificate);
-  SSL_CTX_use_PrivateKey(ctx.get(), key);
-  X509_free(certificate);
-  EVP_PKEY_free(key);
+  sockmi::test::give_certificate(ctx.get());
   return ctx;
 }
 

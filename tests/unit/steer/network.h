@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <fstream>
 #include <stdexcept>
 #include <string>
 
@@ -27,6 +26,7 @@
 #include "base/unique_fd.h"
 #include "steer/nft_steering.h"
 #include "steer/packet_marks.h"
+#include "unit/user_namespace.h"
 
 namespace sockmi::steer {
 
@@ -94,13 +94,7 @@ class Host {
 // Without root, the test is root in a user namespace of its own.
 inline bool may_make_namespaces() {
   static const bool may = [] {
-    const auto uid = ::geteuid(), gid = ::getegid();
-    if (uid != 0) {
-      if (::unshare(CLONE_NEWUSER) != 0) return false;
-      std::ofstream("/proc/self/setgroups") << "deny";
-      std::ofstream("/proc/self/uid_map") << "0 " << uid << " 1";
-      std::ofstream("/proc/self/gid_map") << "0 " << gid << " 1";
-    }
+    if (!test::become_root()) return false;
     const unique_fd before = this_namespace();
     if (::unshare(CLONE_NEWNET) != 0) return false;
     return ::setns(before.get(), CLONE_NEWNET) == 0;
