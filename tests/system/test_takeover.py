@@ -1,100 +1,21 @@
 """A service address moves to another host with everything at it; then the old host can be
 unplugged."""
-import signal
 import socket
 import threading
 
 import observe
-from cases import cases
-from lab import PORT, SERVICE_ADDRESS as SERVICE, expect, wait_until
+from lab import SERVICE_ADDRESS as SERVICE, expect, wait_until
 from namespace import within
-from transfer import begin_all, finish_all, random_bytes
-
-CONTENT = random_bytes(4 << 20)
-TAKEOVER = {"takeover": {"addresses": [SERVICE]}, "steer": {"linger_ms": 2000}}
-
-
-def start(lab, *hosts, **changes):
-    """Adds the service address to hostA, and starts a daemon and a server of every
-    address on each host."""
-    lab.file("f", CONTENT)
-    lab.hostA.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
-    certificate, key = lab.certificate()
-    servers = []
-    for host in hosts or (lab.hostA, lab.hostB):
-        lab.start_daemon(host, **{**TAKEOVER, **changes})
-        server = host.popen(
-            lab.program("examples/httpsd"),
-            "--listen",
-            f"0.0.0.0:{PORT}",
-            "--root",
-            lab.root,
-            "--cert",
-            certificate,
-            "--key",
-            key,
-            "--service",
-            "web",
-            "--name",
-            host.name,
-            name="httpsd",
-        )
-        server.wait_line("httpsd ready")
-        servers.append(server)
-    return servers
-
-
-def begin(lab, downloads=2, uploads=1):
-    return begin_all(lab, CONTENT, downloads, uploads, SERVICE)
-
-
-def finish(transfers):
-    finish_all(transfers, CONTENT)
-
-
-def take_over(lab, source, target, *options, check=True):
-    return source.run(
-        lab.sockmictl, "takeover", SERVICE, "--to", target.name, *options, check=check
-    )
-
-
-def holders(lab):
-    return [
-        host.name
-        for host in lab.hosts
-        if f" {SERVICE}/" in host.run("ip", "-4", "addr", "show", "dev", "eth0")
-    ]
-
-
-def who_answers(lab, *options):
-    """Returns the Server header of a new connection to the address. `options` of curl."""
-    certificate, _ = lab.certificate()
-    head = lab.client.run(
-        "curl",
-        "-sS",
-        "--fail",
-        "-D",
-        "-",
-        "-o",
-        "/dev/null",
-        "--max-time",
-        20,
-        *options,
-        "--cacert",
-        certificate,
-        f"https://{SERVICE}:{PORT}/f",
-    )
-    return next(
-        line.split(":")[1].strip()
-        for line in head.splitlines()
-        if line.lower().startswith("server:")
-    )
-
-
-def unplug(host):
-    """Unplugs the host without a notice to others."""
-    host.run("ip", "link", "set", "eth0", "down")
-    host.daemon.kill()
+from takeover import (
+    CONTENT,
+    begin,
+    finish,
+    holders,
+    start,
+    take_over,
+    unplug,
+    who_answers,
+)
 
 
 def test_the_old_host_can_be_unplugged_after_a_takeover(lab):
@@ -126,132 +47,6 @@ def test_new_clients_are_served_right_after_a_takeover(lab):
     take_over(lab, lab.hostA, lab.hostB)
     expect("hostB" in who_answers(lab, "--connect-timeout", 3), "hostB does not answer")
     finish(transfers)
-
-
-def test_an_address_moved_by_hand_serves_new_clients(lab):
-    """The address moves by hand, or by VRRP: its new holder serves new clients, although
-    it belonged to the home of a foreign connection there."""
-    start(lab)
-    transfers = begin(lab)
-    lab.move(lab.hostA, lab.hostB, connections=3)
-    lab.hostA.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
-    lab.hostB.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
-    lab.client.run("ip", "neigh", "flush", "to", SERVICE)
-    expect("hostB" in who_answers(lab, "--connect-timeout", 3), "hostB does not answer")
-    finish(transfers)
-
-
-def test_a_second_holder_of_the_address_is_reported(lab):
-    """As after a link was split into two parts."""
-    start(lab)
-    take_over(lab, lab.hostA, lab.hostB)
-    lab.hostC.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
-    lab.hostB.daemon.wait_line("event=address_conflict_found", timeout=40)
-    warnings = lab.hostB.api("/v1/status")["warnings"]
-    expect(any(SERVICE in warning for warning in warnings), f"{warnings}")
-    lab.hostC.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
-    lab.hostB.daemon.wait_line("event=address_conflict_ended", timeout=40)
-
-
-def test_an_address_removed_by_hand_is_restored(lab):
-    """A network manager that has no record of the address removes it. It is not restored
-    if another host has it: then it was moved by hand."""
-    start(lab)
-    transfers = begin(lab)
-    take_over(lab, lab.hostA, lab.hostB)
-    lab.hostB.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
-    lab.hostB.daemon.wait_line("event=address_restored")
-    expect("hostB" in who_answers(lab, "--connect-timeout", 3), "hostB does not answer")
-    finish(transfers)
-    lab.hostC.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
-    lab.hostB.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
-    lab.hostB.daemon.wait_line("event=address_lost")
-    expect(SERVICE not in lab.hostB.run("ip", "-br", "addr"), "two hosts have it")
-
-
-def lifetimes(host):
-    return host.run("ip", "-4", "addr", "show", "to", SERVICE)
-
-
-def test_an_address_that_returns_is_kept_permanently(lab):
-    """The address comes back soon after it was here before: the new holder has it
-    permanently, not for the seconds of a Hold."""
-    start(lab)
-    take_over(lab, lab.hostA, lab.hostB)
-    wait_until(
-        lambda: any(each["host"] == "hostA" for each in lab.hostB.api("/v1/hosts")["hosts"]),
-        "hostB knows hostA",
-    )
-    take_over(lab, lab.hostB, lab.hostA)
-    take_over(lab, lab.hostA, lab.hostB)
-    expect("valid_lft forever" in lifetimes(lab.hostB), lifetimes(lab.hostB))
-
-
-def journalled(host):
-    """Returns the addresses that the journal has as taken over."""
-    found = set()
-    for words in map(str.split, (host.folder / "state" / "journal").read_text().splitlines()):
-        if words[0] in ("taken", "-taken"):
-            (found.add if words[0] == "taken" else found.discard)(words[1])
-    return sorted(found)
-
-
-@cases("running", "down")
-def test_the_next_daemon_restores_a_taken_over_address(lab, when):
-    """The address is removed, by somebody or by a boot, while a daemon runs that has not
-    taken it over itself, or while none runs."""
-    start(lab)
-    transfers = begin(lab)
-    take_over(lab, lab.hostA, lab.hostB)
-    finish(transfers)
-    unplug(lab.hostA)
-    lab.hostB.daemon.signal(signal.SIGTERM)
-    expect(lab.hostB.daemon.wait() == 0, lab.hostB.daemon.tail)
-    expect(SERVICE in lab.hostB.run("ip", "-br", "addr"), "the address has gone with the daemon")
-    if when == "running":
-        lab.start_daemon(lab.hostB, **TAKEOVER)
-    lab.hostB.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
-    if when == "down":
-        lab.start_daemon(lab.hostB, **TAKEOVER)
-    lab.hostB.daemon.wait_line("event=address_restored")
-    expect("hostB" in who_answers(lab, "--connect-timeout", 3), "hostB does not answer")
-    lab.hostA.run(lab.sockmictl, "flush")
-
-
-def test_the_next_daemon_does_not_restore_an_address_that_it_lost(lab):
-    """The address was handed on; another host has it now; or the configuration no longer
-    allows it here."""
-    start(lab)
-
-    def restart(**changes):
-        lab.hostB.daemon.signal(signal.SIGTERM)
-        expect(lab.hostB.daemon.wait() == 0, lab.hostB.daemon.tail)
-        lab.hostB.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0", check=False)
-        lab.start_daemon(lab.hostB, **{**TAKEOVER, **changes})
-
-    take_over(lab, lab.hostA, lab.hostB)
-    expect(journalled(lab.hostB) == [SERVICE], journalled(lab.hostB))
-    wait_until(
-        lambda: any(each["host"] == "hostA" for each in lab.hostB.api("/v1/hosts")["hosts"]),
-        "hostB knows hostA",
-    )
-    take_over(lab, lab.hostB, lab.hostA)
-    expect(
-        (journalled(lab.hostA), journalled(lab.hostB)) == ([SERVICE], []),
-        "hostB did not forget it, or hostA does not know it",
-    )
-    restart()
-    take_over(lab, lab.hostA, lab.hostB)
-    lab.hostC.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
-    restart()
-    lab.hostB.daemon.wait_line("event=address_lost")
-    expect((journalled(lab.hostB), holders(lab)) == ([], ["hostC"]), "two hosts have it")
-    lab.hostC.run("ip", "addr", "del", f"{SERVICE}/24", "dev", "eth0")
-    lab.hostA.run("ip", "addr", "add", f"{SERVICE}/24", "dev", "eth0")
-    take_over(lab, lab.hostA, lab.hostB)
-    restart(takeover={})
-    lab.hostB.daemon.wait_line("event=address_given_up")
-    expect((journalled(lab.hostB), holders(lab)) == ([], []), "it was put back")
 
 
 def test_an_address_is_taken_over_and_back(lab):
