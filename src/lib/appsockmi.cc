@@ -166,9 +166,7 @@ int import_ssl(sockmi_import_ssl_req* irqs, unsigned nirqs, int timeout) {
   }
   const auto accept = [&](ImportedEndpoint arrived) -> Result<> {
     auto& request = requests[arrived.wish];
-    void* payload = copy_payload(arrived.payload);
-    if (!payload && !arrived.payload.empty())
-      return fail(ENOMEM, "cannot allocate a payload of {} bytes", arrived.payload.size());
+    TRY_LET(payload, copy_payload(arrived.payload));
     const Secret image(arrived.tls.begin(), arrived.tls.end());
     auto loaded = tls::load(image, request.ssl, kind_of(arrived.state));
     if (loaded) {

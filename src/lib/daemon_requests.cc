@@ -324,10 +324,11 @@ Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int
   return static_cast<unsigned>(taken.size());
 }
 
-void* copy_payload(ByteView payload) {
+Result<void*> copy_payload(ByteView payload) {
   if (payload.empty()) return nullptr;
   void* copy = std::malloc(payload.size());
-  if (copy) std::memcpy(copy, payload.data(), payload.size());
+  if (!copy) return fail(ENOMEM, "cannot allocate a payload of {} bytes", payload.size());
+  std::memcpy(copy, payload.data(), payload.size());
   return copy;
 }
 

@@ -57,7 +57,8 @@ Result<> check_reserved(const Struct& one) {
   return fail(EINVAL, "invalid reserved field: not zero");
 }
 
-void* copy_payload(ByteView payload);  // allocated by malloc(3); null if empty
+// Returns a copy that is allocated by malloc(3); null if the payload is empty.
+Result<void*> copy_payload(ByteView payload);
 
 // The result fields of a C API request: clear() empties them, give_up() also releases
 // what they hold.

@@ -95,9 +95,7 @@ int import_socket(sockmi_import_socket_req* irqs, unsigned nirqs, int timeout) {
   }
   const auto accept = [&](ImportedEndpoint arrived) -> Result<> {
     auto& request = requests[arrived.wish];
-    void* payload = copy_payload(arrived.payload);
-    if (!payload && !arrived.payload.empty())
-      return fail(ENOMEM, "cannot allocate a payload of {} bytes", arrived.payload.size());
+    TRY_LET(payload, copy_payload(arrived.payload));
     request.payload = payload;
     request.payload_len = arrived.payload.size();
     request.state = static_cast<int>(arrived.state);
