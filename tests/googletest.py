@@ -1,4 +1,4 @@
-"""Runs one GoogleTest program."""
+"""Runs GoogleTest programs, and suites of tests."""
 import json
 import os
 import pathlib
@@ -25,3 +25,13 @@ def run(*command):
     result = json.loads(text) if text else {"tests": 0, "failures": 0}
     failed = result["failures"]
     return result["tests"] - failed, failed or int(done.returncode != 0)
+
+
+def run_suites(suites):
+    """Calls functions that return (passed, failed), and prints the sums. Returns an exit code."""
+    passed = failed = 0
+    for suite in suites:
+        good, bad = suite()
+        passed, failed = passed + good, failed + bad
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 1 if failed or not passed else 0

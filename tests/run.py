@@ -74,18 +74,13 @@ def system_tests():
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    passed = failed = 0
     programs = sorted(glob.glob(str(ROOT / "build/sanitize/tests/unit/unit_*")))
     suites = [
         lambda program=program: googletest.run(program)
         for program in programs
         if os.access(program, os.X_OK) and os.path.isfile(program)
     ]
-    for suite in [source_checks, *suites, header_tests, fuzz_tests, system_tests]:
-        good, bad = suite()
-        passed, failed = passed + good, failed + bad
-    print(f"{passed} passed, {failed} failed", flush=True)
-    return 1 if failed or not passed else 0
+    return googletest.run_suites([source_checks, *suites, header_tests, fuzz_tests, system_tests])
 
 
 if __name__ == "__main__":

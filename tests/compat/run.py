@@ -61,7 +61,6 @@ def main():
         flush=True,
     )
     build()
-    passed = failed = 0
     suites = [
         *(
             lambda unit=unit: googletest.run(*trixie.command(f"{BUILD}/tests/unit/{unit}"))
@@ -69,11 +68,7 @@ def main():
         ),
         moves.run_all,
     ]
-    for suite in suites:
-        good, bad = suite()
-        passed, failed = passed + good, failed + bad
-    print(f"{passed} passed, {failed} failed", flush=True)
-    return 1 if failed or not passed else 0
+    return googletest.run_suites(suites)
 
 
 if __name__ == "__main__":
