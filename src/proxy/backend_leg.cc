@@ -11,13 +11,25 @@ namespace {
 namespace asio = boost::asio;
 using std::chrono::milliseconds;
 
-asio::awaitable<Result<unique_fd>> connect_to(const Backend& backend, milliseconds timeout) {
+// A socket that has just been connected takes a header at once.
+Result<> send_header(int socket, ByteView header) {
+  if (header.empty()) return {};
+  const auto sent = ::send(socket, header.data(), header.size(), MSG_NOSIGNAL);
+  if (sent == static_cast<ssize_t>(header.size())) return {};
+  return sent < 0 ? fail_errno("cannot send the header of the PROXY protocol")
+                  : fail(EPIPE, "the header of the PROXY protocol does not fit");
+}
+
+asio::awaitable<Result<unique_fd>> connect_to(const Backend& backend, const RelayState& state,
+                                              milliseconds timeout) {
   const StreamAddress& address = backend.config.address;
   CO_TRY_LET(socket, begin_connect(address));
   const auto ready =
       co_await wait_ready(socket.get(), Watched::Descriptor::wait_write, Clock::now() + timeout);
   if (!ready) co_return fail(ETIMEDOUT, "cannot connect to {}: no answer", to_string(address));
   CO_TRY(finish_connect(socket.get(), address));
+  const Bytes header = write_proxy_header(backend.config.proxy_protocol, state.client, state.local);
+  CO_TRY(send_header(socket.get(), header));
   co_return std::move(socket);
 }
 
@@ -33,15 +45,17 @@ void log_backend(Backend& backend, const Result<unique_fd>& connected) {
 
 }  // namespace
 
-asio::awaitable<Result<BackendLeg>> open_backend_leg(const ServicePlan& service) {
+asio::awaitable<Result<BackendLeg>> open_backend_leg(const ServicePlan& service,
+                                                     const RelayState& state) {
+  const auto client = service.config.balance == Balance::HashClient ? &state.client.ip : nullptr;
   std::vector<const Backend*> tried;
   Error last{EHOSTUNREACH, "all backends have as many connections as they may"};
   while (tried.size() < service.config.attempts) {
     BackendLeg found;
-    found.lease = choose(service.backends, tried);
+    found.lease = choose(service.backends, tried, client);
     if (!found.lease) break;
     tried.push_back(&*found.lease);
-    auto socket = co_await connect_to(*found.lease, service.config.connect_timeout);
+    auto socket = co_await connect_to(*found.lease, state, service.config.connect_timeout);
     log_backend(*found.lease, socket);
     if (socket) {
       found.stream = std::make_unique<PlainStream>(std::move(*socket));

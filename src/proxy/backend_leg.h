@@ -4,6 +4,7 @@
 #include <boost/asio/awaitable.hpp>
 
 #include "proxy/plan.h"
+#include "proxy/relay_state.h"
 #include "proxy/stream.h"
 
 namespace sockmi::proxy {
@@ -13,8 +14,10 @@ struct BackendLeg {
   Lease lease;
 };
 
-// Tries one backend after the other, as many as the service allows. Errors: that of the last
-// one; EHOSTUNREACH if all backends have as many connections as they may.
-boost::asio::awaitable<Result<BackendLeg>> open_backend_leg(const ServicePlan& service);
+// Connects the client of this state. Tries one backend after the other, as many as the
+// service allows. Errors: that of the last one; EHOSTUNREACH if all backends have as many
+// connections as they may.
+boost::asio::awaitable<Result<BackendLeg>> open_backend_leg(const ServicePlan& service,
+                                                            const RelayState& state);
 
 }  // namespace sockmi::proxy

@@ -10,6 +10,21 @@ std::int64_t now() {
   return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
 }
 
+// FNV-1a, then mixed (the end of MurmurHash3's mixer), because similar input gives similar
+// FNV-1a: http://www.isthe.com/chongo/tech/comp/fnv.
+std::uint64_t hash_of(std::string_view name, const IpAddress& client) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  const auto add = [&](std::uint8_t byte) {
+    hash = (hash ^ byte) * 0x100000001b3;
+  };
+  for (const char each : name)
+    add(static_cast<std::uint8_t>(each));
+  for (const std::uint8_t each : client.view())
+    add(each);
+  hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccd;
+  return hash ^ hash >> 33;
+}
+
 }  // namespace
 
 bool Backend::acquire() {
@@ -28,17 +43,21 @@ bool Backend::avoided() const {
   return until != 0 && now() < until;
 }
 
-Lease choose(const Backends& backends, const std::vector<const Backend*>& tried) {
-  std::vector<std::tuple<bool, std::uint32_t, const std::shared_ptr<Backend>*>> candidates;
+Lease choose(const Backends& backends, const std::vector<const Backend*>& tried,
+             const IpAddress* client) {
+  std::vector<std::tuple<bool, std::uint64_t, const std::shared_ptr<Backend>*>> candidates;
   for (const auto& backend : backends)
     if (std::ranges::find(tried, backend.get()) == tried.end())
-      candidates.emplace_back(backend->avoided(), backend->connections(), &backend);
+      candidates.emplace_back(
+          backend->avoided(),
+          client ? hash_of(backend->name, *client) : std::uint64_t{backend->connections()},
+          &backend);
   // Equals keep the order of the configuration.
   std::ranges::stable_sort(candidates, [](const auto& one, const auto& other) {
     return std::tie(std::get<0>(one), std::get<1>(one)) <
            std::tie(std::get<0>(other), std::get<1>(other));
   });
-  for (const auto& [avoided, connections, backend] : candidates)
+  for (const auto& [avoided, rank, backend] : candidates)
     if ((*backend)->acquire()) return Lease(*backend);
   return {};
 }

@@ -1,5 +1,6 @@
 // The backends of a service, and which one a client gets: of those that seem to work, the
-// one with the fewest connections.
+// one with the fewest connections, or the one that its address selects. The latter is
+// rendezvous hashing: a backend that comes or goes changes no choice among the others.
 //
 // Used by all threads. A backend object lives on over a change of the configuration that
 // does not concern it, so that its count remains right.
@@ -66,7 +67,9 @@ class Lease {
 using Backends = std::vector<std::shared_ptr<Backend>>;
 
 // Chooses a backend that is not among those tried, and takes one of its connections; none
-// if there is no such backend, or all have as many connections as they may.
-Lease choose(const Backends& backends, const std::vector<const Backend*>& tried);
+// if there is no such backend, or all have as many connections as they may. `client`: its
+// address selects the backend; nullptr: the number of connections does.
+Lease choose(const Backends& backends, const std::vector<const Backend*>& tried,
+             const IpAddress* client);
 
 }  // namespace sockmi::proxy

@@ -1,6 +1,7 @@
 #include "proxy/client_leg.h"
 
 #include "proxy/client_hello.h"
+#include "proxy/proxy_header.h"
 #include "proxy/ready.h"
 
 namespace sockmi::proxy {
@@ -48,12 +49,43 @@ asio::awaitable<Result<std::string>> receive_hello(Stream& stream, Direction& to
   }
 }
 
+// Reads the header of a proxy in front, and not a byte more: what follows may be TLS.
+asio::awaitable<Result<>> receive_proxy_header(Stream& stream, RelayState& state,
+                                               Clock::time_point deadline) {
+  Bytes header;
+  for (std::size_t missing = 1; missing > 0;) {
+    const std::size_t before = header.size();
+    header.resize(before + missing);
+    const Outcome in = stream.read(std::span(header).subspan(before));
+    header.resize(before + in.bytes);
+    if (in.kind == Outcome::Kind::Failed) co_return std::unexpected(stream.error());
+    if (in.kind == Outcome::Kind::Ended)
+      co_return fail(EPROTO, "the header of the PROXY protocol is missing");
+    if (in.kind == Outcome::Kind::Done) {
+      CO_TRY_LET(read, read_proxy_header(header));
+      missing = read.missing;
+      if (missing == 0 && !read.client.ip.any()) {
+        state.client = read.client;
+        state.local = read.local;
+      }
+    } else {
+      CO_TRY(co_await wait_for(stream, in.kind, deadline));
+    }
+  }
+  co_return Result<>();
+}
+
 }  // namespace
 
 asio::awaitable<Result<ClientLeg>> open_client_leg(unique_fd socket, const ListenerPlan& listener,
                                                    RelayState& state) {
   const auto deadline = Clock::now() + listener.config.handshake_timeout;
   ClientLeg leg;
+  if (listener.config.proxy_protocol) {
+    PlainStream plain(std::move(socket));
+    CO_TRY(co_await receive_proxy_header(plain, state, deadline));
+    socket = plain.take_socket();
+  }
   if (listener.config.tls == TlsMode::Terminate) {
     CO_TRY_LET(stream, TlsStream::open(std::move(socket), listener.tls->new_ssl()));
     CO_TRY(co_await shake_hands(*stream, deadline));

@@ -28,6 +28,19 @@ Result<TlsMode> parse_tls(const std::string& text) {
   return fail(EINVAL, "expected off, terminate or pass");
 }
 
+Result<Balance> parse_balance(const std::string& text) {
+  if (text == "least-connections") return Balance::LeastConnections;
+  if (text == "hash-client") return Balance::HashClient;
+  return fail(EINVAL, "expected least-connections or hash-client");
+}
+
+Result<ProxyVersion> parse_proxy_version(const std::string& text) {
+  if (text == "none") return ProxyVersion::None;
+  if (text == "v1") return ProxyVersion::One;
+  if (text == "v2") return ProxyVersion::Two;
+  return fail(EINVAL, "expected none, v1 or v2");
+}
+
 // RFC 7301, section 3.1.
 Result<std::string> parse_protocol(const std::string& text) {
   if (text.empty() || text.size() > 255) return fail(EINVAL, "expected 1 to 255 bytes");
@@ -49,6 +62,7 @@ const Keys<Config>& keys() {
   static const Keys<C> table = {
       {"threads", number<C>(1, 256, own(&C::threads))},
       {"stop_ms", number<C>(0, kHour, own(&C::stop_timeout))},
+      {"user", text<C>(any_text, own(&C::user))},
       {"access_log", yes_no<C>(own(&C::access_log))},
   };
   return table;
@@ -60,6 +74,7 @@ const Keys<ListenerConfig>& listener_keys() {
       {"listen", list<L>(StreamAddress::parse, own(&L::addresses))},
       {"service", text<L>(any_text, own(&L::service))},
       {"tls", text<L>(parse_tls, own(&L::tls))},
+      {"proxy_protocol", yes_no<L>(own(&L::proxy_protocol))},
       {"handshake_ms", number<L>(100, 60'000, own(&L::handshake_timeout))},
       {"v6only", yes_no<L>(own(&L::v6only))},
       {"backlog", number<L>(1, 65'535, own(&L::backlog))},
@@ -89,6 +104,7 @@ const Keys<RouteConfig>& route_keys() {
 const Keys<ServiceConfig>& service_keys() {
   using S = ServiceConfig;
   static const Keys<S> table = {
+      {"balance", text<S>(parse_balance, own(&S::balance))},
       {"connect_ms", number<S>(10, 60'000, own(&S::connect_timeout))},
       {"idle_ms", number<S>(100, 24 * kHour, own(&S::idle_timeout))},
       {"attempts", number<S>(1, 16, own(&S::attempts))},
@@ -101,6 +117,7 @@ const Keys<BackendConfig>& backend_keys() {
   using B = BackendConfig;
   static const Keys<B> table = {
       {"address", text<B>(StreamAddress::parse, own(&B::address))},
+      {"proxy_protocol", text<B>(parse_proxy_version, own(&B::proxy_protocol))},
       {"max_connections", number<B>(1, 1'000'000, own(&B::max_connections))},
   };
   return table;

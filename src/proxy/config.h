@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "proxy/proxy_header.h"
 #include "proxy/stream_address.h"
 
 namespace sockmi::proxy {
@@ -13,10 +14,17 @@ namespace sockmi::proxy {
 struct BackendConfig {
   StreamAddress address;
   std::uint32_t max_connections = 1'000'000;
+  ProxyVersion proxy_protocol = ProxyVersion::None;  // of the header that the backend gets
   bool operator==(const BackendConfig&) const = default;
 };
 
+enum class Balance {
+  LeastConnections,
+  HashClient,  // a client address gets the same backend, as long as the backends are the same
+};
+
 struct ServiceConfig {
+  Balance balance = Balance::LeastConnections;
   std::chrono::milliseconds connect_timeout{5000};
   std::chrono::milliseconds idle_timeout{3'600'000};
   unsigned attempts = 3;               // to connect a client with a backend
@@ -51,12 +59,14 @@ struct ListenerConfig {
   bool v6only = true;
   int backlog = 4096;
   std::uint32_t max_connections = 10'000;
+  bool proxy_protocol = false;  // clients begin with a header
 };
 
 struct Config {
   unsigned threads = 0;  // 0: one per processor
   std::chrono::milliseconds stop_timeout{5000};
   bool access_log = false;
+  std::string user;  // under whom the proxy runs once its addresses are bound; empty: as it is
   std::map<std::string, ListenerConfig> listeners;
   std::map<std::string, ServiceConfig> services;
 };

@@ -62,7 +62,7 @@ asio::awaitable<void> serve(Worker& worker, Accepted accepted) {
   }
   const auto service = client->service;
   state.service = service->name;
-  auto backend = co_await open_backend_leg(*service);
+  auto backend = co_await open_backend_leg(*service, state);
   if (!backend) {
     // Nothing of the service has answered, so that this is not the end of an answer.
     client->stream->reset_at_close();

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/stderr_sink.h"
+#include "proxy/privileges.h"
 #include "proxy/server.h"
 
 using namespace sockmi;
@@ -51,6 +52,10 @@ Result<> run(const std::string& path) {
   keep_memory_private();
   proxy::Server server([path] { return proxy::read_config(path); });
   TRY(server.start());
+  if (!server.config().user.empty()) {
+    TRY(proxy::become_user(server.config().user));
+    keep_memory_private();  // a change of the user has undone it
+  }
   log::info("proxy_ready", {{"threads", server.threads()}, {"count", server.listeners()}});
   std::puts("sockmi-proxy ready");
   std::fflush(stdout);

@@ -30,6 +30,7 @@ class Server {
   // time is over.
   void run();
 
+  const Config& config() const { return plan_.config; }
   std::size_t threads() const { return workers_.size(); }
   std::size_t listeners() const { return acceptors_.size(); }
 

@@ -42,6 +42,8 @@ class Stream {
   virtual Outcome end_output(bool truncated) = 0;
 
   int fd() const { return fd_.get(); }
+  // Gives the socket away; the stream must not be used any more.
+  unique_fd take_socket() { return std::move(fd_); }
   const Error& error() const { return error_; }
   // Makes the end of the socket a reset, so that the peer does not take it for the end of
   // the data.

@@ -1,5 +1,5 @@
 // Writes seeds whose names say what they are: make_seeds FOLDER writes FOLDER/fuzz_messages (one
-// message of each kind) and FOLDER/fuzz_record_bio (one scenario each).
+// message of each kind), FOLDER/fuzz_record_bio (one scenario each) and FOLDER/fuzz_proxy.
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
@@ -7,6 +7,10 @@
 #include <string>
 #include <vector>
 
+#include <openssl/ssl.h>
+
+#include "proxy/proxy_header.h"
+#include "proxy/relay_state.h"
 #include "wire/control_messages.h"
 #include "wire/discovery_generated.h"
 #include "wire/flatbuffer.h"
@@ -186,10 +190,50 @@ void write_scenarios(const std::filesystem::path& folder) {
                                           .move());
 }
 
+// The ClientHello that libssl sends.
+Bytes client_hello() {
+  SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+  SSL* ssl = SSL_new(context);
+  SSL_set_tlsext_host_name(ssl, "www.example.org");
+  BIO* out = BIO_new(BIO_s_mem());
+  SSL_set_bio(ssl, BIO_new(BIO_s_mem()), out);
+  SSL_set_connect_state(ssl);
+  SSL_do_handshake(ssl);
+  Bytes bytes(BIO_ctrl_pending(out));
+  BIO_read(out, bytes.data(), static_cast<int>(bytes.size()));
+  SSL_free(ssl);
+  SSL_CTX_free(context);
+  return bytes;
+}
+
+void write_proxy(const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  const auto write = [&](const char* name, char kind, ByteView bytes) {
+    std::ofstream out(folder / name, std::ios::binary);
+    out.put(kind).write(reinterpret_cast<const char*>(bytes.data()),
+                        static_cast<long>(bytes.size()));
+  };
+  const auto client = *SocketAddress::parse("[fd00::9]:40000"),
+             local = *SocketAddress::parse("[fd00::1]:443");
+  using proxy::ProxyVersion;
+  write("header_of_version_1", 'p', proxy::write_proxy_header(ProxyVersion::One, client, local));
+  write("header_of_version_2", 'p', proxy::write_proxy_header(ProxyVersion::Two, client, local));
+  write("unknown_client_1", 'p', proxy::write_proxy_header(ProxyVersion::One, {}, {}));
+  write("unknown_client_2", 'p', proxy::write_proxy_header(ProxyVersion::Two, {}, {}));
+  write("client_hello", 'h', client_hello());
+  proxy::RelayState state{.service = "app", .listener = "web", .backend = "one"};
+  state.client = client;
+  state.local = local;
+  state.to_backend.pending = {1, 2, 3};
+  state.to_client.end = proxy::End::Closed;
+  write("state", 's', proxy::encode(state));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc != 2) return 1;
   write_messages(std::filesystem::path(argv[1]) / "fuzz_messages");
   write_scenarios(std::filesystem::path(argv[1]) / "fuzz_record_bio");
+  write_proxy(std::filesystem::path(argv[1]) / "fuzz_proxy");
 }

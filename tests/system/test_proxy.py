@@ -1,5 +1,6 @@
 """sockmi-proxy relays bytes between clients and backends. The clients are on the host `client`, or
 on hostC if they are to see a reset, the proxy is on hostA, the backends are on hostB."""
+import contextlib
 import hashlib
 import signal
 import socket
@@ -142,6 +143,83 @@ def test_a_full_listener_accepts_when_a_connection_ends(lab):
         expect(receive_exactly(waiting, 3) == b"one", "the one that waited")
         for client in [*held, waiting]:
             client.close()
+
+
+def say_header(connection):
+    """Answers the first line, or the 28 bytes of a binary header for IPv4, then echoes."""
+    first = receive_exactly(connection, 28)
+    while first.startswith(b"PROXY") and not first.endswith(b"\n"):
+        first += receive_exactly(connection, 1)
+    connection.sendall(first)
+    echo(connection)
+
+
+@cases("v1", "v2")
+def test_a_backend_is_told_the_client_of_a_proxy_in_front(lab, version):
+    with on_b(lab, say_header) as backend:
+        start(
+            lab,
+            {"one": at(backend)},
+            listener={"proxy_protocol": True, "handshake_ms": 500},
+            service__app__backend__one={"address": at(backend), "proxy_protocol": version},
+        )
+        expected = {
+            "v1": b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n",
+            "v2": b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"
+            + socket.inet_aton("192.0.2.1")
+            + socket.inet_aton("198.51.100.1")
+            + (56324).to_bytes(2, "big")
+            + (443).to_bytes(2, "big"),
+        }[version]
+        for front in (
+            b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\nhello",
+            expected + b"hello",
+        ):
+            with through(lab) as client:
+                client.sendall(front[:7])
+                client.sendall(front[7:])
+                expect(receive_exactly(client, len(expected)) == expected, "another header")
+                expect(receive_exactly(client, 5) == b"hello", "the bytes behind the header")
+
+
+def test_clients_without_the_header_of_a_proxy_are_not_served(lab):
+    with on_b(lab, echo) as backend:
+        proxy = start(
+            lab,
+            {"one": at(backend)},
+            listener={"proxy_protocol": True, "handshake_ms": 300},
+        )
+        with through(lab) as silent:
+            expect(receive_all(silent) == b"", "something arrived")
+        with through(lab, lab.hostC) as other, contextlib.suppress(ConnectionResetError):
+            other.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            receive_all(other)
+        proxy.wait_line("the header of the PROXY protocol is missing")
+        expect(backend.accepted == 0, f"{backend.accepted} connections to the backend")
+
+
+def test_a_client_address_keeps_its_backend(lab):
+    with on_b(lab, named(b"one"), 9001) as one, on_b(lab, named(b"two"), 9002) as two:
+        start(lab, {"one": at(one), "two": at(two)}, service={"balance": "hash-client"})
+        names = {ask(lab) for _ in range(10)}
+        expect(len(names) == 1, names)
+
+
+def test_the_proxy_gives_up_root(lab):
+    """It binds a port of root before."""
+    with on_b(lab, named(b"one")) as backend:
+        proxy = start(
+            lab,
+            {"one": at(backend)},
+            listen=[f"{lab.hostA.address}:{PORT}", f"{lab.hostA.address}:80"],
+            top={"user": "nobody"},
+        )
+        # nsenter has become the proxy.
+        with open(f"/proc/{proxy.pid}/status", encoding="utf-8") as status:
+            lines = dict(line.split(":\t", 1) for line in status.read().splitlines())
+        expect("0" not in lines["Uid"].split() + lines["Gid"].split(), lines["Uid"])
+        expect(int(lines["CapEff"], 16) == 0, lines["CapEff"])
+        expect(ask(lab) == b"one", "the service")
 
 
 def test_a_thousand_connections_each_get_their_own_bytes(lab):

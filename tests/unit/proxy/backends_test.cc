@@ -1,0 +1,67 @@
+#include "proxy/backends.h"
+
+#include <gtest/gtest.h>
+
+namespace sockmi::proxy {
+namespace {
+
+Backends make_backends(std::initializer_list<const char*> names, std::uint32_t most = 1000) {
+  Backends backends;
+  for (const char* name : names)
+    backends.push_back(
+        std::make_shared<Backend>("app", name, BackendConfig{.max_connections = most}));
+  return backends;
+}
+
+TEST(Backends, ClientsGetTheOneWithTheFewestConnections) {
+  const auto backends = make_backends({"a", "b"});
+  const Lease first = choose(backends, {}, nullptr);
+  const Lease second = choose(backends, {}, nullptr);
+
+  EXPECT_EQ(first->name, "a");
+  EXPECT_EQ(second->name, "b");
+  EXPECT_EQ(backends[0]->connections(), 1u);
+  { const Lease third = choose(backends, {}, nullptr); }
+  EXPECT_EQ(backends[0]->connections(), 1u);
+}
+
+TEST(Backends, FullAndTriedOnesAreLeftOut) {
+  const auto backends = make_backends({"a", "b"}, 1);
+  const Lease first = choose(backends, {}, nullptr);
+
+  EXPECT_EQ(choose(backends, {}, nullptr)->name, "b");
+  EXPECT_FALSE(choose(backends, {backends[1].get()}, nullptr));
+}
+
+TEST(Backends, FailedOnesAreTheLastChoice) {
+  const auto backends = make_backends({"a", "b"});
+
+  EXPECT_TRUE(backends[0]->set_failed(true));
+  EXPECT_FALSE(backends[0]->set_failed(true));
+  EXPECT_EQ(choose(backends, {}, nullptr)->name, "b");
+  EXPECT_EQ(choose(backends, {backends[1].get()}, nullptr)->name, "a");
+  EXPECT_TRUE(backends[0]->set_failed(false));
+  EXPECT_EQ(choose(backends, {}, nullptr)->name, "a");
+}
+
+TEST(Backends, HashedClientsStayWhenAnotherBackendGoes) {
+  const auto three = make_backends({"a", "b", "c"});
+  const auto two = make_backends({"a", "c"});
+  std::map<std::string, int> counts;
+  for (int i = 0; i < 300; ++i) {
+    const auto client =
+        *IpAddress::parse("10.0." + std::to_string(i / 250) + "." + std::to_string(i % 250));
+    const std::string name = choose(three, {}, &client)->name;
+    EXPECT_EQ(choose(three, {}, &client)->name, name);
+    if (name != "b") {
+      EXPECT_EQ(choose(two, {}, &client)->name, name);
+    }
+    ++counts[name];
+  }
+
+  for (const char* name : {"a", "b", "c"})
+    EXPECT_GT(counts[name], 50) << name;
+}
+
+}  // namespace
+}  // namespace sockmi::proxy
