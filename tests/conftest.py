@@ -1,6 +1,8 @@
 """What pytest does for the system tests: it runs in a sandbox, and gives each test a lab of its
 own (fixture `lab`).
 
+With pytest-xdist, each worker runs in a sandbox of its own: see `workers()` in sandbox.py.
+
 LAB_BUILD names the build whose programs are tested (default build/release); a file overrides it
 with BUILD = "release". LAB_SEED repeats the random moments of a run.
 """
@@ -20,15 +22,20 @@ SEED = os.environ.get("LAB_SEED") or str(random.SystemRandom().randrange(1 << 32
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session):
-    """Runs pytest again, with the same arguments, in the sandbox."""
+    """Runs pytest again, with the same arguments, in the sandbox. Workers begin in theirs."""
     config = session.config
     if config.option.collectonly:
         return
-    if not sandbox.inside():
+    with_workers = config.getoption("tx", None) and not hasattr(config, "workerinput")
+    if not with_workers and not sandbox.inside():
         # Otherwise the files that it captures output in would stay the standard output.
         config.pluginmanager.getplugin("capturemanager").stop_global_capturing()
     try:
-        sandbox.enter("-m", "pytest", *config.invocation_params.args)
+        if with_workers:
+            sandbox.require()
+            os.environ["LAB_SEED"] = SEED  # one for all workers
+        else:
+            sandbox.enter("-m", "pytest", *config.invocation_params.args)
     except SystemExit as end:
         pytest.exit("nothing was tested", end.code)
 
@@ -80,8 +87,19 @@ def pytest_runtest_makereport(item):
         report.sections.append(("last lines of the programs", lines))
 
 
-def pytest_exception_interact(node, call):
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    if terminal := config.pluginmanager.getplugin("terminalreporter"):
+        config.pluginmanager.register(Reasons(terminal))
+
+
+class Reasons:
     """Prints why a test failed when it fails. pytest's own report comes after the last test."""
-    terminal = node.config.pluginmanager.getplugin("terminalreporter")
-    terminal.ensure_newline()
-    terminal.write_line(f"  {call.excinfo.exconly(tryshort=True)}")
+
+    def __init__(self, terminal):
+        self.terminal = terminal
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed and (crash := getattr(report.longrepr, "reprcrash", None)):
+            self.terminal.ensure_newline()
+            self.terminal.write_line(f"  {crash.message}")

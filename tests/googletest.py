@@ -1,4 +1,4 @@
-"""Runs GoogleTest programs, and suites of tests."""
+"""Runs GoogleTest programs, and reports the results of suites."""
 import json
 import os
 import pathlib
@@ -27,11 +27,8 @@ def run(*command):
     return result["tests"] - failed, failed or int(done.returncode != 0)
 
 
-def run_suites(suites):
-    """Calls functions that return (passed, failed), and prints the sums. Returns an exit code."""
-    passed = failed = 0
-    for suite in suites:
-        good, bad = suite()
-        passed, failed = passed + good, failed + bad
+def report(counts):
+    """Prints the sums of pairs (passed, failed). Returns an exit code."""
+    passed, failed = (sum(column) for column in zip(*counts))
     print(f"{passed} passed, {failed} failed", flush=True)
     return 1 if failed or not passed else 0

@@ -1,22 +1,28 @@
 #!/usr/bin/python3
 """Runs all tests: source checks, unit tests of the sanitizer build, programs against the installed
-release, a little fuzzing, then the system tests. The last line is "N passed, N failed"; the exit
-code is not 0 if one failed."""
+release, and a little fuzzing, as many of these at a time as there are processors; then the system
+tests, two a processor, since they mostly wait. The last line is "N passed, N failed"; the exit code
+is not 0 if one failed."""
+import concurrent.futures
 import contextlib
-import glob
+import functools
 import os
 import pathlib
 import re
 import signal
 import subprocess
 import sys
+import time
 from xml.etree import ElementTree
 
 sys.dont_write_bytecode = True
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests/system"))
 
 import googletest  # noqa: E402
+import sandbox  # noqa: E402
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+PROCESSORS = os.cpu_count() or 1
 
 
 @contextlib.contextmanager
@@ -63,7 +69,14 @@ def system_tests():
     report = ROOT / "build/system-tests.xml"
     report.unlink(missing_ok=True)
     env = {"LAB_BUILD": str(ROOT / "build/sanitize"), **os.environ}
-    with script("-m", "pytest", "--durations=10", f"--junitxml={report}", env=env) as running:
+    with script(
+        "-m",
+        "pytest",
+        "--durations=10",
+        f"--junitxml={report}",
+        *sandbox.workers(2 * PROCESSORS),
+        env=env,
+    ) as running:
         status = running.wait()
     tests = ElementTree.parse(report).findall(".//testcase") if report.exists() else []
     outcomes = [{child.tag for child in test} for test in tests]
@@ -72,15 +85,37 @@ def system_tests():
     return len(tests) - failed - skipped, failed or int(status != 0)
 
 
+def timed(name, suite):
+    """Returns (passed, failed) of a suite, and prints them with the time that it took."""
+    began = time.monotonic()
+    passed, failed = suite()
+    seconds = time.monotonic() - began
+    print(f"{name}: {passed} passed, {failed} failed, {seconds:.0f} s", flush=True)
+    return passed, failed
+
+
+def unit_tests():
+    """Returns a suite by name for each program."""
+    programs = sorted((ROOT / "build/sanitize/tests/unit").glob("unit_*"))
+    return {
+        program.name: functools.partial(googletest.run, program)
+        for program in programs
+        if os.access(program, os.X_OK) and program.is_file()
+    }
+
+
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    programs = sorted(glob.glob(str(ROOT / "build/sanitize/tests/unit/unit_*")))
-    suites = [
-        lambda program=program: googletest.run(program)
-        for program in programs
-        if os.access(program, os.X_OK) and os.path.isfile(program)
-    ]
-    return googletest.run_suites([source_checks, *suites, header_tests, fuzz_tests, system_tests])
+    suites = {
+        "source checks": source_checks,
+        "headers": header_tests,
+        "fuzz targets": fuzz_tests,
+        **unit_tests(),
+    }
+    with concurrent.futures.ThreadPoolExecutor(PROCESSORS) as pool:
+        counts = list(pool.map(timed, suites.keys(), suites.values()))
+    counts.append(timed("system tests", system_tests))
+    return googletest.report(counts)
 
 
 if __name__ == "__main__":

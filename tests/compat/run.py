@@ -61,14 +61,8 @@ def main():
         flush=True,
     )
     build()
-    suites = [
-        *(
-            lambda unit=unit: googletest.run(*trixie.command(f"{BUILD}/tests/unit/{unit}"))
-            for unit in UNITS
-        ),
-        moves.run_all,
-    ]
-    return googletest.run_suites(suites)
+    counts = [googletest.run(*trixie.command(f"{BUILD}/tests/unit/{unit}")) for unit in UNITS]
+    return googletest.report([*counts, moves.run_all()])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ when its first process ends, the kernel kills all others in it, and network name
 tables, rules and mounts end with the last of them.
 """
 import os
+import shlex
 import subprocess
 import sys
 
@@ -28,17 +29,21 @@ def unshare_command():
     return command if os.geteuid() == 0 else command + ["--user", "--map-root-user"]
 
 
+def workers(count):
+    """Returns the arguments of pytest for `count` workers of pytest-xdist, each in a sandbox."""
+    os.environ[_INSIDE] = "1"
+    return (
+        "--dist=load",
+        f"--tx={count}*popen//python={shlex.join(unshare_command())} -- {sys.executable}",
+    )
+
+
 def inside():
     return os.environ.get(_INSIDE) == str(os.getpid())
 
 
-def enter(*program):
-    """Returns inside the sandbox: as root, with a network of its own, an empty /run, as
-    process 1. `program`: the arguments of Python there (default: those of this program)."""
-    if inside():
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "lab", "/run"], check=True)
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        return
+def require():
+    """Exits with NOT_POSSIBLE, and says why, where a sandbox can not be made."""
     command = unshare_command()
     trial = subprocess.run([*command, "true"], capture_output=True, text=True)
     if trial.returncode != 0:
@@ -55,6 +60,17 @@ def enter(*program):
             flush=True,
         )
         sys.exit(NOT_POSSIBLE)
+
+
+def enter(*program):
+    """Returns inside the sandbox: as root, with a network of its own, an empty /run, as
+    process 1. `program`: the arguments of Python there (default: those of this program)."""
+    if inside():
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "lab", "/run"], check=True)
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        return
+    require()
+    command = unshare_command()
     os.environ[_INSIDE] = "1"  # the process number inside
     os.execvp(command[0], [*command, "--", sys.executable, *(program or sys.argv)])
 

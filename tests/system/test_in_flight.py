@@ -11,6 +11,7 @@ from tls_client import TlsClient
 from transfer import Download, Upload, random_bytes
 
 CONTENT = random_bytes(16 << 20)
+RECEIVE_BUFFER = 131_072  # the kernel's default, net.ipv4.tcp_rmem
 WANTED = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -31,7 +32,8 @@ def test_unsent_and_unacknowledged_data_moves(lab, tls):
     wait_until(lambda: queue(lab.hostA, 1) > 500_000, "the send queue fills")
     lab.move(lab.hostA, lab.hostB)
     carried = lab.hostA.migrations()[-1]["bytes"]
-    expect(carried > 500_000, f"the image had {carried} bytes only")
+    # The client's kernel takes what its receive buffer has room for, though nobody reads it.
+    expect(carried > 500_000 - RECEIVE_BUFFER, f"the image had {carried} bytes only")
     transfer.allow(None)
     expect(transfer.finish() == WANTED, "the hash is wrong")
 
