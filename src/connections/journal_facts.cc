@@ -1,0 +1,125 @@
+#include "connections/journal_facts.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+
+#include "base/percent.h"
+
+namespace sockmi::daemon::facts {
+namespace {
+
+constexpr std::size_t kLongestLine = 4096;
+// Each verb with the least number of words behind its key.
+const std::map<std::string, std::size_t> kVerbs = {{"committed", 0}, {"thawed", 1}, {"away", 5},
+                                                   {"resident", 6},  {"ended", 6},  {"taken", 3}};
+
+bool is_plain(unsigned char c) {
+  return c > ' ' && c < 0x7f && c != '%';
+}
+
+// Returns 0 for a line of an earlier version, which has no generation.
+std::uint64_t generation_of(const Words& words, std::size_t at) {
+  return words.size() > at ? parse_number(words[at]).value_or(0) : 0;
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> parse_number(const std::string& text) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+std::optional<wire::MigrationId> parse_id(const std::string& text) {
+  wire::MigrationId id{};
+  if (text.size() != 2 * id.size()) return std::nullopt;
+  for (std::size_t i = 0; i < id.size(); ++i)
+    if (std::from_chars(&text[2 * i], &text[2 * i + 2], id[i], 16).ptr != &text[2 * i + 2])
+      return std::nullopt;
+  return id;
+}
+
+Result<FourTuple> parse_tuple(const std::string& text) {
+  const auto arrow = text.find("<-");
+  if (arrow == text.npos) return fail(EINVAL, "invalid connection '{}'", text);
+  TRY_LET(local, SocketAddress::parse(text.substr(0, arrow)));
+  // Bound or listening.
+  if (text.substr(arrow + 2) == to_string(SocketAddress())) return FourTuple{local, {}};
+  TRY_LET(remote, SocketAddress::parse(text.substr(arrow + 2)));
+  return FourTuple{local, remote};
+}
+
+Words words_of(const RemoteConnection& away) {
+  Words words{away.service, away.host, to_string(away.address), away.home,
+              to_string(away.home_control)};
+  if (away.container) words.push_back("container");
+  if (away.generation) words.push_back(std::to_string(away.generation));
+  return words;
+}
+
+Words words_of(const ImportedConnection& it) {
+  return {to_string(it.tuple),          it.service, it.home,
+          to_string(it.home_control),   it.from,    to_string(it.from_line),
+          std::to_string(it.generation)};
+}
+
+Result<RemoteConnection> read_away(const Words& words) {
+  TRY_LET(address, IpAddress::parse(words[2]));
+  TRY_LET(line, SocketAddress::parse(words[4]));
+  const bool container = words.size() > 5 && words[5] == "container";
+  return RemoteConnection{
+      words[0], words[1], address, words[3], line, container, generation_of(words, 5u + container),
+      {}};
+}
+
+Result<ImportedConnection> read_resident(const Words& words) {
+  TRY_LET(tuple, parse_tuple(words[0]));
+  TRY_LET(home_control, SocketAddress::parse(words[3]));
+  TRY_LET(from_line, SocketAddress::parse(words[5]));
+  return ImportedConnection{
+      tuple, words[1], words[2], home_control, words[4], from_line, generation_of(words, 6)};
+}
+
+Words words_of(const TakenOver& it) {
+  Words words{std::to_string(it.prefix), it.interface, it.from};
+  if (it.deprecated) words.push_back("deprecated");
+  return words;
+}
+
+Result<TakenOver> read_taken_over(const std::string& address, const Words& words) {
+  TRY_LET(ip, IpAddress::parse(address));
+  const auto prefix = parse_number(words[0]);
+  if (!prefix || *prefix > ip.size() * 8)
+    return fail(EINVAL, "invalid prefix length '{}'", words[0]);
+  return TakenOver{ip, static_cast<unsigned>(*prefix), words[1], words[2],
+                   words.size() > 3 && words[3] == "deprecated"};
+}
+
+std::string line_of(const Key& key, const Words* words) {
+  std::string line = (words ? "" : "-") + key.first + " " + percent_encode(key.second, is_plain);
+  if (words)
+    for (const std::string& word : *words)
+      line += " " + percent_encode(word, is_plain);
+  return line + "\n";
+}
+
+bool is_fact(const Key& key, const Words& words) {
+  const auto verb = kVerbs.find(key.first);
+  if (verb == kVerbs.end()) return !key.first.empty();
+  if (words.size() < verb->second) return false;
+  if (key.first == "away") return parse_tuple(key.second) && read_away(words);
+  if (key.first == "thawed") return parse_id(key.second) && parse_number(words[0]);
+  if (key.first == "taken") return read_taken_over(key.second, words).has_value();
+  if (key.first == "resident" || key.first == "ended")
+    return parse_number(key.second) && read_resident(words);
+  return true;
+}
+
+bool is_printable(const std::string& line) {
+  return line.size() <= kLongestLine &&
+         std::ranges::all_of(line, [](const char c) { return c >= ' ' && c < 0x7f; });
+}
+
+}  // namespace sockmi::daemon::facts
