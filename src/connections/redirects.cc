@@ -6,6 +6,7 @@
 
 #include "base/address_scope.h"
 #include "base/log.h"
+#include "base/spawn.h"
 #include "context/async_event.h"
 #include "net/addresses.h"
 #include "tcp/listener.h"
@@ -45,6 +46,18 @@ Result<std::vector<net::TcpSocket>> connections_of(const Services& services,
     return {};
   }));
   return out;
+}
+
+// Nothing ends such a redirect by itself: its port would stay closed here.
+asio::awaitable<void> insist_on_passive_removal(const Services& services,
+                                                const ConnectionTable& table, FourTuple tuple,
+                                                Result<> done) {
+  while (!done) {
+    log::error("redirects_remove_failed", {{"count", 1}, {"error", done.error()}});
+    co_await sleep_for(kRetryPause);
+    if (table.find_remote(tuple)) co_return;  // it has moved again
+    done = remove_passive_redirect(services, tuple.local);
+  }
 }
 
 template <class Step>
@@ -136,6 +149,13 @@ asio::awaitable<void> insist_on_redirects(const Services& services, const Connec
     log::error("redirects_persist_failed", {{"count", redirects.size()}, {"error", done.error()}});
     co_await sleep_for(kRetryPause);
   }
+}
+
+void stop_redirecting(const Services& services, const ConnectionTable& table,
+                      const FourTuple& tuple) {
+  if (auto done = remove_passive_redirect(services, tuple.local); !done)
+    spawn(services.io, "insist_on_removal",
+          insist_on_passive_removal(services, table, tuple, std::move(done)));
 }
 
 asio::awaitable<void> insist_on_removal(const Services& services, const ConnectionTable& table,

@@ -33,5 +33,9 @@ asio::awaitable<void> insist_on_redirects(const Services& services, const Connec
                                           std::vector<steer::Redirect> redirects);
 asio::awaitable<void> insist_on_removal(const Services& services, const ConnectionTable& table,
                                         std::vector<FourTuple> tuples);
+// The same for an endpoint without a peer. Returns after the first attempt; a task makes the
+// others.
+void stop_redirecting(const Services& services, const ConnectionTable& table,
+                      const FourTuple& tuple);
 
 }  // namespace sockmi::daemon

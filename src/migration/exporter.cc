@@ -337,8 +337,7 @@ class Exporter {
     std::vector<wire::MigrationId> ids;
     for (ExportedEndpoint& one : all_) {
       if (one.result) continue;
-      if (one.passive() && one.redirected)
-        (void)remove_passive_redirect(services_, one.tuple.local);
+      if (one.passive() && one.redirected) stop_redirecting(services_, table_, one.tuple);
       if (one.endpoint.state == SOCKMI_LISTENING) release(services_, one.tuple.local);
       if (!one.passive() && one.redirected) redirected.push_back(one.tuple);
       ids.push_back(one.id);

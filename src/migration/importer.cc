@@ -226,7 +226,7 @@ std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpo
     if (!is_passive(tuple))
       here.push_back(tuple);
     else if (comes_home(endpoint))
-      (void)remove_passive_redirect(services_, tuple.local);
+      stop_redirecting(services_, table_, tuple);
   }
   if (auto removed = here.empty() ? Result<>() : services_.steering->remove_redirects(here);
       !removed)

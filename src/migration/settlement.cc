@@ -128,7 +128,7 @@ bool lives_mute(const Services& services, const ExportedEndpoint& one) {
 // connection does not leave this host.)
 asio::awaitable<void> lives_nowhere(Connections& connections, ExportedEndpoint& one) {
   if (one.redirected && one.passive())
-    (void)remove_passive_redirect(connections.services, one.tuple.local);
+    stop_redirecting(connections.services, connections.table, one.tuple);
   else if (one.redirected)
     co_await insist_on_removal(connections.services, connections.table,
                                std::vector<FourTuple>(1, one.tuple));
@@ -153,7 +153,7 @@ asio::awaitable<void> goes_on_here(Connections& connections, ExportedEndpoint& o
   const Decision decision{one.cookie, one.tuple, {}, {}, 0};
   connections.table.undo_decision(one.id, decision, one.guest);
   if (one.redirected && one.passive())
-    (void)remove_passive_redirect(connections.services, one.tuple.local);
+    stop_redirecting(connections.services, connections.table, one.tuple);
   else if (one.redirected)
     co_await insist_on_removal(connections.services, connections.table,
                                std::vector<FourTuple>(1, one.tuple));
