@@ -56,13 +56,20 @@ void ForeignRules::readd(const FourTuple& tuple, const SocketAddress& home_contr
   if (const auto routed = services_.steering->own().is_routed(home_control.ip); !routed)
     log::warn("home_route_failed", {{"connection", tuple}, {"error", routed.error()}});
   else if (*routed)
-    comes_by_router(tuple, home_control);
+    receive_by_router(tuple, home_control, true);
 }
 
+// A connection of this host's own may have had these packets for a long time before home
+// says so. Ports are checked by ports_.
 void ForeignRules::comes_by_router(const FourTuple& tuple, const SocketAddress& home_control) {
+  receive_by_router(tuple, home_control, is_passive(tuple));
+}
+
+void ForeignRules::receive_by_router(const FourTuple& tuple, const SocketAddress& home_control,
+                                     bool is_here) {
   const IpAddress address = address_of(tuple, home_control),
                   own = services_.settings.address_for(address);
-  const auto done = rewrite_destination(tuple, address, true);
+  const auto done = rewrite_destination(tuple, address, is_here);
   if (done) return;
   if (is_passive(tuple) && !own.any())
     ports_.want(tuple, {address, tuple.local.port}, own, done.error());
@@ -77,7 +84,7 @@ void ForeignRules::rewrite_destinations(const ConnectionTable& table, const IpAd
     const auto routed = services_.steering->own().is_routed(resident.home_control.ip);
     if (!routed || !*routed) continue;
     take_back(resident.tuple, address, before);
-    comes_by_router(resident.tuple, resident.home_control);
+    receive_by_router(resident.tuple, resident.home_control, true);
   }
 }
 

@@ -33,8 +33,9 @@ class ForeignRules {
   void remove(const FourTuple& tuple, const SocketAddress& home_control,
               std::optional<milliseconds> linger = {});
 
-  // Prepares for home sending the endpoint's packets through a router, whatever our own
-  // route to home is. Errors are logged.
+  // Home says that it sends the endpoint's packets through a router, whatever our own
+  // route to home is. This host's own connections keep their packets, whatever home says.
+  // Errors are logged.
   void comes_by_router(const FourTuple& tuple, const SocketAddress& home_control);
   // Updates the rules when our address of a family has changed. `before`: the previous
   // address, which may be none (any()).
@@ -50,6 +51,7 @@ class ForeignRules {
   const PortReservations& ports() const { return ports_; }
 
  private:
+  void receive_by_router(const FourTuple& tuple, const SocketAddress& home_control, bool is_here);
   Result<> rewrite_destination(const FourTuple& tuple, const IpAddress& address, bool is_here);
   void take_back(const FourTuple& tuple, const IpAddress& address, const IpAddress& own);
 

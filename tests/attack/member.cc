@@ -111,7 +111,8 @@ const std::map<std::string, std::function<Secret(const Words&)>> kMessages = {
      }},
     {"query_holder",
      [](const Words& w) {
-       return wire::pack_query_holder(tuple_of(w[0], w[1]), w[2], *SocketAddress::parse(w[3]));
+       return wire::pack_query_holder(tuple_of(w[0], w[1]), w[2], *SocketAddress::parse(w[3]), 0,
+                                      w.size() > 4 && w[4] == "routed");
      }},
     {"straggler", straggler},
     {"standby", standby},

@@ -10,7 +10,7 @@ import observe
 from lab import PORT, SERVICE_ADDRESS, expect
 from member import Member, alive, reserve
 from namespace import within
-from socket_app import Connection, start
+from socket_app import Between, Connection, start
 
 SCHEMA = (pathlib.Path(__file__).resolve().parents[2] / "src/wire/control.fbs").read_text()
 TYPES = range(1, 1 + len(re.search(r"union Request \{([^}]*)\}", SCHEMA)[1].split(",")))
@@ -189,6 +189,62 @@ def test_a_member_does_not_become_home_by_asking_for_a_connection(lab):
     [held] = lab.hostB.api("/v1/connections")["connections"]
     expect(held["home"] == "hostA", f"{held}")
     expect(observe.redirects(lab.hostA) == before, "the redirect has changed")
+    moved.both_ways()
+    moved.end()
+
+
+def readdressed(host):
+    """Returns the host's map of connections whose packets have its own address."""
+    return host.run("nft", "list", "map", "inet", "sockmi", "rewritten4")
+
+
+def says_routed(lab, liar, holder, connection):
+    """`liar` says that it redirects the packets of the connection through a router."""
+    return Member(lab, liar, holder).says(
+        "query_holder",
+        connection["local"],
+        connection["peer"],
+        "web",
+        f"{liar.address}:7078",
+        "routed",
+    )[0]
+
+
+def test_a_home_that_lies_about_routers_gets_no_packets_of_the_holders_own(lab):
+    """What it says makes the holder give packets that carry the holder's own address to the
+    foreign connection. The client has a connection with the holder, too, from the same
+    port."""
+    reuse = lambda ours, theirs: theirs.set(1, 2, "01000000")  # SO_REUSEADDR
+    start(lab)
+    moved = Connection(lab, prepare=reuse)
+    moved.move(lab.hostB)
+    record = lab.hostA.api("/v1/connections")["connections"][0]
+    listener, theirs = lab.hostB.app.socket("4").listen(), lab.client.app.socket("4")
+    theirs.set(1, 2, "01000000")
+    theirs.do("bind", lab.client.address, int(record["peer"].rsplit(":", 1)[1]))
+    theirs.connect(lab.hostB)
+    own = Between(listener.accept(), theirs)
+    own.both_ways()
+    before = readdressed(lab.hostB)
+
+    answer = says_routed(lab, lab.hostA, lab.hostB, record)
+
+    expect(answer[:2] == (0, 1), f"{answer}: hostB holds it")
+    own.both_ways()
+    moved.both_ways()
+    expect(readdressed(lab.hostB) == before, lambda: readdressed(lab.hostB))
+    own.end()
+    moved.end()
+
+
+def test_only_the_home_says_how_packets_of_a_connection_come(lab):
+    moved, _, record = held_by_hostB(lab)
+    before = readdressed(lab.hostB)
+
+    answer = says_routed(lab, lab.hostC, lab.hostB, record)
+
+    expect(answer[:2] == (0, 1), f"{answer}: hostB holds it")
+    expect(readdressed(lab.hostB) == before, lambda: readdressed(lab.hostB))
     moved.both_ways()
     moved.end()
 

@@ -3,6 +3,8 @@
 #include "connections/home_protocol.h"
 #include "connections/imported.h"
 
+#include <sys/socket.h>
+
 #include "connections/claims.h"
 #include "context/async_event.h"
 
@@ -292,6 +294,34 @@ TEST_F(HomeProtocolTest, HeldReaddressesRoutedPacketsForHomeAlone) {
       << "by the word of another host than its home";
   EXPECT_EQ(homes().held("A", elsewhere_, "web", {}, 0, true), 1);
   EXPECT_EQ(host_->fake_steering.rewritten_to.at(elsewhere_), host_->settings.address);
+}
+
+// Its packets have this host's address as their destination, and so would those that home
+// says it sends through a router.
+TEST_F(HomeProtocolTest, AHomeCannotHavePacketsOfOurOwnConnectionReaddressed) {
+  const unique_fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
+      peer(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const auto address_of = [](const unique_fd& socket) {
+    sockaddr_storage raw{};
+    socklen_t size = sizeof raw;
+    ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&raw), &size);
+    return SocketAddress::from(reinterpret_cast<sockaddr*>(&raw));
+  };
+  sockaddr_storage raw{};
+  const socklen_t size = SocketAddress{host_->settings.address, 0}.to(raw);
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&raw), size), 0);
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  address_of(listener).to(raw);
+  ASSERT_EQ(::connect(peer.get(), reinterpret_cast<sockaddr*>(&raw), size), 0);
+  const FourTuple foreign{{ip("192.0.2.1"), address_of(listener).port}, address_of(peer)};
+  host_->services.find_socket = [](const FourTuple& tuple) -> Result<net::TcpSocket> {
+    return net::TcpSocket{.cookie = 7, .tuple = tuple};
+  };
+  table().add_imported(7, {foreign, "web", "A", *SocketAddress::parse("192.0.2.1:7078"), "A", {}});
+
+  EXPECT_EQ(homes().held("A", foreign, "web", {}, 0, true), 1);
+
+  EXPECT_TRUE(host_->fake_steering.rewritten_to.empty());
 }
 
 // The kernel did not answer: that is not the end of a connection.
