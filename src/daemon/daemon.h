@@ -74,7 +74,8 @@ class Daemon {
   std::unique_ptr<cluster::Discovery> discovery_;
   std::unique_ptr<cluster::ControlChannel> control_;
   Exports exports_;
-  asio::thread_pool workers_{1};
+  // Two, so that no export waits for a barrier while the identity folder cannot be read.
+  asio::thread_pool workers_{2};
   Importer importer_;
   ExportRequests export_requests_;
   TakenAddresses taken_addresses_;
