@@ -142,6 +142,7 @@ asio::awaitable<void> AddressReceiver::resolve_in_doubt(IpAddress address, std::
     return held_.contains(address) && held_.at(address).attempt == attempt;
   };
   if (!in_doubt()) co_return;
+  (void)fault::point("takeover-doubt");  // we may die
   const Held held = held_.at(address);
   const auto elsewhere = co_await is_elsewhere(held.address);
   if (!in_doubt()) co_return;
@@ -153,8 +154,10 @@ asio::awaitable<void> AddressReceiver::resolve_in_doubt(IpAddress address, std::
   // is better than two.
   if (!elsewhere)
     held_.erase(address);
-  else if (auto done = *elsewhere ? drop(address) : keep(held.from, held.address); !done)
+  else if (auto done = *elsewhere ? drop(address) : keep(held.from, held.address); !done) {
     log::error("takeover_settle_failed", {{"address", address}, {"error", done.error()}});
+    held_.erase(address);  // the kernel removes it
+  }
 }
 
 }  // namespace sockmi::daemon

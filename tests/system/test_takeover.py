@@ -177,8 +177,9 @@ def test_the_old_holder_takes_the_address_back_from_a_dead_host(lab):
 def test_the_old_holder_takes_the_address_back_from_a_host_without_its_daemon(lab):
     """The kernel of that host answers for the address until the Hold expires."""
     start(lab)
+    lab.hostB.arm("takeover-doubt=kill")
     asked = takeover_without_keep(lab)
-    lab.hostB.daemon.kill()
+    expect(lab.hostB.daemon.wait() == -signal.SIGKILL, lab.hostB.daemon.tail)
     expect(asked.wait(90) == 1, asked.tail())
     expect(holders(lab) == ["hostA"], holders(lab))
     expect("hostA" in who_answers(lab), "hostA does not answer")
