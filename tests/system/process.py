@@ -106,8 +106,9 @@ class Process:
         self._reader.join(timeout)
         return status
 
-    def stop(self, timeout=10.0):
-        """Asks the program to end. Returns its exit status, or None if it had to be killed."""
+    def stop(self, timeout=45.0):
+        """Asks the program to end. Returns its exit status, or None if it had to be killed.
+        A daemon may finish its moves first, for 20 s: the time-out is that of its unit file."""
         if self.running():
             # First: LeakSanitizer stops the process at its end, and a SIGCONT then would
             # discard that SIGSTOP, and the process would hang.

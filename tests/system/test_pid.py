@@ -35,9 +35,9 @@ class Foreign:
     """A server on hostA, a client of it, and an application on hostB that imports such
     connections."""
 
-    def __init__(self, lab):
+    def __init__(self, lab, **changes):
         for host in (lab.hostA, lab.hostB):
-            lab.start_daemon(host, **{"service__echo": {"export": ["*"], "import": ["*"]}})
+            lab.start_daemon(host, service__echo={"export": ["*"], "import": ["*"]}, **changes)
         importer = lab.hostB.popen(lab.program("examples/echo_server"), "hostB")
         importer.wait_line("echo_server ready")
         self.server = lab.hostA.popen("/usr/bin/python3", "-c", SERVER)
@@ -91,8 +91,9 @@ def test_a_failed_move_leaves_the_process_unharmed(lab):
     ]
 )
 def test_signals_wait_until_the_move_has_ended(lab, point, name):
-    """The daemon stands still in the middle of the move when the signals arrive."""
-    foreign = Foreign(lab)
+    """The daemon stands still in the middle of the move when the signals arrive. A freeze may
+    last as long as sockmictl waits, or else a busy machine ends the move."""
+    foreign = Foreign(lab, steer={"freeze_timeout_ms": 15_000})
     lab.hostA.arm(f"{point}=stop")
     mover = lab.hostA.popen(*foreign.export_command(lab))
     wait_until(lambda: state(lab.hostA.daemon.pid) == "T", "the daemon stands still", timeout=30)
