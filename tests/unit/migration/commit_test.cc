@@ -28,7 +28,11 @@ constexpr Scenario kLeavesHome{.name = "LeavesHome", .from = Network::A},
     kIsWrittenOnTheWayHome{.name = "IsWrittenOnTheWayHome", .from = Network::B, .written = true},
     kIsGuarded{.name = "IsGuarded", .from = Network::A, .guarded = true},
     kMayBeGivenUp{.name = "MayBeGivenUp", .from = Network::A, .token = true},
-    kIsGivenUp{.name = "IsGivenUp", .from = Network::A, .token = true, .gives_up = true};
+    kIsGivenUp{.name = "IsGivenUp", .from = Network::A, .token = true, .gives_up = true},
+    kAsks{.name = "Asks", .from = Network::A, .asks = true},
+    kAsksOnTheWayHome{.name = "AsksOnTheWayHome", .from = Network::B, .asks = true},
+    kAsksAndIsWritten{
+        .name = "AsksAndIsWritten", .from = Network::A, .written = true, .asks = true};
 
 // Longer than the kernel keeps the redirect, and than the importer waits before it asks.
 constexpr milliseconds kLong{12'000};
@@ -94,6 +98,20 @@ class Commit : public testing::TestWithParam<Scenario> {
                            hosts.actions(first.host).begin()))
         << cell << ": the actions before it are others than in the run without faults";
     EXPECT_EQ(hosts.faults(), "") << cell << ": dies before \"" << action << "\"";
+  }
+
+  void disturb_each_message() {
+    for (const auto& [fate, name] : kFates)
+      for (std::size_t i = 0; i < messages_.size(); ++i) {
+        const std::string cell = fmt::format("M{}{}", i, name);
+        if (!is_chosen(cell)) continue;
+        TwoHosts hosts(*network_, GetParam());
+        hosts.fate = [&, fate = fate](std::size_t number) {
+          return number == i ? fate : Fate::Arrives;
+        };
+        hosts.run();
+        EXPECT_EQ(hosts.faults(), "") << cell << ": " << messages_[i];
+      }
   }
 
   Network* network_ = nullptr;
@@ -196,17 +214,33 @@ INSTANTIATE_TEST_SUITE_P(Connection, Messages, testing::Values(kWithPreCopy, kRe
                          name_of);
 
 TEST_P(Messages, EachMayBeLostLateOrDoubled) {
-  for (const auto& [fate, name] : kFates)
-    for (std::size_t i = 0; i < messages_.size(); ++i) {
-      const std::string cell = fmt::format("M{}{}", i, name);
-      if (!is_chosen(cell)) continue;
-      TwoHosts hosts(*network_, GetParam());
-      hosts.fate = [&, fate = fate](std::size_t number) {
-        return number == i ? fate : Fate::Arrives;
-      };
-      hosts.run();
-      EXPECT_EQ(hosts.faults(), "") << cell << ": " << messages_[i];
+  disturb_each_message();
+}
+
+// The importer has to ask what was decided. The exporter answers, unless only COMMIT has
+// what other threads wrote: then the importer goes on asking until COMMIT arrives.
+class Questions : public Commit {
+ protected:
+  void SetUp() override {
+    Commit::SetUp();
+    if (network_) {
+      ASSERT_NE(std::ranges::find(messages_, "QueryOutcome"), messages_.end());
     }
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Connection, Questions,
+                         testing::Values(kAsks, kAsksOnTheWayHome, kAsksAndIsWritten), name_of);
+
+TEST_P(Questions, TheExporterMayDieAtAnyPoint) {
+  die_everywhere(exporter(), milliseconds(0));
+}
+
+TEST_P(Questions, TheImporterMayDieAtAnyPoint) {
+  die_everywhere(importer(), milliseconds(0));
+}
+
+TEST_P(Questions, EachMessageMayBeLostLateOrDoubled) {
+  disturb_each_message();
 }
 
 // Several faults in one run. The seed repeats it.

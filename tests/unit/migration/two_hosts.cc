@@ -22,6 +22,8 @@ namespace sockmi::daemon {
 namespace {
 
 constexpr std::int64_t kForever = kNoTimer, kMillisecond = 1'000'000;
+// An importer that is there has asked by then.
+constexpr milliseconds kAskedBy{20'000};
 // Longer than all time-outs, and longer than rules linger (host_process.cc).
 constexpr milliseconds kLongEnough{120'000};
 
@@ -198,8 +200,9 @@ void TwoHosts::tell(Place place, const Frame& order) {
 void TwoHosts::send_message(Place from, const Frame& frame) {
   const std::size_t number = messages_.size();
   if (counts_) messages_.push_back(frame.name);
-  const Fate what = counts_ ? fate(number) : Fate::Arrives;
+  Fate what = counts_ ? fate(number) : Fate::Arrives;
   disturbed_ |= what != Fate::Arrives;
+  if (counts_ && is_too_early(frame.name)) what = Fate::IsLost;
   const std::uint64_t call = ++last_call_;
   calls_[call] = {from, hosts_[from].life, frame.number, what == Fate::AnswerIsLost};
   const auto later = [&](std::int64_t seconds) {
@@ -225,6 +228,13 @@ void TwoHosts::send_message(Place from, const Frame& frame) {
   }
 }
 
+bool TwoHosts::is_too_early(const std::string& message) {
+  if (!scenario_.asks || message != "Commit") return false;
+  if (!commit_sent_) commit_sent_ = now();
+  return now() < *commit_sent_ + kAskedBy.count() * kMillisecond &&
+         std::ranges::find(messages_, "QueryOutcome") == messages_.end();
+}
+
 // Of a message that comes twice, the first answer counts.
 void TwoHosts::send_answer(const Frame& frame) {
   const auto it = calls_.find(frame.number);
@@ -235,14 +245,16 @@ void TwoHosts::send_answer(const Frame& frame) {
     deliveries_.push_back({.due = now(),
                            .to = call.from,
                            .frame = {Kind::Reply, call.number, "", frame.data},
-                           .life = call.life});
+                           .life = call.life,
+                           .is_outcome = frame.name == "QueryOutcome"});
 }
 
 void TwoHosts::deliver(Delivery delivery) {
   Host& host = hosts_[delivery.to];
   const Place sender = other(delivery.to);
   if (delivery.life != 0 && delivery.life != host.life) return;
-  if (delivery.frame.name == "Commit" && !commit_came_) commit_came_ = host.actions.size();
+  if ((delivery.frame.name == "Commit" || delivery.is_outcome) && !commit_came_)
+    commit_came_ = host.actions.size();
   if (host.process >= 0) tell(delivery.to, delivery.frame);
   if (host.process >= 0 || delivery.frame.kind == Kind::Reply) return;
   const auto it = calls_.find(delivery.frame.number);

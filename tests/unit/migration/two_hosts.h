@@ -38,6 +38,7 @@ struct Scenario {
   bool guarded = false;      // with crash guards
   bool token = false;        // the application may give up the export
   bool gives_up = false;     // and it does, while the images travel
+  bool asks = false;         // COMMIT is lost until the importer has sent QueryOutcome
 };
 
 // Kills a host before its visible action number `action` (0: the first), and starts it
@@ -116,7 +117,8 @@ class TwoHosts {
     Nanoseconds due;
     Place to;
     Frame frame;
-    unsigned life = 0;  // of the host that gets a reply; 0: any
+    unsigned life = 0;        // of the host that gets a reply; 0: any
+    bool is_outcome = false;  // the answer to QueryOutcome
   };
   struct Call {
     Place from;
@@ -131,6 +133,7 @@ class TwoHosts {
   // A visible action is about to happen. Returns false if the host has died before it.
   bool may_act(Place place, const std::string& name);
   void send_message(Place from, const Frame& frame);
+  bool is_too_early(const std::string& message);
   void send_answer(const Frame& frame);
   void deliver(Delivery delivery);
   bool step(Nanoseconds end);
@@ -163,8 +166,10 @@ class TwoHosts {
   std::optional<std::string> dumped_;
   std::vector<int> results_;  // of the export: an errno for each connection
   std::optional<std::pair<Nanoseconds, Place>> restart_;
-  Nanoseconds restarted_ = 0;               // when a host was started again last
-  std::optional<std::size_t> commit_came_;  // after how many actions of the importer
+  Nanoseconds restarted_ = 0;  // when a host was started again last
+  // After how many actions of the importer COMMIT came, or an answer to QueryOutcome.
+  std::optional<std::size_t> commit_came_;
+  std::optional<Nanoseconds> commit_sent_;  // first of all
   bool counts_ = false, disturbed_ = false, thawed_ = false, has_written_ = false;
   int moved_ = 0;
   std::string troubles_, operator_said_;
