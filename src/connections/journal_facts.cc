@@ -109,6 +109,11 @@ bool is_fact(const Key& key, const Words& words) {
   const auto verb = kVerbs.find(key.first);
   if (verb == kVerbs.end()) return !key.first.empty();
   if (words.size() < verb->second) return false;
+  if (key.first == "committed")
+    return parse_id(key.second) &&
+           (words.empty() ||
+            (words.size() >= 5 && parse_number(words[0]) && parse_tuple(words[1]) &&
+             (words[2].empty() || SocketAddress::parse(words[3])) && parse_number(words[4])));
   if (key.first == "away") return parse_tuple(key.second) && read_away(words);
   if (key.first == "thawed") return parse_id(key.second) && parse_number(words[0]);
   if (key.first == "taken") return read_taken_over(key.second, words).has_value();

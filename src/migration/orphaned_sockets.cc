@@ -79,7 +79,10 @@ void adopt_orphans(Exports& exports, const Sockets& sockets) {
     if (socket.mark != steer::kFreezeMark || decided.contains(cookie)) continue;
     // An endpoint that has left, or has ended: what remains of its socket keeps the mark.
     if (!tcp::is_movable(socket.state)) continue;
-    const auto given = unfreeze(exports.services, socket, 0);
+    // Its decision may be what a damaged journal has lost.
+    const auto given = exports.table.journal().unreadable() > 0
+                           ? Result<>(fail(EUCLEAN, "the journal is damaged"))
+                           : unfreeze(exports.services, socket, 0);
     log::warn("frozen_socket_found", {{"connection", socket.tuple},
                                       {"unfrozen", given.has_value()},
                                       {"error", given ? "" : to_string(given.error())}});

@@ -326,6 +326,20 @@ def test_a_frozen_socket_that_cannot_be_unfrozen_is_in_doubt(lab):
     goes_on_here(lab, connection, [lab.hostB])
 
 
+def test_a_damaged_journal_leaves_a_frozen_socket_in_doubt(lab):
+    """Its decision may be what was lost, and the importer may have thawed it."""
+    connection = begin(lab)
+    both_die_in_export(lab, connection, "prepare-send")()
+    with open(lab.hostA.folder / "state" / "journal", "ab") as journal:
+        journal.write(b"commi\0\0\0\n")
+    lab.start_daemon(lab.hostA, **LATER)
+    [doubt] = doubts(lab.hostA)
+    expect(doubt["kind"] == "frozen", doubt)
+    lab.hostA.run(lab.sockmictl, "doubt", "discard", doubt["id"])
+    settled(lab.hostA, lab.hostB)
+    goes_on_here(lab, connection, [lab.hostB])
+
+
 def test_a_stopped_crash_guard_does_not_stop_the_daemon(lab):
     connection = begin(lab)
     os.kill(guard := guard_of(lab.hostA), signal.SIGSTOP)
