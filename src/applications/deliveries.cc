@@ -49,7 +49,7 @@ bool Deliveries::taken(Number delivery, const wire::MigrationId& id) {
   if (it == all_.end() ||
       !std::erase_if(it->second.those, [&](const Handed& handed) { return handed.ready.id == id; }))
     return false;
-  lists_.release(id);
+  has_taken(id);
   return true;
 }
 
@@ -88,9 +88,14 @@ void Deliveries::take_back(Clock::time_point began_before) {
   }
 }
 
+void Deliveries::has_taken(const wire::MigrationId& id) {
+  if (on_taken_) on_taken_(id);
+  lists_.release(id);
+}
+
 void Deliveries::give_back(Handed handed, pid_t process, bool for_ever) {
   auto& [ready, token] = handed;
-  if (!token.take()) return lists_.release(ready.id);
+  if (!token.take()) return has_taken(ready.id);
   ++ready.came_back;
   ready.kept_from[process] = for_ever ? Clock::time_point::max() : Clock::now() + kRedeliveryPause;
   lists_.add(std::move(ready));

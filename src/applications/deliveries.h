@@ -6,6 +6,7 @@
 // or neither.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <span>
 #include <vector>
@@ -18,7 +19,11 @@ namespace sockmi::daemon {
 class Deliveries {
  public:
   using Number = std::uint64_t;
-  explicit Deliveries(ImportQueue& lists) : lists_(lists) {}
+  // Is called for each endpoint that an application has.
+  using OnTaken = std::function<void(const wire::MigrationId&)>;
+  explicit Deliveries(ImportQueue& lists, OnTaken on_taken = {})
+      : lists_(lists),
+        on_taken_(std::move(on_taken)) {}
   Deliveries(const Deliveries&) = delete;
 
   // Begins a delivery of the endpoints `those` to `process`. Returns 0 if there are none.
@@ -50,8 +55,10 @@ class Deliveries {
   // Puts the endpoint back on the ready list, unless the application has taken the token
   // first.
   void give_back(Handed handed, pid_t process, bool for_ever);
+  void has_taken(const wire::MigrationId& id);
 
   ImportQueue& lists_;
+  const OnTaken on_taken_;
   std::map<Number, Delivery> all_;
   Number last_ = 0;
 };

@@ -93,6 +93,15 @@ Result<> Journal::open_file() {
 void Journal::take(Change change) {
   if (change.key.first == "ended")
     last_number_ = std::max(last_number_, parse_number(change.key.second).value_or(0));
+  if (change.key.first == "thawed") {
+    const auto cookie_of = [](const Words& words) {
+      return parse_number(words.front()).value_or(0);
+    };
+    if (const auto before = facts_.find(change.key); before != facts_.end())
+      thaws_.erase(cookie_of(before->second));
+    if (change.words && cookie_of(*change.words) != 0)
+      thaws_[cookie_of(*change.words)] = change.key;
+  }
   if (change.words)
     facts_[std::move(change.key)] = std::move(*change.words);
   else
@@ -206,6 +215,8 @@ Result<> Journal::committed(const wire::MigrationId& id, const Decision& decisio
                                      to_string(line), std::to_string(mark)}}};
   const Key resident{"resident", std::to_string(cookie)};
   if (facts_.contains(resident)) changes.push_back({resident, {}});
+  if (const auto thaw = thaws_.find(cookie); thaw != thaws_.end())
+    changes.push_back(left_daemon(thaw->second));
   if (away) changes.push_back({{"away", to_string(tuple)}, words_of(*away)});
   return append_or_fail(std::move(changes));
 }
@@ -244,6 +255,18 @@ Result<> Journal::thawed(const std::string& host,
 
 void Journal::not_thawed(const wire::MigrationId& id) {
   if (const Key key{"thawed", wire::to_hex(id)}; facts_.contains(key)) append({{key, {}}});
+}
+
+Journal::Change Journal::left_daemon(const Key& thaw) const {
+  Words words = facts_.at(thaw);
+  words.front() = "0";
+  return {thaw, std::move(words)};
+}
+
+void Journal::delivered(const wire::MigrationId& id) {
+  const Key key{"thawed", wire::to_hex(id)};
+  if (const auto fact = facts_.find(key); fact != facts_.end() && fact->second.front() != "0")
+    append({left_daemon(key)});
 }
 
 std::map<wire::MigrationId, Thawed> Journal::thawed() const {

@@ -9,7 +9,10 @@
 //   committed ID [COOKIE TUPLE HOST HOST-LINE MARK]
 //       An export of ours, until its importer HOST has reported the outcome.
 //   thawed ID COOKIE [HOST]
-//       An import that lives here, or lived here, until its exporter has the outcome.
+//       An import that lives here, or lived here, until its exporter HOST has the outcome.
+//       COOKIE is 0 as soon as the endpoint does not end with this daemon any more: an
+//       application has it, or it has moved on. What becomes of it then is not for the
+//       exporter to settle.
 //   away TUPLE SERVICE HOST ADDRESS HOME HOME-LINE [container] [GENERATION]
 //       See RemoteConnection.
 //   resident COOKIE TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION
@@ -61,8 +64,8 @@ struct Decision {
 };
 
 struct Thawed {
-  std::uint64_t cookie = 0;
-  std::string host;  // the exporter; empty: not recorded (written by an older daemon)
+  std::uint64_t cookie = 0;  // of the socket here; 0: the endpoint has left the daemon
+  std::string host;          // the exporter; empty: not recorded (written by an older daemon)
   bool operator==(const Thawed&) const = default;
 };
 
@@ -75,7 +78,8 @@ class Journal {
   static Result<Journal> look(const std::filesystem::path& folder);
 
   // Logs the decision that an endpoint moves. `away`: where it lives then; none if it
-  // goes home. Errors: if the disk does not take it; then nothing is decided.
+  // goes home. If it was imported, and its exporter may still ask for it, it has left this
+  // daemon from then on. Errors: if the disk does not take it; then nothing is decided.
   Result<> committed(const wire::MigrationId& id, const Decision& decision,
                      const std::optional<RemoteConnection>& away);
   // The importer has reported the outcome; nobody will ask for the decision again.
@@ -94,6 +98,7 @@ class Journal {
   Result<> thawed(const std::string& host,
                   const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports);
   void not_thawed(const wire::MigrationId& id);  // did not thaw, or nobody will ask again
+  void delivered(const wire::MigrationId& id);   // an application has it
   std::map<wire::MigrationId, Thawed> thawed() const;
 
   // These facts cannot fail: see the top of this file.
@@ -145,6 +150,7 @@ class Journal {
     std::optional<Words> words;  // none: the fact ends
   };
   static std::string text_of(const std::vector<Change>& changes);
+  Change left_daemon(const Key& thaw) const;
   void read(const std::string& all);
   void take(Change change);
   Result<> write(const std::string& lines, std::size_t count);
@@ -157,7 +163,8 @@ class Journal {
   unique_fd lock_;
   JournalFile file_;
   std::map<Key, Words> facts_;
-  std::size_t lines_ = 0;  // in the file
+  std::map<std::uint64_t, Key> thaws_;  // by the cookies of their sockets
+  std::size_t lines_ = 0;               // in the file
   std::size_t compact_at_ = 10'000;
   std::uint64_t last_number_ = 0;
   std::string unwritten_;  // lines that the disk did not take

@@ -97,6 +97,10 @@ Result<> adopt_redirects(Connections& connections, const Sockets& alive, std::si
     in_kernel[redirect.tuple] = redirect;
 
   drop_lost_namespaces(connections, closed);
+  // Nobody knows yet whether these have left. Their homes are notified when that is settled.
+  std::set<FourTuple> in_doubt;
+  for (const auto& [id, decision] : connections.table.journal().decisions())
+    if (!decision.host.empty()) in_doubt.insert(decision.tuple);
   std::set<SocketAddress> ports;
   for (const auto& [tuple, away] : connections.table.remote()) {
     in_kernel.erase(tuple.unmapped());
@@ -107,7 +111,7 @@ Result<> adopt_redirects(Connections& connections, const Sockets& alive, std::si
       TRY(tolerate_namespace_error(connections, tuple,
                                    connections.services.steering->at(tuple.local.ip)
                                        .redirect(tuple, away.address, std::nullopt)));
-    if (away.home != connections.services.settings.host)
+    if (away.home != connections.services.settings.host && !in_doubt.contains(tuple))
       spawn(connections.services.io, "tell_moved", connections.homes.notify_moved(tuple));
   }
   // The journal does not explain these redirects. If the connection lives here, its move

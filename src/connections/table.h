@@ -77,6 +77,8 @@ class ConnectionTable {
   }
   // It did not thaw, or nobody will ask again.
   void forget_thaw(const wire::MigrationId& id) { journal_.not_thawed(id); }
+  // An application has an endpoint that thawed here.
+  void log_delivery(const wire::MigrationId& id) { journal_.delivered(id); }
 
   // --- places ---
 

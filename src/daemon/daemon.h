@@ -65,7 +65,9 @@ class Daemon {
   bool stopping_ = false;
   const Clock::time_point started_ = Clock::now();
   ImportQueue import_queue_;
-  Deliveries deliveries_{import_queue_};
+  Deliveries deliveries_{import_queue_, [this](const wire::MigrationId& id) {
+                           connections_.table.log_delivery(id);
+                         }};
   const congestion::CwndCarrier congestion_ = congestion::CwndCarrier::open();
   Services services_;
   std::unique_ptr<steer::NamespacedSteering> steering_;

@@ -247,10 +247,7 @@ Result<> Importer::verdict(const wire::MigrationId& id, const wire::FreezeDeltaT
     outcomes_.correct(host, id, Outcome::NeverThawed);
     return fail(verdict_on(Outcome::NeverThawed).error().code, "{}", may_thaw.error().reason);
   }
-  // The exporter revives its own endpoint if it gets this answer, so this one must not
-  // thaw later.
-  if (outcomes_.of(host, id) == Outcome::Unknown) outcomes_.correct(host, id, Outcome::NeverThawed);
-  return verdict_on(outcomes_.of(host, id));
+  return verdict_on(outcomes_.give_up(host, id));
 }
 
 Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& late) {

@@ -25,8 +25,10 @@ Result<> verdict_on(Outcome outcome) {
 }
 
 void Outcomes::adopt(const std::set<std::uint64_t>& alive) {
-  for (const auto& [id, thawed] : table_.journal().thawed())
-    remember(thawed.host, id, alive.contains(thawed.cookie) ? Outcome::Lives : Outcome::Ended);
+  for (const auto& [id, thawed] : table_.journal().thawed()) {
+    const bool lives = thawed.cookie == 0 || alive.contains(thawed.cookie);
+    remember(thawed.host, id, lives ? Outcome::Lives : Outcome::Ended);
+  }
 }
 
 Outcome Outcomes::of(const std::string& host, const wire::MigrationId& id) const {
@@ -35,6 +37,12 @@ Outcome Outcomes::of(const std::string& host, const wire::MigrationId& id) const
       if (const auto it = of_host->second.known.find(id); it != of_host->second.known.end())
         return it->second;
   return Outcome::Unknown;
+}
+
+Outcome Outcomes::give_up(const std::string& host, const wire::MigrationId& id) {
+  if (of(host, id) == Outcome::Unknown && table_.journal().unreadable() == 0)
+    remember(host, id, Outcome::NeverThawed);
+  return of(host, id);
 }
 
 Result<> Outcomes::thaw(const std::string& host,

@@ -169,6 +169,15 @@ asio::awaitable<void> goes_on_here(Connections& connections, ExportedEndpoint& o
   one.frozen.reset();
 }
 
+// True if the importer has sent the connection on, and this host is its home and knows
+// that: then it thawed there, whatever the importer has forgotten since, and lives at a
+// third host.
+bool has_moved_on(const Connections& connections, const cluster::SelectedHost& importer,
+                  const ExportedEndpoint& one) {
+  const RemoteConnection* now = connections.table.find_remote(one.tuple);
+  return now && (now->host != importer.host || now->generation > one.endpoint.generation);
+}
+
 // The importer has not been asked yet about an endpoint that was recovered from the
 // journal, so it gets some time before the endpoint counts as in doubt.
 asio::awaitable<void> await_verdict(Connections& connections, cluster::SelectedHost importer,
@@ -218,7 +227,12 @@ void seal(const Services& services, const cluster::SelectedHost& importer,
 asio::awaitable<void> settle(Connections& connections, const cluster::SelectedHost& importer,
                              ExportedEndpoint& one, CommitProgress& commitment) {
   const Error& reason = commitment.reason;
-  switch (commitment.outcome) {
+  const bool outdated =
+      commitment.outcome != Outcome::Lives && has_moved_on(connections, importer, one);
+  if (outdated)
+    log::warn("outcome_outdated",
+              {{"connection", one.tuple}, {"host", importer.host}, {"error", reason}});
+  switch (outdated ? Outcome::Lives : commitment.outcome) {
     case Outcome::NeverThawed:
       one.result =
           fail(ECANCELED, "{}: {}; the endpoint continues here", importer.host, reason.reason);

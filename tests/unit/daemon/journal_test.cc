@@ -301,6 +301,29 @@ TEST_F(JournalTest, ADamagedFileIsKeptAside) {
   EXPECT_EQ(open().unreadable(), 0u);
 }
 
+TEST_F(JournalTest, ADecisionThatNamesNoSocketIsDamaged) {
+  const std::string id = "committed " + wire::to_hex(one_);
+  write(id + " 7\n" + id + " 7 10.0.0.1:443 hostB 10.0.0.2:7078 42\n" + id +
+        " 7 10.0.0.1:443<-10.0.0.9:1001 hostB nowhere 42\ncommitted 12 7\n");
+  const auto journal = open();
+  EXPECT_EQ(journal.unreadable(), 4u);
+  EXPECT_TRUE(journal.decisions().empty());
+}
+
+TEST_F(JournalTest, AThawOfAnEndpointThatLeftHasNoCookie) {
+  {
+    auto journal = open();
+    ASSERT_TRUE(journal.thawed("B", {{one_, 7}, {two_, 8}}));
+    journal.delivered(one_);
+    const std::string before = text();
+    journal.delivered(one_);
+    EXPECT_EQ(text(), before) << "it is known already";
+    ASSERT_TRUE(journal.committed({9}, {8, tuple_, "hostC", {}, 0}, std::nullopt));
+  }
+  EXPECT_EQ(open().thawed(),
+            (std::map<wire::MigrationId, Thawed>{{one_, {0, "B"}}, {two_, {0, "B"}}}));
+}
+
 TEST_F(JournalTest, ADamagedFileThatCannotBeKeptAsideStaysInUse) {
   for (int i = 1; i <= 9; ++i)
     std::ofstream(folder_ / fmt::format("journal.damaged-{}", i)) << "x";

@@ -1,5 +1,7 @@
 #include "migration/outcomes.h"
 
+#include <fstream>
+
 #include <gtest/gtest.h>
 
 #include "unit/temporary_folder.h"
@@ -39,6 +41,62 @@ TEST_F(OutcomesTest, TheNextDaemonKnowsTheOutcomeOfAThaw) {
   EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives);
   EXPECT_EQ(outcomes.of("B", two_), Outcome::Ended) << "no socket has its cookie";
   EXPECT_EQ(outcomes.of("B", three_), Outcome::Unknown);
+}
+
+TEST_F(OutcomesTest, AnEndpointThatHasLeftTheDaemonDidNotEndWithIt) {
+  {
+    ConnectionTable table = open();
+    ASSERT_TRUE(Outcomes(table).thaw("B", {{one_, 7}, {two_, 8}, {three_, 9}}));
+    table.log_delivery(one_);
+    const Decision decision{
+        .cookie = 8,
+        .tuple = {*SocketAddress::parse("10.0.0.1:443"), *SocketAddress::parse("10.0.0.9:1001")},
+        .host = "C",
+        .line = *SocketAddress::parse("10.0.0.3:7078")};
+    ASSERT_TRUE(table.log_decision({9}, decision, std::nullopt));
+    table.undo_decision({9}, decision, std::nullopt);
+    table.log_delivery({4});  // one that did not come from another host
+  }
+  for (int restarts = 0; restarts < 2; ++restarts) {
+    ConnectionTable table = open();
+    Outcomes outcomes(table);
+    outcomes.adopt({});
+    EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives) << "an application has closed it";
+    EXPECT_EQ(outcomes.of("B", two_), Outcome::Lives) << "it has moved on";
+    EXPECT_EQ(outcomes.of("B", three_), Outcome::Ended);
+    EXPECT_EQ(outcomes.of("B", {4}), Outcome::Unknown);
+  }
+}
+
+TEST_F(OutcomesTest, TheRecordOfAnEndpointThatHasLeftEndsWhenItsExporterKnows) {
+  {
+    ConnectionTable table = open();
+    Outcomes outcomes(table);
+    ASSERT_TRUE(outcomes.thaw("B", {{one_, 7}, {two_, 8}}));
+    table.log_delivery(one_);
+    outcomes.forget("B", one_);
+    outcomes.forget("B", two_);
+    table.log_delivery(two_);  // afterwards: there is no record any more
+    EXPECT_TRUE(table.journal().thawed().empty());
+  }
+  EXPECT_TRUE(open().journal().thawed().empty());
+}
+
+TEST_F(OutcomesTest, AnEndpointWithoutARecordNeverThawed) {
+  ConnectionTable table = open();
+  Outcomes outcomes(table);
+  EXPECT_EQ(outcomes.give_up("B", one_), Outcome::NeverThawed);
+  EXPECT_EQ(outcomes.of("B", one_), Outcome::NeverThawed);
+}
+
+TEST_F(OutcomesTest, ARecordThatADamagedJournalMayHaveLostIsNotMissing) {
+  std::ofstream(folder_ / "journal")
+      << "thawed \x01\x02 damaged\nthawed " << wire::to_hex(two_) << " 0 B\n";
+  ConnectionTable table = open();
+  Outcomes outcomes(table);
+  outcomes.adopt({});
+  EXPECT_EQ(outcomes.give_up("B", one_), Outcome::Unknown);
+  EXPECT_EQ(outcomes.give_up("B", two_), Outcome::Lives);
 }
 
 TEST_F(OutcomesTest, CorrectRemovesTheThawFromTheJournal) {

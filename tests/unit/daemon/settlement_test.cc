@@ -1,0 +1,116 @@
+// An exporter gets an answer to COMMIT about a connection that has gone elsewhere since. No
+// socket is involved.
+#include "migration/settlement.h"
+
+#include <gtest/gtest.h>
+#include <sockmi/sockmi.h>
+
+#include "base/spawn.h"
+#include "connections/recovery.h"
+#include "test_host.h"
+
+namespace sockmi::daemon {
+namespace {
+
+// Does not answer, and records who was called.
+class SilentChannel : public cluster::ControlChannel {
+ public:
+  asio::awaitable<Result<Secret>> call(std::string host, SocketAddress, Secret,
+                                       milliseconds) override {
+    called.push_back(host);
+    co_return fail(EHOSTUNREACH, "silent");
+  }
+  void set_member_addresses(std::function<bool(const IpAddress&)>) override {}
+  bool connected(const std::string&) const override { return false; }
+  std::vector<std::string> called;
+};
+
+class LateAnswerTest : public testing::Test {
+ protected:
+  LateAnswerTest() { start(); }
+  void start() {
+    host_.reset();
+    host_ =
+        std::make_unique<TestHost>(io_, Settings{.host = "A", .address = address_}, folder_.path);
+    host_->use(std::make_unique<SilentChannel>());
+  }
+  void run() {
+    io_.restart();
+    io_.poll();
+  }
+  Connections& connections() { return host_->connections; }
+  std::vector<std::string>& called() { return static_cast<SilentChannel&>(*host_->control).called; }
+  RemoteConnection at(const char* host, std::uint64_t generation, const char* home = "A") const {
+    return {"web", host, *IpAddress::parse("192.0.2.7"), home, line_, false, generation, {}};
+  }
+  void decide(const RemoteConnection& away) {
+    const Decision decision{.cookie = 7, .tuple = tuple_, .host = "M", .line = line_};
+    ASSERT_TRUE(connections().table.log_decision(id_, decision, away));
+  }
+  // The decision of generation 5 was to move it to M.
+  Result<> settle_as(Outcome outcome) {
+    ExportedEndpoint one({unique_fd(), {.home = "A"}, -1});
+    one.endpoint.state = SOCKMI_CONNECTED;
+    one.endpoint.generation = 5;
+    one.id = id_;
+    one.tuple = tuple_;
+    one.owner.emplace();
+    one.decided = one.redirected = true;
+    CommitProgress progress(io_.get_executor(), {.id = id_});
+    progress.outcome = outcome;
+    spawn(io_, "settle", settle(connections(), importer_, one, progress));
+    run();
+    return one.result;
+  }
+
+  asio::io_context io_;
+  const IpAddress address_ = *IpAddress::parse("127.0.0.1");
+  TestFolder folder_;
+  std::unique_ptr<TestHost> host_;
+  const wire::MigrationId id_{1};
+  const SocketAddress line_ = *SocketAddress::parse("192.0.2.5:7078");
+  const cluster::SelectedHost importer_{.host = "M", .line = line_, .other_address = {}};
+  const FourTuple tuple_{*SocketAddress::parse("127.0.0.1:1"),
+                         *SocketAddress::parse("192.0.2.9:9")};
+};
+
+TEST_F(LateAnswerTest, AConnectionThatHomeKnowsAtAThirdHostStaysThere) {
+  for (const Outcome outcome : {Outcome::Ended, Outcome::NeverThawed})
+    for (const auto& now : {at("K", 6), at("M", 7)}) {
+      decide(at("M", 5));
+      connections().table.mark_moved(tuple_, now);
+      host_->fake_steering.redirected[tuple_] = {tuple_, now.address, std::nullopt, false};
+      EXPECT_TRUE(settle_as(outcome));
+      ASSERT_NE(connections().table.find_remote(tuple_), nullptr);
+      EXPECT_EQ(*connections().table.find_remote(tuple_), now);
+      EXPECT_TRUE(host_->fake_steering.redirected.contains(tuple_));
+    }
+}
+
+TEST_F(LateAnswerTest, AConnectionThatTheImporterLostLosesItsRedirect) {
+  for (const Outcome outcome : {Outcome::Ended, Outcome::NeverThawed}) {
+    decide(at("M", 5));
+    host_->fake_steering.redirected[tuple_] = {tuple_, address_, std::nullopt, false};
+    EXPECT_FALSE(settle_as(outcome));
+    EXPECT_EQ(connections().table.find_remote(tuple_), nullptr);
+    EXPECT_FALSE(host_->fake_steering.redirected.contains(tuple_));
+  }
+}
+
+// Home would redirect to an importer that perhaps never had it.
+TEST_F(LateAnswerTest, TheNextDaemonDoesNotTellHomeWhatIsInDoubt) {
+  decide(at("M", 5, "H"));
+  start();
+  ASSERT_TRUE(adopt(connections()));
+  run();
+  EXPECT_TRUE(called().empty());
+
+  connections().table.forget_decision(id_);
+  start();
+  ASSERT_TRUE(adopt(connections()));
+  run();
+  EXPECT_EQ(called(), std::vector<std::string>{"H"});
+}
+
+}  // namespace
+}  // namespace sockmi::daemon
