@@ -276,7 +276,7 @@ Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& l
     return fail(verdict_on(outcome).error().code, "{}", woken.error().reason);
   }
   // *One live endpoint again.* The exporter need not wait for our bookkeeping.
-  stragglers_.expect(prepared.host, prepared.endpoint.tcp, late.bytes.size());
+  stragglers_.expect(prepared.host, prepared.endpoint.tcp, late.bytes.size(), prepared.cookie);
   // Before a straggler arrives, which is not an answer of the peer.
   if (prepared.socket && !services_.steering->in_other_namespace(tuple.local.ip))
     unheard_peers_.expect(prepared.cookie, tuple, prepared.socket->heard(),
@@ -340,19 +340,26 @@ void Importer::settle(Settled& settled) {
                      .since = Clock::now()});
 }
 
+// If the connection has ended or moved on, its socket is gone, and the kernel would answer
+// the segment by an RST with a sequence number that the peer accepts.
 Result<> Importer::receive(const std::string& host, const wire::StragglerT& straggler) {
   TRY_LET(known, stragglers_.check(host, straggler));
   const FourTuple& tuple = known.tuple;
-  // A FIN alone: UnheardPeers counts segments without data, so this one must not count as
-  // the peer's answer.
-  if (straggler.late->bytes.empty()) unheard_peers_.injected(tuple);
-  return tcp::inject_data({.tuple = tuple,
-                           .seq = straggler.seq,
-                           .ack = straggler.ack,
-                           .window = straggler.window,
-                           .fin = straggler.late->fin,
-                           .data = straggler.late->bytes},
-                          steer::kInjectMark, known.next);
+  return services_.steering->within(tuple.local.ip, [&]() -> Result<> {
+    TRY_LET(socket, services_.find_socket(tuple));
+    if (socket.cookie != known.cookie)
+      return fail(ENOENT, "{} does not live here any more", to_string(tuple));
+    // A FIN alone: UnheardPeers counts segments without data, so this one must not count as
+    // the peer's answer.
+    if (straggler.late->bytes.empty()) unheard_peers_.injected(tuple);
+    return tcp::inject_data({.tuple = tuple,
+                             .seq = straggler.seq,
+                             .ack = straggler.ack,
+                             .window = straggler.window,
+                             .fin = straggler.late->fin,
+                             .data = straggler.late->bytes},
+                            steer::kInjectMark, known.next);
+  });
 }
 
 void Importer::abort(const wire::MigrationId& id, const std::string& host) {

@@ -20,7 +20,8 @@ void Stragglers::forget_old() {
       expected_.erase(it);
 }
 
-void Stragglers::expect(const std::string& host, const wire::TcpT& image, std::size_t late) {
+void Stragglers::expect(const std::string& host, const wire::TcpT& image, std::size_t late,
+                        std::uint64_t cookie) {
   forget_old();
   const FourTuple tuple = wire::tuple_of(image).unmapped();
   if (tuple.remote.port == 0 || !image.window) return;
@@ -31,6 +32,7 @@ void Stragglers::expect(const std::string& host, const wire::TcpT& image, std::s
                       image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size()),
                       most,
                       until,
+                      cookie,
                       tcp::next_after(image)};
   order_.emplace_back(until, tuple);
 }
@@ -49,7 +51,7 @@ Result<Stragglers::Known> Stragglers::check(const std::string& host,
   if (straggler.seq != expected.seq || straggler.ack != expected.ack ||
       straggler.late->bytes.size() > expected.most)
     return fail(EACCES, "invalid straggler of {}: it does not fit the image", to_string(tuple));
-  return Known{tuple, expected.next};
+  return Known{tuple, expected.cookie, expected.next};
 }
 
 }  // namespace sockmi::daemon

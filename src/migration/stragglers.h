@@ -17,13 +17,15 @@ namespace sockmi::daemon {
 class Stragglers {
  public:
   // Expects stragglers of an endpoint that `host` has just committed. `late`: the number
-  // of received bytes that came with COMMIT, behind the image.
-  void expect(const std::string& host, const wire::TcpT& image, std::size_t late);
+  // of received bytes that came with COMMIT, behind the image. `cookie`: its socket here.
+  void expect(const std::string& host, const wire::TcpT& image, std::size_t late,
+              std::uint64_t cookie);
   struct Known {
     FourTuple tuple;
-    tcp::Next next;  // how the kernel shall treat the peer's segments behind it
+    std::uint64_t cookie;  // of the socket that came; it may have gone since
+    tcp::Next next;        // how the kernel shall treat the peer's segments behind it
   };
-  // Returns the connection of a straggler. Errors: EACCES if `host` may not send it now.
+  // Returns whose straggler this is. Errors: EACCES if `host` may not send it now.
   Result<Known> check(const std::string& host, const wire::StragglerT& straggler);
 
  private:
@@ -33,6 +35,7 @@ class Stragglers {
     std::uint32_t seq = 0, ack = 0;
     std::size_t most = 0;  // upper bound of what the peer could have sent
     Clock::time_point until;
+    std::uint64_t cookie = 0;
     tcp::Next next;
   };
   void forget_old();

@@ -7,10 +7,11 @@ import socket
 import time
 
 import observe
-from lab import PORT, SERVICE_ADDRESS, expect
+from cases import cases
+from lab import PORT, SERVICE_ADDRESS, expect, wait_until
 from member import Member, alive, reserve
 from namespace import within
-from socket_app import Between, Connection, start
+from socket_app import Between, Connection, move, start
 
 SCHEMA = (pathlib.Path(__file__).resolve().parents[2] / "src/wire/control.fbs").read_text()
 TYPES = range(1, 1 + len(re.search(r"union Request \{([^}]*)\}", SCHEMA)[1].split(",")))
@@ -111,6 +112,67 @@ def keep_is_refused(member):
     ) == errno.EAGAIN and time.monotonic() < end:
         pass
     expect(code == errno.EEXIST, f"{code}, though hostB has it")
+
+
+def sequence_numbers(connection):
+    """Returns the numbers of the next byte that this end sends, and receives."""
+    repair, queue, number = 19, 20, 21  # linux/tcp.h: TCP_REPAIR, …
+    connection.setsockopt(socket.IPPROTO_TCP, repair, 1)
+    found = []
+    for which in (2, 1):
+        connection.setsockopt(socket.IPPROTO_TCP, queue, which)
+        found.append(connection.getsockopt(socket.IPPROTO_TCP, number) & 0xFFFFFFFF)
+    connection.setsockopt(socket.IPPROTO_TCP, repair, -1)  # without a window probe
+    return found
+
+
+def moved_to(lab, family, *targets):
+    """Returns both ends of a connection of hostA that has moved on to each target, and the
+    words of a straggler that fits its image."""
+    start(lab, *lab.hosts)
+    listener = lab.hostA.app.socket(family).listen()
+    address = lab.hostA.at(family), PORT
+    theirs = within(lab.client, lambda: socket.create_connection(address, 5))
+    ours = listener.accept()
+    local, peer = (
+        f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}" for ip, port in ours.info("local", "peer")
+    )
+    for target in targets:
+        ours = move(ours, target)
+    words = "straggler", local, peer, *sequence_numbers(theirs), "LATE"
+    return ours, theirs, words
+
+
+@cases("4", "6")
+def test_a_straggler_of_a_connection_that_has_moved_on_resets_nothing(lab, family):
+    """hostA's barrier takes longer than the connection stays at hostB."""
+    ours, theirs, words = moved_to(lab, family, lab.hostB, lab.hostC)
+    code = Member(lab, lab.hostA, lab.hostB).says(*words)[0][0]
+    theirs.sendall(b"x")
+    expect(ours.do("recv", 1)["bytes"] == 1, "the peer's byte does not arrive")
+    expect(code == errno.ENOENT, f"{code}")
+    ours.close(), theirs.close()
+
+
+@cases("4", "6")
+def test_a_straggler_of_a_connection_that_has_ended_is_not_answered(lab, family):
+    ours, theirs, words = moved_to(lab, family, lab.hostB, lab.hostA)
+    theirs.shutdown(socket.SHUT_WR)
+    ours.shutdown()
+    expect(theirs.recv(1) == b"", "bytes in place of the end")
+    wait_until(lambda: ours.state() == "CLOSE", "the last acknowledgement comes")
+    code = Member(lab, lab.hostB, lab.hostA).says(*words)[0][0]
+    ours.close(), theirs.close()
+    expect(observe.resets(lab.client)[0] == 0, "an RST came")
+    expect(code == errno.ENOENT, f"{code}")
+
+
+def test_a_straggler_reaches_the_socket_that_came(lab):
+    ours, theirs, words = moved_to(lab, "4", lab.hostB)
+    Member(lab, lab.hostA, lab.hostB).says(*words, check=[0])
+    wait_until(lambda: ours.info("unread") == 4, "it is in the receive queue")
+    expect(ours.do("recv", 4)["bytes"] == 4, "it cannot be read")
+    ours.close(), theirs.close()
 
 
 def test_an_address_is_kept_only_after_a_hold(lab):

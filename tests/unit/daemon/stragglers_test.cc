@@ -35,13 +35,13 @@ class StragglersTest : public testing::Test {
 
 TEST_F(StragglersTest, IsAcceptedFromTheExporterAlone) {
   EXPECT_EQ(refused("B"), EACCES) << "it did not come from there";
-  stragglers_.expect("B", image_, 0);
+  stragglers_.expect("B", image_, 0, 7);
   EXPECT_EQ(refused("B"), 0);
   EXPECT_EQ(refused("C"), EACCES);
 }
 
 TEST_F(StragglersTest, MustFitTheSequenceNumbersOfTheImage) {
-  stragglers_.expect("B", image_, 0);
+  stragglers_.expect("B", image_, 0, 7);
   said_.seq = 999;
   EXPECT_EQ(refused("B"), EACCES);
   said_.seq = 1000;
@@ -57,16 +57,23 @@ TEST_F(StragglersTest, MustFitTheSequenceNumbersOfTheImage) {
 }
 
 TEST_F(StragglersTest, MustFollowTheBytesOfCommit) {
-  stragglers_.expect("B", image_, 20);
+  stragglers_.expect("B", image_, 20, 7);
   EXPECT_EQ(refused("B"), EACCES);
   said_.seq = 1020;
   EXPECT_EQ(refused("B"), 0);
 }
 
 TEST_F(StragglersTest, IsRefusedForAnotherConnection) {
-  stragglers_.expect("B", image_, 0);
+  stragglers_.expect("B", image_, 0, 7);
   said_.remote = "192.0.2.9:10";
   EXPECT_EQ(refused("B"), EACCES);
+}
+
+TEST_F(StragglersTest, IsForTheSocketThatCame) {
+  stragglers_.expect("B", image_, 0, 7);
+  EXPECT_EQ(stragglers_.check("B", said_)->cookie, 7u);
+  stragglers_.expect("B", image_, 0, 8);  // it left, and came again
+  EXPECT_EQ(stragglers_.check("B", said_)->cookie, 8u);
 }
 
 }  // namespace
