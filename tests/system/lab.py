@@ -321,7 +321,7 @@ class Lab:
         """Ends all programs, and checks that each ends well and that nothing of sockmi is
         left. Sockets of an application may still be open, and do not end in order then:
         what the client sees of that does not count."""
-        received = observe.resets(self.client)[0] if self.client.app else None
+        received = observe.live_resets(self.client) if self.client.app else None
         statuses = [(process, process.stop()) for process in reversed(self.processes)]
         for process, status in statuses:
             sanitizer = [
@@ -347,8 +347,8 @@ class Lab:
                     not (left := observe.leftovers(host)),
                     lambda: f"{host.name}: left behind: {left}",
                 )
-        received = observe.resets(self.client)[0] if received is None else received
-        expect(received == 0, f"the client's kernel saw {received} RST")
+        received = observe.live_resets(self.client) if received is None else received
+        expect(received == 0, f"the client's kernel saw {received} RST of live connections")
 
 
 __all__ = [
