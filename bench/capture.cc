@@ -74,7 +74,7 @@ Costs costs(int queue) {
     must(owner.has_value(), "owner");
     std::optional<tcp::FrozenSocket> frozen;
     wire::TcpT image;
-    tcp::FreezeDelta late;
+    tcp::FreezeDelta delta;
     const double out = time_of([&] {
       auto done = tcp::FrozenSocket::freeze(pair.ours.get(), *owner, kNoMarks, std::move(settings));
       must(done.has_value(), "freeze");
@@ -84,14 +84,14 @@ Costs costs(int queue) {
       image = std::move(*captured);
       auto received = frozen->received_since(image);
       must(received.has_value(), "the last look");
-      late = std::move(*received);
+      delta = std::move(*received);
     });
     must(frozen->destroy_silently().has_value(), "kill");
     pair.ours.reset();
     const double in = time_of([&] {
       auto restored = tcp::RestoredSocket::restore(image, kNoMarks, false);
       must(restored.has_value(), "restore");
-      must(restored->receive(late).has_value(), "what came late");
+      must(restored->receive(delta).has_value(), "what came late");
       auto live = std::move(*restored).thaw();
       must(live.has_value(), "thaw");
       pair.ours = std::move(*live);

@@ -64,12 +64,12 @@ int measure(const sockaddr* address, socklen_t size) {
       auto frozen = tcp::FrozenSocket::freeze(socket.get(), kMarks);
       must(frozen.has_value(), "freeze");
       auto image = frozen->capture();
-      const auto late = image ? frozen->received_since(*image)
-                              : Result<tcp::FreezeDelta>(std::unexpected(image.error()));
-      must(late && frozen->destroy_silently(), "capture");
+      const auto delta = image ? frozen->received_since(*image)
+                               : Result<tcp::FreezeDelta>(std::unexpected(image.error()));
+      must(delta && frozen->destroy_silently(), "capture");
       socket.reset();
       auto restored = tcp::RestoredSocket::restore(*image, kMarks, false);
-      must(restored && restored->receive(*late), "restore");
+      must(restored && restored->receive(*delta), "restore");
       auto live = std::move(*restored).thaw();
       must(live.has_value(), "thaw");
       socket = std::move(*live);

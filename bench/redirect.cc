@@ -256,10 +256,10 @@ int main(int argc, char** argv) {
   const Host client(argv[1]), home(argv[2]), other_home(argv[3]), importer(argv[4]);
   const Daemon here(home), over_there(other_home), there(importer);
   for (const Host* each : {&home, &other_home}) {
-    std::vector<steer::ForeignAddress> guests;
-    for (const FourTuple& guest : connections(*each, client, kMany))
-      guests.push_back({guest, {}});
-    must(there->add_foreign_addresses(guests).has_value(), "shelter");
+    std::vector<steer::ForeignAddress> foreign;
+    for (const FourTuple& tuple : connections(*each, client, kMany))
+      foreign.push_back({tuple, {}});
+    must(there->add_foreign_addresses(foreign).has_value(), "add_foreign_addresses");
   }
   const double added = milliseconds_to_add(here, connections(home, client, kAdded), importer);
   const auto ratio = [&](unsigned talking) {

@@ -67,11 +67,11 @@ User caller_of(int socket) {
   socklen_t size = sizeof peer;
   if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return {kNoUid, "?"};
   if (peer.uid != 0) return {peer.uid, ""};
-  User stranger{0, "uid:0 of a container"};
-  if (peer.pid <= 0) return stranger;
+  User unnamed{0, "uid:0 of a container"};
+  if (peer.pid <= 0) return unnamed;
   const unique_fd pidfd = pidfd_of(socket, peer.pid);
   if (!pidfd || is_in_another_user_namespace(peer.pid) || numbers_of(pidfd.get()) != 1)
-    return stranger;
+    return unnamed;
   return {0, "root"};
 }
 

@@ -58,7 +58,7 @@ Result<IpAddress> resolve_host(daemon::Daemon& daemon, const std::string& name) 
   if (name.empty()) return IpAddress{};
   if (auto ip = IpAddress::parse(name)) return ip;
   TRY_LET(host, daemon.services().discovery->find_host(name));
-  return host.line.ip;
+  return host.control_address.ip;
 }
 
 }  // namespace
@@ -74,11 +74,11 @@ asio::awaitable<Result<Response>> get_events(daemon::Daemon& daemon, Session& se
   const auto watch = lists.watch(
       any, request.user, [outbox] { outbox->import_possible(); }, process_of(session));
   const auto holder = daemon.export_requests().hold(
-      service, request.user, [outbox](const daemon::ExportRequest& wish) {
-        const nlohmann::json data{{"request", wish.request},
-                                  {"local", to_json(wish.local)},
-                                  {"peer", to_json(wish.remote)},
-                                  {"to", wish.to.any() ? "" : to_string(wish.to)}};
+      service, request.user, [outbox](const daemon::ExportRequest& asked) {
+        const nlohmann::json data{{"request", asked.request},
+                                  {"local", to_json(asked.local)},
+                                  {"peer", to_json(asked.remote)},
+                                  {"to", asked.to.any() ? "" : to_string(asked.to)}};
         outbox->put("event: export\ndata: " + data.dump() + "\n\n");
       });
   if (lists.has_for(service, request.user)) outbox->import_possible();
@@ -119,7 +119,7 @@ asio::awaitable<Result<Response>> post_request(daemon::Daemon& daemon, Session&,
                                 {"answered", outcome.answered},
                                 {"exported", outcome.exported},
                                 {"failed", outcome.failed},
-                                {"unanswered", outcome.silent}});
+                                {"unanswered", outcome.unanswered}});
 }
 
 asio::awaitable<Result<Response>> post_request_done(daemon::Daemon& daemon, Session&,

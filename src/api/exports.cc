@@ -24,9 +24,9 @@ Result<> check_state(unsigned state, bool has_tls) {
 asio::awaitable<Result<Response>> post_export(daemon::Daemon& daemon, Session& session,
                                               Request& request) {
   if (daemon.services().stopping) co_return fail(EHOSTDOWN, "sockmid is stopping");
-  CO_TRY_LET(wish, wire::read<wire::ExportRequest>(request.http.body()));
-  const std::string service = wire::string(wish->service());
-  const std::size_t count = wish->parts() ? wish->parts()->size() : 0;
+  CO_TRY_LET(input, wire::read<wire::ExportRequest>(request.http.body()));
+  const std::string service = wire::string(input->service());
+  const std::size_t count = input->parts() ? input->parts()->size() : 0;
   const std::size_t came = request.descriptors.size();
   if (count == 0 || (came != count && came != count + 1)) {
     co_return fail(EBADF, "invalid export: {} descriptors for {} parts", came, count);
@@ -38,15 +38,15 @@ asio::awaitable<Result<Response>> post_export(daemon::Daemon& daemon, Session& s
   }
   CO_TRY(daemon.services().policy.may_export(service, request.user));
   IpAddress target;
-  if (wish->target() && wish->target()->size() > 0) {
-    CO_TRY_LET(address, IpAddress::from_bytes(wire::view(wish->target())));
+  if (input->target() && input->target()->size() > 0) {
+    CO_TRY_LET(address, IpAddress::from_bytes(wire::view(input->target())));
     target = address;
   }
   if (target == daemon.services().settings.address)
     co_return fail(EINVAL, "invalid host '{}': it is this one", to_string(target));
-  std::vector<daemon::ExportItem> departures;
+  std::vector<daemon::ExportItem> items;
   for (std::size_t i = 0; i < count; ++i) {
-    const auto* part = wish->parts()->Get(static_cast<unsigned>(i));
+    const auto* part = input->parts()->Get(static_cast<unsigned>(i));
     wire::Endpoint endpoint{.service = service,
                             .owner = request.user,
                             .state = part->state(),
@@ -57,11 +57,11 @@ asio::awaitable<Result<Response>> post_export(daemon::Daemon& daemon, Session& s
                      endpoint.payload.size(), SOCKMI_PAYLOAD_MAX);
     }
     CO_TRY(check_state(endpoint.state, !endpoint.tls.empty()));
-    departures.push_back(
+    items.push_back(
         {std::move(request.descriptors[i]), std::move(endpoint), session.borrow_fd(), token});
   }
-  auto results = co_await daemon::export_endpoints(daemon.exports(), std::move(departures), target,
-                                                   daemon::milliseconds(wish->timeout_ms()));
+  auto results = co_await daemon::export_endpoints(daemon.exports(), std::move(items), target,
+                                                   daemon::milliseconds(input->timeout_ms()));
   if (count == 1 && !results.front()) co_return std::unexpected(results.front().error());
   nlohmann::json out = nlohmann::json::array();
   for (const auto& result : results) {

@@ -15,7 +15,7 @@ asio::awaitable<Result<Response>> post_forget(daemon::Daemon& daemon, Session&, 
     co_return fail(EINVAL, "invalid host '{}': it is this one", host);
   const auto forgotten = daemon::forget_host(daemon.connections(), host);
   co_return json_response(200, {{"host", host},
-                                {"pending_ends", forgotten.untold},
+                                {"pending_ends", forgotten.pending_ends},
                                 {"forwarded", forgotten.forwarded},
                                 {"held", forgotten.held}});
 }

@@ -209,8 +209,8 @@ asio::awaitable<void> Session::wait_gone() {
                                 asio::redirect_error(asio::use_awaitable, error));
     char byte;
     const ssize_t got = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    // A client that sends something now is treated as gone: its answer is not ready, and no
-    // client of ours sends before it has its answer.
+    // A client that sends something now is treated as gone: its answer is not ready, and
+    // no client of ours sends before it has its answer.
     if (error || got >= 0 || (errno != EAGAIN && errno != EINTR)) co_return;
   }
 }

@@ -41,7 +41,7 @@ inline constexpr std::size_t kLargestQuestion = 64u << 10;
 // The only request with descriptors, and the only one with a large body.
 inline constexpr const char* kExports = "/v1/exports";
 
-// NOLINTNEXTLINE(bugprone-exception-escape): Beast's fields allocate when they are assigned
+// NOLINTNEXTLINE(bugprone-exception-escape): Beast's fields allocate when assigned
 struct Request {
   http::request<GrowingBody> http;
   std::vector<unique_fd> descriptors;  // that came with it

@@ -54,14 +54,14 @@ Result<daemon::Match> read_match(const wire::Match* from) {
   return match;
 }
 
-Result<std::vector<daemon::Criteria>> read_criteria(const wire::ImportRequest& wish,
+Result<std::vector<daemon::Criteria>> read_criteria(const wire::ImportRequest& input,
                                                     const daemon::Policy& policy,
                                                     const User& user) {
   std::vector<daemon::Criteria> out;
-  if (!wish.criteria() || wish.criteria()->size() == 0 ||
-      wish.criteria()->size() > kMaxDescriptorsPerMessage)
+  if (!input.criteria() || input.criteria()->size() == 0 ||
+      input.criteria()->size() > kMaxDescriptorsPerMessage)
     return fail(EINVAL, "invalid number of criteria: expected 1 to {}", kMaxDescriptorsPerMessage);
-  for (const auto* each : *wish.criteria()) {
+  for (const auto* each : *input.criteria()) {
     if (each->states() == 0 || (each->states() & ~kAllStates))
       return fail(EINVAL, "invalid set of states {:#x}", each->states());
     TRY_LET(local, read_match(each->local()));
@@ -128,11 +128,11 @@ pid_t process_of(Session& session) {
 asio::awaitable<Result<Response>> post_import(daemon::Daemon& daemon, Session& session,
                                               Request& request) {
   auto& lists = daemon.import_queue();
-  CO_TRY_LET(wish, wire::read<wire::ImportRequest>(request.http.body()));
-  CO_TRY_LET(criteria, read_criteria(*wish, daemon.services().policy, request.user));
-  const auto deadline = wish->timeout_ms() < 0
+  CO_TRY_LET(input, wire::read<wire::ImportRequest>(request.http.body()));
+  CO_TRY_LET(criteria, read_criteria(*input, daemon.services().policy, request.user));
+  const auto deadline = input->timeout_ms() < 0
                             ? daemon::Clock::time_point::max()
-                            : daemon::Clock::now() + daemon::milliseconds(wish->timeout_ms());
+                            : daemon::Clock::now() + daemon::milliseconds(input->timeout_ms());
   const pid_t process = process_of(session);
   auto taken = lists.take(criteria, request.user, process);
   while (taken.empty() && daemon::Clock::now() < deadline) {

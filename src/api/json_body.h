@@ -18,7 +18,8 @@ class JsonBody {
   static Result<JsonBody> parse(ByteView body);
 
   // Each returns the value of a key; `otherwise` if the key is absent, or its value null.
-  // Errors: EINVAL if the value has another type, or is absent and there is no `otherwise`.
+  // Errors: EINVAL if the value has another type, or is absent and there is no
+  // `otherwise`.
   Result<std::string> text(const char* key, std::optional<std::string> otherwise = {}) const;
   Result<bool> flag(const char* key, std::optional<bool> otherwise = {}) const;
   Result<unsigned> count(const char* key, std::optional<unsigned> otherwise = {}) const;

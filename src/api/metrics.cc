@@ -47,7 +47,7 @@ std::size_t moved(Daemon& daemon) {
 
 std::vector<std::string> unreachable_hosts(Daemon& daemon) {
   std::vector<std::string> out;
-  daemon.connections().homes.silent().for_each(
+  daemon.connections().homes.unreachable().for_each(
       [&](const std::string& host) { out.push_back(host); });
   return out;
 }

@@ -20,8 +20,9 @@ bool may_see(const User& user, const User& owner) {
   return user.is_root() || user == owner;
 }
 
-// ?offset=N&limit=N: skips `offset` rows and shows the next `limit`, at most kLargestPage.
-// Producing all rows in one answer would keep the daemon from its other work.
+// ?offset=N&limit=N: skips `offset` rows and shows the next `limit`, at most
+// kLargestPage. Producing all rows in one answer would keep the daemon from its other
+// work.
 struct Page {
   std::uint64_t offset, limit, seen = 0;
 
@@ -76,9 +77,9 @@ asio::awaitable<Result<Response>> get_connections(daemon::Daemon& daemon, Sessio
   }
   // The users of the other connections are not recorded, so only root sees them.
   if (request.user.is_root()) {
-    for (const auto& [cookie, resident] : table.imported())
+    for (const auto& [cookie, imported] : table.imported())
       if (!ready.contains(cookie) && page.has_next()) {
-        out.push_back(connection(resident.tuple, resident.service, "imported", resident.home,
+        out.push_back(connection(imported.tuple, imported.service, "imported", imported.home,
                                  services.settings.host));
         out.back()["heard"] = !daemon.unheard_peers().waits_for(cookie);
       }
@@ -97,8 +98,8 @@ asio::awaitable<Result<Response>> get_hosts(daemon::Daemon& daemon, Session&, Re
   json out = json::array();
   for (const auto& host : daemon.services().discovery->hosts())
     out.push_back({{"host", host.host},
-                   {"address", to_string(host.line.ip)},
-                   {"control", to_string(host.line)},
+                   {"address", to_string(host.control_address.ip)},
+                   {"control", to_string(host.control_address)},
                    {"last_heard_ms_ago", host.last_heard_ms_ago},
                    {"connected", daemon.services().control->connected(host.host)}});
   co_return json_response(200, {{"hosts", std::move(out)}});
@@ -121,7 +122,7 @@ asio::awaitable<Result<Response>> get_migrations(daemon::Daemon& daemon, Session
          {"result", record.result},
          {"error", record.error},
          {"bytes", record.bytes},
-         {"pre_copied", record.ahead},
+         {"pre_copied", record.pre_copied},
          {"freeze_us", record.freeze_us < 0 ? json() : json(record.freeze_us)},
          {"started_ms", std::chrono::duration_cast<std::chrono::milliseconds>(since).count()}});
     out.push_back(std::move(line));

@@ -27,7 +27,7 @@ Result<Deliveries::Number> Deliveries::begin(std::vector<ReadyEndpoint> those, p
     auto token = Token::make();
     if (!token) {
       for (ReadyEndpoint& ready : those)
-        lists_.add(std::move(ready));
+        queue_.add(std::move(ready));
       return pass(std::move(token));
     }
     tokens.push_back(std::move(*token));
@@ -90,7 +90,7 @@ void Deliveries::take_back(Clock::time_point began_before) {
 
 void Deliveries::has_taken(const wire::MigrationId& id) {
   if (on_taken_) on_taken_(id);
-  lists_.release(id);
+  queue_.release(id);
 }
 
 void Deliveries::give_back(Handed handed, pid_t process, bool for_ever) {
@@ -98,7 +98,7 @@ void Deliveries::give_back(Handed handed, pid_t process, bool for_ever) {
   if (!token.take()) return has_taken(ready.id);
   ++ready.came_back;
   ready.kept_from[process] = for_ever ? Clock::time_point::max() : Clock::now() + kRedeliveryPause;
-  lists_.add(std::move(ready));
+  queue_.add(std::move(ready));
 }
 
 }  // namespace sockmi::daemon

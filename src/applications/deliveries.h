@@ -22,7 +22,7 @@ class Deliveries {
   // Is called for each endpoint that an application has.
   using OnTaken = std::function<void(const wire::MigrationId&)>;
   explicit Deliveries(ImportQueue& lists, OnTaken on_taken = {})
-      : lists_(lists),
+      : queue_(lists),
         on_taken_(std::move(on_taken)) {}
   Deliveries(const Deliveries&) = delete;
 
@@ -57,7 +57,7 @@ class Deliveries {
   void give_back(Handed handed, pid_t process, bool for_ever);
   void has_taken(const wire::MigrationId& id);
 
-  ImportQueue& lists_;
+  ImportQueue& queue_;
   const OnTaken on_taken_;
   std::map<Number, Delivery> all_;
   Number last_ = 0;

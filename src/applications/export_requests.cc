@@ -56,11 +56,11 @@ void ExportRequests::forget(State& state, const Open& open) {
   for (auto& [number, question] : state.questions) {
     if (question.open != &open) continue;
     question.open = nullptr;
-    question.holder->silent = true;
+    question.holder->unresponsive = true;
   }
 }
 
-asio::awaitable<ExportOutcome> ExportRequests::ask(std::string service, ExportRequest wish,
+asio::awaitable<ExportOutcome> ExportRequests::ask(std::string service, ExportRequest asked,
                                                    User asker, std::chrono::milliseconds timeout) {
   Open open{{}, 0, Event(executor_)};
   const std::shared_ptr<void> forgotten(nullptr,
@@ -68,16 +68,16 @@ asio::awaitable<ExportOutcome> ExportRequests::ask(std::string service, ExportRe
   for (Asked& holder : state_->holders) {
     if (holder.service != service || !(asker.is_root() || asker == holder.user)) continue;
     do
-      wish.request = random_number();
-    while (state_->questions.contains(wish.request));
-    state_->questions.emplace(wish.request, Question{&open, &holder, !holder.silent});
+      asked.request = random_number();
+    while (state_->questions.contains(asked.request));
+    state_->questions.emplace(asked.request, Question{&open, &holder, !holder.unresponsive});
     ++open.outcome.applications;
-    open.outstanding += !holder.silent;
-    holder.ask(wish);
+    open.outstanding += !holder.unresponsive;
+    holder.ask(asked);
   }
   if (open.outstanding > 0) co_await open.settled.wait(std::chrono::steady_clock::now() + timeout);
   for (const auto& [number, question] : state_->questions)
-    if (question.open == &open) open.outcome.silent.push_back(question.holder->user.name);
+    if (question.open == &open) open.outcome.unanswered.push_back(question.holder->user.name);
   co_return open.outcome;
 }
 
@@ -86,7 +86,7 @@ Result<> ExportRequests::done(std::uint64_t request, const User& user, unsigned 
   const auto it = state_->questions.find(request);
   if (it == state_->questions.end() || it->second.holder->user.uid != user.uid)
     return fail(ENOENT, "request {} does not wait for an answer of this client", request);
-  it->second.holder->silent = false;
+  it->second.holder->unresponsive = false;
   if (!it->second.open) {
     state_->questions.erase(it);
     return fail(ENOENT, "request {} is over", request);

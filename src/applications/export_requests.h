@@ -24,7 +24,8 @@ struct ExportRequest {
 
 struct ExportOutcome {
   unsigned applications = 0, answered = 0, exported = 0, failed = 0;
-  std::vector<std::string> silent;  // of which users there are applications that have not answered
+  std::vector<std::string>
+      unanswered;  // of which users there are applications that have not answered
 };
 
 class ExportRequests {
@@ -43,7 +44,7 @@ class ExportRequests {
   // own), and waits until each has answered or gone, or the time is over. An application
   // that has not answered in time is not waited for again until it has answered a
   // request.
-  asio::awaitable<ExportOutcome> ask(std::string service, ExportRequest wish, User asker,
+  asio::awaitable<ExportOutcome> ask(std::string service, ExportRequest asked, User asker,
                                      std::chrono::milliseconds timeout);
   // Reports an application's answer. Errors: ENOENT if this user was not asked that, or
   // if nobody waits for the answer any more.
@@ -59,7 +60,7 @@ class ExportRequests {
     std::string service;
     User user;
     std::function<void(const ExportRequest&)> ask;
-    bool silent = false;
+    bool unresponsive = false;
   };
   struct Question {
     Open* open;  // null: the caller of ask() has gone

@@ -49,7 +49,7 @@ struct ReadyEndpoint {
   // When an application last waited that may have it.
   std::chrono::steady_clock::time_point last_wanted = since;
   // Since when its home cannot be reached, or refuses it.
-  std::optional<std::chrono::steady_clock::time_point> homeless_since = {};
+  std::optional<std::chrono::steady_clock::time_point> return_failing_since = {};
   std::chrono::steady_clock::time_point next_try = {};
 };
 
@@ -101,8 +101,8 @@ class ImportQueue {
   }
 
   // --- applications that wait ---
-  // Calls `notify` whenever an endpoint becomes ready that meets the criteria and that the
-  // user may have, as long as the returned handle lives.
+  // Calls `notify` whenever an endpoint becomes ready that meets the criteria and that
+  // the user may have, as long as the returned handle lives.
   using Watch = std::shared_ptr<void>;
   Watch watch(Criteria criteria, const User& user, std::function<void()> notify, pid_t process = 0);
   // The number of waiting applications that may have an endpoint that `owner` exported.

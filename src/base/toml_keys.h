@@ -1,5 +1,5 @@
-// Reads values of a TOML file into structures. A map has the setter of each key, so that a
-// configuration is one table in its source, and what is not in it is an error.
+// Reads values of a TOML file into structures. A map has the setter of each key, so that
+// a configuration is one table in its source, and what is not in it is an error.
 #pragma once
 
 #include <fcntl.h>
@@ -42,7 +42,8 @@ inline Result<std::string> read_file(const std::string& path) {
   return text;
 }
 
-// Parses the text of a file. `name` is the file's in errors. Errors: EINVAL, with the line.
+// Parses the text of a file. `name` is the file's in errors. Errors: EINVAL, with the
+// line.
 inline Result<toml::table> parse(std::string_view text, const std::string& name) {
   if (std::ranges::count(text, '.') > kMostDots)
     return fail(EINVAL, "{}: more than {} dots", name, kMostDots);
@@ -119,8 +120,8 @@ auto own(Member Target::*member) {
   };
 }
 
-// Sets what each key of `table` says; `prefix` is for errors. Keys of `elsewhere` are left
-// to the caller. Errors: EINVAL, with line and name of the key.
+// Sets what each key of `table` says; `prefix` is for errors. Keys of `elsewhere` are
+// left to the caller. Errors: EINVAL, with line and name of the key.
 template <class Target>
 Result<> read_keys(const toml::table& table, const std::string& prefix, const Keys<Target>& keys,
                    Target& target, std::initializer_list<std::string_view> elsewhere = {}) {

@@ -41,18 +41,18 @@ struct Call {
 // An outgoing connection, from the moment it is first wanted. While `opening`, calls are
 // queued in `waiting`, each for as long as its own timeout.
 struct Outgoing {
-  std::shared_ptr<ControlConnection> line;
+  std::shared_ptr<ControlConnection> connection;
   SocketAddress address;
   bool opening = true;
   std::map<std::uint64_t, std::shared_ptr<Call>> calls;
   std::vector<std::pair<std::uint64_t, Secret>> waiting;
 
   void send(std::uint64_t correlation, Secret message) {
-    line->send(pack(correlation, false, std::move(message)));
+    connection->send(pack(correlation, false, std::move(message)));
   }
   void fail_all(const Error& error) {
     opening = false;
-    line->close();
+    connection->close();
     for (auto& [correlation, call] : calls) {
       call->result = std::unexpected(error);
       call->done.cancel();
@@ -115,7 +115,7 @@ class TlsControlChannel : public ControlChannel {
 
   bool connected(const std::string& host) const override {
     const auto it = outgoing_.find(host);
-    return it != outgoing_.end() && it->second->line->open();
+    return it != outgoing_.end() && it->second->connection->open();
   }
 
  private:
@@ -135,20 +135,21 @@ class TlsControlChannel : public ControlChannel {
                                                   const SocketAddress& address) {
     if (const auto it = outgoing_.find(host); it != outgoing_.end()) {
       if (const Outgoing& there = *it->second;
-          (there.line->open() || there.opening) && there.address == address)
+          (there.connection->open() || there.opening) && there.address == address)
         return it->second;
     }
     TRY_LET(with, contexts());
     // Drop closed entries. Names of homes come from other hosts' messages, so the map
     // could grow without bound otherwise.
     std::erase_if(outgoing_, [](const auto& each) {
-      return !each.second->line->open() && !each.second->opening;
+      return !each.second->connection->open() && !each.second->opening;
     });
-    auto line =
+    auto connection =
         std::make_shared<ControlConnection>(tcp::socket(io_), with, asio::ssl::stream_base::client);
-    auto outgoing = std::make_shared<Outgoing>(Outgoing{std::move(line), address, true, {}, {}});
+    auto outgoing =
+        std::make_shared<Outgoing>(Outgoing{std::move(connection), address, true, {}, {}});
     outgoing_[host] = outgoing;
-    spawn(io_, "open_line", open_connection(host, listen_.ip, outgoing));
+    spawn(io_, "open_connection", open_connection(host, listen_.ip, outgoing));
     return outgoing;
   }
 
@@ -156,8 +157,8 @@ class TlsControlChannel : public ControlChannel {
   // open.
   static asio::awaitable<void> open_connection(std::string host, IpAddress from,
                                                std::shared_ptr<Outgoing> outgoing) {
-    auto opened = co_await outgoing->line->connect(from, outgoing->address);
-    if (opened) opened = co_await outgoing->line->handshake(host);
+    auto opened = co_await outgoing->connection->connect(from, outgoing->address);
+    if (opened) opened = co_await outgoing->connection->handshake(host);
     if (!opened) {
       outgoing->fail_all(
           {opened.error().code,
@@ -172,7 +173,7 @@ class TlsControlChannel : public ControlChannel {
 
   static asio::awaitable<void> read_responses(std::shared_ptr<Outgoing> outgoing) {
     for (;;) {
-      auto frame = co_await outgoing->line->receive();
+      auto frame = co_await outgoing->connection->receive();
       if (!frame) {
         outgoing->fail_all(frame.error());
         co_return;
@@ -240,11 +241,11 @@ class TlsControlChannel : public ControlChannel {
     }
   }
 
-  asio::awaitable<Result<>> shake(std::shared_ptr<ControlConnection> line, IpAddress from,
-                                  bool known) {
+  asio::awaitable<Result<>> handshake(std::shared_ptr<ControlConnection> connection, IpAddress from,
+                                      bool known) {
     // The counters are shared and not accessed through `this`: the event loop may destroy
     // this coroutine after the TlsControlChannel is gone.
-    const std::shared_ptr<void> shaken(nullptr, [from, known, counts = unauthenticated_](void*) {
+    const std::shared_ptr<void> done(nullptr, [from, known, counts = unauthenticated_](void*) {
       --counts->all;
       counts->unknown -= !known;
       if (--counts->at[from] == 0) counts->at.erase(from);
@@ -252,66 +253,67 @@ class TlsControlChannel : public ControlChannel {
     ++unauthenticated_->all;
     ++unauthenticated_->at[from];
     unauthenticated_->unknown += !known;
-    co_return co_await line->handshake();
+    co_return co_await connection->handshake();
   }
 
-  asio::awaitable<void> serve(std::shared_ptr<ControlConnection> line, IpAddress from) {
+  asio::awaitable<void> serve(std::shared_ptr<ControlConnection> connection, IpAddress from) {
     const bool known = known_.contains(from) || (is_member_ && is_member_(from));
-    if (auto shaken = co_await shake(line, from, known); !shaken)
-      co_return refuse(from, shaken.error());
+    if (auto done = co_await handshake(connection, from, known); !done)
+      co_return refuse(from, done.error());
     if (known_.size() < 4096) known_.insert(from);
-    const auto member = enter(line);
+    const auto member = enter(connection);
     const std::shared_ptr<void> left(nullptr, [&](void*) {
-      line->close();
-      member->lines.remove(line);
+      connection->close();
+      member->connections.remove(connection);
     });
-    // A member has one large message under way, on its newest connection: it does not send
-    // two at a time, and each takes up to 256 MiB here.
-    const std::function<void()> close_others = [member, current = line.get()] {
-      for (const auto& other : member->lines) {
+    // A member has one large message under way, on its newest connection: it does not
+    // send two at a time, and each takes up to 256 MiB here.
+    const std::function<void()> close_others = [member, current = connection.get()] {
+      for (const auto& other : member->connections) {
         if (other.get() != current && other->receives_large()) other->close();
       }
     };
     for (;;) {
-      while ((member->unanswered >= kMaxRequests || line->unsent() >= kMaxUnread) && line->open()) {
+      while ((member->unanswered >= kMaxRequests || connection->unsent() >= kMaxUnread) &&
+             connection->open()) {
         asio::steady_timer pause(io_, milliseconds(5));
         boost::system::error_code ignored;
         co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
       }
-      auto frame = co_await line->receive(close_others);
+      auto frame = co_await connection->receive(close_others);
       if (!frame || frame->response) break;
-      spawn(io_, "respond", respond(member, line, std::move(*frame)), OnException::EndTask);
+      spawn(io_, "respond", respond(member, connection, std::move(*frame)), OnException::EndTask);
     }
   }
 
   // The connections and unanswered requests of a member that calls us.
   struct Caller {
-    std::list<std::shared_ptr<ControlConnection>> lines;
+    std::list<std::shared_ptr<ControlConnection>> connections;
     std::size_t unanswered = 0;
   };
 
-  // Registers a connection of a member. Keeps the latest kMaxConnectionsPerHost: these are the ones
-  // that the member uses.
-  std::shared_ptr<Caller> enter(const std::shared_ptr<ControlConnection>& line) {
+  // Registers a connection of a member. Keeps the latest kMaxConnectionsPerHost: these
+  // are the ones that the member uses.
+  std::shared_ptr<Caller> enter(const std::shared_ptr<ControlConnection>& connection) {
     std::erase_if(callers_, [&](const auto& each) {
-      return each.second->lines.empty() && each.second->unanswered == 0;
+      return each.second->connections.empty() && each.second->unanswered == 0;
     });
-    auto& caller = callers_[line->speaker().host];
+    auto& caller = callers_[connection->remote_host().host];
     if (!caller) caller = std::make_shared<Caller>();
-    caller->lines.push_back(line);
-    if (caller->lines.size() > kMaxConnectionsPerHost) {
-      caller->lines.front()->close();
-      caller->lines.pop_front();
+    caller->connections.push_back(connection);
+    if (caller->connections.size() > kMaxConnectionsPerHost) {
+      caller->connections.front()->close();
+      caller->connections.pop_front();
     }
     return caller;
   }
 
   asio::awaitable<void> respond(std::shared_ptr<Caller> member,
-                                std::shared_ptr<ControlConnection> line, Frame frame) {
+                                std::shared_ptr<ControlConnection> connection, Frame frame) {
     ++member->unanswered;
     const std::shared_ptr<void> answered(nullptr, [&](void*) { --member->unanswered; });
-    Secret answer = co_await handler_(line->speaker(), std::move(frame.message));
-    if (line->open()) line->send(pack(frame.correlation, true, std::move(answer)));
+    Secret answer = co_await handler_(connection->remote_host(), std::move(frame.message));
+    if (connection->open()) connection->send(pack(frame.correlation, true, std::move(answer)));
   }
 
   asio::awaitable<void> recheck() {
@@ -322,10 +324,10 @@ class TlsControlChannel : public ControlChannel {
       if (error) co_return;
       const auto credentials = identity_.now();
       for (const auto& [host, outgoing] : outgoing_)
-        outgoing->line->check(credentials);
+        outgoing->connection->check(credentials);
       for (const auto& [host, caller] : callers_) {
-        for (const auto& line : caller->lines)
-          line->check(credentials);
+        for (const auto& connection : caller->connections)
+          connection->check(credentials);
       }
     }
   }

@@ -28,11 +28,13 @@ class ControlChannel {
   virtual ~ControlChannel() = default;
   // Sends one request to `host` and returns the response. Many calls can be under way
   // over one connection, which the first call opens. The certificate at the other end
-  // must be that of `host` and valid for the address `line`. A message has at most 256
-  // MiB. Errors: ETIMEDOUT if no response comes within `timeout`; EHOSTUNREACH if the
-  // host cannot be connected to; ECONNRESET if the connection is lost or its handshake
-  // fails; EACCES if another host is there; EMSGSIZE if the message is too large.
-  virtual asio::awaitable<Result<Secret>> call(std::string host, SocketAddress line, Secret message,
+  // must be that of `host` and valid for the address `control_address`. A message has at
+  // most 256 MiB. Errors: ETIMEDOUT if no response comes within `timeout`; EHOSTUNREACH
+  // if the host cannot be connected to; ECONNRESET if the connection is lost or its
+  // handshake fails; EACCES if another host is there; EMSGSIZE if the message is too
+  // large.
+  virtual asio::awaitable<Result<Secret>> call(std::string host, SocketAddress control_address,
+                                               Secret message,
                                                std::chrono::milliseconds timeout) = 0;
   // Sets the predicate of the addresses at which members are known to be. Unauthenticated
   // connections from elsewhere cannot use up the capacity reserved for these.

@@ -110,12 +110,12 @@ Result<> ControlConnection::identify(const std::string& expected) {
   if (error || !certificate)
     return fail(ECONNRESET, "control connection was lost in its handshake");
   TRY_LET(member, contexts_->credentials->check(certificate));
-  speaker_ = {member.host, SocketAddress::from(remote.data()).ip.unmapped()};
+  remote_host_ = {member.host, SocketAddress::from(remote.data()).ip.unmapped()};
   if (!expected.empty() && member.host != expected)
     return fail(EACCES, "host {} answered instead of {}", member.host, expected);
-  if (!member.has(speaker_.address)) {
+  if (!member.has(remote_host_.address)) {
     return fail(EACCES, "host {} connected from {}, which its certificate does not contain",
-                member.host, to_string(speaker_.address));
+                member.host, to_string(remote_host_.address));
   }
   checked_by_ = contexts_->credentials;
   not_after_ = member.not_after;
@@ -129,7 +129,7 @@ void ControlConnection::check(const std::shared_ptr<const Credentials>& credenti
   const auto member = credentials->check(certificate);
   checked_by_ = credentials;
   if (member) return;
-  log::warn("control_connection_closed", {{"host", speaker_.host}, {"error", member.error()}});
+  log::warn("control_connection_closed", {{"host", remote_host_.host}, {"error", member.error()}});
   close();
 }
 

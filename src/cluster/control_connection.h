@@ -49,7 +49,7 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   // server. Errors: ECONNRESET if the handshake fails or the connection is lost; EACCES
   // if the certificate is another host's, or for other addresses.
   asio::awaitable<Result<>> handshake(std::string host = {});
-  const AuthenticatedHost& speaker() const { return speaker_; }
+  const AuthenticatedHost& remote_host() const { return remote_host_; }
   // Closes the connection if the other end's certificate is not valid any more under
   // these credentials.
   void check(const std::shared_ptr<const Credentials>& credentials);
@@ -73,7 +73,7 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   bool open_ = false, receives_large_ = false;
   std::deque<Secret> outbox_;
   std::string refusal_;
-  AuthenticatedHost speaker_;
+  AuthenticatedHost remote_host_;
   std::shared_ptr<const Credentials> checked_by_;
   std::chrono::system_clock::time_point not_after_;
 };

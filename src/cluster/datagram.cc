@@ -137,9 +137,9 @@ std::string other_version(const IpAddress& source) {
 
 }  // namespace
 
-Datagrams::Datagrams(const Identity& identity, std::string line, RateBySource limit)
+Datagrams::Datagrams(const Identity& identity, std::string control_address, RateBySource limit)
     : identity_(identity),
-      line_(std::move(line)),
+      control_address_(std::move(control_address)),
       rate_(std::move(limit)) {
   while (epoch_ == 0)
     RAND_bytes(reinterpret_cast<unsigned char*>(&epoch_), sizeof epoch_);
@@ -147,7 +147,7 @@ Datagrams::Datagrams(const Identity& identity, std::string line, RateBySource li
 
 Bytes Datagrams::seal(wire::DatagramT datagram) {
   datagram.sender = identity_.host;
-  datagram.line = line_;
+  datagram.control_address = control_address_;
   datagram.epoch = epoch_;
   datagram.time_ms = now_ms();
   RAND_bytes(reinterpret_cast<unsigned char*>(&datagram.nonce), sizeof datagram.nonce);
@@ -287,10 +287,10 @@ Result<wire::DatagramT> Datagrams::open(ByteView bytes, const IpAddress& source)
   if (datagram.service.size() > kMaxNameSize || datagram.owner.size() > kMaxNameSize ||
       datagram.reason.size() > 256)
     return fail(EBADMSG, "invalid datagram: a name is too long");
-  TRY_LET(line, SocketAddress::parse(datagram.line));
-  if (!member.has(line.ip)) {
+  TRY_LET(control_address, SocketAddress::parse(datagram.control_address));
+  if (!member.has(control_address.ip)) {
     return fail(EACCES, "host {} claims the address {}, which its certificate does not contain",
-                member.host, to_string(line.ip));
+                member.host, to_string(control_address.ip));
   }
   if (const auto other = IpAddress::parse(datagram.other_address); !other || !member.has(*other))
     datagram.other_address.clear();

@@ -30,7 +30,8 @@ class Datagrams {
  public:
   // `limit`: how many datagrams of one source, with a correct HMAC, have their signatures
   // checked. A check takes 70 to 250 microseconds.
-  Datagrams(const Identity& identity, std::string line, RateBySource limit = {2000, 4000});
+  Datagrams(const Identity& identity, std::string control_address,
+            RateBySource limit = {2000, 4000});
   // Fills in sender, address of the control channel, epoch, time and nonce; then signs
   // the datagram.
   Bytes seal(wire::DatagramT datagram);
@@ -69,7 +70,7 @@ class Datagrams {
                      std::int64_t now);
 
   const Identity identity_;
-  const std::string line_;
+  const std::string control_address_;
   std::uint64_t epoch_ = 0;
   std::map<std::string, Seen> seen_;  // by sender
   std::shared_ptr<const Credentials> known_by_;

@@ -119,7 +119,7 @@ class UdpDiscovery : public Discovery {
 
   Result<> start() {
     boost::system::error_code error;
-    const bool multicast = config_.static_peers.empty();
+    const bool multicast = config_.hosts.empty();
     const auto own = to_udp({config_.address, config_.group.port});
     socket_.open(own.protocol(), error);
     if (!error) socket_.set_option(udp::socket::reuse_address(true), error);
@@ -148,7 +148,7 @@ class UdpDiscovery : public Discovery {
 
   void addresses_changed(const IpAddress& other_address) override {
     config_.other_address = other_address;
-    if (config_.static_peers.empty()) {
+    if (config_.hosts.empty()) {
       if (const auto error = join(); error && error != asio::error::address_in_use) {
         log::warn("multicast_join_failed",
                   {{"address", config_.group}, {"error", error.message()}});
@@ -159,10 +159,10 @@ class UdpDiscovery : public Discovery {
 
   std::vector<HostInfo> hosts() const override {
     std::vector<HostInfo> out;
-    out.reserve(peers_.size());
-    for (const auto& [host, peer] : peers_) {
-      out.push_back({host, peer.line, peer.other_address,
-                     std::chrono::duration_cast<milliseconds>(Clock::now() - peer.heard).count()});
+    out.reserve(hosts_.size());
+    for (const auto& [host, known] : hosts_) {
+      out.push_back({host, known.control_address, known.other_address,
+                     std::chrono::duration_cast<milliseconds>(Clock::now() - known.heard).count()});
     }
     return out;
   }
@@ -179,8 +179,8 @@ class UdpDiscovery : public Discovery {
     return joined ? joined : error;
   }
 
-  struct Peer {
-    SocketAddress line;
+  struct KnownHost {
+    SocketAddress control_address;
     IpAddress other_address;
     Clock::time_point heard;
     std::uint64_t epoch;
@@ -227,30 +227,30 @@ class UdpDiscovery : public Discovery {
   // Returns the answer of the host to ask next, or null if a better one may still come.
   const Answer* choose(const Search& search, const std::set<std::string>& asked,
                        Clock::duration passed) const {
-    std::vector<const Answer*> willing;
+    std::vector<const Answer*> accepting;
     for (const Answer& answer : search.answers) {
       if (answer.datagram.kind == wire::Kind::Response && answer.datagram.error == 0 &&
           !asked.contains(answer.datagram.sender))
-        willing.push_back(&answer);
+        accepting.push_back(&answer);
     }
-    if (willing.empty()) return nullptr;
-    if (config_.preference == Preference::first) return willing.front();
+    if (accepting.empty()) return nullptr;
+    if (config_.preference == Preference::first) return accepting.front();
     const bool gathered = passed >= config_.timeout / 5 || search.answers.size() >= recent_peers();
     if (config_.preference == Preference::ready_first) {
       const auto ready = std::ranges::find_if(
-          willing, [](const Answer* answer) { return answer->datagram.waiting > 0; });
-      if (ready != willing.end()) return *ready;
-      return gathered ? willing.front() : nullptr;
+          accepting, [](const Answer* answer) { return answer->datagram.waiting > 0; });
+      if (ready != accepting.end()) return *ready;
+      return gathered ? accepting.front() : nullptr;
     }
     if (!gathered) return nullptr;
-    return *std::ranges::min_element(willing, {},
+    return *std::ranges::min_element(accepting, {},
                                      [](const Answer* answer) { return answer->datagram.load; });
   }
 
   asio::awaitable<Result<SelectedHost>> confirm(Search& search, const Offer& offer,
                                                 const Answer& chosen, Clock::time_point end) {
-    const auto line = SocketAddress::parse(chosen.datagram.line);
-    if (!line) co_return std::unexpected(line.error());
+    const auto control_address = SocketAddress::parse(chosen.datagram.control_address);
+    if (!control_address) co_return std::unexpected(control_address.error());
     for (auto now = Clock::now(); now < end; now = Clock::now()) {
       auto datagram = write_offer(wire::Kind::Confirm, offer);
       datagram.to = chosen.datagram.sender;
@@ -265,7 +265,8 @@ class UdpDiscovery : public Discovery {
         if (it != search.answers.end()) {
           if (it->datagram.error != 0)
             co_return fail(it->datagram.error, "{}: {}", it->datagram.sender, it->datagram.reason);
-          co_return SelectedHost{chosen.datagram.sender, *line, other_address(chosen.datagram)};
+          co_return SelectedHost{chosen.datagram.sender, *control_address,
+                                 other_address(chosen.datagram)};
         }
         search.news.expires_at(again);
         boost::system::error_code ignored;
@@ -278,7 +279,7 @@ class UdpDiscovery : public Discovery {
 
   std::size_t recent_peers() const {
     return std::ranges::count_if(
-        peers_, [](const auto& peer) { return Clock::now() - peer.second.heard < kHelloTimeout; });
+        hosts_, [](const auto& each) { return Clock::now() - each.second.heard < kHelloTimeout; });
   }
 
   asio::awaitable<void> listen() {
@@ -318,25 +319,25 @@ class UdpDiscovery : public Discovery {
 
   // If the table is full, removes the host that has been silent for longest.
   void make_room() {
-    if (peers_.size() >= kMaxKnownHosts) {
-      peers_.erase(
-          std::ranges::min_element(peers_, {}, [](const auto& each) { return each.second.heard; }));
+    if (hosts_.size() >= kMaxKnownHosts) {
+      hosts_.erase(
+          std::ranges::min_element(hosts_, {}, [](const auto& each) { return each.second.heard; }));
     }
   }
 
   void receive_datagrams(wire::DatagramT datagram, const udp::endpoint& from) {
-    const auto known = peers_.find(datagram.sender);
-    if (const auto line = SocketAddress::parse(datagram.line);
-        line && (known == peers_.end() || datagram.time_ms >= known->second.sent_ms)) {
-      const bool started = known == peers_.end() || known->second.epoch != datagram.epoch;
-      if (known == peers_.end()) make_room();
-      peers_[datagram.sender] = {*line, other_address(datagram), Clock::now(), datagram.epoch,
-                                 datagram.time_ms};
+    const auto known = hosts_.find(datagram.sender);
+    if (const auto control_address = SocketAddress::parse(datagram.control_address);
+        control_address && (known == hosts_.end() || datagram.time_ms >= known->second.sent_ms)) {
+      const bool started = known == hosts_.end() || known->second.epoch != datagram.epoch;
+      if (known == hosts_.end()) make_room();
+      hosts_[datagram.sender] = {*control_address, other_address(datagram), Clock::now(),
+                                 datagram.epoch, datagram.time_ms};
       if (started) {
         wire::DatagramT hello;
         hello.to = datagram.sender;
         send(std::move(hello), from);  // so that it knows us as soon as we know it
-        config_.on_start(datagram.sender, *line);
+        config_.on_start(datagram.sender, *control_address);
       }
     }
     switch (datagram.kind) {
@@ -366,13 +367,13 @@ class UdpDiscovery : public Discovery {
     out.to = datagram.sender;
     Result<> verdict;
     if (kind == wire::Kind::Response) {
-      const auto willing = importer_.can_accept(*offer);
-      if (willing) {
-        out.waiting = willing->waiting_importers;
-        out.free = willing->free_slots;
-        out.load = willing->load_percent;
+      const auto reply = importer_.can_accept(*offer);
+      if (reply) {
+        out.waiting = reply->waiting_importers;
+        out.free = reply->free_slots;
+        out.load = reply->load_percent;
       } else {
-        verdict = std::unexpected(willing.error());
+        verdict = std::unexpected(reply.error());
       }
     } else {
       verdict = importer_.reserve(datagram.sender, *offer);
@@ -393,9 +394,9 @@ class UdpDiscovery : public Discovery {
   }
 
   void send_to_all(const wire::DatagramT& datagram) {
-    if (config_.static_peers.empty()) send(datagram, to_udp(config_.group));
-    for (const auto& peer : config_.static_peers)
-      send(datagram, to_udp(peer));
+    if (config_.hosts.empty()) send(datagram, to_udp(config_.group));
+    for (const auto& host : config_.hosts)
+      send(datagram, to_udp(host));
   }
 
   asio::awaitable<void> send_hello() {
@@ -413,7 +414,7 @@ class UdpDiscovery : public Discovery {
   DiscoveryConfig config_;
   OfferHandler& importer_;
   Datagrams datagrams_;
-  std::map<std::string, Peer> peers_;
+  std::map<std::string, KnownHost> hosts_;
   RareLog refusals_;
   std::map<MigrationId, std::shared_ptr<Search>> searches_;
 };
@@ -435,15 +436,15 @@ Result<HostInfo> Discovery::find_host(const std::string& name_or_address) const 
   for (HostInfo& each : all)
     if (each.host == name_or_address) return std::move(each);
   for (HostInfo& each : all)
-    if (to_string(each.line.ip) == name_or_address) return std::move(each);
+    if (to_string(each.control_address.ip) == name_or_address) return std::move(each);
   return fail(EHOSTUNREACH, "host '{}' is not known here", name_or_address);
 }
 
 Result<std::unique_ptr<Discovery>> Discovery::open(asio::io_context& io, const Identity& identity,
                                                    DiscoveryConfig config, OfferHandler& importer) {
-  auto negotiation = std::make_unique<UdpDiscovery>(io, identity, std::move(config), importer);
-  TRY(negotiation->start());
-  return negotiation;
+  auto discovery = std::make_unique<UdpDiscovery>(io, identity, std::move(config), importer);
+  TRY(discovery->start());
+  return discovery;
 }
 
 }  // namespace sockmi::cluster

@@ -41,19 +41,20 @@ struct OfferReply {  // positive RESPONSE
 };
 struct SelectedHost {  // the result of the exporter's search
   std::string host;
-  SocketAddress line;       // where its control channel listens
-  IpAddress other_address;  // address of the other family; any(): none
+  SocketAddress control_address;  // where its control channel listens
+  IpAddress other_address;        // address of the other family; any(): none
   // Returns the address to which packets for `local` are redirected: one of the same
   // family. any() if the host has none.
   const IpAddress& address_for(const IpAddress& local) const {
-    return line.ip.family == local.unmapped().family ? line.ip : other_address;
+    return control_address.ip.family == local.unmapped().family ? control_address.ip
+                                                                : other_address;
   }
 };
 enum class Preference { first, ready_first, least_loaded };
 
 struct HostInfo {  // for /v1/hosts
   std::string host;
-  SocketAddress line;
+  SocketAddress control_address;
   IpAddress other_address;  // as in SelectedHost
   std::int64_t last_heard_ms_ago = -1;
   bool connected = false;
@@ -65,11 +66,11 @@ struct DiscoveryConfig {
   IpAddress other_address;  // our own of the other family, if there is one
   SocketAddress group;      // default 239.255.77.77:7077
   std::uint16_t control_port = 7078;
-  std::vector<SocketAddress> static_peers;  // if not empty: unicast to these, no multicast
+  std::vector<SocketAddress> hosts;  // if not empty: unicast to these, no multicast
   std::chrono::milliseconds timeout{500};
   Preference preference = Preference::first;
   // Called on the first datagram of another daemon since that daemon or this one started.
-  std::function<void(const std::string& host, const SocketAddress& line)> on_start =
+  std::function<void(const std::string& host, const SocketAddress& control_address)> on_start =
       [](const auto&, const auto&) {
       };
 };

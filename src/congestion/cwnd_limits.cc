@@ -29,11 +29,11 @@ constexpr std::uint32_t kMinTimeout = 200'000;   // us; Linux's minimum retransm
 constexpr std::uint32_t kMinPacedRtt = 1000;
 constexpr std::uint32_t kLargestSsthresh = 0x7fffffff;  // "not known yet"
 
-std::uint32_t after_silence(std::uint32_t cwnd, const wire::TcpT& image) {
+std::uint32_t after_idle(std::uint32_t cwnd, const wire::TcpT& image) {
   const std::uint64_t timeout =
       std::max<std::uint64_t>(std::uint64_t(image.srtt_us) + 4ull * image.rttvar_us, kMinTimeout);
-  for (std::uint64_t silent = 1000ull * image.idle_ms; silent > timeout && cwnd > kInitial;
-       silent -= timeout)
+  for (std::uint64_t idle = 1000ull * image.idle_ms; idle > timeout && cwnd > kInitial;
+       idle -= timeout)
     cwnd = std::max(cwnd / 2, kInitial);
   return cwnd;
 }
@@ -47,7 +47,7 @@ Window admissible(const wire::TcpT& image) {
       std::max(std::uint32_t(std::min<std::uint64_t>(2 * peer, kMaxFlight) / image.mss), kInitial);
   const bool in_flight = image.send_queue.size() > image.unsent;
   const std::uint32_t cwnd = std::min(image.snd_cwnd, most);
-  return {in_flight ? cwnd : after_silence(cwnd, image),
+  return {in_flight ? cwnd : after_idle(cwnd, image),
           std::clamp(image.snd_ssthresh, 2u, kLargestSsthresh)};
 }
 

@@ -48,18 +48,18 @@ asio::awaitable<void> adopt_accepted(const Services& services, ConnectionTable& 
   std::vector<std::pair<std::uint64_t, ImportedConnection>> accepted;
   for (const auto& each : *connections) {
     if (table.find_imported(each.cookie)) continue;
-    ImportedConnection resident = listener;
-    resident.tuple = each.tuple;
-    resident.generation = std::max(next_generation(0), listener.generation + 1);
-    add_imported(table, rules, each.cookie, resident);
+    ImportedConnection imported = listener;
+    imported.tuple = each.tuple;
+    imported.generation = std::max(next_generation(0), listener.generation + 1);
+    add_imported(table, rules, each.cookie, imported);
     rules.readd(each.tuple, listener.home_control);
-    accepted.emplace_back(each.cookie, std::move(resident));
+    accepted.emplace_back(each.cookie, std::move(imported));
   }
-  for (const auto& [cookie, resident] : accepted) {
-    const auto claimed = co_await claim(services, table, cookie, resident, give_up);
+  for (const auto& [cookie, imported] : accepted) {
+    const auto claimed = co_await claim(services, table, cookie, imported, give_up);
     if (!claimed)
       log::error("accepted_connection_claim_failed",
-                 {{"connection", resident.tuple}, {"error", claimed.error()}});
+                 {{"connection", imported.tuple}, {"error", claimed.error()}});
   }
 }
 
@@ -67,20 +67,20 @@ asio::awaitable<void> watch_ports(const Services& services, ConnectionTable& tab
                                   ForeignRules& rules) {
   for (;;) {
     co_await sleep_for(kPortCheckPeriod);
-    for (const FourTuple& guest : rules.ports().retry()) {
+    for (const FourTuple& tuple : rules.ports().retry()) {
       // The turns of the listeners before this one may have taken seconds.
-      if (!rules.ports().is_still_taken(guest)) continue;
-      // The connections that the listener has accepted received their packets through this
-      // port until now, so they are registered first.
+      if (!rules.ports().is_still_taken(tuple)) continue;
+      // The connections that the listener has accepted received their packets through
+      // this port until now, so they are registered first.
       const auto is_it = [&](const auto& each) {
-        return each.second.tuple == guest;
+        return each.second.tuple == tuple;
       };
       const auto it = std::ranges::find_if(table.imported(), is_it);
       if (it != table.imported().end()) {
         const ImportedConnection listener = it->second;
-        co_await adopt_accepted(services, table, rules, guest.local, listener, Clock::now());
+        co_await adopt_accepted(services, table, rules, tuple.local, listener, Clock::now());
       }
-      rules.ports().leave(guest);
+      rules.ports().leave(tuple);
     }
   }
 }

@@ -11,8 +11,8 @@ namespace sockmi::daemon {
 // Registers the connections that an application here has accepted from a listener whose
 // home is elsewhere: packets reach them only as long as the listener is here. Before it
 // leaves or ends, home is notified of each of them, and they are treated like all
-// imported connections. Repeated until home answers, because home must not redirect the port
-// elsewhere before; until a connection has ended; or until `give_up`.
+// imported connections. Repeated until home answers, because home must not redirect the
+// port elsewhere before; until a connection has ended; or until `give_up`.
 asio::awaitable<void> adopt_accepted(const Services& services, ConnectionTable& table,
                                      ForeignRules& rules, SocketAddress local,
                                      ImportedConnection listener,

@@ -12,12 +12,12 @@ constexpr std::size_t kMostByWord = 262144;  // redirects that were set up on ot
 Result<> check_address(const Services& services, const cluster::AuthenticatedHost& from,
                        const std::string& host, const IpAddress& to) {
   if (host == from.host && to == from.address) return {};
-  const auto peers =
+  const auto hosts =
       services.discovery ? services.discovery->hosts() : std::vector<cluster::HostInfo>();
-  const auto known = std::ranges::find(peers, host, &cluster::HostInfo::host);
+  const auto known = std::ranges::find(hosts, host, &cluster::HostInfo::host);
   // Temporary: a repeated request succeeds as soon as that host has been discovered.
-  if (known == peers.end()) return fail(EHOSTUNREACH, "host '{}' is not known here", host);
-  if (to == known->line.ip || (to == known->other_address && !to.any())) return {};
+  if (known == hosts.end()) return fail(EHOSTUNREACH, "host '{}' is not known here", host);
+  if (to == known->control_address.ip || (to == known->other_address && !to.any())) return {};
   return fail(EACCES, "address {} does not belong to {}", to_string(to), host);
 }
 
@@ -56,9 +56,10 @@ Result<> may_return(const Services& services, const ConnectionTable& table, cons
       services.settings.believe_holders)
     return {};
   if (const IpAddress* found = table.unexplained_redirect(tuple); found && services.discovery) {
-    const auto peers = services.discovery->hosts();
-    const auto peer = std::ranges::find(peers, from, &cluster::HostInfo::host);
-    if (peer != peers.end() && (*found == peer->line.ip || *found == peer->other_address))
+    const auto hosts = services.discovery->hosts();
+    const auto sender = std::ranges::find(hosts, from, &cluster::HostInfo::host);
+    if (sender != hosts.end() &&
+        (*found == sender->control_address.ip || *found == sender->other_address))
       return {};
   }
   return fail(EACCES, "host {} has no record that {} moved", services.settings.host,

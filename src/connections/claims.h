@@ -19,10 +19,10 @@ Result<> check_address(const Services& services, const cluster::AuthenticatedHos
 Result<> check_room(const ConnectionTable& table);
 
 // Checks whether `from` may make us redirect a connection to it of which we have no
-// record. Our kernel's own redirect to that host, found at startup, proves that we redirected
-// it there before. Without that proof, the claim is accepted only if the administrator
-// has configured that holders are trusted (steer.believe_holders). Errors: EACCES if it
-// is not accepted; ENOBUFS (see check_room()).
+// record. Our kernel's own redirect to that host, found at startup, proves that we
+// redirected it there before. Without that proof, the claim is accepted only if the
+// administrator has configured that holders are trusted (steer.believe_holders). Errors:
+// EACCES if it is not accepted; ENOBUFS (see check_room()).
 Result<> check_claim(const Services& services, const ConnectionTable& table,
                      const std::string& from, const FourTuple& tuple, const IpAddress& to);
 

@@ -11,7 +11,7 @@ namespace sockmi::daemon {
 struct Connections {
   Connections(const Services& services, Journal journal)
       : services(services),
-        table(std::move(journal), services.settings.host, services.settings.line()),
+        table(std::move(journal), services.settings.host, services.settings.control_address()),
         rules(services),
         homes(services, table, rules) {}
   Connections(const Connections&) = delete;

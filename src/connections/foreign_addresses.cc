@@ -12,29 +12,29 @@
 
 namespace sockmi::daemon {
 
-void ForeignAddresses::add(const FourTuple& guest) {
-  const FourTuple plain = guest.unmapped();
-  if (++guests_[plain] == 1) change(plain, std::nullopt);
+void ForeignAddresses::add(const FourTuple& tuple) {
+  const FourTuple plain = tuple.unmapped();
+  if (++counts_[plain] == 1) change(plain, std::nullopt);
 }
 
-void ForeignAddresses::drop(const FourTuple& guest, milliseconds linger) {
-  const auto it = guests_.find(guest.unmapped());
-  if (it == guests_.end() || --it->second > 0) return;
+void ForeignAddresses::drop(const FourTuple& tuple, milliseconds linger) {
+  const auto it = counts_.find(tuple.unmapped());
+  if (it == counts_.end() || --it->second > 0) return;
   change(it->first, linger);
-  guests_.erase(it);
+  counts_.erase(it);
 }
 
 Result<> ForeignAddresses::adopt(milliseconds linger) {
   TRY_LET(found, services_.steering->own().foreign_addresses());
-  for (const auto& [guest, expires_in] : found)
-    if (!expires_in && !guests_.contains(guest)) change(guest, linger);
+  for (const auto& [tuple, expires_in] : found)
+    if (!expires_in && !counts_.contains(tuple)) change(tuple, linger);
   return {};
 }
 
-void ForeignAddresses::change(const FourTuple& guest, std::optional<milliseconds> expires_in) {
-  unwritten_[guest] = expires_in;
+void ForeignAddresses::change(const FourTuple& tuple, std::optional<milliseconds> expires_in) {
+  unwritten_[tuple] = expires_in;
   if (std::exchange(writing_, true)) return;
-  spawn(services_.io, "shelter", write());
+  spawn(services_.io, "write_foreign_addresses", write());
 }
 
 boost::asio::awaitable<void> ForeignAddresses::write() {
@@ -42,8 +42,8 @@ boost::asio::awaitable<void> ForeignAddresses::write() {
                              boost::asio::use_awaitable);  // until now this runs within change()
   for (Backoff pauses(milliseconds(200), milliseconds(5000)); !unwritten_.empty();) {
     std::vector<steer::ForeignAddress> changes;
-    for (const auto& [guest, expires_in] : unwritten_)
-      changes.push_back({guest, expires_in});
+    for (const auto& [tuple, expires_in] : unwritten_)
+      changes.push_back({tuple, expires_in});
     auto done = services_.steering->own().add_foreign_addresses(changes);
     if (done) {
       unwritten_.clear();

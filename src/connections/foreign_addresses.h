@@ -25,22 +25,22 @@ class ForeignAddresses {
   explicit ForeignAddresses(const Services& services) : services_(services) {}
   ForeignAddresses(const ForeignAddresses&) = delete;
 
-  // `guest`: the addresses as they are in packets; without a peer, everything that is
+  // `tuple`: the addresses as they are in packets; without a peer, everything that is
   // sent to its address and port. Reference-counted: each add() needs one drop(). The
   // last drop() leaves the entry in the list for `linger`, for the last packets.
-  void add(const FourTuple& guest);
-  void drop(const FourTuple& guest, std::chrono::milliseconds linger);
+  void add(const FourTuple& tuple);
+  void drop(const FourTuple& tuple, std::chrono::milliseconds linger);
   // Makes the entries of an earlier daemon that have not been added again expire after
   // `linger`.
   Result<> adopt(std::chrono::milliseconds linger);
-  bool has(const FourTuple& guest) const { return guests_.contains(guest.unmapped()); }
+  bool has(const FourTuple& tuple) const { return counts_.contains(tuple.unmapped()); }
 
  private:
-  void change(const FourTuple& guest, std::optional<std::chrono::milliseconds> expires_in);
+  void change(const FourTuple& tuple, std::optional<std::chrono::milliseconds> expires_in);
   boost::asio::awaitable<void> write();
 
   const Services& services_;
-  std::map<FourTuple, unsigned> guests_;
+  std::map<FourTuple, unsigned> counts_;
   std::map<FourTuple, std::optional<std::chrono::milliseconds>> unwritten_;
   bool writing_ = false;
 };

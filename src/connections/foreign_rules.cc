@@ -78,13 +78,13 @@ void ForeignRules::receive_by_router(const FourTuple& tuple, const SocketAddress
 }
 
 void ForeignRules::rewrite_destinations(const ConnectionTable& table, const IpAddress& before) {
-  for (const auto& [cookie, resident] : table.imported()) {
-    const IpAddress address = address_of(resident.tuple, resident.home_control);
+  for (const auto& [cookie, imported] : table.imported()) {
+    const IpAddress address = address_of(imported.tuple, imported.home_control);
     if (services_.settings.address_for(address) == services_.settings.address) continue;
-    const auto routed = services_.steering->own().is_routed(resident.home_control.ip);
+    const auto routed = services_.steering->own().is_routed(imported.home_control.ip);
     if (!routed || !*routed) continue;
-    take_back(resident.tuple, address, before);
-    receive_by_router(resident.tuple, resident.home_control, true);
+    take_back(imported.tuple, address, before);
+    receive_by_router(imported.tuple, imported.home_control, true);
   }
 }
 
@@ -98,9 +98,9 @@ void ForeignRules::untrack(const FourTuple& tuple) {
 void ForeignRules::remove(const FourTuple& tuple, const SocketAddress& home_control,
                           std::optional<milliseconds> linger) {
   const IpAddress address = address_of(tuple, home_control);
-  const FourTuple guest{{address, tuple.local.port}, tuple.remote};
-  addresses_.drop(guest, linger.value_or(services_.settings.linger));
-  if (!addresses_.has(guest)) take_back(tuple, address, services_.settings.address_for(address));
+  const FourTuple foreign{{address, tuple.local.port}, tuple.remote};
+  addresses_.drop(foreign, linger.value_or(services_.settings.linger));
+  if (!addresses_.has(foreign)) take_back(tuple, address, services_.settings.address_for(address));
 }
 
 }  // namespace sockmi::daemon

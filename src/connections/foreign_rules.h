@@ -19,14 +19,14 @@ class ForeignRules {
         ports_(services) {}
   ForeignRules(const ForeignRules&) = delete;
 
-  // Adds the rules for an endpoint that is about to arrive and has no socket yet. From now
-  // on its packets are dropped if they find no socket, and packets that home has to
+  // Adds the rules for an endpoint that is about to arrive and has no socket yet. From
+  // now on its packets are dropped if they find no socket, and packets that home has to
   // readdress get their original destination back. Errors: EADDRINUSE if this host has a
   // socket of its own whose packets would be mistaken for the endpoint's; see also
   // steer::Steering::rewrite_destination().
   Result<> add(const FourTuple& tuple, const SocketAddress& home_control);
-  // Adds the rules for an endpoint that is here already, but for which this daemon has not
-  // added rules yet. Errors are only logged: the endpoint stays in any case.
+  // Adds the rules for an endpoint that is here already, but for which this daemon has
+  // not added rules yet. Errors are only logged: the endpoint stays in any case.
   void readd(const FourTuple& tuple, const SocketAddress& home_control);
   // Has to be called once for each call of the two functions above, when the endpoint has
   // left or ended. The rules stay in force for `linger`; none: the configured time.

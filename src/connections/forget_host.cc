@@ -9,10 +9,10 @@ namespace sockmi::daemon {
 // nothing left to report, and end.
 Forgotten forget_host(Connections& connections, const std::string& host) {
   Forgotten out;
-  for (const auto& [number, resident] : connections.table.journal().pending_ends()) {
-    if (resident.home != host) continue;
+  for (const auto& [number, imported] : connections.table.journal().pending_ends()) {
+    if (imported.home != host) continue;
     connections.table.end_notice(number);
-    ++out.untold;
+    ++out.pending_ends;
   }
   const auto remote = connections.table.remote();  // a copy: it changes meanwhile
   for (const auto& [tuple, away] : remote) {
@@ -26,9 +26,9 @@ Forgotten forget_host(Connections& connections, const std::string& host) {
       log::error("redirect_remove_failed", {{"connection", tuple}, {"error", done.error()}});
     connections.table.mark_returned(tuple);
   }
-  connections.homes.forget_silence(host);
+  connections.homes.forget_unreachable(host);
   log::warn("host_forgotten", {{"host", host},
-                               {"pending_ends", out.untold},
+                               {"pending_ends", out.pending_ends},
                                {"forwarded", out.forwarded},
                                {"moved", out.held}});
   return out;

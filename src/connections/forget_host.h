@@ -7,8 +7,8 @@
 namespace sockmi::daemon {
 
 struct Forgotten {
-  std::size_t untold = 0;     // its own connections that ended here, not reported yet
-  std::size_t forwarded = 0;  // its own connections that moved on from here, not reported yet
+  std::size_t pending_ends = 0;  // its own connections that ended here, not reported yet
+  std::size_t forwarded = 0;     // its own connections that moved on from here, not reported yet
   // Our connections that it held. Their redirects end, and their peers notice it when
   // they send the next packet.
   std::size_t held = 0;

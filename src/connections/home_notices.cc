@@ -52,46 +52,46 @@ asio::awaitable<void> HomeProtocol::notify_address(int family) {
   any_of_family.family = family;
   const IpAddress address = services_.settings.address_for(any_of_family);
   std::vector<std::pair<std::uint64_t, ImportedConnection>> those;
-  for (const auto& [cookie, resident] : table_.imported())
-    if (resident.tuple.local.ip.unmapped().family == family) those.emplace_back(cookie, resident);
-  for (const auto& [cookie, resident] : those)
+  for (const auto& [cookie, imported] : table_.imported())
+    if (imported.tuple.local.ip.unmapped().family == family) those.emplace_back(cookie, imported);
+  for (const auto& [cookie, imported] : those)
     // Home may reject the new address because it has not received our HELLO with it yet.
     // Try again then. A home that does not answer asks us when it starts again.
     for (Backoff pauses(milliseconds(50), kMaxBackoff); !pauses.is_longest();) {
       if (!table_.find_imported(cookie) || services_.settings.address_for(address) != address)
         break;
-      Secret said = wire::pack_moved(resident.tuple, address, services_.settings.host,
-                                     resident.service, resident.generation);
-      const auto answer = co_await ask(resident.home, resident.home_control, std::move(said));
+      Secret said = wire::pack_moved(imported.tuple, address, services_.settings.host,
+                                     imported.service, imported.generation);
+      const auto answer = co_await ask(imported.home, imported.home_control, std::move(said));
       if (!answer || *answer || (*answer).error().code == ENOENT) break;
       co_await sleep_for(pauses.next());
     }
 }
 
 asio::awaitable<void> HomeProtocol::notify_ended(std::uint64_t number,
-                                                 ImportedConnection resident) {
-  if (is_passive(resident.tuple))
-    co_await adopt_accepted(services_, table_, rules_, resident.tuple.local, resident);
+                                                 ImportedConnection imported) {
+  if (is_passive(imported.tuple))
+    co_await adopt_accepted(services_, table_, rules_, imported.tuple.local, imported);
   std::optional<Clock::time_point> denied;
   for (Backoff pauses(milliseconds(20), kMaxBackoff);;) {
-    const auto home = co_await ask(resident.home, resident.home_control,
-                                   wire::pack_ended(resident.tuple, resident.generation));
+    const auto home = co_await ask(imported.home, imported.home_control,
+                                   wire::pack_ended(imported.tuple, imported.generation));
     if (home && (*home || (*home).error().code == ENOENT)) break;
-    if (resident.from != resident.home) {
-      const auto before = co_await ask(resident.from, resident.from_line,
-                                       wire::pack_ended(resident.tuple, resident.generation));
+    if (imported.from != imported.home) {
+      const auto before = co_await ask(imported.from, imported.from_control,
+                                       wire::pack_ended(imported.tuple, imported.generation));
       if (before && *before) break;
     }
     if (home && !denied) denied = Clock::now();
     if (home && Clock::now() > *denied + kRejectionGracePeriod) {
       log::warn(
           "end_rejected_by_home",
-          {{"connection", resident.tuple}, {"home", resident.home}, {"error", home->error()}});
+          {{"connection", imported.tuple}, {"home", imported.home}, {"error", home->error()}});
       break;
     }
     co_await sleep_for(pauses.next());
     // An operator has given up that host (forget_host).
-    if (!table_.journal().is_untold(number)) co_return;
+    if (!table_.journal().is_pending_end(number)) co_return;
   }
   table_.end_notice(number);
 }

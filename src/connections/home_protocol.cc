@@ -51,17 +51,19 @@ constexpr std::size_t kMostAStep = 50;
 
 // Sends a request and returns the host's answer. The outer Result is an error if there
 // was no answer. While a host does not answer, only one caller at a time asks it.
-asio::awaitable<Result<Result<int>>> HomeProtocol::ask(std::string host, SocketAddress line,
+asio::awaitable<Result<Result<int>>> HomeProtocol::ask(std::string host,
+                                                       SocketAddress control_address,
                                                        Secret message) {
-  if (!silent_.may_ask(host, 2 * kHomeCallTimeout))
+  if (!unreachable_.may_ask(host, 2 * kHomeCallTimeout))
     co_return fail(EHOSTUNREACH, "{} did not respond recently, not retrying yet", host);
   const auto reply =
-      co_await services_.control->call(host, line, std::move(message), kHomeCallTimeout);
+      co_await services_.control->call(host, control_address, std::move(message), kHomeCallTimeout);
   if (reply) {
-    if (silent_.erase(host)) log::info("host_reachable", {{"host", host}});
+    if (unreachable_.erase(host)) log::info("host_reachable", {{"host", host}});
     co_return wire::read_answer(*reply);
   }
-  if (silent_.add(host)) log::warn("host_unreachable", {{"host", host}, {"error", reply.error()}});
+  if (unreachable_.add(host))
+    log::warn("host_unreachable", {{"host", host}, {"error", reply.error()}});
   co_return std::unexpected(reply.error());
 }
 
@@ -96,7 +98,7 @@ Result<bool> HomeProtocol::lives_at_home(const FourTuple& tuple) const {
   return lives;
 }
 
-Result<> HomeProtocol::lead(const FourTuple& tuple, const RemoteConnection& away) {
+Result<> HomeProtocol::redirect_to_holder(const FourTuple& tuple, const RemoteConnection& away) {
   TRY(redirect(services_, table_, tuple, away, std::nullopt));
   table_.mark_moved(tuple, away);
   spawn(services_.io, "tell_route", notify_route(tuple));
@@ -120,11 +122,11 @@ Result<int> HomeProtocol::accept_claim(const std::string& from, const FourTuple&
                               from,
                               to,
                               services_.settings.host,
-                              services_.settings.line(),
+                              services_.settings.control_address(),
                               services_.steering->in_other_namespace(tuple.local.ip),
                               generation,
                               {}};
-  TRY(lead(tuple, away));
+  TRY(redirect_to_holder(tuple, away));
   // A redirect found in the kernel proves one claim only.
   table_.forget_unexplained_redirect(tuple);
   log::warn("redirect_restored", {{"connection", tuple}, {"service", service}, {"host", from}});
@@ -148,23 +150,23 @@ Result<> HomeProtocol::forget(const FourTuple& tuple, std::uint64_t generation) 
   return {};
 }
 
-asio::awaitable<void> HomeProtocol::reassert_held(std::string host, SocketAddress line) {
+asio::awaitable<void> HomeProtocol::reassert_held(std::string host, SocketAddress control_address) {
   std::vector<ImportedConnection> those;
-  for (const auto& [cookie, resident] : table_.imported())
-    if (resident.home == host) those.push_back(resident);
-  for (const ImportedConnection& resident : those) {
+  for (const auto& [cookie, imported] : table_.imported())
+    if (imported.home == host) those.push_back(imported);
+  for (const ImportedConnection& imported : those) {
     const auto answer = co_await ask(
-        host, line,
-        wire::pack_moved(resident.tuple, services_.settings.address_for(resident.tuple.local.ip),
-                         services_.settings.host, resident.service, resident.generation));
+        host, control_address,
+        wire::pack_moved(imported.tuple, services_.settings.address_for(imported.tuple.local.ip),
+                         services_.settings.host, imported.service, imported.generation));
     if (!answer) co_return;  // repeated when that host starts again
     if (!*answer) {
       ++services_.counters.rejected;
       log::warn("claim_rejected_by_home",
-                {{"connection", resident.tuple}, {"home", host}, {"error", answer->error()}});
+                {{"connection", imported.tuple}, {"home", host}, {"error", answer->error()}});
     } else if (**answer == 1) {
       ++services_.counters.reasserted;
-      log::warn("claim_accepted_by_home", {{"connection", resident.tuple}, {"home", host}});
+      log::warn("claim_accepted_by_home", {{"connection", imported.tuple}, {"home", host}});
     }
   }
 }
@@ -188,11 +190,11 @@ bool HomeProtocol::goes_by_router(const RemoteConnection& away) const {
 
 // Queries the holder of a redirect. Returns false if the holder does not answer.
 asio::awaitable<bool> HomeProtocol::ask_about(FourTuple tuple, RemoteConnection away,
-                                              SocketAddress line) {
-  const auto answer =
-      co_await ask(away.host, line,
-                   wire::pack_query_holder(tuple, away.service, services_.settings.line(),
-                                           away.generation, goes_by_router(away)));
+                                              SocketAddress control_address) {
+  const auto answer = co_await ask(
+      away.host, control_address,
+      wire::pack_query_holder(tuple, away.service, services_.settings.control_address(),
+                              away.generation, goes_by_router(away)));
   if (!answer) co_return false;
   const RemoteConnection* now = table_.find_remote(tuple);
   if (!*answer || !now || *now != away) co_return true;
@@ -208,25 +210,26 @@ asio::awaitable<bool> HomeProtocol::ask_about(FourTuple tuple, RemoteConnection 
   co_return true;
 }
 
-asio::awaitable<void> HomeProtocol::verify_holders(std::string host, SocketAddress line) {
+asio::awaitable<void> HomeProtocol::verify_holders(std::string host,
+                                                   SocketAddress control_address) {
   std::vector<std::pair<FourTuple, RemoteConnection>> those;
   for (const auto& each : table_.remote())
     if (each.second.host == host) those.push_back(each);
   for (const auto& [tuple, away] : those)
-    if (!co_await ask_about(tuple, away, line)) co_return;
+    if (!co_await ask_about(tuple, away, control_address)) co_return;
 }
 
-asio::awaitable<void> HomeProtocol::compare(std::string host, SocketAddress line) {
-  silent_.erase(host);
+asio::awaitable<void> HomeProtocol::compare(std::string host, SocketAddress control_address) {
+  unreachable_.erase(host);
   // A listener is redirected to its host by name. Only now are that host's addresses
   // known for certain.
   for (const auto& [tuple, away] : table_.remote())
     if (is_passive(tuple) && away.host == host)
-      if (auto led = redirect_passive(services_, table_, tuple.local, host); !led)
+      if (auto redirected = redirect_passive(services_, table_, tuple.local, host); !redirected)
         log::error("listener_redirect_failed",
-                   {{"listener", tuple.local}, {"host", host}, {"error", led.error()}});
-  co_await reassert_held(host, line);
-  co_await verify_holders(host, line);
+                   {{"listener", tuple.local}, {"host", host}, {"error", redirected.error()}});
+  co_await reassert_held(host, control_address);
+  co_await verify_holders(host, control_address);
 }
 
 Result<int> HomeProtocol::moved(const std::string& from, const FourTuple& tuple,
@@ -239,10 +242,15 @@ Result<int> HomeProtocol::moved(const std::string& from, const FourTuple& tuple,
       TRY(check_room(table_));
       TRY_LET(lives, lives_at_home(tuple));
       if (lives) return fail(EACCES, "{} lives here", to_string(tuple));
-      const RemoteConnection away{
-          listener->service,   from,       to, services_.settings.host, services_.settings.line(),
-          listener->container, generation, {}};
-      TRY(lead(tuple, away));
+      const RemoteConnection away{listener->service,
+                                  from,
+                                  to,
+                                  services_.settings.host,
+                                  services_.settings.control_address(),
+                                  listener->container,
+                                  generation,
+                                  {}};
+      TRY(redirect_to_holder(tuple, away));
       return 0;
     }
     if (from == host && !service.empty()) return accept_claim(from, tuple, to, service, generation);
@@ -262,7 +270,7 @@ Result<int> HomeProtocol::moved(const std::string& from, const FourTuple& tuple,
   away.address = to;
   away.generation = generation;
   away.told_by = from;
-  TRY(lead(tuple, away));
+  TRY(redirect_to_holder(tuple, away));
   return 0;
 }
 
@@ -278,23 +286,23 @@ Result<> HomeProtocol::ended(const std::string& from, const FourTuple& tuple,
   return forget(tuple, generation);
 }
 
-Result<int> HomeProtocol::held(const std::string& from, const FourTuple& tuple,
-                               const std::string& service, const SocketAddress& line,
-                               std::uint64_t generation, bool routed) {
+Result<int> HomeProtocol::query_holder(const std::string& from, const FourTuple& tuple,
+                                       const std::string& service,
+                                       const SocketAddress& control_address,
+                                       std::uint64_t generation, bool routed) {
   if (table_.find_remote(tuple)) return 1;
   const auto socket = services_.find_socket(tuple);
   // Home would take "not held" for the end of the connection.
   if (!socket && !is_absent(socket.error())) return std::unexpected(socket.error());
-  const auto& imported = table_.imported();
-  auto resident = socket ? imported.find(socket->cookie) : imported.end();
+  const auto& all = table_.imported();
+  auto imported = socket ? all.find(socket->cookie) : all.end();
   // A socket that is only bound cannot be found by its address.
-  if (resident == imported.end() && is_passive(tuple))
-    resident = std::ranges::find_if(imported, [&](const auto& each) {
-      return each.second.tuple.unmapped() == tuple.unmapped();
-    });
-  if (resident != imported.end()) {
-    if (routed && resident->second.home == from)
-      rules_.comes_by_router(resident->second.tuple, resident->second.home_control);
+  if (imported == all.end() && is_passive(tuple))
+    imported = std::ranges::find_if(
+        all, [&](const auto& each) { return each.second.tuple.unmapped() == tuple.unmapped(); });
+  if (imported != all.end()) {
+    if (routed && imported->second.home == from)
+      rules_.comes_by_router(imported->second.tuple, imported->second.home_control);
     return 1;
   }
   if (!socket) return 0;
@@ -303,10 +311,10 @@ Result<int> HomeProtocol::held(const std::string& from, const FourTuple& tuple,
   if (!services_.policy.knows(service))
     return fail(EACCES, "service '{}' is not configured here", service);
   // The connection lives here, and this host has lost its record of it.
-  rules_.readd(tuple, line);
-  if (routed) rules_.comes_by_router(tuple, line);
+  rules_.readd(tuple, control_address);
+  if (routed) rules_.comes_by_router(tuple, control_address);
   add_imported(table_, rules_, socket->cookie,
-               {tuple, service, from, line, from, line, generation});
+               {tuple, service, from, control_address, from, control_address, generation});
   log::warn("imported_restored", {{"connection", tuple}, {"home", from}});
   return 1;
 }
@@ -324,11 +332,11 @@ asio::awaitable<void> HomeProtocol::ask_in_turn() {
       if (it == remote.end()) break;
       const auto [tuple, away] = *it;
       last = tuple;
-      const auto peers = services_.discovery->hosts();
-      const auto peer = std::ranges::find(peers, away.host, &cluster::HostInfo::host);
-      if (peer == peers.end()) continue;
-      const SocketAddress line = peer->line;
-      (void)co_await ask_about(tuple, away, line);
+      const auto hosts = services_.discovery->hosts();
+      const auto holder = std::ranges::find(hosts, away.host, &cluster::HostInfo::host);
+      if (holder == hosts.end()) continue;
+      const SocketAddress control_address = holder->control_address;
+      (void)co_await ask_about(tuple, away, control_address);
     }
   }
 }
@@ -343,8 +351,8 @@ asio::awaitable<void> HomeProtocol::notify_route(FourTuple tuple) {
   for (Backoff pauses(milliseconds(50), kMaxBackoff); !pauses.is_longest();) {
     const auto holder = services_.discovery->find_host(away.host);
     if (!holder) co_return;
-    const SocketAddress line = holder->line;
-    if (co_await ask_about(tuple, away, line)) co_return;
+    const SocketAddress control_address = holder->control_address;
+    if (co_await ask_about(tuple, away, control_address)) co_return;
     co_await sleep_for(pauses.next());
     const RemoteConnection* now = table_.find_remote(tuple);
     if (!now || *now != away) co_return;
@@ -360,9 +368,9 @@ asio::awaitable<void> HomeProtocol::notify_routes(std::vector<IpAddress> hosts) 
 }
 
 // A host that reports its start repeatedly gets one comparison at a time.
-asio::awaitable<void> HomeProtocol::reconcile(std::string host, SocketAddress line) {
+asio::awaitable<void> HomeProtocol::reconcile(std::string host, SocketAddress control_address) {
   const auto [it, first] = comparing_.try_emplace(host);
-  it->second = line;
+  it->second = control_address;
   if (!first) co_return;
   for (;;) {
     const auto now = std::exchange(comparing_.at(host), std::nullopt);

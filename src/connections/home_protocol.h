@@ -27,9 +27,9 @@ class HomeProtocol {
   // Notifies home that an endpoint moved on from here. Repeated until home has answered.
   asio::awaitable<void> notify_moved(FourTuple tuple);
   // Notifies home that a connection has ended here. `number`: its key in the journal.
-  asio::awaitable<void> notify_ended(std::uint64_t number, ImportedConnection resident);
-  // Notifies the homes of the connections imported here that our address of this family has
-  // changed, so that they redirect packets to the new one.
+  asio::awaitable<void> notify_ended(std::uint64_t number, ImportedConnection imported);
+  // Notifies the homes of the connections imported here that our address of this family
+  // has changed, so that they redirect packets to the new one.
   asio::awaitable<void> notify_address(int family);
 
   // --- received from other hosts; `from` is the name in the sender's certificate ---
@@ -44,17 +44,19 @@ class HomeProtocol {
   // Removes the redirect of a connection that has ended. Errors: ENOENT if we have no
   // record of it; EACCES if `from` neither holds it nor sent it to its holder.
   Result<> ended(const std::string& from, const FourTuple& tuple, std::uint64_t generation = 0);
-  // Answers whether the connection is held here. Returns 1 if it lives here, or if it moved
-  // on from here and its home has not confirmed that; 0 if not. (Daemon::held() also
-  // returns 2: it lives here, and its peer has not answered.) `routed`: its packets come
-  // through a router, with our address as their destination. Errors: EACCES if it lives
-  // here without a record, and `service` is not served here.
-  Result<int> held(const std::string& from, const FourTuple& tuple, const std::string& service,
-                   const SocketAddress& line, std::uint64_t generation = 0, bool routed = false);
+  // Answers whether the connection is held here. Returns 1 if it lives here, or if it
+  // moved on from here and its home has not confirmed that; 0 if not.
+  // (RequestHandler::query_holder() also returns 2: it lives here, and its peer has not
+  // answered.) `routed`: its packets come through a router, with our address as their
+  // destination. Errors: EACCES if it lives here without a record, and `service` is not
+  // served here.
+  Result<int> query_holder(const std::string& from, const FourTuple& tuple,
+                           const std::string& service, const SocketAddress& control_address,
+                           std::uint64_t generation = 0, bool routed = false);
 
   // Compares records with another host, after its daemon or ours has started: what each
   // has recorded of the other's endpoints.
-  asio::awaitable<void> reconcile(std::string host, SocketAddress line);
+  asio::awaitable<void> reconcile(std::string host, SocketAddress control_address);
   // The endpoint has a new holder. Notifies the holder if packets reach it through a
   // router: it knows only its own route to us, which may be a direct one.
   asio::awaitable<void> notify_route(FourTuple tuple);
@@ -67,32 +69,34 @@ class HomeProtocol {
   asio::awaitable<void> ask_in_turn();
 
   // Hosts that do not answer these messages.
-  const UnreachableHosts& silent() const { return silent_; }
-  void forget_silence(const std::string& host) { silent_.erase(host); }
+  const UnreachableHosts& unreachable() const { return unreachable_; }
+  void forget_unreachable(const std::string& host) { unreachable_.erase(host); }
   // True if records are being compared with a host.
   bool is_comparing() const { return !comparing_.empty(); }
 
  private:
   static constexpr milliseconds kMaxBackoff{5000};  // between two attempts to send a message
 
-  asio::awaitable<Result<Result<int>>> ask(std::string host, SocketAddress line, Secret message);
+  asio::awaitable<Result<Result<int>>> ask(std::string host, SocketAddress control_address,
+                                           Secret message);
   bool is_own(const IpAddress& ip) const;
   Result<bool> lives_at_home(const FourTuple& tuple) const;
-  Result<> lead(const FourTuple& tuple, const RemoteConnection& away);
+  Result<> redirect_to_holder(const FourTuple& tuple, const RemoteConnection& away);
   Result<int> accept_claim(const std::string& from, const FourTuple& tuple, const IpAddress& to,
                            const std::string& service, std::uint64_t generation);
   Result<> forget(const FourTuple& tuple, std::uint64_t generation = 0);
-  asio::awaitable<void> reassert_held(std::string host, SocketAddress line);
+  asio::awaitable<void> reassert_held(std::string host, SocketAddress control_address);
   void note_unheard(const FourTuple& tuple, const RemoteConnection& away, bool unheard);
   bool goes_by_router(const RemoteConnection& away) const;
-  asio::awaitable<bool> ask_about(FourTuple tuple, RemoteConnection away, SocketAddress line);
-  asio::awaitable<void> verify_holders(std::string host, SocketAddress line);
-  asio::awaitable<void> compare(std::string host, SocketAddress line);
+  asio::awaitable<bool> ask_about(FourTuple tuple, RemoteConnection away,
+                                  SocketAddress control_address);
+  asio::awaitable<void> verify_holders(std::string host, SocketAddress control_address);
+  asio::awaitable<void> compare(std::string host, SocketAddress control_address);
 
   const Services& services_;
   ConnectionTable& table_;
   ForeignRules& rules_;
-  UnreachableHosts silent_;
+  UnreachableHosts unreachable_;
   // Hosts with which records are being compared (reconcile()). A value: the host has
   // started again meanwhile, and is asked there once more.
   std::map<std::string, std::optional<SocketAddress>> comparing_;

@@ -3,18 +3,18 @@
 namespace sockmi::daemon {
 
 void add_imported(ConnectionTable& table, ForeignRules& rules, std::uint64_t cookie,
-                  const ImportedConnection& resident) {
-  // The connection has a record already if its home has queried it (see held()). Its
-  // rules are reference-counted, and it counts once.
-  if (!table.add_imported(cookie, resident) && table.is_foreign(resident))
-    rules.remove(resident.tuple, resident.home_control);
+                  const ImportedConnection& imported) {
+  // The connection has a record already if its home has queried it (see query_holder()).
+  // Its rules are reference-counted, and it counts once.
+  if (!table.add_imported(cookie, imported) && table.is_foreign(imported))
+    rules.remove(imported.tuple, imported.home_control);
 }
 
 void rehome(ConnectionTable& table, ForeignRules& rules, std::uint64_t cookie) {
-  const ImportedConnection* resident = table.find_imported(cookie);
+  const ImportedConnection* imported = table.find_imported(cookie);
   // Expires immediately (0 would mean never): new connections to the address are ours to
   // answer.
-  rules.remove(resident->tuple, resident->home_control, milliseconds(1));
+  rules.remove(imported->tuple, imported->home_control, milliseconds(1));
   table.rehome(cookie);
 }
 

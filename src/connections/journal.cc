@@ -213,8 +213,8 @@ Result<> Journal::committed(const wire::MigrationId& id, const Decision& decisio
   std::vector<Change> changes{{{"committed", wire::to_hex(id)},
                                Words{std::to_string(cookie), to_string(tuple), host,
                                      to_string(line), std::to_string(mark)}}};
-  const Key resident{"resident", std::to_string(cookie)};
-  if (facts_.contains(resident)) changes.push_back({resident, {}});
+  const Key imported{"resident", std::to_string(cookie)};
+  if (facts_.contains(imported)) changes.push_back({imported, {}});
   if (const auto thaw = thaws_.find(cookie); thaw != thaws_.end())
     changes.push_back(left_daemon(thaw->second));
   if (away) changes.push_back({{"away", to_string(tuple)}, words_of(*away)});
@@ -222,10 +222,11 @@ Result<> Journal::committed(const wire::MigrationId& id, const Decision& decisio
 }
 
 void Journal::taken_back(const wire::MigrationId& id, const Decision& decision,
-                         const std::optional<ImportedConnection>& guest) {
+                         const std::optional<ImportedConnection>& imported) {
   std::vector<Change> changes{{{"committed", wire::to_hex(id)}, {}},
                               {{"away", to_string(decision.tuple)}, {}}};
-  if (guest) changes.push_back({{"resident", std::to_string(decision.cookie)}, words_of(*guest)});
+  if (imported)
+    changes.push_back({{"resident", std::to_string(decision.cookie)}, words_of(*imported)});
   append(std::move(changes));
 }
 
@@ -287,29 +288,29 @@ void Journal::is_back(const FourTuple& tuple) {
   if (const Key key{"away", to_string(tuple)}; facts_.contains(key)) append({{key, {}}});
 }
 
-void Journal::add_imported(std::uint64_t cookie, const ImportedConnection& resident) {
-  append({{{"resident", std::to_string(cookie)}, words_of(resident)}});
+void Journal::add_imported(std::uint64_t cookie, const ImportedConnection& imported) {
+  append({{{"resident", std::to_string(cookie)}, words_of(imported)}});
 }
 void Journal::rehome(std::uint64_t cookie) {
   if (const Key key{"resident", std::to_string(cookie)}; facts_.contains(key)) append({{key, {}}});
 }
 
-std::uint64_t Journal::has_ended(const ImportedConnection& resident, std::uint64_t cookie) {
+std::uint64_t Journal::has_ended(const ImportedConnection& imported, std::uint64_t cookie) {
   const std::uint64_t number = ++last_number_;
   const Key before =
-      cookie ? Key{"resident", std::to_string(cookie)} : Key{"away", to_string(resident.tuple)};
-  append({{{"ended", std::to_string(number)}, words_of(resident)}, {before, {}}});
+      cookie ? Key{"resident", std::to_string(cookie)} : Key{"away", to_string(imported.tuple)};
+  append({{{"ended", std::to_string(number)}, words_of(imported)}, {before, {}}});
   return number;
 }
 
-void Journal::told(std::uint64_t number) {
+void Journal::end_delivered(std::uint64_t number) {
   append({{{"ended", std::to_string(number)}, {}}});
 }
 
 void Journal::took_over(const TakenOver& address) {
   append({{{"taken", to_string(address.ip)}, words_of(address)}});
 }
-void Journal::gave_away(const IpAddress& address) {
+void Journal::gave_up(const IpAddress& address) {
   if (const Key key{"taken", to_string(address)}; facts_.contains(key)) append({{key, {}}});
 }
 
@@ -332,13 +333,13 @@ std::map<FourTuple, RemoteConnection> Journal::away() const {
   return out;
 }
 
-std::map<std::uint64_t, ImportedConnection> Journal::residents(const std::string& verb) const {
+std::map<std::uint64_t, ImportedConnection> Journal::imported(const std::string& verb) const {
   std::map<std::uint64_t, ImportedConnection> out;
   for (const auto& [key, words] : facts_) {
     if (key.first != verb) continue;
     const auto number = parse_number(key.second);
-    const auto resident = read_resident(words);
-    if (number && resident) out[*number] = *resident;
+    const auto imported = read_imported(words);
+    if (number && imported) out[*number] = *imported;
   }
   return out;
 }

@@ -6,23 +6,23 @@
 // Words are separated by one blank. Inside a word, blanks, "%" and everything that is not
 // printable ASCII are written as %XX.
 //
-//   committed ID [COOKIE TUPLE HOST HOST-LINE MARK]
+//   committed ID [COOKIE TUPLE HOST HOST-CONTROL MARK]
 //       An export of ours, until its importer HOST has reported the outcome.
 //   thawed ID COOKIE [HOST]
-//       An import that lives here, or lived here, until its exporter HOST has the outcome.
+//       An import that lives or lived here, until its exporter HOST has the outcome.
 //       COOKIE is 0 as soon as the endpoint does not end with this daemon any more: an
 //       application has it, or it has moved on. What becomes of it then is not for the
 //       exporter to settle.
-//   away TUPLE SERVICE HOST ADDRESS HOME HOME-LINE [container] [GENERATION]
+//   away TUPLE SERVICE HOST ADDRESS HOME HOME-CONTROL [container] [GENERATION]
 //       See RemoteConnection.
-//   resident COOKIE TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION
+//   resident COOKIE TUPLE SERVICE HOME HOME-CONTROL FROM FROM-CONTROL GENERATION
 //       See ImportedConnection. A connection whose home is here needs no record.
-//   ended NUMBER TUPLE SERVICE HOME HOME-LINE FROM FROM-LINE GENERATION
+//   ended NUMBER TUPLE SERVICE HOME HOME-CONTROL FROM FROM-CONTROL GENERATION
 //       An imported or forwarded connection that has ended; home has not confirmed it.
 //   taken ADDRESS PREFIX INTERFACE FROM [deprecated]
 //       See TakenOver.
 //
-// ...-LINE is the address of a host's control channel.
+// ...-CONTROL is the address of a host's control channel.
 //
 // The decision to move an endpoint is the point of no return. It is written before COMMIT
 // is sent, together with the facts that follow from it, in one write(2). It is not
@@ -59,7 +59,7 @@ struct Decision {
   std::uint64_t cookie = 0;  // of the socket here
   FourTuple tuple;
   std::string host;  // the importer; empty: not recorded (written by an older daemon)
-  SocketAddress line;
+  SocketAddress control_address;
   std::uint32_t mark = 0;  // the socket's own SO_MARK
 };
 
@@ -78,16 +78,17 @@ class Journal {
   static Result<Journal> look(const std::filesystem::path& folder);
 
   // Logs the decision that an endpoint moves. `away`: where it lives then; none if it
-  // goes home. If it was imported, and its exporter may still ask for it, it has left this
-  // daemon from then on. Errors: if the disk does not take it; then nothing is decided.
+  // goes home. If it was imported, and its exporter may still ask for it, it has left
+  // this daemon from then on. Errors: if the disk does not take it; then nothing is
+  // decided.
   Result<> committed(const wire::MigrationId& id, const Decision& decision,
                      const std::optional<RemoteConnection>& away);
   // The importer has reported the outcome; nobody will ask for the decision again.
   void acknowledged(const wire::MigrationId& id);
-  // The importer never had the endpoint, and it continues here. `guest`: its record as an
-  // imported connection, if its home is elsewhere.
+  // The importer never had the endpoint, and it continues here. `imported`: its record as
+  // an imported connection, if its home is elsewhere.
   void taken_back(const wire::MigrationId& id, const Decision& decision,
-                  const std::optional<ImportedConnection>& guest);
+                  const std::optional<ImportedConnection>& imported);
   std::map<wire::MigrationId, Decision> decisions() const;
   bool has(const wire::MigrationId& id) const {
     return facts_.contains({"committed", wire::to_hex(id)});
@@ -104,21 +105,21 @@ class Journal {
   // These facts cannot fail: see the top of this file.
   void is_away(const FourTuple& tuple, const RemoteConnection& away);
   void is_back(const FourTuple& tuple);
-  void add_imported(std::uint64_t cookie, const ImportedConnection& resident);
+  void add_imported(std::uint64_t cookie, const ImportedConnection& imported);
   void rehome(std::uint64_t cookie);
   // An imported connection has ended; for `cookie` 0, a forwarded one. Returns the number
-  // under which the pending notification of its home is kept. told(): home has confirmed
-  // it.
-  std::uint64_t has_ended(const ImportedConnection& resident, std::uint64_t cookie);
-  void told(std::uint64_t number);
+  // under which the pending notification of its home is kept. end_delivered(): home has
+  // confirmed it.
+  std::uint64_t has_ended(const ImportedConnection& imported, std::uint64_t cookie);
+  void end_delivered(std::uint64_t number);
   void took_over(const TakenOver& address);
-  void gave_away(const IpAddress& address);
+  void gave_up(const IpAddress& address);
 
   std::map<FourTuple, RemoteConnection> away() const;
   std::vector<TakenOver> taken_over() const;
-  std::map<std::uint64_t, ImportedConnection> residents() const { return residents("resident"); }
-  std::map<std::uint64_t, ImportedConnection> pending_ends() const { return residents("ended"); }
-  bool is_untold(std::uint64_t number) const {
+  std::map<std::uint64_t, ImportedConnection> imported() const { return imported("resident"); }
+  std::map<std::uint64_t, ImportedConnection> pending_ends() const { return imported("ended"); }
+  bool is_pending_end(std::uint64_t number) const {
     return facts_.contains({"ended", std::to_string(number)});
   }
 
@@ -158,7 +159,7 @@ class Journal {
   Result<> append_or_fail(std::vector<Change> changes);
   Result<> open_file();
   std::string facts_as_text() const;
-  std::map<std::uint64_t, ImportedConnection> residents(const std::string& verb) const;
+  std::map<std::uint64_t, ImportedConnection> imported(const std::string& verb) const;
 
   unique_fd lock_;
   JournalFile file_;

@@ -61,25 +61,30 @@ Words words_of(const RemoteConnection& away) {
 
 Words words_of(const ImportedConnection& it) {
   return {to_string(it.tuple),          it.service, it.home,
-          to_string(it.home_control),   it.from,    to_string(it.from_line),
+          to_string(it.home_control),   it.from,    to_string(it.from_control),
           std::to_string(it.generation)};
 }
 
 Result<RemoteConnection> read_away(const Words& words) {
   TRY_LET(address, IpAddress::parse(words[2]));
-  TRY_LET(line, SocketAddress::parse(words[4]));
+  TRY_LET(control_address, SocketAddress::parse(words[4]));
   const bool container = words.size() > 5 && words[5] == "container";
-  return RemoteConnection{
-      words[0], words[1], address, words[3], line, container, generation_of(words, 5u + container),
-      {}};
+  return RemoteConnection{words[0],
+                          words[1],
+                          address,
+                          words[3],
+                          control_address,
+                          container,
+                          generation_of(words, 5u + container),
+                          {}};
 }
 
-Result<ImportedConnection> read_resident(const Words& words) {
+Result<ImportedConnection> read_imported(const Words& words) {
   TRY_LET(tuple, parse_tuple(words[0]));
   TRY_LET(home_control, SocketAddress::parse(words[3]));
-  TRY_LET(from_line, SocketAddress::parse(words[5]));
+  TRY_LET(from_control, SocketAddress::parse(words[5]));
   return ImportedConnection{
-      tuple, words[1], words[2], home_control, words[4], from_line, generation_of(words, 6)};
+      tuple, words[1], words[2], home_control, words[4], from_control, generation_of(words, 6)};
 }
 
 Words words_of(const TakenOver& it) {
@@ -118,7 +123,7 @@ bool is_fact(const Key& key, const Words& words) {
   if (key.first == "thawed") return parse_id(key.second) && parse_number(words[0]);
   if (key.first == "taken") return read_taken_over(key.second, words).has_value();
   if (key.first == "resident" || key.first == "ended")
-    return parse_number(key.second) && read_resident(words);
+    return parse_number(key.second) && read_imported(words);
   return true;
 }
 

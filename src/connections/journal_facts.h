@@ -24,7 +24,7 @@ Words words_of(const RemoteConnection& away);
 Words words_of(const ImportedConnection& it);
 Words words_of(const TakenOver& it);
 Result<RemoteConnection> read_away(const Words& words);
-Result<ImportedConnection> read_resident(const Words& words);
+Result<ImportedConnection> read_imported(const Words& words);
 Result<TakenOver> read_taken_over(const std::string& address, const Words& words);
 
 // Returns the line that states a fact; without words, the one that ends it.

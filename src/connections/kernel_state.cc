@@ -18,7 +18,7 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kCalm{5000}, kMinRepairPause{10}, kMaxRepairPause{500};
+constexpr milliseconds kQuietTime{5000}, kMinRepairPause{10}, kMaxRepairPause{500};
 constexpr int kShare = 9;  // a check is followed by a pause of kShare times its duration
 constexpr milliseconds kFirstRetry{20}, kLastRetry{1000};
 
@@ -29,8 +29,8 @@ class Keeper {
         upkeep_(*connections.services.steering),
         repairs_(repairs) {}
 
-  asio::awaitable<void> mend() {
-    if (Clock::now() > last_ + kCalm) pause_ = milliseconds(0);
+  asio::awaitable<void> repair() {
+    if (Clock::now() > last_ + kQuietTime) pause_ = milliseconds(0);
     if (pause_ > milliseconds(0)) {
       co_await sleep_for(pause_);
       (void)upkeep_.is_disturbed();  // changes of the meantime are repaired together
@@ -87,7 +87,7 @@ asio::awaitable<void> keep_up(Connections& connections, KernelState& repairs) {
     co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
                                    asio::redirect_error(asio::use_awaitable, error));
     if (error) co_return;
-    if (upkeep.is_disturbed()) co_await keeper.mend();
+    if (upkeep.is_disturbed()) co_await keeper.repair();
   }
 }
 

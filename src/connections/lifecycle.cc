@@ -25,13 +25,13 @@ void end(Connections& connections, std::uint64_t cookie) {
   connections.services.in_doubt.settled(frozen_id(cookie));
   const auto ended = connections.table.end_imported(cookie);
   if (!ended) return;
-  const ImportedConnection& resident = ended->connection;
-  log::debug("connection_ended", {{"connection", resident.tuple}});
-  connections.rules.untrack(resident.tuple);
+  const ImportedConnection& imported = ended->connection;
+  log::debug("connection_ended", {{"connection", imported.tuple}});
+  connections.rules.untrack(imported.tuple);
   if (ended->notice == 0) return;
-  connections.rules.remove(resident.tuple, resident.home_control);
+  connections.rules.remove(imported.tuple, imported.home_control);
   spawn(connections.services.io, "tell_ended",
-        connections.homes.notify_ended(ended->notice, resident));
+        connections.homes.notify_ended(ended->notice, imported));
 }
 
 }  // namespace
@@ -51,8 +51,8 @@ void notice_ends(Connections& connections) {
     return;
   }
   std::vector<std::uint64_t> gone;
-  for (const auto& [cookie, resident] : connections.table.imported())
-    if (!lives(connections.services, *alive, cookie, resident.tuple)) gone.push_back(cookie);
+  for (const auto& [cookie, imported] : connections.table.imported())
+    if (!lives(connections.services, *alive, cookie, imported.tuple)) gone.push_back(cookie);
   for (const auto cookie : gone)
     end(connections, cookie);
 }

@@ -6,7 +6,7 @@
 
 namespace sockmi::daemon {
 
-// An endpoint whose departure was decided is gone, and so is its socket here.
+// An endpoint whose move was decided is gone, and so is its socket here.
 void finish_export(Connections& connections, const FourTuple& tuple, const std::string& home,
                    const SocketAddress& home_control);
 // Handles the ends that the kernel has reported.

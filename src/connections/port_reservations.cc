@@ -32,55 +32,55 @@ Result<unique_fd> hold(const SocketAddress& port) {
 
 }  // namespace
 
-Result<> PortReservations::lend(const FourTuple& guest, const SocketAddress& home,
+Result<> PortReservations::lend(const FourTuple& listener, const SocketAddress& home,
                                 const IpAddress& own, bool is_here) {
   const SocketAddress port{own, home.port};
   unique_fd held;
-  if (!held_.contains(port) && !(is_here && guest.local.ip.wildcard())) {
+  if (!held_.contains(port) && !(is_here && listener.local.ip.wildcard())) {
     TRY_LET(socket, hold(port));
     held = std::move(socket);
   }
   TRY(services_.steering->own().rewrite_port(home, own));
-  if (held && !guest.local.ip.wildcard()) held_[port] = std::move(held);
-  wanted_.erase(guest);
+  if (held && !listener.local.ip.wildcard()) held_[port] = std::move(held);
+  wanted_.erase(listener);
   return {};
 }
 
-void PortReservations::take_back(const FourTuple& guest, const SocketAddress& home,
+void PortReservations::take_back(const FourTuple& listener, const SocketAddress& home,
                                  const IpAddress& own) {
-  if (!wanted_.erase(guest)) held_.erase({own, home.port});
+  if (!wanted_.erase(listener)) held_.erase({own, home.port});
   if (auto gone = services_.steering->own().stop_rewriting_port(home, own); !gone)
     log::error("port_rewrite_remove_failed",
                {{"address", SocketAddress{own, home.port}}, {"error", gone.error()}});
 }
 
-void PortReservations::want(const FourTuple& guest, const SocketAddress& home, const IpAddress& own,
-                            const Error& why) {
-  if (!wanted_.try_emplace(guest, Wanted{home, own}).second) return;
-  log::error("port_taken", {{"listener", guest.local},
+void PortReservations::want(const FourTuple& listener, const SocketAddress& home,
+                            const IpAddress& own, const Error& why) {
+  if (!wanted_.try_emplace(listener, Wanted{home, own}).second) return;
+  log::error("port_taken", {{"listener", listener.local},
                             {"error", why},
                             {"consequence", "no new connections reach the listener"}});
 }
 
-bool PortReservations::is_still_taken(const FourTuple& guest) {
-  const auto it = wanted_.find(guest);
+bool PortReservations::is_still_taken(const FourTuple& listener) {
+  const auto it = wanted_.find(listener);
   if (it == wanted_.end()) return false;
   const Wanted wanted = it->second;  // lend() removes it
-  if (!lend(guest, wanted.home, wanted.own, true)) return true;
-  log::info("port_freed", {{"listener", guest.local}});
+  if (!lend(listener, wanted.home, wanted.own, true)) return true;
+  log::info("port_freed", {{"listener", listener.local}});
   return false;
 }
 
 std::vector<FourTuple> PortReservations::retry() {
   std::vector<FourTuple> taken;
   const auto those = wanted_;
-  for (const auto& [guest, it] : those)
-    if (is_still_taken(guest) && !it.left) taken.push_back(guest);
+  for (const auto& [listener, it] : those)
+    if (is_still_taken(listener) && !it.left) taken.push_back(listener);
   return taken;
 }
 
-void PortReservations::leave(const FourTuple& guest) {
-  const auto it = wanted_.find(guest);
+void PortReservations::leave(const FourTuple& listener) {
+  const auto it = wanted_.find(listener);
   if (it == wanted_.end()) return;
   const auto gone = services_.steering->own().stop_rewriting_port(it->second.home, it->second.own);
   it->second.left = gone.has_value();
@@ -92,7 +92,7 @@ void PortReservations::leave(const FourTuple& guest) {
 
 std::vector<std::string> PortReservations::warnings() const {
   std::vector<std::string> out;
-  for (const auto& [guest, it] : wanted_)
+  for (const auto& [listener, it] : wanted_)
     out.push_back(fmt::format(
         "{} is used by a socket of this host: no new connections reach {}, which has moved here",
         to_string(SocketAddress{it.own, it.home.port}), to_string(it.home)));

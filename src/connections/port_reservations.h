@@ -24,24 +24,24 @@ class PortReservations {
  public:
   explicit PortReservations(const Services& services) : services_(services) {}
 
-  // Delivers what arrives at our own port to the imported listener `guest`. `is_here`:
+  // Delivers what arrives at our own port to the imported `listener`. `is_here`:
   // its socket has been here for some time; if it is bound to a wildcard, it then holds
   // the port itself. Errors: EADDRINUSE if a socket of this host, or an imported listener
   // of another home, has that port.
-  Result<> lend(const FourTuple& guest, const SocketAddress& home, const IpAddress& own,
+  Result<> lend(const FourTuple& listener, const SocketAddress& home, const IpAddress& own,
                 bool is_here);
-  void take_back(const FourTuple& guest, const SocketAddress& home, const IpAddress& own);
+  void take_back(const FourTuple& listener, const SocketAddress& home, const IpAddress& own);
 
-  // The listener `guest` is here, and its port is not available: it gets no new
+  // `listener` is here, and its port is not available: it gets no new
   // connections. retry() tries again until it gets the port or the listener has gone.
-  void want(const FourTuple& guest, const SocketAddress& home, const IpAddress& own,
+  void want(const FourTuple& listener, const SocketAddress& home, const IpAddress& own,
             const Error& why);
   // Returns the listeners whose port another socket has, and that have not left it yet.
   std::vector<FourTuple> retry();
   // Tries again for one of these. Returns false if it has its port now, or has gone.
-  bool is_still_taken(const FourTuple& guest);
-  // Leaves the port of `guest` to the socket that has it.
-  void leave(const FourTuple& guest);
+  bool is_still_taken(const FourTuple& listener);
+  // Leaves the port of `listener` to the socket that has it.
+  void leave(const FourTuple& listener);
   std::vector<std::string> warnings() const;
 
  private:

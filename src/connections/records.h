@@ -28,7 +28,7 @@ struct ImportedConnection {
   std::string service, home;
   SocketAddress home_control;
   std::string from;
-  SocketAddress from_line;
+  SocketAddress from_control;
   std::uint64_t generation = 0;
   bool operator==(const ImportedConnection&) const = default;
 };

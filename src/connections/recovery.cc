@@ -15,14 +15,14 @@ using Sockets = std::map<std::uint64_t, net::TcpSocket>;
 
 // Takes over the imported connections. The homes of those that ended while no daemon was
 // running are notified now.
-Result<> adopt_residents(Connections& connections, const Sockets& alive) {
-  for (const auto& [number, resident] : connections.table.journal().pending_ends())
-    spawn(connections.services.io, "tell_ended", connections.homes.notify_ended(number, resident));
+Result<> adopt_imported(Connections& connections, const Sockets& alive) {
+  for (const auto& [number, imported] : connections.table.journal().pending_ends())
+    spawn(connections.services.io, "tell_ended", connections.homes.notify_ended(number, imported));
   std::vector<std::uint64_t> gone;
-  for (const auto& [cookie, resident] : connections.table.imported()) {
-    connections.rules.readd(resident.tuple, resident.home_control);
-    if (lives(connections.services, alive, cookie, resident.tuple)) continue;
-    connections.rules.remove(resident.tuple, resident.home_control);
+  for (const auto& [cookie, imported] : connections.table.imported()) {
+    connections.rules.readd(imported.tuple, imported.home_control);
+    if (lives(connections.services, alive, cookie, imported.tuple)) continue;
+    connections.rules.remove(imported.tuple, imported.home_control);
     gone.push_back(cookie);
   }
   for (const std::uint64_t cookie : gone)
@@ -31,13 +31,13 @@ Result<> adopt_residents(Connections& connections, const Sockets& alive) {
             connections.homes.notify_ended(ended->notice, ended->connection));
   TRY_LET(rewritten, connections.services.steering->own().rewritten_destinations());
   // Left by a daemon that died before the endpoint had arrived for good.
-  for (const auto& [guest, own] : rewritten) {
-    if (connections.rules.addresses().has(guest)) continue;
-    TRY(is_passive(guest)
-            ? connections.services.steering->own().stop_rewriting_port(guest.local, own)
+  for (const auto& [tuple, own] : rewritten) {
+    if (connections.rules.addresses().has(tuple)) continue;
+    TRY(is_passive(tuple)
+            ? connections.services.steering->own().stop_rewriting_port(tuple.local, own)
             : connections.services.steering->own().stop_rewriting(
-                  {&guest, 1}, own, connections.services.settings.linger));
-    log::warn("destination_rewrite_orphaned", {{"connection", guest}});
+                  {&tuple, 1}, own, connections.services.settings.linger));
+    log::warn("destination_rewrite_orphaned", {{"connection", tuple}});
   }
   return connections.rules.addresses().adopt(connections.services.settings.linger);
 }
@@ -97,7 +97,8 @@ Result<> adopt_redirects(Connections& connections, const Sockets& alive, std::si
     in_kernel[redirect.tuple] = redirect;
 
   drop_lost_namespaces(connections, closed);
-  // Nobody knows yet whether these have left. Their homes are notified when that is settled.
+  // Nobody knows yet whether these have left. Their homes are notified when that is
+  // settled.
   std::set<FourTuple> in_doubt;
   for (const auto& [id, decision] : connections.table.journal().decisions())
     if (!decision.host.empty()) in_doubt.insert(decision.tuple);
@@ -150,7 +151,7 @@ Result<> adopt_redirects(Connections& connections, const Sockets& alive, std::si
 
 Result<> adopt(Connections& connections) {
   TRY_LET(alive, net::all_sockets());
-  TRY(adopt_residents(connections, alive));
+  TRY(adopt_imported(connections, alive));
   TRY_LET(closed, connections.services.steering->adopt());
   TRY(adopt_redirects(connections, alive, closed));
   if (!connections.table.remote().empty() || !connections.table.imported().empty())

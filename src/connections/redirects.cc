@@ -49,9 +49,8 @@ Result<std::vector<net::TcpSocket>> connections_of(const Services& services,
 }
 
 // Nothing ends such a redirect by itself: its port would stay closed here.
-asio::awaitable<void> insist_on_passive_removal(const Services& services,
-                                                const ConnectionTable& table, FourTuple tuple,
-                                                Result<> done) {
+asio::awaitable<void> retry_passive_removal(const Services& services, const ConnectionTable& table,
+                                            FourTuple tuple, Result<> done) {
   while (!done) {
     log::error("redirects_remove_failed", {{"count", 1}, {"error", done.error()}});
     co_await sleep_for(kRetryPause);
@@ -102,8 +101,9 @@ Result<> redirect_passive(const Services& services, const ConnectionTable& table
   TRY_LET(holder, services.discovery->find_host(host));
   TRY_LET(connections, connections_of(services, local));
   return for_each_address(local, [&](const SocketAddress& address) -> Result<> {
-    const IpAddress& to =
-        holder.line.ip.family == address.ip.family ? holder.line.ip : holder.other_address;
+    const IpAddress& to = holder.control_address.ip.family == address.ip.family
+                              ? holder.control_address.ip
+                              : holder.other_address;
     if (to.any()) {
       if (!local.ip.wildcard())
         return fail(EAFNOSUPPORT, "{} has no address of the family of {}", host,
@@ -135,14 +135,14 @@ Result<> redirect(const Services& services, const ConnectionTable& table, const 
                     : redirect_passive(services, table, tuple.local, away.host);
 }
 
-asio::awaitable<void> insist_on_redirects(const Services& services, const ConnectionTable& table,
-                                          std::vector<steer::Redirect> redirects) {
+asio::awaitable<void> retry_redirects(const Services& services, const ConnectionTable& table,
+                                      std::vector<steer::Redirect> redirects) {
   for (;;) {
-    const auto is_moot = [&](const steer::Redirect& each) {
+    const auto is_obsolete = [&](const steer::Redirect& each) {
       const RemoteConnection* remote = table.find_remote(each.tuple);
       return !remote || remote->address != each.to;
     };
-    std::erase_if(redirects, is_moot);
+    std::erase_if(redirects, is_obsolete);
     if (redirects.empty()) co_return;
     const auto done = services.steering->redirect(redirects);
     if (done) co_return;
@@ -154,12 +154,12 @@ asio::awaitable<void> insist_on_redirects(const Services& services, const Connec
 void stop_redirecting(const Services& services, const ConnectionTable& table,
                       const FourTuple& tuple) {
   if (auto done = remove_passive_redirect(services, tuple.local); !done)
-    spawn(services.io, "insist_on_removal",
-          insist_on_passive_removal(services, table, tuple, std::move(done)));
+    spawn(services.io, "retry_removal",
+          retry_passive_removal(services, table, tuple, std::move(done)));
 }
 
-asio::awaitable<void> insist_on_removal(const Services& services, const ConnectionTable& table,
-                                        std::vector<FourTuple> tuples) {
+asio::awaitable<void> retry_removal(const Services& services, const ConnectionTable& table,
+                                    std::vector<FourTuple> tuples) {
   // The record that a connection has now may be about to end.
   const auto generation_of = [&](const FourTuple& tuple) {
     const RemoteConnection* remote = table.find_remote(tuple);

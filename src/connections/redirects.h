@@ -29,12 +29,12 @@ Result<> redirect(const Services& services, const ConnectionTable& table, const 
 
 // Retry until the redirects are installed, or removed, although the kernel refuses at the
 // moment. They give up when the connection moves again.
-asio::awaitable<void> insist_on_redirects(const Services& services, const ConnectionTable& table,
-                                          std::vector<steer::Redirect> redirects);
-asio::awaitable<void> insist_on_removal(const Services& services, const ConnectionTable& table,
-                                        std::vector<FourTuple> tuples);
-// The same for an endpoint without a peer. Returns after the first attempt; a task makes the
-// others.
+asio::awaitable<void> retry_redirects(const Services& services, const ConnectionTable& table,
+                                      std::vector<steer::Redirect> redirects);
+asio::awaitable<void> retry_removal(const Services& services, const ConnectionTable& table,
+                                    std::vector<FourTuple> tuples);
+// The same for an endpoint without a peer. Returns after the first attempt; a task makes
+// the others.
 void stop_redirecting(const Services& services, const ConnectionTable& table,
                       const FourTuple& tuple);
 

@@ -8,7 +8,7 @@ ConnectionTable::ConnectionTable(Journal journal, std::string host, const Socket
     : journal_(std::move(journal)),
       host_(std::move(host)),
       control_(control),
-      imported_(journal_.residents()),
+      imported_(journal_.imported()),
       remote_(journal_.away()) {}
 
 const ImportedConnection* ConnectionTable::find_imported(std::uint64_t cookie) const {
@@ -39,10 +39,10 @@ Result<> ConnectionTable::log_decision(const wire::MigrationId& id, const Decisi
 }
 
 void ConnectionTable::undo_decision(const wire::MigrationId& id, const Decision& decision,
-                                    const std::optional<ImportedConnection>& guest) {
-  journal_.taken_back(id, decision, guest);
+                                    const std::optional<ImportedConnection>& imported) {
+  journal_.taken_back(id, decision, imported);
   erase_remote(decision.tuple);
-  if (guest) imported_[decision.cookie] = *guest;
+  if (imported) imported_[decision.cookie] = *imported;
 }
 
 void ConnectionTable::mark_moved(const FourTuple& tuple, const RemoteConnection& remote) {
@@ -89,7 +89,7 @@ ConnectionTable::Ended ConnectionTable::end_remote(const FourTuple& tuple,
       .home = remote.home,
       .home_control = remote.home_control,
       .from = remote.home,
-      .from_line = remote.home_control,
+      .from_control = remote.home_control,
       .generation = std::max(generation, remote.generation),
   };
   ends_.add(tuple, was.generation);

@@ -63,10 +63,10 @@ class ConnectionTable {
   // goes home. Errors: if the disk does not take it; then nothing is decided.
   Result<> log_decision(const wire::MigrationId& id, const Decision& decision,
                         const std::optional<RemoteConnection>& away);
-  // The importer never had the endpoint, and it continues here. `guest`: its record as an
-  // imported connection, if its home is elsewhere.
+  // The importer never had the endpoint, and it continues here. `imported`: its record as
+  // an imported connection, if its home is elsewhere.
   void undo_decision(const wire::MigrationId& id, const Decision& decision,
-                     const std::optional<ImportedConnection>& guest);
+                     const std::optional<ImportedConnection>& imported);
   // The importer has reported the outcome; nobody will ask for the decision again.
   void forget_decision(const wire::MigrationId& id) { journal_.acknowledged(id); }
   // Imports from `host` are about to thaw. Errors: if the disk does not take it; then
@@ -105,8 +105,8 @@ class ConnectionTable {
   };
   // None if there is no such connection.
   std::optional<Ended> end_imported(std::uint64_t cookie);
-  // A connection in remote(), which must exist, has ended where it lived. `generation`: of
-  // the end.
+  // A connection in remote(), which must exist, has ended where it lived. `generation`:
+  // of the end.
   Ended end_remote(const FourTuple& tuple, std::uint64_t generation);
   // The same, where its record as an imported connection is known. Returns the notice.
   std::uint64_t end_forwarded(const ImportedConnection& connection);
@@ -116,7 +116,7 @@ class ConnectionTable {
     return ends_.has(tuple, generation);
   }
   // Home has confirmed the end, or nobody waits for that any more.
-  void end_notice(std::uint64_t notice) { journal_.told(notice); }
+  void end_notice(std::uint64_t notice) { journal_.end_delivered(notice); }
 
   // --- what else is known of remote connections ---
 
@@ -132,7 +132,7 @@ class ConnectionTable {
 
   // --- addresses ---
   void log_taken_over(const TakenOver& address) { journal_.took_over(address); }
-  void log_given_away(const IpAddress& address) { journal_.gave_away(address); }
+  void log_given_up(const IpAddress& address) { journal_.gave_up(address); }
 
   // --- the journal's file (journal_keeper.h); these change no fact ---
   void write_again() { journal_.write_again(); }

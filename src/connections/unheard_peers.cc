@@ -11,7 +11,7 @@ namespace sockmi::daemon {
 namespace {
 
 constexpr milliseconds kFirstCheck{40}, kMaxProbePause{1000};
-constexpr milliseconds kFirstQuestion{500}, kLongestSilence{60000};  // between our questions
+constexpr milliseconds kFirstQuestion{500}, kMaxQuestionPause{60000};  // between our questions
 constexpr milliseconds kReportUnheardAfter{3000};  // after this the log reports it
 constexpr std::size_t kMaxChecksAtOnce = 256;      // checking one takes some microseconds
 
@@ -26,7 +26,7 @@ bool has_more(std::uint32_t now, std::uint32_t before) {
 void UnheardPeers::expect(std::uint64_t cookie, const FourTuple& tuple, const tcp::Heard& before,
                           const std::optional<tcp::Segment>& question) {
   const auto now = Clock::now();
-  Backoff pauses(kFirstQuestion, kLongestSilence);
+  Backoff pauses(kFirstQuestion, kMaxQuestionPause);
   const auto ask_at = now + pauses.next();
   unheard_.insert_or_assign(cookie, Unheard{tuple, before, question, now, ask_at, pauses});
   if (std::exchange(listening_, true)) return;
@@ -38,7 +38,7 @@ void UnheardPeers::injected(const FourTuple& tuple) {
     if (each.tuple.unmapped() == tuple.unmapped()) ++each.before.answers;
 }
 
-bool UnheardPeers::is_silent(const FourTuple& tuple) const {
+bool UnheardPeers::is_overdue(const FourTuple& tuple) const {
   return std::ranges::any_of(unheard_, [&](const auto& each) {
     return each.second.warned && each.second.tuple.unmapped() == tuple.unmapped();
   });

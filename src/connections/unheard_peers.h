@@ -29,7 +29,7 @@ class UnheardPeers {
   void injected(const FourTuple& tuple);
   bool waits_for(std::uint64_t cookie) const { return unheard_.contains(cookie); }
   // True if the peer has not answered for so long that the log reports it.
-  bool is_silent(const FourTuple& tuple) const;
+  bool is_overdue(const FourTuple& tuple) const;
   std::size_t size() const { return unheard_.size(); }
 
  private:

@@ -27,7 +27,7 @@ struct Record {
   // Imports: only the TLS image and the payload.
   std::size_t bytes = 0;
   // Bytes of the receive queue that the importer had before the freeze.
-  std::size_t ahead = 0;
+  std::size_t pre_copied = 0;
 };
 
 // The last kMost of them, the oldest first.

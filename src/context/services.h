@@ -23,8 +23,9 @@ namespace sockmi::daemon {
 
 namespace asio = boost::asio;
 
-// True if the kernel has answered that no such socket exists. Another error of find_socket()
-// (EMFILE, for example) says nothing about the socket, and must not end its connection.
+// True if the kernel has answered that no such socket exists. Another error of
+// find_socket() (EMFILE, for example) says nothing about the socket, and must not end its
+// connection.
 inline bool is_absent(const Error& error) {
   return error.code == ENOENT;
 }

@@ -33,7 +33,7 @@ struct Settings {
   const IpAddress& address_for(const IpAddress& local) const {
     return address.family == local.unmapped().family ? address : other_address;
   }
-  SocketAddress line() const { return {address, control_port}; }
+  SocketAddress control_address() const { return {address, control_port}; }
 };
 
 }  // namespace sockmi::daemon

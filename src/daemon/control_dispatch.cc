@@ -10,23 +10,23 @@ namespace {
 
 using Verdicts = std::vector<Result<>>;  // one for each endpoint of a message
 
-Result<> prepare_one(Requests& requests, const AuthenticatedHost& from, const SocketAddress& line,
-                     const wire::PreparedImage& departing) {
-  TRY_LET(id, wire::read_id(wire::view(departing.id())));
-  TRY_LET(endpoint, wire::read_endpoint(departing.endpoint()));
-  return requests.prepare(from, id, line, std::move(endpoint), departing.ahead());
+Result<> prepare_one(Requests& requests, const AuthenticatedHost& from,
+                     const SocketAddress& control_address, const wire::PreparedImage& image) {
+  TRY_LET(id, wire::read_id(wire::view(image.id())));
+  TRY_LET(endpoint, wire::read_endpoint(image.endpoint()));
+  return requests.prepare(from, id, control_address, std::move(endpoint), image.pre_copied());
 }
 
 Result<Verdicts> on_prepare(Requests& requests, const AuthenticatedHost& from,
                             const wire::Message& message) {
   const auto* said = message.request_as_Prepare();
-  TRY_LET(line, SocketAddress::parse(wire::string(said->line())));
+  TRY_LET(control_address, SocketAddress::parse(wire::string(said->control_address())));
   Verdicts verdicts;
   if (said->endpoints() && said->endpoints()->size() > wire::kMostEndpoints)
     return fail(EMSGSIZE, "invalid message: {} endpoints", said->endpoints()->size());
   if (said->endpoints())
-    for (const auto* departing : *said->endpoints())
-      verdicts.push_back(prepare_one(requests, from, line, *departing));
+    for (const auto* image : *said->endpoints())
+      verdicts.push_back(prepare_one(requests, from, control_address, *image));
   return verdicts;
 }
 
@@ -38,12 +38,12 @@ Result<Verdicts> on_commit(Requests& requests, const AuthenticatedHost& from,
 
 Result<Verdicts> on_path_queries(Requests& requests, const AuthenticatedHost& from,
                                  const wire::Message& message) {
-  TRY_LET(connections, wire::read_passages(*message.request_as_PathQueries()));
-  return requests.passages(from, connections);
+  TRY_LET(connections, wire::read_path_queries(*message.request_as_PathQueries()));
+  return requests.path_queries(from, connections);
 }
 
 Result<> on_standby(Requests& requests, const AuthenticatedHost& from, const wire::Message&) {
-  return requests.expect(from);
+  return requests.standby(from);
 }
 
 Result<> on_pre_copy(Requests& requests, const AuthenticatedHost& from,
@@ -61,16 +61,16 @@ Result<> on_abort(Requests& requests, const AuthenticatedHost& from, const wire:
 Result<> on_late_write(Requests& requests, const AuthenticatedHost& from,
                        const wire::Message& message) {
   const auto* said = message.request_as_LateWrite();
-  if (said->late()) {
+  if (said->delta()) {
     TRY_LET(id, wire::read_id(wire::view(said->id())));
-    wire::FreezeDeltaT late;
-    said->late()->UnPackTo(&late);
-    return requests.rest(from, id, late);
+    wire::FreezeDeltaT delta;
+    said->delta()->UnPackTo(&delta);
+    return requests.late_write(from, id, delta);
   }
   TRY_LET(untouched, wire::read_ids(wire::view(said->id())));
   Result<> result;
   for (const auto& id : untouched)
-    if (auto taken = requests.rest(from, id, {}); !taken && result) result = std::move(taken);
+    if (auto taken = requests.late_write(from, id, {}); !taken && result) result = std::move(taken);
   return result;
 }
 
@@ -95,7 +95,7 @@ Result<> on_take_over(Requests& requests, const AuthenticatedHost& from,
 Result<int> on_query_outcome(Requests& requests, const AuthenticatedHost& from,
                              const wire::Message& message) {
   TRY_LET(id, wire::read_id(wire::view(message.request_as_QueryOutcome()->id())));
-  return requests.inquire(from, id);
+  return requests.query_outcome(from, id);
 }
 
 Result<int> on_moved(Requests& requests, const AuthenticatedHost& from,
@@ -111,25 +111,25 @@ Result<int> on_query_holder(Requests& requests, const AuthenticatedHost& from,
                             const wire::Message& message) {
   const auto* said = message.request_as_QueryHolder();
   TRY_LET(tuple, wire::read_tuple(said->local(), said->remote()));
-  TRY_LET(line, SocketAddress::parse(wire::string(said->line())));
-  return requests.held(from, tuple, wire::string(said->service()), line, said->generation(),
-                       said->routed());
+  TRY_LET(control_address, SocketAddress::parse(wire::string(said->control_address())));
+  return requests.query_holder(from, tuple, wire::string(said->service()), control_address,
+                               said->generation(), said->routed());
 }
 
 template <class Outcome>
-using Reactions = std::map<wire::Request, Result<Outcome> (*)(Requests&, const AuthenticatedHost&,
-                                                              const wire::Message&)>;
-const Reactions<Verdicts> kBatches = {{wire::Request::Prepare, on_prepare},
-                                      {wire::Request::Commit, on_commit},
-                                      {wire::Request::PathQueries, on_path_queries}};
-const Reactions<void> kOrders = {
+using Handlers = std::map<wire::Request, Result<Outcome> (*)(Requests&, const AuthenticatedHost&,
+                                                             const wire::Message&)>;
+const Handlers<Verdicts> kBatches = {{wire::Request::Prepare, on_prepare},
+                                     {wire::Request::Commit, on_commit},
+                                     {wire::Request::PathQueries, on_path_queries}};
+const Handlers<void> kOrders = {
     {wire::Request::PreCopy, on_pre_copy},    {wire::Request::Standby, on_standby},
     {wire::Request::Abort, on_abort},         {wire::Request::Ended, on_ended},
     {wire::Request::Straggler, on_straggler}, {wire::Request::TakeOver, on_take_over},
     {wire::Request::LateWrite, on_late_write}};
-const Reactions<int> kQuestions = {{wire::Request::QueryOutcome, on_query_outcome},
-                                   {wire::Request::Moved, on_moved},
-                                   {wire::Request::QueryHolder, on_query_holder}};
+const Handlers<int> kQuestions = {{wire::Request::QueryOutcome, on_query_outcome},
+                                  {wire::Request::Moved, on_moved},
+                                  {wire::Request::QueryHolder, on_query_holder}};
 
 }  // namespace
 

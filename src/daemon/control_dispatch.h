@@ -17,33 +17,33 @@ using wire::MigrationId;
 class Requests {
  public:
   virtual ~Requests() = default;
-  virtual Result<> expect(const AuthenticatedHost& from) = 0;
+  virtual Result<> standby(const AuthenticatedHost& from) = 0;
   // Returns for each connection whether it could live here.
-  virtual std::vector<Result<>> passages(const AuthenticatedHost& from,
-                                         const std::vector<wire::Crossing>& connections) = 0;
+  virtual std::vector<Result<>> path_queries(
+      const AuthenticatedHost& from, const std::vector<wire::PathRequirements>& connections) = 0;
   virtual Result<> receive_pre_copy(const AuthenticatedHost& from, const MigrationId& id,
                                     ByteView bytes) = 0;
   virtual Result<> prepare(const AuthenticatedHost& from, const MigrationId& id,
-                           const SocketAddress& line, wire::Endpoint endpoint,
-                           std::uint32_t ahead) = 0;
+                           const SocketAddress& control_address, wire::Endpoint endpoint,
+                           std::uint32_t pre_copied) = 0;
   // Returns a verdict on each endpoint, in the same order.
   virtual std::vector<Result<>> commit(const AuthenticatedHost& from,
                                        const std::vector<wire::Committed>& endpoints) = 0;
   virtual Result<> abort(const AuthenticatedHost& from, const std::vector<MigrationId>& ids) = 0;
-  virtual Result<> rest(const AuthenticatedHost& from, const MigrationId& id,
-                        const wire::FreezeDeltaT& late) = 0;
+  virtual Result<> late_write(const AuthenticatedHost& from, const MigrationId& id,
+                              const wire::FreezeDeltaT& delta) = 0;
   virtual Result<> straggler(const AuthenticatedHost& from, const wire::StragglerT& straggler) = 0;
   virtual Result<> ended(const AuthenticatedHost& from, const FourTuple& tuple,
                          std::uint64_t generation) = 0;
   virtual Result<> take_over(const AuthenticatedHost& from, const wire::TakeOver& said) = 0;
   // Questions, answered by a number; see Answer in control.fbs.
-  virtual Result<int> inquire(const AuthenticatedHost& from, const MigrationId& id) = 0;
+  virtual Result<int> query_outcome(const AuthenticatedHost& from, const MigrationId& id) = 0;
   virtual Result<int> moved(const AuthenticatedHost& from, const FourTuple& tuple,
                             const IpAddress& to, const std::string& host,
                             const std::string& service, std::uint64_t generation) = 0;
-  virtual Result<int> held(const AuthenticatedHost& from, const FourTuple& tuple,
-                           const std::string& service, const SocketAddress& line,
-                           std::uint64_t generation, bool routed) = 0;
+  virtual Result<int> query_holder(const AuthenticatedHost& from, const FourTuple& tuple,
+                                   const std::string& service, const SocketAddress& control_address,
+                                   std::uint64_t generation, bool routed) = 0;
 };
 
 // Accepts any bytes, and always returns an answer.

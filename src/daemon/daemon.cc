@@ -53,7 +53,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   Services& services = daemon->services_;
   Connections& connections = daemon->connections_;
   daemon->exports_.guard = std::move(config.guard);
-  TRY_LET(addresses, net::AddressNews::open());
+  TRY_LET(addresses, net::AddressMonitor::open());
   TRY_LET(steering, steer::make_nft_steering(services.settings.interfaces));
   daemon->steering_ = std::make_unique<steer::NamespacedSteering>(std::move(steering));
   services.steering = daemon->steering_.get();
@@ -70,25 +70,25 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   for (const std::string& warning : steer::warnings(services.settings.interfaces))
     log::warn("host_check_failed", {{"warning", warning}});
   TRY_LET(transfer, cluster::ControlChannel::open(
-                        io, identity, services.settings.line(),
+                        io, identity, services.settings.control_address(),
                         [self = daemon.get()](cluster::AuthenticatedHost from, Secret message) {
                           return self->answer(std::move(from), std::move(message));
                         }));
   daemon->control_ = std::move(transfer);
   services.control = daemon->control_.get();
   services.control->set_member_addresses([&services](const IpAddress& address) {
-    const auto peers =
+    const auto hosts =
         services.discovery ? services.discovery->hosts() : std::vector<cluster::HostInfo>();
     return std::ranges::any_of(
-        peers, [&](const cluster::HostInfo& peer) { return peer.line.ip == address; });
+        hosts, [&](const cluster::HostInfo& each) { return each.control_address.ip == address; });
   });
   config.discovery.on_start = [&io, &connections](const std::string& host,
-                                                  const SocketAddress& line) {
-    spawn(io, "compare_notes", connections.homes.reconcile(host, line));
+                                                  const SocketAddress& control_address) {
+    spawn(io, "reconcile", connections.homes.reconcile(host, control_address));
   };
-  TRY_LET(negotiation,
+  TRY_LET(discovery,
           cluster::Discovery::open(io, identity, std::move(config.discovery), daemon->importer_));
-  daemon->discovery_ = std::move(negotiation);
+  daemon->discovery_ = std::move(discovery);
   services.discovery = daemon->discovery_.get();
   daemon->taken_addresses_.recover();
   spawn(io, "watch_kept", daemon->taken_addresses_.watch());

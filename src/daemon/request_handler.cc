@@ -5,8 +5,8 @@
 
 namespace sockmi::daemon {
 
-std::vector<Result<>> RequestHandler::passages(const AuthenticatedHost& from,
-                                               const std::vector<wire::Crossing>& connections) {
+std::vector<Result<>> RequestHandler::path_queries(
+    const AuthenticatedHost& from, const std::vector<wire::PathRequirements>& connections) {
   std::vector<Result<>> verdicts;
   steer::KernelQueries kernel;
   for (const auto& each : connections) {
@@ -17,7 +17,7 @@ std::vector<Result<>> RequestHandler::passages(const AuthenticatedHost& from,
 }
 
 // Answers QueryOutcome: -1 undecided, 0 aborted, 1 committed.
-Result<int> RequestHandler::inquire(const AuthenticatedHost&, const MigrationId& id) {
+Result<int> RequestHandler::query_outcome(const AuthenticatedHost&, const MigrationId& id) {
   return exports_.undecided.contains(id) ? -1 : connections_.table.journal().has(id) ? 1 : 0;
 }
 
@@ -28,12 +28,14 @@ Result<int> RequestHandler::moved(const AuthenticatedHost& from, const FourTuple
   return connections_.homes.moved(from.host, tuple, to, host, service, generation);
 }
 
-Result<int> RequestHandler::held(const AuthenticatedHost& from, const FourTuple& tuple,
-                                 const std::string& service, const SocketAddress& line,
-                                 std::uint64_t generation, bool routed) {
-  TRY(check_address(connections_.services, from, from.host, line.ip));
-  TRY_LET(answer, connections_.homes.held(from.host, tuple, service, line, generation, routed));
-  return answer == 1 && importer_.unheard_peers().is_silent(tuple) ? 2 : answer;
+Result<int> RequestHandler::query_holder(const AuthenticatedHost& from, const FourTuple& tuple,
+                                         const std::string& service,
+                                         const SocketAddress& control_address,
+                                         std::uint64_t generation, bool routed) {
+  TRY(check_address(connections_.services, from, from.host, control_address.ip));
+  TRY_LET(answer, connections_.homes.query_holder(from.host, tuple, service, control_address,
+                                                  generation, routed));
+  return answer == 1 && importer_.unheard_peers().is_overdue(tuple) ? 2 : answer;
 }
 
 Result<> RequestHandler::ended(const AuthenticatedHost& from, const FourTuple& tuple,

@@ -19,16 +19,18 @@ class RequestHandler : public Requests {
         importer_(importer),
         address_receiver_(address_receiver) {}
 
-  Result<> expect(const AuthenticatedHost& from) override { return importer_.expect(from.host); }
-  std::vector<Result<>> passages(const AuthenticatedHost& from,
-                                 const std::vector<wire::Crossing>& connections) override;
+  Result<> standby(const AuthenticatedHost& from) override { return importer_.standby(from.host); }
+  std::vector<Result<>> path_queries(
+      const AuthenticatedHost& from,
+      const std::vector<wire::PathRequirements>& connections) override;
   Result<> receive_pre_copy(const AuthenticatedHost& from, const MigrationId& id,
                             ByteView bytes) override {
     return importer_.receive_pre_copy(id, from.host, bytes);
   }
-  Result<> prepare(const AuthenticatedHost& from, const MigrationId& id, const SocketAddress& line,
-                   wire::Endpoint endpoint, std::uint32_t ahead) override {
-    return importer_.prepare(id, from.host, line, std::move(endpoint), ahead);
+  Result<> prepare(const AuthenticatedHost& from, const MigrationId& id,
+                   const SocketAddress& control_address, wire::Endpoint endpoint,
+                   std::uint32_t pre_copied) override {
+    return importer_.prepare(id, from.host, control_address, std::move(endpoint), pre_copied);
   }
   std::vector<Result<>> commit(const AuthenticatedHost& from,
                                const std::vector<wire::Committed>& endpoints) override {
@@ -39,9 +41,9 @@ class RequestHandler : public Requests {
       importer_.abort(id, from.host);
     return {};
   }
-  Result<> rest(const AuthenticatedHost& from, const MigrationId& id,
-                const wire::FreezeDeltaT& late) override {
-    return importer_.rest(from.host, id, late);
+  Result<> late_write(const AuthenticatedHost& from, const MigrationId& id,
+                      const wire::FreezeDeltaT& delta) override {
+    return importer_.late_write(from.host, id, delta);
   }
   Result<> straggler(const AuthenticatedHost& from, const wire::StragglerT& straggler) override {
     return importer_.receive(from.host, straggler);
@@ -51,13 +53,13 @@ class RequestHandler : public Requests {
   Result<> take_over(const AuthenticatedHost& from, const wire::TakeOver& said) override {
     return address_receiver_.on_message(from.host, said);
   }
-  Result<int> inquire(const AuthenticatedHost& from, const MigrationId& id) override;
+  Result<int> query_outcome(const AuthenticatedHost& from, const MigrationId& id) override;
   Result<int> moved(const AuthenticatedHost& from, const FourTuple& tuple, const IpAddress& to,
                     const std::string& host, const std::string& service,
                     std::uint64_t generation) override;
-  Result<int> held(const AuthenticatedHost& from, const FourTuple& tuple,
-                   const std::string& service, const SocketAddress& line, std::uint64_t generation,
-                   bool routed) override;
+  Result<int> query_holder(const AuthenticatedHost& from, const FourTuple& tuple,
+                           const std::string& service, const SocketAddress& control_address,
+                           std::uint64_t generation, bool routed) override;
 
  private:
   Connections& connections_;

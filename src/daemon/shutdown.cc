@@ -9,17 +9,17 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr milliseconds kWindUp{1000};
+constexpr milliseconds kShutdownTime{1000};
 
 }  // namespace
 
 asio::awaitable<void> finish_connections(Connections& connections) {
-  const auto deadline = Clock::now() + kWindUp;
+  const auto deadline = Clock::now() + kShutdownTime;
   for (;; co_await sleep_for(milliseconds(10))) {
     notice_ends(connections);
-    const auto untold = connections.table.journal().pending_ends();
-    bool waiting = std::ranges::any_of(untold, [&](const auto& each) {
-      return !connections.homes.silent().contains(each.second.home);
+    const auto pending_ends = connections.table.journal().pending_ends();
+    bool waiting = std::ranges::any_of(pending_ends, [&](const auto& each) {
+      return !connections.homes.unreachable().contains(each.second.home);
     });
     if (const auto alive = connections.services.all_sockets())
       // A connection that its application has not closed need not be waited for.

@@ -155,17 +155,17 @@ int import_ssl(sockmi_import_ssl_req* irqs, unsigned nirqs, int timeout) {
     request.ssl_state = 0;
     request.write_taken = 0;
   }
-  std::vector<ImportCriteria> wishes;
+  std::vector<ImportCriteria> criteria;
   for (const auto& request : requests) {
     if (!request.ssl) return report({EINVAL, "an import request without an SSL"});
     if (const auto known = check_reserved(request); !known) return report(known.error());
     const unsigned states = request.criteria.states ? request.criteria.states : kTlsStates;
     if (states & ~kTlsStates)
       return report({EINVAL, "not the state of an SSL: use import_socket()"});
-    wishes.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
+    criteria.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
   }
   const auto accept = [&](ImportedEndpoint arrived) -> Result<> {
-    auto& request = requests[arrived.wish];
+    auto& request = requests[arrived.request];
     TRY_LET(payload, copy_payload(arrived.payload));
     const Secret image(arrived.tls.begin(), arrived.tls.end());
     auto loaded = tls::load(image, request.ssl, kind_of(arrived.state));
@@ -184,7 +184,7 @@ int import_ssl(sockmi_import_ssl_req* irqs, unsigned nirqs, int timeout) {
     request.fd = arrived.socket.release();
     return {};
   };
-  const auto imported = import_endpoints(wishes, timeout, accept, [&](std::size_t i) {
+  const auto imported = import_endpoints(criteria, timeout, accept, [&](std::size_t i) {
     auto& request = requests[i];
     (void)tls::retire(request.ssl);
     give_up(request);

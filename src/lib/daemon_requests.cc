@@ -35,20 +35,20 @@ Result<flatbuffers::Offset<wire::Match>> pack(Builder& builder, const sockmi_mat
   return wire::CreateMatch(builder, bytes, static_cast<std::uint8_t>(match.prefix), match.port);
 }
 
-Result<Secret> pack(const std::vector<ImportCriteria>& wishes, int timeout) {
+Result<Secret> pack(const std::vector<ImportCriteria>& criteria, int timeout) {
   Builder builder;
-  std::vector<flatbuffers::Offset<wire::Criteria>> criteria;
-  for (const ImportCriteria& wish : wishes) {
-    TRY(check_reserved(*wish.criteria));
-    TRY_LET(local, pack(builder, wish.criteria->local));
-    TRY_LET(remote, pack(builder, wish.criteria->remote));
+  std::vector<flatbuffers::Offset<wire::Criteria>> packed;
+  for (const ImportCriteria& each : criteria) {
+    TRY(check_reserved(*each.criteria));
+    TRY_LET(local, pack(builder, each.criteria->local));
+    TRY_LET(remote, pack(builder, each.criteria->remote));
     const auto service =
-        builder.CreateString(wish.criteria->service ? wish.criteria->service : "default");
-    criteria.push_back(
-        wire::CreateCriteria(builder, service, static_cast<std::uint8_t>(wish.states),
-                             static_cast<std::uint8_t>(wish.preferred), local, remote));
+        builder.CreateString(each.criteria->service ? each.criteria->service : "default");
+    packed.push_back(wire::CreateCriteria(builder, service, static_cast<std::uint8_t>(each.states),
+                                          static_cast<std::uint8_t>(each.preferred), local,
+                                          remote));
   }
-  builder.Finish(wire::CreateImportRequestDirect(builder, &criteria, timeout));
+  builder.Finish(wire::CreateImportRequestDirect(builder, &packed, timeout));
   return builder.take();
 }
 
@@ -188,9 +188,9 @@ void export_endpoints(std::span<const ExportItem> all, int af, const void* to,
   const Deadline end = options.timeout > 0
                            ? Clock::now() + std::chrono::milliseconds(options.timeout)
                            : Deadline::max();
-  bool silent = false;
+  bool unanswered = false;
   const auto send = [&](std::span<const ExportItem> those) -> Result<Asked> {
-    if (silent) return fail(ETIMEDOUT, "sockmid does not answer");
+    if (unanswered) return fail(ETIMEDOUT, "sockmid does not answer");
     return Asked::send(those, af, to, options.service, std::min(end, Clock::now() + kExport));
   };
   std::deque<UnderWay> under_way;
@@ -202,7 +202,7 @@ void export_endpoints(std::span<const ExportItem> all, int af, const void* to,
     }
     UnderWay& oldest = under_way.front();
     auto results = oldest.asked ? oldest.asked->results() : std::unexpected(oldest.asked.error());
-    silent |= oldest.asked ? !oldest.asked->answered() : oldest.asked.error().code == ETIMEDOUT;
+    unanswered |= oldest.asked ? !oldest.asked->answered() : oldest.asked.error().code == ETIMEDOUT;
     for (std::size_t i = 0; i < oldest.count; ++i) {
       settle(oldest.first + i,
              results ? std::move((*results)[i]) : std::unexpected(results.error()));
@@ -235,14 +235,14 @@ struct Delivery {
 // Reads and checks the whole response before any of it is used. Each endpoint comes with
 // two descriptors, a socket and a token. There are fewer descriptors if this process
 // cannot have more.
-Result<std::vector<Delivery>> read_delivered(Reply& reply, std::size_t wishes) {
+Result<std::vector<Delivery>> read_delivered(Reply& reply, std::size_t requests) {
   TRY_LET(response, wire::read<wire::ImportResponse>(reply.body));
   std::vector<Delivery> delivered;
-  std::vector<bool> met(wishes);
+  std::vector<bool> met(requests);
   if (response->delivered()) {
     for (const auto* each : *response->delivered()) {
       TRY(wire::read_id(wire::view(each->id())));
-      if (each->request() >= wishes || met[each->request()])
+      if (each->request() >= requests || met[each->request()])
         return fail(EBADMSG, "unexpected endpoint from sockmid");
       met[each->request()] = true;
       delivered.push_back({each, {}, {}});
@@ -290,15 +290,15 @@ Result<> tell(Client& client, const std::vector<const wire::Delivered*>& taken,
 
 }  // namespace
 
-Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int timeout,
+Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& criteria, int timeout,
                                   const std::function<Result<>(ImportedEndpoint)>& accept,
                                   const std::function<void(std::size_t)>& give_up) {
   const Deadline until =
       timeout < 0 ? Deadline::max() : soon() + std::chrono::milliseconds(timeout);
-  TRY_LET(request, pack(wishes, timeout));
+  TRY_LET(request, pack(criteria, timeout));
   TRY_LET(client, Client::connect(soon()));
   TRY_LET(reply, client.call("POST", "/v1/imports", request, until));
-  TRY_LET(delivered, read_delivered(reply, wishes.size()));
+  TRY_LET(delivered, read_delivered(reply, criteria.size()));
   if (delivered.empty()) return 0u;
   std::vector<const wire::Delivered*> taken;
   std::vector<Failed> failed;

@@ -35,7 +35,7 @@ struct ImportCriteria {
   unsigned states, preferred;
 };
 struct ImportedEndpoint {
-  std::size_t wish;  // index of the criteria that it matches
+  std::size_t request;  // index of the criteria that it matches
   unsigned state;
   unique_fd socket;
   ByteView tls, payload;
@@ -45,7 +45,7 @@ struct ImportedEndpoint {
 // receives the reason. Calls `give_up` with the index of the criteria if an endpoint that
 // `accept` has used is not ours after all. `timeout` is in milliseconds; negative: none.
 // Returns how many endpoints were imported, 0 on timeout.
-Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& wishes, int timeout,
+Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& criteria, int timeout,
                                   const std::function<Result<>(ImportedEndpoint)>& accept,
                                   const std::function<void(std::size_t)>& give_up);
 

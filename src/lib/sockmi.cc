@@ -86,15 +86,15 @@ int import_socket(sockmi_import_socket_req* irqs, unsigned nirqs, int timeout) {
     clear(request);
     request.state = 0;
   }
-  std::vector<ImportCriteria> wishes;
+  std::vector<ImportCriteria> criteria;
   for (const auto& request : requests) {
     if (const auto known = check_reserved(request); !known) return report(known.error());
     const unsigned states = request.criteria.states ? request.criteria.states : SOCKMI_CONNECTED;
     if (states & ~kSocketStates) return report({EINVAL, "a TLS state: use import_ssl()"});
-    wishes.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
+    criteria.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
   }
   const auto accept = [&](ImportedEndpoint arrived) -> Result<> {
-    auto& request = requests[arrived.wish];
+    auto& request = requests[arrived.request];
     TRY_LET(payload, copy_payload(arrived.payload));
     request.payload = payload;
     request.payload_len = arrived.payload.size();
@@ -102,7 +102,7 @@ int import_socket(sockmi_import_socket_req* irqs, unsigned nirqs, int timeout) {
     request.fd = arrived.socket.release();
     return {};
   };
-  const auto imported = import_endpoints(wishes, timeout, accept, [&](std::size_t i) {
+  const auto imported = import_endpoints(criteria, timeout, accept, [&](std::size_t i) {
     give_up(requests[i]);
     requests[i].state = 0;
   });

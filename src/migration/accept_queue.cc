@@ -31,18 +31,18 @@ asio::awaitable<Result<>> move_accept_queue(Exports& exports, ExportedEndpoint& 
   std::vector<unique_fd> accepted;
   auto emptied = co_await empty_accept_queue(exports.services, listener.socket.get(),
                                              listener.tuple.local, accepted);
-  std::vector<ExportItem> departures;
+  std::vector<ExportItem> items;
   std::vector<unique_fd> kept;
   for (unique_fd& socket : accepted) {
     kept.push_back(socket.dup());
-    departures.push_back({std::move(socket),
-                          {.service = listener.endpoint.service,
-                           .owner = listener.endpoint.owner,
-                           .state = SOCKMI_CONNECTED}});
+    items.push_back({std::move(socket),
+                     {.service = listener.endpoint.service,
+                      .owner = listener.endpoint.owner,
+                      .state = SOCKMI_CONNECTED}});
   }
   // g++ 12 destroys the result of a conditional expression with co_await twice.
   std::vector<Result<>> results;
-  if (!departures.empty()) results = co_await export_more(std::move(departures), target);
+  if (!items.empty()) results = co_await export_more(std::move(items), target);
   // A connection that cannot move was accepted here, and waits here for an application.
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (results[i]) continue;

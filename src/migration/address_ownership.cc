@@ -42,7 +42,8 @@ Result<> serves_alone(const tcp::SocketInfo& facts, const User& owner) {
   return {};
 }
 
-bool was_accepted_by_a_guest(const ConnectionTable& table, const SocketAddress& local) {
+bool was_accepted_by_an_imported_listener(const ConnectionTable& table,
+                                          const SocketAddress& local) {
   return std::ranges::any_of(table.imported(), [&](const auto& each) {
     const SocketAddress& listener = each.second.tuple.local;
     return is_passive(each.second.tuple) && table.is_foreign(each.second) &&
@@ -62,13 +63,13 @@ Result<> check_family(int socket, const IpAddress& local) {
 
 }  // namespace
 
-Result<> owns_address(const Services& services, const ConnectionTable& table, Survey& survey,
+Result<> owns_address(const Services& services, const ConnectionTable& table, BatchQueries& queries,
                       int socket, const tcp::SocketInfo& facts, const wire::Endpoint& endpoint) {
   const User& owner = endpoint.owner;
   const SocketAddress& local = facts.tuple.local;
   // Another host is its home, has checked the address, and redirects its packets here.
-  const ImportedConnection* resident = table.find_imported(facts.cookie);
-  if (resident && table.is_foreign(*resident)) return {};
+  const ImportedConnection* imported = table.find_imported(facts.cookie);
+  if (imported && table.is_foreign(*imported)) return {};
   const bool checks_port = is_passive(endpoint.state) && !owner.is_root();
   if (checks_port) {
     TRY(services.policy.may_listen(endpoint.service, owner, {local.ip.unmapped(), local.port}));
@@ -78,16 +79,17 @@ Result<> owns_address(const Services& services, const ConnectionTable& table, Su
   const unique_fd handle(::ioctl(socket, SIOCGSKNS));
   if (!handle) return fail_errno("cannot find the socket's network namespace");
   TRY_LET(inode, steer::inode_of(handle.get()));
-  if (!survey.own) {
+  if (!queries.own) {
     TRY_LET(own, steer::own_namespace());
-    survey.own = own.inode;
+    queries.own = own.inode;
   }
-  const auto check = [&, &kernel = survey.in[inode]]() -> Result<> {
+  const auto check = [&, &kernel = queries.in[inode]]() -> Result<> {
     TRY(is_local(kernel, local.ip.unmapped()));
     return checks_port ? serves_alone(facts, owner) : Result<>();
   };
-  auto checked = inode == *survey.own ? check() : steer::call_in(handle.get(), check);
-  return !checked && !is_passive(endpoint.state) && was_accepted_by_a_guest(table, local)
+  auto checked = inode == *queries.own ? check() : steer::call_in(handle.get(), check);
+  return !checked && !is_passive(endpoint.state) &&
+                 was_accepted_by_an_imported_listener(table, local)
              ? Result<>()
              : checked;
 }

@@ -4,7 +4,7 @@
 
 #include "connections/table.h"
 #include "context/services.h"
-#include "migration/survey.h"
+#include "migration/batch_queries.h"
 #include "tcp/socket_info.h"
 
 namespace sockmi::daemon {
@@ -20,7 +20,7 @@ namespace sockmi::daemon {
 // Errors: EACCES if another user has a socket at its port, or if the service's `listen`
 // does not contain its address; ENOTSUP if it is a wildcard for IPv6 only, because a
 // moved port is redirected in both families.
-Result<> owns_address(const Services& services, const ConnectionTable& table, Survey& survey,
+Result<> owns_address(const Services& services, const ConnectionTable& table, BatchQueries& queries,
                       int socket, const tcp::SocketInfo& facts, const wire::Endpoint& endpoint);
 
 }  // namespace sockmi::daemon

@@ -15,19 +15,21 @@ namespace sockmi::daemon {
 namespace {
 
 struct Load {
-  std::size_t frozen = 0, ahead = 0;
-  Load operator+(const Load& other) const { return {frozen + other.frozen, ahead + other.ahead}; }
+  std::size_t frozen = 0, pre_copied = 0;
+  Load operator+(const Load& other) const {
+    return {frozen + other.frozen, pre_copied + other.pre_copied};
+  }
   bool fits() const {
-    return frozen <= kMaxFrozenBytesPerBatch && ahead <= kMaxPreCopyBytesPerBatch;
+    return frozen <= kMaxFrozenBytesPerBatch && pre_copied <= kMaxPreCopyBytesPerBatch;
   }
 };
 
 // Returns the present size of an endpoint's queues. A bound or listening socket has none.
-Load load_of(const ExportItem& departure) {
-  const int fd = departure.socket.get();
+Load load_of(const ExportItem& item) {
+  const int fd = item.socket.get();
   const std::size_t unread = tcp::queued(fd, SIOCINQ, "SIOCINQ").value_or(0),
                     unacknowledged = tcp::queued(fd, SIOCOUTQ, "SIOCOUTQ").value_or(0);
-  return {departure.endpoint.tls.size() + departure.endpoint.payload.size() + unacknowledged +
+  return {item.endpoint.tls.size() + item.endpoint.payload.size() + unacknowledged +
               std::min(unread, kMinPreCopyBytes),
           unread};
 }
@@ -48,24 +50,24 @@ struct UnderWay {
 
 }  // namespace
 
-std::vector<std::vector<ExportItem>> shares(std::vector<ExportItem> departures) {
+std::vector<std::vector<ExportItem>> shares(std::vector<ExportItem> items) {
   std::vector<std::vector<ExportItem>> out;
   Load load;
-  for (ExportItem& departure : departures) {
-    const Load own = load_of(departure);
+  for (ExportItem& item : items) {
+    const Load own = load_of(item);
     load = load + own;
     if (out.empty() || !load.fits() ||
-        kind_of(departure.endpoint.state) != kind_of(out.back().back().endpoint.state)) {
+        kind_of(item.endpoint.state) != kind_of(out.back().back().endpoint.state)) {
       out.emplace_back();
       load = own;
     }
-    out.back().push_back(std::move(departure));
+    out.back().push_back(std::move(item));
   }
   return out;
 }
 
 asio::awaitable<std::vector<Result<>>> export_endpoints(Exports& exports,
-                                                        std::vector<ExportItem> departures,
+                                                        std::vector<ExportItem> items,
                                                         IpAddress target, milliseconds timeout) {
   const auto decide_by = timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max();
   const UnderWay counted(exports);
@@ -74,7 +76,7 @@ asio::awaitable<std::vector<Result<>>> export_endpoints(Exports& exports,
     return export_endpoints(exports, std::move(more), to);
   };
   Result<> found;
-  for (auto& share : shares(std::move(departures))) {
+  for (auto& share : shares(std::move(items))) {
     auto batch =
         co_await export_batch(exports, std::move(share), target, decide_by, export_more, found);
     for (auto& one : batch)
@@ -83,10 +85,10 @@ asio::awaitable<std::vector<Result<>>> export_endpoints(Exports& exports,
   co_return results;
 }
 
-asio::awaitable<Result<>> export_endpoint(Exports& exports, ExportItem departure, IpAddress target,
+asio::awaitable<Result<>> export_endpoint(Exports& exports, ExportItem item, IpAddress target,
                                           milliseconds timeout) {
   std::vector<ExportItem> one;
-  one.push_back(std::move(departure));
+  one.push_back(std::move(item));
   auto results = co_await export_endpoints(exports, std::move(one), target, timeout);
   co_return std::move(results.front());
 }

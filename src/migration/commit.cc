@@ -34,9 +34,9 @@ asio::awaitable<Result<>> ask(Exports& exports, const cluster::SelectedHost& imp
   for (const auto& one : those)
     endpoints.push_back(one->what);
   const auto sent = Clock::now();
-  CO_TRY_LET(reply,
-             co_await exports.services.control->call(
-                 importer.host, importer.line, wire::pack_commit(endpoints), milliseconds(1000)));
+  CO_TRY_LET(reply, co_await exports.services.control->call(importer.host, importer.control_address,
+                                                            wire::pack_commit(endpoints),
+                                                            milliseconds(1000)));
   CO_TRY(fault::point("commit-reply"));
   CO_TRY_LET(verdicts, wire::read_verdicts(reply, those.size()));
   const auto thawed = answered_at(sent, Clock::now(),
@@ -90,13 +90,13 @@ asio::awaitable<void> send_commit_until_acknowledged(Exports& exports,
     exports.undecided.erase(one->what.id);
     co_await one->settled.wait();
     exports.table.forget_decision(one->what.id);
-    if (is_in_commit_alone(one->what.late))
-      drop_late(exports.services.settings.runtime, one->what.id);
+    if (is_in_commit_alone(one->what.delta))
+      drop_delta(exports.services.settings.runtime, one->what.id);
     ids.push_back(one->what.id);
   }
   // Sent once: if it is lost, the importer only keeps its record a little longer.
-  co_await exports.services.control->call(importer.host, importer.line, wire::pack_abort(ids),
-                                          milliseconds(1000));
+  co_await exports.services.control->call(importer.host, importer.control_address,
+                                          wire::pack_abort(ids), milliseconds(1000));
 }
 
 }  // namespace sockmi::daemon

@@ -23,7 +23,7 @@
 namespace sockmi::daemon {
 namespace {
 
-constexpr int kLine = 3;                    // the child's descriptor of the socket to the daemon
+constexpr int kSocket = 3;                  // the child's descriptor of the socket to the daemon
 constexpr std::size_t kMaxDescriptors = 2;  // of a note: the socket, and the asker's connection
 
 union Control {
@@ -60,7 +60,7 @@ void settle(const std::filesystem::path& state_folder, tcp::Marks marks,
 // Receives one note. Returns false if the daemon is gone. A note whose descriptors were
 // lost on the way (because this process has too many) must not count as a release; its
 // socket is simply not guarded.
-bool CrashGuard::listen(int line, Note& note, std::vector<unique_fd>& descriptors) {
+bool CrashGuard::listen(int socket, Note& note, std::vector<unique_fd>& descriptors) {
   iovec part{&note, sizeof note};
   Control control;
   msghdr message{.msg_name = nullptr,
@@ -71,14 +71,14 @@ bool CrashGuard::listen(int line, Note& note, std::vector<unique_fd>& descriptor
                  .msg_controllen = sizeof control,
                  .msg_flags = 0};
   ssize_t got;
-  while ((got = ::recvmsg(line, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
+  while ((got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
   }
   descriptors.clear();
   if (got > 0) take_descriptors(message, descriptors);
   if (got == sizeof note && (message.msg_flags & MSG_CTRUNC)) {
     log::error("guard_failed", {{"migration", wire::to_hex(note.id)},
                                 {"error", "a descriptor was lost on its way to the crash guard"}});
-    return listen(line, note, descriptors);
+    return listen(socket, note, descriptors);
   }
   return got == sizeof note;
 }
@@ -90,7 +90,7 @@ void CrashGuard::watch(const std::filesystem::path& state_folder, tcp::Marks mar
   ::prctl(PR_SET_NAME, "sockmid-guard");
   std::map<wire::MigrationId, Held> held;
   Note note;
-  for (std::vector<unique_fd> descriptors; listen(kLine, note, descriptors);) {
+  for (std::vector<unique_fd> descriptors; listen(kSocket, note, descriptors);) {
     if (descriptors.empty())
       held.erase(note.id);
     else
@@ -119,26 +119,26 @@ Result<> CrashGuard::launch() {
   char* const arguments[] = {name.data(), argument.data(), folder.data(), nullptr};
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, theirs.get(), kLine);
-  ::posix_spawn_file_actions_addclosefrom_np(&actions, kLine + 1);
+  ::posix_spawn_file_actions_adddup2(&actions, theirs.get(), kSocket);
+  ::posix_spawn_file_actions_addclosefrom_np(&actions, kSocket + 1);
   const int error = ::posix_spawn(&child_, "/proc/self/exe", &actions, nullptr, arguments, environ);
   ::posix_spawn_file_actions_destroy(&actions);
   if (error != 0) return fail(error, "cannot start the crash guard: {}", std::strerror(error));
-  line_ = std::move(ours);
+  socket_ = std::move(ours);
   return {};
 }
 
 // Closes the connection to the child first, because that ends a child that is still
 // alive.
-void CrashGuard::bury() {
-  line_.reset();
+void CrashGuard::reap() {
+  socket_.reset();
   while (::waitpid(child_, nullptr, 0) < 0 && errno == EINTR) {
   }
   child_ = -1;
 }
 
 CrashGuard::~CrashGuard() {
-  if (child_ > 0) bury();
+  if (child_ > 0) reap();
 }
 
 asio::awaitable<void> CrashGuard::keep(std::shared_ptr<CrashGuard> guard, asio::io_context& io) {
@@ -149,7 +149,7 @@ asio::awaitable<void> CrashGuard::keep(std::shared_ptr<CrashGuard> guard, asio::
     co_await end.async_wait(asio::posix::stream_descriptor::wait_read,
                             asio::redirect_error(asio::use_awaitable, error));
     if (error) co_return;
-    guard->bury();
+    guard->reap();
     for (auto launched = guard->launch(); !launched; launched = guard->launch()) {
       log::error("guard_replace_failed", {{"error", launched.error()}});
       co_await sleep_for(std::chrono::milliseconds(1000));
@@ -171,7 +171,7 @@ CrashGuard::Lease CrashGuard::hold(const wire::MigrationId& id, int fd,
   return out;
 }
 
-void CrashGuard::let_go(const wire::MigrationId& id) {
+void CrashGuard::release(const wire::MigrationId& id) {
   held_.erase(id);
   say({id, {}}, {});
 }
@@ -192,7 +192,7 @@ void CrashGuard::say(const Note& note, std::span<const int> descriptors) {
                  .msg_flags = 0};
   attach_descriptors(message, control.bytes, descriptors);
   ssize_t sent;
-  while ((sent = ::sendmsg(line_.get(), &message, MSG_NOSIGNAL)) < 0 && errno == EINTR) {
+  while ((sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL)) < 0 && errno == EINTR) {
   }
   if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
     const int error = errno;

@@ -71,7 +71,7 @@ class CrashGuard : public std::enable_shared_from_this<CrashGuard> {
       return *this;
     }
     ~Lease() {
-      if (guard_) guard_->let_go(id_);
+      if (guard_) guard_->release(id_);
     }
 
    private:
@@ -94,14 +94,14 @@ class CrashGuard : public std::enable_shared_from_this<CrashGuard> {
     tcp::OriginalOptions owner;
   };
   Result<> launch();
-  void bury();
-  void let_go(const wire::MigrationId& id);
+  void reap();
+  void release(const wire::MigrationId& id);
   // No descriptors: the socket is released.
   void say(const Note& note, std::span<const int> descriptors);
-  static bool listen(int line, Note& note, std::vector<unique_fd>& descriptors);
+  static bool listen(int socket, Note& note, std::vector<unique_fd>& descriptors);
 
   const std::filesystem::path state_folder_;
-  unique_fd line_;
+  unique_fd socket_;
   pid_t child_ = -1;
   std::map<wire::MigrationId, Holding> held_;
 };

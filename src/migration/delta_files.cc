@@ -33,14 +33,14 @@ Result<> check_runtime_folder(const files::path& folder) {
               folder.string());
 }
 
-bool is_in_commit_alone(const wire::FreezeDeltaT& late) {
-  return !late.written.empty() || late.read > 0 || late.finished;
+bool is_in_commit_alone(const wire::FreezeDeltaT& delta) {
+  return !delta.written.empty() || delta.read > 0 || delta.finished;
 }
 
-Result<> keep_late(const files::path& folder, const wire::MigrationId& id,
-                   const wire::FreezeDeltaT& late) {
+Result<> keep_delta(const files::path& folder, const wire::MigrationId& id,
+                    const wire::FreezeDeltaT& delta) {
   const files::path path = path_of(folder, id);
-  const Secret message = wire::pack_late_write(id, late);
+  const Secret message = wire::pack_late_write(id, delta);
   const unique_fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!file) return fail_errno("cannot create " + path.string());
   for (ByteView rest = message; !rest.empty();) {
@@ -51,13 +51,13 @@ Result<> keep_late(const files::path& folder, const wire::MigrationId& id,
     }
     if (errno == EINTR) continue;
     auto error = fail_errno("cannot write " + path.string());
-    drop_late(folder, id);
+    drop_delta(folder, id);
     return error;
   }
   return {};
 }
 
-Result<wire::FreezeDeltaT> kept_late(const files::path& folder, const wire::MigrationId& id) {
+Result<wire::FreezeDeltaT> kept_delta(const files::path& folder, const wire::MigrationId& id) {
   const files::path path = path_of(folder, id);
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat facts {};
@@ -75,21 +75,21 @@ Result<wire::FreezeDeltaT> kept_late(const files::path& folder, const wire::Migr
     have += static_cast<std::size_t>(got);
   }
   TRY_LET(message, wire::read<wire::Message>(text));
-  const auto* rest = message->request_as_LateWrite();
-  if (!rest || !rest->late()) return fail(EBADMSG, "invalid freeze delta in {}", path.string());
-  wire::FreezeDeltaT late;
-  rest->late()->UnPackTo(&late);
-  return late;
+  const auto* write = message->request_as_LateWrite();
+  if (!write || !write->delta()) return fail(EBADMSG, "invalid freeze delta in {}", path.string());
+  wire::FreezeDeltaT delta;
+  write->delta()->UnPackTo(&delta);
+  return delta;
 }
 
-void drop_late(const files::path& folder, const wire::MigrationId& id) {
+void drop_delta(const files::path& folder, const wire::MigrationId& id) {
   const files::path path = path_of(folder, id);
   if (::unlink(path.c_str()) != 0 && errno != ENOENT)
     log::error("freeze_delta_remove_failed",
                {{"error", fail_errno("cannot remove " + path.string()).error()}});
 }
 
-void drop_unexplained_late(const files::path& folder, const Journal& journal) {
+void drop_unexplained_deltas(const files::path& folder, const Journal& journal) {
   std::error_code error;
   std::vector<files::path> unexplained;
   for (files::directory_iterator entry(folder, error), end; !error && entry != end;

@@ -20,16 +20,16 @@ namespace sockmi::daemon {
 // neither tmpfs nor ramfs; that of statfs(2).
 Result<> check_runtime_folder(const std::filesystem::path& folder);
 
-// True if nobody sends the data of `late` again when COMMIT is lost.
-bool is_in_commit_alone(const wire::FreezeDeltaT& late);
+// True if nobody sends the data of `delta` again when COMMIT is lost.
+bool is_in_commit_alone(const wire::FreezeDeltaT& delta);
 
-Result<> keep_late(const std::filesystem::path& folder, const wire::MigrationId& id,
-                   const wire::FreezeDeltaT& late);
+Result<> keep_delta(const std::filesystem::path& folder, const wire::MigrationId& id,
+                    const wire::FreezeDeltaT& delta);
 // Errors: ENOENT if nothing was kept.
-Result<wire::FreezeDeltaT> kept_late(const std::filesystem::path& folder,
-                                     const wire::MigrationId& id);
-void drop_late(const std::filesystem::path& folder, const wire::MigrationId& id);
+Result<wire::FreezeDeltaT> kept_delta(const std::filesystem::path& folder,
+                                      const wire::MigrationId& id);
+void drop_delta(const std::filesystem::path& folder, const wire::MigrationId& id);
 // Removes the files of migrations that were not decided.
-void drop_unexplained_late(const std::filesystem::path& folder, const Journal& journal);
+void drop_unexplained_deltas(const std::filesystem::path& folder, const Journal& journal);
 
 }  // namespace sockmi::daemon

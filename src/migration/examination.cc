@@ -6,8 +6,8 @@
 #include <sockmi/sockmi.h>
 
 #include "migration/address_ownership.h"
+#include "migration/batch_queries.h"
 #include "migration/path_check.h"
-#include "migration/survey.h"
 #include "tcp/socket_info.h"
 #include "tcp/states.h"
 
@@ -20,15 +20,15 @@ void examine(const Services& services, const ConnectionTable& table,
   for (std::size_t i = 0; i < all.size(); ++i)
     all[i].id = cluster::member(id, i);
   std::set<std::uint64_t> sockets;
-  Survey survey;
+  BatchQueries queries;
   const auto check = [&](ExportedEndpoint& one) -> Result<> {
     auto facts = tcp::socket_info(one.socket.get());
-    const ImportedConnection* resident = facts ? table.find_imported(facts->cookie) : nullptr;
-    const bool ours = !resident || !table.is_foreign(*resident);
+    const ImportedConnection* imported = facts ? table.find_imported(facts->cookie) : nullptr;
+    const bool ours = !imported || !table.is_foreign(*imported);
     if (facts) one.tuple = facts->tuple, one.cookie = facts->cookie;
-    one.endpoint.home = ours ? services.settings.host : resident->home;
-    one.endpoint.home_control = ours ? services.settings.line() : resident->home_control;
-    one.endpoint.generation = next_generation(ours ? 0 : resident->generation);
+    one.endpoint.home = ours ? services.settings.host : imported->home;
+    one.endpoint.home_control = ours ? services.settings.control_address() : imported->home_control;
+    one.endpoint.generation = next_generation(ours ? 0 : imported->generation);
     one.record = {.id = one.id,
                   .exported = true,
                   .service = one.endpoint.service,
@@ -48,8 +48,8 @@ void examine(const Services& services, const ConnectionTable& table,
       return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL,
                   "socket is not in the state that it is exported as");
     TRY(services.steering->track_namespace(one.socket.get(), one.tuple.local.ip));
-    TRY(owns_address(services, table, survey, one.socket.get(), *facts, one.endpoint));
-    TRY_LET(wire, may_leave(services, survey.at[one.tuple.local.ip.unmapped()], one.socket.get(),
+    TRY(owns_address(services, table, queries, one.socket.get(), *facts, one.endpoint));
+    TRY_LET(wire, may_leave(services, queries.at[one.tuple.local.ip.unmapped()], one.socket.get(),
                             *facts, ours));
     one.wire = wire;
     return {};

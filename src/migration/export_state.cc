@@ -5,35 +5,35 @@
 
 namespace sockmi::daemon {
 
-wire::FreezeDeltaT to_image(tcp::FreezeDelta late) {
+wire::FreezeDeltaT to_image(tcp::FreezeDelta delta) {
   wire::FreezeDeltaT out;
-  out.bytes = std::move(late.bytes);
-  out.fin = late.fin;
-  out.acked = late.acked;
-  out.window = late.window;
-  out.all_acknowledged = late.all_acknowledged;
-  out.written = std::move(late.written);
-  out.finished = late.finished;
-  out.read = late.read;
-  out.sent = late.sent;
-  out.more = late.more;
+  out.bytes = std::move(delta.bytes);
+  out.fin = delta.fin;
+  out.acked = delta.acked;
+  out.window = delta.window;
+  out.all_acknowledged = delta.all_acknowledged;
+  out.written = std::move(delta.written);
+  out.finished = delta.finished;
+  out.read = delta.read;
+  out.sent = delta.sent;
+  out.more = delta.more;
   return out;
 }
 
-tcp::FreezeDelta from_image(const wire::FreezeDeltaT& late) {
-  return {.bytes = late.bytes,
-          .fin = late.fin,
-          .acked = late.acked,
-          .window = late.window,
-          .all_acknowledged = late.all_acknowledged,
-          .written = late.written,
-          .sent = late.sent,
-          .finished = late.finished,
-          .read = late.read,
-          .more = late.more};
+tcp::FreezeDelta from_image(const wire::FreezeDeltaT& delta) {
+  return {.bytes = delta.bytes,
+          .fin = delta.fin,
+          .acked = delta.acked,
+          .window = delta.window,
+          .all_acknowledged = delta.all_acknowledged,
+          .written = delta.written,
+          .sent = delta.sent,
+          .finished = delta.finished,
+          .read = delta.read,
+          .more = delta.more};
 }
 
-wire::StragglerT straggler_of(const ExportedEndpoint& one, tcp::FreezeDelta late) {
+wire::StragglerT straggler_of(const ExportedEndpoint& one, tcp::FreezeDelta delta) {
   const auto& image = one.endpoint.tcp;
   wire::StragglerT straggler;
   straggler.local = to_string(one.tuple.local);
@@ -41,18 +41,18 @@ wire::StragglerT straggler_of(const ExportedEndpoint& one, tcp::FreezeDelta late
   straggler.seq = image.rcv_seq;
   straggler.ack = image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size());
   straggler.window = static_cast<std::uint16_t>(image.window->snd_wnd() >> image.snd_wscale);
-  straggler.late = std::make_unique<wire::FreezeDeltaT>(to_image(std::move(late)));
+  straggler.delta = std::make_unique<wire::FreezeDeltaT>(to_image(std::move(delta)));
   return straggler;
 }
 
 Result<> hold(const std::filesystem::path& runtime, ExportedEndpoint& one) {
   if (!one.frozen) return {};
-  TRY_LET(late, one.frozen->hold(one.endpoint.tcp));
-  one.more = late.more;
-  one.late = to_image(std::move(late));
-  one.endpoint.tcp.rcv_seq += static_cast<std::uint32_t>(one.late.bytes.size());
-  one.finished = one.late.fin;
-  return is_in_commit_alone(one.late) ? keep_late(runtime, one.id, one.late) : Result<>();
+  TRY_LET(delta, one.frozen->hold(one.endpoint.tcp));
+  one.more = delta.more;
+  one.delta = to_image(std::move(delta));
+  one.endpoint.tcp.rcv_seq += static_cast<std::uint32_t>(one.delta.bytes.size());
+  one.finished = one.delta.fin;
+  return is_in_commit_alone(one.delta) ? keep_delta(runtime, one.id, one.delta) : Result<>();
 }
 
 Result<> given_up() {

@@ -29,17 +29,18 @@ struct ExportedEndpoint {
   // it, so if the position changes after that, another thread has used the socket.
   std::optional<tcp::Place> began;
   tcp::History history;
-  tcp::PreCopyRange ahead;  // the part of the receive queue that the importer has before PREPARE
+  tcp::PreCopyRange
+      pre_copied;  // the part of the receive queue that the importer has before PREPARE
   std::optional<tcp::FrozenSocket> frozen;
-  wire::FreezeDeltaT late;
-  bool finished = false;  // the peer's FIN is in `late`: nothing can follow it
+  wire::FreezeDeltaT delta;
+  bool finished = false;  // the peer's FIN is in `delta`: nothing can follow it
   bool redirected = false, decided = false;
   // `more`: the importer waits for the result of seal(). `sealed`: seal() has been
   // called.
   bool more = false, sealed = false;
   // The imported connection that this endpoint was here, if its home is elsewhere; set by
   // the decision.
-  std::optional<ImportedConnection> guest;
+  std::optional<ImportedConnection> imported;
   // An earlier daemon decided it. There may be an output-blocked socket of which no
   // descriptor can be had.
   bool adopted = false;
@@ -48,11 +49,11 @@ struct ExportedEndpoint {
 
   bool passive() const { return is_passive(endpoint.state); }
 
-  ExportedEndpoint(ExportItem departure)
-      : socket(std::move(departure.socket)),
-        endpoint(std::move(departure.endpoint)),
-        asker(departure.asker),
-        token(std::move(departure.token)) {}
+  ExportedEndpoint(ExportItem item)
+      : socket(std::move(item.socket)),
+        endpoint(std::move(item.endpoint)),
+        asker(item.asker),
+        token(std::move(item.token)) {}
   ExportedEndpoint(ExportedEndpoint&&) = default;
   // If the daemon stops before the importer has said what became of a decided endpoint,
   // the socket stays output-blocked, because the endpoint may live there. The next daemon
@@ -62,12 +63,12 @@ struct ExportedEndpoint {
   }
 };
 
-wire::FreezeDeltaT to_image(tcp::FreezeDelta late);
-tcp::FreezeDelta from_image(const wire::FreezeDeltaT& late);
-// `late` as a segment sent by the peer.
-wire::StragglerT straggler_of(const ExportedEndpoint& one, tcp::FreezeDelta late);
+wire::FreezeDeltaT to_image(tcp::FreezeDelta delta);
+tcp::FreezeDelta from_image(const wire::FreezeDeltaT& delta);
+// `delta` as a segment sent by the peer.
+wire::StragglerT straggler_of(const ExportedEndpoint& one, tcp::FreezeDelta delta);
 // Takes what other threads of the application did to the socket until now into
-// `one.late`, and makes their calls fail from here on, so that COMMIT has all of it.
+// `one.delta`, and makes their calls fail from here on, so that COMMIT has all of it.
 // Stores in `runtime` what only COMMIT carries, for the next daemon if this one dies.
 Result<> hold(const std::filesystem::path& runtime, ExportedEndpoint& one);
 // The error of an endpoint whose application has taken the token.

@@ -89,7 +89,7 @@ constexpr milliseconds kCommitPatience{3000};
 
 class Exporter {
  public:
-  Exporter(Exports& exports, std::vector<ExportItem> departures, IpAddress target,
+  Exporter(Exports& exports, std::vector<ExportItem> items, IpAddress target,
            Clock::time_point decide_by, const ExportMore& export_more)
       : exports_(exports),
         services_(exports.services),
@@ -99,8 +99,8 @@ class Exporter {
         decide_by_(decide_by),
         export_more_(export_more),
         kill_is_safe_(std::make_shared<Event>(services_.io.get_executor())) {
-    for (auto& departure : departures)
-      all_.emplace_back(std::move(departure));
+    for (auto& item : items)
+      all_.emplace_back(std::move(item));
   }
   Exporter(const Exporter&) = delete;
 
@@ -114,8 +114,8 @@ class Exporter {
     co_await try_paths(services_, choice_, going());
     co_await pre_copy_queues(services_, choice_, going(), decide_by_);
     each([&](ExportedEndpoint& one) { return read_settings(one); });
-    if (auto expected = co_await expect(); !expected)
-      each([&](ExportedEndpoint&) { return Result<>(expected); });
+    if (auto done = co_await standby(); !done)
+      each([&](ExportedEndpoint&) { return Result<>(done); });
     each([&](ExportedEndpoint& one) { return guard(one); });
     // Each socket is output-blocked from its freeze on. It acknowledges nothing any more
     // that is missing from its image or from what is sent after the image.
@@ -130,7 +130,8 @@ class Exporter {
     // address with it.)
     for (ExportedEndpoint* one : going())
       if (one->endpoint.state == SOCKMI_LISTENING)
-        one->result = co_await move_accept_queue(exports_, *one, choice_.line.ip, export_more_);
+        one->result =
+            co_await move_accept_queue(exports_, *one, choice_.control_address.ip, export_more_);
     redirect();
     // The peers' packets reach the importer's sockets. If this daemon dies, the kernel
     // itself ends the redirects.
@@ -139,8 +140,7 @@ class Exporter {
     // *Point of no return.* The decision is in the journal. From here on only the
     // importer knows where the endpoint lives, and it is asked until it answers.
     co_await send_commit();
-    // There is one live endpoint again: the importer's, or ours if the importer lost its
-    // own before it thawed.
+    // One endpoint lives again: the importer's, or ours if that was lost before its thaw.
     co_await settle_all();
   }
 
@@ -168,7 +168,7 @@ class Exporter {
   asio::awaitable<Result<>> find_importer() {
     const auto those = going();
     if (those.empty()) co_return Result<>();
-    CO_TRY_LET(choice, co_await negotiate(services_, those, all_.front().id, all_.size(), target_));
+    CO_TRY_LET(choice, co_await find_host(services_, those, all_.front().id, all_.size(), target_));
     choice_ = choice;
     for (ExportedEndpoint& one : all_)
       one.record.to = choice_.host;
@@ -185,12 +185,12 @@ class Exporter {
 
   // Opens and uses the control connection now, so that the freeze waits neither for a
   // handshake nor for a sleeping host: both daemons poll from here on.
-  asio::awaitable<Result<>> expect() {
+  asio::awaitable<Result<>> standby() {
     if (going().empty()) co_return Result<>();
     services_.low_latency.stand_by();
-    auto expected = co_await services_.control->call(choice_.host, choice_.line,
-                                                     wire::pack_standby(), kCommitPatience);
-    co_return expected ? Result<>() : std::unexpected(expected.error());
+    auto answer = co_await services_.control->call(choice_.host, choice_.control_address,
+                                                   wire::pack_standby(), kCommitPatience);
+    co_return answer ? Result<>() : std::unexpected(answer.error());
   }
 
   const IpAddress& address(const ExportedEndpoint& one) const {
@@ -245,7 +245,7 @@ class Exporter {
                                               std::move(one.settings), one.history));
     one.frozen.emplace(std::move(frozen));
     TRY(fault::point("capture"));
-    TRY_LET(image, one.frozen->capture(&one.ahead));
+    TRY_LET(image, one.frozen->capture(&one.pre_copied));
     one.endpoint.tcp = std::move(image);
     limit_privileges(one);
     return {};
@@ -263,14 +263,15 @@ class Exporter {
     std::vector<wire::OutgoingImage> images;
     for (ExportedEndpoint* one : those) {
       exports_.undecided.insert(one->id);
-      images.push_back({one->id, &one->endpoint, one->ahead.size()});
+      images.push_back({one->id, &one->endpoint, one->pre_copied.size()});
     }
-    Secret message = wire::pack_prepare(images, settings_.line());
+    Secret message = wire::pack_prepare(images, settings_.control_address());
     for (ExportedEndpoint* one : those)
-      one->record.bytes = message.size() / those.size(), one->record.ahead = one->ahead.size();
+      one->record.bytes = message.size() / those.size(),
+      one->record.pre_copied = one->pre_copied.size();
     if (auto may = fault::point("prepare-send"); !may) co_return fail_all(those, may.error());
-    auto reply = co_await services_.control->call(choice_.host, choice_.line, std::move(message),
-                                                  time_left());
+    auto reply = co_await services_.control->call(choice_.host, choice_.control_address,
+                                                  std::move(message), time_left());
     auto verdicts = wire::verdicts_of(reply, those.size());
     if (!verdicts) co_return fail_all(those, verdicts.error());
     for (std::size_t i = 0; i < those.size(); ++i)
@@ -320,12 +321,12 @@ class Exporter {
     if (one.token && !one.token->take()) return given_up();
     (void)fault::point("token");  // from here on the asker cannot give up
     TRY(hold(services_.settings.runtime, one));
-    const Decision decision{one.cookie, one.tuple, choice_.host, choice_.line,
+    const Decision decision{one.cookie, one.tuple, choice_.host, choice_.control_address,
                             one.owner ? one.owner->mark : 0};
-    const ImportedConnection* imported = is_ours(one) ? nullptr : table_.find_imported(one.cookie);
-    const auto guest = imported ? std::optional(*imported) : std::nullopt;
+    const auto* const found = is_ours(one) ? nullptr : table_.find_imported(one.cookie);
+    const auto imported = found ? std::optional(*found) : std::nullopt;
     TRY(table_.log_decision(one.id, decision, away(one)));
-    one.guest = guest;
+    one.imported = imported;
     one.decided = true;
     return {};
   }
@@ -367,7 +368,8 @@ class Exporter {
   // Sends the message once: nothing depends on it.
   static asio::awaitable<void> send(cluster::ControlChannel& control, cluster::SelectedHost choice,
                                     Secret message) {
-    co_await control.call(choice.host, choice.line, std::move(message), milliseconds(1000));
+    co_await control.call(choice.host, choice.control_address, std::move(message),
+                          milliseconds(1000));
   }
 
   asio::awaitable<void> send_commit() {
@@ -378,9 +380,9 @@ class Exporter {
       if (one->redirected && !one->passive())
         permanent.push_back({one->tuple, address(*one), std::nullopt});
       // Otherwise an importer that asks has to wait for COMMIT itself.
-      if (!is_in_commit_alone(one->late)) exports_.undecided.erase(one->id);
+      if (!is_in_commit_alone(one->delta)) exports_.undecided.erase(one->id);
       commitments_.push_back(std::make_shared<CommitProgress>(
-          services_.io.get_executor(), wire::Committed{one->id, std::move(one->late)}));
+          services_.io.get_executor(), wire::Committed{one->id, std::move(one->delta)}));
     }
     (void)fault::point("decided");  // nothing may fail here any more, but we may die
     // The message has left when this returns.
@@ -389,8 +391,8 @@ class Exporter {
     // Until now the redirects expired by themselves after seconds. They become permanent
     // while the importer's answer is still in flight.
     if (auto done = permanent.empty() ? Result<>() : services_.steering->redirect(permanent); !done)
-      spawn(services_.io, "insist_on_redirects",
-            insist_on_redirects(services_, table_, std::move(permanent)));
+      spawn(services_.io, "retry_redirects",
+            retry_redirects(services_, table_, std::move(permanent)));
     (void)fault::point("handed-over");
     const auto deadline = Clock::now() + kCommitPatience;
     for (const auto& commitment : commitments_)
@@ -402,8 +404,7 @@ class Exporter {
     services_.low_latency.end();
   }
 
-  // Settles each endpoint by what the importer has said. An endpoint without an answer
-  // stays frozen.
+  // Settles each endpoint by the importer's answer. Without one it stays frozen.
   asio::awaitable<void> settle_all() {
     const auto those = going();
     if (those.empty()) co_return;

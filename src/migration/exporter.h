@@ -13,8 +13,8 @@ namespace sockmi::daemon {
 
 // Moves `items` as one batch, see export_endpoints(). Returns their states, with their
 // results, in the same order. `export_more`: exports what listeners have accepted.
-// `found`: whether a host was found; in: for the batch before this one, out: for this one.
-// A search to which no host answered is not repeated.
+// `found`: whether a host was found; in: for the batch before this one, out: for this
+// one. A search to which no host answered is not repeated.
 asio::awaitable<std::vector<ExportedEndpoint>> export_batch(
     Exports& exports, std::vector<ExportItem> items, IpAddress target, Clock::time_point decide_by,
     const ExportMore& export_more, Result<>& found);

@@ -26,7 +26,8 @@ struct Exports {
   ImportQueue& import_queue;          // for what a listener accepted here and cannot take along
   std::shared_ptr<CrashGuard> guard;  // none in tests
   tcp::Histories histories;           // of sockets whose export has failed
-  // Between PREPARE and the decision. An importer that asks about one of them has to wait.
+  // Between PREPARE and the decision. An importer that asks about one of them has to
+  // wait.
   std::set<wire::MigrationId> undecided;
   std::size_t under_way = 0;  // calls of export_endpoints()
 };

@@ -14,11 +14,11 @@ bool is_ours(const Services& services, const ExportedEndpoint& one) {
 
 }  // namespace
 
-asio::awaitable<Result<cluster::SelectedHost>> negotiate(const Services& services,
+asio::awaitable<Result<cluster::SelectedHost>> find_host(const Services& services,
                                                          std::vector<ExportedEndpoint*> those,
                                                          wire::MigrationId id, std::size_t count,
                                                          IpAddress target) {
-  CO_TRY(fault::point("negotiate"));
+  CO_TRY(fault::point("find_host"));
   const ExportedEndpoint& first = *those.front();
   std::size_t size = 0;
   for (const ExportedEndpoint* one : those)
@@ -39,12 +39,13 @@ asio::awaitable<void> try_paths(const Services& services, cluster::SelectedHost 
                                 std::vector<ExportedEndpoint*> those) {
   std::erase_if(those, [](const ExportedEndpoint* one) { return one->passive(); });
   if (those.empty()) co_return;
-  std::vector<wire::Crossing> crossings;
+  std::vector<wire::PathRequirements> requirements;
   steer::KernelQueries before;
   for (const ExportedEndpoint* one : those)
-    crossings.push_back(crossing(before, one->tuple, one->wire, is_ours(services, *one)));
-  auto reply = co_await services.control->call(importer.host, importer.line,
-                                               wire::pack_path_queries(crossings), kPathTimeout);
+    requirements.push_back(
+        path_requirements(before, one->tuple, one->wire, is_ours(services, *one)));
+  auto reply = co_await services.control->call(importer.host, importer.control_address,
+                                               wire::pack_path_queries(requirements), kPathTimeout);
   auto verdicts = wire::verdicts_of(reply, those.size());
   if (!verdicts) {
     for (ExportedEndpoint* one : those)

@@ -118,15 +118,15 @@ Result<> Importer::receive_pre_copy(const wire::MigrationId& id, const std::stri
   return pre_copies_.add(id, host, bytes);
 }
 
-Result<> Importer::expect(const std::string& host) {
+Result<> Importer::standby(const std::string& host) {
   if (reserved_.of(host) == 0) return fail(ENOBUFS, "no slot is reserved");
   services_.low_latency.begin();
   return {};
 }
 
 Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
-                           const SocketAddress& line, wire::Endpoint endpoint,
-                           std::uint32_t ahead) {
+                           const SocketAddress& control_address, wire::Endpoint endpoint,
+                           std::uint32_t pre_copied) {
   if (outcomes_.of(host, id) != Outcome::Unknown || prepared_.contains(id))
     return fail(EALREADY, "endpoint was prepared before");
   TRY(reserved_.check(id, host));
@@ -134,8 +134,8 @@ Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
   TRY(table_.may_come(host, tuple_of(endpoint.tcp)));
   if (comes_home(endpoint)) TRY(may_return(services_, table_, host, tuple_of(endpoint.tcp)));
   TRY(reserved_.admit(id, host, endpoint));
-  TRY(pre_copies_.put_before(endpoint.tcp, ahead, id, host));
-  PreparedEndpoint prepared{{}, {}, std::move(endpoint), host, line, 0, {}};
+  TRY(pre_copies_.put_before(endpoint.tcp, pre_copied, id, host));
+  PreparedEndpoint prepared{{}, {}, std::move(endpoint), host, control_address, 0, {}};
   const auto restored = restore(prepared);
   reserved_.erase(id);
   if (!restored) {
@@ -210,7 +210,7 @@ std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpo
   // connection before.
   std::vector<FourTuple> here;
   std::vector<std::pair<wire::MigrationId, std::uint64_t>> thawing;
-  for (const auto& [id, late] : endpoints)
+  for (const auto& [id, delta] : endpoints)
     if (const auto prepared = find(id, host)) thawing.emplace_back(id, (*prepared)->cookie);
   auto may_thaw = fault::point("before-thaw");
   if (may_thaw && !thawing.empty()) may_thaw = outcomes_.thaw(host, thawing);
@@ -230,19 +230,19 @@ std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpo
   }
   if (auto removed = here.empty() ? Result<>() : services_.steering->remove_redirects(here);
       !removed)
-    spawn(services_.io, "insist_on_removal", insist_on_removal(services_, table_, std::move(here)));
-  for (const auto& [id, late] : endpoints)
-    verdicts.push_back(verdict(id, late, host, may_thaw));
+    spawn(services_.io, "retry_removal", retry_removal(services_, table_, std::move(here)));
+  for (const auto& [id, delta] : endpoints)
+    verdicts.push_back(verdict(id, delta, host, may_thaw));
   (void)fault::point("thawed");
   if (prepared_.empty() && reserved_.empty()) services_.low_latency.end();
   return verdicts;
 }
 
-Result<> Importer::verdict(const wire::MigrationId& id, const wire::FreezeDeltaT& late,
+Result<> Importer::verdict(const wire::MigrationId& id, const wire::FreezeDeltaT& delta,
                            const std::string& host, const Result<>& may_thaw) {
   if (prepared_.contains(id)) {
     TRY(find(id, host));
-    if (may_thaw) return thaw(id, late);
+    if (may_thaw) return thaw(id, delta);
     discard(id, to_string(may_thaw.error()));
     outcomes_.correct(host, id, Outcome::NeverThawed);
     return fail(verdict_on(Outcome::NeverThawed).error().code, "{}", may_thaw.error().reason);
@@ -250,12 +250,12 @@ Result<> Importer::verdict(const wire::MigrationId& id, const wire::FreezeDeltaT
   return verdict_on(outcomes_.give_up(host, id));
 }
 
-Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& late) {
+Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& delta) {
   PreparedEndpoint& prepared = prepared_.at(id);
   unique_fd socket = std::move(prepared.passive);
   const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
   const auto wake = [&]() -> Result<> {
-    TRY(prepared.socket->receive(from_image(late)));
+    TRY(prepared.socket->receive(from_image(delta)));
     TRY_LET(live, std::move(*prepared.socket).thaw());
     socket = std::move(live);
     return {};
@@ -276,7 +276,7 @@ Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& l
     return fail(verdict_on(outcome).error().code, "{}", woken.error().reason);
   }
   // *One live endpoint again.* The exporter need not wait for our bookkeeping.
-  stragglers_.expect(prepared.host, prepared.endpoint.tcp, late.bytes.size(), prepared.cookie);
+  stragglers_.expect(prepared.host, prepared.endpoint.tcp, delta.bytes.size(), prepared.cookie);
   // Before a straggler arrives, which is not an answer of the peer.
   if (prepared.socket && !services_.steering->in_other_namespace(tuple.local.ip))
     unheard_peers_.expect(prepared.cookie, tuple, prepared.socket->heard(),
@@ -284,11 +284,11 @@ Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& l
   auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
   prepared_.erase(id);
   services_.in_doubt.settled(wire::to_hex(id));
-  if (!late.more)
+  if (!delta.more)
     asio::post(services_.io, [this, settled] { settle(*settled); });
   else
-    rests_.expect(id, std::get<1>(*settled).host, std::get<2>(*settled).get(),
-                  [this, settled] { settle(*settled); });
+    late_writes_.expect(id, std::get<1>(*settled).host, std::get<2>(*settled).get(),
+                        [this, settled] { settle(*settled); });
   return {};
 }
 
@@ -313,7 +313,7 @@ void Importer::settle(Settled& settled) {
     add_imported(
         table_, rules_, cookie,
         {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_control,
-         prepared.host, prepared.line, prepared.endpoint.generation});
+         prepared.host, prepared.control_address, prepared.endpoint.generation});
   ++services_.counters.imported;
   log::info("import_finished", {{"migration", wire::to_hex(id)},
                                 {"service", prepared.endpoint.service},
@@ -351,13 +351,13 @@ Result<> Importer::receive(const std::string& host, const wire::StragglerT& stra
       return fail(ENOENT, "{} does not live here any more", to_string(tuple));
     // A FIN alone: UnheardPeers counts segments without data, so this one must not count as
     // the peer's answer.
-    if (straggler.late->bytes.empty()) unheard_peers_.injected(tuple);
+    if (straggler.delta->bytes.empty()) unheard_peers_.injected(tuple);
     return tcp::inject_data({.tuple = tuple,
                              .seq = straggler.seq,
                              .ack = straggler.ack,
                              .window = straggler.window,
-                             .fin = straggler.late->fin,
-                             .data = straggler.late->bytes},
+                             .fin = straggler.delta->fin,
+                             .data = straggler.delta->bytes},
                             steer::kInjectMark, known.next);
   });
 }
@@ -391,9 +391,9 @@ asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
     const auto it = prepared_.find(id);
     if (it == prepared_.end()) co_return;
     const std::string host = it->second.host;
-    const SocketAddress line = it->second.line;
-    auto reply = co_await services_.control->call(host, line, wire::pack_query_outcome(id),
-                                                  milliseconds(2000));
+    const SocketAddress control_address = it->second.control_address;
+    auto reply = co_await services_.control->call(host, control_address,
+                                                  wire::pack_query_outcome(id), milliseconds(2000));
     auto decided = wire::answer_of(reply);
     if (!prepared_.contains(id)) co_return;
     if (decided && *decided != -1) {

@@ -27,7 +27,7 @@ class Importer : public cluster::Discovery::OfferHandler {
         import_queue_(import_queue),
         congestion_(congestion),
         unheard_peers_(services_.io),
-        rests_(services_.io),
+        late_writes_(services_.io),
         outcomes_(table_) {}
 
   // Loads the outcomes of the endpoints that earlier daemons thawed. `alive`: the cookies
@@ -40,27 +40,29 @@ class Importer : public cluster::Discovery::OfferHandler {
 
   // Enters low-latency mode, because PREPARE follows. Errors: ENOBUFS if `host` has no
   // reservation here.
-  Result<> expect(const std::string& host);
+  Result<> standby(const std::string& host);
   // Adds to the receive queue of a reserved endpoint. Prolongs its reservation.
   Result<> receive_pre_copy(const wire::MigrationId& id, const std::string& host, ByteView bytes);
-  // The three messages of the migration itself. All of them may be repeated. `ahead`: the
-  // number of bytes of the receive queue that were pre-copied. A verdict of commit() says
-  // what became of the endpoint (see outcomes.h). abort() discards the endpoint or its
-  // reservation; if the endpoint has thawed, it drops the record of that.
-  Result<> prepare(const wire::MigrationId& id, const std::string& host, const SocketAddress& line,
-                   wire::Endpoint endpoint, std::uint32_t ahead);
+  // The three messages of the migration itself. All of them may be repeated.
+  // `pre_copied`: the number of bytes of the receive queue that were pre-copied. A
+  // verdict of commit() says what became of the endpoint (see outcomes.h). abort()
+  // discards the endpoint or its reservation; if the endpoint has thawed, it drops the
+  // record of that.
+  Result<> prepare(const wire::MigrationId& id, const std::string& host,
+                   const SocketAddress& control_address, wire::Endpoint endpoint,
+                   std::uint32_t pre_copied);
   std::vector<Result<>> commit(const std::vector<wire::Committed>& endpoints,
                                const std::string& host);
   void abort(const wire::MigrationId& id, const std::string& host);
   // For a daemon that stops: releases the reservations that are not prepared yet.
   // Prepared endpoints may still be undecided (in_doubt()).
   void refuse_reserved();
-  bool in_doubt() const { return !prepared_.empty() || !rests_.empty(); }
+  bool in_doubt() const { return !prepared_.empty() || !late_writes_.empty(); }
   // The late writes, and what else other threads did to the exporter's socket since the
   // decision. No application gets the endpoint before this has arrived.
-  Result<> rest(const std::string& host, const wire::MigrationId& id,
-                const wire::FreezeDeltaT& late) {
-    return rests_.take(id, host, from_image(late));
+  Result<> late_write(const std::string& host, const wire::MigrationId& id,
+                      const wire::FreezeDeltaT& delta) {
+    return late_writes_.take(id, host, from_image(delta));
   }
   // A straggler: a segment that arrived at the exporter after the endpoint was committed.
   Result<> receive(const std::string& host, const wire::StragglerT& straggler);
@@ -71,7 +73,7 @@ class Importer : public cluster::Discovery::OfferHandler {
     unique_fd passive;  // set for a bound or listening socket; else `socket` is set
     wire::Endpoint endpoint;
     std::string host;
-    SocketAddress line;
+    SocketAddress control_address;
     std::uint64_t cookie = 0;
     std::optional<RemoteConnection> was_away;  // before COMMIT arrived
   };
@@ -81,9 +83,9 @@ class Importer : public cluster::Discovery::OfferHandler {
   Result<> check_peer(const FourTuple& tuple) const;
   Result<> restore(PreparedEndpoint& prepared);
   Result<PreparedEndpoint*> find(const wire::MigrationId& id, const std::string& host);
-  Result<> verdict(const wire::MigrationId& id, const wire::FreezeDeltaT& late,
+  Result<> verdict(const wire::MigrationId& id, const wire::FreezeDeltaT& delta,
                    const std::string& host, const Result<>& may_thaw);
-  Result<> thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& late);
+  Result<> thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& delta);
   using Settled = std::tuple<wire::MigrationId, PreparedEndpoint, unique_fd>;
   void settle(Settled& settled);
   void discard(const wire::MigrationId& id, const std::string& why);
@@ -102,7 +104,7 @@ class Importer : public cluster::Discovery::OfferHandler {
   ImportQueue& import_queue_;
   const congestion::CwndCarrier& congestion_;
   UnheardPeers unheard_peers_;
-  LateWrites rests_;
+  LateWrites late_writes_;
   std::map<wire::MigrationId, PreparedEndpoint> prepared_;
   Reservations reserved_;  // not prepared yet
   PreCopies pre_copies_;   // of reserved endpoints only

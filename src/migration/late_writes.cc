@@ -17,7 +17,7 @@ void LateWrites::expect(const wire::MigrationId& id, const std::string& host, in
                         std::function<void()> done) {
   const auto one = std::make_shared<Waiting>(io_.get_executor(), host, fd, std::move(done));
   waiting_[id] = one;
-  spawn(io_, "wait_for_rest", wait(id, one));
+  spawn(io_, "wait_for_late_writes", wait(id, one));
 }
 
 asio::awaitable<void> LateWrites::wait(wire::MigrationId id, std::shared_ptr<Waiting> one) {
@@ -32,16 +32,16 @@ asio::awaitable<void> LateWrites::wait(wire::MigrationId id, std::shared_ptr<Wai
 }
 
 Result<> LateWrites::take(const wire::MigrationId& id, const std::string& host,
-                          const tcp::FreezeDelta& rest) {
+                          const tcp::FreezeDelta& delta) {
   const auto it = waiting_.find(id);
   if (it == waiting_.end() || it->second->host != host || it->second->fd < 0)
     return std::ranges::find(taken_, std::pair(id, host)) != taken_.end()
                ? Result<>()
                : fail(ENOENT, "no late write is expected for this endpoint");
-  auto added = tcp::add_rest(it->second->fd, rest);
+  auto added = tcp::apply_late_writes(it->second->fd, delta);
   if (!added)
     log::error("late_write_failed", {{"migration", wire::to_hex(id)},
-                                     {"bytes", rest.written.size()},
+                                     {"bytes", delta.written.size()},
                                      {"error", added.error()}});
   it->second->fd = -1;  // it was taken
   taken_.emplace_back(id, host);

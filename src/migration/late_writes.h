@@ -29,7 +29,8 @@ class LateWrites {
               std::function<void()> done);
   // Adds the late writes to the socket. May be repeated if the answer was lost. Errors:
   // ENOENT if they are not, or no longer, expected from `host`.
-  Result<> take(const wire::MigrationId& id, const std::string& host, const tcp::FreezeDelta& rest);
+  Result<> take(const wire::MigrationId& id, const std::string& host,
+                const tcp::FreezeDelta& delta);
   bool empty() const { return waiting_.empty(); }
 
  private:

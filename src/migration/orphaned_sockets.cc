@@ -23,7 +23,7 @@ std::shared_ptr<ExportedEndpoint> remembered(Exports& exports, const wire::Migra
                                              const Decision& decision, const Sockets& sockets) {
   const RemoteConnection* away = exports.table.find_remote(decision.tuple);
   // Goes home unless it is away.
-  wire::Endpoint endpoint{.home = decision.host, .home_control = decision.line};
+  wire::Endpoint endpoint{.home = decision.host, .home_control = decision.control_address};
   if (away) {
     endpoint.service = away->service;
     endpoint.home = away->home;
@@ -54,13 +54,13 @@ std::shared_ptr<ExportedEndpoint> remembered(Exports& exports, const wire::Migra
                  .tuple = decision.tuple,
                  .started = std::chrono::system_clock::now()};
   if (one->endpoint.home != exports.services.settings.host)
-    one->guest = ImportedConnection{.tuple = decision.tuple,
-                                    .service = one->endpoint.service,
-                                    .home = one->endpoint.home,
-                                    .home_control = one->endpoint.home_control,
-                                    .from = one->endpoint.home,
-                                    .from_line = one->endpoint.home_control,
-                                    .generation = one->endpoint.generation};
+    one->imported = ImportedConnection{.tuple = decision.tuple,
+                                       .service = one->endpoint.service,
+                                       .home = one->endpoint.home,
+                                       .home_control = one->endpoint.home_control,
+                                       .from = one->endpoint.home,
+                                       .from_control = one->endpoint.home_control,
+                                       .generation = one->endpoint.generation};
   if (one->socket)
     if (auto frozen = tcp::FrozenSocket::resume(one->socket.get(), *one->owner, kMarks))
       one->frozen.emplace(std::move(*frozen));
@@ -71,7 +71,7 @@ std::shared_ptr<ExportedEndpoint> remembered(Exports& exports, const wire::Migra
 
 void adopt_orphans(Exports& exports, const Sockets& sockets) {
   const auto decisions = exports.table.journal().decisions();
-  drop_unexplained_late(exports.services.settings.runtime, exports.table.journal());
+  drop_unexplained_deltas(exports.services.settings.runtime, exports.table.journal());
   std::set<std::uint64_t> decided;
   for (const auto& [id, decision] : decisions)
     decided.insert(decision.cookie);
@@ -94,18 +94,19 @@ void adopt_orphans(Exports& exports, const Sockets& sockets) {
     if (decision.host.empty()) continue;
     auto one = remembered(exports, id, decision, sockets);
     wire::Committed committed{.id = id};
-    if (auto late = kept_late(exports.services.settings.runtime, id)) {
-      committed.late = std::move(*late);
+    if (auto delta = kept_delta(exports.services.settings.runtime, id)) {
+      committed.delta = std::move(*delta);
       // The socket was an earlier daemon's: what was written to it after that is unknown.
-      committed.late.more = false;
+      committed.delta.more = false;
       exports.undecided.insert(id);  // an importer that asks has to wait for it
-    } else if (late.error().code != ENOENT) {
+    } else if (delta.error().code != ENOENT) {
       log::error("freeze_delta_read_failed",
-                 {{"migration", wire::to_hex(id)}, {"error", late.error()}});
+                 {{"migration", wire::to_hex(id)}, {"error", delta.error()}});
     }
     auto commitment =
         std::make_shared<CommitProgress>(exports.services.io.get_executor(), std::move(committed));
-    const cluster::SelectedHost importer{.host = decision.host, .line = decision.line};
+    const cluster::SelectedHost importer{.host = decision.host,
+                                         .control_address = decision.control_address};
     spawn(exports.services.io, "repeat_commit",
           send_commit_until_acknowledged(exports, importer, {commitment}));
     leave_in_doubt(exports.connections, importer, *one, std::move(commitment));

@@ -27,10 +27,10 @@ Result<> verdict_on(Outcome outcome);
 // At an importer, the outcomes of each exporter's endpoints. They are kept per exporter,
 // so that no other host's messages change or displace them. The journal records which
 // endpoints thawed, and which of them have left the daemon since, until the exporter has
-// the outcome (forget()): until then it may ask, also after years. Only the exporter's own
-// next 65,536 imports displace them. That an endpoint never thawed is recorded only here:
-// a later daemon cannot have such an endpoint either, because a frozen endpoint ends with
-// its daemon.
+// the outcome (forget()): until then it may ask, also after years. Only the exporter's
+// own next 65,536 imports displace them. That an endpoint never thawed is recorded only
+// here: a later daemon cannot have such an endpoint either, because a frozen endpoint
+// ends with its daemon.
 class Outcomes {
  public:
   explicit Outcomes(ConnectionTable& table) : table_(table) {}
@@ -42,9 +42,10 @@ class Outcomes {
   // may.
   Result<> thaw(const std::string& host,
                 const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports);
-  // The exporter asks for an endpoint that is not prepared here. Without a record it never
-  // thawed, and from now on never will: the exporter continues with its own. But where the
-  // journal was damaged, the record may be what was lost, and the outcome stays Unknown.
+  // The exporter asks for an endpoint that is not prepared here. Without a record it
+  // never thawed, and from now on never will: the exporter continues with its own. But
+  // where the journal was damaged, the record may be what was lost, and the outcome stays
+  // Unknown.
   Outcome give_up(const std::string& host, const wire::MigrationId& id);
   // Changes the outcome of an endpoint that was recorded as thawed, or of one without a
   // record.

@@ -32,8 +32,8 @@ Result<tcp::Wire> may_leave(const Services& services, steer::KernelQueries& kern
   return wire;
 }
 
-wire::Crossing crossing(steer::KernelQueries& kernel, const FourTuple& tuple, const tcp::Wire& wire,
-                        bool is_ours) {
+wire::PathRequirements path_requirements(steer::KernelQueries& kernel, const FourTuple& tuple,
+                                         const tcp::Wire& wire, bool is_ours) {
   bool near = false;
   if (is_ours && wire.near)
     if (const auto route =
@@ -51,7 +51,7 @@ Result<> is_wide_enough(steer::KernelQueries& kernel, const IpAddress& importer,
 }
 
 Result<> may_arrive(const Services& services, steer::KernelQueries& kernel,
-                    const wire::Crossing& connection) {
+                    const wire::PathRequirements& connection) {
   const auto& [tuple, largest, near] = connection;
   const std::string& host = services.settings.host;
   TRY_LET(to_peer, kernel.route_to(tuple.remote.ip));

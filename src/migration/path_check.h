@@ -19,8 +19,8 @@ Result<tcp::Wire> may_leave(const Services& services, steer::KernelQueries& kern
                             const tcp::SocketInfo& facts, bool is_ours);
 // Returns the path query for the importer. `is_ours`: the peer's packets arrive at this
 // host first.
-wire::Crossing crossing(steer::KernelQueries& kernel, const FourTuple& tuple, const tcp::Wire& wire,
-                        bool is_ours);
+wire::PathRequirements path_requirements(steer::KernelQueries& kernel, const FourTuple& tuple,
+                                         const tcp::Wire& wire, bool is_ours);
 // Checks whether packets of `largest` bytes fit the path from here to `importer`. The
 // kernel knows once a packet of that size was sent there. Errors: ENOTSUP.
 // any(): the importer has no address of this family; installing the redirect reports
@@ -30,6 +30,6 @@ Result<> is_wide_enough(steer::KernelQueries& kernel, const IpAddress& importer,
 // At the importer. Errors: ENOTSUP, with the reason, if the connection would not work
 // here.
 Result<> may_arrive(const Services& services, steer::KernelQueries& kernel,
-                    const wire::Crossing& connection);
+                    const wire::PathRequirements& connection);
 
 }  // namespace sockmi::daemon

@@ -24,14 +24,14 @@ constexpr int kMaxPreCopyPasses = 8;
 asio::awaitable<bool> pre_copy(const Services& services, const cluster::SelectedHost& importer,
                                const wire::MigrationId& id, int socket, tcp::PreCopyRange& known,
                                Clock::time_point deadline) {
-  const auto bytes = tcp::read_ahead(socket, known, kMinPreCopyBytes);
+  const auto bytes = tcp::read_for_pre_copy(socket, known, kMinPreCopyBytes);
   Result<> sent = bytes ? Result<>() : std::unexpected(bytes.error());
   for (ByteView rest = sent ? ByteView(*bytes) : ByteView(); sent && !rest.empty();) {
     const ByteView piece = rest.first(std::min(rest.size(), kPreCopyChunkBytes));
     rest = rest.subspan(piece.size());
     const auto patience = std::min(
         kPreCopyTimeout, std::chrono::duration_cast<milliseconds>(deadline - Clock::now()));
-    const auto reply = co_await services.control->call(importer.host, importer.line,
+    const auto reply = co_await services.control->call(importer.host, importer.control_address,
                                                        wire::pack_pre_copy(id, piece), patience);
     const auto answer = wire::answer_of(reply);
     if (!answer) sent = std::unexpected(answer.error());
@@ -51,7 +51,8 @@ asio::awaitable<void> pre_copy_queues(const Services& services, cluster::Selecte
   for (int pass = 0; pass < kMaxPreCopyPasses && !those.empty(); ++pass) {
     std::vector<ExportedEndpoint*> again;
     for (ExportedEndpoint* one : those)
-      if (co_await pre_copy(services, importer, one->id, one->socket.get(), one->ahead, deadline))
+      if (co_await pre_copy(services, importer, one->id, one->socket.get(), one->pre_copied,
+                            deadline))
         again.push_back(one);
     those = std::move(again);
   }

@@ -15,13 +15,13 @@
 namespace sockmi::daemon {
 namespace {
 
-// Interval between two checks of the import queue; kHaste: while the daemon stops.
-constexpr milliseconds kMaxStep{250}, kHaste{20};
+// Interval between two checks of the import queue; kStepAtEnd: while the daemon stops.
+constexpr milliseconds kMaxStep{250}, kStepAtEnd{20};
 // An application that asks in a loop leaves gaps between its calls.
 constexpr milliseconds kGap{1000};
 // Time for an application to confirm that it has received an endpoint.
-constexpr milliseconds kTaking{10000};
-constexpr milliseconds kTakingAtEnd{1000};  // the same, while the daemon stops
+constexpr milliseconds kTakeTimeout{10000};
+constexpr milliseconds kTakeTimeoutAtEnd{1000};  // the same, while the daemon stops
 constexpr milliseconds kMinReturnBackoff{100}, kMaxReturnBackoff{5000};
 constexpr milliseconds kDrain{20000}, kDrainWithoutHome{1000};
 // After that, a waiting application no longer keeps the endpoint here.
@@ -36,7 +36,7 @@ const ImportedConnection* elsewhere(Exports& exports, const ReadyEndpoint& ready
                                                                                     : nullptr;
 }
 
-milliseconds patience_with_home(Exports& exports) {
+milliseconds home_timeout(Exports& exports) {
   return std::max(exports.services.settings.wait, milliseconds(1000));
 }
 
@@ -49,7 +49,7 @@ bool no_application_can_have(Exports& exports, const ReadyEndpoint& ready, Clock
 
 bool is_due(Exports& exports, const ReadyEndpoint& ready, Clock::time_point now) {
   if (now < ready.next_try) return false;
-  if (ready.homeless_since || exports.services.stopping ||
+  if (ready.return_failing_since || exports.services.stopping ||
       now - ready.since >= exports.services.settings.wait)
     return true;
   return elsewhere(exports, ready) && no_application_can_have(exports, ready, now);
@@ -57,10 +57,11 @@ bool is_due(Exports& exports, const ReadyEndpoint& ready, Clock::time_point now)
 
 // Returns home's address; any(): any host that accepts.
 IpAddress target_of(Exports& exports, const ReadyEndpoint& ready, Clock::time_point now) {
-  const ImportedConnection* guest = elsewhere(exports, ready);
+  const ImportedConnection* imported = elsewhere(exports, ready);
   const bool refused =
-      ready.homeless_since && now - *ready.homeless_since >= patience_with_home(exports);
-  return guest && (!refused || exports.services.stopping) ? guest->home_control.ip : IpAddress{};
+      ready.return_failing_since && now - *ready.return_failing_since >= home_timeout(exports);
+  return imported && (!refused || exports.services.stopping) ? imported->home_control.ip
+                                                             : IpAddress{};
 }
 
 bool has_ended(const ReadyEndpoint& ready) {
@@ -88,11 +89,12 @@ void stays(Exports& exports, ReadyEndpoint ready, const Error& why, bool was_las
     return exports.import_queue.release(ready.id);
   }
   if (was_last && !exports.services.stopping) return reset(exports, ready, why);
-  if (!ready.homeless_since) {
-    ready.homeless_since = now;
+  if (!ready.return_failing_since) {
+    ready.return_failing_since = now;
     log::warn("unclaimed_connection_kept", {{"connection", ready.tuple}, {"error", why}});
   }
-  const auto waited = std::chrono::duration_cast<milliseconds>(now - *ready.homeless_since) / 2;
+  const auto waited =
+      std::chrono::duration_cast<milliseconds>(now - *ready.return_failing_since) / 2;
   ready.next_try =
       now + std::clamp(waited, kMinReturnBackoff,
                        exports.services.stopping ? 2 * kMinReturnBackoff : kMaxReturnBackoff);
@@ -100,17 +102,17 @@ void stays(Exports& exports, ReadyEndpoint ready, const Error& why, bool was_las
 }
 
 asio::awaitable<void> send(Exports& exports, std::vector<ReadyEndpoint> those, IpAddress target) {
-  std::vector<ExportItem> departures;
+  std::vector<ExportItem> items;
   for (const ReadyEndpoint& ready : those) {
     const wire::Endpoint& endpoint = ready.endpoint;
-    departures.push_back({ready.socket.dup(),
-                          {.service = endpoint.service,
-                           .owner = endpoint.owner,
-                           .state = endpoint.state,
-                           .tls = endpoint.tls,
-                           .payload = endpoint.payload}});
+    items.push_back({ready.socket.dup(),
+                     {.service = endpoint.service,
+                      .owner = endpoint.owner,
+                      .state = endpoint.state,
+                      .tls = endpoint.tls,
+                      .payload = endpoint.payload}});
   }
-  auto results = co_await export_endpoints(exports, std::move(departures), target);
+  auto results = co_await export_endpoints(exports, std::move(items), target);
   for (std::size_t i = 0; i < those.size(); ++i) {
     if (!results[i]) {
       stays(exports, std::move(those[i]), results[i].error(), target.any());
@@ -155,30 +157,31 @@ void send_all(Exports& exports, std::vector<ReadyEndpoint> those) {
 asio::awaitable<void> return_unclaimed(Exports& exports, Deliveries& deliveries) {
   const auto step = std::clamp(exports.services.settings.wait / 4, milliseconds(50), kMaxStep);
   for (auto next = Clock::now();;) {
-    const auto pause = exports.services.stopping ? kHaste : step;
+    const auto pause = exports.services.stopping ? kStepAtEnd : step;
     co_await sleep_for(pause);
     const auto now = Clock::now();
     if (now >= next) {
       exports.services.steering->forget_idle(exports.services.settings.freeze_timeout);
       next = now + step;
     }
-    deliveries.take_back(now - std::min(kTaking, exports.services.settings.wait));
+    deliveries.take_back(now - std::min(kTakeTimeout, exports.services.settings.wait));
     exports.import_queue.look_after();
     send_all(exports, exports.import_queue.take_if(
                           [&](const ReadyEndpoint& ready) { return is_due(exports, ready, now); }));
   }
 }
 
-asio::awaitable<void> drain(Exports& exports, Deliveries& deliveries, const Importer& arrivals) {
+asio::awaitable<void> drain(Exports& exports, Deliveries& deliveries, const Importer& importer) {
   const auto began = Clock::now();
   const auto is_waited_for = [&](const ReadyEndpoint& ready) {
-    return !ready.homeless_since || Clock::now() - *ready.homeless_since <
-                                        (elsewhere(exports, ready) ? kDrain : kDrainWithoutHome);
+    return !ready.return_failing_since ||
+           Clock::now() - *ready.return_failing_since <
+               (elsewhere(exports, ready) ? kDrain : kDrainWithoutHome);
   };
-  for (;; co_await sleep_for(kHaste)) {
+  for (;; co_await sleep_for(kStepAtEnd)) {
     const auto now = Clock::now();
-    deliveries.take_back(now - kTakingAtEnd);
-    const bool doubt = arrivals.in_doubt() &&
+    deliveries.take_back(now - kTakeTimeoutAtEnd);
+    const bool doubt = importer.in_doubt() &&
                        now < began + exports.services.settings.freeze_timeout + milliseconds(1000);
     const bool busy = doubt || exports.under_way > 0 || !deliveries.empty() ||
                       std::ranges::any_of(exports.import_queue.ready(), is_waited_for);
@@ -188,9 +191,9 @@ asio::awaitable<void> drain(Exports& exports, Deliveries& deliveries, const Impo
     log::error(
         "unclaimed_connection_lost",
         {{"connection", ready.tuple}, {"reason", "the daemon stops, and no host accepts it"}});
-  if (exports.under_way > 0 || arrivals.in_doubt())
+  if (exports.under_way > 0 || importer.in_doubt())
     log::error("daemon_stopped_in_moves",
-               {{"exports", exports.under_way}, {"in_doubt", arrivals.in_doubt()}});
+               {{"exports", exports.under_way}, {"in_doubt", importer.in_doubt()}});
 }
 
 }  // namespace sockmi::daemon

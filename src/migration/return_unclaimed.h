@@ -17,6 +17,6 @@ asio::awaitable<void> return_unclaimed(Exports& exports, Deliveries& deliveries)
 // Drains a daemon that stops, when it begins nothing new any more (Services::stopping).
 // Waits, within a bound, until operations in progress have ended, and until there is no
 // endpoint here that would end with the daemon.
-asio::awaitable<void> drain(Exports& exports, Deliveries& deliveries, const Importer& arrivals);
+asio::awaitable<void> drain(Exports& exports, Deliveries& deliveries, const Importer& importer);
 
 }  // namespace sockmi::daemon

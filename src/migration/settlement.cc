@@ -21,11 +21,12 @@ namespace sockmi::daemon {
 namespace {
 
 constexpr milliseconds kVerdictRetryPause{50}, kVerdictTimeout{3000};
-constexpr milliseconds kRest{500};  // for one answer to the late writes
+constexpr milliseconds kLateWriteAnswerTimeout{500};  // for one answer to the late writes
 
 // The home of a listener that leaves must know, in this order: the connections that the
 // listener accepted stay here; the others are found at the listener's new place.
-asio::awaitable<void> leave_guest(Connections& connections, ImportedConnection listener) {
+asio::awaitable<void> finish_listener_export(Connections& connections,
+                                             ImportedConnection listener) {
   co_await adopt_accepted(connections.services, connections.table, connections.rules,
                           listener.tuple.local, listener);
   finish_export(connections, listener.tuple, listener.home, listener.home_control);
@@ -38,23 +39,27 @@ void forget_passive(Connections& connections, ExportedEndpoint& one) {
     (void)::shutdown(one.socket.get(), SHUT_RD);
     release(connections.services, one.tuple.local);
   }
-  if (one.guest)
-    spawn(connections.services.io, "leave_guest", leave_guest(connections, *one.guest));
+  if (one.imported)
+    spawn(connections.services.io, "finish_listener_export",
+          finish_listener_export(connections, *one.imported));
   else
     spawn(connections.services.io, "tell_route", connections.homes.notify_route(one.tuple));
 }
 
 asio::awaitable<void> send(const Services& services, cluster::SelectedHost choice, Secret message) {
-  co_await services.control->call(choice.host, choice.line, std::move(message), milliseconds(1000));
+  co_await services.control->call(choice.host, choice.control_address, std::move(message),
+                                  milliseconds(1000));
 }
 
 // Retries for as long as the importer waits for it.
-asio::awaitable<Result<>> call_with_rest(const Services& services,
-                                         const cluster::SelectedHost& importer, Secret message) {
+asio::awaitable<Result<>> call_with_late_writes(const Services& services,
+                                                const cluster::SelectedHost& importer,
+                                                Secret message) {
   Result<> taken;
   for (const auto deadline = Clock::now() + LateWrites::kLateWriteTimeout; Clock::now() < deadline;
        co_await sleep_for(kVerdictRetryPause)) {
-    auto reply = co_await services.control->call(importer.host, importer.line, message, kRest);
+    auto reply = co_await services.control->call(importer.host, importer.control_address, message,
+                                                 kLateWriteAnswerTimeout);
     auto answer = wire::answer_of(reply);
     taken = answer ? Result<>() : std::unexpected(answer.error());
     if (reply) break;
@@ -62,18 +67,19 @@ asio::awaitable<Result<>> call_with_rest(const Services& services,
   co_return taken;
 }
 
-asio::awaitable<void> send_rest(const Services& services, cluster::SelectedHost importer,
-                                wire::MigrationId id, FourTuple tuple, wire::FreezeDeltaT rest) {
-  auto taken = co_await call_with_rest(services, importer, wire::pack_late_write(id, rest));
-  if (!taken && !rest.written.empty())
+asio::awaitable<void> send_late_writes(const Services& services, cluster::SelectedHost importer,
+                                       wire::MigrationId id, FourTuple tuple,
+                                       wire::FreezeDeltaT delta) {
+  auto taken = co_await call_with_late_writes(services, importer, wire::pack_late_write(id, delta));
+  if (!taken && !delta.written.empty())
     log::error("late_write_refused",
-               {{"connection", tuple}, {"bytes", rest.written.size()}, {"error", taken.error()}});
+               {{"connection", tuple}, {"bytes", delta.written.size()}, {"error", taken.error()}});
 }
 
 // If this is lost, the applications only get the endpoints a little later.
 asio::awaitable<void> send_untouched(const Services& services, cluster::SelectedHost importer,
                                      std::vector<wire::MigrationId> untouched) {
-  (void)co_await call_with_rest(services, importer, wire::pack_late_write(untouched));
+  (void)co_await call_with_late_writes(services, importer, wire::pack_late_write(untouched));
 }
 
 // Sends what stragglers brought since the decision. Nobody has acknowledged it, so if
@@ -81,11 +87,11 @@ asio::awaitable<void> send_untouched(const Services& services, cluster::Selected
 void send_stragglers(const Services& services, const cluster::SelectedHost& importer,
                      ExportedEndpoint& one) {
   if (one.finished) return;
-  auto late = one.frozen->received_since(one.endpoint.tcp);
-  if (!late || (late->bytes.empty() && !late->fin)) return;
-  log::debug("stragglers_sent", {{"connection", one.tuple}, {"bytes", late->bytes.size()}});
+  auto delta = one.frozen->received_since(one.endpoint.tcp);
+  if (!delta || (delta->bytes.empty() && !delta->fin)) return;
+  log::debug("stragglers_sent", {{"connection", one.tuple}, {"bytes", delta->bytes.size()}});
   spawn(services.io, "send",
-        send(services, importer, wire::pack_straggler(straggler_of(one, std::move(*late)))));
+        send(services, importer, wire::pack_straggler(straggler_of(one, std::move(*delta)))));
 }
 
 // `peer_too`: resets the connection at the peer as well, if we have a descriptor.
@@ -101,8 +107,8 @@ void end_socket(const Services& services, ExportedEndpoint& one, bool peer_too) 
   one.frozen.reset();
 }
 
-void lives_there(Connections& connections, const cluster::SelectedHost& importer,
-                 ExportedEndpoint& one) {
+void settle_moved(Connections& connections, const cluster::SelectedHost& importer,
+                  ExportedEndpoint& one) {
   if (one.passive()) {
     forget_passive(connections, one);
     if (one.adopted) end_socket(connections.services, one, false);
@@ -114,7 +120,7 @@ void lives_there(Connections& connections, const cluster::SelectedHost& importer
   finish_export(connections, one.tuple, one.endpoint.home, one.endpoint.home_control);
 }
 
-bool lives_mute(const Services& services, const ExportedEndpoint& one) {
+bool socket_may_exist(const Services& services, const ExportedEndpoint& one) {
   Result<net::TcpSocket> found = fail(ENOENT, "socket was not looked for yet");
   (void)services.steering->within(one.tuple.local.ip, [&]() -> Result<> {
     found = services.find_socket(one.tuple);
@@ -126,45 +132,45 @@ bool lives_mute(const Services& services, const ExportedEndpoint& one) {
 // The connection lives nowhere: this host resets it at the peer, and home's kernel
 // answers later segments. (The redirect is removed first, because an RST of a redirected
 // connection does not leave this host.)
-asio::awaitable<void> lives_nowhere(Connections& connections, ExportedEndpoint& one) {
+asio::awaitable<void> settle_ended(Connections& connections, ExportedEndpoint& one) {
   if (one.redirected && one.passive())
     stop_redirecting(connections.services, connections.table, one.tuple);
   else if (one.redirected)
-    co_await insist_on_removal(connections.services, connections.table,
-                               std::vector<FourTuple>(1, one.tuple));
+    co_await retry_removal(connections.services, connections.table,
+                           std::vector<FourTuple>(1, one.tuple));
   end_socket(connections.services, one, true);
   // The record is a newer one if the connection has moved again while its redirect could
   // not be removed.
   const RemoteConnection* now = connections.table.find_remote(one.tuple);
   if (now && now->generation != one.endpoint.generation) co_return;
-  if (!one.guest) {
+  if (!one.imported) {
     connections.table.mark_returned(one.tuple);
     co_return;
   }
-  connections.rules.remove(one.tuple, one.guest->home_control);
-  ImportedConnection ended = *one.guest;
+  connections.rules.remove(one.tuple, one.imported->home_control);
+  ImportedConnection ended = *one.imported;
   ended.generation = one.endpoint.generation;
   spawn(connections.services.io, "tell_ended",
         connections.homes.notify_ended(connections.table.end_forwarded(ended), ended));
 }
 
 // Removes the redirects before unfreezing, so that the endpoint receives before it sends.
-asio::awaitable<void> goes_on_here(Connections& connections, ExportedEndpoint& one) {
+asio::awaitable<void> settle_never_thawed(Connections& connections, ExportedEndpoint& one) {
   const Decision decision{one.cookie, one.tuple, {}, {}, 0};
-  connections.table.undo_decision(one.id, decision, one.guest);
+  connections.table.undo_decision(one.id, decision, one.imported);
   if (one.redirected && one.passive())
     stop_redirecting(connections.services, connections.table, one.tuple);
   else if (one.redirected)
-    co_await insist_on_removal(connections.services, connections.table,
-                               std::vector<FourTuple>(1, one.tuple));
+    co_await retry_removal(connections.services, connections.table,
+                           std::vector<FourTuple>(1, one.tuple));
   if (one.endpoint.state == SOCKMI_LISTENING) release(connections.services, one.tuple.local);
-  if (one.guest && one.adopted) connections.rules.readd(one.tuple, one.guest->home_control);
+  if (one.imported && one.adopted) connections.rules.readd(one.tuple, one.imported->home_control);
   if (one.frozen) {
     if (auto given = connections.services.steering->within(one.tuple.local.ip,
                                                            [&] { return one.frozen->unfreeze(); });
         !given)
       log::error("socket_unfreeze_failed", {{"connection", one.tuple}, {"error", given.error()}});
-  } else if (one.adopted && !one.passive() && lives_mute(connections.services, one))
+  } else if (one.adopted && !one.passive() && socket_may_exist(connections.services, one))
     leave_frozen(connections.services, one.tuple, one.cookie, one.owner->mark);
   one.frozen.reset();
 }
@@ -214,9 +220,10 @@ void seal(const Services& services, const cluster::SelectedHost& importer,
     if (!rest)
       log::error("socket_seal_failed", {{"connection", one->tuple}, {"error", rest.error()}});
     if (!one->more) continue;
-    const wire::FreezeDeltaT late = to_image(rest ? std::move(*rest) : tcp::FreezeDelta());
-    if (is_in_commit_alone(late))
-      spawn(services.io, "send_rest", send_rest(services, importer, one->id, one->tuple, late));
+    const wire::FreezeDeltaT delta = to_image(rest ? std::move(*rest) : tcp::FreezeDelta());
+    if (is_in_commit_alone(delta))
+      spawn(services.io, "send_late_writes",
+            send_late_writes(services, importer, one->id, one->tuple, delta));
     else
       untouched.push_back(one->id);
   }
@@ -236,13 +243,13 @@ asio::awaitable<void> settle(Connections& connections, const cluster::SelectedHo
     case Outcome::NeverThawed:
       one.result =
           fail(ECANCELED, "{}: {}; the endpoint continues here", importer.host, reason.reason);
-      co_await goes_on_here(connections, one);
+      co_await settle_never_thawed(connections, one);
       break;
     case Outcome::Ended:
       one.result = fail(ECONNABORTED, "{}: {}", importer.host, reason.reason);
-      co_await lives_nowhere(connections, one);
+      co_await settle_ended(connections, one);
       break;
-    default: one.result = {}; lives_there(connections, importer, one);
+    default: one.result = {}; settle_moved(connections, importer, one);
   }
   commitment.settled.set();
 }

@@ -20,7 +20,7 @@ void Stragglers::forget_old() {
       expected_.erase(it);
 }
 
-void Stragglers::expect(const std::string& host, const wire::TcpT& image, std::size_t late,
+void Stragglers::expect(const std::string& host, const wire::TcpT& image, std::size_t delta_bytes,
                         std::uint64_t cookie) {
   forget_old();
   const FourTuple tuple = wire::tuple_of(image).unmapped();
@@ -28,7 +28,7 @@ void Stragglers::expect(const std::string& host, const wire::TcpT& image, std::s
   const auto until = Clock::now() + kStragglerLifetime;
   const std::size_t most = std::max(image.window->rcv_wnd(), image.window->max_window());
   expected_[tuple] = {host,
-                      image.rcv_seq + static_cast<std::uint32_t>(late),
+                      image.rcv_seq + static_cast<std::uint32_t>(delta_bytes),
                       image.snd_seq - static_cast<std::uint32_t>(image.send_queue.size()),
                       most,
                       until,
@@ -43,13 +43,13 @@ Result<Stragglers::Known> Stragglers::check(const std::string& host,
   TRY_LET(local, SocketAddress::parse(straggler.local));
   TRY_LET(remote, SocketAddress::parse(straggler.remote));
   const FourTuple tuple{local, remote};
-  if (!straggler.late) return fail(EBADMSG, "invalid straggler: no data");
+  if (!straggler.delta) return fail(EBADMSG, "invalid straggler: no data");
   const auto it = expected_.find(tuple.unmapped());
   if (it == expected_.end() || it->second.host != host)
     return fail(EACCES, "host {} did not just move {} here", host, to_string(tuple));
   const Expected& expected = it->second;
   if (straggler.seq != expected.seq || straggler.ack != expected.ack ||
-      straggler.late->bytes.size() > expected.most)
+      straggler.delta->bytes.size() > expected.most)
     return fail(EACCES, "invalid straggler of {}: it does not fit the image", to_string(tuple));
   return Known{tuple, expected.cookie, expected.next};
 }

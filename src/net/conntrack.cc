@@ -70,7 +70,7 @@ struct ConntrackMessage : NetlinkRequest<nfgenmsg> {
 
 // Returns the timeout of the entry, in seconds: a foreign connection may be idle as long
 // as this host allows for any connection.
-std::uint32_t seconds_of_silence() {
+std::uint32_t idle_timeout() {
   constexpr std::uint32_t kDefault = 432'000;
   constexpr std::chrono::seconds kFreshTime{1};
   thread_local std::chrono::steady_clock::time_point read_at;
@@ -102,7 +102,7 @@ Result<> add(Netlink& netfilter, const SocketAddress& from, const SocketAddress&
   m.add_tuple(CTA_TUPLE_ORIG, from, to);
   m.add_tuple(CTA_TUPLE_REPLY, to, from);
   m.add(CTA_STATUS, htonl(IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_ASSURED));
-  m.add(CTA_TIMEOUT, htonl(seconds_of_silence()));
+  m.add(CTA_TIMEOUT, htonl(idle_timeout()));
   m.add_state(state);
   return m.send("cannot change the connection tracking");
 }

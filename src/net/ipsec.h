@@ -20,9 +20,9 @@ struct IpsecPolicy {
 };
 Result<std::vector<IpsecPolicy>> ipsec_policies(Netlink& xfrm);
 
-// Checks that none of this host's `policies` applies to the connection. Errors: ENOTSUP if
-// one does: then its packets have no ports on the wire, and another host does not have the
-// keys.
+// Checks that none of this host's `policies` applies to the connection. Errors: ENOTSUP
+// if one does: then its packets have no ports on the wire, and another host does not have
+// the keys.
 Result<> check_ipsec(std::span<const IpsecPolicy> policies, const FourTuple& connection);
 
 }  // namespace sockmi::net

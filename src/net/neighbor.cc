@@ -16,7 +16,7 @@ namespace sockmi::net {
 namespace {
 
 using LinkAddress = std::array<std::uint8_t, 6>;
-constexpr LinkAddress kEverybody{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+constexpr LinkAddress kBroadcast{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
 Result<LinkAddress> link_address(unsigned interface) {
   const unique_fd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -57,16 +57,16 @@ Result<> send_arp(int fd, unsigned interface, std::uint16_t operation, const Lin
   std::ranges::copy(sender.bytes.begin(), sender.bytes.begin() + 4, packet.arp_spa);
   std::ranges::copy(to, packet.arp_tha);
   std::ranges::copy(target.bytes.begin(), target.bytes.begin() + 4, packet.arp_tpa);
-  sockaddr_ll everybody{.sll_family = AF_PACKET,
-                        .sll_protocol = htons(ETH_P_ARP),
-                        .sll_ifindex = static_cast<int>(interface),
-                        .sll_hatype = 0,
-                        .sll_pkttype = 0,
-                        .sll_halen = 6,
-                        .sll_addr = {}};
-  std::ranges::copy(kEverybody, everybody.sll_addr);
-  if (::sendto(fd, &packet, sizeof packet, 0, reinterpret_cast<const sockaddr*>(&everybody),
-               sizeof everybody) < 0)
+  sockaddr_ll destination{.sll_family = AF_PACKET,
+                          .sll_protocol = htons(ETH_P_ARP),
+                          .sll_ifindex = static_cast<int>(interface),
+                          .sll_hatype = 0,
+                          .sll_pkttype = 0,
+                          .sll_halen = 6,
+                          .sll_addr = {}};
+  std::ranges::copy(kBroadcast, destination.sll_addr);
+  if (::sendto(fd, &packet, sizeof packet, 0, reinterpret_cast<const sockaddr*>(&destination),
+               sizeof destination) < 0)
     return fail_errno("cannot send an ARP packet");
   return {};
 }
@@ -137,7 +137,7 @@ Result<> announce(const IpAddress& address, unsigned interface) {
   if (address.family == AF_INET) {
     TRY_LET(socket, arp_socket(interface));
     TRY(send_arp(socket.get(), interface, ARPOP_REQUEST, link, address, {}, address));
-    return send_arp(socket.get(), interface, ARPOP_REPLY, link, address, kEverybody, address);
+    return send_arp(socket.get(), interface, ARPOP_REPLY, link, address, kBroadcast, address);
   }
   TRY_LET(socket, icmp_socket(interface));
   sockaddr_storage from{};
@@ -160,8 +160,8 @@ Result<Probe> Probe::open(const IpAddress& address, unsigned interface) {
 Result<> Probe::ask() {
   if (address_.family == AF_INET) {
     // Without a sender address, no neighbor takes us for the holder.
-    const IpAddress nobody{.family = AF_INET, .bytes = {}};
-    return send_arp(socket_.get(), interface_, ARPOP_REQUEST, ours_, nobody, {}, address_);
+    const IpAddress unspecified{.family = AF_INET, .bytes = {}};
+    return send_arp(socket_.get(), interface_, ARPOP_REQUEST, ours_, unspecified, {}, address_);
   }
   return send_neighbour(socket_.get(), interface_, ND_NEIGHBOR_SOLICIT, address_, ours_,
                         solicited_node(address_));

@@ -13,7 +13,7 @@ namespace {
 // In bytes. A transaction of 10,000 elements takes 1 MB, one of 100,000 takes 10 MB. The
 // unused part of the buffer costs nothing.
 constexpr int kReceiveBuffer = 16 << 20;
-constexpr int kNews = 4 << 20;  // in bytes; likewise
+constexpr int kNotificationBuffer = 4 << 20;  // in bytes; likewise
 constexpr timeval kNetlinkTimeout{.tv_sec = 5,
                                   .tv_usec = 0};  // the kernel answers immediately, or never
 constexpr std::size_t kOverhead = 32;             // bytes of the buffer that the kernel uses itself
@@ -154,8 +154,10 @@ Result<std::unique_ptr<Netlink>> Netlink::open(int bus) {
 Result<unique_fd> subscribe(int bus, std::initializer_list<int> groups) {
   unique_fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, bus));
   if (!socket) return fail_errno("cannot use netlink");
-  if (::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kNews, sizeof kNews) != 0)
-    (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &kNews, sizeof kNews);
+  if (::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kNotificationBuffer,
+                   sizeof kNotificationBuffer) != 0)
+    (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &kNotificationBuffer,
+                       sizeof kNotificationBuffer);
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)

@@ -31,8 +31,8 @@ class NetlinkRequest {
   }
   void add(std::uint16_t type, std::uint32_t value) { mnl_attr_put_u32(header_, type, value); }
 
-  // Sends a request that has NLM_F_ACK, and waits for the acknowledgement. `what`: for the
-  // error's text.
+  // Sends a request that has NLM_F_ACK, and waits for the acknowledgement. `what`: for
+  // the error's text.
   Result<> send(const char* what) {
     return netlink_.transact(header_, header_->nlmsg_len, 1, what);
   }

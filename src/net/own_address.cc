@@ -58,7 +58,7 @@ Address read_candidate(const nlmsghdr* message) {
 
 }  // namespace
 
-Result<IpAddress> address_beside(const IpAddress& ours, const IpAddress& before) {
+Result<IpAddress> address_of_other_family(const IpAddress& ours, const IpAddress& before) {
   TRY_LET(route, Netlink::open(NETLINK_ROUTE));
   NetlinkRequest<ifaddrmsg> request(*route, RTM_GETADDR, NLM_F_DUMP);
   request->ifa_family = AF_UNSPEC;
@@ -82,12 +82,12 @@ Result<IpAddress> address_beside(const IpAddress& ours, const IpAddress& before)
   return best ? best->ip : IpAddress();
 }
 
-Result<AddressNews> AddressNews::open() {
+Result<AddressMonitor> AddressMonitor::open() {
   TRY_LET(socket, subscribe(NETLINK_ROUTE, {RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR}));
-  return AddressNews(std::move(socket));
+  return AddressMonitor(std::move(socket));
 }
 
-void AddressNews::read() {
+void AddressMonitor::read() {
   char buffer[16384];
   for (int i = 0; i < 256; ++i)  // a limit, so that a flood does not block the daemon
     if (::recv(fd(), buffer, sizeof buffer, 0) < 0 && errno != EINTR && errno != ENOBUFS) return;

@@ -13,18 +13,18 @@ namespace sockmi::net {
 // the longest lifetime. Never returns an address that is valid on one link only,
 // temporary (RFC 8981), deprecated (not to be used for new connections), or not yet known
 // to be unique.
-Result<IpAddress> address_beside(const IpAddress& ours, const IpAddress& before = {});
+Result<IpAddress> address_of_other_family(const IpAddress& ours, const IpAddress& before = {});
 
 // Notices changes of this host's addresses. fd() is readable when there were some.
-class AddressNews {
+class AddressMonitor {
  public:
-  static Result<AddressNews> open();
+  static Result<AddressMonitor> open();
   int fd() const { return socket_.get(); }
   // Discards the pending notifications, which say only that something has changed.
   void read();
 
  private:
-  explicit AddressNews(unique_fd socket) : socket_(std::move(socket)) {}
+  explicit AddressMonitor(unique_fd socket) : socket_(std::move(socket)) {}
   unique_fd socket_;
 };
 

@@ -10,8 +10,8 @@ std::int64_t now() {
   return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
 }
 
-// FNV-1a, then mixed (the end of MurmurHash3's mixer), because similar input gives similar
-// FNV-1a: http://www.isthe.com/chongo/tech/comp/fnv.
+// FNV-1a, then mixed (the end of MurmurHash3's mixer), because similar input gives
+// similar FNV-1a: http://www.isthe.com/chongo/tech/comp/fnv.
 std::uint64_t hash_of(std::string_view name, const IpAddress& client) {
   std::uint64_t hash = 0xcbf29ce484222325;
   const auto add = [&](std::uint8_t byte) {

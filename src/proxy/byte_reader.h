@@ -1,5 +1,5 @@
-// Reads numbers and parts from bytes of others. What would be beyond the end makes the reader
-// fail, once for all, and is read as 0 or nothing.
+// Reads numbers and parts from bytes of others. What would be beyond the end makes the
+// reader fail, once for all, and is read as 0 or nothing.
 #pragma once
 
 #include <algorithm>

@@ -15,8 +15,8 @@ std::unexpected<Error> malformed() {
   return fail(EPROTO, "malformed ClientHello");
 }
 
-// Returns the bytes of the handshake message, which may be spread over several records; fewer
-// if there are not more yet.
+// Returns the bytes of the handshake message, which may be spread over several records;
+// fewer if there are not more yet.
 Result<Bytes> join_records(ByteView bytes) {
   Bytes message;
   for (ByteReader reader(bytes); reader.left() > 0;) {

@@ -1,4 +1,5 @@
-// Reads the first message of a TLS client, which is not encrypted: for which server it is.
+// Reads the first message of a TLS client, which is not encrypted: for which server it
+// is.
 #pragma once
 
 #include <optional>

@@ -27,8 +27,8 @@ asio::awaitable<Result<>> shake_hands(TlsStream& stream, Clock::time_point deadl
   }
 }
 
-// Returns the server name of the ClientHello. Its bytes, and what came with them, are pending
-// afterwards.
+// Returns the server name of the ClientHello. Its bytes, and what came with them, are
+// pending afterwards.
 asio::awaitable<Result<std::string>> receive_hello(Stream& stream, Direction& to_backend,
                                                    Clock::time_point deadline) {
   Bytes& pending = to_backend.pending;

@@ -1,5 +1,5 @@
-// Opens the client's leg: what has to happen with an accepted connection before it is known
-// which service it is for.
+// Opens the client's leg: what has to happen with an accepted connection before it is
+// known which service it is for.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -14,9 +14,9 @@ struct ClientLeg {
   std::shared_ptr<const ServicePlan> service;
 };
 
-// Does the TLS handshake, or reads the ClientHello, as the listener has it, within its time.
-// What was read and is for the backend is pending in `state` afterwards. Errors: EPROTO if
-// the client sends something else; ETIMEDOUT if it is too slow.
+// Does the TLS handshake, or reads the ClientHello, as the listener has it, within its
+// time. What was read and is for the backend is pending in `state` afterwards. Errors:
+// EPROTO if the client sends something else; ETIMEDOUT if it is too slow.
 boost::asio::awaitable<Result<ClientLeg>> open_client_leg(unique_fd socket,
                                                           const ListenerPlan& listener,
                                                           RelayState& state);

@@ -123,8 +123,8 @@ const Keys<BackendConfig>& backend_keys() {
   return table;
 }
 
-// Reads the tables `what`.NAME of `parent`. Names are short words: they are in the log and
-// in the state of connections.
+// Reads the tables `what`.NAME of `parent`. Names are short words: they are in the log
+// and in the state of connections.
 template <class Target, class Read>
 Result<> read_named(const toml::table& parent, const std::string& prefix, const std::string& what,
                     std::map<std::string, Target>& out, Read read) {

@@ -1,6 +1,6 @@
-// The steps before the relay each have a time of their own, and a client that does nothing
-// costs a socket and a coroutine until that time is over. What the client sends meanwhile
-// stays in its socket.
+// The steps before the relay each have a time of their own, and a client that does
+// nothing costs a socket and a coroutine until that time is over. What the client sends
+// meanwhile stays in its socket.
 #include "proxy/connection.h"
 
 #include "base/log.h"

@@ -56,8 +56,8 @@ struct Plan {
   std::map<std::string, std::shared_ptr<const ListenerPlan>> listeners;
 };
 
-// Makes a plan. What is the same in `before`, which may be none, is taken from it. `on_room`
-// is called when a listener that had all its connections may accept again.
+// Makes a plan. What is the same in `before`, which may be none, is taken from it.
+// `on_room` is called when a listener that had all its connections may accept again.
 Result<Plan> make_plan(Config config, const Plan& before, const std::function<void()>& on_room);
 
 }  // namespace sockmi::proxy

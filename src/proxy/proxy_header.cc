@@ -76,8 +76,8 @@ Result<ProxyHeader> read_binary(ByteView bytes) {
     return bad_header();
   if (reader.left() < size) return ProxyHeader{.missing = size - reader.left()};
   ProxyHeader header;
-  // What follows the addresses is not used. The sender speaks for itself, or for a client that
-  // does not use TCP: then nothing is known of the client.
+  // What follows the addresses is not used. The sender speaks for itself, or for a client
+  // that does not use TCP: then nothing is known of the client.
   if ((command & 0x0f) == kLocal || (family != kTcp4 && family != kTcp6)) return header;
   ByteReader body(reader.take(size));
   const std::size_t ip_bytes = family == kTcp4 ? 4 : 16;

@@ -1,8 +1,8 @@
-// The whole state of a proxied connection, but for the two sockets (and what TLS has): with
-// this and the sockets, any proxy that has the service continues the connection.
+// The whole state of a proxied connection, but for the two sockets (and what TLS has):
+// with this and the sockets, any proxy that has the service continues the connection.
 //
-// The encoding is a FlatBuffer (relay_image.fbs). A reader checks all sizes, and refuses a
-// state with parts that it does not know, because they would be lost.
+// The encoding is a FlatBuffer (relay_image.fbs). A reader checks all sizes, and refuses
+// a state with parts that it does not know, because they would be lost.
 #pragma once
 
 #include <chrono>
@@ -46,7 +46,8 @@ struct RelayState {
 };
 
 Secret encode(const RelayState& state);
-// Errors: EBADMSG if the bytes are malformed; ENOTSUP if a newer version has written them.
+// Errors: EBADMSG if the bytes are malformed; ENOTSUP if a newer version has written
+// them.
 Result<RelayState> decode(ByteView bytes);
 
 }  // namespace sockmi::proxy

@@ -100,8 +100,8 @@ void Server::begin_stop() {
   on_connection_end();
 }
 
-// Ends what is left: connections that are relayed with a reset, so that no peer takes this
-// for the end of its data.
+// Ends what is left: connections that are relayed with a reset, so that no peer takes
+// this for the end of its data.
 void Server::cut() {
   if (const auto left = connections(); left > 0) log::warn("connections_cut", {{"count", left}});
   auto waiting = std::make_shared<std::atomic<std::size_t>>(workers_.size());

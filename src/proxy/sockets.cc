@@ -8,7 +8,8 @@
 namespace sockmi::proxy {
 namespace {
 
-// A peer that has disappeared is noticed after about 90 s, also if the connection is idle.
+// A peer that has disappeared is noticed after about 90 s, also if the connection is
+// idle.
 constexpr int kKeepIdleSeconds = 60, kKeepIntervalSeconds = 10, kKeepProbes = 3;
 
 void set(int fd, int level, int option, int value) {

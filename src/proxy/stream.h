@@ -1,8 +1,9 @@
 // One leg of a proxied connection as a byte stream that never waits: over TCP, a Unix
 // socket, or TLS. A stream owns its socket.
 //
-// A call does what is possible now. If that is nothing, it says for which readiness of the
-// socket the caller has to wait; so nothing is under way in a stream between two calls.
+// A call does what is possible now. If that is nothing, it says for which readiness of
+// the socket the caller has to wait; so nothing is under way in a stream between two
+// calls.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +38,8 @@ class Stream {
   virtual Outcome read(std::span<std::uint8_t> into) = 0;
   // After WantsRead or WantsWrite the next call has the same bytes, and perhaps more.
   virtual Outcome write(ByteView bytes) = 0;
-  // Tells the peer that nothing follows; with `truncated`, in a way that the peer does not take
-  // for the end of the data, if there is one.
+  // Tells the peer that nothing follows; with `truncated`, in a way that the peer does
+  // not take for the end of the data, if there is one.
   virtual Outcome end_output(bool truncated) = 0;
 
   int fd() const { return fd_.get(); }

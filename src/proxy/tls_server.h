@@ -1,8 +1,8 @@
 // The TLS of a listener: its certificates, which of them a client gets, and which
 // application protocol (ALPN).
 //
-// It never changes: a new configuration makes a new one, and a connection keeps its own as
-// long as it lives.
+// It never changes: a new configuration makes a new one, and a connection keeps its own
+// as long as it lives.
 #pragma once
 
 #include <functional>

@@ -1,8 +1,9 @@
-// A leg with TLS. The SSL is on a BIO of sockmi_set_fd(), so that it can be exported at any
-// moment.
+// A leg with TLS. The SSL is on a BIO of sockmi_set_fd(), so that it can be exported at
+// any moment.
 //
-// The end of a direction is a close_notify. An end without it passes as truncated: a leg with
-// TLS then ends without close_notify as well; a leg without TLS has no such difference.
+// The end of a direction is a close_notify. An end without it passes as truncated: a leg
+// with TLS then ends without close_notify as well; a leg without TLS has no such
+// difference.
 #pragma once
 
 #include <openssl/ssl.h>

@@ -12,8 +12,8 @@
 namespace sockmi::sockmictl {
 
 // Returns the body of the answer. `body`: null for none.
-// Errors: those of the daemon; EINVAL if the body is not UTF-8; EBADMSG if the answer is no
-// JSON object; ENXIO if no daemon is there; ETIMEDOUT after `timeout`.
+// Errors: those of the daemon; EINVAL if the body is not UTF-8; EBADMSG if the answer is
+// no JSON object; ENXIO if no daemon is there; ETIMEDOUT after `timeout`.
 Result<nlohmann::json> ask(const char* method, const std::string& path,
                            const nlohmann::json& body = {},
                            std::chrono::seconds timeout = lib::kAnswerTime);
@@ -22,7 +22,8 @@ Result<nlohmann::json> ask(const char* method, const std::string& path,
 // come from another host or an application, so it is made printable.
 std::string cell(const nlohmann::json& value);
 
-// Returns the answer for --json: in ASCII, so that no control character reaches a terminal.
+// Returns the answer for --json: in ASCII, so that no control character reaches a
+// terminal.
 std::string json_text(const nlohmann::json& answer, int indent = -1);
 
 }  // namespace sockmi::sockmictl

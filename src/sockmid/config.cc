@@ -90,7 +90,7 @@ const Keys<Config>& keys() {
       {"testing", yes_no<C>(setting(&Settings::testing))},
 
       {"discovery.group", text<C>(SocketAddress::parse, discovery(&DiscoveryConfig::group))},
-      {"discovery.hosts", list<C>(SocketAddress::parse, discovery(&DiscoveryConfig::static_peers))},
+      {"discovery.hosts", list<C>(SocketAddress::parse, discovery(&DiscoveryConfig::hosts))},
       {"discovery.timeout_ms", number<C>(10, 60'000, discovery(&DiscoveryConfig::timeout))},
       {"discovery.preference", text<C>(parse_preference, discovery(&DiscoveryConfig::preference))},
       {"control.port", number<C>(1, 65'535, setting(&Settings::control_port))},
@@ -200,7 +200,7 @@ Result<Config> parse_config(std::string_view text, const std::string& path) {
 Result<Config> read_config(const std::string& path) {
   TRY_LET(text, toml_keys::read_file(path));
   TRY_LET(config, parse_config(text, path));
-  if (const auto other = net::address_beside(config.settings.address))
+  if (const auto other = net::address_of_other_family(config.settings.address))
     config.settings.other_address = *other;
   return config;
 }

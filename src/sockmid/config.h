@@ -23,7 +23,8 @@ struct Config {
 };
 
 // Reads the file and adds what this host's interfaces show: its address of the other
-// family. Errors: EINVAL, with the file, the line and the key; those of open(2) and read(2).
+// family. Errors: EINVAL, with the file, the line and the key; those of open(2) and
+// read(2).
 Result<Config> read_config(const std::string& path);
 
 // Reads the text of a file. `path` is its name in errors.

@@ -153,9 +153,9 @@ std::vector<Rule> rules() {
   return out;
 }
 
-Result<> make(net::Netlink& netlink, bool anew) {
+Result<> make(net::Netlink& netlink, bool replace) {
   Transaction all(netlink);
-  if (anew) add_table(all, NFT_MSG_DELTABLE);
+  if (replace) add_table(all, NFT_MSG_DELTABLE);
   add_table(all, NFT_MSG_NEWTABLE);
   std::uint32_t id = 0;
   for (const bool v4 : {true, false}) {

@@ -28,8 +28,8 @@ Result<> KeptTables::create() {
   return {};
 }
 
-Result<> KeptTables::build(bool anew) {
-  TRY(create_tables(*netfilter_, links_, daemon_, anew));
+Result<> KeptTables::build(bool force) {
+  TRY(create_tables(*netfilter_, links_, daemon_, force));
   TRY_LET(now, fingerprint(*netfilter_));
   built_ = std::move(now);
   return {};
@@ -40,14 +40,14 @@ Result<> KeptTables::apply(std::span<const Change> changes) {
   // Tables are created only by a thread in their own namespace; with daemon_ set, this
   // thread is in another one.
   if (done || done.error().code != ENOENT || daemon_ != 0) return done;
-  suspect();  // somebody has just removed our tables; the next report says it
+  mark_changed();  // somebody has just removed our tables; the next report says it
   TRY(repair());
   return sets_.apply(changes);
 }
 
 bool KeptTables::is_disturbed() {
   news_.add(changes_->heard(netfilter_->port()));
-  return news_.ours || news_.surroundings;
+  return news_.ours || news_.network;
 }
 
 Result<> KeptTables::repair() {

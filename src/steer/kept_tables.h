@@ -40,7 +40,7 @@ class KeptTables {
   Result<> repair();
   void note(const std::string& what);
   // repair() has failed, perhaps because rules are missing: everything is checked again.
-  void suspect() { news_.ours = true; }
+  void mark_changed() { news_.ours = true; }
   // Returns what was noted since the last call, and begins again to wait for changes.
   std::string take_report();
 
@@ -52,7 +52,7 @@ class KeptTables {
         daemon_(daemon),
         links_(std::move(links)),
         sets_(*netfilter_) {}
-  Result<> build(bool anew);
+  Result<> build(bool force);
 
   std::unique_ptr<Changes> changes_;
   std::unique_ptr<net::Netlink> netfilter_;

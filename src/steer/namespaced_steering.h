@@ -54,8 +54,8 @@ class NamespacedSteering : public Upkeep {
   Result<> within(const IpAddress& local, const std::function<Result<>()>& function) const;
   // Calls `function` in each other namespace that is served.
   void within_others(const std::function<Result<>()>& function) const;
-  // Releases the namespaces in which nothing is redirected any more and for which track_namespace()
-  // was not called during the time `idle`.
+  // Releases the namespaces in which nothing is redirected any more and for which
+  // track_namespace() was not called during the time `idle`.
   void forget_idle(std::chrono::milliseconds idle);
 
   // Returns what steers the daemon's own namespace.

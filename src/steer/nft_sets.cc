@@ -265,7 +265,8 @@ Result<std::vector<Change>> Sets::track_namespace(const SetName& set) {
   };
   for (const auto& [key, known] : contents) {
     const auto found = there.find(key);
-    if (set.fleeting || !lasts(known) || (found != there.end() && is_same(found->second, known)))
+    if (set.removed_by_rules || !lasts(known) ||
+        (found != there.end() && is_same(found->second, known)))
       continue;
     std::optional<std::chrono::milliseconds> left;
     if (known.until != Clock::time_point::max())
@@ -273,7 +274,7 @@ Result<std::vector<Change>> Sets::track_namespace(const SetName& set) {
     changes.push_back({Change::kPut, &set, {key, known.data, left}});
   }
   for (const auto& [key, found] : there) {
-    if (!set.fleeting && lasts(found) && !contents.contains(key))
+    if (!set.removed_by_rules && lasts(found) && !contents.contains(key))
       changes.push_back({Change::kRemove, &set, {key, {}, {}}});
   }
   contents = std::move(there);

@@ -20,7 +20,7 @@ struct SetName {
   std::string table, set;
   // Rules of ours remove elements from this set (see reused_tuples.h), so a missing
   // element is not restored.
-  bool fleeting = false;
+  bool removed_by_rules = false;
 };
 
 struct Element {

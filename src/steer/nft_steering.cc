@@ -62,7 +62,7 @@ class NftSteering : public Steering, public Upkeep {
   bool is_disturbed() override { return tables_->is_disturbed(); }
   Result<std::string> repair() override {
     if (auto repaired = repair_all(); !repaired) {
-      tables_->suspect();
+      tables_->mark_changed();
       return pass(std::move(repaired));
     }
     return tables_->take_report();

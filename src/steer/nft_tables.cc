@@ -175,10 +175,10 @@ std::string inet_table() {
 }  // namespace
 
 Result<> create_tables(net::Netlink& netfilter, const std::vector<Link>& links, ino_t daemon,
-                       bool anew) {
+                       bool force) {
   const std::string mark =
       daemon ? fmt::format("add chain netdev sockmi {}\n", mark_of_service(daemon)) : "";
-  TRY_LET(change, change_to(netfilter, netdev_table(links) + inet_table() + mark, anew));
+  TRY_LET(change, change_to(netfilter, netdev_table(links) + inet_table() + mark, force));
   if (!change.empty()) TRY(run_nft(change));
   auto rules = icmp_rules(links);
   std::ranges::move(begun_rules(links), std::back_inserter(rules));

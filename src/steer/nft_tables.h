@@ -14,9 +14,9 @@ namespace sockmi::steer {
 
 // Creates our tables. If an earlier daemon has left tables, they are changed to ours and
 // keep the elements of their maps and sets: see nft_upgrade.cc. `daemon`: see
-// make_nft_steering(). `anew`: changes them even if they seem to be like ours already.
+// make_nft_steering(). `force`: changes them even if they seem to be like ours already.
 Result<> create_tables(net::Netlink& netfilter, const std::vector<Link>& links, ino_t daemon,
-                       bool anew = false);
+                       bool force = false);
 Result<> remove_tables();
 
 }  // namespace sockmi::steer

@@ -52,7 +52,7 @@ Result<> for_each_chain(
 
 }  // namespace
 
-Result<std::string> change_to(net::Netlink& netfilter, const std::string& wanted, bool anew) {
+Result<std::string> change_to(net::Netlink& netfilter, const std::string& wanted, bool force) {
   const std::string layout = fmt::format("layout_{:016x}", std::hash<std::string>()(wanted));
   // In this order, because a chain that is the target of a jump cannot be deleted.
   std::string flushes, deletions;
@@ -62,7 +62,7 @@ Result<std::string> change_to(net::Netlink& netfilter, const std::string& wanted
     flushes += fmt::format("flush chain {} sockmi {}\n", family, name);
     deletions += fmt::format("delete chain {} sockmi {}\n", family, name);
   }));
-  if (same && !anew) return std::string();
+  if (same && !force) return std::string();
   return flushes + deletions + wanted + fmt::format("add chain netdev sockmi {}\n", layout);
 }
 

@@ -10,9 +10,9 @@
 namespace sockmi::steer {
 
 // Returns the nft commands that change our tables to `wanted` (given in nft's language),
-// in one transaction. Returns "" if the tables are already the same. `anew`: the tables
+// in one transaction. Returns "" if the tables are already the same. `force`: the tables
 // may have lost rules, so the chain that names their layout does not count.
-Result<std::string> change_to(net::Netlink& netfilter, const std::string& wanted, bool anew);
+Result<std::string> change_to(net::Netlink& netfilter, const std::string& wanted, bool force);
 
 // Returns a list of the rules of our tables, with the handles that the kernel gave them.
 // It changes when a rule is removed or replaced.

@@ -31,8 +31,8 @@ struct Sender {
 // Returns the route by which the kernel would send a packet of such a socket to `host`
 // now. Errors: ENETUNREACH if there is no route.
 Result<Route> route_to(net::Netlink& route, const IpAddress& host, const Sender& sender);
-// Returns whether an interface is one of `interfaces`, or has one of them below it: a port
-// of a bridge, a member of a bond.
+// Returns whether an interface is one of `interfaces`, or has one of them below it: a
+// port of a bridge, a member of a bond.
 Result<bool> is_listed(net::Netlink& route, unsigned interface,
                        const std::vector<std::string>& interfaces);
 

@@ -1,5 +1,5 @@
-// Chooses the map for each redirect by the importer's next hop. There is one map per link,
-// and one for importers behind routers.
+// Chooses the map for each redirect by the importer's next hop. There is one map per
+// link, and one for importers behind routers.
 //
 // Routes change, and an interface may be created again with another number. Then the
 // redirects move to the map of the new next hop.

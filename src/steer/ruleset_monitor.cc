@@ -37,7 +37,7 @@ const nlattr* attribute_of(const nlmsghdr* message, unsigned head, std::uint16_t
 }
 
 // Additions by others, and changes of other tables, do not concern us.
-bool takes_ours_away(const nlmsghdr* message) {
+bool removes_ours(const nlmsghdr* message) {
   constexpr int kChanges[] = {NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET,
                               NFT_MSG_DELSETELEM};
   if (std::ranges::find(kChanges, NFNL_MSG_TYPE(message->nlmsg_type)) == std::end(kChanges))
@@ -74,13 +74,13 @@ class KernelChanges : public Changes {
           NFNL_SUBSYS_ID(message->nlmsg_type) != NFNL_SUBSYS_NFTABLES)
         return;
       if (NFNL_MSG_TYPE(message->nlmsg_type) != NFT_MSG_NEWGEN) {
-        taken_ |= takes_ours_away(message);
+        taken_ |= removes_ours(message);
       } else if (std::exchange(taken_, false)) {
-        news.add({.ours = true, .surroundings = false, .by = who(message)});
+        news.add({.ours = true, .network = false, .by = who(message)});
       }
     });
     read(route_.get(), missed_[1], news, [&](const nlmsghdr* message) {
-      news.surroundings = true;
+      news.network = true;
       // When an interface is deleted, its chain disappears without a notification of its
       // own. AF_UNSPEC excludes the message with the same type that reports a port
       // leaving its bridge.
@@ -101,7 +101,7 @@ class KernelChanges : public Changes {
       const ssize_t got = ::recv(fd, buffer, sizeof buffer, 0);
       if (got < 0 && errno == EINTR) continue;
       missed |= got < 0 && errno == ENOBUFS;
-      if (missed) news.add({.ours = true, .surroundings = true, .by = {}});
+      if (missed) news.add({.ours = true, .network = true, .by = {}});
       if (got < 0 && errno == ENOBUFS) continue;
       if (got <= 0) {
         missed = false;

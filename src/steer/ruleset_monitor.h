@@ -30,13 +30,13 @@ class Upkeep {
 
 // What others have changed.
 struct News {
-  bool ours = false;          // tables and elements of ours
-  bool surroundings = false;  // interfaces, routes and routing rules; checking those is cheap
-  std::string by;             // "nft (4711)"; not always known
+  bool ours = false;     // tables and elements of ours
+  bool network = false;  // interfaces, routes and routing rules; checking those is cheap
+  std::string by;        // "nft (4711)"; not always known
 
   void add(News other) {
     ours |= other.ours;
-    surroundings |= other.surroundings;
+    network |= other.network;
     if (!other.by.empty()) by = std::move(other.by);
   }
 };

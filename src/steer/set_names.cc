@@ -42,8 +42,9 @@ Result<std::vector<Link>> links_of(const std::vector<std::string>& interfaces) {
     // Without the number for the first interface: most hosts have only one.
     const std::string number = out.empty() ? "" : fmt::format("_{}", index);
     const auto maps = [&](char v) {
-      const auto map = [&](const char* name, bool fleeting) {
-        return SetName{NFPROTO_NETDEV, "sockmi", fmt::format("{}{}{}", name, v, number), fleeting};
+      const auto map = [&](const char* name, bool removed_by_rules) {
+        return SetName{NFPROTO_NETDEV, "sockmi", fmt::format("{}{}{}", name, v, number),
+                       removed_by_rules};
       };
       return Link::Maps{map("redir", false), map("ended", true), map("ports", false)};
     };

@@ -1,4 +1,5 @@
-// The names of our nftables sets and maps, and of the interfaces that have maps of their own.
+// The names of our nftables sets and maps, and of the interfaces that have maps of their
+// own.
 #pragma once
 
 #include <netinet/in.h>

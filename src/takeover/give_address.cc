@@ -45,13 +45,14 @@ std::string first_few(const std::vector<net::TcpSocket>& connections) {
 
 std::unexpected<Error> not_all_moved(const std::vector<net::TcpSocket>& left,
                                      const ExportOutcome& exports) {
-  std::string silent;
-  if (!exports.silent.empty())
-    silent = fmt::format(" (no answer from applications of {})", fmt::join(exports.silent, ", "));
+  std::string unanswered;
+  if (!exports.unanswered.empty())
+    unanswered =
+        fmt::format(" (no answer from applications of {})", fmt::join(exports.unanswered, ", "));
   return fail(EBUSY,
               "cannot move {} connections, of which {} could not be exported, and no application "
               "exports the others{}: {}",
-              left.size(), exports.failed, silent, first_few(left));
+              left.size(), exports.failed, unanswered, first_few(left));
 }
 
 // Removes the records of the address's connections, which are the new holder's now. The
@@ -124,28 +125,29 @@ Result<HostAddress> AddressGiver::find_own(const IpAddress& address) const {
 asio::awaitable<Result<>> AddressGiver::send(const cluster::HostInfo& to, wire::TakeOverStep step,
                                              const HostAddress& address) {
   auto reply = co_await connections_.services.control->call(
-      to.host, to.line, wire::pack_take_over(step, address.ip, address.prefix, address.deprecated),
+      to.host, to.control_address,
+      wire::pack_take_over(step, address.ip, address.prefix, address.deprecated),
       kHoldReplyTimeout);
   if (!reply) co_return pass(std::move(reply));
   CO_TRY(wire::read_answer(*reply));
   co_return Result<>();
 }
 
-// Asks all applications to export their connections at the address. `silent` in the
+// Asks all applications to export their connections at the address. `unanswered` in the
 // outcome: the users of those that do not answer. Their connections, if at this address,
 // are among those that are left.
 asio::awaitable<ExportOutcome> AddressGiver::export_connections(IpAddress address, IpAddress to) {
   const ExportRequest request{
       .request = 0, .local = {address, unsigned(address.size() * 8), 0}, .remote = {}, .to = to};
   ExportOutcome all;
-  std::set<std::string> silent;
+  std::set<std::string> unanswered;
   for (const std::string& service : requests_.services()) {
     const auto answer = co_await requests_.ask(service, request, kRoot, kExportTimeout);
     all.exported += answer.exported;
     all.failed += answer.failed;  // among them closing ones, which end by themselves
-    silent.insert(answer.silent.begin(), answer.silent.end());
+    unanswered.insert(answer.unanswered.begin(), answer.unanswered.end());
   }
-  all.silent.assign(silent.begin(), silent.end());
+  all.unanswered.assign(unanswered.begin(), unanswered.end());
   co_return all;
 }
 
@@ -161,7 +163,7 @@ asio::awaitable<Result<TakeoverOutcome>> AddressGiver::move_connections(IpAddres
   Backoff pauses(kFirstPause, kLongestPause);
   auto give_up = Clock::time_point::max();
   for (;;) {
-    const ExportOutcome exports = co_await export_connections(address, to.line.ip);
+    const ExportOutcome exports = co_await export_connections(address, to.control_address.ip);
     outcome.moved += exports.exported;
     CO_TRY_LET(left, net::connections_at(address));
     if (left.empty() && syn_filter) break;
@@ -189,8 +191,8 @@ asio::awaitable<Result<TakeoverOutcome>> AddressGiver::move_connections(IpAddres
 
 asio::awaitable<Result<>> AddressGiver::hand_over_address(HostAddress address,
                                                           cluster::HostInfo to) {
-  // Until then, an answer to a probe may come from the kernel of a host whose daemon is dead,
-  // and which loses the address when the Hold expires.
+  // Until then, an answer to a probe may come from the kernel of a host whose daemon is
+  // dead, and which loses the address when the Hold expires.
   const auto hold_ends = Clock::now() + kHoldReplyTimeout + kHoldLifetime;
   auto removed = co_await send(to, wire::TakeOverStep::Hold, address);
   if (removed) removed = fault::point("takeover-remove");

@@ -28,7 +28,7 @@ std::string text_of(const IpAddress& address) {
 
 }  // namespace
 
-asio::awaitable<void> HostAddresses::follow(net::AddressNews news) {
+asio::awaitable<void> HostAddresses::follow(net::AddressMonitor news) {
   asio::posix::stream_descriptor descriptor(co_await asio::this_coro::executor, ::dup(news.fd()));
   for (;;) {
     news.read();
@@ -82,7 +82,7 @@ Result<> HostAddresses::look() {
 
 void HostAddresses::find_other(bool& changed) {
   const IpAddress address = settings_.address, before = settings_.other_address;
-  const auto found = net::address_beside(address, before);
+  const auto found = net::address_of_other_family(address, before);
   if (!found || *found == before || (found->any() && gone_.contains(address))) return;
   settings_.other_address = *found;
   log::warn("other_address_changed", {{"before", text_of(before)}, {"after", text_of(*found)}});

@@ -18,7 +18,7 @@ class HostAddresses {
       : connections_(connections),
         settings_(settings),
         taken_(taken) {}
-  asio::awaitable<void> follow(net::AddressNews news);
+  asio::awaitable<void> follow(net::AddressMonitor news);
   std::vector<std::string> warnings() const;
 
  private:

@@ -22,8 +22,8 @@ constexpr std::size_t kMaxReceived = 64;  // addresses that others are handing o
 // Connections imported from the old holder are at home here from now on.
 void adopt_connections(Connections& connections, const std::string& from,
                        const IpAddress& address) {
-  for (const auto& [cookie, resident] : connections.table.imported())
-    if (resident.tuple.local.ip.unmapped() == address && resident.home == from)
+  for (const auto& [cookie, imported] : connections.table.imported())
+    if (imported.tuple.local.ip.unmapped() == address && imported.home == from)
       rehome(connections.table, connections.rules, cookie);
 }
 

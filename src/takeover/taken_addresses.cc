@@ -33,7 +33,7 @@ bool may_be_taken_over(const Settings& settings, const IpAddress& address) {
 void TakenAddresses::recover() {
   for (const TakenOver& address : connections_.table.journal().taken_over()) {
     if (!may_be_taken_over(connections_.services.settings, address.ip)) {
-      connections_.table.log_given_away(address.ip);
+      connections_.table.log_given_up(address.ip);
       log::warn("address_given_up", {{"address", address.ip},
                                      {"reason", "takeover.addresses does not list it any more"}});
       continue;
@@ -62,7 +62,7 @@ std::optional<TakenOver> TakenAddresses::set_aside(const IpAddress& address) {
 void TakenAddresses::forget(const IpAddress& address) {
   all_.erase(address);
   kept_.erase(address);
-  connections_.table.log_given_away(address);
+  connections_.table.log_given_up(address);
 }
 
 void TakenAddresses::put_back_missing(const std::vector<HostAddress>& here) {

@@ -1,5 +1,6 @@
-// The addresses that this host has taken over from others: remembers them across restarts,
-// adds them again if something removes them, and warns if another host has one as well.
+// The addresses that this host has taken over from others: remembers them across
+// restarts, adds them again if something removes them, and warns if another host has one
+// as well.
 //
 // After a link was split in two, each part may have a holder of an address.
 #pragma once

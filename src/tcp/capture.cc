@@ -165,17 +165,17 @@ Result<FrozenSocket> FrozenSocket::resume(int fd, const OriginalOptions& owner, 
   return FrozenSocket(fd, owner, marks);
 }
 
-Result<wire::TcpT> FrozenSocket::capture(PreCopyRange* ahead) {
+Result<wire::TcpT> FrozenSocket::capture(PreCopyRange* pre_copied) {
   wire::TcpT image;
   const auto local = facts_.tuple.local.ip.view(), remote = facts_.tuple.remote.ip.view();
   image.local_ip.assign(local.begin(), local.end());
   image.remote_ip.assign(remote.begin(), remote.end());
   image.local_port = facts_.tuple.local.port;
   image.remote_port = facts_.tuple.remote.port;
-  TRY_LET(outside, capture_outside_repair(image, ahead));
+  TRY_LET(outside, capture_outside_repair(image, pre_copied));
   if (!outside) {
     TRY(set_repair(fd_, TCP_REPAIR_ON));
-    TRY(capture_queues(image, ahead));
+    TRY(capture_queues(image, pre_copied));
     TRY_LET(mss, get<int>(fd_, IPPROTO_TCP, TCP_MAXSEG, "TCP_MAXSEG"));
     image.mss = static_cast<std::uint32_t>(mss);
     TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
@@ -192,9 +192,9 @@ Result<wire::TcpT> FrozenSocket::capture(PreCopyRange* ahead) {
 }
 
 // Captures everything but the send queue; the image's send queue ends where it begins.
-Result<bool> FrozenSocket::capture_outside_repair(wire::TcpT& image, PreCopyRange* ahead) {
+Result<bool> FrozenSocket::capture_outside_repair(wire::TcpT& image, PreCopyRange* pre_copied) {
   if (!known_.outside) return false;
-  TRY_LET(place, capture_outside(fd_, image, ahead, *history_.sequences, known_.announced));
+  TRY_LET(place, capture_outside(fd_, image, pre_copied, *history_.sequences, known_.announced));
   if (!place) return false;
   known_.base = history_.sequences->received;
   captured(*place, place->acknowledged);
@@ -210,7 +210,7 @@ void FrozenSocket::captured(const Place& place, std::uint64_t written) {
   known_.finished = false;
 }
 
-Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
+Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* pre_copied) {
   for (int attempt = 0;; ++attempt) {
     TRY_LET(info, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
     const int state = info.tcpi_state;
@@ -238,7 +238,7 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* ahead) {
     TRY_LET(place, Place::of(fd_));
     if (place.state == state && (poll_now(fd_, POLLPRI) & POLLPRI))
       return fail(ENOTSUP, "cannot move urgent data, which has arrived");
-    auto receive_queue = peek(ahead ? ahead->keep(place.read, place.received) : 0,
+    auto receive_queue = peek(pre_copied ? pre_copied->keep(place.read, place.received) : 0,
                               static_cast<std::uint32_t>(place.received - place.read));
     TRY(set_repair(fd_, TCP_REPAIR_ON));
     TRY_LET(send_queue, read_send_queue(fd_));

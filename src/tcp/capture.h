@@ -58,11 +58,11 @@ class FrozenSocket {
   // To be passed to the next freeze of the socket, if this one is undone.
   const History& history() const { return history_; }
 
-  // Captures the endpoint. `ahead`: the part of the receive queue that the importer
+  // Captures the endpoint. `pre_copied`: the part of the receive queue that the importer
   // already has. It is shortened to its part that is still unread, and the image's
   // receive queue begins behind it. The send queue may be left to hold() (the image's
   // `to_come`).
-  Result<wire::TcpT> capture(PreCopyRange* ahead = nullptr);
+  Result<wire::TcpT> capture(PreCopyRange* pre_copied = nullptr);
   // Returns what has happened since; a straggler may have arrived. Errors: ECONNRESET if
   // the connection has ended; ENOTSUP if urgent data has arrived; EAGAIN if the peer has
   // answered our SYN (capture again).
@@ -95,14 +95,14 @@ class FrozenSocket {
   bool stay_outside();
   Result<> remember();
   void captured(const Place& place, std::uint64_t written);
-  Result<bool> capture_outside_repair(wire::TcpT& image, PreCopyRange* ahead);
-  Result<> capture_queues(wire::TcpT& image, PreCopyRange* ahead);
+  Result<bool> capture_outside_repair(wire::TcpT& image, PreCopyRange* pre_copied);
+  Result<> capture_queues(wire::TcpT& image, PreCopyRange* pre_copied);
   Result<> learn_sequence(const wire::TcpT& image, wire::Window& window);
   Result<Bytes> peek(std::uint32_t skipped, std::uint32_t size);
-  Result<FreezeDelta> peek_late(const wire::TcpT& image, Place& now);
-  Result<> heard_last(const wire::TcpT& image, FreezeDelta& late);
+  Result<FreezeDelta> peek_delta(const wire::TcpT& image, Place& now);
+  Result<> heard_last(const wire::TcpT& image, FreezeDelta& delta);
   Result<> done_by_owner(const wire::TcpT& image, Place now, std::uint64_t received,
-                         FreezeDelta& late);
+                         FreezeDelta& delta);
 
   int fd_ = -1;  // -1: destroyed, unfrozen, or moved from
   Marks marks_;

@@ -30,86 +30,86 @@ constexpr bool can_write(int state) {
 }  // namespace
 
 Result<FreezeDelta> FrozenSocket::received_since(const wire::TcpT& image) {
-  auto late = hold(image);
+  auto delta = hold(image);
   if (!known_.sealed) TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
-  return late;
+  return delta;
 }
 
 Result<FreezeDelta> FrozenSocket::hold(const wire::TcpT& image) {
   for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
     if (!known_.sealed) TRY(set_repair(fd_, TCP_REPAIR_OFF_NO_WP));
     Place peeked;
-    auto late = peek_late(image, peeked);
-    if (!late && late.error().code == EAGAIN && image.state != kSynSent) continue;
+    auto delta = peek_delta(image, peeked);
+    if (!delta && delta.error().code == EAGAIN && image.state != kSynSent) continue;
     TRY(set_repair(fd_, TCP_REPAIR_ON));
-    if (!late || image.state == kSynSent) return late;
+    if (!delta || image.state == kSynSent) return delta;
     TRY_LET(now, Place::of(fd_, peeked));
     if (now.received != peeked.received || now.state != peeked.state) continue;
-    TRY(done_by_owner(image, now, now.received, *late));
-    TRY(heard_last(image, *late));
-    late->all_acknowledged = known_.all_acknowledged;
-    late->more = (::fcntl(fd_, F_GETFL) & O_NONBLOCK) == 0;
+    TRY(done_by_owner(image, now, now.received, *delta));
+    TRY(heard_last(image, *delta));
+    delta->all_acknowledged = known_.all_acknowledged;
+    delta->more = (::fcntl(fd_, F_GETFL) & O_NONBLOCK) == 0;
     known_.seen = known_.captured;
-    known_.seen.read += late->read;
+    known_.seen.read += delta->read;
     known_.seen.received = now.received;
-    known_.seen.written += late->written.size();
-    known_.finished = late->finished;
-    return late;
+    known_.seen.written += delta->written.size();
+    known_.finished = delta->finished;
+    return delta;
   }
   return fail(EAGAIN, "socket keeps changing; try again");
 }
 
 Result<FreezeDelta> FrozenSocket::seal(const wire::TcpT& image) {
-  FreezeDelta late;
+  FreezeDelta delta;
   TRY(set_repair(fd_, TCP_REPAIR_ON));
   known_.sealed = true;
-  if (image.state == kSynSent) return late;
+  if (image.state == kSynSent) return delta;
   TRY_LET(info, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
   const int state = info.tcpi_state;
-  if (state == kClose) return late;
+  if (state == kClose) return delta;
   const bool finished = has_sent_fin(state) && !we_have_finished(image.state);
   if (can_write(state) && ::shutdown(fd_, SHUT_WR) != 0)
     return fail_errno("cannot shut down the socket");
   TRY_LET(now, Place::of(fd_));
-  TRY(done_by_owner(image, now, known_.seen.received, late));
-  late.finished = finished && !known_.finished;
-  late.sent = 0;
-  late.read -= static_cast<std::uint32_t>(known_.seen.read - known_.captured.read);
-  late.written.erase(late.written.begin(),
-                     late.written.begin() + static_cast<std::ptrdiff_t>(known_.seen.written -
-                                                                        known_.captured.written));
-  return late;
+  TRY(done_by_owner(image, now, known_.seen.received, delta));
+  delta.finished = finished && !known_.finished;
+  delta.sent = 0;
+  delta.read -= static_cast<std::uint32_t>(known_.seen.read - known_.captured.read);
+  delta.written.erase(delta.written.begin(),
+                      delta.written.begin() + static_cast<std::ptrdiff_t>(known_.seen.written -
+                                                                          known_.captured.written));
+  return delta;
 }
 
 // Adds the peer's last acknowledgement and window, if the peer may never repeat them.
 // With a FIN of ours it is not needed: the FIN is sent again anyway, and acknowledged
 // with everything before it.
-Result<> FrozenSocket::heard_last(const wire::TcpT& image, FreezeDelta& late) {
-  if ((image.send_queue.empty() && late.written.empty()) || we_have_finished(image.state))
+Result<> FrozenSocket::heard_last(const wire::TcpT& image, FreezeDelta& delta) {
+  if ((image.send_queue.empty() && delta.written.empty()) || we_have_finished(image.state))
     return {};
   TRY_LET(now, Place::of(fd_));
   const std::uint64_t outstanding =
       known_.captured.written - std::min(known_.captured.written, now.acknowledged);
   const auto sent = static_cast<std::uint32_t>(image.send_queue.size()) - image.unsent;
-  if (late.sent > 0) {
-    late.acked = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>(late.sent, now.acknowledged - known_.captured.acknowledged));
+  if (delta.sent > 0) {
+    delta.acked = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(delta.sent, now.acknowledged - known_.captured.acknowledged));
   } else if (outstanding <= image.unsent) {
-    late.acked = sent;
+    delta.acked = sent;
   }
   TRY_LET(window, get<tcp_repair_window>(fd_, IPPROTO_TCP, TCP_REPAIR_WINDOW, "TCP_REPAIR_WINDOW"));
-  if (image.unsent + late.written.size() > late.sent && window.snd_wnd > image.window->snd_wnd())
-    late.window = window.snd_wnd;
+  if (image.unsent + delta.written.size() > delta.sent && window.snd_wnd > image.window->snd_wnd())
+    delta.window = window.snd_wnd;
   return {};
 }
 
 // Adds what the owner's threads did until `now`, and what they have written since.
 // `received`: the received bytes that the importer has or gets.
 Result<> FrozenSocket::done_by_owner(const wire::TcpT& image, Place now, std::uint64_t received,
-                                     FreezeDelta& late) {
-  late.read = static_cast<std::uint32_t>(std::min(now.read, received) - known_.captured.read);
-  late.finished = has_sent_fin(now.state) && !we_have_finished(image.state);
-  for (int attempt = 0; now.written != known_.captured.written + late.written.size(); ++attempt) {
+                                     FreezeDelta& delta) {
+  delta.read = static_cast<std::uint32_t>(std::min(now.read, received) - known_.captured.read);
+  delta.finished = has_sent_fin(now.state) && !we_have_finished(image.state);
+  for (int attempt = 0; now.written != known_.captured.written + delta.written.size(); ++attempt) {
     if (attempt == kMaxReadings)
       return fail(EAGAIN, "application writes without a pause; try again");
     TRY_LET(queue, read_send_queue(fd_));
@@ -124,15 +124,15 @@ Result<> FrozenSocket::done_by_owner(const wire::TcpT& image, Place now, std::ui
       return fail(EIO, "send queue has changed: {} bytes were written, and {} are there", size,
                   queue.bytes.size());
     }
-    late.written.assign(gone, 0);
-    late.written.insert(late.written.end(), queue.bytes.end() - (size - gone), queue.bytes.end());
+    delta.written.assign(gone, 0);
+    delta.written.insert(delta.written.end(), queue.bytes.end() - (size - gone), queue.bytes.end());
   }
-  late.sent = static_cast<std::uint32_t>(std::min<std::uint64_t>(
-      known_.sent - std::min(known_.sent, known_.captured.written), late.written.size()));
+  delta.sent = static_cast<std::uint32_t>(std::min<std::uint64_t>(
+      known_.sent - std::min(known_.sent, known_.captured.written), delta.written.size()));
   return {};
 }
 
-Result<FreezeDelta> FrozenSocket::peek_late(const wire::TcpT& image, Place& now) {
+Result<FreezeDelta> FrozenSocket::peek_delta(const wire::TcpT& image, Place& now) {
   TRY_LET(place, Place::of(fd_));
   now = place;
   const bool closed = place.state == kClose;
@@ -142,10 +142,10 @@ Result<FreezeDelta> FrozenSocket::peek_late(const wire::TcpT& image, Place& now)
                                    : fail(EAGAIN, "peer has answered the SYN; try again");
   }
   // A connection that is closed without an error has both FINs.
-  FreezeDelta late{.fin = !peer_has_finished(image.state) && has_received_fin(place.state)};
+  FreezeDelta delta{.fin = !peer_has_finished(image.state) && has_received_fin(place.state)};
   const std::uint32_t size =
       known_.base + static_cast<std::uint32_t>(place.received) - image.rcv_seq;
-  if (size == 0) return late;  // the usual case
+  if (size == 0) return delta;  // the usual case
   TRY_LET(urgent, has_urgent(fd_));
   if (urgent) return fail(ENOTSUP, "cannot move urgent data, which has arrived");
   const auto unread = static_cast<std::uint32_t>(place.received - place.read),
@@ -156,9 +156,9 @@ Result<FreezeDelta> FrozenSocket::peek_late(const wire::TcpT& image, Place& now)
   if (after.read != place.read) return fail(EAGAIN, "another thread reads; try again");
   // Data that another thread has already read will not be read again. Only its length
   // matters (FreezeDelta::read).
-  late.bytes.resize(taken);
-  late.bytes.insert(late.bytes.end(), bytes.begin(), bytes.end());
-  return late;
+  delta.bytes.resize(taken);
+  delta.bytes.insert(delta.bytes.end(), bytes.begin(), bytes.end());
+  return delta;
 }
 
 }  // namespace sockmi::tcp

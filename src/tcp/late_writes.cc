@@ -30,11 +30,11 @@ Result<> write_all(int fd, ByteView bytes) {
 
 }  // namespace
 
-Result<> add_rest(int fd, const FreezeDelta& rest) {
-  TRY(write_all(fd, rest.written));
-  if (rest.finished && ::shutdown(fd, SHUT_WR) != 0)
+Result<> apply_late_writes(int fd, const FreezeDelta& delta) {
+  TRY(write_all(fd, delta.written));
+  if (delta.finished && ::shutdown(fd, SHUT_WR) != 0)
     return fail_errno("cannot shut down the socket");
-  return skip_received(fd, rest.read);
+  return skip_received(fd, delta.read);
 }
 
 }  // namespace sockmi::tcp

@@ -9,6 +9,6 @@ namespace sockmi::tcp {
 
 // Appends the written bytes, and the end of our stream, to what is in the socket, and
 // skips what was read. No other thread may have written to the socket yet.
-Result<> add_rest(int fd, const FreezeDelta& rest);
+Result<> apply_late_writes(int fd, const FreezeDelta& delta);
 
 }  // namespace sockmi::tcp

@@ -20,7 +20,7 @@ namespace {
 // it. But a listening socket cannot enter repair mode, and a listener would pass the mode
 // on to its connections. So repair mode ends before listen(2), which checks again whether
 // the address is free.
-Result<> bind_beside(int fd, const SocketAddress& local) {
+Result<> bind_regardless(int fd, const SocketAddress& local) {
   TRY(set_repair(fd, TCP_REPAIR_ON));
   TRY(bind_local(fd, local));
   TRY(set_repair(fd, TCP_REPAIR_OFF_NO_WP));
@@ -71,7 +71,7 @@ Result<unique_fd> restore_passive(const wire::TcpT& image, bool transparent) {
   if (get<std::uint32_t>(fd, IPPROTO_TCP, TCP_MAXSEG, "TCP_MAXSEG") != image.mss)
     TRY(set(fd, IPPROTO_TCP, TCP_MAXSEG, image.mss, "TCP_MAXSEG"));
   Buffers(fd, image).settle();
-  TRY(bind_beside(fd, local));
+  TRY(bind_regardless(fd, local));
   if (image.state == kListen &&
       ::listen(fd, static_cast<int>(std::min(image.backlog, 0x7fffffffu))) != 0)
     return fail_errno("cannot listen at " + to_string(local));

@@ -15,9 +15,9 @@ namespace sockmi::tcp {
 // reach the socket. `sequences`: the socket's, if repair mode is to be avoided; else
 // null.
 Result<std::optional<Segment>> old_segment(int fd, const Sequences* sequences);
-// Returns, for send_to_peer(), the acknowledgement of a FIN that ended the connection while the
-// socket was frozen. `before`: the socket's state at the freeze. None if the connection
-// has not ended in this way.
+// Returns, for send_to_peer(), the acknowledgement of a FIN that ended the connection
+// while the socket was frozen. `before`: the socket's state at the freeze. None if the
+// connection has not ended in this way.
 Result<std::optional<Segment>> last_acknowledgement(int fd, const SocketInfo& before);
 
 }  // namespace sockmi::tcp

@@ -85,7 +85,7 @@ void describe(wire::TcpT& image, const tcp_info& info) {
   image.rcv_ssthresh = info.tcpi_rcv_ssthresh;
 }
 
-Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyRange* ahead,
+Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyRange* pre_copied,
                                              const Sequences& sequences,
                                              const std::optional<wire::Window>& announced) {
   for (int attempt = 0; attempt < kMaxReadings; ++attempt) {
@@ -97,8 +97,9 @@ Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyR
       return std::nullopt;
     if (poll_now(fd, POLLPRI) & POLLPRI)
       return fail(ENOTSUP, "cannot move urgent data, which has arrived");
-    auto queue = peek_received_behind(fd, ahead ? ahead->keep(place.read, place.received) : 0,
-                                      static_cast<std::uint32_t>(place.received - place.read));
+    auto queue =
+        peek_received_behind(fd, pre_copied ? pre_copied->keep(place.read, place.received) : 0,
+                             static_cast<std::uint32_t>(place.received - place.read));
     TRY_LET(after, Place::of(fd, place));
     if (after.state != kEstablished || after.read != place.read) continue;
     if (!queue) return std::unexpected(queue.error());

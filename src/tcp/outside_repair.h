@@ -30,7 +30,7 @@ void describe(wire::TcpT& image, const tcp_info& info);
 // Returns the position of the socket at the capture. `announced`: the receive window that
 // the peer has been told, if it is known. None if repair mode can no longer be avoided.
 // Errors: EAGAIN if the socket does not come to rest.
-Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyRange* ahead,
+Result<std::optional<Place>> capture_outside(int fd, wire::TcpT& image, PreCopyRange* pre_copied,
                                              const Sequences& sequences,
                                              const std::optional<wire::Window>& announced);
 

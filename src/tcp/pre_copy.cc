@@ -56,7 +56,7 @@ std::uint32_t PreCopyRange::keep(std::uint64_t begin, std::uint64_t end) {
   return size();
 }
 
-Result<Bytes> read_ahead(int fd, PreCopyRange& known, std::size_t least) {
+Result<Bytes> read_for_pre_copy(int fd, PreCopyRange& known, std::size_t least) {
   TRY_LET(size, queued(fd, SIOCINQ, "SIOCINQ"));
   if (size < least) return Bytes();
   TRY(can_be_peeked(fd));

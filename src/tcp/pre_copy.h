@@ -23,6 +23,6 @@ struct PreCopyRange {
 // is at least `least` bytes, otherwise nothing. Extends `known` by it. Errors: EAGAIN if
 // another thread has read beyond `known`, or reads at this moment; ENOTSUP if urgent data
 // waits, or if peeks have an offset (SO_PEEK_OFF).
-Result<Bytes> read_ahead(int fd, PreCopyRange& known, std::size_t least);
+Result<Bytes> read_for_pre_copy(int fd, PreCopyRange& known, std::size_t least);
 
 }  // namespace sockmi::tcp

@@ -202,68 +202,69 @@ Result<> RestoredSocket::give_fin() {
   return await("the peer's FIN", [&] { return peer_has_finished(state()) || state() == kClose; });
 }
 
-Result<> RestoredSocket::receive(const FreezeDelta& late) {
-  if (late.sent > to_come_ || late.written.size() < to_come_) {
+Result<> RestoredSocket::receive(const FreezeDelta& delta) {
+  if (delta.sent > to_come_ || delta.written.size() < to_come_) {
     return fail(EBADMSG, "invalid freeze delta: expected {} bytes, found {}", to_come_,
-                late.written.size());
+                delta.written.size());
   }
-  if (!late.written.empty() && we_have_finished(state_))
+  if (!delta.written.empty() && we_have_finished(state_))
     return fail(EBADMSG, "invalid freeze delta: bytes after this end's FIN");
-  if ((!late.bytes.empty() || late.fin) && (!is_synchronized(state_) || peer_has_finished(state_)))
+  if ((!delta.bytes.empty() || delta.fin) &&
+      (!is_synchronized(state_) || peer_has_finished(state_)))
     return fail(EBADMSG, "invalid freeze delta: bytes after the peer's FIN");
-  if ((late.acked > 0 || late.window > 0) && !is_synchronized(state_))
+  if ((delta.acked > 0 || delta.window > 0) && !is_synchronized(state_))
     return fail(EBADMSG, "invalid freeze delta: an acknowledgement before the connection");
-  TRY(done_by_owner(late));
-  if (late.acked > snd_seq_ - acknowledged_)
+  TRY(done_by_owner(delta));
+  if (delta.acked > snd_seq_ - acknowledged_)
     return fail(EBADMSG, "invalid freeze delta: an acknowledgement of what was not sent");
   // If the queue is full, the peer may wait for the news that it was read.
-  peer_knows_all_ = late.all_acknowledged && nothing_to_read_ && late.bytes.empty() && !late.fin;
-  auto received = late.acked > 0 || late.window > 0 ? inject_ack(late) : Result<>();
-  if (received && (!late.bytes.empty() || late.fin)) received = receive_data(late);
+  peer_knows_all_ = delta.all_acknowledged && nothing_to_read_ && delta.bytes.empty() && !delta.fin;
+  auto received = delta.acked > 0 || delta.window > 0 ? inject_ack(delta) : Result<>();
+  if (received && (!delta.bytes.empty() || delta.fin)) received = receive_data(delta);
   // What other threads have read must be there, because they do not read it again.
-  if (received || late.read > 0) return received;
+  if (received || delta.read > 0) return received;
   peer_knows_all_ = false;
   log::warn("received_data_dropped", {{"connection", tuple_},
-                                      {"bytes", late.bytes.size()},
+                                      {"bytes", delta.bytes.size()},
                                       {"error", received.error()},
                                       {"consequence", "the peer sends them again"}});
   return {};
 }
 
 // Applies what the peer does not have: it exists nowhere else.
-Result<> RestoredSocket::done_by_owner(const FreezeDelta& late) {
-  const ByteView sent = ByteView(late.written).first(late.sent);
+Result<> RestoredSocket::done_by_owner(const FreezeDelta& delta) {
+  const ByteView sent = ByteView(delta.written).first(delta.sent);
   if (!sent.empty()) {
     (void)buffers_.grow(Buffer::Send, buffers_.size(Buffer::Send) + 2 * sent.size());
     TRY(fill(fd_.get(), TCP_SEND_QUEUE, sent));
     TRY(select_queue(fd_.get(), TCP_NO_QUEUE));
-    snd_seq_ += late.sent;
+    snd_seq_ += delta.sent;
   }
-  unsent_.insert(unsent_.end(), late.written.begin() + late.sent, late.written.end());
+  unsent_.insert(unsent_.end(), delta.written.begin() + delta.sent, delta.written.end());
   to_come_ = 0;
-  finished_ = late.finished && is_synchronized(state_);
-  read_ = late.read;
+  finished_ = delta.finished && is_synchronized(state_);
+  read_ = delta.read;
   return {};
 }
 
 // Injects the data as segments instead of putting it into the queue by repair mode,
 // because segments out of order may wait behind the gap that it closes.
-Result<> RestoredSocket::receive_data(const FreezeDelta& late) {
+Result<> RestoredSocket::receive_data(const FreezeDelta& delta) {
   const int fd = fd_.get();
   (void)buffers_.grow(Buffer::Receive,
-                      received_memory(fd) + 2 * late.bytes.size() + kLargestSegment);
+                      received_memory(fd) + 2 * delta.bytes.size() + kLargestSegment);
   const auto enough = get<int>(fd, SOL_SOCKET, SO_RCVLOWAT, "SO_RCVLOWAT").value_or(1);
   // Otherwise it would not wake us.
   if (enough > 1) TRY(set(fd, SOL_SOCKET, SO_RCVLOWAT, 1, "SO_RCVLOWAT"));
-  const bool fin_waits = late.fin && we_have_finished(state_);
-  const std::uint32_t end = rcv_seq_ + static_cast<std::uint32_t>(late.bytes.size());
+  const bool fin_waits = delta.fin && we_have_finished(state_);
+  const std::uint32_t end = rcv_seq_ + static_cast<std::uint32_t>(delta.bytes.size());
   Segment segment = next_segment();
-  segment.data = late.bytes;
-  segment.fin = late.fin && !fin_waits;
+  segment.data = delta.bytes;
+  segment.fin = delta.fin && !fin_waits;
   auto done = segment.data.empty() && !segment.fin ? Result<>()
                                                    : inject_data(segment, marks_.inject, next());
   if (done)
-    done = await("the bytes that came late", [&] { return has_received(end + segment.fin); });
+    done = await("the bytes of the freeze delta", [&] { return has_received(end + segment.fin); });
   TRY(select_queue(fd, TCP_NO_QUEUE));
   buffers_.shrink(Buffer::Receive);
   if (enough > 1) TRY(set(fd, SOL_SOCKET, SO_RCVLOWAT, enough, "SO_RCVLOWAT"));
@@ -277,10 +278,10 @@ Result<> RestoredSocket::receive_data(const FreezeDelta& late) {
 // which is too short. So this is done only for what the peer would not repeat: otherwise
 // small segments would wait for an acknowledgement (Nagle), and data for the window,
 // until a timer expires.
-Result<> RestoredSocket::inject_ack(const FreezeDelta& late) {
-  acknowledged_ += late.acked;
-  if (late.window > 0)
-    window_ = static_cast<std::uint16_t>(std::min<std::uint32_t>(late.window >> wscale_, 0xffff));
+Result<> RestoredSocket::inject_ack(const FreezeDelta& delta) {
+  acknowledged_ += delta.acked;
+  if (delta.window > 0)
+    window_ = static_cast<std::uint16_t>(std::min<std::uint32_t>(delta.window >> wscale_, 0xffff));
   Segment segment = next_segment();
   segment.seq += peer_has_finished(state_);
   return inject(segment, marks_.inject);

@@ -35,13 +35,13 @@ class RestoredSocket {
   int fd() const { return fd_.get(); }  // borrowed
   // The counters of a thawed socket before any answer of the peer.
   const Heard& heard() const { return heard_; }
-  // Returns a segment for send_to_peer() that makes the peer answer by an acknowledgement. The
-  // peer takes nothing else from the segment, because it is too old.
+  // Returns a segment for send_to_peer() that makes the peer answer by an
+  // acknowledgement. The peer takes nothing else from the segment, because it is too old.
   std::optional<Segment> question() const;
   // Applies to the socket what happened to the exporter's socket after its image was
   // taken. Data that the peer would retransmit may be missing afterwards; nothing else
   // is. After an error the socket can only be discarded.
-  Result<> receive(const FreezeDelta& late);
+  Result<> receive(const FreezeDelta& delta);
   // Makes the endpoint live: removes the mark, ends repair mode (which sends a window
   // probe), writes the unsent rest of the send queue and what follows it: our FIN, or in
   // SYN_SENT the SYN. Everything received is acknowledged. Errors: EBADMSG if bytes of
@@ -61,9 +61,9 @@ class RestoredSocket {
   Result<> give_fin();
   Result<> go_live();
   Result<> send_syn();
-  Result<> done_by_owner(const FreezeDelta& late);
-  Result<> inject_ack(const FreezeDelta& late);
-  Result<> receive_data(const FreezeDelta& late);
+  Result<> done_by_owner(const FreezeDelta& delta);
+  Result<> inject_ack(const FreezeDelta& delta);
+  Result<> receive_data(const FreezeDelta& delta);
   Result<> write_unsent();
   Result<> acknowledge() const;
   Result<> await(const char* what, const std::function<bool()>& done) const;

@@ -14,8 +14,8 @@
 
 namespace sockmi::tcp {
 
-// How often values that must belong together are read, while the kernel or the application
-// changes them, before a call gives up with EAGAIN.
+// How often values that must belong together are read, while the kernel or the
+// application changes them, before a call gives up with EAGAIN.
 constexpr int kMaxReadings = 100;
 
 template <class T>

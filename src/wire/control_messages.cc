@@ -62,15 +62,16 @@ FourTuple tuple_of(const TcpT& tcp) {
   return {{*IpAddress::from_bytes(tcp.local_ip), tcp.local_port}, {remote, tcp.remote_port}};
 }
 
-Secret pack_prepare(std::span<const OutgoingImage> endpoints, const SocketAddress& line) {
+Secret pack_prepare(std::span<const OutgoingImage> endpoints,
+                    const SocketAddress& control_address) {
   std::size_t size = 1024;
-  for (const auto& [id, endpoint, ahead] : endpoints) {
+  for (const auto& [id, endpoint, pre_copied] : endpoints) {
     size += 2048 + endpoint->tls.size() + endpoint->payload.size() +
             endpoint->tcp.receive_queue.size() + endpoint->tcp.send_queue.size();
   }
   WipingBuilder builder(size);
   std::vector<flatbuffers::Offset<wire::PreparedImage>> all;
-  for (const auto& [id, endpoint, ahead] : endpoints) {
+  for (const auto& [id, endpoint, pre_copied] : endpoints) {
     const auto service = builder.CreateString(endpoint->service);
     const auto owner = builder.CreateString(endpoint->owner.name);
     const auto tcp = Tcp::Pack(builder, &endpoint->tcp);
@@ -81,10 +82,10 @@ Secret pack_prepare(std::span<const OutgoingImage> endpoints, const SocketAddres
     const auto image =
         CreateEndpointImage(builder, service, owner, endpoint->state, tcp, tls, payload, home,
                             home_control, endpoint->generation, endpoint->owner.uid);
-    all.push_back(CreatePreparedImage(builder, vector(builder, id), image, ahead));
+    all.push_back(CreatePreparedImage(builder, vector(builder, id), image, pre_copied));
   }
   return pack(Request::Prepare, builder,
-              CreatePrepareDirect(builder, to_string(line).c_str(), &all));
+              CreatePrepareDirect(builder, to_string(control_address).c_str(), &all));
 }
 
 Result<Endpoint> read_endpoint(const EndpointImage* from) {
@@ -106,8 +107,8 @@ Result<Endpoint> read_endpoint(const EndpointImage* from) {
   out.tls = secret(from->tls());
   out.payload = secret(from->payload());
   out.home = from->home()->str();
-  TRY_LET(line, SocketAddress::parse(from->home_control()->str()));
-  out.home_control = line;
+  TRY_LET(control_address, SocketAddress::parse(from->home_control()->str()));
+  out.home_control = control_address;
   out.generation = from->generation();
   return out;
 }
@@ -118,7 +119,7 @@ Secret pack_commit(const std::vector<Committed>& endpoints) {
   all.reserve(endpoints.size());
   for (const Committed& each : endpoints) {
     all.push_back(CreateCommittedImage(builder, vector(builder, each.id),
-                                       FreezeDelta::Pack(builder, &each.late)));
+                                       FreezeDelta::Pack(builder, &each.delta)));
   }
   return pack(Request::Commit, builder, CreateCommitDirect(builder, &all));
 }
@@ -131,7 +132,7 @@ Result<std::vector<Committed>> read_commit(const Commit& from) {
   for (const auto* each : *from.endpoints()) {
     TRY_LET(id, read_id(view(each->id())));
     Committed& endpoint = out.emplace_back(Committed{.id = id});
-    if (each->late()) each->late()->UnPackTo(&endpoint.late);
+    if (each->delta()) each->delta()->UnPackTo(&endpoint.delta);
   }
   return out;
 }
@@ -154,11 +155,11 @@ Result<std::vector<MigrationId>> read_ids(ByteView bytes) {
   return out;
 }
 
-Secret pack_late_write(const MigrationId& id, const FreezeDeltaT& late) {
-  WipingBuilder builder(256 + late.written.size());
+Secret pack_late_write(const MigrationId& id, const FreezeDeltaT& delta) {
+  WipingBuilder builder(256 + delta.written.size());
   const auto name = vector(builder, id);
   return pack(Request::LateWrite, builder,
-              CreateLateWrite(builder, name, FreezeDelta::Pack(builder, &late)));
+              CreateLateWrite(builder, name, FreezeDelta::Pack(builder, &delta)));
 }
 
 Secret pack_late_write(std::span<const MigrationId> untouched) {
@@ -169,7 +170,7 @@ Secret pack_late_write(std::span<const MigrationId> untouched) {
 }
 
 Secret pack_straggler(const StragglerT& straggler) {
-  WipingBuilder builder(256 + straggler.late->bytes.size());
+  WipingBuilder builder(256 + straggler.delta->bytes.size());
   return pack(Request::Straggler, builder, Straggler::Pack(builder, &straggler));
 }
 
@@ -178,17 +179,17 @@ Secret pack_standby() {
   return pack(Request::Standby, builder, CreateStandby(builder));
 }
 
-Secret pack_path_queries(const std::vector<Crossing>& connections) {
+Secret pack_path_queries(const std::vector<PathRequirements>& connections) {
   WipingBuilder builder;
-  std::vector<flatbuffers::Offset<PathQuery>> passages;
+  std::vector<flatbuffers::Offset<PathQuery>> queries;
   std::uint32_t largest = 0;
   for (const auto& [tuple, size, near] : connections) {
     const auto local = builder.CreateString(to_string(tuple.local)),
                remote = builder.CreateString(to_string(tuple.remote));
-    passages.push_back(CreatePathQuery(builder, local, remote, size, near));
+    queries.push_back(CreatePathQuery(builder, local, remote, size, near));
     largest = std::max(largest, size);
   }
-  const auto all = builder.CreateVector(passages);
+  const auto all = builder.CreateVector(queries);
   // The padding has twice the size of the largest packet, because one packet is full only
   // if the data extends past its end.
   return pack(
@@ -196,8 +197,8 @@ Secret pack_path_queries(const std::vector<Crossing>& connections) {
       CreatePathQueries(builder, all, vector(builder, Bytes(std::min(2 * largest, kMaxPadding)))));
 }
 
-Result<std::vector<Crossing>> read_passages(const PathQueries& said) {
-  std::vector<Crossing> connections;
+Result<std::vector<PathRequirements>> read_path_queries(const PathQueries& said) {
+  std::vector<PathRequirements> connections;
   if (!said.connections()) return connections;
   if (said.connections()->size() > kMostEndpoints)
     return fail(EMSGSIZE, "invalid message: {} connections", said.connections()->size());
@@ -230,12 +231,13 @@ Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string
 }
 
 Secret pack_query_holder(const FourTuple& tuple, const std::string& service,
-                         const SocketAddress& line, std::uint64_t generation, bool routed) {
+                         const SocketAddress& control_address, std::uint64_t generation,
+                         bool routed) {
   WipingBuilder builder;
-  return pack(
-      Request::QueryHolder, builder,
-      CreateQueryHolderDirect(builder, to_string(tuple.local).c_str(), remote_of(tuple).c_str(),
-                              service.c_str(), to_string(line).c_str(), generation, routed));
+  return pack(Request::QueryHolder, builder,
+              CreateQueryHolderDirect(builder, to_string(tuple.local).c_str(),
+                                      remote_of(tuple).c_str(), service.c_str(),
+                                      to_string(control_address).c_str(), generation, routed));
 }
 
 Secret pack_ended(const FourTuple& tuple, std::uint64_t generation) {

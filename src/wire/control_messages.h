@@ -45,38 +45,38 @@ struct OutgoingImage {
   const Endpoint* endpoint;
   // Number of bytes in front of its receive queue that the importer already has from
   // pre-copy.
-  std::uint32_t ahead = 0;
+  std::uint32_t pre_copied = 0;
 };
 // See PathQuery in control.fbs.
-struct Crossing {
+struct PathRequirements {
   FourTuple tuple;
   std::uint32_t largest = 0;
   bool near = false;
 };
 struct Committed {
   MigrationId id{};
-  FreezeDeltaT late;
+  FreezeDeltaT delta;
 };
 
-Secret pack_prepare(std::span<const OutgoingImage> endpoints, const SocketAddress& line);
+Secret pack_prepare(std::span<const OutgoingImage> endpoints, const SocketAddress& control_address);
 Result<Endpoint> read_endpoint(const EndpointImage* from);
 Secret pack_commit(const std::vector<Committed>& endpoints);
 Result<std::vector<Committed>> read_commit(const Commit& from);
 Secret pack_abort(std::span<const MigrationId> ids);
 Result<std::vector<MigrationId>> read_ids(ByteView bytes);  // 16 bytes each
 Secret pack_standby();
-Secret pack_path_queries(const std::vector<Crossing>& connections);
-Result<std::vector<Crossing>> read_passages(const PathQueries& said);
+Secret pack_path_queries(const std::vector<PathRequirements>& connections);
+Result<std::vector<PathRequirements>> read_path_queries(const PathQueries& said);
 Secret pack_pre_copy(const MigrationId& id, ByteView bytes);
 Secret pack_query_outcome(const MigrationId& id);
-Secret pack_late_write(const MigrationId& id, const FreezeDeltaT& late);
+Secret pack_late_write(const MigrationId& id, const FreezeDeltaT& delta);
 // One message for many sockets to which nothing more was done.
 Secret pack_late_write(std::span<const MigrationId> untouched);
 Secret pack_straggler(const StragglerT& straggler);
 Secret pack_moved(const FourTuple& tuple, const IpAddress& to, const std::string& host,
                   const std::string& service = {}, std::uint64_t generation = 0);
 Secret pack_query_holder(const FourTuple& tuple, const std::string& service,
-                         const SocketAddress& line, std::uint64_t generation = 0,
+                         const SocketAddress& control_address, std::uint64_t generation = 0,
                          bool routed = false);
 Secret pack_ended(const FourTuple& tuple, std::uint64_t generation = 0);
 Secret pack_take_over(TakeOverStep step, const IpAddress& address, unsigned prefix,

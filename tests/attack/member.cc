@@ -48,8 +48,8 @@ Secret straggler(const Words& words) {
   said.seq = static_cast<std::uint32_t>(std::stoul(words[2]));
   said.ack = static_cast<std::uint32_t>(std::stoul(words[3]));
   said.window = 1000;
-  said.late = std::make_unique<wire::FreezeDeltaT>();
-  said.late->bytes.assign(words[4].begin(), words[4].end());
+  said.delta = std::make_unique<wire::FreezeDeltaT>();
+  said.delta->bytes.assign(words[4].begin(), words[4].end());
   return wire::pack_straggler(said);
 }
 
@@ -144,9 +144,9 @@ const std::map<std::string, std::function<Secret(const Words&)>> kMessages = {
      }},
     {"late_write",
      [](const Words& w) {
-       wire::FreezeDeltaT late;
-       late.written.assign(w[1].begin(), w[1].end());
-       return wire::pack_late_write(id_of(w[0]), late);
+       wire::FreezeDeltaT delta;
+       delta.written.assign(w[1].begin(), w[1].end());
+       return wire::pack_late_write(id_of(w[0]), delta);
      }},
 };
 
@@ -216,7 +216,7 @@ class Member {
     }
   };
 
-  std::unique_ptr<cluster::Discovery> negotiate(Nobody& nobody) {
+  std::unique_ptr<cluster::Discovery> make_discovery(Nobody& nobody) {
     cluster::DiscoveryConfig config{.interface = "eth0",
                                     .address = address_,
                                     .group = *SocketAddress::parse("239.255.77.77:7077"),
@@ -228,7 +228,7 @@ class Member {
   // Announces itself for that long, as a starting daemon does.
   asio::awaitable<void> send_hello(std::chrono::milliseconds time) {
     Nobody nobody;
-    const auto negotiation = negotiate(nobody);
+    const auto discovery = make_discovery(nobody);
     asio::steady_timer timer(io_, time);
     co_await timer.async_wait(asio::use_awaitable);
   }
@@ -237,7 +237,7 @@ class Member {
   // each, and prints the result of each.
   asio::awaitable<void> reserve(const Words& words) {
     Nobody nobody;
-    const auto negotiation = negotiate(nobody);
+    const auto discovery = make_discovery(nobody);
     const auto local = *SocketAddress::parse("10.77.0.100:9");
     for (std::uint32_t i = 0; i < std::stoul(words[2]); ++i) {
       const auto count = static_cast<std::uint32_t>(std::stoul(words[1]));
@@ -250,7 +250,7 @@ class Member {
                            .size = 1,
                            .target = line_.ip,
                            .count = count};
-      const auto found = co_await negotiation->find(offer);
+      const auto found = co_await discovery->find(offer);
       std::printf("reserved %d %s\n", found ? 0 : found.error().code,
                   found ? "-" : found.error().reason.c_str());
       std::fflush(stdout);

@@ -29,10 +29,10 @@ def test_an_expiring_address_is_not_announced(lab):
     c = Connection(lab, "6")
     c.both_ways()
     c.move(lab.hostB)
-    led = observe.redirects(lab.hostA)
+    redirects = observe.redirects(lab.hostA)
     expect(
-        led and all("fd77::2" in each and "fd77::999" not in each for each in led),
-        f"home redirects to {led}",
+        redirects and all("fd77::2" in each and "fd77::999" not in each for each in redirects),
+        f"home redirects to {redirects}",
     )
     c.both_ways()
     c.end()
@@ -56,7 +56,8 @@ def address6(change, *words):
 
 def leads_to(lab, address):
     return wait_until(
-        lambda: (led := observe.redirects(lab.hostA)) and all(address in each for each in led),
+        lambda: (redirects := observe.redirects(lab.hostA))
+        and all(address in each for each in redirects),
         f"home redirects to {address}",
     )
 

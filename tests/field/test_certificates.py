@@ -123,7 +123,7 @@ def test_the_authority_is_rotated_without_a_restart(lab):
     def ctl(*words):
         lab.hostA.run(lab.sockmictl, "cluster", *words, "--cluster", cluster)
 
-    def read_anew(host, act):
+    def read_again(host, act):
         seen = sum("event=identity_read" in line for line in host.daemon.lines)
         act()
         wait_until(
@@ -133,7 +133,7 @@ def test_the_authority_is_rotated_without_a_restart(lab):
 
     def copy_authorities():
         for host in (lab.hostA, lab.hostB):
-            read_anew(host, lambda: lab.hostA.run("cp", cluster / "ca.crt", folders[host]))
+            read_again(host, lambda: lab.hostA.run("cp", cluster / "ca.crt", folders[host]))
 
     lab.hostA.run(lab.sockmictl, "cluster", "init", cluster)
     for host, folder in folders.items():
@@ -145,10 +145,10 @@ def test_the_authority_is_rotated_without_a_restart(lab):
     connection.both_ways()
     ctl("rotate")
     copy_authorities()
-    read_anew(lab.hostB, lambda: ctl("renew", folders[lab.hostB]))
+    read_again(lab.hostB, lambda: ctl("renew", folders[lab.hostB]))
     # One host has a certificate of the former authority, the other of the new one.
     connection.move(lab.hostB)
-    read_anew(lab.hostA, lambda: ctl("renew", folders[lab.hostA]))
+    read_again(lab.hostA, lambda: ctl("renew", folders[lab.hostA]))
     ctl("retire")
     copy_authorities()
     connection.move(lab.hostA)

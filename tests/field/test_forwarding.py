@@ -23,7 +23,7 @@ def make_router(host):
     )
 
 
-def lead(source, by, to):
+def add_route(source, by, to):
     """Routes what `source` sends to `to` through the host `by`."""
     sysctl(
         source.name,
@@ -46,7 +46,7 @@ def passes_by(lab, listener, family, app):
 def test_packets_of_other_connections_to_home_are_forwarded(lab, family):
     start(lab, steer={"linger_ms": 60_000})
     make_router(lab.hostB)
-    lead(lab.hostC, lab.hostB, lab.hostA)
+    add_route(lab.hostC, lab.hostB, lab.hostA)
     app = SocketApp(lab.hostC)
     listener = lab.hostA.app.socket(family).listen(PORT)
     old = passes_by(lab, listener, family, app)

@@ -25,11 +25,12 @@ class Echo : public daemon::Requests {
  public:
   using AuthenticatedHost = daemon::AuthenticatedHost;
   using MigrationId = daemon::MigrationId;
-  Result<> expect(const AuthenticatedHost&) override { return {}; }
-  std::vector<Result<>> passages(const AuthenticatedHost&,
-                                 const std::vector<wire::Crossing>& connections) override {
+  Result<> standby(const AuthenticatedHost&) override { return {}; }
+  std::vector<Result<>> path_queries(
+      const AuthenticatedHost&, const std::vector<wire::PathRequirements>& connections) override {
     const Secret again = wire::pack_path_queries(connections);
-    need(wire::read_passages(*said(again)->request_as_PathQueries())->size() == connections.size());
+    need(wire::read_path_queries(*said(again)->request_as_PathQueries())->size() ==
+         connections.size());
     return std::vector<Result<>>(connections.size());
   }
   Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId& id,
@@ -38,13 +39,14 @@ class Echo : public daemon::Requests {
     need(std::ranges::equal(wire::view(said(again)->request_as_PreCopy()->bytes()), bytes));
     return {};
   }
-  Result<> prepare(const AuthenticatedHost&, const MigrationId& id, const SocketAddress& line,
-                   wire::Endpoint endpoint, std::uint32_t ahead) override {
+  Result<> prepare(const AuthenticatedHost&, const MigrationId& id,
+                   const SocketAddress& control_address, wire::Endpoint endpoint,
+                   std::uint32_t pre_copied) override {
     (void)to_string(wire::tuple_of(endpoint.tcp));
     (void)tcp::check_connection(endpoint.tcp);
     (void)tcp::check_passive(endpoint.tcp);
-    const wire::OutgoingImage one{id, &endpoint, ahead};
-    const Secret again = wire::pack_prepare({&one, 1}, line);
+    const wire::OutgoingImage one{id, &endpoint, pre_copied};
+    const Secret again = wire::pack_prepare({&one, 1}, control_address);
     need(wire::read_endpoint(said(again)->request_as_Prepare()->endpoints()->Get(0)->endpoint())
              .has_value());
     return {};
@@ -60,15 +62,15 @@ class Echo : public daemon::Requests {
     need(*wire::read_ids(wire::view(said(again)->request_as_Abort()->ids())) == ids);
     return {};
   }
-  Result<> rest(const AuthenticatedHost&, const MigrationId& id,
-                const wire::FreezeDeltaT& late) override {
-    const Secret again = wire::pack_late_write(id, late);
-    need(std::ranges::equal(wire::view(said(again)->request_as_LateWrite()->late()->written()),
-                            late.written));
+  Result<> late_write(const AuthenticatedHost&, const MigrationId& id,
+                      const wire::FreezeDeltaT& delta) override {
+    const Secret again = wire::pack_late_write(id, delta);
+    need(std::ranges::equal(wire::view(said(again)->request_as_LateWrite()->delta()->written()),
+                            delta.written));
     return {};
   }
   Result<> straggler(const AuthenticatedHost&, const wire::StragglerT& straggler) override {
-    if (straggler.late) (void)said(wire::pack_straggler(straggler));
+    if (straggler.delta) (void)said(wire::pack_straggler(straggler));
     return {};
   }
   Result<> ended(const AuthenticatedHost&, const FourTuple&, std::uint64_t) override { return {}; }
@@ -77,7 +79,7 @@ class Echo : public daemon::Requests {
       (void)said(wire::pack_take_over(take.step(), *address, take.prefix(), take.deprecated()));
     return {};
   }
-  Result<int> inquire(const AuthenticatedHost&, const MigrationId& id) override {
+  Result<int> query_outcome(const AuthenticatedHost&, const MigrationId& id) override {
     need(wire::to_hex(id).size() == 32);
     return 0;
   }
@@ -90,12 +92,15 @@ class Echo : public daemon::Requests {
          IpAddress::parse(moved->to()->str()) == to);
     return 0;
   }
-  Result<int> held(const AuthenticatedHost&, const FourTuple& tuple, const std::string& service,
-                   const SocketAddress& line, std::uint64_t generation, bool routed) override {
-    const Secret again = wire::pack_query_holder(tuple, service, line, generation, routed);
+  Result<int> query_holder(const AuthenticatedHost&, const FourTuple& tuple,
+                           const std::string& service, const SocketAddress& control_address,
+                           std::uint64_t generation, bool routed) override {
+    const Secret again =
+        wire::pack_query_holder(tuple, service, control_address, generation, routed);
     const auto* held = said(again)->request_as_QueryHolder();
     need(wire::read_tuple(held->local(), held->remote()) == tuple &&
-         SocketAddress::parse(held->line()->str()) == line && held->routed() == routed);
+         SocketAddress::parse(held->control_address()->str()) == control_address &&
+         held->routed() == routed);
     return 0;
   }
 

@@ -1,8 +1,9 @@
 // What others send to sockmi-proxy. The first letter selects what is read:
-//   p  a header of the PROXY protocol: as it is delivered, it is read or refused; what was
-//      read can be written, and is read again as the same
+//   p  a header of the PROXY protocol: as it is delivered, it is read or refused; what
+//      was read can be written, and is read again as the same
 //   h  a ClientHello, also in parts
-//   s  the state of a connection: what can be read can be written, and is read again as the same
+//   s  the state of a connection: what can be read can be written, and is read again as
+//      the same
 #include <cstdlib>
 
 #include "proxy/client_hello.h"

@@ -19,9 +19,9 @@ void need(bool good) {
   if (!good) std::abort();
 }
 
-class World {
+class Setup {
  public:
-  World() {
+  Setup() {
     int fds[2];
     need(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) == 0);
     ours_.reset(fds[0]);
@@ -33,7 +33,7 @@ class World {
 
   void peer_sends(ByteView bytes) {
     const ssize_t sent = ::send(theirs_.get(), bytes.data(), bytes.size(), 0);
-    if (sent > 0) coming_.insert(coming_.end(), bytes.begin(), bytes.begin() + sent);
+    if (sent > 0) incoming_.insert(incoming_.end(), bytes.begin(), bytes.begin() + sent);
   }
 
   bool read(std::size_t size) {
@@ -43,9 +43,9 @@ class World {
         buffer_->read(reinterpret_cast<char*>(out.data()), static_cast<int>(size), retry);
     if (got < 0) return need(retry), false;
     need(got > 0 && static_cast<std::size_t>(got) <= size &&
-         read_ + static_cast<std::size_t>(got) <= coming_.size());
+         read_ + static_cast<std::size_t>(got) <= incoming_.size());
     need(std::equal(out.begin(), out.begin() + got,
-                    coming_.begin() + static_cast<std::ptrdiff_t>(read_)));
+                    incoming_.begin() + static_cast<std::ptrdiff_t>(read_)));
     read_ += static_cast<std::size_t>(got);
     return true;
   }
@@ -89,7 +89,7 @@ class World {
       if (!buffer_->unsent().empty()) (void)buffer_->flush();
     need(arrived_ == going_.size());
     // What is left is an incomplete record.
-    const ByteView left = ByteView(coming_).subspan(read_);
+    const ByteView left = ByteView(incoming_).subspan(read_);
     need(buffer_->waiting().size() == left.size() && !(buffer_->passes_through() && !left.empty()));
     need(left.size() < 5 || left.size() < 5 + (std::size_t(left[3]) << 8 | left[4]));
   }
@@ -97,14 +97,14 @@ class World {
  private:
   unique_fd ours_, theirs_;
   std::unique_ptr<RecordBuffer> buffer_;
-  Bytes coming_, going_, pending_;
+  Bytes incoming_, going_, pending_;
   std::size_t read_ = 0, arrived_ = 0;
 };
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  World world;
+  Setup setup;
   ByteView rest(data, size);
   while (rest.size() >= 2) {
     const std::size_t amount = rest[1] + 1u;
@@ -113,7 +113,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     switch (what) {
       case 0: {
         const ByteView bytes = rest.first(std::min(amount, rest.size()));
-        world.peer_sends(bytes);
+        setup.peer_sends(bytes);
         rest = rest.subspan(bytes.size());
         break;
       }
@@ -122,15 +122,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         record[1] = record[2] = 3;
         record[3] = static_cast<std::uint8_t>((record.size() - 5) >> 8);
         record[4] = static_cast<std::uint8_t>(record.size() - 5);
-        world.peer_sends(record);
+        setup.peer_sends(record);
         break;
       }
-      case 2: (void)world.read(amount * 16); break;
-      case 3: world.write(amount * 64); break;
-      case 4: (void)world.peer_receives(amount * 32); break;
-      case 5: world.move(); break;
+      case 2: (void)setup.read(amount * 16); break;
+      case 3: setup.write(amount * 64); break;
+      case 4: (void)setup.peer_receives(amount * 32); break;
+      case 5: setup.move(); break;
     }
   }
-  world.finish();
+  setup.finish();
   return 0;
 }

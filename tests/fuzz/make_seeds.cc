@@ -1,5 +1,6 @@
-// Writes seeds whose names say what they are: make_seeds FOLDER writes FOLDER/fuzz_messages (one
-// message of each kind), FOLDER/fuzz_record_bio (one scenario each) and FOLDER/fuzz_proxy.
+// Writes seeds whose names say what they are: make_seeds FOLDER writes
+// FOLDER/fuzz_messages (one message of each kind), FOLDER/fuzz_record_bio (one scenario
+// each) and FOLDER/fuzz_proxy.
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
@@ -57,29 +58,29 @@ void write_messages(const std::filesystem::path& folder) {
   const OutgoingImage one{id, &endpoint, 7};
   write("prepare", 'm', pack_prepare({&one, 1}, local));
   std::vector<Committed> committed(1);
-  FreezeDeltaT& late = committed[0].late;
-  late.bytes = {1, 2, 3};
-  late.acked = 4;
-  late.window = 5;
+  FreezeDeltaT& delta = committed[0].delta;
+  delta.bytes = {1, 2, 3};
+  delta.acked = 4;
+  delta.window = 5;
   write("commit", 'm', pack_commit(committed));
   write("abort", 'm', pack_abort({&id, 1}));
   write("query_outcome", 'm', pack_query_outcome(id));
   write("standby", 'm', pack_standby());
   write("path_queries", 'm',
         pack_path_queries({{.tuple = {local, remote}, .largest = 100, .near = true}}));
-  write("pre_copy", 'm', pack_pre_copy(id, late.bytes));
+  write("pre_copy", 'm', pack_pre_copy(id, delta.bytes));
   write("moved", 'm', pack_moved({local, remote}, local.ip, "hostB"));
   write("query_holder", 'm', pack_query_holder({local, remote}, "web", local));
   write("take_over", 'm', pack_take_over(TakeOverStep::Hold, local.ip, 24, true));
-  late.written = {6, 7};
-  late.sent = 1;
-  late.more = true;
-  write("late_write", 'm', pack_late_write(id, late));
+  delta.written = {6, 7};
+  delta.sent = 1;
+  delta.more = true;
+  write("late_write", 'm', pack_late_write(id, delta));
   write("late_write_empty", 'm', pack_late_write({&id, 1}));
   StragglerT straggler;
   straggler.local = to_string(local);
   straggler.remote = to_string(remote);
-  straggler.late = std::make_unique<FreezeDeltaT>(late);
+  straggler.delta = std::make_unique<FreezeDeltaT>(delta);
   write("straggler", 'm', pack_straggler(straggler));
   for (const auto type :
        EnumValuesRequest()) {  // FlatBuffers accepts a union that has a type and no value
@@ -113,7 +114,7 @@ void write_messages(const std::filesystem::path& folder) {
     wire::DatagramT datagram;
     datagram.kind = wire::Kind::Request;
     datagram.sender = "hostA";
-    datagram.line = datagram.local = datagram.remote = "10.0.0.1:443";
+    datagram.control_address = datagram.local = datagram.remote = "10.0.0.1:443";
     datagram.home = datagram.target = "10.0.0.1";
     datagram.id.assign(16, 1);
     datagram.service = "web";

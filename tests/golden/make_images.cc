@@ -126,19 +126,19 @@ void append(Bytes& to, const Bytes& more) {
 }
 
 // Records what `from` sends next: a record, in TLS 1.3 a KeyUpdate, and one more record.
-void speak(SSL* from, KnownAnswer& speaker, KnownAnswer& hearer, int hearer_fd) {
-  speaker.writes =
-      fmt::format("the {}'s first record behind its image", speaker.server ? "server" : "client");
-  say(from, speaker.writes);
-  const Bytes first = drain(hearer_fd);
-  if (is_aead(from)) speaker.leaves = first;  // CBC: every record has a random IV
-  hearer.arrives = first;
-  hearer.reads = speaker.writes;
+void send_recorded(SSL* from, KnownAnswer& writer, KnownAnswer& reader, int reader_fd) {
+  writer.writes =
+      fmt::format("the {}'s first record behind its image", writer.server ? "server" : "client");
+  say(from, writer.writes);
+  const Bytes first = drain(reader_fd);
+  if (is_aead(from)) writer.leaves = first;  // CBC: every record has a random IV
+  reader.arrives = first;
+  reader.reads = writer.writes;
   if (SSL_version(from) == TLS1_3_VERSION)
     need(SSL_key_update(from, SSL_KEY_UPDATE_NOT_REQUESTED), "KeyUpdate");
   say(from, "; and one more");
-  append(hearer.arrives, drain(hearer_fd));
-  hearer.reads += "; and one more";
+  append(reader.arrives, drain(reader_fd));
+  reader.reads += "; and one more";
 }
 
 void make_quiet(const Case& c, const std::filesystem::path& folder) {
@@ -149,8 +149,8 @@ void make_quiet(const Case& c, const std::filesystem::path& folder) {
               client = answer_of(name + "-client", ends.client.get());
   server.other_end = client.name;
   client.other_end = server.name;
-  speak(ends.server.get(), server, client, ends.wire.client.get());
-  speak(ends.client.get(), client, server, ends.wire.server.get());
+  send_recorded(ends.server.get(), server, client, ends.wire.client.get());
+  send_recorded(ends.client.get(), client, server, ends.wire.server.get());
   write_files(server, folder);
   write_files(client, folder);
 }

@@ -1,5 +1,6 @@
 /* Uses every function of sockmi/appsockmi.h. It is compiled as C11 and as C++11, against
- * the installed header. Exit status 0 if the installed library behaves as the header says. */
+ * the installed header. Exit status 0 if the installed library behaves as the header
+ * says. */
 #include <sockmi/appsockmi.h>
 
 #include <assert.h>

@@ -87,7 +87,7 @@ EXPORTER, IMPORTER = "hostA", "hostB"
 
 
 @cases(
-    (EXPORTER, "negotiate"),
+    (EXPORTER, "find_host"),
     (IMPORTER, "reserve-refused"),
     (EXPORTER, "redirect"),
     (EXPORTER, "freeze"),

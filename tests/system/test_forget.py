@@ -11,11 +11,11 @@ def test_a_home_is_waited_for_until_it_is_forgotten(lab):
     connection.both_ways()
     lab.hostA.daemon.kill()
     connection.end()
-    untold = lambda: lab.hostB.api("/v1/status")["home"]["pending_ends"]  # noqa: E731
-    wait_until(lambda: untold() == 1, "home is to hear that it has ended")
+    pending_ends = lambda: lab.hostB.api("/v1/status")["home"]["pending_ends"]  # noqa: E731
+    wait_until(lambda: pending_ends() == 1, "home is to hear that it has ended")
     said = lab.hostB.run(lab.sockmictl, "forget", "hostA")
     expect("1 ends" in said, said)
-    expect(untold() == 0, "home is still to hear it")
+    expect(pending_ends() == 0, "home is still to hear it")
     lab.start_daemon(lab.hostA)  # it comes back after all, and queries
     wait_until(
         lambda: not lab.hostA.api("/v1/connections")["connections"],

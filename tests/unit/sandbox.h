@@ -1,5 +1,5 @@
-// Puts a test program into a sandbox: with process ids, mounts and networks of its own, so
-// that a daemon that starts looks for sockets and namespaces among the test's alone.
+// Puts a test program into a sandbox: with process ids, mounts and networks of its own,
+// so that a daemon that starts looks for sockets and namespaces among the test's alone.
 #pragma once
 
 #include <sched.h>

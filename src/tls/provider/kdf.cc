@@ -60,7 +60,7 @@ int derive_tls13(void* v, unsigned char* out, std::size_t size, const OSSL_PARAM
                                label_bytes.size());
   if (Scope* scope = Scope::current()) {
     if (scope->probing && scope->probed.empty()) scope->probed.assign(key.begin(), key.end());
-    const Key* real = scope->inject && (!scope->dummy || scope->inject_shadow)
+    const Key* real = scope->inject && (!scope->dummy || scope->inject_into_dummy)
                           ? injected(*scope->inject, label)
                           : nullptr;
     if (real && real->size() == size) std::memcpy(out, real->view().data(), size);

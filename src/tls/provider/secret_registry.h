@@ -159,7 +159,7 @@ struct Scope {
   bool probing = false;  // record the first secret that a key is derived from
   Secret probed;
   std::shared_ptr<Connection> inject;         // TLS 1.3: secrets to return to the target
-  bool inject_shadow = false;                 // and to the dummy peer
+  bool inject_into_dummy = false;             // and to the dummy peer
   const Finished* inject_finished = nullptr;  // TLS 1.2: to return to both
   bool dummy = false;                         // the dummy peer is running
   std::vector<CipherContext*> contexts;       // the target's contexts that exist

@@ -19,8 +19,8 @@ enum class Construction : std::uint8_t { kGcm, kCcm, kChaCha, kCbc, kCbcStitched
 struct RecordCipher {
   const char* name;  // OpenSSL's name of the algorithm
   Construction construction;
-  // That of the suites which use it. NID_undef: no suite is named after it. OpenSSL uses it
-  // for suites of AES-CBC instead of a separate cipher and HMAC, if the processor can.
+  // That of the suites which use it. NID_undef: no suite is named after it. OpenSSL uses
+  // it for suites of AES-CBC instead of a separate cipher and HMAC, if the processor can.
   int nid = NID_undef;
   std::size_t key_size = 0;
   std::size_t iv_size = 0;  // bytes of TLS 1.2's key block: the part that does not change

@@ -15,7 +15,7 @@
 namespace sockmi::tls {
 namespace {
 
-OSSL_LIB_CTX* shadow_library() {
+OSSL_LIB_CTX* dummy_library() {
   static OSSL_LIB_CTX* const it = [] {
     OSSL_LIB_CTX* made = OSSL_LIB_CTX_new();
     if (!made || !enable(made)) std::abort();
@@ -79,13 +79,13 @@ SSL_SESSION* handshake_with_certificate() {
 
 }  // namespace
 
-SSL_CTX* shadow_context(int version, const SSL_CIPHER* cipher) {
+SSL_CTX* dummy_context(int version, const SSL_CIPHER* cipher) {
   static std::mutex mutex;
   static auto* contexts = new std::map<std::pair<int, std::uint32_t>, SSL_CTX*>;
   std::lock_guard lock(mutex);
   SSL_CTX*& ctx = (*contexts)[{version, SSL_CIPHER_get_id(cipher)}];
   if (ctx) return ctx;
-  ctx = SSL_CTX_new_ex(shadow_library(), nullptr, TLS_method());
+  ctx = SSL_CTX_new_ex(dummy_library(), nullptr, TLS_method());
   const char* name = SSL_CIPHER_get_name(cipher);
   SSL_CTX_set_security_level(ctx, 0);
   SSL_CTX_set_min_proto_version(ctx, version);

@@ -1,5 +1,4 @@
-// The temporary SSL that takes the place of the peer in a handshake replay (its code name
-// is "shadow").
+// The temporary SSL that takes the place of the peer in a handshake replay.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -10,7 +9,7 @@ namespace sockmi::tls {
 
 // Returns an SSL_CTX for one version and cipher suite, in a library context of our own
 // that has the provider enabled. It lives as long as the process.
-SSL_CTX* shadow_context(int version, const SSL_CIPHER* cipher);
+SSL_CTX* dummy_context(int version, const SSL_CIPHER* cipher);
 
 // Sets the ALPN protocol that the dummy peer chooses as a server; empty: none. `protocol`
 // must live as long as the handshake.

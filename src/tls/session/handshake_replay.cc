@@ -2,7 +2,7 @@
 //
 // Design. libssl's private state cannot be written from outside, but libssl writes it
 // itself during a handshake. So the target performs a handshake in memory, with a
-// temporary SSL of ours, the dummy peer ("shadow" in the code). The handshake is a
+// temporary SSL of ours, the dummy peer. The handshake is a
 // resumption, which needs no private key.
 //
 // In TLS 1.3 it is a PSK handshake with a temporary key. When libssl derives the
@@ -106,7 +106,7 @@ class HandshakeReplay {
  public:
   HandshakeReplay(SSL* target, LoadPlan& plan)
       : target_(target),
-        script_(plan),
+        plan_(plan),
         tls_(*plan.tls),
         tls13_(tls_.version() == TLS1_3_VERSION),
         alpn_(wire::view(tls_.alpn())),
@@ -118,8 +118,8 @@ class HandshakeReplay {
         context_(up_ref(SSL_get_SSL_CTX(target))),
         rbio_(up_ref(SSL_get_rbio(target))),
         wbio_(up_ref(SSL_get_wbio(target))),
-        shadow_(
-            SSL_new(shadow_context(tls_.version(), SSL_SESSION_get0_cipher(plan.session.get())))) {}
+        dummy_(
+            SSL_new(dummy_context(tls_.version(), SSL_SESSION_get0_cipher(plan.session.get())))) {}
   HandshakeReplay(const HandshakeReplay&) = delete;
 
   ~HandshakeReplay() {
@@ -144,12 +144,12 @@ class HandshakeReplay {
     }
     if (rbio_ && rbio_ == wbio_) BIO_free(rbio_);  // SSL_set_bio() takes one reference for both
     SSL_set_bio(target_, rbio_, wbio_);
-    if (shadow_knows_) (void)overwrite_secrets(shadow_.get());  // fails only if memory is short
+    if (dummy_knows_) (void)overwrite_secrets(dummy_.get());  // fails only if memory is short
     ERR_clear_error();
   }
 
   Result<> perform() {
-    if (!shadow_ || !connect_in_memory(shadow_.get(), target_))
+    if (!dummy_ || !connect_in_memory(dummy_.get(), target_))
       return fail_openssl(ENOMEM, "cannot replay the handshake");
     set_link();
     Scope scope;
@@ -161,8 +161,8 @@ class HandshakeReplay {
     if (!tls13_) scope.inject_finished = &finished;
     // The dummy peer makes records only if there are unread data, so only then does it
     // need the real secrets.
-    shadow_knows_ = scope.inject_shadow = tls13_ && has_unread();
-    const bool shaken = shake_hands(shadow_.get(), target_,
+    dummy_knows_ = scope.inject_into_dummy = tls13_ && has_unread();
+    const bool shaken = shake_hands(dummy_.get(), target_,
                                     [&](const SSL* turn) { scope.dummy = turn != target_; }) &&
                         SSL_session_reused(target_);
     if (cached_) SSL_CTX_remove_session(cache(), cached_.get());
@@ -178,7 +178,7 @@ class HandshakeReplay {
     }
     if (scope.contexts.empty()) return fail(ENOKEY, "provider is not in the SSL's path");
     TRY(give_unread(scope));
-    TRY(set_real_keys(target_, tls_, script_.suite, scope, master));
+    TRY(set_real_keys(target_, tls_, plan_.suite, scope, master));
     TRY(set_what_getters_answer());
     done_ = true;
     return {};
@@ -199,30 +199,30 @@ class HandshakeReplay {
   const char* name() const { return tls_.server_name() ? tls_.server_name()->c_str() : nullptr; }
   // The cache in which the server looks up sessions. It is that of the original context,
   // even if a virtual host's context replaces it during the handshake.
-  SSL_CTX* cache() const { return tls_.server() ? context_.get() : SSL_get_SSL_CTX(shadow_.get()); }
-  SSL* server() const { return tls_.server() ? target_ : shadow_.get(); }
-  SSL* client() const { return tls_.server() ? shadow_.get() : target_; }
+  SSL_CTX* cache() const { return tls_.server() ? context_.get() : SSL_get_SSL_CTX(dummy_.get()); }
+  SSL* server() const { return tls_.server() ? target_ : dummy_.get(); }
+  SSL* client() const { return tls_.server() ? dummy_.get() : target_; }
 
   void set_link() {
     SSL_set_info_callback(target_, tell_nobody);
     SSL_set_accept_state(server());
     SSL_set_connect_state(client());
     set_host_name(client(), name());
-    SSL_SESSION_set1_hostname(script_.session.get(), name());
+    SSL_SESSION_set1_hostname(plan_.session.get(), name());
     // The dummy peer has no stapled OCSP response. An application may insist on one, so
     // it is not requested.
     if (status_type_ != kNoStatus) SSL_set_tlsext_status_type(target_, kNoStatus);
-    choose_alpn(shadow_.get(), &alpn_);
+    choose_alpn(dummy_.get(), &alpn_);
     if (!alpn_.empty()) {
       Bytes protocols{static_cast<std::uint8_t>(alpn_.size())};
       protocols.insert(protocols.end(), alpn_.begin(), alpn_.end());
       SSL_set_alpn_protos(client(), protocols.data(), static_cast<unsigned>(protocols.size()));
     }
     SSL_set_tlsext_max_fragment_length(client(),
-                                       SSL_SESSION_get_max_fragment_length(script_.session.get()));
+                                       SSL_SESSION_get_max_fragment_length(plan_.session.get()));
     SSL_set_num_tickets(server(), 0);
     SSL_set_options(target_, SSL_OP_ALLOW_NO_DHE_KEX);
-    // The replay must negotiate the same extensions as the real handshake. The client
+    // The replay must find_host the same extensions as the real handshake. The client
     // omits those that were not negotiated.
     SSL_clear_options(target_, kAgreed);
     if (!tls13_ && !tls_.encrypt_then_mac()) SSL_set_options(client(), SSL_OP_NO_ENCRYPT_THEN_MAC);
@@ -234,14 +234,14 @@ class HandshakeReplay {
     // Without a common session id context the client fails with "attempt to reuse session
     // in different context". A server that requests certificates rejects an empty one.
     unsigned size = 0;
-    const unsigned char* id = SSL_SESSION_get0_id_context(script_.session.get(), &size);
+    const unsigned char* id = SSL_SESSION_get0_id_context(plan_.session.get(), &size);
     id_context_.assign(id, id + size);
     const Bytes shown = size > 0 ? id_context_ : Bytes{'s', 'o', 'c', 'k', 'm', 'i'};
-    SSL_SESSION_set1_id_context(script_.session.get(), shown.data(),
+    SSL_SESSION_set1_id_context(plan_.session.get(), shown.data(),
                                 static_cast<unsigned>(shown.size()));
     for (SSL* ssl : {server(), client()})
       SSL_set_session_id_context(ssl, shown.data(), static_cast<unsigned>(shown.size()));
-    id = SSL_SESSION_get_id(script_.session.get(), &size);
+    id = SSL_SESSION_get_id(plan_.session.get(), &size);
     session_id_.assign(id, id + size);
   }
 
@@ -256,7 +256,7 @@ class HandshakeReplay {
 
   // Replaces the session's secret by a temporary key. Returns the real one.
   Secret set_psk(Scope& scope) {
-    SSL_SESSION* session = script_.session.get();
+    SSL_SESSION* session = plan_.session.get();
     Secret real = master_of(session);
     Secret psk(static_cast<std::size_t>(
         EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session)))));
@@ -288,7 +288,7 @@ class HandshakeReplay {
   // So in the second case a session with a chain is put into the cache all the same; in
   // the first case it cannot be loaded.
   Secret set_resumption() {
-    SSL_SESSION* session = script_.session.get();
+    SSL_SESSION* session = plan_.session.get();
     SSL_set_options(client(), SSL_OP_NO_TICKET);
     unsigned char id[SSL_MAX_SSL_SESSION_ID_LENGTH];
     RAND_bytes(id, sizeof id);
@@ -296,7 +296,7 @@ class HandshakeReplay {
     make_young(session);
     by_callback_ =
         (SSL_CTX_get_session_cache_mode(cache()) & SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) != 0 ||
-        (SSL_CTX_sess_get_remove_cb(cache()) && script_.chain.empty());
+        (SSL_CTX_sess_get_remove_cb(cache()) && plan_.chain.empty());
     if (by_callback_) {
       SSL_set_session_secret_cb(server(), fill_session, this);
     } else {
@@ -308,9 +308,9 @@ class HandshakeReplay {
   }
 
   static int fill_session(SSL* ssl, void* secret, int* size, STACK_OF(SSL_CIPHER) *,
-                          const SSL_CIPHER** cipher, void* rehearsal) {
-    const HandshakeReplay& self = *static_cast<HandshakeReplay*>(rehearsal);
-    const SSL_SESSION* ours = self.script_.session.get();
+                          const SSL_CIPHER** cipher, void* replay) {
+    const HandshakeReplay& self = *static_cast<HandshakeReplay*>(replay);
+    const SSL_SESSION* ours = self.plan_.session.get();
     SSL_SESSION* live = SSL_get_session(ssl);
     const unsigned char* at = self.tls_.session()->data();
     if (!d2i_SSL_SESSION(&live, &at, static_cast<long>(self.tls_.session()->size()))) return 0;
@@ -337,8 +337,8 @@ class HandshakeReplay {
     if (!has_unread()) return {};
     const ByteView unread = wire::view(tls_.unread());
     scope.dummy = true;
-    const bool sent = unread.empty() ? SSL_shutdown(shadow_.get()) >= 0
-                                     : SSL_write(shadow_.get(), unread.data(),
+    const bool sent = unread.empty() ? SSL_shutdown(dummy_.get()) >= 0
+                                     : SSL_write(dummy_.get(), unread.data(),
                                                  static_cast<int>(unread.size())) > 0;
     scope.dummy = false;
     char byte;
@@ -370,7 +370,7 @@ class HandshakeReplay {
     SSL_SESSION_set_time(session, time_);
     SSL_SESSION_set_timeout(session, timeout_);
     SSL_set_verify_result(target_, tls_.verify_result());
-    if (!script_.chain.empty()) {
+    if (!plan_.chain.empty()) {
       STACK_OF(X509)* chain = SSL_get_peer_cert_chain(target_);
       if (!chain) {
         return fail(ENOTSUP,
@@ -379,7 +379,7 @@ class HandshakeReplay {
       }
       while (X509* stale = sk_X509_pop(chain))
         X509_free(stale);
-      for (X509* each : script_.chain) {
+      for (X509* each : plan_.chain) {
         X509_up_ref(each);
         sk_X509_push(chain, each);
       }
@@ -392,7 +392,7 @@ class HandshakeReplay {
   }
 
   SSL* target_;
-  LoadPlan& script_;
+  LoadPlan& plan_;
   const wire::Tls& tls_;
   const bool tls13_;
   const ByteView alpn_;
@@ -403,11 +403,11 @@ class HandshakeReplay {
   const std::optional<std::string> name_before_;
   const ContextPointer context_;  // before a virtual host's context replaces it
   BIO *rbio_, *wbio_;
-  SslPointer shadow_;
+  SslPointer dummy_;
   SessionPointer cached_;
   Bytes session_id_, id_context_;
   long time_ = 0, timeout_ = 0;
-  bool by_callback_ = false, shadow_knows_ = false, done_ = false;
+  bool by_callback_ = false, dummy_knows_ = false, done_ = false;
 };
 
 }  // namespace

@@ -31,8 +31,7 @@ class InContext {
 
 // Returns a plan to load a session of the SSL's suite with random secrets. `builder` owns
 // what the plan points to.
-LoadPlan random_script(bool server, SessionPointer session,
-                       flatbuffers::FlatBufferBuilder& builder) {
+LoadPlan random_plan(bool server, SessionPointer session, flatbuffers::FlatBufferBuilder& builder) {
   const auto hash = static_cast<std::size_t>(
       EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session.get()))));
   wire::TlsT other;
@@ -69,8 +68,8 @@ Result<> overwrite_secrets(SSL* ssl) {
   const SSL_CIPHER* cipher = session ? SSL_SESSION_get0_cipher(session.get()) : nullptr;
   if (!cipher) return {};  // its handshake had not derived secrets yet
   flatbuffers::FlatBufferBuilder builder;
-  SSL_CTX* const private_context = shadow_context(TLS1_3_VERSION, cipher);
-  LoadPlan plan = random_script(SSL_is_server(ssl), std::move(session), builder);
+  SSL_CTX* const private_context = dummy_context(TLS1_3_VERSION, cipher);
+  LoadPlan plan = random_plan(SSL_is_server(ssl), std::move(session), builder);
   const InContext meanwhile(ssl, private_context);
   const auto overwritten = replay_handshake(ssl, plan);
   SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);

@@ -52,11 +52,11 @@ Result<> set_tls12_keys(SSL* target, const wire::Tls& tls, const Suite& suite, c
                 .server = std::move(server),
                 .reading = reading,
                 .writing = writing};
-  kept.rehearsed_client_random = kept.known.random;
-  kept.rehearsed_server_random.resize(SSL3_RANDOM_SIZE);
-  SSL_get_server_random(target, kept.rehearsed_server_random.data(), SSL3_RANDOM_SIZE);
-  Registry::get().substitute(kept.rehearsed_client_random, kept.client_random);
-  Registry::get().substitute(kept.rehearsed_server_random, kept.server_random);
+  kept.replayed_client_random = kept.known.random;
+  kept.replayed_server_random.resize(SSL3_RANDOM_SIZE);
+  SSL_get_server_random(target, kept.replayed_server_random.data(), SSL3_RANDOM_SIZE);
+  Registry::get().substitute(kept.replayed_client_random, kept.client_random);
+  Registry::get().substitute(kept.replayed_server_random, kept.server_random);
   return {};
 }
 

@@ -82,7 +82,7 @@ Result<Live> find_tls12(SSL* ssl, const Suite& suite) {
   auto& known = known_of(ssl);
   Live live;
   const SslData& kept = attachment(ssl);
-  if (kept.rehearsed_client_random == known.random) {
+  if (kept.replayed_client_random == known.random) {
     live.client_random = kept.client_random;
     live.server_random = kept.server_random;
   } else {
@@ -320,8 +320,8 @@ Result<Secret> save_established(SSL* ssl) {
 bool was_reused(const SSL* ssl) {
   const SslData* kept = find_attachment(ssl);
   const bool since_loaded = kept && kept->loaded &&
-                            (kept->rehearsed_client_random.empty() ||
-                             kept->rehearsed_client_random == client_random_of(ssl));
+                            (kept->replayed_client_random.empty() ||
+                             kept->replayed_client_random == client_random_of(ssl));
   return since_loaded ? kept->reused : SSL_session_reused(ssl) == 1;
 }
 

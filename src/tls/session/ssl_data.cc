@@ -42,7 +42,7 @@ Secret derive(const char* kdf_name, std::size_t size, const OSSL_PARAM* params) 
 }  // namespace
 
 SslData::~SslData() {
-  for (const Secret* random : {&rehearsed_client_random, &rehearsed_server_random})
+  for (const Secret* random : {&replayed_client_random, &replayed_server_random})
     if (!random->empty()) Registry::get().end_substitution(*random);
 }
 

@@ -19,7 +19,7 @@ struct SslData {
   bool spent = false;  // it was exported
   // TLS 1.2, loaded here: the randoms of the real handshake, and those of the handshake
   // replay, which the provider replaces by the real ones.
-  Secret client_random, server_random, rehearsed_client_random, rehearsed_server_random;
+  Secret client_random, server_random, replayed_client_random, replayed_server_random;
   // What the last save or load found out about the handshake with client random `random`,
   // so that the next save need not find it out again.
   struct Known {

@@ -33,8 +33,8 @@ class CallerTest : public testing::Test {
     EXPECT_EQ(::connect(client.get(), listener_.address(), listener_.kAddressSize), 0);
     return client;
   }
-  // Returns the daemon's end of a connection that a child process has opened, after it has
-  // called `enter`.
+  // Returns the daemon's end of a connection that a child process has opened, after it
+  // has called `enter`.
   unique_fd accept_from_child(const std::function<bool()>& enter) {
     child_ = ::fork();
     if (child_ == 0) {

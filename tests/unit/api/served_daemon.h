@@ -1,4 +1,5 @@
-// A whole daemon whose HTTP interface the tests use, in a thread and a network of its own.
+// A whole daemon whose HTTP interface the tests use, in a thread and a network of its
+// own.
 #pragma once
 
 #include <sys/syscall.h>
@@ -52,8 +53,8 @@ std::string request(const std::string& method, const std::string& target,
 template <class Function>
 void as_user(uid_t uid, Function function) {
   std::thread([&] {
-    // Not by setresuid(), which changes the user of all threads. It finds files as root does:
-    // the folder of the socket may be closed to others.
+    // Not by setresuid(), which changes the user of all threads. It finds files as root
+    // does: the folder of the socket may be closed to others.
     if (::syscall(SYS_setresuid, uid, uid, 0) != 0) throw std::runtime_error("setresuid");
     ::syscall(SYS_setfsuid, 0);
     function();

@@ -76,13 +76,13 @@ TEST_F(ControlChannelTest, AHostThatDoesNotReadIsNotAnsweredWithoutLimit) {
         co_return message;
       });
   const auto contexts = *Contexts::make(identity.now());
-  const auto line = std::make_shared<ControlConnection>(asio::ip::tcp::socket(io_), contexts,
-                                                        asio::ssl::stream_base::client);
+  const auto connection = std::make_shared<ControlConnection>(asio::ip::tcp::socket(io_), contexts,
+                                                              asio::ssl::stream_base::client);
   const auto ask = [&]() -> asio::awaitable<void> {
-    EXPECT_TRUE(co_await line->connect(b_at.ip, b_at));
-    EXPECT_TRUE(co_await line->handshake("hostB"));
+    EXPECT_TRUE(co_await connection->connect(b_at.ip, b_at));
+    EXPECT_TRUE(co_await connection->handshake("hostB"));
     for (std::uint64_t i = 0; i < kAsked; ++i)
-      line->send(pack(i, false, Secret(kSize, 'm')));
+      connection->send(pack(i, false, Secret(kSize, 'm')));
   };
   asio::co_spawn(io_, ask(), asio::detached);
   while (handled == 0 && io_.run_one_for(60s) > 0) {
@@ -95,7 +95,7 @@ TEST_F(ControlChannelTest, AHostThatDoesNotReadIsNotAnsweredWithoutLimit) {
   EXPECT_LT(handled, kAsked);
   const auto read = [&]() -> asio::awaitable<void> {
     while (answered < kAsked) {
-      const auto frame = co_await line->receive();
+      const auto frame = co_await connection->receive();
       if (!frame) break;
       ++answered;
     }
@@ -104,7 +104,7 @@ TEST_F(ControlChannelTest, AHostThatDoesNotReadIsNotAnsweredWithoutLimit) {
   asio::co_spawn(io_, read(), asio::detached);
   io_.run();
   EXPECT_EQ(answered, kAsked);
-  line->close();
+  connection->close();
 }
 
 // Otherwise a member could have this host keep the begun messages of all its connections.
@@ -119,7 +119,7 @@ TEST_F(ControlChannelTest, AMemberSendsOneLargeMessageAtATime) {
         co_return Secret();
       });
   const auto contexts = *Contexts::make(identity.now());
-  std::vector<std::shared_ptr<ControlConnection>> lines;
+  std::vector<std::shared_ptr<ControlConnection>> connections;
   const auto run = [&](const std::function<asio::awaitable<void>()>& step) {
     bool over = false;
     asio::co_spawn(io_, step(), [&](std::exception_ptr) { over = true; });
@@ -130,23 +130,23 @@ TEST_F(ControlChannelTest, AMemberSendsOneLargeMessageAtATime) {
     return over;
   };
   const auto begin = [&]() -> asio::awaitable<void> {
-    const auto line = lines.emplace_back(std::make_shared<ControlConnection>(
+    const auto connection = connections.emplace_back(std::make_shared<ControlConnection>(
         asio::ip::tcp::socket(io_), contexts, asio::ssl::stream_base::client));
-    EXPECT_TRUE(co_await line->connect(b_at.ip, b_at));
-    EXPECT_TRUE(co_await line->handshake("hostB"));
+    EXPECT_TRUE(co_await connection->connect(b_at.ip, b_at));
+    EXPECT_TRUE(co_await connection->handshake("hostB"));
     auto frame = pack(1, false, Secret(kSize, 'm'));
     frame[1].resize(kBegun);
-    line->send(std::move(frame));
+    connection->send(std::move(frame));
   };
   const auto is_closed = [&]() -> asio::awaitable<void> {
-    const auto frame = co_await lines.front()->receive();
+    const auto frame = co_await connections.front()->receive();
     EXPECT_FALSE(frame);
   };
   const auto finish = [&]() -> asio::awaitable<void> {
     std::array<Secret, 2> rest;
     rest[0] = Secret(kSize - kBegun, 'm');
-    lines.back()->send(std::move(rest));
-    const auto frame = co_await lines.back()->receive();
+    connections.back()->send(std::move(rest));
+    const auto frame = co_await connections.back()->receive();
     EXPECT_TRUE(frame);
   };
 
@@ -155,8 +155,8 @@ TEST_F(ControlChannelTest, AMemberSendsOneLargeMessageAtATime) {
   EXPECT_TRUE(run(is_closed)) << "the first connection still holds its message";
   EXPECT_TRUE(run(finish));
   EXPECT_EQ(handled, kSize);
-  for (const auto& line : lines)
-    line->close();
+  for (const auto& connection : connections)
+    connection->close();
 }
 
 TEST_F(ControlChannelTest, TheHandlerGetsTheAuthenticatedHost) {

@@ -28,7 +28,7 @@ TEST_F(DatagramTest, OpenReturnsTheAuthenticatedSender) {
   const auto opened = b_->open(a_->seal(request()));
   ASSERT_TRUE(opened);
   EXPECT_EQ(opened->sender, "hostA");
-  EXPECT_EQ(opened->line, "10.0.0.1:7078");
+  EXPECT_EQ(opened->control_address, "10.0.0.1:7078");
   EXPECT_EQ(opened->service, "web");
 }
 
@@ -95,7 +95,7 @@ TEST_F(DatagramTest, OnlyTheAddresseeAcceptsItAndOnlyInItsCurrentRun) {
   const Bytes confirm = a_->seal(said);
   EXPECT_TRUE(b_->open(confirm));
   b_.emplace(*Identity::load(folder_ / "cluster.hostB"), "10.0.0.2:7078");
-  EXPECT_EQ(b_->open(confirm).error().code, EALREADY) << "B has started anew";
+  EXPECT_EQ(b_->open(confirm).error().code, EALREADY) << "B has restarted";
 }
 
 TEST_F(DatagramTest, OldAndNewKeyAreAcceptedDuringARekey) {

@@ -1,4 +1,5 @@
-// The connections that an imported listener has accepted, and a home that does not answer.
+// The connections that an imported listener has accepted, and a home that does not
+// answer.
 #include "connections/accepted.h"
 
 #include <gtest/gtest.h>

@@ -11,24 +11,24 @@ class BatchingTest : public testing::Test {
  protected:
   // Adds an endpoint of which `size` bytes travel in the freeze.
   void add(std::size_t size, std::uint8_t state = SOCKMI_CONNECTED) {
-    ExportItem departure;
-    departure.socket.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    departure.endpoint.payload = Secret(size);
-    departure.endpoint.state = state;
-    departures_.push_back(std::move(departure));
+    ExportItem item;
+    item.socket.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    item.endpoint.payload = Secret(size);
+    item.endpoint.state = state;
+    items_.push_back(std::move(item));
   }
   // Returns the sizes of the endpoints in each batch.
   std::vector<std::vector<std::size_t>> cut() {
     std::vector<std::vector<std::size_t>> out;
-    for (const auto& share : shares(std::move(departures_))) {
+    for (const auto& share : shares(std::move(items_))) {
       out.emplace_back();
-      for (const auto& departure : share)
-        out.back().push_back(departure.endpoint.payload.size());
+      for (const auto& item : share)
+        out.back().push_back(item.endpoint.payload.size());
     }
     return out;
   }
   using Sizes = std::vector<std::vector<std::size_t>>;
-  std::vector<ExportItem> departures_;
+  std::vector<ExportItem> items_;
 };
 
 TEST_F(BatchingTest, SmallEndpointsShareABatch) {

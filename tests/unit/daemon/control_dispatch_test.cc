@@ -45,8 +45,8 @@ TEST(ControlDispatch, MoreThanABatchIsRefused) {
   EXPECT_EQ(
       code_of(requests, wire::pack_commit(std::vector<wire::Committed>(wire::kMostEndpoints + 1))),
       EMSGSIZE);
-  EXPECT_EQ(code_of(requests,
-                    wire::pack_path_queries(std::vector<wire::Crossing>(wire::kMostEndpoints + 1))),
+  EXPECT_EQ(code_of(requests, wire::pack_path_queries(
+                                  std::vector<wire::PathRequirements>(wire::kMostEndpoints + 1))),
             EMSGSIZE);
   EXPECT_EQ(requests.calls, 0);
 }

@@ -14,16 +14,16 @@ class DeltaFilesTest : public testing::Test {
  protected:
   DeltaFilesTest() {
     journal_ = Journal::open(folder_);
-    late_.written = {1, 2, 3};
-    late_.read = 4;
-    late_.finished = true;
+    delta_.written = {1, 2, 3};
+    delta_.read = 4;
+    delta_.finished = true;
   }
 
   const sockmi::test::TemporaryFolder temporary_;
   const std::filesystem::path& folder_ = temporary_.path;
   Result<Journal> journal_ = fail(ENOENT, "not opened yet");
   const wire::MigrationId id_{1, 2, 3};
-  wire::FreezeDeltaT late_;
+  wire::FreezeDeltaT delta_;
 };
 
 TEST(RuntimeFolder, MustBeInMemory) {
@@ -33,29 +33,29 @@ TEST(RuntimeFolder, MustBeInMemory) {
 }
 
 TEST_F(DeltaFilesTest, TheNextDaemonReadsTheFileOfADecidedMove) {
-  ASSERT_TRUE(keep_late(folder_, id_, late_));
+  ASSERT_TRUE(keep_delta(folder_, id_, delta_));
   ASSERT_TRUE(journal_->committed(id_, {}, std::nullopt));
   journal_ = fail(ENOENT, "it dies");
   journal_ = Journal::open(folder_);
   ASSERT_TRUE(journal_);
-  drop_unexplained_late(folder_, *journal_);
-  const auto kept = kept_late(folder_, id_);
+  drop_unexplained_deltas(folder_, *journal_);
+  const auto kept = kept_delta(folder_, id_);
   ASSERT_TRUE(kept) << to_string(kept.error());
-  EXPECT_EQ(kept->written, late_.written);
-  EXPECT_EQ(kept->read, late_.read);
-  EXPECT_EQ(kept->finished, late_.finished);
-  drop_late(folder_, id_);
-  EXPECT_EQ(kept_late(folder_, id_).error().code, ENOENT);
+  EXPECT_EQ(kept->written, delta_.written);
+  EXPECT_EQ(kept->read, delta_.read);
+  EXPECT_EQ(kept->finished, delta_.finished);
+  drop_delta(folder_, id_);
+  EXPECT_EQ(kept_delta(folder_, id_).error().code, ENOENT);
 }
 
 TEST_F(DeltaFilesTest, TheFileOfAnUndecidedMoveIsDropped) {
-  ASSERT_TRUE(keep_late(folder_, id_, late_));
-  drop_unexplained_late(folder_, *journal_);
-  EXPECT_EQ(kept_late(folder_, id_).error().code, ENOENT);
+  ASSERT_TRUE(keep_delta(folder_, id_, delta_));
+  drop_unexplained_deltas(folder_, *journal_);
+  EXPECT_EQ(kept_delta(folder_, id_).error().code, ENOENT);
 }
 
 TEST_F(DeltaFilesTest, OnlyTheOwnerMayReadTheFile) {
-  ASSERT_TRUE(keep_late(folder_, id_, late_));
+  ASSERT_TRUE(keep_delta(folder_, id_, delta_));
   struct stat facts {};
   ASSERT_EQ(::stat((folder_ / ("late-" + wire::to_hex(id_))).c_str(), &facts), 0);
   EXPECT_EQ(facts.st_mode & 0777, 0600u);
@@ -63,16 +63,16 @@ TEST_F(DeltaFilesTest, OnlyTheOwnerMayReadTheFile) {
 
 TEST_F(DeltaFilesTest, ASymlinkIsNeitherReadNorOverwritten) {
   std::filesystem::create_symlink("/dev/zero", folder_ / ("late-" + wire::to_hex(id_)));
-  EXPECT_EQ(kept_late(folder_, id_).error().code, ELOOP);
-  EXPECT_EQ(keep_late(folder_, id_, late_).error().code, EEXIST);
+  EXPECT_EQ(kept_delta(folder_, id_).error().code, ELOOP);
+  EXPECT_EQ(keep_delta(folder_, id_, delta_).error().code, EEXIST);
 }
 
 TEST_F(DeltaFilesTest, ADamagedFileIsRefused) {
-  ASSERT_TRUE(keep_late(folder_, id_, late_));
+  ASSERT_TRUE(keep_delta(folder_, id_, delta_));
   std::filesystem::resize_file(folder_ / ("late-" + wire::to_hex(id_)), 10);
-  EXPECT_FALSE(kept_late(folder_, id_));
+  EXPECT_FALSE(kept_delta(folder_, id_));
   std::filesystem::resize_file(folder_ / ("late-" + wire::to_hex(id_)), 1ull << 40);
-  EXPECT_EQ(kept_late(folder_, id_).error().code, EFBIG);
+  EXPECT_EQ(kept_delta(folder_, id_).error().code, EFBIG);
 }
 
 }  // namespace

@@ -13,8 +13,8 @@ class ExportRequestsTest : public testing::Test {
   inline static const User alice{1000, "alice"}, bob{1001, "bob"}, root{0, "root"};
   // Registers an application that records what it was asked.
   ExportRequests::Holder hold(const char* service, const User& user = alice) {
-    return requests_.hold(service, user,
-                          [this](const ExportRequest& wish) { asked_.push_back(wish.request); });
+    return requests_.hold(
+        service, user, [this](const ExportRequest& request) { asked_.push_back(request.request); });
   }
   void ask(const char* service, std::chrono::milliseconds timeout = std::chrono::minutes(1),
            const User& asker = root) {
@@ -108,7 +108,7 @@ TEST_F(ExportRequestsTest, ASilentApplicationIsReportedOnceAndNotWaitedForAgain)
   ask("web", std::chrono::milliseconds(0));
   while (!settled())
     io_.run_one();
-  EXPECT_EQ(outcome_->silent.size(), 2u);
+  EXPECT_EQ(outcome_->unanswered.size(), 2u);
   EXPECT_EQ(requests_.done(asked_[1], alice, 1, 0).error().code, ENOENT)
       << "too late, but she is there";
   ask("web");
@@ -117,7 +117,7 @@ TEST_F(ExportRequestsTest, ASilentApplicationIsReportedOnceAndNotWaitedForAgain)
   ASSERT_TRUE(requests_.done(asked_[3], alice, 2, 0));
   ASSERT_TRUE(settled());
   EXPECT_EQ(outcome_->answered, 1u);
-  EXPECT_EQ(outcome_->silent, std::vector<std::string>{"bob"});
+  EXPECT_EQ(outcome_->unanswered, std::vector<std::string>{"bob"});
 }
 
 }  // namespace

@@ -52,8 +52,14 @@ class HomeProtocolTest : public testing::Test {
     table().mark_moved(tuple, remote);
   }
   void send_to(const std::string& host, const char* address, std::uint64_t generation = 0) {
-    remember(tuple_,
-             {"web", host, ip(address), "home", host_->settings.line(), false, generation, {}});
+    remember(tuple_, {"web",
+                      host,
+                      ip(address),
+                      "home",
+                      host_->settings.control_address(),
+                      false,
+                      generation,
+                      {}});
   }
 
   asio::io_context io_;
@@ -116,11 +122,11 @@ TEST_F(HomeProtocolTest, OnlyTheHolderMayExportAConnectionToHome) {
   EXPECT_EQ(table().may_come("C", tuple_).error().code, EBUSY) << "it is at B";
 }
 
-TEST_F(HomeProtocolTest, HeldConfirmsAFrozenSocketWithoutRecordingAnImport) {
+TEST_F(HomeProtocolTest, QueryHolderConfirmsAFrozenSocketWithoutRecordingAnImport) {
   host_->services.find_socket = [this](const FourTuple&) {
     return Result<net::TcpSocket>({.cookie = 7, .tuple = elsewhere_, .mark = steer::kFreezeMark});
   };
-  EXPECT_EQ(homes().held("A", elsewhere_, "web", host_->settings.line()), 1);
+  EXPECT_EQ(homes().query_holder("A", elsewhere_, "web", host_->settings.control_address()), 1);
   EXPECT_TRUE(table().imported().empty());
 }
 
@@ -139,7 +145,7 @@ TEST_F(HomeProtocolTest, LivesLooksForASocketThatTheListLacks) {
   found.reset();
   EXPECT_TRUE(lives(host_->services, {{7, {.cookie = 7, .tuple = tuple_}}}, 7, tuple_));
   EXPECT_FALSE(lives(host_->services, {{7, {.cookie = 7, .tuple = elsewhere_}}}, 7, tuple_))
-      << "cookies begin anew with the kernel";
+      << "cookies start again with the kernel";
 }
 
 // Does not answer for a while.
@@ -176,7 +182,7 @@ TEST_F(HomeProtocolTest, MayReturnRefusesConnectionsThatNeverLeft) {
   EXPECT_TRUE(may_return(host_->services, table(), "B", tuple_));
   table().mark_returned(tuple_);
   const FourTuple listener{tuple_.local, {}};
-  remember(listener, {"web", "B", ip("192.0.2.2"), "home", host_->settings.line()});
+  remember(listener, {"web", "B", ip("192.0.2.2"), "home", host_->settings.control_address()});
   EXPECT_TRUE(may_return(host_->services, table(), "B", tuple_))
       << "accepted there, by our listener";
   EXPECT_EQ(may_return(host_->services, table(), "C", tuple_).error().code, EACCES);
@@ -240,11 +246,11 @@ TEST_F(HomeProtocolTest, MovedRefusesClaimsForOtherHostsUnknownServicesAndForeig
 }
 
 TEST_F(HomeProtocolTest, NotifyEndedCallsTheSenderIfHomeIsSilent) {
-  const SocketAddress line = *SocketAddress::parse("192.0.2.1:7078");
-  const ImportedConnection resident{elsewhere_, "web", "A", line, "B", line};
-  table().add_imported(7, resident);
+  const SocketAddress control_address = *SocketAddress::parse("192.0.2.1:7078");
+  const ImportedConnection imported{elsewhere_, "web", "A", control_address, "B", control_address};
+  table().add_imported(7, imported);
   transfer().answers["B"] = {};
-  asio::co_spawn(io_, homes().notify_ended(table().end_imported(7)->notice, resident),
+  asio::co_spawn(io_, homes().notify_ended(table().end_imported(7)->notice, imported),
                  asio::detached);
   io_.run();
   EXPECT_EQ(transfer().asked, (std::vector<std::string>{"A", "B"}));
@@ -268,31 +274,31 @@ TEST_F(HomeProtocolTest, ForwardsUntilHomeIsNotified) {
   while (transfer().asked.empty())
     io_.run_one();
   EXPECT_TRUE(table().find_remote(elsewhere_));
-  EXPECT_TRUE(homes().silent().contains("A"));
+  EXPECT_TRUE(homes().unreachable().contains("A"));
   transfer().answers["A"] = {};
   io_.run();
   EXPECT_TRUE(table().remote().empty());
-  EXPECT_FALSE(homes().silent().contains("A"));
+  EXPECT_FALSE(homes().unreachable().contains("A"));
 }
 
-TEST_F(HomeProtocolTest, HeldConfirmsAnImportedPortWithoutLookingForItsSocket) {
+TEST_F(HomeProtocolTest, QueryHolderConfirmsAnImportedPortWithoutLookingForItsSocket) {
   const FourTuple port{elsewhere_.local, {}};
   table().add_imported(7, {port, "web", "A", {}, "A", {}});
-  EXPECT_EQ(homes().held("A", port, "web", {}), 1);
-  EXPECT_EQ(homes().held("A", {*SocketAddress::parse("192.0.2.1:2"), {}}, "web", {}), 0);
+  EXPECT_EQ(homes().query_holder("A", port, "web", {}), 1);
+  EXPECT_EQ(homes().query_holder("A", {*SocketAddress::parse("192.0.2.1:2"), {}}, "web", {}), 0);
 }
 
-TEST_F(HomeProtocolTest, HeldReaddressesRoutedPacketsForHomeAlone) {
+TEST_F(HomeProtocolTest, QueryHolderReaddressesRoutedPacketsForHomeAlone) {
   host_->services.find_socket = [](const FourTuple& tuple) -> Result<net::TcpSocket> {
     return net::TcpSocket{.cookie = 7, .tuple = tuple};
   };
   table().add_imported(7,
                        {elsewhere_, "web", "A", *SocketAddress::parse("192.0.2.1:7078"), "A", {}});
-  EXPECT_EQ(homes().held("A", elsewhere_, "web", {}), 1);
-  EXPECT_EQ(homes().held("B", elsewhere_, "web", {}, 0, true), 1);
+  EXPECT_EQ(homes().query_holder("A", elsewhere_, "web", {}), 1);
+  EXPECT_EQ(homes().query_holder("B", elsewhere_, "web", {}, 0, true), 1);
   EXPECT_TRUE(host_->fake_steering.rewritten_to.empty())
       << "by the word of another host than its home";
-  EXPECT_EQ(homes().held("A", elsewhere_, "web", {}, 0, true), 1);
+  EXPECT_EQ(homes().query_holder("A", elsewhere_, "web", {}, 0, true), 1);
   EXPECT_EQ(host_->fake_steering.rewritten_to.at(elsewhere_), host_->settings.address);
 }
 
@@ -319,7 +325,7 @@ TEST_F(HomeProtocolTest, AHomeCannotHavePacketsOfOurOwnConnectionReaddressed) {
   };
   table().add_imported(7, {foreign, "web", "A", *SocketAddress::parse("192.0.2.1:7078"), "A", {}});
 
-  EXPECT_EQ(homes().held("A", foreign, "web", {}, 0, true), 1);
+  EXPECT_EQ(homes().query_holder("A", foreign, "web", {}, 0, true), 1);
 
   EXPECT_TRUE(host_->fake_steering.rewritten_to.empty());
 }
@@ -331,7 +337,7 @@ TEST_F(HomeProtocolTest, AFailedLookupOfASocketEndsNoConnection) {
   };
 
   EXPECT_TRUE(lives(host_->services, {}, 7, elsewhere_));
-  EXPECT_EQ(homes().held("A", elsewhere_, "web", {}).error().code, EMFILE);
+  EXPECT_EQ(homes().query_holder("A", elsewhere_, "web", {}).error().code, EMFILE);
 }
 
 TEST_F(HomeProtocolTest, AFailedLookupOfASocketRefusesAClaimForNow) {
@@ -347,8 +353,8 @@ TEST_F(HomeProtocolTest, AFailedLookupOfASocketRefusesAClaimForNow) {
   EXPECT_EQ(homes().moved("B", tuple_, ip("192.0.2.2"), "B", "web"), 1);
 }
 
-TEST_F(HomeProtocolTest, HeldDeniesAConnectionWithoutASocket) {
-  EXPECT_EQ(homes().held("A", elsewhere_, "web", {}), 0);
+TEST_F(HomeProtocolTest, QueryHolderDeniesAConnectionWithoutASocket) {
+  EXPECT_EQ(homes().query_holder("A", elsewhere_, "web", {}), 0);
 }
 
 }  // namespace

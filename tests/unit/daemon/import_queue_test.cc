@@ -14,7 +14,7 @@ class ImportQueueTest : public testing::Test {
 
   void add(std::uint8_t number, const char* peer, std::uint8_t state = SOCKMI_SERVER_ESTABLISHED,
            const User& owner = www) {
-    ASSERT_TRUE(lists_.reserve(id(number), state));
+    ASSERT_TRUE(queue_.reserve(id(number), state));
     ReadyEndpoint ready;
     ready.id = id(number);
     ready.endpoint.service = "web";
@@ -22,7 +22,7 @@ class ImportQueueTest : public testing::Test {
     ready.endpoint.state = state;
     ready.tuple = {*SocketAddress::parse("10.0.0.1:443"), *SocketAddress::parse(peer)};
     ready.since = now_;
-    lists_.add(std::move(ready));
+    queue_.add(std::move(ready));
   }
   static Criteria any(std::uint8_t states = SOCKMI_SERVER_ESTABLISHED | SOCKMI_SERVER_CONNECTED) {
     return {.service = "web", .states = states, .local = {}, .remote = {}};
@@ -30,14 +30,14 @@ class ImportQueueTest : public testing::Test {
   // Returns the peers' ports that each criterion got; 0: none.
   std::vector<std::uint16_t> take(const std::vector<Criteria>& criteria, const User& user = www) {
     std::vector<std::uint16_t> ports(criteria.size());
-    for (const auto& taken : lists_.take(criteria, user))
+    for (const auto& taken : queue_.take(criteria, user))
       ports[taken.criterion] = taken.ready.tuple.remote.port;
     return ports;
   }
 
   const Policy policy_{{{"web", {}}}};
   const std::chrono::steady_clock::time_point now_ = std::chrono::steady_clock::now();
-  ImportQueue lists_{{.bound = 1, .listening = 0, .connected = 3}, policy_};
+  ImportQueue queue_{{.bound = 1, .listening = 0, .connected = 3}, policy_};
 };
 
 TEST_F(ImportQueueTest, TakeReturnsTheOldestEndpointsFirst) {
@@ -80,59 +80,59 @@ TEST_F(ImportQueueTest, OnlyTheOwnerAndRootTakeAnEndpoint) {
 
 TEST_F(ImportQueueTest, ReserveRefusesBeyondTheLimitUntilASlotIsFree) {
   for (std::uint8_t n = 1; n <= 3; ++n)
-    ASSERT_TRUE(lists_.reserve(id(n), SOCKMI_SERVER_ESTABLISHED));
-  EXPECT_TRUE(lists_.reserve(id(3), SOCKMI_SERVER_ESTABLISHED)) << "it has its place already";
-  EXPECT_EQ(lists_.reserve(id(4), SOCKMI_SERVER_ESTABLISHED).error().code, ENOBUFS);
-  EXPECT_EQ(lists_.reserve(id(4), SOCKMI_LISTENING).error().code, ENOBUFS);
-  EXPECT_TRUE(lists_.reserve(id(4), SOCKMI_BOUND)) << "another list";
-  lists_.release(id(1));
-  EXPECT_TRUE(lists_.reserve(id(5), SOCKMI_SERVER_ESTABLISHED));
+    ASSERT_TRUE(queue_.reserve(id(n), SOCKMI_SERVER_ESTABLISHED));
+  EXPECT_TRUE(queue_.reserve(id(3), SOCKMI_SERVER_ESTABLISHED)) << "it has its place already";
+  EXPECT_EQ(queue_.reserve(id(4), SOCKMI_SERVER_ESTABLISHED).error().code, ENOBUFS);
+  EXPECT_EQ(queue_.reserve(id(4), SOCKMI_LISTENING).error().code, ENOBUFS);
+  EXPECT_TRUE(queue_.reserve(id(4), SOCKMI_BOUND)) << "another list";
+  queue_.release(id(1));
+  EXPECT_TRUE(queue_.reserve(id(5), SOCKMI_SERVER_ESTABLISHED));
 }
 
 TEST_F(ImportQueueTest, CountsEndpointsByState) {
-  ASSERT_TRUE(lists_.reserve(id(1), SOCKMI_BOUND));
+  ASSERT_TRUE(queue_.reserve(id(1), SOCKMI_BOUND));
   add(2, "10.0.0.9:1002");
   add(3, "10.0.0.9:1003", SOCKMI_SERVER_CONNECTED);
-  EXPECT_EQ(lists_.used(SOCKMI_BOUND), 1u);
-  EXPECT_EQ(lists_.ready(SOCKMI_BOUND), 0u);
-  EXPECT_EQ(lists_.used(SOCKMI_CONNECTED), 2u);
-  EXPECT_EQ(lists_.ready(SOCKMI_CONNECTED), 2u);
+  EXPECT_EQ(queue_.used(SOCKMI_BOUND), 1u);
+  EXPECT_EQ(queue_.ready(SOCKMI_BOUND), 0u);
+  EXPECT_EQ(queue_.used(SOCKMI_CONNECTED), 2u);
+  EXPECT_EQ(queue_.ready(SOCKMI_CONNECTED), 2u);
 }
 
 TEST_F(ImportQueueTest, AWatcherHearsOfItsServiceUntilItEnds) {
   int web = 0, mail = 0;
-  auto watch = lists_.watch(any(), www, [&] { ++web; });
+  auto watch = queue_.watch(any(), www, [&] { ++web; });
   Criteria of_mail = any();
   of_mail.service = "mail";
-  const auto other = lists_.watch(of_mail, www, [&] { ++mail; });
+  const auto other = queue_.watch(of_mail, www, [&] { ++mail; });
   add(1, "10.0.0.9:1001");
-  EXPECT_EQ(lists_.watching("web", www), 1u);
+  EXPECT_EQ(queue_.watching("web", www), 1u);
   watch.reset();
   add(2, "10.0.0.9:1002");
   EXPECT_EQ(web, 1);
   EXPECT_EQ(mail, 0);
-  EXPECT_EQ(lists_.watching("web", www), 0u);
+  EXPECT_EQ(queue_.watching("web", www), 0u);
 }
 
 TEST_F(ImportQueueTest, AWatcherOfAnotherUserIsNoImporter) {
   int told = 0;
-  const auto watch = lists_.watch(any(), mallory, [&] { ++told; });
-  EXPECT_EQ(lists_.watching("web", www), 0u);
-  EXPECT_EQ(lists_.watching("web", mallory), 1u);
+  const auto watch = queue_.watch(any(), mallory, [&] { ++told; });
+  EXPECT_EQ(queue_.watching("web", www), 0u);
+  EXPECT_EQ(queue_.watching("web", mallory), 1u);
   add(1, "10.0.0.9:1001");
   EXPECT_EQ(told, 0);
-  EXPECT_FALSE(lists_.has_for("web", mallory));
-  EXPECT_TRUE(lists_.has_for("web", www));
+  EXPECT_FALSE(queue_.has_for("web", mallory));
+  EXPECT_TRUE(queue_.has_for("web", www));
 }
 
 TEST_F(ImportQueueTest, TakeIfRemovesOnlyMatchingEndpoints) {
   add(1, "10.0.0.9:1001");
   add(2, "10.0.0.9:1002");
   EXPECT_EQ(
-      lists_.take_if([](const ReadyEndpoint& ready) { return ready.tuple.remote.port == 1001; })
+      queue_.take_if([](const ReadyEndpoint& ready) { return ready.tuple.remote.port == 1001; })
           .size(),
       1u);
-  EXPECT_EQ(lists_.ready().size(), 1u);
+  EXPECT_EQ(queue_.ready().size(), 1u);
 }
 
 class DeliveriesTest : public ImportQueueTest {
@@ -140,7 +140,7 @@ class DeliveriesTest : public ImportQueueTest {
   static constexpr pid_t kOne = 11, kOther = 12;
   Deliveries::Number deliver(pid_t process) {
     std::vector<ReadyEndpoint> those;
-    for (auto& each : lists_.take({any(), any()}, www, process))
+    for (auto& each : queue_.take({any(), any()}, www, process))
       those.push_back(std::move(each.ready));
     return deliveries_.begin(std::move(those), process).value();
   }
@@ -148,8 +148,8 @@ class DeliveriesTest : public ImportQueueTest {
   bool take_token(Deliveries::Number number) {
     return Token::adopt(unique_fd(::dup(deliveries_.handed(number).front().token.fd())))->take();
   }
-  std::size_t ready() const { return lists_.ready().size(); }
-  Deliveries deliveries_{lists_};
+  std::size_t ready() const { return queue_.ready().size(); }
+  Deliveries deliveries_{queue_};
 };
 
 TEST_F(DeliveriesTest, ATakenEndpointFreesItsSlot) {
@@ -159,14 +159,14 @@ TEST_F(DeliveriesTest, ATakenEndpointFreesItsSlot) {
   EXPECT_FALSE(deliveries_.taken(number, id(2)));
   EXPECT_TRUE(deliveries_.taken(number, id(1)));
   EXPECT_FALSE(deliveries_.taken(number, id(1)));
-  EXPECT_EQ(lists_.used(SOCKMI_CONNECTED), 0u);
+  EXPECT_EQ(queue_.used(SOCKMI_CONNECTED), 0u);
   deliveries_.end(number);
   EXPECT_EQ(ready(), 0u);
 }
 
 TEST_F(DeliveriesTest, AnEndpointThatAProcessCannotUseGoesToOtherProcessesOnly) {
   int one = 0, other = 0;
-  const auto watch = lists_.watch(
+  const auto watch = queue_.watch(
       any(), www, [&] { ++one; }, kOne);
   add(1, "10.0.0.9:1001");
   EXPECT_EQ(one, 1);
@@ -174,30 +174,30 @@ TEST_F(DeliveriesTest, AnEndpointThatAProcessCannotUseGoesToOtherProcessesOnly) 
   deliveries_.failed(number, id(1), {ENOTSUP, "no such version"});
   EXPECT_EQ(ready(), 1u);
   EXPECT_EQ(one, 1) << "it was told again";
-  EXPECT_FALSE(lists_.is_wanted(lists_.ready().front()));
+  EXPECT_FALSE(queue_.is_wanted(queue_.ready().front()));
   EXPECT_EQ(deliver(kOne), 0u);
   {
-    const auto second = lists_.watch(
+    const auto second = queue_.watch(
         any(), mallory, [&] { ++other; }, kOther);
-    EXPECT_FALSE(lists_.is_wanted(lists_.ready().front())) << "another user may not have it";
+    EXPECT_FALSE(queue_.is_wanted(queue_.ready().front())) << "another user may not have it";
   }
-  const auto second = lists_.watch(
+  const auto second = queue_.watch(
       any(), www, [&] { ++other; }, kOther);
-  EXPECT_TRUE(lists_.is_wanted(lists_.ready().front()));
+  EXPECT_TRUE(queue_.is_wanted(queue_.ready().front()));
   EXPECT_NE(deliver(kOther), 0u);
 }
 
 TEST_F(DeliveriesTest, AProcessWithoutDescriptorsIsOfferedItAgainLater) {
   int told = 0;
-  const auto watch = lists_.watch(
+  const auto watch = queue_.watch(
       any(), www, [&] { ++told; }, kOne);
   add(1, "10.0.0.9:1001");
   deliveries_.failed(deliver(kOne), id(1), {EMFILE, "too many"});
   EXPECT_EQ(told, 1);
   EXPECT_EQ(deliver(kOne), 0u) << "at once, so a loop";
-  EXPECT_TRUE(lists_.is_wanted(lists_.ready().front()));
+  EXPECT_TRUE(queue_.is_wanted(queue_.ready().front()));
   while (told == 1 && std::chrono::steady_clock::now() < now_ + std::chrono::seconds(20))
-    lists_.look_after();
+    queue_.look_after();
   EXPECT_EQ(told, 2);
   EXPECT_NE(deliver(kOne), 0u);
 }
@@ -210,7 +210,7 @@ TEST_F(DeliveriesTest, AnUnconfirmedDeliveryIsTakenBackAfterItsDeadline) {
   deliveries_.take_back(std::chrono::steady_clock::now() + std::chrono::seconds(1));
   EXPECT_EQ(ready(), 1u);
   EXPECT_FALSE(deliveries_.taken(number, id(1)));
-  EXPECT_EQ(lists_.ready().front().came_back, 1u);
+  EXPECT_EQ(queue_.ready().front().came_back, 1u);
 }
 
 // Then the delivery is complete, although the application has not confirmed it yet.
@@ -220,14 +220,14 @@ TEST_F(DeliveriesTest, AnEndpointWhoseTokenWasTakenDoesNotComeBack) {
   EXPECT_TRUE(take_token(number));
   deliveries_.end(number);
   EXPECT_EQ(ready(), 0u);
-  EXPECT_EQ(lists_.used(SOCKMI_CONNECTED), 0u);
+  EXPECT_EQ(queue_.used(SOCKMI_CONNECTED), 0u);
 
   add(2, "10.0.0.9:1002");
   number = deliver(kOne);
   EXPECT_TRUE(take_token(number));
   deliveries_.take_back(std::chrono::steady_clock::now() + std::chrono::seconds(1));
   EXPECT_EQ(ready(), 0u);
-  EXPECT_EQ(lists_.used(SOCKMI_CONNECTED), 0u);
+  EXPECT_EQ(queue_.used(SOCKMI_CONNECTED), 0u);
 }
 
 TEST_F(DeliveriesTest, ATokenTakenBackCannotBeTaken) {

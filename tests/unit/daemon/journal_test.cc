@@ -36,11 +36,13 @@ class JournalTest : public testing::Test {
                          *SocketAddress::parse("10.0.0.9:1001")};
   const FourTuple other_{*SocketAddress::parse("[fd00::1]:443"),
                          *SocketAddress::parse("[fd00::9]:1001")};
-  const SocketAddress line_ = *SocketAddress::parse("10.0.0.1:7078");
-  const RemoteConnection away_{"web", "hostB", *IpAddress::parse("10.0.0.2"), "hostA", line_};
+  const SocketAddress control_address_ = *SocketAddress::parse("10.0.0.1:7078");
+  const RemoteConnection away_{"web", "hostB", *IpAddress::parse("10.0.0.2"), "hostA",
+                               control_address_};
   const Decision decision_{7, tuple_, "hostB", *SocketAddress::parse("[fd00::2]:7078"), 42};
-  const ImportedConnection resident_{
-      tuple_, "a name, 100%\n", "hostA", line_, "", *SocketAddress::parse("[fd00::3]:7078")};
+  const ImportedConnection imported_{tuple_,  "a name, 100%\n",
+                                     "hostA", control_address_,
+                                     "",      *SocketAddress::parse("[fd00::3]:7078")};
   const sockmi::test::TemporaryFolder temporary_;
   const std::filesystem::path& folder_ = temporary_.path;
 };
@@ -61,7 +63,7 @@ TEST_F(JournalTest, ADecisionHasTheImportersControlAddress) {
   EXPECT_EQ(found.at(one_).cookie, 7u);
   EXPECT_EQ(found.at(one_).tuple, tuple_);
   EXPECT_EQ(found.at(one_).host, "hostB");
-  EXPECT_EQ(found.at(one_).line, decision_.line);
+  EXPECT_EQ(found.at(one_).control_address, decision_.control_address);
   EXPECT_EQ(found.at(one_).mark, 42u);
   EXPECT_TRUE(found.at(two_).host.empty());
 }
@@ -69,13 +71,13 @@ TEST_F(JournalTest, ADecisionHasTheImportersControlAddress) {
 TEST_F(JournalTest, TakenBackRestoresTheImportedConnection) {
   {
     auto journal = open();
-    journal.add_imported(7, resident_);
+    journal.add_imported(7, imported_);
     ASSERT_TRUE(journal.committed(one_, decision_, away_));
-    journal.taken_back(one_, decision_, resident_);
+    journal.taken_back(one_, decision_, imported_);
   }
   EXPECT_FALSE(open().has(one_));
   EXPECT_TRUE(open().away().empty());
-  EXPECT_TRUE(open().residents().contains(7));
+  EXPECT_TRUE(open().imported().contains(7));
 }
 
 TEST_F(JournalTest, AThawIsKeptUntilItIsRetracted) {
@@ -115,44 +117,44 @@ TEST_F(JournalTest, AcknowledgedForgetsTheDecisionButNotTheMovedConnection) {
 
 TEST_F(JournalTest, ADecisionEndsTheImportedConnection) {
   auto journal = open();
-  journal.add_imported(7, resident_);
+  journal.add_imported(7, imported_);
   ASSERT_TRUE(journal.committed(one_, decision_, std::nullopt));
-  EXPECT_TRUE(journal.residents().empty());
-  EXPECT_TRUE(look().residents().empty());
+  EXPECT_TRUE(journal.imported().empty());
+  EXPECT_TRUE(look().imported().empty());
 }
 
 TEST_F(JournalTest, AnImportedConnectionIsReadAsItWasWritten) {
-  open().add_imported(7, resident_);
-  const auto found = open().residents();
+  open().add_imported(7, imported_);
+  const auto found = open().imported();
   ASSERT_TRUE(found.contains(7));
   const ImportedConnection& read = found.at(7);
-  EXPECT_EQ(read.tuple, resident_.tuple);
-  EXPECT_EQ(read.service, resident_.service);
-  EXPECT_EQ(read.home, resident_.home);
-  EXPECT_EQ(read.home_control, resident_.home_control);
-  EXPECT_EQ(read.from, resident_.from);
-  EXPECT_EQ(read.from_line, resident_.from_line);
+  EXPECT_EQ(read.tuple, imported_.tuple);
+  EXPECT_EQ(read.service, imported_.service);
+  EXPECT_EQ(read.home, imported_.home);
+  EXPECT_EQ(read.home_control, imported_.home_control);
+  EXPECT_EQ(read.from, imported_.from);
+  EXPECT_EQ(read.from_control, imported_.from_control);
 }
 
 TEST_F(JournalTest, APendingEndIsKeptUntilItIsDelivered) {
   {
     auto journal = open();
-    journal.add_imported(7, resident_);
+    journal.add_imported(7, imported_);
     journal.is_away(other_, away_);
-    EXPECT_EQ(journal.has_ended(resident_, 7), 1u);
-    ImportedConnection sent_on = resident_;
+    EXPECT_EQ(journal.has_ended(imported_, 7), 1u);
+    ImportedConnection sent_on = imported_;
     sent_on.tuple = other_;
     EXPECT_EQ(journal.has_ended(sent_on, 0), 2u);
-    EXPECT_TRUE(journal.residents().empty());
+    EXPECT_TRUE(journal.imported().empty());
     EXPECT_TRUE(journal.away().empty());
   }
   auto journal = open();
   EXPECT_EQ(journal.pending_ends().size(), 2u);
-  journal.told(1);
+  journal.end_delivered(1);
   EXPECT_EQ(look().pending_ends().begin()->first, 2u);
   EXPECT_EQ(look().pending_ends().size(), 1u);
   // A generation is not used twice while it is in use.
-  EXPECT_EQ(journal.has_ended(resident_, 9), 3u);
+  EXPECT_EQ(journal.has_ended(imported_, 9), 3u);
 }
 
 TEST_F(JournalTest, ATakenOverAddressIsKnownUntilItIsGivenAway) {
@@ -164,7 +166,7 @@ TEST_F(JournalTest, ATakenOverAddressIsKnownUntilItIsGivenAway) {
     journal.took_over(six);
   }
   EXPECT_EQ(open().taken_over(), (std::vector<TakenOver>{four, six}));
-  open().gave_away(four.ip);
+  open().gave_up(four.ip);
   EXPECT_EQ(open().taken_over(), (std::vector<TakenOver>{six}));
   write("taken 10.0.0.51 33 eth0 hostB\n");
   EXPECT_EQ(look().unreadable(), 1u);
@@ -189,7 +191,7 @@ TEST_F(JournalTest, UnreadableLinesAreSkipped) {
   auto journal = open();
   EXPECT_TRUE(journal.has(one_));
   EXPECT_TRUE(journal.away().empty());
-  EXPECT_TRUE(journal.residents().empty());
+  EXPECT_TRUE(journal.imported().empty());
   EXPECT_TRUE(journal.pending_ends().empty());
 }
 
@@ -197,8 +199,8 @@ TEST_F(JournalTest, OpenDropsFactsThatHaveEnded) {
   {
     auto journal = open();
     for (int i = 0; i < 100; ++i) {
-      journal.add_imported(7, resident_);
-      journal.told(journal.has_ended(resident_, 7));
+      journal.add_imported(7, imported_);
+      journal.end_delivered(journal.has_ended(imported_, 7));
     }
     journal.is_away(tuple_, away_);
   }
@@ -224,11 +226,11 @@ TEST_F(JournalTest, FactsAddedDuringACompactionAreInTheNewFile) {
   journal.is_back(tuple_);
   ASSERT_TRUE(journal.committed(one_, {7, other_, {}, {}, 0}, away_));
   journal.end_compaction(JournalFile::write_aside(journal.path(), before));
-  journal.add_imported(7, resident_);
+  journal.add_imported(7, imported_);
   const auto read = look();
   EXPECT_TRUE(read.has(one_));
   EXPECT_EQ(read.away(), (std::map<FourTuple, RemoteConnection>{{other_, away_}}));
-  EXPECT_EQ(read.residents().size(), 1u);
+  EXPECT_EQ(read.imported().size(), 1u);
 }
 
 TEST_F(JournalTest, AFailedCompactionLeavesTheFileAndIsNotRepeatedAtEachLine) {
@@ -339,8 +341,8 @@ TEST_F(JournalTest, AFailedWriteRefusesADecisionAndPostponesOtherFacts) {
   const test::ArmedFault fault("journal-write", 2);
   EXPECT_FALSE(journal.committed(one_, decision_, away_));
   EXPECT_FALSE(journal.has(one_));
-  journal.add_imported(7, resident_);
-  EXPECT_EQ(journal.residents().size(), 1u);
+  journal.add_imported(7, imported_);
+  EXPECT_EQ(journal.imported().size(), 1u);
   EXPECT_EQ(journal.unwritten(), 1u);
   EXPECT_EQ(text(), "");
   EXPECT_NE(journal.error(), "");
@@ -350,7 +352,7 @@ TEST_F(JournalTest, AFailedWriteRefusesADecisionAndPostponesOtherFacts) {
   EXPECT_TRUE(journal.reserve(1));
   EXPECT_EQ(journal.unwritten(), 0u);
   EXPECT_EQ(journal.error(), "");
-  EXPECT_EQ(look().residents().size(), 1u);
+  EXPECT_EQ(look().imported().size(), 1u);
   EXPECT_FALSE(look().has(one_));
 }
 
@@ -390,8 +392,8 @@ TEST_F(JournalOnFullDiskTest, ReserveFailsAndFactsAreWrittenOnceThereIsRoom) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ENOSPC);
   for (std::uint64_t cookie = 0; cookie < 100; ++cookie)
-    journal.add_imported(cookie, resident_);
-  EXPECT_EQ(journal.residents().size(), 100u);
+    journal.add_imported(cookie, imported_);
+  EXPECT_EQ(journal.imported().size(), 100u);
   EXPECT_GT(journal.unwritten(), 0u);
   EXPECT_FALSE(journal.committed(one_, decision_, away_));
   make_room();
@@ -399,7 +401,7 @@ TEST_F(JournalOnFullDiskTest, ReserveFailsAndFactsAreWrittenOnceThereIsRoom) {
   EXPECT_EQ(journal.unwritten(), 0u);
   ASSERT_TRUE(journal.committed(two_, {8, tuple_, {}, {}, 0}, away_));
   const auto read = look();
-  EXPECT_EQ(read.residents().size(), 99u);
+  EXPECT_EQ(read.imported().size(), 99u);
   EXPECT_FALSE(read.has(one_));
   EXPECT_TRUE(read.has(two_));
   EXPECT_EQ(read.unreadable(), 0u);
@@ -409,12 +411,12 @@ TEST_F(JournalOnFullDiskTest, OpenReadsAndKeepsTheFile) {
   {
     auto journal = open();
     for (std::uint64_t cookie = 0; cookie < 200; ++cookie)
-      journal.add_imported(cookie, resident_);
+      journal.add_imported(cookie, imported_);
   }
   fill();
   auto journal = open();
-  EXPECT_EQ(journal.residents().size(), 200u);
-  EXPECT_EQ(look().residents().size(), 200u);
+  EXPECT_EQ(journal.imported().size(), 200u);
+  EXPECT_EQ(look().imported().size(), 200u);
 }
 
 TEST_F(JournalOnFullDiskTest, TooManyUnwrittenFactsRequireACompaction) {
@@ -422,13 +424,13 @@ TEST_F(JournalOnFullDiskTest, TooManyUnwrittenFactsRequireACompaction) {
   fill();
   for (std::uint64_t i = 0; i < 20'000; ++i)
     journal.is_away(tuple_, away_);
-  journal.add_imported(7, resident_);
+  journal.add_imported(7, imported_);
   ASSERT_TRUE(journal.wants_compaction());
   make_room();
   EXPECT_FALSE(journal.reserve(1));
   journal.end_compaction(JournalFile::write_aside(journal.path(), journal.begin_compaction()));
   EXPECT_TRUE(journal.reserve(1));
-  EXPECT_EQ(look().residents().size(), 1u);
+  EXPECT_EQ(look().imported().size(), 1u);
   EXPECT_EQ(look().away().size(), 1u);
 }
 

@@ -18,8 +18,8 @@ class LateWritesTest : public testing::Test {
     int ends[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     ours_ = unique_fd(ends[0]), theirs_ = unique_fd(ends[1]);
-    rests_.expect(id_, "hostA", ours_.get(), [this] { ++done_; });
-    rest_.written = {'x', 'y'};
+    late_writes_.expect(id_, "hostA", ours_.get(), [this] { ++done_; });
+    delta_.written = {'x', 'y'};
   }
   std::string came() {
     std::array<char, 100> room;
@@ -28,41 +28,41 @@ class LateWritesTest : public testing::Test {
   }
 
   boost::asio::io_context io_;
-  LateWrites rests_{io_};
+  LateWrites late_writes_{io_};
   unique_fd ours_, theirs_;
   const wire::MigrationId id_{1, 2, 3};
-  tcp::FreezeDelta rest_;
+  tcp::FreezeDelta delta_;
   int done_ = 0;
 };
 
 TEST_F(LateWritesTest, LateBytesAreWrittenBeforeTheEndpointIsReady) {
-  EXPECT_TRUE(rests_.take(id_, "hostA", rest_));
+  EXPECT_TRUE(late_writes_.take(id_, "hostA", delta_));
   EXPECT_EQ(came(), "xy");
   EXPECT_EQ(done_, 0);
   io_.run();
   EXPECT_EQ(done_, 1);
-  EXPECT_TRUE(rests_.empty());
+  EXPECT_TRUE(late_writes_.empty());
 }
 
 TEST_F(LateWritesTest, ARepeatedLateWriteChangesNothing) {
-  EXPECT_TRUE(rests_.take(id_, "hostA", rest_));
-  EXPECT_TRUE(rests_.take(id_, "hostA", rest_));
+  EXPECT_TRUE(late_writes_.take(id_, "hostA", delta_));
+  EXPECT_TRUE(late_writes_.take(id_, "hostA", delta_));
   io_.run();
-  EXPECT_TRUE(rests_.take(id_, "hostA", rest_));
+  EXPECT_TRUE(late_writes_.take(id_, "hostA", delta_));
   EXPECT_EQ(came(), "xy");
   EXPECT_EQ(done_, 1);
 }
 
 TEST_F(LateWritesTest, ALateWriteOfAnotherHostIsRefused) {
-  EXPECT_EQ(rests_.take(id_, "hostC", rest_).error().code, ENOENT);
+  EXPECT_EQ(late_writes_.take(id_, "hostC", delta_).error().code, ENOENT);
   EXPECT_EQ(came(), "");
-  EXPECT_FALSE(rests_.empty());
+  EXPECT_FALSE(late_writes_.empty());
 }
 
 TEST_F(LateWritesTest, WaitingForASilentExporterEnds) {
   io_.run();
   EXPECT_EQ(done_, 1);
-  EXPECT_EQ(rests_.take(id_, "hostA", rest_).error().code, ENOENT);
+  EXPECT_EQ(late_writes_.take(id_, "hostA", delta_).error().code, ENOENT);
   EXPECT_EQ(came(), "");
 }
 

@@ -52,7 +52,7 @@ TEST_F(OutcomesTest, AnEndpointThatHasLeftTheDaemonDidNotEndWithIt) {
         .cookie = 8,
         .tuple = {*SocketAddress::parse("10.0.0.1:443"), *SocketAddress::parse("10.0.0.9:1001")},
         .host = "C",
-        .line = *SocketAddress::parse("10.0.0.3:7078")};
+        .control_address = *SocketAddress::parse("10.0.0.3:7078")};
     ASSERT_TRUE(table.log_decision({9}, decision, std::nullopt));
     table.undo_decision({9}, decision, std::nullopt);
     table.log_delivery({4});  // one that did not come from another host

@@ -1,5 +1,5 @@
-// An exporter gets an answer to COMMIT about a connection that has gone elsewhere since. No
-// socket is involved.
+// An exporter gets an answer to COMMIT about a connection that has gone elsewhere since.
+// No socket is involved.
 #include "migration/settlement.h"
 
 #include <gtest/gtest.h>
@@ -41,10 +41,12 @@ class LateAnswerTest : public testing::Test {
   Connections& connections() { return host_->connections; }
   std::vector<std::string>& called() { return static_cast<SilentChannel&>(*host_->control).called; }
   RemoteConnection at(const char* host, std::uint64_t generation, const char* home = "A") const {
-    return {"web", host, *IpAddress::parse("192.0.2.7"), home, line_, false, generation, {}};
+    return {"web",      host, *IpAddress::parse("192.0.2.7"), home, control_address_, false,
+            generation, {}};
   }
   void decide(const RemoteConnection& away) {
-    const Decision decision{.cookie = 7, .tuple = tuple_, .host = "M", .line = line_};
+    const Decision decision{
+        .cookie = 7, .tuple = tuple_, .host = "M", .control_address = control_address_};
     ASSERT_TRUE(connections().table.log_decision(id_, decision, away));
   }
   // The decision of generation 5 was to move it to M.
@@ -68,8 +70,9 @@ class LateAnswerTest : public testing::Test {
   TestFolder folder_;
   std::unique_ptr<TestHost> host_;
   const wire::MigrationId id_{1};
-  const SocketAddress line_ = *SocketAddress::parse("192.0.2.5:7078");
-  const cluster::SelectedHost importer_{.host = "M", .line = line_, .other_address = {}};
+  const SocketAddress control_address_ = *SocketAddress::parse("192.0.2.5:7078");
+  const cluster::SelectedHost importer_{
+      .host = "M", .control_address = control_address_, .other_address = {}};
   const FourTuple tuple_{*SocketAddress::parse("127.0.0.1:1"),
                          *SocketAddress::parse("192.0.2.9:9")};
 };

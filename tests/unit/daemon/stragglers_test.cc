@@ -21,8 +21,8 @@ class StragglersTest : public testing::Test {
     said_.remote = "192.0.2.9:9";
     said_.seq = 1000;
     said_.ack = 500;
-    said_.late = std::make_unique<wire::FreezeDeltaT>();
-    said_.late->bytes = {1};
+    said_.delta = std::make_unique<wire::FreezeDeltaT>();
+    said_.delta->bytes = {1};
   }
   int refused(const std::string& host) {
     const auto checked = stragglers_.check(host, said_);
@@ -48,11 +48,11 @@ TEST_F(StragglersTest, MustFitTheSequenceNumbersOfTheImage) {
   said_.ack = 501;
   EXPECT_EQ(refused("B"), EACCES);
   said_.ack = 500;
-  said_.late->bytes.resize(101);
+  said_.delta->bytes.resize(101);
   EXPECT_EQ(refused("B"), EACCES) << "the peer could not have sent so much";
-  said_.late->bytes.resize(100);
+  said_.delta->bytes.resize(100);
   EXPECT_EQ(refused("B"), 0);
-  said_.late.reset();
+  said_.delta.reset();
   EXPECT_EQ(refused("B"), EBADMSG);
 }
 

@@ -1,5 +1,5 @@
-// Requests of other hosts that a test does not handle: each of them calls called(). A test
-// overrides those that it is about.
+// Requests of other hosts that a test does not handle: each of them calls called(). A
+// test overrides those that it is about.
 #pragma once
 
 #include "daemon/control_dispatch.h"
@@ -8,9 +8,9 @@ namespace sockmi::daemon {
 
 class StubRequests : public Requests {
  public:
-  Result<> expect(const AuthenticatedHost&) override { return called(); }
-  std::vector<Result<>> passages(const AuthenticatedHost&,
-                                 const std::vector<wire::Crossing>&) override {
+  Result<> standby(const AuthenticatedHost&) override { return called(); }
+  std::vector<Result<>> path_queries(const AuthenticatedHost&,
+                                     const std::vector<wire::PathRequirements>&) override {
     return {called()};
   }
   Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId&, ByteView) override {
@@ -27,7 +27,8 @@ class StubRequests : public Requests {
   Result<> abort(const AuthenticatedHost&, const std::vector<MigrationId>&) override {
     return called();
   }
-  Result<> rest(const AuthenticatedHost&, const MigrationId&, const wire::FreezeDeltaT&) override {
+  Result<> late_write(const AuthenticatedHost&, const MigrationId&,
+                      const wire::FreezeDeltaT&) override {
     return called();
   }
   Result<> straggler(const AuthenticatedHost&, const wire::StragglerT&) override {
@@ -37,13 +38,15 @@ class StubRequests : public Requests {
     return called();
   }
   Result<> take_over(const AuthenticatedHost&, const wire::TakeOver&) override { return called(); }
-  Result<int> inquire(const AuthenticatedHost&, const MigrationId&) override { return answer(); }
+  Result<int> query_outcome(const AuthenticatedHost&, const MigrationId&) override {
+    return answer();
+  }
   Result<int> moved(const AuthenticatedHost&, const FourTuple&, const IpAddress&,
                     const std::string&, const std::string&, std::uint64_t) override {
     return answer();
   }
-  Result<int> held(const AuthenticatedHost&, const FourTuple&, const std::string&,
-                   const SocketAddress&, std::uint64_t, bool) override {
+  Result<int> query_holder(const AuthenticatedHost&, const FourTuple&, const std::string&,
+                           const SocketAddress&, std::uint64_t, bool) override {
     return answer();
   }
 

@@ -17,7 +17,7 @@ class TableTest : public testing::Test {
     table_.reset();
     auto journal = Journal::open(folder_);
     ASSERT_TRUE(journal);
-    table_.emplace(std::move(*journal), "home", line_);
+    table_.emplace(std::move(*journal), "home", control_address_);
   }
   // What the next daemon would know.
   Journal on_disk() {
@@ -32,12 +32,12 @@ class TableTest : public testing::Test {
   }
   void expect_agreement() {
     const Journal journal = on_disk();
-    EXPECT_EQ(journal.residents(), foreign());
+    EXPECT_EQ(journal.imported(), foreign());
     EXPECT_EQ(journal.away(), table_->remote());
   }
 
   const wire::MigrationId id_{1};
-  const SocketAddress line_ = *SocketAddress::parse("192.0.2.1:7078");
+  const SocketAddress control_address_ = *SocketAddress::parse("192.0.2.1:7078");
   const FourTuple tuple_{*SocketAddress::parse("192.0.2.1:443"),
                          *SocketAddress::parse("192.0.2.9:1001")};
   const IpAddress address_ = *IpAddress::parse("192.0.2.2");
@@ -45,29 +45,30 @@ class TableTest : public testing::Test {
                                .host = "B",
                                .address = address_,
                                .home = "home",
-                               .home_control = line_,
+                               .home_control = control_address_,
                                .generation = 10};
   const RemoteConnection forwarded_{.service = "web",
                                     .host = "B",
                                     .address = address_,
                                     .home = "A",
-                                    .home_control = line_,
+                                    .home_control = control_address_,
                                     .generation = 10};
-  const ImportedConnection guest_{.tuple = tuple_,
-                                  .service = "web",
-                                  .home = "A",
-                                  .home_control = line_,
-                                  .from = "B",
-                                  .from_line = line_,
-                                  .generation = 9};
-  const Decision decision_{.cookie = 7, .tuple = tuple_, .host = "B", .line = line_};
+  const ImportedConnection imported_{.tuple = tuple_,
+                                     .service = "web",
+                                     .home = "A",
+                                     .home_control = control_address_,
+                                     .from = "B",
+                                     .from_control = control_address_,
+                                     .generation = 9};
+  const Decision decision_{
+      .cookie = 7, .tuple = tuple_, .host = "B", .control_address = control_address_};
   const test::TemporaryFolder temporary_;
   const std::filesystem::path& folder_ = temporary_.path;
   std::optional<ConnectionTable> table_;
 };
 
 TEST_F(TableTest, ADecisionMovesTheConnectionInMemoryAndJournal) {
-  table_->add_imported(7, guest_);
+  table_->add_imported(7, imported_);
   ASSERT_TRUE(table_->log_decision(id_, decision_, forwarded_));
   EXPECT_FALSE(table_->find_imported(7));
   EXPECT_EQ(*table_->find_remote(tuple_), forwarded_);
@@ -76,7 +77,7 @@ TEST_F(TableTest, ADecisionMovesTheConnectionInMemoryAndJournal) {
 }
 
 TEST_F(TableTest, AConnectionThatGoesHomeLeavesNoRecord) {
-  table_->add_imported(7, guest_);
+  table_->add_imported(7, imported_);
   ASSERT_TRUE(table_->log_decision(id_, decision_, std::nullopt));
   EXPECT_TRUE(table_->imported().empty());
   EXPECT_TRUE(table_->remote().empty());
@@ -84,20 +85,20 @@ TEST_F(TableTest, AConnectionThatGoesHomeLeavesNoRecord) {
 }
 
 TEST_F(TableTest, ADecisionThatTheDiskRefusesChangesNothing) {
-  table_->add_imported(7, guest_);
+  table_->add_imported(7, imported_);
   const test::ArmedFault fault("journal-write");
   EXPECT_FALSE(table_->log_decision(id_, decision_, forwarded_));
-  EXPECT_EQ(*table_->find_imported(7), guest_);
+  EXPECT_EQ(*table_->find_imported(7), imported_);
   EXPECT_FALSE(table_->find_remote(tuple_));
   EXPECT_FALSE(table_->journal().has(id_));
   expect_agreement();
 }
 
 TEST_F(TableTest, ADecisionThatIsTakenBackLeavesTheConnectionHere) {
-  table_->add_imported(7, guest_);
+  table_->add_imported(7, imported_);
   ASSERT_TRUE(table_->log_decision(id_, decision_, forwarded_));
-  table_->undo_decision(id_, decision_, guest_);
-  EXPECT_EQ(*table_->find_imported(7), guest_);
+  table_->undo_decision(id_, decision_, imported_);
+  EXPECT_EQ(*table_->find_imported(7), imported_);
   EXPECT_TRUE(table_->remote().empty());
   EXPECT_FALSE(table_->journal().has(id_));
   expect_agreement();
@@ -112,7 +113,7 @@ TEST_F(TableTest, AThawThatTheDiskRefusesIsNotRecorded) {
 }
 
 TEST_F(TableTest, TheNextDaemonHasTheSameTable) {
-  table_->add_imported(7, guest_);
+  table_->add_imported(7, imported_);
   table_->mark_moved({tuple_.local, {}}, ours_);
   const auto imported = table_->imported();
   const auto remote = table_->remote();
@@ -122,10 +123,10 @@ TEST_F(TableTest, TheNextDaemonHasTheSameTable) {
 }
 
 TEST_F(TableTest, AConnectionAtItsHomeIsNotInTheJournal) {
-  ImportedConnection home = guest_;
+  ImportedConnection home = imported_;
   home.home = "home";
   EXPECT_TRUE(table_->add_imported(7, home));
-  EXPECT_TRUE(on_disk().residents().empty());
+  EXPECT_TRUE(on_disk().imported().empty());
   const auto ended = table_->end_imported(7);
   ASSERT_TRUE(ended);
   EXPECT_EQ(ended->notice, 0u) << "nobody has to be told";
@@ -133,17 +134,17 @@ TEST_F(TableTest, AConnectionAtItsHomeIsNotInTheJournal) {
 }
 
 TEST_F(TableTest, AConnectionIsAtHomeAfterItsAddressWasTakenOver) {
-  table_->add_imported(7, guest_);
+  table_->add_imported(7, imported_);
   table_->rehome(7);
   EXPECT_EQ(table_->find_imported(7)->home, "home");
-  EXPECT_EQ(table_->find_imported(7)->home_control, line_);
-  EXPECT_TRUE(on_disk().residents().empty());
+  EXPECT_EQ(table_->find_imported(7)->home_control, control_address_);
+  EXPECT_TRUE(on_disk().imported().empty());
   expect_agreement();
 }
 
 TEST_F(TableTest, ASecondRecordOfASocketReplacesTheFirst) {
-  EXPECT_TRUE(table_->add_imported(7, guest_));
-  ImportedConnection newer = guest_;
+  EXPECT_TRUE(table_->add_imported(7, imported_));
+  ImportedConnection newer = imported_;
   newer.generation = 20;
   EXPECT_FALSE(table_->add_imported(7, newer));
   EXPECT_EQ(table_->find_imported(7)->generation, 20u);
@@ -151,13 +152,13 @@ TEST_F(TableTest, ASecondRecordOfASocketReplacesTheFirst) {
 }
 
 TEST_F(TableTest, TheEndOfAnImportedConnectionIsADutyToNotifyItsHome) {
-  table_->add_imported(7, guest_);
+  table_->add_imported(7, imported_);
   const auto ended = table_->end_imported(7);
   ASSERT_TRUE(ended);
-  EXPECT_EQ(ended->connection, guest_);
+  EXPECT_EQ(ended->connection, imported_);
   expect_agreement();
   open();
-  EXPECT_EQ(table_->journal().pending_ends().at(ended->notice), guest_);
+  EXPECT_EQ(table_->journal().pending_ends().at(ended->notice), imported_);
   table_->end_notice(ended->notice);
   EXPECT_TRUE(on_disk().pending_ends().empty());
 }
@@ -218,9 +219,9 @@ TEST_F(TableTest, APeerIsUnheardAsLongAsItsConnectionIsAtOnePlace) {
 // Every fact that a full disk cannot refuse is true at once, and written later.
 TEST_F(TableTest, AFullDiskDelaysWhatItCannotRefuse) {
   const test::ArmedFault fault("journal-write", 2);
-  table_->add_imported(7, guest_);
-  EXPECT_EQ(*table_->find_imported(7), guest_);
-  EXPECT_TRUE(on_disk().residents().empty());
+  table_->add_imported(7, imported_);
+  EXPECT_EQ(*table_->find_imported(7), imported_);
+  EXPECT_TRUE(on_disk().imported().empty());
   table_->write_again();
   table_->write_again();
   expect_agreement();

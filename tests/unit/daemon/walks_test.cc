@@ -95,10 +95,11 @@ class Host : public StubRequests {
                     std::uint64_t generation) override {
     return host_->connections.homes.moved(from.host, tuple, to, host, service, generation);
   }
-  Result<int> held(const AuthenticatedHost& from, const FourTuple& tuple,
-                   const std::string& service, const SocketAddress& line, std::uint64_t generation,
-                   bool routed) override {
-    return host_->connections.homes.held(from.host, tuple, service, line, generation, routed);
+  Result<int> query_holder(const AuthenticatedHost& from, const FourTuple& tuple,
+                           const std::string& service, const SocketAddress& control_address,
+                           std::uint64_t generation, bool routed) override {
+    return host_->connections.homes.query_holder(from.host, tuple, service, control_address,
+                                                 generation, routed);
   }
 
   std::map<std::uint64_t, FourTuple> sockets;
@@ -121,7 +122,7 @@ class Net {
   milliseconds some(milliseconds most) {
     return milliseconds(std::uniform_int_distribution<int>(0, int(most.count()))(random));
   }
-  SocketAddress line(int host) const { return {address(host), 7078}; }
+  SocketAddress control_address(int host) const { return {address(host), 7078}; }
   static IpAddress address(int host) {
     return *IpAddress::parse("192.0.2." + std::to_string(host + 1));
   }
@@ -179,7 +180,7 @@ class Walks : public testing::TestWithParam<Odds> {
     const std::string home = name_of(0);
     int at = 0;
     std::uint64_t cookie = 0, generation = 0;
-    bool resident = false;
+    bool imported = false;
     co_await sleep_for(net_->some(10 * kLongestStay));
     for (int hops = std::uniform_int_distribution(1, kMostHops)(net_->random); hops > 0; --hops) {
       int to = std::uniform_int_distribution(0, kHosts - 2)(net_->random);
@@ -189,11 +190,12 @@ class Walks : public testing::TestWithParam<Odds> {
         if (net_->happens(0.05)) break;
       }
       if (!connections(to).table.may_come(name_of(at), tuple)) break;
-      generation = next_generation(resident ? generation : 0);
+      generation = next_generation(imported ? generation : 0);
       std::optional<RemoteConnection> away;
       if (to != 0)
-        away = RemoteConnection{"web",         name_of(to), Net::address(to), home,
-                                net_->line(0), false,       generation,       {}};
+        away = RemoteConnection{
+            "web",      name_of(to), Net::address(to), home, net_->control_address(0), false,
+            generation, {}};
       if (at == 0 && away)
         (void)connections(0)
             .services.steering->at(tuple.local.ip)
@@ -211,11 +213,12 @@ class Walks : public testing::TestWithParam<Odds> {
       co_await sleep_for(net_->some(milliseconds(3)));
       const auto settle = [this, to, at, tuple, cookie, generation, home] {
         add_imported(connections(to).table, connections(to).rules, cookie,
-                     {tuple, "web", home, net_->line(0), name_of(at), net_->line(at), generation});
+                     {tuple, "web", home, net_->control_address(0), name_of(at),
+                      net_->control_address(at), generation});
       };
       const auto leave = [this, at, left, tuple, home] {
         net_->hosts.at(name_of(at))->sockets.erase(left);
-        finish_export(connections(at), tuple, home, net_->line(0));
+        finish_export(connections(at), tuple, home, net_->control_address(0));
       };
       if (net_->happens(0.5)) {
         settle();
@@ -226,7 +229,7 @@ class Walks : public testing::TestWithParam<Odds> {
         co_await sleep_for(net_->some(milliseconds(3)));
         settle();
       }
-      resident = true;
+      imported = true;
       at = to;
       if (net_->happens(0.7)) co_await sleep_for(net_->some(kLongestStay));
     }
@@ -240,10 +243,10 @@ class Walks : public testing::TestWithParam<Odds> {
     for (auto& [name, host] : net_->hosts) {
       for (const auto& [tuple, away] : host->host().connections.table.remote())
         out += name + ": " + to_string(tuple) + " is at " + away.host + "\n";
-      for (const auto& [cookie, resident] : host->host().connections.table.imported())
-        out += name + ": " + to_string(resident.tuple) + " lives here\n";
-      for (const auto& [number, resident] : host->host().connections.table.journal().pending_ends())
-        out += name + ": " + to_string(resident.tuple) + " is untold\n";
+      for (const auto& [cookie, imported] : host->host().connections.table.imported())
+        out += name + ": " + to_string(imported.tuple) + " lives here\n";
+      for (const auto& [number, imported] : host->host().connections.table.journal().pending_ends())
+        out += name + ": " + to_string(imported.tuple) + " is a pending end\n";
       for (const auto& [tuple, redirect] : host->redirected())
         if (!redirect.expires_in)
           out += name + ": " + to_string(tuple) + " is redirected to " + to_string(redirect.to) +

@@ -194,12 +194,12 @@ void expect_met(sockmi_import_socket_req& request, const std::string& payload) {
 }
 
 TEST(Import, RequestsWithoutAnEndpointStayUnmet) {
-  Daemon daemon({{2, "", "two"}, {0, "", "nought"}}, 4, Daemon::End::answers);
+  Daemon daemon({{2, "", "two"}, {0, "", "zero"}}, 4, Daemon::End::answers);
   Requests requests;
   ASSERT_EQ(import(requests), 2) << sockmi_last_error();
   EXPECT_EQ(daemon.taken(), "ab");
   EXPECT_FALSE(daemon.is_closed(0) || daemon.is_closed(1));
-  expect_met(requests[0], "nought");
+  expect_met(requests[0], "zero");
   expect_unmet(requests[1]);
   expect_met(requests[2], "two");
 }

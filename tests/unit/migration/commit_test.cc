@@ -7,7 +7,8 @@
 // a crash before each of its visible actions (interposed.h), or with a fault of each of
 // its messages. So a new step of a migration gets its cells by itself.
 //
-// CELL=B17 or O17 runs one cell, SEED=5 one walk, and HOST_LOGS=1 prints the logs of the hosts.
+// CELL=B17 or O17 runs one cell, SEED=5 one walk, and HOST_LOGS=1 prints the logs of the
+// hosts.
 #include <algorithm>
 #include <cstdlib>
 #include <random>

@@ -65,7 +65,8 @@ std::string TwoHosts::faults_of(Connection& connection) {
   return out + faults_of_rules(connection, *connection.lives_at);
 }
 
-// An application that has the token uses the socket again, so the endpoint is not elsewhere.
+// An application that has the token uses the socket again, so the endpoint is not
+// elsewhere.
 std::string TwoHosts::faults_of_token(Connection& connection) const {
   if (!connection.token || connection.lives_at == scenario_.from) return "";
   return connection.token->take() ? "the application can still give up\n" : "";
@@ -82,14 +83,14 @@ std::string TwoHosts::faults_of_result(const Connection& connection) const {
 }
 
 std::string TwoHosts::faults_of_records(Place place, const std::vector<std::string>& away,
-                                        const std::vector<std::string>& residents) {
+                                        const std::vector<std::string>& imported) {
   if (hosts_[place].process < 0) return "not running\n";
   tell(place, {.kind = Kind::Dump});
   const auto dump = nlohmann::json::parse(dumped_.value_or("{}"));
   std::string out;
   if (dump["away"] != dump["away in the journal"]) out += "journal and table differ: away\n";
-  if (dump["residents"] != dump["residents in the journal"])
-    out += "journal and table differ: residents\n";
+  if (dump["imported"] != dump["imported in the journal"])
+    out += "journal and table differ: imported\n";
   for (const auto& [what, count] : dump["left"].items())
     if (count != nlohmann::json(0) && count != nlohmann::json(false))
       out += fmt::format("left: {} {}\n", what, count.dump());
@@ -100,10 +101,10 @@ std::string TwoHosts::faults_of_records(Place place, const std::vector<std::stri
     have.insert(tuple);
   if (have != std::set(away.begin(), away.end())) out += "away: " + dump["away"].dump() + "\n";
   have.clear();
-  for (const auto& [text, home] : dump["residents"].items())
+  for (const auto& [text, home] : dump["imported"].items())
     have.insert(text.substr(text.find(' ') + 1));
-  if (have != std::set(residents.begin(), residents.end()))
-    out += "residents: " + dump["residents"].dump() + "\n";
+  if (have != std::set(imported.begin(), imported.end()))
+    out += "imported: " + dump["imported"].dump() + "\n";
   return out;
 }
 

@@ -128,7 +128,7 @@ class FakeDiscovery : public cluster::Discovery {
       co_return fail(error, "the other host refuses");
     cluster::SelectedHost selected;
     selected.host = setup_.other;
-    selected.line = setup_.other_line;
+    selected.control_address = setup_.other_control_address;
     co_return selected;
   }
   static cluster::Offer offer_of(const std::string& text) {
@@ -146,7 +146,9 @@ class FakeDiscovery : public cluster::Discovery {
   std::vector<std::string> warnings() const override { return {}; }
   void addresses_changed(const IpAddress&) override {}
   std::vector<cluster::HostInfo> hosts() const override {
-    return {{.host = setup_.other, .line = setup_.other_line, .other_address = {}}};
+    return {{.host = setup_.other,
+             .control_address = setup_.other_control_address,
+             .other_address = {}}};
   }
 
  private:
@@ -189,8 +191,9 @@ class Host {
       case Kind::Reply: return link_.reply(frame);
       case Kind::Export: return spawn(io_, "export", export_all(frame.data));
       case Kind::Greet:
-        return spawn(io_, "reconcile",
-                     host_->connections.homes.reconcile(setup_.other, setup_.other_line));
+        return spawn(
+            io_, "reconcile",
+            host_->connections.homes.reconcile(setup_.other, setup_.other_control_address));
       case Kind::Take: return take();
       case Kind::Decide: return decide(frame.data == "commit" ? Decide::Commit : Decide::Discard);
       case Kind::Dump: return link_.say({Kind::Dumped, 0, "", dump()});
@@ -200,7 +203,7 @@ class Host {
 
   void start(bool guarded) {
     Settings settings{.host = setup_.name,
-                      .address = setup_.line.ip,
+                      .address = setup_.control_address.ip,
                       .interfaces = {"eth0"},
                       .linger = milliseconds(2000),
                       .require_importer = false,
@@ -240,8 +243,8 @@ class Host {
           reserved ? importer_->reserve(setup_.other, offer) : std::unexpected(reserved.error());
       return std::to_string(done ? 0 : done.error().code);
     }
-    return text_of(
-        dispatch(*requests_, {setup_.other, setup_.other_line.ip}, secret_of(frame.data)));
+    return text_of(dispatch(*requests_, {setup_.other, setup_.other_control_address.ip},
+                            secret_of(frame.data)));
   }
 
   asio::awaitable<void> export_all(std::string descriptors) {
@@ -292,18 +295,18 @@ class Host {
       return out;
     };
     // A connection that is at home needs no record in the journal.
-    const auto guests = [this](const auto& records) {
+    const auto foreign = [this](const auto& records) {
       std::map<std::string, std::string> out;
-      for (const auto& [cookie, resident] : records)
-        if (resident.home != setup_.name)
-          out[fmt::format("{} {}", cookie, to_string(resident.tuple))] = resident.home;
+      for (const auto& [cookie, imported] : records)
+        if (imported.home != setup_.name)
+          out[fmt::format("{} {}", cookie, to_string(imported.tuple))] = imported.home;
       return out;
     };
     const Journal& journal = host_->connections.table.journal();
     out["away"] = tuples(host_->connections.table.remote());
     out["away in the journal"] = tuples(journal.away());
-    out["residents"] = guests(host_->connections.table.imported());
-    out["residents in the journal"] = guests(journal.residents());
+    out["imported"] = foreign(host_->connections.table.imported());
+    out["imported in the journal"] = foreign(journal.imported());
     std::size_t deltas = 0;
     for (const auto& entry : std::filesystem::directory_iterator(setup_.folder))
       deltas += entry.path().filename().string().starts_with("late-");

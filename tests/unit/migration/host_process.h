@@ -14,9 +14,9 @@ namespace sockmi::daemon {
 
 struct HostSetup {
   std::string name;
-  SocketAddress line;
+  SocketAddress control_address;
   std::string other;  // the other host
-  SocketAddress other_line;
+  SocketAddress other_control_address;
   std::filesystem::path folder;  // of the journal
 };
 

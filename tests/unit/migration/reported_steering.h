@@ -1,4 +1,5 @@
-// A Steering without a kernel: the test keeps the rules, which outlive the host's process.
+// A Steering without a kernel: the test keeps the rules, which outlive the host's
+// process.
 #pragma once
 
 #include <functional>
@@ -62,7 +63,7 @@ class ReportedSteering : public FakeSteering {
   }
   Result<std::vector<steer::ForeignAddress>> foreign_addresses() override {
     std::vector<steer::ForeignAddress> out;
-    std::istringstream words(report_("sheltered"));
+    std::istringstream words(report_("foreign"));
     std::string tuple;
     for (std::int64_t left; words >> tuple >> left;)
       out.push_back({tuple_from(tuple), lifetime(left)});

@@ -27,7 +27,7 @@ constexpr milliseconds kAskedBy{20'000};
 // Longer than all time-outs, and longer than rules linger (host_process.cc).
 constexpr milliseconds kLongEnough{120'000};
 
-SocketAddress line_of(Network::Place place) {
+SocketAddress control_address_of(Network::Place place) {
   return {Network::address_of(place), 7078};
 }
 
@@ -46,9 +46,9 @@ TwoHosts::TwoHosts(Network& network, const Scenario& scenario)
       return each == Network::A ? "hostA" : "hostB";
     };
     hosts_[place].setup = {.name = name_of(place),
-                           .line = line_of(place),
+                           .control_address = control_address_of(place),
                            .other = name_of(there),
-                           .other_line = line_of(there),
+                           .other_control_address = control_address_of(there),
                            .folder = folder_.path / name_of(place)};
     std::filesystem::create_directory(hosts_[place].setup.folder);
     start(place);
@@ -362,7 +362,7 @@ std::string TwoHosts::steer(Rules& rules, const std::string& operation) {
   else if (what == "redirects")
     for (const auto& [each, redirect] : rules.redirects)
       answer += fmt::format("{} {} {} ", each, redirect.to, left(redirect.until));
-  else if (what == "sheltered")
+  else if (what == "foreign")
     for (const auto& [each, time] : rules.foreign)
       answer += fmt::format("{} {} ", each, left(time));
   route();

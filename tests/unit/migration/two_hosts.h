@@ -73,7 +73,8 @@ class TwoHosts {
   void run();
   // Returns what is wrong afterwards; "" if each connection has one live end, which has
   // each byte once, and if records, rules and the result of the export agree with that. A
-  // connection may have ended only if its importer died after the thaw (failure-model.md).
+  // connection may have ended only if its importer died after the thaw
+  // (failure-model.md).
   std::string faults();
 
   // Since the export began.
@@ -149,7 +150,7 @@ class TwoHosts {
   std::string faults_of_result(const Connection& connection) const;
   std::string faults_of_rules(const Connection& connection, Place lives_at);
   std::string faults_of_records(Place place, const std::vector<std::string>& away,
-                                const std::vector<std::string>& residents);
+                                const std::vector<std::string>& imported);
   Place other(Place place) const { return place == Network::A ? Network::B : Network::A; }
   Nanoseconds now() const { return now_->load(); }
 

@@ -1,5 +1,5 @@
-// A thread's netlink sockets where descriptors are lacking. Each test has a thread of its own,
-// which has no socket yet.
+// A thread's netlink sockets where descriptors are lacking. Each test has a thread of its
+// own, which has no socket yet.
 #include "net/thread_netlink.h"
 
 #include <linux/netlink.h>

@@ -106,7 +106,7 @@ const Accepted kAccepted[] = {
      }},
     {"discovery.hosts = ['192.0.2.2:9', '192.0.2.3:9']",
      [](const Config& c) {
-       return c.discovery.static_peers.size() == 2;
+       return c.discovery.hosts.size() == 2;
      }},
     {"discovery.preference = 'first'",
      [](const Config& c) {

@@ -187,7 +187,8 @@ TEST_F(NamespacedSteeringTest, AnAddressWithMovedConnectionsStaysWithItsContaine
   EXPECT_EQ(error_of_learning(network->far, tuple.local.ip), EADDRINUSE);
   EXPECT_EQ(error_of_learning(container(), tuple.local.ip), 0);
   ASSERT_TRUE(network->home.in([&] { return daemon->at(tuple.local.ip).remove_redirect(tuple); }));
-  EXPECT_EQ(error_of_learning(network->far, tuple.local.ip), 0) << "a container that was made anew";
+  EXPECT_EQ(error_of_learning(network->far, tuple.local.ip), 0)
+      << "a container that was made again";
 }
 
 TEST_F(NamespacedSteeringTest, RulesOfAnotherDaemonAreNotTouched) {

@@ -73,9 +73,10 @@ TEST_F(NftSetsTest, RestoreAddsMissingElementsThatHaveNotExpired) {
 }
 
 TEST_F(NftSetsTest, RestoreLeavesOutElementsThatRulesRemove) {
-  const SetName fleeting{.family = 5, .table = "sockmi", .set = "ended", .fleeting = true};
+  const SetName removed_by_rules{
+      .family = 5, .table = "sockmi", .set = "ended", .removed_by_rules = true};
   Change put = kPut;
-  put.set = &fleeting;
+  put.set = &removed_by_rules;
   ASSERT_TRUE(apply(put));
   EXPECT_EQ(sets.restore().value_or(9), 0u);
   EXPECT_EQ(kernel.seen, Seen{"+"});

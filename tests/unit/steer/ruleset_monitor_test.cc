@@ -67,7 +67,7 @@ TEST_F(ChangesTest, AnOverrunOfTableNoticesCountsAsAllChanges) {
         "seq -f 10.1.%g 1 200 | awk '{for (i = 0; i < 200; ++i) print $1 \".\" i}' | paste -sd, | "
         "sed 's/.*/add element ip other some { & }/; s/$/; flush set ip other some/' | nft -f -");
   const News first = changes_->heard(0);
-  EXPECT_TRUE(first.ours && first.surroundings);
+  EXPECT_TRUE(first.ours && first.network);
   // While older notices are unread, the kernel does not report this one.
   host_->run("nft delete table netdev sockmi");
   EXPECT_TRUE(is_readable(*changes_)) << "this test shows nothing";
@@ -81,8 +81,8 @@ TEST_F(ChangesTest, AnOverrunOfRouteNoticesCountsAsAllChanges) {
         "for change in add del; do for i in $(seq 20); do seq -f \"route $change 10.$i.%g.0/24 dev "
         "lo\" 1 250; done; done | ip -batch -");
   const News first = changes_->heard(0);
-  EXPECT_TRUE(first.ours && first.surroundings);
-  EXPECT_TRUE(read_all().surroundings);
+  EXPECT_TRUE(first.ours && first.network);
+  EXPECT_TRUE(read_all().network);
   host_->run("nft 'add table ip another; delete table ip another'");
   EXPECT_FALSE(read_all().ours) << "from here on it is as before";
 }

@@ -140,8 +140,8 @@ struct Connection {
   }
 };
 
-// The fixture of most tests: a connection in a network namespace of the test, one end of which
-// (the mover) moves.
+// The fixture of most tests: a connection in a network namespace of the test, one end of
+// which (the mover) moves.
 class ConnectionTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {

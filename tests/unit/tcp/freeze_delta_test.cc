@@ -9,8 +9,8 @@ class FreezeDeltaTest : public ConnectionTest {
  protected:
   // Freezes and captures the mover. Between that and the end of its old socket, calls
   // `meanwhile` and waits for `await`.
-  Result<FreezeDelta> late(const std::function<void()>& meanwhile,
-                           const std::function<bool()>& come) {
+  Result<FreezeDelta> delta(const std::function<void()>& meanwhile,
+                            const std::function<bool()>& come) {
     TRY_LET(frozen, FrozenSocket::freeze(mover_.get(), kMarks));
     TRY_LET(image, frozen.capture());
     image_ = std::move(image);
@@ -38,13 +38,13 @@ class FreezeDeltaTest : public ConnectionTest {
     return window.snd_wnd;
   }
 
-  void restore_with(const FreezeDelta& late) {
+  void restore_with(const FreezeDelta& delta) {
     mover_.reset();
     auto restored = RestoredSocket::restore(image_, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());
-    const auto received = restored->receive(late);
+    const auto received = restored->receive(delta);
     ASSERT_TRUE(received) << to_string(received.error());
-    EXPECT_EQ(queued(restored->fd(), SIOCINQ), image_.receive_queue.size() + late.bytes.size())
+    EXPECT_EQ(queued(restored->fd(), SIOCINQ), image_.receive_queue.size() + delta.bytes.size())
         << "no repetition of the peer's is needed";
     mover_ = thawed(std::move(restored));
   }
@@ -58,7 +58,7 @@ TEST_P(FreezeDeltaTest, BytesAreAppendedToTheQueue) {
   send_text(peer_.get(), "early ");
   ASSERT_TRUE(eventually([&] { return has_received(6); }));
   const auto received =
-      late([&] { send_text(peer_.get(), "late "); }, [&] { return has_received(11); });
+      delta([&] { send_text(peer_.get(), "late "); }, [&] { return has_received(11); });
   ASSERT_TRUE(received) << to_string(received.error());
   EXPECT_EQ(std::string(received->bytes.begin(), received->bytes.end()), "late ");
   EXPECT_FALSE(received->fin);
@@ -70,7 +70,7 @@ TEST_P(FreezeDeltaTest, BytesAreAppendedToTheQueue) {
 }
 
 TEST_P(FreezeDeltaTest, AnEmptyDeltaChangesNothing) {
-  const auto received = late([] {}, [] { return true; });
+  const auto received = delta([] {}, [] { return true; });
   ASSERT_TRUE(received);
   EXPECT_TRUE(received->empty());
   restore_with(*received);
@@ -82,7 +82,7 @@ TEST_P(FreezeDeltaTest, AnEmptyDeltaChangesNothing) {
 // read. The peer must not need a timer to learn that the data has arrived.
 TEST_P(FreezeDeltaTest, AThawAcknowledgesUnreadBytes) {
   const auto received =
-      late([&] { send_text(peer_.get(), "late"); }, [&] { return has_received(4); });
+      delta([&] { send_text(peer_.get(), "late"); }, [&] { return has_received(4); });
   ASSERT_TRUE(received) << to_string(received.error());
   EXPECT_EQ(queued(peer_.get(), SIOCOUTQ), 4u);
   restore_with(*received);
@@ -102,7 +102,7 @@ TEST_P(FreezeDeltaTest, AThawAcknowledgesBytesFromBeforeTheFreeze) {
   }
   send_text(peer_.get(), "put off");
   ASSERT_EQ(read_text(mover_.get(), 7), "put off");
-  const auto received = late([] {}, [] { return true; });
+  const auto received = delta([] {}, [] { return true; });
   ASSERT_TRUE(received) << to_string(received.error());
   restore_with(*received);
   EXPECT_TRUE(eventually([&] { return queued(peer_.get(), SIOCOUTQ) == 0; }));
@@ -112,7 +112,7 @@ TEST_P(FreezeDeltaTest, AThawAcknowledgesBytesFromBeforeTheFreeze) {
 // The data came between the last read of the frozen socket and the thaw: then only the
 // restored socket has it, which is frozen as well.
 TEST_P(FreezeDeltaTest, AThawAcknowledgesBytesThatOnlyTheRestoredSocketHas) {
-  const auto received = late([] {}, [] { return true; });
+  const auto received = delta([] {}, [] { return true; });
   ASSERT_TRUE(received && received->empty());
   mover_.reset();
   auto restored = RestoredSocket::restore(image_, kMarks, false);
@@ -164,7 +164,7 @@ TEST_P(FreezeDeltaTest, AcknowledgementsInTheFreezeAreRestored) {
   auto quiet = FrozenSocket::freeze(peer_.get(), kMarks);
   ASSERT_TRUE(quiet);
   send_text(mover_.get(), "sent");
-  const auto received = late(
+  const auto received = delta(
       [&] {
         EXPECT_TRUE(quiet->unfreeze());
         send_text(peer_.get(), "and answered");
@@ -189,7 +189,7 @@ TEST_P(FreezeDeltaTest, AWiderPeerWindowIsRestored) {
   const std::size_t waiting = queued(peer_.get(), SIOCINQ);
   std::string heard;
   std::uint32_t narrow = 0;
-  const auto received = late(
+  const auto received = delta(
       [&] {
         narrow = send_window(mover_.get());
         heard = read_text(peer_.get(), waiting);
@@ -206,13 +206,13 @@ TEST_P(FreezeDeltaTest, AWiderPeerWindowIsRestored) {
 }
 
 TEST_P(FreezeDeltaTest, AnAcknowledgementOfUnsentBytesIsRefused) {
-  ASSERT_TRUE(late([] {}, [] { return true; }));
+  ASSERT_TRUE(delta([] {}, [] { return true; }));
   mover_.reset();
   auto restored = RestoredSocket::restore(image_, kMarks, false);
   ASSERT_TRUE(restored);
-  FreezeDelta late;
-  late.acked = 1;
-  EXPECT_EQ(restored->receive(late).error().code, EBADMSG);
+  FreezeDelta delta;
+  delta.acked = 1;
+  EXPECT_EQ(restored->receive(delta).error().code, EBADMSG);
 }
 
 TEST_P(FreezeDeltaTest, AFullWindowOfBytesIsRestored) {
@@ -222,7 +222,7 @@ TEST_P(FreezeDeltaTest, AFullWindowOfBytesIsRestored) {
   const auto all_came = [&] {
     return has_received(queued(peer_.get(), SIOCOUTQ) - queued(peer_.get(), SIOCOUTQNSD));
   };
-  const auto received = late([&] { all = fill_up(peer_.get()); }, all_came);
+  const auto received = delta([&] { all = fill_up(peer_.get()); }, all_came);
   ASSERT_TRUE(received) << to_string(received.error());
   EXPECT_GT(received->bytes.size(), kLargestSegment);
   restore_with(*received);
@@ -231,7 +231,7 @@ TEST_P(FreezeDeltaTest, AFullWindowOfBytesIsRestored) {
 }
 
 TEST_P(FreezeDeltaTest, AFinInTheFreezeIsRestored) {
-  const auto received = late(
+  const auto received = delta(
       [&] {
         send_text(peer_.get(), "bye");
         ::shutdown(peer_.get(), SHUT_WR);
@@ -247,7 +247,7 @@ TEST_P(FreezeDeltaTest, AFinInTheFreezeIsRestored) {
 TEST_P(FreezeDeltaTest, AFinAfterOurOwnIsRestored) {
   ::shutdown(mover_.get(), SHUT_WR);
   ASSERT_TRUE(eventually([&] { return state_of(mover_.get()) == kFinWait2; }));
-  const auto received = late(
+  const auto received = delta(
       [&] {
         send_text(peer_.get(), "bye");
         peer_.reset();
@@ -264,8 +264,8 @@ TEST_P(FreezeDeltaTest, AFinAfterOurOwnIsRestored) {
 TEST_P(FreezeDeltaTest, AFinWhileOurOwnIsUnsentIsRestored) {
   const std::string all = fill_up(mover_.get());
   ::shutdown(mover_.get(), SHUT_WR);
-  const auto received = late([&] { ::shutdown(peer_.get(), SHUT_WR); },
-                             [&] { return state_of(mover_.get()) == kClosing; });
+  const auto received = delta([&] { ::shutdown(peer_.get(), SHUT_WR); },
+                              [&] { return state_of(mover_.get()) == kClosing; });
   ASSERT_TRUE(received) << to_string(received.error());
   EXPECT_TRUE(received->fin);
   restore_with(*received);
@@ -277,7 +277,7 @@ TEST_P(FreezeDeltaTest, AFinWhileOurOwnIsUnsentIsRestored) {
 // Segments of the peer that reach the restored socket first wait behind the gap.
 TEST_P(FreezeDeltaTest, TheDeltaJoinsSegmentsOutOfOrder) {
   const auto received =
-      late([&] { send_text(peer_.get(), "one "); }, [&] { return has_received(4); });
+      delta([&] { send_text(peer_.get(), "one "); }, [&] { return has_received(4); });
   ASSERT_TRUE(received);
   mover_.reset();
   auto restored = RestoredSocket::restore(image_, kMarks, false);
@@ -291,8 +291,8 @@ TEST_P(FreezeDeltaTest, TheDeltaJoinsSegmentsOutOfOrder) {
 }
 
 TEST_P(FreezeDeltaTest, UrgentDataInTheFreezeIsRefused) {
-  const auto received = late([&] { ASSERT_EQ(::send(peer_.get(), "xy", 2, MSG_OOB), 2); },
-                             [&] { return has_received(1); });
+  const auto received = delta([&] { ASSERT_EQ(::send(peer_.get(), "xy", 2, MSG_OOB), 2); },
+                              [&] { return has_received(1); });
   EXPECT_EQ(received.error().code, ENOTSUP);
 }
 
@@ -300,7 +300,7 @@ TEST_P(FreezeDeltaTest, AResetInTheFreezeIsAnError) {
   const linger at_once{1, 0};
   ::setsockopt(peer_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   const auto received =
-      late([&] { peer_.reset(); }, [&] { return state_of(mover_.get()) == kClose; });
+      delta([&] { peer_.reset(); }, [&] { return state_of(mover_.get()) == kClose; });
   EXPECT_EQ(received.error().code, ECONNRESET);
   EXPECT_EQ(::recv(mover_.get(), nullptr, 0, 0), -1);
   EXPECT_EQ(errno, ECONNRESET) << "the owner hears of it";
@@ -312,14 +312,14 @@ TEST_P(FreezeDeltaTest, ASynAckInTheFreezeRequiresAnotherCapture) {
   const unique_fd first = Connection::connect(address);
   mover_ = Connection::connect(address, SOCK_NONBLOCK);
   ASSERT_EQ(state_of(mover_.get()), kSynSent);
-  EXPECT_TRUE(late([] {}, [] { return true; })->empty());
+  EXPECT_TRUE(delta([] {}, [] { return true; })->empty());
   mover_ = Connection::connect(address, SOCK_NONBLOCK);
   const auto answered = [&] {
     const std::uint32_t loud = 0;  // so that its second SYN leaves
     ::setsockopt(mover_.get(), SOL_SOCKET, SO_MARK, &loud, sizeof loud);
     ::close(::accept(listener.get(), nullptr, nullptr));
   };
-  const auto received = late(answered, [&] { return state_of(mover_.get()) == kEstablished; });
+  const auto received = delta(answered, [&] { return state_of(mover_.get()) == kEstablished; });
   EXPECT_EQ(received.error().code, EAGAIN);
 }
 

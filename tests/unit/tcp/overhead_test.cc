@@ -58,8 +58,9 @@ TEST_P(OverheadTest, ALargeSegmentAfterAMoveIsNotMeasured) {
   }
 }
 
-// The sample is injected by a socket of its own. Without a descriptor for it the connection is
-// restored all the same, or the restore fails and can be repeated: the peer notices nothing.
+// The sample is injected by a socket of its own. Without a descriptor for it the
+// connection is restored all the same, or the restore fails and can be repeated: the peer
+// notices nothing.
 TEST_P(OverheadTest, LackOfDescriptorsCostsNoConnection) {
   receive(kSegment);
   receive(2 * kMtu);

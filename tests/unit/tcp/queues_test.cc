@@ -288,9 +288,9 @@ TEST_P(QueuesTest, QueuesLargerThanTheDefaultBuffersMove) {
   EXPECT_TRUE(read_text(peer_.get(), back.size()) == back);
 }
 
-// The peer has filled our queue. When we have read it, the peer learns that from the window's
-// update, or else from its own probe, after 200 ms or more. On a busy machine the reading
-// alone may take as long, so some tries are made.
+// The peer has filled our queue. When we have read it, the peer learns that from the
+// window's update, or else from its own probe, after 200 ms or more. On a busy machine
+// the reading alone may take as long, so some tries are made.
 TEST_P(QueuesTest, ReadingAFullQueueOpensTheWindowWithoutAProbe) {
   long fewest = 1;
   for (int attempt = 0; attempt < 5 && fewest > 0; ++attempt) {

@@ -93,19 +93,19 @@ void stream(Connection& pair, std::size_t piece, bool blocking, int moves) {
       ASSERT_TRUE(frozen->unfreeze());
       continue;
     }
-    auto late = frozen->hold(*image);
-    ASSERT_TRUE(late) << to_string(late.error());
-    image->rcv_seq += static_cast<std::uint32_t>(late->bytes.size());
+    auto delta = frozen->hold(*image);
+    ASSERT_TRUE(delta) << to_string(delta.error());
+    image->rcv_seq += static_cast<std::uint32_t>(delta->bytes.size());
     const auto rest = frozen->seal(*image);
     ASSERT_TRUE(rest) << to_string(rest.error());
-    image->rcv_seq -= static_cast<std::uint32_t>(late->bytes.size());
-    late->written.insert(late->written.end(), rest->written.begin(), rest->written.end());
+    image->rcv_seq -= static_cast<std::uint32_t>(delta->bytes.size());
+    delta->written.insert(delta->written.end(), rest->written.begin(), rest->written.end());
     ASSERT_TRUE(frozen->destroy_silently());
     others.reset();
     pair.mover.reset();
     auto restored = RestoredSocket::restore(*image, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());
-    const auto received = restored->receive(*late);
+    const auto received = restored->receive(*delta);
     ASSERT_TRUE(received) << to_string(received.error());
     pair.mover = thawed(std::move(restored));
   }

@@ -29,11 +29,11 @@ class SharedSocketTest : public ConnectionTest {
     EXPECT_TRUE(image) << to_string(image.error());
     return std::move(*image);
   }
-  void arrive(const wire::TcpT& image, const FreezeDelta& late) {
+  void arrive(const wire::TcpT& image, const FreezeDelta& delta) {
     mover_.reset();
     auto restored = RestoredSocket::restore(image, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());
-    const auto received = restored->receive(late);
+    const auto received = restored->receive(delta);
     ASSERT_TRUE(received) << to_string(received.error());
     mover_ = thawed(std::move(restored));
   }
@@ -46,13 +46,13 @@ TEST_P(SharedSocketTest, BytesWrittenInTheFreezeArrive) {
   const auto image = capture(frozen);
   send_text(mover_.get(), "written ");
   send_text(mover_.get(), "late");
-  const auto late = frozen.hold(image);
-  ASSERT_TRUE(late) << to_string(late.error());
-  EXPECT_EQ(std::string(late->written.begin(), late->written.end()), "written late");
+  const auto delta = frozen.hold(image);
+  ASSERT_TRUE(delta) << to_string(delta.error());
+  EXPECT_EQ(std::string(delta->written.begin(), delta->written.end()), "written late");
   EXPECT_EQ(::send(mover_.get(), "x", 1, MSG_NOSIGNAL), -1) << "nothing may come behind that";
   ASSERT_TRUE(frozen.seal(image));
   ASSERT_TRUE(frozen.destroy_silently());
-  arrive(image, *late);
+  arrive(image, *delta);
   send_text(mover_.get(), "!");
   EXPECT_EQ(read_text(peer_.get(), 13), "written late!");
 }
@@ -86,11 +86,11 @@ TEST_P(SharedSocketTest, BytesReadInTheFreezeAreNotReadAgain) {
     send_text(peer_.get(), "late ");
     ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCINQ) == 11; }));
     EXPECT_EQ(read_text(mover_.get(), count), std::string("early late ").substr(0, count));
-    const auto late = frozen.hold(image);
-    ASSERT_TRUE(late) << to_string(late.error());
-    EXPECT_EQ(late->read, count);
+    const auto delta = frozen.hold(image);
+    ASSERT_TRUE(delta) << to_string(delta.error());
+    EXPECT_EQ(delta->read, count);
     ASSERT_TRUE(frozen.destroy_silently());
-    arrive(image, *late);
+    arrive(image, *delta);
     send_text(peer_.get(), "!");
     EXPECT_EQ(read_text(mover_.get(), 12 - count), std::string("early late !").substr(count));
     send_text(peer_.get(), "early ");
@@ -103,11 +103,11 @@ TEST_P(SharedSocketTest, AShutdownInTheFreezeMoves) {
   const auto image = capture(frozen);
   send_text(mover_.get(), "bye");
   ::shutdown(mover_.get(), SHUT_WR);
-  const auto late = frozen.hold(image);
-  ASSERT_TRUE(late) << to_string(late.error());
-  EXPECT_TRUE(late->finished);
+  const auto delta = frozen.hold(image);
+  ASSERT_TRUE(delta) << to_string(delta.error());
+  EXPECT_TRUE(delta->finished);
   ASSERT_TRUE(frozen.destroy_silently());
-  arrive(image, *late);
+  arrive(image, *delta);
   EXPECT_EQ(read_to_end(peer_.get()), "bye");
   send_text(peer_.get(), "x");
   EXPECT_EQ(read_text(mover_.get(), 1), "x");
@@ -137,9 +137,9 @@ TEST_P(SharedSocketTest, BytesOfASleepingWriterAfterHoldArrive) {
   ASSERT_TRUE(eventually([&] { return (poll_now(mover_.get(), POLLOUT) & POLLOUT) == 0; }));
   auto frozen = freeze();
   const auto image = capture(frozen);
-  const auto late = frozen.hold(image);
-  ASSERT_TRUE(late) << to_string(late.error());
-  EXPECT_TRUE(late->more);
+  const auto delta = frozen.hold(image);
+  ASSERT_TRUE(delta) << to_string(delta.error());
+  EXPECT_TRUE(delta->more);
   const std::size_t before = queued(mover_.get(), SIOCOUTQ);
   ASSERT_TRUE(set(mover_.get(), SOL_SOCKET, SO_SNDBUF, 100 << 10,
                   "SO_SNDBUF"));  // which wakes a writer that waits for room
@@ -149,8 +149,8 @@ TEST_P(SharedSocketTest, BytesOfASleepingWriterAfterHoldArrive) {
   sleeper.join();
   EXPECT_FALSE(rest->written.empty());
   ASSERT_TRUE(frozen.destroy_silently());
-  arrive(image, *late);
-  ASSERT_TRUE(add_rest(mover_.get(), *rest));
+  arrive(image, *delta);
+  ASSERT_TRUE(apply_late_writes(mover_.get(), *rest));
   ASSERT_GT(sent, 0);
   EXPECT_TRUE(read_text(peer_.get(), static_cast<std::size_t>(sent)) ==
               text.substr(0, static_cast<std::size_t>(sent)));
@@ -181,8 +181,8 @@ TEST_P(SharedSocketTest, RepeatedFailedExportsNeedNoRepairMode) {
   }
 }
 
-// The kernel announces the smaller window late, and outside repair mode it does not report
-// how late.
+// The kernel announces the smaller window late, and outside repair mode it does not
+// report how late.
 TEST_P(SharedSocketTest, CaptureReportsAShrinkingWindowNoLargerThanItIs) {
   constexpr std::size_t kPiece = 1000, kPieces = 36;
   ASSERT_TRUE(set(mover_.get(), SOL_SOCKET, SO_RCVBUF, 128 << 10, "SO_RCVBUF"));
@@ -238,11 +238,11 @@ TEST_P(SharedSocketTest, TheSendQueueOfASocketInUseIsTakenByHold) {
   auto frozen = freeze({.in_use = true});
   const auto image = capture(frozen);
   EXPECT_TRUE(image.send_queue.empty());
-  const auto late = frozen.hold(image);
-  ASSERT_TRUE(late) << to_string(late.error());
-  EXPECT_GT(late->written.size(), late->sent);
+  const auto delta = frozen.hold(image);
+  ASSERT_TRUE(delta) << to_string(delta.error());
+  EXPECT_GT(delta->written.size(), delta->sent);
   ASSERT_TRUE(frozen.destroy_silently());
-  arrive(image, *late);
+  arrive(image, *delta);
   EXPECT_TRUE(read_text(peer_.get(), text.size()) == text);
   send_text(mover_.get(), "!");
   EXPECT_EQ(read_text(peer_.get(), 1), "!");
@@ -264,13 +264,13 @@ TEST_P(SharedSocketTest, BytesInFlightMoveAsSent) {
       ASSERT_TRUE(eventually([&] { return queued(mover_.get(), SIOCOUTQ) == 9; }));
       EXPECT_EQ(read_text(mover_.get(), 1), "x");
     }
-    const auto late = frozen.hold(image);
-    ASSERT_TRUE(late) << to_string(late.error());
-    EXPECT_EQ(late->written.size(), 18u);
-    EXPECT_EQ(late->sent, 9u);
-    EXPECT_EQ(late->acked, acknowledged ? 9u : 0u);
+    const auto delta = frozen.hold(image);
+    ASSERT_TRUE(delta) << to_string(delta.error());
+    EXPECT_EQ(delta->written.size(), 18u);
+    EXPECT_EQ(delta->sent, 9u);
+    EXPECT_EQ(delta->acked, acknowledged ? 9u : 0u);
     ASSERT_TRUE(frozen.destroy_silently());
-    arrive(image, *late);
+    arrive(image, *delta);
     EXPECT_EQ(read_text(peer_.get(), 18), "under way, and not");
     send_text(peer_.get(), "y");
     EXPECT_EQ(read_text(mover_.get(), 1), "y");
@@ -283,14 +283,14 @@ TEST_P(SharedSocketTest, ThawFailsWithoutTheBytesInFlight) {
   auto frozen = freeze({.in_use = true});
   const auto image = capture(frozen);
   EXPECT_EQ(image.to_come, 9u);
-  const auto late = frozen.hold(image);
-  ASSERT_TRUE(late) << to_string(late.error());
+  const auto delta = frozen.hold(image);
+  ASSERT_TRUE(delta) << to_string(delta.error());
   ASSERT_TRUE(frozen.destroy_silently());
   mover_.reset();
   for (const std::size_t came : {0u, 8u}) {
     auto restored = RestoredSocket::restore(image, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());
-    FreezeDelta part = *late;
+    FreezeDelta part = *delta;
     part.written.resize(came);
     part.sent = static_cast<std::uint32_t>(came);
     EXPECT_EQ(restored->receive(part).error().code, EBADMSG);
@@ -298,12 +298,12 @@ TEST_P(SharedSocketTest, ThawFailsWithoutTheBytesInFlight) {
     EXPECT_TRUE(restored->is_frozen());
   }
   ASSERT_TRUE(set(peer_.get(), SOL_SOCKET, SO_MARK, 0, "SO_MARK"));
-  arrive(image, *late);
+  arrive(image, *delta);
   EXPECT_EQ(read_text(peer_.get(), 9), "under way");
 }
 
-// If the importer cannot insert late data, the peer sends it again. That is an error only
-// if a reader at the exporter has already read some of it.
+// If the importer cannot insert the freeze delta, the peer sends it again. That is an
+// error only if a reader at the exporter has already read some of it.
 TEST_P(SharedSocketTest, LateDataThatCannotBeInsertedIsAnErrorOnlyIfSomeWasRead) {
   for (const bool read : {false, true}) {
     SCOPED_TRACE(read);
@@ -314,8 +314,8 @@ TEST_P(SharedSocketTest, LateDataThatCannotBeInsertedIsAnErrorOnlyIfSomeWasRead)
     if (read) {
       EXPECT_EQ(read_text(mover_.get(), 1), "l");
     }
-    const auto late = frozen.hold(image);
-    ASSERT_TRUE(late) << to_string(late.error());
+    const auto delta = frozen.hold(image);
+    ASSERT_TRUE(delta) << to_string(delta.error());
     ASSERT_TRUE(frozen.destroy_silently());
     mover_.reset();
     auto restored = RestoredSocket::restore(image, kMarks, false);
@@ -324,7 +324,7 @@ TEST_P(SharedSocketTest, LateDataThatCannotBeInsertedIsAnErrorOnlyIfSomeWasRead)
         std::system("nft 'table inet no_output { chain out { type filter hook output priority 0; "
                     "meta mark 0x5f drop; }; }'"),
         0);
-    const auto received = restored->receive(*late);
+    const auto received = restored->receive(*delta);
     ASSERT_EQ(std::system("nft delete table inet no_output"), 0);
     EXPECT_EQ(received.has_value(), !read);
     if (read) continue;
@@ -334,16 +334,16 @@ TEST_P(SharedSocketTest, LateDataThatCannotBeInsertedIsAnErrorOnlyIfSomeWasRead)
 }
 
 TEST_P(SharedSocketTest, ReceiveRefusesSentBytesWithASendQueueOrWithoutBytes) {
-  FreezeDelta late;
-  late.written = {1, 2};
+  FreezeDelta delta;
+  delta.written = {1, 2};
   for (const std::uint32_t sent : {1u, 3u}) {
     pair_ = Connection::make(GetParam());
     auto image = export_image(mover_);
     if (sent == 1) image.send_queue = {7}, ++image.snd_seq;
     auto restored = RestoredSocket::restore(image, kMarks, false);
     ASSERT_TRUE(restored) << to_string(restored.error());
-    late.sent = sent;
-    EXPECT_EQ(restored->receive(late).error().code, EBADMSG);
+    delta.sent = sent;
+    EXPECT_EQ(restored->receive(delta).error().code, EBADMSG);
   }
 }
 
@@ -360,9 +360,9 @@ TEST_P(SharedSocketTest, HoldExpectsNoSleepingWriterOnANonBlockingSocket) {
   ASSERT_EQ(::fcntl(mover_.get(), F_SETFL, O_NONBLOCK), 0);
   auto frozen = freeze();
   const auto image = capture(frozen);
-  const auto late = frozen.hold(image);
-  ASSERT_TRUE(late) << to_string(late.error());
-  EXPECT_FALSE(late->more);
+  const auto delta = frozen.hold(image);
+  ASSERT_TRUE(delta) << to_string(delta.error());
+  EXPECT_FALSE(delta->more);
 }
 
 }  // namespace

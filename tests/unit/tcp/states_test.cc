@@ -84,12 +84,12 @@ TEST_P(StatesTest, LastAckWithUnsentDataMoves) {
 TEST_P(StatesTest, ClosingWithUnsentDataMoves) {
   const std::string all = fill_up(mover_.get());
   finish(mover_);
-  send_text(peer_.get(), "crossing");
+  send_text(peer_.get(), "path_requirements");
   finish(peer_);
   ASSERT_TRUE(comes_to(kClosing));
   move(mover_);
   EXPECT_EQ(state(), kClosing);
-  EXPECT_EQ(read_to_end(mover_.get()), "crossing");
+  EXPECT_EQ(read_to_end(mover_.get()), "path_requirements");
   EXPECT_TRUE(read_to_end(peer_.get()) == all);
   EXPECT_TRUE(comes_to(kClose));
 }

@@ -20,7 +20,7 @@ bool has_name(const SSL* ssl) {
   const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
   return name && name == kHost;
 }
-int refuse_strangers(SSL* ssl, int* alert, void*) {
+int refuse_unknown_names(SSL* ssl, int* alert, void*) {
   if (has_name(ssl)) return ++calls.named, SSL_TLSEXT_ERR_OK;
   ++calls.unnamed;
   *alert = SSL_AD_UNRECOGNIZED_NAME;
@@ -92,7 +92,7 @@ class ClientCallbacks : public Callbacks {};
 INSTANTIATE_TEST_SUITE_P(Suites, ClientCallbacks, testing::ValuesIn(kClients), kName);
 
 TEST_P(ServerCallbacks, AStrictServerNameCallbackSeesTheNameOnce) {
-  SSL_CTX_set_tlsext_servername_callback(ctx(), refuse_strangers);
+  SSL_CTX_set_tlsext_servername_callback(ctx(), refuse_unknown_names);
   const Calls seen = calls_of_a_move();
   EXPECT_EQ(seen.named, 1);
   EXPECT_EQ(seen.unnamed, 0);
@@ -139,7 +139,7 @@ TEST_P(ServerCallbacks, TheServerNameChoosesTheSameVirtualHost) {
     EXPECT_EQ(SSL_get_certificate(pair_.mover.get()), SSL_CTX_get0_certificate(host_.get()));
   }
   EXPECT_EQ(SSL_CTX_sess_number(ctx()), cached)
-      << "a rehearsal's session stays in the first context's cache";
+      << "the replay's session stays in the first context's cache";
 }
 
 TEST_P(ServerCallbacks, AFailedLoadRestoresTheSslsContext) {

@@ -10,7 +10,7 @@
 
 namespace sockmi::daemon {
 
-struct Survey {
+struct BatchQueries {
   // By local address, which determines the namespace: see NamespacedSteering::within().
   std::map<IpAddress, steer::KernelQueries> at;
   std::map<ino_t, steer::KernelQueries> in;  // by the socket's network namespace
