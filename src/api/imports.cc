@@ -158,11 +158,12 @@ asio::awaitable<Result<Response>> post_import_taken(daemon::Daemon& daemon, Sess
   CO_TRY_LET(said, wire::read<wire::TakenRequest>(request.http.body()));
   CO_TRY_LET(ids, wire::read_ids(wire::view(said->ids())));
   auto& deliveries = daemon.deliveries();
-  if (said->failed())
+  if (said->failed()) {
     for (const auto* each : *said->failed()) {
       CO_TRY_LET(id, wire::read_id(wire::view(each->id())));
       deliveries.failed(delivered->number, id, Error{each->error(), wire::string(each->reason())});
     }
+  }
   for (const auto& id : ids)
     (void)deliveries.taken(delivered->number, id);
   session.state.reset();  // the rest goes back on the ready list

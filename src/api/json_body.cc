@@ -18,9 +18,10 @@ Result<Value> read(const json& from, const char* key, std::optional<Value> other
   }
   if (!((*it).*is_right)()) return fail(EINVAL, "invalid body: '{}' is not a {}", key, kind);
   const T value = it->get<T>();
-  if constexpr (std::is_arithmetic_v<T>)
+  if constexpr (std::is_arithmetic_v<T>) {
     if (value > std::numeric_limits<Value>::max())
       return fail(EINVAL, "invalid body: '{}' is too large", key);
+  }
   return static_cast<Value>(value);
 }
 

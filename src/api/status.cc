@@ -77,31 +77,34 @@ asio::awaitable<Result<Response>> get_connections(daemon::Daemon& daemon, Sessio
   }
   // The users of the other connections are not recorded, so only root sees them.
   if (request.user.is_root()) {
-    for (const auto& [cookie, imported] : table.imported())
+    for (const auto& [cookie, imported] : table.imported()) {
       if (!ready.contains(cookie) && page.has_next()) {
         out.push_back(connection(imported.tuple, imported.service, "imported", imported.home,
                                  services.settings.host));
         out.back()["heard"] = !daemon.unheard_peers().waits_for(cookie);
       }
-    for (const auto& [tuple, away] : table.remote())
+    }
+    for (const auto& [tuple, away] : table.remote()) {
       if (page.has_next()) {
         out.push_back(connection(tuple, away.service,
                                  away.home == services.settings.host ? "moved" : "forwarded",
                                  away.home, away.host));
         out.back()["heard"] = !table.is_unheard(tuple);
       }
+    }
   }
   co_return json_response(200, {{"connections", std::move(out)}, {"total", page.seen}});
 }
 
 asio::awaitable<Result<Response>> get_hosts(daemon::Daemon& daemon, Session&, Request&) {
   json out = json::array();
-  for (const auto& host : daemon.services().discovery->hosts())
+  for (const auto& host : daemon.services().discovery->hosts()) {
     out.push_back({{"host", host.host},
                    {"address", to_string(host.control_address.ip)},
                    {"control", to_string(host.control_address)},
                    {"last_heard_ms_ago", host.last_heard_ms_ago},
                    {"connected", daemon.services().control->connected(host.host)}});
+  }
   co_return json_response(200, {{"hosts", std::move(out)}});
 }
 

@@ -79,11 +79,13 @@ void Deliveries::take_back(Clock::time_point began_before) {
   for (const auto& [number, delivery] : all_)
     if (delivery.began < began_before) late.push_back(number);
   for (const Number number : late) {
-    for (Handed& handed : all_[number].those)
-      if (handed.token.take())
+    for (Handed& handed : all_[number].those) {
+      if (handed.token.take()) {
         log::warn("delivery_expired", {{"connection", handed.ready.tuple},
                                        {"pid", all_[number].process},
                                        {"reason", "the application has not confirmed it"}});
+      }
+    }
     end(number);
   }
 }

@@ -67,9 +67,9 @@ asio::awaitable<ExportOutcome> ExportRequests::ask(std::string service, ExportRe
                                         [state = state_, &open](void*) { forget(*state, open); });
   for (Asked& holder : state_->holders) {
     if (holder.service != service || !(asker.is_root() || asker == holder.user)) continue;
-    do
+    do {
       asked.request = random_number();
-    while (state_->questions.contains(asked.request));
+    } while (state_->questions.contains(asked.request));
     state_->questions.emplace(asked.request, Question{&open, &holder, !holder.unresponsive});
     ++open.outcome.applications;
     open.outstanding += !holder.unresponsive;

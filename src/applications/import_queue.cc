@@ -61,9 +61,10 @@ bool ImportQueue::may_have(const Watcher& watcher, const ReadyEndpoint& ready) c
 // notified.
 void ImportQueue::tell(const ReadyEndpoint& ready) {
   std::vector<std::function<void()>> notified;
-  for (const auto& watcher : *watchers_)
+  for (const auto& watcher : *watchers_) {
     if (may_have(watcher, ready) && !ready.kept_from.contains(watcher.process))
       notified.push_back(watcher.notify);
+  }
   for (const auto& notify : notified)
     notify();
 }

@@ -64,18 +64,19 @@ void write(spdlog::level::level_enum level, std::string_view event, Fields field
 }  // namespace
 
 void Value::append_to(std::string& line) const {
-  if (const auto* text = std::get_if<std::string_view>(&value_))
+  if (const auto* text = std::get_if<std::string_view>(&value_)) {
     append_text(line, *text);
-  else if (const auto* flag = std::get_if<bool>(&value_))
+  } else if (const auto* flag = std::get_if<bool>(&value_)) {
     line += *flag ? "true" : "false";
-  else if (const auto* number = std::get_if<std::int64_t>(&value_))
+  } else if (const auto* number = std::get_if<std::int64_t>(&value_)) {
     line += fmt::to_string(*number);
-  else if (const auto* natural = std::get_if<std::uint64_t>(&value_))
+  } else if (const auto* natural = std::get_if<std::uint64_t>(&value_)) {
     line += fmt::to_string(*natural);
-  else if (const auto* time = std::get_if<std::chrono::microseconds>(&value_))
+  } else if (const auto* time = std::get_if<std::chrono::microseconds>(&value_)) {
     line += text_of(*time);
-  else if (const auto* object = std::get_if<Object>(&value_))
+  } else if (const auto* object = std::get_if<Object>(&value_)) {
     append_text(line, object->text_of(object->object));
+  }
 }
 
 std::string line_of(std::string_view event, Fields fields) {

@@ -9,11 +9,13 @@ namespace sockmi {
 
 std::string percent_encode(std::string_view text, bool (*is_plain)(unsigned char)) {
   std::string out;
-  for (const unsigned char c : text)
-    if (is_plain(c))
+  for (const unsigned char c : text) {
+    if (is_plain(c)) {
       out += static_cast<char>(c);
-    else
+    } else {
       fmt::format_to(std::back_inserter(out), "%{:02x}", c);
+    }
+  }
   return out;
 }
 

@@ -42,9 +42,10 @@ Result<std::vector<Secret>> read_cluster_keys(const fs::path& path) {
       key.push_back(static_cast<std::uint8_t>(high << 4 | low));
     }
     rest = rest.subspan(2 * kClusterKeySize);
-    if (!rest.empty() && rest[0] != '\n')
+    if (!rest.empty() && rest[0] != '\n') {
       return fail(EINVAL, "invalid key in {}: expected {} digits", path.string(),
                   2 * kClusterKeySize);
+    }
     if (!rest.empty()) rest = rest.subspan(1);
   }
   if (keys.empty()) return fail(EINVAL, "invalid key in {}: too short", path.string());

@@ -46,10 +46,11 @@ Result<Member> member_of(X509* certificate) {
       member.addresses.push_back(address.unmapped());
     }
   }
-  if (!named)
+  if (!named) {
     return fail(EBADMSG,
                 "invalid certificate of {}: its alternative names do not contain this name",
                 member.host);
+  }
   member.not_before = time_of(X509_get0_notBefore(certificate));
   member.not_after = time_of(X509_get0_notAfter(certificate));
   return member;

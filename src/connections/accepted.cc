@@ -57,9 +57,10 @@ asio::awaitable<void> adopt_accepted(const Services& services, ConnectionTable& 
   }
   for (const auto& [cookie, imported] : accepted) {
     const auto claimed = co_await claim(services, table, cookie, imported, give_up);
-    if (!claimed)
+    if (!claimed) {
       log::error("accepted_connection_claim_failed",
                  {{"connection", imported.tuple}, {"error", claimed.error()}});
+    }
   }
 }
 

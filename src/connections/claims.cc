@@ -22,9 +22,10 @@ Result<> check_address(const Services& services, const cluster::AuthenticatedHos
 }
 
 Result<> check_room(const ConnectionTable& table) {
-  if (table.remote().size() >= kMostByWord)
+  if (table.remote().size() >= kMostByWord) {
     return fail(ENOBUFS, "cannot redirect another connection: {} live elsewhere already",
                 table.remote().size());
+  }
   return {};
 }
 
@@ -42,11 +43,12 @@ Result<> check_claim(const Services& services, const ConnectionTable& table,
 
 const RemoteConnection* accepted_there(const Services& services, const ConnectionTable& table,
                                        const std::string& from, const FourTuple& tuple) {
-  for (const auto& [listener, away] : table.remote())
+  for (const auto& [listener, away] : table.remote()) {
     if (is_passive(listener) && away.host == from && away.home == services.settings.host &&
         listener.local.port == tuple.local.port &&
         (listener.local.ip.wildcard() || listener.local.ip.unmapped() == tuple.local.ip.unmapped()))
       return &away;
+  }
   return nullptr;
 }
 

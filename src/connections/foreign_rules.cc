@@ -53,10 +53,11 @@ Result<> ForeignRules::add(const FourTuple& tuple, const SocketAddress& home_con
 void ForeignRules::readd(const FourTuple& tuple, const SocketAddress& home_control) {
   const IpAddress address = address_of(tuple, home_control);
   addresses_.add({{address, tuple.local.port}, tuple.remote});
-  if (const auto routed = services_.steering->own().is_routed(home_control.ip); !routed)
+  if (const auto routed = services_.steering->own().is_routed(home_control.ip); !routed) {
     log::warn("home_route_failed", {{"connection", tuple}, {"error", routed.error()}});
-  else if (*routed)
+  } else if (*routed) {
     receive_by_router(tuple, home_control, true);
+  }
 }
 
 // A connection of this host's own may have had these packets for a long time before home
@@ -71,10 +72,11 @@ void ForeignRules::receive_by_router(const FourTuple& tuple, const SocketAddress
                   own = services_.settings.address_for(address);
   const auto done = rewrite_destination(tuple, address, is_here);
   if (done) return;
-  if (is_passive(tuple) && !own.any())
+  if (is_passive(tuple) && !own.any()) {
     ports_.want(tuple, {address, tuple.local.port}, own, done.error());
-  else
+  } else {
     log::error("destination_rewrite_failed", {{"connection", tuple}, {"error", done.error()}});
+  }
 }
 
 void ForeignRules::rewrite_destinations(const ConnectionTable& table, const IpAddress& before) {

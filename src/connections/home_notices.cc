@@ -54,7 +54,7 @@ asio::awaitable<void> HomeProtocol::notify_address(int family) {
   std::vector<std::pair<std::uint64_t, ImportedConnection>> those;
   for (const auto& [cookie, imported] : table_.imported())
     if (imported.tuple.local.ip.unmapped().family == family) those.emplace_back(cookie, imported);
-  for (const auto& [cookie, imported] : those)
+  for (const auto& [cookie, imported] : those) {
     // Home may reject the new address because it has not received our HELLO with it yet.
     // Try again then. A home that does not answer asks us when it starts again.
     for (Backoff pauses(milliseconds(50), kMaxBackoff); !pauses.is_longest();) {
@@ -66,6 +66,7 @@ asio::awaitable<void> HomeProtocol::notify_address(int family) {
       if (!answer || *answer || (*answer).error().code == ENOENT) break;
       co_await sleep_for(pauses.next());
     }
+  }
 }
 
 asio::awaitable<void> HomeProtocol::notify_ended(std::uint64_t number,

@@ -89,10 +89,11 @@ Result<bool> HomeProtocol::lives_at_home(const FourTuple& tuple) const {
   Result<bool> lives = false;
   (void)services_.steering->within(tuple.local.ip, [&]() -> Result<> {
     const auto socket = services_.find_socket(tuple);
-    if (socket || is_absent(socket.error()))
+    if (socket || is_absent(socket.error())) {
       lives = socket.has_value();
-    else
+    } else {
       lives = std::unexpected(socket.error());
+    }
     return {};
   });
   return lives;
@@ -113,9 +114,10 @@ Result<int> HomeProtocol::accept_claim(const std::string& from, const FourTuple&
   if (!services_.policy.knows(service))
     return fail(EACCES, "service '{}' is not configured here", service);
   TRY(check_claim(services_, table_, from, tuple, to));
-  if (!is_own(tuple.local.ip.unmapped()))
+  if (!is_own(tuple.local.ip.unmapped())) {
     return fail(EACCES, "address {} does not belong to {}", to_string(tuple.local.ip),
                 services_.settings.host);
+  }
   TRY_LET(lives, lives_at_home(tuple));
   if (lives) return fail(EACCES, "{} lives here", to_string(tuple));
   const RemoteConnection away{service,
@@ -174,10 +176,11 @@ asio::awaitable<void> HomeProtocol::reassert_held(std::string host, SocketAddres
 void HomeProtocol::note_unheard(const FourTuple& tuple, const RemoteConnection& away,
                                 bool unheard) {
   if (!table_.set_unheard(tuple, unheard)) return;
-  if (unheard)
+  if (unheard) {
     log::warn("peer_unheard_at_holder", {{"connection", tuple}, {"host", away.host}});
-  else
+  } else {
     log::info("peer_heard_at_holder", {{"connection", tuple}, {"host", away.host}});
+  }
 }
 
 // True if redirected packets reach the holder through a router. They then have the
@@ -223,11 +226,14 @@ asio::awaitable<void> HomeProtocol::compare(std::string host, SocketAddress cont
   unreachable_.erase(host);
   // A listener is redirected to its host by name. Only now are that host's addresses
   // known for certain.
-  for (const auto& [tuple, away] : table_.remote())
-    if (is_passive(tuple) && away.host == host)
-      if (auto redirected = redirect_passive(services_, table_, tuple.local, host); !redirected)
+  for (const auto& [tuple, away] : table_.remote()) {
+    if (is_passive(tuple) && away.host == host) {
+      if (auto redirected = redirect_passive(services_, table_, tuple.local, host); !redirected) {
         log::error("listener_redirect_failed",
                    {{"listener", tuple.local}, {"host", host}, {"error", redirected.error()}});
+      }
+    }
+  }
   co_await reassert_held(host, control_address);
   co_await verify_holders(host, control_address);
 }
@@ -297,9 +303,10 @@ Result<int> HomeProtocol::query_holder(const std::string& from, const FourTuple&
   const auto& all = table_.imported();
   auto imported = socket ? all.find(socket->cookie) : all.end();
   // A socket that is only bound cannot be found by its address.
-  if (imported == all.end() && is_passive(tuple))
+  if (imported == all.end() && is_passive(tuple)) {
     imported = std::ranges::find_if(
         all, [&](const auto& each) { return each.second.tuple.unmapped() == tuple.unmapped(); });
+  }
   if (imported != all.end()) {
     if (routed && imported->second.home == from)
       rules_.comes_by_router(imported->second.tuple, imported->second.home_control);

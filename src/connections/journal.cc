@@ -64,10 +64,11 @@ Result<> Journal::open_file() {
   Result<> kept;
   if (unreadable_ > 0) {
     const auto name = file_.keep_aside();
-    if (name)
+    if (name) {
       log::error("journal_damaged", {{"count", unreadable_}, {"file", name->string()}});
-    else
+    } else {
       kept = std::unexpected(name.error());
+    }
   }
   const bool unkept = !kept;
   auto fresh = kept ? JournalFile::write_aside(path(), facts_as_text())
@@ -102,10 +103,11 @@ void Journal::take(Change change) {
     if (change.words && cookie_of(*change.words) != 0)
       thaws_[cookie_of(*change.words)] = change.key;
   }
-  if (change.words)
+  if (change.words) {
     facts_[std::move(change.key)] = std::move(*change.words);
-  else
+  } else {
     facts_.erase(change.key);
+  }
 }
 
 std::string Journal::text_of(const std::vector<Change>& changes) {
@@ -127,10 +129,11 @@ Result<> Journal::write(const std::string& lines, std::size_t count) {
   if (overflowed_) return fail(ENOSPC, "{}", error_);
   auto done = file_.append(unwritten_ + lines);
   if (!done) {
-    if (error_.empty())
+    if (error_.empty()) {
       log::error("journal_write_failed",
                  {{"error", done.error()},
                   {"consequence", "no endpoint moves until the journal can be written"}});
+    }
     error_ = to_string(done.error());
     return done;
   }
@@ -239,9 +242,10 @@ std::map<wire::MigrationId, Decision> Journal::decisions() const {
     if (words.size() < 5) continue;
     const auto tuple = parse_tuple(words[1]);
     const auto line = SocketAddress::parse(words[3]);
-    if (tuple && line)
+    if (tuple && line) {
       decision = {parse_number(words[0]).value_or(0), *tuple, words[2], *line,
                   static_cast<std::uint32_t>(parse_number(words[4]).value_or(0))};
+    }
   }
   return out;
 }
@@ -272,9 +276,10 @@ void Journal::delivered(const wire::MigrationId& id) {
 
 std::map<wire::MigrationId, Thawed> Journal::thawed() const {
   std::map<wire::MigrationId, Thawed> out;
-  for (const auto& [key, words] : facts_)
+  for (const auto& [key, words] : facts_) {
     if (const auto id = key.first == "thawed" ? parse_id(key.second) : std::nullopt)
       out[*id] = {parse_number(words[0]).value_or(0), words.size() > 1 ? words[1] : ""};
+  }
   return out;
 }
 
@@ -316,9 +321,10 @@ void Journal::gave_up(const IpAddress& address) {
 
 std::vector<TakenOver> Journal::taken_over() const {
   std::vector<TakenOver> out;
-  for (const auto& [key, words] : facts_)
+  for (const auto& [key, words] : facts_) {
     if (key.first == "taken")
       if (auto address = read_taken_over(key.second, words)) out.push_back(std::move(*address));
+  }
   return out;
 }
 

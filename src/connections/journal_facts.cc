@@ -35,9 +35,10 @@ std::optional<std::uint64_t> parse_number(const std::string& text) {
 std::optional<wire::MigrationId> parse_id(const std::string& text) {
   wire::MigrationId id{};
   if (text.size() != 2 * id.size()) return std::nullopt;
-  for (std::size_t i = 0; i < id.size(); ++i)
+  for (std::size_t i = 0; i < id.size(); ++i) {
     if (std::from_chars(&text[2 * i], &text[2 * i + 2], id[i], 16).ptr != &text[2 * i + 2])
       return std::nullopt;
+  }
   return id;
 }
 
@@ -104,9 +105,10 @@ Result<TakenOver> read_taken_over(const std::string& address, const Words& words
 
 std::string line_of(const Key& key, const Words* words) {
   std::string line = (words ? "" : "-") + key.first + " " + percent_encode(key.second, is_plain);
-  if (words)
+  if (words) {
     for (const std::string& word : *words)
       line += " " + percent_encode(word, is_plain);
+  }
   return line + "\n";
 }
 
@@ -114,11 +116,12 @@ bool is_fact(const Key& key, const Words& words) {
   const auto verb = kVerbs.find(key.first);
   if (verb == kVerbs.end()) return !key.first.empty();
   if (words.size() < verb->second) return false;
-  if (key.first == "committed")
+  if (key.first == "committed") {
     return parse_id(key.second) &&
            (words.empty() ||
             (words.size() >= 5 && parse_number(words[0]) && parse_tuple(words[1]) &&
              (words[2].empty() || SocketAddress::parse(words[3])) && parse_number(words[4])));
+  }
   if (key.first == "away") return parse_tuple(key.second) && read_away(words);
   if (key.first == "thawed") return parse_id(key.second) && parse_number(words[0]);
   if (key.first == "taken") return read_taken_over(key.second, words).has_value();

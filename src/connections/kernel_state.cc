@@ -48,9 +48,10 @@ class Keeper {
   bool look() {
     const auto began = Clock::now();
     const auto repaired = upkeep_.repair();
-    if (auto hosts = upkeep_.take_rerouted(); !hosts.empty())
+    if (auto hosts = upkeep_.take_rerouted(); !hosts.empty()) {
       spawn(connections_.services.io, "tell_ways",
             connections_.homes.notify_routes(std::move(hosts)));
+    }
     last_ = Clock::now();
     const auto took = std::chrono::ceil<milliseconds>(last_ - began);
     pause_ = std::min(kMaxRepairPause, std::max(pause_, kShare * took));

@@ -115,10 +115,11 @@ asio::awaitable<void> watch_closed(Connections& connections) {
     for (const auto cookie : missing) {
       const auto it = alive->find(cookie);
       if (it != alive->end() && it->second.state != tcp::kClose &&
-          it->second.state != kBoundInactive)
+          it->second.state != kBoundInactive) {
         hidden.insert(cookie);
-      else
+      } else {
         end(connections, cookie);
+      }
     }
   }
 }

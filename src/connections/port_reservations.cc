@@ -23,10 +23,11 @@ Result<unique_fd> hold(const SocketAddress& port) {
   sockaddr_storage address;
   const socklen_t size = port.to(address);
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0) return socket;
-  if (errno == EADDRINUSE)
+  if (errno == EADDRINUSE) {
     return fail(EADDRINUSE,
                 "port {} is used by this host or by another foreign connection, or was just now",
                 to_string(port));
+  }
   return fail_errno("cannot bind to " + to_string(port));
 }
 
@@ -49,9 +50,10 @@ Result<> PortReservations::lend(const FourTuple& listener, const SocketAddress& 
 void PortReservations::take_back(const FourTuple& listener, const SocketAddress& home,
                                  const IpAddress& own) {
   if (!wanted_.erase(listener)) held_.erase({own, home.port});
-  if (auto gone = services_.steering->own().stop_rewriting_port(home, own); !gone)
+  if (auto gone = services_.steering->own().stop_rewriting_port(home, own); !gone) {
     log::error("port_rewrite_remove_failed",
                {{"address", SocketAddress{own, home.port}}, {"error", gone.error()}});
+  }
 }
 
 void PortReservations::want(const FourTuple& listener, const SocketAddress& home,
@@ -84,18 +86,20 @@ void PortReservations::leave(const FourTuple& listener) {
   if (it == wanted_.end()) return;
   const auto gone = services_.steering->own().stop_rewriting_port(it->second.home, it->second.own);
   it->second.left = gone.has_value();
-  if (!gone)
+  if (!gone) {
     log::error("port_rewrite_remove_failed",
                {{"address", SocketAddress{it->second.own, it->second.home.port}},
                 {"error", gone.error()}});
+  }
 }
 
 std::vector<std::string> PortReservations::warnings() const {
   std::vector<std::string> out;
-  for (const auto& [listener, it] : wanted_)
+  for (const auto& [listener, it] : wanted_) {
     out.push_back(fmt::format(
         "{} is used by a socket of this host: no new connections reach {}, which has moved here",
         to_string(SocketAddress{it.own, it.home.port}), to_string(it.home)));
+  }
   return out;
 }
 

@@ -25,10 +25,12 @@ Result<> adopt_imported(Connections& connections, const Sockets& alive) {
     connections.rules.remove(imported.tuple, imported.home_control);
     gone.push_back(cookie);
   }
-  for (const std::uint64_t cookie : gone)
-    if (const auto ended = connections.table.end_imported(cookie); ended && ended->notice != 0)
+  for (const std::uint64_t cookie : gone) {
+    if (const auto ended = connections.table.end_imported(cookie); ended && ended->notice != 0) {
       spawn(connections.services.io, "tell_ended",
             connections.homes.notify_ended(ended->notice, ended->connection));
+    }
+  }
   TRY_LET(rewritten, connections.services.steering->own().rewritten_destinations());
   // Left by a daemon that died before the endpoint had arrived for good.
   for (const auto& [tuple, own] : rewritten) {
@@ -49,9 +51,10 @@ Result<> adopt_imported(Connections& connections, const Sockets& alive) {
 // entered.
 void drop_lost_namespaces(Connections& connections, std::size_t closed) {
   std::vector<FourTuple> lost;
-  for (const auto& [tuple, away] : connections.table.remote())
+  for (const auto& [tuple, away] : connections.table.remote()) {
     if (away.container && !connections.services.steering->in_other_namespace(tuple.local.ip))
       lost.push_back(tuple);
+  }
   for (const FourTuple& tuple : lost) {
     if (closed > 0) {
       connections.table.set_aside(tuple);
@@ -63,12 +66,13 @@ void drop_lost_namespaces(Connections& connections, std::size_t closed) {
                {"reason", "no network namespace of this host has its address any more"}});
     connections.table.mark_returned(tuple);
   }
-  if (!lost.empty() && closed > 0)
+  if (!lost.empty() && closed > 0) {
     log::warn("containers_skipped",
               {{"moved", lost.size()},
                {"count", closed},
                {"reason",
                 "network namespaces cannot be entered: that needs CAP_SYS_ADMIN, see sockmid(8)"}});
+  }
 }
 
 // Logs an error that concerns a container's namespace: it does not keep the daemon from
@@ -106,12 +110,15 @@ Result<> adopt_redirects(Connections& connections, const Sockets& alive, std::si
   for (const auto& [tuple, away] : connections.table.remote()) {
     in_kernel.erase(tuple.unmapped());
     // A listener is redirected when the other host has been discovered, see reconcile().
-    if (is_passive(tuple)) ports.insert({tuple.local.ip.unmapped(), tuple.local.port});
+    if (is_passive(tuple)) {
+      ports.insert({tuple.local.ip.unmapped(), tuple.local.port});
+    }
     // The kernel's redirect may be missing, about to expire, or for another interface.
-    else
+    else {
       TRY(tolerate_namespace_error(connections, tuple,
                                    connections.services.steering->at(tuple.local.ip)
                                        .redirect(tuple, away.address, std::nullopt)));
+    }
     if (away.home != connections.services.settings.host && !in_doubt.contains(tuple))
       spawn(connections.services.io, "tell_moved", connections.homes.notify_moved(tuple));
   }
@@ -154,9 +161,10 @@ Result<> adopt(Connections& connections) {
   TRY(adopt_imported(connections, alive));
   TRY_LET(closed, connections.services.steering->adopt());
   TRY(adopt_redirects(connections, alive, closed));
-  if (!connections.table.remote().empty() || !connections.table.imported().empty())
+  if (!connections.table.remote().empty() || !connections.table.imported().empty()) {
     log::info("connections_recovered", {{"imported", connections.table.imported().size()},
                                         {"moved", connections.table.remote().size()}});
+  }
   return {};
 }
 

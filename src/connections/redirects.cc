@@ -105,18 +105,20 @@ Result<> redirect_passive(const Services& services, const ConnectionTable& table
                               ? holder.control_address.ip
                               : holder.other_address;
     if (to.any()) {
-      if (!local.ip.wildcard())
+      if (!local.ip.wildcard()) {
         return fail(EAFNOSUPPORT, "{} has no address of the family of {}", host,
                     to_string(address));
+      }
       log::warn("address_redirect_skipped", {{"listener", address},
                                              {"host", host},
                                              {"reason", "the host has no address of this family"}});
       return {};
     }
     std::vector<FourTuple> exempt;
-    for (const auto& each : connections)
+    for (const auto& each : connections) {
       if (each.tuple.local.ip.unmapped() == address.ip && !table.find_remote(each.tuple))
         exempt.push_back(each.tuple);
+    }
     return services.steering->at(address.ip).redirect_port(address, to, exempt);
   });
 }
@@ -153,9 +155,10 @@ asio::awaitable<void> retry_redirects(const Services& services, const Connection
 
 void stop_redirecting(const Services& services, const ConnectionTable& table,
                       const FourTuple& tuple) {
-  if (auto done = remove_passive_redirect(services, tuple.local); !done)
+  if (auto done = remove_passive_redirect(services, tuple.local); !done) {
     spawn(services.io, "retry_removal",
           retry_passive_removal(services, table, tuple, std::move(done)));
+  }
 }
 
 asio::awaitable<void> retry_removal(const Services& services, const ConnectionTable& table,

@@ -11,13 +11,14 @@ std::string frozen_id(std::uint64_t cookie) {
 void Doubts::add(const std::string& id, Doubt doubt) {
   doubt.since = std::chrono::system_clock::now();
   const auto [it, added] = all_.try_emplace(id, std::move(doubt));
-  if (added)
+  if (added) {
     log::warn("outcome_in_doubt",
               {{"id", id},
                {"kind", it->second.kind},
                {"connection", it->second.tuple},
                {"host", it->second.host},
                {"action", "wait for that host's daemon, or use sockmictl doubt"}});
+  }
 }
 
 void Doubts::settled(const std::string& id) {

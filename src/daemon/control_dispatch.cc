@@ -24,9 +24,10 @@ Result<Verdicts> on_prepare(Requests& requests, const AuthenticatedHost& from,
   Verdicts verdicts;
   if (said->endpoints() && said->endpoints()->size() > wire::kMostEndpoints)
     return fail(EMSGSIZE, "invalid message: {} endpoints", said->endpoints()->size());
-  if (said->endpoints())
+  if (said->endpoints()) {
     for (const auto* image : *said->endpoints())
       verdicts.push_back(prepare_one(requests, from, control_address, *image));
+  }
   return verdicts;
 }
 

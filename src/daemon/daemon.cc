@@ -109,10 +109,11 @@ std::vector<std::string> Daemon::warnings() const {
   std::ranges::move(taken_addresses_.warnings(), std::back_inserter(out));
   std::ranges::move(connections_.rules.ports().warnings(), std::back_inserter(out));
   if (const std::string dates = identity_.now()->warning(); !dates.empty()) out.push_back(dates);
-  if (unlocked_secret_bytes() > 0)
+  if (unlocked_secret_bytes() > 0) {
     out.push_back(
         "memory of secrets could not be locked and may be swapped: LimitMEMLOCK of the service is "
         "too small");
+  }
   return out;
 }
 
@@ -129,9 +130,10 @@ asio::awaitable<void> Daemon::shut_down() {
   co_await drain(exports_, deliveries_, importer_);
   co_await finish_connections(connections_);
   const bool needed = rules_are_needed(connections_, import_queue_);
-  if (needed || !connections_.table.remote().empty())
+  if (needed || !connections_.table.remote().empty()) {
     log::info("rules_kept", {{"imported", connections_.table.imported().size()},
                              {"moved", connections_.table.remote().size()}});
+  }
   services_.steering->own().keep(needed);
 }
 

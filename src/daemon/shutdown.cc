@@ -21,11 +21,13 @@ asio::awaitable<void> finish_connections(Connections& connections) {
     bool waiting = std::ranges::any_of(pending_ends, [&](const auto& each) {
       return !connections.homes.unreachable().contains(each.second.home);
     });
-    if (const auto alive = connections.services.all_sockets())
+    if (const auto alive = connections.services.all_sockets()) {
       // A connection that its application has not closed need not be waited for.
-      for (const auto& [cookie, socket] : *alive)
+      for (const auto& [cookie, socket] : *alive) {
         waiting |= socket.state != tcp::kEstablished && socket.state != tcp::kCloseWait &&
                    connections.table.find_imported(cookie);
+      }
+    }
     if (!waiting || Clock::now() > deadline) co_return;
   }
 }

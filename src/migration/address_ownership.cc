@@ -35,10 +35,11 @@ Result<> is_local(steer::KernelQueries& kernel, const IpAddress& local) {
 Result<> serves_alone(const tcp::SocketInfo& facts, const User& owner) {
   const SocketAddress& local = facts.tuple.local;
   TRY_LET(users, net::users_of_port(local.port));
-  for (const net::PortUser& each : users)
+  for (const net::PortUser& each : users) {
     if (each.cookie != facts.cookie && each.uid != owner.uid &&
         overlap(each.local.ip.unmapped(), local.ip.unmapped()))
       return fail(EACCES, "another user has a socket at port {}", local.port);
+  }
   return {};
 }
 

@@ -48,10 +48,11 @@ asio::awaitable<Result<>> ask(Exports& exports, const cluster::SelectedHost& imp
       open = verdicts[i];
       continue;
     }
-    if (!verdicts[i])
+    if (!verdicts[i]) {
       log::error("commit_refused", {{"migration", wire::to_hex(those[i]->what.id)},
                                     {"host", importer.host},
                                     {"error", verdicts[i].error()}});
+    }
     those[i]->asked = true;
     those[i]->thawed = thawed;
     exports.undecided.erase(those[i]->what.id);

@@ -91,10 +91,11 @@ void CrashGuard::watch(const std::filesystem::path& state_folder, tcp::Marks mar
   std::map<wire::MigrationId, Held> held;
   Note note;
   for (std::vector<unique_fd> descriptors; listen(kSocket, note, descriptors);) {
-    if (descriptors.empty())
+    if (descriptors.empty()) {
       held.erase(note.id);
-    else
+    } else {
       held[note.id] = {note.owner, std::exchange(descriptors, {})};
+    }
   }
   if (!held.empty()) settle(state_folder, marks, held);
   ::_exit(0);
@@ -199,9 +200,10 @@ void CrashGuard::say(const Note& note, std::span<const int> descriptors) {
     ::kill(child_, SIGKILL);
     errno = error;
   }
-  if (sent < 0)
+  if (sent < 0) {
     log::error("guard_failed", {{"migration", wire::to_hex(note.id)},
                                 {"error", fail_errno("cannot send to the crash guard").error()}});
+  }
 }
 
 }  // namespace sockmi::daemon

@@ -84,9 +84,10 @@ Result<wire::FreezeDeltaT> kept_delta(const files::path& folder, const wire::Mig
 
 void drop_delta(const files::path& folder, const wire::MigrationId& id) {
   const files::path path = path_of(folder, id);
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
     log::error("freeze_delta_remove_failed",
                {{"error", fail_errno("cannot remove " + path.string()).error()}});
+  }
 }
 
 void drop_unexplained_deltas(const files::path& folder, const Journal& journal) {

@@ -44,9 +44,10 @@ void examine(const Services& services, const ConnectionTable& table,
     const std::uint8_t state = facts->state == tcp::kListen  ? SOCKMI_LISTENING
                                : facts->state == tcp::kClose ? SOCKMI_BOUND
                                                              : 0;
-    if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state)
+    if ((is_passive(one.endpoint.state) ? one.endpoint.state : 0) != state) {
       return fail(state == SOCKMI_BOUND ? ENOTCONN : EINVAL,
                   "socket is not in the state that it is exported as");
+    }
     TRY(services.steering->track_namespace(one.socket.get(), one.tuple.local.ip));
     TRY(owns_address(services, table, queries, one.socket.get(), *facts, one.endpoint));
     TRY_LET(wire, may_leave(services, queries.at[one.tuple.local.ip.unmapped()], one.socket.get(),

@@ -82,8 +82,7 @@
 namespace sockmi::daemon {
 namespace {
 
-// Decide this long before the kernel lets the redirects expire.
-constexpr milliseconds kDecisionMargin{1000};
+constexpr milliseconds kDecisionMargin{1000};  // before the kernel lets the redirects expire
 // Then the application learns that the outcome is unknown; COMMIT is still repeated.
 constexpr milliseconds kCommitPatience{3000};
 
@@ -95,13 +94,11 @@ class Exporter {
         services_(exports.services),
         table_(exports.table),
         settings_(exports.services.settings),
+        all_(std::move_iterator(items.begin()), std::move_iterator(items.end())),
         target_(target),
         decide_by_(decide_by),
         export_more_(export_more),
-        kill_is_safe_(std::make_shared<Event>(services_.io.get_executor())) {
-    for (auto& item : items)
-      all_.emplace_back(std::move(item));
-  }
+        kill_is_safe_(std::make_shared<Event>(services_.io.get_executor())) {}
   Exporter(const Exporter&) = delete;
 
   // `found`: see export_batch().
@@ -128,10 +125,12 @@ class Exporter {
     // here on no new one begins. (The importer's listener is created first, because it
     // cannot listen next to existing connections on its address unless they share the
     // address with it.)
-    for (ExportedEndpoint* one : going())
-      if (one->endpoint.state == SOCKMI_LISTENING)
+    for (ExportedEndpoint* one : going()) {
+      if (one->endpoint.state == SOCKMI_LISTENING) {
         one->result =
             co_await move_accept_queue(exports_, *one, choice_.control_address.ip, export_more_);
+      }
+    }
     redirect();
     // The peers' packets reach the importer's sockets. If this daemon dies, the kernel
     // itself ends the redirects.
@@ -266,9 +265,10 @@ class Exporter {
       images.push_back({one->id, &one->endpoint, one->pre_copied.size()});
     }
     Secret message = wire::pack_prepare(images, settings_.control_address());
-    for (ExportedEndpoint* one : those)
-      one->record.bytes = message.size() / those.size(),
+    for (ExportedEndpoint* one : those) {
+      one->record.bytes = message.size() / those.size();
       one->record.pre_copied = one->pre_copied.size();
+    }
     if (auto may = fault::point("prepare-send"); !may) co_return fail_all(those, may.error());
     auto reply = co_await services_.control->call(choice_.host, choice_.control_address,
                                                   std::move(message), time_left());
@@ -345,9 +345,10 @@ class Exporter {
     }
     if (auto removed =
             redirected.empty() ? Result<>() : services_.steering->remove_redirects(redirected);
-        !removed)
+        !removed) {
       log::error("redirects_remove_failed",
                  {{"count", redirected.size()}, {"error", removed.error()}});
+    }
     for (ExportedEndpoint& one : all_) {
       if (one.result) continue;
       exports_.undecided.erase(one.id);
@@ -390,9 +391,10 @@ class Exporter {
           send_commit_until_acknowledged(exports_, choice_, commitments_));
     // Until now the redirects expired by themselves after seconds. They become permanent
     // while the importer's answer is still in flight.
-    if (auto done = permanent.empty() ? Result<>() : services_.steering->redirect(permanent); !done)
+    if (!permanent.empty() && !services_.steering->redirect(permanent)) {
       spawn(services_.io, "retry_redirects",
             retry_redirects(services_, table_, std::move(permanent)));
+    }
     (void)fault::point("handed-over");
     const auto deadline = Clock::now() + kCommitPatience;
     for (const auto& commitment : commitments_)
@@ -416,8 +418,7 @@ class Exporter {
       }
       if (commitments_[i]->outcome == Outcome::Lives)
         those[i]->record.freeze_us =
-            std::chrono::duration_cast<std::chrono::microseconds>(commitments_[i]->thawed - froze_)
-                .count();
+            (commitments_[i]->thawed - froze_) / std::chrono::microseconds(1);
       co_await settle(exports_.connections, choice_, *those[i], *commitments_[i]);
     }
   }

@@ -41,9 +41,10 @@ asio::awaitable<void> try_paths(const Services& services, cluster::SelectedHost 
   if (those.empty()) co_return;
   std::vector<wire::PathRequirements> requirements;
   steer::KernelQueries before;
-  for (const ExportedEndpoint* one : those)
+  for (const ExportedEndpoint* one : those) {
     requirements.push_back(
         path_requirements(before, one->tuple, one->wire, is_ours(services, *one)));
+  }
   auto reply = co_await services.control->call(importer.host, importer.control_address,
                                                wire::pack_path_queries(requirements), kPathTimeout);
   auto verdicts = wire::verdicts_of(reply, those.size());

@@ -83,9 +83,10 @@ void leave_frozen(const Services& services, const FourTuple& tuple, std::uint64_
        .host = services.settings.host,
        .since = {},
        .decide = [&services, tuple, cookie, mark](Decide how) -> Result<> {
-         if (how == Decide::Commit)
+         if (how == Decide::Commit) {
            return services.steering->within(tuple.local.ip,
                                             [&] { return net::destroy(tuple, cookie); });
+         }
          TRY_LET(sockets, sockets_everywhere(services));
          const auto socket = sockets.find(cookie);
          return socket == sockets.end() ? Result<>() : unfreeze(services, socket->second, mark);

@@ -55,9 +55,10 @@ Result<cluster::OfferReply> Importer::can_accept(const cluster::Offer& offer) {
   if (import_queue_.free_slots(offer.state) < offer.count)
     return fail(ENOBUFS, "import queue is full");
   const auto waiting = import_queue_.watching(offer.service, offer.owner);
-  if (waiting == 0 && services_.settings.require_importer)
+  if (waiting == 0 && services_.settings.require_importer) {
     return fail(ESRCH, "no permitted application on {} imports service '{}'",
                 services_.settings.host, offer.service);
+  }
   double load[1] = {0};
   (void)::getloadavg(load, 1);
   return cluster::OfferReply{
@@ -81,11 +82,12 @@ Result<> Importer::reserve(const std::string& host, const cluster::Offer& offer)
     made.push_back(id);
     done = import_queue_.reserve(id, offer.state);
   }
-  if (!done)
+  if (!done) {
     for (const auto& id : made)
       release(id);
-  else if (!made.empty())
+  } else if (!made.empty()) {
     spawn(services_.io, "expire", expire(batch, std::move(made)));
+  }
   return done;
 }
 
@@ -177,19 +179,21 @@ Result<> Importer::restore(PreparedEndpoint& prepared) {
       // A slow start is not a reason to fail the migration.
       if (auto carried = congestion_.carry(prepared.socket->fd(), endpoint.tcp); !carried)
         log::warn("congestion_window_lost", {{"connection", tuple}, {"error", carried.error()}});
-      if (home)
+      if (home) {
         TRY(services_.steering->at(tuple.local.ip)
                 .begin_return(tuple, services_.settings.freeze_timeout));
+      }
     }
     return fault::point("prepared-reply");
   };
   auto done = home ? services_.steering->within(tuple.local.ip, make) : make();
   if (done) {
     auto cookie = tcp::cookie_of(prepared.socket ? prepared.socket->fd() : prepared.passive.get());
-    if (cookie)
+    if (cookie) {
       prepared.cookie = *cookie;
-    else
+    } else {
       done = pass(std::move(cookie));
+    }
   }
   if (!done && !home) rules_.remove(tuple, endpoint.home_control);
   return done;
@@ -223,10 +227,11 @@ std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpo
     // Before its redirect is removed: a delayed message of another host must not install
     // the redirect again.
     table_.mark_returned(tuple);
-    if (!is_passive(tuple))
+    if (!is_passive(tuple)) {
       here.push_back(tuple);
-    else if (comes_home(endpoint))
+    } else if (comes_home(endpoint)) {
       stop_redirecting(services_, table_, tuple);
+    }
   }
   if (auto removed = here.empty() ? Result<>() : services_.steering->remove_redirects(here);
       !removed)
@@ -278,17 +283,19 @@ Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& d
   // *One live endpoint again.* The exporter need not wait for our bookkeeping.
   stragglers_.expect(prepared.host, prepared.endpoint.tcp, delta.bytes.size(), prepared.cookie);
   // Before a straggler arrives, which is not an answer of the peer.
-  if (prepared.socket && !services_.steering->in_other_namespace(tuple.local.ip))
+  if (prepared.socket && !services_.steering->in_other_namespace(tuple.local.ip)) {
     unheard_peers_.expect(prepared.cookie, tuple, prepared.socket->heard(),
                           prepared.socket->question());
+  }
   auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
   prepared_.erase(id);
   services_.in_doubt.settled(wire::to_hex(id));
-  if (!delta.more)
+  if (!delta.more) {
     asio::post(services_.io, [this, settled] { settle(*settled); });
-  else
+  } else {
     late_writes_.expect(id, std::get<1>(*settled).host, std::get<2>(*settled).get(),
                         [this, settled] { settle(*settled); });
+  }
   return {};
 }
 
@@ -309,11 +316,12 @@ void Importer::settle(Settled& settled) {
   const std::uint64_t cookie = tcp::cookie_of(socket.get()).value_or(0);
   // The end of a socket in another namespace is not reported to us, and nothing depends
   // on it: the connection is at home there.
-  if (!services_.steering->in_other_namespace(tuple.local.ip))
+  if (!services_.steering->in_other_namespace(tuple.local.ip)) {
     add_imported(
         table_, rules_, cookie,
         {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_control,
          prepared.host, prepared.control_address, prepared.endpoint.generation});
+  }
   ++services_.counters.imported;
   log::info("import_finished", {{"migration", wire::to_hex(id)},
                                 {"service", prepared.endpoint.service},
@@ -340,8 +348,8 @@ void Importer::settle(Settled& settled) {
                      .since = Clock::now()});
 }
 
-// If the connection has ended or moved on, its socket is gone, and the kernel would answer
-// the segment by an RST with a sequence number that the peer accepts.
+// If the connection has ended or moved on, its socket is gone, and the kernel would
+// answer the segment by an RST with a sequence number that the peer accepts.
 Result<> Importer::receive(const std::string& host, const wire::StragglerT& straggler) {
   TRY_LET(known, stragglers_.check(host, straggler));
   const FourTuple& tuple = known.tuple;
@@ -349,8 +357,8 @@ Result<> Importer::receive(const std::string& host, const wire::StragglerT& stra
     TRY_LET(socket, services_.find_socket(tuple));
     if (socket.cookie != known.cookie)
       return fail(ENOENT, "{} does not live here any more", to_string(tuple));
-    // A FIN alone: UnheardPeers counts segments without data, so this one must not count as
-    // the peer's answer.
+    // A FIN alone: UnheardPeers counts segments without data, so this one must not
+    // count as the peer's answer.
     if (straggler.delta->bytes.empty()) unheard_peers_.injected(tuple);
     return tcp::inject_data({.tuple = tuple,
                              .seq = straggler.seq,
@@ -376,10 +384,11 @@ void Importer::discard(const wire::MigrationId& id, const std::string& why) {
   const wire::Endpoint& endpoint = it->second.endpoint;
   const FourTuple tuple = tuple_of(endpoint.tcp);
   rules_.untrack(tuple);
-  if (!comes_home(endpoint))
+  if (!comes_home(endpoint)) {
     rules_.remove(tuple, endpoint.home_control);
-  else if (it->second.socket)
+  } else if (it->second.socket) {
     (void)services_.steering->at(tuple.local.ip).cancel_return(tuple);
+  }
   prepared_.erase(it);
   import_queue_.release(id);
   services_.in_doubt.settled(wire::to_hex(id));
@@ -417,9 +426,10 @@ asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
 // commit it.
 Result<> Importer::decide_by_operator(const wire::MigrationId& id, Decide how) {
   const auto it = prepared_.find(id);
-  if (how == Decide::Commit && it != prepared_.end() && it->second.endpoint.tcp.to_come > 0)
+  if (how == Decide::Commit && it != prepared_.end() && it->second.endpoint.tcp.to_come > 0) {
     return fail(ENODATA, "{} bytes of the send queue are missing; only {} has them",
                 it->second.endpoint.tcp.to_come, it->second.host);
+  }
   return decide(id, how);
 }
 

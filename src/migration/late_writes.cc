@@ -22,11 +22,12 @@ void LateWrites::expect(const wire::MigrationId& id, const std::string& host, in
 
 asio::awaitable<void> LateWrites::wait(wire::MigrationId id, std::shared_ptr<Waiting> one) {
   const bool told = co_await one->told.wait(std::chrono::steady_clock::now() + kLateWriteTimeout);
-  if (!told)
+  if (!told) {
     log::warn("late_write_missing",
               {{"migration", wire::to_hex(id)},
                {"host", one->host},
                {"consequence", "the last bytes of a sleeping writer may be missing"}});
+  }
   waiting_.erase(id);
   one->done();
 }
@@ -34,15 +35,17 @@ asio::awaitable<void> LateWrites::wait(wire::MigrationId id, std::shared_ptr<Wai
 Result<> LateWrites::take(const wire::MigrationId& id, const std::string& host,
                           const tcp::FreezeDelta& delta) {
   const auto it = waiting_.find(id);
-  if (it == waiting_.end() || it->second->host != host || it->second->fd < 0)
+  if (it == waiting_.end() || it->second->host != host || it->second->fd < 0) {
     return std::ranges::find(taken_, std::pair(id, host)) != taken_.end()
                ? Result<>()
                : fail(ENOENT, "no late write is expected for this endpoint");
+  }
   auto added = tcp::apply_late_writes(it->second->fd, delta);
-  if (!added)
+  if (!added) {
     log::error("late_write_failed", {{"migration", wire::to_hex(id)},
                                      {"bytes", delta.written.size()},
                                      {"error", added.error()}});
+  }
   it->second->fd = -1;  // it was taken
   taken_.emplace_back(id, host);
   if (taken_.size() > kMostTaken) taken_.pop_front();

@@ -32,12 +32,13 @@ std::shared_ptr<ExportedEndpoint> remembered(Exports& exports, const wire::Migra
   }
   unique_fd descriptor;
   const auto socket = sockets.find(decision.cookie);
-  if (is_passive(decision.tuple))
+  if (is_passive(decision.tuple)) {
     endpoint.state = socket != sockets.end() && socket->second.state == tcp::kListen
                          ? SOCKMI_LISTENING
                          : SOCKMI_BOUND;
-  else if (socket != sockets.end() && socket->second.mark == steer::kFreezeMark)
+  } else if (socket != sockets.end() && socket->second.mark == steer::kFreezeMark) {
     if (auto found = descriptor_of(socket->second)) descriptor = std::move(*found);
+  }
   auto one = std::make_shared<ExportedEndpoint>(
       ExportItem{std::move(descriptor), std::move(endpoint), -1});
   one->id = id;
@@ -53,7 +54,7 @@ std::shared_ptr<ExportedEndpoint> remembered(Exports& exports, const wire::Migra
                  .to = decision.host,
                  .tuple = decision.tuple,
                  .started = std::chrono::system_clock::now()};
-  if (one->endpoint.home != exports.services.settings.host)
+  if (one->endpoint.home != exports.services.settings.host) {
     one->imported = ImportedConnection{.tuple = decision.tuple,
                                        .service = one->endpoint.service,
                                        .home = one->endpoint.home,
@@ -61,9 +62,11 @@ std::shared_ptr<ExportedEndpoint> remembered(Exports& exports, const wire::Migra
                                        .from = one->endpoint.home,
                                        .from_control = one->endpoint.home_control,
                                        .generation = one->endpoint.generation};
-  if (one->socket)
+  }
+  if (one->socket) {
     if (auto frozen = tcp::FrozenSocket::resume(one->socket.get(), *one->owner, kMarks))
       one->frozen.emplace(std::move(*frozen));
+  }
   return one;
 }
 

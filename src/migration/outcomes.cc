@@ -32,10 +32,12 @@ void Outcomes::adopt(const std::set<std::uint64_t>& alive) {
 }
 
 Outcome Outcomes::of(const std::string& host, const wire::MigrationId& id) const {
-  for (const auto& each : {host, std::string()})
-    if (const auto of_host = hosts_.find(each); of_host != hosts_.end())
+  for (const auto& each : {host, std::string()}) {
+    if (const auto of_host = hosts_.find(each); of_host != hosts_.end()) {
       if (const auto it = of_host->second.known.find(id); it != of_host->second.known.end())
         return it->second;
+    }
+  }
   return Outcome::Unknown;
 }
 

@@ -35,10 +35,11 @@ Result<tcp::Wire> may_leave(const Services& services, steer::KernelQueries& kern
 wire::PathRequirements path_requirements(steer::KernelQueries& kernel, const FourTuple& tuple,
                                          const tcp::Wire& wire, bool is_ours) {
   bool near = false;
-  if (is_ours && wire.near)
+  if (is_ours && wire.near) {
     if (const auto route =
             kernel.route_to(tuple.remote.ip, {tuple.local.ip, wire.mark, wire.device}))
       near = !route->by_router;
+  }
   return {tuple, wire.largest, near};
 }
 
@@ -57,11 +58,12 @@ Result<> may_arrive(const Services& services, steer::KernelQueries& kernel,
   TRY_LET(to_peer, kernel.route_to(tuple.remote.ip));
   if (to_peer.local)
     return fail(ENOTSUP, "cannot import a connection whose peer is {} itself", host);
-  if (near && to_peer.by_router)
+  if (near && to_peer.by_router) {
     return fail(ENOTSUP,
                 "cannot keep the hop limit of 255, which the peer may require: there is a router "
                 "between it and {}",
                 host);
+  }
   // As far as this host knows, the path back is equally wide.
   TRY_LET(to_home, kernel.route_to(tuple.local.ip));
   if (to_home.local || to_home.mtu >= largest) return {};

@@ -50,10 +50,11 @@ asio::awaitable<void> pre_copy_queues(const Services& services, cluster::Selecte
   std::erase_if(those, [](const ExportedEndpoint* one) { return one->passive(); });
   for (int pass = 0; pass < kMaxPreCopyPasses && !those.empty(); ++pass) {
     std::vector<ExportedEndpoint*> again;
-    for (ExportedEndpoint* one : those)
+    for (ExportedEndpoint* one : those) {
       if (co_await pre_copy(services, importer, one->id, one->socket.get(), one->pre_copied,
                             deadline))
         again.push_back(one);
+    }
     those = std::move(again);
   }
 }

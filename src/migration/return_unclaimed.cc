@@ -187,13 +187,15 @@ asio::awaitable<void> drain(Exports& exports, Deliveries& deliveries, const Impo
                       std::ranges::any_of(exports.import_queue.ready(), is_waited_for);
     if (!busy || now > began + kDrain) break;
   }
-  for (const ReadyEndpoint& ready : exports.import_queue.ready())
+  for (const ReadyEndpoint& ready : exports.import_queue.ready()) {
     log::error(
         "unclaimed_connection_lost",
         {{"connection", ready.tuple}, {"reason", "the daemon stops, and no host accepts it"}});
-  if (exports.under_way > 0 || importer.in_doubt())
+  }
+  if (exports.under_way > 0 || importer.in_doubt()) {
     log::error("daemon_stopped_in_moves",
                {{"exports", exports.under_way}, {"in_doubt", importer.in_doubt()}});
+  }
 }
 
 }  // namespace sockmi::daemon

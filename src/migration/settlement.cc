@@ -39,11 +39,12 @@ void forget_passive(Connections& connections, ExportedEndpoint& one) {
     (void)::shutdown(one.socket.get(), SHUT_RD);
     release(connections.services, one.tuple.local);
   }
-  if (one.imported)
+  if (one.imported) {
     spawn(connections.services.io, "finish_listener_export",
           finish_listener_export(connections, *one.imported));
-  else
+  } else {
     spawn(connections.services.io, "tell_route", connections.homes.notify_route(one.tuple));
+  }
 }
 
 asio::awaitable<void> send(const Services& services, cluster::SelectedHost choice, Secret message) {
@@ -71,9 +72,10 @@ asio::awaitable<void> send_late_writes(const Services& services, cluster::Select
                                        wire::MigrationId id, FourTuple tuple,
                                        wire::FreezeDeltaT delta) {
   auto taken = co_await call_with_late_writes(services, importer, wire::pack_late_write(id, delta));
-  if (!taken && !delta.written.empty())
+  if (!taken && !delta.written.empty()) {
     log::error("late_write_refused",
                {{"connection", tuple}, {"bytes", delta.written.size()}, {"error", taken.error()}});
+  }
 }
 
 // If this is lost, the applications only get the endpoints a little later.
@@ -97,11 +99,12 @@ void send_stragglers(const Services& services, const cluster::SelectedHost& impo
 // `peer_too`: resets the connection at the peer as well, if we have a descriptor.
 void end_socket(const Services& services, ExportedEndpoint& one, bool peer_too) {
   Result<> ended;
-  if (one.frozen)
+  if (one.frozen) {
     ended = peer_too ? one.frozen->reset() : one.frozen->destroy_silently();
-  else if (one.adopted)
+  } else if (one.adopted) {
     ended = services.steering->within(one.tuple.local.ip,
                                       [&] { return net::destroy(one.tuple, one.cookie); });
+  }
   if (!ended)
     log::error("socket_destroy_failed", {{"connection", one.tuple}, {"error", ended.error()}});
   one.frozen.reset();
@@ -133,11 +136,12 @@ bool socket_may_exist(const Services& services, const ExportedEndpoint& one) {
 // answers later segments. (The redirect is removed first, because an RST of a redirected
 // connection does not leave this host.)
 asio::awaitable<void> settle_ended(Connections& connections, ExportedEndpoint& one) {
-  if (one.redirected && one.passive())
+  if (one.redirected && one.passive()) {
     stop_redirecting(connections.services, connections.table, one.tuple);
-  else if (one.redirected)
+  } else if (one.redirected) {
     co_await retry_removal(connections.services, connections.table,
                            std::vector<FourTuple>(1, one.tuple));
+  }
   end_socket(connections.services, one, true);
   // The record is a newer one if the connection has moved again while its redirect could
   // not be removed.
@@ -158,11 +162,12 @@ asio::awaitable<void> settle_ended(Connections& connections, ExportedEndpoint& o
 asio::awaitable<void> settle_never_thawed(Connections& connections, ExportedEndpoint& one) {
   const Decision decision{one.cookie, one.tuple, {}, {}, 0};
   connections.table.undo_decision(one.id, decision, one.imported);
-  if (one.redirected && one.passive())
+  if (one.redirected && one.passive()) {
     stop_redirecting(connections.services, connections.table, one.tuple);
-  else if (one.redirected)
+  } else if (one.redirected) {
     co_await retry_removal(connections.services, connections.table,
                            std::vector<FourTuple>(1, one.tuple));
+  }
   if (one.endpoint.state == SOCKMI_LISTENING) release(connections.services, one.tuple.local);
   if (one.imported && one.adopted) connections.rules.readd(one.tuple, one.imported->home_control);
   if (one.frozen) {
@@ -221,11 +226,12 @@ void seal(const Services& services, const cluster::SelectedHost& importer,
       log::error("socket_seal_failed", {{"connection", one->tuple}, {"error", rest.error()}});
     if (!one->more) continue;
     const wire::FreezeDeltaT delta = to_image(rest ? std::move(*rest) : tcp::FreezeDelta());
-    if (is_in_commit_alone(delta))
+    if (is_in_commit_alone(delta)) {
       spawn(services.io, "send_late_writes",
             send_late_writes(services, importer, one->id, one->tuple, delta));
-    else
+    } else {
       untouched.push_back(one->id);
+    }
   }
   if (!untouched.empty())
     spawn(services.io, "send_untouched", send_untouched(services, importer, std::move(untouched)));
@@ -236,9 +242,10 @@ asio::awaitable<void> settle(Connections& connections, const cluster::SelectedHo
   const Error& reason = commitment.reason;
   const bool outdated =
       commitment.outcome != Outcome::Lives && has_moved_on(connections, importer, one);
-  if (outdated)
+  if (outdated) {
     log::warn("outcome_outdated",
               {{"connection", one.tuple}, {"host", importer.host}, {"error", reason}});
+  }
   switch (outdated ? Outcome::Lives : commitment.outcome) {
     case Outcome::NeverThawed:
       one.result =

@@ -14,10 +14,11 @@ constexpr std::chrono::seconds kStragglerLifetime{5};
 
 void Stragglers::forget_old() {
   for (const auto now = Clock::now(); !order_.empty() && order_.front().first < now;
-       order_.pop_front())
+       order_.pop_front()) {
     if (const auto it = expected_.find(order_.front().second);
         it != expected_.end() && it->second.until < now)
       expected_.erase(it);
+  }
 }
 
 void Stragglers::expect(const std::string& host, const wire::TcpT& image, std::size_t delta_bytes,

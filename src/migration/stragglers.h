@@ -16,8 +16,9 @@ namespace sockmi::daemon {
 
 class Stragglers {
  public:
-  // Expects stragglers of an endpoint that `host` has just committed. `delta_bytes`: the number
-  // of received bytes that came with COMMIT, behind the image. `cookie`: its socket here.
+  // Expects stragglers of an endpoint that `host` has just committed. `delta_bytes`: the
+  // number of received bytes that came with COMMIT, behind the image. `cookie`: its
+  // socket here.
   void expect(const std::string& host, const wire::TcpT& image, std::size_t delta_bytes,
               std::uint64_t cookie);
   struct Known {

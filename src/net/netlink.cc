@@ -155,9 +155,10 @@ Result<unique_fd> subscribe(int bus, std::initializer_list<int> groups) {
   unique_fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, bus));
   if (!socket) return fail_errno("cannot use netlink");
   if (::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kNotificationBuffer,
-                   sizeof kNotificationBuffer) != 0)
+                   sizeof kNotificationBuffer) != 0) {
     (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &kNotificationBuffer,
                        sizeof kNotificationBuffer);
+  }
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)

@@ -30,10 +30,11 @@ void Acceptor::serve(std::shared_ptr<const ListenerPlan> listener, bool access_l
   const bool starts = !listener_;
   listener_ = std::move(listener);
   access_log_ = access_log;
-  if (starts)
+  if (starts) {
     spawn(io_, "accept_connections", run());
-  else
+  } else {
     wake();
+  }
 }
 
 void Acceptor::close() {

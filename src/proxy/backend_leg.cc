@@ -35,12 +35,13 @@ asio::awaitable<Result<unique_fd>> connect_to(const Backend& backend, const Rela
 
 void log_backend(Backend& backend, const Result<unique_fd>& connected) {
   if (!backend.set_failed(!connected)) return;
-  if (connected)
+  if (connected) {
     log::info("backend_recovered", {{"service", backend.service}, {"backend", backend.name}});
-  else
+  } else {
     log::warn(
         "backend_failed",
         {{"service", backend.service}, {"backend", backend.name}, {"error", connected.error()}});
+  }
 }
 
 }  // namespace

@@ -46,12 +46,14 @@ bool Backend::avoided() const {
 Lease choose(const Backends& backends, const std::vector<const Backend*>& tried,
              const IpAddress* client) {
   std::vector<std::tuple<bool, std::uint64_t, const std::shared_ptr<Backend>*>> candidates;
-  for (const auto& backend : backends)
-    if (std::ranges::find(tried, backend.get()) == tried.end())
+  for (const auto& backend : backends) {
+    if (std::ranges::find(tried, backend.get()) == tried.end()) {
       candidates.emplace_back(
           backend->avoided(),
           client ? hash_of(backend->name, *client) : std::uint64_t{backend->connections()},
           &backend);
+    }
+  }
   // Equals keep the order of the configuration.
   std::ranges::stable_sort(candidates, [](const auto& one, const auto& other) {
     return std::tie(std::get<0>(one), std::get<1>(one)) <

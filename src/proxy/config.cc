@@ -142,9 +142,10 @@ Result<> read_named(const toml::table& parent, const std::string& prefix, const 
     const auto is_plain = [](unsigned char c) {
       return std::isalnum(c) || c == '-' || c == '_' || c == '.';
     };
-    if (name.empty() || name.size() > kLongestName || !std::ranges::all_of(name, is_plain))
+    if (name.empty() || name.size() > kLongestName || !std::ranges::all_of(name, is_plain)) {
       return fail(EINVAL, "{}: expected a name of letters, digits and '-_.', of at most {} bytes",
                   path, kLongestName);
+    }
     TRY(read(*table, path + ".", out[name]));
   }
   return {};
@@ -197,13 +198,16 @@ Result<> check(const Config& config) {
   for (const auto& [name, listener] : config.listeners) {
     if (!config.services.contains(listener.service))
       return fail(EINVAL, "listener.{}.service: there is no service '{}'", name, listener.service);
-    for (const auto& [route_name, route] : listener.routes)
-      if (!config.services.contains(route.service))
+    for (const auto& [route_name, route] : listener.routes) {
+      if (!config.services.contains(route.service)) {
         return fail(EINVAL, "listener.{}.route.{}.service: there is no service '{}'", name,
                     route_name, route.service);
-    for (const auto& address : listener.addresses)
+      }
+    }
+    for (const auto& address : listener.addresses) {
       if (!used.insert(address).second)
         return fail(EINVAL, "listener.{}.listen: {} is listed twice", name, to_string(address));
+    }
   }
   return {};
 }

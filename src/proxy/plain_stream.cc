@@ -21,9 +21,9 @@ Outcome Stream::after_errno(const char* what, Outcome::Kind if_blocked) {
 
 Outcome PlainStream::read(std::span<std::uint8_t> into) {
   ssize_t count;
-  do
+  do {
     count = ::recv(fd(), into.data(), into.size(), 0);
-  while (count < 0 && errno == EINTR);
+  } while (count < 0 && errno == EINTR);
   if (count < 0) return after_errno("cannot receive", Outcome::Kind::WantsRead);
   if (count == 0) return {Outcome::Kind::Ended};
   return {Outcome::Kind::Done, static_cast<std::size_t>(count)};
@@ -31,9 +31,9 @@ Outcome PlainStream::read(std::span<std::uint8_t> into) {
 
 Outcome PlainStream::write(ByteView bytes) {
   ssize_t count;
-  do
+  do {
     count = ::send(fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-  while (count < 0 && errno == EINTR);
+  } while (count < 0 && errno == EINTR);
   if (count < 0) return after_errno("cannot send", Outcome::Kind::WantsWrite);
   return {Outcome::Kind::Done, static_cast<std::size_t>(count)};
 }

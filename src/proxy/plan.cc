@@ -34,10 +34,12 @@ Result<std::shared_ptr<const ListenerPlan>> make_listener(const std::string& nam
   listener->config = config;
   listener->limit = std::move(limit);
   listener->service = plan.services.at(config.service);
-  for (const auto& [route, target] : config.routes)
-    for (const auto& server : target.names)
+  for (const auto& [route, target] : config.routes) {
+    for (const auto& server : target.names) {
       if (!listener->routes.add(server, plan.services.at(target.service)))
         return fail(EINVAL, "listener.{}.route.{}: {} has a route already", name, route, server);
+    }
+  }
   if (config.tls == TlsMode::Terminate) {
     // The plan of the listener owns its TlsServer.
     const auto protocols = [plan = listener.get()](std::string_view server) -> const auto& {

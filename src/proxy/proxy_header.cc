@@ -94,9 +94,10 @@ Result<ProxyHeader> read_binary(ByteView bytes) {
 
 Bytes write_line(bool known, const SocketAddress& client, const SocketAddress& local) {
   std::string line = "PROXY UNKNOWN\r\n";
-  if (known)
+  if (known) {
     line = fmt::format("PROXY {} {} {} {} {}\r\n", client.ip.family == AF_INET ? "TCP4" : "TCP6",
                        to_string(client.ip), to_string(local.ip), client.port, local.port);
+  }
   return Bytes(line.begin(), line.end());
 }
 

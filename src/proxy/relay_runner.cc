@@ -66,10 +66,11 @@ void RelayRunner::watch_idle() {
   timer_.expires_at(active_ + idle_timeout_);
   timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
     if (error || self->stopped_) return;
-    if (Clock::now() < self->active_ + self->idle_timeout_)
+    if (Clock::now() < self->active_ + self->idle_timeout_) {
       self->watch_idle();
-    else
+    } else {
       self->abort("idle for too long");
+    }
   });
 }
 

@@ -68,21 +68,23 @@ Result<> Server::use(Config config) {
 void Server::reload() {
   auto config = read_();
   auto used = config ? use(std::move(*config)) : Result<>(std::unexpected(config.error()));
-  if (used)
+  if (used) {
     log::info("configuration_reloaded", {{"count", listeners()}});
-  else
+  } else {
     log::error("configuration_refused", {{"error", used.error()}});
+  }
 }
 
 void Server::await_signal() {
   signals_->async_wait([this](const boost::system::error_code& error, int number) {
     if (error) return;
-    if (number == SIGHUP && !stopping_)
+    if (number == SIGHUP && !stopping_) {
       reload();
-    else if (number != SIGHUP && !stopping_)
+    } else if (number != SIGHUP && !stopping_) {
       begin_stop();
-    else if (number != SIGHUP)
+    } else if (number != SIGHUP) {
       cut();
+    }
     await_signal();
   });
 }
@@ -105,10 +107,11 @@ void Server::begin_stop() {
 void Server::cut() {
   if (const auto left = connections(); left > 0) log::warn("connections_cut", {{"count", left}});
   auto waiting = std::make_shared<std::atomic<std::size_t>>(workers_.size());
-  for (auto& worker : workers_)
+  for (auto& worker : workers_) {
     worker->abort_all([this, waiting] {
       if (--*waiting == 0) workers_[0]->io().stop();
     });
+  }
 }
 
 void Server::take(Accepted accepted) {

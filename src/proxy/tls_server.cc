@@ -21,13 +21,14 @@ void set_options(SSL_CTX* context) {
 // Returns the first protocol of ours that the client has offered as well (RFC 7301).
 const unsigned char* find_protocol(const std::vector<std::string>& ours,
                                    std::span<const unsigned char> offered) {
-  for (const auto& protocol : ours)
+  for (const auto& protocol : ours) {
     for (std::size_t at = 0; at < offered.size(); at += 1u + offered[at]) {
       const auto name = offered.subspan(at + 1);
       if (offered[at] == protocol.size() && name.size() >= protocol.size() &&
           std::equal(protocol.begin(), protocol.end(), name.begin()))
         return &offered[at];
     }
+  }
   return nullptr;
 }
 

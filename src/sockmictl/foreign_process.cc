@@ -62,14 +62,16 @@ Result<bool> ForeignProcess::hold_threads() {
     }
     // Any stop other than the requested one is a signal on its way. The thread gets it at
     // the end.
-    if (!WIFSTOPPED(status))
+    if (!WIFSTOPPED(status)) {
       threads_.erase(thread);
-    else if (status >> 16 == 0)
+    } else if (status >> 16 == 0) {
       threads_[thread] = WSTOPSIG(status);
+    }
   }
-  if (error)
+  if (error) {
     return fail(error.value() == ENOENT ? ESRCH : error.value(), "cannot inspect process {}: {}",
                 pid_, error.message());
+  }
   return found;
 }
 

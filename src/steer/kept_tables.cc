@@ -15,16 +15,19 @@ Result<std::unique_ptr<KeptTables>> KeptTables::open(const std::vector<std::stri
 
 Result<> KeptTables::create() {
   TRY(build(false));
-  for (const FamilySets* sets : {&kSets4, &kSets6})
+  for (const FamilySets* sets : {&kSets4, &kSets6}) {
     for (const SetName* set :
          {&sets->returning, &sets->routed, &sets->ended_routed, &sets->ports_routed, &sets->via,
           &sets->out, &sets->exempt, &sets->foreign, &sets->foreign_ports, &sets->rewritten,
           &sets->rewritten_ports, &sets->blocked})
       TRY(sets_.know(*set));
-  for (const Link& link : links_)
-    for (const auto* maps : {&link.four, &link.six})
+  }
+  for (const Link& link : links_) {
+    for (const auto* maps : {&link.four, &link.six}) {
       for (const SetName* set : {&maps->redirects, &maps->ended, &maps->ports})
         TRY(sets_.know(*set));
+    }
+  }
   return {};
 }
 

@@ -49,11 +49,12 @@ class NftSteering : public Steering, public Upkeep {
 
   Result<> set_up() {
     TRY(tables_->create());
-    if (auto made = create_fallback_table(tables_->netfilter()); !made)
+    if (auto made = create_fallback_table(tables_->netfilter()); !made) {
       log::warn("fallback_table_unavailable",
                 {{"error", made.error()}, {"reason", "it needs Linux 5.12"}});
-    else
+    } else {
       TRY(fill_fallback_table());
+    }
     auto added = add_delivery_route(*route_, interfaces_);
     return added ? Result<>() : pass(std::move(added));
   }
@@ -74,9 +75,10 @@ class NftSteering : public Steering, public Upkeep {
     std::vector<Change> changes;
     std::set<IpAddress> importers;
     for (const auto& [tuple, to, expires_in, ended] : redirects) {
-      if (is_v4(tuple.local.ip) != is_v4(to))
+      if (is_v4(tuple.local.ip) != is_v4(to)) {
         return fail(EAFNOSUPPORT, "cannot redirect {} to {}: another address family",
                     to_string(tuple), to_string(to));
+      }
       if (importers.insert(to.unmapped()).second) TRY(maps_.add_importer(changes, to));
       const Bytes key = key_of(tuple);
       const Kind kind = ended ? Kind::kEndedConnections : Kind::kConnections;
@@ -90,9 +92,10 @@ class NftSteering : public Steering, public Upkeep {
     std::vector<Change> changes;
     for (const FourTuple& tuple : tuples) {
       const Bytes key = key_of(tuple);
-      for (const Kind kind : {Kind::kConnections, Kind::kEndedConnections})
+      for (const Kind kind : {Kind::kConnections, Kind::kEndedConnections}) {
         for (const SetName* map : maps_.all(kind, tuple.local.ip))
           changes.push_back(remove_element(*map, key));
+      }
       changes.push_back(remove_element(sets_of(tuple.local.ip).returning, key));
       add_fallback(changes, remove_element(fallback_sets_of(tuple.local.ip).moved, key));
     }
@@ -100,13 +103,15 @@ class NftSteering : public Steering, public Upkeep {
   }
   Result<std::vector<Redirect>> redirects() override {
     std::vector<Redirect> out;
-    for (const int family : {AF_INET, AF_INET6})
+    for (const int family : {AF_INET, AF_INET6}) {
       for (const SetName* map : maps_.all(Kind::kConnections, {.family = family})) {
         TRY_LET(elements, tables_->sets().list(*map));
-        for (const Element& element : elements)
+        for (const Element& element : elements) {
           if (auto to = IpAddress::from_bytes(element.data))
             out.push_back({tuple_of(element.key), *to, element.expires_in});
+        }
       }
+    }
     return out;
   }
   Result<> begin_return(const FourTuple& tuple, milliseconds timeout) override {
@@ -130,9 +135,10 @@ class NftSteering : public Steering, public Upkeep {
 
   Result<> redirect_port(const SocketAddress& local, const IpAddress& to,
                          std::span<const FourTuple> exempt) override {
-    if (is_v4(local.ip) != is_v4(to))
+    if (is_v4(local.ip) != is_v4(to)) {
       return fail(EAFNOSUPPORT, "cannot redirect {} to {}: another address family",
                   to_string(local), to_string(to));
+    }
     std::vector<Change> changes;
     for (const FourTuple& tuple : exempt) {
       changes.push_back(put_element(sets_of(tuple.local.ip).exempt, key_of(tuple)));
@@ -160,12 +166,13 @@ class NftSteering : public Steering, public Upkeep {
   }
   Result<std::vector<SocketAddress>> redirected_ports() override {
     std::vector<SocketAddress> out;
-    for (const int family : {AF_INET, AF_INET6})
+    for (const int family : {AF_INET, AF_INET6}) {
       for (const SetName* map : maps_.all(Kind::kPorts, {.family = family})) {
         TRY_LET(elements, tables_->sets().list(*map));
         for (const Element& element : elements)
           out.push_back(address_of(element.key));
       }
+    }
     return out;
   }
   Result<> block_port(const SocketAddress& local, milliseconds timeout) override {
@@ -179,11 +186,12 @@ class NftSteering : public Steering, public Upkeep {
     std::vector<Change> changes;
     for (const auto& [connection, expires_in] : addresses) {
       const FamilySets& sets = sets_of(connection.local.ip);
-      if (connection.remote.port == 0)
+      if (connection.remote.port == 0) {
         changes.push_back(
             put_element(sets.foreign_ports, key_of(connection.local), {}, expires_in));
-      else
+      } else {
         changes.push_back(put_element(sets.foreign, key_of(connection), {}, expires_in));
+      }
     }
     return tables_->sets().apply(changes);
   }
@@ -268,10 +276,12 @@ class NftSteering : public Steering, public Upkeep {
     has_fallback_ = true;
     std::vector<Change> changes;
     TRY_LET(found, redirects());
-    for (const Redirect& each : found)
-      if (!each.expires_in)
+    for (const Redirect& each : found) {
+      if (!each.expires_in) {
         changes.push_back(
             put_element(fallback_sets_of(each.tuple.local.ip).moved, key_of(each.tuple)));
+      }
+    }
     TRY_LET(ports, redirected_ports());
     for (const SocketAddress& each : ports)
       changes.push_back(put_element(fallback_sets_of(each.ip).ports, key_of(each)));

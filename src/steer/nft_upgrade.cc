@@ -79,9 +79,10 @@ Result<std::string> fingerprint(net::Netlink& netfilter) {
     TRY(netfilter.dump(all, "cannot read rules", [&](const nlmsghdr* message) {
       const RulePointer rule(nftnl_rule_alloc(), nftnl_rule_free);
       if (!rule || nftnl_rule_nlmsg_parse(message, rule.get()) < 0) return;
-      if (std::string_view(nftnl_rule_get_str(rule.get(), NFTNL_RULE_TABLE)) == kMainTable)
+      if (std::string_view(nftnl_rule_get_str(rule.get(), NFTNL_RULE_TABLE)) == kMainTable) {
         out += fmt::format("{} {} {}\n", family, nftnl_rule_get_str(rule.get(), NFTNL_RULE_CHAIN),
                            nftnl_rule_get_u64(rule.get(), NFTNL_RULE_HANDLE));
+      }
     }));
   }
   return out;

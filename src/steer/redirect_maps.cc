@@ -25,9 +25,10 @@ constexpr MapsOfKind kMaps[] = {{&Link::Maps::redirects, &FamilySets::routed},
 void put_only_in(std::vector<Change>& changes, const std::vector<const SetName*>& maps,
                  const SetName* map, const Bytes& key, const Bytes& data,
                  std::optional<milliseconds> expires_in) {
-  for (const SetName* each : maps)
+  for (const SetName* each : maps) {
     changes.push_back(each == map ? put_element(*each, key, data, expires_in)
                                   : remove_element(*each, key));
+  }
 }
 
 }  // namespace
@@ -68,9 +69,10 @@ Result<> RedirectMaps::add_importer(std::vector<Change>& changes, const IpAddres
   const auto reaches = [&](const net::HostAddress& each) {
     return importer.family == each.ip.family && importer.in_prefix(each.ip, each.prefix);
   };
-  if (on_link_of_ && std::ranges::none_of(*on_link_of_, reaches))
+  if (on_link_of_ && std::ranges::none_of(*on_link_of_, reaches)) {
     return fail(ENETUNREACH, "{} is not on the link of the connection's network namespace",
                 to_string(importer));
+  }
   TRY_LET(hop, next_hop_to(importer));
   // try_emplace, because older redirects may use another next hop than the present one.
   in_use_.try_emplace(importer, hop);
@@ -125,10 +127,11 @@ Result<> RedirectMaps::renew() {
     const auto now = next_hop_to(importer);
     if (!now || *now == before) continue;
     auto rerouted = reroute(importer);
-    if (rerouted)
+    if (rerouted) {
       before = *now;
-    else if (done)
+    } else if (done) {
       done = std::move(rerouted);
+    }
   }
   return done;
 }

@@ -36,11 +36,12 @@ Result<> check_wire(KernelQueries& kernel, int socket, const FourTuple& tuple, c
     return fail(ENOTSUP, "cannot move a connection whose peer {} is on this host", to_string(peer));
   if (!interfaces.empty()) {
     TRY_LET(listed, kernel.is_listed(route.interface, interfaces));
-    if (!listed)
+    if (!listed) {
       return fail(
           ENOTSUP,
           "route to {} uses {}, which is not in 'interfaces': its packets would not be redirected",
           to_string(peer), net::interface_name(route.interface));
+    }
   }
   TRY_LET(policies, kernel.ipsec_policies());
   TRY(net::check_ipsec(*policies, tuple));

@@ -43,9 +43,10 @@ asio::awaitable<Result<bool>> is_elsewhere(net::HostAddress address, ProbeEffort
 asio::awaitable<void> announce(net::HostAddress address) {
   for (const auto pause : kAnnouncementPauses) {
     co_await sleep_for(pause);
-    if (auto announced = net::announce(address.ip, address.interface); !announced)
+    if (auto announced = net::announce(address.ip, address.interface); !announced) {
       log::error("address_announce_failed",
                  {{"address", address.ip}, {"error", announced.error()}});
+    }
   }
 }
 

@@ -46,9 +46,10 @@ std::string first_few(const std::vector<net::TcpSocket>& connections) {
 std::unexpected<Error> not_all_moved(const std::vector<net::TcpSocket>& left,
                                      const ExportOutcome& exports) {
   std::string unanswered;
-  if (!exports.unanswered.empty())
+  if (!exports.unanswered.empty()) {
     unanswered =
         fmt::format(" (no answer from applications of {})", fmt::join(exports.unanswered, ", "));
+  }
   return fail(EBUSY,
               "cannot move {} connections, of which {} could not be exported, and no application "
               "exports the others{}: {}",
@@ -77,10 +78,12 @@ asio::awaitable<Result<TakeoverOutcome>> AddressGiver::give(IpAddress address, s
   *giving_ = true;
   const std::shared_ptr<void> done(nullptr, [giving = giving_](void*) { *giving = false; });
   // Only the new holder itself can become the home of a connection.
-  for (const auto& [tuple, away] : connections_.table.remote())
-    if (tuple.local.ip.unmapped() == address && away.host != host.host)
+  for (const auto& [tuple, away] : connections_.table.remote()) {
+    if (tuple.local.ip.unmapped() == address && away.host != host.host) {
       co_return fail(EBUSY, "{} lives on {}: move it to {} first", to_string(tuple), away.host,
                      host.host);
+    }
+  }
   CO_TRY(co_await send(host, wire::TakeOverStep::Ask, own));
   auto outcome = co_await move_connections(address, host, force);
   log::info("takeover_finished", {{"address", address},
@@ -93,19 +96,21 @@ asio::awaitable<Result<TakeoverOutcome>> AddressGiver::give(IpAddress address, s
 
 // Returns our address if it can be given away.
 Result<HostAddress> AddressGiver::find_own(const IpAddress& address) const {
-  if (address == connections_.services.settings.address)
+  if (address == connections_.services.settings.address) {
     return fail(EINVAL,
                 "cannot give {} away: it is this daemon's own address, not one of a service",
                 to_string(address));
+  }
   TRY_LET(all, net::host_addresses());
   const auto it = std::ranges::find(all, address, &HostAddress::ip);
   if (it == all.end())
     return fail(EADDRNOTAVAIL, "{} is not an address of this host", to_string(address));
   const std::string interface = net::interface_name(it->interface);
   if (std::ranges::find(connections_.services.settings.interfaces, interface) ==
-      connections_.services.settings.interfaces.end())
+      connections_.services.settings.interfaces.end()) {
     return fail(EINVAL, "address {} is on {}, which is not in 'interfaces'", to_string(address),
                 interface);
+  }
   if (it->secondary || address.family != AF_INET) return *it;
   const auto is_removed_with_it = [&](const HostAddress& other) {
     return other.secondary && other.interface == it->interface && other.prefix == it->prefix &&
@@ -114,11 +119,12 @@ Result<HostAddress> AddressGiver::find_own(const IpAddress& address) const {
   std::ifstream setting("/proc/sys/net/ipv4/conf/" + interface + "/promote_secondaries");
   int promote = 0;
   setting >> promote;
-  if (promote == 0 && std::ranges::any_of(all, is_removed_with_it))
+  if (promote == 0 && std::ranges::any_of(all, is_removed_with_it)) {
     return fail(ENOTSUP,
                 "cannot give {} away: it is the primary address of its subnet on {}, and the "
                 "others would go with it (set net.ipv4.conf.{}.promote_secondaries)",
                 to_string(address), interface, interface);
+  }
   return *it;
 }
 

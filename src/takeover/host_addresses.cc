@@ -44,9 +44,10 @@ asio::awaitable<void> HostAddresses::follow(net::AddressMonitor news) {
 
 std::vector<std::string> HostAddresses::warnings() const {
   std::vector<std::string> out;
-  for (const IpAddress& each : gone_)
+  for (const IpAddress& each : gone_) {
     out.push_back(
         fmt::format("address {} is gone: packets for it do not reach this host", to_string(each)));
+  }
   return out;
 }
 
@@ -54,9 +55,10 @@ std::vector<std::string> HostAddresses::warnings() const {
 // live elsewhere.
 std::map<IpAddress, std::size_t> HostAddresses::wanted() const {
   std::map<IpAddress, std::size_t> out{{settings_.address, 0}};
-  for (const auto& [tuple, away] : connections_.table.remote())
+  for (const auto& [tuple, away] : connections_.table.remote()) {
     if (away.home == settings_.host && !away.container && !tuple.local.ip.wildcard())
       ++out[tuple.local.ip.unmapped()];
+  }
   return out;
 }
 

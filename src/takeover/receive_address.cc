@@ -22,9 +22,10 @@ constexpr std::size_t kMaxReceived = 64;  // addresses that others are handing o
 // Connections imported from the old holder are at home here from now on.
 void adopt_connections(Connections& connections, const std::string& from,
                        const IpAddress& address) {
-  for (const auto& [cookie, imported] : connections.table.imported())
+  for (const auto& [cookie, imported] : connections.table.imported()) {
     if (imported.tuple.local.ip.unmapped() == address && imported.home == from)
       rehome(connections.table, connections.rules, cookie);
+  }
 }
 
 }  // namespace
@@ -32,9 +33,10 @@ void adopt_connections(Connections& connections, const std::string& from,
 Result<> AddressReceiver::on_message(const std::string& from, const wire::TakeOver& message) {
   TRY_LET(address, IpAddress::parse(wire::string(message.address())));
   const auto held = held_.find(address);
-  if (held != held_.end() && held->second.from != from)
+  if (held != held_.end() && held->second.from != from) {
     return fail(EACCES, "{} holds the address for {}", connections_.services.settings.host,
                 held->second.from);
+  }
   if (message.step() == wire::TakeOverStep::Drop)
     return held == held_.end() ? Result<>() : drop(address);
   TRY_LET(place, find_place(message));
@@ -47,17 +49,20 @@ Result<> AddressReceiver::on_message(const std::string& from, const wire::TakeOv
 // Returns the address with the interface of this host to which it can be added.
 Result<HostAddress> AddressReceiver::find_place(const wire::TakeOver& message) const {
   TRY_LET(ip, IpAddress::parse(wire::string(message.address())));
-  if (ip == connections_.services.settings.address)
+  if (ip == connections_.services.settings.address) {
     return fail(EINVAL, "{} is {}'s own address", to_string(ip),
                 connections_.services.settings.host);
-  if (!may_be_taken_over(connections_.services.settings, ip))
+  }
+  if (!may_be_taken_over(connections_.services.settings, ip)) {
     return fail(EACCES, "{} is not among takeover.addresses of {}", to_string(ip),
                 connections_.services.settings.host);
+  }
   TRY_LET(all, net::host_addresses());
   const bool here = std::ranges::find(all, ip, &HostAddress::ip) != all.end();
-  if (here && !held_.contains(ip) && message.step() != wire::TakeOverStep::Keep)
+  if (here && !held_.contains(ip) && message.step() != wire::TakeOverStep::Keep) {
     return fail(EEXIST, "{} is an address of {} already", to_string(ip),
                 connections_.services.settings.host);
+  }
   for (const HostAddress& each : all) {
     const bool steered = std::ranges::find(connections_.services.settings.interfaces,
                                            net::interface_name(each.interface)) !=
@@ -114,9 +119,10 @@ Result<> AddressReceiver::keep_after_a_probe(const std::string& from, const Host
     return fail(EBUSY, "{} addresses are being taken over", probes_.size());
   const auto [it, first] = probes_.try_emplace(address.ip);
   if (first) spawn(connections_.services.io, "probe", probe(address, held));
-  if (!it->second)
+  if (!it->second) {
     return fail(EAGAIN, "{} is still asking whether another host has {}",
                 connections_.services.settings.host, to_string(address.ip));
+  }
   const Probe probed = std::move(*it->second);
   probes_.erase(it);
   if (!probed.elsewhere) return std::unexpected(probed.elsewhere.error());
@@ -146,15 +152,16 @@ asio::awaitable<void> AddressReceiver::resolve_in_doubt(IpAddress address, std::
   const Held held = held_.at(address);
   const auto elsewhere = co_await is_elsewhere(held.address);
   if (!in_doubt()) co_return;
-  if (elsewhere)
+  if (elsewhere) {
     log::warn("takeover_probed", {{"address", address}, {"elsewhere", *elsewhere}});
-  else
+  } else {
     log::error("takeover_probe_failed", {{"address", address}, {"error", elsewhere.error()}});
+  }
   // If the probe fails, the kernel removes the address when the Hold expires: no holder
   // is better than two.
-  if (!elsewhere)
+  if (!elsewhere) {
     held_.erase(address);
-  else if (auto done = *elsewhere ? drop(address) : keep(held.from, held.address); !done) {
+  } else if (auto done = *elsewhere ? drop(address) : keep(held.from, held.address); !done) {
     log::error("takeover_settle_failed", {{"address", address}, {"error", done.error()}});
     held_.erase(address);  // the kernel removes it
   }

@@ -66,9 +66,10 @@ void TakenAddresses::forget(const IpAddress& address) {
 }
 
 void TakenAddresses::put_back_missing(const std::vector<HostAddress>& here) {
-  for (const auto& [ip, address] : all_)
+  for (const auto& [ip, address] : all_) {
     if (std::ranges::find(here, ip, &HostAddress::ip) == here.end() && missing_.insert(ip).second)
       spawn(connections_.services.io, "put_back", put_back(address));
+  }
 }
 
 asio::awaitable<void> TakenAddresses::put_back(TakenOver taken) {
@@ -124,10 +125,11 @@ asio::awaitable<void> TakenAddresses::find_second_holder(IpAddress address) {
   const auto kept = kept_.find(address);
   if (!elsewhere || kept == kept_.end() || kept->second.doubled == *elsewhere) co_return;
   kept->second.doubled = *elsewhere;
-  if (*elsewhere)
+  if (*elsewhere) {
     log::error("address_conflict_found", {{"address", address}, {"warning", doubled(address)}});
-  else
+  } else {
     log::info("address_conflict_ended", {{"address", address}});
+  }
 }
 
 std::vector<std::string> TakenAddresses::warnings() const {

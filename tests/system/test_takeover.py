@@ -1,5 +1,6 @@
 """A service address moves to another host with everything at it; then the old host can be
 unplugged."""
+import signal
 import socket
 import threading
 

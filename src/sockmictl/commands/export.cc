@@ -31,17 +31,20 @@ struct Options {
 
 Result<> ask_applications(const json& criteria, bool as_json) {
   TRY_LET(answer, ask("POST", "/v1/requests", criteria, kExportTimeout));
-  if (as_json)
+  if (as_json) {
     fmt::print("{}\n", json_text(answer));
-  else
+  } else {
     fmt::print("{} exported, {} failed, by {} of {} applications\n", cell(answer["exported"]),
                cell(answer["failed"]), cell(answer["answered"]), cell(answer["applications"]));
-  if (answer["answered"] != answer["applications"])
+  }
+  if (answer["answered"] != answer["applications"]) {
     return fail(ETIMEDOUT, "applications of {} did not answer",
                 answer.value("unanswered", json::array()).dump());
-  if (answer["failed"] != 0)
+  }
+  if (answer["failed"] != 0) {
     return fail(EIO, "cannot export {} connections; see 'sockmictl migrations'",
                 answer["failed"].dump());
+  }
   return {};
 }
 

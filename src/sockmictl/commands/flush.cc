@@ -14,11 +14,12 @@ Action flush_rules(CLI::App&, const Globals&) {
     TRY(steer::flush());
     TRY(steer::remove_syn_filters());
     TRY_LET(closed, steer::flush_others());
-    if (closed > 0)
+    if (closed > 0) {
       std::fprintf(stderr,
                    "sockmictl: cannot look into %zu other network namespaces (CAP_SYS_ADMIN): "
                    "rules may be left in them\n",
                    closed);
+    }
     return {};
   };
 }

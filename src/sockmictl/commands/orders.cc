@@ -41,12 +41,13 @@ Action take_over(CLI::App& app, const Globals& globals) {
       "continue if connections are left that no application exports: they end");
   return [body, &globals]() -> Result<> {
     TRY_LET(answer, ask("POST", "/v1/takeovers", *body, kTakeoverTimeout));
-    if (globals.as_json)
+    if (globals.as_json) {
       fmt::print("{}\n", json_text(answer));
-    else
+    } else {
       fmt::print("{} is an address of {} now: {} connections moved, {} lost\n",
                  cell(answer["address"]), cell(answer["host"]), cell(answer["moved"]),
                  answer["lost"].size());
+    }
     return {};
   };
 }
@@ -56,14 +57,15 @@ Action forget_host(CLI::App& app, const Globals& globals) {
   add_required(app, body, "HOST", "host", "the name of the host");
   return [body, &globals]() -> Result<> {
     TRY_LET(answer, ask("POST", "/v1/hosts/forget", *body));
-    if (globals.as_json)
+    if (globals.as_json) {
       fmt::print("{}\n", json_text(answer));
-    else
+    } else {
       fmt::print(
           "{} is given up: {} ends and {} moves of which it was not notified, {} connections that "
           "it held\n",
           cell(answer["host"]), cell(answer["pending_ends"]), cell(answer["forwarded"]),
           cell(answer["held"]));
+    }
     return {};
   };
 }

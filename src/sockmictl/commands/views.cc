@@ -38,10 +38,11 @@ void print_table(const json& rows, const std::vector<Column>& columns) {
 void print_fields(const json& value, const std::string& prefix = "") {
   for (const auto& [key, each] : value.items()) {
     const std::string name = prefix.empty() ? key : prefix + "." + key;
-    if (each.is_object())
+    if (each.is_object()) {
       print_fields(each, name);
-    else
+    } else {
       fmt::print("{:<28} {}\n", cell(name), cell(each));
+    }
   }
 }
 
@@ -62,12 +63,13 @@ Result<json> read(const View& view) {
 
 Result<> print(const View& view, bool as_json) {
   TRY_LET(answer, read(view));
-  if (as_json)
+  if (as_json) {
     fmt::print("{}\n", json_text(answer, 2));
-  else if (view.list)
+  } else if (view.list) {
     print_table(answer[view.list], view.columns);
-  else
+  } else {
     print_fields(answer);
+  }
   return {};
 }
 
