@@ -1,7 +1,8 @@
 """What pytest does for the system tests: it runs in a sandbox, and gives each test a lab of its
 own (fixture `lab`).
 
-With pytest-xdist, each worker runs in a sandbox of its own: see `workers()` in sandbox.py.
+With pytest-xdist (`pytest -n 4`), each worker runs in a sandbox of its own: see `workers()` in
+sandbox.py.
 
 LAB_BUILD names the build whose programs are tested (default build/release); a file overrides it
 with BUILD = "release". LAB_SEED repeats the random moments of a run.
@@ -34,6 +35,7 @@ def pytest_sessionstart(session):
         if with_workers:
             sandbox.require()
             os.environ["LAB_SEED"] = SEED  # one for all workers
+            config.option.tx = sandbox.workers(len(config.option.tx))
         else:
             sandbox.enter("-m", "pytest", *config.invocation_params.args)
     except SystemExit as end:

@@ -12,19 +12,23 @@ SANITIZERS = {
 
 
 def run(*command):
-    """(passed, failed); a program that dies or is stopped by a sanitizer has failed."""
+    """(passed, failed); a program that dies, is stopped by a sanitizer, or hangs has failed."""
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
-        done = subprocess.run(
-            [*command, "--gtest_brief=1", f"--gtest_output=json:{report.name}"],
-            env={**os.environ, **SANITIZERS},
-            stdin=subprocess.DEVNULL,
-            timeout=600,
-            check=False,
-        )
+        try:
+            status = subprocess.run(
+                [*command, "--gtest_brief=1", f"--gtest_output=json:{report.name}"],
+                env={**os.environ, **SANITIZERS},
+                stdin=subprocess.DEVNULL,
+                timeout=600,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired as why:
+            print(why, flush=True)
+            return 0, 1
         text = pathlib.Path(report.name).read_text()
     result = json.loads(text) if text else {"tests": 0, "failures": 0}
     failed = result["failures"]
-    return result["tests"] - failed, failed or int(done.returncode != 0)
+    return result["tests"] - failed, failed or int(status != 0)
 
 
 def report(counts):

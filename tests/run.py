@@ -4,7 +4,6 @@ release, and a little fuzzing, as many of these at a time as there are processor
 tests, two a processor, since they mostly wait. The last line is "N passed, N failed"; the exit code
 is not 0 if one failed."""
 import concurrent.futures
-import contextlib
 import functools
 import os
 import pathlib
@@ -17,30 +16,27 @@ from xml.etree import ElementTree
 
 sys.dont_write_bytecode = True
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "tests/system"))
 
 import googletest  # noqa: E402
-import sandbox  # noqa: E402
 
 PROCESSORS = os.cpu_count() or 1
+ENDS_WITH_US = ["setpriv", "--pdeathsig", "TERM", "--"]  # what follows, however this program ends
 
 
-@contextlib.contextmanager
 def script(*arguments, **options):
-    """Runs a Python program, which ends before this one does."""
-    with subprocess.Popen(
-        ["/usr/bin/python3", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, **options
-    ) as running:
-        try:
-            yield running
-        finally:
-            running.terminate()
+    """Starts a Python program."""
+    return subprocess.Popen(
+        [*ENDS_WITH_US, "/usr/bin/python3", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        **options,
+    )
 
 
 def source_checks():
     """Returns (passed, failed): each tool is one test."""
     done = [
-        subprocess.run([str(tool)], check=False).returncode == 0
+        subprocess.run([*ENDS_WITH_US, str(tool)], check=False).returncode == 0
         for tool in sorted((ROOT / "tools").glob("check-*"))
     ]
     return done.count(True), done.count(False)
@@ -53,7 +49,8 @@ def counted(*command):
         for last in running.stdout:
             print(last, end="", flush=True)
     counts = re.fullmatch(r"(\d+) passed, (\d+) failed\n?", last)
-    return (int(counts[1]), int(counts[2])) if counts else (0, 1)
+    passed, failed = (int(counts[1]), int(counts[2])) if counts else (0, 1)
+    return passed, failed or int(running.returncode != 0)
 
 
 def header_tests():
@@ -74,7 +71,7 @@ def system_tests():
         "pytest",
         "--durations=10",
         f"--junitxml={report}",
-        *sandbox.workers(2 * PROCESSORS),
+        f"--numprocesses={2 * PROCESSORS}",
         env=env,
     ) as running:
         status = running.wait()
@@ -98,14 +95,14 @@ def unit_tests():
     """Returns a suite by name for each program."""
     programs = sorted((ROOT / "build/sanitize/tests/unit").glob("unit_*"))
     return {
-        program.name: functools.partial(googletest.run, program)
+        program.name: functools.partial(googletest.run, *ENDS_WITH_US, program)
         for program in programs
         if os.access(program, os.X_OK) and program.is_file()
     }
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(1))  # sys.exit() waits for the threads
     suites = {
         "source checks": source_checks,
         "headers": header_tests,

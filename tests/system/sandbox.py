@@ -30,12 +30,11 @@ def unshare_command():
 
 
 def workers(count):
-    """Returns the arguments of pytest for `count` workers of pytest-xdist, each in a sandbox."""
-    os.environ[_INSIDE] = "1"
-    return (
-        "--dist=load",
-        f"--tx={count}*popen//python={shlex.join(unshare_command())} -- {sys.executable}",
-    )
+    """Returns the option tx of pytest-xdist for `count` workers, each in a sandbox that ends with
+    the program that starts them."""
+    os.environ[_INSIDE] = "1"  # the process number inside
+    command = ["setpriv", "--pdeathsig", "KILL", "--", *unshare_command(), "--", sys.executable]
+    return [f"popen//python={shlex.join(command)}"] * count
 
 
 def inside():
