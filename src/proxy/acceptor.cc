@@ -94,7 +94,7 @@ void Acceptor::log_failed(const Error& error) {
   const auto now = std::chrono::steady_clock::now();
   if (now - logged_ < kLogInterval) return;
   logged_ = now;
-  log::error("accept_failed", {{"listener", listener_->name}, {"error", error}});
+  log::error("proxy_accept_failed", {{"listener", listener_->name}, {"error", error}});
 }
 
 }  // namespace sockmi::proxy

@@ -11,6 +11,8 @@ namespace {
 namespace asio = boost::asio;
 using std::chrono::milliseconds;
 
+constexpr milliseconds kConnectAgain{10};
+
 // A socket that has just been connected takes a header at once.
 Result<> send_header(int socket, ByteView header) {
   if (header.empty()) return {};
@@ -20,12 +22,28 @@ Result<> send_header(int socket, ByteView header) {
                   : fail(EPIPE, "the header of the PROXY protocol does not fit");
 }
 
+// The queue of a Unix listener: unix(7). No event says when it has room.
+bool queue_is_full(const Result<unique_fd>& begun, const StreamAddress& address) {
+  return !begun && begun.error().code == EAGAIN && address.family() == AF_UNIX;
+}
+
+asio::awaitable<void> wait_for_room() {
+  asio::steady_timer timer(co_await asio::this_coro::executor);
+  timer.expires_after(kConnectAgain);
+  co_await timer.async_wait(asio::use_awaitable);
+}
+
 asio::awaitable<Result<unique_fd>> connect_to(const Backend& backend, const RelayState& state,
                                               milliseconds timeout) {
   const StreamAddress& address = backend.config.address;
-  CO_TRY_LET(socket, begin_connect(address));
-  const auto ready =
-      co_await wait_ready(socket.get(), Watched::Descriptor::wait_write, Clock::now() + timeout);
+  const auto until = Clock::now() + timeout;
+  auto begun = begin_connect(address);
+  while (queue_is_full(begun, address) && Clock::now() < until) {
+    co_await wait_for_room();
+    begun = begin_connect(address);
+  }
+  CO_TRY_LET(socket, std::move(begun));
+  const auto ready = co_await wait_ready(socket.get(), Watched::Descriptor::wait_write, until);
   if (!ready) co_return fail(ETIMEDOUT, "cannot connect to {}: no answer", to_string(address));
   CO_TRY(finish_connect(socket.get(), address));
   const Bytes header = write_proxy_header(backend.config.proxy_protocol, state.client, state.local);
@@ -33,7 +51,14 @@ asio::awaitable<Result<unique_fd>> connect_to(const Backend& backend, const Rela
   co_return std::move(socket);
 }
 
+// Whether the proxy lacks something, so that the error says nothing about the backend.
+bool is_own_lack(int code) {
+  return code == EMFILE || code == ENFILE || code == ENOBUFS || code == ENOMEM ||
+         code == EADDRNOTAVAIL;
+}
+
 void log_backend(Backend& backend, const Result<unique_fd>& connected) {
+  if (!connected && is_own_lack(connected.error().code)) return;
   if (!backend.set_failed(!connected)) return;
   if (connected) {
     log::info("backend_recovered", {{"service", backend.service}, {"backend", backend.name}});

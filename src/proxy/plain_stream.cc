@@ -16,7 +16,13 @@ Outcome Stream::failed(Error error) {
 
 Outcome Stream::after_errno(const char* what, Outcome::Kind if_blocked) {
   if (errno == EAGAIN || errno == EWOULDBLOCK) return {if_blocked};
+  note_broken(errno);
   return failed(fail_errno(what).error());
+}
+
+Outcome Stream::at_end(Outcome::Kind kind) {
+  if (broken_) return failed(Error{ECONNRESET, "the connection has broken"});
+  return {kind};
 }
 
 Outcome PlainStream::read(std::span<std::uint8_t> into) {
@@ -25,7 +31,7 @@ Outcome PlainStream::read(std::span<std::uint8_t> into) {
     count = ::recv(fd(), into.data(), into.size(), 0);
   } while (count < 0 && errno == EINTR);
   if (count < 0) return after_errno("cannot receive", Outcome::Kind::WantsRead);
-  if (count == 0) return {Outcome::Kind::Ended};
+  if (count == 0) return at_end(Outcome::Kind::Ended);
   return {Outcome::Kind::Done, static_cast<std::size_t>(count)};
 }
 

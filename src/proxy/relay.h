@@ -29,7 +29,7 @@ class Relay {
   enum class Progress {
     Waiting,   // for what client_interest() and backend_interest() say
     More,      // the step was long enough: others are served first
-    Finished,  // both directions have ended
+    Finished,  // both directions have ended; error() says how a write has failed, if one has
     Failed,    // see error(); both sockets end with a reset
   };
 

@@ -41,7 +41,7 @@ void RelayRunner::step() {
     case Relay::Progress::More:
       asio::post(timer_.get_executor(), [self = shared_from_this()] { self->step(); });
       return;
-    case Relay::Progress::Finished: return end("");
+    case Relay::Progress::Finished:
     case Relay::Progress::Failed: return end(relay_.error().reason);
   }
 }

@@ -12,6 +12,15 @@ namespace sockmi::proxy {
 
 namespace asio = boost::asio;
 
+namespace {
+
+// V6ONLY means nothing for the sockets of other families.
+std::pair<StreamAddress, bool> key_of(const StreamAddress& address, const ListenerPlan& listener) {
+  return {address, address.family() == AF_INET6 && listener.config.v6only};
+}
+
+}  // namespace
+
 Server::~Server() {
   closing_ = true;
   for (auto& worker : workers_)
@@ -42,7 +51,7 @@ Result<> Server::use(Config config) {
   decltype(acceptors_) acceptors;
   for (const auto& [name, listener] : plan.listeners) {
     for (const auto& address : listener->config.addresses) {
-      const auto key = std::pair(address, listener->config.v6only);
+      const auto key = key_of(address, *listener);
       if (const auto old = acceptors_.find(key); old != acceptors_.end()) {
         acceptors[key] = old->second;
         continue;
@@ -59,7 +68,7 @@ Result<> Server::use(Config config) {
   for (const auto& [name, listener] : plan.listeners) {
     listener->limit->set_most(listener->config.max_connections);
     for (const auto& address : listener->config.addresses)
-      acceptors_.at({address, listener->config.v6only})->serve(listener, plan.config.access_log);
+      acceptors_.at(key_of(address, *listener))->serve(listener, plan.config.access_log);
   }
   plan_ = std::move(plan);
   return {};

@@ -57,6 +57,9 @@ Result<unique_fd> open_listener(const StreamAddress& address, bool v6only, int b
   const socklen_t size = address.to(to);
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&to), size) != 0)
     return fail_errno("cannot bind to " + to_string(address));
+  // Who may connect is the matter of the folder.
+  if (address.family() == AF_UNIX && ::chmod(address.path.c_str(), 0666) != 0)
+    return fail_errno("cannot set the mode of " + to_string(address));
   if (::listen(fd.get(), backlog) != 0) return fail_errno("cannot listen at " + to_string(address));
   return fd;
 }

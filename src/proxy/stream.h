@@ -6,6 +6,7 @@
 // calls.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <span>
 
@@ -55,11 +56,18 @@ class Stream {
   Outcome failed(Error error);
   // Returns what the failure of the last system call means.
   Outcome after_errno(const char* what, Outcome::Kind if_blocked);
+  // Keeps that the connection has broken. A failed write takes the error out of the
+  // socket, and what is read afterwards looks like an end. EPIPE: the peer had ended its
+  // output before.
+  void note_broken(int code) { broken_ = broken_ || (code != 0 && code != EPIPE); }
+  // What an end of the input means.
+  Outcome at_end(Outcome::Kind kind);
 
   unique_fd fd_;
 
  private:
   Error error_;
+  bool broken_ = false;
 };
 
 // A socket without TLS.

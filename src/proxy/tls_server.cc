@@ -16,6 +16,8 @@ void set_options(SSL_CTX* context) {
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   // Tickets resume sessions; a cache would grow with the number of clients.
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  // Without this, OpenSSL asks at the terminal for the password of an encrypted key.
+  SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return 0; });
 }
 
 // Returns the first protocol of ours that the client has offered as well (RFC 7301).

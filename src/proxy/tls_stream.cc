@@ -8,6 +8,17 @@ namespace sockmi::proxy {
 
 using Kind = Outcome::Kind;
 
+namespace {
+
+// Takes the error out of the socket, if there is one.
+int take_error(int fd) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : 0;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<TlsStream>> TlsStream::open(unique_fd fd, SslPointer ssl) {
   if (!ssl) return fail_openssl(ENOMEM, "cannot make an SSL");
   if (sockmi_set_fd(ssl.get(), fd.get()) != 0)
@@ -24,6 +35,7 @@ Outcome TlsStream::after_ssl(int result, const char* what) {
     case SSL_ERROR_ZERO_RETURN: return {Kind::Ended};
     case SSL_ERROR_SYSCALL:
       if (code == 0) return {Kind::Truncated};
+      note_broken(code);
       errno = code;
       return failed(fail_errno(what).error());
     default: break;
@@ -46,12 +58,15 @@ Outcome TlsStream::handshake() {
 }
 
 Outcome TlsStream::read(std::span<std::uint8_t> into) {
+  // The BIO sends the rest of a record before it reads, and ignores how that fails.
+  if (BIO_wpending(SSL_get_wbio(ssl_.get())) > 0) note_broken(take_error(fd()));
   ERR_clear_error();
   errno = 0;
   std::size_t count = 0;
   const int result = SSL_read_ex(ssl_.get(), into.data(), into.size(), &count);
-  if (result != 1) return after_ssl(result, "cannot receive by TLS");
-  return {Kind::Done, count};
+  if (result == 1) return {Kind::Done, count};
+  const Outcome outcome = after_ssl(result, "cannot receive by TLS");
+  return outcome.kind == Kind::Truncated ? at_end(Kind::Truncated) : outcome;
 }
 
 // One call of SSL_write_ex() writes one record.
@@ -64,9 +79,9 @@ Outcome TlsStream::write(ByteView bytes) {
     const int result =
         SSL_write_ex(ssl_.get(), bytes.data() + written, bytes.size() - written, &count);
     if (result != 1) {
+      const Outcome outcome = after_ssl(result, "cannot send by TLS");
       // The next call says it again.
       if (written > 0) break;
-      const Outcome outcome = after_ssl(result, "cannot send by TLS");
       if (outcome.kind != Kind::Ended && outcome.kind != Kind::Truncated) return outcome;
       return failed(Error{EPIPE, "cannot send by TLS: the connection has ended"});
     }

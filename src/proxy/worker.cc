@@ -8,6 +8,12 @@ namespace sockmi::proxy {
 
 namespace asio = boost::asio;
 
+namespace {
+
+constexpr std::string_view kStops = "the proxy stops";
+
+}  // namespace
+
 Worker::Worker(Serve serve, std::function<void()> on_end)
     : serve_(serve),
       on_end_(std::move(on_end)),
@@ -35,14 +41,16 @@ void Worker::add(Accepted accepted) {
 
 void Worker::abort_all(std::function<void()> done) {
   asio::post(io_, [this, done = std::move(done)] {
+    aborted_ = true;
     const auto runners = std::exchange(runners_, {});
     for (const auto& [key, runner] : runners)
-      if (const auto alive = runner.lock()) alive->abort("the proxy stops");
+      if (const auto alive = runner.lock()) alive->abort(kStops);
     done();
   });
 }
 
 void Worker::run(std::shared_ptr<RelayRunner> runner) {
+  if (aborted_) return runner->abort(kStops);
   runners_[runner.get()] = runner;
   runner->start();
 }

@@ -52,7 +52,8 @@ class Worker {
   void stop();
   // Takes a connection. From any thread.
   void add(Accepted accepted);
-  // Ends all connections with a reset, then calls `done`. From any thread.
+  // Ends all relays with a reset, also those that begin later, then calls `done`. From
+  // any thread.
   void abort_all(std::function<void()> done);
   std::size_t connections() const { return count_; }
   boost::asio::io_context& io() { return io_; }
@@ -67,6 +68,7 @@ class Worker {
   std::function<void()> on_end_;
   std::atomic<std::size_t> count_{0};
   std::unordered_map<const RelayRunner*, std::weak_ptr<RelayRunner>> runners_;
+  bool aborted_ = false;  // a relay that begins now ends at once
   boost::asio::io_context io_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   std::thread thread_;

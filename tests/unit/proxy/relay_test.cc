@@ -67,6 +67,11 @@ class RelayTest : public testing::Test {
     ASSERT_EQ(::send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(bytes.size()));
   }
+  static void reset(unique_fd& fd) {
+    const linger at_once{1, 0};
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    fd.reset();
+  }
 
   unique_fd client_, backend_;
   std::unique_ptr<Relay> relay_;
@@ -183,9 +188,7 @@ TEST_F(RelayTest, AnotherRelayContinuesFromTheState) {
 
 TEST_F(RelayTest, ResetPassesAsReset) {
   begin(tcp_pair(), tcp_pair());
-  const linger at_once{1, 0};
-  ::setsockopt(backend_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-  backend_.reset();
+  reset(backend_);
 
   EXPECT_EQ(settle(), Progress::Failed);
   EXPECT_EQ(relay_->error().code, ECONNRESET);
@@ -194,14 +197,51 @@ TEST_F(RelayTest, ResetPassesAsReset) {
   EXPECT_EQ(receive(client_), "reset");
 }
 
+// The write takes the error out of the socket: what is read then looks like an end.
+TEST_F(RelayTest, ResetThatAWriteNoticesPassesAsReset) {
+  begin(tcp_pair(), tcp_pair());
+  reset(backend_);
+  send(client_, "more");
+
+  EXPECT_EQ(settle(), Progress::Failed);
+  EXPECT_EQ(relay_->state().to_backend.end, End::Broken);
+  EXPECT_EQ(relay_->error().code, ECONNRESET);
+  relay_.reset();
+
+  EXPECT_EQ(receive(client_), "reset");
+}
+
+TEST_F(RelayTest, ResetThatAWriteNoticesPassesAfterThePendingBytes) {
+  begin(tcp_pair(), tcp_pair());
+  const std::string block(65'536, 'x');
+  while (::send(client_.get(), block.data(), block.size(), MSG_NOSIGNAL) > 0)
+    EXPECT_EQ(settle(), Progress::Waiting);
+  reset(client_);
+  send(backend_, "more");
+
+  Progress progress;
+  while ((progress = settle()) == Progress::Waiting) {
+    pollfd ready[] = {{backend_.get(), POLLIN, 0}, {relay_->backend().fd(), POLLOUT, 0}};
+    ASSERT_GT(::poll(ready, std::size(ready), 10'000), 0);
+    receive(backend_);
+  }
+  EXPECT_EQ(progress, Progress::Failed);
+  EXPECT_EQ(relay_->state().to_client.end, End::Broken);
+  relay_.reset();
+
+  std::string last;
+  do
+    last = receive(backend_);
+  while (last.front() == 'x');
+  EXPECT_EQ(last, "reset");
+}
+
 TEST_F(RelayTest, AnswerArrivesFromABackendThatTakesNothingMore) {
   begin(tcp_pair(), tcp_pair());
   send(backend_, "too large");
   ::shutdown(backend_.get(), SHUT_WR);
   ::shutdown(backend_.get(), SHUT_RD);
-  const linger at_once{1, 0};
-  ::setsockopt(backend_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-  backend_.reset();
+  reset(backend_);
   send(client_, "a long upload");
 
   EXPECT_EQ(settle(), Progress::Finished);
