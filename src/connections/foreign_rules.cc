@@ -74,6 +74,9 @@ void ForeignRules::receive_by_router(const FourTuple& tuple, const SocketAddress
   if (done) return;
   if (is_passive(tuple) && !own.any()) {
     ports_.want(tuple, {address, tuple.local.port}, own, done.error());
+  } else if (!is_here && done.error().code == EADDRINUSE) {
+    // Home says it again and again, and this host's own connection continues.
+    log::debug("destination_rewrite_refused", {{"connection", tuple}, {"error", done.error()}});
   } else {
     log::error("destination_rewrite_failed", {{"connection", tuple}, {"error", done.error()}});
   }

@@ -2,6 +2,7 @@
 // endpoint moved on, that it ended, and that this host has another address. Why it has to
 // is said in home_protocol.cc.
 #include <algorithm>
+#include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -20,6 +21,24 @@ namespace {
 constexpr milliseconds kRejectionGracePeriod{60000};
 
 }  // namespace
+
+asio::awaitable<void> HomeProtocol::notify_accepted(FourTuple listener) {
+  const RemoteConnection* found = table_.find_remote(listener);
+  if (!found || !is_passive(listener)) co_return;
+  const RemoteConnection away = *found;
+  ImportedConnection was_here;
+  was_here.tuple = listener;
+  was_here.service = away.service;
+  was_here.home = was_here.from = away.home;
+  was_here.home_control = was_here.from_control = away.home_control;
+  was_here.generation = away.generation;
+  // An operator may give up that home (forget_host).
+  const std::function<bool()> is_due = [&] {
+    const RemoteConnection* now = table_.find_remote(listener);
+    return now && *now == away;
+  };
+  co_await adopt_accepted(services_, table_, rules_, listener.local, was_here, is_due);
+}
 
 asio::awaitable<void> HomeProtocol::notify_moved(FourTuple tuple) {
   const RemoteConnection* found = table_.find_remote(tuple);
@@ -71,8 +90,14 @@ asio::awaitable<void> HomeProtocol::notify_address(int family) {
 
 asio::awaitable<void> HomeProtocol::notify_ended(std::uint64_t number,
                                                  ImportedConnection imported) {
-  if (is_passive(imported.tuple))
-    co_await adopt_accepted(services_, table_, rules_, imported.tuple.local, imported);
+  // False if an operator has given up that host (forget_host).
+  const std::function<bool()> is_due = [&] {
+    return table_.journal().is_pending_end(number);
+  };
+  if (is_passive(imported.tuple)) {
+    co_await adopt_accepted(services_, table_, rules_, imported.tuple.local, imported, is_due);
+    if (!is_due()) co_return;
+  }
   std::optional<Clock::time_point> denied;
   for (Backoff pauses(milliseconds(20), kMaxBackoff);;) {
     const auto home = co_await ask(imported.home, imported.home_control,
@@ -91,8 +116,7 @@ asio::awaitable<void> HomeProtocol::notify_ended(std::uint64_t number,
       break;
     }
     co_await sleep_for(pauses.next());
-    // An operator has given up that host (forget_host).
-    if (!table_.journal().is_pending_end(number)) co_return;
+    if (!is_due()) co_return;
   }
   table_.end_notice(number);
 }

@@ -24,6 +24,9 @@ class HomeProtocol {
 
   // --- sent by a host that holds, or held, an endpoint of another home ---
 
+  // Notifies home of the connections that a listener accepted here before it moved on
+  // from here (accepted.h). Home must know them before it knows that the listener moved.
+  asio::awaitable<void> notify_accepted(FourTuple listener);
   // Notifies home that an endpoint moved on from here. Repeated until home has answered.
   asio::awaitable<void> notify_moved(FourTuple tuple);
   // Notifies home that a connection has ended here. `number`: its key in the journal.

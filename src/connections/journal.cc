@@ -98,8 +98,11 @@ void Journal::take(Change change) {
     const auto cookie_of = [](const Words& words) {
       return parse_number(words.front()).value_or(0);
     };
-    if (const auto before = facts_.find(change.key); before != facts_.end())
-      thaws_.erase(cookie_of(before->second));
+    if (const auto before = facts_.find(change.key); before != facts_.end()) {
+      // After a boot, the cookie may be that of another thaw's socket.
+      const auto thaw = thaws_.find(cookie_of(before->second));
+      if (thaw != thaws_.end() && thaw->second == change.key) thaws_.erase(thaw);
+    }
     if (change.words && cookie_of(*change.words) != 0)
       thaws_[cookie_of(*change.words)] = change.key;
   }

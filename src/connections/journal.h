@@ -34,6 +34,8 @@
 // A torn last line counts as not written. Facts with verbs that this version does not
 // support stay in the journal. If a line is not a fact at all, the daemon keeps the whole
 // file under another name before it writes a new one, and the status counts the line.
+// Until an operator removes that file, no daemon concludes anything from the absence of a
+// fact.
 //
 // Space for the decisions of a migration is reserved before anything is frozen. So a full
 // disk refuses migrations, and does not interrupt one. All other facts are true whether
@@ -142,6 +144,11 @@ class Journal {
   const std::string& error() const { return error_; }  // why the disk takes no writes; "": it does
   std::size_t unwritten() const { return unwritten_lines_; }
   std::size_t unreadable() const { return unreadable_; }
+
+  // True if facts may be missing, because lines could not be read by this daemon, or by
+  // an earlier one whose damaged file is still kept. Then the absence of a fact proves
+  // nothing.
+  bool may_lack_facts() const { return unreadable_ > 0 || file_.has_kept(); }
 
  private:
   using Key = std::pair<std::string, std::string>;  // verb, key

@@ -21,6 +21,10 @@ std::filesystem::path aside(const std::filesystem::path& path) {
   return path.string() + ".new";
 }
 
+std::string damaged(const std::filesystem::path& path, int number) {
+  return fmt::format("{}.damaged-{}", path.string(), number);
+}
+
 // Writes everything or fails; `wrote` is the number of bytes written in either case.
 Result<> write_all(int file, const std::string& text, std::size_t& wrote) {
   for (wrote = 0; wrote < text.size();) {
@@ -139,12 +143,20 @@ Result<> JournalFile::replace(unique_fd file, const std::string& rest) {
 
 Result<std::filesystem::path> JournalFile::keep_aside() const {
   for (int number = 1; number <= kMostKept; ++number) {
-    const auto kept = fmt::format("{}.damaged-{}", path_.string(), number);
+    const std::string kept = damaged(path_, number);
     if (::link(path_.c_str(), kept.c_str()) == 0) return std::filesystem::path(kept);
     if (errno != EEXIST) return fail_errno(kept);
   }
   return fail(EEXIST, "cannot keep the damaged journal: {}.damaged-1 to -{} exist", path_.string(),
               kMostKept);
+}
+
+bool JournalFile::has_kept() const {
+  for (int number = 1; number <= kMostKept; ++number) {
+    struct stat facts {};
+    if (::lstat(damaged(path_, number).c_str(), &facts) == 0 || errno != ENOENT) return true;
+  }
+  return false;
 }
 
 }  // namespace sockmi::daemon

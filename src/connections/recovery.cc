@@ -4,6 +4,8 @@
 #include "base/spawn.h"
 #include "cluster/hello.h"
 #include "connections/imported.h"
+#include "steer/packet_marks.h"
+#include "tcp/states.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -83,11 +85,23 @@ Result<> tolerate_namespace_error(Connections& connections, const FourTuple& tup
   return {};
 }
 
+// Notifies home that an endpoint moved on from here before this daemon started.
+asio::awaitable<void> notify_moved(Connections& connections, FourTuple tuple) {
+  co_await connections.homes.notify_accepted(tuple);
+  co_await connections.homes.notify_moved(tuple);
+}
+
 Result<> adopt_redirects(Connections& connections, const Sockets& alive, std::size_t closed) {
-  std::set<FourTuple> living;
+  // `undecided`: frozen sockets whose decisions may be what a damaged journal has lost.
+  // An operator decides.
+  std::set<FourTuple> living, undecided;
+  const bool may_lack_facts = connections.table.journal().may_lack_facts();
   const auto live = [&](const Sockets& sockets) {
-    for (const auto& [cookie, socket] : sockets)
+    for (const auto& [cookie, socket] : sockets) {
       living.insert(socket.tuple.unmapped());
+      if (may_lack_facts && socket.mark == steer::kFreezeMark && tcp::is_movable(socket.state))
+        undecided.insert(socket.tuple.unmapped());
+    }
   };
   live(alive);
   connections.services.steering->within_others([&]() -> Result<> {
@@ -119,14 +133,19 @@ Result<> adopt_redirects(Connections& connections, const Sockets& alive, std::si
                                    connections.services.steering->at(tuple.local.ip)
                                        .redirect(tuple, away.address, std::nullopt)));
     }
-    if (away.home != connections.services.settings.host && !in_doubt.contains(tuple))
-      spawn(connections.services.io, "tell_moved", connections.homes.notify_moved(tuple));
+    if (away.home != connections.services.settings.host && !in_doubt.contains(tuple) &&
+        !undecided.contains(tuple.unmapped()))
+      spawn(connections.services.io, "tell_moved", notify_moved(connections, tuple));
   }
   // The journal does not explain these redirects. If the connection lives here, its move
-  // was not decided. A redirect with a timeout outlives a connection that has ended. Of
-  // any other one we have lost the record: if a host holds the connection, it reasserts
-  // that within kUnclaimedRedirectLifetime.
+  // was not decided, unless the decision may be lost. A redirect with a timeout outlives
+  // a connection that has ended. Of any other one we have lost the record: if a host
+  // holds the connection, it reasserts that within kUnclaimedRedirectLifetime.
   for (const auto& [tuple, redirect] : in_kernel) {
+    if (undecided.contains(tuple) && !redirect.expires_in) {
+      connections.table.add_unexplained_redirect(tuple, redirect.to);
+      continue;
+    }
     auto done = living.contains(tuple)
                     ? connections.services.steering->at(tuple.local.ip).remove_redirect(tuple)
                 : !redirect.expires_in
@@ -157,7 +176,7 @@ Result<> adopt_redirects(Connections& connections, const Sockets& alive, std::si
 }  // namespace
 
 Result<> adopt(Connections& connections) {
-  TRY_LET(alive, net::all_sockets());
+  TRY_LET(alive, connections.services.all_sockets());
   TRY(adopt_imported(connections, alive));
   TRY_LET(closed, connections.services.steering->adopt());
   TRY(adopt_redirects(connections, alive, closed));

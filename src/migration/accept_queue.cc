@@ -3,6 +3,7 @@
 #include <openssl/rand.h>
 #include <sockmi/sockmi.h>
 
+#include "connections/accepted.h"
 #include "connections/redirects.h"
 #include "tcp/socket_info.h"
 
@@ -24,10 +25,35 @@ void keep_here(Exports& exports, const ExportedEndpoint& listener, unique_fd soc
                             .since = Clock::now()});
 }
 
+// Notifies home of the connections that the listener accepted and that stay here. Once
+// the listener has thawed there, home would reject these claims. It would reject those of
+// connections that move in the same batch now, because it holds them already.
+asio::awaitable<Result<>> notify_of_accepted(Exports& exports, const ExportedEndpoint& listener,
+                                             std::string home, Clock::time_point decide_by) {
+  const ImportedConnection* found = exports.table.find_imported(listener.cookie);
+  if (!found || found->home != home) co_return Result<>();
+  const ImportedConnection imported = *found;
+  // The other endpoints of the batch are frozen and wait for this, so it gets half of the
+  // time.
+  const auto until = Clock::now() + (decide_by - Clock::now()) / 2;
+  const std::function<bool()> is_due = [until] {
+    return Clock::now() < until;
+  };
+  Connections& connections = exports.connections;
+  co_await adopt_accepted(connections.services, connections.table, connections.rules,
+                          listener.tuple.local, imported, is_due, Clock::time_point::max(),
+                          Frozen::Excluded);
+  if (!is_due()) co_return fail(ETIMEDOUT, "home does not know all accepted connections in time");
+  co_return Result<>();
+}
+
 }  // namespace
 
 asio::awaitable<Result<>> move_accept_queue(Exports& exports, ExportedEndpoint& listener,
-                                            IpAddress target, const ExportMore& export_more) {
+                                            const cluster::SelectedHost& importer,
+                                            const ExportMore& export_more,
+                                            Clock::time_point decide_by) {
+  const IpAddress target = importer.control_address.ip;
   std::vector<unique_fd> accepted;
   auto emptied = co_await empty_accept_queue(exports.services, listener.socket.get(),
                                              listener.tuple.local, accepted);
@@ -49,6 +75,7 @@ asio::awaitable<Result<>> move_accept_queue(Exports& exports, ExportedEndpoint& 
     if (emptied) emptied = results[i];
     keep_here(exports, listener, std::move(kept[i]));
   }
+  if (emptied) emptied = co_await notify_of_accepted(exports, listener, importer.host, decide_by);
   co_return emptied;
 }
 

@@ -91,6 +91,7 @@ void drop_delta(const files::path& folder, const wire::MigrationId& id) {
 }
 
 void drop_unexplained_deltas(const files::path& folder, const Journal& journal) {
+  if (journal.may_lack_facts()) return;
   std::error_code error;
   std::vector<files::path> unexplained;
   for (files::directory_iterator entry(folder, error), end; !error && entry != end;

@@ -29,7 +29,8 @@ Result<> keep_delta(const std::filesystem::path& folder, const wire::MigrationId
 Result<wire::FreezeDeltaT> kept_delta(const std::filesystem::path& folder,
                                       const wire::MigrationId& id);
 void drop_delta(const std::filesystem::path& folder, const wire::MigrationId& id);
-// Removes the files of migrations that were not decided.
+// Removes the files of migrations that were not decided. Removes none while the journal
+// may lack decisions.
 void drop_unexplained_deltas(const std::filesystem::path& folder, const Journal& journal);
 
 }  // namespace sockmi::daemon

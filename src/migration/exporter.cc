@@ -127,8 +127,7 @@ class Exporter {
     // address with it.)
     for (ExportedEndpoint* one : going()) {
       if (one->endpoint.state == SOCKMI_LISTENING) {
-        one->result =
-            co_await move_accept_queue(exports_, *one, choice_.control_address.ip, export_more_);
+        one->result = co_await move_accept_queue(exports_, *one, choice_, export_more_, decide_by_);
       }
     }
     redirect();

@@ -6,7 +6,7 @@
 #include <charconv>
 #include <filesystem>
 
-#include "base/log.h"
+#include "base/spawn.h"
 #include "migration/marks.h"
 #include "tcp/capture.h"
 #include "tcp/socket_info.h"
@@ -65,7 +65,7 @@ Result<> unfreeze(const Services& services, const net::TcpSocket& socket, std::u
 }
 
 Result<Sockets> sockets_everywhere(const Services& services) {
-  TRY_LET(all, net::all_sockets());
+  TRY_LET(all, services.all_sockets());
   services.steering->within_others([&]() -> Result<> {
     TRY_LET(there, net::all_sockets());
     all.merge(there);
@@ -74,23 +74,48 @@ Result<Sockets> sockets_everywhere(const Services& services) {
   return all;
 }
 
-void leave_frozen(const Services& services, const FourTuple& tuple, std::uint64_t cookie,
+namespace {
+
+// Home was not told of the move while it was in doubt.
+Result<> give_away(Connections& connections, const FourTuple& tuple, std::uint64_t cookie) {
+  const Services& services = connections.services;
+  TRY(services.steering->within(tuple.local.ip, [&] { return net::destroy(tuple, cookie); }));
+  const RemoteConnection* away = connections.table.find_remote(tuple);
+  if (away && away->home != services.settings.host)
+    spawn(services.io, "tell_moved", connections.homes.notify_moved(tuple));
+  return {};
+}
+
+// Removes the redirect before unfreezing, so that the endpoint receives before it sends.
+// If the socket cannot be unfrozen, its redirect stays as well.
+Result<> give_back(Connections& connections, const FourTuple& tuple, std::uint64_t cookie,
+                   std::uint32_t mark) {
+  const Services& services = connections.services;
+  TRY_LET(sockets, sockets_everywhere(services));
+  const auto socket = sockets.find(cookie);
+  if (socket == sockets.end()) return {};
+  TRY(descriptor_of(socket->second));
+  TRY(services.steering->remove_redirects(std::vector<FourTuple>(1, tuple)));
+  connections.table.mark_returned(tuple);
+  connections.table.forget_unexplained_redirect(tuple);
+  return unfreeze(services, socket->second, mark);
+}
+
+}  // namespace
+
+void leave_frozen(Connections& connections, const FourTuple& tuple, std::uint64_t cookie,
                   std::uint32_t mark) {
-  services.in_doubt.add(
-      frozen_id(cookie),
-      {.kind = "frozen",
-       .tuple = tuple,
-       .host = services.settings.host,
-       .since = {},
-       .decide = [&services, tuple, cookie, mark](Decide how) -> Result<> {
-         if (how == Decide::Commit) {
-           return services.steering->within(tuple.local.ip,
-                                            [&] { return net::destroy(tuple, cookie); });
-         }
-         TRY_LET(sockets, sockets_everywhere(services));
-         const auto socket = sockets.find(cookie);
-         return socket == sockets.end() ? Result<>() : unfreeze(services, socket->second, mark);
-       }});
+  const Services& services = connections.services;
+  services.in_doubt.add(frozen_id(cookie),
+                        {.kind = "frozen",
+                         .tuple = tuple,
+                         .host = services.settings.host,
+                         .since = {},
+                         .decide = [&connections, tuple, cookie, mark](Decide how) {
+                           return how == Decide::Commit
+                                      ? give_away(connections, tuple, cookie)
+                                      : give_back(connections, tuple, cookie, mark);
+                         }});
 }
 
 }  // namespace sockmi::daemon

@@ -5,7 +5,7 @@
 #include <map>
 
 #include "base/unique_fd.h"
-#include "context/services.h"
+#include "connections/connections.h"
 
 namespace sockmi::daemon {
 
@@ -20,8 +20,8 @@ Result<unique_fd> descriptor_of(const net::TcpSocket& socket);
 // `mark`: the socket's own SO_MARK.
 Result<> unfreeze(const Services& services, const net::TcpSocket& socket, std::uint32_t mark);
 // Lists the socket as in doubt, under frozen_id(), until it has ended or an operator
-// decides.
-void leave_frozen(const Services& services, const FourTuple& tuple, std::uint64_t cookie,
+// decides. If it lives here, its redirect and its record as a remote connection end.
+void leave_frozen(Connections& connections, const FourTuple& tuple, std::uint64_t cookie,
                   std::uint32_t mark);
 
 }  // namespace sockmi::daemon

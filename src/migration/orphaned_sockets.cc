@@ -83,13 +83,13 @@ void adopt_orphans(Exports& exports, const Sockets& sockets) {
     // An endpoint that has left, or has ended: what remains of its socket keeps the mark.
     if (!tcp::is_movable(socket.state)) continue;
     // Its decision may be what a damaged journal has lost.
-    const auto given = exports.table.journal().unreadable() > 0
+    const auto given = exports.table.journal().may_lack_facts()
                            ? Result<>(fail(EUCLEAN, "the journal is damaged"))
                            : unfreeze(exports.services, socket, 0);
     log::warn("frozen_socket_found", {{"connection", socket.tuple},
                                       {"unfrozen", given.has_value()},
                                       {"error", given ? "" : to_string(given.error())}});
-    if (!given) leave_frozen(exports.services, socket.tuple, cookie, 0);
+    if (!given) leave_frozen(exports.connections, socket.tuple, cookie, 0);
   }
   for (const auto& [id, decision] : decisions) {
     // Written by an older daemon, without the importer. An importer that asks gets an

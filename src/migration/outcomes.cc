@@ -27,6 +27,7 @@ Result<> verdict_on(Outcome outcome) {
 void Outcomes::adopt(const std::set<std::uint64_t>& alive) {
   for (const auto& [id, thawed] : table_.journal().thawed()) {
     const bool lives = thawed.cookie == 0 || alive.contains(thawed.cookie);
+    if (lives) table_.log_delivery(id);  // an application has it
     remember(thawed.host, id, lives ? Outcome::Lives : Outcome::Ended);
   }
 }
@@ -42,7 +43,7 @@ Outcome Outcomes::of(const std::string& host, const wire::MigrationId& id) const
 }
 
 Outcome Outcomes::give_up(const std::string& host, const wire::MigrationId& id) {
-  if (of(host, id) == Outcome::Unknown && table_.journal().unreadable() == 0)
+  if (of(host, id) == Outcome::Unknown && !table_.journal().may_lack_facts())
     remember(host, id, Outcome::NeverThawed);
   return of(host, id);
 }

@@ -9,7 +9,6 @@
 
 #include "base/log.h"
 #include "base/spawn.h"
-#include "connections/accepted.h"
 #include "connections/lifecycle.h"
 #include "connections/redirects.h"
 #include "migration/delta_files.h"
@@ -24,11 +23,11 @@ constexpr milliseconds kVerdictRetryPause{50}, kVerdictTimeout{3000};
 constexpr milliseconds kLateWriteAnswerTimeout{500};  // for one answer to the late writes
 
 // The home of a listener that leaves must know, in this order: the connections that the
-// listener accepted stay here; the others are found at the listener's new place.
+// listener accepted stay here; the others are found at the listener's new place. If the
+// listener goes home, home has been notified before the decision (accept_queue.h).
 asio::awaitable<void> finish_listener_export(Connections& connections,
                                              ImportedConnection listener) {
-  co_await adopt_accepted(connections.services, connections.table, connections.rules,
-                          listener.tuple.local, listener);
+  co_await connections.homes.notify_accepted(listener.tuple);
   finish_export(connections, listener.tuple, listener.home, listener.home_control);
 }
 
@@ -176,7 +175,7 @@ asio::awaitable<void> settle_never_thawed(Connections& connections, ExportedEndp
         !given)
       log::error("socket_unfreeze_failed", {{"connection", one.tuple}, {"error", given.error()}});
   } else if (one.adopted && !one.passive() && socket_may_exist(connections.services, one))
-    leave_frozen(connections.services, one.tuple, one.cookie, one.owner->mark);
+    leave_frozen(connections, one.tuple, one.cookie, one.owner->mark);
   one.frozen.reset();
 }
 

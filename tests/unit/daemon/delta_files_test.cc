@@ -3,6 +3,8 @@
 
 #include <sys/stat.h>
 
+#include <fstream>
+
 #include <gtest/gtest.h>
 
 #include "unit/temporary_folder.h"
@@ -34,7 +36,10 @@ TEST(RuntimeFolder, MustBeInMemory) {
 
 TEST_F(DeltaFilesTest, TheNextDaemonReadsTheFileOfADecidedMove) {
   ASSERT_TRUE(keep_delta(folder_, id_, delta_));
-  ASSERT_TRUE(journal_->committed(id_, {}, std::nullopt));
+  const FourTuple tuple{*SocketAddress::parse("10.0.0.1:443"),
+                        *SocketAddress::parse("10.0.0.9:1001")};
+  ASSERT_TRUE(journal_->committed(
+      id_, {7, tuple, "hostB", *SocketAddress::parse("10.0.0.2:7078"), 0}, std::nullopt));
   journal_ = fail(ENOENT, "it dies");
   journal_ = Journal::open(folder_);
   ASSERT_TRUE(journal_);
@@ -52,6 +57,13 @@ TEST_F(DeltaFilesTest, TheFileOfAnUndecidedMoveIsDropped) {
   ASSERT_TRUE(keep_delta(folder_, id_, delta_));
   drop_unexplained_deltas(folder_, *journal_);
   EXPECT_EQ(kept_delta(folder_, id_).error().code, ENOENT);
+}
+
+TEST_F(DeltaFilesTest, AFileStaysWhileItsDecisionMayBeLost) {
+  ASSERT_TRUE(keep_delta(folder_, id_, delta_));
+  std::ofstream(folder_ / "journal.damaged-1") << "x";
+  drop_unexplained_deltas(folder_, *journal_);
+  EXPECT_TRUE(kept_delta(folder_, id_));
 }
 
 TEST_F(DeltaFilesTest, OnlyTheOwnerMayReadTheFile) {

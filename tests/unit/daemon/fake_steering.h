@@ -20,7 +20,10 @@ class FakeSteering : public steer::Steering {
     return {};
   }
   Result<std::vector<steer::Redirect>> redirects() override {
-    return std::vector<steer::Redirect>();
+    std::vector<steer::Redirect> all;
+    for (const auto& [tuple, each] : redirected)
+      all.push_back(each);
+    return all;
   }
   Result<> begin_return(const FourTuple&, std::chrono::milliseconds) override { return {}; }
   Result<> cancel_return(const FourTuple&) override { return {}; }

@@ -289,20 +289,6 @@ TEST_F(JournalTest, FactsOfALaterVersionAreKept) {
   EXPECT_EQ(text().find("other 1"), std::string::npos);
 }
 
-TEST_F(JournalTest, ADamagedFileIsKeptAside) {
-  const std::string broken = "committed " + wire::to_hex(one_) + "\naway x y\n";
-  write(broken);
-  {
-    auto journal = open();
-    EXPECT_TRUE(journal.has(one_));
-    EXPECT_EQ(journal.unreadable(), 1u);
-  }
-  std::ifstream kept(folder_ / "journal.damaged-1");
-  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(kept), {}), broken);
-  EXPECT_EQ(text(), "committed " + wire::to_hex(one_) + "\n");
-  EXPECT_EQ(open().unreadable(), 0u);
-}
-
 TEST_F(JournalTest, ADecisionThatNamesNoSocketIsDamaged) {
   const std::string id = "committed " + wire::to_hex(one_);
   write(id + " 7\n" + id + " 7 10.0.0.1:443 hostB 10.0.0.2:7078 42\n" + id +
@@ -326,14 +312,14 @@ TEST_F(JournalTest, AThawOfAnEndpointThatLeftHasNoCookie) {
             (std::map<wire::MigrationId, Thawed>{{one_, {0, "B"}}, {two_, {0, "B"}}}));
 }
 
-TEST_F(JournalTest, ADamagedFileThatCannotBeKeptAsideStaysInUse) {
-  for (int i = 1; i <= 9; ++i)
-    std::ofstream(folder_ / fmt::format("journal.damaged-{}", i)) << "x";
-  write("away x y\n");
+// A boot counts cookies from the start.
+TEST_F(JournalTest, TheEndOfAThawLeavesALaterThawWithTheSameCookie) {
   auto journal = open();
-  EXPECT_EQ(text(), "away x y\n");
-  ASSERT_TRUE(journal.committed(one_, decision_, away_));
-  EXPECT_TRUE(look().has(one_));
+  ASSERT_TRUE(journal.thawed("B", {{one_, 7}}));
+  ASSERT_TRUE(journal.thawed("C", {{two_, 7}}));
+  journal.not_thawed(one_);
+  ASSERT_TRUE(journal.committed({9}, decision_, away_));  // of the socket with cookie 7
+  EXPECT_EQ(journal.thawed(), (std::map<wire::MigrationId, Thawed>{{two_, {0, "C"}}}));
 }
 
 TEST_F(JournalTest, AFailedWriteRefusesADecisionAndPostponesOtherFacts) {

@@ -68,6 +68,21 @@ TEST_F(OutcomesTest, AnEndpointThatHasLeftTheDaemonDidNotEndWithIt) {
   }
 }
 
+// Of an older version, or of a daemon that died before it wrote that.
+TEST_F(OutcomesTest, AnEndpointThatTheNextDaemonFindsAtAnApplicationHasLeft) {
+  {
+    ConnectionTable table = open();
+    ASSERT_TRUE(Outcomes(table).thaw("B", {{one_, 7}, {two_, 8}}));
+  }
+  for (const std::set<std::uint64_t>& alive : {std::set<std::uint64_t>{7}, {}}) {
+    ConnectionTable table = open();
+    Outcomes outcomes(table);
+    outcomes.adopt(alive);
+    EXPECT_EQ(outcomes.of("B", one_), Outcome::Lives);
+    EXPECT_EQ(outcomes.of("B", two_), Outcome::Ended);
+  }
+}
+
 TEST_F(OutcomesTest, TheRecordOfAnEndpointThatHasLeftEndsWhenItsExporterKnows) {
   {
     ConnectionTable table = open();
@@ -92,11 +107,16 @@ TEST_F(OutcomesTest, AnEndpointWithoutARecordNeverThawed) {
 TEST_F(OutcomesTest, ARecordThatADamagedJournalMayHaveLostIsNotMissing) {
   std::ofstream(folder_ / "journal")
       << "thawed \x01\x02 damaged\nthawed " << wire::to_hex(two_) << " 0 B\n";
+  for (int restarts = 0; restarts < 2; ++restarts) {
+    ConnectionTable table = open();
+    Outcomes outcomes(table);
+    outcomes.adopt({});
+    EXPECT_EQ(outcomes.give_up("B", one_), Outcome::Unknown);
+    EXPECT_EQ(outcomes.give_up("B", two_), Outcome::Lives);
+  }
+  std::filesystem::remove(folder_ / "journal.damaged-1");  // by an operator
   ConnectionTable table = open();
-  Outcomes outcomes(table);
-  outcomes.adopt({});
-  EXPECT_EQ(outcomes.give_up("B", one_), Outcome::Unknown);
-  EXPECT_EQ(outcomes.give_up("B", two_), Outcome::Lives);
+  EXPECT_EQ(Outcomes(table).give_up("B", one_), Outcome::NeverThawed);
 }
 
 TEST_F(OutcomesTest, CorrectRemovesTheThawFromTheJournal) {

@@ -2,11 +2,16 @@
 // No socket is involved.
 #include "migration/settlement.h"
 
+#include <fstream>
+
 #include <gtest/gtest.h>
 #include <sockmi/sockmi.h>
 
 #include "base/spawn.h"
 #include "connections/recovery.h"
+#include "migration/frozen_sockets.h"
+#include "steer/packet_marks.h"
+#include "tcp/states.h"
 #include "test_host.h"
 
 namespace sockmi::daemon {
@@ -110,6 +115,61 @@ TEST_F(LateAnswerTest, TheNextDaemonDoesNotTellHomeWhatIsInDoubt) {
 
   connections().table.forget_decision(id_);
   start();
+  ASSERT_TRUE(adopt(connections()));
+  run();
+  EXPECT_EQ(called(), std::vector<std::string>{"H"});
+}
+
+// An earlier daemon froze a socket, and has left a damaged journal.
+class LostDecisionTest : public LateAnswerTest {
+ protected:
+  void restart() {
+    std::ofstream(folder_.path / "journal", std::ios::app) << "damaged\n";
+    start();
+    host_->services.all_sockets = [this] {
+      return sockets_;
+    };
+    host_->fake_steering.redirected[tuple_] = {tuple_, there_, std::nullopt, false};
+  }
+
+  const IpAddress there_ = *IpAddress::parse("192.0.2.7");
+  Sockets sockets_{{7,
+                    {.cookie = 7,
+                     .tuple = tuple_,
+                     .state = tcp::kEstablished,
+                     .inode = ~0u,
+                     .mark = steer::kFreezeMark}}};
+};
+
+TEST_F(LostDecisionTest, TheRedirectStaysUntilAnOperatorDecides) {
+  restart();
+  ASSERT_TRUE(adopt(connections()));
+  const auto& redirected = host_->fake_steering.redirected;
+  ASSERT_TRUE(redirected.contains(tuple_));
+  EXPECT_EQ(redirected.at(tuple_).expires_in, std::nullopt);
+
+  // No process has the socket: it cannot be given back, and nothing changes.
+  leave_frozen(connections(), tuple_, 7, 0);
+  EXPECT_FALSE(host_->in_doubt.decide(frozen_id(7), Decide::Discard));
+  EXPECT_TRUE(redirected.contains(tuple_));
+}
+
+TEST_F(LostDecisionTest, TheRedirectOfASocketThatIsNotFrozenIsRemoved) {
+  restart();
+  sockets_.at(7).mark = 0;
+  ASSERT_TRUE(adopt(connections()));
+  EXPECT_FALSE(host_->fake_steering.redirected.contains(tuple_));
+}
+
+TEST_F(LostDecisionTest, HomeIsNotToldOfTheMove) {
+  decide(at("M", 5, "H"));
+  connections().table.forget_decision(id_);
+  restart();
+  ASSERT_TRUE(adopt(connections()));
+  run();
+  EXPECT_TRUE(called().empty());
+
+  sockets_.clear();
   ASSERT_TRUE(adopt(connections()));
   run();
   EXPECT_EQ(called(), std::vector<std::string>{"H"});

@@ -1,0 +1,73 @@
+// A journal with lines that cannot be read: nothing follows from what it lacks.
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+#include "connections/journal.h"
+#include "unit/temporary_folder.h"
+
+namespace sockmi::daemon {
+namespace {
+
+class DamagedJournalTest : public testing::Test {
+ protected:
+  Journal open() {
+    auto journal = Journal::open(folder_);
+    EXPECT_TRUE(journal);
+    return std::move(*journal);
+  }
+  std::string text() const {
+    std::ifstream in(folder_ / "journal");
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  void write(const std::string& text) { std::ofstream(folder_ / "journal", std::ios::app) << text; }
+
+  const wire::MigrationId one_{1};
+  const sockmi::test::TemporaryFolder temporary_;
+  const std::filesystem::path& folder_ = temporary_.path;
+};
+
+TEST_F(DamagedJournalTest, ADamagedFileIsKeptAside) {
+  const std::string broken = "committed " + wire::to_hex(one_) + "\naway x y\n";
+  write(broken);
+  {
+    auto journal = open();
+    EXPECT_TRUE(journal.has(one_));
+    EXPECT_EQ(journal.unreadable(), 1u);
+  }
+  std::ifstream kept(folder_ / "journal.damaged-1");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(kept), {}), broken);
+  EXPECT_EQ(text(), "committed " + wire::to_hex(one_) + "\n");
+  EXPECT_EQ(open().unreadable(), 0u);
+}
+
+TEST_F(DamagedJournalTest, FactsMayBeLackingWhileADamagedFileIsKept) {
+  EXPECT_FALSE(open().may_lack_facts());
+  write("away x y\n");
+  for (int restarts = 0; restarts < 3; ++restarts)
+    EXPECT_TRUE(open().may_lack_facts());
+  const auto journal = open();
+  std::filesystem::rename(folder_ / "journal.damaged-1", folder_ / "journal.damaged-9");
+  EXPECT_TRUE(journal.may_lack_facts());
+  std::filesystem::remove(folder_ / "journal.damaged-9");
+  EXPECT_FALSE(journal.may_lack_facts());
+}
+
+TEST_F(DamagedJournalTest, AKeptFileThatCannotBeLookedForCountsAsKept) {
+  std::ofstream(folder_ / "file");
+  EXPECT_TRUE(JournalFile(folder_ / "file" / "journal").has_kept());
+  EXPECT_FALSE(JournalFile(folder_ / "journal").has_kept());
+}
+
+TEST_F(DamagedJournalTest, ADamagedFileThatCannotBeKeptAsideStaysInUse) {
+  for (int i = 1; i <= 9; ++i)
+    std::ofstream(folder_ / fmt::format("journal.damaged-{}", i)) << "x";
+  write("away x y\n");
+  auto journal = open();
+  EXPECT_EQ(text(), "away x y\n");
+  ASSERT_TRUE(journal.thawed("B", {{one_, 7}}));
+  EXPECT_TRUE(Journal::look(folder_)->thawed().contains(one_));
+}
+
+}  // namespace
+}  // namespace sockmi::daemon
