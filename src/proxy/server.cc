@@ -100,10 +100,10 @@ void Server::await_signal() {
 
 void Server::begin_stop() {
   stopping_ = true;
-  log::info("proxy_stopping", {{"count", connections()}});
   for (const auto& [key, acceptor] : acceptors_)
     acceptor->close();
   acceptors_.clear();
+  log::info("proxy_stopping", {{"count", connections()}});
   stop_timer_ = std::make_unique<asio::steady_timer>(workers_[0]->io(), plan_.config.stop_timeout);
   stop_timer_->async_wait([this](const boost::system::error_code& error) {
     if (!error) cut();
