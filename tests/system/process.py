@@ -1,9 +1,12 @@
 """A program of the lab. Its output is read line by line as it arrives, so that a test can
 wait for a line instead of sleeping."""
+import fcntl
 import signal
 import subprocess
 import threading
 import time
+
+PIPE_SIZE = 1 << 20  # bytes; the most that Linux gives by default
 
 
 class Failure(Exception):
@@ -42,9 +45,10 @@ class Process:
             env=env,
         )
         self.pid, self.stdin, self.stdout = self._popen.pid, self._popen.stdin, self._popen.stdout
-        self._reader = threading.Thread(
-            target=self._read, args=[self._popen.stderr or self._popen.stdout], daemon=True
-        )
+        output = self._popen.stderr or self._popen.stdout
+        # Our programs drop lines when the pipe is full, and a test would wait for them in vain.
+        fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        self._reader = threading.Thread(target=self._read, args=[output], daemon=True)
         self._reader.start()
 
     def _read(self, stream):
