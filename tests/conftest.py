@@ -61,6 +61,12 @@ def topology_id(options):
     )
 
 
+def pytest_collection_modifyitems(items):
+    """Long tests begin before the others. A worker that begins one last would leave the other
+    workers idle."""
+    items.sort(key=lambda item: not item.get_closest_marker("long"))
+
+
 @pytest.fixture(name="lab")
 def running_lab(request):
     random.seed(f"{SEED} {request.node.nodeid}")

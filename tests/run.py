@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""Runs all tests: source checks, unit tests of the sanitizer build, programs against the installed
-release, and a little fuzzing, as many of these at a time as there are processors; then the system
-tests, two a processor, since they mostly wait. The last line is "N passed, N failed"; the exit code
-is not 0 if one failed."""
+"""Runs all tests: unit tests of the sanitizer build, a little fuzzing, programs against the
+installed release, and source checks, as many of these at a time as there are processors; then,
+beside the last of them, the system tests, two a processor, since they mostly wait. The last line is
+"N passed, N failed"; the exit code is not 0 if one failed."""
 import concurrent.futures
 import functools
 import os
@@ -92,8 +92,10 @@ def timed(name, suite):
 
 
 def unit_tests():
-    """Returns a suite by name for each program."""
+    """Returns a suite by name for each program. The longest one is first, because other suites
+    have to run meanwhile."""
     programs = sorted((ROOT / "build/sanitize/tests/unit").glob("unit_*"))
+    programs.sort(key=lambda program: program.name != "unit_migration")
     return {
         program.name: functools.partial(googletest.run, *ENDS_WITH_US, program)
         for program in programs
@@ -104,14 +106,14 @@ def unit_tests():
 def main():
     signal.signal(signal.SIGTERM, lambda *_: os._exit(1))  # sys.exit() waits for the threads
     suites = {
-        "source checks": source_checks,
-        "headers": header_tests,
-        "fuzz targets": fuzz_tests,
         **unit_tests(),
+        "fuzz targets": fuzz_tests,
+        "headers": header_tests,
+        "source checks": source_checks,
+        "system tests": system_tests,
     }
     with concurrent.futures.ThreadPoolExecutor(PROCESSORS) as pool:
         counts = list(pool.map(timed, suites.keys(), suites.values()))
-    counts.append(timed("system tests", system_tests))
     return googletest.report(counts)
 
 

@@ -2,7 +2,7 @@
 import contextlib
 
 import observe
-from cases import cases
+from cases import cases, long
 from process import expect, wait_until
 from socket_app import Connection, start
 from daemons import TERMINATED, end_daemon
@@ -85,6 +85,7 @@ def home_says(lab, heard):
     ] == (not heard)
 
 
+@long
 def test_home_reports_an_unheard_peer_too(lab):
     """Home queries the holder when it starts, and from time to time."""
     with unanswered(lab) as c:

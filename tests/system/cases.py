@@ -1,10 +1,13 @@
-"""Marks a test that runs several times."""
+"""Marks of tests."""
 import inspect
 
 import pytest
 
 # The topology of the test's lab; a test with several of these marks runs in each.
 topology = pytest.mark.topology
+
+# Marks a test that takes more than 20 s: it begins before the others, see conftest.py.
+long = pytest.mark.long
 
 
 def cases(*values):

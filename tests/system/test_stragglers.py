@@ -5,6 +5,7 @@ A packet that is past the freeze's hooks when the socket is captured could be ac
 and then missing: this test looks for that. The sender is held only to a few more MiB for
 each move, so that the connection lasts for all of them and is never idle for long.
 """
+from cases import long
 from process import expect
 from transfer import Upload, random_bytes
 
@@ -12,6 +13,7 @@ BUILD = "release"  # a sanitized server is too slow to be under pressure
 MOVES, A_MOVE = 500, 2 << 20
 
 
+@long
 def test_no_byte_is_lost_in_500_moves_under_heavy_upload(lab):
     lab.start_all(lab.hostA, lab.hostB)
     upload = Upload(lab, random_bytes(A_MOVE), repeat=MOVES, gate=3 * A_MOVE)

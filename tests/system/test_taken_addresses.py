@@ -1,7 +1,7 @@
 """What a host does with an address that it took over: keeps, restores, reports or gives it up."""
 import signal
 
-from cases import cases
+from cases import cases, long
 from lab import SERVICE_ADDRESS as SERVICE, expect, wait_until
 from takeover import TAKEOVER, begin, finish, holders, start, take_over, unplug, who_answers
 
@@ -19,6 +19,7 @@ def test_an_address_moved_by_hand_serves_new_clients(lab):
     finish(transfers)
 
 
+@long
 def test_a_second_holder_of_the_address_is_reported(lab):
     """As after a link was split into two parts."""
     start(lab)

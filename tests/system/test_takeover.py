@@ -5,6 +5,7 @@ import socket
 import threading
 
 import observe
+from cases import long
 from lab import SERVICE_ADDRESS as SERVICE, expect, wait_until
 from namespace import within
 from takeover import (
@@ -175,6 +176,7 @@ def test_the_old_holder_takes_the_address_back_from_a_dead_host(lab):
     lab.hostB.run(lab.sockmictl, "flush")
 
 
+@long
 def test_the_old_holder_takes_the_address_back_from_a_host_without_its_daemon(lab):
     """The kernel of that host answers for the address until the Hold expires."""
     start(lab)
