@@ -103,7 +103,7 @@ Result<> fill(int fd, std::string& text) {
   }
   if (got == 0) return fail(EPIPE, "sockmid closed the connection");
   if (errno == EAGAIN || errno == EINTR) return {};
-  return fail_errno("cannot talk to sockmid");
+  return fail_errno("cannot receive events from sockmid");
 }
 
 }  // namespace

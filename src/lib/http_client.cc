@@ -77,7 +77,7 @@ Result<std::size_t> receive(int fd, std::span<std::uint8_t> into,
   while ((got = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT)) < 0 &&
          (errno == EAGAIN || errno == EINTR))
     TRY(wait_for(fd, POLLIN, until));
-  if (got < 0) return fail_errno("cannot talk to sockmid");
+  if (got < 0) return fail_errno("cannot receive sockmid's answer");
   take_descriptors(message, descriptors);
   if (got == 0) return fail(ECONNRESET, "sockmid closed the connection");
   return static_cast<std::size_t>(got);
@@ -127,7 +127,7 @@ Result<> Client::send(ByteView bytes, std::span<const int> descriptors, Deadline
     // A daemon that refuses the request before it has received all of it has sent its
     // answer already.
     if (sent < 0 && errno == EPIPE) return {};
-    if (sent < 0) return fail_errno("cannot talk to sockmid");
+    if (sent < 0) return fail_errno("cannot send the request to sockmid");
     bytes = bytes.subspan(static_cast<std::size_t>(sent));
     descriptors = {};
   }
