@@ -72,13 +72,13 @@ int take(unsigned count) {
   say("waiting");
   Sockets sockets;
   while (sockets.size() < count) {
-    sockmi_import_socket_req wishes[kTogether]{};
-    for (auto& wish : wishes)
-      wish.criteria = {.states = SOCKMI_CONNECTED, .service = "web"};
-    must(import_socket(wishes, std::min<unsigned>(kTogether, count - sockets.size()), -1) > 0,
+    sockmi_import_socket_req requests[kTogether]{};
+    for (auto& request : requests)
+      request.criteria = {.states = SOCKMI_CONNECTED, .service = "web"};
+    must(import_socket(requests, std::min<unsigned>(kTogether, count - sockets.size()), -1) > 0,
          sockmi_last_error());
-    for (const auto& wish : wishes)
-      if (wish.state) sockets.emplace_back(wish.fd);
+    for (const auto& request : requests)
+      if (request.state) sockets.emplace_back(request.fd);
   }
   say("ready");
   ::pause();

@@ -48,9 +48,9 @@ bool matches(const sockmi_match& match, const sockaddr_in& address) {
 
 }  // namespace
 
-Server::Wish::~Wish() {
-  if (request == 0) return;
-  if (sockmi_export_done(request, exported, failed) != 0)
+Server::ExportRequest::~ExportRequest() {
+  if (id == 0) return;
+  if (sockmi_export_done(id, exported, failed) != 0)
     fmt::print(stderr, "event=answer_failed error=\"{}\"\n", sockmi_last_error());
 }
 
@@ -144,7 +144,7 @@ void Server::progress(int fd) {
   if (wants == Connection::Wants::close)
     fmt::print(stderr, "event=closed peer={} offset={}\n", peer_of(fd),
                it->second.connection->offset());
-  if (wants == Connection::Wants::close || (it->second.wish && export_one(it->second))) {
+  if (wants == Connection::Wants::close || (it->second.request && export_one(it->second))) {
     clients_.erase(it);
     return;
   }
@@ -205,7 +205,7 @@ void Server::import_all() {
 // afford that calls it in a thread of its own.
 bool Server::export_one(Client& client) {
   Connection& connection = *client.connection;
-  const std::shared_ptr<Wish> wish = client.wish;
+  const std::shared_ptr<ExportRequest> request = client.request;
   const auto payload = connection.payload();
   const sockmi_export_options options{.service = options_.service.c_str(),
                                       .payload = payload.data(),
@@ -214,24 +214,24 @@ bool Server::export_one(Client& client) {
   const int state =
       SSL_is_init_finished(connection.ssl()) ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_SERVER_CONNECTED;
   const std::string peer = peer_of(connection.fd());
-  if (sockmi_export_ssl_with(connection.ssl(), state, wish->af, wish->to, &options) == 0) {
-    ++wish->exported;
+  if (sockmi_export_ssl_with(connection.ssl(), state, request->af, request->to, &options) == 0) {
+    ++request->exported;
     fmt::print(stderr, "event=exported peer={} offset={}\n", peer, connection.offset());
     return true;
   }
   const int error = errno;
   fmt::print(stderr, "event=export_failed peer={} error=\"{}\"\n", peer, sockmi_last_error());
   if (error == EAGAIN) return false;  // tried again after its next bytes
-  ++wish->failed;
-  client.wish.reset();
+  ++request->failed;
+  client.request.reset();
   return false;
 }
 
 void Server::export_matching(const sockmi_event& event) {
-  auto wish = std::make_shared<Wish>();
-  wish->request = event.request;
-  wish->af = event.af;
-  std::memcpy(wish->to, event.to, sizeof wish->to);
+  auto request = std::make_shared<ExportRequest>();
+  request->id = event.request;
+  request->af = event.af;
+  std::memcpy(request->to, event.to, sizeof request->to);
   for (auto it = clients_.begin(); it != clients_.end();) {
     sockaddr_in local{}, remote{};
     socklen_t size = sizeof local;
@@ -242,7 +242,7 @@ void Server::export_matching(const sockmi_event& event) {
       ++it;
       continue;
     }
-    it->second.wish = wish;
+    it->second.request = request;
     it = export_one(it->second) ? clients_.erase(it) : std::next(it);
   }
 }

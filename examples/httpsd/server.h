@@ -25,16 +25,17 @@ class Server {
  private:
   // A request to export, from a signal or the operator. It is answered when all its
   // connections have moved, or could not.
-  struct Wish {
-    std::uint64_t request = 0;  // 0: of a signal, so there is no answer
+  struct ExportRequest {
+    std::uint64_t id = 0;  // 0: of a signal, so there is no answer
     int af = AF_UNSPEC;
     unsigned char to[16] = {};
     unsigned exported = 0, failed = 0;
-    ~Wish();
+    ~ExportRequest();
   };
   struct Client {
     std::unique_ptr<Connection> connection;
-    std::shared_ptr<Wish> wish;  // to be tried again: it was in the middle of a handshake
+    // To be tried again: the client was in the middle of a handshake.
+    std::shared_ptr<ExportRequest> request;
   };
 
   bool make_context();

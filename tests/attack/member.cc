@@ -156,7 +156,7 @@ class Member {
       : identity_(*cluster::Identity::load(words[0])),
         address_(*IpAddress::parse(words[1])),
         host_(words[2]),
-        line_(*SocketAddress::parse(words[3])) {}
+        control_address_(*SocketAddress::parse(words[3])) {}
 
   asio::awaitable<void> run(std::string command, Words words) {
     transfer_ = *cluster::ControlChannel::open(
@@ -190,7 +190,7 @@ class Member {
 
  private:
   asio::awaitable<void> say(Secret message) {
-    const auto reply = co_await transfer_->call(host_, line_, std::move(message), 3s);
+    const auto reply = co_await transfer_->call(host_, control_address_, std::move(message), 3s);
     if (!reply) {
       std::printf("lost %s\n", reply.error().reason.c_str());
       co_return;
@@ -248,7 +248,7 @@ class Member {
                            .tuple = {local, local},
                            .home = local.ip,
                            .size = 1,
-                           .target = line_.ip,
+                           .target = control_address_.ip,
                            .count = count};
       const auto found = co_await discovery->find(offer);
       std::printf("reserved %d %s\n", found ? 0 : found.error().code,
@@ -261,7 +261,7 @@ class Member {
   const cluster::Identity identity_;
   const IpAddress address_;
   const std::string host_;
-  const SocketAddress line_;
+  const SocketAddress control_address_;
   std::unique_ptr<cluster::ControlChannel> transfer_;
 };
 

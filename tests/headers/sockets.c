@@ -24,23 +24,24 @@ static_assert(sizeof(struct sockmi_event) == 136, "sockmi_event");
 
 /* $SOCKMID_SOCKET names a socket that does not exist. */
 int main(void) {
-  struct sockmi_import_socket_req wish;
-  struct sockmi_export_socket_req request;
+  struct sockmi_import_socket_req import_request;
+  struct sockmi_export_socket_req export_request;
   struct sockmi_export_options options;
   struct sockmi_event event;
-  memset(&wish, 0, sizeof wish);
-  memset(&request, 0, sizeof request);
+  memset(&import_request, 0, sizeof import_request);
+  memset(&export_request, 0, sizeof export_request);
   memset(&options, 0, sizeof options);
-  request.state = SOCKMI_CONNECTED;
+  export_request.state = SOCKMI_CONNECTED;
   expect(strcmp(sockmi_version(), SOCKMI_VERSION_STRING) == 0, "sockmi_version");
-  expect(import_socket(&wish, 1, 0) == -1 && errno == ENXIO, "import_socket");
+  expect(import_socket(&import_request, 1, 0) == -1 && errno == ENXIO, "import_socket");
   expect(export_socket(0, SOCKMI_CONNECTED, AF_UNSPEC, NULL) == -1 && errno == ENXIO,
          "export_socket");
   expect(sockmi_export_socket_with(0, SOCKMI_CONNECTED, AF_UNSPEC, NULL, &options) == -1 &&
              errno == ENXIO,
          "sockmi_export_socket_with");
-  expect(sockmi_export_sockets(&request, 1, AF_UNSPEC, NULL, &options) == -1 && errno == ENXIO,
-         "sockmi_export_sockets");
+  expect(
+      sockmi_export_sockets(&export_request, 1, AF_UNSPEC, NULL, &options) == -1 && errno == ENXIO,
+      "sockmi_export_sockets");
   expect(sockmi_event_open(NULL) == -1 && errno == ENXIO, "sockmi_event_open");
   expect(sockmi_event_next(0, &event) == -1 && errno == EBADF, "sockmi_event_next");
   expect(sockmi_event_close(0) == -1 && errno == EBADF, "sockmi_event_close");

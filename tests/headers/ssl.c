@@ -15,13 +15,13 @@ static_assert(sizeof(struct sockmi_import_ssl_req) == 176, "sockmi_import_ssl_re
 
 /* $SOCKMID_SOCKET names a socket that does not exist. */
 int main(void) {
-  struct sockmi_import_ssl_req wish;
+  struct sockmi_import_ssl_req request;
   struct sockmi_export_options options;
   SSL_CTX* context;
   SSL *first, *second;
   void* image = NULL;
   int size;
-  memset(&wish, 0, sizeof wish);
+  memset(&request, 0, sizeof request);
   memset(&options, 0, sizeof options);
   expect(sockmi_enable(NULL) == 0, "sockmi_enable");
   context = SSL_CTX_new(TLS_client_method());
@@ -42,8 +42,8 @@ int main(void) {
   expect(size > 0 && load_ssl(image, (size_t)size, second, SOCKMI_CLIENT_CONNECTED) == 0,
          "load_ssl");
   if (size > 0) sockmi_image_free(image, (size_t)size);
-  wish.ssl = first;
-  expect(import_ssl(&wish, 1, 0) == -1 && errno == ENXIO, "import_ssl");
+  request.ssl = first;
+  expect(import_ssl(&request, 1, 0) == -1 && errno == ENXIO, "import_ssl");
   (void)sockmi_unlocked_secrets();
   SSL_free(first);
   SSL_free(second);
