@@ -6,24 +6,18 @@
 #include <unistd.h>
 
 #include <array>
-#include <memory>
 
 #include <openssl/err.h>
-#include <openssl/x509.h>
 #include <sockmi/appsockmi.h>
 
+#include "base/openssl_ptr.h"
 #include "stopwatch.h"
+#include "unit/self_signed.h"
 
 namespace sockmi::bench {
 
-struct SslFree {
-  void operator()(SSL* p) const { SSL_free(p); }
-};
-struct CtxFree {
-  void operator()(SSL_CTX* p) const { SSL_CTX_free(p); }
-};
-using SslPtr = std::unique_ptr<SSL, SslFree>;
-using CtxPtr = std::unique_ptr<SSL_CTX, CtxFree>;
+using SslPtr = OpenSslPointer<SSL, SSL_free>;
+using CtxPtr = OpenSslPointer<SSL_CTX, SSL_CTX_free>;
 
 inline OSSL_LIB_CTX* with_provider() {
   static OSSL_LIB_CTX* libctx = [] {
@@ -34,20 +28,6 @@ inline OSSL_LIB_CTX* with_provider() {
   return libctx;
 }
 
-inline void give_certificate(SSL_CTX* ctx) {
-  EVP_PKEY* key = EVP_EC_gen("P-256");
-  X509* certificate = X509_new();
-  X509_set_version(certificate, 2);
-  X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
-  X509_gmtime_adj(X509_getm_notAfter(certificate), 86400);
-  X509_set_pubkey(certificate, key);
-  X509_sign(certificate, key, EVP_sha256());
-  SSL_CTX_use_certificate(ctx, certificate);
-  SSL_CTX_use_PrivateKey(ctx, key);
-  X509_free(certificate);
-  EVP_PKEY_free(key);
-}
-
 inline CtxPtr make_context(int version, const char* suite, bool sockmi) {
   CtxPtr ctx(SSL_CTX_new_ex(sockmi ? with_provider() : nullptr, nullptr, TLS_method()));
   SSL_CTX_set_min_proto_version(ctx.get(), version);
@@ -56,7 +36,7 @@ inline CtxPtr make_context(int version, const char* suite, bool sockmi) {
                                   : SSL_CTX_set_cipher_list(ctx.get(), suite)) == 1,
        suite);
   SSL_CTX_set_mode(ctx.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  give_certificate(ctx.get());
+  test::give_certificate(ctx.get());
   return ctx;
 }
 

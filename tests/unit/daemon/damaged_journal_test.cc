@@ -3,29 +3,12 @@
 
 #include <gtest/gtest.h>
 
-#include "connections/journal.h"
-#include "unit/temporary_folder.h"
+#include "journal_fixture.h"
 
 namespace sockmi::daemon {
 namespace {
 
-class DamagedJournalTest : public testing::Test {
- protected:
-  Journal open() {
-    auto journal = Journal::open(folder_);
-    EXPECT_TRUE(journal);
-    return std::move(*journal);
-  }
-  std::string text() const {
-    std::ifstream in(folder_ / "journal");
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
-  void write(const std::string& text) { std::ofstream(folder_ / "journal", std::ios::app) << text; }
-
-  const wire::MigrationId one_{1};
-  const sockmi::test::TemporaryFolder temporary_;
-  const std::filesystem::path& folder_ = temporary_.path;
-};
+using DamagedJournalTest = JournalFixture;
 
 TEST_F(DamagedJournalTest, ADamagedFileIsKeptAside) {
   const std::string broken = "committed " + wire::to_hex(one_) + "\naway x y\n";

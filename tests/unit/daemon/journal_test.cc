@@ -7,31 +7,21 @@
 
 #include <gtest/gtest.h>
 
+#include "journal_fixture.h"
 #include "unit/armed_fault.h"
-#include "unit/temporary_folder.h"
 
 namespace sockmi::daemon {
 namespace {
 
-class JournalTest : public testing::Test {
+class JournalTest : public JournalFixture {
  protected:
-  Journal open() {
-    auto journal = Journal::open(folder_);
-    EXPECT_TRUE(journal);
-    return std::move(*journal);
-  }
-  std::string text() const {
-    std::ifstream in(folder_ / "journal");
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
   Journal look() {
     auto journal = Journal::look(folder_);
     EXPECT_TRUE(journal);
     return std::move(*journal);
   }
-  void write(const std::string& text) { std::ofstream(folder_ / "journal", std::ios::app) << text; }
 
-  const wire::MigrationId one_{1}, two_{2};
+  const wire::MigrationId two_{2};
   const FourTuple tuple_{*SocketAddress::parse("10.0.0.1:443"),
                          *SocketAddress::parse("10.0.0.9:1001")};
   const FourTuple other_{*SocketAddress::parse("[fd00::1]:443"),
@@ -43,8 +33,6 @@ class JournalTest : public testing::Test {
   const ImportedConnection imported_{tuple_,  "a name, 100%\n",
                                      "hostA", control_address_,
                                      "",      *SocketAddress::parse("[fd00::3]:7078")};
-  const sockmi::test::TemporaryFolder temporary_;
-  const std::filesystem::path& folder_ = temporary_.path;
 };
 
 TEST_F(JournalTest, ADecisionIsReadByTheNextDaemon) {

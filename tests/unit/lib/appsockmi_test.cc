@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,14 +12,12 @@
 #include <openssl/err.h>
 #include <sockmi/appsockmi.h>
 
+#include "base/openssl_ptr.h"
 #include "unit/self_signed.h"
 
 namespace {
 
-struct SslFree {
-  void operator()(SSL* p) const { SSL_free(p); }
-};
-using SslPtr = std::unique_ptr<SSL, SslFree>;
+using SslPtr = sockmi::OpenSslPointer<SSL, SSL_free>;
 
 SSL_CTX* context() {
   static SSL_CTX* ctx = [] {

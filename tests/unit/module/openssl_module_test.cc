@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <cstdlib>
 #include <fstream>
-#include <memory>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -13,17 +12,15 @@
 #include <openssl/provider.h>
 #include <sockmi/appsockmi.h>
 
+#include "base/openssl_ptr.h"
 #include "unit/self_signed.h"
 
 namespace {
 
-template <auto Free>
-struct Deleter {
-  void operator()(auto* p) const { Free(p); }
-};
-using Context = std::unique_ptr<OSSL_LIB_CTX, Deleter<OSSL_LIB_CTX_free>>;
-using SslCtx = std::unique_ptr<SSL_CTX, Deleter<SSL_CTX_free>>;
-using Ssl = std::unique_ptr<SSL, Deleter<SSL_free>>;
+using sockmi::OpenSslPointer;
+using Context = OpenSslPointer<OSSL_LIB_CTX, OSSL_LIB_CTX_free>;
+using SslCtx = OpenSslPointer<SSL_CTX, SSL_CTX_free>;
+using Ssl = OpenSslPointer<SSL, SSL_free>;
 
 const char kPreferred[] =
     "alg_section = algorithms\n[algorithms]\ndefault_properties = ?provider=sockmi\n";

@@ -1,35 +1,19 @@
 // An application may itself use the algorithms that the provider replaces.
 #include <array>
 #include <cstring>
-#include <memory>
 
 #include <gtest/gtest.h>
 #include <openssl/core_names.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 
-#include "tls/tls.h"
+#include "pair.h"
 
 namespace sockmi::tls::test {
 namespace {
 
-struct KdfFree {
-  void operator()(EVP_KDF* p) const { EVP_KDF_free(p); }
-};
-struct KdfCtxFree {
-  void operator()(EVP_KDF_CTX* p) const { EVP_KDF_CTX_free(p); }
-};
-using Kdf = std::unique_ptr<EVP_KDF, KdfFree>;
-using KdfCtx = std::unique_ptr<EVP_KDF_CTX, KdfCtxFree>;
-
-OSSL_LIB_CTX* with_provider() {
-  static OSSL_LIB_CTX* ctx = [] {
-    auto* made = OSSL_LIB_CTX_new();
-    if (!enable(made)) std::abort();
-    return made;
-  }();
-  return ctx;
-}
+using Kdf = OpenSslPointer<EVP_KDF, EVP_KDF_free>;
+using KdfCtx = OpenSslPointer<EVP_KDF_CTX, EVP_KDF_CTX_free>;
 
 OSSL_PARAM octets(const char* name, const char* text) {
   return OSSL_PARAM_construct_octet_string(name, const_cast<char*>(text), std::strlen(text));

@@ -16,6 +16,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "base/openssl_ptr.h"
 #include "base/unique_fd.h"
 #include "tls/tls.h"
 
@@ -29,14 +30,8 @@ struct Case {
   std::uint64_t options = 0;  // SSL_OP_*, of both
 };
 
-struct SslFree {
-  void operator()(SSL* p) const { SSL_free(p); }
-};
-struct CtxFree {
-  void operator()(SSL_CTX* p) const { SSL_CTX_free(p); }
-};
-using SslPtr = std::unique_ptr<SSL, SslFree>;
-using CtxPtr = std::unique_ptr<SSL_CTX, CtxFree>;
+using SslPtr = OpenSslPointer<SSL, SSL_free>;
+using CtxPtr = OpenSslPointer<SSL_CTX, SSL_CTX_free>;
 
 inline OSSL_LIB_CTX* with_provider() {
   static OSSL_LIB_CTX* ctx = [] {
