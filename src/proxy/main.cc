@@ -1,7 +1,4 @@
 // sockmi-proxy: relays byte streams between clients and backends.
-#include <sys/prctl.h>
-#include <sys/resource.h>
-
 #include <csignal>
 #include <cstdio>
 
@@ -12,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/log.h"
+#include "base/process.h"
 #include "base/stderr_sink.h"
 #include "proxy/privileges.h"
 #include "proxy/server.h"
@@ -19,21 +17,6 @@
 using namespace sockmi;
 
 namespace {
-
-// Raises the limit of descriptors. Each connection uses two.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  (void)::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-// Keeps our memory private: it has keys, and what passes.
-void keep_memory_private() {
-  const rlimit none{0, 0};
-  (void)::setrlimit(RLIMIT_CORE, &none);
-  (void)::prctl(PR_SET_DUMPABLE, 0);
-}
 
 void log_to_stderr() {
   spdlog::set_default_logger(
@@ -49,12 +32,12 @@ Result<> check(const std::string& path) {
 }
 
 Result<> run(const std::string& path) {
-  keep_memory_private();
+  process::keep_memory_private();
   proxy::Server server([path] { return proxy::read_config(path); });
   TRY(server.start());
   if (!server.config().user.empty()) {
     TRY(proxy::become_user(server.config().user));
-    keep_memory_private();  // a change of the user has undone it
+    process::keep_memory_private();  // a change of the user has undone it
   }
   log::info("proxy_ready", {{"threads", server.threads()}, {"count", server.listeners()}});
   std::puts("sockmi-proxy ready");
@@ -67,6 +50,8 @@ Result<> run(const std::string& path) {
 
 }  // namespace
 
+// An exception that nobody expects ends the program, with its message.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 int main(int argc, char** argv) {
   CLI::App app{"Relays byte streams between clients and backends.", "sockmi-proxy"};
   std::string path = "/etc/sockmi/sockmi-proxy.toml";
@@ -79,7 +64,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   log_to_stderr();
   if (verbose) spdlog::set_level(spdlog::level::debug);
-  raise_descriptor_limit();
+  process::raise_descriptor_limit();
   // Before any TLS context is made, so that its connections can be exported.
   if (sockmi_enable(nullptr) != 0) {
     std::fprintf(stderr, "sockmi-proxy: %s\n", sockmi_last_error());

@@ -1,6 +1,4 @@
 // sockmid, the daemon: one process per host. This file only connects the modules.
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <csignal>
@@ -16,6 +14,7 @@
 #include "api/router.h"
 #include "base/log.h"
 #include "base/printable.h"
+#include "base/process.h"
 #include "base/spawn.h"
 #include "base/stderr_sink.h"
 #include "cluster/credentials.h"
@@ -32,21 +31,6 @@ using namespace sockmi;
 namespace {
 
 constexpr std::chrono::seconds kLongestHold{300};
-
-// Raises the limit of descriptors. Each waiting endpoint and each client uses one.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  (void)::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-// Keeps our memory private: only root can read it, and it does not get into a core file.
-void keep_memory_private() {
-  const rlimit none{0, 0};
-  (void)::setrlimit(RLIMIT_CORE, &none);
-  (void)::prctl(PR_SET_DUMPABLE, 0);
-}
 
 // Checks whether the host's certificate is in force, if there is one already.
 Result<> check_identity(const sockmid::Config& config) {
@@ -83,7 +67,7 @@ daemon::Daemon::Config daemon_config(const sockmid::Config& config,
 }
 
 Result<> run(sockmid::Config config) {
-  keep_memory_private();
+  process::keep_memory_private();
   TRY_LET(guard, daemon::CrashGuard::start(config.state));
   TRY_LET(identity, cluster::Identity::load(config.identity));
   config.settings.host = identity.host;
@@ -138,9 +122,11 @@ void log_to_stderr() {
 
 }  // namespace
 
+// An exception that nobody expects ends the program, with its message.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 int main(int argc, char** argv) {
   if (argc == 3 && argv[1] == std::string_view(daemon::CrashGuard::kArgument)) {
-    keep_memory_private();
+    process::keep_memory_private();
     log_to_stderr();
     daemon::CrashGuard::watch(argv[2], daemon::kMarks);
   }
@@ -162,7 +148,7 @@ int main(int argc, char** argv) {
   log_to_stderr();
   if (verbose) spdlog::set_level(spdlog::level::debug);
   if (!wiped) log::error("openssl_heap_not_wiped");
-  raise_descriptor_limit();
+  process::raise_descriptor_limit();
   auto config = sockmid::read_config(path);
   auto done = !config ? Result<>(std::unexpected(config.error()))
               : check ? check_identity(*config)
