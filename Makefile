@@ -69,10 +69,10 @@ format:
 	@tools/check-format --fix
 	@tools/check-python --fix
 
-# As .clang-tidy says. It takes minutes, and is not part of the tests.
+# As .clang-tidy says. It takes minutes on two cores, and is not part of the tests.
 tidy: deps
 	@packaging/install-dependencies packaging/tidy-packages.txt
-	@$(call BUILD_RELEASE,sockmi_schemas)
+	@$(call BUILD_RELEASE,schemas)
 	@tools/tidy $(PARTS)
 
 install: build

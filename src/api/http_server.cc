@@ -162,6 +162,7 @@ asio::awaitable<bool> Session::receive(std::vector<unique_fd>& descriptors) {
 asio::awaitable<bool> Session::send(ByteView bytes, const std::vector<unique_fd>& descriptors) {
   bool with_descriptors = !descriptors.empty();
   std::vector<int> numbers;
+  numbers.reserve(descriptors.size());
   for (const unique_fd& each : descriptors)
     numbers.push_back(each.get());
   arm(kToBeRead);

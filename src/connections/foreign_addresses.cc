@@ -42,6 +42,7 @@ boost::asio::awaitable<void> ForeignAddresses::write() {
                              boost::asio::use_awaitable);  // until now this runs within change()
   for (Backoff pauses(milliseconds(200), milliseconds(5000)); !unwritten_.empty();) {
     std::vector<steer::ForeignAddress> changes;
+    changes.reserve(unwritten_.size());
     for (const auto& [tuple, expires_in] : unwritten_)
       changes.push_back({tuple, expires_in});
     auto done = services_.steering->own().add_foreign_addresses(changes);

@@ -256,6 +256,7 @@ std::map<wire::MigrationId, Decision> Journal::decisions() const {
 Result<> Journal::thawed(const std::string& host,
                          const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports) {
   std::vector<Change> changes;
+  changes.reserve(imports.size());
   for (const auto& [id, cookie] : imports)
     changes.push_back({{"thawed", wire::to_hex(id)}, Words{std::to_string(cookie), host}});
   return append_or_fail(std::move(changes));

@@ -95,6 +95,7 @@ void PortReservations::leave(const FourTuple& listener) {
 
 std::vector<std::string> PortReservations::warnings() const {
   std::vector<std::string> out;
+  out.reserve(wanted_.size());
   for (const auto& [listener, it] : wanted_) {
     out.push_back(fmt::format(
         "{} is used by a socket of this host: no new connections reach {}, which has moved here",

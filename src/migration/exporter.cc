@@ -415,9 +415,10 @@ class Exporter {
         leave_in_doubt(exports_.connections, choice_, *those[i], commitments_[i]);
         continue;
       }
-      if (commitments_[i]->outcome == Outcome::Lives)
+      if (commitments_[i]->outcome == Outcome::Lives) {
         those[i]->record.freeze_us =
             (commitments_[i]->thawed - froze_) / std::chrono::microseconds(1);
+      }
       co_await settle(exports_.connections, choice_, *those[i], *commitments_[i]);
     }
   }

@@ -40,6 +40,7 @@ asio::awaitable<void> try_paths(const Services& services, cluster::SelectedHost 
   std::erase_if(those, [](const ExportedEndpoint* one) { return one->passive(); });
   if (those.empty()) co_return;
   std::vector<wire::PathRequirements> requirements;
+  requirements.reserve(those.size());
   steer::KernelQueries before;
   for (const ExportedEndpoint* one : those) {
     requirements.push_back(

@@ -236,6 +236,7 @@ std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpo
   if (auto removed = here.empty() ? Result<>() : services_.steering->remove_redirects(here);
       !removed)
     spawn(services_.io, "retry_removal", retry_removal(services_, table_, std::move(here)));
+  verdicts.reserve(endpoints.size());
   for (const auto& [id, delta] : endpoints)
     verdicts.push_back(verdict(id, delta, host, may_thaw));
   (void)fault::point("thawed");

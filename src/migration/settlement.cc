@@ -263,7 +263,7 @@ asio::awaitable<void> settle(Connections& connections, const cluster::SelectedHo
 void leave_in_doubt(Connections& connections, const cluster::SelectedHost& importer,
                     ExportedEndpoint& one, std::shared_ptr<CommitProgress> commitment) {
   auto waiting = std::make_shared<ExportedEndpoint>(std::move(one));
-  one.frozen.reset();
+  one.frozen.reset();  // NOLINT(bugprone-use-after-move): a moved optional keeps its value
   one.record = waiting->record;
   one.result =
       fail(EINPROGRESS, "{} does not report the outcome; the socket stays frozen until it does",

@@ -8,7 +8,7 @@ namespace sockmi::proxy {
 namespace {
 
 constexpr unsigned kHandshakeRecord = 22, kClientHello = 1, kServerName = 0, kHostName = 0;
-constexpr std::size_t kMaxRecordBytes = 16 * 1024;
+constexpr std::size_t kMaxRecordBytes = 16 << 10;
 constexpr std::size_t kHeadBytes = 4;  // of a handshake message
 
 std::unexpected<Error> malformed() {

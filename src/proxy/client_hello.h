@@ -15,7 +15,7 @@ struct ClientHello {
 };
 
 // What is longer, with the heads of its records, is refused.
-inline constexpr std::size_t kMaxClientHelloBytes = 16 * 1024;
+inline constexpr std::size_t kMaxClientHelloBytes = 16 << 10;
 
 // Returns none if more bytes are needed. Errors: EPROTO if this is no ClientHello, or one
 // that is malformed or too long.

@@ -136,7 +136,7 @@ Result<> read_named(const toml::table& parent, const std::string& prefix, const 
     return fail(EINVAL, "{}{}: more than {} names", prefix, what, kMostNames);
   for (const auto& [key, inner] : *names) {
     const std::string name(key.str());
-    const std::string path = prefix + what + "." + name;
+    const std::string path = fmt::format("{}{}.{}", prefix, what, name);
     const auto* table = inner.as_table();
     if (!table) return fail(EINVAL, "{}: expected a table", path);
     const auto is_plain = [](unsigned char c) {

@@ -15,7 +15,7 @@
 namespace sockmi::proxy {
 
 // What was read in one direction and not taken by the other leg yet is at most this much.
-inline constexpr std::size_t kMaxPendingBytes = 64 * 1024;
+inline constexpr std::size_t kMaxPendingBytes = 64 << 10;
 
 // The state of one direction's end.
 enum class End : std::uint8_t {

@@ -44,6 +44,7 @@ asio::awaitable<void> HostAddresses::follow(net::AddressMonitor news) {
 
 std::vector<std::string> HostAddresses::warnings() const {
   std::vector<std::string> out;
+  out.reserve(gone_.size());
   for (const IpAddress& each : gone_) {
     out.push_back(
         fmt::format("address {} is gone: packets for it do not reach this host", to_string(each)));

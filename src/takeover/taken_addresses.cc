@@ -104,6 +104,7 @@ asio::awaitable<void> TakenAddresses::watch() {
   for (;;) {
     co_await sleep_for(kWatchPeriod);
     std::vector<IpAddress> addresses;  // a copy: kept_ changes meanwhile
+    addresses.reserve(kept_.size());
     for (const auto& [address, kept] : kept_)
       addresses.push_back(address);
     for (const IpAddress& address : addresses)

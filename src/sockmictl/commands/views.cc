@@ -37,7 +37,7 @@ void print_table(const json& rows, const std::vector<Column>& columns) {
 
 void print_fields(const json& value, const std::string& prefix = "") {
   for (const auto& [key, each] : value.items()) {
-    const std::string name = prefix.empty() ? key : prefix + "." + key;
+    const std::string name = prefix.empty() ? key : fmt::format("{}.{}", prefix, key);
     if (each.is_object()) {
       print_fields(each, name);
     } else {
