@@ -33,6 +33,8 @@ constexpr milliseconds kExportTimeout{10000};
 constexpr milliseconds kFirstPause{20};
 constexpr milliseconds kLongestPause{320};
 constexpr milliseconds kKeepPause{200};
+// How long after the end of the Hold a link that cannot be probed is tried again.
+constexpr seconds kProbePatience{10};
 constexpr seconds kSynFilterLifetime{90};
 const User kRoot{0, "root"};
 
@@ -195,6 +197,11 @@ asio::awaitable<Result<TakeoverOutcome>> AddressGiver::move_connections(IpAddres
   co_return outcome;
 }
 
+struct AddressGiver::KeepOutcome {
+  Result<> answer;         // the new holder's last one
+  Result<bool> elsewhere;  // whether it has the address; an error if nobody knows
+};
+
 asio::awaitable<Result<>> AddressGiver::hand_over_address(HostAddress address,
                                                           cluster::HostInfo to) {
   // Until then, an answer to a probe may come from the kernel of a host whose daemon is
@@ -211,26 +218,38 @@ asio::awaitable<Result<>> AddressGiver::hand_over_address(HostAddress address,
     co_return removed;
   }
   // *Decided.* The connections live there, and the address is removed from here.
-  if (const auto kept = co_await send_keep(address, to, hold_ends); !kept) {
+  const KeepOutcome outcome = co_await send_keep(address, to, hold_ends);
+  if (!outcome.elsewhere) {
+    // No holder is better than two. An address that was taken over is added again as soon
+    // as a probe shows that nobody has it.
+    if (taken) taken_.restore(*taken);
+    log::error("takeover_unresolved",
+               {{"address", address.ip}, {"host", to.host}, {"error", outcome.elsewhere.error()}});
+    co_return fail(outcome.elsewhere.error().code,
+                   "cannot find out whether {} has {}, which was removed from this host: {}",
+                   to.host, to_string(address.ip), outcome.elsewhere.error().reason);
+  }
+  if (!*outcome.elsewhere) {
     CO_TRY(net::add_address(address, std::nullopt));
     if (taken) taken_.restore(*taken);
     spawn(connections_.services.io, "announce", announce(address));
-    co_return kept;
+    co_return outcome.answer;
   }
   taken_.forget(address.ip);
   disown_connections(connections_, address.ip);
   co_return Result<>();
 }
 
-// Repeats Keep until the new holder confirms it, or a probe decides who has the address.
-// Returns an error if the other host does not have it, and will not.
-asio::awaitable<Result<>> AddressGiver::send_keep(HostAddress address, cluster::HostInfo to,
-                                                  Clock::time_point hold_ends) {
+// Repeats Keep until the new holder confirms it, or a probe decides who has the address,
+// or the link could not be probed until some time after the Hold.
+asio::awaitable<AddressGiver::KeepOutcome> AddressGiver::send_keep(HostAddress address,
+                                                                   cluster::HostInfo to,
+                                                                   Clock::time_point hold_ends) {
   const auto in_doubt = Clock::now() + kInDoubtAfter;
   for (;;) {
     Result<> kept = fault::point("takeover-keep");
     if (kept) kept = co_await send(to, wire::TakeOverStep::Keep, address);
-    if (kept) co_return kept;
+    if (kept) co_return KeepOutcome(std::move(kept), true);
     if (kept.error().code == EAGAIN) {  // the other host probes the link
       co_await sleep_for(kQuickProbePause / 2);
       if (Clock::now() < in_doubt) continue;
@@ -239,9 +258,10 @@ asio::awaitable<Result<>> AddressGiver::send_keep(HostAddress address, cluster::
               {{"address", address.ip}, {"host", to.host}, {"error", kept.error()}});
     if (Clock::now() > in_doubt) {
       const bool hold_has_ended = Clock::now() > hold_ends;
-      const auto elsewhere = co_await is_elsewhere(address);
-      if (elsewhere && !*elsewhere) co_return kept;
-      if (elsewhere && hold_has_ended) co_return Result<>();
+      auto elsewhere = co_await is_elsewhere(address);
+      const bool is_over =
+          elsewhere ? hold_has_ended || !*elsewhere : Clock::now() > hold_ends + kProbePatience;
+      if (is_over) co_return KeepOutcome(std::move(kept), std::move(elsewhere));
     }
     co_await sleep_for(kKeepPause);
   }

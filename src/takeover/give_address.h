@@ -39,8 +39,9 @@ class AddressGiver {
   asio::awaitable<Result<TakeoverOutcome>> move_connections(IpAddress address, cluster::HostInfo to,
                                                             bool force);
   asio::awaitable<Result<>> hand_over_address(net::HostAddress address, cluster::HostInfo to);
-  asio::awaitable<Result<>> send_keep(net::HostAddress address, cluster::HostInfo to,
-                                      Clock::time_point hold_ends);
+  struct KeepOutcome;
+  asio::awaitable<KeepOutcome> send_keep(net::HostAddress address, cluster::HostInfo to,
+                                         Clock::time_point hold_ends);
 
   Connections& connections_;
   ExportRequests& requests_;

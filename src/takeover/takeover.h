@@ -17,7 +17,7 @@
 // guesses: it probes the link (address_probe.h) for another host that still has the
 // address. A host that gets no answer keeps the address. The old host relies on an answer
 // only after the Hold has expired: before, it may come from the kernel of a host whose
-// daemon is dead.
+// daemon is dead. A host that cannot probe does without the address.
 //
 // Alternatives considered:
 // - Add the address to the new host only after it is removed from the old one. Then no

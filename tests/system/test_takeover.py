@@ -189,6 +189,18 @@ def test_the_old_holder_takes_the_address_back_from_a_host_without_its_daemon(la
     lab.hostB.run(lab.sockmictl, "flush")
 
 
+def test_a_takeover_ends_although_the_old_holder_cannot_probe_the_link(lab):
+    """The new holder takes the address alone; the old one does not take it back."""
+    start(lab)
+    asked = takeover_without_keep(lab)
+    lab.hostA.run("ip", "link", "set", "eth0", "down")
+    asked.wait_line("cannot find out whether hostB has", timeout=90)
+    expect(asked.wait() == 1, asked.tail())
+    lab.hostA.daemon.wait_line("event=takeover_unresolved")
+    expect(holders(lab) == ["hostB"], holders(lab))
+    expect("hostB" in who_answers(lab), "hostB does not answer")
+
+
 class Clients:
     """Four clients that connect, one request each time, until the context ends."""
 
