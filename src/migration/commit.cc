@@ -95,9 +95,14 @@ asio::awaitable<void> send_commit_until_acknowledged(Exports& exports,
       drop_delta(exports.services.settings.runtime, one->what.id);
     ids.push_back(one->what.id);
   }
-  // Sent once: if it is lost, the importer only keeps its record a little longer.
-  co_await exports.services.control->call(importer.host, importer.control_address,
-                                          wire::pack_abort(ids), milliseconds(1000));
+  // If it is lost, the importer only keeps its record a little longer.
+  co_await send_abort(*exports.services.control, importer, std::move(ids));
+}
+
+asio::awaitable<void> send_abort(cluster::ControlChannel& control, cluster::SelectedHost importer,
+                                 std::vector<wire::MigrationId> ids) {
+  co_await control.call(importer.host, importer.control_address, wire::pack_abort(ids),
+                        milliseconds(1000));
 }
 
 }  // namespace sockmi::daemon

@@ -39,4 +39,8 @@ asio::awaitable<void> send_commit_until_acknowledged(Exports& exports,
                                                      cluster::SelectedHost importer,
                                                      Commitments commitments);
 
+// Sends Abort once: nothing depends on its arrival.
+asio::awaitable<void> send_abort(cluster::ControlChannel& control, cluster::SelectedHost importer,
+                                 std::vector<wire::MigrationId> ids);
+
 }  // namespace sockmi::daemon

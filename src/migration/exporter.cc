@@ -108,7 +108,7 @@ class Exporter {
     if (auto room = table_.reserve(all_.size()); !room) fail_all(going(), room.error());
     if (found || found.error().code != EHOSTUNREACH) found = co_await find_importer();
     if (!found) each([&](ExportedEndpoint&) { return found; });
-    co_await try_paths(services_, choice_, going());
+    co_await try_paths(services_, choice_, going(), decide_by_);
     co_await pre_copy_queues(services_, choice_, going(), decide_by_);
     each([&](ExportedEndpoint& one) { return read_settings(one); });
     if (auto done = co_await standby(); !done)
@@ -255,19 +255,27 @@ class Exporter {
       leave_privileges_behind(one.endpoint.tcp);
   }
 
+  // Passive endpoints have no path to try. They wait for notices here, not frozen.
   asio::awaitable<void> prepare() {
-    const auto those = going();
+    NoticePatience patience(decide_by_);
+    auto those = going();
+    do {
+      co_await send_images(those);
+      std::erase_if(those, [](const ExportedEndpoint* one) { return !one->passive(); });
+    } while (co_await patience.should_ask_again(those));
+  }
+
+  asio::awaitable<void> send_images(std::vector<ExportedEndpoint*> those) {
     if (those.empty()) co_return;
     std::vector<wire::OutgoingImage> images;
     for (ExportedEndpoint* one : those) {
       exports_.undecided.insert(one->id);
       images.push_back({one->id, &one->endpoint, one->pre_copied.size()});
-    }
-    Secret message = wire::pack_prepare(images, settings_.control_address());
-    for (ExportedEndpoint* one : those) {
-      one->record.bytes = message.size() / those.size();
       one->record.pre_copied = one->pre_copied.size();
     }
+    Secret message = wire::pack_prepare(images, settings_.control_address());
+    for (ExportedEndpoint* one : those)
+      one->record.bytes = message.size() / those.size();
     if (auto may = fault::point("prepare-send"); !may) co_return fail_all(those, may.error());
     auto reply = co_await services_.control->call(choice_.host, choice_.control_address,
                                                   std::move(message), time_left());
@@ -359,17 +367,9 @@ class Exporter {
         log::error("socket_unfreeze_failed", {{"connection", one.tuple}, {"error", given.error()}});
       one.frozen.reset();
     }
-    // The importer has at least reserved slots. If this message is lost, the importer
-    // asks, and finds no record.
+    // The importer has at least reserved slots. If this is lost, it asks, and finds no record.
     if (!ids.empty() && !choice_.host.empty())
-      spawn(services_.io, "send", send(*services_.control, choice_, wire::pack_abort(ids)));
-  }
-
-  // Sends the message once: nothing depends on it.
-  static asio::awaitable<void> send(cluster::ControlChannel& control, cluster::SelectedHost choice,
-                                    Secret message) {
-    co_await control.call(choice.host, choice.control_address, std::move(message),
-                          milliseconds(1000));
+      spawn(services_.io, "send_abort", send_abort(*services_.control, choice_, std::move(ids)));
   }
 
   asio::awaitable<void> send_commit() {
