@@ -61,6 +61,13 @@ void Journal::read(const std::string& all) {
 // Opens the file at startup. If the disk has space, the facts go into a new file
 // immediately; otherwise the old one is used, which is as good.
 Result<> Journal::open_file() {
+  for (const auto& earlier : file_.kept()) {
+    log::warn("damaged_journal_remains",
+              {{"file", earlier.string()},
+               {"consequence",
+                "frozen sockets without a decision, and what other hosts ask of endpoints that "
+                "this journal lacks, stay in doubt until the file is removed"}});
+  }
   Result<> kept;
   if (unreadable_ > 0) {
     const auto name = file_.keep_aside();

@@ -148,7 +148,7 @@ class Journal {
   // True if facts may be missing, because lines could not be read by this daemon, or by
   // an earlier one whose damaged file is still kept. Then the absence of a fact proves
   // nothing.
-  bool may_lack_facts() const { return unreadable_ > 0 || file_.has_kept(); }
+  bool may_lack_facts() const { return unreadable_ > 0 || !file_.kept().empty(); }
 
  private:
   using Key = std::pair<std::string, std::string>;  // verb, key

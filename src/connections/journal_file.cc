@@ -151,12 +151,14 @@ Result<std::filesystem::path> JournalFile::keep_aside() const {
               kMostKept);
 }
 
-bool JournalFile::has_kept() const {
+std::vector<std::filesystem::path> JournalFile::kept() const {
+  std::vector<std::filesystem::path> out;
   for (int number = 1; number <= kMostKept; ++number) {
+    const std::string name = damaged(path_, number);
     struct stat facts {};
-    if (::lstat(damaged(path_, number).c_str(), &facts) == 0 || errno != ENOENT) return true;
+    if (::lstat(name.c_str(), &facts) == 0 || errno != ENOENT) out.emplace_back(name);
   }
-  return false;
+  return out;
 }
 
 }  // namespace sockmi::daemon

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/unique_fd.h"
@@ -44,9 +45,9 @@ class JournalFile {
   // Keeps the present file under an additional name in the same folder, for the case that
   // a new file takes its place. Returns that name.
   Result<std::filesystem::path> keep_aside() const;
-  // True until an operator has removed all files that keep_aside() kept, in this process
-  // or an earlier one. What cannot be looked for counts as kept.
-  bool has_kept() const;
+  // Returns the files that keep_aside() kept, in this process or an earlier one, and that
+  // no operator has removed. What cannot be looked for counts as kept.
+  std::vector<std::filesystem::path> kept() const;
 
   const std::filesystem::path& path() const { return path_; }
 

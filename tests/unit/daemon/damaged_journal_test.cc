@@ -36,10 +36,27 @@ TEST_F(DamagedJournalTest, FactsMayBeLackingWhileADamagedFileIsKept) {
   EXPECT_FALSE(journal.may_lack_facts());
 }
 
+TEST_F(DamagedJournalTest, TheLogNamesTheFilesThatAnEarlierDaemonKept) {
+  const auto log_of_start = [this] {
+    testing::internal::CaptureStdout();
+    open();
+    return testing::internal::GetCapturedStdout();
+  };
+  write("away x y\n");
+  EXPECT_EQ(log_of_start().find("event=damaged_journal_remains"), std::string::npos)
+      << "the file is new";
+  std::filesystem::rename(folder_ / "journal.damaged-1", folder_ / "journal.damaged-3");
+  const std::string warned = log_of_start();
+  EXPECT_NE(warned.find("event=damaged_journal_remains file="), std::string::npos) << warned;
+  EXPECT_NE(warned.find("/journal.damaged-3 consequence="), std::string::npos) << warned;
+  std::filesystem::remove(folder_ / "journal.damaged-3");
+  EXPECT_EQ(log_of_start().find("event=damaged_journal_remains"), std::string::npos);
+}
+
 TEST_F(DamagedJournalTest, AKeptFileThatCannotBeLookedForCountsAsKept) {
   std::ofstream(folder_ / "file");
-  EXPECT_TRUE(JournalFile(folder_ / "file" / "journal").has_kept());
-  EXPECT_FALSE(JournalFile(folder_ / "journal").has_kept());
+  EXPECT_FALSE(JournalFile(folder_ / "file" / "journal").kept().empty());
+  EXPECT_TRUE(JournalFile(folder_ / "journal").kept().empty());
 }
 
 TEST_F(DamagedJournalTest, ADamagedFileThatCannotBeKeptAsideStaysInUse) {

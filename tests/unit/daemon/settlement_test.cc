@@ -2,15 +2,22 @@
 // No socket is involved.
 #include "migration/settlement.h"
 
+#include <csignal>
 #include <fstream>
 
 #include <gtest/gtest.h>
 #include <sockmi/sockmi.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/spawn.h"
 #include "connections/recovery.h"
 #include "migration/frozen_sockets.h"
+#include "migration/marks.h"
 #include "steer/packet_marks.h"
+#include "tcp/capture.h"
+#include "tcp/socket_info.h"
 #include "tcp/states.h"
 #include "test_host.h"
 
@@ -152,6 +159,61 @@ TEST_F(LostDecisionTest, TheRedirectStaysUntilAnOperatorDecides) {
   leave_frozen(connections(), tuple_, 7, 0);
   EXPECT_FALSE(host_->in_doubt.decide(frozen_id(7), Decide::Discard));
   EXPECT_TRUE(redirected.contains(tuple_));
+}
+
+// Has a socket, and does nothing with it.
+class Application {
+ public:
+  explicit Application(const unique_fd&) : process_(::fork()) {
+    if (process_ != 0) return;
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;)
+      ::pause();
+  }
+  Application(const Application&) = delete;
+  ~Application() {
+    ::kill(process_, SIGKILL);
+    ::waitpid(process_, nullptr, 0);
+  }
+
+ private:
+  const pid_t process_;
+};
+
+TEST_F(LostDecisionTest, AnOperatorGivesTheEndpointBackToItsApplication) {
+  const auto new_socket = [] {
+    return unique_fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  };
+  const unique_fd listener = new_socket(), client = new_socket();
+  sockaddr_storage raw{};
+  socklen_t size = SocketAddress{address_, 0}.to(raw);
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&raw), size), 0);
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&raw), &size);
+  ASSERT_EQ(::connect(client.get(), reinterpret_cast<sockaddr*>(&raw), size), 0);
+  unique_fd server(::accept(listener.get(), nullptr, nullptr));
+  const auto facts = tcp::socket_info(server.get());
+  ASSERT_TRUE(facts);
+  auto frozen = tcp::FrozenSocket::freeze(server.get(), kMarks);
+  if (!frozen) GTEST_SKIP() << to_string(frozen.error());
+  frozen->leave();
+  restart();  // before the fork, which duplicates the lock of the journal
+  const Application application(server);
+  server.reset();
+  host_->services.all_sockets = net::all_sockets;
+  const FourTuple tuple = facts->tuple;
+  connections().table.mark_moved(tuple, at("M", 5));
+  host_->fake_steering.redirected[tuple] = {tuple, there_, std::nullopt, false};
+
+  leave_frozen(connections(), tuple, facts->cookie, 0);
+  ASSERT_TRUE(host_->in_doubt.decide(frozen_id(facts->cookie), Decide::Discard));
+
+  EXPECT_FALSE(host_->in_doubt.has(frozen_id(facts->cookie)));
+  EXPECT_FALSE(host_->fake_steering.redirected.contains(tuple));
+  EXPECT_EQ(connections().table.find_remote(tuple), nullptr);
+  const auto now = net::find_by_cookie(tuple, facts->cookie);
+  ASSERT_TRUE(now);
+  EXPECT_EQ(now->mark, 0u);
 }
 
 TEST_F(LostDecisionTest, TheRedirectOfASocketThatIsNotFrozenIsRemoved) {
