@@ -1,8 +1,12 @@
 """The path to the client is long, and has much data in flight when the connection's end moves."""
+import socket
+
 import namespace
 from cases import cases, topology
+from daemons import records
+from lab import PORT
 from process import expect, wait_until
-from socket_app import Connection, start
+from socket_app import LISTENING, Connection, move, start
 
 MEGABYTE = 1 << 20
 
@@ -52,6 +56,23 @@ def test_an_upload_over_a_long_path_moves(lab, family):
     connection.up.receive(connection.ours, 4 * MEGABYTE)
     sent()
     connection.both_ways()
+
+
+@topology("bridge", delay_ms=25)
+def test_a_listener_with_many_accepted_connections_goes_home_over_a_long_path(lab):
+    """Home, which is the client here, has to know them before. A claim takes 50 ms."""
+    start(lab, lab.client, lab.hostB)
+    listener = move(lab.client.app.socket("4").listen(backlog=256), lab.hostB, LISTENING)
+    theirs = []
+    for _ in range(200):
+        theirs.append(namespace.within(lab.hostC, lambda: socket.socket(socket.AF_INET)))
+        theirs[-1].setblocking(False)
+        theirs[-1].connect_ex((lab.client.address, PORT))
+    ours = [listener.accept() for _ in theirs]
+    move(listener, lab.client, LISTENING)
+    expect(records(lab.client).count(("moved", "hostB")) == len(ours), records(lab.client))
+    for end in theirs:
+        end.close()
 
 
 # 100 MiB in flight at 40 ms would be 20 Gbit/s, which no program reaches. So this path is

@@ -6,11 +6,14 @@
 #include <sockmi/sockmi.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <deque>
+#include <vector>
 
 #include "base/spawn.h"
 #include "connections/forget_host.h"
 #include "connections/recovery.h"
+#include "context/async_event.h"
 #include "migration/accept_queue.h"
 #include "steer/packet_marks.h"
 #include "test_host.h"
@@ -27,6 +30,9 @@ class HomeChannel : public cluster::ControlChannel {
                                        milliseconds) override {
     said.push_back(std::move(message));
     if (on_call) on_call();
+    most_under_way = std::max(most_under_way, ++under_way);
+    if (delay.count() > 0) co_await sleep_for(delay);
+    --under_way;
     if (!answers.empty()) {
       const Result<> answer = answers.front();
       answers.pop_front();
@@ -39,7 +45,8 @@ class HomeChannel : public cluster::ControlChannel {
   bool connected(const std::string&) const override { return false; }
 
   Home home = Home::Accepts;
-  std::size_t silent_calls = 0;
+  milliseconds delay{0};
+  std::size_t silent_calls = 0, under_way = 0, most_under_way = 0;
   std::deque<Result<>> answers;
   std::vector<Secret> said;
   std::function<void()> on_call;
@@ -228,6 +235,23 @@ TEST_F(MovingListenerTest, HomeKnowsTheAcceptedConnectionsBeforeTheListenerIsThe
   EXPECT_TRUE(move_to("H", milliseconds(5000)));
   EXPECT_EQ(home().said.size(), 1u);
   EXPECT_EQ(table().imported().size(), 2u) << "the listener and its connection";
+}
+
+// One after the other, the claims would need twice the time that they have.
+TEST_F(MovingListenerTest, TheClaimsOfManyConnectionsShareTheDelayOfThePath) {
+  constexpr std::size_t kAccepted = 200;
+  sockaddr_storage raw{};
+  const socklen_t size = local_.to(raw);
+  std::vector<unique_fd> ends;
+  while (ends.size() < 2 * (kAccepted - 1)) {
+    ends.push_back(new_socket());
+    ASSERT_EQ(::connect(ends.back().get(), reinterpret_cast<sockaddr*>(&raw), size), 0);
+    ends.emplace_back(::accept(listener_.get(), nullptr, nullptr));
+  }
+  home().delay = milliseconds(50);
+  EXPECT_TRUE(move_to("H", milliseconds(10'000)));
+  EXPECT_EQ(home().said.size(), kAccepted);
+  EXPECT_LE(home().most_under_way, 64u) << "home takes no more of a host at a time";
 }
 
 TEST_F(MovingListenerTest, AListenerStaysIfItsHomeDoesNotAnswerTheClaims) {
