@@ -155,9 +155,9 @@ asio::awaitable<void> CrashGuard::keep(std::shared_ptr<CrashGuard> guard, asio::
       log::error("guard_replace_failed", {{"error", launched.error()}});
       co_await sleep_for(std::chrono::milliseconds(1000));
     }
-    log::warn("guard_replaced", {{"count", guard->held_.size()}});
     for (const auto& [id, holding] : guard->held_)
       guard->say({id, holding.owner}, {&holding.fd, 1});
+    log::warn("guard_replaced", {{"count", guard->held_.size()}});
   }
 }
 

@@ -367,7 +367,7 @@ class Exporter {
         log::error("socket_unfreeze_failed", {{"connection", one.tuple}, {"error", given.error()}});
       one.frozen.reset();
     }
-    // The importer has at least reserved slots. If this is lost, it asks, and finds no record.
+    // The importer has reserved slots, at least. If this is lost, it asks.
     if (!ids.empty() && !choice_.host.empty())
       spawn(services_.io, "send_abort", send_abort(*services_.control, choice_, std::move(ids)));
   }

@@ -66,6 +66,7 @@ asio::awaitable<void> serve(Worker& worker, Accepted accepted) {
   if (!backend) {
     // Nothing of the service has answered, so that this is not the end of an answer.
     client->stream->reset_at_close();
+    client->stream.reset();
     if (logged) log_end(state, backend.error().reason);
     co_return;
   }

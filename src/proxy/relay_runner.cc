@@ -83,9 +83,9 @@ void RelayRunner::abort(std::string_view reason) {
 
 void RelayRunner::end(std::string_view error) {
   cancel_waits();
-  const auto parts = std::move(relay_).take();
+  const RelayState last = std::move(relay_).take().state;  // the sockets are closed
   auto on_end = std::move(on_end_);
-  on_end(this, parts.state, error);
+  on_end(this, last, error);
 }
 
 Relay::Parts RelayRunner::stop() {
