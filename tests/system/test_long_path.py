@@ -60,8 +60,8 @@ def test_an_upload_over_a_long_path_moves(lab, family):
 
 @topology("bridge", delay_ms=25)
 def test_a_listener_with_many_accepted_connections_goes_home_over_a_long_path(lab):
-    """Home, which is the client here, has to know them before. A claim takes 50 ms."""
-    start(lab, lab.client, lab.hostB)
+    """Home, which is the client here, has to know them before, in 4.5 s. A claim takes 50 ms."""
+    start(lab, lab.client, lab.hostB, steer={"freeze_timeout_ms": 10_000})
     listener = move(lab.client.app.socket("4").listen(backlog=256), lab.hostB, LISTENING)
     theirs = []
     for _ in range(200):
