@@ -2,7 +2,7 @@
 #include "proxy/backend_leg.h"
 
 #include "base/log.h"
-#include "proxy/ready.h"
+#include "proxy/handshake.h"
 #include "proxy/sockets.h"
 
 namespace sockmi::proxy {
@@ -34,16 +34,15 @@ asio::awaitable<void> wait_for_room() {
 }
 
 asio::awaitable<Result<unique_fd>> connect_to(const Backend& backend, const RelayState& state,
-                                              milliseconds timeout) {
+                                              Clock::time_point deadline) {
   const StreamAddress& address = backend.config.address;
-  const auto until = Clock::now() + timeout;
   auto begun = begin_connect(address);
-  while (queue_is_full(begun, address) && Clock::now() < until) {
+  while (queue_is_full(begun, address) && Clock::now() < deadline) {
     co_await wait_for_room();
     begun = begin_connect(address);
   }
   CO_TRY_LET(socket, std::move(begun));
-  const auto ready = co_await wait_ready(socket.get(), Watched::Descriptor::wait_write, until);
+  const auto ready = co_await wait_ready(socket.get(), Watched::Descriptor::wait_write, deadline);
   if (!ready) co_return fail(ETIMEDOUT, "cannot connect to {}: no answer", to_string(address));
   CO_TRY(finish_connect(socket.get(), address));
   const Bytes header = write_proxy_header(backend.config.proxy_protocol, state.client, state.local);
@@ -51,29 +50,55 @@ asio::awaitable<Result<unique_fd>> connect_to(const Backend& backend, const Rela
   co_return std::move(socket);
 }
 
-// Whether the proxy lacks something, so that the error says nothing about the backend.
-bool is_own_lack(int code) {
-  return code == EMFILE || code == ENFILE || code == ENOBUFS || code == ENOMEM ||
-         code == EADDRNOTAVAIL;
+// Does the handshake with a backend that has TLS. It chooses one of the protocols, or
+// none.
+asio::awaitable<Result<>> begin_tls(BackendLeg& leg, unique_fd socket, const TlsClient& tls,
+                                    const Protocols& protocols, Clock::time_point deadline) {
+  CO_TRY_LET(stream, TlsStream::open(std::move(socket), tls.new_ssl(protocols)));
+  CO_TRY(co_await shake_hands(*stream, deadline));
+  leg.protocol = protocol_of(stream->ssl());
+  leg.stream = std::move(stream);
+  co_return Result<>();
 }
 
-void log_backend(Backend& backend, const Result<unique_fd>& connected) {
-  if (!connected && is_own_lack(connected.error().code)) return;
-  if (!backend.set_failed(!connected)) return;
-  if (connected) {
+// Without TLS the backend gets the protocol that the service prefers.
+asio::awaitable<Result<>> open_stream(BackendLeg& leg, const ServicePlan& service,
+                                      const RelayState& state, const Protocols& protocols) {
+  const auto deadline = Clock::now() + service.config.connect_timeout;
+  CO_TRY_LET(socket, co_await connect_to(*leg.lease, state, deadline));
+  if (const auto tls = service.tls.find(leg.lease->name); tls != service.tls.end())
+    co_return co_await begin_tls(leg, std::move(socket), *tls->second, protocols, deadline);
+  leg.stream = std::make_unique<PlainStream>(std::move(socket));
+  leg.protocol = service.preferred(protocols);
+  co_return Result<>();
+}
+
+// Whether the error says nothing about the backend: the proxy lacks something, or the
+// client wants a protocol that the backend does not have.
+bool is_not_backends(int code) {
+  return code == EMFILE || code == ENFILE || code == ENOBUFS || code == ENOMEM ||
+         code == EADDRNOTAVAIL || code == EPROTONOSUPPORT;
+}
+
+void log_backend(Backend& backend, const Result<>& opened) {
+  if (!opened && is_not_backends(opened.error().code)) return;
+  if (!backend.set_failed(!opened)) return;
+  if (opened) {
     log::info("backend_recovered", {{"service", backend.service}, {"backend", backend.name}});
   } else {
-    log::warn(
-        "backend_failed",
-        {{"service", backend.service}, {"backend", backend.name}, {"error", connected.error()}});
+    log::warn("backend_failed",
+              {{"service", backend.service}, {"backend", backend.name}, {"error", opened.error()}});
   }
 }
 
 }  // namespace
 
 asio::awaitable<Result<BackendLeg>> open_backend_leg(const ServicePlan& service,
-                                                     const RelayState& state) {
-  const auto client = service.config.balance == Balance::HashClient ? &state.client.ip : nullptr;
+                                                     const RelayState& state,
+                                                     const Protocols& offered) {
+  CO_TRY_LET(protocols, common_protocols(service.config.protocols, offered));
+  const bool hashed = service.config.balance == Balance::HashClient;
+  const IpAddress* client = hashed ? &state.client.ip : nullptr;
   std::vector<const Backend*> tried;
   Error last{EHOSTUNREACH, "all backends have as many connections as they may"};
   while (tried.size() < service.config.attempts) {
@@ -81,13 +106,10 @@ asio::awaitable<Result<BackendLeg>> open_backend_leg(const ServicePlan& service,
     found.lease = choose(service.backends, tried, client);
     if (!found.lease) break;
     tried.push_back(&*found.lease);
-    auto socket = co_await connect_to(*found.lease, state, service.config.connect_timeout);
-    log_backend(*found.lease, socket);
-    if (socket) {
-      found.stream = std::make_unique<PlainStream>(std::move(*socket));
-      co_return std::move(found);
-    }
-    last = socket.error();
+    const auto opened = co_await open_stream(found, service, state, protocols);
+    log_backend(*found.lease, opened);
+    if (opened) co_return std::move(found);
+    last = opened.error();
   }
   co_return std::unexpected(std::move(last));
 }

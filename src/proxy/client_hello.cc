@@ -39,16 +39,6 @@ Result<Bytes> join_records(ByteView bytes) {
   return message;
 }
 
-Result<std::string> read_server_name(ByteReader extension) {
-  for (ByteReader list = extension.part(2); list.left() > 0;) {
-    const auto type = list.number(1);
-    ByteReader name = list.part(2);
-    if (list.failed() || name.failed()) return malformed();
-    if (type == kHostName) return small_letters(name.text());
-  }
-  return "";
-}
-
 Result<ClientHello> read_body(ByteReader body) {
   constexpr std::size_t kVersionAndRandom = 2 + 32;
   body.take(kVersionAndRandom);
@@ -61,8 +51,9 @@ Result<ClientHello> read_body(ByteReader body) {
   ByteReader extensions = body.part(2);
   while (extensions.left() > 0) {
     const auto type = extensions.number(2);
-    ByteReader extension = extensions.part(2);
-    if (extensions.failed() || extension.failed()) return malformed();
+    const std::size_t size = extensions.number(2);
+    const auto extension = extensions.take(size);
+    if (extensions.failed()) return malformed();
     if (type != kServerName) continue;
     TRY_LET(name, read_server_name(extension));
     hello.server_name = std::move(name);
@@ -72,6 +63,18 @@ Result<ClientHello> read_body(ByteReader body) {
 }
 
 }  // namespace
+
+Result<std::string> read_server_name(ByteView extension) {
+  ByteReader reader(extension);
+  for (ByteReader list = reader.part(2); list.left() > 0;) {
+    const auto type = list.number(1);
+    ByteReader name = list.part(2);
+    if (list.failed() || name.failed()) return malformed();
+    if (type == kHostName) return small_letters(name.text());
+  }
+  if (reader.failed()) return malformed();
+  return "";
+}
 
 Result<std::optional<ClientHello>> read_client_hello(ByteView bytes) {
   TRY_LET(message, join_records(bytes));

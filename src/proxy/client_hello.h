@@ -21,4 +21,8 @@ inline constexpr std::size_t kMaxClientHelloBytes = 16 << 10;
 // that is malformed or too long.
 Result<std::optional<ClientHello>> read_client_hello(ByteView bytes);
 
+// Reads the extension server_name. Returns the name in small letters; empty: none.
+// Errors: EPROTO if it is malformed.
+Result<std::string> read_server_name(ByteView extension);
+
 }  // namespace sockmi::proxy

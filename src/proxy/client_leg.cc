@@ -1,31 +1,13 @@
 #include "proxy/client_leg.h"
 
 #include "proxy/client_hello.h"
+#include "proxy/handshake.h"
 #include "proxy/proxy_header.h"
-#include "proxy/ready.h"
 
 namespace sockmi::proxy {
 namespace {
 
 namespace asio = boost::asio;
-
-asio::awaitable<Result<>> wait_for(const Stream& stream, Outcome::Kind kind,
-                                   Clock::time_point deadline) {
-  const auto what = kind == Outcome::Kind::WantsWrite ? Watched::Descriptor::wait_write
-                                                      : Watched::Descriptor::wait_read;
-  if (!co_await wait_ready(stream.fd(), what, deadline))
-    co_return fail(ETIMEDOUT, "the client is too slow before the connection begins");
-  co_return Result<>();
-}
-
-asio::awaitable<Result<>> shake_hands(TlsStream& stream, Clock::time_point deadline) {
-  for (;;) {
-    const Outcome outcome = stream.handshake();
-    if (outcome.kind == Outcome::Kind::Done) co_return Result<>();
-    if (outcome.kind == Outcome::Kind::Failed) co_return std::unexpected(stream.error());
-    CO_TRY(co_await wait_for(stream, outcome.kind, deadline));
-  }
-}
 
 // Returns the server name of the ClientHello. Its bytes, and what came with them, are
 // pending afterwards.
@@ -75,6 +57,40 @@ asio::awaitable<Result<>> receive_proxy_header(Stream& stream, RelayState& state
   co_return Result<>();
 }
 
+// Answers the ClientHello, and does the rest of the handshake.
+asio::awaitable<Result<>> answer(TlsStream& stream, ServerHandshake& handshake,
+                                 const Result<std::string>& protocol, Clock::time_point deadline) {
+  if (protocol) {
+    handshake.protocol = *protocol;
+  } else if (protocol.error().code == EPROTONOSUPPORT) {
+    handshake.alert = SSL_AD_NO_APPLICATION_PROTOCOL;
+  } else {
+    handshake.alert = SSL_AD_INTERNAL_ERROR;
+  }
+  const auto done = co_await shake_hands(stream, deadline);
+  if (!protocol) co_return std::unexpected(protocol.error());
+  if (done) TlsServer::forget_handshake(stream.ssl());
+  co_return done;
+}
+
+asio::awaitable<Result<>> open_tls(ClientLeg& leg, unique_fd socket, const ListenerPlan& listener,
+                                   Clock::time_point deadline) {
+  leg.handshake = std::make_unique<ServerHandshake>();
+  CO_TRY_LET(stream,
+             TlsStream::open(std::move(socket), listener.tls->new_ssl(leg.handshake.get())));
+  CO_TRY(co_await shake_hands(*stream, deadline));
+  leg.service = listener.service_for(leg.handshake->server_name);
+  leg.offered = std::move(leg.handshake->offered);
+  if (leg.offered.empty() || leg.service->tls.empty()) {
+    const auto protocol = leg.service->protocol_for(leg.offered);
+    CO_TRY(co_await answer(*stream, *leg.handshake, protocol, deadline));
+    leg.handshake.reset();
+  }
+  leg.left = deadline - Clock::now();
+  leg.stream = std::move(stream);
+  co_return Result<>();
+}
+
 }  // namespace
 
 asio::awaitable<Result<ClientLeg>> open_client_leg(unique_fd socket, const ListenerPlan& listener,
@@ -87,10 +103,7 @@ asio::awaitable<Result<ClientLeg>> open_client_leg(unique_fd socket, const Liste
     socket = plain.take_socket();
   }
   if (listener.config.tls == TlsMode::Terminate) {
-    CO_TRY_LET(stream, TlsStream::open(std::move(socket), listener.tls->new_ssl()));
-    CO_TRY(co_await shake_hands(*stream, deadline));
-    leg.service = listener.service_for(server_name_of(stream->ssl()));
-    leg.stream = std::move(stream);
+    CO_TRY(co_await open_tls(leg, std::move(socket), listener, deadline));
     co_return std::move(leg);
   }
   leg.stream = std::make_unique<PlainStream>(std::move(socket));
@@ -101,6 +114,17 @@ asio::awaitable<Result<ClientLeg>> open_client_leg(unique_fd socket, const Liste
   }
   leg.service = listener.service_for(server_name);
   co_return std::move(leg);
+}
+
+asio::awaitable<Result<>> finish_client_leg(ClientLeg& leg, const Result<std::string>& protocol) {
+  if (leg.handshake) {
+    auto& stream = static_cast<TlsStream&>(*leg.stream);
+    co_return co_await answer(stream, *leg.handshake, protocol, Clock::now() + leg.left);
+  }
+  if (protocol) co_return Result<>();
+  // Nothing of the service has answered, so that this is not the end of an answer.
+  leg.stream->reset_at_close();
+  co_return std::unexpected(protocol.error());
 }
 
 }  // namespace sockmi::proxy

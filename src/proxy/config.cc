@@ -55,6 +55,13 @@ Result<std::string> parse_server_name(const std::string& text) {
   return text;
 }
 
+// Returns a function that finds a field of a backend's certificate.
+auto certificate(std::string CertificateConfig::*member) {
+  return [=](BackendConfig& config) -> std::string& {
+    return config.certificate.*member;
+  };
+}
+
 // The keys of each table. tools/check-manual compares them, and the limits of numbers,
 // with man/sockmi-proxy.toml.5.
 const Keys<Config>& keys() {
@@ -117,6 +124,11 @@ const Keys<BackendConfig>& backend_keys() {
   using B = BackendConfig;
   static const Keys<B> table = {
       {"address", text<B>(StreamAddress::parse, own(&B::address))},
+      {"tls", yes_no<B>(own(&B::tls))},
+      {"server_name", text<B>(parse_server_name, own(&B::server_name))},
+      {"authorities", text<B>(any_text, own(&B::authorities))},
+      {"chain", text<B>(any_text, certificate(&CertificateConfig::chain))},
+      {"key", text<B>(any_text, certificate(&CertificateConfig::key))},
       {"proxy_protocol", text<B>(parse_proxy_version, own(&B::proxy_protocol))},
       {"max_connections", number<B>(1, 1'000'000, own(&B::max_connections))},
   };
@@ -154,6 +166,13 @@ Result<> read_named(const toml::table& parent, const std::string& prefix, const 
 Result<> read_backend(const toml::table& table, const std::string& prefix, BackendConfig& out) {
   TRY(toml_keys::read_keys(table, prefix, backend_keys(), out));
   if (out.address.family() == AF_UNSPEC) return fail(EINVAL, "missing key '{}address'", prefix);
+  if (out.tls && (out.server_name.empty() || out.server_name.starts_with('*')))
+    return fail(EINVAL, "{}server_name: needed with tls, without a star", prefix);
+  if (out.certificate.chain.empty() != out.certificate.key.empty())
+    return fail(EINVAL, "{}chain: needed together with key", prefix);
+  const bool has_files = !out.authorities.empty() || !out.certificate.key.empty();
+  if (!out.tls && (has_files || !out.server_name.empty()))
+    return fail(EINVAL, "{}tls: needed with server_name, authorities, chain and key", prefix);
   return {};
 }
 

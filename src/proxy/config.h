@@ -11,10 +11,20 @@
 
 namespace sockmi::proxy {
 
+// Files of PEM.
+struct CertificateConfig {
+  std::string chain, key;
+  bool operator==(const CertificateConfig&) const = default;
+};
+
 struct BackendConfig {
   StreamAddress address;
   std::uint32_t max_connections = 1'000'000;
   ProxyVersion proxy_protocol = ProxyVersion::None;  // of the header that the backend gets
+  bool tls = false;
+  std::string server_name;        // the backend's certificate has to be valid for it
+  std::string authorities;        // a file of PEM; empty: those of the system
+  CertificateConfig certificate;  // of the proxy; no files: none
   bool operator==(const BackendConfig&) const = default;
 };
 
@@ -36,11 +46,6 @@ enum class TlsMode {
   Off,        // bytes are relayed as they are
   Terminate,  // the TLS of the client ends here
   Pass,       // as Off, but the ClientHello is read, to choose the service
-};
-
-// Files of PEM.
-struct CertificateConfig {
-  std::string chain, key;
 };
 
 // The service of clients that ask for one of these servers.

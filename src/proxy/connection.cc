@@ -48,6 +48,11 @@ void log_end(const RelayState& state, std::string_view error) {
                                   {"error", error}});
 }
 
+Result<std::string> protocol_of(const Result<BackendLeg>& backend) {
+  if (!backend) return std::unexpected(backend.error());
+  return backend->protocol;
+}
+
 }  // namespace
 
 asio::awaitable<void> serve(Worker& worker, Accepted accepted) {
@@ -62,15 +67,14 @@ asio::awaitable<void> serve(Worker& worker, Accepted accepted) {
   }
   const auto service = client->service;
   state.service = service->name;
-  auto backend = co_await open_backend_leg(*service, state);
-  if (!backend) {
-    // Nothing of the service has answered, so that this is not the end of an answer.
-    client->stream->reset_at_close();
+  auto backend = co_await open_backend_leg(*service, state, client->offered);
+  if (backend) state.backend = backend->lease->name;
+  if (const auto done = co_await finish_client_leg(*client, protocol_of(backend)); !done) {
     client->stream.reset();
-    if (logged) log_end(state, backend.error().reason);
+    if (backend) backend->stream.reset();
+    if (logged) log_end(state, done.error().reason);
     co_return;
   }
-  state.backend = backend->lease->name;
   Relay::Parts parts;
   parts.state = std::move(state);
   parts.client = std::move(client->stream);

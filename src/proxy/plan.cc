@@ -12,8 +12,9 @@ std::shared_ptr<Backend> find_backend(const Plan& plan, const std::string& servi
   return nullptr;
 }
 
-std::shared_ptr<const ServicePlan> make_service(const std::string& name,
-                                                const ServiceConfig& config, const Plan& before) {
+Result<std::shared_ptr<const ServicePlan>> make_service(const std::string& name,
+                                                        const ServiceConfig& config,
+                                                        const Plan& before) {
   auto service = std::make_shared<ServicePlan>();
   service->name = name;
   service->config = config;
@@ -21,6 +22,12 @@ std::shared_ptr<const ServicePlan> make_service(const std::string& name,
     auto kept = find_backend(before, name, backend_name, backend);
     service->backends.push_back(kept ? std::move(kept)
                                      : std::make_shared<Backend>(name, backend_name, backend));
+    if (!backend.tls) continue;
+    auto tls = TlsClient::make(backend);
+    if (!tls)
+      return fail(tls.error().code, "service.{}.backend.{}: {}", name, backend_name,
+                  tls.error().reason);
+    service->tls[backend_name] = std::move(*tls);
   }
   return service;
 }
@@ -41,11 +48,7 @@ Result<std::shared_ptr<const ListenerPlan>> make_listener(const std::string& nam
     }
   }
   if (config.tls == TlsMode::Terminate) {
-    // The plan of the listener owns its TlsServer.
-    const auto protocols = [plan = listener.get()](std::string_view server) -> const auto& {
-      return plan->service_for(server)->config.protocols;
-    };
-    auto tls = TlsServer::make(config, protocols);
+    auto tls = TlsServer::make(config);
     if (!tls) return fail(tls.error().code, "listener.{}: {}", name, tls.error().reason);
     listener->tls = std::move(*tls);
   }
@@ -53,6 +56,15 @@ Result<std::shared_ptr<const ListenerPlan>> make_listener(const std::string& nam
 }
 
 }  // namespace
+
+std::string ServicePlan::preferred(const Protocols& common) const {
+  return config.protocols.empty() || common.empty() ? "" : common.front();
+}
+
+Result<std::string> ServicePlan::protocol_for(const Protocols& offered) const {
+  TRY_LET(common, common_protocols(config.protocols, offered));
+  return preferred(common);
+}
 
 bool ConnectionLimit::acquire() {
   if (used_.fetch_add(1) < most_) return true;
@@ -66,8 +78,10 @@ void ConnectionLimit::release() {
 
 Result<Plan> make_plan(Config config, const Plan& before, const std::function<void()>& on_room) {
   Plan plan;
-  for (const auto& [name, service] : config.services)
-    plan.services[name] = make_service(name, service, before);
+  for (const auto& [name, service] : config.services) {
+    TRY_LET(made, make_service(name, service, before));
+    plan.services[name] = std::move(made);
+  }
   for (const auto& [name, listener] : config.listeners) {
     const auto old = before.listeners.find(name);
     auto limit = old != before.listeners.end() ? old->second->limit

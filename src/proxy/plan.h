@@ -9,6 +9,7 @@
 
 #include "proxy/backends.h"
 #include "proxy/server_names.h"
+#include "proxy/tls_client.h"
 #include "proxy/tls_server.h"
 
 namespace sockmi::proxy {
@@ -17,6 +18,13 @@ struct ServicePlan {
   std::string name;
   ServiceConfig config;
   Backends backends;
+  std::map<std::string, std::shared_ptr<const TlsClient>> tls;  // of backends with TLS, by name
+
+  // Returns the application protocol for a backend without TLS; empty: none. `common`:
+  // what common_protocols() returns.
+  std::string preferred(const Protocols& common) const;
+  // The same for what a client offers. Errors: as common_protocols().
+  Result<std::string> protocol_for(const Protocols& offered) const;
 };
 
 // How many connections a listener has. Lives on from plan to plan.

@@ -2,6 +2,10 @@
 
 #include <openssl/x509v3.h>
 
+#include "proxy/byte_reader.h"
+#include "proxy/client_hello.h"
+#include "proxy/tls_files.h"
+
 namespace sockmi::proxy {
 namespace {
 
@@ -9,37 +13,79 @@ using GeneralNames = OpenSslPointer<GENERAL_NAMES, GENERAL_NAMES_free>;
 
 constexpr const char* kDefault = "default";  // name of the certificate for other clients
 
-void set_options(SSL_CTX* context) {
-  SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                SSL_MODE_RELEASE_BUFFERS);
-  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-  // Tickets resume sessions; a cache would grow with the number of clients.
-  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-  // Without this, OpenSSL asks at the terminal for the password of an encrypted key.
-  SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return 0; });
+int handshake_index() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
 }
 
-// Returns the first protocol of ours that the client has offered as well (RFC 7301).
-const unsigned char* find_protocol(const std::vector<std::string>& ours,
+ServerHandshake* handshake_of(const SSL* ssl) {
+  return static_cast<ServerHandshake*>(SSL_get_ex_data(ssl, handshake_index()));
+}
+
+// Returns the bytes of an extension of the ClientHello; none if it lacks it.
+ByteView extension_of(SSL* ssl, unsigned type) {
+  const unsigned char* bytes = nullptr;
+  std::size_t size = 0;
+  if (SSL_client_hello_get0_ext(ssl, type, &bytes, &size) != 1) return {};
+  return {bytes, size};
+}
+
+Result<> read_hello(SSL* ssl, ServerHandshake& handshake) {
+  if (const auto names = extension_of(ssl, TLSEXT_TYPE_server_name); !names.empty()) {
+    TRY_LET(name, read_server_name(names));
+    handshake.server_name = std::move(name);
+  }
+  const auto list = extension_of(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation);
+  if (!list.empty()) {
+    ByteReader reader(list);
+    const auto size = reader.number(2);
+    if (size != reader.left()) return fail(EPROTO, "malformed list of application protocols");
+    TRY_LET(offered, read_protocols(reader.take(size)));
+    handshake.offered = std::move(offered);
+  }
+  handshake.arrived = true;
+  return {};
+}
+
+// Called again after the answer, and for the second ClientHello of a client.
+int on_client_hello(SSL* ssl, int* alert, void*) {
+  ServerHandshake* handshake = handshake_of(ssl);
+  if (!handshake || handshake->protocol) return SSL_CLIENT_HELLO_SUCCESS;
+  if (handshake->alert == 0 && read_hello(ssl, *handshake)) return SSL_CLIENT_HELLO_RETRY;
+  *alert = handshake->alert ? handshake->alert : SSL_AD_DECODE_ERROR;
+  return SSL_CLIENT_HELLO_ERROR;
+}
+
+// Returns the protocol at its place in what the client offers; nullptr: it is not there.
+const unsigned char* find_protocol(std::string_view protocol,
                                    std::span<const unsigned char> offered) {
-  for (const auto& protocol : ours) {
-    for (std::size_t at = 0; at < offered.size(); at += 1u + offered[at]) {
-      const auto name = offered.subspan(at + 1);
-      if (offered[at] == protocol.size() && name.size() >= protocol.size() &&
-          std::equal(protocol.begin(), protocol.end(), name.begin()))
-        return &offered[at];
-    }
+  for (std::size_t at = 0; at < offered.size(); at += 1u + offered[at]) {
+    const auto name = offered.subspan(at + 1);
+    if (offered[at] == protocol.size() && name.size() >= protocol.size() &&
+        std::equal(protocol.begin(), protocol.end(), name.begin()))
+      return &offered[at];
   }
   return nullptr;
 }
 
+int choose_protocol(SSL* ssl, const unsigned char** out, unsigned char* out_size,
+                    const unsigned char* offered, unsigned int offered_size, void*) {
+  const ServerHandshake* handshake = handshake_of(ssl);
+  const unsigned char* found = offered;
+  if (handshake) {
+    if (!handshake->protocol || handshake->protocol->empty()) return SSL_TLSEXT_ERR_NOACK;
+    found = find_protocol(*handshake->protocol, {offered, offered_size});
+    if (!found) return SSL_TLSEXT_ERR_ALERT_FATAL;
+  }
+  *out_size = *found;
+  *out = found + 1;
+  return SSL_TLSEXT_ERR_OK;
+}
+
 }  // namespace
 
-Result<std::shared_ptr<const TlsServer>> TlsServer::make(const ListenerConfig& config,
-                                                         ProtocolsOf protocols) {
+Result<std::shared_ptr<const TlsServer>> TlsServer::make(const ListenerConfig& config) {
   std::shared_ptr<TlsServer> made(new TlsServer);
-  made->protocols_ = std::move(protocols);
   for (const auto& [name, files] : config.certificates) {
     TRY_LET(context, made->make_context(files));
     made->add_names(context.get());
@@ -52,14 +98,12 @@ Result<std::shared_ptr<const TlsServer>> TlsServer::make(const ListenerConfig& c
 Result<SslContext> TlsServer::make_context(const CertificateConfig& files) {
   SslContext context(SSL_CTX_new(TLS_server_method()));
   if (!context) return fail_openssl(ENOMEM, "cannot make a TLS context");
-  set_options(context.get());
-  if (SSL_CTX_use_certificate_chain_file(context.get(), files.chain.c_str()) != 1)
-    return fail_openssl(EINVAL, "cannot use certificate " + files.chain);
-  if (SSL_CTX_use_PrivateKey_file(context.get(), files.key.c_str(), SSL_FILETYPE_PEM) != 1)
-    return fail_openssl(EINVAL, "cannot use key " + files.key);
+  set_common_options(context.get());
+  TRY(use_certificate(context.get(), files));
+  SSL_CTX_set_client_hello_cb(context.get(), on_client_hello, nullptr);
   SSL_CTX_set_tlsext_servername_callback(context.get(), choose_certificate);
   SSL_CTX_set_tlsext_servername_arg(context.get(), this);
-  SSL_CTX_set_alpn_select_cb(context.get(), choose_protocol, this);
+  SSL_CTX_set_alpn_select_cb(context.get(), choose_protocol, nullptr);
   return context;
 }
 
@@ -78,28 +122,21 @@ void TlsServer::add_names(SSL_CTX* context) {
   }
 }
 
-SslPointer TlsServer::new_ssl() const {
+SslPointer TlsServer::new_ssl(ServerHandshake* handshake) const {
   SslPointer ssl(SSL_new(default_));
-  if (ssl) SSL_set_accept_state(ssl.get());
+  if (!ssl || SSL_set_ex_data(ssl.get(), handshake_index(), handshake) != 1) return nullptr;
+  SSL_set_accept_state(ssl.get());
   return ssl;
+}
+
+void TlsServer::forget_handshake(SSL* ssl) {
+  SSL_set_ex_data(ssl, handshake_index(), nullptr);
 }
 
 int TlsServer::choose_certificate(SSL* ssl, int*, void* self) {
   const auto* server = static_cast<const TlsServer*>(self);
   const auto* context = server->by_name_.find(server_name_of(ssl));
   if (context && !SSL_set_SSL_CTX(ssl, *context)) return SSL_TLSEXT_ERR_ALERT_FATAL;
-  return SSL_TLSEXT_ERR_OK;
-}
-
-int TlsServer::choose_protocol(SSL* ssl, const unsigned char** out, unsigned char* out_size,
-                               const unsigned char* offered, unsigned int offered_size,
-                               void* self) {
-  const auto& ours = static_cast<const TlsServer*>(self)->protocols_(server_name_of(ssl));
-  if (ours.empty()) return SSL_TLSEXT_ERR_NOACK;
-  const auto* found = find_protocol(ours, {offered, offered_size});
-  if (!found) return SSL_TLSEXT_ERR_ALERT_FATAL;
-  *out_size = *found;
-  *out = found + 1;
   return SSL_TLSEXT_ERR_OK;
 }
 

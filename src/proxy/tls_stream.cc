@@ -10,6 +10,8 @@ using Kind = Outcome::Kind;
 
 namespace {
 
+constexpr const char* kHandshakeFailed = "TLS handshake failed";
+
 // Takes the error out of the socket, if there is one.
 int take_error(int fd) {
   int error = 0;
@@ -51,10 +53,26 @@ Outcome TlsStream::handshake() {
   ERR_clear_error();
   errno = 0;
   const int result = SSL_do_handshake(ssl_.get());
-  if (result == 1) return {};
-  const Outcome outcome = after_ssl(result, "TLS handshake failed");
-  if (outcome.kind != Kind::Ended && outcome.kind != Kind::Truncated) return outcome;
-  return failed(Error{ECONNRESET, "TLS handshake failed: the peer ended the connection"});
+  const int code = result == 1 ? SSL_ERROR_NONE : SSL_get_error(ssl_.get(), result);
+  if (code == SSL_ERROR_NONE || code == SSL_ERROR_WANT_CLIENT_HELLO_CB) return {};
+  const int reason = ERR_GET_REASON(ERR_peek_error());
+  const Outcome outcome = after_ssl(result, kHandshakeFailed);
+  switch (outcome.kind) {
+    case Kind::WantsRead:
+    case Kind::WantsWrite: return outcome;
+    case Kind::Failed: return failed(handshake_error(reason));
+    default:
+      return failed(Error{ECONNRESET, "TLS handshake failed: the peer ended the connection"});
+  }
+}
+
+// Adds to the error what libssl does not say in its queue.
+Error TlsStream::handshake_error(int reason) const {
+  if (reason == SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL) return {EPROTONOSUPPORT, error().reason};
+  if (const long verified = SSL_get_verify_result(ssl_.get()); verified != X509_V_OK)
+    return {EPROTO,
+            fmt::format("{}: {}", kHandshakeFailed, X509_verify_cert_error_string(verified))};
+  return error();
 }
 
 Outcome TlsStream::read(std::span<std::uint8_t> into) {

@@ -21,6 +21,9 @@ class TlsStream : public Stream {
   // Takes an SSL that has its role, and no socket yet.
   static Result<std::unique_ptr<TlsStream>> open(unique_fd fd, SslPointer ssl);
 
+  // Done: the handshake is over, or waits for the answer to the ClientHello
+  // (tls_server.h). Failed with EPROTONOSUPPORT: the peer takes none of the application
+  // protocols.
   Outcome handshake();
   Outcome read(std::span<std::uint8_t> into) override;
   Outcome write(ByteView bytes) override;
@@ -31,6 +34,7 @@ class TlsStream : public Stream {
  private:
   TlsStream(unique_fd fd, SslPointer ssl) : Stream(std::move(fd)), ssl_(std::move(ssl)) {}
   Outcome after_ssl(int result, const char* what);
+  Error handshake_error(int reason) const;
 
   SslPointer ssl_;
   bool notified_ = false;

@@ -2,10 +2,13 @@
 //   p  a header of the PROXY protocol: as it is delivered, it is read or refused; what
 //      was read can be written, and is read again as the same
 //   h  a ClientHello, also in parts
+//   a  a list of application protocols: what was read can be written, and is the same
 //   s  the state of a connection: what can be read can be written, and is read again as
 //      the same
+#include <algorithm>
 #include <cstdlib>
 
+#include "proxy/alpn.h"
 #include "proxy/client_hello.h"
 #include "proxy/proxy_header.h"
 #include "proxy/relay_state.h"
@@ -44,6 +47,11 @@ void read_hello(ByteView bytes) {
   if (whole && *whole) require(part.has_value());
 }
 
+void read_list(ByteView bytes) {
+  const auto protocols = proxy::read_protocols(bytes);
+  if (protocols) require(std::ranges::equal(proxy::write_protocols(*protocols), bytes));
+}
+
 void read_state(ByteView bytes) {
   const auto state = proxy::decode(bytes);
   if (!state) return;
@@ -63,6 +71,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Bytes bytes(data + 1, data + size);
   if (data[0] == 'p') read_header(bytes);
   if (data[0] == 'h') read_hello(bytes);
+  if (data[0] == 'a') read_list(bytes);
   if (data[0] == 's') read_state(bytes);
   return 0;
 }

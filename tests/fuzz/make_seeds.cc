@@ -10,6 +10,7 @@
 
 #include <openssl/ssl.h>
 
+#include "proxy/alpn.h"
 #include "proxy/proxy_header.h"
 #include "proxy/relay_state.h"
 #include "wire/control_messages.h"
@@ -222,6 +223,7 @@ void write_proxy(const std::filesystem::path& folder) {
   write("unknown_client_1", 'p', proxy::write_proxy_header(ProxyVersion::One, {}, {}));
   write("unknown_client_2", 'p', proxy::write_proxy_header(ProxyVersion::Two, {}, {}));
   write("client_hello", 'h', client_hello());
+  write("protocols", 'a', proxy::write_protocols({"h2", "http/1.1"}));
   proxy::RelayState state{.service = "app", .listener = "web", .backend = "one"};
   state.client = client;
   state.local = local;

@@ -11,10 +11,12 @@ long = pytest.mark.long
 
 
 def cases(*values):
-    """The test runs once for each value (or tuple of values) of its parameters after `lab`."""
+    """The test runs once for each value (or tuple of values) of its parameters after `lab`. Further
+    parameters are fixtures."""
 
     def mark(function):
-        names = list(inspect.signature(function).parameters)[1:]
+        count = len(values[0]) if isinstance(values[0], tuple) else 1
+        names = list(inspect.signature(function).parameters)[1 : 1 + count]
         return pytest.mark.parametrize(",".join(names), values, ids=str)(function)
 
     return mark

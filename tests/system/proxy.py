@@ -63,6 +63,7 @@ def through_tls(lab, authority, name=None, protocols=(), client=None):
     """A connection that does not take a TCP end for the end of the data."""
     context = ssl.create_default_context(cafile=authority)
     context.check_hostname = name is not None
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # Python's default
     if protocols:
         context.set_alpn_protocols(protocols)
     plain = through(lab, client)

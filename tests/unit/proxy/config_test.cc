@@ -92,6 +92,18 @@ TEST(Config, CertificatesAndRoutesFitTheTlsMode) {
             std::string::npos);
 }
 
+TEST(Config, TlsOfABackendHasAllThatItNeeds) {
+  const std::string good(kSmallest);
+
+  EXPECT_EQ(error_of(good + "tls = true\nserver_name = 'a.example'\nchain = 'c'\nkey = 'k'\n"), "");
+  EXPECT_NE(error_of(good + "tls = true\n").find("server_name: needed"), std::string::npos);
+  EXPECT_NE(error_of(good + "tls = true\nserver_name = '*.a'\n").find("server_name: needed"),
+            std::string::npos);
+  EXPECT_NE(error_of(good + "tls = true\nserver_name = 'a'\nkey = 'k'\n").find("chain: needed"),
+            std::string::npos);
+  EXPECT_NE(error_of(good + "authorities = 'a'\n").find("tls: needed"), std::string::npos);
+}
+
 TEST(StreamAddress, UnixPathsAreAbsoluteAndFit) {
   EXPECT_FALSE(StreamAddress::parse("unix:run"));
   EXPECT_FALSE(StreamAddress::parse("unix:/" + std::string(108, 'a')));
