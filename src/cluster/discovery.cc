@@ -5,10 +5,7 @@
 // up.
 #include "cluster/discovery.h"
 
-#include <endian.h>
-
 #include <algorithm>
-#include <cstring>
 #include <map>
 
 #include <boost/asio/ip/multicast.hpp>
@@ -21,6 +18,7 @@
 #include "base/spawn.h"
 #include "cluster/datagram.h"
 #include "cluster/hello.h"
+#include "cluster/offer_datagrams.h"
 
 namespace sockmi::cluster {
 namespace {
@@ -28,7 +26,6 @@ namespace {
 using asio::ip::udp;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
-constexpr std::uint32_t kLargestBatch = 4096;
 constexpr std::size_t kMaxKnownHosts = 4096;
 
 udp::endpoint to_udp(const SocketAddress& address) {
@@ -47,11 +44,6 @@ struct Answer {
   udp::endpoint from;
 };
 
-IpAddress other_address(const wire::DatagramT& datagram) {
-  const auto address = IpAddress::parse(datagram.other_address);
-  return address ? *address : IpAddress();
-}
-
 // One call of find() that is under way.
 struct Search {
   explicit Search(const asio::any_io_executor& executor) : news(executor) {}
@@ -63,49 +55,6 @@ struct Search {
     });
   }
 };
-
-Result<Offer> read_offer(const wire::DatagramT& datagram) {
-  Offer offer;
-  if (datagram.id.size() != offer.id.size()) return fail(EBADMSG, "invalid offer: no migration id");
-  std::ranges::copy(datagram.id, offer.id.begin());
-  offer.service = datagram.service;
-  offer.owner = {datagram.owner_uid, datagram.owner};
-  offer.state = datagram.state;
-  offer.size = datagram.size;
-  offer.count = datagram.count;
-  if (offer.count == 0 || offer.count > kLargestBatch)
-    return fail(EBADMSG, "invalid offer of {} endpoints", offer.count);
-  TRY_LET(local, SocketAddress::parse(datagram.local));
-  TRY_LET(home, IpAddress::parse(datagram.home));
-  offer.tuple = {local, {}};
-  if (!datagram.remote.empty()) {  // a bound or listening socket has no peer
-    TRY_LET(remote, SocketAddress::parse(datagram.remote));
-    offer.tuple.remote = remote;
-  }
-  offer.home = home;
-  if (!datagram.target.empty()) {
-    TRY_LET(target, IpAddress::parse(datagram.target));
-    offer.target = target;
-  }
-  return offer;
-}
-
-wire::DatagramT write_offer(wire::Kind kind, const Offer& offer) {
-  wire::DatagramT out;
-  out.kind = kind;
-  out.id.assign(offer.id.begin(), offer.id.end());
-  out.service = offer.service;
-  out.owner = offer.owner.name;
-  out.owner_uid = offer.owner.uid;
-  out.state = offer.state;
-  out.local = to_string(offer.tuple.local);
-  if (offer.tuple.remote.port != 0) out.remote = to_string(offer.tuple.remote);
-  out.home = to_string(offer.home);
-  out.size = offer.size;
-  out.count = offer.count;
-  if (!offer.target.any()) out.target = to_string(offer.target);
-  return out;
-}
 
 class UdpDiscovery : public Discovery {
  public:
@@ -144,6 +93,32 @@ class UdpDiscovery : public Discovery {
     co_return found;
   }
 
+  asio::awaitable<std::vector<HostAnswer>> survey(Offer offer) override {
+    auto search = std::make_shared<Search>(socket_.get_executor());
+    searches_[offer.id] = search;
+    const auto end = Clock::now() + config_.timeout;
+    for (auto now = Clock::now(); now < end && search->answers.size() < recent_peers();
+         now = Clock::now()) {
+      send_to_all(write_offer(wire::Kind::Request, offer));
+      const auto again = std::min(end, now + config_.timeout / 4);
+      while (Clock::now() < again && search->answers.size() < recent_peers()) {
+        search->news.expires_at(again);
+        boost::system::error_code ignored;
+        co_await search->news.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+      }
+    }
+    searches_.erase(offer.id);
+    std::vector<HostAnswer> out;
+    for (const Answer& answer : search->answers)
+      if (auto read = read_response(answer.datagram)) out.push_back(std::move(*read));
+    co_return out;
+  }
+
+  void set_draining(bool draining) override {
+    draining_ = draining;
+    send_to_all({});
+  }
+
   std::vector<std::string> warnings() const override { return datagrams_.warnings(); }
 
   void addresses_changed(const IpAddress& other_address) override {
@@ -163,6 +138,7 @@ class UdpDiscovery : public Discovery {
     for (const auto& [host, known] : hosts_) {
       out.push_back({host, known.control_address, known.other_address,
                      std::chrono::duration_cast<milliseconds>(Clock::now() - known.heard).count()});
+      out.back().draining = known.draining;
     }
     return out;
   }
@@ -186,6 +162,7 @@ class UdpDiscovery : public Discovery {
     std::uint64_t epoch;
     // Time of its latest datagram, by its own clock. Older datagrams change nothing here.
     std::int64_t sent_ms;
+    bool draining;
   };
 
   asio::awaitable<Result<SelectedHost>> search_in(Search& search, const Offer& offer) {
@@ -332,7 +309,7 @@ class UdpDiscovery : public Discovery {
       const bool started = known == hosts_.end() || known->second.epoch != datagram.epoch;
       if (known == hosts_.end()) make_room();
       hosts_[datagram.sender] = {*control_address, other_address(datagram), Clock::now(),
-                                 datagram.epoch, datagram.time_ms};
+                                 datagram.epoch,   datagram.time_ms,        datagram.draining};
       if (started) {
         wire::DatagramT hello;
         hello.to = datagram.sender;
@@ -387,6 +364,7 @@ class UdpDiscovery : public Discovery {
 
   void send(wire::DatagramT datagram, const udp::endpoint& to) {
     if (!config_.other_address.any()) datagram.other_address = to_string(config_.other_address);
+    datagram.draining = draining_;
     const Bytes bytes = datagrams_.seal(std::move(datagram));
     boost::system::error_code error;
     // A send error counts as packet loss.
@@ -415,20 +393,12 @@ class UdpDiscovery : public Discovery {
   OfferHandler& importer_;
   Datagrams datagrams_;
   std::map<std::string, KnownHost> hosts_;
+  bool draining_ = false;
   RareLog refusals_;
   std::map<MigrationId, std::shared_ptr<Search>> searches_;
 };
 
 }  // namespace
-
-MigrationId member(const MigrationId& batch, std::uint32_t i) {
-  MigrationId id = batch;
-  std::uint32_t counter;
-  std::memcpy(&counter, &id[12], sizeof counter);
-  counter = htobe32(be32toh(counter) + i);
-  std::memcpy(&id[12], &counter, sizeof counter);
-  return id;
-}
 
 Result<HostInfo> Discovery::find_host(const std::string& name_or_address) const {
   // A host may have a name that is another host's address.

@@ -15,41 +15,11 @@
 #include "base/address.h"
 #include "base/user.h"
 #include "cluster/identity.h"
+#include "cluster/offer.h"
 
 namespace sockmi::cluster {
 
 namespace asio = boost::asio;
-using MigrationId = std::array<std::uint8_t, 16>;
-
-// Returns the id of the i-th endpoint of a batch. The last four bytes are a counter that
-// continues from the first endpoint's.
-MigrationId member(const MigrationId& batch, std::uint32_t i);
-
-struct Offer {       // REQUEST
-  MigrationId id{};  // of the first endpoint
-  std::string service;
-  User owner;              // the exporting user
-  std::uint8_t state = 0;  // a SOCKMI_* state bit
-  FourTuple tuple;
-  IpAddress home;           // the endpoint's own address
-  std::uint64_t size = 0;   // approximate size of the image in bytes
-  IpAddress target;         // any(): any host that accepts
-  std::uint32_t count = 1;  // endpoints in the batch; `tuple` is one of them
-};
-struct OfferReply {  // positive RESPONSE
-  std::uint32_t waiting_importers = 0, free_slots = 0, load_percent = 0;
-};
-struct SelectedHost {  // the result of the exporter's search
-  std::string host;
-  SocketAddress control_address;  // where its control channel listens
-  IpAddress other_address;        // address of the other family; any(): none
-  // Returns the address to which packets for `local` are redirected: one of the same
-  // family. any() if the host has none.
-  const IpAddress& address_for(const IpAddress& local) const {
-    return control_address.ip.family == local.unmapped().family ? control_address.ip
-                                                                : other_address;
-  }
-};
 enum class Preference { first, ready_first, least_loaded };
 
 struct HostInfo {  // for /v1/hosts
@@ -58,6 +28,7 @@ struct HostInfo {  // for /v1/hosts
   IpAddress other_address;  // as in SelectedHost
   std::int64_t last_heard_ms_ago = -1;
   bool connected = false;
+  bool draining = false;  // it imports nothing new
 };
 
 struct DiscoveryConfig {
@@ -94,6 +65,11 @@ class Discovery {
   // time. If all hosts that answered refuse: the refusal of the explicit target,
   // otherwise the refusal of the last host to refuse.
   virtual asio::awaitable<Result<SelectedHost>> find(Offer offer) = 0;
+  // Asks all hosts whether they accept the offer, which reserves nothing. Returns what
+  // they have answered when all have, or when the time is over.
+  virtual asio::awaitable<std::vector<HostAnswer>> survey(Offer offer) = 0;
+  // From now on, tells other hosts whether this host is draining.
+  virtual void set_draining(bool draining) = 0;
   // About clocks that differ, and other versions of datagrams.
   virtual std::vector<std::string> warnings() const = 0;
   // Handles a change of this host's addresses: joins the multicast group again (the

@@ -131,6 +131,10 @@ class FakeDiscovery : public cluster::Discovery {
     selected.control_address = setup_.other_control_address;
     co_return selected;
   }
+  asio::awaitable<std::vector<cluster::HostAnswer>> survey(cluster::Offer) override {
+    co_return std::vector<cluster::HostAnswer>();
+  }
+  void set_draining(bool) override {}
   static cluster::Offer offer_of(const std::string& text) {
     std::istringstream words(text);
     std::string id, tuple;
