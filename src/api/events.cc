@@ -74,13 +74,15 @@ asio::awaitable<Result<Response>> get_events(daemon::Daemon& daemon, Session& se
   const auto watch = lists.watch(
       any, request.user, [outbox] { outbox->import_possible(); }, process_of(session));
   const auto holder = daemon.export_requests().hold(
-      service, request.user, [outbox](const daemon::ExportRequest& asked) {
+      service, request.user,
+      [outbox](const daemon::ExportRequest& asked) {
         const nlohmann::json data{{"request", asked.request},
                                   {"local", to_json(asked.local)},
                                   {"peer", to_json(asked.remote)},
                                   {"to", asked.to.any() ? "" : to_string(asked.to)}};
         outbox->put("event: export\ndata: " + data.dump() + "\n\n");
-      });
+      },
+      process_of(session));
   if (lists.has_for(service, request.user)) outbox->import_possible();
   if (!co_await session.begin_stream("text/event-stream")) co_return Response{.status = 0};
   for (;;) {

@@ -41,6 +41,19 @@ Result<bool> JsonBody::flag(const char* key, std::optional<bool> otherwise) cons
   return read<bool>(value_, key, otherwise, &json::is_boolean, "boolean");
 }
 
+Result<std::vector<std::string>> JsonBody::texts(const char* key) const {
+  const auto it = value_.find(key);
+  if (it == value_.end() || it->is_null()) return std::vector<std::string>();
+  std::vector<std::string> out;
+  if (it->is_array()) {
+    for (const json& each : *it)
+      if (each.is_string()) out.push_back(each.get<std::string>());
+  }
+  if (!it->is_array() || out.size() != it->size())
+    return fail(EINVAL, "invalid body: '{}' is not a list of strings", key);
+  return out;
+}
+
 Result<unsigned> JsonBody::count(const char* key, std::optional<unsigned> otherwise) const {
   return read<std::uint64_t>(value_, key, otherwise, &json::is_number_unsigned, "natural number");
 }

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -22,6 +23,8 @@ class JsonBody {
   // `otherwise`.
   Result<std::string> text(const char* key, std::optional<std::string> otherwise = {}) const;
   Result<bool> flag(const char* key, std::optional<bool> otherwise = {}) const;
+  // Returns the strings of a list; none if the key is absent, or its value null.
+  Result<std::vector<std::string>> texts(const char* key) const;
   Result<unsigned> count(const char* key, std::optional<unsigned> otherwise = {}) const;
 
  private:

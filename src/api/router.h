@@ -27,6 +27,12 @@ asio::awaitable<Result<Response>> post_request(daemon::Daemon&, Session&, Reques
 asio::awaitable<Result<Response>> post_request_done(daemon::Daemon&, Session&, Request&);
 asio::awaitable<Result<Response>> post_takeover(daemon::Daemon&, Session&, Request&);
 asio::awaitable<Result<Response>> post_forget(daemon::Daemon&, Session&, Request&);
+asio::awaitable<Result<Response>> get_health(daemon::Daemon&, Session&, Request&);
+asio::awaitable<Result<Response>> get_drain(daemon::Daemon&, Session&, Request&);
+asio::awaitable<Result<Response>> post_drain(daemon::Daemon&, Session&, Request&);
+asio::awaitable<Result<Response>> get_drain_connections(daemon::Daemon&, Session&, Request&);
+asio::awaitable<Result<Response>> post_drain_stop(daemon::Daemon&, Session&, Request&);
+asio::awaitable<Result<Response>> post_undrain(daemon::Daemon&, Session&, Request&);
 asio::awaitable<Result<Response>> get_doubts(daemon::Daemon&, Session&, Request&);
 asio::awaitable<Result<Response>> post_doubt(daemon::Daemon&, Session&, Request&);
 asio::awaitable<Result<Response>> get_status(daemon::Daemon&, Session&, Request&);

@@ -17,8 +17,9 @@ std::uint64_t random_number() {
 }  // namespace
 
 ExportRequests::Holder ExportRequests::hold(const std::string& service, const User& user,
-                                            std::function<void(const ExportRequest&)> ask) {
-  state_->holders.push_front({service, user, std::move(ask)});
+                                            std::function<void(const ExportRequest&)> ask,
+                                            pid_t process) {
+  state_->holders.push_front({service, user, std::move(ask), process});
   return {nullptr, [state = state_, it = state_->holders.begin()](void*) {
             for (auto question = state->questions.begin(); question != state->questions.end();) {
               const auto next = std::next(question);
@@ -33,6 +34,13 @@ std::set<std::string> ExportRequests::services() const {
   std::set<std::string> out;
   for (const Asked& holder : state_->holders)
     out.insert(holder.service);
+  return out;
+}
+
+std::vector<ExportRequests::Application> ExportRequests::applications() const {
+  std::vector<Application> out;
+  for (const Asked& holder : state_->holders)
+    out.push_back({holder.service, holder.user, holder.process});
   return out;
 }
 

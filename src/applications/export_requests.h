@@ -35,10 +35,17 @@ class ExportRequests {
   using Holder = std::shared_ptr<void>;
   // Registers an application. `ask` is called with each request for the service, as long
   // as the returned handle lives.
+  // `process`: 0 if it is not visible here.
   Holder hold(const std::string& service, const User& user,
-              std::function<void(const ExportRequest&)> ask);
+              std::function<void(const ExportRequest&)> ask, pid_t process = 0);
 
   std::set<std::string> services() const;  // those with registered applications
+  struct Application {
+    std::string service;
+    User user;
+    pid_t process;
+  };
+  std::vector<Application> applications() const;
 
   // Asks the applications of the service (for root all of them, for other users their
   // own), and waits until each has answered or gone, or the time is over. An application
@@ -60,6 +67,7 @@ class ExportRequests {
     std::string service;
     User user;
     std::function<void(const ExportRequest&)> ask;
+    pid_t process = 0;
     bool unresponsive = false;
   };
   struct Question {

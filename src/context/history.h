@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <string>
 
 #include "base/address.h"
@@ -28,6 +29,7 @@ struct Record {
   std::size_t bytes = 0;
   // Bytes of the receive queue that the importer had before the freeze.
   std::size_t pre_copied = 0;
+  int error_code = 0;  // the errno of `error`; 0: none
 };
 
 // The last kMost of them, the oldest first.
@@ -35,10 +37,13 @@ class History {
  public:
   static constexpr std::size_t kMost = 4096;
   void add(Record record) {
+    if (on_add) on_add(record);
     all_.push_back(std::move(record));
     if (all_.size() > kMost) all_.pop_front();
   }
   const std::deque<Record>& all() const { return all_; }
+  // Is called with each record; none: nobody follows the migrations.
+  std::function<void(const Record&)> on_add;
 
  private:
   std::deque<Record> all_;

@@ -40,6 +40,7 @@ Daemon::Daemon(asio::io_context& io, Config& config, const cluster::Identity& id
       exports_(connections_, import_queue_),
       importer_(connections_, import_queue_, congestion_),
       export_requests_(io.get_executor()),
+      drain_(connections_, export_requests_, import_queue_, importer_, config.state_folder),
       taken_addresses_(connections_),
       address_giver_(connections_, export_requests_, taken_addresses_),
       address_receiver_(connections_, taken_addresses_),
@@ -100,6 +101,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   spawn(io, "watch_ends", watch_ends(connections));
   spawn(io, "watch_closed", watch_closed(connections));
   spawn(io, "return_unclaimed", return_unclaimed(daemon->exports_, daemon->deliveries_));
+  daemon->drain_.resume();
   spawn(io, "keep_journal", keep_journal(io, connections.table));
   return daemon;
 }
@@ -108,6 +110,7 @@ std::vector<std::string> Daemon::warnings() const {
   std::vector<std::string> out = services_.discovery->warnings();
   std::ranges::move(taken_addresses_.warnings(), std::back_inserter(out));
   std::ranges::move(connections_.rules.ports().warnings(), std::back_inserter(out));
+  if (!drain_.warning().empty()) out.push_back(drain_.warning());
   if (const std::string dates = identity_.now()->warning(); !dates.empty()) out.push_back(dates);
   if (unlocked_secret_bytes() > 0) {
     out.push_back(
@@ -127,7 +130,7 @@ asio::awaitable<void> Daemon::shut_down() {
                                 {"in_doubt", importer_.in_doubt()}});
   stopping_ = true;
   importer_.refuse_reserved();
-  co_await drain(exports_, deliveries_, importer_);
+  co_await finish_moves(exports_, deliveries_, importer_);
   co_await finish_connections(connections_);
   const bool needed = rules_are_needed(connections_, import_queue_);
   if (needed || !connections_.table.remote().empty()) {

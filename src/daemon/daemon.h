@@ -7,6 +7,7 @@
 #include "connections/connections.h"
 #include "connections/kernel_state.h"
 #include "daemon/request_handler.h"
+#include "drain/drain.h"
 #include "migration/exports.h"
 #include "migration/importer.h"
 #include "takeover/give_address.h"
@@ -38,6 +39,7 @@ class Daemon {
   Clock::time_point started() const { return started_; }
   // Passes on to LowLatency::poll().
   bool poll(std::size_t handled) { return low_latency_.poll(handled); }
+  Drain& drain() { return drain_; }
   AddressGiver& address_giver() { return address_giver_; }
   const UnheardPeers& unheard_peers() const { return importer_.unheard_peers(); }
   const KernelState& repairs() const { return repairs_; }
@@ -80,6 +82,7 @@ class Daemon {
   asio::thread_pool workers_{2};
   Importer importer_;
   ExportRequests export_requests_;
+  Drain drain_;
   TakenAddresses taken_addresses_;
   AddressGiver address_giver_;
   AddressReceiver address_receiver_;

@@ -20,6 +20,7 @@ struct ExportItem {
   // The process that asked may take the token and so give up the export, until the first
   // of its endpoints is decided.
   std::shared_ptr<Token> token = {};
+  bool unclaimed = false;  // it leaves because no application here imports it
 };
 
 }  // namespace sockmi::daemon

@@ -67,6 +67,7 @@ Result<> report(const Services& services, ExportedEndpoint& one) {
                   : error == ECONNABORTED ? "lost"
                                           : "aborted";
   if (!one.result) record.error = to_string(one.result.error());
+  record.error_code = error;
   ++(one.result ? services.counters.exported : services.counters.failed);
   log::info("export_finished", {{"migration", wire::to_hex(record.id)},
                                 {"service", record.service},

@@ -18,6 +18,7 @@ struct ExportedEndpoint {
   wire::Endpoint endpoint;
   int asker;
   std::shared_ptr<Token> token;
+  bool unclaimed;
   FourTuple tuple;
   std::uint64_t cookie = 0;
   wire::MigrationId id{};
@@ -53,7 +54,8 @@ struct ExportedEndpoint {
       : socket(std::move(item.socket)),
         endpoint(std::move(item.endpoint)),
         asker(item.asker),
-        token(std::move(item.token)) {}
+        token(std::move(item.token)),
+        unclaimed(item.unclaimed) {}
   ExportedEndpoint(ExportedEndpoint&&) = default;
   // If the daemon stops before the importer has said what became of a decided endpoint,
   // the socket stays output-blocked, because the endpoint may live there. The next daemon

@@ -61,7 +61,8 @@ asio::awaitable<Result<cluster::SelectedHost>> find_host(const Services& service
                        .home = first.tuple.local.ip.unmapped(),
                        .size = size,
                        .target = target,
-                       .count = static_cast<std::uint32_t>(count)};
+                       .count = static_cast<std::uint32_t>(count),
+                       .unclaimed = first.unclaimed};
   co_return co_await services.discovery->find(std::move(offer));
 }
 

@@ -35,6 +35,10 @@ class Importer : public cluster::Discovery::OfferHandler {
   void adopt(const std::set<std::uint64_t>& alive) { outcomes_.adopt(alive); }
   const UnheardPeers& unheard_peers() const { return unheard_peers_; }
 
+  // While the host is draining it accepts no offers, except of endpoints whose home it is
+  // and which no application imports where they are.
+  void set_draining(bool draining) { draining_ = draining; }
+
   Result<cluster::OfferReply> can_accept(const cluster::Offer& offer) override;
   Result<> reserve(const std::string& host, const cluster::Offer& offer) override;
 
@@ -81,6 +85,10 @@ class Importer : public cluster::Discovery::OfferHandler {
     return endpoint.home == services_.settings.host;
   }
   Result<> check_peer(const FourTuple& tuple) const;
+  bool returns_unclaimed(const cluster::Offer& offer) const {
+    const RemoteConnection* away = table_.find_remote(offer.tuple);
+    return offer.unclaimed && away && away->home == services_.settings.host;
+  }
   Result<> restore(PreparedEndpoint& prepared);
   Result<PreparedEndpoint*> find(const wire::MigrationId& id, const std::string& host);
   Result<> verdict(const wire::MigrationId& id, const wire::FreezeDeltaT& delta,
@@ -110,6 +118,7 @@ class Importer : public cluster::Discovery::OfferHandler {
   PreCopies pre_copies_;   // of reserved endpoints only
   Stragglers stragglers_;
   Outcomes outcomes_;
+  bool draining_ = false;
 };
 
 }  // namespace sockmi::daemon

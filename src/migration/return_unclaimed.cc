@@ -111,6 +111,7 @@ asio::awaitable<void> send(Exports& exports, std::vector<ReadyEndpoint> those, I
                       .state = endpoint.state,
                       .tls = endpoint.tls,
                       .payload = endpoint.payload}});
+    items.back().unclaimed = true;
   }
   auto results = co_await export_endpoints(exports, std::move(items), target);
   for (std::size_t i = 0; i < those.size(); ++i) {
@@ -171,7 +172,8 @@ asio::awaitable<void> return_unclaimed(Exports& exports, Deliveries& deliveries)
   }
 }
 
-asio::awaitable<void> drain(Exports& exports, Deliveries& deliveries, const Importer& importer) {
+asio::awaitable<void> finish_moves(Exports& exports, Deliveries& deliveries,
+                                   const Importer& importer) {
   const auto began = Clock::now();
   const auto is_waited_for = [&](const ReadyEndpoint& ready) {
     return !ready.return_failing_since ||

@@ -14,9 +14,10 @@ namespace sockmi::daemon {
 // Runs until the daemon ends.
 asio::awaitable<void> return_unclaimed(Exports& exports, Deliveries& deliveries);
 
-// Drains a daemon that stops, when it begins nothing new any more (Services::stopping).
+// For a daemon that stops, when it begins nothing new any more (Services::stopping).
 // Waits, within a bound, until operations in progress have ended, and until there is no
 // endpoint here that would end with the daemon.
-asio::awaitable<void> drain(Exports& exports, Deliveries& deliveries, const Importer& importer);
+asio::awaitable<void> finish_moves(Exports& exports, Deliveries& deliveries,
+                                   const Importer& importer);
 
 }  // namespace sockmi::daemon

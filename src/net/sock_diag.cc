@@ -59,7 +59,8 @@ std::optional<TcpSocket> read_socket(const nlmsghdr* message) {
   TcpSocket socket{.cookie = id.idiag_cookie[0] | std::uint64_t(id.idiag_cookie[1]) << 32,
                    .tuple = tuple,
                    .state = diag->idiag_state,
-                   .inode = diag->idiag_inode};
+                   .inode = diag->idiag_inode,
+                   .uid = diag->idiag_uid};
   read_attributes(message, socket);
   return socket;
 }

@@ -20,6 +20,7 @@ struct TcpSocket {
   std::uint32_t inode = 0;  // 0: no application has the socket any more
   std::uint32_t mark = 0;   // SO_MARK
   bool is_signed = false;   // has keys of TCP-MD5 (RFC 2385)
+  std::uint32_t uid = 0;    // the user who created it
 };
 
 // Returns all sockets that are alive, by cookie. Excludes those in TIME_WAIT. Sockets

@@ -58,10 +58,12 @@ const std::map<std::string, std::map<std::string, json>> kJsonPaths = {
      {{"service", "web"}, {"to", "192.0.2.2"}, {"local", "192.0.2.1"}, {"peer", "192.0.2.9:1"}}},
     {"/v1/takeovers", {{"address", "192.0.2.50"}, {"to", "B"}, {"force", true}}},
     {"/v1/hosts/forget", {{"host", "A"}}},
+    {"/v1/drain", {{"rate", 1}, {"deadline_s", 60}, {"dry_run", true}}},
     {"/v1/doubt", {{"id", "7"}, {"decide", "commit"}}},
     {"/v1/testing/faults", {{"name", "nothing"}, {"count", 1}}},
 };
-const char* const kGetPaths[] = {"/v1/doubt", "/v1/status", "/v1/connections", "/v1/hosts",
+const char* const kGetPaths[] = {"/v1/doubt",     "/v1/health",      "/v1/drain/connections",
+                                 "/v1/status",    "/v1/connections", "/v1/hosts",
                                  "/v1/migrations"};
 const char* const kFlatPaths[] = {"/v1/exports", "/v1/imports"};
 
@@ -223,11 +225,42 @@ TEST_F(Requests, AnErrorThatQuotesOtherBytesIsJson) {
 TEST_F(Requests, OnlyRootMayGiveOrders) {
   for (const auto& [path, body] : kJsonPaths)
     if (path != "/v1/requests") expect_refused(post(path, json(body).dump(), kSomeUser), 403, path);
-  expect_refused(get("/v1/doubt", kSomeUser), 403);
+  for (const char* path : {"/v1/doubt", "/v1/drain/connections"})
+    expect_refused(get(path, kSomeUser), 403, path);
+  for (const char* path : {"/v1/drain/stop", "/v1/undrain"})
+    expect_refused(post(path, "", kSomeUser), 403, path);
+}
+
+TEST_F(Requests, AWrongOrderToDrainChangesNothing) {
+  const std::pair<const char*, int> wrong[] = {
+      {R"({"services": "web"})", 400},       {R"({"services": [7]})", 400},
+      {R"({"to": {"B": 1}})", 400},          {R"({"rate": -1})", 400},
+      {R"({"services": ["unknown"]})", 404}, {R"({"to": ["nobody"]})", 503}};
+  for (const auto& [body, status] : wrong)
+    expect_refused(post("/v1/drain", body), status, body);
+
+  EXPECT_EQ(get("/v1/health").status, 200);
+  expect_refused(post("/v1/drain/stop", ""), 404);
+}
+
+TEST_F(Requests, AHostWithoutConnectionsIsDrainedUntilItIsUndrained) {
+  EXPECT_EQ(post("/v1/drain", R"({"services": ["web"], "rate": 7})").json()["attached"], false);
+
+  EXPECT_EQ(get("/v1/health").status, 503);
+  EXPECT_EQ(get("/v1/health").json()["status"], "draining");
+  EXPECT_EQ(get("/v1/status").json()["draining"], true);
+  const json status = get("/v1/drain", kSomeUser).json();
+  EXPECT_EQ(status["rate"], 7);
+  EXPECT_EQ(status["services"], json::array({"web"}));
+  EXPECT_FALSE(status.contains("left"));
+  EXPECT_EQ(post("/v1/undrain", "").status, 200);
+  EXPECT_EQ(get("/v1/health").status, 200);
+  EXPECT_EQ(get("/v1/drain").json()["state"], "none");
 }
 
 TEST_F(Requests, EverybodyMayReadTheRest) {
-  for (const char* path : {"/v1/status", "/v1/connections", "/v1/hosts", "/v1/migrations"})
+  for (const char* path :
+       {"/v1/status", "/v1/connections", "/v1/hosts", "/v1/migrations", "/v1/health", "/v1/drain"})
     EXPECT_EQ(get(path, kSomeUser).status, 200) << path;
 }
 
@@ -306,7 +339,8 @@ TEST_F(Requests, EachMetricHasItsType) {
   const std::set<std::string> texts = {"host",         "version",          "address",
                                        "repairs.last", "repairs.error",    "journal.error",
                                        "barrier",      "congestion_window"},
-                              lists = {"home.unreachable", "warnings"}, flags = {"testing"};
+                              lists = {"home.unreachable", "warnings"},
+                              flags = {"draining", "testing"};
   std::map<std::string, json> values;
   flatten(get("/v1/status").json(), "", values);
 

@@ -1,0 +1,148 @@
+// Drains this host: keeps new connections of other hosts away (the cordon), and has the
+// applications export theirs, until none is left.
+//
+// The daemon does not know which connections an application holds. So it lists the
+// connections of the host, and orders the applications of each service that may have one
+// to export exactly this one, to a host that the drain has chosen. An application that
+// does not have it answers that it exported nothing. The outcome of an export is known
+// from the history of migrations, and not only from the application.
+//
+// Bounds: kMostOrders orders are open at a time, and `rate` are given per second. Each
+// connection is tried kMostTries times at all hosts that are willing; it then stays, with
+// the reason of the last attempt. A connection that no host takes for kHostPatience, or
+// until the deadline if there is one, stays, too. So a drain ends, whatever applications
+// and hosts do.
+//
+// Alternatives considered: one order to export everything, as `sockmictl export` gives
+// it. It has no rate, goes to one host, and an application does nothing else until it
+// has carried it out.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include <boost/asio/steady_timer.hpp>
+
+#include "applications/export_requests.h"
+#include "drain/drain_state.h"
+#include "drain/local_connections.h"
+#include "drain/pace.h"
+#include "drain/survey.h"
+#include "migration/importer.h"
+
+namespace sockmi::daemon {
+
+class Drain {
+ public:
+  static constexpr std::size_t kMostOrders = 16;
+  static constexpr unsigned kMostTries = 4;
+  static constexpr milliseconds kHostPatience{30'000};
+  // For applications to connect again to a daemon that has started.
+  static constexpr milliseconds kReconnectTime{5'000};
+
+  Drain(Connections& connections, ExportRequests& requests, const ImportQueue& import_queue,
+        Importer& importer, const std::filesystem::path& state_folder);
+  Drain(const Drain&) = delete;
+
+  // Continues what an earlier daemon began. To be called when discovery is open.
+  void resume();
+
+  // Checks an order, and replaces the addresses of its hosts by their names. Errors:
+  // EHOSTUNREACH if a host is not known here; ENOENT if a service is not configured.
+  Result<> check(DrainOrder& order) const;
+  // Cordons this host and begins to move its connections. Returns false, and changes
+  // nothing, if a drain is under way. Errors: of check(), and of the state file.
+  Result<bool> start(DrainOrder order);
+  // Ends the drain that is under way; the host remains cordoned. Errors: ENOENT if none
+  // is.
+  Result<> stop();
+  // Ends the cordon, and the drain. Errors: of the state file.
+  Result<> undrain();
+
+  bool is_cordoned() const { return state_.cordoned(); }
+  const DrainState& state() const { return state_; }
+  // What is wrong with the state file; "": nothing.
+  const std::string& warning() const { return warning_; }
+
+  enum class Fate {
+    Open,     // it will be tried, or tried again
+    Stays,    // an application holds it, and it cannot move
+    NotHeld,  // no application has said that it holds it
+  };
+  struct Tracked {
+    LocalConnection connection;
+    Fate fate = Fate::Open;
+    bool ordered = false;         // an application has been asked and has not answered
+    unsigned tries = 0;           // at all hosts that were willing
+    std::set<std::string> tried;  // hosts at which it failed since
+    std::set<std::string> asked;  // services whose applications do not have it
+    Clock::time_point next_try{};
+    std::optional<Clock::time_point> without_host;  // since when no host takes it
+    std::optional<Error> error;                     // of the export that was ordered last
+    std::string reason;                             // why it has not moved yet
+  };
+  using AllTracked = std::map<std::uint64_t, Tracked>;  // by socket cookie
+  // The connections of the last drain that have not left.
+  const AllTracked& tracked() const { return tracked_; }
+  struct Progress {
+    std::size_t open = 0, stay = 0, not_held = 0;
+    double per_second = 0;
+    const FreezeTimes& freezes;
+  };
+  Progress progress() const;
+  const Spreads& spreads() const { return spreads_; }
+  // Returns which hosts would take connections of these services, or of all.
+  asio::awaitable<Spreads> survey(DrainOrder order) const;
+
+ private:
+  bool is_active(std::uint64_t run) const;
+  bool is_late() const;
+  void begin();
+  Result<> change(DrainState next);
+  void save();
+  void finish(DrainPhase phase);
+  asio::awaitable<void> run(std::uint64_t run);
+  asio::awaitable<void> keep_informed(std::uint64_t run);
+  bool look();
+  void notice_applications();
+  asio::awaitable<void> order_due(std::uint64_t run);
+  void place(std::uint64_t run, std::uint64_t cookie);
+  Clock::duration order_interval() const;
+  asio::awaitable<void> order(std::uint64_t run, LocalConnection connection, std::string service,
+                              std::string host, ExportRequest request);
+  void judge(Tracked& tracked, const std::string& service, const std::string& host,
+             const ExportOutcome& outcome);
+  void try_again(Tracked& tracked);
+  void nobody_has(Tracked& tracked);
+  std::vector<std::string> services_for(const Tracked& tracked) const;
+  std::set<std::string> services_of(const DrainOrder& order) const;
+  bool is_in_scope(const std::string& service) const;
+  void on_record(const Record& record);
+
+  Connections& connections_;
+  const Services& services_;
+  ExportRequests& requests_;
+  const ImportQueue& import_queue_;
+  Importer& importer_;
+  const DrainFile file_;
+  DrainState state_;
+  std::string warning_;
+  bool unsaved_ = false;  // the counts of state_ are newer than the file
+
+  std::uint64_t run_ = 0;  // the number of the drain; tasks of an earlier one end
+  AllTracked tracked_;
+  std::map<FourTuple, std::uint64_t> by_tuple_;
+  std::deque<std::uint64_t> due_;
+  Spreads spreads_;
+  FreezeTimes freezes_;
+  RecentRate rate_;
+  std::size_t orders_ = 0;  // that are open
+  Clock::time_point next_order_{}, grace_until_{};
+  std::vector<std::pair<std::string, pid_t>> applications_;
+  asio::steady_timer wake_;  // cancelled when an order ends
+};
+
+}  // namespace sockmi::daemon
