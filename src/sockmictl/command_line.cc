@@ -26,9 +26,17 @@ void add_commands(CLI::App& app, const Globals& globals, Action& chosen) {
       added->require_subcommand(1);
       continue;
     }
-    // CLI11 calls a member before its group.
-    added->callback([&chosen, action = command.setup(*added, globals)] {
-      if (!chosen) chosen = action;
+    // CLI11 calls a member before its group, and takes an option of the group for one of
+    // the member.
+    added->callback([&chosen, added, action = command.setup(*added, globals)] {
+      if (!chosen) {
+        chosen = action;
+        return;
+      }
+      for (const CLI::Option* option : added->get_options()) {
+        if (option->count() > 0)
+          throw CLI::ValidationError(option->get_name(), "it is not an option of this command");
+      }
     });
   }
 }
@@ -66,7 +74,7 @@ int run(int argc, const char* const* argv) {
   const auto done = carry_out(chosen);
   if (done) return 0;
   std::fprintf(stderr, "sockmictl: %s\n", printable(to_string(done.error())).c_str());
-  return 1;
+  return done.error().code == ETIME ? 3 : 1;  // no other command fails with ETIME
 }
 
 }  // namespace sockmi::sockmictl

@@ -22,7 +22,8 @@ const std::vector<Command>& commands() {
             {{"HOST", "host"},
              {"ADDRESS", "address"},
              {"HEARD MS AGO", "last_heard_ms_ago"},
-             {"CONNECTED", "connected"}})},
+             {"CONNECTED", "connected"},
+             {"DRAINING", "draining"}})},
       {"migrations", "list the last migrations, the newest last",
        show("/v1/migrations", "migrations",
             {{"PEER", "peer"},
@@ -34,6 +35,13 @@ const std::vector<Command>& commands() {
              {"ERROR", "error"}})},
       {"export", "ask applications to export their connections, and wait until they have answered",
        export_connections},
+      {"drain",
+       "have the applications export all connections of this host, and import nothing any more "
+       "(root)",
+       drain_host},
+      {"drain status", "show the drain of this host", show_drain},
+      {"drain stop", "end the drain; the host still imports nothing (root)", stop_drain},
+      {"undrain", "end the drain, and import connections again (root)", undrain_host},
       {"takeover",
        "give an address of this host to another host, with all connections and listeners at it "
        "(root)",

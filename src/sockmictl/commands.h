@@ -41,6 +41,11 @@ Setup show(const char* path, const char* list, std::vector<Column> columns);
 
 // See commands/export.cc.
 Action export_connections(CLI::App& app, const Globals&);
+// See commands/drain.cc.
+Action drain_host(CLI::App& app, const Globals&);
+Action show_drain(CLI::App& app, const Globals&);
+Action stop_drain(CLI::App& app, const Globals&);
+Action undrain_host(CLI::App& app, const Globals&);
 // See commands/orders.cc.
 Action take_over(CLI::App& app, const Globals&);
 Action forget_host(CLI::App& app, const Globals&);

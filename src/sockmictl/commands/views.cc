@@ -68,6 +68,11 @@ Result<> print(const View& view, bool as_json) {
   } else if (view.list) {
     print_table(answer[view.list], view.columns);
   } else {
+    // An operator must see before anything else that the host drains.
+    if (const auto draining = answer.find("draining"); draining != answer.end()) {
+      print_fields({{"draining", *draining}});
+      answer.erase(draining);
+    }
     print_fields(answer);
   }
   return {};

@@ -55,6 +55,10 @@ const Request kRequests[] = {
     {{"export"}, "POST /v1/requests {}"},
     {{"export", "--service", "web", "--to", "B", "--local", "192.0.2.1:443", "--peer", "192.0.2.9"},
      R"(POST /v1/requests {"local":"192.0.2.1:443","peer":"192.0.2.9","service":"web","to":"B"})"},
+    {{"drain", "--detach"}, "POST /v1/drain {}"},
+    {{"drain", "status"}, "GET /v1/drain "},
+    {{"drain", "stop"}, "POST /v1/drain/stop "},
+    {{"undrain"}, "POST /v1/undrain "},
     {{"takeover", "192.0.2.50", "--to", "B"},
      R"(POST /v1/takeovers {"address":"192.0.2.50","to":"B"})"},
     {{"takeover", "192.0.2.50", "--to", "B", "--force"},
@@ -65,7 +69,7 @@ const Request kRequests[] = {
 };
 
 TEST_F(CommandLineTest, EachCommandSendsItsRequest) {
-  daemon_.answer(R"({"failed": 0})");
+  daemon_.answer(R"({"failed": 0, "attached": false, "state": "none"})");
 
   std::vector<std::string> expected;
   for (const Request& each : kRequests) {

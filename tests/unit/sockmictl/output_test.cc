@@ -18,14 +18,15 @@ class OutputTest : public ToolTest {};
 
 TEST_F(OutputTest, ATableHasAlignedColumns) {
   daemon_.answer(R"({"hosts": [
-      {"host": "B", "address": "192.0.2.2", "last_heard_ms_ago": 1234, "connected": true},
+      {"host": "B", "address": "192.0.2.2", "last_heard_ms_ago": 1234, "connected": true,
+       "draining": true},
       {"host": "a-long-name", "address": "fd00::3", "last_heard_ms_ago": -1,
-       "connected": false}]})");
+       "connected": false, "draining": false}]})");
 
   EXPECT_EQ(sockmictl({"hosts"}).out,
-            "HOST         ADDRESS    HEARD MS AGO  CONNECTED  \n"
-            "B            192.0.2.2  1234          true       \n"
-            "a-long-name  fd00::3    -1            false      \n");
+            "HOST         ADDRESS    HEARD MS AGO  CONNECTED  DRAINING  \n"
+            "B            192.0.2.2  1234          true       true      \n"
+            "a-long-name  fd00::3    -1            false      false     \n");
 }
 
 TEST_F(OutputTest, AnEmptyTableHasItsTitles) {
@@ -64,6 +65,14 @@ TEST_F(OutputTest, FieldsHaveTheNamesOfTheirObjects) {
             "host                         A\n"
             "lists.bound.max              7\n"
             "warnings                     [\"x\",\"y\"]\n");
+}
+
+TEST_F(OutputTest, AHostThatDrainsSaysSoFirst) {
+  daemon_.answer(R"({"barrier": "plain", "draining": true})");
+
+  EXPECT_EQ(sockmictl({"status"}).out,
+            "draining                     true\n"
+            "barrier                      plain\n");
 }
 
 TEST_F(OutputTest, AFieldWithControlsIsEscaped) {
