@@ -121,7 +121,7 @@ def test_a_backend_that_dies_resets_its_clients_only(lab):
 
 def test_a_client_without_a_backend_is_reset(lab):
     proxy = start(lab, {"one": f"{lab.hostB.address}:9000"})
-    with through(lab, lab.hostC) as client, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), through(lab, lab.hostC) as client:
         receive_all(client)
     line = proxy.wait_line("event=connection_closed")
     expect("Connection refused" in line, line)
@@ -130,7 +130,7 @@ def test_a_client_without_a_backend_is_reset(lab):
 def test_an_idle_connection_ends(lab):
     with on_b(lab, echo) as backend:
         proxy = start(lab, {"one": at(backend)}, service={"idle_ms": 300})
-        with through(lab, lab.hostC) as client, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), through(lab, lab.hostC) as client:
             receive_all(client)
         expect('error="idle for too long"' in proxy.wait_line("connection_closed"), proxy.tail())
 
@@ -196,7 +196,7 @@ def test_clients_without_the_header_of_a_proxy_are_not_served(lab):
         )
         with through(lab) as silent:
             expect(receive_all(silent) == b"", "something arrived")
-        with through(lab, lab.hostC) as other, contextlib.suppress(ConnectionResetError):
+        with contextlib.suppress(ConnectionResetError), through(lab, lab.hostC) as other:
             other.sendall(b"GET / HTTP/1.1\r\n\r\n")
             receive_all(other)
         proxy.wait_line("the header of the PROXY protocol is missing")

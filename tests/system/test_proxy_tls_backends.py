@@ -278,7 +278,7 @@ def test_the_proxy_shows_its_certificate_to_a_backend(lab, version, certificates
         configure(lab, {}, service__app__backend__one=certificates.backend_keys(backend))
         proxy.signal(signal.SIGHUP)
         proxy.wait_line("event=configuration_reloaded")
-        with through(lab, lab.hostC) as client, contextlib.suppress(ConnectionResetError):
+        with contextlib.suppress(ConnectionResetError), through(lab, lab.hostC) as client:
             expect(receive_all(client) == b"", "something arrived")
         wait_until(lambda: any("alert" in line for line in proxy.lines[seen:]), "the reason")
         expect(len(subjects) == 1, subjects)
