@@ -2,10 +2,11 @@
 import json
 import signal
 
-from daemons import KILLED, TERMINATED, end_daemon, restart
+from daemons import KILLED, TERMINATED, end_daemon, records, restart
 from lab import PORT
 from many_clients import ManyClients
 from process import expect, wait_until
+from sandbox import without_privilege
 from transfer import HeldDownload, random_bytes
 
 CONTENT = random_bytes(1 << 19)
@@ -272,3 +273,39 @@ def test_a_damaged_state_keeps_the_cordon_and_is_reported(lab):
     lab.hostA.run(lab.sockmictl, "undrain")
     restart(lab, lab.hostA)
     expect(lab.hostA.api("/v1/status")["warnings"] == [], "it is still reported")
+
+
+def test_connections_of_an_application_without_privilege_move(lab):
+    for host in lab.hosts:
+        lab.start_daemon(host)
+        lab.start_httpsd(host, wrap=without_privilege())
+    clients = ManyClients(lab, 6, CONTENT)
+    drain_to_end(lab.hostA)
+    expect(sum(moved(lab.hostA).values()) == 6, moved(lab.hostA))
+    lab.hostA.run(lab.sockmictl, "undrain")
+    drain_to_end(lab.hostB)  # what was imported moves on
+    wait_until(lambda: not records(lab.hostB), "nothing is left at hostB")
+    clients.finish_whole()
+
+
+def test_connections_that_begin_during_a_drain_work_and_move(lab):
+    lab.start_all()
+    clients = ManyClients(lab, 20, CONTENT)
+    tool = drain(lab.hostA, "--rate", 20)
+    wait_moved(lab.hostA, 5)
+    later = ManyClients(lab, 20, CONTENT)
+    expect(tool.wait(timeout=120) == DONE, tool.tail())
+    drain_to_end(lab.hostA)  # those that began too late for the first one
+    held = lab.hostB.api("/v1/connections")["total"] + lab.hostC.api("/v1/connections")["total"]
+    expect(held == 40, f"{held} connections are elsewhere")
+    clients.finish_whole()
+    later.finish_whole()
+
+
+def test_a_terminal_shows_a_bar(lab):
+    lab.start_all()
+    clients = ManyClients(lab, 10, CONTENT)
+    command = f"{lab.sockmictl} drain --rate 10"
+    shown = lab.hostA.run("script", "--quiet", "--return", "--command", command, "/dev/null")
+    expect("[####" in shown and "10/10" in shown and "\x1b[J" in shown, shown)
+    clients.finish_whole()
