@@ -12,13 +12,6 @@ namespace {
 
 constexpr const char* kHandshakeFailed = "TLS handshake failed";
 
-// Takes the error out of the socket, if there is one.
-int take_error(int fd) {
-  int error = 0;
-  socklen_t size = sizeof error;
-  return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : 0;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<TlsStream>> TlsStream::open(unique_fd fd, SslPointer ssl) {
@@ -76,8 +69,6 @@ Error TlsStream::handshake_error(int reason) const {
 }
 
 Outcome TlsStream::read(std::span<std::uint8_t> into) {
-  // The BIO sends the rest of a record before it reads, and ignores how that fails.
-  if (BIO_wpending(SSL_get_wbio(ssl_.get())) > 0) note_broken(take_error(fd()));
   ERR_clear_error();
   errno = 0;
   std::size_t count = 0;

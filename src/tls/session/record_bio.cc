@@ -86,9 +86,12 @@ bool RecordBuffer::receive(std::size_t most, bool& retry) {
     end_ += static_cast<std::size_t>(got);
     return true;
   }
-  ended_ = got == 0;
+  // After an error that send() has reported, the socket looks as if the peer had ended.
+  // EPIPE: it had indeed, before the error.
+  const bool is_reset = got == 0 && broken_ != 0 && broken_ != EPIPE;
+  ended_ = got == 0 && !is_reset;
   retry = got < 0 && may_retry();
-  const int why = errno;
+  const int why = is_reset ? broken_ : errno;
   if (end_ == 0) give_room(std::move(in_));
   errno = why;
   return false;
@@ -119,10 +122,20 @@ int RecordBuffer::read(char* out, int size, bool& retry) {
   return static_cast<int>(given);
 }
 
+ssize_t RecordBuffer::send(const void* data, std::size_t size) {
+  if (broken_ != 0) {
+    errno = broken_;
+    return -1;
+  }
+  const ssize_t sent = ::send(fd_, data, size, MSG_NOSIGNAL);
+  if (sent < 0 && !may_retry()) broken_ = errno;
+  return sent;
+}
+
 bool RecordBuffer::flush() {
   if (is_frozen()) return false;
   while (out_at_ < out_.size()) {
-    const ssize_t sent = ::send(fd_, out_.data() + out_at_, out_.size() - out_at_, MSG_NOSIGNAL);
+    const ssize_t sent = send(out_.data() + out_at_, out_.size() - out_at_);
     if (sent < 0) return false;
     out_at_ += static_cast<std::size_t>(sent);
   }
@@ -135,7 +148,7 @@ int RecordBuffer::write(const char* data, int size, bool& retry) {
   if (is_frozen()) return -1;
   const auto record = static_cast<std::size_t>(size);
   if (interrupted_ == 0 && out_.empty()) {
-    const ssize_t sent = ::send(fd_, data, record, MSG_NOSIGNAL);
+    const ssize_t sent = send(data, record);
     if (sent == size) return size;
     if (sent < 0 && !may_retry()) return -1;
     const std::size_t taken = sent > 0 ? static_cast<std::size_t>(sent) : 0;

@@ -62,6 +62,7 @@ class RecordBuffer {
   std::size_t next_record() const;
   bool receive(std::size_t most, bool& retry);
   bool is_frozen();
+  ssize_t send(const void* data, std::size_t size);
   int fd_;
   // [at_, record_end_) is the rest of the record that is being returned; [at_, end_) is
   // the rest of what was received.
@@ -74,6 +75,9 @@ class RecordBuffer {
   Bytes out_;
   std::size_t out_at_ = 0, interrupted_ = 0;
   bool doubtful_ = false;
+  // Why sending has failed; 0: it has not. The socket says it once, and that may be while
+  // libssl reads or flushes, which says nothing of it. So each later call fails with it.
+  int broken_ = 0;
 };
 
 BIO* new_record_bio(int fd);

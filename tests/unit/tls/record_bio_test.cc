@@ -1,6 +1,7 @@
 // A program that follows OpenSSL's manual for SSL_set_fd(3) works with sockmi_set_fd():
 // no event that it waits for is hidden from it. As a reference, each test runs with
 // SSL_set_fd() as well.
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 
@@ -10,6 +11,7 @@
 
 #include "cases.h"
 #include "pair.h"
+#include "tls/session/record_bio.h"
 
 namespace sockmi::tls::test {
 namespace {
@@ -226,6 +228,54 @@ TEST_P(RecordBioTest, TheApplicationsLowWaterMarkIsKept) {
   socklen_t size = sizeof now;
   ASSERT_EQ(::getsockopt(pair_.mover_fd.get(), SOL_SOCKET, SO_RCVLOWAT, &now, &size), 0);
   EXPECT_EQ(now, mark);
+}
+
+struct TcpPair {
+  unique_fd ours, peer;
+
+  TcpPair() : peer(::socket(AF_INET, SOCK_STREAM, 0)) {
+    const unique_fd listener(::socket(AF_INET, SOCK_STREAM, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    auto* any = reinterpret_cast<sockaddr*>(&address);
+    socklen_t size = sizeof address;
+    EXPECT_EQ(::bind(listener.get(), any, size), 0);
+    EXPECT_EQ(::listen(listener.get(), 1), 0);
+    EXPECT_EQ(::getsockname(listener.get(), any, &size), 0);
+    EXPECT_EQ(::connect(peer.get(), any, size), 0);
+    ours.reset(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK));
+  }
+  void reset() {
+    const linger at_once{1, 0};
+    ::setsockopt(peer.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    peer.reset();
+    pollfd wait{.fd = ours.get(), .events = 0, .revents = 0};
+    EXPECT_EQ(::poll(&wait, 1, 10'000), 1);  // POLLERR
+  }
+};
+
+TEST(RecordBio, AResetThatSendingTheRestNoticesIsReported) {
+  TcpPair pair;
+  RecordBuffer buffer(pair.ours.get());
+  const Bytes record(1 << 24);
+  const auto* data = reinterpret_cast<const char*>(record.data());
+  bool retry = false;
+  ASSERT_EQ(buffer.write(data, static_cast<int>(record.size()), retry), -1);
+  ASSERT_TRUE(retry);
+  pair.reset();
+
+  EXPECT_FALSE(buffer.flush());
+  char byte = 0;
+  retry = false;
+  errno = 0;
+  EXPECT_EQ(buffer.read(&byte, 1, retry), -1);
+  EXPECT_EQ(errno, ECONNRESET);
+  EXPECT_FALSE(buffer.at_end());
+  errno = 0;
+  EXPECT_EQ(buffer.write(data, static_cast<int>(record.size()), retry), -1);
+  EXPECT_EQ(errno, ECONNRESET);
+  EXPECT_FALSE(retry);
 }
 
 TEST(RecordBio, ClosesItsDescriptorIfTheApplicationSaysSo) {
