@@ -23,7 +23,16 @@ void wait_for(Kind kind, Interest& interest) {
 
 }  // namespace
 
+// A connection for which there is no memory ends; the others continue.
 Relay::Progress Relay::step() {
+  try {
+    return advance();
+  } catch (const std::exception& thrown) {
+    return fail_with(Error{ENOMEM, thrown.what()});
+  }
+}
+
+Relay::Progress Relay::advance() {
   client_interest_ = backend_interest_ = {};
   const Leg client{*parts_.client, client_interest_}, backend{*parts_.backend, backend_interest_};
   Direction &up = parts_.state.to_backend, &down = parts_.state.to_client;

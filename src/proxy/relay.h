@@ -60,6 +60,7 @@ class Relay {
     Interest& interest;
   };
 
+  Progress advance();
   Pass pass(Direction& direction, Leg from, Leg to);
   Pass pass_once(Direction& direction, Leg from, Leg to);
   Pass flush(Direction& direction, Leg to);

@@ -42,7 +42,7 @@ Result<> Server::start() {
 }
 
 void Server::run() {
-  workers_[0]->io().run();
+  workers_[0]->run_loop();
 }
 
 // Either all of the configuration is in force afterwards, or nothing of it.
@@ -74,9 +74,18 @@ Result<> Server::use(Config config) {
   return {};
 }
 
+// Without memory, for instance, everything remains as it was.
+Result<> Server::use_new_config() {
+  try {
+    TRY_LET(config, read_());
+    return use(std::move(config));
+  } catch (const std::exception& thrown) {
+    return fail(ENOMEM, "cannot use the configuration: {}", thrown.what());
+  }
+}
+
 void Server::reload() {
-  auto config = read_();
-  auto used = config ? use(std::move(*config)) : Result<>(std::unexpected(config.error()));
+  const auto used = use_new_config();
   if (used) {
     log::info("configuration_reloaded", {{"count", listeners()}});
   } else {

@@ -36,6 +36,7 @@ class Server {
 
  private:
   Result<> use(Config config);
+  Result<> use_new_config();
   void reload();
   void await_signal();
   void begin_stop();

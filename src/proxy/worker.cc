@@ -2,6 +2,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include "base/log.h"
 #include "base/spawn.h"
 
 namespace sockmi::proxy {
@@ -24,7 +25,19 @@ Worker::~Worker() {
 }
 
 void Worker::start() {
-  thread_ = std::thread([this] { io_.run(); });
+  thread_ = std::thread([this] { run_loop(); });
+}
+
+void Worker::run_loop() {
+  for (;;) {
+    try {
+      io_.run();
+      return;
+    } catch (...) {
+      log::critical("task_failed",
+                    {{"task", "serve_events"}, {"error", describe(std::current_exception())}});
+    }
+  }
 }
 
 void Worker::stop() {

@@ -48,6 +48,9 @@ class Worker {
 
   // Runs the loop in a thread of its own.
   void start();
+  // Runs the loop until stop(). An exception of a handler ends what it did, and is
+  // logged.
+  void run_loop();
   // Ends the loop, and the thread if there is one. Destroys what is left.
   void stop();
   // Takes a connection. From any thread.

@@ -251,5 +251,27 @@ TEST_F(RelayTest, AnswerArrivesFromABackendThatTakesNothingMore) {
   EXPECT_EQ(receive(client_), "too large");
 }
 
+class ThrowingStream : public PlainStream {
+ public:
+  using PlainStream::PlainStream;
+  Outcome read(std::span<std::uint8_t>) override { throw std::bad_alloc(); }
+};
+
+TEST_F(RelayTest, AnExceptionResetsBothLegs) {
+  Pair client = tcp_pair(), backend = tcp_pair();
+  client_ = std::move(client.peer);
+  backend_ = std::move(backend.peer);
+  Relay::Parts parts;
+  parts.client = std::make_unique<ThrowingStream>(std::move(client.ours));
+  parts.backend = std::make_unique<PlainStream>(std::move(backend.ours));
+  relay_ = std::make_unique<Relay>(std::move(parts));
+
+  EXPECT_EQ(settle(), Progress::Failed);
+  relay_.reset();
+
+  EXPECT_EQ(receive(client_), "reset");
+  EXPECT_EQ(receive(backend_), "reset");
+}
+
 }  // namespace
 }  // namespace sockmi::proxy
