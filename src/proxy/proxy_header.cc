@@ -92,6 +92,15 @@ Result<ProxyHeader> read_binary(ByteView bytes) {
   return header;
 }
 
+// A sender with sockets for both families says IPv4 addresses as IPv6 ones.
+ProxyHeader unmapped(const ProxyHeader& header) {
+  const IpAddress client = header.client.ip.unmapped(), local = header.local.ip.unmapped();
+  if (client.family != local.family) return header;
+  return {.client = {client, header.client.port},
+          .local = {local, header.local.port},
+          .missing = header.missing};
+}
+
 Bytes write_line(bool known, const SocketAddress& client, const SocketAddress& local) {
   std::string line = "PROXY UNKNOWN\r\n";
   if (known) {
@@ -126,7 +135,8 @@ Result<ProxyHeader> read_proxy_header(ByteView bytes) {
   const std::string_view text = text_of(bytes);
   if (begin_alike(text, kPrefix) || begin_alike(text, kSignature)) {
     if (text.size() < kMinBytes) return ProxyHeader{.missing = kMinBytes - text.size()};
-    return text.starts_with(kPrefix) ? read_line(text) : read_binary(bytes);
+    TRY_LET(header, text.starts_with(kPrefix) ? read_line(text) : read_binary(bytes));
+    return unmapped(header);
   }
   return fail(EPROTO, "the header of the PROXY protocol is missing");
 }

@@ -21,6 +21,15 @@ Result<ProxyHeader> read_stepwise(const Bytes& bytes, std::size_t& used) {
   }
 }
 
+TEST(ProxyHeader, MappedAddressesAreIpv4) {
+  const std::string line = "PROXY TCP6 ::ffff:192.0.2.1 ::ffff:198.51.100.1 56324 443\r\n";
+  const auto header = read_proxy_header(bytes_of(line));
+
+  ASSERT_TRUE(header) << header.error().reason;
+  EXPECT_EQ(to_string(header->client), "192.0.2.1:56324");
+  EXPECT_EQ(to_string(header->local), "198.51.100.1:443");
+}
+
 TEST(ProxyHeader, WrittenHeadersAreReadAndNothingBehindThem) {
   struct Case {
     const char *client, *local;
