@@ -1,5 +1,6 @@
 #include "proxy/client_leg.h"
 
+#include "base/log.h"
 #include "proxy/client_hello.h"
 #include "proxy/handshake.h"
 #include "proxy/proxy_header.h"
@@ -57,6 +58,19 @@ asio::awaitable<Result<>> receive_proxy_header(Stream& stream, RelayState& state
   co_return Result<>();
 }
 
+// Counts the connection as one of its client. One too many is reset.
+Result<ClientLimit::Place> take_place(unique_fd& socket, const ListenerPlan& listener,
+                                      const SocketAddress& client) {
+  auto place = listener.clients->acquire(client.ip, listener.config.max_connections_per_client);
+  if (place) return place;
+  PlainStream(std::move(socket)).reset_at_close();
+  if (listener.clients->may_log()) {
+    log::warn("client_limit_reached",
+              {{"listener", listener.name}, {"client", client}, {"error", place.error()}});
+  }
+  return place;
+}
+
 // Answers the ClientHello, and does the rest of the handshake.
 asio::awaitable<Result<>> answer(TlsStream& stream, ServerHandshake& handshake,
                                  const Result<std::string>& protocol, Clock::time_point deadline) {
@@ -102,6 +116,8 @@ asio::awaitable<Result<ClientLeg>> open_client_leg(unique_fd socket, const Liste
     CO_TRY(co_await receive_proxy_header(plain, state, deadline));
     socket = plain.take_socket();
   }
+  CO_TRY_LET(place, take_place(socket, listener, state.client));
+  leg.place = std::move(place);
   if (listener.config.tls == TlsMode::Terminate) {
     CO_TRY(co_await open_tls(leg, std::move(socket), listener, deadline));
     co_return std::move(leg);

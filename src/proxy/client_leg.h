@@ -19,6 +19,7 @@ struct ClientLeg {
   std::unique_ptr<ServerHandshake> handshake;  // that waits for a backend; else none
   std::unique_ptr<Stream> stream;
   std::shared_ptr<const ServicePlan> service;
+  ClientLimit::Place place;
   Protocols offered;        // what the backend may choose from
   Clock::duration left{0};  // of the handshake's time
 };
@@ -26,7 +27,8 @@ struct ClientLeg {
 // Does the TLS handshake, or reads the ClientHello, as the listener has it, within its
 // time. What was read and is for the backend is pending in `state` afterwards. Errors:
 // EPROTO if the client sends something else, EPROTONOSUPPORT if it offers no application
-// protocol that the service takes; ETIMEDOUT if it is too slow.
+// protocol that the service takes; ETIMEDOUT if it is too slow; EDQUOT if it has as many
+// connections as it may.
 boost::asio::awaitable<Result<ClientLeg>> open_client_leg(unique_fd socket,
                                                           const ListenerPlan& listener,
                                                           RelayState& state);

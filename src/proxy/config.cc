@@ -86,6 +86,7 @@ const Keys<ListenerConfig>& listener_keys() {
       {"v6only", yes_no<L>(own(&L::v6only))},
       {"backlog", number<L>(1, 65'535, own(&L::backlog))},
       {"max_connections", number<L>(1, 1'000'000, own(&L::max_connections))},
+      {"max_connections_per_client", number<L>(1, 1'000'000, own(&L::max_connections_per_client))},
   };
   return table;
 }

@@ -64,6 +64,7 @@ struct ListenerConfig {
   bool v6only = true;
   int backlog = 4096;
   std::uint32_t max_connections = 10'000;
+  std::uint32_t max_connections_per_client = 1'000'000;
   bool proxy_protocol = false;  // clients begin with a header
 };
 

@@ -83,9 +83,10 @@ asio::awaitable<void> serve(Worker& worker, Accepted accepted) {
   worker.run(std::make_shared<RelayRunner>(
       worker.io().get_executor(), std::move(parts), service->config.idle_timeout,
       [&worker, listener, logged, counted = std::move(counted), place = std::move(accepted.place),
-       lease = std::move(backend->lease)](const RelayRunner* ended, const RelayState& last,
-                                          std::string_view error) {
+       client_place = std::move(client->place), lease = std::move(backend->lease)](
+          const RelayRunner* ended, const RelayState& last, std::string_view error) mutable {
         worker.forget(ended);
+        client_place = {};
         if (logged) log_end(last, error);
       }));
 }

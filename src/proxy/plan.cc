@@ -32,14 +32,12 @@ Result<std::shared_ptr<const ServicePlan>> make_service(const std::string& name,
   return service;
 }
 
-Result<std::shared_ptr<const ListenerPlan>> make_listener(const std::string& name,
-                                                          const ListenerConfig& config,
-                                                          const Plan& plan,
-                                                          std::shared_ptr<ConnectionLimit> limit) {
+Result<std::shared_ptr<ListenerPlan>> make_listener(const std::string& name,
+                                                    const ListenerConfig& config,
+                                                    const Plan& plan) {
   auto listener = std::make_shared<ListenerPlan>();
   listener->name = name;
   listener->config = config;
-  listener->limit = std::move(limit);
   listener->service = plan.services.at(config.service);
   for (const auto& [route, target] : config.routes) {
     for (const auto& server : target.names) {
@@ -86,7 +84,11 @@ Result<Plan> make_plan(Config config, const Plan& before, const std::function<vo
     const auto old = before.listeners.find(name);
     auto limit = old != before.listeners.end() ? old->second->limit
                                                : std::make_shared<ConnectionLimit>(on_room);
-    TRY_LET(made, make_listener(name, listener, plan, std::move(limit)));
+    auto clients =
+        old != before.listeners.end() ? old->second->clients : std::make_shared<ClientLimit>();
+    TRY_LET(made, make_listener(name, listener, plan));
+    made->limit = std::move(limit);
+    made->clients = std::move(clients);
     plan.listeners[name] = std::move(made);
   }
   plan.config = std::move(config);

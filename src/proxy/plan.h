@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "proxy/backends.h"
+#include "proxy/client_limit.h"
 #include "proxy/server_names.h"
 #include "proxy/tls_client.h"
 #include "proxy/tls_server.h"
@@ -50,6 +51,7 @@ struct ListenerPlan {
   ServerNames<std::shared_ptr<const ServicePlan>> routes;
   std::shared_ptr<const TlsServer> tls;  // with TlsMode::Terminate
   std::shared_ptr<ConnectionLimit> limit;
+  std::shared_ptr<ClientLimit> clients;  // lives on from plan to plan, like `limit`
 
   // Returns the service of a client that asks for this server; empty: for none.
   const std::shared_ptr<const ServicePlan>& service_for(std::string_view server_name) const {

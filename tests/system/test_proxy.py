@@ -2,12 +2,14 @@
 on hostC if they are to see a reset, the proxy is on hostA, the backends are on hostB."""
 import contextlib
 import hashlib
+import re
 import signal
 import socket
 
 import pytest
 
 from byte_services import (
+    TIMEOUT,
     Service,
     answer_after_the_end,
     connect,
@@ -148,6 +150,83 @@ def test_a_full_listener_accepts_when_a_connection_ends(lab):
         expect(receive_exactly(waiting, 3) == b"one", "the one that waited")
         for client in [*held, waiting]:
             client.close()
+
+
+def test_a_client_has_no_more_connections_than_it_may(lab):
+    """Others are served meanwhile."""
+    with on_b(lab, named(b"one")) as backend:
+        proxy = start(lab, {"one": at(backend)}, listener={"max_connections_per_client": 3})
+        held = [through(lab, lab.hostC) for _ in range(3)]
+        for client in held:
+            receive_exactly(client, 3)
+        with through(lab, lab.hostC) as refused, pytest.raises(ConnectionResetError):
+            receive_all(refused)
+        proxy.wait_line(f"event=client_limit_reached listener=in client={lab.hostC.address}:")
+        expect(ask(lab) == b"one", "another client")
+        held.pop().close()
+        wait_until(
+            lambda: sum("connection_closed" in line for line in proxy.lines) == 3,
+            "the connections of both clients end",
+        )
+        with through(lab, lab.hostC) as again:
+            expect(receive_exactly(again, 3) == b"one", "after the end of one")
+        for client in held:
+            client.close()
+
+
+def test_a_lack_of_descriptors_delays_clients_and_blames_no_backend(lab):
+    """The clients use up all descriptors before they say for whom they are, so that there is none
+    for the backend's connection."""
+    header = b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n"
+    with on_b(lab, named(b"one")) as backend:
+        path = configure(lab, {"one": at(backend)}, listener={"proxy_protocol": True})
+        proxy = lab.hostA.popen(
+            *("prlimit", "--nofile=60:60", lab.program("src/proxy/sockmi-proxy")),
+            *("--config", path),
+        )
+        proxy.wait_line("sockmi-proxy ready")
+        clients = [through(lab, lab.hostC) for _ in range(60)]
+        proxy.wait_line("event=proxy_accept_failed")
+        clients[0].sendall(header)
+        with pytest.raises(ConnectionResetError):
+            receive_all(clients[0])
+        expect("Too many open files" in proxy.wait_line("event=connection_closed"), proxy.tail())
+        # The places of those that go are for those that have waited.
+        for client in clients[:40]:
+            client.close()
+        clients[-1].sendall(header)
+        expect(receive_exactly(clients[-1], 3) == b"one", "one that has waited")
+        for client in clients[40:]:
+            client.close()
+        expect(not proxy.says("event=backend_failed"), proxy.tail())
+
+
+def test_a_unix_backend_with_a_full_queue_is_waited_for(lab):
+    path = str(lab.hostA.folder / "backend")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(0)
+        filling = []
+        with pytest.raises(BlockingIOError):
+            while True:
+                filling.append(socket.socket(socket.AF_UNIX))
+                filling[-1].setblocking(False)
+                filling[-1].connect(path)
+        proxy = start(lab, {"one": f"unix:{path}"}, service={"connect_ms": 500})
+        with through(lab, lab.hostC) as client, pytest.raises(ConnectionResetError):
+            receive_all(client)
+        line = proxy.wait_line("event=connection_closed")
+        took = int(re.search(r"took=(\d+)us", line).group(1))
+        expect(took >= 500_000 and "temporarily unavailable" in line, line)
+        with through(lab) as client:
+            listener.settimeout(TIMEOUT)
+            for _ in filling[:-1]:
+                listener.accept()[0].close()
+            with listener.accept()[0] as backend:
+                backend.sendall(b"one")
+                expect(receive_exactly(client, 3) == b"one", "the client that has waited")
+        for each in filling:
+            each.close()
 
 
 def say_header(connection):
