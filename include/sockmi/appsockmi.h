@@ -33,7 +33,8 @@ extern "C" {
 struct sockmi_import_ssl_req {
   /* in */
   /* Fresh, from an SSL_CTX that suits the role. Owned by the caller. Filled if
-   * the request is met; else see import_ssl(). */
+   * the request is met; else see import_ssl(). NULL: the request is for a
+   * socket, and criteria.states has the states of sockets only. */
   SSL* ssl;
   int preferred_state; /* set of states to look for first; 0: none */
   struct sockmi_criteria criteria;
@@ -45,7 +46,8 @@ struct sockmi_import_ssl_req {
   void* payload; /* owned by the caller: free(3); NULL: none */
   size_t payload_len;
   size_t write_taken;   /* see sockmi_write_taken() */
-  uint64_t reserved[4]; /* 0 */
+  uint64_t group;       /* of the endpoint, see import_socket(); 0: none */
+  uint64_t reserved[3]; /* 0 */
 };
 
 /**
@@ -85,7 +87,8 @@ SOCKMI_API int sockmi_enable(OSSL_LIB_CTX* libctx);
 SOCKMI_API int sockmi_set_fd(SSL* ssl, int fd);
 
 /**
- * Import SSL objects. Like import_socket(), with an SSL in each request.
+ * Import SSL objects, and sockets. Like import_socket(), with an SSL in each
+ * request that is for one.
  *
  * The SSL of a met request continues as if the handshake had taken place here,
  * except that SSL_session_reused(3) reports a resumption; see
@@ -94,9 +97,10 @@ SOCKMI_API int sockmi_set_fd(SSL* ssl, int fd);
  * names of the original handshake.
  *
  * The SSL of an unmet request is as it was, with two exceptions. An endpoint
- * that did not fit it may have changed what load_ssl() lists. If sockmid took
- * the endpoint back because this process took too long to accept it, the SSL is
- * unusable and must be replaced.
+ * that did not fit it may have changed what load_ssl() lists. The SSL is
+ * unusable and must be replaced if sockmid took its endpoint back because this
+ * process took too long to accept it, or if another endpoint of the same group
+ * did not fit.
  *
  * @param irqs     1 to 64 requests, borrowed. The out fields of all of them are
  *                 set, those of an unmet request to state 0, fd -1, no payload.
@@ -104,7 +108,8 @@ SOCKMI_API int sockmi_set_fd(SSL* ssl, int fd);
  * @param timeout  Milliseconds; 0: does not wait; negative: waits forever.
  *
  * @return As import_socket(), with these differences:
- *   EINVAL   a state that is not one of an SSL, or a request without an SSL
+ *   EINVAL   a state that is not one of an SSL in a request with an SSL; a TLS
+ *            state, or no state, in a request without one
  *   EBADMSG  malformed is the reply from sockmid, or the endpoint's TLS state
  *   ENOTSUP  the endpoint does not fit the SSL
  *   ENOKEY   the provider is not in the SSL's path
@@ -158,6 +163,45 @@ SOCKMI_API int export_ssl(SSL* ssl, int state, int af, const void* to);
 SOCKMI_API int sockmi_export_ssl_with(
     SSL* ssl, int state, int af, const void* to,
     const struct sockmi_export_options* options);
+
+/** One request of sockmi_export_ssls(). */
+struct sockmi_export_ssl_req {
+  /* in */
+  SSL* ssl; /* borrowed; NULL: a socket without TLS */
+  int fd;   /* the socket, borrowed, if ssl is NULL; else ignored */
+  int state;
+  const void* payload; /* opaque; borrowed; at most SOCKMI_PAYLOAD_MAX bytes */
+  size_t payload_len;
+  unsigned group; /* chosen by the caller; 0: the endpoint moves by itself */
+  /* out */
+  int error; /* 0: moved; else errno of export_ssl() or export_socket() */
+  uint64_t reserved[4]; /* 0 */
+};
+
+/**
+ * Export many SSL objects and sockets of one service together.
+ *
+ * Like sockmi_export_sockets(), groups included, with an SSL in each request
+ * that is for one. So a group can be the TLS connection of a client and the
+ * connection to the server behind, which has no TLS. See
+ * sockmi_export_ssl_with() for what becomes of an SSL. While sockmid moves some
+ * endpoints, the call saves the next ones.
+ *
+ * @param reqs     Requests, borrowed. An SSL or socket is in one request only.
+ * @param nreqs    Number of requests.
+ * @param af       See sockmi_export_socket_with().
+ * @param to       See sockmi_export_socket_with().
+ * @param options  Borrowed. NULL: defaults. Its payload is ignored.
+ *
+ * @return The number of endpoints moved; or -1 if none was, with errno and
+ *   sockmi_last_error() of the last error. EINVAL also if a request has a TLS
+ *   state and no SSL, or if a group is not possible; then nothing was moved.
+ *
+ * Thread-safe for different SSLs and sockets.
+ */
+SOCKMI_API int sockmi_export_ssls(struct sockmi_export_ssl_req* reqs,
+                                  unsigned nreqs, int af, const void* to,
+                                  const struct sockmi_export_options* options);
 
 /**
  * Save the TLS state of an SSL into a buffer, for applications that move the

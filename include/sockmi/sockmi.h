@@ -63,6 +63,9 @@ extern "C" {
 /* Maximum size in bytes of the payload of an endpoint. */
 #define SOCKMI_PAYLOAD_MAX (1u << 20)
 
+/* Maximum number of endpoints of a group; see sockmi_export_sockets(). */
+#define SOCKMI_GROUP_MAX 16u
+
 /** What the address of one side must match. All zero: matches anything. */
 struct sockmi_match {
   int af;                 /* AF_INET, AF_INET6; AF_UNSPEC: any address */
@@ -92,7 +95,8 @@ struct sockmi_import_socket_req {
   int fd;
   void* payload; /* owned by the caller: free(3); NULL: none */
   size_t payload_len;
-  uint64_t reserved[4]; /* 0 */
+  uint64_t group;       /* of the endpoint, see import_socket(); 0: none */
+  uint64_t reserved[3]; /* 0 */
 };
 
 /** Options of an export. All zero: defaults. */
@@ -112,6 +116,11 @@ struct sockmi_export_options {
  * criteria it meets; preferred states are looked for first. Ends at most six
  * seconds after the timeout. An endpoint belongs either to the caller or to
  * sockmid at any time, never to both.
+ *
+ * The endpoints of a group (see sockmi_export_sockets()) arrive in one call, or
+ * not at all: when each of them meets the criteria of a request of its own.
+ * Preferred states have no effect on them. Requests that the endpoints of one
+ * group have met have the same number in `group`, others another one or 0.
  *
  * @param irqs     1 to 64 requests, borrowed. The out fields of all of them are
  *                 set, those of an unmet request to state 0, fd -1, no payload.
@@ -218,6 +227,7 @@ struct sockmi_export_socket_req {
   int state;
   const void* payload; /* opaque; borrowed; at most SOCKMI_PAYLOAD_MAX bytes */
   size_t payload_len;
+  unsigned group; /* chosen by the caller; 0: the endpoint moves by itself */
   /* out */
   int error; /* 0: moved, fd is dead; else errno of export_socket() */
   uint64_t reserved[4]; /* 0 */
@@ -227,8 +237,17 @@ struct sockmi_export_socket_req {
  * Export many sockets of one service together.
  *
  * This costs a fraction of exporting them one by one. Each endpoint moves or
- * stays by itself. Blocks until all are decided; options->timeout bounds the
- * whole call, and if it is 0, the limit is one minute per 64 endpoints.
+ * stays by itself, unless it has a group. Blocks until all are decided;
+ * options->timeout bounds the whole call, and if it is 0, the limit is one
+ * minute per 64 endpoints.
+ *
+ * Requests with the same group, if that is not 0, move together or not at all:
+ * the two connections of a proxy, for example. One application on the other
+ * host gets all of them, in one call. If one of them cannot move, the others
+ * stay, with the same error. A group has at most SOCKMI_GROUP_MAX connections,
+ * and no bound or listening socket; its payloads and TLS states have at most
+ * 1.2 MiB altogether (EMSGSIZE). ECONNABORTED may concern a part of a group:
+ * connections can end at any time.
  *
  * @param reqs     Requests, borrowed; see sockmi_export_socket_with() for `fd`,
  *                 `state` and `error`.
@@ -239,7 +258,7 @@ struct sockmi_export_socket_req {
  *
  * @return The number of endpoints moved; or -1 if none was, with errno and
  *   sockmi_last_error() of the last error. EINVAL also if a request has a TLS
- *   state; then nothing was moved.
+ *   state, or if a group is not possible; then nothing was moved.
  *
  * Thread-safe for different sockets.
  */

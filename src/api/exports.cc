@@ -19,6 +19,24 @@ Result<> check_state(unsigned state, bool has_tls) {
   return {};
 }
 
+// Checks that the part `i` may follow the part before it.
+Result<> check_group(const flatbuffers::Vector<flatbuffers::Offset<wire::ExportPart>>& parts,
+                     unsigned i) {
+  const std::uint32_t group = parts.Get(i)->group();
+  if (group == 0) return {};
+  if (parts.Get(i)->state() & (SOCKMI_BOUND | SOCKMI_LISTENING))
+    return fail(EINVAL, "invalid group {}: a bound or listening socket is in it", group);
+  unsigned count = 1;
+  for (unsigned k = i; k-- > 0;) {
+    if (parts.Get(k)->group() != group) continue;
+    if (k + count != i) return fail(EINVAL, "invalid group {}: other parts are in between", group);
+    ++count;
+  }
+  if (count > wire::kMostOfAGroup)
+    return fail(EINVAL, "invalid group {}: more than {} parts", group, wire::kMostOfAGroup);
+  return {};
+}
+
 }  // namespace
 
 asio::awaitable<Result<Response>> post_export(daemon::Daemon& daemon, Session& session,
@@ -51,12 +69,14 @@ asio::awaitable<Result<Response>> post_export(daemon::Daemon& daemon, Session& s
                             .owner = request.user,
                             .state = part->state(),
                             .tls = wire::secret(part->tls()),
-                            .payload = wire::secret(part->payload())};
+                            .payload = wire::secret(part->payload()),
+                            .group = part->group()};
     if (endpoint.payload.size() > SOCKMI_PAYLOAD_MAX) {
       co_return fail(EMSGSIZE, "payload of {} bytes is larger than {} bytes",
                      endpoint.payload.size(), SOCKMI_PAYLOAD_MAX);
     }
     CO_TRY(check_state(endpoint.state, !endpoint.tls.empty()));
+    CO_TRY(check_group(*input->parts(), static_cast<unsigned>(i)));
     items.push_back(
         {std::move(request.descriptors[i]), std::move(endpoint), session.borrow_fd(), token});
   }

@@ -89,9 +89,10 @@ Response pack(std::span<const daemon::Deliveries::Handed> handed,
     const auto payload =
         builder.CreateVector(ready.endpoint.payload.data(), ready.endpoint.payload.size());
     delivered.push_back(wire::CreateDelivered(builder, static_cast<std::uint32_t>(criteria[i]), id,
-                                              ready.endpoint.state, tls, payload));
+                                              ready.endpoint.state, tls, payload,
+                                              static_cast<std::uint32_t>(ready.group)));
     response.descriptors.push_back(ready.socket.dup());
-    response.descriptors.emplace_back(::fcntl(token.fd(), F_DUPFD_CLOEXEC, 0));
+    response.descriptors.emplace_back(::fcntl(token->fd(), F_DUPFD_CLOEXEC, 0));
   }
   builder.Finish(wire::CreateImportResponseDirect(builder, &delivered));
   response.body = builder.take();
@@ -134,10 +135,11 @@ asio::awaitable<Result<Response>> post_import(daemon::Daemon& daemon, Session& s
                             ? daemon::Clock::time_point::max()
                             : daemon::Clock::now() + daemon::milliseconds(input->timeout_ms());
   const pid_t process = process_of(session);
-  auto taken = lists.take(criteria, request.user, process);
+  const bool groups = input->groups();
+  auto taken = lists.take(criteria, request.user, process, groups);
   while (taken.empty() && daemon::Clock::now() < deadline) {
     if (!co_await wait_for_ready(lists, session, criteria, request.user, process, deadline)) break;
-    taken = lists.take(criteria, request.user, process);
+    taken = lists.take(criteria, request.user, process, groups);
   }
   std::vector<daemon::ReadyEndpoint> those;
   std::vector<std::size_t> met;

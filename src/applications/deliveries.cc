@@ -22,15 +22,19 @@ bool passes(int error) {
 
 Result<Deliveries::Number> Deliveries::begin(std::vector<ReadyEndpoint> those, pid_t process) {
   if (those.empty()) return Number{0};
-  std::vector<Token> tokens;
+  std::vector<std::shared_ptr<Token>> tokens;
   for (std::size_t i = 0; i < those.size(); ++i) {
+    if (i > 0 && those[i].group != 0 && those[i].group == those[i - 1].group) {
+      tokens.push_back(tokens.back());
+      continue;
+    }
     auto token = Token::make();
     if (!token) {
-      for (ReadyEndpoint& ready : those)
-        queue_.add(std::move(ready));
+      for (auto& group : by_group(std::move(those)))
+        queue_.add(std::move(group));
       return pass(std::move(token));
     }
-    tokens.push_back(std::move(*token));
+    tokens.push_back(std::make_shared<Token>(std::move(*token)));
   }
   Delivery& delivery = all_[++last_];
   delivery = {process, Clock::now(), {}};
@@ -44,34 +48,45 @@ std::span<const Deliveries::Handed> Deliveries::handed(Number delivery) const {
   return it == all_.end() ? std::span<const Handed>() : it->second.those;
 }
 
+// Removes the endpoint with its group, which has the same token.
+std::vector<Deliveries::Handed> Deliveries::extract(Delivery& delivery,
+                                                    const wire::MigrationId& id) {
+  std::vector<Handed> group;
+  const auto found =
+      std::ranges::find(delivery.those, id, [](const Handed& handed) { return handed.ready.id; });
+  if (found == delivery.those.end()) return group;
+  const std::shared_ptr<Token> token = found->token;
+  for (Handed& handed : delivery.those)
+    if (handed.token == token) group.push_back(std::move(handed));
+  std::erase_if(delivery.those, [](const Handed& handed) { return !handed.token; });
+  return group;
+}
+
 bool Deliveries::taken(Number delivery, const wire::MigrationId& id) {
   const auto it = all_.find(delivery);
-  if (it == all_.end() ||
-      !std::erase_if(it->second.those, [&](const Handed& handed) { return handed.ready.id == id; }))
-    return false;
-  has_taken(id);
-  return true;
+  if (it == all_.end()) return false;
+  const auto group = extract(it->second, id);
+  has_taken(group);
+  return !group.empty();
 }
 
 void Deliveries::failed(Number delivery, const wire::MigrationId& id, const Error& why) {
   const auto it = all_.find(delivery);
   if (it == all_.end()) return;
-  auto& those = it->second.those;
-  const auto found =
-      std::ranges::find(those, id, [](const Handed& handed) { return handed.ready.id; });
-  if (found == those.end()) return;
-  Handed handed = std::move(*found);
-  those.erase(found);
-  log::warn("delivery_rejected",
-            {{"connection", handed.ready.tuple}, {"pid", it->second.process}, {"error", why}});
-  give_back(std::move(handed), it->second.process, !passes(why.code));
+  auto group = extract(it->second, id);
+  if (group.empty()) return;
+  for (const Handed& handed : group)
+    log::warn("delivery_rejected",
+              {{"connection", handed.ready.tuple}, {"pid", it->second.process}, {"error", why}});
+  give_back(std::move(group), it->second.process, !passes(why.code));
 }
 
 void Deliveries::end(Number delivery) {
   auto node = all_.extract(delivery);
   if (node.empty()) return;
-  for (auto& handed : node.mapped().those)
-    give_back(std::move(handed), node.mapped().process, false);
+  while (!node.mapped().those.empty())
+    give_back(extract(node.mapped(), node.mapped().those.front().ready.id), node.mapped().process,
+              false);
 }
 
 void Deliveries::take_back(Clock::time_point began_before) {
@@ -80,7 +95,7 @@ void Deliveries::take_back(Clock::time_point began_before) {
     if (delivery.began < began_before) late.push_back(number);
   for (const Number number : late) {
     for (Handed& handed : all_[number].those) {
-      if (handed.token.take()) {
+      if (handed.token->take()) {
         log::warn("delivery_expired", {{"connection", handed.ready.tuple},
                                        {"pid", all_[number].process},
                                        {"reason", "the application has not confirmed it"}});
@@ -90,17 +105,26 @@ void Deliveries::take_back(Clock::time_point began_before) {
   }
 }
 
-void Deliveries::has_taken(const wire::MigrationId& id) {
-  if (on_taken_) on_taken_(id);
-  queue_.release(id);
+void Deliveries::has_taken(const std::vector<Handed>& group) {
+  std::vector<wire::MigrationId> ids;
+  ids.reserve(group.size());
+  for (const Handed& handed : group)
+    ids.push_back(handed.ready.id);
+  if (on_taken_ && !ids.empty()) on_taken_(ids);
+  for (const auto& id : ids)
+    queue_.release(id);
 }
 
-void Deliveries::give_back(Handed handed, pid_t process, bool for_ever) {
-  auto& [ready, token] = handed;
-  if (!token.take()) return has_taken(ready.id);
-  ++ready.came_back;
-  ready.kept_from[process] = for_ever ? Clock::time_point::max() : Clock::now() + kRedeliveryPause;
-  queue_.add(std::move(ready));
+void Deliveries::give_back(std::vector<Handed> group, pid_t process, bool for_ever) {
+  if (!group.front().token->take()) return has_taken(group);
+  std::vector<ReadyEndpoint> back;
+  for (auto& [ready, token] : group) {
+    ++ready.came_back;
+    ready.kept_from[process] =
+        for_ever ? Clock::time_point::max() : Clock::now() + kRedeliveryPause;
+    back.push_back(std::move(ready));
+  }
+  queue_.add(std::move(back));
 }
 
 }  // namespace sockmi::daemon

@@ -40,10 +40,31 @@ void ImportQueue::release(const wire::MigrationId& id) {
   reserved_.erase(it);
 }
 
+std::vector<std::vector<ReadyEndpoint>> by_group(std::vector<ReadyEndpoint> all) {
+  std::vector<std::vector<ReadyEndpoint>> groups;
+  for (ReadyEndpoint& each : all) {
+    if (groups.empty() || each.group == 0 || groups.back().back().group != each.group)
+      groups.emplace_back();
+    groups.back().push_back(std::move(each));
+  }
+  return groups;
+}
+
 void ImportQueue::add(ReadyEndpoint ready) {
-  ready.last_wanted = std::max(ready.last_wanted, ready.since);
-  ready_.push_back(std::move(ready));
-  tell(ready_.back());
+  std::vector<ReadyEndpoint> alone;
+  alone.push_back(std::move(ready));
+  add(std::move(alone));
+}
+
+void ImportQueue::add(std::vector<ReadyEndpoint> group) {
+  const std::uint64_t number = group.size() > 1 ? ++last_group_ : 0;
+  const auto count = static_cast<std::ptrdiff_t>(group.size());
+  for (ReadyEndpoint& ready : group) {
+    ready.group = number;
+    ready.last_wanted = std::max(ready.last_wanted, ready.since);
+    ready_.push_back(std::move(ready));
+  }
+  tell(std::prev(ready_.end(), count), ready_.end());
 }
 
 bool ImportQueue::meets(const ReadyEndpoint& ready, const Criteria& wanted, std::uint8_t states,
@@ -59,10 +80,12 @@ bool ImportQueue::may_have(const Watcher& watcher, const ReadyEndpoint& ready) c
 
 // The callbacks are copied first, because a watcher may end its watch while it is
 // notified.
-void ImportQueue::tell(const ReadyEndpoint& ready) {
+void ImportQueue::tell(Place first, Place end) {
   std::vector<std::function<void()>> notified;
   for (const auto& watcher : *watchers_) {
-    if (may_have(watcher, ready) && !ready.kept_from.contains(watcher.process))
+    if (std::any_of(first, end, [&](const ReadyEndpoint& ready) {
+          return may_have(watcher, ready) && !ready.kept_from.contains(watcher.process);
+        }))
       notified.push_back(watcher.notify);
   }
   for (const auto& notify : notified)
@@ -80,21 +103,84 @@ bool ImportQueue::is_wanted(const ReadyEndpoint& ready) const {
 
 void ImportQueue::look_after() {
   const auto now = std::chrono::steady_clock::now();
-  for (ReadyEndpoint& ready : ready_) {
-    if (is_wanted(ready)) ready.last_wanted = now;
-    if (std::erase_if(ready.kept_from, [&](const auto& each) { return each.second <= now; }))
-      tell(ready);
+  for (auto it = ready_.begin(); it != ready_.end(); ++it) {
+    if (is_wanted(*it)) it->last_wanted = now;
+    if (std::erase_if(it->kept_from, [&](const auto& each) { return each.second <= now; }))
+      tell(it, std::next(it));
+  }
+}
+
+ImportQueue::Place ImportQueue::end_of_group(Place first) {
+  return first->group == 0 ? std::next(first)
+                           : std::find_if(first, ready_.end(), [&](const ReadyEndpoint& each) {
+                               return each.group != first->group;
+                             });
+}
+
+namespace {
+
+// Gives each of the endpoints 0 to `count` a criterion of its own (a maximum matching by
+// augmenting paths). `fits`: which criteria an endpoint meets. Returns the criteria;
+// empty if there are not enough.
+std::vector<std::size_t> assign(std::size_t count, std::size_t criteria,
+                                const std::function<bool(std::size_t, std::size_t)>& fits) {
+  constexpr std::size_t kNone = ~std::size_t(0);
+  std::vector<std::size_t> owner(criteria, kNone), criterion(count, kNone);
+  std::vector<bool> tried;
+  const std::function<bool(std::size_t)> place = [&](std::size_t endpoint) {
+    for (std::size_t i = 0; i < criteria; ++i) {
+      if (tried[i] || !fits(endpoint, i)) continue;
+      tried[i] = true;
+      if (owner[i] != kNone && !place(owner[i])) continue;
+      owner[i] = endpoint;
+      criterion[endpoint] = i;
+      return true;
+    }
+    return false;
+  };
+  for (std::size_t endpoint = 0; endpoint < count; ++endpoint) {
+    tried.assign(criteria, false);
+    if (!place(endpoint)) return {};
+  }
+  return criterion;
+}
+
+}  // namespace
+
+void ImportQueue::take_groups(const std::vector<Criteria>& criteria, const User& user,
+                              pid_t process, std::vector<bool>& met, std::vector<Taken>& taken) {
+  for (auto first = ready_.begin(); first != ready_.end();) {
+    const auto end = end_of_group(first);
+    std::vector<ReadyEndpoint*> group;
+    for (auto it = first; it != end; ++it)
+      group.push_back(&*it);
+    const auto fits = [&](std::size_t endpoint, std::size_t i) {
+      return !met[i] && meets(*group[endpoint], criteria[i], criteria[i].states, user) &&
+             !group[endpoint]->kept_from.contains(process);
+    };
+    const auto found = first->group == 0 ? std::vector<std::size_t>()
+                                         : assign(group.size(), criteria.size(), fits);
+    for (std::size_t k = 0; k < found.size(); ++k) {
+      met[found[k]] = true;
+      taken.push_back({found[k], std::move(*group[k])});
+    }
+    if (!found.empty()) ready_.erase(first, end);
+    first = end;
   }
 }
 
 std::vector<ImportQueue::Taken> ImportQueue::take(const std::vector<Criteria>& criteria,
-                                                  const User& user, pid_t process) {
+                                                  const User& user, pid_t process, bool groups) {
   std::vector<Taken> taken;
+  std::vector<bool> met(criteria.size());
+  if (groups) take_groups(criteria, user, process, met, taken);
   for (std::size_t i = 0; i < criteria.size(); ++i) {
+    if (met[i]) continue;
     const Criteria& wanted = criteria[i];
     const auto first = [&](std::uint8_t states) {
       return std::ranges::find_if(ready_, [&](const ReadyEndpoint& ready) {
-        return meets(ready, wanted, states, user) && !ready.kept_from.contains(process);
+        return ready.group == 0 && meets(ready, wanted, states, user) &&
+               !ready.kept_from.contains(process);
       });
     };
     auto it =
@@ -110,13 +196,13 @@ std::vector<ImportQueue::Taken> ImportQueue::take(const std::vector<Criteria>& c
 std::vector<ReadyEndpoint> ImportQueue::take_if(
     const std::function<bool(const ReadyEndpoint&)>& which) {
   std::vector<ReadyEndpoint> out;
-  for (auto it = ready_.begin(); it != ready_.end();) {
-    if (!which(*it)) {
-      ++it;
-      continue;
+  for (auto first = ready_.begin(); first != ready_.end();) {
+    const auto end = end_of_group(first);
+    if (std::any_of(first, end, which)) {
+      std::move(first, end, std::back_inserter(out));
+      ready_.erase(first, end);
     }
-    out.push_back(std::move(*it));
-    it = ready_.erase(it);
+    first = end;
   }
   return out;
 }

@@ -51,7 +51,14 @@ struct ReadyEndpoint {
   // Since when its home cannot be reached, or refuses it.
   std::optional<std::chrono::steady_clock::time_point> return_failing_since = {};
   std::chrono::steady_clock::time_point next_try = {};
+  // Not 0: it goes to an application together with the others that have this number. Set
+  // by ImportQueue::add().
+  std::uint64_t group = 0;
 };
+
+// Splits endpoints that follow each other by their groups. An endpoint without a group is
+// alone in one.
+std::vector<std::vector<ReadyEndpoint>> by_group(std::vector<ReadyEndpoint> all);
 
 // The kind of an endpoint in this state, which has a list of its own: SOCKMI_BOUND,
 // SOCKMI_LISTENING, or SOCKMI_CONNECTED for connections of every state.
@@ -76,15 +83,20 @@ class ImportQueue {
 
   // --- endpoints that are ready ---
   void add(ReadyEndpoint ready);
+  // Adds endpoints that only one application may get, all of them at once.
+  void add(std::vector<ReadyEndpoint> group);
   struct Taken {
     std::size_t criterion;  // index of the criterion that it meets
     ReadyEndpoint ready;
   };
-  // Each criterion in order takes the first endpoint that meets it, preferred states
-  // first. Endpoints that were taken keep their slots until release().
+  // First takes, if `groups`, each group of which every endpoint meets a criterion of its
+  // own; preferred states have no effect on these. Then each criterion that is left
+  // takes, in order, the first endpoint without a group that meets it, preferred states
+  // first. The endpoints of a group follow each other in the result. Endpoints that were
+  // taken keep their slots until release().
   std::vector<Taken> take(const std::vector<Criteria>& criteria, const User& user,
-                          pid_t process = 0);
-  // Takes the endpoints for which `which` returns true.
+                          pid_t process = 0, bool groups = true);
+  // Takes the endpoints for which `which` returns true, and the others of their groups.
   std::vector<ReadyEndpoint> take_if(const std::function<bool(const ReadyEndpoint&)>& which);
   // True if an application waits that may have the endpoint, now or after a pause.
   bool is_wanted(const ReadyEndpoint& ready) const;
@@ -118,14 +130,19 @@ class ImportQueue {
   bool meets(const ReadyEndpoint& ready, const Criteria& wanted, std::uint8_t states,
              const User& user) const;
   bool may_have(const Watcher& watcher, const ReadyEndpoint& ready) const;
-  void tell(const ReadyEndpoint& ready);
+  using Place = std::list<ReadyEndpoint>::iterator;
+  Place end_of_group(Place first);
+  void take_groups(const std::vector<Criteria>& criteria, const User& user, pid_t process,
+                   std::vector<bool>& met, std::vector<Taken>& taken);
+  void tell(Place first, Place end);
   const std::size_t& maximum(std::uint8_t state) const;
   QueueLimits maxima_;
   const Policy& policy_;
   std::map<wire::MigrationId, std::uint8_t> reserved_;
   // The reserved slots, by the maximum that they count against.
   std::map<const std::size_t*, std::size_t> taken_;
-  std::list<ReadyEndpoint> ready_;
+  std::list<ReadyEndpoint> ready_;  // the endpoints of a group follow each other
+  std::uint64_t last_group_ = 0;
   std::shared_ptr<std::list<Watcher>> watchers_ = std::make_shared<std::list<Watcher>>();
 };
 

@@ -1,12 +1,9 @@
 #include "connections/journal.h"
 
 #include <limits>
-#include <ranges>
 #include <sstream>
 
 #include "base/log.h"
-#include "base/percent.h"
-#include "connections/journal_facts.h"
 
 namespace sockmi::daemon {
 using namespace facts;
@@ -42,15 +39,9 @@ void Journal::read(const std::string& all) {
   std::istringstream lines(all.substr(0, all.rfind('\n') + 1));
   for (std::string line; std::getline(lines, line); ++lines_) {
     if (line.ends_with(JournalFile::kNotWritten)) continue;
-    Words words;
-    for (const auto word : std::views::split(line, ' '))
-      words.push_back(percent_decode({word.begin(), word.end()}));
-    const bool readable = words.size() >= 2 && is_printable(line);
-    const bool ends = readable && words[0].starts_with('-');
-    const Key key = readable ? Key{words[0].substr(ends), words[1]} : Key();
-    if (readable) words.erase(words.begin(), words.begin() + 2);
-    if (readable && (ends ? !key.first.empty() : is_fact(key, words))) {
-      take({key, ends ? std::nullopt : std::optional(words)});
+    if (auto changes = read_line(line)) {
+      for (Change& change : *changes)
+        take(std::move(change));
       continue;
     }
     ++unreadable_;
@@ -120,13 +111,6 @@ void Journal::take(Change change) {
   }
 }
 
-std::string Journal::text_of(const std::vector<Change>& changes) {
-  std::string all;
-  for (const Change& change : changes)
-    all += line_of(change.key, change.words ? &*change.words : nullptr);
-  return all;
-}
-
 std::string Journal::facts_as_text() const {
   std::string all;
   for (const auto& [key, words] : facts_)
@@ -155,8 +139,7 @@ Result<> Journal::write(const std::string& lines, std::size_t count) {
   return {};
 }
 
-Result<> Journal::append_or_fail(std::vector<Change> changes) {
-  const std::string lines = text_of(changes);
+Result<> Journal::append_or_fail(const std::string& lines, std::vector<Change> changes) {
   TRY(write(lines, changes.size()));
   if (since_) *since_ += lines;
   for (Change& change : changes)
@@ -166,6 +149,10 @@ Result<> Journal::append_or_fail(std::vector<Change> changes) {
 
 void Journal::append(std::vector<Change> changes) {
   const std::string lines = text_of(changes);
+  append(lines, std::move(changes));
+}
+
+void Journal::append(const std::string& lines, std::vector<Change> changes) {
   // While the disk takes no writes, only write_again() tries whether it works again.
   if (!error_.empty() || !write(lines, changes.size())) {
     unwritten_ += lines;
@@ -220,18 +207,23 @@ void Journal::end_compaction(Result<unique_fd> file) {
   overflowed_ = false;
 }
 
-Result<> Journal::committed(const wire::MigrationId& id, const Decision& decision,
-                            const std::optional<RemoteConnection>& away) {
-  const auto& [cookie, tuple, host, line, mark] = decision;
-  std::vector<Change> changes{{{"committed", wire::to_hex(id)},
-                               Words{std::to_string(cookie), to_string(tuple), host,
-                                     to_string(line), std::to_string(mark)}}};
-  const Key imported{"resident", std::to_string(cookie)};
-  if (facts_.contains(imported)) changes.push_back({imported, {}});
-  if (const auto thaw = thaws_.find(cookie); thaw != thaws_.end())
-    changes.push_back(left_daemon(thaw->second));
-  if (away) changes.push_back({{"away", to_string(tuple)}, words_of(*away)});
-  return append_or_fail(std::move(changes));
+Result<> Journal::committed(std::span<const Departure> group) {
+  std::vector<Change> changes;
+  for (const auto& [id, decision, away] : group) {
+    Words words{std::to_string(decision.cookie), to_string(decision.tuple), decision.host,
+                to_string(decision.control_address), std::to_string(decision.mark)};
+    if (decision.group) words.push_back(wire::to_hex(*decision.group));
+    changes.push_back({{"committed", wire::to_hex(id)}, std::move(words)});
+    const Key imported{"resident", std::to_string(decision.cookie)};
+    if (facts_.contains(imported)) changes.push_back({imported, {}});
+    if (const auto thaw = thaws_.find(decision.cookie); thaw != thaws_.end())
+      changes.push_back(left_daemon(thaw->second));
+    if (away) changes.push_back({{"away", to_string(decision.tuple)}, words_of(*away)});
+  }
+  const std::string lines = group.size() > 1 ? as_record(changes) : text_of(changes);
+  if (group.size() > 1 && lines.size() > kLongestRecord)
+    return fail(EMSGSIZE, "cannot log the decision on a group: {} bytes", lines.size());
+  return append_or_fail(lines, std::move(changes));
 }
 
 void Journal::taken_back(const wire::MigrationId& id, const Decision& decision,
@@ -253,20 +245,31 @@ std::map<wire::MigrationId, Decision> Journal::decisions() const {
     const auto tuple = parse_tuple(words[1]);
     const auto line = SocketAddress::parse(words[3]);
     if (tuple && line) {
-      decision = {parse_number(words[0]).value_or(0), *tuple, words[2], *line,
-                  static_cast<std::uint32_t>(parse_number(words[4]).value_or(0))};
+      decision = {parse_number(words[0]).value_or(0),
+                  *tuple,
+                  words[2],
+                  *line,
+                  static_cast<std::uint32_t>(parse_number(words[4]).value_or(0)),
+                  words.size() > 5 ? parse_id(words[5]) : std::nullopt};
     }
   }
   return out;
 }
 
-Result<> Journal::thawed(const std::string& host,
-                         const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports) {
-  std::vector<Change> changes;
-  changes.reserve(imports.size());
-  for (const auto& [id, cookie] : imports)
-    changes.push_back({{"thawed", wire::to_hex(id)}, Words{std::to_string(cookie), host}});
-  return append_or_fail(std::move(changes));
+Result<> Journal::thawed(const std::string& host, const std::vector<Thawing>& imports) {
+  std::string lines;
+  std::vector<Change> all;
+  for (auto it = imports.begin(); it != imports.end();) {
+    const std::uint32_t group = it->group;
+    std::vector<Change> record;
+    do {
+      record.push_back({{"thawed", wire::to_hex(it->id)}, Words{std::to_string(it->cookie), host}});
+      ++it;
+    } while (group != 0 && it != imports.end() && it->group == group);
+    lines += as_record(record);
+    std::ranges::move(record, std::back_inserter(all));
+  }
+  return append_or_fail(lines, std::move(all));
 }
 
 void Journal::not_thawed(const wire::MigrationId& id) {
@@ -279,10 +282,16 @@ Journal::Change Journal::left_daemon(const Key& thaw) const {
   return {thaw, std::move(words)};
 }
 
-void Journal::delivered(const wire::MigrationId& id) {
-  const Key key{"thawed", wire::to_hex(id)};
-  if (const auto fact = facts_.find(key); fact != facts_.end() && fact->second.front() != "0")
-    append({left_daemon(key)});
+void Journal::delivered(std::span<const wire::MigrationId> group) {
+  std::vector<Change> changes;
+  for (const auto& id : group) {
+    const Key key{"thawed", wire::to_hex(id)};
+    if (const auto fact = facts_.find(key); fact != facts_.end() && fact->second.front() != "0")
+      changes.push_back(left_daemon(key));
+  }
+  if (changes.empty()) return;
+  const std::string line = as_record(changes);
+  append(line, std::move(changes));
 }
 
 std::map<wire::MigrationId, Thawed> Journal::thawed() const {

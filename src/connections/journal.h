@@ -6,8 +6,9 @@
 // Words are separated by one blank. Inside a word, blanks, "%" and everything that is not
 // printable ASCII are written as %XX.
 //
-//   committed ID [COOKIE TUPLE HOST HOST-CONTROL MARK]
-//       An export of ours, until its importer HOST has reported the outcome.
+//   committed ID [COOKIE TUPLE HOST HOST-CONTROL MARK [GROUP]]
+//       An export of ours, until its importer HOST has reported the outcome. GROUP: the
+//       ID of its group, which is that of one of its endpoints.
 //   thawed ID COOKIE [HOST]
 //       An import that lives or lived here, until its exporter HOST has the outcome.
 //       COOKIE is 0 as soon as the endpoint does not end with this daemon any more: an
@@ -23,6 +24,12 @@
 //       See TakenOver.
 //
 // ...-CONTROL is the address of a host's control channel.
+//
+// One more line is a record of several facts, of which all are written or none is. Each
+// FACT is a line of the above. The decision on a group is such a record, and so are its
+// thaw and its delivery.
+//
+//   together COUNT FACT...
 //
 // The decision to move an endpoint is the point of no return. It is written before COMMIT
 // is sent, together with the facts that follow from it, in one write(2). It is not
@@ -43,13 +50,16 @@
 // takes them.
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "connections/journal_facts.h"
 #include "connections/journal_file.h"
 #include "connections/records.h"
 #include "wire/control_messages.h"
@@ -63,6 +73,21 @@ struct Decision {
   std::string host;  // the importer; empty: not recorded (written by an older daemon)
   SocketAddress control_address;
   std::uint32_t mark = 0;  // the socket's own SO_MARK
+  std::optional<wire::MigrationId> group = {};
+};
+
+// An endpoint that leaves. `away`: where it lives then; none if it goes home.
+struct Departure {
+  wire::MigrationId id{};
+  Decision decision;
+  std::optional<RemoteConnection> away;
+};
+
+// An import that is about to thaw. Those of the same group (not 0) follow each other.
+struct Thawing {
+  wire::MigrationId id{};
+  std::uint64_t cookie = 0;
+  std::uint32_t group = 0;
 };
 
 struct Thawed {
@@ -79,12 +104,14 @@ class Journal {
   // not be changed.
   static Result<Journal> look(const std::filesystem::path& folder);
 
-  // Logs the decision that an endpoint moves. `away`: where it lives then; none if it
-  // goes home. If it was imported, and its exporter may still ask for it, it has left
-  // this daemon from then on. Errors: if the disk does not take it; then nothing is
-  // decided.
+  // Logs the decision that an endpoint moves, or all endpoints of a group. If one was
+  // imported, and its exporter may still ask for it, it has left this daemon from then
+  // on. Errors: if the disk does not take it; then nothing is decided.
+  Result<> committed(std::span<const Departure> group);
   Result<> committed(const wire::MigrationId& id, const Decision& decision,
-                     const std::optional<RemoteConnection>& away);
+                     const std::optional<RemoteConnection>& away) {
+    return committed(std::array{Departure{id, decision, away}});
+  }
   // The importer has reported the outcome; nobody will ask for the decision again.
   void acknowledged(const wire::MigrationId& id);
   // The importer never had the endpoint, and it continues here. `imported`: its record as
@@ -96,12 +123,13 @@ class Journal {
     return facts_.contains({"committed", wire::to_hex(id)});
   }
 
-  // Logs imports from `host` that are about to thaw, with the cookies of their sockets.
-  // Nothing may thaw that is not written.
-  Result<> thawed(const std::string& host,
-                  const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports);
+  // Logs imports from `host` that are about to thaw. Nothing may thaw that is not
+  // written.
+  Result<> thawed(const std::string& host, const std::vector<Thawing>& imports);
   void not_thawed(const wire::MigrationId& id);  // did not thaw, or nobody will ask again
-  void delivered(const wire::MigrationId& id);   // an application has it
+  // An application has an endpoint, or all endpoints of a group.
+  void delivered(std::span<const wire::MigrationId> group);
+  void delivered(const wire::MigrationId& id) { delivered({&id, 1}); }
   std::map<wire::MigrationId, Thawed> thawed() const;
 
   // These facts cannot fail: see the top of this file.
@@ -151,19 +179,17 @@ class Journal {
   bool may_lack_facts() const { return unreadable_ > 0 || !file_.kept().empty(); }
 
  private:
-  using Key = std::pair<std::string, std::string>;  // verb, key
-  using Words = std::vector<std::string>;
-  struct Change {
-    Key key;
-    std::optional<Words> words;  // none: the fact ends
-  };
-  static std::string text_of(const std::vector<Change>& changes);
+  using Change = facts::Change;
+  using Key = facts::Key;
+  using Words = facts::Words;
   Change left_daemon(const Key& thaw) const;
   void read(const std::string& all);
   void take(Change change);
   Result<> write(const std::string& lines, std::size_t count);
+  // `lines`: the text of the changes.
+  Result<> append_or_fail(const std::string& lines, std::vector<Change> changes);
+  void append(const std::string& lines, std::vector<Change> changes);
   void append(std::vector<Change> changes);
-  Result<> append_or_fail(std::vector<Change> changes);
   Result<> open_file();
   std::string facts_as_text() const;
   std::map<std::uint64_t, ImportedConnection> imported(const std::string& verb) const;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <ranges>
 
 #include "base/percent.h"
 
@@ -10,6 +11,7 @@ namespace sockmi::daemon::facts {
 namespace {
 
 constexpr std::size_t kLongestLine = 4096;
+constexpr const char* kTogether = "together";
 // Each verb with the least number of words behind its key.
 const std::map<std::string, std::size_t> kVerbs = {{"committed", 0}, {"thawed", 1}, {"away", 5},
                                                    {"resident", 6},  {"ended", 6},  {"taken", 3}};
@@ -21,6 +23,27 @@ bool is_plain(unsigned char c) {
 // Returns 0 for a line of an earlier version, which has no generation.
 std::uint64_t generation_of(const Words& words, std::size_t at) {
   return words.size() > at ? parse_number(words[at]).value_or(0) : 0;
+}
+
+Words words_in(const std::string& line) {
+  Words words;
+  for (const auto word : std::views::split(line, ' '))
+    words.push_back(percent_decode({word.begin(), word.end()}));
+  return words;
+}
+
+bool is_printable(const std::string& line) {
+  return std::ranges::all_of(line, [](const char c) { return c >= ' ' && c < 0x7f; });
+}
+
+std::optional<Change> read_fact(const std::string& line) {
+  Words words = words_in(line);
+  if (words.size() < 2 || line.size() > kLongestLine || !is_printable(line)) return std::nullopt;
+  const bool ends = words[0].starts_with('-');
+  const Key key{words[0].substr(ends), words[1]};
+  words.erase(words.begin(), words.begin() + 2);
+  if (ends && !key.first.empty()) return Change{key, std::nullopt};
+  return !ends && is_fact(key, words) ? std::optional(Change{key, std::move(words)}) : std::nullopt;
 }
 
 }  // namespace
@@ -120,7 +143,8 @@ bool is_fact(const Key& key, const Words& words) {
     return parse_id(key.second) &&
            (words.empty() ||
             (words.size() >= 5 && parse_number(words[0]) && parse_tuple(words[1]) &&
-             (words[2].empty() || SocketAddress::parse(words[3])) && parse_number(words[4])));
+             (words[2].empty() || SocketAddress::parse(words[3])) && parse_number(words[4]) &&
+             (words.size() < 6 || parse_id(words[5]))));
   }
   if (key.first == "away") return parse_tuple(key.second) && read_away(words);
   if (key.first == "thawed") return parse_id(key.second) && parse_number(words[0]);
@@ -130,9 +154,42 @@ bool is_fact(const Key& key, const Words& words) {
   return true;
 }
 
-bool is_printable(const std::string& line) {
-  return line.size() <= kLongestLine &&
-         std::ranges::all_of(line, [](const char c) { return c >= ' ' && c < 0x7f; });
+std::string text_of(const std::vector<Change>& changes) {
+  std::string all;
+  for (const Change& change : changes)
+    all += line_of(change.key, change.words ? &*change.words : nullptr);
+  return all;
+}
+
+std::string as_record(const std::vector<Change>& changes) {
+  if (changes.size() == 1) return text_of(changes);
+  std::string all = fmt::format("{} {}", kTogether, changes.size());
+  for (const Change& change : changes) {
+    std::string line = line_of(change.key, change.words ? &*change.words : nullptr);
+    line.pop_back();
+    all += " " + percent_encode(line, is_plain);
+  }
+  return all + "\n";
+}
+
+std::optional<std::vector<Change>> read_line(const std::string& line) {
+  std::vector<Change> changes;
+  const Words words = words_in(line);
+  if (words.empty() || words.front() != kTogether) {
+    auto change = read_fact(line);
+    if (!change) return std::nullopt;
+    changes.push_back(std::move(*change));
+    return changes;
+  }
+  if (words.size() < 2 || line.size() > kLongestRecord || !is_printable(line) ||
+      parse_number(words[1]) != words.size() - 2)
+    return std::nullopt;
+  for (const std::string& fact : std::views::drop(words, 2)) {
+    auto change = read_fact(fact);
+    if (!change) return std::nullopt;
+    changes.push_back(std::move(*change));
+  }
+  return changes;
 }
 
 }  // namespace sockmi::daemon::facts

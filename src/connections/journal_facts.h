@@ -29,10 +29,19 @@ Result<TakenOver> read_taken_over(const std::string& address, const Words& words
 
 // Returns the line that states a fact; without words, the one that ends it.
 std::string line_of(const Key& key, const Words* words);
+// The lines of facts that are stated, or end.
+struct Change {
+  Key key;
+  std::optional<Words> words;  // none: the fact ends
+};
+std::string text_of(const std::vector<Change>& changes);
+// One line with all of them, of which all are written or none is.
+std::string as_record(const std::vector<Change>& changes);
+constexpr std::size_t kLongestRecord = 128 << 10;  // in bytes
+// Returns the facts of a line. Nothing if one of them is none.
+std::optional<std::vector<Change>> read_line(const std::string& line);
 // True if a fact with a known verb is well-formed. Facts with the verbs of other versions
 // cannot be judged, and are accepted.
 bool is_fact(const Key& key, const Words& words);
-// True if this can be a line of a journal.
-bool is_printable(const std::string& line);
 
 }  // namespace sockmi::daemon::facts

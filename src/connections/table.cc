@@ -30,11 +30,12 @@ Result<> ConnectionTable::may_come(const std::string& from, const FourTuple& tup
               to_string(tuple), remote->home);
 }
 
-Result<> ConnectionTable::log_decision(const wire::MigrationId& id, const Decision& decision,
-                                       const std::optional<RemoteConnection>& away) {
-  TRY(journal_.committed(id, decision, away));
-  imported_.erase(decision.cookie);
-  if (away) put_remote(decision.tuple, *away);
+Result<> ConnectionTable::log_decision(std::span<const Departure> group) {
+  TRY(journal_.committed(group));
+  for (const auto& [id, decision, away] : group) {
+    imported_.erase(decision.cookie);
+    if (away) put_remote(decision.tuple, *away);
+  }
   return {};
 }
 

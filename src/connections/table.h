@@ -59,10 +59,13 @@ class ConnectionTable {
   // Reserves space in the journal for the decisions of `moves` endpoints that come or go.
   // Errors: ENOSPC.
   Result<> reserve(std::size_t moves) { return journal_.reserve(moves); }
-  // The point of no return: the endpoint leaves. `away`: where it lives then; none if it
-  // goes home. Errors: if the disk does not take it; then nothing is decided.
+  // The point of no return: the endpoint leaves, or all endpoints of a group. Errors: if
+  // the disk does not take it; then nothing is decided.
+  Result<> log_decision(std::span<const Departure> group);
   Result<> log_decision(const wire::MigrationId& id, const Decision& decision,
-                        const std::optional<RemoteConnection>& away);
+                        const std::optional<RemoteConnection>& away) {
+    return log_decision(std::array{Departure{id, decision, away}});
+  }
   // The importer never had the endpoint, and it continues here. `imported`: its record as
   // an imported connection, if its home is elsewhere.
   void undo_decision(const wire::MigrationId& id, const Decision& decision,
@@ -71,13 +74,13 @@ class ConnectionTable {
   void forget_decision(const wire::MigrationId& id) { journal_.acknowledged(id); }
   // Imports from `host` are about to thaw. Errors: if the disk does not take it; then
   // none of them may thaw.
-  Result<> log_thaw(const std::string& host,
-                    const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports) {
+  Result<> log_thaw(const std::string& host, const std::vector<Thawing>& imports) {
     return journal_.thawed(host, imports);
   }
   // It did not thaw, or nobody will ask again.
   void forget_thaw(const wire::MigrationId& id) { journal_.not_thawed(id); }
-  // An application has an endpoint that thawed here.
+  // An application has an endpoint that thawed here, or all endpoints of a group.
+  void log_delivery(std::span<const wire::MigrationId> group) { journal_.delivered(group); }
   void log_delivery(const wire::MigrationId& id) { journal_.delivered(id); }
 
   // --- places ---

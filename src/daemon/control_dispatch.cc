@@ -10,25 +10,12 @@ namespace {
 
 using Verdicts = std::vector<Result<>>;  // one for each endpoint of a message
 
-Result<> prepare_one(Requests& requests, const AuthenticatedHost& from,
-                     const SocketAddress& control_address, const wire::PreparedImage& image) {
-  TRY_LET(id, wire::read_id(wire::view(image.id())));
-  TRY_LET(endpoint, wire::read_endpoint(image.endpoint()));
-  return requests.prepare(from, id, control_address, std::move(endpoint), image.pre_copied());
-}
-
 Result<Verdicts> on_prepare(Requests& requests, const AuthenticatedHost& from,
                             const wire::Message& message) {
   const auto* said = message.request_as_Prepare();
   TRY_LET(control_address, SocketAddress::parse(wire::string(said->control_address())));
-  Verdicts verdicts;
-  if (said->endpoints() && said->endpoints()->size() > wire::kMostEndpoints)
-    return fail(EMSGSIZE, "invalid message: {} endpoints", said->endpoints()->size());
-  if (said->endpoints()) {
-    for (const auto* image : *said->endpoints())
-      verdicts.push_back(prepare_one(requests, from, control_address, *image));
-  }
-  return verdicts;
+  TRY_LET(images, wire::read_prepare(*said));
+  return requests.prepare(from, control_address, std::move(images));
 }
 
 Result<Verdicts> on_commit(Requests& requests, const AuthenticatedHost& from,

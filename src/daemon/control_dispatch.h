@@ -23,10 +23,10 @@ class Requests {
       const AuthenticatedHost& from, const std::vector<wire::PathRequirements>& connections) = 0;
   virtual Result<> receive_pre_copy(const AuthenticatedHost& from, const MigrationId& id,
                                     ByteView bytes) = 0;
-  virtual Result<> prepare(const AuthenticatedHost& from, const MigrationId& id,
-                           const SocketAddress& control_address, wire::Endpoint endpoint,
-                           std::uint32_t pre_copied) = 0;
-  // Returns a verdict on each endpoint, in the same order.
+  // These two return a verdict on each endpoint, in the same order.
+  virtual std::vector<Result<>> prepare(const AuthenticatedHost& from,
+                                        const SocketAddress& control_address,
+                                        std::vector<wire::IncomingImage> images) = 0;
   virtual std::vector<Result<>> commit(const AuthenticatedHost& from,
                                        const std::vector<wire::Committed>& endpoints) = 0;
   virtual Result<> abort(const AuthenticatedHost& from, const std::vector<MigrationId>& ids) = 0;

@@ -67,8 +67,8 @@ class Daemon {
   bool stopping_ = false;
   const Clock::time_point started_ = Clock::now();
   ImportQueue import_queue_;
-  Deliveries deliveries_{import_queue_, [this](const wire::MigrationId& id) {
-                           connections_.table.log_delivery(id);
+  Deliveries deliveries_{import_queue_, [this](std::span<const wire::MigrationId> group) {
+                           connections_.table.log_delivery(group);
                          }};
   const congestion::CwndCarrier congestion_ = congestion::CwndCarrier::open();
   Services services_;

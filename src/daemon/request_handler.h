@@ -27,10 +27,9 @@ class RequestHandler : public Requests {
                             ByteView bytes) override {
     return importer_.receive_pre_copy(id, from.host, bytes);
   }
-  Result<> prepare(const AuthenticatedHost& from, const MigrationId& id,
-                   const SocketAddress& control_address, wire::Endpoint endpoint,
-                   std::uint32_t pre_copied) override {
-    return importer_.prepare(id, from.host, control_address, std::move(endpoint), pre_copied);
+  std::vector<Result<>> prepare(const AuthenticatedHost& from, const SocketAddress& control_address,
+                                std::vector<wire::IncomingImage> images) override {
+    return importer_.prepare(from.host, control_address, std::move(images));
   }
   std::vector<Result<>> commit(const AuthenticatedHost& from,
                                const std::vector<wire::Committed>& endpoints) override {

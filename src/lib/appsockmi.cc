@@ -11,6 +11,7 @@
 #include "base/endpoint_state.h"
 #include "base/unlocked.h"
 #include "lib/daemon_requests.h"
+#include "lib/export_batches.h"
 #include "lib/last_error.h"
 #include "tls/tls.h"
 
@@ -108,39 +109,90 @@ int load_ssl(const void* buf, size_t len, SSL* ssl, int ssl_state) {
   return loaded ? 0 : report(loaded.error());
 }
 
-int sockmi_export_ssl_with(SSL* ssl, int state, int af, const void* to,
-                           const sockmi_export_options* options) {
-  clear_error();
-  const auto known = options ? check_reserved(*options) : Result<>();
-  if (!known) return report(known.error());
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Milliseconds = std::chrono::milliseconds;
+
+// Saves the SSL when it can be saved, for which it waits until `until` at most.
+Result<ExportItem> prepare(SSL* ssl, int state, ByteView payload, Clock::time_point until) {
   const int fd = tls::get_fd(ssl);
   if (fd < 0) {
-    return report(tls::is_retired(ssl) ? Error{ESHUTDOWN, "this SSL was exported"}
-                                       : Error{EINVAL, "the SSL has no descriptor"});
+    return tls::is_retired(ssl) ? fail(ESHUTDOWN, "this SSL was exported")
+                                : fail(EINVAL, "the SSL has no descriptor");
   }
-  sockmi_export_options rest = options ? *options : sockmi_export_options{};
   if (kind_of(static_cast<unsigned>(state)).established) {
-    using Milliseconds = std::chrono::milliseconds;
-    const auto begun = std::chrono::steady_clock::now();
-    const auto quiet =
-        tls::quiesce(ssl, rest.timeout > 0 ? std::min(kRecordTimeout, Milliseconds(rest.timeout))
-                                           : kRecordTimeout);
-    if (!quiet) return report(quiet.error());
-    const auto spent =
-        std::chrono::duration_cast<Milliseconds>(std::chrono::steady_clock::now() - begun);
-    if (rest.timeout > 0)
-      rest.timeout = std::max(1, rest.timeout - static_cast<int>(spent.count()));
+    const auto left = std::chrono::ceil<Milliseconds>(until - Clock::now());
+    TRY(tls::quiesce(ssl, std::clamp(left, Milliseconds(1), kRecordTimeout)));
   }
-  const auto image = save(ssl, state);
-  if (!image) return report(image.error());
-  const auto exported = export_endpoint(fd, static_cast<unsigned>(state), af, to, *image, &rest);
-  if (!exported && exported.error().code == EINPROGRESS) tls::doubt(ssl);
-  if (!exported) return report(exported.error());
-  // The connection has moved, so this returns success in any case. The error text reports
-  // keys that are left.
-  if (const auto spent = tls::retire(ssl); !spent)
-    (void)report({spent.error().code, "keys are left in memory: " + to_string(spent.error())});
-  return 0;
+  TRY_LET(image, save(ssl, state));
+  return ExportItem{fd, static_cast<unsigned>(state), std::move(image), payload};
+}
+
+// Returns "" or the reason why keys are left in memory. The connection has moved, so this
+// is no error.
+std::string end_exported(SSL* ssl) {
+  const auto spent = tls::retire(ssl);
+  return spent ? "" : "keys are left in memory: " + to_string(spent.error());
+}
+
+}  // namespace
+
+int sockmi_export_ssl_with(SSL* ssl, int state, int af, const void* to,
+                           const sockmi_export_options* options) {
+  sockmi_export_options chosen = options ? *options : sockmi_export_options{};
+  sockmi_export_ssl_req request{};
+  request.ssl = ssl;
+  request.fd = -1;
+  request.state = state;
+  request.payload = chosen.payload;
+  request.payload_len = chosen.payload_len;
+  return sockmi_export_ssls(&request, 1, af, to, &chosen) == 1 ? 0 : -1;
+}
+
+int sockmi_export_ssls(sockmi_export_ssl_req* reqs, unsigned nreqs, int af, const void* to,
+                       const sockmi_export_options* options) {
+  clear_error();
+  sockmi_export_options chosen = options ? *options : sockmi_export_options{};
+  const std::span requests(reqs, nreqs);
+  for (sockmi_export_ssl_req& request : requests)
+    request.error = ECANCELED;
+  if (const auto known = check_reserved(chosen); !known) return report(known.error());
+  ExportCall call;
+  std::vector<int> states;
+  for (const sockmi_export_ssl_req& request : requests) {
+    if (const auto known = check_reserved(request); !known) return report(known.error());
+    if (!request.ssl && (request.state & ~kSocketStates))
+      return report({EINVAL, "a TLS state without an SSL"});
+    call.groups.push_back(request.group);
+    states.push_back(request.state);
+  }
+  if (const auto known = check_groups(call.groups, states); !known) return report(known.error());
+  const auto until =
+      chosen.timeout > 0 ? Clock::now() + Milliseconds(chosen.timeout) : Clock::time_point::max();
+  call.prepare = [&](std::size_t i) -> Result<ExportItem> {
+    const ByteView payload(static_cast<const std::uint8_t*>(requests[i].payload),
+                           requests[i].payload_len);
+    if (requests[i].ssl) return prepare(requests[i].ssl, requests[i].state, payload, until);
+    return ExportItem{requests[i].fd, static_cast<unsigned>(requests[i].state), {}, payload};
+  };
+  int gone = 0;
+  std::string left;
+  call.settle = [&](std::size_t i, const Result<>& result) {
+    SSL* ssl = requests[i].ssl;
+    requests[i].error = result ? 0 : result.error().code;
+    if (!result && ssl && result.error().code == EINPROGRESS) tls::doubt(ssl);
+    if (!result) {
+      (void)report(result.error());
+      return;
+    }
+    ++gone;
+    if (ssl)
+      if (auto keys = end_exported(ssl); !keys.empty()) left = std::move(keys);
+  };
+  export_endpoints(call, af, to, chosen);
+  if (gone > 0 && !left.empty()) (void)report({EIO, left});
+  return gone > 0 || nreqs == 0 ? gone : -1;
 }
 
 int export_ssl(SSL* ssl, int state, int af, const void* to) {
@@ -157,19 +209,21 @@ int import_ssl(sockmi_import_ssl_req* irqs, unsigned nirqs, int timeout) {
   }
   std::vector<ImportCriteria> criteria;
   for (const auto& request : requests) {
-    if (!request.ssl) return report({EINVAL, "an import request without an SSL"});
     if (const auto known = check_reserved(request); !known) return report(known.error());
+    if (!request.ssl && request.criteria.states == 0)
+      return report({EINVAL, "an import request without an SSL and without states"});
     const unsigned states = request.criteria.states ? request.criteria.states : kTlsStates;
-    if (states & ~kTlsStates)
-      return report({EINVAL, "not the state of an SSL: use import_socket()"});
+    if (states & ~(request.ssl ? kTlsStates : kSocketStates))
+      return report({EINVAL, "the states do not fit: TLS states need an SSL, others have none"});
     criteria.push_back({&request.criteria, states, static_cast<unsigned>(request.preferred_state)});
   }
   const auto accept = [&](ImportedEndpoint arrived) -> Result<> {
     auto& request = requests[arrived.request];
     TRY_LET(payload, copy_payload(arrived.payload));
     const Secret image(arrived.tls.begin(), arrived.tls.end());
-    auto loaded = tls::load(image, request.ssl, kind_of(arrived.state));
-    if (loaded) {
+    Result<> loaded;
+    if (request.ssl) loaded = tls::load(image, request.ssl, kind_of(arrived.state));
+    if (loaded && request.ssl) {
       loaded = tls::set_fd(request.ssl, arrived.socket.get());
       if (!loaded) (void)tls::retire(request.ssl);  // the connection goes to another importer
     }
@@ -179,14 +233,15 @@ int import_ssl(sockmi_import_ssl_req* irqs, unsigned nirqs, int timeout) {
     }
     request.payload = payload;
     request.payload_len = arrived.payload.size();
-    request.write_taken = tls::write_taken(request.ssl);
+    request.write_taken = request.ssl ? tls::write_taken(request.ssl) : 0;
     request.ssl_state = static_cast<int>(arrived.state);
+    request.group = arrived.group;
     request.fd = arrived.socket.release();
     return {};
   };
   const auto imported = import_endpoints(criteria, timeout, accept, [&](std::size_t i) {
     auto& request = requests[i];
-    (void)tls::retire(request.ssl);
+    if (request.ssl) (void)tls::retire(request.ssl);
     give_up(request);
     request.ssl_state = 0;
     request.write_taken = 0;

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <map>
 #include <optional>
 
 #include <nlohmann/json.hpp>
@@ -11,6 +12,7 @@
 #include "base/address.h"
 #include "base/scm_rights.h"
 #include "base/token.h"
+#include "lib/export_batches.h"
 #include "lib/http_client.h"
 #include "wire/control_messages.h"
 #include "wire/flatbuffer.h"
@@ -48,25 +50,8 @@ Result<Secret> pack(const std::vector<ImportCriteria>& criteria, int timeout) {
                                           static_cast<std::uint8_t>(each.preferred), local,
                                           remote));
   }
-  builder.Finish(wire::CreateImportRequestDirect(builder, &packed, timeout));
+  builder.Finish(wire::CreateImportRequestDirect(builder, &packed, timeout, /*groups=*/true));
   return builder.take();
-}
-
-// Bytes of images and payloads in one message. A single endpoint may have more.
-constexpr std::size_t kMostBytesTogether = 1 << 20;
-
-std::size_t size_of(const ExportItem& one) {
-  return one.tls.size() + one.payload.size();
-}
-
-// Returns how many of the endpoints go into one request.
-std::size_t together(std::span<const ExportItem> all) {
-  std::size_t count = 0, bytes = 0;
-  for (; count < all.size() && count < kMaxDescriptorsPerMessage; ++count) {
-    bytes += size_of(all[count]);
-    if (bytes > kMostBytesTogether && count > 0) break;
-  }
-  return count;
 }
 
 Result<Secret> pack(std::span<const ExportItem> all, int af, const void* to,
@@ -74,14 +59,14 @@ Result<Secret> pack(std::span<const ExportItem> all, int af, const void* to,
   TRY_LET(target, address_bytes(af, to));
   std::size_t size = 1024;
   for (const ExportItem& one : all)
-    size += 64 + size_of(one);
+    size += 64 + one.size();
   Builder builder(size);
   std::vector<flatbuffers::Offset<wire::ExportPart>> parts;
   for (const ExportItem& one : all) {
     const auto tls = builder.CreateVector(one.tls.data(), one.tls.size());
     const auto payload = builder.CreateVector(one.payload.data(), one.payload.size());
-    parts.push_back(
-        wire::CreateExportPart(builder, static_cast<std::uint8_t>(one.state), tls, payload));
+    parts.push_back(wire::CreateExportPart(builder, static_cast<std::uint8_t>(one.state), tls,
+                                           payload, one.group));
   }
   const auto service = builder.CreateString(service_name ? service_name : "default");
   const auto target_bytes = builder.CreateVector(target.data(), target.size());
@@ -89,14 +74,6 @@ Result<Secret> pack(std::span<const ExportItem> all, int af, const void* to,
                                            static_cast<std::uint32_t>(timeout.count()),
                                            builder.CreateVector(parts)));
   return builder.take();
-}
-
-Result<> check(const ExportItem& one) {
-  if (one.payload.size() > SOCKMI_PAYLOAD_MAX) {
-    return fail(EMSGSIZE, "payload of {} bytes is larger than {} bytes", one.payload.size(),
-                SOCKMI_PAYLOAD_MAX);
-  }
-  return {};
 }
 
 Result<std::vector<Result<>>> read_results(const Reply& reply, std::size_t count) {
@@ -133,8 +110,6 @@ class Asked {
                             const char* service, Deadline until) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
     if (left.count() <= 0) return fail(ETIMEDOUT, "no time left");
-    for (const ExportItem& one : those)
-      TRY(check(one));
     TRY_LET(token, Token::make());
     std::vector<int> descriptors;
     for (const ExportItem& one : those)
@@ -176,14 +151,14 @@ class Asked {
 
 }  // namespace
 
-// While the daemon moves one request's endpoints, the next request is sent already. After
-// a request that the daemon does not answer in time, no further requests are sent.
-void export_endpoints(std::span<const ExportItem> all, int af, const void* to,
-                      const sockmi_export_options& options,
-                      const std::function<void(std::size_t, Result<>)>& settle) {
+// While the daemon moves one request's endpoints, the next request is prepared and sent
+// already. After a request that the daemon does not answer in time, no further requests
+// are sent.
+void export_endpoints(const ExportCall& call, int af, const void* to,
+                      const sockmi_export_options& options) {
   struct UnderWay {
+    std::vector<std::size_t> which;
     Result<Asked> asked;
-    std::size_t first, count;
   };
   const Deadline end = options.timeout > 0
                            ? Clock::now() + std::chrono::milliseconds(options.timeout)
@@ -193,33 +168,47 @@ void export_endpoints(std::span<const ExportItem> all, int af, const void* to,
     if (unanswered) return fail(ETIMEDOUT, "sockmid does not answer");
     return Asked::send(those, af, to, options.service, std::min(end, Clock::now() + kExport));
   };
+  ExportBatches batches(call);
   std::deque<UnderWay> under_way;
-  for (std::size_t next = 0; next < all.size() || !under_way.empty();) {
-    while (next < all.size() && under_way.size() < 2) {
-      const std::size_t count = together(all.subspan(next));
-      under_way.push_back({send(all.subspan(next, count)), next, count});
-      next += count;
+  for (bool more = true; more || !under_way.empty();) {
+    while (more && under_way.size() < 2) {
+      ExportBatch batch = batches.next();
+      more = !batch.empty();
+      if (more) {
+        auto asked = send(batch.items);
+        under_way.push_back({std::move(batch.which), std::move(asked)});
+      }
     }
+    if (under_way.empty()) break;
     UnderWay& oldest = under_way.front();
     auto results = oldest.asked ? oldest.asked->results() : std::unexpected(oldest.asked.error());
     unanswered |= oldest.asked ? !oldest.asked->answered() : oldest.asked.error().code == ETIMEDOUT;
-    for (std::size_t i = 0; i < oldest.count; ++i) {
-      settle(oldest.first + i,
-             results ? std::move((*results)[i]) : std::unexpected(results.error()));
+    for (std::size_t k = 0; k < oldest.which.size(); ++k) {
+      call.settle(oldest.which[k],
+                  results ? std::move((*results)[k]) : std::unexpected(results.error()));
     }
     under_way.pop_front();
   }
 }
 
-Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteView tls,
+Result<> export_endpoint(int fd, unsigned state, int af, const void* to, Secret tls,
                          const sockmi_export_options* options) {
   static constexpr sockmi_export_options kNone{};
   if (!options) options = &kNone;
-  const ExportItem one{
-      fd, state, tls, {static_cast<const std::uint8_t*>(options->payload), options->payload_len}};
   Result<> settled = fail(EBADMSG, "sockmid has not decided yet");
-  export_endpoints({&one, 1}, af, to, *options,
-                   [&](std::size_t, Result<> result) { settled = std::move(result); });
+  export_endpoints({.groups = {0},
+                    .prepare = [&](std::size_t) -> Result<ExportItem> {
+                      return ExportItem{fd,
+                                        state,
+                                        std::move(tls),
+                                        {static_cast<const std::uint8_t*>(options->payload),
+                                         options->payload_len}};
+                    },
+                    .settle =
+                        [&](std::size_t, Result<> result) {
+                          settled = std::move(result);
+                        }},
+                   af, to, *options);
   return settled;
 }
 
@@ -260,6 +249,19 @@ Result<std::vector<Delivery>> read_delivered(Reply& reply, std::size_t requests)
     delivered[i].token = std::move(*token);
   }
   return delivered;
+}
+
+// Splits the endpoints by their groups. An endpoint without a group is alone in one.
+std::vector<std::vector<Delivery>> by_group(std::vector<Delivery> all) {
+  std::vector<std::vector<Delivery>> groups;
+  std::map<std::uint32_t, std::size_t> known;
+  for (Delivery& each : all) {
+    const std::uint32_t group = each.what->group();
+    const auto [it, added] = known.try_emplace(group, groups.size());
+    if (added || group == 0) groups.emplace_back();
+    groups[group == 0 ? groups.size() - 1 : it->second].push_back(std::move(each));
+  }
+  return groups;
 }
 
 struct Failed {
@@ -303,21 +305,32 @@ Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& criteria, i
   std::vector<const wire::Delivered*> taken;
   std::vector<Failed> failed;
   Result<> last;
-  for (auto& [what, socket, token] : delivered) {
-    auto used = token ? accept({what->request(), what->state(), std::move(socket),
-                                wire::view(what->tls()), wire::view(what->payload())})
-                      : Result<>(fail(EMFILE, "cannot receive endpoints: no descriptors left"));
-    if (!used) {
-      last = used;
-      failed.push_back({what, std::move(used.error())});
-    } else if (token->take()) {
-      taken.push_back(what);
-      // The daemon waits only for a limited time, and has given the endpoint to other
-      // importers.
-    } else {
-      give_up(what->request());
-      last = fail(ETIMEDOUT, "import took too long: sockmid has withdrawn the endpoint");
+  for (std::vector<Delivery>& group : by_group(std::move(delivered))) {
+    Result<> used;
+    std::vector<std::size_t> met;
+    for (auto& [what, socket, token] : group) {
+      if (used) {
+        used = token ? accept({what->request(), what->state(), std::move(socket),
+                               wire::view(what->tls()), wire::view(what->payload()), what->group()})
+                     : Result<>(fail(EMFILE, "cannot receive endpoints: no descriptors left"));
+      }
+      if (used) met.push_back(what->request());
     }
+    const bool ours = used && group.front().token->take();
+    if (ours) {
+      for (const Delivery& each : group)
+        taken.push_back(each.what);
+      continue;
+    }
+    for (const std::size_t request : met)
+      give_up(request);
+    // Otherwise the daemon, which waits only for a limited time, has given the endpoints
+    // to other importers.
+    if (!used)
+      for (const Delivery& each : group)
+        failed.push_back({each.what, used.error()});
+    last = used ? fail(ETIMEDOUT, "import took too long: sockmid has withdrawn the endpoint")
+                : std::move(used);
   }
   (void)tell(client, taken, failed);
   if (taken.empty()) return pass(std::move(last));

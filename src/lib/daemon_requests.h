@@ -14,20 +14,14 @@
 #include "base/error.h"
 #include "base/secret.h"
 #include "base/unique_fd.h"
+#include "lib/export_batches.h"
 
 namespace sockmi::lib {
 
-struct ExportItem {
-  int fd;  // borrowed
-  unsigned state;
-  ByteView tls, payload;
-};
-// Exports endpoints, as many together as one request can carry. Calls `settle` once for
-// each endpoint, with its index and result.
-void export_endpoints(std::span<const ExportItem> all, int af, const void* to,
-                      const sockmi_export_options& options,
-                      const std::function<void(std::size_t, Result<>)>& settle);
-Result<> export_endpoint(int fd, unsigned state, int af, const void* to, ByteView tls,
+// Exports endpoints, as many together as one request can carry; those of a group always.
+void export_endpoints(const ExportCall& call, int af, const void* to,
+                      const sockmi_export_options& options);
+Result<> export_endpoint(int fd, unsigned state, int af, const void* to, Secret tls,
                          const sockmi_export_options* options);
 
 struct ImportCriteria {
@@ -39,12 +33,13 @@ struct ImportedEndpoint {
   unsigned state;
   unique_fd socket;
   ByteView tls, payload;
+  std::uint64_t group;  // 0: none
 };
 // Waits for endpoints and passes each to `accept`, which returns whether it could use it.
-// An endpoint that it could not use stays with the daemon for other importers; the daemon
-// receives the reason. Calls `give_up` with the index of the criteria if an endpoint that
-// `accept` has used is not ours after all. `timeout` is in milliseconds; negative: none.
-// Returns how many endpoints were imported, 0 on timeout.
+// An endpoint that it could not use stays with the daemon for other importers, and its
+// group with it; the daemon receives the reason. Calls `give_up` with the index of the
+// criteria if an endpoint that `accept` has used is not ours after all. `timeout` is in
+// milliseconds; negative: none. Returns how many endpoints were imported, 0 on timeout.
 Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& criteria, int timeout,
                                   const std::function<Result<>(ImportedEndpoint)>& accept,
                                   const std::function<void(std::size_t)>& give_up);
@@ -67,6 +62,7 @@ void clear(Request& request) {
   request.fd = -1;
   request.payload = nullptr;
   request.payload_len = 0;
+  request.group = 0;
 }
 template <class Request>
 void give_up(Request& request) {

@@ -6,6 +6,7 @@
 
 #include "base/endpoint_state.h"
 #include "lib/daemon_requests.h"
+#include "lib/export_batches.h"
 #include "lib/last_error.h"
 
 namespace sockmi::lib {
@@ -58,24 +59,31 @@ int sockmi_export_sockets(sockmi_export_socket_req* reqs, unsigned nreqs, int af
   for (sockmi_export_socket_req& request : std::span(reqs, nreqs))
     request.error = ECANCELED;
   if (const auto known = check_reserved(chosen); !known) return report(known.error());
-  std::vector<ExportItem> all;
+  ExportCall call;
+  std::vector<int> states;
   for (const sockmi_export_socket_req& request : std::span(reqs, nreqs)) {
     if (const auto known = check_reserved(request); !known) return report(known.error());
     if (request.state & ~kSocketStates) return report({EINVAL, "a TLS state: use export_ssl()"});
-    all.push_back({request.fd,
-                   static_cast<unsigned>(request.state),
-                   {},
-                   {static_cast<const std::uint8_t*>(request.payload), request.payload_len}});
+    call.groups.push_back(request.group);
+    states.push_back(request.state);
   }
+  if (const auto known = check_groups(call.groups, states); !known) return report(known.error());
+  call.prepare = [&](std::size_t i) -> Result<ExportItem> {
+    return ExportItem{reqs[i].fd,
+                      static_cast<unsigned>(reqs[i].state),
+                      {},
+                      {static_cast<const std::uint8_t*>(reqs[i].payload), reqs[i].payload_len}};
+  };
   int gone = 0;
-  export_endpoints(all, af, to, chosen, [&](std::size_t i, Result<> result) {
+  call.settle = [&](std::size_t i, const Result<>& result) {
     reqs[i].error = result ? 0 : result.error().code;
     if (result) {
       ++gone;
     } else {
       (void)report(result.error());
     }
-  });
+  };
+  export_endpoints(call, af, to, chosen);
   return gone > 0 || nreqs == 0 ? gone : -1;
 }
 
@@ -99,6 +107,7 @@ int import_socket(sockmi_import_socket_req* irqs, unsigned nirqs, int timeout) {
     request.payload = payload;
     request.payload_len = arrived.payload.size();
     request.state = static_cast<int>(arrived.state);
+    request.group = arrived.group;
     request.fd = arrived.socket.release();
     return {};
   };

@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "applications/import_queue.h"
 #include "migration/export_state.h"
@@ -53,15 +54,19 @@ struct UnderWay {
 std::vector<std::vector<ExportItem>> shares(std::vector<ExportItem> items) {
   std::vector<std::vector<ExportItem>> out;
   Load load;
-  for (ExportItem& item : items) {
-    const Load own = load_of(item);
+  for (auto first = items.begin(); first != items.end();) {
+    const auto end = end_of_group(first, items.end());
+    const Load own = std::accumulate(
+        first, end, Load(),
+        [](const Load& sum, const ExportItem& each) { return sum + load_of(each); });
     load = load + own;
     if (out.empty() || !load.fits() ||
-        kind_of(item.endpoint.state) != kind_of(out.back().back().endpoint.state)) {
+        kind_of(first->endpoint.state) != kind_of(out.back().back().endpoint.state)) {
       out.emplace_back();
       load = own;
     }
-    out.back().push_back(std::move(item));
+    std::move(first, end, std::back_inserter(out.back()));
+    first = end;
   }
   return out;
 }

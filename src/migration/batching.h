@@ -5,8 +5,8 @@
 // endpoints gain by that, because most of a migration's cost is per batch. Long queues
 // would keep the other endpoints waiting, and a message has a maximum size. So the parts
 // move one after the other. Each freezes at most kMaxFrozenBytesPerBatch bytes (about
-// 2 ms per MiB), or one endpoint. A part has endpoints of one kind, because the importer
-// reserves slots for one kind.
+// 2 ms per MiB), or one endpoint or group. A part has endpoints of one kind, because the
+// importer reserves slots for one kind. A group is never split.
 #pragma once
 
 #include <vector>
@@ -28,7 +28,8 @@ std::vector<std::vector<ExportItem>> shares(std::vector<ExportItem> items);
 // accepts). They move as one batch (one search for a host, one message each way, one
 // netlink transaction), or as several parts one after the other (see above).
 //
-// Each endpoint succeeds or fails alone. The results are in the order of `items`. An
+// Each endpoint succeeds or fails alone, and each group (wire::Endpoint::group, endpoints
+// that follow each other) as a whole. The results are in the order of `items`. An
 // endpoint with an error continues on this host as if nothing had happened, except with
 // these errors: EINPROGRESS if the importer has not yet said what became of it (the
 // socket stays frozen until it has), ECONNABORTED if the importer lost it after its thaw.

@@ -64,10 +64,21 @@ asio::awaitable<Result<>> ask(Exports& exports, const cluster::SelectedHost& imp
 }  // namespace
 
 void CommitProgress::decide(Decide how) {
-  // An importer that asks us later gets the answer that the endpoint does not move.
-  if (how == Decide::Discard) asked = true;
-  know(*this, how == Decide::Commit ? Outcome::Lives : Outcome::NeverThawed,
-       {ECANCELED, "an operator discarded the move"});
+  const auto decide_one = [how](CommitProgress& one) {
+    // An importer that asks us later gets the answer that the endpoint does not move.
+    if (how == Decide::Discard) one.asked = true;
+    know(one, how == Decide::Commit ? Outcome::Lives : Outcome::NeverThawed,
+         {ECANCELED, "an operator discarded the move"});
+  };
+  decide_one(*this);
+  for (const auto& other : group)
+    if (const auto one = other.lock()) decide_one(*one);
+}
+
+void make_group(std::span<const std::shared_ptr<CommitProgress>> those) {
+  for (const auto& one : those)
+    for (const auto& other : those)
+      if (one != other) one->group.push_back(other);
 }
 
 asio::awaitable<void> send_commit_until_acknowledged(Exports& exports,

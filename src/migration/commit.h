@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "context/async_event.h"
@@ -27,10 +28,15 @@ struct CommitProgress {
   // Set by the caller when the old socket is dealt with. Until then the journal keeps the
   // decision, for the daemon after this one.
   Event settled;
+  std::vector<std::weak_ptr<CommitProgress>> group;  // the others of its group
 
-  void decide(Decide how);  // by an operator
+  void decide(Decide how);  // by an operator, for the whole group
 };
 using Commitments = std::vector<std::shared_ptr<CommitProgress>>;
+
+// Makes them a group: what an operator decides on one of them holds for all. The importer
+// gives one verdict on all.
+void make_group(std::span<const std::shared_ptr<CommitProgress>> those);
 
 // Returns when the outcome of all is known, when its consequences are done
 // (CommitProgress::settled), and when neither the journal nor the importer needs to

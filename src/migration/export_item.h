@@ -9,8 +9,8 @@
 
 namespace sockmi::daemon {
 
-// In `endpoint`, the caller fills in service, owner, state, TLS
-// image and payload; the exporter fills in the rest.
+// In `endpoint`, the caller fills in service, owner, state, TLS image, payload and group;
+// the exporter fills in the rest. The endpoints of a group follow each other.
 struct ExportItem {
   unique_fd socket;
   wire::Endpoint endpoint;
@@ -22,5 +22,16 @@ struct ExportItem {
   std::shared_ptr<Token> token = {};
   bool unclaimed = false;  // it leaves because no application here imports it
 };
+
+// Returns the end of the group that begins at `first`, in a range of ExportItem or
+// ExportedEndpoint. An endpoint without a group is alone in one.
+template <class Iterator>
+Iterator end_of_group(Iterator first, Iterator end) {
+  const std::uint32_t group = first->endpoint.group;
+  do {
+    ++first;
+  } while (group != 0 && first != end && first->endpoint.group == group);
+  return first;
+}
 
 }  // namespace sockmi::daemon

@@ -1,5 +1,7 @@
 #include "migration/export_state.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "migration/delta_files.h"
 
@@ -53,6 +55,17 @@ Result<> hold(const std::filesystem::path& runtime, ExportedEndpoint& one) {
   one.endpoint.tcp.rcv_seq += static_cast<std::uint32_t>(one.delta.bytes.size());
   one.finished = one.delta.fin;
   return is_in_commit_alone(one.delta) ? keep_delta(runtime, one.id, one.delta) : Result<>();
+}
+
+void keep_together(std::span<ExportedEndpoint> group) {
+  const auto stays =
+      std::ranges::find_if(group, [](const ExportedEndpoint& one) { return !one.result; });
+  if (stays == group.end()) return;
+  const Error why = stays->result.error();
+  for (ExportedEndpoint& one : group)
+    if (one.result)
+      one.result =
+          fail(why.code, "{} is in its group and stays: {}", to_string(stays->tuple), why.reason);
 }
 
 Result<> given_up() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 
 #include "connections/records.h"
 #include "context/services.h"
@@ -73,6 +74,8 @@ wire::StragglerT straggler_of(const ExportedEndpoint& one, tcp::FreezeDelta delt
 // `one.delta`, and makes their calls fail from here on, so that COMMIT has all of it.
 // Stores in `runtime` what only COMMIT carries, for the next daemon if this one dies.
 Result<> hold(const std::filesystem::path& runtime, ExportedEndpoint& one);
+// If an endpoint of the group stays here, the others stay, too.
+void keep_together(std::span<ExportedEndpoint> group);
 // The error of an endpoint whose application has taken the token.
 Result<> given_up();
 // Counts and logs the outcome of the export; adds it to the history. Returns one.result.

@@ -3,7 +3,9 @@
 //
 // Endpoints move in batches, because most of the cost (the search for a host, control
 // messages, netlink transactions, the RCU barrier) is the same for many endpoints as for
-// one. Each endpoint succeeds or fails alone.
+// one. Each endpoint succeeds or fails alone, and each group as a whole: what fails for
+// one endpoint of a group before the decision fails for all, and the decision is one
+// record.
 //
 // Invariant: until the decision is in the journal, any step may fail, and the connection
 // then continues on this host unharmed. After the decision, every step is retried until
@@ -68,6 +70,7 @@
 #include "context/async_event.h"
 #include "migration/accept_queue.h"
 #include "migration/commit.h"
+#include "migration/decision.h"
 #include "migration/delta_files.h"
 #include "migration/examination.h"
 #include "migration/find_host.h"
@@ -98,7 +101,13 @@ class Exporter {
         target_(target),
         decide_by_(decide_by),
         export_more_(export_more),
-        kill_is_safe_(std::make_shared<Event>(services_.io.get_executor())) {}
+        kill_is_safe_(std::make_shared<Event>(services_.io.get_executor())) {
+    for (auto first = all_.begin(); first != all_.end();) {
+      const auto end = end_of_group(first, all_.end());
+      groups_.emplace_back(first, end);
+      first = end;
+    }
+  }
   Exporter(const Exporter&) = delete;
 
   // `found`: see export_batch().
@@ -133,7 +142,8 @@ class Exporter {
     redirect();
     // The peers' packets reach the importer's sockets. If this daemon dies, the kernel
     // itself ends the redirects.
-    each([&](ExportedEndpoint& one) { return decide(one); });
+    for (const Group group : groups_)
+      decide(services_, table_, choice_, decide_by_, group);
     roll_back();
     // *Point of no return.* The decision is in the journal. From here on only the
     // importer knows where the endpoint lives, and it is asked until it answers.
@@ -145,14 +155,23 @@ class Exporter {
   std::vector<ExportedEndpoint>& all() { return all_; }
 
  private:
+  using Group = std::span<ExportedEndpoint>;
+
   // Applies `step` to each endpoint that is still moving. An endpoint for which it fails
-  // stays here.
+  // stays here, and its group with it.
   template <class Step>
   void each(Step step) {
-    for (ExportedEndpoint& one : all_)
-      if (one.result) one.result = step(one);
+    for (const Group group : groups_)
+      for (ExportedEndpoint& one : group) {
+        if (one.result) one.result = step(one);
+        if (one.result) continue;
+        keep_together(group);
+        break;
+      }
   }
   std::vector<ExportedEndpoint*> going() {
+    for (const Group group : groups_)
+      keep_together(group);
     std::vector<ExportedEndpoint*> out;
     for (ExportedEndpoint& one : all_)
       if (one.result) out.push_back(&one);
@@ -196,17 +215,6 @@ class Exporter {
   }
   bool is_ours(const ExportedEndpoint& one) const { return one.endpoint.home == settings_.host; }
   bool goes_home(const ExportedEndpoint& one) const { return choice_.host == one.endpoint.home; }
-  std::optional<RemoteConnection> away(const ExportedEndpoint& one) const {
-    if (goes_home(one)) return std::nullopt;
-    return RemoteConnection{one.endpoint.service,
-                            choice_.host,
-                            address(one),
-                            one.endpoint.home,
-                            one.endpoint.home_control,
-                            services_.steering->in_other_namespace(one.tuple.local.ip),
-                            one.endpoint.generation,
-                            {}};
-  }
 
   Result<> guard(ExportedEndpoint& one) {
     if (one.passive()) return {};
@@ -319,25 +327,6 @@ class Exporter {
     });
   }
 
-  Result<> decide(ExportedEndpoint& one) {
-    TRY(fault::point("check"));
-    if (Clock::now() > decide_by_) return fail(ETIMEDOUT, "importer was not ready in time");
-    // The journal has space reserved. Any other failure comes before hold(), because the
-    // effect of hold() is visible to the application.
-    TRY(fault::point("journal"));
-    if (one.token && !one.token->take()) return given_up();
-    (void)fault::point("token");  // from here on the asker cannot give up
-    TRY(hold(services_.settings.runtime, one));
-    const Decision decision{one.cookie, one.tuple, choice_.host, choice_.control_address,
-                            one.owner ? one.owner->mark : 0};
-    const auto* const found = is_ours(one) ? nullptr : table_.find_imported(one.cookie);
-    const auto imported = found ? std::optional(*found) : std::nullopt;
-    TRY(table_.log_decision(one.id, decision, away(one)));
-    one.imported = imported;
-    one.decided = true;
-    return {};
-  }
-
   // Endpoints that failed continue here. Their redirects are removed before they are
   // unfrozen, so that they receive before they send.
   void roll_back() {
@@ -359,6 +348,7 @@ class Exporter {
     for (ExportedEndpoint& one : all_) {
       if (one.result) continue;
       exports_.undecided.erase(one.id);
+      if (is_in_commit_alone(one.delta)) drop_delta(settings_.runtime, one.id);
       if (!one.frozen) continue;
       exports_.histories.remember(one.cookie, one.frozen->history());
       if (auto given = services_.steering->within(one.tuple.local.ip,
@@ -376,13 +366,18 @@ class Exporter {
     const auto those = going();
     if (those.empty()) co_return services_.low_latency.end();
     std::vector<steer::Redirect> permanent;
-    for (ExportedEndpoint* one : those) {
-      if (one->redirected && !one->passive())
-        permanent.push_back({one->tuple, address(*one), std::nullopt});
-      // Otherwise an importer that asks has to wait for COMMIT itself.
-      if (!is_in_commit_alone(one->delta)) exports_.undecided.erase(one->id);
-      commitments_.push_back(std::make_shared<CommitProgress>(
-          services_.io.get_executor(), wire::Committed{one->id, std::move(one->delta)}));
+    for (const Group group : groups_) {
+      if (!group.front().result) continue;
+      const std::size_t first = commitments_.size();
+      for (ExportedEndpoint& one : group) {
+        if (one.redirected && !one.passive())
+          permanent.push_back({one.tuple, address(one), std::nullopt});
+        // Otherwise an importer that asks has to wait for COMMIT itself.
+        if (!is_in_commit_alone(one.delta)) exports_.undecided.erase(one.id);
+        commitments_.push_back(std::make_shared<CommitProgress>(
+            services_.io.get_executor(), wire::Committed{one.id, std::move(one.delta)}));
+      }
+      make_group(std::span(commitments_).subspan(first));
     }
     (void)fault::point("decided");  // nothing may fail here any more, but we may die
     // The message has left when this returns.
@@ -428,6 +423,7 @@ class Exporter {
   ConnectionTable& table_;
   const Settings& settings_;
   std::vector<ExportedEndpoint> all_;
+  std::vector<Group> groups_;  // of all_; an endpoint without a group is alone in one
   IpAddress target_;
   Clock::time_point decide_by_;
   const ExportMore& export_more_;

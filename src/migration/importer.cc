@@ -31,6 +31,44 @@
 #include "tcp/states.h"
 
 namespace sockmi::daemon {
+namespace {
+
+// Returns the indices of the images by group, in the order of the images. An image
+// without a group is alone in one.
+std::vector<std::vector<std::size_t>> groups_of(const std::vector<wire::IncomingImage>& images) {
+  std::vector<std::vector<std::size_t>> groups;
+  std::map<std::uint32_t, std::size_t> known;
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    const auto [it, added] = known.try_emplace(images[i].group, groups.size());
+    if (added || images[i].group == 0)
+      groups.push_back({i});
+    else
+      groups[it->second].push_back(i);
+  }
+  return groups;
+}
+
+// One application gets a whole group, so all of it must be for the same applications.
+Result<> may_be_group(const std::vector<wire::IncomingImage>& images,
+                      const std::vector<std::size_t>& group) {
+  if (images[group.front()].group == 0) return {};
+  if (group.size() > wire::kMostOfAGroup)
+    return fail(EMSGSIZE, "invalid group of {} endpoints: at most {} are allowed", group.size(),
+                wire::kMostOfAGroup);
+  const auto& first = images[group.front()].endpoint;
+  for (const std::size_t i : group) {
+    const auto& endpoint = images[i].endpoint;
+    if (!endpoint) return std::unexpected(endpoint.error());
+    if (is_passive(endpoint->state))
+      return fail(EINVAL, "invalid group: a bound or listening socket is in it");
+    if (endpoint->service != first->service || endpoint->owner != first->owner)
+      return fail(EINVAL, "invalid group: its endpoints are of several services or users");
+  }
+  return {};
+}
+
+}  // namespace
+
 // Refuses a connection to one of this host's own addresses: its packets would return to
 // the host that sent them, and the kernel drops packets with its own source address as
 // forged.
@@ -128,9 +166,37 @@ Result<> Importer::standby(const std::string& host) {
   return {};
 }
 
-Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
-                           const SocketAddress& control_address, wire::Endpoint endpoint,
-                           std::uint32_t pre_copied) {
+std::vector<Result<>> Importer::prepare(const std::string& host,
+                                        const SocketAddress& control_address,
+                                        std::vector<wire::IncomingImage> images) {
+  std::vector<Result<>> verdicts(images.size());
+  for (const std::vector<std::size_t>& group : groups_of(images)) {
+    auto done = may_be_group(images, group);
+    std::vector<wire::MigrationId> made;
+    for (const std::size_t i : group) {
+      if (done) done = prepare_one(host, control_address, images[i]);
+      if (done) made.push_back(images[i].id);
+    }
+    if (!done) {
+      for (const auto& id : made)
+        discard(id, to_string(done.error()));
+    } else {
+      const auto together = std::make_shared<Group>(made);
+      for (const auto& id : made)
+        prepared_.at(id).group = together;
+      spawn(services_.io, "resolve_doubt", resolve_in_doubt(together));
+    }
+    for (const std::size_t i : group)
+      verdicts[i] = done;
+  }
+  return verdicts;
+}
+
+Result<> Importer::prepare_one(const std::string& host, const SocketAddress& control_address,
+                               wire::IncomingImage& image) {
+  const wire::MigrationId& id = image.id;
+  if (!image.endpoint) return std::unexpected(image.endpoint.error());
+  wire::Endpoint& endpoint = *image.endpoint;
   if (outcomes_.of(host, id) != Outcome::Unknown || prepared_.contains(id))
     return fail(EALREADY, "endpoint was prepared before");
   TRY(reserved_.check(id, host));
@@ -138,8 +204,8 @@ Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
   TRY(table_.may_come(host, tuple_of(endpoint.tcp)));
   if (comes_home(endpoint)) TRY(may_return(services_, table_, host, tuple_of(endpoint.tcp)));
   TRY(reserved_.admit(id, host, endpoint));
-  TRY(pre_copies_.put_before(endpoint.tcp, pre_copied, id, host));
-  PreparedEndpoint prepared{{}, {}, std::move(endpoint), host, control_address, 0, {}};
+  TRY(pre_copies_.put_before(endpoint.tcp, image.pre_copied, id, host));
+  PreparedEndpoint prepared{{}, {}, std::move(endpoint), host, control_address, 0, {}, {}};
   const auto restored = restore(prepared);
   reserved_.erase(id);
   if (!restored) {
@@ -157,7 +223,6 @@ Result<> Importer::prepare(const wire::MigrationId& id, const std::string& host,
       log::warn("conntrack_add_failed", {{"connection", tuple}, {"error", tracked.error()}});
   });
   prepared_.emplace(id, std::move(prepared));
-  spawn(services_.io, "resolve_doubt", resolve_in_doubt(id));
   return {};
 }
 
@@ -209,148 +274,6 @@ Result<Importer::PreparedEndpoint*> Importer::find(const wire::MigrationId& id,
   return &it->second;
 }
 
-std::vector<Result<>> Importer::commit(const std::vector<wire::Committed>& endpoints,
-                                       const std::string& host) {
-  std::vector<Result<>> verdicts;
-  // Their packets may have been redirected until now: by home, or by a host that had the
-  // connection before.
-  std::vector<FourTuple> here;
-  std::vector<std::pair<wire::MigrationId, std::uint64_t>> thawing;
-  for (const auto& [id, delta] : endpoints)
-    if (const auto prepared = find(id, host)) thawing.emplace_back(id, (*prepared)->cookie);
-  auto may_thaw = fault::point("before-thaw");
-  if (may_thaw && !thawing.empty()) may_thaw = outcomes_.thaw(host, thawing);
-  (void)fault::point("thaw-written");  // we may die
-  for (const auto& [id, cookie] : thawing) {
-    const wire::Endpoint& endpoint = prepared_.at(id).endpoint;
-    const FourTuple tuple = tuple_of(endpoint.tcp);
-    if (!may_thaw) continue;
-    if (const RemoteConnection* away = table_.find_remote(tuple)) prepared_.at(id).was_away = *away;
-    // Before its redirect is removed: a delayed message of another host must not install
-    // the redirect again.
-    table_.mark_returned(tuple);
-    if (!is_passive(tuple)) {
-      here.push_back(tuple);
-    } else if (comes_home(endpoint)) {
-      stop_redirecting(services_, table_, tuple);
-    }
-  }
-  if (auto removed = here.empty() ? Result<>() : services_.steering->remove_redirects(here);
-      !removed)
-    spawn(services_.io, "retry_removal", retry_removal(services_, table_, std::move(here)));
-  verdicts.reserve(endpoints.size());
-  for (const auto& [id, delta] : endpoints)
-    verdicts.push_back(verdict(id, delta, host, may_thaw));
-  (void)fault::point("thawed");
-  if (prepared_.empty() && reserved_.empty()) services_.low_latency.end();
-  return verdicts;
-}
-
-Result<> Importer::verdict(const wire::MigrationId& id, const wire::FreezeDeltaT& delta,
-                           const std::string& host, const Result<>& may_thaw) {
-  if (prepared_.contains(id)) {
-    TRY(find(id, host));
-    if (may_thaw) return thaw(id, delta);
-    discard(id, to_string(may_thaw.error()));
-    outcomes_.correct(host, id, Outcome::NeverThawed);
-    return fail(verdict_on(Outcome::NeverThawed).error().code, "{}", may_thaw.error().reason);
-  }
-  return verdict_on(outcomes_.give_up(host, id));
-}
-
-Result<> Importer::thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& delta) {
-  PreparedEndpoint& prepared = prepared_.at(id);
-  unique_fd socket = std::move(prepared.passive);
-  const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
-  const auto wake = [&]() -> Result<> {
-    TRY(prepared.socket->receive(from_image(delta)));
-    TRY_LET(live, std::move(*prepared.socket).thaw());
-    socket = std::move(live);
-    return {};
-  };
-  if (const auto woken =
-          prepared.socket ? services_.steering->within(tuple.local.ip, wake) : Result<>();
-      !woken) {
-    const Outcome outcome = prepared.socket->is_frozen() ? Outcome::NeverThawed : Outcome::Ended;
-    log::error("thaw_failed", {{"migration", wire::to_hex(id)},
-                               {"connection", tuple},
-                               {"lost", outcome == Outcome::Ended},
-                               {"error", woken.error()}});
-    const auto was_away = prepared.was_away;
-    const std::string host = prepared.host;
-    discard(id, to_string(woken.error()));
-    redirect_again(tuple, was_away);
-    outcomes_.correct(host, id, outcome);
-    return fail(verdict_on(outcome).error().code, "{}", woken.error().reason);
-  }
-  // *One live endpoint again.* The exporter need not wait for our bookkeeping.
-  stragglers_.expect(prepared.host, prepared.endpoint.tcp, delta.bytes.size(), prepared.cookie);
-  // Before a straggler arrives, which is not an answer of the peer.
-  if (prepared.socket && !services_.steering->in_other_namespace(tuple.local.ip)) {
-    unheard_peers_.expect(prepared.cookie, tuple, prepared.socket->heard(),
-                          prepared.socket->question());
-  }
-  auto settled = std::make_shared<Settled>(id, std::move(prepared), std::move(socket));
-  prepared_.erase(id);
-  services_.in_doubt.settled(wire::to_hex(id));
-  if (!delta.more) {
-    asio::post(services_.io, [this, settled] { settle(*settled); });
-  } else {
-    late_writes_.expect(id, std::get<1>(*settled).host, std::get<2>(*settled).get(),
-                        [this, settled] { settle(*settled); });
-  }
-  return {};
-}
-
-// The connection continues where it was before, and home has already removed its
-// redirect. Installs it again.
-void Importer::redirect_again(const FourTuple& tuple,
-                              const std::optional<RemoteConnection>& was_away) {
-  if (!was_away) return;
-  table_.mark_moved(tuple, *was_away);
-  if (auto done = redirect(services_, table_, tuple, *was_away, std::nullopt); !done)
-    log::error("redirect_restore_failed", {{"connection", tuple}, {"error", done.error()}});
-}
-
-void Importer::settle(Settled& settled) {
-  auto& [id, prepared, socket] = settled;
-  const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
-  // The connection may have ended already.
-  const std::uint64_t cookie = tcp::cookie_of(socket.get()).value_or(0);
-  // The end of a socket in another namespace is not reported to us, and nothing depends
-  // on it: the connection is at home there.
-  if (!services_.steering->in_other_namespace(tuple.local.ip)) {
-    add_imported(
-        table_, rules_, cookie,
-        {tuple, prepared.endpoint.service, prepared.endpoint.home, prepared.endpoint.home_control,
-         prepared.host, prepared.control_address, prepared.endpoint.generation});
-  }
-  ++services_.counters.imported;
-  log::info("import_finished", {{"migration", wire::to_hex(id)},
-                                {"service", prepared.endpoint.service},
-                                {"connection", tuple},
-                                {"host", prepared.host}});
-  services_.history.add({.id = id,
-                         .exported = false,
-                         .service = prepared.endpoint.service,
-                         .from = prepared.host,
-                         .to = services_.settings.host,
-                         .result = "committed",
-                         .owner = prepared.endpoint.owner,
-                         .tuple = tuple,
-                         .started = std::chrono::system_clock::now(),
-                         .bytes = prepared.endpoint.tls.size() + prepared.endpoint.payload.size()});
-  // The queues are in the socket now.
-  prepared.endpoint.tcp.receive_queue = {};
-  prepared.endpoint.tcp.send_queue = {};
-  import_queue_.add({.id = id,
-                     .endpoint = std::move(prepared.endpoint),
-                     .tuple = tuple,
-                     .socket = std::move(socket),
-                     .cookie = cookie,
-                     .since = Clock::now()});
-}
-
 // If the connection has ended or moved on, its socket is gone, and the kernel would
 // answer the segment by an RST with a sequence number that the peer accepts.
 Result<> Importer::receive(const std::string& host, const wire::StragglerT& straggler) {
@@ -376,8 +299,15 @@ Result<> Importer::receive(const std::string& host, const wire::StragglerT& stra
 void Importer::abort(const wire::MigrationId& id, const std::string& host) {
   if (reserved_.check(id, host)) release(id);
   const auto it = prepared_.find(id);
-  if (it != prepared_.end() && it->second.host == host) discard(id, "aborted by " + host);
+  if (it != prepared_.end() && it->second.host == host)
+    discard(*it->second.group, "aborted by " + host);
   outcomes_.forget(host, id);
+}
+
+void Importer::discard(const Group& together, const std::string& why) {
+  const std::vector<wire::MigrationId> ids = together.ids;  // the last one may own `together`
+  for (const auto& id : ids)
+    discard(id, why);
 }
 
 void Importer::discard(const wire::MigrationId& id, const std::string& why) {
@@ -397,29 +327,44 @@ void Importer::discard(const wire::MigrationId& id, const std::string& why) {
   services_.in_doubt.settled(wire::to_hex(id));
 }
 
-asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
-  co_await sleep_for(services_.settings.freeze_timeout);
-  for (Backoff pauses(milliseconds(200), milliseconds(5000));;) {
-    const auto it = prepared_.find(id);
-    if (it == prepared_.end()) co_return;
-    const std::string host = it->second.host;
-    const SocketAddress control_address = it->second.control_address;
+// All endpoints of a group were decided at one moment. If the exporter says of one of
+// them that it does not move, an operator has decided so, and the others follow.
+asio::awaitable<int> Importer::ask_outcome(std::shared_ptr<const Group> together) {
+  const PreparedEndpoint& first = prepared_.at(together->ids.front());
+  const std::string host = first.host;
+  const SocketAddress control_address = first.control_address;
+  for (const auto& id : together->ids) {
     auto reply = co_await services_.control->call(host, control_address,
                                                   wire::pack_query_outcome(id), milliseconds(2000));
-    auto decided = wire::answer_of(reply);
-    if (!prepared_.contains(id)) co_return;
-    if (decided && *decided != -1) {
-      log::warn("outcome_learned", {{"migration", wire::to_hex(id)}, {"committed", *decided == 1}});
-      (void)decide(id, *decided == 1 ? Decide::Commit : Decide::Discard);
+    const auto decided = wire::answer_of(reply);
+    if (!decided) co_return -1;
+    if (*decided != 1) co_return *decided;
+  }
+  co_return 1;
+}
+
+asio::awaitable<void> Importer::resolve_in_doubt(std::shared_ptr<const Group> together) {
+  const wire::MigrationId first = together->ids.front();
+  co_await sleep_for(services_.settings.freeze_timeout);
+  for (Backoff pauses(milliseconds(200), milliseconds(5000));;) {
+    if (!prepared_.contains(first)) co_return;
+    const int decided = co_await ask_outcome(together);
+    if (!prepared_.contains(first)) co_return;
+    if (decided != -1) {
+      for (const auto& id : together->ids)
+        log::warn("outcome_learned",
+                  {{"migration", wire::to_hex(id)}, {"committed", decided == 1}});
+      (void)decide(first, decided == 1 ? Decide::Commit : Decide::Discard);
       co_return;
     }
-    services_.in_doubt.add(wire::to_hex(id), {.kind = "import",
-                                              .tuple = tuple_of(prepared_.at(id).endpoint.tcp),
-                                              .host = host,
-                                              .since = {},
-                                              .decide = [this, id](Decide how) {
-                                                return decide_by_operator(id, how);
-                                              }});
+    for (const auto& id : together->ids)
+      services_.in_doubt.add(wire::to_hex(id), {.kind = "import",
+                                                .tuple = tuple_of(prepared_.at(id).endpoint.tcp),
+                                                .host = prepared_.at(id).host,
+                                                .since = {},
+                                                .decide = [this, id](Decide how) {
+                                                  return decide_by_operator(id, how);
+                                                }});
     co_await sleep_for(pauses.next());
   }
 }
@@ -429,20 +374,32 @@ asio::awaitable<void> Importer::resolve_in_doubt(wire::MigrationId id) {
 // commit it.
 Result<> Importer::decide_by_operator(const wire::MigrationId& id, Decide how) {
   const auto it = prepared_.find(id);
-  if (how == Decide::Commit && it != prepared_.end() && it->second.endpoint.tcp.to_come > 0) {
-    return fail(ENODATA, "{} bytes of the send queue are missing; only {} has them",
-                it->second.endpoint.tcp.to_come, it->second.host);
+  if (how == Decide::Commit && it != prepared_.end()) {
+    for (const auto& each : it->second.group->ids) {
+      if (const PreparedEndpoint& one = prepared_.at(each); one.endpoint.tcp.to_come > 0) {
+        return fail(ENODATA, "{} bytes of the send queue are missing; only {} has them",
+                    one.endpoint.tcp.to_come, one.host);
+      }
+    }
   }
   return decide(id, how);
 }
 
+// Decides for all endpoints of its group.
 Result<> Importer::decide(const wire::MigrationId& id, Decide how) {
   const auto it = prepared_.find(id);
   if (it == prepared_.end()) return fail(ENOENT, "endpoint is not prepared here");
-  if (how == Decide::Commit) return commit({{.id = id}}, std::string(it->second.host)).front();
   const std::string host = it->second.host;
-  discard(id, "it does not go");
-  outcomes_.correct(host, id, Outcome::NeverThawed);
+  const std::shared_ptr<const Group> together = it->second.group;
+  if (how == Decide::Commit) {
+    std::vector<wire::Committed> all;
+    for (const auto& each : together->ids)
+      all.push_back({.id = each});
+    return commit(all, host).front();
+  }
+  discard(*together, "it does not go");
+  for (const auto& each : together->ids)
+    outcomes_.correct(host, each, Outcome::NeverThawed);
   return {};
 }
 

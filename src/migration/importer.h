@@ -52,9 +52,8 @@ class Importer : public cluster::Discovery::OfferHandler {
   // verdict of commit() says what became of the endpoint (see outcomes.h). abort()
   // discards the endpoint or its reservation; if the endpoint has thawed, it drops the
   // record of that.
-  Result<> prepare(const wire::MigrationId& id, const std::string& host,
-                   const SocketAddress& control_address, wire::Endpoint endpoint,
-                   std::uint32_t pre_copied);
+  std::vector<Result<>> prepare(const std::string& host, const SocketAddress& control_address,
+                                std::vector<wire::IncomingImage> images);
   std::vector<Result<>> commit(const std::vector<wire::Committed>& endpoints,
                                const std::string& host);
   void abort(const wire::MigrationId& id, const std::string& host);
@@ -72,6 +71,13 @@ class Importer : public cluster::Discovery::OfferHandler {
   Result<> receive(const std::string& host, const wire::StragglerT& straggler);
 
  private:
+  // The endpoints that thaw or are discarded together: a group, or one endpoint alone.
+  struct Group {
+    explicit Group(std::vector<wire::MigrationId> ids) : ids(std::move(ids)) {}
+    const std::vector<wire::MigrationId> ids;  // in the order of PREPARE
+    // Those that have thawed, and wait for the late writes of the others.
+    std::map<wire::MigrationId, ReadyEndpoint> ready;
+  };
   struct PreparedEndpoint {
     std::optional<tcp::RestoredSocket> socket;
     unique_fd passive;  // set for a bound or listening socket; else `socket` is set
@@ -80,7 +86,9 @@ class Importer : public cluster::Discovery::OfferHandler {
     SocketAddress control_address;
     std::uint64_t cookie = 0;
     std::optional<RemoteConnection> was_away;  // before COMMIT arrived
+    std::shared_ptr<Group> group;
   };
+  using Deltas = std::map<wire::MigrationId, const wire::FreezeDeltaT*>;
   bool comes_home(const wire::Endpoint& endpoint) const {
     return endpoint.home == services_.settings.host;
   }
@@ -91,19 +99,29 @@ class Importer : public cluster::Discovery::OfferHandler {
   }
   Result<> restore(PreparedEndpoint& prepared);
   Result<PreparedEndpoint*> find(const wire::MigrationId& id, const std::string& host);
-  Result<> verdict(const wire::MigrationId& id, const wire::FreezeDeltaT& delta,
-                   const std::string& host, const Result<>& may_thaw);
-  Result<> thaw(const wire::MigrationId& id, const wire::FreezeDeltaT& delta);
+  Result<> prepare_one(const std::string& host, const SocketAddress& control_address,
+                       wire::IncomingImage& image);
+  std::vector<std::shared_ptr<Group>> committed(const Deltas& deltas, const std::string& host);
+  Result<> log_thaw(const std::vector<std::shared_ptr<Group>>& groups, const std::string& host);
+  void attract(const std::vector<std::shared_ptr<Group>>& groups);
+  Result<> verdict(const wire::MigrationId& id, const std::string& host);
+  Result<> thaw(const Group& together, const Deltas& deltas);
+  Result<> never_thawed(const Group& together, const Error& why);
+  Result<> thaw_failed(const Group& together, std::vector<unique_fd> live, Outcome outcome,
+                       const Error& why);
+  void thawed(const wire::MigrationId& id, unique_fd socket, const wire::FreezeDeltaT& delta);
   using Settled = std::tuple<wire::MigrationId, PreparedEndpoint, unique_fd>;
   void settle(Settled& settled);
   void discard(const wire::MigrationId& id, const std::string& why);
+  void discard(const Group& together, const std::string& why);
   void redirect_again(const FourTuple& tuple, const std::optional<RemoteConnection>& was_away);
   Result<> decide(const wire::MigrationId& id, Decide how);
   Result<> decide_by_operator(const wire::MigrationId& id, Decide how);
   asio::awaitable<void> expire(std::shared_ptr<Reservations::Batch> batch,
                                std::vector<wire::MigrationId> ids);
   void release(const wire::MigrationId& id);
-  asio::awaitable<void> resolve_in_doubt(wire::MigrationId id);
+  asio::awaitable<int> ask_outcome(std::shared_ptr<const Group> together);
+  asio::awaitable<void> resolve_in_doubt(std::shared_ptr<const Group> together);
 
   Connections& connections_;
   const Services& services_;

@@ -1,5 +1,6 @@
 #include "migration/orphaned_sockets.h"
 
+#include <map>
 #include <set>
 
 #include <sockmi/sockmi.h>
@@ -70,6 +71,20 @@ std::shared_ptr<ExportedEndpoint> remembered(Exports& exports, const wire::Migra
   return one;
 }
 
+std::shared_ptr<CommitProgress> commitment_of(Exports& exports, const wire::MigrationId& id) {
+  wire::Committed committed{.id = id};
+  if (auto delta = kept_delta(exports.services.settings.runtime, id)) {
+    committed.delta = std::move(*delta);
+    // The socket was an earlier daemon's: what was written to it after that is unknown.
+    committed.delta.more = false;
+    exports.undecided.insert(id);  // an importer that asks has to wait for it
+  } else if (delta.error().code != ENOENT) {
+    log::error("freeze_delta_read_failed",
+               {{"migration", wire::to_hex(id)}, {"error", delta.error()}});
+  }
+  return std::make_shared<CommitProgress>(exports.services.io.get_executor(), std::move(committed));
+}
+
 }  // namespace
 
 void adopt_orphans(Exports& exports, const Sockets& sockets) {
@@ -91,28 +106,25 @@ void adopt_orphans(Exports& exports, const Sockets& sockets) {
                                       {"error", given ? "" : to_string(given.error())}});
     if (!given) leave_frozen(exports.connections, socket.tuple, cookie, 0);
   }
-  for (const auto& [id, decision] : decisions) {
+  std::map<wire::MigrationId, std::vector<wire::MigrationId>> groups;
+  for (const auto& [id, decision] : decisions)
     // Written by an older daemon, without the importer. An importer that asks gets an
     // answer.
-    if (decision.host.empty()) continue;
-    auto one = remembered(exports, id, decision, sockets);
-    wire::Committed committed{.id = id};
-    if (auto delta = kept_delta(exports.services.settings.runtime, id)) {
-      committed.delta = std::move(*delta);
-      // The socket was an earlier daemon's: what was written to it after that is unknown.
-      committed.delta.more = false;
-      exports.undecided.insert(id);  // an importer that asks has to wait for it
-    } else if (delta.error().code != ENOENT) {
-      log::error("freeze_delta_read_failed",
-                 {{"migration", wire::to_hex(id)}, {"error", delta.error()}});
-    }
-    auto commitment =
-        std::make_shared<CommitProgress>(exports.services.io.get_executor(), std::move(committed));
-    const cluster::SelectedHost importer{.host = decision.host,
-                                         .control_address = decision.control_address};
+    if (!decision.host.empty()) groups[decision.group.value_or(id)].push_back(id);
+  for (const auto& [group, ids] : groups) {
+    Commitments commitments;
+    for (const auto& id : ids)
+      commitments.push_back(commitment_of(exports, id));
+    make_group(commitments);
+    const Decision& first = decisions.at(ids.front());
+    const cluster::SelectedHost importer{.host = first.host,
+                                         .control_address = first.control_address};
     spawn(exports.services.io, "repeat_commit",
-          send_commit_until_acknowledged(exports, importer, {commitment}));
-    leave_in_doubt(exports.connections, importer, *one, std::move(commitment));
+          send_commit_until_acknowledged(exports, importer, commitments));
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      auto one = remembered(exports, ids[i], decisions.at(ids[i]), sockets);
+      leave_in_doubt(exports.connections, importer, *one, commitments[i]);
+    }
   }
 }
 

@@ -48,11 +48,10 @@ Outcome Outcomes::give_up(const std::string& host, const wire::MigrationId& id) 
   return of(host, id);
 }
 
-Result<> Outcomes::thaw(const std::string& host,
-                        const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports) {
+Result<> Outcomes::thaw(const std::string& host, const std::vector<Thawing>& imports) {
   TRY(table_.log_thaw(host, imports));
-  for (const auto& [id, cookie] : imports)
-    remember(host, id, Outcome::Lives);
+  for (const Thawing& each : imports)
+    remember(host, each.id, Outcome::Lives);
   return {};
 }
 

@@ -40,8 +40,7 @@ class Outcomes {
   Outcome of(const std::string& host, const wire::MigrationId& id) const;
   // Records the thaw of `imports`. Call it before they thaw; on an error, none of them
   // may.
-  Result<> thaw(const std::string& host,
-                const std::vector<std::pair<wire::MigrationId, std::uint64_t>>& imports);
+  Result<> thaw(const std::string& host, const std::vector<Thawing>& imports);
   // The exporter asks for an endpoint that is not prepared here. Without a record it
   // never thawed, and from now on never will: the exporter continues with its own. But
   // where the journal was damaged, the record may be what was lost, and the outcome stays

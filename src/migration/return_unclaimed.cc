@@ -80,25 +80,46 @@ void reset(Exports& exports, const ReadyEndpoint& ready, const Error& why) {
   exports.import_queue.release(ready.id);
 }
 
-// Puts the endpoint back into the import queue, where an application may still take it,
-// and schedules the next try.
-void stays(Exports& exports, ReadyEndpoint ready, const Error& why, bool was_last) {
+// Puts the endpoints of a group back into the import queue, where an application may
+// still take them, and schedules the next try.
+void stays(Exports& exports, std::vector<ReadyEndpoint> group, const Error& why, bool was_last) {
   const auto now = Clock::now();
-  if (has_ended(ready)) {
-    log::info("unclaimed_connection_ended", {{"connection", ready.tuple}});
-    return exports.import_queue.release(ready.id);
+  if (std::ranges::all_of(group, has_ended)) {
+    for (const ReadyEndpoint& ready : group) {
+      log::info("unclaimed_connection_ended", {{"connection", ready.tuple}});
+      exports.import_queue.release(ready.id);
+    }
+    return;
   }
-  if (was_last && !exports.services.stopping) return reset(exports, ready, why);
-  if (!ready.return_failing_since) {
-    ready.return_failing_since = now;
-    log::warn("unclaimed_connection_kept", {{"connection", ready.tuple}, {"error", why}});
+  if (was_last && !exports.services.stopping) {
+    for (const ReadyEndpoint& ready : group)
+      reset(exports, ready, why);
+    return;
   }
-  const auto waited =
-      std::chrono::duration_cast<milliseconds>(now - *ready.return_failing_since) / 2;
-  ready.next_try =
-      now + std::clamp(waited, kMinReturnBackoff,
-                       exports.services.stopping ? 2 * kMinReturnBackoff : kMaxReturnBackoff);
-  exports.import_queue.add(std::move(ready));
+  for (ReadyEndpoint& ready : group) {
+    if (!ready.return_failing_since) {
+      ready.return_failing_since = now;
+      log::warn("unclaimed_connection_kept", {{"connection", ready.tuple}, {"error", why}});
+    }
+    const auto waited =
+        std::chrono::duration_cast<milliseconds>(now - *ready.return_failing_since) / 2;
+    ready.next_try =
+        now + std::clamp(waited, kMinReturnBackoff,
+                         exports.services.stopping ? 2 * kMinReturnBackoff : kMaxReturnBackoff);
+  }
+  exports.import_queue.add(std::move(group));
+}
+
+void has_left(Exports& exports, const ReadyEndpoint& ready, const IpAddress& target) {
+  ++exports.services.counters.returned_home;
+  const auto* reason =
+      exports.services.stopping ? "this daemon stops" : "no application imported it";
+  if (target.any()) {
+    log::warn("unclaimed_connection_passed_on", {{"connection", ready.tuple}, {"reason", reason}});
+  } else {
+    log::warn("unclaimed_connection_returned", {{"connection", ready.tuple}, {"reason", reason}});
+  }
+  exports.import_queue.release(ready.id);
 }
 
 asio::awaitable<void> send(Exports& exports, std::vector<ReadyEndpoint> those, IpAddress target) {
@@ -110,26 +131,25 @@ asio::awaitable<void> send(Exports& exports, std::vector<ReadyEndpoint> those, I
                       .owner = endpoint.owner,
                       .state = endpoint.state,
                       .tls = endpoint.tls,
-                      .payload = endpoint.payload}});
+                      .payload = endpoint.payload,
+                      .group = static_cast<std::uint32_t>(ready.group)}});
     items.back().unclaimed = true;
   }
-  auto results = co_await export_endpoints(exports, std::move(items), target);
-  for (std::size_t i = 0; i < those.size(); ++i) {
-    if (!results[i]) {
-      stays(exports, std::move(those[i]), results[i].error(), target.any());
-      continue;
+  const auto results = co_await export_endpoints(exports, std::move(items), target);
+  auto result = results.begin();
+  for (auto& group : by_group(std::move(those))) {
+    std::vector<ReadyEndpoint> here;
+    Error why;
+    for (ReadyEndpoint& ready : group) {
+      if (*result) {
+        has_left(exports, ready, target);
+      } else {
+        why = result->error();
+        here.push_back(std::move(ready));
+      }
+      ++result;
     }
-    ++exports.services.counters.returned_home;
-    const auto* reason =
-        exports.services.stopping ? "this daemon stops" : "no application imported it";
-    if (target.any()) {
-      log::warn("unclaimed_connection_passed_on",
-                {{"connection", those[i].tuple}, {"reason", reason}});
-    } else {
-      log::warn("unclaimed_connection_returned",
-                {{"connection", those[i].tuple}, {"reason", reason}});
-    }
-    exports.import_queue.release(those[i].id);
+    if (!here.empty()) stays(exports, std::move(here), why, target.any());
   }
 }
 
@@ -142,12 +162,13 @@ void send_all(Exports& exports, std::vector<ReadyEndpoint> those) {
   const auto start = [&](const IpAddress& target, std::vector<ReadyEndpoint> batch) {
     spawn(exports.services.io, "send_home", send(exports, std::move(batch), target));
   };
-  for (ReadyEndpoint& ready : those) {
-    const IpAddress target = target_of(exports, ready, now);
+  for (auto& group : by_group(std::move(those))) {
+    const ReadyEndpoint& first = group.front();
+    const IpAddress target = target_of(exports, first, now);
     auto& batch =
-        batches[{target, ready.endpoint.service, ready.endpoint.owner, ready.endpoint.state}];
-    batch.push_back(std::move(ready));
-    if (batch.size() == kMaxReturnBatch) start(target, std::exchange(batch, {}));
+        batches[{target, first.endpoint.service, first.endpoint.owner, first.endpoint.state}];
+    std::ranges::move(group, std::back_inserter(batch));
+    if (batch.size() >= kMaxReturnBatch) start(target, std::exchange(batch, {}));
   }
   for (auto& [key, batch] : batches)
     if (!batch.empty()) start(std::get<0>(key), std::move(batch));

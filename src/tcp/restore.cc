@@ -287,6 +287,12 @@ Result<> RestoredSocket::inject_ack(const FreezeDelta& delta) {
   return inject(segment, marks_.inject);
 }
 
+Result<> RestoredSocket::may_thaw() const {
+  if (to_come_ > 0)
+    return fail(EBADMSG, "cannot thaw: {} bytes of the send queue are missing", to_come_);
+  return fault::point("may-thaw");
+}
+
 Result<unique_fd> RestoredSocket::thaw() && {
   if (to_come_ > 0)
     return fail(EBADMSG, "cannot thaw: {} bytes of the send queue are missing", to_come_);

@@ -42,10 +42,13 @@ class RestoredSocket {
   // taken. Data that the peer would retransmit may be missing afterwards; nothing else
   // is. After an error the socket can only be discarded.
   Result<> receive(const FreezeDelta& delta);
+  // Checks what can be checked of thaw() before it. Errors: EBADMSG if bytes of the image
+  // are still to come.
+  Result<> may_thaw() const;
   // Makes the endpoint live: removes the mark, ends repair mode (which sends a window
   // probe), writes the unsent rest of the send queue and what follows it: our FIN, or in
-  // SYN_SENT the SYN. Everything received is acknowledged. Errors: EBADMSG if bytes of
-  // the image are still to come. After an error, is_frozen() says whether the socket is
+  // SYN_SENT the SYN. Everything received is acknowledged. Errors: those of may_thaw(),
+  // which is called first. After an error, is_frozen() says whether the socket is
   // output-blocked (and nothing has left it), or whether it was live for a moment and was
   // reset.
   Result<unique_fd> thaw() &&;

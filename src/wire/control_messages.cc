@@ -79,9 +79,9 @@ Secret pack_prepare(std::span<const OutgoingImage> endpoints,
     const auto payload = vector(builder, endpoint->payload);
     const auto home = builder.CreateString(endpoint->home);
     const auto home_control = builder.CreateString(to_string(endpoint->home_control));
-    const auto image =
-        CreateEndpointImage(builder, service, owner, endpoint->state, tcp, tls, payload, home,
-                            home_control, endpoint->generation, endpoint->owner.uid);
+    const auto image = CreateEndpointImage(builder, service, owner, endpoint->state, tcp, tls,
+                                           payload, home, home_control, endpoint->generation,
+                                           endpoint->owner.uid, endpoint->group);
     all.push_back(CreatePreparedImage(builder, vector(builder, id), image, pre_copied));
   }
   return pack(Request::Prepare, builder,
@@ -110,6 +110,22 @@ Result<Endpoint> read_endpoint(const EndpointImage* from) {
   TRY_LET(control_address, SocketAddress::parse(from->home_control()->str()));
   out.home_control = control_address;
   out.generation = from->generation();
+  out.group = from->group();
+  return out;
+}
+
+Result<std::vector<IncomingImage>> read_prepare(const Prepare& from) {
+  std::vector<IncomingImage> out;
+  if (!from.endpoints()) return out;
+  if (from.endpoints()->size() > kMostEndpoints)
+    return fail(EMSGSIZE, "invalid message: {} endpoints", from.endpoints()->size());
+  for (const auto* each : *from.endpoints()) {
+    const auto id = read_id(view(each->id()));
+    out.push_back({.id = id.value_or(MigrationId()),
+                   .endpoint = id ? read_endpoint(each->endpoint()) : std::unexpected(id.error()),
+                   .pre_copied = each->pre_copied(),
+                   .group = each->endpoint() ? each->endpoint()->group() : 0});
+  }
   return out;
 }
 

@@ -31,7 +31,13 @@ struct Endpoint {
   std::string home;              // the host that owns the local address
   SocketAddress home_control;    // where home's control channel listens
   std::uint64_t generation = 0;  // see connections/records.h
+  // Not 0: it moves together with the other endpoints of its batch that have this number,
+  // or not at all.
+  std::uint32_t group = 0;
 };
+
+// Upper limit per group.
+inline constexpr std::size_t kMostOfAGroup = 16;
 
 // `tcp` must belong to a checked image.
 FourTuple tuple_of(const TcpT& tcp);
@@ -47,6 +53,12 @@ struct OutgoingImage {
   // pre-copy.
   std::uint32_t pre_copied = 0;
 };
+// An endpoint of a Prepare, as its reader has it.
+struct IncomingImage {
+  MigrationId id{};
+  Result<Endpoint> endpoint;  // why it cannot be read
+  std::uint32_t pre_copied = 0, group = 0;
+};
 // See PathQuery in control.fbs.
 struct PathRequirements {
   FourTuple tuple;
@@ -60,6 +72,8 @@ struct Committed {
 
 Secret pack_prepare(std::span<const OutgoingImage> endpoints, const SocketAddress& control_address);
 Result<Endpoint> read_endpoint(const EndpointImage* from);
+// Errors: EMSGSIZE if there are too many endpoints.
+Result<std::vector<IncomingImage>> read_prepare(const Prepare& from);
 Secret pack_commit(const std::vector<Committed>& endpoints);
 Result<std::vector<Committed>> read_commit(const Commit& from);
 Secret pack_abort(std::span<const MigrationId> ids);

@@ -3,7 +3,9 @@
 //     member IDENTITY ADDRESS HOST LINE COMMAND ARGUMENT...
 //
 // Acts as IDENTITY from ADDRESS towards the daemon HOST, whose control channel is at
-// LINE. Prints "answer CODE DECIDED REASON" for each message, or "lost REASON".
+// LINE. Prints "answer CODE DECIDED REASON" for each message, or for each endpoint of one
+// that is refused, or "lost REASON".
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -86,6 +88,32 @@ Secret prepare(const Words& words) {
   return wire::pack_prepare({&one, 1}, endpoint.home_control);
 }
 
+// A group. Its ids follow each other. Arguments: ID COUNT [SERVICE STATE],
+// of the last one
+Secret prepare_group(const Words& words) {
+  std::vector<wire::Endpoint> endpoints(std::stoul(words[1]));
+  std::vector<wire::OutgoingImage> images;
+  const unsigned first = static_cast<unsigned>(std::stoul(words[0]));
+  for (wire::Endpoint& endpoint : endpoints) {
+    endpoint = {.service = "web",
+                .owner = {0, "root"},
+                .state = 4,
+                .home = "hostB",
+                .home_control = *SocketAddress::parse("10.77.0.2:7078"),
+                .group = 1};
+    endpoint.tcp.local_ip = {10, 77, 0, 2};
+    endpoint.tcp.local_port = 443;
+    endpoint.tcp.remote_ip = {10, 77, 0, 100};
+    endpoint.tcp.remote_port = static_cast<std::uint16_t>(1 + images.size());
+    images.push_back({id_of(std::to_string(first + images.size())), &endpoint, 0});
+  }
+  if (words.size() > 3) {
+    endpoints.back().service = words[2];
+    endpoints.back().state = static_cast<std::uint8_t>(std::stoul(words[3]));
+  }
+  return wire::pack_prepare(images, endpoints.front().home_control);
+}
+
 // Arguments: STEP ADDRESS
 Secret take_over(const Words& words) {
   const auto names = wire::EnumNamesTakeOverStep();
@@ -117,6 +145,7 @@ const std::map<std::string, std::function<Secret(const Words&)>> kMessages = {
     {"straggler", straggler},
     {"standby", standby},
     {"prepare", prepare},
+    {"prepare_group", prepare_group},
     {"pre_copy",
      [](const Words& w) {
        return wire::pack_pre_copy(id_of(w[0]), Bytes(16, 'x'));
@@ -196,10 +225,17 @@ class Member {
       co_return;
     }
     const auto answer = wire::read_answer(*reply);
-    const auto verdicts = wire::read_verdicts(*reply, 1);
-    if (answer && verdicts && !verdicts->front())
-      std::printf("answer %d 0 %s\n", verdicts->front().error().code,
-                  verdicts->front().error().reason.c_str());
+    const auto whole = wire::read<wire::Answer>(*reply);
+    const auto verdicts = whole && (*whole)->verdicts()
+                              ? wire::read_verdicts(*reply, (*whole)->verdicts()->size())
+                              : std::vector<Result<>>();
+    const bool fails = verdicts && std::ranges::any_of(*verdicts, [](const auto& each) {
+                         return !each.has_value();
+                       });
+    if (answer && fails)
+      for (const auto& verdict : *verdicts)
+        std::printf("answer %d 0 %s\n", verdict ? 0 : verdict.error().code,
+                    verdict ? "-" : verdict.error().reason.c_str());
     else if (answer)
       std::printf("answer 0 %d -\n", *answer);
     else

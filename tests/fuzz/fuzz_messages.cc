@@ -39,17 +39,19 @@ class Echo : public daemon::Requests {
     need(std::ranges::equal(wire::view(said(again)->request_as_PreCopy()->bytes()), bytes));
     return {};
   }
-  Result<> prepare(const AuthenticatedHost&, const MigrationId& id,
-                   const SocketAddress& control_address, wire::Endpoint endpoint,
-                   std::uint32_t pre_copied) override {
-    (void)to_string(wire::tuple_of(endpoint.tcp));
-    (void)tcp::check_connection(endpoint.tcp);
-    (void)tcp::check_passive(endpoint.tcp);
-    const wire::OutgoingImage one{id, &endpoint, pre_copied};
-    const Secret again = wire::pack_prepare({&one, 1}, control_address);
-    need(wire::read_endpoint(said(again)->request_as_Prepare()->endpoints()->Get(0)->endpoint())
-             .has_value());
-    return {};
+  std::vector<Result<>> prepare(const AuthenticatedHost&, const SocketAddress& control_address,
+                                std::vector<wire::IncomingImage> images) override {
+    for (const wire::IncomingImage& image : images) {
+      if (!image.endpoint) continue;
+      (void)to_string(wire::tuple_of(image.endpoint->tcp));
+      (void)tcp::check_connection(image.endpoint->tcp);
+      (void)tcp::check_passive(image.endpoint->tcp);
+      const wire::OutgoingImage one{image.id, &*image.endpoint, image.pre_copied};
+      const Secret again = wire::pack_prepare({&one, 1}, control_address);
+      const auto read = wire::read_prepare(*said(again)->request_as_Prepare());
+      need(read && read->front().endpoint && read->front().group == image.group);
+    }
+    return std::vector<Result<>>(images.size());
   }
   std::vector<Result<>> commit(const AuthenticatedHost&,
                                const std::vector<wire::Committed>& committed) override {

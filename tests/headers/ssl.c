@@ -11,18 +11,21 @@
 
 #ifdef __LP64__
 static_assert(sizeof(struct sockmi_import_ssl_req) == 176, "sockmi_import_ssl_req");
+static_assert(sizeof(struct sockmi_export_ssl_req) == 72, "sockmi_export_ssl_req");
 #endif
 
 /* $SOCKMID_SOCKET names a socket that does not exist. */
 int main(void) {
   struct sockmi_import_ssl_req request;
   struct sockmi_export_options options;
+  struct sockmi_export_ssl_req request;
   SSL_CTX* context;
   SSL *first, *second;
   void* image = NULL;
   int size;
   memset(&request, 0, sizeof request);
   memset(&options, 0, sizeof options);
+  memset(&request, 0, sizeof request);
   expect(sockmi_enable(NULL) == 0, "sockmi_enable");
   context = SSL_CTX_new(TLS_client_method());
   first = SSL_new(context);
@@ -37,6 +40,10 @@ int main(void) {
   expect(sockmi_export_ssl_with(first, SOCKMI_CLIENT_CONNECTED, AF_UNSPEC, NULL, &options) == -1 &&
              errno == ENXIO,
          "sockmi_export_ssl_with");
+  request.ssl = first;
+  request.state = SOCKMI_CLIENT_CONNECTED;
+  expect(sockmi_export_ssls(&request, 1, AF_UNSPEC, NULL, &options) == -1 && errno == ENXIO,
+         "sockmi_export_ssls");
   size = save_ssl(&image, first, SOCKMI_CLIENT_CONNECTED);
   expect(size > 0, "save_ssl");
   expect(size > 0 && load_ssl(image, (size_t)size, second, SOCKMI_CLIENT_CONNECTED) == 0,

@@ -10,11 +10,12 @@ namespace {
 class BatchingTest : public testing::Test {
  protected:
   // Adds an endpoint of which `size` bytes travel in the freeze.
-  void add(std::size_t size, std::uint8_t state = SOCKMI_CONNECTED) {
+  void add(std::size_t size, std::uint8_t state = SOCKMI_CONNECTED, std::uint32_t group = 0) {
     ExportItem item;
     item.socket.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     item.endpoint.payload = Secret(size);
     item.endpoint.state = state;
+    item.endpoint.group = group;
     items_.push_back(std::move(item));
   }
   // Returns the sizes of the endpoints in each batch.
@@ -60,6 +61,15 @@ TEST_F(BatchingTest, EndpointsOfSeveralKindsDoNotMoveTogether) {
   add(3, SOCKMI_LISTENING);
   add(4, SOCKMI_BOUND);
   EXPECT_EQ(cut(), (Sizes{{1, 2}, {3}, {4}}));
+}
+
+TEST_F(BatchingTest, AGroupIsNotSplit) {
+  add(1);
+  for (const std::size_t size : {std::size_t(2), kMaxFrozenBytesPerBatch, std::size_t(3)})
+    add(size, SOCKMI_CONNECTED, 7);
+  for (const std::size_t size : {std::size_t(4), std::size_t(5)})
+    add(size, SOCKMI_CONNECTED, 8);
+  EXPECT_EQ(cut(), (Sizes{{1}, {2, kMaxFrozenBytesPerBatch, 3}, {4, 5}}));
 }
 
 TEST_F(BatchingTest, NoEndpointsYieldNoBatch) {

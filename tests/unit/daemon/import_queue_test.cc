@@ -135,6 +135,100 @@ TEST_F(ImportQueueTest, TakeIfRemovesOnlyMatchingEndpoints) {
   EXPECT_EQ(queue_.ready().size(), 1u);
 }
 
+class GroupTest : public ImportQueueTest {
+ protected:
+  // A TLS connection and one without TLS, and one of the first kind that has no group.
+  void SetUp() override {
+    add(3, "10.0.0.9:1003");
+    std::vector<ReadyEndpoint> group;
+    group.push_back(ready(1, "10.0.0.9:1001", SOCKMI_SERVER_ESTABLISHED));
+    group.push_back(ready(2, "10.0.0.9:1002", SOCKMI_CONNECTED));
+    queue_.add(std::move(group));
+  }
+  ReadyEndpoint ready(std::uint8_t number, const char* peer, std::uint8_t state) {
+    EXPECT_TRUE(queue_.reserve(id(number), state));
+    ReadyEndpoint out;
+    out.id = id(number);
+    out.endpoint = {.service = "web", .owner = www, .state = state};
+    out.tuple = {*SocketAddress::parse("10.0.0.1:443"), *SocketAddress::parse(peer)};
+    out.since = now_;
+    return out;
+  }
+};
+
+TEST_F(GroupTest, IsTakenOnlyAsAWhole) {
+  EXPECT_EQ(take({any(SOCKMI_CONNECTED)}), (std::vector<std::uint16_t>{0}));
+  EXPECT_EQ(take({any(), any()}), (std::vector<std::uint16_t>{1003, 0}));
+  EXPECT_EQ(take({any(SOCKMI_CONNECTED), any()}), (std::vector<std::uint16_t>{1002, 1001}));
+  EXPECT_TRUE(queue_.ready().empty());
+}
+
+TEST_F(GroupTest, GetsACriterionForEachEndpointIfThereIsAWay) {
+  const auto all = any(SOCKMI_SERVER_ESTABLISHED | SOCKMI_CONNECTED);
+  EXPECT_EQ(take({all, any()}), (std::vector<std::uint16_t>{1002, 1001}));
+}
+
+TEST_F(GroupTest, IsNotForAClientThatKnowsNoGroups) {
+  const auto all = any(SOCKMI_SERVER_ESTABLISHED | SOCKMI_CONNECTED);
+  EXPECT_EQ(queue_.take({all, all, all}, www, 0, false).size(), 1u);
+  EXPECT_EQ(queue_.ready().size(), 2u);
+}
+
+TEST_F(GroupTest, IsNotForAUserWhoMayNotHaveIt) {
+  const auto all = any(SOCKMI_SERVER_ESTABLISHED | SOCKMI_CONNECTED);
+  EXPECT_EQ(take({all, all}, mallory), (std::vector<std::uint16_t>{0, 0}));
+}
+
+TEST_F(GroupTest, TakeIfTakesTheOthersToo) {
+  EXPECT_EQ(queue_.take_if([](const ReadyEndpoint& each) { return each.tuple.remote.port == 1002; })
+                .size(),
+            2u);
+  EXPECT_EQ(queue_.ready().size(), 1u);
+}
+
+TEST_F(GroupTest, TellsAWatcherOnce) {
+  int told = 0;
+  const auto watch =
+      queue_.watch(any(SOCKMI_SERVER_ESTABLISHED | SOCKMI_CONNECTED), www, [&] { ++told; });
+  auto group = queue_.take_if([](const ReadyEndpoint& each) { return each.group != 0; });
+  queue_.add(std::move(group));
+  EXPECT_EQ(told, 1);
+}
+
+TEST_F(GroupTest, GoesBackAsAWholeIfOneEndpointCannotBeUsed) {
+  Deliveries deliveries{queue_};
+  const auto deliver = [&](pid_t process) {
+    std::vector<ReadyEndpoint> those;
+    for (auto& each : queue_.take({any(SOCKMI_CONNECTED), any()}, www, process))
+      those.push_back(std::move(each.ready));
+    return deliveries.begin(std::move(those), process).value();
+  };
+  const auto number = deliver(11);
+  ASSERT_EQ(deliveries.handed(number).size(), 2u);
+  EXPECT_EQ(deliveries.handed(number)[0].token, deliveries.handed(number)[1].token);
+  deliveries.failed(number, id(2), {ENOTSUP, "no such version"});
+  EXPECT_TRUE(deliveries.handed(number).empty());
+  EXPECT_EQ(queue_.ready().size(), 3u);
+  EXPECT_EQ(queue_.take({any(SOCKMI_CONNECTED)}, www, 11).size(), 0u);
+
+  const auto other = deliver(12);
+  ASSERT_EQ(deliveries.handed(other).size(), 2u);
+  deliveries.end(other);
+  EXPECT_EQ(queue_.ready().size(), 3u);
+}
+
+TEST_F(GroupTest, AnApplicationThatTookTheTokenHasAll) {
+  Deliveries deliveries{queue_};
+  std::vector<ReadyEndpoint> those;
+  for (auto& each : queue_.take({any(SOCKMI_CONNECTED), any()}, www, 11))
+    those.push_back(std::move(each.ready));
+  const auto number = deliveries.begin(std::move(those), 11).value();
+  EXPECT_TRUE(Token::adopt(unique_fd(::dup(deliveries.handed(number)[1].token->fd())))->take());
+  deliveries.end(number);
+  EXPECT_EQ(queue_.ready().size(), 1u);
+  EXPECT_EQ(queue_.used(SOCKMI_CONNECTED), 1u);
+}
+
 class DeliveriesTest : public ImportQueueTest {
  protected:
   static constexpr pid_t kOne = 11, kOther = 12;
@@ -146,7 +240,7 @@ class DeliveriesTest : public ImportQueueTest {
   }
   // Takes the token as the application does.
   bool take_token(Deliveries::Number number) {
-    return Token::adopt(unique_fd(::dup(deliveries_.handed(number).front().token.fd())))->take();
+    return Token::adopt(unique_fd(::dup(deliveries_.handed(number).front().token->fd())))->take();
   }
   std::size_t ready() const { return queue_.ready().size(); }
   Deliveries deliveries_{queue_};
@@ -234,7 +328,7 @@ TEST_F(DeliveriesTest, ATokenTakenBackCannotBeTaken) {
   add(1, "10.0.0.9:1001");
   const auto number = deliver(kOne);
   Token theirs =
-      std::move(*Token::adopt(unique_fd(::dup(deliveries_.handed(number).front().token.fd()))));
+      std::move(*Token::adopt(unique_fd(::dup(deliveries_.handed(number).front().token->fd()))));
   deliveries_.end(number);
   EXPECT_FALSE(theirs.take());
   EXPECT_EQ(ready(), 1u);

@@ -16,9 +16,9 @@ class StubRequests : public Requests {
   Result<> receive_pre_copy(const AuthenticatedHost&, const MigrationId&, ByteView) override {
     return called();
   }
-  Result<> prepare(const AuthenticatedHost&, const MigrationId&, const SocketAddress&,
-                   wire::Endpoint, std::uint32_t) override {
-    return called();
+  std::vector<Result<>> prepare(const AuthenticatedHost&, const SocketAddress&,
+                                std::vector<wire::IncomingImage>) override {
+    return {called()};
   }
   std::vector<Result<>> commit(const AuthenticatedHost&,
                                const std::vector<wire::Committed>&) override {

@@ -27,6 +27,7 @@ using namespace sockmi;
 struct Endpoint {
   unsigned request;
   std::string tls, payload;
+  unsigned group = 0;
 };
 
 // Serves one client: delivers the endpoints, with `descriptors` descriptors (two per
@@ -133,12 +134,12 @@ class Daemon {
     (void)read_body(client.get());
     wire::WipingBuilder builder;
     std::vector<flatbuffers::Offset<wire::Delivered>> delivered;
-    for (const auto& [request, tls, payload] : endpoints) {
+    for (const auto& [request, tls, payload, group] : endpoints) {
       const Bytes id(16, static_cast<std::uint8_t>('a' + delivered.size())),
           tls_bytes(tls.begin(), tls.end()), payload_bytes(payload.begin(), payload.end());
       const std::uint8_t state = tls.empty() ? SOCKMI_CONNECTED : SOCKMI_SERVER_CONNECTED;
-      delivered.push_back(
-          wire::CreateDeliveredDirect(builder, request, &id, state, &tls_bytes, &payload_bytes));
+      delivered.push_back(wire::CreateDeliveredDirect(builder, request, &id, state, &tls_bytes,
+                                                      &payload_bytes, group));
     }
     builder.Finish(wire::CreateImportResponseDirect(builder, &delivered));
     const Secret body = builder.take();
@@ -281,6 +282,47 @@ TEST(Import, AnUnusableImageStaysWithTheDaemon) {
   EXPECT_EQ(request.payload, nullptr);
   SSL_free(request.ssl);
   SSL_CTX_free(context);
+}
+
+TEST(Import, AGroupWithAnUnusableImageStaysWithTheDaemonAsAWhole) {
+  Daemon daemon({{0, "", "one", 1}, {1, "no image", "two", 1}, {2, "", "three"}}, 6,
+                Daemon::End::answers);
+  ASSERT_EQ(sockmi_enable(nullptr), 0);
+  SSL_CTX* context = SSL_CTX_new(TLS_method());
+  std::array<sockmi_import_ssl_req, 3> requests{};
+  requests[0].criteria.states = requests[2].criteria.states = SOCKMI_CONNECTED;
+  requests[1].ssl = SSL_new(context);
+  EXPECT_EQ(import_ssl(requests.data(), requests.size(), -1), 1) << sockmi_last_error();
+  EXPECT_EQ(daemon.taken(), "c");
+  EXPECT_EQ(daemon.failed(), "ab");
+  EXPECT_EQ(daemon.error(), EBADMSG);
+  EXPECT_FALSE(daemon.has_token_of(0) || daemon.has_token_of(1));
+  EXPECT_TRUE(daemon.is_closed(0) && daemon.is_closed(1));
+  EXPECT_FALSE(daemon.is_closed(2));
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(requests[i].fd, -1);
+    EXPECT_EQ(requests[i].ssl_state, 0);
+    EXPECT_EQ(requests[i].payload, nullptr);
+    EXPECT_EQ(requests[i].group, 0u);
+  }
+  EXPECT_EQ(requests[2].ssl_state, SOCKMI_CONNECTED);
+  ::close(requests[2].fd);
+  std::free(requests[2].payload);
+  SSL_free(requests[1].ssl);
+  SSL_CTX_free(context);
+}
+
+TEST(Import, TheEndpointsOfAGroupHaveItsNumber) {
+  Daemon daemon({{0, "", "one", 7}, {2, "", "two", 7}, {1, "", "three"}}, 6, Daemon::End::answers);
+  Requests requests;
+  ASSERT_EQ(import(requests), 3) << sockmi_last_error();
+  EXPECT_EQ(daemon.taken(), "abc");
+  EXPECT_EQ(requests[0].group, 7u);
+  EXPECT_EQ(requests[1].group, 0u);
+  EXPECT_EQ(requests[2].group, 7u);
+  expect_met(requests[0], "one");
+  expect_met(requests[1], "three");
+  expect_met(requests[2], "two");
 }
 
 TEST(Import, RefusedCriteriaClearEveryRequest) {

@@ -54,6 +54,15 @@ TEST_F(ReservedFields, ANonZeroFieldRefusesAllExportRequests) {
   });
 }
 
+TEST_F(ReservedFields, MustBeZeroInExportRequestsForSsls) {
+  sockmi_export_ssl_req request{};
+  request.state = SOCKMI_CONNECTED;
+  with_each_end(request, [&] {
+    expect_refused(sockmi_export_ssls(&request, 1, AF_UNSPEC, nullptr, nullptr));
+    EXPECT_EQ(request.error, ECANCELED);
+  });
+}
+
 TEST_F(ReservedFields, MustBeZeroInImportRequests) {
   sockmi_import_socket_req socket{};
   sockmi_import_ssl_req ssl{};

@@ -33,7 +33,26 @@ constexpr Scenario kLeavesHome{.name = "LeavesHome", .from = Network::A},
     kAsks{.name = "Asks", .from = Network::A, .asks = true},
     kAsksOnTheWayHome{.name = "AsksOnTheWayHome", .from = Network::B, .asks = true},
     kAsksAndIsWritten{
-        .name = "AsksAndIsWritten", .from = Network::A, .written = true, .asks = true};
+        .name = "AsksAndIsWritten", .from = Network::A, .written = true, .asks = true},
+    kGroup{.name = "Group", .from = Network::A, .connections = 2, .grouped = true},
+    kGroupReturns{.name = "GroupReturns", .from = Network::B, .connections = 2, .grouped = true},
+    kGroupIsWritten{.name = "GroupIsWritten",
+                    .from = Network::A,
+                    .connections = 2,
+                    .written = true,
+                    .grouped = true},
+    kGroupIsGuarded{.name = "GroupIsGuarded",
+                    .from = Network::A,
+                    .connections = 2,
+                    .guarded = true,
+                    .grouped = true},
+    kGroupMayBeGivenUp{.name = "GroupMayBeGivenUp",
+                       .from = Network::A,
+                       .connections = 2,
+                       .token = true,
+                       .grouped = true},
+    kGroupAsks{
+        .name = "GroupAsks", .from = Network::A, .connections = 2, .asks = true, .grouped = true};
 
 // Longer than the kernel keeps the redirect, and than the importer waits before it asks.
 constexpr milliseconds kLong{12'000};
@@ -125,7 +144,9 @@ std::string name_of(const testing::TestParamInfo<Scenario>& info) {
 }
 
 class Crashes : public Commit {};
-INSTANTIATE_TEST_SUITE_P(Connection, Crashes, testing::Values(kLeavesHome, kReturnsHome), name_of);
+INSTANTIATE_TEST_SUITE_P(Connection, Crashes,
+                         testing::Values(kLeavesHome, kReturnsHome, kGroup, kGroupReturns),
+                         name_of);
 
 TEST_P(Crashes, TheExporterMayDieAtAnyPoint) {
   die_everywhere(exporter(), milliseconds(0));
@@ -143,14 +164,15 @@ TEST_P(Batches, TheExporterMayDieAtAnyPoint) {
 }
 
 class Guards : public Commit {};
-INSTANTIATE_TEST_SUITE_P(Connection, Guards, testing::Values(kIsGuarded), name_of);
+INSTANTIATE_TEST_SUITE_P(Connection, Guards, testing::Values(kIsGuarded, kGroupIsGuarded), name_of);
 
 TEST_P(Guards, TheExporterMayDieAtAnyPoint) {
   die_everywhere(exporter(), kLong);
 }
 
 class Absences : public Commit {};
-INSTANTIATE_TEST_SUITE_P(Connection, Absences, testing::Values(kIsWritten, kIsWrittenOnTheWayHome),
+INSTANTIATE_TEST_SUITE_P(Connection, Absences,
+                         testing::Values(kIsWritten, kIsWrittenOnTheWayHome, kGroupIsWritten),
                          name_of);
 
 TEST_P(Absences, TheExporterMayBeAwayForLong) {
@@ -162,7 +184,8 @@ TEST_P(Absences, TheImporterMayBeAwayForLong) {
 }
 
 class Restarts : public Commit {};
-INSTANTIATE_TEST_SUITE_P(Connection, Restarts, testing::Values(kIsWritten), name_of);
+INSTANTIATE_TEST_SUITE_P(Connection, Restarts, testing::Values(kIsWritten, kGroupIsWritten),
+                         name_of);
 
 // The next daemon of the exporter dies as well, at each point of its start.
 TEST_P(Restarts, TheExporterMayDieAtAnyPoint) {
@@ -179,7 +202,8 @@ TEST_P(Restarts, TheExporterMayDieAtAnyPoint) {
 }
 
 class Tokens : public Commit {};
-INSTANTIATE_TEST_SUITE_P(Export, Tokens, testing::Values(kMayBeGivenUp, kIsGivenUp), name_of);
+INSTANTIATE_TEST_SUITE_P(Export, Tokens,
+                         testing::Values(kMayBeGivenUp, kIsGivenUp, kGroupMayBeGivenUp), name_of);
 
 TEST_P(Tokens, TheExporterMayDieAtAnyPoint) {
   die_everywhere(exporter(), milliseconds(0));
@@ -191,7 +215,7 @@ TEST_P(Tokens, TheImporterMayDieAtAnyPoint) {
 
 // The exporter is away for so long that an operator decides at the importer.
 class Operators : public Commit {};
-INSTANTIATE_TEST_SUITE_P(Connection, Operators, testing::Values(kLeavesHome, kReturnsHome),
+INSTANTIATE_TEST_SUITE_P(Connection, Operators, testing::Values(kLeavesHome, kReturnsHome, kGroup),
                          name_of);
 
 TEST_P(Operators, DecideInPlaceOfTheExporter) {
@@ -211,8 +235,8 @@ TEST_P(Operators, DecideInPlaceOfTheExporter) {
 }
 
 class Messages : public Commit {};
-INSTANTIATE_TEST_SUITE_P(Connection, Messages, testing::Values(kWithPreCopy, kReturnsHome),
-                         name_of);
+INSTANTIATE_TEST_SUITE_P(Connection, Messages,
+                         testing::Values(kWithPreCopy, kReturnsHome, kGroupIsWritten), name_of);
 
 TEST_P(Messages, EachMayBeLostLateOrDoubled) {
   disturb_each_message();
@@ -230,7 +254,8 @@ class Questions : public Commit {
   }
 };
 INSTANTIATE_TEST_SUITE_P(Connection, Questions,
-                         testing::Values(kAsks, kAsksOnTheWayHome, kAsksAndIsWritten), name_of);
+                         testing::Values(kAsks, kAsksOnTheWayHome, kAsksAndIsWritten, kGroupAsks),
+                         name_of);
 
 TEST_P(Questions, TheExporterMayDieAtAnyPoint) {
   die_everywhere(exporter(), milliseconds(0));
@@ -244,9 +269,25 @@ TEST_P(Questions, EachMessageMayBeLostLateOrDoubled) {
   disturb_each_message();
 }
 
+class Halves : public Commit {};
+INSTANTIATE_TEST_SUITE_P(Connections, Halves, testing::Values(kGroup), name_of);
+
+TEST_P(Halves, OfAGroupDoNotThaw) {
+  const auto commit = std::ranges::find(messages_, "Commit") - messages_.begin();
+  TwoHosts hosts(*network_, GetParam());
+  hosts.fate = [&](std::size_t number) {
+    return number == std::size_t(commit) ? Fate::IsHalved : Fate::Arrives;
+  };
+  hosts.run();
+  EXPECT_EQ(hosts.verdict_on_half(), EAGAIN);
+  EXPECT_EQ(hosts.faults(), "");
+  EXPECT_TRUE(hosts.moved());
+}
+
 // Several faults in one run. The seed repeats it.
 class Walks : public Commit {};
-INSTANTIATE_TEST_SUITE_P(Connection, Walks, testing::Values(kLeavesHome, kReturnsHome), name_of);
+INSTANTIATE_TEST_SUITE_P(Connection, Walks, testing::Values(kLeavesHome, kReturnsHome, kGroup),
+                         name_of);
 
 TEST_P(Walks, ManyFaultsLeaveOneLiveEnd) {
   const char* wanted = std::getenv("SEED");

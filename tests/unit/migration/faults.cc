@@ -1,4 +1,5 @@
 // What is wrong after a run of two hosts: TwoHosts::faults() and its parts.
+#include <algorithm>
 #include <cstring>
 #include <set>
 
@@ -119,6 +120,10 @@ std::string TwoHosts::faults() {
     if (!wrong.empty()) out += each.tuple + ": " + wrong;
     if (each.lives_at == Network::B) away.push_back(each.tuple);
   }
+  if (scenario_.grouped && std::ranges::any_of(connections_, [this](const Connection& each) {
+        return each.lives_at != connections_.front().lives_at;
+      }))
+    out += "the group is split\n";
   for (const auto& [place, wrong] :
        {std::pair(Network::A, faults_of_records(Network::A, away, {})),
         std::pair(Network::B, faults_of_records(Network::B, {}, away))})

@@ -8,7 +8,14 @@
 #include <optional>
 #include <string>
 
+#include "base/secret.h"
+
 namespace sockmi::daemon {
+
+// The message that a frame carries as text.
+inline Secret secret_of(const std::string& text) {
+  return Secret(text.begin(), text.end());
+}
 
 struct Frame {
   enum class Kind : std::uint32_t {
@@ -17,11 +24,13 @@ struct Frame {
     Tick,     // time has passed
     Deliver,  // number: the call; name: the message's; data: a message of the other host
     Reply,    // number: the call; data: the answer; name: an errno, if there is none
-    Export,   // data: descriptors of the test, a socket and a token (-1: none) each line
-    Greet,    // the other host has started, or this one
-    Take,     // the endpoints that are ready
-    Decide,   // data: what an operator says of everything in doubt, "commit" or "discard"
-    Dump,     // what the host has recorded
+    // data: descriptors of the test, a socket and a token (-1: none) each line; name:
+    // "group": the sockets are one
+    Export,
+    Greet,   // the other host has started, or this one
+    Take,    // the endpoints that are ready
+    Decide,  // data: what an operator says of everything in doubt, "commit" or "discard"
+    Dump,    // what the host has recorded
     // Of the host. Those before Idle are visible actions.
     Action,    // name: what it is about to do; it waits for Go
     Steer,     // data: an operation on the rules; it waits for Go

@@ -29,11 +29,6 @@ namespace {
 
 using Kind = Frame::Kind;
 
-Secret secret_of(const std::string& text) {
-  Secret out(text.size());
-  std::ranges::copy(text, out.begin());
-  return out;
-}
 std::string text_of(ByteView bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
@@ -193,7 +188,7 @@ class Host {
       case Kind::Tick: return fire_timer();
       case Kind::Deliver: return link_.say({Kind::Answer, frame.number, frame.name, answer(frame)});
       case Kind::Reply: return link_.reply(frame);
-      case Kind::Export: return spawn(io_, "export", export_all(frame.data));
+      case Kind::Export: return spawn(io_, "export", export_all(frame.data, frame.name == "group"));
       case Kind::Greet:
         return spawn(
             io_, "reconcile",
@@ -251,7 +246,7 @@ class Host {
                             secret_of(frame.data)));
   }
 
-  asio::awaitable<void> export_all(std::string descriptors) {
+  asio::awaitable<void> export_all(std::string descriptors, bool grouped) {
     const int test = static_cast<int>(::syscall(SYS_pidfd_open, ::getppid(), 0));
     std::vector<ExportItem> items;
     std::istringstream words(descriptors);
@@ -264,6 +259,7 @@ class Host {
       item.endpoint.service = "web";
       item.endpoint.owner = {0, "root"};
       item.endpoint.state = SOCKMI_CONNECTED;
+      item.endpoint.group = grouped;
       items.push_back(std::move(item));
     }
     ::close(test);
@@ -285,9 +281,10 @@ class Host {
   }
 
   void decide(Decide how) {
-    const auto doubts = host_->in_doubt.all();  // a decision removes its doubt
+    // A decision removes its doubt, and those of the others of its group.
+    const auto doubts = host_->in_doubt.all();
     for (const auto& [id, doubt] : doubts)
-      if (const auto decided = host_->in_doubt.decide(id, how); !decided) ::_exit(6);
+      if (host_->in_doubt.has(id) && !host_->in_doubt.decide(id, how)) ::_exit(6);
   }
 
   std::string dump() const {

@@ -17,6 +17,8 @@
 #include "connections/journal.h"
 #include "interposed.h"
 #include "socket_state.h"
+#include "wire/control_messages.h"
+#include "wire/flatbuffer.h"
 
 namespace sockmi::daemon {
 namespace {
@@ -26,6 +28,15 @@ constexpr std::int64_t kForever = kNoTimer, kMillisecond = 1'000'000;
 constexpr milliseconds kAskedBy{20'000};
 // Longer than all time-outs, and longer than rules linger (host_process.cc).
 constexpr milliseconds kLongEnough{120'000};
+
+std::string half_of(const std::string& commit) {
+  const Secret message = secret_of(commit);
+  auto endpoints =
+      wire::read_commit(*wire::read<wire::Message>(message).value()->request_as_Commit());
+  endpoints->pop_back();
+  const Secret half = wire::pack_commit(*endpoints);
+  return {half.begin(), half.end()};
+}
 
 SocketAddress control_address_of(Network::Place place) {
   return {Network::address_of(place), 7078};
@@ -67,10 +78,7 @@ TwoHosts::TwoHosts(Network& network, const Scenario& scenario)
       throw std::runtime_error("the client's bytes do not arrive");
   }
   if (scenario.from == Network::A) return;
-  std::string all;
-  for (const Connection& each : connections_)
-    all += fmt::format("{} -1\n", each.server.get());
-  tell(Network::A, {.kind = Kind::Export, .data = all});
+  tell(Network::A, order_to_export());
   pass_time(milliseconds(10'000));
   tell(Network::B, {.kind = Kind::Take});
   for (Connection& each : connections_) {
@@ -215,6 +223,11 @@ void TwoHosts::send_message(Place from, const Frame& frame) {
     case Fate::IsLate: later(8); break;
     case Fate::ComesTwice: later(0), later(0); break;
     case Fate::ComesAgainLate: later(0), later(8); break;
+    case Fate::IsHalved:
+      half_ = call;
+      later(0);
+      deliveries_.back().frame.data = half_of(frame.data);
+      break;
     default: later(0);
   }
   if (!counts_ || frame.name != "Prepare" || std::exchange(has_written_, true)) return;
@@ -241,6 +254,9 @@ void TwoHosts::send_answer(const Frame& frame) {
   if (it == calls_.end()) return;
   const Call call = it->second;
   calls_.erase(it);
+  if (frame.number == half_)
+    if (const auto verdicts = wire::read_verdicts(secret_of(frame.data), 1))
+      verdict_on_half_ = verdicts->front() ? 0 : verdicts->front().error().code;
   if (!call.answer_is_lost)
     deliveries_.push_back({.due = now(),
                            .to = call.from,
@@ -310,12 +326,10 @@ void TwoHosts::pass_time(milliseconds time) {
 
 void TwoHosts::run() {
   counts_ = true;
-  std::string all;
-  for (Connection& each : connections_) {
-    if (scenario_.token) each.token = *Token::make();
-    all += fmt::format("{} {}\n", each.server.get(), each.token ? each.token->fd() : -1);
-  }
-  tell(scenario_.from, {.kind = Kind::Export, .data = all});
+  if (scenario_.token)
+    for (Connection& each : connections_)
+      each.token = *Token::make();
+  tell(scenario_.from, order_to_export());
   if (operator_comes > milliseconds(0)) {
     pass_time(operator_comes);
     decide_doubts();
@@ -333,6 +347,13 @@ void TwoHosts::decide_doubts() {
   const auto journal = Journal::look(hosts_[scenario_.from].setup.folder).value();
   operator_said_ = journal.decisions().empty() ? "discard" : "commit";
   tell(other(scenario_.from), {.kind = Kind::Decide, .data = operator_said_});
+}
+
+Frame TwoHosts::order_to_export() const {
+  Frame order{.kind = Kind::Export, .name = scenario_.grouped ? "group" : "", .data = {}};
+  for (const Connection& each : connections_)
+    order.data += fmt::format("{} {}\n", each.server.get(), each.token ? each.token->fd() : -1);
+  return order;
 }
 
 std::string TwoHosts::steer(Rules& rules, const std::string& operation) {
@@ -393,6 +414,9 @@ void TwoHosts::take(Place place, const std::string& endpoints) {
   const unique_fd process(static_cast<int>(::syscall(SYS_pidfd_open, hosts_[place].process, 0)));
   std::istringstream words(endpoints);
   std::string tuple;
+  const auto count = std::size_t(std::ranges::count(endpoints, '\n'));
+  if (scenario_.grouped && count != 0 && count != connections_.size())
+    troubles_ += fmt::format("{} endpoints of a group arrived\n", count);
   for (int fd; words >> fd >> tuple;)
     for (Connection& each : connections_)
       if (each.tuple == tuple) {

@@ -39,6 +39,7 @@ struct Scenario {
   bool token = false;        // the application may give up the export
   bool gives_up = false;     // and it does, while the images travel
   bool asks = false;         // COMMIT is lost until the importer has sent QueryOutcome
+  bool grouped = false;      // the connections are a group
 };
 
 // Kills a host before its visible action number `action` (0: the first), and starts it
@@ -49,7 +50,8 @@ struct Crash {
   milliseconds pause;
 };
 
-enum class Fate { Arrives, IsLost, AnswerIsLost, ComesTwice, ComesAgainLate, IsLate };
+// IsHalved: a Commit arrives without its last endpoint.
+enum class Fate { Arrives, IsLost, AnswerIsLost, ComesTwice, ComesAgainLate, IsLate, IsHalved };
 
 class TwoHosts {
  public:
@@ -74,7 +76,8 @@ class TwoHosts {
   // Returns what is wrong afterwards; "" if each connection has one live end, which has
   // each byte once, and if records, rules and the result of the export agree with that. A
   // connection may have ended only if its importer died after the thaw
-  // (failure-model.md).
+  // (failure-model.md). The connections of a group live all at one host, or have all
+  // ended, and arrive at the application together.
   std::string faults();
 
   // Since the export began.
@@ -84,6 +87,8 @@ class TwoHosts {
   bool moved() const { return moved_ > 0; }
   // What the operator decided; "": nothing was in doubt.
   const std::string& operator_said() const { return operator_said_; }
+  // The errno of the verdict on the first endpoint of a halved Commit; -1: there is none.
+  int verdict_on_half() const { return verdict_on_half_; }
 
  private:
   using Kind = Frame::Kind;
@@ -143,6 +148,7 @@ class TwoHosts {
   void expire_rules();
   void decide_doubts();
   void route();
+  Frame order_to_export() const;
   void take(Place place, const std::string& endpoints);
   void write(Connection& connection, const unique_fd& end, const std::string& text);
   std::string faults_of(Connection& connection);
@@ -173,6 +179,8 @@ class TwoHosts {
   std::optional<Nanoseconds> commit_sent_;  // first of all
   bool counts_ = false, disturbed_ = false, thawed_ = false, has_written_ = false;
   int moved_ = 0;
+  std::uint64_t half_ = 0;  // the call of a halved Commit
+  int verdict_on_half_ = -1;
   std::string troubles_, operator_said_;
 };
 
