@@ -335,6 +335,29 @@ def test_a_slot_is_filled_only_by_what_it_was_reserved_for(lab):
     expect(lab.hostA.api("/v1/status")["lists"]["connected"]["used"] == 1, "the slot is gone")
 
 
+def test_an_impossible_group_is_refused_as_a_whole(lab):
+    lab.start_daemon(
+        lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000}
+    )
+    member = Member(lab, lab.hostC, lab.hostA)
+    expect(reserve(member, 5, 1, 1) == [0], "no slot")
+    for words, count, code, word in (
+        ((5, 17), 17, errno.EMSGSIZE, "17"),
+        ((5, 2, "dl", 4), 2, errno.EINVAL, "services"),
+        ((5, 2, "web", 2), 2, errno.EINVAL, "listening"),
+        ((6, 2), 2, errno.ENOBUFS, "reserved"),
+    ):
+        answers = member.says("prepare_group", *words)
+        verdicts = [(answer, word in reason) for answer, _, reason in answers]
+        expect(verdicts == [(code, True)] * count, lambda: f"{words}: {answers}")
+        expect(
+            lab.client.address not in lab.hostA.run("nft", "list", "ruleset"),
+            lambda: f"{words}: it has rules",
+        )
+    expect(lab.hostA.api("/v1/status")["lists"]["connected"]["used"] == 1, "the slot is gone")
+    alive(lab.hostA)
+
+
 def test_a_host_cannot_reserve_all_slots(lab):
     lab.start_daemon(
         lab.hostA, **{"import": {"require_importer": False}}, steer={"freeze_timeout_ms": 60000}

@@ -1,6 +1,7 @@
 """A client that sends nonsense to the daemon gets a 4xx with a reason, and the daemon
 continues to serve."""
 import array
+import contextlib
 import json
 import os
 import socket
@@ -14,7 +15,7 @@ HEAD = (
     "POST /v1/exports HTTP/1.1\r\nHost: sockmid\r\n"
     "Content-Type: application/vnd.sockmi\r\nContent-Length: {}\r\n\r\n"
 )
-CONNECTED = 4  # SOCKMI_CONNECTED
+LISTENING, CONNECTED = 2, 4  # SOCKMI_LISTENING, SOCKMI_CONNECTED
 
 
 def export_request(lab, part=None, **fields):
@@ -98,6 +99,25 @@ def test_an_unknown_resource_or_method_is_refused(lab, method, path, reason, sta
 def test_a_missing_descriptor_is_refused(lab):
     lab.start_daemon(lab.hostA)
     refused(lab, post_export(export_request(lab)), "descriptor")
+
+
+@cases(
+    ("other parts", [1, 2, 1], CONNECTED),
+    ("more than 16", [1] * 17, CONNECTED),
+    ("listening", [1, 1], LISTENING),
+)
+def test_an_impossible_group_is_refused(lab, text, groups, state):
+    lab.start_daemon(lab.hostA)
+    parts = [{"state": CONNECTED, "group": group} for group in groups]
+    parts[-1]["state"] = state
+    with contextlib.ExitStack() as sockets:
+        plain = [sockets.enter_context(socket.socket()) for _ in parts]
+        refused(
+            lab,
+            post_export(export_request(lab, parts=parts)),
+            text,
+            [each.fileno() for each in plain],
+        )
 
 
 def test_an_unknown_service_is_refused(lab):

@@ -62,6 +62,8 @@ Json ping(Words&);
 
 Json export_socket(Words&);
 Json export_sockets(Words&);
+Json export_groups(Words&);
+Json import_groups(Words&);
 Json import_socket(Words&);
 
 // Waits until the descriptor is ready for these events of poll(2). Returns false after

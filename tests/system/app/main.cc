@@ -52,7 +52,9 @@ const std::map<std::string, Json (*)(Words&)> kCommands = {
     {"ping", ping},  // FD TIMES → us: the median time of a byte and its echo
     {"export", app::export_socket},            // FD STATE SERVICE [ADDRESS or "any" [MILLISECONDS]]
     {"export-together", app::export_sockets},  // SERVICE ADDRESS FD... → errors: connections
+    {"export-groups", app::export_groups},     // SERVICE ADDRESS (FD STATE GROUP)... → errors
     {"import", app::import_socket},            // STATES SERVICE MILLISECONDS → fd, state
+    {"import-groups", app::import_groups},     // COUNT SERVICE MILLISECONDS → fds, groups
 };
 
 Json answer(const std::string& line) {

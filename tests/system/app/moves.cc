@@ -59,6 +59,46 @@ Json export_sockets(Words& words) {
   return {{"errors", std::move(errors)}};
 }
 
+Json export_groups(Words& words) {
+  const std::string service = words.word();
+  const Target target(words.word());
+  sockmi_export_options options{};
+  options.service = service.c_str();
+  std::vector<sockmi_export_socket_req> all;
+  while (words.more()) {
+    const int fd = words.small(), state = words.small();
+    all.push_back({.fd = fd, .state = state, .group = static_cast<unsigned>(words.small())});
+  }
+  if (::sockmi_export_sockets(all.data(), static_cast<unsigned>(all.size()), target.family,
+                              target.address(), &options) < 0 &&
+      errno == EINVAL)
+    fail_sockmi();
+  Json errors = Json::array();
+  for (const auto& each : all)
+    errors.push_back(each.error);
+  return {{"errors", std::move(errors)}, {"reason", sockmi_last_error()}};
+}
+
+Json import_groups(Words& words) {
+  std::vector<sockmi_import_socket_req> requests(words.size());
+  const std::string service = words.word();
+  for (auto& request : requests) {
+    request.criteria.service = service.c_str();
+    request.criteria.states = SOCKMI_CONNECTED;
+  }
+  const int got =
+      ::import_socket(requests.data(), static_cast<unsigned>(requests.size()), words.small());
+  if (got < 0) fail_sockmi();
+  Json all = Json::array(), groups = Json::array();
+  for (const auto& request : requests) {
+    std::free(request.payload);
+    if (request.state == 0) continue;
+    all.push_back(request.fd);
+    groups.push_back(request.group);
+  }
+  return {{"fds", std::move(all)}, {"groups", std::move(groups)}};
+}
+
 Json import_socket(Words& words) {
   sockmi_import_socket_req request{};
   request.criteria.states = static_cast<unsigned>(words.small());
