@@ -45,9 +45,13 @@ struct sockmi_import_ssl_req {
   int fd;
   void* payload; /* owned by the caller: free(3); NULL: none */
   size_t payload_len;
-  size_t write_taken;   /* see sockmi_write_taken() */
-  uint64_t group;       /* of the endpoint, see import_socket(); 0: none */
-  uint64_t reserved[3]; /* 0 */
+  size_t write_taken; /* see sockmi_write_taken() */
+  uint64_t group;     /* of the endpoint, see import_socket(); 0: none */
+  /* in: called in the thread of the call, before the endpoint is taken; returns
+   * 0, or an errno if this process cannot use the endpoint. NULL: it can. */
+  int (*accept)(void* accept_arg, const void* payload, size_t payload_len);
+  void* accept_arg;     /* passed to accept(); borrowed */
+  uint64_t reserved[1]; /* 0 */
 };
 
 /**

@@ -95,8 +95,12 @@ struct sockmi_import_socket_req {
   int fd;
   void* payload; /* owned by the caller: free(3); NULL: none */
   size_t payload_len;
-  uint64_t group;       /* of the endpoint, see import_socket(); 0: none */
-  uint64_t reserved[3]; /* 0 */
+  uint64_t group; /* of the endpoint, see import_socket(); 0: none */
+  /* in: called in the thread of the call, before the endpoint is taken; returns
+   * 0, or an errno if this process cannot use the endpoint. NULL: it can. */
+  int (*accept)(void* accept_arg, const void* payload, size_t payload_len);
+  void* accept_arg;     /* passed to accept(); borrowed */
+  uint64_t reserved[1]; /* 0 */
 };
 
 /** Options of an export. All zero: defaults. */
@@ -121,6 +125,10 @@ struct sockmi_export_options {
  * not at all: when each of them meets the criteria of a request of its own.
  * Preferred states have no effect on them. Requests that the endpoints of one
  * group have met have the same number in `group`, others another one or 0.
+ *
+ * An endpoint that this process cannot use (`accept`, or no descriptor is left)
+ * stays with sockmid, which does not offer it to this process again, and in the
+ * end sends it back. So does a group of which this is true of one endpoint.
  *
  * @param irqs     1 to 64 requests, borrowed. The out fields of all of them are
  *                 set, those of an unmet request to state 0, fd -1, no payload.

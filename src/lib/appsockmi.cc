@@ -219,6 +219,7 @@ int import_ssl(sockmi_import_ssl_req* irqs, unsigned nirqs, int timeout) {
   }
   const auto accept = [&](ImportedEndpoint arrived) -> Result<> {
     auto& request = requests[arrived.request];
+    TRY(ask(request, arrived.payload));
     TRY_LET(payload, copy_payload(arrived.payload));
     const Secret image(arrived.tls.begin(), arrived.tls.end());
     Result<> loaded;

@@ -64,6 +64,14 @@ void clear(Request& request) {
   request.payload_len = 0;
   request.group = 0;
 }
+// Asks the application whether it can use an endpoint.
+template <class Request>
+Result<> ask(const Request& request, ByteView payload) {
+  const int error =
+      request.accept ? request.accept(request.accept_arg, payload.data(), payload.size()) : 0;
+  if (error == 0) return {};
+  return fail(error, "the application cannot use the endpoint");
+}
 template <class Request>
 void give_up(Request& request) {
   if (request.fd >= 0) ::close(request.fd);

@@ -103,6 +103,7 @@ int import_socket(sockmi_import_socket_req* irqs, unsigned nirqs, int timeout) {
   }
   const auto accept = [&](ImportedEndpoint arrived) -> Result<> {
     auto& request = requests[arrived.request];
+    TRY(ask(request, arrived.payload));
     TRY_LET(payload, copy_payload(arrived.payload));
     request.payload = payload;
     request.payload_len = arrived.payload.size();

@@ -325,6 +325,31 @@ TEST(Import, TheEndpointsOfAGroupHaveItsNumber) {
   expect_met(requests[2], "two");
 }
 
+TEST(Import, AnEndpointThatTheApplicationRefusesStaysWithTheDaemon) {
+  Daemon daemon({{0, "", "bad"}, {1, "", "good"}}, 4, Daemon::End::answers);
+  Requests requests{};
+  std::string seen;
+  for (auto& request : requests) {
+    request.accept_arg = &seen;
+    request.accept = [](void* arg, const void* payload, std::size_t size) {
+      const std::string text(static_cast<const char*>(payload), size);
+      *static_cast<std::string*>(arg) += text + " ";
+      return text == "bad" ? ENOTSUP : 0;
+    };
+  }
+
+  ASSERT_EQ(import_socket(requests.data(), requests.size(), -1), 1) << sockmi_last_error();
+
+  EXPECT_EQ(seen, "bad good ");
+  EXPECT_EQ(daemon.taken(), "b");
+  EXPECT_EQ(daemon.failed(), "a");
+  EXPECT_EQ(daemon.error(), ENOTSUP);
+  EXPECT_TRUE(daemon.is_closed(0));
+  EXPECT_FALSE(daemon.has_token_of(0));
+  expect_unmet(requests[0]);
+  expect_met(requests[1], "good");
+}
+
 TEST(Import, RefusedCriteriaClearEveryRequest) {
   Requests requests{};
   for (auto& request : requests)
