@@ -28,6 +28,8 @@ class Backend {
 
   // Takes one of the backend's connections; false: there are max_connections.
   bool acquire();
+  // Counts a connection that is there already.
+  void count() { connections_.fetch_add(1, std::memory_order_relaxed); }
   void release() { connections_.fetch_sub(1, std::memory_order_relaxed); }
   std::uint32_t connections() const { return connections_.load(std::memory_order_relaxed); }
 

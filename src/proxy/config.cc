@@ -75,6 +75,15 @@ const Keys<Config>& keys() {
   return table;
 }
 
+const Keys<MovesConfig>& moves_keys() {
+  using M = MovesConfig;
+  static const Keys<M> table = {
+      {"enabled", yes_no<M>(own(&M::enabled))},
+      {"socket", text<M>(any_text, own(&M::socket))},
+  };
+  return table;
+}
+
 const Keys<ListenerConfig>& listener_keys() {
   using L = ListenerConfig;
   static const Keys<L> table = {
@@ -212,6 +221,14 @@ Result<> read_listener(const toml::table& table, const std::string& prefix, List
   return {};
 }
 
+Result<> read_moves(const toml::table& table, MovesConfig& out) {
+  const auto* node = table.get("moves");
+  if (!node) return {};
+  const auto* keys = node->as_table();
+  if (!keys) return fail(EINVAL, "moves: expected a table");
+  return toml_keys::read_keys(*keys, "moves.", moves_keys(), out);
+}
+
 Result<> check(const Config& config) {
   if (config.listeners.empty()) return fail(EINVAL, "missing table 'listener.NAME'");
   std::set<StreamAddress> used;
@@ -234,7 +251,8 @@ Result<> check(const Config& config) {
 
 Result<Config> read(const toml::table& table) {
   Config config;
-  TRY(toml_keys::read_keys(table, "", keys(), config, {"listener", "service"}));
+  TRY(toml_keys::read_keys(table, "", keys(), config, {"listener", "moves", "service"}));
+  TRY(read_moves(table, config.moves));
   TRY(read_named(table, "", "service", config.services, read_service));
   TRY(read_named(table, "", "listener", config.listeners, read_listener));
   TRY(check(config));

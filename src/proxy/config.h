@@ -68,11 +68,17 @@ struct ListenerConfig {
   bool proxy_protocol = false;  // clients begin with a header
 };
 
+struct MovesConfig {
+  bool enabled = false;
+  std::string socket;  // of sockmid; empty: as the library finds it
+};
+
 struct Config {
   unsigned threads = 0;  // 0: one per processor
   std::chrono::milliseconds stop_timeout{5000};
   bool access_log = false;
   std::string user;  // under whom the proxy runs once its addresses are bound; empty: as it is
+  MovesConfig moves;
   std::map<std::string, ListenerConfig> listeners;
   std::map<std::string, ServiceConfig> services;
 };

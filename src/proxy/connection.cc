@@ -36,6 +36,15 @@ RelayState state_of(const Accepted& accepted) {
   return state;
 }
 
+Lease lease_of(const ServicePlan& service, const std::string& backend) {
+  for (const auto& each : service.backends) {
+    if (each->name != backend) continue;
+    each->count();
+    return Lease(each);
+  }
+  return {};
+}
+
 void log_end(const RelayState& state, std::string_view error) {
   const auto took = std::chrono::system_clock::now() - state.begun;
   log::info("connection_closed", {{"listener", state.listener},
@@ -48,6 +57,28 @@ void log_end(const RelayState& state, std::string_view error) {
                                   {"error", error}});
 }
 
+// What a relay has as long as it lives. The listener's plan owns what the TLS of the
+// client uses.
+struct Holdings {
+  Counted counted;
+  std::shared_ptr<const ListenerPlan> listener;
+  Place place;
+  ClientLimit::Place client_place;
+  Lease lease;
+  bool logged;
+};
+
+void run(Worker& worker, StoppedRelay relay, Holdings holdings) {
+  relay.on_end = [&worker, holdings = std::move(holdings)](const RelayRunner* ended,
+                                                           const RelayState& last,
+                                                           std::string_view error) mutable {
+    worker.forget(ended);
+    holdings.client_place = {};
+    if (holdings.logged) log_end(last, error);
+  };
+  worker.run(std::make_shared<RelayRunner>(worker.io().get_executor(), std::move(relay)));
+}
+
 Result<std::string> protocol_of(const Result<BackendLeg>& backend) {
   if (!backend) return std::unexpected(backend.error());
   return backend->protocol;
@@ -55,9 +86,24 @@ Result<std::string> protocol_of(const Result<BackendLeg>& backend) {
 
 }  // namespace
 
+void continue_imported(Worker& worker, ImportedRelay imported, bool access_log) {
+  auto& [listener, service, relay] = imported;
+  const RelayState& state = relay.parts.state;
+  listener->limit->count();
+  auto client_place = listener->clients->acquire(state.client.ip, UINT32_MAX);
+  Holdings holdings{Counted(worker),
+                    listener,
+                    Place(listener->limit),
+                    std::move(client_place).value_or(ClientLimit::Place()),
+                    lease_of(*service, state.backend),
+                    access_log};
+  run(worker, std::move(relay), std::move(holdings));
+}
+
 asio::awaitable<void> serve(Worker& worker, Accepted accepted) {
   Counted counted(worker);
   const auto listener = accepted.listener;
+  const auto opening = worker.begin_opening(listener->name);
   const bool logged = accepted.access_log;
   RelayState state = state_of(accepted);
   auto client = co_await open_client_leg(std::move(accepted.socket), *listener, state);
@@ -79,16 +125,11 @@ asio::awaitable<void> serve(Worker& worker, Accepted accepted) {
   parts.state = std::move(state);
   parts.client = std::move(client->stream);
   parts.backend = std::move(backend->stream);
-  // The listener's plan owns what the TLS of the client uses.
-  worker.run(std::make_shared<RelayRunner>(
-      worker.io().get_executor(), std::move(parts), service->config.idle_timeout,
-      [&worker, listener, logged, counted = std::move(counted), place = std::move(accepted.place),
-       client_place = std::move(client->place), lease = std::move(backend->lease)](
-          const RelayRunner* ended, const RelayState& last, std::string_view error) mutable {
-        worker.forget(ended);
-        client_place = {};
-        if (logged) log_end(last, error);
-      }));
+  Holdings holdings{std::move(counted),        listener,
+                    std::move(accepted.place), std::move(client->place),
+                    std::move(backend->lease), logged};
+  StoppedRelay relay(std::move(parts), service->config.idle_timeout);
+  run(worker, std::move(relay), std::move(holdings));
 }
 
 }  // namespace sockmi::proxy

@@ -35,6 +35,8 @@ class ConnectionLimit {
 
   void set_most(std::uint32_t most) { most_ = most; }
   bool acquire();
+  // Counts a connection that is there already.
+  void count() { ++used_; }
   // Calls `on_room` if no further connection was possible before. From any thread.
   void release();
   std::uint32_t used() const { return used_; }

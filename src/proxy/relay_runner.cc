@@ -7,18 +7,22 @@ namespace sockmi::proxy {
 namespace asio = boost::asio;
 using std::chrono::milliseconds;
 
-RelayRunner::RelayRunner(const asio::any_io_executor& executor, Relay::Parts parts,
-                         milliseconds idle_timeout, OnEnd on_end)
-    : relay_(std::move(parts)),
+StoppedRelay::~StoppedRelay() {
+  if (parts.client) parts.client->reset_at_close();
+  if (parts.backend) parts.backend->reset_at_close();
+}
+
+RelayRunner::RelayRunner(const asio::any_io_executor& executor, StoppedRelay relay)
+    : relay_(std::move(relay.parts)),
       client_{{executor, relay_.client().fd()}},
       backend_{{executor, relay_.backend().fd()}},
       timer_(executor),
-      idle_timeout_(idle_timeout),
-      on_end_(std::move(on_end)) {
+      idle_timeout_(relay.idle_timeout),
+      on_end_(std::move(relay.on_end)) {
   // A connection that came from elsewhere has a part of its idle time left.
   const auto left = relay_.state().idle_left;
-  active_ = Clock::now() -
-            (left > milliseconds(0) && left < idle_timeout ? idle_timeout - left : milliseconds(0));
+  active_ = Clock::now() - (left > milliseconds(0) && left < idle_timeout_ ? idle_timeout_ - left
+                                                                           : milliseconds(0));
 }
 
 void RelayRunner::start() {
@@ -88,12 +92,11 @@ void RelayRunner::end(std::string_view error) {
   on_end(this, last, error);
 }
 
-Relay::Parts RelayRunner::stop() {
+StoppedRelay RelayRunner::stop() {
   cancel_waits();
-  on_end_ = nullptr;
   const auto idle = std::chrono::duration_cast<milliseconds>(Clock::now() - active_);
   relay_.state().idle_left = std::max(idle_timeout_ - idle, milliseconds(1));
-  return std::move(relay_).take();
+  return {std::move(relay_).take(), idle_timeout_, std::move(on_end_)};
 }
 
 // The sockets belong to the streams.

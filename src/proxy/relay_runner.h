@@ -19,19 +19,42 @@
 
 namespace sockmi::proxy {
 
+class RelayRunner;
+
+// `error` says why the connection ended; empty if both ends have ended it.
+using OnRelayEnd = std::move_only_function<void(const RelayRunner* runner, const RelayState& state,
+                                                std::string_view error)>;
+
+// A relay that nothing runs: what its next runner needs. If it is destroyed with its
+// legs, they end with a reset.
+struct StoppedRelay {
+  StoppedRelay(Relay::Parts relay_parts, std::chrono::milliseconds timeout,
+               OnRelayEnd at_end = nullptr)
+      : on_end(std::move(at_end)),
+        idle_timeout(timeout),
+        parts(std::move(relay_parts)) {}
+  StoppedRelay(StoppedRelay&&) = default;
+  StoppedRelay& operator=(StoppedRelay&&) = delete;
+  ~StoppedRelay();
+
+  // Owns what the TLS of the legs uses, so that the legs end before it.
+  OnRelayEnd on_end;
+  std::chrono::milliseconds idle_timeout;
+  Relay::Parts parts;
+};
+
 class RelayRunner : public std::enable_shared_from_this<RelayRunner> {
  public:
-  // `error` says why the connection ended; empty if both ends have ended it.
-  using OnEnd = std::move_only_function<void(const RelayRunner* runner, const RelayState& state,
-                                             std::string_view error)>;
-
-  RelayRunner(const boost::asio::any_io_executor& executor, Relay::Parts parts,
-              std::chrono::milliseconds idle_timeout, OnEnd on_end);
+  RelayRunner(const boost::asio::any_io_executor& executor, StoppedRelay relay);
 
   // Runs it until its end, then calls `on_end`. The runner keeps itself alive.
   void start();
   // Stops at a clean point. Nothing may be called afterwards, and `on_end` is not.
-  Relay::Parts stop();
+  StoppedRelay stop();
+  bool has_stopped() const { return stopped_; }
+  const RelayState& state() { return relay_.state(); }
+  const Stream& client() { return relay_.client(); }
+  const Stream& backend() { return relay_.backend(); }
   // Ends the connection with a reset.
   void abort(std::string_view reason);
 
@@ -54,7 +77,7 @@ class RelayRunner : public std::enable_shared_from_this<RelayRunner> {
   std::chrono::milliseconds idle_timeout_;
   Clock::time_point active_;
   std::uint64_t activity_ = 0;
-  OnEnd on_end_;
+  OnRelayEnd on_end_;
   bool stopped_ = false;
 };
 

@@ -43,6 +43,10 @@ struct RelayState {
   std::chrono::system_clock::time_point begun;
   std::chrono::milliseconds idle_left{0};
   Direction to_backend, to_client;
+
+  // Whether something is still to be read from this leg, or written to it.
+  bool needs_client() const { return !to_client.ended() || to_backend.end == End::Open; }
+  bool needs_backend() const { return !to_backend.ended() || to_client.end == End::Open; }
 };
 
 Secret encode(const RelayState& state);

@@ -1,6 +1,7 @@
 #include "proxy/server.h"
 
 #include <csignal>
+#include <cstdlib>
 
 #include <boost/asio/post.hpp>
 
@@ -23,12 +24,16 @@ std::pair<StreamAddress, bool> key_of(const StreamAddress& address, const Listen
 
 Server::~Server() {
   closing_ = true;
+  moves_.reset();
   for (auto& worker : workers_)
     worker->stop();
 }
 
 Result<> Server::start() {
   TRY_LET(config, read_());
+  // Before there are threads.
+  if (!config.moves.socket.empty())
+    (void)::setenv("SOCKMID_SOCKET", config.moves.socket.c_str(), /*overwrite=*/1);
   const unsigned threads =
       config.threads ? config.threads : std::max(1u, std::thread::hardware_concurrency());
   for (unsigned i = 0; i < threads; ++i)
@@ -42,7 +47,15 @@ Result<> Server::start() {
 }
 
 void Server::run() {
+  if (plan_.config.moves.enabled) begin_moves();
   workers_[0]->run_loop();
+}
+
+void Server::begin_moves() {
+  moves_ = std::make_unique<Moves>(workers_, [this](const RelayService& service, auto parts) {
+    adopt(service, std::move(parts));
+  });
+  moves_->use(relay_services(plan_));
 }
 
 // Either all of the configuration is in force afterwards, or nothing of it.
@@ -71,6 +84,8 @@ Result<> Server::use(Config config) {
       acceptors_.at(key_of(address, *listener))->serve(listener, plan.config.access_log);
   }
   plan_ = std::move(plan);
+  access_log_ = plan_.config.access_log;
+  if (moves_) moves_->use(relay_services(plan_));
   return {};
 }
 
@@ -112,6 +127,7 @@ void Server::begin_stop() {
   for (const auto& [key, acceptor] : acceptors_)
     acceptor->close();
   acceptors_.clear();
+  if (moves_) moves_->use({});
   log::info("proxy_stopping", {{"count", connections()}});
   stop_timer_ = std::make_unique<asio::steady_timer>(workers_[0]->io(), plan_.config.stop_timeout);
   stop_timer_->async_wait([this](const boost::system::error_code& error) {
@@ -132,10 +148,22 @@ void Server::cut() {
   }
 }
 
+Worker& Server::least_busy() {
+  return **std::ranges::min_element(workers_, {},
+                                    [](const auto& worker) { return worker->connections(); });
+}
+
 void Server::take(Accepted accepted) {
-  const auto least = std::ranges::min_element(
-      workers_, {}, [](const auto& worker) { return worker->connections(); });
-  (*least)->add(std::move(accepted));
+  least_busy().add(std::move(accepted));
+}
+
+// In the thread of the moves.
+void Server::adopt(const RelayService& service, Relay::Parts parts) {
+  StoppedRelay relay(std::move(parts), service.service->config.idle_timeout);
+  ImportedRelay imported{service.listener, service.service, std::move(relay)};
+  least_busy().add([this, imported = std::move(imported)](Worker& worker) mutable {
+    continue_imported(worker, std::move(imported), access_log_);
+  });
 }
 
 std::size_t Server::connections() const {

@@ -12,6 +12,7 @@
 #include <boost/asio/signal_set.hpp>
 
 #include "proxy/acceptor.h"
+#include "proxy/moves.h"
 #include "proxy/worker.h"
 
 namespace sockmi::proxy {
@@ -41,7 +42,10 @@ class Server {
   void await_signal();
   void begin_stop();
   void cut();
+  void begin_moves();
   void take(Accepted accepted);
+  void adopt(const RelayService& service, Relay::Parts parts);
+  Worker& least_busy();
   std::size_t connections() const;
   void on_connection_end();
   void on_room();
@@ -54,6 +58,8 @@ class Server {
   std::map<std::pair<StreamAddress, bool>, std::shared_ptr<Acceptor>> acceptors_;
   std::unique_ptr<boost::asio::signal_set> signals_;
   std::unique_ptr<boost::asio::steady_timer> stop_timer_;
+  std::atomic<bool> access_log_{false};
+  std::unique_ptr<Moves> moves_;  // none: the relays stay here
 };
 
 }  // namespace sockmi::proxy

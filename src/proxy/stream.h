@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <span>
 
+#include <openssl/types.h>
+
 #include "base/error.h"
 #include "base/secret.h"
 #include "base/unique_fd.h"
@@ -43,6 +45,8 @@ class Stream {
   // not take for the end of the data, if there is one.
   virtual Outcome end_output(bool truncated) = 0;
 
+  // The TLS of this leg; nullptr: none.
+  virtual SSL* ssl() { return nullptr; }
   int fd() const { return fd_.get(); }
   // Gives the socket away; the stream must not be used any more.
   unique_fd take_socket() { return std::move(fd_); }

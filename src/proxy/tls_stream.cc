@@ -21,6 +21,10 @@ Result<std::unique_ptr<TlsStream>> TlsStream::open(unique_fd fd, SslPointer ssl)
   return std::unique_ptr<TlsStream>(new TlsStream(std::move(fd), std::move(ssl)));
 }
 
+std::unique_ptr<TlsStream> TlsStream::adopt(unique_fd fd, SslPointer ssl) {
+  return std::unique_ptr<TlsStream>(new TlsStream(std::move(fd), std::move(ssl)));
+}
+
 // A reset is an error of the system call, but an end without close_notify is one of TLS.
 Outcome TlsStream::after_ssl(int result, const char* what) {
   const int code = errno;

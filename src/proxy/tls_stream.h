@@ -21,6 +21,9 @@ class TlsStream : public Stream {
   // Takes an SSL that has its role, and no socket yet.
   static Result<std::unique_ptr<TlsStream>> open(unique_fd fd, SslPointer ssl);
 
+  // Takes an SSL that sockmi has imported, with its socket.
+  static std::unique_ptr<TlsStream> adopt(unique_fd fd, SslPointer ssl);
+
   // Done: the handshake is over, or waits for the answer to the ClientHello
   // (tls_server.h). Failed with EPROTONOSUPPORT: the peer takes none of the application
   // protocols.
@@ -29,7 +32,7 @@ class TlsStream : public Stream {
   Outcome write(ByteView bytes) override;
   Outcome end_output(bool truncated) override;
 
-  SSL* ssl() { return ssl_.get(); }
+  SSL* ssl() override { return ssl_.get(); }
 
  private:
   TlsStream(unique_fd fd, SslPointer ssl) : Stream(std::move(fd)), ssl_(std::move(ssl)) {}

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <thread>
 #include <unordered_map>
 
@@ -11,7 +12,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include "proxy/plan.h"
-#include "proxy/relay_runner.h"
+#include "proxy/relay_selection.h"
 
 namespace sockmi::proxy {
 
@@ -55,6 +56,23 @@ class Worker {
   void stop();
   // Takes a connection. From any thread.
   void add(Accepted accepted);
+  // Takes a connection that `begin` will run, in the worker's thread. From any thread.
+  void add(std::move_only_function<void(Worker&)> begin);
+  // Continues a relay of this worker. From any thread.
+  void resume(StoppedRelay relay);
+
+  using Relays = std::vector<std::weak_ptr<RelayRunner>>;
+  struct Found {
+    Relays relays;            // to be passed to take_relays()
+    std::size_t opening = 0;  // connections of the listener that are no relays yet
+  };
+  // Finds relays. Before that, unless only one is wanted, waits until the connections
+  // which the listener has accepted are relays, or until the deadline. One search at a
+  // time. From any thread; `done` is called in the worker's.
+  void find_relays(RelaySelection wanted, Clock::time_point deadline,
+                   std::function<void(Found)> done);
+  // Stops those relays that have not ended. From any thread; `done` as above.
+  void take_relays(Relays relays, std::function<void(std::vector<StoppedRelay>)> done);
   // Ends all relays with a reset, also those that begin later, then calls `done`. From
   // any thread.
   void abort_all(std::function<void()> done);
@@ -64,14 +82,22 @@ class Worker {
   // For what serves a connection, in the worker's thread.
   void run(std::shared_ptr<RelayRunner> runner);
   void forget(const RelayRunner* runner) { runners_.erase(runner); }
+  // A connection is on its way to become a relay as long as what is returned lives.
+  std::shared_ptr<void> begin_opening(std::string listener);
   void ended();
 
  private:
+  boost::asio::awaitable<void> search(RelaySelection wanted, Clock::time_point deadline,
+                                      std::function<void(Found)> done);
+
   Serve serve_;
   std::function<void()> on_end_;
   std::atomic<std::size_t> count_{0};
   std::unordered_map<const RelayRunner*, std::weak_ptr<RelayRunner>> runners_;
-  bool aborted_ = false;  // a relay that begins now ends at once
+  std::map<std::uint64_t, std::string> openings_;  // their listeners
+  std::uint64_t next_opening_ = 0;
+  boost::asio::steady_timer* search_ = nullptr;  // of the search that waits
+  bool aborted_ = false;                         // a relay that begins now ends at once
   boost::asio::io_context io_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   std::thread thread_;

@@ -46,6 +46,20 @@ address = "unix:/run/app"
   EXPECT_EQ(to_string(config->services.at("app").backends.at("one").address), "unix:/run/app");
 }
 
+TEST(Config, MovesAreOffUnlessTheyAreEnabled) {
+  const std::string moves = "[moves]\nenabled = true\nsocket = \"/run/d.sock\"\n";
+
+  const auto without = parse_config(kSmallest, "f");
+  const auto with = parse_config(std::string(kSmallest) + moves, "f");
+
+  ASSERT_TRUE(without && with);
+  EXPECT_FALSE(without->moves.enabled);
+  EXPECT_TRUE(with->moves.enabled);
+  EXPECT_EQ(with->moves.socket, "/run/d.sock");
+  EXPECT_EQ(error_of(std::string(kSmallest) + "[moves]\non = true\n"),
+            "f: line 8: moves.on: unknown key");
+}
+
 TEST(Config, ErrorsNameLineAndKey) {
   const std::string good(kSmallest);
 

@@ -40,6 +40,22 @@ TEST(RelayState, EncodedStateIsReadAgain) {
   EXPECT_TRUE(read->to_client.truncated);
 }
 
+TEST(RelayState, ALegThatHasEndedInBothDirectionsIsNotNeeded) {
+  RelayState state;
+  EXPECT_TRUE(state.needs_client() && state.needs_backend());
+
+  state.to_backend.end = End::Closed;
+  EXPECT_TRUE(state.needs_client() && state.needs_backend());
+
+  state.to_client.end = End::Ending;  // all is read from the backend, and not yet written
+  EXPECT_TRUE(state.needs_client());
+  EXPECT_FALSE(state.needs_backend());
+
+  std::swap(state.to_client, state.to_backend);
+  EXPECT_FALSE(state.needs_client());
+  EXPECT_TRUE(state.needs_backend());
+}
+
 TEST(RelayState, ClientsOnUnixSocketsHaveNoAddress) {
   RelayState state = some_state();
   state.client = state.local = {};

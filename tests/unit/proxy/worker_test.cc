@@ -34,8 +34,9 @@ TEST(Worker, ARelayThatBeginsDuringTheAbortEndsAtOnce) {
   std::string end;
 
   worker.run(std::make_shared<RelayRunner>(
-      worker.io().get_executor(), std::move(parts), std::chrono::hours(1),
-      [&](const RelayRunner*, const RelayState&, std::string_view error) { end = error; }));
+      worker.io().get_executor(), StoppedRelay(std::move(parts), std::chrono::hours(1),
+                                               [&](const RelayRunner*, const RelayState&,
+                                                   std::string_view error) { end = error; })));
 
   EXPECT_EQ(end, "the proxy stops");
   char byte;

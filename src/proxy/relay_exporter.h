@@ -1,0 +1,69 @@
+// Executes the operator's orders to export relays, one after the other, in a thread of
+// its own: the library's calls block.
+//
+// A relay is stopped by its worker, is tried once, and goes back to its worker if it
+// stays. It remains one of the worker's connections all the time. One whose connections
+// are still frozen after the call, because nobody knows the outcome, is kept until they
+// are not.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+
+#include "proxy/export_relays.h"
+#include "proxy/worker.h"
+
+namespace sockmi::proxy {
+
+struct ExportOrder {
+  std::uint64_t request = 0;  // to be answered
+  RelaySelection which;
+  ExportTarget target;
+};
+
+class RelayExporter {
+ public:
+  using Workers = std::vector<std::unique_ptr<Worker>>;
+
+  // Borrows the workers. Starts the thread.
+  explicit RelayExporter(const Workers& workers);
+  // Waits for the call that is under way. The workers must still be there.
+  ~RelayExporter();
+
+  // From any thread. Returns false if too many orders wait.
+  bool add(ExportOrder order);
+
+ private:
+  // Shared with the workers, which may answer when this object has gone.
+  struct Shared {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool stopping = false;
+  };
+  struct Tally {
+    std::size_t moved = 0, stayed = 0;
+    std::map<int, std::pair<std::size_t, std::string>> errors;
+  };
+  struct Unknown {
+    Worker* worker;
+    StoppedRelay relay;
+  };
+
+  void run();
+  void execute(const ExportOrder& order);
+  void export_from(Worker& worker, const Worker::Relays& relays, const ExportTarget& target,
+                   Tally& tally);
+  void settle_unknown();
+  template <class Value, class Begin>
+  std::optional<Value> wait_for(Begin begin);
+
+  const Workers& workers_;
+  std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
+  std::deque<ExportOrder> orders_;
+  std::vector<Unknown> unknown_;  // of the thread alone
+  std::thread thread_;
+};
+
+}  // namespace sockmi::proxy
