@@ -1,4 +1,4 @@
-"""Starts sockmi-proxy on hostA, and connects with it."""
+"""Starts sockmi-proxy, on hostA by default, and connects with it."""
 import ssl
 
 from byte_services import TIMEOUT, connect, receive_exactly
@@ -14,10 +14,13 @@ def text_of(value):
     return str(value) if isinstance(value, int) else f'"{value}"'
 
 
-def configure(lab, backends, listen=None, listener=None, service=None, top=None, **tables):
+def configure(
+    lab, backends, listen=None, listener=None, service=None, top=None, host=None, **tables
+):
     """Writes the configuration: a listener `in`, a service `app`, backends by name, and other
     tables, with `__` for a dot in their names."""
-    listen = listen or [f"{lab.hostA.address}:{PORT}"]
+    host = host or lab.hostA
+    listen = listen or [f"{host.address}:{PORT}"]
     tables = {
         "": {"threads": 2, "access_log": True, **(top or {})},
         "listener.in": {"listen": listen, "service": "app", **(listener or {})},
@@ -29,14 +32,15 @@ def configure(lab, backends, listen=None, listener=None, service=None, top=None,
     for table, keys in tables.items():
         lines += [f"[{table}]"] * bool(table)
         lines += [f"{key} = {text_of(value)}" for key, value in keys.items()]
-    path = lab.hostA.folder / "proxy.toml"
+    path = host.folder / "proxy.toml"
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
-def start(lab, backends, **options):
-    path = configure(lab, backends, **options)
-    proxy = lab.hostA.popen(lab.program("src/proxy/sockmi-proxy"), "--config", path)
+def start(lab, backends, host=None, **options):
+    host = host or lab.hostA
+    path = configure(lab, backends, host=host, **options)
+    proxy = host.popen(lab.program("src/proxy/sockmi-proxy"), "--config", path)
     proxy.wait_line("sockmi-proxy ready")
     return proxy
 
@@ -59,10 +63,12 @@ def ask(lab):
         return receive_exactly(client, 3)
 
 
-def through_tls(lab, authority, name=None, protocols=(), client=None):
+def through_tls(lab, authority, name=None, protocols=(), client=None, version=None):
     """A connection that does not take a TCP end for the end of the data."""
     context = ssl.create_default_context(cafile=authority)
     context.check_hostname = name is not None
+    if version:
+        context.minimum_version = context.maximum_version = version
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # Python's default
     if protocols:
         context.set_alpn_protocols(protocols)
