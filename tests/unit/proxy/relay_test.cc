@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 
 #include "proxy/sockets.h"
+#include "proxy/tls_stream.h"
+#include "unit/self_signed.h"
 
 namespace sockmi::proxy {
 namespace {
@@ -249,6 +251,48 @@ TEST_F(RelayTest, AnswerArrivesFromABackendThatTakesNothingMore) {
   relay_.reset();
 
   EXPECT_EQ(receive(client_), "too large");
+}
+
+// The rest of a record of which the peer has taken a part is sent by the next read, which
+// says nothing of how that fails.
+TEST_F(RelayTest, ResetOfATlsLegThatIsBeingWrittenPassesAsReset) {
+  Pair client = tcp_pair();
+  const SslContext context(SSL_CTX_new(TLS_method()));
+  SSL_CTX_set_mode(context.get(),
+                   SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  test::give_certificate(context.get());
+  SslPointer server(SSL_new(context.get()));
+  SSL_set_accept_state(server.get());
+  auto tls = TlsStream::open(std::move(client.ours), std::move(server));
+  ASSERT_TRUE(tls) << tls.error().reason;
+  const SslPointer peer(SSL_new(context.get()));
+  SSL_set_connect_state(peer.get());
+  SSL_set_fd(peer.get(), client.peer.get());
+  for (int i = 0; i < 20; ++i) {
+    SSL_do_handshake(peer.get());
+    (*tls)->handshake();
+  }
+  ASSERT_TRUE(SSL_is_init_finished((*tls)->ssl()));
+  Pair backend = tcp_pair();
+  client_ = std::move(client.peer);
+  backend_ = std::move(backend.peer);
+  Relay::Parts parts;
+  parts.client = std::move(*tls);
+  parts.backend = std::make_unique<PlainStream>(std::move(backend.ours));
+  relay_ = std::make_unique<Relay>(std::move(parts));
+  const std::string block(65'536, 'x');
+  while (::send(backend_.get(), block.data(), block.size(), MSG_NOSIGNAL) > 0)
+    EXPECT_EQ(settle(), Progress::Waiting);
+  ASSERT_TRUE(relay_->client_interest().write);
+
+  reset(client_);
+  pollfd ready{relay_->client().fd(), 0, 0};
+  ASSERT_EQ(::poll(&ready, 1, 10'000), 1);
+  EXPECT_EQ(settle(), Progress::Failed);
+  EXPECT_EQ(relay_->error().code, ECONNRESET);
+  relay_.reset();
+
+  EXPECT_EQ(receive(backend_), "reset");
 }
 
 class ThrowingStream : public PlainStream {

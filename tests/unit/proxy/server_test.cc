@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "../temporary_folder.h"
+#include "unit/temporary_folder.h"
 
 namespace sockmi::proxy {
 namespace {
