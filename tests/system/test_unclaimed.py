@@ -121,6 +121,7 @@ def test_an_endpoint_that_cannot_be_loaded_returns_home_at_once(lab):
     lab.hostB.daemon.wait_line("event=delivery_rejected")
     lab.hostB.daemon.wait_line("event=unclaimed_connection_returned")
     goes_home_whole(lab, transfer)
+    server.wait_line("event=import_failed")
     failures = [line for line in server.lines if "event=import_failed" in line]
     expect(len(failures) == 1, lambda: f"{len(failures)} attempts; the last: {failures[-1]}")
     spent = cpu_seconds(server) - used[0] + cpu_seconds(lab.hostB.daemon) - used[1]
